@@ -293,9 +293,6 @@ std::string cell_text(float value) {
   if (v / std::pow(10.0, power) >= 9.5) ++power;  // rounds to the next power
   return format("{:.0f}e{}", v / std::pow(10.0, power), power);
 }
-e {}
-", v / std::pow(10.0, power), power);
-}
 
 std::string weight_text(const ViewState& state, double value) {
   if (state.weight != "raw" || state.direction == "in") return format("{:.3g}", value);

@@ -267,7 +267,8 @@ function copyLink(ctx: Context): void {
 
 /** The rows and keys on the screen: of the map, or in reading of everything. */
 function visiblePart(ctx: Context, map: MapView): { rows: { begin: number; end: number }; keys: { begin: number; end: number } } {
-  const { q0, q1, k0, k1 } = map.rect;
+  const { q0, q1 } = map.rect;
+  const [k0, k1] = [map.keyAt(q0, map.rect.k0), map.keyAt(q1, map.rect.k1)];
   const clip = (from: number, to: number, [begin, end]: [number, number]): { begin: number; end: number } => ({
     begin: Math.max(begin, Math.floor(from)),
     end: Math.min(end, Math.ceil(to)),

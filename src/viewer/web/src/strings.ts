@@ -78,6 +78,18 @@ const kTable = {
 
   'map.label': ['Attention map: queries down, keys across', '注意力矩阵图：纵向为查询，横向为键'],
   'map.pool': ['Cell', '单元'],
+  'map.axes': ['Columns', '列'],
+  'map.axes.key': ['key', '键'],
+  'map.axes.key.title': ['Keys across', '横向为键'],
+  'map.axes.offset': ['key − query', '键 − 查询'],
+  'map.axes.offset.title': [
+    'How far a key is from its query: what is near becomes a band to read',
+    '键与查询的距离：邻近的注意力成为可读的带',
+  ],
+  'map.caption.near': [
+    '{head}: queries down ({queries}), across how far the key is from the query, from {back} before to {ahead} after; a cell covers {cell} × {across} weights.',
+    '{head}：纵向为查询（{queries}），横向为键与查询的距离，自前 {back} 至后 {ahead}；一格含 {cell} × {across} 个权重。',
+  ],
   'map.max': ['max', '最大'],
   'map.max.title': ['A cell shows its largest weight', '单元显示其中最大的权重'],
   'map.mean': ['mean', '平均'],

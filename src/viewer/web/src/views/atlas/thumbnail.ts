@@ -12,7 +12,7 @@ export function ownPart(head: AtlasHead, family: Family): { left: number; top: n
     const first = Math.floor(((begin - shown[0]) * cells) / of);
     return [first, Math.max(1, Math.ceil(((end - shown[0]) * cells) / of) - first)];
   };
-  const [left, width] = part('key', head.columns, head.keys ?? [0, family.keys]);
+  const [left, width] = head.offsets ? [0, head.columns] : part('key', head.columns, head.keys ?? [0, family.keys]);
   const [top, height] = part('query', head.rows, head.queries ?? [0, family.queries]);
   return { left, top, width, height };
 }
