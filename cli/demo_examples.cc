@@ -12,6 +12,7 @@
 #include "models/example.h"
 #include "text/turns.h"
 #include "viewer/export.h"
+#include "viewer/view_state.h"
 
 namespace clearhead::cli {
 namespace {

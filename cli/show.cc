@@ -3,16 +3,19 @@
 //   without --query   the map of one head (--head), or of a layer's mean (--layer): every word against every word up to 64, pooled beyond
 //   with --query      the text shaded by what that token attends to, and its top keys in context, by head or by segment
 //   neither head nor layer: the atlas' ten most telling heads, and what to type next
+//   --svg, --pdf, --tikz: the same as a figure for print, in place of the terminal
 #include <algorithm>
 #include <cmath>
 
 #include "base/format.h"
 #include "clearhead/atlas.h"
 #include "cli/cli.h"
+#include "cli/figure.h"
 #include "cli/look.h"
 #include "cli/terminal.h"
 #include "cli/word_map.h"
 #include "observe/picture.h"
+#include "viewer/figure/figures.h"
 
 namespace clearhead::cli {
 namespace {
@@ -23,6 +26,7 @@ struct Options {
   int layer = -1;
   int64_t top = 8;
   bool json = false;
+  FigureArguments figure;
 };
 
 // ▀ with the upper cell's colour before the lower one's.
@@ -303,7 +307,44 @@ void show_segments(const Options& options, const Trace& trace, const std::string
   }
 }
 
+Range query_of(const Options& options, const Trace& trace) {
+  const bool is_number = options.query.find_first_not_of("0123456789") == std::string::npos;
+  return find_span(trace.plan().text, is_number ? "#" + options.query : options.query);
+}
+
+// What the options ask for, as a state of the page.
+std::string state_of(const Options& options, const Trace& trace, const std::string& family, const std::optional<HeadName>& head) {
+  std::string state = format("f={}", family);
+  if (!options.query.empty()) {
+    if (!head) usage_error("a figure of what a token attends to is of one head: add --head, like --head L3.H5");
+    if (options.by == "segment") usage_error("--by segment prints a list: it has no figure");
+    state += format("&q={}", query_of(options, trace).end - 1);
+  }
+  if (head) state += format("&h={}.{}", head->layer, head->head);
+  if (!head && options.layer >= 0) state += format("&h={}.0", options.layer);
+  const bool has_head = head || options.layer >= 0;
+  if (options.figure.lines && !head) usage_error("--lines draws one head: add --head, like --head L3.H5");
+  return state + "&v=" + (options.figure.lines ? "lines" : !options.query.empty() ? "read" : has_head ? "map" : "atlas");
+}
+
+void write_figures(const Options& options, Trace trace, const std::string& family, const std::optional<HeadName>& head) {
+  const std::string state = state_of(options, trace, family, head);
+  std::string command = options.look.as_typed("show");
+  if (!options.head.empty()) command += " --head " + options.head;
+  if (options.layer >= 0) command += format(" --layer {}", options.layer);
+  if (!options.query.empty()) command += " --query " + quoted(options.query);
+  if (!options.family.empty()) command += " --family " + options.family;
+  LoadedTrace::Options shown;
+  shown.command = command;
+  LoadedTrace loaded(std::make_shared<Trace>(std::move(trace)), shown);
+  Progress progress("figure");
+  const bool mean = !head && options.layer >= 0;
+  options.figure.write(
+      figure::figure_of(loaded, state, {.command = command, .mean_of_layer = mean, .look = {.progress = progress.callback()}}));
+}
+
 void run(Options& options) {
+  options.figure.check();
   Trace trace = options.look.trace();
   const std::string family = family_of(trace, options.family);
   std::optional<HeadName> head;
@@ -311,10 +352,9 @@ void run(Options& options) {
   if (head && options.layer >= 0 && head->layer != options.layer) usage_error("--head and --layer name different layers");
   if (options.layer >= 0) check_layer(trace, family, options.layer);
   if (head) check_head(trace, family, head->layer, head->head);
+  if (options.figure.given()) return write_figures(options, std::move(trace), family, head);
   if (!options.query.empty()) {
-    const Range query = options.query.find_first_not_of("0123456789") == std::string::npos
-                            ? find_span(trace.plan().text, "#" + options.query)
-                            : find_span(trace.plan().text, options.query);
+    const Range query = query_of(options, trace);
     const std::vector<int> layers = options.layer >= 0 ? std::vector<int>{options.layer} : trace.layers(family);
     if (options.by == "segment") {
       return show_segments(options, trace, family, head ? std::vector<int>{head->layer} : layers,
@@ -341,6 +381,7 @@ void add_show(CLI::App& app) {
       "Examples:\n"
       "  clearhead show MODEL \"The cat sat on the mat.\" --layer 3 --head L3.H5\n"
       "  clearhead show MODEL --file prompt.txt --query \"answer\" --top 8 --by head\n"
+      "  clearhead show MODEL \"The cat sat on the mat.\" --head L3.H5 --svg map.svg --pdf map.pdf\n"
       "Without --head, --layer and --query: the atlas' ten most telling heads.");
   options->look.add(*command);
   command->add_option("--head", options->head, "Draw the map of this head, like L3.H5");
@@ -350,7 +391,8 @@ void add_show(CLI::App& app) {
   command->add_option("--by", options->by, "With --query: list heads, or segments (default: head)")
       ->check(CLI::IsMember({"head", "segment"}));
   command->add_option("--family", options->family, "Which maps of a model with several: enc, dec or cross (default: its first)");
-  command->add_flag("--json", options->json, "Print JSON");
+  CLI::Option* json = command->add_flag("--json", options->json, "Print JSON");
+  options->figure.add(*command, json);
   command->callback([options] { run(*options); });
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/format.h"
 #include "viewer/export.h"
+#include "viewer/figure/pdf.h"
 #include "viewer/questions/atlas.h"
 #include "viewer/questions/info.h"
 #include "viewer/questions/lines.h"
@@ -49,8 +50,20 @@ LineLook line_of(const QueryParameters& query, const char* ranges) {
   return look;
 }
 
-TileLook tile_of(const QueryParameters& query) {
+// axes=offset: columns are key − query, from back=N before to ahead=N after; without these what is near in the layer.
+std::optional<Near> near_of(LoadedTrace& loaded, const QueryParameters& query) {
+  if (query.choice("axes", {"key", "offset"}) == 0) return std::nullopt;
+  const HeadLook at = query.head();
+  questions::check_head(loaded, at);
+  const Near own = questions::near_of(loaded, at);
+  constexpr int64_t kFarthest = int64_t{1} << 20;
+  return Near{query.integer("back", own.back, 0, kFarthest), query.integer("ahead", own.ahead, 0, kFarthest)};
+}
+
+TileLook tile_of(LoadedTrace& loaded, const QueryParameters& query) {
   TileLook look;
+  look.near = near_of(loaded, query);
+  look.column_z = static_cast<int>(query.integer("zx", 0, 0, 40));
   look.at = query.head();
   look.z = static_cast<int>(query.integer("z", 0, 0, 40));
   look.x = query.integer("x", 0, 0, kLongest);
@@ -66,6 +79,14 @@ ApiAnswer text_answer(LoadedTrace& loaded, const ApiRequest& request, const Quer
   const int64_t tokens = static_cast<int64_t>(loaded.trace().plan().text.ids.size());
   const Range range{query.integer("from", 0, 0, tokens), query.integer("to", tokens, 0, tokens)};
   return frame_answer(questions::text(loaded, side, range), request);
+}
+
+// PDF of a figure that the page has drawn.
+ApiAnswer pdf_answer(const ApiRequest& request) {
+  const Json body = Json::parse(request.body, "api/pdf");
+  Fields fields(body, "api/pdf");
+  const std::string svg = fields.string("svg");
+  return {.type = "application/pdf", .body = figure::pdf(svg, fields.string_or("title", ""), fields.string_or("subject", ""))};
 }
 
 // A page that shows another text than the one here must not get this one's numbers.
@@ -140,7 +161,7 @@ ApiKind kind_of(const ApiRequest& request) {
   for (const char* once : {"info", "text", "picture", "segments", "row", "col", "mass"}) {
     if (path == once) return ApiKind::kOnce;
   }
-  for (const char* longer : {"verify", "export"}) {
+  for (const char* longer : {"verify", "export", "pdf"}) {
     if (path == longer) return ApiKind::kLong;
   }
   if (path == "stats") return ApiKind::kPatient;
@@ -150,7 +171,7 @@ ApiKind kind_of(const ApiRequest& request) {
   return ApiKind::kNone;
 }
 
-bool wants_post(const std::string& path) { return path == "mass" || path == "verify" || path == "run"; }
+bool wants_post(const std::string& path) { return path == "mass" || path == "verify" || path == "run" || path == "pdf"; }
 
 ApiAnswer answer(LoadedTrace& loaded, const ApiRequest& request, const LookOptions& options) {
   const QueryParameters query(request.query);
@@ -163,9 +184,10 @@ ApiAnswer answer(LoadedTrace& loaded, const ApiRequest& request, const LookOptio
   if (path == "row") return frame_answer(questions::row(loaded, line_of(query, "q"), options), request);
   if (path == "col") return frame_answer(questions::column(loaded, line_of(query, "k"), options), request);
   if (path == "stats") return frame_answer(questions::stats(loaded, query.head(), query.integer("bins", 512, 1, 65'536), options), request);
-  if (path == "tile") return frame_answer(questions::tile(loaded, tile_of(query), options), request);
+  if (path == "tile") return frame_answer(questions::tile(loaded, tile_of(loaded, query), options), request);
   if (path == "mass") return frame_answer(questions::mass(loaded, mass_look_of(Json::parse(request.body, "api/mass")), options), request);
   if (path == "verify") return json_answer(questions::verify(loaded, verify_look_of(Json::parse(request.body, "api/verify")), options));
+  if (path == "pdf") return pdf_answer(request);
   if (path == "export") {
     ExportedFile file = export_file(loaded, query.text("kind"), query.text("state"), query.text("budget"), options);
     return {.type = file.type, .body = std::move(file.bytes), .filename = file.name};
@@ -186,7 +208,7 @@ void stream(LoadedTrace& loaded, const ApiRequest& request, const std::function<
   const auto take = [&](const ViewFrame& frame) { emit(chunk_of(request, frame)); };
   Teller teller(options, [&](double done) { take(event_frame(Json::object({{"event", "progress"}, {"done", done}}))); });
   if (request.path == "overview") {
-    questions::overview(loaded, query.head(), take, teller.watched());
+    questions::overview(loaded, query.head(), near_of(loaded, query), take, teller.watched());
   } else if (request.path == "atlas") {
     questions::atlas(loaded, query.text("f"), take, teller.watched());
   } else {

@@ -9,6 +9,7 @@
 #include "base/format.h"
 #include "io/npy.h"
 #include "io/png.h"
+#include "viewer/figure/figures.h"
 #include "viewer/json_text.h"
 #include "viewer/parameters.h"
 #include "viewer/questions/atlas.h"
@@ -16,26 +17,13 @@
 #include "viewer/questions/mass.h"
 #include "viewer/questions/ranges.h"
 #include "viewer/questions/tiles.h"
+#include "viewer/view_state.h"
 
 namespace clearhead {
 namespace {
 
 constexpr int64_t kMostCells = 2048;  // on a side of an exported rectangle: above, cells are pooled
 constexpr int64_t kPictureSide = 1024;
-
-HeadLook look_of(LoadedTrace& loaded, const ViewState& state, size_t index) {
-  HeadLook at;
-  at.family = state.family.empty() ? loaded.trace().main_family() : state.family;
-  if (index < state.heads.size()) {
-    at.layer = state.heads[index].first;
-    at.head = state.heads[index].second;
-  } else if (const FamilyFacts& known = loaded.facts(at.family); !known.layers.empty()) {
-    at.layer = known.layers[0];
-  }
-  at.weight = weight_kind_of(state.weight);
-  at.sink = sink_rule_of(state.sink);
-  return at;
-}
 
 // One pinned head's line.
 struct ExportedLine {
@@ -49,7 +37,7 @@ std::vector<ExportedLine> lines_of(LoadedTrace& loaded, const ViewState& state, 
   std::vector<ExportedLine> out;
   for (size_t i = 0; i < std::max<size_t>(1, state.heads.size()); ++i) {
     ExportedLine item;
-    item.at = look_of(loaded, state, i);
+    item.at = head_of(loaded, state, i);
     item.look.at = item.at;
     item.look.ranges = in && !state.keys.empty() ? state.keys : state.queries;
     if (item.look.ranges.empty()) {
@@ -86,18 +74,10 @@ struct ExportedMap {
 
 ExportedMap map_of(LoadedTrace& loaded, const ViewState& state, int64_t most, const LookOptions& options) {
   ExportedMap out;
-  out.at = look_of(loaded, state, 0);
-  const FamilyFacts& known = loaded.facts(out.at.family);
-  if (!known.all_rows) questions::tile(loaded, {.at = out.at}, options);  // says what was not kept
-  Range keys{0, known.keys}, queries{0, known.queries};
-  if (state.rectangle.size() == 4) {
-    keys = {std::clamp<int64_t>(state.rectangle[0], 0, known.keys), std::clamp<int64_t>(state.rectangle[2], 0, known.keys)};
-    queries = {std::clamp<int64_t>(state.rectangle[1], 0, known.queries), std::clamp<int64_t>(state.rectangle[3], 0, known.queries)};
-  }
-  if (keys.size() <= 0 || queries.size() <= 0) fail(ErrorCode::kInvalidArgument, "x: the rectangle holds nothing of the map.");
-  int z = 0;
-  while (((std::max(keys.size(), queries.size()) + (int64_t{1} << z) - 1) >> z) > most) ++z;
-  out.cells = questions::cells(loaded, {.at = out.at, .z = z, .queries = queries, .keys = keys}, options);
+  out.at = head_of(loaded, state, 0);
+  if (!loaded.facts(out.at.family).all_rows) questions::tile(loaded, {.at = out.at}, options);  // says what was not kept
+  const ShownPart part = part_of(loaded, state, out.at.family);
+  out.cells = questions::cells(loaded, {.at = out.at, .z = level_of(part, most), .queries = part.queries, .keys = part.keys}, options);
   return out;
 }
 
@@ -234,39 +214,14 @@ std::string file_name(const LoadedTrace& loaded, const ViewState& state, const c
   return format("{}-{}.{}", name.empty() ? "clearhead" : name.substr(0, 80), state.view, extension);
 }
 
-}  // namespace
-
-ViewState parse_state(const std::string& state) {
-  ViewState out;
-  for (const auto& [key, value] : parse_query(state.rfind('#', 0) == 0 ? std::string_view(state).substr(1) : std::string_view(state))) {
-    if (key == "v" && (value == "read" || value == "map" || value == "atlas")) out.view = value;
-    if (key == "f") out.family = value;
-    if (key == "q" && !value.empty()) out.queries = parse_ranges(value, "q");
-    if (key == "k" && !value.empty()) out.keys = parse_ranges(value, "k");
-    if (key == "d" && (value == "in" || value == "out")) out.direction = value;
-    if (key == "w") out.weight = to_string(weight_kind_of(value));
-    if (key == "s" && (value == "linear" || value == "sqrt" || value == "log")) out.scale = value;
-    if (key == "sink") out.sink = to_string(sink_rule_of(value));
-    if (key != "h" && key != "x") continue;
-    std::vector<int64_t> numbers;
-    std::string digits = value + ",";
-    for (size_t at = 0, begin = 0; at < digits.size(); ++at) {
-      if (digits[at] != ',' && digits[at] != '.') continue;
-      int64_t number = 0;
-      const auto [end, error] = std::from_chars(digits.data() + begin, digits.data() + at, number);
-      if (error != std::errc() || end != digits.data() + at || number < 0) {
-        fail(ErrorCode::kInvalidArgument, "{}: expected {}, found \"{}\".", key, key == "h" ? "layer.head,…" : "k0,q0,k1,q1", value);
-      }
-      numbers.push_back(number);
-      begin = at + 1;
-    }
-    if (key == "x") out.rectangle = numbers.size() == 4 ? numbers : std::vector<int64_t>{};
-    for (size_t i = 0; key == "h" && i + 1 < numbers.size(); i += 2) {
-      if (numbers[i] < 100'000) out.heads.emplace_back(static_cast<int>(numbers[i]), numbers[i + 1]);
-    }
-  }
-  return out;
+ExportedFile figure_file(LoadedTrace& loaded, const ViewState& shown, const std::string& kind, const std::string& state,
+                         const LookOptions& options) {
+  const figure::Figure figure = figure::figure_of(loaded, state, {.look = options});
+  const auto [bytes, type] = figure::figure_bytes(figure, kind, figure::kPageMillimetres);
+  return {file_name(loaded, shown, kind == "tikz" ? "tex" : kind.c_str()), type, bytes};
 }
+
+}  // namespace
 
 uint64_t parse_budget(const std::string& text) {
   double number = 0;
@@ -293,13 +248,14 @@ ExportedFile export_file(LoadedTrace& loaded, const std::string& kind, const std
             npy_bytes(numbers_of(loaded, shown, options)) + "\n# " + loaded.options().command + "\n"};
   }
   if (kind == "png") return {file_name(loaded, shown, "png"), "image/png", png_export(loaded, shown, options)};
+  if (kind == "svg" || kind == "pdf" || kind == "tikz") return figure_file(loaded, shown, kind, state, options);
   if (kind == "html") {
     ExportOptions page_options{.command = loaded.options().command + " --html OUT.html", .state = state, .look = options};
     if (!budget.empty()) page_options.budget_bytes = parse_budget(budget);
     ExportedPage page;
     return {file_name(loaded, shown, "html"), "text/html; charset=utf-8", offline_page({&loaded, 1}, page_options, page)};
   }
-  fail(ErrorCode::kInvalidArgument, "kind: expected one of html, json, npy, png, found \"{}\".", kind);
+  fail(ErrorCode::kInvalidArgument, "kind: expected one of html, json, npy, pdf, png, svg, tikz, found \"{}\".", kind);
 }
 
 }  // namespace clearhead

@@ -54,13 +54,4 @@ ExportedFile export_file(LoadedTrace& loaded, const std::string& kind, const std
 /// "20MB", "1.5 GiB", "4096" → bytes. Throws kInvalidArgument.
 uint64_t parse_budget(const std::string& text);
 
-/// The page's state, parsed.
-struct ViewState {
-  std::string view = "read", family{}, weight = "raw", sink = "mark", direction = "out", scale = "sqrt";
-  std::vector<std::pair<int, int64_t>> heads{};  ///< pinned heads, the first in front
-  std::vector<Range> queries{}, keys{};
-  std::vector<int64_t> rectangle{};  ///< k0, q0, k1, q1
-};
-ViewState parse_state(const std::string& state);
-
 }  // namespace clearhead

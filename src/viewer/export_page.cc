@@ -13,6 +13,7 @@
 #include <span>
 
 #include "backends/oracle.h"
+#include "base/base64.h"
 #include "base/file.h"
 #include "base/format.h"
 #include "base/parallel.h"
@@ -25,6 +26,7 @@
 #include "viewer/questions/mass.h"
 #include "viewer/questions/text.h"
 #include "viewer/questions/tiles.h"
+#include "viewer/view_state.h"
 
 namespace clearhead {
 namespace {
@@ -48,18 +50,6 @@ std::string deflated(const std::string& bytes) {
     fail(ErrorCode::kBudget, "export: {} bytes could not be compressed: not enough memory", bytes.size());
   }
   out.resize(size);
-  return out;
-}
-
-std::string base64(std::string_view bytes) {
-  static constexpr char kLetters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  out.reserve((bytes.size() + 2) / 3 * 4);
-  for (size_t at = 0; at < bytes.size(); at += 3) {
-    uint32_t three = 0;
-    for (size_t i = 0; i < 3; ++i) three = three << 8 | (at + i < bytes.size() ? static_cast<unsigned char>(bytes[at + i]) : 0u);
-    for (size_t i = 0; i < 4; ++i) out += at + i <= bytes.size() ? kLetters[three >> (18 - 6 * i) & 63] : '=';
-  }
   return out;
 }
 

@@ -4,10 +4,13 @@
 #include <algorithm>
 #include <utility>
 
+#include "observe/near.h"
+
 namespace clearhead {
 namespace {
 
 constexpr int64_t kThumbnail = 64;
+constexpr int64_t kLong = 4;  // times a band: a text is long against it
 
 // Where the sweep's own picture, 64² cells of the whole text, is not the one to show.
 bool has_own_thumbnail(const FamilyFacts& known) { return known.queries < kThumbnail || known.keys < kThumbnail || known.shape.is_part; }
@@ -86,6 +89,28 @@ HeadStatistics from_run(const Trace& trace, const FamilyFacts& known, int layer,
   return head_of(sweep, head, head_scores(sweep, text, known.shape, layer)[static_cast<size_t>(head)], known);
 }
 
+// The thumbnails of a layer whose queries see a band that is short against the text: rows are queries, columns key − query.
+void show_near(const Trace& trace, const FamilyFacts& known, int layer, const LookOptions& options, std::vector<HeadStatistics>& heads) {
+  const auto& band = static_cast<size_t>(layer) < known.bands.size() ? known.bands[static_cast<size_t>(layer)] : std::nullopt;
+  if (!band || !known.all_rows || known.queries != known.keys || kLong * (band->first + band->second + 1) >= known.queries) return;
+  const Range offsets{-band->first, band->second + 1};
+  NearRequest request{.queries = {0, known.queries}, .offsets = offsets};
+  request.row_side = (known.queries + kThumbnail - 1) / kThumbnail;
+  request.column_side = (offsets.size() + kThumbnail - 1) / kThumbnail;
+  const LayerMap map = trace.map(known.shape.name, layer);
+  for (HeadStatistics& head : heads) {
+    const NearCells cells = near_cells(map, head.scores.head, request, {.cancel = options.cancel, .sampled_rows = options.sampled_rows});
+    head.thumbnail_offsets = offsets;
+    head.thumbnail_rows = head.thumbnail_columns = kThumbnail;  // as those of other layers, which stand in one array with them
+    head.thumbnail.resize(static_cast<size_t>(kThumbnail * kThumbnail));
+    for (int64_t r = 0; r < kThumbnail; ++r) {
+      for (int64_t c = 0; c < kThumbnail; ++c)
+        head.thumbnail[static_cast<size_t>(r * kThumbnail + c)] =
+            cells.max[static_cast<size_t>(r * cells.rows / kThumbnail * cells.columns + c * cells.columns / kThumbnail)];
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<HeadStatistics> exact_statistics(const Trace& trace, const FamilyFacts& known, int layer, Range heads,
@@ -93,10 +118,13 @@ std::vector<HeadStatistics> exact_statistics(const Trace& trace, const FamilyFac
   if (!trace.has_statistics(known.shape.name, layer) || has_own_thumbnail(known)) {
     LookOptions all_rows = options;
     all_rows.sampled_rows = 0;
-    return sweep_heads(trace, known, layer, heads, all_rows);
+    std::vector<HeadStatistics> out = sweep_heads(trace, known, layer, heads, all_rows);
+    show_near(trace, known, layer, all_rows, out);
+    return out;
   }
   std::vector<HeadStatistics> out;
   for (int64_t head = heads.begin; head < heads.end; ++head) out.push_back(from_run(trace, known, layer, head));
+  show_near(trace, known, layer, {.cancel = options.cancel}, out);
   return out;
 }
 
@@ -104,7 +132,9 @@ std::vector<HeadStatistics> sampled_statistics(const Trace& trace, const FamilyF
                                                const LookOptions& options) {
   LookOptions own = options;
   own.sampled_rows = rows;
-  return sweep_heads(trace, known, layer, {0, known.shape.heads}, own);
+  std::vector<HeadStatistics> out = sweep_heads(trace, known, layer, {0, known.shape.heads}, own);
+  show_near(trace, known, layer, own, out);
+  return out;
 }
 
 }  // namespace clearhead

@@ -19,6 +19,8 @@ struct HeadStatistics {
   std::vector<float> thumbnail{};            // [thumbnail rows, thumbnail columns], max
   int64_t thumbnail_rows = 0, thumbnail_columns = 0;
   Range thumbnail_queries{}, thumbnail_keys{};  // what it shows: a family's own part of the text
+  /// A layer whose band is short against the text shows key − query (observe/near.h) of this range across, in place of keys; empty: keys.
+  Range thumbnail_offsets{};
   bool exact = true;
   int64_t rows = 0;
 };

@@ -28,7 +28,7 @@ export function useBrowser() {
       page.requests = [];
       page.on('pageerror', (error) => page.errors.push(String(error.stack)));
       page.on('console', (message) => {
-        if (message.type() === 'error' && !/403|404/.test(message.text())) page.errors.push(message.text());
+        if (message.type() === 'error' && !/403|404|409/.test(message.text())) page.errors.push(message.text());
       });
       page.on('request', (request) => page.requests.push(request.url()));
       page.waitForFunction = (test, argument) => until(page, test, argument); // the library's own would evaluate strings, which the page's policy forbids

@@ -78,7 +78,7 @@ test('a map whose description is a band opens about the chosen query, and shows 
     return (stateOf(page).x ?? 'all').split(',').map(Number);
   };
   const { n } = long.mock.model;
-  const page = await open(`${long.url}#v=map&h=0.0&q=2000`);
+  const page = await open(`${long.url}#v=map&h=0.0&q=2000&axes=key`);
   const [k0, q0, k1, q1] = await seen(page);
   assert.deepEqual([k1 - k0, q1 - q0], [256, 256], 'four times what a query sees');
   assert.ok(Math.abs((q0 + q1) / 2 - 2000) <= 1 && k0 <= 2000 - 63 && k1 > 2000, `${[k0, q0, k1, q1]}`);
@@ -88,11 +88,78 @@ test('a map whose description is a band opens about the chosen query, and shows 
   assert.equal(stateOf(page).x, `0,0,${n},${n}`);
   await page.reload();
   assert.deepEqual(await seen(page), [0, 0, n, n], 'a link to all of it shows all of it');
-  const last = await open(`${long.url}#v=map&h=0.0&q=${n - 1}`);
+  const last = await open(`${long.url}#v=map&h=0.0&q=${n - 1}&axes=key`);
   assert.deepEqual((await seen(last)).slice(2), [n, n], 'at the end of the text, the end of the map');
   const short = await serve(proseMock(200, { layers: 1, heads: 1, band: [63, 0] }));
   after(() => short.close());
   assert.ok(Number.isNaN((await seen(await open(`${short.url}#v=map&h=0.0&q=100`)))[0]), 'a short map is seen whole');
+});
+
+/** Where a pair stands about the diagonal. */
+async function nearPlace(page, query, offset, back) {
+  return page.evaluate(
+    ([q, column]) => {
+      const canvas = document.querySelector('[data-testid=map]');
+      const box = canvas.getBoundingClientRect();
+      const [k0, q0, left, top, across, down] = canvas.dataset.place.split(',').map(Number);
+      return { x: box.left + left + (column + 0.5 - k0) * across, y: box.top + top + (q + 0.5 - q0) * down };
+    },
+    [query, offset + back],
+  );
+}
+
+test('a long text under a band is shown by key − query, and leads back to the text', { skip }, async () => {
+  const long = await serve(proseMock(3000, { layers: 2, heads: 1, causal: true, band: [63, 0] }));
+  after(() => long.close());
+  const page = await open(`${long.url}#v=map&h=0.0&q=2000`);
+  await page.waitForSelector('[data-testid=map-badge] [data-badge=exact]');
+  assert.ok(await page.isChecked('[data-control=axes] [value=offset]'));
+  assert.match(await page.textContent('[data-testid=map-caption]'), /63 before to 0 after/);
+  const asked = long.mock.asked.filter((a) => a.path === 'overview').map((a) => a.p);
+  assert.ok(asked.length > 0 && asked.every((p) => p.axes === 'offset' && Number(p.back) === 63), JSON.stringify(asked));
+  await page.locator('[data-testid=map]').focus();
+  for (let i = 0; i < 9; i++) await page.keyboard.press('+');
+  await settled(page);
+  await page.waitForFunction(() => Number(document.querySelector('[data-testid=map]').dataset.place.split(',')[5]) >= 4);
+  const [k0, q0] = (await page.getAttribute('[data-testid=map]', 'data-place')).split(',').map(Number);
+  const query = Math.ceil(q0) + 3;
+  const key = query + Math.ceil(k0) + 2 - 63;
+  const { x, y } = await nearPlace(page, query, key - query, 63);
+  await page.mouse.move(x, y);
+  await page.waitForFunction(
+    ([q, k]) =>
+      new RegExp(`#${q} .+ → #${k} .+%`).test(document.querySelector('[data-testid=map-status]').textContent.replace(/\u202f(?=\d)/g, '')),
+    [query, key],
+  );
+  const printed = /(\S+\u202f%)$/.exec(await page.textContent('[data-testid=map-status]'))[1];
+  assertPrinted(printed, long.mock.line({ l: 0, h: 0, q: String(query) }, true).values[key]);
+  await page.mouse.click(x, y);
+  await settled(page);
+  const state = stateOf(page);
+  assert.deepEqual([Number(state.q), Number(state.k)], [query, key]);
+  await page.reload();
+  await page.waitForSelector('[data-testid=map-badge] [data-badge=exact]');
+  assert.equal(stateOf(page).x, state.x, 'a link shows the same part');
+  await page.click('[data-control=axes] [data-value=key]');
+  await settled(page);
+  assert.equal(stateOf(page).axes, 'key');
+  assert.notEqual(stateOf(page).x, state.x);
+  await page.waitForFunction(
+    () =>
+      /queries down/.test(document.querySelector('[data-testid=map-caption]').textContent) &&
+      !/before to/.test(document.querySelector('[data-testid=map-caption]').textContent),
+  );
+});
+
+test('maps of other layers have keys across, and can be asked for what is near', { skip }, async () => {
+  const page = await open(`${server.url}#v=map&h=1.1&q=40`);
+  await page.waitForSelector('[data-testid=map-badge] [data-badge=exact]');
+  assert.ok(await page.isChecked('[data-control=axes] [value=key]'));
+  await page.click('[data-control=axes] [data-value=offset]');
+  await page.waitForFunction(() => /256 before to 256 after/.test(document.querySelector('[data-testid=map-caption]').textContent));
+  assert.equal(stateOf(page).axes, 'offset');
+  await page.click('.map-panel [aria-label="Show as a table"]');
+  assert.equal(await page.textContent('.map-panel thead th'), '-256');
 });
 
 // The answer to api/tile, as if it came from a few rows.

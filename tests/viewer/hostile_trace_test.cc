@@ -147,7 +147,7 @@ bool look(const std::string& path) {
       allow_errors([&] { questions::row(loaded, {.at = at, .ranges = {{0, 2}}}); });
       allow_errors([&] { questions::column(loaded, {.at = at, .ranges = {{0, 2}}}); });
       allow_errors([&] { questions::tile(loaded, {.at = at}); });
-      allow_errors([&] { questions::overview(loaded, at, [](ViewFrame) {}); });
+      allow_errors([&] { questions::overview(loaded, at, std::nullopt, [](ViewFrame) {}); });
       allow_errors([&] { questions::atlas(loaded, family.name, [](ViewFrame) {}); });
       allow_errors([&] { questions::mass(loaded, {.family = family.name, .rows = {{0, 2}}, .keys = {{0, 2}}}); });
     }

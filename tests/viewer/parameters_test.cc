@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "viewer/export.h"
+#include "viewer/view_state.h"
 
 namespace clearhead {
 namespace {

@@ -255,7 +255,7 @@ TEST(Questions, CodesOfATileStayWithinTheErrorTheySay) {
 TEST(Questions, AnOverviewIsTheWholeMapInAtMost512Cells) {
   LoadedTrace loaded = looked_at::loaded_of({.tokens = 600, .layers = 1});
   std::vector<ViewFrame> frames;
-  questions::overview(loaded, {"dec", 0, 0}, [&](ViewFrame frame) { frames.push_back(std::move(frame)); });
+  questions::overview(loaded, {"dec", 0, 0}, std::nullopt, [&](ViewFrame frame) { frames.push_back(std::move(frame)); });
   ASSERT_EQ(frames.size(), 1u);
   EXPECT_EQ(frames[0].header.find("z")->integer(), 1);
   EXPECT_EQ(frames[0].header.find("rows")->integer(), 300);
@@ -398,7 +398,7 @@ TEST(Questions, CancelledLooksStop) {
   LoadedTrace loaded = looked_at::loaded_of();
   const std::atomic<bool> cancel{true};
   try {
-    questions::overview(loaded, {"dec", 0, 0}, [](const ViewFrame&) {}, {.cancel = &cancel});
+    questions::overview(loaded, {"dec", 0, 0}, std::nullopt, [](const ViewFrame&) {}, {.cancel = &cancel});
     FAIL() << "a cancelled look went on";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kCancelled);

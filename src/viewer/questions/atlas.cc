@@ -101,6 +101,7 @@ ViewFrame heads_frame(const std::string& family, int layer, const std::vector<He
                             {"strongest", strongest_json(head.scores)},
                             {"entropy", mean_of(head.entropy)},
                             {"codes", codes_json(codes)}}));
+    if (head.thumbnail_offsets.size() > 0) list.items().back()["offsets"] = range_json(head.thumbnail_offsets);
   }
   const HeadStatistics& first = heads.front();
   frame.header = Json::object({{"event", "heads"},

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/format.h"
+#include "observe/near.h"
 #include "viewer/questions/ranges.h"
 
 namespace clearhead::questions {
@@ -16,7 +17,9 @@ constexpr int64_t kSampledRows = 1024;
 constexpr double kTileWork = 6e9;
 // An overview that costs less than this needs no sampled picture first.
 constexpr double kInstantWork = 3e9;
-constexpr double kPairWork = 24;  // what exp, pooling and memory cost a pair, in multiply-adds
+constexpr int64_t kNear = 256;      // tokens to each side that are near where no band says it
+constexpr int64_t kNearBlock = 64;  // of observe/near.cc: what its blocks add to a row
+constexpr double kPairWork = 24;    // what exp, pooling and memory cost a pair, in multiply-adds
 
 void add_plane(ViewFrame& frame, Json& codes, const char* name, const std::vector<float>& cells, const Cells& of, bool f32) {
   if (f32) return frame.add(name, cells, {of.rows, of.columns});
@@ -43,6 +46,70 @@ void add_factors(LoadedTrace& loaded, const CellsLook& look, TileRequest& reques
   for (int64_t i = look.queries.begin; i < look.queries.end; ++i) {
     request.row_factors.push_back(static_cast<float>(1.0 / left_by_sinks(static_cast<double>(masses[static_cast<size_t>(i)]))));
   }
+}
+
+void check_near(const FamilyFacts& known) {
+  if (known.shape.first_query == known.shape.first_key && known.queries == known.keys) return;
+  fail(ErrorCode::kInvalidArgument, "axes=offset: the queries and keys of \"{}\" are not the same tokens; expected axes=key.",
+       known.shape.name);
+}
+
+// Rows that a look of so many offsets may take before it is sampled; 0: all.
+int64_t near_sample(const FamilyFacts& known, int64_t queries, int64_t wide) {
+  const double a_row = static_cast<double>(wide + kNearBlock) * (static_cast<double>(known.shape.d_k) + kPairWork);
+  return a_row * static_cast<double>(queries) > kTileWork ? std::max<int64_t>(1, static_cast<int64_t>(kTileWork / a_row)) : 0;
+}
+
+ViewFrame near_tile(LoadedTrace& loaded, const TileLook& look, const LookOptions& options) {
+  const FamilyFacts& known = loaded.facts(look.at.family);
+  check_near(known);
+  const int64_t across = look.near->back + look.near->ahead + 1;
+  if (look.z < 0 || look.z > 40 || look.column_z < 0 || look.column_z > 40)
+    fail(ErrorCode::kInvalidArgument, "z: {}, zx: {}; expected 0 to 40.", look.z, look.column_z);
+  const int64_t tall = kTileSide << look.z, wide = kTileSide << look.column_z;
+  if (look.x < 0 || look.y < 0 || look.x > across / wide || look.y > known.queries / tall || look.x * wide >= across ||
+      look.y * tall >= known.queries) {
+    fail(ErrorCode::kNotFound, "tile z={} zx={} x={} y={}: the map of key − query has {} × {} such tiles.", look.z, look.column_z, look.x,
+         look.y, (known.queries + tall - 1) / tall, (across + wide - 1) / wide);
+  }
+  const int64_t left = -look.near->back;
+  NearLook part{.at = look.at,
+                .z = look.z,
+                .column_z = look.column_z,
+                .queries = {look.y * tall, std::min(known.queries, (look.y + 1) * tall)},
+                .offsets = {left + look.x * wide, std::min(left + across, left + (look.x + 1) * wide)}};
+  if (!look.exact) part.sampled_rows = near_sample(known, part.queries.size(), part.offsets.size());
+  return picture_frame(loaded, look.at, near_cells(loaded, part, options), look.planes);
+}
+
+int near_level(int64_t items, int64_t side) {
+  int z = 0;
+  while (cells_of(items, z) > side) ++z;
+  return z;
+}
+
+// Sampled first where it takes long, as the overview of the whole map.
+void near_overview(LoadedTrace& loaded, const HeadLook& at, const Near& near, const TakeFrame& take, const LookOptions& options) {
+  const FamilyFacts& known = loaded.facts(at.family);
+  check_near(known);
+  NearLook whole{.at = at,
+                 .z = near_level(known.queries, kOverviewSide),
+                 .column_z = near_level(near.back + near.ahead + 1, kOverviewSide),
+                 .queries = {0, known.queries},
+                 .offsets = {-near.back, near.ahead + 1}};
+  const auto picture = [&](const LookOptions& own) {
+    ViewFrame frame = picture_frame(loaded, at, near_cells(loaded, whole, own));
+    frame.header["event"] = "picture";
+    take(std::move(frame));
+  };
+  if (near_sample(known, known.queries, whole.offsets.size()) > 0 && known.windows.empty()) {
+    whole.sampled_rows = kSampledRows;
+    LookOptions own = options;
+    own.progress = nullptr;
+    picture(own);
+  }
+  whole.sampled_rows = 0;
+  picture(options);
 }
 
 }  // namespace
@@ -90,7 +157,9 @@ ViewFrame picture_frame(LoadedTrace& loaded, const HeadLook& at, const Cells& ce
                                {"weight", to_string(at.weight)},
                                {"sink", to_string(at.sink)},
                                {"badge", cells.exact ? "exact" : "sampled"},
-                               {"sampled_rows", cells.exact ? Json() : Json(cells.sampled_rows)}});
+                               {"sampled_rows", cells.exact ? Json() : Json(cells.sampled_rows)},
+                               {"axes", cells.column_z ? "offset" : "key"}});
+  if (cells.column_z) frame.header["column_z"] = *cells.column_z;
   Json codes = Json::object();
   if (planes.max) add_plane(frame, codes, "max", cells.max, cells, planes.f32);
   if (planes.mean) add_plane(frame, codes, "mean", cells.mean, cells, planes.f32);
@@ -98,9 +167,45 @@ ViewFrame picture_frame(LoadedTrace& loaded, const HeadLook& at, const Cells& ce
   return frame;
 }
 
+Near near_of(LoadedTrace& loaded, const HeadLook& at) {
+  const FamilyFacts& known = loaded.facts(at.family);
+  check_near(known);
+  const auto& bands = known.bands;
+  if (static_cast<size_t>(at.layer) < bands.size() && bands[static_cast<size_t>(at.layer)])
+    return {bands[static_cast<size_t>(at.layer)]->first, bands[static_cast<size_t>(at.layer)]->second};
+  return {kNear, known.shape.causal ? 0 : kNear};
+}
+
+Cells near_cells(LoadedTrace& loaded, const NearLook& look, const LookOptions& options) {
+  const FamilyFacts& known = loaded.facts(look.at.family);
+  const LayerMap map = loaded.trace().map(known.shape.name, look.at.layer);
+  TileRequest factors;
+  add_factors(loaded, {.at = look.at, .queries = look.queries, .keys = {0, known.keys}}, factors);
+  const NearRequest request{.queries = look.queries,
+                            .offsets = look.offsets,
+                            .row_side = int64_t{1} << look.z,
+                            .column_side = int64_t{1} << look.column_z,
+                            .key_factors = std::move(factors.key_factors),
+                            .row_factors = std::move(factors.row_factors)};
+  LookOptions own = options;
+  own.sampled_rows = look.sampled_rows;
+  NearCells found = clearhead::near_cells(map, look.at.head, request, own);
+  return {.z = look.z,
+          .queries = look.queries,
+          .keys = look.offsets,
+          .rows = found.rows,
+          .columns = found.columns,
+          .max = std::move(found.max),
+          .mean = std::move(found.mean),
+          .exact = found.exact,
+          .sampled_rows = found.exact ? 0 : found.rows_looked_at,
+          .column_z = look.column_z};
+}
+
 ViewFrame tile(LoadedTrace& loaded, const TileLook& look, const LookOptions& options) {
   check_head(loaded, look.at);
   check_all_rows(loaded, look.at.family, "A tile");
+  if (look.near) return near_tile(loaded, look, options);
   const FamilyFacts& known = loaded.facts(look.at.family);
   if (look.z < 0 || look.z > 40) fail(ErrorCode::kInvalidArgument, "z: {}; expected 0 to 40.", look.z);
   const int64_t side = kTileSide << look.z;
@@ -119,11 +224,12 @@ ViewFrame tile(LoadedTrace& loaded, const TileLook& look, const LookOptions& opt
   return picture_frame(loaded, look.at, found, look.planes);
 }
 
-void overview(LoadedTrace& loaded, const HeadLook& at, const TakeFrame& take, const LookOptions& options) {
+void overview(LoadedTrace& loaded, const HeadLook& at, const std::optional<Near>& near, const TakeFrame& take, const LookOptions& options) {
   check_head(loaded, at);
   check_all_rows(loaded, at.family, "An overview");
   const FamilyFacts& known = loaded.facts(at.family);
   if (known.queries == 0 || known.keys == 0) fail(ErrorCode::kNotFound, "overview: the map is empty.");
+  if (near) return near_overview(loaded, at, *near, take, options);
   CellsLook whole{.at = at, .z = overview_level(known, kOverviewSide), .queries = {0, known.queries}, .keys = {0, known.keys}};
   const double work =
       static_cast<double>(known.queries) * static_cast<double>(known.keys) * (static_cast<double>(known.shape.d_k) + kPairWork);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "base/json.h"
@@ -19,12 +20,19 @@ struct Planes {
   bool f32 = false;  ///< as they are, in place of codes
 };
 
+/// The columns of a picture: keys, or key − query from `back` before a query to `ahead` after it (observe/near.h).
+struct Near {
+  int64_t back = 0, ahead = 0;
+};
+
 struct TileLook {
   HeadLook at{};
   int z = 0;
   int64_t x = 0, y = 0;
   Planes planes{};
   bool exact = false;
+  std::optional<Near> near{};  ///< columns are key − query
+  int column_z = 0;            ///< and a cell covers 2^column_z of them
 };
 
 /// A rectangle of a map in cells of 2^z × 2^z weights, from a corner.
@@ -38,10 +46,19 @@ struct CellsLook {
 /// Max and mean of each cell. NaN: hidden, −1: never scored.
 struct Cells {
   int z = 0;
-  Range queries{}, keys{};
+  Range queries{}, keys{};  ///< where `near` is set, `keys` is a range of key − query
   int64_t rows = 0, columns = 0;
   std::vector<float> max{}, mean{};  // [rows, columns]
   bool exact = true;
+  int64_t sampled_rows = 0;
+  std::optional<int> column_z{};  ///< columns are key − query, and cells so wide
+};
+
+/// A part of a map about its diagonal in cells of 2^z queries × 2^column_z offsets.
+struct NearLook {
+  HeadLook at{};
+  int z = 0, column_z = 0;
+  Range queries{}, offsets{};
   int64_t sampled_rows = 0;
 };
 
@@ -49,10 +66,16 @@ namespace questions {
 
 ViewFrame tile(LoadedTrace& loaded, const TileLook& look, const LookOptions& options = {});
 /// Events "picture": sampled first where the map is large, exact last.
-void overview(LoadedTrace& loaded, const HeadLook& at, const TakeFrame& take, const LookOptions& options = {});
+/// `near`: of key − query in place of keys.
+void overview(LoadedTrace& loaded, const HeadLook& at, const std::optional<Near>& near, const TakeFrame& take,
+              const LookOptions& options = {});
 
 // What the atlas and the exports share with them.
 Cells cells(LoadedTrace& loaded, const CellsLook& look, const LookOptions& options);
+Cells near_cells(LoadedTrace& loaded, const NearLook& look, const LookOptions& options);
+/// What is near in a layer unless a question says otherwise: its band, else 256 tokens to each side that is visible. Throws kInvalidArgument
+/// where queries and keys are not the same tokens.
+Near near_of(LoadedTrace& loaded, const HeadLook& at);
 /// The level at which the whole map is at most `side` cells wide and high.
 int overview_level(const FamilyFacts& known, int64_t side);
 ViewFrame picture_frame(LoadedTrace& loaded, const HeadLook& at, const Cells& cells, const Planes& planes = {});

@@ -250,6 +250,46 @@ export class Mock {
     );
   }
 
+  /** Cells of 2^z queries × 2^zx offsets key − query, from column x on, where column 0 is −back. */
+  nearFrame(p, { z, zx }, corner, side, extra = {}) {
+    const { model } = this;
+    const [back, ahead] = [Number(p.back), Number(p.ahead)];
+    const [tall, wide] = [2 ** z, 2 ** zx];
+    const rows = Math.min(side, Math.ceil((model.n - corner.q) / tall));
+    const columns = Math.min(side, Math.ceil((back + ahead + 1 - corner.x) / wide));
+    const max = new Float32Array(rows * columns).fill(NaN);
+    for (let q = corner.q; q < Math.min(model.n, corner.q + rows * tall); q++) {
+      const row = model.row(p.l, p.h, q).values;
+      const [begin, end] = model.visible(q);
+      for (let x = corner.x; x < Math.min(back + ahead + 1, corner.x + columns * wide); x++) {
+        const j = q + x - back;
+        if (j < begin || j >= end) continue;
+        const at = Math.floor((q - corner.q) / tall) * columns + Math.floor((x - corner.x) / wide);
+        if (!(max[at] >= row[j])) max[at] = row[j];
+      }
+    }
+    const left = corner.x - back;
+    const header = {
+      family: 'enc',
+      layer: p.l,
+      head: p.h,
+      z,
+      column_z: zx,
+      axes: 'offset',
+      rows,
+      columns,
+      queries: [corner.q, Math.min(model.n, corner.q + rows * tall)],
+      keys: [left, Math.min(ahead + 1, left + columns * wide)],
+      badge: 'exact',
+      sampled_rows: null,
+      ...extra,
+    };
+    const shape = [rows, columns];
+    if (p.dtype === 'f32') return frame({ ...header, codes: {} }, { max }, { max: shape });
+    const { codes, spec } = encode(max);
+    return frame({ ...header, codes: { max: spec, mean: spec } }, { max: codes, mean: codes }, { max: shape, mean: shape });
+  }
+
   /** Atlas frame of some layers: thumbnails and scores of their heads. */
   headsFrame(from = 0, to = this.model.layers, event = 'heads') {
     const { model } = this;
@@ -371,11 +411,26 @@ function answer(mock, path, p, body) {
       return {
         bytes: frame({ badge: 'exact', scores: {} }, { received: mock.received(p, 512) }),
       };
+    case 'pdf':
+      return { status: 409, json: { error: { code: 'kUnsupported', message: 'no librsvg here', command: null } } };
     case 'tile':
+      if (p.axes === 'offset')
+        return {
+          bytes: mock.nearFrame(
+            p,
+            { z: p.z, zx: Number(p.zx ?? 0) },
+            { q: p.y * 256 * 2 ** p.z, x: p.x * 256 * 2 ** Number(p.zx ?? 0) },
+            256,
+          ),
+        };
       return {
         bytes: mock.pictureFrame(p, p.z, corner, 256, {}, mock.model.n > 20000 ? 48 : 512),
       };
     case 'overview':
+      if (p.axes === 'offset') {
+        const level = { z: overview, zx: levelOf(Number(p.back) + Number(p.ahead) + 1, 512) };
+        return { stream: [() => mock.nearFrame(p, level, { q: 0, x: 0 }, 512, { event: 'picture' }), () => frame({ event: 'done' }, {})] };
+      }
       return {
         stream: [
           ...(mock.model.n > 2048 ? [() => mock.pictureFrame(p, overview, { q: 0, k: 0 }, 512, { event: 'picture' }, 48)] : []),
@@ -456,7 +511,7 @@ export function serve(mock, port = 0) {
           error: { code: 'kNotFound', message: `api/${path}: no such thing` },
         }),
       );
-    if (found.json) return response.writeHead(200, { 'Content-Type': 'application/json' }).end(JSON.stringify(found.json));
+    if (found.json) return response.writeHead(found.status ?? 200, { 'Content-Type': 'application/json' }).end(JSON.stringify(found.json));
     if (found.bytes) return response.writeHead(200, { 'Content-Type': 'application/vnd.clearhead.frame' }).end(found.bytes);
     response.writeHead(200, {
       'Content-Type': 'application/vnd.clearhead.frames',

@@ -1,6 +1,7 @@
 // The page: loads a source, builds the regions, and keeps them in step with the state.
 
 import { type Context, type View, anchor, isIn } from './context';
+import type { Exported } from './figure/figure';
 import { Focus } from './focus';
 import { themeOf } from './paint/theme';
 import { familyOf, firstChoice, firstHead, hasGallery, openingOf } from './opening';
@@ -95,14 +96,26 @@ function build(root: HTMLElement, known: Known, reload: () => void): void {
     map: map.element,
     answers: answers.element,
   });
-  const actions = actionsOf(ctx, root, map, reload, () => layout.toggleAtlas());
+  const exported = async (): Promise<Exported> => {
+    const view: View = { read, lines, map, atlas }[ctx.store.now.view];
+    const shown = (await view.figure?.()) ?? { parts: [], says: '', badge: 'exact' as const };
+    return timeline ? { ...shown, parts: [...shown.parts, ...timeline.figure().parts] } : shown;
+  };
+  const actions = actionsOf(ctx, root, map, reload, () => layout.toggleAtlas(), exported);
   const bar = new TopBar(ctx, search.element, actions);
   replace(root, bar.element, sentence(ctx), banner(ctx), layout.element, timeline?.element ?? null, notices, live);
   wire(ctx, root, { bar, read, lines, map, atlas, answers, timeline }, actions);
   listenToKeys(ctx, { read, answers, search: () => search.focus(), play: () => timeline?.toggle(), actions });
 }
 
-function actionsOf(ctx: Context, root: HTMLElement, map: MapView, reload: () => void, toggleAtlas: () => void): Actions {
+function actionsOf(
+  ctx: Context,
+  root: HTMLElement,
+  map: MapView,
+  reload: () => void,
+  toggleAtlas: () => void,
+  exported: () => Promise<Exported>,
+): Actions {
   const again = (patch: Partial<State>, how: 'push' | 'replace'): void => {
     ctx.life.abort(); // everything that listens or streams for the page as it was
     ctx.store.set(patch, how);
@@ -111,7 +124,7 @@ function actionsOf(ctx: Context, root: HTMLElement, map: MapView, reload: () => 
   const renew = (): void => again({ q: [], k: [], rect: null, id: null }, 'push');
   return {
     copyLink: () => copyLink(ctx),
-    exportDialog: () => exportDialog(ctx, root),
+    exportDialog: () => exportDialog(ctx, root, exported),
     help: () => helpDialog(ctx),
     toggleAtlas,
     runDialog: () => runDialog(ctx, renew),
@@ -254,7 +267,8 @@ function copyLink(ctx: Context): void {
 
 /** The rows and keys on the screen: of the map, or in reading of everything. */
 function visiblePart(ctx: Context, map: MapView): { rows: { begin: number; end: number }; keys: { begin: number; end: number } } {
-  const { q0, q1, k0, k1 } = map.rect;
+  const { q0, q1 } = map.rect;
+  const [k0, k1] = [map.keyAt(q0, map.rect.k0), map.keyAt(q1, map.rect.k1)];
   const clip = (from: number, to: number, [begin, end]: [number, number]): { begin: number; end: number } => ({
     begin: Math.max(begin, Math.floor(from)),
     end: Math.min(end, Math.ceil(to)),

@@ -1,5 +1,6 @@
 // What every view is given: the source and what it said of itself, the text, the state, and the few things that all of them do.
 
+import type { Exported } from './figure/figure';
 import type { Focus } from './focus';
 import type { Badge, Direction, Family, Feature, HeadId, Info, Missing, Segment, Source, Span } from './source/source';
 import { formatState, kMostPins, sameHead, type State, type Store } from './state';
@@ -37,6 +38,8 @@ export interface View {
   update(state: State, before: State): void;
   /** The source turned to another checkpoint: everything that came from it is to be asked for again. */
   renew?(): void;
+  /** What it shows now, as a figure for print (figure/figure.ts). */
+  figure?(): Exported | Promise<Exported>;
 }
 
 /** Why a feature is not to be had here, in the page's language; null when it is. */

@@ -7,6 +7,7 @@ import { type Direction, type HeadId, type Scale, type SinkRule, type Span, type
 
 export const kViews = ['read', 'lines', 'map', 'atlas'] as const;
 export type ViewName = (typeof kViews)[number];
+export type MapAxes = 'key' | 'offset'; // columns: keys, or key − query
 export type Language = 'en' | 'zh';
 
 export interface Rect {
@@ -28,6 +29,7 @@ export interface State {
   sink: SinkRule;
   words: boolean;
   step: number | null; // which checkpoint of a training run, null: the last; or which of several traces, null: the first, or their choice
+  axes: MapAxes | null; // of the map; null: chosen by the layer
   rect: Rect | null; // what the map shows; null: all
   lang: Language | null; // null: the browser's
   id: string | null; // the trace a link was made on
@@ -48,6 +50,7 @@ export const kInitial: State = {
   sink: 'mark',
   words: false,
   step: null,
+  axes: null,
   rect: null,
   lang: null,
   id: null,
@@ -122,6 +125,8 @@ function parseKey(key: string, value: string): Partial<State> | null {
       return { id: value };
     case 't':
       return /^\d{1,15}$/.test(value) ? { step: Number(value) } : null;
+    case 'axes':
+      return value === 'key' || value === 'offset' ? { axes: value } : null;
     case 'x': {
       const n = value.split(',').map(Number);
       const good = n.length === 4 && n.every((v) => Number.isFinite(v) && v >= 0) && n[2] > n[0] && n[3] > n[1];
@@ -145,6 +150,7 @@ export function formatState(state: State): string {
   if (state.sink !== 'mark') parts.push(['sink', state.sink]);
   if (state.words) parts.push(['word', '1']);
   if (state.step !== null) parts.push(['t', String(state.step)]);
+  if (state.axes) parts.push(['axes', state.axes]);
   if (state.rect) parts.push(['x', [state.rect.k0, state.rect.q0, state.rect.k1, state.rect.q1].map((v) => Math.round(v)).join(',')]);
   if (state.lang) parts.push(['lang', state.lang]);
   if (state.id) parts.push(['id', state.id]);

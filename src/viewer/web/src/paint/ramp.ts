@@ -3,32 +3,21 @@
 
 export type Rgb = readonly [number, number, number];
 
-const kCividis: readonly Rgb[] = [
-  [0, 32, 77],
-  [0, 42, 102],
-  [18, 53, 112],
-  [43, 63, 109],
-  [59, 73, 108],
-  [73, 83, 108],
-  [87, 93, 109],
-  [99, 103, 112],
-  [112, 113, 115],
-  [125, 124, 120],
-  [138, 134, 121],
-  [152, 146, 118],
-  [166, 157, 115],
-  [180, 169, 109],
-  [195, 182, 101],
-  [210, 195, 91],
-  [226, 208, 78],
-  [241, 223, 62],
-  [254, 234, 60],
-];
+// Every fifth of its 256 colours, as the engine has them (src/observe/picture.cc), so that pictures and figures of either are the same.
+const kCividis: readonly Rgb[] = (
+  '00224e 002656 002a5f 002d68 003070 083370 163770 203a6f 273e6e 2e416d 34456c 3a486c 3f4c6c ' +
+  '444f6c 49536c 4e566c 535a6d 575d6d 5c616e 60646f 656870 696b71 6d6f72 727274 767676 7a7a78 ' +
+  '7e7d78 838179 888578 8d8878 928c78 969077 9b9476 a09875 a59c74 aaa073 afa471 b5a86f baac6d ' +
+  'bfb06b c4b468 c9b965 cfbd62 d4c15f dac65b dfca57 e5cf52 ead34c f0d846 f6dd3f fce236 fee838'
+)
+  .split(' ')
+  .map((hex) => [0, 2, 4].map((i) => parseInt(hex.slice(i, i + 2), 16)) as unknown as Rgb);
 
 export function cividis(t: number): Rgb {
-  const x = Math.max(0, Math.min(1, t)) * (kCividis.length - 1);
-  const i = Math.min(kCividis.length - 2, Math.floor(x));
-  return mix(kCividis[i], kCividis[i + 1], x - i);
+  const level = Math.floor(255 * Math.max(0, Math.min(1, t)) + 0.5);
+  const [at, part] = [Math.floor(level / 5), level % 5];
+  const [from, to] = [kCividis[at], kCividis[Math.min(at + 1, kCividis.length - 1)]];
+  return [0, 1, 2].map((c) => Math.floor((from[c] * (5 - part) + to[c] * part + 2) / 5)) as unknown as Rgb;
 }
 
 export const mix = (a: Rgb, b: Rgb, t: number): Rgb => [0, 1, 2].map((c) => Math.round(a[c] + (b[c] - a[c]) * t)) as unknown as Rgb;

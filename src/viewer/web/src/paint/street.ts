@@ -10,7 +10,8 @@ export interface Layer {
   bitmap: HTMLCanvasElement;
   keyBegin: number;
   queryBegin: number;
-  cell: number; // weights a pixel of the bitmap
+  cell: number; // weights a pixel of the bitmap: down
+  cellAcross: number;
 }
 
 export interface AxisLabel {
@@ -36,6 +37,7 @@ export interface Street {
   label(token: number): string;
   tick(token: number): string; // where labels have no room
   select: Rect | null;
+  columnOrigin?: number; // the column of 0, where columns are no tokens but offsets
   theme: Theme;
 }
 
@@ -127,7 +129,7 @@ export function drawStreet(c: CanvasRenderingContext2D, size: Frame2d, street: S
       layer.bitmap,
       x(layer.keyBegin),
       y(layer.queryBegin),
-      layer.bitmap.width * layer.cell * across,
+      layer.bitmap.width * layer.cellAcross * across,
       layer.bitmap.height * layer.cell * down,
     );
   }
@@ -218,13 +220,18 @@ function axes(c: CanvasRenderingContext2D, size: Frame2d, street: Street, zoom: 
   const bottom = Math.min(size.height, y(street.queries));
   let labels = wide >= kLabelCell;
   let step = labels ? 1 : tick(64 / wide);
-  for (let k = Math.ceil(rect.k0 / step) * step; k < street.keys && x(k) < right; k += step) {
+  const origin = street.columnOrigin ?? 0;
+  const [label, number] =
+    street.columnOrigin === undefined
+      ? [street.label, street.tick]
+      : [(k: number) => String(k - origin), (k: number) => String(k - origin)];
+  for (let k = Math.ceil((rect.k0 - origin) / step) * step + origin; k < street.keys && x(k) < right; k += step) {
     const at = x(k) + (labels ? wide / 2 : 0);
     c.save();
     c.translate(at, top - (labels ? 11 : 8));
     c.rotate(labels ? -Math.PI / 2.6 : 0);
     c.textAlign = labels ? 'left' : 'center';
-    c.fillText(labels ? fitted(c, street.label(k), top - 19) : street.tick(k), 0, labels ? 0 : -4);
+    c.fillText(labels ? fitted(c, label(k), top - 19) : number(k), 0, labels ? 0 : -4);
     c.restore();
     if (!labels) stroke(c, at, top - 5, at, top);
   }

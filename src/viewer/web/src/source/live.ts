@@ -15,6 +15,7 @@ import type {
   LineRequest,
   MapRequest,
   Mass,
+  Near,
   Picture,
   Pixels,
   ScoreName,
@@ -48,6 +49,7 @@ export interface PictureHeader {
   badge: Badge;
   sampled_rows: number | null;
   z: number;
+  column_z?: number;
   rows: number;
   columns: number;
   queries: [number, number];
@@ -62,7 +64,14 @@ export interface HeadsHeader {
   badge: Badge;
   queries?: [number, number];
   keys?: [number, number];
-  heads: { layer: number; head: number; scores: Record<ScoreName, number | null>; strongest: ScoreName[]; codes: Codes }[];
+  heads: {
+    layer: number;
+    head: number;
+    scores: Record<ScoreName, number | null>;
+    strongest: ScoreName[];
+    codes: Codes;
+    offsets?: [number, number];
+  }[];
   done?: number;
   error?: { code: string; message: string };
 }
@@ -146,8 +155,9 @@ export class LiveSource implements Source {
     return found instanceof Float32Array ? found : null;
   }
 
-  async tile(request: MapRequest, z: number, x: number, y: number, signal: AbortSignal): Promise<Picture> {
-    return pictureOf(await this.frame<PictureHeader>('tile', { ...mapParams(request), z, x, y }, signal));
+  async tile(request: MapRequest, z: number, x: number, y: number, signal: AbortSignal, columnZ = 0): Promise<Picture> {
+    const level = request.near ? { z, zx: columnZ } : { z };
+    return pictureOf(await this.frame<PictureHeader>('tile', { ...mapParams(request), ...level, x, y }, signal), request.near);
   }
 
   async cells(request: MapRequest, x: number, y: number, signal: AbortSignal): Promise<Cells> {
@@ -157,7 +167,7 @@ export class LiveSource implements Source {
       badge: head.badge,
       error: 0,
       queryBegin: head.queries[0],
-      keyBegin: head.keys[0],
+      keyBegin: head.keys[0] + (request.near?.back ?? 0),
       rows: head.rows,
       columns: head.columns,
       values: need(frame, 'max', Float32Array),
@@ -166,7 +176,7 @@ export class LiveSource implements Source {
 
   async overview(request: MapRequest, take: (picture: Picture) => void, signal: AbortSignal): Promise<void> {
     await this.stream<PictureHeader>('overview', mapParams(request), signal, (frame) => {
-      if (frame.header.event === 'picture') take(pictureOf(frame));
+      if (frame.header.event === 'picture') take(pictureOf(frame, request.near));
     });
   }
 
@@ -216,6 +226,10 @@ export class LiveSource implements Source {
     const response = await this.get('export', { kind, state });
     const name = /filename="([^"]+)"/.exec(response.headers.get('content-disposition') ?? '')?.[1] ?? `clearhead.${kind}`;
     return { blob: await response.blob(), name };
+  }
+
+  async pdf(svg: string, title: string, subject: string): Promise<Blob> {
+    return (await this.post('pdf', { svg, title, subject })).blob();
   }
 
   private async json<T>(path: string, params: Params): Promise<T> {
@@ -286,6 +300,7 @@ const mapParams = (request: MapRequest): Params => ({
   h: request.at.head,
   w: request.weight,
   sink: request.sink,
+  ...(request.near ? { axes: 'offset', back: request.near.back, ahead: request.near.ahead } : {}),
 });
 
 export interface TextHeader {
@@ -311,16 +326,17 @@ export function pixelsOf(frame: Frame<object>): Pixels {
   return { height, width, rgb: need(frame, 'pixels', Uint8Array) };
 }
 
-export function pictureOf(frame: Frame<PictureHeader>): Picture {
+export function pictureOf(frame: Frame<PictureHeader>, near: Near | null = null): Picture {
   const head = frame.header;
   return {
     badge: head.badge,
     sampledRows: head.sampled_rows,
     z: head.z,
+    ...(near ? { columnZ: head.column_z ?? 0 } : {}),
     rows: head.rows,
     columns: head.columns,
     queryBegin: head.queries[0],
-    keyBegin: head.keys[0],
+    keyBegin: head.keys[0] + (near?.back ?? 0),
     max: need(frame, 'max', Uint8Array),
     mean: need(frame, 'mean', Uint8Array),
     maxCodes: head.codes.max,
@@ -342,6 +358,7 @@ export function headsOf(frame: Frame<HeadsHeader>): AtlasHead[] {
     rows,
     columns,
     codes: head.codes,
+    offsets: head.offsets ?? null,
     thumbnail: all.subarray(i * rows * columns, (i + 1) * rows * columns),
   }));
 }

@@ -1,7 +1,7 @@
 // A whole map, as an offline page of tier A holds it: rows, columns, masses and pooled pictures of it. Weights are f32 as they were, or u8 codes of them.
 
 import { type Codes, codeTable, kHidden, kUnscored } from './frame';
-import type { LineRequest, Picture, SinkRule, Span } from './source';
+import type { LineRequest, Near, Picture, SinkRule, Span } from './source';
 
 export interface Matrix {
   queries: number;
@@ -82,9 +82,12 @@ export function massOf(m: Matrix, rows: readonly Span[], keys: readonly Span[], 
 
 /** At most side × side cells of 2^z × 2^z weights from a corner on, coded: the maximum by the map's own codes, or by the logarithm; a mean linearly. */
 export function poolMatrix(m: Matrix, z: number, corner: { q0: number; k0: number }, side: number): Picture {
-  const cell = 2 ** z;
-  const rows = Math.max(0, Math.min(side, Math.ceil((m.queries - corner.q0) / cell)));
-  const columns = Math.max(0, Math.min(side, Math.ceil((m.keys - corner.k0) / cell)));
+  return { ...poolCells(m, { rows: 2 ** z, columns: 2 ** z }, corner, side), z };
+}
+
+function poolCells(m: Matrix, cell: { rows: number; columns: number }, corner: { q0: number; k0: number }, side: number): Picture {
+  const rows = Math.max(0, Math.min(side, Math.ceil((m.queries - corner.q0) / cell.rows)));
+  const columns = Math.max(0, Math.min(side, Math.ceil((m.keys - corner.k0) / cell.columns)));
   const most = new Float32Array(rows * columns); // NaN hidden, −1 never scored
   const means = new Float32Array(rows * columns);
   for (let r = 0; r < rows; r++) {
@@ -92,8 +95,8 @@ export function poolMatrix(m: Matrix, z: number, corner: { q0: number; k0: numbe
       let best = NaN;
       let sum = 0;
       let seen = 0;
-      for (let q = corner.q0 + r * cell; q < Math.min(m.queries, corner.q0 + (r + 1) * cell); q++) {
-        for (let k = corner.k0 + c * cell; k < Math.min(m.keys, corner.k0 + (c + 1) * cell); k++) {
+      for (let q = corner.q0 + r * cell.rows; q < Math.min(m.queries, corner.q0 + (r + 1) * cell.rows); q++) {
+        for (let k = corner.k0 + c * cell.columns; k < Math.min(m.keys, corner.k0 + (c + 1) * cell.columns); k++) {
           const value = m.at(q * m.keys + k);
           if (Number.isNaN(value)) continue;
           if (!(best >= value)) best = value;
@@ -112,7 +115,7 @@ export function poolMatrix(m: Matrix, z: number, corner: { q0: number; k0: numbe
   return {
     badge: badgeOf(m),
     sampledRows: null,
-    z,
+    z: 0,
     rows,
     columns,
     queryBegin: corner.q0,
@@ -122,6 +125,28 @@ export function poolMatrix(m: Matrix, z: number, corner: { q0: number; k0: numbe
     maxCodes,
     meanCodes,
   };
+}
+
+/** The same of key − query, from a corner on (matrix.ts says `keys`; here column 0 is −back). */
+export function poolNear(
+  m: Matrix,
+  near: Near,
+  level: { z: number; columnZ: number },
+  corner: { q0: number; k0: number },
+  side: number,
+): Picture {
+  const wide = near.back + near.ahead + 1;
+  const sheared: Matrix = {
+    ...m,
+    keys: wide,
+    at: (i) => {
+      const query = Math.floor(i / wide);
+      const key = query + (i % wide) - near.back;
+      return key >= 0 && key < m.keys ? m.at(query * m.keys + key) : NaN;
+    },
+  };
+  const picture = poolCells(sheared, { rows: 2 ** level.z, columns: 2 ** level.columnZ }, corner, side);
+  return { ...picture, z: level.z, columnZ: level.columnZ };
 }
 
 const highest = (values: Float32Array): number => values.reduce((a, v) => (v > a ? v : a), 0);

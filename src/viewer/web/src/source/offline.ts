@@ -3,10 +3,11 @@
 
 import { type Frame, decodeFrame, need, type Codes } from './frame';
 import { type HeadsHeader, type PictureHeader, type TextHeader, headsOf, pictureOf, pixelsOf, textOf } from './live';
+import { type TopHeader, sumOf, topLine } from './lines';
 import { RowWorker } from './rowworker';
 import type { QkSpec } from './qk';
 import { bandOf } from './qk';
-import { type Matrix, badgeOf, codedMatrix, columnOf, exactMatrix, massOf, poolMatrix, rowValues, seenIn } from './matrix';
+import { type Matrix, badgeOf, codedMatrix, columnOf, exactMatrix, massOf, poolMatrix, poolNear, rowValues, seenIn } from './matrix';
 import {
   type AtlasHead,
   type Cells,
@@ -42,10 +43,6 @@ interface Manifest {
   tier: string;
   state: string | null;
   command: string;
-}
-
-interface TopHeader {
-  top: number;
 }
 
 interface QkHeader {
@@ -103,9 +100,11 @@ class HeldTrace {
     return need(frame, 'received', Float32Array).subarray(start, start + bins);
   }
 
-  async tile(request: MapRequest, z: number, x: number, y: number): Promise<Picture> {
+  async tile(request: MapRequest, z: number, x: number, y: number, columnZ = 0): Promise<Picture> {
     const matrix = await this.matrix(whereOf(request));
     if (!matrix) throw this.absent('tile');
+    const corner = { q0: y * 256 * 2 ** z, k0: x * 256 * 2 ** columnZ };
+    if (request.near) return poolNear(matrix, request.near, { z, columnZ }, corner, 256);
     return poolMatrix(matrix, z, { q0: y * 256 * 2 ** z, k0: x * 256 * 2 ** z }, 256);
   }
 
@@ -113,11 +112,14 @@ class HeldTrace {
     const matrix = await this.matrix(whereOf(request));
     if (!matrix) throw this.absent('tile');
     const [q0, k0] = [y * 256, x * 256];
-    const [rows, columns] = [Math.min(256, matrix.queries - q0), Math.min(256, matrix.keys - k0)];
+    const { near } = request;
+    const wide = near ? near.back + near.ahead + 1 : matrix.keys;
+    const [rows, columns] = [Math.min(256, matrix.queries - q0), Math.min(256, wide - k0)];
     const out = new Float32Array(rows * columns);
     for (let r = 0; r < rows; r++) {
       for (let c = 0; c < columns; c++) {
-        out[r * columns + c] = matrix.at((q0 + r) * matrix.keys + k0 + c);
+        const key = near ? q0 + r + k0 + c - near.back : k0 + c;
+        out[r * columns + c] = key >= 0 && key < matrix.keys ? matrix.at((q0 + r) * matrix.keys + key) : NaN;
       }
     }
     return { badge: badgeOf(matrix), error: matrix.codes?.error ?? 0, queryBegin: q0, keyBegin: k0, rows, columns, values: out };
@@ -125,6 +127,13 @@ class HeldTrace {
 
   async overview(request: MapRequest, take: (picture: Picture) => void): Promise<void> {
     const matrix = await this.matrix(whereOf(request));
+    const level = (count: number): number => Math.max(0, Math.ceil(Math.log2(count / 512)));
+    if (matrix && request.near) {
+      const { back, ahead } = request.near;
+      take(poolNear(matrix, request.near, { z: level(matrix.queries), columnZ: level(back + ahead + 1) }, { q0: 0, k0: 0 }, 512));
+      return;
+    }
+    if (request.near) throw this.absent('overview');
     if (matrix) {
       const z = Math.max(0, Math.ceil(Math.log2(Math.max(matrix.queries, matrix.keys) / 512)));
       take(poolMatrix(matrix, z, { q0: 0, k0: 0 }, 512));
@@ -345,8 +354,8 @@ export class OfflineSource implements Source {
     return this.held.received(family, at);
   }
 
-  tile(request: MapRequest, z: number, x: number, y: number): Promise<Picture> {
-    return this.held.tile(request, z, x, y);
+  tile(request: MapRequest, z: number, x: number, y: number, _signal: AbortSignal, columnZ = 0): Promise<Picture> {
+    return this.held.tile(request, z, x, y, columnZ);
   }
 
   cells(request: MapRequest, x: number, y: number): Promise<Cells> {
@@ -376,6 +385,10 @@ export class OfflineSource implements Source {
   export(_kind: ExportKind): Promise<{ blob: Blob; name: string }> {
     return Promise.reject(this.held.absent('export'));
   }
+
+  pdf(): Promise<Blob> {
+    return Promise.reject(new SourceError('kUnsupported', 'an offline page has no server'));
+  }
 }
 
 const whereOf = (request: MapRequest): string => `${request.family}/${request.at.layer}/${request.at.head}`;
@@ -398,65 +411,4 @@ function indexOf(sorted: Uint32Array, wanted: number): number {
     else high = middle;
   }
   return sorted[low] === wanted ? low : -1;
-}
-
-function topLine(
-  frame: Frame<TopHeader>,
-  at: number,
-  row: number,
-  causal: boolean,
-  keys: number,
-  sink: SinkRule,
-  sinks: readonly number[],
-): Line {
-  const count = frame.header.top;
-  const k = need(frame, 'keys', Uint32Array);
-  const w = need(frame, 'weights', Float32Array);
-  const sinkMass = need(frame, 'sink_mass', Float32Array)[at];
-  const renorm = sink === 'renorm' && sinkMass < 1 ? 1 / (1 - sinkMass) : 1;
-  const top = Array.from({ length: count }, (_, i) => ({
-    begin: k[at * count + i],
-    end: k[at * count + i] + 1,
-    weight: w[at * count + i] * renorm,
-  })).filter((i) => i.weight > 0 && (sink === 'mark' || !sinks.includes(i.begin)));
-  return {
-    badge: 'top-k',
-    error: 0,
-    total: NaN,
-    sinkMass,
-    entropy: null,
-    values: null,
-    top,
-    visible: [[0, causal ? row + 1 : keys]],
-    unscored: [],
-  };
-}
-
-/** Several lines added up; only the heaviest are known when any of them has no more. */
-function sumOf(lines: readonly Line[], divisor: number): Line {
-  const full = lines.every((l) => l.values);
-  const sums = new Map<number, number>();
-  let values: Float32Array | null = null;
-  if (full) {
-    values = new Float32Array(lines[0].values?.length ?? 0);
-    for (const line of lines) line.values?.forEach((v, i) => values && (values[i] += v / divisor));
-  }
-  for (const line of lines) for (const item of line.top) sums.set(item.begin, (sums.get(item.begin) ?? 0) + item.weight / divisor);
-  const top = [...sums]
-    .map(([begin, weight]) => ({ begin, end: begin + 1, weight }))
-    .sort((a, b) => b.weight - a.weight || a.begin - b.begin);
-  const add = (f: (l: Line) => number): number => lines.reduce((a, l) => a + f(l), 0) / divisor;
-  const first = lines[0];
-  const last = lines[lines.length - 1];
-  return {
-    badge: full ? first.badge : 'top-k',
-    error: add((l) => l.error),
-    total: add((l) => l.total),
-    sinkMass: add((l) => l.sinkMass),
-    entropy: null,
-    values,
-    top,
-    visible: [[first.visible[0]?.[0] ?? 0, last.visible[0]?.[1] ?? 0]],
-    unscored: [],
-  };
 }

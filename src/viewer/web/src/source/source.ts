@@ -165,7 +165,14 @@ export interface Line {
   unscored: [number, number][];
 }
 
+/** Columns of a map that are key − query, from −back to ahead; column 0 is −back. */
+export interface Near {
+  back: number;
+  ahead: number;
+}
+
 export interface MapRequest {
+  near?: Near | null; // in place of keys
   family: string;
   at: HeadId;
   weight: WeightKind;
@@ -178,6 +185,7 @@ export interface Picture {
   badge: Badge;
   sampledRows: number | null;
   z: number;
+  columnZ?: number; // where columns are key − query: 2^columnZ of them a cell
   rows: number;
   columns: number;
   queryBegin: number;
@@ -222,6 +230,7 @@ export interface AtlasHead extends HeadId {
   rows: number;
   columns: number;
   codes: Codes;
+  offsets: [number, number] | null; // the thumbnail's columns are key − query
   thumbnail: Uint8Array;
 }
 
@@ -270,7 +279,8 @@ export interface Source {
   /** `slot` names the asker: a newer request of the same slot supersedes an older one, which rejects with AbortError. */
   line(request: LineRequest, slot: string): Promise<Line>;
   received(family: string, at: HeadId): Promise<Float32Array | null>;
-  tile(request: MapRequest, z: number, x: number, y: number, signal: AbortSignal): Promise<Picture>;
+  /** `columnZ`: of a request for what is near. */
+  tile(request: MapRequest, z: number, x: number, y: number, signal: AbortSignal, columnZ?: number): Promise<Picture>;
   cells(request: MapRequest, x: number, y: number, signal: AbortSignal): Promise<Cells>;
   overview(request: MapRequest, take: (picture: Picture) => void, signal: AbortSignal): Promise<void>;
   atlas(family: string, take: (heads: AtlasHead[], done: number) => void, signal: AbortSignal): Promise<void>;
@@ -278,6 +288,8 @@ export interface Source {
   verify(request: VerifyRequest): Promise<VerifyResult>;
   run(text: string, pair: string | null, progress: (done: number, what: string) => void, signal: AbortSignal): Promise<void>;
   export(kind: ExportKind, state: string): Promise<{ blob: Blob; name: string }>;
+  /** PDF of a figure; kUnsupported where this source cannot make one. */
+  pdf(svg: string, title: string, subject: string): Promise<Blob>;
 }
 
 /** What a source answers instead: the closed codes of clearhead/error.h, or `forbidden`. */

@@ -5,7 +5,9 @@ import { absent, commandOf, reasonOf } from '../context';
 import { head as headName, power, whole } from '../format';
 import { isAbort, type ExportKind, type Missing, type Span } from '../source/source';
 import { formatState } from '../state';
-import { commandText, dialog, h } from './dom';
+import { type Exported, kWidths } from '../figure/figure';
+import { type FigureKind, type SavedFile, figureFile, kFigureKinds } from '../figure/files';
+import { commandText, dialog, h, segmented } from './dom';
 import { picturePng } from './snapshot';
 import { exportHere } from '../export';
 
@@ -54,11 +56,13 @@ export function helpDialog(ctx: Context): void {
 const commandLine = (ctx: Context, command: string | null): HTMLElement | null =>
   command ? h('p', {}, ctx.t('command', { command: '' }), commandText(command)) : null;
 
-export function exportDialog(ctx: Context, root: HTMLElement): void {
+/** `shown` says what the view shows now, as a figure. */
+export function exportDialog(ctx: Context, root: HTMLElement, shown: () => Promise<Exported>): void {
   const { t } = ctx;
+  let width = kWidths.page;
   const state = (): string => formatState({ ...ctx.store.now, id: ctx.info.id });
   const note = h('p', { class: 'caption', role: 'status' });
-  const button = (kind: ExportKind | 'png', make: () => Promise<{ blob: Blob; name: string }>, reason: string | null): HTMLElement =>
+  const button = (kind: ExportKind | FigureKind | 'png', make: () => Promise<SavedFile | null>, reason: string | null): HTMLElement =>
     h(
       'button',
       {
@@ -70,26 +74,33 @@ export function exportDialog(ctx: Context, root: HTMLElement): void {
         onclick: () => {
           note.textContent = t('loading');
           make().then(
-            ({ blob, name }) => {
-              save(blob, name);
-              note.textContent = t('export.done', { name });
+            (file) => {
+              if (file) save(file.blob, file.name);
+              note.textContent = file ? t('export.done', { name: file.name }) : t('figure.print');
             },
             (error: unknown) => (note.textContent = error instanceof Error ? error.message : String(error)),
           );
         },
       },
-      h('strong', {}, kind.toUpperCase()),
+      h('strong', {}, kind === 'tikz' ? 'TikZ' : kind.toUpperCase()),
       h('span', {}, reason ?? t(`export.${kind}`)),
     );
-  const ask = (kind: ExportKind): (() => Promise<{ blob: Blob; name: string }>) =>
+  const ask = (kind: ExportKind): (() => Promise<SavedFile>) =>
     ctx.source.offline && kind !== 'html' ? () => exportHere(ctx, kind) : () => ctx.source.export(kind, state());
   dialog(
     t('export'),
     t('close'),
     h('p', {}, t('export.intro')),
+    segmented(
+      t('figure.width'),
+      (['column', 'page'] as const).map((v) => ({ value: v, label: t(`figure.${v}`), title: t(`figure.${v}.title`) })),
+      'page',
+      (value) => (width = kWidths[value]),
+    ),
     h(
       'div',
       { class: 'exports' },
+      ...kFigureKinds.map((kind) => button(kind, async () => figureFile(ctx, await shown(), kind, width), null)),
       button('png', () => picturePng(ctx, root), null),
       button('json', ask('json'), null),
       button('npy', ask('npy'), null),

@@ -1,17 +1,19 @@
 // The head atlas: every head as a thumbnail with its scores on this text. Slim beside the text, wide as a view of its own, where it can be
 // sorted, filtered, and recoloured by the mass that flows from chosen rows to chosen keys.
 
-import type { Context, Side, View } from '../../context';
-import { absent, badgeTitle, pin, printWeight, quoted, rangeOf, solo } from '../../context';
+import type { Context, View } from '../../context';
+import { absent, badgeTitle, pin, printWeight, quoted, solo } from '../../context';
 import { head as headName, score as printScore } from '../../format';
 import { bitmapOf, colourTable } from '../../paint/picture';
 import { css, inkOn, shade } from '../../paint/ramp';
-import { type AtlasHead, type HeadId, type Mass, type ScoreName, type Span, isAbort, kScores } from '../../source/source';
+import { type AtlasHead, type Badge, type HeadId, type Mass, type ScoreName, type Span, isAbort, kScores } from '../../source/source';
 import { type State, sameHead } from '../../state';
 import { badgeElement } from '../../ui/badge';
 import { h, iconButton, replace } from '../../ui/dom';
+import type { Exported, Thumbnail } from '../../figure/figure';
 import { codeTable } from '../../source/frame';
 import { type Order, type Row, arrange } from './arrange';
+import { ownPart, thumbnailOf } from './thumbnail';
 
 const kTablePage = 96;
 
@@ -214,9 +216,15 @@ export class AtlasView implements View {
       replace(this.badge, badgeElement(this.ctx, this.mass.badge, badgeTitle(this.ctx, this.mass.badge, this.mass.error)));
       return;
     }
-    const badges = new Set(this.cells.map((c) => c.head?.badge).filter(Boolean));
-    const badge = badges.has('sampled') ? 'sampled' : badges.has('quantised') ? 'quantised' : 'exact';
-    replace(this.badge, badges.size ? badgeElement(this.ctx, badge, badgeTitle(this.ctx, badge, 0), this.done < 1) : null);
+    const badge = this.badgeOf();
+    const isThere = this.cells.some((c) => c.head);
+    replace(this.badge, isThere ? badgeElement(this.ctx, badge, badgeTitle(this.ctx, badge, 0), this.done < 1) : null);
+  }
+
+  private badgeOf(): Badge {
+    if (this.mass) return this.mass.badge;
+    const badges = new Set(this.cells.map((c) => c.head?.badge));
+    return badges.has('sampled') ? 'sampled' : badges.has('quantised') ? 'quantised' : 'exact';
   }
 
   private paintCell(cell: Cell): void {
@@ -237,15 +245,7 @@ export class AtlasView implements View {
     if (head) {
       const values = codeTable(head.codes);
       const picture = bitmapOf(head.thumbnail, head.rows, head.columns, colourTable(head.codes, values[255], 'sqrt', theme));
-      const { family } = this.ctx;
-      const part = (side: Side, cells: number, shown: [number, number]): [number, number] => {
-        const { begin, end } = rangeOf(family, side);
-        const of = shown[1] - shown[0];
-        const first = Math.floor(((begin - shown[0]) * cells) / of);
-        return [first, Math.max(1, Math.ceil(((end - shown[0]) * cells) / of) - first)];
-      };
-      const [left, width] = part('key', head.columns, head.keys ?? [0, family.keys]);
-      const [top, height] = part('query', head.rows, head.queries ?? [0, family.queries]);
+      const { left, top, width, height } = ownPart(head, this.ctx.family);
       cell.canvas.width = width;
       cell.canvas.height = height;
       cell.canvas.getContext('2d')?.drawImage(picture, -left, -top);
@@ -367,6 +367,23 @@ export class AtlasView implements View {
         ),
       ),
     );
+  }
+
+  figure(): Exported {
+    const { ctx, mass } = this;
+    const most = mass ? mass.mass.reduce((a, b) => Math.max(a, b), 0) : 0;
+    const sorted = this.order.by !== 'layer' || this.order.atLeast > 0;
+    const cells = this.rows().map((row): Thumbnail => {
+      const cell = this.cells[row.at.layer * ctx.family.heads + row.at.head];
+      const own = mass ? mass.mass[row.at.layer * ctx.family.heads + row.at.head] : NaN;
+      const note = cell.note.firstElementChild?.textContent ?? '';
+      const strength = mass ? (most > 0 ? own / most : 0) : NaN;
+      const chosen = ctx.store.now.heads.some((at) => sameHead(at, row.at));
+      return { name: headName(row.at), note, strength, chosen, ...thumbnailOf(cell.head, ctx.family) };
+    });
+    const columns = sorted ? Math.min(12, Math.max(1, cells.length)) : ctx.family.heads;
+    const says = mass ? (this.best.querySelector('.caption')?.textContent ?? '') : ctx.t('atlas.caption');
+    return { parts: [{ kind: 'grid', columns, cells }], says, badge: this.badgeOf() };
   }
 
   private toggleTable(): void {

@@ -92,7 +92,13 @@ async function mapOf(opened: Opened): Promise<Map> {
   return (size, theme) => {
     const layers = pictures.map((picture, row) => {
       const bitmap = bitmapOf(picture.max, picture.rows, picture.columns, colourTable(picture.maxCodes, most, opened.scale, theme));
-      const layer: Layer = { bitmap, keyBegin: picture.keyBegin, queryBegin: picture.queryBegin, cell: 2 ** picture.z };
+      const layer: Layer = {
+        bitmap,
+        keyBegin: picture.keyBegin,
+        queryBegin: picture.queryBegin,
+        cell: 2 ** picture.z,
+        cellAcross: 2 ** picture.z,
+      };
       return isHops ? { ...layer, bitmap: rowOf(layer, q0), queryBegin: rows.q0 + row } : layer;
     });
     return {

@@ -6,7 +6,9 @@ import { head as headName, share, shortShare, weight as printNumber, whole } fro
 import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
 import { swatch } from '../../paint/pixels';
 import { css, inkOn, kPinColours, shade } from '../../paint/ramp';
-import { type Badge, type Cells, isAbort } from '../../source/source';
+import type { Exported, Part } from '../../figure/figure';
+import { type Badge, type Cells, type Span, isAbort } from '../../source/source';
+import type { TextModel } from '../../text/model';
 import type { State } from '../../state';
 import { badgeElement } from '../../ui/badge';
 import { h, iconButton, replace } from '../../ui/dom';
@@ -314,6 +316,50 @@ export class LinesView implements View {
         else delete element.dataset['part'];
       }
     }
+  }
+
+  figure(): Exported {
+    const { ctx, curves, focused } = this;
+    const { queries, keys } = this.stretches[this.at];
+    const { heads } = ctx.store.now;
+    const asksKeys = focused?.side === 'key';
+    const [own, other] = asksKeys ? [keys, queries] : [queries, keys];
+    const beside: Side = asksKeys ? 'query' : 'key';
+    const stands = (c: Curve): boolean => !focused || focused.tokens.has(c[focused.side]);
+    const strengths: number[] = focused ? new Array<number>(other.end - other.begin).fill(0) : [];
+    const shares: string[] = focused ? new Array<string>(other.end - other.begin).fill('') : [];
+    const print = isShare(ctx) ? shortShare : printNumber;
+    for (const c of curves) {
+      if (!focused || c.head !== 0 || !stands(c)) continue;
+      const place = c[beside] - other.begin;
+      strengths[place] = Math.max(strengths[place], c.strength);
+      if (focused.tokens.size === 1 && c.strength > 0.2) shares[place] = print(c.weight, this.badgeNow.error > 0);
+    }
+    const names = (span: Span, text: TextModel): string[] =>
+      Array.from({ length: span.end - span.begin }, (_, i) => {
+        const id = span.begin + i;
+        return `${quoted(ctx, { begin: id, end: id + 1 }, text)}${text.inMargin.includes(id) ? ` ${text.excerpt(id)}` : ''}`;
+      });
+    const part: Part = {
+      kind: 'lines',
+      queryName: ctx.t('lines.query'),
+      keyName: ctx.t('lines.key'),
+      queries: names(queries, ctx.text),
+      keys: names(keys, ctx.keyText),
+      lines: curves.map((c) => ({
+        query: c.query - queries.begin,
+        key: c.key - keys.begin,
+        strength: c.strength,
+        head: c.head,
+        standsOut: stands(c),
+      })),
+      chosen: focused ? [...focused.tokens].filter((id) => own.begin <= id && id < own.end).map((id) => id - own.begin) : [],
+      asksKeys,
+      strengths,
+      shares,
+      heads: heads.length > 1 ? heads.map(headName) : [],
+    };
+    return { parts: [part], says: this.caption.textContent ?? '', badge: this.badgeNow.badge };
   }
 
   private toggleTable(): void {

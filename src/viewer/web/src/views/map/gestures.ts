@@ -50,7 +50,11 @@ export function listenToMap(map: MapView): void {
     const select = map.select;
     start = null;
     map.select = null;
-    if (select) map.choose([{ begin: select.q0, end: select.q1 }], [{ begin: select.k0, end: select.k1 }]);
+    if (select) {
+      const [first, last] = [map.keyAt(select.q0, select.k0), map.keyAt(select.q1 - 1, select.k1 - 1)];
+      const keys = { begin: Math.max(0, first), end: Math.min(map.ctx.family.keys, last + 1) };
+      map.choose([{ begin: select.q0, end: select.q1 }], [keys]);
+    }
     const pair = moved ? null : map.pairAt(x, y);
     if (pair) map.choose([{ begin: pair.query, end: pair.query + 1 }], [{ begin: pair.key, end: pair.key + 1 }]);
   });
@@ -91,7 +95,8 @@ function onKey(map: MapView, key: string): boolean {
   else if (key === '0') map.fit();
   else if (key.startsWith('Arrow')) {
     const { q, k } = map.ctx.store.now;
-    const { k0, q0, k1, q1 } = map.whole;
+    const { query_range, key_range } = map.ctx.family;
+    const [[q0, q1], [k0, k1]] = [query_range, key_range];
     const clamp = (v: number, begin: number, end: number): number => Math.max(begin, Math.min(end - 1, v));
     const query = clamp((q[0]?.begin ?? 0) + (key === 'ArrowDown' ? 1 : key === 'ArrowUp' ? -1 : 0), q0, q1);
     const column = clamp((k[0]?.begin ?? 0) + (key === 'ArrowRight' ? 1 : key === 'ArrowLeft' ? -1 : 0), k0, k1);

@@ -1,8 +1,8 @@
 // The map panel: a street map of the matrix. Wheel or +/− zooms, drag moves, a click chooses query and key, Shift+drag chooses spans.
 
 import type { Context, View } from '../../context';
-import { absent, badgeTitle, isShare, placed, printWeight, quoted } from '../../context';
-import { head as headName, share, weight as printNumber, whole } from '../../format';
+import { absent, badgeTitle, quoted } from '../../context';
+import { head as headName, whole } from '../../format';
 import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
 import { type Pool, bitmapOf, codesOf, colourTable, mostOf } from '../../paint/picture';
 import {
@@ -18,15 +18,18 @@ import {
   stretched,
   zoomOf,
 } from '../../paint/street';
-import { codeTable } from '../../source/frame';
-import { type Badge, type Cells, type Picture, type Span, isAbort } from '../../source/source';
+import type { Exported } from '../../figure/figure';
+import { type Badge, type Cells, type Near, type Picture, type Span } from '../../source/source';
 import { type Rect, type State, sameHead } from '../../state';
 import { badgeElement } from '../../ui/badge';
-import { h, iconButton, replace, segmented } from '../../ui/dom';
-import { MapStore, kTile } from './store';
+import { cellOf, nearIn, nearOf, openingOf, wholeOf, zoomed } from './axes';
+import { weightAt } from './hover';
+import { h, iconButton, replace, segmented, setChosen } from '../../ui/dom';
+import { figureOfMap } from './figure';
+import { MapStore, type TileAt, tilesIn } from './store';
+import { tableOf } from './table';
 import { listenToMap } from './gestures';
 
-const kBands = 4; // widths of a band that the map opens on, where it is longer
 const kKept = 6; // complete maps kept for going back
 
 export class MapView implements View {
@@ -37,6 +40,7 @@ export class MapView implements View {
   private readonly status = h('p', { class: 'status', 'data-testid': 'map-status' });
   private readonly table = h('div', { class: 'table-slot', hidden: true });
   private readonly tableButton: HTMLButtonElement;
+  private readonly axes: HTMLFieldSetElement;
   private readonly draw: () => void;
   private maps: MapStore | null = null;
   private coming: MapStore | null = null; // of another checkpoint, until its first picture is there
@@ -68,6 +72,13 @@ export class MapView implements View {
         this.draw();
       },
     );
+    this.axes = segmented(
+      t('map.axes'),
+      (['key', 'offset'] as const).map((value) => ({ value, label: t(`map.axes.${value}`), title: t(`map.axes.${value}.title`) })),
+      this.near ? 'offset' : 'key',
+      (axes) => ctx.store.set({ axes, rect: null }, 'push'),
+    );
+    this.axes.dataset['control'] = 'axes';
     this.element = h(
       'section',
       { class: 'panel map-panel', 'aria-label': t('map.label') },
@@ -77,6 +88,7 @@ export class MapView implements View {
         h('h2', {}, t('view.map')),
         this.badge,
         h('span', { class: 'spring' }),
+        this.axes,
         pools,
         iconButton('minus', t('map.out'), () => this.zoomBy(0.5)),
         iconButton('plus', t('map.in'), () => this.zoomBy(2)),
@@ -106,14 +118,32 @@ export class MapView implements View {
   }
 
   update(state: State, before: State): void {
-    if (!this.maps || state.weight !== before.weight || state.sink !== before.sink || !sameHead(state.heads[0], before.heads[0]))
-      this.follow(state.heads[0] ?? null);
+    const { ctx } = this;
+    const turned = (this.near === null) !== (nearOf(ctx, before) === null);
+    if (turned) this.turn(state.rect === before.rect);
+    this.axes.hidden = nearIn(ctx, state.heads[0]?.layer ?? 0) === null;
+    setChosen(this.axes, this.near ? 'offset' : 'key');
+    const changed = state.weight !== before.weight || state.sink !== before.sink || !sameHead(state.heads[0], before.heads[0]);
+    if (!this.maps || turned || changed) this.follow(state.heads[0] ?? null);
     this.draw();
     if (!this.table.hidden) this.fillTable();
   }
 
   renew(): void {
     this.follow(this.ctx.store.now.heads[0] ?? null);
+  }
+
+  /** What is shown of key − query; null where columns are keys. */
+  get near(): Near | null {
+    return nearOf(this.ctx, this.ctx.store.now);
+  }
+
+  /** Columns mean something else now: what was seen of the others is let go, and a long text by keys opens on its part. */
+  private turn(stale: boolean): void {
+    const { store } = this.ctx;
+    const rect = stale ? null : store.now.rect;
+    const next = rect ?? (this.near ? null : this.opening());
+    if (next !== store.now.rect) queueMicrotask(() => store.set({ rect: next }));
   }
 
   /** What is seen, in weights: the state's rectangle, or all of the map that is of this family. */
@@ -125,7 +155,7 @@ export class MapView implements View {
   get whole(): Rect {
     const [k0, k1] = this.ctx.family.key_range;
     const [q0, q1] = this.ctx.family.query_range;
-    return { k0, q0, k1, q1 };
+    return this.near ? wholeOf(this.near, q1) : { k0, q0, k1, q1 };
   }
 
   get margins(): Margins {
@@ -139,6 +169,7 @@ export class MapView implements View {
   /** Square, unless rows or columns are items: then a map much longer one way than the other fills its frame. */
   get cell(): CellShape {
     const { family, text } = this.ctx;
+    if (this.near) return cellOf(this.rect, this.canvas);
     return Math.max(family.query_range[1], family.key_range[1]) > text.tokens ? stretched(this.whole, this.canvas) : kSquare;
   }
 
@@ -154,16 +185,32 @@ export class MapView implements View {
   /** The pair under a point of the canvas, or null outside the map. */
   pairAt(x: number, y: number): { query: number; key: number } | null {
     const { left, top } = this.margins;
-    const key = Math.floor(this.rect.k0 + (x - left) / this.across);
+    const column = Math.floor(this.rect.k0 + (x - left) / this.across);
     const query = Math.floor(this.rect.q0 + (y - top) / this.down);
+    const key = this.keyAt(query, column);
     const { q0, k0, q1, k1 } = this.whole;
-    return x >= left && y >= top && key >= k0 && key < k1 && query >= q0 && query < q1 ? { query, key } : null;
+    const inside = x >= left && y >= top && column >= k0 && column < k1 && query >= q0 && query < q1;
+    return inside && key >= 0 && key < this.ctx.family.keys ? { query, key } : null;
+  }
+
+  /** The key of a column in a query's row, and the column of a key. */
+  keyAt(query: number, column: number): number {
+    return this.near ? query + column - this.near.back : column;
+  }
+
+  private columnOf(query: number, key: number): number {
+    return this.near ? key - query + this.near.back : key;
   }
 
   /** Zooms about a point of the canvas (its middle by default), between the whole map and cells of 64 pixels. */
   zoomBy(factor: number, x = (this.canvas.width + this.margins.left) / 2, y = (this.canvas.height + this.margins.top) / 2): void {
     const { rect } = this;
     const now = this.margins;
+    if (this.near) {
+      const about = { query: rect.q0 + (y - now.top) / this.down, column: rect.k0 + (x - now.left) / this.across };
+      this.ctx.store.set({ rect: zoomed(rect, this.whole, this.canvas, factor, about) });
+      return;
+    }
     const whole = zoomOf(this.whole, this.canvas, this.cell);
     const next = Math.max(whole, Math.min(64, this.zoom * factor));
     if (next <= whole) {
@@ -178,24 +225,12 @@ export class MapView implements View {
 
   /** Shows all of the map. Where it opens on a part of it, all has to be said. */
   fit(): void {
-    this.ctx.store.set({ rect: this.opening() ? this.whole : null });
+    this.ctx.store.set({ rect: !this.near && this.opening() ? this.whole : null });
   }
 
-  /** The part that a map opens on whose queries see a band of keys: over a long text that is a line too thin to read. Null: all of it. */
+  /** The part that a map by keys opens on. Null: all of it. */
   private opening(): Rect | null {
-    const { family, store } = this.ctx;
-    const { heads, q, k } = store.now;
-    const band = family.bands[heads[0]?.layer ?? 0];
-    const chosen = q[0] ?? k[0];
-    if (!band || !chosen) return null;
-    const [back, ahead] = band;
-    const side = Math.max(64, kBands * (back + ahead + 1));
-    const { q0, k0, q1, k1 } = this.whole;
-    if (side >= Math.max(q1 - q0, k1 - k0)) return null;
-    const begin = (middle: number, least: number, most: number): number =>
-      Math.max(least, Math.min(Math.round(middle - side / 2), most - side));
-    const rect = { q0: begin(chosen.begin, q0, q1), k0: begin(chosen.begin + (ahead - back) / 2, k0, k1) };
-    return { ...rect, q1: rect.q0 + side, k1: rect.k0 + side };
+    return openingOf(this.ctx, this.whole);
   }
 
   /** Shows the map from a corner at a zoom, kept inside the map. */
@@ -228,31 +263,9 @@ export class MapView implements View {
 
   /** The exact weight under the pointer, from its own row. */
   private async readOut(hover: { query: number; key: number }): Promise<void> {
-    const { ctx } = this;
-    const state = ctx.store.now;
     const at = this.maps?.request.at;
-    if (!at) return;
-    const span = (token: number): Span => ({ begin: token, end: token + 1 });
-    const where = `${placed(ctx, hover.query)} → ${placed(ctx, hover.key)}`;
-    const base = {
-      family: ctx.family.id,
-      at,
-      direction: 'out' as const,
-      spans: [span(hover.query)],
-      reduce: 'sum' as const,
-      weight: state.weight,
-      sink: state.sink,
-      step: ctx.source.step,
-    };
-    try {
-      const line = await ctx.source.line(base, 'map-hover');
-      const value = line.values ? line.values[hover.key] : (line.top.find((i) => i.begin === hover.key)?.weight ?? NaN);
-      if (this.hover !== hover) return;
-      const hidden = !line.visible.some(([b, e]) => b <= hover.key && hover.key < e);
-      this.status.textContent = `${where}   ${hidden ? ctx.t('map.hidden') : printWeight(ctx, value, line.badge, line.error)}`;
-    } catch (error) {
-      if (!isAbort(error) && this.hover === hover) this.status.textContent = `${where}   ${error instanceof Error ? error.message : ''}`;
-    }
+    const text = at && (await weightAt(this.ctx, at, hover));
+    if (text && this.hover === hover) this.status.textContent = text;
   }
 
   private follow(at: { layer: number; head: number } | null): void {
@@ -260,7 +273,8 @@ export class MapView implements View {
     const state = ctx.store.now;
     const head = at ?? state.heads[0];
     if (!head) return;
-    const request = { family: ctx.family.id, at: head, weight: state.weight, sink: state.sink, step: ctx.source.step };
+    const near = nearOf(ctx, { ...state, heads: [head] });
+    const request = { family: ctx.family.id, at: head, weight: state.weight, sink: state.sink, step: ctx.source.step, near };
     const key = JSON.stringify(request);
     if (this.wanted === key) return;
     this.wanted = key;
@@ -304,7 +318,7 @@ export class MapView implements View {
     if (this.canvas.width < 120 || this.canvas.height < 120) return;
     if (!this.opened) {
       this.opened = true;
-      const rect = this.ctx.store.now.rect ?? this.opening();
+      const rect = this.ctx.store.now.rect ?? (this.near ? null : this.opening());
       if (rect !== this.ctx.store.now.rect) this.ctx.store.set({ rect });
     }
     const street = this.street();
@@ -317,14 +331,16 @@ export class MapView implements View {
     const { ctx, maps } = this;
     const state = ctx.store.now;
     const overview = maps?.overview ?? null;
-    const most = overview ? mostOf(overview, this.pool, ctx.family.sinks) : 1;
+    const { near } = this;
+    const sinks = near ? [] : ctx.family.sinks; // about the diagonal they have no column
+    const most = overview ? mostOf(overview, this.pool, sinks) : 1;
     const layers: Layer[] = overview ? [this.layerOf(overview, most)] : [];
     const tiles = this.tilesWanted(overview);
     const numbers = showsNumbers(this.zoom, this.canvas) ? this.tilesAt(0) : [];
     maps?.want(absent(ctx, 'tile') ? [] : tiles, numbers);
     const drawn: Badge[] = [];
-    for (const { z, x, y } of tiles) {
-      const found = maps?.tile(z, x, y);
+    for (const at of tiles) {
+      const found = maps?.tile(at);
       if (!found || (found.badge === 'sampled' && overview?.badge === 'exact')) continue; // finer, but only of some rows: the badge would not be true
       drawn.push(found.badge);
       layers.push(this.layerOf(found, most));
@@ -341,16 +357,26 @@ export class MapView implements View {
       most,
       scale: state.scale,
       q: state.q,
-      k: state.k,
-      hover: this.hover,
-      sinks: ctx.family.sinks,
-      keySegments: ctx.segments,
+      k: near ? [] : state.k,
+      hover: this.hover && { query: this.hover.query, key: this.columnOf(this.hover.query, this.hover.key) },
+      sinks,
+      keySegments: near ? [] : ctx.segments,
       querySegments: ctx.segments,
       label: (token) => quoted(ctx, { begin: token, end: token + 1 }),
       tick: (token) => (ctx.text.itemsOf(token) ? ctx.text.label(token) : String(token)),
-      select: this.select,
+      select: this.select ?? (near ? this.chosenPair() : null),
       theme: ctx.theme(),
+      ...(near ? { columnOrigin: near.back } : {}),
     };
+  }
+
+  /** The cell of the chosen pair, which has no column of its own about the diagonal. */
+  private chosenPair(): Rect | null {
+    const { q, k } = this.ctx.store.now;
+    if (!q[0] || !k[0]) return null;
+    const column = this.columnOf(q[0].begin, k[0].begin);
+    const { k1 } = this.whole;
+    return column >= 0 && column < k1 ? { q0: q[0].begin, q1: q[0].begin + 1, k0: column, k1: column + 1 } : null;
   }
 
   private layerOf(picture: Picture, most: number): Layer {
@@ -363,26 +389,30 @@ export class MapView implements View {
       made = { key, bitmap: bitmapOf(codesOf(picture, this.pool), picture.rows, picture.columns, colours) };
       this.bitmaps.set(picture, made);
     }
-    return { bitmap: made.bitmap, keyBegin: picture.keyBegin, queryBegin: picture.queryBegin, cell: 2 ** picture.z };
+    return {
+      bitmap: made.bitmap,
+      keyBegin: picture.keyBegin,
+      queryBegin: picture.queryBegin,
+      cell: 2 ** picture.z,
+      cellAcross: 2 ** (picture.columnZ ?? picture.z),
+    };
   }
 
   /** Tiles of the level whose cells are about a screen pixel, when that is finer than the overview. */
-  private tilesWanted(overview: Picture | null): { z: number; x: number; y: number }[] {
-    const z = Math.max(0, Math.round(Math.log2(1 / (this.zoom * this.canvas.ratio))));
-    return overview && z < overview.z ? this.tilesAt(z) : [];
+  private tilesWanted(overview: Picture | null): TileAt[] {
+    const level = (pixels: number): number => Math.max(0, Math.round(Math.log2(1 / (pixels * this.canvas.ratio))));
+    const z = level(this.zoom);
+    if (!overview) return [];
+    if (overview.columnZ === undefined) return z < overview.z ? this.tilesAt(z) : [];
+    const columnZ = Math.min(overview.columnZ, level(this.across));
+    return z < overview.z || columnZ < overview.columnZ ? this.tilesAt(Math.min(z, overview.z), columnZ) : [];
   }
 
-  private tilesAt(z: number): { z: number; x: number; y: number }[] {
-    const { family } = this.ctx;
-    const { rect } = this;
-    const side = kTile * 2 ** z;
+  private tilesAt(z: number, columnZ = z): TileAt[] {
+    const { rect, near } = this;
     const right = Math.min(this.whole.k1, rect.k0 + (this.canvas.width - this.margins.left) / this.across);
     const bottom = Math.min(this.whole.q1, rect.q0 + (this.canvas.height - this.margins.top) / this.down);
-    const wanted: { z: number; x: number; y: number }[] = [];
-    for (let y = Math.floor(rect.q0 / side); y * side < bottom; y++) {
-      for (let x = Math.floor(rect.k0 / side); x * side < right; x++) if (!family.causal || x <= y) wanted.push({ z, x, y });
-    }
-    return wanted;
+    return tilesIn({ k0: rect.k0, q0: rect.q0, k1: right, q1: bottom }, z, columnZ, !near && this.ctx.family.causal);
   }
 
   private say(): void {
@@ -397,13 +427,28 @@ export class MapView implements View {
       missing ??
       maps?.failure?.message ??
       (picture
-        ? ctx.t(cell > 1 ? 'map.caption.pooled' : 'map.caption', {
+        ? ctx.t(maps?.request.near ? 'map.caption.near' : cell > 1 ? 'map.caption.pooled' : 'map.caption', {
             head: headName(maps?.request.at ?? { layer: 0, head: 0 }),
             queries: whole(this.whole.q1 - this.whole.q0),
             keys: whole(this.whole.k1 - this.whole.k0),
             cell: Math.round(cell),
+            back: whole(maps?.request.near?.back ?? 0),
+            ahead: whole(maps?.request.near?.ahead ?? 0),
+            across: 2 ** (picture.columnZ ?? 0),
           })
         : ctx.t('loading'));
+  }
+
+  figure(): Promise<Exported> {
+    const { ctx, maps, whole, rect } = this;
+    if (!maps) return Promise.reject(new Error(ctx.t('loading')));
+    const seen = {
+      q0: Math.max(whole.q0, Math.floor(rect.q0)),
+      k0: Math.max(whole.k0, Math.floor(rect.k0)),
+      q1: Math.min(whole.q1, Math.ceil(rect.q1)),
+      k1: Math.min(whole.k1, Math.ceil(rect.k1)),
+    };
+    return figureOfMap(ctx, maps.request, seen, this.pool, maps.overview, this.caption.textContent ?? '');
   }
 
   private toggleTable(): void {
@@ -416,53 +461,6 @@ export class MapView implements View {
   private fillTable(): void {
     const picture = this.maps?.overview;
     if (this.table.hidden || !picture) return;
-    const values = codeTable(this.pool === 'max' ? picture.maxCodes : picture.meanCodes);
-    const codes = codesOf(picture, this.pool);
-    const cell = 2 ** picture.z;
-    const { q0, q1, k0, k1 } = this.whole;
-    const down = { begin: Math.floor(q0 / cell), end: Math.ceil(q1 / cell) };
-    const across = { begin: Math.floor(k0 / cell), end: Math.ceil(k1 / cell) };
-    const [rows, columns] = [Math.min(12, down.end - down.begin), Math.min(12, across.end - across.begin)];
-    const from = (i: number, of: number, s: Span): number => s.begin + Math.floor((i * (s.end - s.begin)) / of);
-    const best = (r: number, c: number): number => {
-      let most = NaN;
-      for (let y = from(r, rows, down); y < from(r + 1, rows, down); y++) {
-        for (let x = from(c, columns, across); x < from(c + 1, columns, across); x++) {
-          const v = values[codes[y * picture.columns + x]];
-          if (!(most >= v)) most = v;
-        }
-      }
-      return most;
-    };
-    const name = (i: number, of: number, s: Span): string => {
-      const id = Math.round(from(i, of, s) * cell);
-      return this.ctx.text.itemsOf(id) ? this.ctx.text.label(id) : `#${id}`;
-    };
-    const print = (v: number): string => (Number.isFinite(v) ? (isShare(this.ctx) ? share(v, true) : printNumber(v, true)) : '·');
-    replace(
-      this.table,
-      h(
-        'table',
-        {},
-        h('caption', {}, this.ctx.t('map.table')),
-        h(
-          'thead',
-          {},
-          h('tr', {}, h('td', {}), ...Array.from({ length: columns }, (_, c) => h('th', { scope: 'col' }, name(c, columns, across)))),
-        ),
-        h(
-          'tbody',
-          {},
-          ...Array.from({ length: rows }, (_, r) =>
-            h(
-              'tr',
-              {},
-              h('th', { scope: 'row' }, name(r, rows, down)),
-              ...Array.from({ length: columns }, (_2, c) => h('td', { class: 'number' }, print(best(r, c)))),
-            ),
-          ),
-        ),
-      ),
-    );
+    replace(this.table, tableOf(this.ctx, picture, this.pool, this.whole, this.near?.back ?? null));
   }
 }

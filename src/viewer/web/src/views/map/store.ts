@@ -6,6 +6,23 @@ const kTiles = 96;
 const kAtOnce = 4;
 export const kTile = 256;
 
+/** A tile of a level; `columnZ` is that of its columns. */
+export interface TileAt {
+  z: number;
+  columnZ: number;
+  x: number;
+  y: number;
+}
+
+/** The tiles of a level that a part has; `isLower`: those above the diagonal are empty. */
+export function tilesIn(part: { k0: number; q0: number; k1: number; q1: number }, z: number, columnZ: number, isLower: boolean): TileAt[] {
+  const [side, wide] = [kTile * 2 ** z, kTile * 2 ** columnZ];
+  const wanted: TileAt[] = [];
+  for (let y = Math.floor(part.q0 / side); y * side < part.q1; y++)
+    for (let x = Math.floor(part.k0 / wide); x * wide < part.k1; x++) if (!isLower || x <= y) wanted.push({ z, columnZ, x, y });
+  return wanted;
+}
+
 export class MapStore {
   overview: Picture | null = null;
   failure: Error | null = null;
@@ -39,8 +56,8 @@ export class MapStore {
     this.asked.clear();
   }
 
-  tile(z: number, x: number, y: number): Picture | null {
-    const key = `${z}/${x}/${y}`;
+  tile({ z, x, y, columnZ }: TileAt): Picture | null {
+    const key = `${z}/${columnZ}/${x}/${y}`;
     const found = this.tiles.get(key) ?? null;
     if (found) {
       this.tiles.delete(key); // to the young end
@@ -54,15 +71,15 @@ export class MapStore {
   }
 
   /** Asks for what is missing of these and gives up what is no longer wanted. */
-  want(tiles: readonly { z: number; x: number; y: number }[], numbers: readonly { x: number; y: number }[]): void {
+  want(tiles: readonly TileAt[], numbers: readonly { x: number; y: number }[]): void {
     const keys = new Map<string, () => Promise<void>>();
     for (const { x, y } of numbers) {
       if (!this.cells(x, y))
         keys.set(`n/${x}/${y}`, () => this.load(`n/${x}/${y}`, (s) => this.source.cells(this.request, x, y, s), this.numbers));
     }
-    for (const { z, x, y } of tiles) {
-      const key = `${z}/${x}/${y}`;
-      if (!this.tiles.has(key)) keys.set(key, () => this.load(key, (s) => this.source.tile(this.request, z, x, y, s), this.tiles));
+    for (const { z, x, y, columnZ } of tiles) {
+      const key = `${z}/${columnZ}/${x}/${y}`;
+      if (!this.tiles.has(key)) keys.set(key, () => this.load(key, (s) => this.source.tile(this.request, z, x, y, s, columnZ), this.tiles));
     }
     for (const [key, abort] of this.asked) {
       if (keys.has(key)) continue;

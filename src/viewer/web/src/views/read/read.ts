@@ -3,6 +3,7 @@
 import type { Context, View } from '../../context';
 import { anchor, printWeight, rangeOf, setAnchor } from '../../context';
 import { shortShare, weight as printNumber } from '../../format';
+import type { Exported } from '../../figure/figure';
 import type { Shown } from '../../focus';
 import { oncePerFrame } from '../../paint/canvas';
 import type { Line, Span } from '../../source/source';
@@ -13,6 +14,7 @@ import { h } from '../../ui/dom';
 import { isShare } from '../../context';
 import { intensity, largest, wordAround } from '../../weights';
 import { Beside } from './beside';
+import { figureOfRead } from './figure';
 import { Minimap } from './minimap';
 import { type BoxStyle, type Paint, type StepStyle, stepStyles, styleOf } from './painter';
 import { type LiveBlock, TextPane, describeToken } from './pane';
@@ -191,6 +193,10 @@ export class ReadView implements View {
       hit: this.hit,
       theme: ctx.theme(),
     };
+  }
+
+  figure(): Promise<Exported> {
+    return figureOfRead(this.ctx, this.pane.visibleRange(), this.paintOf(this.ctx.focus.shown), this.beside.columns);
   }
 
   private isPart(box: Box): boolean {

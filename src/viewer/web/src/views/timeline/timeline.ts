@@ -3,6 +3,7 @@
 
 import type { Context, View } from '../../context';
 import { shortShare, share } from '../../format';
+import type { Exported, Word } from '../../figure/figure';
 import type { State } from '../../state';
 import { h, icon, iconButton, replace } from '../../ui/dom';
 import { type Moments, momentsOf } from './moments';
@@ -74,6 +75,18 @@ export class Timeline implements View {
     const chip = this.chips[at];
     if (chip) scrollIntoStrip(chip);
     for (const row of this.table.querySelectorAll('tr')) row.classList.toggle('now', row.dataset['moment'] === String(at));
+  }
+
+  /** The moments as words: tokens with their probabilities, or steps; the present one is outlined. */
+  figure(): Exported {
+    const { moments, ctx } = this;
+    const at = moments.at(ctx.store.now);
+    const words = Array.from({ length: Math.min(moments.count, kMostChips) }, (_, i): Word => {
+      const chance = moments.probability(i);
+      const share = chance === null ? '' : shortShare(chance);
+      return { text: moments.name(i), gap: 'space', strength: chance ?? NaN, chosen: i === at, share };
+    });
+    return { parts: [{ kind: 'words', title: ctx.t('timeline.label'), words }], says: this.label.textContent ?? '', badge: 'exact' };
   }
 
   toggle(): void {

@@ -1,0 +1,35 @@
+// Files are made in the order SVG, PDF, TikZ: where a machine has no librsvg, the SVG is there.
+#include "cli/figure.h"
+
+#include <utility>
+
+#include "base/file.h"
+#include "base/format.h"
+#include "cli/cli.h"
+
+namespace clearhead::cli {
+
+void FigureArguments::add(CLI::App& app, CLI::Option* json) {
+  constexpr double kLeast = 40, kMost = 1000;
+  app.add_option("--svg", svg, "Write an SVG for print to this file, instead of drawing in the terminal")->excludes(json);
+  app.add_option("--pdf", pdf, "Write a PDF (needs librsvg)")->excludes(json);
+  app.add_option("--tikz", tikz, "Write a TikZ picture for LaTeX")->excludes(json);
+  app.add_option("--figure-width", width, "Its width in millimetres: 84 for a column, 174 for a page (default: 174)")
+      ->check(CLI::Range(kLeast, kMost));
+  app.add_flag("--lines", lines, "In the figure: lines between words in place of a map");
+}
+
+void FigureArguments::check() const {
+  if (lines && !given()) usage_error("--lines is of a figure: add --svg FILE, --pdf FILE or --tikz FILE");
+}
+
+void FigureArguments::write(const figure::Figure& figure) const {
+  for (const auto& [path, kind] : {std::pair{&svg, "svg"}, {&pdf, "pdf"}, {&tikz, "tikz"}}) {
+    if (path->empty()) continue;
+    const std::string bytes = figure::figure_bytes(figure, kind, width).first;
+    write_file(*path, bytes);
+    print(format("{}: {:.0f} mm wide, {:.1f} kB", *path, width, static_cast<double>(bytes.size()) / 1000));
+  }
+}
+
+}  // namespace clearhead::cli

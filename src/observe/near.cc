@@ -1,0 +1,95 @@
+// Blocks of queries against the keys that any of them is near to, in parallel; each block's weights are pooled at once, so that no more than a
+// block stands in memory. A block computes (queries + offsets)/offsets of what is asked.
+#include "observe/near.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <limits>
+
+#include "base/format.h"
+#include "base/parallel.h"
+
+namespace clearhead {
+namespace {
+
+constexpr int64_t kBlock = 64;  // queries looked at together
+
+struct Pool {
+  std::vector<float> max;
+  std::vector<double> sum;
+  std::vector<int64_t> count;
+};
+
+// The largest and the sum of what the rows [begin, end) give, into cells of row cells that no other task writes to.
+void add_block(const LayerMap& map, int64_t head, const NearRequest& request, Range rows, Pool& pool, int64_t columns) {
+  const Range keys{std::max<int64_t>(0, rows.begin + request.offsets.begin), std::min(map.keys(), rows.end - 1 + request.offsets.end)};
+  if (keys.size() <= 0) return;
+  TileRequest tile{.queries = rows, .keys = keys};
+  if (!request.key_factors.empty())
+    tile.key_factors.assign(request.key_factors.begin() + keys.begin, request.key_factors.begin() + keys.end);
+  if (!request.row_factors.empty()) {
+    const auto from = request.row_factors.begin() + (rows.begin - request.queries.begin);
+    tile.row_factors.assign(from, from + rows.size());
+  }
+  const Tile weights = map.tile(head, tile);
+  const float* values = weights.max.data<float>();
+  for (int64_t i = rows.begin; i < rows.end; ++i) {
+    const float* row = values + (i - rows.begin) * keys.size();
+    const size_t first_cell = static_cast<size_t>((i - request.queries.begin) / request.row_side * columns);
+    const int64_t from = std::max(keys.begin, i + request.offsets.begin), to = std::min(keys.end, i + request.offsets.end);
+    for (int64_t j = from; j < to; ++j) {
+      const float weight = row[j - keys.begin];
+      if (std::isnan(weight)) continue;
+      const size_t cell = first_cell + static_cast<size_t>((j - i - request.offsets.begin) / request.column_side);
+      if (!(pool.max[cell] >= weight)) pool.max[cell] = weight;
+      if (weight < 0) continue;  // never scored
+      pool.sum[cell] += static_cast<double>(weight);
+      ++pool.count[cell];
+    }
+  }
+}
+
+}  // namespace
+
+NearCells near_cells(const LayerMap& map, int64_t head, const NearRequest& request, const LookOptions& options) {
+  const Range queries = request.queries, near = request.offsets;
+  if (queries.begin < 0 || queries.end > map.queries() || queries.size() <= 0)
+    fail(ErrorCode::kInvalidArgument, "queries [{}, {}): expected a range of the {} of the map", queries.begin, queries.end, map.queries());
+  if (near.size() <= 0 || request.row_side < 1 || request.column_side < 1)
+    fail(ErrorCode::kInvalidArgument, "offsets [{}, {}) in cells of {} × {}: expected at least one", near.begin, near.end, request.row_side,
+         request.column_side);
+  NearCells out;
+  out.rows = (queries.size() + request.row_side - 1) / request.row_side;
+  out.columns = (near.size() + request.column_side - 1) / request.column_side;
+  const auto cells = static_cast<size_t>(out.rows * out.columns);
+  Pool pool{std::vector<float>(cells, std::numeric_limits<float>::quiet_NaN()), std::vector<double>(cells, 0.0),
+            std::vector<int64_t>(cells, 0)};
+  // A task is whole row cells, so that none is written by two threads.
+  const int64_t unit = (kBlock + request.row_side - 1) / request.row_side * request.row_side;
+  const int64_t of_each = options.sampled_rows > 0 ? std::max<int64_t>(1, options.sampled_rows / out.rows) : request.row_side;
+  out.exact = of_each >= request.row_side;
+  std::atomic<int64_t> looked_at{0}, done{0};
+  const int64_t tasks = (queries.size() + unit - 1) / unit;
+  parallel_for(tasks, [&](int64_t task, int thread) {
+    if (options.cancel && options.cancel->load(std::memory_order_relaxed)) fail(ErrorCode::kCancelled, "the look was cancelled");
+    const Range own{queries.begin + task * unit, std::min(queries.end, queries.begin + (task + 1) * unit)};
+    const int64_t step = out.exact ? own.size() : request.row_side;
+    for (int64_t cell = own.begin; cell < own.end; cell += step) {
+      const int64_t end = std::min(own.end, cell + (out.exact ? step : of_each));
+      for (int64_t begin = cell; begin < end; begin += kBlock)
+        add_block(map, head, request, {begin, std::min(end, begin + kBlock)}, pool, out.columns);
+      looked_at += end - cell;
+    }
+    const int64_t finished = ++done;
+    if (options.progress && thread == 0) options.progress(static_cast<double>(finished) / static_cast<double>(tasks));
+  });
+  out.max = std::move(pool.max);
+  out.mean.resize(cells);
+  for (size_t i = 0; i < cells; ++i)
+    out.mean[i] = pool.count[i] > 0 ? static_cast<float>(pool.sum[i] / static_cast<double>(pool.count[i])) : out.max[i];
+  out.rows_looked_at = looked_at;
+  return out;
+}
+
+}  // namespace clearhead

@@ -1,0 +1,93 @@
+// A figure as marks on white paper, and the files it becomes: SVG, TikZ. PDF is made of the SVG (pdf.h).
+//
+// Lengths are points (1/72 inch) from the upper left corner, x to the right, y down. Text stays text. Its font is Helvetica or what stands in
+// for it, so its width is known without one: the widths of Adobe's metrics, and 8 % for stand-ins that are wider.
+//
+// The page draws the same marks by the same rules (web/src/figure/drawing.ts), for an offline page has no server: tests/goldens/figures holds
+// both to one output. A change here is a change there.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "observe/picture.h"
+
+namespace clearhead::figure {
+
+struct Area {
+  double left = 0, top = 0, width = 0, height = 0;
+};
+
+struct Box {
+  Area area{};
+  std::optional<Rgb> fill{}, stroke{};
+  double line = 0.75;  ///< width of the stroke
+};
+
+/// From one point to another: straight, or bent so that it leaves and arrives horizontally.
+struct Curve {
+  double x0 = 0, y0 = 0, x1 = 0, y1 = 0;
+  Rgb stroke{};
+  double line = 0.75, opacity = 1;
+  bool bent = false;
+};
+
+enum class Anchor : uint8_t { kStart, kMiddle, kEnd };
+
+struct Text {
+  double x = 0, y = 0;  ///< of the base line, where the anchor says
+  std::string text{};
+  double size = 8;
+  Anchor anchor = Anchor::kStart;
+  Rgb colour{26, 26, 26};
+  bool bold = false;
+  double turn = 0;  ///< degrees, counter-clockwise about (x, y)
+};
+
+/// A picture, pixel by pixel.
+struct Pixels {
+  Area area{};
+  int64_t width = 0, height = 0;
+  std::vector<uint8_t> rgb{};  ///< [height, width, 3]
+};
+
+/// A small triangle above (x, y) that points at it.
+struct Pointer {
+  double x = 0, y = 0;
+};
+
+using Mark = std::variant<Box, Curve, Text, Pixels, Pointer>;
+
+struct Drawing {
+  double width = 0, height = 0;
+  std::string title{}, description{};  ///< for screen readers; the description holds the command that makes the figure again
+  std::vector<Mark> marks{};
+};
+
+constexpr Rgb kPaper{255, 255, 255}, kInk{26, 26, 26}, kSoft{90, 90, 96}, kAccent{180, 18, 60};
+
+/// Of the pinned heads, in the order of pinning (Okabe and Ito 2008), as on the page.
+constexpr Rgb kPins[6] = {{0, 114, 178}, {213, 94, 0}, {0, 135, 95}, {180, 80, 138}, {138, 109, 0}, {91, 91, 214}};
+
+/// a to b, rounded to whole levels.
+Rgb mix(Rgb a, Rgb b, double t);
+/// The colour of an intensity 0…1 on paper: nothing is white, more is darker.
+Rgb shade(double t);
+/// Black or white, whichever is read better on a colour.
+Rgb ink_on(Rgb colour);
+
+/// Points that a text takes in a font of that size.
+double text_width(std::string_view text, double size);
+/// Cut with … to at most `width` points.
+std::string fitted(std::string_view text, double width, double size);
+
+/// Well-formed XML whatever the texts hold.
+std::string svg(const Drawing& drawing);
+/// A tikzpicture. Throws kUnsupported where the drawing holds pictures, which TikZ has not.
+std::string tikz(const Drawing& drawing);
+
+}  // namespace clearhead::figure

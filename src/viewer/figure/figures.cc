@@ -1,0 +1,187 @@
+// Maps and the atlas, and what all figures say of themselves; lines and text are in figures_text.cc.
+#include "viewer/figure/figures.h"
+
+#include <algorithm>
+
+#include "base/format.h"
+#include "viewer/figure/pdf.h"
+#include "viewer/figure/words.h"
+#include "viewer/parameters.h"
+#include "viewer/questions/atlas.h"
+#include "viewer/questions/mass.h"
+#include "viewer/questions/tiles.h"
+
+namespace clearhead::figure {
+namespace {
+
+constexpr int64_t kMostCells = 512;   // on a side
+constexpr int64_t kMostLabels = 64;   // rows or columns that are named
+constexpr int64_t kMostNumbers = 24;  // rows and columns whose cells show their weights
+
+struct MapCells {
+  ShownPart part{};
+  Cells cells{};
+};
+
+MapCells map_cells(LoadedTrace& loaded, const ViewState& state, const HeadLook& at, const FigureOptions& options) {
+  if (!loaded.facts(at.family).all_rows) questions::tile(loaded, {.at = at}, options.look);  // says what was not kept
+  MapCells out{.part = part_of(loaded, state, at.family)};
+  CellsLook look{.at = at, .z = level_of(out.part, kMostCells), .queries = out.part.queries, .keys = out.part.keys};
+  const int64_t heads = options.mean_of_layer ? loaded.facts(at.family).shape.heads : 1;
+  for (int64_t h = 0; h < heads; ++h) {
+    if (options.mean_of_layer) look.at.head = h;
+    Cells found = questions::cells(loaded, look, options.look);
+    std::vector<float>& values = options.mean_of_layer ? found.mean : found.max;
+    if (h == 0) {
+      out.cells = found;
+      out.cells.max = std::vector<float>(values.size(), 0.0f);
+    }
+    for (size_t i = 0; i < values.size(); ++i) out.cells.max[i] += values[i] / static_cast<float>(heads);
+  }
+  return out;
+}
+
+Axis axis_of(const RunText& text, const char* name, Range range, int64_t count, int64_t step) {
+  Axis axis{.name = name, .count = count, .begin = range.begin, .step = step};
+  if (step == 1 && count <= kMostLabels) {
+    for (int64_t id = range.begin; id < range.end; ++id) axis.labels.push_back(label_of(text, id));
+  }
+  return axis;
+}
+
+// Spans of ids as cells of a side.
+std::vector<Range> cells_of(const std::vector<Range>& spans, Range side, int64_t step) {
+  std::vector<Range> out;
+  for (const Range& span : spans) {
+    const Range inside{std::max(span.begin, side.begin) - side.begin, std::min(span.end, side.end) - side.begin};
+    if (inside.size() > 0) out.push_back({inside.begin / step, (inside.end + step - 1) / step});
+  }
+  return out;
+}
+
+Matrix matrix_of(LoadedTrace& loaded, const ViewState& state, const MapCells& map) {
+  const RunText& text = loaded.trace().plan().text;
+  const FamilyFacts& known = loaded.facts(state.family);
+  const int64_t step = int64_t{1} << map.cells.z;
+  Matrix out{.rows = axis_of(text, "query", map.part.queries, map.cells.rows, step),
+             .columns = axis_of(text, "key", map.part.keys, map.cells.columns, step),
+             .values = map.cells.max,
+             .scale = scale_of(state),
+             .chosen_rows = cells_of(state.queries, map.part.queries, step),
+             .chosen_columns = cells_of(state.keys, map.part.keys, step)};
+  for (const int64_t sink : known.sinks) {
+    const int64_t column = (sink - map.part.keys.begin) / step;
+    const bool is_inside = sink >= map.part.keys.begin && sink < map.part.keys.end;
+    if (is_inside && (out.sinks.empty() || out.sinks.back() != column)) out.sinks.push_back(column);
+  }
+  float all = 0;
+  for (size_t i = 0; i < out.values.size(); ++i) {
+    const float value = out.values[i];
+    if (std::isnan(value)) continue;
+    all = std::max(all, value);
+    const auto column = static_cast<int64_t>(i) % map.cells.columns;
+    if (!std::binary_search(out.sinks.begin(), out.sinks.end(), column)) out.most = std::max(out.most, value);
+  }
+  if (!(out.most > 0)) out.most = all;
+  if (step == 1 && std::max(map.cells.rows, map.cells.columns) <= kMostNumbers) {
+    for (const float value : out.values) out.texts.push_back(cell_text(value));
+  }
+  out.legend = {.high = weight_text(state, static_cast<double>(out.most)), .scale = scale_name(state)};
+  return out;
+}
+
+Figure map_figure(LoadedTrace& loaded, const ViewState& state, const FigureOptions& options) {
+  const HeadLook at = head_of(loaded, state, 0);
+  questions::check_head(loaded, at);
+  const MapCells map = map_cells(loaded, state, at, options);
+  const std::string head = options.mean_of_layer ? format("layer {}, mean of {} heads", at.layer, loaded.facts(at.family).shape.heads)
+                                                 : format("L{}.H{}", at.layer, at.head);
+  std::string what = format("{} × {} weights, queries down, keys across", grouped(map.part.queries.size()), grouped(map.part.keys.size()));
+  if (map.cells.z > 0)
+    what += format(", each cell the {} of {} × {}", options.mean_of_layer ? "mean" : "largest", int64_t{1} << map.cells.z,
+                   int64_t{1} << map.cells.z);
+  if (std::any_of(map.cells.max.begin(), map.cells.max.end(), [](float value) { return value < 0; }))
+    what += ", grey where none was scored";
+  Figure out{.name = format("Attention of {}, {}", model_name(loaded.trace().plan()), head),
+             .caption = caption_of(loaded, state, head, what)};
+  out.parts.emplace_back(matrix_of(loaded, state, map));
+  return out;
+}
+
+Figure atlas_figure(LoadedTrace& loaded, const ViewState& state, const FigureOptions& options) {
+  const FamilyFacts& known = loaded.facts(state.family);
+  std::vector<float> mass;
+  if (!state.queries.empty() && !state.keys.empty()) {
+    const MassLook asked{state.family, state.queries, state.keys, weight_kind_of(state.weight), sink_rule_of(state.sink)};
+    const ViewFrame frame = questions::mass(loaded, asked, options.look);
+    const auto* values = reinterpret_cast<const float*>(frame.arrays[0].bytes.data());
+    mass.assign(values, values + frame.arrays[0].bytes.size() / sizeof(float));
+  }
+  const float most = mass.empty() ? 0 : *std::max_element(mass.begin(), mass.end());
+  Grid grid{.columns = known.shape.heads};
+  for (size_t at = 0; at < known.layers.size(); ++at) {
+    for (int64_t head = 0; head < known.shape.heads; ++head) {
+      const HeadStatistics& found = questions::head_statistics(loaded, state.family, known.layers[at], head, options.look);
+      Thumbnail cell{.name = format("L{}.H{}", known.layers[at], head),
+                     .rows = found.thumbnail_rows,
+                     .columns = found.thumbnail_columns,
+                     .values = found.thumbnail};
+      if (!mass.empty()) {
+        const float own = mass[static_cast<size_t>(known.layers[at] * known.shape.heads + head)];
+        cell.note = weight_text(state, static_cast<double>(own));
+        cell.strength = most > 0 ? static_cast<double>(own / most) : 0;
+      } else if (const std::vector<NamedScore> named = strongest(found.scores, 1); !named.empty()) {
+        cell.note = format("{} {:.2f}", named[0].id, static_cast<double>(named[0].value));
+      }
+      for (const auto& [layer, number] : state.heads) cell.is_chosen = cell.is_chosen || (layer == known.layers[at] && number == head);
+      grid.cells.push_back(std::move(cell));
+    }
+    if (options.look.progress) options.look.progress(static_cast<double>(at + 1) / static_cast<double>(known.layers.size()));
+  }
+  const std::string what = mass.empty() ? "each head's map, and the score that says most of it"
+                                        : format("mass from {} to {}", spans_text(loaded, state.queries), spans_text(loaded, state.keys));
+  Figure out{.name = format("Heads of {}", model_name(loaded.trace().plan())),
+             .caption = caption_of(loaded, state, format("{} × {} heads", known.layers.size(), known.shape.heads), what)};
+  out.parts.emplace_back(std::move(grid));
+  return out;
+}
+
+}  // namespace
+
+std::string caption_of(LoadedTrace& loaded, const ViewState& state, const std::string& heads, const std::string& what) {
+  const FamilyFacts& known = loaded.facts(state.family);
+  std::string out = format("{} · {} {} · {} · {} weights", model_name(loaded.trace().plan()), state.family, heads, what, state.weight);
+  if (state.view != "atlas") out += format(", {} scale", scale_name(state));
+  if (!known.sinks.empty() && state.direction == "out")
+    out += std::string(", attention sinks ") + (state.sink == "mark"   ? "marked (▾)"
+                                                : state.sink == "hide" ? "left out"
+                                                                       : "left out, rows renormalised");
+  return out + " · exact";
+}
+
+Figure figure_of(LoadedTrace& loaded, const std::string& address, const FigureOptions& options) {
+  ViewState state = parse_state(address);
+  if (state.family.empty()) state.family = loaded.trace().main_family();
+  Figure out;
+  if (state.view == "map") {
+    out = map_figure(loaded, state, options);
+  } else if (state.view == "atlas") {
+    out = atlas_figure(loaded, state, options);
+  } else if (state.view == "lines") {
+    out = lines_figure(loaded, state, options);
+  } else {
+    out = text_figure(loaded, state, options);
+  }
+  out.command = options.command.empty() ? loaded.options().command + " --state '" + address + "'" : options.command;
+  return out;
+}
+
+std::pair<std::string, std::string> figure_bytes(const Figure& figure, const std::string& kind, double millimetres) {
+  const Drawing drawing = draw(figure, millimetres);
+  if (kind == "tikz") return {tikz(drawing), "text/x-tex; charset=utf-8"};
+  std::string text = svg(drawing);
+  if (kind == "pdf") return {pdf(text, drawing.title, drawing.description), "application/pdf"};
+  return {std::move(text), "image/svg+xml"};
+}
+
+}  // namespace clearhead::figure

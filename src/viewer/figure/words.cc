@@ -1,0 +1,395 @@
+// Lines between tokens, and the text shaded by one line of the map.
+#include "viewer/figure/words.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/format.h"
+#include "viewer/questions/lines.h"
+#include "viewer/questions/tiles.h"
+
+namespace clearhead::figure {
+namespace {
+
+constexpr int64_t kMostTokens = 300;  // of a column of lines; beyond, a stretch of it
+constexpr int64_t kStretch = 256;
+constexpr size_t kMostCurves = 2000;
+constexpr double kFaintest = 0.05;    // of the heaviest: fainter ones cannot be seen
+constexpr int64_t kMostWords = 1200;  // of a text; beyond, those about the chosen one
+constexpr int64_t kTop = 8, kShares = 5;
+constexpr int64_t kAround = 6;  // tokens about one of the heaviest
+
+bool continues(std::string_view text, int64_t at) {
+  return at < static_cast<int64_t>(text.size()) && (static_cast<uint8_t>(text[static_cast<size_t>(at)]) & 0xC0) == 0x80;
+}
+
+// Bytes of a token, widened to whole characters.
+Range bytes_of(const RunText& text, int64_t token) {
+  auto [begin, end] = text.offsets[static_cast<size_t>(token)];
+  if (begin == end) return {begin, end};
+  while (begin > 0 && continues(text.text, begin)) --begin;
+  while (continues(text.text, end)) ++end;
+  return {begin, end};
+}
+
+std::string slice(const RunText& text, int64_t begin, int64_t end) {
+  return text.text.substr(static_cast<size_t>(begin), static_cast<size_t>(std::max<int64_t>(0, end - begin)));
+}
+
+// One line: blanks and line breaks as single spaces.
+std::string one_line_of(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    const bool is_blank = c == ' ' || c == '\n' || c == '\t' || c == '\r';
+    if (!is_blank) out += c;
+    if (is_blank && !out.empty() && out.back() != ' ') out += ' ';
+  }
+  return out;
+}
+
+// A part of each side that has room beside each other, about what is chosen.
+ShownPart stretch_of(LoadedTrace& loaded, const ViewState& state, const std::string& family) {
+  ViewState all = state;
+  all.rectangle.clear();
+  ShownPart part = part_of(loaded, all, family);
+  if (part.queries.size() <= kMostTokens && part.keys.size() <= kMostTokens) return part;
+  const std::vector<Range>& chosen = state.direction == "in" ? state.keys : state.queries;
+  const int64_t at = chosen.empty() ? part.queries.begin : chosen[0].begin;
+  for (Range* side : {&part.queries, &part.keys}) {
+    if (side->size() <= kMostTokens) continue;
+    const int64_t begin = std::clamp(at / kStretch * kStretch, side->begin / kStretch * kStretch, (side->end - 1) / kStretch * kStretch);
+    *side = {std::max(side->begin, begin), std::min(side->end, begin + kStretch)};
+  }
+  return part;
+}
+
+struct Found {
+  Lines::Line line{};
+  double weight = 0;
+};
+
+// The lines of a head that can be seen.
+void find_lines(const Cells& cells, const FamilyFacts& known, Scale scale, int head, std::vector<Found>& into) {
+  float most = 0;
+  for (int64_t i = 0; i < cells.rows * cells.columns; ++i) {
+    const bool is_sink = std::binary_search(known.sinks.begin(), known.sinks.end(), cells.keys.begin + i % cells.columns);
+    if (!is_sink && cells.max[static_cast<size_t>(i)] > most) most = cells.max[static_cast<size_t>(i)];
+  }
+  for (int64_t i = 0; i < cells.rows * cells.columns; ++i) {
+    const double weight = static_cast<double>(cells.max[static_cast<size_t>(i)]);
+    const double strength = intensity(weight, most > 0 ? static_cast<double>(most) : 1.0, scale);
+    if (strength >= kFaintest) into.push_back({{i / cells.columns, i % cells.columns, strength, head}, weight});
+  }
+}
+
+// Tokens that share a character stand in one box.
+std::vector<Range> boxes_of(const RunText& text, Range tokens) {
+  std::vector<Range> out;
+  int64_t reached = -1;
+  for (int64_t i = tokens.begin; i < tokens.end; ++i) {
+    const Range bytes = bytes_of(text, i);
+    if (bytes.size() > 0 && bytes.begin < reached && !out.empty()) {
+      out.back().end = i + 1;
+    } else {
+      out.push_back({i, i + 1});
+    }
+    if (bytes.size() > 0) reached = bytes.end;
+  }
+  return out;
+}
+
+bool is_in(const std::vector<Range>& spans, Range box) {
+  return std::any_of(spans.begin(), spans.end(), [&](const Range& s) { return s.begin < box.end && box.begin < s.end; });
+}
+
+std::string context_of(const RunText& text, int64_t id) {
+  if (const ItemRange* items = text.items_of(id); items || text.special[static_cast<size_t>(id)]) {
+    const auto [begin, end] = text.offsets[static_cast<size_t>(id)];
+    return items ? one_line_of(slice(text, begin, end)) : label_of(text, id);
+  }
+  const int64_t from = std::max<int64_t>(0, id - kAround), to = std::min(text.tokens(), id + kAround + 1);
+  int64_t begin = bytes_of(text, id).begin, end = bytes_of(text, id).end;
+  for (int64_t i = from; i < to; ++i) {
+    const Range bytes = bytes_of(text, i);
+    if (bytes.size() == 0) continue;
+    begin = std::min(begin, bytes.begin);
+    end = std::max(end, bytes.end);
+  }
+  return one_line_of(slice(text, begin, end));
+}
+
+// The heaviest tokens, heaviest first; sinks are left out where the rule says so.
+std::vector<int64_t> heaviest(const std::vector<float>& values, const std::vector<int64_t>& without, int64_t count) {
+  std::vector<int64_t> order;
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (values[i] > 0 && !std::binary_search(without.begin(), without.end(), static_cast<int64_t>(i)))
+      order.push_back(static_cast<int64_t>(i));
+  }
+  const auto kept = static_cast<std::ptrdiff_t>(std::min<int64_t>(count, static_cast<int64_t>(order.size())));
+  std::partial_sort(order.begin(), order.begin() + kept, order.end(), [&](int64_t a, int64_t b) {
+    const float x = values[static_cast<size_t>(a)], y = values[static_cast<size_t>(b)];
+    return x > y || (x == y && a < b);
+  });
+  order.resize(static_cast<size_t>(kept));
+  return order;
+}
+
+// A row or a column of the pinned heads, the first in front.
+struct Row {
+  std::vector<Line> lines{};
+  std::vector<double> most{};
+  std::vector<Range> of{};
+  std::vector<int64_t> sinks{};
+};
+
+Row row_of(LoadedTrace& loaded, const ViewState& state, const LookOptions& options) {
+  Row out;
+  const bool in = state.direction == "in";
+  out.of = in ? state.keys : state.queries;
+  const FamilyFacts& known = loaded.facts(state.family);
+  if (out.of.empty()) {
+    if (in || known.rows.empty())
+      fail(ErrorCode::kInvalidArgument, "q: a figure of the text needs a query (q=N), or a key with d=in (k=N).");
+    out.of = {{known.rows.back().end - 1, known.rows.back().end}};
+  }
+  if (!in) out.sinks = known.sinks;
+  for (size_t i = 0; i < std::max<size_t>(1, state.heads.size()); ++i) {
+    const LineLook look{.at = head_of(loaded, state, i), .ranges = out.of};
+    out.lines.push_back(in ? questions::column_line(loaded, look, options) : questions::row_line(loaded, look, options));
+    float most = 0;
+    const std::vector<float>& values = out.lines.back().values;
+    for (size_t j = 0; j < values.size(); ++j) {
+      if (!std::binary_search(out.sinks.begin(), out.sinks.end(), static_cast<int64_t>(j))) most = std::max(most, values[j]);
+    }
+    out.most.push_back(static_cast<double>(most));
+  }
+  return out;
+}
+
+double weight_of(const std::vector<float>& values, Range box) {
+  double sum = 0;
+  for (int64_t t = box.begin; t < std::min<int64_t>(box.end, static_cast<int64_t>(values.size())); ++t)
+    sum += static_cast<double>(values[static_cast<size_t>(t)]);
+  return sum;
+}
+
+Words words_of_row(const RunText& text, const ViewState& state, const Row& row, Range tokens) {
+  Words out;
+  const std::vector<int64_t> without = state.sink == "mark" ? std::vector<int64_t>{} : row.sinks;
+  const std::vector<int64_t> top = heaviest(row.lines[0].values, without, kShares);
+  int64_t reached = tokens.begin < text.tokens() ? bytes_of(text, tokens.begin).begin : 0;
+  for (const Range& box : boxes_of(text, tokens)) {
+    Word word{.text = label_of(text, box.begin), .is_special = text.special[static_cast<size_t>(box.begin)] != 0};
+    const Range bytes{bytes_of(text, box.begin).begin, bytes_of(text, box.end - 1).end};
+    if (bytes.size() > 0) word.text = label_of(text, box.begin);
+    const std::string between = bytes.size() > 0 ? slice(text, reached, bytes.end) : " ";
+    const size_t ink = between.find_first_not_of(" \n\t\r");
+    const std::string_view blank = std::string_view(between).substr(0, ink == std::string::npos ? between.size() : ink);
+    word.gap = blank.find('\n') != std::string_view::npos         ? Word::Gap::kLine
+               : blank.empty() && !word.is_special && reached > 0 ? Word::Gap::kNone
+                                                                  : Word::Gap::kSpace;
+    if (bytes.size() > 0) reached = bytes.end;
+    const double weight = weight_of(row.lines[0].values, box);
+    word.is_sink = is_in(std::vector<Range>(), box);
+    for (const int64_t sink : row.sinks) word.is_sink = word.is_sink || (box.begin <= sink && sink < box.end);
+    word.is_chosen = is_in(row.of, box);
+    word.is_hidden = static_cast<size_t>(box.begin) < row.lines[0].state.size() && row.lines[0].state[static_cast<size_t>(box.begin)] == 0;
+    if (!(word.is_sink && state.sink != "mark")) word.strength = intensity(weight, row.most[0], scale_of(state));
+    for (const int64_t id : top) {
+      if (box.begin <= id && id < box.end) word.share = weight_text(state, weight);
+    }
+    for (size_t i = 0; row.lines.size() > 1 && i < row.lines.size(); ++i)
+      word.bars.push_back(intensity(weight_of(row.lines[i].values, box), row.most[i], scale_of(state)));
+    out.words.push_back(std::move(word));
+  }
+  return out;
+}
+
+// Patches in their places.
+Matrix patches_of(const ItemRange& items, const ViewState& state, const Row& row) {
+  const int64_t columns = (items.end - items.begin) / items.rows;
+  Matrix out{.rows = {.name = "row of patches", .count = items.rows},
+             .columns = {.name = "column", .count = columns},
+             .values = {row.lines[0].values.begin() + items.begin, row.lines[0].values.begin() + items.end},
+             .most = static_cast<float>(row.most[0]),
+             .scale = scale_of(state)};
+  for (const float value : out.values) out.texts.push_back(cell_text(value));
+  out.legend = {weight_text(state, row.most[0]), scale_name(state)};
+  return out;
+}
+
+// Items that have a name or a text, each a row of the pinned heads.
+Matrix items_of(LoadedTrace& loaded, const ItemRange& items, const ViewState& state, const Row& row) {
+  const RunText& text = loaded.trace().plan().text;
+  Matrix out{.most = static_cast<float>(*std::max_element(row.most.begin(), row.most.end())), .scale = scale_of(state), .is_square = false};
+  out.rows.count = items.end - items.begin;
+  out.columns.count = static_cast<int64_t>(row.lines.size());
+  for (size_t i = 0; i < row.lines.size(); ++i) {
+    const HeadLook at = head_of(loaded, state, i);
+    out.columns.labels.push_back(format("L{}.H{}", at.layer, at.head));
+  }
+  for (int64_t id = items.begin; id < items.end; ++id) {
+    const auto [begin, end] = text.offsets[static_cast<size_t>(id)];
+    out.rows.labels.push_back(end > begin ? one_line_of(slice(text, begin, end)) : label_of(text, id));
+    for (const Line& line : row.lines) {
+      out.values.push_back(line.values[static_cast<size_t>(id)]);
+      out.texts.push_back(cell_text(out.values.back()));
+    }
+  }
+  return out;
+}
+
+Table top_table(const RunText& text, const ViewState& state, const Row& row) {
+  Table out{.head = {"", "token", "in its place"}};
+  const std::vector<int64_t> without = state.sink == "mark" ? std::vector<int64_t>{} : row.sinks;
+  for (const int64_t id : heaviest(row.lines[0].values, without, kTop)) {
+    const std::string name = text.items_of(id) ? label_of(text, id) : format("#{} {}", grouped(id), label_of(text, id));
+    out.rows.push_back({weight_text(state, static_cast<double>(row.lines[0].values[static_cast<size_t>(id)])), name, context_of(text, id)});
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string label_of(const RunText& text, int64_t id) {
+  const auto at = static_cast<size_t>(id);
+  if (text.items_of(id) || text.special[at]) return text.pieces[at];
+  const Range bytes = bytes_of(text, id);
+  const std::string own = slice(text, bytes.begin, bytes.end);
+  const size_t first = own.find_first_not_of(" \n\t\r");
+  if (first != std::string::npos) return own.substr(first, own.find_last_not_of(" \n\t\r") + 1 - first);
+  std::string out;
+  for (const char c : own) out += c == ' ' ? "␣" : c == '\n' ? "⏎" : c == '\t' ? "⇥" : "␍";
+  return out.empty() ? "∅" : out;
+}
+
+std::string spans_text(LoadedTrace& loaded, const std::vector<Range>& spans) {
+  const RunText& text = loaded.trace().plan().text;
+  std::string out;
+  for (const Range& span : spans) {
+    out += out.empty() ? "" : ", ";
+    out += format("#{} {}", grouped(span.begin), label_of(text, span.begin));
+    if (span.size() > 1) out += format(" to #{} {}", grouped(span.end - 1), label_of(text, span.end - 1));
+  }
+  return out;
+}
+
+std::string grouped(int64_t count) {
+  std::string digits = format("{}", count);
+  for (auto at = static_cast<int64_t>(digits.size()) - 3; at > 0; at -= 3) digits.insert(static_cast<size_t>(at), ",");
+  return digits;
+}
+
+std::string cell_text(float value) {
+  if (!(value >= 0)) return "";
+  const double v = static_cast<double>(value);
+  if (value == 0) return "0";
+  if (v >= 10) return format("{:.0f}", v);
+  if (v >= 0.001) {
+    const std::string text = format("{:.3f}", v);
+    return text[0] == '0' ? text.substr(1) : text.substr(0, 4);
+  }
+  auto power = static_cast<int>(std::floor(std::log10(v)));
+  if (v / std::pow(10.0, power) >= 9.5) ++power;  // rounds to the next power
+  return format("{:.0f}e{}", v / std::pow(10.0, power), power);
+}
+
+std::string weight_text(const ViewState& state, double value) {
+  if (state.weight != "raw" || state.direction == "in") return format("{:.3g}", value);
+  const double percent = value * 100;
+  if (percent >= 9.95) return format("{:.0f} %", percent);
+  return percent >= 0.05 ? format("{:.1f} %", percent) : "<0.1 %";
+}
+
+Scale scale_of(const ViewState& state) {
+  return state.scale == "linear" ? Scale::kLinear : state.scale == "log" ? Scale::kLog : Scale::kSqrt;
+}
+
+std::string scale_name(const ViewState& state) { return state.scale == "sqrt" ? "√" : state.scale; }
+
+Figure lines_figure(LoadedTrace& loaded, const ViewState& state, const FigureOptions& options) {
+  const RunText& text = loaded.trace().plan().text;
+  const FamilyFacts& known = loaded.facts(state.family);
+  const ShownPart part = stretch_of(loaded, state, state.family);
+  std::vector<Found> found;
+  Lines lines{.query_name = "query", .key_name = "key"};
+  std::string heads;
+  for (size_t i = 0; i < std::max<size_t>(1, state.heads.size()); ++i) {
+    const HeadLook at = head_of(loaded, state, i);
+    questions::check_head(loaded, at);
+    if (!known.all_rows) questions::tile(loaded, {.at = at}, options.look);
+    find_lines(questions::cells(loaded, {.at = at, .queries = part.queries, .keys = part.keys}, options.look), known, scale_of(state),
+               static_cast<int>(i), found);
+    heads += (i > 0 ? " " : "") + format("L{}.H{}", at.layer, at.head);
+    if (state.heads.size() > 1) lines.heads.push_back(format("L{}.H{}", at.layer, at.head));
+  }
+  std::stable_sort(found.begin(), found.end(), [](const Found& a, const Found& b) {
+    return a.line.strength < b.line.strength || (a.line.strength == b.line.strength && a.weight < b.weight);
+  });
+  if (found.size() > kMostCurves) found.erase(found.begin(), found.end() - kMostCurves);
+  lines.asks_keys = state.direction == "in";
+  const Range asked = lines.asks_keys ? part.keys : part.queries, other = lines.asks_keys ? part.queries : part.keys;
+  std::set<int64_t> chosen;
+  for (const Range& span : lines.asks_keys ? state.keys : state.queries) {
+    for (int64_t id = std::max(span.begin, asked.begin); id < std::min(span.end, asked.end); ++id) chosen.insert(id - asked.begin);
+  }
+  lines.chosen.assign(chosen.begin(), chosen.end());
+  if (!chosen.empty()) {
+    lines.strengths.assign(static_cast<size_t>(other.size()), 0);
+    lines.shares.assign(static_cast<size_t>(other.size()), "");
+  }
+  for (Found& one : found) {
+    const int64_t own = lines.asks_keys ? one.line.key : one.line.query, beside = lines.asks_keys ? one.line.query : one.line.key;
+    one.line.stands_out = chosen.empty() || chosen.count(own) > 0;
+    if (!chosen.empty() && one.line.stands_out && one.line.head == 0) {
+      double& strength = lines.strengths[static_cast<size_t>(beside)];
+      strength = std::max(strength, one.line.strength);
+      if (chosen.size() == 1 && one.line.strength > 0.2) lines.shares[static_cast<size_t>(beside)] = weight_text(state, one.weight);
+    }
+    lines.lines.push_back(one.line);
+  }
+  for (int64_t id = part.queries.begin; id < part.queries.end; ++id) lines.queries.push_back(label_of(text, id));
+  for (int64_t id = part.keys.begin; id < part.keys.end; ++id) lines.keys.push_back(label_of(text, id));
+  const std::string what = format("{} lines, darker and thicker with more weight", grouped(static_cast<int64_t>(lines.lines.size())));
+  Figure out{.name = format("Attention of {}, {}", model_name(loaded.trace().plan()), heads),
+             .caption = caption_of(loaded, state, heads, what)};
+  out.parts.emplace_back(std::move(lines));
+  return out;
+}
+
+Figure text_figure(LoadedTrace& loaded, const ViewState& state, const FigureOptions& options) {
+  const RunText& text = loaded.trace().plan().text;
+  for (size_t i = 0; i < state.heads.size(); ++i) questions::check_head(loaded, head_of(loaded, state, i));
+  const Row row = row_of(loaded, state, options.look);
+  const bool in = state.direction == "in";
+  const FamilyFacts& known = loaded.facts(state.family);
+  const MapFamily& shape = known.shape;
+  const Range side = !shape.is_part ? Range{0, in ? known.queries : known.keys}
+                     : in           ? Range{shape.first_query, shape.first_query + shape.queries}
+                                    : Range{shape.first_key, shape.first_key + shape.keys};
+  Figure out;
+  Range tokens{side.begin, std::min(side.end, text.tokens())};
+  const bool is_long = tokens.size() > kMostWords;
+  if (is_long) {
+    const int64_t begin = std::clamp(row.of[0].begin - kMostWords / 2, tokens.begin, tokens.end - kMostWords);
+    tokens = {begin, begin + kMostWords};
+  }
+  if (tokens.size() > 0) out.parts.emplace_back(words_of_row(text, state, row, tokens));
+  for (const ItemRange& items : text.items) {
+    if (items.begin < side.begin || items.end > side.end) continue;
+    out.parts.emplace_back(items.rows > 0 ? patches_of(items, state, row) : items_of(loaded, items, state, row));
+  }
+  out.parts.emplace_back(top_table(text, state, row));
+  std::string heads;
+  for (size_t i = 0; i < std::max<size_t>(1, state.heads.size()); ++i) {
+    const HeadLook at = head_of(loaded, state, i);
+    heads += (i > 0 ? " " : "") + format("L{}.H{}", at.layer, at.head);
+  }
+  std::string what = format(in ? "which queries attend to {}" : "what {} attends to", spans_text(loaded, row.of));
+  if (is_long) what += format(", tokens {} to {} of {}", grouped(tokens.begin), grouped(tokens.end - 1), grouped(text.tokens()));
+  out.name = format("Attention of {}, {}: {}", model_name(loaded.trace().plan()), heads, what);
+  out.caption = caption_of(loaded, state, heads, what);
+  return out;
+}
+
+}  // namespace clearhead::figure

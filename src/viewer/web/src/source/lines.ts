@@ -1,0 +1,69 @@
+// Lines of an offline page of which only the heaviest keys are known, and several lines added up.
+
+import { type Frame, need } from './frame';
+import type { Line, SinkRule } from './source';
+
+export interface TopHeader {
+  top: number;
+}
+
+export function topLine(
+  frame: Frame<TopHeader>,
+  at: number,
+  row: number,
+  causal: boolean,
+  keys: number,
+  sink: SinkRule,
+  sinks: readonly number[],
+): Line {
+  const count = frame.header.top;
+  const k = need(frame, 'keys', Uint32Array);
+  const w = need(frame, 'weights', Float32Array);
+  const sinkMass = need(frame, 'sink_mass', Float32Array)[at];
+  const renorm = sink === 'renorm' && sinkMass < 1 ? 1 / (1 - sinkMass) : 1;
+  const top = Array.from({ length: count }, (_, i) => ({
+    begin: k[at * count + i],
+    end: k[at * count + i] + 1,
+    weight: w[at * count + i] * renorm,
+  })).filter((i) => i.weight > 0 && (sink === 'mark' || !sinks.includes(i.begin)));
+  return {
+    badge: 'top-k',
+    error: 0,
+    total: NaN,
+    sinkMass,
+    entropy: null,
+    values: null,
+    top,
+    visible: [[0, causal ? row + 1 : keys]],
+    unscored: [],
+  };
+}
+
+/** Several lines added up; only the heaviest are known when any of them has no more. */
+export function sumOf(lines: readonly Line[], divisor: number): Line {
+  const full = lines.every((l) => l.values);
+  const sums = new Map<number, number>();
+  let values: Float32Array | null = null;
+  if (full) {
+    values = new Float32Array(lines[0].values?.length ?? 0);
+    for (const line of lines) line.values?.forEach((v, i) => values && (values[i] += v / divisor));
+  }
+  for (const line of lines) for (const item of line.top) sums.set(item.begin, (sums.get(item.begin) ?? 0) + item.weight / divisor);
+  const top = [...sums]
+    .map(([begin, weight]) => ({ begin, end: begin + 1, weight }))
+    .sort((a, b) => b.weight - a.weight || a.begin - b.begin);
+  const add = (f: (l: Line) => number): number => lines.reduce((a, l) => a + f(l), 0) / divisor;
+  const first = lines[0];
+  const last = lines[lines.length - 1];
+  return {
+    badge: full ? first.badge : 'top-k',
+    error: add((l) => l.error),
+    total: add((l) => l.total),
+    sinkMass: add((l) => l.sinkMass),
+    entropy: null,
+    values,
+    top,
+    visible: [[first.visible[0]?.[0] ?? 0, last.visible[0]?.[1] ?? 0]],
+    unscored: [],
+  };
+}

@@ -1,0 +1,30 @@
+// A head's thumbnail: which of its cells are of the family's own part of the text, and their values.
+
+import { type Side, rangeOf } from '../../context';
+import { codeTable, kUnscored } from '../../source/frame';
+import type { AtlasHead, Family } from '../../source/source';
+
+/** The cells of a thumbnail that are of the family's own part of the text. */
+export function ownPart(head: AtlasHead, family: Family): { left: number; top: number; width: number; height: number } {
+  const part = (side: Side, cells: number, shown: [number, number]): [number, number] => {
+    const { begin, end } = rangeOf(family, side);
+    const of = shown[1] - shown[0];
+    const first = Math.floor(((begin - shown[0]) * cells) / of);
+    return [first, Math.max(1, Math.ceil(((end - shown[0]) * cells) / of) - first)];
+  };
+  const [left, width] = head.offsets ? [0, head.columns] : part('key', head.columns, head.keys ?? [0, family.keys]);
+  const [top, height] = part('query', head.rows, head.queries ?? [0, family.queries]);
+  return { left, top, width, height };
+}
+
+export function thumbnailOf(head: AtlasHead | null, family: Family): { rows: number; columns: number; values: number[] } {
+  if (!head) return { rows: 0, columns: 0, values: [] };
+  const { left, top, width, height } = ownPart(head, family);
+  const table = codeTable(head.codes);
+  table[kUnscored] = -1;
+  const values = Array.from({ length: width * height }, (_, i) => {
+    const [r, c] = [top + Math.floor(i / width), left + (i % width)];
+    return table[head.thumbnail[r * head.columns + c]];
+  });
+  return { rows: height, columns: width, values };
+}

@@ -1,0 +1,79 @@
+// Which axes a map has: queries down and keys across, or key − query across, where column 0 is −back. The second is for what is near: a window of 256
+// over 100,000 tokens is a band to read there, and a diagonal one pixel wide in the first.
+
+import { type Context, absent } from '../../context';
+import type { Near } from '../../source/source';
+import type { Rect, State } from '../../state';
+import { type CellShape, type Frame2d, marginsAt } from '../../paint/street';
+
+const kNear = 256; // tokens to each side that are near where no band says it
+const kLong = 4; // times a band: a text is long against it
+const kBands = 4; // widths of a band that the map by keys opens on, where it is longer
+const kLargest = 64; // CSS pixels of a cell
+const kPad = 12;
+
+/** What is near in a layer; null where queries and keys are not the same tokens, or the source has no tiles. */
+export function nearIn(ctx: Context, layer: number): Near | null {
+  const { family } = ctx;
+  const same = family.query_range[0] === family.key_range[0] && family.query_range[1] === family.key_range[1];
+  if (!same || absent(ctx, 'tile') || family.query_range[0] !== 0) return null;
+  const band = family.bands[layer];
+  if (band) return { back: band[0], ahead: band[1] };
+  return { back: kNear, ahead: family.causal ? 0 : kNear };
+}
+
+/** What the map shows of key − query; null where its columns are keys. */
+export function nearOf(ctx: Context, state: State): Near | null {
+  const layer = state.heads[0]?.layer ?? 0;
+  const near = nearIn(ctx, layer);
+  if (!near || state.axes === 'key') return null;
+  if (state.axes === 'offset') return near;
+  const isShort = kLong * (near.back + near.ahead + 1) < ctx.family.queries;
+  return ctx.family.bands[layer] && isShort ? near : null;
+}
+
+export const wholeOf = (near: Near, queries: number): Rect => ({ k0: 0, k1: near.back + near.ahead + 1, q0: 0, q1: queries });
+
+const room = (size: Frame2d): { across: number; down: number } => {
+  const { left, top } = marginsAt(0);
+  return { across: size.width - left - kPad, down: size.height - top - kPad };
+};
+
+/** Cells fill the frame both ways, whatever their shape. */
+export function cellOf(rect: Rect, size: Frame2d): CellShape {
+  const { across, down } = room(size);
+  return { wide: across / (rect.k1 - rect.k0) / (down / (rect.q1 - rect.q0)), tall: 1 };
+}
+
+/** Zoomed about a place: rows first, which are many; columns with them once cells are square. Null: all of it. */
+export function zoomed(rect: Rect, whole: Rect, size: Frame2d, factor: number, about: { query: number; column: number }): Rect | null {
+  const { across, down } = room(size);
+  const fit = { across: across / (whole.k1 - whole.k0), down: down / (whole.q1 - whole.q0) };
+  const next = Math.min(kLargest, (down / (rect.q1 - rect.q0)) * factor);
+  if (next <= fit.down) return null;
+  const part = (begin: number, end: number, at: number, count: number, least: number, most: number): [number, number] => {
+    const from = Math.max(least, Math.min(at - ((at - begin) / (end - begin)) * count, most - count));
+    return [from, Math.min(most, from + count)];
+  };
+  const [q0, q1] = part(rect.q0, rect.q1, about.query, down / next, whole.q0, whole.q1);
+  const columns = Math.min(whole.k1, across / Math.max(fit.across, next));
+  const [k0, k1] = part(rect.k0, rect.k1, about.column, columns, whole.k0, whole.k1);
+  return { q0, q1, k0, k1 };
+}
+
+/** The part that a map opens on whose queries see a band of keys: over a long text that is a line too thin to read. Null: all of it. */
+export function openingOf(ctx: Context, whole: Rect): Rect | null {
+  const { family, store } = ctx;
+  const { heads, q, k } = store.now;
+  const band = family.bands[heads[0]?.layer ?? 0];
+  const chosen = q[0] ?? k[0];
+  if (!band || !chosen) return null;
+  const [back, ahead] = band;
+  const side = Math.max(64, kBands * (back + ahead + 1));
+  const { q0, k0, q1, k1 } = whole;
+  if (side >= Math.max(q1 - q0, k1 - k0)) return null;
+  const begin = (middle: number, least: number, most: number): number =>
+    Math.max(least, Math.min(Math.round(middle - side / 2), most - side));
+  const rect = { q0: begin(chosen.begin, q0, q1), k0: begin(chosen.begin + (ahead - back) / 2, k0, k1) };
+  return { ...rect, q1: rect.q0 + side, k1: rect.k0 + side };
+}

@@ -1,0 +1,127 @@
+// Figures for print: every view gives an SVG whose text is text, TikZ where it has no pictures, and PDF as the browser prints it.
+
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { pathToFileURL } from 'node:url';
+import { answers, skip, useBrowser } from './harness.mjs';
+import { offlinePage } from './mock/offline.mjs';
+import { proseMock, serve } from './mock/server.mjs';
+
+const { open } = useBrowser();
+let server;
+let folder;
+before(async () => {
+  server = await serve(proseMock(24, { layers: 3, heads: 4 }));
+  folder = mkdtempSync(join(tmpdir(), 'clearhead-figure-'));
+});
+after(() => {
+  server.close();
+  rmSync(folder, { recursive: true });
+});
+
+async function exported(page, kind, width = 'page') {
+  await page.keyboard.press('p');
+  await page.click(`dialog [data-value=${width}]`);
+  const [download] = await Promise.all([page.waitForEvent('download'), page.click(`[data-export=${kind}]`)]);
+  const text = readFileSync(await download.path(), 'utf8');
+  await page.keyboard.press('Escape');
+  return { text, name: download.suggestedFilename() };
+}
+
+/** What a browser makes of an SVG: its texts, the least size of a letter in points, and whether all of it lies inside. */
+async function read(svg) {
+  const path = join(folder, 'figure.svg');
+  writeFileSync(path, svg);
+  const page = await open(pathToFileURL(path).href);
+  return page.evaluate(() => {
+    const root = document.documentElement;
+    const { width, height } = root.viewBox.baseVal;
+    const texts = [...root.querySelectorAll('text')];
+    const outside = [...root.querySelectorAll('text, rect')].filter((e) => {
+      const box = e.getBBox();
+      return (
+        e.getAttribute('transform') === null &&
+        (box.x < -1 || box.y < -1 || box.x + box.width > width + 1 || box.y + box.height > height + 1)
+      );
+    });
+    return {
+      texts: texts.map((t) => t.textContent),
+      least: Math.min(...texts.map((t) => Number(t.getAttribute('font-size')))),
+      outside: outside.map((e) => e.outerHTML),
+      points: width,
+      millimetres: root.getAttribute('width'),
+      says: root.querySelector('desc').textContent,
+    };
+  });
+}
+
+for (const view of ['read', 'lines', 'map', 'atlas']) {
+  test(`${view} becomes an SVG that says what it is and how to make it again`, { skip }, async () => {
+    const page = await open(`${server.url}#v=${view}&h=1.2&q=7&lang=en`);
+    await page.waitForSelector('[data-testid=badge] .badge');
+    await page.waitForSelector(
+      view === 'atlas' ? '[data-testid=atlas-badge] [data-badge=exact]:not(.busy)' : `[data-testid=badge] [data-badge=exact]`,
+    );
+    if (view === 'lines') await page.waitForFunction(() => Number(document.querySelector('[data-testid=lines]').dataset.curves) > 0);
+    if (view === 'map') await page.waitForSelector('[data-testid=map-badge] [data-badge=exact]');
+    for (const [width, millimetres] of [
+      ['column', '84mm'],
+      ['page', '174mm'],
+    ]) {
+      const { text, name } = await exported(page, 'svg', width);
+      assert.equal(name, `clearhead-${view}.svg`);
+      const found = await read(text);
+      assert.equal(found.millimetres, millimetres);
+      assert.ok(found.least >= 8, `letters of ${found.least} points`);
+      assert.deepEqual(found.outside, []);
+      assert.match(found.says, /clearhead view known-answers .*--state 'v=/s);
+      assert.match(found.says, /weights: raw · scale: √ · attention sinks: mark · exact/);
+      const word = view === 'atlas' ? 'L1.H2' : view === 'map' && width === 'column' ? '30' : 'engineer'; // 31 names have no room in a column
+      assert.ok(found.texts.includes(word), `${word} is not a text of ${found.texts.join('|').slice(0, 200)}`);
+    }
+  });
+}
+
+test('numbers in a figure are those of the row', { skip }, async () => {
+  const page = await open(`${server.url}#v=read&h=1.2&q=7`);
+  const shown = await answers(page, 7);
+  const { text } = await exported(page, 'svg');
+  const { texts } = await read(text);
+  for (const { weight } of shown.slice(0, 5)) assert.ok(texts.includes(weight), `${weight} is missing`);
+});
+
+test('lines become TikZ; a figure with pictures says why it does not', { skip }, async () => {
+  const page = await open(`${server.url}#v=lines&h=1.2&q=7`);
+  await page.waitForFunction(() => Number(document.querySelector('[data-testid=lines]').dataset.curves) > 0);
+  const { text, name } = await exported(page, 'tikz', 'column');
+  assert.equal(name, 'clearhead-lines.tex');
+  assert.match(text, /\\begin\{tikzpicture\}[\s\S]*controls[\s\S]*\{engineer\};[\s\S]*\\end\{tikzpicture\}\n$/);
+  const atlas = await open(`${server.url}#v=atlas&h=1.2`);
+  await atlas.waitForSelector('[data-testid=atlas-badge] [data-badge=exact]');
+  await atlas.keyboard.press('p');
+  await atlas.click('[data-export=tikz]');
+  await atlas.waitForFunction(() => /TikZ holds no pictures/.test(document.querySelector('dialog [role=status]').textContent));
+});
+
+for (const where of ['a server without librsvg', 'a file']) {
+  test(`in ${where} the browser prints the figure alone, its text as text`, { skip }, async () => {
+    const path = join(folder, 'page.html');
+    writeFileSync(path, offlinePage(server.mock, 'A', { pinned: [[0, 2]], watched: [7] }));
+    const page = await open(`${where === 'a file' ? pathToFileURL(path).href : server.url}#v=lines&h=1.2&q=7`);
+    await page.waitForFunction(() => Number(document.querySelector('[data-testid=lines]').dataset.curves) > 0);
+    await page.evaluate(() => (window.print = () => (document.body.dataset.printed = '1')));
+    await page.keyboard.press('p');
+    await page.click('[data-export=pdf]');
+    await page.waitForFunction(() => document.body.dataset.printed === '1');
+    assert.equal((await page.locator('.print-figure svg text', { hasText: 'engineer' }).count()) > 0, true);
+    const pdf = await page.pdf({ preferCSSPageSize: true });
+    assert.equal(pdf.subarray(0, 5).toString(), '%PDF-');
+    assert.equal([...pdf.toString('latin1').matchAll(/\/Type \/Page\b/g)].length, 1, 'one page');
+    assert.match(pdf.toString('latin1'), /\/MediaBox \[0 0 49[234]/, 'as wide as the figure');
+    await page.evaluate(() => window.dispatchEvent(new Event('afterprint')));
+    assert.equal(await page.locator('.print-figure').count(), 0);
+  });
+}

@@ -1,0 +1,160 @@
+// Figures for print: the engine and the page draw one figure the same (web/test/figure.test.ts); and what figures of a trace hold.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "base/file.h"
+#include "looked_at.h"
+#include "refused.h"
+#include "viewer/export.h"
+#include "viewer/figure/figures.h"
+#include "viewer/figure/pdf.h"
+
+namespace clearhead {
+namespace {
+
+using namespace figure;
+
+constexpr float kHidden = std::numeric_limits<float>::quiet_NaN();
+
+std::string golden(const std::string& name) { return read_file(std::string(CLEARHEAD_SOURCE_DIR) + "/tests/goldens/figures/" + name); }
+
+Figure about(const char* caption) {
+  return {.name = "known answers L0.H1", .caption = caption, .command = "clearhead show known 'a < b & c' --head L0.H1", .parts = {}};
+}
+
+Figure matrices() {
+  Figure out = about("Queries down, keys across; grey where nothing was scored. known answers · dec L0.H1 · raw weights, √ scale · exact");
+  Matrix first{.rows = {.name = "query", .count = 3, .labels = {"The", "cat", "sat <"}},
+               .columns = {.name = "key", .count = 4, .labels = {"[CLS]", "The", "cat", "sat <"}},
+               .values = {0.5f, kHidden, kHidden, kHidden, 0.25f, 0.5f, kHidden, -1, 0.1f, 0.2f, 0.3f, 0.4f},
+               .most = 0.5f,
+               .texts = {".500", "", "", "", ".250", ".500", "", "", ".100", ".200", ".300", ".400"},
+               .sinks = {0},
+               .chosen_rows = {{1, 2}},
+               .chosen_columns = {{2, 3}},
+               .legend = {"50 %", "√"}};
+  Matrix second{.rows = {.count = 6, .step = 64},
+                .columns = {.name = "key − query", .count = 14, .begin = -420, .step = 32},
+                .most = 1,
+                .scale = Scale::kLog,
+                .is_square = false};
+  for (int i = 0; i < 84; ++i) second.values.push_back(static_cast<float>(i * 37 % 101) / 101);
+  out.parts = {std::move(first), std::move(second)};
+  return out;
+}
+
+Figure two_heads() {
+  Figure out = about("Two heads.");
+  out.parts = {Lines{.query_name = "query",
+                     .key_name = "key",
+                     .queries = {"das", "Haus"},
+                     .keys = {"the", "house", "東京"},
+                     .lines = {{0, 1, 0.1, 1, false}, {1, 1, 0.75, 0, true}, {1, 2, 1, 1, true}},
+                     .chosen = {1},
+                     .strengths = {0, 0.75, 0.3},
+                     .shares = {"", "56 %", ""},
+                     .heads = {"L0.H1", "L1.H0"}}};
+  return out;
+}
+
+Figure text() {
+  Figure out =
+      about("A row and its heaviest tokens, in a caption that is long enough to be broken over more than one line of a column of 84 mm.");
+  using Gap = Word::Gap;
+  Words words{.title = "A title",
+              .words = {{.text = "[CLS]", .gap = Gap::kSpace, .strength = 0.9, .is_sink = true, .is_special = true},
+                        {.text = "Light", .gap = Gap::kSpace, .strength = 0.2, .bars = {0.2, 0.9}},
+                        {.text = "house", .gap = Gap::kNone, .strength = 0.6, .share = "12 %", .bars = {0.6, 0}},
+                        {.text = ".", .gap = Gap::kNone, .strength = 0},
+                        {.text = "it", .gap = Gap::kLine, .is_chosen = true},
+                        {.text = "שלום", .gap = Gap::kLine, .strength = 0.4},
+                        {.text = "עולם", .gap = Gap::kSpace, .strength = 0.1, .is_hidden = true}}};
+  for (int i = 0; i < 30; ++i) words.words.push_back({.text = "word" + std::to_string(i), .gap = Gap::kSpace, .strength = i / 30.0});
+  out.parts = {std::move(words), Table{.head = {"", "token", "in its place"},
+                                       .rows = {{"12 %", "#2 house", "a light house by the sea, seen from very far away on clear nights"},
+                                                {"9.0 %", "#0 [CLS]", ""}}}};
+  return out;
+}
+
+TEST(Figures, AreDrawnAsThePageDrawsThem) {
+  for (const auto& [name, figure] : {std::pair{"matrix", matrices()}, {"lines", two_heads()}, {"words", text()}}) {
+    const Drawing drawing = draw(figure, kColumnMillimetres);
+    EXPECT_EQ(svg(drawing), golden(std::string(name) + ".svg")) << name;
+    EXPECT_EQ(tikz(drawing), golden(std::string(name) + ".tex")) << name;
+  }
+}
+
+TEST(Figures, KeepTextTextWhateverItHolds) {
+  const std::string text = std::string("a <b> & \x01 \xff 100 % ") + "東京";
+  Drawing drawing{.width = 100, .height = 20, .title = text, .marks = {Text{.text = text}}};
+  EXPECT_NE(svg(drawing).find(">a &lt;b&gt; &amp; \xEF\xBF\xBD \xEF\xBF\xBD 100 % 東京</text>"), std::string::npos) << svg(drawing);
+  EXPECT_NE(tikz(drawing).find("{a \\textless{}b\\textgreater{} \\&   ? 100 \\% 東京}"), std::string::npos) << tikz(drawing);
+}
+
+TEST(Figures, OfATraceHoldTheirTokensAndWhatMakesThemAgain) {
+  LoadedTrace loaded = looked_at::loaded_of({.tokens = 20});
+  for (const char* view : {"map", "lines", "read", "atlas"}) {
+    const Figure figure = figure_of(loaded, std::string("v=") + view + "&h=1.2&q=9&s=log");
+    const std::string made = svg(draw(figure, kPageMillimetres));
+    const auto holds = [&](const char* what) { return made.find(what) != std::string::npos; };
+    EXPECT_TRUE(holds("clearhead view made-up 'text' --state 'v=")) << view;
+    EXPECT_TRUE(holds("made-up")) << view;
+    EXPECT_TRUE(holds("exact")) << view;
+    if (std::string(view) == "atlas") {
+      EXPECT_TRUE(holds(">L1.H3</text>"));
+      continue;
+    }
+    EXPECT_TRUE(holds(">w2</text>") || holds("#9 w2")) << view;
+    EXPECT_TRUE(holds("log scale")) << view;
+    EXPECT_TRUE(holds("attention sinks marked")) << view;
+  }
+}
+
+TEST(Figures, ShowTheWeightsOfTheMap) {
+  LoadedTrace loaded = looked_at::loaded_of({.tokens = 12});
+  const Figure figure = figure_of(loaded, "v=map&h=1.2");
+  const Matrix& matrix = std::get<Matrix>(figure.parts[0]);
+  const MapRow row = loaded.trace().map("dec", 1).row(2, 9);
+  ASSERT_EQ(matrix.values.size(), 144u);
+  for (size_t j = 0; j <= 9; ++j) EXPECT_EQ(matrix.values[9 * 12 + j], row.weights()[j]);
+  EXPECT_TRUE(std::isnan(matrix.values[9 * 12 + 10]));
+  EXPECT_EQ(matrix.texts.size(), 144u);
+}
+
+TEST(Figures, OfALongMapArePooledToOnePicture) {
+  LoadedTrace loaded = looked_at::loaded_of({.tokens = 900});
+  const Drawing drawing = draw(figure_of(loaded, "v=map&h=0.1&q=400"), kPageMillimetres);
+  int64_t pictures = 0;
+  for (const Mark& mark : drawing.marks) pictures += std::holds_alternative<Pixels>(mark);
+  EXPECT_EQ(pictures, 1);
+  EXPECT_THROW(tikz(drawing), Error);
+}
+
+TEST(Figures, AreExportedByTheirKind) {
+  LoadedTrace loaded = looked_at::loaded_of({.tokens = 12});
+  const ExportedFile made = export_file(loaded, "svg", "v=lines&h=1.2", "");
+  EXPECT_EQ(made.name, "made-up-lines.svg");
+  EXPECT_EQ(made.type, "image/svg+xml");
+  EXPECT_EQ(export_file(loaded, "tikz", "v=map&h=1.2", "").name, "made-up-map.tex");
+  expect_refused(ErrorCode::kNotFound, "layer 7", [&] { figure_of(loaded, "v=map&h=7.0"); });
+}
+
+TEST(Pdf, HasOnePageOfTheFiguresSizeAndItsText) {
+  std::string bytes;
+  try {
+    bytes = pdf(svg(draw(matrices(), kColumnMillimetres)), "known answers", "how it was made");
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
+    GTEST_SKIP() << error.what();
+  }
+  EXPECT_EQ(bytes.substr(0, 5), "%PDF-");
+  EXPECT_NE(bytes.find("/MediaBox [ 0 0 238"), std::string::npos);
+  EXPECT_NE(bytes.find("(known answers)"), std::string::npos);
+  EXPECT_NE(bytes.find("/Font"), std::string::npos) << "text became paths";
+  EXPECT_THROW(pdf("<svg", "", ""), Error);
+}
+
+}  // namespace
+}  // namespace clearhead
