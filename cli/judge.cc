@@ -90,6 +90,20 @@ std::unique_ptr<Subject> subject_of(const std::shared_ptr<const Model>& model, c
   return ask_about(model, question.text, question.asked, question.pair.empty() ? std::nullopt : std::optional(question.pair));
 }
 
+// "both" leaves masking out where no token could stand in another's place.
+std::vector<RemovedBy> ways_to_remove(const Options& options, const Model& model) {
+  std::vector<RemovedBy> out;
+  if (options.removal != "masked") out.push_back(RemovedBy::kUnseen);
+  if (options.removal == "unseen") return out;
+  const bool reads_tokens = model.info().vocabulary > 0;
+  if (options.removal == "both" && reads_tokens && !masking_token(model.tokenizer())) {
+    notice(format("{}: its tokenizer has no mask, unknown or padding token; items are taken away unseen only", model.info().name));
+    return out;
+  }
+  out.push_back(RemovedBy::kMasked);
+  return out;
+}
+
 std::string number(double value, bool with_sign = false) {
   return !std::isfinite(value) ? "–" : with_sign ? format("{:+.3f}", value) : format("{:.3f}", value);
 }
@@ -233,9 +247,7 @@ void run(Options& options) {
   const bool gradients =
       std::any_of(settings.methods.begin(), settings.methods.end(), [](const auto& method) { return method.needs_gradients; });
   const std::shared_ptr<const Model> model = load_model(options.model, {.gradients = gradients});
-  std::vector<RemovedBy> ways;
-  if (options.removal != "masked") ways.push_back(RemovedBy::kUnseen);
-  if (options.removal != "unseen") ways.push_back(RemovedBy::kMasked);
+  const std::vector<RemovedBy> ways = ways_to_remove(options, *model);
   std::vector<Verdict> verdicts;
   for (const RemovedBy way : ways) {
     settings.removal = way;

@@ -466,11 +466,16 @@ Range ids_of_side(const RunPlan& plan, const std::string& side) {
   return {};
 }
 
-int32_t Subject::hiding_token() const {
-  const SpecialTokens& special = model_->tokenizer().special_tokens();
+std::optional<int32_t> masking_token(const Tokenizer& tokenizer) {
+  const SpecialTokens& special = tokenizer.special_tokens();
   for (const std::optional<int32_t>& id : {special.mask, special.unk, special.pad, special.eos}) {
-    if (id) return *id;
+    if (id) return id;
   }
+  return std::nullopt;
+}
+
+int32_t Subject::hiding_token() const {
+  if (const std::optional<int32_t> id = masking_token(model_->tokenizer())) return *id;
   fail(ErrorCode::kUnsupported, "{}: its tokenizer has no mask, unknown or padding token to put in place of others; take them away unseen",
        model_->info().name);
 }

@@ -35,6 +35,8 @@ struct Asked {
 ///   kMasked   each of its tokens is the mask token, else the unknown or padding token
 enum class RemovedBy : uint8_t { kUnseen, kMasked };
 const char* to_string(RemovedBy how);  ///< "unseen", "masked"
+/// What kMasked puts in place of a token: the mask, unknown, padding or end token, the first that there is.
+std::optional<int32_t> masking_token(const Tokenizer& tokenizer);
 
 class Subject {
  public:
