@@ -1,0 +1,95 @@
+"""A device that is none: tensors whose memory only this file reaches. They say that they are on "elsewhere", refuse tensors of the CPU beside
+them and numpy, as a device does, and compute on the CPU. For what must hold on any device where there is none but the CPU."""
+
+import torch
+from torch.utils.backend_registration import _setup_privateuseone_for_python_backend  # experimental: of torch 2.10 and later
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+_setup_privateuseone_for_python_backend("elsewhere")
+DEVICE = torch.device("elsewhere:0")
+
+
+class Elsewhere(torch.Tensor):
+    @staticmethod
+    def __new__(cls, inner):
+        return torch.Tensor._make_wrapper_subclass(cls, inner.shape, strides=inner.stride(), storage_offset=inner.storage_offset(), dtype=inner.dtype,
+                                                   device=DEVICE)
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def tolist(self):
+        return self.inner.tolist()
+
+    @classmethod
+    def __torch_dispatch__(cls, function, types, positional=(), keywords=None):
+        return _run(function, positional, dict(keywords or {}))
+
+
+# torch.tensor(…, device=…) and an index that is a list come here below everything that Python sees.
+_kernels = torch.library.Library("aten", "IMPL")
+
+
+def _kernel(name):
+    return lambda function: _kernels.impl(name, function, "PrivateUse1")
+
+
+@_kernel("empty_strided")
+def _(size, stride, dtype=None, layout=None, device=None, pin_memory=None):
+    return Elsewhere(torch.empty_strided(size, stride, dtype=dtype, device="cpu"))
+
+
+@_kernel("empty.memory_format")
+def _(size, dtype=None, layout=None, device=None, pin_memory=None, memory_format=None):
+    return Elsewhere(torch.empty(size, dtype=dtype, device="cpu"))
+
+
+@_kernel("_copy_from")
+def _(source, target, non_blocking=False):
+    inner = [one.inner if isinstance(one, Elsewhere) else one for one in (source, target)]
+    inner[1].copy_(inner[0])
+    return target
+
+
+def _is_there(device):
+    return device is not None and torch.device(device).type == DEVICE.type
+
+
+def _run(function, positional, keywords):
+    tensors = [one for one in tree_leaves((positional, keywords)) if isinstance(one, torch.Tensor)]
+    there = [isinstance(one, Elsewhere) for one in tensors]
+    device = keywords.get("device")
+    is_copy = function is torch.ops.aten._to_copy.default
+    if any(there) and not is_copy and function is not torch.ops.aten.copy_.default:
+        if any(one.dim() > 0 for one, is_there in zip(tensors, there) if not is_there):
+            raise RuntimeError(f"{function}: expected all tensors to be on the same device, found {DEVICE} and cpu")
+    result_there = _is_there(device) if device is not None else any(there)
+    if _is_there(device):
+        keywords["device"] = torch.device("cpu")
+    inner = lambda x: x.inner if isinstance(x, Elsewhere) else x  # noqa: E731
+    out = function(*tree_map(inner, positional), **tree_map(inner, keywords))
+    if not result_there:
+        return out
+    if function._schema.name.endswith("_") and tensors and isinstance(tensors[0], Elsewhere):
+        return tensors[0]  # in place
+    return tree_map(lambda x: Elsewhere(x) if isinstance(x, torch.Tensor) else x, out)
+
+
+class Device(TorchDispatchMode):
+    """While it lasts tensors can be made and moved there."""
+
+    def __torch_dispatch__(self, function, types, positional=(), keywords=None):
+        return _run(function, positional, dict(keywords or {}))
+
+
+def moved(module):
+    """The module with its parameters and buffers there."""
+    for one in module.modules():
+        for name, parameter in list(one._parameters.items()):
+            if parameter is not None:
+                one._parameters[name] = torch.nn.Parameter(Elsewhere(parameter.detach()), requires_grad=False)
+        for name, buffer in list(one._buffers.items()):
+            if buffer is not None:
+                one._buffers[name] = Elsewhere(buffer)
+    return module
