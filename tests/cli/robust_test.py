@@ -5,7 +5,7 @@ import subprocess
 import xml.etree.ElementTree
 
 from support import BINARY, Case, environment, run
-from train_task_test import BERT, TaskCase
+from train_task_test import TaskCase
 from translate_test import write_translator
 
 CHANGES = ["none", "typos", "upper case", "lower case", "truncation", "distractor before", "distractor after", "token dropout", "position shift", "padding after"]
@@ -112,7 +112,7 @@ class Classifiers(TaskCase):
         task = json.loads(self.recipe.read_text(encoding="utf-8"))["task"]
         train = ["train", self.recipe, f"data={self.folder}", "-o", self.folder / "other"]
         self.write(task, noise={"typo": 0.1})
-        self.refused(1, f'{self.recipe}: "noise.typo" is not known', *train)
+        self.refused(1, f'{self.recipe}: field "noise.typo" is not understood; remove it, or use a version of clearhead that knows it', *train)
         self.write(task, noise={"upper": 0.6, "lower": 0.6})
         self.refused(1, f'{self.recipe}: "noise.lower": expected a number from 0 to 0.4, found 0.6', *train)
         self.write({"kind": "mask", "train": "train.tsv", "valid": "valid.tsv", "text": 2}, noise={"typos": 0.1})
