@@ -176,7 +176,7 @@ void check(const RobustTexts& texts, const RobustOptions& options) {
 }  // namespace
 
 Answering answering(const ModelInfo& info) {
-  if (info.reads == "pair" && info.encoder_layers > 0) return Answering::kTranslator;
+  if (info.reads == "text" && info.encoder_layers > 0 && info.has_causal) return Answering::kTranslator;
   if (info.reads == "text" && info.has_classifier && !info.tags && !info.answers && info.problem == ProblemType::kSingleLabel &&
       info.labels.size() > 1)
     return Answering::kClassifier;
