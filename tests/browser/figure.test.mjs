@@ -65,7 +65,7 @@ for (const view of ['read', 'lines', 'map', 'atlas']) {
     await page.waitForSelector(
       view === 'atlas' ? '[data-testid=atlas-badge] [data-badge=exact]:not(.busy)' : `[data-testid=badge] [data-badge=exact]`,
     );
-    if (view === 'lines') await page.waitForFunction(() => Number(document.querySelector('[data-testid=lines]').dataset.curves) > 0);
+    if (view === 'lines') await page.waitForFunction(() => Number(document.querySelector('[data-testid=lines]')?.dataset.curves) > 0);
     if (view === 'map') await page.waitForSelector('[data-testid=map-badge] [data-badge=exact]');
     for (const [width, millimetres] of [
       ['column', '84mm'],
@@ -95,7 +95,7 @@ test('numbers in a figure are those of the row', { skip }, async () => {
 
 test('lines become TikZ; a figure with pictures says why it does not', { skip }, async () => {
   const page = await open(`${server.url}#v=lines&h=1.2&q=7`);
-  await page.waitForFunction(() => Number(document.querySelector('[data-testid=lines]').dataset.curves) > 0);
+  await page.waitForFunction(() => Number(document.querySelector('[data-testid=lines]')?.dataset.curves) > 0);
   const { text, name } = await exported(page, 'tikz', 'column');
   assert.equal(name, 'clearhead-lines.tex');
   assert.match(text, /\\begin\{tikzpicture\}[\s\S]*controls[\s\S]*\{engineer\};[\s\S]*\\end\{tikzpicture\}\n$/);
@@ -111,7 +111,7 @@ for (const where of ['a server without librsvg', 'a file']) {
     const path = join(folder, 'page.html');
     writeFileSync(path, offlinePage(server.mock, 'A', { pinned: [[0, 2]], watched: [7] }));
     const page = await open(`${where === 'a file' ? pathToFileURL(path).href : server.url}#v=lines&h=1.2&q=7`);
-    await page.waitForFunction(() => Number(document.querySelector('[data-testid=lines]').dataset.curves) > 0);
+    await page.waitForFunction(() => Number(document.querySelector('[data-testid=lines]')?.dataset.curves) > 0);
     await page.evaluate(() => (window.print = () => (document.body.dataset.printed = '1')));
     await page.keyboard.press('p');
     await page.click('[data-export=pdf]');
