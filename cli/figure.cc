@@ -19,6 +19,14 @@ void FigureArguments::add(CLI::App& app, CLI::Option* json) {
   app.add_flag("--lines", lines, "In the figure: lines between words in place of a map");
 }
 
+std::string FigureArguments::as_typed() const {
+  std::string out = lines ? " --lines" : "";
+  for (const auto& [path, option] : {std::pair{&svg, " --svg "}, {&pdf, " --pdf "}, {&tikz, " --tikz "}}) {
+    if (!path->empty()) out += option + quoted(*path);
+  }
+  return width == figure::kPageMillimetres ? out : out + format(" --figure-width {}", width);
+}
+
 void FigureArguments::check() const {
   if (lines && !given()) usage_error("--lines is of a figure: add --svg FILE, --pdf FILE or --tikz FILE");
 }

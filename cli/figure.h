@@ -16,6 +16,8 @@ struct FigureArguments {
   /// `json`: what prints instead of drawing.
   void add(CLI::App& app, CLI::Option* json);
   bool given() const { return !svg.empty() || !pdf.empty() || !tikz.empty(); }
+  /// " --lines --svg FILE …"
+  std::string as_typed() const;
   /// Throws usage_error where options need a file that is not named.
   void check() const;
   /// Every file that was asked for, complete or not at all, and a line that names it.

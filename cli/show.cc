@@ -334,6 +334,7 @@ void write_figures(const Options& options, Trace trace, const std::string& famil
   if (options.layer >= 0) command += format(" --layer {}", options.layer);
   if (!options.query.empty()) command += " --query " + quoted(options.query);
   if (!options.family.empty()) command += " --family " + options.family;
+  command += options.figure.as_typed();
   LoadedTrace::Options shown;
   shown.command = command;
   LoadedTrace loaded(std::make_shared<Trace>(std::move(trace)), shown);

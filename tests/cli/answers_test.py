@@ -60,6 +60,26 @@ class Looking(Case):
             self.assertAlmostEqual(key["weight"], 0.5, places=LAW_PLACES)
         self.assertEqual([key["token"] for key in shown["keys"]], ["a", "Q"])
 
+    def test_a_figure_holds_its_text_and_the_command_that_makes_it_again(self):
+        svg, tex = self.folder / "a.svg", self.folder / "a.tex"
+        for options, wanted in (
+            (("--head", "L0.H0"), ">key</text>"),
+            (("--head", "L0.H0", "--lines"), "stroke-opacity"),
+            (("--head", "L0.H0", "--query", "3"), "in its place"),
+            (("--layer", "0"), "mean of"),
+            ((), ">L0.H0</text>"),
+        ):
+            self.ok("show", self.causal, "abcdef", *options, "--svg", svg, "--figure-width", "84")
+            made = svg.read_text(encoding="utf-8")
+            self.assertIn('width="84mm"', made)
+            self.assertIn(wanted, made)
+            self.assertIn(" ".join(("clearhead show", str(self.causal), "abcdef", *options, "--svg", str(svg), "--figure-width 84")), made)
+        self.ok("show", self.causal, "abcdef", "--head", "L0.H0", "--lines", "--tikz", tex)
+        self.assertIn("\\begin{tikzpicture}", tex.read_text(encoding="utf-8"))
+        self.refused(2, "--lines is of a figure: add --svg FILE, --pdf FILE or --tikz FILE", "show", self.causal, "abcdef", "--head", "L0.H0", "--lines")
+        self.refused(2, "a figure of what a token attends to is of one head: add --head, like --head L3.H5", "show", self.causal, "abcdef", "--query", "3", "--svg", svg)
+        self.refused(1, "TikZ holds no pictures: this figure has one of 6 × 6 cells. Write SVG or PDF, or show fewer tokens.", "show", self.causal, "abcdef", "--tikz", tex)
+
     def test_a_query_without_a_head_names_the_surest_heads_and_the_next_command(self):
         shown = self.ok("show", self.causal, "abcdab", "--query", "5")
         self.assertIn("#5 b: the heads that are surest where to look", shown.out)
