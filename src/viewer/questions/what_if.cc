@@ -315,9 +315,10 @@ Json answers_json(const Answer& before, const Answer& after, AnswerKind kind) {
   return out;
 }
 
-// Σ p ln(p / q) in nats; of written tokens nothing: they are no distribution.
-Json divergence_json(const Answer& before, const Answer& after, AnswerKind kind) {
-  if (kind == AnswerKind::kWritten || before.names.empty()) return Json();
+// Σ p ln(p / q) in nats; nothing where the answers are no distribution: written tokens, labels that stand by themselves.
+Json divergence_json(const Answer& before, const Answer& after, const ModelInfo& info) {
+  const bool stands_alone = answer_kind_of(info) == AnswerKind::kClass && info.problem == ProblemType::kMultiLabel;
+  if (answer_kind_of(info) == AnswerKind::kWritten || stands_alone || before.names.empty()) return Json();
   double sum = 0;
   for (size_t at = 0; at < before.probabilities.size(); ++at) {
     const double p = before.probabilities[at], q = std::max(after.probabilities[at], 1e-300);
@@ -423,7 +424,7 @@ Json what_if(LoadedTrace& loaded, const WhatIfLook& look, const Tell& progress, 
   return Json::object({{"id", edited->id()},
                        {"kind", to_string(kind)},
                        {"answers", answers_json(before, after, kind)},
-                       {"kl", divergence_json(before, after, kind)},
+                       {"kl", divergence_json(before, after, loaded.model()->info())},
                        {"aligned", runs},
                        {"families", families}});
 }

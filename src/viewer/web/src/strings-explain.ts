@@ -108,6 +108,13 @@ export const kExplain = {
   'method.occlusion': ['occlusion', '遮挡'],
   'method.occlusion.what': ['what the answer loses without it', '去掉它后答案损失多少'],
 
+  'progress.layer': ['layer {n} of {of}', '第 {n} / {of} 层'],
+  'progress.reading the weights': ['reading the weights', '读取权重'],
+  'progress.asking the model': ['asking the model', '询问模型'],
+  'progress.random rankings': ['random rankings', '随机排名'],
+  'progress.cuts': ['cuts', '逐项切断'],
+  'progress.comparing heads': ['comparing heads', '比较各头'],
+
   'if.label': ['What if', '假如'],
   'if.selection': ['Chosen: “{what}”', '已选：“{what}”'],
   'if.selection.none': ['Choose a word in the text', '请在文本中选择词语'],

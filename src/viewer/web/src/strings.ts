@@ -417,6 +417,8 @@ export interface Strings {
   (key: string, values?: Record<string, string | number>): string;
   readonly language: Language;
   missing(code: MissingCode): string;
+  /** What the engine says that it is doing; what is not known here as it came. */
+  progress(what: string): string;
   /** What items of a kind are called; a kind that is not known here by its own name. */
   kind(kind: string): string;
 }
@@ -430,6 +432,11 @@ export function strings(language: Language): Strings {
   return Object.assign(say, {
     language,
     missing: (code: MissingCode) => say(`missing.${code}`),
+    progress: (what: string) => {
+      const layer = /^layer (\d+) of (\d+)$/.exec(what);
+      if (layer) return say('progress.layer', { n: layer[1], of: layer[2] });
+      return `progress.${what}` in kTable ? say(`progress.${what}`) : what;
+    },
     kind: (kind: string) => (`kind.${kind}` in kTable ? say(`kind.${kind}`) : kind),
   });
 }

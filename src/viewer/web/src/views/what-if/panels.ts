@@ -1,6 +1,6 @@
 // What stands beside the text of an edited run: the answer before and after, the largest changes of a map, the heads by how far they changed.
 
-import type { Context } from '../../context';
+import { type Context, visibleSpace } from '../../context';
 import { change, head as headName, share } from '../../format';
 import { css, inkOn, shade } from '../../paint/ramp';
 import type { WhatIfResult } from '../../source/explain';
@@ -25,7 +25,7 @@ export function answersPanel(ctx: Context, result: WhatIfResult): HTMLElement[] 
     h(
       'tr',
       {},
-      h('th', { scope: 'row' }, a.name.trim() || '␣'),
+      h('th', { scope: 'row' }, a.name.trim() || visibleSpace(a.name) || '∅'),
       h('td', { class: 'number' }, share(a.before ?? NaN), bar(a.before)),
       h('td', { class: 'number' }, share(a.after ?? NaN), bar(a.after)),
       h('td', { class: 'number' }, a.before === null || a.after === null ? '–' : change(a.after - a.before)),

@@ -1,7 +1,7 @@
 // What if: heads knocked out, words cut, kept or swapped, another text; the answer before and after, the text and the map of the edited run, and the difference. The edits
 // stand in the address; one question (api/what-if) makes the edited run, and everything else is asked of both runs as of any source.
 
-import { type Context, type View, absent, pin, quoted } from '../../context';
+import { type Context, type View, absent, pin, quoted, visibleSpace } from '../../context';
 import { change, head as headName, share, shortShare } from '../../format';
 import type { WhatIfResult } from '../../source/explain';
 import { type HeadId, type MapRequest, type Source, type Span, isAbort } from '../../source/source';
@@ -9,6 +9,7 @@ import { type State, sameHead } from '../../state';
 import type { Box } from '../../text/boxes';
 import { TextModel } from '../../text/model';
 import { h, replace, segmented, setChosen } from '../../ui/dom';
+import { wordAround } from '../../weights';
 import { type LiveBlock, TextPane } from '../read/pane';
 import { type Shading, largestOf, shaded } from '../why/shading';
 import { type Change, type Maps, DifferenceMap, type Show, mapsOf } from './difference';
@@ -174,7 +175,7 @@ export class WhatIfView implements View {
         requestOf(edits),
         (done, what) => {
           this.progress.value = done;
-          this.note.textContent = what;
+          this.note.textContent = ctx.t.progress(what);
         },
         abort.signal,
       );
@@ -218,7 +219,11 @@ export class WhatIfView implements View {
       .sort((a, b) => Math.abs((b.after ?? 0) - (b.before ?? 0)) - Math.abs((a.after ?? 0) - (a.before ?? 0)))
       .slice(0, 2)
       .map((a) =>
-        t('if.said.answer', { name: a.name.trim() || a.name, before: shortShare(a.before ?? NaN), after: shortShare(a.after ?? NaN) }),
+        t('if.said.answer', {
+          name: a.name.trim() || visibleSpace(a.name),
+          before: shortShare(a.before ?? NaN),
+          after: shortShare(a.after ?? NaN),
+        }),
       );
     const most = divergences(ctx, result)[0];
     ctx.announce(t('if.said', { answers: answers.join(t('list.comma')) || '–', head: most ? headName(most.at) : '–' }));
@@ -232,12 +237,10 @@ export class WhatIfView implements View {
       {
         hover: (token) => this.say(token),
         pick: (token, event) => {
-          const box = this.pane?.boxOf(token)?.box ?? { begin: token, end: token + 1 };
+          const word = this.wordAt(token);
           const last = this.selection();
           const grows = event.shiftKey && last;
-          this.choose(
-            grows ? { begin: Math.min(last.begin, box.begin), end: Math.max(last.end, box.end) } : { begin: box.begin, end: box.end },
-          );
+          this.choose(grows ? { begin: Math.min(last.begin, word.begin), end: Math.max(last.end, word.end) } : word);
         },
         select: (span) => this.choose(span),
         scroll: () => undefined,
@@ -248,6 +251,13 @@ export class WhatIfView implements View {
     pane.element.addEventListener('keydown', (event) => this.onKey(event));
     replace(this.textFrame, pane.element);
     pane.open();
+  }
+
+  /** What is chosen with a token: its word, all of a box that it shares with others. */
+  private wordAt(token: number): Span {
+    const box = this.pane?.boxOf(token)?.box ?? { begin: token, end: token + 1 };
+    const word = this.run && token < this.run.text.tokens ? wordAround(this.run.text.data.word, token) : box;
+    return { begin: Math.min(box.begin, word.begin), end: Math.max(box.end, word.end) };
   }
 
   private choose(span: Span): void {
@@ -264,9 +274,8 @@ export class WhatIfView implements View {
     const span = this.selection() ?? { begin: 0, end: 1 };
     const next = down !== 0 ? pane.verticalNeighbour(span.begin, down > 0) : across > 0 ? span.end : span.begin - 1;
     if (next === null || next < 0 || next >= run.text.tokens) return;
-    const box = pane.boxOf(next)?.box ?? { begin: next, end: next + 1 };
-    if (event.shiftKey && across > 0) this.choose({ begin: span.begin, end: box.end });
-    else this.choose({ begin: box.begin, end: box.end });
+    const word = this.wordAt(next);
+    this.choose(event.shiftKey && across > 0 ? { begin: span.begin, end: word.end } : word);
     pane.reveal(next);
   }
 

@@ -103,6 +103,7 @@ export class WhyView implements View {
     );
     this.progress.setAttribute('aria-label', t('why.label'));
     this.say(null);
+    this.style = (box) => ({ className: ctx.text.isSpecial(box.begin) ? 'box chip' : 'box', css: '', share: '' });
     this.pane.open();
   }
 
@@ -198,7 +199,7 @@ export class WhyView implements View {
         },
         (done, what) => {
           this.progress.value = done;
-          const name = (kMethods as readonly string[]).includes(what) ? t(`method.${what}`) : what;
+          const name = (kMethods as readonly string[]).includes(what) ? t(`method.${what}`) : t.progress(what);
           this.note.textContent = `${saidCost('why.cost')} ${name}`;
         },
         abort.signal,
