@@ -103,8 +103,9 @@ function build(root: HTMLElement, known: Known, reload: () => void): void {
     whatIf: whatIf.element,
   });
   const exported = async (): Promise<Exported> => {
-    const view: View = { read, lines, map, atlas }[ctx.store.now.view];
-    const shown = (await view.figure?.()) ?? { parts: [], says: '', badge: 'exact' as const };
+    const view: View = { read, lines, map, atlas, why, 'what-if': whatIf }[ctx.store.now.view];
+    if (!view.figure) throw new Error(ctx.t('export.none'));
+    const shown = await view.figure();
     return timeline ? { ...shown, parts: [...shown.parts, ...timeline.figure().parts] } : shown;
   };
   const actions = actionsOf(ctx, root, map, reload, () => layout.toggleAtlas(), exported);

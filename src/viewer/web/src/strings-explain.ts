@@ -108,6 +108,7 @@ export const kExplain = {
   'method.occlusion': ['occlusion', '遮挡'],
   'method.occlusion.what': ['what the answer loses without it', '去掉它后答案损失多少'],
 
+  'export.none': ['This view is not made into a figure; its tables can be copied.', '此视图不生成图片，其表格可复制。'],
   'progress.layer': ['layer {n} of {of}', '第 {n} / {of} 层'],
   'progress.reading the weights': ['reading the weights', '读取权重'],
   'progress.asking the model': ['asking the model', '询问模型'],
