@@ -105,6 +105,8 @@ struct LookArguments {
   std::string as_typed(const char* command) const;
   /// The model, when one was run.
   std::shared_ptr<const Model> loaded{};
+  /// What it was given, where it reads no text.
+  std::optional<ModelInput> input{};
 
  private:
   Trace trace_of_input(const TextRequest& request);

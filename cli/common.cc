@@ -373,7 +373,8 @@ Trace LookArguments::trace_of_input(const TextRequest& request) {
   if (window > 0 || truncate || !segments.empty())
     usage_error(format("{} reads a {}: --window, --truncate and --segments are of models that read one text", info.name, info.reads));
   Trace trace(request.options);
-  loaded->observe(input_of(info, request.text, pair), trace, request.interventions);
+  input = input_of(info, request.text, pair);
+  loaded->observe(*input, trace, request.interventions);
   return trace;
 }
 
@@ -387,7 +388,6 @@ Trace LookArguments::trace_of_written(const TextRequest& request) {
   Watched written = write_watched(*loaded, request.text, encoded_source(*loaded, request.text, truncate), settings, request.options);
   if (written.made.ids.empty()) fail(ErrorCode::kNotFound, "{}: nothing was written from this text", loaded->info().name);
   notice(format("written: {}", text::strip(as_line(written.made.text))));
-  loaded.reset();
   return std::move(written.trace);
 }
 

@@ -69,6 +69,8 @@ LoadedTrace::Options loaded_options(const Options& options, const std::string& c
   LoadedTrace::Options loaded;
   loaded.command = command;
   loaded.model = options.look.loaded;
+  loaded.load = options.look.load;
+  loaded.input = options.look.input;
   loaded.version = CLEARHEAD_VERSION;
   if (!options.look.budget.empty()) loaded.trace.budget_bytes = parse_bytes(options.look.budget, "--budget");
   return loaded;
@@ -132,6 +134,7 @@ void run(Options& options) {
   if (traces.empty()) {
     auto trace = std::make_shared<const Trace>(options.look.trace());  // first: it loads the model that the options name
     traces.emplace_back(std::move(trace), loaded_options(options, command));
+    options.look.loaded.reset();  // the viewer alone has it, and may put another in its place
   }
   if (!options.html.empty()) return write_page(options, std::move(traces));
   serve(options, std::move(traces));

@@ -51,7 +51,7 @@ HOUSE = {
     "comm": ["tensor"],
     "train": ["models", "autograd", "parts", "comm", "metrics"],
     "judge": ["train", "generate"],
-    "viewer": ["observe", "generate"],
+    "viewer": ["observe", "generate", "judge"],
 }
 MAXIMUM_FILE = {".cc": 800, ".h": 800, ".py": 800, ".ts": 470, ".css": 1500}
 MAXIMUM_FUNCTION = 70

@@ -1,4 +1,4 @@
-// Paths to looks: info, text, rows, columns, tiles, mass, statistics, checks and exports as one answer; overview, atlas and run as streams.
+// Paths to looks: info, text, rows, columns, tiles, mass, statistics, checks and exports as one answer; overview, atlas, run, why and what-if as streams.
 // Progress is told at most ten times a second.
 #include "viewer/api.h"
 
@@ -14,6 +14,8 @@
 #include "viewer/questions/text.h"
 #include "viewer/questions/tiles.h"
 #include "viewer/questions/verify.h"
+#include "viewer/questions/what_if.h"
+#include "viewer/questions/why.h"
 
 namespace clearhead {
 namespace {
@@ -153,6 +155,37 @@ void run_events(LoadedTrace& loaded, const ApiRequest& request, const std::funct
   emit(sse("done", Json::object({{"id", loaded.id()}})));
 }
 
+// Progress of events at most ten times a second, and where it says something else.
+class EventTeller {
+ public:
+  explicit EventTeller(const std::function<void(std::string)>& emit) : emit_(emit) {}
+  void operator()(double done, const std::string& what) {
+    const auto now = std::chrono::steady_clock::now();
+    if (what == said_ && now - last_ < std::chrono::milliseconds(100)) return;
+    last_ = now;
+    said_ = what;
+    emit_(sse("progress", Json::object({{"done", done}, {"what", what}})));
+  }
+
+ private:
+  const std::function<void(std::string)>& emit_;
+  std::string said_{};
+  std::chrono::steady_clock::time_point last_{};
+};
+
+void answer_events(LoadedTrace& loaded, const ApiRequest& request, const std::function<void(std::string)>& emit,
+                   const LookOptions& options) {
+  if (request.path == "run") return run_events(loaded, request, emit, options);
+  check_text(loaded, QueryParameters(request.query));
+  const Json body = Json::parse(request.body, "api/" + request.path);
+  const auto tell = [teller = std::make_shared<EventTeller>(emit)](double done, const std::string& what) { (*teller)(done, what); };
+  if (request.path == "why") {
+    const auto say_cost = [&](const Json& cost) { emit(sse("cost", cost)); };
+    return emit(sse("done", questions::why(loaded, why_look_of(body), {.cost = say_cost, .progress = tell, .cancel = options.cancel})));
+  }
+  emit(sse("done", questions::what_if(loaded, what_if_look_of(body), tell, options.cancel)));
+}
+
 }  // namespace
 
 ApiKind kind_of(const ApiRequest& request) {
@@ -167,11 +200,13 @@ ApiKind kind_of(const ApiRequest& request) {
   if (path == "stats") return ApiKind::kPatient;
   if (path == "overview") return ApiKind::kStream;
   if (path == "atlas") return ApiKind::kSurvey;
-  if (path == "run") return ApiKind::kEvents;
+  if (path == "run" || path == "why" || path == "what-if") return ApiKind::kEvents;
   return ApiKind::kNone;
 }
 
-bool wants_post(const std::string& path) { return path == "mass" || path == "verify" || path == "run" || path == "pdf"; }
+bool wants_post(const std::string& path) {
+  return path == "mass" || path == "verify" || path == "run" || path == "pdf" || path == "why" || path == "what-if";
+}
 
 ApiAnswer answer(LoadedTrace& loaded, const ApiRequest& request, const LookOptions& options) {
   const QueryParameters query(request.query);
@@ -202,7 +237,7 @@ const char* stream_type(const ApiRequest& request) {
 
 void stream(LoadedTrace& loaded, const ApiRequest& request, const std::function<void(std::string chunk)>& emit,
             const LookOptions& options) {
-  if (kind_of(request) == ApiKind::kEvents) return run_events(loaded, request, emit, options);
+  if (kind_of(request) == ApiKind::kEvents) return answer_events(loaded, request, emit, options);
   const QueryParameters query(request.query);
   check_text(loaded, query);
   const auto take = [&](const ViewFrame& frame) { emit(chunk_of(request, frame)); };

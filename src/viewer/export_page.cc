@@ -658,7 +658,7 @@ Json TraceWriter::manifest() {
     if (std::find(holds_.begin(), holds_.end(), "overview") == holds_.end()) lacks("overview", "over-budget", larger, detail);
   }
   lacks("verify", "not-in-page", live, "A page cannot recompute from Q and K in f32.");
-  lacks("run", "no-model", live, "A page holds no model.");
+  for (const char* feature : {"run", "why", "what-if"}) lacks(feature, "no-model", live, "A page holds no model.");
   lacks("export", "not-in-page", live, "A page holds what it holds; its state can be copied as text.");
   for (const char* kind : {"value", "output"}) lacks(kind, "not-in-page", live, "A page holds raw weights.");
   info["missing"] = missing;

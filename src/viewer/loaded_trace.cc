@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/format.h"
+#include "clearhead/generate.h"
 #include "clearhead/tokenizer.h"
 #include "viewer/words.h"
 
@@ -55,58 +56,84 @@ std::string model_name(const RunPlan& plan) {
   return name;
 }
 
-namespace {
+bool reads_texts(const ModelInfo& info) { return info.reads == "text" || info.reads == "pair"; }
 
-// Hands everything on to a trace, reports each layer and stops where the token is set.
-class WatchedRun final : public Observer {
- public:
-  WatchedRun(Trace& trace, const std::function<void(double, const std::string&)>& progress, const std::atomic<bool>* cancel)
-      : trace_(trace), progress_(progress), cancel_(cancel) {}
-  void begin(const RunPlan& plan) override {
-    layers_ = 0;
-    for (const MapFamily& family : plan.families) layers_ += family.layers;
-    trace_.begin(plan);
+void WatchedRun::begin(const RunPlan& plan) {
+  layers_ = done_ = 0;
+  for (const MapFamily& family : plan.families) layers_ += family.layers;
+  if (inner_) inner_->begin(plan);
+}
+
+bool WatchedRun::wants(const Site& site) {
+  if (cancel_ && cancel_->load(std::memory_order_relaxed)) fail(ErrorCode::kCancelled, "the run was cancelled");
+  ++done_;
+  if (tell_)
+    tell_(static_cast<double>(done_ - 1) / static_cast<double>(std::max<int64_t>(1, layers_)), format("layer {} of {}", done_, layers_));
+  return inner_ && inner_->wants(site);
+}
+
+std::shared_ptr<const Model> LoadedTrace::model(bool gradients) {
+  if (!options_.model)
+    throw NotKept("This is a trace: no model is loaded.", format("clearhead view {} \"your text\"", trace_->plan().model));
+  if (gradients && !has_gradients_ && !options_.load.gradients) {
+    LoadOptions load = options_.load;
+    load.gradients = true;
+    options_.model = clearhead::load(options_.model->info().name, load);
+    has_gradients_ = true;
   }
-  bool wants(const Site& site) override {
-    if (cancel_ && cancel_->load(std::memory_order_relaxed)) fail(ErrorCode::kCancelled, "the run was cancelled");
-    ++done_;
-    if (progress_) {
-      progress_(static_cast<double>(done_ - 1) / static_cast<double>(std::max<int64_t>(1, layers_)),
-                format("layer {} of {}", done_, layers_));
+  return options_.model;
+}
+
+LoadedTrace& LoadedTrace::edited(const std::string& id) const {
+  if (!edited_ || edited_->id() != id) fail(ErrorCode::kStale, "edited={}: another edit took its place; ask api/what-if again.", id);
+  return *edited_;
+}
+
+std::pair<std::string, std::optional<std::string>> LoadedTrace::given() const {
+  const RunText& text = trace_->plan().text;
+  for (const TextSegment& segment : text.segments) {
+    const bool is_second = (segment.name == "second" || segment.name == "target") && segment.begin > 0;
+    if (!is_second) continue;
+    int64_t from = static_cast<int64_t>(text.text.size());  // where its first token with text begins
+    for (int64_t id = segment.end; id-- > segment.begin;) {
+      if (!text.special[static_cast<size_t>(id)]) from = text.offsets[static_cast<size_t>(id)][0];
     }
-    return trace_.wants(site);
+    from = static_cast<int64_t>(text.text.rfind('\n', static_cast<size_t>(from)));
+    if (from < 0) continue;
+    return {text.text.substr(0, static_cast<size_t>(from)), text.text.substr(static_cast<size_t>(from) + 1)};
   }
-  void take(const Site& site, const AttentionRecord& record, const KeyNorms& norms) override { trace_.take(site, record, norms); }
-
- private:
-  Trace& trace_;
-  const std::function<void(double, const std::string&)>& progress_;
-  const std::atomic<bool>* cancel_;
-  int64_t layers_ = 0, done_ = 0;
-};
-
-}  // namespace
+  return {text.text, std::nullopt};
+}
 
 void LoadedTrace::run(const std::string& text, const std::optional<std::string>& pair,
                       const std::function<void(double, const std::string&)>& progress, const std::atomic<bool>* cancel) {
-  if (!options_.model)
-    throw NotKept("This is a trace: no model is loaded.", format("clearhead view {} \"your text\"", trace_->plan().model));
+  const std::shared_ptr<const Model> reader = model();
+  if (!reads_texts(reader->info()))
+    fail(ErrorCode::kUnsupported, "{}: a model that reads a {} is given another one by `clearhead view {} INPUT`", reader->info().name,
+         reader->info().reads, reader->info().name);
   if (text.empty()) fail(ErrorCode::kInvalidArgument, "text: is empty; expected some text.");
   EncodeOptions encode;
   if (pair) encode.pair = *pair;
-  const Encoding encoding = options_.model->tokenizer().encode(text, encode);
+  const Encoding encoding = reader->tokenizer().encode(text, encode);
   Trace trace(options_.trace);
-  WatchedRun watched(trace, progress, cancel);
+  WatchedRun watched(&trace, progress, cancel);
   RunOptions run;
   run.observer = &watched;
   run.logits = false;
   run.text = text;
   run.pair = pair;
-  options_.model->run(encoding, run);
+  if (reader->info().encoder_layers > 0) {
+    run.logits = true;
+    generate_from(*reader, {encoding}, {.max_tokens = 256, .cancel = cancel, .run = run, .beams = default_beams(*reader, {.count = 4})});
+  } else {
+    reader->run(encoding, run);
+  }
   Options options = options_;
   const std::string quoted = text.size() <= 80 && text.find_first_of("'\n") == std::string::npos ? format("'{}'", text) : "--file TEXT";
   options.command = format("clearhead view {} {}{}", trace.plan().model, quoted, pair ? " --pair TEXT" : "");
+  const bool has_gradients = has_gradients_;
   *this = LoadedTrace(std::make_shared<const Trace>(std::move(trace)), std::move(options));
+  has_gradients_ = has_gradients;
 }
 
 }  // namespace clearhead

@@ -40,7 +40,9 @@ class LoadedTrace {
  public:
   struct Options {
     std::string command{};                 ///< the command that shows this again
-    std::shared_ptr<const Model> model{};  ///< for run(); may be absent
+    std::shared_ptr<const Model> model{};  ///< for run() and what explains; may be absent
+    LoadOptions load{};                    ///< how it was loaded
+    std::optional<ModelInput> input{};     ///< what it was given, where it reads no text
     TraceOptions trace{};                  ///< for run()
     std::string version = "0.1.0";
     struct Member {
@@ -69,7 +71,18 @@ class LoadedTrace {
   /// Mass at the sinks of every query of a head, before any rule, remembered. [query]
   const std::vector<float>& sink_masses(const std::string& family, int layer, int64_t head);
 
-  /// Replaces the trace by one of the model on this text, and forgets what was remembered. A run that fails leaves what was there.
+  /// The model, which for gradients is loaded again where it was loaded without them, and then takes the other's place. Throws NotKept where there is none;
+  /// what loading throws: kUnsupported for weights or a precision that gradients cannot pass through.
+  std::shared_ptr<const Model> model(bool gradients = false);
+  /// The text as it was given, and the second one of a pair.
+  std::pair<std::string, std::optional<std::string>> given() const;
+
+  /// The run that was made of an edit last (questions/what_if.h), with maps of its own. Throws kStale where there is none of that id by now.
+  LoadedTrace& edited(const std::string& id) const;
+  void keep_edited(std::shared_ptr<LoadedTrace> edited) { edited_ = std::move(edited); }
+
+  /// Replaces the trace by one of the model on this text, and forgets what was remembered. A run that fails leaves what was there. Of an encoder-decoder
+  /// the text is the source: it writes the target first. Throws kUnsupported for a model that reads something else.
   void run(const std::string& text, const std::optional<std::string>& pair, const std::function<void(double, const std::string&)>& progress,
            const std::atomic<bool>* cancel = nullptr);
 
@@ -78,10 +91,31 @@ class LoadedTrace {
   Options options_;
   std::string id_;
   std::vector<int32_t> words_;
+  bool has_gradients_ = false;
+  std::shared_ptr<LoadedTrace> edited_{};
   std::map<std::string, FamilyFacts> facts_;
   using HeadKey = std::tuple<std::string, int, int64_t>;  // family, layer, head
   std::map<HeadKey, HeadStatistics> statistics_;
   std::map<HeadKey, std::vector<float>> sink_masses_;
+};
+
+/// Whether a model reads a text, or writes one from a text, so that it can be given another.
+bool reads_texts(const ModelInfo& info);
+
+/// Hands everything on to an observer, if there is one, reports each layer and stops where the token is set.
+class WatchedRun final : public Observer {
+ public:
+  using Tell = std::function<void(double done, const std::string& what)>;
+  WatchedRun(Observer* inner, const Tell& tell, const std::atomic<bool>* cancel) : inner_(inner), tell_(tell), cancel_(cancel) {}
+  void begin(const RunPlan& plan) override;
+  bool wants(const Site& site) override;
+  void take(const Site& site, const AttentionRecord& record, const KeyNorms& norms) override { inner_->take(site, record, norms); }
+
+ private:
+  Observer* inner_;
+  const Tell& tell_;
+  const std::atomic<bool>* cancel_;
+  int64_t layers_ = 0, done_ = 0;
 };
 
 /// What to call a plan's model: a hub name keeps its owner, a path is named by its folder.

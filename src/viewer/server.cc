@@ -160,6 +160,7 @@ struct ViewServer::Parts {
 
   LoadedTrace& first_shown();
   LoadedTrace& trace_of(const ApiRequest& asked);
+  LoadedTrace& trace_named(const ApiRequest& asked);
   bool may_ask(const httplib::Request& request) const;
   bool use_once(const std::string& given);
   bool is_known_host(const std::string& host) const;
@@ -175,8 +176,13 @@ struct ViewServer::Parts {
 // What is shown first: of a run its last step.
 LoadedTrace& ViewServer::Parts::first_shown() { return traces[0].options().is_run ? traces.back() : traces.front(); }
 
-// The trace a question is about: the one that `t` names.
+// The trace a question is about: the one that `t` names, or the run of an edit of it.
 LoadedTrace& ViewServer::Parts::trace_of(const ApiRequest& asked) {
+  const std::string edited = QueryParameters(asked.query).text("edited");
+  return edited.empty() ? trace_named(asked) : trace_named(asked).edited(edited);
+}
+
+LoadedTrace& ViewServer::Parts::trace_named(const ApiRequest& asked) {
   const QueryParameters query(asked.query);
   if (traces.size() == 1 || query.text("t").empty()) return first_shown();
   const int64_t number = query.integer("t", 0, 0, std::numeric_limits<int64_t>::max());

@@ -47,6 +47,18 @@ for (const [name, options] of Object.entries(looks)) {
 }
 
 for (const [name, options] of Object.entries(looks)) {
+  test(`axe finds nothing in why and what if, ${name}`, { skip }, async () => {
+    const why = await open(`${server.url}#v=why`, options);
+    await why.waitForSelector('[data-testid=why-agreement] td');
+    assert.deepEqual(await violations(why), []);
+    const edited = await open(`${server.url}#v=what-if&edit=c~4-6;x~enc.1.2&q=20&h=1.1`, options);
+    await edited.waitForSelector('[data-testid=if-answers] td');
+    await edited.waitForSelector('[data-testid=if-map]');
+    assert.deepEqual(await violations(edited), []);
+  });
+}
+
+for (const [name, options] of Object.entries(looks)) {
   test(`axe finds nothing in the timelines, ${name}`, { skip }, async () => {
     const shape = { layers: 2, heads: 4 };
     for (const mock of [watchedMock(60, [0, 10, 90], shape), proseMock(60, { ...shape, causal: true, generated: [0.2, 0.9, 0.01] })]) {

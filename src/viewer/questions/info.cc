@@ -7,6 +7,7 @@
 #include "base/format.h"
 #include "viewer/questions/head.h"
 #include "viewer/questions/ranges.h"
+#include "viewer/questions/subject.h"
 
 namespace clearhead::questions {
 namespace {
@@ -134,6 +135,16 @@ Json traces_json(const LoadedTrace::Options& options) {
   return out;
 }
 
+// What the model's answer is, and the classes it may be.
+Json answers_json(const LoadedTrace::Options& options) {
+  if (!options.model) return Json();
+  const ModelInfo& info = options.model->info();
+  Json labels = Json::array();
+  for (const std::string& label : info.labels) labels.push(label);
+  const AnswerKind kind = answer_kind_of(info);
+  return kind == AnswerKind::kNone ? Json() : Json::object({{"kind", to_string(kind)}, {"labels", labels}});
+}
+
 }  // namespace
 
 Json missing_json(const char* feature, const char* code, Json command, std::string detail) {
@@ -155,7 +166,11 @@ Json info(LoadedTrace& loaded) {
   if (!options.model) {
     Json command;  // the model of a step of a run is nowhere else
     if (!options.is_run) command = format("clearhead view {} \"your text\"", plan.model.empty() ? "MODEL" : plan.model);
-    missing.push(missing_json("run", "no-model", std::move(command), "A trace holds no model."));
+    for (const char* feature : {"run", "why", "what-if"})
+      missing.push(missing_json(feature, "no-model", command, "A trace holds no model."));
+  } else if (!reads_texts(options.model->info())) {
+    missing.push(missing_json("run", "other-input", format("clearhead view {} INPUT", options.model->info().name),
+                              format("It reads a {}.", options.model->info().reads)));
   }
   for (const GeneratedToken& token : loaded.trace().generated_tokens()) chances.push(token.probability);
   const int64_t longest = options.model ? options.model->info().longest : 0;
@@ -170,7 +185,8 @@ Json info(LoadedTrace& loaded) {
                        {"special", special_json(plan.text)},
                        {"notes", notes},
                        {"missing", missing},
-                       {"can_run", options.model != nullptr},
+                       {"can_run", options.model && reads_texts(options.model->info())},
+                       {"answers", answers_json(options)},
                        {"pair", has_pair(plan.text)},
                        {"max_tokens", longest > 0 ? Json(longest) : Json()},
                        {"generated", chances},

@@ -88,6 +88,7 @@ export class Mock {
       notes: ['Weights are exact for the stored Q and K.'],
       missing,
       can_run: source === 'live',
+      answers: source === 'live' ? { kind: 'next', labels: [] } : null,
       pair: false,
       max_tokens: null,
       generated: this.generated,
@@ -239,8 +240,11 @@ export class Mock {
 
   pictureFrame(p, z, corner, side, extra = {}, most = 4096) {
     const { header, max, mean } = this.picture(p, z, corner, side, most);
-    if (p.dtype === 'f32')
-      return frame({ ...header, ...extra, codes: {} }, { max: max.map((v) => v) }, { max: [header.rows, header.columns] });
+    if (p.dtype === 'f32') {
+      const plane = p.pool === 'mean' ? { mean } : { max };
+      const shape = Object.fromEntries(Object.keys(plane).map((name) => [name, [header.rows, header.columns]]));
+      return frame({ ...header, ...extra, codes: {} }, plane, shape);
+    }
     const [a, b] = [encode(max), encode(mean)];
     const shape = [header.rows, header.columns];
     return frame(
@@ -466,6 +470,10 @@ function answer(mock, path, p, body) {
           },
         },
       };
+    case 'why':
+      return { events: whyOf(mock, body) };
+    case 'what-if':
+      return { events: whatIfOf(mock) };
     case 'export':
       return {
         json: { command: 'clearhead view', kind: p.kind, state: p.state },
@@ -473,6 +481,60 @@ function answer(mock, path, p, body) {
     default:
       return null;
   }
+}
+
+/** Events of api/why: shares that grow with the place, signed for gradients; a method that is refused. */
+function whyOf(mock, { methods }) {
+  const items = mock.tokens.flatMap((t, i) => (t.flags ? [] : [[i, i + 1]])).slice(0, 40);
+  const shares = (turn) => {
+    const raw = items.map((_, i) => ((i * turn) % items.length) + 1);
+    const sum = raw.reduce((a, b) => a + b, 0);
+    return raw.map((v, i) => (turn > 2 && i % 4 === 0 ? -v : v) / sum);
+  };
+  const cost = { runs: 60, tokens: mock.model.n, items: items.length, item_kind: 'word', seconds: 0.4 };
+  const found = methods.map((name, i) =>
+    name === 'rollout'
+      ? { name, what: '', refused: 'why: not of this model' }
+      : { name, what: '', shares: shares(i + 1), signed: i > 1, comprehensiveness: 0.3 - 0.1 * i, beats: 10 - 3 * i, seconds: 0.1 },
+  );
+  return [
+    ['cost', cost],
+    ['progress', { done: 0.5, what: methods[0] }],
+    [
+      'done',
+      {
+        answer: 'next token " night"',
+        probability: 0.43,
+        items,
+        item_kind: 'word',
+        read_from: [mock.model.n - 1],
+        cost,
+        methods: found,
+        share: 0.2,
+        removed: 8,
+        random: { rankings: 10, comprehensiveness: 0.05 },
+        agreement: methods.map((_, i) => methods.map((_, j) => (i === j ? 1 : (i + j) % 2 ? -0.4 : 0.6))),
+        cut: { item: 3, of: items.length, unseen: 0.11, masked: 0.2 },
+      },
+    ],
+  ];
+}
+
+/** Events of api/what-if: the same text, whose heads changed more the later they are. */
+function whatIfOf(mock) {
+  const { model } = mock;
+  const divergence = Array.from({ length: model.layers }, (_, l) =>
+    Array.from({ length: model.heads }, (_, h) => (l * model.heads + h) / 40),
+  );
+  const answers = [
+    { name: ' night', before: 0.43, after: 0.02 },
+    { name: ' day', before: 0.1, after: 0.5 },
+  ];
+  const families = [{ id: 'enc', rows: 40, divergence }];
+  return [
+    ['progress', { done: 0.5, what: 'layer 1 of 3' }],
+    ['done', { id: mock.idOf(mock.step), kind: 'next', answers, kl: 0.8, aligned: [[0, 0, model.n]], families }],
+  ];
 }
 
 const kTypes = {
@@ -513,6 +575,10 @@ export function serve(mock, port = 0) {
       );
     if (found.json) return response.writeHead(found.status ?? 200, { 'Content-Type': 'application/json' }).end(JSON.stringify(found.json));
     if (found.bytes) return response.writeHead(200, { 'Content-Type': 'application/vnd.clearhead.frame' }).end(found.bytes);
+    if (found.events)
+      return response
+        .writeHead(200, { 'Content-Type': 'text/event-stream' })
+        .end(found.events.map(([name, data]) => `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`).join(''));
     response.writeHead(200, {
       'Content-Type': 'application/vnd.clearhead.frames',
     });

@@ -21,6 +21,8 @@ import { LinesView } from './views/lines/lines';
 import { MapView } from './views/map/map';
 import { AtlasView } from './views/atlas/atlas';
 import { Gallery } from './views/gallery/gallery';
+import { WhyView } from './views/why/why';
+import { WhatIfView } from './views/what-if/what-if';
 import { Timeline } from './views/timeline/timeline';
 
 /** Shows what the state says: a trace, or the choice of several. `before` is the trace that was shown last. */
@@ -82,6 +84,8 @@ function build(root: HTMLElement, known: Known, reload: () => void): void {
   const map = new MapView(ctx);
   const lines = new LinesView(ctx);
   const atlas = new AtlasView(ctx);
+  const why = new WhyView(ctx);
+  const whatIf = new WhatIfView(ctx);
   const answers = new Answers(ctx);
   const search = new SearchBox(
     () => ctx,
@@ -95,16 +99,19 @@ function build(root: HTMLElement, known: Known, reload: () => void): void {
     lines: lines.element,
     map: map.element,
     answers: answers.element,
+    why: why.element,
+    whatIf: whatIf.element,
   });
   const exported = async (): Promise<Exported> => {
-    const view: View = { read, lines, map, atlas }[ctx.store.now.view];
-    const shown = (await view.figure?.()) ?? { parts: [], says: '', badge: 'exact' as const };
+    const view: View = { read, lines, map, atlas, why, 'what-if': whatIf }[ctx.store.now.view];
+    if (!view.figure) throw new Error(ctx.t('export.none'));
+    const shown = await view.figure();
     return timeline ? { ...shown, parts: [...shown.parts, ...timeline.figure().parts] } : shown;
   };
   const actions = actionsOf(ctx, root, map, reload, () => layout.toggleAtlas(), exported);
   const bar = new TopBar(ctx, search.element, actions);
   replace(root, bar.element, sentence(ctx), banner(ctx), layout.element, timeline?.element ?? null, notices, live);
-  wire(ctx, root, { bar, read, lines, map, atlas, answers, timeline }, actions);
+  wire(ctx, root, { bar, read, lines, map, atlas, answers, timeline, why, whatIf }, actions);
   listenToKeys(ctx, { read, answers, search: () => search.focus(), play: () => timeline?.toggle(), actions });
 }
 
@@ -151,13 +158,16 @@ interface Parts {
   atlas: AtlasView;
   answers: Answers;
   timeline: Timeline | null;
+  why: WhyView;
+  whatIf: WhatIfView;
 }
 
 /** Connects state, focus, URL and theme to the views, for the life of this page. */
-function wire(ctx: Context, root: HTMLElement, { bar, read, lines, map, atlas, answers, timeline }: Parts, actions: Actions): void {
+function wire(ctx: Context, root: HTMLElement, parts: Parts, actions: Actions): void {
+  const { bar, read, lines, map, atlas, answers, timeline, why, whatIf } = parts;
   const { store, focus } = ctx;
   const { signal } = ctx.life;
-  const views: View[] = [bar, read, lines, map, atlas, ...(timeline ? [timeline] : [])];
+  const views: View[] = [bar, read, lines, map, atlas, why, whatIf, ...(timeline ? [timeline] : [])];
   const showAnchor = (): void => {
     const first = anchor(store.now)[0];
     if (first) read.reveal(first.begin);
@@ -190,7 +200,7 @@ function wire(ctx: Context, root: HTMLElement, { bar, read, lines, map, atlas, a
     { signal },
   );
   for (const query of ['(prefers-color-scheme: dark)', '(forced-colors: active)']) {
-    matchMedia(query).addEventListener('change', () => [read, lines, map, atlas].forEach((v) => v.retheme()), { signal });
+    matchMedia(query).addEventListener('change', () => [read, lines, map, atlas, why, whatIf].forEach((v) => v.retheme()), { signal });
   }
   update(store.now, store.now);
   answers.show(null);

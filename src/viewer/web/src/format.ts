@@ -16,6 +16,12 @@ export function share(value: number, approximate = false): string {
   return `${mark}${power(percent, 2)}${kThin}%`;
 }
 
+/** A change of a share, with its sign: “+3.10 %”, “−12.00 %”. */
+export function change(value: number): string {
+  if (!Number.isFinite(value)) return '–';
+  return value === 0 ? share(0) : `${value < 0 ? '−' : '+'}${share(Math.abs(value))}`;
+}
+
 /** For labels in running text: whole percents, one decimal below ten. */
 export function shortShare(value: number, approximate = false): string {
   const mark = approximate ? '≈' : '';

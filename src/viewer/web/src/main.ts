@@ -3,6 +3,7 @@
 import './style.css';
 import './sides.css';
 import './gallery.css';
+import './explain.css';
 import { open } from './app';
 import { LiveSource } from './source/live';
 import { OfflineSource } from './source/offline';

@@ -5,7 +5,7 @@
 
 import { type Direction, type HeadId, type Scale, type SinkRule, type Span, type WeightKind, formatSpans } from './source/source';
 
-export const kViews = ['read', 'lines', 'map', 'atlas'] as const;
+export const kViews = ['read', 'lines', 'map', 'atlas', 'why', 'what-if'] as const;
 export type ViewName = (typeof kViews)[number];
 export type MapAxes = 'key' | 'offset'; // columns: keys, or key − query
 export type Language = 'en' | 'zh';
@@ -31,6 +31,10 @@ export interface State {
   step: number | null; // which checkpoint of a training run, null: the last; or which of several traces, null: the first, or their choice
   axes: MapAxes | null; // of the map; null: chosen by the layer
   rect: Rect | null; // what the map shows; null: all
+  of: string; // what is explained: “#12” of the text, a class or a word; empty: what the model answers
+  against: string; // rather than this
+  by: readonly string[]; // methods, the first shades; empty: as opened
+  edit: string; // what is changed (views/what-if/edits.ts)
   lang: Language | null; // null: the browser's
   id: string | null; // the trace a link was made on
   unknown: readonly (readonly [string, string])[];
@@ -52,6 +56,10 @@ export const kInitial: State = {
   step: null,
   axes: null,
   rect: null,
+  of: '',
+  against: '',
+  by: [],
+  edit: '',
   lang: null,
   id: null,
   unknown: [],
@@ -119,6 +127,14 @@ function parseKey(key: string, value: string): Partial<State> | null {
       return { sink: oneOf(['mark', 'hide', 'renorm'], value, 'mark') };
     case 'word':
       return { words: value === '1' };
+    case 'of':
+      return { of: value };
+    case 'against':
+      return { against: value };
+    case 'by':
+      return { by: value.split(',').filter(Boolean) };
+    case 'edit':
+      return { edit: value };
     case 'lang':
       return { lang: value === 'zh' ? 'zh' : 'en' };
     case 'id':
@@ -152,6 +168,10 @@ export function formatState(state: State): string {
   if (state.step !== null) parts.push(['t', String(state.step)]);
   if (state.axes) parts.push(['axes', state.axes]);
   if (state.rect) parts.push(['x', [state.rect.k0, state.rect.q0, state.rect.k1, state.rect.q1].map((v) => Math.round(v)).join(',')]);
+  if (state.of) parts.push(['of', state.of]);
+  if (state.against) parts.push(['against', state.against]);
+  if (state.by.length) parts.push(['by', state.by.join(',')]);
+  if (state.edit) parts.push(['edit', state.edit]);
   if (state.lang) parts.push(['lang', state.lang]);
   if (state.id) parts.push(['id', state.id]);
   return [...parts, ...state.unknown].map(([k, v]) => `${k}=${escapeValue(v)}`).join('&');

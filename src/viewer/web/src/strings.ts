@@ -1,8 +1,10 @@
 // Every string of the interface, in both of its languages: [English, 中文]. {name} is filled in.
 
 import type { MissingCode } from './source/source';
+import { kExplain } from './strings-explain';
 
 const kTable = {
+  ...kExplain,
   'view.label': ['View', '视图'],
   'view.read': ['Read', '阅读'],
   'view.read.title': ['Flowing text, shaded by what the head attends to (r)', '连续文本，按注意力着色 (r)'],
@@ -334,8 +336,8 @@ const kTable = {
   'help.size': ['{layers} layers × {heads} heads, {tokens} tokens', '{layers} 层 × {heads} 头，{tokens} 个词元'],
   'help.missing': ['What is not here', '此处没有的内容'],
   'help.keys': [
-    '← →\ttoken\n↑ ↓\tline\nAlt+← Alt+→\thead\nAlt+↑ Alt+↓\tlayer\nShift+→\tgrow a span\nEnter\tpin\nSpace\tplay the timeline\nx\tturn the direction\ns\tsink rule\nr l m a\tread, lines, map, atlas\ng\tall pictures, where there are several\n/\tsearch\nc\tcopy link\np\texport\n+ − 0\tzoom the map\nEsc\tback',
-    '← →\t词元\n↑ ↓\t行\nAlt+← Alt+→\t头\nAlt+↑ Alt+↓\t层\nShift+→\t扩展选段\nEnter\t固定\nSpace\t播放时间线\nx\t切换方向\ns\t汇点规则\nr l m a\t阅读、连线、矩阵图、图谱\ng\t全部图片（若有多幅）\n/\t搜索\nc\t复制链接\np\t导出\n+ − 0\t缩放矩阵图\nEsc\t返回',
+    '← →\ttoken\n↑ ↓\tline\nAlt+← Alt+→\thead\nAlt+↑ Alt+↓\tlayer\nShift+→\tgrow a span\nEnter\tpin\nSpace\tplay the timeline\nx\tturn the direction\ns\tsink rule\nr l m a\tread, lines, map, atlas\nw e\twhy, what if\ng\tall pictures, where there are several\n/\tsearch\nc\tcopy link\np\texport\n+ − 0\tzoom the map\nEsc\tback',
+    '← →\t词元\n↑ ↓\t行\nAlt+← Alt+→\t头\nAlt+↑ Alt+↓\t层\nShift+→\t扩展选段\nEnter\t固定\nSpace\t播放时间线\nx\t切换方向\ns\t汇点规则\nr l m a\t阅读、连线、矩阵图、图谱\nw e\t为何、假如\ng\t全部图片（若有多幅）\n/\t搜索\nc\t复制链接\np\t导出\n+ − 0\t缩放矩阵图\nEsc\t返回',
   ],
   'banner.other': ['This link was made for another trace: positions and heads may not fit.', '此链接来自另一份记录：位置与头可能不对应。'],
   'banner.stale': [
@@ -415,6 +417,8 @@ export interface Strings {
   (key: string, values?: Record<string, string | number>): string;
   readonly language: Language;
   missing(code: MissingCode): string;
+  /** What the engine says that it is doing; what is not known here as it came. */
+  progress(what: string): string;
   /** What items of a kind are called; a kind that is not known here by its own name. */
   kind(kind: string): string;
 }
@@ -428,6 +432,11 @@ export function strings(language: Language): Strings {
   return Object.assign(say, {
     language,
     missing: (code: MissingCode) => say(`missing.${code}`),
+    progress: (what: string) => {
+      const layer = /^layer (\d+) of (\d+)$/.exec(what);
+      if (layer) return say('progress.layer', { n: layer[1], of: layer[2] });
+      return `progress.${what}` in kTable ? say(`progress.${what}`) : what;
+    },
     kind: (kind: string) => (`kind.${kind}` in kTable ? say(`kind.${kind}`) : kind),
   });
 }

@@ -35,6 +35,13 @@ export function shade(t: number, theme: Theme): Rgb {
   return mix(theme.paper, colour, theme.dark ? Math.min(1, t / 0.3) : fade);
 }
 
+/** The colour of a change −1…1: blue is less, orange more, told apart with every kind of colour vision; none is paper. */
+export function diverge(t: number, theme: Theme): Rgb {
+  const more: Rgb = theme.dark ? [255, 150, 66] : [196, 86, 0];
+  const less: Rgb = theme.dark ? [86, 170, 240] : [0, 92, 170];
+  return mix(theme.paper, t < 0 ? less : more, Math.min(1, Math.abs(t)));
+}
+
 /** Black or white, whichever is read better on the colour; one of them always reaches 4.5 : 1. */
 export function inkOn(colour: Rgb): string {
   const l = luminance(colour);

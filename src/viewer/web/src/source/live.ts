@@ -2,6 +2,7 @@
 // server is told by `slot` and `seq` so that it stops computing too. A slot's name begins with the tab's own: two tabs of one server leave
 // each other alone. Every question names the text it is about, so that a run in another tab is an error here, never another text's numbers.
 
+import type { Progress, WhatIfRequest, WhatIfResult, WhyCost, WhyRequest, WhyResult } from './explain';
 import { type Codes, type Frame, decodeFrame, need, readFrames } from './frame';
 import type {
   AtlasHead,
@@ -85,7 +86,10 @@ export class LiveSource implements Source {
   private id = ''; // of the text this page shows
   private turning = -1; // the step asked for last
 
-  constructor(private readonly base: string) {}
+  constructor(
+    private readonly base: string,
+    private readonly edit: string | null = null, // the run of an edit that is asked about
+  ) {}
 
   async info(): Promise<Info> {
     const info = await this.json<Info>('info', this.step === null ? {} : { t: this.step });
@@ -160,8 +164,9 @@ export class LiveSource implements Source {
     return pictureOf(await this.frame<PictureHeader>('tile', { ...mapParams(request), ...level, x, y }, signal), request.near);
   }
 
-  async cells(request: MapRequest, x: number, y: number, signal: AbortSignal): Promise<Cells> {
-    const frame = await this.frame<PictureHeader>('tile', { ...mapParams(request), z: 0, x, y, pool: 'max', dtype: 'f32' }, signal);
+  async cells(request: MapRequest, x: number, y: number, signal: AbortSignal, z = 0): Promise<Cells> {
+    const pool = z > 0 ? 'mean' : 'max';
+    const frame = await this.frame<PictureHeader>('tile', { ...mapParams(request), z, x, y, pool, dtype: 'f32' }, signal);
     const head = frame.header;
     return {
       badge: head.badge,
@@ -170,7 +175,7 @@ export class LiveSource implements Source {
       keyBegin: head.keys[0] + (request.near?.back ?? 0),
       rows: head.rows,
       columns: head.columns,
-      values: need(frame, 'max', Float32Array),
+      values: need(frame, pool, Float32Array),
     };
   }
 
@@ -208,8 +213,28 @@ export class LiveSource implements Source {
   }
 
   async run(text: string, pair: string | null, progress: (done: number, what: string) => void, signal: AbortSignal): Promise<void> {
-    const response = await this.post('run', { text, pair }, signal);
-    if (!response.body) throw new SourceError('kIo', 'api/run: no answer');
+    await this.events('run', { text, pair }, signal, { progress: (data) => said(data, progress) });
+  }
+
+  async why(request: WhyRequest, cost: (cost: WhyCost) => void, progress: Progress, signal: AbortSignal): Promise<WhyResult> {
+    const take = { cost: (data: unknown) => cost(data as WhyCost), progress: (data: unknown) => said(data, progress) };
+    return (await this.events('why', request, signal, take)) as WhyResult;
+  }
+
+  async whatIf(request: WhatIfRequest, progress: Progress, signal: AbortSignal): Promise<WhatIfResult> {
+    return (await this.events('what-if', request, signal, { progress: (data) => said(data, progress) })) as WhatIfResult;
+  }
+
+  edited(id: string): Source {
+    const source = new LiveSource(this.base, id);
+    source.step = this.step;
+    return source;
+  }
+
+  /** Server-sent events by their names; what `done` brings is the answer. */
+  private async events(path: string, body: unknown, signal: AbortSignal, take: Record<string, (data: unknown) => void>): Promise<unknown> {
+    const response = await this.post(path, body, signal);
+    if (!response.body) throw new SourceError('kIo', `api/${path}: no answer`);
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     let pending = '';
     for (;;) {
@@ -217,8 +242,17 @@ export class LiveSource implements Source {
       pending += value ?? '';
       const events = pending.split('\n\n');
       pending = events.pop() ?? '';
-      for (const event of events) if (takeEvent(event, progress)) return;
-      if (done) throw new SourceError('kIo', 'api/run: the server stopped before the run was done');
+      for (const event of events) {
+        const name = /^event: ?(.*)$/m.exec(event)?.[1] ?? '';
+        const data = JSON.parse(/^data: ?(.*)$/m.exec(event)?.[1] ?? '{}') as unknown;
+        if (name === 'done') return data;
+        if (name === 'error') {
+          const { error } = data as { error: { code: string; message: string; command?: string } };
+          throw new SourceError(error.code, error.message, error.command ?? null);
+        }
+        take[name]?.(data);
+      }
+      if (done) throw new SourceError('kIo', `api/${path}: the server stopped before it was done`);
     }
   }
 
@@ -266,6 +300,7 @@ export class LiveSource implements Source {
   private address(path: string, params: Params): string {
     const about: Params = this.id && path !== 'info' && path !== 'run' ? { ...params, id: this.id } : { ...params };
     if (this.step !== null && path !== 'info') about['t'] = this.step;
+    if (this.edit !== null) about['edited'] = this.edit;
     const query = new URLSearchParams(Object.entries(about).map(([k, v]) => [k, String(v)] as [string, string])).toString();
     return `${this.base}api/${path}${query ? `?${query}` : ''}`;
   }
@@ -278,18 +313,9 @@ async function checked(response: Response): Promise<Response> {
   throw new SourceError(body.error.code, body.error.message, body.error.command ?? null);
 }
 
-function takeEvent(event: string, progress: (done: number, what: string) => void): boolean {
-  const name = /^event: ?(.*)$/m.exec(event)?.[1];
-  const data = /^data: ?(.*)$/m.exec(event)?.[1] ?? '{}';
-  if (name === 'progress') {
-    const { done, what } = JSON.parse(data) as { done: number; what: string };
-    progress(done, what);
-  }
-  if (name === 'error') {
-    const { error } = JSON.parse(data) as { error: { code: string; message: string } };
-    throw new SourceError(error.code, error.message);
-  }
-  return name === 'done';
+function said(data: unknown, progress: Progress): void {
+  const { done, what } = data as { done: number; what: string };
+  progress(done, what);
 }
 
 const pairOf = (s: Span): [number, number] => [s.begin, s.end];

@@ -382,6 +382,10 @@ export class OfflineSource implements Source {
     return Promise.reject(this.held.absent('run'));
   }
 
+  readonly why = (): Promise<never> => Promise.reject(this.held.absent('why'));
+  readonly whatIf = (): Promise<never> => Promise.reject(this.held.absent('what-if'));
+  readonly edited = (): OfflineSource => this;
+
   export(_kind: ExportKind): Promise<{ blob: Blob; name: string }> {
     return Promise.reject(this.held.absent('export'));
   }

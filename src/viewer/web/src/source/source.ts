@@ -1,6 +1,7 @@
 // A source is what the viewer looks at: two sides and the maps between them. The live server and the offline page are its two kinds;
 // both speak the JSON and frames of docs/viewer-api.md, so the views never know which one is behind.
 
+import type { AnswerKind, Progress, WhatIfRequest, WhatIfResult, WhyCost, WhyRequest, WhyResult } from './explain';
 import type { Codes } from './frame';
 
 export interface Span {
@@ -28,11 +29,13 @@ export type Feature =
   | 'mass'
   | 'verify'
   | 'run'
+  | 'why'
+  | 'what-if'
   | 'export'
   | 'value'
   | 'output'
   | 'weights';
-export type MissingCode = 'q-not-kept' | 'v-not-kept' | 'no-model' | 'layers-not-kept' | 'not-in-page' | 'over-budget';
+export type MissingCode = 'q-not-kept' | 'v-not-kept' | 'no-model' | 'other-input' | 'layers-not-kept' | 'not-in-page' | 'over-budget';
 
 export interface Missing {
   feature: Feature;
@@ -95,6 +98,7 @@ export interface Info {
   notes: string[];
   missing: Missing[];
   can_run: boolean;
+  answers: { kind: AnswerKind; labels: string[] } | null; // what the model answers, where one is loaded
   pair: boolean;
   max_tokens: number | null;
   generated: number[]; // the probability of each token at the text's end that a model made
@@ -281,12 +285,17 @@ export interface Source {
   received(family: string, at: HeadId): Promise<Float32Array | null>;
   /** `columnZ`: of a request for what is near. */
   tile(request: MapRequest, z: number, x: number, y: number, signal: AbortSignal, columnZ?: number): Promise<Picture>;
-  cells(request: MapRequest, x: number, y: number, signal: AbortSignal): Promise<Cells>;
+  /** At level z > 0 the mean of each cell of 2^z × 2^z weights. */
+  cells(request: MapRequest, x: number, y: number, signal: AbortSignal, z?: number): Promise<Cells>;
   overview(request: MapRequest, take: (picture: Picture) => void, signal: AbortSignal): Promise<void>;
   atlas(family: string, take: (heads: AtlasHead[], done: number) => void, signal: AbortSignal): Promise<void>;
   mass(family: string, rows: Span[], keys: Span[], weight: WeightKind, sink: SinkRule, signal: AbortSignal): Promise<Mass>;
   verify(request: VerifyRequest): Promise<VerifyResult>;
   run(text: string, pair: string | null, progress: (done: number, what: string) => void, signal: AbortSignal): Promise<void>;
+  why(request: WhyRequest, cost: (cost: WhyCost) => void, progress: Progress, signal: AbortSignal): Promise<WhyResult>;
+  whatIf(request: WhatIfRequest, progress: Progress, signal: AbortSignal): Promise<WhatIfResult>;
+  /** The run of an edit, as a source of its own. */
+  edited(id: string): Source;
   export(kind: ExportKind, state: string): Promise<{ blob: Blob; name: string }>;
   /** PDF of a figure; kUnsupported where this source cannot make one. */
   pdf(svg: string, title: string, subject: string): Promise<Blob>;

@@ -1,7 +1,7 @@
-// The keyboard: ←→ token, ↑↓ line, Alt+←→ head, Alt+↑↓ layer, Enter pin, Space play, Shift+arrows span, x direction, s sink, r/l/m/a views, g pictures,
+// The keyboard: ←→ token, ↑↓ line, Alt+←→ head, Alt+↑↓ layer, Enter pin, Space play, Shift+arrows span, x direction, s sink, r/l/m/a/w/e views, g pictures,
 // c link, p export, ? help, / search, Esc back.
 
-import { type Context, anchor, askedSide, rangeOf, setAnchor, turn } from '../context';
+import { type Context, absent, anchor, askedSide, rangeOf, setAnchor, turn } from '../context';
 import type { Items, SinkRule, Span } from '../source/source';
 import { sameHead } from '../state';
 import type { Answers } from '../views/read/answers';
@@ -135,6 +135,10 @@ function onLetter(ctx: Context, targets: KeyTargets, event: KeyboardEvent, eleme
       return true;
     case 'a':
       store.set({ view: 'atlas' }, 'push');
+      return true;
+    case 'w':
+    case 'e':
+      if (!absent(ctx, event.key === 'w' ? 'why' : 'what-if')) store.set({ view: event.key === 'w' ? 'why' : 'what-if' }, 'push');
       return true;
     case 'c':
       targets.actions.copyLink();

@@ -10,6 +10,8 @@ export interface Panels {
   lines: HTMLElement;
   map: HTMLElement;
   answers: HTMLElement;
+  why: HTMLElement;
+  whatIf: HTMLElement;
 }
 
 export function regions(t: Strings, panels: Panels): { element: HTMLElement; toggleAtlas(): void } {
@@ -40,7 +42,7 @@ export function regions(t: Strings, panels: Panels): { element: HTMLElement; tog
   );
   across.classList.add('edge-side');
   down.classList.add('edge-list');
-  main.append(panels.atlas, panels.text, panels.lines, panels.map, panels.answers, across, down);
+  main.append(panels.atlas, panels.text, panels.lines, panels.map, panels.answers, panels.why, panels.whatIf, across, down);
   return { element: main, toggleAtlas: () => void main.classList.toggle('no-atlas') };
 }
 

@@ -6,7 +6,14 @@ import { head as headName } from '../format';
 import { withComment } from '../png';
 
 const kCaption = 40;
-const kFrames = { read: '.with-sides, .prose', lines: '.lines-frame', map: '.street-frame', atlas: '.heads-frame' };
+const kFrames = {
+  read: '.with-sides, .prose',
+  lines: '.lines-frame',
+  map: '.street-frame',
+  atlas: '.heads-frame',
+  why: '.why-panel',
+  'what-if': '.what-if-panel',
+};
 
 export async function picturePng(ctx: Context, root: HTMLElement): Promise<{ blob: Blob; name: string }> {
   const state = ctx.store.now;

@@ -44,7 +44,12 @@ export class TopBar implements View {
     const { t, info, store } = ctx;
     this.views = segmented<ViewName>(
       t('view.label'),
-      kViews.map((v) => ({ value: v, label: t(`view.${v}`), title: t(`view.${v}.title`) })),
+      kViews.map((v) => ({
+        value: v,
+        label: t(`view.${v}`),
+        title: t(`view.${v}.title`),
+        disabled: v === 'why' || v === 'what-if' ? absent(ctx, v) : null,
+      })),
       store.now.view,
       (view) => store.set({ view }, 'push'),
     );

@@ -1,0 +1,433 @@
+// Both runs are made by the same code, one without interventions. Heads are compared by the Jensen–Shannon divergence of their rows, over ids that both texts have;
+// an id that only one of them has is an item of its own.
+#include "viewer/questions/what_if.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/format.h"
+#include "clearhead/generate.h"
+#include "clearhead/tokenizer.h"
+#include "judge/agreement.h"
+#include "models/reading.h"
+#include "viewer/questions/subject.h"
+
+namespace clearhead {
+namespace {
+
+constexpr int64_t kLargestTable = 4'000'000;  // cells of the longest common subsequence
+
+Range range_of(const Json& json, const char* what) {
+  const Json::Array& pair = json.items();
+  if (pair.size() != 2 || pair[0].integer() < 0 || pair[1].integer() <= pair[0].integer())
+    fail(ErrorCode::kInvalidArgument, "api/what-if: \"{}\": expected ranges [begin, end], found {}.", what, json.dump());
+  return {pair[0].integer(), pair[1].integer()};
+}
+
+std::vector<WhatIfLook::Span> spans_of(Fields& fields, const char* name) {
+  std::vector<WhatIfLook::Span> out;
+  const Json* all = fields.take(name);
+  if (!all || all->is_null()) return out;
+  for (const Json& one : all->items()) {
+    Fields span(one, "api/what-if", name);
+    out.push_back({.ids = range_of(span.require("ids"), name)});
+    if (const Json* rows = span.take("rows"); rows && !rows->is_null()) out.back().rows = range_of(*rows, name);
+    span.refuse_rest();
+  }
+  return out;
+}
+
+// Equal ids of the stretches between what two texts begin and end with.
+std::vector<Aligned> common(const std::vector<int32_t>& before, const std::vector<int32_t>& after, Range b, Range a) {
+  const int64_t n = b.size(), m = a.size();
+  std::vector<Aligned> out;
+  if (n == 0 || m == 0 || n * m > kLargestTable) return out;
+  const auto same = [&](int64_t i, int64_t j) {
+    return before[static_cast<size_t>(b.begin + i)] == after[static_cast<size_t>(a.begin + j)];
+  };
+  std::vector<int32_t> longest(static_cast<size_t>((n + 1) * (m + 1)));  // [from i, from j]
+  const auto at = [&](int64_t i, int64_t j) -> int32_t& { return longest[static_cast<size_t>(i * (m + 1) + j)]; };
+  for (int64_t i = n; i-- > 0;) {
+    for (int64_t j = m; j-- > 0;) at(i, j) = same(i, j) ? at(i + 1, j + 1) + 1 : std::max(at(i + 1, j), at(i, j + 1));
+  }
+  for (int64_t i = 0, j = 0; i < n && j < m;) {
+    if (same(i, j)) {
+      out.push_back({b.begin + i++, a.begin + j++, 1});
+    } else {
+      (at(i + 1, j) >= at(i, j + 1) ? i : j)++;
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+WhatIfLook what_if_look_of(const Json& body) {
+  Fields fields(body, "api/what-if");
+  WhatIfLook look;
+  if (const Json* text = fields.take("text"); text && !text->is_null()) look.text = text->string();
+  if (const Json* heads = fields.take("knock_out"); heads && !heads->is_null()) {
+    for (const Json& one : heads->items()) {
+      Fields head(one, "api/what-if", "knock_out");
+      const int64_t layer = head.integer("layer");
+      if (layer < 0 || layer > 100'000) fail(ErrorCode::kInvalidArgument, "api/what-if: \"knock_out\": layer {} is none.", layer);
+      look.knock_out.push_back({static_cast<int>(layer), head.integer("head"), head.string_or("f", "")});
+      head.refuse_rest();
+    }
+  }
+  look.cut = spans_of(fields, "cut");
+  look.keep_only = spans_of(fields, "keep_only");
+  fields.refuse_rest();
+  return look;
+}
+
+std::vector<Aligned> aligned(const std::vector<int32_t>& before, const std::vector<int32_t>& after) {
+  const auto n = static_cast<int64_t>(before.size()), m = static_cast<int64_t>(after.size());
+  int64_t head = 0, tail = 0;
+  while (head < std::min(n, m) && before[static_cast<size_t>(head)] == after[static_cast<size_t>(head)]) ++head;
+  while (tail < std::min(n, m) - head && before[static_cast<size_t>(n - 1 - tail)] == after[static_cast<size_t>(m - 1 - tail)]) ++tail;
+  std::vector<Aligned> pieces{{0, 0, head}};
+  for (const Aligned& one : common(before, after, {head, n - tail}, {head, m - tail})) pieces.push_back(one);
+  pieces.push_back({n - tail, m - tail, tail});
+  std::vector<Aligned> out;
+  for (const Aligned& piece : pieces) {
+    if (piece.count == 0) continue;
+    const bool goes_on =
+        !out.empty() && out.back().before + out.back().count == piece.before && out.back().after + out.back().count == piece.after;
+    if (goes_on) {
+      out.back().count += piece.count;
+    } else {
+      out.push_back(piece);
+    }
+  }
+  return out;
+}
+
+namespace questions {
+namespace {
+
+constexpr int64_t kRowsCompared = 64;  // of each head
+constexpr size_t kAnswersShown = 8;
+
+using Tell = std::function<void(double, const std::string&)>;
+
+// What the model answers: a distribution, or a probability of each token that was written.
+struct Answer {
+  std::vector<std::string> names{};
+  std::vector<double> probabilities{};
+};
+
+std::vector<double> softmax(const float* logits, int64_t count) {
+  const double most = static_cast<double>(*std::max_element(logits, logits + count));
+  std::vector<double> out;
+  double sum = 0;
+  for (int64_t i = 0; i < count; ++i) sum += out.emplace_back(std::exp(static_cast<double>(logits[i]) - most));
+  for (double& p : out) p /= sum;
+  return out;
+}
+
+std::string spelled(const Tokenizer& tokenizer, int32_t id) {
+  const std::string bytes = tokenizer.token_bytes(id);
+  return bytes.empty() ? std::string(tokenizer.token(id)) : bytes;
+}
+
+// Edits as the model's interventions: ids of the text become places in the sequences of each family that has them.
+Interventions interventions_of(const RunPlan& plan, const WhatIfLook& look) {
+  Interventions out{.ablated = look.knock_out};
+  for (Interventions::Head& head : out.ablated) {
+    if (head.family.empty()) head.family = plan.families.front().name;
+  }
+  const auto ids = static_cast<int64_t>(plan.text.ids.size());
+  const auto add = [&](const std::vector<WhatIfLook::Span>& spans, std::vector<Interventions::Pairs>& to) {
+    for (const WhatIfLook::Span& span : spans) {
+      if (span.ids.end > ids) fail(ErrorCode::kInvalidArgument, "token {} of {}: tokens count from 0.", span.ids.end - 1, ids);
+      bool any = false;
+      for (const MapFamily& family : plan.families) {
+        const Range keys{std::max<int64_t>(0, span.ids.begin - family.first_key), std::min(family.keys, span.ids.end - family.first_key)};
+        const Range rows = span.rows.value_or(Range{0, ids});
+        const Range queries{std::max<int64_t>(0, rows.begin - family.first_query), std::min(family.queries, rows.end - family.first_query)};
+        if (keys.end <= keys.begin || queries.end <= queries.begin) continue;
+        to.push_back({queries, keys, {}, {}, family.name});
+        any = true;
+      }
+      if (!any)
+        fail(ErrorCode::kInvalidArgument, "tokens {} to {}: no attention has them as keys of these rows.", span.ids.begin,
+             span.ids.end - 1);
+    }
+  };
+  add(look.cut, out.knockouts);
+  add(look.keep_only, out.keep_only);
+  return out;
+}
+
+class Rerun {
+ public:
+  Rerun(LoadedTrace& loaded, const Tell& tell, const std::atomic<bool>* cancel)
+      : loaded_(loaded), model_(loaded.model()), kind_(answer_kind_of(model_->info())), tell_(tell), cancel_(cancel) {}
+
+  // Of the text that is looked at; with `look`, of the one it names under its edits.
+  Answer run(const WhatIfLook* look, Trace* trace) {
+    WatchedRun watched(trace, tell_, cancel_);
+    if (loaded_.options().input) return of_input(look, watched);
+    return kind_ == AnswerKind::kWritten ? of_written(look, watched) : of_text(look, watched);
+  }
+
+ private:
+  Answer of_input(const WhatIfLook* look, Observer& observer) {
+    if (look && look->text)
+      fail(ErrorCode::kUnsupported, "{}: a model that reads a {} is not given another text here.", model_->info().name,
+           model_->info().reads);
+    const ModelInput& input = *loaded_.options().input;
+    const Interventions edits = look ? interventions_of(loaded_.trace().plan(), *look) : Interventions{};
+    model_->observe(input, observer, edits);
+    Answer out;
+    if (model_->info().labels.empty()) return out;
+    std::vector<ClassScore> scores = model_->classify_inputs({input}, edits)[0];
+    std::sort(scores.begin(), scores.end(), [](const ClassScore& a, const ClassScore& b) { return a.label < b.label; });
+    for (const ClassScore& one : scores) {
+      out.names.push_back(one.label);
+      out.probabilities.push_back(static_cast<double>(one.probability));
+    }
+    return out;
+  }
+
+  // Of another source a target is written first; else the target stays, so that each of its tokens has a probability before and after.
+  Answer of_written(const WhatIfLook* look, Observer& observer) {
+    SourceAndTarget parts = parts_of(loaded_.trace().plan());
+    auto [source, target] = loaded_.given();
+    if (look && look->text) {
+      source = *look->text;
+      parts.source = model_->tokenizer().encode(source);
+      const Generated made =
+          generate_from(*model_, {parts.source}, {.max_tokens = 256, .cancel = cancel_, .beams = default_beams(*model_, {.count = 4})})[0];
+      WrittenText written = written_text(model_->info().first_token, made.ids, &model_->tokenizer());
+      parts.target = written.encoding;
+      target = written.text;
+    } else {
+      parts.source = model_->tokenizer().encode(source);
+      const std::vector<int32_t> made(parts.target.ids.begin() + 1, parts.target.ids.end());
+      WrittenText written = written_text(model_->info().first_token, made, &model_->tokenizer());
+      parts.target = written.encoding;
+      target = written.text;
+    }
+    RunOptions options{.observer = &observer, .text = target, .source = source};
+    if (look) options.interventions = interventions_of(planned(parts, options), *look);
+    const RunResult result = model_->run_from(parts.source, parts.target, options);
+    Answer out;
+    const int64_t vocabulary = result.causal_logits.size(2);
+    const float* logits = result.causal_logits.data<float>();
+    for (size_t at = 0; at + 1 < parts.target.size(); ++at) {
+      const int32_t id = parts.target.ids[at + 1];
+      out.names.push_back(spelled(model_->tokenizer(), id));
+      out.probabilities.push_back(softmax(logits + static_cast<int64_t>(at) * vocabulary, vocabulary)[static_cast<size_t>(id)]);
+    }
+    return out;
+  }
+
+  // The plan of a run, which is not made.
+  RunPlan planned(const SourceAndTarget& parts, RunOptions options) {
+    struct Heard final : Observer {
+      RunPlan plan{};
+      void begin(const RunPlan& of) override {
+        plan = of;
+        fail(ErrorCode::kCancelled, "what-if: only the plan was wanted");
+      }
+      bool wants(const Site&) override { return false; }
+      void take(const Site&, const AttentionRecord&, const KeyNorms&) override {}
+    } heard;
+    options.observer = &heard;
+    try {
+      model_->run_from(parts.source, parts.target, options);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kCancelled) throw;
+    }
+    return heard.plan;
+  }
+
+  Answer of_text(const WhatIfLook* look, Observer& observer) {
+    auto [text, pair] = loaded_.given();
+    if (look && look->text) {
+      text = *look->text;
+      if (text.empty()) fail(ErrorCode::kInvalidArgument, "text: is empty; expected some text.");
+    }
+    EncodeOptions encode;
+    if (pair) encode.pair = *pair;
+    const Encoding encoding = model_->tokenizer().encode(text, encode);
+    RunOptions options{.observer = &observer, .last_logits_only = true, .text = text, .pair = pair};
+    if (look) options.interventions = interventions_of(model_->plan_of(encoding, options), *look);
+    options.logits = kind_ == AnswerKind::kClass || kind_ == AnswerKind::kNext || kind_ == AnswerKind::kMasked;
+    const std::optional<int32_t> mask = kind_ == AnswerKind::kMasked ? model_->tokenizer().special_tokens().mask : std::nullopt;
+    if (kind_ == AnswerKind::kMasked) {
+      const auto found = mask ? std::find(encoding.ids.begin(), encoding.ids.end(), *mask) : encoding.ids.end();
+      options.logits = found != encoding.ids.end();
+      if (options.logits) options.masked_rows = std::vector<int32_t>{static_cast<int32_t>(found - encoding.ids.begin())};
+    }
+    const RunResult result = model_->run(encoding, options);
+    if (!options.logits) return {};
+    return kind_ == AnswerKind::kClass  ? classes(result.class_logits)
+           : kind_ == AnswerKind::kNext ? tokens(result.causal_logits.select(1, 0))
+                                        : tokens(result.masked_logits);
+  }
+
+  Answer classes(const Tensor& logits) const {
+    const ModelInfo& info = model_->info();
+    Answer out{.names = info.labels, .probabilities = softmax(logits.data<float>(), logits.size(1))};
+    for (size_t at = 0; info.problem == ProblemType::kMultiLabel && at < out.names.size(); ++at)
+      out.probabilities[at] = 1 / (1 + std::exp(-static_cast<double>(logits.data<float>()[at])));
+    return out;
+  }
+
+  Answer tokens(const Tensor& logits) const {
+    Answer out{.probabilities = softmax(logits.data<float>(), logits.size(1))};
+    for (int32_t id = 0; id < static_cast<int32_t>(out.probabilities.size()); ++id) out.names.push_back(spelled(model_->tokenizer(), id));
+    return out;
+  }
+
+  LoadedTrace& loaded_;
+  std::shared_ptr<const Model> model_;
+  AnswerKind kind_;
+  const Tell& tell_;
+  const std::atomic<bool>* cancel_;
+};
+
+// The most probable before and after, side by side; of what was written every token, where it is the same.
+Json answers_json(const Answer& before, const Answer& after, AnswerKind kind) {
+  const auto one_json = [](const std::string& name, Json was, Json is) {
+    return Json::object({{"name", name}, {"before", std::move(was)}, {"after", std::move(is)}});
+  };
+  Json out = Json::array();
+  if (kind == AnswerKind::kWritten) {
+    const bool is_same = before.names == after.names;
+    for (size_t at = 0; at < before.names.size(); ++at)
+      out.push(one_json(before.names[at], before.probabilities[at], is_same ? Json(after.probabilities[at]) : Json()));
+    for (size_t at = 0; !is_same && at < after.names.size(); ++at) out.push(one_json(after.names[at], Json(), after.probabilities[at]));
+    return out;
+  }
+  const size_t count = before.names.size(), shown = std::min(count, kAnswersShown);
+  std::vector<size_t> order(count);
+  std::iota(order.begin(), order.end(), size_t{0});
+  const auto larger = [&](size_t at) { return std::max(before.probabilities[at], after.probabilities[at]); };
+  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(shown), order.end(),
+                    [&](size_t a, size_t b) { return larger(a) > larger(b) || (larger(a) == larger(b) && a < b); });
+  for (size_t at = 0; at < shown; ++at)
+    out.push(one_json(before.names[order[at]], before.probabilities[order[at]], after.probabilities[order[at]]));
+  return out;
+}
+
+// Σ p ln(p / q) in nats; nothing where the answers are no distribution: written tokens, labels that stand by themselves.
+Json divergence_json(const Answer& before, const Answer& after, const ModelInfo& info) {
+  const bool stands_alone = answer_kind_of(info) == AnswerKind::kClass && info.problem == ProblemType::kMultiLabel;
+  if (answer_kind_of(info) == AnswerKind::kWritten || stands_alone || before.names.empty()) return Json();
+  double sum = 0;
+  for (size_t at = 0; at < before.probabilities.size(); ++at) {
+    const double p = before.probabilities[at], q = std::max(after.probabilities[at], 1e-300);
+    if (p > 0) sum += p * std::log(p / q);
+  }
+  return Json(std::max(0.0, sum));
+}
+
+// Rows of two maps over the union of their keys.
+class Comparison {
+ public:
+  Comparison(const LoadedTrace& before, const LoadedTrace& after, const std::vector<Aligned>& pieces) : before_(before), after_(after) {
+    to_before_.assign(after.trace().plan().text.ids.size(), -1);
+    for (const Aligned& piece : pieces) {
+      for (int64_t i = 0; i < piece.count; ++i) to_before_[static_cast<size_t>(piece.after + i)] = piece.before + i;
+    }
+  }
+
+  // Mean Jensen–Shannon divergence of each head; null where a layer was not kept or no row is in both.
+  Json family(const MapFamily& family, const std::atomic<bool>* cancel) const {
+    const std::vector<std::array<int64_t, 2>> rows = rows_of(family);
+    const std::vector<int> was = before_.trace().layers(family.name), is = after_.trace().layers(family.name);
+    Json layers = Json::array();
+    for (int layer = 0; layer < family.layers; ++layer) {
+      const bool both = std::count(was.begin(), was.end(), layer) > 0 && std::count(is.begin(), is.end(), layer) > 0;
+      Json heads = Json::array();
+      for (int64_t head = 0; head < family.heads; ++head) {
+        if (cancel && cancel->load(std::memory_order_relaxed)) fail(ErrorCode::kCancelled, "what-if: cancelled");
+        heads.push(both ? of_head(family.name, layer, head, rows) : Json());
+      }
+      layers.push(std::move(heads));
+    }
+    return Json::object({{"id", family.name}, {"rows", static_cast<int64_t>(rows.size())}, {"divergence", layers}});
+  }
+
+ private:
+  // {before, after} of up to kRowsCompared rows that both have, spread evenly.
+  std::vector<std::array<int64_t, 2>> rows_of(const MapFamily& family) const {
+    std::vector<std::array<int64_t, 2>> all;
+    for (int64_t row = family.first_query; row < family.first_query + family.queries; ++row) {
+      if (const int64_t was = to_before_[static_cast<size_t>(row)]; was >= 0) all.push_back({was, row});
+    }
+    const auto count = static_cast<int64_t>(all.size());
+    if (count <= kRowsCompared) return all;
+    std::vector<std::array<int64_t, 2>> out;
+    for (int64_t i = 0; i < kRowsCompared; ++i) out.push_back(all[static_cast<size_t>(i * (count - 1) / (kRowsCompared - 1))]);
+    return out;
+  }
+
+  Json of_head(const std::string& name, int layer, int64_t head, const std::vector<std::array<int64_t, 2>>& rows) const {
+    const LayerMap was = before_.trace().map(name, layer), is = after_.trace().map(name, layer);
+    double sum = 0;
+    int64_t count = 0;
+    for (const auto& [old_row, new_row] : rows) {
+      if (!was.has_row(old_row) || !is.has_row(new_row)) continue;
+      const double found = of_row(was.row(head, old_row).weights(), is.row(head, new_row).weights());
+      if (std::isnan(found)) continue;
+      sum += found;
+      ++count;
+    }
+    return count > 0 ? Json(sum / static_cast<double>(count)) : Json();
+  }
+
+  double of_row(const std::vector<float>& was, const std::vector<float>& is) const {
+    const auto share = [](float weight) { return weight > 0 ? static_cast<double>(weight) : 0.0; };  // hidden: NaN, never scored: −1
+    std::vector<double> p(was.size()), q(was.size());
+    for (size_t key = 0; key < was.size(); ++key) p[key] = share(was[key]);
+    for (size_t key = 0; key < is.size(); ++key) {
+      if (const int64_t old = to_before_[key]; old >= 0) {
+        q[static_cast<size_t>(old)] = share(is[key]);
+      } else {
+        p.push_back(0);
+        q.push_back(share(is[key]));
+      }
+    }
+    return judge::jensen_shannon(p, q);
+  }
+
+  const LoadedTrace& before_;
+  const LoadedTrace& after_;
+  std::vector<int64_t> to_before_{};  // [id after], −1: none
+};
+
+}  // namespace
+
+Json what_if(LoadedTrace& loaded, const WhatIfLook& look, const Tell& progress, const std::atomic<bool>* cancel) {
+  const Tell of_first = [&](double done, const std::string& what) { progress(done * 0.45, what); };
+  const Tell of_second = [&](double done, const std::string& what) { progress(0.45 + done * 0.45, what); };
+  Trace second(loaded.options().trace);
+  const Answer before = Rerun(loaded, of_first, cancel).run(nullptr, nullptr);
+  const Answer after = Rerun(loaded, of_second, cancel).run(&look, &second);
+  LoadedTrace::Options options = loaded.options();
+  options.together.clear();
+  auto edited = std::make_shared<LoadedTrace>(std::make_shared<const Trace>(std::move(second)), std::move(options));
+  const std::vector<Aligned> pieces = aligned(loaded.trace().plan().text.ids, edited->trace().plan().text.ids);
+  progress(0.9, "comparing heads");
+  const Comparison comparison(loaded, *edited, pieces);
+  Json runs = Json::array(), families = Json::array();
+  for (const Aligned& piece : pieces) runs.push(Json(Json::Array{piece.before, piece.after, piece.count}));
+  for (const MapFamily& family : edited->trace().plan().families) families.push(comparison.family(family, cancel));
+  const AnswerKind kind = answer_kind_of(loaded.model()->info());
+  loaded.keep_edited(edited);
+  return Json::object({{"id", edited->id()},
+                       {"kind", to_string(kind)},
+                       {"answers", answers_json(before, after, kind)},
+                       {"kl", divergence_json(before, after, loaded.model()->info())},
+                       {"aligned", runs},
+                       {"families", families}});
+}
+
+}  // namespace questions
+}  // namespace clearhead

@@ -1,0 +1,336 @@
+// Methods are asked one after the other, then each ranking is judged by what the answer loses without its highest items, against rankings at random. Removals
+// are remembered: rankings that agree cost one run.
+#include "viewer/questions/why.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <map>
+#include <numeric>
+#include <set>
+
+#include "base/format.h"
+#include "judge/agreement.h"
+#include "judge/attribution.h"
+#include "judge/faithfulness.h"
+#include "judge/sides.h"
+#include "models/reading.h"
+#include "models/trace_text.h"
+#include "viewer/questions/ranges.h"
+#include "viewer/questions/subject.h"
+
+namespace clearhead {
+
+WhyLook why_look_of(const Json& body) {
+  Fields fields(body, "api/why");
+  WhyLook look;
+  look.asked.of = fields.string_or("of", "");
+  look.asked.against = fields.string_or("against", "");
+  if (const Json* token = fields.take("token"); token && !token->is_null()) look.token = token->integer();
+  look.methods = fields.strings("methods");
+  look.items = fields.string_or("items", "auto");
+  look.at_most = fields.number_or("at_most", 0);
+  fields.refuse_rest();
+  const std::set<std::string> known{"auto", "word", "sentence", "token"};
+  if (!known.count(look.items))
+    fail(ErrorCode::kInvalidArgument, "api/why: \"items\": expected auto, word, sentence or token, found \"{}\".", look.items);
+  if (look.methods.empty()) fail(ErrorCode::kInvalidArgument, "api/why: \"methods\": is empty; expected one or more.");
+  for (const std::string& name : look.methods) judge::method_named(name);
+  return look;
+}
+
+namespace questions {
+namespace {
+
+using judge::MethodInfo;
+using judge::Removal;
+using judge::Subject;
+
+constexpr size_t kMostWords = 400;      // beyond, sentences
+constexpr size_t kRandomRankings = 10;  // what a method is held against
+constexpr size_t kAllCuts = 100;  // items of which each is cut once to find the one that counts most; of more the highest of each method
+constexpr size_t kCutsOfMethod = 8;
+
+std::vector<Range> words_in(const std::vector<int32_t>& words, const std::vector<Range>& tokens) {
+  std::vector<Range> out;
+  for (const Range& token : tokens) {
+    const int32_t word = words[static_cast<size_t>(token.begin)];
+    const bool goes_on = !out.empty() && out.back().end == token.begin && word >= 0 && words[static_cast<size_t>(token.begin - 1)] == word;
+    if (goes_on) {
+      out.back().end = token.end;
+    } else {
+      out.push_back(token);
+    }
+  }
+  return out;
+}
+
+std::vector<Range> sentences_in(const RunText& text, const std::vector<Range>& tokens) {
+  std::vector<Range> out;
+  size_t from = 0, next = 0;
+  for (const std::string& sentence : sentences_of(text.text)) {
+    const size_t found = text.text.find(sentence, from);
+    if (found == std::string::npos) continue;
+    from = found + sentence.size();
+    const Range all = tokens_of_bytes(text, static_cast<int64_t>(found), static_cast<int64_t>(from));
+    Range item{-1, -1};
+    for (; next < tokens.size() && tokens[next].begin < all.end; ++next) {
+      if (item.begin < 0) item.begin = tokens[next].begin;
+      item.end = tokens[next].end;
+    }
+    if (item.begin >= 0) out.push_back(item);
+  }
+  return out;
+}
+
+// Returns what the items are.
+std::string choose_items(LoadedTrace& loaded, const WhyLook& look, Subject& subject) {
+  const RunText& text = loaded.trace().plan().text;
+  if (!text.items.empty()) return text.items_of(subject.items().front().begin)->kind;
+  if (look.items == "token") return "token";
+  std::vector<Range> items = words_in(loaded.words(), subject.items());
+  const bool by_sentence = look.items == "sentence" || (look.items == "auto" && items.size() > kMostWords);
+  if (by_sentence) items = sentences_in(text, subject.items());
+  subject.set_items(std::move(items));
+  return by_sentence ? "sentence" : "word";
+}
+
+// The model's answers to removals, each asked once.
+class Remembered {
+ public:
+  Remembered(const Subject& subject, judge::RemovedBy how) : subject_(subject), how_(how) {}
+  std::vector<double> operator()(const std::vector<Removal>& removed) {
+    std::vector<Removal> unknown;
+    for (const Removal& one : removed) {
+      if (known_.try_emplace(one, 0).second) unknown.push_back(one);
+    }
+    const std::vector<double> found = unknown.empty() ? std::vector<double>{} : subject_.answers(unknown, how_);
+    for (size_t at = 0; at < unknown.size(); ++at) known_[unknown[at]] = found[at];
+    std::vector<double> out;
+    for (const Removal& one : removed) out.push_back(known_[one]);
+    return out;
+  }
+
+ private:
+  const Subject& subject_;
+  judge::RemovedBy how_;
+  std::map<Removal, double> known_;
+};
+
+struct Asked {
+  MethodInfo method{};
+  std::vector<double> scores{};  // empty: refused
+  std::string refused{};
+  double comprehensiveness = std::nan("");
+  double seconds = 0;
+};
+
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+void check_cancelled(const WhyEvents& events) {
+  if (events.cancel && events.cancel->load(std::memory_order_relaxed)) fail(ErrorCode::kCancelled, "why: cancelled");
+}
+
+// A share of the sum of sizes each.
+Json shares_json(const std::vector<double>& scores) {
+  double sum = 0;
+  for (const double score : scores) sum += std::abs(score);
+  Json out = Json::array();
+  for (const double score : scores) out.push(sum > 0 ? score / sum : 0.0);
+  return out;
+}
+
+class Why {
+ public:
+  Why(LoadedTrace& loaded, const WhyLook& look, const WhyEvents& events) : loaded_(loaded), look_(look), events_(events) {}
+
+  Json answer() {
+    std::vector<Asked> asked;
+    for (const std::string& name : look_.methods) asked.push_back({.method = judge::method_named(name)});
+    open(asked);
+    kind_ = choose_items(loaded_, look_, *subject_);
+    if (subject_->items().empty())
+      fail(ErrorCode::kInvalidArgument, "Nothing but the place of the answer is in this text; there is nothing to share.");
+    Json out = Json::object({{"answer", subject_->answer()},
+                             {"probability", subject_->probability()},
+                             {"items", ranges_json(subject_->items())},
+                             {"item_kind", kind_},
+                             {"read_from", read_from()}});
+    const double seconds = say_cost(asked, out);
+    if (look_.at_most > 0 && seconds > look_.at_most) {
+      out["methods"] = Json();
+      return out;
+    }
+    for (Asked& one : asked) attribute(one);
+    judge_all(asked, out);
+    return out;
+  }
+
+ private:
+  // A model that gives no gradients is asked without them: methods that need them then say why.
+  void open(std::vector<Asked>& asked) {
+    const bool gradients = std::any_of(asked.begin(), asked.end(), [](const Asked& one) { return one.method.needs_gradients; });
+    if (events_.progress) events_.progress(0, gradients ? "reading the weights" : "asking the model");
+    if (gradients) {
+      try {
+        loaded_.model(true);
+      } catch (const Error& error) {
+        if (error.code() != ErrorCode::kUnsupported || dynamic_cast<const NotKept*>(&error)) throw;
+        for (Asked& one : asked) one.refused = one.method.needs_gradients ? error.what() : "";
+      }
+    }
+    subject_ = subject_of(loaded_, look_.asked, look_.token, false);
+  }
+
+  Json read_from() const {
+    Json out = Json::array();
+    const Range side = judge::ids_of_side(subject_->plan(), subject_->side());
+    for (const int64_t row : subject_->rows()) out.push(side.begin + row);
+    return out;
+  }
+
+  // Runs are counted, one is timed.
+  double say_cost(const std::vector<Asked>& asked, Json& out) {
+    const size_t items = subject_->items().size();
+    int64_t runs = static_cast<int64_t>(2 * kRandomRankings + 1 + (items <= kAllCuts ? items : kCutsOfMethod * asked.size()));
+    for (const Asked& one : asked) runs += one.refused.empty() ? judge::runs_of(*subject_, one.method.method) + 2 : 0;
+    const auto begin = std::chrono::steady_clock::now();
+    remembered_.emplace(*subject_, judge::RemovedBy::kUnseen);
+    (*remembered_)({Removal(items, 0)});
+    const double seconds = seconds_since(begin) * static_cast<double>(runs);
+    const Json cost = Json::object({{"runs", runs},
+                                    {"tokens", static_cast<int64_t>(subject_->plan().text.ids.size())},
+                                    {"items", static_cast<int64_t>(items)},
+                                    {"item_kind", kind_},
+                                    {"seconds", seconds}});
+    out["cost"] = cost;
+    if (events_.cost) events_.cost(cost);
+    return seconds;
+  }
+
+  void attribute(Asked& one) {
+    check_cancelled(events_);
+    if (!one.refused.empty()) return;
+    judge::AttributionOptions options{.cancel = events_.cancel};
+    options.progress = [&](double done) {
+      if (events_.progress) events_.progress(done, one.method.name);
+    };
+    options.progress(0);
+    const auto begin = std::chrono::steady_clock::now();
+    try {
+      one.scores = judge::attribute(*subject_, one.method.method, options);
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::kCancelled) throw;
+      one.refused = error.what();
+    }
+    check_cancelled(events_);  // what was cut short has gaps
+    one.seconds = seconds_since(begin);
+  }
+
+  double comprehensiveness(const std::vector<double>& scores) {
+    const double shares[] = {look_.share};
+    check_cancelled(events_);
+    return judge::erasure([this](const std::vector<Removal>& removed) { return (*remembered_)(removed); }, scores, shares)
+        .comprehensiveness[0];
+  }
+
+  void judge_all(std::vector<Asked>& asked, Json& out) {
+    const size_t items = subject_->items().size();
+    if (events_.progress) events_.progress(0, "random rankings");
+    std::vector<double> random;
+    for (size_t draw = 0; draw < kRandomRankings; ++draw) random.push_back(comprehensiveness(judge::random_ranking(items, draw)));
+    const double mean = std::accumulate(random.begin(), random.end(), 0.0) / static_cast<double>(random.size());
+    Json methods = Json::array();
+    for (Asked& one : asked) methods.push(method_json(one, random));
+    out["methods"] = methods;
+    out["share"] = look_.share;
+    out["removed"] = std::max<int64_t>(1, static_cast<int64_t>(std::ceil(look_.share * static_cast<double>(items) - 1e-9)));
+    out["random"] = Json::object({{"rankings", static_cast<int64_t>(random.size())}, {"comprehensiveness", mean}});
+    out["agreement"] = agreement_json(asked);
+    out["cut"] = cut_json(asked);
+  }
+
+  Json method_json(Asked& one, const std::vector<double>& random) {
+    Json out = Json::object({{"name", one.method.name}, {"what", one.method.what}});
+    if (one.scores.empty()) {
+      out["refused"] = one.refused;
+      return out;
+    }
+    const bool is_signed = std::any_of(one.scores.begin(), one.scores.end(), [](double score) { return score < 0; });
+    one.comprehensiveness = comprehensiveness(one.scores);
+    const auto beaten = std::count_if(random.begin(), random.end(), [&](double other) { return one.comprehensiveness > other; });
+    out["shares"] = shares_json(one.scores);
+    out["signed"] = is_signed;
+    out["comprehensiveness"] = one.comprehensiveness;
+    out["beats"] = static_cast<int64_t>(beaten);
+    out["seconds"] = one.seconds;
+    return out;
+  }
+
+  static Json agreement_json(const std::vector<Asked>& asked) {
+    Json out = Json::array();
+    for (const Asked& one : asked) {
+      Json row = Json::array();
+      for (const Asked& other : asked) {
+        const bool both = !one.scores.empty() && !other.scores.empty() && one.scores.size() > 1;
+        row.push(both ? Json(judge::kendall(one.scores, other.scores)) : Json());
+      }
+      out.push(std::move(row));
+    }
+    return out;
+  }
+
+  // The item without which the answer changes most: of all, or of those that some method ranks highest.
+  Json cut_json(const std::vector<Asked>& asked) {
+    const size_t items = subject_->items().size();
+    if (events_.progress) events_.progress(0, "cuts");
+    std::set<size_t> candidates;
+    for (size_t item = 0; items <= kAllCuts && item < items; ++item) candidates.insert(item);
+    for (const Asked& one : asked) {
+      if (one.scores.empty() || items <= kAllCuts) continue;
+      const std::vector<size_t> order = judge::ranked(one.scores);
+      candidates.insert(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(std::min(kCutsOfMethod, items)));
+    }
+    if (candidates.empty()) return Json();
+    std::vector<Removal> sets;
+    for (const size_t item : candidates) {
+      sets.emplace_back(items, 0);
+      sets.back()[item] = 1;
+    }
+    check_cancelled(events_);
+    const std::vector<double> without = (*remembered_)(sets);
+    const auto change = [&](size_t at) { return std::abs(subject_->probability() - without[at]); };
+    size_t best = 0;
+    for (size_t at = 1; at < without.size(); ++at) best = change(at) > change(best) ? at : best;
+    const size_t item = *std::next(candidates.begin(), static_cast<std::ptrdiff_t>(best));
+    return Json::object({{"item", static_cast<int64_t>(item)},
+                         {"of", static_cast<int64_t>(candidates.size())},
+                         {"unseen", without[best]},
+                         {"masked", masked(sets[best])}});
+  }
+
+  Json masked(const Removal& removed) const {
+    try {
+      return subject_->answers({removed}, judge::RemovedBy::kMasked)[0];
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kUnsupported) throw;
+      return Json();  // no token to put in its place
+    }
+  }
+
+  LoadedTrace& loaded_;
+  const WhyLook& look_;
+  const WhyEvents& events_;
+  std::unique_ptr<Subject> subject_{};
+  std::string kind_{};
+  std::optional<Remembered> remembered_{};
+};
+
+}  // namespace
+
+Json why(LoadedTrace& loaded, const WhyLook& look, const WhyEvents& events) { return Why(loaded, look, events).answer(); }
+
+}  // namespace questions
+}  // namespace clearhead

@@ -1,0 +1,79 @@
+// What the explaining questions ask and answer (docs/viewer-api.md, api/why and api/what-if).
+
+import type { HeadId } from './source';
+
+export type AnswerKind = 'class' | 'tag' | 'next' | 'masked' | 'written';
+
+export const kMethods = [
+  'attention',
+  'rollout',
+  'value-weighted',
+  'output-weighted',
+  'attention-gradient',
+  'relevance',
+  'gradient-input',
+  'integrated-gradients',
+  'occlusion',
+] as const;
+export type MethodName = (typeof kMethods)[number];
+
+export interface WhyRequest {
+  of: string; // a class or a word; empty: what the model answers
+  against: string;
+  token: number | null; // the id of the text that is explained
+  methods: MethodName[];
+  at_most: number; // seconds; 0: no limit
+}
+
+export interface WhyCost {
+  runs: number;
+  tokens: number;
+  items: number;
+  item_kind: string;
+  seconds: number;
+}
+
+export interface MethodResult {
+  name: MethodName;
+  refused?: string; // why this model does not have it; the rest is then missing
+  shares?: number[]; // one an item; sizes sum to one
+  signed?: boolean;
+  comprehensiveness?: number; // what the answer loses without the highest items
+  beats?: number; // of the random rankings
+  seconds?: number;
+}
+
+export interface WhyResult {
+  answer: string;
+  probability: number;
+  items: [number, number][];
+  item_kind: string;
+  read_from: number[];
+  cost: WhyCost;
+  methods: MethodResult[] | null; // null: it would have taken longer than at_most
+  share: number;
+  removed: number;
+  random: { rankings: number; comprehensiveness: number };
+  agreement: (number | null)[][];
+  cut: { item: number; of: number; unseen: number; masked: number | null } | null;
+}
+
+export interface WhatIfRequest {
+  text: string | null;
+  knock_out: (HeadId & { f: string })[];
+  cut: { ids: [number, number] }[];
+  keep_only: { ids: [number, number] }[];
+}
+
+export interface WhatIfResult {
+  id: string;
+  kind: AnswerKind | 'none';
+  answers: { name: string; before: number | null; after: number | null }[];
+  kl: number | null; // nats
+  aligned: [number, number, number][]; // before, after, count
+  families: { id: string; rows: number; divergence: (number | null)[][] }[]; // nats, [layer][head]
+}
+
+export interface Progress {
+  (done: number, what: string): void;
+}

@@ -1,0 +1,462 @@
+// What if: heads knocked out, words cut, kept or swapped, another text; the answer before and after, the text and the map of the edited run, and the difference. The edits
+// stand in the address; one question (api/what-if) makes the edited run, and everything else is asked of both runs as of any source.
+
+import { type Context, type View, absent, pin, quoted, visibleSpace } from '../../context';
+import { change, head as headName, share, shortShare } from '../../format';
+import type { WhatIfResult } from '../../source/explain';
+import { type HeadId, type MapRequest, type Source, type Span, isAbort } from '../../source/source';
+import { type State, sameHead } from '../../state';
+import type { Box } from '../../text/boxes';
+import { TextModel } from '../../text/model';
+import { h, replace, segmented, setChosen } from '../../ui/dom';
+import { wordAround } from '../../weights';
+import { type LiveBlock, TextPane } from '../read/pane';
+import { type Shading, largestOf, shaded } from '../why/shading';
+import { type Change, type Maps, DifferenceMap, type Show, mapsOf } from './difference';
+import { alignment, requestOf } from './edits';
+import { answersPanel, changesPanel, divergences, headsPanel, zeroed } from './panels';
+import { Toolbar } from './toolbar';
+
+/** The run that is shown: the edited one, or without edits the source as it is. */
+interface Run {
+  source: Source;
+  text: TextModel;
+  result: WhatIfResult | null;
+  toBefore: Int32Array;
+}
+
+interface Rows {
+  before: Float32Array | null; // [id after]: of the same token
+  after: Float32Array | null;
+}
+
+export class WhatIfView implements View {
+  readonly element: HTMLElement;
+  private readonly tools: Toolbar;
+  private readonly note = h('p', { class: 'caption', role: 'status', 'data-testid': 'if-note' });
+  private readonly progress = h('progress', { max: 1, value: 0, hidden: true });
+  private readonly textFrame = h('div', { class: 'text-frame' });
+  private readonly status = h('p', { class: 'status', 'data-testid': 'if-status' });
+  private readonly caption = h('p', { class: 'caption', 'data-testid': 'if-caption' });
+  private readonly answers = h('section', { 'data-testid': 'if-answers' });
+  private readonly mapTitle = h('h3', {});
+  private readonly mapNote = h('p', { class: 'caption' });
+  private readonly cellNote = h('p', { class: 'caption', 'data-testid': 'if-cell' });
+  private readonly changes = h('div', {});
+  private readonly heads = h('section', { 'data-testid': 'if-heads' });
+  private readonly map: DifferenceMap;
+  private shown: HTMLFieldSetElement | null = null;
+  private show: Show = 'difference';
+  private built = false;
+  private pane: TextPane | null = null;
+  private style: ((box: Box) => { className: string; css: string; share: string }) | null = null;
+  private run: Run | null = null;
+  private rows: Rows = { before: null, after: null };
+  private maps: Maps | null = null;
+  private asked: string | null = null;
+  private looked = '';
+  private abort = new AbortController();
+  private looks = new AbortController();
+
+  constructor(private readonly ctx: Context) {
+    this.element = h('section', { class: 'panel explain-panel what-if-panel', 'aria-label': ctx.t('if.label') });
+    this.tools = new Toolbar(ctx);
+    this.map = new DifferenceMap({
+      read: (found) => this.readCell(found),
+      choose: (row) => this.choose({ begin: row, end: row + 1 }),
+    });
+    ctx.life.signal.addEventListener('abort', () => {
+      this.abort.abort();
+      this.looks.abort();
+    });
+  }
+
+  retheme(): void {
+    if (this.run) this.paint();
+  }
+
+  renew(): void {
+    this.asked = null;
+    this.update(this.ctx.store.now);
+  }
+
+  update(state: State): void {
+    if (state.view !== 'what-if') return;
+    if (!this.built) this.build();
+    if (absent(this.ctx, 'what-if')) return;
+    this.ask(state);
+    this.showTools();
+    this.look(state);
+  }
+
+  private build(): void {
+    const { ctx } = this;
+    const { t } = ctx;
+    this.built = true;
+    const missing = absent(ctx, 'what-if');
+    if (missing) {
+      replace(this.element, h('header', { class: 'panel-head' }, h('h2', {}, t('if.label'))), h('p', { class: 'caption' }, missing));
+      return;
+    }
+    this.shown = segmented<Show>(
+      t('if.show'),
+      (['before', 'after', 'difference'] as const).map((value) => ({ value, label: t(`if.${value}`), title: t(`if.${value}.title`) })),
+      this.show,
+      (show) => {
+        this.show = show;
+        this.paint();
+      },
+    );
+    this.progress.setAttribute('aria-label', t('if.progress'));
+    replace(
+      this.element,
+      h('header', { class: 'panel-head' }, h('h2', {}, t('if.label')), this.tools.element, h('span', { class: 'spring' }), this.shown),
+      this.tools.list,
+      h('div', { class: 'explain-progress' }, this.progress, this.note),
+      h(
+        'div',
+        { class: 'explain-frame' },
+        h('div', { class: 'explain-main' }, this.textFrame, this.status),
+        h(
+          'div',
+          { class: 'explain-scroll', tabindex: 0, role: 'group', 'aria-label': t('if.answers') },
+          h(
+            'div',
+            { class: 'explain-side' },
+            this.answers,
+            h('section', {}, this.mapTitle, this.mapNote, this.map.element, this.cellNote, this.changes),
+            this.heads,
+          ),
+        ),
+      ),
+      this.caption,
+    );
+    this.status.textContent = t('if.how');
+  }
+
+  /** The row that is looked at: the chosen tokens, in the text that is shown. */
+  private selection(): Span | null {
+    const span = this.ctx.store.now.q[0];
+    const count = this.run?.text.tokens ?? 0;
+    return span && span.end <= count ? span : null;
+  }
+
+  private words(span: Span, text = this.run?.text ?? this.ctx.text): string {
+    return span.end <= text.count ? quoted({ text }, span, text) : `#${span.begin}`;
+  }
+
+  private showTools(): void {
+    const { ctx } = this;
+    const front = ctx.store.now.heads[0] ?? { layer: 0, head: 0 };
+    const text = this.run?.text ?? ctx.text;
+    this.tools.update({ text, selection: this.selection(), front, words: (span) => this.words(span) });
+  }
+
+  // ---- the runs
+
+  private ask(state: State): void {
+    const { ctx } = this;
+    if (state.edit === this.asked) return;
+    this.asked = state.edit;
+    this.abort.abort();
+    const abort = (this.abort = new AbortController());
+    const { edits } = this.tools;
+    this.note.textContent = '';
+    if (edits.length === 0) {
+      this.progress.hidden = true;
+      const same = Int32Array.from({ length: ctx.text.count }, (_, i) => i);
+      this.take({ source: ctx.source, text: ctx.text, result: null, toBefore: same });
+      return;
+    }
+    this.progress.hidden = false;
+    this.progress.value = 0;
+    const take = async (): Promise<void> => {
+      const result = await ctx.source.whatIf(
+        requestOf(edits),
+        (done, what) => {
+          this.progress.value = done;
+          this.note.textContent = ctx.t.progress(what);
+        },
+        abort.signal,
+      );
+      const source = ctx.source.edited(result.id);
+      const info = await source.info();
+      const [data, segments] = await Promise.all([source.text(0), source.segments(0)]);
+      if (abort.signal.aborted) return;
+      const isSame = result.aligned.length === 1 && result.aligned[0][2] === ctx.text.count && data.begin.length === ctx.text.count;
+      const text = isSame ? ctx.text : new TextModel(data, segments, info.special);
+      this.progress.hidden = true;
+      this.note.textContent = '';
+      this.take({ source, text, result, toBefore: alignment(result.aligned, ctx.text.count, text.count).toBefore });
+      this.tell(result);
+    };
+    take().catch((error: unknown) => {
+      if (abort.signal.aborted || isAbort(error)) return;
+      this.progress.hidden = true;
+      this.note.textContent = error instanceof Error ? error.message : String(error);
+    });
+  }
+
+  private take(run: Run): void {
+    if (!this.run || this.run.text !== run.text) this.openText(run.text);
+    this.run = run;
+    this.looked = '';
+    this.maps = null;
+    this.rows = { before: null, after: null };
+    const { ctx } = this;
+    this.showTools();
+    replace(this.answers, ...(run.result ? answersPanel(ctx, run.result) : []));
+    this.showHeads();
+    this.look(ctx.store.now);
+  }
+
+  /** What is said of an edit that was made. */
+  private tell(result: WhatIfResult): void {
+    const { ctx } = this;
+    const { t } = ctx;
+    const answers = result.answers
+      .filter((a) => a.before !== null && a.after !== null)
+      .sort((a, b) => Math.abs((b.after ?? 0) - (b.before ?? 0)) - Math.abs((a.after ?? 0) - (a.before ?? 0)))
+      .slice(0, 2)
+      .map((a) =>
+        t('if.said.answer', {
+          name: a.name.trim() || visibleSpace(a.name),
+          before: shortShare(a.before ?? NaN),
+          after: shortShare(a.after ?? NaN),
+        }),
+      );
+    const most = divergences(ctx, result)[0];
+    ctx.announce(t('if.said', { answers: answers.join(t('list.comma')) || '–', head: most ? headName(most.at) : '–' }));
+  }
+
+  private openText(text: TextModel): void {
+    const { ctx } = this;
+    this.style = null;
+    const pane = new TextPane(
+      { ...ctx, text },
+      {
+        hover: (token) => this.say(token),
+        pick: (token, event) => {
+          const word = this.wordAt(token);
+          const last = this.selection();
+          const grows = event.shiftKey && last;
+          this.choose(grows ? { begin: Math.min(last.begin, word.begin), end: Math.max(last.end, word.end) } : word);
+        },
+        select: (span) => this.choose(span),
+        scroll: () => undefined,
+        hydrated: (block) => this.paintNew(block),
+      },
+    );
+    this.pane = pane;
+    pane.element.addEventListener('keydown', (event) => this.onKey(event));
+    replace(this.textFrame, pane.element);
+    pane.open();
+  }
+
+  /** What is chosen with a token: its word, all of a box that it shares with others. */
+  private wordAt(token: number): Span {
+    const box = this.pane?.boxOf(token)?.box ?? { begin: token, end: token + 1 };
+    const word = this.run && token < this.run.text.tokens ? wordAround(this.run.text.data.word, token) : box;
+    return { begin: Math.min(box.begin, word.begin), end: Math.max(box.end, word.end) };
+  }
+
+  private choose(span: Span): void {
+    this.ctx.store.set({ q: [span], direction: 'out' }, 'push');
+  }
+
+  private onKey(event: KeyboardEvent): void {
+    const { pane, run } = this;
+    const across = event.key === 'ArrowRight' ? 1 : event.key === 'ArrowLeft' ? -1 : 0;
+    const down = event.key === 'ArrowDown' ? 1 : event.key === 'ArrowUp' ? -1 : 0;
+    if (!pane || !run || event.altKey || event.ctrlKey || event.metaKey || (across === 0 && down === 0)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const span = this.selection() ?? { begin: 0, end: 1 };
+    const next = down !== 0 ? pane.verticalNeighbour(span.begin, down > 0) : across > 0 ? span.end : span.begin - 1;
+    if (next === null || next < 0 || next >= run.text.tokens) return;
+    const word = this.wordAt(next);
+    this.choose(event.shiftKey && across > 0 ? { begin: span.begin, end: word.end } : word);
+    pane.reveal(next);
+  }
+
+  /** Asks both runs for the row and the map of the head in front. */
+  private look(state: State): void {
+    const { ctx, run } = this;
+    const at = state.heads[0];
+    if (!run || !at) return;
+    const span = this.selection();
+    const key = JSON.stringify([at, span, ctx.family.id, run.result?.id ?? '', state.edit]);
+    if (key === this.looked) {
+      this.paint();
+      return;
+    }
+    this.looked = key;
+    this.looks.abort();
+    const looks = (this.looks = new AbortController());
+    const request: MapRequest = { family: ctx.family.id, at, weight: 'raw', sink: 'mark', step: ctx.source.step };
+    const line = async (source: Source, spans: Span[], slot: string): Promise<Float32Array | null> =>
+      spans.length ? (await source.line({ ...request, direction: 'out', spans, reduce: 'mean' }, slot)).values : null;
+    const [q0, q1] = this.queryRange();
+    const after = span && span.begin < q1 && span.end > q0 ? [{ begin: Math.max(span.begin, q0), end: Math.min(span.end, q1) }] : [];
+    const before = after.flatMap((s) => {
+      const ids = Array.from({ length: s.end - s.begin }, (_, i) => run.toBefore[s.begin + i]).filter((id) => id >= 0);
+      return ids.map((id) => ({ begin: id, end: id + 1 }));
+    });
+    const fail = (error: unknown): void => {
+      if (this.looked === key && !isAbort(error)) this.mapNote.textContent = error instanceof Error ? error.message : String(error);
+    };
+    Promise.all([line(ctx.source, before, 'if-before'), line(run.source, after, 'if-after')]).then(([was, is]) => {
+      if (this.looked !== key) return;
+      const moved = was && Float32Array.from(run.toBefore, (b) => (b >= 0 ? was[b] : NaN));
+      this.rows = { before: moved, after: is };
+      this.paint();
+    }, fail);
+    mapsOf({ before: ctx.source, after: run.source }, request, this.familyAfter(), run.toBefore, ctx.text.count, looks.signal).then(
+      (maps) => {
+        if (this.looked !== key) return;
+        this.maps = maps;
+        this.mapNote.textContent = maps ? (maps.cell > 1 ? ctx.t('if.map.pooled', { cell: maps.cell }) : '') : ctx.t('if.map.long');
+        this.paint();
+      },
+      fail,
+    );
+  }
+
+  /** The rows of the family in the text that is shown: those of the first text move with their ends. */
+  private queryRange(): [number, number] {
+    return this.familyAfter().query_range;
+  }
+
+  private familyAfter(): Context['family'] {
+    const { ctx, run } = this;
+    const { family } = ctx;
+    if (!run || run.text === ctx.text) return family;
+    const move = ([begin, end]: [number, number]): [number, number] => {
+      const part = ctx.segments.find((s) => s.begin === begin && s.end === end);
+      const moved = part ? run.text.segments.find((s) => s.name === part.name) : null;
+      return moved ? [moved.begin, moved.end] : [0, run.text.count];
+    };
+    return {
+      ...family,
+      query_range: move(family.query_range),
+      key_range: move(family.key_range),
+      queries: run.text.count,
+      keys: run.text.count,
+    };
+  }
+
+  // ---- what is seen
+
+  private paint(): void {
+    const { ctx, run, pane } = this;
+    if (!run || !pane) return;
+    const { t } = ctx;
+    const state = ctx.store.now;
+    if (this.shown) setChosen(this.shown, this.show);
+    const at = state.heads[0] ?? { layer: 0, head: 0 };
+    const span = this.selection();
+    const values = this.rowValues();
+    const difference = this.show === 'difference';
+    const top = new Set(values ? largestOf(values, 5) : []);
+    const sum = (box: Box): number | null => {
+      let total = 0;
+      for (let id = box.begin; id < box.end; id++) {
+        const value = values?.[id] ?? NaN;
+        if (Number.isNaN(value)) return this.isNew(id) ? null : NaN;
+        total += value;
+      }
+      return total;
+    };
+    const shading: Shading = {
+      value: (box) => (values ? sum(box) : NaN),
+      label: (box) => {
+        const holds = values && Array.from({ length: box.end - box.begin }, (_, i) => box.begin + i).some((id) => top.has(id));
+        const value = holds ? sum(box) : null;
+        return value === null ? '' : difference ? `${value < 0 ? '−' : '+'}${shortShare(Math.abs(value))}` : shortShare(value);
+      },
+      most: values ? values.reduce((a, v) => Math.max(a, Number.isFinite(v) ? Math.abs(v) : 0), 0) : 0,
+      signed: difference,
+      scale: state.scale,
+      special: (id) => run.text.isSpecial(id),
+      marks: span ? [span] : [],
+      cursor: null,
+      theme: ctx.theme(),
+    };
+    this.style = (box) => shaded(box, shading);
+    pane.paint(this.style);
+    pane.spreadShares();
+    const key = difference ? 'if.caption' : `if.caption.${this.show}`;
+    this.caption.textContent = span ? t(key, { whom: this.words(span), head: headName(at) }) : t('if.how');
+    this.mapTitle.textContent = t(difference ? 'if.map' : `if.map.${this.show}`, { head: headName(at) });
+    this.map.canvas.setAttribute('aria-label', t('if.map.label', { head: headName(at) }));
+    this.map.element.hidden = !this.maps;
+    this.map.set(this.maps, this.show, state.scale, ctx.theme(), (id) => this.words({ begin: id, end: id + 1 }));
+    const open = this.changes.querySelector('details')?.open ?? false;
+    const name = (id: number): string => `#${id} ${this.words({ begin: id, end: id + 1 })}`;
+    replace(this.changes, this.maps && run.result ? changesPanel(ctx, this.maps, name, open) : null);
+    this.markHeads();
+  }
+
+  private rowValues(): Float32Array | null {
+    const { before, after } = this.rows;
+    if (this.show === 'before') return before;
+    if (this.show === 'after') return after;
+    return before && after && before.length === after.length ? after.map((v, i) => v - before[i]) : null;
+  }
+
+  /** Whether a token stands only in the edited text: it has no number before, and is hatched. */
+  private isNew(id: number): boolean {
+    return (this.run?.toBefore[id] ?? -1) < 0;
+  }
+
+  private paintNew(block: LiveBlock): void {
+    if (this.style) this.pane?.paintBlock(block, this.style);
+  }
+
+  private said(before: number, after: number): string {
+    return `${share(before)} → ${share(after)}   ${change(after - before)}`;
+  }
+
+  private say(token: number | null): void {
+    const { t } = this.ctx;
+    const { before, after } = this.rows;
+    if (token === null) this.status.textContent = t('if.how');
+    else {
+      const numbers = before && after ? this.said(before[token], after[token]) : '';
+      this.status.textContent = `#${token} ${this.words({ begin: token, end: token + 1 })}   ${numbers}`;
+    }
+  }
+
+  private readCell(found: Change | null): void {
+    const { ctx } = this;
+    if (!found) {
+      this.cellNote.textContent = '';
+      return;
+    }
+    const name = (id: number): string => `#${id} ${this.words({ begin: id, end: id + 1 })}`;
+    this.cellNote.textContent = ctx.t('if.cell', {
+      row: name(found.row),
+      key: name(found.key),
+      before: share(found.before),
+      after: share(found.after),
+      change: change(zeroed(found.after) - zeroed(found.before)),
+    });
+    if (document.activeElement === this.map.canvas) ctx.announce(this.cellNote.textContent);
+  }
+
+  private showHeads(): void {
+    const { ctx, run } = this;
+    const out = this.tools.edits.flatMap((e) => (e.kind === 'knock-out' && e.family === ctx.family.id ? [headName(e)] : []));
+    const choose = (at: HeadId): void => {
+      if (!sameHead(ctx.store.now.heads[0], at)) pin(ctx, at);
+    };
+    replace(this.heads, ...headsPanel(ctx, run?.result ?? null, new Set(out), choose));
+    this.markHeads();
+  }
+
+  private markHeads(): void {
+    const front = this.ctx.store.now.heads[0];
+    for (const cell of this.heads.querySelectorAll<HTMLElement>('[data-head]'))
+      cell.setAttribute('aria-pressed', String(front !== undefined && cell.dataset['head'] === `${front.layer}.${front.head}`));
+  }
+}

@@ -1,0 +1,423 @@
+// Why an answer: the text shaded by one method, several methods side by side, how far they agree, how far each can be trusted here, and the cut that counts most.
+// Everything comes from one question (api/why); which method shades is a matter of the page alone.
+
+import { type Context, type View, absent, quoted, visibleSpace } from '../../context';
+import { share, shortShare, whole } from '../../format';
+import { type MethodName, type WhyCost, type WhyRequest, type WhyResult, kMethods } from '../../source/explain';
+import { isAbort } from '../../source/source';
+import type { State } from '../../state';
+import type { Box } from '../../text/boxes';
+import { h, replace } from '../../ui/dom';
+import { type LiveBlock, TextPane } from '../read/pane';
+import { type Shading, largestOf, shaded } from './shading';
+import { type Known, agreementTable, known, sharesTable, trustTable } from './tables';
+
+const kOpened: readonly MethodName[] = ['relevance', 'attention', 'rollout', 'occlusion'];
+const kPatience = 20; // seconds that are spent without asking
+const kFewLabels = 60; // classes that a list can hold
+
+export class WhyView implements View {
+  readonly element: HTMLElement;
+  private readonly answer = h('p', { class: 'explain-answer', 'data-testid': 'why-answer' });
+  private readonly tables = h('div', { class: 'explain-side' });
+  private readonly note = h('p', { class: 'caption', role: 'status', 'data-testid': 'why-note' });
+  private readonly progress = h('progress', { max: 1, value: 0, hidden: true });
+  private readonly again = h('button', { type: 'button', class: 'quiet', hidden: true });
+  private readonly caption = h('p', { class: 'caption', 'data-testid': 'why-caption' });
+  private readonly status = h('p', { class: 'status', 'data-testid': 'why-status' });
+  private readonly boxes = new Map<string, HTMLInputElement>();
+  private of: HTMLInputElement | HTMLSelectElement | null = null;
+  private against: HTMLInputElement | null = null;
+  private pane: TextPane | null = null; // built when the view is first looked at
+  private style: ((box: Box) => { className: string; css: string; share: string }) | null = null;
+  private asked = '';
+  private abort = new AbortController();
+  private result: WhyResult | null = null;
+  private itemOf = new Int32Array(0); // [id]: which item, −1 none
+  private cursor: number | null = null; // an id
+  private allRows = false;
+
+  constructor(private readonly ctx: Context) {
+    this.element = h('section', { class: 'panel explain-panel why-panel', 'aria-label': ctx.t('why.label') });
+    ctx.life.signal.addEventListener('abort', () => this.abort.abort());
+  }
+
+  retheme(): void {
+    if (this.result) this.show();
+  }
+
+  renew(): void {
+    this.asked = '';
+    this.update(this.ctx.store.now);
+  }
+
+  update(state: State): void {
+    if (state.view !== 'why') return;
+    if (!this.pane) this.build();
+    if (!this.pane) return;
+    for (const [name, box] of this.boxes) box.checked = this.methods(state).includes(name as MethodName);
+    if (this.of && document.activeElement !== this.of) this.of.value = state.of.startsWith('#') ? '' : state.of;
+    if (this.against && document.activeElement !== this.against) this.against.value = state.against;
+    this.ask(state, kPatience);
+    this.show();
+  }
+
+  private methods(state: State): MethodName[] {
+    const chosen = state.by.filter((name): name is MethodName => (kMethods as readonly string[]).includes(name));
+    return chosen.length ? chosen : [...kOpened];
+  }
+
+  private build(): void {
+    const { ctx } = this;
+    const { t } = ctx;
+    const missing = absent(ctx, 'why') ?? (ctx.info.answers ? null : t('why.none'));
+    if (missing) {
+      replace(this.element, h('header', { class: 'panel-head' }, h('h2', {}, t('why.label'))), h('p', { class: 'caption' }, missing));
+      return;
+    }
+    this.pane = new TextPane(ctx, {
+      hover: (token) => this.say(token),
+      pick: (token) => this.pick(token),
+      select: () => undefined,
+      scroll: () => undefined,
+      hydrated: (block) => this.paintNew(block),
+    });
+    this.pane.element.addEventListener('keydown', (event) => this.onKey(event));
+    replace(
+      this.element,
+      h('header', { class: 'panel-head' }, h('h2', {}, t('why.label')), this.controls()),
+      h(
+        'div',
+        { class: 'explain-frame' },
+        h(
+          'div',
+          { class: 'explain-main' },
+          this.answer,
+          h('div', { class: 'explain-progress' }, this.progress, this.note, this.again),
+          h('div', { class: 'text-frame' }, this.pane.element),
+          this.status,
+        ),
+        h('div', { class: 'explain-scroll', tabindex: 0, role: 'group', 'aria-label': t('why.table') }, this.tables),
+      ),
+      this.caption,
+    );
+    this.progress.setAttribute('aria-label', t('why.label'));
+    this.say(null);
+    this.style = (box) => ({ className: ctx.text.isSpecial(box.begin) ? 'box chip' : 'box', css: '', share: '' });
+    this.pane.open();
+  }
+
+  private controls(): HTMLElement {
+    const { ctx } = this;
+    const { t, store } = ctx;
+    const answers = ctx.info.answers;
+    const kind = answers?.kind ?? 'next';
+    const labels = answers?.labels ?? [];
+    const set = (): void => {
+      const of = this.of?.value.trim() ?? '';
+      const kept = of === '' && store.now.of.startsWith('#') ? store.now.of : of;
+      store.set({ of: kept, against: this.against?.value.trim() ?? '' }, 'push');
+    };
+    if (kind === 'class' && labels.length <= kFewLabels) {
+      this.of = h(
+        'select',
+        { 'aria-label': t('why.class'), 'data-testid': 'why-of', onchange: set },
+        h('option', { value: '' }, t('why.model')),
+        ...labels.map((label) => h('option', { value: label }, label)),
+      );
+    } else if (kind !== 'written') {
+      this.of = h('input', { type: 'text', 'aria-label': t(kind === 'class' ? 'why.class' : 'why.word'), 'data-testid': 'why-of' });
+      this.of.setAttribute('placeholder', t('why.model'));
+    }
+    this.against = h('input', { type: 'text', 'aria-label': t('why.against'), 'data-testid': 'why-against' });
+    const methods = kMethods.map((name) => {
+      const box = h('input', {
+        type: 'checkbox',
+        'data-method': name,
+        onchange: () => {
+          const chosen = this.methods(store.now);
+          const by = box.checked ? [...chosen, name] : chosen.filter((m) => m !== name);
+          if (by.length) store.set({ by }, 'push');
+          else box.checked = true; // one is always there
+        },
+      });
+      this.boxes.set(name, box);
+      return h('label', { class: 'check', title: t(`method.${name}.what`) }, box, h('span', {}, t(`method.${name}`)));
+    });
+    const label = (text: string, input: HTMLElement | null): HTMLElement | null =>
+      input ? h('label', { class: 'explain-field' }, h('span', {}, text), input) : null;
+    const form = h(
+      'form',
+      { class: 'explain-controls' },
+      label(t(kind === 'class' || kind === 'tag' ? 'why.class' : 'why.word'), this.of),
+      label(t('why.against'), this.against),
+      h('button', { type: 'submit', class: 'quiet' }, t('why.go')),
+      kind === 'next'
+        ? h('button', { type: 'button', class: 'quiet', onclick: () => store.set({ of: '', against: '' }, 'push') }, t('why.whole'))
+        : null,
+      h('fieldset', { class: 'explain-methods' }, h('legend', {}, t('why.methods')), ...methods),
+    );
+    form.addEventListener('submit', (event) => {
+      event.preventDefault();
+      set();
+    });
+    return form;
+  }
+
+  private ask(state: State, patience: number): void {
+    const { ctx } = this;
+    const { t } = ctx;
+    const token = /^#(\d+)$/.exec(state.of);
+    const request: WhyRequest = {
+      of: token ? '' : state.of,
+      against: state.against,
+      token: token ? Number(token[1]) : null,
+      methods: kMethods.filter((m) => this.methods(state).includes(m)), // their order is the page's affair
+      at_most: patience,
+    };
+    const key = JSON.stringify({ ...request, at_most: 0, id: ctx.info.id });
+    if (key === this.asked && patience > 0) return;
+    this.asked = key;
+    this.abort.abort();
+    const abort = (this.abort = new AbortController());
+    let cost: WhyCost | null = null;
+    const saidCost = (which: string): string =>
+      cost
+        ? t(which, {
+            runs: whole(cost.runs),
+            tokens: whole(cost.tokens),
+            seconds: cost.seconds < 9.5 ? cost.seconds.toFixed(1) : whole(Math.round(cost.seconds)),
+          })
+        : '';
+    this.busy(t('loading'), () => abort.abort());
+    ctx.source
+      .why(
+        request,
+        (found) => {
+          cost = found;
+          this.note.textContent = saidCost('why.cost');
+        },
+        (done, what) => {
+          this.progress.value = done;
+          const name = (kMethods as readonly string[]).includes(what) ? t(`method.${what}`) : t.progress(what);
+          this.note.textContent = `${saidCost('why.cost')} ${name}`;
+        },
+        abort.signal,
+      )
+      .then(
+        (result) => {
+          if (this.asked !== key) return;
+          if (result.methods === null) return this.offer(saidCost('why.cost.ask'), () => this.ask(ctx.store.now, 0));
+          this.take(result);
+        },
+        (error: unknown) => {
+          if (this.asked !== key || ctx.life.signal.aborted) return;
+          this.offer(isAbort(error) ? t('why.stopped') : error instanceof Error ? error.message : String(error), () =>
+            this.ask(ctx.store.now, 0),
+          );
+        },
+      );
+  }
+
+  private busy(text: string, stop: () => void): void {
+    this.progress.hidden = false;
+    this.progress.value = 0;
+    this.note.textContent = text;
+    this.again.hidden = false;
+    this.again.textContent = this.ctx.t('why.stop');
+    this.again.onclick = stop;
+  }
+
+  /** Nothing runs; a button begins it. */
+  private offer(text: string, begin: () => void): void {
+    this.progress.hidden = true;
+    this.note.textContent = text;
+    this.again.hidden = false;
+    this.again.textContent = this.ctx.t('why.anyway');
+    this.again.onclick = begin;
+  }
+
+  private take(result: WhyResult): void {
+    const { ctx } = this;
+    const { t } = ctx;
+    this.progress.hidden = true;
+    this.again.hidden = true;
+    this.result = result;
+    this.allRows = false;
+    this.itemOf = new Int32Array(ctx.text.count).fill(-1);
+    result.items.forEach(([begin, end], item) => this.itemOf.fill(item, begin, end));
+    const refused = (result.methods ?? []).flatMap((m) =>
+      m.refused ? [t('why.refused', { method: t(`method.${m.name}`), why: m.refused })] : [],
+    );
+    this.note.textContent = refused.join(' ');
+    this.show();
+    const front = this.front();
+    if (!front) return;
+    const top = largestOf(front.shares, 3).map((item) => `${this.label(item)} ${shortShare(front.shares[item])}`);
+    ctx.announce(
+      t('why.said', { answer: this.answer.textContent ?? '', method: t(`method.${front.name}`), top: top.join(t('list.comma')) }),
+    );
+  }
+
+  /** The method that shades: the first chosen one that this model has. */
+  private front(): Known | null {
+    if (!this.result) return null;
+    const methods = known(this.result);
+    return this.methods(this.ctx.store.now).flatMap((name) => methods.filter((m) => m.name === name))[0] ?? methods[0] ?? null;
+  }
+
+  private label(item: number): string {
+    const [begin, end] = this.result?.items[item] ?? [0, 1];
+    const { text } = this.ctx;
+    return text.itemsOf(begin) && text.excerpt(begin) ? text.excerpt(begin) : quoted(this.ctx, { begin, end });
+  }
+
+  private show(): void {
+    const { ctx, result } = this;
+    const { t, store } = ctx;
+    const front = this.front();
+    if (!result || !front) return;
+    const token = /^#(\d+)$/.exec(store.now.of);
+    const probability = share(result.probability);
+    this.answer.textContent =
+      token && Number(token[1]) < ctx.text.count
+        ? t('why.answer.token', { token: token[1], word: quoted(ctx, { begin: Number(token[1]), end: Number(token[1]) + 1 }), probability })
+        : t('why.answer', { answer: answerOf(ctx, result.answer), probability });
+    this.caption.textContent = t('why.caption', { method: t(`method.${front.name}`), kind: t.kind(result.item_kind) });
+    const choose = (method: Known): void =>
+      store.set({ by: [method.name, ...this.methods(store.now).filter((m) => m !== method.name)] }, 'push');
+    replace(
+      this.tables,
+      this.cutCard(result),
+      sharesTable(
+        ctx,
+        result,
+        front,
+        this.allRows,
+        (item) => this.label(item),
+        choose,
+        () => {
+          this.allRows = true;
+          this.show();
+        },
+      ),
+      trustTable(ctx, result),
+      agreementTable(ctx, result),
+    );
+    this.paint();
+  }
+
+  private cutCard(result: WhyResult): HTMLElement | null {
+    const { ctx } = this;
+    const { t } = ctx;
+    const { cut } = result;
+    if (!cut) return null;
+    const [begin, end] = result.items[cut.item];
+    const said = t('why.cut', {
+      item: this.label(cut.item),
+      after: share(cut.unseen),
+      before: share(result.probability),
+      of: whole(cut.of),
+    });
+    const masked = cut.masked === null ? '' : ` ${t('why.cut.masked', { after: share(cut.masked) })}`;
+    return h(
+      'div',
+      { class: 'explain-card', 'data-testid': 'why-cut' },
+      h('p', {}, said + masked),
+      h(
+        'button',
+        { type: 'button', class: 'quiet', onclick: () => ctx.store.set({ view: 'what-if', edit: `c~${begin}-${end}` }, 'push') },
+        t('why.try'),
+      ),
+    );
+  }
+
+  private paint(): void {
+    const { ctx, result, pane } = this;
+    const front = this.front();
+    if (!result || !front || !pane) return;
+    const top = new Set(largestOf(front.shares, 5));
+    const token = /^#(\d+)$/.exec(ctx.store.now.of);
+    const marks = token ? [Number(token[1])] : result.read_from;
+    const itemOf = (box: Box): number => {
+      for (let id = box.begin; id < box.end; id++) if (this.itemOf[id] >= 0) return this.itemOf[id];
+      return -1;
+    };
+    const shading: Shading = {
+      value: (box) => (itemOf(box) < 0 ? NaN : front.shares[itemOf(box)]),
+      label: (box) => {
+        const item = itemOf(box);
+        const begins = item >= 0 && box.begin <= result.items[item][0] && result.items[item][0] < box.end;
+        return begins && top.has(item) ? shortShare(Math.abs(front.shares[item])).replace(/^/, front.shares[item] < 0 ? '−' : '') : '';
+      },
+      most: front.shares.reduce((a, s) => Math.max(a, Math.abs(s)), 0),
+      signed: true,
+      scale: ctx.store.now.scale,
+      special: (id) => ctx.text.isSpecial(id),
+      marks: marks.map((id) => ({ begin: id, end: id + 1 })),
+      cursor: this.cursor === null ? null : { begin: this.cursor, end: this.cursor + 1 },
+      theme: ctx.theme(),
+    };
+    this.style = (box) => shaded(box, shading);
+    pane.paint(this.style);
+    pane.spreadShares();
+  }
+
+  private paintNew(block: LiveBlock): void {
+    if (this.style) this.pane?.paintBlock(block, this.style);
+  }
+
+  /** The shares of a token's part under every method; without one, what can be done here. */
+  private say(token: number | null): string {
+    const { ctx, result } = this;
+    const { t } = ctx;
+    const kind = ctx.info.answers?.kind ?? 'next';
+    const item = token === null ? -1 : (this.itemOf[token] ?? -1);
+    const how = kind === 'written' ? 'why.how.written' : kind === 'next' || kind === 'tag' ? 'why.how.token' : 'why.how.class';
+    const shares = result && item >= 0 ? known(result).map((m) => `${t(`method.${m.name}`)} ${share(m.shares[item])}`) : [];
+    this.status.textContent =
+      token === null ? t(how) : `#${token} ${quoted(ctx, { begin: token, end: token + 1 })}   ${shares.join(' · ')}`;
+    return this.status.textContent;
+  }
+
+  /** A token is explained where the model's answers are tokens. */
+  private pick(token: number): void {
+    const { ctx } = this;
+    const kind = ctx.info.answers?.kind;
+    const target = kind === 'written' ? ctx.segments.find((s) => s.name === 'target') : null;
+    const may = kind === 'tag' || (kind === 'next' && token > 0) || (target !== null && target !== undefined && token > target.begin);
+    this.cursor = token;
+    if (may) ctx.store.set({ of: `#${token}`, against: kind === 'next' ? this.ctx.store.now.against : '' }, 'push');
+    else this.paint();
+  }
+
+  private onKey(event: KeyboardEvent): void {
+    const { pane, ctx } = this;
+    if (!pane || event.altKey || event.ctrlKey || event.metaKey) return;
+    const across = event.key === 'ArrowRight' ? 1 : event.key === 'ArrowLeft' ? -1 : 0;
+    const down = event.key === 'ArrowDown' ? 1 : event.key === 'ArrowUp' ? -1 : 0;
+    if (event.key === 'Enter' && this.cursor !== null) this.pick(this.cursor);
+    else if (across !== 0 || down !== 0) {
+      const here = this.cursor ?? (across + down > 0 ? -1 : ctx.text.tokens);
+      const box = pane.boxOf(here)?.box;
+      const next =
+        down !== 0 && box ? pane.verticalNeighbour(here, down > 0) : across + down > 0 ? (box?.end ?? here + 1) : (box?.begin ?? here) - 1;
+      if (next !== null && next >= 0 && next < ctx.text.tokens) {
+        this.cursor = next;
+        pane.reveal(next);
+        ctx.announce(this.say(next));
+        this.paint();
+      }
+    } else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+}
+
+/** The engine's words for an answer, in the page's language. */
+function answerOf(ctx: Context, said: string): string {
+  const [, kind, what, , against] = /^(class|tag|next token|word at the mask) "([^]*?)"( against "([^]*)")?$/.exec(said) ?? [];
+  if (!kind) return said;
+  const answer = ctx.t(`why.answer.${kind}`, { what: visibleSpace(what) });
+  return against === undefined ? answer : ctx.t('why.answer.against', { answer, against: visibleSpace(against) });
+}

@@ -1,0 +1,106 @@
+import { describe, expect, it } from 'vitest';
+import { diverge, inkOn, luminance, type Rgb } from '../src/paint/ramp';
+import type { Family, MapRequest, Source } from '../src/source/source';
+import { formatState, kInitial, parseState } from '../src/state';
+import { largestChanges, mapsOf } from '../src/views/what-if/difference';
+import { alignment, type Edit, formatEdits, parseEdits, requestOf, withEdit } from '../src/views/what-if/edits';
+import { largestOf, shaded } from '../src/views/why/shading';
+
+const kEdits: Edit[] = [
+  { kind: 'knock-out', family: 'dec', layer: 1, head: 3 },
+  { kind: 'cut', ids: { begin: 4, end: 6 } },
+  { kind: 'keep', ids: { begin: 0, end: 9 } },
+];
+
+describe('edits', () => {
+  it('come back from the address as they were, text with every sign', () => {
+    const edits = [...kEdits, { kind: 'text', text: 'a;b~c & 100 % 猫\n“x”' } as const];
+    const state = parseState(`#${formatState({ ...kInitial, view: 'what-if', edit: formatEdits(edits) })}`);
+    expect(parseEdits(state.edit)).toEqual(edits);
+  });
+  it('that are no edits are left out', () => {
+    expect(parseEdits('x~dec.1;c~6-4;t~%E0%A4%A;q~1;;c~2')).toEqual([{ kind: 'cut', ids: { begin: 2, end: 3 } }]);
+  });
+  it('of the text take back what was cut in the text before', () => {
+    expect(withEdit(kEdits, { kind: 'text', text: 'new' })).toEqual([kEdits[0], { kind: 'text', text: 'new' }]);
+  });
+  it('are asked for together', () => {
+    expect(requestOf(kEdits)).toEqual({
+      text: null,
+      knock_out: [{ layer: 1, head: 3, f: 'dec' }],
+      cut: [{ ids: [4, 6] }],
+      keep_only: [{ ids: [0, 9] }],
+    });
+  });
+});
+
+describe('two texts', () => {
+  it('are laid over each other both ways', () => {
+    const { toBefore, toAfter } = alignment(
+      [
+        [0, 0, 2],
+        [3, 4, 1],
+      ],
+      4,
+      5,
+    );
+    expect([...toBefore]).toEqual([0, 1, -1, -1, 3]);
+    expect([...toAfter]).toEqual([0, 1, -1, 4]);
+  });
+  it('have a map of their difference: cut keys lose all they had, new ones are unknown', async () => {
+    const cells = (values: number[], side: number): Source =>
+      ({ cells: () => Promise.resolve({ rows: side, columns: side, values: Float32Array.from(values) }) }) as unknown as Source;
+    const family = { query_range: [0, 3], key_range: [0, 3] } as unknown as Family;
+    const before = cells([1, NaN, 0.25, 0.75], 2);
+    const after = cells([1, NaN, NaN, 0.5, 0.5, NaN, NaN, 0.4, 0.6], 3);
+    const maps = await mapsOf({ before, after }, {} as MapRequest, family, Int32Array.from([0, -1, 1]), 2, new AbortController().signal);
+    expect(maps?.changed[0]).toBe(0);
+    expect(maps?.changed[3]).toBeNaN(); // row 1 is new
+    expect(maps?.changed[6]).toBeCloseTo(-0.25, 6); // hidden now
+    expect(maps?.changed[7]).toBeNaN(); // key 1 is new
+    expect(maps?.changed[8]).toBeCloseTo(-0.15, 6);
+    expect(maps && largestChanges(maps, 1)[0]).toMatchObject({ row: 2, key: 0 });
+    const long = Int32Array.from({ length: 300 }, (_, i) => i - 1);
+    expect(await mapsOf({ before, after }, {} as MapRequest, family, long, 299, new AbortController().signal)).toBeNull();
+  });
+});
+
+describe('signed shading', () => {
+  const light = { dark: false, paper: [253, 252, 249] as Rgb, ink: [28, 30, 34] as Rgb };
+  const dark = { dark: true, paper: [25, 27, 32] as Rgb, ink: [233, 230, 223] as Rgb };
+  it('is read at 4.5 : 1 or better, and tells signs apart by more than lightness', () => {
+    for (const theme of [light, dark]) {
+      for (let t = -1; t <= 1; t += 1 / 64) {
+        const colour = diverge(t, theme);
+        const l = luminance(colour);
+        expect(inkOn(colour) === '#000' ? (l + 0.05) / 0.05 : 1.05 / (l + 0.05)).toBeGreaterThanOrEqual(4.5);
+      }
+      expect(diverge(0, theme)).toEqual(theme.paper);
+      const [less, more] = [diverge(-1, theme), diverge(1, theme)];
+      expect(less[2] - less[0]).toBeGreaterThan(100); // blue against yellow: seen with every kind of colour vision
+      expect(more[0] - more[2]).toBeGreaterThan(100);
+    }
+  });
+  it('dashes what is below zero, hatches what cannot be compared', () => {
+    const style = (value: number | null): string =>
+      shaded(
+        { begin: 0, end: 1, from: 0, to: 1 },
+        {
+          value: () => value,
+          label: () => '',
+          most: 0.5,
+          signed: true,
+          scale: 'linear',
+          special: () => false,
+          marks: [],
+          cursor: null,
+          theme: light,
+        },
+      ).className;
+    expect(style(0.5)).toBe('box w5');
+    expect(style(-0.1)).toBe('box w1 less');
+    expect(style(null)).toBe('box unscored');
+    expect(style(NaN)).toBe('box');
+  });
+  it('names the largest sizes', () => expect(largestOf([0.1, -0.4, 0, 0.2, NaN], 2)).toEqual([1, 3]));
+});

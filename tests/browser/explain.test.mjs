@@ -1,0 +1,200 @@
+// Why and What if: what they say on real models against what the server answers, the edits in the address, undo, the keyboard; where there is no model, why not.
+
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { binary, build, endAll, view } from './program.mjs';
+import { assertPrinted, eventually, settled, skip as noBrowser, stateOf, useBrowser } from './harness.mjs';
+
+const maker = join(build, 'clearhead-known-models');
+const skip = noBrowser || (existsSync(binary) && existsSync(maker) ? false : `no ${binary}`);
+const models = fileURLToPath(new URL('../../models/', import.meta.url));
+const { open } = useBrowser();
+let folder;
+
+before(() => {
+  if (!skip) folder = mkdtempSync(join(tmpdir(), 'clearhead-explain-'));
+});
+after(() => {
+  endAll();
+  if (folder) rmSync(folder, { recursive: true });
+});
+
+/** What the server says at the end of a question that answers by events. */
+async function done(server, path, body) {
+  const response = await fetch(`${server.base}api/${path}`, {
+    method: 'POST',
+    headers: { Authorization: `Bearer ${server.token}`, 'Content-Type': 'application/json' },
+    body: JSON.stringify(body),
+  });
+  const text = await response.text();
+  const events = text.split('\n\n').filter(Boolean);
+  const [name, data] = events[events.length - 1].split('\n').map((line) => line.replace(/^\w+: /, ''));
+  return { name, data: JSON.parse(data), first: events[0] };
+}
+
+const kStory = 'It was a dark and stormy night; the rain fell in';
+const signed = (text) => text.replace('−', '-').replace('+', '');
+
+test('the shares on the page are those of the server, and the method chosen shades', { skip }, async () => {
+  const server = await view(join(models, 'book'), kStory);
+  const page = await open(`${server.url}#v=why&by=relevance,occlusion`);
+  await page.waitForSelector('[data-testid=why-shares] tbody tr');
+  const methods = ['relevance', 'occlusion'];
+  const { data, first } = await done(server, 'why', { methods, at_most: 0 });
+  assert.match(first, /^event: (cost|progress)/);
+  const rows = await page.$$eval('[data-testid=why-shares] tbody tr', (list) =>
+    list.map((row) => [...row.children].map((cell) => cell.textContent)),
+  );
+  const front = data.methods[0].shares;
+  const order = front.map((_, i) => i).sort((a, b) => Math.abs(front[b]) - Math.abs(front[a]));
+  rows.forEach((row, i) => methods.forEach((_, m) => assertPrinted(signed(row[1 + m]), data.methods[m].shares[order[i]])));
+  const trust = await page.$$eval('[data-testid=why-trust] tbody tr', (list) => list.map((row) => row.children[2].textContent));
+  assert.match(trust[0], /\d+ of 10/);
+  const shade = () => page.$$eval('.why-panel .box', (list) => list.map((b) => b.style.backgroundColor).join('|'));
+  const before = await shade();
+  await page.click('[data-testid=why-shares] [data-method=occlusion]');
+  await eventually(async () => (await shade()) !== before, 'shaded by the other method');
+  await settled(page);
+  assert.equal(stateOf(page).by, 'occlusion,relevance');
+});
+
+test('a click on a word explains it from what stands before; the keyboard does too', { skip }, async () => {
+  const server = await view(join(models, 'book'), kStory);
+  const page = await open(`${server.url}#v=why&by=attention`);
+  await page.waitForSelector('[data-testid=why-shares] tbody tr');
+  const word = page.locator('.why-panel .box', { hasText: /^night$/ });
+  const token = Number(await word.getAttribute('data-box'));
+  await word.click();
+  await eventually(async () => (await page.textContent('[data-testid=why-answer]')).includes('night'), 'the word is explained');
+  const { data } = await done(server, 'why', { token, methods: ['attention'] });
+  assertPrinted((await page.textContent('[data-testid=why-answer]')).split(': ')[1], data.probability);
+  assert.ok(data.items.every(([, end]) => end <= token));
+  await page.focus('.why-panel .prose');
+  await page.keyboard.press('ArrowLeft');
+  await page.keyboard.press('Enter');
+  await settled(page);
+  assert.equal(stateOf(page).of, `#${token - 1}`);
+  await eventually(async () => /#\d+ “/.test(await page.textContent('[data-testid=live]')), 'said to screen readers');
+});
+
+test('a token that was written is explained from source and target', { skip }, async () => {
+  const server = await view(join(models, 'en-fr'), 'The red car is in front of the house.');
+  const page = await open(`${server.url}#v=why&f=cross&by=relevance`);
+  await page.waitForSelector('[data-testid=why-shares] tbody tr');
+  await page.locator('.why-panel .box', { hasText: /^rouge$/ }).click();
+  await eventually(async () => (await page.textContent('[data-testid=why-answer]')).includes('rouge'), 'rouge is explained');
+  const first = await page.textContent('[data-testid=why-shares] tbody th');
+  assert.match(await page.textContent('[data-testid=why-shares] tbody'), /red/);
+  assert.ok(first.length > 0);
+});
+
+test('what a class came from, of a story’s statements', { skip }, async () => {
+  const story = 'John went to the hallway.\nMary took the football there.\nMary went to the kitchen.';
+  const server = await view(join(models, 'stories'), story, '--question', 'Where is the football?');
+  const page = await open(`${server.url}#v=why`);
+  await page.waitForSelector('[data-testid=why-shares] tbody tr');
+  assert.match(await page.textContent('[data-testid=why-answer]'), /class “/);
+  assert.equal(await page.locator('[data-testid=why-shares] tbody tr').count(), 3);
+});
+
+test('a cut changes the answer as the server says; its link and its undo do', { skip }, async () => {
+  const server = await view(join(models, 'book'), kStory);
+  const page = await open(`${server.url}#v=what-if&h=2.1`);
+  const word = page.locator('.what-if-panel .box', { hasText: /^dark$/ });
+  await word.click();
+  const token = Number(await word.getAttribute('data-box'));
+  await page.click('[data-edit=cut]');
+  await page.waitForSelector('[data-testid=if-answers] tbody tr');
+  await settled(page);
+  const state = stateOf(page);
+  assert.match(state.edit, new RegExp(`^c~${token}-`));
+  const [begin, end] = state.edit.slice(2).split('-').map(Number);
+  const { data } = await done(server, 'what-if', { cut: [{ ids: [begin, end] }] });
+  const rows = await page.$$eval('[data-testid=if-answers] tbody tr', (list) =>
+    list.map((row) => [...row.children].map((cell) => cell.textContent)),
+  );
+  rows.forEach(([name, was, is], i) => {
+    assert.equal(name, data.answers[i].name.trim() || data.answers[i].name.replaceAll('\n', '⏎').replaceAll(' ', '␣'));
+    assertPrinted(was, data.answers[i].before);
+    assertPrinted(is, data.answers[i].after);
+  });
+  await eventually(async () => /After the edit/.test(await page.textContent('[data-testid=live]')), 'said to screen readers');
+  await page.reload();
+  await page.waitForSelector('[data-testid=if-answers] tbody tr');
+  assert.equal(await page.locator('[data-testid=if-edits] button').count(), 1);
+  await page.click('[data-edit=undo]');
+  await eventually(async () => (await page.locator('[data-testid=if-answers] tbody tr').count()) === 0, 'undone');
+});
+
+test('the row of an edited run is that of the server, signed against before; a swapped word is hatched', { skip }, async () => {
+  const server = await view(join(models, 'book'), kStory);
+  const page = await open(`${server.url}#v=what-if&h=1.2`);
+  await page.locator('.what-if-panel .box', { hasText: /^storm$/ }).click();
+  await page.fill('[data-testid=if-swap]', 'quiet');
+  await page.press('[data-testid=if-swap]', 'Enter');
+  await eventually(async () => /dark and quiet night/.test(await page.textContent('.what-if-panel .prose')), 'the word is swapped');
+  await page.waitForSelector('[data-testid=if-answers] tbody tr');
+  await page.locator('.what-if-panel .box', { hasText: /^fell$/ }).click();
+  await eventually(async () => (await page.locator('.what-if-panel .box.unscored').count()) > 0, 'the new word is hatched');
+  assert.match(await page.textContent('[data-testid=if-caption]'), /after less before/);
+  const changed = await page.locator('[data-testid=if-heads] [data-head]').count();
+  assert.equal(changed, 36);
+});
+
+test('a head that is knocked out is told in the list, and is brought back', { skip }, async () => {
+  const server = await view(join(models, 'book'), kStory);
+  const page = await open(`${server.url}#v=what-if&h=5.3`);
+  await page.click('[data-edit=head]');
+  await page.waitForSelector('[data-testid=if-answers] tbody tr');
+  assert.match(await page.textContent('[data-testid=if-edits]'), /L5\.H3 knocked out/);
+  await page.click('[data-edit=head]');
+  await eventually(async () => (await page.locator('[data-testid=if-edits] button').count()) === 0, 'brought back');
+});
+
+test('bad edits are refused by the server, by name', { skip }, async () => {
+  const server = await view(join(models, 'book'), kStory);
+  for (const [body, says] of [
+    [{ knock_out: [{ layer: 99, head: 0 }] }, /99/],
+    [{ cut: [{ ids: [900, 901] }] }, /900/],
+    [{ cut: [{ ids: [3, 2] }] }, /expected ranges/],
+    [{ swap: 1 }, /swap/],
+  ]) {
+    const response = await fetch(`${server.base}api/what-if`, {
+      method: 'POST',
+      headers: { Authorization: `Bearer ${server.token}`, 'Content-Type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+    assert.match(await response.text(), says);
+  }
+  for (const [body, says] of [
+    [{ methods: ['magic'] }, /magic/],
+    [{ methods: [] }, /empty/],
+    [{ methods: ['attention'], token: 0 }, /first has none before it/],
+  ]) {
+    const response = await fetch(`${server.base}api/why`, {
+      method: 'POST',
+      headers: { Authorization: `Bearer ${server.token}`, 'Content-Type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+    assert.match(await response.text(), says);
+  }
+});
+
+test('a trace and an offline page say why they have neither, with the command', { skip }, async () => {
+  const trace = join(folder, 'story.trace');
+  const page = join(folder, 'story.html');
+  execFileSync(binary, ['trace', join(models, 'book'), kStory, '-o', trace]);
+  execFileSync(binary, ['view', join(models, 'book'), kStory, '--html', page]);
+  const server = await view(trace);
+  for (const url of [`${server.url}#v=why`, `${pathToFileURL(page).href}#v=why`]) {
+    const shown = await open(url);
+    await shown.waitForSelector('.why-panel .caption');
+    assert.match(await shown.textContent('.why-panel .caption'), /no model.*clearhead view/s);
+    assert.equal(await shown.locator('.views input[value=what-if]').isDisabled(), true);
+  }
+});
