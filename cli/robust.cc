@@ -44,15 +44,16 @@ struct Shown {
   const char *name, *title;
   double scale;
   const char* unit;
+  int digits;
 };
-constexpr Shown kShown[] = {{"stays", "answers that stay", 100, " %"},
-                            {"accuracy", "accuracy", 100, " %"},
-                            {"accuracy_change", "change of accuracy", 100, " %"},
-                            {"bleu", "BLEU", 1, ""},
-                            {"bleu_change", "change of BLEU", 1, ""},
-                            {"bits_per_byte", "bits per byte", 1, ""},
-                            {"bits_per_byte_change", "change of bits per byte", 1, ""},
-                            {"probability_change", "change of p", 1, ""}};
+constexpr Shown kShown[] = {{"stays", "answers that stay", 100, " %", 1},
+                            {"accuracy", "accuracy", 100, " %", 1},
+                            {"accuracy_change", "change of accuracy", 100, " %", 1},
+                            {"bleu", "BLEU", 1, "", 1},
+                            {"bleu_change", "change of BLEU", 1, "", 1},
+                            {"bits_per_byte", "bits per byte", 1, "", 3},
+                            {"bits_per_byte_change", "change of bits per byte", 1, "", 3},
+                            {"probability_change", "change of p", 1, "", 3}};
 
 bool is_table(const std::string& file) { return is_json_lines(file) || file.ends_with(".tsv"); }
 
@@ -112,12 +113,14 @@ judge::RobustTexts read_texts(const std::string& path, Answering kind, const Opt
 }
 
 std::string in_words(const Interval& value, const Shown& how) {
-  const int digits = how.scale == 100 ? 1 : 3;
-  const auto number = [&](double one) { return digits == 1 ? format("{:.1f}", one * how.scale) : format("{:.3f}", one); };
+  const auto number = [&](double one) {
+    const std::string out = format(how.digits == 1 ? "{:.1f}" : "{:.3f}", one * how.scale);
+    return out.find_first_not_of("-0.") == std::string::npos && out[0] == '-' ? out.substr(1) : out;  // no −0.000
+  };
   return format("{}{} ({} … {})", number(value.mean), how.unit, number(value.low), number(value.high));
 }
 
-const Shown kDivergence{"divergence", "maps move, JS in nats", 1, ""};
+const Shown kDivergence{"divergence", "maps move, JS in nats", 1, "", 3};
 
 std::string head_words(const judge::HeadDivergence& head) {
   return (head.family.empty() ? "" : head.family + ".") + head_name(head.layer, head.head);
@@ -211,7 +214,7 @@ Json report_json(const Report& report) {
 }
 
 judge::DotPlot plot_of(const Report& report, const std::string& model) {
-  judge::DotPlot out{.title = format("{} on {}", model, report.file),
+  judge::DotPlot out{.title = format("{} on {}", model, std::filesystem::path(report.file).filename().string()),
                      .caption = "Dots: means over texts; lines: 95 % bootstrap intervals. Dashed: the texts as they are, or no change."};
   for (const Outcome& outcome : report.found.outcomes) out.rows.push_back(outcome.name);
   const auto add = [&](const Shown& shown, const auto& value_of) {
@@ -234,7 +237,7 @@ judge::DotPlot plot_of(const Report& report, const std::string& model) {
 
 judge::DotPlot heads_plot(const Report& report) {
   judge::DotPlot out{.title = "Heads that move first",
-                     .caption = "Mean over the changes that move something; lines: the mean of their intervals."};
+                     .caption = "Dots: means over the changes; lines: the means of their 95 % intervals."};
   judge::Panel panel{.title = kDivergence.title};
   for (size_t at = 0; at < std::min(report.found.movers.size(), kPlottedHeads); ++at) {
     out.rows.push_back(head_words(report.found.movers[at]));

@@ -102,7 +102,7 @@ std::string dot_plot_svg(const DotPlot& plot) {
       fail(ErrorCode::kInvalidArgument, "plot: panel \"{}\" has {} values for {} rows; expected one each", panel.title, panel.values.size(),
            plot.rows.size());
   }
-  const double width = kNames + static_cast<double>(plot.panels.size()) * (kPanel + kGap) + 16;
+  const double width = std::max(460.0, kNames + static_cast<double>(plot.panels.size()) * (kPanel + kGap) + 16);  // the caption's
   const double height = kTop + kRow * static_cast<double>(plot.rows.size()) + kBottom;
   std::string out =
       format("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {:.0f} {:.0f}\" width=\"{:.0f}\" height=\"{:.0f}\" role=\"img\">\n",
@@ -122,11 +122,11 @@ std::string page_html(const std::string& title, const std::string& introduction,
       "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
       "content=\"width=device-width\"><title>{}</title>\n"
       "<style>body{{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:1100px;margin:2rem auto;padding:0 1rem}}"
-      ".plot{{overflow-x:auto}}table{{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px}}"
+      "svg{{max-width:100%;height:auto}}table{{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px}}"
       "th,td{{padding:.25rem .7rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}}th:first-child{{text-align:left}}"
       ".table{{overflow-x:auto}}</style></head>\n<body><h1>{}</h1>\n<p>{}</p>\n",
       xml(title), xml(title), xml(introduction));
-  for (const std::string& svg : svgs) out += "<div class=\"plot\">" + svg + "</div>\n";
+  for (const std::string& svg : svgs) out += "<div>" + svg + "</div>\n";
   for (const PageTable& table : tables) {
     out += format("<h2>{}</h2>\n<div class=\"table\"><table><thead><tr>", xml(table.title));
     for (const std::string& cell : table.head) out += format("<th scope=\"col\">{}</th>", xml(cell));

@@ -55,7 +55,7 @@ class Classifiers(TaskCase):
         self.assertEqual(means, sorted(means, reverse=True))
         # A typo in every word is worse than one in every tenth.
         worse = by_change(self.report("--typos", 1))["typos"]
-        self.assertLess(worse["accuracy"]["mean"], changes["typos"]["accuracy"]["mean"])
+        self.assertLess(worse["probability_change"]["mean"], changes["typos"]["probability_change"]["mean"])
         self.assertGreater(worse["divergence"]["mean"], changes["typos"]["divergence"]["mean"])
         self.assertEqual(self.report("--typos", 1), self.report("--typos", 1))
         self.assertNotEqual(by_change(self.report("--typos", 1, "--seed", 2))["typos"], worse)
@@ -82,7 +82,7 @@ class Classifiers(TaskCase):
         self.refused(1, 'text 2: "plant" is no label of this model; expected one of animal, colour', *table, "--text", 2, "--label", 1)
         self.refused(2, "--text words: expected a column of the table, counted from 1 (names belong to fields of a .jsonl)", *table, "--text", "words")
         self.refused(1, f"{file}, line 1: expected 3 columns with tabs between, found 2", *table, "--text", 3)
-        self.refused(1, f"{self.folder}/none.tsv: cannot open: No such file or directory", "robust", self.model, "--file", self.folder / "none.tsv")
+        self.refused(1, f"{self.folder}/none.tsv: cannot be read: No such file or directory", "robust", self.model, "--file", self.folder / "none.tsv")
         file.write_text("", encoding="utf-8")
         self.refused(1, f"{file}: holds no texts; expected at least one", *table)
 
@@ -105,7 +105,7 @@ class Classifiers(TaskCase):
         before = by_change(self.report())
         self.model = self.folder / "noisy/best"
         after = by_change(self.report())
-        self.assertGreater(after["none"]["accuracy"]["mean"], 0.9)
+        self.assertGreater(after["none"]["accuracy"]["mean"], 0.8)
         self.assertGreater(after["upper case"]["accuracy"]["mean"], before["upper case"]["accuracy"]["mean"] + 0.1)
 
     def test_noise_that_a_recipe_cannot_have_is_refused(self):
