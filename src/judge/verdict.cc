@@ -1,10 +1,9 @@
-// What the model answers with a set of items removed is asked once and remembered: many rankings of a short text remove the same sets.
+// One text after another: what is the same for every ranking is asked once (remembered.h), then each ranking is measured.
 #include "judge/verdict.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <map>
 
 #include "base/format.h"
 #include "base/random.h"
@@ -13,6 +12,7 @@
 #include "judge/clearness.h"
 #include "judge/faithfulness.h"
 #include "judge/plausibility.h"
+#include "judge/remembered.h"
 
 namespace clearhead::judge {
 namespace {
@@ -20,31 +20,6 @@ namespace {
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr int64_t kFewest = 3;
 constexpr size_t kCurveSteps = 20;
-
-// Answers that are asked for once.
-class Remembered {
- public:
-  Remembered(const Subject& subject, RemovedBy how) : subject_(subject), how_(how) {}
-  std::vector<double> operator()(const std::vector<Removal>& removed) {
-    const auto name = [](const Removal& one) { return std::string(one.begin(), one.end()); };
-    std::vector<Removal> unknown;
-    for (const Removal& one : removed) {
-      if (known_.emplace(name(one), kNaN).second) unknown.push_back(one);
-    }
-    if (!unknown.empty()) {
-      const std::vector<double> found = subject_.answers(unknown, how_);
-      for (size_t i = 0; i < unknown.size(); ++i) known_[name(unknown[i])] = found[i];
-    }
-    std::vector<double> out;
-    for (const Removal& one : removed) out.push_back(known_.at(name(one)));
-    return out;
-  }
-
- private:
-  const Subject& subject_;
-  RemovedBy how_;
-  std::map<std::string, double> known_{};  // by a removal's flags
-};
 
 // What is the same for every ranking of one text.
 struct Known {

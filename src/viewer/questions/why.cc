@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <map>
 #include <numeric>
 #include <set>
 
@@ -13,6 +12,7 @@
 #include "judge/agreement.h"
 #include "judge/attribution.h"
 #include "judge/faithfulness.h"
+#include "judge/remembered.h"
 #include "judge/sides.h"
 #include "models/reading.h"
 #include "models/trace_text.h"
@@ -94,28 +94,6 @@ std::string choose_items(LoadedTrace& loaded, const WhyLook& look, Subject& subj
   subject.set_items(std::move(items));
   return by_sentence ? "sentence" : "word";
 }
-
-// The model's answers to removals, each asked once.
-class Remembered {
- public:
-  Remembered(const Subject& subject, judge::RemovedBy how) : subject_(subject), how_(how) {}
-  std::vector<double> operator()(const std::vector<Removal>& removed) {
-    std::vector<Removal> unknown;
-    for (const Removal& one : removed) {
-      if (known_.try_emplace(one, 0).second) unknown.push_back(one);
-    }
-    const std::vector<double> found = unknown.empty() ? std::vector<double>{} : subject_.answers(unknown, how_);
-    for (size_t at = 0; at < unknown.size(); ++at) known_[unknown[at]] = found[at];
-    std::vector<double> out;
-    for (const Removal& one : removed) out.push_back(known_[one]);
-    return out;
-  }
-
- private:
-  const Subject& subject_;
-  judge::RemovedBy how_;
-  std::map<Removal, double> known_;
-};
 
 struct Asked {
   MethodInfo method{};
@@ -325,7 +303,7 @@ class Why {
   const WhyEvents& events_;
   std::unique_ptr<Subject> subject_{};
   std::string kind_{};
-  std::optional<Remembered> remembered_{};
+  std::optional<judge::Remembered> remembered_{};
 };
 
 }  // namespace

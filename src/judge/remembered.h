@@ -1,0 +1,39 @@
+// What a model answers with sets of items removed, asked once a set: many rankings of a short text remove the same ones.
+#pragma once
+
+#include <limits>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "judge/faithfulness.h"
+#include "judge/subject.h"
+
+namespace clearhead::judge {
+
+/// Serves as Answers (faithfulness.h) while the subject lives.
+class Remembered {
+ public:
+  Remembered(const Subject& subject, RemovedBy how) : subject_(subject), how_(how) {}
+  std::vector<double> operator()(const std::vector<Removal>& removed) {
+    const auto name = [](const Removal& one) { return std::string(one.begin(), one.end()); };
+    std::vector<Removal> unknown;
+    for (const Removal& one : removed) {
+      if (known_.emplace(name(one), std::numeric_limits<double>::quiet_NaN()).second) unknown.push_back(one);
+    }
+    if (!unknown.empty()) {
+      const std::vector<double> found = subject_.answers(unknown, how_);
+      for (size_t i = 0; i < unknown.size(); ++i) known_[name(unknown[i])] = found[i];
+    }
+    std::vector<double> out;
+    for (const Removal& one : removed) out.push_back(known_.at(name(one)));
+    return out;
+  }
+
+ private:
+  const Subject& subject_;
+  RemovedBy how_;
+  std::unordered_map<std::string, double> known_{};  // by a removal's flags
+};
+
+}  // namespace clearhead::judge
