@@ -1,7 +1,7 @@
 // The tables beside the text: shares by method, how far to trust each, how far they agree. Functions from a result to elements.
 
 import type { Context } from '../../context';
-import { change, share } from '../../format';
+import { share } from '../../format';
 import { css, diverge, inkOn } from '../../paint/ramp';
 import type { MethodResult, WhyResult } from '../../source/explain';
 import { h } from '../../ui/dom';
@@ -92,7 +92,7 @@ export function trustTable(ctx: Context, result: WhyResult): HTMLElement {
       'tr',
       {},
       h('th', { scope: 'row', title: what }, name),
-      h('td', { class: 'number' }, change(-value), bar(value)),
+      h('td', { class: 'number' }, share(value).replace('-', '−'), bar(value)),
       h('td', { class: 'number' }, beats),
     );
   return h(
