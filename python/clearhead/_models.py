@@ -73,10 +73,11 @@ def view(self, *others, height=700, budget=20_000_000, state=""):
     if _in_notebook():
         import html
 
-        from IPython.display import HTML, display
+        from IPython.display import display
 
         page = html.escape(self.to_html(others=others, budget=budget, state=state), quote=True)
-        return display(HTML(f'<iframe srcdoc="{page}" width="100%" height="{height}" style="border:0"></iframe>'))
+        frame = f'<iframe srcdoc="{page}" width="100%" height="{height}" style="border:0"></iframe>'
+        return display({"text/html": frame, "text/plain": "the page of a trace"}, raw=True)  # HTML() warns of frames
     import tempfile
     import webbrowser
 

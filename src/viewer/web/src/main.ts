@@ -16,7 +16,9 @@ if (typeof document === 'undefined') {
   const root = document.getElementById('app');
   if (root) {
     const offline = OfflineSource.find(document);
-    if (!location.hash && offline?.state) history.replaceState(null, '', `#${offline.state}`); // a place to come back to
-    void open(root, offline ?? new LiveSource('./'), new Store(parseState(location.hash), history));
+    const places = location.protocol === 'about:' ? null : history; // a frame in a notebook's cell has no address to write to
+    const opening = location.hash || `#${offline?.state ?? ''}`;
+    if (!location.hash && offline?.state) places?.replaceState(null, '', opening); // a place to come back to
+    void open(root, offline ?? new LiveSource('./'), new Store(parseState(opening), places));
   }
 }

@@ -191,6 +191,11 @@ export class Store {
     private readonly history: Pick<History, 'pushState' | 'replaceState'> | null,
   ) {}
 
+  /** False in a frame whose address is not its own: a link to a state would leave the page. */
+  get hasAddress(): boolean {
+    return this.history !== null;
+  }
+
   get now(): State {
     return this.state;
   }

@@ -101,6 +101,11 @@ export class Gallery {
       one.begins ? h('p', { class: 'card-text' }, one.begins) : null,
       one.look_for ? h('p', {}, one.look_for[t.language]) : null,
     );
+    link.addEventListener('click', (event) => {
+      if (this.store.hasAddress) return;
+      event.preventDefault();
+      this.store.load(openingOf(one, this.store.now.lang));
+    });
     const show = (found: Drawing | null): void => {
       drawing = found;
       canvas.dataset['drawn'] = String(found !== null);
