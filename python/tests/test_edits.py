@@ -10,7 +10,7 @@ from torch.nn import functional as F  # noqa: E402
 import clearhead as ch  # noqa: E402
 from test_watch_torch import Net  # noqa: E402
 
-CUT, KEEP = [(3, 8, 1, 4), (6, 7, 0, 6, "L1.H2")], [(1, 3, 0, 2, "L0.H3")]
+CUT, KEEP = [(3, 8, 1, 4), (6, 7, 0, 99, "L1.H1")], [(1, 3, 0, 2, "L0.H3")]
 EDITS = {"knock_out": ["L1.H2", "L0.H0"], "cut": CUT, "keep_only": KEEP}
 
 
@@ -19,7 +19,7 @@ def changed(layer, heads, queries, keys):
     visible, kept = torch.ones(heads, queries, keys, dtype=torch.bool), torch.ones(heads)
     visible[:, 3:8, 1:4] = False
     if layer == 1:
-        visible[2, 6, :6] = False
+        visible[1, 6] = False  # a row that sees nothing
         kept[2] = 0
     else:
         visible[3, 1:3, 2:] = False
