@@ -175,7 +175,6 @@ class Call:
         if hide is not None:
             scores = scores.masked_fill(hide.to(scores.device), -torch.inf)
             empty = scores.isneginf().all(-1, keepdim=True)
-            scores = scores.masked_fill(empty, 0)  # so that its gradient is 0, not NaN
         if self.sinks is not None:
             sinks = self.sinks.float().reshape(1, -1, 1, 1).expand(batch, heads, count, 1)
             weights = torch.softmax(torch.cat([scores, sinks], -1), -1)[..., :-1]
