@@ -6,7 +6,25 @@ from torch.utils.backend_registration import _setup_privateuseone_for_python_bac
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-_setup_privateuseone_for_python_backend("elsewhere")
+
+class _Hook(torch._C._acc.PrivateUse1Hooks):
+    def is_available(self):
+        return False  # to whoever looks for an accelerator: other tests run in this process
+
+    def has_primary_context(self, index):
+        return False
+
+    def is_built(self):
+        return True
+
+
+class _Module:
+    is_initialized = is_available = _is_in_bad_fork = lambda self: False
+    current_device = device_count = lambda self: 0
+    manual_seed_all = lambda self, seed: None
+
+
+_setup_privateuseone_for_python_backend("elsewhere", _Module(), _Hook())
 DEVICE = torch.device("elsewhere:0")
 # torch asks every device for its random numbers' state when it checks an operator (opcheck); this one has none of its own.
 torch.elsewhere.get_rng_state = lambda device=0: torch.get_rng_state()
