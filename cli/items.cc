@@ -6,31 +6,14 @@
 #include <csignal>
 
 #include "base/file.h"
-#include "models/reading.h"
+#include "judge/items.h"
 #include "models/trace_text.h"
 #include "text/strings.h"
 #include "viewer/words.h"
 
 namespace clearhead::cli {
 
-using judge::Subject;
-
-namespace {
-
-// Stretches of bytes as items: their tokens that may be taken away.
-std::vector<Range> items_of_bytes(const Subject& subject, const std::vector<std::array<int64_t, 2>>& stretches) {
-  std::vector<Range> out;
-  for (const auto& [begin, end] : stretches) {
-    Range item = tokens_of_bytes(subject.plan().text, begin, end);
-    if (!out.empty()) item.begin = std::max(item.begin, out.back().end);
-    const bool any = std::any_of(subject.items().begin(), subject.items().end(),
-                                 [&](const Range& token) { return token.begin >= item.begin && token.begin < item.end; });
-    if (any) out.push_back(item);
-  }
-  return out;
-}
-
-}  // namespace
+using namespace judge;  // NOLINT(google-build-using-namespace)
 
 void choose_items(Subject& subject, const std::string& what, const std::string& segments) {
   const RunText& text = subject.plan().text;
@@ -43,31 +26,8 @@ void choose_items(Subject& subject, const std::string& what, const std::string& 
     }
     return subject.set_items(items_of_bytes(subject, stretches));
   }
-  if (what == "sentence") {
-    std::vector<std::array<int64_t, 2>> stretches;
-    size_t from = 0;
-    for (const std::string& sentence : sentences_of(text.text)) {
-      const size_t found = text.text.find(sentence, from);
-      if (found == std::string::npos) continue;
-      from = found + sentence.size();
-      stretches.push_back({static_cast<int64_t>(found), static_cast<int64_t>(from)});
-    }
-    return subject.set_items(items_of_bytes(subject, stretches));
-  }
-  if (what == "token") return;
-  const std::vector<int32_t> words = words_of(text);
-  std::vector<Range> items;
-  for (const Range& token : subject.items()) {
-    const int32_t word = words[static_cast<size_t>(token.begin)];
-    const bool goes_on =
-        !items.empty() && items.back().end == token.begin && word >= 0 && words[static_cast<size_t>(token.begin - 1)] == word;
-    if (goes_on) {
-      items.back().end = token.end;
-    } else {
-      items.push_back(token);
-    }
-  }
-  subject.set_items(items);
+  if (what == "sentence") return subject.set_items(items_of_sentences(subject));
+  if (what == "word") subject.set_items(items_of_words(subject, words_of(text)));
 }
 
 std::string text_of_item(const Subject& subject, const Range& item) {

@@ -13,6 +13,7 @@
 #include "cli/terminal.h"
 #include "judge/sanity.h"
 #include "judge/verdict.h"
+#include "viewer/questions/subject.h"
 
 namespace clearhead::cli {
 
@@ -157,33 +158,19 @@ Json verdict_json(const Verdict& verdict, RemovedBy how) {
   return Json::object({{"removal", to_string(how)}, {"texts", verdict.texts()}, {"methods", methods}});
 }
 
-// The tokens of a segment of what was run, as they were read.
-Encoding encoding_of(const RunText& text, const char* segment) {
-  Encoding out;
-  for (const TextSegment& part : text.segments) {
-    if (part.name != segment) continue;
-    for (auto id = static_cast<size_t>(part.begin); id < static_cast<size_t>(part.end); ++id) {
-      out.ids.push_back(text.ids[id]);
-      out.type_ids.push_back(0);
-      out.offsets.push_back({0, 0});
-      out.segment.push_back(text.special[id] ? Encoding::kSpecial : 0);
-    }
-  }
-  return out;
-}
-
 // The same question, with the answer that this model gave, to any other model: what a translator wrote is not written anew.
 AskModel asks_again(const Subject& subject, const Question& question) {
   Asked asked{.of = question.asked.of.starts_with("token ") ? question.asked.of : "", .of_id = subject.of()};
   if (subject.against() >= 0) asked.against_id = subject.against();
-  const RunText text = subject.plan().text;
-  return [question, asked, text, items = subject.items()](const std::shared_ptr<const Model>& model) {
+  const RunPlan plan = subject.plan();
+  return [question, asked, plan, items = subject.items()](const std::shared_ptr<const Model>& model) {
     const ModelInfo& info = model->info();
     std::unique_ptr<Subject> out;
     if (reads_inputs(info)) {
       out = ask_about(model, input_of(info, question.text, question.pair), asked);
     } else if (writes_from_text(info)) {
-      out = ask_about(model, encoding_of(text, "source"), asked, encoding_of(text, "target"));
+      const questions::SourceAndTarget read = questions::parts_of(plan);
+      out = ask_about(model, read.source, asked, read.target);
     } else {
       out = ask_about(model, question.text, asked, question.pair.empty() ? std::nullopt : std::optional(question.pair));
     }
@@ -201,12 +188,14 @@ void run_sanity(const Options& options, const VerdictOptions& settings, const st
     if (subject->items().size() >= 3) asks.push_back(asks_again(*subject, question));
   }
   if (asks.empty()) fail(ErrorCode::kInvalidArgument, "judge: no text has 3 items or more");
+  const Cancellable cancellable;  // Ctrl-C removes the folder of random weights
+  AttributionOptions attribution = settings.attribution;
+  attribution.cancel = &cancel_flag();
   std::vector<SanityStep> steps;
   {
     Progress progress("randomising weights");
-    steps =
-        sanity(options.model, asks,
-               {.methods = settings.methods, .attribution = settings.attribution, .seed = options.seed, .progress = progress.callback()});
+    steps = sanity(options.model, asks,
+                   {.methods = settings.methods, .attribution = attribution, .seed = options.seed, .progress = progress.callback()});
   }
   if (options.json) {
     Json out = Json::array();

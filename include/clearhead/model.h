@@ -119,7 +119,7 @@ struct RunOptions {
   std::optional<std::string> pair{};    ///< the second text of a pair
   std::vector<TextSegment> segments{};  ///< named ranges of tokens, for the observer's plan
   Interventions interventions{};        ///< ablated heads and attention knockouts, applied to every sequence
-  /// Records the run for a backward pass (judge.h does); needs a model that was loaded with LoadOptions::gradients.
+  /// For the library itself: records the run for a backward pass. Needs a model loaded with LoadOptions::gradients.
   Recorder* recorder = nullptr;
 };
 

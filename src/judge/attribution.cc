@@ -11,6 +11,7 @@
 #include "base/format.h"
 #include "clearhead/error.h"
 #include "clearhead/map.h"
+#include "judge/listener.h"
 #include "judge/sides.h"
 
 namespace clearhead::judge {
@@ -188,13 +189,10 @@ Vector rollout(const Subject& subject, const AttributionOptions& options) {
 }
 
 // P ⊙ ∂y/∂P of one layer, as its backward comes by.
-class OneGradient final : public Observer {
+class OneGradient final : public Listener {
  public:
   OneGradient(const Subject& subject, const AttributionOptions& options, Site site)
       : subject_(subject), options_(options), site_(std::move(site)) {}
-  void begin(const RunPlan&) override {}
-  bool wants(const Site&) override { return false; }
-  void take(const Site&, const AttentionRecord&, const KeyNorms&) override {}
   bool wants_gradient(const Site& site) override { return site.family == site_.family && site.layer == site_.layer; }
   void take_gradient(const Site& site, const AttentionRecord& record, const OutputGradient& gradient) override {
     const GradientMap map(record, gradient);
@@ -228,14 +226,11 @@ Vector attention_gradient(const Subject& subject, const AttributionOptions& opti
 }
 
 // Vectors go through each call while the backward pass is there; nothing is kept.
-class RelevanceWalk final : public Observer {
+class RelevanceWalk final : public Listener {
  public:
-  RelevanceWalk(const Subject& subject, const AttributionOptions& options) : options_(options), shares(subject) {
+  RelevanceWalk(const Subject& subject, const AttributionOptions& options) : shares(subject), options_(options) {
     for (const MapFamily& family : subject.plan().families) calls_ += family.layers;
   }
-  void begin(const RunPlan&) override {}
-  bool wants(const Site&) override { return false; }
-  void take(const Site&, const AttentionRecord&, const KeyNorms&) override {}
   bool wants_gradient(const Site&) override { return true; }
   void take_gradient(const Site& site, const AttentionRecord& record, const OutputGradient& gradient) override {
     check_cancelled(options_);
@@ -247,21 +242,16 @@ class RelevanceWalk final : public Observer {
     ++heard_;
     if (options_.progress) options_.progress(static_cast<double>(heard_) / static_cast<double>(std::max(heard_, calls_)));
   }
+  Shares shares;
 
  private:
   const AttributionOptions& options_;
   int64_t calls_ = 0, heard_ = 0;
-
- public:
-  Shares shares;
 };
 
 // Of an encoder-decoder: everything is kept.
-class KeptGradients final : public Observer {
+class KeptGradients final : public Listener {
  public:
-  void begin(const RunPlan&) override {}
-  bool wants(const Site&) override { return false; }
-  void take(const Site&, const AttentionRecord&, const KeyNorms&) override {}
   bool wants_gradient(const Site&) override { return true; }
   void take_gradient(const Site& site, const AttentionRecord& record, const OutputGradient& gradient) override {
     maps.insert_or_assign(std::pair(site.family, site.layer),
@@ -274,9 +264,10 @@ class KeptGradients final : public Observer {
   std::map<std::pair<std::string, int>, GradientMap> maps{};
 };
 
-// Rows of R normalised (eq. 8 and 9): R̄ = (R − I)/Σ_j (R − I)_ij + I, and the same times a vector.
+// 0 of a row of zeros, whose R̄ is I.
 double divided(double value, double by) { return by == 0 ? 0 : value / by; }
 
+// Rows of R normalised (eq. 8 and 9): R̄ = (R − I)/Σ_j (R − I)_ij + I.
 class RelevanceOfPair {
  public:
   RelevanceOfPair(const Subject& subject, const KeptGradients& kept) : subject_(subject), kept_(kept) {}

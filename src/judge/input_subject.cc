@@ -63,15 +63,17 @@ class InputSubject final : public Subject {
 
  private:
   void find_items() {
+    std::vector<Range> items;
     for (const ItemRange& range : plan_.text.items) {
       if (range.kind != "slot" && range.kind != "sentence" && range.kind != "patch") continue;
       kind_ = range.kind;
       first_ = range.begin;
-      for (int64_t id = range.begin; id < range.end; ++id) items_.push_back({id, id + 1});
+      for (int64_t id = range.begin; id < range.end; ++id) items.push_back({id, id + 1});
     }
-    if (items_.empty())
+    if (items.empty())
       fail(ErrorCode::kUnsupported, "{}: a model that reads a {} has no items that could be taken away", model_->info().name,
            model_->info().reads);
+    begin_with(std::move(items));
   }
 
   static int32_t largest_of(const Tensor& logits) {

@@ -8,16 +8,14 @@
 #include "base/format.h"
 #include "clearhead/error.h"
 #include "clearhead/map.h"
+#include "judge/listener.h"
 
 namespace clearhead::judge {
 namespace {
 
 // Outputs of all heads by family and layer, [head, query, d_v].
-class Outputs final : public Observer {
+class Outputs final : public Listener {
  public:
-  void begin(const RunPlan&) override {}
-  bool wants(const Site&) override { return false; }
-  void take(const Site&, const AttentionRecord&, const KeyNorms&) override {}
   bool wants_output(const Site&) override { return true; }
   void take_output(const Site& site, const Tensor& out) override {
     if (out.size(0) == 1) kept.insert_or_assign(std::pair(site.family, site.layer), out.select(0, 0).clone());
@@ -25,11 +23,8 @@ class Outputs final : public Observer {
   std::map<std::pair<std::string, int>, Tensor> kept{};
 };
 
-class SumsOfGradients final : public Observer {
+class SumsOfGradients final : public Listener {
  public:
-  void begin(const RunPlan&) override {}
-  bool wants(const Site&) override { return false; }
-  void take(const Site&, const AttentionRecord&, const KeyNorms&) override {}
   bool wants_gradient(const Site&) override { return true; }
   void take_gradient(const Site& site, const AttentionRecord& record, const OutputGradient& gradient) override {
     if (record.shape().batch != 1) return;

@@ -5,10 +5,19 @@
 #include <cmath>
 
 #include "base/format.h"
+#include "base/markup.h"
 #include "clearhead/error.h"
 
 namespace clearhead::judge {
 namespace {
+
+// Control characters, which XML cannot hold, are blanks.
+std::string xml(std::string_view text) {
+  std::string out = markup_escaped(text);
+  std::replace_if(
+      out.begin(), out.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; }, ' ');
+  return out;
+}
 
 constexpr double kRow = 22, kNames = 150, kPanel = 190, kGap = 24, kTop = 58, kBottom = 44;
 constexpr const char* kDots = "#0072b2";
@@ -81,20 +90,6 @@ std::string panel_svg(const Panel& panel, double left, size_t rows) {
 }
 
 }  // namespace
-
-std::string xml(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      default: out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
-    }
-  }
-  return out;
-}
 
 std::string dot_plot_svg(const DotPlot& plot) {
   for (const Panel& panel : plot.panels) {

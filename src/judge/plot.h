@@ -28,9 +28,6 @@ struct DotPlot {
 /// Throws kInvalidArgument where a panel has not as many values as there are rows.
 std::string dot_plot_svg(const DotPlot& plot);
 
-/// Text for an element or an attribute's value.
-std::string xml(std::string_view text);
-
 struct PageTable {
   std::string title{};
   std::vector<std::string> head{};

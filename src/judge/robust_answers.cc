@@ -201,7 +201,9 @@ class Translations final : public RobustAnswers {
       }));
     }
     std::sort(scores.begin(), scores.end());
-    const auto quantile = [&](double share) { return scores[static_cast<size_t>(share * static_cast<double>(scores.size() - 1) + 0.5)]; };
+    const auto quantile = [&](double share) {
+      return scores[static_cast<size_t>(std::lround(share * static_cast<double>(scores.size() - 1)))];
+    };
     return {difference([](size_t at) { return at; }), quantile((1 - options.confidence) / 2), quantile((1 + options.confidence) / 2)};
   }
   // exp(mean ln p) of the clean translation's tokens; NaN where there are none.

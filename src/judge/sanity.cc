@@ -1,6 +1,8 @@
 // A copy of the model's folder: links to its files, and a model.safetensors whose matrices are random down to one stage.
 #include "judge/sanity.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -53,7 +55,8 @@ Tensor random_like(const Tensor& values, uint64_t seed) {
 class Folder {
  public:
   Folder(const std::string& model, const RandomOrder& order, int last, uint64_t seed) {
-    path_ = fs::temp_directory_path() / format("clearhead-sanity-{}-{}", static_cast<uint64_t>(reinterpret_cast<uintptr_t>(this)), last);
+    path_ = fs::temp_directory_path() / format("clearhead-sanity-{}-{}", ::getpid(), last);
+    fs::remove_all(path_);  // of a process that was killed
     fs::create_directories(path_);
     for (const auto& entry : fs::directory_iterator(model)) {
       const std::string name = entry.path().filename().string();
@@ -133,6 +136,7 @@ std::vector<SanityStep> sanity(const std::string& model, const std::vector<AskMo
     SanityStep step{(stage > 0 ? "and " : "") + order.what[static_cast<size_t>(stage)], {}};
     std::vector<double> sums(options.methods.size()), counts(options.methods.size());
     for (size_t question = 0; question < questions.size(); ++question) {
+      if (options.attribution.cancel && options.attribution.cancel->load()) fail(ErrorCode::kCancelled, "sanity: cancelled");
       const auto scores = scores_of(folder.path(), questions[question], options, random);
       for (size_t method = 0; method < scores.size(); ++method) {
         const double tau = kendall(scores[method], trained[question][method]);

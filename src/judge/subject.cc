@@ -11,6 +11,8 @@
 #include "base/utf8.h"
 #include "clearhead/error.h"
 #include "clearhead/generate.h"
+#include "generate/parts.h"
+#include "judge/listener.h"
 #include "judge/sides.h"
 #include "models/reading.h"
 #include "ops/run_compute.h"
@@ -31,16 +33,6 @@ std::optional<int64_t> place_in(const std::string& of) {
     at = 10 * at + (digit - '0');
   }
   return of.size() > 6 ? std::optional(at) : std::nullopt;
-}
-
-// Null for a model that was loaded without one.
-std::shared_ptr<const Tokenizer> tokenizer_of(const Model& model) {
-  try {
-    return model.shared_tokenizer();
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::kNotFound) throw;
-  }
-  return nullptr;
 }
 
 // The first token of a word, as it stands after a space where the vocabulary has that.
@@ -99,7 +91,7 @@ class TextSubject final : public Subject {
     const bool is_classifier = kind_ == Kind::kClass;
     row_ = is_classifier ? (info.reads_last ? tokens - 1 : 0) : row_;
     rows_ = {row_};
-    every_token_is_an_item(row_);
+    begin_with_tokens(row_);
     const Tensor logits = logits_of(model_->run(batch({encoding_.ids}, {}), run_options(nullptr, {}, 1)));
     settle(logits.data<float>(), logits.size(1), asked);
   }
@@ -298,16 +290,14 @@ class PairSubject final : public Subject {
     check_answer(logits.size(1));
     answer_ = format("{} after {}", spelled(*model_, of_), pair_.target_text.empty() ? "nothing" : quoted(pair_.target_text)) +
               (against_ >= 0 ? " against " + spelled(*model_, against_) : "");
-    struct Heard final : Observer {  // the plan only
+    struct Heard final : Listener {
       RunPlan plan{};
       void begin(const RunPlan& of) override { plan = of; }
-      bool wants(const Site&) override { return false; }
-      void take(const Site&, const AttentionRecord&, const KeyNorms&) override {}
     } heard;
     probability_ = run(&heard, {}).probability;
     plan_ = heard.plan;
     side_ = has_family("dec") ? "dec" : "target";
-    every_token_is_an_item(static_cast<int64_t>(plan_.text.ids.size()) - 1);
+    begin_with_tokens(static_cast<int64_t>(plan_.text.ids.size()) - 1);
   }
 
   std::vector<double> answers(const std::vector<std::vector<uint8_t>>& removed, RemovedBy how) const override {
@@ -418,25 +408,30 @@ double Subject::backward(InputTape& tape, const Tensor& logits) const {
   return value;
 }
 
-void Subject::every_token_is_an_item(int64_t but) {
+void Subject::begin_with(std::vector<Range> items) {
+  items_ = std::move(items);
+  may_go_.assign(plan_.text.ids.size(), 0);
+  for (const Range& item : items_) std::fill(may_go_.begin() + item.begin, may_go_.begin() + item.end, uint8_t{1});
+}
+
+void Subject::begin_with_tokens(int64_t but) {
   const RunText& text = plan_.text;
-  items_.clear();
+  std::vector<Range> items;
   for (int64_t id = 0; id < text.tokens(); ++id) {
-    if (!text.special[static_cast<size_t>(id)] && id != but) items_.push_back({id, id + 1});
+    if (!text.special[static_cast<size_t>(id)] && id != but) items.push_back({id, id + 1});
   }
+  begin_with(std::move(items));
 }
 
 void Subject::set_items(std::vector<Range> items) {
-  std::vector<uint8_t> may(plan_.text.ids.size());
-  for (const Range& token : items_) may[static_cast<size_t>(token.begin)] = 1;
+  std::vector<uint8_t> taken(may_go_.size());
   for (const Range& item : items) {
     bool any = false;
     for (int64_t id = item.begin; id < item.end; ++id) {
-      const bool is_inside = id >= 0 && id < static_cast<int64_t>(may.size());
-      if (!is_inside || may[static_cast<size_t>(id)] == 2)
+      if (id < 0 || id >= static_cast<int64_t>(taken.size()) || taken[static_cast<size_t>(id)])
         fail(ErrorCode::kInvalidArgument, "item [{}, {}) is outside the text, or overlaps another", item.begin, item.end);
-      any = any || may[static_cast<size_t>(id)] == 1;
-      may[static_cast<size_t>(id)] = may[static_cast<size_t>(id)] ? 2 : 0;
+      taken[static_cast<size_t>(id)] = 1;
+      any = any || may_go_[static_cast<size_t>(id)];
     }
     if (!any) fail(ErrorCode::kInvalidArgument, "item [{}, {}) holds no token that could be taken away", item.begin, item.end);
   }
@@ -447,7 +442,7 @@ std::vector<double> Subject::by_item(const std::vector<double>& of_ids) const {
   std::vector<double> out;
   for (const Range& item : items_) {
     double sum = 0;
-    for (int64_t id = item.begin; id < item.end; ++id) sum += of_ids[static_cast<size_t>(id)];
+    for (auto id = static_cast<size_t>(item.begin); id < static_cast<size_t>(item.end); ++id) sum += may_go_[id] ? of_ids[id] : 0;
     out.push_back(sum);
   }
   return out;
@@ -487,14 +482,10 @@ Tensor Subject::states() const {
 std::vector<uint8_t> Subject::removed_ids(const std::vector<uint8_t>& removed) const {
   if (removed.size() != items_.size())
     fail(ErrorCode::kShape, "judge: {} flags for {} items; expected one for each", removed.size(), items_.size());
-  std::vector<uint8_t> ids(plan_.text.ids.size());
+  std::vector<uint8_t> ids(may_go_.size());
   for (size_t item = 0; item < items_.size(); ++item) {
-    for (int64_t id = items_[item].begin; removed[item] && id < items_[item].end; ++id) {
-      const bool is_special = plan_.text.special[static_cast<size_t>(id)];
-      const bool is_read =
-          std::any_of(rows_.begin(), rows_.end(), [&](int64_t row) { return row + ids_of_side(plan_, side_).begin == id; });
-      ids[static_cast<size_t>(id)] = !is_special && !is_read;
-    }
+    for (auto id = static_cast<size_t>(items_[item].begin); removed[item] && id < static_cast<size_t>(items_[item].end); ++id)
+      ids[id] = may_go_[id];
   }
   return ids;
 }

@@ -54,7 +54,7 @@ class Subject {
   const std::vector<Range>& items() const { return items_; }
   /// Throws kInvalidArgument for a range that holds no token of items(), or overlaps another.
   void set_items(std::vector<Range> items);
-  /// A share for each item: the sum over its tokens.   of_ids: [id]
+  /// A share for each item: the sum over its tokens that may go.   of_ids: [id]
   std::vector<double> by_item(const std::vector<double>& of_ids) const;
 
   /// The side of maps that the answer is read from (sides.h), and its places there.
@@ -83,8 +83,10 @@ class Subject {
   double probability_of(const float* logits, int64_t count) const { return outcome_of(logits, count).probability; }
   /// y as one recorded number, and its backward pass.   logits: a view [1, count]
   double backward(InputTape& tape, const Tensor& logits) const;
-  void every_token_is_an_item(int64_t but);
-  int32_t hiding_token() const;  // kMasked; throws kUnsupported if the tokenizer has none
+  /// The items before set_items(), which says what may be taken away at all.
+  void begin_with(std::vector<Range> items);
+  void begin_with_tokens(int64_t but);  // all but those that the tokenizer added, and this one
+  int32_t hiding_token() const;         // kMasked; throws kUnsupported if the tokenizer has none
   std::vector<uint8_t> removed_ids(const std::vector<uint8_t>& removed) const;
 
   std::shared_ptr<const Model> model_;
@@ -92,6 +94,7 @@ class Subject {
   std::string answer_{}, side_{};
   std::vector<int64_t> rows_{};
   std::vector<Range> items_{};
+  std::vector<uint8_t> may_go_{};  // [id]
   int32_t of_ = -1, against_ = -1;
   double probability_ = 0;
   bool stands_alone_ = false;  // labels of which each has its own sigmoid

@@ -53,7 +53,12 @@ void check_request(const AttentionRecord& record, const ReductionRequest& reques
   if (rows < 0 || columns < 0 || (rows > 0) != (columns > 0)) {
     fail(ErrorCode::kInvalidArgument, "sweep: cells are {{{}, {}}}; expected two counts above 0, or {{0, 0}} for none", rows, columns);
   }
-  if (!(request.heads.begin == 0 && request.heads.end == -1)) check_range("heads", request.heads, shape.heads);
+  const bool is_all = request.heads.begin == 0 && request.heads.end == -1;
+  if (!is_all) check_range("heads", request.heads, shape.heads);
+  const int64_t maps = shape.batch * (is_all ? shape.heads : request.heads.size());
+  check_size("cells", {maps, rows, columns, 2});
+  check_size("top_k keys of every row", {maps, record.rows_kept(), request.top_k, 2});
+  check_size("offsets up to offset_reach", {maps, request.offset_reach, 2});
   for (size_t m = 0; m < request.matches.size(); ++m) {
     const Match& match = request.matches[m];
     if (static_cast<int64_t>(match.query_tags.size()) != shape.queries || static_cast<int64_t>(match.key_tags.size()) != shape.keys) {

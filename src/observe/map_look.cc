@@ -7,6 +7,7 @@
 
 #include "backends/registry.h"
 #include "base/format.h"
+#include "base/memory.h"
 
 namespace clearhead {
 
@@ -33,6 +34,15 @@ Range rows_of(const AttentionRecord& record, Range queries) {
          queries.end, kept.begin, kept.end);
   }
   return {queries.begin - record.first_query, queries.end - record.first_query};
+}
+
+void check_size(std::string_view what, std::initializer_list<int64_t> counts) {
+  double bytes = sizeof(float);
+  for (const int64_t count : counts) bytes *= static_cast<double>(count);
+  const auto memory = static_cast<double>(physical_memory());
+  if (bytes <= memory / 4) return;  // sums and counts in double stand beside them
+  fail(ErrorCode::kBudget, "map: {} would take {}; expected at most a quarter of the {} of this machine. Ask for fewer, or for fewer heads",
+       what, human_bytes(static_cast<uint64_t>(std::min(bytes, 1e18))), human_bytes(physical_memory()));
 }
 
 std::vector<int64_t> every(Range rows) {
@@ -67,9 +77,11 @@ CellGrid grid_of(const TileRequest& request, Range rows) {
          row_cells, key_cells, request.cell_side);
   }
   CellGrid grid{.rows = rows, .keys = request.keys, .cells = request.cells};
-  if (counted) return grid;
-  const int64_t side = grid.side = std::max<int64_t>(1, request.cell_side);
-  grid.cells = {(rows.size() + side - 1) / side, (request.keys.size() + side - 1) / side};
+  if (!counted) {
+    const int64_t side = grid.side = std::max<int64_t>(1, request.cell_side);
+    grid.cells = {(rows.size() + side - 1) / side, (request.keys.size() + side - 1) / side};
+  }
+  check_size("a tile's cells", {grid.cells[0], grid.cells[1], 2});
   return grid;
 }
 

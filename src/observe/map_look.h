@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <initializer_list>
 #include <string_view>
 #include <vector>
 
@@ -24,6 +25,10 @@ void check_range(std::string_view what, Range range, int64_t count);
 /// if Q was not kept.
 Range rows_of(const AttentionRecord& record, Range queries);
 
+/// Throws kBudget where counts of what a look gives make more numbers than this machine could hold; `what` names them in
+/// the message. Without it the system might end the process.
+void check_size(std::string_view what, std::initializer_list<int64_t> counts);
+
 /// begin, begin + 1 … end − 1.
 std::vector<int64_t> every(Range rows);
 
@@ -32,7 +37,7 @@ std::vector<int64_t> every(Range rows);
 std::vector<int64_t> sampled(Range rows, int64_t wanted, const CellGrid& grid = {});
 
 /// The cells of a tile whose queries are `rows`. One cell per weight is a side of 1. Throws kInvalidArgument for counts
-/// and sides that contradict each other.
+/// and sides that contradict each other, kBudget as check_size does.
 CellGrid grid_of(const TileRequest& request, Range rows);
 
 /// Counts the finished tasks of a look. Throws kCancelled at the next task after the token is set; reports progress on

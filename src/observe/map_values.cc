@@ -3,7 +3,9 @@
 #include "observe/map_values.h"
 
 #include <algorithm>
+#include <functional>
 #include <limits>
+#include <vector>
 
 #include "backends/registry.h"
 #include "backends/widen.h"
@@ -75,6 +77,9 @@ void MapValues::fill(const int64_t* rows, int64_t row_count, Range keys, float* 
   });
 }
 
+namespace {
+
+// The keys that the band of a description shows to any of these rows of a record.
 Range keys_of_rows(const AttentionRecord& record, Range rows) {
   const Band& band = record.spec.topology.band;
   const int64_t keys = key_length(record.keys);
@@ -85,6 +90,8 @@ Range keys_of_rows(const AttentionRecord& record, Range rows) {
   return {begin, end};
 }
 
+// All values of a head in blocks that fit a cache, in ascending order of rows, then of keys; keys that the band hides from all rows of a block are left out.
+// values: [rows.size(), keys.size()]
 void for_each_block(const MapValues& values, Range rows, Range keys, const LookOptions& options,
                     const std::function<void(Range, Range, const float*)>& body) {
   const int64_t blocks = (rows.size() + kBlockRows - 1) / kBlockRows;
@@ -106,6 +113,8 @@ void for_each_block(const MapValues& values, Range rows, Range keys, const LookO
     progress.after_task(0);
   }
 }
+
+}  // namespace
 
 void check_vector(const Tensor& r, int64_t batch, int64_t length, const char* what) {
   if (r.dtype() != DType::kF32) fail(ErrorCode::kUnsupported, "map: a vector of {}; expected f32", to_string(r.dtype()));

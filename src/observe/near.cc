@@ -9,6 +9,7 @@
 
 #include "base/format.h"
 #include "base/parallel.h"
+#include "observe/map_look.h"
 
 namespace clearhead {
 namespace {
@@ -62,6 +63,7 @@ NearCells near_cells(const LayerMap& map, int64_t head, const NearRequest& reque
   NearCells out;
   out.rows = (queries.size() + request.row_side - 1) / request.row_side;
   out.columns = (near.size() + request.column_side - 1) / request.column_side;
+  check_size("cells of offsets", {out.rows, out.columns, 5});  // three numbers, two of them in double
   const auto cells = static_cast<size_t>(out.rows * out.columns);
   Pool pool{std::vector<float>(cells, std::numeric_limits<float>::quiet_NaN()), std::vector<double>(cells, 0.0),
             std::vector<int64_t>(cells, 0)};

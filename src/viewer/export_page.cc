@@ -16,6 +16,7 @@
 #include "base/base64.h"
 #include "base/file.h"
 #include "base/format.h"
+#include "base/markup.h"
 #include "base/parallel.h"
 #include "observe/trace_state.h"
 #include "spec/visible.h"
@@ -50,20 +51,6 @@ std::string deflated(const std::string& bytes) {
     fail(ErrorCode::kBudget, "export: {} bytes could not be compressed: not enough memory", bytes.size());
   }
   out.resize(size);
-  return out;
-}
-
-std::string html_escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      default: out += c;
-    }
-  }
   return out;
 }
 
@@ -768,7 +755,7 @@ std::string offline_page(std::span<LoadedTrace> traces, const ExportOptions& opt
   }
   const std::string data = "<script type=\"application/json\" id=\"clearhead-manifest\">" + script_safe(Json(std::move(manifests)).dump()) +
                            "</script>\n" + blobs;
-  std::string out = filled(bundle.offline, {{"<!--clearhead:title-->", html_escaped(model_name(traces[0].trace().plan()))},
+  std::string out = filled(bundle.offline, {{"<!--clearhead:title-->", markup_escaped(model_name(traces[0].trace().plan()))},
                                             {"/*clearhead:style*/", std::string(bundle.style)},
                                             {"<!--clearhead:data-->", data},
                                             {"/*clearhead:script*/", std::string(bundle.script)}});

@@ -19,7 +19,7 @@ class Planted final : public Subject {
     plan_ = real.plan();
     side_ = real.side();
     rows_ = real.rows();
-    items_ = real.items();
+    begin_with(real.items());
     of_ = real.of();
     probability_ = 1;
   }

@@ -157,8 +157,9 @@ double place(Drawing& d, const Grid& grid, Area at) {
   const double tall = side + 12 + (has_notes ? 9.5 : 0) + 4;
   for (size_t i = 0; i < grid.cells.size(); ++i) {
     const Thumbnail& cell = grid.cells[i];
-    const double x = at.left + wide * static_cast<double>(static_cast<int64_t>(i) % columns);
-    const double y = at.top + tall * static_cast<double>(static_cast<int64_t>(i) / columns);
+    const int64_t column = static_cast<int64_t>(i) % columns, row = static_cast<int64_t>(i) / columns;
+    const double x = at.left + wide * static_cast<double>(column);
+    const double y = at.top + tall * static_cast<double>(row);
     const Area picture{x, y, side, side};
     float most = 0;
     for (const float value : cell.values) most = std::max(most, std::isnan(value) ? 0.0f : value);

@@ -10,6 +10,7 @@
 #include "clearhead/generate.h"
 #include "clearhead/tokenizer.h"
 #include "judge/agreement.h"
+#include "judge/listener.h"
 #include "models/reading.h"
 #include "viewer/questions/subject.h"
 
@@ -227,14 +228,12 @@ class Rerun {
 
   // The plan of a run, which is not made.
   RunPlan planned(const SourceAndTarget& parts, RunOptions options) {
-    struct Heard final : Observer {
+    struct Heard final : judge::Listener {
       RunPlan plan{};
       void begin(const RunPlan& of) override {
         plan = of;
         fail(ErrorCode::kCancelled, "what-if: only the plan was wanted");
       }
-      bool wants(const Site&) override { return false; }
-      void take(const Site&, const AttentionRecord&, const KeyNorms&) override {}
     } heard;
     options.observer = &heard;
     try {

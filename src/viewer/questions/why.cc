@@ -12,6 +12,7 @@
 #include "judge/agreement.h"
 #include "judge/attribution.h"
 #include "judge/faithfulness.h"
+#include "judge/items.h"
 #include "judge/remembered.h"
 #include "judge/sides.h"
 #include "models/reading.h"
@@ -51,46 +52,14 @@ constexpr size_t kRandomRankings = 10;  // what a method is held against
 constexpr size_t kAllCuts = 100;  // items of which each is cut once to find the one that counts most; of more the highest of each method
 constexpr size_t kCutsOfMethod = 8;
 
-std::vector<Range> words_in(const std::vector<int32_t>& words, const std::vector<Range>& tokens) {
-  std::vector<Range> out;
-  for (const Range& token : tokens) {
-    const int32_t word = words[static_cast<size_t>(token.begin)];
-    const bool goes_on = !out.empty() && out.back().end == token.begin && word >= 0 && words[static_cast<size_t>(token.begin - 1)] == word;
-    if (goes_on) {
-      out.back().end = token.end;
-    } else {
-      out.push_back(token);
-    }
-  }
-  return out;
-}
-
-std::vector<Range> sentences_in(const RunText& text, const std::vector<Range>& tokens) {
-  std::vector<Range> out;
-  size_t from = 0, next = 0;
-  for (const std::string& sentence : sentences_of(text.text)) {
-    const size_t found = text.text.find(sentence, from);
-    if (found == std::string::npos) continue;
-    from = found + sentence.size();
-    const Range all = tokens_of_bytes(text, static_cast<int64_t>(found), static_cast<int64_t>(from));
-    Range item{-1, -1};
-    for (; next < tokens.size() && tokens[next].begin < all.end; ++next) {
-      if (item.begin < 0) item.begin = tokens[next].begin;
-      item.end = tokens[next].end;
-    }
-    if (item.begin >= 0) out.push_back(item);
-  }
-  return out;
-}
-
 // Returns what the items are.
 std::string choose_items(LoadedTrace& loaded, const WhyLook& look, Subject& subject) {
   const RunText& text = loaded.trace().plan().text;
   if (!text.items.empty()) return text.items_of(subject.items().front().begin)->kind;
   if (look.items == "token") return "token";
-  std::vector<Range> items = words_in(loaded.words(), subject.items());
+  std::vector<Range> items = judge::items_of_words(subject, loaded.words());
   const bool by_sentence = look.items == "sentence" || (look.items == "auto" && items.size() > kMostWords);
-  if (by_sentence) items = sentences_in(text, subject.items());
+  if (by_sentence) items = judge::items_of_sentences(subject);
   subject.set_items(std::move(items));
   return by_sentence ? "sentence" : "word";
 }

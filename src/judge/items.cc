@@ -1,0 +1,53 @@
+// Groups of the items that a subject has, which are its tokens.
+#include "judge/items.h"
+
+#include <algorithm>
+
+#include "models/reading.h"
+#include "models/trace_text.h"
+
+namespace clearhead::judge {
+
+std::vector<Range> items_of_words(const Subject& subject, const std::vector<int32_t>& word_of_id) {
+  std::vector<Range> out;
+  for (const Range& token : subject.items()) {
+    const int32_t word = word_of_id[static_cast<size_t>(token.begin)];
+    const bool goes_on =
+        !out.empty() && out.back().end == token.begin && word >= 0 && word_of_id[static_cast<size_t>(token.begin - 1)] == word;
+    if (goes_on) {
+      out.back().end = token.end;
+    } else {
+      out.push_back(token);
+    }
+  }
+  return out;
+}
+
+std::vector<Range> items_of_bytes(const Subject& subject, const std::vector<std::array<int64_t, 2>>& stretches) {
+  const std::vector<Range>& tokens = subject.items();
+  std::vector<Range> out;
+  for (const auto& [begin, end] : stretches) {
+    const Range held = tokens_of_bytes(subject.plan().text, begin, end);
+    const int64_t from = out.empty() ? held.begin : std::max(held.begin, out.back().end);
+    const auto starts_before = [](const Range& token, int64_t id) { return token.begin < id; };
+    const auto first = std::lower_bound(tokens.begin(), tokens.end(), from, starts_before);
+    const auto last = std::lower_bound(first, tokens.end(), held.end, starts_before);
+    if (first != last) out.push_back({first->begin, (last - 1)->end});
+  }
+  return out;
+}
+
+std::vector<Range> items_of_sentences(const Subject& subject) {
+  const std::string& text = subject.plan().text.text;
+  std::vector<std::array<int64_t, 2>> stretches;
+  size_t from = 0;
+  for (const std::string& sentence : sentences_of(text)) {
+    const size_t found = text.find(sentence, from);
+    if (found == std::string::npos) continue;
+    from = found + sentence.size();
+    stretches.push_back({static_cast<int64_t>(found), static_cast<int64_t>(from)});
+  }
+  return items_of_bytes(subject, stretches);
+}
+
+}  // namespace clearhead::judge
