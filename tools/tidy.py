@@ -2,7 +2,7 @@
 """Style that executes: what CONTRIBUTING.md promises about the tree and no compiler checks.
 
   tools/tidy.py            all checks but the slow one
-  tools/tidy.py --headers  also compiles every header alone (each must be self-contained)
+  tools/tidy.py --headers  also compiles headers alone (each must be self-contained), but for those that a source file begins with
 
 Checks: who may include whom (docs/ARCHITECTURE.md's house), and no circle of modules in the page; file and function sizes; public headers
 name their room and carry no build flags; every source file opens with its idea; the library never prints, exits or aborts; each wrapped
@@ -330,6 +330,16 @@ def check_widths(path, text):
             complain(path, number, f"paragraph of more than {MAXIMUM_PARAGRAPH} lines")
 
 
+def is_included_first(path):
+    """Whether a source file of the same name begins with this header: then building that file has shown what compiling it alone would."""
+    name = str(path.relative_to(ROOT / path.relative_to(ROOT).parts[0]))
+    for source in [path.with_suffix(".cc")] if path.parent.name != "clearhead" else ROOT.glob(f"src/**/{path.stem}.cc"):
+        first = re.search(r'^#include ([<"][^>"]+)', source.read_text(encoding="utf-8"), re.M) if source.exists() else None
+        if first and first[1] == '"' + name:
+            return True
+    return False
+
+
 def check_header_compiles(path):
     command = ["c++", "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-I", str(ROOT / "include"), "-I", str(ROOT / "src"), "-x", "c++", str(path)]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -389,6 +399,7 @@ def main():
     check_format(sources)
     if "--headers" in sys.argv:
         headers = [path for path in sources if path.suffix == ".h" and not path.name.endswith("-inl.h") and path.relative_to(ROOT).parts[0] in ("src", "include")]
+        headers = [path for path in headers if not is_included_first(path)]
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(check_header_compiles, headers))
     for finding in sorted(findings):

@@ -30,7 +30,7 @@ class Processes(TrainingCase):
         return ["mpirun", "-n", str(count), str(BINARY), "train", *(str(item) for item in arguments)]
 
     def together(self, count, *arguments):
-        return Done(subprocess.run(self.command(count, *arguments), capture_output=True, env=environment(**ALLOWED), timeout=60, check=False))
+        return Done(subprocess.run(self.command(count, *arguments), capture_output=True, env=environment(**ALLOWED), timeout=300, check=False))
 
     def files(self, out):
         return {name: (self.folder / out / name).read_bytes() for name in self.FILES}
