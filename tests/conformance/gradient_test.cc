@@ -60,13 +60,13 @@ uint64_t above_the_kink(const Case& c, int64_t batch, int64_t head, int64_t quer
   return sum;
 }
 
-// Σ out·d_out over all rows of one sequence and one key head's query heads, in double.
-Loss loss(const Case& c, const Tensor& d_out, int64_t batch, Range heads) {
-  const int64_t rows = heads.size() * c.shape.queries;
+// Σ out·d_out over these rows of one sequence and one key head's query heads, in double.
+Loss loss(const Case& c, const Tensor& d_out, int64_t batch, Range heads, Range queries) {
+  const int64_t rows = heads.size() * queries.size();
   std::vector<double> parts(static_cast<size_t>(rows), 0);
   std::vector<uint64_t> supports(static_cast<size_t>(rows), 0);
   parallel_for(rows, [&](int64_t row, int) {
-    const int64_t head = heads.begin + row / c.shape.queries, query = row % c.shape.queries;
+    const int64_t head = heads.begin + row / queries.size(), query = queries.begin + row % queries.size();
     const OracleRow out = oracle_row(c.spec, c.q, c.keys, c.v, batch, head, query);
     const float* upstream = d_out.data<float>() + batch * d_out.stride(0) + head * d_out.stride(1) + query * d_out.stride(2);
     for (int64_t ch = 0; ch < c.shape.d_v; ++ch)
@@ -83,11 +83,10 @@ Loss loss(const Case& c, const Tensor& d_out, int64_t batch, Range heads) {
   return sum;
 }
 
-// d loss / d element by differences, none near a kink; the element is put back.
+// d loss / d element by differences, none near a kink; the element is put back.   support: of the loss as it is
 template <class LossNow>
-std::optional<double> difference(float& element, const LossNow& loss_now) {
+std::optional<double> difference(float& element, const LossNow& loss_now, uint64_t support) {
   const float x = element;
-  const uint64_t support = loss_now().support;
   bool is_smooth = true;
   const auto slope = [&](float step) {
     element = x + step;
@@ -148,33 +147,37 @@ TEST(Gradients, OfTheReferenceAreTheSlopesOfTheOracle) {
     c.q = to_f32(c.q), c.k = to_f32(c.k), c.v = to_f32(c.v), c.keys = c.k;  // one element a number: not shared by heads
     Random random(static_cast<uint32_t>(index));
     const int64_t group = s.heads / s.key_heads;
-    const auto of_heads = [&](int64_t batch, int64_t first, int64_t count) {
-      return [&, batch, first, count] { return loss(c, d_out, batch, {first, first + count}); };
+    const auto slope_of = [&](const Element& e, Range heads, Range queries) {
+      const auto loss_now = [&] { return loss(c, d_out, e.at[0], heads, queries); };
+      return difference(*e.address, loss_now, loss_now().support);
     };
-    for (const Element& e : some_elements(c.q, random, 2)) {
-      const bool is_smooth = expect_slope("q", expected.q, e, difference(*e.address, of_heads(e.at[0], e.at[1], 1)));
+    const Range all{0, s.queries};
+    for (const Element& e : some_elements(c.q, random, 2)) {  // of which no other query knows
+      const bool is_smooth = expect_slope("q", expected.q, e, slope_of(e, {e.at[1], e.at[1] + 1}, {e.at[2], e.at[2] + 1}));
       sparse += is_smooth && !std::holds_alternative<Softmax>(c.spec.normaliser);
     }
     for (const Element& e : some_elements(c.k, random, 2))
-      keys += expect_slope("k", expected.k, e, difference(*e.address, of_heads(e.at[0], e.at[1] * group, group)));
+      keys += expect_slope("k", expected.k, e, slope_of(e, {e.at[1] * group, (e.at[1] + 1) * group}, all));
     for (const Element& e : some_elements(c.v, random, 1))
-      values += expect_slope("v", expected.v, e, difference(*e.address, of_heads(e.at[0], e.at[1] * group, group)));
+      values += expect_slope("v", expected.v, e, slope_of(e, {e.at[1] * group, (e.at[1] + 1) * group}, all));
     const auto everything = [&] {
       Loss sum;
       for (int64_t b = 0; b < s.batch; ++b) {
-        const Loss part = loss(c, d_out, b, {0, s.heads});
+        const Loss part = loss(c, d_out, b, {0, s.heads}, all);
         sum.value += part.value;
         sum.support += part.support * static_cast<uint64_t>(2 * b + 1);
       }
       return sum;
     };
+    std::optional<uint64_t> support;
     size_t next = 0;
     for_each_operand(c.spec, [&](const std::string& name, Tensor& operand) {
       const std::vector<Sum>& gradient = expected.operands.all()[next++];
       if (operand.dtype() != DType::kF32) return;
       operand = operand.clone();
+      if (!support) support = everything().support;
       for (const Element& e : some_elements(operand, random, 2))
-        operands += expect_slope(name.c_str(), gradient, e, difference(*e.address, everything));
+        operands += expect_slope(name.c_str(), gradient, e, difference(*e.address, everything, *support));
     });
     ++compared;
   }
