@@ -8,12 +8,10 @@
 #include "base/format.h"
 #include "clearhead/error.h"
 #include "cli/cli.h"
-#include "cli/input.h"
 #include "cli/items.h"
+#include "cli/judge.h"
 #include "cli/terminal.h"
-#include "judge/sanity.h"
-#include "judge/verdict.h"
-#include "viewer/questions/subject.h"
+#include "judge/plot.h"
 
 namespace clearhead::cli {
 
@@ -21,78 +19,8 @@ using namespace judge;  // NOLINT(google-build-using-namespace)
 
 namespace {
 
-struct Options {
-  std::string model, items = "word", removal = "both";
-  TextArguments text;
-  std::vector<std::string> by;
-  int64_t steps = 16, sets = 40, limit = 0, column = 0;
-  uint64_t seed = 1;
-  bool json = false, sanity = false;
-};
-
-struct Question {
-  std::string text{}, pair{}, where{};
-  Asked asked{};
-  std::vector<std::array<int64_t, 2>> marks{};
-};
-
-Question question_of(const Json& line, const std::string& where) {
-  Question out{.where = where};
-  for (const auto& [name, value] : line.fields()) {
-    if (name == "text") {
-      out.text = value.string();
-    } else if (name == "question" || name == "pair") {
-      out.pair = value.string();
-    } else if (name == "of") {
-      out.asked.of = value.string();
-    } else if (name == "against") {
-      out.asked.against = value.string();
-    } else if (name == "marks") {
-      for (const Json& mark : value.items()) {
-        if (mark.size() != 2) fail(ErrorCode::kFormat, "{}: \"marks\": expected pairs [begin, end] of bytes", where);
-        out.marks.push_back({mark.items()[0].integer(), mark.items()[1].integer()});
-      }
-    } else {
-      fail(ErrorCode::kUnsupported, "{}: \"{}\": expected text, question, pair, of, against or marks", where, name);
-    }
-  }
-  if (out.text.empty()) fail(ErrorCode::kFormat, "{}: there is no \"text\"", where);
-  return out;
-}
-
-std::string column_of(const std::string& line, int64_t column, const std::string& where) {
-  size_t begin = 0;
-  for (int64_t at = 1; at < column; ++at) {
-    begin = line.find('\t', begin);
-    if (begin == std::string::npos) fail(ErrorCode::kFormat, "{}: column {} of {}", where, column, at);
-    ++begin;
-  }
-  return line.substr(begin, line.find('\t', begin) - begin);
-}
-
-std::vector<Question> questions_of(const Options& options) {
-  const std::string name = options.text.file.empty() ? "text" : options.text.file;
-  std::vector<Question> out;
-  int64_t number = 0;
-  for (const std::string& line : lines_of(options.text.read())) {
-    ++number;
-    if (line.empty() || (options.limit > 0 && static_cast<int64_t>(out.size()) == options.limit)) continue;
-    const std::string where = format("{}:{}", name, number);
-    out.push_back(line[0] == '{'       ? question_of(Json::parse(line, where), where)
-                  : options.column > 0 ? Question{.text = column_of(line, options.column, where), .where = where}
-                                       : Question{.text = line, .where = where});
-  }
-  if (out.empty()) fail(ErrorCode::kInvalidArgument, "{}: there is no text to judge by", name);
-  return out;
-}
-
-std::unique_ptr<Subject> subject_of(const std::shared_ptr<const Model>& model, const Question& question) {
-  if (reads_inputs(model->info())) return ask_about(model, input_of(model->info(), question.text, question.pair), question.asked);
-  return ask_about(model, question.text, question.asked, question.pair.empty() ? std::nullopt : std::optional(question.pair));
-}
-
 // "both" leaves masking out where no token could stand in another's place.
-std::vector<RemovedBy> ways_to_remove(const Options& options, const Model& model) {
+std::vector<RemovedBy> ways_to_remove(const JudgeOptions& options, const Model& model) {
   std::vector<RemovedBy> out;
   if (options.removal != "masked") out.push_back(RemovedBy::kUnseen);
   if (options.removal == "unseen") return out;
@@ -105,10 +33,6 @@ std::vector<RemovedBy> ways_to_remove(const Options& options, const Model& model
   return out;
 }
 
-std::string number(double value, bool with_sign = false) {
-  return !std::isfinite(value) ? "–" : with_sign ? format("{:+.3f}", value) : format("{:.3f}", value);
-}
-
 void print_verdict(const Verdict& verdict, RemovedBy how) {
   print(format("{} texts · removed items are {} · means over texts", verdict.texts(), to_string(how)));
   const auto heading = [](std::initializer_list<const char*> names) {
@@ -119,7 +43,7 @@ void print_verdict(const Verdict& verdict, RemovedBy how) {
   heading({"compr.", "suff.", "deletion", "insertion", "loo tau"});
   const auto row = [&](size_t method, std::initializer_list<Measure> asked) {
     std::string line = fit(verdict.names()[method], 30);
-    for (const Measure measure : asked) line += fit(number(verdict.mean(method, measure).mean), 10, true);
+    for (const Measure measure : asked) line += fit(judge_number(verdict.mean(method, measure).mean), 10, true);
     print(line);
   };
   for (size_t method = 0; method < verdict.names().size(); ++method) {
@@ -133,15 +57,10 @@ void print_verdict(const Verdict& verdict, RemovedBy how) {
   for (size_t method = 0; method + 2 < verdict.names().size(); ++method) {
     const metrics::Interval compr = verdict.against_random(method, Measure::kComprehensiveness),
                             suff = verdict.against_random(method, Measure::kSufficiency);
-    print(format("{}compr. {} [{}, {}]   suff. {} [{}, {}]", fit(verdict.names()[method], 24), number(compr.mean, true),
-                 number(compr.low, true), number(compr.high, true), number(suff.mean, true), number(suff.low, true),
-                 number(suff.high, true)));
+    print(format("{}compr. {} [{}, {}]   suff. {} [{}, {}]", fit(verdict.names()[method], 24), judge_number(compr.mean, true),
+                 judge_number(compr.low, true), judge_number(compr.high, true), judge_number(suff.mean, true), judge_number(suff.low, true),
+                 judge_number(suff.high, true)));
   }
-}
-
-Json interval_json(const metrics::Interval& interval) {
-  const auto value = [](double number) { return std::isfinite(number) ? Json(number) : Json(); };
-  return Json::object({{"mean", value(interval.mean)}, {"low", value(interval.low)}, {"high", value(interval.high)}});
 }
 
 Json verdict_json(const Verdict& verdict, RemovedBy how) {
@@ -149,90 +68,81 @@ Json verdict_json(const Verdict& verdict, RemovedBy how) {
   for (size_t method = 0; method < verdict.names().size(); ++method) {
     Json one = Json::object({});
     for (const MeasureInfo& info : measures()) {
-      one[info.name] = interval_json(verdict.mean(method, info.measure));
+      one[info.name] = judge_interval(verdict.mean(method, info.measure));
       if (info.measure == Measure::kComprehensiveness || info.measure == Measure::kSufficiency)
-        one[std::string(info.name) + "_against_random"] = interval_json(verdict.against_random(method, info.measure));
+        one[std::string(info.name) + "_against_random"] = judge_interval(verdict.against_random(method, info.measure));
     }
     methods[verdict.names()[method]] = one;
   }
   return Json::object({{"removal", to_string(how)}, {"texts", verdict.texts()}, {"methods", methods}});
 }
 
-// The same question, with the answer that this model gave, to any other model: what a translator wrote is not written anew.
-AskModel asks_again(const Subject& subject, const Question& question) {
-  Asked asked{.of = question.asked.of.starts_with("token ") ? question.asked.of : "", .of_id = subject.of()};
-  if (subject.against() >= 0) asked.against_id = subject.against();
-  const RunPlan plan = subject.plan();
-  return [question, asked, plan, items = subject.items()](const std::shared_ptr<const Model>& model) {
-    const ModelInfo& info = model->info();
-    std::unique_ptr<Subject> out;
-    if (reads_inputs(info)) {
-      out = ask_about(model, input_of(info, question.text, question.pair), asked);
-    } else if (writes_from_text(info)) {
-      const questions::SourceAndTarget read = questions::parts_of(plan);
-      out = ask_about(model, read.source, asked, read.target);
-    } else {
-      out = ask_about(model, question.text, asked, question.pair.empty() ? std::nullopt : std::optional(question.pair));
+// A panel for each measure that these texts have; the dashed line is the random ranking.
+DotPlot plot_of(const Verdict& verdict, RemovedBy how, const JudgeOptions& options) {
+  DotPlot out{.title = format("{}: methods of attribution, removed items {}", options.model, to_string(how)),
+              .caption = format("Dots: means over {} texts; lines: 95 % bootstrap intervals. Dashed: a random ranking.", verdict.texts()),
+              .rows = verdict.names()};
+  const size_t random = verdict.names().size() - 2;
+  for (const auto& [measure, title] : {std::pair{Measure::kComprehensiveness, "comprehensiveness (more is better)"},
+                                       std::pair{Measure::kSufficiency, "sufficiency (less is better)"},
+                                       std::pair{Measure::kLeaveOneOut, "τ with leaving one out"}, std::pair{Measure::kAuprc, "AUPRC"}}) {
+    Panel panel{.title = title};
+    bool is_measured = false;
+    for (size_t method = 0; method < out.rows.size(); ++method) {
+      const metrics::Interval mean = verdict.mean(method, measure);
+      const bool is_defined = std::isfinite(mean.mean);
+      panel.values.push_back(is_defined ? std::optional(mean) : std::nullopt);
+      is_measured = is_measured || is_defined;
+      if (method == random && is_defined) panel.reference = mean.mean;
     }
-    out->set_items(items);
-    return out;
-  };
+    if (is_measured) out.panels.push_back(std::move(panel));
+  }
+  return out;
 }
 
-void run_sanity(const Options& options, const VerdictOptions& settings, const std::vector<Question>& questions,
-                const std::shared_ptr<const Model>& model) {
-  std::vector<AskModel> asks;
-  for (const Question& question : questions) {
-    const std::unique_ptr<Subject> subject = subject_of(model, question);
-    choose_items(*subject, options.items);
-    if (subject->items().size() >= 3) asks.push_back(asks_again(*subject, question));
+PageTable table_of(const Verdict& verdict, RemovedBy how) {
+  PageTable out{.title = format("Removed items are {}: means over {} texts", to_string(how), verdict.texts()), .head = {"method"}};
+  for (const MeasureInfo& info : measures()) out.head.emplace_back(info.name);
+  for (size_t method = 0; method < verdict.names().size(); ++method) {
+    std::vector<std::string> row = {verdict.names()[method]};
+    for (const MeasureInfo& info : measures()) row.push_back(judge_number(verdict.mean(method, info.measure).mean));
+    out.rows.push_back(std::move(row));
   }
-  if (asks.empty()) fail(ErrorCode::kInvalidArgument, "judge: no text has 3 items or more");
-  const Cancellable cancellable;  // Ctrl-C removes the folder of random weights
-  AttributionOptions attribution = settings.attribution;
-  attribution.cancel = &cancel_flag();
-  std::vector<SanityStep> steps;
-  {
-    Progress progress("randomising weights");
-    steps = sanity(options.model, asks,
-                   {.methods = settings.methods, .attribution = attribution, .seed = options.seed, .progress = progress.callback()});
-  }
-  if (options.json) {
-    Json out = Json::array();
-    for (const SanityStep& step : steps) {
-      Json agreement = Json::object({});
-      for (size_t at = 0; at < step.agreement.size(); ++at)
-        agreement[settings.methods[at].name] = std::isfinite(step.agreement[at]) ? Json(step.agreement[at]) : Json();
-      out.push(Json::object({{"random", step.what}, {"agreement", agreement}}));
-    }
-    return print_json(Json::object({{"model", model->info().name}, {"texts", static_cast<int64_t>(asks.size())}, {"sanity", out}}));
-  }
-  print(format("{} texts · Kendall's tau with the trained model's scores, weights random from the answer back", asks.size()));
-  std::string names = fit("", 26);
-  for (const MethodInfo& method : settings.methods) names += fit(method.name, 21, true);
-  print(names);
-  for (const SanityStep& step : steps) {
-    std::string line = fit(step.what, 26);
-    for (const double tau : step.agreement) line += fit(number(tau, true), 21, true);
-    print(line);
-  }
-  print("a method whose tau stays near 1 shows the text, not the model");
+  return out;
 }
 
-void run(Options& options) {
-  if (!options.text.given()) usage_error("judge asks about texts: --file, a text, or - for standard input");
-  VerdictOptions settings{.random_rankings = 5, .sets = options.sets, .seed = options.seed};
-  settings.attribution.steps = options.steps;
-  if (options.by.empty()) options.by = {"attention", "rollout", "relevance", "gradient-input", "occlusion"};
+void write_plots(const JudgeOptions& options, const std::vector<Verdict>& verdicts, const std::vector<RemovedBy>& ways) {
+  if (!options.svg.empty()) write_file(options.svg, dot_plot_svg(plot_of(verdicts[0], ways[0], options)));
+  if (options.html.empty()) return;
+  std::vector<std::string> svgs;
+  std::vector<PageTable> tables;
+  for (size_t way = 0; way < ways.size(); ++way) {
+    svgs.push_back(dot_plot_svg(plot_of(verdicts[way], ways[way], options)));
+    tables.push_back(table_of(verdicts[way], ways[way]));
+  }
+  write_file(
+      options.html,
+      page_html(
+          format("How far explanations of {} can be trusted", options.model),
+          "Each method ranks the parts of a text; what it ranks first is taken away, and the model is asked again. An explanation that "
+          "does not beat a random ranking is none. Removal decides figures, so every way to remove is shown.",
+          svgs, tables));
+}
+
+std::vector<MethodInfo> methods_of(const JudgeOptions& options) {
+  std::vector<MethodInfo> out;
+  const bool all = std::find(options.by.begin(), options.by.end(), "all") != options.by.end();
+  for (const MethodInfo& info : attribution_methods()) {
+    if (all && info.method != Method::kFlow) out.push_back(info);  // that is for short texts
+  }
   for (const std::string& name : options.by) {
-    if (name == "all") {
-      settings.methods = attribution_methods();
-    } else {
-      settings.methods.push_back(method_named(name));
-    }
+    const bool is_there = std::any_of(out.begin(), out.end(), [&](const MethodInfo& info) { return info.name == name; });
+    if (name != "all" && !is_there) out.push_back(method_named(name));
   }
-  const std::vector<Question> questions = questions_of(options);
-  if (options.sanity) return run_sanity(options, settings, questions, load_model(options.model));
+  return out;
+}
+
+void run_verdict(const JudgeOptions& options, VerdictOptions settings, const std::vector<JudgeQuestion>& questions) {
   const bool gradients =
       std::any_of(settings.methods.begin(), settings.methods.end(), [](const auto& method) { return method.needs_gradients; });
   const std::shared_ptr<const Model> model = load_model(options.model, {.gradients = gradients});
@@ -247,23 +157,18 @@ void run(Options& options) {
   {
     Progress progress("judging");
     const auto report = progress.callback();
-    for (const Question& question : questions) {
+    for (const JudgeQuestion& question : questions) {
       if (cancel_flag()) break;
-      std::unique_ptr<Subject> subject;
-      try {
-        subject = subject_of(model, question);
-      } catch (const Error& error) {
-        if (error.code() != ErrorCode::kNotFound || question.asked.of.empty()) throw;
-        ++done;
-        ++not_given;  // a word that is not in what the model writes
+      ++done;
+      const std::unique_ptr<Subject> subject = judge_subject_or_none(model, question, options.items);
+      if (!subject) {
+        ++not_given;
         continue;
       }
-      choose_items(*subject, options.items);
       const std::vector<uint8_t> marks = question.marks.empty() ? std::vector<uint8_t>{} : items_in_bytes(*subject, question.marks);
       bool says_something = true;
       for (Verdict& verdict : verdicts) says_something = verdict.add(*subject, marks) && says_something;
       short_ones += !says_something;
-      ++done;
       if (report) report(static_cast<double>(done) / static_cast<double>(questions.size()));
     }
   }
@@ -271,6 +176,7 @@ void run(Options& options) {
   if (short_ones > 0) notice(format("{} texts have fewer than 3 items and say nothing", short_ones));
   if (not_given > 0) notice(format("{} questions ask for what the model does not write", not_given));
   if (verdicts[0].texts() == 0) fail(ErrorCode::kInvalidArgument, "judge: no text has 3 items or more");
+  write_plots(options, verdicts, ways);
   Json out = Json::array();
   for (size_t way = 0; way < ways.size(); ++way) {
     if (options.json) {
@@ -282,10 +188,28 @@ void run(Options& options) {
   if (options.json) print_json(Json::object({{"model", model->info().name}, {"verdicts", out}}));
 }
 
+void run(JudgeOptions& options) {
+  if (!options.text.given()) usage_error("judge asks about texts: --file, a text, or - for standard input");
+  const bool checks = options.sanity || options.moved || !options.others.empty();
+  if (checks && !(options.svg.empty() && options.html.empty()))
+    usage_error("--svg and --html draw what methods are worth: not with --sanity, --with or --moved");
+  for (const std::string* out : {&options.svg, &options.html}) {
+    if (!out->empty()) check_writable(*out);
+  }
+  if (options.by.empty()) options.by = {"attention", "rollout", "relevance", "gradient-input", "occlusion"};
+  VerdictOptions settings{.methods = methods_of(options), .random_rankings = 5, .sets = options.sets, .seed = options.seed};
+  settings.attribution.steps = options.steps;
+  const std::vector<JudgeQuestion> questions = judge_questions(options);
+  if (options.sanity) return judge_sanity(options, settings, questions);
+  if (!options.others.empty()) return judge_others(options, settings, questions);
+  if (options.moved) return judge_moved_maps(options, questions);
+  run_verdict(options, settings, questions);
+}
+
 }  // namespace
 
 void add_judge(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<JudgeOptions>();
   CLI::App* command = app.add_subcommand("judge", "Say how far each way to explain answers can be trusted, on texts of yours");
   command->footer(
       "Example: clearhead judge models/en-fr --file sentences.txt --limit 20\n"
@@ -295,8 +219,9 @@ void add_judge(CLI::App& app) {
       "effective: how many items share the weight. Texts of JSON lines may have \"marks\": [[begin, end], …] in bytes.");
   command->add_option("model", options->model, "A model (its directory, or its name in the local Hugging Face cache)")->required();
   options->text.add(*command);
-  command->add_option("--by", options->by,
-                      "Methods, as clearhead why has them, or all\n(default: attention rollout relevance gradient-input occlusion)");
+  command->add_option(
+      "--by", options->by,
+      "Methods, as clearhead why has them, or all: every one but flow\n(default: attention rollout relevance gradient-input occlusion)");
   command->add_option("--items", options->items, "What is ranked and taken away: word, token or sentence (default: word)")
       ->check(CLI::IsMember({"word", "token", "sentence"}));
   command->add_option("--removal", options->removal, "How: unseen, masked, or both, since they disagree (default: both)")
@@ -308,7 +233,21 @@ void add_judge(CLI::App& app) {
   command->add_option("--sets", options->sets, "Random sets of items for infidelity and sensitivity-n (default: 40)")
       ->check(whole_from(2, 100000));
   command->add_option("--seed", options->seed, "Seed of random rankings and sets (default: 1)");
-  command->add_flag("--sanity", options->sanity, "Does a method depend on the model? Its ranking as weights become random, layer by layer");
+  CLI::Option* sanity = command->add_flag("--sanity", options->sanity,
+                                          "Does a method depend on the model? Its ranking as weights become random, layer by layer");
+  CLI::Option* others = command->add_option("--with", options->others,
+                                            "Other models of the task: how far a method's ranking agrees with theirs\n"
+                                            "(other seeds; trained on shuffled labels)");
+  CLI::Option* moved = command->add_flag("--moved", options->moved,
+                                         "How far can the map move while the answer stays? Found by gradient, over one row and all heads");
+  sanity->excludes(others)->excludes(moved);
+  others->excludes(moved);
+  command->add_option("--layer", options->layer, "With --moved: the layer (default: the last)")->needs(moved)->check(whole_from(0));
+  command->add_option("--tolerance", options->tolerance, "With --moved: how far the probability may move (default: 0.01)")
+      ->needs(moved)
+      ->check(above_zero(1));
+  command->add_option("--svg", options->svg, "Write the plot to this file (of the first way to remove)")->type_name("FILE");
+  command->add_option("--html", options->html, "Write plots and tables as a page to this file")->type_name("FILE");
   command->add_flag("--json", options->json, "Print JSON");
   command->callback([options] { run(*options); });
 }

@@ -71,7 +71,8 @@ std::vector<Shares> all_shares(const Options& options, const Subject& subject, c
     try {
       out.push_back({method, divided(attribute(subject, method.method, how))});
     } catch (const Error& error) {
-      const bool is_one_of_all = error.code() == ErrorCode::kUnsupported && methods.size() == attribution_methods().size();
+      const bool cannot = error.code() == ErrorCode::kUnsupported || error.code() == ErrorCode::kBudget;
+      const bool is_one_of_all = cannot && methods.size() == attribution_methods().size();
       if (is_one_of_all) notice(format("left out: {}: {}", method.name, error.what()));
       if (error.code() != ErrorCode::kCancelled && !is_one_of_all) throw;
     }

@@ -162,7 +162,17 @@ struct Interventions {
     Tensor values{};  ///< f32 [queries, d_v]
   };
   std::vector<Patch> patched{};
-  bool empty() const { return ablated.empty() && knockouts.empty() && keep_only.empty() && patched.empty(); }
+  /// Numbers added to the scores of a query: another map of it, whose weights still sum to one. A pair that is hidden
+  /// stays hidden.
+  struct Scores {
+    int layer = 0;
+    std::string family{};            ///< as in Head
+    std::optional<int64_t> query{};  ///< absent: every one
+    Tensor added{};                  ///< f32 [head, key]
+    bool replaces = false;           ///< in place of the scores: equal numbers make equal weights
+  };
+  std::vector<Scores> scores{};
+  bool empty() const { return ablated.empty() && knockouts.empty() && keep_only.empty() && patched.empty() && scores.empty(); }
 };
 /// Which attention of a model a description (AttentionSpec) is for: interventions apply where they name it.
 struct InterventionSite {

@@ -11,6 +11,7 @@
 #include "clearhead/generate.h"
 #include "clearhead/model.h"
 #include "freely.h"
+#include "loaded.h"
 #include "models/trace_text.h"
 #include "module.h"
 #include "viewer/export.h"
@@ -22,11 +23,6 @@ using namespace nb::literals;
 
 namespace clearhead::python {
 namespace {
-
-using SharedModel = std::shared_ptr<const Model>;
-struct Loaded {
-  SharedModel model;
-};
 
 DType precision_of(const std::string& name) {
   if (name == "f32") return DType::kF32;
@@ -264,13 +260,15 @@ void add_models(nb::module_& module) {
   module.def(
       "load",
       [](const std::string& name, const std::string& precision) {
-        return Loaded{freely([&] { return load(name, {.precision = precision_of(precision)}); })};
+        const LoadOptions options{.precision = precision_of(precision)};
+        return Loaded{freely([&] { return load(name, options); }), std::make_shared<ForGradients>(name, options)};
       },
       "name"_a, nb::kw_only(), "precision"_a = "f32",
       "A model from a folder, or by its name in the local Hugging Face cache. Nothing is downloaded.");
   nb::class_<Loaded> model(module, "Model", "A model of this library, which load() returns. Immutable; safe to use from several threads.");
   add_answers(model);
   add_runs(model);
+  add_explanations(model);
   module.def(
       "_page",
       [](const std::vector<const Trace*>& traces, const std::string& path, uint64_t budget, const std::string& state) {

@@ -13,6 +13,8 @@ void add_looks(nanobind::module_& module);        // looks.cc: maps and traces
 void add_operator(nanobind::module_& module);     // operator.cc: what the operator of torch calls
 void add_capture(nanobind::module_& module);      // capture.cc: traces of what other libraries computed
 void add_models(nanobind::module_& module);       // models.cc
-void add_pictures(nanobind::module_& module);     // pictures.cc
+struct Loaded;
+void add_explanations(nanobind::class_<Loaded>& model);  // explain.cc: a part of models.cc
+void add_pictures(nanobind::module_& module);            // pictures.cc
 
 }  // namespace clearhead::python

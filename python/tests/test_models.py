@@ -83,3 +83,32 @@ def test_a_trace_keeps_the_layers_that_were_chosen(known_model):
     trace = ch.load(str(known_model)).trace("one two three one two", layers=[1])
     assert trace.layers() == [1]
     assert trace.map(1).has_row(2) and trace.map(1).rows_kept == [(0, len(trace.ids))]
+
+
+def test_why_gives_every_part_its_share(known_model):
+    model = ch.load(str(known_model))
+    text = "abcdefab"
+    found = model.why(text, by=["attention", "relevance", "occlusion"], items="token")
+    assert sorted(found["shares"]) == ["attention", "occlusion", "relevance"]
+    assert [text.encode()[begin:end].decode() for begin, end in found["bytes"]] == found["items"] == list("abcdefa")
+    assert found["answer"] == 'next token "c"' and found["probability"] > 0.99
+    assert found["items"][int(np.argmax(found["shares"]["relevance"]))] == "c"  # what the induction head copies
+    assert found["shares"]["occlusion"] == pytest.approx([0.996, 0.996, 0.996, 0, 0, 0, 0.996], abs=0.01)
+    with pytest.raises(ch.NotFoundError, match="there is no method"):
+        model.why(text, by=["relevanse"])
+    with pytest.raises(ch.InvalidArgumentError, match="expected \"word\""):
+        model.why(text, items="letter")
+
+
+def test_judging_holds_methods_against_random_rankings(known_model):
+    model = ch.load(str(known_model))
+    texts = ["abcdefghab", "gfedcbahgf", "qrstuvwxyzqr"]
+    marks = [[(2, 3)]] * 3  # the byte that is copied
+    judged = model.judge(texts, by=["relevance", "attention"], items="token", marks=marks)
+    assert list(judged) == ["relevance", "attention", "random", "reverse of relevance"]
+    mean, low, high = judged["relevance"]["comprehensiveness"]
+    assert low <= mean <= high and mean > judged["random"]["comprehensiveness"][0] > judged["reverse of relevance"]["comprehensiveness"][0]
+    assert judged["relevance"]["auprc"] == (1, 1, 1) and judged["random"]["auprc"][0] < 0.8
+    assert np.isnan(model.judge(texts, by=["relevance"], items="token")["relevance"]["auprc"][0])
+    with pytest.raises(ch.InvalidArgumentError, match="2 entries for 3 texts"):
+        model.judge(texts, of=["a", "b"])

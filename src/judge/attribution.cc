@@ -11,6 +11,7 @@
 #include "base/format.h"
 #include "clearhead/error.h"
 #include "clearhead/map.h"
+#include "judge/flow.h"
 #include "judge/listener.h"
 #include "judge/sides.h"
 
@@ -18,6 +19,7 @@ namespace clearhead::judge {
 namespace {
 
 constexpr int64_t kWrittenTokens = 4096;  // whose self-attention is multiplied as a matrix
+constexpr int64_t kFlowTokens = 128;      // a search each, through all weights
 using Vector = std::vector<double>;
 
 Tensor row_tensor(const Vector& values) {
@@ -58,26 +60,6 @@ int64_t layers_of(const Subject& subject, const std::string& name) {
     if (family.name == name) return family.layers;
   }
   return 0;
-}
-
-// The family whose keys are what is explained: cross-attention if there is one, else the first whose keys hold an item.
-const MapFamily& looked_at(const Subject& subject) {
-  const auto& families = subject.plan().families;
-  const auto holds_item = [&](const MapFamily& family) {
-    const int64_t first = family.is_part ? family.first_key : 0, item = subject.items().empty() ? 0 : subject.items().front().begin;
-    return item >= first && item < first + family.keys;
-  };
-  const auto cross = std::find_if(families.begin(), families.end(), [](const MapFamily& family) { return family.name == "cross"; });
-  const auto found = cross != families.end() ? cross : std::find_if(families.begin(), families.end(), holds_item);
-  if (found == families.end()) fail(ErrorCode::kUnsupported, "why: no attention of this model has what is explained as its keys");
-  return *found;
-}
-Site looked_at(const Subject& subject, const AttributionOptions& options) {
-  const MapFamily& family = looked_at(subject);
-  const int64_t layer = options.layer.value_or(family.layers - 1);
-  if (layer < 0 || layer >= family.layers)
-    fail(ErrorCode::kInvalidArgument, "why: layer {} of {}; layers count from 0", layer, family.layers);
-  return {.family = family.name, .layer = static_cast<int>(layer)};
 }
 
 void check_cancelled(const AttributionOptions& options) {
@@ -144,7 +126,7 @@ Vector of_heads(const AttentionShape& shape, const std::optional<int64_t>& head,
 }
 
 Vector last_layer(const Subject& subject, Method method, const AttributionOptions& options) {
-  const Site site = looked_at(subject, options);
+  const Site site = looked_at(subject, options.layer);
   Records records(site);
   subject.run(&records);
   if (records.kept.empty())
@@ -188,6 +170,37 @@ Vector rollout(const Subject& subject, const AttributionOptions& options) {
   return shares.of_ids();
 }
 
+// Of one stack of tokens; ½P + ½I of each layer, as rollout takes them.
+Vector flow(const Subject& subject, const AttributionOptions& options) {
+  Records records;
+  subject.run(&records);
+  const MapFamily& family = subject.plan().families.front();
+  if (subject.plan().families.size() != 1 || family.queries != family.keys || family.is_part)
+    fail(ErrorCode::kUnsupported, "why: attention flow goes through the layers of one stack of tokens, which {} has not",
+         subject.model().info().name);
+  const int64_t tokens = family.keys;
+  if (tokens > kFlowTokens)
+    fail(ErrorCode::kBudget, "why: attention flow searches once a token through all weights; expected a text of at most {} tokens, not {}",
+         kFlowTokens, tokens);
+  std::vector<Vector> layers;
+  for (const Records::Kept& kept : records.kept) {
+    const AttentionMap map = kept.map.after();
+    Vector capacities(static_cast<size_t>(tokens * tokens));
+    const int64_t heads = map.shape().heads;
+    for (int64_t head = 0; head < heads; ++head) {
+      const Tensor weights = map.head(0, head).tile({.queries = {0, tokens}, .keys = {0, tokens}}).max;
+      for (size_t i = 0; i < capacities.size(); ++i) {
+        const float weight = weights.data<float>()[i];
+        if (weight > 0) capacities[i] += static_cast<double>(weight) / (2 * static_cast<double>(heads));
+      }
+    }
+    for (int64_t i = 0; i < tokens; ++i) capacities[static_cast<size_t>(i * tokens + i)] += 0.5;
+    layers.push_back(std::move(capacities));
+  }
+  check_cancelled(options);
+  return attention_flow(layers, tokens, subject.rows().front());
+}
+
 // P ⊙ ∂y/∂P of one layer, as its backward comes by.
 class OneGradient final : public Listener {
  public:
@@ -214,7 +227,7 @@ class OneGradient final : public Listener {
 };
 
 Vector attention_gradient(const Subject& subject, const AttributionOptions& options) {
-  const Site site = looked_at(subject, options);
+  const Site site = looked_at(subject, options.layer);
   OneGradient heard(subject, options, site);
   InputTape tape;
   subject.differentiate(tape, &heard);
@@ -445,6 +458,7 @@ const std::vector<MethodInfo>& attribution_methods() {
   static const std::vector<MethodInfo> methods = {
       {Method::kAttention, "attention", "weights of the last layer, mean of heads", false},
       {Method::kRollout, "rollout", "weights of all layers multiplied (Abnar & Zuidema 2020)", false},
+      {Method::kFlow, "flow", "the most that flows through the weights of all layers (Abnar & Zuidema 2020)", false},
       {Method::kValueWeighted, "value-weighted", "weight times the value's norm, last layer (Kobayashi et al. 2020)", false},
       {Method::kOutputWeighted, "output-weighted", "weight times the norm of what it adds, last layer (Kobayashi et al. 2020)", false},
       {Method::kAttentionGradient, "attention-gradient", "weight times its gradient, last layer", true},
@@ -471,6 +485,7 @@ std::vector<double> attribute(const Subject& subject, Method method, const Attri
     case Method::kValueWeighted:
     case Method::kOutputWeighted: return subject.by_item(last_layer(subject, method, options));
     case Method::kRollout: return subject.by_item(rollout(subject, options));
+    case Method::kFlow: return subject.by_item(flow(subject, options));
     case Method::kAttentionGradient: return subject.by_item(attention_gradient(subject, options));
     case Method::kRelevance: return subject.by_item(relevance(subject, options));
     case Method::kGradientInput: return subject.by_item(integrated(subject, options, 1, /*at_the_input=*/true));
@@ -486,7 +501,8 @@ int64_t runs_of(const Subject& subject, Method method, const AttributionOptions&
     case Method::kAttention:
     case Method::kValueWeighted:
     case Method::kOutputWeighted:
-    case Method::kRollout: return 1;
+    case Method::kRollout:
+    case Method::kFlow: return 1;
     case Method::kAttentionGradient:
     case Method::kRelevance:
     case Method::kGradientInput: return kForwardAndBack;

@@ -20,6 +20,7 @@ namespace clearhead::judge {
 enum class Method : uint8_t {
   kAttention,          ///< P of the last layer (of an encoder-decoder: of cross-attention), mean of heads or one head
   kRollout,            ///< whole maps of all layers multiplied
+  kFlow,               ///< the most that flows through them, of texts up to 128 tokens (flow.h)
   kValueWeighted,      ///< P·‖v‖ of the last layer (Kobayashi et al. 2020)
   kOutputWeighted,     ///< P·‖v·W_O‖ of the last layer (ibid., eq. 5)
   kAttentionGradient,  ///< P ⊙ ∂y/∂P of the last layer, signed
@@ -51,7 +52,7 @@ struct AttributionOptions {
 /// A share for each item of the subject: a sum over its tokens, of no fixed total; larger: speaks more for the answer. Signed
 /// methods say what speaks against it by negative shares.
 /// Throws kUnsupported, saying why, where the model does not have what the method needs; kInvalidArgument for a layer or head that is
-/// not there; kBudget for relevance over more than 4,096 written tokens.
+/// not there; kBudget for relevance over more than 4,096 written tokens and for flow over more than 128.
 std::vector<double> attribute(const Subject& subject, Method method, const AttributionOptions& options = {});
 
 /// Runs of the model that a method takes, a backward pass counted as two, for a budget that is said before it is spent.

@@ -57,8 +57,8 @@ class InputSubject final : public Subject {
     return outcome_of(logits.data<float>(), logits.size(1));
   }
 
-  double differentiate(InputTape& tape, Observer* observer) const override {
-    return backward(tape, logits_of(read_, {.observer = observer, .recorder = &tape}));
+  double differentiate(InputTape& tape, Observer* observer, const Interventions& interventions, Number number) const override {
+    return backward(tape, logits_of(read_, {.observer = observer, .interventions = interventions, .recorder = &tape}), number);
   }
 
  private:

@@ -96,6 +96,34 @@ std::vector<std::vector<double>> scores_of(const std::string& path, const AskMod
   return out;
 }
 
+using Scores = std::vector<std::vector<std::vector<double>>>;  // [question][method][item]
+
+Scores scores_of(const std::string& path, const std::shared_ptr<const Model>& model, const std::vector<AskModel>& questions,
+                 const SanityOptions& options) {
+  Scores out;
+  for (const AskModel& ask : questions) {
+    if (options.attribution.cancel && options.attribution.cancel->load()) fail(ErrorCode::kCancelled, "sanity: cancelled");
+    out.push_back(scores_of(path, ask, options, model));
+  }
+  return out;
+}
+
+// Means over the questions where tau is defined.
+std::vector<double> agreement_of(const Scores& scores, const Scores& trained, size_t methods) {
+  std::vector<double> out;
+  for (size_t method = 0; method < methods; ++method) {
+    double sum = 0, count = 0;
+    for (size_t question = 0; question < scores.size(); ++question) {
+      const double tau = kendall(scores[question][method], trained[question][method]);
+      if (!std::isfinite(tau)) continue;
+      sum += tau;
+      count += 1;
+    }
+    out.push_back(count > 0 ? sum / count : std::numeric_limits<double>::quiet_NaN());
+  }
+  return out;
+}
+
 }  // namespace
 
 RandomOrder random_order(const std::vector<std::string>& names) {
@@ -126,29 +154,30 @@ std::vector<SanityStep> sanity(const std::string& model, const std::vector<AskMo
   const std::string directory = model_directory(model);
   const RandomOrder order = random_order(SafeTensors::open_model(directory).names());
   const LoadOptions load_options{.tokenizer = options.tokenizer, .gradients = true};
-  std::vector<std::vector<std::vector<double>>> trained;
-  const std::shared_ptr<const Model> real = load(directory, load_options);
-  for (const AskModel& ask : questions) trained.push_back(scores_of(directory, ask, options, real));
+  const Scores trained = scores_of(directory, load(directory, load_options), questions, options);
   std::vector<SanityStep> out;
   for (int stage = 0; stage < static_cast<int>(order.what.size()); ++stage) {
     const Folder folder(directory, order, stage, options.seed);
-    const std::shared_ptr<const Model> random = load(folder.path(), load_options);
-    SanityStep step{(stage > 0 ? "and " : "") + order.what[static_cast<size_t>(stage)], {}};
-    std::vector<double> sums(options.methods.size()), counts(options.methods.size());
-    for (size_t question = 0; question < questions.size(); ++question) {
-      if (options.attribution.cancel && options.attribution.cancel->load()) fail(ErrorCode::kCancelled, "sanity: cancelled");
-      const auto scores = scores_of(folder.path(), questions[question], options, random);
-      for (size_t method = 0; method < scores.size(); ++method) {
-        const double tau = kendall(scores[method], trained[question][method]);
-        if (!std::isfinite(tau)) continue;
-        sums[method] += tau;
-        counts[method] += 1;
-      }
-    }
-    for (size_t method = 0; method < sums.size(); ++method)
-      step.agreement.push_back(counts[method] > 0 ? sums[method] / counts[method] : std::numeric_limits<double>::quiet_NaN());
-    out.push_back(std::move(step));
+    const Scores random = scores_of(folder.path(), load(folder.path(), load_options), questions, options);
+    out.push_back(
+        {(stage > 0 ? "and " : "") + order.what[static_cast<size_t>(stage)], agreement_of(random, trained, options.methods.size())});
     if (options.progress) options.progress(static_cast<double>(stage + 1) / static_cast<double>(order.what.size()));
+  }
+  return out;
+}
+
+std::vector<SanityStep> agreement_with(const std::string& model, const std::vector<std::string>& others,
+                                       const std::vector<AskModel>& questions, const SanityOptions& options) {
+  const LoadOptions load_options{.tokenizer = options.tokenizer, .gradients = true};
+  const std::shared_ptr<const Model> own = load(model_directory(model), load_options);
+  const Scores trained = scores_of(model, own, questions, options);
+  std::vector<SanityStep> out;
+  for (const std::string& name : others) {
+    const std::shared_ptr<const Model> other = load(model_directory(name), load_options);
+    if (other->info().labels != own->info().labels || other->info().vocabulary != own->info().vocabulary)
+      fail(ErrorCode::kInvalidArgument, "{}: its labels or tokens are not those of {}; expected a model of the same task", name, model);
+    out.push_back({name, agreement_of(scores_of(name, other, questions, options), trained, options.methods.size())});
+    if (options.progress) options.progress(static_cast<double>(out.size()) / static_cast<double>(others.size()));
   }
   return out;
 }

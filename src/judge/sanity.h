@@ -32,6 +32,12 @@ using AskModel = std::function<std::unique_ptr<Subject>(const std::shared_ptr<co
 /// Writes each stage as a model folder in the system's temporary directory, and removes it. Throws what loading does.
 std::vector<SanityStep> sanity(const std::string& model, const std::vector<AskModel>& questions, const SanityOptions& options);
 
+/// The same against other trained models of the task: of another seed, or trained on shuffled labels (Adebayo et al. 2018, data
+/// randomisation). `what` is the model's name. Throws kInvalidArgument for one of other
+/// labels or another vocabulary.
+std::vector<SanityStep> agreement_with(const std::string& model, const std::vector<std::string>& others,
+                                       const std::vector<AskModel>& questions, const SanityOptions& options);
+
 /// The stage at which a weight becomes random: 0 for heads, then layers from the last to the first, embeddings last.
 struct RandomOrder {
   std::vector<std::string> what{};  ///< of each stage

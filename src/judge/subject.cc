@@ -135,10 +135,10 @@ class TextSubject final : public Subject {
     return states_of(model_->run(batch({encoding_.ids}, {}), options), row_);
   }
 
-  double differentiate(InputTape& tape, Observer* observer) const override {
-    RunOptions options = run_options(observer, {}, 1);
+  double differentiate(InputTape& tape, Observer* observer, const Interventions& interventions, Number number) const override {
+    RunOptions options = run_options(observer, interventions, 1);
     options.recorder = &tape;
-    return backward(tape, logits_of(model_->run(batch({encoding_.ids}, {}), options)));
+    return backward(tape, logits_of(model_->run(batch({encoding_.ids}, {}), options)), number);
   }
 
  private:
@@ -338,10 +338,10 @@ class PairSubject final : public Subject {
     return states_of(model_->run_from(source(), target(), all), rows_[0]);
   }
 
-  double differentiate(InputTape& tape, Observer* observer) const override {
-    RunOptions recorded = options(observer, {});
+  double differentiate(InputTape& tape, Observer* observer, const Interventions& interventions, Number number) const override {
+    RunOptions recorded = options(observer, interventions);
     recorded.recorder = &tape;
-    return backward(tape, last_row(model_->run_from(source(), target(), recorded)));
+    return backward(tape, last_row(model_->run_from(source(), target(), recorded)), number);
   }
 
  private:
@@ -362,7 +362,27 @@ class PairSubject final : public Subject {
   Pair pair_;
 };
 
+// The family whose keys are what is explained: cross-attention if there is one, else the first whose keys hold an item.
+const MapFamily& family_looked_at(const Subject& subject) {
+  const auto& families = subject.plan().families;
+  const auto holds_item = [&](const MapFamily& family) {
+    const int64_t first = family.is_part ? family.first_key : 0, item = subject.items().empty() ? 0 : subject.items().front().begin;
+    return item >= first && item < first + family.keys;
+  };
+  const auto cross = std::find_if(families.begin(), families.end(), [](const MapFamily& family) { return family.name == "cross"; });
+  const auto found = cross != families.end() ? cross : std::find_if(families.begin(), families.end(), holds_item);
+  if (found == families.end()) fail(ErrorCode::kUnsupported, "no attention of this model has what is explained as its keys");
+  return *found;
+}
+
 }  // namespace
+
+Site looked_at(const Subject& subject, std::optional<int> wanted) {
+  const MapFamily& family = family_looked_at(subject);
+  const int64_t layer = wanted.value_or(family.layers - 1);
+  if (layer < 0 || layer >= family.layers) fail(ErrorCode::kInvalidArgument, "layer {} of {}; layers count from 0", layer, family.layers);
+  return {.family = family.name, .layer = static_cast<int>(layer)};
+}
 
 int32_t label_named(const ModelInfo& info, const std::string& name) {
   const auto matches = [&](const std::string& label) { return text::lower(label) == text::lower(name); };
@@ -394,18 +414,30 @@ void Subject::check_answer(int64_t count) const {
   if (of_ == against_) fail(ErrorCode::kInvalidArgument, "{}: an answer against itself; give two different ones", name);
 }
 
-double Subject::backward(InputTape& tape, const Tensor& logits) const {
+double Subject::backward(InputTape& tape, const Tensor& logits, Number number) const {
   Arena arena;
   Run run{.arena = arena, .recorder = &tape, .evaluates = true};
+  RunCompute compute(run);
   const auto at = [&](int32_t id) { return logits.slice(1, id, id + 1); };
-  Tensor y = at(of_);
-  if (against_ >= 0) {
-    RunCompute compute(run);
-    y = compute.add(y, compute.multiply(at(against_), Tensor::from<float>({-1}, {1, 1})));
+  const auto times = [&](const Tensor& x, double factor) {
+    return compute.multiply(x, Tensor::from<float>({static_cast<float>(factor)}, {1, 1}));
+  };
+  const bool is_softmax = against_ < 0 && !stands_alone_;
+  if (number == Number::kLogProbability && is_softmax) {
+    const Tensor loss = times(compute.cross_entropy(logits, {of_}).reshape({1, 1}), -1);
+    const double value = static_cast<double>(*loss.data<float>());
+    tape.backward(loss);
+    return value;
   }
+  Tensor y = against_ >= 0 ? compute.add(at(of_), times(at(against_), -1)) : at(of_);
   const double value = static_cast<double>(*y.data<float>());
-  tape.backward(y);
-  return value;
+  if (number == Number::kY) {
+    tape.backward(y);
+    return value;
+  }
+  const double probability = 1 / (1 + std::exp(-value));
+  tape.backward(times(y, 1 - probability));  // d ln σ(y)/dy
+  return std::log(probability);
 }
 
 void Subject::begin_with(std::vector<Range> items) {

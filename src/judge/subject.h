@@ -71,8 +71,12 @@ class Subject {
   /// The residual stream at the row that the answer is read from, before the first layer and after each: f32 [layers + 1, width].
   /// Throws kUnsupported for networks of parts.
   virtual Tensor states() const;
-  /// One pass forward and back from y, recorded by the tape; the observer hears gradients. Returns y.
-  virtual double differentiate(InputTape& tape, Observer* observer) const = 0;
+  /// What a backward pass starts from: y, or the logarithm of the probability that is reported.
+  enum class Number : uint8_t { kY, kLogProbability };
+  /// One pass with these interventions, forward and back from `number`, recorded by the tape; the observer hears
+  /// gradients. Returns the number.
+  virtual double differentiate(InputTape& tape, Observer* observer, const Interventions& interventions = {},
+                               Number number = Number::kY) const = 0;
   const Model& model() const { return *model_; }
 
  protected:
@@ -81,8 +85,8 @@ class Subject {
   void check_answer(int64_t count) const;
   Outcome outcome_of(const float* logits, int64_t count) const;
   double probability_of(const float* logits, int64_t count) const { return outcome_of(logits, count).probability; }
-  /// y as one recorded number, and its backward pass.   logits: a view [1, count]
-  double backward(InputTape& tape, const Tensor& logits) const;
+  /// The number as a recorded one, and its backward pass.   logits: a view [1, count]
+  double backward(InputTape& tape, const Tensor& logits, Number number) const;
   /// The items before set_items(), which says what may be taken away at all.
   void begin_with(std::vector<Range> items);
   void begin_with_tokens(int64_t but);  // all but those that the tokenizer added, and this one
@@ -113,6 +117,10 @@ std::unique_ptr<Subject> ask_about(std::shared_ptr<const Model> model, const Enc
 /// The same for a network of parts that is given an input: a document, a story, a picture, a scene. Items are its sentences,
 /// statements or patches.
 std::unique_ptr<Subject> ask_about(std::shared_ptr<const Model> model, const ModelInput& input, const Asked& asked);
+
+/// The attention that the answer looks at its items with: cross-attention if there is one, of this layer or the last. Throws
+/// kInvalidArgument for a layer that is not there, kUnsupported where no attention has the items as its keys.
+Site looked_at(const Subject& subject, std::optional<int> layer);
 
 /// The number of a class. Throws kNotFound with those there are, and what is near.
 int32_t label_named(const ModelInfo& info, const std::string& name);

@@ -279,6 +279,7 @@ void Transformer::check_interventions(const Interventions& interventions) const 
   for (const Interventions::Pairs& pairs : interventions.knockouts) check(pairs.family, pairs.layer, "an attention knockout");
   for (const Interventions::Pairs& pairs : interventions.keep_only) check(pairs.family, pairs.layer, "a keep-only");
   for (const Interventions::Patch& patch : interventions.patched) check(patch.head.family, patch.head.layer, "a patch");
+  for (const Interventions::Scores& scores : interventions.scores) check(scores.family, scores.layer, "scores of a query");
 }
 
 Interventions Transformer::source_interventions(Interventions interventions) const {
@@ -288,6 +289,7 @@ Interventions Transformer::source_interventions(Interventions interventions) con
   std::erase_if(interventions.knockouts, is_other);
   std::erase_if(interventions.keep_only, is_other);
   std::erase_if(interventions.patched, [&](const Interventions::Patch& patch) { return is_other(patch.head); });
+  std::erase_if(interventions.scores, is_other);
   return interventions;
 }
 

@@ -1,4 +1,4 @@
-// Interventions as changes of a description: a head's mask becomes 0, pairs leave the visibility rule.
+// Interventions as changes of a description: a head's mask becomes 0, pairs leave the visibility rule, scores get one more term.
 #include <algorithm>
 
 #include "base/format.h"
@@ -32,18 +32,32 @@ void check(const char* what, const Interventions::Pairs& pairs, int64_t heads) {
     fail(ErrorCode::kInvalidArgument, "{}: head {}; heads are 0 to {}", what, *pairs.head, heads - 1);
 }
 
+// The place of a query within its sequence.
+RuleValue place_of(RuleValue query, const InterventionSite& site) {
+  if (!site.cross_queries) return query;
+  const int64_t length = site.cross_queries->end - site.cross_queries->begin;
+  return query - length * floor(query / length) + site.cross_queries->begin;
+}
+
 Rule rule_of(const Interventions::Pairs& pairs, bool keep_only, const InterventionSite& site) {
   return visible([&](RulePair at) {
     const auto inside = [](RuleValue x, Range range) { return x >= range.begin && x < range.end; };
-    RuleValue query = at.query;
-    if (site.cross_queries) {
-      const int64_t length = site.cross_queries->end - site.cross_queries->begin;
-      query = query - length * floor(query / length) + site.cross_queries->begin;
-    }
     const RuleTruth keys = inside(at.key, pairs.keys);
-    RuleTruth hit = inside(query, pairs.queries) && (keep_only ? !keys : keys);
+    RuleTruth hit = inside(place_of(at.query, site), pairs.queries) && (keep_only ? !keys : keys);
     if (pairs.head) hit = hit && at.head == *pairs.head;
     return !hit;
+  });
+}
+
+Rule term_of(const Interventions::Scores& scores, const InterventionSite& site) {
+  const Tensor& added = scores.added;
+  if (added.dtype() != DType::kF32 || added.rank() != 2 || added.size(0) != site.heads)
+    fail(ErrorCode::kShape, "scores of a query: {} {}; expected f32 [{} heads, key]", to_string(added.dtype()), to_string(added.shape()),
+         site.heads);
+  if (scores.query && *scores.query < 0) fail(ErrorCode::kInvalidArgument, "scores of query {}; queries count from 0", *scores.query);
+  return rule([&](RuleValue score, RulePair at) {
+    const RuleValue value = table(added)(at.head, at.key), changed = scores.replaces ? value : score + value;
+    return scores.query ? where(place_of(at.query, site) == *scores.query, changed, score) : changed;
   });
 }
 
@@ -109,6 +123,11 @@ AttentionSpec with_interventions(const AttentionSpec& spec, const Interventions&
   };
   hide_pairs(interventions.knockouts, "an attention knockout", false);
   hide_pairs(interventions.keep_only, "a keep-only", true);
+  for (const Interventions::Scores& scores : interventions.scores) {
+    if (scores.layer != site.layer || !is_here(scores.family)) continue;
+    if (site.cross_queries) count_from_first(out, "scores of a query");
+    out.terms.push_back(term_of(scores, site));
+  }
   return out;
 }
 

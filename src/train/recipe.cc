@@ -305,6 +305,7 @@ void read_problem(Fields& fields, TaskRecipe& to) {
   to.problem_type = fields.string_or("problem_type", to.problem_type);
   const bool is_known = to.problem_type == to.kOneLabel || to.problem_type == to.kManyLabels || to.problem_type == to.kRegression;
   if (!is_known) fields.wrong("problem_type", format("{}, {} or {}", to.kOneLabel, to.kManyLabels, to.kRegression), Json(to.problem_type));
+  to.shuffles_labels = fields.boolean_or("shuffle_labels", false);
   const Json* weights = fields.take("class_weights");
   if (!weights) return;
   const std::string expected = "\"balanced\", or a weight above 0 of each label that has not 1, as in {\"rare\": 5}";

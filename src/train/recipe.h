@@ -142,6 +142,7 @@ struct TaskRecipe {
   // classify, of one label: factors of the losses of texts with these labels, others 1; or such that all labels weigh alike: texts / (labels · texts with it)
   std::vector<std::pair<std::string, double>> class_weights{};
   bool balances_classes = false;
+  bool shuffles_labels = false;             // classify: training texts have each other's labels, for judging explanations
   std::vector<std::string> contexts{};      // answer: files of texts that questions name; none: questions hold their text
   int64_t overlap = 64, longest = 30;       // answer: AnswerSettings, in tokens
   std::optional<double> threshold{};        // answer: the same; absent: the one with the best F1 on the validation file

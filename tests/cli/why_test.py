@@ -1,6 +1,9 @@
 """clearhead why: shares that are printed and as JSON, heads and layers, and what is refused."""
 
 import json
+import math
+import tempfile
+from pathlib import Path
 
 from support import ROOT, Case, run
 
@@ -89,6 +92,32 @@ class Judge(Asking):
         self.assertEqual(len(found["sanity"]), 8)
         self.assertAlmostEqual(found["sanity"][0]["agreement"]["relevance"], 1)  # of heads only vectors are there
         self.assertLess(abs(found["sanity"][-1]["agreement"]["relevance"]), 0.9)
+
+    def test_a_page_with_its_plot(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        page = Path(folder.name) / "judged.html"
+        self.done("judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--by", "attention", "--removal", "unseen", "--html", str(page))
+        text = page.read_text(encoding="utf-8")
+        self.assertIn("comprehensiveness", text)
+        self.assertIn("reverse of attention", text)
+        self.assertEqual(text.count("<svg"), 1)
+        refused = run("judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--sanity", "--svg", str(page))
+        self.assertIn("not with --sanity", refused.errors)
+        self.assertEqual(refused.code, 2)
+
+    def test_another_model_of_the_task(self):
+        found = self.done("judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--by", "relevance", "attention", "--with", str(ROOT / "models/en-fr"), "--json").json
+        self.assertEqual([round(tau, 6) for tau in found["others"][0]["agreement"].values()], [1, 1])
+        self.fails("its labels or tokens are not those of", "judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--with", str(ROOT / "models/en-zh"))
+
+    def test_the_map_that_moves_while_the_answer_stays(self):
+        found = self.done("judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--moved", "--json").json
+        one = found["texts"][0]
+        self.assertLessEqual(abs(one["kept"] - one["probability"]), 0.01)
+        self.assertGreater(found["moved"]["mean"], 0)
+        self.assertLessEqual(found["moved"]["mean"], math.log(2))
+        self.fails("layer 9 of 3", "judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--moved", "--layer", "9")
 
     def test_bad_questions_are_named(self):
         self.fails('"mark": expected text, question, pair, of, against or marks', "judge", str(ROOT / "models/en-fr"), '{"text": "a", "mark": []}')

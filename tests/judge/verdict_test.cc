@@ -33,7 +33,9 @@ class Planted final : public Subject {
     return out;
   }
   Outcome run(Observer* observer, const Interventions& interventions) const override { return real_.run(observer, interventions); }
-  double differentiate(InputTape& tape, Observer* observer) const override { return real_.differentiate(tape, observer); }
+  double differentiate(InputTape& tape, Observer* observer, const Interventions& interventions, Number number) const override {
+    return real_.differentiate(tape, observer, interventions, number);
+  }
 
  private:
   const Subject& real_;

@@ -1,16 +1,17 @@
 """Goldens of attribution: shares of tokens in one answer, by whole matrices and PyTorch's gradients.
 
-    pip install torch transformers safetensors numpy
+    pip install torch transformers safetensors numpy networkx
     python tools/goldens/attribution.py
 
 Reads the small models of tests/goldens (models.py), runs them in float64 with eager attention, and writes tests/goldens/attribution.json. Each
 method is written out from its paper over N×N matrices, as the tools that need them do it: rollout (Abnar & Zuidema 2020), relevance (Chefer, Gur &
-Wolf 2021, eq. 5, 6 and 8 to 11), attention × gradient, gradient × input, integrated gradients at midpoints.
+Wolf 2021, eq. 5, 6 and 8 to 11), attention × gradient, gradient × input, integrated gradients at midpoints; attention flow by networkx.
 """
 
 import json
 import pathlib
 
+import networkx
 import torch
 import transformers as hf
 
@@ -79,6 +80,16 @@ def integrated(watched, inputs, answer, order):
     return total
 
 
+def flow(mixed, row):
+    """The maximum flow from the row through all layers to every token (Abnar & Zuidema 2020), by networkx."""
+    graph = networkx.DiGraph()
+    for at, layer in enumerate(mixed):
+        for i, j in (layer > 0).nonzero().tolist():
+            graph.add_edge((at + 1, i), (at, j), capacity=layer[i, j].item())
+    return torch.tensor([networkx.maximum_flow_value(graph, (len(mixed), row), (0, j)) if graph.has_node((0, j)) else 0.0
+                         for j in range(len(mixed[0]))], dtype=torch.float64)
+
+
 def of_stack(watched, inputs, answer, row):
     y, maps, found = watched.run(inputs, answer)
     layers = matrices(maps["enc"])
@@ -88,8 +99,9 @@ def of_stack(watched, inputs, answer, row):
     for weights, gradient in layers:
         relevance = relevance + relevance_matrix(weights, gradient) @ relevance
         rollout = (0.5 * weights.mean(0) + 0.5 * identity) @ rollout
+    mixed = [0.5 * weights.mean(0) + 0.5 * identity for weights, _ in layers]
     weights, gradient = layers[-1]
-    return {"y": y, "attention": weights.mean(0)[row], "rollout": rollout[row], "attention-gradient": (weights * gradient).mean(0)[row],
+    return {"y": y, "attention": weights.mean(0)[row], "rollout": rollout[row], "flow": flow(mixed, row), "attention-gradient": (weights * gradient).mean(0)[row],
             "relevance": relevance[row], "gradient-input": inputs_shares(found.values()),
             "integrated-gradients": integrated(watched, inputs, answer, found.keys())}
 

@@ -28,7 +28,7 @@ namespace clearhead {
 namespace {
 
 using ReadsOther = std::optional<NetworkFacts>;  // of a model that reads no text
-constexpr uint64_t kNoiseSeed = 0x6E6F697365;
+constexpr uint64_t kNoiseSeed = 0x6E6F697365, kLabelSeed = 0x6C6162656C;
 // What is wanted of a line, into an item.
 using Judge = std::function<void(const LabelledLine&, Item&)>;
 
@@ -70,7 +70,9 @@ class Texts : public ItemTask {
   static std::vector<Item> items_of(const std::string& file, const Recipe& recipe, const Tokenizer& tokenizer, const ReadsOther& network,
                                     const Judge& judge) {
     std::vector<Item> out;
-    for (const LabelledLine& line : read_lines(file, recipe)) {
+    std::vector<LabelledLine> lines = read_lines(file, recipe);
+    if (recipe.task->shuffles_labels && file == recipe.task->train) shuffle_labels(lines, recipe.seed);
+    for (const LabelledLine& line : lines) {
       if (network) {
         out.push_back({.read = read_line(*network, tokenizer, line)});
       } else {
@@ -81,6 +83,13 @@ class Texts : public ItemTask {
       judge(line, out.back());
     }
     return out;
+  }
+  // As many of each as before: what a model learns of them is by heart (Adebayo et al. 2018, section 4: "data randomization").
+  static void shuffle_labels(std::vector<LabelledLine>& lines, uint64_t seed) {
+    std::vector<std::vector<std::string>> labels;
+    for (const LabelledLine& line : lines) labels.push_back(line.labels);
+    RandomSequence(random_bits(seed, kLabelSeed)).shuffle(labels);
+    for (size_t at = 0; at < lines.size(); ++at) lines[at].labels = labels[at];
   }
   static ReadInput read_line(const NetworkFacts& network, const Tokenizer& tokenizer, const LabelledLine& line) {
     try {

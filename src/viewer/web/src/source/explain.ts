@@ -7,6 +7,7 @@ export type AnswerKind = 'class' | 'tag' | 'next' | 'masked' | 'written';
 export const kMethods = [
   'attention',
   'rollout',
+  'flow',
   'value-weighted',
   'output-weighted',
   'attention-gradient',

@@ -1,0 +1,162 @@
+// clearhead judge --sanity, --with and --moved: does a ranking, does a map depend on the model?
+#include <algorithm>
+#include <cmath>
+
+#include "base/format.h"
+#include "clearhead/error.h"
+#include "cli/cli.h"
+#include "cli/items.h"
+#include "cli/judge.h"
+#include "cli/terminal.h"
+#include "judge/moved_map.h"
+#include "metrics/bootstrap.h"
+#include "viewer/questions/subject.h"
+
+namespace clearhead::cli {
+
+using namespace judge;  // NOLINT(google-build-using-namespace)
+
+namespace {
+
+// The same question, with the answer that this model gave, to any other model: what a translator wrote is not written anew.
+AskModel asks_again(const Subject& subject, const JudgeQuestion& question) {
+  Asked asked{.of = question.asked.of.starts_with("token ") ? question.asked.of : "", .of_id = subject.of()};
+  if (subject.against() >= 0) asked.against_id = subject.against();
+  const RunPlan plan = subject.plan();
+  return [question, asked, plan, items = subject.items()](const std::shared_ptr<const Model>& model) {
+    const ModelInfo& info = model->info();
+    std::unique_ptr<Subject> out;
+    if (reads_inputs(info)) {
+      out = ask_about(model, input_of(info, question.text, question.pair), asked);
+    } else if (writes_from_text(info)) {
+      const questions::SourceAndTarget read = questions::parts_of(plan);
+      out = ask_about(model, read.source, asked, read.target);
+    } else {
+      out = ask_about(model, question.text, asked, question.pair.empty() ? std::nullopt : std::optional(question.pair));
+    }
+    out->set_items(items);
+    return out;
+  };
+}
+
+// Of those with 3 items or more.
+std::vector<AskModel> asks_of(const JudgeOptions& options, const std::vector<JudgeQuestion>& questions,
+                              const std::shared_ptr<const Model>& model) {
+  std::vector<AskModel> out;
+  for (const JudgeQuestion& question : questions) {
+    const std::unique_ptr<Subject> subject = judge_subject_or_none(model, question, options.items);
+    if (subject && subject->items().size() >= 3) out.push_back(asks_again(*subject, question));
+  }
+  if (out.empty()) fail(ErrorCode::kInvalidArgument, "judge: no text has 3 items or more");
+  return out;
+}
+
+// Kendall's tau of every method with the model's own scores, a line for each other model.
+void print_agreement(const JudgeOptions& options, const VerdictOptions& settings, size_t texts, const std::vector<SanityStep>& steps,
+                     const char* name) {
+  if (options.json) {
+    Json out = Json::array();
+    for (const SanityStep& step : steps) {
+      Json agreement = Json::object({});
+      for (size_t at = 0; at < step.agreement.size(); ++at)
+        agreement[settings.methods[at].name] = std::isfinite(step.agreement[at]) ? Json(step.agreement[at]) : Json();
+      out.push(Json::object({{name, step.what}, {"agreement", agreement}}));
+    }
+    return print_json(
+        Json::object({{"model", options.model}, {"texts", static_cast<int64_t>(texts)}, {options.sanity ? "sanity" : "others", out}}));
+  }
+  std::string names = fit("", 26);
+  for (const MethodInfo& method : settings.methods) names += fit(method.name, 21, true);
+  print(names);
+  for (const SanityStep& step : steps) {
+    std::string line = fit(step.what, 26);
+    for (const double tau : step.agreement) line += fit(judge_number(tau, true), 21, true);
+    print(line);
+  }
+}
+
+SanityOptions sanity_options(const JudgeOptions& options, const VerdictOptions& settings, Progress& progress) {
+  SanityOptions out{
+      .methods = settings.methods, .attribution = settings.attribution, .seed = options.seed, .progress = progress.callback()};
+  out.attribution.cancel = &cancel_flag();
+  return out;
+}
+
+}  // namespace
+
+void judge_sanity(const JudgeOptions& options, const VerdictOptions& settings, const std::vector<JudgeQuestion>& questions) {
+  const std::vector<AskModel> asks = asks_of(options, questions, load_model(options.model));
+  const Cancellable cancellable;  // Ctrl-C removes the folder of random weights
+  std::vector<SanityStep> steps;
+  {
+    Progress progress("randomising weights");
+    steps = sanity(options.model, asks, sanity_options(options, settings, progress));
+  }
+  if (!options.json)
+    print(format("{} texts · Kendall's tau with the trained model's scores, weights random from the answer back", asks.size()));
+  print_agreement(options, settings, asks.size(), steps, "random");
+  if (!options.json) print("a method whose tau stays near 1 shows the text, not the model");
+}
+
+void judge_others(const JudgeOptions& options, const VerdictOptions& settings, const std::vector<JudgeQuestion>& questions) {
+  const std::vector<AskModel> asks = asks_of(options, questions, load_model(options.model));
+  const Cancellable cancellable;
+  std::vector<SanityStep> steps;
+  {
+    Progress progress("other models");
+    steps = agreement_with(options.model, options.others, asks, sanity_options(options, settings, progress));
+  }
+  if (!options.json)
+    print(format("{} texts · Kendall's tau with the scores of {}, asked for the same answers", asks.size(), options.model));
+  print_agreement(options, settings, asks.size(), steps, "model");
+  if (!options.json)
+    print("of another seed tau should be high; of a model that was trained on shuffled labels a method that keeps it shows the text");
+}
+
+void judge_moved_maps(const JudgeOptions& options, const std::vector<JudgeQuestion>& questions) {
+  const std::shared_ptr<const Model> model = load_model(options.model, {.gradients = true});
+  const Cancellable cancellable;
+  MovedMapOptions asked{.tolerance = options.tolerance, .seed = options.seed, .cancel = &cancel_flag()};
+  if (options.layer >= 0) asked.layer = static_cast<int>(options.layer);
+  std::vector<MovedMap> found;
+  {
+    Progress progress("moving maps");
+    const auto report = progress.callback();
+    for (size_t at = 0; at < questions.size() && !cancel_flag(); ++at) {
+      const std::unique_ptr<Subject> subject = judge_subject_or_none(model, questions[at], options.items);
+      if (subject) found.push_back(furthest_map(*subject, asked));
+      if (report) report(static_cast<double>(at + 1) / static_cast<double>(questions.size()));
+    }
+  }
+  if (found.empty()) fail(ErrorCode::kInvalidArgument, "judge: no question has an answer whose map could be moved");
+  const auto mean_of = [&](const auto& value_of) {
+    std::vector<double> values;
+    for (const MovedMap& one : found) values.push_back(value_of(one));
+    return metrics::bootstrap_mean(values, {.seed = options.seed});
+  };
+  const metrics::Interval moved = mean_of([](const MovedMap&one) { return one.moved; }),
+                          uniform = mean_of([](const MovedMap&one) { return one.uniform - one.probability; });
+  const std::string where = format("{}, layer {}", found.front().site.family, found.front().site.layer);
+  if (options.json) {
+    Json texts = Json::array();
+    for (const MovedMap& one : found)
+      texts.push(Json::object({{"probability", one.probability}, {"uniform", one.uniform}, {"moved", one.moved}, {"kept", one.kept}}));
+    return print_json(Json::object({{"model", options.model},
+                                    {"attention", where},
+                                    {"tolerance", options.tolerance},
+                                    {"moved", judge_interval(moved)},
+                                    {"uniform", judge_interval(uniform)},
+                                    {"texts", texts}}));
+  }
+  const auto interval = [](const metrics::Interval& value, bool with_sign) {
+    return format("{} [{}, {}]", judge_number(value.mean, with_sign), judge_number(value.low, with_sign),
+                  judge_number(value.high, with_sign));
+  };
+  print(format("{} answers · the row that each is read from, {} · means over answers, 95 % intervals", found.size(), where));
+  print(format("{}{} nats of at most 0.693", fit("the map moves by", 38), interval(moved, false)));
+  print(format("  {}{}", fit("while the probability stays within", 36), options.tolerance));
+  print(format("{}{}", fit("equal weights change it by", 38), interval(uniform, true)));
+  print("a map that moves far while the answer stays is one of many that would do: it explains little");
+}
+
+}  // namespace clearhead::cli

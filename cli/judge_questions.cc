@@ -1,0 +1,94 @@
+// Questions of clearhead judge: read from a file, put to a model; numbers as they are printed.
+#include <cmath>
+
+#include "base/format.h"
+#include "clearhead/error.h"
+#include "cli/cli.h"
+#include "cli/items.h"
+#include "cli/judge.h"
+
+namespace clearhead::cli {
+
+using namespace judge;  // NOLINT(google-build-using-namespace)
+
+namespace {
+
+JudgeQuestion question_of(const Json& line, const std::string& where) {
+  JudgeQuestion out{.where = where};
+  for (const auto& [name, value] : line.fields()) {
+    if (name == "text") {
+      out.text = value.string();
+    } else if (name == "question" || name == "pair") {
+      out.pair = value.string();
+    } else if (name == "of") {
+      out.asked.of = value.string();
+    } else if (name == "against") {
+      out.asked.against = value.string();
+    } else if (name == "marks") {
+      for (const Json& mark : value.items()) {
+        if (mark.size() != 2) fail(ErrorCode::kFormat, "{}: \"marks\": expected pairs [begin, end] of bytes", where);
+        out.marks.push_back({mark.items()[0].integer(), mark.items()[1].integer()});
+      }
+    } else {
+      fail(ErrorCode::kUnsupported, "{}: \"{}\": expected text, question, pair, of, against or marks", where, name);
+    }
+  }
+  if (out.text.empty()) fail(ErrorCode::kFormat, "{}: there is no \"text\"", where);
+  return out;
+}
+
+std::string column_of(const std::string& line, int64_t column, const std::string& where) {
+  size_t begin = 0;
+  for (int64_t at = 1; at < column; ++at) {
+    begin = line.find('\t', begin);
+    if (begin == std::string::npos) fail(ErrorCode::kFormat, "{}: column {} of {}", where, column, at);
+    ++begin;
+  }
+  return line.substr(begin, line.find('\t', begin) - begin);
+}
+
+}  // namespace
+
+std::vector<JudgeQuestion> judge_questions(const JudgeOptions& options) {
+  const std::string name = options.text.file.empty() ? "text" : options.text.file;
+  std::vector<JudgeQuestion> out;
+  int64_t number = 0;
+  for (const std::string& line : lines_of(options.text.read())) {
+    ++number;
+    if (line.empty() || (options.limit > 0 && static_cast<int64_t>(out.size()) == options.limit)) continue;
+    const std::string where = format("{}:{}", name, number);
+    out.push_back(line[0] == '{'       ? question_of(Json::parse(line, where), where)
+                  : options.column > 0 ? JudgeQuestion{.text = column_of(line, options.column, where), .where = where}
+                                       : JudgeQuestion{.text = line, .where = where});
+  }
+  if (out.empty()) fail(ErrorCode::kInvalidArgument, "{}: there is no text to judge by", name);
+  return out;
+}
+
+std::unique_ptr<Subject> judge_subject(const std::shared_ptr<const Model>& model, const JudgeQuestion& question) {
+  if (reads_inputs(model->info())) return ask_about(model, input_of(model->info(), question.text, question.pair), question.asked);
+  return ask_about(model, question.text, question.asked, question.pair.empty() ? std::nullopt : std::optional(question.pair));
+}
+
+std::unique_ptr<Subject> judge_subject_or_none(const std::shared_ptr<const Model>& model, const JudgeQuestion& question,
+                                               const std::string& items) {
+  try {
+    std::unique_ptr<Subject> subject = judge_subject(model, question);
+    choose_items(*subject, items);
+    return subject;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kNotFound || question.asked.of.empty()) throw;
+  }
+  return nullptr;
+}
+
+std::string judge_number(double value, bool with_sign) {
+  return !std::isfinite(value) ? "–" : with_sign ? format("{:+.3f}", value) : format("{:.3f}", value);
+}
+
+Json judge_interval(const metrics::Interval& interval) {
+  const auto value = [](double number) { return std::isfinite(number) ? Json(number) : Json(); };
+  return Json::object({{"mean", value(interval.mean)}, {"low", value(interval.low)}, {"high", value(interval.high)}});
+}
+
+}  // namespace clearhead::cli

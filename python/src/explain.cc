@@ -1,0 +1,166 @@
+// Why an answer, and how far each explanation can be trusted: Model.why() and Model.judge().
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/array.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+
+#include "arrays.h"
+#include "base/format.h"
+#include "clearhead/error.h"
+#include "freely.h"
+#include "judge/attribution.h"
+#include "judge/items.h"
+#include "judge/verdict.h"
+#include "loaded.h"
+#include "module.h"
+#include "viewer/words.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace clearhead::python {
+namespace {
+
+using namespace judge;  // NOLINT(google-build-using-namespace)
+using Bytes = std::vector<std::array<int64_t, 2>>;
+
+struct AskedText {
+  std::string text{};
+  std::optional<std::string> pair{};
+  Asked asked{};
+};
+
+std::vector<MethodInfo> methods_of(const std::vector<std::string>& names) {
+  std::vector<MethodInfo> out;
+  for (const std::string& name : names) out.push_back(method_named(name));
+  if (out.empty()) fail(ErrorCode::kInvalidArgument, "by: expected at least one method, such as \"relevance\"");
+  return out;
+}
+
+SharedModel model_for(const Loaded& self, const std::vector<MethodInfo>& methods) {
+  const bool gradients = std::any_of(methods.begin(), methods.end(), [](const MethodInfo& info) { return info.needs_gradients; });
+  return gradients ? self.gradients->get() : self.model;
+}
+
+std::unique_ptr<Subject> subject_of(const SharedModel& model, const AskedText& question, const std::string& items) {
+  std::unique_ptr<Subject> out = ask_about(model, question.text, question.asked, question.pair);
+  if (items == "word") {
+    out->set_items(items_of_words(*out, words_of(out->plan().text)));
+  } else if (items == "sentence") {
+    out->set_items(items_of_sentences(*out));
+  } else if (items != "token") {
+    fail(ErrorCode::kInvalidArgument, "items: \"{}\"; expected \"word\", \"token\" or \"sentence\"", items);
+  }
+  return out;
+}
+
+std::array<int64_t, 2> bytes_of(const Subject& subject, const Range& item) {
+  const auto& offsets = subject.plan().text.offsets;
+  return {offsets[static_cast<size_t>(item.begin)][0], offsets[static_cast<size_t>(item.end - 1)][1]};
+}
+
+nb::dict why(const Loaded& self, const std::string& text, const std::optional<std::string>& pair, const std::string& of,
+             const std::string& against, const std::vector<std::string>& by, const std::string& items, int64_t steps,
+             std::optional<int> layer, std::optional<int64_t> head) {
+  std::unique_ptr<Subject> subject;
+  const std::vector<MethodInfo> methods = methods_of(by);
+  const std::vector<std::vector<double>> shares = freely([&] {
+    subject = subject_of(model_for(self, methods), {text, pair, {.of = of, .against = against}}, items);
+    std::vector<std::vector<double>> out;
+    for (const MethodInfo& info : methods) out.push_back(attribute(*subject, info.method, {.layer = layer, .head = head, .steps = steps}));
+    return out;
+  });
+  nb::list words, places;
+  const std::string& read = subject->plan().text.text;
+  for (const Range& item : subject->items()) {
+    const auto [begin, end] = bytes_of(*subject, item);
+    words.append(read.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin)));
+    places.append(nb::make_tuple(begin, end));
+  }
+  nb::dict of_methods, out;
+  for (size_t at = 0; at < methods.size(); ++at) {
+    const std::vector<float> values(shares[at].begin(), shares[at].end());
+    of_methods[methods[at].name] = array_of(Tensor::from(values, {static_cast<int64_t>(values.size())}));
+  }
+  out["answer"] = subject->answer();
+  out["probability"] = subject->probability();
+  out["items"] = words;
+  out["bytes"] = places;
+  out["shares"] = of_methods;
+  return out;
+}
+
+RemovedBy removal_named(const std::string& name) {
+  if (name == "unseen") return RemovedBy::kUnseen;
+  if (name == "masked") return RemovedBy::kMasked;
+  fail(ErrorCode::kInvalidArgument, "removal: \"{}\"; expected \"unseen\" or \"masked\"", name);
+}
+
+std::vector<uint8_t> items_in(const Subject& subject, const Bytes& marks) {
+  std::vector<uint8_t> out;
+  for (const Range& item : subject.items()) {
+    const auto [begin, end] = bytes_of(subject, item);
+    out.push_back(std::any_of(marks.begin(), marks.end(), [&](const auto& mark) { return mark[0] < end && mark[1] > begin; }));
+  }
+  return out;
+}
+
+nb::dict judged(const Loaded& self, const std::vector<std::string>& texts, const std::vector<std::string>& by,
+                const std::vector<std::string>& of, const std::vector<Bytes>& marks, const std::string& items, const std::string& removal,
+                int64_t steps, uint64_t seed) {
+  for (const auto& [what, count] : {std::pair{"of", of.size()}, std::pair{"marks", marks.size()}}) {
+    if (count != 0 && count != texts.size())
+      fail(ErrorCode::kInvalidArgument, "{}: {} entries for {} texts; expected one for each, or none", what, count, texts.size());
+  }
+  VerdictOptions settings{.methods = methods_of(by), .removal = removal_named(removal), .seed = seed};
+  settings.attribution.steps = steps;
+  Verdict verdict(settings);
+  freely([&] {
+    const SharedModel model = model_for(self, settings.methods);
+    for (size_t at = 0; at < texts.size(); ++at) {
+      const auto subject = subject_of(model, {texts[at], {}, {.of = of.empty() ? "" : of[at]}}, items);
+      verdict.add(*subject, marks.empty() || marks[at].empty() ? std::vector<uint8_t>{} : items_in(*subject, marks[at]));
+    }
+  });
+  const auto interval = [](const metrics::Interval& of_texts) { return nb::make_tuple(of_texts.mean, of_texts.low, of_texts.high); };
+  nb::dict out;
+  for (size_t method = 0; method < verdict.names().size(); ++method) {
+    nb::dict one;
+    for (const MeasureInfo& info : measures()) one[info.name] = interval(verdict.mean(method, info.measure));
+    for (const Measure measure : {Measure::kComprehensiveness, Measure::kSufficiency})
+      one[format("{}_against_random", measures()[static_cast<size_t>(measure)].name).c_str()] =
+          interval(verdict.against_random(method, measure));
+    out[verdict.names()[method].c_str()] = one;
+  }
+  return out;
+}
+
+}  // namespace
+
+void add_explanations(nb::class_<Loaded>& model) {
+  model
+      .def("why", &why, "text"_a, "pair"_a = nb::none(), nb::kw_only(), "of"_a = "", "against"_a = "",
+           "by"_a = std::vector<std::string>{"relevance"}, "items"_a = "word", "steps"_a = 32, "layer"_a = nb::none(),
+           "head"_a = nb::none(),
+           "Which parts of a text an answer came from: a dict with \"answer\", its \"probability\", \"items\" (their text), \"bytes\" of "
+           "each\n"
+           "in the UTF-8 text, and \"shares\", f32 [item] by method, of no fixed total; signed methods say what speaks against it.\n\n"
+           "of: a class, a word, or \"token N\"; empty: what the model answers. against: explain why that and not this. by: attention,\n"
+           "rollout, flow, value-weighted, output-weighted, attention-gradient, relevance, gradient-input, integrated-gradients,\n"
+           "occlusion. items: \"word\", \"token\" or \"sentence\". steps: of integrated gradients. layer, head: of methods of one layer.\n"
+           "Methods with gradients read the weights a second time when first used. Raises NotFoundError for a class or word that is not\n"
+           "there, UnsupportedError for what the model cannot have.")
+      .def("judge", &judged, "texts"_a, nb::kw_only(), "by"_a = std::vector<std::string>{"attention", "relevance", "occlusion"},
+           "of"_a = std::vector<std::string>{}, "marks"_a = std::vector<Bytes>{}, "items"_a = "word", "removal"_a = "unseen",
+           "steps"_a = 16, "seed"_a = 1,
+           "How far each method says what the answers needed: a dict by method, with \"random\" and the reverse of the first one beside, "
+           "of\n"
+           "dicts by measure of (mean, low, high): 95 % intervals by bootstrap over texts, NaN where a measure is not defined.\n\n"
+           "of: what is asked of each text, as why() has it. marks: of each text, (begin, end) of bytes that people marked. removal:\n"
+           "\"unseen\" (no token attends to it) or \"masked\". Texts of fewer than 3 items say nothing.");
+}
+
+}  // namespace clearhead::python
