@@ -164,10 +164,6 @@ export const kExplain = {
     'Map of {head}: queries down, keys across; arrow keys read cells',
     '{head} 的注意力图：纵向为查询，横向为键；方向键逐格读取',
   ],
-  'if.map.long': [
-    'The texts differ in length and are longer than 256 tokens: their maps cannot be laid over each other. Rows and heads are compared all the same.',
-    '两段文本长度不同且超过 256 个词元，无法叠合比较；行与头仍可比较。',
-  ],
   'if.map.table': ['The largest changes of this head', '此头变化最大之处'],
   'if.map.pooled': ['one cell is the mean of {cell} × {cell} weights', '每格为 {cell} × {cell} 个权重的平均'],
   'if.cell': ['{row} → {key}: {before} before, {after} after, {change}', '{row} → {key}：之前 {before}，之后 {after}，{change}'],

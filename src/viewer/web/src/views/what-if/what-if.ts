@@ -4,7 +4,7 @@
 import { type Context, type View, absent, pin, quoted, visibleSpace } from '../../context';
 import { change, head as headName, share, shortShare } from '../../format';
 import type { WhatIfResult } from '../../source/explain';
-import { type HeadId, type MapRequest, type Source, type Span, isAbort } from '../../source/source';
+import { type HeadId, type LineRequest, type Places, type Source, type Span, type Versus, isAbort } from '../../source/source';
 import { type State, sameHead } from '../../state';
 import type { Box } from '../../text/boxes';
 import { TextModel } from '../../text/model';
@@ -12,9 +12,10 @@ import { h, replace, segmented, setChosen } from '../../ui/dom';
 import { wordAround } from '../../weights';
 import { type LiveBlock, TextPane } from '../read/pane';
 import { type Shading, largestOf, shaded } from '../why/shading';
-import { type Change, type Maps, DifferenceMap, type Show, mapsOf } from './difference';
+import { changesPanel } from '../compare/panels';
+import { type Change, type Pair, PairMap, type Show, pairOf, zeroed } from '../compare/pair-map';
 import { alignment, requestOf } from './edits';
-import { answersPanel, changesPanel, divergences, headsPanel, zeroed } from './panels';
+import { answersPanel, divergences, headsPanel } from './panels';
 import { Toolbar } from './toolbar';
 
 /** The run that is shown: the edited one, or without edits the source as it is. */
@@ -23,6 +24,8 @@ interface Run {
   text: TextModel;
   result: WhatIfResult | null;
   toBefore: Int32Array;
+  versus: Versus;
+  places: Places;
 }
 
 interface Rows {
@@ -44,7 +47,7 @@ export class WhatIfView implements View {
   private readonly cellNote = h('p', { class: 'caption', 'data-testid': 'if-cell' });
   private readonly changes = h('div', {});
   private readonly heads = h('section', { 'data-testid': 'if-heads' });
-  private readonly map: DifferenceMap;
+  private readonly map: PairMap;
   private shown: HTMLFieldSetElement | null = null;
   private show: Show = 'difference';
   private built = false;
@@ -52,7 +55,7 @@ export class WhatIfView implements View {
   private style: ((box: Box) => { className: string; css: string; share: string }) | null = null;
   private run: Run | null = null;
   private rows: Rows = { before: null, after: null };
-  private maps: Maps | null = null;
+  private pair: Pair | null = null;
   private asked: string | null = null;
   private looked = '';
   private abort = new AbortController();
@@ -61,10 +64,16 @@ export class WhatIfView implements View {
   constructor(private readonly ctx: Context) {
     this.element = h('section', { class: 'panel explain-panel what-if-panel', 'aria-label': ctx.t('if.label') });
     this.tools = new Toolbar(ctx);
-    this.map = new DifferenceMap({
-      read: (found) => this.readCell(found),
-      choose: (row) => this.choose({ begin: row, end: row + 1 }),
-    });
+    this.map = new PairMap(
+      {
+        read: (found) => this.readCell(found),
+        choose: (place) => {
+          const id = this.run?.places.after[place] ?? -1;
+          if (id >= 0) this.choose({ begin: id, end: id + 1 });
+        },
+      },
+      'if-map',
+    );
     ctx.life.signal.addEventListener('abort', () => {
       this.abort.abort();
       this.looks.abort();
@@ -165,7 +174,15 @@ export class WhatIfView implements View {
     if (edits.length === 0) {
       this.progress.hidden = true;
       const same = Int32Array.from({ length: ctx.text.count }, (_, i) => i);
-      this.take({ source: ctx.source, text: ctx.text, result: null, toBefore: same });
+      const versus = { step: null, edited: null };
+      this.take({
+        source: ctx.source,
+        text: ctx.text,
+        result: null,
+        toBefore: same,
+        versus,
+        places: { by: 'same', whole: true, before: same, after: same },
+      });
       return;
     }
     this.progress.hidden = false;
@@ -179,15 +196,16 @@ export class WhatIfView implements View {
         },
         abort.signal,
       );
-      const source = ctx.source.edited(result.id);
+      const versus = { step: null, edited: result.id };
+      const source = ctx.source.beside(versus);
       const info = await source.info();
-      const [data, segments] = await Promise.all([source.text(0), source.segments(0)]);
+      const [data, segments, places] = await Promise.all([source.text(0), source.segments(0), ctx.source.places(versus)]);
       if (abort.signal.aborted) return;
       const isSame = result.aligned.length === 1 && result.aligned[0][2] === ctx.text.count && data.begin.length === ctx.text.count;
       const text = isSame ? ctx.text : new TextModel(data, segments, info.special);
       this.progress.hidden = true;
       this.note.textContent = '';
-      this.take({ source, text, result, toBefore: alignment(result.aligned, ctx.text.count, text.count).toBefore });
+      this.take({ source, text, result, toBefore: alignment(result.aligned, ctx.text.count, text.count).toBefore, versus, places });
       this.tell(result);
     };
     take().catch((error: unknown) => {
@@ -201,7 +219,7 @@ export class WhatIfView implements View {
     if (!this.run || this.run.text !== run.text) this.openText(run.text);
     this.run = run;
     this.looked = '';
-    this.maps = null;
+    this.pair = null;
     this.rows = { before: null, after: null };
     const { ctx } = this;
     this.showTools();
@@ -293,7 +311,7 @@ export class WhatIfView implements View {
     this.looked = key;
     this.looks.abort();
     const looks = (this.looks = new AbortController());
-    const request: MapRequest = { family: ctx.family.id, at, weight: 'raw', sink: 'mark', step: ctx.source.step };
+    const request = { family: ctx.family.id, at, weight: 'raw', sink: 'mark', step: ctx.source.step } satisfies Partial<LineRequest>;
     const line = async (source: Source, spans: Span[], slot: string): Promise<Float32Array | null> =>
       spans.length ? (await source.line({ ...request, direction: 'out', spans, reduce: 'mean' }, slot)).values : null;
     const [q0, q1] = this.queryRange();
@@ -311,15 +329,15 @@ export class WhatIfView implements View {
       this.rows = { before: moved, after: is };
       this.paint();
     }, fail);
-    mapsOf({ before: ctx.source, after: run.source }, request, this.familyAfter(), run.toBefore, ctx.text.count, looks.signal).then(
-      (maps) => {
-        if (this.looked !== key) return;
-        this.maps = maps;
-        this.mapNote.textContent = maps ? (maps.cell > 1 ? ctx.t('if.map.pooled', { cell: maps.cell }) : '') : ctx.t('if.map.long');
-        this.paint();
-      },
-      fail,
-    );
+    const head = { ...at, family: ctx.family.id };
+    const whole = { versus: run.versus, before: head, after: head, rows: null, columns: null, exact: false };
+    const take = (pair: Pair): void => {
+      if (this.looked !== key) return;
+      this.pair = pair;
+      this.mapNote.textContent = pair.cell > 1 ? ctx.t('if.map.pooled', { cell: pair.cell }) : '';
+      this.paint();
+    };
+    ctx.source.compare(whole, (found) => take(pairOf(found)), looks.signal).catch(fail);
   }
 
   /** The rows of the family in the text that is shown: those of the first text move with their ends. */
@@ -389,11 +407,22 @@ export class WhatIfView implements View {
     this.caption.textContent = span ? t(key, { whom: this.words(span), head: headName(at) }) : t('if.how');
     this.mapTitle.textContent = t(difference ? 'if.map' : `if.map.${this.show}`, { head: headName(at) });
     this.map.canvas.setAttribute('aria-label', t('if.map.label', { head: headName(at) }));
-    this.map.element.hidden = !this.maps;
-    this.map.set(this.maps, this.show, state.scale, ctx.theme(), (id) => this.words({ begin: id, end: id + 1 }));
+    this.map.element.hidden = !this.pair;
+    const chosen = span ? [run.places.after.indexOf(span.begin)] : [];
+    const label = (place: number): string => this.placeName(place);
+    this.map.set({
+      pair: this.pair,
+      show: this.show,
+      scale: state.scale,
+      theme: ctx.theme(),
+      label,
+      strip: this.show === 'difference',
+      chosen,
+    });
     const open = this.changes.querySelector('details')?.open ?? false;
-    const name = (id: number): string => `#${id} ${this.words({ begin: id, end: id + 1 })}`;
-    replace(this.changes, this.maps && run.result ? changesPanel(ctx, this.maps, name, open) : null);
+    const names = [t('if.before'), t('if.after')] as const;
+    const place = (at: number): string => this.placeName(at, true);
+    replace(this.changes, this.pair && run.result ? changesPanel(ctx, this.pair, { names, place, open, testid: 'if-changes' }) : null);
     this.markHeads();
   }
 
@@ -427,16 +456,24 @@ export class WhatIfView implements View {
     }
   }
 
+  /** What stands at a place of both texts: in the edited one, else in the one before. */
+  private placeName(place: number, numbered = false): string {
+    const { ctx, run } = this;
+    const after = run?.places.after[place] ?? -1;
+    const [id, text] = after >= 0 ? [after, run?.text] : [run?.places.before[place] ?? -1, ctx.text];
+    if (id < 0) return '';
+    return `${numbered ? `#${id} ` : ''}${this.words({ begin: id, end: id + 1 }, text)}`;
+  }
+
   private readCell(found: Change | null): void {
     const { ctx } = this;
     if (!found) {
       this.cellNote.textContent = '';
       return;
     }
-    const name = (id: number): string => `#${id} ${this.words({ begin: id, end: id + 1 })}`;
     this.cellNote.textContent = ctx.t('if.cell', {
-      row: name(found.row),
-      key: name(found.key),
+      row: this.placeName(found.row, true),
+      key: this.placeName(found.key, true),
       before: share(found.before),
       after: share(found.after),
       change: change(zeroed(found.after) - zeroed(found.before)),

@@ -1,0 +1,82 @@
+// Strings of the view that compares two maps, in both languages, as in strings.ts.
+
+export const kCompare = {
+  'view.compare': ['Compare', '比较'],
+  'view.compare.title': ['Two heads, two traces, or before and after an edit (d)', '比较两个头、两份记录，或改动前后 (d)'],
+  'feature.compare': ['comparing maps', '比较注意力图'],
+  'compare.label': ['Compare', '比较'],
+  'compare.front': ['{head} with', '{head} 对比'],
+  'compare.with': ['What it is compared with', '对比对象'],
+  'compare.with.head': ['another head of this trace', '本记录的另一个头'],
+  'compare.with.edit': ['the run of the edits made in “What if”', '“假如”中改动后的运行'],
+  'compare.edit.none': ['No edit was made: make one in “What if” first.', '尚无改动：请先在“假如”中改动。'],
+  'compare.to': ['Head there', '其中的头'],
+  'compare.step': ['step {step}', '第 {step} 步'],
+  'compare.first': ['the first text', '第一段文本'],
+  'compare.second': ['the second text', '第二段文本'],
+  'compare.difference': ['difference', '差'],
+  'compare.difference.title': ['The second less the first: orange is more, blue is less', '第二者减第一者：橙色为增，蓝色为减'],
+  'compare.sides': ['side by side', '并排'],
+  'compare.sides.title': ['Both maps, one beside the other', '两幅注意力图并排显示'],
+  'compare.by.same': ['Both have the same tokens.', '两者的词元相同。'],
+  'compare.by.offsets': [
+    'One text, split in two ways: tokens over the same characters are laid over each other, the rest is hatched.',
+    '同一文本的两种切分：覆盖相同字符的词元相互对齐，其余以斜纹表示。',
+  ],
+  'compare.by.texts': [
+    'Two texts, aligned by a diff of their tokens; what stands in one of them only is hatched.',
+    '两段文本，按词元差异对齐；仅存在于其中一段者以斜纹表示。',
+  ],
+  'compare.by.ends': ['They differ in too much to be aligned but where they begin and end.', '两者差异过大，仅对齐了相同的开头与结尾。'],
+  'compare.maps': ['Maps, heads and tables', '注意力图、头与表格'],
+  'compare.map': ['{is} less {was}', '{is} 减 {was}'],
+  'compare.map.sides': ['{was} and {is}', '{was} 与 {is}'],
+  'compare.map.label': [
+    'Map of {is} less {was}: queries down, keys across; arrow keys read cells, Enter looks at a row',
+    '{is} 减 {was} 的注意力图：纵向为查询，横向为键；方向键逐格读取，回车查看该行',
+  ],
+  'compare.map.one': [
+    'Map of {was}: queries down, keys across; arrow keys read cells, Enter looks at a row',
+    '{was} 的注意力图：纵向为查询，横向为键；方向键逐格读取，回车查看该行',
+  ],
+  'compare.mean': [
+    'Jensen–Shannon divergence of the rows: {nats} nats on average ({rows} of {of} rows).',
+    '各行的 Jensen–Shannon 散度：平均 {nats} 纳特（{of} 行中的 {rows} 行）。',
+  ],
+  'compare.none': ['No row stands in both: there is nothing to compare.', '没有两者共有的行，无可比较。'],
+  'compare.pooled': ['One cell is the mean of {cell} × {cell} weights.', '每格为 {cell} × {cell} 个权重的平均。'],
+  'compare.js.how': [
+    'In nats over all keys: 0 the same, 0.693 nothing in common; keys that only one side has count as one more key.',
+    '按全部键计，单位纳特：0 为相同，0.693 为毫无共同；仅一侧有的键合计为一个键。',
+  ],
+  'compare.js': ['JS', 'JS'],
+  'compare.head': ['Head', '头'],
+  'compare.rows': ['The rows that moved most', '变化最大的行'],
+  'compare.heads.within': ['Heads by how far they are from {head}', '各头与 {head} 的距离'],
+  'compare.heads.all': [
+    'Jensen–Shannon divergence of all {of} rows of each head, on average; a click chooses a head.',
+    '各头全部 {of} 行的 Jensen–Shannon 散度的平均；点击选择。',
+  ],
+  'compare.heads.some': [
+    'Jensen–Shannon divergence of {rows} of the {of} rows of each head, spread evenly, on average; a click chooses a head.',
+    '各头 {of} 行中均匀抽取的 {rows} 行的 Jensen–Shannon 散度的平均；点击选择。',
+  ],
+  'compare.heads.more': ['All {n} heads', '全部 {n} 个头'],
+  'compare.zoom': ['Zoom in', '放大'],
+  'compare.whole': ['The whole map', '整幅图'],
+  'compare.exact': ['Compute all {rows} rows', '计算全部 {rows} 行'],
+  'compare.how': [
+    'Click a word to look at its row; click a row of the map, or a head, to go there.',
+    '点击词语查看其行；点击图中的行或某个头即可前往。',
+  ],
+  'compare.caption': [
+    'What “{whom}” attends to: {is} less {was}. Orange is more, blue is less; hatched words are in one text only.',
+    '“{whom}”所注意之处：{is} 减 {was}。橙色为增，蓝色为减；斜纹处仅存在于一段文本中。',
+  ],
+  'compare.alone': ['only in one of the two', '仅存在于其中之一'],
+  'compare.only': ['“{what}” stands in one of the two only: it has no row to compare.', '“{what}”仅存在于其中之一，没有可比较的行。'],
+  'compare.cell': [
+    '{row} → {key}: {before}, then {after}, {change}. Row: {nats} nats.',
+    '{row} → {key}：{before}，后为 {after}，{change}。该行：{nats} 纳特。',
+  ],
+} as const satisfies Record<string, readonly [string, string]>;
