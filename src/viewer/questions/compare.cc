@@ -1,4 +1,4 @@
-// Blocks of rows that stand one behind the other in both texts are recomputed as tiles of single weights, and their differences pooled.
+// Rows that stand one behind the other in both texts are recomputed as tiles of single weights, others one by one, and their differences pooled.
 #include "viewer/questions/compare.h"
 
 #include <algorithm>
@@ -17,12 +17,13 @@ namespace {
 
 constexpr int64_t kSide = 256;        // cells of a picture
 constexpr int64_t kBlock = 32;        // rows recomputed at once: of 100,000 keys 13 MB a map
+constexpr int64_t kShortRun = 8;      // fewer rows one behind the other are recomputed one by one
 constexpr double kInOneOnly = -1;     // in cells
 constexpr int64_t kFirstRows = 8;     // of a ranking that takes long
 constexpr int64_t kRankedRows = 64;   // and at least so many in the end
 constexpr double kPairWork = 60;      // what exp, two logarithms and memory cost a pair, in multiply-adds
 constexpr double kInstantWork = 3e9;  // less needs no sampled answer first: 0.1 s on two cores
-constexpr double kLongWork = 6e10;    // more is done only where it is asked for: some seconds
+constexpr double kLongWork = 3e10;    // more is done only where it is asked for: some seconds
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 // Ids that a family's maps have on a side.
@@ -42,12 +43,20 @@ struct Side {
   int64_t head = 0;
 
   double row_work() const { return static_cast<double>(known.keys) * (static_cast<double>(known.shape.d_k) + kPairWork); }
-  // Weights of rows [begin, begin + count) over all keys; nothing where a pair is hidden or was never scored, `seen` says which. [count, keys]
+  // Weights over all keys, NaN where a pair is hidden or was never scored. [keys]
+  std::vector<float> row(int64_t query) const {
+    const MapRow found = map.row(head, query);
+    std::vector<float> out = found.weights();
+    for (size_t key = 0; key < out.size(); ++key) {
+      if (!std::isfinite(found.scores()[key])) out[key] = std::numeric_limits<float>::quiet_NaN();
+    }
+    return out;
+  }
+  // The same of rows [begin, begin + count) of a map that is whole. [count, keys]
   std::vector<float> rows(int64_t begin, int64_t count, const LookOptions& options) const {
     const Tile tile = map.tile(head, {.queries = {begin, begin + count}, .keys = {0, known.keys}}, {.cancel = options.cancel});
     return {tile.max.data<float>(), tile.max.data<float>() + tile.max.numel()};
   }
-  bool is_seen(float cell) const { return !std::isnan(cell) && (cell >= 0 || (map.whole() && known.windows.empty())); }
 };
 
 Side side_of(LoadedTrace& loaded, const ComparedHead& at) {
@@ -81,8 +90,9 @@ struct SharedKeys {
   }
 };
 
-std::vector<float> without_unseen(const std::vector<float>& row) {  // as LayerMap::row has them: NaN where it was never scored
-  std::vector<float> out = row;
+// What is not seen has no weight.
+std::vector<float> filled(std::span<const float> row) {
+  std::vector<float> out(row.begin(), row.end());
   for (float& weight : out) weight = std::isnan(weight) ? 0 : weight;
   return out;
 }
@@ -133,6 +143,7 @@ class Comparison {
 
   double work() const { return static_cast<double>(in_rows_.size()) * (was_.row_work() + is_.row_work()); }
   int64_t rows() const { return static_cast<int64_t>(in_rows_.size()); }
+  bool is_all(int64_t most) const { return (int64_t{1} << z_) <= most; }  // whether so many rows of each cell are all of it
 
   // `most`: rows to look at in each cell; 0: all.
   ViewFrame picture(int64_t most, const LookOptions& options) const {
@@ -146,10 +157,7 @@ class Comparison {
     Sums sums(height(), width());
     for (size_t begin = 0, end = 0; begin < wanted.size(); begin = end) {
       check_cancelled(options);
-      end = begin + 1;
-      while (end < wanted.size() && end - begin < static_cast<size_t>(kBlock) && wanted[end].before == wanted[end - 1].before + 1 &&
-             wanted[end].after == wanted[end - 1].after + 1)
-        ++end;
+      end = block_end(wanted, begin);
       add_block({wanted.data() + begin, end - begin}, sums, options);
       if (options.progress) options.progress(static_cast<double>(end) / static_cast<double>(wanted.size()));
     }
@@ -197,37 +205,58 @@ class Comparison {
     if (b >= 0 && a >= 0 && was_.map.has_row(b) && is_.map.has_row(a)) in_rows_.push_back({b, a, (place - rows_.begin) >> z_});
   }
 
+  // Up to kBlock rows; fewer where as many as are worth a tile stand one behind the other.
+  static size_t block_end(const std::vector<Pair>& rows, size_t begin) {
+    size_t end = begin + 1;
+    bool is_run = true;
+    for (; end < rows.size() && end - begin < static_cast<size_t>(kBlock); ++end) {
+      const bool goes_on = follows(rows[end], rows[end - 1]);
+      if (is_run && !goes_on && end - begin >= static_cast<size_t>(kShortRun)) break;
+      is_run = is_run && goes_on;
+    }
+    return end;
+  }
+  static bool follows(const Pair& pair, const Pair& last) { return pair.before == last.before + 1 && pair.after == last.after + 1; }
+
   void add_block(std::span<const Pair> block, Sums& sums, const LookOptions& options) const {
     const auto count = static_cast<int64_t>(block.size());
-    std::vector<float> was = was_.rows(block[0].before, count, options), is = is_.rows(block[0].after, count, options);
-    for (int64_t r = 0; r < count; ++r) {
-      const size_t row = static_cast<size_t>(block[static_cast<size_t>(r)].cell * sums.columns);
-      const float* p = was.data() + r * was_.known.keys;
-      const float* q = is.data() + r * is_.known.keys;
-      for (const Pair& column : in_columns_) {
-        const bool in_was = was_.is_seen(p[column.before]), in_is = is_.is_seen(q[column.after]);
-        if (!in_was && !in_is) continue;
-        const size_t at = row + static_cast<size_t>(column.cell);
-        ++sums.seen[at];
-        if (in_was) ++sums.seen_before[at];
-        if (in_is) ++sums.seen_after[at];
-        sums.before[at] += in_was ? static_cast<double>(p[column.before]) : 0.0;
-        sums.after[at] += in_is ? static_cast<double>(q[column.after]) : 0.0;
-      }
+    bool is_run = count >= kShortRun && was_.map.whole() && is_.map.whole();
+    for (size_t r = 1; r < block.size(); ++r) is_run = is_run && follows(block[r], block[r - 1]);
+    std::vector<float> all_was, all_is;
+    if (is_run) {
+      all_was = was_.rows(block[0].before, count, options);
+      all_is = is_.rows(block[0].after, count, options);
     }
+    std::vector<std::vector<float>> was(block.size()), is(block.size());
     std::vector<double> found(block.size());
     parallel_for(count, [&](int64_t r, int) {
-      const auto clean = [](const Side& side, float* row) {
-        for (int64_t key = 0; key < side.known.keys; ++key) row[key] = side.is_seen(row[key]) ? row[key] : 0;
-        return std::span<const float>(row, static_cast<size_t>(side.known.keys));
+      const auto at = static_cast<size_t>(r);
+      const auto part = [&](const std::vector<float>& all, int64_t keys) {
+        return std::vector<float>(all.data() + r * keys, all.data() + (r + 1) * keys);
       };
-      found[static_cast<size_t>(r)] =
-          shared_.divergence(clean(was_, was.data() + r * was_.known.keys), clean(is_, is.data() + r * is_.known.keys));
+      was[at] = is_run ? part(all_was, was_.known.keys) : was_.row(block[at].before);
+      is[at] = is_run ? part(all_is, is_.known.keys) : is_.row(block[at].after);
+      found[at] = shared_.divergence(filled(was[at]), filled(is[at]));
     });
     for (size_t r = 0; r < block.size(); ++r) {
+      add_cells(was[r].data(), is[r].data(), static_cast<size_t>(block[r].cell * sums.columns), sums);
       if (std::isnan(found[r])) continue;
       sums.divergence[static_cast<size_t>(block[r].cell)] += found[r];
       ++sums.counted[static_cast<size_t>(block[r].cell)];
+    }
+  }
+
+  void add_cells(const float* was, const float* is, size_t row, Sums& sums) const {
+    for (const Pair& column : in_columns_) {
+      const float p = was[column.before], q = is[column.after];
+      const bool in_was = !std::isnan(p), in_is = !std::isnan(q);
+      if (!in_was && !in_is) continue;
+      const size_t at = row + static_cast<size_t>(column.cell);
+      ++sums.seen[at];
+      sums.seen_before[at] += in_was;
+      sums.seen_after[at] += in_is;
+      sums.before[at] += in_was ? static_cast<double>(p) : 0.0;
+      sums.after[at] += in_is ? static_cast<double>(q) : 0.0;
     }
   }
 
@@ -320,8 +349,8 @@ struct Ranking {
     parallel_for(static_cast<int64_t>(of.size()), [&](int64_t i, int) {
       const Pair& pair = of[static_cast<size_t>(i)];
       if (!one.has_row(pair.before) || !other.has_row(pair.after)) return;
-      found[static_cast<size_t>(i)] = shared.divergence(without_unseen(one.row(one_head, pair.before).weights()),
-                                                        without_unseen(other.row(other_head, pair.after).weights()));
+      found[static_cast<size_t>(i)] =
+          shared.divergence(filled(one.row(one_head, pair.before).weights()), filled(other.row(other_head, pair.after).weights()));
     });
     double sum = 0, count = 0;
     for (const double one_row : found) {
@@ -374,7 +403,7 @@ void compare(LoadedTrace& before, LoadedTrace& after, const CompareLook& look, c
     LookOptions own = options;
     own.progress = nullptr;
     take(comparison.picture(1, own));
-    if (work > kLongWork && !look.exact) return;
+    if (comparison.is_all(1) || (work > kLongWork && !look.exact)) return;
   }
   take(comparison.picture(0, options));
 }

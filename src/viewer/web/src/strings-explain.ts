@@ -139,6 +139,7 @@ export const kExplain = {
   'if.undo': ['Undo', '撤销'],
   'if.reset': ['Undo all', '全部撤销'],
   'if.edits': ['Edits', '改动'],
+  'if.edits.said': ['Edits: {list}.', '改动：{list}。'],
   'if.edits.none': ['No edit yet: what you see is the run as it was.', '尚无改动：所示为原来的运行。'],
   'if.edit.knock-out': ['{head} knocked out', '已关闭 {head}'],
   'if.edit.cut': ['“{what}” cut', '已切断“{what}”'],

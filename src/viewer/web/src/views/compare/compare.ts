@@ -16,13 +16,16 @@ import {
 import type { CompareShow, State } from '../../state';
 import type { Box } from '../../text/boxes';
 import { TextModel } from '../../text/model';
+import type { Exported } from '../../figure/figure';
 import { badgeElement } from '../../ui/badge';
 import { h, replace, segmented, setChosen } from '../../ui/dom';
 import { wordAround } from '../../weights';
 import { type LiveBlock, TextPane } from '../read/pane';
 import { parseEdits, requestOf } from '../what-if/edits';
+import { shadedWords } from '../why/figure';
 import { type Shading, largestOf, shaded } from '../why/shading';
 import { type Choice, type NamedHead, choiceOf, familiesFor, noEdit, otherHead, othersOf, writtenChoice, writtenHead } from './choice';
+import { matrixOfPair, tableOfHeads } from './figure';
 import { type Change, type Pair, PairMap, pairOf, zeroed } from './pair-map';
 import { changesPanel, headsPanel, nats, rowsPanel } from './panels';
 
@@ -251,8 +254,8 @@ export class CompareView implements View {
       option('edit', t('compare.with.edit'), edit),
     );
     const parts: (HTMLElement | null)[] = [
-      h('span', { class: 'explain-field' }, t('compare.front', { head: headName(this.front) })),
-      h('label', { class: 'explain-field' }, h('span', {}, t('compare.with')), what),
+      h('span', { class: 'explain-field' }, headName(this.front)),
+      h('label', { class: 'explain-field' }, h('span', {}, t('compare.and')), what),
     ];
     if (there) {
       const at = this.otherHead(there);
@@ -509,6 +512,40 @@ export class CompareView implements View {
   }
 
   private paintText(half: Half): void {
+    const shading = this.shading(half);
+    half.style = (box) => shaded(box, shading);
+    half.pane.paint(half.style);
+    half.pane.spreadShares();
+  }
+
+  figure(): Exported {
+    const { ctx, there, pair, ranked } = this;
+    if (!there || !pair) throw new Error(this.note.textContent || ctx.t('loading'));
+    const chosen = this.chosenPlaces(there);
+    const names = this.names();
+    const row = this.rows.before ? this.halves : [];
+    const words = row.map((half) =>
+      shadedWords(half.text, half.pane.visibleRange(), this.shading(half), there.text === ctx.text ? '' : names[half.isAfter ? 1 : 0]),
+    );
+    const place = (at: number): string => this.placeName(at);
+    const matrices =
+      ctx.store.now.show === 'sides'
+        ? (['before', 'after'] as const).map((show) => matrixOfPair(ctx, pair, show, { place, chosen, bars: show === 'after' }))
+        : [matrixOfPair(ctx, pair, 'difference', { place, chosen, bars: true })];
+    const says = [this.caption.textContent, this.mapNote.textContent].filter(Boolean).join(' ');
+    return {
+      parts: [...words, ...matrices, ...(ranked ? [tableOfHeads(ctx, ranked)] : [])],
+      says,
+      badge: pair.badge,
+      rules: this.namesOfMaps(),
+    };
+  }
+
+  private chosenPlaces(there: There): number[] {
+    return this.selection(there).before.map(({ begin }) => there.placeOf.before[begin]);
+  }
+
+  private shading(half: Half): Shading {
     const { ctx, there } = this;
     const state = ctx.store.now;
     const { value, most, largest } = this.changes(half);
@@ -518,7 +555,7 @@ export class CompareView implements View {
       return values.every((v) => v === null) ? null : values.reduce<number>((a, v) => a + (v ?? 0), 0);
     };
     const marks = half.isAfter && there ? this.selection(there).after : state.q;
-    const shading: Shading = {
+    return {
       value: sum,
       label: (box) => {
         const found = ids(box).some((id) => largest.has(id)) ? sum(box) : null;
@@ -532,9 +569,6 @@ export class CompareView implements View {
       cursor: null,
       theme: ctx.theme(),
     };
-    half.style = (box) => shaded(box, shading);
-    half.pane.paint(half.style);
-    half.pane.spreadShares();
   }
 
   private paint(): void {
@@ -546,7 +580,8 @@ export class CompareView implements View {
     for (const half of this.halves) this.paintText(half);
     const [was, is] = this.namesOfMaps();
     const whom = this.selection(there).before.length > 0 ? quoted(ctx, state.q[0]) : '';
-    this.caption.textContent = whom ? t('compare.caption', { whom, was, is }) : t('compare.how');
+    const alone = !whom && state.q[0] && state.q[0].end <= ctx.text.count ? quoted(ctx, state.q[0]) : '';
+    this.caption.textContent = whom ? t('compare.caption', { whom, was, is }) : alone ? t('compare.only', { what: alone }) : '';
     const sides = state.show === 'sides';
     this.mapTitle.textContent = sides ? t('compare.map.sides', { was, is }) : t('compare.map', { was, is });
     const look = {
@@ -554,10 +589,10 @@ export class CompareView implements View {
       scale: state.scale,
       theme: ctx.theme(),
       label: (place: number) => this.placeName(place),
-      chosen: this.selection(there).before.map(({ begin }) => there.placeOf.before[begin]),
+      chosen: this.chosenPlaces(there),
     };
-    this.one.set({ ...look, show: sides ? 'before' : 'difference', strip: !sides });
-    this.two.set({ ...look, show: 'after', strip: true });
+    this.one.set({ ...look, show: sides ? 'before' : 'difference', strip: sides ? 'room' : 'bars' });
+    this.two.set({ ...look, show: 'after', strip: 'bars' });
     this.two.element.hidden = !sides;
     this.maps.classList.toggle('sides', sides);
     this.one.canvas.setAttribute('aria-label', t(sides ? 'compare.map.one' : 'compare.map.label', { was, is }));
@@ -584,6 +619,9 @@ export class CompareView implements View {
       pair.mean === null
         ? [t('compare.none')]
         : [t('compare.mean', { nats: approximate + nats(pair.mean), rows: whole(pair.lookedAt), of: whole(pair.of) })];
+    const most = pair.changed.reduce((a, v) => (Math.abs(v) > a ? Math.abs(v) : a), 0);
+    if (ctx.store.now.show === 'difference')
+      said.push(most > 0 ? t('compare.most', { most: change(most).replace('+', '±') }) : t('compare.equal'));
     if (pair.cell > 1) said.push(t('compare.pooled', { cell: whole(pair.cell) }));
     said.push(t('compare.js.how'));
     this.mapNote.textContent = said.join(' ');

@@ -36,6 +36,12 @@ export function pairOf(found: Compared): Pair {
   return { ...found, height, width, cell: 2 ** found.z, changed };
 }
 
+/** A number in a cell; a change too small for its three decimals is none. */
+export function cellText(value: number, signed: boolean): string {
+  if (signed && Math.abs(value) < 0.0005) return '0';
+  return `${value < 0 ? '−' : signed ? '+' : ''}${printCell(Math.abs(value))}`;
+}
+
 export interface Change {
   row: number; // places: of the first of a cell
   key: number;
@@ -87,14 +93,14 @@ interface Look {
   scale: Scale;
   theme: Theme | null;
   label(place: number): string;
-  strip: boolean; // with the divergence of rows
+  strip: 'bars' | 'room' | 'none'; // the divergence of rows, or as much room for it
   chosen: readonly number[]; // places of rows
 }
 
 export class PairMap {
   readonly element: HTMLElement;
   readonly canvas: HTMLCanvasElement;
-  private now: Look = { pair: null, show: 'difference', scale: 'sqrt', theme: null, label: String, strip: true, chosen: [] };
+  private now: Look = { pair: null, show: 'difference', scale: 'sqrt', theme: null, label: String, strip: 'bars', chosen: [] };
   private at: Cell | null = null;
   private pattern: { of: string; fill: CanvasPattern | null } = { of: '', fill: null };
   private readonly surface;
@@ -167,15 +173,21 @@ export class PairMap {
   private place(): { left: number; top: number; side: number; labels: boolean; strip: number } {
     const { surface } = this;
     const { pair } = this.now;
-    const strip = this.now.strip && surface.width > 260 ? kStrip : 0;
+    const strip = this.now.strip !== 'none' && surface.width > 260 ? kStrip : 0;
     const fit = (margin: number): number =>
       Math.min(
         (surface.width - margin - 6 - strip) / Math.max(1, pair?.width ?? 1),
         (surface.height - margin - 6) / Math.max(1, pair?.height ?? 1),
       );
     const labels = pair?.cell === 1 && fit(70) >= kLabelled;
-    const margin = labels ? 70 : 34;
+    const margin = labels ? 70 : this.tickWidth + 9;
     return { left: margin, top: margin, side: Math.min(fit(margin), 40), labels, strip };
+  }
+
+  /** Of the longest number of a place. */
+  private get tickWidth(): number {
+    const { pair } = this.now;
+    return 6.6 * String(Math.max(pair?.rows.end ?? 0, pair?.columns.end ?? 0, 100)).length;
   }
 
   private cellAt(event: MouseEvent): Cell | null {
@@ -227,11 +239,11 @@ export class PairMap {
         c.fillRect(x, y, box, box);
         if (!numbers) continue;
         c.fillStyle = inkOn(colour);
-        c.fillText(`${value < 0 ? '−' : signed && value > 0 ? '+' : ''}${printCell(Math.abs(value))}`, x + side / 2, y + side / 2);
+        c.fillText(cellText(value, signed), x + side / 2, y + side / 2);
       }
     }
     this.axes(c, pair, theme);
-    if (strip > 0) this.rows(c, pair, theme);
+    if (strip > 0 && this.now.strip === 'bars') this.rows(c, pair, theme);
   }
 
   private hatch(c: CanvasRenderingContext2D, theme: Theme): CanvasPattern | string {
@@ -280,13 +292,14 @@ export class PairMap {
     const { left, top, side, labels } = this.place();
     c.fillStyle = css(mix(theme.paper, theme.ink, 0.78));
     c.font = '11px system-ui, sans-serif';
-    const step = labels ? 1 : Math.max(1, Math.ceil(36 / side));
+    const [down, across] = labels ? [1, 1] : [Math.max(1, Math.ceil(28 / side)), Math.max(1, Math.ceil((this.tickWidth + 10) / side))];
     const name = (place: number): string => (labels ? [...this.now.label(place)].slice(0, 9).join('') : String(place));
-    for (let r = 0; r < pair.height; r += step) {
+    for (let r = 0; r < pair.height; r += down) {
       c.textAlign = 'right';
       c.fillText(name(pair.rows.begin + r * pair.cell), left - 5, top + (r + 0.5) * side);
     }
-    for (let k = 0; k < pair.width; k += step) {
+    for (let k = 0; k < pair.width; k += across) {
+      if (!labels && (pair.width - k) * side < this.tickWidth / 2) break;
       c.save();
       c.translate(left + (k + 0.5) * side, top - 6);
       c.rotate(labels ? -Math.PI / 2.6 : 0);

@@ -125,7 +125,7 @@ export function headsPanel(
   const how = t(looked, { rows: whole(found.lookedAt), of: whole(found.of) });
   return [
     title,
-    h('p', { class: 'caption' }, `${how} ${t('compare.js.how')}`),
+    h('p', { class: 'caption' }, how),
     h('table', { 'data-testid': 'compare-heads', 'data-badge': found.badge }, h('thead', {}, head), h('tbody', {}, ...rows)),
     ...(look.all || ranked.length <= kHeads
       ? []

@@ -11,7 +11,10 @@ import { TextModel } from '../../text/model';
 import { h, replace, segmented, setChosen } from '../../ui/dom';
 import { wordAround } from '../../weights';
 import { type LiveBlock, TextPane } from '../read/pane';
+import { matrixOfPair } from '../compare/figure';
+import { shadedWords } from '../why/figure';
 import { type Shading, largestOf, shaded } from '../why/shading';
+import type { Exported, Table } from '../../figure/figure';
 import { changesPanel } from '../compare/panels';
 import { type Change, type Pair, PairMap, type Show, pairOf, zeroed } from '../compare/pair-map';
 import { alignment, requestOf } from './edits';
@@ -365,13 +368,44 @@ export class WhatIfView implements View {
 
   // ---- what is seen
 
-  private paint(): void {
-    const { ctx, run, pane } = this;
-    if (!run || !pane) return;
+  figure(): Exported {
+    const { ctx, run, pane, pair } = this;
     const { t } = ctx;
-    const state = ctx.store.now;
-    if (this.shown) setChosen(this.shown, this.show);
-    const at = state.heads[0] ?? { layer: 0, head: 0 };
+    if (!run || !pane || !pair) throw new Error(this.note.textContent || t('loading'));
+    const span = this.selection();
+    const words = shadedWords(run.text, pane.visibleRange(), this.shading(run));
+    const look = { place: (at: number): string => this.placeName(at), chosen: this.chosenPlaces(run), bars: this.show === 'difference' };
+    const answers: Table[] =
+      run.result && run.result.answers.length > 0
+        ? [
+            {
+              kind: 'table',
+              head: [t('if.answers'), t('if.before'), t('if.after'), t('if.change')],
+              rows: run.result.answers.map((a) => [
+                a.name.trim() || visibleSpace(a.name) || '∅',
+                share(a.before ?? NaN),
+                share(a.after ?? NaN),
+                a.before === null || a.after === null ? '–' : change(a.after - a.before),
+              ]),
+            },
+          ]
+        : [];
+    const says = [this.tools.said, span ? this.caption.textContent : ''].filter(Boolean).join(' ');
+    return {
+      parts: [words, matrixOfPair(ctx, pair, this.show, look), ...answers],
+      says,
+      badge: pair.badge,
+      rules: [this.mapTitle.textContent ?? ''],
+    };
+  }
+
+  private chosenPlaces(run: Run): number[] {
+    const span = this.selection();
+    return span ? [run.places.after.indexOf(span.begin)] : [];
+  }
+
+  private shading(run: Run): Shading {
+    const { ctx } = this;
     const span = this.selection();
     const values = this.rowValues();
     const difference = this.show === 'difference';
@@ -385,7 +419,7 @@ export class WhatIfView implements View {
       }
       return total;
     };
-    const shading: Shading = {
+    return {
       value: (box) => (values ? sum(box) : NaN),
       label: (box) => {
         const holds = values && Array.from({ length: box.end - box.begin }, (_, i) => box.begin + i).some((id) => top.has(id));
@@ -394,12 +428,24 @@ export class WhatIfView implements View {
       },
       most: values ? values.reduce((a, v) => Math.max(a, Number.isFinite(v) ? Math.abs(v) : 0), 0) : 0,
       signed: difference,
-      scale: state.scale,
+      scale: ctx.store.now.scale,
       special: (id) => run.text.isSpecial(id),
       marks: span ? [span] : [],
       cursor: null,
       theme: ctx.theme(),
     };
+  }
+
+  private paint(): void {
+    const { ctx, run, pane } = this;
+    if (!run || !pane) return;
+    const { t } = ctx;
+    const state = ctx.store.now;
+    if (this.shown) setChosen(this.shown, this.show);
+    const at = state.heads[0] ?? { layer: 0, head: 0 };
+    const span = this.selection();
+    const difference = this.show === 'difference';
+    const shading = this.shading(run);
     this.style = (box) => shaded(box, shading);
     pane.paint(this.style);
     pane.spreadShares();
@@ -408,7 +454,7 @@ export class WhatIfView implements View {
     this.mapTitle.textContent = t(difference ? 'if.map' : `if.map.${this.show}`, { head: headName(at) });
     this.map.canvas.setAttribute('aria-label', t('if.map.label', { head: headName(at) }));
     this.map.element.hidden = !this.pair;
-    const chosen = span ? [run.places.after.indexOf(span.begin)] : [];
+    const chosen = this.chosenPlaces(run);
     const label = (place: number): string => this.placeName(place);
     this.map.set({
       pair: this.pair,
@@ -416,7 +462,7 @@ export class WhatIfView implements View {
       scale: state.scale,
       theme: ctx.theme(),
       label,
-      strip: this.show === 'difference',
+      strip: this.show === 'difference' ? 'bars' : 'room',
       chosen,
     });
     const open = this.changes.querySelector('details')?.open ?? false;
