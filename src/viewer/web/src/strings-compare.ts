@@ -73,9 +73,11 @@ export const kCompare = {
     '点击词语查看其行；点击图中的行或某个头即可前往。',
   ],
   'compare.caption': [
-    'What “{whom}” attends to: {is} less {was}. Orange is more, blue is less; hatched words are in one text only.',
-    '“{whom}”所注意之处：{is} 减 {was}。橙色为增，蓝色为减；斜纹处仅存在于一段文本中。',
+    'What “{whom}” attends to: {is} less {was}. Orange is more, blue is less.',
+    '“{whom}”所注意之处：{is} 减 {was}。橙色为增，蓝色为减。',
   ],
+  'compare.hatched': ['Hatched words are in one text only.', '斜纹处仅存在于一段文本中。'],
+  'compare.grey': ['What is grey stands in one text only.', '灰色处仅存在于一段文本中。'],
   'compare.alone': ['only in one of the two', '仅存在于其中之一'],
   'compare.only': ['“{what}” stands in one of the two only: it has no row to compare.', '“{what}”仅存在于其中之一，没有可比较的行。'],
   'compare.cell': [

@@ -180,8 +180,8 @@ export const kExplain = {
     '点击词语查看其行，然后切断、仅保留或替换它，或关闭某个头。',
   ],
   'if.caption': [
-    'What “{whom}” attends to by {head}, after less before: orange is more, blue is less; hatched words are in one text only.',
-    '“{whom}”经 {head} 所注意之处，之后减之前：橙色为增，蓝色为减；斜纹处仅存在于一段文本中。',
+    'What “{whom}” attends to by {head}, after less before: orange is more, blue is less.',
+    '“{whom}”经 {head} 所注意之处，之后减之前：橙色为增，蓝色为减。',
   ],
   'if.caption.before': ['What “{whom}” attends to by {head}, without the edits.', '未改动时“{whom}”经 {head} 所注意之处。'],
   'if.caption.after': ['What “{whom}” attends to by {head}, with the edits.', '改动后“{whom}”经 {head} 所注意之处。'],

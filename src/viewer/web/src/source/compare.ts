@@ -3,7 +3,7 @@
 //   JS(p, q) = ½ Σ p ln(2p/(p + q)) + ½ Σ q ln(2q/(p + q))    over the keys that both have and all others as one more, in nats
 
 import { type Matrix, badgeOf } from './matrix';
-import type { Badge, Compared, Family, Places, Span } from './source';
+import type { Badge, Compared, Family, HeadId, Places, RankedHeads, Span } from './source';
 
 const kSide = 256;
 
@@ -143,4 +143,33 @@ export function comparedMaps(was: Held, is: Held, places: Places, wanted: { rows
     after: means(1),
     divergence: Float32Array.from(divergence, (sum, r) => (counted[r] ? sum / counted[r] : NaN)),
   };
+}
+
+/** Every head of a family against its like, or against a fixed one. */
+export async function rankedMaps(
+  maps: { before(at: HeadId): Promise<Held>; after(at: HeadId): Promise<Held> },
+  families: { before: Family; after: Family },
+  places: Places,
+  fixed: HeadId | null,
+  signal: AbortSignal,
+): Promise<RankedHeads> {
+  const { before, after } = families;
+  const out: RankedHeads = {
+    badge: 'exact',
+    lookedAt: 0,
+    of: 0,
+    heads: after.heads,
+    divergence: new Float32Array(after.layers * after.heads).fill(NaN),
+  };
+  for (let i = 0; i < out.divergence.length && !signal.aborted; i++) {
+    const at = { layer: Math.floor(i / after.heads), head: i % after.heads };
+    const other = fixed ?? at;
+    if (other.layer >= before.layers || other.head >= before.heads) continue;
+    const [was, is] = [await maps.before(other), await maps.after(at)];
+    const { mean, rows } = meanDivergence(was, is, places);
+    out.divergence[i] = mean;
+    out.lookedAt = out.of = rows;
+    if (was.matrix.codes || is.matrix.codes) out.badge = 'quantised';
+  }
+  return out;
 }

@@ -38,7 +38,7 @@ import {
   kHoldings,
 } from './source';
 import { aligned } from './alignment';
-import { type Held, comparedMaps, meanDivergence } from './compare';
+import { type Held, comparedMaps, rankedMaps } from './compare';
 import { hasGallery } from '../opening';
 import { applySinkRule, topK } from '../weights';
 
@@ -426,21 +426,14 @@ export class OfflineSource implements Source {
   async compareHeads(request: CompareRequest, take: (found: RankedHeads) => void, signal: AbortSignal): Promise<void> {
     const { before, after } = request;
     const other = this.other(request.versus);
-    const places = await this.places(request.versus);
-    const [from, to] = [this.held.familyOf(before.family), other.familyOf(after.family)];
-    const found = { badge: 'exact' as RankedHeads['badge'], lookedAt: 0, of: 0, heads: to.heads };
-    const divergence = new Float32Array(to.layers * to.heads).fill(NaN);
-    const fixed = other === this.held ? await this.held.held(before.family, before) : null;
-    for (let i = 0; i < divergence.length && !signal.aborted; i++) {
-      const at = { layer: Math.floor(i / to.heads), head: i % to.heads };
-      if (!fixed && (at.layer >= from.layers || at.head >= from.heads)) continue;
-      const [was, is] = [fixed ?? (await this.held.held(before.family, at)), await other.held(after.family, at)];
-      const { mean, rows } = meanDivergence(was, is, places);
-      divergence[i] = mean;
-      found.lookedAt = found.of = rows;
-      if (was.matrix.codes || is.matrix.codes) found.badge = 'quantised';
-    }
-    if (!signal.aborted) take({ ...found, divergence });
+    const families = { before: this.held.familyOf(before.family), after: other.familyOf(after.family) };
+    const maps = {
+      before: (at: HeadId) => this.held.held(before.family, at),
+      after: (at: HeadId) => other.held(after.family, at),
+    };
+    const fixed = other === this.held ? before : null;
+    const found = await rankedMaps(maps, families, await this.places(request.versus), fixed, signal);
+    if (!signal.aborted) take(found);
   }
 
   export(_kind: ExportKind): Promise<{ blob: Blob; name: string }> {

@@ -38,7 +38,7 @@ export function pairOf(found: Compared): Pair {
 
 /** A number in a cell; a change too small for its three decimals is none. */
 export function cellText(value: number, signed: boolean): string {
-  if (signed && Math.abs(value) < 0.0005) return '0';
+  if (signed && Math.abs(value) < 0.001) return '0';
   return `${value < 0 ? '−' : signed ? '+' : ''}${printCell(Math.abs(value))}`;
 }
 

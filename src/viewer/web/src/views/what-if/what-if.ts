@@ -1,35 +1,24 @@
 // What if: heads knocked out, words cut, kept or swapped, another text; the answer before and after, the text and the map of the edited run, and the difference. The edits
 // stand in the address; one question (api/what-if) makes the edited run, and everything else is asked of both runs as of any source.
 
-import { type Context, type View, absent, pin, quoted, visibleSpace } from '../../context';
+import { type Context, type View, absent, pin, quoted } from '../../context';
+import type { Exported } from '../../figure/figure';
 import { change, head as headName, share, shortShare } from '../../format';
-import type { WhatIfResult } from '../../source/explain';
-import { type HeadId, type LineRequest, type Places, type Source, type Span, type Versus, isAbort } from '../../source/source';
+import { type HeadId, type LineRequest, type Source, type Span, isAbort } from '../../source/source';
 import { type State, sameHead } from '../../state';
 import type { Box } from '../../text/boxes';
-import { TextModel } from '../../text/model';
+import type { TextModel } from '../../text/model';
 import { h, replace, segmented, setChosen } from '../../ui/dom';
 import { wordAround } from '../../weights';
-import { type LiveBlock, TextPane } from '../read/pane';
 import { matrixOfPair } from '../compare/figure';
+import { type Change, type Pair, PairMap, type Show, pairOf, zeroed } from '../compare/pair-map';
+import { changesPanel } from '../compare/panels';
+import { type LiveBlock, TextPane } from '../read/pane';
 import { shadedWords } from '../why/figure';
 import { type Shading, largestOf, shaded } from '../why/shading';
-import type { Exported, Table } from '../../figure/figure';
-import { changesPanel } from '../compare/panels';
-import { type Change, type Pair, PairMap, type Show, pairOf, zeroed } from '../compare/pair-map';
-import { alignment, requestOf } from './edits';
-import { answersPanel, divergences, headsPanel } from './panels';
+import { answersPanel, headsPanel } from './panels';
+import { type Run, answersTable, queryRangeOf, runAsItIs, runEdited, saidOf } from './run';
 import { Toolbar } from './toolbar';
-
-/** The run that is shown: the edited one, or without edits the source as it is. */
-interface Run {
-  source: Source;
-  text: TextModel;
-  result: WhatIfResult | null;
-  toBefore: Int32Array;
-  versus: Versus;
-  places: Places;
-}
 
 interface Rows {
   before: Float32Array | null; // [id after]: of the same token
@@ -176,46 +165,29 @@ export class WhatIfView implements View {
     this.note.textContent = '';
     if (edits.length === 0) {
       this.progress.hidden = true;
-      const same = Int32Array.from({ length: ctx.text.count }, (_, i) => i);
-      const versus = { step: null, edited: null };
-      this.take({
-        source: ctx.source,
-        text: ctx.text,
-        result: null,
-        toBefore: same,
-        versus,
-        places: { by: 'same', whole: true, before: same, after: same },
-      });
+      this.take(runAsItIs(ctx));
       return;
     }
     this.progress.hidden = false;
     this.progress.value = 0;
-    const take = async (): Promise<void> => {
-      const result = await ctx.source.whatIf(
-        requestOf(edits),
-        (done, what) => {
-          this.progress.value = done;
-          this.note.textContent = ctx.t.progress(what);
-        },
-        abort.signal,
-      );
-      const versus = { step: null, edited: result.id };
-      const source = ctx.source.beside(versus);
-      const info = await source.info();
-      const [data, segments, places] = await Promise.all([source.text(0), source.segments(0), ctx.source.places(versus)]);
-      if (abort.signal.aborted) return;
-      const isSame = result.aligned.length === 1 && result.aligned[0][2] === ctx.text.count && data.begin.length === ctx.text.count;
-      const text = isSame ? ctx.text : new TextModel(data, segments, info.special);
-      this.progress.hidden = true;
-      this.note.textContent = '';
-      this.take({ source, text, result, toBefore: alignment(result.aligned, ctx.text.count, text.count).toBefore, versus, places });
-      this.tell(result);
+    const tell = (done: number, what: string): void => {
+      this.progress.value = done;
+      this.note.textContent = ctx.t.progress(what);
     };
-    take().catch((error: unknown) => {
-      if (abort.signal.aborted || isAbort(error)) return;
-      this.progress.hidden = true;
-      this.note.textContent = error instanceof Error ? error.message : String(error);
-    });
+    runEdited(ctx, edits, tell, abort.signal).then(
+      (run) => {
+        if (abort.signal.aborted) return;
+        this.progress.hidden = true;
+        this.note.textContent = '';
+        this.take(run);
+        if (run.result) ctx.announce(saidOf(ctx, run.result));
+      },
+      (error: unknown) => {
+        if (abort.signal.aborted || isAbort(error)) return;
+        this.progress.hidden = true;
+        this.note.textContent = error instanceof Error ? error.message : String(error);
+      },
+    );
   }
 
   private take(run: Run): void {
@@ -229,25 +201,6 @@ export class WhatIfView implements View {
     replace(this.answers, ...(run.result ? answersPanel(ctx, run.result) : []));
     this.showHeads();
     this.look(ctx.store.now);
-  }
-
-  /** What is said of an edit that was made. */
-  private tell(result: WhatIfResult): void {
-    const { ctx } = this;
-    const { t } = ctx;
-    const answers = result.answers
-      .filter((a) => a.before !== null && a.after !== null)
-      .sort((a, b) => Math.abs((b.after ?? 0) - (b.before ?? 0)) - Math.abs((a.after ?? 0) - (a.before ?? 0)))
-      .slice(0, 2)
-      .map((a) =>
-        t('if.said.answer', {
-          name: a.name.trim() || visibleSpace(a.name),
-          before: shortShare(a.before ?? NaN),
-          after: shortShare(a.after ?? NaN),
-        }),
-      );
-    const most = divergences(ctx, result)[0];
-    ctx.announce(t('if.said', { answers: answers.join(t('list.comma')) || '–', head: most ? headName(most.at) : '–' }));
   }
 
   private openText(text: TextModel): void {
@@ -317,7 +270,7 @@ export class WhatIfView implements View {
     const request = { family: ctx.family.id, at, weight: 'raw', sink: 'mark', step: ctx.source.step } satisfies Partial<LineRequest>;
     const line = async (source: Source, spans: Span[], slot: string): Promise<Float32Array | null> =>
       spans.length ? (await source.line({ ...request, direction: 'out', spans, reduce: 'mean' }, slot)).values : null;
-    const [q0, q1] = this.queryRange();
+    const [q0, q1] = queryRangeOf(ctx, run);
     const after = span && span.begin < q1 && span.end > q0 ? [{ begin: Math.max(span.begin, q0), end: Math.min(span.end, q1) }] : [];
     const before = after.flatMap((s) => {
       const ids = Array.from({ length: s.end - s.begin }, (_, i) => run.toBefore[s.begin + i]).filter((id) => id >= 0);
@@ -343,29 +296,6 @@ export class WhatIfView implements View {
     ctx.source.compare(whole, (found) => take(pairOf(found)), looks.signal).catch(fail);
   }
 
-  /** The rows of the family in the text that is shown: those of the first text move with their ends. */
-  private queryRange(): [number, number] {
-    return this.familyAfter().query_range;
-  }
-
-  private familyAfter(): Context['family'] {
-    const { ctx, run } = this;
-    const { family } = ctx;
-    if (!run || run.text === ctx.text) return family;
-    const move = ([begin, end]: [number, number]): [number, number] => {
-      const part = ctx.segments.find((s) => s.begin === begin && s.end === end);
-      const moved = part ? run.text.segments.find((s) => s.name === part.name) : null;
-      return moved ? [moved.begin, moved.end] : [0, run.text.count];
-    };
-    return {
-      ...family,
-      query_range: move(family.query_range),
-      key_range: move(family.key_range),
-      queries: run.text.count,
-      keys: run.text.count,
-    };
-  }
-
   // ---- what is seen
 
   figure(): Exported {
@@ -375,28 +305,20 @@ export class WhatIfView implements View {
     const span = this.selection();
     const words = shadedWords(run.text, pane.visibleRange(), this.shading(run));
     const look = { place: (at: number): string => this.placeName(at), chosen: this.chosenPlaces(run), bars: this.show === 'difference' };
-    const answers: Table[] =
-      run.result && run.result.answers.length > 0
-        ? [
-            {
-              kind: 'table',
-              head: [t('if.answers'), t('if.before'), t('if.after'), t('if.change')],
-              rows: run.result.answers.map((a) => [
-                a.name.trim() || visibleSpace(a.name) || '∅',
-                share(a.before ?? NaN),
-                share(a.after ?? NaN),
-                a.before === null || a.after === null ? '–' : change(a.after - a.before),
-              ]),
-            },
-          ]
-        : [];
-    const says = [this.tools.said, span ? this.caption.textContent : ''].filter(Boolean).join(' ');
+    const whom = span ? this.captionOf(span) : '';
+    const says = [this.tools.said, whom, run.text === ctx.text ? '' : t('compare.grey')].filter(Boolean).join(' ');
     return {
-      parts: [words, matrixOfPair(ctx, pair, this.show, look), ...answers],
+      parts: [words, matrixOfPair(ctx, pair, this.show, look), ...answersTable(ctx, run.result)],
       says,
       badge: pair.badge,
       rules: [this.mapTitle.textContent ?? ''],
     };
+  }
+
+  private captionOf(span: Span): string {
+    const at = this.ctx.store.now.heads[0] ?? { layer: 0, head: 0 };
+    const key = this.show === 'difference' ? 'if.caption' : `if.caption.${this.show}`;
+    return this.ctx.t(key, { whom: this.words(span), head: headName(at) });
   }
 
   private chosenPlaces(run: Run): number[] {
@@ -449,8 +371,8 @@ export class WhatIfView implements View {
     this.style = (box) => shaded(box, shading);
     pane.paint(this.style);
     pane.spreadShares();
-    const key = difference ? 'if.caption' : `if.caption.${this.show}`;
-    this.caption.textContent = span ? t(key, { whom: this.words(span), head: headName(at) }) : t('if.how');
+    const hatched = run.text === ctx.text ? '' : t('compare.hatched');
+    this.caption.textContent = span ? [this.captionOf(span), hatched].filter(Boolean).join(' ') : t('if.how');
     this.mapTitle.textContent = t(difference ? 'if.map' : `if.map.${this.show}`, { head: headName(at) });
     this.map.canvas.setAttribute('aria-label', t('if.map.label', { head: headName(at) }));
     this.map.element.hidden = !this.pair;
