@@ -120,7 +120,7 @@ export function headsPanel(
       h('td', { class: 'number heads-bar' }, nats(value), Number.isNaN(value) ? null : bar(value)),
     ),
   );
-  const head = h('tr', {}, column(''), column(t('compare.head'), false), column(t('compare.js')));
+  const head = h('tr', {}, h('td', {}), column(t('compare.head'), false), column(t('compare.js')));
   const looked = found.lookedAt < found.of ? 'compare.heads.some' : 'compare.heads.all';
   const how = t(looked, { rows: whole(found.lookedAt), of: whole(found.of) });
   return [
