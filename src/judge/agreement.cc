@@ -94,6 +94,19 @@ double jensen_shannon(std::span<const double> p, std::span<const double> q) {
   return std::clamp(divergence, 0.0, std::log(2.0));
 }
 
+std::vector<double> shared_row(std::span<const float> weights, std::span<const int64_t> places) {
+  std::vector<double> out(places.size() + 1, 0);
+  double sum = 0;
+  for (const float weight : weights) {
+    if (!(weight >= 0)) return {};
+    sum += static_cast<double>(weight);
+  }
+  double rest = sum;
+  for (size_t i = 0; i < places.size(); ++i) rest -= out[i] = static_cast<double>(weights[static_cast<size_t>(places[i])]);
+  out.back() = std::max(0.0, rest);
+  return sum > 0 ? out : std::vector<double>();
+}
+
 Agreement agreement(std::span<const std::vector<double>> lists) {
   if (lists.size() < 2) fail(ErrorCode::kInvalidArgument, "agreement: {} lists; expected at least two", lists.size());
   Agreement out;

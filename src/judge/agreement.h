@@ -7,6 +7,7 @@
 // Sources: Kendall 1945, counted in O(n log n) as Knight 1966; Lin 1991. Equal to scipy's kendalltau, and to its jensenshannon squared.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -19,6 +20,10 @@ double spearman(std::span<const double> x, std::span<const double> y);
 
 /// Of two distributions over the same items; each is divided by its sum first. NaN where either sums to zero. Throws also for a negative share.
 double jensen_shannon(std::span<const double> p, std::span<const double> q);
+
+/// A row of a map over what it shares with a row of another run: the weights at these places, and the sum of all others as one more. Empty where a weight is
+/// negative (linear attention) or NaN, or all are zero: such a row is no distribution.
+std::vector<double> shared_row(std::span<const float> weights, std::span<const int64_t> places);
 
 /// Means over all pairs of two or more lists: heads, or seeds. Throws kInvalidArgument for fewer. kendall: over the pairs where it is defined, NaN for none.
 struct Agreement {

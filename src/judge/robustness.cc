@@ -39,20 +39,6 @@ void watch(const Model& model, Answering kind, const std::vector<Reading>& readi
   model.run_from(batch, written, options);
 }
 
-// A weight for each token of the text as it is that is in both, and one for all others. Negative weights (linear attention) have no divergence: an empty row.
-std::vector<double> shared_row(const std::vector<float>& weights, const std::vector<int64_t>& places) {
-  std::vector<double> out(places.size() + 1, 0);
-  double sum = 0;
-  for (const float weight : weights) {
-    if (!(weight >= 0)) return {};
-    sum += static_cast<double>(weight);
-  }
-  double rest = sum;
-  for (size_t i = 0; i < places.size(); ++i) rest -= out[i] = static_cast<double>(weights[static_cast<size_t>(places[i])]);
-  out.back() = std::max(0.0, rest);
-  return sum > 0 ? out : std::vector<double>();
-}
-
 // Places of what both runs have, on either side: rows of queries, columns of keys.
 struct Shared {
   std::vector<int64_t> clean{}, changed{};

@@ -1,4 +1,4 @@
-// Paths to looks: info, text, rows, columns, tiles, mass, statistics, checks and exports as one answer; overview, atlas, run, why and what-if as streams.
+// Paths to looks: info, text, rows, columns, tiles, mass, statistics, checks and exports as one answer; overview, atlas, comparisons, run, why and what-if as streams.
 // Progress is told at most ten times a second.
 #include "viewer/api.h"
 
@@ -8,6 +8,7 @@
 #include "viewer/export.h"
 #include "viewer/figure/pdf.h"
 #include "viewer/questions/atlas.h"
+#include "viewer/questions/compare.h"
 #include "viewer/questions/info.h"
 #include "viewer/questions/lines.h"
 #include "viewer/questions/mass.h"
@@ -89,6 +90,26 @@ ApiAnswer pdf_answer(const ApiRequest& request) {
   Fields fields(body, "api/pdf");
   const std::string svg = fields.string("svg");
   return {.type = "application/pdf", .body = figure::pdf(svg, fields.string_or("title", ""), fields.string_or("subject", ""))};
+}
+
+// Two maps: f, l and h of the one, with_f, with_l and with_h of the other, as the first unless they say otherwise.
+CompareLook compare_look_of(const QueryParameters& query) {
+  CompareLook look;
+  const HeadLook at = query.head();
+  look.before = {at.family, at.layer, at.head};
+  const std::string family = query.text("with_f");
+  look.after = {family.empty() ? at.family : family, static_cast<int>(query.integer("with_l", at.layer, 0, 100'000)),
+                query.integer("with_h", at.head, 0, 100'000)};
+  const auto range = [&](const char* name) -> std::optional<Range> {
+    if (query.text(name).empty()) return std::nullopt;
+    const std::vector<Range> ranges = query.ranges(name);
+    if (ranges.size() != 1) fail(ErrorCode::kInvalidArgument, "{}: expected one range, found \"{}\".", name, query.text(name));
+    return ranges[0];
+  };
+  look.rows = range("rows");
+  look.columns = range("columns");
+  look.exact = query.flag("exact");
+  return look;
 }
 
 // A page that shows another text than the one here must not get this one's numbers.
@@ -191,14 +212,14 @@ void answer_events(LoadedTrace& loaded, const ApiRequest& request, const std::fu
 ApiKind kind_of(const ApiRequest& request) {
   const std::string& path = request.path;
   if (path == "tile") return request.query.count("exact") > 0 ? ApiKind::kLong : ApiKind::kOnce;
-  for (const char* once : {"info", "text", "picture", "segments", "row", "col", "mass"}) {
+  for (const char* once : {"info", "text", "picture", "segments", "row", "col", "mass", "aligned"}) {
     if (path == once) return ApiKind::kOnce;
   }
   for (const char* longer : {"verify", "export", "pdf"}) {
     if (path == longer) return ApiKind::kLong;
   }
   if (path == "stats") return ApiKind::kPatient;
-  if (path == "overview") return ApiKind::kStream;
+  if (path == "overview" || path == "compare" || path == "compare-heads") return ApiKind::kStream;
   if (path == "atlas") return ApiKind::kSurvey;
   if (path == "run" || path == "why" || path == "what-if") return ApiKind::kEvents;
   return ApiKind::kNone;
@@ -208,7 +229,7 @@ bool wants_post(const std::string& path) {
   return path == "mass" || path == "verify" || path == "run" || path == "pdf" || path == "why" || path == "what-if";
 }
 
-ApiAnswer answer(LoadedTrace& loaded, const ApiRequest& request, const LookOptions& options) {
+ApiAnswer answer(LoadedTrace& loaded, const ApiRequest& request, const LookOptions& options, LoadedTrace* other) {
   const QueryParameters query(request.query);
   const std::string& path = request.path;
   check_text(loaded, query);
@@ -222,6 +243,7 @@ ApiAnswer answer(LoadedTrace& loaded, const ApiRequest& request, const LookOptio
   if (path == "tile") return frame_answer(questions::tile(loaded, tile_of(loaded, query), options), request);
   if (path == "mass") return frame_answer(questions::mass(loaded, mass_look_of(Json::parse(request.body, "api/mass")), options), request);
   if (path == "verify") return json_answer(questions::verify(loaded, verify_look_of(Json::parse(request.body, "api/verify")), options));
+  if (path == "aligned") return frame_answer(questions::aligned_places(loaded, other ? *other : loaded), request);
   if (path == "pdf") return pdf_answer(request);
   if (path == "export") {
     ExportedFile file = export_file(loaded, query.text("kind"), query.text("state"), query.text("budget"), options);
@@ -235,8 +257,8 @@ const char* stream_type(const ApiRequest& request) {
   return as_json(request) ? "application/x-ndjson" : kFrames;
 }
 
-void stream(LoadedTrace& loaded, const ApiRequest& request, const std::function<void(std::string chunk)>& emit,
-            const LookOptions& options) {
+void stream(LoadedTrace& loaded, const ApiRequest& request, const std::function<void(std::string chunk)>& emit, const LookOptions& options,
+            LoadedTrace* other) {
   if (kind_of(request) == ApiKind::kEvents) return answer_events(loaded, request, emit, options);
   const QueryParameters query(request.query);
   check_text(loaded, query);
@@ -246,6 +268,10 @@ void stream(LoadedTrace& loaded, const ApiRequest& request, const std::function<
     questions::overview(loaded, query.head(), near_of(loaded, query), take, teller.watched());
   } else if (request.path == "atlas") {
     questions::atlas(loaded, query.text("f"), take, teller.watched());
+  } else if (request.path == "compare") {
+    questions::compare(loaded, other ? *other : loaded, compare_look_of(query), take, teller.watched());
+  } else if (request.path == "compare-heads") {
+    questions::compare_heads(loaded, other ? *other : loaded, compare_look_of(query), take, teller.watched());
   } else {
     fail(ErrorCode::kNotFound, "api/{}: no such stream.", request.path);
   }

@@ -39,13 +39,14 @@ enum class ApiKind : uint8_t {
 ApiKind kind_of(const ApiRequest& request);
 bool wants_post(const std::string& path);
 
-/// For kOnce, kLong and kPatient. Throws what answer_error() understands.
-ApiAnswer answer(LoadedTrace& loaded, const ApiRequest& request, const LookOptions& options = {});
+/// For kOnce, kLong and kPatient. `other`: what a question that compares is about beside it; null: the same trace. Throws what
+/// answer_error() understands.
+ApiAnswer answer(LoadedTrace& loaded, const ApiRequest& request, const LookOptions& options = {}, LoadedTrace* other = nullptr);
 
 /// For kStream, kSurvey and kEvents: emits chunks in order, the last of them `done`. Throws as answer() does.
 /// Calls `options.progress` from time to time.
 void stream(LoadedTrace& loaded, const ApiRequest& request, const std::function<void(std::string chunk)>& emit,
-            const LookOptions& options = {});
+            const LookOptions& options = {}, LoadedTrace* other = nullptr);
 const char* stream_type(const ApiRequest& request);
 /// The chunk that ends a stream which failed after its start.
 std::string error_chunk(const ApiRequest& request, const std::exception& error);

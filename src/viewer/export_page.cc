@@ -638,7 +638,8 @@ Json TraceWriter::manifest() {
     const bool could = all_weights_ <= static_cast<double>(kMostWeights);  // with a larger budget
     const std::string detail = could ? format("All weights of all heads do not fit {}.", human_bytes(options_.budget_bytes))
                                      : "All weights of all heads are more than a page can hold; the live view has them.";
-    for (const char* feature : {"weights", "column", "tile", "mass"}) lacks(feature, "over-budget", could ? larger : live, detail);
+    for (const char* feature : {"weights", "column", "tile", "mass", "compare"})
+      lacks(feature, "over-budget", could ? larger : live, detail);
     const bool all =
         std::find(holds_.begin(), holds_.end(), "top8") != holds_.end() || std::find(holds_.begin(), holds_.end(), "qk") != holds_.end();
     lacks("row", "over-budget", larger, format("Rows are held for {} heads{}.", heads_held_, all ? "" : ", of the last tokens"));

@@ -160,7 +160,8 @@ struct ViewServer::Parts {
 
   LoadedTrace& first_shown();
   LoadedTrace& trace_of(const ApiRequest& asked);
-  LoadedTrace& trace_named(const ApiRequest& asked);
+  LoadedTrace* other_of(const ApiRequest& asked);
+  LoadedTrace& trace_named(const std::string& number);
   bool may_ask(const httplib::Request& request) const;
   bool use_once(const std::string& given);
   bool is_known_host(const std::string& host) const;
@@ -178,16 +179,27 @@ LoadedTrace& ViewServer::Parts::first_shown() { return traces[0].options().is_ru
 
 // The trace a question is about: the one that `t` names, or the run of an edit of it.
 LoadedTrace& ViewServer::Parts::trace_of(const ApiRequest& asked) {
-  const std::string edited = QueryParameters(asked.query).text("edited");
-  return edited.empty() ? trace_named(asked) : trace_named(asked).edited(edited);
+  const QueryParameters query(asked.query);
+  const std::string edited = query.text("edited");
+  LoadedTrace& named = trace_named(query.text("t"));
+  return edited.empty() ? named : named.edited(edited);
 }
 
-LoadedTrace& ViewServer::Parts::trace_named(const ApiRequest& asked) {
+// What it is compared with: the trace that `with` names, or the run of an edit; null: itself.
+LoadedTrace* ViewServer::Parts::other_of(const ApiRequest& asked) {
   const QueryParameters query(asked.query);
-  if (traces.size() == 1 || query.text("t").empty()) return first_shown();
-  const int64_t number = query.integer("t", 0, 0, std::numeric_limits<int64_t>::max());
+  const std::string number = query.text("with"), edited = query.text("with_edited");
+  if (number.empty() && edited.empty()) return nullptr;
+  LoadedTrace& named = trace_named(number.empty() ? query.text("t") : number);
+  return edited.empty() ? &named : &named.edited(edited);
+}
+
+LoadedTrace& ViewServer::Parts::trace_named(const std::string& number) {
+  if (traces.size() == 1 || number.empty()) return first_shown();
+  const QueryString query{{"t", number}};
+  const int64_t wanted = QueryParameters(query).integer("t", 0, 0, std::numeric_limits<int64_t>::max());
   for (LoadedTrace& loaded : traces) {
-    if (loaded.options().together[loaded.options().at].number == number) return loaded;
+    if (loaded.options().together[loaded.options().at].number == wanted) return loaded;
   }
   fail(ErrorCode::kNotFound, "t={}: there is no such trace.", number);
 }
@@ -280,7 +292,7 @@ void ViewServer::Parts::answer_once(httplib::Response& response, const ApiReques
       if (own.cancelled()) fail(ErrorCode::kCancelled, "a newer question took this one's place.");
       LookOptions options{.cancel = own.token()};
       if (own.kind != Job::Kind::kShort) options.progress = [this](double) { engine.yield(); };
-      ApiAnswer found = answer(trace_of(asked), asked, options);
+      ApiAnswer found = answer(trace_of(asked), asked, options, other_of(asked));
       check_mappings();
       *given = std::move(found);
     } catch (const Error& error) {
@@ -310,7 +322,7 @@ bool ViewServer::Parts::run_stream(Job& job, Channel& channel, const ApiRequest&
           check_mappings();
           channel.push(std::move(chunk));
         },
-        options);
+        options, other_of(asked));
     channel.finish();
   } catch (const Error& error) {
     if (stepped_aside(job, error)) return false;

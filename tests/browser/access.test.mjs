@@ -59,6 +59,17 @@ for (const [name, options] of Object.entries(looks)) {
 }
 
 for (const [name, options] of Object.entries(looks)) {
+  test(`axe finds nothing in compare, ${name}`, { skip }, async () => {
+    for (const show of ['difference', 'sides']) {
+      const page = await open(`${server.url}#v=compare&h=1.1,2.2&q=20&show=${show}`, options);
+      await page.waitForSelector('[data-testid=compare-heads] td');
+      await page.waitForSelector('[data-testid=compare-badge] .badge');
+      assert.deepEqual(await violations(page), []);
+    }
+  });
+}
+
+for (const [name, options] of Object.entries(looks)) {
   test(`axe finds nothing in the timelines, ${name}`, { skip }, async () => {
     const shape = { layers: 2, heads: 4 };
     for (const mock of [watchedMock(60, [0, 10, 90], shape), proseMock(60, { ...shape, causal: true, generated: [0.2, 0.9, 0.01] })]) {

@@ -1,5 +1,4 @@
-// Both runs are made by the same code, one without interventions. Heads are compared by the Jensen–Shannon divergence of their rows, over ids that both texts have;
-// an id that only one of them has is an item of its own.
+// Both runs are made by the same code, one without interventions; heads are compared as questions/compare.h says.
 #include "viewer/questions/what_if.h"
 
 #include <algorithm>
@@ -9,15 +8,13 @@
 #include "base/format.h"
 #include "clearhead/generate.h"
 #include "clearhead/tokenizer.h"
-#include "judge/agreement.h"
 #include "judge/listener.h"
 #include "models/reading.h"
+#include "viewer/questions/compare.h"
 #include "viewer/questions/subject.h"
 
 namespace clearhead {
 namespace {
-
-constexpr int64_t kLargestTable = 4'000'000;  // cells of the longest common subsequence
 
 Range range_of(const Json& json, const char* what) {
   const Json::Array& pair = json.items();
@@ -35,29 +32,6 @@ std::vector<WhatIfLook::Span> spans_of(Fields& fields, const char* name) {
     out.push_back({.ids = range_of(span.require("ids"), name)});
     if (const Json* rows = span.take("rows"); rows && !rows->is_null()) out.back().rows = range_of(*rows, name);
     span.refuse_rest();
-  }
-  return out;
-}
-
-// Equal ids of the stretches between what two texts begin and end with.
-std::vector<Aligned> common(const std::vector<int32_t>& before, const std::vector<int32_t>& after, Range b, Range a) {
-  const int64_t n = b.size(), m = a.size();
-  std::vector<Aligned> out;
-  if (n == 0 || m == 0 || n * m > kLargestTable) return out;
-  const auto same = [&](int64_t i, int64_t j) {
-    return before[static_cast<size_t>(b.begin + i)] == after[static_cast<size_t>(a.begin + j)];
-  };
-  std::vector<int32_t> longest(static_cast<size_t>((n + 1) * (m + 1)));  // [from i, from j]
-  const auto at = [&](int64_t i, int64_t j) -> int32_t& { return longest[static_cast<size_t>(i * (m + 1) + j)]; };
-  for (int64_t i = n; i-- > 0;) {
-    for (int64_t j = m; j-- > 0;) at(i, j) = same(i, j) ? at(i + 1, j + 1) + 1 : std::max(at(i + 1, j), at(i, j + 1));
-  }
-  for (int64_t i = 0, j = 0; i < n && j < m;) {
-    if (same(i, j)) {
-      out.push_back({b.begin + i++, a.begin + j++, 1});
-    } else {
-      (at(i + 1, j) >= at(i, j + 1) ? i : j)++;
-    }
   }
   return out;
 }
@@ -81,28 +55,6 @@ WhatIfLook what_if_look_of(const Json& body) {
   look.keep_only = spans_of(fields, "keep_only");
   fields.refuse_rest();
   return look;
-}
-
-std::vector<Aligned> aligned(const std::vector<int32_t>& before, const std::vector<int32_t>& after) {
-  const auto n = static_cast<int64_t>(before.size()), m = static_cast<int64_t>(after.size());
-  int64_t head = 0, tail = 0;
-  while (head < std::min(n, m) && before[static_cast<size_t>(head)] == after[static_cast<size_t>(head)]) ++head;
-  while (tail < std::min(n, m) - head && before[static_cast<size_t>(n - 1 - tail)] == after[static_cast<size_t>(m - 1 - tail)]) ++tail;
-  std::vector<Aligned> pieces{{0, 0, head}};
-  for (const Aligned& one : common(before, after, {head, n - tail}, {head, m - tail})) pieces.push_back(one);
-  pieces.push_back({n - tail, m - tail, tail});
-  std::vector<Aligned> out;
-  for (const Aligned& piece : pieces) {
-    if (piece.count == 0) continue;
-    const bool goes_on =
-        !out.empty() && out.back().before + out.back().count == piece.before && out.back().after + out.back().count == piece.after;
-    if (goes_on) {
-      out.back().count += piece.count;
-    } else {
-      out.push_back(piece);
-    }
-  }
-  return out;
 }
 
 namespace questions {
@@ -326,80 +278,16 @@ Json divergence_json(const Answer& before, const Answer& after, const ModelInfo&
   return Json(std::max(0.0, sum));
 }
 
-// Rows of two maps over the union of their keys.
-class Comparison {
- public:
-  Comparison(const LoadedTrace& before, const LoadedTrace& after, const std::vector<Aligned>& pieces) : before_(before), after_(after) {
-    to_before_.assign(after.trace().plan().text.ids.size(), -1);
-    for (const Aligned& piece : pieces) {
-      for (int64_t i = 0; i < piece.count; ++i) to_before_[static_cast<size_t>(piece.after + i)] = piece.before + i;
-    }
+// {"id", "rows", "divergence"} of a family; null where a layer was not kept or no row is in both.
+Json family_json(const std::string& name, const HeadDivergences& found) {
+  Json layers = Json::array();
+  for (const std::vector<double>& layer : found.divergence) {
+    Json heads = Json::array();
+    for (const double mean : layer) heads.push(std::isnan(mean) ? Json() : Json(mean));
+    layers.push(std::move(heads));
   }
-
-  // Mean Jensen–Shannon divergence of each head; null where a layer was not kept or no row is in both.
-  Json family(const MapFamily& family, const std::atomic<bool>* cancel) const {
-    const std::vector<std::array<int64_t, 2>> rows = rows_of(family);
-    const std::vector<int> was = before_.trace().layers(family.name), is = after_.trace().layers(family.name);
-    Json layers = Json::array();
-    for (int layer = 0; layer < family.layers; ++layer) {
-      const bool both = std::count(was.begin(), was.end(), layer) > 0 && std::count(is.begin(), is.end(), layer) > 0;
-      Json heads = Json::array();
-      for (int64_t head = 0; head < family.heads; ++head) {
-        if (cancel && cancel->load(std::memory_order_relaxed)) fail(ErrorCode::kCancelled, "what-if: cancelled");
-        heads.push(both ? of_head(family.name, layer, head, rows) : Json());
-      }
-      layers.push(std::move(heads));
-    }
-    return Json::object({{"id", family.name}, {"rows", static_cast<int64_t>(rows.size())}, {"divergence", layers}});
-  }
-
- private:
-  // {before, after} of up to kRowsCompared rows that both have, spread evenly.
-  std::vector<std::array<int64_t, 2>> rows_of(const MapFamily& family) const {
-    std::vector<std::array<int64_t, 2>> all;
-    for (int64_t row = family.first_query; row < family.first_query + family.queries; ++row) {
-      if (const int64_t was = to_before_[static_cast<size_t>(row)]; was >= 0) all.push_back({was, row});
-    }
-    const auto count = static_cast<int64_t>(all.size());
-    if (count <= kRowsCompared) return all;
-    std::vector<std::array<int64_t, 2>> out;
-    for (int64_t i = 0; i < kRowsCompared; ++i) out.push_back(all[static_cast<size_t>(i * (count - 1) / (kRowsCompared - 1))]);
-    return out;
-  }
-
-  Json of_head(const std::string& name, int layer, int64_t head, const std::vector<std::array<int64_t, 2>>& rows) const {
-    const LayerMap was = before_.trace().map(name, layer), is = after_.trace().map(name, layer);
-    double sum = 0;
-    int64_t count = 0;
-    for (const auto& [old_row, new_row] : rows) {
-      if (!was.has_row(old_row) || !is.has_row(new_row)) continue;
-      const double found = of_row(was.row(head, old_row).weights(), is.row(head, new_row).weights());
-      if (std::isnan(found)) continue;
-      sum += found;
-      ++count;
-    }
-    return count > 0 ? Json(sum / static_cast<double>(count)) : Json();
-  }
-
-  double of_row(const std::vector<float>& was, const std::vector<float>& is) const {
-    const auto share = [](float weight) { return weight > 0 ? static_cast<double>(weight) : 0.0; };  // hidden: NaN, never scored: −1
-    std::vector<double> p(was.size()), q(was.size());
-    for (size_t key = 0; key < was.size(); ++key) p[key] = share(was[key]);
-    for (size_t key = 0; key < is.size(); ++key) {
-      if (const int64_t old = to_before_[key]; old >= 0) {
-        q[static_cast<size_t>(old)] = share(is[key]);
-      } else {
-        p.push_back(0);
-        q.push_back(share(is[key]));
-      }
-    }
-    return judge::jensen_shannon(p, q);
-  }
-
-  const LoadedTrace& before_;
-  const LoadedTrace& after_;
-  std::vector<int64_t> to_before_{};  // [id after], −1: none
-};
+  return Json::object({{"id", name}, {"rows", found.rows}, {"divergence", layers}});
+}
 
 }  // namespace
 
@@ -412,12 +300,12 @@ Json what_if(LoadedTrace& loaded, const WhatIfLook& look, const Tell& progress, 
   LoadedTrace::Options options = loaded.options();
   options.together.clear();
   auto edited = std::make_shared<LoadedTrace>(std::make_shared<const Trace>(std::move(second)), std::move(options));
-  const std::vector<Aligned> pieces = aligned(loaded.trace().plan().text.ids, edited->trace().plan().text.ids);
+  const std::vector<Aligned> pieces = align(loaded.trace().plan().text, edited->trace().plan().text).pieces;
   progress(0.9, "comparing heads");
-  const Comparison comparison(loaded, *edited, pieces);
   Json runs = Json::array(), families = Json::array();
   for (const Aligned& piece : pieces) runs.push(Json(Json::Array{piece.before, piece.after, piece.count}));
-  for (const MapFamily& family : edited->trace().plan().families) families.push(comparison.family(family, cancel));
+  for (const MapFamily& family : edited->trace().plan().families)
+    families.push(family_json(family.name, head_divergences(loaded, *edited, family.name, pieces, kRowsCompared, {.cancel = cancel})));
   const AnswerKind kind = answer_kind_of(loaded.model()->info());
   loaded.keep_edited(edited);
   return Json::object({{"id", edited->id()},

@@ -27,13 +27,6 @@ struct WhatIfLook {
 /// The fields of a POST body. Throws kInvalidArgument, kFormat.
 WhatIfLook what_if_look_of(const Json& body);
 
-/// Runs of equal ids in two texts: `count` from `before` in the one are those from `after` in the other.
-struct Aligned {
-  int64_t before = 0, after = 0, count = 0;
-};
-/// A longest common subsequence; where the stretches that differ are both long (their product beyond 4 million), what they share is not sought.
-std::vector<Aligned> aligned(const std::vector<int32_t>& before, const std::vector<int32_t>& after);
-
 namespace questions {
 
 /// The answer of docs/viewer-api.md; the second trace is kept as loaded.edited(). Throws NotKept without a model, kInvalidArgument for heads and ids that are not

@@ -68,8 +68,8 @@ function manifestOf(mock, tier, { pinned = [[0, 0]], watched = [], state = null,
   }
   const absent = {
     A: ['verify', 'run', 'export', 'value', 'output'],
-    B: ['column', 'tile', 'mass', 'weights', 'verify', 'run', 'export', 'value', 'output'],
-    C: ['row', 'column', 'tile', 'mass', 'weights', 'verify', 'run', 'export', 'value', 'output'],
+    B: ['column', 'tile', 'mass', 'compare', 'weights', 'verify', 'run', 'export', 'value', 'output'],
+    C: ['row', 'column', 'tile', 'mass', 'compare', 'weights', 'verify', 'run', 'export', 'value', 'output'],
   }[tier];
   return {
     protocol: 1,

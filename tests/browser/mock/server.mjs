@@ -474,6 +474,14 @@ function answer(mock, path, p, body) {
       return { events: whyOf(mock, body) };
     case 'what-if':
       return { events: whatIfOf(mock) };
+    case 'aligned': {
+      const ids = Int32Array.from({ length: mock.model.n }, (_, i) => i);
+      return { bytes: frame({ by: 'same', whole: true }, { before: ids, after: ids }) };
+    }
+    case 'compare':
+      return { stream: [() => comparedFrame(mock.model, p), () => frame({ event: 'done' }, {})] };
+    case 'compare-heads':
+      return { stream: [() => rankedFrame(mock.model), () => frame({ event: 'done' }, {})] };
     case 'export':
       return {
         json: { command: 'clearhead view', kind: p.kind, state: p.state },
@@ -518,6 +526,26 @@ function whyOf(mock, { methods }) {
       },
     ],
   ];
+}
+
+/** Two heads of a text, weight by weight. */
+function comparedFrame(model, p) {
+  const { n } = model;
+  const heads = { before: [Number(p.l), Number(p.h)], after: [Number(p.with_l), Number(p.with_h)] };
+  const maps = Object.fromEntries(
+    Object.entries(heads).map(([name, [l, h]]) => [
+      name,
+      Float32Array.from({ length: n }, (_, q) => q).reduce((out, q) => (out.set(model.row(l, h, q), q * n), out), new Float32Array(n * n)),
+    ]),
+  );
+  const divergence = Float32Array.from({ length: n }, (_, q) => (q % 10) / 20);
+  const header = { event: 'picture', badge: 'exact', z: 0, row_places: [0, n], column_places: [0, n], rows: n, of: n, mean: 0.225 };
+  return frame(header, { ...maps, divergence }, { before: [n, n], after: [n, n] });
+}
+
+function rankedFrame({ layers, heads, n }) {
+  const divergence = Float32Array.from({ length: layers * heads }, (_, i) => i / 40);
+  return frame({ event: 'heads', badge: 'exact', rows: n, of: n, against: 'head' }, { divergence }, { divergence: [layers, heads] });
 }
 
 /** Events of api/what-if: the same text, whose heads changed more the later they are. */

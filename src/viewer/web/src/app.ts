@@ -23,6 +23,7 @@ import { AtlasView } from './views/atlas/atlas';
 import { Gallery } from './views/gallery/gallery';
 import { WhyView } from './views/why/why';
 import { WhatIfView } from './views/what-if/what-if';
+import { CompareView } from './views/compare/compare';
 import { Timeline } from './views/timeline/timeline';
 
 /** Shows what the state says: a trace, or the choice of several. `before` is the trace that was shown last. */
@@ -86,6 +87,7 @@ function build(root: HTMLElement, known: Known, reload: () => void): void {
   const atlas = new AtlasView(ctx);
   const why = new WhyView(ctx);
   const whatIf = new WhatIfView(ctx);
+  const compare = new CompareView(ctx);
   const answers = new Answers(ctx);
   const search = new SearchBox(
     () => ctx,
@@ -101,9 +103,10 @@ function build(root: HTMLElement, known: Known, reload: () => void): void {
     answers: answers.element,
     why: why.element,
     whatIf: whatIf.element,
+    compare: compare.element,
   });
   const exported = async (): Promise<Exported> => {
-    const view: View = { read, lines, map, atlas, why, 'what-if': whatIf }[ctx.store.now.view];
+    const view: View = { read, lines, map, atlas, why, 'what-if': whatIf, compare }[ctx.store.now.view];
     if (!view.figure) throw new Error(ctx.t('export.none'));
     const shown = await view.figure();
     return timeline ? { ...shown, parts: [...shown.parts, ...timeline.figure().parts] } : shown;
@@ -111,7 +114,7 @@ function build(root: HTMLElement, known: Known, reload: () => void): void {
   const actions = actionsOf(ctx, root, map, reload, () => layout.toggleAtlas(), exported);
   const bar = new TopBar(ctx, search.element, actions);
   replace(root, bar.element, sentence(ctx), banner(ctx), layout.element, timeline?.element ?? null, notices, live);
-  wire(ctx, root, { bar, read, lines, map, atlas, answers, timeline, why, whatIf }, actions);
+  wire(ctx, root, { bar, read, lines, map, atlas, answers, timeline, why, whatIf, compare }, actions);
   listenToKeys(ctx, { read, answers, search: () => search.focus(), play: () => timeline?.toggle(), actions });
 }
 
@@ -160,14 +163,15 @@ interface Parts {
   timeline: Timeline | null;
   why: WhyView;
   whatIf: WhatIfView;
+  compare: CompareView;
 }
 
 /** Connects state, focus, URL and theme to the views, for the life of this page. */
 function wire(ctx: Context, root: HTMLElement, parts: Parts, actions: Actions): void {
-  const { bar, read, lines, map, atlas, answers, timeline, why, whatIf } = parts;
+  const { bar, read, lines, map, atlas, answers, timeline, why, whatIf, compare } = parts;
   const { store, focus } = ctx;
   const { signal } = ctx.life;
-  const views: View[] = [bar, read, lines, map, atlas, why, whatIf, ...(timeline ? [timeline] : [])];
+  const views: View[] = [bar, read, lines, map, atlas, why, whatIf, compare, ...(timeline ? [timeline] : [])];
   const showAnchor = (): void => {
     const first = anchor(store.now)[0];
     if (first) read.reveal(first.begin);
@@ -200,7 +204,9 @@ function wire(ctx: Context, root: HTMLElement, parts: Parts, actions: Actions): 
     { signal },
   );
   for (const query of ['(prefers-color-scheme: dark)', '(forced-colors: active)']) {
-    matchMedia(query).addEventListener('change', () => [read, lines, map, atlas, why, whatIf].forEach((v) => v.retheme()), { signal });
+    matchMedia(query).addEventListener('change', () => [read, lines, map, atlas, why, whatIf, compare].forEach((v) => v.retheme()), {
+      signal,
+    });
   }
   update(store.now, store.now);
   answers.show(null);

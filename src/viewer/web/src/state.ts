@@ -5,9 +5,10 @@
 
 import { type Direction, type HeadId, type Scale, type SinkRule, type Span, type WeightKind, formatSpans } from './source/source';
 
-export const kViews = ['read', 'lines', 'map', 'atlas', 'why', 'what-if'] as const;
+export const kViews = ['read', 'lines', 'map', 'atlas', 'why', 'what-if', 'compare'] as const;
 export type ViewName = (typeof kViews)[number];
 export type MapAxes = 'key' | 'offset'; // columns: keys, or key − query
+export type CompareShow = 'difference' | 'sides'; // one map of the change, or both maps
 export type Language = 'en' | 'zh';
 
 export interface Rect {
@@ -35,6 +36,9 @@ export interface State {
   against: string; // rather than this
   by: readonly string[]; // methods, the first shades; empty: as opened
   edit: string; // what is changed (views/what-if/edits.ts)
+  versus: string; // what is compared with (views/compare/choice.ts); empty: as opened
+  to: string; // the head there; empty: as opened
+  show: CompareShow;
   lang: Language | null; // null: the browser's
   id: string | null; // the trace a link was made on
   unknown: readonly (readonly [string, string])[];
@@ -60,6 +64,9 @@ export const kInitial: State = {
   against: '',
   by: [],
   edit: '',
+  versus: '',
+  to: '',
+  show: 'difference',
   lang: null,
   id: null,
   unknown: [],
@@ -135,6 +142,12 @@ function parseKey(key: string, value: string): Partial<State> | null {
       return { by: value.split(',').filter(Boolean) };
     case 'edit':
       return { edit: value };
+    case 'with':
+      return { versus: value };
+    case 'to':
+      return { to: value };
+    case 'show':
+      return { show: oneOf(['difference', 'sides'], value, 'difference') };
     case 'lang':
       return { lang: value === 'zh' ? 'zh' : 'en' };
     case 'id':
@@ -172,6 +185,9 @@ export function formatState(state: State): string {
   if (state.against) parts.push(['against', state.against]);
   if (state.by.length) parts.push(['by', state.by.join(',')]);
   if (state.edit) parts.push(['edit', state.edit]);
+  if (state.versus) parts.push(['with', state.versus]);
+  if (state.to) parts.push(['to', state.to]);
+  if (state.show !== 'difference') parts.push(['show', state.show]);
   if (state.lang) parts.push(['lang', state.lang]);
   if (state.id) parts.push(['id', state.id]);
   return [...parts, ...state.unknown].map(([k, v]) => `${k}=${escapeValue(v)}`).join('&');

@@ -1,10 +1,12 @@
 // Every string of the interface, in both of its languages: [English, 中文]. {name} is filled in.
 
 import type { MissingCode } from './source/source';
+import { kCompare } from './strings-compare';
 import { kExplain } from './strings-explain';
 
 const kTable = {
   ...kExplain,
+  ...kCompare,
   'view.label': ['View', '视图'],
   'view.read': ['Read', '阅读'],
   'view.read.title': ['Flowing text, shaded by what the head attends to (r)', '连续文本，按注意力着色 (r)'],
@@ -336,8 +338,8 @@ const kTable = {
   'help.size': ['{layers} layers × {heads} heads, {tokens} tokens', '{layers} 层 × {heads} 头，{tokens} 个词元'],
   'help.missing': ['What is not here', '此处没有的内容'],
   'help.keys': [
-    '← →\ttoken\n↑ ↓\tline\nAlt+← Alt+→\thead\nAlt+↑ Alt+↓\tlayer\nShift+→\tgrow a span\nEnter\tpin\nSpace\tplay the timeline\nx\tturn the direction\ns\tsink rule\nr l m a\tread, lines, map, atlas\nw e\twhy, what if\ng\tall pictures, where there are several\n/\tsearch\nc\tcopy link\np\texport\n+ − 0\tzoom the map\nEsc\tback',
-    '← →\t词元\n↑ ↓\t行\nAlt+← Alt+→\t头\nAlt+↑ Alt+↓\t层\nShift+→\t扩展选段\nEnter\t固定\nSpace\t播放时间线\nx\t切换方向\ns\t汇点规则\nr l m a\t阅读、连线、矩阵图、图谱\nw e\t为何、假如\ng\t全部图片（若有多幅）\n/\t搜索\nc\t复制链接\np\t导出\n+ − 0\t缩放矩阵图\nEsc\t返回',
+    '← →\ttoken\n↑ ↓\tline\nAlt+← Alt+→\thead\nAlt+↑ Alt+↓\tlayer\nShift+→\tgrow a span\nEnter\tpin\nSpace\tplay the timeline\nx\tturn the direction\ns\tsink rule\nr l m a\tread, lines, map, atlas\nw e d\twhy, what if, compare\ng\tall pictures, where there are several\n/\tsearch\nc\tcopy link\np\texport\n+ − 0\tzoom the map\nEsc\tback',
+    '← →\t词元\n↑ ↓\t行\nAlt+← Alt+→\t头\nAlt+↑ Alt+↓\t层\nShift+→\t扩展选段\nEnter\t固定\nSpace\t播放时间线\nx\t切换方向\ns\t汇点规则\nr l m a\t阅读、连线、矩阵图、图谱\nw e d\t为何、假如、比较\ng\t全部图片（若有多幅）\n/\t搜索\nc\t复制链接\np\t导出\n+ − 0\t缩放矩阵图\nEsc\t返回',
   ],
   'banner.other': ['This link was made for another trace: positions and heads may not fit.', '此链接来自另一份记录：位置与头可能不对应。'],
   'banner.stale': [

@@ -1,8 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { diverge, inkOn, luminance, type Rgb } from '../src/paint/ramp';
-import type { Family, MapRequest, Source } from '../src/source/source';
 import { formatState, kInitial, parseState } from '../src/state';
-import { largestChanges, mapsOf } from '../src/views/what-if/difference';
 import { alignment, type Edit, formatEdits, parseEdits, requestOf, withEdit } from '../src/views/what-if/edits';
 import { largestOf, shaded } from '../src/views/why/shading';
 
@@ -46,22 +44,6 @@ describe('two texts', () => {
     );
     expect([...toBefore]).toEqual([0, 1, -1, -1, 3]);
     expect([...toAfter]).toEqual([0, 1, -1, 4]);
-  });
-  it('have a map of their difference: cut keys lose all they had, new ones are unknown', async () => {
-    const cells = (values: number[], side: number): Source =>
-      ({ cells: () => Promise.resolve({ rows: side, columns: side, values: Float32Array.from(values) }) }) as unknown as Source;
-    const family = { query_range: [0, 3], key_range: [0, 3] } as unknown as Family;
-    const before = cells([1, NaN, 0.25, 0.75], 2);
-    const after = cells([1, NaN, NaN, 0.5, 0.5, NaN, NaN, 0.4, 0.6], 3);
-    const maps = await mapsOf({ before, after }, {} as MapRequest, family, Int32Array.from([0, -1, 1]), 2, new AbortController().signal);
-    expect(maps?.changed[0]).toBe(0);
-    expect(maps?.changed[3]).toBeNaN(); // row 1 is new
-    expect(maps?.changed[6]).toBeCloseTo(-0.25, 6); // hidden now
-    expect(maps?.changed[7]).toBeNaN(); // key 1 is new
-    expect(maps?.changed[8]).toBeCloseTo(-0.15, 6);
-    expect(maps && largestChanges(maps, 1)[0]).toMatchObject({ row: 2, key: 0 });
-    const long = Int32Array.from({ length: 300 }, (_, i) => i - 1);
-    expect(await mapsOf({ before, after }, {} as MapRequest, family, long, 299, new AbortController().signal)).toBeNull();
   });
 });
 

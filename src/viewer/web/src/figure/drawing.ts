@@ -6,7 +6,7 @@
 // The terminal draws the same marks by the same rules (src/viewer/figure/drawing.h), for it has no browser: tests/goldens/figures holds both to one
 // output. A change here is a change there.
 
-import { type Rgb, type Theme, inkOn as inkNameOn, mix, shade as shadeOn } from '../paint/ramp';
+import { type Rgb, type Theme, diverge as divergeOn, inkOn as inkNameOn, mix, shade as shadeOn } from '../paint/ramp';
 
 export interface Area {
   left: number;
@@ -60,6 +60,8 @@ const kTheme: Theme = { dark: false, paper: kPaper, ink: kInk };
 
 /** The colour of an intensity 0…1 on paper: nothing is white, more is darker. */
 export const shade = (t: number): Rgb => shadeOn(Math.max(0, Math.min(1, t)), kTheme);
+/** The colour of a change −1…1: blue is less, orange more. Of the page's own figures only. */
+export const diverge = (t: number): Rgb => divergeOn(Math.max(-1, Math.min(1, t)), kTheme);
 export const inkOn = (colour: Rgb): Rgb => (inkNameOn(colour) === '#000' ? [0, 0, 0] : [255, 255, 255]);
 export const tone = (t: number): Rgb => mix(kPaper, kInk, t);
 

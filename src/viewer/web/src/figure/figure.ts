@@ -9,6 +9,8 @@
 //
 // and by its line in the table of views in app.ts (`exported`). Numbers come from the view's own fields, not from the screen; text is given whole, for
 // the layout cuts it. Parts that no kind fits are a new kind: a case in parts.ts, and in src/viewer/figure/parts.h if the terminal is to draw it.
+//
+// What only the page draws (why, what if and compare, which the terminal does not have) is here alone: signed matrices with bars beside their rows, signed words.
 
 import type { Badge, Scale } from '../source/source';
 import { type Drawing, kSoft, textWidth } from './drawing';
@@ -42,6 +44,8 @@ export interface Matrix {
   chosenRows: readonly Span[];
   chosenColumns: readonly Span[];
   legend: { high: string; scale: string } | null; // what the darkest is
+  signed?: boolean; // below zero is blue, above orange; NaN hidden, infinite not comparable
+  bars?: { name: string; values: ArrayLike<number>; most: number }; // beside the rows; NaN: none
 }
 
 export interface Lines {
@@ -61,7 +65,9 @@ export interface Lines {
 export interface Word {
   text: string;
   gap: 'none' | 'space' | 'line'; // before it
-  strength: number; // NaN: none
+  strength: number; // NaN: none; below zero: blue, where `signed`
+  signed?: boolean;
+  alone?: boolean; // in one of two texts only: not comparable
   chosen?: boolean;
   sink?: boolean;
   special?: boolean;
@@ -119,6 +125,7 @@ export interface Exported {
   parts: Part[];
   says: string;
   badge: Badge; // of its numbers
+  rules?: readonly string[]; // what the caption says of heads and weights, where it is not what the controls say
 }
 
 export interface Figure {

@@ -16,16 +16,17 @@ export interface SavedFile {
 }
 
 /** The caption says what is shown, of which model and heads, and by which rules. */
-export function figureOf(ctx: Context, { parts, says, badge }: Exported): Figure {
+export function figureOf(ctx: Context, { parts, says, badge, rules: own }: Exported): Figure {
   const { t, info, store, family } = ctx;
   const state = store.now;
   const heads = state.view === 'atlas' ? '' : state.heads.map(headName).join(' ');
-  const rules = [
+  const rules = own ?? [
     t('figure.rules', { weight: t(`weight.${state.weight}`), scale: t(`scale.${state.scale}`) }),
     family.sinks.length > 0 ? t('figure.sinks', { rule: t(`sink.${state.sink}`) }) : '',
-    t(`badge.name.${badge}`),
   ];
-  const about = [info.name, `${familyName(ctx, family)}${heads ? ` ${heads}` : ''}`, ...rules].filter(Boolean).join(' · ');
+  const about = [info.name, own ? '' : `${familyName(ctx, family)}${heads ? ` ${heads}` : ''}`, ...rules, t(`badge.name.${badge}`)]
+    .filter(Boolean)
+    .join(' · ');
   return { name: `${info.name} ${heads}`.trim(), caption: `${says} ${about}`.trim(), command: commandOf(ctx), parts };
 }
 

@@ -1,8 +1,8 @@
-// Matrices, lines and pictures. src/viewer/figure/parts.cc says the same.
+// Matrices, lines and pictures. src/viewer/figure/parts.cc says the same, but for signed matrices and bars beside their rows, which are the page's alone.
 
 import { cividis, mix, type Rgb } from '../paint/ramp';
 import { intensity } from '../weights';
-import { type Area, type Drawing, fitted, inkOn, kAccent, kInk, kPaper, kPins, kSoft, shade, textWidth, tone } from './drawing';
+import { type Area, type Drawing, diverge, fitted, inkOn, kAccent, kInk, kPaper, kPins, kSoft, shade, textWidth, tone } from './drawing';
 import type { Axis, Lines, Matrix, PicturePart } from './figure';
 
 const kSize = 8; // of every label
@@ -16,6 +16,7 @@ const kSlope = 60; // of column labels, degrees
 const kSine = 0.866;
 const kPitch = 11; // of the tokens beside lines
 const kCurves = 180; // the widest that curves become
+const kBars = 62; // beside a matrix, with their margin
 const kHidden = tone(0.06);
 const kUnscored = tone(0.2);
 const kFrame = tone(0.4);
@@ -49,8 +50,9 @@ function layoutOf(m: Matrix, at: Area): Layout {
   const [rows, columns] = [Math.max(1, m.rows.count), Math.max(1, m.columns.count)];
   const last = m.columns.labels[m.columns.labels.length - 1];
   const end = last === undefined ? 8 : Math.min(30, 0.5 * textWidth(last, kSize));
+  const beside = m.bars ? kBars : 0;
   const fit = (gutter: number): { left: number; wide: number; tall: number } => {
-    const room = at.width - name - gutter - end;
+    const room = at.width - name - gutter - Math.max(end, beside);
     const wide = m.square ? Math.min(kWidest, room / columns, (1.25 * at.width) / rows) : Math.min(kStretched, room / columns);
     const tall = m.square ? wide : Math.min(kFlat, Math.max(1, (1.25 * at.width) / rows));
     return { left: at.left + name + gutter, wide, tall };
@@ -68,7 +70,8 @@ function layoutOf(m: Matrix, at: Area): Layout {
 
 function colourOf(m: Matrix, value: number): Rgb {
   if (Number.isNaN(value)) return kHidden;
-  return value < 0 ? kUnscored : shade(intensity(value, m.most, m.scale));
+  if (m.signed && Number.isFinite(value)) return diverge(Math.sign(value) * intensity(Math.abs(value), m.most, m.scale));
+  return m.signed || value < 0 ? kUnscored : shade(intensity(value, m.most, m.scale));
 }
 
 const isSame = (a: Rgb, b: Rgb): boolean => a[0] === b[0] && a[1] === b[1] && a[2] === b[2];
@@ -158,9 +161,46 @@ function axes(d: Drawing, m: Matrix, l: Layout, at: Area): void {
   }
 }
 
+/** A bar a row: at its end line is all that there can be. */
+function bars(d: Drawing, m: Matrix, l: Layout, at: Area): void {
+  if (!m.bars) return;
+  const [left, room] = [l.left + m.columns.count * l.wide + 8, kBars - 14];
+  const bottom = l.top + m.rows.count * l.tall;
+  for (const x of [left, left + room]) d.marks.push({ kind: 'curve', x0: x, y0: l.top, x1: x, y1: bottom, stroke: kFrame, line: 0.5 });
+  d.marks.push({ kind: 'text', x: left, y: Math.max(at.top + 8, l.top - 3), text: fitted(m.bars.name, kBars - 8, kSize), colour: kSoft });
+  for (let r = 0; r < m.rows.count; r++) {
+    const value = m.bars.values[r];
+    if (!(value > 0)) continue;
+    const tall = Math.min(8, 0.8 * l.tall);
+    const area = {
+      left,
+      top: l.top + (r + 0.5) * l.tall - tall / 2,
+      width: (room * Math.min(value, m.bars.most)) / m.bars.most,
+      height: tall,
+    };
+    d.marks.push({ kind: 'box', area, fill: tone(0.55) });
+  }
+}
+
+/** From the largest loss to the largest gain. */
+function signedLegend(d: Drawing, high: string, scale: string, left: number, top: number): number {
+  const swatches = 24;
+  const low = `−${high}`;
+  const from = left + textWidth(low, kSize) + 4;
+  d.marks.push({ kind: 'text', x: left, y: top + 7, text: low, colour: kSoft });
+  for (let i = 0; i < swatches; i++) {
+    const area = { left: from + 3 * i, top: top + 1, width: 3, height: 6 };
+    d.marks.push({ kind: 'box', area, fill: diverge((2 * (i + 0.5)) / swatches - 1) });
+  }
+  d.marks.push({ kind: 'box', area: { left: from, top: top + 1, width: 3 * swatches, height: 6 }, stroke: kFrame, line: 0.5 });
+  d.marks.push({ kind: 'text', x: from + 4 + 3 * swatches, y: top + 7, text: `+${high}   ${scale}`, colour: kSoft });
+  return 12;
+}
+
 /** From no weight to the largest. */
 function legend(d: Drawing, m: Matrix, left: number, top: number): number {
   if (!m.legend || m.legend.high === '') return 0;
+  if (m.signed) return signedLegend(d, m.legend.high, m.legend.scale, left, top);
   const swatches = 24;
   d.marks.push({ kind: 'text', x: left, y: top + 7, text: '0', colour: kSoft });
   for (let i = 0; i < swatches; i++) {
@@ -178,6 +218,7 @@ export function matrix(d: Drawing, m: Matrix, at: Area): number {
   const l = layoutOf(m, at);
   cells(d, m, l);
   axes(d, m, l, at);
+  bars(d, m, l, at);
   const bottom = l.top + m.rows.count * l.tall;
   return bottom + 5 + legend(d, m, l.left, bottom + 5) - at.top;
 }

@@ -1,8 +1,8 @@
-// Words, thumbnails and tables. src/viewer/figure/parts_text.cc says the same.
+// Words, thumbnails and tables. src/viewer/figure/parts_text.cc says the same, but for signed words and those in one text only, which are the page's alone.
 
 import type { Rgb } from '../paint/ramp';
 import { intensity } from '../weights';
-import { type Area, type Drawing, fitted, inkOn, kAccent, kInk, kPaper, kPins, kSoft, shade, textWidth, tone } from './drawing';
+import { type Area, type Drawing, diverge, fitted, inkOn, kAccent, kInk, kPaper, kPins, kSoft, shade, textWidth, tone } from './drawing';
 import type { Grid, Table, Word, Words } from './figure';
 
 const kSize = 8;
@@ -60,9 +60,9 @@ function linesOf(words: readonly Word[], width: number): Line[] {
 }
 
 function drawWord(d: Drawing, { word, joins, joined }: Run['words'][number], box: Area): void {
-  const shaded = word.strength > 0;
-  const colour: Rgb = shaded ? shade(word.strength) : kPaper;
-  if (shaded) d.marks.push({ kind: 'box', area: box, fill: colour });
+  const shaded = word.signed ? Math.abs(word.strength) > 0 : word.strength > 0;
+  const colour: Rgb = !shaded ? (word.alone ? tone(0.2) : kPaper) : word.signed ? diverge(word.strength) : shade(word.strength);
+  if (shaded || word.alone) d.marks.push({ kind: 'box', area: box, fill: colour });
   if (word.special) d.marks.push({ kind: 'box', area: box, stroke: tone(0.3), line: 0.5 });
   if (word.chosen) d.marks.push({ kind: 'box', area: box, stroke: kAccent, line: 1.25 });
   const middle = box.left + box.width / 2;

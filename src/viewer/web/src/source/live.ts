@@ -8,6 +8,8 @@ import type {
   AtlasHead,
   Badge,
   Cells,
+  CompareRequest,
+  Compared,
   ExportKind,
   HeadId,
   Info,
@@ -19,6 +21,8 @@ import type {
   Near,
   Picture,
   Pixels,
+  Places,
+  RankedHeads,
   ScoreName,
   Segment,
   SinkRule,
@@ -28,6 +32,7 @@ import type {
   TopItem,
   VerifyRequest,
   VerifyResult,
+  Versus,
   WeightKind,
 } from './source';
 import { SourceError, formatSpans } from './source';
@@ -57,6 +62,18 @@ export interface PictureHeader {
   keys: [number, number];
   codes: { max: Codes; mean: Codes };
   done?: number;
+  error?: { code: string; message: string };
+}
+
+interface ComparedHeader {
+  event?: string;
+  badge: Badge;
+  z: number;
+  row_places: [number, number];
+  column_places: [number, number];
+  rows: number;
+  of: number;
+  mean: number | null;
   error?: { code: string; message: string };
 }
 
@@ -225,10 +242,46 @@ export class LiveSource implements Source {
     return (await this.events('what-if', request, signal, { progress: (data) => said(data, progress) })) as WhatIfResult;
   }
 
-  edited(id: string): Source {
-    const source = new LiveSource(this.base, id);
-    source.step = this.step;
+  beside({ step, edited }: Versus): Source {
+    const source = new LiveSource(this.base, edited);
+    source.step = step ?? this.step;
     return source;
+  }
+
+  async places(versus: Versus): Promise<Places> {
+    const frame = await this.frame<{ by: Places['by']; whole: boolean }>('aligned', versusParams(versus));
+    const { by, whole } = frame.header;
+    return { by, whole, before: need(frame, 'before', Int32Array), after: need(frame, 'after', Int32Array) };
+  }
+
+  async compare(request: CompareRequest, take: (found: Compared) => void, signal: AbortSignal): Promise<void> {
+    await this.stream<ComparedHeader>('compare', compareParams(request), signal, (frame) => {
+      const { header } = frame;
+      if (header.event !== 'picture') return;
+      const span = ([begin, end]: [number, number]): Span => ({ begin, end });
+      take({
+        badge: header.badge,
+        error: 0,
+        z: header.z,
+        rows: span(header.row_places),
+        columns: span(header.column_places),
+        lookedAt: header.rows,
+        of: header.of,
+        mean: header.mean,
+        before: need(frame, 'before', Float32Array),
+        after: need(frame, 'after', Float32Array),
+        divergence: need(frame, 'divergence', Float32Array),
+      });
+    });
+  }
+
+  async compareHeads(request: CompareRequest, take: (found: RankedHeads) => void, signal: AbortSignal): Promise<void> {
+    await this.stream<ComparedHeader>('compare-heads', compareParams(request), signal, (frame) => {
+      const { badge, rows, of, event } = frame.header;
+      if (event !== 'heads') return;
+      const heads = frame.shapes['divergence'][1];
+      take({ badge, lookedAt: rows, of, heads, divergence: need(frame, 'divergence', Float32Array) });
+    });
   }
 
   /** Server-sent events by their names; what `done` brings is the answer. */
@@ -327,6 +380,24 @@ const mapParams = (request: MapRequest): Params => ({
   w: request.weight,
   sink: request.sink,
   ...(request.near ? { axes: 'offset', back: request.near.back, ahead: request.near.ahead } : {}),
+});
+
+const versusParams = ({ step, edited }: Versus): Params => ({
+  ...(step === null ? {} : { with: step }),
+  ...(edited === null ? {} : { with_edited: edited }),
+});
+
+const compareParams = ({ versus, before, after, rows, columns, exact }: CompareRequest): Params => ({
+  f: before.family,
+  l: before.layer,
+  h: before.head,
+  with_f: after.family,
+  with_l: after.layer,
+  with_h: after.head,
+  ...(rows ? { rows: formatSpans([rows]) } : {}),
+  ...(columns ? { columns: formatSpans([columns]) } : {}),
+  ...(exact ? { exact: 1 } : {}),
+  ...versusParams(versus),
 });
 
 export interface TextHeader {

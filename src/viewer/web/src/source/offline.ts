@@ -11,6 +11,8 @@ import { type Matrix, badgeOf, codedMatrix, columnOf, exactMatrix, massOf, poolM
 import {
   type AtlasHead,
   type Cells,
+  type CompareRequest,
+  type Compared,
   type ExportKind,
   type HeadId,
   type Holding,
@@ -21,6 +23,8 @@ import {
   type Mass,
   type Picture,
   type Pixels,
+  type Places,
+  type RankedHeads,
   type Segment,
   type SinkRule,
   type Source,
@@ -29,9 +33,12 @@ import {
   type TextData,
   type VerifyRequest,
   type VerifyResult,
+  type Versus,
   type WeightKind,
   kHoldings,
 } from './source';
+import { aligned } from './alignment';
+import { type Held, comparedMaps, rankedMaps } from './compare';
 import { hasGallery } from '../opening';
 import { applySinkRule, topK } from '../weights';
 
@@ -250,6 +257,13 @@ class HeldTrace {
     throw this.absent('row');
   }
 
+  /** A map that is held whole, to compare it. */
+  async held(family: string, at: HeadId): Promise<Held> {
+    const matrix = await this.matrix(`${family}/${at.layer}/${at.head}`);
+    if (!matrix) throw this.absent('compare');
+    return { matrix, family: this.familyOf(family) };
+  }
+
   private async matrix(where: string): Promise<Matrix | null> {
     const exact = await this.frame<object>(`exact/${where}`);
     if (exact) {
@@ -262,7 +276,7 @@ class HeldTrace {
     return codedMatrix(need(coded, 'weights', Uint8Array), queries, keys, coded.header.codes);
   }
 
-  private familyOf(id: string): Info['families'][number] {
+  familyOf(id: string): Info['families'][number] {
     const found = this.manifest.info.families.find((f) => f.id === id);
     if (!found) throw new SourceError('kNotFound', `family ${id}: not in this page`);
     return found;
@@ -384,7 +398,43 @@ export class OfflineSource implements Source {
 
   readonly why = (): Promise<never> => Promise.reject(this.held.absent('why'));
   readonly whatIf = (): Promise<never> => Promise.reject(this.held.absent('what-if'));
-  readonly edited = (): OfflineSource => this;
+
+  beside(versus: Versus): Source {
+    const source = new OfflineSource(this.all);
+    source.held = this.other(versus);
+    return source;
+  }
+
+  private other({ step }: Versus): HeldTrace {
+    return (step === null ? null : this.all.find((held) => held.info.step === step)) ?? this.held;
+  }
+
+  async places(versus: Versus): Promise<Places> {
+    const [was, is] = await Promise.all(
+      [this.held, this.other(versus)].map(async (held) => ({ data: await held.text(0), special: held.info.special })),
+    );
+    return aligned(was, is);
+  }
+
+  async compare(request: CompareRequest, take: (found: Compared) => void): Promise<void> {
+    const { before, after } = request;
+    const places = await this.places(request.versus);
+    const [was, is] = await Promise.all([this.held.held(before.family, before), this.other(request.versus).held(after.family, after)]);
+    take(comparedMaps(was, is, places, request));
+  }
+
+  async compareHeads(request: CompareRequest, take: (found: RankedHeads) => void, signal: AbortSignal): Promise<void> {
+    const { before, after } = request;
+    const other = this.other(request.versus);
+    const families = { before: this.held.familyOf(before.family), after: other.familyOf(after.family) };
+    const maps = {
+      before: (at: HeadId) => this.held.held(before.family, at),
+      after: (at: HeadId) => other.held(after.family, at),
+    };
+    const fixed = other === this.held ? before : null;
+    const found = await rankedMaps(maps, families, await this.places(request.versus), fixed, signal);
+    if (!signal.aborted) take(found);
+  }
 
   export(_kind: ExportKind): Promise<{ blob: Blob; name: string }> {
     return Promise.reject(this.held.absent('export'));

@@ -31,6 +31,7 @@ export type Feature =
   | 'run'
   | 'why'
   | 'what-if'
+  | 'compare'
   | 'export'
   | 'value'
   | 'output'
@@ -262,6 +263,53 @@ export interface VerifyResult {
   seconds: number;
 }
 
+/** What a map is compared with: one of another trace or checkpoint, of the run of an edit, or (neither) of the same trace. */
+export interface Versus {
+  step: number | null;
+  edited: string | null;
+}
+
+/** Ids of two texts by place in one order; −1: not in that text. */
+export interface Places {
+  by: 'same' | 'offsets' | 'texts';
+  whole: boolean; // false: the texts differ in too much to be aligned but at their ends
+  before: Int32Array;
+  after: Int32Array;
+}
+
+export interface CompareRequest {
+  versus: Versus;
+  before: HeadId & { family: string };
+  after: HeadId & { family: string };
+  rows: Span | null; // places; null: all
+  columns: Span | null;
+  exact: boolean; // all rows, however long it takes
+}
+
+/** Two maps in cells of 2^z × 2^z places: means, NaN hidden, −1 in one text only. */
+export interface Compared {
+  badge: Badge;
+  error: number;
+  z: number;
+  rows: Span;
+  columns: Span;
+  lookedAt: number; // rows, of those that both maps have
+  of: number;
+  mean: number | null; // divergence of these rows, in nats
+  before: Float32Array; // [cells down, cells across]
+  after: Float32Array;
+  divergence: Float32Array; // [cells down], NaN: none
+}
+
+/** Mean divergence of each head; of one trace from the head that is compared, else from that of the same number. */
+export interface RankedHeads {
+  badge: Badge;
+  lookedAt: number;
+  of: number;
+  heads: number; // of a layer
+  divergence: Float32Array; // [layer, head], NaN: none
+}
+
 export type ExportKind = 'html' | 'json' | 'npy';
 
 /** What an offline page may hold beside text, statistics and thumbnails. */
@@ -294,8 +342,11 @@ export interface Source {
   run(text: string, pair: string | null, progress: (done: number, what: string) => void, signal: AbortSignal): Promise<void>;
   why(request: WhyRequest, cost: (cost: WhyCost) => void, progress: Progress, signal: AbortSignal): Promise<WhyResult>;
   whatIf(request: WhatIfRequest, progress: Progress, signal: AbortSignal): Promise<WhatIfResult>;
-  /** The run of an edit, as a source of its own. */
-  edited(id: string): Source;
+  /** What is compared with, as a source of its own. */
+  beside(versus: Versus): Source;
+  places(versus: Versus): Promise<Places>;
+  compare(request: CompareRequest, take: (found: Compared) => void, signal: AbortSignal): Promise<void>;
+  compareHeads(request: CompareRequest, take: (found: RankedHeads) => void, signal: AbortSignal): Promise<void>;
   export(kind: ExportKind, state: string): Promise<{ blob: Blob; name: string }>;
   /** PDF of a figure; kUnsupported where this source cannot make one. */
   pdf(svg: string, title: string, subject: string): Promise<Blob>;

@@ -1,4 +1,4 @@
-// The keyboard: ←→ token, ↑↓ line, Alt+←→ head, Alt+↑↓ layer, Enter pin, Space play, Shift+arrows span, x direction, s sink, r/l/m/a/w/e views, g pictures,
+// The keyboard: ←→ token, ↑↓ line, Alt+←→ head, Alt+↑↓ layer, Enter pin, Space play, Shift+arrows span, x direction, s sink, r/l/m/a/w/e/d views, g pictures,
 // c link, p export, ? help, / search, Esc back.
 
 import { type Context, absent, anchor, askedSide, rangeOf, setAnchor, turn } from '../context';
@@ -139,6 +139,9 @@ function onLetter(ctx: Context, targets: KeyTargets, event: KeyboardEvent, eleme
     case 'w':
     case 'e':
       if (!absent(ctx, event.key === 'w' ? 'why' : 'what-if')) store.set({ view: event.key === 'w' ? 'why' : 'what-if' }, 'push');
+      return true;
+    case 'd':
+      if (!absent(ctx, 'compare')) store.set({ view: 'compare' }, 'push');
       return true;
     case 'c':
       targets.actions.copyLink();

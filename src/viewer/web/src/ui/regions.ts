@@ -12,6 +12,7 @@ export interface Panels {
   answers: HTMLElement;
   why: HTMLElement;
   whatIf: HTMLElement;
+  compare: HTMLElement;
 }
 
 export function regions(t: Strings, panels: Panels): { element: HTMLElement; toggleAtlas(): void } {
@@ -42,7 +43,7 @@ export function regions(t: Strings, panels: Panels): { element: HTMLElement; tog
   );
   across.classList.add('edge-side');
   down.classList.add('edge-list');
-  main.append(panels.atlas, panels.text, panels.lines, panels.map, panels.answers, panels.why, panels.whatIf, across, down);
+  main.append(panels.atlas, panels.text, panels.lines, panels.map, panels.answers, panels.why, panels.whatIf, panels.compare, across, down);
   return { element: main, toggleAtlas: () => void main.classList.toggle('no-atlas') };
 }
 

@@ -13,6 +13,7 @@ const kFrames = {
   atlas: '.heads-frame',
   why: '.why-panel',
   'what-if': '.what-if-panel',
+  compare: '.compare-panel',
 };
 
 export async function picturePng(ctx: Context, root: HTMLElement): Promise<{ blob: Blob; name: string }> {

@@ -48,7 +48,7 @@ export class TopBar implements View {
         value: v,
         label: t(`view.${v}`),
         title: t(`view.${v}.title`),
-        disabled: v === 'why' || v === 'what-if' ? absent(ctx, v) : null,
+        disabled: v === 'why' || v === 'what-if' || v === 'compare' ? absent(ctx, v) : null,
       })),
       store.now.view,
       (view) => store.set({ view }, 'push'),

@@ -5,6 +5,7 @@ import type { Exported, Part, PicturePart, Word, Words } from '../../figure/figu
 import { shortShare, weight as printNumber } from '../../format';
 import type { Items, Pixels } from '../../source/source';
 import { type Box, boxesOf } from '../../text/boxes';
+import type { TextModel } from '../../text/model';
 import { largest } from '../../weights';
 import { captionOf } from './answers';
 import type { Column } from './margin';
@@ -53,8 +54,16 @@ function contextAround(ctx: Context, begin: number, end: number): string {
   return text.text.slice(from, to).replace(/\s+/g, ' ').trim();
 }
 
-function words(ctx: Context, view: { from: number; to: number }, paint: Paint): Words {
-  const { text } = ctx;
+const words = (ctx: Context, view: { from: number; to: number }, paint: Paint): Words =>
+  wordsInView(ctx.text, view, (box) => look(box, paint));
+
+/** The words of a text in view, each as it looks. */
+export function wordsInView(
+  text: TextModel,
+  view: { from: number; to: number },
+  look: (box: Box) => Omit<Word, 'text' | 'gap'>,
+  title = '',
+): Words {
   const first = text.blocks[text.blockOf(text.tokenAt(Math.floor(view.from)))].tokens.begin;
   const last = text.blocks[text.blockOf(text.tokenAt(Math.ceil(view.to)))].tokens.end;
   const boxes = boxesOf(text, { begin: first, end: last }).filter((b) => b.to >= view.from - 40 && b.from <= view.to + 40);
@@ -65,13 +74,13 @@ function words(ctx: Context, view: { from: number; to: number }, paint: Paint): 
     const special = text.isSpecial(box.begin);
     if (box.to > box.from) reached = box.to;
     return {
-      text: quoted(ctx, box),
+      text: quoted({ text }, box, text),
       gap: blank.includes('\n') ? 'line' : blank || special ? 'space' : 'none',
-      ...look(box, paint),
+      ...look(box),
       special,
     };
   });
-  return { kind: 'words', title: '', words: shown };
+  return { kind: 'words', title, words: shown };
 }
 
 function look(box: Box, paint: Paint): Omit<Word, 'text' | 'gap'> {

@@ -1,4 +1,4 @@
-// What stands beside the text of an edited run: the answer before and after, the largest changes of a map, the heads by how far they changed.
+// What stands beside the text of an edited run: the answer before and after, the heads by how far they changed.
 
 import { type Context, visibleSpace } from '../../context';
 import { change, head as headName, share } from '../../format';
@@ -6,13 +6,8 @@ import { css, inkOn, shade } from '../../paint/ramp';
 import type { WhatIfResult } from '../../source/explain';
 import type { HeadId } from '../../source/source';
 import { h } from '../../ui/dom';
-import { type Maps, largestChanges } from './difference';
 
-const kChanges = 20;
 const kWide = 16; // heads side by side
-
-/** What is hidden in one run only has no weight there. */
-export const zeroed = (value: number): number => (Number.isFinite(value) ? value : 0);
 
 const numberHead = (ctx: Context, key: string): HTMLElement => h('th', { scope: 'col', class: 'number' }, ctx.t(key));
 
@@ -35,41 +30,6 @@ export function answersPanel(ctx: Context, result: WhatIfResult): HTMLElement[] 
   const table = h('table', {}, h('thead', {}, head), h('tbody', {}, ...rows));
   if (result.kl === null) return [title, table];
   return [title, table, h('p', { class: 'caption' }, t('if.kl', { kl: result.kl < 1e-9 ? '0' : result.kl.toPrecision(3) }))];
-}
-
-/** The map as a table: where it changed most. */
-export function changesPanel(ctx: Context, maps: Maps, name: (id: number) => string, open: boolean): HTMLElement | null {
-  const { t } = ctx;
-  const found = largestChanges(maps, kChanges);
-  if (found.length === 0) return null;
-  const rows = found.map((one) =>
-    h(
-      'tr',
-      {},
-      h('td', {}, name(one.row)),
-      h('td', {}, name(one.key)),
-      h('td', { class: 'number' }, share(one.before)),
-      h('td', { class: 'number' }, share(one.after)),
-      h('td', { class: 'number' }, change(zeroed(one.after) - zeroed(one.before))),
-    ),
-  );
-  const head = h(
-    'tr',
-    {},
-    h('th', { scope: 'col' }, t('lines.query')),
-    h('th', { scope: 'col' }, t('lines.key')),
-    ...['if.before', 'if.after', 'if.change'].map((key) => numberHead(ctx, key)),
-  );
-  return h(
-    'details',
-    { open },
-    h('summary', {}, t('if.map.table')),
-    h(
-      'div',
-      { class: 'explain-table', tabindex: 0, role: 'group', 'aria-label': t('if.map.table') },
-      h('table', { 'data-testid': 'if-changes' }, h('thead', {}, head), h('tbody', {}, ...rows)),
-    ),
-  );
 }
 
 /** Heads of the family that is looked at, the most changed first. */

@@ -69,6 +69,13 @@ export class Toolbar {
     return h('button', { type: 'button', class: 'quiet', 'data-edit': key, title: reason ?? title, disabled, onclick: run }, label);
   }
 
+  /** The edits in words, for a caption. */
+  get said(): string {
+    const { t } = this.ctx;
+    const list = this.edits.map((edit) => this.nameOf(edit)).join(t('list.comma'));
+    return list ? t('if.edits.said', { list }) : '';
+  }
+
   private showList(): void {
     const { t } = this.ctx;
     const chip = (edit: Edit, i: number): HTMLElement => {

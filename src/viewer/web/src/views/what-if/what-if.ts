@@ -1,29 +1,24 @@
 // What if: heads knocked out, words cut, kept or swapped, another text; the answer before and after, the text and the map of the edited run, and the difference. The edits
 // stand in the address; one question (api/what-if) makes the edited run, and everything else is asked of both runs as of any source.
 
-import { type Context, type View, absent, pin, quoted, visibleSpace } from '../../context';
+import { type Context, type View, absent, pin, quoted } from '../../context';
+import type { Exported } from '../../figure/figure';
 import { change, head as headName, share, shortShare } from '../../format';
-import type { WhatIfResult } from '../../source/explain';
-import { type HeadId, type MapRequest, type Source, type Span, isAbort } from '../../source/source';
+import { type HeadId, type LineRequest, type Source, type Span, isAbort } from '../../source/source';
 import { type State, sameHead } from '../../state';
 import type { Box } from '../../text/boxes';
-import { TextModel } from '../../text/model';
+import type { TextModel } from '../../text/model';
 import { h, replace, segmented, setChosen } from '../../ui/dom';
 import { wordAround } from '../../weights';
+import { matrixOfPair } from '../compare/figure';
+import { type Change, type Pair, PairMap, type Show, pairOf, zeroed } from '../compare/pair-map';
+import { changesPanel } from '../compare/panels';
 import { type LiveBlock, TextPane } from '../read/pane';
+import { shadedWords } from '../why/figure';
 import { type Shading, largestOf, shaded } from '../why/shading';
-import { type Change, type Maps, DifferenceMap, type Show, mapsOf } from './difference';
-import { alignment, requestOf } from './edits';
-import { answersPanel, changesPanel, divergences, headsPanel, zeroed } from './panels';
+import { answersPanel, headsPanel } from './panels';
+import { type Run, answersTable, queryRangeOf, runAsItIs, runEdited, saidOf } from './run';
 import { Toolbar } from './toolbar';
-
-/** The run that is shown: the edited one, or without edits the source as it is. */
-interface Run {
-  source: Source;
-  text: TextModel;
-  result: WhatIfResult | null;
-  toBefore: Int32Array;
-}
 
 interface Rows {
   before: Float32Array | null; // [id after]: of the same token
@@ -44,7 +39,7 @@ export class WhatIfView implements View {
   private readonly cellNote = h('p', { class: 'caption', 'data-testid': 'if-cell' });
   private readonly changes = h('div', {});
   private readonly heads = h('section', { 'data-testid': 'if-heads' });
-  private readonly map: DifferenceMap;
+  private readonly map: PairMap;
   private shown: HTMLFieldSetElement | null = null;
   private show: Show = 'difference';
   private built = false;
@@ -52,7 +47,7 @@ export class WhatIfView implements View {
   private style: ((box: Box) => { className: string; css: string; share: string }) | null = null;
   private run: Run | null = null;
   private rows: Rows = { before: null, after: null };
-  private maps: Maps | null = null;
+  private pair: Pair | null = null;
   private asked: string | null = null;
   private looked = '';
   private abort = new AbortController();
@@ -61,10 +56,16 @@ export class WhatIfView implements View {
   constructor(private readonly ctx: Context) {
     this.element = h('section', { class: 'panel explain-panel what-if-panel', 'aria-label': ctx.t('if.label') });
     this.tools = new Toolbar(ctx);
-    this.map = new DifferenceMap({
-      read: (found) => this.readCell(found),
-      choose: (row) => this.choose({ begin: row, end: row + 1 }),
-    });
+    this.map = new PairMap(
+      {
+        read: (found) => this.readCell(found),
+        choose: (place) => {
+          const id = this.run?.places.after[place] ?? -1;
+          if (id >= 0) this.choose({ begin: id, end: id + 1 });
+        },
+      },
+      'if-map',
+    );
     ctx.life.signal.addEventListener('abort', () => {
       this.abort.abort();
       this.looks.abort();
@@ -164,69 +165,42 @@ export class WhatIfView implements View {
     this.note.textContent = '';
     if (edits.length === 0) {
       this.progress.hidden = true;
-      const same = Int32Array.from({ length: ctx.text.count }, (_, i) => i);
-      this.take({ source: ctx.source, text: ctx.text, result: null, toBefore: same });
+      this.take(runAsItIs(ctx));
       return;
     }
     this.progress.hidden = false;
     this.progress.value = 0;
-    const take = async (): Promise<void> => {
-      const result = await ctx.source.whatIf(
-        requestOf(edits),
-        (done, what) => {
-          this.progress.value = done;
-          this.note.textContent = ctx.t.progress(what);
-        },
-        abort.signal,
-      );
-      const source = ctx.source.edited(result.id);
-      const info = await source.info();
-      const [data, segments] = await Promise.all([source.text(0), source.segments(0)]);
-      if (abort.signal.aborted) return;
-      const isSame = result.aligned.length === 1 && result.aligned[0][2] === ctx.text.count && data.begin.length === ctx.text.count;
-      const text = isSame ? ctx.text : new TextModel(data, segments, info.special);
-      this.progress.hidden = true;
-      this.note.textContent = '';
-      this.take({ source, text, result, toBefore: alignment(result.aligned, ctx.text.count, text.count).toBefore });
-      this.tell(result);
+    const tell = (done: number, what: string): void => {
+      this.progress.value = done;
+      this.note.textContent = ctx.t.progress(what);
     };
-    take().catch((error: unknown) => {
-      if (abort.signal.aborted || isAbort(error)) return;
-      this.progress.hidden = true;
-      this.note.textContent = error instanceof Error ? error.message : String(error);
-    });
+    runEdited(ctx, edits, tell, abort.signal).then(
+      (run) => {
+        if (abort.signal.aborted) return;
+        this.progress.hidden = true;
+        this.note.textContent = '';
+        this.take(run);
+        if (run.result) ctx.announce(saidOf(ctx, run.result));
+      },
+      (error: unknown) => {
+        if (abort.signal.aborted || isAbort(error)) return;
+        this.progress.hidden = true;
+        this.note.textContent = error instanceof Error ? error.message : String(error);
+      },
+    );
   }
 
   private take(run: Run): void {
     if (!this.run || this.run.text !== run.text) this.openText(run.text);
     this.run = run;
     this.looked = '';
-    this.maps = null;
+    this.pair = null;
     this.rows = { before: null, after: null };
     const { ctx } = this;
     this.showTools();
     replace(this.answers, ...(run.result ? answersPanel(ctx, run.result) : []));
     this.showHeads();
     this.look(ctx.store.now);
-  }
-
-  /** What is said of an edit that was made. */
-  private tell(result: WhatIfResult): void {
-    const { ctx } = this;
-    const { t } = ctx;
-    const answers = result.answers
-      .filter((a) => a.before !== null && a.after !== null)
-      .sort((a, b) => Math.abs((b.after ?? 0) - (b.before ?? 0)) - Math.abs((a.after ?? 0) - (a.before ?? 0)))
-      .slice(0, 2)
-      .map((a) =>
-        t('if.said.answer', {
-          name: a.name.trim() || visibleSpace(a.name),
-          before: shortShare(a.before ?? NaN),
-          after: shortShare(a.after ?? NaN),
-        }),
-      );
-    const most = divergences(ctx, result)[0];
-    ctx.announce(t('if.said', { answers: answers.join(t('list.comma')) || '–', head: most ? headName(most.at) : '–' }));
   }
 
   private openText(text: TextModel): void {
@@ -293,10 +267,10 @@ export class WhatIfView implements View {
     this.looked = key;
     this.looks.abort();
     const looks = (this.looks = new AbortController());
-    const request: MapRequest = { family: ctx.family.id, at, weight: 'raw', sink: 'mark', step: ctx.source.step };
+    const request = { family: ctx.family.id, at, weight: 'raw', sink: 'mark', step: ctx.source.step } satisfies Partial<LineRequest>;
     const line = async (source: Source, spans: Span[], slot: string): Promise<Float32Array | null> =>
       spans.length ? (await source.line({ ...request, direction: 'out', spans, reduce: 'mean' }, slot)).values : null;
-    const [q0, q1] = this.queryRange();
+    const [q0, q1] = queryRangeOf(ctx, run);
     const after = span && span.begin < q1 && span.end > q0 ? [{ begin: Math.max(span.begin, q0), end: Math.min(span.end, q1) }] : [];
     const before = after.flatMap((s) => {
       const ids = Array.from({ length: s.end - s.begin }, (_, i) => run.toBefore[s.begin + i]).filter((id) => id >= 0);
@@ -311,49 +285,49 @@ export class WhatIfView implements View {
       this.rows = { before: moved, after: is };
       this.paint();
     }, fail);
-    mapsOf({ before: ctx.source, after: run.source }, request, this.familyAfter(), run.toBefore, ctx.text.count, looks.signal).then(
-      (maps) => {
-        if (this.looked !== key) return;
-        this.maps = maps;
-        this.mapNote.textContent = maps ? (maps.cell > 1 ? ctx.t('if.map.pooled', { cell: maps.cell }) : '') : ctx.t('if.map.long');
-        this.paint();
-      },
-      fail,
-    );
-  }
-
-  /** The rows of the family in the text that is shown: those of the first text move with their ends. */
-  private queryRange(): [number, number] {
-    return this.familyAfter().query_range;
-  }
-
-  private familyAfter(): Context['family'] {
-    const { ctx, run } = this;
-    const { family } = ctx;
-    if (!run || run.text === ctx.text) return family;
-    const move = ([begin, end]: [number, number]): [number, number] => {
-      const part = ctx.segments.find((s) => s.begin === begin && s.end === end);
-      const moved = part ? run.text.segments.find((s) => s.name === part.name) : null;
-      return moved ? [moved.begin, moved.end] : [0, run.text.count];
+    const head = { ...at, family: ctx.family.id };
+    const whole = { versus: run.versus, before: head, after: head, rows: null, columns: null, exact: false };
+    const take = (pair: Pair): void => {
+      if (this.looked !== key) return;
+      this.pair = pair;
+      this.mapNote.textContent = pair.cell > 1 ? ctx.t('if.map.pooled', { cell: pair.cell }) : '';
+      this.paint();
     };
-    return {
-      ...family,
-      query_range: move(family.query_range),
-      key_range: move(family.key_range),
-      queries: run.text.count,
-      keys: run.text.count,
-    };
+    ctx.source.compare(whole, (found) => take(pairOf(found)), looks.signal).catch(fail);
   }
 
   // ---- what is seen
 
-  private paint(): void {
-    const { ctx, run, pane } = this;
-    if (!run || !pane) return;
+  figure(): Exported {
+    const { ctx, run, pane, pair } = this;
     const { t } = ctx;
-    const state = ctx.store.now;
-    if (this.shown) setChosen(this.shown, this.show);
-    const at = state.heads[0] ?? { layer: 0, head: 0 };
+    if (!run || !pane || !pair) throw new Error(this.note.textContent || t('loading'));
+    const span = this.selection();
+    const words = shadedWords(run.text, pane.visibleRange(), this.shading(run));
+    const look = { place: (at: number): string => this.placeName(at), chosen: this.chosenPlaces(run), bars: this.show === 'difference' };
+    const whom = span ? this.captionOf(span) : '';
+    const says = [this.tools.said, whom, run.text === ctx.text ? '' : t('compare.grey')].filter(Boolean).join(' ');
+    return {
+      parts: [words, matrixOfPair(ctx, pair, this.show, look), ...answersTable(ctx, run.result)],
+      says,
+      badge: pair.badge,
+      rules: [this.mapTitle.textContent ?? ''],
+    };
+  }
+
+  private captionOf(span: Span): string {
+    const at = this.ctx.store.now.heads[0] ?? { layer: 0, head: 0 };
+    const key = this.show === 'difference' ? 'if.caption' : `if.caption.${this.show}`;
+    return this.ctx.t(key, { whom: this.words(span), head: headName(at) });
+  }
+
+  private chosenPlaces(run: Run): number[] {
+    const span = this.selection();
+    return span ? [run.places.after.indexOf(span.begin)] : [];
+  }
+
+  private shading(run: Run): Shading {
+    const { ctx } = this;
     const span = this.selection();
     const values = this.rowValues();
     const difference = this.show === 'difference';
@@ -367,7 +341,7 @@ export class WhatIfView implements View {
       }
       return total;
     };
-    const shading: Shading = {
+    return {
       value: (box) => (values ? sum(box) : NaN),
       label: (box) => {
         const holds = values && Array.from({ length: box.end - box.begin }, (_, i) => box.begin + i).some((id) => top.has(id));
@@ -376,24 +350,47 @@ export class WhatIfView implements View {
       },
       most: values ? values.reduce((a, v) => Math.max(a, Number.isFinite(v) ? Math.abs(v) : 0), 0) : 0,
       signed: difference,
-      scale: state.scale,
+      scale: ctx.store.now.scale,
       special: (id) => run.text.isSpecial(id),
       marks: span ? [span] : [],
       cursor: null,
       theme: ctx.theme(),
     };
+  }
+
+  private paint(): void {
+    const { ctx, run, pane } = this;
+    if (!run || !pane) return;
+    const { t } = ctx;
+    const state = ctx.store.now;
+    if (this.shown) setChosen(this.shown, this.show);
+    const at = state.heads[0] ?? { layer: 0, head: 0 };
+    const span = this.selection();
+    const difference = this.show === 'difference';
+    const shading = this.shading(run);
     this.style = (box) => shaded(box, shading);
     pane.paint(this.style);
     pane.spreadShares();
-    const key = difference ? 'if.caption' : `if.caption.${this.show}`;
-    this.caption.textContent = span ? t(key, { whom: this.words(span), head: headName(at) }) : t('if.how');
+    const hatched = run.text === ctx.text ? '' : t('compare.hatched');
+    this.caption.textContent = span ? [this.captionOf(span), hatched].filter(Boolean).join(' ') : t('if.how');
     this.mapTitle.textContent = t(difference ? 'if.map' : `if.map.${this.show}`, { head: headName(at) });
     this.map.canvas.setAttribute('aria-label', t('if.map.label', { head: headName(at) }));
-    this.map.element.hidden = !this.maps;
-    this.map.set(this.maps, this.show, state.scale, ctx.theme(), (id) => this.words({ begin: id, end: id + 1 }));
+    this.map.element.hidden = !this.pair;
+    const chosen = this.chosenPlaces(run);
+    const label = (place: number): string => this.placeName(place);
+    this.map.set({
+      pair: this.pair,
+      show: this.show,
+      scale: state.scale,
+      theme: ctx.theme(),
+      label,
+      strip: this.show === 'difference' ? 'bars' : 'room',
+      chosen,
+    });
     const open = this.changes.querySelector('details')?.open ?? false;
-    const name = (id: number): string => `#${id} ${this.words({ begin: id, end: id + 1 })}`;
-    replace(this.changes, this.maps && run.result ? changesPanel(ctx, this.maps, name, open) : null);
+    const names = [t('if.before'), t('if.after')] as const;
+    const place = (at: number): string => this.placeName(at, true);
+    replace(this.changes, this.pair && run.result ? changesPanel(ctx, this.pair, { names, place, open, testid: 'if-changes' }) : null);
     this.markHeads();
   }
 
@@ -427,16 +424,24 @@ export class WhatIfView implements View {
     }
   }
 
+  /** What stands at a place of both texts: in the edited one, else in the one before. */
+  private placeName(place: number, numbered = false): string {
+    const { ctx, run } = this;
+    const after = run?.places.after[place] ?? -1;
+    const [id, text] = after >= 0 ? [after, run?.text] : [run?.places.before[place] ?? -1, ctx.text];
+    if (id < 0) return '';
+    return `${numbered ? `#${id} ` : ''}${this.words({ begin: id, end: id + 1 }, text)}`;
+  }
+
   private readCell(found: Change | null): void {
     const { ctx } = this;
     if (!found) {
       this.cellNote.textContent = '';
       return;
     }
-    const name = (id: number): string => `#${id} ${this.words({ begin: id, end: id + 1 })}`;
     this.cellNote.textContent = ctx.t('if.cell', {
-      row: name(found.row),
-      key: name(found.key),
+      row: this.placeName(found.row, true),
+      key: this.placeName(found.key, true),
       before: share(found.before),
       after: share(found.after),
       change: change(zeroed(found.after) - zeroed(found.before)),

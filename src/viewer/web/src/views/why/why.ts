@@ -9,6 +9,8 @@ import type { State } from '../../state';
 import type { Box } from '../../text/boxes';
 import { h, replace } from '../../ui/dom';
 import { type LiveBlock, TextPane } from '../read/pane';
+import type { Exported } from '../../figure/figure';
+import { figureOfWhy, shadedWords } from './figure';
 import { type Shading, largestOf, shaded } from './shading';
 import { type Known, agreementTable, known, sharesTable, trustTable } from './tables';
 
@@ -333,9 +335,25 @@ export class WhyView implements View {
   }
 
   private paint(): void {
+    const shading = this.shading();
+    if (!shading || !this.pane) return;
+    this.style = (box) => shaded(box, shading);
+    this.pane.paint(this.style);
+    this.pane.spreadShares();
+  }
+
+  figure(): Exported {
     const { ctx, result, pane } = this;
+    const [front, shading] = [this.front(), this.shading()];
+    if (!result || !front || !pane || !shading) throw new Error(this.note.textContent || ctx.t('loading'));
+    const words = shadedWords(ctx.text, pane.visibleRange(), shading, this.answer.textContent ?? '');
+    return figureOfWhy(ctx, result, front, { words, says: this.caption.textContent ?? '', label: (item) => this.label(item) });
+  }
+
+  private shading(): Shading | null {
+    const { ctx, result } = this;
     const front = this.front();
-    if (!result || !front || !pane) return;
+    if (!result || !front) return null;
     const top = new Set(largestOf(front.shares, 5));
     const token = /^#(\d+)$/.exec(ctx.store.now.of);
     const marks = token ? [Number(token[1])] : result.read_from;
@@ -343,7 +361,7 @@ export class WhyView implements View {
       for (let id = box.begin; id < box.end; id++) if (this.itemOf[id] >= 0) return this.itemOf[id];
       return -1;
     };
-    const shading: Shading = {
+    return {
       value: (box) => (itemOf(box) < 0 ? NaN : front.shares[itemOf(box)]),
       label: (box) => {
         const item = itemOf(box);
@@ -358,9 +376,6 @@ export class WhyView implements View {
       cursor: this.cursor === null ? null : { begin: this.cursor, end: this.cursor + 1 },
       theme: ctx.theme(),
     };
-    this.style = (box) => shaded(box, shading);
-    pane.paint(this.style);
-    pane.spreadShares();
   }
 
   private paintNew(block: LiveBlock): void {

@@ -1,0 +1,448 @@
+// Rows that stand one behind the other in both texts are recomputed as tiles of single weights, others one by one, and their differences pooled.
+#include "viewer/questions/compare.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <span>
+
+#include "base/format.h"
+#include "base/parallel.h"
+#include "judge/agreement.h"
+#include "viewer/questions/head.h"
+#include "viewer/questions/ranges.h"
+
+namespace clearhead::questions {
+namespace {
+
+constexpr int64_t kSide = 256;        // cells of a picture
+constexpr int64_t kBlock = 32;        // rows recomputed at once: of 100,000 keys 13 MB a map
+constexpr int64_t kShortRun = 8;      // fewer rows one behind the other are recomputed one by one
+constexpr double kInOneOnly = -1;     // in cells
+constexpr int64_t kFirstRows = 8;     // of a ranking that takes long
+constexpr int64_t kRankedRows = 64;   // and at least so many in the end
+constexpr double kPairWork = 60;      // what exp, two logarithms and memory cost a pair, in multiply-adds
+constexpr double kInstantWork = 3e9;  // less needs no sampled answer first: 0.1 s on two cores
+constexpr double kLongWork = 3e10;    // more is done only where it is asked for: some seconds
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+// Ids that a family's maps have on a side.
+Range queries_of(const FamilyFacts& known) {
+  const MapFamily& family = known.shape;
+  return family.is_part ? Range{family.first_query, family.first_query + family.queries} : Range{0, known.queries};
+}
+Range keys_of(const FamilyFacts& known) {
+  const MapFamily& family = known.shape;
+  return family.is_part ? Range{family.first_key, family.first_key + family.keys} : Range{0, known.keys};
+}
+
+// One of the two maps.
+struct Side {
+  const FamilyFacts& known;
+  LayerMap map;
+  int64_t head = 0;
+
+  double row_work() const { return static_cast<double>(known.keys) * (static_cast<double>(known.shape.d_k) + kPairWork); }
+  // Weights over all keys, NaN where a pair is hidden or was never scored. [keys]
+  std::vector<float> row(int64_t query) const {
+    const MapRow found = map.row(head, query);
+    std::vector<float> out = found.weights();
+    for (size_t key = 0; key < out.size(); ++key) {
+      if (!std::isfinite(found.scores()[key])) out[key] = std::numeric_limits<float>::quiet_NaN();
+    }
+    return out;
+  }
+  // The same of rows [begin, begin + count) of a map that is whole. [count, keys]
+  std::vector<float> rows(int64_t begin, int64_t count, const LookOptions& options) const {
+    const Tile tile = map.tile(head, {.queries = {begin, begin + count}, .keys = {0, known.keys}}, {.cancel = options.cancel});
+    return {tile.max.data<float>(), tile.max.data<float>() + tile.max.numel()};
+  }
+};
+
+Side side_of(LoadedTrace& loaded, const ComparedHead& at) {
+  check_head(loaded, {.family = at.family, .layer = at.layer, .head = at.head});
+  const FamilyFacts& known = loaded.facts(at.family);
+  return {known, loaded.trace().map(known.shape.name, at.layer), at.head};
+}
+
+struct Pair {
+  int64_t before = 0, after = 0, cell = 0;
+};
+
+// Ids that both maps have as keys.
+struct SharedKeys {
+  std::vector<int64_t> before{}, after{};
+
+  SharedKeys(const std::vector<Aligned>& pieces, int64_t keys_before, int64_t keys_after) {
+    for (const Aligned& piece : pieces) {
+      for (int64_t i = 0; i < piece.count; ++i) {
+        if (piece.before + i >= keys_before || piece.after + i >= keys_after) break;
+        before.push_back(piece.before + i);
+        after.push_back(piece.after + i);
+      }
+    }
+  }
+
+  // NaN where a row is no distribution.
+  double divergence(std::span<const float> was, std::span<const float> is) const {
+    const std::vector<double> p = judge::shared_row(was, before), q = judge::shared_row(is, after);
+    return p.empty() || q.empty() ? kNaN : judge::jensen_shannon(p, q);
+  }
+};
+
+// What is not seen has no weight.
+std::vector<float> filled(std::span<const float> row) {
+  std::vector<float> out(row.begin(), row.end());
+  for (float& weight : out) weight = std::isnan(weight) ? 0 : weight;
+  return out;
+}
+
+std::vector<Pair> spread(const std::vector<Pair>& all, int64_t most) {
+  const auto count = static_cast<int64_t>(all.size());
+  if (most <= 0 || count <= most) return all;
+  std::vector<Pair> out;
+  for (int64_t i = 0; i < most; ++i) out.push_back(all[static_cast<size_t>((2 * i + 1) * count / (2 * most))]);
+  return out;
+}
+
+void check_cancelled(const LookOptions& options) {
+  if (options.cancel && options.cancel->load(std::memory_order_relaxed)) fail(ErrorCode::kCancelled, "compare: cancelled");
+}
+
+// Within one trace rows and columns of both maps must be the same tokens.
+void check_sides(const LoadedTrace& before, const LoadedTrace& after, const FamilyFacts& was, const FamilyFacts& is) {
+  if (&before != &after) return;
+  const auto same = [](Range a, Range b) { return a.begin == b.begin && a.end == b.end; };
+  if (same(queries_of(was), queries_of(is)) && same(keys_of(was), keys_of(is))) return;
+  fail(ErrorCode::kInvalidArgument,
+       "compare: the maps of \"{}\" and \"{}\" have other queries or keys; expected two heads whose rows and columns are the same tokens.",
+       was.shape.name, is.shape.name);
+}
+
+// Two maps on the places of both texts, and the cells that are looked at.
+class Comparison {
+ public:
+  Comparison(LoadedTrace& before, LoadedTrace& after, const CompareLook& look)
+      : look_(look),
+        was_(side_of(before, look.before)),
+        is_(side_of(after, look.after)),
+        alignment_(align(before.trace().plan().text, after.trace().plan().text)),
+        places_(places_of(alignment_.pieces, static_cast<int64_t>(before.trace().plan().text.ids.size()),
+                          static_cast<int64_t>(after.trace().plan().text.ids.size()))),
+        shared_(alignment_.pieces, was_.known.keys, is_.known.keys) {
+    check_sides(before, after, was_.known, is_.known);
+    rows_ = range(look.rows, queries_of(was_.known), queries_of(is_.known), "rows");
+    columns_ = range(look.columns, keys_of(was_.known), keys_of(is_.known), "columns");
+    while (std::max(rows_.size(), columns_.size()) > kSide << z_) ++z_;
+    for (int64_t place = rows_.begin; place < rows_.end; ++place) add_row(place);
+    for (int64_t place = columns_.begin; place < columns_.end; ++place) {
+      const int64_t b = places_.before[static_cast<size_t>(place)], a = places_.after[static_cast<size_t>(place)];
+      if (b >= 0 && a >= 0 && b < was_.known.keys && a < is_.known.keys) in_columns_.push_back({b, a, (place - columns_.begin) >> z_});
+    }
+  }
+
+  double work() const { return static_cast<double>(in_rows_.size()) * (was_.row_work() + is_.row_work()); }
+  int64_t rows() const { return static_cast<int64_t>(in_rows_.size()); }
+  bool is_all(int64_t most) const { return (int64_t{1} << z_) <= most; }  // whether so many rows of each cell are all of it
+
+  // `most`: rows to look at in each cell; 0: all.
+  ViewFrame picture(int64_t most, const LookOptions& options) const {
+    std::vector<Pair> wanted;
+    for (size_t begin = 0, end = 0; begin < in_rows_.size(); begin = end) {
+      while (end < in_rows_.size() && in_rows_[end].cell == in_rows_[begin].cell) ++end;
+      const std::vector<Pair> cell(in_rows_.begin() + static_cast<std::ptrdiff_t>(begin),
+                                   in_rows_.begin() + static_cast<std::ptrdiff_t>(end));
+      for (const Pair& pair : spread(cell, most)) wanted.push_back(pair);
+    }
+    Sums sums(height(), width());
+    for (size_t begin = 0, end = 0; begin < wanted.size(); begin = end) {
+      check_cancelled(options);
+      end = block_end(wanted, begin);
+      add_block({wanted.data() + begin, end - begin}, sums, options);
+      if (options.progress) options.progress(static_cast<double>(end) / static_cast<double>(wanted.size()));
+    }
+    return frame_of(sums, static_cast<int64_t>(wanted.size()));
+  }
+
+ private:
+  struct Sums {
+    int64_t columns;
+    std::vector<double> before, after, divergence;                // [rows, columns], …, [rows]
+    std::vector<int64_t> seen_before, seen_after, seen, counted;  // …, [rows]
+    Sums(int64_t rows, int64_t across)
+        : columns(across),
+          before(static_cast<size_t>(rows * across)),
+          after(before.size()),
+          divergence(static_cast<size_t>(rows)),
+          seen_before(before.size()),
+          seen_after(before.size()),
+          seen(before.size()),
+          counted(static_cast<size_t>(rows)) {}
+  };
+
+  int64_t height() const { return (rows_.size() + (int64_t{1} << z_) - 1) >> z_; }
+  int64_t width() const { return (columns_.size() + (int64_t{1} << z_) - 1) >> z_; }
+
+  // The places that were asked for; else those from the first to the last that either map has.
+  Range range(const std::optional<Range>& asked, Range was, Range is, const char* name) const {
+    if (asked) {
+      check_ranges({*asked}, places_.size(), name);
+      return *asked;
+    }
+    const auto has = [](Range ids, int32_t id) { return id >= ids.begin && id < ids.end; };
+    Range out{places_.size(), 0};
+    for (int64_t place = 0; place < places_.size(); ++place) {
+      if (!has(was, places_.before[static_cast<size_t>(place)]) && !has(is, places_.after[static_cast<size_t>(place)])) continue;
+      out.begin = std::min(out.begin, place);
+      out.end = place + 1;
+    }
+    if (out.size() <= 0) fail(ErrorCode::kNotFound, "compare: the maps have no {}.", name);
+    return out;
+  }
+
+  void add_row(int64_t place) {
+    const int64_t b = places_.before[static_cast<size_t>(place)], a = places_.after[static_cast<size_t>(place)];
+    if (b >= 0 && a >= 0 && was_.map.has_row(b) && is_.map.has_row(a)) in_rows_.push_back({b, a, (place - rows_.begin) >> z_});
+  }
+
+  // Up to kBlock rows; fewer where as many as are worth a tile stand one behind the other.
+  static size_t block_end(const std::vector<Pair>& rows, size_t begin) {
+    size_t end = begin + 1;
+    bool is_run = true;
+    for (; end < rows.size() && end - begin < static_cast<size_t>(kBlock); ++end) {
+      const bool goes_on = follows(rows[end], rows[end - 1]);
+      if (is_run && !goes_on && end - begin >= static_cast<size_t>(kShortRun)) break;
+      is_run = is_run && goes_on;
+    }
+    return end;
+  }
+  static bool follows(const Pair& pair, const Pair& last) { return pair.before == last.before + 1 && pair.after == last.after + 1; }
+
+  void add_block(std::span<const Pair> block, Sums& sums, const LookOptions& options) const {
+    const auto count = static_cast<int64_t>(block.size());
+    bool is_run = count >= kShortRun && was_.map.whole() && is_.map.whole();
+    for (size_t r = 1; r < block.size(); ++r) is_run = is_run && follows(block[r], block[r - 1]);
+    std::vector<float> all_was, all_is;
+    if (is_run) {
+      all_was = was_.rows(block[0].before, count, options);
+      all_is = is_.rows(block[0].after, count, options);
+    }
+    std::vector<std::vector<float>> was(block.size()), is(block.size());
+    std::vector<double> found(block.size());
+    parallel_for(count, [&](int64_t r, int) {
+      const auto at = static_cast<size_t>(r);
+      const auto part = [&](const std::vector<float>& all, int64_t keys) {
+        return std::vector<float>(all.data() + r * keys, all.data() + (r + 1) * keys);
+      };
+      was[at] = is_run ? part(all_was, was_.known.keys) : was_.row(block[at].before);
+      is[at] = is_run ? part(all_is, is_.known.keys) : is_.row(block[at].after);
+      found[at] = shared_.divergence(filled(was[at]), filled(is[at]));
+    });
+    for (size_t r = 0; r < block.size(); ++r) {
+      add_cells(was[r].data(), is[r].data(), static_cast<size_t>(block[r].cell * sums.columns), sums);
+      if (std::isnan(found[r])) continue;
+      sums.divergence[static_cast<size_t>(block[r].cell)] += found[r];
+      ++sums.counted[static_cast<size_t>(block[r].cell)];
+    }
+  }
+
+  void add_cells(const float* was, const float* is, size_t row, Sums& sums) const {
+    for (const Pair& column : in_columns_) {
+      const float p = was[column.before], q = is[column.after];
+      const bool in_was = !std::isnan(p), in_is = !std::isnan(q);
+      if (!in_was && !in_is) continue;
+      const size_t at = row + static_cast<size_t>(column.cell);
+      ++sums.seen[at];
+      sums.seen_before[at] += in_was;
+      sums.seen_after[at] += in_is;
+      sums.before[at] += in_was ? static_cast<double>(p) : 0.0;
+      sums.after[at] += in_is ? static_cast<double>(q) : 0.0;
+    }
+  }
+
+  ViewFrame frame_of(const Sums& sums, int64_t looked_at) const {
+    const std::vector<char> row_shared = shared_cells(rows_, height()), column_shared = shared_cells(columns_, width());
+    std::vector<float> before(sums.before.size()), after(before.size()), divergence(sums.divergence.size());
+    double total = 0;
+    int64_t counted = 0;
+    for (size_t r = 0; r < divergence.size(); ++r) {
+      total += sums.divergence[r];
+      counted += sums.counted[r];
+      divergence[r] = static_cast<float>(sums.counted[r] > 0 ? sums.divergence[r] / static_cast<double>(sums.counted[r]) : kNaN);
+      for (size_t c = 0; c < static_cast<size_t>(sums.columns); ++c) {
+        const size_t at = r * static_cast<size_t>(sums.columns) + c;
+        const double none = row_shared[r] && column_shared[c] ? kNaN : kInOneOnly, seen = static_cast<double>(sums.seen[at]);
+        before[at] = static_cast<float>(sums.seen_before[at] > 0 ? sums.before[at] / seen : none);
+        after[at] = static_cast<float>(sums.seen_after[at] > 0 ? sums.after[at] / seen : none);
+      }
+    }
+    const bool is_exact = looked_at == rows();
+    ViewFrame frame;
+    frame.header = Json::object({{"event", "picture"},
+                                 {"badge", is_exact ? "exact" : "sampled"},
+                                 {"sampled_rows", is_exact ? Json() : Json(looked_at)},
+                                 {"z", z_},
+                                 {"row_places", range_json(rows_)},
+                                 {"column_places", range_json(columns_)},
+                                 {"rows", looked_at},
+                                 {"of", rows()},
+                                 {"mean", counted > 0 ? Json(total / static_cast<double>(counted)) : Json()}});
+    frame.add("before", before, {height(), width()});
+    frame.add("after", after, {height(), width()});
+    frame.add("divergence", divergence, {height()});
+    return frame;
+  }
+
+  // Whether a cell has a place that both texts have.
+  std::vector<char> shared_cells(Range places, int64_t cells) const {
+    std::vector<char> out(static_cast<size_t>(cells));
+    for (int64_t place = places.begin; place < places.end; ++place) {
+      if (places_.before[static_cast<size_t>(place)] >= 0 && places_.after[static_cast<size_t>(place)] >= 0)
+        out[static_cast<size_t>((place - places.begin) >> z_)] = 1;
+    }
+    return out;
+  }
+
+  const CompareLook& look_;
+  Side was_, is_;
+  Alignment alignment_;
+  Places places_;
+  SharedKeys shared_;
+  Range rows_{}, columns_{};
+  int z_ = 0;
+  std::vector<Pair> in_rows_, in_columns_;  // of both maps
+};
+
+std::vector<Pair> rows_of_both(const std::vector<Aligned>& pieces, Range was, Range is) {
+  std::vector<Pair> out;
+  for (const Aligned& piece : pieces) {
+    for (int64_t i = 0; i < piece.count; ++i) {
+      const int64_t b = piece.before + i, a = piece.after + i;
+      if (b >= was.begin && b < was.end && a >= is.begin && a < is.end) out.push_back({b, a, 0});
+    }
+  }
+  return out;
+}
+
+bool is_kept(const FamilyFacts& known, int layer) { return std::count(known.layers.begin(), known.layers.end(), layer) > 0; }
+
+// Which rows every head is ranked by, and what one of them is held against.
+struct Ranking {
+  const FamilyFacts &was, &is;
+  SharedKeys shared;
+  std::vector<Pair> rows{};
+
+  Ranking(LoadedTrace& before, LoadedTrace& after, const std::string& was_family, const std::string& is_family,
+          const std::vector<Aligned>& pieces)
+      : was(before.facts(was_family)),
+        is(after.facts(is_family)),
+        shared(pieces, was.keys, is.keys),
+        rows(rows_of_both(pieces, queries_of(was), queries_of(is))) {}
+
+  double work(int64_t count) const {
+    const double row = static_cast<double>(was.keys + is.keys) * (static_cast<double>(is.shape.d_k) + kPairWork);
+    return static_cast<double>(count * is.shape.heads) * static_cast<double>(is.layers.size()) * row;
+  }
+
+  double mean(const LayerMap& one, int64_t one_head, const LayerMap& other, int64_t other_head, const std::vector<Pair>& of) const {
+    std::vector<double> found(of.size(), kNaN);
+    parallel_for(static_cast<int64_t>(of.size()), [&](int64_t i, int) {
+      const Pair& pair = of[static_cast<size_t>(i)];
+      if (!one.has_row(pair.before) || !other.has_row(pair.after)) return;
+      found[static_cast<size_t>(i)] =
+          shared.divergence(filled(one.row(one_head, pair.before).weights()), filled(other.row(other_head, pair.after).weights()));
+    });
+    double sum = 0, count = 0;
+    for (const double one_row : found) {
+      if (std::isnan(one_row)) continue;
+      sum += one_row;
+      ++count;
+    }
+    return count > 0 ? sum / count : kNaN;
+  }
+};
+
+// `fixed`: every head is held against this one.
+HeadDivergences ranked(LoadedTrace& before, LoadedTrace& after, const Ranking& ranking, const ComparedHead* fixed, int64_t most,
+                       const LookOptions& options) {
+  const std::vector<Pair> rows = spread(ranking.rows, most);
+  HeadDivergences out{.rows = static_cast<int64_t>(rows.size()), .of = static_cast<int64_t>(ranking.rows.size())};
+  const MapFamily &was = ranking.was.shape, &is = ranking.is.shape;
+  for (int layer = 0; layer < is.layers; ++layer) {
+    out.divergence.emplace_back(static_cast<size_t>(is.heads), kNaN);
+    const int other = fixed ? fixed->layer : layer;
+    if (!is_kept(ranking.is, layer) || !is_kept(ranking.was, other)) continue;
+    const LayerMap one = before.trace().map(was.name, other), two = after.trace().map(is.name, layer);
+    for (int64_t head = 0; head < is.heads; ++head) {
+      check_cancelled(options);
+      const int64_t against = fixed ? fixed->head : head;
+      if (against < was.heads) out.divergence.back()[static_cast<size_t>(head)] = ranking.mean(one, against, two, head, rows);
+      if (options.progress) options.progress(static_cast<double>(layer * is.heads + head + 1) / static_cast<double>(is.layers * is.heads));
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+ViewFrame aligned_places(const LoadedTrace& before, const LoadedTrace& after) {
+  const RunText &was = before.trace().plan().text, &is = after.trace().plan().text;
+  const Alignment found = align(was, is);
+  const Places places = places_of(found.pieces, static_cast<int64_t>(was.ids.size()), static_cast<int64_t>(is.ids.size()));
+  ViewFrame frame;
+  frame.header = Json::object({{"by", to_string(found.by)}, {"whole", found.is_whole}});
+  frame.add("before", places.before);
+  frame.add("after", places.after);
+  return frame;
+}
+
+void compare(LoadedTrace& before, LoadedTrace& after, const CompareLook& look, const TakeFrame& take, const LookOptions& options) {
+  const Comparison comparison(before, after, look);
+  const double work = comparison.work();
+  if (work > kInstantWork) {
+    LookOptions own = options;
+    own.progress = nullptr;
+    take(comparison.picture(1, own));
+    if (comparison.is_all(1) || (work > kLongWork && !look.exact)) return;
+  }
+  take(comparison.picture(0, options));
+}
+
+void compare_heads(LoadedTrace& before, LoadedTrace& after, const CompareLook& look, const TakeFrame& take, const LookOptions& options) {
+  const bool is_one = &before == &after;
+  if (is_one) check_head(before, {.family = look.before.family, .layer = look.before.layer, .head = look.before.head});
+  const Alignment alignment = align(before.trace().plan().text, after.trace().plan().text);
+  const Ranking ranking(before, after, look.before.family, look.after.family, alignment.pieces);
+  check_sides(before, after, ranking.was, ranking.is);
+  const auto all = static_cast<int64_t>(ranking.rows.size());
+  const auto tell = [&](int64_t most, const LookOptions& own) {
+    const HeadDivergences found = ranked(before, after, ranking, is_one ? &look.before : nullptr, most, own);
+    std::vector<float> values;
+    for (const std::vector<double>& layer : found.divergence) values.insert(values.end(), layer.begin(), layer.end());
+    ViewFrame frame;
+    frame.header = Json::object({{"event", "heads"},
+                                 {"badge", found.rows == found.of ? "exact" : "sampled"},
+                                 {"sampled_rows", found.rows == found.of ? Json() : Json(found.rows)},
+                                 {"rows", found.rows},
+                                 {"of", found.of},
+                                 {"against", is_one ? "head" : "same"}});
+    frame.add("divergence", values, {static_cast<int64_t>(found.divergence.size()), ranking.is.shape.heads});
+    take(std::move(frame));
+  };
+  int64_t most = all;
+  if (ranking.work(all) > kLongWork && !look.exact)
+    most = std::max(kRankedRows, static_cast<int64_t>(static_cast<double>(all) * kLongWork / ranking.work(all)));
+  if (all > kFirstRows && ranking.work(std::min(all, most)) > kInstantWork) {
+    LookOptions own = options;
+    own.progress = nullptr;
+    tell(kFirstRows, own);
+  }
+  tell(most, options);
+}
+
+HeadDivergences head_divergences(LoadedTrace& before, LoadedTrace& after, const std::string& family, const std::vector<Aligned>& pieces,
+                                 int64_t most_rows, const LookOptions& options) {
+  return ranked(before, after, Ranking(before, after, family, family, pieces), nullptr, most_rows, options);
+}
+
+}  // namespace clearhead::questions

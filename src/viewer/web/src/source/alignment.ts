@@ -1,0 +1,144 @@
+// How two texts are laid over each other, where no server can say it. src/viewer/questions/alignment.cc does the same: ids of one text by the characters they stand on,
+// blanks at their ends aside; of two texts by a diff of the tokens' texts (Myers 1986); what has no characters by its name. What aligns with nothing is left alone.
+
+import type { Info, Places, TextData } from './source';
+
+const kMostDifferences = 4000;
+
+/** A text with its ids, as a page holds it. */
+export interface HeldText {
+  data: TextData;
+  special: Info['special'];
+}
+
+/** Pairs of equal places, ascending: a longest common subsequence. Null where there are more differences than are sought. */
+export function commonOf(before: readonly string[], after: readonly string[]): [number, number][] | null {
+  const [n, m] = [before.length, after.length];
+  const furthest: Int32Array[] = []; // [d][(k + d) / 2]: the furthest x on diagonal k = x − y by d differences
+  const reached = (d: number, k: number): number => (k < -d || k > d ? -1 : furthest[d][(k + d) / 2]);
+  const step = (d: number, k: number): { x: number; down: boolean } => {
+    if (d === 0) return { x: 0, down: false };
+    const [above, left] = [reached(d - 1, k + 1), reached(d - 1, k - 1)];
+    const down = above >= 0 && above - k <= m ? above : -1;
+    return left >= 0 && left + 1 <= n && left + 1 > down ? { x: left + 1, down: false } : { x: down, down: true };
+  };
+  for (let d = 0; d <= kMostDifferences; d++) {
+    furthest.push(new Int32Array(d + 1).fill(-1));
+    for (let k = -d; k <= d; k += 2) {
+      let { x } = step(d, k);
+      if (x < 0) continue;
+      while (x < n && x - k < m && before[x] === after[x - k]) x++;
+      furthest[d][(k + d) / 2] = x;
+      if (x === n && x - k === m) return walkedBack(n, m, d, step);
+    }
+  }
+  return null;
+}
+
+function walkedBack(n: number, m: number, count: number, step: (d: number, k: number) => { x: number; down: boolean }): [number, number][] {
+  const out: [number, number][] = [];
+  for (let x = n, y = m, d = count; d >= 0; d--) {
+    const taken = step(d, x - y);
+    for (; x > taken.x; x--, y--) out.push([x - 1, y - 1]);
+    if (taken.down) y--;
+    else x--;
+  }
+  return out.reverse();
+}
+
+const isPlain = ({ data }: HeldText, id: number): boolean =>
+  (data.flags[id] & 1) === 0 && !data.items.some((r) => r.begin <= id && id < r.end);
+
+const decode = (bytes: Uint8Array): string => Array.from(bytes, (b) => String.fromCharCode(b)).join('');
+
+/** What an id is, apart from where. */
+function spelling(text: HeldText, id: number): string {
+  const { data, special } = text;
+  const items = data.items.find((r) => r.begin <= id && id < r.end);
+  if (items) return `i ${items.kind} ${items.names[id - items.begin]}`;
+  if (data.flags[id] & 1) return `s ${special[String(data.id[id])] ?? data.id[id]}`;
+  return `t ${decode(data.bytes.subarray(data.begin[id] - data.byteBegin, data.end[id] - data.byteBegin))}`;
+}
+
+function characters(text: HeldText, id: number): [number, number] {
+  const { data } = text;
+  if (!isPlain(text, id)) return [0, 0];
+  let [begin, end] = [data.begin[id], data.end[id]];
+  const blank = (at: number): boolean => [32, 9, 10, 13].includes(data.bytes[at - data.byteBegin]);
+  while (begin < end && blank(begin)) begin++;
+  while (begin < end && blank(end - 1)) end--;
+  return begin < end ? [begin, end] : [data.begin[id], data.end[id]];
+}
+
+function byCharacters(before: HeldText, after: HeldText, was: readonly string[], is: readonly string[]): [number, number][] {
+  const out: [number, number][] = [];
+  let last = { i: 0, j: 0 };
+  const named = (toI: number, toJ: number): void => {
+    for (let { i, j } = last; i < toI; i++) {
+      if (was[i].startsWith('t')) continue;
+      const found = is.slice(j, toJ).indexOf(was[i]);
+      if (found < 0) continue;
+      out.push([i, j + found]);
+      j += found + 1;
+    }
+  };
+  for (let i = 0, j = 0; i < was.length && j < is.length; ) {
+    const [b, a] = [characters(before, i), characters(after, j)];
+    if (b[1] <= b[0]) i++;
+    else if (a[1] <= a[0]) j++;
+    else if (b[0] === a[0] && b[1] === a[1]) {
+      named(i, j);
+      out.push([i, j]);
+      last = { i: ++i, j: ++j };
+    } else if (b[0] < a[0] || (b[0] === a[0] && b[1] < a[1])) i++;
+    else j++;
+  }
+  named(was.length, is.length);
+  return out;
+}
+
+/** Both texts in one order. */
+export function placesOf(pairs: readonly [number, number][], n: number, m: number): Pick<Places, 'before' | 'after'> {
+  const [before, after]: [number[], number[]] = [[], []];
+  let [i, j] = [0, 0];
+  const add = (b: number, a: number): void => {
+    before.push(b);
+    after.push(a);
+  };
+  for (const [b, a] of [...pairs, [n, m]]) {
+    while (i < b) add(i++, -1);
+    while (j < a) add(-1, j++);
+    if (b < n) add(i++, j++);
+  }
+  return { before: Int32Array.from(before), after: Int32Array.from(after) };
+}
+
+export function aligned(before: HeldText, after: HeldText): Places {
+  const spelled = (text: HeldText): string[] => Array.from(text.data.begin, (_, id) => spelling(text, id));
+  const [was, is] = [spelled(before), spelled(after)];
+  const same = was.length === is.length && was.every((one, i) => one === is[i]);
+  if (same)
+    return {
+      by: 'same',
+      whole: true,
+      ...placesOf(
+        was.map((_, i): [number, number] => [i, i]),
+        was.length,
+        is.length,
+      ),
+    };
+  if (decode(before.data.bytes) === decode(after.data.bytes))
+    return { by: 'offsets', whole: true, ...placesOf(byCharacters(before, after, was, is), was.length, is.length) };
+  const ends = { head: 0, tail: 0 };
+  const most = Math.min(was.length, is.length);
+  while (ends.head < most && was[ends.head] === is[ends.head]) ends.head++;
+  while (ends.tail < most - ends.head && was[was.length - 1 - ends.tail] === is[is.length - 1 - ends.tail]) ends.tail++;
+  const { head, tail } = ends;
+  const found = commonOf(was.slice(head, was.length - tail), is.slice(head, is.length - tail));
+  const pairs: [number, number][] = [
+    ...Array.from({ length: head }, (_, i): [number, number] => [i, i]),
+    ...(found ?? []).map(([b, a]): [number, number] => [b + head, a + head]),
+    ...Array.from({ length: tail }, (_, i): [number, number] => [was.length - tail + i, is.length - tail + i]),
+  ];
+  return { by: 'texts', whole: found !== null, ...placesOf(pairs, was.length, is.length) };
+}

@@ -1,0 +1,175 @@
+// Two whole maps of an offline page compared, as src/viewer/questions/compare.cc compares those of a server.
+//
+//   JS(p, q) = ½ Σ p ln(2p/(p + q)) + ½ Σ q ln(2q/(p + q))    over the keys that both have and all others as one more, in nats
+
+import { type Matrix, badgeOf } from './matrix';
+import type { Badge, Compared, Family, HeadId, Places, RankedHeads, Span } from './source';
+
+const kSide = 256;
+
+export interface Held {
+  matrix: Matrix;
+  family: Family;
+}
+
+const weight = (m: Matrix, i: number): number => {
+  const value = m.at(i);
+  return value > 0 ? value : 0;
+};
+
+/** Of two lists of shares, each divided by its sum; NaN where one has none. */
+export function jensenShannon(p: readonly number[], q: readonly number[]): number {
+  const [a, b] = [p, q].map((list) => list.reduce((sum, v) => sum + v, 0));
+  if (a === 0 || b === 0) return NaN;
+  let sum = 0;
+  for (let i = 0; i < p.length; i++) {
+    const [x, y] = [p[i] / a, q[i] / b];
+    if (x > 0) sum += (x * Math.log((2 * x) / (x + y))) / 2;
+    if (y > 0) sum += (y * Math.log((2 * y) / (x + y))) / 2;
+  }
+  return Math.min(Math.LN2, Math.max(0, sum));
+}
+
+/** Weights at the places that both have, and the sum of all others. */
+function sharedRow(m: Matrix, row: number, keys: readonly number[]): number[] {
+  const out: number[] = [];
+  let rest = 0;
+  for (let k = 0; k < m.keys; k++) rest += weight(m, row * m.keys + k);
+  for (const k of keys) {
+    const value = weight(m, row * m.keys + k);
+    out.push(value);
+    rest -= value;
+  }
+  return [...out, Math.max(0, rest)];
+}
+
+interface Shared {
+  before: number[];
+  after: number[];
+}
+
+/** Ids that both maps have: as keys, and as rows. */
+function sharedOf(was: Held, is: Held, places: Places): { keys: Shared; rows: Shared } {
+  const both = (b0: number, b1: number, a0: number, a1: number): Shared => {
+    const out: Shared = { before: [], after: [] };
+    places.before.forEach((b, place) => {
+      const a = places.after[place];
+      if (b < b0 || b >= b1 || a < a0 || a >= a1) return;
+      out.before.push(b);
+      out.after.push(a);
+    });
+    return out;
+  };
+  return {
+    keys: both(0, was.matrix.keys, 0, is.matrix.keys),
+    rows: both(...was.family.query_range, ...is.family.query_range),
+  };
+}
+
+export const divergenceOfRow = (was: Matrix, is: Matrix, keys: Shared, b: number, a: number): number =>
+  jensenShannon(sharedRow(was, b, keys.before), sharedRow(is, a, keys.after));
+
+/** Mean over the rows that both have; NaN where there is none. */
+export function meanDivergence(was: Held, is: Held, places: Places): { mean: number; rows: number } {
+  const { keys, rows } = sharedOf(was, is, places);
+  let [sum, count] = [0, 0];
+  rows.before.forEach((b, i) => {
+    const found = divergenceOfRow(was.matrix, is.matrix, keys, b, rows.after[i]);
+    if (Number.isNaN(found)) return;
+    sum += found;
+    count++;
+  });
+  return { mean: count ? sum / count : NaN, rows: rows.before.length };
+}
+
+/** The places from the first to the last that either family has. */
+function rangeOf(places: Places, was: [number, number], is: [number, number]): Span {
+  const has = ([begin, end]: [number, number], id: number): boolean => id >= begin && id < end;
+  const inside = Array.from(places.before.keys()).filter((p) => has(was, places.before[p]) || has(is, places.after[p]));
+  return { begin: inside[0] ?? 0, end: (inside[inside.length - 1] ?? -1) + 1 };
+}
+
+export function comparedMaps(was: Held, is: Held, places: Places, wanted: { rows: Span | null; columns: Span | null }): Compared {
+  const rows = wanted.rows ?? rangeOf(places, was.family.query_range, is.family.query_range);
+  const columns = wanted.columns ?? rangeOf(places, was.family.key_range, is.family.key_range);
+  let z = 0;
+  while (Math.max(rows.end - rows.begin, columns.end - columns.begin) > kSide << z) z++;
+  const cells = (s: Span): number => Math.ceil((s.end - s.begin) / (1 << z));
+  const [down, across] = [cells(rows), cells(columns)];
+  const inBoth = (place: number): boolean => places.before[place] >= 0 && places.after[place] >= 0;
+  const seen = new Float64Array(down * across);
+  const counts = [new Float64Array(down * across), new Float64Array(down * across)];
+  const sums = [new Float64Array(down * across), new Float64Array(down * across)];
+  const shared = new Uint8Array(down * across);
+  const divergence = new Float64Array(down);
+  const counted = new Float64Array(down);
+  const { keys } = sharedOf(was, is, places);
+  for (let p = rows.begin; p < rows.end; p++) {
+    if (!inBoth(p)) continue;
+    const r = (p - rows.begin) >> z;
+    const [b, a] = [places.before[p], places.after[p]];
+    for (let q = columns.begin; q < columns.end; q++) {
+      if (!inBoth(q)) continue;
+      const at = r * across + ((q - columns.begin) >> z);
+      shared[at] = 1;
+      const values = [was.matrix.at(b * was.matrix.keys + places.before[q]), is.matrix.at(a * is.matrix.keys + places.after[q])];
+      if (!values.some((v) => v >= 0)) continue;
+      seen[at]++;
+      values.forEach((v, side) => {
+        if (!(v >= 0)) return;
+        counts[side][at]++;
+        sums[side][at] += v;
+      });
+    }
+    const found = divergenceOfRow(was.matrix, is.matrix, keys, b, a);
+    if (Number.isNaN(found)) continue;
+    divergence[r] += found;
+    counted[r]++;
+  }
+  const means = (side: number): Float32Array =>
+    Float32Array.from(sums[side], (sum, i) => (counts[side][i] > 0 ? sum / seen[i] : shared[i] ? NaN : -1));
+  const [total, count] = [divergence, counted].map((list) => list.reduce((x, v) => x + v, 0));
+  const badge: Badge = badgeOf(was.matrix) === 'exact' ? badgeOf(is.matrix) : 'quantised';
+  return {
+    badge,
+    error: (was.matrix.codes?.error ?? 0) + (is.matrix.codes?.error ?? 0),
+    z,
+    rows,
+    columns,
+    lookedAt: count,
+    of: count,
+    mean: count ? total / count : null,
+    before: means(0),
+    after: means(1),
+    divergence: Float32Array.from(divergence, (sum, r) => (counted[r] ? sum / counted[r] : NaN)),
+  };
+}
+
+/** Every head of a family against its like, or against a fixed one. */
+export async function rankedMaps(
+  maps: { before(at: HeadId): Promise<Held>; after(at: HeadId): Promise<Held> },
+  families: { before: Family; after: Family },
+  places: Places,
+  fixed: HeadId | null,
+  signal: AbortSignal,
+): Promise<RankedHeads> {
+  const { before, after } = families;
+  const out: RankedHeads = {
+    badge: 'exact',
+    lookedAt: 0,
+    of: 0,
+    heads: after.heads,
+    divergence: new Float32Array(after.layers * after.heads).fill(NaN),
+  };
+  for (let i = 0; i < out.divergence.length && !signal.aborted; i++) {
+    const at = { layer: Math.floor(i / after.heads), head: i % after.heads };
+    const other = fixed ?? at;
+    if (other.layer >= before.layers || other.head >= before.heads) continue;
+    const [was, is] = [await maps.before(other), await maps.after(at)];
+    const { mean, rows } = meanDivergence(was, is, places);
+    out.divergence[i] = mean;
+    out.lookedAt = out.of = rows;
+    if (was.matrix.codes || is.matrix.codes) out.badge = 'quantised';
+  }
+  return out;
+}

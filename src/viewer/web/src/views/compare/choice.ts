@@ -1,0 +1,75 @@
+// What a map is compared with, as the address has it: `with=head` another head, `with=t3` the trace or checkpoint of that number, `with=edit` the run of the edits in `edit=`;
+// `to=3.5` or `to=cross.3.5` the head there.
+
+import { absent, type Context } from '../../context';
+import { traceName } from '../../opening';
+import type { Family, HeadId, Info } from '../../source/source';
+import type { State } from '../../state';
+
+export type Choice = { kind: 'head' } | { kind: 'trace'; step: number } | { kind: 'edit' };
+export type NamedHead = HeadId & { family: string };
+
+export interface Other {
+  step: number;
+  name: string; // of a trace its model and how its text begins; of a checkpoint its number
+}
+
+/** The traces and checkpoints that are loaded beside this one. */
+export function othersOf(ctx: Pick<Context, 'info' | 't'>): Other[] {
+  const { info, t } = ctx;
+  const all = [
+    ...info.traces.map((one) => ({ step: one.number, name: traceName(one) })),
+    ...info.checkpoints.map(({ step }) => ({ step, name: t('compare.step', { step }) })),
+  ];
+  return all.filter((one) => one.step !== info.step);
+}
+
+export const writtenChoice = (choice: Choice): string => (choice.kind === 'trace' ? `t${choice.step}` : choice.kind);
+
+/** Without a word in the address: another trace where there is one, else another head. */
+export function choiceOf(state: Pick<State, 'versus' | 'edit'>, others: readonly Other[]): Choice {
+  const step = /^t(\d{1,15})$/.exec(state.versus);
+  if (step && others.some((one) => one.step === Number(step[1]))) return { kind: 'trace', step: Number(step[1]) };
+  if (state.versus === 'edit' && state.edit) return { kind: 'edit' };
+  return state.versus === '' && others.length > 0 ? { kind: 'trace', step: others[0].step } : { kind: 'head' };
+}
+
+/** Why an edit cannot be compared with here; null where it can. */
+export function noEdit(ctx: Context): string | null {
+  return absent(ctx, 'what-if') ?? (ctx.store.now.edit ? null : ctx.t('compare.edit.none'));
+}
+
+const sameSides = (a: Family, b: Family): boolean =>
+  a.query_range[0] === b.query_range[0] &&
+  a.query_range[1] === b.query_range[1] &&
+  a.key_range[0] === b.key_range[0] &&
+  a.key_range[1] === b.key_range[1];
+
+/** The families whose heads a head can be compared with: within a trace those whose rows and columns are the same tokens. */
+export function familiesFor(family: Family, there: Info, isSameTrace: boolean): Family[] {
+  return isSameTrace ? there.families.filter((one) => sameSides(one, family)) : there.families.filter((one) => one.kind === family.kind);
+}
+
+export const writtenHead = (at: NamedHead, family: string): string =>
+  `${at.family === family ? '' : `${at.family}.`}${at.layer}.${at.head}`;
+
+/** The head there: the one in the address, else the next pinned one, or the next of the layer; in another trace the one of the same number. */
+export function otherHead(
+  state: Pick<State, 'to' | 'heads'>,
+  front: NamedHead,
+  families: readonly Family[],
+  isSameTrace: boolean,
+): NamedHead {
+  const found = /^(?:(.+)\.)?(\d{1,4})\.(\d{1,4})$/.exec(state.to);
+  const inThere = (at: NamedHead): boolean => families.some((f) => f.id === at.family && at.layer < f.layers && at.head < f.heads);
+  if (found) {
+    const at = { family: found[1] ?? front.family, layer: Number(found[2]), head: Number(found[3]) };
+    if (inThere(at)) return at;
+  }
+  const own = families.find((f) => f.id === front.family) ?? families[0];
+  if (!own) return front;
+  const pinned = isSameTrace ? state.heads[1] : undefined;
+  if (pinned && inThere({ ...pinned, family: own.id })) return { ...pinned, family: own.id };
+  const next = isSameTrace ? (front.head + 1) % own.heads : Math.min(front.head, own.heads - 1);
+  return { family: own.id, layer: Math.min(front.layer, own.layers - 1), head: next };
+}

@@ -1,0 +1,60 @@
+// Two maps of the same places as matrices of a figure: one of their difference, or both; the divergence of every row beside it.
+
+import type { Context } from '../../context';
+import type { Axis, Matrix, Table } from '../../figure/figure';
+import { head as headName, share } from '../../format';
+import type { RankedHeads } from '../../source/source';
+import { type Pair, type Show, cellText, isInOneOnly } from './pair-map';
+import { nats, rankedHeads } from './panels';
+
+const kMostLabels = 64;
+const kMostNumbers = 16;
+const kHeads = 12;
+
+export function matrixOfPair(
+  ctx: Context,
+  pair: Pair,
+  show: Show,
+  look: { place(place: number): string; chosen: readonly number[]; bars: boolean },
+): Matrix {
+  const { t, store } = ctx;
+  const signed = show === 'difference';
+  const values = signed ? pair.changed.map((v, i) => (isInOneOnly(pair.before[i]) ? Infinity : v)) : pair[show];
+  const of = signed ? [pair.changed] : [pair.before, pair.after];
+  const most = of.reduce((a, list) => list.reduce((b, v) => Math.max(b, Number.isFinite(v) && (signed || v > 0) ? Math.abs(v) : 0), a), 0);
+  const axis = (name: string, begin: number, count: number): Axis => ({
+    name,
+    count,
+    labels: pair.cell === 1 && count <= kMostLabels ? Array.from({ length: count }, (_, i) => look.place(begin + i)) : [],
+    begin,
+    step: pair.cell,
+  });
+  const numbers = pair.cell === 1 && Math.max(pair.height, pair.width) <= kMostNumbers;
+  return {
+    kind: 'matrix',
+    rows: axis(t('lines.query'), pair.rows.begin, pair.height),
+    columns: axis(t('lines.key'), pair.columns.begin, pair.width),
+    values,
+    most,
+    scale: store.now.scale,
+    texts: numbers ? Array.from(values, (v) => (Number.isFinite(v) && (signed || v >= 0) ? cellText(v, signed) : '')) : [],
+    square: true,
+    sinks: [],
+    chosenRows: look.chosen
+      .map((place) => Math.floor((place - pair.rows.begin) / pair.cell))
+      .flatMap((r) => (r >= 0 && r < pair.height ? [{ begin: r, end: r + 1 }] : [])),
+    chosenColumns: [],
+    legend: most > 0 ? { high: share(most, pair.badge !== 'exact'), scale: t(`scale.${store.now.scale}`) } : null,
+    signed,
+    ...(look.bars ? { bars: { name: t('compare.bars'), values: pair.divergence, most: Math.LN2 } } : {}),
+  };
+}
+
+/** The heads that differ most. */
+export const tableOfHeads = (ctx: Context, found: RankedHeads): Table => ({
+  kind: 'table',
+  head: ['', ctx.t('compare.head'), ctx.t('compare.bars')],
+  rows: rankedHeads(found)
+    .slice(0, kHeads)
+    .map(({ at, value }, i) => [String(i + 1), headName(at), nats(value)]),
+});

@@ -1,0 +1,78 @@
+// The run that What if shows: the edited one, or without edits the source as it is; and what is said of it.
+
+import { type Context, visibleSpace } from '../../context';
+import type { Table } from '../../figure/figure';
+import { change, head as headName, share, shortShare } from '../../format';
+import type { Progress, WhatIfResult } from '../../source/explain';
+import type { Places, Source, Versus } from '../../source/source';
+import { TextModel } from '../../text/model';
+import { type Edit, alignment, requestOf } from './edits';
+import { divergences } from './panels';
+
+export interface Run {
+  source: Source;
+  text: TextModel;
+  result: WhatIfResult | null;
+  toBefore: Int32Array;
+  versus: Versus;
+  places: Places;
+}
+
+export function runAsItIs(ctx: Context): Run {
+  const same = Int32Array.from({ length: ctx.text.count }, (_, i) => i);
+  const versus = { step: null, edited: null };
+  const places: Places = { by: 'same', whole: true, before: same, after: same };
+  return { source: ctx.source, text: ctx.text, result: null, toBefore: same, versus, places };
+}
+
+export async function runEdited(ctx: Context, edits: readonly Edit[], tell: Progress, signal: AbortSignal): Promise<Run> {
+  const result = await ctx.source.whatIf(requestOf(edits), tell, signal);
+  const versus = { step: null, edited: result.id };
+  const source = ctx.source.beside(versus);
+  const info = await source.info();
+  const [data, segments, places] = await Promise.all([source.text(0), source.segments(0), ctx.source.places(versus)]);
+  const isSame = result.aligned.length === 1 && result.aligned[0][2] === ctx.text.count && data.begin.length === ctx.text.count;
+  const text = isSame ? ctx.text : new TextModel(data, segments, info.special);
+  const { toBefore } = alignment(result.aligned, ctx.text.count, text.count);
+  return { source, text, result, toBefore, versus, places };
+}
+
+/** The rows of the family in the text that is shown: those of the first text move with their ends. */
+export function queryRangeOf(ctx: Context, run: Run): [number, number] {
+  const [begin, end] = ctx.family.query_range;
+  if (run.text === ctx.text) return [begin, end];
+  const part = ctx.segments.find((s) => s.begin === begin && s.end === end);
+  const moved = part ? run.text.segments.find((s) => s.name === part.name) : null;
+  return moved ? [moved.begin, moved.end] : [0, run.text.count];
+}
+
+/** What is said of an edit that was made. */
+export function saidOf(ctx: Context, result: WhatIfResult): string {
+  const { t } = ctx;
+  const answers = result.answers
+    .filter((a) => a.before !== null && a.after !== null)
+    .sort((a, b) => Math.abs((b.after ?? 0) - (b.before ?? 0)) - Math.abs((a.after ?? 0) - (a.before ?? 0)))
+    .slice(0, 2)
+    .map((a) =>
+      t('if.said.answer', {
+        name: a.name.trim() || visibleSpace(a.name),
+        before: shortShare(a.before ?? NaN),
+        after: shortShare(a.after ?? NaN),
+      }),
+    );
+  const most = divergences(ctx, result)[0];
+  return t('if.said', { answers: answers.join(t('list.comma')) || '–', head: most ? headName(most.at) : '–' });
+}
+
+/** The answer before and after, as a table of a figure; none where the model gives none. */
+export function answersTable(ctx: Context, result: WhatIfResult | null): Table[] {
+  const { t } = ctx;
+  if (!result || result.answers.length === 0) return [];
+  const rows = result.answers.map((a) => [
+    a.name.trim() || visibleSpace(a.name) || '∅',
+    share(a.before ?? NaN),
+    share(a.after ?? NaN),
+    a.before === null || a.after === null ? '–' : change(a.after - a.before),
+  ]);
+  return [{ kind: 'table', head: [t('if.answers'), t('if.before'), t('if.after'), t('if.change')], rows }];
+}
