@@ -82,7 +82,10 @@ export const kExplain = {
   'method.rollout': ['rollout', '注意力展开'],
   'method.rollout.what': ['weights of all layers multiplied (Abnar & Zuidema 2020)', '各层权重相乘（Abnar & Zuidema 2020）'],
   'method.flow': ['attention flow', '注意力流'],
-  'method.flow.what': ['the most that flows through the weights of all layers (Abnar & Zuidema 2020)', '各层权重中的最大流（Abnar & Zuidema 2020）'],
+  'method.flow.what': [
+    'the most that flows through the weights of all layers (Abnar & Zuidema 2020)',
+    '各层权重中的最大流（Abnar & Zuidema 2020）',
+  ],
   'method.value-weighted': ['value-weighted', '值加权'],
   'method.value-weighted.what': [
     'weight times the value’s length, last layer (Kobayashi et al. 2020)',
