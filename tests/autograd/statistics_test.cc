@@ -79,7 +79,7 @@ struct Rows {
       sum += std::exp(out.scores[j]);
     }
     out.log_sum_exp = std::log(sum);
-    for (size_t j = 0; j < kKeys; ++j) out.weights[j] = std::exp(out.scores[j] - out.log_sum_exp);
+    for (size_t j = 0; j < kKeys; ++j) out.weights[j] = out.scores[j] == kHidden ? 0 : std::exp(out.scores[j] - out.log_sum_exp);
     return out;
   }
   // f(row) of the first `queries` of each head.
