@@ -44,7 +44,7 @@ std::string reversed_lines(int first, int count, bool aligned) {
     std::string source, target, links;
     for (int word = 0; word < words; ++word) {
       const char letter = static_cast<char>('a' + (line * 31 + word * word * 5 + word * line) % 20);
-      source += format("{}{}", word == 0 ? "" : " ", letter);
+      source += std::string(word == 0 ? "" : " ") + letter;
       target = std::string(1, letter) + (word == 0 ? "" : " ") + target;
       links += format("{}{}-{}", word == 0 ? "" : " ", word, words - 1 - word);
     }
@@ -120,7 +120,7 @@ const char* const kAlignment = R"(alignment={"column": 3, "weight": 0.5})";
 const char* const kEntropy = R"(entropy={"weight": 0.1, "family": "cross"})";
 
 TEST_F(MapLossRuns, GuidedAlignmentTeachesTheMapWhatTheTaskAloneDoesNot) {
-  const std::vector<std::string> common = {"steps=150", "accumulate=1", "report=25", "validate=150", "checkpoint=150"};
+  const std::vector<std::string> common = {"steps=200", "accumulate=1", "report=20", "validate=200", "checkpoint=200"};
   std::vector<std::string> with = common, without = common;
   with.emplace_back(R"(alignment={"column": 3, "weight": 1})");
   without.emplace_back(R"(alignment={"column": 3, "weight": 0})");  // measured, not learned

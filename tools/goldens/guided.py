@@ -68,8 +68,9 @@ def main():
         alignment = alignment - (matrix * mean[index, : len(of_target), : len(of_source)].log()).sum()
         rows += int((matrix.sum(1) > 0).sum())
     alignment = alignment / rows
-    entropies = [torch.special.entr(layer).sum(-1) * target_mask[:, None] for layer in out.cross_attentions]
-    entropy = sum(layer.sum() for layer in entropies) / (target_mask.sum() * config.decoder_attention_heads * len(entropies))
+    entropy = sum(torch.special.entr(layer[index, :, : len(of_target), : len(of_source)]).sum()  # not of padding, where its slope is infinite
+                  for layer in out.cross_attentions for index, (of_source, of_target, _) in enumerate(PAIRS))
+    entropy = entropy / (target_mask.sum() * config.decoder_attention_heads * len(out.cross_attentions))
     (loss + ALIGNMENT * alignment + ENTROPY * entropy).backward()
 
     golden = {name: numpy.array([value.item()], numpy.float32) for name, value in (("loss", loss), ("alignment", alignment), ("entropy", entropy))}
