@@ -52,6 +52,7 @@ void print_report(const TrainingReport& report, bool json) {
                               {"rate", report.rate},
                               {"gradient_norm", report.gradient_norm},
                               {"tokens_per_second", report.tokens_per_second}});
+    for (const auto& [name, value] : report.maps) line[name] = value;
     if (report.validation) {
       line["validation_loss"] = *report.validation;
       if (report.bytes_per_token > 0) line["bits_per_byte"] = bits_per_byte(*report.validation, report.bytes_per_token);
@@ -63,6 +64,7 @@ void print_report(const TrainingReport& report, bool json) {
   std::string line =
       format("step {:>{}} of {}  loss {:.4f}  rate {:.2e}  {:.0f} tokens/s  {} left", report.step, std::to_string(report.steps).size(),
              report.steps, report.loss, report.rate, report.tokens_per_second, duration(left * step_seconds));
+  for (const auto& [name, value] : report.maps) line += format("  {} {:.4f}", name, value);
   if (report.validation) {
     line += format("  validation {:.4f}", *report.validation);
     if (report.bytes_per_token > 0) line += format(" ({:.3f} bits/byte)", bits_per_byte(*report.validation, report.bytes_per_token));

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "clearhead/record.h"
@@ -153,11 +154,23 @@ struct AttendGradients {
   std::vector<Tensor> operands{};
 };
 
+/// Gradients of a loss with respect to what an attention call gives. A tensor converts to one that has `out` alone.
+struct GivenGradients {
+  // Implicit, so that the gradient of the output alone is given as it is.
+  GivenGradients(Tensor of_out) : out(std::move(of_out)) {}  // NOLINT(google-explicit-constructor)
+  GivenGradients(Tensor of_out, Tensor of_log_sum_exp) : out(std::move(of_out)), log_sum_exp(std::move(of_log_sum_exp)) {}
+  Tensor out{};  ///< shape and dtype of the output, any strides
+  /// f32 [batch, head, query], any strides: of the natural log-sum-exp L_i of each row (log_sum_exp() of the record's
+  /// rows, sink logit included). Undefined: zeros. Only of softmax. What stands at a row that sees no key is not read.
+  Tensor log_sum_exp{};
+};
+
 /// Gradients of a loss with respect to the inputs of an attention call, from the gradient of its output (Dao 2023,
-/// algorithm 2). Weights are recomputed tile by tile from the record; none is stored.
+/// algorithm 2) and, for losses on the weights themselves, of the rows' log-sum-exp: ∂L_i/∂s_ij = P_ij, so it only
+/// changes the algorithm's D_i to D_i − ∂loss/∂L_i. Weights are recomputed tile by tile from the record; none is stored.
 ///
 /// record: from attend() over tensors, not over pages, with no operand changed since.
-/// v and out: what attend() was given and what it returned. d_out: shape and dtype of out, any strides.
+/// v and out: what attend() was given and what it returned. given: the gradient of out, and of L if there is one.
 /// wants: says by name (for_each_operand) which operands need a gradient; null: all of them. The gradient of a dense
 /// bias is as large as the bias.
 ///
@@ -172,8 +185,9 @@ struct AttendGradients {
 ///
 /// Memory: O(length·d) beyond the results. Thread-safe. Same bits for any number of threads.
 /// Throws kShape if shapes do not fit, kStale if an operand changed, kUnsupported for a record over pages or of only
-/// some rows, kInvalidArgument if `memory` is negative or more than the keys.
-AttendGradients attend_gradients(const AttentionRecord& record, const Tensor& v, const Tensor& out, const Tensor& d_out,
+/// some rows and for the gradient of L where the normaliser is not softmax, kInvalidArgument if `memory` is negative or
+/// more than the keys.
+AttendGradients attend_gradients(const AttentionRecord& record, const Tensor& v, const Tensor& out, const GivenGradients& given,
                                  const std::function<bool(const std::string& name)>& wants = nullptr, int64_t memory = 0);
 
 /// A KV cache: keys and values in pages of 256, grown by append(). Snapshots stay valid while it grows.

@@ -66,6 +66,11 @@ struct Rotary {
   bool interleaved = false;  ///< pairs are channels (2i, 2i + 1), as in the paper; else (i, i + dims / 2), as in Llama
 };
 
+/// One query and one key of a sequence of the batch, for all heads.
+struct AttentionPair {
+  int32_t batch = 0, query = 0, key = 0;
+};
+
 struct ComputeOptions {
   /// Is told about every attention call that has a site. An observer that needs the plan of a run first (a Trace does)
   /// gets it from the caller: observer.begin(plan).
@@ -147,6 +152,29 @@ class Compute {
   /// Interventions on a site of family "cross", or one that names its queries or keys, count its queries from site.step.
   Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec = {}, const std::optional<Site>& site = {},
                 const Tensor& output_weight = {});
+
+  /// Statistics of the weights P of attend(q, k, ·, spec), as results that a loss may be put on. In training they have
+  /// gradients for q, k and the operands of spec. None makes queries × keys: each is attention with other values. All are
+  /// f32 [batch, head, query], computed in f32 whatever the operands of the run, of the weights before spec.after.
+  ///
+  /// attention_log_sum_exp: L_i = ln Σ_j e^s_ij (a sink logit included); −∞ with gradient 0 for a row that sees no key.
+  /// Softmax only: kUnsupported names another normaliser.
+  Tensor attention_log_sum_exp(const Tensor& q, const Tensor& k, const AttentionSpec& spec = {});
+  /// Σ_j P_ij·x_j. With x_j = 1 for the keys of a span and 0 for others, the mass on that span; with x_j = j the mean key.
+  /// Any description.   of_keys: f32 [batch|1, key], contiguous
+  Tensor attention_mean(const Tensor& q, const Tensor& k, const AttentionSpec& spec, const Tensor& of_keys);
+  /// Σ_j P_ij·|p_i − j| in keys, p_i being the query's position (Statistic::kDistance): values of a relative score, so
+  /// kUnsupported where the score is not a dot product.
+  Tensor attention_distance(const Tensor& q, const Tensor& k, const AttentionSpec& spec = {});
+  /// H_i = −Σ_j P_ij ln P_ij in nats = L_i − scale·q_i·Σ_j P_ij k_j; 0 for a row that sees no key. Error: some ε·(1 + S_i),
+  /// S_i the largest |score|. Throws kUnsupported, naming it, for a normaliser but softmax, a score but a dot product, score
+  /// terms and sink logits: the formula does not hold for them.
+  Tensor attention_entropy(const Tensor& q, const Tensor& k, const AttentionSpec& spec = {});
+  /// ln P_ij of chosen pairs, of all heads: scale·q_i·k_j − L_i; −∞ with gradient 0 for a pair that is hidden.
+  /// → [pair, head]. Throws kInvalidArgument for a pair that is not there; kUnsupported as attention_entropy (sink logits
+  /// are allowed), and for lists.
+  Tensor attention_log_weights(const Tensor& q, const Tensor& k, const AttentionSpec& spec, const std::vector<AttentionPair>& pairs);
+
   /// Turns the heads of x by the position of their row.   x: [rows, head, d], positions: [rows]. Throws kShape where
   /// these differ, kInvalidArgument for an odd number of dims or more than d.
   Tensor rotate(const Tensor& x, const std::vector<int32_t>& positions, const Rotary& how = {});

@@ -40,12 +40,15 @@ struct ForwardCall {
   Tensor* distance = nullptr;
 };
 
-/// The gradients of one forward call; d_out is the gradient of the loss with respect to out.
+/// The gradients of one forward call; d_out is the gradient of the loss with respect to out. Softmax's row sums give dS_ij = P_ij (dP_ij − D_i)
+/// with D_i = dO_i·O_i; a gradient g_i of the log-sum-exp L_i makes that D_i − g_i, since ∂L_i/∂s_ij = P_ij.
 struct BackwardCall {
   const AttentionRecord& record;  // of the forward call, with all its rows; the keys are a tensor
   const Tensor& v;                // [batch, key_head, key, d_v], any strides
   const Tensor& out;              // [batch, head, query, d_v], any strides: the result of the forward call
   const Tensor& d_out;            // shape of out, any strides
+  // f32 [batch, head, query], any strides; undefined: zeros. Defined only for softmax.
+  const Tensor& d_log_sum_exp;
   // Contiguous, in the shapes of q, k and v; must be written in full.
   Tensor &d_q, &d_k, &d_v;
   // In the order of for_each_operand: f32, contiguous, shape of the operand; must be written in full. Undefined: not

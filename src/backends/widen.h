@@ -86,6 +86,7 @@ void backward_widened(const BackwardCall& call, bool as_given, F&& kernel) {
                       .v = v,
                       .out = out,
                       .d_out = d_out,
+                      .d_log_sum_exp = call.d_log_sum_exp,
                       .d_q = d_q.tensor(),
                       .d_k = d_k.tensor(),
                       .d_v = d_v.tensor(),

@@ -6,6 +6,7 @@
 #include "backends/registry.h"
 #include "base/format.h"
 #include "ops/attend_into.h"
+#include "spec/names.h"
 #include "spec/visible.h"
 
 namespace clearhead {
@@ -87,6 +88,19 @@ void check_output(const char* name, const Tensor& tensor, const AttentionShape& 
        to_string(tensor.shape()));
 }
 
+void check_log_sum_exp(const Tensor& gradient, const Normaliser& normaliser, const AttentionShape& shape) {
+  if (!gradient.defined()) return;
+  if (!std::holds_alternative<Softmax>(normaliser)) {
+    fail(ErrorCode::kUnsupported,
+         "attend_gradients: a gradient of the log-sum-exp was given, and rows of {} have none; expected softmax, or no such gradient",
+         name_of(normaliser));
+  }
+  const Shape expected = {shape.batch, shape.heads, shape.queries};
+  if (gradient.dtype() == DType::kF32 && gradient.shape() == expected) return;
+  fail(ErrorCode::kShape, "attend_gradients: d_log_sum_exp: expected f32 {}, found {} {}", to_string(expected), to_string(gradient.dtype()),
+       to_string(gradient.shape()));
+}
+
 AttendedRows attend_over(const Tensor& q, const Keys& keys, const Tensor& v, const AttentionSpec& spec, const RowSums& wanted) {
   const AttentionShape shape = checked(q, keys, v, spec);
   AttendedRows result;
@@ -116,7 +130,7 @@ AttendedRows attend(const Tensor& q, const PagedKV& keys, const AttentionSpec& s
   return attend_over(q, keys, Tensor(), spec, wanted);
 }
 
-AttendGradients attend_gradients(const AttentionRecord& record, const Tensor& v, const Tensor& out, const Tensor& d_out,
+AttendGradients attend_gradients(const AttentionRecord& record, const Tensor& v, const Tensor& out, const GivenGradients& given,
                                  const std::function<bool(const std::string& name)>& wants, int64_t memory) {
   const Tensor* k = std::get_if<Tensor>(&record.keys);
   if (!k) fail(ErrorCode::kUnsupported, "attend_gradients: the keys are pages of a cache; gradients need attend() over tensors");
@@ -128,7 +142,8 @@ AttendGradients attend_gradients(const AttentionRecord& record, const Tensor& v,
   const AttentionShape shape = checked(record.q, record.keys, v, record.spec);
   const DType dtype = record.q.dtype();
   check_output("out", out, shape, dtype);
-  check_output("d_out", d_out, shape, dtype);
+  check_output("d_out", given.out, shape, dtype);
+  check_log_sum_exp(given.log_sum_exp, record.spec.normaliser, shape);
   if (memory < 0 || memory > shape.keys) {
     fail(ErrorCode::kInvalidArgument, "attend_gradients: {} keys of memory; expected 0 to {}, the keys there are", memory, shape.keys);
   }
@@ -141,7 +156,8 @@ AttendGradients attend_gradients(const AttentionRecord& record, const Tensor& v,
   backend().backward({.record = record,
                       .v = v,
                       .out = out,
-                      .d_out = d_out,
+                      .d_out = given.out,
+                      .d_log_sum_exp = given.log_sum_exp,
                       .d_q = result.q,
                       .d_k = result.k,
                       .d_v = result.v,

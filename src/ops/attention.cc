@@ -3,6 +3,8 @@
 //   ‖v·W‖² = v·(W·Wᵀ)·vᵀ      so one d_v × d_v matrix a head replaces the whole output projection (Kobayashi et al. 2020, eq. 5)
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <memory>
 #include <set>
 #include <vector>
 
@@ -10,6 +12,7 @@
 #include "base/parallel.h"
 #include "ops/attend_into.h"
 #include "ops/ops.h"
+#include "spec/names.h"
 #include "tensor/convert.h"
 
 namespace clearhead::ops {
@@ -108,21 +111,21 @@ Tensor near(const Tensor& tensor) { return tensor.size(2) >= kKeysWorthACopy ? t
 
 namespace {
 
-void record_attention(Run& run, const AttentionCall& call, const AttentionRecord& record, const Tensor& out) {
+// The reverse of a call, whichever of its results a loss reached.
+using ReverseCall = std::function<void(Gradients&, const Tensor& d_out, const Tensor& d_log_sum_exp)>;
+
+ReverseCall reverse_of(const AttentionCall& call, const AttentionRecord& record, const Tensor& out, Observer* heard) {
   const Tensor &q = call.q, &k = std::get<Tensor>(call.keys), &v = call.v;
-  const bool is_reported = !call.site.family.empty() && call.site.reported;
-  Observer* heard = is_reported && run.observer && run.observer->wants_gradient(call.site) ? run.observer : nullptr;
-  run.recorder->record("attention", out, {out, v}, [=, site = call.site](Gradients& gradients) {
+  return [=, site = call.site](Gradients& gradients, const Tensor& d_out, const Tensor& d_log_sum_exp) {
     std::vector<Tensor> operands;
     std::set<std::string> wanted;
     for_each_operand(record.spec, [&](const std::string& name, const Tensor& operand) {
       operands.push_back(operand);
       if (gradients.wants(operand)) wanted.insert(name);
     });
-    const Tensor d_out = gradients.of(out);
     if (heard) heard->take_gradient(site, record, {d_out, v});
     const AttendGradients found =
-        attend_gradients(record, near(v), out, d_out.dtype() == out.dtype() ? d_out : to_dtype(d_out, out.dtype()),
+        attend_gradients(record, near(v), out, {d_out.dtype() == out.dtype() ? d_out : to_dtype(d_out, out.dtype()), d_log_sum_exp},
                          [&](const std::string& name) { return wanted.count(name) > 0; });
     const auto add = [&](const Tensor& of, const Tensor& gradient) {
       if (!gradient.defined() || !gradients.wants(of)) return;
@@ -133,6 +136,25 @@ void record_attention(Run& run, const AttentionCall& call, const AttentionRecord
     add(k, found.k);
     add(v, found.v);
     for (size_t i = 0; i < operands.size(); ++i) add(operands[i], found.operands[i]);
+  };
+}
+
+// Two results and one reverse. That of the log-sum-exp is recorded first, so that its gradient stands until both are reversed;
+// it reverses the call itself if no loss reached `out`. An empty view of it is told of: −∞ is no fault in it.
+void record_attention(Run& run, const AttentionCall& call, const AttentionRecord& record, const Tensor& out, const Tensor& log_sum_exp) {
+  const bool is_reported = !call.site.family.empty() && call.site.reported;
+  Observer* heard = is_reported && run.observer && run.observer->wants_gradient(call.site) ? run.observer : nullptr;
+  const ReverseCall reverse = reverse_of(call, record, out, heard);
+  const Tensor v = call.v;
+  const auto is_reversed = std::make_shared<bool>(false);
+  if (log_sum_exp.defined()) {
+    run.recorder->record("log_sum_exp", log_sum_exp.slice(2, 0, 0), {out, v}, [=](Gradients& gradients) {
+      if (!*is_reversed) reverse(gradients, Tensor::zeros(out.shape(), out.dtype()), gradients.of(log_sum_exp));
+    });
+  }
+  run.recorder->record("attention", out, {out, v}, [=](Gradients& gradients) {
+    *is_reversed = true;
+    reverse(gradients, gradients.of(out), log_sum_exp.defined() ? gradients.of(log_sum_exp) : Tensor());
   });
 }
 
@@ -163,13 +185,31 @@ void patch(const std::vector<Interventions::Patch>& patches, const Site& site, T
 
 }  // namespace
 
+namespace {
+
+// The log-sum-exp of each row, where somebody asks for it.
+Tensor wanted_log_sum_exp(const AttentionCall& call, const AttentionRecord& record, bool is_heard) {
+  const bool is_softmax = std::holds_alternative<Softmax>(record.spec.normaliser);
+  if (!call.log_sum_exp) return is_heard && is_softmax ? clearhead::log_sum_exp(record.rows) : Tensor();
+  if (!is_softmax)
+    fail(ErrorCode::kUnsupported, "attention: rows of {} have no log-sum-exp; expected softmax", name_of(record.spec.normaliser));
+  if (!std::holds_alternative<Tensor>(call.keys))
+    fail(ErrorCode::kUnsupported, "attention: the log-sum-exp of a call over pages of a cache; expected keys in a tensor");
+  return *call.log_sum_exp = clearhead::log_sum_exp(record.rows);
+}
+
+}  // namespace
+
 void attention(Run& run, const AttentionCall& call, Tensor& out) {
   const Tensor* keys = std::get_if<Tensor>(&call.keys);
   const AttentionRecord record =
       keys ? attend_into(call.q, near(*keys), near(call.v), call.spec, out) : attend_into(call.q, call.keys, Tensor(), call.spec, out);
-  if (keys && run.records({&call.q, keys, &call.v})) record_attention(run, call, record, out);
-  if (run.patched && !run.patched->empty() && !call.site.family.empty()) patch(*run.patched, call.site, out);
-  if (run.observer && !call.site.family.empty() && call.site.reported && !run.repeats && run.observer->wants_output(call.site))
+  const bool has_site = !call.site.family.empty(), is_heard = keys && has_site && run.listener && run.listener->wants(call.site);
+  const Tensor log_sum_exp = wanted_log_sum_exp(call, record, is_heard);
+  if (keys && run.records({&call.q, keys, &call.v})) record_attention(run, call, record, out, log_sum_exp);
+  if (is_heard) run.listener->heard.push_back({call.site, call.q, *keys, call.spec, log_sum_exp});
+  if (run.patched && !run.patched->empty() && has_site) patch(*run.patched, call.site, out);
+  if (run.observer && has_site && call.site.reported && !run.repeats && run.observer->wants_output(call.site))
     run.observer->take_output(call.site, out);
   if (call.wanted && run.observer)
     run.observer->take(call.site, record, key_norms(call.v.dtype() == DType::kF32 ? call.v : to_f32(call.v), call.gram));

@@ -230,6 +230,23 @@ Tensor Compute::attend(const Tensor& q, const Tensor& k, const Tensor& v, const 
   return (run.recorder ? ops::widened(run, out) : to_f32(out)).permute({0, 2, 1, 3});
 }
 
+Tensor Compute::attention_log_sum_exp(const Tensor& q, const Tensor& k, const AttentionSpec& spec) {
+  return ops::attention_log_sum_exp(state_->run, q, k, spec);
+}
+Tensor Compute::attention_mean(const Tensor& q, const Tensor& k, const AttentionSpec& spec, const Tensor& of_keys) {
+  return ops::attention_mean(state_->run, q, k, spec, of_keys);
+}
+Tensor Compute::attention_distance(const Tensor& q, const Tensor& k, const AttentionSpec& spec) {
+  return ops::attention_distance(state_->run, q, k, spec);
+}
+Tensor Compute::attention_entropy(const Tensor& q, const Tensor& k, const AttentionSpec& spec) {
+  return ops::attention_entropy(state_->run, q, k, spec);
+}
+Tensor Compute::attention_log_weights(const Tensor& q, const Tensor& k, const AttentionSpec& spec,
+                                      const std::vector<AttentionPair>& pairs) {
+  return ops::attention_log_weights(state_->run, q, k, spec, ops::attention_log_sum_exp(state_->run, q, k, spec), pairs);
+}
+
 Tensor Compute::rotate(const Tensor& x, const std::vector<int32_t>& positions, const Rotary& how) {
   if (x.rank() != 3 || x.size(0) != static_cast<int64_t>(positions.size())) {
     fail(ErrorCode::kShape, "rotate: x is {} for {} positions; expected [rows, head, d] with a position for each row", to_string(x.shape()),

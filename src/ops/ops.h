@@ -166,9 +166,24 @@ struct AttentionCall {
   const AttentionSpec& spec;
   const Tensor& gram;  // output_gram(). Read only if wanted; undefined: no output norms.
   bool wanted = false;
+  /// Set to the rows' log-sum-exp, f32 [batch, head, query], a second recorded result; null: not asked for.
+  Tensor* log_sum_exp = nullptr;
 };
-/// Attention into out: [batch, head, query, d_v], any strides. Calls the observer's take() if wanted.
+/// Attention into out: [batch, head, query, d_v], any strides. Calls the observer's take() if wanted. Throws kUnsupported
+/// where a log-sum-exp is asked for and the normaliser is not softmax, or the keys are pages.
 void attention(Run& run, const AttentionCall& call, Tensor& out);
+
+/// Statistics of weights: see the functions of Compute with these names. They are computed in f32, before `after`.
+Tensor attention_log_sum_exp(Run& run, const Tensor& q, const Tensor& k, const AttentionSpec& spec);
+Tensor attention_mean(Run& run, const Tensor& q, const Tensor& k, const AttentionSpec& spec, const Tensor& of_keys);
+Tensor attention_distance(Run& run, const Tensor& q, const Tensor& k, const AttentionSpec& spec);
+Tensor attention_entropy(Run& run, const Tensor& q, const Tensor& k, const AttentionSpec& spec);
+/// log_sum_exp: of a call of the same q, k and description, f32 [batch, head, query], in which gradients are recorded.
+Tensor attention_log_weights(Run& run, const Tensor& q, const Tensor& k, const AttentionSpec& spec, const Tensor& log_sum_exp,
+                             const std::vector<AttentionPair>& pairs);
+/// −Σ_p f_p·ln(mean_h e^x_ph), as one number: a cross-entropy between given shares f and the mean of heads.
+/// log_weights: [pair, head], contiguous, factors: [pair]
+Tensor mean_head_cross_entropy(Run& run, const Tensor& log_weights, const std::vector<float>& factors);
 
 /// W_O^h·W_O^hᵀ of each head of an output projection: f32 [head, d_v, d_v]. Not recorded.   output.in: heads·d_v
 Tensor output_gram(Run& run, const PreparedWeight& output, int64_t heads, int64_t d_v);

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <vector>
 
@@ -64,6 +65,20 @@ struct RunDropout {
   uint64_t next() { return random_bits(seed, drawn++); }
 };
 
+/// One attention call of a pass, as a loss on its weights reads it: the tensors are those of the pass, so gradients with
+/// respect to them reach the parameters.
+struct HeardCall {
+  Site site{};
+  Tensor q{}, k{};  // [batch, head, query, d_k], [batch, key_head, key, d_k]; in Run::operands
+  AttentionSpec spec{};
+  Tensor log_sum_exp{};  // f32 [batch, head, query], recorded; undefined where the normaliser is not softmax
+};
+/// Collects the calls at the sites that it wants, in the order of the pass.
+struct CallListener {
+  std::function<bool(const Site&)> wants{};
+  std::vector<HeardCall> heard{};
+};
+
 struct Run {
   Arena& arena;
   Observer* observer = nullptr;
@@ -78,6 +93,9 @@ struct Run {
   bool repeats = false;
   /// Activation checkpoints: keep only each layer's input and compute the rest again (Chen et al. 2016).
   bool checkpoints = false;
+
+  /// Hears attention over tensors that has a site. Not beside checkpoints, which forget what they recorded first.
+  CallListener* listener = nullptr;
 
   bool wants(const Site& site) const { return observer && !repeats && observer->wants(site); }
   /// Memory for an intermediate result, not initialised: from the arena until the scope ends, or, if gradients are

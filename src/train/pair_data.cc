@@ -2,7 +2,11 @@
 #include "train/pair_data.h"
 
 #include <algorithm>
+#include <array>
+#include <charconv>
+#include <iterator>
 #include <numeric>
+#include <set>
 #include <tuple>
 
 #include "base/format.h"
@@ -21,15 +25,91 @@ namespace {
 
 constexpr uint64_t kNoiseSeed = 0x6E6F697365;
 
-void add_pairs(const std::string& file, const Recipe& recipe, std::vector<TextPair>& out) {
+// Bytes [begin, end) of each word of a text.
+std::vector<std::array<int64_t, 2>> words_of(std::string_view text) {
+  std::vector<std::array<int64_t, 2>> out;
+  constexpr std::string_view kBlanks = " \t\r\n";
+  for (size_t begin = text.find_first_not_of(kBlanks); begin != std::string_view::npos;) {
+    const size_t end = std::min(text.find_first_of(kBlanks, begin), text.size());
+    out.push_back({static_cast<int64_t>(begin), static_cast<int64_t>(end)});
+    begin = text.find_first_not_of(kBlanks, end);
+  }
+  return out;
+}
+
+// "0-0 1-2". where: file and line, for messages.
+std::vector<WordLink> links_in(std::string_view text, const TextPair& pair, const std::string& where) {
+  std::vector<WordLink> out;
+  const auto sources = std::ssize(words_of(pair.source)), targets = std::ssize(words_of(pair.target));
+  for (const auto& [begin, end] : words_of(text)) {
+    const std::string_view link = text.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+    WordLink read;
+    const char* last = link.data() + link.size();
+    const auto source = std::from_chars(link.data(), last, read.source);
+    const bool has_dash = source.ec == std::errc() && source.ptr != last && *source.ptr == '-';
+    const auto target = std::from_chars(has_dash ? source.ptr + 1 : last, last, read.target);
+    if (!has_dash || target.ec != std::errc() || target.ptr != last || read.source < 0 || read.target < 0)
+      fail(ErrorCode::kFormat, "{}: expected an alignment like \"0-0 1-2\", source word and target word, found \"{}\"", where, link);
+    if (read.source >= sources || read.target >= targets)
+      fail(ErrorCode::kFormat, "{}: the alignment \"{}\" names a word that is not there; the source has {} words and the target {}", where,
+           link, sources, targets);
+    out.push_back(read);
+  }
+  return out;
+}
+
+// Words' links as those of their tokens, sorted by target, each once.
+std::vector<WordLink> links_of_tokens(const TextPair& pair, const Encoding& source, const Encoding& target) {
+  const auto tokens_of = [](const std::string& text, const Encoding& encoding) {
+    std::vector<std::vector<int32_t>> out;
+    for (const auto& [begin, end] : words_of(text)) {
+      std::vector<int32_t>& tokens = out.emplace_back();
+      for (size_t at = 0; at < encoding.size(); ++at) {
+        const auto [first, last] = encoding.offsets[at];
+        if (first < last && first < end && begin < last) tokens.push_back(static_cast<int32_t>(at));
+      }
+    }
+    return out;
+  };
+  const auto sources = tokens_of(pair.source, source), targets = tokens_of(pair.target, target);
+  std::set<std::pair<int32_t, int32_t>> links;
+  for (const WordLink& link : pair.alignment) {
+    for (const int32_t to : targets[static_cast<size_t>(link.target)]) {
+      for (const int32_t from : sources[static_cast<size_t>(link.source)]) links.emplace(to, from);
+    }
+  }
+  std::vector<WordLink> out;
+  for (const auto& [to, from] : links) out.push_back({from, to});
+  return out;
+}
+
+// Of one line of a table.
+std::vector<WordLink> links_in_cell(const std::vector<std::string_view>& cells, const Recipe& recipe, const TextPair& pair,
+                                    const std::string& where) {
+  const std::string& column = recipe.alignment->column;
+  const bool is_number = column.find_first_not_of("0123456789") == std::string::npos && column.size() < 5;
+  if (!is_number)
+    fail(ErrorCode::kFormat, "{}: \"alignment.column\" is \"{}\"; expected the number of a column of a table", recipe.where, column);
+  const auto at = static_cast<size_t>(std::stoi(column));
+  if (cells.size() < at)
+    fail(ErrorCode::kFormat, "{}: expected an alignment in column {} (\"alignment.column\"), found {} columns", where, at, cells.size());
+  return links_in(cells[at - 1], pair, where);
+}
+
+void add_pairs(const std::string& file, const Recipe& recipe, bool aligned, std::vector<TextPair>& out) {
   if (const auto made = made_dates(file)) {
+    if (aligned)
+      fail(ErrorCode::kUnsupported, "{}: \"alignment\": pairs of \"{}\" have no alignment; give a table that has one", recipe.where, file);
     out.insert(out.end(), made->begin(), made->end());
     return;
   }
   const std::shared_ptr<MappedFile> opened = open_source(recipe.source, file);
   if (is_json_lines(file)) {
-    for_each_json_line(opened->bytes(), opened->path(), recipe.source.fields, {}, [&](const std::vector<std::string>& texts) {
-      out.push_back({texts[0], texts[1]});
+    for_each_json_object(opened->bytes(), opened->path(), {}, [&](const Json& line, const std::string& where) {
+      TextPair& pair = out.emplace_back();
+      pair.source = text_of(line, recipe.source.fields[0], where);
+      pair.target = text_of(line, recipe.source.fields[1], where);
+      if (aligned) pair.alignment = links_in(text_of(line, recipe.alignment->column, where), pair, where);
     });
     return;
   }
@@ -38,7 +118,10 @@ void add_pairs(const std::string& file, const Recipe& recipe, std::vector<TextPa
     if (cells.size() < 2) {
       fail(ErrorCode::kFormat, "{}, line {}: expected two texts with a tab between, found \"{}\"", opened->path(), number, line);
     }
-    out.push_back({std::string(cells[0]), std::string(cells[1])});
+    TextPair& pair = out.emplace_back();
+    pair.source = cells[0];
+    pair.target = cells[1];
+    if (aligned) pair.alignment = links_in_cell(cells, recipe, pair, format("{}, line {}", opened->path(), number));
   });
 }
 
@@ -62,7 +145,7 @@ std::vector<std::vector<std::string>> read_dialogues(const std::vector<std::stri
   return out;
 }
 
-std::vector<TextPair> read_pairs(const std::vector<std::string>& files, const Recipe& recipe) {
+std::vector<TextPair> read_pairs(const std::vector<std::string>& files, const Recipe& recipe, bool aligned) {
   std::vector<TextPair> out;
   if (recipe.pairs && !recipe.pairs->turns.empty()) {
     for (const std::vector<std::string>& turns : read_dialogues(files, recipe)) {
@@ -70,7 +153,7 @@ std::vector<TextPair> read_pairs(const std::vector<std::string>& files, const Re
     }
     return out;
   }
-  for (const std::string& file : files) add_pairs(file, recipe, out);
+  for (const std::string& file : files) add_pairs(file, recipe, aligned, out);
   return out;
 }
 
@@ -94,14 +177,17 @@ Encoding source_of(const TextPair& pair, const Recipe& recipe, const Tokenizer& 
   return recipe.pairs && recipe.pairs->cut ? cut_to(out, recipe.length) : out;
 }
 
-PairData::PairData(const std::vector<std::string>& files, const Recipe& recipe, const Tokenizer& tokenizer, int32_t first)
+PairData::PairData(const std::vector<std::string>& files, const Recipe& recipe, const Tokenizer& tokenizer, int32_t first, bool trains)
     : first_(first), recipe_(recipe), tokenizer_(tokenizer) {
   int64_t read = 0;
-  for (const TextPair& pair : read_pairs(files, recipe)) {
+  const bool aligned = trains && recipe.alignment.has_value();
+  for (const TextPair& pair : read_pairs(files, recipe, aligned)) {
     ++read;
-    const std::vector<int32_t> source = source_of(pair, recipe, tokenizer).ids, target = tokenizer.encode(pair.target).ids;
+    const Encoding read_source = source_of(pair, recipe, tokenizer), read_target = tokenizer.encode(pair.target);
+    const std::vector<int32_t>&source = read_source.ids, &target = read_target.ids;
     const auto fits = [&](const std::vector<int32_t>& ids) { return !ids.empty() && static_cast<int64_t>(ids.size()) <= recipe.length; };
     if (!fits(source) || !fits(target)) continue;
+    if (aligned) links_[static_cast<int64_t>(ids_.size())] = links_of_tokens(pair, read_source, read_target);
     if (recipe.noise.any()) sources_[static_cast<int64_t>(ids_.size())] = pair.source;
     pairs_.push_back({static_cast<int64_t>(ids_.size()), static_cast<int64_t>(source.size()), static_cast<int64_t>(target.size())});
     ids_.insert(ids_.end(), source.begin(), source.end());
@@ -130,6 +216,10 @@ PairData::PairData(const std::vector<std::string>& files, const Recipe& recipe, 
 void PairData::add_to(Digest& digest) const {
   digest.add(ids_.data(), ids_.size() * sizeof(int32_t));
   digest.add(pairs_.data(), pairs_.size() * sizeof(Pair));
+  for (const Pair& pair : pairs_) {
+    const auto found = links_.find(pair.begin);
+    if (found != links_.end()) digest.add(found->second.data(), found->second.size() * sizeof(WordLink));
+  }
 }
 
 Example PairData::shuffled(uint64_t seed, int64_t number) const {
@@ -168,6 +258,21 @@ std::vector<int32_t> PairData::source_ids(const Pair& pair, std::optional<uint64
   return fits ? noisy.ids : clean;
 }
 
+GoldAlignment PairData::alignment_of(const std::vector<int64_t>& pairs, int64_t begin, int64_t end) const {
+  GoldAlignment out;
+  for (int64_t at = begin; at < end; ++at) {
+    const std::vector<WordLink>& links = links_.at(pairs_[static_cast<size_t>(pairs[static_cast<size_t>(at)])].begin);
+    for (size_t first = 0, last = 0; first < links.size(); first = last, ++out.rows) {
+      while (last < links.size() && links[last].target == links[first].target) ++last;
+      for (size_t link = first; link < last; ++link) {
+        out.pairs.push_back({static_cast<int32_t>(at - begin), links[link].target, links[link].source});
+        out.shares.push_back(1 / static_cast<float>(last - first));
+      }
+    }
+  }
+  return out;
+}
+
 Example PairData::example_of(const std::vector<int64_t>& pairs, int64_t begin, int64_t end, std::optional<uint64_t> noise) const {
   Example out;
   Rows source{.batch = end - begin};
@@ -200,6 +305,7 @@ Example PairData::example_of(const std::vector<int64_t>& pairs, int64_t begin, i
     out.counted += pair.target;
   }
   out.source = std::move(source);
+  if (!links_.empty()) out.alignment = alignment_of(pairs, begin, end);
   return out;
 }
 

@@ -22,8 +22,13 @@
 namespace clearhead {
 
 struct Recipe;
+/// A word of a source and one of its target, counted from 0; words are what blanks part.
+struct WordLink {
+  int32_t source = 0, target = 0;
+};
 struct TextPair {
   std::string source{}, target{};
+  std::vector<WordLink> alignment{};  // where it was asked for
 };
 
 /// Reads files in the recipe's folder: per line two texts separated by a tab; anything after a second tab is ignored.
@@ -31,7 +36,10 @@ struct TextPair {
 /// kFormat with the line.
 ///
 /// Of dialogues every turn after the first is a target. Its source is the turns before it, joined (text/turns.h).
-std::vector<TextPair> read_pairs(const std::vector<std::string>& files, const Recipe& recipe);
+///
+/// aligned: also reads the recipe's alignments in Pharaoh format, "0-0 1-2": source word, target word. Throws kFormat, with the line,
+/// for another form and for a word that is not there.
+std::vector<TextPair> read_pairs(const std::vector<std::string>& files, const Recipe& recipe, bool aligned = false);
 /// The turns of each dialogue, a turn on one line. Throws as read_pairs().
 std::vector<std::vector<std::string>> read_dialogues(const std::vector<std::string>& files, const Recipe& recipe);
 /// What a vocabulary is learned from: all sources and all targets; of dialogues each turn once, so the vocabulary does
@@ -44,8 +52,8 @@ Encoding source_of(const TextPair& pair, const Recipe& recipe, const Tokenizer& 
 class PairData {
  public:
   /// Pairs with more than the recipe's `length` tokens on a side are left out.   first: the token the
-  /// decoder starts with. Recipe and tokenizer must outlive the data.
-  PairData(const std::vector<std::string>& files, const Recipe& recipe, const Tokenizer& tokenizer, int32_t first);
+  /// decoder starts with. trains: reads the alignments that the recipe names. Recipe and tokenizer must outlive the data.
+  PairData(const std::vector<std::string>& files, const Recipe& recipe, const Tokenizer& tokenizer, int32_t first, bool trains = false);
   int64_t tokens() const { return static_cast<int64_t>(ids_.size()); }
   int64_t longest_target() const { return pairs_.empty() ? 0 : pairs_.back().target; }
   void add_to(Digest& digest) const;
@@ -62,12 +70,14 @@ class PairData {
   };
   /// Ids of a pair's source.   noise: of the pair in this batch; absent: as it was read
   std::vector<int32_t> source_ids(const Pair& pair, std::optional<uint64_t> noise) const;
+  GoldAlignment alignment_of(const std::vector<int64_t>& pairs, int64_t begin, int64_t end) const;
   Example example_of(const std::vector<int64_t>& pairs, int64_t begin, int64_t end, std::optional<uint64_t> noise) const;
   int32_t first_;
   const Recipe& recipe_;
   const Tokenizer& tokenizer_;
-  std::unordered_map<int64_t, std::string> sources_{};  // texts by Pair::begin; empty without noise
-  std::string none_{};                                  // why no pair is left, if so
+  std::unordered_map<int64_t, std::string> sources_{};          // texts by Pair::begin; empty without noise
+  std::unordered_map<int64_t, std::vector<WordLink>> links_{};  // of tokens, by Pair::begin, target after target; empty without alignments
+  std::string none_{};                                          // why no pair is left, if so
   std::vector<int32_t> ids_{};
   std::vector<Pair> pairs_{};      // sorted by length
   std::vector<int64_t> begins_{};  // starts of the batches among the sorted pairs, and the end

@@ -526,6 +526,41 @@ Noise read_noise(const Json& json, const Recipe& recipe) {
   return out;
 }
 
+AlignmentRecipe read_alignment(const Json& json, const Recipe& recipe) {
+  const auto refuse = [&](const char* what, const char* why) {
+    fail(ErrorCode::kUnsupported, "{}: \"alignment\" beside {}: {}", recipe.where, what, why);
+  };
+  if (!recipe.pairs || recipe.task)
+    fail(ErrorCode::kUnsupported, "{}: \"alignment\" is of the words of \"pairs\" that are translated; this recipe has none", recipe.where);
+  if (!recipe.pairs->turns.empty()) refuse("\"turns\"", "a source of several turns has no alignment of its own");
+  if (recipe.noise.any()) refuse("\"noise\"", "what noise changes is no longer what was aligned; leave out one of them");
+  Fields fields(json, recipe.where, "alignment");
+  AlignmentRecipe out{.column = column(fields, "column", true)};
+  if (out.column == "1" || out.column == "2") fields.wrong("column", "a column behind the two texts, as in 3", Json(out.column));
+  out.weight = between(fields, "weight", out.weight, 0, 1000);
+  out.family = fields.string_or("family", out.family);
+  if (out.family == "enc" || out.family == "dec") fields.wrong("family", "cross, in which a target sees its source", Json(out.family));
+  out.layer = fields.integer_or("layer", out.layer);
+  fields.refuse_rest();
+  return out;
+}
+
+EntropyRecipe read_entropy(const Json& json, const Recipe& recipe) {
+  Fields fields(json, recipe.where, "entropy");
+  EntropyRecipe out;
+  out.weight = between(fields, "weight", out.weight, -1000, 1000);
+  out.family = fields.string_or("family", out.family);
+  if (const Json* layers = fields.take("layers")) {
+    if (!layers->is_array() || layers->size() == 0) fields.wrong("layers", "a list of layers, as in [0, -1]", *layers);
+    for (const Json& layer : layers->items()) {
+      if (!layer.is_integer()) fields.wrong("layers", "whole numbers, as in [0, -1]", layer);
+      out.layers.push_back(layer.integer());
+    }
+  }
+  fields.refuse_rest();
+  return out;
+}
+
 VectorsRecipe read_vectors(const Json& json, const std::string& where) {
   Fields fields(json, where, "vectors");
   VectorsRecipe out{.from = fields.string("from"), .tensor = fields.string("tensor"), .parameter = fields.string("parameter")};
@@ -580,6 +615,8 @@ Recipe Recipe::from(const Json& given, const std::string& where) {
   out.source.origin = fields.string_or("origin", "");
   read_data(fields, out);
   if (const Json* noise = fields.take("noise")) out.noise = read_noise(*noise, out);
+  if (const Json* alignment = fields.take("alignment")) out.alignment = read_alignment(*alignment, out);
+  if (const Json* penalty = fields.take("entropy")) out.entropy = read_entropy(*penalty, out);
   read_model(fields, json, out);
   out.length = at_least(fields, "length", out.length, 1);
   out.accumulate = at_least(fields, "accumulate", out.accumulate, 1);

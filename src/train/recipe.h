@@ -45,6 +45,10 @@
 //     "dropout": 0.1, "attention_dropout": 0.1, "smoothing": 0.1,
 //     "noise": {"share": 0.5, "typos": 0.1, "upper": 0.05, "lower": 0.05, "token_dropout": 0.1},
 //                                      pairs (on the source) and classify (on texts): text/noise.h
+//     "alignment": {"column": 3, "weight": 0.05, "family": "cross", "layer": -1},
+//                                      pairs: gold alignments "0-0 1-2" of words, of which attention learns
+//     "entropy": {"weight": 0.01, "family": "cross", "layers": [5]},
+//                                      both: train/map_losses.h
 //     "repeat": {"share": 0.1, "shortest": 8, "longest": 64}, "average": 0.999, "save": "f32",
 //     "optimiser": {"kind": "adamw", "beta1": 0.9, "beta2": 0.95, "weight_decay": 0.1, "clip": 1,
 //                   "groups": [{"match": "norm|bias", "learning_rate_scale": 2, "weight_decay": 0}]},
@@ -176,6 +180,21 @@ struct VectorsRecipe {
   std::string parameter{};  // here
 };
 
+/// Guided alignment (train/map_losses.h): gold alignments of words, of which attention learns.
+struct AlignmentRecipe {
+  std::string column{};  // of the training pairs' table, counted from 1, or the field of JSON lines
+  double weight = 0.05;
+  std::string family = "cross";
+  int64_t layer = -1;  // negative: counted from the end
+};
+
+/// A penalty on the entropy of attention, or where its weight is negative a reward (train/map_losses.h).
+struct EntropyRecipe {
+  double weight = 0.01;
+  std::string family = "cross";
+  std::vector<int64_t> layers{};  // as AlignmentRecipe::layer; empty: all
+};
+
 /// Dropout rates in training.
 struct DropoutRates {
   double residual = 0;   // of embeddings and of what each block adds to the residual stream
@@ -203,7 +222,9 @@ struct Recipe {
   bool gradient_checkpointing = false;                   // keep only each layer's input for the backward pass
   double smoothing = 0;                                  // label smoothing in training
   Noise noise{};                                         // on sources of pairs and on texts that are classified, in training
-  std::vector<Repeats> repeats{};                        // ordered by first step; empty: nothing repeats
+  std::optional<AlignmentRecipe> alignment{};            // of pairs
+  std::optional<EntropyRecipe> entropy{};
+  std::vector<Repeats> repeats{};  // ordered by first step; empty: nothing repeats
   // Exponential average of the weights that are validated and saved: the share of the average that a step keeps; 0: the
   // weights themselves.
   double average = 0;

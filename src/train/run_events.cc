@@ -34,6 +34,7 @@ Image heads_of(const LayerMap& map, Range queries, Range keys) {
 
 void RunEvents::add(const TrainingReport& report) {
   writer_.add_number("loss/training", report.loss);
+  for (const auto& [name, value] : report.maps) writer_.add_number("loss/" + name, value);
   if (report.validation) writer_.add_number("loss/validation", *report.validation);
   for (const auto& [name, value] : report.metrics) writer_.add_number("validation/" + name, value);
   writer_.add_number("rate", report.rate);

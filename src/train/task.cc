@@ -78,7 +78,7 @@ class Pairs : public Task {
   Pairs(const Recipe& recipe, const Tokenizer& tokenizer, int32_t first)
       : recipe_(recipe),
         tokenizer_(tokenizer),
-        training_(recipe.pairs->train, recipe, tokenizer, first),
+        training_(recipe.pairs->train, recipe, tokenizer, first, /*trains=*/true),
         held_(recipe.pairs->valid, recipe, tokenizer, first) {}
   Example part(int64_t number) const override { return training_.shuffled(recipe_.seed, number); }
   std::vector<Example> held() const override { return held_.in_order(); }

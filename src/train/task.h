@@ -21,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include "clearhead/compute.h"
 #include "clearhead/map.h"
 #include "clearhead/model.h"
 #include "clearhead/tokenizer.h"
@@ -43,15 +44,23 @@ struct TaskFacts {
   std::optional<NetworkFacts> network{};  // of a network of parts
 };
 
+/// Which source tokens the token that a target row writes is aligned with.
+struct GoldAlignment {
+  std::vector<AttentionPair> pairs{};  // query: the row of the target, key: the token of the source
+  std::vector<float> shares{};         // [pair]; those of a row sum to one
+  int64_t rows = 0;                    // rows that have some
+};
+
 struct Example {
   std::optional<Rows> source{};    // what an encoder reads
   Rows input{};                    // what the stack with the head reads
   std::vector<int32_t> targets{};  // [batch·length] per token, or equally many per sequence; −100 does not count
   // Of which places, row·length + place, masked tokens are foretold: targets are theirs; absent: not a task of masked tokens.
   std::optional<std::vector<int32_t>> masked_rows{};
-  std::vector<float> values{};     // numbers to be said, equally many per sequence
-  std::vector<int64_t> numbers{};  // [batch], by which a task knows its sequences again; empty where it need not
-  int64_t counted = 0;             // the sum of losses is divided by this
+  std::vector<float> values{};               // numbers to be said, equally many per sequence
+  std::vector<int64_t> numbers{};            // [batch], by which a task knows its sequences again; empty where it need not
+  int64_t counted = 0;                       // the sum of losses is divided by this
+  std::optional<GoldAlignment> alignment{};  // of training pairs, where the recipe has "alignment"
   // Per sequence: what the metrics of its task know of it beside the target; empty if nothing.
   std::vector<std::vector<int32_t>> about{};
 };

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <filesystem>
 #include <numeric>
+#include <utility>
 
 #include "base/file.h"
 #include "base/format.h"
@@ -60,6 +61,23 @@ std::string metadata_of(const SafeTensors& file, const std::string& name) {
   return found->second;
 }
 
+// As a JSON array.
+std::string joined(const std::vector<double>& numbers) {
+  std::string out;
+  for (const double number : numbers) out += format("{}{:.17g}", out.empty() ? "" : ",", number);
+  return "[" + out + "]";
+}
+
+std::vector<double> numbers_in(const std::string& text, size_t count, const std::string& where) {
+  std::vector<double> out;
+  const Json json = Json::parse(text, where);
+  if (json.is_array()) {
+    for (const Json& number : json.items()) out.push_back(number.is_number() ? number.number() : std::nan(""));
+  }
+  if (out.size() != count) fail(ErrorCode::kFormat, "{}: \"map_sums\" has {} numbers; expected {}", where, out.size(), count);
+  return out;
+}
+
 }  // namespace
 
 Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::shared_ptr<Comm> comm)
@@ -73,6 +91,7 @@ Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string
       tokenizer_(Tokenizer::from_json(tokenizer_json_)),
       learner_(learner_of(recipe_, *tokenizer_)),
       task_(task_of(recipe_, *tokenizer_, learner_->facts())),
+      map_losses_(recipe_),
       data_digest_(task_->digest()),
       held_(task_->held()),
       optimiser_(recipe.optimiser),
@@ -85,6 +104,7 @@ Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string
     optimiser_.add(leaf.values, leaf.decays, leaf.names);
     average_.add(leaf.values);
   }
+  map_sums_.assign(map_losses_.names().size(), 0);
   optimiser_.check_groups();
   static_cast<void>(deciding_metric());  // throws
   if (!writes()) return;
@@ -105,8 +125,8 @@ void Trainer::check_cancel() const {
   if (comm_->size() == 1 && cancel_ && cancel_->load()) fail(ErrorCode::kCancelled, "training was stopped");
 }
 
-// The loss of one part of the step, recorded; parts count alike.
-double Trainer::part_loss(int64_t part, bool checks) {
+// The losses of one part of the step, recorded; parts count alike.
+std::vector<double> Trainer::part_losses(int64_t part, bool checks) {
   const int64_t number = step_ * recipe_.accumulate + part;
   const Example example = task_->part(number);
   const std::vector<int32_t>& lengths = example.input.lengths;
@@ -120,18 +140,21 @@ double Trainer::part_loss(int64_t part, bool checks) {
           .dropout = &dropout,
           .operands = recipe_.precision,
           .checkpoints = recipe_.gradient_checkpointing};
+  MapLosses::Heard heard(recipe_);
+  if (map_losses_.any()) run.listener = heard.listener();
   const RunResult result = learner_->forward(run, example);
-  const Tensor loss = task_->loss(run, result, example, recipe_.smoothing, static_cast<double>(example.counted * recipe_.accumulate));
-  const double value = static_cast<double>(*loss.data<float>());
+  const Tensor of_task = task_->loss(run, result, example, recipe_.smoothing, static_cast<double>(example.counted * recipe_.accumulate));
+  std::vector<double> values = {static_cast<double>(*of_task.data<float>())};
+  const Tensor loss = map_losses_.add_to(run, of_task, heard, example, values);
   check_cancel();
-  if (std::isfinite(value)) {
+  if (std::isfinite(*loss.data<float>())) {
     tape_.backward(loss);
-    return value;
+    return values;
   }
   tape_.clear();
   if (!checks) {
     try {
-      return part_loss(part, true);
+      return part_losses(part, true);
     } catch (const Error& error) {
       fail(ErrorCode::kInvalidArgument, "step {}: the loss is no number; {}. The last checkpoint stands; try a smaller rate", step_,
            error.what());
@@ -140,22 +163,26 @@ double Trainer::part_loss(int64_t part, bool checks) {
   fail(ErrorCode::kInvalidArgument, "cross_entropy gave a value that is not finite");
 }
 
-double Trainer::take_step() {
+// Means over the step, as part_losses().
+std::vector<double> Trainer::take_step() {
   const int64_t parts = gradient_.parts();
   std::vector<double> losses;
   for (int64_t part = 0; part < parts; ++part) {
     check_cancel();
     gradient_.begin(part);
-    losses.push_back(part_loss(comm_->rank() * parts + part, false));
+    const std::vector<double> of_part = part_losses(comm_->rank() * parts + part, false);
+    losses.insert(losses.end(), of_part.begin(), of_part.end());
   }
   gradient_.finish();
-  double loss = 0;
-  for (const std::vector<double>& of_process : comm_->gather(losses)) loss = std::accumulate(of_process.begin(), of_process.end(), loss);
+  std::vector<double> sums(1 + map_losses_.names().size(), 0);
+  for (const std::vector<double>& of_process : comm_->gather(losses)) {
+    for (size_t at = 0; at < of_process.size(); ++at) sums[at % sums.size()] += of_process[at];
+  }
   if (writes() && is_due(recipe_.validate, step_ + 1)) events_->add_gradients(learner_->named(), tape_);
   gradient_norm_ = optimiser_.step(tape_, recipe_.schedule.at(step_));
   average_.follow(step_);
   ++step_;
-  return loss;
+  return sums;
 }
 
 Trainer::Validation Trainer::validate() {
@@ -211,7 +238,9 @@ bool Trainer::any(bool here) {
 // Whether a step was taken, not dropped because it was cancelled.
 bool Trainer::take_step_or_drop() {
   try {
-    loss_sum_ += take_step();
+    const std::vector<double> losses = take_step();
+    loss_sum_ += losses.front();
+    for (size_t at = 0; at < map_sums_.size(); ++at) map_sums_[at] += losses[at + 1];
     return true;
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kCancelled) throw;
@@ -271,7 +300,7 @@ bool Trainer::run(const std::function<void(const TrainingReport&)>& report, cons
     }
     const bool reports = due(recipe_.report) || is_validated;
     if (reports) {
-      now.loss = loss_sum_ / static_cast<double>(summed_);
+      take_means(now);
       now.gradient_norm = gradient_norm_;
       double tokens = 0;
       for (const std::vector<double>& read : comm_->gather({static_cast<double>(tokens_read_)})) tokens += read.front();
@@ -281,8 +310,7 @@ bool Trainer::run(const std::function<void(const TrainingReport&)>& report, cons
         log(now);
         events_->add(now);
       }
-      loss_sum_ = 0;
-      summed_ = timed = tokens_read_ = 0;
+      timed = tokens_read_ = 0;
       since = Clock::now();
     }
     if (!writes()) continue;
@@ -299,9 +327,18 @@ bool Trainer::run(const std::function<void(const TrainingReport&)>& report, cons
   return true;
 }
 
+// Means of the losses since the last report, which begin anew.
+void Trainer::take_means(TrainingReport& report) {
+  const auto count = static_cast<double>(std::exchange(summed_, 0));
+  report.loss = std::exchange(loss_sum_, 0) / count;
+  for (size_t at = 0; at < map_sums_.size(); ++at)
+    report.maps.emplace_back(map_losses_.names()[at], std::exchange(map_sums_[at], 0) / count);
+}
+
 std::string Trainer::log_header() const {
   std::string out = "step,loss,rate,gradient_norm,validation_loss";
   for (const std::string& name : task_->metric_names()) out += "," + name;
+  for (const std::string& name : map_losses_.names()) out += "," + name;
   return out + "\n";
 }
 
@@ -311,6 +348,7 @@ void Trainer::log(const TrainingReport& report) {
                  report.validation ? format("{:.6f}", *report.validation) : "");
   for (size_t at = 0; at < task_->metric_names().size(); ++at)
     log_ += report.metrics.empty() ? "," : format(",{:.6f}", report.metrics[at].second);
+  for (const auto& [name, value] : report.maps) log_ += format(",{:.6f}", value);
   log_ += '\n';
   write_file(directory_ + "/log.csv", log_);
 }
@@ -342,6 +380,7 @@ void Trainer::save_checkpoint() const {
                      {"best", format("{:.17g}", best_)},
                      {"waited", std::to_string(waited_)},
                      {"loss_sum", format("{:.17g}", loss_sum_)},
+                     {"map_sums", joined(map_sums_)},
                      {"summed", std::to_string(summed_)},
                      {"data", data_digest_},
                      {"log", log_}});
@@ -380,6 +419,7 @@ void Trainer::read_checkpoint(const SafeTensors& file, bool data_changed) {
   summed_ = fields.integer("summed");
   if (const auto waited = file.metadata().find("waited"); waited != file.metadata().end())  // checkpoints of earlier versions have none
     waited_ = std::stoll(waited->second);
+  if (!map_sums_.empty()) map_sums_ = numbers_in(metadata_of(file, "map_sums"), map_sums_.size(), file.where());
   log_ = metadata_of(file, "log");
   optimiser_.go_on_from(step_);
 }

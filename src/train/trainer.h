@@ -3,7 +3,7 @@
 //   RUN/checkpoint.safetensors   parameters, optimiser state, tokenizer and step: all that the next step depends on
 //   RUN/best/                    the model with the lowest validation loss, or the best metric of a task, in Hugging
 //                                Face's form
-//   RUN/log.csv                  step, loss, learning rate, gradient norm, validation loss
+//   RUN/log.csv                  step, loss, learning rate, gradient norm, validation loss, metrics, losses on maps
 //   RUN/watch/                   traces of the recipe's texts during the run (train/watch.h)
 //   RUN/lock                     the process that trains here now
 //   RUN/events.out.tfevents.…    the same metrics and more, for TensorBoard; one file per start
@@ -29,6 +29,7 @@
 #include "comm/comm.h"
 #include "train/average.h"
 #include "train/learner.h"
+#include "train/map_losses.h"
 #include "train/optimiser.h"
 #include "train/recipe.h"
 #include "train/run_events.h"
@@ -40,11 +41,12 @@ namespace clearhead {
 /// Metrics of the steps since the last report.
 struct TrainingReport {
   int64_t step = 0, steps = 0;  // steps done; steps in all
-  double loss = 0;              // mean, in nats per token
+  double loss = 0;              // mean of the task's, in nats per token; losses on maps are not part of it
   double rate = 0, gradient_norm = 0;
   double tokens_per_second = 0, seconds_per_step = 0;
   std::optional<double> validation{};                     // in nats per token
   std::vector<std::pair<std::string, double>> metrics{};  // of the validation data, by name
+  std::vector<std::pair<std::string, double>> maps{};     // means of the losses on maps, by name (train/map_losses.h)
   double bytes_per_token = 0;                             // of the validation text; 0: unknown
 };
 
@@ -78,7 +80,7 @@ class Trainer {
   bool writes() const { return comm_->rank() == 0; }
   bool any(bool here);
   bool is_due(int64_t every, int64_t step) const { return step % every == 0 || step == recipe_.steps; }
-  double take_step();
+  std::vector<double> take_step();
   struct Validation {
     double loss = 0;
     std::vector<double> metrics{};  // of task_->metric_names()
@@ -86,8 +88,10 @@ class Trainer {
   Validation validate();
   std::optional<size_t> deciding_metric() const;
   std::string log_header() const;
+  void take_means(TrainingReport& report);
   bool has_ended() const;
-  double part_loss(int64_t part, bool checks);
+  /// Loss of the task, then those on maps.
+  std::vector<double> part_losses(int64_t part, bool checks);
   void save_checkpoint() const;
   void read_checkpoint(const SafeTensors& file, bool data_changed);
   void check_cancel() const;
@@ -104,6 +108,7 @@ class Trainer {
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::unique_ptr<Learner> learner_;
   std::unique_ptr<Task> task_;
+  MapLosses map_losses_;
   std::string data_digest_;  // of the data; stored in every checkpoint
   std::vector<Example> held_;
   Optimiser optimiser_;
@@ -116,7 +121,8 @@ class Trainer {
   double gradient_norm_ = 0;
   int64_t waited_ = 0;  // validations since the best one
   double best_ = 1e30;
-  double loss_sum_ = 0;  // of the steps since the last report
+  double loss_sum_ = 0;             // of the steps since the last report
+  std::vector<double> map_sums_{};  // of the same, of map_losses_.names()
   int64_t summed_ = 0;
   int64_t tokens_read_ = 0;            // by either side, on this process, since the last report
   std::string log_{};                  // all lines of log.csv

@@ -5,20 +5,12 @@
 #include <cmath>
 
 #include "base/format.h"
+#include "spec/names.h"
 
 namespace clearhead {
 namespace {
 
 std::string number(double value) { return format("{:.4g}", value); }
-
-struct NameOf {
-  std::string operator()(const Softmax&) const { return "softmax"; }
-  std::string operator()(const Sparsemax&) const { return "sparsemax"; }
-  std::string operator()(const Entmax15&) const { return "entmax-1.5"; }
-  std::string operator()(const Sigmoid&) const { return "sigmoid"; }
-  std::string operator()(const Hard&) const { return "hard choice"; }
-  std::string operator()(const LinearAttention&) const { return "linear"; }
-};
 
 struct ScoreOfPair {
   int64_t d_k;
@@ -64,7 +56,7 @@ std::string summary_of(const AttentionSpec& spec, int64_t d_k, bool of_tokens) {
     if (const SoftCap* cap = std::get_if<SoftCap>(&term))
       score = format("{}·tanh(({})/{})", number(static_cast<double>(cap->cap)), score, number(static_cast<double>(cap->cap)));
   }
-  std::string out = std::visit(NameOf{}, spec.normaliser) + ("(" + score) + "), " + sight_of(spec.topology.band, of_tokens);
+  std::string out = name_of(spec.normaliser) + ("(" + score) + "), " + sight_of(spec.topology.band, of_tokens);
   if (spec.topology.segments) out += ", of its own segment";
   if (spec.topology.mask) out += ", where the mask allows";
   if (spec.topology.visible) out += ", where the rule allows";

@@ -50,12 +50,17 @@ class JsonLines(TrainingCase):
         pairs = [(f"{i} and {i + 1}", f"{i + 1} und {i}") for i in range(120)]
         files = {"train": pairs[:100], "valid": pairs[100:110], "test": pairs[110:]}
         for part, held in files.items():
-            (self.folder / f"{part}.tsv").write_text("".join(f"{source}\t{target}\n" for source, target in held), encoding="utf-8")
-            (self.folder / f"{part}.jsonl").write_text(lines_of({"de": target, "en": source.split(" ")} for source, target in held), encoding="utf-8")
+            (self.folder / f"{part}.tsv").write_text("".join(f"{source}\t{target}\t0-2 1-1 2-0\n" for source, target in held), encoding="utf-8")
+            (self.folder / f"{part}.jsonl").write_text(lines_of({"de": target, "en": source.split(" "), "links": "0-2 1-1 2-0"} for source, target in held),
+                                                       encoding="utf-8")
         recipe = {"model": MARIAN | {"vocab_size": 280}, "tokenizer": {"bpe": 280}, "places": 200, "length": 32, "steps": 6, "report": 3, "validate": 6}
         table = self.outcome("table", recipe | {"pairs": {part: f"{part}.tsv" for part in files}})
         lines = self.outcome("lines", recipe | {"pairs": {part: f"{part}.jsonl" for part in files}, "fields": ["en", "de"]})
         self.same(lines, table)
+        table = self.outcome("aligned", recipe | {"pairs": {part: f"{part}.tsv" for part in files}, "alignment": {"column": 3}})
+        self.assertNotEqual(table["weights"], lines["weights"])
+        self.same(self.outcome("aligned-lines", recipe | {"pairs": {part: f"{part}.jsonl" for part in files}, "fields": ["en", "de"],
+                                                          "alignment": {"column": "links"}}), table)
 
     def test_a_line_that_does_not_fit_is_named(self):
         (self.folder / "a.jsonl").write_text(lines_of([{"text": "a"}, {"txt": "b"}]), encoding="utf-8")

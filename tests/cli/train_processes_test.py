@@ -8,7 +8,7 @@ import time
 import unittest
 
 from support import BINARY, Done, environment
-from train_test import TrainingCase
+from train_test import MARIAN, TrainingCase
 
 # Also where the tests run as root, with more processes than cores.
 ALLOWED = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_rmaps_base_oversubscribe": "1"}
@@ -54,6 +54,18 @@ class Processes(TrainingCase):
         done = self.together(2, self.recipe, f"data={self.folder}", "-o", self.folder / "by2")
         self.assertEqual(done.code, 0, done.errors)
         self.assertEqual(self.files("by2"), self.files("one"))
+
+    def test_losses_on_maps_are_added_and_reported_alike(self):
+        lines = "".join(f"{i} and {i * 7 % 40}\t{i * 7 % 40} und {i}\t0-2 1-1 2-0\n" for i in range(90))
+        for name in ("train.tsv", "valid.tsv"):
+            (self.folder / name).write_text(lines, encoding="utf-8")
+        self.write(files=None, held_out=None, batch=None, pairs={"train": "train.tsv", "valid": "valid.tsv"}, model=MARIAN, places=128, steps=6, accumulate=4,
+                   report=2, validate=6, checkpoint=5, attention_dropout=0.1, alignment={"column": 3, "weight": 0.5}, entropy={"weight": -0.1})
+        self.assertEqual(self.train("one").code, 0)
+        done = self.together(2, self.recipe, f"data={self.folder}", "-o", self.folder / "by2")
+        self.assertEqual(done.code, 0, done.errors)
+        self.assertEqual(self.files("by2"), self.files("one"))
+        self.assertRegex(done.out, r"step 2 of 6  loss .*left  alignment \d+\.\d{4}  entropy \d+\.\d{4}\n")
 
     def test_a_lost_process_ends_the_run_and_another_number_goes_on_from_its_checkpoint(self):
         settings = [self.recipe, f"data={self.folder}", "steps=400", "validate=400", "report=400"]

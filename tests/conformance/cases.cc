@@ -235,7 +235,7 @@ Result run(const Backend& backend, const AttentionSpec& spec, const Tensor& q, c
   return result;
 }
 
-AttendGradients run_backward(const Backend& backend, const Result& forward, const Tensor& v, const Tensor& d_out,
+AttendGradients run_backward(const Backend& backend, const Result& forward, const Tensor& v, const GivenGradients& given,
                              const std::function<bool(const std::string& name)>& wants) {
   const AttentionRecord& record = forward.record;
   const auto like = [](const Tensor& tensor) { return unwritten(tensor.shape(), tensor.dtype()); };
@@ -246,7 +246,8 @@ AttendGradients run_backward(const Backend& backend, const Result& forward, cons
   backend.backward({.record = record,
                     .v = v,
                     .out = forward.out,
-                    .d_out = d_out,
+                    .d_out = given.out,
+                    .d_log_sum_exp = given.log_sum_exp,
                     .d_q = found.q,
                     .d_k = found.k,
                     .d_v = found.v,

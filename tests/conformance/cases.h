@@ -48,7 +48,7 @@ Result run(const Backend& backend, const AttentionSpec& spec, const Tensor& q, c
 inline Result run(const Backend& backend, const Case& c, bool asks = false) { return run(backend, c.spec, c.q, c.keys, c.v, asks); }
 
 /// Gradients of everything, or of the operands that are wanted, written over NaN. The keys are a tensor.
-AttendGradients run_backward(const Backend& backend, const Result& forward, const Tensor& v, const Tensor& d_out,
+AttendGradients run_backward(const Backend& backend, const Result& forward, const Tensor& v, const GivenGradients& given,
                              const std::function<bool(const std::string& name)>& wants = nullptr);
 
 std::vector<float> look(const Backend& backend, const AttentionRecord& record, int64_t batch, int64_t head,

@@ -191,14 +191,19 @@ Tensor upstream_of(const Case& c, uint32_t seed) {
   return to_dtype(normal(random, {s.batch, s.queries, s.heads, s.d_v}), c.q.dtype()).permute({0, 2, 1, 3});
 }
 
+Tensor upstream_of_log_sum_exp(const Case& c, const Tensor& d_out) {
+  if (!std::holds_alternative<Softmax>(c.spec.normaliser) || d_out.size(3) == 0) return {};
+  return to_f32(d_out).select(3, d_out.size(3) - 1);
+}
+
 reference::Gradients expected_gradients(const Case& c, const Tensor& d_out) {
   const AttentionRecord record{.spec = c.spec, .q = c.q, .keys = c.keys, .query_length = c.shape.queries};
-  return reference::gradients(record, c.v, d_out, /*exact=*/true);
+  return reference::gradients(record, c.v, d_out, /*exact=*/true, upstream_of_log_sum_exp(c, d_out));
 }
 
 void check_gradients(const Backend& backend, const Case& c, const Tensor& d_out, const reference::Gradients& expected, Check& check) {
   const Result forward = run(backend, c);
-  const AttendGradients found = run_backward(backend, forward, c.v, d_out);
+  const AttendGradients found = run_backward(backend, forward, c.v, {d_out, upstream_of_log_sum_exp(c, d_out)});
   const double pairs = static_cast<double>(c.shape.batch * c.shape.heads * c.shape.queries * c.shape.keys);  // no element has more parts
   GradientBound bound{.relative = tolerance::gradient(expected.largest, c.q.dtype()),
                       .smallest = smallest_gradient(c, forward.out, d_out) + pairs * tolerance::kSubnormal,

@@ -72,6 +72,8 @@ void check_statistics_of_rows(const Looked& looked, const ReductionRequest& requ
 
 /// A random d_out, in strides of its own.
 Tensor upstream_of(const Case& c, uint32_t seed);
+/// As many numbers for the rows' log-sum-exp, from the same; undefined where the normaliser has none.   [batch, head, query]
+Tensor upstream_of_log_sum_exp(const Case& c, const Tensor& d_out);
 reference::Gradients expected_gradients(const Case& c, const Tensor& d_out);
 void check_gradients(const Backend& backend, const Case& c, const Tensor& d_out, const reference::Gradients& expected, Check& check);
 

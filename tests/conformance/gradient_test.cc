@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numbers>
 #include <optional>
 #include <utility>
 
@@ -60,17 +61,23 @@ uint64_t above_the_kink(const Case& c, int64_t batch, int64_t head, int64_t quer
   return sum;
 }
 
-// Σ out·d_out over these rows of one sequence and one key head's query heads, in double.
+// Σ out·d_out + Σ L·d_L over these rows of one sequence and one key head's query heads, in double.
 Loss loss(const Case& c, const Tensor& d_out, int64_t batch, Range heads, Range queries) {
   const int64_t rows = heads.size() * queries.size();
   std::vector<double> parts(static_cast<size_t>(rows), 0);
   std::vector<uint64_t> supports(static_cast<size_t>(rows), 0);
+  const Tensor d_log = upstream_of_log_sum_exp(c, d_out);
   parallel_for(rows, [&](int64_t row, int) {
     const int64_t head = heads.begin + row / queries.size(), query = queries.begin + row % queries.size();
     const OracleRow out = oracle_row(c.spec, c.q, c.keys, c.v, batch, head, query);
     const float* upstream = d_out.data<float>() + batch * d_out.stride(0) + head * d_out.stride(1) + query * d_out.stride(2);
     for (int64_t ch = 0; ch < c.shape.d_v; ++ch)
       parts[static_cast<size_t>(row)] += out.out[static_cast<size_t>(ch)] * static_cast<double>(upstream[ch * d_out.stride(3)]);
+    if (d_log.defined() && out.sees_any) {
+      const double log_sum_exp = out.m * std::numbers::ln2 + std::log(out.l);
+      parts[static_cast<size_t>(row)] +=
+          log_sum_exp * static_cast<double>(d_log.select(0, batch).select(0, head).data<float>()[query * d_log.stride(2)]);
+    }
     supports[static_cast<size_t>(row)] = above_the_kink(c, batch, head, query);
     if (std::holds_alternative<Softmax>(c.spec.normaliser)) return;
     for (size_t j = 0; j < out.weights.size(); ++j) {

@@ -27,6 +27,33 @@ struct Made {
   AttentionSpec spec{.terms = {Alibi{numbers({4}, 5)}, AttentionBias{numbers({1, 1, 9, 11}, 6)}}};
 };
 
+// A gradient of L alone, 1 in each row, is that of Σ_i L_i: Σ_j P_ij k_j·scale for q, and 0 for v.
+TEST(AttendGradients, OfTheLogSumExpAreTheWeightsThemselves) {
+  Made made;
+  made.spec.terms.clear();
+  made.spec.topology = causal();
+  const Attended done = attend(made.q, made.k, made.v, made.spec), of_keys = attend(made.q, made.k, made.k, made.spec);
+  const Tensor ones = Tensor::from(std::vector<float>{1}, {1}).reshape({1, 1, 1}).expand({2, 4, 9});
+  const AttendGradients found = attend_gradients(done.record, made.v, done.out, {Tensor::zeros(made.d_out.shape()), ones});
+  for (int64_t i = 0; i < found.q.numel(); ++i)
+    EXPECT_NEAR(found.q.data<float>()[i], of_keys.out.data<float>()[i] / std::sqrt(8.0F), tolerance::kResult) << i;
+  for (int64_t i = 0; i < found.v.numel(); ++i) EXPECT_EQ(found.v.data<float>()[i], 0);
+}
+
+TEST(AttendGradients, RefuseALogSumExpThatIsNotThere) {
+  const Made made;
+  const Attended sparse = attend(made.q, made.k, made.v, {.normaliser = Sparsemax{}}), soft = attend(made.q, made.k, made.v);
+  const auto refused = [&](const Attended& done, const Tensor& gradient) {
+    return error_of([&] { (void)attend_gradients(done.record, made.v, done.out, {made.d_out, gradient}); });
+  };
+  EXPECT_EQ(
+      refused(sparse, Tensor::zeros({2, 4, 9})),
+      "kUnsupported: attend_gradients: a gradient of the log-sum-exp was given, and rows of sparsemax have none; expected softmax, or no "
+      "such gradient");
+  EXPECT_EQ(refused(soft, Tensor::zeros({2, 4, 8})),
+            "kShape: attend_gradients: d_log_sum_exp: expected f32 [2, 4, 9], found f32 [2, 4, 8]");
+}
+
 std::string refusal(const AttentionRecord& record, const Tensor& v, const Tensor& out, const Tensor& d_out) {
   return error_of([&] { (void)attend_gradients(record, v, out, d_out); });
 }

@@ -5,11 +5,13 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <map>
 #include <numeric>
 
 #include "base/file.h"
 #include "clearhead/error.h"
+#include "refused.h"
 #include "text/train_vocabulary.h"
 #include "train/recipe.h"
 
@@ -189,6 +191,79 @@ TEST(PairData, NoiseChangesSourcesAnewAndNothingElse) {
   EXPECT_LT(changed, rows * 3 / 5);
   EXPECT_NE(rows_of(epoch_of(noisy, 7, 0)), rows_of(epoch_of(noisy, 7, 1)));
   EXPECT_EQ(rows_of(epoch_of(clean, 7, 0)), rows_of(epoch_of(clean, 7, 1)));
+}
+
+struct Aligned : Made {
+  explicit Aligned(const std::string& lines) {
+    write_file(recipe.source.folder + "/aligned.tsv", lines);
+    recipe.pairs = PairFiles{.train = {"aligned.tsv"}};
+    recipe.alignment = AlignmentRecipe{.column = "3"};
+  }
+  PairData read() const { return {recipe.pairs->train, recipe, *tokenizer, 1, /*trains=*/true}; }
+};
+
+// "12 7" and "112 107 9": a word of several tokens gives its links to all of them; shares of a row sum to one.
+TEST(PairData, AlignmentsOfWordsBecomeThoseOfTheirTokens) {
+  const Aligned made("12 7\t112 107 9\t0-0 1-1 0-1 1-1\n40\t140\t\n");
+  const std::vector<Example> batches = made.read().in_order();
+  const auto tokens_of = [&](const std::string& word, const std::string& text) {
+    const Encoding encoding = made.tokenizer->encode(text);
+    const auto begin = static_cast<int64_t>(text.find(word)), end = begin + static_cast<int64_t>(word.size());
+    std::vector<int32_t> out;
+    for (size_t at = 0; at < encoding.size(); ++at) {
+      if (encoding.offsets[at][0] < end && encoding.offsets[at][1] > begin && encoding.offsets[at][0] < encoding.offsets[at][1])
+        out.push_back(static_cast<int32_t>(at));
+    }
+    return out;
+  };
+  std::map<std::pair<int32_t, int32_t>, float> expected, found;  // target row, source token → share
+  const auto source_12 = tokens_of("12", "12 7"), source_7 = tokens_of("7", "12 7");
+  for (const int32_t row : tokens_of("112", "112 107 9")) {
+    for (const int32_t key : source_12) expected[{row, key}] = 1 / static_cast<float>(source_12.size());
+  }
+  for (const int32_t row : tokens_of("107", "112 107 9")) {
+    for (const auto& keys : {source_12, source_7}) {
+      for (const int32_t key : keys) expected[{row, key}] = 1 / static_cast<float>(source_12.size() + source_7.size());
+    }
+  }
+  int64_t rows = 0;
+  for (const Example& batch : batches) {
+    ASSERT_TRUE(batch.alignment);
+    rows += batch.alignment->rows;
+    for (size_t at = 0; at < batch.alignment->pairs.size(); ++at) {
+      const AttentionPair& pair = batch.alignment->pairs[at];
+      EXPECT_EQ(batch.source->lengths[static_cast<size_t>(pair.batch)], std::ssize(made.tokenizer->encode("12 7").ids));
+      found[{pair.query, pair.key}] += batch.alignment->shares[at];
+    }
+  }
+  EXPECT_EQ(found, expected);
+  EXPECT_EQ(rows, std::ssize(tokens_of("112", "112 107 9")) + std::ssize(tokens_of("107", "112 107 9")));
+}
+
+TEST(PairData, AnAlignmentThatIsNoneIsNamedWithItsLine) {
+  const auto refused = [](const std::string& cell) { return error_of([&] { (void)Aligned("1 2\t3\n4 5\t6" + cell).read(); }); };
+  const std::string place = testing::TempDir() + "pair_data/aligned.tsv, line ";
+  EXPECT_EQ(refused("\n"), "kFormat: " + place + "1: expected an alignment in column 3 (\"alignment.column\"), found 2 columns");
+  const auto of_line_2 = [](const std::string& cell) {
+    return error_of([&] { (void)Aligned("1 2\t3\t0-0\n4 5\t6\t" + cell + "\n").read(); });
+  };
+  EXPECT_EQ(of_line_2("0-0 2-0"),
+            "kFormat: " + place + "2: the alignment \"2-0\" names a word that is not there; the source has 2 words and the target 1");
+  for (const char* bad : {"0:0", "0-", "-0", "0-0x", "0--1", "0"})
+    EXPECT_NE(of_line_2(bad).find("2: expected an alignment like \"0-0 1-2\", source word and target word, found \"" + std::string(bad)),
+              std::string::npos)
+        << bad << ": " << of_line_2(bad);
+  EXPECT_EQ(of_line_2("0-0 1-0"), "no error");
+}
+
+TEST(PairData, AnAlignmentBelongsToItsDigest) {
+  const auto digest = [](const std::string& lines) {
+    Digest of;
+    Aligned(lines).read().add_to(of);
+    return of.hex();
+  };
+  EXPECT_EQ(digest("1 2\t3\t0-0\n"), digest("1 2\t3\t0-0 0-0\n"));
+  EXPECT_NE(digest("1 2\t3\t0-0\n"), digest("1 2\t3\t1-0\n"));
 }
 
 }  // namespace

@@ -22,10 +22,11 @@ const float* row_of(const Tensor& tensor, int64_t batch, int64_t head, int64_t r
 
 class Backward {
  public:
-  Backward(const AttentionRecord& record, const Tensor& v, const Tensor& d_out, bool exact, Gradients& to)
+  Backward(const AttentionRecord& record, const Tensor& v, const Tensor& d_out, const Tensor& d_log_sum_exp, bool exact, Gradients& to)
       : record_(record),
         v_(v),
         d_out_(d_out),
+        d_log_sum_exp_(d_log_sum_exp),
         exact_(exact),
         to_(to),
         keys_(key_length(record.keys)),
@@ -62,6 +63,10 @@ class Backward {
       d_weight = reverse_after(at, j, weight, size, d_weight, to_.operands);
     }
     Sum mean;
+    if (d_log_sum_exp_.defined()) {
+      const double given = static_cast<double>(*row_of(d_log_sum_exp_, batch, head, query));
+      mean.add(-given, std::abs(given));
+    }
     const std::vector<Sum> d_scores = reverse_weights(record_.spec.normaliser, row, scores, d_weights, mean);
     for (int64_t j = 0; j < keys_; ++j) {
       if (scores[static_cast<size_t>(j)] == kHidden) continue;
@@ -84,7 +89,7 @@ class Backward {
   }
 
   const AttentionRecord& record_;
-  const Tensor &v_, &d_out_;
+  const Tensor &v_, &d_out_, &d_log_sum_exp_;
   bool exact_;
   Gradients& to_;
   int64_t keys_, d_k_, d_v_;
@@ -105,13 +110,13 @@ OperandSums::OperandSums(const AttentionSpec& spec) {
   });
 }
 
-Gradients gradients(const AttentionRecord& record, const Tensor& v, const Tensor& d_out, bool exact) {
-  if (!is_wide(record)) return gradients(widened(record), widened(v), widened(d_out), exact);
+Gradients gradients(const AttentionRecord& record, const Tensor& v, const Tensor& d_out, bool exact, const Tensor& d_log_sum_exp) {
+  if (!is_wide(record)) return gradients(widened(record), widened(v), widened(d_out), exact, d_log_sum_exp);
   Gradients out(record.spec);
   out.q.resize(static_cast<size_t>(record.q.numel()));
   out.k.resize(static_cast<size_t>(std::get<Tensor>(record.keys).numel()));
   out.v.resize(static_cast<size_t>(v.numel()));
-  Backward backward(record, v, d_out, exact, out);
+  Backward backward(record, v, d_out, d_log_sum_exp, exact, out);
   for (int64_t batch = 0; batch < record.q.size(0); ++batch) {
     for (int64_t head = 0; head < record.q.size(1); ++head) {
       for (int64_t query = 0; query < record.query_length; ++query) backward.take_row(batch, head, query);
@@ -121,7 +126,7 @@ Gradients gradients(const AttentionRecord& record, const Tensor& v, const Tensor
 }
 
 void backward(const BackwardCall& call) {
-  const Gradients all = gradients(call.record, call.v, call.d_out, /*exact=*/false);
+  const Gradients all = gradients(call.record, call.v, call.d_out, /*exact=*/false, call.d_log_sum_exp);
   write(all.q, call.d_q);
   write(all.k, call.d_k);
   write(all.v, call.d_v);

@@ -1,6 +1,7 @@
 // Gradients of attention by the chain rule, one row of double weights at a time.
 //
 //   dP_ij = dO_i·v_j     dS_ij = g_ij·(dP_ij − D_i) (normalise.h)     dV_j = Σ_i P_ij dO_i
+//   softmax: D_i is less by the gradient of L_i, the row's log-sum-exp
 //   dS → through the terms in reverse, adding to their operands' gradients → through the score function
 //        (score_function.h); for the dot product: dQ_i = scale Σ_j dS_ij k_j, and dK_j likewise
 //
@@ -48,8 +49,8 @@ struct Gradients {
 };
 
 /// q, k, v and d_out have one dtype. Weights come from the record's row statistics. With `exact` they come from the
-/// scores alone, independent of the record's rows.
-Gradients gradients(const AttentionRecord& record, const Tensor& v, const Tensor& d_out, bool exact);
+/// scores alone, independent of the record's rows. d_log_sum_exp: as BackwardCall has it.
+Gradients gradients(const AttentionRecord& record, const Tensor& v, const Tensor& d_out, bool exact, const Tensor& d_log_sum_exp = {});
 
 void backward(const BackwardCall& call);
 

@@ -71,7 +71,7 @@ bool has_gradients_of_zeros(const Normaliser& normaliser);
 /// error is absolute: a weight near it is known no better than a large one.
 double size_of_weight(const Normaliser& normaliser, const RowWeights& row, double weight);
 
-/// dS from dP, both [key]. Sets `mean` to D.
+/// dS from dP, both [key]. Adds to `mean` what makes it D.
 std::vector<Sum> reverse_weights(const Normaliser& normaliser, const RowWeights& row, const std::vector<double>& scores,
                                  const std::vector<Sum>& d_weights, Sum& mean);
 

@@ -146,6 +146,12 @@ struct StripJob : StripTerms {
            (view.kind == WeightKind::kHard && view.by_score_function);
   }
 
+  // What D is less by: the gradient of the row's log-sum-exp.
+  float d_log_sum_exp(int64_t row) const {
+    const Tensor& given = plan.call.d_log_sum_exp;
+    return given.defined() ? given.data<float>()[batch * given.stride(0) + head * given.stride(1) + row * given.stride(2)] : 0.0F;
+  }
+
   // Packs M, dO·f and, if out gives it, −D·f of one row.
   void pack_row(int64_t row, int lane, StripBlock& block, double* sink_sum) const {
     const F32 d;
@@ -173,7 +179,7 @@ struct StripJob : StripTerms {
     copy_row(row_of(out), out.stride(3), plan.d_v, 1.0F, out_row);
     Floats sum = hn::Zero(d);
     for (int64_t c = 0; c < round_up(plan.d_v, 16); c += kLanes) sum = hn::MulAdd(hn::Load(d, to + c), hn::Load(d, out_row + c), sum);
-    const float mean = hn::GetLane(hn::SumOfLanes(d, sum));
+    const float mean = hn::GetLane(hn::SumOfLanes(d, sum)) - factor * d_log_sum_exp(row);
     block.minus_mean[lane] = -mean;
     if (view.sink) *sink_sum -= std::exp2(sink_of(view) - static_cast<double>(m)) * static_cast<double>(mean);
   }
@@ -214,13 +220,14 @@ struct StripJob : StripTerms {
     // Next to a large m, log₂ℓ and the headroom would be lost in f32. 1/ℓ is multiplied into dO instead,
     // which is then rounded to bf16 once more.
     const bool is_large = std::abs(shift.m) >= kWholeScores && std::isfinite(shift.inverse);
-    widen(plan.d_out, is_large ? shift.inverse : std::ldexp(1.0F, -kHeadroom), d_out_row);
+    const float factor = is_large ? shift.inverse : std::ldexp(1.0F, -kHeadroom);
+    widen(plan.d_out, factor, d_out_row);
     for (int64_t c = 0; c < plan.d_v && is_large; ++c) d_out_row[c] = bf16_to_f32(f32_to_bf16(d_out_row[c]));
     widen(plan.call.out, 1.0F, out_row);
     Floats sum = hn::Zero(d);
     for (int64_t c = 0; c < round_up(plan.d_v, 16); c += kLanes)
       sum = hn::MulAdd(hn::Load(d, d_out_row + c), hn::Load(d, out_row + c), sum);
-    const float mean = hn::GetLane(hn::SumOfLanes(d, sum));
+    const float mean = hn::GetLane(hn::SumOfLanes(d, sum)) - factor * d_log_sum_exp(row);
     auto* halves = reinterpret_cast<uint16_t*>(to);
     for (int64_t c = 0; c < plan.d_v; ++c) halves[c] = static_cast<uint16_t>(std::bit_cast<uint32_t>(d_out_row[c]) >> 16);
     const double m = is_large ? static_cast<double>(shift.m) : shift.log_sum_exp2 - kHeadroom;

@@ -178,7 +178,7 @@ class ListedStrip {
     if (!shift.saw_nothing) {
       copy_row(plan_.call.d_out, row, d_out_);
       copy_row(plan_.call.out, row, out_);
-      const double mean = dot(d_out_, out_, plan_.d_v);
+      const double mean = dot(d_out_, out_, plan_.d_v) - d_log_sum_exp(row);
       if (view_->sink) *sink_sum -= std::exp2(sink_of(*view_) - static_cast<double>(shift.m)) * static_cast<double>(shift.inverse) * mean;
       ListedRow keys(*view_, row, q_);
       const int64_t begin = keys.entry;
@@ -189,6 +189,12 @@ class ListedStrip {
     }
     float* to = plan_.d_q + (job_->index * plan_.rows + row) * d_k;
     for (int64_t c = 0; c < d_k; ++c) to[c] = d_q_[c] * plan_.scale;
+  }
+
+  double d_log_sum_exp(int64_t row) const {
+    const Tensor& given = plan_.call.d_log_sum_exp;
+    if (!given.defined()) return 0;
+    return static_cast<double>(given.data<float>()[job_->batch * given.stride(0) + job_->head * given.stride(1) + row * given.stride(2)]);
   }
 
   void copy_row(const Tensor& from, int64_t row, float* to) const {

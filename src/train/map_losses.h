@@ -1,0 +1,59 @@
+// Losses on attention maps that a recipe adds to the loss of its task, as gradients of statistics (ops::attention_…).
+//
+//   alignment    −1/R Σ_i Σ_j A_ij ln(1/H Σ_h P_ij^h)     over the R target rows i that have a gold alignment; A_ij = 1/n
+//                                                         for the n source tokens that the token of row i is aligned with
+//   entropy      mean of −Σ_j P_ij ln P_ij in nats        over real rows (not padding), heads and layers
+//
+// Guided alignment: Chen, Matusov, Khadivi & Peter 2016, the alignment cost G(A, α) as a cross-entropy; their α of one
+// recurrent attention is here the mean of a layer's heads. Row i is the one that writes token i of the target. Both are
+// means over a part of a step, divided by the number of parts, as the task's own loss is.
+#pragma once
+
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ops/run.h"
+#include "train/recipe.h"
+#include "train/task.h"
+
+namespace clearhead {
+
+class MapLosses {
+ public:
+  /// The recipe must outlive it. Throws kUnsupported where the recipe has such losses and gradient checkpointing.
+  explicit MapLosses(const Recipe& recipe);
+  /// "alignment" and "entropy", those that the recipe has.
+  std::vector<std::string> names() const;
+  bool any() const { return recipe_.alignment || recipe_.entropy; }
+
+  /// The calls of one forward pass that the losses read.
+  class Heard {
+   public:
+    explicit Heard(const Recipe& recipe);
+    CallListener* listener() { return &listener_; }
+
+   private:
+    friend class MapLosses;
+    CallListener listener_{};
+    std::set<std::pair<std::string, int>> sites_{};  // all there are, for messages
+  };
+
+  /// loss + Σ weight·value / parts, recorded; and sets `values` to value / parts of each name.   loss: [1]
+  /// Throws kInvalidArgument for a family or layer that the model does not have, and kUnsupported for attention whose
+  /// description the formulas do not hold for, naming the field.
+  Tensor add_to(Run& run, const Tensor& loss, const Heard& heard, const Example& example, std::vector<double>& values) const;
+
+ private:
+  Tensor alignment(Run& run, const Heard& heard, const Example& example) const;
+  Tensor entropy(Run& run, const Heard& heard, const Example& example) const;
+  std::vector<const HeardCall*> calls(const Heard& heard, const char* field, const std::string& family,
+                                      const std::vector<int64_t>& layers) const;
+  template <class F>
+  Tensor of_field(const char* field, F&& compute) const;
+  const Recipe& recipe_;
+};
+
+}  // namespace clearhead
