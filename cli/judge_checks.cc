@@ -22,8 +22,7 @@ namespace {
 AskModel asks_again(const Subject& subject, const JudgeQuestion& question) {
   Asked asked{.of = question.asked.of.starts_with("token ") ? question.asked.of : "", .of_id = subject.of()};
   if (subject.against() >= 0) asked.against_id = subject.against();
-  const RunPlan plan = subject.plan();
-  return [question, asked, plan, items = subject.items()](const std::shared_ptr<const Model>& model) {
+  return [question, asked, plan = subject.plan(), items = subject.items()](const std::shared_ptr<const Model>& model) {
     const ModelInfo& info = model->info();
     std::unique_ptr<Subject> out;
     if (reads_inputs(info)) {
