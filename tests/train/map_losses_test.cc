@@ -12,12 +12,14 @@
 #include <iterator>
 #include <map>
 #include <memory>
+#include <utility>
 
 #include "base/file.h"
 #include "base/format.h"
 #include "base/parallel.h"
 #include "clearhead/map.h"
 #include "clearhead/model.h"
+#include "comm/comm.h"
 #include "io/safetensors.h"
 #include "refused.h"
 #include "tolerance.h"
@@ -176,16 +178,37 @@ TEST_F(MapLossRuns, EndWithTheSameBitsStoppedOrNotAndForAnyThreads) {
   set_threads(before);
 }
 
+// Asks the run to stop at its n-th exchange, which is at the end of a step.
+class StopsAt final : public Comm {
+ public:
+  StopsAt(int64_t exchange, std::atomic<bool>& stop) : left_(exchange), stop_(stop) {}
+  int rank() const override { return one_->rank(); }
+  int size() const override { return one_->size(); }
+  void sum(std::vector<Tensor> values) override { one_->sum(std::move(values)); }
+  void wait() override { one_->wait(); }
+  std::vector<std::vector<double>> gather(const std::vector<double>& mine) override {
+    if (mine.size() > 1 && --left_ == 0) stop_ = true;  // the losses of a step
+    return one_->gather(mine);
+  }
+  void shift(const Tensor& out, Tensor in) override { one_->shift(out, std::move(in)); }
+  int64_t bytes_sent() const override { return one_->bytes_sent(); }
+
+ private:
+  std::shared_ptr<Comm> one_ = alone();
+  int64_t left_;
+  std::atomic<bool>& stop_;
+};
+
 // A stop between two reports: the sums of losses on maps stand in the checkpoint, as that of the task's does.
 TEST_F(MapLossRuns, ResumeTheSumsOfAReportThatWasUnderWay) {
-  const std::vector<std::string> settings = {kAlignment, kEntropy, "report=4", "checkpoint=1", "validate=12"};
+  const std::vector<std::string> settings = {kAlignment, kEntropy, "report=4", "checkpoint=12", "validate=12"};
   train("whole", settings);
   const std::string run = folder_ + "/parts";
-  std::filesystem::create_directories(run);
-  std::atomic<bool> cancel{false};
+  std::atomic<bool> stop{false};
   {
-    Trainer trainer(recipe(settings), run);
-    EXPECT_FALSE(trainer.run([&](const TrainingReport&) { cancel = true; }, &cancel));
+    Trainer trainer(recipe(settings), run, std::make_shared<StopsAt>(6, stop));
+    EXPECT_FALSE(trainer.run([](const TrainingReport&) {}, &stop));
+    EXPECT_EQ(trainer.step(), 6);
   }
   EXPECT_TRUE(Trainer::resume(run)->run([](const TrainingReport&) {}));
   EXPECT_EQ(files("parts").at("log.csv"), files("whole").at("log.csv"));
