@@ -194,7 +194,8 @@ ComputeTimes time_backward(const Operands& operands, const AttentionRecord& reco
   Tensor d_q = Tensor::empty(operands.q.shape(), dtype), d_k = Tensor::empty(operands.v.shape(), dtype),
          d_v = Tensor::empty(operands.v.shape(), dtype);
   std::vector<Tensor> d_operands;
-  const auto call = [&] { backend.backward({record, operands.v, operands.out, d_out, d_q, d_k, d_v, d_operands}); };
+  const Tensor no_log_sum_exp;
+  const auto call = [&] { backend.backward({record, operands.v, operands.out, d_out, no_log_sum_exp, d_q, d_k, d_v, d_operands}); };
   return time_compute(backend.isa, options.seconds_per_case, call, is_narrow(backend, dtype));
 }
 
