@@ -154,7 +154,8 @@ class GraphAttention final : public Stream {
   }
   void run(const Backend& backend) override {
     if (!is_gradient_) return forward(backend);
-    backend.backward({record_, v_, out_, d_out_, d_q_, d_k_, d_v_, d_operands_});
+    const Tensor no_log_sum_exp;
+    backend.backward({record_, v_, out_, d_out_, no_log_sum_exp, d_q_, d_k_, d_v_, d_operands_});
   }
   std::string driver(cpu::Machine machine) override {
     const cpu::CallFacts facts = cpu::facts_of(record_, machine);
