@@ -24,7 +24,7 @@ class Network {
     double sum = 0;
     while (reaches(source, sink)) {
       std::fill(next_.begin(), next_.end(), size_t{0});
-      while (const double sent = send(source, sink, std::numeric_limits<double>::infinity())) sum += sent;
+      for (double sent = 1; sent > 0; sum += sent) sent = send(source, sink, std::numeric_limits<double>::infinity());
     }
     return sum;
   }
