@@ -123,8 +123,7 @@ void check_sides(const LoadedTrace& before, const LoadedTrace& after, const Fami
 class Comparison {
  public:
   Comparison(LoadedTrace& before, LoadedTrace& after, const CompareLook& look)
-      : look_(look),
-        was_(side_of(before, look.before)),
+      : was_(side_of(before, look.before)),
         is_(side_of(after, look.after)),
         alignment_(align(before.trace().plan().text, after.trace().plan().text)),
         places_(places_of(alignment_.pieces, static_cast<int64_t>(before.trace().plan().text.ids.size()),
@@ -303,7 +302,6 @@ class Comparison {
     return out;
   }
 
-  const CompareLook& look_;
   Side was_, is_;
   Alignment alignment_;
   Places places_;
