@@ -5,7 +5,8 @@
 //
 // No N×N buffer is ever allocated. Two looks at one record give the same bits, for any number of threads.
 // Every function throws kStale if an operand was opened for writing since the record was made, kInvalidArgument for
-// ranges outside the map, kNotFound for rows whose Q was not kept, and kCancelled when the cancel token is set.
+// ranges outside the map, kNotFound for rows whose Q was not kept, kBudget for a result of more than a quarter of this
+// machine's memory, and kCancelled when the cancel token is set.
 #pragma once
 
 #include <array>

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstring>
 #include <functional>
+#include <limits>
 #include <numeric>
 
 #include "base/parallel.h"
@@ -442,6 +443,23 @@ TEST(AttentionMap, ACancelledLookThrowsAndProgressEndsAtOne) {
     EXPECT_EQ(last, 1);
   });
   set_threads(2);
+}
+
+// Products of such counts would wrap round, or end the process for memory.
+TEST(AttentionMap, CountsThatNoMachineHoldsAreRefused) {
+  const AttentionMap map(make(all_cases()[0]).attended.record);
+  const int64_t most = std::numeric_limits<int64_t>::max();
+  const auto refused = [&](const std::function<void(ReductionRequest&)>& change) {
+    ReductionRequest request;
+    change(request);
+    return code_of([&] { map.reduce(request); });
+  };
+  EXPECT_EQ(refused([&](auto& request) { request.cells = {int64_t{1} << 40, 1}; }), ErrorCode::kBudget);
+  EXPECT_EQ(refused([&](auto& request) { request.cells = {most, most}; }), ErrorCode::kBudget);
+  EXPECT_EQ(refused([&](auto& request) { request.top_k = most / 2; }), ErrorCode::kBudget);
+  EXPECT_EQ(refused([&](auto& request) { request.statistics = {Statistic::kOffsets}, request.offset_reach = most / 2; }),
+            ErrorCode::kBudget);
+  EXPECT_EQ(code_of([&] { map.head(0, 0).tile({.queries = {0, 1}, .keys = {0, 1}, .cells = {most, 2}}); }), ErrorCode::kBudget);
 }
 
 TEST(AttentionMap, ASampledTileSaysSoAndStillFillsEveryCell) {
