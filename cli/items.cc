@@ -32,24 +32,9 @@ void choose_items(Subject& subject, const std::string& what, const std::string& 
 
 std::string text_of_item(const Subject& subject, const Range& item) {
   const RunText& read = subject.plan().text;
-  const auto begin = static_cast<size_t>(read.offsets[static_cast<size_t>(item.begin)][0]);
-  const auto end = static_cast<size_t>(read.offsets[static_cast<size_t>(item.end - 1)][1]);
-  return end > begin ? std::string(text::strip(std::string_view(read.text).substr(begin, end - begin)))
-                     : read.pieces[static_cast<size_t>(item.begin)];
-}
-
-std::vector<uint8_t> items_in_bytes(const Subject& subject, const std::vector<std::array<int64_t, 2>>& stretches) {
-  std::vector<uint8_t> out;
-  const RunText& text = subject.plan().text;
-  for (const Range& item : subject.items()) {
-    bool is_in = false;
-    for (int64_t id = item.begin; id < item.end; ++id) {
-      const auto [begin, end] = text.offsets[static_cast<size_t>(id)];
-      for (const auto& [from, to] : stretches) is_in = is_in || (begin < to && from < end);
-    }
-    out.push_back(is_in);
-  }
-  return out;
+  const auto [begin, end] = bytes_of_item(subject, item);
+  if (end <= begin) return read.pieces[static_cast<size_t>(item.begin)];
+  return std::string(text::strip(std::string_view(read.text).substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin))));
 }
 
 std::atomic<bool>& cancel_flag() {

@@ -13,8 +13,6 @@ namespace clearhead::cli {
 void choose_items(judge::Subject& subject, const std::string& what, const std::string& segments = "");
 /// Its bytes of the text without blanks at the ends, or its name.
 std::string text_of_item(const judge::Subject& subject, const Range& item);
-/// The items that overlap bytes of the text: a flag each.
-std::vector<uint8_t> items_in_bytes(const judge::Subject& subject, const std::vector<std::array<int64_t, 2>>& stretches);
 
 /// Set by Ctrl-C while a Cancellable lives.
 std::atomic<bool>& cancel_flag();

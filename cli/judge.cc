@@ -11,6 +11,7 @@
 #include "cli/items.h"
 #include "cli/judge.h"
 #include "cli/terminal.h"
+#include "judge/items.h"
 #include "judge/plot.h"
 
 namespace clearhead::cli {

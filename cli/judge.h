@@ -31,7 +31,6 @@ struct JudgeQuestion {
 
 /// A text a line, or JSON lines. Throws kFormat with file and line.
 std::vector<JudgeQuestion> judge_questions(const JudgeOptions& options);
-std::unique_ptr<judge::Subject> judge_subject(const std::shared_ptr<const Model>& model, const JudgeQuestion& question);
 /// The subject with its items chosen; none of a question that asks for what the model does not write.
 std::unique_ptr<judge::Subject> judge_subject_or_none(const std::shared_ptr<const Model>& model, const JudgeQuestion& question,
                                                       const std::string& items);

@@ -123,10 +123,15 @@ void judge_moved_maps(const JudgeOptions& options, const std::vector<JudgeQuesti
     const auto report = progress.callback();
     for (size_t at = 0; at < questions.size() && !cancel_flag(); ++at) {
       const std::unique_ptr<Subject> subject = judge_subject_or_none(model, questions[at], options.items);
-      if (subject) found.push_back(furthest_map(*subject, asked));
+      try {
+        if (subject) found.push_back(furthest_map(*subject, asked));
+      } catch (const Error& error) {
+        if (error.code() != ErrorCode::kCancelled) throw;  // what was found before is told
+      }
       if (report) report(static_cast<double>(at + 1) / static_cast<double>(questions.size()));
     }
   }
+  if (cancel_flag()) notice(format("ended after {} answers", found.size()));
   if (found.empty()) fail(ErrorCode::kInvalidArgument, "judge: no question has an answer whose map could be moved");
   const auto mean_of = [&](const auto& value_of) {
     std::vector<double> values;

@@ -47,6 +47,11 @@ std::string column_of(const std::string& line, int64_t column, const std::string
   return line.substr(begin, line.find('\t', begin) - begin);
 }
 
+std::unique_ptr<Subject> subject_of(const std::shared_ptr<const Model>& model, const JudgeQuestion& question) {
+  if (reads_inputs(model->info())) return ask_about(model, input_of(model->info(), question.text, question.pair), question.asked);
+  return ask_about(model, question.text, question.asked, question.pair.empty() ? std::nullopt : std::optional(question.pair));
+}
+
 }  // namespace
 
 std::vector<JudgeQuestion> judge_questions(const JudgeOptions& options) {
@@ -65,15 +70,10 @@ std::vector<JudgeQuestion> judge_questions(const JudgeOptions& options) {
   return out;
 }
 
-std::unique_ptr<Subject> judge_subject(const std::shared_ptr<const Model>& model, const JudgeQuestion& question) {
-  if (reads_inputs(model->info())) return ask_about(model, input_of(model->info(), question.text, question.pair), question.asked);
-  return ask_about(model, question.text, question.asked, question.pair.empty() ? std::nullopt : std::optional(question.pair));
-}
-
 std::unique_ptr<Subject> judge_subject_or_none(const std::shared_ptr<const Model>& model, const JudgeQuestion& question,
                                                const std::string& items) {
   try {
-    std::unique_ptr<Subject> subject = judge_subject(model, question);
+    std::unique_ptr<Subject> subject = subject_of(model, question);
     choose_items(*subject, items);
     return subject;
   } catch (const Error& error) {

@@ -57,11 +57,6 @@ std::unique_ptr<Subject> subject_of(const SharedModel& model, const AskedText& q
   return out;
 }
 
-std::array<int64_t, 2> bytes_of(const Subject& subject, const Range& item) {
-  const auto& offsets = subject.plan().text.offsets;
-  return {offsets[static_cast<size_t>(item.begin)][0], offsets[static_cast<size_t>(item.end - 1)][1]};
-}
-
 nb::dict why(const Loaded& self, const std::string& text, const std::optional<std::string>& pair, const std::string& of,
              const std::string& against, const std::vector<std::string>& by, const std::string& items, int64_t steps,
              std::optional<int> layer, std::optional<int64_t> head) {
@@ -76,7 +71,7 @@ nb::dict why(const Loaded& self, const std::string& text, const std::optional<st
   nb::list words, places;
   const std::string& read = subject->plan().text.text;
   for (const Range& item : subject->items()) {
-    const auto [begin, end] = bytes_of(*subject, item);
+    const auto [begin, end] = bytes_of_item(*subject, item);
     words.append(read.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin)));
     places.append(nb::make_tuple(begin, end));
   }
@@ -99,15 +94,6 @@ RemovedBy removal_named(const std::string& name) {
   fail(ErrorCode::kInvalidArgument, "removal: \"{}\"; expected \"unseen\" or \"masked\"", name);
 }
 
-std::vector<uint8_t> items_in(const Subject& subject, const Bytes& marks) {
-  std::vector<uint8_t> out;
-  for (const Range& item : subject.items()) {
-    const auto [begin, end] = bytes_of(subject, item);
-    out.push_back(std::any_of(marks.begin(), marks.end(), [&](const auto& mark) { return mark[0] < end && mark[1] > begin; }));
-  }
-  return out;
-}
-
 nb::dict judged(const Loaded& self, const std::vector<std::string>& texts, const std::vector<std::string>& by,
                 const std::vector<std::string>& of, const std::vector<Bytes>& marks, const std::string& items, const std::string& removal,
                 int64_t steps, uint64_t seed) {
@@ -122,7 +108,7 @@ nb::dict judged(const Loaded& self, const std::vector<std::string>& texts, const
     const SharedModel model = model_for(self, settings.methods);
     for (size_t at = 0; at < texts.size(); ++at) {
       const auto subject = subject_of(model, {texts[at], {}, {.of = of.empty() ? "" : of[at]}}, items);
-      verdict.add(*subject, marks.empty() || marks[at].empty() ? std::vector<uint8_t>{} : items_in(*subject, marks[at]));
+      verdict.add(*subject, marks.empty() || marks[at].empty() ? std::vector<uint8_t>{} : items_in_bytes(*subject, marks[at]));
     }
   });
   const auto interval = [](const metrics::Interval& of_texts) { return nb::make_tuple(of_texts.mean, of_texts.low, of_texts.high); };

@@ -37,6 +37,25 @@ std::vector<Range> items_of_bytes(const Subject& subject, const std::vector<std:
   return out;
 }
 
+std::array<int64_t, 2> bytes_of_item(const Subject& subject, const Range& item) {
+  const auto& offsets = subject.plan().text.offsets;
+  return {offsets[static_cast<size_t>(item.begin)][0], offsets[static_cast<size_t>(item.end - 1)][1]};
+}
+
+std::vector<uint8_t> items_in_bytes(const Subject& subject, const std::vector<std::array<int64_t, 2>>& stretches) {
+  std::vector<uint8_t> out;
+  const RunText& text = subject.plan().text;
+  for (const Range& item : subject.items()) {
+    bool is_in = false;
+    for (int64_t id = item.begin; id < item.end; ++id) {
+      const auto [begin, end] = text.offsets[static_cast<size_t>(id)];
+      for (const auto& [from, to] : stretches) is_in = is_in || (begin < to && from < end);
+    }
+    out.push_back(is_in);
+  }
+  return out;
+}
+
 std::vector<Range> items_of_sentences(const Subject& subject) {
   const std::string& text = subject.plan().text.text;
   std::vector<std::array<int64_t, 2>> stretches;

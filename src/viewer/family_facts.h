@@ -27,6 +27,10 @@ struct FamilyFacts {
   std::string summary{};
   /// How far every layer's description lets a query see, back and ahead; empty where either way has no end, or the layer was not kept.
   std::vector<std::optional<std::pair<int64_t, int64_t>>> bands{};
+
+  /// The ids of the text that its rows and its columns are.
+  Range query_range() const { return shape.is_part ? Range{shape.first_query, shape.first_query + shape.queries} : Range{0, queries}; }
+  Range key_range() const { return shape.is_part ? Range{shape.first_key, shape.first_key + shape.keys} : Range{0, keys}; }
 };
 
 /// Of the family of that name. Throws kNotFound naming those there are.

@@ -15,16 +15,6 @@ constexpr int64_t kLong = 4;  // times a band: a text is long against it
 // Where the sweep's own picture, 64² cells of the whole text, is not the one to show.
 bool has_own_thumbnail(const FamilyFacts& known) { return known.queries < kThumbnail || known.keys < kThumbnail || known.shape.is_part; }
 
-Range queries_of(const FamilyFacts& known) {
-  const MapFamily& shape = known.shape;
-  return shape.is_part ? Range{shape.first_query, shape.first_query + shape.queries} : Range{0, known.queries};
-}
-
-Range keys_of(const FamilyFacts& known) {
-  const MapFamily& shape = known.shape;
-  return shape.is_part ? Range{shape.first_key, shape.first_key + shape.keys} : Range{0, known.keys};
-}
-
 template <class T>
 std::vector<T> line_of(const Tensor& tensor, int64_t line) {
   const int64_t width = tensor.size(-1);
@@ -35,8 +25,8 @@ std::vector<T> line_of(const Tensor& tensor, int64_t line) {
 // One head out of a sweep of several.
 HeadStatistics head_of(const ReductionResult& sweep, int64_t at, HeadScores scores, const FamilyFacts& known) {
   HeadStatistics out;
-  out.thumbnail_queries = queries_of(known);
-  out.thumbnail_keys = keys_of(known);
+  out.thumbnail_queries = known.query_range();
+  out.thumbnail_keys = known.key_range();
   out.scores = std::move(scores);
   out.entropy = line_of<float>(sweep.entropy, at);
   out.distance = line_of<float>(sweep.distance, at);
@@ -55,9 +45,9 @@ HeadStatistics head_of(const ReductionResult& sweep, int64_t at, HeadScores scor
 }
 
 void add_own_thumbnail(const LayerMap& map, const FamilyFacts& known, const LookOptions& options, HeadStatistics& head) {
-  const TileRequest tile{.queries = queries_of(known),
-                         .keys = keys_of(known),
-                         .cells = {std::min(kThumbnail, queries_of(known).size()), std::min(kThumbnail, keys_of(known).size())}};
+  const TileRequest tile{.queries = known.query_range(),
+                         .keys = known.key_range(),
+                         .cells = {std::min(kThumbnail, known.query_range().size()), std::min(kThumbnail, known.key_range().size())}};
   head.thumbnail_rows = tile.cells[0];
   head.thumbnail_columns = tile.cells[1];
   const Tile picture = map.tile(head.scores.head, tile, {.cancel = options.cancel});

@@ -23,6 +23,7 @@
 #include "io/safetensors.h"
 #include "refused.h"
 #include "tolerance.h"
+#include "train/run_folder.h"
 #include "train/trainer.h"
 
 namespace clearhead {
@@ -55,26 +56,14 @@ std::string reversed_lines(int first, int count, bool aligned) {
   return out;
 }
 
-class MapLossRuns : public testing::Test {
+class MapLossRuns : public RunFolder {
  protected:
+  MapLossRuns() : RunFolder("map-losses") {}
   void SetUp() override {
-    std::filesystem::remove_all(folder_);
-    std::filesystem::create_directories(folder_);
+    RunFolder::SetUp();
     write_file(folder_ + "/train.tsv", reversed_lines(0, 400, true));
     write_file(folder_ + "/valid.tsv", reversed_lines(400, 20, false));
     write_file(folder_ + "/recipe.json", kRecipe);
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
-  Recipe recipe(std::vector<std::string> settings) const {
-    settings.push_back("data=" + folder_);
-    return Recipe::read(folder_ + "/recipe.json", settings);
-  }
-  std::map<std::string, std::string> files(const std::string& run) const {
-    std::map<std::string, std::string> out;
-    for (const char* name : {"checkpoint.safetensors", "best/model.safetensors", "log.csv"})
-      out[name] = read_file(folder_ + "/" + run + "/" + name);
-    return out;
   }
   std::vector<TrainingReport> train(const std::string& name, const std::vector<std::string>& settings) const {
     std::vector<TrainingReport> reports;
@@ -114,8 +103,6 @@ class MapLossRuns : public testing::Test {
     }
     return static_cast<double>(wrong) / static_cast<double>(all);
   }
-
-  const std::string folder_ = (std::filesystem::temp_directory_path() / ("clearhead-map-losses-" + std::to_string(::getpid()))).string();
 };
 
 const char* const kAlignment = R"(alignment={"column": 3, "weight": 0.5})";

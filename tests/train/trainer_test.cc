@@ -11,6 +11,7 @@
 #include "base/format.h"
 #include "base/parallel.h"
 #include "tolerance.h"
+#include "train/run_folder.h"
 
 namespace clearhead {
 namespace {
@@ -23,26 +24,15 @@ constexpr const char* kRecipe = R"({
             "rope_theta": 10000.0, "hidden_act": "silu", "tie_word_embeddings": true}
 })";
 
-class Runs : public testing::Test {
+class Runs : public RunFolder {
  protected:
+  Runs() : RunFolder("runs") {}
   void SetUp() override {
-    std::filesystem::remove_all(folder_);
-    std::filesystem::create_directories(folder_);
+    RunFolder::SetUp();
     std::string text;
     for (int i = 0; i < 200; ++i) text += format("line {}: {} {}\n", i, i * i, i % 3 ? "abc" : "abcabc");
     write_file(folder_ + "/text.txt", text);
     write_file(folder_ + "/recipe.json", kRecipe);
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
-  Recipe recipe(std::vector<std::string> settings) const {
-    settings.push_back("data=" + folder_);
-    return Recipe::read(folder_ + "/recipe.json", settings);
-  }
-  std::map<std::string, std::string> files(const std::string& run) const {
-    std::map<std::string, std::string> out;
-    for (const char* name : {"checkpoint.safetensors", "best/model.safetensors", "log.csv"}) out[name] = read_file(run + "/" + name);
-    return out;
   }
   // All of a run; its losses by step.
   std::vector<double> train(const std::string& name, const std::vector<std::string>& settings) const {
@@ -52,17 +42,15 @@ class Runs : public testing::Test {
   }
   std::map<std::string, std::string> whole(const std::string& name, const std::vector<std::string>& settings) const {
     train(name, settings);
-    return files(folder_ + "/" + name);
+    return files(name);
   }
   std::map<std::string, std::string> stopped(const std::string& name, const std::vector<std::string>& settings) const {
     const std::string run = folder_ + "/" + name;
     std::atomic<bool> cancel{false};
     EXPECT_FALSE(Trainer(recipe(settings), run).run([&](const TrainingReport& report) { cancel = report.step == 8; }, &cancel));
     EXPECT_TRUE(Trainer::resume(run)->run([](const TrainingReport&) {}));
-    return files(run);
+    return files(name);
   }
-
-  const std::string folder_ = (std::filesystem::temp_directory_path() / ("clearhead-runs-" + std::to_string(::getpid()))).string();
 };
 
 const std::vector<std::vector<std::string>> kKinds = {

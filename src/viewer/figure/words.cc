@@ -363,10 +363,7 @@ Figure text_figure(LoadedTrace& loaded, const ViewState& state, const FigureOpti
   const Row row = row_of(loaded, state, options.look);
   const bool in = state.direction == "in";
   const FamilyFacts& known = loaded.facts(state.family);
-  const MapFamily& shape = known.shape;
-  const Range side = !shape.is_part ? Range{0, in ? known.queries : known.keys}
-                     : in           ? Range{shape.first_query, shape.first_query + shape.queries}
-                                    : Range{shape.first_key, shape.first_key + shape.keys};
+  const Range side = in ? known.query_range() : known.key_range();
   Figure out;
   Range tokens{side.begin, std::min(side.end, text.tokens())};
   const bool is_long = tokens.size() > kMostWords;

@@ -26,16 +26,6 @@ constexpr double kInstantWork = 3e9;  // less needs no sampled answer first: 0.1
 constexpr double kLongWork = 3e10;    // more is done only where it is asked for: some seconds
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-// Ids that a family's maps have on a side.
-Range queries_of(const FamilyFacts& known) {
-  const MapFamily& family = known.shape;
-  return family.is_part ? Range{family.first_query, family.first_query + family.queries} : Range{0, known.queries};
-}
-Range keys_of(const FamilyFacts& known) {
-  const MapFamily& family = known.shape;
-  return family.is_part ? Range{family.first_key, family.first_key + family.keys} : Range{0, known.keys};
-}
-
 // One of the two maps.
 struct Side {
   const FamilyFacts& known;
@@ -113,7 +103,7 @@ void check_cancelled(const LookOptions& options) {
 void check_sides(const LoadedTrace& before, const LoadedTrace& after, const FamilyFacts& was, const FamilyFacts& is) {
   if (&before != &after) return;
   const auto same = [](Range a, Range b) { return a.begin == b.begin && a.end == b.end; };
-  if (same(queries_of(was), queries_of(is)) && same(keys_of(was), keys_of(is))) return;
+  if (same(was.query_range(), is.query_range()) && same(was.key_range(), is.key_range())) return;
   fail(ErrorCode::kInvalidArgument,
        "compare: the maps of \"{}\" and \"{}\" have other queries or keys; expected two heads whose rows and columns are the same tokens.",
        was.shape.name, is.shape.name);
@@ -130,8 +120,8 @@ class Comparison {
                           static_cast<int64_t>(after.trace().plan().text.ids.size()))),
         shared_(alignment_.pieces, was_.known.keys, is_.known.keys) {
     check_sides(before, after, was_.known, is_.known);
-    rows_ = range(look.rows, queries_of(was_.known), queries_of(is_.known), "rows");
-    columns_ = range(look.columns, keys_of(was_.known), keys_of(is_.known), "columns");
+    rows_ = range(look.rows, was_.known.query_range(), is_.known.query_range(), "rows");
+    columns_ = range(look.columns, was_.known.key_range(), is_.known.key_range(), "columns");
     while (std::max(rows_.size(), columns_.size()) > kSide << z_) ++z_;
     for (int64_t place = rows_.begin; place < rows_.end; ++place) add_row(place);
     for (int64_t place = columns_.begin; place < columns_.end; ++place) {
@@ -335,7 +325,7 @@ struct Ranking {
       : was(before.facts(was_family)),
         is(after.facts(is_family)),
         shared(pieces, was.keys, is.keys),
-        rows(rows_of_both(pieces, queries_of(was), queries_of(is))) {}
+        rows(rows_of_both(pieces, was.query_range(), is.query_range())) {}
 
   double work(int64_t count) const {
     const double row = static_cast<double>(was.keys + is.keys) * (static_cast<double>(is.shape.d_k) + kPairWork);

@@ -26,29 +26,27 @@ Json family_json(const FamilyFacts& known) {
   for (const int64_t key : known.sinks) sinks.push(key);
   Json bands = Json::array();
   for (const auto& band : known.bands) bands.push(band ? Json(Json::Array{band->first, band->second}) : Json());
-  return Json::object(
-      {{"id", family.name},
-       {"kind", kind_of(family)},
-       {"layers", family.layers},
-       {"heads", family.heads},
-       {"key_heads", family.key_heads},
-       {"d_k", family.d_k},
-       {"queries", known.queries},
-       {"keys", known.keys},
-       {"query_range",
-        range_json(family.is_part ? Range{family.first_query, family.first_query + family.queries} : Range{0, known.queries})},
-       {"key_range", range_json(family.is_part ? Range{family.first_key, family.first_key + family.keys} : Range{0, known.keys})},
-       {"query_side", 0},
-       {"key_side", 0},
-       {"causal", family.causal},
-       {"sums_to_one", known.sums_to_one},
-       {"sinks", sinks},
-       {"weights", weights},
-       {"rows", ranges_json(known.rows)},
-       {"all_rows", known.all_rows},
-       {"windows", known.windows.empty() ? Json() : ranges_json(known.windows)},
-       {"bands", std::move(bands)},
-       {"summary", known.summary}});
+  return Json::object({{"id", family.name},
+                       {"kind", kind_of(family)},
+                       {"layers", family.layers},
+                       {"heads", family.heads},
+                       {"key_heads", family.key_heads},
+                       {"d_k", family.d_k},
+                       {"queries", known.queries},
+                       {"keys", known.keys},
+                       {"query_range", range_json(known.query_range())},
+                       {"key_range", range_json(known.key_range())},
+                       {"query_side", 0},
+                       {"key_side", 0},
+                       {"causal", family.causal},
+                       {"sums_to_one", known.sums_to_one},
+                       {"sinks", sinks},
+                       {"weights", weights},
+                       {"rows", ranges_json(known.rows)},
+                       {"all_rows", known.all_rows},
+                       {"windows", known.windows.empty() ? Json() : ranges_json(known.windows)},
+                       {"bands", std::move(bands)},
+                       {"summary", known.summary}});
 }
 
 // What this trace cannot say of one family, and what a reader of its numbers should know.

@@ -1,0 +1,44 @@
+// A folder with a recipe and its data, gone with the test, in which runs are made.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/file.h"
+#include "train/recipe.h"
+
+namespace clearhead {
+
+/// SetUp() of a test that has data writes it, and recipe.json, after this one's.
+class RunFolder : public testing::Test {
+ protected:
+  explicit RunFolder(const std::string& name)
+      : folder_((std::filesystem::temp_directory_path() / ("clearhead-" + name + "-" + std::to_string(::getpid()))).string()) {}
+  void SetUp() override {
+    std::filesystem::remove_all(folder_);
+    std::filesystem::create_directories(folder_);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  Recipe recipe(std::vector<std::string> settings) const {
+    settings.push_back("data=" + folder_);
+    return Recipe::read(folder_ + "/recipe.json", settings);
+  }
+  /// What a run left, by name.
+  std::map<std::string, std::string> files(const std::string& run) const {
+    std::map<std::string, std::string> out;
+    for (const char* name : {"checkpoint.safetensors", "best/model.safetensors", "log.csv"})
+      out[name] = read_file(folder_ + "/" + run + "/" + name);
+    return out;
+  }
+
+  const std::string folder_;
+};
+
+}  // namespace clearhead
