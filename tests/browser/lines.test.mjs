@@ -44,6 +44,21 @@ test('a token at the left shows what it gives, one at the right what it gets', {
   for (const [query, part] of given) assertPrinted(part, column[query]);
 });
 
+test('what scrolls under a pointer that rests is not pointed at', { skip }, async () => {
+  const { url } = await start(proseMock(120, { layers: 1, heads: 2 }));
+  const page = await open(`${url}#v=lines&h=0.1`);
+  await drawn(page);
+  await page.click(token('query', 4));
+  await answers(page, 4);
+  const chosen = () => page.$$eval('.line-token.chosen', (list) => list.map((e) => e.dataset.token).join());
+  await page.evaluate(() => (document.querySelector('.lines-frame').scrollTop = 300));
+  await settled(page);
+  assert.equal(await chosen(), '4');
+  const { x, y } = await page.locator(token('query', 20)).boundingBox();
+  await page.mouse.move(x + 9, y + 9);
+  await eventually(async () => (await chosen()) === '20', 'token 20 stands out');
+});
+
 test('the caption says how much the curves carry, the table what each is', { skip }, async () => {
   const { url, mock } = await start(proseMock(40, { layers: 1, heads: 2 }));
   const page = await open(`${url}#v=lines&h=0.1&s=linear`);

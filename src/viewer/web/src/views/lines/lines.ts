@@ -38,6 +38,7 @@ export class LinesView implements View {
   private cells: Cells[][] = []; // of each pinned head
   private curves: Curve[] = [];
   private hover: { side: Side; token: number } | null = null;
+  private rest = { x: Infinity, y: 0 }; // where the pointer chose a token: what scrolls under it there is not pointed at
 
   constructor(private readonly ctx: Context) {
     const { t, family } = ctx;
@@ -100,10 +101,15 @@ export class LinesView implements View {
       const found = event.target instanceof Element ? event.target.closest<HTMLElement>('[data-token]') : null;
       return found ? Number(found.dataset['token']) : null;
     };
-    list.addEventListener('pointerover', (event) => this.setHover(side, tokenOf(event)));
+    list.addEventListener('pointerover', (event) => {
+      const { x, y } = this.rest;
+      if (Math.hypot(event.screenX - x, event.screenY - y) >= 2) this.setHover(side, tokenOf(event));
+    });
     list.addEventListener('pointerleave', () => this.setHover(side, null));
     list.addEventListener('click', (event) => {
       const token = tokenOf(event);
+      this.rest = { x: event.screenX, y: event.screenY };
+      this.setHover(side, null);
       if (token !== null) this.choose(side, token);
     });
     return list;
