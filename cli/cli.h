@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "clearhead/model.h"
 #include "clearhead/trace.h"
+#include "judge/subject.h"
 #include "models/trace_text.h"
 
 namespace clearhead::cli {
@@ -94,7 +95,8 @@ struct LookArguments {
   bool truncate = false;
   int64_t window = 0;
   std::optional<int64_t> overlap{};
-  bool statistics_in_run = false;
+  bool statistics_in_run = false, gradients = false;
+  judge::Asked asked{};  // what the gradients are of
 
   void add(CLI::App& app);
   /// A trace answers without running anything: options that shape a run are refused with it.
@@ -111,6 +113,8 @@ struct LookArguments {
  private:
   Trace trace_of_input(const TextRequest& request);
   Trace trace_of_written(const TextRequest& request);
+  Trace trace_of_answer(const TextRequest& request);
+  void name_segments(Trace& trace) const;
 };
 
 /// A whole number from `least` to `most`; and a number above 0 and up to `most`.

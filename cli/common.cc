@@ -17,6 +17,7 @@
 #include "cli/terminal.h"
 #include "cli/written.h"
 #include "io/safetensors.h"
+#include "judge/traced.h"
 #include "models/find_model.h"
 #include "text/strings.h"
 #include "text/turns.h"
@@ -149,6 +150,13 @@ void LookArguments::add(CLI::App& app) {
   app.add_option("--layers", layers, "Keep only these layers: 0,3,5:8 is 0, 3, 5, 6 and 7 (default: all)")->group(kKept);
   app.add_option("--rows", rows, "Keep query vectors of these tokens even beyond the budget: 1200:1300 (repeatable)")->group(kKept);
   app.add_option("--budget", budget, "Memory that the trace may take: 512M, 4G (default: 2G)")->type_name("SIZE")->group(kKept);
+  app.add_flag("--gradients", gradients,
+               "Also keep how the answer changes with every weight (∂y/∂P), so that maps can show what speaks\nfor it and against it")
+      ->group(kKept);
+  app.add_option("--of", asked.of,
+                 "With --gradients: which answer, as for why: a class, the next word, or \"token N\" (default: the model's)")
+      ->group(kKept);
+  app.add_option("--against", asked.against, "With --gradients: why that and not this, a class or a word")->group(kKept);
   interventions.add(app);
   add_load_options(app, load);
 }
@@ -204,6 +212,7 @@ void LookArguments::refuse_run_options() const {
                                     {truncate, "--truncate"},
                                     {!layers.empty(), "--layers"},
                                     {!rows.empty(), "--rows"},
+                                    {gradients, "--gradients"},
                                     {interventions.given(), "an intervention (--knock-out, --cut, --keep-only)"},
                                     {load.precision != DType::kF32, "--precision"},
                                     {load.weights != WeightStorage::kF32, "--weights"},
@@ -235,6 +244,9 @@ std::string LookArguments::as_typed(const char* command) const {
   if (truncate) out += " --truncate";
   if (!segments.empty()) out += " --segments " + quoted(segments);
   if (!layers.empty()) out += " --layers " + quoted(layers);
+  if (gradients) out += " --gradients";
+  if (!asked.of.empty()) out += " --of " + quoted(asked.of);
+  if (!asked.against.empty()) out += " --against " + quoted(asked.against);
   if (load.precision != DType::kF32) out += format(" --precision {}", to_string(load.precision));
   if (load.weights != WeightStorage::kF32) out += format(" --weights {}", to_string(load.weights));
   return out + interventions.as_typed();
@@ -308,23 +320,28 @@ std::string InterventionArguments::as_typed() const {
   return out;
 }
 
+void LookArguments::name_segments(Trace& trace) const {
+  if (segments.empty()) return;
+  std::vector<TextSegment> named;
+  for (const NamedBytes& segment : segments_from_json(read_config(segments), segments)) {
+    check_bytes(segment, trace.plan().text.text.size());
+    const Range tokens = tokens_of_bytes(trace.plan().text, segment.begin, segment.end);
+    named.push_back({segment.name, segment.role, tokens.begin, tokens.end});
+  }
+  trace.set_segments(std::move(named));
+}
+
 Trace LookArguments::trace() {
   std::error_code ignored;
   if (std::filesystem::is_regular_file(model, ignored)) {
     refuse_text_file(model);
     refuse_run_options();
     Trace trace = Trace::load(model);
-    if (!segments.empty()) {
-      std::vector<TextSegment> named;
-      for (const NamedBytes& segment : segments_from_json(read_config(segments), segments)) {
-        check_bytes(segment, trace.plan().text.text.size());
-        const Range tokens = tokens_of_bytes(trace.plan().text, segment.begin, segment.end);
-        named.push_back({segment.name, segment.role, tokens.begin, tokens.end});
-      }
-      trace.set_segments(std::move(named));
-    }
+    name_segments(trace);
     return trace;
   }
+  if (!gradients && !(asked.of.empty() && asked.against.empty()))
+    usage_error("--of and --against say what --gradients are of: give it too");
   if (overlap && window == 0) usage_error("--overlap needs --window: how many tokens neighbouring windows share");
   if (truncate && window > 0) usage_error("--window slides over the whole text and --truncate cuts it: give one of them");
   if (!text.given()) {
@@ -343,7 +360,9 @@ Trace LookArguments::trace() {
   if (!layers.empty()) request.options.layers = parse_layers(layers);
   for (const std::string& range : rows) request.options.rows.push_back(parse_range(range, "--rows"));
   request.options.statistics_in_run = statistics_in_run;
+  load.gradients = gradients;
   loaded = load_model(model, load);
+  if (gradients) return trace_of_answer(request);
   if (reads_inputs(loaded->info())) return trace_of_input(request);
   if (writes_from_text(loaded->info())) return trace_of_written(request);
   for (const int layer : request.options.layers) {
@@ -366,6 +385,17 @@ Trace LookArguments::trace() {
     notice(format("cut: {} of {} tokens were left out (--truncate)", with_commas(traced.cut), with_commas(traced.tokens)));
   if (traced.windows > 1) notice(format("{} windows of {} tokens; pairs in different windows were never scored", traced.windows, window));
   return std::move(traced.trace);
+}
+
+Trace LookArguments::trace_of_answer(const TextRequest& request) {
+  if (window > 0 || truncate) usage_error("--gradients are of one run over the whole text: give it without --window and --truncate");
+  if (reads_inputs(loaded->info())) input = input_of(loaded->info(), request.text, pair);
+  const std::unique_ptr<judge::Subject> subject =
+      input ? judge::ask_about(loaded, *input, asked) : judge::ask_about(loaded, request.text, asked, request.pair);
+  notice(format("gradients of {}, which has {:.2f} %", visible(subject->answer()), subject->probability() * 100));
+  Trace trace = judge::trace_with_gradients(*subject, request.options, request.interventions);
+  name_segments(trace);
+  return trace;
 }
 
 Trace LookArguments::trace_of_input(const TextRequest& request) {

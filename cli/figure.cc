@@ -16,11 +16,15 @@ void FigureArguments::add(CLI::App& app, CLI::Option* json) {
   app.add_option("--tikz", tikz, "Write a TikZ picture for LaTeX")->excludes(json);
   app.add_option("--figure-width", width, "Its width in millimetres: 84 for a column, 174 for a page (default: 174)")
       ->check(CLI::Range(kLeast, kMost));
+  app.add_option("--weight", weight,
+                 "In the figure: raw; value or output, times the lengths of the values; of a run with --gradients for or\nagainst, what "
+                 "speaks for its answer and against it (default: raw)")
+      ->check(CLI::IsMember({"raw", "value", "output", "for", "against"}));
   app.add_flag("--lines", lines, "In the figure: lines between words in place of a map");
 }
 
 std::string FigureArguments::as_typed() const {
-  std::string out = lines ? " --lines" : "";
+  std::string out = (weight.empty() ? "" : " --weight " + weight) + (lines ? " --lines" : "");
   for (const auto& [path, option] : {std::pair{&svg, " --svg "}, {&pdf, " --pdf "}, {&tikz, " --tikz "}}) {
     if (!path->empty()) out += option + quoted(*path);
   }
@@ -28,7 +32,8 @@ std::string FigureArguments::as_typed() const {
 }
 
 void FigureArguments::check() const {
-  if (lines && !given()) usage_error("--lines is of a figure: add --svg FILE, --pdf FILE or --tikz FILE");
+  if ((lines || !weight.empty()) && !given())
+    usage_error(format("{} is of a figure: add --svg FILE, --pdf FILE or --tikz FILE", lines ? "--lines" : "--weight"));
 }
 
 void FigureArguments::write(const figure::Figure& figure) const {

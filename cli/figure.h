@@ -12,6 +12,7 @@ struct FigureArguments {
   std::string svg{}, pdf{}, tikz{};
   double width = figure::kPageMillimetres;
   bool lines = false;
+  std::string weight{};  ///< what the figure shows; empty: raw weights
 
   /// `json`: what prints instead of drawing.
   void add(CLI::App& app, CLI::Option* json);

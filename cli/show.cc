@@ -324,6 +324,7 @@ std::string state_of(const Options& options, const Trace& trace, const std::stri
   if (!head && options.layer >= 0) state += format("&h={}.0", options.layer);
   const bool has_head = head || options.layer >= 0;
   if (options.figure.lines && !head) usage_error("--lines draws one head: add --head, like --head L3.H5");
+  if (!options.figure.weight.empty()) state += "&w=" + options.figure.weight;
   return state + "&v=" + (options.figure.lines ? "lines" : !options.query.empty() ? "read" : has_head ? "map" : "atlas");
 }
 

@@ -127,7 +127,8 @@ class AttentionMap {
 enum class GradientLook : uint8_t {
   kGradient,  ///< g
   kProduct,   ///< P·g: attention × gradient
-  kPositive,  ///< max(0, P·g) (Chefer, Gur & Wolf 2021, eq. 5)
+  kPositive,  ///< max(0, P·g): what speaks for y (Chefer, Gur & Wolf 2021, eq. 5)
+  kNegative,  ///< max(0, −P·g): what speaks against it
 };
 
 /// Maps of the gradient of one number y with respect to the weights of a call, recomputed as weights are: exact, lazy, without

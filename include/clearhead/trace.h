@@ -33,6 +33,7 @@ struct Frame {
   AttentionRecord record{};
   /// Record key → text key, for windows and parts of a text; empty: the same.
   std::vector<int64_t> keys{};
+  OutputGradient gradient{};  ///< of the record's rows; d_out undefined: not kept
 };
 
 /// The attention map of one layer over one text (sequence 0), assembled from frames. Weights of pairs that no frame
@@ -51,6 +52,12 @@ class LayerMap {
   /// True if one frame holds every row and every key in the text's order.
   bool whole() const;
 
+  /// The same places, showing gradients of weights (GradientMap) in place of weights: rows, columns and tiles do; mass and
+  /// reduce throw kUnsupported. Scores of a row are the sizes of its values, so that top_k gives the largest. Throws kNotFound,
+  /// saying how to keep them, if a frame has no gradient.
+  LayerMap with(GradientLook look) const;
+  std::optional<GradientLook> look() const { return look_; }  ///< nothing: weights
+
   /// Throws kNotFound, saying how to keep it, for a row whose Q was not kept.
   MapRow row(int64_t head, int64_t query) const;
   /// Weights of one key. NaN for rows that are not kept or never scored.
@@ -65,8 +72,10 @@ class LayerMap {
 
  private:
   const Frame& frame_of(int64_t query) const;
+  Tile tile_of(const Frame& frame, int64_t head, const TileRequest& request, const LookOptions& options) const;
   std::vector<Frame> frames_;  // ascending, without overlap in queries
   int64_t queries_ = 0, keys_ = 0;
+  std::optional<GradientLook> look_{};
 };
 
 struct TraceOptions {
@@ -77,9 +86,13 @@ struct TraceOptions {
   /// Compute statistics during the run even if every row is kept, for callers that want them at once
   /// (`atlas`, the demo).
   bool statistics_in_run = false;
+  /// Of a run with gradients (RunOptions::recorder): the gradients of what number, in words ("class \"positive\""), are kept
+  /// beside each record. Empty: none are.
+  std::string gradients_of{};
 };
 
-/// Bytes needed by keys and norms, by Q and by statistics, for messages.
+/// Bytes needed by keys and norms, by Q and by statistics, for messages; with gradients also by values, counted with the keys,
+/// and by the outputs' gradients, counted with Q.
 struct TraceSize {
   uint64_t keys = 0, queries = 0, statistics = 0;
   bool all_rows = true;
@@ -102,6 +115,8 @@ class Trace final : public Observer {
   bool wants(const Site& site) override;
   void take(const Site& site, const AttentionRecord& record, const KeyNorms& norms) override;
   void generated(const GeneratedToken& token) override;
+  bool wants_gradient(const Site& site) override;
+  void take_gradient(const Site& site, const AttentionRecord& record, const OutputGradient& gradient) override;
 
   /// Size of a trace of this plan. Nothing is run.
   static TraceSize size_of(const RunPlan& plan, const TraceOptions& options);
@@ -109,6 +124,8 @@ class Trace final : public Observer {
   const RunPlan& plan() const;  ///< text and ids grow with generated tokens
   const std::vector<GeneratedToken>& generated_tokens() const;
   std::vector<int> layers(const std::string& family) const;  ///< layers that were kept
+  /// What gradients were kept of (TraceOptions::gradients_of); empty: none.
+  const std::string& gradients_of() const;
   /// Name of the first family in the plan: "enc", "dec", or "cross" for an encoder-decoder.
   std::string main_family() const;
 

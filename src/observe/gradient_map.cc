@@ -12,6 +12,7 @@ namespace clearhead {
 namespace {
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+constexpr int64_t kBlockRows = 96, kBlockKeys = 2048;  // looked at together
 
 void check_head(const AttentionRecord& record, int64_t batch, int64_t head) {
   const AttentionShape shape = record.shape();
@@ -114,13 +115,21 @@ Tile GradientMap::tile(int64_t batch, int64_t head, const TileRequest& request, 
   const std::vector<int64_t> looked = sampled(rows, options.sampled_rows, grid);
   const MapValues values{.record = *record_, .gradient = &gradient_, .look = look_, .batch = batch, .head = head};
   SignedCells cells(grid);
-  std::vector<float> of_row(static_cast<size_t>(request.keys.size()));
-  LookProgress progress(options, static_cast<int64_t>(looked.size()));
-  for (const int64_t row : looked) {
+  std::vector<float> block(static_cast<size_t>(kBlockRows * std::min(kBlockKeys, request.keys.size())));
+  const auto count = static_cast<int64_t>(looked.size());
+  LookProgress progress(options, (count + kBlockRows - 1) / kBlockRows);
+  for (int64_t begin = 0; begin < count; begin += kBlockRows) {
     progress.before_task();
-    values.fill(&row, 1, request.keys, of_row.data(), /*marks_hidden=*/true);
-    multiply_factors(request, row - rows.begin, request.keys, of_row.data());
-    cells.take(row, request.keys, of_row.data());
+    const int64_t end = std::min(count, begin + kBlockRows);
+    for (int64_t key = request.keys.begin; key < request.keys.end; key += kBlockKeys) {
+      const Range keys{key, std::min(request.keys.end, key + kBlockKeys)};
+      values.fill(looked.data() + begin, end - begin, keys, block.data(), /*marks_hidden=*/true);
+      for (int64_t at = begin; at < end; ++at) {
+        float* of_row = block.data() + (at - begin) * keys.size();
+        multiply_factors(request, looked[static_cast<size_t>(at)] - rows.begin, keys, of_row);
+        cells.take(looked[static_cast<size_t>(at)], keys, of_row);
+      }
+    }
     progress.after_task(0);
   }
   return cells.tile(static_cast<int64_t>(looked.size()) == rows.size());

@@ -40,7 +40,7 @@ class Pooler {
     if (std::isnan(weight)) {
       if (counts_[at] == 0) largest_[at] = kUnknown;  // scored, and hidden by the description
     } else {
-      largest_[at] = counts_[at]++ == 0 ? weight : std::max(largest_[at], weight);
+      largest_[at] = counts_[at]++ == 0 || std::abs(weight) > std::abs(largest_[at]) ? weight : largest_[at];
       sums_[at] += static_cast<double>(weight);
     }
   }
@@ -61,6 +61,21 @@ class Pooler {
   std::vector<double> sums_;
   std::vector<int64_t> counts_;
 };
+
+// Hidden pairs are 0, with a score below all others.
+MapRow row_of_gradients(const GradientMap& map, int64_t head, int64_t query, int64_t keys) {
+  const Tile tile = map.tile(0, head, {.queries = {query, query + 1}, .keys = {0, keys}});
+  std::vector<float> values(tile.max.data<float>(), tile.max.data<float>() + keys), sizes(values.size());
+  for (size_t key = 0; key < values.size(); ++key) {
+    sizes[key] = std::isnan(values[key]) ? -std::numeric_limits<float>::infinity() : std::abs(values[key]);
+    if (std::isnan(values[key])) values[key] = 0;
+  }
+  return MapRow(std::move(values), std::move(sizes));
+}
+
+void refuse_gradients(const std::optional<GradientLook>& look) {
+  if (look) fail(ErrorCode::kUnsupported, "map: masses and statistics are of weights; this map shows their gradients");
+}
 
 void check_range(Range range, int64_t length, const char* what) {
   if (range.begin < 0 || range.begin > range.end || range.end > length) {
@@ -126,6 +141,17 @@ bool LayerMap::whole() const {
          key_length(frames_[0].record.keys) == keys_;
 }
 
+LayerMap LayerMap::with(GradientLook look) const {
+  for (const Frame& frame : frames_) {
+    if (frame.gradient.d_out.defined()) continue;
+    fail(ErrorCode::kNotFound, "map: the gradients of rows {} to {} were not kept; trace again with --gradients", frame.queries.begin,
+         frame.queries.end - 1);
+  }
+  LayerMap map = *this;
+  map.look_ = look;
+  return map;
+}
+
 bool LayerMap::has_row(int64_t query) const {
   return std::any_of(frames_.begin(), frames_.end(), [&](const Frame& f) { return query >= f.queries.begin && query < f.queries.end; });
 }
@@ -156,9 +182,9 @@ const Frame& LayerMap::frame_of(int64_t query) const {
 
 MapRow LayerMap::row(int64_t head, int64_t query) const {
   const Frame& frame = frame_of(query);
-  const AttentionMap map(frame.record);
-  MapRow row = map.head(0, head).row(query - frame.queries.begin + frame.record.first_query);
-  const int64_t known = key_length(frame.record.keys);
+  const int64_t own = query - frame.queries.begin + frame.record.first_query, known = key_length(frame.record.keys);
+  MapRow row = look_ ? row_of_gradients(GradientMap(frame.record, frame.gradient, *look_), head, own, known)
+                     : AttentionMap(frame.record).head(0, head).row(own);
   if (frame.keys.empty() && known == keys_) return row;
   std::vector<float> weights(static_cast<size_t>(keys_), kUnknown), scores(static_cast<size_t>(keys_), kUnknown);
   for (int64_t j = 0; j < known; ++j) {
@@ -179,27 +205,33 @@ std::vector<float> LayerMap::column(int64_t head, int64_t key, Range queries) co
     if (!frame.keys.empty()) own = std::find(frame.keys.begin(), frame.keys.end(), key) - frame.keys.begin();
     if (rows.size() <= 0 || own >= key_length(frame.record.keys)) continue;
     const int64_t shift = frame.record.first_query - frame.queries.begin;
-    const std::vector<float> part = AttentionMap(frame.record).head(0, head).column(own, {rows.begin + shift, rows.end + shift});
+    const Range of_record{rows.begin + shift, rows.end + shift};
+    const std::vector<float> part = look_ ? GradientMap(frame.record, frame.gradient, *look_).column(0, head, own, of_record)
+                                          : AttentionMap(frame.record).head(0, head).column(own, of_record);
     std::copy(part.begin(), part.end(), out.begin() + (rows.begin - queries.begin));
   }
   return out;
 }
 
+Tile LayerMap::tile_of(const Frame& frame, int64_t head, const TileRequest& request, const LookOptions& options) const {
+  return look_ ? GradientMap(frame.record, frame.gradient, *look_).tile(0, head, request, options)
+               : AttentionMap(frame.record).head(0, head).tile(request, options);
+}
+
 Tile LayerMap::tile(int64_t head, const TileRequest& request, const LookOptions& options) const {
-  if (whole()) return AttentionMap(frames_[0].record).head(0, head).tile(request, options);
+  if (whole()) return tile_of(frames_[0], head, request, options);
   check_range(request.queries, queries_, "queries");
   check_range(request.keys, keys_, "keys");
   Pooler pooler(request);
   for (const Frame& frame : frames_) {
     const Range wanted = overlap(request.queries, frame.queries);
-    const MapHead map = AttentionMap(frame.record).head(0, head);
     const int64_t shift = frame.record.first_query - frame.queries.begin;
     Range keys{0, key_length(frame.record.keys)};
     if (frame.keys.empty()) keys = overlap(keys, request.keys);
     if (keys.size() <= 0) continue;
     for (int64_t begin = wanted.begin; begin < wanted.end; begin += kRowsAtOnce) {
       const int64_t end = std::min(wanted.end, begin + kRowsAtOnce);
-      const Tile part = map.tile({.queries = {begin + shift, end + shift}, .keys = keys}, {.cancel = options.cancel});
+      const Tile part = tile_of(frame, head, {.queries = {begin + shift, end + shift}, .keys = keys}, {.cancel = options.cancel});
       const float* weight = part.max.data<float>();
       for (int64_t i = begin; i < end; ++i) {
         for (int64_t j = keys.begin; j < keys.end; ++j) {
@@ -212,6 +244,7 @@ Tile LayerMap::tile(int64_t head, const TileRequest& request, const LookOptions&
 }
 
 std::vector<float> LayerMap::mass(Range rows, Range keys, const LookOptions& options) const {
+  refuse_gradients(look_);
   check_range(rows, queries_, "rows");
   check_range(keys, keys_, "keys");
   std::vector<double> sums(static_cast<size_t>(heads()), 0.0);
@@ -244,6 +277,7 @@ std::vector<float> LayerMap::mass(Range rows, Range keys, const LookOptions& opt
 }
 
 ReductionResult LayerMap::reduce(const ReductionRequest& request, const LookOptions& options) const {
+  refuse_gradients(look_);
   if (whole()) return AttentionMap(frames_[0].record).reduce(request, options);
   ReductionResult out;
   int64_t rows = 0;

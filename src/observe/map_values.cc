@@ -67,12 +67,20 @@ void MapValues::fill(const int64_t* rows, int64_t row_count, Range keys, float* 
   if (!gradient) return;
   std::vector<float> gradients(static_cast<size_t>(row_count * keys.size()));
   fill_gradients(*this, rows, row_count, keys, gradients.data());
+  const auto shown = [](GradientLook kind, float g, float product) {
+    switch (kind) {
+      case GradientLook::kGradient: return g;
+      case GradientLook::kProduct: return product;
+      case GradientLook::kPositive: return std::max(0.0F, product);
+      case GradientLook::kNegative: return std::max(0.0F, -product);
+    }
+    return product;
+  };
   const float hidden = marks_hidden ? std::numeric_limits<float>::quiet_NaN() : 0;
   parallel_ranges(row_count * keys.size(), kGrain * 16, [&](int64_t begin, int64_t end, int) {
     for (int64_t at = begin; at < end; ++at) {
       const float weight = out[at], g = gradients[static_cast<size_t>(at)], product = weight * g;
-      const float shown = look == GradientLook::kGradient ? g : look == GradientLook::kProduct ? product : std::max(0.0F, product);
-      out[at] = weight != weight ? hidden : shown;
+      out[at] = weight != weight ? hidden : shown(look, g, product);
     }
   });
 }

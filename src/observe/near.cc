@@ -73,7 +73,7 @@ NearCells near_cells(const LayerMap& map, int64_t head, const NearRequest& reque
   out.exact = of_each >= request.row_side;
   std::atomic<int64_t> looked_at{0}, done{0};
   const int64_t tasks = (queries.size() + unit - 1) / unit;
-  parallel_for(tasks, [&](int64_t task, int thread) {
+  const auto take = [&](int64_t task, int thread) {
     if (options.cancel && options.cancel->load(std::memory_order_relaxed)) fail(ErrorCode::kCancelled, "the look was cancelled");
     const Range own{queries.begin + task * unit, std::min(queries.end, queries.begin + (task + 1) * unit)};
     const int64_t step = out.exact ? own.size() : request.row_side;
@@ -85,7 +85,12 @@ NearCells near_cells(const LayerMap& map, int64_t head, const NearRequest& reque
     }
     const int64_t finished = ++done;
     if (options.progress && thread == 0) options.progress(static_cast<double>(finished) / static_cast<double>(tasks));
-  });
+  };
+  if (map.look()) {  // a look at gradients is parallel by itself
+    for (int64_t task = 0; task < tasks; ++task) take(task, 0);
+  } else {
+    parallel_for(tasks, take);
+  }
   out.max = std::move(pool.max);
   out.mean.resize(cells);
   for (size_t i = 0; i < cells; ++i)

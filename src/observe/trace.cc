@@ -205,10 +205,12 @@ TraceSize Trace::size_of(const RunPlan& plan, const TraceOptions& options) {
     size.keys += layers * u(family.keys) * u(family.key_heads * (family.d_k + 1) + family.heads) * 4;  // K, ‖v‖, ‖v·W_O‖
     // m, ℓ, entropy, distance and four matches a row; received a key; thumbnails and offsets a head
     size.statistics += layers * u(family.heads) * (u(family.queries) * 8 + u(family.keys) + 2 * u(kThumbnail * kThumbnail) + 129) * 4;
-    size.queries += layers * u(family.heads * family.d_k) * u(family.queries) * 4;
+    const uint64_t doubled = options.gradients_of.empty() ? 1 : 2;  // values are as wide as keys, outputs as queries
+    if (doubled > 1) size.keys += layers * u(family.keys) * u(family.key_heads * family.d_k) * 4;
+    size.queries += layers * doubled * u(family.heads * family.d_k) * u(family.queries) * 4;
     uint64_t rows = 0;
     for (const Range& range : watched_rows(options, family.queries)) rows += u(range.size());
-    watched += layers * u(family.heads * family.d_k) * rows * 4;
+    watched += layers * doubled * u(family.heads * family.d_k) * rows * 4;
   }
   size.all_rows = size.keys + size.statistics + size.queries <= options.budget_bytes;
   if (!size.all_rows) size.queries = watched;
@@ -298,6 +300,18 @@ void Trace::take(const Site& site, const AttentionRecord& record, const KeyNorms
   }
 }
 
+bool Trace::wants_gradient(const Site& site) { return !state_->options.gradients_of.empty() && wants(site) && site.step == 0; }
+
+// After take() of the same site: the frames that it made take the gradients of their rows. The values are shared by all.
+void Trace::take_gradient(const Site& site, const AttentionRecord& record, const OutputGradient& gradient) {
+  LayerTrace& layer = state_->layer(site.family, site.layer);
+  const Tensor values = gradient.values.clone();
+  for (Frame& frame : layer.frames) {
+    const int64_t first = frame.record.first_query - record.first_query;
+    frame.gradient = {gradient.d_out.slice(2, first, first + frame.queries.size()).clone(), values};
+  }
+}
+
 void Trace::generated(const GeneratedToken& token) {
   State& state = *state_;
   RunText& text = state.plan.text;
@@ -316,6 +330,7 @@ void Trace::generated(const GeneratedToken& token) {
 
 const MapFamily& Trace::family(const std::string& name) const { return state_->family(name); }
 const RunPlan& Trace::plan() const { return state_->plan; }
+const std::string& Trace::gradients_of() const { return state_->options.gradients_of; }
 const std::vector<GeneratedToken>& Trace::generated_tokens() const { return state_->generated; }
 void Trace::set_segments(std::vector<TextSegment> segments) { state_->plan.text.segments = std::move(segments); }
 

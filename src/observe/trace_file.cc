@@ -100,6 +100,7 @@ Json add_frames(const std::string& name, const LayerTrace& layer, NamedTensors& 
     tensors.emplace_back(own + ".m", frame.record.rows.m);
     tensors.emplace_back(own + ".l", frame.record.rows.l);
     if (frame.record.rows.used.defined()) tensors.emplace_back(own + ".used", frame.record.rows.used);
+    if (frame.gradient.d_out.defined()) tensors.emplace_back(own + ".d_out", frame.gradient.d_out);
     if (!shared) {
       tensors.emplace_back(own + ".k", gather_keys(frame.record.keys));
       std::vector<int64_t> keys = frame.keys;
@@ -113,6 +114,8 @@ Json add_frames(const std::string& name, const LayerTrace& layer, NamedTensors& 
                               {"query_length", frame.record.query_length},
                               {"k", shared ? name + ".k" : own + ".k"}}));
   }
+  if (!layer.frames.empty() && layer.frames[0].gradient.values.defined())
+    tensors.emplace_back(name + ".values", layer.frames[0].gradient.values);
   return frames;
 }
 
@@ -301,6 +304,23 @@ Frame read_frame(const Reader& file, const std::string& own, const Json& item, c
   return frame;
 }
 
+// All frames of a layer have gradients, over the same values, or none has.
+void read_gradients(const Reader& file, const std::string& name, LayerTrace& layer) {
+  if (!file.contains(name + ".values")) return;
+  const Tensor values = file.operand(name + ".values");
+  for (size_t i = 0; i < layer.frames.size(); ++i) {
+    const std::string own = name + ".frame" + std::to_string(i);
+    const AttentionRecord& record = layer.frames[i].record;
+    const Tensor d_out = file.get(own + ".d_out", DType::kF32, 4);
+    file.expect(d_out.size(0) == 1 && d_out.size(1) == record.q.size(1) && d_out.size(2) == record.q.size(2) && values.size(0) == 1 &&
+                    values.size(1) == key_heads(record.keys) && values.size(2) == key_length(record.keys) && d_out.size(3) > 0 &&
+                    values.size(3) == d_out.size(3),
+                format("{}.d_out is {} and {}.values {}; they do not fit its q and k", own, to_string(d_out.shape()), name,
+                       to_string(values.shape())));
+    layer.frames[i].gradient = {d_out, values};
+  }
+}
+
 // What head_scores() reads: every statistic of atlas_request(), of the family's heads; cells may be missing.
 ReductionResult read_statistics(const Reader& file, const std::string& name, const Json& json, const MapFamily& family, int64_t tokens) {
   Fields fields(json, file.where(), name + ".statistics");
@@ -388,6 +408,7 @@ LayerTrace read_layer(const Reader& file, const std::string& name, const Json& j
   fields.refuse_rest();
   layer.norms = {file.optional(name + ".value_norm", 3), file.optional(name + ".output_norm", 3)};
   check_frames(file, name, layer, family, tokens);
+  read_gradients(file, name, layer);
   return layer;
 }
 
@@ -412,8 +433,10 @@ void Trace::save(const std::string& path) const {
     if (layer.statistics) entry["statistics"] = add_statistics(name, *layer.statistics, tensors);
     layers[name] = std::move(entry);
   }
-  write_safetensors(path, tensors,
-                    {{"clearhead_trace", "1"}, {"plan", plan_to_json(state_->plan, state_->generated).dump()}, {"layers", layers.dump()}});
+  std::map<std::string, std::string> metadata{
+      {"clearhead_trace", "1"}, {"plan", plan_to_json(state_->plan, state_->generated).dump()}, {"layers", layers.dump()}};
+  if (!gradients_of().empty()) metadata["gradients_of"] = gradients_of();
+  write_safetensors(path, tensors, metadata);
 }
 
 Trace Trace::load(const std::string& path) {
@@ -428,6 +451,8 @@ Trace Trace::load(const std::string& path) {
   Trace trace;
   State& state = *trace.state_;
   state.plan = read_plan(file, state.generated);
+  const auto answer = file.all_metadata().find("gradients_of");
+  if (answer != file.all_metadata().end()) state.options.gradients_of = answer->second;
   const int64_t tokens = static_cast<int64_t>(state.plan.text.ids.size());
   const Json layers = file.metadata("layers");
   for (const MapFamily& family : state.plan.families) {

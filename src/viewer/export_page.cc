@@ -648,7 +648,9 @@ Json TraceWriter::manifest() {
   lacks("verify", "not-in-page", live, "A page cannot recompute from Q and K in f32.");
   for (const char* feature : {"run", "why", "what-if"}) lacks(feature, "no-model", live, "A page holds no model.");
   lacks("export", "not-in-page", live, "A page holds what it holds; its state can be copied as text.");
-  for (const char* kind : {"value", "output"}) lacks(kind, "not-in-page", live, "A page holds raw weights.");
+  std::vector<const char*> kinds{"value", "output"};
+  if (!loaded_.trace().gradients_of().empty()) kinds.insert(kinds.end(), {"for", "against"});
+  for (const char* kind : kinds) lacks(kind, "not-in-page", live, "A page holds raw weights.");
   info["missing"] = missing;
   for (Json& family : info["families"].items()) family["weights"] = Json(Json::Array{"raw"});
   Json holds = Json::array();

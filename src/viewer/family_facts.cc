@@ -102,10 +102,13 @@ FamilyFacts facts_of(const Trace& trace, const MapFamily& family) {
   const int64_t rows = family.is_part ? family.queries : facts.queries;
   facts.all_rows = facts.rows.size() == 1 && facts.rows[0].begin == family.first_query && facts.rows[0].size() == rows;
   if (facts.queries == 0) facts.all_rows = true;
-  facts.value = facts.output = true;
+  facts.value = facts.output = facts.gradients = true;
   for (const int layer : facts.layers) {
     facts.value = facts.value && trace.norms(family.name, layer).value.defined();
     facts.output = facts.output && trace.norms(family.name, layer).output.defined();
+    const auto has_none = [](const Frame& frame) { return !frame.gradient.d_out.defined(); };
+    const LayerMap of_layer = trace.map(family.name, layer);
+    facts.gradients = facts.gradients && std::none_of(of_layer.frames().begin(), of_layer.frames().end(), has_none);
   }
   for (const Frame& frame : map.frames()) {
     if (!frame.keys.empty() && !family.is_part) facts.windows.push_back(window_of(frame.keys));

@@ -20,6 +20,7 @@ struct FamilyFacts {
   std::vector<Range> rows{};  ///< queries whose row can be recomputed, in every kept layer
   bool all_rows = true;
   bool value = false, output = false;  ///< norms were kept
+  bool gradients = false;              ///< of an answer, of every kept row
   bool sums_to_one = true;
   std::vector<Range> windows{};  ///< empty: one run
   std::vector<int64_t> sinks{};

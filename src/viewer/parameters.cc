@@ -139,16 +139,16 @@ HeadLook QueryParameters::head() const {
   at.family = text("f");
   at.layer = static_cast<int>(integer("l", 0, 0, 100'000));
   at.head = integer("h", 0, 0, 100'000);
-  at.weight = static_cast<WeightKind>(choice("w", {"raw", "value", "output"}));
+  at.weight = weight_kind_of(text("w", "raw"));
   at.sink = static_cast<SinkRule>(choice("sink", {"mark", "hide", "renorm"}));
   return at;
 }
 
 WeightKind weight_kind_of(std::string_view text) {
-  for (const WeightKind kind : {WeightKind::kRaw, WeightKind::kValue, WeightKind::kOutput}) {
+  for (const WeightKind kind : {WeightKind::kRaw, WeightKind::kValue, WeightKind::kOutput, WeightKind::kFor, WeightKind::kAgainst}) {
     if (text == to_string(kind)) return kind;
   }
-  fail(ErrorCode::kInvalidArgument, "w: expected one of raw, value, output, found \"{}\".", text);
+  fail(ErrorCode::kInvalidArgument, "w: expected one of raw, value, output, for, against, found \"{}\".", text);
 }
 
 SinkRule sink_rule_of(std::string_view text) {

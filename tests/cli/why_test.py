@@ -14,6 +14,11 @@ class Asking(Case):
         self.assertEqual(done.code, 0, done.errors)
         return done
 
+    def refused(self, says, *arguments):
+        done = run(*arguments)
+        self.assertEqual(done.code, 2, done.out)
+        self.assertIn(says, done.errors)
+
     def fails(self, says, *arguments):
         done = run(*arguments)
         self.assertEqual(done.code, 1, done.out)
@@ -35,6 +40,19 @@ class Why(Asking):
             self.assertAlmostEqual(sum(abs(item["shares"][method]) for item in answer["items"]), 1, places=4)
         self.assertGreater(car["shares"]["occlusion"], 0.5)
         self.assertLess(answer["without"]["unseen"], 0.1)
+
+    def test_a_trace_keeps_the_gradients_of_an_answer(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = str(Path(folder) / "of.trace")
+            done = self.done("trace", self.BOOK, self.TEXT, "--gradients", "--of", "night", "-o", path)
+            self.assertIn('gradients of next token " night", which has ', done.errors)
+            figure = Path(folder) / "a.svg"
+            self.done("show", path, "--head", "L4.H0", "--svg", str(figure), "--weight", "against")
+            self.assertIn("against next token", figure.read_text(encoding="utf-8"))
+            self.assertIn("--weight against", figure.read_text(encoding="utf-8"))
+            self.refused("--gradients shapes a run", "trace", path, "--gradients", "-o", path + "2")
+        self.refused("--of and --against say what --gradients are of", "trace", self.BOOK, self.TEXT, "--of", "night", "-o", "x")
+        self.refused("--gradients are of one run over the whole text", "trace", self.BOOK, self.TEXT, "--gradients", "--window", "4", "-o", "x")
 
     def test_the_text_and_its_strongest_parts(self):
         out = self.done("why", self.BOOK, self.TEXT, "--of", "night", "--by", "relevance", "occlusion").out

@@ -7,6 +7,7 @@
 
 #include "clearhead/error.h"
 #include "judge/golden_cases.h"
+#include "judge/traced.h"
 
 namespace clearhead::judge {
 namespace {
@@ -37,6 +38,36 @@ TEST(Attribution, shares_are_those_of_whole_matrices) {
       ASSERT_GT(largest, 0);
       for (size_t i = 0; i < all.size(); ++i) EXPECT_NEAR(found[i], all[i], 1e-5 * std::max(1.0, largest)) << "item " << i;
     }
+  }
+}
+
+// What attribution sums while the backward pass is there, and what a trace shows afterwards, in every family of models.
+TEST(Attribution, a_trace_keeps_the_gradients_that_shares_are_made_of) {
+  for (const Json& golden : golden_cases()) {
+    SCOPED_TRACE(golden.find("folder")->string());
+    const auto subject = golden_subject(golden);
+    const std::vector<double> shares = attribute(*subject, Method::kAttentionGradient);
+    const Trace trace = trace_with_gradients(*subject, {});
+    EXPECT_EQ(trace.gradients_of(), subject->answer());
+    const Site site = looked_at(*subject, std::nullopt);
+    const MapFamily& family = trace.family(site.family);
+    const LayerMap map = trace.map(site.family, site.layer), positive = map.with(GradientLook::kPositive),
+                   negative = map.with(GradientLook::kNegative);
+    std::vector<double> of_ids(subject->plan().text.ids.size());
+    for (int64_t head = 0; head < map.heads(); ++head) {
+      for (const int64_t row : subject->rows()) {
+        const MapRow speaks_for = positive.row(head, family.first_query + row), against = negative.row(head, family.first_query + row);
+        for (size_t id = 0; id < of_ids.size(); ++id) {
+          const double difference = static_cast<double>(speaks_for.weights()[id]) - static_cast<double>(against.weights()[id]);
+          if (!std::isnan(difference)) of_ids[id] += difference / static_cast<double>(map.heads());
+        }
+      }
+    }
+    const std::vector<double> found = subject->by_item(of_ids);
+    double largest = 0;
+    for (const double share : shares) largest = std::max(largest, std::abs(share));
+    ASSERT_GT(largest, 0);
+    for (size_t i = 0; i < shares.size(); ++i) EXPECT_NEAR(found[i], shares[i], 1e-6 * largest) << "item " << i;
   }
 }
 

@@ -45,6 +45,7 @@ Rows naive(const Case& c, const Made& made, const Tensor& d_out, GradientLook lo
       }
       if (look != GradientLook::kGradient) g = {g.value * p, g.size * p};
       if (look == GradientLook::kPositive) g.value = std::max(0.0, g.value);
+      if (look == GradientLook::kNegative) g.value = std::max(0.0, -g.value);
       if (std::isnan(p)) g = {kNaN, 0};
       rows[static_cast<size_t>(i)].push_back(g);
     }
@@ -64,7 +65,7 @@ void check_looks() {
     const Tensor d_out = random_gradient(c);
     const GradientMap map(made.attended.record, {d_out, made.v});
     const int64_t batch = c.sizes.batch - 1, head = c.sizes.heads - 1, queries = c.sizes.queries, keys = c.sizes.keys;
-    for (const GradientLook look : {GradientLook::kGradient, GradientLook::kProduct, GradientLook::kPositive}) {
+    for (const GradientLook look : {GradientLook::kGradient, GradientLook::kProduct, GradientLook::kPositive, GradientLook::kNegative}) {
       const Rows expected = naive(c, made, d_out, look, batch, head);
       const std::vector<float> column = map.with(look).column(batch, head, keys / 2, {0, queries});
       for (int64_t i = 0; i < queries; i += 7) {

@@ -93,6 +93,48 @@ TEST(Trace, ARowIsTheMapsRowBeforeAndAfterTheFile) {
   EXPECT_EQ(loaded.norms("dec", 0).output.data<float>()[69], trace.norms("dec", 0).output.data<float>()[69]);
 }
 
+// All rows, and watched rows in several frames: before and after the file, the gradients of the record that the backward pass has.
+TEST(Trace, GradientsAreKeptBesideTheRowsAndTravelWithTheFile) {
+  constexpr int64_t kTokens = 300;
+  const Case data = causal_case(kTokens, 1);
+  const OutputGradient gradient{random_tensor({1, kHeads, kTokens, kWidth}, 31), data.v};
+  const GradientMap expected(data.record, gradient, GradientLook::kNegative);
+  TraceOptions all{.gradients_of = "the answer"}, some = all;
+  const TraceSize needed = Trace::size_of(plan_of(kTokens), all);
+  EXPECT_GT(needed.keys + needed.queries, Trace::size_of(plan_of(kTokens), {}).keys + Trace::size_of(plan_of(kTokens), {}).queries);
+  some.budget_bytes = needed.keys + needed.queries + needed.statistics - 1;
+  some.tail = 40;
+  some.rows = {{100, 120}};
+  for (const TraceOptions& options : {all, some}) {
+    Trace trace = trace_of(data, kTokens, options);
+    EXPECT_THROW(trace.map(1).with(GradientLook::kProduct), Error);  // before the backward pass
+    ASSERT_TRUE(trace.wants_gradient({"dec", 1, 0}));
+    for (int layer = 0; layer < 2; ++layer) trace.take_gradient({"dec", layer, 0}, data.record, gradient);
+    const std::string path = temporary("gradients.trace");
+    trace.save(path);
+    const Trace loaded = Trace::load(path);
+    std::filesystem::remove(path);
+    EXPECT_EQ(loaded.gradients_of(), "the answer");
+    EXPECT_EQ(trace.map(1).frames().size(), options.rows.empty() ? 1u : 2u);
+    for (const LayerMap& map : {trace.map(1).with(GradientLook::kNegative), loaded.map(1).with(GradientLook::kNegative)}) {
+      for (const int64_t query : {110, 299}) {
+        const std::vector<float> row = expected.row(0, 3, query);
+        EXPECT_EQ(map.row(3, query).weights(), row);
+        const auto most = std::max_element(row.begin(), row.end());
+        EXPECT_EQ(map.row(3, query).top_k(1)[0].key, most - row.begin());
+        EXPECT_EQ(map.column(3, 20, {query, query + 1})[0], row[20]);
+        const int64_t first = query - 60;  // all visible
+        const Tile tile = map.tile(3, {.queries = {query, query + 1}, .keys = {first, query}, .cell_side = 30});
+        EXPECT_EQ(tile.max.data<float>()[0], *std::max_element(row.begin() + first, row.begin() + first + 30));
+        EXPECT_EQ(tile.max.data<float>()[1], *std::max_element(row.begin() + first + 30, row.begin() + query));
+      }
+      EXPECT_THROW(map.mass({0, 1}, {0, 1}), Error);
+      EXPECT_THROW(map.reduce({}), Error);
+    }
+  }
+  EXPECT_FALSE(Trace().wants_gradient({"dec", 1, 0}));
+}
+
 TEST(Trace, SixteenBitQueriesAndKeysTravelAsTheyAre) {
   for (const DType dtype : {DType::kBF16, DType::kF16}) {
     const Case data = causal_case(70, 5, dtype);

@@ -91,9 +91,11 @@ inline Trace trace_of(const Options& options) {
         for (int64_t i = 0; i < tensor->numel(); ++i) lengths[i] = std::abs(lengths[i]) + 0.1f;
       }
     }
-    if (trace.wants({options.causal ? "dec" : "enc", layer, 0})) {
-      trace.take({options.causal ? "dec" : "enc", layer, 0}, attend(q, k, v, spec).record, norms);
-    }
+    const Site site{options.causal ? "dec" : "enc", layer, 0};
+    if (!trace.wants(site)) continue;
+    const AttentionRecord record = attend(q, k, v, spec).record;
+    trace.take(site, record, norms);
+    if (trace.wants_gradient(site)) trace.take_gradient(site, record, {random_tensor({1, kHeads, options.tokens, kWidth}, seed + 6), v});
   }
   return trace;
 }

@@ -347,6 +347,45 @@ TEST(Questions, VerifyFindsShownWeightsWithinTheirBound) {
   }
 }
 
+TEST(Questions, GradientsOfAnAnswerAreLookedAtAsWeightsAre) {
+  AttentionSpec spec;
+  spec.after.head_mask = Tensor::from<float>({1, 0.5f, 2, 1}, {4});
+  LoadedTrace loaded = looked_at::loaded_of({.trace = {.gradients_of = "class \"positive\""}, .spec = spec});
+  const Json info = questions::info(loaded);
+  EXPECT_EQ(info.find("gradients_of")->string(), "class \"positive\"");
+  EXPECT_EQ(info.find("families")->items()[0].find("weights")->dump(), R"(["raw","value","output","for","against"])");
+  for (const auto& [kind, shown] :
+       {std::pair{WeightKind::kFor, GradientLook::kPositive}, {WeightKind::kAgainst, GradientLook::kNegative}}) {
+    const Json verdict = questions::verify(loaded, {"dec", {{0, 1}, {1, 2}}, {{0, 300}}, {{0, 300}}, kind});
+    EXPECT_TRUE(verdict.find("within")->boolean()) << verdict.dump();
+    EXPECT_GT(verdict.find("largest_difference")->number(), 0);
+    const LayerMap map = loaded.trace().map("dec", 1).with(shown);
+    LineLook look = line_at(1, 3, {{217, 218}});
+    look.at.weight = kind;
+    const ViewFrame row = questions::row(loaded, look);
+    EXPECT_EQ(array_of<float>(row, "values"), map.row(3, 217).weights());
+    EXPECT_TRUE(row.header.find("entropy")->is_null());
+    look.ranges = {{40, 41}};
+    const float expected = map.row(3, 217).weights()[40];
+    EXPECT_FLOAT_EQ(array_of<float>(questions::column(loaded, look), "values")[217], expected);
+    const ViewFrame tile = questions::tile(loaded, {.at = look.at, .planes = {.f32 = true}});
+    EXPECT_FLOAT_EQ(array_of<float>(tile, "max")[217 * 256 + 40], expected);
+    const ViewFrame near = questions::tile(loaded, {.at = look.at, .planes = {.f32 = true}, .near = Near{.back = 200, .ahead = 0}});
+    EXPECT_FLOAT_EQ(array_of<float>(near, "max")[217 * 201 + 200 - (217 - 40)], expected);
+    look.at.sink = SinkRule::kRenormalise;
+    EXPECT_THROW(questions::column(loaded, look), Error);
+  }
+  LoadedTrace without = looked_at::loaded_of();
+  LineLook look = line_at(0, 0, {{5, 6}});
+  look.at.weight = WeightKind::kFor;
+  try {
+    questions::row(without, look);
+    FAIL() << "gradients that were not kept were shown";
+  } catch (const NotKept& error) {
+    EXPECT_NE(error.command().find("--gradients"), std::string::npos) << error.command();
+  }
+}
+
 TEST(Questions, VerifyFindsAWeightThatIsWrong) {
   Trace trace = looked_at::trace_of({});
   // The row statistics of what is shown are off by a thousandth; Q and K are as they were.

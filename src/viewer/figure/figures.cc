@@ -150,7 +150,10 @@ Figure atlas_figure(LoadedTrace& loaded, const ViewState& state, const FigureOpt
 
 std::string caption_of(LoadedTrace& loaded, const ViewState& state, const std::string& heads, const std::string& what) {
   const FamilyFacts& known = loaded.facts(state.family);
-  std::string out = format("{} · {} {} · {} · {} weights", model_name(loaded.trace().plan()), state.family, heads, what, state.weight);
+  const std::string weights = is_gradient(weight_kind_of(state.weight))
+                                  ? format("{} {} (P·∂y/∂P)", state.weight, loaded.trace().gradients_of())
+                                  : format("{} weights", state.weight);
+  std::string out = format("{} · {} {} · {} · {}", model_name(loaded.trace().plan()), state.family, heads, what, weights);
   if (state.view != "atlas") out += format(", {} scale", scale_name(state));
   if (!known.sinks.empty() && state.direction == "out")
     out += std::string(", attention sinks ") + (state.sink == "mark"   ? "marked (▾)"

@@ -13,9 +13,13 @@ const char* to_string(WeightKind kind) {
     case WeightKind::kRaw: return "raw";
     case WeightKind::kValue: return "value";
     case WeightKind::kOutput: return "output";
+    case WeightKind::kFor: return "for";
+    case WeightKind::kAgainst: return "against";
   }
   return "raw";
 }
+
+bool is_gradient(WeightKind kind) { return kind == WeightKind::kFor || kind == WeightKind::kAgainst; }
 
 const char* to_string(SinkRule rule) {
   switch (rule) {
@@ -78,8 +82,22 @@ void check_all_rows(LoadedTrace& loaded, const std::string& family, const char* 
                 keep_command(loaded.trace(), "--budget 64G"));
 }
 
+LayerMap map_of(LoadedTrace& loaded, const HeadLook& at) {
+  const FamilyFacts& known = loaded.facts(at.family);
+  LayerMap map = loaded.trace().map(known.shape.name, at.layer);
+  if (!is_gradient(at.weight)) return map;
+  if (!known.gradients) {
+    throw NotKept(format("w={}: this trace kept no gradients of an answer.", to_string(at.weight)),
+                  keep_command(loaded.trace(), "--gradients"));
+  }
+  if (at.sink == SinkRule::kRenormalise) {
+    fail(ErrorCode::kInvalidArgument, "sink=renorm: rows of w={} have no sum to restore; expected mark or hide.", to_string(at.weight));
+  }
+  return map.with(at.weight == WeightKind::kFor ? GradientLook::kPositive : GradientLook::kNegative);
+}
+
 std::vector<float> norms(LoadedTrace& loaded, const HeadLook& at) {
-  if (at.weight == WeightKind::kRaw) return {};
+  if (at.weight == WeightKind::kRaw || is_gradient(at.weight)) return {};
   const FamilyFacts& known = loaded.facts(at.family);
   const KeyNorms& norms = loaded.trace().norms(known.shape.name, at.layer);
   const bool value = at.weight == WeightKind::kValue;

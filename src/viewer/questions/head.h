@@ -14,10 +14,12 @@
 
 namespace clearhead {
 
-enum class WeightKind : uint8_t { kRaw, kValue, kOutput };  ///< P, P·‖v‖, P·‖v·W_O‖
+/// P, P·‖v‖, P·‖v·W_O‖; and of a trace that kept gradients of an answer y: max(0, P·∂y/∂P) and max(0, −P·∂y/∂P), what speaks for it and against.
+enum class WeightKind : uint8_t { kRaw, kValue, kOutput, kFor, kAgainst };
 
-/// "raw", "value", "output"; "mark", "hide", "renorm".
+/// "raw", "value", "output", "for", "against"; "mark", "hide", "renorm".
 const char* to_string(WeightKind kind);
+bool is_gradient(WeightKind kind);
 const char* to_string(SinkRule rule);
 
 /// One head under a weight kind and a sink rule.
@@ -42,7 +44,10 @@ void check_rows(LoadedTrace& loaded, const std::string& family, const std::vecto
 /// `what` begins the message: "A column". Throws NotKept where some rows cannot be recomputed.
 void check_all_rows(LoadedTrace& loaded, const std::string& family, const char* what);
 
-/// ‖v_j‖ or ‖v_j·W_O‖ of a head [key]; empty for raw weights. Throws NotKept.
+/// The map of a layer that shows weights, or gradients where the weight kind is one. Throws NotKept where none were kept, and kInvalidArgument for
+/// gradients under kRenormalise: their rows have no sum to restore.
+LayerMap map_of(LoadedTrace& loaded, const HeadLook& at);
+/// ‖v_j‖ or ‖v_j·W_O‖ of a head [key]; empty for kinds without norms. Throws NotKept.
 std::vector<float> norms(LoadedTrace& loaded, const HeadLook& at);
 
 /// The frame that holds a query's row; null where none was kept.

@@ -23,6 +23,10 @@ Json family_json(const FamilyFacts& known) {
   Json weights(Json::Array{"raw"}), sinks = Json::array();
   if (known.value) weights.push("value");
   if (known.output) weights.push("output");
+  if (known.gradients) {
+    weights.push("for");
+    weights.push("against");
+  }
   for (const int64_t key : known.sinks) sinks.push(key);
   Json bands = Json::array();
   for (const auto& band : known.bands) bands.push(band ? Json(Json::Array{band->first, band->second}) : Json());
@@ -160,6 +164,9 @@ Json info(LoadedTrace& loaded) {
     add_limits(loaded.trace(), known, missing, notes);
     versions.take(loaded.trace(), known);
   }
+  const std::string& gradients_of = loaded.trace().gradients_of();
+  if (!gradients_of.empty())
+    notes.push(format("y is {}: \"for\" and \"against\" show each weight times how y changes with it.", gradients_of));
   notes.push(format("Weights are exact for the stored Q and K ({}, {}).", versions.dtype, versions.isa));
   if (!options.model) {
     Json command;  // the model of a step of a run is nowhere else
@@ -190,6 +197,7 @@ Json info(LoadedTrace& loaded) {
                        {"generated", chances},
                        {"checkpoints", checkpoints_json(options)},
                        {"traces", traces_json(options)},
+                       {"gradients_of", gradients_of.empty() ? Json() : Json(gradients_of)},
                        {"step", options.together.empty() ? Json() : Json(options.together[options.at].number)},
                        {"versions", Json::object({{"isa", versions.isa}, {"dtype", versions.dtype}})}});
 }

@@ -220,13 +220,13 @@ Line row_line(LoadedTrace& loaded, const LineLook& look, const LookOptions& opti
   check_head(loaded, look.at);
   check_rows(loaded, look.at.family, look.ranges);
   const FamilyFacts& known = loaded.facts(look.at.family);
-  const LayerMap map = loaded.trace().map(known.shape.name, look.at.layer);
+  const LayerMap map = map_of(loaded, look.at);
   const std::vector<float> norm = norms(loaded, look.at);
   const int64_t keys = known.keys, block = std::max<int64_t>(1, std::min<int64_t>(48, kBlockWeights / std::max<int64_t>(1, keys)));
   Line line;
   line.state.assign(static_cast<size_t>(keys), 0);
   std::vector<double> sums(static_cast<size_t>(keys), 0.0);
-  const bool is_lone = count_of(look.ranges) <= 1;
+  const bool is_lone = count_of(look.ranges) <= 1 && !map.look();  // gradients have no entropy
   for (const Range& range : look.ranges) {
     for (int64_t begin = range.begin; begin < range.end; begin += block) {
       check_cancel(options);
@@ -255,7 +255,7 @@ Line column_line(LoadedTrace& loaded, const LineLook& look, const LookOptions& o
       fail(ErrorCode::kInvalidArgument, "k: {}-{} is not a range of the {} keys.", range.begin, range.end, known.keys);
     }
   }
-  const LayerMap map = loaded.trace().map(known.shape.name, look.at.layer);
+  const LayerMap map = map_of(loaded, look.at);
   const std::vector<float> norm = norms(loaded, look.at), none;
   const bool divides = look.at.sink == SinkRule::kRenormalise && !known.sinks.empty();
   const std::vector<float>& masses = divides ? loaded.sink_masses(known.shape.name, look.at.layer, look.at.head) : none;

@@ -72,7 +72,7 @@ void add_head_mass(LoadedTrace& loaded, const LayerMap& map, const HeadLook& at,
 void add_layer_mass(LoadedTrace& loaded, const MassLook& look, int layer, const Rectangle& of, const LookOptions& options,
                     std::vector<double>& sums) {
   const FamilyFacts& known = loaded.facts(look.family);
-  const LayerMap map = loaded.trace().map(known.shape.name, layer);
+  const LayerMap map = map_of(loaded, {known.shape.name, layer, 0, look.weight, look.sink});
   const bool divides = look.sink == SinkRule::kRenormalise && !known.sinks.empty();
   if (look.weight == WeightKind::kRaw && !divides) {
     const std::vector<float> part = map.mass(of.rows, of.keys, {.cancel = options.cancel});

@@ -120,7 +120,7 @@ Json codes_json(const Codes& codes) {
 }
 
 Cells cells(LoadedTrace& loaded, const CellsLook& look, const LookOptions& options) {
-  const LayerMap map = loaded.trace().map(loaded.facts(look.at.family).shape.name, look.at.layer);
+  const LayerMap map = map_of(loaded, look.at);
   TileRequest request{.queries = look.queries, .keys = look.keys, .cell_side = int64_t{1} << look.z};
   add_factors(loaded, look, request);
   LookOptions own = options;
@@ -178,7 +178,7 @@ Near near_of(LoadedTrace& loaded, const HeadLook& at) {
 
 Cells near_cells(LoadedTrace& loaded, const NearLook& look, const LookOptions& options) {
   const FamilyFacts& known = loaded.facts(look.at.family);
-  const LayerMap map = loaded.trace().map(known.shape.name, look.at.layer);
+  const LayerMap map = map_of(loaded, look.at);
   TileRequest factors;
   add_factors(loaded, {.at = look.at, .queries = look.queries, .keys = {0, known.keys}}, factors);
   const NearRequest request{.queries = look.queries,

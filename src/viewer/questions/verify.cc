@@ -15,12 +15,12 @@ namespace {
 
 constexpr int64_t kMostVerifiedRows = 64;
 
-// One row of the oracle by the text's keys. [key]
+// One row of the oracle by the text's keys, as weights or as what the gradients make of them. [key]
 struct EagerRow {
   std::vector<double> weights{};  // NaN: hidden or never scored
   std::vector<double> errors{};   // what rounding of scores may change a weight by
 
-  EagerRow(const Frame& frame, const FamilyFacts& known, int64_t head, int64_t query)
+  EagerRow(const Frame& frame, const FamilyFacts& known, int64_t head, int64_t query, WeightKind kind)
       : weights(static_cast<size_t>(known.keys), std::numeric_limits<double>::quiet_NaN()), errors(weights.size(), 0) {
     const OracleRow eager = oracle_row(frame.record, Tensor(), 0, head, query - frame.queries.begin);
     // A chain of d multiply-adds is off by at most d·ε/2·S (Higham 2002, §3.1): usually 4εS suffices, but equal terms round the same way.
@@ -30,7 +30,27 @@ struct EagerRow {
       weights[key] = eager.weights[j];
       if (eager.scores[j] > -std::numeric_limits<double>::infinity())
         errors[key] = weight_error(frame.record.spec.normaliser, eager, j, delta);
+      if (is_gradient(kind)) multiply(frame.gradient, eager, head, query - frame.queries.begin, j, key, kind == WeightKind::kFor ? 1 : -1);
     }
+  }
+
+ private:
+  // P·a·g, and what the rounding of g's chain adds to the error.
+  void multiply(const OutputGradient& gradient, const OracleRow& eager, int64_t head, int64_t row, size_t j, size_t key, double sign) {
+    const Tensor d_out = gradient.d_out.select(0, 0).select(0, head).select(0, row);
+    const Tensor values = gradient.values.select(0, 0);
+    const int64_t width = d_out.size(0), group = gradient.d_out.size(1) / values.size(0);
+    const Tensor value = to_f32(values.select(0, head / group).select(0, static_cast<int64_t>(j)));
+    double g = 0, size = 0;
+    for (int64_t c = 0; c < width; ++c) {
+      const double term =
+          static_cast<double>(d_out.data<float>()[c * d_out.stride(0)]) * static_cast<double>(value.data<float>()[c * value.stride(0)]);
+      g += term;
+      size += std::abs(term);
+    }
+    const double used = weights[key] * eager.after[j];
+    errors[key] = errors[key] * eager.after[j] * std::abs(g) + used * static_cast<double>(width + 2) * 0x1p-23 * size;
+    weights[key] = std::max(0.0, sign * used * g);
   }
 };
 
@@ -93,12 +113,12 @@ Json verify(LoadedTrace& loaded, const VerifyLook& look, const LookOptions& opti
   for (const auto& [layer, head] : look.heads) {
     const HeadLook at{known.shape.name, layer, head, look.weight, SinkRule::kMark};
     check_head(loaded, at);
-    const LayerMap map = loaded.trace().map(known.shape.name, layer);
+    const LayerMap map = map_of(loaded, at);
     const std::vector<float> norm = norms(loaded, at);
     for (const int64_t query : spread(rows, kMostVerifiedRows)) {
       if (options.cancel && options.cancel->load(std::memory_order_relaxed)) fail(ErrorCode::kCancelled, "verify was cancelled");
       if (options.progress) options.progress(0);
-      const EagerRow eager(*frame_of(map, query), known, head, query);
+      const EagerRow eager(*frame_of(map, query), known, head, query, look.weight);
       verdict.take_row(at, query, eager, map.row(head, query).weights(), norm, keys);
     }
   }

@@ -91,6 +91,7 @@ export class Mock {
       answers: source === 'live' ? { kind: 'next', labels: [] } : null,
       pair: false,
       max_tokens: null,
+      gradients_of: null,
       generated: this.generated,
       checkpoints: this.checkpoints.map((step) => ({ step, id: this.idOf(step) })),
       traces: this.traces,

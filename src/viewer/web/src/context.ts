@@ -2,7 +2,7 @@
 
 import type { Exported } from './figure/figure';
 import type { Focus } from './focus';
-import type { Badge, Direction, Family, Feature, HeadId, Info, Missing, Segment, Source, Span } from './source/source';
+import type { Badge, Direction, Family, Feature, HeadId, Info, Missing, Segment, Source, Span, WeightKind } from './source/source';
 import { formatState, kMostPins, sameHead, type State, type Store } from './state';
 import type { Strings } from './strings';
 import type { TextModel } from './text/model';
@@ -112,6 +112,16 @@ export function solo(ctx: Context, at: HeadId): void {
 export function printWeight(ctx: Context, value: number, badge: Badge, error: number): string {
   const approximate = badge === 'quantised' || badge === 'sampled' || error > 0;
   return isShare(ctx) ? format.share(value, approximate) : format.weight(value, approximate);
+}
+
+/** Are weights shown by how an answer changes with them? */
+export const isGradient = (weight: WeightKind): boolean => weight === 'for' || weight === 'against';
+
+/** The weight kind as captions say it. */
+export function weightName(ctx: Context): string {
+  const { weight } = ctx.store.now;
+  const name = ctx.t(`weight.${weight}`);
+  return isGradient(weight) ? ctx.t('weight.of', { name, answer: ctx.info.gradients_of ?? '' }) : name;
 }
 
 export function isShare(ctx: Context): boolean {

@@ -127,7 +127,7 @@ function parseKey(key: string, value: string): Partial<State> | null {
     case 'd':
       return { direction: oneOf(['out', 'in'], value, 'out') };
     case 'w':
-      return { weight: oneOf(['raw', 'value', 'output'], value, 'raw') };
+      return { weight: oneOf(['raw', 'value', 'output', 'for', 'against'], value, 'raw') };
     case 's':
       return { scale: oneOf(['linear', 'sqrt', 'log'], value, 'sqrt') };
     case 'sink':

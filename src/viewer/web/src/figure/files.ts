@@ -1,6 +1,6 @@
 // Figures as files: what the export dialog and its keys offer.
 
-import { type Context, commandOf, familyName } from '../context';
+import { type Context, commandOf, familyName, weightName } from '../context';
 import { head as headName } from '../format';
 import { SourceError } from '../source/source';
 import { h } from '../ui/dom';
@@ -21,7 +21,7 @@ export function figureOf(ctx: Context, { parts, says, badge, rules: own }: Expor
   const state = store.now;
   const heads = state.view === 'atlas' ? '' : state.heads.map(headName).join(' ');
   const rules = own ?? [
-    t('figure.rules', { weight: t(`weight.${state.weight}`), scale: t(`scale.${state.scale}`) }),
+    t('figure.rules', { weight: weightName(ctx), scale: t(`scale.${state.scale}`) }),
     family.sinks.length > 0 ? t('figure.sinks', { rule: t(`sink.${state.sink}`) }) : '',
   ];
   const about = [info.name, own ? '' : `${familyName(ctx, family)}${heads ? ` ${heads}` : ''}`, ...rules, t(`badge.name.${badge}`)]

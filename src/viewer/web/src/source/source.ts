@@ -16,7 +16,7 @@ export interface HeadId {
 
 export type Badge = 'exact' | 'sampled' | 'top-k' | 'quantised';
 export type Direction = 'out' | 'in';
-export type WeightKind = 'raw' | 'value' | 'output';
+export type WeightKind = 'raw' | 'value' | 'output' | 'for' | 'against'; // the last two: P·∂y/∂P above zero, and below
 export type SinkRule = 'mark' | 'hide' | 'renorm';
 export type Scale = 'linear' | 'sqrt' | 'log';
 
@@ -35,6 +35,8 @@ export type Feature =
   | 'export'
   | 'value'
   | 'output'
+  | 'for'
+  | 'against'
   | 'weights';
 export type MissingCode = 'q-not-kept' | 'v-not-kept' | 'no-model' | 'other-input' | 'layers-not-kept' | 'not-in-page' | 'over-budget';
 
@@ -102,6 +104,7 @@ export interface Info {
   answers: { kind: AnswerKind; labels: string[] } | null; // what the model answers, where one is loaded
   pair: boolean;
   max_tokens: number | null;
+  gradients_of: string | null; // the answer y whose gradients the trace kept
   generated: number[]; // the probability of each token at the text's end that a model made
   checkpoints: { step: number; id: string }[]; // of a training run that was watched, ascending
   traces: TraceChoice[]; // to choose from

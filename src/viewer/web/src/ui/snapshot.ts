@@ -1,7 +1,7 @@
 // PNG of exactly what is shown: walks the visible panel and paints backgrounds, canvases and text onto one canvas, with a caption, and
 // writes the command that makes it again into the file (a tEXt chunk).
 
-import { type Context, commandOf } from '../context';
+import { type Context, commandOf, weightName } from '../context';
 import { head as headName } from '../format';
 import { withComment } from '../png';
 
@@ -43,7 +43,7 @@ export async function picturePng(ctx: Context, root: HTMLElement): Promise<{ blo
     ctx.info.name,
     state.heads.map(headName).join(' '),
     t(`direction.${state.direction}`),
-    t(`weight.${state.weight}`),
+    weightName(ctx),
     `${t('scale')} ${t(`scale.${state.scale}`)}`,
     `${t('sink')} ${t(`sink.${state.sink}`)}`,
   ];

@@ -1,7 +1,7 @@
 // The top bar: what is looked at (model, head, direction, weight kind, scale, sink), the search, and what can be done with it.
 
 import type { Context, View } from '../context';
-import { absent, badgeTitle, familyName, pin, turn } from '../context';
+import { absent, badgeTitle, familyName, isGradient, pin, turn } from '../context';
 import { head as headName } from '../format';
 import { kPinColours } from '../paint/ramp';
 import type { Direction, Feature, Scale, SinkRule, WeightKind } from '../source/source';
@@ -202,7 +202,7 @@ export class TopBar implements View {
     const choice = <T extends string>(prefix: string, value: T, reason: string | null = null): Choice<T> => ({
       value,
       label: t(`${prefix}.${value}`),
-      title: t(`${prefix}.${value}.title`),
+      title: t(`${prefix}.${value}.title`, { answer: ctx.info.gradients_of ?? '' }),
       disabled: reason,
     });
     const noWeight = (kind: WeightKind): string | null =>
@@ -215,9 +215,12 @@ export class TopBar implements View {
     );
     add<WeightKind>(
       'weight',
-      (['raw', 'value', 'output'] as const).map((v) => choice('weight', v, noWeight(v))),
+      [
+        ...(['raw', 'value', 'output'] as const).map((v) => choice('weight', v, noWeight(v))),
+        ...(['for', 'against'] as const).filter((v) => family.weights.includes(v)).map((v) => choice('weight', v)),
+      ],
       (s) => s.weight,
-      (weight) => store.set({ weight }, 'push'),
+      (weight) => store.set(isGradient(weight) && store.now.sink === 'renorm' ? { weight, sink: 'hide' } : { weight }, 'push'),
     );
     add<Scale>(
       'scale',
@@ -229,7 +232,7 @@ export class TopBar implements View {
       'sink',
       (['mark', 'hide', 'renorm'] as const).map((v) => choice('sink', v)),
       (s) => s.sink,
-      (sink) => store.set({ sink }, 'push'),
+      (sink) => store.set(isGradient(store.now.weight) && sink === 'renorm' ? { sink, weight: 'raw' } : { sink }, 'push'),
     );
     return all;
   }

@@ -173,7 +173,7 @@ export function captionOf(ctx: Context, shown: Shown): string {
   const parts: string[] = [];
   const total = Number.isFinite(shown.line.total) ? print(shown.line.total) : null;
   if (state.direction === 'in') parts.push(t('caption.in', { total: formatNumber(shown.line.total, shown.line.error > 0) }));
-  else if (state.weight !== 'raw') parts.push(t(`caption.${state.weight}`));
+  else if (state.weight !== 'raw') parts.push(t(`caption.${state.weight}`, { answer: ctx.info.gradients_of ?? '' }));
   else if (total)
     parts.push(
       shown.request.spans.length > 1 || spanLength(shown.request.spans) > 1

@@ -1,0 +1,35 @@
+// The run of a question reads ids, so the plan that the trace keeps, with its text, is the question's.
+#include "judge/traced.h"
+
+#include "judge/listener.h"
+
+namespace clearhead::judge {
+namespace {
+
+class Kept final : public Listener {
+ public:
+  explicit Kept(Trace& trace) : trace_(trace) {}
+  bool wants(const Site& site) override { return trace_.wants(site); }
+  void take(const Site& site, const AttentionRecord& record, const KeyNorms& norms) override { trace_.take(site, record, norms); }
+  bool wants_gradient(const Site& site) override { return trace_.wants_gradient(site); }
+  void take_gradient(const Site& site, const AttentionRecord& record, const OutputGradient& gradient) override {
+    trace_.take_gradient(site, record, gradient);
+  }
+
+ private:
+  Trace& trace_;
+};
+
+}  // namespace
+
+Trace trace_with_gradients(const Subject& subject, TraceOptions options, const Interventions& interventions) {
+  options.gradients_of = subject.answer();
+  Trace trace(std::move(options));
+  trace.begin(subject.plan());
+  Kept kept(trace);
+  InputTape tape;
+  subject.differentiate(tape, &kept, interventions);
+  return trace;
+}
+
+}  // namespace clearhead::judge
