@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { binary, build, endAll, view } from './program.mjs';
+import { binary, build, endAll, json, view } from './program.mjs';
 import { assertPrinted, eventually, settled, skip as noBrowser, stateOf, useBrowser } from './harness.mjs';
 
 const maker = join(build, 'clearhead-known-models');
@@ -61,6 +61,34 @@ test('the shares on the page are those of the server, and the method chosen shad
   await eventually(async () => (await shade()) !== before, 'shaded by the other method');
   await settled(page);
   assert.equal(stateOf(page).by, 'occlusion,relevance');
+});
+
+test('of a run with gradients, what speaks for the answer and against it is a kind of weight', { skip }, async () => {
+  const server = await view(join(models, 'book'), kStory, '--gradients', '--of', ' the');
+  const page = await open(`${server.url}#v=read&h=4.0&q=9&sink=renorm`);
+  await page.waitForSelector('[data-testid=answers] button');
+  for (const [kind, says] of [
+    ['for', 'speaks for'],
+    ['against', 'speaks against'],
+  ]) {
+    await page.click(`[data-control=weight] [data-value=${kind}]`);
+    await eventually(async () => (await page.textContent('.answers-panel')).includes(says), says);
+    assert.match(await page.textContent('.answers-panel'), /next token " the"/);
+    const { top } = await json(server, `row?l=4&h=0&q=9&w=${kind}&sink=hide&format=json`);
+    const shown = await page.$$eval('[data-testid=answers] button', (list) =>
+      list.map((b) => [Number(b.dataset.token), Number(b.querySelector('.answer-weight').textContent)]),
+    );
+    assert.ok(shown.length > 1);
+    shown.forEach(([token, weight], i) => {
+      assert.equal(token, top[i].begin);
+      assert.ok(Math.abs(weight - top[i].weight) <= 1e-4 * top[i].weight + 1e-9, `${weight} is not ${top[i].weight}`);
+    });
+  }
+  await settled(page);
+  assert.deepEqual([stateOf(page).w, stateOf(page).sink], ['against', 'hide'], 'rows of gradients have no sum to restore');
+  await page.click('[data-control=sink] [data-value=renorm]');
+  await settled(page);
+  assert.equal(stateOf(page).w, undefined);
 });
 
 test('a click on a word explains it from what stands before; the keyboard does too', { skip }, async () => {
