@@ -199,10 +199,13 @@ def assemble(watch):
         for layer, name, number, q, k, description in shown:
             from_first = q.shape[2] != k.shape[2] and (layer.is_cross or layer.before == 0)
             edited = watch._edits.described(description, layer.family, layer.number, q.shape[1], q.shape[2] if from_first else None)
-            yield name, number, q, k, edited, torch.cat(layer.norms, 2)
+            gradient = None if layer.d_out is None or layer.calls != 1 else (layer.d_out, layer.values)
+            yield name, number, q, k, edited, torch.cat(layer.norms, 2), gradient
 
-    options = watch._options
-    trace = _core._trace_of_calls(watch._name, text, plan, calls(), generated, options["budget"], options["tail"], options["rows"], options["layers"])
+    options, answer = watch._options, watch._gradients_of
+    if answer is not None and all(layer.d_out is None for layer, *_ in shown):
+        raise InvalidArgumentError("watch: gradients_of was given, and no gradient reached a layer; call backward() inside the `with`, of one run")
+    trace = _core._trace_of_calls(watch._name, text, plan, calls(), generated, options["budget"], options["tail"], options["rows"], options["layers"], answer or "")
     checks, wrong = [], []
     for layer, name, number, *_ in shown:
         if options["layers"] and number not in options["layers"]:

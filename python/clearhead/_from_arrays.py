@@ -62,9 +62,9 @@ def from_qkv(layers, tokens=None, description=None, *, ids=None, tokenizer=None,
                 values = _readable(v[0])
                 values = np.asarray(values.float() if hasattr(values, "float") else values, np.float32)
                 norms = np.linalg.norm(values, axis=-1).astype(np.float32)
-            yield plan["name"], at, _readable(q), _readable(k), descriptions[at], norms
+            yield plan["name"], at, _readable(q), _readable(k), descriptions[at], norms, None
 
-    return _core._trace_of_calls(name, _text(tokens, tokenizer, ids, first_q.shape[2]), [plan], calls(), [], budget, tail, [], [])
+    return _core._trace_of_calls(name, _text(tokens, tokenizer, ids, first_q.shape[2]), [plan], calls(), [], budget, tail, [], [], "")
 
 
 def from_transformer_lens(cache, tokens=None, *, config=None, ids=None, tokenizer=None, sequence=0, **options):

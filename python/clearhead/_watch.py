@@ -32,6 +32,7 @@ class _Layer:
         self.problem = None  # why it cannot be shown
         self.wrong = None  # the formula is not what it computes, and how far off
         self.calls = self.before = 0  # calls so far; queries before the first of them
+        self.place = self.values = self.d_out = None  # for gradients: (row, query begin, query end) of a lone call, its values; dy/dout
 
     def won(self, beams):
         """Of a beam search the calls of the beam that won. beams: which one of its text it was at each step."""
@@ -72,11 +73,12 @@ class Watch:
     """
 
     def __init__(self, model, tokenizer=None, *, sequence=0, text=None, layers=None, rows=(), tail=1024, budget=2 << 30, check=False,
-                 edits=None, keep=True, name=None):
+                 edits=None, keep=True, name=None, gradients_of=None):
         if not isinstance(model, torch.nn.Module):
             raise InvalidArgumentError(f"watch: expected a torch.nn.Module, found {type(model).__name__}")
         self._model, self._tokenizer, self._sequence, self._text = model, tokenizer, sequence, text
         self._options = {"layers": list(layers or []), "rows": [tuple(one) for one in rows], "tail": tail, "budget": budget}
+        self._gradients_of = gradients_of
         self._check, self._edits, self._keep = check, edits or Edits(), keep
         self._name = name or getattr(getattr(model, "config", None), "name_or_path", "") or type(model).__name__
         self.paths = {id(module): path for path, module in model.named_modules()}
@@ -233,7 +235,19 @@ class Watch:
             self._edited(kept)
             return result
         out = self.observe(kept, Call(implementation, module, query, key, value, mask, kwargs), out)
+        self._hear_gradient(kept, out)
         return (out, *rest) if isinstance(result, tuple) else out
+
+    def _hear_gradient(self, kept, out):
+        """Keeps dy/dout of the watched text, [1, head, query, d_v], when a backward pass comes by."""
+        if self._gradients_of is None or kept.place is None or not out.requires_grad:
+            return
+        row, begin, end = kept.place
+
+        def heard(gradient):
+            kept.d_out = gradient.detach()[row : row + 1, begin:end].transpose(1, 2).float().cpu().contiguous()
+
+        out.register_hook(heard)
 
     def observe(self, kept, call, out, heads=None):
         """Keeps what is needed of a call. out: [batch, query, head, d_v]; or a function (text, rows, weights times values) that says
@@ -366,6 +380,9 @@ class Watch:
         if not (begun and kept.is_cross):
             kept.k.append(float32(of(batch.key)[:, :, new]).contiguous().clone())
             kept.norms.append(of(batch.value)[:, :, new].detach().float().norm(dim=-1).cpu())
+        kept.place = None if begun or step is not None else (rows.start, q_begin, q_end)
+        if self._gradients_of is not None and kept.place is not None:
+            kept.values = float32(batch.value[rows][:, :, new] if batch.value.shape[0] == batch.batch else batch.value[:1, :, new]).contiguous().clone()
         kept.steps.append(step)
         kept.seen.append((topology, terms, q_end - q_begin, k_end - k_begin))
         kept.score, kept.sinks = call.score(), call.sinks
@@ -481,7 +498,7 @@ def _tower(model, path):
 
 
 def watch(model, tokenizer=None, *, sequence=0, text=None, layers=None, rows=(), tail=1024, budget=2 << 30, check=False, knock_out=(),
-          cut=(), keep_only=(), name=None):
+          cut=(), keep_only=(), name=None, gradients_of=None):
     """Watches a model of transformers: inside the `with` it computes with its own kernel, and afterwards its attention is a Trace.
 
         with ch.watch(model, tokenizer) as trace:
@@ -497,11 +514,16 @@ def watch(model, tokenizer=None, *, sequence=0, text=None, layers=None, rows=(),
     check=True holds weights times values of every row against what each layer returned (else of a few rows).
     knock_out: heads whose output becomes zero, "L3.H5" or "cross.L3.H5". cut: (query begin, query end, key begin, key end), pairs that are
     hidden in all layers, or with a fifth entry "L3.H5" in one head; keep_only: these queries see only these keys. The map shows them.
+    gradients_of: of what number y backward() is called inside the `with`, in words. The trace then also keeps how y changes with every
+    weight, and trace.map(layer).gradients() shows it:
+
+        with ch.watch(model, tokenizer, gradients_of="class positive") as trace:
+            model(**inputs).logits[0, 1].backward()
 
     Raises UnsupportedError where transformers is older than 5; the trace's left_out names layers that could not be shown.
     """
     return Watch(model, tokenizer, sequence=sequence, text=text, layers=layers, rows=rows, tail=tail, budget=budget, check=check,
-                 edits=Edits(knock_out, cut, keep_only), name=name)
+                 edits=Edits(knock_out, cut, keep_only), name=name, gradients_of=gradients_of)
 
 
 def edits(model, *, knock_out=(), cut=(), keep_only=()):

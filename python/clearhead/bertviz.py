@@ -80,7 +80,7 @@ def trace_of(attention=None, tokens=None, sentence_b_start=None, prettify_tokens
         families.append(family)
         calls.append(of_family)
     every = (one for of_family in calls for one in of_family)
-    return _core._trace_of_calls("attention", text, families, every, [], 1 << 40, 0, [], [])
+    return _core._trace_of_calls("attention", text, families, every, [], 1 << 40, 0, [], [], "")
 
 
 def _family(name, layers, queries, keys, is_part, include_layers):
@@ -109,7 +109,7 @@ def _family(name, layers, queries, keys, is_part, include_layers):
             weights = _weights(one, shape)
             if weights.shape[1] != heads:
                 raise ShapeError(f"attention: layer {number} has {weights.shape[1]} heads, the first one {heads}")
-            yield family["name"], number, *zeros, _description(weights, is_causal), None
+            yield family["name"], number, *zeros, _description(weights, is_causal), None, None
 
     return family, calls()
 

@@ -176,14 +176,14 @@ AttentionRecord record_of(const Tensor& q, const Tensor& k, const AttentionSpec&
   return attend(q, k, k.slice(3, 0, std::min<int64_t>(16, k.size(3))), spec).record;
 }
 
-// calls: an iterator of (family, layer, q, k, description, value norms or None); each is let go before the next is asked for.
+// calls: an iterator of (family, layer, q, k, description, value norms or None, (dy/dout, values) or None); each is let go before the next is asked for.
 // generated: (id, piece, bytes, probability) of tokens behind those of the text.
 Trace trace_of_calls(const std::string& model, const nb::dict& text, const nb::list& families, const nb::object& calls,
                      const nb::list& generated, uint64_t budget, int64_t tail, const std::vector<std::array<int64_t, 2>>& rows,
-                     const std::vector<int>& layers) {
+                     const std::vector<int>& layers, const std::string& gradients_of) {
   RunPlan plan{.model = model, .families = {}, .text = text_of(text)};
   for (const nb::handle one : families) plan.families.push_back(family_of(one));
-  TraceOptions options{.budget_bytes = budget, .tail = tail, .layers = layers};
+  TraceOptions options{.budget_bytes = budget, .tail = tail, .layers = layers, .gradients_of = gradients_of};
   for (const auto& [begin, end] : rows) options.rows.push_back({begin, end});
   Trace trace(options);
   trace.begin(plan);
@@ -195,7 +195,16 @@ Trace trace_of_calls(const std::string& model, const nb::dict& text, const nb::l
     const AttentionSpec spec = nb::cast<AttentionSpec>(one[4]);
     KeyNorms norms;
     if (!norms_array.is_none()) norms.value = tensor_of(norms_array, "norms").clone();
-    freely([&] { trace.take(site, record_of(q, k, spec), norms); });
+    OutputGradient gradient;
+    if (const nb::handle given = one[6]; !given.is_none() && trace.wants_gradient(site)) {
+      const nb::object d_out = nb::borrow(given[0]), values = nb::borrow(given[1]);
+      gradient = {tensor_of(d_out, "d_out").clone(), tensor_of(values, "values").clone()};
+    }
+    freely([&] {
+      const AttentionRecord record = record_of(q, k, spec);
+      trace.take(site, record, norms);
+      if (gradient.d_out.defined()) trace.take_gradient(site, record, gradient);
+    });
   }
   for (const nb::handle one : generated) {
     const nb::bytes bytes = nb::cast<nb::bytes>(one[2]);
@@ -237,7 +246,7 @@ void add_capture(nb::module_& module) {
       },
       "mask"_a);
   module.def("_trace_of_calls", &trace_of_calls, "model"_a, "text"_a, "families"_a, "calls"_a, "generated"_a, "budget"_a, "tail"_a,
-             "rows"_a, "layers"_a);
+             "rows"_a, "layers"_a, "gradients_of"_a);
   module.def(
       "_edited",
       [](const AttentionSpec& spec, const nb::list& heads, const nb::list& cuts, const nb::list& keep_only, int layer, int64_t count,

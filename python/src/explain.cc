@@ -13,6 +13,7 @@
 #include "freely.h"
 #include "judge/attribution.h"
 #include "judge/items.h"
+#include "judge/traced.h"
 #include "judge/verdict.h"
 #include "loaded.h"
 #include "module.h"
@@ -124,6 +125,15 @@ nb::dict judged(const Loaded& self, const std::vector<std::string>& texts, const
   return out;
 }
 
+Trace traced(const Loaded& self, const std::string& text, const std::optional<std::string>& pair, const std::string& of,
+             const std::string& against, uint64_t budget, const std::vector<int>& layers, const Bytes& rows) {
+  TraceOptions options{.budget_bytes = budget, .layers = layers};
+  for (const auto& [begin, end] : rows) options.rows.push_back({begin, end});
+  return freely([&] {
+    return trace_with_gradients(*ask_about(self.gradients->get(), text, {.of = of, .against = against}, pair), std::move(options));
+  });
+}
+
 }  // namespace
 
 void add_explanations(nb::class_<Loaded>& model) {
@@ -139,6 +149,11 @@ void add_explanations(nb::class_<Loaded>& model) {
            "occlusion. items: \"word\", \"token\" or \"sentence\". steps: of integrated gradients. layer, head: of methods of one layer.\n"
            "Methods with gradients read the weights a second time when first used. Raises NotFoundError for a class or word that is not\n"
            "there, UnsupportedError for what the model cannot have.")
+      .def(
+          "trace_gradients", &traced, "text"_a, "pair"_a = nb::none(), nb::kw_only(), "of"_a = "", "against"_a = "",
+          "budget"_a = uint64_t{2} << 30, "layers"_a = std::vector<int>{}, "rows"_a = Bytes{},
+          "trace() of a run with gradients: it also keeps how an answer changes with every weight, for LayerMap.gradients(). of, against:\n"
+          "which answer, as why() has it; the rest is as of trace().")
       .def("judge", &judged, "texts"_a, nb::kw_only(), "by"_a = std::vector<std::string>{"attention", "relevance", "occlusion"},
            "of"_a = std::vector<std::string>{}, "marks"_a = std::vector<Bytes>{}, "items"_a = "word", "removal"_a = "unseen",
            "steps"_a = 16, "seed"_a = 1,

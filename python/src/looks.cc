@@ -222,6 +222,16 @@ struct Layer {
   std::shared_ptr<const LayerMap> map;
 };
 
+GradientLook gradient_look_named(const std::string& name) {
+  for (const auto& [known, look] : {std::pair{"gradient", GradientLook::kGradient},
+                                    {"product", GradientLook::kProduct},
+                                    {"for", GradientLook::kPositive},
+                                    {"against", GradientLook::kNegative}}) {
+    if (name == known) return look;
+  }
+  fail(ErrorCode::kInvalidArgument, "show: \"{}\"; expected gradient, product, for or against", name);
+}
+
 void add_layers(nb::module_& module) {
   nb::class_<Layer>(module, "LayerMap", "The map of one layer of a trace.")
       .def(
@@ -237,7 +247,15 @@ void add_layers(nb::module_& module) {
           "has_row", [](const Layer& layer, int64_t query) { return layer.map->has_row(query); }, "query"_a,
           "Whether the trace kept this query's row; row() of another raises NotFoundError.")
       .def(
-          "has_row", [](const Layer& layer, int64_t query) { return layer.map->has_row(query); }, "query"_a, "True: its q is kept.")
+          "gradients",
+          [](const Layer& layer, const std::string& show) {
+            return Layer{std::make_shared<const LayerMap>(layer.map->with(gradient_look_named(show)))};
+          },
+          "show"_a = "product",
+          "The same map showing how an answer y changes with each weight (Trace.gradients_of), in place of the weight. show: "
+          "\"gradient\",\n"
+          "dy/dP; \"product\", P * dy/dP; \"for\" and \"against\", what of it is above and below zero, as sizes. Rows, columns, tiles and\n"
+          "images have it; mass and sweep do not. Raises NotFoundError where no gradients were kept.")
       .def_prop_ro(
           "rows_kept",
           [](const Layer& layer) {
@@ -265,7 +283,11 @@ void add_layers(nb::module_& module) {
 }
 
 void add_layers_of_traces(nb::class_<Trace>& type) {
-  type.def(
+  type.def_prop_ro(
+          "gradients_of",
+          [](const Trace& trace) { return trace.gradients_of().empty() ? std::nullopt : std::optional(trace.gradients_of()); },
+          "What answer the kept gradients are of (LayerMap.gradients); None: none were kept.")
+      .def(
           "layers",
           [](const Trace& trace, const std::optional<std::string>& family) { return trace.layers(family.value_or(trace.main_family())); },
           "family"_a = nb::none(), "Numbers of the layers that were kept.")

@@ -100,6 +100,19 @@ def test_why_gives_every_part_its_share(known_model):
         model.why(text, items="letter")
 
 
+def test_a_trace_with_gradients_shows_what_speaks_for_an_answer(known_model):
+    model = ch.load(str(known_model))
+    trace = model.trace_gradients("abcdefab")
+    assert trace.gradients_of == 'next token "c"'
+    found = trace.map(1).gradients("for").head(0).row(trace.map(1).queries - 1)
+    assert trace.tokens[found.top_k(1)[0].key] == "c"  # what the induction head copies
+    shares = model.why("abcdefab", by=["attention-gradient"], items="token")["shares"]["attention-gradient"]
+    rows = [trace.map(1).gradients().head(head).row(trace.map(1).queries - 1).weights for head in range(trace.map(1).heads)]
+    assert np.mean(rows, 0)[: len(shares)] == pytest.approx(shares, abs=1e-6)
+    with pytest.raises(ch.NotFoundError, match="token 99 of a text of 8 tokens"):
+        model.trace_gradients("abcdefab", of="token 99")
+
+
 def test_judging_holds_methods_against_random_rankings(known_model):
     model = ch.load(str(known_model))
     texts = ["abcdefghab", "gfedcbahgf", "qrstuvwxyzqr"]

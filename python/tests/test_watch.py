@@ -364,3 +364,54 @@ def test_masks_become_bands_and_padding():
         q, k = (np.random.default_rng(0).standard_normal((1, 1, n, 8)).astype(np.float32) for n in (6, 9))
         found = ch.Map(ch.attend(q, k, k, topology=topology)[1]).head(0, 0)
         np.testing.assert_array_equal(np.stack([found.row(query).weights > 0 for query in range(6)]), visible)
+
+
+def answer(result, sequence):
+    return result.logits[sequence, -1, 7] if hasattr(result, "logits") else result.last_hidden_state[sequence, 3, 0]
+
+
+@pytest.mark.parametrize("implementation", ["sdpa", "eager", "clearhead"])
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_gradients_of_weights_are_those_of_eager_attention(kind, implementation, tmp_path):
+    model = build("BertModel", **SMALL) if kind == "bert" else llama()
+    mask = torch.ones_like(IDS)
+    begin, end = (0, 12) if kind == "bert" else (4, 17)
+    mask[1, end:] = 0
+    mask[1, :begin] = 0
+    model.set_attn_implementation("eager")
+    plain = model(input_ids=IDS, attention_mask=mask, output_attentions=True)
+    for weights in plain.attentions:
+        weights.retain_grad()
+    answer(plain, 1).backward()
+    expected = [(of.detach() * of.grad)[1, :, begin:end, begin:end].numpy() for of in plain.attentions]
+    raw = [of.grad[1, :, begin:end, begin:end].numpy() for of in plain.attentions]
+    model.set_attn_implementation(implementation)
+    with ch.watch(model, sequence=1, gradients_of="token 7") as watched:
+        answer(model(input_ids=IDS, attention_mask=mask), 1).backward()
+    assert watched.left_out == [] and watched.gradients_of == "token 7"
+    watched.save(tmp_path / "of.trace")
+    for trace in watched, ch.Trace.load(tmp_path / "of.trace"):
+        for layer, product in enumerate(expected):
+            visible = ~np.isnan(trace.map(layer).head(0).tile()[0])
+            shown = {show: np.stack([trace.map(layer).gradients(show).head(head).tile()[0] for head in range(4)]) for show in ("gradient", "product", "for", "against")}
+            scale = max(np.abs(product).max(), 1e-3)
+            np.testing.assert_allclose(shown["product"][:, visible], product[:, visible], atol=1e-5 * scale)
+            np.testing.assert_allclose(shown["gradient"][:, visible], raw[layer][:, visible], atol=1e-5 * np.abs(raw[layer]).max())
+            np.testing.assert_array_equal((shown["for"] - shown["against"])[:, visible], shown["product"][:, visible])
+            assert np.abs(product).max() > 0
+    with pytest.raises(ch.UnsupportedError, match="masses and statistics are of weights"):
+        watched.map(0).gradients().mass()
+    with pytest.raises(ch.InvalidArgumentError, match="expected gradient, product"):
+        watched.map(0).gradients("sum")
+
+
+def test_gradients_that_never_come_are_missed():
+    model = llama()
+    with pytest.raises(ch.InvalidArgumentError, match="call backward"):
+        with ch.watch(model, gradients_of="token 7"):
+            model(input_ids=IDS)
+    with ch.watch(model) as trace:
+        model(input_ids=IDS)
+    assert trace.gradients_of is None
+    with pytest.raises(ch.NotFoundError, match="were not kept"):
+        trace.map(0).gradients()

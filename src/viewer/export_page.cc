@@ -139,7 +139,8 @@ class TraceWriter {
   void add_statistics(const FamilyFacts& known);
   void add_segment_masses(const FamilyFacts& known);
   bool add_all_weights();
-  bool add_weights(bool exact);
+  bool add_weights(bool exact, const std::vector<WeightKind>& kinds);
+  bool holds(const char* what) const { return std::find(holds_.begin(), holds_.end(), what) != holds_.end(); }
   ViewFrame weights_frame(const LayerMap& map, const HeadLook& at, const FamilyFacts& known, bool exact);
   void add_heads(const FamilyFacts& known);
   ViewFrame top_frame(const HeadLook& at, const FamilyFacts& known, const std::vector<Range>& rows, int64_t top);
@@ -297,34 +298,50 @@ bool TraceWriter::add_all_weights() {
   all_weights_ = weights;
   if (weights > static_cast<double>(kMostWeights)) return false;
   const double room = static_cast<double>(room_) * 3 / 4;  // base64
-  if (visible * 4 * kFloatsDeflateTo <= room && add_weights(true)) return true;
-  return weights * kDeflatesTo <= room && add_weights(false);
+  const auto add = [&](const std::vector<WeightKind>& kinds) {
+    const auto times = static_cast<double>(kinds.size());
+    if (times * weights > static_cast<double>(kMostWeights)) return false;
+    if (times * visible * 4 * kFloatsDeflateTo <= room && add_weights(true, kinds)) return true;
+    return times * weights * kDeflatesTo <= room && add_weights(false, kinds);
+  };
+  if (!loaded_.trace().gradients_of().empty() && add({WeightKind::kRaw, WeightKind::kFor, WeightKind::kAgainst})) {
+    hold("gradients");
+    return true;
+  }
+  return add({WeightKind::kRaw});
 }
 
-bool TraceWriter::add_weights(bool exact) {
+bool TraceWriter::add_weights(bool exact, const std::vector<WeightKind>& kinds) {
   const char* name = exact ? "exact" : "weights";
   const Blobs::Mark before = blobs_.mark();
+  const double all = all_weights_ * static_cast<double>(kinds.size());
   double done = 0;
   for (const MapFamily& family : loaded_.trace().plan().families) {
     const FamilyFacts& known = loaded_.facts(family.name);
     for (const int layer : known.layers) {
-      const LayerMap map = loaded_.trace().map(family.name, layer);
-      std::vector<std::string> bodies(static_cast<size_t>(family.heads));
-      parallel_for(family.heads, [&](int64_t head, int) {
-        bodies[static_cast<size_t>(head)] = Blobs::body_of(weights_frame(map, {family.name, layer, head}, known, exact));
-      });
-      for (int64_t head = 0; head < family.heads; ++head) {
-        if (!blobs_.add_within(head_path(name, {family.name, layer, head}), bodies[static_cast<size_t>(head)], room_)) {
+      for (const WeightKind kind : kinds) {
+        if (is_gradient(kind) && !known.gradients) continue;
+        const LayerMap map = questions::map_of(loaded_, {family.name, layer, 0, kind});
+        const std::string end = is_gradient(kind) ? std::string("/") + to_string(kind) : "";
+        std::vector<std::string> bodies(static_cast<size_t>(family.heads));
+        const auto make = [&](int64_t head, int) {
+          bodies[static_cast<size_t>(head)] = Blobs::body_of(weights_frame(map, {family.name, layer, head}, known, exact));
+        };
+        for (int64_t head = 0; head < family.heads && map.look(); ++head) make(head, 0);  // which is parallel by itself
+        if (!map.look()) parallel_for(family.heads, make);
+        for (int64_t head = 0; head < family.heads; ++head) {
+          if (!blobs_.add_within(head_path(name, {family.name, layer, head}) + end, bodies[static_cast<size_t>(head)], room_)) {
+            blobs_.back_to(before);
+            return false;
+          }
+        }
+        done += static_cast<double>(family.heads) * static_cast<double>(known.queries) * static_cast<double>(known.keys);
+        if (static_cast<double>(blobs_.size() - before.bytes) * all / done > kHopeless * static_cast<double>(room_)) {
           blobs_.back_to(before);
           return false;
         }
+        tell(0.75);
       }
-      done += static_cast<double>(family.heads) * static_cast<double>(known.queries) * static_cast<double>(known.keys);
-      if (static_cast<double>(blobs_.size() - before.bytes) * all_weights_ / done > kHopeless * static_cast<double>(room_)) {
-        blobs_.back_to(before);
-        return false;
-      }
-      tell(0.75);
     }
   }
   hold(name);
@@ -640,19 +657,25 @@ Json TraceWriter::manifest() {
                                      : "All weights of all heads are more than a page can hold; the live view has them.";
     for (const char* feature : {"weights", "column", "tile", "mass", "compare"})
       lacks(feature, "over-budget", could ? larger : live, detail);
-    const bool all =
-        std::find(holds_.begin(), holds_.end(), "top8") != holds_.end() || std::find(holds_.begin(), holds_.end(), "qk") != holds_.end();
+    const bool all = holds("top8") || holds("qk");
     lacks("row", "over-budget", larger, format("Rows are held for {} heads{}.", heads_held_, all ? "" : ", of the last tokens"));
-    if (std::find(holds_.begin(), holds_.end(), "overview") == holds_.end()) lacks("overview", "over-budget", larger, detail);
+    if (!holds("overview")) lacks("overview", "over-budget", larger, detail);
   }
   lacks("verify", "not-in-page", live, "A page cannot recompute from Q and K in f32.");
   for (const char* feature : {"run", "why", "what-if"}) lacks(feature, "no-model", live, "A page holds no model.");
   lacks("export", "not-in-page", live, "A page holds what it holds; its state can be copied as text.");
   std::vector<const char*> kinds{"value", "output"};
-  if (!loaded_.trace().gradients_of().empty()) kinds.insert(kinds.end(), {"for", "against"});
-  for (const char* kind : kinds) lacks(kind, "not-in-page", live, "A page holds raw weights.");
+  if (!loaded_.trace().gradients_of().empty() && !holds("gradients")) kinds.insert(kinds.end(), {"for", "against"});
+  for (const char* kind : kinds)
+    lacks(kind, "not-in-page", live, "A page holds no lengths of values, and gradients only beside all weights.");
   info["missing"] = missing;
-  for (Json& family : info["families"].items()) family["weights"] = Json(Json::Array{"raw"});
+  for (Json& family : info["families"].items()) {
+    Json held(Json::Array{"raw"});
+    for (const Json& kind : family["weights"].items()) {
+      if ((kind.string() == "for" || kind.string() == "against") && holds("gradients")) held.push(kind);
+    }
+    family["weights"] = held;
+  }
   Json holds = Json::array();
   for (const std::string& what : holds_) holds.push(what);
   return Json::object({{"protocol", kViewerProtocol},

@@ -89,6 +89,18 @@ test('of a run with gradients, what speaks for the answer and against it is a ki
   await page.click('[data-control=sink] [data-value=renorm]');
   await settled(page);
   assert.equal(stateOf(page).w, undefined);
+
+  const file = join(folder, 'gradients.html');
+  execFileSync(binary, ['view', join(models, 'book'), kStory, '--gradients', '--of', ' the', '--html', file]);
+  const alone = await open(`${pathToFileURL(file)}#v=read&h=4.0&q=9&w=for`);
+  await alone.waitForSelector('[data-testid=answers] button');
+  const { top } = await json(server, 'row?l=4&h=0&q=9&w=for&format=json');
+  const first = await alone.$eval('[data-testid=answers] button', (b) => [
+    Number(b.dataset.token),
+    b.querySelector('.answer-weight').textContent,
+  ]);
+  assert.equal(first[0], top[0].begin);
+  assert.ok(Math.abs(Number(first[1].replace('≈', '')) - top[0].weight) <= 0.02 * top[0].weight, 'the offline page holds them too');
 });
 
 test('a click on a word explains it from what stands before; the keyboard does too', { skip }, async () => {

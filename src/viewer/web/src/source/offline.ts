@@ -89,10 +89,10 @@ class HeldTrace {
   }
 
   async line(request: LineRequest): Promise<Line> {
-    if (request.weight !== 'raw') throw this.absent('value weights');
-    const where = `${request.family}/${request.at.layer}/${request.at.head}`;
-    const matrix = await this.matrix(where);
+    const matrix = await this.matrixOf(request);
     if (matrix) return this.fromMatrix(matrix, request);
+    if (request.weight !== 'raw') throw this.absent(request.weight);
+    const where = whereOf(request);
     if (request.direction === 'in') throw this.absent('column');
     const lines: Line[] = [];
     for (const span of request.spans) for (let row = span.begin; row < span.end; row++) lines.push(await this.row(where, row, request));
@@ -108,7 +108,7 @@ class HeldTrace {
   }
 
   async tile(request: MapRequest, z: number, x: number, y: number, columnZ = 0): Promise<Picture> {
-    const matrix = await this.matrix(whereOf(request));
+    const matrix = await this.matrixOf(request);
     if (!matrix) throw this.absent('tile');
     const corner = { q0: y * 256 * 2 ** z, k0: x * 256 * 2 ** columnZ };
     if (request.near) return poolNear(matrix, request.near, { z, columnZ }, corner, 256);
@@ -116,7 +116,7 @@ class HeldTrace {
   }
 
   async cells(request: MapRequest, x: number, y: number): Promise<Cells> {
-    const matrix = await this.matrix(whereOf(request));
+    const matrix = await this.matrixOf(request);
     if (!matrix) throw this.absent('tile');
     const [q0, k0] = [y * 256, x * 256];
     const { near } = request;
@@ -133,7 +133,7 @@ class HeldTrace {
   }
 
   async overview(request: MapRequest, take: (picture: Picture) => void): Promise<void> {
-    const matrix = await this.matrix(whereOf(request));
+    const matrix = await this.matrixOf(request);
     const level = (count: number): number => Math.max(0, Math.ceil(Math.log2(count / 512)));
     if (matrix && request.near) {
       const { back, ahead } = request.near;
@@ -141,16 +141,10 @@ class HeldTrace {
       return;
     }
     if (request.near) throw this.absent('overview');
-    if (matrix) {
-      const z = Math.max(0, Math.ceil(Math.log2(Math.max(matrix.queries, matrix.keys) / 512)));
-      take(poolMatrix(matrix, z, { q0: 0, k0: 0 }, 512));
-      return;
-    }
+    if (matrix) return take(poolMatrix(matrix, level(Math.max(matrix.queries, matrix.keys)), { q0: 0, k0: 0 }, 512));
+    if (request.weight !== 'raw') throw this.absent(request.weight);
     const kept = await this.frame<PictureHeader>(`overview/${whereOf(request)}`);
-    if (kept) {
-      take({ ...pictureOf(kept), badge: 'quantised' });
-      return;
-    }
+    if (kept) return take({ ...pictureOf(kept), badge: 'quantised' });
     const family = this.familyOf(request.family);
     const heads = headsOf(await this.need<HeadsHeader>(`atlas/${request.family}`));
     const head = heads.find((h) => h.layer === request.at.layer && h.head === request.at.head);
@@ -180,14 +174,13 @@ class HeldTrace {
 
   async mass(family: string, rows: Span[], keys: Span[], weight: WeightKind, sink: SinkRule): Promise<Mass> {
     const f = this.familyOf(family);
-    if (weight !== 'raw') throw this.absent('value weights');
     const mass = new Float32Array(f.layers * f.heads);
     const between = await this.frame<object>(`segmass/${family}`);
     const segments = this.manifest.segments[0] ?? [];
     const find = (spans: Span[]): number =>
       spans.length === 1 ? segments.findIndex((s) => s.begin === spans[0].begin && s.end === spans[0].end) : -1;
     const [from, to] = [find(rows), find(keys)];
-    if (between && from >= 0 && to >= 0 && sink === 'mark') {
+    if (weight === 'raw' && between && from >= 0 && to >= 0 && sink === 'mark') {
       const all = need(between, 'mass', Float32Array);
       for (let i = 0; i < mass.length; i++) mass[i] = all[(i * segments.length + from) * segments.length + to];
       return { badge: 'exact', error: 0, mass };
@@ -196,7 +189,7 @@ class HeldTrace {
     let badge: Mass['badge'] = 'exact';
     const width = keys.reduce((n, s) => n + s.end - s.begin, 0);
     for (let i = 0; i < mass.length; i++) {
-      const matrix = await this.matrix(`${family}/${Math.floor(i / f.heads)}/${i % f.heads}`);
+      const matrix = await this.matrixOf({ family, at: { layer: Math.floor(i / f.heads), head: i % f.heads }, weight });
       if (!matrix) throw this.absent('mass');
       if (matrix.codes) [badge, error] = ['quantised', Math.max(error, matrix.codes.error * width)];
       mass[i] = massOf(matrix, rows, keys, sink === 'mark' ? [] : f.sinks, sink);
@@ -262,6 +255,12 @@ class HeldTrace {
     const matrix = await this.matrix(`${family}/${at.layer}/${at.head}`);
     if (!matrix) throw this.absent('compare');
     return { matrix, family: this.familyOf(family) };
+  }
+
+  /** Null where the page holds no such weights. */
+  private matrixOf(request: Pick<MapRequest, 'family' | 'at' | 'weight'>): Promise<Matrix | null> {
+    if (request.weight === 'value' || request.weight === 'output') throw this.absent(request.weight);
+    return this.matrix(whereOf(request) + (request.weight === 'raw' ? '' : `/${request.weight}`));
   }
 
   private async matrix(where: string): Promise<Matrix | null> {
@@ -445,7 +444,7 @@ export class OfflineSource implements Source {
   }
 }
 
-const whereOf = (request: MapRequest): string => `${request.family}/${request.at.layer}/${request.at.head}`;
+const whereOf = (request: Pick<MapRequest, 'family' | 'at'>): string => `${request.family}/${request.at.layer}/${request.at.head}`;
 
 export async function decodeBlob(base64: string, codec: string): Promise<ArrayBuffer> {
   const text = atob(base64.trim());
