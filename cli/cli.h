@@ -117,6 +117,9 @@ struct LookArguments {
   void name_segments(Trace& trace) const;
 };
 
+/// "10:20/3:5@L3.H5": queries, keys, and where. Throws usage_error naming the option.
+Interventions::Pairs parse_pairs(const std::string& text, const std::string& option);
+
 /// A whole number from `least` to `most`; and a number above 0 and up to `most`.
 CLI::Validator whole_from(int64_t least, int64_t most = 1'000'000'000);
 CLI::Validator above_zero(double most = 1e9);

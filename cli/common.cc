@@ -278,8 +278,7 @@ static std::string take_family(std::string& place) {
   return first;
 }
 
-// "10:20/3:5@L3.H5"
-static Interventions::Pairs parse_pairs(const std::string& text, const std::string& option) {
+Interventions::Pairs parse_pairs(const std::string& text, const std::string& option) {
   const size_t at = text.find('@'), slash = text.find('/');
   if (slash == std::string::npos || slash > at)
     usage_error(format("{}: expected QUERIES/KEYS as 10:20/3:5, then @L3 or @L3.H5 for one layer or head, found \"{}\"", option, text));

@@ -21,7 +21,7 @@ using namespace judge;  // NOLINT(google-build-using-namespace)
 namespace {
 
 struct Options {
-  std::string model, pair, segments, items = "word", removal = "unseen", head, clean;
+  std::string model, pair, segments, items = "word", removal = "unseen", head, clean, score;
   TextArguments text;
   Asked asked;
   std::vector<std::string> by;
@@ -179,8 +179,14 @@ void look_inside(const Options& options) {
 
 void run(Options& options) {
   if (!options.text.given()) usage_error("why explains an answer about a text: give one, or --file, or - for standard input");
+  if (!options.score.empty() && options.inside) usage_error("--score and --inside are two questions: give one of them");
   if (!options.clean.empty() && !options.inside) usage_error("--clean names the text that heads are taken from; give --inside too");
   if (options.inside) return look_inside(options);
+  if (!options.score.empty()) {
+    const std::shared_ptr<const Model> model = load_model(options.model);
+    return print_score(*model, options.text.read(), options.pair.empty() ? std::nullopt : std::optional(options.pair), options.score,
+                       {.top = options.top, .json = options.json});
+  }
   std::vector<MethodInfo> methods;
   if (options.by.empty()) options.by = {"relevance"};
   for (const std::string& name : options.by) {
@@ -247,6 +253,11 @@ void add_why(CLI::App& app) {
           "--clean", options->clean,
           "With --inside: another text of as many tokens, whose heads' outputs are put in one by one;\nwhich bring its answer back?")
       ->type_name("TEXT");
+  command
+      ->add_option("--score", options->score,
+                   "Take one score apart: 12/3@L4.H0 is what token 12 looks for in token 3, in head 0 of layer 4; which\nembeddings, heads "
+                   "and MLPs below made its query and its key?")
+      ->type_name("QUERY/KEY@HEAD");
   command->add_flag("--json", options->json, "Print JSON");
   command->callback([options] { run(*options); });
 }

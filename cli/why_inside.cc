@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 #include <tuple>
 
 #include "base/format.h"
@@ -145,6 +146,73 @@ void print_patching(const Subject& clean, const Subject& corrupted, const Inside
     const std::string piece = place < clean.plan().text.pieces.size() ? clean.plan().text.pieces[place] : "";
     print(cut(format("  {:>6.0f} %  #{:<5} {}", places[place] * 100, place, visible(piece)), screen.width));
   }
+}
+
+namespace {
+
+std::string name_of(const ScorePart& part) {
+  switch (part.kind) {
+    case ScorePart::Kind::kEmbeddings: return "embeddings";
+    case ScorePart::Kind::kHead: return head_name(part.layer, part.head);
+    case ScorePart::Kind::kMlp: return format("L{} MLP", part.layer);
+    case ScorePart::Kind::kBiases: return "biases";
+  }
+  return "";
+}
+
+// Places of the parts, those of greatest size first.
+std::vector<size_t> order_of(const std::vector<ScorePart>& parts, double ScorePart::*side) {
+  std::vector<size_t> order(parts.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return std::abs(parts[a].*side) > std::abs(parts[b].*side); });
+  return order;
+}
+
+}  // namespace
+
+void print_score(const Model& model, const std::string& text, const std::optional<std::string>& pair, const std::string& place,
+                 const InsideView& view) {
+  const Interventions::Pairs pairs = parse_pairs(place, "--score");
+  if (pairs.queries.size() != 1 || pairs.keys.size() != 1 || !pairs.head)
+    usage_error(format("--score: expected one query, one key and a head, as 12/3@L4.H0, found \"{}\"", place));
+  EncodeOptions both;
+  if (pair) both.pair = *pair;
+  const Encoding ids = model.tokenizer().encode(text, both);
+  const int64_t query = pairs.queries.begin, key = pairs.keys.begin;
+  const ScoreSplit split = model.split_score(ids, *pairs.layer, *pairs.head, query, key);
+  if (view.json) {
+    Json parts = Json::array();
+    for (const ScorePart& part : split.parts) parts.push(Json::object({{"part", name_of(part)}, {"query", part.query}, {"key", part.key}}));
+    return print_json(Json::object({{"model", model.info().name},
+                                    {"layer", *pairs.layer},
+                                    {"head", *pairs.head},
+                                    {"query", query},
+                                    {"key", key},
+                                    {"score", split.score},
+                                    {"parts", parts}}));
+  }
+  const RunText read = model.plan_of(ids, {.text = text, .pair = pair}).text;
+  const auto token = [&](int64_t at) {
+    const auto [begin, end] = read.offsets[static_cast<size_t>(at)];
+    const std::string own = read.text.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+    return format("#{} \"{}\"", at, visible(own.empty() ? read.pieces[static_cast<size_t>(at)] : own));
+  };
+  print(format("{} · {} · the score of {} with {}: {:+.3f}", model.info().name, head_name(*pairs.layer, *pairs.head), token(query),
+               token(key), split.score));
+  print(format("  {:<24}  {}", "what made the query", "what made the key"));
+  const std::vector<size_t> of_query = order_of(split.parts, &ScorePart::query), of_key = order_of(split.parts, &ScorePart::key);
+  const size_t rows = std::min(of_query.size(), static_cast<size_t>(view.top));
+  double rest_of_query = split.score, rest_of_key = split.score;
+  for (size_t i = 0; i < rows; ++i) {
+    const ScorePart &a = split.parts[of_query[i]], &b = split.parts[of_key[i]];
+    rest_of_query -= a.query;
+    rest_of_key -= b.key;
+    print(format("  {:>+8.3f}  {:<14}  {:>+8.3f}  {}", a.query, name_of(a), b.key, name_of(b)));
+  }
+  if (rows < of_query.size())
+    print(format("  {:>+8.3f}  {:<14}  {:>+8.3f}  the other {}", rest_of_query, format("the other {}", of_query.size() - rows), rest_of_key,
+                 of_query.size() - rows));
+  print("  either column adds up to the score, before the terms of the description; norms keep their scale");
 }
 
 }  // namespace clearhead::cli

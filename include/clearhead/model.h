@@ -140,6 +140,19 @@ struct RunResult {
   std::vector<Tensor> all_source_hidden{};  ///< encoder layers + 1 tensors, as all_hidden
 };
 
+/// What a part of the residual stream did for a score: scale·q_part·k with the whole key, and scale·q·k_part with the whole query.
+struct ScorePart {
+  enum class Kind : uint8_t { kEmbeddings, kHead, kMlp, kBiases };
+  Kind kind = Kind::kBiases;  ///< kBiases: those of attention outputs, of norms and of the query or key projection
+  int layer = -1;             ///< of kHead and kMlp
+  int64_t head = -1;          ///< of kHead
+  double query = 0, key = 0;
+};
+struct ScoreSplit {
+  double score = 0;                ///< scale·q·k, before the terms of the description
+  std::vector<ScorePart> parts{};  ///< embeddings, then layer by layer its heads and MLP, then biases
+};
+
 /// The KV caches of a causal model's layers, to continue after the last call. Copies continue independently: use them
 /// for beams and shared prefixes.
 ///
@@ -258,6 +271,12 @@ class Model {
   /// What the heads of one attention add to the residual stream, o_h·W_O^h, without the bias.
   ///   outputs: f32 [head, d_v], of one query → [head, width]. Throws kInvalidArgument for an attention that is not there.
   virtual Tensor added_by_heads(const std::string& family, int layer, const Tensor& outputs) const;
+
+  /// One score of a head, taken apart by what stood in the residual stream at its query and at its key: embeddings, every head and
+  /// MLP below, biases. Norms on the way keep the scale of this run, so the parts of either side add up to the score (Elhage et
+  /// al. 2021, "QK circuits").   query, key: tokens. Throws kInvalidArgument for what is not there or not visible, kUnsupported for
+  /// models that do not read one text, and for scores that are no dot products.
+  virtual ScoreSplit split_score(const Encoding& text, int layer, int64_t head, int64_t query, int64_t key) const;
 
   /// The sentence embedding as sentence-transformers computes it (modules.json: pooling, normalisation,
   /// max_seq_length). Models without modules.json: the mean over all tokens, not normalised.

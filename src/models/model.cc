@@ -1,9 +1,12 @@
 // Running a loaded model: what a caller gives is checked here, once, then computed by the Transformer.
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <functional>
+#include <limits>
 
 #include "base/format.h"
+#include "clearhead/map.h"
 #include "models/loaded_model.h"
 #include "models/reading.h"
 
@@ -132,6 +135,62 @@ Tensor LoadedModel::added_by_heads(const std::string& family, int layer, const T
   return transformer_.added_by_heads(run, family, layer, outputs);
 }
 
+namespace {
+
+// Outputs of the heads of each layer at two rows, [head, row, d_v]; and whether the description shows the pair.
+class Below final : public Observer {
+ public:
+  Below(std::array<int64_t, 2> rows, int layer, int64_t head) : rows_(rows), layer_(layer), head_(head) {}
+  void begin(const RunPlan&) override {}
+  bool wants(const Site& site) override { return site.layer == layer_; }
+  void take(const Site&, const AttentionRecord& record, const KeyNorms&) override {
+    const float score = AttentionMap(record).head(0, head_).row(rows_[0]).scores()[static_cast<size_t>(rows_[1])];
+    sees = score > -std::numeric_limits<float>::infinity();
+  }
+  bool wants_output(const Site& site) override { return site.layer < layer_; }
+  void take_output(const Site&, const Tensor& out) override {
+    Tensor kept = Tensor::empty({out.size(1), 2, out.size(3)});
+    for (int64_t head = 0; head < out.size(1); ++head) {
+      for (int64_t row = 0; row < 2; ++row) {
+        const Tensor from = out.select(0, 0).select(0, head).select(0, rows_[static_cast<size_t>(row)]).contiguous();
+        std::copy_n(from.data<float>(), out.size(3), kept.mutable_data<float>() + (head * 2 + row) * out.size(3));
+      }
+    }
+    outputs.push_back(std::move(kept));
+  }
+  std::vector<Tensor> outputs{};
+  bool sees = false;
+
+ private:
+  std::array<int64_t, 2> rows_;
+  int layer_;
+  int64_t head_;
+};
+
+}  // namespace
+
+ScoreSplit LoadedModel::split_score(const Encoding& text, int layer, int64_t head, int64_t query, int64_t key) const {
+  const auto tokens = static_cast<int64_t>(text.ids.size());
+  if (transformer_.encoder()) fail(ErrorCode::kUnsupported, "{}: scores are taken apart in models that read one text", info_.name);
+  if (layer < 0 || layer >= info_.layers || head < 0 || head >= info_.heads)
+    fail(ErrorCode::kInvalidArgument, "score: L{}.H{}; {} has layers 0 to {}, of heads 0 to {}", layer, head, info_.name, info_.layers - 1,
+         info_.heads - 1);
+  if (query < 0 || query >= tokens || key < 0 || key >= tokens)
+    fail(ErrorCode::kInvalidArgument, "score: of token {} with token {}; the text has {} tokens", query, key, tokens);
+  TokenBatch batch = batch_of(text.ids);
+  if (info_.type_count > 0) batch.type_ids = text.type_ids;
+  ForwardInput input = checked(batch);
+  Streams streams{.rows = {query, key}};
+  input.streams = &streams;
+  Below below({query, key}, layer, head);
+  const auto turn = take_turn();
+  compute(input, {.observer = &below, .logits = false});
+  if (!below.sees) fail(ErrorCode::kInvalidArgument, "score: token {} does not see token {} in L{}.H{}", query, key, layer, head);
+  Run run{.arena = Engine::instance().arena, .operands = info_.precision};
+  const Transformer::ScoreAt at{layer, head, {input.positions[static_cast<size_t>(query)], input.positions[static_cast<size_t>(key)]}};
+  return transformer_.split_score(run, at, streams, below.outputs);
+}
+
 ForwardInput LoadedModel::checked_source(const TokenBatch& tokens) const {
   const Transformer* encoder = transformer_.encoder();
   if (!encoder)
@@ -215,6 +274,9 @@ RunResult Model::step(const std::vector<int32_t>&, ModelCache&, const RunOptions
 RunPlan Model::plan_of(const Encoding&, const RunOptions&) const { refuse(*this, "does not run over the tokens of one text"); }
 Tensor Model::lens(const Tensor&, const Tensor&) const { refuse(*this, "writes no token that hidden states could be read for"); }
 Tensor Model::added_by_heads(const std::string&, int, const Tensor&) const { refuse(*this, "has no residual stream that heads add to"); }
+ScoreSplit Model::split_score(const Encoding&, int, int64_t, int64_t, int64_t) const {
+  refuse(*this, "does not run over the tokens of one text");
+}
 Embedding Model::embed(std::string_view, const RunOptions&) const { refuse(*this, "embeds no sentences"); }
 std::vector<std::vector<Candidate>> Model::fill_mask(std::string_view, int64_t, const Interventions&) const {
   refuse(*this, "fills no masks");

@@ -8,6 +8,7 @@
 
 #include "base/format.h"
 #include "models/phases.h"
+#include "models/scaled_parts.h"
 
 namespace clearhead {
 namespace {
@@ -213,6 +214,7 @@ void Transformer::embed(Run& run, const ForwardInput& input, Tensor& x) const {
 
 struct Transformer::Pass {
   ModelCache* cache = nullptr;
+  Streams* streams = nullptr;
   int64_t step = 0;
   nn::Sequences self{};
   nn::Sequences cross{};
@@ -226,14 +228,19 @@ void Transformer::run_layer(Run& run, int64_t at, const Pass& pass, Tensor& x) c
   const auto block = [&](const nn::Norm& norm, const auto& add_to) {  // add_to(what is read, x)
     if (facts_.layer.placement == LayerFacts::NormPlacement::kPost) {
       add_to(read_apart(run, x));
+      if (pass.streams) pass.streams->take(x);
       norm(run, x, x);
       return;
     }
     const Arena::Scope scope(run.arena);
-    if (!norm) return add_to(read_apart(run, x));
-    Tensor normed = run.take(x.shape());
-    norm(run, x, normed);
-    add_to(normed);
+    if (norm) {
+      Tensor normed = run.take(x.shape());
+      norm(run, x, normed);
+      add_to(normed);
+    } else {
+      add_to(read_apart(run, x));
+    }
+    if (pass.streams) pass.streams->take(x);
   };
   const auto site = [&](const char* family) { return Site{family, static_cast<int>(at), pass.step}; };
   KVCache* own = cache ? &cache->layers[static_cast<size_t>(at)] : nullptr;
@@ -329,7 +336,8 @@ RunResult Transformer::forward(Run& run, const ForwardInput& input, const RunOpt
   result.hidden = run.result(shape);
   Tensor x = result.hidden.reshape({rows, facts_.width});
   embed(run, input, x);
-  const auto shared = std::make_shared<Pass>(Pass{input.cache, input.step, {input.batch, input.segments}});
+  if (input.streams) input.streams->take(x);
+  const auto shared = std::make_shared<Pass>(Pass{input.cache, input.streams, input.step, {input.batch, input.segments}});
   Pass& pass = *shared;
   if (!rotary_.frequencies.empty()) {
     pass.angles = rotary_.angles(run, input.positions);
@@ -379,7 +387,6 @@ Tensor Transformer::lens(Run& run, const Tensor& hidden) const {
   return logits.reshape({hidden.size(0), facts_.vocabulary});
 }
 
-// (part − its mean)/σ(at)·w: linear in the part. RMS norm takes no mean.
 Tensor Transformer::added_to_logits(Run& run, const Tensor& parts, const Tensor& at) const {
   const int64_t width = facts_.width;
   if (parts.rank() != 2 || parts.size(1) != width || at.numel() != width)
@@ -389,25 +396,7 @@ Tensor Transformer::added_to_logits(Run& run, const Tensor& parts, const Tensor&
     fail(ErrorCode::kUnsupported, "lens: parts add to the logits of next tokens only; a model of type \"{}\" gives none",
          facts_.model_type);
   Tensor scaled = parts.clone();
-  float* values = scaled.mutable_data<float>();
-  if (final_norm_) {
-    const ops::Normalisation& norm = *final_norm_.normalisation;
-    const Tensor whole = at.contiguous();
-    const float *x = whole.data<float>(), *weight = norm.weight.data<float>();
-    const auto mean_of = [&](const float* row) {
-      return norm.rms ? 0.0 : std::accumulate(row, row + width, 0.0) / static_cast<double>(width);
-    };
-    const double mean = mean_of(x);
-    double square = 0;
-    for (int64_t c = 0; c < width; ++c) square += (static_cast<double>(x[c]) - mean) * (static_cast<double>(x[c]) - mean);
-    const double scale = 1 / std::sqrt(square / static_cast<double>(width) + norm.epsilon);
-    for (int64_t row = 0; row < parts.size(0); ++row) {
-      float* part = values + row * width;
-      const double own = mean_of(part);
-      for (int64_t c = 0; c < width; ++c)
-        part[c] = static_cast<float>((static_cast<double>(part[c]) - own) * scale * static_cast<double>(weight[c]));
-    }
-  }
+  if (final_norm_) scale_as(*final_norm_.normalisation, at.contiguous().data<float>(), scaled);
   Tensor logits = Tensor::empty({parts.size(0), facts_.vocabulary});
   ops::linear(run, scaled, *causal_.weight, Tensor(), logits);
   return logits;

@@ -1,6 +1,7 @@
 // The one Transformer for all families: built from an Architecture, run over a batch or over a KV cache.
 #pragma once
 
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <memory>
@@ -27,6 +28,14 @@ struct ForwardInput {
   int64_t step = 0;
   // Encoder-decoder: the input of the encoder; absent: `cache` has the encoder's output.
   const ForwardInput* source = nullptr;
+  struct Streams* streams = nullptr;  // takes the residual stream on its way
+};
+
+/// The residual stream of some rows: after the embeddings, then after each block's addition, before a norm that follows it.
+struct Streams {
+  std::vector<int64_t> rows{};
+  std::vector<Tensor> seen{};  // f32 [row, width]
+  void take(const Tensor& x);
 };
 
 /// Sequences padded at the end, with positions from 0.   ids: [batch·length], lengths: [batch], or
@@ -72,6 +81,13 @@ class Transformer {
   Tensor lens(Run& run, const Tensor& hidden) const;
   Tensor added_to_logits(Run& run, const Tensor& parts, const Tensor& at) const;
   Tensor added_by_heads(Run& run, const std::string& family, int layer, const Tensor& outputs) const;
+  /// Model::split_score().   at: the query, then the key. streams: of these rows; outputs: of each layer below, f32 [head, row, d_v].
+  struct ScoreAt {
+    int layer = 0;
+    int64_t head = 0;
+    std::array<int32_t, 2> positions{};
+  };
+  ScoreSplit split_score(Run& run, const ScoreAt& at, const Streams& streams, const std::vector<Tensor>& outputs) const;
 
  private:
   struct Layer {
@@ -80,7 +96,9 @@ class Transformer {
     nn::Attention cross{};  // no projection: no cross-attention
     nn::Mlp mlp{};
   };
-  struct Pass;  // shared by the layers of one forward pass
+  struct Pass;   // shared by the layers of one forward pass
+  struct Parts;  // of the residual stream at one row
+  Parts parts_below(Run& run, int layer, int64_t row, const Streams& streams, const std::vector<Tensor>& outputs) const;
   void load(Weights& weights, const HeadsInFile& heads);
   void load_positions(const Weights& weights, const NoPositions& none);
   void load_positions(const Weights& weights, const LearnedPositions& learned);

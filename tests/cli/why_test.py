@@ -54,6 +54,21 @@ class Why(Asking):
         self.refused("--of and --against say what --gradients are of", "trace", self.BOOK, self.TEXT, "--of", "night", "-o", "x")
         self.refused("--gradients are of one run over the whole text", "trace", self.BOOK, self.TEXT, "--gradients", "--window", "4", "-o", "x")
 
+    def test_a_score_is_taken_apart(self):
+        place = "6/3@L4.H0"
+        split = self.done("why", self.BOOK, "It was a dark and stormy night", "--score", place, "--json").json
+        self.assertEqual([split["layer"], split["head"], split["query"], split["key"]], [4, 0, 6, 3])
+        names = [part["part"] for part in split["parts"]]
+        self.assertEqual([names[0], names[1], names[7], names[-1]], ["embeddings", "L0.H0", "L0 MLP", "biases"])
+        for side in ("query", "key"):
+            self.assertAlmostEqual(sum(part[side] for part in split["parts"]), split["score"], places=5)
+        out = self.done("why", self.BOOK, "It was a dark and stormy night", "--score", place, "--top", "3").out
+        self.assertIn(f'L4.H0 · the score of #6 ', out)
+        self.assertIn("the other", out)
+        self.refused("expected one query, one key and a head", "why", self.BOOK, "It was", "--score", "1/0@L2")
+        self.fails("token 0 does not see token 1", "why", self.BOOK, "It was", "--score", "0/1@L2.H1")
+        self.fails("models that read one text", "why", str(ROOT / "models/en-fr"), "It was", "--score", "0/1@L0.H0")
+
     def test_the_text_and_its_strongest_parts(self):
         out = self.done("why", self.BOOK, self.TEXT, "--of", "night", "--by", "relevance", "occlusion").out
         self.assertIn('next token " night"', out)

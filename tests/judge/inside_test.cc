@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "clearhead/error.h"
+#include "clearhead/map.h"
 #include "judge/golden_cases.h"
 
 namespace clearhead::judge {
@@ -35,6 +36,47 @@ TEST(Inside, what_heads_add_is_that_of_the_residual_stream) {
     ++cases;
   }
   EXPECT_EQ(cases, 3);
+}
+
+// Norms before and behind, rotary positions, grouped keys: parts as PyTorch's residual stream has them, which add up to the map's score.
+TEST(Inside, a_score_is_the_sum_of_what_made_its_query_and_its_key) {
+  int cases = 0;
+  for (const Json& golden : golden_cases()) {
+    const Json* expected = golden.find("score");
+    if (!expected) continue;
+    SCOPED_TRACE(golden.find("folder")->string());
+    const auto subject = golden_subject(golden);
+    const auto number = [&](const char* name) { return expected->find(name)->integer(); };
+    const int64_t head = number("head"), query = number("query"), key = number("key");
+    const auto layer = static_cast<int>(number("layer"));
+    const Encoding text = encoding_of(*golden.find("ids"));
+    const ScoreSplit found = subject->model().split_score(text, layer, head, query, key);
+    const auto &of_query = expected->find("of_query")->items(), &of_key = expected->find("of_key")->items();
+    ASSERT_EQ(found.parts.size(), of_query.size());
+    double sum_of_query = 0, sum_of_key = 0;
+    for (size_t i = 0; i < of_query.size(); ++i) {
+      EXPECT_NEAR(found.parts[i].query, of_query[i].number(), 1e-5) << "part " << i;
+      EXPECT_NEAR(found.parts[i].key, of_key[i].number(), 1e-5) << "part " << i;
+      sum_of_query += found.parts[i].query;
+      sum_of_key += found.parts[i].key;
+    }
+    EXPECT_NEAR(sum_of_query, found.score, 1e-9 + 1e-9 * std::abs(found.score));
+    EXPECT_NEAR(sum_of_key, found.score, 1e-9 + 1e-9 * std::abs(found.score));
+    Maps maps;
+    subject->run(&maps);
+    const Site site = looked_at(*subject, layer);
+    EXPECT_NEAR(static_cast<double>(maps.at(site.family, layer).head(0, head).row(query).scores()[static_cast<size_t>(key)]), found.score,
+                1e-5 * std::max(1.0, std::abs(found.score)));
+    EXPECT_EQ(found.parts[1].kind, ScorePart::Kind::kHead);
+    EXPECT_EQ(found.parts.back().kind, ScorePart::Kind::kBiases);
+    EXPECT_THROW(subject->model().split_score(text, layer, head, query, 99), Error);
+    EXPECT_THROW(subject->model().split_score(text, 2, head, query, key), Error);
+    if (subject->model().info().has_causal) {
+      EXPECT_THROW(subject->model().split_score(text, layer, head, key, query), Error);
+    }
+    ++cases;
+  }
+  EXPECT_EQ(cases, 4);
 }
 
 // A factor on a head's output, by a patch of its own output times that factor.

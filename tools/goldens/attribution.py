@@ -166,7 +166,7 @@ def case(folder, kind, length, seed):
         return {"folder": folder, "ids": text[0].tolist(), "written": before[0].tolist(), "of": of} | listed(found)
     is_class = "classify" in folder
     row, of = (0 if folder.startswith("bert") else length - 1), (1 if is_class else 7)
-    more = {} if is_class else inside(watched.model, text, of)
+    more = ({} if is_class else inside(watched.model, text, of)) | score_split(watched.model, text, 1, length - 3, length - 5)
     found = of_stack(watched, {"input_ids": text}, (lambda out: out.logits[0, of]) if is_class else (lambda out: out.logits[0, -1, of]), row)
     return {"folder": folder, "ids": text[0].tolist(), "of": of} | listed(found) | more
 
@@ -203,6 +203,89 @@ def inside(model, text, of):
     states = [state[0, -1] for state in out.hidden_states[:-1]] + [x]
     lens = [model.lm_head(norm(state)).softmax(-1)[of].item() for state in states]
     return {"adds": adds, "lens": lens}
+
+
+def score_split(model, text, head, query, key):
+    """A score of the last layer by the parts of the residual stream at its query and at its key: embeddings, then of every layer below its
+    heads and its MLP, then biases. Norms keep the scale of this run."""
+    base = model.base_model
+    kind = "bert" if hasattr(base, "encoder") else "gpt2" if hasattr(base, "h") else "llama"
+    layers = base.encoder.layer if kind == "bert" else base.h if kind == "gpt2" else base.layers
+    heads, last = model.config.num_attention_heads, len(layers) - 1
+    kept, handles = {}, []
+
+    def keep(name, module):
+        handles.append(module.register_forward_hook(lambda module, args, output: kept.__setitem__(name, (
+            args[0].detach()[0] if args else None, (output[0] if isinstance(output, tuple) else output).detach()[0]))))
+
+    for at, layer in enumerate(layers):
+        if kind == "bert":
+            parts = {"o": layer.attention.output.dense, "n1": layer.attention.output.LayerNorm, "mlp": layer.output.dense, "n2": layer.output.LayerNorm}
+        elif kind == "gpt2":
+            parts = {"o": layer.attn.c_proj, "n1": layer.ln_1, "mlp": layer.mlp}
+        else:
+            parts = {"o": layer.self_attn.o_proj, "n1": layer.input_layernorm, "mlp": layer.mlp}
+        for name, module in parts.items():
+            keep((at, name), module)
+    states = model(input_ids=text, output_hidden_states=True).hidden_states
+    for handle in handles:
+        handle.remove()
+
+    def scaled(norm, part, whole):
+        if kind != "llama":
+            part, whole = part - part.mean(-1, keepdim=True), whole - whole.mean()
+        eps = norm.variance_epsilon if kind == "llama" else norm.eps
+        return part / (whole.pow(2).mean() + eps).sqrt() * norm.weight
+
+    def parts_at(row):
+        found, bias = [states[0][0, row].detach()], 0 * states[0][0, row].detach()
+
+        def through(norm, whole):
+            nonlocal found, bias
+            found, bias = [scaled(norm, part, whole) for part in found], scaled(norm, bias, whole) + getattr(norm, "bias", torch.zeros(1).double())
+
+        for at in range(last):
+            layer = layers[at]
+            module = layer.attention.output.dense if kind == "bert" else layer.attn.c_proj if kind == "gpt2" else layer.self_attn.o_proj
+            weight = module.weight if kind == "gpt2" else module.weight.T
+            read = kept[at, "o"][0][row]
+            width = read.shape[0] // heads
+            found += [read[h * width:(h + 1) * width] @ weight[h * width:(h + 1) * width] for h in range(heads)]
+            bias = bias + (module.bias if module.bias is not None else 0)
+            if kind == "bert":
+                through(layer.attention.output.LayerNorm, kept[at, "n1"][0][row])
+            found.append(kept[at, "mlp"][1][row])
+            if kind == "bert":
+                through(layer.output.LayerNorm, kept[at, "n2"][0][row])
+        if kind != "bert":
+            through(layers[last].ln_1 if kind == "gpt2" else layers[last].input_layernorm, kept[last, "n1"][0][row])
+        return torch.stack([*found, bias])
+
+    def projected(row, is_key):
+        parts, layer = parts_at(row), layers[last]
+        if kind == "gpt2":
+            weight, whole_bias = layer.attn.c_attn.weight.split(model.config.hidden_size, 1)[is_key], layer.attn.c_attn.bias.split(model.config.hidden_size)[is_key]
+        else:
+            of = layer.attention.self if kind == "bert" else layer.self_attn
+            module = ((of.key if is_key else of.query) if kind == "bert" else (of.k_proj if is_key else of.q_proj))
+            weight, whole_bias = module.weight.T, module.bias
+        out = parts @ weight
+        if whole_bias is not None:
+            out[-1] += whole_bias
+        count = getattr(model.config, "num_key_value_heads", heads) if is_key else heads
+        width = out.shape[1] // count
+        at = head // (heads // count)
+        out = out[:, at * width:(at + 1) * width]
+        if kind == "llama":
+            cos, sin = base.rotary_emb(out, torch.tensor([[row]]))
+            turned = torch.cat([-out[:, width // 2:], out[:, :width // 2]], 1)
+            out = out * cos[0] + turned * sin[0]
+        return out
+
+    q, k = projected(query, False), projected(key, True)
+    scale = q.shape[1] ** -0.5
+    return {"score": {"layer": last, "head": head, "query": query, "key": key, "of_query": (q @ k.sum(0) * scale).tolist(),
+                      "of_key": (k @ q.sum(0) * scale).tolist()}}
 
 
 def listed(found):

@@ -1,0 +1,153 @@
+// The residual stream taken apart: what embeddings, heads, MLPs and biases below a layer put into one row, and what a score of that
+// layer makes of each.
+//
+//   x_layer = Σ parts        a block adds parts; a norm that follows it scales them all (scale_as), its bias is one of the biases
+//   q = W_q·norm(x) + b      linear in the parts, and so is the rotation at the row's position
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/format.h"
+#include "models/scaled_parts.h"
+#include "models/transformer.h"
+
+namespace clearhead {
+
+void scale_as(const ops::Normalisation& norm, const float* whole, Tensor& parts) {
+  const int64_t width = parts.size(1);
+  const float* weight = norm.weight.data<float>();
+  const auto mean_of = [&](const float* row) {
+    return norm.rms ? 0.0 : std::accumulate(row, row + width, 0.0) / static_cast<double>(width);
+  };
+  const double mean = mean_of(whole);
+  double square = 0;
+  for (int64_t c = 0; c < width; ++c) square += (static_cast<double>(whole[c]) - mean) * (static_cast<double>(whole[c]) - mean);
+  const double scale = 1 / std::sqrt(square / static_cast<double>(width) + norm.epsilon);
+  for (int64_t row = 0; row < parts.size(0); ++row) {
+    float* part = parts.mutable_data<float>() + row * width;
+    const double own = mean_of(part);
+    for (int64_t c = 0; c < width; ++c)
+      part[c] = static_cast<float>((static_cast<double>(part[c]) - own) * scale * static_cast<double>(weight[c]));
+  }
+}
+
+void Streams::take(const Tensor& x) {
+  Tensor kept = Tensor::empty({static_cast<int64_t>(rows.size()), x.size(1)});
+  for (size_t at = 0; at < rows.size(); ++at)
+    std::copy_n(x.data<float>() + rows[at] * x.size(1), x.size(1), kept.mutable_data<float>() + static_cast<int64_t>(at) * x.size(1));
+  seen.push_back(std::move(kept));
+}
+
+// Row 0 holds the biases, as far as they have come.
+struct Transformer::Parts {
+  std::vector<ScorePart> names{{}};
+  std::vector<float> values{};  // [part, width]
+
+  void add(const ScorePart& name, const float* row, int64_t width) {
+    names.push_back(name);
+    values.insert(values.end(), row, row + width);
+  }
+  Tensor tensor() const {
+    const auto count = static_cast<int64_t>(names.size());
+    return Tensor::from(values, {count, static_cast<int64_t>(values.size()) / count});
+  }
+  // What of `whole` no part says yet.
+  std::vector<float> rest(const float* whole, int64_t width) const {
+    std::vector<double> sums(static_cast<size_t>(width));
+    for (size_t at = 0; at < values.size(); ++at) sums[at % static_cast<size_t>(width)] += static_cast<double>(values[at]);
+    std::vector<float> out(static_cast<size_t>(width));
+    for (size_t c = 0; c < out.size(); ++c) out[c] = static_cast<float>(static_cast<double>(whole[c]) - sums[c]);
+    return out;
+  }
+  void add_biases(const float* biases, int64_t width) {
+    for (int64_t c = 0; c < width; ++c) values[static_cast<size_t>(c)] += biases[c];
+  }
+  void pass(const nn::Norm& norm, const float* whole, int64_t width) {
+    if (!norm) return;
+    Tensor scaled = tensor();
+    scale_as(*norm.normalisation, whole, scaled);
+    values.assign(scaled.data<float>(), scaled.data<float>() + scaled.numel());
+    if (norm.normalisation->bias.defined()) add_biases(norm.normalisation->bias.data<float>(), width);
+  }
+};
+
+// Of what a layer's attention reads: after its norm where that stands before.
+Transformer::Parts Transformer::parts_below(Run& run, int layer, int64_t row, const Streams& streams,
+                                            const std::vector<Tensor>& outputs) const {
+  const int64_t width = facts_.width;
+  const bool is_post = facts_.layer.placement == LayerFacts::NormPlacement::kPost;
+  size_t next = 0;
+  const auto stream = [&] { return streams.seen[next].data<float>() + row * width; };
+  Parts parts;
+  parts.values.assign(static_cast<size_t>(width), 0.0F);
+  parts.add({.kind = ScorePart::Kind::kEmbeddings}, stream(), width);
+  for (int at = 0; at < layer; ++at) {
+    const Layer& of = layers_[static_cast<size_t>(at)];
+    ++next;
+    const Tensor heads = outputs[static_cast<size_t>(at)].slice(1, row, row + 1).contiguous().reshape({facts_.heads, facts_.head_dim});
+    const Tensor added = added_by_heads(run, map_family(), at, heads);
+    for (int64_t head = 0; head < facts_.heads; ++head)
+      parts.add({.kind = ScorePart::Kind::kHead, .layer = at, .head = head}, added.data<float>() + head * width, width);
+    parts.add_biases(parts.rest(stream(), width).data(), width);
+    if (is_post) parts.pass(of.attention_norm, stream(), width);
+    if (!of.mlp) continue;
+    ++next;
+    parts.add({.kind = ScorePart::Kind::kMlp, .layer = at}, parts.rest(stream(), width).data(), width);
+    if (is_post) parts.pass(of.mlp_norm, stream(), width);
+  }
+  if (!is_post) parts.pass(layers_[static_cast<size_t>(layer)].attention_norm, stream(), width);
+  return parts;
+}
+
+ScoreSplit Transformer::split_score(Run& run, const ScoreAt& at, const Streams& streams, const std::vector<Tensor>& outputs) const {
+  const nn::Attention& attention = layers_[static_cast<size_t>(at.layer)].attention;
+  const Dot* dot = std::get_if<Dot>(&attention.spec.score);
+  if (!dot) fail(ErrorCode::kUnsupported, "score: those of a model of type \"{}\" are no dot products", facts_.model_type);
+  const Arena::Scope scope(run.arena);
+  const int64_t width = attention.head_dim, heads = attention.heads, key_heads = attention.key_heads;
+  const auto projected = [&](int64_t row, int64_t head) {  // the parts of a query or key of one head: [part][width]
+    const Parts parts = parts_below(run, at.layer, row, streams, outputs);
+    const Tensor read = parts.tensor();
+    const int64_t count = read.size(0), out = attention.projection.out();
+    Tensor all = Tensor::empty({count, out});
+    ops::linear(run, read, *attention.projection.weight, Tensor(), all);
+    if (const Tensor& bias = attention.projection.bias; bias.defined()) {
+      for (int64_t c = 0; c < out; ++c) all.mutable_data<float>()[c] += bias.data<float>()[c];
+    }
+    if (!rotary_.frequencies.empty() && facts_.attention_of(at.layer).turns) {
+      const std::vector<int32_t> positions(static_cast<size_t>(count), at.positions[static_cast<size_t>(row)]);
+      Tensor turning = all.reshape({count, heads + 2 * key_heads, width}).slice(1, 0, heads + key_heads);
+      ops::rotary(run, turning, rotary_.angles(run, positions));
+    }
+    std::vector<std::vector<double>> of_parts;
+    for (int64_t part = 0; part < count; ++part) {
+      const float* from = all.data<float>() + part * out + head * width;
+      of_parts.emplace_back(from, from + width);
+    }
+    return std::pair(parts.names, of_parts);
+  };
+  const auto [names, queries] = projected(0, at.head);
+  const auto [same, keys] = projected(1, heads + at.head / (heads / key_heads));
+  const double scale = dot->scale ? static_cast<double>(*dot->scale) : 1 / std::sqrt(static_cast<double>(width));
+  const auto whole = [&](const std::vector<std::vector<double>>& of_parts) {
+    std::vector<double> sum(static_cast<size_t>(width));
+    for (const auto& part : of_parts) {
+      for (size_t c = 0; c < sum.size(); ++c) sum[c] += part[c];
+    }
+    return sum;
+  };
+  const std::vector<double> query = whole(queries), key = whole(keys);
+  const auto times = [&](const std::vector<double>& a, const std::vector<double>& b) {
+    return scale * std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
+  };
+  ScoreSplit out{.score = times(query, key)};
+  for (size_t part = 1; part <= names.size(); ++part) {  // biases last
+    const size_t from = part % names.size();
+    out.parts.push_back(names[from]);
+    out.parts.back().query = times(queries[from], key);
+    out.parts.back().key = times(query, keys[from]);
+  }
+  return out;
+}
+
+}  // namespace clearhead
