@@ -278,6 +278,11 @@ class Model {
   /// models that do not read one text, and for scores that are no dot products.
   virtual ScoreSplit split_score(const Encoding& text, int layer, int64_t head, int64_t query, int64_t key) const;
 
+  /// How long a vector each token adds to one row of a layer's attention: all heads together, with the residual stream at the row
+  /// itself, and where a norm follows through that, at the row's scale (Kobayashi et al. 2021, eq. 8 to 10). Biases of the output
+  /// and of the norm are nobody's.   [key], 0 for keys that the row does not see. Throws as split_score().
+  virtual std::vector<double> mixed_norms(const Encoding& text, int layer, int64_t query) const;
+
   /// The sentence embedding as sentence-transformers computes it (modules.json: pooling, normalisation,
   /// max_seq_length). Models without modules.json: the mean over all tokens, not normalised.
   virtual Embedding embed(std::string_view text, const RunOptions& options = {}) const;

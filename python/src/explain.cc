@@ -145,7 +145,7 @@ void add_explanations(nb::class_<Loaded>& model) {
            "each\n"
            "in the UTF-8 text, and \"shares\", f32 [item] by method, of no fixed total; signed methods say what speaks against it.\n\n"
            "of: a class, a word, or \"token N\"; empty: what the model answers. against: explain why that and not this. by: attention,\n"
-           "rollout, flow, value-weighted, output-weighted, attention-gradient, relevance, gradient-input, integrated-gradients,\n"
+           "rollout, flow, value-weighted, output-weighted, mixed, attention-gradient, relevance, gradient-input, integrated-gradients,\n"
            "occlusion. items: \"word\", \"token\" or \"sentence\". steps: of integrated gradients. layer, head: of methods of one layer.\n"
            "Methods with gradients read the weights a second time when first used. Raises NotFoundError for a class or word that is not\n"
            "there, UnsupportedError for what the model cannot have.")

@@ -153,6 +153,12 @@ Vector last_layer(const Subject& subject, Method method, const AttributionOption
   return of_ids;
 }
 
+// Ids are the tokens that the one text's attention has as its keys.
+Vector mixed(const Subject& subject, const AttributionOptions& options) {
+  if (options.head) fail(ErrorCode::kInvalidArgument, "mixed: all heads of a layer write one vector; --head names one of them");
+  return subject.mixed_norms(looked_at(subject, options.layer).layer);
+}
+
 Vector rollout(const Subject& subject, const AttributionOptions& options) {
   Records records;
   subject.run(&records);
@@ -461,6 +467,7 @@ const std::vector<MethodInfo>& attribution_methods() {
       {Method::kFlow, "flow", "the most that flows through the weights of all layers (Abnar & Zuidema 2020)", false},
       {Method::kValueWeighted, "value-weighted", "weight times the value's norm, last layer (Kobayashi et al. 2020)", false},
       {Method::kOutputWeighted, "output-weighted", "weight times the norm of what it adds, last layer (Kobayashi et al. 2020)", false},
+      {Method::kMixed, "mixed", "what all heads add, with residual and norm, last layer (Kobayashi et al. 2021)", false},
       {Method::kAttentionGradient, "attention-gradient", "weight times its gradient, last layer", true},
       {Method::kRelevance, "relevance", "weights times their gradients through all layers (Chefer et al. 2021)", true},
       {Method::kGradientInput, "gradient-input", "embedding times its gradient", true},
@@ -484,6 +491,7 @@ std::vector<double> attribute(const Subject& subject, Method method, const Attri
     case Method::kAttention:
     case Method::kValueWeighted:
     case Method::kOutputWeighted: return subject.by_item(last_layer(subject, method, options));
+    case Method::kMixed: return subject.by_item(mixed(subject, options));
     case Method::kRollout: return subject.by_item(rollout(subject, options));
     case Method::kFlow: return subject.by_item(flow(subject, options));
     case Method::kAttentionGradient: return subject.by_item(attention_gradient(subject, options));
@@ -501,6 +509,7 @@ int64_t runs_of(const Subject& subject, Method method, const AttributionOptions&
     case Method::kAttention:
     case Method::kValueWeighted:
     case Method::kOutputWeighted:
+    case Method::kMixed:
     case Method::kRollout:
     case Method::kFlow: return 1;
     case Method::kAttentionGradient:

@@ -23,6 +23,7 @@ enum class Method : uint8_t {
   kFlow,               ///< the most that flows through them, of texts up to 128 tokens (flow.h)
   kValueWeighted,      ///< P·‖v‖ of the last layer (Kobayashi et al. 2020)
   kOutputWeighted,     ///< P·‖v·W_O‖ of the last layer (ibid., eq. 5)
+  kMixed,              ///< of all heads together with residual and norm, last layer (Kobayashi et al. 2021)
   kAttentionGradient,  ///< P ⊙ ∂y/∂P of the last layer, signed
   kRelevance,          ///< of Chefer et al. 2021
   kGradientInput,      ///< x·∂y/∂x of each embedding, signed (Shrikumar et al. 2017)
@@ -41,8 +42,8 @@ const std::vector<MethodInfo>& attribution_methods();
 const MethodInfo& method_named(const std::string& name);
 
 struct AttributionOptions {
-  std::optional<int> layer{};              ///< of kAttention, kValueWeighted, kOutputWeighted, kAttentionGradient; absent: the last
-  std::optional<int64_t> head{};           ///< of the same; absent: the mean of all
+  std::optional<int> layer{};              ///< of kAttention, kValueWeighted, kOutputWeighted, kMixed, kAttentionGradient; absent: the last
+  std::optional<int64_t> head{};           ///< of the same but kMixed; absent: the mean of all
   int64_t steps = 32;                      ///< of kIntegrated: midpoints of equal stretches
   RemovedBy removal = RemovedBy::kUnseen;  ///< of kOcclusion
   std::function<void(double fraction)> progress{};

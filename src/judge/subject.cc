@@ -129,6 +129,8 @@ class TextSubject final : public Subject {
     return outcome_of(logits.data<float>(), logits.size(1));
   }
 
+  std::vector<double> mixed_norms(int layer) const override { return model_->mixed_norms(encoding_, layer, row_); }
+
   Tensor states() const override {
     RunOptions options = run_options(nullptr, {}, 1);
     options.all_hidden = true;
@@ -505,6 +507,10 @@ int32_t Subject::hiding_token() const {
   if (const std::optional<int32_t> id = masking_token(model_->tokenizer())) return *id;
   fail(ErrorCode::kUnsupported, "{}: its tokenizer has no mask, unknown or padding token to put in place of others; take them away unseen",
        model_->info().name);
+}
+
+std::vector<double> Subject::mixed_norms(int) const {
+  fail(ErrorCode::kUnsupported, "{}: the residual stream is taken apart in models that read one text", model_->info().name);
 }
 
 Tensor Subject::states() const {

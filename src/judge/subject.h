@@ -71,6 +71,8 @@ class Subject {
   /// The residual stream at the row that the answer is read from, before the first layer and after each: f32 [layers + 1, width].
   /// Throws kUnsupported for networks of parts.
   virtual Tensor states() const;
+  /// Model::mixed_norms() of the row that the answer is read from. Throws kUnsupported for models that do not read one text.
+  virtual std::vector<double> mixed_norms(int layer) const;
   /// What a backward pass starts from: y, or the logarithm of the probability that is reported.
   enum class Number : uint8_t { kY, kLogProbability };
   /// One pass with these interventions, forward and back from `number`, recorded by the tape; the observer hears

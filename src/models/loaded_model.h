@@ -32,6 +32,7 @@ class LoadedModel : public Model {
   Tensor lens(const Tensor& hidden, const Tensor& at) const override;
   Tensor added_by_heads(const std::string& family, int layer, const Tensor& outputs) const override;
   ScoreSplit split_score(const Encoding& text, int layer, int64_t head, int64_t query, int64_t key) const override;
+  std::vector<double> mixed_norms(const Encoding& text, int layer, int64_t query) const override;
   Embedding embed(std::string_view text, const RunOptions& options) const override;
   std::vector<std::vector<Candidate>> fill_mask(std::string_view text, int64_t count, const Interventions& interventions) const override;
   std::vector<ClassScore> classify(std::string_view text, std::optional<std::string_view> pair,
@@ -60,6 +61,7 @@ class LoadedModel : public Model {
   // With the facts of the stack that reads the tokens.
   ForwardInput checked(const TokenBatch& tokens, const Architecture& facts) const;
   ForwardInput checked_source(const TokenBatch& tokens) const;
+  ForwardInput one_text(const Encoding& text, int layer, std::initializer_list<int64_t> tokens) const;
   RunPlan plan(RunText text) const;
   RunText text_of(const TokenBatch& tokens, const std::optional<std::string>& text) const;
   RunResult run_from(const ForwardInput& source, ForwardInput target, const RunOptions& options) const;

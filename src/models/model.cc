@@ -169,17 +169,25 @@ class Below final : public Observer {
 
 }  // namespace
 
-ScoreSplit LoadedModel::split_score(const Encoding& text, int layer, int64_t head, int64_t query, int64_t key) const {
-  const auto tokens = static_cast<int64_t>(text.ids.size());
-  if (transformer_.encoder()) fail(ErrorCode::kUnsupported, "{}: scores are taken apart in models that read one text", info_.name);
-  if (layer < 0 || layer >= info_.layers || head < 0 || head >= info_.heads)
-    fail(ErrorCode::kInvalidArgument, "score: L{}.H{}; {} has layers 0 to {}, of heads 0 to {}", layer, head, info_.name, info_.layers - 1,
-         info_.heads - 1);
-  if (query < 0 || query >= tokens || key < 0 || key >= tokens)
-    fail(ErrorCode::kInvalidArgument, "score: of token {} with token {}; the text has {} tokens", query, key, tokens);
+// The input of a look into one text. Throws for tokens and a layer that are not there.
+ForwardInput LoadedModel::one_text(const Encoding& text, int layer, std::initializer_list<int64_t> tokens) const {
+  if (transformer_.encoder())
+    fail(ErrorCode::kUnsupported, "{}: the residual stream is taken apart in models that read one text", info_.name);
+  if (layer < 0 || layer >= info_.layers)
+    fail(ErrorCode::kInvalidArgument, "layer {}; {} has layers 0 to {}", layer, info_.name, info_.layers - 1);
+  for (const int64_t token : tokens) {
+    if (token < 0 || token >= static_cast<int64_t>(text.ids.size()))
+      fail(ErrorCode::kInvalidArgument, "token {} of a text of {} tokens", token, text.ids.size());
+  }
   TokenBatch batch = batch_of(text.ids);
   if (info_.type_count > 0) batch.type_ids = text.type_ids;
-  ForwardInput input = checked(batch);
+  return checked(batch);
+}
+
+ScoreSplit LoadedModel::split_score(const Encoding& text, int layer, int64_t head, int64_t query, int64_t key) const {
+  ForwardInput input = one_text(text, layer, {query, key});
+  if (head < 0 || head >= info_.heads)
+    fail(ErrorCode::kInvalidArgument, "score: head {}; layers of {} have heads 0 to {}", head, info_.name, info_.heads - 1);
   Streams streams{.rows = {query, key}};
   input.streams = &streams;
   Below below({query, key}, layer, head);
@@ -189,6 +197,39 @@ ScoreSplit LoadedModel::split_score(const Encoding& text, int layer, int64_t hea
   Run run{.arena = Engine::instance().arena, .operands = info_.precision};
   const Transformer::ScoreAt at{layer, head, {input.positions[static_cast<size_t>(query)], input.positions[static_cast<size_t>(key)]}};
   return transformer_.split_score(run, at, streams, below.outputs);
+}
+
+namespace {
+
+// The weights of one row of one layer, [head][key].
+class RowOfLayer final : public Observer {
+ public:
+  RowOfLayer(int layer, int64_t row) : layer_(layer), row_(row) {}
+  void begin(const RunPlan&) override {}
+  bool wants(const Site& site) override { return site.layer == layer_; }
+  void take(const Site&, const AttentionRecord& record, const KeyNorms&) override {
+    const AttentionMap map = AttentionMap(record).after();
+    for (int64_t head = 0; head < map.shape().heads; ++head) weights.push_back(map.head(0, head).row(row_).weights());
+  }
+  std::vector<std::vector<float>> weights{};
+
+ private:
+  int layer_;
+  int64_t row_;
+};
+
+}  // namespace
+
+std::vector<double> LoadedModel::mixed_norms(const Encoding& text, int layer, int64_t query) const {
+  ForwardInput input = one_text(text, layer, {query});
+  Streams streams;
+  for (int64_t row = 0; row < input.length; ++row) streams.rows.push_back(row);
+  input.streams = &streams;
+  RowOfLayer row(layer, query);
+  const auto turn = take_turn();
+  compute(input, {.observer = &row, .logits = false});
+  Run run{.arena = Engine::instance().arena, .operands = info_.precision};
+  return transformer_.mixed_norms(run, layer, query, row.weights, streams);
 }
 
 ForwardInput LoadedModel::checked_source(const TokenBatch& tokens) const {
@@ -277,6 +318,7 @@ Tensor Model::added_by_heads(const std::string&, int, const Tensor&) const { ref
 ScoreSplit Model::split_score(const Encoding&, int, int64_t, int64_t, int64_t) const {
   refuse(*this, "does not run over the tokens of one text");
 }
+std::vector<double> Model::mixed_norms(const Encoding&, int, int64_t) const { refuse(*this, "does not run over the tokens of one text"); }
 Embedding Model::embed(std::string_view, const RunOptions&) const { refuse(*this, "embeds no sentences"); }
 std::vector<std::vector<Candidate>> Model::fill_mask(std::string_view, int64_t, const Interventions&) const {
   refuse(*this, "fills no masks");

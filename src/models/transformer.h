@@ -88,6 +88,9 @@ class Transformer {
     std::array<int32_t, 2> positions{};
   };
   ScoreSplit split_score(Run& run, const ScoreAt& at, const Streams& streams, const std::vector<Tensor>& outputs) const;
+  /// Model::mixed_norms(). weights: [head][key] of the row; streams: of all rows.
+  std::vector<double> mixed_norms(Run& run, int layer, int64_t row, const std::vector<std::vector<float>>& weights,
+                                  const Streams& streams) const;
 
  private:
   struct Layer {

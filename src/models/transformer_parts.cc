@@ -5,6 +5,7 @@
 //   q = W_q·norm(x) + b      linear in the parts, and so is the rotation at the row's position
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 
 #include "base/format.h"
@@ -148,6 +149,51 @@ ScoreSplit Transformer::split_score(Run& run, const ScoreAt& at, const Streams& 
     out.parts.back().key = times(query, keys[from]);
   }
   return out;
+}
+
+// F_j = Σ_h P_ij v_j W_O, one product over all keys; the row itself has the stream that this is added to.
+std::vector<double> Transformer::mixed_norms(Run& run, int layer, int64_t row, const std::vector<std::vector<float>>& weights,
+                                             const Streams& streams) const {
+  const Layer& of = layers_[static_cast<size_t>(layer)];
+  const nn::Attention& attention = of.attention;
+  const bool is_post = facts_.layer.placement == LayerFacts::NormPlacement::kPost;
+  const int64_t keys = static_cast<int64_t>(streams.rows.size()), width = attention.head_dim, group = attention.heads / attention.key_heads;
+  const Arena::Scope scope(run.arena);
+  size_t before = 0;  // what stands before this layer's attention
+  const nn::Norm* behind = nullptr;
+  for (int at = 0; at < layer; ++at) {
+    const Layer& below = layers_[static_cast<size_t>(at)];
+    before += below.mlp ? 2 : 1;
+    behind = below.mlp ? &below.mlp_norm : &below.attention_norm;
+  }
+  Tensor stream = streams.seen[before].clone();
+  if (is_post && behind) (*behind)(run, streams.seen[before], stream);
+  Tensor read = stream.clone();
+  if (!is_post) of.attention_norm(run, stream, read);
+  Tensor projected = Tensor::empty({keys, attention.projection.out()});
+  attention.projection(run, read, projected);
+  Tensor mixed = Tensor::empty({keys, attention.heads * width}), added = Tensor::empty({keys, facts_.width});
+  for (int64_t key = 0; key < keys; ++key) {
+    for (int64_t head = 0; head < attention.heads; ++head) {
+      const float weight = weights[static_cast<size_t>(head)][static_cast<size_t>(key)];
+      const float* value =
+          projected.data<float>() + key * attention.projection.out() + (attention.heads + attention.key_heads + head / group) * width;
+      float* to = mixed.mutable_data<float>() + (key * attention.heads + head) * width;
+      for (int64_t c = 0; c < width; ++c) to[c] = weight * value[c];
+    }
+  }
+  ops::linear(run, mixed, *attention.output.weight, Tensor(), added);
+  for (int64_t c = 0; c < facts_.width; ++c)
+    added.mutable_data<float>()[row * facts_.width + c] += stream.data<float>()[row * facts_.width + c];
+  if (is_post && of.attention_norm)
+    scale_as(*of.attention_norm.normalisation, streams.seen[before + 1].data<float>() + row * facts_.width, added);
+  std::vector<double> norms;
+  for (int64_t key = 0; key < keys; ++key) {
+    const float* from = added.data<float>() + key * facts_.width;
+    norms.push_back(std::sqrt(std::inner_product(from, from + facts_.width, from, 0.0, std::plus<>(),
+                                                 [](float a, float b) { return static_cast<double>(a) * static_cast<double>(b); })));
+  }
+  return norms;
 }
 
 }  // namespace clearhead

@@ -166,7 +166,7 @@ def case(folder, kind, length, seed):
         return {"folder": folder, "ids": text[0].tolist(), "written": before[0].tolist(), "of": of} | listed(found)
     is_class = "classify" in folder
     row, of = (0 if folder.startswith("bert") else length - 1), (1 if is_class else 7)
-    more = ({} if is_class else inside(watched.model, text, of)) | score_split(watched.model, text, 1, length - 3, length - 5)
+    more = ({} if is_class else inside(watched.model, text, of)) | score_split(watched.model, text, 1, length - 3, length - 5) | listed(mixed(watched.model, text, row))
     found = of_stack(watched, {"input_ids": text}, (lambda out: out.logits[0, of]) if is_class else (lambda out: out.logits[0, -1, of]), row)
     return {"folder": folder, "ids": text[0].tolist(), "of": of} | listed(found) | more
 
@@ -286,6 +286,34 @@ def score_split(model, text, head, query, key):
     scale = q.shape[1] ** -0.5
     return {"score": {"layer": last, "head": head, "query": query, "key": key, "of_query": (q @ k.sum(0) * scale).tolist(),
                       "of_key": (k @ q.sum(0) * scale).tolist()}}
+
+
+def mixed(model, text, row):
+    """Norms of what each token adds to a row of the last layer, all heads together, with residual and norm (Kobayashi et al. 2021)."""
+    base = model.base_model
+    kind = "bert" if hasattr(base, "encoder") else "gpt2" if hasattr(base, "h") else "llama"
+    layer = base.encoder.layer[-1] if kind == "bert" else base.h[-1] if kind == "gpt2" else base.layers[-1]
+    kept = {}
+    of = layer.attention.self if kind == "bert" else layer.attn if kind == "gpt2" else layer.self_attn
+    value = of.value if kind == "bert" else of.c_attn if kind == "gpt2" else of.v_proj
+    handles = [value.register_forward_hook(lambda module, args, output: kept.__setitem__("v", output[0].detach())),
+               layer.register_forward_pre_hook(lambda module, args, named: kept.__setitem__("x", (args[0] if args else named["hidden_states"])[0].detach()), with_kwargs=True)]
+    if kind == "bert":
+        handles.append(layer.attention.output.LayerNorm.register_forward_hook(lambda module, args, output: kept.__setitem__("whole", args[0][0].detach())))
+    weights = model(input_ids=text, output_attentions=True).attentions[-1][0].detach()
+    for handle in handles:
+        handle.remove()
+    v = kept["v"].split(model.config.hidden_size, 1)[2] if kind == "gpt2" else kept["v"]
+    heads = model.config.num_attention_heads
+    width = getattr(model.config, "head_dim", None) or model.config.hidden_size // heads
+    v = v.view(v.shape[0], -1, width).repeat_interleave(heads // (v.shape[1] // width), 1)  # [key, head, width]
+    out = layer.attention.output.dense.weight.T if kind == "bert" else layer.attn.c_proj.weight if kind == "gpt2" else layer.self_attn.o_proj.weight.T
+    added = torch.einsum("hj,jhc,hcd->jd", weights[:, row], v, out.view(heads, width, -1))
+    added[row] += kept["x"][row]
+    if kind == "bert":
+        norm, whole = layer.attention.output.LayerNorm, kept["whole"][row]
+        added = (added - added.mean(1, keepdim=True)) / ((whole - whole.mean()).pow(2).mean() + norm.eps).sqrt() * norm.weight
+    return {"mixed": added.norm(dim=1)}
 
 
 def listed(found):

@@ -96,6 +96,11 @@ export const kExplain = {
     'weight times the length of what it adds, last layer (Kobayashi et al. 2020)',
     '末层权重乘以其所加向量的长度（Kobayashi et al. 2020）',
   ],
+  'method.mixed': ['mixed', '混合'],
+  'method.mixed.what': [
+    'what all heads add, with residual and norm, last layer (Kobayashi et al. 2021)',
+    '末层全部注意力头所加的向量，连同残差与归一化（Kobayashi et al. 2021）',
+  ],
   'method.attention-gradient': ['attention × gradient', '注意力×梯度'],
   'method.attention-gradient.what': ['weight times its gradient, last layer', '末层权重乘以其梯度'],
   'method.relevance': ['relevance', '相关性'],

@@ -10,6 +10,7 @@ export const kMethods = [
   'flow',
   'value-weighted',
   'output-weighted',
+  'mixed',
   'attention-gradient',
   'relevance',
   'gradient-input',
