@@ -20,11 +20,12 @@ void FigureArguments::add(CLI::App& app, CLI::Option* json) {
                  "In the figure: raw; value or output, times the lengths of the values; of a run with --gradients for or\nagainst, what "
                  "speaks for its answer and against it (default: raw)")
       ->check(CLI::IsMember({"raw", "value", "output", "for", "against"}));
+  app.add_flag("--offsets", offsets, "In the figure of a map: columns are key − query, so that a window over a long text is a band");
   app.add_flag("--lines", lines, "In the figure: lines between words in place of a map");
 }
 
 std::string FigureArguments::as_typed() const {
-  std::string out = (weight.empty() ? "" : " --weight " + weight) + (lines ? " --lines" : "");
+  std::string out = (weight.empty() ? "" : " --weight " + weight) + (offsets ? " --offsets" : "") + (lines ? " --lines" : "");
   for (const auto& [path, option] : {std::pair{&svg, " --svg "}, {&pdf, " --pdf "}, {&tikz, " --tikz "}}) {
     if (!path->empty()) out += option + quoted(*path);
   }
@@ -32,8 +33,10 @@ std::string FigureArguments::as_typed() const {
 }
 
 void FigureArguments::check() const {
-  if ((lines || !weight.empty()) && !given())
-    usage_error(format("{} is of a figure: add --svg FILE, --pdf FILE or --tikz FILE", lines ? "--lines" : "--weight"));
+  if (given()) return;
+  for (const auto& [has, name] : {std::pair{lines, "--lines"}, {offsets, "--offsets"}, {!weight.empty(), "--weight"}}) {
+    if (has) usage_error(format("{} is of a figure: add --svg FILE, --pdf FILE or --tikz FILE", name));
+  }
 }
 
 void FigureArguments::write(const figure::Figure& figure) const {

@@ -11,7 +11,7 @@ namespace clearhead::cli {
 struct FigureArguments {
   std::string svg{}, pdf{}, tikz{};
   double width = figure::kPageMillimetres;
-  bool lines = false;
+  bool lines = false, offsets = false;
   std::string weight{};  ///< what the figure shows; empty: raw weights
 
   /// `json`: what prints instead of drawing.

@@ -325,6 +325,9 @@ std::string state_of(const Options& options, const Trace& trace, const std::stri
   const bool has_head = head || options.layer >= 0;
   if (options.figure.lines && !head) usage_error("--lines draws one head: add --head, like --head L3.H5");
   if (!options.figure.weight.empty()) state += "&w=" + options.figure.weight;
+  if (options.figure.offsets && (options.figure.lines || !options.query.empty() || !has_head))
+    usage_error("--offsets is of a map: add --head or --layer, without --query and --lines");
+  if (options.figure.offsets) state += "&axes=offset";
   return state + "&v=" + (options.figure.lines ? "lines" : !options.query.empty() ? "read" : has_head ? "map" : "atlas");
 }
 

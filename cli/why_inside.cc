@@ -150,16 +150,6 @@ void print_patching(const Subject& clean, const Subject& corrupted, const Inside
 
 namespace {
 
-std::string name_of(const ScorePart& part) {
-  switch (part.kind) {
-    case ScorePart::Kind::kEmbeddings: return "embeddings";
-    case ScorePart::Kind::kHead: return head_name(part.layer, part.head);
-    case ScorePart::Kind::kMlp: return format("L{} MLP", part.layer);
-    case ScorePart::Kind::kBiases: return "biases";
-  }
-  return "";
-}
-
 // Places of the parts, those of greatest size first.
 std::vector<size_t> order_of(const std::vector<ScorePart>& parts, double ScorePart::*side) {
   std::vector<size_t> order(parts.size());

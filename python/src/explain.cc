@@ -12,6 +12,7 @@
 #include "clearhead/error.h"
 #include "freely.h"
 #include "judge/attribution.h"
+#include "judge/inside.h"
 #include "judge/items.h"
 #include "judge/traced.h"
 #include "judge/verdict.h"
@@ -134,6 +135,21 @@ Trace traced(const Loaded& self, const std::string& text, const std::optional<st
   });
 }
 
+nb::dict split(const Loaded& self, const std::string& text, int layer, int64_t head, int64_t query, int64_t key,
+               const std::optional<std::string>& pair) {
+  const ScoreSplit found = freely([&] {
+    EncodeOptions both;
+    if (pair) both.pair = *pair;
+    return self.model->split_score(self.model->tokenizer().encode(text, both), layer, head, query, key);
+  });
+  nb::list parts;
+  for (const ScorePart& part : found.parts) parts.append(nb::make_tuple(name_of(part), part.query, part.key));
+  nb::dict out;
+  out["score"] = found.score;
+  out["parts"] = parts;
+  return out;
+}
+
 }  // namespace
 
 void add_explanations(nb::class_<Loaded>& model) {
@@ -154,6 +170,11 @@ void add_explanations(nb::class_<Loaded>& model) {
           "budget"_a = uint64_t{2} << 30, "layers"_a = std::vector<int>{}, "rows"_a = Bytes{},
           "trace() of a run with gradients: it also keeps how an answer changes with every weight, for LayerMap.gradients(). of, against:\n"
           "which answer, as why() has it; the rest is as of trace().")
+      .def("split_score", &split, "text"_a, "layer"_a, "head"_a, "query"_a, "key"_a, "pair"_a = nb::none(),
+           "One score of a head, taken apart: a dict with \"score\" (scale * q.k, before the terms of the description) and \"parts\",\n"
+           "[(what, of the query, of the key)]: what embeddings, every head and MLP below, and biases wrote into either. Norms keep the\n"
+           "scale of the run, so either column adds up to the score. query, key: numbers of tokens. Raises InvalidArgumentError for a\n"
+           "pair that is not visible, UnsupportedError for models that do not read one text.")
       .def("judge", &judged, "texts"_a, nb::kw_only(), "by"_a = std::vector<std::string>{"attention", "relevance", "occlusion"},
            "of"_a = std::vector<std::string>{}, "marks"_a = std::vector<Bytes>{}, "items"_a = "word", "removal"_a = "unseen",
            "steps"_a = 16, "seed"_a = 1,

@@ -113,6 +113,18 @@ def test_a_trace_with_gradients_shows_what_speaks_for_an_answer(known_model):
         model.trace_gradients("abcdefab", of="token 99")
 
 
+def test_a_score_is_taken_apart(known_model):
+    model = ch.load(str(known_model))
+    split = model.split_score("abcdefab", 1, 0, 7, 2)
+    names, of_query, of_key = zip(*split["parts"])
+    assert names[0] == "embeddings" and names[-1] == "biases" and "L0.H0" in names
+    assert sum(of_query) == pytest.approx(split["score"], abs=1e-5) == sum(of_key)
+    assert model.trace("abcdefab").map(1).head(0).row(7).scores[2] == pytest.approx(split["score"], abs=1e-4)
+    assert names[int(np.argmax(of_key))] == "L0.H0"  # the head that looks at the token before makes the key of an induction head
+    with pytest.raises(ch.InvalidArgumentError, match="does not see"):
+        model.split_score("abcdefab", 1, 0, 2, 7)
+
+
 def test_judging_holds_methods_against_random_rankings(known_model):
     model = ch.load(str(known_model))
     texts = ["abcdefghab", "gfedcbahgf", "qrstuvwxyzqr"]

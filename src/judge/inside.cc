@@ -149,6 +149,16 @@ std::vector<LayerAnswer> logit_lens(const Subject& subject) {
   return out;
 }
 
+std::string name_of(const ScorePart& part) {
+  switch (part.kind) {
+    case ScorePart::Kind::kEmbeddings: return "embeddings";
+    case ScorePart::Kind::kHead: return format("L{}.H{}", part.layer, part.head);
+    case ScorePart::Kind::kMlp: return format("L{} MLP", part.layer);
+    case ScorePart::Kind::kBiases: return "biases";
+  }
+  return "";
+}
+
 std::vector<HeadEffect> heads_by_patching(const Subject& clean, const Subject& corrupted, const InsideOptions& options) {
   check_pair(clean, corrupted);
   Outputs outputs;

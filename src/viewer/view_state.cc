@@ -17,6 +17,7 @@ ViewState parse_state(const std::string& state) {
     if (key == "q" && !value.empty()) out.queries = parse_ranges(value, "q");
     if (key == "k" && !value.empty()) out.keys = parse_ranges(value, "k");
     if (key == "d" && (value == "in" || value == "out")) out.direction = value;
+    if (key == "axes") out.offsets = value == "offset";
     if (key == "w") out.weight = to_string(weight_kind_of(value));
     if (key == "s" && (value == "linear" || value == "sqrt" || value == "log")) out.scale = value;
     if (key == "sink") out.sink = to_string(sink_rule_of(value));

@@ -16,6 +16,7 @@ struct ViewState {
   std::vector<std::pair<int, int64_t>> heads{};  ///< pinned heads, the first in front
   std::vector<Range> queries{}, keys{};
   std::vector<int64_t> rectangle{};  ///< k0, q0, k1, q1
+  bool offsets = false;              ///< of a map: columns are key − query
 };
 
 /// "v=read&h=5.3&…", with or without '#'. Keys of the page alone are passed over. Throws kInvalidArgument.

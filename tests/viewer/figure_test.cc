@@ -132,6 +132,25 @@ TEST(Figures, OfALongMapArePooledToOnePicture) {
   EXPECT_THROW(tikz(drawing), Error);
 }
 
+TEST(Figures, OfOffsetsHaveTheBandAcross) {
+  AttentionSpec spec;
+  spec.topology.band = {.back = 19, .ahead = 0};
+  LoadedTrace loaded = looked_at::loaded_of({.causal = false, .spec = spec});
+  const Figure figure = figure_of(loaded, "v=map&h=1.2&axes=offset", {});
+  const auto& matrix = std::get<Matrix>(figure.parts.at(0));
+  EXPECT_EQ(matrix.columns.name, "key − query");
+  EXPECT_EQ(matrix.columns.begin, -19);
+  EXPECT_FALSE(matrix.is_square);
+  const LayerMap map = loaded.trace().map("enc", 1);
+  const int64_t columns = matrix.columns.count;
+  for (const int64_t query : {40, 250}) {
+    for (const int64_t back : {0, 7, 19}) {
+      EXPECT_EQ(matrix.values[static_cast<size_t>(query * columns + 19 - back)], map.row(2, query).weights()[static_cast<size_t>(query - back)]);
+    }
+  }
+  EXPECT_NE(figure.caption.find("key − query across"), std::string::npos) << figure.caption;
+}
+
 TEST(Figures, AreExportedByTheirKind) {
   LoadedTrace loaded = looked_at::loaded_of({.tokens = 12});
   const ExportedFile made = export_file(loaded, "svg", "v=lines&h=1.2", "");

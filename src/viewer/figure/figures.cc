@@ -26,11 +26,24 @@ struct MapCells {
 MapCells map_cells(LoadedTrace& loaded, const ViewState& state, const HeadLook& at, const FigureOptions& options) {
   if (!loaded.facts(at.family).all_rows) questions::tile(loaded, {.at = at}, options.look);  // says what was not kept
   MapCells out{.part = part_of(loaded, state, at.family)};
-  CellsLook look{.at = at, .z = level_of(out.part, kMostCells), .queries = out.part.queries, .keys = out.part.keys};
+  const auto look = [&](const HeadLook& own) {
+    if (!state.offsets) {
+      return questions::cells(loaded, {.at = own, .z = level_of(out.part, kMostCells), .queries = out.part.queries, .keys = out.part.keys},
+                              options.look);
+    }
+    const Near near = questions::near_of(loaded, own);
+    out.part.keys = {-near.back, near.ahead + 1};
+    return questions::near_cells(loaded,
+                                 {.at = own,
+                                  .z = level_of({out.part.queries, out.part.queries}, kMostCells),
+                                  .column_z = level_of({out.part.keys, out.part.keys}, kMostCells),
+                                  .queries = out.part.queries,
+                                  .offsets = out.part.keys},
+                                 options.look);
+  };
   const int64_t heads = options.mean_of_layer ? loaded.facts(at.family).shape.heads : 1;
   for (int64_t h = 0; h < heads; ++h) {
-    if (options.mean_of_layer) look.at.head = h;
-    Cells found = questions::cells(loaded, look, options.look);
+    Cells found = look({at.family, at.layer, options.mean_of_layer ? h : at.head, at.weight, at.sink});
     std::vector<float>& values = options.mean_of_layer ? found.mean : found.max;
     if (h == 0) {
       out.cells = found;
@@ -49,6 +62,13 @@ Axis axis_of(const RunText& text, const char* name, Range range, int64_t count, 
   return axis;
 }
 
+Axis offsets_of(Range range, int64_t count, int64_t step) {
+  Axis axis{.name = "key − query", .count = count, .begin = range.begin, .step = step};
+  for (int64_t offset = range.begin; step == 1 && count <= kMostLabels && offset < range.end; ++offset)
+    axis.labels.push_back(offset < 0 ? format("−{}", -offset) : format("{}", offset));
+  return axis;
+}
+
 // Spans of ids as cells of a side.
 std::vector<Range> cells_of(const std::vector<Range>& spans, Range side, int64_t step) {
   std::vector<Range> out;
@@ -62,14 +82,15 @@ std::vector<Range> cells_of(const std::vector<Range>& spans, Range side, int64_t
 Matrix matrix_of(LoadedTrace& loaded, const ViewState& state, const MapCells& map) {
   const RunText& text = loaded.trace().plan().text;
   const FamilyFacts& known = loaded.facts(state.family);
-  const int64_t step = int64_t{1} << map.cells.z;
+  const int64_t step = int64_t{1} << map.cells.z, across = map.cells.column_z ? int64_t{1} << *map.cells.column_z : step;
   Matrix out{.rows = axis_of(text, "query", map.part.queries, map.cells.rows, step),
-             .columns = axis_of(text, "key", map.part.keys, map.cells.columns, step),
+             .columns = state.offsets ? offsets_of(map.part.keys, map.cells.columns, across)
+                                      : axis_of(text, "key", map.part.keys, map.cells.columns, step),
              .values = map.cells.max,
              .scale = scale_of(state),
              .chosen_rows = cells_of(state.queries, map.part.queries, step),
-             .chosen_columns = cells_of(state.keys, map.part.keys, step)};
-  for (const int64_t sink : known.sinks) {
+             .chosen_columns = state.offsets ? std::vector<Range>{} : cells_of(state.keys, map.part.keys, step)};
+  for (const int64_t sink : state.offsets ? std::vector<int64_t>{} : known.sinks) {
     const int64_t column = (sink - map.part.keys.begin) / step;
     const bool is_inside = sink >= map.part.keys.begin && sink < map.part.keys.end;
     if (is_inside && (out.sinks.empty() || out.sinks.back() != column)) out.sinks.push_back(column);
@@ -83,10 +104,11 @@ Matrix matrix_of(LoadedTrace& loaded, const ViewState& state, const MapCells& ma
     if (!std::binary_search(out.sinks.begin(), out.sinks.end(), column)) out.most = std::max(out.most, value);
   }
   if (!(out.most > 0)) out.most = all;
-  if (step == 1 && std::max(map.cells.rows, map.cells.columns) <= kMostNumbers) {
+  if (step == 1 && across == 1 && std::max(map.cells.rows, map.cells.columns) <= kMostNumbers) {
     for (const float value : out.values) out.texts.push_back(cell_text(value));
   }
   out.legend = {.high = weight_text(state, static_cast<double>(out.most)), .scale = scale_name(state)};
+  out.is_square = !state.offsets;
   return out;
 }
 
@@ -96,10 +118,12 @@ Figure map_figure(LoadedTrace& loaded, const ViewState& state, const FigureOptio
   const MapCells map = map_cells(loaded, state, at, options);
   const std::string head = options.mean_of_layer ? format("layer {}, mean of {} heads", at.layer, loaded.facts(at.family).shape.heads)
                                                  : format("L{}.H{}", at.layer, at.head);
-  std::string what = format("{} × {} weights, queries down, keys across", grouped(map.part.queries.size()), grouped(map.part.keys.size()));
-  if (map.cells.z > 0)
+  std::string what = format("{} × {} weights, queries down, {} across", grouped(map.part.queries.size()), grouped(map.part.keys.size()),
+                            state.offsets ? "key − query" : "keys");
+  const int across = map.cells.column_z.value_or(map.cells.z);
+  if (map.cells.z > 0 || across > 0)
     what += format(", each cell the {} of {} × {}", options.mean_of_layer ? "mean" : "largest", int64_t{1} << map.cells.z,
-                   int64_t{1} << map.cells.z);
+                   int64_t{1} << across);
   if (std::any_of(map.cells.max.begin(), map.cells.max.end(), [](float value) { return value < 0; }))
     what += ", grey where none was scored";
   Figure out{.name = format("Attention of {}, {}", model_name(loaded.trace().plan()), head),
