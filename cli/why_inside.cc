@@ -172,7 +172,7 @@ void print_score(const Model& model, const std::string& text, const std::optiona
   const ScoreSplit split = model.split_score(ids, *pairs.layer, *pairs.head, query, key);
   if (view.json) {
     Json parts = Json::array();
-    for (const ScorePart& part : split.parts) parts.push(Json::object({{"part", name_of(part)}, {"query", part.query}, {"key", part.key}}));
+    for (const ScorePart& part : split.parts) parts.push(Json::object({{"part", part_name(part)}, {"query", part.query}, {"key", part.key}}));
     return print_json(Json::object({{"model", model.info().name},
                                     {"layer", *pairs.layer},
                                     {"head", *pairs.head},
@@ -197,7 +197,7 @@ void print_score(const Model& model, const std::string& text, const std::optiona
     const ScorePart &a = split.parts[of_query[i]], &b = split.parts[of_key[i]];
     rest_of_query -= a.query;
     rest_of_key -= b.key;
-    print(format("  {:>+8.3f}  {:<14}  {:>+8.3f}  {}", a.query, name_of(a), b.key, name_of(b)));
+    print(format("  {:>+8.3f}  {:<14}  {:>+8.3f}  {}", a.query, part_name(a), b.key, part_name(b)));
   }
   if (rows < of_query.size())
     print(format("  {:>+8.3f}  {:<14}  {:>+8.3f}  the other {}", rest_of_query, format("the other {}", of_query.size() - rows), rest_of_key,

@@ -143,7 +143,7 @@ nb::dict split(const Loaded& self, const std::string& text, int layer, int64_t h
     return self.model->split_score(self.model->tokenizer().encode(text, both), layer, head, query, key);
   });
   nb::list parts;
-  for (const ScorePart& part : found.parts) parts.append(nb::make_tuple(name_of(part), part.query, part.key));
+  for (const ScorePart& part : found.parts) parts.append(nb::make_tuple(part_name(part), part.query, part.key));
   nb::dict out;
   out["score"] = found.score;
   out["parts"] = parts;

@@ -149,7 +149,7 @@ std::vector<LayerAnswer> logit_lens(const Subject& subject) {
   return out;
 }
 
-std::string name_of(const ScorePart& part) {
+std::string part_name(const ScorePart& part) {
   switch (part.kind) {
     case ScorePart::Kind::kEmbeddings: return "embeddings";
     case ScorePart::Kind::kHead: return format("L{}.H{}", part.layer, part.head);

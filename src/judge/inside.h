@@ -42,7 +42,7 @@ struct LayerAnswer {
 std::vector<LayerAnswer> logit_lens(const Subject& subject);
 
 /// "embeddings", "L0.H3", "L0 MLP", "biases": a part of Model::split_score().
-std::string name_of(const ScorePart& part);
+std::string part_name(const ScorePart& part);
 
 /// Activation patching (Vig et al. 2020; Meng et al. 2022): the corrupted text is run with one head's outputs taken from the clean one,
 /// at all places. A value is the part of the answer that comes back: (y − y_corrupted)/(y_clean − y_corrupted). A run a head.
