@@ -172,7 +172,8 @@ void print_score(const Model& model, const std::string& text, const std::optiona
   const ScoreSplit split = model.split_score(ids, *pairs.layer, *pairs.head, query, key);
   if (view.json) {
     Json parts = Json::array();
-    for (const ScorePart& part : split.parts) parts.push(Json::object({{"part", part_name(part)}, {"query", part.query}, {"key", part.key}}));
+    for (const ScorePart& part : split.parts)
+      parts.push(Json::object({{"part", part_name(part)}, {"query", part.query}, {"key", part.key}}));
     return print_json(Json::object({{"model", model.info().name},
                                     {"layer", *pairs.layer},
                                     {"head", *pairs.head},

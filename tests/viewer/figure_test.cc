@@ -145,7 +145,8 @@ TEST(Figures, OfOffsetsHaveTheBandAcross) {
   const int64_t columns = matrix.columns.count;
   for (const int64_t query : {40, 250}) {
     for (const int64_t back : {0, 7, 19}) {
-      EXPECT_EQ(matrix.values[static_cast<size_t>(query * columns + 19 - back)], map.row(2, query).weights()[static_cast<size_t>(query - back)]);
+      EXPECT_EQ(matrix.values[static_cast<size_t>(query * columns + 19 - back)],
+                map.row(2, query).weights()[static_cast<size_t>(query - back)]);
     }
   }
   EXPECT_NE(figure.caption.find("key − query across"), std::string::npos) << figure.caption;
