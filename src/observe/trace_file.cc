@@ -307,6 +307,8 @@ Frame read_frame(const Reader& file, const std::string& own, const Json& item, c
 // All frames of a layer have gradients, over the same values, or none has.
 void read_gradients(const Reader& file, const std::string& name, LayerTrace& layer) {
   if (!file.contains(name + ".values")) return;
+  file.expect(file.all_metadata().count("gradients_of") > 0,
+              name + ".values: metadata \"gradients_of\", which says of what the gradients are, is missing");
   const Tensor values = file.operand(name + ".values");
   for (size_t i = 0; i < layer.frames.size(); ++i) {
     const std::string own = name + ".frame" + std::to_string(i);

@@ -392,6 +392,25 @@ class Traces(Case):
             self.kept.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + size :])
             self.fails(f"kept.trace: {says}")
 
+    def test_gradients_that_do_not_fit_are_refused(self):
+        self.assertEqual(run("trace", self.causal, "abcabc", "--gradients", "-o", self.kept).code, 0)
+        data = self.kept.read_bytes()
+        (size,) = struct.unpack("<Q", data[:8])
+        for change, says in (
+            (lambda header: header["__metadata__"].pop("gradients_of"), 'dec.0.values: metadata "gradients_of", which says of what the gradients are, is missing'),
+            (lambda header: header["dec.0.frame0.d_out"]["shape"].reverse(), "they do not fit its q and k"),
+            (lambda header: header["dec.1.values"]["shape"].reverse(), "they do not fit its q and k"),
+            (lambda header: header["dec.1.frame0.d_out"].update(dtype="I32"), 'tensor "dec.1.frame0.d_out": expected f32 of rank 4'),
+        ):
+            header = json.loads(data[8 : 8 + size])
+            change(header)
+            text = json.dumps(header).encode()
+            text += b" " * (-len(text) % 8)
+            self.kept.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + size :])
+            done = run("show", "kept.trace", folder=self.folder)
+            self.assertEqual(done.code, 1)
+            self.assertIn(says, done.errors)
+
     def test_a_trace_without_its_parts_names_the_first(self):
         write_safetensors(self.kept, {"x": NUMBERS}, {"clearhead_trace": "1"})
         self.fails('kept.trace: metadata "plan" is missing')
