@@ -74,6 +74,7 @@ export const kExplain = {
     '“{method}” by {kind}: orange speaks for the answer, blue against it; shares of a method add up to 100 % in size.',
     '“{method}”，按{kind}：橙色支持答案，蓝色反对；各方法的占比按绝对值合计 100 %。',
   ],
+  'why.maps': ['Which weights speak for it and which against, as maps:', '哪些权重支持它、哪些反对，以图显示：'],
   'why.refused': ['{method} is not to be had: {why}', '无法使用“{method}”：{why}'],
   'why.said': ['{answer}. By {method} most came from {top}.', '{answer}。按“{method}”，主要来自 {top}。'],
   'kind.word': ['words', '词'],

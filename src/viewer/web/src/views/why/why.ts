@@ -305,8 +305,21 @@ export class WhyView implements View {
       ),
       trustTable(ctx, result),
       agreementTable(ctx, result),
+      this.mapsHint(),
     );
     this.paint();
+  }
+
+  /** The command whose page shows, weight by weight, what speaks for this answer; null where this page does. */
+  private mapsHint(): HTMLElement | null {
+    const { ctx } = this;
+    const { of, against } = ctx.store.now;
+    const kind = ctx.info.answers?.kind;
+    if (ctx.family.weights.includes('for') || !ctx.info.command || kind === 'written') return null;
+    const named = of.startsWith('#') ? `token ${of.slice(1)}` : of;
+    const options = [named && `--of ${JSON.stringify(named)}`, against && `--against ${JSON.stringify(against)}`].filter(Boolean);
+    const command = [ctx.info.command, '--gradients', ...options].join(' ');
+    return h('p', { class: 'caption', 'data-testid': 'why-maps' }, ctx.t('why.maps'), ' ', h('code', {}, command));
   }
 
   private cutCard(result: WhyResult): HTMLElement | null {
