@@ -51,6 +51,11 @@ void look(const Trace& trace, const MapFamily& family, int layer) {
   allow_errors([&] { map.column(0, map.keys() - 1, {0, map.queries()}); });
   allow_errors([&] { map.tile(0, {.queries = {0, map.queries()}, .keys = {0, map.keys()}, .cells = {3, 2}}); });
   allow_errors([&] { map.mass({0, map.queries()}, {0, map.keys()}); });
+  allow_errors([&] {
+    const LayerMap gradients = map.with(GradientLook::kProduct);
+    gradients.tile(0, {.queries = {0, map.queries()}, .keys = {0, map.keys()}, .cells = {3, 2}});
+    if (!rows.empty() && rows[0].size() > 0) gradients.row(map.heads() - 1, rows[0].begin);
+  });
   const KeyNorms& norms = trace.norms(family.name, layer);
   must(!norms.output.defined() || norms.output.rank() == 3);
 }
