@@ -72,7 +72,6 @@ class LayerMap {
 
  private:
   const Frame& frame_of(int64_t query) const;
-  Tile tile_of(const Frame& frame, int64_t head, const TileRequest& request, const LookOptions& options) const;
   std::vector<Frame> frames_;  // ascending, without overlap in queries
   int64_t queries_ = 0, keys_ = 0;
   std::optional<GradientLook> look_{};

@@ -8,7 +8,6 @@
 
 #include "base/format.h"
 #include "models/phases.h"
-#include "models/scaled_parts.h"
 
 namespace clearhead {
 namespace {

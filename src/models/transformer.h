@@ -16,6 +16,13 @@ namespace clearhead {
 
 class Transformer;
 
+/// The residual stream of some rows: after the embeddings, then after each block's addition, before a norm that follows it.
+struct Streams {
+  std::vector<int64_t> rows{};
+  std::vector<Tensor> seen{};  // f32 [row, width]
+  void take(const Tensor& x);
+};
+
 /// The checked input of a forward pass; rows = batch·length.
 struct ForwardInput {
   int64_t batch = 0, length = 0;
@@ -28,14 +35,7 @@ struct ForwardInput {
   int64_t step = 0;
   // Encoder-decoder: the input of the encoder; absent: `cache` has the encoder's output.
   const ForwardInput* source = nullptr;
-  struct Streams* streams = nullptr;  // takes the residual stream on its way
-};
-
-/// The residual stream of some rows: after the embeddings, then after each block's addition, before a norm that follows it.
-struct Streams {
-  std::vector<int64_t> rows{};
-  std::vector<Tensor> seen{};  // f32 [row, width]
-  void take(const Tensor& x);
+  Streams* streams = nullptr;  // takes the residual stream on its way
 };
 
 /// Sequences padded at the end, with positions from 0.   ids: [batch·length], lengths: [batch], or
@@ -50,6 +50,10 @@ std::optional<Segments> segments_of(int64_t batch, int64_t length, const std::ve
 MapFamily family_of(const Transformer& stack, int64_t tokens);
 /// The observer's plan of a run over source and target: one text, of which each family is a part.
 RunPlan plan_of_pair(const Transformer& stack, const std::string& model, RunText source, RunText target);
+
+/// A norm as it acts on parts of a row: each becomes (part − its mean)/σ·w with σ of `whole`, the row that they are parts of, so it is
+/// linear. RMS norms take no mean.   parts: f32 [part, width], contiguous; whole: [width]
+void scale_as(const ops::Normalisation& norm, const float* whole, Tensor& parts);
 
 /// Which heads of a family have weights in a file.
 struct HeadsInFile {

@@ -9,7 +9,6 @@
 #include <numeric>
 
 #include "base/format.h"
-#include "models/scaled_parts.h"
 #include "models/transformer.h"
 
 namespace clearhead {

@@ -12,7 +12,6 @@ namespace clearhead {
 namespace {
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-constexpr int64_t kBlockRows = 96, kBlockKeys = 2048;  // looked at together
 
 void check_head(const AttentionRecord& record, int64_t batch, int64_t head) {
   const AttentionShape shape = record.shape();

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstring>
+#include <functional>
 #include <limits>
 
 #include "base/format.h"
@@ -61,6 +62,17 @@ class Pooler {
   std::vector<double> sums_;
   std::vector<int64_t> counts_;
 };
+
+// One head of a frame. Its map copies the record, so it is made once for many tiles.
+using Tiles = std::function<Tile(const TileRequest&, const LookOptions&)>;
+Tiles tiles_of(const Frame& frame, int64_t head, const std::optional<GradientLook>& look) {
+  if (!look)
+    return
+        [map = AttentionMap(frame.record).head(0, head)](const auto& request, const auto& options) { return map.tile(request, options); };
+  return [map = GradientMap(frame.record, frame.gradient, *look), head](const auto& request, const auto& options) {
+    return map.tile(0, head, request, options);
+  };
+}
 
 // Hidden pairs are 0, with a score below all others.
 MapRow row_of_gradients(const GradientMap& map, int64_t head, int64_t query, int64_t keys) {
@@ -213,25 +225,21 @@ std::vector<float> LayerMap::column(int64_t head, int64_t key, Range queries) co
   return out;
 }
 
-Tile LayerMap::tile_of(const Frame& frame, int64_t head, const TileRequest& request, const LookOptions& options) const {
-  return look_ ? GradientMap(frame.record, frame.gradient, *look_).tile(0, head, request, options)
-               : AttentionMap(frame.record).head(0, head).tile(request, options);
-}
-
 Tile LayerMap::tile(int64_t head, const TileRequest& request, const LookOptions& options) const {
-  if (whole()) return tile_of(frames_[0], head, request, options);
+  if (whole()) return tiles_of(frames_[0], head, look_)(request, options);
   check_range(request.queries, queries_, "queries");
   check_range(request.keys, keys_, "keys");
   Pooler pooler(request);
   for (const Frame& frame : frames_) {
     const Range wanted = overlap(request.queries, frame.queries);
+    const Tiles tiles = tiles_of(frame, head, look_);
     const int64_t shift = frame.record.first_query - frame.queries.begin;
     Range keys{0, key_length(frame.record.keys)};
     if (frame.keys.empty()) keys = overlap(keys, request.keys);
     if (keys.size() <= 0) continue;
     for (int64_t begin = wanted.begin; begin < wanted.end; begin += kRowsAtOnce) {
       const int64_t end = std::min(wanted.end, begin + kRowsAtOnce);
-      const Tile part = tile_of(frame, head, {.queries = {begin + shift, end + shift}, .keys = keys}, {.cancel = options.cancel});
+      const Tile part = tiles({.queries = {begin + shift, end + shift}, .keys = keys}, {.cancel = options.cancel});
       const float* weight = part.max.data<float>();
       for (int64_t i = begin; i < end; ++i) {
         for (int64_t j = keys.begin; j < keys.end; ++j) {

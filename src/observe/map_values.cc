@@ -16,9 +16,7 @@
 namespace clearhead {
 namespace {
 
-constexpr int64_t kBlockRows = 96;    // two query tiles of the fast kernel
-constexpr int64_t kBlockKeys = 2048;  // with 96 rows: 768 KB of values, and as many of gradients
-constexpr int64_t kGrain = 512;       // keys or values of one thread
+constexpr int64_t kGrain = 512;  // keys or values of one thread
 
 // One head's rows, f32 with channels next to one another.
 Tensor near_rows(const Tensor& of_head) {

@@ -6,6 +6,9 @@
 
 namespace clearhead {
 
+constexpr int64_t kBlockRows = 96;    // looked at together: two query tiles of the fast kernel
+constexpr int64_t kBlockKeys = 2048;  // with 96 rows: 768 KB of values, and as many of gradients
+
 /// Which numbers of which head.
 struct MapValues {
   const AttentionRecord& record;
