@@ -18,8 +18,8 @@ void FigureArguments::add(CLI::App& app, CLI::Option* json) {
       ->check(CLI::Range(kLeast, kMost));
   app.add_option("--weight", weight,
                  "In the figure: raw; value or output, times the lengths of the values; of a run with --gradients for or\nagainst, what "
-                 "speaks for its answer and against it (default: raw)")
-      ->check(CLI::IsMember({"raw", "value", "output", "for", "against"}));
+                 "speaks for its answer and against it; raises or lowers, where more weight would (default: raw)")
+      ->check(CLI::IsMember({"raw", "value", "output", "for", "against", "raises", "lowers"}));
   app.add_flag("--offsets", offsets, "In the figure of a map: columns are key − query, so that a window over a long text is a band");
   app.add_flag("--lines", lines, "In the figure: lines between words in place of a map");
 }

@@ -129,6 +129,8 @@ enum class GradientLook : uint8_t {
   kProduct,   ///< P·g: attention × gradient
   kPositive,  ///< max(0, P·g): what speaks for y (Chefer, Gur & Wolf 2021, eq. 5)
   kNegative,  ///< max(0, −P·g): what speaks against it
+  kRaises,    ///< max(0, g): where more weight would raise y
+  kLowers,    ///< max(0, −g): where more weight would lower it
 };
 
 /// Maps of the gradient of one number y with respect to the weights of a call, recomputed as weights are: exact, lazy, without

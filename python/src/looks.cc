@@ -226,10 +226,12 @@ GradientLook gradient_look_named(const std::string& name) {
   for (const auto& [known, look] : {std::pair{"gradient", GradientLook::kGradient},
                                     {"product", GradientLook::kProduct},
                                     {"for", GradientLook::kPositive},
-                                    {"against", GradientLook::kNegative}}) {
+                                    {"against", GradientLook::kNegative},
+                                    {"raises", GradientLook::kRaises},
+                                    {"lowers", GradientLook::kLowers}}) {
     if (name == known) return look;
   }
-  fail(ErrorCode::kInvalidArgument, "show: \"{}\"; expected gradient, product, for or against", name);
+  fail(ErrorCode::kInvalidArgument, "show: \"{}\"; expected gradient, product, for, against, raises or lowers", name);
 }
 
 void add_layers(nb::module_& module) {
@@ -254,8 +256,8 @@ void add_layers(nb::module_& module) {
           "show"_a = "product",
           "The same map showing how an answer y changes with each weight (Trace.gradients_of), in place of the weight. show: "
           "\"gradient\",\n"
-          "dy/dP; \"product\", P * dy/dP; \"for\" and \"against\", what of it is above and below zero, as sizes. Rows, columns, tiles and\n"
-          "images have it; mass and sweep do not. Raises NotFoundError where no gradients were kept.")
+          "dy/dP; \"product\", P * dy/dP; \"for\" and \"against\", what of it is above and below zero, as sizes; \"raises\" and \"lowers\",\n"
+          "the same of dy/dP. Rows, columns, tiles and images have it; mass and sweep do not. Raises NotFoundError where no gradients were kept.")
       .def_prop_ro(
           "rows_kept",
           [](const Layer& layer) {

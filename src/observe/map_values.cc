@@ -71,6 +71,8 @@ void MapValues::fill(const int64_t* rows, int64_t row_count, Range keys, float* 
       case GradientLook::kProduct: return product;
       case GradientLook::kPositive: return std::max(0.0F, product);
       case GradientLook::kNegative: return std::max(0.0F, -product);
+      case GradientLook::kRaises: return std::max(0.0F, g);
+      case GradientLook::kLowers: return std::max(0.0F, -g);
     }
     return product;
   };

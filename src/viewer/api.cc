@@ -8,6 +8,7 @@
 #include "viewer/export.h"
 #include "viewer/figure/pdf.h"
 #include "viewer/questions/atlas.h"
+#include "viewer/questions/head_pictures.h"
 #include "viewer/questions/compare.h"
 #include "viewer/questions/info.h"
 #include "viewer/questions/lines.h"
@@ -267,7 +268,12 @@ void stream(LoadedTrace& loaded, const ApiRequest& request, const std::function<
   if (request.path == "overview") {
     questions::overview(loaded, query.head(), near_of(loaded, query), take, teller.watched());
   } else if (request.path == "atlas") {
-    questions::atlas(loaded, query.text("f"), take, teller.watched());
+    const HeadLook under = query.head();
+    if (under.weight == WeightKind::kRaw) {
+      questions::atlas(loaded, under.family, take, teller.watched());
+    } else {
+      questions::atlas_under(loaded, under, take, teller.watched());
+    }
   } else if (request.path == "compare") {
     questions::compare(loaded, other ? *other : loaded, compare_look_of(query), take, teller.watched());
   } else if (request.path == "compare-heads") {

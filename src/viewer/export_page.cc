@@ -665,7 +665,10 @@ Json TraceWriter::manifest() {
   for (const char* feature : {"run", "why", "what-if"}) lacks(feature, "no-model", live, "A page holds no model.");
   lacks("export", "not-in-page", live, "A page holds what it holds; its state can be copied as text.");
   std::vector<const char*> kinds{"value", "output"};
-  if (!loaded_.trace().gradients_of().empty() && !holds("gradients")) kinds.insert(kinds.end(), {"for", "against"});
+  if (!loaded_.trace().gradients_of().empty()) {
+    if (!holds("gradients")) kinds.insert(kinds.end(), {"for", "against"});
+    kinds.insert(kinds.end(), {"raises", "lowers"});
+  }
   for (const char* kind : kinds)
     lacks(kind, "not-in-page", live, "A page holds no lengths of values, and gradients only beside all weights.");
   info["missing"] = missing;

@@ -9,7 +9,6 @@
 namespace clearhead {
 namespace {
 
-constexpr int64_t kThumbnail = 64;
 constexpr int64_t kLong = 4;  // times a band: a text is long against it
 
 // Where the sweep's own picture, 64² cells of the whole text, is not the one to show.
@@ -81,8 +80,8 @@ HeadStatistics from_run(const Trace& trace, const FamilyFacts& known, int layer,
 
 // The thumbnails of a layer whose queries see a band that is short against the text: rows are queries, columns key − query.
 void show_near(const Trace& trace, const FamilyFacts& known, int layer, const LookOptions& options, std::vector<HeadStatistics>& heads) {
-  const auto& band = static_cast<size_t>(layer) < known.bands.size() ? known.bands[static_cast<size_t>(layer)] : std::nullopt;
-  if (!band || !known.all_rows || known.queries != known.keys || kLong * (band->first + band->second + 1) >= known.queries) return;
+  const auto band = short_band(known, layer);
+  if (!band) return;
   const Range offsets{-band->first, band->second + 1};
   NearRequest request{.queries = {0, known.queries}, .offsets = offsets};
   request.row_side = (known.queries + kThumbnail - 1) / kThumbnail;
@@ -102,6 +101,12 @@ void show_near(const Trace& trace, const FamilyFacts& known, int layer, const Lo
 }
 
 }  // namespace
+
+std::optional<std::pair<int64_t, int64_t>> short_band(const FamilyFacts& known, int layer) {
+  const auto& band = static_cast<size_t>(layer) < known.bands.size() ? known.bands[static_cast<size_t>(layer)] : std::nullopt;
+  const bool is_short = band && known.all_rows && known.queries == known.keys && kLong * (band->first + band->second + 1) < known.queries;
+  return is_short ? band : std::nullopt;
+}
 
 std::vector<HeadStatistics> exact_statistics(const Trace& trace, const FamilyFacts& known, int layer, Range heads,
                                              const LookOptions& options) {

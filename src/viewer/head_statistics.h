@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "clearhead/atlas.h"
@@ -24,6 +26,10 @@ struct HeadStatistics {
   bool exact = true;
   int64_t rows = 0;
 };
+
+inline constexpr int64_t kThumbnail = 64;  ///< most cells a side
+/// How far a layer's queries see, back and ahead, where that is short against the text and every row was kept: its thumbnails then show key − query.
+std::optional<std::pair<int64_t, int64_t>> short_band(const FamilyFacts& known, int layer);
 
 /// Exact statistics of these heads: those that the run collected on its way, or computed now.
 std::vector<HeadStatistics> exact_statistics(const Trace& trace, const FamilyFacts& known, int layer, Range heads,

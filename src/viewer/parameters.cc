@@ -145,10 +145,12 @@ HeadLook QueryParameters::head() const {
 }
 
 WeightKind weight_kind_of(std::string_view text) {
-  for (const WeightKind kind : {WeightKind::kRaw, WeightKind::kValue, WeightKind::kOutput, WeightKind::kFor, WeightKind::kAgainst}) {
+  std::string known;
+  for (const WeightKind kind : kWeightKinds) {
     if (text == to_string(kind)) return kind;
+    known += (known.empty() ? "" : ", ") + std::string(to_string(kind));
   }
-  fail(ErrorCode::kInvalidArgument, "w: expected one of raw, value, output, for, against, found \"{}\".", text);
+  fail(ErrorCode::kInvalidArgument, "w: expected one of {}, found \"{}\".", known, text);
 }
 
 SinkRule sink_rule_of(std::string_view text) {

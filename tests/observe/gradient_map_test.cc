@@ -43,9 +43,10 @@ Rows naive(const Case& c, const Made& made, const Tensor& d_out, GradientLook lo
         g.value += term;
         g.size += std::abs(term);
       }
-      if (look != GradientLook::kGradient) g = {g.value * p, g.size * p};
-      if (look == GradientLook::kPositive) g.value = std::max(0.0, g.value);
-      if (look == GradientLook::kNegative) g.value = std::max(0.0, -g.value);
+      const bool is_product = look == GradientLook::kProduct || look == GradientLook::kPositive || look == GradientLook::kNegative;
+      if (is_product) g = {g.value * p, g.size * p};
+      if (look == GradientLook::kPositive || look == GradientLook::kRaises) g.value = std::max(0.0, g.value);
+      if (look == GradientLook::kNegative || look == GradientLook::kLowers) g.value = std::max(0.0, -g.value);
       if (std::isnan(p)) g = {kNaN, 0};
       rows[static_cast<size_t>(i)].push_back(g);
     }
@@ -65,7 +66,8 @@ void check_looks() {
     const Tensor d_out = random_gradient(c);
     const GradientMap map(made.attended.record, {d_out, made.v});
     const int64_t batch = c.sizes.batch - 1, head = c.sizes.heads - 1, queries = c.sizes.queries, keys = c.sizes.keys;
-    for (const GradientLook look : {GradientLook::kGradient, GradientLook::kProduct, GradientLook::kPositive, GradientLook::kNegative}) {
+    for (const GradientLook look : {GradientLook::kGradient, GradientLook::kProduct, GradientLook::kPositive, GradientLook::kNegative,
+                                    GradientLook::kRaises, GradientLook::kLowers}) {
       const Rows expected = naive(c, made, d_out, look, batch, head);
       const std::vector<float> column = map.with(look).column(batch, head, keys / 2, {0, queries});
       for (int64_t i = 0; i < queries; i += 7) {

@@ -353,9 +353,11 @@ TEST(Questions, GradientsOfAnAnswerAreLookedAtAsWeightsAre) {
   LoadedTrace loaded = looked_at::loaded_of({.trace = {.gradients_of = "class \"positive\""}, .spec = spec});
   const Json info = questions::info(loaded);
   EXPECT_EQ(info.find("gradients_of")->string(), "class \"positive\"");
-  EXPECT_EQ(info.find("families")->items()[0].find("weights")->dump(), R"(["raw","value","output","for","against"])");
-  for (const auto& [kind, shown] :
-       {std::pair{WeightKind::kFor, GradientLook::kPositive}, {WeightKind::kAgainst, GradientLook::kNegative}}) {
+  EXPECT_EQ(info.find("families")->items()[0].find("weights")->dump(), R"(["raw","value","output","for","against","raises","lowers"])");
+  for (const auto& [kind, shown] : {std::pair{WeightKind::kFor, GradientLook::kPositive},
+                                    {WeightKind::kAgainst, GradientLook::kNegative},
+                                    {WeightKind::kRaises, GradientLook::kRaises},
+                                    {WeightKind::kLowers, GradientLook::kLowers}}) {
     const Json verdict = questions::verify(loaded, {"dec", {{0, 1}, {1, 2}}, {{0, 300}}, {{0, 300}}, kind});
     EXPECT_TRUE(verdict.find("within")->boolean()) << verdict.dump();
     EXPECT_GT(verdict.find("largest_difference")->number(), 0);

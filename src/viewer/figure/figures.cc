@@ -8,6 +8,7 @@
 #include "viewer/figure/words.h"
 #include "viewer/parameters.h"
 #include "viewer/questions/atlas.h"
+#include "viewer/questions/head_pictures.h"
 #include "viewer/questions/mass.h"
 #include "viewer/questions/tiles.h"
 
@@ -132,10 +133,33 @@ Figure map_figure(LoadedTrace& loaded, const ViewState& state, const FigureOptio
   return out;
 }
 
+// Thumbnails and sums [layer · heads + head] under a kind of weight.
+struct Weighted {
+  std::vector<HeadPicture> pictures{};
+  std::vector<float> sums{};
+};
+
+Weighted weighted_heads(LoadedTrace& loaded, const ViewState& state, const FigureOptions& options) {
+  const FamilyFacts& known = loaded.facts(state.family);
+  Weighted out;
+  out.pictures.resize(static_cast<size_t>(known.shape.layers * known.shape.heads));
+  out.sums.resize(out.pictures.size());
+  const auto take = [&](HeadPicture picture) {
+    const auto at = static_cast<size_t>(picture.layer * known.shape.heads + picture.head);
+    out.sums[at] = static_cast<float>(picture.sum);
+    out.pictures[at] = std::move(picture);  // an exact one in place of a sampled one
+  };
+  questions::head_pictures(loaded, {known.shape.name, 0, 0, weight_kind_of(state.weight), sink_rule_of(state.sink)}, take, options.look);
+  return out;
+}
+
 Figure atlas_figure(LoadedTrace& loaded, const ViewState& state, const FigureOptions& options) {
   const FamilyFacts& known = loaded.facts(state.family);
-  std::vector<float> mass;
-  if (!state.queries.empty() && !state.keys.empty()) {
+  const bool is_weighted = weight_kind_of(state.weight) != WeightKind::kRaw;
+  const Weighted weighted = is_weighted ? weighted_heads(loaded, state, options) : Weighted{};
+  std::vector<float> mass = weighted.sums;
+  const bool has_spans = !state.queries.empty() && !state.keys.empty();
+  if (has_spans) {
     const MassLook asked{state.family, state.queries, state.keys, weight_kind_of(state.weight), sink_rule_of(state.sink)};
     const ViewFrame frame = questions::mass(loaded, asked, options.look);
     const auto* values = reinterpret_cast<const float*>(frame.arrays[0].bytes.data());
@@ -145,25 +169,33 @@ Figure atlas_figure(LoadedTrace& loaded, const ViewState& state, const FigureOpt
   Grid grid{.columns = known.shape.heads};
   for (size_t at = 0; at < known.layers.size(); ++at) {
     for (int64_t head = 0; head < known.shape.heads; ++head) {
-      const HeadStatistics& found = questions::head_statistics(loaded, state.family, known.layers[at], head, options.look);
-      Thumbnail cell{.name = format("L{}.H{}", known.layers[at], head),
-                     .rows = found.thumbnail_rows,
-                     .columns = found.thumbnail_columns,
-                     .values = found.thumbnail};
+      const auto place = static_cast<size_t>(known.layers[at] * known.shape.heads + head);
+      Thumbnail cell{.name = format("L{}.H{}", known.layers[at], head)};
+      if (is_weighted) {
+        const HeadPicture& picture = weighted.pictures[place];
+        cell.rows = picture.rows;
+        cell.columns = picture.columns;
+        cell.values = picture.cells;
+      } else {
+        const HeadStatistics& found = questions::head_statistics(loaded, state.family, known.layers[at], head, options.look);
+        cell.rows = found.thumbnail_rows;
+        cell.columns = found.thumbnail_columns;
+        cell.values = found.thumbnail;
+        if (const std::vector<NamedScore> named = strongest(found.scores, 1); !named.empty())
+          cell.note = format("{} {:.2f}", named[0].id, static_cast<double>(named[0].value));
+      }
       if (!mass.empty()) {
-        const float own = mass[static_cast<size_t>(known.layers[at] * known.shape.heads + head)];
-        cell.note = weight_text(state, static_cast<double>(own));
-        cell.strength = most > 0 ? static_cast<double>(own / most) : 0;
-      } else if (const std::vector<NamedScore> named = strongest(found.scores, 1); !named.empty()) {
-        cell.note = format("{} {:.2f}", named[0].id, static_cast<double>(named[0].value));
+        cell.note = weight_text(state, static_cast<double>(mass[place]));
+        if (has_spans) cell.strength = most > 0 ? static_cast<double>(mass[place] / most) : 0;
       }
       for (const auto& [layer, number] : state.heads) cell.is_chosen = cell.is_chosen || (layer == known.layers[at] && number == head);
       grid.cells.push_back(std::move(cell));
     }
     if (options.look.progress) options.look.progress(static_cast<double>(at + 1) / static_cast<double>(known.layers.size()));
   }
-  const std::string what = mass.empty() ? "each head's map, and the score that says most of it"
-                                        : format("mass from {} to {}", spans_text(loaded, state.queries), spans_text(loaded, state.keys));
+  const std::string what = has_spans     ? format("mass from {} to {}", spans_text(loaded, state.queries), spans_text(loaded, state.keys))
+                           : is_weighted ? "each head's map, and what it sums to"
+                                         : "each head's map, and the score that says most of it";
   Figure out{.name = format("Heads of {}", model_name(loaded.trace().plan())),
              .caption = caption_of(loaded, state, format("{} × {} heads", known.layers.size(), known.shape.heads), what)};
   out.parts.emplace_back(std::move(grid));
@@ -174,8 +206,9 @@ Figure atlas_figure(LoadedTrace& loaded, const ViewState& state, const FigureOpt
 
 std::string caption_of(LoadedTrace& loaded, const ViewState& state, const std::string& heads, const std::string& what) {
   const FamilyFacts& known = loaded.facts(state.family);
+  const bool is_product = state.weight == "for" || state.weight == "against";
   const std::string weights = is_gradient(weight_kind_of(state.weight))
-                                  ? format("{} {} (P·∂y/∂P)", state.weight, loaded.trace().gradients_of())
+                                  ? format("{} {} ({}∂y/∂P)", state.weight, loaded.trace().gradients_of(), is_product ? "P·" : "")
                                   : format("{} weights", state.weight);
   std::string out = format("{} · {} {} · {} · {}", model_name(loaded.trace().plan()), state.family, heads, what, weights);
   if (state.view != "atlas") out += format(", {} scale", scale_name(state));

@@ -15,11 +15,21 @@ const char* to_string(WeightKind kind) {
     case WeightKind::kOutput: return "output";
     case WeightKind::kFor: return "for";
     case WeightKind::kAgainst: return "against";
+    case WeightKind::kRaises: return "raises";
+    case WeightKind::kLowers: return "lowers";
   }
   return "raw";
 }
 
-bool is_gradient(WeightKind kind) { return kind == WeightKind::kFor || kind == WeightKind::kAgainst; }
+std::optional<GradientLook> gradient_look(WeightKind kind) {
+  switch (kind) {
+    case WeightKind::kFor: return GradientLook::kPositive;
+    case WeightKind::kAgainst: return GradientLook::kNegative;
+    case WeightKind::kRaises: return GradientLook::kRaises;
+    case WeightKind::kLowers: return GradientLook::kLowers;
+    default: return std::nullopt;
+  }
+}
 
 const char* to_string(SinkRule rule) {
   switch (rule) {
@@ -93,7 +103,7 @@ LayerMap map_of(LoadedTrace& loaded, const HeadLook& at) {
   if (at.sink == SinkRule::kRenormalise) {
     fail(ErrorCode::kInvalidArgument, "sink=renorm: rows of w={} have no sum to restore; expected mark or hide.", to_string(at.weight));
   }
-  return map.with(at.weight == WeightKind::kFor ? GradientLook::kPositive : GradientLook::kNegative);
+  return map.with(*gradient_look(at.weight));
 }
 
 std::vector<float> norms(LoadedTrace& loaded, const HeadLook& at) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,12 +15,17 @@
 
 namespace clearhead {
 
-/// P, P·‖v‖, P·‖v·W_O‖; and of a trace that kept gradients of an answer y: max(0, P·∂y/∂P) and max(0, −P·∂y/∂P), what speaks for it and against.
-enum class WeightKind : uint8_t { kRaw, kValue, kOutput, kFor, kAgainst };
+/// P, P·‖v‖, P·‖v·W_O‖; and of a trace that kept gradients of an answer y: max(0, ±P·∂y/∂P), what speaks for it and against, and max(0, ±∂y/∂P), where more
+/// weight would raise it or lower it.
+enum class WeightKind : uint8_t { kRaw, kValue, kOutput, kFor, kAgainst, kRaises, kLowers };
+inline constexpr WeightKind kWeightKinds[] = {WeightKind::kRaw,     WeightKind::kValue,  WeightKind::kOutput, WeightKind::kFor,
+                                              WeightKind::kAgainst, WeightKind::kRaises, WeightKind::kLowers};
 
-/// "raw", "value", "output", "for", "against"; "mark", "hide", "renorm".
+/// "raw", "value", "output", "for", "against", "raises", "lowers"; "mark", "hide", "renorm".
 const char* to_string(WeightKind kind);
-bool is_gradient(WeightKind kind);
+/// What it shows of gradients; nothing: it shows weights.
+std::optional<GradientLook> gradient_look(WeightKind kind);
+inline bool is_gradient(WeightKind kind) { return gradient_look(kind).has_value(); }
 const char* to_string(SinkRule rule);
 
 /// One head under a weight kind and a sink rule.

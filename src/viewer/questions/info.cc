@@ -23,9 +23,8 @@ Json family_json(const FamilyFacts& known) {
   Json weights(Json::Array{"raw"}), sinks = Json::array();
   if (known.value) weights.push("value");
   if (known.output) weights.push("output");
-  if (known.gradients) {
-    weights.push("for");
-    weights.push("against");
+  for (const WeightKind kind : kWeightKinds) {
+    if (is_gradient(kind) && known.gradients) weights.push(to_string(kind));
   }
   for (const int64_t key : known.sinks) sinks.push(key);
   Json bands = Json::array();

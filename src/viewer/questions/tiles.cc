@@ -30,24 +30,6 @@ void add_plane(ViewFrame& frame, Json& codes, const char* name, const std::vecto
 
 int64_t cells_of(int64_t items, int z) { return (items + (int64_t{1} << z) - 1) >> z; }
 
-// Norms of values, and the sink rule: what is multiplied to every weight before cells are pooled.
-void add_factors(LoadedTrace& loaded, const CellsLook& look, TileRequest& request) {
-  const HeadLook& at = look.at;
-  if (const std::vector<float> factors = norms(loaded, at); !factors.empty()) {
-    request.key_factors.assign(factors.begin() + look.keys.begin, factors.begin() + look.keys.end);
-  }
-  const FamilyFacts& known = loaded.facts(at.family);
-  if (at.sink == SinkRule::kMark || known.sinks.empty()) return;
-  const std::vector<float> without = sink_key_factors(look.keys, known.sinks, at.sink);
-  if (request.key_factors.empty()) request.key_factors.assign(without.size(), 1);
-  for (size_t j = 0; j < without.size(); ++j) request.key_factors[j] *= without[j];
-  if (at.sink != SinkRule::kRenormalise) return;
-  const std::vector<float>& masses = loaded.sink_masses(known.shape.name, at.layer, at.head);
-  for (int64_t i = look.queries.begin; i < look.queries.end; ++i) {
-    request.row_factors.push_back(static_cast<float>(1.0 / left_by_sinks(static_cast<double>(masses[static_cast<size_t>(i)]))));
-  }
-}
-
 void check_near(const FamilyFacts& known) {
   if (known.shape.first_query == known.shape.first_key && known.queries == known.keys) return;
   fail(ErrorCode::kInvalidArgument, "axes=offset: the queries and keys of \"{}\" are not the same tokens; expected axes=key.",
@@ -113,6 +95,23 @@ void near_overview(LoadedTrace& loaded, const HeadLook& at, const Near& near, co
 }
 
 }  // namespace
+
+void add_factors(LoadedTrace& loaded, const CellsLook& look, TileRequest& request) {
+  const HeadLook& at = look.at;
+  if (const std::vector<float> factors = norms(loaded, at); !factors.empty()) {
+    request.key_factors.assign(factors.begin() + look.keys.begin, factors.begin() + look.keys.end);
+  }
+  const FamilyFacts& known = loaded.facts(at.family);
+  if (at.sink == SinkRule::kMark || known.sinks.empty()) return;
+  const std::vector<float> without = sink_key_factors(look.keys, known.sinks, at.sink);
+  if (request.key_factors.empty()) request.key_factors.assign(without.size(), 1);
+  for (size_t j = 0; j < without.size(); ++j) request.key_factors[j] *= without[j];
+  if (at.sink != SinkRule::kRenormalise) return;
+  const std::vector<float>& masses = loaded.sink_masses(known.shape.name, at.layer, at.head);
+  for (int64_t i = look.queries.begin; i < look.queries.end; ++i) {
+    request.row_factors.push_back(static_cast<float>(1.0 / left_by_sinks(static_cast<double>(masses[static_cast<size_t>(i)]))));
+  }
+}
 
 Json codes_json(const Codes& codes) {
   const char* kind = codes.kind == Scale::kLog ? "log" : codes.kind == Scale::kSqrt ? "sqrt" : "linear";

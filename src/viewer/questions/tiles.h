@@ -71,6 +71,8 @@ void overview(LoadedTrace& loaded, const HeadLook& at, const std::optional<Near>
               const LookOptions& options = {});
 
 // What the atlas and the exports share with them.
+/// Norms of values, and the sink rule: what every weight of `look` is multiplied by before cells are pooled.
+void add_factors(LoadedTrace& loaded, const CellsLook& look, TileRequest& request);
 Cells cells(LoadedTrace& loaded, const CellsLook& look, const LookOptions& options);
 Cells near_cells(LoadedTrace& loaded, const NearLook& look, const LookOptions& options);
 /// What is near in a layer unless a question says otherwise: its band, else 256 tokens to each side that is visible. Throws kInvalidArgument

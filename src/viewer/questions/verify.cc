@@ -30,13 +30,13 @@ struct EagerRow {
       weights[key] = eager.weights[j];
       if (eager.scores[j] > -std::numeric_limits<double>::infinity())
         errors[key] = weight_error(frame.record.spec.normaliser, eager, j, delta);
-      if (is_gradient(kind)) multiply(frame.gradient, eager, head, query - frame.queries.begin, j, key, kind == WeightKind::kFor ? 1 : -1);
+      if (const auto look = gradient_look(kind)) show(frame.gradient, *look, eager, head, query - frame.queries.begin, j, key);
     }
   }
 
  private:
-  // P·a·g, and what the rounding of g's chain adds to the error.
-  void multiply(const OutputGradient& gradient, const OracleRow& eager, int64_t head, int64_t row, size_t j, size_t key, double sign) {
+  // Half of g, or of P·a·g, and what the rounding of g's chain adds to the error. A pair that is hidden has none.
+  void show(const OutputGradient& gradient, GradientLook look, const OracleRow& eager, int64_t head, int64_t row, size_t j, size_t key) {
     const Tensor d_out = gradient.d_out.select(0, 0).select(0, head).select(0, row);
     const Tensor values = gradient.values.select(0, 0);
     const int64_t width = d_out.size(0), group = gradient.d_out.size(1) / values.size(0);
@@ -48,8 +48,11 @@ struct EagerRow {
       g += term;
       size += std::abs(term);
     }
-    const double used = weights[key] * eager.after[j];
-    errors[key] = errors[key] * eager.after[j] * std::abs(g) + used * static_cast<double>(width + 2) * 0x1p-23 * size;
+    const bool is_product = look == GradientLook::kPositive || look == GradientLook::kNegative;
+    const bool is_hidden = eager.scores[j] == -std::numeric_limits<double>::infinity();
+    const double used = is_product ? weights[key] * eager.after[j] : is_hidden ? 0.0 : 1.0;
+    const double sign = look == GradientLook::kPositive || look == GradientLook::kRaises ? 1 : -1;
+    errors[key] = (is_product ? errors[key] * eager.after[j] * std::abs(g) : 0.0) + used * static_cast<double>(width + 2) * 0x1p-23 * size;
     weights[key] = std::max(0.0, sign * used * g);
   }
 };

@@ -2,7 +2,20 @@
 
 import type { Exported } from './figure/figure';
 import type { Focus } from './focus';
-import type { Badge, Direction, Family, Feature, HeadId, Info, Missing, Segment, Source, Span, WeightKind } from './source/source';
+import {
+  type Badge,
+  type Direction,
+  type Family,
+  type Feature,
+  type HeadId,
+  type Info,
+  type Missing,
+  type Segment,
+  type Source,
+  type Span,
+  type WeightKind,
+  kGradients,
+} from './source/source';
 import { formatState, kMostPins, sameHead, type State, type Store } from './state';
 import type { Strings } from './strings';
 import type { TextModel } from './text/model';
@@ -115,13 +128,15 @@ export function printWeight(ctx: Context, value: number, badge: Badge, error: nu
 }
 
 /** Are weights shown by how an answer changes with them? */
-export const isGradient = (weight: WeightKind): boolean => weight === 'for' || weight === 'against';
+export const isGradient = (weight: WeightKind): boolean => (kGradients as readonly WeightKind[]).includes(weight);
 
 /** The weight kind as captions say it. */
 export function weightName(ctx: Context): string {
   const { weight } = ctx.store.now;
   const name = ctx.t(`weight.${weight}`);
-  return isGradient(weight) ? ctx.t('weight.of', { name, answer: ctx.info.gradients_of ?? '' }) : name;
+  if (!isGradient(weight)) return name;
+  const what = weight === 'for' || weight === 'against' ? 'P·∂y/∂P' : '∂y/∂P';
+  return ctx.t('weight.of', { name, answer: ctx.info.gradients_of ?? '', what });
 }
 
 export function isShare(ctx: Context): boolean {

@@ -3,7 +3,16 @@
 // Views are functions of this state. Keys this version does not know are kept as they came. While something moves the URL is replaced,
 // when something is pinned it is pushed, so that the browser's back button goes from pin to pin.
 
-import { type Direction, type HeadId, type Scale, type SinkRule, type Span, type WeightKind, formatSpans } from './source/source';
+import {
+  type Direction,
+  type HeadId,
+  type Scale,
+  type SinkRule,
+  type Span,
+  type WeightKind,
+  formatSpans,
+  kWeightKinds,
+} from './source/source';
 
 export const kViews = ['read', 'lines', 'map', 'atlas', 'why', 'what-if', 'compare'] as const;
 export type ViewName = (typeof kViews)[number];
@@ -127,7 +136,7 @@ function parseKey(key: string, value: string): Partial<State> | null {
     case 'd':
       return { direction: oneOf(['out', 'in'], value, 'out') };
     case 'w':
-      return { weight: oneOf(['raw', 'value', 'output', 'for', 'against'], value, 'raw') };
+      return { weight: oneOf([...kWeightKinds], value, 'raw') };
     case 's':
       return { scale: oneOf(['linear', 'sqrt', 'log'], value, 'sqrt') };
     case 'sink':

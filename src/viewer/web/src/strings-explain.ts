@@ -1,6 +1,52 @@
 // Strings of the views that explain and that edit, in both languages, as in strings.ts.
 
 export const kExplain = {
+  'weight.for': ['for', '支持'],
+  'weight.for.title': [
+    'P·∂y/∂P above zero: the weight times how the answer rises with it. y: {answer}',
+    'P·∂y/∂P 的正部：权重乘以回答随它上升的程度。y：{answer}',
+  ],
+  'weight.against': ['against', '反对'],
+  'weight.against.title': [
+    'P·∂y/∂P below zero: the weight times how the answer falls with it. y: {answer}',
+    'P·∂y/∂P 的负部：权重乘以回答随它下降的程度。y：{answer}',
+  ],
+  'weight.raises': ['more raises', '增则升'],
+  'weight.raises.title': [
+    '∂y/∂P above zero: how much the answer would rise with more weight here, whatever there is now. y: {answer}',
+    '∂y/∂P 的正部：此处权重增加时回答会上升多少，与现有权重无关。y：{answer}',
+  ],
+  'weight.lowers': ['more lowers', '增则降'],
+  'weight.lowers.title': [
+    '∂y/∂P below zero: how much the answer would fall with more weight here, whatever there is now. y: {answer}',
+    '∂y/∂P 的负部：此处权重增加时回答会下降多少，与现有权重无关。y：{answer}',
+  ],
+  'caption.for': [
+    'Each weight times how y, {answer}, rises with it: what speaks for y, not a share',
+    '每个权重乘以 y（{answer}）随它上升的程度：支持 y 的部分，不是份额',
+  ],
+  'caption.against': [
+    'Each weight times how y, {answer}, falls with it: what speaks against y, not a share',
+    '每个权重乘以 y（{answer}）随它下降的程度：反对 y 的部分，不是份额',
+  ],
+  'caption.raises': [
+    'How much y, {answer}, would rise with more weight at each token, whatever weight it has now',
+    '每个词元处权重增加时 y（{answer}）会上升多少，与现有权重无关',
+  ],
+  'caption.lowers': [
+    'How much y, {answer}, would fall with more weight at each token, whatever weight it has now',
+    '每个词元处权重增加时 y（{answer}）会下降多少，与现有权重无关',
+  ],
+  'feature.raises': ['what would raise it', '会使回答上升之处'],
+  'feature.lowers': ['what would lower it', '会使回答下降之处'],
+  'weight.of': ['{name} {answer} ({what})', '{name} {answer}（{what}）'],
+  'atlas.by-sum': ['sum', '总和'],
+  'atlas.how-sum': ['What the whole map of the head sums to.', '该头整张图之和。'],
+  'atlas.caption-weighted': [
+    'Every head under the kind of weight that is chosen: {weight}. The number is what the whole map sums to.',
+    '所选权重种类下的每个头：{weight}。数字为整张图之和。',
+  ],
+
   'view.why': ['Why', '为何'],
   'view.why.title': ['Which parts of the text an answer came from (w)', '答案来自文本的哪些部分 (w)'],
   'view.what-if': ['What if', '假如'],

@@ -53,14 +53,6 @@ const kTable = {
     'Each weight times the length of its value vector: how much could arrive, not a share',
     '权重乘以值向量的长度：可能传递多少，而非比例',
   ],
-  'caption.for': [
-    'Each weight times how y, {answer}, rises with it: what speaks for y, not a share',
-    '每个权重乘以 y（{answer}）随它上升的程度：支持 y 的部分，不是份额',
-  ],
-  'caption.against': [
-    'Each weight times how y, {answer}, falls with it: what speaks against y, not a share',
-    '每个权重乘以 y（{answer}）随它下降的程度：反对 y 的部分，不是份额',
-  ],
   'caption.output': [
     'Each weight times the length of its value after the output projection: not a share',
     '权重乘以经输出投影后的值的长度：不是比例',
@@ -242,17 +234,6 @@ const kTable = {
   'weight.value': ['× ‖v‖', '× ‖v‖'],
   'weight.value.title': ['Weighted by the length of the value vector', '以值向量的长度加权'],
   'weight.output': ['× ‖v·Wₒ‖', '× ‖v·Wₒ‖'],
-  'weight.for': ['for', '支持'],
-  'weight.for.title': [
-    'P·∂y/∂P above zero: the weight times how the answer rises with it. y: {answer}',
-    'P·∂y/∂P 的正部：权重乘以回答随它上升的程度。y：{answer}',
-  ],
-  'weight.against': ['against', '反对'],
-  'weight.against.title': [
-    'P·∂y/∂P below zero: the weight times how the answer falls with it. y: {answer}',
-    'P·∂y/∂P 的负部：权重乘以回答随它下降的程度。y：{answer}',
-  ],
-  'weight.of': ['{name} {answer} (P·∂y/∂P)', '{name} {answer}（P·∂y/∂P）'],
   'weight.output.title': ['Weighted by the length of the value after the output projection W_O', '以经输出投影 W_O 后的值的长度加权'],
   scale: ['Scale', '刻度'],
   'scale.linear': ['linear', '线性'],

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { codeTable, decodeFrame, halfToFloat, kHidden, kUnscored, need, readFrames } from '../src/source/frame';
-import { codedMatrix, columnOf, exactMatrix, massOf, poolMatrix, rowValues } from '../src/source/matrix';
-import { decodeBlob } from '../src/source/offline';
+import { codedMatrix, columnOf, exactMatrix, massOf, poolMatrix, pooledHead, rowValues } from '../src/source/matrix';
+import { decodeBlob } from '../src/source/held';
 import { bandOf, rowOf, type HeadQk } from '../src/source/qk';
 import { arrange } from '../src/views/atlas/arrange';
 import { kScores, type ScoreName } from '../src/source/source';
@@ -150,6 +150,9 @@ describe('a whole map as it is', () => {
     const picture = poolMatrix(m, 1, { q0: 0, k0: 0 }, 256);
     expect([...picture.max].map((code) => codeTable(picture.maxCodes)[code])).toEqual([1, NaN, 0.5, NaN]);
     expect([picture.max[1], picture.max[3]]).toEqual([kHidden, kUnscored]);
+    const head = pooledHead(m, { layer: 1, head: 2 }, []);
+    expect([head.rows, head.columns, head.sum]).toEqual([3, 3, 2.625]);
+    expect(pooledHead(m, { layer: 1, head: 2 }, [0]).sum).toBe(1.25);
   });
 });
 
@@ -161,5 +164,7 @@ describe('the atlas', () => {
     expect(arrange(rows, { by: 'previous', atLeast: 0 }).map((r) => r.at.head)).toEqual([1, 2, 0]);
     expect(arrange(rows, { by: 'previous', atLeast: 0.5 }).map((r) => r.at.head)).toEqual([1, 2]);
     expect(arrange(rows, { by: 'layer', atLeast: 0.6 }).map((r) => r.at.head)).toEqual([1]);
+    const weighted = rows.map((r, i) => ({ ...r, sum: [0.2, 0, 3][i] }));
+    expect(arrange(weighted, { by: 'sum', atLeast: 0.6 }).map((r) => r.at.head)).toEqual([2, 0, 1]);
   });
 });

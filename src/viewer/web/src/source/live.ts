@@ -3,7 +3,8 @@
 // each other alone. Every question names the text it is about, so that a run in another tab is an error here, never another text's numbers.
 
 import type { Progress, WhatIfRequest, WhatIfResult, WhyCost, WhyRequest, WhyResult } from './explain';
-import { type Codes, type Frame, decodeFrame, need, readFrames } from './frame';
+import { type HeadsHeader, type PictureHeader, type TextHeader, headsOf, pictureOf, pixelsOf, textOf, weightedOf } from './answers';
+import { type Frame, decodeFrame, need, readFrames } from './frame';
 import type {
   AtlasHead,
   Badge,
@@ -13,17 +14,14 @@ import type {
   ExportKind,
   HeadId,
   Info,
-  Items,
   Line,
   LineRequest,
   MapRequest,
   Mass,
-  Near,
   Picture,
   Pixels,
   Places,
   RankedHeads,
-  ScoreName,
   Segment,
   SinkRule,
   Source,
@@ -34,6 +32,7 @@ import type {
   VerifyResult,
   Versus,
   WeightKind,
+  WeightedHead,
 } from './source';
 import { SourceError, formatSpans } from './source';
 
@@ -50,21 +49,6 @@ interface LineHeader {
   unscored: [number, number][];
 }
 
-export interface PictureHeader {
-  event?: string;
-  badge: Badge;
-  sampled_rows: number | null;
-  z: number;
-  column_z?: number;
-  rows: number;
-  columns: number;
-  queries: [number, number];
-  keys: [number, number];
-  codes: { max: Codes; mean: Codes };
-  done?: number;
-  error?: { code: string; message: string };
-}
-
 interface ComparedHeader {
   event?: string;
   badge: Badge;
@@ -74,23 +58,6 @@ interface ComparedHeader {
   rows: number;
   of: number;
   mean: number | null;
-  error?: { code: string; message: string };
-}
-
-export interface HeadsHeader {
-  event: string;
-  badge: Badge;
-  queries?: [number, number];
-  keys?: [number, number];
-  heads: {
-    layer: number;
-    head: number;
-    scores: Record<ScoreName, number | null>;
-    strongest: ScoreName[];
-    codes: Codes;
-    offsets?: [number, number];
-  }[];
-  done?: number;
   error?: { code: string; message: string };
 }
 
@@ -209,6 +176,12 @@ export class LiveSource implements Source {
       if (frame.header.event === 'heads') take(headsOf(frame), done);
     });
     take([], 1);
+  }
+
+  weightedHeads(f: string, w: WeightKind, sink: SinkRule, take: (heads: WeightedHead[]) => void, signal: AbortSignal): Promise<void> {
+    return this.stream<HeadsHeader>('atlas', { f, w, sink }, signal, (frame) => {
+      if (frame.header.event === 'heads') take(weightedOf(frame));
+    });
   }
 
   async mass(family: string, rows: Span[], keys: Span[], w: WeightKind, sink: SinkRule, signal: AbortSignal): Promise<Mass> {
@@ -399,63 +372,3 @@ const compareParams = ({ versus, before, after, rows, columns, exact }: CompareR
   ...(exact ? { exact: 1 } : {}),
   ...versusParams(versus),
 });
-
-export interface TextHeader {
-  byte_begin: number;
-  items?: Items[];
-}
-
-export function textOf(frame: Frame<TextHeader>): TextData {
-  return {
-    bytes: need(frame, 'text', Uint8Array),
-    byteBegin: frame.header.byte_begin,
-    begin: need(frame, 'begin', Uint32Array),
-    end: need(frame, 'end', Uint32Array),
-    id: need(frame, 'id', Int32Array),
-    word: need(frame, 'word', Int32Array),
-    flags: need(frame, 'flags', Uint8Array),
-    items: frame.header.items ?? [],
-  };
-}
-
-export function pixelsOf(frame: Frame<object>): Pixels {
-  const [height, width] = frame.shapes['pixels'];
-  return { height, width, rgb: need(frame, 'pixels', Uint8Array) };
-}
-
-export function pictureOf(frame: Frame<PictureHeader>, near: Near | null = null): Picture {
-  const head = frame.header;
-  return {
-    badge: head.badge,
-    sampledRows: head.sampled_rows,
-    z: head.z,
-    ...(near ? { columnZ: head.column_z ?? 0 } : {}),
-    rows: head.rows,
-    columns: head.columns,
-    queryBegin: head.queries[0],
-    keyBegin: head.keys[0] + (near?.back ?? 0),
-    max: need(frame, 'max', Uint8Array),
-    mean: need(frame, 'mean', Uint8Array),
-    maxCodes: head.codes.max,
-    meanCodes: head.codes.mean,
-  };
-}
-
-export function headsOf(frame: Frame<HeadsHeader>): AtlasHead[] {
-  const [, rows, columns] = frame.shapes['thumbnails'];
-  const all = need(frame, 'thumbnails', Uint8Array);
-  return frame.header.heads.map((head, i) => ({
-    layer: head.layer,
-    head: head.head,
-    scores: head.scores,
-    strongest: head.strongest,
-    badge: frame.header.badge,
-    queries: frame.header.queries ?? null,
-    keys: frame.header.keys ?? null,
-    rows,
-    columns,
-    codes: head.codes,
-    offsets: head.offsets ?? null,
-    thumbnail: all.subarray(i * rows * columns, (i + 1) * rows * columns),
-  }));
-}

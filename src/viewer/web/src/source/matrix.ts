@@ -1,7 +1,7 @@
 // A whole map, as an offline page of tier A holds it: rows, columns, masses and pooled pictures of it. Weights are f32 as they were, or u8 codes of them.
 
 import { type Codes, codeTable, kHidden, kUnscored } from './frame';
-import type { LineRequest, Near, Picture, SinkRule, Span } from './source';
+import type { HeadId, LineRequest, Near, Picture, SinkRule, Span, WeightedHead } from './source';
 
 export interface Matrix {
   queries: number;
@@ -83,6 +83,25 @@ export function massOf(m: Matrix, rows: readonly Span[], keys: readonly Span[], 
 /** At most side × side cells of 2^z × 2^z weights from a corner on, coded: the maximum by the map's own codes, or by the logarithm; a mean linearly. */
 export function poolMatrix(m: Matrix, z: number, corner: { q0: number; k0: number }, side: number): Picture {
   return { ...poolCells(m, { rows: 2 ** z, columns: 2 ** z }, corner, side), z };
+}
+
+/** A head's map of at most 64² cells, and what it sums to; sinks count nowhere. */
+export function pooledHead(m: Matrix, at: HeadId, sinks: readonly number[]): WeightedHead {
+  const z = Math.max(0, Math.ceil(Math.log2(Math.max(m.queries, m.keys) / 64)));
+  const sinkKeys = new Set(sinks);
+  const shown: Matrix = sinks.length ? { ...m, at: (i) => (sinkKeys.has(i % m.keys) && m.at(i) > 0 ? 0 : m.at(i)) } : m;
+  const picture = poolMatrix(shown, z, { q0: 0, k0: 0 }, 64);
+  let sum = 0;
+  for (let i = 0; i < m.queries * m.keys; i++) {
+    const value = shown.at(i);
+    if (value > 0) sum += value;
+  }
+  const { badge, maxCodes: codes, max: thumbnail } = picture;
+  const [queries, keys]: [number, number][] = [
+    [0, picture.rows * 2 ** z],
+    [0, picture.columns * 2 ** z],
+  ];
+  return { ...at, badge, queries, keys, rows: picture.rows, columns: picture.columns, codes, offsets: null, thumbnail, sum };
 }
 
 function poolCells(m: Matrix, cell: { rows: number; columns: number }, corner: { q0: number; k0: number }, side: number): Picture {

@@ -1,13 +1,9 @@
-// The offline source: a page that carries its data, of one trace or of several. Blobs are decoded when first asked for. What the page does not hold
-// rejects with the reason, and `info.missing` has said so already, so that the controls are off.
+// The offline source: a page that carries its data, of one trace or of several. What the page does not hold rejects with the reason, and `info.missing`
+// has said so already, so that the controls are off.
 
-import { type Frame, decodeFrame, need, type Codes } from './frame';
-import { type HeadsHeader, type PictureHeader, type TextHeader, headsOf, pictureOf, pixelsOf, textOf } from './live';
-import { type TopHeader, sumOf, topLine } from './lines';
-import { RowWorker } from './rowworker';
-import type { QkSpec } from './qk';
-import { bandOf } from './qk';
-import { type Matrix, badgeOf, codedMatrix, columnOf, exactMatrix, massOf, poolMatrix, poolNear, rowValues, seenIn } from './matrix';
+import { aligned } from './alignment';
+import { comparedMaps, rankedMaps } from './compare';
+import { HeldTrace, type Manifest } from './held';
 import {
   type AtlasHead,
   type Cells,
@@ -28,284 +24,16 @@ import {
   type Segment,
   type SinkRule,
   type Source,
-  SourceError,
   type Span,
   type TextData,
   type VerifyRequest,
   type VerifyResult,
   type Versus,
   type WeightKind,
-  kHoldings,
+  type WeightedHead,
+  SourceError,
 } from './source';
-import { aligned } from './alignment';
-import { type Held, comparedMaps, rankedMaps } from './compare';
 import { hasGallery } from '../opening';
-import { applySinkRule, topK } from '../weights';
-
-interface Manifest {
-  protocol: number;
-  info: Info;
-  segments: Segment[][];
-  blobs: Record<string, number>;
-  tier: string;
-  state: string | null;
-  command: string;
-}
-
-interface QkHeader {
-  spec: QkSpec;
-  error: number;
-}
-
-/** What the page holds of one trace. */
-class HeldTrace {
-  private readonly frames = new Map<string, Promise<Frame<unknown>>>();
-  private worker: RowWorker | null = null;
-
-  constructor(
-    readonly manifest: Manifest,
-    private readonly page: Document,
-  ) {}
-
-  get holds(): Holding[] {
-    const kinds = new Set(Object.keys(this.manifest.blobs).map((name) => name.split('/')[0]));
-    return kHoldings.filter((kind) => kinds.has(kind));
-  }
-
-  get info(): Info {
-    return { ...this.manifest.info, protocol: this.manifest.protocol };
-  }
-
-  async text(side: number): Promise<TextData> {
-    return textOf(await this.need<TextHeader>(`text/${side}`));
-  }
-
-  async picture(range: number): Promise<Pixels> {
-    return pixelsOf(await this.need<object>(`picture/${range}`));
-  }
-
-  segments(side: number): Promise<Segment[]> {
-    return Promise.resolve(this.manifest.segments[side] ?? []);
-  }
-
-  async line(request: LineRequest): Promise<Line> {
-    const matrix = await this.matrixOf(request);
-    if (matrix) return this.fromMatrix(matrix, request);
-    if (request.weight !== 'raw') throw this.absent(request.weight);
-    const where = whereOf(request);
-    if (request.direction === 'in') throw this.absent('column');
-    const lines: Line[] = [];
-    for (const span of request.spans) for (let row = span.begin; row < span.end; row++) lines.push(await this.row(where, row, request));
-    return lines.length === 1 ? lines[0] : sumOf(lines, request.reduce === 'mean' ? lines.length : 1);
-  }
-
-  async received(family: string, at: HeadId): Promise<Float32Array | null> {
-    const frame = await this.frame<object>(`stats/${family}`);
-    if (!frame) return null;
-    const bins = frame.shapes['received'][2];
-    const start = (at.layer * this.familyOf(family).heads + at.head) * bins;
-    return need(frame, 'received', Float32Array).subarray(start, start + bins);
-  }
-
-  async tile(request: MapRequest, z: number, x: number, y: number, columnZ = 0): Promise<Picture> {
-    const matrix = await this.matrixOf(request);
-    if (!matrix) throw this.absent('tile');
-    const corner = { q0: y * 256 * 2 ** z, k0: x * 256 * 2 ** columnZ };
-    if (request.near) return poolNear(matrix, request.near, { z, columnZ }, corner, 256);
-    return poolMatrix(matrix, z, { q0: y * 256 * 2 ** z, k0: x * 256 * 2 ** z }, 256);
-  }
-
-  async cells(request: MapRequest, x: number, y: number): Promise<Cells> {
-    const matrix = await this.matrixOf(request);
-    if (!matrix) throw this.absent('tile');
-    const [q0, k0] = [y * 256, x * 256];
-    const { near } = request;
-    const wide = near ? near.back + near.ahead + 1 : matrix.keys;
-    const [rows, columns] = [Math.min(256, matrix.queries - q0), Math.min(256, wide - k0)];
-    const out = new Float32Array(rows * columns);
-    for (let r = 0; r < rows; r++) {
-      for (let c = 0; c < columns; c++) {
-        const key = near ? q0 + r + k0 + c - near.back : k0 + c;
-        out[r * columns + c] = key >= 0 && key < matrix.keys ? matrix.at((q0 + r) * matrix.keys + key) : NaN;
-      }
-    }
-    return { badge: badgeOf(matrix), error: matrix.codes?.error ?? 0, queryBegin: q0, keyBegin: k0, rows, columns, values: out };
-  }
-
-  async overview(request: MapRequest, take: (picture: Picture) => void): Promise<void> {
-    const matrix = await this.matrixOf(request);
-    const level = (count: number): number => Math.max(0, Math.ceil(Math.log2(count / 512)));
-    if (matrix && request.near) {
-      const { back, ahead } = request.near;
-      take(poolNear(matrix, request.near, { z: level(matrix.queries), columnZ: level(back + ahead + 1) }, { q0: 0, k0: 0 }, 512));
-      return;
-    }
-    if (request.near) throw this.absent('overview');
-    if (matrix) return take(poolMatrix(matrix, level(Math.max(matrix.queries, matrix.keys)), { q0: 0, k0: 0 }, 512));
-    if (request.weight !== 'raw') throw this.absent(request.weight);
-    const kept = await this.frame<PictureHeader>(`overview/${whereOf(request)}`);
-    if (kept) return take({ ...pictureOf(kept), badge: 'quantised' });
-    const family = this.familyOf(request.family);
-    const heads = headsOf(await this.need<HeadsHeader>(`atlas/${request.family}`));
-    const head = heads.find((h) => h.layer === request.at.layer && h.head === request.at.head);
-    if (!head) throw this.absent('overview');
-    // The thumbnail stands in where its cells are square: they are no powers of two, so its level is fractional.
-    const [queries, keys] = [head.queries ?? [0, family.queries], head.keys ?? [0, family.keys]];
-    const cell = (keys[1] - keys[0]) / head.columns;
-    if (Math.abs((queries[1] - queries[0]) / head.rows - cell) > 0.01 * cell) throw this.absent('overview');
-    take({
-      badge: 'quantised',
-      sampledRows: null,
-      z: Math.log2(cell),
-      rows: head.rows,
-      columns: head.columns,
-      queryBegin: queries[0],
-      keyBegin: keys[0],
-      max: head.thumbnail,
-      mean: head.thumbnail,
-      maxCodes: head.codes,
-      meanCodes: head.codes,
-    });
-  }
-
-  async atlas(family: string, take: (heads: AtlasHead[], done: number) => void): Promise<void> {
-    take(headsOf(await this.need<HeadsHeader>(`atlas/${family}`)), 1);
-  }
-
-  async mass(family: string, rows: Span[], keys: Span[], weight: WeightKind, sink: SinkRule): Promise<Mass> {
-    const f = this.familyOf(family);
-    const mass = new Float32Array(f.layers * f.heads);
-    const between = await this.frame<object>(`segmass/${family}`);
-    const segments = this.manifest.segments[0] ?? [];
-    const find = (spans: Span[]): number =>
-      spans.length === 1 ? segments.findIndex((s) => s.begin === spans[0].begin && s.end === spans[0].end) : -1;
-    const [from, to] = [find(rows), find(keys)];
-    if (weight === 'raw' && between && from >= 0 && to >= 0 && sink === 'mark') {
-      const all = need(between, 'mass', Float32Array);
-      for (let i = 0; i < mass.length; i++) mass[i] = all[(i * segments.length + from) * segments.length + to];
-      return { badge: 'exact', error: 0, mass };
-    }
-    let error = 0;
-    let badge: Mass['badge'] = 'exact';
-    const width = keys.reduce((n, s) => n + s.end - s.begin, 0);
-    for (let i = 0; i < mass.length; i++) {
-      const matrix = await this.matrixOf({ family, at: { layer: Math.floor(i / f.heads), head: i % f.heads }, weight });
-      if (!matrix) throw this.absent('mass');
-      if (matrix.codes) [badge, error] = ['quantised', Math.max(error, matrix.codes.error * width)];
-      mass[i] = massOf(matrix, rows, keys, sink === 'mark' ? [] : f.sinks, sink);
-    }
-    return { badge, error, mass };
-  }
-
-  private fromMatrix(matrix: Matrix, request: LineRequest): Line {
-    const family = this.familyOf(request.family);
-    const out = request.direction === 'out';
-    const count = request.spans.reduce((n, s) => n + s.end - s.begin, 0);
-    const raw = out ? rowValues(matrix, request.spans) : columnOf(matrix, request.spans);
-    const divisor = request.reduce === 'mean' ? count : 1;
-    if (divisor !== 1) for (let i = 0; i < raw.length; i++) raw[i] /= divisor;
-    const ruled = out
-      ? applySinkRule(raw, family.sinks, count === 1 || request.reduce === 'mean' ? request.sink : 'mark')
-      : { values: raw, sinkMass: 0 };
-    return {
-      badge: badgeOf(matrix),
-      error: (matrix.codes?.error ?? 0) * (request.reduce === 'mean' ? 1 : count),
-      total: raw.reduce((a, b) => a + b, 0),
-      sinkMass: ruled.sinkMass,
-      entropy: null,
-      values: ruled.values,
-      top: topK(ruled.values, 8),
-      ...seenIn(matrix, request),
-    };
-  }
-
-  /** One row, from what the page has of its head: K and Q, else the heaviest keys. */
-  private async row(where: string, row: number, request: LineRequest): Promise<Line> {
-    const family = this.familyOf(request.family);
-    const qk = await this.frame<QkHeader>(`qk/${where}`);
-    if (qk) {
-      const at = indexOf(need(qk, 'rows', Uint32Array), row);
-      if (at >= 0) {
-        this.worker ??= new RowWorker(this.page);
-        const raw = await this.worker.row(where, qk, at, family.d_k, family.keys);
-        const { values, sinkMass } = applySinkRule(raw, family.sinks, request.sink);
-        return {
-          badge: 'quantised',
-          error: qk.header.error,
-          total: raw.reduce((a, b) => a + b, 0),
-          sinkMass,
-          entropy: null,
-          values,
-          top: topK(values, 8),
-          visible: [bandOf(qk.header.spec, row, family.keys)],
-          unscored: [],
-        };
-      }
-    }
-    for (const name of ['top', 'top8']) {
-      const frame = await this.frame<TopHeader>(`${name}/${where}`);
-      const at = frame ? indexOf(need(frame, 'rows', Uint32Array), row) : -1;
-      if (frame && at >= 0) return topLine(frame, at, row, family.causal, family.keys, request.sink, family.sinks);
-    }
-    throw this.absent('row');
-  }
-
-  /** A map that is held whole, to compare it. */
-  async held(family: string, at: HeadId): Promise<Held> {
-    const matrix = await this.matrix(`${family}/${at.layer}/${at.head}`);
-    if (!matrix) throw this.absent('compare');
-    return { matrix, family: this.familyOf(family) };
-  }
-
-  /** Null where the page holds no such weights. */
-  private matrixOf(request: Pick<MapRequest, 'family' | 'at' | 'weight'>): Promise<Matrix | null> {
-    if (request.weight === 'value' || request.weight === 'output') throw this.absent(request.weight);
-    return this.matrix(whereOf(request) + (request.weight === 'raw' ? '' : `/${request.weight}`));
-  }
-
-  private async matrix(where: string): Promise<Matrix | null> {
-    const exact = await this.frame<object>(`exact/${where}`);
-    if (exact) {
-      const [queries, keys] = exact.shapes['weights'];
-      return exactMatrix(need(exact, 'weights', Float32Array), queries, keys);
-    }
-    const coded = await this.frame<{ codes: Codes }>(`weights/${where}`);
-    if (!coded) return null;
-    const [queries, keys] = coded.shapes['weights'];
-    return codedMatrix(need(coded, 'weights', Uint8Array), queries, keys, coded.header.codes);
-  }
-
-  familyOf(id: string): Info['families'][number] {
-    const found = this.manifest.info.families.find((f) => f.id === id);
-    if (!found) throw new SourceError('kNotFound', `family ${id}: not in this page`);
-    return found;
-  }
-
-  absent(what: string): SourceError {
-    const missing = this.manifest.info.missing.find((m) => m.feature === what);
-    const detail = missing?.detail ?? `This page does not hold this (${what}).`;
-    return new SourceError('kNotFound', detail, missing?.command ?? null);
-  }
-
-  private async need<Header>(name: string): Promise<Frame<Header>> {
-    const frame = await this.frame<Header>(name);
-    if (!frame) throw new SourceError('kFormat', `offline page: ${name} is missing`);
-    return frame;
-  }
-
-  private async frame<Header>(name: string): Promise<Frame<Header> | null> {
-    const index = this.manifest.blobs[name];
-    if (index === undefined) return null;
-    let frame = this.frames.get(name);
-    if (!frame) {
-      const element = this.page.getElementById(`clearhead-blob-${index}`);
-      if (!element) throw new SourceError('kFormat', `offline page: blob ${index} is missing`);
-      frame = decodeBlob(element.textContent ?? '', element.dataset['codec'] ?? 'raw').then((buffer) => decodeFrame<unknown>(buffer));
-      this.frames.set(name, frame);
-    }
-    return (await frame) as Frame<Header>;
-  }
-}
 
 /** Answers from the trace that was turned to last, as it was when the question came. */
 export class OfflineSource implements Source {
@@ -383,6 +111,10 @@ export class OfflineSource implements Source {
     return this.held.atlas(family, take);
   }
 
+  weightedHeads(family: string, weight: WeightKind, sink: SinkRule, take: (heads: WeightedHead[]) => void): Promise<void> {
+    return this.held.weightedHeads(family, weight, sink, take);
+  }
+
   mass(family: string, rows: Span[], keys: Span[], weight: WeightKind, sink: SinkRule): Promise<Mass> {
     return this.held.mass(family, rows, keys, weight, sink);
   }
@@ -442,26 +174,4 @@ export class OfflineSource implements Source {
   pdf(): Promise<Blob> {
     return Promise.reject(new SourceError('kUnsupported', 'an offline page has no server'));
   }
-}
-
-const whereOf = (request: Pick<MapRequest, 'family' | 'at'>): string => `${request.family}/${request.at.layer}/${request.at.head}`;
-
-export async function decodeBlob(base64: string, codec: string): Promise<ArrayBuffer> {
-  const text = atob(base64.trim());
-  const bytes = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
-  if (codec !== 'deflate') return bytes.buffer;
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate'));
-  return new Response(stream).arrayBuffer();
-}
-
-function indexOf(sorted: Uint32Array, wanted: number): number {
-  let low = 0;
-  let high = sorted.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (sorted[middle] < wanted) low = middle + 1;
-    else high = middle;
-  }
-  return sorted[low] === wanted ? low : -1;
 }

@@ -16,7 +16,9 @@ export interface HeadId {
 
 export type Badge = 'exact' | 'sampled' | 'top-k' | 'quantised';
 export type Direction = 'out' | 'in';
-export type WeightKind = 'raw' | 'value' | 'output' | 'for' | 'against'; // the last two: P·∂y/∂P above zero, and below
+export const kGradients = ['for', 'against', 'raises', 'lowers'] as const; // P·∂y/∂P above zero, and below; ∂y/∂P above zero, and below
+export const kWeightKinds = ['raw', 'value', 'output', ...kGradients] as const;
+export type WeightKind = (typeof kWeightKinds)[number];
 export type SinkRule = 'mark' | 'hide' | 'renorm';
 export type Scale = 'linear' | 'sqrt' | 'log';
 
@@ -37,6 +39,8 @@ export type Feature =
   | 'output'
   | 'for'
   | 'against'
+  | 'raises'
+  | 'lowers'
   | 'weights';
 export type MissingCode = 'q-not-kept' | 'v-not-kept' | 'no-model' | 'other-input' | 'layers-not-kept' | 'not-in-page' | 'over-budget';
 
@@ -229,9 +233,8 @@ export const kScores = [
 ] as const;
 export type ScoreName = (typeof kScores)[number];
 
-export interface AtlasHead extends HeadId {
-  scores: Record<ScoreName, number | null>;
-  strongest: readonly ScoreName[]; // what a thumbnail says of the head
+/** A head's map, small. */
+export interface HeadPicture extends HeadId {
   badge: Badge;
   queries: [number, number] | null; // what the thumbnail shows; null: all
   keys: [number, number] | null;
@@ -240,6 +243,16 @@ export interface AtlasHead extends HeadId {
   codes: Codes;
   offsets: [number, number] | null; // the thumbnail's columns are key − query
   thumbnail: Uint8Array;
+}
+
+export interface AtlasHead extends HeadPicture {
+  scores: Record<ScoreName, number | null>;
+  strongest: readonly ScoreName[]; // what a thumbnail says of the head
+}
+
+/** Under another kind of weight than raw. */
+export interface WeightedHead extends HeadPicture {
+  sum: number; // of the whole map
 }
 
 export interface Mass {
@@ -340,6 +353,14 @@ export interface Source {
   cells(request: MapRequest, x: number, y: number, signal: AbortSignal, z?: number): Promise<Cells>;
   overview(request: MapRequest, take: (picture: Picture) => void, signal: AbortSignal): Promise<void>;
   atlas(family: string, take: (heads: AtlasHead[], done: number) => void, signal: AbortSignal): Promise<void>;
+  /** Under a kind of weight other than raw. */
+  weightedHeads(
+    family: string,
+    weight: WeightKind,
+    sink: SinkRule,
+    take: (heads: WeightedHead[]) => void,
+    signal: AbortSignal,
+  ): Promise<void>;
   mass(family: string, rows: Span[], keys: Span[], weight: WeightKind, sink: SinkRule, signal: AbortSignal): Promise<Mass>;
   verify(request: VerifyRequest): Promise<VerifyResult>;
   run(text: string, pair: string | null, progress: (done: number, what: string) => void, signal: AbortSignal): Promise<void>;

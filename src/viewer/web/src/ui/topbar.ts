@@ -4,7 +4,7 @@ import type { Context, View } from '../context';
 import { absent, badgeTitle, familyName, isGradient, pin, turn } from '../context';
 import { head as headName } from '../format';
 import { kPinColours } from '../paint/ramp';
-import type { Direction, Feature, Scale, SinkRule, WeightKind } from '../source/source';
+import { type Direction, type Feature, type Scale, type SinkRule, type WeightKind, kGradients } from '../source/source';
 import { type State, type ViewName, kViews } from '../state';
 import { hasGallery, readableFamilies, traceName } from '../opening';
 import { badgeElement } from './badge';
@@ -217,7 +217,7 @@ export class TopBar implements View {
       'weight',
       [
         ...(['raw', 'value', 'output'] as const).map((v) => choice('weight', v, noWeight(v))),
-        ...(['for', 'against'] as const).filter((v) => family.weights.includes(v)).map((v) => choice('weight', v)),
+        ...kGradients.filter((v) => family.weights.includes(v)).map((v) => choice('weight', v)),
       ],
       (s) => s.weight,
       (weight) => store.set(isGradient(weight) && store.now.sink === 'renorm' ? { weight, sink: 'hide' } : { weight }, 'push'),

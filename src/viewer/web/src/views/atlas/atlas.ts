@@ -2,20 +2,30 @@
 // sorted, filtered, and recoloured by the mass that flows from chosen rows to chosen keys.
 
 import type { Context, View } from '../../context';
-import { absent, badgeTitle, pin, printWeight, quoted, solo } from '../../context';
+import { absent, badgeTitle, pin, printWeight, quoted, solo, weightName } from '../../context';
 import { head as headName, score as printScore } from '../../format';
 import { bitmapOf, colourTable } from '../../paint/picture';
 import { css, inkOn, shade } from '../../paint/ramp';
-import { type AtlasHead, type Badge, type HeadId, type Mass, type ScoreName, type Span, isAbort, kScores } from '../../source/source';
+import {
+  type AtlasHead,
+  type Badge,
+  type HeadId,
+  type HeadPicture,
+  type Mass,
+  type ScoreName,
+  type Span,
+  isAbort,
+  kScores,
+} from '../../source/source';
 import { type State, sameHead } from '../../state';
 import { badgeElement } from '../../ui/badge';
 import { h, iconButton, replace } from '../../ui/dom';
 import type { Exported, Thumbnail } from '../../figure/figure';
 import { codeTable } from '../../source/frame';
 import { type Order, type Row, arrange } from './arrange';
+import { pagesOf, scoresTable } from './table';
 import { ownPart, thumbnailOf } from './thumbnail';
-
-const kTablePage = 96;
+import { WeightedHeads } from './weighted';
 
 interface Cell {
   at: HeadId;
@@ -36,6 +46,8 @@ export class AtlasView implements View {
   private readonly best = h('div', { class: 'best', 'data-testid': 'mass' });
   private readonly tableButton: HTMLButtonElement;
   private order: Order = { by: 'layer', atLeast: 0 };
+  private readonly weighted: WeightedHeads;
+  private readonly bySum: HTMLOptionElement;
   private mass: Mass | null = null;
   private massKey = '';
   private massAbort = new AbortController();
@@ -48,6 +60,12 @@ export class AtlasView implements View {
     this.grid = h('div', { class: 'heads', style: `--heads: ${family.heads}`, role: 'group', 'aria-label': t('atlas.label') });
     for (let layer = 0; layer < family.layers; layer++)
       for (let head = 0; head < family.heads; head++) this.grid.append(this.makeCell({ layer, head }));
+    this.bySum = h('option', { value: 'sum', hidden: true }, t('atlas.by-sum'));
+    this.weighted = new WeightedHeads(
+      ctx,
+      () => this.showWeighted(),
+      (message) => (this.caption.textContent = message),
+    );
     this.tableButton = iconButton('table', t('table'), () => this.toggleTable());
     this.element = h(
       'section',
@@ -61,7 +79,7 @@ export class AtlasView implements View {
     );
     this.grid.addEventListener('pointerleave', () => ctx.focus.previewHead(null));
     this.grid.addEventListener('keydown', (event) => this.onKey(event));
-    this.describe('order');
+    this.describe('layer');
     this.takeMass(null);
     this.load();
     ctx.life.signal.addEventListener('abort', () => this.loading.abort());
@@ -71,6 +89,7 @@ export class AtlasView implements View {
     this.load();
     this.massKey = '';
     this.loadMass(this.ctx.store.now);
+    this.weighted.load(this.ctx.store.now, true);
   }
 
   retheme(): void {
@@ -85,6 +104,7 @@ export class AtlasView implements View {
       cell.button.tabIndex = place === 0 || (state.heads.length === 0 && cell === this.cells[0]) ? 0 : -1;
     }
     this.loadMass(state);
+    this.weighted.load(state);
   }
 
   private makeCell(at: HeadId): HTMLButtonElement {
@@ -124,11 +144,12 @@ export class AtlasView implements View {
         'data-testid': 'atlas-sort',
         onchange: () => {
           this.order = { ...this.order, by: by.value as Order['by'] };
-          this.describe(by.value === 'layer' ? 'order' : (by.value as ScoreName));
+          this.describe(this.order.by);
           this.rearrange();
         },
       },
       h('option', { value: 'layer' }, t('atlas.by-layer')),
+      this.bySum,
       ...kScores.map((s) => h('option', { value: s }, t(`score.${s}`))),
     );
     const least = h('input', {
@@ -210,6 +231,23 @@ export class AtlasView implements View {
     });
   }
 
+  private captionText(): string {
+    const { ctx } = this;
+    return this.weighted.on ? ctx.t('atlas.caption-weighted', { weight: weightName(ctx) }) : ctx.t('atlas.caption');
+  }
+
+  private showWeighted(): void {
+    this.bySum.hidden = !this.weighted.on;
+    if (!this.weighted.on && this.order.by === 'sum') {
+      this.order = { ...this.order, by: 'layer' };
+      this.bySum.parentElement!.querySelector('option')!.selected = true;
+    }
+    if (!absent(this.ctx, 'atlas')) this.caption.textContent = this.captionText();
+    for (const cell of this.cells) this.paintCell(cell);
+    this.sayBadge();
+    this.rearrange();
+  }
+
   /** The badge of what is printed: the masses between the spans, else the scores. */
   private sayBadge(): void {
     if (this.mass) {
@@ -223,13 +261,12 @@ export class AtlasView implements View {
 
   private badgeOf(): Badge {
     if (this.mass) return this.mass.badge;
-    const badges = new Set(this.cells.map((c) => c.head?.badge));
+    const badges = new Set(this.weighted.on ? this.weighted.badges : this.cells.map((c) => c.head?.badge));
     return badges.has('sampled') ? 'sampled' : badges.has('quantised') ? 'quantised' : 'exact';
   }
 
   private paintCell(cell: Cell): void {
     const theme = this.ctx.theme();
-    const { head } = cell;
     if (this.mass) {
       const value = this.mass.mass[cell.at.layer * this.ctx.family.heads + cell.at.head];
       const most = this.mass.mass.reduce((a, b) => Math.max(a, b), 0);
@@ -240,12 +277,13 @@ export class AtlasView implements View {
     } else {
       cell.button.style.background = '';
       cell.button.style.color = '';
-      replace(cell.note, ...this.noteOf(head));
+      replace(cell.note, ...this.noteOf(cell));
     }
-    if (head) {
-      const values = codeTable(head.codes);
-      const picture = bitmapOf(head.thumbnail, head.rows, head.columns, colourTable(head.codes, values[255], 'sqrt', theme));
-      const { left, top, width, height } = ownPart(head, this.ctx.family);
+    const shown = this.shownOf(cell);
+    if (shown) {
+      const values = codeTable(shown.codes);
+      const picture = bitmapOf(shown.thumbnail, shown.rows, shown.columns, colourTable(shown.codes, values[255], 'sqrt', theme));
+      const { left, top, width, height } = ownPart(shown, this.ctx.family);
       cell.canvas.width = width;
       cell.canvas.height = height;
       cell.canvas.getContext('2d')?.drawImage(picture, -left, -top);
@@ -253,9 +291,17 @@ export class AtlasView implements View {
     cell.button.setAttribute('aria-label', [headName(cell.at), ...[...cell.note.children].map((c) => c.textContent)].join(' '));
   }
 
-  /** The chosen score, or the strongest ones, which the engine names. */
-  private noteOf(head: AtlasHead | null): HTMLElement[] {
-    if (!head) return [];
+  private shownOf(cell: Cell): HeadPicture | null {
+    return (this.weighted.on && this.weighted.at(cell.at)) || cell.head;
+  }
+
+  /** Under a kind of weight the map's sum; else the chosen score, or the strongest ones, which the engine names. */
+  private noteOf({ at, head }: Cell): HTMLElement[] {
+    if (this.weighted.on && (this.order.by === 'layer' || this.order.by === 'sum')) {
+      const weighted = this.weighted.at(at);
+      return weighted ? [h('span', { class: 'number' }, printWeight(this.ctx, weighted.sum, weighted.badge, 0))] : [];
+    }
+    if (!head || this.order.by === 'sum') return [];
     const { t } = this.ctx;
     const number = (score: ScoreName): HTMLElement => h('span', { class: 'number' }, printScore(head.scores[score]));
     if (this.order.by !== 'layer') return [number(this.order.by)];
@@ -268,7 +314,7 @@ export class AtlasView implements View {
 
   private rows(): Row[] {
     return arrange(
-      this.cells.map((c) => ({ at: c.at, scores: c.head?.scores ?? null })),
+      this.cells.map((c) => ({ at: c.at, scores: c.head?.scores ?? null, sum: this.weighted.at(c.at)?.sum ?? null })),
       this.order,
     );
   }
@@ -280,7 +326,7 @@ export class AtlasView implements View {
       const at = place.get(`${cell.at.layer}.${cell.at.head}`);
       cell.button.hidden = at === undefined;
       cell.button.style.order = this.order.by === 'layer' ? '' : String(at ?? 0);
-      if (!this.mass) replace(cell.note, ...this.noteOf(cell.head));
+      if (!this.mass) replace(cell.note, ...this.noteOf(cell));
     }
     this.grid.classList.toggle('sorted', this.order.by !== 'layer' || this.order.atLeast > 0);
     if (!this.table.hidden) this.fillTable();
@@ -294,8 +340,8 @@ export class AtlasView implements View {
     this.definition.textContent = `${headName(at)}: ${list}`;
   }
 
-  private describe(what: ScoreName | 'order'): void {
-    this.definition.textContent = this.ctx.t(what === 'order' ? 'atlas.how' : `define.${what}`);
+  private describe(by: Order['by']): void {
+    this.definition.textContent = this.ctx.t(by === 'layer' ? 'atlas.how' : by === 'sum' ? 'atlas.how-sum' : `define.${by}`);
   }
 
   private onKey(event: KeyboardEvent): void {
@@ -379,10 +425,10 @@ export class AtlasView implements View {
       const note = cell.note.firstElementChild?.textContent ?? '';
       const strength = mass ? (most > 0 ? own / most : 0) : NaN;
       const chosen = ctx.store.now.heads.some((at) => sameHead(at, row.at));
-      return { name: headName(row.at), note, strength, chosen, ...thumbnailOf(cell.head, ctx.family) };
+      return { name: headName(row.at), note, strength, chosen, ...thumbnailOf(this.shownOf(cell), ctx.family) };
     });
     const columns = sorted ? Math.min(12, Math.max(1, cells.length)) : ctx.family.heads;
-    const says = mass ? (this.best.querySelector('.caption')?.textContent ?? '') : ctx.t('atlas.caption');
+    const says = mass ? (this.best.querySelector('.caption')?.textContent ?? '') : this.captionText();
     return { parts: [{ kind: 'grid', columns, cells }], says, badge: this.badgeOf() };
   }
 
@@ -394,58 +440,12 @@ export class AtlasView implements View {
   }
 
   private fillTable(): void {
-    const { t } = this.ctx;
     const rows = this.rows();
-    const pages = Math.max(1, Math.ceil(rows.length / kTablePage));
-    this.page = Math.min(this.page, pages - 1);
+    this.page = Math.min(this.page, pagesOf(rows) - 1);
     const go = (by: number): void => {
-      this.page = Math.max(0, Math.min(pages - 1, this.page + by));
+      this.page += by;
       this.fillTable();
     };
-    replace(
-      this.table,
-      h(
-        'table',
-        {},
-        h('caption', {}, t('atlas.table')),
-        h(
-          'thead',
-          {},
-          h(
-            'tr',
-            {},
-            h('th', { scope: 'col' }, t('head')),
-            ...kScores.map((s) => h('th', { scope: 'col', title: t(`define.${s}`) }, t(`score.${s}`))),
-          ),
-        ),
-        h(
-          'tbody',
-          {},
-          ...rows
-            .slice(this.page * kTablePage, (this.page + 1) * kTablePage)
-            .map((r) =>
-              h(
-                'tr',
-                {},
-                h(
-                  'th',
-                  { scope: 'row' },
-                  h('button', { type: 'button', class: 'quiet', onclick: () => pin(this.ctx, r.at) }, headName(r.at)),
-                ),
-                ...kScores.map((s) => h('td', { class: 'number' }, printScore(r.scores?.[s] ?? null))),
-              ),
-            ),
-        ),
-      ),
-      pages > 1
-        ? h(
-            'p',
-            { class: 'pages' },
-            iconButton('up', t('previous'), () => go(-1)),
-            ` ${this.page + 1} / ${pages} `,
-            iconButton('down', t('next'), () => go(1)),
-          )
-        : null,
-    );
+    replace(this.table, ...scoresTable(this.ctx, rows, this.badgeOf(), this.page, go));
   }
 }

@@ -2,10 +2,10 @@
 
 import { type Side, rangeOf } from '../../context';
 import { codeTable, kUnscored } from '../../source/frame';
-import type { AtlasHead, Family } from '../../source/source';
+import type { Family, HeadPicture } from '../../source/source';
 
 /** The cells of a thumbnail that are of the family's own part of the text. */
-export function ownPart(head: AtlasHead, family: Family): { left: number; top: number; width: number; height: number } {
+export function ownPart(head: HeadPicture, family: Family): { left: number; top: number; width: number; height: number } {
   const part = (side: Side, cells: number, shown: [number, number]): [number, number] => {
     const { begin, end } = rangeOf(family, side);
     const of = shown[1] - shown[0];
@@ -17,7 +17,7 @@ export function ownPart(head: AtlasHead, family: Family): { left: number; top: n
   return { left, top, width, height };
 }
 
-export function thumbnailOf(head: AtlasHead | null, family: Family): { rows: number; columns: number; values: number[] } {
+export function thumbnailOf(head: HeadPicture | null, family: Family): { rows: number; columns: number; values: number[] } {
   if (!head) return { rows: 0, columns: 0, values: [] };
   const { left, top, width, height } = ownPart(head, family);
   const table = codeTable(head.codes);

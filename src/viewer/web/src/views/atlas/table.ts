@@ -1,0 +1,57 @@
+// The atlas as a table: scores of every head, and under a kind of weight what its map sums to; some heads a page.
+
+import { type Context, pin, printWeight } from '../../context';
+import { head as headName, score as printScore } from '../../format';
+import { type Badge, kScores } from '../../source/source';
+import { h, iconButton } from '../../ui/dom';
+import type { Row } from './arrange';
+
+const kHeads = 96; // a page
+
+export const pagesOf = (rows: readonly Row[]): number => Math.max(1, Math.ceil(rows.length / kHeads));
+
+export function scoresTable(
+  ctx: Context,
+  rows: readonly Row[],
+  badge: Badge,
+  page: number,
+  go: (by: number) => void,
+): (HTMLElement | null)[] {
+  const { t } = ctx;
+  const pages = pagesOf(rows);
+  const turn = (by: number) => (): void => {
+    if (page + by >= 0 && page + by < pages) go(by);
+  };
+  const isWeighted = rows.some((r) => typeof r.sum === 'number');
+  const sum = (r: Row): HTMLElement => h('td', { class: 'number' }, typeof r.sum === 'number' ? printWeight(ctx, r.sum, badge, 0) : '–');
+  const lines = rows
+    .slice(page * kHeads, (page + 1) * kHeads)
+    .map((r) =>
+      h(
+        'tr',
+        {},
+        h('th', { scope: 'row' }, h('button', { type: 'button', class: 'quiet', onclick: () => pin(ctx, r.at) }, headName(r.at))),
+        isWeighted ? sum(r) : null,
+        ...kScores.map((s) => h('td', { class: 'number' }, printScore(r.scores?.[s] ?? null))),
+      ),
+    );
+  const names = h(
+    'tr',
+    {},
+    h('th', { scope: 'col' }, t('head')),
+    isWeighted ? h('th', { scope: 'col', title: t('atlas.how-sum') }, t('atlas.by-sum')) : null,
+    ...kScores.map((s) => h('th', { scope: 'col', title: t(`define.${s}`) }, t(`score.${s}`))),
+  );
+  return [
+    h('table', {}, h('caption', {}, t('atlas.table')), h('thead', {}, names), h('tbody', {}, ...lines)),
+    pages > 1
+      ? h(
+          'p',
+          { class: 'pages' },
+          iconButton('up', t('previous'), turn(-1)),
+          ` ${page + 1} / ${pages} `,
+          iconButton('down', t('next'), turn(1)),
+        )
+      : null,
+  ];
+}

@@ -1,0 +1,51 @@
+// Thumbnails and sums of heads under another kind of weight than raw: the atlas shows them in place of its own while that kind is chosen.
+
+import type { Context } from '../../context';
+import { type HeadId, type WeightedHead, isAbort } from '../../source/source';
+import type { State } from '../../state';
+
+export class WeightedHeads {
+  private key = '';
+  private found = new Map<string, WeightedHead>();
+  private abort = new AbortController();
+
+  constructor(
+    private readonly ctx: Context,
+    private readonly changed: () => void,
+    private readonly failed: (message: string) => void,
+  ) {}
+
+  /** Whether another kind of weight is shown. */
+  get on(): boolean {
+    return this.key !== '';
+  }
+
+  at({ layer, head }: HeadId): WeightedHead | null {
+    return this.found.get(`${layer}.${head}`) ?? null;
+  }
+
+  get badges(): WeightedHead['badge'][] {
+    return [...this.found.values()].map((head) => head.badge);
+  }
+
+  load(state: State, again = false): void {
+    const { ctx } = this;
+    const { weight, sink } = state;
+    const wanted = state.view === 'atlas' && weight !== 'raw' && ctx.family.weights.includes(weight);
+    const key = wanted ? `${weight} ${sink}` : '';
+    if (key === this.key && !again) return;
+    this.key = key;
+    this.found = new Map();
+    this.abort.abort();
+    this.abort = new AbortController();
+    this.changed();
+    if (!wanted) return;
+    const take = (heads: WeightedHead[]): void => {
+      for (const head of heads) this.found.set(`${head.layer}.${head.head}`, head);
+      if (heads.length) this.changed();
+    };
+    ctx.source.weightedHeads(ctx.family.id, weight, sink, take, this.abort.signal).catch((error: unknown) => {
+      if (!isAbort(error)) this.failed(error instanceof Error ? error.message : String(error));
+    });
+  }
+}
