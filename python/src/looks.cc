@@ -256,8 +256,10 @@ void add_layers(nb::module_& module) {
           "show"_a = "product",
           "The same map showing how an answer y changes with each weight (Trace.gradients_of), in place of the weight. show: "
           "\"gradient\",\n"
-          "dy/dP; \"product\", P * dy/dP; \"for\" and \"against\", what of it is above and below zero, as sizes; \"raises\" and \"lowers\",\n"
-          "the same of dy/dP. Rows, columns, tiles and images have it; mass and sweep do not. Raises NotFoundError where no gradients were kept.")
+          "dy/dP; \"product\", P * dy/dP; \"for\" and \"against\", what of it is above and below zero, as sizes; \"raises\" and "
+          "\"lowers\",\n"
+          "the same of dy/dP. Rows, columns, tiles and images have it; mass and sweep do not. Raises NotFoundError where no gradients were "
+          "kept.")
       .def_prop_ro(
           "rows_kept",
           [](const Layer& layer) {

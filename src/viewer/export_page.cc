@@ -665,10 +665,9 @@ Json TraceWriter::manifest() {
   for (const char* feature : {"run", "why", "what-if"}) lacks(feature, "no-model", live, "A page holds no model.");
   lacks("export", "not-in-page", live, "A page holds what it holds; its state can be copied as text.");
   std::vector<const char*> kinds{"value", "output"};
-  if (!loaded_.trace().gradients_of().empty()) {
-    if (!holds("gradients")) kinds.insert(kinds.end(), {"for", "against"});
-    kinds.insert(kinds.end(), {"raises", "lowers"});
-  }
+  const bool has_gradients = !loaded_.trace().gradients_of().empty();
+  if (has_gradients) kinds.insert(kinds.end(), {"raises", "lowers"});
+  if (has_gradients && !holds("gradients")) kinds.insert(kinds.end(), {"for", "against"});
   for (const char* kind : kinds)
     lacks(kind, "not-in-page", live, "A page holds no lengths of values, and gradients only beside all weights.");
   info["missing"] = missing;
