@@ -39,14 +39,21 @@ void add_block(const LayerMap& map, int64_t head, const NearRequest& request, Ra
     const float* row = values + (i - rows.begin) * keys.size();
     const size_t first_cell = static_cast<size_t>((i - request.queries.begin) / request.row_side * columns);
     const int64_t from = std::max(keys.begin, i + request.offsets.begin), to = std::min(keys.end, i + request.offsets.end);
+    const int64_t first = from - i - request.offsets.begin;
+    size_t cell = first_cell + static_cast<size_t>(first / request.column_side);
+    int64_t left = request.column_side - first % request.column_side;  // of the cell's columns: no division a weight
     for (int64_t j = from; j < to; ++j) {
       const float weight = row[j - keys.begin];
-      if (std::isnan(weight)) continue;
-      const size_t cell = first_cell + static_cast<size_t>((j - i - request.offsets.begin) / request.column_side);
-      if (!(pool.max[cell] >= weight)) pool.max[cell] = weight;
-      if (weight < 0) continue;  // never scored
-      pool.sum[cell] += static_cast<double>(weight);
-      ++pool.count[cell];
+      if (!std::isnan(weight)) {
+        if (!(pool.max[cell] >= weight)) pool.max[cell] = weight;
+        const bool is_scored = weight >= 0;
+        pool.sum[cell] += is_scored ? static_cast<double>(weight) : 0.0;
+        pool.count[cell] += is_scored;
+      }
+      if (--left == 0) {
+        ++cell;
+        left = request.column_side;
+      }
     }
   }
 }
