@@ -10,8 +10,10 @@
 #include "base/format.h"
 #include "clearhead/error.h"
 #include "cli/cli.h"
+#include "cli/input.h"
 #include "cli/terminal.h"
 #include "judge/inside.h"
+#include "models/reading.h"
 
 namespace clearhead::cli {
 
@@ -165,31 +167,43 @@ void print_score(const Model& model, const std::string& text, const std::optiona
   const Interventions::Pairs pairs = parse_pairs(place, "--score");
   if (pairs.queries.size() != 1 || pairs.keys.size() != 1 || !pairs.head)
     usage_error(format("--score: expected one query, one key and a head, as 12/3@L4.H0, found \"{}\"", place));
-  EncodeOptions both;
-  if (pair) both.pair = *pair;
-  const Encoding ids = model.tokenizer().encode(text, both);
-  const int64_t query = pairs.queries.begin, key = pairs.keys.begin;
-  const ScoreSplit split = model.split_score(ids, *pairs.layer, *pairs.head, query, key);
+  const ScoreAt at{pairs.family, *pairs.layer, *pairs.head, pairs.queries.begin, pairs.keys.begin};
+  const bool writes = writes_from_text(model.info());
+  ReadAndWritten read;
+  if (writes) {
+    if (at.family.empty())
+      usage_error(format("--score: {} has three attentions; expected 12/3@cross.L0.H0, @dec.… or @enc.…", model.info().name));
+    read = read_and_write(model, text, pair);
+  } else {
+    EncodeOptions both;
+    if (pair) both.pair = *pair;
+    read.source = model.tokenizer().encode(text, both);
+  }
+  const ScoreSplit split = model.split_score(read.source, at, writes ? std::optional(read.target.encoding) : std::nullopt);
   if (view.json) {
     Json parts = Json::array();
     for (const ScorePart& part : split.parts)
       parts.push(Json::object({{"part", part_name(part)}, {"query", part.query}, {"key", part.key}}));
     return print_json(Json::object({{"model", model.info().name},
-                                    {"layer", *pairs.layer},
-                                    {"head", *pairs.head},
-                                    {"query", query},
-                                    {"key", key},
+                                    {"family", at.family.empty() ? Json() : Json(at.family)},
+                                    {"layer", at.layer},
+                                    {"head", at.head},
+                                    {"query", at.query},
+                                    {"key", at.key},
                                     {"score", split.score},
                                     {"parts", parts}}));
   }
-  const RunText read = model.plan_of(ids, {.text = text, .pair = pair}).text;
-  const auto token = [&](int64_t at) {
-    const auto [begin, end] = read.offsets[static_cast<size_t>(at)];
-    const std::string own = read.text.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
-    return format("#{} \"{}\"", at, visible(own.empty() ? read.pieces[static_cast<size_t>(at)] : own));
+  const RunText source = run_text(read.source, &model.tokenizer(), text, writes ? std::nullopt : pair);
+  const RunText target = writes ? run_text(read.target.encoding, &model.tokenizer(), read.target.text) : RunText{};
+  const auto token = [&](int64_t at_token, bool in_target) {
+    const RunText& of = in_target ? target : source;
+    const auto [begin, end] = of.offsets[static_cast<size_t>(at_token)];
+    const std::string own = of.text.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+    return format("#{} \"{}\"", at_token, visible(own.empty() ? of.pieces[static_cast<size_t>(at_token)] : own));
   };
-  print(format("{} · {} · the score of {} with {}: {:+.3f}", model.info().name, head_name(*pairs.layer, *pairs.head), token(query),
-               token(key), split.score));
+  print(format("{} · {}{} · the score of {} with {}: {:+.3f}", model.info().name, at.family.empty() ? "" : at.family + " ",
+               head_name(at.layer, at.head), token(at.query, writes && at.family != "enc"), token(at.key, at.family == "dec" && writes),
+               split.score));
   print(format("  {:<24}  {}", "what made the query", "what made the key"));
   const std::vector<size_t> of_query = order_of(split.parts, &ScorePart::query), of_key = order_of(split.parts, &ScorePart::key);
   const size_t rows = std::min(of_query.size(), static_cast<size_t>(view.top));
@@ -198,7 +212,8 @@ void print_score(const Model& model, const std::string& text, const std::optiona
     const ScorePart &a = split.parts[of_query[i]], &b = split.parts[of_key[i]];
     rest_of_query -= a.query;
     rest_of_key -= b.key;
-    print(format("  {:>+8.3f}  {:<14}  {:>+8.3f}  {}", a.query, part_name(a), b.key, part_name(b)));
+    const auto side = [](double value, const ScorePart& part) { return value == 0 ? "" : format("{:>+8.3f}  {}", value, part_name(part)); };
+    print(format("  {:<24}  {}", side(a.query, a), side(b.key, b)));
   }
   if (rows < of_query.size())
     print(format("  {:>+8.3f}  {:<14}  {:>+8.3f}  the other {}", rest_of_query, format("the other {}", of_query.size() - rows), rest_of_key,

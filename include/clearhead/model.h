@@ -144,13 +144,23 @@ struct RunResult {
 struct ScorePart {
   enum class Kind : uint8_t { kEmbeddings, kHead, kMlp, kBiases };
   Kind kind = Kind::kBiases;  ///< kBiases: those of attention outputs, of norms and of the query or key projection
-  int layer = -1;             ///< of kHead and kMlp
-  int64_t head = -1;          ///< of kHead
+  /// Encoder-decoders: "enc", "dec" or, of heads, "cross"; of kBiases and of other models empty.
+  std::string family{};
+  int layer = -1;     ///< of kHead and kMlp
+  int64_t head = -1;  ///< of kHead
   double query = 0, key = 0;
 };
 struct ScoreSplit {
-  double score = 0;                ///< scale·q·k, before the terms of the description
-  std::vector<ScorePart> parts{};  ///< embeddings, then layer by layer its heads and MLP, then biases
+  double score = 0;  ///< scale·q·k, before the terms of the description
+  std::vector<ScorePart>
+      parts{};  ///< embeddings, then layer by layer its heads and MLP, then biases; of cross-attention the query's, then the key's
+};
+/// Which score. Of encoder-decoders tokens count in the family's own texts: of "cross" the query in the target, the key in the source.
+struct ScoreAt {
+  std::string family{};  ///< encoder-decoders: "enc", "dec" or "cross"; others: empty
+  int layer = 0;
+  int64_t head = 0;
+  int64_t query = 0, key = 0;
 };
 
 /// The KV caches of a causal model's layers, to continue after the last call. Copies continue independently: use them
@@ -274,13 +284,14 @@ class Model {
 
   /// One score of a head, taken apart by what stood in the residual stream at its query and at its key: embeddings, every head and
   /// MLP below, biases. Norms on the way keep the scale of this run, so the parts of either side add up to the score (Elhage et
-  /// al. 2021, "QK circuits").   query, key: tokens. Throws kInvalidArgument for what is not there or not visible, kUnsupported for
-  /// models that do not read one text, and for scores that are no dot products.
-  virtual ScoreSplit split_score(const Encoding& text, int layer, int64_t head, int64_t query, int64_t key) const;
+  /// al. 2021, "QK circuits").   target: what an encoder-decoder wrote, its first token included. Throws kInvalidArgument for what is
+  /// not there or not visible, kUnsupported for networks of parts, and for scores that are no dot products.
+  virtual ScoreSplit split_score(const Encoding& text, const ScoreAt& at, const std::optional<Encoding>& target = {}) const;
 
   /// How long a vector each token adds to one row of a layer's attention: all heads together, with the residual stream at the row
   /// itself, and where a norm follows through that, at the row's scale (Kobayashi et al. 2021, eq. 8 to 10). Biases of the output
-  /// and of the norm are nobody's.   [key], 0 for keys that the row does not see. Throws as split_score().
+  /// and of the norm are nobody's.   [key], 0 for keys that the row does not see. Throws as split_score(), and kUnsupported for
+  /// encoder-decoders.
   virtual std::vector<double> mixed_norms(const Encoding& text, int layer, int64_t query) const;
 
   /// The sentence embedding as sentence-transformers computes it (modules.json: pooling, normalisation,

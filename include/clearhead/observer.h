@@ -126,7 +126,8 @@ class Observer {
   virtual bool wants_output(const Site&) { return false; }
   /// The outputs of the heads, before the output projection.   out: [batch, head, query, d_v], memory of the run
   virtual void take_output(const Site&, const Tensor&) {}
-  /// Of a run with gradients (RunOptions::recorder): is the gradient at this site wanted?
+  /// Of a run with gradients (RunOptions::recorder): is the gradient at this site wanted? Also asked of calls that are not
+  /// reported: a network that writes has the gradients of its steps one by one.
   virtual bool wants_gradient(const Site&) { return false; }
   /// Called in the backward pass, from the last attention call to the first, on the thread that runs it. Record and gradient
   /// share memory of the pass: look at them, or keep clones.

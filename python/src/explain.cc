@@ -136,11 +136,16 @@ Trace traced(const Loaded& self, const std::string& text, const std::optional<st
 }
 
 nb::dict split(const Loaded& self, const std::string& text, int layer, int64_t head, int64_t query, int64_t key,
-               const std::optional<std::string>& pair) {
+               const std::optional<std::string>& pair, const std::string& family) {
   const ScoreSplit found = freely([&] {
+    const ScoreAt at{family, layer, head, query, key};
+    if (self.model->info().encoder_layers > 0) {
+      const ReadAndWritten read = read_and_write(*self.model, text, pair);
+      return self.model->split_score(read.source, at, read.target.encoding);
+    }
     EncodeOptions both;
     if (pair) both.pair = *pair;
-    return self.model->split_score(self.model->tokenizer().encode(text, both), layer, head, query, key);
+    return self.model->split_score(self.model->tokenizer().encode(text, both), at);
   });
   nb::list parts;
   for (const ScorePart& part : found.parts) parts.append(nb::make_tuple(part_name(part), part.query, part.key));
@@ -170,11 +175,13 @@ void add_explanations(nb::class_<Loaded>& model) {
           "budget"_a = uint64_t{2} << 30, "layers"_a = std::vector<int>{}, "rows"_a = Bytes{},
           "trace() of a run with gradients: it also keeps how an answer changes with every weight, for LayerMap.gradients(). of, against:\n"
           "which answer, as why() has it; the rest is as of trace().")
-      .def("split_score", &split, "text"_a, "layer"_a, "head"_a, "query"_a, "key"_a, "pair"_a = nb::none(),
+      .def("split_score", &split, "text"_a, "layer"_a, "head"_a, "query"_a, "key"_a, "pair"_a = nb::none(), "family"_a = "",
            "One score of a head, taken apart: a dict with \"score\" (scale * q.k, before the terms of the description) and \"parts\",\n"
            "[(what, of the query, of the key)]: what embeddings, every head and MLP below, and biases wrote into either. Norms keep the\n"
-           "scale of the run, so either column adds up to the score. query, key: numbers of tokens. Raises InvalidArgumentError for a\n"
-           "pair that is not visible, UnsupportedError for models that do not read one text.")
+           "scale of the run, so either column adds up to the score. query, key: numbers of tokens.\n\n"
+           "Of encoder-decoders family is \"enc\", \"dec\" or \"cross\" (its query stands in what is written, its key in the source), and\n"
+           "pair what is written, by default what the model writes. Raises InvalidArgumentError for a pair that is not visible,\n"
+           "UnsupportedError for networks of parts.")
       .def("judge", &judged, "texts"_a, nb::kw_only(), "by"_a = std::vector<std::string>{"attention", "relevance", "occlusion"},
            "of"_a = std::vector<std::string>{}, "marks"_a = std::vector<Bytes>{}, "items"_a = "word", "removal"_a = "unseen",
            "steps"_a = 16, "seed"_a = 1,

@@ -66,11 +66,16 @@ def test_runs_answer_for_texts_and_ids_alike(known_model):
         model.run([[1, 2]])
 
 
-def test_a_translator_translates_scores_and_shows_both_texts():
+@pytest.fixture(scope="module")
+def translator():
     folder = os.path.join(os.path.dirname(__file__), "../../models/en-fr")
     if not os.path.exists(os.path.join(folder, "config.json")):
         pytest.skip("models/en-fr is not here")
-    model = ch.load(folder)
+    return ch.load(folder)
+
+
+def test_a_translator_translates_scores_and_shows_both_texts(translator):
+    model = translator
     one = model.translate("The car is red.")
     assert "voiture" in one and model.translate(["The car is red.", "I am here."])[0] == one
     assert model.translate("The car is red.", beams=1)
@@ -123,6 +128,17 @@ def test_a_score_is_taken_apart(known_model):
     assert names[int(np.argmax(of_key))] == "L0.H0"  # the head that looks at the token before makes the key of an induction head
     with pytest.raises(ch.InvalidArgumentError, match="does not see"):
         model.split_score("abcdefab", 1, 0, 2, 7)
+
+
+def test_a_score_of_a_translator_is_made_on_both_sides(translator):
+    split = translator.split_score("The red car is here.", 2, 1, 2, 1, family="cross")
+    names, of_query, of_key = zip(*split["parts"])
+    assert {"dec embeddings", "cross L0.H1", "dec L2.H0", "enc L1 MLP", "biases"} <= set(names) and "cross L2.H0" not in names
+    assert all(key == 0 for name, key in zip(names, of_key) if name.startswith(("dec", "cross")))
+    assert all(query == 0 for name, query in zip(names, of_query) if name.startswith("enc"))
+    assert sum(of_query) == pytest.approx(split["score"], abs=1e-5) == sum(of_key)
+    with pytest.raises(ch.InvalidArgumentError, match="expected enc, dec or cross"):
+        translator.split_score("The red car is here.", 2, 1, 2, 1)
 
 
 def test_judging_holds_methods_against_random_rankings(known_model):

@@ -403,6 +403,17 @@ Vector relevance(const Subject& subject, const AttributionOptions& options) {
   return heard.shares.of_ids();
 }
 
+// Shares of items that each are some rows of an input: the frames of a sound over the steps of its spectrogram.
+bool place_frames(const Subject& subject, const Vector& of_steps, Vector& of_ids) {
+  const auto& items = subject.plan().text.items;
+  const auto frames = std::find_if(items.begin(), items.end(), [](const ItemRange& range) { return range.kind == "frame"; });
+  if (frames == items.end()) return false;
+  const int64_t each = frames->picture.size(1) / (frames->end - frames->begin);
+  for (size_t step = 0; step < of_steps.size(); ++step)
+    of_ids[static_cast<size_t>(std::min(frames->end - 1, frames->begin + static_cast<int64_t>(step) / each))] += of_steps[step];
+  return true;
+}
+
 // The side that an input of the tape is; networks of parts read their source first.
 std::string side_of(const Subject& subject, const InputTape& tape, size_t input) {
   if (!tape.inputs[input].family.empty()) return tape.inputs[input].family;
@@ -421,12 +432,14 @@ void add_gradient_times_input(const Subject& subject, const InputTape& tape, dou
         shares[static_cast<size_t>(row)] += factor * static_cast<double>(values.data<float>()[row * width + c]) *
                                             static_cast<double>(gradient.data<float>()[row * width + c]);
     }
+    if (tape.inputs[input].family == "frame" && place_frames(subject, shares, of_ids)) continue;
     place(subject, side_of(subject, tape, input), shares, of_ids);
   }
 }
 
 Vector integrated(const Subject& subject, const AttributionOptions& options, int64_t steps, bool at_the_input) {
-  if (!subject.plan().text.items.empty())
+  const auto& of_items = subject.plan().text.items;
+  if (std::any_of(of_items.begin(), of_items.end(), [](const ItemRange& range) { return range.kind != "frame"; }))
     fail(ErrorCode::kUnsupported, "why: this model's embeddings are not those of what is explained: its sentences, statements or patches");
   Vector of_ids(subject.plan().text.ids.size());
   for (int64_t step = 0; step < steps; ++step) {

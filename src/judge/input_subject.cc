@@ -5,6 +5,7 @@
 
 #include "base/format.h"
 #include "clearhead/error.h"
+#include "judge/asked.h"
 #include "judge/sides.h"
 #include "judge/subject.h"
 #include "models/loaded_network.h"
@@ -13,15 +14,6 @@
 
 namespace clearhead::judge {
 namespace {
-
-// The plan, and the site of the last call: the answer is read from its queries.
-struct HeardSites final : Observer {
-  RunPlan plan{};
-  Site last{};
-  void begin(const RunPlan& of) override { plan = of; }
-  bool wants(const Site&) override { return true; }
-  void take(const Site& site, const AttentionRecord&, const KeyNorms&) override { last = site; }
-};
 
 class InputSubject final : public Subject {
  public:
@@ -46,7 +38,8 @@ class InputSubject final : public Subject {
     std::vector<double> out;
     for (const std::vector<uint8_t>& set : removed) {
       const std::vector<uint8_t> away = removed_ids(set);
-      const Tensor logits = how == RemovedBy::kUnseen ? logits_of(read_, {.interventions = hidden(away)}) : logits_of(masked(away), {});
+      const Tensor logits =
+          how == RemovedBy::kUnseen ? logits_of(read_, {.interventions = hidden_keys(plan_, items_, away)}) : logits_of(masked(away), {});
       out.push_back(probability_of(logits.data<float>(), logits.size(1)));
     }
     return out;
@@ -97,20 +90,6 @@ class InputSubject final : public Subject {
     return network_.run_rows(input, &source, options).class_logits;
   }
 
-  Interventions hidden(const std::vector<uint8_t>& away) const {
-    Interventions out;
-    for (const MapFamily& family : plan_.families) {
-      const int64_t first = family.is_part ? family.first_key : 0;
-      for (const Range& item : items_) {
-        for (int64_t id = item.begin; id < item.end; ++id) {
-          if (away[static_cast<size_t>(id)] && id >= first && id < first + family.keys)
-            out.knockouts.push_back({{0, family.queries}, {id - first, id - first + 1}, {}, {}, family.name});
-        }
-      }
-    }
-    return out;
-  }
-
   ReadInput masked(const std::vector<uint8_t>& away) const {
     ReadInput out = read_;
     Reading& changed = out.source ? *out.source : out.input;
@@ -152,6 +131,7 @@ class InputSubject final : public Subject {
 std::unique_ptr<Subject> ask_about(std::shared_ptr<const Model> model, const ModelInput& input, const Asked& asked) {
   const ModelInfo& info = model->info();
   const auto* network = dynamic_cast<const LoadedNetwork*>(model.get());
+  if (network && info.reads == "sound") return ask_about_sound(std::move(model), *network, input, asked);
   if (!network || info.labels.empty()) {
     fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\", which reads a {}, gives no class that could be explained", info.name,
          info.model_type, info.reads);

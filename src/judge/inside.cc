@@ -150,10 +150,11 @@ std::vector<LayerAnswer> logit_lens(const Subject& subject) {
 }
 
 std::string part_name(const ScorePart& part) {
+  const std::string family = part.family.empty() ? "" : part.family + " ";
   switch (part.kind) {
-    case ScorePart::Kind::kEmbeddings: return "embeddings";
-    case ScorePart::Kind::kHead: return format("L{}.H{}", part.layer, part.head);
-    case ScorePart::Kind::kMlp: return format("L{} MLP", part.layer);
+    case ScorePart::Kind::kEmbeddings: return family + "embeddings";
+    case ScorePart::Kind::kHead: return format("{}L{}.H{}", family, part.layer, part.head);
+    case ScorePart::Kind::kMlp: return format("{}L{} MLP", family, part.layer);
     case ScorePart::Kind::kBiases: return "biases";
   }
   return "";

@@ -41,7 +41,7 @@ struct LayerAnswer {
 };
 std::vector<LayerAnswer> logit_lens(const Subject& subject);
 
-/// "embeddings", "L0.H3", "L0 MLP", "biases": a part of Model::split_score().
+/// "embeddings", "L0.H3", "L0 MLP", "biases": a part of Model::split_score(); of an encoder-decoder "cross L0.H3".
 std::string part_name(const ScorePart& part);
 
 /// Activation patching (Vig et al. 2020; Meng et al. 2022): the corrupted text is run with one head's outputs taken from the clean one,

@@ -12,6 +12,8 @@
 #include "clearhead/error.h"
 #include "clearhead/generate.h"
 #include "generate/parts.h"
+#include "judge/asked.h"
+#include "judge/joined_steps.h"
 #include "judge/listener.h"
 #include "judge/sides.h"
 #include "models/reading.h"
@@ -22,43 +24,6 @@ namespace clearhead::judge {
 namespace {
 
 constexpr int64_t kTokensTogether = 8192;  // of a batch of edited inputs
-
-std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
-
-std::optional<int64_t> place_in(const std::string& of) {
-  if (!of.starts_with("token ")) return std::nullopt;
-  int64_t at = 0;
-  for (const char digit : of.substr(6)) {
-    if (digit < '0' || digit > '9' || at > 1'000'000'000) return std::nullopt;
-    at = 10 * at + (digit - '0');
-  }
-  return of.size() > 6 ? std::optional(at) : std::nullopt;
-}
-
-// The first token of a word, as it stands after a space where the vocabulary has that.
-int32_t token_named(const Model& model, const std::string& word, bool after_text) {
-  const Tokenizer& tokenizer = model.tokenizer();
-  const Encoding spaced = tokenizer.encode(after_text && !word.starts_with(" ") ? " " + word : word, {.add_special_tokens = false});
-  const Encoding found = spaced.ids.empty() ? tokenizer.encode(word, {.add_special_tokens = false}) : spaced;
-  if (found.ids.empty()) fail(ErrorCode::kNotFound, "{}: {} holds no token of the vocabulary", model.info().name, quoted(word));
-  return found.ids[0];
-}
-
-std::string spelled(const Model& model, int32_t id) {
-  const std::shared_ptr<const Tokenizer> known = model.info().vocabulary > 0 ? tokenizer_of(model) : nullptr;
-  if (!known) return format("#{}", id);
-  const Tokenizer& tokenizer = *known;
-  const std::string bytes = tokenizer.token_bytes(id);
-  return quoted(bytes.empty() || valid_utf8_prefix(bytes) < bytes.size() ? std::string(tokenizer.token(id)) : bytes);
-}
-
-// Keeps the first `count` tokens.
-void cut(Encoding& encoding, size_t count) {
-  encoding.ids.resize(count);
-  encoding.type_ids.resize(count);
-  encoding.offsets.resize(count);
-  encoding.segment.resize(count);
-}
 
 int32_t largest(const float* logits, int64_t count) { return static_cast<int32_t>(std::max_element(logits, logits + count) - logits); }
 
@@ -163,7 +128,7 @@ class TextSubject final : public Subject {
       kind_ = Kind::kNext;
       if (at) {
         of_ = encoding_.ids[static_cast<size_t>(*at)];
-        cut(encoding_, static_cast<size_t>(*at));
+        keep_first(encoding_, static_cast<size_t>(*at));
       }
       row_ = static_cast<int64_t>(encoding_.ids.size()) - 1;
     } else if (info.has_masked) {
@@ -250,31 +215,14 @@ struct Pair {
   std::optional<int32_t> of{}, against{};
 };
 
-// Which of the tokens that were written is asked for.
-int64_t written_token(const Model& model, const std::string& of, const WrittenText& target) {
-  const auto count = static_cast<int64_t>(target.encoding.ids.size()) - 1;
-  if (count < 1) fail(ErrorCode::kInvalidArgument, "{}: nothing is written from this text", model.info().name);
-  const std::optional<int64_t> at = of.empty() ? std::optional<int64_t>(0) : place_in(of);
-  if (at && *at < count) return *at;
-  if (at) fail(ErrorCode::kNotFound, "{}: token {} of {} tokens that are written: {}", model.info().name, *at, count, quoted(target.text));
-  const size_t found = target.text.find(of);
-  for (int64_t token = 0; found != std::string::npos && token < count; ++token) {
-    if (target.encoding.offsets[static_cast<size_t>(token + 1)][1] > static_cast<int64_t>(found)) return token;
-  }
-  fail(ErrorCode::kNotFound, "{}: {} is not in what is written: {}", model.info().name, quoted(of), quoted(target.text));
-}
-
 Pair written_pair(const Model& model, const std::string& source, const Asked& asked, const std::optional<std::string>& given) {
-  const Tokenizer& tokenizer = model.tokenizer();
-  Pair out{.source = tokenizer.encode(source), .source_text = source};
-  if (out.source.ids.empty()) fail(ErrorCode::kInvalidArgument, "{}: the text has no token", model.info().name);
-  const std::vector<int32_t> written =
-      given ? tokenizer.encode(*given).ids : generate_from(model, {out.source}, {.beams = default_beams(model, {.count = 4})})[0].ids;
-  const WrittenText target = written_text(model.info().first_token, written, &tokenizer);
+  const ReadAndWritten both = read_and_write(model, source, given);
+  Pair out{.source = both.source, .source_text = source};
+  const WrittenText& target = both.target;
   const auto at = static_cast<size_t>(written_token(model, asked.of, target));
   out.of = target.encoding.ids[at + 1];
   out.target = target.encoding;
-  cut(out.target, at + 1);
+  keep_first(out.target, at + 1);
   out.target_text = target.text.substr(0, static_cast<size_t>(out.target.offsets.back()[1]));
   if (!asked.against.empty()) out.against = token_named(model, asked.against, at > 0);
   return out;
@@ -341,9 +289,12 @@ class PairSubject final : public Subject {
   }
 
   double differentiate(InputTape& tape, Observer* observer, const Interventions& interventions, Number number) const override {
-    RunOptions recorded = options(observer, interventions);
+    JoinedSteps joined(observer);
+    RunOptions recorded = options(observer ? &joined : nullptr, interventions);
     recorded.recorder = &tape;
-    return backward(tape, last_row(model_->run_from(source(), target(), recorded)), number);
+    const double y = backward(tape, last_row(model_->run_from(source(), target(), recorded)), number);
+    joined.finish();
+    return y;
   }
 
  private:

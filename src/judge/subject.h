@@ -20,6 +20,7 @@
 
 #include "clearhead/model.h"
 #include "judge/input_tape.h"
+#include "models/reading.h"
 
 namespace clearhead::judge {
 
@@ -106,6 +107,13 @@ class Subject {
   bool stands_alone_ = false;  // labels of which each has its own sigmoid
 };
 
+/// A source, and what an encoder-decoder writes from it (its default beams), or is to write where that is `given`.
+struct ReadAndWritten {
+  Encoding source{};
+  WrittenText target{};  ///< its first token included
+};
+ReadAndWritten read_and_write(const Model& model, const std::string& source, const std::optional<std::string>& given);
+
 /// A question to a model that reads a text (or two). The model must be loaded with LoadOptions::gradients for differentiate().
 /// Throws kUnsupported for a model that gives no answer to explain, kNotFound, with what is near, for a class or word that is
 /// not there, kTooLong.
@@ -117,7 +125,7 @@ std::unique_ptr<Subject> ask_about(std::shared_ptr<const Model> model, const Enc
                                    const std::optional<Encoding>& written = {});
 
 /// The same for a network of parts that is given an input: a document, a story, a picture, a scene. Items are its sentences,
-/// statements or patches.
+/// statements or patches; of a sound its frames, and the answer is a token of what is written.
 std::unique_ptr<Subject> ask_about(std::shared_ptr<const Model> model, const ModelInput& input, const Asked& asked);
 
 /// The attention that the answer looks at its items with: cross-attention if there is one, of this layer or the last. Throws

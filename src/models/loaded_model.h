@@ -31,7 +31,7 @@ class LoadedModel : public Model {
 
   Tensor lens(const Tensor& hidden, const Tensor& at) const override;
   Tensor added_by_heads(const std::string& family, int layer, const Tensor& outputs) const override;
-  ScoreSplit split_score(const Encoding& text, int layer, int64_t head, int64_t query, int64_t key) const override;
+  ScoreSplit split_score(const Encoding& text, const ScoreAt& at, const std::optional<Encoding>& target) const override;
   std::vector<double> mixed_norms(const Encoding& text, int layer, int64_t query) const override;
   Embedding embed(std::string_view text, const RunOptions& options) const override;
   std::vector<std::vector<Candidate>> fill_mask(std::string_view text, int64_t count, const Interventions& interventions) const override;

@@ -1,10 +1,12 @@
 // The one Transformer for all families: built from an Architecture, run over a batch or over a KV cache.
 #pragma once
 
-#include <array>
 #include <cmath>
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "clearhead/model.h"
@@ -22,6 +24,9 @@ struct Streams {
   std::vector<Tensor> seen{};  // f32 [row, width]
   void take(const Tensor& x);
 };
+
+/// What the heads of each attention wrote, by family and layer: f32 [head, row, d_v] of some rows.
+using HeadOutputs = std::map<std::pair<std::string, int>, Tensor>;
 
 /// The checked input of a forward pass; rows = batch·length.
 struct ForwardInput {
@@ -85,13 +90,13 @@ class Transformer {
   Tensor lens(Run& run, const Tensor& hidden) const;
   Tensor added_to_logits(Run& run, const Tensor& parts, const Tensor& at) const;
   Tensor added_by_heads(Run& run, const std::string& family, int layer, const Tensor& outputs) const;
-  /// Model::split_score().   at: the query, then the key. streams: of these rows; outputs: of each layer below, f32 [head, row, d_v].
-  struct ScoreAt {
-    int layer = 0;
-    int64_t head = 0;
-    std::array<int32_t, 2> positions{};
+  /// Model::split_score().   outputs: at the rows of the streams of each text.
+  struct ScoreRow {
+    const Streams* streams = nullptr;
+    int64_t row = 0;  // of these
+    int32_t position = 0;
   };
-  ScoreSplit split_score(Run& run, const ScoreAt& at, const Streams& streams, const std::vector<Tensor>& outputs) const;
+  ScoreSplit split_score(Run& run, const ScoreAt& at, const ScoreRow& query, const ScoreRow& key, const HeadOutputs& outputs) const;
   /// Model::mixed_norms(). weights: [head][key] of the row; streams: of all rows.
   std::vector<double> mixed_norms(Run& run, int layer, int64_t row, const std::vector<std::vector<float>>& weights,
                                   const Streams& streams) const;
@@ -105,7 +110,8 @@ class Transformer {
   };
   struct Pass;   // shared by the layers of one forward pass
   struct Parts;  // of the residual stream at one row
-  Parts parts_below(Run& run, int layer, int64_t row, const Streams& streams, const std::vector<Tensor>& outputs) const;
+  enum class Block : uint8_t { kAttention, kCross, kMlp };
+  Parts parts_below(Run& run, int layer, Block block, const ScoreRow& at, const HeadOutputs& outputs, bool with_family) const;
   void load(Weights& weights, const HeadsInFile& heads);
   void load_positions(const Weights& weights, const NoPositions& none);
   void load_positions(const Weights& weights, const LearnedPositions& learned);

@@ -71,83 +71,124 @@ struct Transformer::Parts {
   }
 };
 
-// Of what a layer's attention reads: after its norm where that stands before.
-Transformer::Parts Transformer::parts_below(Run& run, int layer, int64_t row, const Streams& streams,
-                                            const std::vector<Tensor>& outputs) const {
+// Of what a block reads, after its norm where that stands before; of layer = layers, of what the stack gives.
+Transformer::Parts Transformer::parts_below(Run& run, int layer, Block block, const ScoreRow& at, const HeadOutputs& outputs,
+                                            bool with_family) const {
   const int64_t width = facts_.width;
   const bool is_post = facts_.layer.placement == LayerFacts::NormPlacement::kPost;
+  const std::string own = with_family ? map_family() : "";
   size_t next = 0;
-  const auto stream = [&] { return streams.seen[next].data<float>() + row * width; };
+  const auto stream = [&] { return at.streams->seen[next].data<float>() + at.row * width; };
   Parts parts;
   parts.values.assign(static_cast<size_t>(width), 0.0F);
-  parts.add({.kind = ScorePart::Kind::kEmbeddings}, stream(), width);
-  for (int at = 0; at < layer; ++at) {
-    const Layer& of = layers_[static_cast<size_t>(at)];
-    ++next;
-    const Tensor heads = outputs[static_cast<size_t>(at)].slice(1, row, row + 1).contiguous().reshape({facts_.heads, facts_.head_dim});
-    const Tensor added = added_by_heads(run, map_family(), at, heads);
-    for (int64_t head = 0; head < facts_.heads; ++head)
-      parts.add({.kind = ScorePart::Kind::kHead, .layer = at, .head = head}, added.data<float>() + head * width, width);
-    parts.add_biases(parts.rest(stream(), width).data(), width);
-    if (is_post) parts.pass(of.attention_norm, stream(), width);
-    if (!of.mlp) continue;
-    ++next;
-    parts.add({.kind = ScorePart::Kind::kMlp, .layer = at}, parts.rest(stream(), width).data(), width);
-    if (is_post) parts.pass(of.mlp_norm, stream(), width);
+  parts.add({.kind = ScorePart::Kind::kEmbeddings, .family = own}, stream(), width);
+  for (int below = 0; below < static_cast<int>(facts_.layers); ++below) {
+    const Layer& of = layers_[static_cast<size_t>(below)];
+    for (const Block kind : {Block::kAttention, Block::kCross, Block::kMlp}) {
+      const bool is_cross = kind == Block::kCross;
+      const nn::Norm& norm = is_cross ? of.cross_norm : kind == Block::kMlp ? of.mlp_norm : of.attention_norm;
+      if (below == layer && kind == block) {
+        if (!is_post) parts.pass(norm, stream(), width);
+        return parts;
+      }
+      if (is_cross ? !of.cross.projection : kind == Block::kMlp && !of.mlp) continue;
+      ++next;
+      if (kind == Block::kMlp) {
+        parts.add({.kind = ScorePart::Kind::kMlp, .family = own, .layer = below}, parts.rest(stream(), width).data(), width);
+      } else {
+        const std::string family = is_cross ? "cross" : map_family();
+        const Tensor heads = outputs.at({family, below}).slice(1, at.row, at.row + 1).contiguous().reshape({facts_.heads, facts_.head_dim});
+        const Tensor added = added_by_heads(run, family, below, heads);
+        for (int64_t head = 0; head < facts_.heads; ++head)
+          parts.add({.kind = ScorePart::Kind::kHead, .family = with_family ? family : "", .layer = below, .head = head},
+                    added.data<float>() + head * width, width);
+        parts.add_biases(parts.rest(stream(), width).data(), width);
+      }
+      if (is_post) parts.pass(norm, stream(), width);
+    }
   }
-  if (!is_post) parts.pass(layers_[static_cast<size_t>(layer)].attention_norm, stream(), width);
+  parts.pass(final_norm_, stream(), width);
   return parts;
 }
 
-ScoreSplit Transformer::split_score(Run& run, const ScoreAt& at, const Streams& streams, const std::vector<Tensor>& outputs) const {
-  const nn::Attention& attention = layers_[static_cast<size_t>(at.layer)].attention;
-  const Dot* dot = std::get_if<Dot>(&attention.spec.score);
-  if (!dot) fail(ErrorCode::kUnsupported, "score: those of a model of type \"{}\" are no dot products", facts_.model_type);
-  const Arena::Scope scope(run.arena);
-  const int64_t width = attention.head_dim, heads = attention.heads, key_heads = attention.key_heads;
-  const auto projected = [&](int64_t row, int64_t head) {  // the parts of a query or key of one head: [part][width]
-    const Parts parts = parts_below(run, at.layer, row, streams, outputs);
-    const Tensor read = parts.tensor();
-    const int64_t count = read.size(0), out = attention.projection.out();
-    Tensor all = Tensor::empty({count, out});
-    ops::linear(run, read, *attention.projection.weight, Tensor(), all);
-    if (const Tensor& bias = attention.projection.bias; bias.defined()) {
-      for (int64_t c = 0; c < out; ++c) all.mutable_data<float>()[c] += bias.data<float>()[c];
-    }
-    if (!rotary_.frequencies.empty() && facts_.attention_of(at.layer).turns) {
-      const std::vector<int32_t> positions(static_cast<size_t>(count), at.positions[static_cast<size_t>(row)]);
-      Tensor turning = all.reshape({count, heads + 2 * key_heads, width}).slice(1, 0, heads + key_heads);
-      ops::rotary(run, turning, rotary_.angles(run, positions));
-    }
-    std::vector<std::vector<double>> of_parts;
-    for (int64_t part = 0; part < count; ++part) {
-      const float* from = all.data<float>() + part * out + head * width;
-      of_parts.emplace_back(from, from + width);
-    }
-    return std::pair(parts.names, of_parts);
-  };
-  const auto [names, queries] = projected(0, at.head);
-  const auto [same, keys] = projected(1, heads + at.head / (heads / key_heads));
-  const double scale = dot->scale ? static_cast<double>(*dot->scale) : 1 / std::sqrt(static_cast<double>(width));
-  const auto whole = [&](const std::vector<std::vector<double>>& of_parts) {
-    std::vector<double> sum(static_cast<size_t>(width));
-    for (const auto& part : of_parts) {
-      for (size_t c = 0; c < sum.size(); ++c) sum[c] += part[c];
-    }
-    return sum;
-  };
-  const std::vector<double> query = whole(queries), key = whole(keys);
+namespace {
+
+// Parts of a query or a key of one head: [part][channel].
+using Vectors = std::vector<std::vector<double>>;
+
+std::vector<double> sum_of(const Vectors& parts) {
+  std::vector<double> sum(parts[0].size());
+  for (const auto& part : parts) {
+    for (size_t c = 0; c < sum.size(); ++c) sum[c] += part[c];
+  }
+  return sum;
+}
+
+// The biases stand first among the parts, and last among those of a score. In cross-attention the two sides share nothing else.
+ScoreSplit split_of(const std::vector<ScorePart>& query_names, const Vectors& queries, const std::vector<ScorePart>& key_names,
+                    const Vectors& keys, bool is_cross, double scale) {
+  const std::vector<double> query = sum_of(queries), key = sum_of(keys);
   const auto times = [&](const std::vector<double>& a, const std::vector<double>& b) {
     return scale * std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
   };
   ScoreSplit out{.score = times(query, key)};
-  for (size_t part = 1; part <= names.size(); ++part) {  // biases last
-    const size_t from = part % names.size();
-    out.parts.push_back(names[from]);
-    out.parts.back().query = times(queries[from], key);
-    out.parts.back().key = times(query, keys[from]);
+  for (size_t part = 1; part < query_names.size(); ++part) {
+    out.parts.push_back(query_names[part]);
+    out.parts.back().query = times(queries[part], key);
+    if (!is_cross) out.parts.back().key = times(query, keys[part]);
   }
+  for (size_t part = 1; is_cross && part < key_names.size(); ++part) {
+    out.parts.push_back(key_names[part]);
+    out.parts.back().key = times(query, keys[part]);
+  }
+  out.parts.push_back({.query = times(queries[0], key), .key = times(query, keys[0])});
   return out;
+}
+
+}  // namespace
+
+ScoreSplit Transformer::split_score(Run& run, const ScoreAt& at, const ScoreRow& query, const ScoreRow& key,
+                                    const HeadOutputs& outputs) const {
+  const bool is_source = encoder_ && at.family == encoder_->map_family(), is_cross = at.family == "cross";
+  const Transformer& stack = is_source ? *encoder_ : *this;
+  const Layer& layer = stack.layers_[static_cast<size_t>(at.layer)];
+  const nn::Attention& attention = is_cross ? layer.cross : layer.attention;
+  const Dot* dot = std::get_if<Dot>(&attention.spec.score);
+  if (!dot) fail(ErrorCode::kUnsupported, "score: those of a model of type \"{}\" are no dot products", facts_.model_type);
+  const Arena::Scope scope(run.arena);
+  const int64_t width = attention.head_dim, heads = attention.heads, key_heads = attention.key_heads;
+  // `head` counts the heads side by side in what the projection gives.
+  const auto projected = [&](const Parts& parts, const nn::Linear& projection, int64_t head, int32_t position) {
+    const Tensor read = parts.tensor();
+    const int64_t count = read.size(0), out = projection.out();
+    Tensor all = Tensor::empty({count, out});
+    ops::linear(run, read, *projection.weight, Tensor(), all);
+    if (projection.bias.defined()) {
+      for (int64_t c = 0; c < out; ++c) all.mutable_data<float>()[c] += projection.bias.data<float>()[c];
+    }
+    if (!stack.rotary_.frequencies.empty() && !is_cross && stack.facts_.attention_of(at.layer).turns) {
+      const std::vector<int32_t> positions(static_cast<size_t>(count), position);
+      Tensor turning = all.reshape({count, heads + 2 * key_heads, width}).slice(1, 0, heads + key_heads);
+      ops::rotary(run, turning, stack.rotary_.angles(run, positions));
+    }
+    Vectors of_parts;
+    for (int64_t part = 0; part < count; ++part) {
+      const float* from = all.data<float>() + part * out + head * width;
+      of_parts.emplace_back(from, from + width);
+    }
+    return of_parts;
+  };
+  const bool with_family = encoder_ != nullptr;
+  const Block block = is_cross ? Block::kCross : Block::kAttention;
+  const int64_t key_head = at.head / (heads / key_heads);
+  const Parts of_query = stack.parts_below(run, at.layer, block, query, outputs, with_family);
+  const Parts of_key = is_cross ? encoder_->parts_below(run, static_cast<int>(encoder_->facts_.layers), block, key, outputs, with_family)
+                                : stack.parts_below(run, at.layer, block, key, outputs, with_family);
+  const Vectors queries = projected(of_query, attention.projection, at.head, query.position);
+  const Vectors keys = is_cross ? projected(of_key, attention.memory, key_head, key.position)
+                                : projected(of_key, attention.projection, heads + key_head, key.position);
+  const double scale = dot->scale ? static_cast<double>(*dot->scale) : 1 / std::sqrt(static_cast<double>(width));
+  return split_of(of_query.names, queries, of_key.names, keys, is_cross, scale);
 }
 
 // F_j = Σ_h P_ij v_j W_O, one product over all keys; the row itself has the stream that this is added to.

@@ -300,7 +300,9 @@ void Trace::take(const Site& site, const AttentionRecord& record, const KeyNorms
   }
 }
 
-bool Trace::wants_gradient(const Site& site) { return !state_->options.gradients_of.empty() && wants(site) && site.step == 0; }
+bool Trace::wants_gradient(const Site& site) {
+  return !state_->options.gradients_of.empty() && wants(site) && site.step == 0 && site.reported;
+}
 
 // After take() of the same site: the frames that it made take the gradients of their rows. The values are shared by all.
 void Trace::take_gradient(const Site& site, const AttentionRecord& record, const OutputGradient& gradient) {

@@ -142,8 +142,7 @@ ReverseCall reverse_of(const AttentionCall& call, const AttentionRecord& record,
 // Two results and one reverse. That of the log-sum-exp is recorded first, so that its gradient stands until both are reversed;
 // it reverses the call itself if no loss reached `out`. An empty view of it is told of: −∞ is no fault in it.
 void record_attention(Run& run, const AttentionCall& call, const AttentionRecord& record, const Tensor& out, const Tensor& log_sum_exp) {
-  const bool is_reported = !call.site.family.empty() && call.site.reported;
-  Observer* heard = is_reported && run.observer && run.observer->wants_gradient(call.site) ? run.observer : nullptr;
+  Observer* heard = !call.site.family.empty() && run.observer && run.observer->wants_gradient(call.site) ? run.observer : nullptr;
   const ReverseCall reverse = reverse_of(call, record, out, heard);
   const Tensor v = call.v;
   const auto is_reversed = std::make_shared<bool>(false);

@@ -76,8 +76,25 @@ class Transcription(Case):
         self.assertEqual(run("run", "transcribe", best, files[1], "--trace", trace).out, "high low\n")
         family = run("info", trace, "--json").json["families"]
         self.assertEqual([one["name"] for one in family], ["cross"])
+        self.explained(best, files[1])
         self.refused(2, "--trace keeps one sound, 2 were given", "run", "transcribe", best, *files, "--trace", trace)
         self.refused(1, f"{best}: a model of type \"listen_attend_spell\" reads a sound, not a text: transcribe() gives it one", "run", "translate", best, "a text")
+
+    def explained(self, best, sound):
+        """Of a high tone, a pause and a low one: each word came from the frames of its own."""
+        methods = ["attention", "relevance", "occlusion", "gradient-input"]
+        for word, is_first in (("high", True), ("low", False)):
+            found = run("why", best, sound, "--of", word, "--by", *methods, "--json").json
+            self.assertGreater(found["probability"], 0.8)
+            items, half = found["items"], len(found["items"]) / 2
+            self.assertTrue(all(item["text"].endswith(" s") for item in items), items)
+            self.assertTrue(any(item["shares"]["gradient-input"] for item in items), "it says something; where a tone begins and ends, too")
+            for method in methods[:3]:
+                of = [abs(item["shares"][method]) for item in items]
+                own = sum(share for at, share in enumerate(of) if (at < half) == is_first)
+                self.assertGreater(own / sum(of), 0.6, f"{word} by {method}: {of}")
+            self.assertLess(found["without"]["unseen"], found["probability"] + 0.01)
+        self.refused(1, f'{best}: "mid" is not in what is written: "high low"', "why", best, sound, "--of", "mid")
 
     def test_a_run_goes_on_with_the_same_bits(self):
         self.assertEqual(run(*self.task("steps=8", "validate=4", "checkpoint=4")).code, 0)

@@ -70,7 +70,13 @@ class Why(Asking):
         self.assertIn("the other", out)
         self.refused("expected one query, one key and a head", "why", self.BOOK, "It was", "--score", "1/0@L2")
         self.fails("token 0 does not see token 1", "why", self.BOOK, "It was", "--score", "0/1@L2.H1")
-        self.fails("models that read one text", "why", str(ROOT / "models/en-fr"), "It was", "--score", "0/1@L0.H0")
+        translator = str(ROOT / "models/en-fr")
+        self.refused("has three attentions; expected 12/3@cross.L0.H0", "why", translator, "It was", "--score", "0/1@L0.H0")
+        split = self.done("why", translator, "The red car is here.", "--score", "2/1@cross.L2.H1", "--json").json
+        self.assertEqual(split["family"], "cross")
+        for side, others in (("query", "enc"), ("key", ("dec", "cross"))):  # what stands on the other side made none of it
+            self.assertAlmostEqual(sum(part[side] for part in split["parts"]), split["score"], places=5)
+            self.assertTrue(all(part[side] == 0 for part in split["parts"] if part["part"].startswith(others)))
 
     def test_the_text_and_its_strongest_parts(self):
         out = self.done("why", self.BOOK, self.TEXT, "--of", "night", "--by", "relevance", "occlusion").out

@@ -50,7 +50,10 @@ TEST(Inside, a_score_is_the_sum_of_what_made_its_query_and_its_key) {
     const int64_t head = number("head"), query = number("query"), key = number("key");
     const auto layer = static_cast<int>(number("layer"));
     const Encoding text = encoding_of(*golden.find("ids"));
-    const ScoreSplit found = subject->model().split_score(text, layer, head, query, key);
+    const auto split = [&](int of_layer, int64_t of_query, int64_t of_key) {
+      return subject->model().split_score(text, {.layer = of_layer, .head = head, .query = of_query, .key = of_key});
+    };
+    const ScoreSplit found = split(layer, query, key);
     const auto &of_query = expected->find("of_query")->items(), &of_key = expected->find("of_key")->items();
     ASSERT_EQ(found.parts.size(), of_query.size());
     double sum_of_query = 0, sum_of_key = 0;
@@ -69,12 +72,51 @@ TEST(Inside, a_score_is_the_sum_of_what_made_its_query_and_its_key) {
                 1e-5 * std::max(1.0, std::abs(found.score)));
     EXPECT_EQ(found.parts[1].kind, ScorePart::Kind::kHead);
     EXPECT_EQ(found.parts.back().kind, ScorePart::Kind::kBiases);
-    EXPECT_THROW(subject->model().split_score(text, layer, head, query, 99), Error);
-    EXPECT_THROW(subject->model().split_score(text, 2, head, query, key), Error);
+    EXPECT_THROW(split(layer, query, 99), Error);
+    EXPECT_THROW(split(2, query, key), Error);
     if (subject->model().info().has_causal) {
-      EXPECT_THROW(subject->model().split_score(text, layer, head, key, query), Error);
+      EXPECT_THROW(split(layer, key, query), Error);
     }
     ++cases;
+  }
+  EXPECT_EQ(cases, 4);
+}
+
+// Of source, target and both: the query's parts stand in the target, the key's in what the encoder gave.
+TEST(Inside, a_score_of_an_encoder_decoder_is_the_sum_of_what_stands_on_either_side) {
+  int cases = 0;
+  for (const Json& golden : golden_cases()) {
+    const Json* asked = golden.find("scores");
+    if (!asked) continue;
+    const auto subject = golden_subject(golden);
+    const Encoding source = encoding_of(*golden.find("ids")), target = encoding_of(*golden.find("written"));
+    Maps maps;
+    subject->run(&maps);
+    for (const Json& expected : asked->items()) {
+      const auto number = [&](const char* name) { return expected.find(name)->integer(); };
+      const ScoreAt at{expected.find("family")->string(), static_cast<int>(number("layer")), number("head"), number("query"),
+                       number("key")};
+      SCOPED_TRACE(at.family);
+      const ScoreSplit found = subject->model().split_score(source, at, target);
+      const auto &of_query = expected.find("of_query")->items(), &of_key = expected.find("of_key")->items();
+      ASSERT_EQ(found.parts.size(), of_query.size());
+      double sum_of_query = 0, sum_of_key = 0;
+      for (size_t i = 0; i < of_query.size(); ++i) {
+        EXPECT_NEAR(found.parts[i].query, of_query[i].number(), 1e-5) << part_name(found.parts[i]);
+        EXPECT_NEAR(found.parts[i].key, of_key[i].number(), 1e-5) << part_name(found.parts[i]);
+        sum_of_query += found.parts[i].query;
+        sum_of_key += found.parts[i].key;
+      }
+      EXPECT_NEAR(sum_of_query, found.score, 1e-9 + 1e-9 * std::abs(found.score));
+      EXPECT_NEAR(sum_of_key, found.score, 1e-9 + 1e-9 * std::abs(found.score));
+      const MapRow row = maps.at(at.family, at.layer).head(0, at.head).row(at.query);
+      EXPECT_NEAR(static_cast<double>(row.scores()[static_cast<size_t>(at.key)]), found.score, 1e-5 * std::max(1.0, std::abs(found.score)));
+      ++cases;
+    }
+    EXPECT_THROW(subject->model().split_score(source, {.family = "cross", .query = 1, .key = 1}), Error) << "no target";
+    EXPECT_THROW(subject->model().split_score(source, {.query = 1, .key = 1}, target), Error) << "which attention?";
+    EXPECT_THROW(subject->model().split_score(source, {.family = "dec", .query = 1, .key = 2}, target), Error) << "not visible";
+    EXPECT_THROW(subject->model().split_score(source, {.family = "cross", .query = 99, .key = 2}, target), Error);
   }
   EXPECT_EQ(cases, 4);
 }

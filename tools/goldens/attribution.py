@@ -163,7 +163,9 @@ def case(folder, kind, length, seed):
         before = torch.cat([torch.tensor([[model.config.decoder_start_token_id]]), ids(seed + 1, length - 4, model.config.vocab_size)], 1)
         row, of = before.shape[1] - 1, 7
         found = of_pair(watched, {"input_ids": text, "decoder_input_ids": before}, lambda out: out.logits[0, row, of], row)
-        return {"folder": folder, "ids": text[0].tolist(), "written": before[0].tolist(), "of": of} | listed(found)
+        splits = pair_splits(watched.model, {"input_ids": text, "decoder_input_ids": before},
+                             [("enc", 1, 0, 2, 5), ("dec", 1, 1, row, 1), ("cross", 1, 1, row, 3), ("cross", 0, 0, 2, 4)])
+        return {"folder": folder, "ids": text[0].tolist(), "written": before[0].tolist(), "of": of} | listed(found) | splits
     is_class = "classify" in folder
     row, of = (0 if folder.startswith("bert") else length - 1), (1 if is_class else 7)
     more = ({} if is_class else inside(watched.model, text, of)) | score_split(watched.model, text, 1, length - 3, length - 5) | listed(mixed(watched.model, text, row))
@@ -286,6 +288,70 @@ def score_split(model, text, head, query, key):
     scale = q.shape[1] ** -0.5
     return {"score": {"layer": last, "head": head, "query": query, "key": key, "of_query": (q @ k.sum(0) * scale).tolist(),
                       "of_key": (k @ q.sum(0) * scale).tolist()}}
+
+
+def pair_splits(model, inputs, asked):
+    """As score_split, of an encoder-decoder whose norms stand behind: asked are (family, layer, head, query, key)."""
+    kept, handles = {}, []
+    heads_of = {"enc": model.config.encoder_attention_heads, "dec": model.config.decoder_attention_heads}
+    stacks = {"enc": model.model.encoder, "dec": model.model.decoder}
+
+    def keep(name, module):
+        handles.append(module.register_forward_hook(lambda module, args, output: kept.__setitem__(name, (args[0].detach()[0], output.detach()[0]))))
+
+    def blocks(stack, layer):  # attention, its norm, the family of its heads; an MLP has no family
+        of = stacks[stack].layers[layer]
+        yield of.self_attn.out_proj, of.self_attn_layer_norm, stack
+        if stack == "dec":
+            yield of.encoder_attn.out_proj, of.encoder_attn_layer_norm, "cross"
+        yield of.fc2, of.final_layer_norm, None
+
+    for stack, of in stacks.items():
+        of.layers[0].register_forward_pre_hook(lambda module, args, stack=stack: kept.__setitem__(stack, args[0].detach()[0]))
+        for at in range(len(of.layers)):
+            for module, norm, family in blocks(stack, at):
+                keep((stack, at, family), module)
+                keep((stack, at, family, "norm"), norm)
+    model(**inputs)
+    for handle in handles:
+        handle.remove()
+
+    def parts_at(stack, row, layer, before_cross):
+        found, heads = [kept[stack][row]], heads_of[stack]
+        bias = 0 * found[0]
+        for at in range(len(stacks[stack].layers)):
+            for module, norm, family in blocks(stack, at):
+                if at == layer and family == ("cross" if before_cross else stack):
+                    return torch.stack([*found, bias])
+                read, written = kept[stack, at, family]
+                if family is None:
+                    found.append(written[row])
+                else:
+                    width = read.shape[1] // heads
+                    found += [module.weight[:, h * width:(h + 1) * width] @ read[row, h * width:(h + 1) * width] for h in range(heads)]
+                    bias = bias + module.bias
+                whole = kept[stack, at, family, "norm"][0][row]
+                spread = ((whole - whole.mean()).pow(2).mean() + norm.eps).sqrt()
+                found, bias = [(part - part.mean()) / spread * norm.weight for part in found], (bias - bias.mean()) / spread * norm.weight + norm.bias
+        return torch.stack([*found, bias])
+
+    splits = []
+    for family, layer, head, query, key in asked:
+        own, last = "enc" if family == "enc" else "dec", len(stacks["enc"].layers)
+        attention = stacks[own].layers[layer].encoder_attn if family == "cross" else stacks[own].layers[layer].self_attn
+        sides = []
+        for projection, row, is_key in ((attention.q_proj, query, False), (attention.k_proj, key, True)):
+            parts = parts_at("enc", row, last, False) if is_key and family == "cross" else parts_at(own, row, layer, family == "cross")
+            out = parts @ projection.weight.T
+            out[-1] += projection.bias
+            width = out.shape[1] // heads_of[own]
+            sides.append(out[:, head * width:(head + 1) * width])
+        q, k = sides
+        of_query, of_key = q @ k.sum(0) * q.shape[1] ** -0.5, k @ q.sum(0) * q.shape[1] ** -0.5
+        if family == "cross":  # the query's parts, then the key's, then biases of both
+            of_query, of_key = torch.cat([of_query[:-1], 0 * of_key[:-1], of_query[-1:]]), torch.cat([0 * of_query[:-1], of_key])
+        splits.append({"family": family, "layer": layer, "head": head, "query": query, "key": key, "of_query": of_query.tolist(), "of_key": of_key.tolist()})
+    return {"scores": splits}
 
 
 def mixed(model, text, row):

@@ -61,6 +61,7 @@ void check_same(const RunText& looked_at, const RunText& read) {
 }  // namespace
 
 AnswerKind answer_kind_of(const ModelInfo& info) {
+  if (info.reads == "sound") return AnswerKind::kWritten;
   if (!reads_texts(info)) return info.labels.empty() ? AnswerKind::kNone : AnswerKind::kClass;
   if (info.reads == "pair" || info.encoder_layers > 0) return AnswerKind::kWritten;
   if (info.has_classifier && info.tags) return AnswerKind::kTag;
@@ -91,7 +92,11 @@ SourceAndTarget parts_of(const RunPlan& plan) {
 std::unique_ptr<judge::Subject> subject_of(LoadedTrace& loaded, const judge::Asked& asked, std::optional<int64_t> token, bool gradients) {
   std::shared_ptr<const Model> model = loaded.model(gradients);
   const AnswerKind kind = answer_kind_of(model->info());
-  if (loaded.options().input) return judge::ask_about(std::move(model), *loaded.options().input, asked);
+  if (loaded.options().input) {
+    judge::Asked of = asked;  // what is written from a sound stands in front of its frames, behind the model's first token
+    if (kind == AnswerKind::kWritten && token) of.of = format("token {}", *token - 1);
+    return judge::ask_about(std::move(model), *loaded.options().input, of);
+  }
   if (kind == AnswerKind::kWritten) return written_token(loaded, asked, token, std::move(model));
   judge::Asked of = asked;
   if (token && (kind == AnswerKind::kNext || kind == AnswerKind::kTag)) of.of = format("token {}", *token);

@@ -18,7 +18,7 @@ enum class AnswerKind : uint8_t {
   kTag,      ///< a class of each token
   kNext,     ///< the next token
   kMasked,   ///< the word at the mask
-  kWritten,  ///< each token of what an encoder-decoder writes
+  kWritten,  ///< each token of what is written from a text or a sound
 };
 AnswerKind answer_kind_of(const ModelInfo& info);
 const char* to_string(AnswerKind kind);  ///< "class", "tag", "next", "masked", "written"

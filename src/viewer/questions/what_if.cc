@@ -133,6 +133,7 @@ class Rerun {
            model_->info().reads);
     const ModelInput& input = *loaded_.options().input;
     const Interventions edits = look ? interventions_of(loaded_.trace().plan(), *look) : Interventions{};
+    if (kind_ == AnswerKind::kWritten) return of_sound(input, edits, observer);
     model_->observe(input, observer, edits);
     Answer out;
     if (model_->info().labels.empty()) return out;
@@ -143,6 +144,18 @@ class Rerun {
       out.probabilities.push_back(static_cast<double>(one.probability));
     }
     return out;
+  }
+
+  // What was written stays, so that each of its tokens has a probability before and after.
+  Answer of_sound(const ModelInput& input, const Interventions& edits, Observer& observer) {
+    const RunText& read = loaded_.trace().plan().text;
+    const auto target =
+        std::find_if(read.segments.begin(), read.segments.end(), [](const TextSegment& one) { return one.name == "target"; });
+    if (target == read.segments.end()) fail(ErrorCode::kUnsupported, "what-if: this trace has no text that was written from a sound.");
+    const std::vector<int32_t> made(read.ids.begin() + target->begin + 1, read.ids.begin() + target->end);
+    const WrittenText written = written_text(model_->info().first_token, made, &model_->tokenizer());
+    return answer_of(written.encoding, model_->run_from_input(input, written.encoding,
+                                                              {.observer = &observer, .text = written.text, .interventions = edits}));
   }
 
   // Of another source a target is written first; else the target stays, so that each of its tokens has a probability before and after.
@@ -166,12 +179,16 @@ class Rerun {
     }
     RunOptions options{.observer = &observer, .text = target, .source = source};
     if (look) options.interventions = interventions_of(planned(parts, options), *look);
-    const RunResult result = model_->run_from(parts.source, parts.target, options);
+    return answer_of(parts.target, model_->run_from(parts.source, parts.target, options));
+  }
+
+  // Every token of what is written, by the row before it.
+  Answer answer_of(const Encoding& target, const RunResult& result) const {
     Answer out;
     const int64_t vocabulary = result.causal_logits.size(2);
     const float* logits = result.causal_logits.data<float>();
-    for (size_t at = 0; at + 1 < parts.target.size(); ++at) {
-      const int32_t id = parts.target.ids[at + 1];
+    for (size_t at = 0; at + 1 < target.size(); ++at) {
+      const int32_t id = target.ids[at + 1];
       out.names.push_back(spelled(model_->tokenizer(), id));
       out.probabilities.push_back(softmax(logits + static_cast<int64_t>(at) * vocabulary, vocabulary)[static_cast<size_t>(id)]);
     }

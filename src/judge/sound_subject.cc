@@ -1,0 +1,109 @@
+// A question to a network that writes what it hears: one token of what it writes, over the frames of the sound. Items are frames as its attention has them, each of
+// some steps of the spectrogram. Masked, a frame is the mean of the sound.
+#include <numeric>
+
+#include "base/format.h"
+#include "clearhead/error.h"
+#include "clearhead/generate.h"
+#include "judge/asked.h"
+#include "judge/joined_steps.h"
+#include "judge/sides.h"
+#include "judge/subject.h"
+#include "ops/recorder.h"
+
+namespace clearhead::judge {
+namespace {
+
+class SoundSubject final : public Subject {
+ public:
+  SoundSubject(std::shared_ptr<const Model> model, const LoadedNetwork& network, const ModelInput& input, const Asked& asked)
+      : Subject(std::move(model)), network_(network), read_(read_input(network.facts(), network.tokenizer_or_null(), input)) {
+    const Tokenizer& tokenizer = model_->tokenizer();
+    const WrittenText written = written_text(model_->info().first_token, transcribe(*model_, {input.sound})[0].ids, &tokenizer);
+    const auto at = static_cast<size_t>(written_token(*model_, asked.of, written));
+    target_ = written.encoding;
+    const std::string before = written.text.substr(0, static_cast<size_t>(target_.offsets[at][1]));
+    rows_ = {static_cast<int64_t>(at)};
+    of_ = asked.of_id.value_or(written.encoding.ids[at + 1]);
+    against_ = asked.against.empty() ? asked.against_id.value_or(-1) : token_named(*model_, asked.against, at > 0);
+    check_answer(model_->info().vocabulary);
+    answer_ = format("{} after {}", spelled(*model_, of_), before.empty() ? "nothing" : quoted(before)) +
+              (against_ >= 0 ? " against " + spelled(*model_, against_) : "");
+    HeardSites heard;
+    model_->run_from_input(input, target_, {.observer = &heard, .text = written.text});
+    plan_ = heard.plan;
+    side_ = query_side(heard.last);
+    std::vector<Range> items;
+    for (const ItemRange& range : plan_.text.items) {
+      for (int64_t id = range.begin; range.kind == "frame" && id < range.end; ++id) items.push_back({id, id + 1});
+    }
+    first_ = items.empty() ? 0 : items.front().begin;
+    begin_with(std::move(items));
+    probability_ = run(nullptr, {}).probability;
+  }
+
+  std::vector<double> answers(const std::vector<std::vector<uint8_t>>& removed, RemovedBy how) const override {
+    std::vector<double> out;
+    for (const std::vector<uint8_t>& set : removed) {
+      const std::vector<uint8_t> away = removed_ids(set);
+      const Tensor logits = how == RemovedBy::kUnseen ? logits_of(frames(), {.interventions = hidden_keys(plan_, items_, away)})
+                                                      : logits_of(masked(away), {});
+      out.push_back(probability_of(logits.data<float>(), logits.size(1)));
+    }
+    return out;
+  }
+
+  Outcome run(Observer* observer, const Interventions& interventions) const override {
+    const Tensor logits = logits_of(frames(), {.observer = observer, .interventions = interventions});
+    return outcome_of(logits.data<float>(), logits.size(1));
+  }
+
+  double differentiate(InputTape& tape, Observer* observer, const Interventions& interventions, Number number) const override {
+    JoinedSteps joined(observer);
+    const RunOptions recorded{.observer = observer ? &joined : nullptr, .interventions = interventions, .recorder = &tape};
+    const double y = backward(tape, logits_of(frames(), recorded), number);
+    joined.finish();
+    return y;
+  }
+
+ private:
+  const Tensor& frames() const { return read_.source->features; }  // f32 [step, mel]
+
+  // Of the row that is asked about. [1, token]
+  Tensor logits_of(const Tensor& spectrogram, const RunOptions& options) const {
+    const Reading sound{.features = spectrogram}, text{.sequences = {target_.ids}};
+    Rows source = rows_of({&sound}, network_.facts().pad);
+    const Rows target = rows_of({&text}, network_.facts().pad);
+    if (options.recorder) options.recorder->embedded("frame", source.features);
+    return network_.run_rows(target, &source, options).causal_logits.select(0, 0).slice(0, rows_[0], rows_[0] + 1);
+  }
+
+  Tensor masked(const std::vector<uint8_t>& away) const {
+    const Tensor whole = frames().contiguous();
+    Tensor out = whole.clone();
+    const int64_t steps = whole.size(0), mels = whole.size(1), each = network_.facts().sound.frames;
+    for (int64_t mel = 0; mel < mels; ++mel) {
+      double mean = 0;
+      for (int64_t step = 0; step < steps; ++step) mean += static_cast<double>(whole.data<float>()[step * mels + mel]);
+      mean /= static_cast<double>(steps);
+      for (int64_t step = 0; step < steps; ++step) {
+        if (away[static_cast<size_t>(first_ + step / each)]) out.mutable_data<float>()[step * mels + mel] = static_cast<float>(mean);
+      }
+    }
+    return out;
+  }
+
+  const LoadedNetwork& network_;
+  ReadInput read_;
+  Encoding target_{};  // all that is written: what follows the row that is asked about changes nothing, and ids are those of a trace
+  int64_t first_ = 0;  // id of the first frame
+};
+
+}  // namespace
+
+std::unique_ptr<Subject> ask_about_sound(std::shared_ptr<const Model> model, const LoadedNetwork& network, const ModelInput& input,
+                                         const Asked& asked) {
+  return std::make_unique<SoundSubject>(std::move(model), network, input, asked);
+}
+
+}  // namespace clearhead::judge
