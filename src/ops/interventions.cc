@@ -1,11 +1,15 @@
 // Interventions as changes of a description: a head's mask becomes 0, pairs leave the visibility rule, scores get one more term.
 #include <algorithm>
+#include <map>
+#include <tuple>
 
 #include "base/format.h"
 #include "clearhead/observer.h"
 
 namespace clearhead {
 namespace {
+
+constexpr size_t kFewRanges = 8;  // more are looked up in a table: a rule has at most 1,024 nodes
 
 // Both of two visibility rules in one.
 Rule both(const Rule& a, const Rule& b) {
@@ -45,6 +49,22 @@ Rule rule_of(const Interventions::Pairs& pairs, bool keep_only, const Interventi
     const RuleTruth keys = inside(at.key, pairs.keys);
     RuleTruth hit = inside(place_of(at.query, site), pairs.queries) && (keep_only ? !keys : keys);
     if (pairs.head) hit = hit && at.head == *pairs.head;
+    return !hit;
+  });
+}
+
+// Knockouts of many ranges of keys, alike in all else, as one look-up a pair. Keys beyond the table clamp to its last entry, which hides nothing.
+Rule rule_of_many(const std::vector<Interventions::Pairs>& alike, const InterventionSite& site) {
+  int64_t end = 0;
+  for (const Interventions::Pairs& pairs : alike) end = std::max(end, pairs.keys.end);
+  const Tensor hidden = Tensor::zeros({end + 1});
+  for (const Interventions::Pairs& pairs : alike)
+    std::fill(Tensor(hidden).mutable_data<float>() + pairs.keys.begin, Tensor(hidden).mutable_data<float>() + pairs.keys.end, 1.0F);
+  const Interventions::Pairs& first = alike.front();
+  return visible([&](RulePair at) {
+    const RuleValue query = place_of(at.query, site);
+    RuleTruth hit = query >= first.queries.begin && query < first.queries.end && table(hidden)(at.key) > 0;
+    if (first.head) hit = hit && at.head == *first.head;
     return !hit;
   });
 }
@@ -113,12 +133,21 @@ AttentionSpec with_interventions(const AttentionSpec& spec, const Interventions&
   }
   if (masked) out.after.head_mask = Tensor::from(mask, {site.heads});
   const auto hide_pairs = [&](const std::vector<Interventions::Pairs>& all, const char* what, bool keep_only) {
+    std::map<std::tuple<int64_t, int64_t, int64_t>, std::vector<Interventions::Pairs>>
+        alike;  // of one range of queries and one head, or all
     for (const Interventions::Pairs& pairs : all) {
       if (!is_here(pairs.family)) continue;
       check(what, pairs, site.heads);
       if (pairs.layer && *pairs.layer != site.layer) continue;
       if (site.cross_queries) count_from_first(out, what);
-      hide(out.topology, rule_of(pairs, keep_only, site));
+      alike[{pairs.queries.begin, pairs.queries.end, pairs.head.value_or(-1)}].push_back(pairs);
+    }
+    for (const auto& [_, group] : alike) {
+      if (!keep_only && group.size() > kFewRanges) {
+        hide(out.topology, rule_of_many(group, site));
+        continue;
+      }
+      for (const Interventions::Pairs& pairs : group) hide(out.topology, rule_of(pairs, keep_only, site));
     }
   };
   hide_pairs(interventions.knockouts, "an attention knockout", false);

@@ -179,6 +179,27 @@ test('what a class came from, of a story’s statements', { skip }, async () => 
   assert.equal(await page.locator('[data-testid=why-shares] tbody tr').count(), 3);
 });
 
+test('the shares of a picture’s patches lie over it, and half of them can be taken away', { skip }, async () => {
+  const server = await view(join(models, 'digits'), join(models, 'digits', 'example.png'));
+  const page = await open(`${server.url}#v=why&by=relevance`);
+  await page.waitForSelector('[data-testid=why-shares] tbody tr');
+  const { data } = await done(server, 'why', { methods: ['relevance'] });
+  assert.equal(data.items.length, 256);
+  assert.ok(data.methods[0].comprehensiveness > 0.5, 'what it ranks first is what the digit is read by');
+  const over = page.locator('[data-testid=why-over]');
+  const shown = data.methods[0].shares.filter((share) => share !== 0).length;
+  await eventually(async () => (await over.getAttribute('data-shares')) === String(shown), 'as many patches as have a share');
+  const most = data.methods[0].shares.reduce((best, share, at, all) => (share > all[best] ? at : best), 0);
+  const { width, height } = await over.boundingBox();
+  await over.hover({ position: { x: (((most % 16) + 0.5) * width) / 16, y: ((Math.floor(most / 16) + 0.5) * height) / 16 } });
+  await eventually(
+    async () => (await page.textContent('[data-testid=why-status]')).includes(`#${data.items[most][0]} `),
+    'the patch pointed at',
+  );
+  const printed = /relevance (.*)$/.exec(await page.textContent('[data-testid=why-status]'))[1];
+  assertPrinted(printed, data.methods[0].shares[most]);
+});
+
 test('a cut changes the answer as the server says; its link and its undo do', { skip }, async () => {
   const server = await view(join(models, 'book'), kStory);
   const page = await open(`${server.url}#v=what-if&h=2.1`);

@@ -145,6 +145,25 @@ TEST(Compute, InterventionsApplyAtTheirSite) {
   EXPECT_EQ(values_of(edited.attend(q, k, v)), untouched) << "a call without a site";
 }
 
+// More ranges than a rule has room for: one look-up in a table, which hides nothing beyond the last of them.
+TEST(Compute, ManyKnockoutsAreThoseOfEachKey) {
+  constexpr int64_t kKeys = 1200;
+  Interventions interventions;
+  for (int64_t key = 0; key < 1000; key += 2) {
+    interventions.knockouts.push_back({.queries = {0, 3}, .keys = {key, key + 1}});
+    interventions.knockouts.push_back({.queries = {1, 2}, .keys = {key + 1, key + 2}, .head = 1});
+  }
+  Compute compute({.interventions = interventions});
+  const Tensor q = random_tensor({1, 2, 4, 8}, 1), k = random_tensor({1, 2, kKeys, 8}, 2), v = random_tensor({1, 2, kKeys, 8}, 3);
+  const Tensor out = compute.attend(q, k, v, {}, Site{"cross", 0});
+  for (int64_t head = 0; head < 2; ++head) {
+    for (int64_t i = 0; i < 4; ++i) {
+      const auto is_seen = [&](int64_t j) { return j >= 1000 || i == 3 || (j % 2 == 1 && !(i == 1 && head == 1)); };
+      expect_out(out, v, head, i, softmax_row(q, k, head, i, is_seen));
+    }
+  }
+}
+
 TEST(Compute, InterventionsOnCrossAttentionCountItsQueriesFromTheStep) {
   Interventions interventions;
   interventions.knockouts = {{.queries = {3, 4}, .keys = {1, 2}, .family = "cross"}};

@@ -1,6 +1,12 @@
 // Strings of the views that explain and that edit, in both languages, as in strings.ts.
 
 export const kExplain = {
+  'why.over.patches': ['The share of each patch: orange speaks for the answer, blue against it', '每个图块的份额：橙色支持回答，蓝色反对'],
+  'why.over.frames': [
+    'The share of each frame: bars upwards speak for the answer, downwards against it',
+    '每一帧的份额：向上的条支持回答，向下的反对',
+  ],
+
   'weight.for': ['for', '支持'],
   'weight.for.title': [
     'P·∂y/∂P above zero: the weight times how the answer rises with it. y: {answer}',
@@ -63,7 +69,7 @@ export const kExplain = {
   'why.model': ['what the model answers', '模型的答案'],
   'why.go': ['Explain', '解释'],
   'why.whole': ['the answer after the whole text', '整段文本之后的答案'],
-  'why.how.class': ['Point at a word to read its share under each method.', '指向词语，查看其在各方法下的占比。'],
+  'why.how.class': ['Point at a part to read its share under each method.', '指向一处，查看其在各方法下的占比。'],
   'why.how.token': [
     'Click a word, or move with ← → and press Enter, to explain why it stands there.',
     '点击词语（或用 ← → 移动后按回车），解释它为何出现在那里。',

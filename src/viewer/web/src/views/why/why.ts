@@ -11,6 +11,7 @@ import { h, replace } from '../../ui/dom';
 import { type LiveBlock, TextPane } from '../read/pane';
 import type { Exported } from '../../figure/figure';
 import { figureOfWhy, shadedWords } from './figure';
+import { SharesOver } from './over';
 import { type Shading, largestOf, shaded } from './shading';
 import { type Known, agreementTable, known, sharesTable, trustTable } from './tables';
 
@@ -31,6 +32,7 @@ export class WhyView implements View {
   private of: HTMLInputElement | HTMLSelectElement | null = null;
   private against: HTMLInputElement | null = null;
   private pane: TextPane | null = null; // built when the view is first looked at
+  private over: SharesOver[] = [];
   private style: ((box: Box) => { className: string; css: string; share: string }) | null = null;
   private asked = '';
   private abort = new AbortController();
@@ -85,6 +87,8 @@ export class WhyView implements View {
       hydrated: (block) => this.paintNew(block),
     });
     this.pane.element.addEventListener('keydown', (event) => this.onKey(event));
+    const drawn = ctx.text.data.items.filter(({ kind }) => kind === 'patch' || kind === 'frame');
+    this.over = drawn.map((items) => new SharesOver(ctx, items, (id) => this.say(id)));
     replace(
       this.element,
       h('header', { class: 'panel-head' }, h('h2', {}, t('why.label')), this.controls()),
@@ -96,7 +100,8 @@ export class WhyView implements View {
           { class: 'explain-main' },
           this.answer,
           h('div', { class: 'explain-progress' }, this.progress, this.note, this.again),
-          h('div', { class: 'text-frame' }, this.pane.element),
+          ...this.over.map((over) => over.element),
+          h('div', { class: 'text-frame', hidden: ctx.text.text === '' }, this.pane.element),
           this.status,
         ),
         h('div', { class: 'explain-scroll', tabindex: 0, role: 'group', 'aria-label': t('why.table') }, this.tables),
@@ -353,6 +358,7 @@ export class WhyView implements View {
     this.style = (box) => shaded(box, shading);
     this.pane.paint(this.style);
     this.pane.spreadShares();
+    for (const over of this.over) over.show(shading);
   }
 
   figure(): Exported {
