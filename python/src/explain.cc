@@ -11,6 +11,7 @@
 #include "base/format.h"
 #include "clearhead/error.h"
 #include "freely.h"
+#include "inputs.h"
 #include "judge/attribution.h"
 #include "judge/inside.h"
 #include "judge/items.h"
@@ -47,6 +48,20 @@ SharedModel model_for(const Loaded& self, const std::vector<MethodInfo>& methods
   return gradients ? self.gradients->get() : self.model;
 }
 
+// A text with a second one, or what else the model reads.
+struct Given {
+  std::optional<ModelInput> input{};
+  std::string text{};
+
+  Given(const ModelInfo& info, const nb::object& given, const std::optional<std::string>& question) {
+    if (reads_inputs(info)) {
+      input = input_of(info, given, question);
+    } else {
+      text = text_of(info, given);
+    }
+  }
+};
+
 std::unique_ptr<Subject> subject_of(const SharedModel& model, const AskedText& question, const std::string& items) {
   std::unique_ptr<Subject> out = ask_about(model, question.text, question.asked, question.pair);
   if (items == "word") {
@@ -59,13 +74,16 @@ std::unique_ptr<Subject> subject_of(const SharedModel& model, const AskedText& q
   return out;
 }
 
-nb::dict why(const Loaded& self, const std::string& text, const std::optional<std::string>& pair, const std::string& of,
-             const std::string& against, const std::vector<std::string>& by, const std::string& items, int64_t steps,
+nb::dict why(const Loaded& self, const nb::object& text, const std::optional<std::string>& pair, const std::optional<std::string>& question,
+             const std::string& of, const std::string& against, const std::vector<std::string>& by, const std::string& items, int64_t steps,
              std::optional<int> layer, std::optional<int64_t> head) {
   std::unique_ptr<Subject> subject;
   const std::vector<MethodInfo> methods = methods_of(by);
+  const Given given(self.model->info(), text, question);
   const std::vector<std::vector<double>> shares = freely([&] {
-    subject = subject_of(model_for(self, methods), {text, pair, {.of = of, .against = against}}, items);
+    const Asked asked{.of = of, .against = against};
+    subject = given.input ? ask_about(model_for(self, methods), *given.input, asked)
+                          : subject_of(model_for(self, methods), {given.text, pair, asked}, items);
     std::vector<std::vector<double>> out;
     for (const MethodInfo& info : methods) out.push_back(attribute(*subject, info.method, {.layer = layer, .head = head, .steps = steps}));
     return out;
@@ -74,7 +92,8 @@ nb::dict why(const Loaded& self, const std::string& text, const std::optional<st
   const std::string& read = subject->plan().text.text;
   for (const Range& item : subject->items()) {
     const auto [begin, end] = bytes_of_item(*subject, item);
-    words.append(read.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin)));
+    words.append(end > begin ? read.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin))
+                             : subject->plan().text.pieces[static_cast<size_t>(item.begin)]);
     places.append(nb::make_tuple(begin, end));
   }
   nb::dict of_methods, out;
@@ -126,12 +145,16 @@ nb::dict judged(const Loaded& self, const std::vector<std::string>& texts, const
   return out;
 }
 
-Trace traced(const Loaded& self, const std::string& text, const std::optional<std::string>& pair, const std::string& of,
-             const std::string& against, uint64_t budget, const std::vector<int>& layers, const Bytes& rows) {
+Trace traced(const Loaded& self, const nb::object& text, const std::optional<std::string>& pair, const std::optional<std::string>& question,
+             const std::string& of, const std::string& against, uint64_t budget, const std::vector<int>& layers, const Bytes& rows) {
+  const Given given(self.model->info(), text, question);
   TraceOptions options{.budget_bytes = budget, .layers = layers};
   for (const auto& [begin, end] : rows) options.rows.push_back({begin, end});
   return freely([&] {
-    return trace_with_gradients(*ask_about(self.gradients->get(), text, {.of = of, .against = against}, pair), std::move(options));
+    const Asked asked{.of = of, .against = against};
+    return trace_with_gradients(
+        given.input ? *ask_about(self.gradients->get(), *given.input, asked) : *ask_about(self.gradients->get(), given.text, asked, pair),
+        std::move(options));
   });
 }
 
@@ -159,7 +182,7 @@ nb::dict split(const Loaded& self, const std::string& text, int layer, int64_t h
 
 void add_explanations(nb::class_<Loaded>& model) {
   model
-      .def("why", &why, "text"_a, "pair"_a = nb::none(), nb::kw_only(), "of"_a = "", "against"_a = "",
+      .def("why", &why, "text"_a, "pair"_a = nb::none(), nb::kw_only(), "question"_a = nb::none(), "of"_a = "", "against"_a = "",
            "by"_a = std::vector<std::string>{"relevance"}, "items"_a = "word", "steps"_a = 32, "layer"_a = nb::none(),
            "head"_a = nb::none(),
            "Which parts of a text an answer came from: a dict with \"answer\", its \"probability\", \"items\" (their text), \"bytes\" of "
@@ -167,12 +190,13 @@ void add_explanations(nb::class_<Loaded>& model) {
            "in the UTF-8 text, and \"shares\", f32 [item] by method, of no fixed total; signed methods say what speaks against it.\n\n"
            "of: a class, a word, or \"token N\"; empty: what the model answers. against: explain why that and not this. by: attention,\n"
            "rollout, flow, value-weighted, output-weighted, mixed, attention-gradient, relevance, gradient-input, integrated-gradients,\n"
-           "occlusion. items: \"word\", \"token\" or \"sentence\". steps: of integrated gradients. layer, head: of methods of one layer.\n"
+           "occlusion. items: \"word\", \"token\" or \"sentence\"; of what is no text (reads) its statements, patches or frames. steps: of "
+           "integrated gradients. layer, head: of methods of one layer.\n"
            "Methods with gradients read the weights a second time when first used. Raises NotFoundError for a class or word that is not\n"
            "there, UnsupportedError for what the model cannot have.")
       .def(
-          "trace_gradients", &traced, "text"_a, "pair"_a = nb::none(), nb::kw_only(), "of"_a = "", "against"_a = "",
-          "budget"_a = uint64_t{2} << 30, "layers"_a = std::vector<int>{}, "rows"_a = Bytes{},
+          "trace_gradients", &traced, "text"_a, "pair"_a = nb::none(), nb::kw_only(), "question"_a = nb::none(), "of"_a = "",
+          "against"_a = "", "budget"_a = uint64_t{2} << 30, "layers"_a = std::vector<int>{}, "rows"_a = Bytes{},
           "trace() of a run with gradients: it also keeps how an answer changes with every weight, for LayerMap.gradients(). of, against:\n"
           "which answer, as why() has it; the rest is as of trace().")
       .def("split_score", &split, "text"_a, "layer"_a, "head"_a, "query"_a, "key"_a, "pair"_a = nb::none(), "family"_a = "",

@@ -11,6 +11,7 @@
 #include "clearhead/generate.h"
 #include "clearhead/model.h"
 #include "freely.h"
+#include "inputs.h"
 #include "loaded.h"
 #include "models/trace_text.h"
 #include "module.h"
@@ -44,17 +45,41 @@ nb::list classes_of(const std::vector<ClassScore>& scores) {
   return out;
 }
 
-Trace traced(const Model& model, const std::string& text, const std::optional<std::string>& pair, bool truncate, int64_t window,
-             uint64_t budget, const std::vector<int>& layers, const std::vector<std::array<int64_t, 2>>& rows) {
+Trace traced(const Loaded& self, const nb::object& given, const std::optional<std::string>& pair,
+             const std::optional<std::string>& question, bool truncate, int64_t window, uint64_t budget, const std::vector<int>& layers,
+             const std::vector<std::array<int64_t, 2>>& rows) {
+  const Model& model = *self.model;
   TextRequest request;
-  request.text = text;
   request.pair = pair;
   request.truncate = truncate;
   request.window = window;
   request.options.budget_bytes = budget;
   request.options.layers = layers;
   for (const auto& [begin, end] : rows) request.options.rows.push_back({begin, end});
-  return std::move(trace_text(model, request).trace);
+  if (reads_inputs(model.info())) {
+    const ModelInput input = input_of(model.info(), given, question);
+    return freely([&] {
+      Trace trace(request.options);
+      model.observe(input, trace);
+      return trace;
+    });
+  }
+  request.text = text_of(model.info(), given);
+  return freely([&] { return std::move(trace_text(model, request).trace); });
+}
+
+std::vector<std::string> transcribed(const Loaded& self, const nb::list& sounds, std::optional<int64_t> beams) {
+  const ModelInfo& info = self.model->info();
+  if (info.reads != "sound")
+    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\", which reads a {}, transcribes no sound", info.name, info.model_type,
+         info.reads);
+  std::vector<Sound> read;
+  for (const nb::handle one : sounds) read.push_back(input_of(info, one, std::nullopt).sound);
+  GenerateOptions options;
+  if (beams) options.beams.count = *beams;
+  std::vector<std::string> out;
+  for (const Generated& one : freely([&] { return transcribe(*self.model, read, options); })) out.push_back(one.text);
+  return out;
 }
 
 nb::tuple generated(const Loaded& self, const std::string& prompt, int64_t max_tokens, std::optional<double> temperature, int64_t top_k,
@@ -181,11 +206,26 @@ void add_answers(nb::class_<Loaded>& model) {
           "texts"_a, "f32 [text, width]")
       .def(
           "classify",
-          [](const Loaded& self, const std::string& text, const std::optional<std::string>& pair) {
+          [](const Loaded& self, const nb::object& text, const std::optional<std::string>& pair,
+             const std::optional<std::string>& question) {
+            const ModelInfo& info = self.model->info();
+            if (reads_inputs(info)) {
+              const ModelInput input = input_of(info, text, question);
+              return classes_of(freely([&] { return self.model->classify_inputs({input}).front(); }));
+            }
+            const std::string own = text_of(info, text);
             return classes_of(
-                freely([&] { return self.model->classify(text, pair ? std::optional<std::string_view>(*pair) : std::nullopt); }));
+                freely([&] { return self.model->classify(own, pair ? std::optional<std::string_view>(*pair) : std::nullopt); }));
           },
-          "text"_a, "pair"_a = nb::none(), "[(label, probability)], best first.");
+          "text"_a, "pair"_a = nb::none(), nb::kw_only(), "question"_a = nb::none(),
+          "[(label, probability)], best first. text: what the model reads (reads).")
+      .def_prop_ro(
+          "reads", [](const Loaded& self) { return self.model->info().reads; },
+          "What the model is given where a method says \"text\".\n\n"
+          "\"text\", \"pair\": a str. \"document\", \"story\": a str, or the list of its sentences. \"picture\", \"scene\": a path, u8\n"
+          "[height, width] or [height, width, 3], or f32 [channels, height, width] from 0 to 1. \"sound\": a path, or (samples f32 [frame] "
+          "or\n"
+          "[channel, frame], frames a second). A story and a scene have a question beside.");
 }
 
 void add_runs(nb::class_<Loaded>& model) {
@@ -241,17 +281,15 @@ void add_runs(nb::class_<Loaded>& model) {
           },
           "sentences"_a, "[(sentence, weight)] of a document, heaviest first. Raises UnsupportedError for a model that chooses none.")
       .def("_generate", &generated)
-      .def(
-          "trace",
-          [](const Loaded& self, const std::string& text, const std::optional<std::string>& pair, bool truncate, int64_t window,
-             uint64_t budget, const std::vector<int>& layers, const std::vector<std::array<int64_t, 2>>& rows) {
-            return freely([&] { return traced(*self.model, text, pair, truncate, window, budget, layers, rows); });
-          },
-          "text"_a, "pair"_a = nb::none(), nb::kw_only(), "truncate"_a = false, "window"_a = 0, "budget"_a = uint64_t{2} << 30,
-          "layers"_a = std::vector<int>{}, "rows"_a = std::vector<std::array<int64_t, 2>>{},
-          "Reads the text and keeps its attention, within `budget` bytes. A text longer than the model's positions is refused, cut\n"
-          "(truncate) or read in windows of so many tokens. layers: those to keep, else all. rows: ranges of tokens whose rows are kept\n"
-          "where the budget is too short for all. Raises TooLongError, BudgetError before anything is computed.");
+      .def("transcribe", &transcribed, "sounds"_a, nb::kw_only(), "beams"_a = nb::none(),
+           "What a model that reads sounds writes, for each of a list of them (reads), greedily or with so many beams.")
+      .def("trace", &traced, "text"_a, "pair"_a = nb::none(), nb::kw_only(), "question"_a = nb::none(), "truncate"_a = false,
+           "window"_a = 0, "budget"_a = uint64_t{2} << 30, "layers"_a = std::vector<int>{},
+           "rows"_a = std::vector<std::array<int64_t, 2>>{},
+           "Reads the text, or what else the model reads (reads), and keeps its attention, within `budget` bytes. A text longer than the "
+           "model's positions is refused, cut\n"
+           "(truncate) or read in windows of so many tokens. layers: those to keep, else all. rows: ranges of tokens whose rows are kept\n"
+           "where the budget is too short for all. Raises TooLongError, BudgetError before anything is computed.");
 }
 
 }  // namespace

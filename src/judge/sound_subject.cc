@@ -22,6 +22,8 @@ class SoundSubject final : public Subject {
     const WrittenText written = written_text(model_->info().first_token, transcribe(*model_, {input.sound})[0].ids, &tokenizer);
     const auto at = static_cast<size_t>(written_token(*model_, asked.of, written));
     target_ = written.encoding;
+    const auto longest = static_cast<size_t>(model_->info().longest);  // what is written last of a text of this length is not read
+    if (longest > 0 && target_.size() > longest) keep_first(target_, longest);
     const std::string before = written.text.substr(0, static_cast<size_t>(target_.offsets[at][1]));
     rows_ = {static_cast<int64_t>(at)};
     of_ = asked.of_id.value_or(written.encoding.ids[at + 1]);

@@ -1,0 +1,135 @@
+"""Models of the literature that ship: what they read besides one text, and what can be asked of it."""
+
+import json
+import math
+import struct
+import subprocess
+import sys
+import wave
+from pathlib import Path
+
+import clearhead as ch
+import numpy as np
+import pytest
+
+MODELS = Path(__file__).parents[2] / "models"
+pytestmark = pytest.mark.skipif(not (MODELS / "digits/config.json").exists(), reason="the models that ship are not here")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return ch.load(str(MODELS / "digits"))
+
+
+@pytest.fixture(scope="module")
+def stories():
+    return ch.load(str(MODELS / "stories"))
+
+
+STORY = ["John went to the hallway.", "Mary took the football there.", "Mary went to the kitchen."]
+
+
+def test_a_picture_is_a_path_or_an_array(digits):
+    path = MODELS / "digits/example.png"
+    assert digits.reads == "picture"
+    best = digits.classify(str(path))
+    assert best[0][0] == "5" and best[0][1] > 0.99 and sum(p for _, p in best) == pytest.approx(1, abs=1e-5)
+    assert digits.classify(path) == best
+    pixels = np.zeros((32, 32), np.uint8)
+    pixels[4:28, 14:18] = 255
+    one = digits.classify(pixels)
+    assert digits.classify((pixels / 255).astype("f4")[None]) == one
+    assert digits.classify(np.repeat(pixels[:, :, None], 1, 2)) == one
+    with pytest.raises(ch.InvalidArgumentError, match="reads a picture: expected a path, u8"):
+        digits.classify(np.zeros((32, 32), "f4"))
+    with pytest.raises(ch.InvalidArgumentError, match="and no question"):
+        digits.classify(path, question="what is it?")
+    with pytest.raises(ch.ShapeError):
+        digits.classify(np.zeros((8, 8), np.uint8))
+
+
+def test_a_picture_is_traced_and_explained_by_its_patches(digits):
+    path = MODELS / "digits/example.png"
+    trace = digits.trace(path)
+    assert "spatial" in trace.families
+    why = digits.why(path, by=["relevance", "occlusion"])
+    assert why["answer"] == 'class "5"' and len(why["items"]) == 256 and why["items"][0] == "patch 1,1"
+    assert np.corrcoef(why["shares"]["relevance"], why["shares"]["occlusion"])[0, 1] > 0.5
+    assert digits.trace_gradients(path).gradients_of == 'class "5"'
+
+
+def test_a_story_has_a_question(stories):
+    assert stories.reads == "story"
+    best = stories.classify(STORY, question="Where is the football?")
+    assert best[0][0] == stories.classify(" ".join(STORY), question="Where is the football?")[0][0]
+    why = stories.why(STORY, question="Where is the football?", by=["attention"])
+    assert why["items"] == STORY and why["shares"]["attention"].shape == (3,)
+    with pytest.raises(ch.InvalidArgumentError, match="reads a story and a question"):
+        stories.classify(STORY)
+    with pytest.raises(ch.InvalidArgumentError, match="reads a story: expected a str, or a list of them"):
+        stories.classify(7, question="Where is John?")
+
+
+def test_a_document_is_its_sentences():
+    books = ch.load(str(MODELS / "authorship"))
+    text = "I had called upon my friend one day in the autumn. He was in deep conversation with a stout gentleman."
+    assert books.reads == "document" and books.classify(text)[0][1] == pytest.approx(
+        books.classify(["I had called upon my friend one day in the autumn.", "He was in deep conversation with a stout gentleman."])[0][1], abs=1e-6)
+    assert len(books.why(text, by=["attention"])["items"]) == 2
+
+
+def test_what_reads_texts_reads_nothing_else(digits):
+    dates = ch.load(str(MODELS / "dates"))
+    assert dates.reads == "pair" and dates.translate("the 21st of March 1998") == "1998-03-21"
+    why = dates.why("the 21st of March 1998", of="21")  # by relevance, through an attention that looks step by step
+    assert why["items"][int(np.argmax(why["shares"]["relevance"]))] == "21st"
+    with pytest.raises(ch.UnsupportedError, match="transcribes no sound"):
+        digits.transcribe(["x.wav"])
+    with pytest.raises(ch.InvalidArgumentError, match="reads a pair: expected a str"):
+        dates.why(["the", "21st"])
+
+
+@pytest.fixture(scope="module")
+def listener(tmp_path_factory):
+    """A network that writes what it hears, trained for two steps: what it writes is no matter here."""
+    folder = tmp_path_factory.mktemp("sounds")
+    rows = ["file\tword\tvoice\tsplit"]
+    for at, part in enumerate(["train", "train", "valid", "test"]):
+        tone(folder / f"{at}.wav", 300 + 400 * at)
+        rows.append(f"{at}.wav\ttone\tanna\t{part}")
+    (folder / "tones.tsv").write_text("\n".join(rows) + "\n")
+    recipe = {
+        "task": {"kind": "transcribe", "table": "tones.tsv", "file": "file", "text": "word", "part": "split", "speaker": "voice",
+                 "train": "train", "valid": "valid", "test": "test", "joined": [1, 1], "tested": [1, 1], "best": "loss"},
+        "origin": "made by the test", "tokenizer": {"bpe": 260}, "batch": 2, "length": 8, "steps": 2, "report": 1, "validate": 2, "checkpoint": 2,
+        "model": {"model_type": "listen_attend_spell", "vocab_size": 260, "embedding_size": 4, "hidden_size": 8, "pyramid_layers": 1,
+                  "sound": {"rate": 8000, "window": 128, "hop": 160, "mels": 20}, "max_position_embeddings": 12, "eos_token_id": 0,
+                  "pad_token_id": 1, "decoder_start_token_id": 1},
+    }
+    (folder / "tones.json").write_text(json.dumps(recipe))
+    command = [sys.executable, "-m", "clearhead", "train", str(folder / "tones.json"), f"data={folder}", "-o", str(folder / "run")]
+    subprocess.run(command, check=True, capture_output=True)
+    return ch.load(str(folder / "run/best"))
+
+
+def tone(path, hertz):
+    samples = (0.3 * np.sin(np.arange(4000) * 2 * math.pi * hertz / 8000)).astype("f4")
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1), file.setsampwidth(2), file.setframerate(8000)
+        file.writeframes(struct.pack("<4000h", *(round(float(s) * 32768) for s in samples)))
+    return np.round(samples * 32768).astype("f4") / 32768
+
+
+def test_a_sound_is_read_from_a_file_or_samples(listener, tmp_path):
+    samples = tone(tmp_path / "tone.wav", 440)
+    assert listener.reads == "sound"
+    of_file, of_samples = listener.transcribe([tmp_path / "tone.wav", (samples, 8000)])
+    assert isinstance(of_file, str) and of_file == of_samples == listener.transcribe([(samples[None], 8000)])[0]
+    trace = listener.trace((samples, 8000))
+    assert trace.families == ["cross"] and trace.map(0).keys > 0
+    why = listener.why((samples, 8000), by=["attention", "relevance"])
+    assert why["items"][0] == "0.00 s" and why["shares"]["attention"].sum() == pytest.approx(1, abs=1e-4)
+    with pytest.raises(ch.InvalidArgumentError, match="expected a path, or .samples, frames a second."):
+        listener.transcribe([samples])
+    with pytest.raises(ch.NotFoundError):
+        listener.transcribe(["nowhere.wav"])
