@@ -292,7 +292,7 @@ export class AtlasView implements View {
   }
 
   private shownOf(cell: Cell): HeadPicture | null {
-    return (this.weighted.on && this.weighted.at(cell.at)) || cell.head;
+    return this.weighted.at(cell.at) ?? cell.head;
   }
 
   /** Under a kind of weight the map's sum; else the chosen score, or the strongest ones, which the engine names. */

@@ -6,6 +6,7 @@ import type { State } from '../../state';
 
 export class WeightedHeads {
   private key = '';
+  private visible = false;
   private found = new Map<string, WeightedHead>();
   private abort = new AbortController();
 
@@ -17,11 +18,11 @@ export class WeightedHeads {
 
   /** Whether another kind of weight is shown. */
   get on(): boolean {
-    return this.key !== '';
+    return this.visible && this.key !== '';
   }
 
   at({ layer, head }: HeadId): WeightedHead | null {
-    return this.found.get(`${layer}.${head}`) ?? null;
+    return (this.on && this.found.get(`${layer}.${head}`)) || null;
   }
 
   get badges(): WeightedHead['badge'][] {
@@ -31,13 +32,17 @@ export class WeightedHeads {
   load(state: State, again = false): void {
     const { ctx } = this;
     const { weight, sink } = state;
-    const wanted = state.view === 'atlas' && weight !== 'raw' && ctx.family.weights.includes(weight);
+    const wanted = weight !== 'raw' && ctx.family.weights.includes(weight);
     const key = wanted ? `${weight} ${sink}` : '';
-    if (key === this.key && !again) return;
+    const [was, isSame] = [this.on, key === this.key && !again];
+    this.visible = state.view === 'atlas';
+    if (!this.visible || isSame) {
+      if (!isSame && (!wanted || again)) this.forget();
+      if (was !== this.on) this.changed();
+      return; // what was found stays for when the atlas is opened again
+    }
+    this.forget();
     this.key = key;
-    this.found = new Map();
-    this.abort.abort();
-    this.abort = new AbortController();
     this.changed();
     if (!wanted) return;
     const take = (heads: WeightedHead[]): void => {
@@ -47,5 +52,12 @@ export class WeightedHeads {
     ctx.source.weightedHeads(ctx.family.id, weight, sink, take, this.abort.signal).catch((error: unknown) => {
       if (!isAbort(error)) this.failed(error instanceof Error ? error.message : String(error));
     });
+  }
+
+  private forget(): void {
+    this.key = '';
+    this.found = new Map();
+    this.abort.abort();
+    this.abort = new AbortController();
   }
 }
