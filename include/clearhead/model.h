@@ -212,9 +212,9 @@ struct TaggedSpan {
 
 /// What a model reads that does not read one text; ModelInfo::reads says which fields.
 struct ModelInput {
-  /// "document": its sentences; "story": its statements; else one string. Of a "scene" the question.
+  /// "document": its sentences; "story": its statements; else none.
   std::vector<std::string> texts{};
-  std::string question{};  ///< "story"
+  std::string question{};  ///< "story", "scene"
   Tensor picture{};        ///< "picture", "scene": f32 [channels, height, width], from 0 to 1 (data.h)
   Sound sound{};           ///< "sound"
 };
