@@ -9,10 +9,11 @@
 #include "clearhead/generate.h"
 #include "cli/cli.h"
 #include "models/reading.h"
+#include "viewer/loaded_trace.h"
 
 namespace clearhead::cli {
 
-bool reads_inputs(const ModelInfo& info) { return info.reads != "text" && info.reads != "pair"; }
+bool reads_inputs(const ModelInfo& info) { return !reads_texts(info); }
 
 bool writes_from_text(const ModelInfo& info) { return info.encoder_layers > 0 && info.reads != "sound"; }
 

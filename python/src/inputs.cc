@@ -9,6 +9,7 @@
 #include "clearhead/data.h"
 #include "clearhead/error.h"
 #include "models/reading.h"
+#include "viewer/loaded_trace.h"
 
 namespace nb = nanobind;
 
@@ -69,7 +70,7 @@ std::vector<std::string> texts_of(const ModelInfo& info, nb::handle given) {
 
 }  // namespace
 
-bool reads_inputs(const ModelInfo& info) { return info.reads != "text" && info.reads != "pair"; }
+bool reads_inputs(const ModelInfo& info) { return !reads_texts(info); }
 
 std::string text_of(const ModelInfo& info, nb::handle given) {
   if (!nb::isinstance<nb::str>(given)) refuse(info, "a str", given);

@@ -89,6 +89,12 @@ SourceAndTarget parts_of(const RunPlan& plan) {
   return {encoding_of(plan.text, {source->begin, source->end}), encoding_of(plan.text, {target->begin, target->end})};
 }
 
+Encoding target_of(const RunPlan& plan) {
+  const TextSegment* target = segment_of(plan, "target");
+  if (!target) fail(ErrorCode::kUnsupported, "This text has no target: it is not one that a model wrote.");
+  return encoding_of(plan.text, {target->begin, target->end});
+}
+
 std::unique_ptr<judge::Subject> subject_of(LoadedTrace& loaded, const judge::Asked& asked, std::optional<int64_t> token, bool gradients) {
   std::shared_ptr<const Model> model = loaded.model(gradients);
   const AnswerKind kind = answer_kind_of(model->info());

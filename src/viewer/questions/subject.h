@@ -28,6 +28,8 @@ struct SourceAndTarget {
   Encoding source{}, target{};
 };
 SourceAndTarget parts_of(const RunPlan& plan);
+/// What was written, from a text or a sound. Throws kUnsupported where nothing was.
+Encoding target_of(const RunPlan& plan);
 
 /// `token`: the id of the text that is explained, of those before it; absent: what `asked` says, else what the model answers. Ids of the subject are those of
 /// the text that is looked at, from its first on.

@@ -148,12 +148,7 @@ class Rerun {
 
   // What was written stays, so that each of its tokens has a probability before and after.
   Answer of_sound(const ModelInput& input, const Interventions& edits, Observer& observer) {
-    const RunText& read = loaded_.trace().plan().text;
-    const auto target =
-        std::find_if(read.segments.begin(), read.segments.end(), [](const TextSegment& one) { return one.name == "target"; });
-    if (target == read.segments.end()) fail(ErrorCode::kUnsupported, "what-if: this trace has no text that was written from a sound.");
-    const std::vector<int32_t> made(read.ids.begin() + target->begin + 1, read.ids.begin() + target->end);
-    const WrittenText written = written_text(model_->info().first_token, made, &model_->tokenizer());
+    const WrittenText written = written_again(target_of(loaded_.trace().plan()));
     return answer_of(written.encoding, model_->run_from_input(input, written.encoding,
                                                               {.observer = &observer, .text = written.text, .interventions = edits}));
   }
@@ -172,14 +167,18 @@ class Rerun {
       target = written.text;
     } else {
       parts.source = model_->tokenizer().encode(source);
-      const std::vector<int32_t> made(parts.target.ids.begin() + 1, parts.target.ids.end());
-      WrittenText written = written_text(model_->info().first_token, made, &model_->tokenizer());
+      const WrittenText written = written_again(parts.target);
       parts.target = written.encoding;
       target = written.text;
     }
     RunOptions options{.observer = &observer, .text = target, .source = source};
     if (look) options.interventions = interventions_of(planned(parts, options), *look);
     return answer_of(parts.target, model_->run_from(parts.source, parts.target, options));
+  }
+
+  // The target that is looked at, with its text.
+  WrittenText written_again(const Encoding& target) const {
+    return written_text(model_->info().first_token, {target.ids.begin() + 1, target.ids.end()}, &model_->tokenizer());
   }
 
   // Every token of what is written, by the row before it.
