@@ -1,13 +1,25 @@
 // Files are made in the order SVG, PDF, TikZ: where a machine has no librsvg, the SVG is there.
 #include "cli/figure.h"
 
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "base/file.h"
 #include "base/format.h"
 #include "cli/cli.h"
+#include "viewer/questions/head.h"
 
 namespace clearhead::cli {
+namespace {
+
+std::vector<std::string> weight_kinds() {
+  std::vector<std::string> out;
+  for (const WeightKind kind : kWeightKinds) out.emplace_back(to_string(kind));
+  return out;
+}
+
+}  // namespace
 
 void FigureArguments::add(CLI::App& app, CLI::Option* json) {
   constexpr double kLeast = 40, kMost = 1000;
@@ -18,8 +30,9 @@ void FigureArguments::add(CLI::App& app, CLI::Option* json) {
       ->check(CLI::Range(kLeast, kMost));
   app.add_option("--weight", weight,
                  "In the figure: raw; value or output, times the lengths of the values; of a run with --gradients for or\nagainst, what "
-                 "speaks for its answer and against it; raises or lowers, where more weight would (default: raw)")
-      ->check(CLI::IsMember({"raw", "value", "output", "for", "against", "raises", "lowers"}));
+                 "speaks for its answer and against it; raises or lowers, where more weight would; for-value\nand so on, these times the "
+                 "lengths of the values (default: raw)")
+      ->check(CLI::IsMember(weight_kinds()));
   app.add_flag("--offsets", offsets, "In the figure of a map: columns are key − query, so that a window over a long text is a band");
   app.add_flag("--lines", lines, "In the figure: lines between words in place of a map");
 }

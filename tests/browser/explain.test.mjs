@@ -68,13 +68,20 @@ test('of a run with gradients, what speaks for the answer and against it is a ki
   const server = await view(join(models, 'book'), kStory, '--gradients', '--of', ' the');
   const page = await open(`${server.url}#v=read&h=4.0&q=9&sink=renorm`);
   await page.waitForSelector('[data-testid=answers] button');
+  assert.ok(await page.isHidden('[data-control=norm]'), 'lengths of values are a kind of weight of their own');
   for (const [kind, says] of [
     ['for', 'speaks for'],
+    ['for-value', 'times the length of its value'],
+    ['against-value', 'speaks against'],
     ['against', 'speaks against'],
     ['raises', 'would rise'],
     ['lowers', 'would fall'],
   ]) {
-    await page.click(`[data-control=weight] [data-value=${kind}]`);
+    const [gradient, lengths] = kind.split('-');
+    await page.click(`[data-control=weight] [data-value=${gradient}]`);
+    await page.click(`[data-control=norm] [data-value=${lengths ?? 'none'}]`);
+    await settled(page);
+    assert.equal(stateOf(page).w, kind);
     await eventually(async () => (await page.textContent('.answers-panel')).includes(says), says);
     assert.match(await page.textContent('.answers-panel'), /next token " the"/);
     const { top } = await json(server, `row?l=4&h=0&q=9&w=${kind}&sink=hide&format=json`);

@@ -38,7 +38,8 @@ TEST(HeadPictures, AreTheRowsPooledUnderEveryKindAndSinkRule) {
     for (const auto& [weight, sink] : {std::pair{WeightKind::kValue, SinkRule::kHide},
                                        {WeightKind::kOutput, SinkRule::kRenormalise},
                                        {WeightKind::kFor, SinkRule::kMark},
-                                       {WeightKind::kRaises, SinkRule::kHide}}) {
+                                       {WeightKind::kRaises, SinkRule::kHide},
+                                       {WeightKind::kForValue, SinkRule::kHide}}) {
       HeadLook at{.family = loaded.trace().main_family(), .weight = weight, .sink = sink};
       std::map<std::pair<int, int64_t>, HeadPicture> found;
       questions::head_pictures(loaded, at, [&](HeadPicture head) { found[{head.layer, head.head}] = std::move(head); });

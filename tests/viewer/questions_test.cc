@@ -353,22 +353,32 @@ TEST(Questions, GradientsOfAnAnswerAreLookedAtAsWeightsAre) {
   LoadedTrace loaded = looked_at::loaded_of({.trace = {.gradients_of = "class \"positive\""}, .spec = spec});
   const Json info = questions::info(loaded);
   EXPECT_EQ(info.find("gradients_of")->string(), "class \"positive\"");
-  EXPECT_EQ(info.find("families")->items()[0].find("weights")->dump(), R"(["raw","value","output","for","against","raises","lowers"])");
+  EXPECT_EQ(info.find("families")->items()[0].find("weights")->dump(), R"(["raw","value","output","for","against","raises","lowers",)"
+                                                                       R"("for-value","against-value","raises-value","lowers-value"])");
   for (const auto& [kind, shown] : {std::pair{WeightKind::kFor, GradientLook::kPositive},
                                     {WeightKind::kAgainst, GradientLook::kNegative},
                                     {WeightKind::kRaises, GradientLook::kRaises},
-                                    {WeightKind::kLowers, GradientLook::kLowers}}) {
+                                    {WeightKind::kLowers, GradientLook::kLowers},
+                                    {WeightKind::kForValue, GradientLook::kPositive},
+                                    {WeightKind::kAgainstValue, GradientLook::kNegative},
+                                    {WeightKind::kRaisesValue, GradientLook::kRaises},
+                                    {WeightKind::kLowersValue, GradientLook::kLowers}}) {
     const Json verdict = questions::verify(loaded, {"dec", {{0, 1}, {1, 2}}, {{0, 300}}, {{0, 300}}, kind});
     EXPECT_TRUE(verdict.find("within")->boolean()) << verdict.dump();
     EXPECT_GT(verdict.find("largest_difference")->number(), 0);
-    const LayerMap map = loaded.trace().map("dec", 1).with(shown);
+    std::vector<float> shares = loaded.trace().map("dec", 1).with(shown).row(3, 217).weights();
+    if (length_of(kind) == LengthOf::kValue) {
+      const Tensor lengths = loaded.trace().norms("dec", 1).value.select(0, 0);
+      const Tensor of_head = lengths.select(0, 3 * lengths.size(0) / 4).contiguous();
+      for (size_t key = 0; key < shares.size(); ++key) shares[key] *= of_head.data<float>()[key];
+    }
     LineLook look = line_at(1, 3, {{217, 218}});
     look.at.weight = kind;
     const ViewFrame row = questions::row(loaded, look);
-    EXPECT_EQ(array_of<float>(row, "values"), map.row(3, 217).weights());
+    EXPECT_EQ(array_of<float>(row, "values"), shares);
     EXPECT_TRUE(row.header.find("entropy")->is_null());
     look.ranges = {{40, 41}};
-    const float expected = map.row(3, 217).weights()[40];
+    const float expected = shares[40];
     EXPECT_FLOAT_EQ(array_of<float>(questions::column(loaded, look), "values")[217], expected);
     const ViewFrame tile = questions::tile(loaded, {.at = look.at, .planes = {.f32 = true}});
     EXPECT_FLOAT_EQ(array_of<float>(tile, "max")[217 * 256 + 40], expected);

@@ -206,10 +206,13 @@ Figure atlas_figure(LoadedTrace& loaded, const ViewState& state, const FigureOpt
 
 std::string caption_of(LoadedTrace& loaded, const ViewState& state, const std::string& heads, const std::string& what) {
   const FamilyFacts& known = loaded.facts(state.family);
-  const bool is_product = state.weight == "for" || state.weight == "against";
-  const std::string weights = is_gradient(weight_kind_of(state.weight))
-                                  ? format("{} {} ({}∂y/∂P)", state.weight, loaded.trace().gradients_of(), is_product ? "P·" : "")
-                                  : format("{} weights", state.weight);
+  const WeightKind kind = weight_kind_of(state.weight);
+  const auto gradients = gradient_look(kind);
+  const bool is_product = gradients == GradientLook::kPositive || gradients == GradientLook::kNegative;
+  const std::string weights =
+      gradients ? format("{} {} ({}∂y/∂P{})", state.weight.substr(0, state.weight.find('-')), loaded.trace().gradients_of(),
+                         is_product ? "P·" : "", length_of(kind) == LengthOf::kValue ? "·‖v‖" : "")
+                : format("{} weights", state.weight);
   std::string out = format("{} · {} {} · {} · {}", model_name(loaded.trace().plan()), state.family, heads, what, weights);
   if (state.view != "atlas") out += format(", {} scale", scale_name(state));
   if (!known.sinks.empty() && state.direction == "out")

@@ -17,17 +17,37 @@ const char* to_string(WeightKind kind) {
     case WeightKind::kAgainst: return "against";
     case WeightKind::kRaises: return "raises";
     case WeightKind::kLowers: return "lowers";
+    case WeightKind::kForValue: return "for-value";
+    case WeightKind::kAgainstValue: return "against-value";
+    case WeightKind::kRaisesValue: return "raises-value";
+    case WeightKind::kLowersValue: return "lowers-value";
   }
   return "raw";
 }
 
 std::optional<GradientLook> gradient_look(WeightKind kind) {
   switch (kind) {
-    case WeightKind::kFor: return GradientLook::kPositive;
-    case WeightKind::kAgainst: return GradientLook::kNegative;
-    case WeightKind::kRaises: return GradientLook::kRaises;
-    case WeightKind::kLowers: return GradientLook::kLowers;
+    case WeightKind::kFor:
+    case WeightKind::kForValue: return GradientLook::kPositive;
+    case WeightKind::kAgainst:
+    case WeightKind::kAgainstValue: return GradientLook::kNegative;
+    case WeightKind::kRaises:
+    case WeightKind::kRaisesValue: return GradientLook::kRaises;
+    case WeightKind::kLowers:
+    case WeightKind::kLowersValue: return GradientLook::kLowers;
     default: return std::nullopt;
+  }
+}
+
+LengthOf length_of(WeightKind kind) {
+  switch (kind) {
+    case WeightKind::kValue:
+    case WeightKind::kForValue:
+    case WeightKind::kAgainstValue:
+    case WeightKind::kRaisesValue:
+    case WeightKind::kLowersValue: return LengthOf::kValue;
+    case WeightKind::kOutput: return LengthOf::kOutput;
+    default: return LengthOf::kNothing;
   }
 }
 
@@ -107,10 +127,11 @@ LayerMap map_of(LoadedTrace& loaded, const HeadLook& at) {
 }
 
 std::vector<float> norms(LoadedTrace& loaded, const HeadLook& at) {
-  if (at.weight == WeightKind::kRaw || is_gradient(at.weight)) return {};
+  const LengthOf of = length_of(at.weight);
+  if (of == LengthOf::kNothing) return {};
   const FamilyFacts& known = loaded.facts(at.family);
   const KeyNorms& norms = loaded.trace().norms(known.shape.name, at.layer);
-  const bool value = at.weight == WeightKind::kValue;
+  const bool value = of == LengthOf::kValue;
   const Tensor& tensor = value ? norms.value : norms.output;
   if (!tensor.defined()) {
     throw NotKept(format("w={}: the lengths of the values were not kept in this trace.", to_string(at.weight)),

@@ -15,17 +15,33 @@
 
 namespace clearhead {
 
-/// P, P·‖v‖, P·‖v·W_O‖; and of a trace that kept gradients of an answer y: max(0, ±P·∂y/∂P), what speaks for it and against, and max(0, ±∂y/∂P), where more
-/// weight would raise it or lower it.
-enum class WeightKind : uint8_t { kRaw, kValue, kOutput, kFor, kAgainst, kRaises, kLowers };
-inline constexpr WeightKind kWeightKinds[] = {WeightKind::kRaw,     WeightKind::kValue,  WeightKind::kOutput, WeightKind::kFor,
-                                              WeightKind::kAgainst, WeightKind::kRaises, WeightKind::kLowers};
+/// What is shown of a weight P. The last eight need a trace that kept gradients of an answer y.
+enum class WeightKind : uint8_t {
+  kRaw,       ///< P
+  kValue,     ///< P·‖v‖
+  kOutput,    ///< P·‖v·W_O‖
+  kFor,       ///< max(0, P·∂y/∂P): what speaks for y
+  kAgainst,   ///< max(0, −P·∂y/∂P)
+  kRaises,    ///< max(0, ∂y/∂P): where more weight would raise y
+  kLowers,    ///< max(0, −∂y/∂P)
+  kForValue,  ///< the four before, times ‖v‖
+  kAgainstValue,
+  kRaisesValue,
+  kLowersValue,
+};
+inline constexpr WeightKind kWeightKinds[] = {WeightKind::kRaw,         WeightKind::kValue,      WeightKind::kOutput,
+                                              WeightKind::kFor,         WeightKind::kAgainst,    WeightKind::kRaises,
+                                              WeightKind::kLowers,      WeightKind::kForValue,   WeightKind::kAgainstValue,
+                                              WeightKind::kRaisesValue, WeightKind::kLowersValue};
 
-/// "raw", "value", "output", "for", "against", "raises", "lowers"; "mark", "hide", "renorm".
+/// "raw", "value", "output", "for", "against", "raises", "lowers", "for-value" and so on; "mark", "hide", "renorm".
 const char* to_string(WeightKind kind);
 /// What it shows of gradients; nothing: it shows weights.
 std::optional<GradientLook> gradient_look(WeightKind kind);
 inline bool is_gradient(WeightKind kind) { return gradient_look(kind).has_value(); }
+/// The lengths that it multiplies with.
+enum class LengthOf : uint8_t { kNothing, kValue, kOutput };
+LengthOf length_of(WeightKind kind);
 const char* to_string(SinkRule rule);
 
 /// One head under a weight kind and a sink rule.

@@ -24,7 +24,7 @@ Json family_json(const FamilyFacts& known) {
   if (known.value) weights.push("value");
   if (known.output) weights.push("output");
   for (const WeightKind kind : kWeightKinds) {
-    if (is_gradient(kind) && known.gradients) weights.push(to_string(kind));
+    if (is_gradient(kind) && known.gradients && (length_of(kind) == LengthOf::kNothing || known.value)) weights.push(to_string(kind));
   }
   for (const int64_t key : known.sinks) sinks.push(key);
   Json bands = Json::array();

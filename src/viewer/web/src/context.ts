@@ -7,6 +7,7 @@ import {
   type Direction,
   type Family,
   type Feature,
+  type Gradient,
   type HeadId,
   type Info,
   type Missing,
@@ -127,16 +128,18 @@ export function printWeight(ctx: Context, value: number, badge: Badge, error: nu
   return isShare(ctx) ? format.share(value, approximate) : format.weight(value, approximate);
 }
 
-/** Are weights shown by how an answer changes with them? */
-export const isGradient = (weight: WeightKind): boolean => (kGradients as readonly WeightKind[]).includes(weight);
+/** How an answer changes with weights, where they are shown by that. */
+export const gradientOf = (weight: WeightKind): Gradient | null => kGradients.find((g) => weight === g || weight === `${g}-value`) ?? null;
+export const isGradient = (weight: WeightKind): boolean => gradientOf(weight) !== null;
+export const hasLengths = (weight: WeightKind): boolean => weight === 'value' || weight.endsWith('-value');
 
 /** The weight kind as captions say it. */
 export function weightName(ctx: Context): string {
   const { weight } = ctx.store.now;
-  const name = ctx.t(`weight.${weight}`);
-  if (!isGradient(weight)) return name;
-  const what = weight === 'for' || weight === 'against' ? 'P·∂y/∂P' : '∂y/∂P';
-  return ctx.t('weight.of', { name, answer: ctx.info.gradients_of ?? '', what });
+  const gradient = gradientOf(weight);
+  if (!gradient) return ctx.t(`weight.${weight}`);
+  const what = (gradient === 'for' || gradient === 'against' ? 'P·∂y/∂P' : '∂y/∂P') + (hasLengths(weight) ? '·‖v‖' : '');
+  return ctx.t('weight.of', { name: ctx.t(`weight.${gradient}`), answer: ctx.info.gradients_of ?? '', what });
 }
 
 export function isShare(ctx: Context): boolean {

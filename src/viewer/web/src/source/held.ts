@@ -268,7 +268,7 @@ export class HeldTrace {
 
   /** Null where the page holds no such weights. */
   private matrixOf(request: Pick<MapRequest, 'family' | 'at' | 'weight'>): Promise<Matrix | null> {
-    if (request.weight === 'value' || request.weight === 'output') throw this.absent(request.weight);
+    if (!this.familyOf(request.family).weights.includes(request.weight)) throw this.absent(request.weight);
     return this.matrix(whereOf(request) + (request.weight === 'raw' ? '' : `/${request.weight}`));
   }
 

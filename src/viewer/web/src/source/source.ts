@@ -17,8 +17,15 @@ export interface HeadId {
 export type Badge = 'exact' | 'sampled' | 'top-k' | 'quantised';
 export type Direction = 'out' | 'in';
 export const kGradients = ['for', 'against', 'raises', 'lowers'] as const; // P·∂y/∂P above zero, and below; ∂y/∂P above zero, and below
-export const kWeightKinds = ['raw', 'value', 'output', ...kGradients] as const;
-export type WeightKind = (typeof kWeightKinds)[number];
+export type Gradient = (typeof kGradients)[number];
+export type WeightKind = 'raw' | 'value' | 'output' | Gradient | `${Gradient}-value`; // the last: times the lengths of the values
+export const kWeightKinds: readonly WeightKind[] = [
+  'raw',
+  'value',
+  'output',
+  ...kGradients,
+  ...kGradients.map((g) => `${g}-value` as const),
+];
 export type SinkRule = 'mark' | 'hide' | 'renorm';
 export type Scale = 'linear' | 'sqrt' | 'log';
 
@@ -35,12 +42,7 @@ export type Feature =
   | 'what-if'
   | 'compare'
   | 'export'
-  | 'value'
-  | 'output'
-  | 'for'
-  | 'against'
-  | 'raises'
-  | 'lowers'
+  | WeightKind
   | 'weights';
 export type MissingCode = 'q-not-kept' | 'v-not-kept' | 'no-model' | 'other-input' | 'layers-not-kept' | 'not-in-page' | 'over-budget';
 

@@ -1,7 +1,7 @@
 // The top bar: what is looked at (model, head, direction, weight kind, scale, sink), the search, and what can be done with it.
 
 import type { Context, View } from '../context';
-import { absent, badgeTitle, familyName, isGradient, pin, turn } from '../context';
+import { absent, badgeTitle, familyName, gradientOf, hasLengths, isGradient, pin, turn } from '../context';
 import { head as headName } from '../format';
 import { kPinColours } from '../paint/ramp';
 import { type Direction, type Feature, type Scale, type SinkRule, type WeightKind, kGradients } from '../source/source';
@@ -30,7 +30,7 @@ export class TopBar implements View {
   readonly element: HTMLElement;
   private readonly views: HTMLFieldSetElement;
   private readonly pins = h('div', { class: 'pins', role: 'group', 'data-testid': 'pins' });
-  private readonly groups: [HTMLFieldSetElement, (state: State) => string][] = [];
+  private readonly groups: { group: HTMLFieldSetElement; of: (state: State) => string; shown: (state: State) => boolean }[] = [];
   private readonly words: HTMLInputElement;
   private readonly name: HTMLElement;
   private readonly model: HTMLElement;
@@ -124,7 +124,10 @@ export class TopBar implements View {
 
   update(state: State): void {
     setChosen(this.views, state.view);
-    for (const [group, value] of this.groups) setChosen(group, value(state));
+    for (const { group, of, shown } of this.groups) {
+      setChosen(group, of(state));
+      group.hidden = !shown(state);
+    }
     this.words.checked = state.words;
     const colours = this.ctx.theme().dark ? kPinColours.dark : kPinColours.light;
     replace(
@@ -193,10 +196,16 @@ export class TopBar implements View {
     const { t, store, family } = ctx;
     const state = store.now;
     const all = document.createDocumentFragment();
-    const add = <T extends string>(key: string, choices: Choice<T>[], of: (s: State) => T, take: (v: T) => void): void => {
+    const add = <T extends string>(
+      key: string,
+      choices: Choice<T>[],
+      of: (s: State) => T,
+      take: (v: T) => void,
+      shown: (s: State) => boolean = () => true,
+    ): void => {
       const group = segmented(t(key), choices, of(state), take);
       group.dataset['control'] = key;
-      this.groups.push([group, of]);
+      this.groups.push({ group, of, shown });
       all.append(group);
     };
     const choice = <T extends string>(prefix: string, value: T, reason: string | null = null): Choice<T> => ({
@@ -219,9 +228,21 @@ export class TopBar implements View {
         ...(['raw', 'value', 'output'] as const).map((v) => choice('weight', v, noWeight(v))),
         ...kGradients.filter((v) => family.weights.includes(v)).map((v) => choice('weight', v)),
       ],
-      (s) => s.weight,
-      (weight) => store.set(isGradient(weight) && store.now.sink === 'renorm' ? { weight, sink: 'hide' } : { weight }, 'push'),
+      (s) => gradientOf(s.weight) ?? s.weight,
+      (kind) => this.showWeight(kind),
     );
+    if (family.weights.includes('for-value')) {
+      add<'none' | 'value'>(
+        'norm',
+        [choice('norm', 'none'), choice('norm', 'value')],
+        (s) => (isGradient(s.weight) && hasLengths(s.weight) ? 'value' : 'none'),
+        (norm) => {
+          const gradient = gradientOf(store.now.weight);
+          if (gradient) store.set({ weight: norm === 'value' ? `${gradient}-value` : gradient }, 'push');
+        },
+        (s) => isGradient(s.weight),
+      );
+    }
     add<Scale>(
       'scale',
       (['linear', 'sqrt', 'log'] as const).map((v) => choice('scale', v)),
@@ -235,5 +256,14 @@ export class TopBar implements View {
       (sink) => store.set(isGradient(store.now.weight) && sink === 'renorm' ? { sink, weight: 'raw' } : { sink }, 'push'),
     );
     return all;
+  }
+
+  // Lengths stay with a gradient that takes another's place, and rows of gradients have no sum to restore.
+  private showWeight(kind: WeightKind): void {
+    const { store } = this.ctx;
+    const gradient = gradientOf(kind);
+    if (!gradient) return store.set({ weight: kind }, 'push');
+    const weight = isGradient(store.now.weight) && hasLengths(store.now.weight) ? (`${gradient}-value` as const) : gradient;
+    store.set(store.now.sink === 'renorm' ? { weight, sink: 'hide' } : { weight }, 'push');
   }
 }

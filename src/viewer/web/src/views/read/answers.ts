@@ -1,7 +1,7 @@
 // The answer list: the heaviest keys as lines of context, each with its share, position and segment. A click scrolls there; ← goes back.
 
 import type { Context } from '../../context';
-import { anchor, printWeight, quoted } from '../../context';
+import { anchor, gradientOf, hasLengths, isGradient, printWeight, quoted } from '../../context';
 import { head as headName, power, weight as formatNumber, whole } from '../../format';
 import { swatch } from '../../paint/pixels';
 import { SourceError, type Span, type TopItem } from '../../source/source';
@@ -173,8 +173,10 @@ export function captionOf(ctx: Context, shown: Shown): string {
   const parts: string[] = [];
   const total = Number.isFinite(shown.line.total) ? print(shown.line.total) : null;
   if (state.direction === 'in') parts.push(t('caption.in', { total: formatNumber(shown.line.total, shown.line.error > 0) }));
-  else if (state.weight !== 'raw') parts.push(t(`caption.${state.weight}`, { answer: ctx.info.gradients_of ?? '' }));
-  else if (total)
+  else if (state.weight !== 'raw') {
+    parts.push(t(`caption.${gradientOf(state.weight) ?? state.weight}`, { answer: ctx.info.gradients_of ?? '' }));
+    if (isGradient(state.weight) && hasLengths(state.weight)) parts.push(t('caption.lengths'));
+  } else if (total)
     parts.push(
       shown.request.spans.length > 1 || spanLength(shown.request.spans) > 1
         ? t(shown.request.reduce === 'mean' ? 'caption.mean' : 'caption.sum', { total })
