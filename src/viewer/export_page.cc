@@ -1,9 +1,7 @@
 // The offline page: the template with its four markers replaced, and as much of each trace's maps as the budget allows. Traces that are shown together
 // share it: the shortest text first, each at most its part of what is left.
 //
-// Blobs are frames, deflated and in base64; the manifest escapes every '<': nothing that a model or a user wrote can end a script element.
-#include <zlib.h>
-
+// The manifest escapes every '<', and blobs are base64 (page_blobs.h): nothing that a model or a user wrote can end a script element.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -13,7 +11,6 @@
 #include <span>
 
 #include "backends/oracle.h"
-#include "base/base64.h"
 #include "base/file.h"
 #include "base/format.h"
 #include "base/markup.h"
@@ -22,6 +19,8 @@
 #include "spec/visible.h"
 #include "viewer/bundle.h"
 #include "viewer/export.h"
+#include "viewer/head_statistics.h"
+#include "viewer/page_blobs.h"
 #include "viewer/questions/atlas.h"
 #include "viewer/questions/info.h"
 #include "viewer/questions/mass.h"
@@ -41,18 +40,6 @@ constexpr double kDeflatesTo = 0.25;            // how far codes of weights can 
 constexpr double kFloatsDeflateTo = 0.7;        // and the weights of visible pairs as f32
 
 constexpr double kHopeless = 1.25;  // of the room: what the weights so far let expect of all of them, at most
-constexpr int kDeflateLevel = 4;    // codes of weights come out as small as at 6, in two thirds of the time
-
-std::string deflated(const std::string& bytes) {
-  uLongf size = ::compressBound(static_cast<uLong>(bytes.size()));
-  std::string out(size, '\0');
-  const auto* from = reinterpret_cast<const Bytef*>(bytes.data());
-  if (::compress2(reinterpret_cast<Bytef*>(out.data()), &size, from, static_cast<uLong>(bytes.size()), kDeflateLevel) != Z_OK) {
-    fail(ErrorCode::kBudget, "export: {} bytes could not be compressed: not enough memory", bytes.size());
-  }
-  out.resize(size);
-  return out;
-}
 
 // JSON that may stand inside a script element.
 std::string script_safe(const std::string& json) {
@@ -71,54 +58,6 @@ std::string script_safe(const std::string& json) {
   return out;
 }
 
-// The blobs of a trace by name, as script elements numbered through the page.
-class Blobs {
- public:
-  explicit Blobs(size_t first) : count_(first) {}
-  struct Element {
-    std::string name{}, html{};
-  };
-  static std::string body_of(const ViewFrame& frame) {
-    const std::string bytes = frame.binary(), smaller = deflated(bytes);
-    const bool is_smaller = smaller.size() < bytes.size();
-    return format("data-codec=\"{}\">", is_smaller ? "deflate" : "raw") + base64(is_smaller ? smaller : bytes);
-  }
-  void add(const std::string& name, const std::string& body) {
-    names_[name] = static_cast<int64_t>(count_);
-    html_ += format("<script type=\"application/octet-stream\" id=\"clearhead-blob-{}\" ", count_++);
-    html_ += body;
-    html_ += "</script>\n";
-  }
-  void add(const std::string& name, const ViewFrame& frame) { add(name, body_of(frame)); }
-  /// Adds it if the page then stays within `most` bytes.
-  bool add_within(const std::string& name, const ViewFrame& frame, uint64_t most) { return add_within(name, body_of(frame), most); }
-  bool add_within(const std::string& name, const std::string& body, uint64_t most) {
-    if (html_.size() + body.size() + kOverhead > most) return false;
-    add(name, body);
-    return true;
-  }
-  size_t size() const { return html_.size(); }
-  size_t end() const { return count_; }
-  const std::string& html() const { return html_; }
-  const Json& names() const { return names_; }
-  struct Mark {
-    size_t bytes = 0, count = 0;
-    Json names{};
-  };
-  Mark mark() const { return {html_.size(), count_, names_}; }
-  void back_to(Mark mark) {
-    html_.resize(mark.bytes);
-    count_ = mark.count;
-    names_ = std::move(mark.names);
-  }
-
- private:
-  static constexpr size_t kOverhead = 160;  // of one element and its name in the manifest
-  std::string html_;
-  Json names_ = Json::object();
-  size_t count_;
-};
-
 std::string head_path(const char* what, const HeadLook& at) { return format("{}/{}/{}/{}", what, at.family, at.layer, at.head); }
 
 }  // namespace
@@ -131,7 +70,7 @@ class TraceWriter {
   /// Returns how many bytes it needs beyond `most` where not even the text and the statistics fit; else 0, and `most` is kept.
   uint64_t write(uint64_t most);
   Json manifest();
-  const Blobs& blobs() const { return blobs_; }
+  const PageBlobs& blobs() const { return blobs_; }
   char tier() const { return tier_; }
   const std::vector<std::string>& holds() const { return holds_; }
 
@@ -176,7 +115,7 @@ class TraceWriter {
   const ExportOptions& options_;
   std::string opens_with_;
   ViewState state_;
-  Blobs blobs_;
+  PageBlobs blobs_;
   std::vector<std::string> holds_;
   char tier_ = 'A';
   double all_weights_ = 0;  // of all heads that were kept
@@ -313,7 +252,7 @@ bool TraceWriter::add_all_weights() {
 
 bool TraceWriter::add_weights(bool exact, const std::vector<WeightKind>& kinds) {
   const char* name = exact ? "exact" : "weights";
-  const Blobs::Mark before = blobs_.mark();
+  const PageBlobs::Mark before = blobs_.mark();
   const double all = all_weights_ * static_cast<double>(kinds.size());
   double done = 0;
   for (const MapFamily& family : loaded_.trace().plan().families) {
@@ -325,7 +264,7 @@ bool TraceWriter::add_weights(bool exact, const std::vector<WeightKind>& kinds) 
         const std::string end = is_gradient(kind) ? std::string("/") + to_string(kind) : "";
         std::vector<std::string> bodies(static_cast<size_t>(family.heads));
         const auto make = [&](int64_t head, int) {
-          bodies[static_cast<size_t>(head)] = Blobs::body_of(weights_frame(map, {family.name, layer, head}, known, exact));
+          bodies[static_cast<size_t>(head)] = PageBlobs::body_of(weights_frame(map, {family.name, layer, head}, known, exact));
         };
         for (int64_t head = 0; head < family.heads && map.look(); ++head) make(head, 0);  // which is parallel by itself
         if (!map.look()) parallel_for(family.heads, make);
@@ -501,6 +440,12 @@ void TraceWriter::add_heads(const FamilyFacts& known) {
       ViewFrame frame = questions::picture_frame(loaded_, at, questions::cells(loaded_, whole, looks()));
       frame.header["event"] = "picture";
       if (blobs_.add_within(head_path("overview", at), frame, room_)) hold("overview");
+    }
+    if (const auto band = short_band(known, at.layer)) {  // looks at no pair beyond it: to be had at any length
+      const NearLook near = questions::whole_near(loaded_, at, {band->first, band->second});
+      ViewFrame frame = questions::picture_frame(loaded_, at, questions::near_cells(loaded_, near, looks()));
+      frame.header["event"] = "picture";
+      if (blobs_.add_within(head_path("near", at), frame, room_)) hold("near");
     }
     bool all_rows = false;
     const double smallest = static_cast<double>(known.queries) * static_cast<double>(kTopOfAll) * 8 * 0.5;

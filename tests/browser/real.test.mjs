@@ -253,6 +253,29 @@ test(
   },
 );
 
+test('an offline page that holds no whole maps still shows a short band by key − query', { skip }, async () => {
+  const { path } = knownText(12_000);
+  const file = join(folder, 'band.html');
+  const book = join(build, '../../models/book');
+  execFileSync(binary, ['view', book, '--file', path, '--html', file, '--page-size', '3MB']);
+  const held = JSON.parse(/id="clearhead-manifest">(.*?)<\/script>/s.exec(readFileSync(file, 'utf8'))[1])[0];
+  assert.equal(held.tier, 'B');
+  const own = Object.keys(held.blobs).find((name) => name.startsWith('near/'));
+  const heads = [own.split('/').slice(2), ['0', '0']]; // with a picture of its own, and with its thumbnail alone
+  assert.ok(!held.blobs['near/dec/0/0']);
+  for (const [layer, head] of heads) {
+    const page = await open(`${pathToFileURL(file)}#v=map&h=${layer}.${head}`);
+    await page.waitForSelector('[data-testid=map-badge] [data-badge=quantised]');
+    assert.ok(await page.isChecked('[data-control=axes] [value=offset]'));
+    const caption = await page.textContent('[data-testid=map-caption]');
+    assert.match(caption, /from 255 before to 0 after/);
+    const [, rows, columns] = /a cell covers (\d+) × (\d+) weights/.exec(caption).map(Number);
+    assert.equal(columns, layer === '0' ? 4 : 1, caption);
+    assert.ok(rows > 1, caption);
+    await page.close();
+  }
+});
+
 test('a run that was watched opens at its last step and goes back to its first', { skip }, async () => {
   const recipe = join(folder, 'recipe.json');
   writeFileSync(join(folder, 'lines.txt'), Array.from({ length: 300 }, (_, i) => `line ${i}: ${i * i}\n`).join(''));

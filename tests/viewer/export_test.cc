@@ -218,6 +218,35 @@ TEST(OfflinePage, FallsBackToTheHeaviestKeysOfTheHeadsThatMatterMost) {
   EXPECT_NE(missing.find("weights"), std::string::npos) << missing;
 }
 
+TEST(OfflinePage, HoldsWhatIsNearInLayersOfAShortBand) {
+  AttentionSpec spec;
+  spec.topology.band = {.back = 40, .ahead = 0};
+  LoadedTrace loaded = looked_at::loaded_of({.tokens = 1200, .causal = false, .spec = spec});
+  ExportedPage told;
+  const ReadPage page = page_of(loaded, {.state = "h=1.3", .budget_bytes = bundle_bytes() + 600'000}, &told);
+  EXPECT_EQ(told.tier, 'B');
+  ASSERT_TRUE(page.has("near/enc/1/3"));
+  const Json header = page.header("near/enc/1/3");
+  EXPECT_EQ(header.find("event")->string(), "picture");
+  EXPECT_EQ(header.find("keys")->dump(), "[-40,1]");
+  const std::vector<uint8_t> cells = page.array<uint8_t>("near/enc/1/3", "max");
+  const auto rows = static_cast<size_t>((1200 + 3) / 4);  // four queries a cell
+  ASSERT_EQ(cells.size(), rows * 41);
+  const LayerMap map = loaded.trace().map("enc", 1);
+  const double low = header.find("codes")->find("max")->find("lo")->number(),
+               high = header.find("codes")->find("max")->find("hi")->number();
+  for (const int64_t offset : {int64_t{-40}, int64_t{-7}, int64_t{0}}) {
+    float most = 0;
+    for (int64_t query = 1000; query < 1004; ++query)
+      most = std::max(most, map.row(3, query).weights()[static_cast<size_t>(query + offset)]);
+    const double code = cells[250 * 41 + static_cast<size_t>(offset + 40)];
+    const double shown = low * std::pow(high / low, (code - 3) / 252);  // docs/viewer-api.md, codes of the logarithm
+    EXPECT_NEAR(shown, most, 0.05 * static_cast<double>(most)) << "offset " << offset;
+  }
+  LoadedTrace without = looked_at::loaded_of({.tokens = 1200, .causal = false});
+  EXPECT_FALSE(page_of(without, {.state = "h=1.3", .budget_bytes = bundle_bytes() + 600'000}).has("near/enc/1/3"));
+}
+
 TEST(OfflinePage, NamesTheCommandThatGivesTheRest) {
   for (const int64_t tokens : {int64_t{1200}, int64_t{5200}}) {  // all weights of the latter are beyond any budget
     LoadedTrace loaded = looked_at::loaded_of({.tokens = tokens});

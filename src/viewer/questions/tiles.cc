@@ -73,12 +73,7 @@ int near_level(int64_t items, int64_t side) {
 // Sampled first where it takes long, as the overview of the whole map.
 void near_overview(LoadedTrace& loaded, const HeadLook& at, const Near& near, const TakeFrame& take, const LookOptions& options) {
   const FamilyFacts& known = loaded.facts(at.family);
-  check_near(known);
-  NearLook whole{.at = at,
-                 .z = near_level(known.queries, kOverviewSide),
-                 .column_z = near_level(near.back + near.ahead + 1, kOverviewSide),
-                 .queries = {0, known.queries},
-                 .offsets = {-near.back, near.ahead + 1}};
+  NearLook whole = whole_near(loaded, at, near);
   const auto picture = [&](const LookOptions& own) {
     ViewFrame frame = picture_frame(loaded, at, near_cells(loaded, whole, own));
     frame.header["event"] = "picture";
@@ -116,6 +111,16 @@ void add_factors(LoadedTrace& loaded, const CellsLook& look, TileRequest& reques
 Json codes_json(const Codes& codes) {
   const char* kind = codes.kind == Scale::kLog ? "log" : codes.kind == Scale::kSqrt ? "sqrt" : "linear";
   return Json::object({{"kind", kind}, {"lo", codes.low}, {"hi", codes.high}, {"error", codes.error}});
+}
+
+NearLook whole_near(LoadedTrace& loaded, const HeadLook& at, const Near& near) {
+  const FamilyFacts& known = loaded.facts(at.family);
+  check_near(known);
+  return {.at = at,
+          .z = near_level(known.queries, kOverviewSide),
+          .column_z = near_level(near.back + near.ahead + 1, kOverviewSide),
+          .queries = {0, known.queries},
+          .offsets = {-near.back, near.ahead + 1}};
 }
 
 Cells cells(LoadedTrace& loaded, const CellsLook& look, const LookOptions& options) {

@@ -75,6 +75,8 @@ void overview(LoadedTrace& loaded, const HeadLook& at, const std::optional<Near>
 void add_factors(LoadedTrace& loaded, const CellsLook& look, TileRequest& request);
 Cells cells(LoadedTrace& loaded, const CellsLook& look, const LookOptions& options);
 Cells near_cells(LoadedTrace& loaded, const NearLook& look, const LookOptions& options);
+/// All of what is near, in at most 512 × 512 cells. Throws kInvalidArgument where queries and keys are not the same tokens.
+NearLook whole_near(LoadedTrace& loaded, const HeadLook& at, const Near& near);
 /// What is near in a layer unless a question says otherwise: its band, else 256 tokens to each side that is visible. Throws kInvalidArgument
 /// where queries and keys are not the same tokens.
 Near near_of(LoadedTrace& loaded, const HeadLook& at);

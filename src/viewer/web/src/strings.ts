@@ -355,6 +355,7 @@ const kTable = {
   'holds.exact': ['all weights, exactly (f32)', '全部权重（f32，精确）'],
   'holds.weights': ['all weights (≈, one byte each)', '全部权重（≈，每个一字节）'],
   'holds.overview': ['maps of the pinned and top heads (≈)', '已固定的头与主要头的矩阵图（≈）'],
+  'holds.near': ['maps by key − query of those heads (≈)', '这些头按“键 − 查询”的矩阵图（≈）'],
   'holds.top': ['the heaviest keys of watched rows, exactly', '所关注行中权重最大的键（精确）'],
   'holds.top8': ['the top eight keys of all rows, exactly', '所有行的前八个键（精确）'],
   'holds.qk': ['watched rows of pinned heads (≈, from rounded Q and K)', '已固定的头的所关注行（≈，由舍入的 Q 与 K 计算）'],

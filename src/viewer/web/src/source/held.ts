@@ -29,6 +29,7 @@ import {
   type LineRequest,
   type MapRequest,
   type Mass,
+  type Near,
   type Picture,
   type Pixels,
   type Segment,
@@ -140,7 +141,7 @@ export class HeldTrace {
       take(poolNear(matrix, request.near, { z: level(matrix.queries), columnZ: level(back + ahead + 1) }, { q0: 0, k0: 0 }, 512));
       return;
     }
-    if (request.near) throw this.absent('overview');
+    if (request.near) return take(await this.nearOf(request, request.near));
     if (matrix) return take(poolMatrix(matrix, level(Math.max(matrix.queries, matrix.keys)), { q0: 0, k0: 0 }, 512));
     if (request.weight !== 'raw') throw this.absent(request.weight);
     const kept = await this.frame<PictureHeader>(`overview/${whereOf(request)}`);
@@ -166,6 +167,32 @@ export class HeldTrace {
       maxCodes: head.codes,
       meanCodes: head.codes,
     });
+  }
+
+  /** What is near, where no whole map is held: a picture of its own, else the thumbnail of a layer whose band is as wide. */
+  private async nearOf(request: MapRequest, near: Near): Promise<Picture> {
+    if (request.weight !== 'raw') throw this.absent(request.weight);
+    const heads = headsOf(await this.need<HeadsHeader>(`atlas/${request.family}`));
+    const head = heads.find((h) => h.layer === request.at.layer && h.head === request.at.head);
+    const isOfBand = head?.offsets && head.offsets[0] === -near.back && head.offsets[1] === near.ahead + 1;
+    if (!head || !isOfBand) throw this.absent('overview');
+    const kept = await this.frame<PictureHeader>(`near/${whereOf(request)}`);
+    if (kept) return { ...pictureOf(kept, near), badge: 'quantised' };
+    const queries = head.queries ?? [0, this.familyOf(request.family).queries];
+    return {
+      badge: 'quantised',
+      sampledRows: null,
+      z: Math.log2((queries[1] - queries[0]) / head.rows),
+      columnZ: Math.log2((near.back + near.ahead + 1) / head.columns),
+      rows: head.rows,
+      columns: head.columns,
+      queryBegin: queries[0],
+      keyBegin: 0,
+      max: head.thumbnail,
+      mean: head.thumbnail,
+      maxCodes: head.codes,
+      meanCodes: head.codes,
+    };
   }
 
   async atlas(family: string, take: (heads: AtlasHead[], done: number) => void): Promise<void> {

@@ -331,7 +331,7 @@ export interface RankedHeads {
 export type ExportKind = 'html' | 'json' | 'npy';
 
 /** What an offline page may hold beside text, statistics and thumbnails. */
-export const kHoldings = ['exact', 'weights', 'overview', 'top', 'top8', 'qk'] as const;
+export const kHoldings = ['exact', 'weights', 'overview', 'near', 'top', 'top8', 'qk'] as const;
 export type Holding = (typeof kHoldings)[number];
 
 export interface Source {

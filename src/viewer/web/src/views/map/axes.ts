@@ -2,7 +2,7 @@
 // over 100,000 tokens is a band to read there, and a diagonal one pixel wide in the first.
 
 import { type Context, absent } from '../../context';
-import type { Near } from '../../source/source';
+import type { Family, Near } from '../../source/source';
 import type { Rect, State } from '../../state';
 import { type CellShape, type Frame2d, marginsAt } from '../../paint/street';
 
@@ -12,14 +12,16 @@ const kBands = 4; // widths of a band that the map by keys opens on, where it is
 const kLargest = 64; // CSS pixels of a cell
 const kPad = 12;
 
-/** What is near in a layer; null where queries and keys are not the same tokens, or the source has no tiles. */
+const isShort = (near: Near, family: Family): boolean => kLong * (near.back + near.ahead + 1) < family.queries;
+
+/** What is near in a layer; null where queries and keys are not the same tokens. A source that has no tiles shows short bands only. */
 export function nearIn(ctx: Context, layer: number): Near | null {
   const { family } = ctx;
   const same = family.query_range[0] === family.key_range[0] && family.query_range[1] === family.key_range[1];
-  if (!same || absent(ctx, 'tile') || family.query_range[0] !== 0) return null;
+  if (!same || family.query_range[0] !== 0) return null;
   const band = family.bands[layer];
-  if (band) return { back: band[0], ahead: band[1] };
-  return { back: kNear, ahead: family.causal ? 0 : kNear };
+  const near = band ? { back: band[0], ahead: band[1] } : { back: kNear, ahead: family.causal ? 0 : kNear };
+  return absent(ctx, 'tile') && !(band && family.all_rows && isShort(near, family)) ? null : near;
 }
 
 /** What the map shows of key − query; null where its columns are keys. */
@@ -28,8 +30,7 @@ export function nearOf(ctx: Context, state: State): Near | null {
   const near = nearIn(ctx, layer);
   if (!near || state.axes === 'key') return null;
   if (state.axes === 'offset') return near;
-  const isShort = kLong * (near.back + near.ahead + 1) < ctx.family.queries;
-  return ctx.family.bands[layer] && isShort ? near : null;
+  return ctx.family.bands[layer] && isShort(near, ctx.family) ? near : null;
 }
 
 export const wholeOf = (near: Near, queries: number): Rect => ({ k0: 0, k1: near.back + near.ahead + 1, q0: 0, q1: queries });

@@ -1,0 +1,41 @@
+// What an offline page holds of one trace, by name: frames, deflated and in base64, as script elements.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "base/json.h"
+#include "viewer/frame.h"
+
+namespace clearhead {
+
+/// The blobs of a trace by name, numbered through the page from `first` on.
+class PageBlobs {
+ public:
+  explicit PageBlobs(size_t first) : count_(first) {}
+  /// Of its script element all but the number: any thread may make it.
+  static std::string body_of(const ViewFrame& frame);
+  void add(const std::string& name, const std::string& body);
+  void add(const std::string& name, const ViewFrame& frame) { add(name, body_of(frame)); }
+  /// Adds it if the page then stays within `most` bytes.
+  bool add_within(const std::string& name, const ViewFrame& frame, uint64_t most) { return add_within(name, body_of(frame), most); }
+  bool add_within(const std::string& name, const std::string& body, uint64_t most);
+  size_t size() const { return html_.size(); }
+  size_t end() const { return count_; }
+  const std::string& html() const { return html_; }
+  const Json& names() const { return names_; }
+  struct Mark {
+    size_t bytes = 0, count = 0;
+    Json names{};
+  };
+  Mark mark() const { return {html_.size(), count_, names_}; }
+  void back_to(Mark mark);
+
+ private:
+  std::string html_{};
+  Json names_ = Json::object();
+  size_t count_;
+};
+
+}  // namespace clearhead
