@@ -3,6 +3,7 @@
 
   bench/side_by_side_training.py speed  [--steps 12] [--rounds 2] [--bf16] [--json FILE]
   bench/side_by_side_training.py losses RECIPE data=DIR [key=value …] [--steps 200] [--json FILE]
+  bench/side_by_side_training.py pace   RECIPE data=DIR [key=value …] [--steps 40] [--rounds 2] [--json FILE]
   bench/side_by_side_training.py whole  RECIPE data=DIR [key=value …] --run RUN --out DIR [--json FILE]
 
 speed: a GPT of 4 layers, d = 256, 4 heads, vocabulary 4,096 on 8 sequences of 512 tokens, AdamW and clipping: clearhead, PyTorch eager, PyTorch compiled,
@@ -13,9 +14,15 @@ losses: clearhead draws a model and writes the batches of its steps (`train --ba
 Dropout is off on both sides, for its draws cannot be shared.
 
 whole: RUN is a finished run of the recipe. From the same first weights PyTorch takes all of its steps on the same batches, with dropout (its own draws) and the
-running mean of the weights; DIR keeps its models, one at every validation and the last. Both are measured on the recipe's test part, by clearhead.
+running mean of the weights; DIR keeps its models, one at every validation and the last. Both are measured on the recipe's test part, by clearhead. Of an
+encoder fine-tuned for a task the model that does best on the validation part counts, as in a run.
 
-Needs torch; losses and whole need transformers too.
+pace: tokens a second, padding not counted, of fine-tuning an encoder: clearhead; PyTorch on the same batches, whose texts are of similar length; and PyTorch
+on batches drawn at random, as its loops usually draw them, padded to the longest of each.
+
+losses, pace and whole take recipes of language models and translators, and of the tasks classify and tag.
+
+Needs torch; all but speed need transformers too.
 """
 
 import argparse
@@ -23,6 +30,8 @@ import csv
 import json
 import math
 import os
+import random
+import re
 import resource
 import shutil
 import statistics
@@ -232,8 +241,9 @@ class TorchTraining:
         torch.set_num_threads(threads)
         transformers.utils.logging.set_verbosity_error()
         self.torch, self.recipe, self.steps, self.average = torch, recipe, steps, average
-        self.pairs = "pairs" in recipe
-        kind = transformers.AutoModelForSeq2SeqLM if self.pairs else transformers.AutoModelForCausalLM
+        self.pairs, self.task = "pairs" in recipe, recipe.get("task", {}).get("kind")
+        kinds = {"classify": transformers.AutoModelForSequenceClassification, "tag": transformers.AutoModelForTokenClassification}
+        kind = transformers.AutoModelForSeq2SeqLM if self.pairs else kinds.get(self.task, transformers.AutoModelForCausalLM)
         self.model = kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
         self.model.train()
         for module in self.model.modules():
@@ -245,11 +255,19 @@ class TorchTraining:
                 module.dropout = 0.0 if type(module).__name__.endswith("Attention") else dropout  # of attention's weights: none here
         options = recipe.get("optimiser", {})
         self.clip = options.get("clip", 1)
-        matrices, others = decay_groups(self.model, torch)
-        self.optimiser = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": options.get("weight_decay", 0)}, {"params": others, "weight_decay": 0}],
-            betas=(options.get("beta1", 0.9), options.get("beta2", 0.999)), eps=options.get("epsilon", 1e-8))
+        self.optimiser = torch.optim.AdamW(self.groups(options), betas=(options.get("beta1", 0.9), options.get("beta2", 0.999)),
+                                           eps=options.get("epsilon", 1e-8))
         self.mean = [p.detach().clone() for p in self.model.parameters()] if average else []
+
+    def groups(self, options):
+        """Parameters by decay and by the scale of their rate: the recipe's groups go by name."""
+        matrices, _ = decay_groups(self.model, self.torch)
+        decays, groups = {id(p) for p in matrices}, {}
+        for name, p in self.model.named_parameters():
+            scale = next((g["learning_rate_scale"] for g in options.get("groups", []) if re.search(g["match"], name)), 1)
+            groups.setdefault((id(p) in decays, scale), []).append(p)
+        return [{"params": params, "scale": scale, "weight_decay": options.get("weight_decay", 0) if decay else 0}
+                for (decay, scale), params in groups.items()]
 
     def padded(self, rows, value):
         longest = max(map(len, rows))
@@ -261,14 +279,18 @@ class TorchTraining:
         if self.pairs:
             seen = self.padded([[1] * len(row) for row in part["source_ids"]], 0)
             inputs = {"input_ids": self.padded(part["source_ids"], 0), "attention_mask": seen, "decoder_input_ids": inputs["input_ids"]}
-        logits = self.model(**inputs, use_cache=False).logits
+        if self.task:
+            inputs["attention_mask"] = self.padded([[1] * len(row) for row in part["ids"]], 0)
+        else:
+            inputs["use_cache"] = False
+        logits = self.model(**inputs).logits
         targets = self.padded(part["targets"], -100)
         loss = self.torch.nn.functional.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1), reduction="sum",
                                                       label_smoothing=self.recipe.get("smoothing", 0)) / part["counted"]
         loss.backward()
         self.torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
         for group in self.optimiser.param_groups:
-            group["lr"] = rate_at(self.recipe.get("schedule", {}), step, self.steps)
+            group["lr"] = rate_at(self.recipe.get("schedule", {}), step, self.steps) * group["scale"]
         self.optimiser.step()
         self.optimiser.zero_grad()
         share = 1 - min(self.average, (2 + step) / (11 + step))  # src/train/average.h: the first means are of few steps
@@ -302,8 +324,16 @@ def batches_of(options, settings):
     return lines_of(command)
 
 
-def tested(options, model):
-    return lines_of([options.clearhead, "train", options.recipe, *options.settings, "--test", model, "--json"])[0]
+def tested(options, model, settings=()):
+    return lines_of([options.clearhead, "train", options.recipe, *options.settings, *settings, "--test", model, "--json"])[0]
+
+
+def best_on_validation(options, recipe, folder):
+    """The folder's model whose first metric is highest on the validation part, the earliest of equals: which `best/` of a run holds."""
+    models = sorted(folder.glob("step-*"))
+    found = [tested(options, model, [f"task.test={recipe['task']['valid']}"])["metrics"] for model in models]
+    values = [next(iter(metrics.values())) for metrics in found]
+    return models[values.index(max(values))]
 
 
 def losses(options):
@@ -343,11 +373,60 @@ def whole(options):
             since = []
         if (step + 1) % recipe.get("validate", 100) == 0:
             training.save(run / "best", out / f"step-{step + 1:06}")
-    training.save(run / "best", out / "best")
-    results = {"reports": table, "clearhead": tested(options, run / "best"), "PyTorch": tested(options, out / "best")}
+    training.save(run / "best", out / "last")
+    best = best_on_validation(options, recipe, out) if training.task else out / "last"
+    results = {"reports": table, "clearhead": tested(options, run / "best"), "PyTorch": tested(options, best)}
     for who in ("clearhead", "PyTorch"):
         print(f"{who}: {results[who]}")
     return results
+
+
+# --- the pace of fine-tuning -------------------------------------------------------------------------------------------------------------------
+
+
+def tokens_of(part):
+    return sum(map(len, part["ids"]))
+
+
+def drawn_at_random(parts, size):
+    """The same texts in batches of any length."""
+    texts = [pair for part in parts for pair in zip(part["ids"], part["targets"])]
+    random.Random(1).shuffle(texts)
+    out = []
+    for begin in range(0, len(texts) - size + 1, size):
+        ids, targets = zip(*texts[begin : begin + size])
+        out.append({"ids": list(ids), "targets": list(targets), "counted": sum(t != -100 for row in targets for t in row)})
+    return out
+
+
+def torch_pace(recipe, first, parts, threads):
+    training = TorchTraining(recipe, len(parts), first, threads, recipe.get("dropout", 0))
+    seconds = []
+    for step, part in enumerate(parts):
+        begin = time.perf_counter()
+        training.take(step, part)
+        seconds.append(time.perf_counter() - begin)
+    return seconds
+
+
+def pace(options):
+    recipe, best = recipe_of(options), {}
+    with tempfile.TemporaryDirectory() as name:
+        first = first_weights(options, Path(name) / "new")
+        parts = batches_of(options, [])
+        drawn = drawn_at_random(parts, recipe["batch"])
+        for number in range(options.rounds):
+            reports = lines_of([options.clearhead, "--threads", options.threads, "train", options.recipe, *options.settings, f"steps={options.steps}", "report=1",
+                                f"validate={options.steps}", "checkpoint=1000000", "-o", Path(name) / f"run-{number}", "--json"])
+            taken = {"clearhead": ([tokens_of(part) / line["tokens_per_second"] for part, line in zip(parts, reports)], parts),
+                     "PyTorch, the same batches": (torch_pace(recipe, first, parts, options.threads), parts),
+                     "PyTorch, drawn at random": (torch_pace(recipe, first, drawn, options.threads), drawn)}
+            for who, (seconds, of) in taken.items():  # the last report stands after a validation
+                rate = sum(map(tokens_of, of[WARM_UP:-1])) / sum(seconds[WARM_UP : len(of) - 1])
+                best[who] = max(best.get(who, 0), rate)
+    for who, rate in best.items():
+        print(f"{who:26} {rate:7.0f} tokens/s   {best['clearhead'] / rate:5.2f}")
+    return best
 
 
 def main():
@@ -369,13 +448,15 @@ def main():
     added.add_argument("--steps", type=int, default=12)
     added.add_argument("--rounds", type=int, default=2)
     added.add_argument("--bf16", action="store_true", help="bf16 too: ours, and PyTorch's autocast")
-    for name, does in (("losses", losses), ("whole", whole)):
+    for name, does, steps in (("losses", losses, 200), ("pace", pace, 40), ("whole", whole, 0)):
         added = command(name, does)
         added.add_argument("recipe")
         added.add_argument("settings", nargs="*")
-        if does is losses:
-            added.add_argument("--steps", type=int, default=200)
-        else:
+        if steps:
+            added.add_argument("--steps", type=int, default=steps)
+        if does is pace:
+            added.add_argument("--rounds", type=int, default=2)
+        if does is whole:
             added.add_argument("--run", required=True)
             added.add_argument("--out", required=True)
     added = command("torch", torch_worker)  # a process of `speed`

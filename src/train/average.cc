@@ -3,7 +3,14 @@
 
 #include <algorithm>
 
+#include "base/parallel.h"
+
 namespace clearhead {
+namespace {
+
+constexpr int64_t kGrain = int64_t{1} << 15;  // weights of one thread
+
+}  // namespace
 
 void WeightAverage::add(const Tensor& values) {
   if (keep_ > 0) parts_.push_back({values, values.clone()});
@@ -15,7 +22,9 @@ void WeightAverage::follow(int64_t step) {
   for (Part& part : parts_) {
     const float* from = part.values.data<float>();
     float* to = part.mean.mutable_data<float>();
-    for (int64_t i = 0; i < part.mean.numel(); ++i) to[i] += share * (from[i] - to[i]);
+    parallel_ranges(part.mean.numel(), kGrain, [=](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; ++i) to[i] += share * (from[i] - to[i]);
+    });
   }
 }
 

@@ -101,8 +101,10 @@ std::optional<double> optional_rate(Fields& fields, const char* name) {
   return given->number();
 }
 
-// A rate by the recipe's field, or by the model's fields that mean the same; all that are there agree.
+// A rate by the recipe's field, or by the model's fields that mean the same; all that are there agree. The fields of a model that the run starts
+// from are not the recipe's: its own go before them.
 double agreed_rate(const Recipe& recipe, const char* name, std::optional<double> rate, std::initializer_list<const char*> of_model) {
+  if (rate && !recipe.initial.empty()) return *rate;
   std::string said_by = format("\"{}\"", name);
   for (const char* field : of_model) {
     const Json* found = recipe.model.find(field);

@@ -259,6 +259,11 @@ class Training(TrainingCase):
         }.items():
             self.refused(1, f"{self.recipe}: {said}", "train", self.recipe, f"data={self.folder}", *settings, "-o", self.folder / "other")
         self.assertFalse((self.folder / "other").exists())
+        recipe = json.loads(self.recipe.read_text(encoding="utf-8")) | {"from": str(self.folder / "models/best")}  # its config says 0.3
+        self.recipe.write_text(json.dumps({name: value for name, value in recipe.items() if name not in ("model", "tokenizer")}), encoding="utf-8")
+        theirs = first_loss("theirs")
+        self.assertEqual(first_loss("said again", "attention_dropout=0.3"), theirs)
+        self.assertNotEqual(first_loss("mine", "attention_dropout=0"), theirs)
 
     def test_an_encoder_decoder_learns_from_pairs(self):
         lines = [f"{'abcdef'[i % 6]} {'ghijk'[i * 7 % 5]}\t{'GHIJK'[i * 7 % 5]} {'ABCDEF'[i % 6]}\n" for i in range(300)]
