@@ -29,6 +29,9 @@ struct FamilyFacts {
   /// How far every layer's description lets a query see, back and ahead; empty where either way has no end, or the layer was not kept.
   std::vector<std::optional<std::pair<int64_t, int64_t>>> bands{};
 
+  std::optional<std::pair<int64_t, int64_t>> band_of(int layer) const {
+    return layer >= 0 && static_cast<size_t>(layer) < bands.size() ? bands[static_cast<size_t>(layer)] : std::nullopt;
+  }
   /// The ids of the text that its rows and its columns are.
   Range query_range() const { return shape.is_part ? Range{shape.first_query, shape.first_query + shape.queries} : Range{0, queries}; }
   Range key_range() const { return shape.is_part ? Range{shape.first_key, shape.first_key + shape.keys} : Range{0, keys}; }

@@ -103,7 +103,7 @@ void show_near(const Trace& trace, const FamilyFacts& known, int layer, const Lo
 }  // namespace
 
 std::optional<std::pair<int64_t, int64_t>> short_band(const FamilyFacts& known, int layer) {
-  const auto& band = static_cast<size_t>(layer) < known.bands.size() ? known.bands[static_cast<size_t>(layer)] : std::nullopt;
+  const auto band = known.band_of(layer);
   const bool is_short = band && known.all_rows && known.queries == known.keys && kLong * (band->first + band->second + 1) < known.queries;
   return is_short ? band : std::nullopt;
 }

@@ -32,9 +32,7 @@ class Pooled {
     out_.rows = std::min(kThumbnail, out_.queries.size());
     out_.columns = std::min(kThumbnail, band ? out_.offsets.size() : out_.keys.size());
     out_.cells.assign(static_cast<size_t>(out_.rows * out_.columns), std::numeric_limits<float>::quiet_NaN());
-    const auto& layers_band = static_cast<size_t>(layer) < known.bands.size() && known.queries == known.keys
-                                  ? known.bands[static_cast<size_t>(layer)]
-                                  : std::nullopt;
+    const auto layers_band = known.queries == known.keys ? known.band_of(layer) : std::nullopt;
     back_ = layers_band ? layers_band->first : known.keys;
     ahead_ = layers_band ? layers_band->second : known.keys;
   }

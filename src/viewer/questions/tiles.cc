@@ -174,9 +174,7 @@ ViewFrame picture_frame(LoadedTrace& loaded, const HeadLook& at, const Cells& ce
 Near near_of(LoadedTrace& loaded, const HeadLook& at) {
   const FamilyFacts& known = loaded.facts(at.family);
   check_near(known);
-  const auto& bands = known.bands;
-  if (static_cast<size_t>(at.layer) < bands.size() && bands[static_cast<size_t>(at.layer)])
-    return {bands[static_cast<size_t>(at.layer)]->first, bands[static_cast<size_t>(at.layer)]->second};
+  if (const auto band = known.band_of(at.layer)) return {band->first, band->second};
   return {kNear, known.shape.causal ? 0 : kNear};
 }
 
