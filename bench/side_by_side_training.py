@@ -331,7 +331,7 @@ def tested(options, model, settings=()):
 def best_on_validation(options, recipe, folder):
     """The folder's model whose first metric is highest on the validation part, the earliest of equals: which `best/` of a run holds."""
     models = sorted(folder.glob("step-*"))
-    found = [tested(options, model, [f"task.test={recipe['task']['valid']}"])["metrics"] for model in models]
+    found = [tested(options, model, [f"task.test={recipe['task']['valid']}"]) for model in models]
     values = [next(iter(metrics.values())) for metrics in found]
     return models[values.index(max(values))]
 
