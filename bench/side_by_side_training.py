@@ -20,7 +20,7 @@ encoder fine-tuned for a task the model that does best on the validation part co
 pace: tokens a second, padding not counted, of fine-tuning an encoder: clearhead; PyTorch on the same batches, whose texts are of similar length; and PyTorch
 on batches drawn at random, as its loops usually draw them, padded to the longest of each.
 
-losses, pace and whole take recipes of language models and translators, and of the tasks classify and tag.
+losses and whole take recipes of language models and translators, and of the tasks classify and tag; pace those of the tasks.
 
 Needs torch; all but speed need transformers too.
 """

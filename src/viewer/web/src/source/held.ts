@@ -58,6 +58,21 @@ interface QkHeader {
   error: number;
 }
 
+/** A thumbnail as a picture: its cells are no powers of two, so its level is fractional. */
+const thumbnailOf = (head: AtlasHead, z: number, queryBegin: number, keyBegin: number): Picture => ({
+  badge: 'quantised',
+  sampledRows: null,
+  z,
+  rows: head.rows,
+  columns: head.columns,
+  queryBegin,
+  keyBegin,
+  max: head.thumbnail,
+  mean: head.thumbnail,
+  maxCodes: head.codes,
+  meanCodes: head.codes,
+});
+
 /** What the page holds of one trace. */
 export class HeldTrace {
   private readonly frames = new Map<string, Promise<Frame<unknown>>>();
@@ -150,23 +165,11 @@ export class HeldTrace {
     const heads = headsOf(await this.need<HeadsHeader>(`atlas/${request.family}`));
     const head = heads.find((h) => h.layer === request.at.layer && h.head === request.at.head);
     if (!head) throw this.absent('overview');
-    // The thumbnail stands in where its cells are square: they are no powers of two, so its level is fractional.
+    // The thumbnail stands in where its cells are square.
     const [queries, keys] = [head.queries ?? [0, family.queries], head.keys ?? [0, family.keys]];
     const cell = (keys[1] - keys[0]) / head.columns;
     if (Math.abs((queries[1] - queries[0]) / head.rows - cell) > 0.01 * cell) throw this.absent('overview');
-    take({
-      badge: 'quantised',
-      sampledRows: null,
-      z: Math.log2(cell),
-      rows: head.rows,
-      columns: head.columns,
-      queryBegin: queries[0],
-      keyBegin: keys[0],
-      max: head.thumbnail,
-      mean: head.thumbnail,
-      maxCodes: head.codes,
-      meanCodes: head.codes,
-    });
+    take(thumbnailOf(head, Math.log2(cell), queries[0], keys[0]));
   }
 
   /** What is near, where no whole map is held: a picture of its own, else the thumbnail of a layer whose band is as wide. */
@@ -179,20 +182,8 @@ export class HeldTrace {
     const kept = await this.frame<PictureHeader>(`near/${whereOf(request)}`);
     if (kept) return { ...pictureOf(kept, near), badge: 'quantised' };
     const queries = head.queries ?? [0, this.familyOf(request.family).queries];
-    return {
-      badge: 'quantised',
-      sampledRows: null,
-      z: Math.log2((queries[1] - queries[0]) / head.rows),
-      columnZ: Math.log2((near.back + near.ahead + 1) / head.columns),
-      rows: head.rows,
-      columns: head.columns,
-      queryBegin: queries[0],
-      keyBegin: 0,
-      max: head.thumbnail,
-      mean: head.thumbnail,
-      maxCodes: head.codes,
-      meanCodes: head.codes,
-    };
+    const z = Math.log2((queries[1] - queries[0]) / head.rows);
+    return { ...thumbnailOf(head, z, queries[0], 0), columnZ: Math.log2((near.back + near.ahead + 1) / head.columns) };
   }
 
   async atlas(family: string, take: (heads: AtlasHead[], done: number) => void): Promise<void> {
