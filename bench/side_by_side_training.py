@@ -17,10 +17,11 @@ whole: RUN is a finished run of the recipe. From the same first weights PyTorch 
 running mean of the weights; DIR keeps its models, one at every validation and the last. Both are measured on the recipe's test part, by clearhead. Of an
 encoder fine-tuned for a task the model that does best on the validation part counts, as in a run.
 
-pace: tokens a second, padding not counted, of fine-tuning an encoder: clearhead; PyTorch on the same batches, whose texts are of similar length; and PyTorch
-on batches drawn at random, as its loops usually draw them, padded to the longest of each.
+pace: tokens a second, padding not counted: clearhead; PyTorch on the same batches, whose texts are of similar length; and, of an encoder that is fine-tuned,
+PyTorch on batches drawn at random, as its loops usually draw them, padded to the longest of each.
 
-losses and whole take recipes of language models and translators, and of the tasks classify and tag; pace those of the tasks.
+losses and whole take recipes of language models and translators (also of torch_networks.py), and of the tasks classify and tag; pace takes all but language
+models.
 
 Needs torch; all but speed need transformers too.
 """
@@ -236,15 +237,17 @@ class TorchTraining:
 
     def __init__(self, recipe, steps, folder, threads, dropout=0.0, average=0.0):
         import torch
+        import torch_networks
         import transformers
 
         torch.set_num_threads(threads)
         transformers.utils.logging.set_verbosity_error()
         self.torch, self.recipe, self.steps, self.average = torch, recipe, steps, average
         self.pairs, self.task = "pairs" in recipe, recipe.get("task", {}).get("kind")
+        self.own = torch_networks.load(folder)
         kinds = {"classify": transformers.AutoModelForSequenceClassification, "tag": transformers.AutoModelForTokenClassification}
         kind = transformers.AutoModelForSeq2SeqLM if self.pairs else kinds.get(self.task, transformers.AutoModelForCausalLM)
-        self.model = kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
+        self.model = self.own or kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
         self.model.train()
         for module in self.model.modules():
             if isinstance(module, torch.nn.Dropout):
@@ -281,9 +284,9 @@ class TorchTraining:
             inputs = {"input_ids": self.padded(part["source_ids"], 0), "attention_mask": seen, "decoder_input_ids": inputs["input_ids"]}
         if self.task:
             inputs["attention_mask"] = self.padded([[1] * len(row) for row in part["ids"]], 0)
-        else:
+        elif not self.own:
             inputs["use_cache"] = False
-        logits = self.model(**inputs).logits
+        logits = self.model(**inputs) if self.own else self.model(**inputs).logits
         targets = self.padded(part["targets"], -100)
         loss = self.torch.nn.functional.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1), reduction="sum",
                                                       label_smoothing=self.recipe.get("smoothing", 0)) / part["counted"]
@@ -300,11 +303,13 @@ class TorchTraining:
 
     def save(self, like, folder):
         """What `best/` of a run holds, with the running mean's weights where there is one."""
+        import torch_networks
+
         now = [p.detach().clone() for p in self.model.parameters()]
         with self.torch.no_grad():
             for p, mean in zip(self.model.parameters(), self.mean):
                 p.copy_(mean)
-            self.model.save_pretrained(folder)
+            torch_networks.save(self.model, folder) if self.own else self.model.save_pretrained(folder)
             for p, value in zip(self.model.parameters(), now):
                 p.copy_(value)
         for name in ("config.json", "tokenizer.json", "generation_config.json"):
@@ -385,7 +390,8 @@ def whole(options):
 
 
 def tokens_of(part):
-    return sum(map(len, part["ids"]))
+    """As a run counts them: what is read, of pairs the targets too."""
+    return part["counted"] + sum(map(len, part["source_ids"])) if "source_ids" in part else sum(map(len, part["ids"]))
 
 
 def drawn_at_random(parts, size):
@@ -414,13 +420,14 @@ def pace(options):
     with tempfile.TemporaryDirectory() as name:
         first = first_weights(options, Path(name) / "new")
         parts = batches_of(options, [])
-        drawn = drawn_at_random(parts, recipe["batch"])
+        drawn = [] if "pairs" in recipe else drawn_at_random(parts, recipe["batch"])
         for number in range(options.rounds):
             reports = lines_of([options.clearhead, "--threads", options.threads, "train", options.recipe, *options.settings, f"steps={options.steps}", "report=1",
                                 f"validate={options.steps}", "checkpoint=1000000", "-o", Path(name) / f"run-{number}", "--json"])
             taken = {"clearhead": ([tokens_of(part) / line["tokens_per_second"] for part, line in zip(parts, reports)], parts),
-                     "PyTorch, the same batches": (torch_pace(recipe, first, parts, options.threads), parts),
-                     "PyTorch, drawn at random": (torch_pace(recipe, first, drawn, options.threads), drawn)}
+                     "PyTorch, the same batches": (torch_pace(recipe, first, parts, options.threads), parts)}
+            if drawn:
+                taken["PyTorch, drawn at random"] = (torch_pace(recipe, first, drawn, options.threads), drawn)
             for who, (seconds, of) in taken.items():  # the last report stands after a validation
                 rate = sum(map(tokens_of, of[WARM_UP:-1])) / sum(seconds[WARM_UP : len(of) - 1])
                 best[who] = max(best.get(who, 0), rate)

@@ -1,9 +1,11 @@
 // clearhead run TASK MODEL TEXT: a model's answer. Tasks: embed, fill, classify, tag, answer, generate, score; summarise, transcribe, translate and chat have files of their own.
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <optional>
+#include <span>
 
 #include "base/file.h"
 #include "base/format.h"
@@ -75,7 +77,10 @@ void classify(const Options& options) {
   }
   const ProblemType problem = model->info().problem;
   if (options.json) return print_json(classes_json(classes, problem));
-  for (const ClassScore& score : classes) print(format("{:>9}  {}", in_words(score, problem), score.label));
+  const size_t shown = std::min(classes.size(), static_cast<size_t>(options.labels));
+  for (const ClassScore& score : std::span(classes).first(shown)) print(format("{:>9}  {}", in_words(score, problem), score.label));
+  if (const size_t more = classes.size() - shown; more > 0)
+    notice(format("{} more {}; for all: --top {}", more, more == 1 ? "label" : "labels", classes.size()));
 }
 
 void tag(const Options& options) {
@@ -222,6 +227,7 @@ void add_run(CLI::App& app) {
       add_task(run, "classify", "Print the probabilities of a classifier's labels, or the value of a regression", options);
   classify_task->add_option("--pair,--question", options->pair,
                             "A second text, for classifiers of pairs; the question, for models that are asked one");
+  classify_task->add_option("--top", options->labels, "How many labels to print (default: 10; as JSON all are)")->check(whole_from(1));
   classify_task->callback([options] { classify(*options); });
   add_task(run, "tag", "Print the entities of a text, by a classifier of tokens", options)->callback([options] { tag(*options); });
   CLI::App* answer_task = add_task(run, "answer", "Print the words of a text that answer a question, or that there are none", options);

@@ -17,7 +17,7 @@ struct RunArguments {
   InterventionArguments interventions{};
   bool json = false, greedy = false, lines = false;
   std::string out{};  ///< a .npy for embeddings
-  int64_t top = 5, max_tokens = 64;
+  int64_t top = 5, labels = 10, max_tokens = 64;
   Sampling sampling{};
 };
 

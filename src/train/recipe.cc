@@ -356,6 +356,9 @@ SceneRecipe read_scenes(const Json& json, const std::string& where) {
   for (const auto& [name, count] :
        {std::pair{"train", &out.train}, {"valid", &out.valid}, {"test", &out.test}, {"questions", &out.questions}})
     *count = at_least(fields, name, 1, 1);
+  out.fewest = at_least(fields, "fewest", out.side * out.side, 1);
+  if (out.fewest > out.side * out.side)
+    fields.wrong("fewest", format("at most {}, the cells of a scene", out.side * out.side), Json(out.fewest));
   out.seed = static_cast<uint64_t>(at_least(fields, "seed", 1, 0));
   fields.refuse_rest();
   return out;

@@ -104,6 +104,7 @@ struct SceneRecipe {
   int64_t shrink = 1;                      // pixels of a picture on a side of a scene's pixel
   int64_t train = 0, valid = 0, test = 0;  // scenes
   int64_t questions = 1;                   // about each scene
+  int64_t fewest = 9;                      // pictures in a training scene whose other cells are empty; all: no cell is
   uint64_t seed = 1;
 };
 

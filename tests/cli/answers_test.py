@@ -507,6 +507,9 @@ class Answers(Case):
         self.assertEqual(sorted(one["label"] for one in told), ["maybe", "no", "yes"])
         self.assertAlmostEqual(sum(one["probability"] for one in told), 1, places=ROW_PLACES)
         self.assertEqual(self.ok("info", model, "--json").json["tasks"], ["classify"])
+        two = run("run", "classify", model, "a b", "--pair", "c", "--top", "2")
+        self.assertEqual([line.split()[-1] for line in two.out.splitlines()], [one["label"] for one in told[:2]])
+        self.assertEqual(two.errors, "1 more label; for all: --top 3\n")
 
     def test_a_pairs_texts_are_segments(self):
         model = self.golden("bert/classify")

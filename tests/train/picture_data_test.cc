@@ -130,53 +130,80 @@ int figure_in(const Tensor& scene, int cell) {
   return out;
 }
 
-TEST_F(Pictures, MakeScenesWhoseAnswersAreInThePicture) {
-  write("a", "1\t1000\n2\t2000\n3\t3000\n4\t4000\n5\t5000\n");
-  write("c", "6\t6000\n7\t7000\n");
+// Answers of questions about scenes of the figures 1 to 9, or none, as an independent reading of the pixels has them; how often each kind came.
+std::map<std::string, int> expect_answers_in(const std::vector<LabelledInput>& questions) {
   const std::vector<std::string> numbers = {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"};
-  const Recipe made = recipe(kBits, R"({"num_channels": 1, "image_size": 12, "patch_size": 2})",
-                             R"(, "label": 1, "scenes": {"side": 3, "train": 60, "valid": 1, "test": 4, "questions": 5})");
   const std::map<std::string, int> places = {
       {"top left corner", 0}, {"top right corner", 2}, {"middle", 4}, {"bottom left corner", 6}, {"bottom right corner", 8}};
   const std::map<std::string, int> steps = {{"left of", -1}, {"right of", 1}, {"above", -3}, {"below", 3}},
                                    rows = {{"first", 0}, {"second", 1}, {"third", 2}};
-  const std::vector<LabelledInput> questions = read_inputs("a", made, "scene");
-  ASSERT_EQ(questions.size(), 300u);
   std::map<std::string, int> kinds;
   for (const LabelledInput& one : questions) {
     const std::string& text = one.input.question;
     std::vector<int> cells;
     for (int cell = 0; cell < 9; ++cell) cells.push_back(figure_in(one.input.picture, cell));
-    const auto count = [&](int figure) { return static_cast<size_t>(std::count(cells.begin(), cells.end(), figure)); };
+    const auto count = [&](size_t figure) { return static_cast<size_t>(std::count(cells.begin(), cells.end(), static_cast<int>(figure))); };
+    const auto place_of = [&](size_t figure) { return std::find(cells.begin(), cells.end(), static_cast<int>(figure)) - cells.begin(); };
+    const auto word_in = [&](auto cell) {
+      const int figure = cells.at(static_cast<size_t>(cell));
+      return figure == 0 ? "nothing" : numbers[static_cast<size_t>(figure)];
+    };
     std::string expected;
     for (const auto& [place, cell] : places) {
-      if (text == "what is in the " + place + "?")
-        expected = numbers[static_cast<size_t>(cells[static_cast<size_t>(cell)])], ++kinds["place"];
+      if (text == "what is in the " + place + "?") expected = word_in(cell), ++kinds["place"];
     }
     for (const auto& [row, down] : rows) {
       for (const auto& [column, right] : rows) {
-        if (text != "what is in the " + row + " row and " + column + " column?") continue;
-        expected = numbers[static_cast<size_t>(cells[static_cast<size_t>(3 * down + right)])], ++kinds["row"];
+        const std::string at = row + " row and " + column + " column";
+        if (text == "what is in the " + at + "?") expected = word_in(3 * down + right), ++kinds["row"];
+        for (size_t figure = 1; figure < 10; ++figure) {
+          if (text != "where is the " + numbers[figure] + "?" || place_of(figure) != 3 * down + right) continue;
+          EXPECT_EQ(count(figure), 1u) << text;
+          expected = at, ++kinds["where"];
+        }
       }
     }
-    for (size_t figure = 0; figure < 10; ++figure) {
+    for (size_t figure = 1; figure < 10; ++figure) {
       if (text == "how many " + numbers[figure] + (figure == 6 ? "es" : "s") + " are there?")
-        expected = numbers[count(static_cast<int>(figure))], ++kinds["count"];
+        expected = numbers[count(figure)], ++kinds["count"];
       for (const auto& [words, by] : steps) {
         if (text != "what is " + words + " the " + numbers[figure] + "?") continue;
-        ASSERT_EQ(count(static_cast<int>(figure)), 1u) << text;
-        const auto of = std::find(cells.begin(), cells.end(), static_cast<int>(figure)) - cells.begin();
-        expected = numbers[static_cast<size_t>(cells[static_cast<size_t>(of + by)])], ++kinds["beside"];
+        EXPECT_EQ(count(figure), 1u) << text;
+        expected = word_in(place_of(figure) + by), ++kinds["beside"];
       }
     }
     EXPECT_EQ(one.label, expected) << text;
+    kinds[format("of {}", 9 - count(0))]++;
   }
-  EXPECT_EQ(kinds.size(), 4u);
+  return kinds;
+}
+
+TEST_F(Pictures, MakeScenesWhoseAnswersAreInThePicture) {
+  write("a", "1\t1000\n2\t2000\n3\t3000\n4\t4000\n5\t5000\n");
+  write("c", "6\t6000\n7\t7000\n");
+  const auto of = [&](const std::string& scenes) {
+    return recipe(kBits, R"({"num_channels": 1, "image_size": 12, "patch_size": 2})", R"(, "label": 1, "scenes": )" + scenes);
+  };
+  const Recipe made = of(R"({"side": 3, "train": 60, "valid": 1, "test": 4, "questions": 5})");
+  const std::vector<LabelledInput> questions = read_inputs("a", made, "scene");
+  ASSERT_EQ(questions.size(), 300u);
+  std::map<std::string, int> kinds = expect_answers_in(questions);
+  EXPECT_EQ(kinds["of 9"], 300);
+  EXPECT_EQ(kinds.size(), 6u);
   // The same again, and other scenes of the test's own pictures.
   EXPECT_EQ(read_inputs("a", made, "scene")[17].input.question, questions[17].input.question);
   const std::vector<LabelledInput> tested = read_inputs("c", made, "scene");
   ASSERT_EQ(tested.size(), 20u);
   EXPECT_GE(figure_in(tested[0].input.picture, 0), 6);
+  // Training scenes with empty cells: half of them full, a few figures as often as many.
+  const Recipe sparse = of(R"({"side": 3, "train": 400, "valid": 1, "test": 4, "questions": 5, "fewest": 2})");
+  kinds = expect_answers_in(read_inputs("a", sparse, "scene"));
+  EXPECT_EQ(kinds.count("of 1"), 0u);
+  EXPECT_NEAR(kinds["of 2"] + kinds["of 3"] + kinds["of 4"], 500, 150);
+  EXPECT_NEAR(kinds["of 9"], 1050, 150);
+  EXPECT_EQ(expect_answers_in(read_inputs("c", sparse, "scene"))["of 9"], 20);
+  expect_refused(ErrorCode::kFormat, R"("task.scenes.fewest": expected at most 9, the cells of a scene)",
+                 [&] { of(R"({"side": 3, "train": 1, "valid": 1, "test": 1, "questions": 1, "fewest": 10})"); });
   expect_refused(ErrorCode::kInvalidArgument, "expected cells of whole patches (2 pixels)", [&] {
     read_inputs("a",
                 recipe(kBits, R"({"num_channels": 1, "image_size": 10, "patch_size": 2})",

@@ -1,17 +1,17 @@
 // A question about a picture, answered by looking at it: the words of the question attend to the patches of the picture, as in visual
 // question answering with co-attention (Yu et al. 2019, §3.2, guided attention).
 //
-//   P = patches of three convolutions      P ← relu(P + convolution of P), "convolution_layers" times (0): a patch sees more than itself
+//   P = patches of convolutions that halve the sides     P ← relu(P + convolution of P), "convolution_layers" times (0)
 //   P ← P + positions                                        P ← layers of self-attention ("enc")
 //   W = GRU of the question's words in both directions       W ← layers of cross-attention to P ("cross": words × patches)
 //   answer = W_c Σ_t α_t W_t                                 α: attention of a learned query over the words
+#include <bit>
+
 #include "base/format.h"
 #include "models/networks/networks.h"
 
 namespace clearhead {
 namespace {
-
-constexpr size_t kConvolutions = 3;  // each halves the sides
 
 class SceneQuestion final : public Network {
  public:
@@ -21,11 +21,12 @@ class SceneQuestion final : public Network {
     facts_ = std::move(facts);
     const int64_t width = facts_.width = size_of(config, "hidden_size"),
                   heads = facts_.heads = size_of(config, "num_attention_heads", width);
-    if (width % heads != 0 || width % 4 != 0)
-      config.wrong("hidden_size", format("a multiple of 4 and of {}, the heads", heads), Json(width));
     const PictureFacts& picture = facts_.picture;
-    if (picture.patch != int64_t{1} << kConvolutions) config.wrong("patch_size", "8", Json(picture.patch));
-    const int64_t widths[] = {picture.channels, width / 4, width / 2, width};
+    if (picture.patch < 4 || !std::has_single_bit(static_cast<uint64_t>(picture.patch)))
+      config.wrong("patch_size", "a power of two from 4 on", Json(picture.patch));
+    const int64_t narrow = picture.patch / 2;  // the first convolution is so many times narrower than the last
+    if (width % heads != 0 || width % narrow != 0)
+      config.wrong("hidden_size", format("a multiple of {}, half the patch's side, and of {}, the heads", narrow, heads), Json(width));
     const int64_t more = config.integer_or("convolution_layers", 0);
     if (more < 0 || more > 100) config.wrong("convolution_layers", "0 to 100", Json(more));
     const auto convolve = [&](int64_t in, int64_t out, int64_t stride) {
@@ -34,10 +35,12 @@ class SceneQuestion final : public Network {
                                  parts::ConvOptions{.how = {.stride = {stride, stride}, .padding = {1, 1}}, .bias = false});
       conv_norms_.emplace_back(scope / "convolution_norms" / at, out);
     };
-    for (size_t at = 0; at < kConvolutions; ++at) convolve(widths[at], widths[at + 1], 2);
+    convolve(picture.channels, width / narrow, 2);
+    for (int64_t out = 2 * width / narrow; out <= width; out *= 2) convolve(out / 2, out, 2);
+    halvings_ = convolutions_.size();
     for (int64_t at = 0; at < more; ++at) convolve(width, width, 1);
     positions_ = {scope / "positions", picture.patches(), width, Init::normal(0.1)};
-    embedding_ = {scope / "embedding", facts_.vocabulary, width, Init::normal(0.1)};
+    embedding_ = {scope / "embedding", facts_.vocabulary, width, Init::normal(1)};
     words_ = {scope / "words", width, width / 2, {.bidirectional = true}};
     const auto layers = [&](const char* field, const Site& site, std::vector<parts::TransformerLayer>& to) {
       const int64_t count = size_of(config, field, 1000);
@@ -70,7 +73,7 @@ class SceneQuestion final : public Network {
     Tensor x = source.features;
     for (size_t at = 0; at < convolutions_.size(); ++at) {
       const Tensor read = conv_norms_[at](compute, convolutions_[at](compute, x));
-      x = compute.activate("relu", at < kConvolutions ? read : compute.add(x, read));
+      x = compute.activate("relu", at < halvings_ ? read : compute.add(x, read));
     }
     x = compute.contiguous(x.permute({0, 2, 3, 1})).reshape({patches.rows(), facts_.width});
     x = positions_(compute, x, patches);
@@ -79,6 +82,7 @@ class SceneQuestion final : public Network {
   }
 
   double dropout_;
+  size_t halvings_ = 0;
   std::vector<parts::Conv> convolutions_{};
   std::vector<parts::BatchNorm> conv_norms_{};
   parts::Positions positions_{};

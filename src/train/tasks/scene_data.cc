@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "base/format.h"
 #include "base/random.h"
@@ -18,6 +19,7 @@ const char* const kNumbers[] = {"zero",       "one",        "two",          "thr
                                 "fourteen",   "fifteen",    "sixteen",      "seventeen",   "eighteen",   "nineteen", "twenty",
                                 "twenty-one", "twenty-two", "twenty-three", "twenty-four", "twenty-five"};
 const char* const kPlaces[] = {"first", "second", "third", "fourth", "fifth"};
+const char* const kNothing = "nothing";  // in an empty cell
 struct Relation {
   const char* words;
   int64_t down, right;
@@ -57,6 +59,7 @@ class Scenes {
     const bool is_training = file == task.train;
     count_ = is_training ? recipe_.train : file == task.valid ? recipe_.valid : recipe_.test;
     seed_ = random_bits(recipe_.seed, is_training ? 0 : file == task.valid ? 1 : 2);
+    fewest_ = is_training ? recipe_.fewest : recipe_.side * recipe_.side;
     if (is_training) distortion_ = task.pictures->distortion;
   }
 
@@ -66,7 +69,13 @@ class Scenes {
     const int64_t cells = recipe_.side * recipe_.side;
     RandomSequence random(random_bits(seed_, static_cast<uint64_t>(2 * number)));
     Scene out{.picture = Tensor::zeros({size_.channels, size_.height, size_.width})};
+    int64_t left = fewest_ == cells || random.roll(2) == 0 ? cells : some(random);
     for (int64_t cell = 0; cell < cells; ++cell) {
+      if (static_cast<int64_t>(random.roll(static_cast<uint64_t>(cells - cell))) >= left) {
+        out.words.push_back(kNothing);
+        continue;
+      }
+      --left;
       const LabelledInput& one = pictures_[random.roll(pictures_.size())];
       Shape shape = one.input.picture.shape();
       shape.insert(shape.begin(), 1);
@@ -83,8 +92,9 @@ class Scenes {
     std::vector<Question> out;
     while (static_cast<int64_t>(out.size()) < recipe_.questions) {
       const size_t kind = random.roll(10);
-      out.push_back(kind < 2   ? where(scene, random)
-                    : kind < 4 ? row_and_column(scene, random)
+      out.push_back(kind < 1   ? what_is_in(scene, random)
+                    : kind < 2 ? row_and_column(scene, random)
+                    : kind < 5 ? where_is(scene, random)
                     : kind < 8 ? beside(scene, random)
                                : how_many(scene, random));
     }
@@ -92,6 +102,11 @@ class Scenes {
   }
 
  private:
+  // From fewest_ to all cells, log-uniform.
+  int64_t some(RandomSequence& random) const {
+    const double fewest = static_cast<double>(fewest_), all = static_cast<double>(recipe_.side * recipe_.side);
+    return std::lround(fewest * std::pow(all / fewest, static_cast<double>(random.roll(size_t{1} << 30)) * 0x1p-30));
+  }
   // Means of shrink × shrink pixels.
   void put(const Tensor& from, int64_t row, int64_t column, Tensor& scene) const {
     const int64_t shrink = recipe_.shrink, width = cell_.width * shrink, height = cell_.height * shrink;
@@ -105,9 +120,13 @@ class Scenes {
       }
     }
   }
+  static bool is_single(const Scene& scene, size_t cell) {
+    const std::string& word = scene.words[cell];
+    return word != kNothing && std::count(scene.words.begin(), scene.words.end(), word) == 1;
+  }
   int64_t cell_at(int64_t row, int64_t column) const { return row * recipe_.side + column; }
 
-  Question where(const Scene& scene, RandomSequence& random) const {
+  Question what_is_in(const Scene& scene, RandomSequence& random) const {
     const int64_t last = recipe_.side - 1, middle = recipe_.side / 2;
     std::vector<std::pair<const char*, int64_t>> places = {{"top left corner", cell_at(0, 0)},
                                                            {"top right corner", cell_at(0, last)},
@@ -124,22 +143,29 @@ class Scenes {
             scene.words[row * side + column],
             {static_cast<int64_t>(row * side + column)}};
   }
-  // Beside a picture whose word occurs once; else another kind of question.
+  // Of a picture whose word occurs once; else another kind of question. So is beside.
+  Question where_is(const Scene& scene, RandomSequence& random) const {
+    const auto side = static_cast<size_t>(recipe_.side);
+    const size_t cell = random.roll(scene.words.size());
+    if (!is_single(scene, cell)) return what_is_in(scene, random);
+    return {format("where is the {}?", scene.words[cell]),
+            format("{} row and {} column", kPlaces[cell / side], kPlaces[cell % side]),
+            {static_cast<int64_t>(cell)}};
+  }
   Question beside(const Scene& scene, RandomSequence& random) const {
     const int64_t of = static_cast<int64_t>(random.roll(scene.words.size()));
     const Relation& relation = kRelations[random.roll(std::size(kRelations))];
     const std::string& word = scene.words[static_cast<size_t>(of)];
     const int64_t row = of / recipe_.side + relation.down, column = of % recipe_.side + relation.right;
     const bool is_inside = row >= 0 && row < recipe_.side && column >= 0 && column < recipe_.side;
-    if (!is_inside || std::count(scene.words.begin(), scene.words.end(), word) != 1) return where(scene, random);
+    if (!is_inside || !is_single(scene, static_cast<size_t>(of))) return what_is_in(scene, random);
     return {format("what is {} the {}?", relation.words, word),
             scene.words[static_cast<size_t>(cell_at(row, column))],
             {cell_at(row, column), of}};
   }
   Question how_many(const Scene& scene, RandomSequence& random) const {
-    const bool is_there = random.roll(4) > 0;
-    const std::string word =
-        is_there ? scene.words[random.roll(scene.words.size())] : word_of(pictures_[random.roll(pictures_.size())].label);
+    std::string word = random.roll(4) > 0 ? scene.words[random.roll(scene.words.size())] : kNothing;
+    if (word == kNothing) word = word_of(pictures_[random.roll(pictures_.size())].label);
     const char* const plural = word.ends_with('x') ? "es" : "s";
     return {format("how many {}{} are there?", word, plural), kNumbers[std::count(scene.words.begin(), scene.words.end(), word)]};
   }
@@ -149,22 +175,26 @@ class Scenes {
   Distortion distortion_{};
   std::vector<LabelledInput> pictures_{};
   int64_t count_ = 0;
+  int64_t fewest_ = 0;
   uint64_t seed_ = 0;
 };
 
-// [patch] Σ over layers, heads and words.
-std::vector<double> weight_of_patches(const Model& model, const ModelInput& input) {
+// [layer][patch] Σ over words of the answer's weight of the word times the patch's weight for it, mean of the heads.
+std::vector<std::vector<double>> weights_of_patches(const Model& model, const ModelInput& input) {
   Trace trace;
   model.observe(input, trace, {});
-  const MapFamily& cross = trace.family("cross");
-  std::vector<double> out(static_cast<size_t>(cross.keys));
+  const MapFamily &cross = trace.family("cross"), &pool = trace.family("pool");
+  const MapRow of_words = trace.map("pool", 0).row(0, pool.first_query);
+  std::vector<std::vector<double>> out;
   for (const int layer : trace.layers("cross")) {
     const LayerMap map = trace.map("cross", layer);
+    std::vector<double>& sums = out.emplace_back(static_cast<size_t>(cross.keys));
     for (int64_t head = 0; head < map.heads(); ++head) {
-      for (int64_t word = cross.first_query; word < cross.first_query + cross.queries; ++word) {
-        const MapRow row = map.row(head, word);
-        for (size_t patch = 0; patch < out.size(); ++patch)
-          out[patch] += static_cast<double>(row.weights()[static_cast<size_t>(cross.first_key) + patch]);
+      for (int64_t word = 0; word < cross.queries; ++word) {
+        const MapRow row = map.row(head, cross.first_query + word);
+        const double share = static_cast<double>(of_words.weights()[static_cast<size_t>(pool.first_key + word)]);
+        for (size_t patch = 0; patch < sums.size(); ++patch)
+          sums[patch] += share * static_cast<double>(row.weights()[static_cast<size_t>(cross.first_key) + patch]);
       }
     }
   }
@@ -190,22 +220,27 @@ double share_of_asked(const Model& model, const Recipe& recipe) {
   const Scenes scenes(recipe.task->test, recipe);
   const PictureFacts size = pictures_of(recipe);
   const int64_t side = recipe.task->scenes->side, height = size.rows() / side, width = size.columns() / side;
-  int64_t asked = 0, held = 0;
+  int64_t asked = 0;
+  std::vector<int64_t> held;  // of each layer
   for (int64_t number = 0; number < scenes.count(); ++number) {
     const Scene scene = scenes.scene(number);
     for (const Question& question : scenes.questions(scene, number)) {
       if (question.cells.empty()) continue;
-      const std::vector<double> of_patches = weight_of_patches(model, {.question = question.text, .picture = scene.picture});
-      std::vector<double> of_cells(scene.words.size());
-      for (int64_t patch = 0; patch < size.patches(); ++patch)
-        of_cells[static_cast<size_t>(patch / size.columns() / height * side + patch % size.columns() / width)] +=
-            of_patches[static_cast<size_t>(patch)];
-      const int64_t most = std::max_element(of_cells.begin(), of_cells.end()) - of_cells.begin();
+      const auto of_layers = weights_of_patches(model, {.question = question.text, .picture = scene.picture});
       ++asked;
-      held += std::find(question.cells.begin(), question.cells.end(), most) != question.cells.end();
+      held.resize(of_layers.size());
+      for (size_t layer = 0; layer < of_layers.size(); ++layer) {
+        std::vector<double> of_cells(scene.words.size());
+        for (int64_t patch = 0; patch < size.patches(); ++patch)
+          of_cells[static_cast<size_t>(patch / size.columns() / height * side + patch % size.columns() / width)] +=
+              of_layers[layer][static_cast<size_t>(patch)];
+        const int64_t most = std::max_element(of_cells.begin(), of_cells.end()) - of_cells.begin();
+        held[layer] += std::find(question.cells.begin(), question.cells.end(), most) != question.cells.end();
+      }
     }
   }
-  return static_cast<double>(held) / static_cast<double>(std::max<int64_t>(1, asked));
+  if (held.empty()) return 0;
+  return static_cast<double>(*std::max_element(held.begin(), held.end())) / static_cast<double>(asked);
 }
 
 }  // namespace clearhead
