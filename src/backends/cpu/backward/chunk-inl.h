@@ -723,6 +723,7 @@ struct ChunkJob {
                         .key_stride = view.key_stride,
                         .rows = static_cast<int>(rows),
                         .vectors = from.last[group] - from.first[group],
+                        .is_one = block.queries.count == 1,
                         .d_qt = block.d_q_t + first,
                         .d_keys = keys.d_keys + key * view.d_k,
                         .d_weight = keys.d_weight});

@@ -2,8 +2,9 @@
 //
 //   x = q_ic + k_jc      dq_ic += Σ_j dS_ij·w_c·φ'(x)      dk_jc += Σ_i dS_ij·w_c·φ'(x)      dw_c += Σ_ij dS_ij·φ(x)
 //
-// Queries are in lanes; φ is computed again. dq is summed over ascending keys; dk over a block's lanes by a fixed tree,
-// then over blocks and strips in the order of backward.cc; dw group by group, into the strip's double.
+// Queries are in lanes, or channels where there is one query, with the same bits; φ is computed again. dq is summed over ascending keys;
+// dk over a block's lanes by a fixed tree, then over blocks and strips in the order of backward.cc; dw group by group, into the strip's
+// double.
 #if defined(CLEARHEAD_CPU_BACKWARD_SCORE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_BACKWARD_SCORE_INL_H_
 #undef CLEARHEAD_CPU_BACKWARD_SCORE_INL_H_
@@ -12,6 +13,7 @@
 #endif
 
 #include <algorithm>
+#include <cmath>
 
 #include "backends/cpu/score/score_view.h"
 #include "backends/cpu/score/steps-inl.h"
@@ -26,6 +28,7 @@ struct AdditiveGroup {
   const float* keys = nullptr;  // row-major, of the group's first key
   int64_t key_stride = 0;
   int rows = 0, vectors = 0;   // keys that exist; vectors that hold dS
+  bool is_one = false;         // only the first lane holds a query
   float* d_qt = nullptr;       // as qt
   float* d_keys = nullptr;     // [key][d_k]
   double* d_weight = nullptr;  // [d_k]
@@ -81,9 +84,45 @@ HWY_NOINLINE void reverse_additive(const ScoreFunction& pair, int64_t d_k, const
   }
 }
 
+// The same of the first query alone.
+template <ScoreFunction::Kind kKind>
+HWY_NOINLINE void reverse_additive_of_one(const ScoreFunction& pair, int64_t d_k, bool careful, const AdditiveGroup& of) {
+  const F32 d;
+  const Floats slope_below = hn::Set(d, pair.slope);
+  alignas(64) float lanes[kLanes] = {};
+  for (int64_t c = 0; c < d_k; c += kLanes) {
+    const auto count = static_cast<size_t>(std::min<int64_t>(kLanes, d_k - c));
+    const Lanes exist = hn::FirstN(d, count);
+    const auto column = [&](const float* from) {
+      for (size_t lane = 0; lane < count; ++lane) lanes[lane] = from[(c + static_cast<int64_t>(lane)) * kBlock];
+      return hn::Load(d, lanes);
+    };
+    const Floats q = column(of.qt), weight = hn::MaskedLoad(exist, d, pair.natural_weight + c);
+    Floats of_query = column(of.d_qt), of_weight = hn::Zero(d);
+    for (int r = 0; r < of.rows; ++r) {
+      const float one = of.ds[r * kBlock];
+      if (careful && one == 0 && std::signbit(one)) continue;  // hidden
+      const Floats ds = hn::Set(d, one);
+      Floats value, slope;
+      activate<kKind>(q + hn::MaskedLoad(exist, d, of.keys + r * of.key_stride + c), slope_below, value, slope);
+      const Floats g = ds * (weight * slope);
+      of_query = of_query + g;
+      float* d_key = of.d_keys + r * d_k + c;
+      hn::BlendedStore(hn::MaskedLoad(exist, d, d_key) + g, exist, d, d_key);
+      of_weight = hn::MulAdd(ds, value, of_weight);
+    }
+    hn::Store(of_query, d, lanes);
+    for (size_t lane = 0; lane < count; ++lane) of.d_qt[(c + static_cast<int64_t>(lane)) * kBlock] = lanes[lane];
+    hn::Store(of_weight, d, lanes);
+    for (size_t lane = 0; lane < count; ++lane) of.d_weight[c + static_cast<int64_t>(lane)] += static_cast<double>(lanes[lane]);
+  }
+}
+
 inline void reverse_additive(const ScoreFunction& pair, int64_t d_k, bool careful, const AdditiveGroup& of) {
   using Kind = ScoreFunction::Kind;
-  if (pair.kind == Kind::kTanh) {
+  if (of.is_one) {
+    (pair.kind == Kind::kTanh ? reverse_additive_of_one<Kind::kTanh> : reverse_additive_of_one<Kind::kLeakyRelu>)(pair, d_k, careful, of);
+  } else if (pair.kind == Kind::kTanh) {
     (careful ? reverse_additive<Kind::kTanh, true> : reverse_additive<Kind::kTanh, false>)(pair, d_k, of);
   } else {
     (careful ? reverse_additive<Kind::kLeakyRelu, true> : reverse_additive<Kind::kLeakyRelu, false>)(pair, d_k, of);

@@ -590,21 +590,43 @@ HWY_NOINLINE void plain_groups(const ScoreView& view, const QueryBlock& block, c
   }
 }
 
+// One query's scores, keys in lanes: the same chains, so the same bits, in one vector where queries in lanes would take kRows.
+template <class Step, class Address>
+HWY_INLINE void score_one_query(Step step, const float* qt, Address keys, int64_t d_k, float* to) {
+  const F32 d;
+  constexpr int64_t kSome = 32;
+  alignas(64) float turned[kSome * kLanes] = {};
+  Floats s = hn::Zero(d);
+  for (int64_t first = 0; first < d_k; first += kSome) {
+    const int64_t count = std::min(kSome, d_k - first);
+    for (int64_t c = 0; c < count; ++c) {
+      unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA { turned[c * kLanes + r] = *keys.template at<r>(); });
+      keys.next_channel();
+    }
+    for (int64_t c = 0; c < count; ++c) {
+      step.enter(first + c);
+      s = step(hn::Load(d, turned + c * kLanes), hn::Set(d, qt[(first + c) * kBlock]), s);
+    }
+  }
+  hn::Store(s, d, turned);
+  unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA { hn::Store(hn::Set(d, turned[r]), d, to + r * kLanes); });
+}
+
 // Scores of a group whose score function is not a dot product: to[key][vector]. One vector of
 // queries at a time, since φ needs the registers.
-inline HWY_NOINLINE void other_scores(const ScoreView& view, const float* qt, int vectors, const TileScratch& scratch,
-                                      const TileSight& sight, int64_t key, float* to) {
+inline HWY_NOINLINE void other_scores(const TileContext& in, const float* qt, int vectors, const TileSight& sight, int64_t key, float* to) {
   const F32 d;
   const auto score = [&](auto step, auto keys) CLEARHEAD_INLINE_LAMBDA {
+    if (in.block.count == 1) return score_one_query(step, qt, keys, in.view.d_k, to);
     for (int v = 0; v < vectors; ++v) {
       Scores<1> s;
       clear(s);
-      add_channels<1>(step, qt + v * kLanes, keys, view.d_k, s);
+      add_channels<1>(step, qt + v * kLanes, keys, in.view.d_k, s);
       unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA { hn::Store(s.c[r], d, to + (r * vectors + v) * kLanes); });
     }
   };
-  with_step(view.function, [&](auto step) CLEARHEAD_INLINE_LAMBDA {
-    view.pages ? score(step, panel_of(view, sight, key)) : score(step, rows_of(view, scratch, sight, key));
+  with_step(in.view.function, [&](auto step) CLEARHEAD_INLINE_LAMBDA {
+    in.view.pages ? score(step, panel_of(in.view, sight, key)) : score(step, rows_of(in.view, in.scratch, sight, key));
   });
 }
 
@@ -621,7 +643,7 @@ HWY_INLINE void group_products(const TileContext& in, const TileSight& sight, in
     bf16_dot_products<V>(in.view, qt, rows_of(in.view, in.scratch, sight, key), s);
   } else if (HWY_UNLIKELY(!in.view.function.is_dot())) {
     alignas(64) float scores[kRows * V * kLanes];
-    other_scores(in.view, qt, V, in.scratch, sight, key, scores);
+    other_scores(in, qt, V, sight, key, scores);
     unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = hn::Load(F32(), scores + i * kLanes); });
   } else if (in.view.pages) {
     dot_products<V>(qt, panel_of(in.view, sight, key), in.view.d_k, s);
