@@ -205,6 +205,11 @@ std::string png_export(LoadedTrace& loaded, const ViewState& state, const LookOp
                    {{"Title", caption}, {"Software", "clearhead " + loaded.options().version}, {"Comment", loaded.options().command}});
 }
 
+void check_is_of_the_server(const ViewState& state) {
+  if (state.view == "why" || state.view == "what-if" || state.view == "compare")
+    fail(ErrorCode::kUnsupported, "export: what the view \"{0}\" shows is written by the page; its numbers come from api/{0}.", state.view);
+}
+
 std::string file_name(const LoadedTrace& loaded, const ViewState& state, const char* extension) {
   std::string name;
   for (const char c : model_name(loaded.trace().plan())) {
@@ -241,6 +246,7 @@ ExportedFile export_file(LoadedTrace& loaded, const std::string& kind, const std
                          const LookOptions& options) {
   ViewState shown = parse_state(state);
   if (shown.family.empty()) shown.family = loaded.trace().main_family();
+  if (kind != "html") check_is_of_the_server(shown);
   if (kind == "json") return {file_name(loaded, shown, "json"), "application/json", json_export(loaded, shown, options)};
   if (kind == "npy") {
     // numpy.load reads one array and leaves what follows: the command stands behind it.

@@ -231,7 +231,7 @@ for (const [name, hash, wanted] of [
   ['what-if', 'v=what-if&h=2.1&q=8&edit=c~2-4', [/^before$/, /^JS \(nats\)$/, /^dark$/, /^−\.\d+$/]],
   ['compare', 'v=compare&h=4.4,2.1&q=8', [/^JS \(nats\)$/, /^dark$/, /^\+\.\d+$/, /^L\d\.H\d$/]],
 ]) {
-  test(`${name} becomes SVG, PDF and TikZ with its text as text`, { skip }, async () => {
+  test(`${name} becomes SVG, PDF and TikZ with its text as text, and its numbers JSON and NPY`, { skip }, async () => {
     const server = await view(book, kStory);
     const page = await open(`${server.url}#${hash}`);
     await page.waitForSelector(
@@ -242,10 +242,11 @@ for (const [name, hash, wanted] of [
     );
     await settled(page);
     const files = {};
-    for (const kind of ['svg', 'pdf', 'tikz']) {
+    for (const kind of ['svg', 'pdf', 'tikz', 'json', 'npy']) {
       await page.keyboard.press('p');
       const [download] = await Promise.all([page.waitForEvent('download'), page.click(`[data-export=${kind}]`)]);
       files[kind] = readFileSync(await download.path());
+      if (kind === 'json') assert.equal(download.suggestedFilename(), `clearhead-${name}.json`);
       await page.keyboard.press('Escape');
     }
     const svg = files.svg.toString();
@@ -258,5 +259,18 @@ for (const [name, hash, wanted] of [
     assert.match(svg, new RegExp(`clearhead view .*--state 'v=${name}`, 's'));
     assert.equal(files.pdf.subarray(0, 5).toString(), '%PDF-');
     assert.match(files.tikz.toString(), /\\begin\{tikzpicture\}[\s\S]*\\end\{tikzpicture\}/);
+    const numbers = JSON.parse(files.json.toString());
+    assert.match(numbers.command, new RegExp(`clearhead view .*--state 'v=${name}`));
+    assert.equal(numbers.view, name);
+    const rows = name === 'why' ? numbers.methods.map((m) => m.shares) : [numbers.map.difference];
+    const [count, length] = name === 'why' ? [rows.length, numbers.items.length] : numbers.map.shape;
+    const header = 10 + files.npy.readUInt16LE(8);
+    assert.match(files.npy.subarray(0, header).toString('latin1'), new RegExp(`'shape': \\(${count}, ${length}\\)`));
+    rows.flat().forEach((value, i) => {
+      const of = files.npy.readFloatLE(header + 4 * i);
+      assert.ok(value === null ? Number.isNaN(of) : Math.abs(of - value) <= 1e-6, `number ${i}: ${value} and ${of}`);
+    });
+    if (name === 'why') assert.ok(Math.abs(rows[0].reduce((sum, v) => sum + Math.abs(v), 0) - 1) < 1e-5);
+    else assert.ok(rows[0].some((value) => Math.abs(value) > 0.01));
   });
 }

@@ -457,6 +457,16 @@ TEST(ExportedNumbers, AsNpyHaveTheShapeOfTheirView) {
   EXPECT_EQ(shape_of("v=atlas"), (Shape{2, 4, 10}));
 }
 
+TEST(ExportedNumbers, OfViewsThatThePageMakesAreRefused) {
+  LoadedTrace loaded = looked_at::loaded_of({.tokens = 20});
+  for (const char* kind : {"json", "npy", "svg", "png"}) {
+    expect_refused(ErrorCode::kUnsupported, "what the view \"why\" shows is written by the page; its numbers come from api/why.",
+                   [&] { export_file(loaded, kind, "v=why&by=attention", ""); });
+    expect_refused(ErrorCode::kUnsupported, "its numbers come from api/compare.",
+                   [&] { export_file(loaded, kind, "v=compare&with=head", ""); });
+  }
+}
+
 TEST(ExportedNumbers, APictureHoldsItsCommand) {
   LoadedTrace loaded = looked_at::loaded_of({.tokens = 20});
   const ExportedFile file = export_file(loaded, "png", "v=map&h=0.1", "");

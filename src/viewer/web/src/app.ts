@@ -105,27 +105,25 @@ function build(root: HTMLElement, known: Known, reload: () => void): void {
     whatIf: whatIf.element,
     compare: compare.element,
   });
+  const views: Record<State['view'], View> = { read, lines, map, atlas, why, 'what-if': whatIf, compare };
   const exported = async (): Promise<Exported> => {
-    const view: View = { read, lines, map, atlas, why, 'what-if': whatIf, compare }[ctx.store.now.view];
+    const view = views[ctx.store.now.view];
     if (!view.figure) throw new Error(ctx.t('export.none'));
     const shown = await view.figure();
     return timeline ? { ...shown, parts: [...shown.parts, ...timeline.figure().parts] } : shown;
   };
-  const actions = actionsOf(ctx, root, map, reload, () => layout.toggleAtlas(), exported);
+  const save = (): void => {
+    const view = views[ctx.store.now.view];
+    exportDialog(ctx, root, exported, view.numbers ? () => view.numbers!() : null);
+  };
+  const actions = actionsOf(ctx, map, reload, () => layout.toggleAtlas(), save);
   const bar = new TopBar(ctx, search.element, actions);
   replace(root, bar.element, sentence(ctx), banner(ctx), layout.element, timeline?.element ?? null, notices, live);
   wire(ctx, root, { bar, read, lines, map, atlas, answers, timeline, why, whatIf, compare }, actions);
   listenToKeys(ctx, { read, answers, search: () => search.focus(), play: () => timeline?.toggle(), actions });
 }
 
-function actionsOf(
-  ctx: Context,
-  root: HTMLElement,
-  map: MapView,
-  reload: () => void,
-  toggleAtlas: () => void,
-  exported: () => Promise<Exported>,
-): Actions {
+function actionsOf(ctx: Context, map: MapView, reload: () => void, toggleAtlas: () => void, save: () => void): Actions {
   const again = (patch: Partial<State>, how: 'push' | 'replace'): void => {
     ctx.life.abort(); // everything that listens or streams for the page as it was
     ctx.store.set(patch, how);
@@ -134,7 +132,7 @@ function actionsOf(
   const renew = (): void => again({ q: [], k: [], rect: null, id: null }, 'push');
   return {
     copyLink: () => copyLink(ctx),
-    exportDialog: () => exportDialog(ctx, root, exported),
+    exportDialog: save,
     help: () => helpDialog(ctx),
     toggleAtlas,
     runDialog: () => runDialog(ctx, renew),

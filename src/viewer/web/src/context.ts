@@ -54,6 +54,13 @@ export interface View {
   renew?(): void;
   /** What it shows now, as a figure for print (figure/figure.ts). */
   figure?(): Exported | Promise<Exported>;
+  /** The numbers of what it shows now. Views without it show rows, maps or an atlas, whose numbers the source exports. */
+  numbers?(): Numbers;
+}
+
+export interface Numbers {
+  json: Record<string, unknown>;
+  rows: readonly Float32Array[]; // the same for NPY
 }
 
 /** Why a feature is not to be had here, in the page's language; null when it is. */

@@ -1,14 +1,14 @@
-// JSON and NPY of the numbers behind what is shown, made by the page itself: for offline pages, where no server can.
+// JSON and NPY of the numbers behind what is shown, made by the page itself: for offline pages, where no server can, and for views whose numbers are the
+// page's own (`numbers()` of View in context.ts).
 
-import { type Context, commandOf } from './context';
+import { type Context, type Numbers, commandOf } from './context';
 import type { ExportKind, LineRequest } from './source/source';
 
 export async function exportHere(ctx: Context, kind: ExportKind): Promise<{ blob: Blob; name: string }> {
-  const { store, focus, source, info, family } = ctx;
+  const { store, focus, source } = ctx;
   const requests = store.now.heads.map((at) => focus.requestFor(store.now, at, null)).filter((r): r is LineRequest => r !== null);
   if (requests.length === 0) throw new Error(ctx.t('answers.how'));
   const lines = await Promise.all(requests.map((r, i) => source.line(r, `export-${i}`)));
-  const command = commandOf(ctx);
   if (kind === 'json') {
     const field = store.now.direction === 'out' ? 'rows' : 'columns';
     const heads = lines.map((line, i) => ({
@@ -23,12 +23,23 @@ export async function exportHere(ctx: Context, kind: ExportKind): Promise<{ blob
         sink_mass: line.sinkMass,
       },
     }));
-    const body = { command, clearhead: info.clearhead, id: info.id, name: info.name, family: family.id, heads };
-    return { blob: new Blob([JSON.stringify(body)], { type: 'application/json' }), name: 'clearhead.json' };
+    return jsonFile(ctx, { heads });
   }
   const values = lines.map((l) => l.values).filter((v): v is Float32Array => v !== null);
   if (values.length < lines.length) throw new Error(ctx.t('export.top-only'));
-  return { blob: new Blob([npy(values, command)]), name: 'clearhead.npy' };
+  return { blob: new Blob([npy(values, commandOf(ctx))]), name: 'clearhead.npy' };
+}
+
+export function exportNumbers(ctx: Context, kind: 'json' | 'npy', numbers: Numbers): { blob: Blob; name: string } {
+  const { view } = ctx.store.now;
+  if (kind === 'json') return jsonFile(ctx, { view, ...numbers.json }, `-${view}`);
+  return { blob: new Blob([npy(numbers.rows, commandOf(ctx))]), name: `clearhead-${view}.npy` };
+}
+
+function jsonFile(ctx: Context, numbers: Record<string, unknown>, of = ''): { blob: Blob; name: string } {
+  const { info, family } = ctx;
+  const body = { command: commandOf(ctx), clearhead: info.clearhead, id: info.id, name: info.name, family: family.id, ...numbers };
+  return { blob: new Blob([JSON.stringify(body)], { type: 'application/json' }), name: `clearhead${of}.json` };
 }
 
 /** NPY version 1: float32 [lines, items]; the command stands behind the data, where readers stop. */

@@ -1,6 +1,6 @@
 // Dialogs: help, export, verify, run.
 
-import type { Context } from '../context';
+import type { Context, Numbers } from '../context';
 import { absent, commandOf, reasonOf } from '../context';
 import { head as headName, power, whole } from '../format';
 import { isAbort, type ExportKind, type Missing, type Span } from '../source/source';
@@ -9,7 +9,7 @@ import { type Exported, kWidths } from '../figure/figure';
 import { type FigureKind, type SavedFile, figureFile, kFigureKinds } from '../figure/files';
 import { commandText, dialog, h, segmented } from './dom';
 import { picturePng } from './snapshot';
-import { exportHere } from '../export';
+import { exportHere, exportNumbers } from '../export';
 
 export function helpDialog(ctx: Context): void {
   const { t, info } = ctx;
@@ -56,8 +56,8 @@ export function helpDialog(ctx: Context): void {
 const commandLine = (ctx: Context, command: string | null): HTMLElement | null =>
   command ? h('p', {}, ctx.t('command', { command: '' }), commandText(command)) : null;
 
-/** `shown` says what the view shows now, as a figure. */
-export function exportDialog(ctx: Context, root: HTMLElement, shown: () => Promise<Exported>): void {
+/** `shown` says what the view shows now, as a figure; `numbers` what it shows in numbers, of views whose numbers are the page's own. */
+export function exportDialog(ctx: Context, root: HTMLElement, shown: () => Promise<Exported>, numbers: (() => Numbers) | null): void {
   const { t } = ctx;
   let width = kWidths.page;
   const state = (): string => formatState({ ...ctx.store.now, id: ctx.info.id });
@@ -85,8 +85,10 @@ export function exportDialog(ctx: Context, root: HTMLElement, shown: () => Promi
       h('strong', {}, kind === 'tikz' ? 'TikZ' : kind.toUpperCase()),
       h('span', {}, reason ?? t(`export.${kind}`)),
     );
-  const ask = (kind: ExportKind): (() => Promise<SavedFile>) =>
-    ctx.source.offline && kind !== 'html' ? () => exportHere(ctx, kind) : () => ctx.source.export(kind, state());
+  const ask = (kind: ExportKind): (() => Promise<SavedFile>) => {
+    if (numbers && kind !== 'html') return async () => exportNumbers(ctx, kind, numbers());
+    return ctx.source.offline && kind !== 'html' ? () => exportHere(ctx, kind) : () => ctx.source.export(kind, state());
+  };
   dialog(
     t('export'),
     t('close'),

@@ -1,7 +1,7 @@
 // Compare: two heads, two traces, or before and after an edit. The text (both, where they differ) shaded by how the row that is looked at changed, the two maps or their
 // difference, how far every row moved, and the heads by how far they differ. What is compared stands in the address.
 
-import { type Context, type View, absent, badgeTitle, pin, quoted } from '../../context';
+import { type Context, type Numbers, type View, absent, badgeTitle, pin, quoted } from '../../context';
 import type { Exported } from '../../figure/figure';
 import { change, head as headName, share, whole } from '../../format';
 import { type CompareRequest, type RankedHeads, type Source, type Span, isAbort } from '../../source/source';
@@ -11,8 +11,8 @@ import { h, replace, segmented, setChosen } from '../../ui/dom';
 import { type Choice, type NamedHead, choiceOf, othersOf, writtenHead } from './choice';
 import { choiceControls } from './controls';
 import { matrixOfPair, tableOfHeads } from './figure';
-import { type Change, type Pair, PairMap, pairOf, zeroed } from './pair-map';
-import { changesPanel, headsPanel, nats, rowsPanel } from './panels';
+import { type Change, type Pair, PairMap, numbersOfPair, pairOf, zeroed } from './pair-map';
+import { changesPanel, headsPanel, nats, rankedHeads, rowsPanel } from './panels';
 import { type Rows, Texts } from './texts';
 import { type There, frontOf, openThere } from './there';
 
@@ -296,6 +296,15 @@ export class CompareView implements View {
       badge: pair.badge,
       rules: [was, is],
     };
+  }
+
+  numbers(): Numbers {
+    const { ctx, there, pair, ranked } = this;
+    if (!there || !pair) throw new Error(this.note.textContent || ctx.t('loading'));
+    const { json, rows } = numbersOfPair(pair, (at) => there.placeName(at));
+    const [was, is] = there.namesOfMaps();
+    const heads = ranked && rankedHeads(ranked).map(({ at, value }) => ({ ...at, divergence: value }));
+    return { json: { was, is, map: json, heads }, rows };
   }
 
   private paint(): void {

@@ -1,10 +1,11 @@
 // Two maps of the same places as one picture: either of them, or their difference, with the divergence of every row beside it. Drawn on a canvas that reads its cells by
 // pointer and arrow keys. What stands in one text only is hatched.
 
+import type { Numbers } from '../../context';
 import { cell as printCell } from '../../format';
 import { surface } from '../../paint/canvas';
 import { type Theme, css, diverge, inkOn, mix, shade } from '../../paint/ramp';
-import type { Compared, Scale } from '../../source/source';
+import type { Compared, Scale, Span } from '../../source/source';
 import { intensity } from '../../weights';
 import { h } from '../../ui/dom';
 
@@ -24,6 +25,26 @@ export interface Pair extends Compared {
 /** What is hidden in one map only has no weight there. */
 export const zeroed = (value: number): number => (value >= 0 ? value : 0);
 export const isInOneOnly = (value: number): boolean => value === kInOneOnly;
+
+/** Its numbers for a file; what cannot be compared is null. */
+export function numbersOfPair(pair: Pair, place: (place: number) => string): Numbers {
+  const plain = (values: Float32Array): (number | null)[] => Array.from(values, (v) => (isInOneOnly(v) || Number.isNaN(v) ? null : v));
+  const names = (span: Span): string[] => Array.from({ length: span.end - span.begin }, (_, i) => place(span.begin + i));
+  const json = {
+    rows: names(pair.rows),
+    columns: names(pair.columns),
+    cell: pair.cell,
+    shape: [pair.height, pair.width],
+    before: plain(pair.before),
+    after: plain(pair.after),
+    difference: plain(pair.changed),
+    divergence: plain(pair.divergence),
+    mean_divergence: pair.mean,
+    badge: pair.badge,
+  };
+  const rows = Array.from({ length: pair.height }, (_, r) => pair.changed.slice(r * pair.width, (r + 1) * pair.width));
+  return { json, rows };
+}
 
 export function pairOf(found: Compared): Pair {
   const height = found.divergence.length;

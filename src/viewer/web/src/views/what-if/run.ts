@@ -1,11 +1,12 @@
 // The run that What if shows: the edited one, or without edits the source as it is; and what is said of it.
 
-import { type Context, visibleSpace } from '../../context';
+import { type Context, type Numbers, visibleSpace } from '../../context';
 import type { Table } from '../../figure/figure';
 import { change, head as headName, share, shortShare } from '../../format';
 import type { Progress, WhatIfResult } from '../../source/explain';
 import type { Places, Source, Versus } from '../../source/source';
 import { TextModel } from '../../text/model';
+import { type Pair, numbersOfPair } from '../compare/pair-map';
 import { type Edit, alignment, requestOf } from './edits';
 import { divergences } from './panels';
 
@@ -16,6 +17,13 @@ export interface Run {
   toBefore: Int32Array;
   versus: Versus;
   places: Places;
+}
+
+/** What an edit changed, for a file. */
+export function numbersOfRun(run: Run, pair: Pair, edit: string, place: (place: number) => string): Numbers {
+  const { json, rows } = numbersOfPair(pair, place);
+  const { answers = [], kl = null, families = [] } = run.result ?? {};
+  return { json: { edit, answers, kl, families, map: json }, rows };
 }
 
 export function runAsItIs(ctx: Context): Run {

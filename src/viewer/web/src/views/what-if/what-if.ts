@@ -1,7 +1,7 @@
 // What if: heads knocked out, words cut, kept or swapped, another text; the answer before and after, the text and the map of the edited run, and the difference. The edits
 // stand in the address; one question (api/what-if) makes the edited run, and everything else is asked of both runs as of any source.
 
-import { type Context, type View, absent, pin, quoted } from '../../context';
+import { type Context, type Numbers, type View, absent, pin, quoted } from '../../context';
 import type { Exported } from '../../figure/figure';
 import { change, head as headName, share, shortShare } from '../../format';
 import { type HeadId, type LineRequest, type Source, type Span, isAbort } from '../../source/source';
@@ -17,7 +17,7 @@ import { type LiveBlock, TextPane } from '../read/pane';
 import { shadedWords } from '../why/figure';
 import { type Shading, largestOf, shaded } from '../why/shading';
 import { answersPanel, headsPanel } from './panels';
-import { type Run, answersTable, queryRangeOf, runAsItIs, runEdited, saidOf } from './run';
+import { type Run, answersTable, numbersOfRun, queryRangeOf, runAsItIs, runEdited, saidOf } from './run';
 import { Toolbar } from './toolbar';
 
 interface Rows {
@@ -300,13 +300,12 @@ export class WhatIfView implements View {
 
   figure(): Exported {
     const { ctx, run, pane, pair } = this;
-    const { t } = ctx;
-    if (!run || !pane || !pair) throw new Error(this.note.textContent || t('loading'));
+    if (!run || !pane || !pair) throw new Error(this.note.textContent || ctx.t('loading'));
     const span = this.selection();
     const words = shadedWords(run.text, pane.visibleRange(), this.shading(run));
     const look = { place: (at: number): string => this.placeName(at), chosen: this.chosenPlaces(run), bars: this.show === 'difference' };
     const whom = span ? this.captionOf(span) : '';
-    const says = [this.tools.said, whom, run.text === ctx.text ? '' : t('compare.grey')].filter(Boolean).join(' ');
+    const says = [this.tools.said, whom, run.text === ctx.text ? '' : ctx.t('compare.grey')].filter(Boolean).join(' ');
     return {
       parts: [words, matrixOfPair(ctx, pair, this.show, look), ...answersTable(ctx, run.result)],
       says,
@@ -315,10 +314,14 @@ export class WhatIfView implements View {
     };
   }
 
+  numbers(): Numbers {
+    if (!this.run || !this.pair) throw new Error(this.note.textContent || this.ctx.t('loading'));
+    return numbersOfRun(this.run, this.pair, this.ctx.store.now.edit, (at) => this.placeName(at));
+  }
+
   private captionOf(span: Span): string {
     const at = this.ctx.store.now.heads[0] ?? { layer: 0, head: 0 };
-    const key = this.show === 'difference' ? 'if.caption' : `if.caption.${this.show}`;
-    return this.ctx.t(key, { whom: this.words(span), head: headName(at) });
+    return this.ctx.t(`if.caption${this.show === 'difference' ? '' : '.' + this.show}`, { whom: this.words(span), head: headName(at) });
   }
 
   private chosenPlaces(run: Run): number[] {

@@ -1,7 +1,7 @@
 // Why an answer: the text shaded by one method, several methods side by side, how far they agree, how far each can be trusted here, and the cut that counts most.
 // Everything comes from one question (api/why); which method shades is a matter of the page alone.
 
-import { type Context, type View, absent, quoted, visibleSpace } from '../../context';
+import { type Context, type Numbers, type View, absent, quoted, visibleSpace } from '../../context';
 import { share, shortShare, whole } from '../../format';
 import { type MethodName, type WhyCost, type WhyRequest, type WhyResult, kMethods } from '../../source/explain';
 import { isAbort } from '../../source/source';
@@ -367,6 +367,15 @@ export class WhyView implements View {
     if (!result || !front || !pane || !shading) throw new Error(this.note.textContent || ctx.t('loading'));
     const words = shadedWords(ctx.text, pane.visibleRange(), shading, this.answer.textContent ?? '');
     return figureOfWhy(ctx, result, front, { words, says: this.caption.textContent ?? '', label: (item) => this.label(item) });
+  }
+
+  numbers(): Numbers {
+    const { ctx, result } = this;
+    if (!result?.methods) throw new Error(this.note.textContent || ctx.t('loading'));
+    const items = result.items.map(([begin, end], item) => ({ begin, end, text: this.label(item) }));
+    const { answer, probability, item_kind, methods, share, removed, random, agreement, cut } = result;
+    const json = { answer, probability, item_kind, items, methods, share, removed, random, agreement, cut };
+    return { json, rows: methods.flatMap(({ shares }) => (shares ? [Float32Array.from(shares)] : [])) };
   }
 
   private shading(): Shading | null {
