@@ -16,11 +16,27 @@ namespace {
 
 constexpr int64_t kBlock = 64;  // queries looked at together
 
+constexpr float kNothing = -std::numeric_limits<float>::infinity();
+
+// Of each cell the largest weight, kNothing where none is visible, and sum and count of those that were scored.
 struct Pool {
   std::vector<float> max;
   std::vector<double> sum;
-  std::vector<int64_t> count;
+  std::vector<int32_t> count;
 };
+
+// A weight to each of `cells` neighbours, or all of them to one cell. NaN compares false, so nothing branches and the first is vectorised.
+template <bool kEach>
+void add_weights(const float* __restrict weights, int64_t count, float* __restrict max, double* __restrict sum,
+                 int32_t* __restrict scored) {
+  for (int64_t at = 0; at < count; ++at) {
+    const int64_t cell = kEach ? at : 0;
+    const float weight = weights[at];
+    max[cell] = weight > max[cell] ? weight : max[cell];
+    sum[cell] += static_cast<double>(weight >= 0 ? weight : 0.0F);
+    scored[cell] += weight >= 0 ? 1 : 0;
+  }
+}
 
 // The largest and the sum of what the rows [begin, end) give, into cells of row cells that no other task writes to.
 void add_block(const LayerMap& map, int64_t head, const NearRequest& request, Range rows, Pool& pool, int64_t columns) {
@@ -41,19 +57,17 @@ void add_block(const LayerMap& map, int64_t head, const NearRequest& request, Ra
     const int64_t from = std::max(keys.begin, i + request.offsets.begin), to = std::min(keys.end, i + request.offsets.end);
     const int64_t first = from - i - request.offsets.begin;
     size_t cell = first_cell + static_cast<size_t>(first / request.column_side);
-    int64_t left = request.column_side - first % request.column_side;  // of the cell's columns: no division a weight
-    for (int64_t j = from; j < to; ++j) {
-      const float weight = row[j - keys.begin];
-      if (!std::isnan(weight)) {
-        if (!(pool.max[cell] >= weight)) pool.max[cell] = weight;
-        const bool is_scored = weight >= 0;
-        pool.sum[cell] += is_scored ? static_cast<double>(weight) : 0.0;
-        pool.count[cell] += is_scored;
-      }
-      if (--left == 0) {
-        ++cell;
-        left = request.column_side;
-      }
+    const auto add = [&]<bool kEach>(int64_t begin, int64_t end) {
+      add_weights<kEach>(row + (begin - keys.begin), end - begin, pool.max.data() + cell, pool.sum.data() + cell, pool.count.data() + cell);
+    };
+    if (request.column_side == 1) {
+      if (from < to) add.template operator()<true>(from, to);
+      continue;
+    }
+    int64_t left = request.column_side - first % request.column_side;  // of the cell's columns
+    for (int64_t j = from; j < to; j += left, ++cell, left = request.column_side) {
+      left = std::min(left, to - j);
+      add.template operator()<false>(j, j + left);
     }
   }
 }
@@ -72,8 +86,7 @@ NearCells near_cells(const LayerMap& map, int64_t head, const NearRequest& reque
   out.columns = (near.size() + request.column_side - 1) / request.column_side;
   check_size("cells of offsets", {out.rows, out.columns, 5});  // three numbers, two of them in double
   const auto cells = static_cast<size_t>(out.rows * out.columns);
-  Pool pool{std::vector<float>(cells, std::numeric_limits<float>::quiet_NaN()), std::vector<double>(cells, 0.0),
-            std::vector<int64_t>(cells, 0)};
+  Pool pool{std::vector<float>(cells, kNothing), std::vector<double>(cells, 0.0), std::vector<int32_t>(cells, 0)};
   // A task is whole row cells, so that none is written by two threads.
   const int64_t unit = (kBlock + request.row_side - 1) / request.row_side * request.row_side;
   const int64_t of_each = options.sampled_rows > 0 ? std::max<int64_t>(1, options.sampled_rows / out.rows) : request.row_side;
@@ -98,6 +111,7 @@ NearCells near_cells(const LayerMap& map, int64_t head, const NearRequest& reque
   } else {
     parallel_for(tasks, take);
   }
+  for (float& most : pool.max) most = most == kNothing ? std::numeric_limits<float>::quiet_NaN() : most;
   out.max = std::move(pool.max);
   out.mean.resize(cells);
   for (size_t i = 0; i < cells; ++i)
