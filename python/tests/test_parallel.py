@@ -75,6 +75,7 @@ def work(rank, meeting, kind, how, file):
         found = gradients()
         if rank == 0:
             torch.save(found, file)
+        distributed.barrier()  # who leaves early closes the connections of who still waits
     finally:
         distributed.destroy_process_group()
 
