@@ -25,7 +25,7 @@ struct Pool {
   std::vector<int32_t> count;
 };
 
-// A weight to each of `cells` neighbours, or all of them to one cell. NaN compares false, so nothing branches and the first is vectorised.
+// `count` weights to as many neighbouring cells, or all to one. NaN compares false, so nothing branches, and the former is vectorised.
 template <bool kEach>
 void add_weights(const float* __restrict weights, int64_t count, float* __restrict max, double* __restrict sum,
                  int32_t* __restrict scored) {
