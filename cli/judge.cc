@@ -1,6 +1,6 @@
 // clearhead judge MODEL --file DATA: how far each method of attribution says what the answers needed, on these texts.
 //
-//   DATA   a text a line; or JSON lines {"text", "question" or "pair", "of", "against", "marks": [[begin, end], …]}, marks in bytes of the text
+//   DATA   a text a line; or JSON lines {"text", "question" or "pair", "of", "against", "marks": [[begin, end], …]}, marks in bytes of the text, or items of a picture
 #include <algorithm>
 #include <cmath>
 
@@ -11,7 +11,6 @@
 #include "cli/items.h"
 #include "cli/judge.h"
 #include "cli/terminal.h"
-#include "judge/items.h"
 #include "judge/plot.h"
 
 namespace clearhead::cli {
@@ -166,7 +165,7 @@ void run_verdict(const JudgeOptions& options, VerdictOptions settings, const std
         ++not_given;
         continue;
       }
-      const std::vector<uint8_t> marks = question.marks.empty() ? std::vector<uint8_t>{} : items_in_bytes(*subject, question.marks);
+      const std::vector<uint8_t> marks = judge_marks(*model, *subject, question);
       bool says_something = true;
       for (Verdict& verdict : verdicts) says_something = verdict.add(*subject, marks) && says_something;
       short_ones += !says_something;
@@ -217,7 +216,8 @@ void add_judge(CLI::App& app) {
       "compr.: what the answer loses without a method's first items (higher is better) · suff.: what it loses with them\n"
       "alone (lower) · deletion (lower), insertion (higher): areas · loo tau: with what each item alone takes away ·\n"
       "infidel. (lower) · sens.-n: correlation with what sets of items take away · auprc, token f1: against marks ·\n"
-      "effective: how many items share the weight. Texts of JSON lines may have \"marks\": [[begin, end], …] in bytes.");
+      "effective: how many items share the weight. Texts of JSON lines may have \"marks\": [[begin, end], …] in bytes;\n"
+      "where \"text\" names a picture or a sound, in its patches row by row, or its frames.");
   command->add_option("model", options->model, "A model (its directory, or its name in the local Hugging Face cache)")->required();
   options->text.add(*command);
   command->add_option(

@@ -34,6 +34,8 @@ std::vector<JudgeQuestion> judge_questions(const JudgeOptions& options);
 /// The subject with its items chosen; none of a question that asks for what the model does not write.
 std::unique_ptr<judge::Subject> judge_subject_or_none(const std::shared_ptr<const Model>& model, const JudgeQuestion& question,
                                                       const std::string& items);
+/// The items that people marked, a flag each; empty without marks.
+std::vector<uint8_t> judge_marks(const Model& model, const judge::Subject& subject, const JudgeQuestion& question);
 
 /// "–" for what is not defined.
 std::string judge_number(double value, bool with_sign = false);

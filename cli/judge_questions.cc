@@ -1,4 +1,5 @@
 // Questions of clearhead judge: read from a file, put to a model; numbers as they are printed.
+#include <algorithm>
 #include <cmath>
 
 #include "base/format.h"
@@ -6,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/items.h"
 #include "cli/judge.h"
+#include "judge/items.h"
 
 namespace clearhead::cli {
 
@@ -80,6 +82,20 @@ std::unique_ptr<Subject> judge_subject_or_none(const std::shared_ptr<const Model
     if (error.code() != ErrorCode::kNotFound || question.asked.of.empty()) throw;
   }
   return nullptr;
+}
+
+std::vector<uint8_t> judge_marks(const Model& model, const Subject& subject, const JudgeQuestion& question) {
+  const std::string& reads = model.info().reads;
+  if (question.marks.empty()) return {};
+  if (reads != "picture" && reads != "scene" && reads != "sound") return items_in_bytes(subject, question.marks);
+  std::vector<uint8_t> out(subject.items().size());
+  for (const auto& [begin, end] : question.marks) {
+    if (begin < 0 || begin >= end || end > static_cast<int64_t>(out.size()))
+      fail(ErrorCode::kInvalidArgument, "{}: mark [{}, {}]: expected some of the {} items of the {}, counted from 0", question.where, begin,
+           end, out.size(), reads == "sound" ? "sound" : "picture");
+    std::fill(out.begin() + begin, out.begin() + end, uint8_t{1});
+  }
+  return out;
 }
 
 std::string judge_number(double value, bool with_sign) {

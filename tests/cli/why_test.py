@@ -124,6 +124,17 @@ class Judge(Asking):
             self.assertGreater(methods["relevance"]["comprehensiveness"]["mean"], methods["random"]["comprehensiveness"]["mean"])
             self.assertIsNone(methods["attention"]["auprc"]["mean"])  # there are no marks
 
+    def test_marks_of_a_picture_are_its_patches(self):
+        model, picture = str(ROOT / "models/scenes"), str(ROOT / "models/scenes/example.png")
+        question = {"text": picture, "question": "what is in the middle?", "of": "nine", "marks": [[4, 5]]}
+        (self.folder / "scene.jsonl").write_text(json.dumps(question) + "\n", encoding="utf-8")
+        command = ("judge", model, "--file", str(self.folder / "scene.jsonl"), "--by", "occlusion", "--removal", "unseen", "--json")
+        methods = self.done(*command).json["verdicts"][0]["methods"]
+        self.assertEqual(methods["occlusion"]["auprc"]["mean"], 1)
+        self.assertLess(methods["reverse of occlusion"]["auprc"]["mean"], 0.2)
+        (self.folder / "scene.jsonl").write_text(json.dumps(question | {"marks": [[8, 10]]}), encoding="utf-8")
+        self.fails("scene.jsonl:1: mark [8, 10]: expected some of the 9 items of the picture, counted from 0", *command)
+
     def test_marks_of_people(self):
         question = json.dumps({"text": self.SENTENCE, "of": "voiture", "marks": [[8, 11]]}) + "\n"
         found = self.done("judge", str(ROOT / "models/en-fr"), question, "--by", "attention", "--removal", "unseen", "--json").json
