@@ -1,7 +1,7 @@
 // A question about a picture, answered by looking at it: the words of the question attend to the patches of the picture, as in visual
 // question answering with co-attention (Yu et al. 2019, §3.2, guided attention).
 //
-//   P = patches of convolutions that halve the sides     P ← relu(P + convolution of P), "convolution_layers" times (0)
+//   P = patches of convolutions that halve the sides         P ← relu(P + convolution of P), "convolution_layers" times (0)
 //   P ← P + positions                                        P ← layers of self-attention ("enc")
 //   W = GRU of the question's words in both directions       W ← layers of cross-attention to P ("cross": words × patches)
 //   answer = W_c Σ_t α_t W_t                                 α: attention of a learned query over the words
