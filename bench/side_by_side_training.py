@@ -244,10 +244,9 @@ class TorchTraining:
         transformers.utils.logging.set_verbosity_error()
         self.torch, self.recipe, self.steps, self.average = torch, recipe, steps, average
         self.pairs, self.task = "pairs" in recipe, recipe.get("task", {}).get("kind")
-        self.own = torch_networks.load(folder)
         kinds = {"classify": transformers.AutoModelForSequenceClassification, "tag": transformers.AutoModelForTokenClassification}
         kind = transformers.AutoModelForSeq2SeqLM if self.pairs else kinds.get(self.task, transformers.AutoModelForCausalLM)
-        self.model = self.own or kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
+        self.model = torch_networks.load(folder) or kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
         self.model.train()
         for module in self.model.modules():
             if isinstance(module, torch.nn.Dropout):
@@ -284,9 +283,9 @@ class TorchTraining:
             inputs = {"input_ids": self.padded(part["source_ids"], 0), "attention_mask": seen, "decoder_input_ids": inputs["input_ids"]}
         if self.task:
             inputs["attention_mask"] = self.padded([[1] * len(row) for row in part["ids"]], 0)
-        elif not self.own:
+        else:
             inputs["use_cache"] = False
-        logits = self.model(**inputs) if self.own else self.model(**inputs).logits
+        logits = self.model(**inputs).logits
         targets = self.padded(part["targets"], -100)
         loss = self.torch.nn.functional.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1), reduction="sum",
                                                       label_smoothing=self.recipe.get("smoothing", 0)) / part["counted"]
@@ -303,13 +302,11 @@ class TorchTraining:
 
     def save(self, like, folder):
         """What `best/` of a run holds, with the running mean's weights where there is one."""
-        import torch_networks
-
         now = [p.detach().clone() for p in self.model.parameters()]
         with self.torch.no_grad():
             for p, mean in zip(self.model.parameters(), self.mean):
                 p.copy_(mean)
-            torch_networks.save(self.model, folder) if self.own else self.model.save_pretrained(folder)
+            self.model.save_pretrained(folder)
             for p, value in zip(self.model.parameters(), now):
                 p.copy_(value)
         for name in ("config.json", "tokenizer.json", "generation_config.json"):

@@ -1,8 +1,10 @@
-"""Networks of the literature in PyTorch, for side_by_side_training.py: as src/models/networks has them, with the same names of weights."""
+"""Networks of the literature in PyTorch, for side_by_side_training.py: as src/models/networks has them, with the same names of weights. They are called,
+answer and are saved as those of transformers."""
 
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -10,7 +12,13 @@ from torch import nn
 from torch.nn import functional
 
 
-class RecurrentTranslator(nn.Module):
+class Network(nn.Module):
+    def save_pretrained(self, folder):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        save_file(self.state_dict(), Path(folder) / "model.safetensors")
+
+
+class RecurrentTranslator(Network):
     """Bahdanau's network (recurrent_translator.cc) with global additive attention, chosen softly."""
 
     def __init__(self, config):
@@ -32,7 +40,7 @@ class RecurrentTranslator(nn.Module):
     def words(self, ids):
         return self.dropout(self.embedding(ids) * math.sqrt(self.embedding.embedding_dim))
 
-    def forward(self, input_ids, attention_mask, decoder_input_ids):
+    def forward(self, input_ids, attention_mask, decoder_input_ids, use_cache=False):
         lengths = attention_mask.sum(1)
         packed = nn.utils.rnn.pack_padded_sequence(self.words(input_ids), lengths, batch_first=True, enforce_sorted=False)
         rows, last = self.encoder(packed)
@@ -47,7 +55,7 @@ class RecurrentTranslator(nn.Module):
             state = after[0]
             out.append(torch.cat([state, context], 1))
         x = torch.tanh(self.read(torch.stack(out, 1)))
-        return functional.linear(self.dropout(x), self.embedding.weight, self.bias)
+        return SimpleNamespace(logits=functional.linear(self.dropout(x), self.embedding.weight, self.bias))
 
 
 KINDS = {"recurrent_translator": RecurrentTranslator}
@@ -61,8 +69,3 @@ def load(folder):
     model = KINDS[config["model_type"]](config)
     model.load_state_dict(load_file(Path(folder) / "model.safetensors"))
     return model
-
-
-def save(model, folder):
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    save_file(model.state_dict(), Path(folder) / "model.safetensors")

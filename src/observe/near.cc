@@ -57,17 +57,11 @@ void add_block(const LayerMap& map, int64_t head, const NearRequest& request, Ra
     const int64_t from = std::max(keys.begin, i + request.offsets.begin), to = std::min(keys.end, i + request.offsets.end);
     const int64_t first = from - i - request.offsets.begin;
     size_t cell = first_cell + static_cast<size_t>(first / request.column_side);
-    const auto add = [&]<bool kEach>(int64_t begin, int64_t end) {
-      add_weights<kEach>(row + (begin - keys.begin), end - begin, pool.max.data() + cell, pool.sum.data() + cell, pool.count.data() + cell);
-    };
-    if (request.column_side == 1) {
-      if (from < to) add.template operator()<true>(from, to);
-      continue;
-    }
-    int64_t left = request.column_side - first % request.column_side;  // of the cell's columns
+    const auto add = request.column_side == 1 ? add_weights<true> : add_weights<false>;
+    int64_t left = request.column_side == 1 ? to - from : request.column_side - first % request.column_side;  // that are added together
     for (int64_t j = from; j < to; j += left, ++cell, left = request.column_side) {
       left = std::min(left, to - j);
-      add.template operator()<false>(j, j + left);
+      add(row + (j - keys.begin), left, pool.max.data() + cell, pool.sum.data() + cell, pool.count.data() + cell);
     }
   }
 }

@@ -114,7 +114,7 @@ function build(root: HTMLElement, known: Known, reload: () => void): void {
   };
   const save = (): void => {
     const view = views[ctx.store.now.view];
-    exportDialog(ctx, root, exported, view.numbers ? () => view.numbers!() : null);
+    exportDialog(ctx, root, exported, view.numbers?.bind(view) ?? null);
   };
   const actions = actionsOf(ctx, map, reload, () => layout.toggleAtlas(), save);
   const bar = new TopBar(ctx, search.element, actions);
