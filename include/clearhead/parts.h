@@ -131,10 +131,13 @@ class Scope {
 struct Layout {
   int64_t batch = 1, length = 0;
   std::vector<int32_t> lengths{};  ///< [batch] steps that are not padding, 0 … length; empty: all steps
+  /// [rows] where a sequence holds several texts one after another (packing): the number of the row's text, −1 for
+  /// padding. Attention stays within a text. Empty: one text.
+  std::vector<int32_t> texts{};
 
   int64_t rows() const { return batch * length; }
   std::vector<int32_t> positions() const;  ///< [rows] 0, 1, … length − 1 in each sequence
-  Tensor segments() const;                 ///< i32 [batch, length]: 0, and −1 for padding (Segments, spec.h)
+  Tensor segments() const;                 ///< i32 [batch, length]: 0, or texts, and −1 for padding (Segments, spec.h)
   /// Throws kShape if x does not have as many rows, or `lengths` not as many numbers; kInvalidArgument for a length out
   /// of range. `part` is named in the message.
   void check(const char* part, const Tensor& x) const;
@@ -324,16 +327,21 @@ struct TransformerLayerOptions {
   AttentionOptions attention{};
   int64_t inner = 0;  ///< width of the feed-forward block; 0: 4·width
   std::string activation = "gelu";
-  double dropout = 0;  ///< of what each block adds, in training
+  double dropout = 0;      ///< of what each block adds, in training
+  bool norm_first = true;  ///< false: norms after the sums
+  double epsilon = 1e-5;   ///< of the norms
 };
-/// A Transformer layer with norms before its blocks (Xiong et al. 2020, figure 1b):
+/// A Transformer layer, with norms before its blocks (Xiong et al. 2020, figure 1b) or after the sums (Vaswani et al.
+/// 2017, §3.1):
 ///   x' = x + attention(norm1(x))      x'' = x' + inner(norm2(x'))
+///   x' = norm1(x + attention(x))      x'' = norm2(x' + inner(x'))        norm_first = false
 /// Parameters: norm1, norm2, attention, inner.
 struct TransformerLayer {
   LayerNorm norm1{}, norm2{};
   Attention attention{};
   FeedForward inner{};
   double dropout = 0;
+  bool norm_first = true;
   TransformerLayer() = default;
   TransformerLayer(const Scope& scope, int64_t width, int64_t heads, const TransformerLayerOptions& options = {});
   /// x: [rows, width] → [rows, width]
@@ -342,7 +350,45 @@ struct TransformerLayer {
   Tensor operator()(Compute& compute, const Tensor& x, const Layout& layout, const Tensor& memory, const Layout& memory_layout) const;
 
  private:
+  Tensor before(Compute& compute, const Tensor& x) const { return norm_first ? norm1(compute, x) : x; }
   Tensor after(Compute& compute, const Tensor& x, const Tensor& seen) const;
+};
+
+/// Sequences in groups, as the sentences of a document are, without the padding between them: one sequence a group.
+struct Packing {
+  Layout layout{};              ///< batch: groups; texts: the sequences
+  std::vector<int32_t> from{};  ///< [layout.rows()] rows of the sequences; 0 for padding
+  std::vector<int32_t> back{};  ///< [rows of the sequences] where each stands; 0 for padding
+  /// groups: groups.rows() sequences. Throws kShape for others.
+  static Packing of(const Layout& sequences, const Layout& groups);
+};
+
+struct EncoderOptions {
+  int64_t vocabulary = 0, longest = 512, types = 2;
+  int64_t width = 768, layers = 12, heads = 12, inner = 0;
+  std::string activation = "gelu";
+  double epsilon = 1e-12;
+  double dropout = 0;
+  std::string family = "enc";  ///< of its sites
+};
+/// An encoder of BERT's kind (Devlin et al. 2019, §3): norm(token + position + first type), then layers with norms after
+/// the sums. Parameters: tokens, positions, types, norm, layers; name_in_bert() says what they are in a BERT's file.
+struct Encoder {
+  Embedding tokens{}, types{};
+  Positions positions{};
+  LayerNorm norm{};
+  std::vector<TransformerLayer> layers{};
+  Encoder() = default;
+  Encoder(const Scope& scope, const EncoderOptions& options);
+  /// ids: [layout.rows()] → [layout.rows(), width]
+  Tensor operator()(Compute& compute, const std::vector<int32_t>& ids, const Layout& layout) const;
+  /// The same where sequences stand in groups: each still sees itself alone, and a map is of a group's rows, packed.
+  Tensor operator()(Compute& compute, const std::vector<int32_t>& ids, const Layout& layout, const Layout& groups) const;
+  /// "layers.0.norm1.bias" → "encoder.layer.0.attention.output.LayerNorm.bias", without "bert."; empty for other names.
+  static std::string name_in_bert(std::string_view name);
+
+ private:
+  Tensor embedded(Compute& compute, const std::vector<int32_t>& ids, const Layout& layout) const;
 };
 
 /// One vector for each sequence, by attention of a learned query (Yang et al. 2016, eq. 5–7):

@@ -100,7 +100,7 @@ class Training : public Compute {
   void backward(const Tensor& loss);
   /// Clears the record without a backward pass, for example after an evaluation.
   void clear();
-  /// Gradient of a parameter since the last step.
+  /// Gradient of a parameter since the last step. Throws kInvalidArgument for one that a group freezes.
   Tensor gradient(const Tensor& parameter) const;
   /// Optimiser step: moves every parameter by its gradient and clears the gradients. Returns the gradient's norm before
   /// clipping. Throws kInvalidArgument if a gradient is not finite (nothing is changed), and at the first step for a

@@ -12,8 +12,9 @@ Tensor heads_of(const Tensor& rows, const Layout& layout, int64_t heads) {
   return rows.reshape({layout.batch, layout.length, heads, rows.size(1) / heads}).permute({0, 2, 1, 3});
 }
 
-bool is_padded(const Layout& layout) {
-  return std::any_of(layout.lengths.begin(), layout.lengths.end(), [&](int32_t length) { return length < layout.length; });
+bool is_parted(const Layout& layout) {
+  return !layout.texts.empty() ||
+         std::any_of(layout.lengths.begin(), layout.lengths.end(), [&](int32_t length) { return length < layout.length; });
 }
 
 }  // namespace
@@ -58,9 +59,9 @@ Tensor Attention::attend(Compute& compute, const Tensor& x, const Layout& layout
   layout.check("attention", x);
   memory_layout.check("attention's memory", memory);
   AttentionSpec spec = spec_;
-  if (is_padded(layout) || is_padded(memory_layout)) {
+  if (is_parted(layout) || is_parted(memory_layout)) {
     if (spec.topology.segments)
-      fail(ErrorCode::kInvalidArgument, "attention: padded sequences, and segments in the description; expected one of the two");
+      fail(ErrorCode::kInvalidArgument, "attention: padded or packed sequences, and segments in the description; expected one of the two");
     spec.topology.segments = Segments{layout.segments(), memory_layout.segments()};
   }
   if (dropout_ > 0 && compute.is_training()) {
@@ -87,7 +88,7 @@ Tensor Pooling::attend(Compute& compute, const Tensor& x, const Layout& layout, 
   const Tensor k = heads_of(compute.activate("tanh", hidden(compute, x)), layout, 1);
   const Tensor q = query.reshape({1, 1, 1, query.size(1)}).expand({layout.batch, 1, 1, query.size(1)});
   AttentionSpec spec{.score = Dot{1}};
-  if (is_padded(layout)) spec.topology.segments = Segments{Tensor::zeros({layout.batch, 1}, DType::kI32), layout.segments()};
+  if (is_parted(layout)) spec.topology.segments = Segments{Tensor::zeros({layout.batch, 1}, DType::kI32), layout.segments()};
   return compute.attend(q, k, values, spec, site).reshape({layout.batch, values.size(3)});
 }
 
@@ -105,34 +106,15 @@ Tensor Pooling::weights(Compute& compute, const Tensor& x, const Layout& layout)
 
 Tensor Pooling::operator()(Compute& compute, const Tensor& x, const Layout& layout, const Layout& groups) const {
   layout.check("pooling", x);
-  if (groups.rows() != layout.batch)
-    fail(ErrorCode::kShape, "pooling: {} groups of {} sequences; there are {}", groups.batch, groups.length, layout.batch);
-  // The rows of a group without padding, one after another, and which sequence each is of.
-  std::vector<std::vector<int32_t>> rows(static_cast<size_t>(groups.batch)), of(rows);
-  size_t longest = 1;
-  for (int64_t sequence = 0; sequence < layout.batch; ++sequence) {
-    const auto group = static_cast<size_t>(sequence / groups.length);
-    const int64_t length = layout.lengths.empty() ? layout.length : layout.lengths[static_cast<size_t>(sequence)];
-    for (int64_t t = 0; t < length; ++t) {
-      rows[group].push_back(static_cast<int32_t>(sequence * layout.length + t));
-      of[group].push_back(static_cast<int32_t>(sequence % groups.length));
-    }
-    longest = std::max(longest, rows[group].size());
-  }
-  std::vector<int32_t> packed, key_ids, query_ids;
-  for (size_t group = 0; group < rows.size(); ++group) {
-    rows[group].resize(longest, 0);
-    of[group].resize(longest, -1);
-    packed.insert(packed.end(), rows[group].begin(), rows[group].end());
-    key_ids.insert(key_ids.end(), of[group].begin(), of[group].end());
-    for (int64_t at = 0; at < groups.length; ++at) query_ids.push_back(static_cast<int32_t>(at));
-  }
-  const Layout all{groups.batch, static_cast<int64_t>(longest)};
-  const Tensor values = compute.embed(x, packed);
+  const Packing packing = Packing::of(layout, groups);
+  const Layout& all = packing.layout;
+  std::vector<int32_t> query_ids;
+  for (int64_t at = 0; at < groups.rows(); ++at) query_ids.push_back(static_cast<int32_t>(at % groups.length));
+  const Tensor values = compute.embed(x, packing.from);
   const Tensor k = heads_of(compute.activate("tanh", hidden(compute, values)), all, 1);
   const Tensor q = query.reshape({1, 1, 1, query.size(1)}).expand({groups.batch, 1, groups.length, query.size(1)});
   AttentionSpec spec{.score = Dot{1}};
-  spec.topology.segments = Segments{Tensor::from(query_ids, {groups.batch, groups.length}), Tensor::from(key_ids, {all.batch, all.length})};
+  spec.topology.segments = Segments{Tensor::from(query_ids, {groups.batch, groups.length}), all.segments()};
   return compute.attend(q, k, heads_of(values, all, 1), spec, site).reshape({groups.rows(), x.size(1)});
 }
 

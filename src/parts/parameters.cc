@@ -107,6 +107,7 @@ std::vector<int32_t> Layout::positions() const {
 }
 
 Tensor Layout::segments() const {
+  if (!texts.empty()) return Tensor::from(texts, {batch, length});
   Tensor ids = Tensor::zeros({batch, length}, DType::kI32);
   int32_t* to = ids.mutable_data<int32_t>();
   for (size_t b = 0; b < lengths.size(); ++b) std::fill(to + b * length + lengths[b], to + (b + 1) * length, -1);
@@ -120,6 +121,8 @@ void Layout::check(const char* part, const Tensor& x) const {
   }
   if (!lengths.empty() && static_cast<int64_t>(lengths.size()) != batch)
     fail(ErrorCode::kShape, "{}: {} lengths for {} sequences; expected one for each, or none", part, lengths.size(), batch);
+  if (!texts.empty() && static_cast<int64_t>(texts.size()) != rows())
+    fail(ErrorCode::kShape, "{}: {} numbers of texts for {} rows; expected one for each, or none", part, texts.size(), rows());
   for (const int32_t one : lengths) {
     if (one < 0 || one > length) fail(ErrorCode::kInvalidArgument, "{}: a sequence of length {}; expected 0 to {}", part, one, length);
   }

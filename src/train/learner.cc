@@ -2,6 +2,7 @@
 #include "train/learner.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "base/format.h"
@@ -215,6 +216,36 @@ class NetworkLearner final : public Learner {
 
 }  // namespace
 
+namespace {
+
+void copy_values(const SafeTensors& file, const std::string& tensor, const std::string& parameter, Tensor to) {
+  const Tensor from = file.get(tensor);
+  if (from.shape() != to.shape()) {
+    fail(ErrorCode::kShape, "{}: \"{}\" is {}, the recipe's \"{}\" {}; give the model these sizes", file.where(), tensor,
+         to_string(from.shape()), parameter, to_string(to.shape()));
+  }
+  convert(from, to);
+}
+
+// Each column gets mean 0 and this standard deviation; a column of equal values becomes zeros.
+void standardise_columns(Tensor& values, double deviation) {
+  const int64_t columns = values.shape().back(), rows = values.numel() / columns;
+  float* data = values.mutable_data<float>();
+  for (int64_t column = 0; column < columns; ++column) {
+    double sum = 0, squares = 0;
+    for (int64_t row = 0; row < rows; ++row) sum += data[row * columns + column];
+    const double mean = sum / static_cast<double>(rows);
+    for (int64_t row = 0; row < rows; ++row) squares += std::pow(data[row * columns + column] - mean, 2);
+    const double scale = squares > 0 ? deviation / std::sqrt(squares / static_cast<double>(rows)) : 0;
+    for (int64_t row = 0; row < rows; ++row) {
+      float& value = data[row * columns + column];
+      value = static_cast<float>((value - mean) * scale);
+    }
+  }
+}
+
+}  // namespace
+
 std::vector<double> Learner::write(Run&, const Example&, int64_t) const {
   fail(ErrorCode::kUnsupported, "a model of type \"{}\" writes nothing while it is trained", facts_.model_type);
 }
@@ -224,7 +255,25 @@ int64_t Learner::count() const {
                          [](int64_t sum, const Leaf& leaf) { return sum + leaf.values.numel(); });
 }
 
+void Learner::begin_encoder_at(const VectorsRecipe& vectors, const std::string& where) {
+  const SafeTensors file = SafeTensors::open_model(model_directory(vectors.from));
+  const std::string path = vectors.parameter + ".";
+  bool any = false;
+  for (const auto& [name, values] : named_) {
+    const std::string theirs = name.starts_with(path) ? parts::Encoder::name_in_bert(name.substr(path.size())) : "";
+    if (theirs.empty()) continue;
+    copy_values(file, file.contains(theirs) ? theirs : "bert." + theirs, name, values);
+    any = true;
+  }
+  if (!any) {
+    fail(ErrorCode::kNotFound,
+         "{}: \"vectors\" has no \"tensor\", and the model has no encoder at \"{}\", such as \"encoder\" of hierarchical_attention", where,
+         vectors.parameter);
+  }
+}
+
 void Learner::begin_at(const VectorsRecipe& vectors, const std::string& where) {
+  if (vectors.tensor.empty()) return begin_encoder_at(vectors, where);
   const auto found = std::find_if(named_.begin(), named_.end(), [&](const auto& one) { return one.first == vectors.parameter; });
   if (found == named_.end()) {
     std::string known;
@@ -232,13 +281,9 @@ void Learner::begin_at(const VectorsRecipe& vectors, const std::string& where) {
     fail(ErrorCode::kNotFound, "{}: \"vectors.parameter\" is \"{}\"; the model's parameters are {}", where, vectors.parameter, known);
   }
   const SafeTensors file = SafeTensors::open_model(model_directory(vectors.from));
-  const Tensor from = file.get(vectors.tensor);
   Tensor to = found->second;
-  if (from.shape() != to.shape()) {
-    fail(ErrorCode::kShape, "{}: \"{}\" is {}, the recipe's \"{}\" {}; give the model these sizes", file.where(), vectors.tensor,
-         to_string(from.shape()), vectors.parameter, to_string(to.shape()));
-  }
-  convert(from, to);
+  copy_values(file, vectors.tensor, vectors.parameter, to);
+  if (vectors.deviation > 0) standardise_columns(to, vectors.deviation);
 }
 
 std::unique_ptr<Learner> learner_of(const Recipe& recipe, const Tokenizer& tokenizer) {

@@ -70,16 +70,13 @@ Optimiser::Stretch Optimiser::stretch_of(const Named& named, bool decays) {
   return out;
 }
 
-void Optimiser::add(const Tensor& values, bool decays, const std::vector<Named>& names) {
+bool Optimiser::add(const Tensor& values, bool decays, const std::vector<Named>& names) {
   Leaf leaf{values, {}, {}, {}};
-  const bool is_adam = options_.kind != Kind::kSgd;
-  if (is_adam || options_.momentum > 0) leaf.first = Tensor::zeros(values.shape());
-  if (is_adam) leaf.second = Tensor::zeros(values.shape());
   const auto append = [&](const Named& named) {
     const Stretch next = stretch_of(named, decays);
-    if (next.begin == next.end) return;
+    if (next.begin == next.end || !next.moves()) return;
     Stretch* last = leaf.stretches.empty() ? nullptr : &leaf.stretches.back();
-    if (last && last->rate == next.rate && last->decay == next.decay) {
+    if (last && last->end == next.begin && last->rate == next.rate && last->decay == next.decay) {
       last->end = next.end;
     } else {
       leaf.stretches.push_back(next);
@@ -92,7 +89,11 @@ void Optimiser::add(const Tensor& values, bool decays, const std::vector<Named>&
     end = named.end;
   }
   append({{}, end, values.numel()});
+  const bool moves = !leaf.stretches.empty(), is_adam = options_.kind != Kind::kSgd;
+  if (moves && (is_adam || options_.momentum > 0)) leaf.first = Tensor::zeros(values.shape());
+  if (moves && is_adam) leaf.second = Tensor::zeros(values.shape());
   leaves_.push_back(std::move(leaf));
+  return moves;
 }
 
 void Optimiser::check_groups() const {
@@ -143,15 +144,16 @@ void Optimiser::move(Leaf& leaf, const Stretch& stretch, const float* gradients,
 double Optimiser::step(Tape& tape, double rate) {
   if (steps_ == 0) check_groups();
   double squares = 0;
-  for (const Leaf& leaf : leaves_)
-    squares += backend().gradients.sum_of_squares(tape.gradient(leaf.values).data<float>(), leaf.values.numel());
+  for (const Leaf& leaf : leaves_) {
+    for (const Stretch& stretch : leaf.stretches)
+      squares += backend().gradients.sum_of_squares(tape.gradient(leaf.values).data<float>() + stretch.begin, stretch.end - stretch.begin);
+  }
   const double norm = std::sqrt(squares);
   if (!std::isfinite(norm)) fail(ErrorCode::kInvalidArgument, "step {}: the gradient is not finite; nothing was changed", steps_);
   const double scale = options_.clip > 0 && norm > options_.clip ? options_.clip / norm : 1;
   ++steps_;
   for (Leaf& leaf : leaves_) {
-    const float* gradients = tape.gradient(leaf.values).data<float>();
-    for (const Stretch& stretch : leaf.stretches) move(leaf, stretch, gradients, rate, scale);
+    for (const Stretch& stretch : leaf.stretches) move(leaf, stretch, tape.gradient(leaf.values).data<float>(), rate, scale);
   }
   tape.clear_gradients();
   return norm;
@@ -159,9 +161,9 @@ double Optimiser::step(Tape& tape, double rate) {
 
 std::vector<std::pair<const char*, Tensor>> Optimiser::sums(size_t at) const {
   const Leaf& leaf = leaves_[at];
+  if (!leaf.first.defined()) return {};
   if (options_.kind != Kind::kSgd) return {{"m", leaf.first}, {"v", leaf.second}};
-  if (leaf.first.defined()) return {{"momentum", leaf.first}};
-  return {};
+  return {{"momentum", leaf.first}};
 }
 
 double Schedule::at(int64_t step) const {

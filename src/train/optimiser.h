@@ -1,7 +1,8 @@
 // AdamW, Adam or SGD on the leaves of a tape, with parameter groups.
 //
 // A leaf may hold several parameters one after another (q | k | v). A stretch is a range of its elements with
-// the same settings.
+// the same settings. Stretches whose rate is 0 are frozen: they stay as they are, and the norm of the gradient is of the others, as where
+// requires_grad is false in PyTorch.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +27,8 @@ class Optimiser {
     int64_t begin = 0, end = 0;
   };
   /// Adds a leaf. values: f32, contiguous, whole, watched by the tape that is passed to step(). names: ordered by
-  /// begin; elements without a name belong to no group.
-  void add(const Tensor& values, bool decays, const std::vector<Named>& names);
+  /// begin; elements without a name belong to no group. False: all of it is frozen, and the tape need not watch it.
+  bool add(const Tensor& values, bool decays, const std::vector<Named>& names);
   /// Throws kInvalidArgument for a group that matches no name, and lists the names.
   void check_groups() const;
   /// Moves all parameters by their gradients, clears the gradients, and returns their norm before clipping. Throws
@@ -41,11 +42,12 @@ class Optimiser {
   struct Stretch {
     int64_t begin = 0, end = 0;
     double rate = 1, decay = 0;
+    bool moves() const { return rate > 0; }
   };
   struct Leaf {
     Tensor values{};
-    Tensor first{}, second{};  // Adam's m and v, or the sum of momentum; undefined if not used
-    std::vector<Stretch> stretches{};
+    Tensor first{}, second{};          // Adam's m and v, or the sum of momentum; undefined if not used
+    std::vector<Stretch> stretches{};  // those that move
   };
   struct Group {
     ParameterGroup options;

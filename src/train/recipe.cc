@@ -376,6 +376,7 @@ FoldRecipe read_folds(const Json& json, const std::string& where) {
   out.count = at_least(fields, "count", out.count, 3);
   out.hold_out = at_least(fields, "hold_out", out.hold_out, 0);
   if (out.hold_out >= out.count) fields.wrong("hold_out", format("a fold from 0 to {}", out.count - 1), Json(out.hold_out));
+  out.validates = fields.boolean_or("validate", true);
   fields.refuse_rest();
   return out;
 }
@@ -443,6 +444,7 @@ TaskRecipe read_task(const Json& json, const std::string& where, bool has_pairs)
     if (json.find("contexts")) out.contexts = fields.strings("contexts");
     out.overlap = at_least(fields, "overlap", out.overlap, 0);
     out.longest = at_least(fields, "longest", out.longest, 1);
+    out.answerable_first = at_least(fields, "answerable_first", 0, 0);
     if (json.find("threshold")) out.threshold = fields.number("threshold");
   }
   if (out.kind == "transcribe") {
@@ -568,7 +570,8 @@ EntropyRecipe read_entropy(const Json& json, const Recipe& recipe) {
 
 VectorsRecipe read_vectors(const Json& json, const std::string& where) {
   Fields fields(json, where, "vectors");
-  VectorsRecipe out{.from = fields.string("from"), .tensor = fields.string("tensor"), .parameter = fields.string("parameter")};
+  VectorsRecipe out{.from = fields.string("from"), .tensor = fields.string_or("tensor", ""), .parameter = fields.string("parameter")};
+  out.deviation = between(fields, "deviation", 0, 0, 1000);
   fields.refuse_rest();
   return out;
 }

@@ -39,7 +39,7 @@
 //                                      or "from": a model (folder or name) whose weights, config and tokenizer the run
 //                                      starts with
 //     "vectors": {"from": "all-MiniLM-L6-v2", "tensor": "embeddings.word_embeddings.weight",
-//                 "parameter": "embedding.weight"},
+//                 "parameter": "embedding.weight", "deviation": 1},
 //                                      one parameter starts from a tensor of another model, whose tokenizer the run has
 //     "batch": 8, "length": 256, "accumulate": 1, "steps": 1000, "seed": 1,
 //     "dropout": 0.1, "attention_dropout": 0.1, "smoothing": 0.1,
@@ -121,6 +121,7 @@ struct SoundTable {
 struct FoldRecipe {
   std::vector<std::string> files{};
   int64_t count = 10, hold_out = 0;
+  bool validates = true;  // false: the next one trains too, and the last step's model is the best
 };
 
 /// Passages of books, whose label is their book (tasks/parted_data.h).
@@ -150,6 +151,7 @@ struct TaskRecipe {
   bool shuffles_labels = false;             // classify: training texts have each other's labels, for judging explanations
   std::vector<std::string> contexts{};      // answer: files of texts that questions name; none: questions hold their text
   int64_t overlap = 64, longest = 30;       // answer: AnswerSettings, in tokens
+  int64_t answerable_first = 0;             // answer: so many steps read only windows that hold the answer
   std::optional<double> threshold{};        // answer: the same; absent: the one with the best F1 on the validation file
   std::vector<std::string> labels{};        // in order of id; those of the training file unless given
   std::optional<PictureRecipe> pictures{};  // classify: pictures, in place of texts
@@ -174,11 +176,12 @@ struct PairFiles {
   std::string best{};  // rouge: the metric that decides which model is best; empty: the first
 };
 
-/// One parameter's first values: a tensor of another model's file, such as word vectors.
+/// One parameter's first values: a tensor of another model's file, such as word vectors. Or those of a part: a BERT.
 struct VectorsRecipe {
   std::string from{};       // the other model, a folder or a name
-  std::string tensor{};     // there
-  std::string parameter{};  // here
+  std::string tensor{};     // there; empty: all that a parts::Encoder has
+  std::string parameter{};  // here; of a part the path
+  double deviation = 0;     // each column is given this standard deviation, and the mean 0; 0: columns stay
 };
 
 /// Guided alignment (train/map_losses.h): gold alignments of words, of which attention learns.

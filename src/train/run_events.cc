@@ -43,7 +43,9 @@ void RunEvents::add(const TrainingReport& report) {
 }
 
 void RunEvents::add_gradients(const NamedTensors& parameters, Tape& tape) {
-  for (const auto& [name, values] : parameters) writer_.add_histogram("gradients/" + name, Histogram::of(tape.gradient(values)));
+  for (const auto& [name, values] : parameters) {
+    if (tape.wants(values)) writer_.add_histogram("gradients/" + name, Histogram::of(tape.gradient(values)));  // not of frozen ones
+  }
 }
 
 void RunEvents::add_weights(const NamedTensors& parameters) {

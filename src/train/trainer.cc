@@ -45,13 +45,11 @@ int64_t parts_of_one(const Recipe& recipe, const Comm& comm) {
        recipe.where, recipe.accumulate, comm.size(), comm.size());
 }
 
-std::vector<Tensor> watched(Tape& tape, const Learner& learner) {
-  std::vector<Tensor> leaves;
-  for (const Learner::Leaf& leaf : learner.leaves()) {
-    tape.watch(leaf.values);
-    leaves.push_back(leaf.values);
-  }
-  return leaves;
+std::unique_ptr<Learner> learner_at_start(const Recipe& recipe, const Tokenizer& tokenizer, bool is_new) {
+  std::unique_ptr<Learner> learner = learner_of(recipe, tokenizer);
+  if (is_new && !recipe.initial.empty()) learner->begin_at(recipe.initial);
+  if (is_new && recipe.vectors) learner->begin_at(*recipe.vectors, recipe.where);
+  return learner;
 }
 
 std::string metadata_of(const SafeTensors& file, const std::string& name) {
@@ -89,7 +87,7 @@ Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string
       dropout_(recipe.dropout_rates()),
       tokenizer_json_(std::move(tokenizer_json)),
       tokenizer_(Tokenizer::from_json(tokenizer_json_)),
-      learner_(learner_of(recipe_, *tokenizer_)),
+      learner_(learner_at_start(recipe_, *tokenizer_, is_new)),
       task_(task_of(recipe_, *tokenizer_, learner_->facts())),
       map_losses_(recipe_),
       data_digest_(task_->digest()),
@@ -97,13 +95,7 @@ Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string
       optimiser_(recipe.optimiser),
       average_(recipe.average),
       comm_(std::move(comm)),
-      gradient_(tape_, *comm_, watched(tape_, *learner_), parts_of_one(recipe, *comm_)) {
-  if (is_new && !recipe.initial.empty()) learner_->begin_at(recipe.initial);
-  if (is_new && recipe.vectors) learner_->begin_at(*recipe.vectors, recipe.where);
-  for (const Learner::Leaf& leaf : learner_->leaves()) {
-    optimiser_.add(leaf.values, leaf.decays, leaf.names);
-    average_.add(leaf.values);
-  }
+      gradient_(tape_, *comm_, learning_leaves(), parts_of_one(recipe, *comm_)) {
   map_sums_.assign(map_losses_.names().size(), 0);
   optimiser_.check_groups();
   static_cast<void>(deciding_metric());  // throws
@@ -353,6 +345,19 @@ void Trainer::log(const TrainingReport& report) {
   write_file(directory_ + "/log.csv", log_);
 }
 
+// Frozen parameters are neither watched nor averaged.
+std::vector<Tensor> Trainer::learning_leaves() {
+  std::vector<Tensor> leaves;
+  for (const Learner::Leaf& leaf : learner_->leaves()) {
+    const bool moves = optimiser_.add(leaf.values, leaf.decays, leaf.names);
+    average_.add(leaf.values, moves);
+    if (!moves) continue;
+    tape_.watch(leaf.values);
+    leaves.push_back(leaf.values);
+  }
+  return leaves;
+}
+
 // Before the step's checkpoint: a run that goes on from it has all traces up to it.
 void Trainer::watch() {
   if (!learner_->is_watched(step_)) return;
@@ -369,7 +374,7 @@ void Trainer::save_checkpoint() const {
   for (size_t at = 0; at < learner_->leaves().size(); ++at) {
     tensors.emplace_back(name("values", at), learner_->leaves()[at].values);
     for (const auto& [what, sum] : optimiser_.sums(at)) tensors.emplace_back(name(what, at), sum);
-    if (average_) tensors.emplace_back(name("mean", at), average_.mean(at));
+    if (average_.mean(at).defined()) tensors.emplace_back(name("mean", at), average_.mean(at));
   }
   for (size_t at = 0; at < learner_->buffers().size(); ++at) tensors.emplace_back(name("buffer", at), learner_->buffers()[at].second);
   write_safetensors(checkpoint_of(directory_), tensors,
@@ -407,7 +412,7 @@ void Trainer::read_checkpoint(const SafeTensors& file, bool data_changed) {
   for (size_t at = 0; at < learner_->leaves().size(); ++at) {
     read("values", at, learner_->leaves()[at].values);
     for (const auto& [what, sum] : optimiser_.sums(at)) read(what, at, sum);
-    if (average_) read("mean", at, average_.mean(at));
+    if (average_.mean(at).defined()) read("mean", at, average_.mean(at));
   }
   for (size_t at = 0; at < learner_->buffers().size(); ++at) read("buffer", at, learner_->buffers()[at].second);
   Json numbers = Json::object();

@@ -87,6 +87,7 @@ class Trainer {
   };
   Validation validate();
   std::optional<size_t> deciding_metric() const;
+  std::vector<Tensor> learning_leaves();
   std::string log_header() const;
   void take_means(TrainingReport& report);
   bool has_ended() const;

@@ -1,4 +1,5 @@
 // The tape behind Training: it records what the ops of Compute do, goes back through them, and the optimiser steps.
+#include <unordered_set>
 #include <utility>
 
 #include "autograd/tape.h"
@@ -15,10 +16,11 @@ struct Training::Learning {
   uint64_t drawn = 0;  // random numbers of parameters
   Optimiser optimiser;
   Tape tape;
+  std::unordered_set<uint64_t> adopted{};  // storage numbers of parameters
 
   Tensor adopt(Tensor values, std::string_view name) {
-    tape.watch(values);
-    optimiser.add(values, values.rank() > 1, {{std::string(name), 0, values.numel()}});
+    adopted.insert(values.storage_number());
+    if (optimiser.add(values, values.rank() > 1, {{std::string(name), 0, values.numel()}})) tape.watch(values);
     return values;
   }
 };
@@ -43,7 +45,7 @@ Tensor Training::parameter(const Tensor& values, std::string_view name) { return
 void Training::train(const Parameters& parameters) {
   parameters.check_all_used();
   for (const Parameters::Named& one : parameters.named()) {
-    if (one.is_trained && !learning_->tape.wants(one.values)) learning_->adopt(one.values, one.name);
+    if (one.is_trained && learning_->adopted.count(one.values.storage_number()) == 0) learning_->adopt(one.values, one.name);
   }
 }
 

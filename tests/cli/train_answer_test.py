@@ -97,6 +97,21 @@ class Answers(AnswerCase):
         for name in ("best/model.safetensors", "log.csv"):
             self.assertEqual((self.folder / "first" / name).read_bytes(), (self.folder / "second" / name).read_bytes(), name)
 
+    def test_the_first_steps_read_only_what_holds_an_answer(self):
+        answered = [line for line in self.lines_of("train.jsonl") if line["answers"]]
+        self.write_lines("answered.jsonl", answered)
+        self.assertLess(len(answered), 300)
+        runs = {"all": [], "first": ["task.answerable_first=20"], "few-first": ["task.train=answered.jsonl", "task.answerable_first=20"]}
+        saved = {}
+        for out, settings in runs.items():
+            self.assertEqual(self.train(out, "steps=20", "validate=20", *settings).code, 0)
+            saved[out] = (self.folder / out / "best/model.safetensors").read_bytes()
+        self.assertEqual(saved["first"], saved["few-first"])
+        self.assertNotEqual(saved["first"], saved["all"])
+        self.write_lines("none.jsonl", [line for line in self.lines_of("train.jsonl") if not line["answers"]])
+        self.refused(1, f'{self.recipe}: "task.answerable_first" is 20, and no window of none.jsonl holds an answer', "train", self.recipe, f"data={self.folder}",
+                     "task.train=none.jsonl", "task.answerable_first=20", "-o", self.folder / "none")
+
     def test_a_given_threshold_is_kept(self):
         self.assertEqual(self.train("run", "steps=20", "validate=20", "task.threshold=-1000").code, 0)
         config = json.loads((self.folder / "run/best/config.json").read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 import json
 import random
+import statistics
 
 from support import ROOT, read_safetensors, run
 from train_network_test import FILLERS, NetworkCase
@@ -54,6 +55,14 @@ class Folds(DocumentsCase):
         self.assertGreater(min(counted), 20)
         self.assertIn("accuracy", told)
 
+    def test_without_validation_the_next_fold_trains_too(self):
+        for out, validates in (("eight", "true"), ("nine", "false")):
+            self.trained("task.folds.hold_out=1", f"task.folds.validate={validates}", "steps=20", folder=out)
+        validated, log = ((self.folder / out / "log.csv").read_text(encoding="utf-8") for out in ("eight", "nine"))
+        self.assertIn("accuracy", validated)
+        self.assertNotIn("accuracy", log.splitlines()[1])
+        self.done("train", self.recipe, f"data={self.folder}", "task.folds.hold_out=1", "--test", self.folder / "nine/best", "--json")
+
     def test_a_fold_that_is_not_there_is_refused(self):
         self.refused(1, f'{self.recipe}: "task.folds.hold_out": expected a fold from 0 to 3, found 4', "train", self.recipe,
                      f"data={self.folder}", "task.folds.hold_out=4", "-o", self.folder / "bad")
@@ -84,6 +93,51 @@ class Vectors(DocumentsCase):
         self.assertEqual(ours["embedding.weight"], theirs["embedding.weight"])
         self.assertEqual((out / "tokenizer.json").read_bytes(), (self.other / "tokenizer.json").read_bytes())
         self.done("train", "--resume", self.folder / "run")
+
+    def test_columns_are_given_a_deviation(self):
+        self.vectors(deviation=0.5)
+        out = self.trained("steps=2", "validate=2") / "best"
+        ours, theirs = (self.rows(folder / "model.safetensors") for folder in (out, self.other))
+        for column in range(16):
+            mine, from_ = [row[column] for row in ours], [row[column] for row in theirs]
+            scale = 0.5 / statistics.pstdev(from_)
+            for a, b in zip(mine, from_):
+                self.assertAlmostEqual(a, (b - statistics.fmean(from_)) * scale, 4)
+
+    @staticmethod
+    def rows(file):
+        shape, values = read_safetensors(file)["embedding.weight"]
+        return [values[at:at + shape[1]] for at in range(0, len(values), shape[1])]
+
+    def test_an_encoder_begins_at_a_bert_and_stays_as_it_is(self):
+        words = str(self.other)
+        self.write_lines("words.jsonl", [{"kind": one["kind"], "said": " ".join(one["said"])} for one in self.kinds(20)])
+        bert = {"model_type": "bert", "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24, "vocab_size": 200, "max_position_embeddings": 16}
+        self.recipe.write_text(json.dumps(STEPS | {"model": bert, "tokenizer": words, "steps": 2, "validate": 2, "task": {
+            "kind": "classify", "train": "words.jsonl", "valid": "words.jsonl", "text": "said", "label": "kind"}}), encoding="utf-8")
+        bert_folder = self.trained(folder="bert") / "best"
+        encoder = {name: bert[name] for name in ("num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings")}
+        model = HAN | {"max_position_embeddings": 16, "encoder": encoder}
+        recipe = STEPS | {"model": model, "task": self.task, "vectors": {"from": str(bert_folder), "parameter": "encoder"},
+                          "optimiser": {"groups": [{"match": "^encoder", "learning_rate_scale": 0}]}}
+        del recipe["tokenizer"]
+        self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
+        out = self.trained() / "best"
+        ours, theirs = (read_safetensors(folder / "model.safetensors") for folder in (out, bert_folder))
+        self.assertEqual(ours["encoder.layers.1.inner.up.weight"], theirs["bert.encoder.layer.1.intermediate.dense.weight"])
+        self.assertEqual(ours["encoder.tokens.weight"], theirs["bert.embeddings.word_embeddings.weight"])
+        self.assertNotIn("embedding.weight", ours)
+        self.done("trace", out, "We met a cat. On a road the saw.", "-o", self.folder / "one.trace")
+        families = self.done("info", self.folder / "one.trace", "--json").json["families"]
+        self.assertEqual(sorted(family["name"] for family in families), ["enc", "sentences", "words"])
+        recipe["model"] = model | {"max_position_embeddings": 17}
+        self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
+        self.assertIn('"max_position_embeddings": expected 1 to 16, the positions of the encoder, found 17', self.tried())
+        self.vectors()
+        recipe = json.loads(self.recipe.read_text(encoding="utf-8"))
+        del recipe["vectors"]["tensor"]
+        self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
+        self.assertIn('"vectors" has no "tensor", and the model has no encoder at "embedding.weight"', self.tried())
 
     def test_what_is_not_there_or_does_not_fit_is_refused(self):
         file = self.other / "model.safetensors"

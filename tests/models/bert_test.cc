@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 
+#include "clearhead/parts.h"
 #include "golden.h"
+#include "tensor/convert.h"
 
 namespace clearhead {
 namespace {
@@ -17,6 +19,53 @@ INSTANTIATE_TEST_SUITE_P(Variants, DistilbertGolden, testing::Values("mlm", "cla
 class RobertaGolden : public testing::TestWithParam<const char*> {};
 TEST_P(RobertaGolden, HiddenStatesMapsAndLogitsAreThoseOfTheLibrary) { expect_golden("roberta", GetParam()); }
 INSTANTIATE_TEST_SUITE_P(Variants, RobertaGolden, testing::Values("mlm", "classify", "answers"), variant_name);
+
+// What a network reads words by (hierarchical_attention's "encoder") and what load() makes of the same file.
+TEST(BertAsAPart, GivesTheStatesOfTheModelAloneAndInGroups) {
+  const Golden golden("bert", "mlm");
+  const SafeTensors file = SafeTensors::open_model(golden.directory);
+  Parameters parameters;
+  const parts::Encoder encoder({parameters, "words"}, {.vocabulary = golden.facts.vocabulary,
+                                                       .longest = golden.facts.longest,
+                                                       .width = golden.facts.width,
+                                                       .layers = golden.facts.layers,
+                                                       .heads = golden.facts.heads,
+                                                       .inner = golden.facts.inner});
+  for (const Parameters::Named& one : parameters.named()) {
+    const std::string name = parts::Encoder::name_in_bert(one.name.substr(std::string("words.").size()));
+    ASSERT_TRUE(file.contains("bert." + name)) << one.name << ": " << name;
+    Tensor values = one.values;
+    convert(file.get("bert." + name), values);
+  }
+  TokenBatch tokens = golden.all();
+  tokens.type_ids.clear();
+  const Tensor expected = load(golden.directory, {.tokenizer = false})->run(tokens).hidden;
+  ASSERT_LT(tokens.lengths[1], tokens.length) << "one of the sequences is padded";
+  const Layout layout{tokens.batch, tokens.length, tokens.lengths};
+  Compute compute;
+  KeepAll kept;
+  Compute observed({.observer = &kept});
+  const Tensor alone = encoder(compute, tokens.ids, layout), grouped = encoder(observed, tokens.ids, layout, {1, tokens.batch});
+  for (int64_t index = 0; index < tokens.batch; ++index) {
+    const int64_t first = index * tokens.length, length = tokens.lengths[static_cast<size_t>(index)];
+    const Tensor rows = cut(expected, index, length).reshape({length, golden.facts.width});
+    EXPECT_LE(difference(alone.slice(0, first, first + length), rows), tolerance::kHidden) << "sequence " << index;
+    EXPECT_LE(difference(grouped.slice(0, first, first + length), rows), tolerance::kHidden) << "grouped, sequence " << index;
+  }
+  ASSERT_EQ(static_cast<int64_t>(kept.taken.size()), golden.facts.layers);
+  const AttentionMap map(kept.taken[0].record);
+  const int64_t all = tokens.lengths[0] + tokens.lengths[1];
+  EXPECT_EQ(map.shape().queries, all);
+  const std::vector<float> row = map.head(0, 0).row(0).weights();
+  EXPECT_EQ(std::count(row.begin(), row.end(), 0.0F), all - tokens.lengths[0]) << "a token sees its own sequence";
+}
+
+TEST(BertAsAPart, NamesNothingThatABertDoesNotHave) {
+  EXPECT_EQ(parts::Encoder::name_in_bert("layers.11.attention.output.weight"), "encoder.layer.11.attention.output.dense.weight");
+  EXPECT_EQ(parts::Encoder::name_in_bert("layers.0.pool.weight"), "");
+  EXPECT_EQ(parts::Encoder::name_in_bert("layers.0"), "");
+  EXPECT_EQ(parts::Encoder::name_in_bert("classifier.weight"), "");
+}
 
 TEST(BertConfig, RefusesByNameWhatItCannotSay) {
   EXPECT_EQ(refusal_of("bert", "mlm", R"({"position_embedding_type": "relative_key"})"),

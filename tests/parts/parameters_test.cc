@@ -140,6 +140,7 @@ TEST(Parameters, GroupsOfTheOptimiserMatchTheirNames) {
   EXPECT_EQ(values_of(frozen), before);
   EXPECT_NE(values_of(moves), moved);
   EXPECT_EQ(values_of(buffer), (Floats{1, 1}));
+  expect_refused(ErrorCode::kInvalidArgument, "not watched", [&] { training.gradient(frozen); });
 }
 
 }  // namespace

@@ -578,7 +578,7 @@ TEST(Parts, WhatDoesNotFitIsRefused) {
   const Tensor ids = Tensor::zeros({1, 6}, DType::kI32);
   AttentionSpec packed;
   packed.topology.segments = Segments{ids, ids};
-  refused(ErrorCode::kInvalidArgument, "padded sequences, and segments in the description",
+  refused(ErrorCode::kInvalidArgument, "padded or packed sequences, and segments in the description",
           [&] { parts::Attention(scope / "j", 8, 2, {.spec = packed})(c, x, {.batch = 1, .length = 6, .lengths = {4}}); });
 }
 

@@ -89,6 +89,24 @@ TEST_P(OptimiserOn, StepsAreThoseOfPyTorch) {
   }
 }
 
+// As in PyTorch where requires_grad is false: nothing is kept of it, and the norm that is clipped is that of the others.
+TEST(Optimisers, WhatAGroupFreezesIsNoPartOfTheNorm) {
+  Tape tape;
+  Optimiser optimiser({.kind = OptimiserOptions::Kind::kSgd, .clip = 1, .groups = {{"frozen", 0}}});
+  Tensor both = Tensor::from(std::vector<float>{1, 1, 1, 1}, {4}), frozen = Tensor::from(std::vector<float>{1, 1}, {2});
+  EXPECT_TRUE(optimiser.add(both, true, {{"a.frozen", 0, 2}, {"a.moves", 2, 4}}));
+  EXPECT_FALSE(optimiser.add(frozen, true, {{"b.frozen", 0, 2}}));
+  tape.watch(both);
+  const std::vector<float> gradient{100, 100, 3, 4};
+  std::copy(gradient.begin(), gradient.end(), tape.gradient(both).mutable_data<float>());
+  EXPECT_DOUBLE_EQ(optimiser.step(tape, 0.5), 5);
+  const float* after = both.data<float>();
+  EXPECT_EQ(std::vector<float>(after, after + 2), (std::vector<float>{1, 1}));
+  EXPECT_NEAR(after[2], 1 - 0.5 * 3 / 5, tolerance::kOptimiser);
+  EXPECT_NEAR(after[3], 1 - 0.5 * 4 / 5, tolerance::kOptimiser);
+  EXPECT_EQ(frozen.data<float>()[0], 1);
+}
+
 std::string refusal_of(const OptimiserOptions& options) {
   try {
     Optimiser optimiser(options);
@@ -134,6 +152,9 @@ TEST(Optimisers, KeepWhatTheirKindNeeds) {
   EXPECT_EQ(kept({.kind = Kind::kAdam}), "m[3] v[3] ");
   EXPECT_EQ(kept({.kind = Kind::kSgd, .momentum = 0.9}), "momentum[3] ");
   EXPECT_EQ(kept({.kind = Kind::kSgd}), "");
+  Optimiser frozen({.groups = {{"table", 0}}});
+  frozen.add(Tensor::zeros({3}), true, {{"table", 0, 3}});
+  EXPECT_TRUE(frozen.sums(0).empty());
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 //   h_i  = GRU(sentences)                  u_i  = tanh(W_s h_i + b_s)     α_i  = softmax(u_i·u_s)     v   = Σ_i α_i h_i       (eq. 8–10)
 //   logits = W_c v + b_c                                                                                                      (eq. 11)
 //
+// With an "encoder" the GRU of a sentence reads what an encoder of BERT's kind makes of its words, in place of word vectors; the sentence
+// is all that a word sees of the document then.
 // With "output": "sentence" the weights α_i are the answer: the document's attention points at one of its sentences (Vinyals et al. 2015).
 #include "base/format.h"
 #include "models/networks/networks.h"
@@ -25,7 +27,11 @@ class HierarchicalAttention final : public Network {
     facts_ = std::move(facts);
     facts_.width = hidden_;
     facts_.layers = 2;
-    embedding_ = {scope / "embedding", facts_.vocabulary, embedding_size_, Init::normal(0.1)};
+    if (const Json* encoder = config.take("encoder")) {
+      encoder_ = {scope / "encoder", encoder_of(*encoder, config)};
+    } else {
+      embedding_ = {scope / "embedding", facts_.vocabulary, embedding_size_, Init::normal(0.1)};
+    }
     words_ = {scope / "words", embedding_size_, hidden_ / 2, {.bidirectional = true}};
     sentences_ = {scope / "sentences", hidden_, hidden_ / 2, {.bidirectional = true}};
     word_pool_ = {scope / "word_attention", hidden_, hidden_, {.family = "words", .queries = "sentence"}};
@@ -34,8 +40,9 @@ class HierarchicalAttention final : public Network {
   }
 
   Tensor logits(Compute& compute, const Rows& input, const Rows*) const override {
-    const Tensor embedded = compute.dropout(embedding_(compute, input.ids), dropout_);
-    const Tensor words = words_(compute, embedded, input.layout()).rows;
+    const Tensor seen =
+        encoder_.layers.empty() ? embedding_(compute, input.ids) : encoder_(compute, input.ids, input.layout(), input.groups);
+    const Tensor words = words_(compute, compute.dropout(seen, dropout_), input.layout()).rows;
     const Tensor sentences = word_pool_(compute, words, input.layout(), input.groups);
     const Tensor read = sentences_(compute, compute.dropout(sentences, dropout_), input.groups).rows;
     if (facts_.chooses) return sentence_pool_.weights(compute, read, input.groups);
@@ -43,9 +50,28 @@ class HierarchicalAttention final : public Network {
   }
 
  private:
+  parts::EncoderOptions encoder_of(const Json& json, Fields& config) const {
+    Fields fields(json, config.where(), "encoder");
+    parts::EncoderOptions out{.vocabulary = facts_.vocabulary, .width = embedding_size_};
+    out.layers = size_of(fields, "num_hidden_layers", 1000);
+    out.heads = size_of(fields, "num_attention_heads", embedding_size_);
+    out.inner = size_of(fields, "intermediate_size");
+    out.longest = size_of(fields, "max_position_embeddings");
+    out.types = fields.integer_or("type_vocab_size", out.types);
+    out.activation = fields.string_or("hidden_act", out.activation);
+    out.epsilon = fields.number_or("layer_norm_eps", out.epsilon);
+    fields.refuse_rest();
+    if (embedding_size_ % out.heads != 0)
+      fields.wrong("num_attention_heads", format("a divisor of {}, the embedding size", embedding_size_), Json(out.heads));
+    if (facts_.longest == 0 || facts_.longest > out.longest)
+      config.wrong("max_position_embeddings", format("1 to {}, the positions of the encoder", out.longest), Json(facts_.longest));
+    return out;
+  }
+
   int64_t embedding_size_, hidden_;
   double dropout_;
   parts::Embedding embedding_{};
+  parts::Encoder encoder_{};  // no layers: there is none
   parts::Gru words_{}, sentences_{};
   parts::Pooling word_pool_{}, sentence_pool_{};
   parts::Linear classifier_{};

@@ -138,7 +138,15 @@ class Answer final : public ItemTask {
         tokenizer_(tokenizer),
         files_(recipe),
         settings_{.window = recipe.length, .overlap = recipe.task->overlap, .longest = recipe.task->longest},
-        threshold_(recipe.task->threshold) {}
+        threshold_(recipe.task->threshold),
+        recipe_(recipe) {}
+
+  // Where half the questions have no answer, a small encoder first learns to point at the first token for all of them, and then hardly leaves it.
+  Example part(int64_t number) const override {
+    if (number / recipe_.accumulate >= recipe_.task->answerable_first) return ItemTask::part(number);
+    if (!answerable_) answerable_.emplace(training().chosen(&holds_answer));
+    return answerable_->shuffled(recipe_.seed, number);
+  }
 
   Tensor loss(Run& run, const RunResult& result, const Example& example, double smoothing, double divisor) const override {
     const int64_t batch = example.input.batch, length = example.input.length;
@@ -238,6 +246,8 @@ class Answer final : public ItemTask {
     return out;
   }
 
+  static bool holds_answer(const Item& window) { return window.targets.back() > 0; }
+
   // Called by ItemTask when a file is first needed.
   std::vector<Item> items_of(const std::string& file) {
     std::vector<Item> out;
@@ -248,6 +258,11 @@ class Answer final : public ItemTask {
       }
       questions_.push_back(std::move(question));
     }
+    const TaskRecipe& task = *recipe_.task;
+    if (file == task.train && task.answerable_first > 0 && std::none_of(out.begin(), out.end(), &holds_answer)) {
+      fail(ErrorCode::kInvalidArgument, "{}: \"task.answerable_first\" is {}, and no window of {} holds an answer", recipe_.where,
+           task.answerable_first, file);
+    }
     return out;
   }
 
@@ -255,6 +270,8 @@ class Answer final : public ItemTask {
   AnswerFiles files_;
   AnswerSettings settings_;
   std::optional<double> threshold_;
+  const Recipe& recipe_;
+  mutable std::optional<ItemBatches> answerable_{};
   mutable double best_threshold_ = 0;
   // Of all files that were read; an item's number is its window's.
   std::vector<Question> questions_;

@@ -133,6 +133,12 @@ ItemBatches::ItemBatches(std::vector<Item> items, int64_t batch, int32_t pad, bo
   for (const Item& item : items_) tokens_ += item.size();
 }
 
+ItemBatches ItemBatches::chosen(const std::function<bool(const Item&)>& is_chosen) const {
+  std::vector<Item> some;
+  std::copy_if(items_.begin(), items_.end(), std::back_inserter(some), is_chosen);
+  return {std::move(some), batch_, pad_, per_token_};
+}
+
 void ItemBatches::add_to(Digest& digest) const {
   for (const Item& item : items_) {
     for (const std::vector<int32_t>* part : {&item.ids, &item.type_ids, &item.targets}) {

@@ -56,6 +56,8 @@ class ItemBatches {
   ItemBatches(std::vector<Item> items, int64_t batch, int32_t pad, bool per_token);
   int64_t tokens() const { return tokens_; }
   bool empty() const { return items_.empty(); }
+  /// Batches of some of the items.
+  ItemBatches chosen(const std::function<bool(const Item&)>& is_chosen) const;
   void add_to(Digest& digest) const;
   /// Changes the item at a place of a batch.
   using Renew = std::function<void(Item&, int64_t place)>;
@@ -92,6 +94,7 @@ class ItemTask : public Task {
  protected:
   /// Changes the items of training batch `number`, by the seed and the number only; empty: they stay.
   virtual ItemBatches::Renew renewal(int64_t) const { return {}; }
+  const ItemBatches& training() const { return batches(training_, files_.train); }
   /// read: the items of a file; what it refers to must outlive the task.   per_token: as of ItemBatches
   ItemTask(const Recipe& recipe, const Tokenizer& tokenizer, bool per_token,
            std::function<std::vector<Item>(const std::string& file)> read);

@@ -132,7 +132,7 @@ std::vector<LabelledLine> read_fold(const std::string& part, const Recipe& recip
   for (const std::string& file : folds.files) {
     for (LabelledLine& line : read_lines(file, by_file)) {
       const uint64_t after = (hash_of(line) % count + count - held_out) % count;
-      if (part == (after == 0 ? "test" : after == 1 ? "valid" : "train")) out.push_back(std::move(line));
+      if (part == (after == 0 ? "test" : after == 1 && folds.validates ? "valid" : "train")) out.push_back(std::move(line));
     }
   }
   return out;
