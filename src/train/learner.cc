@@ -255,7 +255,27 @@ int64_t Learner::count() const {
                          [](int64_t sum, const Leaf& leaf) { return sum + leaf.values.numel(); });
 }
 
-void Learner::begin_encoder_at(const VectorsRecipe& vectors, const std::string& where) {
+namespace {
+
+// What the shapes of weights do not tell.
+void check_is_that_bert(const std::string& folder, const Json& encoder, const std::string& where) {
+  const std::string path = folder + "/config.json";
+  const Json bert = Json::parse(read_config(path), path);
+  const std::pair<const char*, Json> said[] = {{"model_type", "bert"}, {"num_attention_heads", {}},
+                                               {"hidden_act", "gelu"}, {"layer_norm_eps", 1e-12},
+                                               {"type_vocab_size", 2}, {"position_embedding_type", "absolute"}};
+  for (const auto& [name, otherwise] : said) {
+    const Json *theirs = bert.find(name), *ours = encoder.find(name);
+    const std::string found = (theirs ? *theirs : otherwise).dump(), expected = (ours ? *ours : otherwise).dump();
+    if (found != expected) fail(ErrorCode::kUnsupported, "{}: \"{}\" is {}; the encoder of {} has {}", path, name, found, where, expected);
+  }
+}
+
+}  // namespace
+
+void Learner::begin_encoder_at(const VectorsRecipe& vectors, const Json& model, const std::string& where) {
+  if (const Json* encoder = model.find(vectors.parameter); encoder && encoder->is_object())
+    check_is_that_bert(model_directory(vectors.from), *encoder, where);
   const SafeTensors file = SafeTensors::open_model(model_directory(vectors.from));
   const std::string path = vectors.parameter + ".";
   bool any = false;
@@ -272,8 +292,8 @@ void Learner::begin_encoder_at(const VectorsRecipe& vectors, const std::string& 
   }
 }
 
-void Learner::begin_at(const VectorsRecipe& vectors, const std::string& where) {
-  if (vectors.tensor.empty()) return begin_encoder_at(vectors, where);
+void Learner::begin_at(const VectorsRecipe& vectors, const Json& model, const std::string& where) {
+  if (vectors.tensor.empty()) return begin_encoder_at(vectors, model, where);
   const auto found = std::find_if(named_.begin(), named_.end(), [&](const auto& one) { return one.first == vectors.parameter; });
   if (found == named_.end()) {
     std::string known;

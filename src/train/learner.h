@@ -38,8 +38,9 @@ class Learner {
   virtual std::vector<double> write(Run& run, const Example& example, int64_t most) const;
   /// Copies the weights of the model that the recipe starts from. What its file does not have of the task's head stays new.
   virtual void begin_at(const std::string& model) = 0;
-  /// Copies a tensor of another model's file into a parameter, or a BERT's into an encoder. Throws kNotFound with the names there are, kShape.
-  void begin_at(const VectorsRecipe& vectors, const std::string& where);
+  /// Copies a tensor of another model's file into a parameter, or a BERT's into an encoder of the model's config. Throws kNotFound with the names there are, kShape,
+  /// kUnsupported for a BERT of another kind.
+  void begin_at(const VectorsRecipe& vectors, const Json& model, const std::string& where);
   virtual bool is_watched(int64_t step) const = 0;
   /// A trace of the recipe's texts with the present weights.
   virtual Trace look(Arena& arena, int64_t step) const = 0;
@@ -50,7 +51,7 @@ class Learner {
   TaskFacts facts_{};
 
  private:
-  void begin_encoder_at(const VectorsRecipe& vectors, const std::string& where);
+  void begin_encoder_at(const VectorsRecipe& vectors, const Json& model, const std::string& where);
 };
 
 /// Throws what the recipe's model config causes, and kBudget for a run that this machine's memory cannot hold.

@@ -572,6 +572,8 @@ VectorsRecipe read_vectors(const Json& json, const std::string& where) {
   Fields fields(json, where, "vectors");
   VectorsRecipe out{.from = fields.string("from"), .tensor = fields.string_or("tensor", ""), .parameter = fields.string("parameter")};
   out.deviation = between(fields, "deviation", 0, 0, 1000);
+  if (out.tensor.empty() && out.deviation > 0)
+    fields.wrong("deviation", "a \"tensor\" beside it: an encoder stays as it is", Json(out.deviation));
   fields.refuse_rest();
   return out;
 }

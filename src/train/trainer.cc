@@ -48,7 +48,7 @@ int64_t parts_of_one(const Recipe& recipe, const Comm& comm) {
 std::unique_ptr<Learner> learner_at_start(const Recipe& recipe, const Tokenizer& tokenizer, bool is_new) {
   std::unique_ptr<Learner> learner = learner_of(recipe, tokenizer);
   if (is_new && !recipe.initial.empty()) learner->begin_at(recipe.initial);
-  if (is_new && recipe.vectors) learner->begin_at(*recipe.vectors, recipe.where);
+  if (is_new && recipe.vectors) learner->begin_at(*recipe.vectors, recipe.model, recipe.where);
   return learner;
 }
 

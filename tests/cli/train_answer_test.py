@@ -112,6 +112,10 @@ class Answers(AnswerCase):
         self.refused(1, f'{self.recipe}: "task.answerable_first" is 20, and no window of none.jsonl holds an answer', "train", self.recipe, f"data={self.folder}",
                      "task.train=none.jsonl", "task.answerable_first=20", "-o", self.folder / "none")
 
+    def test_smoothing_is_refused(self):
+        self.refused(1, f'{self.recipe}: "smoothing" would give answers\' starts and ends to the padding, too; leave it out', "train", self.recipe,
+                     f"data={self.folder}", "smoothing=0.1", "-o", self.folder / "run")
+
     def test_a_given_threshold_is_kept(self):
         self.assertEqual(self.train("run", "steps=20", "validate=20", "task.threshold=-1000").code, 0)
         config = json.loads((self.folder / "run/best/config.json").read_text(encoding="utf-8"))

@@ -133,6 +133,12 @@ class Vectors(DocumentsCase):
         recipe["model"] = model | {"max_position_embeddings": 17}
         self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
         self.assertIn('"max_position_embeddings": expected 1 to 16, the positions of the encoder, found 17', self.tried())
+        recipe["model"] = model | {"encoder": encoder | {"num_attention_heads": 4}}
+        self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
+        self.assertIn(f'{bert_folder}/config.json: "num_attention_heads" is 2; the encoder of {self.recipe} has 4', self.tried())
+        recipe["vectors"]["deviation"] = 1
+        self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
+        self.assertIn('"vectors.deviation": expected a "tensor" beside it: an encoder stays as it is, found 1', self.tried())
         self.vectors()
         recipe = json.loads(self.recipe.read_text(encoding="utf-8"))
         del recipe["vectors"]["tensor"]

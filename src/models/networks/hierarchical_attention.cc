@@ -57,9 +57,11 @@ class HierarchicalAttention final : public Network {
     out.heads = size_of(fields, "num_attention_heads", embedding_size_);
     out.inner = size_of(fields, "intermediate_size");
     out.longest = size_of(fields, "max_position_embeddings");
-    out.types = fields.integer_or("type_vocab_size", out.types);
-    out.activation = fields.string_or("hidden_act", out.activation);
+    if (const Json* types = fields.take("type_vocab_size"); types && !(types->is_integer() && types->integer() == out.types))
+      fields.wrong("type_vocab_size", std::to_string(out.types), *types);
+    out.activation = choice_of(fields, "hidden_act", {"gelu", "gelu_new", "relu", "silu"});
     out.epsilon = fields.number_or("layer_norm_eps", out.epsilon);
+    if (!(out.epsilon > 0)) fields.wrong("layer_norm_eps", "a positive number", Json(out.epsilon));
     fields.refuse_rest();
     if (embedding_size_ % out.heads != 0)
       fields.wrong("num_attention_heads", format("a divisor of {}, the embedding size", embedding_size_), Json(out.heads));

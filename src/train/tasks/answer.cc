@@ -139,7 +139,11 @@ class Answer final : public ItemTask {
         files_(recipe),
         settings_{.window = recipe.length, .overlap = recipe.task->overlap, .longest = recipe.task->longest},
         threshold_(recipe.task->threshold),
-        recipe_(recipe) {}
+        recipe_(recipe) {
+    if (recipe.smoothing > 0)
+      fail(ErrorCode::kUnsupported, "{}: \"smoothing\" would give answers' starts and ends to the padding, too; leave it out",
+           recipe.where);
+  }
 
   // Where half the questions have no answer, a small encoder first learns to point at the first token for all of them, and then hardly leaves it.
   Example part(int64_t number) const override {
@@ -148,7 +152,7 @@ class Answer final : public ItemTask {
     return answerable_->shuffled(recipe_.seed, number);
   }
 
-  Tensor loss(Run& run, const RunResult& result, const Example& example, double smoothing, double divisor) const override {
+  Tensor loss(Run& run, const RunResult& result, const Example& example, double /*smoothing*/, double divisor) const override {
     const int64_t batch = example.input.batch, length = example.input.length;
     Tensor logits = run.result({2, batch, length});  // starts, then ends
     ops::copy(run, result.class_logits.permute({2, 0, 1}), logits);
@@ -161,8 +165,7 @@ class Answer final : public ItemTask {
         padding.mutable_data<float>()[row * length + token] = kOfPadding;
     }
     ops::add(run, padding.expand({2, batch, length}), logits);
-    return ops::cross_entropy(run, logits.reshape({2 * batch, length}), targets,
-                              {.smoothing = static_cast<float>(smoothing), .divisor = divisor});
+    return ops::cross_entropy(run, logits.reshape({2 * batch, length}), targets, {.divisor = divisor});
   }
 
   std::vector<std::string> metric_names() const override { return {"f1", "exact", "f1_answerable", "f1_unanswerable"}; }
