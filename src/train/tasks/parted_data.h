@@ -1,6 +1,6 @@
 // Labelled texts that are parted here, not by their files.
 //
-//   folds      every line of all files, by a hash of its text: one fold tests, the next one validates, the others train. Texts that occur
+//   folds      every line of all files, by a hash of its text: one fold tests, the next one validates or trains, the others train. Texts that occur
 //              twice are in one fold, and a line stays in its fold whatever the other lines are.
 //   passages   of books: whole sentences one after another until there are so many words; the label is the book. What tells a book
 //              without being read is taken out: headings, the lines that name who speaks in a play, and the typist's quotation
