@@ -83,23 +83,24 @@ class Transcription(Case):
     def explained(self, best, sound):
         """Of a high tone, a pause and a low one: each word came from the frames of its own, in the mean of several sounds, for what is
         written second hangs on where the first was heard to end."""
-        methods, heard = ["attention", "relevance", "occlusion", "gradient-input"], []
-        for at in range(10):
-            one = self.folder / self.tone(f"heard-{at}.wav", "high", "low")
-            if run("run", "transcribe", best, one).out == "high low\n":
-                heard.append(one)
+        methods = ["attention", "relevance", "occlusion", "gradient-input"]
+        more = [self.folder / self.tone(f"more-{at}.wav", "high", "low") for at in range(10)]
+        written = run("run", "transcribe", best, *more, "--json").json["transcripts"]
+        heard = [file for file, one in zip(more, written) if one["text"] == "high low"]
         self.assertGreater(len(heard), 4)
         own = {(word, method): [] for word in ("high", "low") for method in methods[:3]}
         for one in (sound, *heard[:5]):
             for word in ("high", "low"):
                 found = run("why", best, one, "--of", word, "--by", *methods, "--json").json
-                self.assertGreater(found["probability"], 0.5)
+                self.assertGreater(found["probability"], 0.8)
                 items, half = found["items"], len(found["items"]) / 2
                 self.assertTrue(all(item["text"].endswith(" s") for item in items), items)
                 self.assertTrue(any(item["shares"]["gradient-input"] for item in items), "it says something; where a tone begins and ends, too")
                 for method in methods[:3]:
                     of = [abs(item["shares"][method]) for item in items]
                     own[word, method].append(sum(share for at, share in enumerate(of) if (at < half) == (word == "high")) / sum(of))
+                    if method != "occlusion":
+                        self.assertGreater(own[word, method][-1], 0.6, f"{word} by {method}: {of}")
                 self.assertLess(found["without"]["unseen"], found["probability"] + 0.01)
         for method in methods[:3]:
             high, low = (sum(own[word, method]) / len(own[word, method]) for word in ("high", "low"))
