@@ -168,6 +168,20 @@ test('sentences have their weight in the margin, their words by the family of wo
   assert.equal(words[0].id, 27);
 });
 
+test('a click while another family is on its way waits for it', { skip }, async () => {
+  const page = await openTrace('hierarchy', 'h=0.0');
+  await listed(page, 'document');
+  await page.route('**/text*', async (route) => {
+    await new Promise((go) => setTimeout(go, 700)); // a slow server: the page of the sentences stays on the screen
+    await route.continue();
+  });
+  await page.selectOption('.model select', 'words');
+  await page.locator('.margin-item[data-box="73"]').click();
+  await page.mouse.move(5, 5);
+  await listed(page, 'sentence 3');
+  assert.deepEqual([stateOf(page).q, stateOf(page).k, stateOf(page).d], ['73', undefined, undefined]);
+});
+
 test('maps and lines name rows and columns by their items, and so do their tables', { skip }, async () => {
   const page = await openTrace('scene', 'v=map&h=1.0&q=8');
   await page.waitForSelector('[data-testid=map-badge] .badge');
