@@ -30,7 +30,7 @@ import { Timeline } from './views/timeline/timeline';
 export async function open(root: HTMLElement, source: Source, store: Store, before: number | null = null): Promise<void> {
   const t = strings(store.now.lang ?? (navigator.language.startsWith('zh') ? 'zh' : 'en'));
   let info: Info;
-  root.inert = true; // what is still on the screen is of the page before: a click there would be read by its family's ranges
+  for (const old of root.querySelectorAll<HTMLElement>(':scope > *')) old.inert = true; // a click on the page before, read by its family's ranges
   try {
     info = await source.info();
     if (info.protocol !== 1) throw new Error(`protocol ${info.protocol}: this page speaks 1`);
@@ -62,8 +62,6 @@ export async function open(root: HTMLElement, source: Source, store: Store, befo
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     replace(root, h('main', { class: 'broken' }, h('h1', {}, 'clearhead'), h('p', { class: 'bad', role: 'alert' }, message)));
-  } finally {
-    root.inert = false;
   }
 }
 
