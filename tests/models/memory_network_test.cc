@@ -98,12 +98,12 @@ class Reference {
     return sum;
   }
   // Logits; the weights of each hop are appended to `hops`.
-  Vector answer(const ModelInput& input, bool is_adjacent, std::vector<Vector>& hops) const {
+  Vector answer(const ModelInput& input, bool is_adjacent, std::vector<Vector>& hops, double empty_slots = 0) const {
     Vector u = sentence(is_adjacent ? "words.0.weight" : "question.weight", input.question);
     for (int hop = 0; hop < 2; ++hop) {
       const std::vector<Vector> m = slots(is_adjacent ? hop : 0, input), c = slots(is_adjacent ? hop + 1 : 1, input);
       Vector p;
-      double sum = 0;
+      double sum = empty_slots;  // exp(u·0) each, and nothing in o
       for (const Vector& slot : m) sum += p.emplace_back(std::exp(dot(u, slot)));
       if (!is_adjacent) u = product("next.weight", u);
       for (size_t i = 0; i < m.size(); ++i) {
@@ -166,6 +166,23 @@ TEST_P(MemoryNetworks, AnswersAndWeightsAreThePapersEquations) {
     const std::vector<float> weights = maps.at("hop", hop).head(0, 0).row(0).weights();
     expect_near({weights.begin(), weights.end()}, hops[static_cast<size_t>(hop)]);
   }
+}
+
+TEST_P(MemoryNetworks, EmptySlotsTakeWeightAndGiveNothing) {
+  Parameters parameters(5);
+  Json json = config(GetParam(), 8);
+  json["empty_slots"] = 7;
+  const auto network = network_of(json, kPath, parameters);
+  std::vector<Vector> hops;
+  const Vector expected = Reference(parameters).answer(story(0, 5), GetParam() == "adjacent", hops, 7);
+  Maps maps;
+  Compute compute({.observer = &maps});
+  expect_near(logits_of(*network, compute, story(0, 5)), expected);
+  const std::vector<float> weights = maps.at("hop", 1).head(0, 0).row(0).weights();
+  expect_near({weights.begin(), weights.end()}, hops[1]);
+  double seen = 0;
+  for (const float weight : weights) seen += weight;
+  EXPECT_LT(seen, 0.5);  // five statements beside seven slots of zeros, at weights that training starts with
 }
 
 TEST_P(MemoryNetworks, ASavedOneAnswersWithTheSameBitsAndABatchAsEachAlone) {
@@ -252,6 +269,7 @@ TEST(MemoryNetwork, AConfigThatCannotBeIsRefusedByItsField) {
   expect_refused(ErrorCode::kFormat, "\"tying\": expected one of: adjacent, layer-wise", [&] { made("tying", "none"); });
   expect_refused(ErrorCode::kFormat, "\"noise\": expected a number from 0 to 0.9", [&] { made("noise", 1); });
   expect_refused(ErrorCode::kFormat, "\"memory_size\": expected a whole number", [&] { made("memory_size", 0); });
+  expect_refused(ErrorCode::kFormat, "\"empty_slots\": expected a whole number from 0 to 65536, found -1", [&] { made("empty_slots", -1); });
 }
 
 TEST(MemoryNetwork, AStoryWithoutAStatementOrAQuestionIsRefused) {

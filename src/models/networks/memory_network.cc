@@ -8,8 +8,11 @@
 //   T(i)      a learned vector by age: 0 is the latest statement. The "memory_size" latest are read
 //   "tying"   "adjacent": the C of a hop is the A of the next, and B is the first A. "layer-wise": all hops share A and C, B is a
 //             table of its own, and u ← H u + o (§2.2)
-//   "noise"   in training, the share of empty slots that are put between the statements at random (§4.1, RN)
+//   "empty_slots"   slots of zeros beside the statements, n: a hop that needs nothing more looks there. Their scores are 0 and their
+//             values too, so together they are a sink logit of ln n. The authors' code has as many as memory_size leaves (facebook/MemNN)
+//   "noise"   in training, the share of slots with an age and no words that are put between the statements at random (§4.1, RN)
 #include <algorithm>
+#include <cmath>
 
 #include "base/random.h"
 #include "models/networks/networks.h"
@@ -23,10 +26,12 @@ class MemoryNetwork final : public Network {
       : width_(size_of(config, "hidden_size")),
         hops_(size_of(config, "hops", 100)),
         slots_(size_of(config, "memory_size", 1 << 16)),
+        empty_(config.integer_or("empty_slots", 0)),
         noise_(rate_of(config, "noise")),
         dropout_(rate_of(config, "dropout")),
         is_adjacent_(choice_of(config, "tying", {"adjacent", "layer-wise"}) == "adjacent") {
     if (facts.vocabulary < 1) config.wrong("vocab_size", "1 or more tokens", Json(facts.vocabulary));
+    if (empty_ < 0 || empty_ > 1 << 16) config.wrong("empty_slots", "a whole number from 0 to 65536", Json(empty_));
     if (facts.labels.empty()) config.wrong("id2label", "the labels", Json());
     facts_ = std::move(facts);
     facts_.width = width_;
@@ -55,6 +60,7 @@ class MemoryNetwork final : public Network {
       sides.push_back(compute.dropout(slots, dropout_).reshape({memory.batch, 1, memory.length, width_}));
     }
     AttentionSpec spec{.score = Dot{1}};
+    if (empty_ > 0) spec.normaliser = Softmax{.sinks = Tensor::from<float>({std::log(static_cast<float>(empty_))}, {1})};
     spec.topology.segments = Segments{Tensor::zeros({memory.batch, 1}, DType::kI32), memory.segments()};
     Tensor u = sums(compute, is_adjacent_ ? words_[0] : question_, input, weights_of_places(input));
     for (int64_t hop = 0; hop < hops_; ++hop) {
@@ -129,7 +135,7 @@ class MemoryNetwork final : public Network {
     return out;
   }
 
-  int64_t width_, hops_, slots_;
+  int64_t width_, hops_, slots_, empty_;
   double noise_, dropout_;
   bool is_adjacent_;
   std::vector<parts::Embedding> words_{}, ages_{};
