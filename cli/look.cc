@@ -58,6 +58,12 @@ void check_scored(const LayerMap& map, Range rows, Range keys) {
   }
 }
 
+bool has_sink_logit(const LayerMap& map) {
+  if (map.frames().empty()) return false;
+  const auto* softmax = std::get_if<Softmax>(&map.frames()[0].record.spec.normaliser);
+  return softmax && softmax->sinks;
+}
+
 std::vector<int64_t> sinks_of(const Trace& trace, const std::string& family) { return find_facts(trace, family).sinks; }
 
 std::string sink_names(const RunText& text, const std::vector<int64_t>& sinks) {

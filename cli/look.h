@@ -25,6 +25,9 @@ void check_scored(const LayerMap& map, Range rows, Range keys);
 std::vector<int64_t> sinks_of(const Trace& trace, const std::string& family);
 std::string sink_names(const RunText& text, const std::vector<int64_t>& sinks);
 
+/// Do rows sum to less than one, because a sink logit takes the rest?
+bool has_sink_logit(const LayerMap& map);
+
 /// Heads by how much of rows → keys they carry.
 struct HeadMass {
   int layer = 0;

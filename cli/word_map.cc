@@ -8,6 +8,7 @@
 
 #include "base/format.h"
 #include "cli/cli.h"
+#include "cli/look.h"
 
 namespace clearhead::cli {
 namespace {
@@ -135,10 +136,12 @@ void print_words(const Terminal& terminal, const Words& words, const LayerMap& m
   const auto cells = word_weights(words, map, heads);
   const Layout layout = layout_of(terminal, words);
   float largest = 0;
+  double seen = 0;
   bool hatched = false;
   for (const auto& row : cells) {
     for (const float weight : row) {
       largest = std::max(largest, weight);
+      seen += std::max(0.0, static_cast<double>(weight));
       hatched = hatched || weight == kNeverScored;
     }
   }
@@ -151,7 +154,12 @@ void print_words(const Terminal& terminal, const Words& words, const LayerMap& m
   std::string caption = layout.cell >= 4 ? "in percent; rows attend to columns" : "rows attend to columns, ";
   if (layout.cell < 4) caption += layout.has_header ? "√ scale" : "which stand in the rows' order; √ scale";
   if (hatched) caption += "; ╱ was never scored";
-  print(cut(std::string(static_cast<size_t>(layout.label + 1), ' ') + caption, terminal.width));
+  const std::string indent(static_cast<size_t>(layout.label + 1), ' ');
+  print(cut(indent + caption, terminal.width));
+  if (const double left = 1 - seen / static_cast<double>(cells.size()); has_sink_logit(map) && left >= 0.005)
+    print(cut(indent + format("{:.0f} %{} to a sink logit, which has no value", left * 100,
+                              cells.size() == 1 ? " goes" : " of a row, in the mean, goes"),
+              terminal.width));
 }
 
 }  // namespace clearhead::cli

@@ -1,5 +1,6 @@
 """Traces whose queries or keys are no tokens, in the terminal: rows and columns have the names of their items."""
 
+import re
 import shutil
 import subprocess
 import tempfile
@@ -47,6 +48,22 @@ class Items(unittest.TestCase):
         out = self.shown("hierarchy", "--family", "words", "--head", "L0.H0", "--query", "sentence 3")
         self.assertIn("delicious█", out)
         self.assertNotIn("sentence 4", out)
+
+    def test_what_a_sink_logit_takes_is_said(self):
+        model, story = str(support.ROOT / "models/stories"), self.folder / "story.txt"
+        story.write_text("Mary got the milk there.\nJohn moved to the bedroom.\nDaniel went to the garden.\n")
+        for place, least, most in (("kitchen", 60, 99), ("bedroom", 0, 20)):  # no statement says so; the second one does
+            question = ("--file", str(story), "--question", f"Is John in the {place}?", "--head", "L0.H0")
+            row = support.run("show", model, *question, "--query", "query", "--json").json
+            left = 100 * row["sink_logit"]
+            self.assertTrue(least <= left <= most, left)
+            self.assertAlmostEqual(left, 100 * (1 - sum(key["weight"] for key in row["keys"])), 3)
+            says = re.search(r"^ +(\d+) % goes to a sink logit, which has no value$", support.run("show", model, *question).out, re.M)
+            self.assertEqual(says and int(says[1]), round(left) or None)
+            says = re.search(r"^ +([\d.]+) %  to a sink logit, which has no value$",
+                             support.run("show", model, *question, "--query", "query").out, re.M)
+            self.assertEqual(says and float(says[1]), round(left, 2) or None)
+        self.assertNotIn("sink logit", self.shown("memory", "--head", "L1.H0"))
 
     def test_columns_keep_the_end_of_their_names(self):
         out = self.shown("hierarchy", "--head", "L0.H0").split("\n")

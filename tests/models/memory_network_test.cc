@@ -269,7 +269,8 @@ TEST(MemoryNetwork, AConfigThatCannotBeIsRefusedByItsField) {
   expect_refused(ErrorCode::kFormat, "\"tying\": expected one of: adjacent, layer-wise", [&] { made("tying", "none"); });
   expect_refused(ErrorCode::kFormat, "\"noise\": expected a number from 0 to 0.9", [&] { made("noise", 1); });
   expect_refused(ErrorCode::kFormat, "\"memory_size\": expected a whole number", [&] { made("memory_size", 0); });
-  expect_refused(ErrorCode::kFormat, "\"empty_slots\": expected a whole number from 0 to 65536, found -1", [&] { made("empty_slots", -1); });
+  expect_refused(ErrorCode::kFormat, "\"empty_slots\": expected a whole number from 0 to 65536, found -1",
+                 [&] { made("empty_slots", -1); });
 }
 
 TEST(MemoryNetwork, AStoryWithoutAStatementOrAQuestionIsRefused) {

@@ -9,7 +9,7 @@
 //   "tying"   "adjacent": the C of a hop is the A of the next, and B is the first A. "layer-wise": all hops share A and C, B is a
 //             table of its own, and u ← H u + o (§2.2)
 //   "empty_slots"   slots of zeros beside the statements, n: a hop that needs nothing more looks there. Their scores are 0 and their
-//             values too, so together they are a sink logit of ln n. The authors' code has as many as memory_size leaves (facebook/MemNN)
+//             values too, so together they are a sink logit of ln n. The authors' code has those that memory_size leaves (MemNN, train.m)
 //   "noise"   in training, the share of slots with an age and no words that are put between the statements at random (§4.1, RN)
 #include <algorithm>
 #include <cmath>
