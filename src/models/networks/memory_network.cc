@@ -50,7 +50,7 @@ class MemoryNetwork final : public Network {
   }
 
   Tensor logits(Compute& compute, const Rows& input, const Rows* source) const override {
-    const Rows story = noise_ > 0 && compute.is_training() ? with_empty_slots(*source, compute.dropout_seed()) : *source;
+    const Rows story = noise_ > 0 && compute.is_training() ? with_gaps(*source, compute.dropout_seed()) : *source;
     const Layout& memory = story.groups;
     const Tensor places = weights_of_places(story);
     const std::vector<int32_t> ages = ages_of(memory);
@@ -108,8 +108,8 @@ class MemoryNetwork final : public Network {
     return ages;
   }
 
-  // Before a statement comes an empty slot as often as the share says; the oldest slots make room.
-  Rows with_empty_slots(const Rows& story, uint64_t seed) const {
+  // Before a statement comes a slot without words as often as the share says; the oldest slots make room.
+  Rows with_gaps(const Rows& story, uint64_t seed) const {
     std::vector<std::vector<int64_t>> slots(static_cast<size_t>(story.groups.batch));  // rows of the story, −1: empty
     Rows out{.length = story.length, .groups = {.batch = story.groups.batch}};
     uint64_t drawn = 0;
