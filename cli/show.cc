@@ -253,8 +253,9 @@ void print_patches(const Terminal& screen, const ItemRange& items, const MapRow&
   }
 }
 
-// What no key has of a row whose description has a sink logit.
-double left_to_sink(const MapRow& row) {
+// What a sink logit takes of a row; none where the description has none.
+std::optional<double> sink_share(const LayerMap& map, const MapRow& row) {
+  if (!has_sink_logit(map)) return {};
   double seen = 0;
   for (const float weight : row.weights()) seen += weight > 0 ? static_cast<double>(weight) : 0.0;
   return std::max(0.0, 1 - seen);
@@ -265,9 +266,10 @@ void show_row(const Options& options, const Trace& trace, const std::string& fam
   const LayerMap map = trace.map(family, layer);
   const MapRow row = map.row(head, query);
   const std::vector<Weighted> keys = row.top_k(options.top);
+  const std::optional<double> sink = sink_share(map, row);
   if (options.json) {
     Json out = Json::object({{"family", family}, {"layer", layer}, {"head", head}, {"query", query}, {"keys", keys_json(text, keys)}});
-    if (has_sink_logit(map)) out["sink_logit"] = left_to_sink(row);
+    if (sink) out["sink_logit"] = *sink;
     return print_json(out);
   }
   const Terminal screen = terminal();
@@ -286,8 +288,7 @@ void show_row(const Options& options, const Trace& trace, const std::string& fam
                      context_of(text, key.key, 8)),
               screen.width));
   }
-  if (const double left = left_to_sink(row); has_sink_logit(map) && left >= 0.00005)
-    print(cut(format("{:>6.2f} %  to a sink logit, which has no value", left * 100), screen.width));
+  if (sink && *sink >= 0.00005) print(cut(format("{:>6.2f} %  to a sink logit, which has no value", *sink * 100), screen.width));
 }
 
 // Which segments a query attends to, a line a head.

@@ -26,12 +26,13 @@ class MemoryNetwork final : public Network {
       : width_(size_of(config, "hidden_size")),
         hops_(size_of(config, "hops", 100)),
         slots_(size_of(config, "memory_size", 1 << 16)),
-        empty_(config.integer_or("empty_slots", 0)),
         noise_(rate_of(config, "noise")),
         dropout_(rate_of(config, "dropout")),
         is_adjacent_(choice_of(config, "tying", {"adjacent", "layer-wise"}) == "adjacent") {
     if (facts.vocabulary < 1) config.wrong("vocab_size", "1 or more tokens", Json(facts.vocabulary));
-    if (empty_ < 0 || empty_ > 1 << 16) config.wrong("empty_slots", "a whole number from 0 to 65536", Json(empty_));
+    const int64_t empty = config.integer_or("empty_slots", 0);
+    if (empty < 0 || empty > 1 << 16) config.wrong("empty_slots", "a whole number from 0 to 65536", Json(empty));
+    if (empty > 0) over_slots_.sinks = Tensor::from<float>({std::log(static_cast<float>(empty))}, {1});
     if (facts.labels.empty()) config.wrong("id2label", "the labels", Json());
     facts_ = std::move(facts);
     facts_.width = width_;
@@ -59,8 +60,7 @@ class MemoryNetwork final : public Network {
       const Tensor slots = compute.add(sums(compute, words_[at], story, places), ages_[at](compute, ages));
       sides.push_back(compute.dropout(slots, dropout_).reshape({memory.batch, 1, memory.length, width_}));
     }
-    AttentionSpec spec{.score = Dot{1}};
-    if (empty_ > 0) spec.normaliser = Softmax{.sinks = Tensor::from<float>({std::log(static_cast<float>(empty_))}, {1})};
+    AttentionSpec spec{.score = Dot{1}, .normaliser = over_slots_};
     spec.topology.segments = Segments{Tensor::zeros({memory.batch, 1}, DType::kI32), memory.segments()};
     Tensor u = sums(compute, is_adjacent_ ? words_[0] : question_, input, weights_of_places(input));
     for (int64_t hop = 0; hop < hops_; ++hop) {
@@ -110,7 +110,7 @@ class MemoryNetwork final : public Network {
 
   // Before a statement comes a slot without words as often as the share says; the oldest slots make room.
   Rows with_gaps(const Rows& story, uint64_t seed) const {
-    std::vector<std::vector<int64_t>> slots(static_cast<size_t>(story.groups.batch));  // rows of the story, −1: empty
+    std::vector<std::vector<int64_t>> slots(static_cast<size_t>(story.groups.batch));  // rows of the story, −1: a gap
     Rows out{.length = story.length, .groups = {.batch = story.groups.batch}};
     uint64_t drawn = 0;
     for (int64_t at = 0; at < story.groups.batch; ++at) {
@@ -135,7 +135,8 @@ class MemoryNetwork final : public Network {
     return out;
   }
 
-  int64_t width_, hops_, slots_, empty_;
+  int64_t width_, hops_, slots_;
+  Softmax over_slots_{};
   double noise_, dropout_;
   bool is_adjacent_;
   std::vector<parts::Embedding> words_{}, ages_{};
