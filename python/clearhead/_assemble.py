@@ -1,13 +1,13 @@
 """The trace of a run from what its layers kept: which tokens or items each family's queries and keys are, and one map for each layer."""
 
-import json
-
 import numpy as np
 import torch
 
 from . import _core
+from ._captured import band_of
 from ._items import items_of
 from ._text import text_of
+from ._windows import segments_of
 from .errors import InvalidArgumentError
 
 WEIGHT_TOLERANCE = 1e-5
@@ -15,48 +15,69 @@ MOST_JOINED_BIASES = 4096  # queries
 
 
 def difference(trace, family, layer, samples, first_query, first_key):
-    """Largest difference between the map's rows and weights that are known."""
+    """Largest difference between rows of the map and weights that are known: of every key of the map, and of every key of the call."""
     worst, found = 0.0, trace.map(layer, family)
-    for query, key, weights in samples:
-        for head in range(weights.shape[0]):
-            row = found.head(head).row(query + first_query).weights[first_key + key :][: weights.shape[1]]
-            worst = max(worst, float(np.abs(row - weights[head].numpy()).max()))
+    for sample in samples:
+        count = sample.weights.shape[1]
+        for head, known in enumerate(sample.weights.numpy()):
+            row = np.nan_to_num(found.head(head).row(sample.query + first_query).weights)
+            expected, begin = np.zeros_like(row), sample.first_key + first_key
+            inside = slice(max(0, -begin), max(0, min(count, len(row) - begin)))
+            expected[begin + inside.start : begin + inside.stop] = known[inside]
+            outside = np.delete(known, np.r_[inside])
+            worst = max(worst, float(np.abs(row - expected).max()), float(outside.max(initial=0)))
     return worst
-
-
-def _band(topology):
-    return json.loads(repr(topology))["topology"]
 
 
 def _joined(layer):
     """(q, k, description without edits) of all calls of a layer as one. Raises ValueError with a reason."""
-    topology, terms, queries, keys = layer.seen[0]
-    if len(layer.seen) > 1:
+    first = layer.seen[0]
+    topology, terms = first.topology, first.terms
+    if layer.windows:
+        topology = segments_of(layer.windows)
+    elif len(layer.seen) > 1:
         if not layer.is_cross:
-            topology = _core.causal(_window(layer))
-        elif any(_bias(of) is not None for _, of, _, _ in layer.seen):
+            topology = _joined_topology(layer)
+        elif any(_bias(one.terms) is not None for one in layer.seen):
             raise ValueError("steps of cross-attention with a bias are not joined")
-        terms = _joined_terms(layer, keys if layer.is_cross else layer.queries)
+        terms = _joined_terms(layer, first.keys if layer.is_cross else layer.queries)
     normaliser = _core.Softmax(None if layer.sinks is None else layer.sinks.detach().float().cpu().contiguous())
     terms = [_core.Bias(term) if isinstance(term, torch.Tensor) else term for term in terms]
     description = _core.Description(score=layer.score, terms=terms, topology=topology, normaliser=normaliser)
     return torch.cat(layer.q, 2), torch.cat(layer.k, 2), description
 
 
+def _joined_topology(layer):
+    """What the queries of all steps see of all keys: a causal band, or a range of keys for each query."""
+    try:
+        return _core.causal(_window(layer))
+    except ValueError:
+        ranges, read = [], layer.keys - layer.queries
+        for seen in layer.seen:
+            read += seen.queries
+            if (of_step := seen.key_ranges()) is None:
+                raise
+            ranges.append(of_step + read - seen.keys)
+    begin, end = (_core.table(torch.cat(ranges)[:, at].to(torch.int32).contiguous()) for at in (0, 1))
+    shift = layer.keys - layer.queries  # a rule counts queries by their place among the keys
+    return _core.visible(lambda b, h, i, j: (j >= begin[i - shift]) & (j < end[i - shift]))
+
+
 def _window(layer):
     """Number of keys that a query sees at most, or None: every call must show what is before a query, of the last so many."""
-    topology, _, queries, _ = layer.seen[0]
-    first = _band(topology)
-    if set(first) != {"band"} or first["band"].get("offset", 0) != 0 or (queries > 1 and first["band"]["ahead"] != 0):
+    first, *later = layer.seen
+    band = band_of(first.topology)
+    if set(band) != {"band"} or band["band"].get("offset", 0) != 0 or (first.queries > 1 and band["band"]["ahead"] != 0):
         raise ValueError("its mask shows something else than what is before a query, so its steps are not joined")
-    window = None if first["band"]["back"] is None else first["band"]["back"] + 1
-    at = queries
-    for topology, _, count, seen in layer.seen[1:]:
-        at += count
-        if set(_band(topology)) != {"band"}:
+    window = None if band["band"]["back"] is None else band["band"]["back"] + 1
+    at = first.queries
+    for seen in later:
+        at += seen.queries
+        band = band_of(seen.topology)
+        if set(band) != {"band"} or (seen.queries > 1 and band["band"]["ahead"] != 0):
             raise ValueError("a step's mask hides keys between those that it shows")
-        if seen < at and window is None:
-            window = seen  # a cache that lets go of what is outside the window
+        if seen.keys < at and window is None:
+            window = seen.keys  # a cache that lets go of what is outside the window
     return window
 
 
@@ -67,18 +88,21 @@ def _bias(terms):
 
 
 def _joined_terms(layer, count):
-    terms = [term for term in layer.seen[0][1] if not isinstance(term, torch.Tensor)]
-    biases = [_bias(of) for _, of, _, _ in layer.seen]
+    first = layer.seen[0]
+    if any(isinstance(term, _core.Rule) for seen in layer.seen for term in seen.terms):
+        raise ValueError("a step has rows that its mask makes uniform, so its steps are not joined")
+    terms = [term for term in first.terms if not isinstance(term, torch.Tensor)]
+    biases = [_bias(seen.terms) for seen in layer.seen]
     if all(bias is None for bias in biases):
         return terms
     if count > MOST_JOINED_BIASES:
         raise ValueError(f"the position biases of {count} steps are not joined; run the whole text at once to see it")
     heads = next(bias.shape[1] for bias in biases if bias is not None)
     whole, at = torch.zeros(1, heads, count, count), 0
-    for bias, (_, _, queries, keys) in zip(biases, layer.seen):
+    for bias, seen in zip(biases, layer.seen):
         if bias is not None:
-            whole[:, :, at : at + queries, at + queries - keys : at + queries] = bias
-        at += queries
+            whole[:, :, at : at + seen.queries, at + seen.queries - seen.keys : at + seen.queries] = bias
+        at += seen.queries
     return [*terms, whole]
 
 
@@ -87,19 +111,23 @@ class _Sides:
 
     def __init__(self, watch):
         self.watch, self.text, self.ranges = watch, None, {}
+        self.begins = {}  # of each side: the position of its first token
         self.items, self.known = [], {}  # (kind, begin, end, rows, picture), behind the tokens; their ranges by side and count
         self._read_tokens()
 
     def _read_tokens(self):
         watch = self.watch
-        parts = []
-        for side, ids in watch._sides.items():
-            begin, end = watch._text_range(side, len(ids))
-            counts = {count for layer in watch._layers.values() for count in (layer.queries, layer.keys)}
+        reading, parts = watch.reading, []
+        for side, read in reading.texts.items():
+            ids = read.ids
+            if not ids:
+                continue
+            begin, end = read.range(len(ids))
+            counts = {count for layer in watch._layers.values() if layer.is_text for count in (layer.queries, layer.keys)}
             if end - begin not in counts and len(ids) in counts:
                 begin, end = 0, len(ids)  # the padding could not be left away
-            tokenizer = watch._tokenizer
-            parts.append((side, text_of(tokenizer, ids[begin:end], watch._text if side in ("", "source") else None)))
+            self.begins[side] = read.start + begin
+            parts.append((side, text_of(watch._tokenizer, ids[begin:end], watch._text if side in ("", "source") else None, read.prompt - self.begins[side])))
         whole = {"text": "", "ids": [], "offsets": [], "special": [], "pieces": [], "segments": []}
         for side, part in parts:
             if whole["text"]:
@@ -115,37 +143,62 @@ class _Sides:
         self.text = whole
         self.tokens = len(whole["ids"])
 
-    def of(self, side, count, tower):
-        """(begin, end) of `count` queries or keys: tokens of the side if they are as many, else items."""
-        if side in self.ranges:
+    def of(self, side, count, layer):
+        """(begin, end) of `count` queries or keys of a layer: tokens of the side if the layer reads it and they are as many, else items."""
+        is_text = layer.is_text and side in self.ranges
+        if is_text:
             begin, end = self.ranges[side]
             if end - begin == count:
                 return begin, end
-        if (side, count) in self.known:
-            return self.known[side, count]
+        windows = tuple(layer.windows)
+        is_media = not layer.is_text or side == "media" or (side == "source" and side not in self.ranges)
+        key = ("media" if is_media else side, count, windows)
+        if key in self.known:
+            return self.known[key]
         begin = self.items[-1][2] if self.items else self.tokens
-        for kind, names, rows, picture in items_of(self.watch, count, tower):
+        for kind, names, rows, picture in items_of(self.watch, count, windows, not is_media):
             at = self.items[-1][2] if self.items else self.tokens
             self.items.append((kind, at, at + len(names), rows, picture))
             self.text["ids"] += [-1] * len(names)
             self.text["special"] += [0] * len(names)
             self.text["offsets"] += [(0, 0)] * len(names)
             self.text["pieces"] += names
-        self.known[side, count] = (begin, begin + count)
+        self.known[key] = (begin, begin + count)
         return begin, begin + count
 
 
-def _generated(watch, text, shown):
-    """[(id, piece, bytes, probability)] of the tokens behind the prompt, which are taken off the text."""
-    count = len(watch._probabilities)
-    if count == 0 or any(len(layer.seen) != count + 1 for layer, *_ in shown) or count >= len(text["ids"]):
+def _probability(read, position):
+    found = read.probabilities.get(position)
+    return float(found.flatten()[0]) if found is not None else float("nan")
+
+
+def _written(watch, sides):
+    """[(id, text, probability)] of the tokens that were generated and read."""
+    side = watch.reading.written_side
+    read = watch.reading.texts.get(side)
+    if read is None or side not in sides.ranges or read.prompt is None:
         return []
-    first, whole = len(text["ids"]) - count, text["text"].encode()
-    out, begin = [], text["offsets"][first - 1][1]
+    begin, end = sides.ranges[side]
+    whole, out = sides.text["text"].encode(), []
+    for at in range(begin + max(0, read.prompt - sides.begins[side]), end):
+        a, b = sides.text["offsets"][at]
+        out.append((sides.text["ids"][at], whole[a:b].decode(errors="replace"), _probability(read, sides.begins[side] + at - begin)))
+    return out
+
+
+def _generated(watch, text, sides):
+    """[(id, piece, bytes, probability)] of the tokens behind the prompt, which are taken off the text."""
+    read = watch.reading.texts.get("")
+    if read is None or "" not in sides.ranges:
+        return []
+    first = max(0, read.prompt - sides.begins[""])
+    if first == 0 or first >= len(text["ids"]) or any(read.start + at not in read.probabilities for at in range(read.prompt - read.start, len(read.ids))):
+        return []
+    whole, out, begin = text["text"].encode(), [], text["offsets"][first - 1][1]
     prompt_end = begin
     for at in range(first, len(text["ids"])):
         end = max(begin, text["offsets"][at][1])
-        out.append((text["ids"][at], text["pieces"][at], whole[begin:end], watch._probabilities[at - first]))
+        out.append((text["ids"][at], text["pieces"][at], whole[begin:end], _probability(read, sides.begins[""] + at)))
         begin = end
     text["text"] = whole[:prompt_end].decode()
     for name in ("ids", "offsets", "special", "pieces"):
@@ -154,7 +207,7 @@ def _generated(watch, text, shown):
 
 
 def assemble(watch):
-    """(trace, left out, checks) of a run."""
+    """(trace or None, left out, checks, written tokens) of a run. left out: [(module's path, reason)]."""
     left_out, ready, shown = [], [], []
     sides = _Sides(watch)
     for layer in watch._layers.values():
@@ -167,20 +220,18 @@ def assemble(watch):
         except ValueError as reason:
             left_out.append((layer.path, str(reason)))
     if not ready:
-        reasons = "; ".join(f"{path}: {reason}" for path, reason in left_out[:3])
-        raise InvalidArgumentError(f"watch: no layer can be shown: {reasons or 'the model called no attention'}")
+        return None, left_out, [], []
     families, names, taken = {}, {}, set()
     for layer, q, k, description in ready:
-        shape = (q.shape[1], k.shape[1], q.shape[3], q.shape[2], k.shape[2])
+        shape = (q.shape[1], k.shape[1], q.shape[3], q.shape[2], k.shape[2], tuple(layer.windows))
         alike = names.setdefault(layer.family, {})  # layers of other shapes are a family of their own
         name = alike.setdefault(shape, layer.family if not alike else f"{layer.family}-{len(alike) + 1}")
         if name not in families:
-            side = watch._side_of(layer.family)
-            sides_of = ("target", "source") if layer.is_cross else (side, side)
-            query_range, key_range = sides.of(sides_of[0], q.shape[2], layer.path), sides.of(sides_of[1], k.shape[2], layer.path)
+            sides_of = watch._sides_of(layer)
+            query_range, key_range = sides.of(sides_of[0], q.shape[2], layer), sides.of(sides_of[1], k.shape[2], layer)
             families[name] = {
                 "name": name, "layers": 0, "heads": q.shape[1], "key_heads": k.shape[1], "d_k": q.shape[3], "queries": q.shape[2],
-                "keys": k.shape[2], "causal": _band(description)["band"]["ahead"] == 0, "first_query": query_range[0], "first_key": key_range[0]}
+                "keys": k.shape[2], "causal": band_of(description)["band"]["ahead"] == 0, "first_query": query_range[0], "first_key": key_range[0]}
         number = layer.number
         while (name, number) in taken:  # several modules whose paths say the same number
             number += 1
@@ -193,7 +244,8 @@ def assemble(watch):
     plan = sorted(families.values(), key=lambda family: family["name"] != "cross")
     text = sides.text
     text["items"] = sides.items
-    generated = _generated(watch, text, shown) if not is_part else []
+    written = _written(watch, sides)
+    generated = _generated(watch, text, sides) if not is_part else []
 
     def calls():
         for layer, name, number, q, k, description in shown:
@@ -212,7 +264,7 @@ def assemble(watch):
             continue
         known = families[name]
         first = (known["first_query"], known["first_key"]) if is_part else (0, 0)
-        samples = [one for one in layer.samples if trace.map(number, name).has_row(one[0] + first[0])]
+        samples = [one for one in layer.samples if trace.map(number, name).has_row(one.query + first[0])]
         check = (name, number, samples, *first)
         off = difference(trace, *check)
         if off > WEIGHT_TOLERANCE:
@@ -221,12 +273,12 @@ def assemble(watch):
             checks.append(check)
     if wrong:
         return _without(watch, {path for path, _ in wrong}, left_out + wrong)
-    return trace, left_out, checks
+    return trace, left_out, checks, written
 
 
 def _without(watch, paths, left_out):
     for path in paths:
         watch._layers.pop(path)
-    trace, more, checks = assemble(watch)
-    return trace, left_out + [one for one in more if one not in left_out], checks
+    trace, more, checks, written = assemble(watch)
+    return trace, left_out + [one for one in more if one not in left_out], checks, written
 

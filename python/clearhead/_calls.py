@@ -8,7 +8,7 @@ rows, which checks it.
 import torch
 
 from . import _core
-from ._masks import MaskSource, hidden_pairs, remembered_mask
+from ._masks import MaskSource, remembered_mask, uniform_term, visible_pairs
 
 
 def float32(x):
@@ -19,10 +19,24 @@ def float32(x):
     return x.cpu()
 
 
+def _as_float32(mask):
+    """An additive mask in float32; finfo.min of float64 stays finite."""
+    return mask.float() if mask.dtype != torch.float64 else torch.where(mask.isinf(), mask, mask.clamp(min=torch.finfo(torch.float32).min)).float()
+
+
 def under_query_sinks(bias, sinks, keys):
     """The bias [batch, head, query, key] under which a sink of 0 for each head gives the weights of a sink for every query, [batch, head,
     query, 1] (Inkling 2): e^s / (sum e^s + e^sink) = e^(s - sink) / (sum e^(s - sink) + 1)."""
     return (-sinks.float()).expand(*sinks.shape[:3], keys) if bias is None else bias[..., :keys].float() - sinks.float()
+
+
+def as_computed(*tensors):
+    """The tensors in the dtype that attention multiplies them in: autocast's, where it is on."""
+    device = tensors[0].device.type
+    if not torch.is_autocast_enabled(device):
+        return tensors
+    dtype = torch.get_autocast_dtype(device)
+    return tuple(one.to(dtype) if one.is_floating_point() else one for one in tensors)
 
 
 class Call:
@@ -32,7 +46,10 @@ class Call:
     """
 
     def __init__(self, implementation, module, query, key, value, mask, kwargs):
-        self.query, self.key, self.value, self.mask = query, key, value, mask
+        self.query, self.key, self.value = as_computed(query, key, value)
+        if isinstance(mask, torch.Tensor) and mask.dim() == 4 and mask.dtype != torch.bool and not mask.is_floating_point():
+            mask = mask.float()  # eager attention adds whole numbers as they are
+        self.mask = mask
         self.batch, self.queries, self.keys = query.shape[0], query.shape[2], key.shape[2]
         scaling = kwargs.get("scaling")
         self.scale = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
@@ -89,29 +106,58 @@ class Call:
             return None
         return (self.mask if self.mask.shape[2] == 1 else self.mask[:, :, rows])[..., : self.keys]
 
-    def last_key(self):
-        """The last key that the last query sees, in any head of the first sequence."""
-        if self.is_masked:
-            mask = self.mask_rows([self.queries - 1])[0, :, 0]
-            return int((mask if mask.dtype == torch.bool else ~hidden_pairs(mask)).any(0).nonzero()[-1])
-        return self.keys - 1 if self.band is None else self.queries - 1 + self.band[0]
+    def visible_keys(self, q_begin, q_end, block=256):
+        """bool [key]: the keys that one of these queries sees, in any head of the first sequence."""
+        if not self.is_masked:
+            shown = torch.ones(self.keys, dtype=torch.bool)
+            if self.band is not None:
+                shown[min(self.keys, q_end + self.band[0]) :] = False
+            return shown
+        if self.source is None and self.mask.shape[2] == 1:
+            return visible_pairs(self.mask[:1], self.sinks is None)[0][0, :, 0, : self.keys].any(0)
+        shown = None
+        for begin in range(q_begin, q_end, block):
+            rows = self.mask_rows(list(range(begin, min(begin + block, q_end))))[:1]
+            seen = visible_pairs(rows, self.sinks is None)[0][0].any(0).any(0)
+            shown = seen if shown is None else shown | seen
+        return shown
 
-    def hides(self, q_begin, q_end, k_begin, k_end):
-        """True: these queries see no key outside [k_begin, k_end)."""
-        if self.source is not None:
+    def key_ranges(self, queries, keys, block=256):
+        """The range of keys that each of these queries sees, int64 [query, 2], counted from the first of `keys`; None if a query sees keys
+        with gaps between them, or heads see different keys. Of the first sequence."""
+        out = []
+        for begin in range(*queries, block):
+            rows = self.mask_rows(list(range(begin, min(begin + block, queries[1]))))[:1, ..., slice(*keys)]
+            shown = visible_pairs(rows, self.sinks is None)[0][0]
+            seen = shown.any(0).expand(min(begin + block, queries[1]) - begin, -1)
+            first = seen.int().argmax(-1)
+            count = seen.sum(-1)
+            last = seen.shape[1] - seen.flip(-1).int().argmax(-1)
+            if bool((last - first != count)[count > 0].any()) or bool((shown != shown[:1]).any()):
+                return None
+            out.append(torch.stack([first, first + count], 1).cpu())
+        return torch.cat(out)
+
+    def last_visible_key(self):
+        """The last key that any query sees; the last key if none is seen. A cache may have room for keys that do not exist yet."""
+        shown = self.visible_keys(0, self.queries).nonzero()
+        return int(shown[-1]) if len(shown) else self.keys - 1
+
+    def sees_only(self, q_begin, q_end, k_begin, k_end):
+        """Whether these queries see no key outside [k_begin, k_end)."""
+        if k_begin == 0 and k_end == self.keys:
+            return True
+        if self.source is not None and self.source.padding is not None:
             padding = self.source.padding
-            if padding is not None:
-                return not bool(padding[:, :k_begin].any() or padding[:, k_end : self.keys].any())
-            outside = [slice(0, k_begin), slice(k_end, self.keys)]
-            parts = [self.source.part(queries=slice(q_begin, q_end), keys=one) for one in outside]
-            return not any(bool(part.rows(list(range(part.shape[2]))).any()) for part in parts if part.shape[3])
-        mask = self.mask[0] if self.mask.shape[2] == 1 else self.mask[0, :, q_begin:q_end]
-        outside = [mask[..., :k_begin], mask[..., k_end : self.keys]]
-        return not any(bool((one if one.dtype == torch.bool else ~hidden_pairs(one)).any()) for one in outside if one.numel())
+            if not bool(padding[:, :k_begin].any() or padding[:, k_end : self.keys].any()):
+                return True
+        shown = self.visible_keys(q_begin, q_end)
+        return not bool(shown[:k_begin].any() or shown[k_end:].any())
 
     def described(self, queries, keys):
         """(topology, terms) of these queries over these keys. The terms are in the order of the functions: the cap, then one tensor
-        [1, head|1, query|1, key] with the position bias and the mask's own numbers, if they are not all 0."""
+        [1, head|1, query|1, key] with the position bias and the mask's own numbers, if they are not all 0; then uniform_term(), if there are
+        rows that the mask makes uniform."""
         terms = [] if self.softcap is None else [_core.SoftCap(float(self.softcap))]
         if self.bias is not None:
             bias = self.bias if self.bias.shape[2] == 1 else self.bias[:, :, queries]
@@ -120,10 +166,12 @@ class Call:
         if self.source is not None:
             return self.source.part(queries=queries, keys=keys).topology(), terms
         if self.mask is not None:
-            topology, bias = remembered_mask(self.mask[:1, :, queries if self.mask.shape[2] > 1 else slice(None), keys])
+            mask = self.mask[:1, :, queries if self.mask.shape[2] > 1 else slice(None), keys]
+            topology, bias, uniform = remembered_mask(mask, self.sinks is None)
             if bias is not None and terms and isinstance(terms[-1], torch.Tensor):
                 bias = bias + terms.pop()
-            return topology, terms if bias is None else [*terms, bias]
+            terms = terms if bias is None else [*terms, bias]
+            return topology, terms if uniform is None else [*terms, uniform_term(uniform, len(range(self.queries)[queries]), mask.shape[3])]
         if self.band is None:
             return _core.full(), terms
         shift, window = self.band
@@ -162,7 +210,7 @@ class Call:
             if mask.dtype == torch.bool:
                 scores = scores.masked_fill(~mask, -torch.inf)
             else:
-                scores = (scores + mask.float()).masked_fill(hidden_pairs(mask), -torch.inf)
+                scores = scores + _as_float32(mask)
         elif self.band is not None:
             shift, window = self.band
             places = torch.as_tensor(rows, device=scores.device)[:, None] + shift

@@ -132,7 +132,7 @@ class Places:
         queries = torch.arange(call.queries, device=device)[None] + before
         keys = torch.arange(call.keys, device=device)[None]
         if before and not is_cross:  # a cache may have let go of its first keys, or have room for more
-            keys = keys + before + call.queries - 1 - (call.last_key() if call.keys > call.queries else call.keys - 1)
+            keys = keys + before + call.queries - 1 - (call.last_visible_key() if call.keys > call.queries else call.keys - 1)
         less = lambda places, padding: places if padding is None else places - padding.to(device)[:, None]  # noqa: E731
         return cls(less(queries, padding_of_queries), less(keys, padding_of_keys))
 

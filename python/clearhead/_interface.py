@@ -1,4 +1,5 @@
-"""Where transformers' models call attention: one function through which all implementations are reached, replaced while somebody watches."""
+"""Attention calls of transformers' models: AttentionInterface.get_interface, through which every implementation is reached, is replaced
+while something listens."""
 
 import threading
 
@@ -49,9 +50,11 @@ def listen(listener):
 
 
 def forget(listener):
-    interface = _transformers_interface()
     with _lock:
+        if listener not in _listeners:
+            return
         _listeners.remove(listener)
         if not _listeners:
+            interface = _transformers_interface()
             interface.get_interface = interface._clearhead_original
             del interface._clearhead_original

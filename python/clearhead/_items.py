@@ -37,19 +37,22 @@ def _spectrogram(features, count):
     return np.ascontiguousarray(np.repeat(_grey(features[::-1, ::step])[..., None], 3, -1))
 
 
-def items_of(watch, count, path):
-    """[(kind, names, rows, picture)] of `count` items of the module at `path`."""
-    config, pixels = getattr(watch._model, "config", None), watch._pixels
-    if pixels is not None and pixels[0] == "pixel_values" and pixels[1].dim() >= 3:
+def items_of(watch, count, windows=(), is_text=False):
+    """[(kind, names, rows, picture)] of `count` queries or keys that are not tokens. windows: sizes of the windows that they stand in,
+    whose order is the model's own. is_text: they are positions of a text whose tokens are not known."""
+    if len(windows) > 1:
+        return [("item", [f"window {window + 1}, {at + 1}" for window, size in enumerate(windows) for at in range(size)], 0, None)]
+    config, media = getattr(watch._model, "config", None), None if is_text else watch.reading.media
+    if media is not None and media[0] == "pixel_values" and media[1].dim() >= 3:
         patch = _setting(config, "patch_size")
         if patch is not None:
-            rows, columns = (pixels[1].shape[-2] // int(patch[0]), pixels[1].shape[-1] // int(patch[-1]))
+            rows, columns = (media[1].shape[-2] // int(patch[0]), media[1].shape[-1] // int(patch[-1]))
             extra = count - rows * columns
             if rows * columns > 0 and 0 <= extra <= 16:
                 before = [("class", ["class token" if i == 0 else f"register {i}" for i in range(extra)], 0, None)] if extra else []
                 names = [f"patch {row + 1}, {column + 1}" for row in range(rows) for column in range(columns)]
-                return [*before, ("patch", names, rows, _picture(pixels[1]))]
-    if pixels is not None and pixels[0] in ("input_features", "input_values"):
-        picture = _spectrogram(pixels[1], count) if pixels[0] == "input_features" else None
+                return [*before, ("patch", names, rows, _picture(media[1]))]
+    if media is not None and media[0] in ("input_features", "input_values"):
+        picture = _spectrogram(media[1], count) if media[0] == "input_features" else None
         return [("frame", [f"frame {i + 1}" for i in range(count)], 0, picture)]
     return [("item", [str(i + 1) for i in range(count)], 0, None)]

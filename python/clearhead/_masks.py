@@ -275,35 +275,61 @@ def _recorded(functions, kv_offset):
 
 
 def hidden_pairs(mask):
-    """Pairs that an additive mask hides: it holds 0, or the smallest number of its dtype, or -inf."""
+    """Pairs that an additive mask hides: it holds the smallest number of its dtype, or -inf."""
     return mask <= max(-1e30, torch.finfo(mask.dtype).min / 2)
 
 
-def read_mask(mask):
-    """(topology, what is added to visible pairs or None) of a mask on the CPU, bool or additive, [batch|1, head|1, query|1, key]. What is
-    added keeps the mask's gradient."""
+def visible_pairs(mask, spreads=True):
+    """(visible, uniform) of a mask, bool or additive, [batch|1, head|1, query|1, key].
+
+    visible: bool, the pairs that can have a weight. uniform: bool [batch|1, head|1, query|1], or None if no row is: rows whose every pair
+    is hidden by a finite number as large as finfo.min. It absorbs the scores, so softmax is uniform over the pairs with the row's largest
+    number. spreads=False: such rows see nothing (a sink takes all of their weight).
+    """
     if mask.dtype == torch.bool:
-        return _core._topology_of_mask(mask.contiguous()), None
-    hidden = hidden_pairs(mask.detach())
-    rest = mask.float().masked_fill(hidden, 0).contiguous()
-    return _core._topology_of_mask((~hidden).contiguous()), rest if rest.requires_grad or bool(rest.any()) else None
+        return mask, None
+    hidden = hidden_pairs(mask)
+    all_hidden = hidden.all(-1)
+    if not spreads or not bool(all_hidden.any()):
+        return ~hidden, None
+    largest = mask.amax(-1, keepdim=True)
+    spread = all_hidden[..., None] & torch.isfinite(largest)
+    uniform = (spread & (largest <= -1e30))[..., 0]
+    return torch.where(spread, mask >= largest, ~hidden), uniform if bool(uniform.any()) else None
+
+
+def uniform_term(uniform, queries, keys):
+    """The term that makes the scores of these rows 0. uniform: bool [batch|1, head|1, query|1]."""
+    rows = _core.table(uniform.to("cpu", torch.int32).contiguous())
+    shift = keys - queries  # a rule counts queries by their place among the keys
+    return _core.rule(lambda s, b, h, i, j: _core.where(rows[b, h, i - shift] == 1, 0.0, s))
+
+
+def read_mask(mask, spreads=True):
+    """(topology, bias, uniform) of a mask on the CPU, bool or additive, [batch|1, head|1, query|1, key]. bias: what is added to visible
+    pairs, with the mask's gradient, or None. uniform: as visible_pairs() has it; its rows need uniform_term()."""
+    if mask.dtype == torch.bool:
+        return _core._topology_of_mask(mask.contiguous()), None, None
+    visible, uniform = visible_pairs(mask.detach(), spreads)
+    bias = mask.float().masked_fill(~visible | hidden_pairs(mask.detach()), 0).contiguous()
+    return _core._topology_of_mask(visible.contiguous()), bias if bias.requires_grad or bool(bias.any()) else None, uniform
 
 
 _read = WeakTensorKeyDictionary()  # of tensors that own their memory: (version, {view: what read_mask said})
 
 
-def remembered_mask(mask):
+def remembered_mask(mask, spreads=True):
     """read_mask, once for a tensor that a model hands to every layer: what was read is kept as long as the tensor that owns the memory
     lives and is not written. A mask that gradients flow to, or that counts no writes (inference mode), is read each time."""
     if mask.requires_grad or mask.is_inference():
-        return read_mask(mask.cpu())
+        return read_mask(mask.cpu(), spreads)
     owner = mask if mask._base is None else mask._base
     version, views = _read.get(owner, (None, None))
     if version != mask._version:
         version, views = _read[owner] = mask._version, {}
-    view = (mask.storage_offset(), mask.shape, mask.stride(), mask.dtype)
+    view = (mask.storage_offset(), mask.shape, mask.stride(), mask.dtype, spreads)
     if view not in views:
-        views[view] = read_mask(mask.cpu())
+        views[view] = read_mask(mask.cpu(), spreads)
     return views[view]
 
 

@@ -3,8 +3,8 @@
 import torch
 
 from . import _core
-from ._calls import under_query_sinks
-from ._masks import DescribedMask, clearhead_mask, remembered_mask
+from ._calls import as_computed, under_query_sinks
+from ._masks import DescribedMask, clearhead_mask, remembered_mask, uniform_term
 from .errors import UnsupportedError
 
 _READABLE = (torch.float32, torch.bfloat16, torch.float16)
@@ -91,8 +91,9 @@ def clearhead_attention(module, query, key, value, attention_mask, dropout=0.0, 
         raise UnsupportedError('attn_implementation="clearhead": this model has a sink for every query and one for each head')
     if block_indices is not None:
         raise UnsupportedError('attn_implementation="clearhead": this model hands its kernel indices of blocks; use "eager" or "sdpa" for it')
+    query, key, value = as_computed(query, key, value)
     _check(query, key, value)
-    queries, keys = query.shape[2], key.shape[2]
+    queries, keys, uniform = query.shape[2], key.shape[2], None
     if sinks is not None:
         position_bias, s_aux = under_query_sinks(position_bias, sinks, keys), query.new_zeros(query.shape[1])
     biases = [] if position_bias is None else [position_bias[..., :keys].float().contiguous()]
@@ -100,7 +101,9 @@ def clearhead_attention(module, query, key, value, attention_mask, dropout=0.0, 
         source = attention_mask.source
         topology = (source if source.shape[3] == keys else source.part(keys=slice(0, keys))).topology()
     elif attention_mask is not None:
-        topology, rest = remembered_mask(attention_mask[..., :keys])
+        attention_mask = attention_mask[..., :keys]
+        attention_mask = attention_mask if attention_mask.dtype == torch.bool or attention_mask.is_floating_point() else attention_mask.float()
+        topology, rest, uniform = remembered_mask(attention_mask, spreads=s_aux is None)
         biases += [] if rest is None else [rest]
     else:
         is_causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
@@ -109,7 +112,8 @@ def clearhead_attention(module, query, key, value, attention_mask, dropout=0.0, 
         topology = topology & _chosen(indices)
     sinks = None if s_aux is None else s_aux.float().contiguous()
     seed = int(torch.randint(1 << 62, ())) if dropout else 0
-    description = _core.Description(score=_core.Dot(float(query.shape[-1] ** -0.5 if scaling is None else scaling)), terms=_terms(softcap, biases),
+    terms = _terms(softcap, biases) + ([] if uniform is None else [uniform_term(uniform, queries, keys)])
+    description = _core.Description(score=_core.Dot(float(query.shape[-1] ** -0.5 if scaling is None else scaling)), terms=terms,
                                     topology=topology, normaliser=_core.Softmax(None if sinks is None else sinks.detach()),
                                     dropout=float(dropout or 0), dropout_seed=seed)
     own = {"sinks": sinks, **{"bias" if at == 0 else f"bias{at + 1}": one for at, one in enumerate(biases)}}

@@ -33,35 +33,59 @@ _OF_TORCH = (nn.MultiheadAttention, nn.TransformerEncoderLayer)
 
 
 class Plain(TorchFunctionMode):
-    """Tells a watch about calls that reach torch's own attention, until stop()."""
+    """Tells a watch about calls of modules and about calls that reach torch's own attention, from start() until stop(). The mode is on
+    while a module of the model runs, in the thread that runs it."""
 
     def __init__(self, watch):
         super().__init__()
         self._watch, self.paths, self._stack, self._asked, self._within = watch, watch.paths, [], [], 0
+        self.thread = watch.thread
+
+    def start(self):
         _modules.listen(self)
-        self.__enter__()
 
     def stop(self):
-        self.__exit__(None, None, None)
         _modules.forget(self)
 
+    def hears(self, thread):
+        return self._watch.hears(thread)
+
     def before(self, module, positional, keywords):
-        self._stack.append([module, 0])
+        if not self._stack:
+            self.__enter__()
+        self._stack.append((module, positional, keywords))
         if isinstance(module, _OF_TORCH):  # it takes no fast path under a mode
             self._within += 1
             if self._within == 1 and not self._watch._edits:
                 self.__exit__(None, None, None)
-        self._watch.reads(module, positional, keywords)
+        if len(self._stack) == 1 or self.paths[id(self._stack[-2][0])] != self.paths[id(module)]:  # not what a compiled module holds
+            self._watch.before(module, positional, keywords, len(self._stack) == 1)
 
     def after(self, module, positional, keywords, result):
-        self._stack.pop()
-        if isinstance(module, _OF_TORCH):
-            self._within -= 1
-            if self._within == 0 and not self._watch._edits:
-                self.__enter__()
-        if result is None:
-            return None
-        self._watch.wrote(module, result)
+        try:
+            if result is not None:
+                result = self._seen(module, positional, keywords, result)
+        finally:
+            self._stack.pop()
+            if isinstance(module, _OF_TORCH):
+                self._within -= 1
+                if self._within == 0 and not self._watch._edits:
+                    self.__enter__()
+            if not self._stack:
+                self.__exit__(None, None, None)
+                self._asked.clear()
+        self._watch.after(module, result, not self._stack)
+        return result
+
+    def input_length(self, module):
+        """Number of tokens in what a running module was given first, [..., token, d]; None if that is no tensor."""
+        for running, positional, keywords in reversed(self._stack):
+            if running is module:
+                given = positional[0] if positional else keywords.get("hidden_states")
+                return given.shape[-2] if isinstance(given, torch.Tensor) and given.dim() > 1 else None
+        return None
+
+    def _seen(self, module, positional, keywords, result):
         if isinstance(module, nn.MultiheadAttention):
             return self._attended(module, positional, keywords, result)
         if isinstance(module, nn.TransformerEncoderLayer):
@@ -77,10 +101,8 @@ class Plain(TorchFunctionMode):
         return result
 
     def _scaled(self, out, query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
-        module, count = self._stack[-1]
-        self._stack[-1][1] += 1
-        path = self.paths[id(module)] + (f"[{count + 1}]" if count else "")
-        kept = self._watch._layer(path or "attention", module)
+        module = self._stack[-1][0]
+        kept = self._watch._layer(self.paths[id(module)] or "attention", module, query.shape[-2] if query.shape[-2] == key.shape[-2] else None)
         four = lambda x: x.reshape(1, *[1] * (3 - x.dim()), *x.shape) if x.dim() < 4 else x  # noqa: E731
         if query.dim() > 4:
             kept.problem = f"its queries have {query.dim()} axes"

@@ -1,18 +1,21 @@
 """The text of a run from its token ids: pieces, bytes, and which tokens a tokenizer added."""
 
 
-def text_of(tokenizer, ids, text=None):
-    """dict for a trace: text, ids, offsets (bytes), special, pieces. Without a tokenizer the ids stand for themselves."""
+def text_of(tokenizer, ids, text=None, given=None):
+    """dict for a trace: text, ids, offsets (bytes), special, pieces. Without a tokenizer the ids stand for themselves. text: of the first
+    `given` ids (all of them by default), if it is known."""
     ids = [int(one) for one in ids]
     if tokenizer is None:
-        pieces = [str(one) for one in ids]
+        pieces = [str(one) if one >= 0 else f"embedding {at + 1}" for at, one in enumerate(ids)]
         return _joined(ids, pieces, [piece + " " for piece in pieces], [0] * len(ids))
     tokenizer = getattr(tokenizer, "tokenizer", tokenizer)  # a processor's
-    pieces = [str(piece) for piece in tokenizer.convert_ids_to_tokens(ids)]
+    pieces = [str(piece) if one >= 0 else f"embedding {at + 1}" for at, (one, piece) in enumerate(zip(ids, tokenizer.convert_ids_to_tokens([max(0, one) for one in ids])))]
     added = set(tokenizer.all_special_ids)
     special = [int(one in added) for one in ids]
-    known = text if text is not None else tokenizer.decode([one for one, extra in zip(ids, special) if not extra],
-                                                          clean_up_tokenization_spaces=False)
+    plain = lambda count: [one for one, extra in zip(ids[:count], special) if not extra and one >= 0]  # noqa: E731
+    known = tokenizer.decode(plain(None), clean_up_tokenization_spaces=False)
+    if text is not None:
+        known = text + known[len(tokenizer.decode(plain(given), clean_up_tokenization_spaces=False)) :]
     offsets = _offsets(tokenizer, known, ids, special)
     if offsets is not None:
         return {"text": known, "ids": ids, "offsets": offsets, "special": special, "pieces": pieces}

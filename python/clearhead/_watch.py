@@ -1,110 +1,90 @@
-"""ch.watch: any model of transformers, or of torch, keeps its kernel, and its attention becomes a Trace.
+"""ch.watch: a model of transformers or of torch keeps its own kernel, and its attention becomes a Trace.
 
 A call's q (after rotation) and k are copied, and what its mask shows is described (_calls.py). At the end the engine computes the row
-statistics. Each layer is checked twice before it is shown: at the call the eager formula of a few rows, times the values, must be what
-the layer returned; at the end the map's rows must be those of that formula. A layer that fails is left out, by name and with the reason.
+statistics. Each layer is checked twice before it is shown. At the call, the eager formula of a few rows, from the tensors and the mask as
+the layer received them, times the values must be what the layer returned. At the end, the same rows of the map must be those weights, over
+all keys of the call. A layer that fails is left out, by name and with the reason.
+
+    _modules.py      who calls whom: every call of a module of the model
+    _interface.py    attention calls of transformers            _plain.py       attention of torch itself
+    _generation.py   decoding loops of transformers             _reading.py     the tokens that a model has read
+    _captured.py     what is kept of one layer                  _assemble.py    the trace of it all
 """
 
 import re
+import threading
+import warnings
 
 import torch
 
-from . import _beams, _interface
+from . import _core, _generation, _interface, _modules
 from ._calls import Call, float32
+from ._captured import CapturedLayer, Sample, Seen, band_of
 from ._edits import Edits, Places
-from ._masks import hidden_pairs
 from ._plain import Plain
+from ._reading import Reading
+from ._windows import windowed_terms
 from .errors import Error, InvalidArgumentError, NotFoundError, UnsupportedError
 
 CHECKED_ROWS = 4
 OUTPUT_TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 4e-3}
 
 
-class _Layer:
-    """What one attention module did in a run: its rows, call by call, without padding."""
-
-    def __init__(self, path, family, number, is_cross):
-        self.path, self.family, self.number, self.is_cross = path, family, number, is_cross
-        self.q, self.k, self.norms, self.seen = [], [], [], []  # seen: (topology, terms, queries, keys) of every call
-        self.samples = []  # (query, first key, weights [head, key]), in places of the trace
-        self.steps, self.of_beams = [], []  # of a beam search: the step of every call; samples as (step, beam, sample)
-        self.score = self.sinks = None
-        self.problem = None  # why it cannot be shown
-        self.wrong = None  # the formula is not what it computes, and how far off
-        self.calls = self.before = 0  # calls so far; queries before the first of them
-        self.place = self.values = self.d_out = None  # for gradients: (row, query begin, query end) of a lone call, its values; dy/dout
-
-    def won(self, beams):
-        """Of a beam search the calls of the beam that won. beams: which one of its text it was at each step."""
-        if all(step is None for step in self.steps):
-            return
-        kept = [at for at, step in enumerate(self.steps) if step is None or step < len(beams)]
-        if not kept or self.steps[kept[-1]] != len(beams) - 1 or beams[0] != 0:
-            self.problem = "the beam that won had ended before the last step, and without a cache only the last step is kept"
-            return
-        of = lambda x, step: x if step is None or x.shape[0] == 1 else x[beams[step] : beams[step] + 1]  # noqa: E731
-        pick = lambda several: [of(several[at], self.steps[at]) for at in kept if at < len(several)]  # noqa: E731
-        self.q, self.k, self.norms = pick(self.q), pick(self.k), pick(self.norms)
-        self.seen = [self.seen[at] for at in kept]
-        self.samples += [sample for step, beam, sample in self.of_beams if step < len(beams) and beam == beams[step]]
-        self.steps = [None] * len(kept)
-
-    @property
-    def queries(self):
-        return sum(q.shape[2] for q in self.q)
-
-    @property
-    def keys(self):
-        return sum(k.shape[2] for k in self.k)
-
-
-def _side(model):
-    """Modules whose input ids are those of a side: name -> module."""
-    if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
-        sides = {"source": model.get_encoder(), "target": model.get_decoder()}
-        return {name: module for name, module in sides.items() if module is not None and module is not model}
-    return {"": model}
+def is_recomputing():
+    """Whether this is a forward pass inside a backward pass: gradient checkpointing computes its layers again."""
+    return torch._C._current_graph_task_id() != -1
 
 
 class Watch:
-    """What ch.watch gives: while its `with` lasts the model is watched; afterwards it is a Trace, and its methods are a Trace's.
+    """Returned by ch.watch: while its `with` lasts the model is watched; afterwards it is a Trace, and its methods are a Trace's.
 
-    left_out: [(module's path, reason)] of layers that could not be shown.
+    left_out: [(module's path, reason)] of attention that could not be shown.
     """
 
     def __init__(self, model, tokenizer=None, *, sequence=0, text=None, layers=None, rows=(), tail=1024, budget=2 << 30, check=False,
                  edits=None, keep=True, name=None, gradients_of=None):
         if not isinstance(model, torch.nn.Module):
             raise InvalidArgumentError(f"watch: expected a torch.nn.Module, found {type(model).__name__}")
-        self._model, self._tokenizer, self._sequence, self._text = model, tokenizer, sequence, text
+        if isinstance(sequence, bool) or not isinstance(sequence, int):
+            raise InvalidArgumentError(f"watch: sequence={sequence!r}; expected a whole number, negative ones counted from the end")
+        self._is_compiled = any(module._compiled_call_impl is not None or "_orig_mod" in module._modules for module in model.modules())
+        self.paths = {id(module): ".".join(part for part in path.split(".") if part != "_orig_mod") for path, module in model.named_modules()}
+        model = model._modules.get("_orig_mod", model)  # of torch.compile
+        self._model, self._tokenizer, self._text = model, tokenizer, text
         self._options = {"layers": list(layers or []), "rows": [tuple(one) for one in rows], "tail": tail, "budget": budget}
         self._gradients_of = gradients_of
         self._check, self._edits, self._keep = check, edits or Edits(), keep
         self._name = name or getattr(getattr(model, "config", None), "name_or_path", "") or type(model).__name__
-        self.paths = {id(module): path for path, module in model.named_modules()}
-        self._is_pair = bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False))
         self._families = {}
-        self._read_by = {id(module): side for side, module in _side(model).items()}
         self._is_of_transformers = any(type(one).__module__.startswith("transformers.") for one in model.modules())
-        self._trace, self._checks, self._plain, self._beams, self._step = None, [], None, None, 0
-        self._begin()
+        self.reading = Reading(model, tokenizer, text, sequence)
+        self._trace, self._checks, self._plain, self._stance = None, [], None, None
         self.left_out = []
+        self._clear()
 
-    # Watching.
+    # The life of a watch.
 
-    def _begin(self, pixels=None):
-        self._layers, self._called, self._sides, self._padding, self._pixels = {}, {}, {}, {}, pixels
-        self._logits, self._probabilities = None, []
-        self._front, self._before = {}, {}  # of each side: padding in front of each text [batch] and the mask's length; earlier tokens
+    def _clear(self):
+        self._layers, self._unseen, self._called, self._recomputed = {}, {}, {}, {}
+        self._warned = set()
+        self._inside = 0  # depth of calls of attention functions that are captured already
+        self._run, self._text_run, self._busy, self._missed_a_thread = 0, 0, None, False
 
     def __enter__(self):
-        self._inside, self._beams = 0, None
-        if self._is_of_transformers:
-            _interface.listen(self)
+        if self._plain is not None:
+            raise InvalidArgumentError("watch: this watch is active already; call ch.watch(…) again for another one")
+        self._clear()
+        self.reading.begin()
+        self.thread = threading.get_ident()
+        self._plain = Plain(self)
         try:
             if self._is_of_transformers:
-                _beams.listen(self)
-            self._plain = Plain(self)
+                _interface.listen(self)
+                _generation.listen(self)
+            self._plain.start()
+            if self._is_compiled:
+                self._stance = torch.compiler.set_stance("force_eager")  # compiled code calls no modules
+                self._stance.__enter__()
         except BaseException:
             self._stop()
             raise
@@ -113,203 +93,173 @@ class Watch:
     def __exit__(self, kind, error, traceback):
         self._stop()
         try:
-            if kind is None and self._layers and (unused := self._edits.unused()):
-                raise InvalidArgumentError(f"edits: {', '.join(unused)} named no layer that has run; there were {self._run_layers()}")
-            if kind is None and self._keep and self._layers:
-                self._trace = self._finish()
+            if kind is None:
+                self._end()
         finally:
-            self._begin()
+            self._clear()
+            self.reading.begin()
+
+    def _end(self):
+        if self._layers and (unused := self._edits.unused()):
+            raise InvalidArgumentError(f"edits: {', '.join(unused)} named no layer that has run; there were {self._run_layers()}")
+        if not self._keep:
+            return
+        self._trace, self.left_out, self._checks = None, [], []
+        if self._missed_a_thread:
+            self.leave_out("", "a second thread called it during a run, and its calls are not shown; enter a watch in each thread")
+        if self._layers:
+            self._finish()
+        self.left_out += [one for one in self._unseen.items() if one not in self.left_out]
+        self._warn_of(self.left_out)
+        if self._trace is None and not self.left_out:
+            warnings.warn(f"clearhead.watch: no trace: {'the model ran no attention that can be seen' if self._run else 'the model was not run'}", stacklevel=3)
+
+    def _warn_of(self, left_out):
+        """Warns, once for each, of attention that is not in the trace."""
+        new = [(path, reason) for path, reason in left_out if path not in self._warned]
+        if not new or not self._keep:
+            return
+        self._warned.update(path for path, _ in new)
+        shown = "; ".join(f"{path or 'the model'}: {reason}" for path, reason in new[:3]) + (f"; and {len(new) - 3} more" if len(new) > 3 else "")
+        warnings.warn(f"clearhead.watch: not in the trace (left_out): {shown}", stacklevel=3)
 
     def _stop(self):
-        if self._is_of_transformers:
-            _interface.forget(self)
-            _beams.forget(self)
+        if self._stance is not None:
+            self._stance.__exit__(None, None, None)
+            self._stance = None
+        _interface.forget(self)
+        _generation.forget(self)
         if self._plain is not None:
             self._plain.stop()
             self._plain = None
 
-    def reads(self, module, positional, kwargs):
-        """A module is about to run: what a side reads is kept, and what the model is given to see or hear."""
-        side = self._read_by.get(id(module))
-        if module is self._model or side is not None:
-            self._looks_at(module, positional, kwargs)
-        if side is None:
-            return
-        self._called = {}
-        kwargs = {name: one for name, one in kwargs.items() if not getattr(one, "is_meta", False)}
-        ids = kwargs.get("input_ids")
-        if ids is None and positional and _has_numbers(positional[0]) and not positional[0].is_floating_point():
-            ids = positional[0]
-        before = _cached(kwargs)
-        if side != "target" and self._layers and not before:
-            self._begin(self._pixels)  # another run: the last one is kept
-        elif side == "target" and not before:
-            self._layers = {name: layer for name, layer in self._layers.items() if self._sides_of(layer)[0] != "target"}
-            self._sides.pop(side, None)
-        if before is not None:
-            self._before[side] = before
-        if self._beams is not None and side != "source":
-            given = ids if ids is not None else kwargs.get("inputs_embeds")
-            self._step = self._beams.step(before or 0, given.shape[1])
-        if ids is not None and ids.dim() == 2:
-            rows = self._rows(ids.shape[0])
-            known = self._sides.setdefault(side, [])
-            if known and ids.shape[1] == 1 and self._logits is not None:
-                self._probabilities.append(torch.softmax(self._logits, -1)[:, ids[rows, 0].cpu()])
-            known.extend(ids[rows.start].tolist())
-        self._reads_padding(side, kwargs.get("attention_mask"), before, None if ids is None else ids.shape[-1])
+    def leave_out(self, path, reason):
+        """Says that the attention of a module is not in the trace."""
+        self._unseen.setdefault(path, reason)
 
-    def _reads_padding(self, side, mask, before, count):
-        """Which tokens of each text are padding. A generation over a static cache hands masks over that are made already: its first says
-        which keys nobody sees."""
-        if isinstance(mask, dict):
-            mask = next(iter(mask.values()), None)
-        if before == 0 and count and isinstance(mask, torch.Tensor) and mask.dim() == 4:
-            source = getattr(mask, "source", None)
-            if source is not None:
-                mask = source.padding
-            else:
-                mask = (mask if mask.dtype == torch.bool else ~hidden_pairs(mask)).any(2).any(1)
-            mask = None if mask is None or mask.shape[1] < count else mask[:, :count]
-        if isinstance(mask, torch.Tensor) and mask.dim() == 2:
-            self._padding[side] = mask[self._rows(mask.shape[0]).start].bool().cpu()
-            self._front[side] = (mask != 0).int().argmax(1), mask.shape[1]
-        elif before and count and side in self._padding:
-            self._padding[side] = torch.cat([self._padding[side], torch.ones(count, dtype=torch.bool)])
+    # Threads and runs.
 
-    def _looks_at(self, module, positional, kwargs):
-        given = dict(kwargs)
-        if positional and isinstance(positional[0], torch.Tensor) and positional[0].is_floating_point():
-            given.setdefault(getattr(module, "main_input_name", ""), positional[0])
-        for name in ("pixel_values", "input_features", "input_values"):
-            if _has_numbers(given.get(name)):
-                self._pixels = (name, given[name].detach()[min(self._sequence, given[name].shape[0] - 1)].float().cpu())
-
-    def wrote(self, module, result):
-        """A module has run: the logits of what comes next are kept until it is known."""
-        if self._read_by.get(id(module)) == "" and _has_numbers(logits := getattr(result, "logits", None)) and logits.dim() == 3:
-            self._logits = logits[self._rows(logits.shape[0]), -1].detach().float().cpu()
-
-    def _rows(self, batch):
-        """The rows of a batch that are kept: the one of the watched text, or all beams of it."""
-        if self._beams is None or batch != self._beams.batch:
-            first = min(self._sequence, batch - 1)
-            return slice(first, first + 1)
-        first = self._beams.first_row(self._sequence)
-        return slice(first, first + (self._beams.count if self._step > 0 else 1))  # all begin as the first
-
-    def begin_beams(self, beams):
-        self._beams, self._step = beams, 0
-
-    def end_beams(self, result, returned):
-        """A beam search has ended: what is kept of it is the beam that won."""
-        beams, self._beams = self._beams, None
-        if result is None or not self._keep:
-            return
-        first = beams.first_row(self._sequence)
-        at = first // beams.count * returned
-        won = [row - first for row in result.beam_indices[at].tolist() if row >= 0]
-        for kept in self._layers.values():
-            kept.won(won)
-        side = "target" if self._is_pair else ""
-        if not beams.has_ids:
-            self._sides.pop(side, None)
-        elif side in self._sides:
-            self._sides[side] = result.sequences[at, : beams.prompt + len(won) - 1].tolist()
-        self._probabilities = [one[min(a, len(one) - 1), b : b + 1] for one, a, b in zip(self._probabilities, won, won[1:])]
+    def hears(self, thread):
+        """Whether a call of this thread may be heard now: a run is of one thread."""
+        heard = self._busy in (None, thread)
+        self._missed_a_thread = self._missed_a_thread or not heard
+        return heard
 
     def owns(self, module):
-        return id(module) in self.paths
+        return self._plain in _modules.hearing(module)
 
-    def attention(self, implementation, run, module, query, key, value, mask, kwargs):
-        """One call of transformers' interface. What it returns is the model's own, with edits if there are any."""
-        self._inside += 1
-        try:
-            result = run()
-        finally:
-            self._inside -= 1
-        kept = self._layer(self.paths[id(module)], module)
-        out, *rest = result if isinstance(result, tuple) else (result,)
-        if query.dim() != 4 or key.dim() != 4 or query.shape[1] % key.shape[1]:
-            kept.problem = f"its queries are {list(query.shape)} and its keys {list(key.shape)}"
-            self._edited(kept)
-            return result
-        out = self.observe(kept, Call(implementation, module, query, key, value, mask, kwargs), out)
-        self._hear_gradient(kept, out)
-        return (out, *rest) if isinstance(result, tuple) else out
+    def begin_generation(self, generation):
+        if self.reading.generation is None:  # one inside another drafts tokens
+            self._busy = threading.get_ident()
+            self.reading.generation = generation
 
-    def _hear_gradient(self, kept, out):
-        """Keeps dy/dout of the watched text, [1, head, query, d_v], when a backward pass comes by."""
-        if self._gradients_of is None or kept.place is None or not out.requires_grad:
+    def end_generation(self, generation):
+        if self.reading.generation is not generation:
             return
-        row, begin, end = kept.place
+        self._busy = None
+        if generation.result is not None and self._keep:
+            if generation.is_beam_search:
+                won = self.reading.keep_winner(generation)
+                for layer in self._layers.values():
+                    layer.keep_winner(won)
+            else:
+                self._crop(self.reading.written_side, self.reading.accepted(generation))
+        self.reading.generation = None
 
-        def heard(gradient):
-            kept.d_out = gradient.detach()[row : row + 1, begin:end].transpose(1, 2).float().cpu().contiguous()
+    def before(self, module, positional, keywords, is_first):
+        """A module is about to run. is_first: it was called from outside the model."""
+        if is_recomputing():
+            return
+        if is_first:
+            self._busy = threading.get_ident()
+            self._run += 1
+            self._called, self._recomputed = {}, {}
+            self.reading.begins_call()
+        path = self.paths[id(module)]
+        self._called[path] = (self._called.get(path, (0, 0))[0] + 1, 0)
+        for side, position in self.reading.reads(module, path, positional, keywords):
+            if position is None:
+                self._begin_text(side)
+            else:
+                self._crop(side, position)
 
-        out.register_hook(heard)
+    def after(self, module, result, is_last):
+        if is_recomputing():
+            return
+        path = self.paths[id(module)]
+        if result is not None:
+            self.reading.wrote(path, result)
+        if not is_last:
+            return
+        if self.reading.generation is None:
+            self._busy = None
+        self._warn_of([*self._unseen.items(), *((one.path, one.problem) for one in self._layers.values() if one.problem is not None)])
+        if path == "" and result is not None and not self.reading.has_read:  # a model without a text: its last run is kept
+            self._layers = {name: layer for name, layer in self._layers.items() if layer.run == self._run}
+        wanted, known = self._options["layers"], {layer.number for layer in self._layers.values()}
+        if result is not None and known and (missing := [one for one in wanted if one not in known]) and not self._unseen:
+            raise InvalidArgumentError(f"watch: layers={wanted}: there is no layer {missing[0]}; there are {self._run_layers()}")
 
-    def observe(self, kept, call, out, heads=None):
-        """Keeps what is needed of a call. out: [batch, query, head, d_v]; or a function (text, rows, weights times values) that says
-        what is to be compared, with another one, `heads`, that computes it. Returns out, with the edits of this layer."""
-        kept.problem = kept.problem or call.problem
-        if call.query.is_meta:
-            kept.problem = 'it ran on the device "meta", whose tensors hold no numbers'
-        places = self._places(kept, call) if self._edited(kept) else None
-        with torch.no_grad():
-            if self._keep and kept.problem is None:
-                self._take(kept, call, out, places)
-            elif places is not None:
-                self._compared(kept, call, self._rows(call.batch).start, out, 0, call.queries)
-        kept.calls += 1
-        if places is None:
-            return out
-        if kept.wrong is not None:
-            raise UnsupportedError(f"edits: {kept.path} cannot be edited: {kept.wrong}")
-        return self._edits.apply(call, heads() if heads is not None else out, kept.family, kept.number, places)
+    def _begin_text(self, side):
+        """A text is read from its beginning: what was kept of the one before it goes. Towers that ran since then stay."""
+        def stays(layer):
+            if layer.run == self._run:
+                return True
+            if side == "target":
+                return side not in self._sides_of(layer)
+            return not layer.is_text and layer.run > self._text_run
 
-    def _edited(self, kept):
-        """Whether this layer is edited. Raises UnsupportedError if it is and cannot be."""
-        if not self._edits or not self._edits.touches(kept.family, kept.number):
-            return False
-        if kept.problem is not None and kept.wrong is None:
-            raise UnsupportedError(f"edits: {kept.path} cannot be edited: {kept.problem}")
-        return True
+        self._layers = {name: layer for name, layer in self._layers.items() if stays(layer)}
+        self._text_run = self._run
 
-    def _places(self, kept, call):
-        """Where the queries and keys of a call stand in their texts."""
-        of_queries, of_keys = self._sides_of(kept)
-        before = self._before.get(of_queries)
-        if before is None:  # a cache that nobody told of
-            before = call.last_key() + 1 - call.queries if call.keys > call.queries and not kept.is_cross else 0
-
-        def front(side, count):
-            padding, length = self._front.get(side, (None, 0))
-            fits = padding is not None and len(padding) == call.batch and (length == count or (before and length <= count))
-            return padding if fits and bool(padding.any()) else None
-
-        if kept.calls == 0:
-            kept.before = before
-        padding = front(of_queries, before + call.queries)
-        return Places.of(call, before, padding, front(of_keys, call.keys) if kept.is_cross else padding, kept.is_cross)
-
-    def _sides_of(self, kept):
-        return ("target", "source") if kept.is_cross else (self._side_of(kept.family),) * 2
-
-    def _run_layers(self):
-        counts = {}
+    def _crop(self, side, position):
+        """Keeps what was read of a side before a position: what came after it was rejected, or is padding."""
+        tokens = self.reading.crop(side, position)
+        if tokens is None:
+            return
         for layer in self._layers.values():
-            counts[layer.family] = max(counts.get(layer.family, 0), layer.number)
-        return ", ".join(f"{family}.L0 to L{last}" for family, last in counts.items())
+            if layer.is_text and self._sides_of(layer)[0] == side and layer.queries > tokens:
+                layer.crop(tokens)
 
-    def _layer(self, path, module):
-        """The layer that a call of this module is of. A module that is called again in one pass is another layer (shared weights)."""
-        count = self._called.get(path, 0)
-        self._called[path] = count + 1
-        name = f"{path} ({count + 1})" if count else path
+    # Layers.
+
+    def _layer(self, path, module, call_length=None):
+        """The layer that an attention call of this module is of. A module that is called again in one run is another layer (shared
+        weights). Several calls of attention while it runs once are windows of one layer if each is of a part of the module's input, else
+        layers of their own. call_length: number of queries, if it is also that of the keys."""
+        if is_recomputing():
+            return self._recomputed_layer(path, module)
+        count, calls = self._called.get(path, (1, 0))
+        self._called[path] = (count, calls + 1)
+        name = f"{path} ({count})" if count > 1 else path
+        if calls > 0:
+            first, whole = self._layers[name], self._plain.input_length(module)
+            first.is_in_windows = None not in (call_length, whole) and first.queries == first.keys and first.queries + call_length <= whole
+            if first.is_in_windows:
+                return first
+            name = f"{name}[{calls + 1}]"
         if name not in self._layers:
             family, number, is_cross, siblings = self._family(path, module)
-            self._layers[name] = _Layer(name, family, number + count * siblings, is_cross)
+            self._layers[name] = CapturedLayer(name, family, number + (count - 1) * siblings, is_cross)
+            self._layers[name].run = self._run
+            self._layers[name].is_text = self.reading.reads_text(path, _tower(self._model, path))
+        layer = self._layers[name]
+        if layer.run != self._run:
+            continues = layer.is_text and self.reading.text(self._sides_of(layer)[0]).continues
+            layer.run = self._run
+            if not continues:
+                layer.clear()
+        return layer
+
+    def _recomputed_layer(self, path, module):
+        """The layer whose forward pass a backward pass computes again; of a module with several layers the last one comes first."""
+        count, _ = self._called.get(path, (1, 0))
+        again = self._recomputed[path] = self._recomputed.get(path, 0) + 1
+        at = max(1, count - again + 1)
+        name = f"{path} ({at})" if at > 1 else path
+        if name not in self._layers:
+            family, number, is_cross, siblings = self._family(path, module)
+            return CapturedLayer(name, family, number + (at - 1) * siblings, is_cross)
         return self._layers[name]
 
     def _family(self, path, module):
@@ -317,7 +267,7 @@ class Watch:
         is_cross = _is_cross(path, module)
         pattern = re.sub(r"\d+", "#", path)
         if pattern not in self._families:
-            is_decoder = "decoder" in path.lower() if self._is_pair else getattr(module, "is_causal", False)
+            is_decoder = "decoder" in path.lower() if self.reading.is_pair else getattr(module, "is_causal", False)
             family = "cross" if is_cross else _tower(self._model, path) or ("dec" if is_decoder else "enc")
             others = [of for of, name in self._families.items() if name == family]
             if others:
@@ -327,92 +277,249 @@ class Watch:
                     family += f"-{len(self._families)}"
             self._families[pattern] = family
         siblings = [other for other in (*self.paths.values(), path) if re.sub(r"\d+", "#", other) == pattern]
-        numbers = [tuple(map(int, re.findall(r"\d+", other))) for other in siblings]
-        varying = [at for at in range(len(numbers[0])) if len({one[at] for one in numbers}) > 1]
+        numbers = sorted({tuple(map(int, re.findall(r"\d+", other))) for other in siblings})
         own = tuple(map(int, re.findall(r"\d+", path)))
-        return self._families[pattern], own[varying[0]] if len(varying) == 1 else sorted(set(numbers)).index(own), is_cross, len(set(numbers))
+        varying = [at for at in range(len(own)) if len({one[at] for one in numbers}) > 1]
+        places = varying or self._places_in_lists(path)
+        number = own[places[0]] if len(places) == 1 else numbers.index(own)
+        return self._families[pattern], number, is_cross, len(numbers)
 
-    def _text_range(self, side, count):
-        """Tokens of a side that are no padding, as (begin, end) of `count`."""
-        padding = self._padding.get(side)
-        if padding is None or padding.numel() < count:
-            return 0, count
-        shown = padding[:count].nonzero().flatten()
-        if shown.numel() == 0 or shown.numel() != int(shown[-1] - shown[0]) + 1:
-            return 0, count
-        return int(shown[0]), int(shown[-1]) + 1
-
-    def _take(self, kept, call, out, places):
-        """Copies what is needed of the call, without padding. places: as observe() found them, if the layer is edited."""
-        rows = self._rows(call.batch)
-        batch, call = call, call.of(rows.start)
-        begun = kept.queries > 0
-        side_of_queries, side_of_keys = self._sides_of(kept)
-        q_begin, q_end = (0, call.queries) if begun else self._text_range(side_of_queries, call.queries)
-        k_end = call.keys
-        if not kept.is_cross and call.keys > call.queries:  # a cache may have room for keys that do not exist yet
-            k_end = call.last_key() + 1
-        k_begin, k_stop = self._text_range(side_of_keys, k_end) if call.is_masked else (0, k_end)
-        if begun and k_stop != k_end:
-            k_begin = 0
-        elif not begun:
-            k_end = k_stop
-        if call.is_masked and not call.hides(q_begin, q_end, k_begin, k_end):
-            q_begin, q_end, k_begin = 0, call.queries, 0
-        first = kept.queries
-        of_keys = 0 if kept.is_cross or not begun else first + q_end - q_begin - (k_end - k_begin)
-        step = self._step if self._beams is not None and call.batch == self._beams.batch else None
-        for row in range(rows.start, rows.stop):
-            samples = self._samples(kept, batch, row, out, places, (q_begin, q_end), (k_begin, k_end), (first, of_keys))
-            if kept.problem is not None:
-                return
-            if step is None:
-                kept.samples += samples
-            else:
-                kept.of_beams += [(step, row - rows.start, one) for one in samples]
-        topology, terms = call.described(slice(q_begin, q_end), slice(k_begin, k_end))
-        if step is None and begun and not kept.is_cross and call.batch > 1 and not self._continues_keys(kept, call, k_begin, k_end - (q_end - q_begin)):
-            kept.problem = "its cache was put in another order between steps; generate with num_beams=1, or watch a run of the text"
-            return
-        new = slice(k_end - (q_end - q_begin), k_end) if begun and not kept.is_cross else slice(k_begin, k_end)
-        of = lambda x: x[rows] if x.shape[0] == batch.batch else x[:1]  # noqa: E731
-        kept.q.append(float32(of(batch.query)[:, :, q_begin:q_end]).contiguous().clone())
-        if not (begun and kept.is_cross):
-            kept.k.append(float32(of(batch.key)[:, :, new]).contiguous().clone())
-            kept.norms.append(of(batch.value)[:, :, new].detach().float().norm(dim=-1).cpu())
-        kept.place = None if begun or step is not None else (rows.start, q_begin, q_end)
-        if self._gradients_of is not None and kept.place is not None:
-            kept.values = float32(batch.value[rows][:, :, new] if batch.value.shape[0] == batch.batch else batch.value[:1, :, new]).contiguous().clone()
-        kept.steps.append(step)
-        kept.seen.append((topology, terms, q_end - q_begin, k_end - k_begin))
-        kept.score, kept.sinks = call.score(), call.sinks
-
-    @staticmethod
-    def _continues_keys(kept, call, begin, end):
-        """True: what the cache holds before the new keys is what was kept of it."""
-        known = torch.cat(kept.k, 2)
-        count = min(known.shape[2], end - begin)
-        return torch.equal(float32(call.key[:, :, end - count : end]), known[:, :, known.shape[2] - count :])
+    def _places_in_lists(self, path):
+        """Which of the numbers in a path say a place in a list of several modules."""
+        parts, out, at = path.split("."), [], 0
+        for end, part in enumerate(parts):
+            numbers = re.findall(r"\d+", part)
+            if part.isdigit():
+                above = ".".join(parts[:end])
+                if sum(other.rpartition(".")[0] == above and other.rpartition(".")[2].isdigit() for other in self.paths.values()) > 1:
+                    out.append(at)
+            at += len(numbers)
+        return out
 
     def _side_of(self, family):
-        return "" if not self._is_pair else "target" if family == "dec" else "source"
+        return "" if not self.reading.is_pair else "target" if family == "dec" else "source"
 
-    def _samples(self, kept, batch, at, out, places, queries, keys, first):
-        """Rows that are known, [(query, first key, weights [head, key])], with the layer's edits: of the text `at` of a call, in places of
-        the trace; first: those of its first query and key."""
-        rows, weights = self._compared(kept, batch, at, out, *queries)
-        if not rows or kept.problem is not None:
+    def _sides_of(self, layer):
+        if layer.is_cross:
+            return ("target", "source") if self.reading.is_pair else ("", "media")
+        return (self._side_of(layer.family),) * 2
+
+    def _run_layers(self):
+        counts = {}
+        for layer in self._layers.values():
+            counts[layer.family] = max(counts.get(layer.family, 0), layer.number)
+        return ", ".join(f"{family}.L0 to L{last}" if last else f"{family}.L0" for family, last in counts.items())
+
+    # One call.
+
+    def attention(self, implementation, run, module, query, key, value, mask, kwargs):
+        """One call of transformers' interface. Returns what the function returns, with edits if there are any."""
+        self._inside += 1
+        try:
+            result = run()
+        finally:
+            self._inside -= 1
+        layer = self._layer(self.paths[id(module)], module, query.shape[2] if query.shape[2] == key.shape[2] else None)
+        out, *rest = result if isinstance(result, tuple) else (result,)
+        if query.dim() != 4 or key.dim() != 4 or query.shape[1] % key.shape[1]:
+            layer.problem = f"its queries are {list(query.shape)} and its keys {list(key.shape)}"
+            self._edited(layer)
+            return result
+        out = self.observe(layer, Call(implementation, module, query, key, value, mask, kwargs), out)
+        self._hear_gradient(layer, out)
+        return (out, *rest) if isinstance(result, tuple) else out
+
+    def _hear_gradient(self, layer, out):
+        """Keeps dy/dout of the watched text, [1, head, query, d_v], when a backward pass comes by."""
+        if self._gradients_of is None or layer.place is None or not out.requires_grad:
+            return
+        rows, begin, end = layer.place
+
+        def heard(gradient):
+            layer.d_out = merged(gradient.detach()[rows, begin:end].transpose(1, 2).float()).cpu().contiguous()
+
+        out.register_hook(heard)
+
+    def observe(self, layer, call, out, heads=None):
+        """Keeps what is needed of a call. out: [batch, query, head, d_v]; or a function (text, rows, weights times values) that says
+        what is to be compared, with another one, `heads`, that computes it. Returns out, with the edits of this layer."""
+        again = is_recomputing()
+        layer.problem = layer.problem or call.problem
+        if call.query.is_meta:
+            layer.problem = 'it ran on the device "meta", whose tensors hold no numbers'
+        places = self._places(layer, call) if self._edited(layer) else None
+        with torch.no_grad(), torch.autocast(call.query.device.type, enabled=False):
+            if self._keep and layer.problem is None and not again:
+                self._take(layer, call, out, places)
+            elif places is not None and not again:
+                self._compared(layer, call, self._rows(layer, call).start, out, 0, call.queries)
+        layer.calls += not again
+        if places is None:
+            return out
+        if layer.wrong is not None:
+            raise UnsupportedError(f"edits: {layer.path} cannot be edited: {layer.wrong}")
+        out = heads() if heads is not None else out
+        with torch.autocast(call.query.device.type, enabled=False):
+            return self._edits.apply(call, out, layer.family, layer.number, places)
+
+    def _edited(self, layer):
+        """Whether this layer is edited. Raises UnsupportedError if it is and cannot be."""
+        if not self._edits or not self._edits.touches(layer.family, layer.number):
+            return False
+        if layer.problem is not None and layer.wrong is None:
+            raise UnsupportedError(f"edits: {layer.path} cannot be edited: {layer.problem}")
+        return True
+
+    def _places(self, layer, call):
+        """Where the queries and keys of a call stand in their texts."""
+        of_queries, of_keys = self._sides_of(layer)
+        text = self.reading.text(of_queries)
+        before = text.before
+        if before is None:  # no cache, or one that transformers does not know
+            before = call.last_visible_key() + 1 - call.queries if call.keys > call.queries and not layer.is_cross else 0
+
+        def front(side, count):
+            padding, length = self.reading.text(side).front or (None, 0)
+            fits = padding is not None and len(padding) == call.batch and (length == count or (before and length <= count))
+            return padding if fits and bool(padding.any()) else None
+
+        if layer.calls == 0:
+            layer.before = before
+        padding = front(of_queries, before + call.queries)
+        return Places.of(call, before, padding, front(of_keys, call.keys) if layer.is_cross else padding, layer.is_cross)
+
+    def _rows(self, layer, call):
+        """The rows of a call's batch that are kept. Of a picture whose windows, or frames, are rows: all of them."""
+        if layer.is_text:
+            return self.reading.rows(call.batch)
+        pictures = self.reading.media_batch if self.reading.media is not None and call.batch % self.reading.media_batch == 0 else call.batch
+        windows, at = call.batch // pictures, self.reading.row_of(pictures, "pictures")
+        return slice(at * windows, (at + 1) * windows)
+
+    def _shown(self, layer, call):
+        """The range of queries and that of keys that are kept of a call of one text: without padding, and without room of a cache for keys
+        that do not exist yet. All of a call is kept where its queries see what would be left out."""
+        of_queries, of_keys = self._sides_of(layer)
+        begun = layer.queries > 0
+        q_begin, q_end = (0, call.queries) if begun else self._range(layer, of_queries, call.queries)
+        k_begin, k_end = 0, call.keys
+        if not layer.is_cross and call.keys > call.queries:
+            k_end = call.last_visible_key() + 1
+        if call.is_masked and begun and not layer.is_cross:
+            text = self.reading.text(of_keys)
+            dropped = text.end - k_end  # keys that a window has let go of
+            k_begin = max(0, self._range(layer, of_keys, len(text.ids))[0] - dropped)
+        elif call.is_masked:
+            k_begin, k_end = self._range(layer, of_keys, k_end)
+        if call.is_masked and not call.sees_only(q_begin, q_end, k_begin, k_end):
+            return ((q_begin, q_end), (0, k_end)) if begun else ((0, call.queries), (0, call.keys))
+        return (q_begin, q_end), (k_begin, k_end)
+
+    def _range(self, layer, side, count):
+        return self.reading.text(side).range(count) if layer.is_text else (0, count)
+
+    def _take(self, layer, call, out, places):
+        """Copies what is needed of the call, without padding. places: as observe() found them, if the layer is edited."""
+        rows = self._rows(layer, call)
+        if layer.is_in_windows or (not layer.is_text and rows.stop - rows.start > 1):
+            self._take_windows(layer, call, rows, out)
+            return
+        batch, call = call, call.of(rows.start)
+        begun, first = layer.queries > 0, layer.queries
+        queries, keys = self._shown(layer, call)
+        new_queries = queries[1] - queries[0]
+        first_key = 0 if layer.is_cross or not begun else first + new_queries - (keys[1] - keys[0])
+        step = self.reading.step if self._in_beam_search(batch) else None
+        for row in range(rows.start, rows.stop):
+            samples = self._samples(layer, batch, row, out, places, queries, (first, first_key - keys[0]))
+            if layer.problem is not None:
+                return
+            if step is None:
+                layer.samples += samples
+            else:
+                layer.of_beams += [(step, row - rows.start, one) for one in samples]
+        topology, terms = call.described(slice(*queries), slice(*keys))
+        if step is None and begun and not layer.is_cross and not self._continues(layer, call, keys[0], keys[1] - new_queries):
+            return
+        new = slice(keys[1] - new_queries, keys[1]) if begun and not layer.is_cross else slice(*keys)
+        of = lambda x: x[rows] if x.shape[0] == batch.batch else x[:1]  # noqa: E731
+        layer.q.append(float32(of(batch.query)[:, :, slice(*queries)]).contiguous().clone())
+        if not (begun and layer.is_cross):
+            layer.k.append(float32(of(batch.key)[:, :, new]).contiguous().clone())
+            layer.norms.append(of(batch.value)[:, :, new].detach().float().norm(dim=-1).cpu())
+        layer.place = None if begun or step is not None else (rows, *queries)
+        if self._gradients_of is not None and layer.place is not None:
+            layer.values = float32(of(batch.value)[:, :, new]).contiguous().clone()
+        layer.steps.append(step)
+        is_step = layer.is_text and call.is_masked and self.reading.text(self._sides_of(layer)[0]).before is not None
+        ranges = call.key_ranges(queries, keys) if is_step and set(band_of(topology)) != {"band"} else None
+        layer.seen.append(Seen(topology, terms, new_queries, keys[1] - keys[0], ranges))
+        layer.score, layer.sinks = call.score(), call.sinks
+
+    def _in_beam_search(self, call):
+        generation = self.reading.generation
+        return generation is not None and generation.is_beam_search and call.batch == generation.batch
+
+    def _continues(self, layer, call, begin, end):
+        """Whether a cache holds what was kept of the steps before, as far as its window reaches. Says what is wrong if it does not."""
+        if end - begin > layer.keys:
+            layer.problem = f"its cache holds {end - begin} keys, of which {layer.keys} were read while it was watched"
+        elif not layer.continues_keys(float32(call.key[:, :, begin:end]), not layer.calls & (layer.calls - 1)):
+            layer.problem = "its cache was changed between steps (put in another order, or written), and what was kept no longer is what it holds"
+        return layer.problem is None
+
+    def _take_windows(self, layer, call, rows, out):
+        """Windows of a picture, or of another input that is no text: rows of a batch, or one call of several in a block. They become one
+        call, each a segment that sees itself."""
+        if any(self._edits.of(layer.family, layer.number)[1:]):
+            raise UnsupportedError(f"edits: {layer.path} attends in windows, in which pairs cannot be cut; heads can be knocked out")
+        if call.keys != call.queries:
+            layer.problem = f"its windows have {call.queries} queries and {call.keys} keys"
+            return
+        for row in rows_of(rows):
+            shift = layer.queries + (row - rows.start) * call.queries
+            layer.samples += self._samples(layer, call, row, out, None, (0, call.queries), (shift, shift))
+        if layer.problem is not None:
+            return
+        of = lambda x: merged(x[rows] if x.shape[0] == call.batch else x[:1])  # noqa: E731
+        begun = layer.queries > 0
+        layer.q.append(float32(of(call.query)).contiguous().clone())
+        layer.k.append(float32(of(call.key)).contiguous().clone())
+        layer.norms.append(of(call.value.float().norm(dim=-1, keepdim=True))[..., 0].detach().cpu())
+        layer.place = None if begun else (rows, 0, call.queries)
+        if self._gradients_of is not None and layer.place is not None:
+            layer.values = float32(of(call.value)).contiguous().clone()
+        try:
+            terms = windowed_terms(call, rows)
+        except ValueError as reason:
+            layer.problem = str(reason)
+            return
+        if begun and (terms or layer.seen[0].terms or (layer.seen[0].topology is not None and layer.seen[0].topology != _core.full())):
+            layer.problem = "the windows of a block have masks or biases of their own"
+            return
+        if begun and not layer.windows:
+            layer.windows = [layer.seen[0].queries]
+        layer.windows += [call.queries] * (rows.stop - rows.start)
+        layer.steps.append(None)
+        layer.seen.append(Seen(None, terms, layer.q[-1].shape[2], layer.k[-1].shape[2]))
+        layer.score, layer.sinks = call.score(), call.sinks
+
+    def _samples(self, layer, batch, at, out, places, queries, shift):
+        """Rows that are known, as Samples, with the layer's edits: of the text `at` of a call. shift: from rows and keys of the call to
+        those of the trace."""
+        rows, weights = self._compared(layer, batch, at, out, *queries)
+        if not rows or layer.problem is not None:
             return []
         if places is not None:
-            weights = batch.of(at).weights(rows, self._edits.hidden(kept.family, kept.number, weights.shape[1], places.at(at), rows))
+            weights = batch.of(at).weights(rows, self._edits.hidden(layer.family, layer.number, weights.shape[1], places.at(at), rows))
         chosen = {0, len(rows) // 2, len(rows) - 1} if self._check else range(len(rows))
-        return [(first[0] + rows[one] - queries[0], first[1], weights[0, :, one, slice(*keys)].cpu()) for one in chosen]
+        return [Sample(shift[0] + rows[one] - queries[0], shift[1], weights[0, :, one].cpu()) for one in sorted(chosen)]
 
-    def _compared(self, kept, batch, at, out, begin, end):
+    def _compared(self, layer, batch, at, out, begin, end):
         """The eager formula for a few rows of the text `at` must give what the layer returned. Returns (rows, weights [1, head, row,
         key])."""
         call = batch.of(at)
-        if call.dropout > 0 or (kept.calls & (kept.calls - 1) and not self._check):
+        if call.dropout > 0 or (layer.calls & (layer.calls - 1) and not self._check):
             return [], None
         count = end - begin if self._check else min(CHECKED_ROWS, end - begin)
         rows = sorted({begin + round(i * (end - begin - 1) / max(1, count - 1)) for i in range(count)})
@@ -426,31 +533,41 @@ class Watch:
         if callable(out):
             found, expected = out(at, rows, expected) or (expected, expected)
         elif out.dim() != 4 or out.shape[1] != call.queries or out.shape[2:] != expected.shape[2:]:
-            kept.problem = kept.wrong = f"it returns {list(out.shape)}; expected [batch, query, head, d_v]"
+            layer.problem = layer.wrong = f"it returns {list(out.shape)}; expected [batch, query, head, d_v]"
             return [], None
         else:
             found = out[at : at + 1, rows].detach().float()
         largest = max(1.0, float(found.abs().max()))
         off = float((found - expected).abs().max()) / largest
         if not off <= OUTPUT_TOLERANCE.get(call.value.dtype, 3e-2):
-            kept.wrong = f"weights times values are off by {off:.2g} from what it returned, so it computes something else than is described"
-            kept.problem = kept.wrong
+            layer.wrong = f"weights times values are off by {off:.2g} from what it returned, so it computes something else than is described"
+            layer.problem = layer.wrong
         return rows, weights
 
     # Afterwards.
 
     def __getattr__(self, name):
-        if name.startswith("_") or name == "left_out":
+        if name.startswith("_") or name in ("left_out", "thread"):
             raise AttributeError(name)
-        if self._trace is None:
-            raise NotFoundError(f"watch: no trace yet, so no {name}; it is there when the `with` has ended and the model has run in it")
-        return getattr(self._trace, name)
+        return getattr(self.trace, name)
 
     @property
     def trace(self):
         if self._trace is None:
-            raise NotFoundError("watch: no trace yet; it is there when the `with` has ended and the model has run in it")
+            why = "; ".join(f"{path or 'the model'}: {reason}" for path, reason in self.left_out[:3])
+            raise NotFoundError(f"watch: no trace: {why}" if why else "watch: no trace yet; it is there when the `with` has ended and the model has run in it")
         return self._trace
+
+    @property
+    def generated(self):
+        """[(id, text, probability)] of the tokens that the model wrote and read, in order; NaN where the probability is not known."""
+        self.trace
+        return list(self._written)
+
+    def __repr__(self):
+        if self._trace is None:
+            return f"clearhead.Watch({self._name}, {'active' if self._plain is not None else 'no trace'})"
+        return f"clearhead.Watch({self._name}, {len(self.ids)} tokens and items, families {', '.join(self.families)}, {len(self.left_out)} left out)"
 
     def _repr_html_(self):
         return None
@@ -458,12 +575,11 @@ class Watch:
     def _finish(self):
         from ._assemble import assemble
 
-        trace, self.left_out, self._checks = assemble(self)
-        return trace
+        self._trace, self.left_out, self._checks, self._written = assemble(self)
 
     def verify(self):
-        """Recomputes the checked rows of every layer from what is kept, by the engine, against the eager formula over what was captured.
-        Returns the largest difference of a weight; raises Error if it is above 1e-5."""
+        """Recomputes the checked rows of every layer from what is kept, by the engine, against the eager formula over what the layer
+        received. Returns the largest difference of a weight; raises Error if it is above 1e-5."""
         from ._assemble import WEIGHT_TOLERANCE, difference
 
         worst = max((difference(self.trace, *one) for one in self._checks), default=0.0)
@@ -472,14 +588,13 @@ class Watch:
         return worst
 
 
-def _has_numbers(x):
-    return isinstance(x, torch.Tensor) and not x.is_meta
+def merged(x):
+    """[window, head, token, d] as one text, [1, head, window and token, d]."""
+    return x if x.shape[0] == 1 else x.transpose(0, 1).flatten(1, 2)[None]
 
 
-def _cached(kwargs):
-    """Number of tokens that the cache of a call holds, None without a cache."""
-    cache = kwargs.get("past_key_values", kwargs.get("cache"))
-    return int(cache.get_seq_length()) if hasattr(cache, "get_seq_length") else None
+def rows_of(rows):
+    return range(rows.start, rows.stop)
 
 
 def _is_cross(path, module):

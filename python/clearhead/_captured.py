@@ -1,0 +1,132 @@
+"""What is kept of one attention layer during a run: queries, keys and what each mask showed, call by call, without padding."""
+
+import json
+
+import torch
+
+RECENT_KEYS = 64  # keys of the cache that are compared at every step; at calls that are checked, all are
+
+
+def band_of(topology):
+    """The topology as its JSON object: {"band": …} alone if only a band is visible."""
+    return json.loads(repr(topology))["topology"]
+
+
+class Seen:
+    """One call: the topology and terms of its description, how many queries and keys it had, and, where more than a band is visible, the
+    range of keys of every query, int64 [query, 2]; None if a query sees keys with gaps between them."""
+
+    def __init__(self, topology, terms, queries, keys, ranges=None):
+        self.topology, self.terms, self.queries, self.keys, self.ranges = topology, terms, queries, keys, ranges
+
+    def key_ranges(self):
+        """The range of keys of every query, int64 [query, 2], or None."""
+        band = band_of(self.topology)
+        if set(band) != {"band"}:
+            return self.ranges
+        band, queries = band["band"], torch.arange(self.queries)
+        places = queries + (0 if band.get("align") == "start" else self.keys - self.queries) + band.get("offset", 0)
+        begin = torch.zeros_like(places) if band["back"] is None else places - band["back"]
+        end = torch.full_like(places, self.keys) if band["ahead"] is None else places + band["ahead"] + 1
+        return torch.stack([begin.clamp(0, self.keys), end.clamp(0, self.keys)], 1)
+
+    def without_last(self, queries, keys):
+        """The same call without its last queries and keys. Raises ValueError where its mask does not allow that."""
+        if set(band_of(self.topology)) != {"band"}:
+            raise ValueError("tokens that were rejected cannot be removed from a call whose mask is more than a band")
+        kept = slice(0, self.queries - queries), slice(0, self.keys - keys)
+        terms = []
+        for term in self.terms:
+            if isinstance(term, torch.Tensor):
+                term = (term if term.shape[2] == 1 else term[:, :, kept[0]])[..., kept[1]].contiguous()
+            terms.append(term)
+        return Seen(self.topology, terms, kept[0].stop, kept[1].stop)
+
+
+class Sample:
+    """Weights that are known from the call itself. query: in tokens of the trace; first_key: the place of the call's key 0 among the keys
+    of the trace, which may be negative; weights: f32 [head, key], of all keys of the call."""
+
+    def __init__(self, query, first_key, weights):
+        self.query, self.first_key, self.weights = query, first_key, weights
+
+
+class CapturedLayer:
+    """One attention layer of a run.
+
+    path: of its module. family, number: its name in the trace. q, k: one tensor [1|beam, head, token, d] for each call; norms: of the values.
+    """
+
+    def __init__(self, path, family, number, is_cross):
+        self.path, self.family, self.number, self.is_cross = path, family, number, is_cross
+        self.is_text, self.run = True, 0  # whether its tokens may be those of a text; the top-level call that filled it last
+        self.clear()
+
+    def clear(self):
+        self.q, self.k, self.norms, self.seen = [], [], [], []
+        self.is_in_windows, self.windows = False, []  # numbers of tokens of the windows that a call, or the calls of one block, attended in
+        self.samples = []
+        self.steps, self.of_beams = [], []  # of a beam search: the step of every call; samples as (step, beam, sample)
+        self.score = self.sinks = None
+        self.problem = None  # why it cannot be shown
+        self.wrong = None  # how far its output is from the formula
+        self.calls = self.before = 0  # calls so far; queries before the first of them
+        self.place = self.values = self.d_out = None  # for gradients: (rows, query begin, query end) of a lone call, its values, dy/dout
+
+    @property
+    def queries(self):
+        return sum(q.shape[2] for q in self.q)
+
+    @property
+    def keys(self):
+        return sum(k.shape[2] for k in self.k)
+
+    def crop(self, queries):
+        """Forgets everything after the first `queries` queries, and in self-attention their keys: tokens that were read and rejected."""
+        surplus = self.queries - queries
+        while surplus > 0 and self.seen:
+            last = self.seen[-1]
+            count = min(surplus, last.queries)
+            surplus -= count
+            if count == last.queries and len(self.seen) > 1:
+                for several in (self.q, self.seen, self.steps) if self.is_cross else (self.q, self.k, self.norms, self.seen, self.steps):
+                    several.pop()
+                continue
+            try:
+                self.seen[-1] = last.without_last(count, 0 if self.is_cross else count)
+            except ValueError as reason:
+                self.problem = str(reason)
+                return
+            self.q[-1] = self.q[-1][:, :, : self.q[-1].shape[2] - count]
+            if not self.is_cross:
+                self.k[-1] = self.k[-1][:, :, : self.k[-1].shape[2] - count]
+                self.norms[-1] = self.norms[-1][:, :, : self.norms[-1].shape[2] - count]
+        self.samples = [one for one in self.samples if one.query < queries]
+
+    def continues_keys(self, keys, whole):
+        """Whether a cache [1, key_head, key, d_k] still holds the last keys that were kept; whole: all of them are compared."""
+        end, known = keys.shape[2], self.keys
+        wanted = min(end, known) if whole else min(end, known, RECENT_KEYS)
+        for chunk in reversed(self.k):
+            count = min(wanted, chunk.shape[2])
+            if not torch.equal(keys[:, :, end - count : end].to(chunk.dtype), chunk[:, :, chunk.shape[2] - count :]):
+                return False
+            end, wanted = end - count, wanted - count
+            if wanted == 0:
+                break
+        return True
+
+    def keep_winner(self, beams):
+        """Keeps the calls of the beam that won. beams: which beam of its text it was at each step."""
+        if all(step is None for step in self.steps):
+            return
+        kept = [at for at, step in enumerate(self.steps) if step is None or step < len(beams)]
+        if not kept or self.steps[kept[-1]] != len(beams) - 1 or beams[0] != 0:
+            self.problem = "the beam that won had ended before the last step, and without a cache only the last step is kept"
+            return
+        of = lambda x, step: x if step is None or x.shape[0] == 1 else x[beams[step] : beams[step] + 1]  # noqa: E731
+        pick = lambda several: [of(several[at], self.steps[at]) for at in kept if at < len(several)]  # noqa: E731
+        self.q, self.k, self.norms = pick(self.q), pick(self.k), pick(self.norms)
+        self.seen = [self.seen[at] for at in kept]
+        self.samples += [sample for step, beam, sample in self.of_beams if step < len(beams) and beam == beams[step]]
+        self.steps = [None] * len(kept)

@@ -1,0 +1,124 @@
+"""The decoding loops of transformers while a model is watched: where each text ends, and which beam won.
+
+generate() calls one of three methods of GenerationMixin: _sample (greedy search too), _assisted_decoding and _beam_search. They are
+replaced while at least one watch is active. Results are unchanged; a watch learns when a loop begins, where every row of the batch
+stopped (what follows is padding), and the sequences that the loop returned.
+"""
+
+import functools
+import threading
+
+_METHODS = ("_sample", "_assisted_decoding", "_beam_search")
+_lock = threading.RLock()
+_listeners = []
+_originals = {}
+
+
+class Generation:
+    """One decoding loop.
+
+    prompt: length of the given ids, 0 if the prompt is given as embeddings. batch: rows of the model's calls. beams: rows of each text.
+    ends: for each row the length at which it stopped, None while it has not. returned: number of sequences returned for each text.
+    """
+
+    def __init__(self, prompt, batch, beams, returned):
+        self.prompt, self.batch, self.beams, self.returned = prompt, batch, beams, returned
+        self.has_ids = prompt > 0
+        self.ends = [None] * batch
+        self.result = None  # the loop's output, with `sequences`; None if it raised
+
+    @property
+    def is_beam_search(self):
+        return self.beams > 1
+
+    def step(self, before, count):
+        """The step of a call that reads `count` tokens after `before` earlier ones; 0 for the prompt."""
+        if not self.has_ids and self.prompt == 0:
+            self.prompt = count
+        return max(0, before + count - self.prompt)
+
+    def first_row(self, sequence):
+        """The first row of the batch that belongs to a text."""
+        return min(sequence, self.batch // self.beams - 1) * self.beams
+
+    def note_ends(self, is_done, length):
+        """is_done: bool [row], said by the stopping criteria for texts of this length."""
+        if is_done.numel() != self.batch:
+            return
+        for row, done in enumerate(is_done.tolist()):
+            if done and self.ends[row] is None:
+                self.ends[row] = length
+
+
+def _mixin():
+    try:
+        from transformers.generation.utils import GenerationMixin
+    except ImportError:
+        return None
+    return GenerationMixin
+
+
+def _noting_ends(criteria, generation):
+    """The stopping criteria, which also tell the generation where each row stops."""
+    from transformers.generation.stopping_criteria import StoppingCriteriaList
+
+    class Noting(StoppingCriteriaList):
+        def __call__(self, input_ids, scores, **keywords):
+            is_done = super().__call__(input_ids, scores, **keywords)
+            generation.note_ends(is_done, input_ids.shape[1])
+            return is_done
+
+    return Noting(criteria)
+
+
+def _replacement(original, is_beam_search):
+    @functools.wraps(original)  # generate() reads its signature
+    def decode(model, input_ids, logits_processor, stopping_criteria, generation_config, *positional, **keywords):
+        with _lock:
+            listeners = [one for one in _listeners if one.owns(model)]
+        if not listeners:
+            return original(model, input_ids, logits_processor, stopping_criteria, generation_config, *positional, **keywords)
+        beams = generation_config.num_beams if is_beam_search else 1
+        generation = Generation(input_ids.shape[1], input_ids.shape[0], beams, (generation_config.num_return_sequences or 1) if is_beam_search else 1)
+        if not is_beam_search:
+            stopping_criteria = _noting_ends(stopping_criteria, generation)
+        asked = generation_config.return_dict_in_generate
+        if is_beam_search:
+            generation_config.return_dict_in_generate = True  # for beam_indices
+        for one in listeners:
+            one.begin_generation(generation)
+        try:
+            generation.result = original(model, input_ids, logits_processor, stopping_criteria, generation_config, *positional, **keywords)
+        finally:
+            generation_config.return_dict_in_generate = asked
+            for one in listeners:
+                one.end_generation(generation)
+        result = generation.result
+        return result if asked or not is_beam_search else result.sequences
+
+    return decode
+
+
+def listen(listener):
+    """listener: owns(module), begin_generation(generation), end_generation(generation)."""
+    mixin = _mixin()
+    if mixin is None:
+        return
+    with _lock:
+        if not _listeners:
+            for name in _METHODS:
+                if hasattr(mixin, name):
+                    _originals[name] = getattr(mixin, name)
+                    setattr(mixin, name, _replacement(_originals[name], name == "_beam_search"))
+        _listeners.append(listener)
+
+
+def forget(listener):
+    with _lock:
+        if listener not in _listeners:
+            return
+        _listeners.remove(listener)
+        if not _listeners:
+            for name, original in _originals.items():
+                setattr(_mixin(), name, original)
+            _originals.clear()

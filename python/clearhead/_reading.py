@@ -1,0 +1,349 @@
+"""The tokens that a watched model has read, text by text, from the arguments of its modules.
+
+A decoder or an encoder reads one text; an encoder-decoder reads two, "source" and "target". A call over a cache continues its text. A call
+whose cache holds fewer tokens than were read goes on after tokens that were rejected (speculative decoding, cache.crop()): those leave the
+text. A call without a cache begins the text again.
+"""
+
+from collections.abc import Mapping
+
+import torch
+
+from ._masks import hidden_pairs
+from .errors import InvalidArgumentError
+
+PICTURES = ("pixel_values", "pixel_values_videos", "pixel_values_images")
+SOUNDS = ("input_features", "input_values", "audio_values")
+MOST_LOGITS = 64  # positions of a call behind the prompt whose logits are kept, for the probabilities of tokens that were drafted
+
+
+def has_numbers(x):
+    return isinstance(x, torch.Tensor) and not x.is_meta
+
+
+def cached_tokens(keywords):
+    """Number of tokens that the cache of a call holds; None without a cache."""
+    cache = keywords.get("past_key_values", keywords.get("cache"))
+    try:
+        return int(cache.get_seq_length()) if hasattr(cache, "get_seq_length") else None
+    except ValueError:  # one of states, without keys
+        return None
+
+
+class Text:
+    """What was read of one text.
+
+    ids: of the watched text, padding included; -1 where only embeddings were given. start: the position of the first of them. padding:
+    bool [token], False for padding, or None. front: (padding in front of each text of the batch [batch], length of the mask), or None.
+    before: tokens in the cache at the last call. continues: whether the last call went on with a cache. prompt: number of tokens that
+    were given, the others were generated. read_ids: [row, token] of the last call, logits: (position of the first, f32 [row, position,
+    vocabulary]) after it. probabilities: of generated tokens, {position: f32 [row before, row]}; there are several rows in a beam search.
+    """
+
+    def __init__(self, start=0):
+        self.ids, self.start, self.padding, self.front, self.before, self.continues = [], start, None, None, None, False
+        self.prompt, self.logits, self.probabilities, self.read_ids = None, None, {}, None
+
+    @property
+    def end(self):
+        return self.start + len(self.ids)
+
+    def range(self, count):
+        """(begin, end) of the tokens among the first `count` that are no padding; all of them if padding stands between tokens."""
+        if self.padding is None or self.padding.numel() < count:
+            return 0, count
+        shown = self.padding[:count].nonzero().flatten()
+        if shown.numel() == 0 or shown.numel() != int(shown[-1] - shown[0]) + 1:
+            return 0, count
+        return int(shown[0]), int(shown[-1]) + 1
+
+    def crop(self, position):
+        """Forgets what was read after a position."""
+        count = max(0, position - self.start)
+        self.ids = self.ids[:count]
+        if self.padding is not None:
+            self.padding = self.padding[:count]
+        self.probabilities = {at: p for at, p in self.probabilities.items() if at < position}
+
+
+class Reading:
+    """What a model has read in a run. kinds: {module's path: kinds of input that it was given, of "text", "picture" and "sound"}."""
+
+    def __init__(self, model, tokenizer, text, sequence):
+        self._model, self._tokenizer, self._text, self._sequence = model, tokenizer, text, sequence
+        self.config = getattr(model, "config", None)
+        self.is_pair = bool(getattr(self.config, "is_encoder_decoder", False)) and hasattr(model, "get_encoder")
+        self._side_of_module = {}
+        if self.is_pair:
+            sides = {"source": model.get_encoder(), "target": model.get_decoder()}
+            self._side_of_module = {id(module): side for side, module in sides.items() if module is not None and module is not model}
+        self.generation = None
+        self.begin()
+
+    def begin(self):
+        self.texts, self.kinds, self.media, self.media_batch = {}, {}, None, 1
+        self._reader, self.has_read, self.step = None, False, 0
+
+    def begins_call(self):
+        """The model, or a module of it, is called from outside."""
+        self._reader, self.has_read, self.kinds = None, False, {}
+
+    @property
+    def written_side(self):
+        return "target" if self.is_pair else ""
+
+    def text(self, side):
+        return self.texts.get(side) or Text()
+
+    # The rows of a batch.
+
+    def row_of(self, batch, what="texts"):
+        """The watched text's place in a batch. Raises InvalidArgumentError if the batch is smaller."""
+        at = self._sequence if self._sequence >= 0 else batch + self._sequence
+        if not 0 <= at < batch:
+            last = f"0 to {batch - 1}, or -{batch} to -1" if batch > 1 else "0, or -1"
+            raise InvalidArgumentError(f"watch: sequence={self._sequence}, but the batch has {batch} {what if batch > 1 else what[:-1]}; expected {last}")
+        return at
+
+    def rows(self, batch):
+        """The rows of a batch that are kept: the one of the watched text, or all beams of it."""
+        generation = self.generation
+        if generation is None or not generation.is_beam_search or batch != generation.batch:
+            first = self.row_of(batch)
+            return slice(first, first + 1)
+        first = self.row_of(batch // generation.beams) * generation.beams
+        return slice(first, first + (generation.beams if self.step > 0 else 1))  # all beams begin as the first
+
+    # What modules are given.
+
+    def reads(self, module, path, positional, keywords):
+        """Notes what a module is given. Yields (side, None) before it begins to read a text, and (side, position) before it goes on at an
+        earlier position than the one that it had reached; whoever keeps something of the text lets go of it then."""
+        side = self._side_of_module.get(id(module))
+        given = self._given(module, positional, keywords)
+        self._note_kinds(path, given)
+        if side is None and not self.is_pair and self._reader in (None, path):
+            is_text = "input_ids" in given or ("inputs_embeds" in given and "text" in self._kinds_of(path))
+            side = "" if is_text else None
+        if side is not None:
+            self._reader, self.has_read = path, True
+            yield from self._continue_text(side, given, keywords)
+
+    @staticmethod
+    def _given(module, positional, keywords):
+        """The tensors among a module's arguments, by the names that transformers gives them."""
+        names = ("input_ids", "inputs_embeds", *PICTURES, *SOUNDS)
+        out = {name: keywords[name] for name in names if has_numbers(keywords.get(name))} if keywords else {}
+        first = positional[0] if positional else None
+        if isinstance(first, Mapping):
+            out.update((name, first[name]) for name in names if name not in out and name in first and has_numbers(first[name]))
+        elif has_numbers(first):
+            if first.is_floating_point():
+                main = getattr(module, "main_input_name", None)
+                if main in PICTURES or main in SOUNDS:
+                    out.setdefault(main, first)
+            elif first.dim() == 2 and first.dtype != torch.bool and next(module.children(), None) is not None:
+                out.setdefault("input_ids", first)
+        return out
+
+    def _note_kinds(self, path, given):
+        kinds = {"picture" if name in PICTURES else "sound" for name in given if name in PICTURES or name in SOUNDS}
+        if "input_ids" in given or (kinds and "inputs_embeds" in given):  # encoders of pictures call their states inputs_embeds, too
+            kinds.add("text")
+        if not kinds:
+            return
+        self.kinds[path] = kinds
+        for name, value in given.items():
+            if name in PICTURES or name in SOUNDS:
+                self.media_batch = value.shape[0] if value.dim() >= 3 else 1
+                at = self._sequence if -self.media_batch <= self._sequence < self.media_batch else self.media_batch - 1
+                self.media = (name, value.detach()[at].float().cpu())
+
+    def _kinds_of(self, path):
+        """The kinds of input of the nearest module around a path that was given any; of none, text."""
+        parts = path.split(".")
+        above = [".".join(parts[:count]) for count in range(len(parts), -1, -1)]
+        return next((self.kinds[one] for one in above if one in self.kinds), {"text"})
+
+    def reads_text(self, path, tower):
+        """Whether the tokens of the attention at a path may be those of a text. tower: which of several towers it is in, "" for none."""
+        if tower in ("vision", "audio"):
+            return False
+        nearest = self._kinds_of(path)
+        if "text" not in nearest:
+            return False
+        return len(nearest) == 1 or tower == "text" or path.startswith(self._path_of_text())
+
+    def _path_of_text(self):
+        """Of a model with several kinds of input: the path below which its text is read."""
+        if not hasattr(self, "_text_path"):
+            self._text_path = ""
+            try:
+                embeddings = self._model.get_input_embeddings()
+            except (AttributeError, NotImplementedError):
+                embeddings = None
+            paths = {id(module): path for path, module in self._model.named_modules()}
+            parts = paths.get(id(embeddings), "").split(".")
+            for count in range(len(parts) - 1, 0, -1):
+                below = ".".join(parts[:count])
+                if any("attention" in path.lower() or path.endswith("attn") for path in paths.values() if path.startswith(below + ".")):
+                    self._text_path = below + "."
+                    break
+        return self._text_path
+
+    # One text.
+
+    def _continue_text(self, side, given, keywords):
+        ids, before = given.get("input_ids"), cached_tokens(keywords)
+        ids = ids if ids is not None and ids.dim() == 2 else None
+        known = self.texts.get(side)
+        if known is None or not before or not known.start < before <= known.end:
+            earlier = known if self.generation is not None and before is None else None
+            self.texts = {name: one for name, one in self.texts.items() if side == "target" and name != side}
+            known = self.texts[side] = Text(before or 0)
+            if earlier is not None:  # a generation without a cache reads the whole text at every step
+                known.probabilities, known.logits = earlier.probabilities, earlier.logits
+            yield side, None
+        else:
+            known.continues = True
+            if before < known.end:
+                yield side, before
+        known.before = before
+        embeddings = given.get("inputs_embeds")
+        count = ids.shape[1] if ids is not None else embeddings.shape[1] if embeddings is not None else None
+        if count is None:
+            return
+        self._set_step(before or 0, count)
+        self._add_tokens(known, side, ids, count)
+        self._read_padding(known, keywords.get("attention_mask"), before, count)
+        if side != "target" and len(known.ids) == count:
+            self._check_text(known, count)
+
+    def _set_step(self, before, count):
+        self.step = self.generation.step(before, count) if self.generation is not None and self.generation.is_beam_search else 0
+
+    def _add_tokens(self, known, side, ids, count):
+        begin = known.end
+        if known.prompt is None:
+            known.prompt = self.generation.prompt if self.generation is not None and self.generation.has_ids and side == self.written_side else begin + count
+        if ids is None:
+            known.ids.extend(self._ids_of_embeddings(count))
+            return
+        rows = self.rows(ids.shape[0])
+        known.ids.extend(ids[rows.start].tolist())
+        known.read_ids = ids[rows].detach().cpu()
+        if known.logits is not None:
+            end = begin + 1 if known.continues else begin + count  # later logits may be those behind tokens that were rejected
+            self._note_probabilities(known, begin, end, ids[rows], begin)
+
+    @staticmethod
+    def _note_probabilities(known, begin, end, ids, first_id):
+        """Probabilities of the tokens at positions [begin, end) that were not given, where the logits before them are at hand. ids: [row,
+        token], from position first_id."""
+        first, logits = known.logits
+        for position in range(max(begin, known.prompt), end):
+            at = position - 1 - first
+            if 0 <= at < logits.shape[1] and position not in known.probabilities:
+                known.probabilities[position] = torch.softmax(logits[:, at], -1)[:, ids[:, position - first_id].cpu()]
+
+    def _ids_of_embeddings(self, count):
+        """Ids of a text that was given as embeddings: those of `text=`, else -1."""
+        if self._text is None or self._tokenizer is None:
+            return [-1] * count
+        ids = list(getattr(self._tokenizer, "tokenizer", self._tokenizer)(self._text)["input_ids"])
+        if len(ids) != count:
+            raise InvalidArgumentError(f"watch: text= has {len(ids)} tokens, but the model is given {count} embeddings; give the text that they are of, or no text")
+        return ids
+
+    def _check_text(self, known, count):
+        """Raises InvalidArgumentError, showing the first difference, if `text=` is not the text of the tokens."""
+        if self._text is None or self._tokenizer is None or -1 in known.ids:
+            return
+        tokenizer = getattr(self._tokenizer, "tokenizer", self._tokenizer)
+        begin, end = known.range(count)
+        special = set(tokenizer.all_special_ids)
+        given = [one for one in known.ids[begin:end] if one not in special]
+        for spelling in dict.fromkeys((self._text, self._text.lstrip(" "))):
+            ids = [one for one in tokenizer(spelling, add_special_tokens=False)["input_ids"] if one not in special]
+            if ids == given:
+                return
+        at = next((at for at, (a, b) in enumerate(zip(ids, given)) if a != b), min(len(ids), len(given)))
+        piece = lambda several: repr(tokenizer.convert_ids_to_tokens([several[at]])[0]) if at < len(several) else "the end"  # noqa: E731
+        raise InvalidArgumentError(f"watch: text= is not what the model reads: token {at} of the text is {piece(ids)}, the model's is {piece(given)}")
+
+    def _read_padding(self, known, mask, before, count):
+        """Which tokens are padding. A generation over a static cache hands over masks that are made already: its first says which keys no
+        query sees."""
+        if isinstance(mask, Mapping):
+            mask = next(iter(mask.values()), None)
+        if before == 0 and isinstance(mask, torch.Tensor) and mask.dim() == 4:
+            source = getattr(mask, "source", None)
+            if source is not None:
+                mask = source.padding
+            elif mask.dtype == torch.bool or mask.is_floating_point():
+                mask = (mask if mask.dtype == torch.bool else ~hidden_pairs(mask)).any(2).any(1)
+            mask = None if mask is None or mask.dim() != 2 or mask.shape[1] < count else mask[:, :count]
+        if isinstance(mask, torch.Tensor) and mask.dim() == 2 and has_numbers(mask):
+            known.padding = mask[self.rows(mask.shape[0]).start].bool().cpu()
+            known.front = (mask != 0).int().argmax(1), mask.shape[1]
+        elif before and known.padding is not None:
+            known.padding = torch.cat([known.padding, torch.ones(count, dtype=torch.bool)])
+
+    def wrote(self, path, result):
+        """A module has returned: the logits of what comes next are kept until it is known."""
+        logits, known = getattr(result, "logits", None), self.texts.get(self.written_side)
+        if known is None or path not in ("", self._reader) or not has_numbers(logits) or logits.dim() != 3:
+            return
+        count = min(logits.shape[1], MOST_LOGITS if known.continues or self.generation is not None else 1)
+        kept = logits[self.rows(logits.shape[0]), logits.shape[1] - count :].detach().float().cpu()
+        known.logits = (known.end - count, kept)
+        if known.read_ids is not None and known.read_ids.shape[0] == kept.shape[0]:
+            begin = known.end - known.read_ids.shape[1]
+            self._note_probabilities(known, begin + 1, known.end, known.read_ids, begin)
+
+    # The end of a generation.
+
+    def accepted(self, generation):
+        """Position behind the last token that belongs to the result of a generation: rejected drafts and padding do not."""
+        known = self.texts.get(self.written_side)
+        sequences = getattr(generation.result, "sequences", generation.result)
+        if known is None or not isinstance(sequences, torch.Tensor):
+            return None
+        row = self.row_of(sequences.shape[0])
+        written = sequences[row].tolist()
+        if generation.ends[min(row, len(generation.ends) - 1)] is not None:
+            written = written[: generation.ends[row]]
+        if not generation.has_ids:
+            return known.start + known.prompt + len(written)
+        common = 0
+        while common < min(len(known.ids), len(written)) and known.ids[common] == written[common]:
+            common += 1
+        return known.start + common
+
+    def keep_winner(self, generation):
+        """Keeps the beam that won. Returns which beam of its text it was at each step."""
+        result, side = generation.result, self.written_side
+        first = self.row_of(generation.batch // generation.beams) * generation.beams
+        at = first // generation.beams * generation.returned
+        won = [row - first for row in result.beam_indices[at].tolist() if row >= 0]
+        known = self.texts.get(side)
+        if known is not None and not generation.has_ids:
+            self.texts.pop(side)
+        elif known is not None:
+            known.ids = result.sequences[at, : generation.prompt + len(won) - 1].tolist()
+            known.probabilities = {known.prompt + step: p for step, p in enumerate(self._of_winner(known, won))}
+        return won
+
+    @staticmethod
+    def _of_winner(known, won):
+        of_steps = [known.probabilities[at] for at in sorted(known.probabilities)]
+        return [p[min(a, len(p) - 1), b : b + 1] for p, a, b in zip(of_steps, won, won[1:])]
+
+    def crop(self, side, position):
+        """Keeps the tokens before a position. Returns how many of them are no padding; None if there is nothing to remove."""
+        known = self.texts.get(side)
+        if known is None or position is None:
+            return None
+        known.crop(position)
+        begin, end = known.range(len(known.ids))
+        return end - begin

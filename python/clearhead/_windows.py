@@ -1,0 +1,44 @@
+"""Attention in windows (Swin, the towers of Qwen-VL): the windows of one block as one call over all of its tokens.
+
+Token t of window w is row and column w·n + t, where n is the size of a window. Each window is a segment that sees only itself. What a
+call adds to the scores of a window is one table, [window, head, query, key], read by a rule, so that nothing N × N is made.
+"""
+
+import torch
+
+from . import _core
+from ._masks import hidden_pairs
+
+
+def segments_of(sizes):
+    """The topology in which consecutive windows of these sizes see only themselves."""
+    ids = torch.repeat_interleave(torch.arange(len(sizes), dtype=torch.int32), torch.tensor(sizes))[None].contiguous()
+    return _core.segments(ids, ids)
+
+
+def windowed_terms(call, rows):
+    """Terms of a call whose batch rows [rows) are windows of one size. Raises ValueError, with the reason, if no description fits."""
+    terms = [] if call.softcap is None else [_core.SoftCap(float(call.softcap))]
+    if call.source is not None or call.band is not None:
+        raise ValueError("its windows have masks that are functions of positions")
+    added = None
+    for one in (call.bias, call.mask):
+        if one is None:
+            continue
+        one = one[rows] if one.shape[0] == call.batch else one[:1]
+        one = torch.zeros(one.shape).masked_fill(~one.cpu(), -torch.inf) if one.dtype == torch.bool else one.detach().float().cpu()
+        added = one if added is None else added + one
+    if added is None or not bool(added.any()):
+        return terms
+    hidden = hidden_pairs(added)
+    if bool(hidden.all(-1).any()):
+        raise ValueError("a window has rows that see nothing")
+    size = call.keys
+    table = added.masked_fill(hidden, -torch.inf).expand(-1, -1, size, size).contiguous()
+    numbers = _core.table(table)
+
+    def shifted(s, b, h, i, j):
+        window = _core.floor(i / size)
+        return s + numbers[window, h, i - window * size, j - _core.floor(j / size) * size]
+
+    return [*terms, _core.rule(shifted)]
