@@ -1,0 +1,83 @@
+// One check for whole texts and for lines. The line of an error is counted only when there is one.
+#include "base/text_file.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <iostream>
+#include <sstream>
+
+#include "base/file.h"
+#include "base/format.h"
+#include "base/utf8.h"
+
+namespace clearhead {
+namespace {
+
+constexpr std::string_view kUtf8Mark = "\xEF\xBB\xBF";
+
+bool is_standard_input(const std::string& path) { return path == "-" || path == "/dev/stdin"; }
+std::string shown_name(const std::string& path) { return is_standard_input(path) ? "standard input" : path; }
+
+// The encoding that a byte order mark announces, other than UTF-8. UTF-32 little-endian begins with the mark of UTF-16.
+const char* other_encoding(std::string_view bytes) {
+  using std::string_view_literals::operator""sv;
+  if (bytes.starts_with("\xFF\xFE\0\0"sv) || bytes.starts_with("\0\0\xFE\xFF"sv)) return "UTF-32";
+  if (bytes.starts_with("\xFF\xFE"sv) || bytes.starts_with("\xFE\xFF"sv)) return "UTF-16";
+  return nullptr;
+}
+
+[[noreturn]] void refuse(const std::string& name, int64_t line, const std::string& found, const char* encoding) {
+  fail(ErrorCode::kFormat, "{}, line {}: {}; expected text in UTF-8. Convert it: iconv -f {} -t UTF-8", name, line, found, encoding);
+}
+
+// first_line: number of the line that `bytes` begin with.
+void check(std::string_view bytes, const std::string& name, int64_t first_line) {
+  const char* encoding = first_line == 1 ? other_encoding(bytes) : nullptr;
+  if (encoding) refuse(name, 1, format("the text is in {}", encoding), encoding);
+  const size_t valid = std::min(valid_utf8_prefix(bytes), bytes.find('\0'));
+  if (valid >= bytes.size()) return;
+  const int64_t line = first_line + std::count(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(valid), '\n');
+  if (bytes[valid] == '\0') refuse(name, line, "a NUL byte, as in UTF-16 without a byte order mark", "UTF-16LE");
+  refuse(name, line, format("byte 0x{:02X} is not UTF-8", static_cast<unsigned>(static_cast<unsigned char>(bytes[valid]))), "WINDOWS-1252");
+}
+
+std::string_view without_mark(std::string_view bytes) { return bytes.starts_with(kUtf8Mark) ? bytes.substr(kUtf8Mark.size()) : bytes; }
+
+}  // namespace
+
+std::string_view utf8_text(std::string_view bytes, const std::string& name) {
+  check(bytes, name, 1);
+  return without_mark(bytes);
+}
+
+std::string read_text_file(const std::string& path) {
+  std::string bytes = read_file(is_standard_input(path) ? "/dev/stdin" : path);
+  bytes.erase(0, bytes.size() - utf8_text(bytes, shown_name(path)).size());
+  return bytes;
+}
+
+TextLines::TextLines(const std::string& path) : name_(shown_name(path)), from_(&std::cin) {
+  if (is_standard_input(path)) return;
+  std::error_code unknown;
+  if (std::filesystem::is_directory(path, unknown)) fail(ErrorCode::kIo, "{}: is a folder; expected a text", path);
+  owned_ = std::make_unique<std::ifstream>(path);
+  from_ = owned_.get();
+  if (!*from_) fail(errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, "{}: cannot be read: {}", path, std::strerror(errno));
+}
+
+TextLines::TextLines(std::string name, const std::string& text)
+    : name_(std::move(name)), owned_(std::make_unique<std::istringstream>(text)), from_(owned_.get()) {}
+
+bool TextLines::next(std::string& line) {
+  if (!std::getline(*from_, line)) {
+    if (from_->bad()) fail(ErrorCode::kIo, "{}: cannot be read further than line {}", name_, number_);
+    return false;
+  }
+  check(line, name_, ++number_);
+  if (number_ == 1) line.erase(0, line.size() - without_mark(line).size());
+  return true;
+}
+
+}  // namespace clearhead
