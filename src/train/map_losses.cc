@@ -3,6 +3,7 @@
 #include "train/map_losses.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/format.h"
 #include "clearhead/error.h"
@@ -27,13 +28,11 @@ Tensor weighted_sum(Run& run, const Tensor& x, const Tensor& factors) {
 }
 
 // 1 for each row that is no padding.   [batch, 1, query]
-Tensor real_rows(const Rows& of, int64_t& count) {
+Tensor real_rows(const Rows& of) {
   Tensor out = Tensor::zeros({of.batch, 1, of.length});
-  count = 0;
   for (int64_t row = 0; row < of.batch * of.length; ++row) {
     if (!of.lengths.empty() && row % of.length >= of.lengths[static_cast<size_t>(row / of.length)]) continue;
     out.mutable_data<float>()[row] = 1;
-    ++count;
   }
   return out;
 }
@@ -100,7 +99,24 @@ Tensor MapLosses::of_field(const char* field, F&& compute) const {
   }
 }
 
-Tensor MapLosses::alignment(Run& run, const Heard& heard, const Example& example) const {
+// The sequences whose attention the entropy is of.
+const Rows& MapLosses::entropy_rows(const Example& example) const {
+  return example.source && recipe_.entropy->family == "enc" ? *example.source : example.input;
+}
+
+std::vector<double> MapLosses::rows_of(const Example& example) const {
+  std::vector<double> out;
+  if (recipe_.alignment) out.push_back(static_cast<double>(example.alignment->rows));
+  if (recipe_.entropy) {
+    const Rows& rows = entropy_rows(example);
+    const int64_t count =
+        rows.lengths.empty() ? rows.batch * rows.length : std::accumulate(rows.lengths.begin(), rows.lengths.end(), int64_t{0});
+    out.push_back(static_cast<double>(count));
+  }
+  return out;
+}
+
+Tensor MapLosses::alignment(Run& run, const Heard& heard, const Example& example, double rows) const {
   const auto found = calls(heard, "alignment", recipe_.alignment->family, {recipe_.alignment->layer});
   const HeardCall& call = *found.front();
   const Shape expected = {example.input.batch, example.input.length, example.source ? example.source->length : 0};
@@ -112,17 +128,15 @@ Tensor MapLosses::alignment(Run& run, const Heard& heard, const Example& example
          call.site.family, found.size(), to_string(is), to_string(expected));
   const GoldAlignment& gold = *example.alignment;
   std::vector<float> factors;
-  for (const float share : gold.shares) factors.push_back(share / static_cast<float>(std::max<int64_t>(1, gold.rows) * recipe_.accumulate));
+  for (const float share : gold.shares) factors.push_back(share / static_cast<float>(std::max(1.0, rows)));
   const Tensor logs = ops::attention_log_weights(run, call.q, call.k, call.spec, call.log_sum_exp, gold.pairs);
   return ops::mean_head_cross_entropy(run, logs, factors);
 }
 
-Tensor MapLosses::entropy(Run& run, const Heard& heard, const Example& example) const {
+Tensor MapLosses::entropy(Run& run, const Heard& heard, const Example& example, double rows) const {
   const auto found = calls(heard, "entropy", recipe_.entropy->family, recipe_.entropy->layers);
-  const bool is_of_source = example.source && recipe_.entropy->family == "enc";
-  int64_t rows = 0;
-  const Rows& read = is_of_source ? *example.source : example.input;
-  const Tensor real = real_rows(read, rows);
+  const Rows& read = entropy_rows(example);
+  const Tensor real = real_rows(read);
   Tensor sum;
   for (const HeardCall* call : found) {
     const Tensor of_rows = ops::attention_entropy(run, call->q, call->k, call->spec);
@@ -130,7 +144,7 @@ Tensor MapLosses::entropy(Run& run, const Heard& heard, const Example& example) 
       fail(ErrorCode::kUnsupported, "family \"{}\" has {} queries in {} sequences; expected {} in {}, one for each token",
            call->site.family, of_rows.size(2), of_rows.size(0), read.length, read.batch);
     const Tensor one = weighted_sum(run, of_rows, real.expand(of_rows.shape()));
-    const double count = static_cast<double>(rows * of_rows.size(1) * static_cast<int64_t>(found.size()) * recipe_.accumulate);
+    const double count = rows * static_cast<double>(of_rows.size(1) * static_cast<int64_t>(found.size()));
     const Tensor part = scaled(run, one, 1 / std::max(1.0, count));
     if (!sum.defined()) {
       sum = part;
@@ -141,7 +155,8 @@ Tensor MapLosses::entropy(Run& run, const Heard& heard, const Example& example) 
   return sum;
 }
 
-Tensor MapLosses::add_to(Run& run, const Tensor& loss, const Heard& heard, const Example& example, std::vector<double>& values) const {
+Tensor MapLosses::add_to(Run& run, const Tensor& loss, const Heard& heard, const Example& example, std::span<const double> rows,
+                         std::vector<double>& values) const {
   if (!any()) return loss;
   Tensor total = run.result({1});
   ops::copy(run, loss, total);
@@ -150,8 +165,8 @@ Tensor MapLosses::add_to(Run& run, const Tensor& loss, const Heard& heard, const
     values.push_back(static_cast<double>(*value.data<float>()));
     ops::add(run, scaled(run, value, weight), total);
   };
-  if (recipe_.alignment) add("alignment", recipe_.alignment->weight, [&] { return alignment(run, heard, example); });
-  if (recipe_.entropy) add("entropy", recipe_.entropy->weight, [&] { return entropy(run, heard, example); });
+  if (recipe_.alignment) add("alignment", recipe_.alignment->weight, [&] { return alignment(run, heard, example, rows.front()); });
+  if (recipe_.entropy) add("entropy", recipe_.entropy->weight, [&] { return entropy(run, heard, example, rows.back()); });
   return total;
 }
 

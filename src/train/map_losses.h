@@ -6,11 +6,12 @@
 //
 // Guided alignment: Chen, Matusov, Khadivi & Peter 2016, the alignment cost G(A, α) as a cross-entropy; their α of one
 // recurrent attention is here the mean of a layer's heads. Row i is the one that writes token i of the target. Both are
-// means over a part of a step, divided by the number of parts, as the task's own loss is.
+// means over all rows of a step, as if its batches were one: a batch adds its sum, divided by the rows of the whole step.
 #pragma once
 
 #include <memory>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -28,6 +29,8 @@ class MapLosses {
   /// "alignment" and "entropy", those that the recipe has.
   std::vector<std::string> names() const;
   bool any() const { return recipe_.alignment || recipe_.entropy; }
+  /// Number of rows of a batch that each loss is a mean over, in the order of names().
+  std::vector<double> rows_of(const Example& example) const;
 
   /// The calls of one forward pass that the losses read.
   class Heard {
@@ -41,14 +44,17 @@ class MapLosses {
     std::set<std::pair<std::string, int>> sites_{};  // all there are, for messages
   };
 
-  /// loss + Σ weight·value / parts, recorded; and sets `values` to value / parts of each name.   loss: [1]
+  /// loss + Σ weight·value, recorded, where each value is this batch's share of the step's mean; appends the values to `values`.
+  /// loss: [1]   rows: rows_of() summed over all batches of the step
   /// Throws kInvalidArgument for a family or layer that the model does not have, and kUnsupported for attention whose
   /// description the formulas do not hold for, naming the field.
-  Tensor add_to(Run& run, const Tensor& loss, const Heard& heard, const Example& example, std::vector<double>& values) const;
+  Tensor add_to(Run& run, const Tensor& loss, const Heard& heard, const Example& example, std::span<const double> rows,
+                std::vector<double>& values) const;
 
  private:
-  Tensor alignment(Run& run, const Heard& heard, const Example& example) const;
-  Tensor entropy(Run& run, const Heard& heard, const Example& example) const;
+  Tensor alignment(Run& run, const Heard& heard, const Example& example, double rows) const;
+  Tensor entropy(Run& run, const Heard& heard, const Example& example, double rows) const;
+  const Rows& entropy_rows(const Example& example) const;
   std::vector<const HeardCall*> calls(const Heard& heard, const char* field, const std::string& family,
                                       const std::vector<int64_t>& layers) const;
   template <class F>

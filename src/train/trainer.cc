@@ -117,13 +117,15 @@ void Trainer::check_cancel() const {
   if (comm_->size() == 1 && cancel_ && cancel_->load()) fail(ErrorCode::kCancelled, "training was stopped");
 }
 
-// The losses of one part of the step, recorded; parts count alike.
-std::vector<double> Trainer::part_losses(int64_t part, bool checks) {
-  const int64_t number = step_ * recipe_.accumulate + part;
-  const Example example = task_->part(number);
-  const std::vector<int32_t>& lengths = example.input.lengths;
-  tokens_read_ = recipe_.task ? std::accumulate(lengths.begin(), lengths.end(), tokens_read_) : tokens_read_ + example.counted;
-  if (example.source) tokens_read_ = std::accumulate(example.source->lengths.begin(), example.source->lengths.end(), tokens_read_);
+// What the losses of a batch are divided by: targets, then rows of the losses on maps.
+std::vector<double> Trainer::counts_of(const Example& example) const {
+  std::vector<double> out = {static_cast<double>(example.counted)};
+  const std::vector<double> rows = map_losses_.rows_of(example);
+  out.insert(out.end(), rows.begin(), rows.end());
+  return out;
+}
+
+std::vector<double> Trainer::part_losses(int64_t number, const Example& example, const std::vector<double>& counts, bool checks) {
   tape_.check_finite(checks);
   RunDropout dropout{static_cast<float>(dropout_.residual), static_cast<float>(dropout_.attention),
                      random_bits(random_bits(recipe_.seed, kDropoutSeed), static_cast<uint64_t>(number))};
@@ -135,9 +137,9 @@ std::vector<double> Trainer::part_losses(int64_t part, bool checks) {
   MapLosses::Heard heard(recipe_);
   if (map_losses_.any()) run.listener = heard.listener();
   const RunResult result = learner_->forward(run, example);
-  const Tensor of_task = task_->loss(run, result, example, recipe_.smoothing, static_cast<double>(example.counted * recipe_.accumulate));
+  const Tensor of_task = task_->loss(run, result, example, recipe_.smoothing, std::max(1.0, counts.front()));
   std::vector<double> values = {static_cast<double>(*of_task.data<float>())};
-  const Tensor loss = map_losses_.add_to(run, of_task, heard, example, values);
+  const Tensor loss = map_losses_.add_to(run, of_task, heard, example, std::span(counts).subspan(1), values);
   check_cancel();
   if (std::isfinite(*loss.data<float>())) {
     tape_.backward(loss);
@@ -146,7 +148,7 @@ std::vector<double> Trainer::part_losses(int64_t part, bool checks) {
   tape_.clear();
   if (!checks) {
     try {
-      return part_losses(part, true);
+      return part_losses(number, example, counts, true);
     } catch (const Error& error) {
       fail(ErrorCode::kInvalidArgument, "step {}: the loss is no number; {}. The last checkpoint stands; try a smaller rate", step_,
            error.what());
@@ -155,26 +157,47 @@ std::vector<double> Trainer::part_losses(int64_t part, bool checks) {
   fail(ErrorCode::kInvalidArgument, "cross_entropy gave a value that is not finite");
 }
 
-// Means over the step, as part_losses().
+// The losses and gradients of all batches of the step as one: each sum is divided by the counts of the whole step, so a batch with
+// few targets weighs as little as it would inside a large batch. Returns the step's losses, as part_losses().
 std::vector<double> Trainer::take_step() {
-  const int64_t parts = gradient_.parts();
+  const int64_t parts = gradient_.parts(), first = step_ * recipe_.accumulate + comm_->rank() * parts;
+  std::vector<Example> examples;
+  std::vector<double> counts(1 + map_losses_.names().size(), 0);
+  const auto add_to = [](std::vector<double>& sums, const std::vector<double>& values) {
+    for (size_t at = 0; at < values.size(); ++at) sums[at % sums.size()] += values[at];
+  };
+  for (int64_t part = 0; part < parts; ++part) {
+    check_cancel();
+    examples.push_back(task_->part(first + part));
+    add_to(counts, counts_of(examples.back()));
+  }
+  const std::vector<std::vector<double>> of_processes = comm_->gather(counts);
+  counts.assign(counts.size(), 0);
+  for (const std::vector<double>& of_process : of_processes) add_to(counts, of_process);
   std::vector<double> losses;
   for (int64_t part = 0; part < parts; ++part) {
     check_cancel();
     gradient_.begin(part);
-    const std::vector<double> of_part = part_losses(comm_->rank() * parts + part, false);
+    const Example example = std::move(examples[static_cast<size_t>(part)]);
+    count_tokens(example);
+    const std::vector<double> of_part = part_losses(first + part, example, counts, false);
     losses.insert(losses.end(), of_part.begin(), of_part.end());
   }
   gradient_.finish();
-  std::vector<double> sums(1 + map_losses_.names().size(), 0);
-  for (const std::vector<double>& of_process : comm_->gather(losses)) {
-    for (size_t at = 0; at < of_process.size(); ++at) sums[at % sums.size()] += of_process[at];
-  }
+  std::vector<double> sums(counts.size(), 0);
+  for (const std::vector<double>& of_process : comm_->gather(losses)) add_to(sums, of_process);
   if (writes() && is_due(recipe_.validate, step_ + 1)) events_->add_gradients(learner_->named(), tape_);
   gradient_norm_ = optimiser_.step(tape_, recipe_.schedule.at(step_));
   average_.follow(step_);
   ++step_;
   return sums;
+}
+
+// The tokens that either side reads, for tokens_per_second.
+void Trainer::count_tokens(const Example& example) {
+  const std::vector<int32_t>& lengths = example.input.lengths;
+  tokens_read_ = recipe_.task ? std::accumulate(lengths.begin(), lengths.end(), tokens_read_) : tokens_read_ + example.counted;
+  if (example.source) tokens_read_ = std::accumulate(example.source->lengths.begin(), example.source->lengths.end(), tokens_read_);
 }
 
 Trainer::Validation Trainer::validate() {

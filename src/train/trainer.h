@@ -91,8 +91,11 @@ class Trainer {
   std::string log_header() const;
   void take_means(TrainingReport& report);
   bool has_ended() const;
-  /// Loss of the task, then those on maps.
-  std::vector<double> part_losses(int64_t part, bool checks);
+  /// Adds the gradients of batch number `number` to the tape's. Returns the batch's share of the step's loss of the task, then of
+  /// those on maps. counts: of the whole step, as counts_of().
+  std::vector<double> part_losses(int64_t number, const Example& example, const std::vector<double>& counts, bool checks);
+  std::vector<double> counts_of(const Example& example) const;
+  void count_tokens(const Example& example);
   void save_checkpoint() const;
   void read_checkpoint(const SafeTensors& file, bool data_changed);
   void check_cancel() const;
@@ -122,8 +125,8 @@ class Trainer {
   double gradient_norm_ = 0;
   int64_t waited_ = 0;  // validations since the best one
   double best_ = 1e30;
-  double loss_sum_ = 0;             // of the steps since the last report
-  std::vector<double> map_sums_{};  // of the same, of map_losses_.names()
+  double loss_sum_ = 0;                      // of the steps since the last report
+  std::vector<double> map_sums_{};           // of the same, of map_losses_.names()
   int64_t summed_ = 0;
   int64_t tokens_read_ = 0;            // by either side, on this process, since the last report
   std::string log_{};                  // all lines of log.csv

@@ -165,7 +165,7 @@ TEST_F(MapLossRuns, EndWithTheSameBitsStoppedOrNotAndForAnyThreads) {
   set_threads(before);
 }
 
-// Asks the run to stop at its n-th exchange, which is at the end of a step.
+// Asks the run to stop at its n-th exchange of several numbers. A step makes two: its counts before it, its losses at its end.
 class StopsAt final : public Comm {
  public:
   StopsAt(int64_t exchange, std::atomic<bool>& stop) : left_(exchange), stop_(stop) {}
@@ -174,7 +174,7 @@ class StopsAt final : public Comm {
   void sum(std::vector<Tensor> values) override { one_->sum(std::move(values)); }
   void wait() override { one_->wait(); }
   std::vector<std::vector<double>> gather(const std::vector<double>& mine) override {
-    if (mine.size() > 1 && --left_ == 0) stop_ = true;  // the losses of a step
+    if (mine.size() > 1 && --left_ == 0) stop_ = true;
     return one_->gather(mine);
   }
   void shift(const Tensor& out, Tensor in) override { one_->shift(out, std::move(in)); }
@@ -193,7 +193,7 @@ TEST_F(MapLossRuns, ResumeTheSumsOfAReportThatWasUnderWay) {
   const std::string run = folder_ + "/parts";
   std::atomic<bool> stop{false};
   {
-    Trainer trainer(recipe(settings), run, std::make_shared<StopsAt>(6, stop));
+    Trainer trainer(recipe(settings), run, std::make_shared<StopsAt>(2 * 6, stop));
     EXPECT_FALSE(trainer.run([](const TrainingReport&) {}, &stop));
     EXPECT_EQ(trainer.step(), 6);
   }
