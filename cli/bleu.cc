@@ -5,6 +5,7 @@
 #include "base/format.h"
 #include "clearhead/error.h"
 #include "cli/cli.h"
+#include "cli/measure.h"
 #include "text/bleu.h"
 
 namespace clearhead::cli {
@@ -12,7 +13,8 @@ namespace {
 
 std::vector<std::string> sentences_of(const std::string& path) { return lines_of(read_file(path == "-" ? "/dev/stdin" : path)); }
 
-void run(const std::string& hypotheses_path, const std::string& references_path, bool json) {
+void run(const std::string& hypotheses_path, const std::string& references_path, const std::string& tokenize, bool json) {
+  const BleuWords words = *bleu_words_named(tokenize);
   const std::vector<std::string> hypotheses = sentences_of(hypotheses_path), references = sentences_of(references_path);
   if (hypotheses.size() != references.size()) {
     fail(ErrorCode::kInvalidArgument, "{} has {} lines, {} has {}; expected a sentence and its reference on the same line of both",
@@ -20,8 +22,9 @@ void run(const std::string& hypotheses_path, const std::string& references_path,
   }
   if (hypotheses.empty())
     fail(ErrorCode::kInvalidArgument, "{} and {} are empty: there is nothing to compare", hypotheses_path, references_path);
-  const Bleu found = bleu(hypotheses, references);
-  const std::string signature = format("{}|version:clearhead-{}", bleu_signature(), CLEARHEAD_VERSION);
+  warn_of_words(references, words, "--tokenize zh or --tokenize char");
+  const Bleu found = bleu(hypotheses, references, words);
+  const std::string signature = format("{}|version:clearhead-{}", bleu_signature(words), CLEARHEAD_VERSION);
   const auto list = [](const auto& values) { return Json(Json::Array(values.begin(), values.end())); };
   if (json) {
     return print_json(Json::object({{"score", found.score},
@@ -44,23 +47,26 @@ void run(const std::string& hypotheses_path, const std::string& references_path,
 
 void add_bleu(CLI::App& app) {
   struct Options {
-    std::string hypotheses, references;
+    std::string hypotheses, references, tokenize = "13a";
     bool json = false;
   };
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("bleu", "Score translations against a reference by BLEU, as sacrebleu does");
   command->footer(
       "Example: clearhead bleu translated.txt reference.txt\n"
-      "Corpus BLEU by sacrebleu's default: one reference, case kept, 13a words, exponential smoothing. Lines are sentences.");
+      "Corpus BLEU as sacrebleu computes it: one reference, case kept, exponential smoothing. Lines are sentences.");
   command->add_option("hypotheses", options->hypotheses, "File of translations, one a line; - is standard input")
       ->required()
       ->type_name("FILE");
   command->add_option("references", options->references, "File of reference translations, in the same order")
       ->required()
       ->type_name("FILE");
+  command->add_option("--tokenize", options->tokenize, "Words, by sacrebleu's names: 13a, zh (Chinese) or char (each character)")
+      ->check(CLI::IsMember({"13a", "zh", "char"}))
+      ->capture_default_str();
   command->add_flag("--json", options->json,
                     "Print JSON: score, signature, precisions, brevity penalty, n-grams matched\nand in all, lengths");
-  command->callback([options] { run(options->hypotheses, options->references, options->json); });
+  command->callback([options] { run(options->hypotheses, options->references, options->tokenize, options->json); });
 }
 
 }  // namespace clearhead::cli

@@ -13,6 +13,7 @@
 #include "metrics/rouge.h"
 #include "models/reading.h"
 #include "text/bleu.h"
+#include "text/scripts.h"
 #include "train/learner.h"
 #include "train/pair_data.h"
 #include "train/task.h"
@@ -74,6 +75,7 @@ void measure_pairs(const Recipe& recipe, const Model& model, bool json) {
     hypotheses.push_back(made.text);
   progress.reset();
   if (recipe.pairs->rouge) return print_rouge(metrics::mean_rouge(hypotheses, references), references.size(), beams, json);
+  warn_of_words(references, recipe.pairs->bleu, "pairs.bleu=zh or pairs.bleu=char");
   const Bleu score = bleu(hypotheses, references, recipe.pairs->bleu);
   const std::string signature = bleu_signature(recipe.pairs->bleu);
   int64_t exact = 0;
@@ -138,6 +140,13 @@ void measure_task(const Recipe& given, const Model& model, bool json) {
 }
 
 }  // namespace
+
+void warn_of_words(const std::vector<std::string>& references, BleuWords words, const std::string& remedy) {
+  if (words != BleuWords::kMteval13a || !text::are_written_without_spaces(references)) return;
+  notice(format(
+      "the references are in a language written without spaces, of which BLEU's 13a words count a whole sentence as one word; set {}",
+      remedy));
+}
 
 double bits_per_byte(double nats, double bytes) { return nats / std::log(2.0) / bytes; }
 

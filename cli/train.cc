@@ -101,6 +101,7 @@ bool train(const Options& options, const std::shared_ptr<Comm>& comm) {
   const auto report = [&](const TrainingReport& now) {
     print_report(now, options.json);
     std::fflush(stdout);  // a log is read while the run goes on
+    if (!now.warning.empty()) notice(now.warning);
   };
   const bool finished = trainer->run(report, &asked_to_stop);
   if (comm->size() > 1 && trainer->step() > first) {

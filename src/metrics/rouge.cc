@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "metrics/checks.h"
+#include "text/scripts.h"
 #include "text/strings.h"
 #include "text/unicode.h"
 
@@ -138,19 +139,44 @@ constexpr double RougeScore::*kNumbers[] = {&RougeScore::precision, &RougeScore:
 
 }  // namespace
 
-std::vector<std::string> rouge_words(std::string_view text) {
-  const std::string valid = text::replace_invalid(text);
-  std::vector<std::string> words(1);
-  for (const char c : text::lower(valid)) {  // the lower case of U+212A (Kelvin) and U+0130 is or begins with a letter of ASCII
-    if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) {
-      words.back() += c;
-    } else if (!words.back().empty()) {
-      words.emplace_back();
-    }
+namespace {
+
+bool is_ascii_word(char32_t c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
+
+// Letters, digits and marks of other scripts than Latin. The blocks up to the combining diacritical marks are those of Latin text.
+bool is_word_of_other_script(char32_t c) {
+  constexpr char32_t kLastOfLatin = 0x36F;
+  if (c <= kLastOfLatin) return false;
+  return text::is(c, text::kLetter | text::kNumber | text::kCombiningMark) && !text::is_latin(c);
+}
+
+std::vector<std::string> split_into_words(std::string_view text, bool is_of_any_script) {
+  const std::string valid = text::replace_invalid(text), lower = text::lower(valid);
+  std::vector<std::string> words;
+  enum { kNone, kAscii, kOther, kAlone } open = kNone;  // the kind of the last word, while it may still grow
+  for (size_t at = 0; at < lower.size();) {
+    const text::Decoded next = text::decode_valid(lower, at);
+    const std::string_view character = std::string_view(lower).substr(at, next.length);
+    at += next.length;
+    const auto kind = is_ascii_word(next.c)                                   ? kAscii
+                      : !is_of_any_script || !is_word_of_other_script(next.c) ? kNone
+                      : text::is_written_without_spaces(next.c)               ? kAlone
+                                                                              : kOther;
+    const bool is_mark = kind != kNone && text::is(next.c, text::kCombiningMark);
+    const bool grows = open != kNone && kind != kNone && (is_mark || (kind == open && kind != kAlone));
+    if (kind != kNone && !grows) words.emplace_back();
+    if (kind != kNone) words.back() += character;
+    if (!grows) open = kind;
   }
-  if (words.back().empty()) words.pop_back();
   return words;
 }
+
+}  // namespace
+
+std::vector<std::string> words_of_any_script(std::string_view text) { return split_into_words(text, true); }
+
+// The lower case of U+212A (Kelvin) and U+0130 is or begins with a letter of ASCII.
+std::vector<std::string> latin_words(std::string_view text) { return split_into_words(text, false); }
 
 Rouge rouge(std::string_view summary, std::string_view reference, const RougeWords& words) {
   Cutter cutter(words);

@@ -241,6 +241,21 @@ std::optional<size_t> Trainer::deciding_metric() const {
        wanted, known);
 }
 
+// A metric that has the same value at every validation chooses no model: best/ keeps the first one. Said at the third validation, and at
+// the end.
+std::string Trainer::warning_of_metric(const std::string& name, double value) {
+  constexpr int64_t kSuspicious = 3;
+  if (same_metric_ > 0 && constant_metric_ != value) constant_metric_.reset();
+  if (same_metric_ == 0) constant_metric_ = value;
+  ++same_metric_;
+  if (!constant_metric_ || (same_metric_ != kSuspicious && !(has_ended() && same_metric_ > kSuspicious))) return "";
+  return format(
+      "{} was {:.2f} % at each of {} validations, so best/ keeps the first model; does this metric fit the data? \"best\": \"loss\" lets "
+      "the "
+      "validation loss decide",
+      name, value * 100, same_metric_);
+}
+
 bool Trainer::has_ended() const {
   return step_ >= recipe_.steps || (recipe_.task && recipe_.task->patience > 0 && waited_ >= recipe_.task->patience);
 }
@@ -306,6 +321,7 @@ bool Trainer::run(const std::function<void(const TrainingReport&)>& report, cons
       now.validation = found.loss;
       for (size_t at = 0; at < found.metrics.size(); ++at) now.metrics.emplace_back(task_->metric_names()[at], found.metrics[at]);
       now.bytes_per_token = task_->held_bytes_per_token();
+      if (deciding) now.warning = warning_of_metric(task_->metric_names()[*deciding], found.metrics[*deciding]);
       ++waited_;
       if (const double figure = deciding ? -found.metrics[*deciding] : found.loss; figure < best_) {
         best_ = figure;

@@ -48,6 +48,7 @@ struct TrainingReport {
   std::vector<std::pair<std::string, double>> metrics{};  // of the validation data, by name
   std::vector<std::pair<std::string, double>> maps{};     // means of the losses on maps, by name (train/map_losses.h)
   double bytes_per_token = 0;                             // of the validation text; 0: unknown
+  std::string warning{};                                  // of a metric that decides which model is best and does not move
 };
 
 class Trainer {
@@ -87,6 +88,7 @@ class Trainer {
   };
   Validation validate();
   std::optional<size_t> deciding_metric() const;
+  std::string warning_of_metric(const std::string& name, double value);
   std::vector<Tensor> learning_leaves();
   std::string log_header() const;
   void take_means(TrainingReport& report);
@@ -125,6 +127,8 @@ class Trainer {
   double gradient_norm_ = 0;
   int64_t waited_ = 0;  // validations since the best one
   double best_ = 1e30;
+  std::optional<double> constant_metric_{};  // the value of the metric that decides, while it has never changed since this start
+  int64_t same_metric_ = 0;                  // validations with that value
   double loss_sum_ = 0;                      // of the steps since the last report
   std::vector<double> map_sums_{};           // of the same, of map_losses_.names()
   int64_t summed_ = 0;

@@ -17,6 +17,16 @@ class Bleu(Case):
         found = self.ok("bleu", "-", self.theirs, "--json", stdin=self.ours.read_bytes()).json
         self.assertEqual((found["matched"], found["total"]), ([13, 10, 7, 5], [14, 12, 10, 8]))
 
+    def test_chinese_is_scored_by_characters_and_the_default_says_that_it_is_not(self):
+        self.ours.write_text("猫坐在垫子上。\n", encoding="utf-8")
+        self.theirs.write_text("狗坐在垫子上。\n", encoding="utf-8")
+        done = run("bleu", self.ours, self.theirs, "--json")
+        self.assertEqual(done.json["score"], 0)
+        self.assertIn("count a whole sentence as one word; set --tokenize zh or --tokenize char", done.errors)
+        found = self.ok("bleu", self.ours, self.theirs, "--tokenize", "zh", "--json").json
+        self.assertEqual((found["matched"], found["total"]), ([6, 5, 4, 3], [7, 6, 5, 4]))
+        self.assertIn("|tok:zh|", found["signature"])
+
     def test_what_is_wrong_is_said_with_the_way_out(self):
         self.theirs.write_text("one line\n", encoding="utf-8")
         self.refused(1, f"{self.ours} has 2 lines, {self.theirs} has 1; expected a sentence and its reference on the same line of both", "bleu", self.ours,
