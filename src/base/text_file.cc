@@ -1,12 +1,13 @@
 // One check for whole texts and for lines. The line of an error is counted only when there is one.
 #include "base/text_file.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <iostream>
-#include <sstream>
 
 #include "base/file.h"
 #include "base/format.h"
@@ -58,23 +59,41 @@ std::string read_text_file(const std::string& path) {
   return bytes;
 }
 
-TextLines::TextLines(const std::string& path) : name_(shown_name(path)), from_(&std::cin) {
-  if (is_standard_input(path)) return;
+TextLines::TextLines(const std::string& path) : name_(shown_name(path)) {
   std::error_code unknown;
   if (std::filesystem::is_directory(path, unknown)) fail(ErrorCode::kIo, "{}: is a folder; expected a text", path);
-  owned_ = std::make_unique<std::ifstream>(path);
-  from_ = owned_.get();
-  if (!*from_) fail(errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, "{}: cannot be read: {}", path, std::strerror(errno));
+  descriptor_ = is_standard_input(path) ? ::dup(STDIN_FILENO) : ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor_ < 0) fail(errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, "{}: cannot be read: {}", name_, std::strerror(errno));
 }
 
-TextLines::TextLines(std::string name, const std::string& text)
-    : name_(std::move(name)), owned_(std::make_unique<std::istringstream>(text)), from_(owned_.get()) {}
+TextLines::~TextLines() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+bool TextLines::read_more() {
+  if (descriptor_ < 0) return false;
+  bytes_.erase(0, begin_);
+  begin_ = 0;
+  char buffer[1 << 16];
+  ssize_t got = 0;
+  do got = ::read(descriptor_, buffer, sizeof buffer);
+  while (got < 0 && errno == EINTR);
+  if (got < 0) fail(ErrorCode::kIo, "{}: cannot be read beyond line {}: {}", name_, number_, std::strerror(errno));
+  bytes_.append(buffer, static_cast<size_t>(got));
+  if (got == 0) ::close(std::exchange(descriptor_, -1));
+  return got > 0;
+}
 
 bool TextLines::next(std::string& line) {
-  if (!std::getline(*from_, line)) {
-    if (from_->bad()) fail(ErrorCode::kIo, "{}: cannot be read further than line {}", name_, number_);
-    return false;
+  size_t end = bytes_.find('\n', begin_);
+  while (end == std::string::npos) {
+    const size_t searched = bytes_.size() - begin_;
+    if (!read_more()) break;
+    end = bytes_.find('\n', begin_ + searched);
   }
+  if (end == std::string::npos && begin_ == bytes_.size()) return false;
+  line = bytes_.substr(begin_, end - begin_);
+  begin_ = end == std::string::npos ? bytes_.size() : end + 1;
   check(line, name_, ++number_);
   if (number_ == 1) line.erase(0, line.size() - without_mark(line).size());
   return true;

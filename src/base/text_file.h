@@ -6,10 +6,9 @@
 #pragma once
 
 #include <cstdint>
-#include <fstream>
-#include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace clearhead {
 
@@ -26,7 +25,10 @@ class TextLines {
   /// path: a file, a pipe, or "-" for standard input. Throws kNotFound, or kIo for a folder.
   explicit TextLines(const std::string& path);
   /// The lines of a text in memory. `name` stands for it in errors.
-  TextLines(std::string name, const std::string& text);
+  TextLines(std::string name, std::string text) : name_(std::move(name)), bytes_(std::move(text)) {}
+  ~TextLines();
+  TextLines(const TextLines&) = delete;
+  TextLines& operator=(const TextLines&) = delete;
 
   /// The next line, without its '\n' (a '\r' stays); false at the end. Throws as utf8_text(), and kIo.
   bool next(std::string& line);
@@ -34,9 +36,12 @@ class TextLines {
   int64_t number() const { return number_; }
 
  private:
+  bool read_more();
+
   std::string name_;
-  std::unique_ptr<std::istream> owned_{};
-  std::istream* from_ = nullptr;
+  std::string bytes_{};  // read and not yet given from begin_ on
+  size_t begin_ = 0;
+  int descriptor_ = -1;  // −1: all is read
   int64_t number_ = 0;
 };
 

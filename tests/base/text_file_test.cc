@@ -39,6 +39,18 @@ TEST_F(TextFile, IsReadLineByLineWithoutItsByteOrderMark) {
   EXPECT_EQ(lines.number(), 3);
 }
 
+TEST_F(TextFile, HasLinesOfAnyLengthAndALastOneThatIsNotEnded) {
+  const std::string longer(200'001, 'x');
+  TextLines lines(write("a\n" + longer + "\n" + longer + "y"));
+  std::vector<size_t> sizes;
+  for (std::string line; lines.next(line);) sizes.push_back(line.size());
+  EXPECT_EQ(sizes, (std::vector<size_t>{1, 200'001, 200'002}));
+  TextLines memory("the text", "a\n\nb\n");
+  sizes.clear();
+  for (std::string line; memory.next(line);) sizes.push_back(line.size());
+  EXPECT_EQ(sizes, (std::vector<size_t>{1, 0, 1}));
+}
+
 TEST_F(TextFile, InAnotherEncodingIsRefusedWithItsLine) {
   EXPECT_EQ(error_of([&] { read_text_file(write("ok\nna\xEFve\n")); }),
             "kFormat: " + path_ + ", line 2: byte 0xEF is not UTF-8; expected text in UTF-8. Convert it: iconv -f WINDOWS-1252 -t UTF-8");
