@@ -22,7 +22,7 @@ ModelInput input_of(const ModelInfo& info, const std::string& given, const std::
   if (!asks && !question.empty()) usage_error(format("{} reads a {}, and no question", info.name, info.reads));
   ModelInput input{.question = question};
   if (info.reads == "picture" || info.reads == "scene") {
-    input.picture = read_image(given);
+    input.picture = read_picture(info, given);
   } else if (info.reads == "sound") {
     input.sound = read_sound(given);
   } else {

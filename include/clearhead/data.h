@@ -30,8 +30,8 @@ struct Sound {
 /// Reads frames [begin, begin + count) of a sound file, or all frames from `begin` if count is negative. Only these
 /// frames are decoded. Reads every format of libsndfile (WAV, AIFF, FLAC, Ogg …). Integer samples are scaled to −1 … 1.
 /// A truncated WAV file is read as far as it goes, as libsndfile does.
-/// Throws kNotFound, kFormat if the file is not a sound or is damaged, kInvalidArgument for frames outside the file,
-/// kBudget for more than 2³¹ samples.
+/// Throws kNotFound, kFormat if the file is not a sound, is damaged, or has a sample that is NaN or infinite,
+/// kInvalidArgument for frames outside the file, kBudget for more than 2³¹ samples.
 Sound read_sound(const std::string& path, int64_t begin = 0, int64_t count = -1);
 
 /// Which frames and filters log_mel() uses. The defaults are Whisper's (Radford et al. 2023, §2.2).
@@ -52,14 +52,18 @@ Tensor mel_filters(const LogMelOptions& options = {});
 ///   x_tn = Hann(n)·sound(t·hop + n − window/2)      X_tk = Σ_n x_tn e^(−2πi·kn/window)      log10 max(floor, Σ_k filter_mk |X_tk|²)
 /// Frame t is centred at sample t·hop; beyond its ends the sound is reflected. Channels are averaged.
 /// → f32 [max(1, samples / hop), mels]
-/// Throws kInvalidArgument for an empty sound, for one of another rate (sounds are not resampled), and for options out
-/// of range.
+/// Throws kInvalidArgument for an empty sound, for one of another rate (sounds are not resampled), for samples that are
+/// not finite, and for options out of range.
 Tensor log_mel(const Sound& sound, const LogMelOptions& options = {});
 
 /// Reads a PNG or JPEG file (recognised by its first bytes) as f32 [channels, height, width] in 0 … 1. Grey pictures
 /// have 1 channel, all others 3 (sRGB). The alpha channel is dropped; 16-bit samples are reduced to 8 bits.
-/// Throws kNotFound or kIo, kFormat for other formats and damaged files, kBudget for more than 2²⁸ pixels.
+/// Throws kNotFound or kIo, kFormat for other formats and damaged files, kBudget for more than 2²⁶ pixels, which is
+/// refused by the file's header.
 Tensor read_image(const std::string& path);
+/// The same for a picture [channels, height, width] of this size; grey is repeated in all channels. The size is compared
+/// with the file's header, so nothing is decoded in vain. Throws as read_image, kShape for another size.
+Tensor read_image(const std::string& path, const Shape& size);
 
 /// Which columns of a table to read, by the names in its first line.
 struct LabelledColumns {

@@ -43,7 +43,7 @@ Tensor picture_of_bytes(const ModelInfo& info, const Tensor& pixels, nb::handle 
 }
 
 Tensor picture_of(const ModelInfo& info, nb::handle given) {
-  if (const auto path = path_of(given)) return read_image(*path);
+  if (const auto path = path_of(given)) return read_picture(info, *path);
   const Tensor pixels = tensor_of(given, "picture");
   if (pixels.dtype() == DType::kU8) return picture_of_bytes(info, pixels, given);
   if (pixels.dtype() != DType::kF32 || pixels.rank() != 3)

@@ -1,6 +1,9 @@
 // PNG or JPEG by the first bytes, as f32 [channel, height, width] in 0 … 1.
 #include "io/image.h"
 
+#include <limits>
+#include <memory>
+
 #include "base/file.h"
 #include "base/format.h"
 #include "clearhead/error.h"
@@ -10,9 +13,17 @@
 namespace clearhead {
 namespace {
 
-Image decode(std::string_view bytes, const std::string& where, int64_t most_pixels) {
-  if (bytes.starts_with("\x89PNG\r\n\x1a\n")) return decode_png(bytes, where, most_pixels);
-  if (bytes.starts_with("\xff\xd8\xff")) return decode_jpeg(bytes, where, most_pixels);
+struct Format {
+  std::string_view first_bytes;
+  Image (*decode)(std::string_view bytes, const std::string& where, int64_t most_pixels);
+  Shape (*shape)(std::string_view bytes, const std::string& where, int64_t most_pixels);
+};
+constexpr Format kFormats[] = {{"\x89PNG\r\n\x1a\n", decode_png, png_shape}, {"\xff\xd8\xff", decode_jpeg, jpeg_shape}};
+
+const Format& format_of(std::string_view bytes, const std::string& where) {
+  for (const Format& one : kFormats) {
+    if (bytes.starts_with(one.first_bytes)) return one;
+  }
   fail(ErrorCode::kFormat, "{}: neither PNG nor JPEG by its first bytes; convert it to one of these", where);
 }
 
@@ -20,12 +31,13 @@ Image decode(std::string_view bytes, const std::string& where, int64_t most_pixe
 
 void check_pixels(int64_t width, int64_t height, const std::string& where, int64_t most_pixels) {
   if (width > 0 && height > most_pixels / width) {
-    fail(ErrorCode::kBudget, "{}: a picture of {} × {} pixels; at most {} are read", where, width, height, with_commas(most_pixels));
+    fail(ErrorCode::kBudget, "{}: a picture of {} × {} pixels; at most {} are read. Make it smaller", where, width, height,
+         with_commas(most_pixels));
   }
 }
 
 Tensor image_from(std::string_view bytes, const std::string& where, int64_t most_pixels) {
-  const Image image = decode(bytes, where, most_pixels);
+  const Image image = format_of(bytes, where).decode(bytes, where, most_pixels);
   const int64_t pixels = image.width * image.height, channels = image.channels;
   Tensor out = Tensor::empty({channels, image.height, image.width});
   float* to = out.mutable_data<float>();
@@ -35,6 +47,21 @@ Tensor image_from(std::string_view bytes, const std::string& where, int64_t most
   return out;
 }
 
+Shape image_shape(std::string_view bytes, const std::string& where, int64_t most_pixels) {
+  return format_of(bytes, where).shape(bytes, where, most_pixels);
+}
+
 Tensor read_image(const std::string& path) { return image_from(MappedFile::open(path)->bytes(), path); }
+
+Tensor read_image(const std::string& path, const Shape& size) {
+  const std::shared_ptr<MappedFile> file = MappedFile::open(path);
+  const Shape is = image_shape(file->bytes(), path, std::numeric_limits<int64_t>::max());
+  if (is[1] != size[1] || is[2] != size[2] || (is[0] != size[0] && is[0] != 1)) {
+    fail(ErrorCode::kShape, "{}: a picture of {} × {} pixels, channels: {}; expected {} × {}, channels: {}", path, is[2], is[1], is[0],
+         size[2], size[1], size[0]);
+  }
+  const Tensor image = image_from(file->bytes(), path);
+  return image.size(0) == size[0] ? image : image.expand(size).contiguous();
+}
 
 }  // namespace clearhead

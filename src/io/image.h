@@ -17,8 +17,13 @@ struct Image {
   std::vector<uint8_t> pixels;  // [height, width, channels], sRGB
 };
 
+/// A picture takes 16 bytes a pixel while it is decoded and 12 afterwards: 2²⁶ pixels (8,192 × 8,192) take 1 GiB.
+inline constexpr int64_t kMostPixels = int64_t{1} << 26;
+
 /// As read_image, from the bytes of a file; `where` names them in error messages.
-Tensor image_from(std::string_view bytes, const std::string& where, int64_t most_pixels = int64_t{1} << 28);
+Tensor image_from(std::string_view bytes, const std::string& where, int64_t most_pixels = kMostPixels);
+/// [channels, height, width] as read_image would return, from the header alone. Throws kFormat, and kBudget for more than most_pixels pixels.
+Shape image_shape(std::string_view bytes, const std::string& where, int64_t most_pixels = kMostPixels);
 
 /// Call before allocating. Throws kBudget, naming `where`, for more than most_pixels pixels.
 void check_pixels(int64_t width, int64_t height, const std::string& where, int64_t most_pixels);

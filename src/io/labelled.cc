@@ -17,6 +17,7 @@
 #include "base/random.h"
 #include "base/table.h"
 #include "clearhead/error.h"
+#include "io/image.h"
 #include "io/sound.h"
 
 namespace clearhead {
@@ -189,23 +190,25 @@ SoundBatch LabelledFiles::sounds(const std::vector<int64_t>& rows) const {
 
 PictureBatch LabelledFiles::pictures(const std::vector<int64_t>& rows) const {
   check(rows);
-  PictureBatch out;
-  Shape shape;
-  float* to = nullptr;
+  Shape shape;  // from the headers: nothing is decoded before all sizes are known to agree
+  for (const int64_t row : rows) {
+    const std::string& path = rows_[static_cast<size_t>(row)].path;
+    Shape is;
+    read_checked(where(row), [&] { is = image_shape(MappedFile::open(path)->bytes(), path); });
+    if (shape.empty()) shape = is;
+    if (is != shape) {
+      fail(ErrorCode::kShape, "{}: {} is {} [channels, height, width]; line {} is {}. Convert one of them", where(row), path, to_string(is),
+           rows_[static_cast<size_t>(rows.front())].line, to_string(shape));
+    }
+  }
+  const auto count = static_cast<int64_t>(rows.size());
+  check_budget(count, shape[0] * shape[1] * shape[2], table_);
+  PictureBatch out{.pixels = Tensor::empty({count, shape[0], shape[1], shape[2]})};
+  float* to = out.pixels.mutable_data<float>();
   for (const int64_t row : rows) {
     const LabelledFile& file = rows_[static_cast<size_t>(row)];
     Tensor picture;
     read_checked(where(row), [&] { picture = read_image(file.path); });
-    if (shape.empty()) {
-      shape = picture.shape();
-      check_budget(static_cast<int64_t>(rows.size()), picture.numel(), table_);
-      out.pixels = Tensor::empty({static_cast<int64_t>(rows.size()), shape[0], shape[1], shape[2]});
-      to = out.pixels.mutable_data<float>();
-    }
-    if (picture.shape() != shape) {
-      fail(ErrorCode::kShape, "{}: {} is {} [channels, height, width]; line {} is {}. Convert one of them", where(row), file.path,
-           to_string(picture.shape()), rows_[static_cast<size_t>(rows.front())].line, to_string(shape));
-    }
     to = std::copy_n(picture.data<float>(), picture.numel(), to);
     out.labels.push_back(file.label);
   }

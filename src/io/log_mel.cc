@@ -132,6 +132,9 @@ Tensor log_mel(const Sound& sound, const LogMelOptions& options) {
          with_commas(sound.rate), with_commas(options.rate), options.rate);
   }
   const std::vector<float> mono = mono_of(sound);
+  const auto broken = std::find_if(mono.begin(), mono.end(), [](float sample) { return !std::isfinite(sample); });
+  if (broken != mono.end())  // the floor would make silence of it
+    fail(ErrorCode::kInvalidArgument, "log_mel: sample {} of the sound is not finite", with_commas(broken - mono.begin()));
   const Spectrum spectrum(options.window);
   const int64_t frames = std::max<int64_t>(1, static_cast<int64_t>(mono.size()) / options.hop), bins = filters.size(1);
   Tensor out = Tensor::empty({frames, options.mels});

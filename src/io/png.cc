@@ -138,24 +138,49 @@ std::string png_bytes(const Image& image, const PngText& text) {
   return std::move(job.bytes);
 }
 
+namespace {
+
+struct Reader : png_image {
+  Reader(std::string_view bytes, const std::string& where, int64_t most_pixels) : png_image{} {
+    version = PNG_IMAGE_VERSION;
+    if (!png_image_begin_read_from_memory(this, bytes.data(), bytes.size())) {
+      const std::string reason = message;
+      png_image_free(this);
+      fail(ErrorCode::kFormat, "{}: damaged PNG: {}", where, reason);
+    }
+    is_colour = (format & PNG_FORMAT_FLAG_COLOR) != 0;
+    try {
+      check_pixels(width, height, where, most_pixels);
+    } catch (...) {
+      png_image_free(this);
+      throw;
+    }
+  }
+  ~Reader() { png_image_free(this); }
+  Reader(const Reader&) = delete;
+  Reader& operator=(const Reader&) = delete;
+  bool is_colour = false;
+};
+
+}  // namespace
+
+Shape png_shape(std::string_view bytes, const std::string& where, int64_t most_pixels) {
+  const Reader reader(bytes, where, most_pixels);
+  return {reader.is_colour ? 3 : 1, reader.height, reader.width};
+}
+
 Image decode_png(std::string_view bytes, const std::string& where, int64_t most_pixels) {
-  struct Reader : png_image {
-    Reader() : png_image{} { version = PNG_IMAGE_VERSION; }
-    ~Reader() { png_image_free(this); }
-  } reader;
-  if (!png_image_begin_read_from_memory(&reader, bytes.data(), bytes.size()))
-    fail(ErrorCode::kFormat, "{}: damaged PNG: {}", where, reader.message);
-  check_pixels(reader.width, reader.height, where, most_pixels);
-  const bool is_colour = (reader.format & PNG_FORMAT_FLAG_COLOR) != 0;
+  Reader reader(bytes, where, most_pixels);
   reader.flags |= PNG_IMAGE_FLAG_16BIT_sRGB;
-  reader.format = is_colour ? PNG_FORMAT_RGBA : PNG_FORMAT_GA;  // without an alpha channel to go to, opacity would darken
-  std::vector<uint8_t> pixels(PNG_IMAGE_SIZE(reader));
+  reader.format = reader.is_colour ? PNG_FORMAT_RGBA : PNG_FORMAT_GA;  // without an alpha channel to go to, opacity would darken
+  Image image{reader.width, reader.height, reader.is_colour ? 3 : 1, {}};
+  std::vector<uint8_t>& pixels = image.pixels;
+  pixels.resize(PNG_IMAGE_SIZE(reader));
   if (!png_image_finish_read(&reader, nullptr, pixels.data(), 0, nullptr))
     fail(ErrorCode::kFormat, "{}: damaged PNG: {}", where, reader.message);
-  Image image{reader.width, reader.height, is_colour ? 3 : 1, {}};
-  const size_t channels = static_cast<size_t>(image.channels);
-  image.pixels.resize(pixels.size() / (channels + 1) * channels);
-  for (size_t i = 0; i < image.pixels.size(); ++i) image.pixels[i] = pixels[i / channels * (channels + 1) + i % channels];
+  const size_t channels = static_cast<size_t>(image.channels), count = pixels.size() / (channels + 1) * channels;
+  for (size_t i = 0; i < count; ++i) pixels[i] = pixels[i / channels * (channels + 1) + i % channels];  // drops alpha in place
+  pixels.resize(count);
   return image;
 }
 

@@ -24,5 +24,7 @@ void write_png(const std::string& path, const Image& image, const PngText& text 
 /// Decodes a PNG file to 1 or 3 channels, without alpha. Throws, naming `where`, kFormat for damaged files, kBudget for
 /// more than most_pixels pixels.
 Image decode_png(std::string_view bytes, const std::string& where, int64_t most_pixels);
+/// [channels, height, width] that decode_png would return, from the header alone. Throws the same.
+Shape png_shape(std::string_view bytes, const std::string& where, int64_t most_pixels);
 
 }  // namespace clearhead

@@ -3,6 +3,8 @@
 
 #include <sndfile.h>
 
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <memory>
 #include <vector>
@@ -61,6 +63,12 @@ Sound read_sound(const std::string& path, int64_t begin, int64_t count) {
       fail(ErrorCode::kFormat, "{}: ends after {} of {} frames: {}", path,
            with_commas(begin + static_cast<int64_t>(before) / channels + read), with_commas(frames), sf_strerror(file.get()));
     }
+  }
+  const auto broken = std::find_if(samples.begin(), samples.end(), [](float sample) { return !std::isfinite(sample); });
+  if (broken != samples.end()) {
+    const int64_t at = broken - samples.begin();
+    fail(ErrorCode::kFormat, "{}: sample {} of channel {} is {}; expected finite numbers. The file is damaged, or was written wrong", path,
+         with_commas(begin + at / channels), at % channels, std::isnan(*broken) ? "NaN" : "infinite");
   }
   Sound sound{Tensor::empty({channels, wanted}), info.samplerate};
   float* to = sound.samples.mutable_data<float>();

@@ -5,7 +5,10 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/file.h"
 #include "base/format.h"
+#include "base/json.h"
+#include "clearhead/data.h"
 #include "clearhead/error.h"
 
 namespace clearhead {
@@ -41,6 +44,9 @@ Reading one_of(const NetworkFacts& facts, const Tokenizer* tokenizer, const std:
 Reading picture_of(const NetworkFacts& facts, const Tensor& picture) {
   const PictureFacts& of = facts.picture;
   if (!picture.defined()) fail(ErrorCode::kInvalidArgument, "there is no picture");
+  const Tensor values = picture.contiguous();
+  if (!std::all_of(values.data<float>(), values.data<float>() + values.numel(), [](float value) { return std::isfinite(value); }))
+    fail(ErrorCode::kInvalidArgument, "the picture has pixels that are NaN or infinite; expected numbers from 0 to 1");
   if (picture.rank() == 3 && picture.size(1) == of.height && picture.size(2) == of.width) {
     if (picture.size(0) == of.channels) return {.features = picture.contiguous()};
     if (picture.size(0) == 1) return {.features = picture.expand({of.channels, of.height, of.width}).contiguous()};
@@ -167,6 +173,14 @@ int64_t Reading::size() const {
   int64_t tokens = !features.defined() ? 0 : features.rank() == 2 ? features.size(0) : 1;
   for (const std::vector<int32_t>& ids : sequences) tokens += static_cast<int64_t>(ids.size());
   return tokens;
+}
+
+Tensor read_picture(const ModelInfo& info, const std::string& path) {
+  const std::string where = info.directory + "/config.json";
+  const Json config = Json::parse(read_config(where), where);
+  Fields fields(config, where);
+  const PictureFacts size = picture_of(fields);
+  return read_image(path, {size.channels, size.height, size.width});
 }
 
 ReadInput read_input(const NetworkFacts& facts, const Tokenizer* tokenizer, const ModelInput& input) {

@@ -32,7 +32,11 @@ struct ReadInput {
   std::optional<Reading> source{};
 };
 
-/// Throws kInvalidArgument for an input without what the network reads, kShape for a picture of another size, kTooLong.
+/// A picture file as the model reads it. One of another size than its config.json says is refused by the file's header, before it is
+/// decoded. Throws as read_image().
+Tensor read_picture(const ModelInfo& info, const std::string& path);
+
+/// Throws kInvalidArgument for an input without what the network reads, or with pixels that are not finite, kShape for a picture of another size, kTooLong.
 ReadInput read_input(const NetworkFacts& facts, const Tokenizer* tokenizer, const ModelInput& input);
 /// What is read, with its words, and the items of its maps: sentences, statements ("slot"), patches, and the one item that asks
 /// ("document", "query").

@@ -3,9 +3,13 @@
 
 #include <gtest/gtest.h>
 #include <png.h>
+#include <sndfile.h>
 #include <turbojpeg.h>
+#include <zlib.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "io/image.h"
 #include "io/png.h"
@@ -52,6 +56,26 @@ TEST(ReadSound, GivesChannelsAndFramesOfWavAndFlac) {
     expect_stereo(read_sound(path, 250), 250, 50);
     EXPECT_EQ(read_sound(path, 300).samples.shape(), (Shape{2, 0}));
   }
+}
+
+// Their energy would be lost below the floor of a spectrogram: the sound would be silent there.
+TEST(ReadSound, RefusesSamplesThatAreNotFinite) {
+  const ScratchFolder folder;
+  for (const float broken : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    std::vector<float> samples(2 * 70000, 0.5F);
+    samples[2 * 69999 + 1] = broken;
+    const std::string path = folder / "float.wav";
+    SF_INFO info{.frames = 0, .samplerate = 8000, .channels = 2, .format = SF_FORMAT_WAV | SF_FORMAT_FLOAT, .sections = 0, .seekable = 0};
+    SNDFILE* file = sf_open(path.c_str(), SFM_WRITE, &info);
+    ASSERT_EQ(sf_writef_float(file, samples.data(), 70000), 70000);
+    sf_close(file);
+    const std::string what = std::isnan(broken) ? "NaN" : "infinite";
+    expect_refused(ErrorCode::kFormat, path + ": sample 69,999 of channel 1 is " + what, [&] { read_sound(path); });
+    expect_refused(ErrorCode::kFormat, path + ": sample 69,999 of channel 1 is " + what, [&] { read_sound(path, 69990); });
+    EXPECT_EQ(read_sound(path, 0, 69999).samples.size(1), 69999);
+  }
+  const Sound given{Tensor::from(std::vector<float>(800, std::nanf("")), {1, 800}), 16000};
+  expect_refused(ErrorCode::kInvalidArgument, "log_mel: sample 0 of the sound is not finite", [&] { log_mel(given); });
 }
 
 TEST(ReadSound, ReadsWhatIsLongerThanABlock) {
@@ -142,6 +166,45 @@ TEST(ReadImage, GivesTheChannelsOfJpeg) {
     expect_refused(ErrorCode::kBudget, "5 × 4 pixels; at most 19", [&] { image_from(file, "large", 19); });
   }
   tjDestroy(encoder);
+}
+
+// A file that holds nothing but its header says so: whatever is refused here was refused before a pixel was decoded.
+TEST(ReadImage, ChecksTheSizeBeforeItDecodes) {
+  const std::vector<uint8_t> rgb = pixels_of(3), grey = pixels_of(1);
+  const std::string png = png_of(PNG_FORMAT_RGB, rgb.data());
+  std::string no_pixels = png;
+  const size_t data = no_pixels.find("IDAT");
+  std::fill(no_pixels.begin() + static_cast<std::ptrdiff_t>(data) + 4, no_pixels.end(), '\0');
+  expect_refused(ErrorCode::kFormat, "damaged PNG", [&] { image_from(no_pixels, "no pixels"); });
+  EXPECT_EQ(image_shape(no_pixels, "no pixels"), (Shape{3, 4, 5}));
+  const ScratchFolder folder;
+  const std::string broken = folder.put("broken.png", no_pixels), whole = folder.put("whole.png", png),
+                    of_grey = folder.put("grey.png", png_of(PNG_FORMAT_GRAY, grey.data()));
+  expect_refused(ErrorCode::kShape, broken + ": a picture of 5 × 4 pixels, channels: 3; expected 8 × 8, channels: 3", [&] {
+    read_image(broken, {3, 8, 8});
+  });
+  expect_refused(ErrorCode::kShape, "channels: 3; expected 5 × 4, channels: 1", [&] { read_image(broken, {1, 4, 5}); });
+  expect_pixels(read_image(whole, {3, 4, 5}), rgb, 3, 3);
+  EXPECT_EQ(read_image(of_grey, {3, 4, 5}).shape(), (Shape{3, 4, 5}));
+  const std::string table = folder.put("table.tsv", "file\tlabel\nwhole.png\ta\nbroken.png\tb\ngrey.png\tc\n");
+  expect_refused(ErrorCode::kShape, "line 4, column \"file\": " + of_grey + " is [1, 4, 5]", [&] {
+    LabelledFiles(table).pictures({0, 1, 2});
+  });  // before the second, which cannot be decoded
+}
+
+// 16,384 × 16,384 pixels of one colour: 783 kB that would take 3.9 GB.
+TEST(ReadImage, OfMorePixelsThanAreReadIsRefusedByItsHeader) {
+  const std::vector<uint8_t> grey = pixels_of(1);
+  std::string png = png_of(PNG_FORMAT_GRAY, grey.data());
+  const auto put = [&](size_t at, uint32_t value) {
+    for (size_t byte = 0; byte < 4; ++byte) png[at + byte] = static_cast<char>(value >> (24 - 8 * byte));
+  };
+  const size_t header = png.find("IHDR");
+  put(header + 4, 16384);
+  put(header + 8, 16384);
+  put(header + 17, static_cast<uint32_t>(crc32(0, reinterpret_cast<const Bytef*>(png.data()) + header, 17)));
+  expect_refused(ErrorCode::kBudget, "a picture of 16384 × 16384 pixels; at most 67,108,864 are read. Make it smaller",
+                 [&] { image_from(png, "huge"); });
 }
 
 TEST(ReadImage, RefusesWhatIsNone) {

@@ -73,9 +73,11 @@ TEST_F(Pictures, OfFilesStandBesideTheirTable) {
   const std::vector<LabelledInput> read = read_inputs("a", recipe(R"({"form": "files", "column": 2})", kColour), "picture");
   ASSERT_EQ(read.size(), 1u);
   EXPECT_FLOAT_EQ(read[0].input.picture.data<float>()[8 + 5], 5.0F / 255);  // green of the sixth pixel
-  expect_refused(ErrorCode::kShape, "a, line 1: " + folder + "/one.png is [3, 2, 4]; the model reads [3, 4, 4]", [&] {
-    read_inputs("a", recipe(R"({"form": "files", "column": 2})", R"({"num_channels": 3, "image_size": 4, "patch_size": 2})"), "picture");
-  });
+  expect_refused(ErrorCode::kShape,
+                 "a, line 1: " + folder + "/one.png: a picture of 4 × 2 pixels, channels: 3; expected 4 × 4, channels: 3", [&] {
+                   read_inputs("a", recipe(R"({"form": "files", "column": 2})", R"({"num_channels": 3, "image_size": 4, "patch_size": 2})"),
+                               "picture");
+                 });
 }
 
 TEST_F(Pictures, ThatAreWrongAreNamedByLineOrRecord) {

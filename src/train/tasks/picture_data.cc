@@ -34,12 +34,11 @@ Tensor picture_of_bits(std::string_view figures, const PictureFacts& size, const
 }
 
 Tensor picture_of_file(const std::string& path, const PictureFacts& size, const std::string& where) {
-  Tensor out = read_image(path);
-  if (out.size(0) == 1 && size.channels > 1) out = out.expand({size.channels, out.size(1), out.size(2)}).contiguous();
-  if (out.shape() != Shape{size.channels, size.height, size.width})
-    fail(ErrorCode::kShape, "{}: {} is {}; the model reads [{}, {}, {}]", where, path, to_string(out.shape()), size.channels, size.height,
-         size.width);
-  return out;
+  try {
+    return read_image(path, {size.channels, size.height, size.width});
+  } catch (const Error& error) {
+    fail(error.code(), "{}: {}", where, error.what());
+  }
 }
 
 std::vector<LabelledInput> read_table(const std::string& file, const Recipe& recipe, const PictureFacts& size) {
