@@ -76,6 +76,14 @@ std::vector<double> numbers_in(const std::string& text, size_t count, const std:
   return out;
 }
 
+size_t bytes_of(const Example& example) {
+  size_t out = sizeof example + (example.targets.size() + example.values.size()) * sizeof(int32_t);
+  for (const Rows* rows : {&example.input, example.source ? &*example.source : nullptr}) {
+    if (rows) out += rows->ids.size() * sizeof(int32_t) + (rows->features.defined() ? rows->features.bytes() : 0);
+  }
+  return out;
+}
+
 }  // namespace
 
 Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::shared_ptr<Comm> comm)
@@ -161,6 +169,8 @@ std::vector<double> Trainer::part_losses(int64_t number, const Example& example,
 // few targets weighs as little as it would inside a large batch. Returns the step's losses, as part_losses().
 std::vector<double> Trainer::take_step() {
   const int64_t parts = gradient_.parts(), first = step_ * recipe_.accumulate + comm_->rank() * parts;
+  constexpr size_t kMostKept = size_t{64} << 20;  // bytes of batches that are made once; later ones are made again when their turn comes
+  size_t kept = 0;
   std::vector<Example> examples;
   std::vector<double> counts(1 + map_losses_.names().size(), 0);
   const auto add_to = [](std::vector<double>& sums, const std::vector<double>& values) {
@@ -168,8 +178,10 @@ std::vector<double> Trainer::take_step() {
   };
   for (int64_t part = 0; part < parts; ++part) {
     check_cancel();
-    examples.push_back(task_->part(first + part));
-    add_to(counts, counts_of(examples.back()));
+    Example example = task_->part(first + part);
+    add_to(counts, counts_of(example));
+    kept += bytes_of(example);
+    if (kept <= kMostKept) examples.push_back(std::move(example));
   }
   const std::vector<std::vector<double>> of_processes = comm_->gather(counts);
   counts.assign(counts.size(), 0);
@@ -178,7 +190,8 @@ std::vector<double> Trainer::take_step() {
   for (int64_t part = 0; part < parts; ++part) {
     check_cancel();
     gradient_.begin(part);
-    const Example example = std::move(examples[static_cast<size_t>(part)]);
+    const bool is_kept = static_cast<size_t>(part) < examples.size();
+    const Example example = is_kept ? std::move(examples[static_cast<size_t>(part)]) : task_->part(first + part);
     count_tokens(example);
     const std::vector<double> of_part = part_losses(first + part, example, counts, false);
     losses.insert(losses.end(), of_part.begin(), of_part.end());
