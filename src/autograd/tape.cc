@@ -92,7 +92,9 @@ void Tape::backward(const Tensor& loss) {
              to_string(kept.tensor.shape()));
       }
     }
+    written_.clear();
     if (reached) entry.reverse(*this);
+    if (checks_) check_gradients(entry.op);
     if (entry.first && !slots_[number].is_leaf) slots_.erase(number);
   }
   settle();
@@ -148,9 +150,18 @@ Tape::Slot& Tape::slot_of(const Tensor& t) {
   return slot;
 }
 
+void Tape::check_gradients(const char* op) const {
+  for (const uint64_t number : written_) {
+    const auto found = slots_.find(number);
+    if (found == slots_.end() || !found->second.filled || is_finite(found->second.gradient)) continue;
+    fail(ErrorCode::kInvalidArgument, "the backward pass of op {} ({}) gave a gradient that is not finite", recorded(), op);
+  }
+}
+
 // By an op of the pass.
 Tape::Slot& Tape::reached(const Tensor& t) {
   Slot& slot = slot_of(t);
+  if (checks_) written_.push_back(t.storage_number());
   if (slot.is_leaf) {
     if (reversed_ > slot.settles) fail(ErrorCode::kInvalidArgument, "tape: op {} reached a gradient that had settled", recorded());
     slot.touched = reversed_;

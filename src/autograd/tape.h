@@ -45,7 +45,8 @@ class Tape : public Recorder, private Gradients {
   int64_t recorded() const { return static_cast<int64_t>(entries_.size()); }
   /// Peak memory of tensors from take() and of gradients.
   size_t most_bytes() const { return pool_.most_bytes(); }
-  /// If on, each op's result is checked: the first value that is not finite throws kInvalidArgument with the op's name.
+  /// If on, each op's result is checked, and in the backward pass each gradient that it writes: the first value that is not
+  /// finite throws kInvalidArgument with the op's name.
   void check_finite(bool on) { checks_ = on; }
 
   // Recorder
@@ -80,6 +81,7 @@ class Tape : public Recorder, private Gradients {
   void plan(size_t length);
   void settle();
   Tensor gradient_of(const Tensor& t, Slot& slot);
+  void check_gradients(const char* op) const;
 
   TensorPool pool_;
   std::vector<Entry> entries_;
@@ -89,6 +91,7 @@ class Tape : public Recorder, private Gradients {
   size_t reversed_ = 0;                       // entries reversed in this pass
   std::unordered_map<uint64_t, Slot> slots_;  // by storage number
   bool checks_ = false;
+  std::vector<uint64_t> written_{};  // with checks_: storages whose gradients the present reverse asked for
   std::function<void(uint64_t)> heard_{};
   std::vector<uint64_t> leaves_;  // in the order of watch()
   // Leaves that the callback has not been called for, the next one last; used in a pass as long as the one before.

@@ -71,7 +71,7 @@ Optimiser::Stretch Optimiser::stretch_of(const Named& named, bool decays) {
 }
 
 bool Optimiser::add(const Tensor& values, bool decays, const std::vector<Named>& names) {
-  Leaf leaf{values, {}, {}, {}};
+  Leaf leaf{.values = values, .names = names};
   const auto append = [&](const Named& named) {
     const Stretch next = stretch_of(named, decays);
     if (next.begin == next.end || !next.moves()) return;
@@ -141,6 +141,26 @@ void Optimiser::move(Leaf& leaf, const Stretch& stretch, const float* gradients,
                 .correction2 = correction(options_.beta2)});
 }
 
+// Names the first parameter whose gradient is not finite.
+void Optimiser::fail_at_gradient(Tape& tape) const {
+  for (const Leaf& leaf : leaves_) {
+    for (const Stretch& stretch : leaf.stretches) {
+      const float* gradient = tape.gradient(leaf.values).data<float>();
+      const float* broken =
+          std::find_if(gradient + stretch.begin, gradient + stretch.end, [](float value) { return !std::isfinite(value); });
+      if (broken == gradient + stretch.end) continue;
+      const int64_t at = broken - gradient;
+      const auto named =
+          std::find_if(leaf.names.begin(), leaf.names.end(), [&](const Named& one) { return one.begin <= at && at < one.end; });
+      const bool has_name = named != leaf.names.end() && !named->name.empty();
+      fail(ErrorCode::kInvalidArgument, "step {}: the gradient of {} is not finite ({} at element {}); nothing was changed", steps_,
+           has_name ? format("\"{}\"", named->name) : "a parameter of shape " + to_string(leaf.values.shape()),
+           std::isnan(*broken) ? "NaN" : "infinite", with_commas(has_name ? at - named->begin : at));
+    }
+  }
+  fail(ErrorCode::kInvalidArgument, "step {}: the norm of the gradient is not finite; nothing was changed", steps_);
+}
+
 double Optimiser::step(Tape& tape, double rate) {
   if (steps_ == 0) check_groups();
   double squares = 0;
@@ -149,7 +169,7 @@ double Optimiser::step(Tape& tape, double rate) {
       squares += backend().gradients.sum_of_squares(tape.gradient(leaf.values).data<float>() + stretch.begin, stretch.end - stretch.begin);
   }
   const double norm = std::sqrt(squares);
-  if (!std::isfinite(norm)) fail(ErrorCode::kInvalidArgument, "step {}: the gradient is not finite; nothing was changed", steps_);
+  if (!std::isfinite(norm)) fail_at_gradient(tape);
   const double scale = options_.clip > 0 && norm > options_.clip ? options_.clip / norm : 1;
   ++steps_;
   for (Leaf& leaf : leaves_) {

@@ -32,7 +32,7 @@ class Optimiser {
   /// Throws kInvalidArgument for a group that matches no name, and lists the names.
   void check_groups() const;
   /// Moves all parameters by their gradients, clears the gradients, and returns their norm before clipping. Throws
-  /// kInvalidArgument if the norm is not finite; nothing has moved then.
+  /// kInvalidArgument if a gradient is not finite, naming the step and the first such parameter; nothing has moved then.
   double step(Tape& tape, double rate);
   /// For checkpoints: the optimiser state of leaf number `at`, by name; and the number of steps it belongs to.
   std::vector<std::pair<const char*, Tensor>> sums(size_t at) const;
@@ -48,6 +48,7 @@ class Optimiser {
     Tensor values{};
     Tensor first{}, second{};          // Adam's m and v, or the sum of momentum; undefined if not used
     std::vector<Stretch> stretches{};  // those that move
+    std::vector<Named> names{};
   };
   struct Group {
     ParameterGroup options;
@@ -55,6 +56,7 @@ class Optimiser {
     bool matched = false;
   };
   Stretch stretch_of(const Named& named, bool decays);
+  [[noreturn]] void fail_at_gradient(Tape& tape) const;
   void move(Leaf& leaf, const Stretch& stretch, const float* gradients, double rate, double scale);
 
   OptimiserOptions options_;

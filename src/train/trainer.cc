@@ -200,10 +200,34 @@ std::vector<double> Trainer::take_step() {
   std::vector<double> sums(counts.size(), 0);
   for (const std::vector<double>& of_process : comm_->gather(losses)) add_to(sums, of_process);
   if (writes() && is_due(recipe_.validate, step_ + 1)) events_->add_gradients(learner_->named(), tape_);
-  gradient_norm_ = optimiser_.step(tape_, recipe_.schedule.at(step_));
+  optimise(counts);
   average_.follow(step_);
   ++step_;
   return sums;
+}
+
+void Trainer::optimise(const std::vector<double>& counts) {
+  try {
+    gradient_norm_ = optimiser_.step(tape_, recipe_.schedule.at(step_));
+  } catch (const Error& error) {
+    fail(error.code(), "{}; {}. The last checkpoint stands; try a smaller rate", error.what(), source_of_gradient(counts));
+  }
+}
+
+// The first op of this process's batches that gives a gradient that is not finite. Computes the step again, which ends the run.
+std::string Trainer::source_of_gradient(const std::vector<double>& counts) {
+  tape_.on_settled({});  // the gradients are not added to those of other batches and processes
+  const int64_t parts = gradient_.parts(), first = step_ * recipe_.accumulate + comm_->rank() * parts;
+  for (int64_t part = 0; part < parts; ++part) {
+    tape_.clear_gradients();
+    try {
+      part_losses(first + part, task_->part(first + part), counts, true);
+    } catch (const Error& error) {
+      return error.what();
+    }
+  }
+  return comm_->size() > 1 ? "the gradients of this process's batches are finite"
+                           : "each batch has a finite gradient, and their sum is not";
 }
 
 // The tokens that either side reads, for tokens_per_second.

@@ -63,7 +63,8 @@ class Trainer {
   /// Runs to the recipe's last step, or until `cancel` is set in any of the processes. Then it writes a checkpoint and
   /// returns false. A single process checks `cancel` before each part of a step and drops an unfinished step. `report`
   /// is called in the first process.
-  /// Throws kInvalidArgument for a loss that is not finite, naming the step and the first op with such a result.
+  /// Throws kInvalidArgument for a loss or a gradient that is not finite, naming the step, the first op with such a result or such a
+  /// gradient, and for gradients the parameter.
   bool run(const std::function<void(const TrainingReport&)>& report, const std::atomic<bool>* cancel = nullptr);
 
   const std::string& directory() const { return directory_; }
@@ -98,6 +99,8 @@ class Trainer {
   std::vector<double> part_losses(int64_t number, const Example& example, const std::vector<double>& counts, bool checks);
   std::vector<double> counts_of(const Example& example) const;
   void count_tokens(const Example& example);
+  void optimise(const std::vector<double>& counts);
+  std::string source_of_gradient(const std::vector<double>& counts);
   void save_checkpoint() const;
   void read_checkpoint(const SafeTensors& file, bool data_changed);
   void check_cancel() const;

@@ -588,6 +588,22 @@ TEST(Tape, TheFirstOpThatGivesNoNumberIsNamed) {
   }
 }
 
+// The value is finite, 0 · 3e38 twice; the gradient of x is not, 3e38 + 3e38. It overflows where the first op's share is added.
+TEST(Tape, TheFirstOpWhoseBackwardPassOverflowsIsNamed) {
+  Arena arena;
+  Tape tape;
+  tape.check_finite(true);
+  clearhead::Run run{arena, nullptr, &tape};
+  const Tensor x = Tensor::zeros({1, 2}), w = Tensor::from<float>({3e38F, 3e38F}, {1, 2});
+  tape.watch(x);
+  Tensor first = run.take({1, 1}), second = run.take({1, 1});
+  ops::linear(run, x, LiveWeight(w), {}, first);
+  ops::linear(run, x, LiveWeight(w), {}, second);
+  ops::add(run, first, second);
+  expect_refused(ErrorCode::kInvalidArgument, "the backward pass of op 0 (linear) gave a gradient that is not finite",
+                 [&] { tape.backward(second.reshape({1})); });
+}
+
 TEST(Tape, ALossThatNothingWatchedLeadsToIsRefused) {
   Tape tape;
   expect_refused(ErrorCode::kInvalidArgument, "nothing that was watched led to it", [&] { tape.backward(Tensor::zeros({1})); });

@@ -303,10 +303,11 @@ class Training(TrainingCase):
         self.assertRegex(self.stopped(process, signal.SIGINT), r"stopped after step \d+; go on with: clearhead train --resume 'a run'\n$")
         self.assertTrue((self.folder / "a run/checkpoint.safetensors").exists())
 
-    def test_a_loss_that_is_no_number_names_the_step_and_the_op(self):
+    def test_a_loss_or_gradient_that_is_not_finite_names_the_step_and_the_op(self):
         done = self.train("run", "schedule.rate=100", "optimiser.decay=10", "schedule.warmup=0", "steps=100")
         self.assertEqual(done.code, 1)
-        self.assertRegex(done.errors.splitlines()[-1], r"^clearhead: step \d+: the (loss is no number; op \d+ \(\w+\) gave|gradient is not finite)")
+        self.assertRegex(done.errors.splitlines()[-1], r"^clearhead: step \d+: the (loss is no number; op \d+ \(\w+\) gave|"
+                                                        r"gradient of \"[\w.]+\" is not finite .*; the backward pass of op \d+ \(\w+\) gave)")
 
     def test_a_model_is_measured_on_what_no_training_saw(self):
         self.assertEqual(self.train("run").code, 0)

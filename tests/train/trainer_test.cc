@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <filesystem>
 #include <map>
@@ -10,6 +11,7 @@
 #include "base/file.h"
 #include "base/format.h"
 #include "base/parallel.h"
+#include "io/safetensors.h"
 #include "tolerance.h"
 #include "train/run_folder.h"
 
@@ -111,6 +113,42 @@ TEST_F(Runs, CheckpointsHoldTheSumsOfTheirOptimiser) {
   EXPECT_EQ(sums("adamw", {"steps=1"}), "m v ");
   EXPECT_EQ(sums("momentum", {"steps=1", "optimiser.kind=sgd", "optimiser.momentum=0.5"}), "momentum");
   EXPECT_EQ(sums("plain", {"steps=1", "optimiser.kind=sgd"}), "");
+}
+
+// A model whose loss is finite and whose gradient is not. Its layers add nothing, so that all rows of the text "aaaa…" are the same x,
+// normed to x̂ = (−1.8, 0.95, …). The final gain is 1e-38 and the output of "a" is −3e38 everywhere: the logit is about −80, and
+// d loss / d gain₀ = 3e38 · x̂₀ is beyond f32.
+TEST_F(Runs, NameTheParameterAndTheOpOfAGradientThatIsNotFinite) {
+  train("from", {"steps=1", "model.tie_word_embeddings=false"});
+  const SafeTensors made = SafeTensors::open_model(folder_ + "/from/best");
+  NamedTensors weights;
+  for (const std::string& name : made.names()) {
+    Tensor values = made.get(name).clone();
+    float* to = values.mutable_data<float>();
+    const bool is_output = name == "lm_head.weight", is_gain = name == "model.norm.weight", is_table = name == "model.embed_tokens.weight";
+    const bool adds = name.find("o_proj") != std::string::npos || name.find("down_proj") != std::string::npos;
+    if (is_output || adds) std::fill(to, to + values.numel(), 0.0F);
+    if (is_output) std::fill(to + 'a' * 32, to + ('a' + 1) * 32, -3e38F);
+    if (is_gain) std::fill(to, to + 32, 1e-38F);
+    if (is_table) {
+      std::fill(to + 'a' * 32, to + ('a' + 1) * 32, 1.0F);
+      to['a' * 32] = -2;
+    }
+    weights.emplace_back(name, values);
+  }
+  write_safetensors(folder_ + "/from/best/model.safetensors", weights);
+  write_file(folder_ + "/text.txt", std::string(400, 'a'));
+  std::string message;
+  try {
+    train("run", {"from=" + folder_ + "/from/best", "model.tie_word_embeddings=false", "held_out=0", "accumulate=1"});
+  } catch (const Error& error) {
+    message = error.what();
+  }
+  EXPECT_NE(message.find("step 0: the gradient of \"model.norm.weight\" is not finite (infinite at element 0); nothing was changed; the "
+                         "backward pass of op "),
+            std::string::npos)
+      << message;
+  EXPECT_NE(message.find("(norm) gave a gradient that is not finite. The last checkpoint stands"), std::string::npos) << message;
 }
 
 // In recipes, in settings, and in the recipe that a checkpoint keeps.
