@@ -75,9 +75,14 @@ void print_report(const TrainingReport& report, bool json) {
 
 std::unique_ptr<Trainer> trainer_of(const Options& options, const std::shared_ptr<Comm>& comm) {
   if (options.resume) {
-    if (!options.settings.empty() || !options.watch.empty())
-      usage_error("--resume goes on with the run's own recipe; settings belong to a new run");
-    return Trainer::resume(options.recipe, comm, options.data_changed);
+    constexpr std::string_view kData = "data=";
+    const bool moves_data = options.settings.size() == 1 && options.settings[0].starts_with(kData) && options.settings[0] != kData;
+    if ((!options.settings.empty() && !moves_data) || !options.watch.empty()) {
+      usage_error(
+          "--resume continues with the run's own recipe; besides data=DIR, for a data folder that was moved, settings belong to a new run");
+    }
+    const std::string data = moves_data ? options.settings[0].substr(kData.size()) : "";
+    return Trainer::resume(options.recipe, comm, {.data = data, .data_changed = options.data_changed});
   }
   std::vector<std::string> settings = options.settings;
   if (!options.watch.empty()) settings.push_back("watch.texts=" + Json(Json::Array(options.watch.begin(), options.watch.end())).dump());
@@ -170,7 +175,7 @@ void add_train(CLI::App& app) {
   command->footer("Example: clearhead train recipes/tiny-shakespeare.json data=DIR steps=2000 -o runs/first");
   command->add_option("recipe", options->recipe, "A recipe (JSON file, docs/training.md); with --resume the folder of a run");
   command->add_option("settings", options->settings,
-                      "Fields of the recipe to replace: data=DIR, steps=2000, schedule.learning_rate=1e-3 …");
+                      "Fields of the recipe to replace: data=DIR, steps=2000, schedule.learning_rate=1e-3 …; with --resume only data=DIR");
   command->add_option("-o,--out", options->out, "Folder of the run (default: runs/RECIPE)")->type_name("DIR");
   command
       ->add_option("--watch", options->watch,

@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/format.h"
+#include "base/own_file.h"
 #include "clearhead/error.h"
 #include "cli/cli.h"
 #include "text/train_vocabulary.h"
@@ -44,12 +45,12 @@ void run(const Options& options) {
   if (training.special.empty() && training.kind == VocabularyKind::kWordPiece) training.special = bert_special_tokens();
   make_folder(options.out);
   const std::string path = (std::filesystem::path(options.out) / "tokenizer.json").string();
-  check_writable(path);
+  check_writable(without_link(path));
   const Texts texts(options.files);
   std::optional<Progress> progress("learning");
   const TrainedVocabulary trained = train_vocabulary(texts.views, training, progress->callback());
   progress.reset();
-  write_file(path, trained.tokenizer_json);
+  write_file(without_link(path), trained.tokenizer_json);
   if (trained.tokens < training.size) {
     notice(format("{} of {} tokens: no other pair of neighbours stands {} times in the text", with_commas(trained.tokens),
                   with_commas(training.size), training.minimum_count));

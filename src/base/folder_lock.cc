@@ -36,7 +36,7 @@ bool is_at(const std::string& path, int descriptor) {
 
 FolderLock::FolderLock(const std::string& folder, const std::string& name) : path_(folder + "/" + name) {
   while (descriptor_ < 0) {
-    descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0644);
+    descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW, 0644);
     if (descriptor_ < 0) fail(ErrorCode::kIo, "{}: cannot be made: {}", path_, std::strerror(errno));
     if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
       const int reason = errno;

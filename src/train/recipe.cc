@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/format.h"
+#include "base/text_file.h"
 #include "clearhead/error.h"
 #include "models/find_model.h"
 #include "train/json_lines.h"
@@ -71,6 +72,17 @@ void set(Json& json, const std::string& setting) {
     key = key.substr(dot + 1);
   }
   (*at)[key] = value_of(setting.substr(equals + 1));
+}
+
+// All strings in a value, at any depth.
+void add_strings(const Json& value, std::vector<std::string>& to) {
+  if (value.is_string()) to.push_back(value.string());
+  if (value.is_array()) {
+    for (const Json& item : value.items()) add_strings(item, to);
+  }
+  if (value.is_object()) {
+    for (const auto& [name, item] : value.fields()) add_strings(item, to);
+  }
 }
 
 // At most 2⁴⁰, so that sums of a few do not overflow.
@@ -610,9 +622,18 @@ void read_model(Fields& fields, const Json& json, Recipe& to) {
 }  // namespace
 
 Recipe Recipe::read(const std::string& path, const std::vector<std::string>& overrides) {
-  Json json = with_present_names(Json::parse(read_config(path), path), path);
-  for (const std::string& setting : overrides) set(json, with_present_name(setting));
-  return from(json, path);
+  const std::string bytes = read_config(path);
+  Json json = with_present_names(Json::parse(utf8_text(bytes, path), path), path);
+  std::vector<std::string> given;
+  for (const std::string& setting : overrides) {
+    set(json, with_present_name(setting));
+    const std::string field = setting.substr(0, setting.find_first_of(".="));
+    if (field == "files" || field == "splits" || field == "pairs" || field == "task")
+      add_strings(value_of(setting.substr(setting.find('=') + 1)), given);
+  }
+  Recipe out = from(json, path);
+  out.source.given_files = given;
+  return out;
 }
 
 Recipe Recipe::from(const Json& given, const std::string& where) {

@@ -19,12 +19,24 @@
 
 namespace clearhead {
 
+namespace {
+
+// Whether a setting named this file. "qa{1..3}.txt" names several (tasks/stories.h).
+bool is_given(const TextSource& source, const std::string& name) {
+  return std::any_of(source.given_files.begin(), source.given_files.end(), [&](const std::string& given) {
+    const size_t brace = given.find('{');
+    return given == name || (brace != std::string::npos && name.starts_with(given.substr(0, brace)));
+  });
+}
+
+}  // namespace
+
 std::shared_ptr<MappedFile> open_source(const TextSource& source, const std::string& name) {
   const std::string path = source.folder + "/" + name;
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored)) {
     fail(ErrorCode::kNotFound, "{}: there is no such file; give the folder that holds it with data=DIR{}", path,
-         source.origin.empty() ? "" : ". " + source.origin);
+         source.origin.empty() || is_given(source, name) ? "" : ". " + source.origin);
   }
   return MappedFile::open(path);
 }

@@ -29,12 +29,13 @@ enum class Part : uint8_t { kTrain, kValid, kTest };
 struct TextSource {
   std::string folder{};
   std::vector<std::string> files{};
-  std::string origin{};  // named in the error message if a file is missing
+  std::string origin{};                    // where the recipe's own files come from, for the error message if one is missing
+  std::vector<std::string> given_files{};  // files that settings put in place of the recipe's: the origin is not theirs
   std::string splits{};
   double held_out = 0.05;
   std::vector<std::string> fields{};  // fields to read from JSON lines
 };
-/// Opens a file of the folder. Throws kNotFound with its name and origin.
+/// Opens a file of the folder. Throws kNotFound with its name, and its origin if it is one of the recipe's own.
 std::shared_ptr<MappedFile> open_source(const TextSource& source, const std::string& name);
 /// One part of each file. Throws kNotFound with the file and its origin, kFormat for an invalid table or line.
 std::vector<std::string> read_part(const TextSource& source, Part part);

@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/format.h"
+#include "base/own_file.h"
 #include "base/random.h"
 #include "clearhead/error.h"
 #include "io/safetensors.h"
@@ -57,6 +58,28 @@ std::string metadata_of(const SafeTensors& file, const std::string& name) {
   if (found == file.metadata().end())
     fail(ErrorCode::kFormat, "{}: no \"{}\" in its metadata; expected a checkpoint of a training run", file.where(), name);
   return found->second;
+}
+
+// The data's folder as the recipe names it.
+std::string fields_folder(const Recipe& recipe) {
+  const Json* data = recipe.text.find("data");
+  return data && data->is_string() ? data->string() : ".";
+}
+
+// The checkpoint's recipe. Its data is in `data`, if given. A relative folder is the one that it was when the run began: it is found
+// from the run's folder, wherever the run is resumed from.
+Recipe recipe_of_checkpoint(const SafeTensors& file, const std::string& directory, const std::string& data) {
+  Json json = Json::parse(metadata_of(file, "recipe"), file.where());
+  if (!data.empty()) json["data"] = data;
+  Recipe recipe = Recipe::from(json, file.where());
+  // Checkpoints of earlier versions have neither of these.
+  if (const auto from_run = file.metadata().find("data_from_run");
+      data.empty() && from_run != file.metadata().end() && !from_run->second.empty())
+    recipe.source.folder = (std::filesystem::path(directory) / from_run->second).lexically_normal().string();
+  if (const auto given = file.metadata().find("given_files"); given != file.metadata().end()) {
+    for (const Json& name : Json::parse(given->second, file.where()).items()) recipe.source.given_files.push_back(name.string());
+  }
+  return recipe;
 }
 
 // As a JSON array.
@@ -109,14 +132,19 @@ Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string
   static_cast<void>(deciding_metric());  // throws
   if (!writes()) return;
   make_folder(directory);
+  for (const char* name : {"/checkpoint.safetensors", "/log.csv", "/best", "/watch"}) without_link(directory + name);
+  for (const char* name : {"model.safetensors", "config.json", "generation_config.json", "tokenizer.json"})
+    without_link(directory + "/best/" + name);
   lock_.emplace(directory, "lock");
+  if (const std::filesystem::path data = fields_folder(recipe_); data.is_relative())
+    data_from_run_ = std::filesystem::relative(recipe_.source.folder, directory).string();
 }
 
-std::unique_ptr<Trainer> Trainer::resume(const std::string& directory, std::shared_ptr<Comm> comm, bool data_changed) {
+std::unique_ptr<Trainer> Trainer::resume(const std::string& directory, std::shared_ptr<Comm> comm, const ResumeOptions& options) {
   const SafeTensors file = SafeTensors::open(checkpoint_of(directory));
-  const Recipe recipe = fitted_to_task(Recipe::from(Json::parse(metadata_of(file, "recipe"), file.where()), file.where()));
+  const Recipe recipe = fitted_to_task(recipe_of_checkpoint(file, directory, options.data));
   std::unique_ptr<Trainer> trainer(new Trainer(recipe, directory, metadata_of(file, "tokenizer"), /*is_new=*/false, std::move(comm)));
-  trainer->read_checkpoint(file, data_changed);
+  trainer->read_checkpoint(file, options.data_changed);
   return trainer;
 }
 
@@ -418,7 +446,7 @@ void Trainer::log(const TrainingReport& report) {
     log_ += report.metrics.empty() ? "," : format(",{:.6f}", report.metrics[at].second);
   for (const auto& [name, value] : report.maps) log_ += format(",{:.6f}", value);
   log_ += '\n';
-  write_file(directory_ + "/log.csv", log_);
+  write_file(without_link(directory_ + "/log.csv"), log_);
 }
 
 // Frozen parameters are neither watched nor averaged.
@@ -437,10 +465,10 @@ std::vector<Tensor> Trainer::learning_leaves() {
 // Before the step's checkpoint: a run that goes on from it has all traces up to it.
 void Trainer::watch() {
   if (!learner_->is_watched(step_)) return;
-  make_folder(Watch::folder_of(directory_));
+  make_folder(without_link(Watch::folder_of(directory_)));
   const WeightAverage::Shown averaged(average_);
   const Trace trace = learner_->look(arena_, step_);
-  trace.save(Watch::file_of(directory_, step_));
+  trace.save(without_link(Watch::file_of(directory_, step_)));
   events_->add_maps(trace);
 }
 
@@ -453,9 +481,12 @@ void Trainer::save_checkpoint() const {
     if (average_.mean(at).defined()) tensors.emplace_back(name("mean", at), average_.mean(at));
   }
   for (size_t at = 0; at < learner_->buffers().size(); ++at) tensors.emplace_back(name("buffer", at), learner_->buffers()[at].second);
-  write_safetensors(checkpoint_of(directory_), tensors,
+  const std::vector<std::string>& given = recipe_.source.given_files;
+  write_safetensors(without_link(checkpoint_of(directory_)), tensors,
                     {{"clearhead_checkpoint", "1"},
                      {"recipe", recipe_.text.dump()},
+                     {"data_from_run", data_from_run_},
+                     {"given_files", Json(Json::Array(given.begin(), given.end())).dump()},
                      {"tokenizer", tokenizer_json_},
                      {"step", std::to_string(step_)},
                      {"best", format("{:.17g}", best_)},
@@ -471,11 +502,11 @@ void Trainer::read_checkpoint(const SafeTensors& file, bool data_changed) {
   const auto data = file.metadata().find("data");  // checkpoints of earlier versions have none
   data_has_changed_ = data != file.metadata().end() && data->second != data_digest_;
   if (data_has_changed_ && !data_changed) {
-    fail(
-        ErrorCode::kInvalidArgument,
-        "{}: the data in {} is not what this run was training on; the same bits follow from the same data only. Put it back, or go on with "
-        "--data-changed",
-        file.where(), recipe_.source.folder);
+    fail(ErrorCode::kInvalidArgument,
+         "{}: the data in {} is not what this run was training on; the same bits follow from the same data only. Put it back, give its "
+         "folder "
+         "with data=DIR, or continue with --data-changed",
+         file.where(), recipe_.source.folder);
   }
   const auto read = [&](const char* what, size_t at, Tensor to) {
     const Tensor from = file.get(format("{}.{}", what, at));
@@ -506,7 +537,7 @@ void Trainer::read_checkpoint(const SafeTensors& file, bool data_changed) {
 }
 
 void Trainer::save_model(const std::string& to) const {
-  make_folder(to);
+  make_folder(without_link(to));
   NamedTensors saved = learner_->named();
   saved.insert(saved.end(), learner_->buffers().begin(), learner_->buffers().end());
   Json config = recipe_.model;
@@ -515,10 +546,11 @@ void Trainer::save_model(const std::string& to) const {
     for (auto& [name, values] : saved) values = to_dtype(values, recipe_.save);
     config["torch_dtype"] = "bfloat16";
   }
-  write_safetensors(to + "/model.safetensors", saved, {{"format", "pt"}});
-  write_file(to + "/config.json", config.dump(2) + "\n");
-  if (!recipe_.generation.is_null()) write_file(to + "/generation_config.json", recipe_.generation.dump(2) + "\n");
-  if (learner_->facts().vocabulary > 0) write_file(to + "/tokenizer.json", tokenizer_json_);  // what reads no tokens needs none
+  write_safetensors(without_link(to + "/model.safetensors"), saved, {{"format", "pt"}});
+  write_file(without_link(to + "/config.json"), config.dump(2) + "\n");
+  if (!recipe_.generation.is_null()) write_file(without_link(to + "/generation_config.json"), recipe_.generation.dump(2) + "\n");
+  if (learner_->facts().vocabulary > 0)
+    write_file(without_link(to + "/tokenizer.json"), tokenizer_json_);  // what reads no tokens needs none
 }
 
 }  // namespace clearhead

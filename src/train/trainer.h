@@ -53,12 +53,17 @@ struct TrainingReport {
 
 class Trainer {
  public:
-  /// A new run. Throws kInvalidArgument if `directory` already holds a checkpoint or if the processes cannot share the
-  /// parts of a step evenly, and whatever errors the recipe, data or model cause.
+  /// A new run. Throws kInvalidArgument if `directory` already holds a checkpoint, if a file or folder that the run writes there is a
+  /// symbolic link, or if the processes cannot share the parts of a step evenly, and whatever errors the recipe, data or model cause.
   Trainer(const Recipe& recipe, const std::string& directory, std::shared_ptr<Comm> comm = alone());
-  /// Resumes from RUN/checkpoint.safetensors, with its recipe. Throws kInvalidArgument if the data differs from the
-  /// checkpoint's, unless `data_changed` allows it; results are then not bit-equal any more.
-  static std::unique_ptr<Trainer> resume(const std::string& directory, std::shared_ptr<Comm> comm = alone(), bool data_changed = false);
+  struct ResumeOptions {
+    std::string data{};         // the data's folder, where it is no longer where the run found it
+    bool data_changed = false;  // continue although the data differs; results are then not bit-equal any more
+  };
+  /// Resumes from RUN/checkpoint.safetensors, with its recipe. A data folder that was given relative to the working directory is
+  /// found from the run's folder. Throws kInvalidArgument if the data differs from the checkpoint's.
+  static std::unique_ptr<Trainer> resume(const std::string& directory, std::shared_ptr<Comm> comm, const ResumeOptions& options);
+  static std::unique_ptr<Trainer> resume(const std::string& directory) { return resume(directory, alone(), {}); }
 
   /// Runs to the recipe's last step, or until `cancel` is set in any of the processes. Then it writes a checkpoint and
   /// returns false. A single process checks `cancel` before each part of a step and drops an unfinished step. `report`
@@ -118,7 +123,8 @@ class Trainer {
   std::unique_ptr<Learner> learner_;
   std::unique_ptr<Task> task_;
   MapLosses map_losses_;
-  std::string data_digest_;  // of the data; stored in every checkpoint
+  std::string data_digest_;      // of the data; stored in every checkpoint
+  std::string data_from_run_{};  // the data's folder, relative to the run's; empty if the recipe has an absolute path
   std::vector<Example> held_;
   Optimiser optimiser_;
   WeightAverage average_;

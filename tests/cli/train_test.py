@@ -81,7 +81,7 @@ class RunsThatMeet(TrainingCase):
         text = self.folder / "text.txt"
         text.write_text(text.read_text(encoding="utf-8").replace("line 7:", "line X:"), encoding="utf-8")
         self.refused(1, f"{self.folder}/short/checkpoint.safetensors: the data in {self.folder} is not what this run was training on; the same bits follow "
-                     "from the same data only. Put it back, or go on with --data-changed", "train", "--resume", self.folder / "short")
+                     "from the same data only. Put it back, give its folder with data=DIR, or continue with --data-changed", "train", "--resume", self.folder / "short")
         done = run("train", "--resume", self.folder / "short", "--data-changed")
         self.assertEqual(done.code, 0)
         self.assertIn("the data has changed since the checkpoint was written", done.errors)
@@ -354,5 +354,5 @@ class Training(TrainingCase):
         self.refused(1, "optimiser: the group \"q_porj\" is the first to match none of the parameters' names: " +
                      ", ".join(f"{name}.weight" for name in names), "train", where, f"data={self.folder}", "optimiser.groups=[{\"match\": \"q_porj\"}]", "-o",
                      self.folder / "other")
-        self.refused(2, "--resume goes on with the run's own recipe; settings belong to a new run", "train", "--resume", self.folder / "run", "steps=9")
+        self.refused(2, "--resume continues with the run's own recipe; besides data=DIR, for a data folder that was moved, settings belong to a new run", "train", "--resume", self.folder / "run", "steps=9")
         self.assertFalse((self.folder / "other").exists())

@@ -142,7 +142,11 @@ std::vector<LabelledInput> read_passages(const std::string& part, const Recipe& 
   const PassageRecipe& passages = *recipe.task->passages;
   std::vector<LabelledInput> out;
   for (const std::string& file : passages.files) {
-    const TextSource source{.folder = recipe.source.folder, .files = {file}, .origin = recipe.source.origin, .splits = passages.splits};
+    const TextSource source{.folder = recipe.source.folder,
+                            .files = {file},
+                            .origin = recipe.source.origin,
+                            .given_files = recipe.source.given_files,
+                            .splits = passages.splits};
     std::array<std::string, 3> parts;
     for (size_t at = 0; at < parts.size(); ++at)
       parts[at] = in_plain_marks(text::replace_invalid(read_part(source, static_cast<Part>(at)).front()));
