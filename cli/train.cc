@@ -100,6 +100,9 @@ bool train(const Options& options, const std::shared_ptr<Comm>& comm) {
   const std::string together = comm->size() > 1 ? format(", by {} processes", comm->size()) : "";
   say(format("{} parameters, {} tokens to train on, steps {} to {}, in {}{}", with_commas(trainer->parameter_count()),
              with_commas(trainer->training_tokens()), trainer->step(), trainer->steps(), trainer->directory(), together));
+  for (const DataSummary& part : trainer->data()) {
+    for (const std::string& line : part.lines()) say(line);
+  }
   if (trainer->data_has_changed()) say("the data has changed since the checkpoint was written: from here on this is another run");
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) std::signal(signal, stop);
   const int64_t first = trainer->step();

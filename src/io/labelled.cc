@@ -16,6 +16,7 @@
 #include "base/format.h"
 #include "base/random.h"
 #include "base/table.h"
+#include "base/text_file.h"
 #include "clearhead/error.h"
 #include "io/image.h"
 #include "io/sound.h"
@@ -144,8 +145,9 @@ std::vector<LabelledFile> labelled_files_from(std::string_view table, const std:
 }
 
 LabelledFiles::LabelledFiles(const std::string& table, const LabelledColumns& columns) : table_(table), column_(columns.file) {
+  const std::shared_ptr<MappedFile> file = MappedFile::open(table);
   rows_ =
-      labelled_files_from(MappedFile::open(table)->bytes(), table, std::filesystem::path(table).parent_path().string(), columns, labels_);
+      labelled_files_from(utf8_text(file->bytes(), table), table, std::filesystem::path(table).parent_path().string(), columns, labels_);
 }
 
 std::string LabelledFiles::where(int64_t row) const {

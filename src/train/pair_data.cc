@@ -18,6 +18,7 @@
 #include "train/json_lines.h"
 #include "train/made_dates.h"
 #include "train/recipe.h"
+#include "train/tasks/table_header.h"
 
 namespace clearhead {
 
@@ -96,16 +97,16 @@ std::vector<WordLink> links_in_cell(const std::vector<std::string_view>& cells, 
   return links_in(cells[at - 1], pair, where);
 }
 
-void add_pairs(const std::string& file, const Recipe& recipe, bool aligned, std::vector<TextPair>& out) {
+void add_pairs(const std::string& file, const Recipe& recipe, bool aligned, std::vector<TextPair>& out, std::vector<std::string>* headers) {
   if (const auto made = made_dates(file)) {
     if (aligned)
       fail(ErrorCode::kUnsupported, "{}: \"alignment\": pairs of \"{}\" have no alignment; give a table that has one", recipe.where, file);
     out.insert(out.end(), made->begin(), made->end());
     return;
   }
-  const std::shared_ptr<MappedFile> opened = open_source(recipe.source, file);
+  const SourceText opened = open_text(recipe.source, file);
   if (is_json_lines(file)) {
-    for_each_json_object(opened->bytes(), opened->path(), {}, [&](const Json& line, const std::string& where) {
+    for_each_json_object(opened.text, opened.path(), {}, [&](const Json& line, const std::string& where) {
       TextPair& pair = out.emplace_back();
       pair.source = text_of(line, recipe.source.fields[0], where);
       pair.target = text_of(line, recipe.source.fields[1], where);
@@ -113,22 +114,20 @@ void add_pairs(const std::string& file, const Recipe& recipe, bool aligned, std:
     });
     return;
   }
-  for_each_line(opened->bytes(), [&](std::string_view line, int64_t number) {
+  for_each_line(opened.text, [&](std::string_view line, int64_t number) {
     const std::vector<std::string_view> cells = cells_of(line);
     if (cells.size() < 2) {
-      fail(ErrorCode::kFormat, "{}, line {}: expected two texts with a tab between, found \"{}\"", opened->path(), number, line);
+      fail(ErrorCode::kFormat, "{}, line {}: expected two texts with a tab between, found \"{}\"", opened.path(), number, line);
+    }
+    if (number == 1 && names_pair_columns(cells[0], cells[1])) {
+      if (headers) headers->emplace_back(line);
+      return;
     }
     TextPair& pair = out.emplace_back();
     pair.source = cells[0];
     pair.target = cells[1];
-    if (aligned) pair.alignment = links_in_cell(cells, recipe, pair, format("{}, line {}", opened->path(), number));
+    if (aligned) pair.alignment = links_in_cell(cells, recipe, pair, format("{}, line {}", opened.path(), number));
   });
-}
-
-std::string joined_names(const std::vector<std::string>& files) {
-  std::string out;
-  for (const std::string& file : files) out += (out.empty() ? "" : ", ") + file;
-  return out;
 }
 
 }  // namespace
@@ -136,8 +135,8 @@ std::string joined_names(const std::vector<std::string>& files) {
 std::vector<std::vector<std::string>> read_dialogues(const std::vector<std::string>& files, const Recipe& recipe) {
   std::vector<std::vector<std::string>> out;
   for (const std::string& file : files) {
-    const std::shared_ptr<MappedFile> opened = open_source(recipe.source, file);
-    for_each_json_list(opened->bytes(), opened->path(), recipe.pairs->turns, [&](std::vector<std::string> turns) {
+    const SourceText opened = open_text(recipe.source, file);
+    for_each_json_list(opened.text, opened.path(), recipe.pairs->turns, [&](std::vector<std::string> turns) {
       for (std::string& turn : turns) turn = as_line(std::move(turn));
       out.push_back(std::move(turns));
     });
@@ -145,7 +144,8 @@ std::vector<std::vector<std::string>> read_dialogues(const std::vector<std::stri
   return out;
 }
 
-std::vector<TextPair> read_pairs(const std::vector<std::string>& files, const Recipe& recipe, bool aligned) {
+std::vector<TextPair> read_pairs(const std::vector<std::string>& files, const Recipe& recipe, bool aligned,
+                                 std::vector<std::string>* headers) {
   std::vector<TextPair> out;
   if (recipe.pairs && !recipe.pairs->turns.empty()) {
     for (const std::vector<std::string>& turns : read_dialogues(files, recipe)) {
@@ -153,7 +153,7 @@ std::vector<TextPair> read_pairs(const std::vector<std::string>& files, const Re
     }
     return out;
   }
-  for (const std::string& file : files) add_pairs(file, recipe, aligned, out);
+  for (const std::string& file : files) add_pairs(file, recipe, aligned, out, headers);
   return out;
 }
 
@@ -172,21 +172,28 @@ std::vector<std::string> vocabulary_texts_of_pairs(const Recipe& recipe) {
   return out;
 }
 
-Encoding source_of(const TextPair& pair, const Recipe& recipe, const Tokenizer& tokenizer) {
+Encoding source_of(const TextPair& pair, const Recipe& recipe, const Tokenizer& tokenizer, bool* is_cut) {
   Encoding out = tokenizer.encode(pair.source);
-  return recipe.pairs && recipe.pairs->cut ? cut_to(out, recipe.length) : out;
+  const bool cuts = recipe.pairs && recipe.pairs->cut && static_cast<int64_t>(out.size()) > recipe.length;
+  if (is_cut) *is_cut = cuts;
+  return cuts ? cut_to(out, recipe.length) : out;
 }
 
 PairData::PairData(const std::vector<std::string>& files, const Recipe& recipe, const Tokenizer& tokenizer, int32_t first, bool trains)
     : first_(first), recipe_(recipe), tokenizer_(tokenizer) {
   int64_t read = 0;
   const bool aligned = trains && recipe.alignment.has_value();
-  for (const TextPair& pair : read_pairs(files, recipe, aligned)) {
+  for (const TextPair& pair : read_pairs(files, recipe, aligned, &headers_)) {
     ++read;
-    const Encoding read_source = source_of(pair, recipe, tokenizer), read_target = tokenizer.encode(pair.target);
+    bool is_cut = false;
+    const Encoding read_source = source_of(pair, recipe, tokenizer, &is_cut), read_target = tokenizer.encode(pair.target);
     const std::vector<int32_t>&source = read_source.ids, &target = read_target.ids;
-    const auto fits = [&](const std::vector<int32_t>& ids) { return !ids.empty() && static_cast<int64_t>(ids.size()) <= recipe.length; };
-    if (!fits(source) || !fits(target)) continue;
+    const bool is_empty = source.empty() || target.empty();
+    const bool is_too_long = static_cast<int64_t>(std::max(source.size(), target.size())) > recipe.length;
+    empty_ += is_empty ? 1 : 0;
+    too_long_ += !is_empty && is_too_long ? 1 : 0;
+    if (is_empty || is_too_long) continue;
+    cut_ += is_cut ? 1 : 0;
     if (aligned) links_[static_cast<int64_t>(ids_.size())] = links_of_tokens(pair, read_source, read_target);
     if (recipe.noise.any()) sources_[static_cast<int64_t>(ids_.size())] = pair.source;
     pairs_.push_back({static_cast<int64_t>(ids_.size()), static_cast<int64_t>(source.size()), static_cast<int64_t>(target.size())});
@@ -211,6 +218,23 @@ PairData::PairData(const std::vector<std::string>& files, const Recipe& recipe, 
     }
   }
   begins_.push_back(static_cast<int64_t>(pairs_.size()));
+}
+
+DataSummary PairData::summary(const char* part, const std::vector<std::string>& files) const {
+  DataSummary out{.part = part, .files = joined_names(files), .count = static_cast<int64_t>(pairs_.size()), .of = "pairs"};
+  std::vector<int64_t> sources, targets;
+  for (const Pair& pair : pairs_) {
+    sources.push_back(pair.source);
+    targets.push_back(pair.target);
+  }
+  out.add_lengths("source tokens", sources);
+  out.add_lengths("target tokens", targets);
+  for (const std::string& header : headers_)
+    out.notes.push_back(format("line 1 names the columns and was left out: {}", Json(header).dump()));
+  out.note(format("pairs left out, a side has more than {} tokens (\"length\")", with_commas(recipe_.length)), too_long_);
+  out.note("pairs left out, a side has no token", empty_);
+  out.note(format("sources cut to {} tokens (\"length\")", with_commas(recipe_.length)), cut_);
+  return out;
 }
 
 void PairData::add_to(Digest& digest) const {

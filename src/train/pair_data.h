@@ -39,15 +39,17 @@ struct TextPair {
 ///
 /// aligned: also reads the recipe's alignments in Pharaoh format, "0-0 1-2": source word, target word. Throws kFormat, with the line,
 /// for another form and for a word that is not there.
-std::vector<TextPair> read_pairs(const std::vector<std::string>& files, const Recipe& recipe, bool aligned = false);
+/// A first line that names the columns, as "source" and "target" do, is left out. headers: gets these lines
+std::vector<TextPair> read_pairs(const std::vector<std::string>& files, const Recipe& recipe, bool aligned = false,
+                                 std::vector<std::string>* headers = nullptr);
 /// The turns of each dialogue, a turn on one line. Throws as read_pairs().
 std::vector<std::vector<std::string>> read_dialogues(const std::vector<std::string>& files, const Recipe& recipe);
 /// What a vocabulary is learned from: all sources and all targets; of dialogues each turn once, so the vocabulary does
 /// not depend on how many turns a source has.
 std::vector<std::string> vocabulary_texts_of_pairs(const Recipe& recipe);
 
-/// A pair's source as a model reads it; where the recipe says "cut" at most as long as its `length`.
-Encoding source_of(const TextPair& pair, const Recipe& recipe, const Tokenizer& tokenizer);
+/// A pair's source as a model reads it; where the recipe says "cut" at most as long as its `length`. is_cut: whether it lost tokens
+Encoding source_of(const TextPair& pair, const Recipe& recipe, const Tokenizer& tokenizer, bool* is_cut = nullptr);
 
 class PairData {
  public:
@@ -57,6 +59,7 @@ class PairData {
   int64_t tokens() const { return static_cast<int64_t>(ids_.size()); }
   int64_t longest_target() const { return pairs_.empty() ? 0 : pairs_.back().target; }
   void add_to(Digest& digest) const;
+  DataSummary summary(const char* part, const std::vector<std::string>& files) const;
   /// Batch `number` of the endless sequence. Throws kInvalidArgument if no pair is left. With the recipe's noise sources are changed anew, by the seed and the number;
   /// one that would be longer than `length` stays as it is, and a batch may have a few more places than `places`.
   Example shuffled(uint64_t seed, int64_t number) const;
@@ -78,6 +81,8 @@ class PairData {
   std::unordered_map<int64_t, std::string> sources_{};          // texts by Pair::begin; empty without noise
   std::unordered_map<int64_t, std::vector<WordLink>> links_{};  // of tokens, by Pair::begin, target after target; empty without alignments
   std::string none_{};                                          // why no pair is left, if so
+  int64_t too_long_ = 0, empty_ = 0, cut_ = 0;                  // pairs left out; sources that lost their end
+  std::vector<std::string> headers_{};                          // first lines that name the columns, left out
   std::vector<int32_t> ids_{};
   std::vector<Pair> pairs_{};      // sorted by length
   std::vector<int64_t> begins_{};  // starts of the batches among the sorted pairs, and the end

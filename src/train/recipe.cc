@@ -684,7 +684,7 @@ int32_t TaskRecipe::id_of(const std::string& name, const std::string& where) con
   if (found != labels.end()) return static_cast<int32_t>(found - labels.begin());
   std::string known;
   for (size_t at = 0; at < std::min<size_t>(labels.size(), 20); ++at) known += (at == 0 ? "" : ", ") + Json(labels[at]).describe();
-  fail(ErrorCode::kInvalidArgument, "{}: \"{}\" is a label that training has not; expected {}{}", where, name, known,
+  fail(ErrorCode::kInvalidArgument, "{}: \"{}\" is a label that does not occur in the training data; expected {}{}", where, name, known,
        labels.size() > 20 ? ", ..." : "");
 }
 

@@ -59,6 +59,20 @@ class Windows : public Task {
     return out;
   }
   int64_t tokens() const override { return training_.tokens(); }
+  std::vector<DataSummary> summary() const override {
+    const auto of = [&](const char* part, const TextData& data) {
+      DataSummary out{.part = part, .files = joined_names(recipe_.source.files), .count = data.tokens(), .of = "tokens"};
+      const int64_t windows = std::max<int64_t>(0, data.tokens() - 1) / recipe_.length;
+      out.notes.push_back(
+          format("{} bytes; {} windows of {} tokens", with_commas(data.bytes()), with_commas(windows), with_commas(recipe_.length)));
+      return out;
+    };
+    DataSummary held = of("validation", held_);
+    const int64_t windows = std::max<int64_t>(0, held_.tokens() - 1) / recipe_.length;
+    if (windows == 0) held.notes.push_back("without a whole window nothing is validated, and best/ is the model after the last step");
+    if (windows > kValidationWindows) held.notes.push_back(format("the first {} windows are validated", kValidationWindows));
+    return {of("training", training_), held};
+  }
   std::string digest() const override { return digest_of(training_, held_); }
   double held_bytes_per_token() const override {
     return held_.tokens() > 0 ? static_cast<double>(held_.bytes()) / static_cast<double>(held_.tokens()) : 0;
@@ -83,6 +97,9 @@ class Pairs : public Task {
   Example part(int64_t number) const override { return training_.shuffled(recipe_.seed, number); }
   std::vector<Example> held() const override { return held_.in_order(); }
   int64_t tokens() const override { return training_.tokens(); }
+  std::vector<DataSummary> summary() const override {
+    return {training_.summary("training", recipe_.pairs->train), held_.summary("validation", recipe_.pairs->valid)};
+  }
   std::string digest() const override { return digest_of(training_, held_); }
   double held_bytes_per_token() const override { return 0; }
 

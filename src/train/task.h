@@ -30,6 +30,7 @@
 #include "models/rows.h"
 #include "models/transformer.h"
 #include "ops/run.h"
+#include "train/data_summary.h"
 
 namespace clearhead {
 
@@ -83,6 +84,8 @@ class Task {
   virtual std::vector<Example> held() const = 0;
   /// The batches of the recipe's test file. Throws kInvalidArgument if the recipe names none, kUnsupported for texts and pairs, which are measured by generating.
   virtual std::vector<Example> test() const;
+  /// What the training and the validation data hold, in counts.
+  virtual std::vector<DataSummary> summary() const = 0;
   /// Number of training tokens.
   virtual int64_t tokens() const = 0;
   /// Digest of all training and validation tokens, and of the split.

@@ -13,6 +13,7 @@
 #include "base/format.h"
 #include "base/random.h"
 #include "base/table.h"
+#include "base/text_file.h"
 #include "clearhead/error.h"
 #include "text/encode_parts.h"
 #include "train/json_lines.h"
@@ -41,14 +42,20 @@ std::shared_ptr<MappedFile> open_source(const TextSource& source, const std::str
   return MappedFile::open(path);
 }
 
+SourceText open_text(const TextSource& source, const std::string& name) {
+  std::shared_ptr<MappedFile> file = open_source(source, name);
+  const std::string_view text = utf8_text(file->bytes(), file->path());
+  return {std::move(file), text};
+}
+
 namespace {
 
 // [begin, end) of every file's part in bytes.
 std::map<std::string, std::pair<size_t, size_t>> read_splits(const TextSource& source, Part part) {
   const std::string where = source.folder + "/" + source.splits;
   std::map<std::string, std::pair<size_t, size_t>> out;
-  const std::shared_ptr<MappedFile> table = open_source(source, source.splits);
-  for_each_line(table->bytes(), [&](std::string_view line, int64_t number) {
+  const SourceText table = open_text(source, source.splits);
+  for_each_line(table.text, [&](std::string_view line, int64_t number) {
     if (number == 1) return;  // headings
     const std::vector<std::string_view> cells = cells_of(line);
     const auto wrong = [&] {
@@ -82,16 +89,17 @@ std::vector<std::string> read_part(const TextSource& source, Part part) {
   const auto splits = source.splits.empty() ? std::map<std::string, std::pair<size_t, size_t>>() : read_splits(source, part);
   std::vector<std::string> parts;
   for (const std::string& name : source.files) {
-    const std::shared_ptr<MappedFile> file = open_source(source, name);
-    const std::string_view text = file->bytes();
+    const SourceText file = open_text(source, name);
+    const std::string_view text = file.text;
+    const size_t mark = file.file->size() - text.size();  // splits count the bytes of the file
     size_t begin = 0, end = text.size();
     if (!source.splits.empty()) {
       const auto found = splits.find(name);
-      if (found == splits.end() || found->second.first > found->second.second || found->second.second > text.size()) {
-        fail(ErrorCode::kFormat, "{}/{}: \"{}\" ({} bytes) {}", source.folder, source.splits, name, text.size(),
+      if (found == splits.end() || found->second.first > found->second.second || found->second.second > file.file->size()) {
+        fail(ErrorCode::kFormat, "{}/{}: \"{}\" ({} bytes) {}", source.folder, source.splits, name, file.file->size(),
              found == splits.end() ? "has no line" : "is cut outside itself");
       }
-      std::tie(begin, end) = found->second;
+      std::tie(begin, end) = std::pair(std::max(mark, found->second.first) - mark, std::max(mark, found->second.second) - mark);
     } else {
       const size_t held = begin_of_last(text, source.held_out);
       if (part == Part::kTrain) end = held;
@@ -100,7 +108,7 @@ std::vector<std::string> read_part(const TextSource& source, Part part) {
     }
     if (is_json_lines(name)) {
       std::string& lines = parts.emplace_back();
-      for_each_json_line(text, file->path(), source.fields, {begin, end},
+      for_each_json_line(text, file.path(), source.fields, {begin, end},
                          [&](const std::vector<std::string>& texts) { lines += texts[0] + "\n"; });
     } else {
       parts.emplace_back(text.substr(begin, end - begin));

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/file.h"
@@ -37,6 +38,14 @@ struct TextSource {
 };
 /// Opens a file of the folder. Throws kNotFound with its name, and its origin if it is one of the recipe's own.
 std::shared_ptr<MappedFile> open_source(const TextSource& source, const std::string& name);
+/// A text of the folder: UTF-8, without its byte order mark.
+struct SourceText {
+  std::shared_ptr<MappedFile> file{};
+  std::string_view text{};  // of the file, which must be kept
+  const std::string& path() const { return file->path(); }
+};
+/// Throws as open_source(), and kFormat, naming file and line, for another encoding.
+SourceText open_text(const TextSource& source, const std::string& name);
 /// One part of each file. Throws kNotFound with the file and its origin, kFormat for an invalid table or line.
 std::vector<std::string> read_part(const TextSource& source, Part part);
 

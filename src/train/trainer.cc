@@ -130,6 +130,7 @@ Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string
   map_sums_.assign(map_losses_.names().size(), 0);
   optimiser_.check_groups();
   static_cast<void>(deciding_metric());  // throws
+  require_validation();
   if (!writes()) return;
   make_folder(directory);
   for (const char* name : {"/checkpoint.safetensors", "/log.csv", "/best", "/watch"}) without_link(directory + name);
@@ -319,6 +320,18 @@ std::string Trainer::warning_of_metric(const std::string& name, double value) {
       "the "
       "validation loss decide",
       name, value * 100, same_metric_);
+}
+
+// A validation file without examples is a mistake. Texts may be too short for a window, and folds need not validate.
+void Trainer::require_validation() const {
+  const bool needs = recipe_.pairs || (recipe_.task && !(recipe_.task->folds && !recipe_.task->folds->validates));
+  if (!needs || !held_.empty()) return;
+  const DataSummary held = task_->summary().back();
+  std::string why;
+  for (const std::string& note : held.notes) why += "; " + note;
+  fail(ErrorCode::kInvalidArgument,
+       "{}: there are no {} to validate on in {}{}. Nothing would choose the best model: give a file that has some", recipe_.where, held.of,
+       held.files, why);
 }
 
 bool Trainer::has_ended() const {

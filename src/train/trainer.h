@@ -80,6 +80,8 @@ class Trainer {
   const Recipe& recipe() const { return recipe_; }
   /// Whether the data differs from the checkpoint's; false if the checkpoint does not say.
   bool data_has_changed() const { return data_has_changed_; }
+  /// What the training and the validation data hold, in counts.
+  std::vector<DataSummary> data() const { return task_->summary(); }
   bool is_encoder_decoder() const { return learner_->facts().reads == "pair"; }
 
  private:
@@ -94,6 +96,7 @@ class Trainer {
   };
   Validation validate();
   std::optional<size_t> deciding_metric() const;
+  void require_validation() const;
   std::string warning_of_metric(const std::string& name, double value);
   std::vector<Tensor> learning_leaves();
   std::string log_header() const;

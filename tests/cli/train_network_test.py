@@ -138,7 +138,7 @@ class Document(NetworkCase):
         done = run("train", self.recipe, f"data={self.folder}", "-o", self.folder / "bad")
         self.assertEqual((done.code, done.errors), (1, f'clearhead: {path}, line 2: "said": expected an array of strings, found 3\n'))
         path.write_text(json.dumps({"kind": "fruit", "said": ["a pear."]}) + "\n", encoding="utf-8")
-        self.refused(1, f'{path}, line 1: "fruit" is a label that training has not; expected "animal", "tool"', "train", self.recipe,
+        self.refused(1, f'{path}, line 1: "fruit" is a label that does not occur in the training data; expected "animal", "tool"', "train", self.recipe,
                      f"data={self.folder}", "-o", self.folder / "bad")
 
 

@@ -207,7 +207,7 @@ class Classification(TaskCase):
             file.write("plant\ta tree\n")
         count = len((self.folder / "valid.tsv").read_text(encoding="utf-8").splitlines())
         task = ["train", self.recipe, f"data={self.folder}", "-o", self.folder / "run"]
-        self.refused(1, f'{self.folder}/valid.tsv, line {count}: "plant" is a label that training has not; expected "animal", "colour"', *task)
+        self.refused(1, f'{self.folder}/valid.tsv, line {count}: "plant" is a label that does not occur in the training data; expected "animal", "colour"', *task)
         self.refused(1, f'{self.folder}/train.tsv, line 1: expected 4 columns with tabs between, found 2', *task, "task.text=4")
         self.refused(1, f'{self.recipe}: "task.text" is "sentence"; expected a column of the table, counted from 1 (a field\'s name belongs to .jsonl)',
                      *task, "task.text=sentence")
@@ -307,7 +307,7 @@ class Problems(TaskCase):
         task = ["train", self.recipe, f"data={self.folder}", "-o", self.folder / "run"]
         self.refused(1, f'{self.recipe}: "task.class_weights": expected "balanced", or a weight above 0 of each label that has not 1, as in {{"rare": 5}}, found 0',
                      *task, 'task.class_weights={"rare": 0}')
-        self.refused(1, f'{self.recipe}: "task.class_weights": "seldom" is a label that training has not; expected "often", "rare"',
+        self.refused(1, f'{self.recipe}: "task.class_weights": "seldom" is a label that does not occur in the training data; expected "often", "rare"',
                      *task, 'task.class_weights={"seldom": 2}')
         self.refused(1, f'{self.recipe}: "task.class_weights": expected none: "problem_type" is regression, found "balanced"',
                      *task, "task.class_weights=balanced", "task.problem_type=regression")

@@ -48,10 +48,10 @@ class AnswerFiles {
 
   std::vector<Question> questions(const std::string& file) {
     read_contexts();
-    const std::shared_ptr<MappedFile> opened = open_source(recipe_.source, file);
+    const SourceText opened = open_text(recipe_.source, file);
     std::vector<Question> out;
-    for_each_line(opened->bytes(), [&](std::string_view line, int64_t number) {
-      const std::string where = format("{}, line {}", opened->path(), number);
+    for_each_line(opened.text, [&](std::string_view line, int64_t number) {
+      const std::string where = format("{}, line {}", opened.path(), number);
       const Json json = Json::parse(line, where);
       Fields fields(json, where);
       Question question{fields.string("question"), context_of(fields, where)};
@@ -70,9 +70,9 @@ class AnswerFiles {
   void read_contexts() {
     if (!contexts_.empty()) return;
     for (const std::string& file : recipe_.task->contexts) {
-      const std::shared_ptr<MappedFile> opened = open_source(recipe_.source, file);
-      for_each_line(opened->bytes(), [&](std::string_view line, int64_t number) {
-        const std::string where = format("{}, line {}", opened->path(), number);
+      const SourceText opened = open_text(recipe_.source, file);
+      for_each_line(opened.text, [&](std::string_view line, int64_t number) {
+        const std::string where = format("{}, line {}", opened.path(), number);
         const Json json = Json::parse(line, where);
         Fields fields(json, where);
         const std::string id = fields.string("id");
@@ -134,7 +134,8 @@ std::vector<int32_t> targets_of(const Encoding& window, std::array<int64_t, 2> s
 class Answer final : public ItemTask {
  public:
   Answer(const Recipe& recipe, const Tokenizer& tokenizer)
-      : ItemTask(recipe, tokenizer, /*per_token=*/false, [this](const std::string& file) { return items_of(file); }),
+      : ItemTask(recipe, tokenizer, /*per_token=*/false,
+                 [this](const std::string& file, DataSummary& summary) { return items_of(file, summary); }),
         tokenizer_(tokenizer),
         files_(recipe),
         settings_{.window = recipe.length, .overlap = recipe.task->overlap, .longest = recipe.task->longest},
@@ -252,15 +253,25 @@ class Answer final : public ItemTask {
   static bool holds_answer(const Item& window) { return window.targets.back() > 0; }
 
   // Called by ItemTask when a file is first needed.
-  std::vector<Item> items_of(const std::string& file) {
+  std::vector<Item> items_of(const std::string& file, DataSummary& summary) {
     std::vector<Item> out;
+    summary.of = "questions";
+    int64_t without_answer = 0, in_no_window = 0;
     for (Question& question : files_.questions(file)) {
+      ++summary.count;
+      const size_t before = out.size();
       for (Encoding& window : answer_windows(tokenizer_, question.text, *question.context, settings_)) {
         out.push_back({window.ids, window.type_ids, targets_of(window, question.span), {}, static_cast<int64_t>(windows_.size())});
         windows_.push_back({std::move(window), questions_.size()});
       }
+      const bool is_found = std::any_of(out.begin() + static_cast<std::ptrdiff_t>(before), out.end(), &holds_answer);
+      without_answer += question.answers.empty() ? 1 : 0;
+      in_no_window += !question.answers.empty() && !is_found ? 1 : 0;
       questions_.push_back(std::move(question));
     }
+    summary.note(format("windows of at most {} tokens", with_commas(settings_.window)), static_cast<int64_t>(out.size()));
+    summary.note("questions without an answer", without_answer);
+    summary.note("questions whose answer is whole in no window, read as questions without an answer", in_no_window);
     const TaskRecipe& task = *recipe_.task;
     if (file == task.train && task.answerable_first > 0 && std::none_of(out.begin(), out.end(), &holds_answer)) {
       fail(ErrorCode::kInvalidArgument, "{}: \"task.answerable_first\" is {}, and no window of {} holds an answer", recipe_.where,

@@ -35,12 +35,11 @@ using Judge = std::function<void(const LabelledLine&, Item&)>;
 class Texts : public ItemTask {
  protected:
   Texts(const Recipe& recipe, const Tokenizer& tokenizer, const ReadsOther& network, const Judge& judge)
-      : ItemTask(
-            recipe, tokenizer, /*per_token=*/false,
-            [&recipe, &tokenizer, network, judge](const std::string& file) { return items_of(file, recipe, tokenizer, network, judge); }),
-        counted_(recipe.task->scenes     ? "questions"
-                 : recipe.task->pictures ? "pictures"
-                                         : "texts"),
+      : ItemTask(recipe, tokenizer, /*per_token=*/false,
+                 [&recipe, &tokenizer, network, judge](const std::string& file, DataSummary& summary) {
+                   return items_of(file, {recipe, tokenizer, network, judge}, summary);
+                 }),
+        counted_(counted_as(recipe)),
         tokenizer_(tokenizer),
         recipe_(recipe) {
     if (network && recipe.noise.any()) {
@@ -67,22 +66,39 @@ class Texts : public ItemTask {
   }
 
  private:
-  static std::vector<Item> items_of(const std::string& file, const Recipe& recipe, const Tokenizer& tokenizer, const ReadsOther& network,
-                                    const Judge& judge) {
+  struct Reader {
+    const Recipe& recipe;
+    const Tokenizer& tokenizer;
+    const ReadsOther& network;
+    const Judge& judge;
+  };
+  static std::vector<Item> items_of(const std::string& file, const Reader& reader, DataSummary& summary) {
+    const auto& [recipe, tokenizer, network, judge] = reader;
     std::vector<Item> out;
-    std::vector<LabelledLine> lines = read_lines(file, recipe);
+    LeftOut left_out;
+    std::vector<LabelledLine> lines = read_lines(file, recipe, &left_out);
+    note_left_out(left_out, summary);
+    summary.of = counted_as(recipe);
+    int64_t cut = 0;
     if (recipe.task->shuffles_labels && file == recipe.task->train) shuffle_labels(lines, recipe.seed);
     for (const LabelledLine& line : lines) {
       if (network) {
         out.push_back({.read = read_line(*network, tokenizer, line)});
       } else {
-        const Encoding encoding = encoded_within(tokenizer, line.text, line.pair, recipe.length);
+        bool is_cut = false;
+        const Encoding encoding = encoded_within(tokenizer, line.text, line.pair, recipe.length, &is_cut);
+        cut += is_cut ? 1 : 0;
         out.push_back({encoding.ids, encoding.type_ids});
         if (recipe.noise.any()) std::tie(out.back().text, out.back().pair) = std::tie(line.text, line.pair);
       }
       judge(line, out.back());
+      if (recipe.task->problem_type != TaskRecipe::kRegression) count_classes(line, summary);
     }
+    summary.note(format("texts cut to {} tokens (\"length\")", with_commas(recipe.length)), cut);
     return out;
+  }
+  static const char* counted_as(const Recipe& recipe) {
+    return recipe.task->scenes ? "questions" : recipe.task->pictures ? "pictures" : "texts";
   }
   // As many of each as before: what a model learns of them is by heart (Adebayo et al. 2018, section 4: "data randomization").
   static void shuffle_labels(std::vector<LabelledLine>& lines, uint64_t seed) {
@@ -250,7 +266,9 @@ std::unique_ptr<Task> classify_task(const Recipe& recipe, const Tokenizer& token
 std::vector<std::string> classes_of(const Recipe& recipe) {
   if (recipe.task->problem_type == TaskRecipe::kRegression) return {"value"};
   std::set<std::string> classes;
-  for (const LabelledLine& line : read_lines(recipe.task->train, recipe)) classes.insert(line.labels.begin(), line.labels.end());
+  const std::vector<LabelledLine> lines = read_lines(recipe.task->train, recipe);
+  check_classes(lines);
+  for (const LabelledLine& line : lines) classes.insert(line.labels.begin(), line.labels.end());
   const size_t least = recipe.task->problem_type == TaskRecipe::kManyLabels ? 1 : 2;
   if (classes.size() < least) {
     fail(ErrorCode::kInvalidArgument, "{}/{}: has {} class{}; expected {} or more (\"task.label\" is {})", recipe.source.folder,

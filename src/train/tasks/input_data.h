@@ -23,9 +23,10 @@ struct LabelledInput {
 };
 /// The inputs of a file of the recipe's task, without those whose label the recipe skips. reads: as ModelInfo::reads. Throws
 /// kNotFound with the file and its origin, kFormat with file, line and column, kUnsupported for a kind that has no reader.
-std::vector<LabelledInput> read_inputs(const std::string& file, const Recipe& recipe, const std::string& reads);
+std::vector<LabelledInput> read_inputs(const std::string& file, const Recipe& recipe, const std::string& reads,
+                                       LeftOut* left_out = nullptr);
 
 /// The lines of a file as the recipe's model reads them: texts, or other inputs.
-std::vector<LabelledLine> read_lines(const std::string& file, const Recipe& recipe);
+std::vector<LabelledLine> read_lines(const std::string& file, const Recipe& recipe, LeftOut* left_out = nullptr);
 
 }  // namespace clearhead

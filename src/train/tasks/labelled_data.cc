@@ -2,15 +2,19 @@
 #include "train/tasks/labelled_data.h"
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 
 #include "base/format.h"
 #include "base/random.h"
 #include "base/table.h"
 #include "clearhead/error.h"
+#include "text/strings.h"
+#include "text/unicode.h"
 #include "train/json_lines.h"
 #include "train/recipe.h"
 #include "train/tasks/picture_data.h"
+#include "train/tasks/table_header.h"
 
 namespace clearhead {
 namespace {
@@ -55,41 +59,126 @@ std::vector<std::string> labels_of_field(const Json& line, const std::string& fi
 
 }  // namespace
 
-std::vector<LabelledLine> read_labelled(const std::string& file, const Recipe& recipe) {
-  const TaskRecipe& task = *recipe.task;
-  const std::shared_ptr<MappedFile> opened = open_source(recipe.source, file);
-  std::vector<LabelledLine> out;
-  const bool are_many = task.problem_type == TaskRecipe::kManyLabels;
-  const auto add = [&](LabelledLine line) {
-    const bool skips = std::any_of(line.labels.begin(), line.labels.end(), [&](const std::string& label) {
-      return std::find(task.skip.begin(), task.skip.end(), label) != task.skip.end();
-    });
-    if (!skips) out.push_back(std::move(line));
+namespace {
+
+// The columns of a table that are read; 0: none.
+struct Columns {
+  size_t text = 0, pair = 0, label = 0;
+  size_t last() const { return std::max({text, pair, label}); }
+};
+
+bool is_number(const std::string& name) { return name.find_first_not_of("0123456789") == std::string::npos; }
+
+// Whether the recipe names columns by the first line.
+bool has_names(const TaskRecipe& task) { return !is_number(task.text) || !is_number(task.pair) || !is_number(task.label); }
+
+Columns columns_of(const Recipe& recipe, const std::vector<std::string_view>& first_line, const std::string& path) {
+  const auto column = [&](const std::string& name, const char* field) {
+    if (name.empty()) return size_t{0};
+    return is_number(name) ? column_of(name, field, recipe.where) : column_in(first_line, name, field, path);
   };
-  if (is_json_lines(file)) {
-    for_each_json_object(opened->bytes(), opened->path(), {}, [&](const Json& line, const std::string& where) {
-      add({text_of(line, task.text, where), task.pair.empty() ? "" : text_of(line, task.pair, where),
-           task.label.empty() ? std::vector<std::string>() : labels_of_field(line, task.label, are_many, where), where});
-    });
-    return out;
-  }
-  const auto column = [&](const std::string& name, const char* what) { return name.empty() ? 0 : column_of(name, what, recipe.where); };
-  const size_t text = column(task.text, "text"), label = column(task.label, "label"), pair = column(task.pair, "pair"),
-               most = std::max({text, label, pair});
-  for_each_line(opened->bytes(), [&](std::string_view line, int64_t number) {
+  const TaskRecipe& task = *recipe.task;
+  return {column(task.text, "text"), column(task.pair, "pair"), column(task.label, "label")};
+}
+
+// Whether the first line holds names of columns, by its cells; `lines` are all lines, the first included.
+bool begins_with_header(const std::vector<LabelledLine>& lines) {
+  const LabelledLine& first = lines.front();
+  const bool names_text = names_text_column(first.text);
+  if (first.labels.empty()) return names_text;
+  const bool names_label = names_label_column(first.labels.front());
+  if (names_text && names_label) return true;
+  const bool is_repeated =
+      std::any_of(lines.begin() + 1, lines.end(), [&](const LabelledLine& line) { return line.labels == first.labels; });
+  return (names_text || names_label) && !is_repeated;
+}
+
+std::vector<LabelledLine> read_table(const std::string& file, const Recipe& recipe, LeftOut& left_out) {
+  const TaskRecipe& task = *recipe.task;
+  const SourceText opened = open_text(recipe.source, file);
+  const bool are_many = task.problem_type == TaskRecipe::kManyLabels, is_named = has_names(task);
+  std::vector<LabelledLine> out;
+  Columns columns;
+  std::string first_line;
+  for_each_line(opened.text, [&](std::string_view line, int64_t number) {
     const std::vector<std::string_view> cells = cells_of(line);
-    const std::string where = format("{}, line {}", opened->path(), number);
-    if (cells.size() < most) fail(ErrorCode::kFormat, "{}: expected {} columns with tabs between, found {}", where, most, cells.size());
+    if (number == 1) {
+      first_line = line;
+      columns = columns_of(recipe, cells, opened.path());
+      if (is_named) return;
+    }
+    const std::string where = format("{}, line {}", opened.path(), number);
+    if (cells.size() < columns.last())
+      fail(ErrorCode::kFormat, "{}: expected {} columns with tabs between, found {}", where, columns.last(), cells.size());
     const auto cell = [&](size_t at) { return at == 0 ? std::string() : std::string(cells[at - 1]); };
-    add({cell(text), cell(pair), are_many ? parts_of(cell(label)) : std::vector<std::string>{cell(label)}, where});
+    LabelledLine read{cell(columns.text), cell(columns.pair), {}, where};
+    if (columns.label > 0) read.labels = are_many ? parts_of(cell(columns.label)) : std::vector<std::string>{cell(columns.label)};
+    out.push_back(std::move(read));
   });
+  const bool has_header = is_named || (!out.empty() && begins_with_header(out));
+  if (has_header && !is_named) out.erase(out.begin());
+  if (has_header) left_out.header = first_line;
   return out;
 }
 
-Encoding encoded_within(const Tokenizer& tokenizer, const std::string& text, const std::string& pair, int64_t length) {
+}  // namespace
+
+std::vector<LabelledLine> read_labelled(const std::string& file, const Recipe& recipe, LeftOut* left_out) {
+  const TaskRecipe& task = *recipe.task;
+  LeftOut unused;
+  LeftOut& to = left_out ? *left_out : unused;
+  std::vector<LabelledLine> out;
+  if (is_json_lines(file)) {
+    const SourceText opened = open_text(recipe.source, file);
+    const bool are_many = task.problem_type == TaskRecipe::kManyLabels;
+    for_each_json_object(opened.text, opened.path(), {}, [&](const Json& line, const std::string& where) {
+      out.push_back({text_of(line, task.text, where), task.pair.empty() ? "" : text_of(line, task.pair, where),
+                     task.label.empty() ? std::vector<std::string>() : labels_of_field(line, task.label, are_many, where), where});
+    });
+  } else {
+    out = read_table(file, recipe, to);
+  }
+  to.skipped += static_cast<int64_t>(std::erase_if(out, [&](const LabelledLine& line) {
+    return std::any_of(line.labels.begin(), line.labels.end(),
+                       [&](const std::string& label) { return std::find(task.skip.begin(), task.skip.end(), label) != task.skip.end(); });
+  }));
+  return out;
+}
+
+void check_classes(const std::vector<LabelledLine>& lines) {
+  std::map<std::string, std::pair<std::string, std::string>> first;  // without spaces → as written, where
+  for (const LabelledLine& line : lines) {
+    for (const std::string& label : line.labels) {
+      const std::string valid = text::replace_invalid(label), bare(text::strip(valid));
+      if (bare.empty()) {
+        fail(ErrorCode::kFormat, "{}: the label is empty; expected the name of a class. \"skip\": [{}] in \"task\" leaves such lines out",
+             line.where, Json(label).dump());
+      }
+      const auto& [written, where] = first.try_emplace(bare, label, line.where).first->second;
+      if (written != label) {
+        fail(ErrorCode::kFormat, "{}: the label {} is {} of {} with other spaces around it; write both alike", line.where,
+             Json(label).dump(), Json(written).dump(), where);
+      }
+    }
+  }
+}
+
+void count_classes(const LabelledLine& line, DataSummary& summary) {
+  for (const std::string& label : line.labels) ++summary.classes[label];
+}
+
+void note_left_out(const LeftOut& left_out, DataSummary& summary) {
+  if (!left_out.header.empty())
+    summary.notes.push_back(format("line 1 names the columns and was left out: {}", Json(left_out.header).dump()));
+  summary.note("lines left out, their label is in \"skip\"", left_out.skipped);
+}
+
+Encoding encoded_within(const Tokenizer& tokenizer, const std::string& text, const std::string& pair, int64_t length, bool* is_cut) {
   EncodeOptions options;
   if (!pair.empty()) options.pair = pair;
-  return within(tokenizer.encode(text, options), length);
+  Encoding whole = tokenizer.encode(text, options);
+  if (is_cut) *is_cut = static_cast<int64_t>(whole.size()) > length;
+  return within(std::move(whole), length);
 }
 
 Encoding within(Encoding encoding, int64_t length) {
@@ -243,8 +332,13 @@ std::vector<double> largest_of_rows(const Tensor& logits) {
   return out;
 }
 
-ItemTask::ItemTask(const Recipe& recipe, const Tokenizer& tokenizer, bool per_token,
-                   std::function<std::vector<Item>(const std::string&)> read)
+std::vector<int64_t> ItemBatches::sizes() const {
+  std::vector<int64_t> out;
+  for (const Item& item : items_) out.push_back(item.size());
+  return out;
+}
+
+ItemTask::ItemTask(const Recipe& recipe, const Tokenizer& tokenizer, bool per_token, Read read)
     : files_(*recipe.task),
       seed_(recipe.seed),
       where_(recipe.where),
@@ -253,8 +347,13 @@ ItemTask::ItemTask(const Recipe& recipe, const Tokenizer& tokenizer, bool per_to
       per_token_(per_token),
       read_(std::move(read)) {}
 
-const ItemBatches& ItemTask::batches(std::optional<ItemBatches>& kept, const std::string& file) const {
-  if (!kept) kept.emplace(read_(file), batch_, pad_, per_token_);
+const ItemTask::Loaded& ItemTask::loaded(std::optional<Loaded>& kept, const std::string& file) const {
+  if (!kept) {
+    DataSummary summary;
+    std::vector<Item> items = read_(file, summary);
+    if (summary.count == 0) summary.count = static_cast<int64_t>(items.size());
+    kept.emplace(Loaded{{std::move(items), batch_, pad_, per_token_}, std::move(summary)});
+  }
   return *kept;
 }
 
@@ -268,7 +367,7 @@ Example ItemTask::part(int64_t number) const {
 std::vector<Example> ItemTask::test() const {
   if (files_.test.empty() || batches(test_, files_.test).empty())
     fail(ErrorCode::kInvalidArgument, "{}: \"task\" names no \"test\" file, or one without items", where_);
-  return test_->in_order();
+  return test_->batches.in_order();
 }
 
 std::string ItemTask::digest() const {
@@ -276,6 +375,22 @@ std::string ItemTask::digest() const {
   batches(training_, files_.train).add_to(digest);
   batches(held_, files_.valid).add_to(digest);
   return digest.hex();
+}
+
+// Folds and passages have no file of their own for each part.
+DataSummary ItemTask::summary_of(const char* part, const std::string& file, const Loaded& of) const {
+  DataSummary out = of.summary;
+  out.part = part;
+  out.files = files_.folds ? joined_names(files_.folds->files) : files_.passages ? joined_names(files_.passages->files) : file;
+  const std::vector<int64_t> sizes = of.batches.sizes();
+  if (std::any_of(sizes.begin(), sizes.end(), [](int64_t size) { return size != 1; })) out.add_lengths("tokens", sizes);
+  if (files_.problem_type != TaskRecipe::kRegression) out.note_suspicious_classes();
+  return out;
+}
+
+std::vector<DataSummary> ItemTask::summary() const {
+  return {summary_of("training", files_.train, loaded(training_, files_.train)),
+          summary_of("validation", files_.valid, loaded(held_, files_.valid))};
 }
 
 }  // namespace clearhead

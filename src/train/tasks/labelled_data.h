@@ -26,15 +26,30 @@ struct LabelledLine {
   std::string where{};                // "sst_train.tsv, line 3"
   std::optional<ModelInput> input{};  // of a network that reads no text, in place of the text
 };
+/// What reading a file left out.
+struct LeftOut {
+  std::string header{};  // the first line, if it names the columns
+  int64_t skipped = 0;   // lines with a label that the recipe skips
+};
 /// A column of a table, counted from 1. Throws kFormat, naming the recipe's field, for what is no number.
 size_t column_of(const std::string& name, const std::string& field, const std::string& where);
 /// The lines of a file of the recipe's task, without those that have a label the recipe skips. Several labels of a text have commas between them in a table,
-/// and are a list in JSON lines. Throws kNotFound with the file and its origin, kFormat with file, line
+/// and are a list in JSON lines. A first line that names the columns is left out: because the recipe names columns by it, or because it
+/// holds usual names, and no other line has its label. Throws kNotFound with the file and its origin, kFormat with file, line
 /// and column.
-std::vector<LabelledLine> read_labelled(const std::string& file, const Recipe& recipe);
+std::vector<LabelledLine> read_labelled(const std::string& file, const Recipe& recipe, LeftOut* left_out = nullptr);
 
+/// Throws kFormat, naming the line, for a class without a name, and for two classes that differ by spaces only.
+void check_classes(const std::vector<LabelledLine>& lines);
+
+/// Adds the labels of a line to the summary's classes.
+void count_classes(const LabelledLine& line, DataSummary& summary);
+/// Adds notes of what read_labelled() left out.
+void note_left_out(const LeftOut& left_out, DataSummary& summary);
 /// Ids of a text, or of a pair, of at most `length` tokens: the longer text loses tokens at its end, special tokens stay.
-Encoding encoded_within(const Tokenizer& tokenizer, const std::string& text, const std::string& pair, int64_t length);
+/// is_cut: whether tokens were lost
+Encoding encoded_within(const Tokenizer& tokenizer, const std::string& text, const std::string& pair, int64_t length,
+                        bool* is_cut = nullptr);
 Encoding within(Encoding encoding, int64_t length);
 
 /// An input and what is to be said of it.
@@ -56,6 +71,7 @@ class ItemBatches {
   ItemBatches(std::vector<Item> items, int64_t batch, int32_t pad, bool per_token);
   int64_t tokens() const { return tokens_; }
   bool empty() const { return items_.empty(); }
+  std::vector<int64_t> sizes() const;
   /// Batches of some of the items.
   ItemBatches chosen(const std::function<bool(const Item&)>& is_chosen) const;
   void add_to(Digest& digest) const;
@@ -89,26 +105,34 @@ class ItemTask : public Task {
   std::vector<Example> test() const override;
   int64_t tokens() const override { return batches(training_, files_.train).tokens(); }
   std::string digest() const override;
+  std::vector<DataSummary> summary() const override;
   double held_bytes_per_token() const override { return 0; }
 
  protected:
   /// Changes the items of training batch `number`, by the seed and the number only; empty: they stay.
   virtual ItemBatches::Renew renewal(int64_t) const { return {}; }
   const ItemBatches& training() const { return batches(training_, files_.train); }
-  /// read: the items of a file; what it refers to must outlive the task.   per_token: as of ItemBatches
-  ItemTask(const Recipe& recipe, const Tokenizer& tokenizer, bool per_token,
-           std::function<std::vector<Item>(const std::string& file)> read);
+  /// Reads the items of a file, and adds to the summary what it left out and cut, and the classes. count: of examples, if not items
+  using Read = std::function<std::vector<Item>(const std::string& file, DataSummary& summary)>;
+  /// read: what it refers to must outlive the task.   per_token: as of ItemBatches
+  ItemTask(const Recipe& recipe, const Tokenizer& tokenizer, bool per_token, Read read);
 
  private:
-  const ItemBatches& batches(std::optional<ItemBatches>& kept, const std::string& file) const;
+  struct Loaded {
+    ItemBatches batches;
+    DataSummary summary;
+  };
+  const Loaded& loaded(std::optional<Loaded>& kept, const std::string& file) const;
+  const ItemBatches& batches(std::optional<Loaded>& kept, const std::string& file) const { return loaded(kept, file).batches; }
+  DataSummary summary_of(const char* part, const std::string& file, const Loaded& of) const;
   const TaskRecipe& files_;
   uint64_t seed_;
   std::string where_;
   int64_t batch_;
   int32_t pad_;
   bool per_token_;
-  std::function<std::vector<Item>(const std::string&)> read_;
-  mutable std::optional<ItemBatches> training_{}, held_{}, test_{};
+  Read read_;
+  mutable std::optional<Loaded> training_{}, held_{}, test_{};
 };
 
 }  // namespace clearhead

@@ -31,7 +31,8 @@ int32_t mask_of(const Recipe& recipe, const Tokenizer& tokenizer) {
 class MaskedTokens final : public ItemTask {
  public:
   MaskedTokens(const Recipe& recipe, const Tokenizer& tokenizer)
-      : ItemTask(recipe, tokenizer, /*per_token=*/true, [&](const std::string& file) { return items_of(file, recipe, tokenizer); }),
+      : ItemTask(recipe, tokenizer, /*per_token=*/true,
+                 [&](const std::string& file, DataSummary& summary) { return items_of(file, recipe, tokenizer, summary); }),
         seed_(recipe.seed),
         mask_(mask_of(recipe, tokenizer)),
         vocabulary_(static_cast<size_t>(tokenizer.vocabulary_size())) {}
@@ -110,17 +111,25 @@ class MaskedTokens final : public ItemTask {
   }
 
   // Texts without any token but special ones have nothing to foretell.
-  static std::vector<Item> items_of(const std::string& file, const Recipe& recipe, const Tokenizer& tokenizer) {
+  static std::vector<Item> items_of(const std::string& file, const Recipe& recipe, const Tokenizer& tokenizer, DataSummary& summary) {
     std::vector<Item> out;
-    for (const LabelledLine& line : read_labelled(file, recipe)) {
-      const Encoding encoding = encoded_within(tokenizer, line.text, line.pair, recipe.length);
+    LeftOut left_out;
+    int64_t cut = 0, empty = 0;
+    for (const LabelledLine& line : read_labelled(file, recipe, &left_out)) {
+      bool is_cut = false;
+      const Encoding encoding = encoded_within(tokenizer, line.text, line.pair, recipe.length, &is_cut);
+      cut += is_cut ? 1 : 0;
       Item item{encoding.ids, encoding.type_ids, encoding.ids};
       for (size_t token = 0; token < encoding.size(); ++token) {
         if (encoding.is_special(token)) item.targets[token] = -100;
       }
       const bool has_words = std::any_of(item.targets.begin(), item.targets.end(), [](int32_t target) { return target != -100; });
       if (has_words) out.push_back(std::move(item));
+      empty += has_words ? 0 : 1;
     }
+    note_left_out(left_out, summary);
+    summary.note("texts left out, without a word", empty);
+    summary.note(format("texts cut to {} tokens (\"length\")", with_commas(recipe.length)), cut);
     return out;
   }
 

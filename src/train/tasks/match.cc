@@ -36,18 +36,23 @@ struct Match {
 };
 
 // The last turns are what is answered: a source that is too long loses its oldest turns, then the longest text its end.
-std::vector<int32_t> ids_of_turns(const Tokenizer& tokenizer, std::string turns, int64_t length) {
+std::vector<int32_t> ids_of_turns(const Tokenizer& tokenizer, std::string turns, int64_t length, bool& is_cut) {
+  is_cut = static_cast<int64_t>(tokenizer.encode(turns).size()) > length;
   while (static_cast<int64_t>(tokenizer.encode(turns).size()) > length && turns.find('\n') != std::string::npos)
     turns = without_oldest_turn(turns);
   return encoded_within(tokenizer, turns, "", length).ids;
 }
 
-std::vector<Match> read_matches(const std::vector<std::string>& files, const Recipe& recipe, const Tokenizer& tokenizer) {
+// cut: how many texts lost tokens
+std::vector<Match> read_matches(const std::vector<std::string>& files, const Recipe& recipe, const Tokenizer& tokenizer, int64_t& cut) {
   std::vector<Match> out;
   std::map<std::string, int32_t> texts;
   const auto add = [&](const std::string& source, const std::string& target, int32_t group) {
     const int32_t text = texts.emplace(target, static_cast<int32_t>(texts.size())).first->second;
-    out.push_back({ids_of_turns(tokenizer, source, recipe.length), encoded_within(tokenizer, target, "", recipe.length).ids, group, text});
+    bool is_source_cut = false, is_target_cut = false;
+    out.push_back({ids_of_turns(tokenizer, source, recipe.length, is_source_cut),
+                   encoded_within(tokenizer, target, "", recipe.length, &is_target_cut).ids, group, text});
+    cut += (is_source_cut ? 1 : 0) + (is_target_cut ? 1 : 0);
   };
   if (recipe.pairs->turns.empty()) {
     for (const TextPair& pair : read_pairs(files, recipe)) add(pair.source, pair.target, static_cast<int32_t>(out.size()));
@@ -67,7 +72,7 @@ class Matching final : public Task {
       : recipe_(recipe), tokenizer_(tokenizer), pad_(tokenizer.special_tokens().pad.value_or(0)) {}
 
   Example part(int64_t number) const override {
-    const std::vector<Match>& all = matches(training_, recipe_.pairs->train);
+    const std::vector<Match>& all = training_of().all;
     const auto count = static_cast<int64_t>(all.size()), batches = count / recipe_.batch;  // whole ones
     if (batches == 0)
       fail(ErrorCode::kInvalidArgument, "{}: the training part has {} pairs, fewer than one batch of {}", recipe_.where, count,
@@ -76,24 +81,28 @@ class Matching final : public Task {
     const int64_t begin = order_.batches[static_cast<size_t>(number % batches)] * recipe_.batch;
     return example_of(all, {order_.items.begin() + begin, order_.items.begin() + begin + recipe_.batch});
   }
-  std::vector<Example> held() const override { return in_order(matches(held_, recipe_.pairs->valid)); }
+  std::vector<Example> held() const override { return in_order(held_of().all); }
   std::vector<Example> test() const override {
     if (recipe_.pairs->test.empty()) fail(ErrorCode::kInvalidArgument, "{}: \"pairs\" names no \"test\" file", recipe_.where);
-    return in_order(read_matches(recipe_.pairs->test, recipe_, tokenizer_));
+    int64_t cut = 0;
+    return in_order(read_matches(recipe_.pairs->test, recipe_, tokenizer_, cut));
   }
   int64_t tokens() const override {
     int64_t sum = 0;
-    for (const Match& one : matches(training_, recipe_.pairs->train)) sum += static_cast<int64_t>(one.source.size() + one.target.size());
+    for (const Match& one : training_of().all) sum += static_cast<int64_t>(one.source.size() + one.target.size());
     return sum;
   }
   std::string digest() const override {
     Digest digest;
-    for (const auto* part : {&matches(training_, recipe_.pairs->train), &matches(held_, recipe_.pairs->valid)}) {
+    for (const auto* part : {&training_of().all, &held_of().all}) {
       for (const Match& one : *part) {
         for (const auto* ids : {&one.source, &one.target}) digest.add(ids->data(), ids->size() * sizeof(int32_t));
       }
     }
     return digest.hex();
+  }
+  std::vector<DataSummary> summary() const override {
+    return {summary_of("training", recipe_.pairs->train, training_of()), summary_of("validation", recipe_.pairs->valid, held_of())};
   }
   double held_bytes_per_token() const override { return 0; }
 
@@ -140,9 +149,32 @@ class Matching final : public Task {
     int32_t group = 0, text = 0;
   };
 
-  const std::vector<Match>& matches(std::optional<std::vector<Match>>& kept, const std::vector<std::string>& files) const {
-    if (!kept) kept = read_matches(files, recipe_, tokenizer_);
+  struct Matches {
+    std::vector<Match> all{};
+    int64_t cut = 0;
+  };
+  const Matches& read_once(std::optional<Matches>& kept, const std::vector<std::string>& files) const {
+    if (!kept) {
+      Matches read;
+      read.all = read_matches(files, recipe_, tokenizer_, read.cut);
+      kept = std::move(read);
+    }
     return *kept;
+  }
+  const Matches& training_of() const { return read_once(training_, recipe_.pairs->train); }
+  const Matches& held_of() const { return read_once(held_, recipe_.pairs->valid); }
+
+  DataSummary summary_of(const char* part, const std::vector<std::string>& files, const Matches& matches) const {
+    DataSummary out{.part = part, .files = joined_names(files), .count = static_cast<int64_t>(matches.all.size()), .of = "pairs"};
+    std::vector<int64_t> sources, targets;
+    for (const Match& one : matches.all) {
+      sources.push_back(static_cast<int64_t>(one.source.size()));
+      targets.push_back(static_cast<int64_t>(one.target.size()));
+    }
+    out.add_lengths("source tokens", sources);
+    out.add_lengths("target tokens", targets);
+    out.note(format("texts cut to {} tokens (\"length\")", with_commas(recipe_.length)), matches.cut);
+    return out;
   }
 
   std::vector<Example> in_order(const std::vector<Match>& all) const {
@@ -211,7 +243,7 @@ class Matching final : public Task {
   const Recipe& recipe_;
   const Tokenizer& tokenizer_;
   int32_t pad_;
-  mutable std::optional<std::vector<Match>> training_{}, held_{};
+  mutable std::optional<Matches> training_{}, held_{};
   mutable EpochOrder order_{};
 };
 

@@ -16,7 +16,7 @@
 namespace clearhead {
 
 /// The lines of one of TaskRecipe::kParts. Throws what reading the files throws.
-std::vector<LabelledLine> read_fold(const std::string& part, const Recipe& recipe);
+std::vector<LabelledLine> read_fold(const std::string& part, const Recipe& recipe, LeftOut* left_out = nullptr);
 /// The digest (base/hash.h) of a line's texts, with line breaks between: modulo the number of folds, its fold.
 uint64_t hash_of(const LabelledLine& line);
 

@@ -45,12 +45,12 @@ std::vector<LabelledInput> read_table(const std::string& file, const Recipe& rec
   const TaskRecipe& task = *recipe.task;
   const size_t picture = column_of(task.pictures->column, "pictures.column", recipe.where),
                label = column_of(task.label, "label", recipe.where);
-  const std::shared_ptr<MappedFile> opened = open_source(recipe.source, file);
-  const std::string folder = std::filesystem::path(opened->path()).parent_path().string();
+  const SourceText opened = open_text(recipe.source, file);
+  const std::string folder = std::filesystem::path(opened.path()).parent_path().string();
   std::vector<LabelledInput> out;
-  for_each_line(opened->bytes(), [&](std::string_view line, int64_t number) {
+  for_each_line(opened.text, [&](std::string_view line, int64_t number) {
     const std::vector<std::string_view> cells = cells_of(line);
-    const std::string where = format("{}, line {}", opened->path(), number);
+    const std::string where = format("{}, line {}", opened.path(), number);
     if (const size_t most = std::max(picture, label); cells.size() < most)
       fail(ErrorCode::kFormat, "{}: expected {} columns with tabs between, found {}", where, most, cells.size());
     const std::string_view cell = cells[picture - 1];
@@ -63,12 +63,12 @@ std::vector<LabelledInput> read_table(const std::string& file, const Recipe& rec
 
 // "0<TAB>RBC": the label of each number.
 std::vector<std::string> read_names(const Recipe& recipe) {
-  const std::shared_ptr<MappedFile> opened = open_source(recipe.source, recipe.task->pictures->names);
+  const SourceText opened = open_text(recipe.source, recipe.task->pictures->names);
   std::vector<std::string> out;
-  for_each_line(opened->bytes(), [&](std::string_view line, int64_t number) {
+  for_each_line(opened.text, [&](std::string_view line, int64_t number) {
     const std::vector<std::string_view> cells = cells_of(line);
     if (cells.size() != 2 || cells[0] != std::to_string(out.size()) || cells[1].empty())
-      fail(ErrorCode::kFormat, "{}, line {}: expected {}, a tab and the name of that label, found \"{}\"", opened->path(), number,
+      fail(ErrorCode::kFormat, "{}, line {}: expected {}, a tab and the name of that label, found \"{}\"", opened.path(), number,
            out.size(), line);
     out.emplace_back(cells[1]);
   });

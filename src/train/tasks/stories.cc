@@ -102,7 +102,14 @@ class Stories final : public ItemTask {
  public:
   Stories(const Recipe& recipe, const Tokenizer& tokenizer, const NetworkFacts& network)
       : ItemTask(recipe, tokenizer, /*per_token=*/false,
-                 [&, network](const std::string& files) { return items_of(files, recipe, tokenizer, network); }),
+                 [&, network](const std::string& files, DataSummary& summary) {
+                   std::vector<Item> items = items_of(files, recipe, tokenizer, network);
+                   summary.of = "questions";
+                   for (const StoryQuestion& one : read_stories(files, recipe)) ++summary.classes[one.asked.label];
+                   summary.note("questions whose answer does not occur in the training data, counted as wrong",
+                                std::count_if(items.begin(), items.end(), [](const Item& item) { return item.targets[0] == -100; }));
+                   return items;
+                 }),
         recipe_(recipe) {}
 
   Tensor loss(Run& run, const RunResult& result, const Example& example, double smoothing, double divisor) const override {
@@ -223,9 +230,9 @@ std::vector<StoryQuestion> read_stories(const std::string& files, const Recipe& 
   std::vector<StoryQuestion> out;
   int32_t number = 0;
   for (const std::string& file : expanded(files, recipe.where)) {
-    const std::shared_ptr<MappedFile> opened = open_source(recipe.source, file);
-    Reader reader(opened->path(), number++, out);
-    for_each_line(opened->bytes(), [&](std::string_view line, int64_t at) { reader.take(line, at); });
+    const SourceText opened = open_text(recipe.source, file);
+    Reader reader(opened.path(), number++, out);
+    for_each_line(opened.text, [&](std::string_view line, int64_t at) { reader.take(line, at); });
   }
   return out;
 }

@@ -26,8 +26,8 @@ std::vector<Summarised> read_summaries(const std::string& file, const Recipe& re
   if (!is_json_lines(file))
     fail(ErrorCode::kFormat, "{}: \"task\": expected files of JSON lines (*.jsonl), found \"{}\"", recipe.where, file);
   std::vector<Summarised> out;
-  const std::shared_ptr<MappedFile> opened = open_source(recipe.source, file);
-  for_each_json_object(opened->bytes(), opened->path(), {}, [&](const Json& object, const std::string& where) {
+  const SourceText opened = open_text(recipe.source, file);
+  for_each_json_object(opened.text, opened.path(), {}, [&](const Json& object, const std::string& where) {
     Fields fields(object, where);
     out.push_back({{.texts = fields.strings(recipe.task->text)}, fields.strings(recipe.task->label), where});
     if (out.back().summaries.empty()) fields.wrong(recipe.task->label.c_str(), "one summary or more", Json::array());
@@ -46,7 +46,10 @@ class Summaries final : public ItemTask {
  public:
   Summaries(const Recipe& recipe, const Tokenizer& tokenizer, const NetworkFacts& network)
       : ItemTask(recipe, tokenizer, /*per_token=*/false,
-                 [this, &recipe, &tokenizer, network](const std::string& file) { return items_of(file, recipe, tokenizer, network); }) {}
+                 [this, &recipe, &tokenizer, network](const std::string& file, DataSummary& summary) {
+                   summary.of = "documents";
+                   return items_of(file, recipe, tokenizer, network);
+                 }) {}
 
   Tensor loss(Run& run, const RunResult& result, const Example& example, double /*smoothing*/, double divisor) const override {
     const int64_t documents = result.class_logits.size(0), sentences = result.class_logits.size(1);

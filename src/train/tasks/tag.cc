@@ -13,6 +13,7 @@
 #include "ops/ops.h"
 #include "train/recipe.h"
 #include "train/tasks/labelled_data.h"
+#include "train/tasks/table_header.h"
 
 namespace clearhead {
 namespace {
@@ -32,12 +33,24 @@ void add_word(std::string_view line, const std::string& where, Sentence& to) {
   to.where.push_back(where);
 }
 
-std::vector<Sentence> read_sentences(const std::string& file, const Recipe& recipe) {
-  const std::shared_ptr<MappedFile> opened = open_source(recipe.source, file);
+bool names_columns(std::string_view line) {
+  const size_t first = line.find_first_of("\t "), last = line.find_last_of("\t ");
+  if (first == std::string_view::npos) return false;
+  const std::string_view tag = line.substr(last + 1);
+  return names_text_column(line.substr(0, first)) && (names_label_column(tag) || tag == "ner" || tag == "ner_tags" || tag == "pos");
+}
+
+// A first line that names the columns is left out, and said in the summary.
+std::vector<Sentence> read_sentences(const std::string& file, const Recipe& recipe, DataSummary* summary = nullptr) {
+  const SourceText opened = open_text(recipe.source, file);
   std::vector<Sentence> out(1);
-  for_each_line(opened->bytes(), [&](std::string_view line, int64_t number) {
+  for_each_line(opened.text, [&](std::string_view line, int64_t number) {
+    if (number == 1 && names_columns(line)) {
+      if (summary) summary->notes.push_back(format("line 1 names the columns and was left out: {}", Json(std::string(line)).dump()));
+      return;
+    }
     if (line.find_first_not_of("\t ") != std::string_view::npos)
-      return add_word(line, format("{}, line {}", opened->path(), number), out.back());
+      return add_word(line, format("{}, line {}", opened.path(), number), out.back());
     if (!out.back().words.empty()) out.emplace_back();
   });
   if (out.back().words.empty()) out.pop_back();
@@ -47,7 +60,8 @@ std::vector<Sentence> read_sentences(const std::string& file, const Recipe& reci
 class TagTask final : public ItemTask {
  public:
   TagTask(const Recipe& recipe, const Tokenizer& tokenizer)
-      : ItemTask(recipe, tokenizer, /*per_token=*/true, [&](const std::string& file) { return items_of(file, recipe, tokenizer); }),
+      : ItemTask(recipe, tokenizer, /*per_token=*/true,
+                 [&](const std::string& file, DataSummary& summary) { return items_of(file, recipe, tokenizer, summary); }),
         tags_(recipe.task->labels) {}
 
   Tensor loss(Run& run, const RunResult& result, const Example& example, double smoothing, double divisor) const override {
@@ -78,9 +92,12 @@ class TagTask final : public ItemTask {
 
  private:
   static Tensor by_token(const Tensor& logits) { return logits.reshape({logits.size(0) * logits.size(1), logits.size(2)}); }
-  static std::vector<Item> items_of(const std::string& file, const Recipe& recipe, const Tokenizer& tokenizer) {
+  static std::vector<Item> items_of(const std::string& file, const Recipe& recipe, const Tokenizer& tokenizer, DataSummary& summary) {
     std::vector<Item> out;
-    for (const Sentence& sentence : read_sentences(file, recipe)) {
+    summary.of = "sentences";
+    int64_t cut = 0;
+    for (const Sentence& sentence : read_sentences(file, recipe, &summary)) {
+      for (const std::string& tag : sentence.tags) ++summary.classes[tag];
       std::string text;
       std::vector<int64_t> begins;
       for (const std::string& word : sentence.words) {
@@ -88,7 +105,9 @@ class TagTask final : public ItemTask {
         begins.push_back(static_cast<int64_t>(text.size()));
         text += word;
       }
-      const Encoding encoding = encoded_within(tokenizer, text, "", recipe.length);
+      bool is_cut = false;
+      const Encoding encoding = encoded_within(tokenizer, text, "", recipe.length, &is_cut);
+      cut += is_cut ? 1 : 0;
       Item item{encoding.ids, encoding.type_ids, std::vector<int32_t>(encoding.size(), -100)};
       size_t next = 0;  // word
       for (size_t token = 0; token < encoding.size() && next < begins.size(); ++token) {
@@ -98,6 +117,7 @@ class TagTask final : public ItemTask {
       }
       out.push_back(std::move(item));
     }
+    summary.note(format("sentences cut to {} tokens (\"length\")", with_commas(recipe.length)), cut);
     return out;
   }
   std::vector<std::string> tags_;

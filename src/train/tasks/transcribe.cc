@@ -135,6 +135,10 @@ class Transcribe final : public Task {
     held_.add_to(digest);
     return digest.hex();
   }
+  std::vector<DataSummary> summary() const override {
+    const TaskRecipe& task = *recipe_.task;
+    return {summary_of("training", task.train, training_), summary_of("validation", task.valid, held_)};
+  }
   double held_bytes_per_token() const override { return 0; }
 
   std::vector<std::string> metric_names() const override { return {"token_accuracy"}; }
@@ -153,6 +157,19 @@ class Transcribe final : public Task {
   }
 
  private:
+  DataSummary summary_of(const char* part, const std::string& name, const Sounds& sounds) const {
+    DataSummary out{.part = part, .files = format("part \"{}\" of {}", name, recipe_.task->sounds.table), .of = "sounds"};
+    std::vector<int64_t> samples, tokens;
+    for (const Transcript& one : sounds.all()) {
+      samples.push_back(one.sound.samples.numel());
+      tokens.push_back(static_cast<int64_t>(tokenizer_.encode(one.text).size()));
+    }
+    out.count = static_cast<int64_t>(samples.size());
+    out.add_lengths("samples", samples);
+    out.add_lengths("tokens", tokens);
+    return out;
+  }
+
   Example example_of(const std::vector<Transcript>& strings, size_t begin, size_t end) const {
     std::vector<Reading> sounds;
     std::vector<std::vector<int32_t>> texts;
