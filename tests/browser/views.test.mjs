@@ -159,7 +159,71 @@ test('maps of other layers have keys across, and can be asked for what is near',
   await page.waitForFunction(() => /256 before to 256 after/.test(document.querySelector('[data-testid=map-caption]').textContent));
   assert.equal(stateOf(page).axes, 'offset');
   await page.click('.map-panel [aria-label="Show as a table"]');
-  assert.equal(await page.textContent('.map-panel thead th'), '-256');
+  await page.waitForSelector('.map-panel table');
+  assert.match(await page.textContent('.map-panel thead th'), /^−256 … −\d+$/);
+});
+
+/** The table's headings as token ranges [begin, end), and its numbers as they are printed. */
+const readTable = (page) =>
+  page.$eval('.map-panel table', (table) => {
+    const range = (th) => {
+      const [, first, last] = /^#(\d+)(?:–(\d+))? \S/.exec(th.textContent.replace(/\u202f/g, ''));
+      return [Number(first), Number(last ?? first) + 1];
+    };
+    return {
+      caption: table.caption.textContent,
+      columns: [...table.querySelectorAll('thead th')].map(range),
+      rows: [...table.querySelectorAll('tbody tr')].map((tr) => ({
+        range: range(tr.querySelector('th')),
+        cells: [...tr.querySelectorAll('td')].map((td) => td.textContent),
+      })),
+    };
+  });
+
+function assertTable(table, layer, head) {
+  for (const { range, cells } of table.rows) {
+    const rows = Array.from({ length: range[1] - range[0] }, (_, i) => server.mock.model.row(layer, head, range[0] + i).values);
+    cells.forEach((text, c) => {
+      const [begin, end] = table.columns[c];
+      assertPrinted(text, Math.max(...rows.flatMap((row) => [...row.subarray(begin, end)])));
+      assert.doesNotMatch(text, /≈/, 'the badge says exact');
+    });
+  }
+}
+
+test('the table of a map names the tokens of each cell and prints exact weights', { skip }, async () => {
+  const page = await open(`${server.url}#v=map&h=2.2`);
+  await page.waitForSelector('[data-testid=map-badge] [data-badge=exact]:not(.busy)');
+  await page.click('.map-panel [aria-label="Show as a table"]');
+  await page.waitForSelector('.map-panel table');
+  const whole = await readTable(page);
+  assert.deepEqual([whole.columns[0][0], whole.columns.at(-1)[1]], [0, server.mock.model.n], 'all tokens are named');
+  assert.match(whole.caption, /largest of up to 2\d × 2\d weights/);
+  assertTable(whole, 2, 2);
+  assert.equal(await page.getAttribute('[data-testid=map-badge] .badge', 'data-badge'), 'exact');
+  await page.goto(`${server.url}#v=map&h=2.2&x=50,40,66,52`);
+  await page.waitForFunction(() => /one weight/.test(document.querySelector('.map-panel table')?.caption.textContent ?? ''));
+  const part = await readTable(page);
+  assert.deepEqual(
+    [part.columns[0], part.rows[0].range],
+    [
+      [50, 51],
+      [40, 41],
+    ],
+  );
+  assertTable(part, 2, 2);
+});
+
+test('a table that is read from a picture says so', { skip }, async () => {
+  const big = await serve(proseMock(900, { layers: 1, heads: 1 }));
+  after(() => big.close());
+  const page = await open(`${big.url}#v=map&h=0.0`);
+  await page.waitForSelector('[data-testid=map-badge] [data-badge=exact]:not(.busy)');
+  await page.click('.map-panel [aria-label="Show as a table"]');
+  await page.waitForSelector('.map-panel table');
+  assert.match(await page.textContent('.map-panel caption'), /≈.*largest error/);
+  assert.match(await page.textContent('.map-panel tbody td'), /^≈/);
+  assert.equal(await page.getAttribute('[data-testid=map-badge] .badge', 'data-badge'), 'quantised');
 });
 
 // The answer to api/tile, as if it came from a few rows.

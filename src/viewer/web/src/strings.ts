@@ -111,7 +111,12 @@ const kTable = {
     '{head}: queries down ({queries}), keys across ({keys}); seen whole, a cell covers {cell} × {cell} weights.',
     '{head}：纵向 {queries} 个查询，横向 {keys} 个键；全图中一个单元涵盖 {cell} × {cell} 个权重。',
   ],
-  'map.table': ['The map in at most 12 × 12 parts', '整张图，最多 12 × 12 块'],
+  'map.table.cells': ['Each cell is one weight of what the map shows.', '每格为图中所示的一个权重。'],
+  'map.table.parts': [
+    'Each cell is the largest of up to {down} × {across} weights; the headings name the tokens. Zoom in for single weights.',
+    '每格为至多 {down} × {across} 个权重中的最大值，表头列出所含词元。放大后可查看单个权重。',
+  ],
+  'map.table.error': ['Read from the picture (≈): largest error {error}.', '取自图像（≈），最大误差 {error}。'],
 
   'atlas.label': ['Head atlas', '注意力头图谱'],
   'atlas.frame': ['Heads, scrollable', '注意力头列表，可滚动'],

@@ -19,7 +19,7 @@ import {
   zoomOf,
 } from '../../paint/street';
 import type { Exported } from '../../figure/figure';
-import { type Badge, type Cells, type Near, type Picture, type Span } from '../../source/source';
+import { type Badge, type Cells, type Near, type Picture, type Span, isAbort } from '../../source/source';
 import { type Rect, type State, sameHead } from '../../state';
 import { badgeElement } from '../../ui/badge';
 import { cellOf, nearIn, nearOf, openingOf, wholeOf, zoomed } from './axes';
@@ -39,6 +39,7 @@ export class MapView implements View {
   private readonly caption = h('p', { class: 'caption', 'data-testid': 'map-caption' });
   private readonly status = h('p', { class: 'status', 'data-testid': 'map-status' });
   private readonly table = h('div', { class: 'table-slot', hidden: true });
+  private tabled: { key: string; badge: Badge; error: number } | null = null; // what the table shows
   private readonly tableButton: HTMLButtonElement;
   private readonly axes: HTMLFieldSetElement;
   private readonly draw: () => void;
@@ -126,7 +127,7 @@ export class MapView implements View {
     const changed = state.weight !== before.weight || state.sink !== before.sink || !sameHead(state.heads[0], before.heads[0]);
     if (!this.maps || turned || changed) this.follow(state.heads[0] ?? null);
     this.draw();
-    if (!this.table.hidden) this.fillTable();
+    this.fillTable();
   }
 
   renew(): void {
@@ -149,6 +150,17 @@ export class MapView implements View {
   /** What is seen, in weights: the state's rectangle, or all of the map that is of this family. */
   get rect(): Rect {
     return this.ctx.store.now.rect ?? this.whole;
+  }
+
+  /** What is seen, in whole rows and columns of the map. */
+  private get seen(): Rect {
+    const { rect, whole } = this;
+    return {
+      q0: Math.max(whole.q0, Math.floor(rect.q0)),
+      k0: Math.max(whole.k0, Math.floor(rect.k0)),
+      q1: Math.min(whole.q1, Math.ceil(rect.q1)),
+      k1: Math.min(whole.k1, Math.ceil(rect.k1)),
+    };
   }
 
   /** All of it. */
@@ -294,6 +306,7 @@ export class MapView implements View {
     if (map !== this.maps) return;
     this.draw();
     this.say();
+    this.fillTable();
   }
 
   private take(map: MapStore): void {
@@ -302,6 +315,7 @@ export class MapView implements View {
     this.coming = null;
     this.say();
     this.draw();
+    this.fillTable();
   }
 
   /** Keeps the last few maps that are complete, so that going back to a head shows it at once. */
@@ -419,8 +433,8 @@ export class MapView implements View {
     const { ctx, maps } = this;
     const picture = maps?.overview ?? null;
     const missing = absent(ctx, 'overview');
-    const badge: Badge = picture?.badge ?? 'exact';
-    const error = picture && badge === 'quantised' ? picture.maxCodes.error : 0;
+    const drawn = { badge: picture?.badge ?? 'exact', error: picture?.badge === 'quantised' ? picture.maxCodes.error : 0 };
+    const { badge, error } = this.table.hidden || !this.tabled ? drawn : this.tabled; // of the numbers that are printed
     replace(this.badge, picture ? badgeElement(ctx, badge, badgeTitle(ctx, badge, error), maps?.streaming === true) : null);
     const cell = picture ? 2 ** picture.z : 1;
     this.caption.textContent =
@@ -440,27 +454,39 @@ export class MapView implements View {
   }
 
   figure(): Promise<Exported> {
-    const { ctx, maps, whole, rect } = this;
+    const { ctx, maps } = this;
     if (!maps) return Promise.reject(new Error(ctx.t('loading')));
-    const seen = {
-      q0: Math.max(whole.q0, Math.floor(rect.q0)),
-      k0: Math.max(whole.k0, Math.floor(rect.k0)),
-      q1: Math.min(whole.q1, Math.ceil(rect.q1)),
-      k1: Math.min(whole.k1, Math.ceil(rect.k1)),
-    };
-    return figureOfMap(ctx, maps.request, seen, this.pool, maps.overview, this.caption.textContent ?? '');
+    return figureOfMap(ctx, maps.request, this.seen, this.pool, maps.overview, this.caption.textContent ?? '');
   }
 
   private toggleTable(): void {
     this.table.hidden = !this.table.hidden;
     this.tableButton.setAttribute('aria-pressed', String(!this.table.hidden));
     this.fillTable();
+    this.say();
   }
 
-  /** The table alternative: the overview pooled to at most 12 × 12, largest weights. */
+  /** The table shows the same part as the map. */
   private fillTable(): void {
-    const picture = this.maps?.overview;
-    if (this.table.hidden || !picture) return;
-    replace(this.table, tableOf(this.ctx, picture, this.pool, this.whole, this.near?.back ?? null));
+    const { maps } = this;
+    const picture = maps?.overview;
+    if (this.table.hidden || !maps || !picture) return;
+    const seen = this.seen;
+    const key = JSON.stringify([maps.request, seen, picture.z, picture.badge]);
+    if (this.tabled?.key === key) return;
+    const tabled = (this.tabled = { key, badge: picture.badge, error: 0 });
+    tableOf(this.ctx, maps.request, seen, picture).then(
+      ({ element, badge, error }) => {
+        if (this.tabled !== tabled) return;
+        Object.assign(tabled, { badge, error });
+        replace(this.table, element);
+        this.say();
+      },
+      (error: unknown) => {
+        if (this.tabled !== tabled) return;
+        this.tabled = null;
+        if (!isAbort(error)) replace(this.table, h('p', { class: 'bad' }, error instanceof Error ? error.message : String(error)));
+      },
+    );
   }
 }

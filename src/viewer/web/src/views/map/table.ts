@@ -1,57 +1,104 @@
-// The map's table: the overview pooled to at most 12 × 12, largest weights.
+// The map's table: what is seen of the map. Each cell is one weight where there is room for that, else the largest weight of a part, whose
+// tokens the headings name.
 
 import { type Context, isShare } from '../../context';
-import { share, weight as printNumber } from '../../format';
-import { type Pool, codesOf } from '../../paint/picture';
-import { codeTable } from '../../source/frame';
-import type { Picture, Span } from '../../source/source';
+import { share, power, weight as printNumber, whole } from '../../format';
+import type { Badge, MapRequest, Picture, Span } from '../../source/source';
 import type { Rect } from '../../state';
+import { cutAtCharacter } from '../../text/model';
 import { h } from '../../ui/dom';
+import { type Part, isOneByOne, partOf, partOfPicture } from './part';
+
+const kOneByOne = 24; // rows or columns that are shown one by one
+const kParts = 12; // else in so many parts
+const kLabel = 24; // characters of a heading
+
+export interface MapTable {
+  element: HTMLElement;
+  badge: Badge;
+  error: number;
+}
+
+export async function tableOf(ctx: Context, request: MapRequest, seen: Rect, overview: Picture | null): Promise<MapTable> {
+  const part = isOneByOne(seen) ? await partOf(ctx, request, seen, 'max', overview) : partOfPicture(overview, seen, 'max');
+  const badge = part.badge === 'exact' && part.error > 0 ? 'quantised' : part.badge;
+  return { element: element(ctx, part, request.near?.back ?? null), badge, error: part.error };
+}
+
+/** Cells of an axis joined to at most `kParts`, unless all of them have room. */
+function spansOf(count: number): Span[] {
+  const parts = count <= kOneByOne ? count : kParts;
+  return Array.from({ length: parts }, (_, i) => ({ begin: Math.floor((i * count) / parts), end: Math.floor(((i + 1) * count) / parts) }));
+}
+
+/** NaN where all is hidden, −1 where nothing was scored. */
+function largest(part: Part, rows: Span, columns: Span): number {
+  let most = NaN;
+  for (let r = rows.begin; r < rows.end; r++) {
+    for (let c = columns.begin; c < columns.end; c++) {
+      const value = part.values[r * part.columns + c];
+      if (!(most >= value)) most = Number.isNaN(value) ? most : value;
+    }
+  }
+  return most;
+}
 
 /** `back`: columns are key − query from −back on; null: keys. */
-export function tableOf(ctx: Context, picture: Picture, pool: Pool, seen: Rect, back: number | null): HTMLElement {
-  const values = codeTable(pool === 'max' ? picture.maxCodes : picture.meanCodes);
-  const codes = codesOf(picture, pool);
-  const cell = 2 ** picture.z;
-  const { q0, q1, k0, k1 } = seen;
-  const down = { begin: Math.floor(q0 / cell), end: Math.ceil(q1 / cell) };
-  const wide = 2 ** (picture.columnZ ?? picture.z);
-  const across = { begin: Math.floor(k0 / wide), end: Math.ceil(k1 / wide) };
-  const [rows, columns] = [Math.min(12, down.end - down.begin), Math.min(12, across.end - across.begin)];
-  const from = (i: number, of: number, s: Span): number => s.begin + Math.floor((i * (s.end - s.begin)) / of);
-  const best = (r: number, c: number): number => {
-    let most = NaN;
-    for (let y = from(r, rows, down); y < from(r + 1, rows, down); y++) {
-      for (let x = from(c, columns, across); x < from(c + 1, columns, across); x++) {
-        const v = values[codes[y * picture.columns + x]];
-        if (!(most >= v)) most = v;
-      }
-    }
-    return most;
-  };
-  const name = (i: number, of: number, s: Span): string => {
-    const id = Math.round(from(i, of, s) * cell);
-    return ctx.text.itemsOf(id) ? ctx.text.label(id) : `#${id}`;
-  };
-  const column = (c: number): string =>
-    back === null ? name(c, columns, across) : String(Math.round(from(c, columns, across) * wide) - back);
-  const print = (v: number): string => (Number.isFinite(v) ? (isShare(ctx) ? share(v, true) : printNumber(v, true)) : '·');
+function element(ctx: Context, part: Part, back: number | null): HTMLElement {
+  const [rows, columns] = [spansOf(part.rows), spansOf(part.columns)];
+  const ids = (cells: Span, begin: number, step: number): Span => ({
+    begin: Math.round(begin + cells.begin * step),
+    end: Math.max(Math.round(begin + cells.begin * step) + 1, Math.round(begin + cells.end * step)),
+  });
+  const down = rows.map((cells) => ids(cells, part.begin.query, part.step));
+  const across = columns.map((cells) => ids(cells, part.begin.key, part.across));
+  const approximate = part.error > 0 || part.badge !== 'exact';
+  const print = (v: number): string =>
+    Number.isNaN(v) ? '·' : v < 0 ? '–' : isShare(ctx) ? share(v, approximate) : printNumber(v, approximate);
+  const column = (span: Span): HTMLElement => (back === null ? heading(ctx, 'col', span, ctx.family.keys) : offsets(span, back));
   return h(
     'table',
     {},
-    h('caption', {}, ctx.t('map.table')),
-    h('thead', {}, h('tr', {}, h('td', {}), ...Array.from({ length: columns }, (_, c) => h('th', { scope: 'col' }, column(c))))),
+    h('caption', {}, captionOf(ctx, part, longest(down), longest(across))),
+    h('thead', {}, h('tr', {}, h('td', {}), ...across.map(column))),
     h(
       'tbody',
       {},
-      ...Array.from({ length: rows }, (_, r) =>
+      ...rows.map((row, r) =>
         h(
           'tr',
           {},
-          h('th', { scope: 'row' }, name(r, rows, down)),
-          ...Array.from({ length: columns }, (_2, c) => h('td', { class: 'number' }, print(best(r, c)))),
+          heading(ctx, 'row', down[r], ctx.family.queries),
+          ...columns.map((cells) => h('td', { class: 'number' }, print(largest(part, row, cells)))),
         ),
       ),
     ),
   );
 }
+
+const longest = (spans: readonly Span[]): number => spans.reduce((a, s) => Math.max(a, s.end - s.begin), 0);
+
+function captionOf(ctx: Context, part: Part, down: number, across: number): string {
+  const { t } = ctx;
+  const said = [down * across === 1 ? t('map.table.cells') : t('map.table.parts', { down: whole(down), across: whole(across) })];
+  if (part.error > 0) said.push(t('map.table.error', { error: power(part.error, 2) }));
+  return said.join(' ');
+}
+
+/** The tokens that a row or a column holds: “#12 word”, “#12–15 words of the text”. */
+function heading(ctx: Context, scope: 'row' | 'col', ids: Span, count: number): HTMLElement {
+  const { text } = ctx;
+  const span = { begin: ids.begin, end: Math.min(ids.end, count) };
+  const label = text.labelOf(span).replace(/\s+/g, ' ').trim() || '␣';
+  if (text.itemsOf(span.begin)) return h('th', { scope, title: label }, shortened(label));
+  const where = span.end === span.begin + 1 ? `#${whole(span.begin)}` : `#${whole(span.begin)}–${whole(span.end - 1)}`;
+  return h('th', { scope, title: `${where} ${label}` }, h('span', { class: 'where' }, where), ' ', h('bdi', {}, shortened(label)));
+}
+
+function offsets({ begin, end }: Span, back: number): HTMLElement {
+  const first = String(begin - back).replace('-', '−');
+  const last = String(end - 1 - back).replace('-', '−');
+  return h('th', { scope: 'col' }, end === begin + 1 ? first : `${first} … ${last}`);
+}
+
+const shortened = (label: string): string => (label.length > kLabel ? `${cutAtCharacter(label, kLabel)} …` : label);

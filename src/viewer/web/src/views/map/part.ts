@@ -1,0 +1,91 @@
+// The weights of a rectangle of a map, at the finest level that has at most 512 cells a side: single f32 weights where a source has tiles
+// and the rectangle is small enough, else cells of its pictures.
+
+import { type Context, absent } from '../../context';
+import { type Pool, codesOf } from '../../paint/picture';
+import { codeTable, kUnscored } from '../../source/frame';
+import type { Badge, MapRequest, Picture } from '../../source/source';
+import type { Rect } from '../../state';
+import { kTile } from './store';
+
+const kMostCells = 512; // on a side
+
+/** A rectangle's cells, row by row. */
+export interface Part {
+  begin: { query: number; key: number };
+  step: number;
+  across: number; // weights a column; as many as a row, except about the diagonal
+  rows: number;
+  columns: number;
+  values: Float32Array; // NaN hidden, −1 never scored
+  error: number; // largest absolute difference to f32
+  badge: Badge;
+}
+
+/** `overview` is what the map shows already; it is used where the source has no tiles. */
+export async function partOf(ctx: Context, request: MapRequest, rect: Rect, pool: Pool, overview: Picture | null): Promise<Part> {
+  return absent(ctx, 'tile') ? partOfPicture(overview, rect, pool) : fromTiles(ctx, request, rect, pool);
+}
+
+export const isOneByOne = (rect: Rect): boolean => Math.max(rect.q1 - rect.q0, rect.k1 - rect.k0) <= kMostCells;
+
+function blank(rect: Rect, step: number, across: number): Part {
+  const [query, key] = [Math.floor(rect.q0 / step) * step, Math.floor(rect.k0 / across) * across];
+  const [rows, columns] = [Math.ceil((rect.q1 - query) / step), Math.ceil((rect.k1 - key) / across)];
+  return {
+    begin: { query, key },
+    step,
+    across,
+    rows,
+    columns,
+    values: new Float32Array(rows * columns).fill(NaN),
+    error: 0,
+    badge: 'exact',
+  };
+}
+
+async function fromTiles(ctx: Context, request: MapRequest, rect: Rect, pool: Pool): Promise<Part> {
+  const level = (count: number): number => Math.max(0, Math.ceil(Math.log2(count / kMostCells)));
+  const [down, over] = [level(rect.q1 - rect.q0), level(rect.k1 - rect.k0)];
+  const [z, columnZ] = request.near ? [down, over] : [Math.max(down, over), Math.max(down, over)];
+  const part = blank(rect, 2 ** z, 2 ** columnZ);
+  const [side, wide] = [kTile * part.step, kTile * part.across];
+  const signal = ctx.life.signal;
+  for (let y = Math.floor(part.begin.query / side); y * side < rect.q1; y++) {
+    for (let x = Math.floor(part.begin.key / wide); x * wide < rect.k1; x++) {
+      if (!request.near && ctx.family.causal && x > y) continue;
+      if (z === 0 && columnZ === 0) {
+        const cells = await ctx.source.cells(request, x, y, signal);
+        part.error = Math.max(part.error, cells.error);
+        if (cells.badge !== 'exact') part.badge = cells.badge;
+        put(part, cells.queryBegin, cells.keyBegin, cells.rows, cells.columns, (i) => cells.values[i]);
+      } else putPicture(part, await ctx.source.tile(request, z, x, y, signal, columnZ), pool);
+    }
+  }
+  return part;
+}
+
+/** A rectangle of a picture, in the picture's cells. */
+export function partOfPicture(picture: Picture | null, rect: Rect, pool: Pool): Part {
+  if (!picture) throw new Error('the map is not there yet');
+  const part = blank(rect, 2 ** picture.z, 2 ** (picture.columnZ ?? picture.z));
+  putPicture(part, picture, pool);
+  return part;
+}
+
+function putPicture(part: Part, picture: Picture, pool: Pool): void {
+  const codes = pool === 'max' ? picture.maxCodes : picture.meanCodes;
+  const table = codeTable(codes);
+  table[kUnscored] = -1;
+  const values = codesOf(picture, pool);
+  part.error = Math.max(part.error, codes.error);
+  if (picture.badge !== 'exact') part.badge = picture.badge;
+  put(part, picture.queryBegin, picture.keyBegin, picture.rows, picture.columns, (i) => table[values[i]]);
+}
+
+function put(part: Part, query: number, key: number, rows: number, columns: number, at: (i: number) => number): void {
+  const [top, left] = [Math.round((query - part.begin.query) / part.step), Math.round((key - part.begin.key) / part.across)];
+  for (let r = Math.max(0, -top); r < rows && top + r < part.rows; r++)
+    for (let c = Math.max(0, -left); c < columns && left + c < part.columns; c++)
+      part.values[(top + r) * part.columns + left + c] = at(r * columns + c);
+}
