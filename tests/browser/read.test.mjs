@@ -68,6 +68,29 @@ test('a pointer over a word previews its row without changing the state', { skip
   await answers(page, 20);
 });
 
+/** What a live region or a status line prints as a share, the first of them. */
+const firstShare = (text) => /(\d[\d.]*\u202f%)/.exec(text)[1];
+
+test('the status line, the live region and the list are about the row that was clicked', { skip }, async () => {
+  const { url, mock } = await start(300);
+  const page = await open(`${url}#h=2.2&q=20`);
+  await answers(page, 20);
+  const row = (query) => mock.line({ l: 2, h: 2, q: String(query) }, true).values;
+  const word = (token) => page.textContent(`.box[data-box="${token}"]`).then((text) => text.trim());
+  const status = () => page.textContent('[data-testid=status]');
+  await page.locator('.box[data-box="30"]').hover();
+  await answers(page, 30);
+  assert.ok((await status()).includes(`“${await word(20)}” gives it`), await status());
+  assertPrinted(firstShare(await status()), row(20)[30]);
+  await page.locator('.box[data-box="30"]').click(); // the pointer stays
+  await page.waitForFunction((w) => document.querySelector('[data-testid=status]').textContent.includes(`“${w}” gives it`), await word(30));
+  assertPrinted(firstShare(await status()), row(30)[30]);
+  await page.waitForFunction((w) => document.querySelector('[data-testid=live]').textContent.startsWith(`L2.H2: ${w} →`), await word(30));
+  const live = await page.textContent('[data-testid=live]');
+  assertPrinted(firstShare(live), Math.max(...row(30)));
+  assert.equal(firstShare(live), (await answers(page, 30))[0].weight);
+});
+
 test('a word that the mask hides from the pinned one is called hidden, not 0 %', { skip }, async () => {
   const { url } = await start(300, { causal: true });
   const page = await open(`${url}#h=2.2&q=20`);
@@ -77,7 +100,7 @@ test('a word that the mask hides from the pinned one is called hidden, not 0 %',
   await page.mouse.move(5, 5);
   await answers(page, 20);
   await page.locator('.box[data-box="10"]').hover();
-  assert.match(await page.textContent('[data-testid=status]'), /#10 · .*%$/);
+  assert.match(await page.textContent('[data-testid=status]'), /#10 · .* gives it .*%$/);
 });
 
 test('fast scrubbing ends on the row of the last word under the pointer', { skip }, async () => {

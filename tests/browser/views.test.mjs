@@ -49,6 +49,36 @@ test('the pair under the pointer is read out from its exact row', { skip }, asyn
   assertPrinted(printed, server.mock.line({ l: 2, h: 2, q: '55' }, true).values[54]);
 });
 
+test('the status line of a map follows head, zoom and keyboard under a resting pointer', { skip }, async () => {
+  const page = await open(`${server.url}#v=map&h=2.2&x=50,50,70,70`);
+  await page.waitForSelector('[data-testid=map-badge] [data-badge=exact]');
+  const { x, y } = await placeOf(page, 55, 54);
+  await page.mouse.move(x, y);
+  const said = async (pattern) => {
+    await page.waitForFunction(
+      ([source]) => new RegExp(source).test(document.querySelector('[data-testid=map-status]').textContent),
+      [pattern.source],
+    );
+    const [, query, key, printed] = /#(\d+) .*→ #(\d+) .*?([\d.]+\u202f%)$/.exec(await page.textContent('[data-testid=map-status]'));
+    return { query: Number(query), key: Number(key), printed };
+  };
+  const weight = (h, { query, key }) => server.mock.line({ l: 2, h, q: String(query) }, true).values[key];
+  const before = await said(/#55 .+→ #54 .+%/);
+  assertPrinted(before.printed, weight(2, before));
+  await page.keyboard.press('Alt+ArrowRight');
+  await page.waitForFunction((old) => !document.querySelector('[data-testid=map-status]').textContent.endsWith(old), before.printed);
+  assertPrinted((await said(/#55 .+→ #54 .+%/)).printed, weight(3, before));
+  await page.locator('[data-testid=map]').focus();
+  await page.keyboard.press('0');
+  const zoomed = await said(/^#(?!55 ).+→ #\d+ .+%/);
+  assertPrinted(zoomed.printed, weight(3, zoomed));
+  await page.keyboard.press('ArrowDown');
+  await settled(page);
+  const state = stateOf(page);
+  const chosen = await said(new RegExp(`^#${state.q} .+→ #${state.k} .+%`));
+  assertPrinted(chosen.printed, weight(3, chosen));
+});
+
 test('zooming in asks for the tiles in view only, zooming out shows all again', { skip }, async () => {
   const big = await serve(proseMock(3000, { layers: 1, heads: 1 }));
   after(() => big.close());

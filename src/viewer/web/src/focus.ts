@@ -14,7 +14,7 @@ import type { TextModel } from './text/model';
 export interface Shown {
   request: LineRequest;
   line: Line;
-  preview: boolean;
+  preview: boolean; // not what the state says, but what a pointer is over
 }
 
 export interface FocusEvents {
@@ -24,14 +24,16 @@ export interface FocusEvents {
 }
 
 interface Preview {
-  token: number | null;
+  span: Span | null;
   head: HeadId | null;
 }
 
 export class Focus {
   shown: Shown | null = null;
+  pinned: Shown | null = null; // what the state says, also while something else is previewed
   pinLines: (Line | null)[] = [];
-  private preview: Preview = { token: null, head: null };
+  private preview: Preview = { span: null, head: null };
+  private isPreview = false;
   private wanted = '';
   private wantedPins = '';
   private readonly listeners: Partial<FocusEvents>[] = [];
@@ -50,12 +52,12 @@ export class Focus {
     this.listeners.push(events);
   }
 
-  /** What has no line of its own in this direction leaves the line in place. */
-  previewToken(wanted: number | null): void {
+  /** Tokens that have no line of their own in this direction leave the line in place. */
+  previewTokens(wanted: Span | null): void {
     const range = rangeOf(this.family, askedSide(this.store.now));
-    const token = wanted !== null && range.begin <= wanted && wanted < range.end ? wanted : null;
-    if (token === this.preview.token) return;
-    this.preview = { ...this.preview, token };
+    const span = wanted !== null && range.begin <= wanted.begin && wanted.begin < range.end ? wanted : null;
+    if (span?.begin === this.preview.span?.begin && span?.end === this.preview.span?.end) return;
+    this.preview = { ...this.preview, span };
     this.refresh();
   }
 
@@ -69,10 +71,6 @@ export class Focus {
     return this.preview;
   }
 
-  private get isPreview(): boolean {
-    return this.preview.token !== null || this.preview.head !== null;
-  }
-
   refresh(): void {
     const state = this.store.now;
     this.refreshFront(state);
@@ -80,8 +78,8 @@ export class Focus {
   }
 
   /** The request for a head in the present state; null when no token is chosen or its line cannot be had. */
-  requestFor(state: State, at: HeadId, token: number | null): LineRequest | null {
-    const chosen = token === null ? (state.direction === 'out' ? state.q : state.k) : [this.around(token, state)];
+  requestFor(state: State, at: HeadId, preview: Span | null): LineRequest | null {
+    const chosen = preview === null ? (state.direction === 'out' ? state.q : state.k) : [this.around(preview, state)];
     const range = rangeOf(this.family, askedSide(state));
     const clipped = chosen.map((s) => ({ begin: Math.max(s.begin, range.begin), end: Math.min(s.end, range.end) }));
     const spans = clipped.filter((s) => s.begin < s.end);
@@ -99,14 +97,18 @@ export class Focus {
     };
   }
 
-  private around(token: number, state: State): Span {
-    return state.words ? wordAround(this.text.data.word, token) : { begin: token, end: token + 1 };
+  private around(span: Span, state: State): Span {
+    return state.words ? wordAround(this.text.data.word, span.begin) : span;
   }
 
   private refreshFront(state: State): void {
-    const at = this.preview.head ?? state.heads[0];
-    const request = at ? this.requestFor(state, at, this.preview.token) : null;
+    const front = state.heads[0];
+    const at = this.preview.head ?? front;
+    const request = at ? this.requestFor(state, at, this.preview.span) : null;
     const key = JSON.stringify(request);
+    const chosen = JSON.stringify(front ? this.requestFor(state, front, null) : null);
+    this.isPreview = key !== chosen;
+    if (this.pinned && JSON.stringify(this.pinned.request) !== chosen) this.pinned = null;
     if (key === this.wanted) {
       const { shown, isPreview } = this; // what was previewed may be chosen now
       if (shown && shown.preview !== isPreview && JSON.stringify(shown.request) === key) this.deliver({ ...shown, preview: isPreview });
@@ -153,6 +155,7 @@ export class Focus {
 
   private deliver(shown: Shown | null): void {
     this.shown = shown;
+    if (shown && !shown.preview) this.pinned = shown;
     for (const l of this.listeners) l.front?.(shown);
   }
 

@@ -26,6 +26,8 @@ const kTable = {
     'Point at a word or an item to see its weight, click to choose it, Shift+click for several.',
     '指向词语或条目查看权重，点击选定；Shift+点击选取多个。',
   ],
+  'status.out': ['“{whom}” gives it {weight}', '“{whom}”给予它 {weight}'],
+  'status.in': ['it gives “{whom}” {weight}', '它给予“{whom}” {weight}'],
   'answers.label': ['What it attends to', '注意到的内容'],
   'answers.none': ['Choose a word', '请选择一个词'],
   'answers.failed': ['Not to be had', '无法获取'],

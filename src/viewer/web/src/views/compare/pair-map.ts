@@ -148,7 +148,10 @@ export class PairMap {
   }
 
   set(look: Partial<Look>): void {
-    if (look.pair !== undefined && look.pair !== this.now.pair) this.at = null;
+    if (look.pair !== undefined && look.pair !== this.now.pair && this.at) {
+      this.at = null;
+      this.events.read(null); // its numbers were another map's
+    }
     this.now = { ...this.now, ...look };
     this.draw();
   }

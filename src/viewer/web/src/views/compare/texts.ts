@@ -31,6 +31,7 @@ export class Texts {
   readonly element = h('div', { class: 'compare-texts' });
   readonly status = h('p', { class: 'status', 'data-testid': 'compare-status' });
   private halves: Half[] = [];
+  private hovered: { half: Half; token: number } | null = null;
   private there: There | null = null;
   private rows: Rows = { before: null, after: null };
 
@@ -41,6 +42,7 @@ export class Texts {
   open(there: There): void {
     const { ctx } = this;
     this.there = there;
+    this.hovered = null;
     this.rows = { before: null, after: null };
     this.halves = there.isOneText ? [this.half(ctx.text, false)] : [this.half(ctx.text, false), this.half(there.text, true)];
     const names = there.names();
@@ -63,6 +65,7 @@ export class Texts {
 
   paint(rows: Rows): void {
     this.rows = rows;
+    this.say();
     for (const half of this.halves) {
       const shading = this.shading(half);
       half.style = (box) => shaded(box, shading);
@@ -85,7 +88,10 @@ export class Texts {
     const pane: TextPane = new TextPane(
       { ...this.ctx, text },
       {
-        hover: (token) => this.say(made, token),
+        hover: (token) => {
+          this.hovered = token === null ? null : { half: made, token };
+          this.say();
+        },
         pick: (token, event) => this.pick(made, token, event.shiftKey),
         select: (span) => this.choose(made, span),
         scroll: () => undefined,
@@ -179,9 +185,10 @@ export class Texts {
     };
   }
 
-  private say(half: Half, token: number | null): void {
+  private say(): void {
     const { ctx, there, rows } = this;
-    if (token === null || !there) {
+    const { half, token } = this.hovered ?? { half: null, token: null };
+    if (half === null || !there) {
       this.status.textContent = ctx.t('compare.how');
       return;
     }

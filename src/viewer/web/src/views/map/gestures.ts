@@ -31,7 +31,7 @@ export function listenToMap(map: MapView): void {
   element.addEventListener('pointermove', (event) => {
     const { x, y } = at(event);
     if (!start || !(event.buttons & 1)) {
-      map.setHover(map.pairAt(x, y));
+      map.point({ x, y });
       return;
     }
     if (Math.hypot(x - start.x, y - start.y) < kClick) return;
@@ -59,7 +59,7 @@ export function listenToMap(map: MapView): void {
     if (pair) map.choose([{ begin: pair.query, end: pair.query + 1 }], [{ begin: pair.key, end: pair.key + 1 }]);
   });
 
-  element.addEventListener('pointerleave', () => map.setHover(null));
+  element.addEventListener('pointerleave', () => map.point(null));
   element.addEventListener('dblclick', (event) => {
     const { x, y } = at(event);
     map.zoomBy(4, x, y);
@@ -101,7 +101,7 @@ function onKey(map: MapView, key: string): boolean {
     const query = clamp((q[0]?.begin ?? 0) + (key === 'ArrowDown' ? 1 : key === 'ArrowUp' ? -1 : 0), q0, q1);
     const column = clamp((k[0]?.begin ?? 0) + (key === 'ArrowRight' ? 1 : key === 'ArrowLeft' ? -1 : 0), k0, k1);
     map.choose([{ begin: query, end: query + 1 }], [{ begin: column, end: column + 1 }], 'replace');
-    map.setHover({ query, key: column });
+    map.point(null); // the status line is about the chosen pair
   } else return false;
   return true;
 }

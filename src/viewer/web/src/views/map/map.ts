@@ -51,6 +51,8 @@ export class MapView implements View {
   private pool: Pool = 'max';
   hover: { query: number; key: number } | null = null;
   select: Rect | null = null;
+  private pointer: { x: number; y: number } | null = null;
+  private read = ''; // what the status line is about
   private hoverTimer: ReturnType<typeof setTimeout> | undefined;
   private followTimer: ReturnType<typeof setTimeout> | undefined;
   private readonly finished = new Map<string, MapStore>();
@@ -100,7 +102,6 @@ export class MapView implements View {
       this.caption,
       this.status,
     );
-    this.status.textContent = t('map.how');
     listenToMap(this);
     ctx.life.signal.addEventListener('abort', () => [this.maps, this.coming].forEach((m) => m?.stop()));
     ctx.focus.listen({
@@ -126,6 +127,7 @@ export class MapView implements View {
     setChosen(this.axes, this.near ? 'offset' : 'key');
     const changed = state.weight !== before.weight || state.sink !== before.sink || !sameHead(state.heads[0], before.heads[0]);
     if (!this.maps || turned || changed) this.follow(state.heads[0] ?? null);
+    this.point(this.pointer); // what is under it may have moved
     this.draw();
     this.fillTable();
   }
@@ -260,24 +262,31 @@ export class MapView implements View {
     if (q[0]) this.ctx.reveal(this.ctx.store.now.direction === 'out' ? q[0].begin : (k[0] ?? q[0]).begin, false);
   }
 
-  setHover(hover: { query: number; key: number } | null): void {
-    if (hover?.query === this.hover?.query && hover?.key === this.hover?.key) return;
-    this.hover = hover;
+  /** The pointer is over a point of the canvas; null: it left. */
+  point(pointer: { x: number; y: number } | null): void {
+    this.pointer = pointer;
+    this.hover = pointer && this.pairAt(pointer.x, pointer.y);
+    const { q, k } = this.ctx.store.now;
+    const chosen = q[0] && k[0] ? { query: q[0].begin, key: k[0].begin } : null;
+    const pair = this.hover ?? chosen;
+    const key = JSON.stringify([pair, this.maps?.request]);
+    if (key === this.read) return;
+    this.read = key;
     this.draw();
     clearTimeout(this.hoverTimer);
-    if (!hover) this.status.textContent = this.ctx.t('map.how');
-    else this.hoverTimer = setTimeout(() => void this.readOut(hover), 30);
+    if (!pair) this.status.textContent = this.ctx.t('map.how');
+    else this.hoverTimer = setTimeout(() => void this.readOut(pair, key), 30);
   }
 
   refresh(): void {
     this.draw();
   }
 
-  /** The exact weight under the pointer, from its own row. */
-  private async readOut(hover: { query: number; key: number }): Promise<void> {
+  /** The exact weight of a pair, from its own row. */
+  private async readOut(pair: { query: number; key: number }, key: string): Promise<void> {
     const at = this.maps?.request.at;
-    const text = at && (await weightAt(this.ctx, at, hover));
-    if (text && this.hover === hover) this.status.textContent = text;
+    const text = at && (await weightAt(this.ctx, at, pair));
+    if (text && this.read === key) this.status.textContent = text;
   }
 
   private follow(at: { layer: number; head: number } | null): void {
@@ -313,6 +322,7 @@ export class MapView implements View {
     if (this.maps) this.putAway(this.maps);
     this.maps = map;
     this.coming = null;
+    this.point(this.pointer);
     this.say();
     this.draw();
     this.fillTable();

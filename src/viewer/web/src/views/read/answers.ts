@@ -7,7 +7,7 @@ import { swatch } from '../../paint/pixels';
 import { SourceError, type Span, type TopItem } from '../../source/source';
 import type { Shown } from '../../focus';
 import { h, icon, iconButton, replace } from '../../ui/dom';
-import { topOf } from './top';
+import { topOf, whomOf } from './top';
 
 const kAround = 8; // tokens of context on each side
 
@@ -49,12 +49,8 @@ export class Answers {
       replace(this.list);
       return;
     }
-    const state = ctx.store.now;
-    const spans = shown.request.spans;
-    const whom = quoted(ctx, spans.length === 1 ? spans[0] : { begin: spans[0].begin, end: spans[0].begin + 1 });
-    const more = spans.length > 1 ? ctx.t('answers.more', { n: spans.length - 1 }) : '';
-    const key = state.direction === 'out' ? 'answers.out' : 'answers.in';
-    replace(this.title, h('span', { class: 'title-head' }, headName(shown.request.at)), ' ', ctx.t(key, { whom: `${whom}${more}` }));
+    const key = shown.request.direction === 'out' ? 'answers.out' : 'answers.in';
+    replace(this.title, h('span', { class: 'title-head' }, headName(shown.request.at)), ' ', ctx.t(key, { whom: whomOf(ctx, shown) }));
     this.sum.textContent = captionOf(ctx, shown);
     const top = topOf(ctx, shown, this.table ? 32 : 8);
     replace(this.list, ...(this.table ? [this.tableOf(top)] : top.map((item, i) => this.lineOf(item, top[0].weight, i))));
@@ -168,25 +164,25 @@ function rowCaption(ctx: Context, total: number): string {
 /** One sentence of plain words under the title: what the numbers add up to, and what was done to them. */
 export function captionOf(ctx: Context, shown: Shown): string {
   const { t } = ctx;
-  const state = ctx.store.now;
+  const { direction, weight, sink } = shown.request;
   const print = (v: number): string => printWeight(ctx, v, shown.line.badge, shown.line.error);
   const parts: string[] = [];
   const total = Number.isFinite(shown.line.total) ? print(shown.line.total) : null;
-  if (state.direction === 'in') parts.push(t('caption.in', { total: formatNumber(shown.line.total, shown.line.error > 0) }));
-  else if (state.weight !== 'raw') {
-    parts.push(t(`caption.${gradientOf(state.weight) ?? state.weight}`, { answer: ctx.info.gradients_of ?? '' }));
-    if (isGradient(state.weight) && hasLengths(state.weight)) parts.push(t('caption.lengths'));
+  if (direction === 'in') parts.push(t('caption.in', { total: formatNumber(shown.line.total, shown.line.error > 0) }));
+  else if (weight !== 'raw') {
+    parts.push(t(`caption.${gradientOf(weight) ?? weight}`, { answer: ctx.info.gradients_of ?? '' }));
+    if (isGradient(weight) && hasLengths(weight)) parts.push(t('caption.lengths'));
   } else if (total)
     parts.push(
       shown.request.spans.length > 1 || spanLength(shown.request.spans) > 1
         ? t(shown.request.reduce === 'mean' ? 'caption.mean' : 'caption.sum', { total })
         : t(rowCaption(ctx, shown.line.total), { total }),
     );
-  if (state.direction === 'out' && ctx.family.sinks.length) {
-    const key = state.sink === 'mark' ? 'caption.sink' : state.sink === 'hide' ? 'caption.sink-hidden' : 'caption.sink-renorm';
+  if (direction === 'out' && ctx.family.sinks.length) {
+    const key = sink === 'mark' ? 'caption.sink' : sink === 'hide' ? 'caption.sink-hidden' : 'caption.sink-renorm';
     parts.push(t(key, { share: print(shown.line.sinkMass) }));
   }
-  if (state.words) parts.push(t('caption.words'));
+  if (ctx.store.now.words) parts.push(t('caption.words'));
   if (shown.line.badge !== 'exact') parts.push(t(`caption.${shown.line.badge}`, { error: power(shown.line.error, 2) }));
   const sentence = parts.join(t('caption.join'));
   return sentence ? sentence.charAt(0).toUpperCase() + sentence.slice(1) + t('caption.end') : '';
@@ -215,6 +211,6 @@ function contextOf(ctx: Context, item: Span): { before: string; mark: string; af
 /** The sentence for aria-live: “it” attends to animal 41 %, street 12 %. */
 export function spoken(ctx: Context, shown: Shown): string {
   const top = topOf(ctx, shown, 5).map((i) => `${quoted(ctx, i)} ${printWeight(ctx, i.weight, shown.line.badge, shown.line.error)}`);
-  const span = anchor(ctx.store.now)[0] ?? shown.request.spans[0];
-  return `${headName(shown.request.at)}: ${quoted(ctx, span)} ${ctx.store.now.direction === 'out' ? '→' : '←'} ${top.join(', ')}`;
+  const { at, direction } = shown.request;
+  return `${headName(at)}: ${whomOf(ctx, shown)} ${direction === 'out' ? '→' : '←'} ${top.join(', ')}`;
 }

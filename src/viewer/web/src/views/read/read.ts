@@ -20,7 +20,7 @@ import { type BoxStyle, type Paint, type StepStyle, stepStyles, styleOf } from '
 import { type LiveBlock, TextPane, describeToken } from './pane';
 import { itemBox, type Side, type SideEvents } from './side';
 import { sidesOf } from './sides';
-import { painted, topOf } from './top';
+import { painted, topOf, whomOf } from './top';
 
 const kShort = 600; // UTF-16 units of a text under figures that needs no strip beside it
 
@@ -40,6 +40,7 @@ export class ReadView implements View {
   private hit: Span | null = null;
   private steps: StepStyle[] = [];
   private receivedOf = '';
+  private hovered: Box | null = null; // under the pointer
   private style: ((box: Box) => BoxStyle) | null = null; // as of the last paint
 
   constructor(private readonly ctx: Context) {
@@ -126,6 +127,7 @@ export class ReadView implements View {
     this.most = this.values ? largest(this.values, state.direction === 'out' ? this.ctx.family.sinks : []) : 0;
     this.beside.follow(shown);
     this.minimap.setProfile(this.values, this.most);
+    this.say();
     this.repaint();
   }
 
@@ -170,7 +172,7 @@ export class ReadView implements View {
       return sum;
     };
     const top = shown ? topOf(ctx, shown, 5) : [];
-    const preview = ctx.focus.previewed.token;
+    const preview = ctx.focus.previewed.span;
     const anchors = preview === null || !shown ? anchor(state) : shown.request.spans;
     return {
       intensity: (box) =>
@@ -207,25 +209,29 @@ export class ReadView implements View {
   }
 
   private hover(token: number | null): void {
-    const { ctx } = this;
-    ctx.focus.previewToken(token);
-    if (token === null) {
-      this.status.textContent = this.how;
-      return;
-    }
-    const box = this.pane.boxOf(token)?.box ?? itemBox(token);
-    this.status.textContent = describeToken(ctx, box) + this.weightOfPinned(box);
+    this.hovered = token === null ? null : (this.pane.boxOf(token)?.box ?? itemBox(token));
+    this.ctx.focus.previewTokens(this.hovered && { begin: this.hovered.begin, end: this.hovered.end });
+    this.say();
   }
 
-  /** The weight of the token under the pointer in the line last pinned. */
+  /** The status line: what is under the pointer, and its weight in the line that is pinned. */
+  private say(): void {
+    const { ctx, hovered } = this;
+    this.status.textContent = hovered ? describeToken(ctx, hovered) + this.weightOfPinned(hovered) : this.how;
+  }
+
+  /** Says whose line it is: the one that is painted may be a preview. */
   private weightOfPinned(box: Box): string {
-    const shown = this.ctx.focus.shown;
-    if (!shown || shown.preview || !shown.line.values) return '';
-    const seen = visibility(shown, box);
-    if (seen !== 'visible') return seen === 'hidden' ? `   ${this.ctx.t('map.hidden')}` : '';
+    const { ctx } = this;
+    const { pinned } = ctx.focus;
+    if (!pinned?.line.values || !this.isPart(box)) return '';
+    const seen = visibility(pinned, box);
+    if (seen !== 'visible') return seen === 'hidden' ? `   ${ctx.t('map.hidden')}` : '';
+    const values = painted(ctx, pinned) ?? pinned.line.values;
     let sum = 0;
-    for (let t = box.begin; t < box.end; t++) sum += shown.line.values[t] ?? 0;
-    return `   ${printWeight(this.ctx, sum, shown.line.badge, shown.line.error)}`;
+    for (let t = box.begin; t < (ctx.store.now.words ? box.begin + 1 : box.end); t++) sum += values[t] ?? 0;
+    const weight = printWeight(ctx, sum, pinned.line.badge, pinned.line.error);
+    return `   ${ctx.t(`status.${pinned.request.direction}`, { whom: whomOf(ctx, pinned), weight })}`;
   }
 
   private pick(token: number, event: MouseEvent): void {

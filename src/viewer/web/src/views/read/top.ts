@@ -1,6 +1,6 @@
 // The heaviest items of the line shown, by token or by word, under the sink rule.
 
-import type { Context } from '../../context';
+import { type Context, quoted } from '../../context';
 import type { Shown } from '../../focus';
 import type { Span, TopItem } from '../../source/source';
 import { topK, topWords, wordSpans } from '../../weights';
@@ -13,13 +13,21 @@ export function words(ctx: Context): Span[] {
   return spans;
 }
 
+/** Whose line it is: “word”, “word and 2 more”. */
+export function whomOf(ctx: Context, shown: Shown): string {
+  const { spans } = shown.request;
+  const whom = quoted(ctx, spans.length === 1 ? spans[0] : { begin: spans[0].begin, end: spans[0].begin + 1 });
+  return spans.length > 1 ? `${whom}${ctx.t('answers.more', { n: spans.length - 1 })}` : whom;
+}
+
 export function topOf(ctx: Context, shown: Shown, count: number): TopItem[] {
   const state = ctx.store.now;
-  const skip = state.sink === 'mark' || state.direction === 'in' ? [] : ctx.family.sinks;
+  const { direction, sink } = shown.request;
+  const skip = sink === 'mark' || direction === 'in' ? [] : ctx.family.sinks;
   const { values, top } = shown.line;
   if (!values) return top.filter((i) => !skip.includes(i.begin)).slice(0, count);
   if (!state.words) return topK(values, count, skip);
-  if (state.direction === 'out') return topWords(values, words(ctx), count, skip);
+  if (direction === 'out') return topWords(values, words(ctx), count, skip);
   const spans = words(ctx); // looking in, a word's weight is the mean over its query rows
   const means = new Float32Array(values.length);
   for (const w of spans) {
@@ -37,7 +45,8 @@ export function topOf(ctx: Context, shown: Shown, count: number): TopItem[] {
 export function painted(ctx: Context, shown: Shown): Float32Array | null {
   const { values, top } = shown.line;
   const state = ctx.store.now;
-  const length = state.direction === 'out' ? ctx.family.keys : ctx.family.queries;
+  const { direction } = shown.request;
+  const length = direction === 'out' ? ctx.family.keys : ctx.family.queries;
   if (!values) {
     const sparse = new Float32Array(length);
     for (const item of top) for (let t = item.begin; t < item.end; t++) sparse[t] = item.weight;
@@ -48,7 +57,7 @@ export function painted(ctx: Context, shown: Shown): Float32Array | null {
   for (const w of words(ctx)) {
     let sum = 0;
     for (let t = w.begin; t < w.end; t++) sum += values[t];
-    out.fill(state.direction === 'out' ? sum : sum / (w.end - w.begin), w.begin, w.end);
+    out.fill(direction === 'out' ? sum : sum / (w.end - w.begin), w.begin, w.end);
   }
   return out;
 }

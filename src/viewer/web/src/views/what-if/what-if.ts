@@ -44,12 +44,14 @@ export class WhatIfView implements View {
   private show: Show = 'difference';
   private built = false;
   private pane: TextPane | null = null;
+  private hovered: number | null = null; // token under the pointer
   private style: ((box: Box) => { className: string; css: string; share: string }) | null = null;
   private run: Run | null = null;
   private rows: Rows = { before: null, after: null };
   private pair: Pair | null = null;
   private asked: string | null = null;
-  private looked = '';
+  private looked = ''; // the row and the map that were asked for last
+  private lookedMap = '';
   private abort = new AbortController();
   private looks = new AbortController();
 
@@ -206,10 +208,14 @@ export class WhatIfView implements View {
   private openText(text: TextModel): void {
     const { ctx } = this;
     this.style = null;
+    this.hovered = null;
     const pane = new TextPane(
       { ...ctx, text },
       {
-        hover: (token) => this.say(token),
+        hover: (token) => {
+          this.hovered = token;
+          this.say();
+        },
         pick: (token, event) => {
           const word = this.wordAt(token);
           const last = this.selection();
@@ -259,12 +265,16 @@ export class WhatIfView implements View {
     const at = state.heads[0];
     if (!run || !at) return;
     const span = this.selection();
-    const key = JSON.stringify([at, span, ctx.family.id, run.result?.id ?? '', state.edit]);
+    const map = JSON.stringify([at, ctx.family.id, run.result?.id ?? '', state.edit]);
+    const key = JSON.stringify([map, span]);
     if (key === this.looked) {
       this.paint();
       return;
     }
     this.looked = key;
+    this.rows = { before: null, after: null }; // no row under another one's name
+    if (this.lookedMap !== map) this.pair = null;
+    this.lookedMap = map;
     this.looks.abort();
     const looks = (this.looks = new AbortController());
     const request = { family: ctx.family.id, at, weight: 'raw', sink: 'mark', step: ctx.source.step } satisfies Partial<LineRequest>;
@@ -374,6 +384,7 @@ export class WhatIfView implements View {
     this.style = (box) => shaded(box, shading);
     pane.paint(this.style);
     pane.spreadShares();
+    this.say();
     const hatched = run.text === ctx.text ? '' : t('compare.hatched');
     this.caption.textContent = span ? [this.captionOf(span), hatched].filter(Boolean).join(' ') : t('if.how');
     this.mapTitle.textContent = t(difference ? 'if.map' : `if.map.${this.show}`, { head: headName(at) });
@@ -417,8 +428,9 @@ export class WhatIfView implements View {
     return `${share(before)} → ${share(after)}   ${change(after - before)}`;
   }
 
-  private say(token: number | null): void {
+  private say(): void {
     const { t } = this.ctx;
+    const token = this.hovered;
     const { before, after } = this.rows;
     if (token === null) this.status.textContent = t('if.how');
     else {

@@ -27,6 +27,7 @@ export class WhyView implements View {
   private readonly progress = h('progress', { max: 1, value: 0, hidden: true });
   private readonly again = h('button', { type: 'button', class: 'quiet', hidden: true });
   private readonly caption = h('p', { class: 'caption', 'data-testid': 'why-caption' });
+  private said: number | null = null; // the token that the status line is about
   private readonly status = h('p', { class: 'status', 'data-testid': 'why-status' });
   private readonly boxes = new Map<string, HTMLInputElement>();
   private of: HTMLInputElement | HTMLSelectElement | null = null;
@@ -355,6 +356,7 @@ export class WhyView implements View {
   private paint(): void {
     const shading = this.shading();
     if (!shading || !this.pane) return;
+    this.say(this.said);
     this.style = (box) => shaded(box, shading);
     this.pane.paint(this.style);
     this.pane.spreadShares();
@@ -413,6 +415,7 @@ export class WhyView implements View {
   /** The shares of a token's part under every method; without one, what can be done here. */
   private say(token: number | null): string {
     const { ctx, result } = this;
+    this.said = token;
     const { t } = ctx;
     const kind = ctx.info.answers?.kind ?? 'next';
     const item = token === null ? -1 : (this.itemOf[token] ?? -1);
