@@ -62,6 +62,25 @@ test('tier A holds every row of every head, quantised and marked ≈', { skip },
   quiet();
 });
 
+test('several rows and the sink rules give the numbers of a live server', { skip }, async () => {
+  const live = (sink) => mock.line({ l: 1, h: 2, q: '70-80', reduce: 'mean', sink }, true);
+  for (const sink of ['mark', 'hide', 'renorm']) {
+    const { page: p } = await page('A', `h=1.2&q=70-80&sink=${sink}`, mock, { exact: true });
+    const { values, total } = live(sink);
+    (await answers(p, 70)).forEach((s) => assertPrinted(s.weight, values[s.token]));
+    const caption = await p.textContent('[data-testid=answer-caption]');
+    assertPrinted(/sum to (\S+)/.exec(caption)[1].replace(';', ''), total);
+    const { page: column } = await page('A', `h=1.2&k=20&d=in&sink=${sink}`, mock, { exact: true });
+    const received = mock.line({ l: 1, h: 2, k: '20', sink }, false).values;
+    (await answers(column, 20)).forEach((s) => assertPrinted(s.weight, received[s.token]));
+    const { page: map } = await page('A', `v=map&h=1.2&q=77&x=40,70,60,80&sink=${sink}`, mock, { exact: true });
+    await map.click('.map-panel [aria-label="Show as a table"]');
+    await map.waitForSelector('.map-panel td.number');
+    const first = await map.textContent('.map-panel td.number');
+    assertPrinted(first, mock.line({ l: 1, h: 2, q: '70', sink }, true).values[40]);
+  }
+});
+
 test('where they fit, all weights are exact: rows, columns, masses and the numbers in the map', { skip }, async () => {
   const { page: p, quiet } = await page('A', 'h=1.2&q=77', mock, { exact: true });
   const badge = (where) => p.getAttribute(`${where} .badge`, 'data-badge');

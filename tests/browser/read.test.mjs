@@ -91,6 +91,16 @@ test('the status line, the live region and the list are about the row that was c
   assert.equal(firstShare(live), (await answers(page, 30))[0].weight);
 });
 
+test('several rows are shown as their mean, whose weights sum to one', { skip }, async () => {
+  const { url, mock } = await start(300);
+  const page = await open(`${url}#h=2.2&q=20-39`);
+  const shown = await answers(page, 20);
+  assert.match(await page.textContent('[data-testid=answer-caption]'), /^The mean of 19 rows, whose weights sum to 100\.00\u202f%/);
+  const { values } = mock.line({ l: 2, h: 2, q: '20-39', reduce: 'mean' }, true);
+  assertPrinted(shown[0].weight, Math.max(...values));
+  shown.forEach((s) => assertPrinted(s.weight, values[s.token]));
+});
+
 test('a word that the mask hides from the pinned one is called hidden, not 0 %', { skip }, async () => {
   const { url } = await start(300, { causal: true });
   const page = await open(`${url}#h=2.2&q=20`);

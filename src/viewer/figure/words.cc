@@ -154,7 +154,7 @@ Row row_of(LoadedTrace& loaded, const ViewState& state, const LookOptions& optio
   }
   if (!in) out.sinks = known.sinks;
   for (size_t i = 0; i < std::max<size_t>(1, state.heads.size()); ++i) {
-    const LineLook look{.at = head_of(loaded, state, i), .ranges = out.of};
+    const LineLook look{.at = head_of(loaded, state, i), .ranges = out.of, .mean = !in};  // as the page shows it
     out.lines.push_back(in ? questions::column_line(loaded, look, options) : questions::row_line(loaded, look, options));
     float most = 0;
     const std::vector<float>& values = out.lines.back().values;

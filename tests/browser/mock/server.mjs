@@ -146,14 +146,14 @@ export class Mock {
           const { row, rest } = addRow(q);
           sinkMass += row[0];
           for (let j = 0; j < model.n; j++) values[j] += (row[j] / rest) * model.norm(p.w, j);
-          if (p.sink === 'renorm') values[0] = 0;
+          if (p.sink === 'renorm' || p.sink === 'hide') values[0] = 0;
         }
       }
     } else {
       for (let q = 0; q < model.n; q++) {
         const { row, rest } = addRow(q);
         for (const [b, e] of spans)
-          for (let k = b; k < e; k++) values[q] += p.sink === 'renorm' && k === 0 ? 0 : (row[k] / rest) * model.norm(p.w, k);
+          for (let k = b; k < e; k++) values[q] += (p.sink === 'renorm' || p.sink === 'hide') && k === 0 ? 0 : (row[k] / rest) * model.norm(p.w, k);
       }
     }
     const divisor = p.reduce === 'mean' ? count || 1 : 1;

@@ -84,7 +84,7 @@ export class Focus {
     const clipped = chosen.map((s) => ({ begin: Math.max(s.begin, range.begin), end: Math.min(s.end, range.end) }));
     const spans = clipped.filter((s) => s.begin < s.end);
     if (spans.length === 0 || at.layer >= this.family.layers || at.head >= this.family.heads) return null;
-    const reduce = state.words && state.direction === 'out' ? 'mean' : 'sum';
+    const reduce = state.direction === 'out' ? 'mean' : 'sum'; // rows are shares: their mean is one too; keys of a span are one key
     return {
       family: this.family.id,
       at,

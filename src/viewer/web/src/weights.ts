@@ -79,13 +79,32 @@ export function intensity(value: number, most: number, scale: Scale): number {
   return Math.max(0, 1 + Math.log10(t) / 4);
 }
 
-/** The sink rule on a raw row that sums to `total`: for sources that cannot ask a server. */
-export function applySinkRule(values: Float32Array, sinks: readonly number[], rule: SinkRule): { values: Float32Array; sinkMass: number } {
+const kSmallestRest = 1e-12;
+
+/** What is left of a row without its sinks: where rows sum to one, as a sum, else from their mass. */
+export function leftBySinks(row: ArrayLike<number>, sinks: readonly number[], sumsToOne: boolean): number {
+  let [mass, rest] = [0, 0];
+  const skip = new Set(sinks);
+  for (let k = 0; k < row.length; k++) {
+    if (!(row[k] > 0)) continue;
+    if (skip.has(k)) mass += row[k];
+    else rest += row[k];
+  }
+  return Math.max(kSmallestRest, sumsToOne ? rest : 1 - mass);
+}
+
+/** The sink rule on a raw row, as the engine has it (viewer/questions/lines.cc): for sources that cannot ask a server. */
+export function applySinkRule(
+  values: Float32Array,
+  sinks: readonly number[],
+  rule: SinkRule,
+  sumsToOne = true,
+): { values: Float32Array; sinkMass: number } {
   let sinkMass = 0;
   for (const s of sinks) sinkMass += values[s] ?? 0;
-  if (rule !== 'renorm') return { values, sinkMass };
-  const left = 1 - sinkMass;
-  const out = values.map((v) => (left > 0 ? v / left : 0));
+  if (rule === 'mark' || sinks.length === 0) return { values, sinkMass };
+  const left = rule === 'renorm' && sinkMass > 0 ? leftBySinks(values, sinks, sumsToOne) : 1;
+  const out = values.map((v) => v / left);
   for (const s of sinks) if (s < out.length) out[s] = 0;
   return { values: out, sinkMass };
 }

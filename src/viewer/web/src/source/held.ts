@@ -16,6 +16,7 @@ import {
   pooledHead,
   rowValues,
   seenIn,
+  underRule,
 } from './matrix';
 import { type QkSpec, bandOf } from './qk';
 import { RowWorker } from './rowworker';
@@ -124,7 +125,7 @@ export class HeldTrace {
   }
 
   async tile(request: MapRequest, z: number, x: number, y: number, columnZ = 0): Promise<Picture> {
-    const matrix = await this.matrixOf(request);
+    const matrix = await this.shownOf(request);
     if (!matrix) throw this.absent('tile');
     const corner = { q0: y * 256 * 2 ** z, k0: x * 256 * 2 ** columnZ };
     if (request.near) return poolNear(matrix, request.near, { z, columnZ }, corner, 256);
@@ -132,7 +133,7 @@ export class HeldTrace {
   }
 
   async cells(request: MapRequest, x: number, y: number): Promise<Cells> {
-    const matrix = await this.matrixOf(request);
+    const matrix = await this.shownOf(request);
     if (!matrix) throw this.absent('tile');
     const [q0, k0] = [y * 256, x * 256];
     const { near } = request;
@@ -145,17 +146,18 @@ export class HeldTrace {
         out[r * columns + c] = key >= 0 && key < matrix.keys ? matrix.at((q0 + r) * matrix.keys + key) : NaN;
       }
     }
-    return { badge: badgeOf(matrix), error: matrix.codes?.error ?? 0, queryBegin: q0, keyBegin: k0, rows, columns, values: out };
+    return { badge: badgeOf(matrix), error: matrix.error, queryBegin: q0, keyBegin: k0, rows, columns, values: out };
   }
 
   async overview(request: MapRequest, take: (picture: Picture) => void): Promise<void> {
-    const matrix = await this.matrixOf(request);
+    const matrix = await this.shownOf(request);
     const level = (count: number): number => Math.max(0, Math.ceil(Math.log2(count / 512)));
     if (matrix && request.near) {
       const { back, ahead } = request.near;
       take(poolNear(matrix, request.near, { z: level(matrix.queries), columnZ: level(back + ahead + 1) }, { q0: 0, k0: 0 }, 512));
       return;
     }
+    if (!matrix && request.sink !== 'mark' && this.familyOf(request.family).sinks.length > 0) throw this.absent('overview'); // pictures hold the sinks
     if (request.near) return take(await this.nearOf(request, request.near));
     if (matrix) return take(poolMatrix(matrix, level(Math.max(matrix.queries, matrix.keys)), { q0: 0, k0: 0 }, 512));
     if (request.weight !== 'raw') throw this.absent(request.weight);
@@ -218,7 +220,7 @@ export class HeldTrace {
     for (let i = 0; i < mass.length; i++) {
       const matrix = await this.matrixOf({ family, at: { layer: Math.floor(i / f.heads), head: i % f.heads }, weight });
       if (!matrix) throw this.absent('mass');
-      if (matrix.codes) [badge, error] = ['quantised', Math.max(error, matrix.codes.error * width)];
+      if (badgeOf(matrix) === 'quantised') [badge, error] = ['quantised', Math.max(error, matrix.error * width)];
       mass[i] = massOf(matrix, rows, keys, sink === 'mark' ? [] : f.sinks, sink);
     }
     return { badge, error, mass };
@@ -228,20 +230,18 @@ export class HeldTrace {
     const family = this.familyOf(request.family);
     const out = request.direction === 'out';
     const count = request.spans.reduce((n, s) => n + s.end - s.begin, 0);
-    const raw = out ? rowValues(matrix, request.spans) : columnOf(matrix, request.spans);
     const divisor = request.reduce === 'mean' ? count : 1;
-    if (divisor !== 1) for (let i = 0; i < raw.length; i++) raw[i] /= divisor;
-    const ruled = out
-      ? applySinkRule(raw, family.sinks, count === 1 || request.reduce === 'mean' ? request.sink : 'mark')
-      : { values: raw, sinkMass: 0 };
+    const shown = underRule(matrix, family.sinks, request.sink, family.sums_to_one);
+    const values = (out ? rowValues(shown, request.spans) : columnOf(shown, request.spans)).map((v) => v / divisor);
+    const raw = out && family.sinks.length > 0 ? rowValues(matrix, request.spans) : null;
     return {
-      badge: badgeOf(matrix),
-      error: (matrix.codes?.error ?? 0) * (request.reduce === 'mean' ? 1 : count),
-      total: raw.reduce((a, b) => a + b, 0),
-      sinkMass: ruled.sinkMass,
+      badge: badgeOf(shown),
+      error: (shown.error * count) / divisor,
+      total: values.reduce((a, b) => a + b, 0),
+      sinkMass: raw ? family.sinks.reduce((a, s) => a + raw[s], 0) / divisor : 0,
       entropy: null,
-      values: ruled.values,
-      top: topK(ruled.values, 8),
+      values,
+      top: topK(values, 8),
       ...seenIn(matrix, request),
     };
   }
@@ -255,11 +255,11 @@ export class HeldTrace {
       if (at >= 0) {
         this.worker ??= new RowWorker(this.page);
         const raw = await this.worker.row(where, qk, at, family.d_k, family.keys);
-        const { values, sinkMass } = applySinkRule(raw, family.sinks, request.sink);
+        const { values, sinkMass } = applySinkRule(raw, family.sinks, request.sink, family.sums_to_one);
         return {
           badge: 'quantised',
           error: qk.header.error,
-          total: raw.reduce((a, b) => a + b, 0),
+          total: values.reduce((a, b) => a + b, 0),
           sinkMass,
           entropy: null,
           values,
@@ -282,6 +282,13 @@ export class HeldTrace {
     const matrix = await this.matrix(`${family}/${at.layer}/${at.head}`);
     if (!matrix) throw this.absent('compare');
     return { matrix, family: this.familyOf(family) };
+  }
+
+  /** Under the sink rule; null where the page holds no such weights. */
+  private async shownOf(request: MapRequest): Promise<Matrix | null> {
+    const matrix = await this.matrixOf(request);
+    const { sinks, sums_to_one } = this.familyOf(request.family);
+    return matrix && underRule(matrix, sinks, request.sink, sums_to_one);
   }
 
   /** Null where the page holds no such weights. */

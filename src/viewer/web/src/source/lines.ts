@@ -39,7 +39,7 @@ export function topLine(
   };
 }
 
-/** Several lines added up; only the heaviest are known when any of them has no more. */
+/** Several lines added up. Where any of them has only its heaviest keys, those are known that are among the heaviest of all. */
 export function sumOf(lines: readonly Line[], divisor: number): Line {
   const full = lines.every((l) => l.values);
   const sums = new Map<number, number>();
@@ -48,8 +48,15 @@ export function sumOf(lines: readonly Line[], divisor: number): Line {
     values = new Float32Array(lines[0].values?.length ?? 0);
     for (const line of lines) line.values?.forEach((v, i) => values && (values[i] += v / divisor));
   }
-  for (const line of lines) for (const item of line.top) sums.set(item.begin, (sums.get(item.begin) ?? 0) + item.weight / divisor);
+  const found = new Map<number, number>();
+  for (const line of lines) {
+    for (const item of line.top) {
+      sums.set(item.begin, (sums.get(item.begin) ?? 0) + item.weight / divisor);
+      found.set(item.begin, (found.get(item.begin) ?? 0) + 1);
+    }
+  }
   const top = [...sums]
+    .filter(([begin]) => found.get(begin) === lines.length)
     .map(([begin, weight]) => ({ begin, end: begin + 1, weight }))
     .sort((a, b) => b.weight - a.weight || a.begin - b.begin);
   const add = (f: (l: Line) => number): number => lines.reduce((a, l) => a + f(l), 0) / divisor;

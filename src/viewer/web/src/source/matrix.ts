@@ -1,26 +1,48 @@
 // A whole map, as an offline page of tier A holds it: rows, columns, masses and pooled pictures of it. Weights are f32 as they were, or u8 codes of them.
 
 import { type Codes, codeTable, kHidden, kUnscored } from './frame';
+import { leftBySinks } from '../weights';
 import type { HeadId, LineRequest, Near, Picture, SinkRule, Span, WeightedHead } from './source';
 
 export interface Matrix {
   queries: number;
   keys: number;
-  codes: Codes | null; // null: the weights are exact
+  codes: Codes | null; // those that the weights were stored in, where they still have these values
+  error: number; // largest absolute difference to f32; 0: the weights are exact
   at(i: number): number; // i = query · keys + key; NaN hidden, −1 never scored
 }
 
 export function exactMatrix(weights: Float32Array, queries: number, keys: number): Matrix {
-  return { queries, keys, codes: null, at: (i) => weights[i] };
+  return { queries, keys, codes: null, error: 0, at: (i) => weights[i] };
 }
 
 export function codedMatrix(weights: Uint8Array, queries: number, keys: number, codes: Codes): Matrix {
   const table = codeTable(codes);
   table[kUnscored] = -1;
-  return { queries, keys, codes, at: (i) => table[weights[i]] };
+  return { queries, keys, codes, error: codes.error, at: (i) => table[weights[i]] };
 }
 
-export const badgeOf = (m: Matrix): 'exact' | 'quantised' => (m.codes ? 'quantised' : 'exact');
+/** A map under a sink rule: sinks get nothing; renormalised, each row is divided by what is left of it. */
+export function underRule(m: Matrix, sinks: readonly number[], rule: SinkRule, sumsToOne: boolean): Matrix {
+  if (rule === 'mark' || sinks.length === 0) return m;
+  const isSink = new Set(sinks);
+  if (rule === 'hide') return { ...m, at: (i) => (isSink.has(i % m.keys) && m.at(i) > 0 ? 0 : m.at(i)) };
+  const left = new Float64Array(m.queries);
+  let least = 1;
+  for (let q = 0; q < m.queries; q++) {
+    const row = Float32Array.from({ length: m.keys }, (_, k) => given(m, q * m.keys + k));
+    if (!row.some((v) => v > 0)) left[q] = 1;
+    else least = Math.min(least, (left[q] = leftBySinks(row, sinks, sumsToOne)));
+  }
+  const at = (i: number): number => {
+    const value = m.at(i);
+    if (!(value > 0)) return value;
+    return isSink.has(i % m.keys) ? 0 : value / left[Math.floor(i / m.keys)];
+  };
+  return { ...m, codes: null, error: m.error / least, at };
+}
+
+export const badgeOf = (m: Matrix): 'exact' | 'quantised' => (m.codes || m.error > 0 ? 'quantised' : 'exact');
 
 /** What a pair gives: nothing where it is hidden or was never scored. */
 const given = (m: Matrix, i: number): number => {
@@ -129,8 +151,8 @@ function poolCells(m: Matrix, cell: { rows: number; columns: number }, corner: {
     }
   }
   const hi = highest(means);
-  const maxCodes = m.codes ?? logCodes(most);
-  const meanCodes: Codes = { kind: 'linear', lo: 0, hi, error: (m.codes?.error ?? 0) + hi / 506 };
+  const maxCodes = m.codes ?? withError(logCodes(most), m.error);
+  const meanCodes: Codes = { kind: 'linear', lo: 0, hi, error: m.error + hi / 506 };
   return {
     badge: badgeOf(m),
     sampledRows: null,
@@ -179,6 +201,8 @@ function logCodes(values: Float32Array): Codes {
   const lo = Math.max(least, hi * kLeast);
   return { kind: 'log', lo, hi, error: hi > 0 ? hi * (Math.pow(hi / lo, 1 / 504) - 1) : 0 };
 }
+
+const withError = (codes: Codes, error: number): Codes => ({ ...codes, error: codes.error + error });
 
 function codeOf(codes: Codes, value: number): number {
   if (Number.isNaN(value)) return kHidden;

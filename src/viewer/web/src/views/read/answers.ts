@@ -174,8 +174,8 @@ export function captionOf(ctx: Context, shown: Shown): string {
     if (isGradient(weight) && hasLengths(weight)) parts.push(t('caption.lengths'));
   } else if (total)
     parts.push(
-      shown.request.spans.length > 1 || spanLength(shown.request.spans) > 1
-        ? t(shown.request.reduce === 'mean' ? 'caption.mean' : 'caption.sum', { total })
+      spanLength(shown.request.spans) > 1
+        ? t('caption.mean', { n: whole(spanLength(shown.request.spans)), total })
         : t(rowCaption(ctx, shown.line.total), { total }),
     );
   if (direction === 'out' && ctx.family.sinks.length) {
@@ -183,7 +183,8 @@ export function captionOf(ctx: Context, shown: Shown): string {
     parts.push(t(key, { share: print(shown.line.sinkMass) }));
   }
   if (ctx.store.now.words) parts.push(t('caption.words'));
-  if (shown.line.badge !== 'exact') parts.push(t(`caption.${shown.line.badge}`, { error: power(shown.line.error, 2) }));
+  const several = shown.line.badge === 'top-k' && spanLength(shown.request.spans) > 1 ? '.several' : '';
+  if (shown.line.badge !== 'exact') parts.push(t(`caption.${shown.line.badge}${several}`, { error: power(shown.line.error, 2) }));
   const sentence = parts.join(t('caption.join'));
   return sentence ? sentence.charAt(0).toUpperCase() + sentence.slice(1) + t('caption.end') : '';
 }
