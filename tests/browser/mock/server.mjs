@@ -659,7 +659,7 @@ export function watchedMock(count, checkpoints, options = {}) {
 export function severalMock(list) {
   const traces = list.map(({ name, begins = '', state = '', look_for = null }, number) => ({
     number,
-    id: `mock-${name}`,
+    id: '', // known below
     model: name,
     begins,
     state,
@@ -669,6 +669,7 @@ export function severalMock(list) {
     const shared = { ...options, traces, step };
     return count ? proseMock(count, shared) : new Mock({ tokens: tokenize(options.text), ...shared });
   });
+  steps.forEach((mock, step) => (traces[step].id = mock.idOf(step)));
   return { steps, asked: [], delay: 0 };
 }
 

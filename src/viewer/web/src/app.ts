@@ -6,7 +6,7 @@ import { Focus } from './focus';
 import { themeOf } from './paint/theme';
 import { familyOf, firstChoice, firstHead, hasGallery, openingOf } from './opening';
 import { type Info, type Source, isAbort, isStale } from './source/source';
-import { type State, type Store, formatState, fromAddress, kInitial } from './state';
+import { type State, type Store, forAnotherText, formatState, fromAddress, kInitial } from './state';
 import { strings } from './strings';
 import { TextModel } from './text/model';
 import { listenToKeys } from './ui/keys';
@@ -43,10 +43,13 @@ export async function open(root: HTMLElement, source: Source, store: Store, befo
       new Gallery(root, source, info.traces, store, t, before, () => void open(root, source, store));
       return;
     }
+    const isOther = !isOfTrace(info, store.now.id);
+    store.set({ ...(isOther ? forAnotherText(store.now) : {}), id: info.id });
     const [text, segments] = await Promise.all([source.text(0), source.segments(0)]);
     const family = familyOf(info, store.now.family);
     const model = new TextModel(text, segments, info.special);
-    if (store.now.heads.length === 0) store.set({ heads: [firstHead(family)] });
+    const heads = store.now.heads.filter((at) => at.layer < family.layers && at.head < family.heads);
+    if (heads.length === 0 || heads.length < store.now.heads.length) store.set({ heads: heads.length ? heads : [firstHead(family)] });
     const { q, k } = store.now;
     const isPart = family.query_range[1] - family.query_range[0] < model.count || family.key_range[1] - family.key_range[0] < model.count;
     if (q.length === 0 && k.length === 0) store.set({ q: firstChoice(model, family) });
@@ -58,6 +61,7 @@ export async function open(root: HTMLElement, source: Source, store: Store, befo
       root,
       { source, info, family, text: model, keyText: model, segments, store, focus, life, t },
       () => void open(root, source, store, info.step),
+      isOther,
     );
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
@@ -67,7 +71,7 @@ export async function open(root: HTMLElement, source: Source, store: Store, befo
 
 type Known = Omit<Context, 'theme' | 'announce' | 'notify' | 'reveal' | 'picking'>;
 
-function build(root: HTMLElement, known: Known, reload: () => void): void {
+function build(root: HTMLElement, known: Known, reload: () => void, isOther: boolean): void {
   const live = h('div', { class: 'visually-hidden', 'aria-live': 'polite', 'data-testid': 'live' });
   const notices = h('div', { class: 'notices', role: 'status' });
   const ctx: Context = {
@@ -119,7 +123,7 @@ function build(root: HTMLElement, known: Known, reload: () => void): void {
   };
   const actions = actionsOf(ctx, map, reload, () => layout.toggleAtlas(), save);
   const bar = new TopBar(ctx, search.element, actions);
-  replace(root, bar.element, sentence(ctx), banner(ctx), layout.element, timeline?.element ?? null, notices, live);
+  replace(root, bar.element, sentence(ctx), banner(ctx, isOther), layout.element, timeline?.element ?? null, notices, live);
   wire(ctx, root, { bar, read, lines, map, atlas, answers, timeline, why, whatIf, compare }, actions);
   listenToKeys(ctx, { read, answers, search: () => search.focus(), play: () => timeline?.toggle(), actions });
 }
@@ -130,7 +134,7 @@ function actionsOf(ctx: Context, map: MapView, reload: () => void, toggleAtlas: 
     ctx.store.set(patch, how);
     reload();
   };
-  const renew = (): void => again({ q: [], k: [], rect: null, id: null }, 'push');
+  const renew = (): void => again(forAnotherText(ctx.store.now), 'push');
   return {
     copyLink: () => copyLink(ctx),
     exportDialog: save,
@@ -197,7 +201,10 @@ function wire(ctx: Context, root: HTMLElement, parts: Parts, actions: Actions): 
   window.addEventListener(
     'hashchange',
     () => {
-      store.load(fromAddress(store.now));
+      const state = fromAddress(store.now);
+      const isOwn = isOfTrace(ctx.info, state.id);
+      store.load(isOwn ? state : { ...forAnotherText(state), id: ctx.info.id });
+      if (!isOwn) ctx.notify(ctx.t('banner.other'));
       showAnchor();
     },
     { signal },
@@ -220,6 +227,7 @@ async function turnTo(ctx: Context, views: readonly View[], step: number | null)
   if (!checkpoints.some((c) => c.step === wanted)) return;
   try {
     ctx.info = await ctx.source.turn(wanted);
+    ctx.store.set({ id: ctx.info.id });
     ctx.family = ctx.info.families.find((f) => f.id === ctx.family.id) ?? ctx.family;
     ctx.focus.refresh();
     for (const view of views) view.renew?.();
@@ -241,10 +249,13 @@ function sentence({ info, t }: Context): HTMLElement | null {
   return element;
 }
 
+/** Whether a state was made on this trace, or on one beside it; a state that names none may be. */
+const isOfTrace = (info: Info, id: string | null): boolean =>
+  id === null || id === info.id || [...info.checkpoints, ...info.traces].some((one) => one.id === id);
+
 /** What an offline page opens with, and the warning on a link made for another trace. */
-function banner(ctx: Context): HTMLElement | null {
-  const { t, info, store } = ctx;
-  const wrong = store.now.id !== null && store.now.id !== info.id;
+function banner(ctx: Context, wrong: boolean): HTMLElement | null {
+  const { t, info } = ctx;
   if (!wrong && !ctx.source.offline) return null;
   const list = (keys: string[]): string => keys.map((key) => t(key)).join(t('list.comma'));
   const holds = list(['holds.always', ...ctx.source.holds.map((what) => `holds.${what}`)]);

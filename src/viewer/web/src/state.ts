@@ -49,7 +49,7 @@ export interface State {
   to: string; // the head there; empty: as opened
   show: CompareShow;
   lang: Language | null; // null: the browser's
-  id: string | null; // the trace a link was made on
+  id: string | null; // the trace that positions and edits are of
   unknown: readonly (readonly [string, string])[];
 }
 
@@ -80,6 +80,20 @@ export const kInitial: State = {
   id: null,
   unknown: [],
 };
+
+/** The state without what belongs to one text: its positions, targets and edits. */
+export const forAnotherText = (state: State): State => ({
+  ...state,
+  q: [],
+  k: [],
+  rect: null,
+  of: '',
+  against: '',
+  edit: '',
+  versus: '',
+  to: '',
+  id: null,
+});
 
 const oneOf = <T extends string>(allowed: readonly T[], value: string, fallback: T): T =>
   (allowed as readonly string[]).includes(value) ? (value as T) : fallback;

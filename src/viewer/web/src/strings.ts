@@ -351,7 +351,10 @@ const kTable = {
     '← →\ttoken\n↑ ↓\tline\nAlt+← Alt+→\thead\nAlt+↑ Alt+↓\tlayer\nShift+→\tgrow a span\nEnter\tpin\nSpace\tplay the timeline\nx\tturn the direction\ns\tsink rule\nr l m a\tread, lines, map, atlas\nw e d\twhy, what if, compare\ng\tall pictures, where there are several\n/\tsearch\nc\tcopy link\np\texport\n+ − 0\tzoom the map\nEsc\tback',
     '← →\t词元\n↑ ↓\t行\nAlt+← Alt+→\t头\nAlt+↑ Alt+↓\t层\nShift+→\t扩展选段\nEnter\t固定\nSpace\t播放时间线\nx\t切换方向\ns\t汇点规则\nr l m a\t阅读、连线、矩阵图、图谱\nw e d\t为何、假如、比较\ng\t全部图片（若有多幅）\n/\t搜索\nc\t复制链接\np\t导出\n+ − 0\t缩放矩阵图\nEsc\t返回',
   ],
-  'banner.other': ['This link was made for another trace: positions and heads may not fit.', '此链接来自另一份记录：位置与头可能不对应。'],
+  'banner.other': [
+    'This link was made for another text: what it chose and edited there is left out.',
+    '此链接针对另一段文本：其中的选择与改动未予采用。',
+  ],
   'banner.stale': [
     'Another window ran another text on this server: what is asked for now belongs to that one.',
     '另一窗口已在此服务器上运行了别的文本：当前数据属于那段文本。',
