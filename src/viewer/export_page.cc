@@ -589,9 +589,10 @@ Json TraceWriter::manifest() {
   Json info = questions::info(loaded_);
   info["source"] = "offline";
   info["can_run"] = false;
-  info["command"] = options_.command;
+  info["command"] = loaded_.options().command.empty() ? options_.command : loaded_.options().command;  // shows this trace alone
   Json missing = Json::array();
-  const std::string larger = options_.command.empty() ? "" : options_.command + " --page-size 200MB";
+  const bool takes_size = options_.command.starts_with("clearhead view ");  // a page of examples is of one size
+  const std::string larger = takes_size ? options_.command + " --page-size 200MB" : "";
   const auto lacks = [&](const char* feature, const char* code, const std::string& command, const std::string& detail) {
     missing.push(questions::missing_json(feature, code, command.empty() ? Json() : Json(command), detail));
   };

@@ -116,7 +116,13 @@ FamilyFacts facts_of(const Trace& trace, const MapFamily& family) {
   if (!map.frames().empty()) {
     const AttentionSpec& spec = map.frames()[0].record.spec;
     facts.sums_to_one = rows_sum_to_one(spec);
-    facts.summary = summary_of(spec, family.d_k, is_of_tokens(trace.plan().text, family));
+  }
+  facts.summaries.resize(static_cast<size_t>(family.layers));
+  for (const int layer : facts.layers) {
+    const LayerMap of_layer = trace.map(family.name, layer);
+    if (of_layer.frames().empty()) continue;
+    facts.summaries[static_cast<size_t>(layer)] =
+        summary_of(of_layer.frames()[0].record.spec, family.d_k, is_of_tokens(trace.plan().text, family));
   }
   facts.bands = bands_of(trace, family, facts.layers);
   facts.sinks = find_family_sinks(trace, facts);

@@ -24,8 +24,8 @@ struct FamilyFacts {
   bool sums_to_one = true;
   std::vector<Range> windows{};  ///< empty: one run
   std::vector<int64_t> sinks{};
-  int64_t sink_rows = 0;  ///< rows the sinks were found from, when not all
-  std::string summary{};
+  int64_t sink_rows = 0;                 ///< rows the sinks were found from, when not all
+  std::vector<std::string> summaries{};  ///< what each layer computes, in one line; empty where the layer was not kept
   /// How far every layer's description lets a query see, back and ahead; empty where either way has no end, or the layer was not kept.
   std::vector<std::optional<std::pair<int64_t, int64_t>>> bands{};
 

@@ -1,7 +1,7 @@
 // The offline page: opened from a file, asks for nothing, shows what its tier holds, and says why the rest is off.
 
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -79,6 +79,38 @@ test('several rows and the sink rules give the numbers of a live server', { skip
     const first = await map.textContent('.map-panel td.number');
     assertPrinted(first, mock.line({ l: 1, h: 2, q: '70', sink }, true).values[40]);
   }
+});
+
+/** The array of an NPY file: its shape and its numbers. */
+function readNpy(path) {
+  const bytes = readFileSync(path);
+  const size = bytes.readUInt16LE(8);
+  const header = bytes.toString('latin1', 10, 10 + size);
+  const shape = /'shape': \(([^)]*)\)/.exec(header)[1].split(',').map(Number);
+  const count = shape.reduce((a, b) => a * b);
+  return { shape, values: Array.from({ length: count }, (_, i) => bytes.readFloatLE(10 + size + 4 * i)) };
+}
+
+test('files of an offline page hold what is shown: the map, the atlas', { skip }, async () => {
+  const saved = async (p, kind) => {
+    await p.keyboard.press('p');
+    const [download] = await Promise.all([p.waitForEvent('download'), p.click(`[data-export=${kind}]`)]);
+    await p.keyboard.press('Escape');
+    return download.path();
+  };
+  const { page: map } = await page('A', 'v=map&h=1.2&q=77&x=10,30,20,44', mock, { exact: true });
+  await map.waitForSelector('[data-testid=map-badge] [data-badge=exact]');
+  const { shape, values } = readNpy(await saved(map, 'npy'));
+  assert.deepEqual(shape, [2, 14, 10]);
+  for (let r = 0; r < 14; r++)
+    for (let c = 0; c < 10; c++) assert.ok(Math.abs(values[r * 10 + c] - exact(30 + r, [1, 2])[10 + c]) < 1e-6, `${r} ${c}`);
+  const json = JSON.parse(readFileSync(await saved(map, 'json')));
+  assert.deepEqual([json.heads[0].rectangle, json.heads[0].cells.max.length], [[30, 44, 10, 20], 140]);
+  const { page: atlas } = await page('A', 'v=atlas&h=1.2&q=77', mock, { exact: true });
+  await atlas.waitForSelector('[data-testid=atlas-badge] .badge');
+  const scores = readNpy(await saved(atlas, 'npy'));
+  assert.deepEqual(scores.shape, [2, 3, 10]);
+  assert.ok(Math.abs(scores.values[0] - mock.survey(0, 0, 64).scores.previous) < 1e-6);
 });
 
 test('where they fit, all weights are exact: rows, columns, masses and the numbers in the map', { skip }, async () => {

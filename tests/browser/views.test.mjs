@@ -284,6 +284,16 @@ test('tiles from sampled rows never cover an exact overview', { skip }, async ()
   assert.equal(await page.getAttribute('[data-testid=map]', 'data-tiles'), '');
 });
 
+test('the header states the description of the layer that is looked at', { skip }, async () => {
+  const mixed = await serve(proseMock(60, { layers: 2, heads: 2, windows: ['a window of 256', 'every token before it'] }));
+  after(() => mixed.close());
+  const page = await open(`${mixed.url}#h=1.0&q=20`);
+  await answers(page, 20);
+  assert.match(await page.textContent('header .model'), /L1: .*every token before it/);
+  await page.keyboard.press('Alt+ArrowUp');
+  await page.waitForFunction(() => /L0: .*a window of 256/.test(document.querySelector('header .model').textContent));
+});
+
 test('the atlas sorts and filters by a score, and says what the score means', { skip }, async () => {
   const page = await open(`${server.url}#v=atlas&h=2.2`);
   await page.waitForSelector('[data-testid=atlas-badge] [data-badge=exact]');

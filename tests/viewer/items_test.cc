@@ -64,7 +64,7 @@ TEST(Items, FamiliesSayWhichIdsAreTheirRowsAndColumns) {
   EXPECT_EQ(families[0].find("key_range")->dump(), "[71,77]");
   EXPECT_EQ(families[1].find("query_range")->dump(), "[71,77]");
   EXPECT_EQ(families[1].find("key_range")->dump(), "[0,71]");
-  EXPECT_EQ(families[0].find("summary")->string(), "softmax(q·k/√6), every query sees every key");
+  EXPECT_EQ(families[0].find("summaries")->items()[0].string(), "softmax(q·k/√6), every query sees every key");
 }
 
 TEST(Items, AreNoSinksHoweverMuchTheyHold) {

@@ -27,7 +27,8 @@ Json family_json(const FamilyFacts& known) {
     if (is_gradient(kind) && known.gradients && (length_of(kind) == LengthOf::kNothing || known.value)) weights.push(to_string(kind));
   }
   for (const int64_t key : known.sinks) sinks.push(key);
-  Json bands = Json::array();
+  Json bands = Json::array(), summaries = Json::array();
+  for (const std::string& summary : known.summaries) summaries.push(summary.empty() ? Json() : Json(summary));
   for (const auto& band : known.bands) bands.push(band ? Json(Json::Array{band->first, band->second}) : Json());
   return Json::object({{"id", family.name},
                        {"kind", kind_of(family)},
@@ -49,7 +50,7 @@ Json family_json(const FamilyFacts& known) {
                        {"all_rows", known.all_rows},
                        {"windows", known.windows.empty() ? Json() : ranges_json(known.windows)},
                        {"bands", std::move(bands)},
-                       {"summary", known.summary}});
+                       {"summaries", std::move(summaries)}});
 }
 
 // What this trace cannot say of one family, and what a reader of its numbers should know.

@@ -81,7 +81,11 @@ export class Mock {
           all_rows: true,
           windows: null,
           bands: Array(model.layers).fill(this.band),
-          summary: `softmax(q·k/√${model.d}), ${model.causal ? 'causal' : 'every token sees every token'}`,
+          summaries: Array.from(
+            { length: model.layers },
+            (_, layer) =>
+              `softmax(q·k/√${model.d}), ${this.windows?.[layer] ?? (model.causal ? 'causal' : 'every token sees every token')}`,
+          ),
         },
       ],
       special: { 101: '[CLS]', 102: '[SEP]' },
@@ -153,7 +157,8 @@ export class Mock {
       for (let q = 0; q < model.n; q++) {
         const { row, rest } = addRow(q);
         for (const [b, e] of spans)
-          for (let k = b; k < e; k++) values[q] += (p.sink === 'renorm' || p.sink === 'hide') && k === 0 ? 0 : (row[k] / rest) * model.norm(p.w, k);
+          for (let k = b; k < e; k++)
+            values[q] += (p.sink === 'renorm' || p.sink === 'hide') && k === 0 ? 0 : (row[k] / rest) * model.norm(p.w, k);
       }
     }
     const divisor = p.reduce === 'mean' ? count || 1 : 1;

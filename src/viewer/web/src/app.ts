@@ -43,11 +43,11 @@ export async function open(root: HTMLElement, source: Source, store: Store, befo
       new Gallery(root, source, info.traces, store, t, before, () => void open(root, source, store));
       return;
     }
-    const isOther = !isOfTrace(info, store.now.id);
-    store.set({ ...(isOther ? forAnotherText(store.now) : {}), id: info.id });
     const [text, segments] = await Promise.all([source.text(0), source.segments(0)]);
     const family = familyOf(info, store.now.family);
     const model = new TextModel(text, segments, info.special);
+    const isOther = !isOfText(info, model, store.now.id);
+    store.set({ ...(isOther ? forAnotherText(store.now) : {}), id: model.digest });
     const heads = store.now.heads.filter((at) => at.layer < family.layers && at.head < family.heads);
     if (heads.length === 0 || heads.length < store.now.heads.length) store.set({ heads: heads.length ? heads : [firstHead(family)] });
     const { q, k } = store.now;
@@ -118,8 +118,7 @@ function build(root: HTMLElement, known: Known, reload: () => void, isOther: boo
     return timeline ? { ...shown, parts: [...shown.parts, ...timeline.figure().parts] } : shown;
   };
   const save = (): void => {
-    const view = views[ctx.store.now.view];
-    exportDialog(ctx, root, exported, view.numbers?.bind(view) ?? null);
+    exportDialog(ctx, root, exported, views[ctx.store.now.view]);
   };
   const actions = actionsOf(ctx, map, reload, () => layout.toggleAtlas(), save);
   const bar = new TopBar(ctx, search.element, actions);
@@ -202,8 +201,9 @@ function wire(ctx: Context, root: HTMLElement, parts: Parts, actions: Actions): 
     'hashchange',
     () => {
       const state = fromAddress(store.now);
-      const isOwn = isOfTrace(ctx.info, state.id);
-      store.load(isOwn ? state : { ...forAnotherText(state), id: ctx.info.id });
+      const turns = state.step !== store.now.step && ctx.info.traces.length > 0; // to another trace, with a text of its own
+      const isOwn = turns || isOfText(ctx.info, ctx.text, state.id);
+      store.load(isOwn ? state : { ...forAnotherText(state), id: ctx.text.digest });
       if (!isOwn) ctx.notify(ctx.t('banner.other'));
       showAnchor();
     },
@@ -227,7 +227,6 @@ async function turnTo(ctx: Context, views: readonly View[], step: number | null)
   if (!checkpoints.some((c) => c.step === wanted)) return;
   try {
     ctx.info = await ctx.source.turn(wanted);
-    ctx.store.set({ id: ctx.info.id });
     ctx.family = ctx.info.families.find((f) => f.id === ctx.family.id) ?? ctx.family;
     ctx.focus.refresh();
     for (const view of views) view.renew?.();
@@ -249,9 +248,9 @@ function sentence({ info, t }: Context): HTMLElement | null {
   return element;
 }
 
-/** Whether a state was made on this trace, or on one beside it; a state that names none may be. */
-const isOfTrace = (info: Info, id: string | null): boolean =>
-  id === null || id === info.id || [...info.checkpoints, ...info.traces].some((one) => one.id === id);
+/** Whether a state was made on this text; one that names none may be. Links of earlier versions name the trace. */
+const isOfText = (info: Info, text: TextModel, id: string | null): boolean =>
+  id === null || id === text.digest || id === info.id || info.checkpoints.some((one) => one.id === id);
 
 /** What an offline page opens with, and the warning on a link made for another trace. */
 function banner(ctx: Context, wrong: boolean): HTMLElement | null {
@@ -283,7 +282,7 @@ function staleBanner(ctx: Context, reload: () => void): HTMLElement {
 }
 
 function copyLink(ctx: Context): void {
-  const state = formatState({ ...ctx.store.now, id: ctx.info.id });
+  const state = formatState(ctx.store.now);
   const text = ctx.source.offline ? state : `${location.origin}${location.pathname}#${state}`;
   navigator.clipboard.writeText(text).then(
     () => ctx.notify(ctx.t(ctx.source.offline ? 'link.state' : 'link.done')),

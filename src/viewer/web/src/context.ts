@@ -56,11 +56,14 @@ export interface View {
   figure?(): Exported | Promise<Exported>;
   /** The numbers of what it shows now. Views without it show rows, maps or an atlas, whose numbers the source exports. */
   numbers?(): Numbers;
+  /** The same of a view whose numbers the server exports, for a page without one. */
+  offlineNumbers?(): Promise<Numbers>;
 }
 
 export interface Numbers {
   json: Record<string, unknown>;
   rows: readonly Float32Array[]; // the same for NPY
+  shape?: readonly number[]; // of all rows together; without it, that of a matrix
 }
 
 /** Why a feature is not to be had here, in the page's language; null when it is. */
@@ -194,5 +197,17 @@ export function familyName(ctx: Context, family: Family): string {
   return sides.split(' ').includes(family.id) ? sides : `${family.id}: ${sides}`;
 }
 
+/** What the layer of a head computes: layers of one family may see windows of different lengths. */
+export const summaryOf = (family: Family, head: HeadId | undefined): string => {
+  const summary = family.summaries[head?.layer ?? 0];
+  return summary ? `L${head?.layer ?? 0}: ${summary}` : '';
+};
+
 /** The command that shows this again. */
-export const commandOf = (ctx: Context): string => `${ctx.info.command} --state '${formatState({ ...ctx.store.now, id: ctx.info.id })}'`;
+export function commandOf(ctx: Context): string {
+  const { command } = ctx.info;
+  const state = `--state '${formatState(ctx.store.now)}'`;
+  if (/^clearhead view /.test(command)) return `${command} ${state}`;
+  const file = / --trace (\S+)/.exec(command)?.[1]; // made by another command: its trace is viewed
+  return file ? `${command} && clearhead view ${file} ${state}` : command;
+}

@@ -1,10 +1,10 @@
 // JSON and NPY of the numbers behind what is shown, made by the page itself: for offline pages, where no server can, and for views whose numbers are the
 // page's own (`numbers()` of View in context.ts).
 
-import { type Context, type Numbers, commandOf } from './context';
+import { type Context, type Numbers, type View, commandOf } from './context';
 import type { ExportKind, LineRequest } from './source/source';
 
-export async function exportHere(ctx: Context, kind: ExportKind): Promise<{ blob: Blob; name: string }> {
+async function exportHere(ctx: Context, kind: ExportKind): Promise<{ blob: Blob; name: string }> {
   const { store, focus, source } = ctx;
   const requests = store.now.heads.map((at) => focus.requestFor(store.now, at, null)).filter((r): r is LineRequest => r !== null);
   if (requests.length === 0) throw new Error(ctx.t('answers.how'));
@@ -30,10 +30,15 @@ export async function exportHere(ctx: Context, kind: ExportKind): Promise<{ blob
   return { blob: new Blob([npy(values, commandOf(ctx))]), name: 'clearhead.npy' };
 }
 
+/** What a view of an offline page shows, in the fields of the server's exports (docs/viewer-api.md, api/export). */
+export async function exportOffline(ctx: Context, kind: 'json' | 'npy', view: View): Promise<{ blob: Blob; name: string }> {
+  return view.offlineNumbers ? exportNumbers(ctx, kind, await view.offlineNumbers()) : exportHere(ctx, kind);
+}
+
 export function exportNumbers(ctx: Context, kind: 'json' | 'npy', numbers: Numbers): { blob: Blob; name: string } {
   const { view } = ctx.store.now;
   if (kind === 'json') return jsonFile(ctx, { view, ...numbers.json }, `-${view}`);
-  return { blob: new Blob([npy(numbers.rows, commandOf(ctx))]), name: `clearhead-${view}.npy` };
+  return { blob: new Blob([npy(numbers.rows, commandOf(ctx), numbers.shape)]), name: `clearhead-${view}.npy` };
 }
 
 function jsonFile(ctx: Context, numbers: Record<string, unknown>, of = ''): { blob: Blob; name: string } {
@@ -42,14 +47,18 @@ function jsonFile(ctx: Context, numbers: Record<string, unknown>, of = ''): { bl
   return { blob: new Blob([JSON.stringify(body)], { type: 'application/json' }), name: `clearhead${of}.json` };
 }
 
-/** NPY version 1: float32 [lines, items]; the command stands behind the data, where readers stop. */
-export function npy(rows: readonly Float32Array[], command: string): Uint8Array {
-  const columns = rows[0]?.length ?? 0;
-  const dict = `{'descr': '<f4', 'fortran_order': False, 'shape': (${rows.length}, ${columns}), }`;
+/** NPY version 1: float32 [lines, items], or of a shape; the command stands behind the data, where readers stop. */
+export function npy(
+  rows: readonly Float32Array[],
+  command: string,
+  shape: readonly number[] = [rows.length, rows[0]?.length ?? 0],
+): Uint8Array {
+  const size = rows.reduce((n, row) => n + row.length, 0);
+  const dict = `{'descr': '<f4', 'fortran_order': False, 'shape': (${shape.join(', ')}), }`;
   const header = dict.padEnd(Math.ceil((10 + dict.length + 1) / 64) * 64 - 11) + '\n';
   const text = new TextEncoder();
   const tail = text.encode(`\n# ${command}\n`);
-  const out = new Uint8Array(10 + header.length + rows.length * columns * 4 + tail.length);
+  const out = new Uint8Array(10 + header.length + size * 4 + tail.length);
   out.set([0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0, header.length & 255, header.length >> 8]);
   out.set(text.encode(header), 10);
   let at = 10 + header.length;

@@ -49,7 +49,7 @@ export interface State {
   to: string; // the head there; empty: as opened
   show: CompareShow;
   lang: Language | null; // null: the browser's
-  id: string | null; // the trace that positions and edits are of
+  id: string | null; // the text that positions and edits are of (text/model.ts, digest)
   unknown: readonly (readonly [string, string])[];
 }
 

@@ -1,4 +1,5 @@
 import { describe, expect, it, vi } from 'vitest';
+import { type Context, commandOf } from '../src/context';
 import { Store, formatState, kInitial, parseHeads, parseSpans, parseState } from '../src/state';
 
 describe('the URL', () => {
@@ -45,5 +46,20 @@ describe('the store', () => {
     store.listen((now, before) => heard.push(`${before.scale}→${now.scale}`));
     store.set({ scale: 'log' });
     expect(heard).toEqual(['sqrt→log']);
+  });
+});
+
+describe('the command that shows a state again', () => {
+  const of = (command: string): string => commandOf({ info: { command }, store: { now: parseState('v=map&h=5.3') } } as unknown as Context);
+  it('is the view command with the state', () => {
+    expect(of('clearhead view models/book --file TEXT')).toBe("clearhead view models/book --file TEXT --state 'v=map&h=5.3'");
+  });
+  it('views the trace that another command makes', () => {
+    expect(of('clearhead run translate models/en-fr --trace FILE')).toBe(
+      "clearhead run translate models/en-fr --trace FILE && clearhead view FILE --state 'v=map&h=5.3'",
+    );
+  });
+  it('gives no option to a command that has none', () => {
+    expect(of('make demo')).toBe('make demo');
   });
 });

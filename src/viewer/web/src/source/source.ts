@@ -81,7 +81,7 @@ export interface Family {
   all_rows: boolean;
   windows: [number, number][] | null;
   bands: ([number, number] | null)[]; // by layer: how far back and ahead a query sees, where both ways end
-  summary: string;
+  summaries: (string | null)[]; // by layer: what it computes, in one line
 }
 
 /** One of several traces. */

@@ -19,6 +19,7 @@ const kBlock = 200;
 const kWhole = ['document']; // kinds of items that are no part of a text, but all of it
 
 export class TextModel {
+  private digested: string | undefined;
   readonly text: string;
   readonly begin: Uint32Array; // UTF-16
   readonly end: Uint32Array;
@@ -78,6 +79,17 @@ export class TextModel {
     return this.text.slice(this.begin[token], Math.min(this.end[token], this.begin[token] + 200));
   }
 
+  /** Names the text and its tokens, whatever model or machine read them: FNV-1a in two lanes. */
+  get digest(): string {
+    this.digested ??= digestOf([
+      this.data.bytes,
+      this.data.id,
+      this.data.begin,
+      ...this.data.items.flatMap((i) => encode(i.names.join('\n'))),
+    ]);
+    return this.digested;
+  }
+
   labelOf(span: Span): string {
     if (span.end === span.begin + 1) return this.label(span.begin);
     if (this.itemsOf(span.begin)) return `${this.label(span.begin)} … ${this.label(span.end - 1)}`;
@@ -130,6 +142,20 @@ function lastAtMost(count: number, key: (i: number) => number, wanted: number): 
     else high = middle;
   }
   return Math.max(0, low - 1);
+}
+
+const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+function digestOf(parts: readonly (Uint8Array | Int32Array | Uint32Array)[]): string {
+  let [a, b] = [0x811c9dc5, 0x9747b28c];
+  for (const part of parts) {
+    for (let i = 0; i < part.length; i++) {
+      a = Math.imul(a ^ part[i], 0x01000193);
+      b = Math.imul(b ^ part[i] ^ (a >>> 15), 0x01000193);
+    }
+    a = Math.imul(a ^ part.length, 0x01000193);
+  }
+  return [a, b].map((lane) => (lane >>> 0).toString(16).padStart(8, '0')).join('');
 }
 
 export function cutAtCharacter(text: string, length: number): string {

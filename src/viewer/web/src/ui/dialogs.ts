@@ -1,7 +1,7 @@
 // Dialogs: help, export, verify, run.
 
-import type { Context, Numbers } from '../context';
-import { absent, commandOf, reasonOf } from '../context';
+import type { Context, View } from '../context';
+import { absent, commandOf, reasonOf, summaryOf } from '../context';
 import { head as headName, power, whole } from '../format';
 import { isAbort, type ExportKind, type Missing, type Span } from '../source/source';
 import { formatState } from '../state';
@@ -9,7 +9,7 @@ import { type Exported, kWidths } from '../figure/figure';
 import { type FigureKind, type SavedFile, figureFile, kFigureKinds } from '../figure/files';
 import { commandText, dialog, h, segmented } from './dom';
 import { picturePng } from './snapshot';
-import { exportHere, exportNumbers } from '../export';
+import { exportNumbers, exportOffline } from '../export';
 
 export function helpDialog(ctx: Context): void {
   const { t, info } = ctx;
@@ -43,7 +43,7 @@ export function helpDialog(ctx: Context): void {
     h(
       'p',
       {},
-      `${info.name} · ${ctx.family.summary} · ${t('help.size', { layers: ctx.family.layers, heads: ctx.family.heads, tokens: whole(ctx.text.count) })}`,
+      `${info.name} · ${summaryOf(ctx.family, ctx.store.now.heads[0])} · ${t('help.size', { layers: ctx.family.layers, heads: ctx.family.heads, tokens: whole(ctx.text.count) })}`,
     ),
     ...info.notes.map((n) => h('p', {}, n)),
     missing.length ? h('h3', {}, t('help.missing')) : null,
@@ -56,11 +56,11 @@ export function helpDialog(ctx: Context): void {
 const commandLine = (ctx: Context, command: string | null): HTMLElement | null =>
   command ? h('p', {}, ctx.t('command', { command: '' }), commandText(command)) : null;
 
-/** `shown` says what the view shows now, as a figure; `numbers` what it shows in numbers, of views whose numbers are the page's own. */
-export function exportDialog(ctx: Context, root: HTMLElement, shown: () => Promise<Exported>, numbers: (() => Numbers) | null): void {
+/** `shown` says what the view shows now, as a figure. */
+export function exportDialog(ctx: Context, root: HTMLElement, shown: () => Promise<Exported>, view: View): void {
   const { t } = ctx;
   let width = kWidths.page;
-  const state = (): string => formatState({ ...ctx.store.now, id: ctx.info.id });
+  const state = (): string => formatState(ctx.store.now);
   const note = h('p', { class: 'caption', role: 'status' });
   const button = (kind: ExportKind | FigureKind | 'png', make: () => Promise<SavedFile | null>, reason: string | null): HTMLElement =>
     h(
@@ -86,8 +86,8 @@ export function exportDialog(ctx: Context, root: HTMLElement, shown: () => Promi
       h('span', {}, reason ?? t(`export.${kind}`)),
     );
   const ask = (kind: ExportKind): (() => Promise<SavedFile>) => {
-    if (numbers && kind !== 'html') return async () => exportNumbers(ctx, kind, numbers());
-    return ctx.source.offline && kind !== 'html' ? () => exportHere(ctx, kind) : () => ctx.source.export(kind, state());
+    if (view.numbers && kind !== 'html') return async () => exportNumbers(ctx, kind, view.numbers!());
+    return ctx.source.offline && kind !== 'html' ? () => exportOffline(ctx, kind, view) : () => ctx.source.export(kind, state());
   };
   dialog(
     t('export'),

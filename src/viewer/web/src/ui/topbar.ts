@@ -1,7 +1,7 @@
 // The top bar: what is looked at (model, head, direction, weight kind, scale, sink), the search, and what can be done with it.
 
 import type { Context, View } from '../context';
-import { absent, badgeTitle, familyName, gradientOf, hasLengths, isGradient, pin, turn } from '../context';
+import { absent, badgeTitle, familyName, gradientOf, hasLengths, isGradient, pin, summaryOf, turn } from '../context';
 import { head as headName } from '../format';
 import { kPinColours } from '../paint/ramp';
 import { type Direction, type Feature, type Scale, type SinkRule, type WeightKind, kGradients } from '../source/source';
@@ -34,6 +34,7 @@ export class TopBar implements View {
   private readonly words: HTMLInputElement;
   private readonly name: HTMLElement;
   private readonly model: HTMLElement;
+  private readonly summary = h('span', { 'data-testid': 'summary' });
   private readonly badge = h('span', { class: 'badge-slot', 'data-testid': 'badge' });
 
   constructor(
@@ -75,7 +76,7 @@ export class TopBar implements View {
     };
     const runnable = info.can_run ? null : ('run' as const);
     this.name = h('h1', { class: info.traces.length > 1 ? 'visually-hidden' : '' }); // the choice of traces names them
-    this.model = h('div', { class: 'model' }, this.name, this.traces(actions), this.families(actions), h('span', {}, ctx.family.summary));
+    this.model = h('div', { class: 'model' }, this.name, this.traces(actions), this.families(actions), this.summary);
     this.renew();
     this.element = h(
       'header',
@@ -116,13 +117,15 @@ export class TopBar implements View {
   }
 
   renew(): void {
-    const { info, family } = this.ctx;
+    const { info, family, store } = this.ctx;
     this.name.textContent = info.name;
-    this.model.title = `${info.name}\n${family.summary}\n${info.notes.join('\n')}`;
+    this.summary.textContent = summaryOf(family, store.now.heads[0]);
+    this.model.title = `${info.name}\n${this.summary.textContent}\n${info.notes.join('\n')}`;
     document.title = `${info.name} · clearhead`;
   }
 
-  update(state: State): void {
+  update(state: State, before: State): void {
+    if (state.heads[0]?.layer !== before.heads[0]?.layer) this.renew();
     setChosen(this.views, state.view);
     for (const { group, of, shown } of this.groups) {
       setChosen(group, of(state));

@@ -1,7 +1,7 @@
 // The head atlas: every head as a thumbnail with its scores on this text. Slim beside the text, wide as a view of its own, where it can be
 // sorted, filtered, and recoloured by the mass that flows from chosen rows to chosen keys.
 
-import type { Context, View } from '../../context';
+import type { Context, Numbers, View } from '../../context';
 import { absent, badgeTitle, pin, printWeight, quoted, solo, weightName } from '../../context';
 import { head as headName, score as printScore } from '../../format';
 import { bitmapOf, colourTable } from '../../paint/picture';
@@ -430,6 +430,21 @@ export class AtlasView implements View {
     const columns = sorted ? Math.min(12, Math.max(1, cells.length)) : ctx.family.heads;
     const says = mass ? (this.best.querySelector('.caption')?.textContent ?? '') : this.captionText();
     return { parts: [{ kind: 'grid', columns, cells }], says, badge: this.badgeOf() };
+  }
+
+  offlineNumbers(): Promise<Numbers> {
+    const { family } = this.ctx;
+    const found = this.cells.flatMap(({ head }) => (head ? [head] : []));
+    const heads = found.map(({ layer, head, badge, scores, strongest }) => ({
+      layer,
+      head,
+      badge,
+      scores,
+      strongest,
+      ...(this.mass ? { mass: this.mass.mass[layer * family.heads + head] } : {}),
+    }));
+    const rows = this.cells.map(({ head }) => Float32Array.from(kScores, (score) => head?.scores[score] ?? NaN));
+    return Promise.resolve({ json: { heads }, rows, shape: [family.layers, family.heads, kScores.length] });
   }
 
   private toggleTable(): void {

@@ -1,6 +1,6 @@
 // The map panel: a street map of the matrix. Wheel or +/− zooms, drag moves, a click chooses query and key, Shift+drag chooses spans.
 
-import type { Context, View } from '../../context';
+import type { Context, Numbers, View } from '../../context';
 import { absent, badgeTitle, quoted } from '../../context';
 import { head as headName, whole } from '../../format';
 import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
@@ -27,6 +27,7 @@ import { weightAt } from './hover';
 import { h, iconButton, replace, segmented, setChosen } from '../../ui/dom';
 import { figureOfMap } from './figure';
 import { MapStore, type TileAt, tilesIn } from './store';
+import { type Part, partOf } from './part';
 import { tableOf } from './table';
 import { listenToMap } from './gestures';
 
@@ -467,6 +468,21 @@ export class MapView implements View {
     const { ctx, maps } = this;
     if (!maps) return Promise.reject(new Error(ctx.t('loading')));
     return figureOfMap(ctx, maps.request, this.seen, this.pool, maps.overview, this.caption.textContent ?? '');
+  }
+
+  async offlineNumbers(): Promise<Numbers> {
+    const { ctx, maps, seen } = this;
+    if (!maps) throw new Error(ctx.t('loading'));
+    const [most, mean] = await Promise.all((['max', 'mean'] as const).map((pool) => partOf(ctx, maps.request, seen, pool, maps.overview)));
+    const { rows, columns, badge, error, step } = most;
+    const plain = ({ values }: Part): (number | null)[] => Array.from(values, (v) => (Number.isNaN(v) ? null : v));
+    const cells = { rows, columns, cell: step, max: plain(most), mean: plain(mean) };
+    const rectangle = [seen.q0, seen.q1, seen.k0, seen.k1];
+    return {
+      json: { heads: [{ ...maps.request.at, badge, error: Math.max(error, mean.error), rectangle, cells }] },
+      rows: [most.values, mean.values],
+      shape: [2, rows, columns],
+    };
   }
 
   private toggleTable(): void {
