@@ -77,7 +77,9 @@ struct PhasePositions {
 };
 /// x_p += [sin ω₀p, …, sin ω_{d/2−1}p | cos ω₀p, …], ω_i = 10000^(−2i/d) (Vaswani et al. 2017, §3.5; all sines first,
 /// as Marian has it).
-struct SinusoidalPositions {};
+struct SinusoidalPositions {
+  std::string weight{};  ///< a file may store the table; its values must be these
+};
 using Positions = std::variant<NoPositions, LearnedPositions, RotaryPositions, PhasePositions, SinusoidalPositions>;
 
 struct EmbeddingFacts {
@@ -139,23 +141,28 @@ struct MaskedHeadFacts {
   LinearNames transform{};
   Activation activation = Activation::kGeluErf;
   NormFacts norm{};
-  std::string decoder{};  ///< [vocabulary, width]; empty or not in the file: the token embedding is used
-  std::string bias{};
+  std::string decoder{};              ///< [vocabulary, width]
+  std::vector<std::string> biases{};  ///< names of its bias: the first that the file has
+  bool is_tied = true;                ///< without a decoder in the file, the token embedding is used
 };
 /// logits = out(f(dense(x[where]))). Without a dense weight: out(x[where]).
 struct ClassifierFacts {
-  /// kLast: the last token of each sequence (GPT-2); kEvery: token classification; kSpan: of every token how well an answer starts and ends there
+  /// kLast: the last token of each sequence (GPT-2); kEvery: token classification; kSpan: for every token, how well an
+  /// answer starts and ends there
   enum class Where : uint8_t { kFirst, kLast, kEvery, kSpan };
   Where where = Where::kFirst;
   LinearNames dense{};
   Activation activation = Activation::kTanh;
   LinearNames out{};
+  /// kLast: the last token that is not this one (transformers' rule, whatever the attention mask says).
+  std::optional<int64_t> pad_token{};
 };
 /// Whether the logits are of every token, not of a sequence.
 inline bool is_by_token(const ClassifierFacts& facts) { return facts.where >= ClassifierFacts::Where::kEvery; }
 /// logits = x·Wᵀ + b.
 struct CausalHeadFacts {
-  LinearNames out{};  ///< empty weight: the token embedding is used; a bias that is not in the file is ignored
+  LinearNames out{};     ///< a bias that is not in the file is ignored
+  bool is_tied = false;  ///< without a weight in the file, the token embedding is used
 };
 
 struct Architecture {
@@ -169,6 +176,9 @@ struct Architecture {
   std::string prefix{};  ///< "bert."; names in the file may have it or not
   /// Alternative name endings, {".LayerNorm.weight", ".LayerNorm.gamma"}: tried if the first is not in the file.
   std::vector<std::pair<std::string, std::string>> aliases{};
+  /// Tensors that a file may have and that do not change what is computed: names with or without `prefix`, as patterns
+  /// of fnmatch(3). Any other tensor that nothing reads is refused.
+  std::vector<std::string> unread{};
 
   EmbeddingFacts embedding{};
   Positions positions{};

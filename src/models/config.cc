@@ -1,4 +1,4 @@
-// Fields of a config.json by type and range, the list of names that are harmless in every model, and the words that make an unknown name suspicious.
+// Fields of a config.json by type and range, and the list of names that are harmless in every model.
 #include "models/config.h"
 
 #include <algorithm>
@@ -10,101 +10,118 @@
 namespace clearhead {
 namespace {
 
-// What every configuration may hold without touching a forward pass: provenance, training, tokens of generation, output switches.
-constexpr const char* kHarmless[] = {"model_type",
-                                     "transformers_version",
-                                     "torch_dtype",
-                                     "dtype",
-                                     "_name_or_path",
-                                     "name_or_path",
-                                     "auto_map",
-                                     "task_specific_params",
-                                     "finetuning_task",
-                                     "problem_type",
-                                     "initializer_range",
-                                     "initializer_factor",
-                                     "classifier_dropout",
-                                     "hidden_dropout_prob",
-                                     "attention_probs_dropout_prob",
-                                     "attention_dropout",
-                                     "dropout",
-                                     "gradient_checkpointing",
-                                     "use_cache",
-                                     "tokenizer_class",
-                                     "tokenizer_name",
-                                     "label2id",
-                                     "num_labels",
-                                     "pad_token_id",
-                                     "bos_token_id",
-                                     "eos_token_id",
-                                     "sep_token_id",
-                                     "cls_token_id",
-                                     "mask_token_id",
-                                     "unk_token_id",
-                                     "decoder_start_token_id",
-                                     "output_attentions",
-                                     "output_hidden_states",
-                                     "output_past",
-                                     "return_dict",
-                                     "return_dict_in_generate",
-                                     "output_scores",
-                                     "use_return_dict",
-                                     "torchscript",
-                                     "use_bfloat16",
-                                     "pruned_heads",
-                                     "_attn_implementation",
-                                     "_attn_implementation_autoset",
-                                     "_attn_implementation_internal",
-                                     "attn_implementation",
-                                     "max_length",
-                                     "min_length",
-                                     "do_sample",
-                                     "early_stopping",
-                                     "num_beams",
-                                     "num_beam_groups",
-                                     "diversity_penalty",
-                                     "temperature",
-                                     "top_k",
-                                     "top_p",
-                                     "typical_p",
-                                     "repetition_penalty",
-                                     "length_penalty",
-                                     "no_repeat_ngram_size",
-                                     "encoder_no_repeat_ngram_size",
-                                     "bad_words_ids",
-                                     "num_return_sequences",
-                                     "forced_bos_token_id",
-                                     "forced_eos_token_id",
-                                     "remove_invalid_values",
-                                     "exponential_decay_length_penalty",
-                                     "suppress_tokens",
-                                     "begin_suppress_tokens",
-                                     "prefix",
-                                     "tf_legacy_loss",
-                                     "chunk_size_feed_forward",
-                                     "_num_labels",
-                                     "is_encoder_decoder",
-                                     "cross_attention_hidden_size",
-                                     "adapters",
-                                     "directionality",
-                                     "language",
-                                     "_commit_hash"};
+// Fields that no model of the library computes with.
+constexpr const char* kHarmless[] = {
+    // provenance and bookkeeping
+    "model_type",
+    "transformers_version",
+    "torch_dtype",
+    "dtype",
+    "_name_or_path",
+    "name_or_path",
+    "_commit_hash",
+    "auto_map",
+    "architectures",
+    "task_specific_params",
+    "finetuning_task",
+    "language",
+    "name",
+    "tokenizer_class",
+    "tokenizer_name",
+    "do_lower_case",
+    "model_max_length",
+    "max_seq_length",
+    "transformers.js_config",
+    "unsloth_fixed",
+    "unsloth_version",
+    "xla_device",
+    "sentence_transformers",
+    "sbert_ce_default_activation_function",
+    // training
+    "initializer_range",
+    "initializer_factor",
+    "classifier_dropout",
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "attention_dropout",
+    "dropout",
+    "gradient_checkpointing",
+    "tf_legacy_loss",
+    // labels
+    "id2label",
+    "label2id",
+    "num_labels",
+    "_num_labels",
+    "problem_type",
+    // how it runs and what it returns
+    "use_cache",
+    "output_attentions",
+    "output_hidden_states",
+    "output_past",
+    "output_scores",
+    "return_dict",
+    "return_dict_in_generate",
+    "use_return_dict",
+    "torchscript",
+    "use_bfloat16",
+    "attn_implementation",
+    "_attn_implementation",
+    "_attn_implementation_autoset",
+    "_attn_implementation_internal",
+    "_experts_implementation",
+    "_experts_implementation_internal",
+    "_flash_attn_2_enabled",
+    "chunk_size_feed_forward",
+    // tokens
+    "pad_token_id",
+    "bos_token_id",
+    "eos_token_id",
+    "sep_token_id",
+    "cls_token_id",
+    "mask_token_id",
+    "unk_token_id",
+    "decoder_start_token_id",
+    // generation: read by src/generate
+    "max_length",
+    "max_new_tokens",
+    "min_length",
+    "min_new_tokens",
+    "do_sample",
+    "early_stopping",
+    "num_beams",
+    "num_beam_groups",
+    "diversity_penalty",
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "typical_p",
+    "epsilon_cutoff",
+    "eta_cutoff",
+    "repetition_penalty",
+    "length_penalty",
+    "no_repeat_ngram_size",
+    "encoder_no_repeat_ngram_size",
+    "encoder_repetition_penalty",
+    "bad_words_ids",
+    "num_return_sequences",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "remove_invalid_values",
+    "exponential_decay_length_penalty",
+    "suppress_tokens",
+    "begin_suppress_tokens",
+    "cache_implementation",
+    "prefix",
+};
 
-// A field whose name holds one of these could change what is computed, as far as a name can tell.
-constexpr const char* kWordsOfAForwardPass[] = {
-    "attn",       "attention", "rope",    "rotary",   "position", "window",   "sliding", "head",       "scal",        "factor",
-    "multiplier", "cap",       "mask",    "causal",   "bias",     "alibi",    "norm",    "kv",         "sink",        "query",
-    "key",        "value",     "cross",   "layer",    "logit",    "embed",    "hidden",  "expert",     "moe",         "router",
-    "act",        "dim",       "size",    "conv",     "residual", "parallel", "pattern", "chunk",      "local",       "global",
-    "sparse",     "block",     "talking", "relative", "bucket",   "distance", "decay",   "gate",       "gating",      "recurrent",
-    "memory",     "compress",  "lora",    "quant",    "ffn",      "mlp",      "rank",    "prefix",     "temperature", "softmax",
-    "entmax",     "sigmoid",   "decoder", "encoder",  "inner",    "latent",   "mixture", "token_type", "adapter",     "pruned"};
-
-bool speaks_of_a_forward_pass(std::string_view name) {
-  std::string lower(name);
-  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return std::any_of(std::begin(kWordsOfAForwardPass), std::end(kWordsOfAForwardPass),
-                     [&](const char* word) { return lower.find(word) != std::string::npos; });
+// Null, false, 0 or empty.
+bool is_off(const Json& value) {
+  if (value.is_bool()) return !value.boolean();
+  if (value.is_number()) return value.number() == 0;
+  if (value.is_string()) return value.string().empty();
+  if (value.is_array() || value.is_object()) return value.size() == 0;
+  return true;
 }
 
 std::string joined(std::initializer_list<std::string_view> values) {
@@ -117,9 +134,7 @@ std::string joined(std::initializer_list<std::string_view> values) {
 
 Config::Config(const Json& object, const std::string& where, const std::string& model_type, Form form)
     : object_(object), where_(where), model_type_(model_type), fields_(object, where) {
-  // These switch parts of a forward pass on: harmless only as long as they are off.
   only("is_encoder_decoder", {form == Form::kEncoderDecoder ? "true" : "false"});
-  only("chunk_size_feed_forward", {"0"});
   only("pruned_heads", {"{}"});
   only("quantization_config", {"{}"});
   only("adapters", {"{}"});
@@ -219,6 +234,8 @@ void Config::only(std::string_view name, std::initializer_list<std::string_view>
        joined(values), model_type_);
 }
 
+void Config::same(std::string_view name, int64_t value) { only(name, {Json(value).dump()}); }
+
 void Config::harmless(std::initializer_list<std::string_view> names) { known_.insert(known_.end(), names.begin(), names.end()); }
 
 void Config::refuse(std::string_view name, std::string_view why) const {
@@ -233,9 +250,9 @@ void Config::done() const {
            std::find(std::begin(kHarmless), std::end(kHarmless), name) != std::end(kHarmless);
   };
   for (const auto& [name, value] : object_.fields()) {
-    if (value.is_null() || is_known(name) || !speaks_of_a_forward_pass(name)) continue;
+    if (is_off(value) || is_known(name)) continue;
     fail(ErrorCode::kUnsupported,
-         "{}: field \"{}\" ({}) is not understood for models of type \"{}\" and may change what attention computes; "
+         "{}: field \"{}\" ({}) is not known for models of type \"{}\" and may change what the model computes; "
          "remove it if it does not, or use a version of clearhead that knows it",
          where_, name, value.describe(), model_type_);
   }

@@ -4,11 +4,10 @@
 //   facts.width = config.size("hidden_size");
 //   config.only("position_embedding_type", {"absolute"});    // any other value: kUnsupported, by name
 //   config.harmless({"gradient_checkpointing"});
-//   config.done();                                           // refuses remaining fields that could matter
+//   config.done();                                           // refuses fields that are not known and are set
 //
-// A field that was not asked for is accepted only if it is null, if it is on the common list (versions, dropout rates,
-// generation defaults) or the family's list, or if its name has no word that relates to a forward pass, such as "attn",
-// "rope", "window", "scale" or "norm".
+// A field that was not asked for is accepted if it is on the common list (provenance, training, output switches, settings
+// of generation) or on the family's, or if it switches nothing on: null, false, 0 or empty. Every other one is refused.
 #pragma once
 
 #include <initializer_list>
@@ -49,7 +48,11 @@ class Config {
   /// Accepts an absent or null field or one of these values; throws kUnsupported, by name, for others. Booleans are
   /// spelled "false" and "true", numbers as in JSON.
   void only(std::string_view name, std::initializer_list<std::string_view> values);
+  /// Another spelling of a size that has been read: accepts an absent or null field or the same value.
+  void same(std::string_view name, int64_t value);
+  /// Fields that do not change what the model computes.
   void harmless(std::initializer_list<std::string_view> names);
+  /// Throws kUnsupported for a field that is not known and is set.
   void done() const;
 
   const std::string& where() const { return where_; }

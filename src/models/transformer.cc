@@ -26,13 +26,20 @@ AttentionSpec describe(const AttentionFacts& facts) {
   return spec;
 }
 
-// The rows of each sequence's first or last token.
-Tensor picked_rows(Run& run, const ForwardInput& input, const Tensor& hidden, bool last) {
+// The place of the last token of a sequence that is not `pad`; 0 if all are.
+int64_t last_token(const ForwardInput& input, int64_t sequence, std::optional<int64_t> pad) {
+  int64_t token = std::max(0, input.lengths[static_cast<size_t>(sequence)] - 1);
+  while (pad && token > 0 && input.ids[static_cast<size_t>(sequence * input.length + token)] == *pad) --token;
+  return token;
+}
+
+enum class Pick : uint8_t { kFirst, kLast };
+
+// The rows of each sequence's first or last token; with `pad`, of the last token that is another one.
+Tensor picked_rows(Run& run, const ForwardInput& input, const Tensor& hidden, Pick pick, std::optional<int64_t> pad = std::nullopt) {
   std::vector<int32_t> picked;
-  for (int64_t b = 0; b < input.batch; ++b) {
-    const int64_t token = last ? std::max(0, input.lengths[static_cast<size_t>(b)] - 1) : 0;
-    picked.push_back(static_cast<int32_t>(b * input.length + token));
-  }
+  for (int64_t b = 0; b < input.batch; ++b)
+    picked.push_back(static_cast<int32_t>(b * input.length + (pick == Pick::kLast ? last_token(input, b, pad) : 0)));
   Tensor rows = run.take({input.batch, hidden.size(1)});
   ops::gather_rows(run, hidden, picked, rows);
   return rows;
@@ -82,14 +89,18 @@ HeadsInFile heads_in_file(const Architecture& facts, const SafeTensors& file) {
   present.masked = facts.masked && weights.has(facts.masked->transform.weight);
   present.classifier = has_classifier(weights, facts.classifier);
   present.next_sentence = has_classifier(weights, facts.next_sentence);
-  present.causal = facts.causal && (facts.causal->out.weight.empty() || weights.has(facts.causal->out.weight));
+  present.causal = facts.causal && (facts.causal->is_tied || weights.has(facts.causal->out.weight));
   return present;
 }
 
-Transformer::Transformer(const Architecture& facts, const SafeTensors& file, StoredWeights stored) : facts_(facts) {
-  if (facts_.encoder) encoder_ = std::make_shared<const Transformer>(*facts_.encoder, file, stored);
-  Weights weights(file, facts_, stored);
+Transformer::Transformer(const Architecture& facts, const SafeTensors& file, StoredWeights stored, std::set<std::string>* read)
+    : facts_(facts) {
+  std::set<std::string> own;
+  std::set<std::string>* names = read ? read : &own;
+  if (facts_.encoder) encoder_ = std::make_shared<const Transformer>(*facts_.encoder, file, stored, names);
+  Weights weights(file, facts_, stored, names);
   load(weights, heads_in_file(facts_, file));
+  if (!read) refuse_unread(file, facts_, own);
 }
 
 Transformer::Transformer(const Architecture& facts, ModelParameters& parameters, const HeadsInFile& heads) : facts_(facts) {
@@ -126,8 +137,9 @@ void Transformer::load_positions(const Weights& weights, const PhasePositions& p
   phases_ = weights.linear(LinearNames{phases.weight, "", true}, 2 * static_cast<int64_t>(phases.frequencies.size()), facts_.width);
 }
 
-void Transformer::load_positions(const Weights&, const SinusoidalPositions&) {
+void Transformer::load_positions(const Weights& weights, const SinusoidalPositions& sinusoidal) {
   tables_.positions = sinusoidal_table(facts_.longest, facts_.width);
+  weights.check_same(sinusoidal.weight, tables_.positions);
 }
 
 void Transformer::load_layer(Weights& weights, int64_t at) {
@@ -176,7 +188,11 @@ nn::Attention Transformer::load_attention(Weights& weights, const ProjectionName
 
 void Transformer::load_heads(Weights& weights, const HeadsInFile& present) {
   const int64_t width = facts_.width, labels = static_cast<int64_t>(facts_.labels.size());
-  const LinearNames embedding{facts_.embedding.tokens, ""};
+  // As the library does: a head that the file has is used, whatever "tie_word_embeddings" says.
+  const auto or_embedding = [&](LinearNames names, bool is_tied) {
+    if (is_tied && !weights.has_own(names.weight)) names.weight = facts_.embedding.tokens;
+    return names;
+  };
   const auto load_classifier = [&](const ClassifierFacts& facts, int64_t out, nn::Linear& dense, nn::Linear& last) {
     if (!facts.dense.weight.empty()) dense = weights.linear(facts.dense, width, width);
     last = weights.linear(facts.out, width, out);
@@ -187,13 +203,13 @@ void Transformer::load_heads(Weights& weights, const HeadsInFile& present) {
   if (present.masked) {
     masked_transform_ = weights.linear(facts_.masked->transform, width, width);
     masked_norm_ = weights.norm(facts_.masked->norm, width);
-    LinearNames decoder = weights.has_own(facts_.masked->decoder) ? LinearNames{facts_.masked->decoder, ""} : embedding;
-    if (weights.has(facts_.masked->bias)) decoder.bias = facts_.masked->bias;
+    LinearNames decoder = or_embedding({facts_.masked->decoder, ""}, facts_.masked->is_tied);
+    const std::string& bias = weights.first_of(facts_.masked->biases);
+    if (weights.has(bias)) decoder.bias = bias;
     masked_decoder_ = weights.linear(decoder, width, facts_.vocabulary);
   }
   if (present.causal) {
-    LinearNames out = facts_.causal->out;
-    if (out.weight.empty()) out.weight = embedding.weight;
+    LinearNames out = or_embedding(facts_.causal->out, facts_.causal->is_tied);
     if (!weights.has(out.bias)) out.bias.clear();
     causal_ = weights.linear(out, width, facts_.vocabulary);
   }
@@ -424,7 +440,8 @@ Tensor Transformer::added_by_heads(Run& run, const std::string& family, int laye
 Tensor Transformer::classify(Run& run, const ClassifierFacts& facts, const nn::Linear& dense, const nn::Linear& out,
                              const ForwardInput& input, const Tensor& hidden) const {
   const bool every = is_by_token(facts);
-  Tensor x = every ? hidden : picked_rows(run, input, hidden, facts.where == ClassifierFacts::Where::kLast);
+  const Pick pick = facts.where == ClassifierFacts::Where::kLast ? Pick::kLast : Pick::kFirst;
+  Tensor x = every ? hidden : picked_rows(run, input, hidden, pick, facts.pad_token);
   if (dense) {
     Tensor pooled = run.take(x.shape());
     dense(run, x, pooled, {.activation = facts.activation});
@@ -444,7 +461,7 @@ void Transformer::run_heads(Run& run, const ForwardInput& input, const RunOption
   const Tensor hidden = result.hidden.reshape({input.batch * input.length, facts_.width});
   if (pooler_) {
     result.pooled = run.result({input.batch, facts_.width});
-    pooler_(run, picked_rows(run, input, hidden, false), result.pooled, {.activation = facts_.pooler->activation});
+    pooler_(run, picked_rows(run, input, hidden, Pick::kFirst), result.pooled, {.activation = facts_.pooler->activation});
   }
   if (!options.logits) return;
   if (classifier_) result.class_logits = classify(run, *facts_.classifier, classifier_dense_, classifier_, input, hidden);
@@ -463,7 +480,7 @@ void Transformer::run_heads(Run& run, const ForwardInput& input, const RunOption
     result.masked_logits = options.masked_rows ? logits : logits.reshape({input.batch, input.length, facts_.vocabulary});
   }
   if (causal_) {
-    const Tensor x = options.last_logits_only ? picked_rows(run, input, hidden, true) : hidden;
+    const Tensor x = options.last_logits_only ? picked_rows(run, input, hidden, Pick::kLast) : hidden;
     Tensor logits = run.result({x.size(0), facts_.vocabulary});
     causal_(run, x, logits);
     result.causal_logits = logits.reshape({input.batch, x.size(0) / input.batch, facts_.vocabulary});

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -69,7 +70,9 @@ HeadsInFile heads_in_file(const Architecture& facts, const SafeTensors& file);
 
 class Transformer {
  public:
-  Transformer(const Architecture& facts, const SafeTensors& file, StoredWeights stored);
+  /// Throws kUnsupported, by name, for tensors of the file that are not read and may change the result. With `read`, the
+  /// names of those that were read are added to it, and the caller checks the rest.
+  Transformer(const Architecture& facts, const SafeTensors& file, StoredWeights stored, std::set<std::string>* read = nullptr);
   /// For training: weights are created by `parameters` and read in place.
   Transformer(const Architecture& facts, ModelParameters& parameters, const HeadsInFile& heads);
 

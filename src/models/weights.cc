@@ -1,8 +1,11 @@
 // Names → tensors: a layer's number for {}, the prefix or none, aliases by their endings. Shape, dtype and finiteness are checked before a weight is packed.
 #include "models/weights.h"
 
+#include <fnmatch.h>
+
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstring>
 
 #include "backends/registry.h"
@@ -53,6 +56,44 @@ std::shared_ptr<const PreparedWeight> live_weight(const std::vector<WeightPart>&
 
 }  // namespace
 
+namespace {
+
+bool is_listed(const Architecture& facts, const std::string& name) {
+  const std::string bare = name.starts_with(facts.prefix) ? name.substr(facts.prefix.size()) : name;
+  return std::any_of(facts.unread.begin(), facts.unread.end(),
+                     [&](const std::string& pattern) { return fnmatch(pattern.c_str(), bare.c_str(), 0) == 0; });
+}
+
+// Some checkpoints store a tied weight once for each of its names.
+bool is_copy(const SafeTensors& file, const Architecture& facts, const std::string& name, const std::set<std::string>& read) {
+  for (const auto& [usual, other] : facts.aliases) {
+    if (!name.ends_with(other)) continue;
+    const std::string original = name.substr(0, name.size() - other.size()) + usual;
+    if (!read.contains(original)) continue;
+    const Tensor copy = file.get(name), values = file.get(original);
+    return copy.dtype() == values.dtype() && copy.shape() == values.shape() && std::memcmp(copy.raw(), values.raw(), copy.bytes()) == 0;
+  }
+  return false;
+}
+
+}  // namespace
+
+void refuse_unread(const SafeTensors& file, const Architecture& facts, const std::set<std::string>& read) {
+  std::vector<std::string> left = file.names();
+  std::erase_if(left, [&](const std::string& name) {
+    const auto is_harmless = [&](const Architecture& stack) { return is_listed(stack, name) || is_copy(file, stack, name, read); };
+    return read.contains(name) || is_harmless(facts) || (facts.encoder && is_harmless(*facts.encoder));
+  });
+  if (left.empty()) return;
+  constexpr size_t kShown = 5;
+  std::string names;
+  for (size_t i = 0; i < std::min(left.size(), kShown); ++i) names += format("{}\"{}\"", i == 0 ? "" : ", ", left[i]);
+  fail(ErrorCode::kUnsupported,
+       "{}: a model of type \"{}\" with this config.json does not read {} of {} tensors: {}{}. They may change the result: "
+       "correct config.json, merge adapters into the weights, or remove the tensors",
+       file.where(), facts.model_type, left.size(), file.entries().size(), names, left.size() > kShown ? ", …" : "");
+}
+
 std::string Weights::filled(const std::string& name) const {
   const size_t at = name.find("{}");
   return at == std::string::npos ? name : name.substr(0, at) + std::to_string(layer_) + name.substr(at + 2);
@@ -78,7 +119,10 @@ std::string Weights::find(const std::string& pattern) const { return name_in(*fi
 
 std::string Weights::require(const std::string& name) const {
   const std::string found = find(name);
-  if (!found.empty()) return found;
+  if (!found.empty()) {
+    if (read_) read_->insert(found);
+    return found;
+  }
   fail(ErrorCode::kNotFound, "{}: tensor \"{}\" is missing{}; a model of type \"{}\" needs it", file_->where(),
        facts_.prefix + filled(name), facts_.prefix.empty() ? "" : " (also without its prefix)", facts_.model_type);
 }
@@ -105,6 +149,26 @@ Tensor Weights::table(const std::string& name, int64_t entries, int64_t width) c
   const Tensor values = checked(found, {entries, width});
   file_->release(found);
   return values;
+}
+
+const std::string& Weights::first_of(const std::vector<std::string>& names) const {
+  if (parameters_) return names.back();
+  const auto found = std::find_if(names.begin(), names.end(), [&](const std::string& name) { return has(name); });
+  return found == names.end() ? names.front() : *found;
+}
+
+void Weights::check_same(const std::string& name, const Tensor& table) const {
+  if (!has_own(name)) return;
+  const std::string found = require(name);
+  const Tensor values = to_f32(checked(found, table.shape()));
+  const double bound = file_->get(found).dtype() == DType::kF32 ? 1e-4 : 0.01;  // sines of f32 angles up to 1024; rounding to bf16
+  const auto* own = values.data<float>();
+  const auto* expected = table.data<float>();
+  for (int64_t i = 0; i < table.numel(); ++i) {
+    if (std::abs(static_cast<double>(own[i]) - static_cast<double>(expected[i])) <= bound) continue;
+    fail(ErrorCode::kUnsupported, "{}: tensor \"{}\" holds {} at element {}; models of type \"{}\" compute it, as {}", file_->where(),
+         found, own[i], i, facts_.model_type, expected[i]);
+  }
 }
 
 Tensor Weights::vector(const std::string& name, int64_t size) const {

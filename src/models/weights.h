@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,10 @@ namespace clearhead {
 /// The name under which a file holds a weight: with the family's prefix or without, or in another spelling; empty if it does not.
 std::string name_in(const SafeTensors& file, const Architecture& facts, const std::string& name);
 
+/// Throws kUnsupported, by name, if a tensor of the file is not in `read` and may change the result: it is not on the list of
+/// `facts` (or of its encoder), and it is no copy, under an alias, of one that was read.
+void refuse_unread(const SafeTensors& file, const Architecture& facts, const std::set<std::string>& read);
+
 /// How the weights of linear layers are kept.
 struct StoredWeights {
   WeightStorage storage = WeightStorage::kF32;
@@ -31,8 +36,9 @@ struct StoredWeights {
 
 class Weights {
  public:
-  Weights(SafeTensors file, const Architecture& facts, StoredWeights stored = {})
-      : file_(std::move(file)), facts_(facts), stored_(stored) {}
+  /// `read` receives the names of the tensors that are read.
+  Weights(SafeTensors file, const Architecture& facts, StoredWeights stored = {}, std::set<std::string>* read = nullptr)
+      : file_(std::move(file)), facts_(facts), stored_(stored), read_(read) {}
   Weights(ModelParameters& parameters, const Architecture& facts) : parameters_(&parameters), facts_(facts) {}
 
   /// Marks the end of the body: names after this belong to heads, whose names have no prefix when they are created.
@@ -45,6 +51,10 @@ class Weights {
   bool has_own(const std::string& name) const { return !parameters_ && has(name); }
   /// A table that stays in the file: [entries, width] in the file's dtype.
   Tensor table(const std::string& name, int64_t entries, int64_t width) const;
+  /// The first of `names` that the file has, or the first; in training always the last, under which it is saved.
+  const std::string& first_of(const std::vector<std::string>& names) const;
+  /// Throws kUnsupported if the file has a tensor of this name whose values are not those of `table`, up to rounding.
+  void check_same(const std::string& name, const Tensor& table) const;
   /// A small vector in f32.
   Tensor vector(const std::string& name, int64_t size) const;
 
@@ -73,6 +83,7 @@ class Weights {
   ModelParameters* parameters_ = nullptr;
   const Architecture& facts_;
   StoredWeights stored_{};
+  std::set<std::string>* read_ = nullptr;
   int64_t layer_ = 0;
   bool in_heads_ = false;
 };

@@ -164,7 +164,7 @@ class Models(Case):
         self.config(model_type="clearhead-attention", num_attention_heads="two")
         self.fails('model/config.json: "num_attention_heads": expected an integer, found "two"')
         self.config(num_attention_heads=2, attn_logit_softcapping=50)
-        self.fails('model/config.json: field "attn_logit_softcapping" (50) is not understood for models of type "clearhead-attention" and may change what attention computes; remove it if it does not, or use a version of clearhead that knows it')
+        self.fails('model/config.json: field "attn_logit_softcapping" (50) is not known for models of type "clearhead-attention" and may change what the model computes; remove it if it does not, or use a version of clearhead that knows it')
 
     def test_rope_scalings_that_are_not_known_are_refused_by_name(self):
         self.config(**json.loads((GOLDENS / "llama/linear/config.json").read_text()) | {"rope_scaling": {"type": "yarn", "factor": 2.0}})

@@ -41,9 +41,9 @@ TEST(ClearheadAttentionConfig, RefusesWhatItCannotSayByName) {
       refusal(R"({"position_frequencies": [1, "2"]})"),
       "config.json: \"position_frequencies\": an array of 2 is not supported: \"2\" is no finite number (model: clearhead-attention)");
   EXPECT_EQ(refusal(R"({"sliding_window": 7})"),
-            "config.json: field \"sliding_window\" (7) is not understood for models of type \"clearhead-attention\" and may change what "
-            "attention "
-            "computes; remove it if it does not, or use a version of clearhead that knows it");
+            "config.json: field \"sliding_window\" (7) is not known for models of type \"clearhead-attention\" and may change what the "
+            "model computes; "
+            "remove it if it does not, or use a version of clearhead that knows it");
   EXPECT_EQ(
       refusal(R"({"windows": [7, 7]})"),
       "config.json: \"windows\": an array of 2 is not supported: expected one entry for each of 1 layers (model: clearhead-attention)");

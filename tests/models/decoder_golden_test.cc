@@ -8,12 +8,15 @@ namespace {
 
 class Gpt2Run : public testing::TestWithParam<const char*> {};
 TEST_P(Gpt2Run, HiddenStatesMapsAndLogitsAreThoseOfTheLibrary) { expect_golden("gpt2", GetParam()); }
-INSTANTIATE_TEST_SUITE_P(Variants, Gpt2Run, testing::Values("plain", "flags", "unscaled", "bare", "classify", "sharded", "f16"),
+INSTANTIATE_TEST_SUITE_P(Variants, Gpt2Run,
+                         testing::Values("plain", "flags", "unscaled", "bare", "classify", "classify_pads", "own_head", "sharded", "f16"),
                          variant_name);
 
 class Gpt2Greedy : public testing::TestWithParam<const char*> {};
 TEST_P(Gpt2Greedy, TokensAreThoseOfTheLibrary) { expect_greedy("gpt2", GetParam()); }
 INSTANTIATE_TEST_SUITE_P(Variants, Gpt2Greedy, testing::Values("plain", "flags", "unscaled", "sharded", "f16"), variant_name);
+
+TEST(LlamaRope, WithoutItsOriginalPositionsIsThatOfTheLibrary) { expect_golden("llama", "llama3_unsaid"); }
 
 TEST(LlamaClassifier, HiddenStatesMapsAndLogitsAreThoseOfTheLibrary) { expect_golden("llama", "classify"); }
 

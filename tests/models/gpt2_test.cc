@@ -30,8 +30,8 @@ TEST(Gpt2Config, RefusesWhatItCannotSayByName) {
             "silu, tanh "
             "(model: gpt2)");
   EXPECT_EQ(refusal_of("gpt2", "plain", R"({"attn_logit_softcapping": 50.0})"),
-            "config.json: field \"attn_logit_softcapping\" (50.0) is not understood for models of type \"gpt2\" and may change what "
-            "attention computes; "
+            "config.json: field \"attn_logit_softcapping\" (50.0) is not known for models of type \"gpt2\" and may change what the model "
+            "computes; "
             "remove it if it does not, or use a version of clearhead that knows it");
 }
 

@@ -76,6 +76,62 @@ TEST(LlamaConfig, AMistralWithoutTheFieldSlides) {
   EXPECT_EQ(read_architecture(config, "config.json").attention_of(0).window, 4096);
 }
 
+TEST(LlamaConfig, FieldsThatAreLeftOutAreWhatTheLibraryAssumes) {
+  const auto facts_without = [](const char* variant, std::vector<std::string> names) {
+    Json config = golden_config("llama", variant);
+    config["num_attention_heads"] = 32;
+    config["hidden_size"] = 64;
+    std::erase_if(config.fields(), [&](const auto& field) { return std::find(names.begin(), names.end(), field.first) != names.end(); });
+    return read_architecture(config, "config.json");
+  };
+  const std::vector<std::string> names = {"num_key_value_heads", "max_position_embeddings", "head_dim", "tie_word_embeddings"};
+  const Architecture llama = facts_without("gqa", names), mistral = facts_without("mistral", names), qwen = facts_without("qwen2", names);
+  EXPECT_EQ(llama.key_heads, 32);
+  EXPECT_EQ(mistral.key_heads, 8);
+  EXPECT_EQ(qwen.key_heads, 32);
+  EXPECT_EQ(llama.longest, 2048);
+  EXPECT_EQ(mistral.longest, 131072);
+  EXPECT_EQ(qwen.longest, 32768);
+  EXPECT_FALSE(qwen.causal->is_tied);
+  Json config = golden_config("llama", "qwen2");
+  config["use_sliding_window"] = true;
+  config["max_window_layers"] = 1;
+  std::erase_if(config.fields(), [](const auto& field) { return field.first == "sliding_window" || field.first == "layer_types"; });
+  const Architecture windowed = read_architecture(config, "config.json");
+  EXPECT_EQ(windowed.attention_of(0).window, std::nullopt);
+  EXPECT_EQ(windowed.attention_of(1).window, 4096);
+}
+
+TEST(LlamaConfig, LayerTypesThatTheModelDoesNotReadMustSayWhatItDoes) {
+  EXPECT_EQ(refusal_of("llama", "mistral", R"({"layer_types": ["sliding_attention", "sliding_attention"]})"), "");
+  EXPECT_EQ(refusal_of("llama", "mistral", R"({"layer_types": ["sliding_attention", "full_attention"]})"),
+            "config.json: \"layer_types\": an array of 2 is not supported: models of type \"mistral\" do not read it, and "
+            "sliding_window says otherwise (model: mistral)");
+}
+
+TEST(LlamaConfig, RopeScalingIsReadInPlaceOfRopeParameters) {
+  Json config = golden_config("llama", "gqa");
+  config["rope_theta"] = 77.0;
+  config["rope_scaling"] = Json::parse(R"({"type": "linear", "factor": 2.0})", "test");
+  const Architecture facts = read_architecture(config, "config.json");
+  const auto& rotary = std::get<RotaryPositions>(facts.positions);
+  EXPECT_EQ(rotary.theta, 77);
+  EXPECT_EQ(std::get<RotaryPositions::Linear>(rotary.scaling).factor, 2);
+}
+
+TEST(LlamaConfig, Llama3WithoutItsOriginalPositionsTakesThoseOfTheModel) {
+  const auto original = [](const Json& config) {
+    const Architecture facts = read_architecture(config, "config.json");
+    return std::get<RotaryPositions::Llama3>(std::get<RotaryPositions>(facts.positions).scaling).original_positions;
+  };
+  Json config = golden_config("llama", "llama3_unsaid");
+  EXPECT_EQ(original(config), 24);
+  config["original_max_position_embeddings"] = 12;
+  EXPECT_EQ(original(config), 12);
+  EXPECT_EQ(refusal_of("llama", "llama3_older", R"({"rope_scaling": {"rope_type": "llama3", "low_freq_factor": 1.0}})"),
+            "config.json: field \"rope_scaling.factor\" is missing");
+}
+
 TEST(LlamaConfig, RefusesOtherRotaryScalingsByName) {
   EXPECT_EQ(refusal_of("llama", "linear", R"({"rope_scaling": {"type": "dynamic", "factor": 2.0}})"),
             "config.json: \"rope_scaling\": rope type \"dynamic\" is not supported; "
@@ -92,10 +148,10 @@ TEST(LlamaConfig, RefusesOtherRotaryScalingsByName) {
 TEST(LlamaConfig, RefusesWhatItCannotSayByName) {
   EXPECT_EQ(refusal_of("llama", "gqa", R"({"sliding_window": 8})"),
             "config.json: \"sliding_window\": 8 is not supported; understood: null (model: llama)");
-  EXPECT_EQ(refusal_of("llama", "gqa", R"({"attention_multiplier": 0.5})"),
-            "config.json: field \"attention_multiplier\" (0.5) is not understood for models of type \"llama\" and may change what "
-            "attention computes; "
-            "remove it if it does not, or use a version of clearhead that knows it");
+  EXPECT_EQ(
+      refusal_of("llama", "gqa", R"({"attention_multiplier": 0.5})"),
+      "config.json: field \"attention_multiplier\" (0.5) is not known for models of type \"llama\" and may change what the model computes; "
+      "remove it if it does not, or use a version of clearhead that knows it");
   EXPECT_EQ(refusal_of("llama", "gqa", R"({"num_key_value_heads": 3})"),
             "config.json: the sizes do not fit each other: 4 query heads are no multiple of 3 key heads (model: llama)");
   EXPECT_EQ(refusal_of("llama", "mistral", R"({"attention_bias": true})"),

@@ -1,7 +1,7 @@
 """Goldens of the model families, from random weights of small configurations that turn every flag on.
 
     pip install torch transformers safetensors numpy
-    python tools/goldens/models.py [bert|distilbert|roberta|gpt2|llama|marian …]
+    python tools/goldens/models.py [bert|distilbert|roberta|gpt2|llama|marian|loading …]
 
 Writes tests/goldens/FAMILY/VARIANT/{config.json, model.safetensors, golden.safetensors}; golden_files.py says what is in the last. Weights and
 inputs come from fixed seeds: another run of the same versions writes the same numbers.
@@ -12,6 +12,7 @@ import sys
 import torch
 import transformers as hf
 from golden_files import ROOT, greedy, run, run_encoder_decoder, search, seed_weights, write
+from safetensors.numpy import save_file
 
 torch.set_num_threads(1)
 SEARCHES = [(1, 1.0), (2, 1.0), (4, 1.0), (4, 0.0), (4, 2.0), (5, -1.0)]
@@ -180,7 +181,43 @@ def marian():
     translator("untied", hf.MarianConfig(**small, scale_embedding=True, activation_function="relu", **NOT_TIED), 620, dtype=torch.bfloat16)
 
 
-FAMILIES = {function.__name__: function for function in (bert, distilbert, roberta, gpt2, llama, marian)}
+def reloaded(family, variant, kind, inputs):
+    """The golden of what the library makes of the files, where config.json and weights say different things."""
+    folder = ROOT / family / variant
+    model = kind.from_pretrained(folder, attn_implementation="eager")
+    save_file(run(model, inputs), folder / "golden.safetensors", metadata={"made_by": "tools/goldens/models.py"})
+
+
+def loading():
+    """Files that a reader may take for something else than the library does."""
+    ids = {"input_ids": tokens(801, 2, 12, 61)}
+
+    def says_tied(fields):
+        fields["tie_word_embeddings"] = True
+
+    small = dict(vocab_size=61, n_positions=40, n_embd=16, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0)
+    causal("gpt2", "own_head", hf.GPT2LMHeadModel, hf.GPT2Config(**small, **NOT_TIED), 800, keep=says_tied)
+    reloaded("gpt2", "own_head", hf.GPT2LMHeadModel, ids)
+    small_bert = dict(vocab_size=61, hidden_size=24, num_hidden_layers=1, num_attention_heads=3, intermediate_size=40, max_position_embeddings=20)
+    encoder("bert", "own_decoder", hf.BertForMaskedLM, hf.BertConfig(**small_bert, **NOT_TIED), 810, types=2, keep=says_tied)
+    reloaded("bert", "own_decoder", hf.BertForMaskedLM, ids)
+    # Padding tokens that no mask hides.
+    padded = {"input_ids": ids["input_ids"].clone()}
+    padded["input_ids"][1, -4:] = 3
+    encoder("gpt2", "classify_pads", hf.GPT2ForSequenceClassification, hf.GPT2Config(**small, num_labels=3, pad_token_id=3), 820, pad=3)
+    reloaded("gpt2", "classify_pads", hf.GPT2ForSequenceClassification, padded)
+
+    def without_original(fields):
+        del fields["rope_parameters"]["original_max_position_embeddings"]
+
+    rope = dict(rope_type="llama3", rope_theta=50.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0)
+    causal("llama", "llama3_unsaid", hf.LlamaForCausalLM,
+           hf.LlamaConfig(vocab_size=61, hidden_size=24, intermediate_size=40, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=2, head_dim=16,
+                          max_position_embeddings=24, rope_parameters=rope, **NOT_TIED), 830, keep=without_original)
+    reloaded("llama", "llama3_unsaid", hf.LlamaForCausalLM, ids)
+
+
+FAMILIES = {function.__name__: function for function in (bert, distilbert, roberta, gpt2, llama, marian, loading)}
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or FAMILIES:

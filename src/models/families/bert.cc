@@ -41,6 +41,11 @@ std::optional<AnswerSettings> answers(Config& config, const Architecture& facts)
   return out;
 }
 
+// Tensors that do not change what is computed: buffers of older versions, heads of tasks that config.json does not name, and
+// a second copy of the masked head's bias.
+const std::vector<std::string> kUnread = {
+    "embeddings.position_ids", "embeddings.token_type_ids", "qa_outputs.*", "classifier.*", "cls.predictions.bias", "lm_head.bias"};
+
 // Old checkpoints call the gains gamma and beta, as TensorFlow did.
 const std::vector<std::pair<std::string, std::string>> kTensorFlowNames = {{"LayerNorm.weight", "LayerNorm.gamma"},
                                                                            {"LayerNorm.bias", "LayerNorm.beta"}};
@@ -63,14 +68,19 @@ Architecture encoder(Config& config, const std::string& prefix) {
   facts.longest = config.size("max_position_embeddings");
   facts.prefix = prefix;
   facts.aliases = kTensorFlowNames;
+  facts.unread = kUnread;
   const double epsilon = config.positive_or("layer_norm_eps", 1e-12);
   const Activation activation = config.activation_or("hidden_act", Activation::kGeluErf);
   config.only("position_embedding_type", {"absolute"});
   config.only("is_decoder", {"false"});
   config.only("add_cross_attention", {"false"});
-  config.only("embedding_size", {Json(facts.width).dump()});
-  config.harmless({"tie_word_embeddings", "pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head",
-                   "pooler_type"});
+  config.only("tie_encoder_decoder", {"false"});
+  config.same("embedding_size", facts.width);
+  config.same("emb_size", facts.width);  // TinyBERT's checkpoints
+  // The fields of Google's pooler and of other tasks' heads, which the library's BERT does not read.
+  config.harmless({"directionality", "pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head",
+                   "pooler_type", "summary_activation", "summary_first_dropout", "summary_proj_to_labels", "summary_type",
+                   "summary_use_proj"});
 
   facts.embedding.tokens = "embeddings.word_embeddings.weight";
   facts.embedding.type_count = config.size_or("type_vocab_size", 2);
@@ -99,9 +109,12 @@ Architecture read_bert(const Json& json, const std::string& where) {
   Config config(json, where, "bert");
   Architecture facts = encoder(config, "bert.");
   const double epsilon = facts.embedding.norm.epsilon;
-  facts.masked =
-      MaskedHeadFacts{linear("cls.predictions.transform.dense"), facts.layer.mlp.activation,
-                      layer_norm("cls.predictions.transform.LayerNorm", epsilon), "cls.predictions.decoder.weight", "cls.predictions.bias"};
+  facts.masked = MaskedHeadFacts{linear("cls.predictions.transform.dense"),
+                                 facts.layer.mlp.activation,
+                                 layer_norm("cls.predictions.transform.LayerNorm", epsilon),
+                                 "cls.predictions.decoder.weight",
+                                 {"cls.predictions.decoder.bias", "cls.predictions.bias"},
+                                 config.flag_or("tie_word_embeddings", true)};
   facts.classifier = classifier(facts, pooler(), Activation::kTanh, "classifier");
   facts.next_sentence = ClassifierFacts{ClassifierFacts::Where::kFirst, pooler(), Activation::kTanh, linear("cls.seq_relationship")};
   config.done();
@@ -116,8 +129,12 @@ Architecture read_roberta(const Json& json, const std::string& where) {
   if (offset < 0 || offset >= facts.longest) config.refuse("pad_token_id", "positions start after it and there are none left");
   facts.positions = LearnedPositions{"embeddings.position_embeddings.weight", offset};
   facts.longest -= offset;
-  facts.masked = MaskedHeadFacts{linear("lm_head.dense"), Activation::kGeluErf, layer_norm("lm_head.layer_norm", epsilon),
-                                 "lm_head.decoder.weight", "lm_head.bias"};
+  facts.masked = MaskedHeadFacts{linear("lm_head.dense"),
+                                 Activation::kGeluErf,
+                                 layer_norm("lm_head.layer_norm", epsilon),
+                                 "lm_head.decoder.weight",
+                                 {"lm_head.decoder.bias", "lm_head.bias"},
+                                 config.flag_or("tie_word_embeddings", true)};
   facts.classifier = classifier(facts, linear("classifier.dense"), Activation::kTanh, "classifier.out_proj");
   config.done();
   return facts;
@@ -136,9 +153,16 @@ Architecture read_distilbert(const Json& json, const std::string& where) {
   facts.longest = config.size("max_position_embeddings");
   facts.prefix = "distilbert.";
   facts.aliases = kTensorFlowNames;
+  facts.unread = kUnread;
+  facts.unread.emplace_back("pre_classifier.*");
   const Activation activation = config.activation_or("activation", Activation::kGeluErf);
   // Sinusoidal tables are stored in the file like learned ones.
-  config.harmless({"sinusoidal_pos_embds", "tie_weights_", "tie_word_embeddings", "qa_dropout", "seq_classif_dropout"});
+  config.same("hidden_size", facts.width);
+  config.same("num_hidden_layers", facts.layers);
+  config.same("num_attention_heads", facts.heads);
+  config.same("intermediate_size", facts.inner);
+  config.only("is_decoder", {"false"});
+  config.harmless({"sinusoidal_pos_embds", "tie_weights_", "qa_dropout", "seq_classif_dropout"});
 
   facts.embedding.tokens = "embeddings.word_embeddings.weight";
   facts.embedding.norm = layer_norm("embeddings.LayerNorm", kEpsilon);
@@ -154,8 +178,12 @@ Architecture read_distilbert(const Json& json, const std::string& where) {
   facts.layer.attention_norm = layer_norm(layer + "sa_layer_norm", kEpsilon);
   facts.layer.mlp = {MlpFacts::Kind::kPlain, activation, {}, linear(layer + "ffn.lin1"), linear(layer + "ffn.lin2")};
   facts.layer.mlp_norm = layer_norm(layer + "output_layer_norm", kEpsilon);
-  facts.masked = MaskedHeadFacts{linear("vocab_transform"), activation, layer_norm("vocab_layer_norm", kEpsilon), "vocab_projector.weight",
-                                 "vocab_projector.bias"};
+  facts.masked = MaskedHeadFacts{linear("vocab_transform"),
+                                 activation,
+                                 layer_norm("vocab_layer_norm", kEpsilon),
+                                 "vocab_projector.weight",
+                                 {"vocab_projector.bias"},
+                                 config.flag_or("tie_word_embeddings", true)};
   facts.labels = config.labels();
   facts.answers = answers(config, facts);
   facts.classifier = classifier(facts, linear("pre_classifier"), Activation::kRelu, "classifier");

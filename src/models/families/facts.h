@@ -1,7 +1,8 @@
-// What families say in the same words: names of weights, heads that share the width, heads that classify.
+// What several families have in common: names of weights, heads that share the width, and the heads of decoders.
 #pragma once
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -30,13 +31,25 @@ inline bool is_for(const Architecture& facts, std::string_view task) {
                      [&](const std::string& name) { return name.find(task) != std::string::npos; });
 }
 
-/// What a decoder's last hidden states are read by: classes of the last token, or the next token (`is_tied`: by the embedding).
-inline void set_decoder_head(Architecture& facts, bool classifies, bool is_tied) {
-  if (classifies) {
-    facts.classifier = ClassifierFacts{ClassifierFacts::Where::kLast, {}, Activation::kNone, {"score.weight", ""}};
-  } else {
-    facts.causal = CausalHeadFacts{{is_tied ? "" : "lm_head.weight", ""}};
+/// What a family assumes for fields that config.json leaves out.
+struct DecoderDefaults {
+  bool ties_embeddings = true;
+  std::optional<int64_t> pad_token{};
+};
+
+/// The head of a decoder: classes of the last token that is not padding, or the next token.
+inline void set_decoder_head(Config& config, Architecture& facts, bool classifies, const DecoderDefaults& defaults) {
+  const bool is_tied = config.flag_or("tie_word_embeddings", defaults.ties_embeddings);
+  const Json* pad = config.take("pad_token_id");
+  facts.unread.emplace_back(classifies ? "lm_head.weight" : "score.weight");
+  if (!classifies) {
+    facts.causal = CausalHeadFacts{{"lm_head.weight", ""}, is_tied};
+    if (is_tied) facts.aliases.emplace_back(facts.embedding.tokens, "lm_head.weight");  // a file may hold the one weight as either
+    return;
   }
+  facts.classifier = ClassifierFacts{ClassifierFacts::Where::kLast, {}, Activation::kNone, {"score.weight", ""}};
+  if (pad && pad->is_integer()) facts.classifier->pad_token = pad->integer();
+  if (!pad) facts.classifier->pad_token = defaults.pad_token;
 }
 
 }  // namespace clearhead

@@ -40,10 +40,13 @@ Architecture read_gpt2(const Json& json, const std::string& where) {
   facts.prefix = "transformer.";
   const double epsilon = config.positive_or("layer_norm_epsilon", 1e-5);
   const Activation activation = config.activation_or("activation_function", Activation::kGeluTanh);
-  const bool tied = config.flag_or("tie_word_embeddings", true);
   config.only("add_cross_attention", {"false"});
-  config.harmless({"n_ctx", "attn_pdrop", "resid_pdrop", "embd_pdrop", "summary_type", "summary_use_proj", "summary_activation",
-                   "summary_proj_to_labels", "summary_first_dropout"});
+  config.same("hidden_size", facts.width);
+  config.same("num_hidden_layers", facts.layers);
+  config.same("num_attention_heads", facts.heads);
+  config.same("max_position_embeddings", facts.longest);
+  config.harmless({"n_ctx", "is_decoder", "predict_special_tokens", "attn_pdrop", "resid_pdrop", "embd_pdrop", "summary_type",
+                   "summary_use_proj", "summary_activation", "summary_proj_to_labels", "summary_first_dropout"});
 
   facts.embedding.tokens = "wte.weight";
   facts.positions = LearnedPositions{"wpe.weight", 0};
@@ -57,7 +60,9 @@ Architecture read_gpt2(const Json& json, const std::string& where) {
   facts.layer.mlp = {MlpFacts::Kind::kPlain, activation, {}, conv1d(layer + "mlp.c_fc"), conv1d(layer + "mlp.c_proj")};
   facts.final_norm = layer_norm("ln_f", epsilon);
   facts.labels = config.labels();
-  set_decoder_head(facts, is_for(facts, "Classification"), tied);
+  // The causal mask that older versions stored, and the head of GPT2DoubleHeadsModel.
+  facts.unread = {"h.*.attn.bias", "h.*.attn.masked_bias", "multiple_choice_head.*"};
+  set_decoder_head(config, facts, is_for(facts, "Classification"), {});
   config.done();
   return facts;
 }

@@ -24,7 +24,7 @@ Architecture stack(Config& config, const std::string& side) {
   facts.longest = config.size_or("max_position_embeddings", 1024);
   facts.prefix = "model.";
   if (config.flag_or("scale_embedding", false)) facts.embedding.scale = std::sqrt(static_cast<double>(facts.width));
-  facts.positions = SinusoidalPositions{};
+  facts.positions = SinusoidalPositions{side + ".embed_positions.weight"};
   const std::string layer = side + ".layers.{}.";
   facts.layer.placement = LayerFacts::NormPlacement::kPost;
   facts.layer.projections = projections(layer + "self_attn");
@@ -48,6 +48,7 @@ void name_tables(Config& config, Architecture& encoder, Architecture& decoder, b
   encoder.embedding.tokens = is_shared && is_tied ? shared : of_encoder;
   decoder.embedding.tokens = is_shared && is_tied ? shared : of_decoder;
   if (!is_shared) return;
+  if (!is_tied) decoder.unread = {shared};  // each stack then has a table of its own
   encoder.aliases = is_tied ? decltype(encoder.aliases){{shared, of_encoder}} : decltype(encoder.aliases){{of_encoder, shared}};
   decoder.aliases = is_tied ? decltype(decoder.aliases){{shared, of_decoder}} : decltype(decoder.aliases){{of_decoder, shared}};
 }
@@ -63,7 +64,7 @@ Architecture read_marian(const Json& json, const std::string& where) {
   decoder.layer.cross = CrossFacts{layer_norm(layer + "encoder_attn_layer_norm", kEpsilon), projections(layer + "encoder_attn")};
   const bool is_tied = config.flag_or("tie_word_embeddings", true);
   name_tables(config, encoder, decoder, is_tied);
-  decoder.causal = CausalHeadFacts{{is_tied ? "" : "lm_head.weight", "final_logits_bias", false, true}};
+  decoder.causal = CausalHeadFacts{{"lm_head.weight", "final_logits_bias", false, true}, is_tied};
   const int64_t first = config.integer_or("decoder_start_token_id", decoder.vocabulary - 1);
   if (first < 0 || first >= decoder.vocabulary) config.refuse("decoder_start_token_id", "it is outside the vocabulary");
   decoder.first_token = static_cast<int32_t>(first);
@@ -75,8 +76,11 @@ Architecture read_marian(const Json& json, const std::string& where) {
   config.only("extra_pos_embeddings", {"0", "2"});
   config.only("is_decoder", {"false"});
   config.only("add_cross_attention", {"false"});
-  config.harmless({"add_bias_logits", "activation_dropout", "encoder_layerdrop", "decoder_layerdrop", "classif_dropout",
-                   "num_hidden_layers", "init_std", "_num_labels"});
+  config.only("tie_encoder_decoder", {"false"});
+  config.same("hidden_size", decoder.width);
+  config.same("num_attention_heads", encoder.heads);
+  config.same("num_hidden_layers", encoder.layers);
+  config.harmless({"add_bias_logits", "activation_dropout", "encoder_layerdrop", "decoder_layerdrop", "classif_dropout", "init_std"});
   config.done();
   decoder.encoder = std::make_shared<const Architecture>(std::move(encoder));
   return decoder;

@@ -1,0 +1,82 @@
+// Tensors of a file that nothing reads: those that would change the result are refused by name, others are let pass.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "golden.h"
+
+namespace clearhead {
+namespace {
+
+class Unread : public testing::Test {
+ protected:
+  ~Unread() override { std::filesystem::remove_all(folder_); }
+
+  // The error of loading a golden's model with more tensors; empty if it loads.
+  std::string error_of(const std::string& family, const std::string& variant, const NamedTensors& more, const std::string& changes = "{}") {
+    const std::string from = golden_directory(family, variant);
+    std::filesystem::remove_all(folder_);
+    std::filesystem::create_directories(folder_);
+    Json config = golden_config(family, variant);
+    const Json changed = Json::parse(changes, "changes");
+    for (const auto& [name, value] : changed.fields()) config[name] = value;
+    write_file(folder_ + "/config.json", config.dump());
+    const SafeTensors file = SafeTensors::open(from + "/model.safetensors");
+    NamedTensors tensors = more;
+    for (const std::string& name : file.names()) tensors.emplace_back(name, file.get(name));
+    write_safetensors(folder_ + "/model.safetensors", tensors);
+    try {
+      load(folder_, {.tokenizer = false});
+    } catch (const Error& error) {
+      const std::string text = error.what();
+      return text.substr(folder_.size() + 1);
+    }
+    return "";
+  }
+
+  const std::string folder_ = testing::TempDir() + "clearhead-unread-" + std::to_string(::getpid());
+};
+
+TEST_F(Unread, ABiasThatTheConfigDoesNotNameIsRefused) {
+  EXPECT_EQ(error_of("llama", "gqa", {{"model.layers.0.self_attn.q_proj.bias", Tensor::zeros({24})}}),
+            "model.safetensors: a model of type \"llama\" with this config.json does not read 1 of 22 tensors: "
+            "\"model.layers.0.self_attn.q_proj.bias\". They may change the result: correct config.json, merge adapters into the "
+            "weights, or remove the tensors");
+}
+
+TEST_F(Unread, NormsOfQueriesAdaptersAndFurtherLayersAreRefused) {
+  for (const char* name : {"model.layers.1.self_attn.q_norm.weight", "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"})
+    EXPECT_NE(error_of("llama", "qwen2", {{name, Tensor::zeros({6})}}).find(name), std::string::npos) << name;
+  EXPECT_NE(error_of("bert", "mlm", {{"bert.encoder.layer.0.crossattention.self.query.weight", Tensor::zeros({24, 24})}}), "");
+  EXPECT_NE(error_of("bert", "mlm", {{"bert.encoder.layer.0.attention.self.distance_embedding.weight", Tensor::zeros({39, 8})}}), "");
+  EXPECT_NE(error_of("gpt2", "plain", {}, R"({"n_layer": 1})"), "");
+  EXPECT_NE(error_of("marian", "shared", {}, R"({"decoder_layers": 2})"), "");
+}
+
+TEST_F(Unread, BuffersAndHeadsOfOtherTasksPass) {
+  EXPECT_EQ(error_of("bert", "mlm", {{"bert.embeddings.position_ids", Tensor::zeros({1, 20}, DType::kI32)}}), "");
+  EXPECT_EQ(error_of("bert", "mlm",
+                     {{"embeddings.position_ids", Tensor::zeros({1, 20}, DType::kI32)}, {"qa_outputs.weight", Tensor::zeros({2, 24})}}),
+            "");
+  EXPECT_EQ(error_of("gpt2", "plain",
+                     {{"transformer.h.0.attn.bias", Tensor::zeros({1, 1, 40, 40})}, {"h.1.attn.masked_bias", Tensor::zeros({1})}}),
+            "");
+  EXPECT_EQ(error_of("llama", "gqa", {{"model.layers.0.self_attn.rotary_emb.inv_freq", Tensor::zeros({3})}}), "");
+}
+
+TEST_F(Unread, ASecondCopyOfATiedWeightMustHaveItsValues) {
+  const Tensor shared = SafeTensors::open(golden_directory("marian", "shared") + "/model.safetensors").get("model.shared.weight");
+  EXPECT_EQ(error_of("marian", "shared", {{"model.encoder.embed_tokens.weight", shared}, {"model.decoder.embed_tokens.weight", shared}}),
+            "");
+  EXPECT_NE(error_of("marian", "shared", {{"model.decoder.embed_tokens.weight", Tensor::zeros(shared.shape())}}), "");
+}
+
+TEST_F(Unread, AStoredTableOfSinesMustHoldThem) {
+  const std::string name = "model.encoder.embed_positions.weight";
+  EXPECT_EQ(error_of("marian", "shared", {{name, Tensor::zeros({40, 24})}}),
+            "model.safetensors: tensor \"" + name + "\" holds 0 at element 12; models of type \"marian\" compute it, as 1");
+}
+
+}  // namespace
+}  // namespace clearhead
