@@ -34,7 +34,8 @@ std::vector<std::pair<int64_t, float>> best_of(const float* logits, int64_t coun
 }  // namespace
 
 Encoding LoadedModel::encoded_sentence(std::string_view text, Embedding& result) const {
-  Encoding encoding = tokenizer().encode(text);
+  (void)tokenizer();  // throws without one
+  Encoding encoding = sentence_tokenizer_->encode(sentence_.prompt + std::string(text));
   result.tokens = static_cast<int64_t>(encoding.size());
   int64_t longest = sentence_.longest > 0 ? sentence_.longest : info_.longest;
   if (info_.longest > 0) longest = std::min(longest, info_.longest);
@@ -60,7 +61,7 @@ Embedding LoadedModel::embed(std::string_view text, const RunOptions& options) c
   const Encoding encoding = encoded_sentence(text, result);
   RunOptions run_options = options;
   run_options.logits = false;
-  if (!run_options.text) run_options.text = std::string(text);
+  if (!run_options.text) run_options.text = sentence_.prompt + std::string(text);
   const RunResult run_result = run(encoding, run_options);
   result.values = pool_sentence(sentence_, run_result.hidden.reshape({result.used, info_.width}));
   return result;

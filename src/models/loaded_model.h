@@ -47,7 +47,8 @@ class LoadedModel : public Model {
                                                     const BatchOptions& options) const override;
 
  private:
-  Encoding encoded_sentence(std::string_view text, Embedding& result) const;  // cut as sentence-transformers cuts it
+  // With the prompt, cut as sentence-transformers cuts it.
+  Encoding encoded_sentence(std::string_view text, Embedding& result) const;
   int32_t checked_mask(int64_t count) const;
   Encoding encoded_masks(std::string_view text, int32_t mask) const;
   std::vector<Candidate> candidates(const float* logits, int64_t count) const;
@@ -72,6 +73,7 @@ class LoadedModel : public Model {
   Transformer transformer_;
   std::shared_ptr<const Tokenizer> tokenizer_;
   SentenceFacts sentence_;
+  std::shared_ptr<const Tokenizer> sentence_tokenizer_;
 };
 
 /// Throws kTooLong if `tokens` is more than `longest`; longest = 0: no limit.

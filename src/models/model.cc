@@ -46,7 +46,11 @@ void check_length(int64_t tokens, int64_t longest) {
 }
 
 LoadedModel::LoadedModel(ModelInfo info, Transformer transformer, std::shared_ptr<const Tokenizer> tokenizer, SentenceFacts sentence)
-    : info_(std::move(info)), transformer_(std::move(transformer)), tokenizer_(std::move(tokenizer)), sentence_(std::move(sentence)) {}
+    : info_(std::move(info)),
+      transformer_(std::move(transformer)),
+      tokenizer_(std::move(tokenizer)),
+      sentence_(std::move(sentence)),
+      sentence_tokenizer_(sentence_tokenizer(sentence_, info_.directory, tokenizer_)) {}
 
 std::shared_ptr<const Tokenizer> LoadedModel::shared_tokenizer() const {
   if (!tokenizer_) fail(ErrorCode::kNotFound, "{}: the model was loaded without a tokenizer", info_.name);

@@ -1,5 +1,5 @@
-// Pooling as sentence-transformers has it: mean, first, max, Σ/√n or last token, in double; then x / max(‖x‖, 1e-12) where the modules say so.
-// What is not supported is kept as a refusal, for those who ask for a sentence.
+// Pooling as sentence-transformers has it: mean, first, max, Σ/√n or last token, in double; then x / max(‖x‖, 1e-12) if the
+// modules say so. A setting that is not supported is kept as a refusal for whoever asks for a sentence's vector.
 #include "models/sentence.h"
 
 #include <algorithm>
@@ -34,6 +34,11 @@ void read_pooling(const std::string& path, SentenceFacts& facts) {
                              {"pooling_mode_lasttoken", "lasttoken", Pooling::kLast}};
   int found = 0;
   const Json* named = config.find("pooling_mode");
+  const auto is_known = [&](const std::string& flag) {
+    return std::any_of(std::begin(kModes), std::end(kModes), [&](const Mode& mode) { return flag == mode.flag; });
+  };
+  for (const auto& [name, value] : config.fields())
+    found += name.starts_with("pooling_mode_") && !is_known(name) && value.is_bool() && value.boolean();
   for (const Mode& mode : kModes) {
     const Json* flag = config.find(mode.flag);
     const bool chosen = (flag && flag->is_bool() && flag->boolean()) || (named && named->is_string() && named->string() == mode.name);
@@ -44,6 +49,45 @@ void read_pooling(const std::string& path, SentenceFacts& facts) {
   if (found != 1)
     facts.refusal =
         format("{}: {} ways of pooling are on; exactly one of mean, cls, max, mean_sqrt_len and lasttoken is supported", path, found);
+  const Json* with_prompt = config.find("include_prompt");
+  if (with_prompt && with_prompt->is_bool() && !with_prompt->boolean() && !facts.prompt.empty())
+    facts.refusal = format("{}: \"include_prompt\": false is not supported with a default prompt; understood: true", path);
+}
+
+// The default prompt. Without texts of their own, "query" and "document" are empty.
+void read_prompt(const std::string& path, SentenceFacts& facts) {
+  if (!is_there(path)) return;
+  const Json config = Json::parse(read_config(path), path);
+  const std::string name = Fields(config, path).string_or("default_prompt_name", "");
+  if (name.empty()) return;
+  const Json* prompts = config.find("prompts");
+  const Json* prompt = prompts ? prompts->find(name) : nullptr;
+  if (prompt && prompt->is_string()) {
+    facts.prompt = prompt->string();
+  } else if (!prompt && name != "query" && name != "document") {
+    facts.refusal = format("{}: \"default_prompt_name\": \"{}\" is none of \"prompts\"", path, name);
+  }
+}
+
+void read_limits(const std::string& directory, SentenceFacts& facts) {
+  const std::string path = directory + "/sentence_bert_config.json";
+  if (is_there(path)) {
+    const Json config = Json::parse(read_config(path), path);
+    Fields fields(config, path);
+    facts.longest = fields.integer_or("max_seq_length", 0);
+    facts.lowercases = fields.boolean_or("do_lower_case", false);
+    if (facts.longest < 0) fail(ErrorCode::kFormat, "{}: \"max_seq_length\": expected a positive integer, found {}", path, facts.longest);
+  }
+  const std::string beside = directory + "/tokenizer_config.json";
+  if (facts.longest > 0 || !is_there(beside)) return;
+  const Json config = Json::parse(read_config(beside), beside);
+  const Json* longest = config.find("model_max_length");  // 1e30: none
+  if (longest && longest->is_number() && longest->number() >= 1 && longest->number() < 1e9) facts.longest = longest->integer();
+}
+
+bool is_lowercase(const Json& normalizer) {
+  const Json* type = normalizer.find("type");
+  return type && type->is_string() && type->string() == "Lowercase";
 }
 
 }  // namespace
@@ -53,6 +97,7 @@ SentenceFacts read_sentence_facts(const std::string& directory) {
   const std::string path = directory + "/modules.json";
   if (!is_there(path)) return facts;
   facts.declared = true;
+  read_prompt(directory + "/config_sentence_transformers.json", facts);
   const Json modules = Json::parse(read_config(path), path);
   if (!modules.is_array()) fail(ErrorCode::kFormat, "{}: expected a list of modules, found {}", path, modules.describe());
   for (const Json& module : modules.items()) {
@@ -69,13 +114,31 @@ SentenceFacts read_sentence_facts(const std::string& directory) {
       facts.refusal = format("{}: module \"{}\" is not supported; known are Transformer, Pooling, Normalize", path, type);
     }
   }
-  const std::string limits = directory + "/sentence_bert_config.json";
-  if (is_there(limits)) {
-    const Json config = Json::parse(read_config(limits), limits);
-    facts.longest = Fields(config, limits).integer_or("max_seq_length", 0);
-    if (facts.longest < 0) fail(ErrorCode::kFormat, "{}: \"max_seq_length\": expected a positive integer, found {}", limits, facts.longest);
-  }
+  read_limits(directory, facts);
   return facts;
+}
+
+std::shared_ptr<const Tokenizer> sentence_tokenizer(const SentenceFacts& facts, const std::string& directory,
+                                                    std::shared_ptr<const Tokenizer> own) {
+  if (!facts.lowercases || !own) return own;
+  const std::string path = directory + "/tokenizer.json", beside = directory + "/tokenizer_config.json";
+  if (!is_there(path)) {
+    fail(ErrorCode::kUnsupported,
+         "{}/sentence_bert_config.json: \"do_lower_case\": true is not supported without a tokenizer.json; save one with the "
+         "transformers library",
+         directory);
+  }
+  Json json = Json::parse(read_config(path), path);
+  const Json* normalizer = json.find("normalizer");
+  Json::Array steps{Json::object({{"type", "Lowercase"}})};
+  if (normalizer && !normalizer->is_null()) {
+    const Json* parts = normalizer->find("normalizers");
+    const Json::Array own_steps = parts && parts->is_array() ? parts->items() : Json::Array{*normalizer};
+    if (std::any_of(own_steps.begin(), own_steps.end(), is_lowercase)) return own;
+    steps.insert(steps.end(), own_steps.begin(), own_steps.end());
+  }
+  json["normalizer"] = Json::object({{"type", "Sequence"}, {"normalizers", Json(std::move(steps))}});
+  return Tokenizer::from_json(json.dump(), path, is_there(beside) ? read_config(beside) : std::string());
 }
 
 std::vector<float> pool_sentence(const SentenceFacts& facts, const Tensor& hidden) {
