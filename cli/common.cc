@@ -412,7 +412,7 @@ Trace LookArguments::trace_of_written(const TextRequest& request) {
   if (window > 0 || !segments.empty() || request.pair)
     usage_error(format("{} writes a second text from the one it reads: --window, --segments and --pair are of models that read one text",
                        loaded->info().name));
-  GenerateOptions settings = write_settings(*loaded, WriteArguments{}.max_tokens);
+  GenerateOptions settings = write_settings(*loaded);
   settings.run.interventions = request.interventions;
   Watched written = write_watched(*loaded, request.text, encoded_source(*loaded, request.text, truncate), settings, request.options);
   if (written.made.ids.empty()) fail(ErrorCode::kNotFound, "{}: nothing was written from this text", loaded->info().name);

@@ -130,7 +130,7 @@ void generate_text(const Options& options) {
   const auto model = load_model(options.model, options.load);
   const std::string text = text_of(options);
   if (!options.trace.empty()) check_writable(options.trace);
-  GenerateOptions settings = generate_options(options);
+  GenerateOptions settings = generate_options(options, *model);
   settings.run.text = text;
   TraceOptions keep;
   if (!options.budget.empty()) keep.budget_bytes = parse_bytes(options.budget, "--budget");
@@ -246,7 +246,8 @@ void add_run(CLI::App& app) {
   generate_task->add_option("--top-p", sampling.top_p, "Sample from the smallest set of tokens that has this probability (default: 1, all)")
       ->check(above_zero(1));
   generate_task
-      ->add_option("--repetition-penalty", sampling.repetition_penalty, "Above 1, tokens seen before become less probable (default: 1)")
+      ->add_option("--repetition-penalty", options->repetition_penalty,
+                   "Above 1, tokens seen before become less probable (default: as the model's files say, else 1)")
       ->check(above_zero());
   generate_task->add_option("--seed", sampling.seed, "Seed of the sampling (default: 0)")->check(whole_from(0));
   generate_task

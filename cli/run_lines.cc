@@ -137,8 +137,10 @@ Json generated_json(const Generated& made) {
   return Json::object({{"tokens", ids}, {"text", made.text}, {"probabilities", probabilities}, {"stopped", to_string(made.reason)}});
 }
 
-GenerateOptions generate_options(const RunArguments& options) {
+GenerateOptions generate_options(const RunArguments& options, const Model& model) {
   GenerateOptions settings;
+  settings.rules = default_rules(model);
+  if (options.repetition_penalty) settings.rules->repetition_penalty = *options.repetition_penalty;
   settings.max_tokens = options.max_tokens;
   if (!options.greedy) settings.sampling = options.sampling;
   settings.cache = options.cache;
@@ -212,7 +214,7 @@ void classify_lines(const RunArguments& options) {
 
 void generate_lines(const RunArguments& options) {
   const auto model = load_model(options.model, options.load);
-  GenerateOptions settings = generate_options(options);
+  GenerateOptions settings = generate_options(options, *model);
   each_window(options.text, "generating", {}, [&](const Window& window) {
     const auto made = of_lines_that_hold<Generated>(window, [&](const auto& lines, const BatchOptions& many) {
       const std::vector<Encoding> prompts = encoded(*model, lines, {});

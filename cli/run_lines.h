@@ -19,6 +19,7 @@ struct RunArguments {
   std::string out{};  ///< a .npy for embeddings
   int64_t top = 5, labels = 10, max_tokens = 64;
   Sampling sampling{};
+  std::optional<double> repetition_penalty{};
 };
 
 /// One answer for each line of the text; with --json an object a line. An empty line is an empty text: embedded and classified as one; there is nothing in it to
@@ -37,6 +38,6 @@ Json classes_json(const std::vector<ClassScore>& classes, ProblemType problem);
 std::string in_words(const ClassScore& score, ProblemType problem);
 Json generated_json(const Generated& made);
 std::string in_numbers(const Embedding& embedding);
-GenerateOptions generate_options(const RunArguments& options);
+GenerateOptions generate_options(const RunArguments& options, const Model& model);
 
 }  // namespace clearhead::cli

@@ -16,7 +16,7 @@ struct Options {
   LoadOptions load;
   InterventionArguments interventions;
   std::optional<int64_t> beams{};
-  int64_t max_tokens = 256;
+  std::optional<int64_t> max_tokens{};
   std::string trace;
   bool json = false;
 };
@@ -41,7 +41,9 @@ void transcribe_files(const Options& options) {
   for (const std::string& file : options.files) sounds.push_back(read_sound(file));
   Trace trace;
   Progress progress("transcribing");
-  GenerateOptions settings{.max_tokens = options.max_tokens, .progress = progress.callback(), .beams = default_beams(*model)};
+  GenerateOptions settings{.max_tokens = options.max_tokens ? *options.max_tokens : default_max_tokens(*model, 256),
+                           .progress = progress.callback(),
+                           .beams = default_beams(*model)};
   if (options.beams) settings.beams.count = *options.beams;
   settings.run.interventions = options.interventions.interventions();
   if (!options.trace.empty()) settings.run.observer = &trace;
@@ -70,7 +72,8 @@ void add_run_transcribe(CLI::App& run) {
   options->interventions.add(*task);
   task->add_option("--beams", options->beams, "Beams of the search (default: as the model's files say, else 1, greedy)")
       ->check(whole_from(1, 1000));
-  task->add_option("--max-tokens", options->max_tokens, "Stop after this many tokens a sound (default: 256)")->check(whole_from(1));
+  task->add_option("--max-tokens", options->max_tokens, "Stop after this many tokens a sound (default: as the model's files say, else 256)")
+      ->check(whole_from(1));
   add_load_options(*task, options->load);
   task->add_option("--trace", options->trace, "Write the attention of one sound's text to this trace file")->type_name("FILE");
   task->add_flag("--json", options->json, "Print the texts as JSON, with the probability of each token");

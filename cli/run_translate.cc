@@ -83,7 +83,7 @@ void translate(const Options& options) {
 }  // namespace
 
 Trace print_translation(const Model& model, const std::string& line) {
-  Watched watched = write_watched(model, line, model.tokenizer().encode(line), write_settings(model, Options{}.max_tokens));
+  Watched watched = write_watched(model, line, model.tokenizer().encode(line), write_settings(model));
   print(format("  {}\n  → {}", as_line(line), as_line(watched.made.text)));
   print_alignment(alignment_of(watched.trace, ""));
   return std::move(watched.trace);

@@ -15,20 +15,22 @@ void WriteArguments::add(CLI::App& app, const std::string& of) {
       ->check(whole_from(1, 1000));
   app.add_option("--length-penalty", length_penalty,
                  "Beams are rated by log-probability / length^penalty (default: as the model's files say,\nelse 1)");
-  app.add_option("--max-tokens", max_tokens, format("Stop after this many tokens {} (default: 256)", of))->check(whole_from(1));
+  app.add_option("--max-tokens", max_tokens, format("Stop after this many tokens {} (default: as the model's files say, else 256)", of))
+      ->check(whole_from(1));
   add_load_options(app, load);
 }
 
 GenerateOptions WriteArguments::settings(const Model& of) const {
-  GenerateOptions out = write_settings(of, max_tokens);
+  GenerateOptions out = write_settings(of);
+  if (max_tokens) out.max_tokens = *max_tokens;
   if (beams) out.beams.count = *beams;
   if (length_penalty) out.beams.length_penalty = *length_penalty;
   out.run.interventions = interventions.interventions();
   return out;
 }
 
-GenerateOptions write_settings(const Model& model, int64_t max_tokens) {
-  return {.max_tokens = max_tokens, .beams = default_beams(model, {.count = 4})};
+GenerateOptions write_settings(const Model& model) {
+  return {.max_tokens = default_max_tokens(model, 256), .beams = default_beams(model, {.count = 4})};
 }
 
 Encoding encoded_source(const Model& model, const std::string& text, bool cuts) {

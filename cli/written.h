@@ -17,7 +17,7 @@ struct WriteArguments {
   InterventionArguments interventions{};
   std::optional<int64_t> beams{};
   std::optional<double> length_penalty{};
-  int64_t max_tokens = 256;
+  std::optional<int64_t> max_tokens{};
   std::string trace{};
   bool json = false;
 
@@ -25,7 +25,8 @@ struct WriteArguments {
   void add(CLI::App& app, const std::string& of);
   GenerateOptions settings(const Model& of) const;
 };
-GenerateOptions write_settings(const Model& model, int64_t max_tokens);
+/// The settings of the model's files: of what they leave open, four beams and at most 256 tokens.
+GenerateOptions write_settings(const Model& model);
 
 struct Watched {
   Generated made{};

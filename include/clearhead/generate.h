@@ -16,6 +16,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "clearhead/model.h"
@@ -23,31 +24,53 @@
 
 namespace clearhead {
 
-/// How a token is drawn: repetition penalty, temperature, top-k, then top-p (the smallest set of tokens that holds it).
+/// How a token is drawn: temperature, top-k, then top-p (the smallest set of tokens that holds it).
 struct Sampling {
   double temperature = 1;  ///< > 0
   int64_t top_k = 0;       ///< 0: all
   double top_p = 1;        ///< in (0, 1]
-  /// > 0. Logits of tokens seen before are divided by it if positive, multiplied otherwise (Keskar et al. 2019, §4.1).
+  uint64_t seed = 0;       ///< token t uses random number t of this seed (base/random.h), the same on every machine
+};
+
+/// Rules on the next token, for greedy decoding, sampling and beam search alike. Names and meanings are those of
+/// transformers' generation settings. They change the scores of the tokens in the order of this list, before temperature,
+/// top-k and top-p. Lengths and tokens seen include the prompt; of an encoder-decoder, that is its first token.
+struct GenerationRules {
+  double encoder_repetition_penalty = 1;  ///< > 0; of the tokens of the source, or of the prompt
+  /// > 0. Scores of tokens seen before are divided by it if positive, multiplied otherwise (Keskar et al. 2019, §4.1).
   double repetition_penalty = 1;
-  uint64_t seed = 0;  ///< token t uses random number t of this seed (base/random.h), the same on every machine
+  int64_t no_repeat_ngram_size = 0;                   ///< no sequence of so many tokens occurs twice; 0: any may
+  int64_t encoder_no_repeat_ngram_size = 0;           ///< nor is one copied from the source, or from the prompt
+  std::vector<std::vector<int32_t>> bad_words_ids{};  ///< sequences that are never completed; a lone stop token is left out
+  int64_t min_length = 0;                             ///< no stop token before this length
+  int64_t min_new_tokens = 0;                         ///< the same without the prompt
+  std::optional<int32_t> forced_bos_token_id{};       ///< the token after a prompt of one token
+  std::vector<int32_t> forced_eos_token_id{};         ///< one of these is the last token that fits
+  std::optional<std::pair<int64_t, double>> exponential_decay_length_penalty{};  ///< first new token, factor > 0
+  std::vector<int32_t> suppress_tokens{};                                        ///< never
+  std::vector<int32_t> begin_suppress_tokens{};                                  ///< not first; with a forced_bos_token_id: not second
 };
 
 /// One generated token, as passed to on_token.
 struct GenerationStep {
-  GeneratedToken token{};  ///< its probability is the model's own, before penalty, temperature, top-k and top-p
+  GeneratedToken token{};  ///< its probability is the model's own, before rules, temperature, top-k and top-p
   std::string text{};      ///< text completed by this token; empty inside a UTF-8 character and for special tokens
   int64_t index = 0;       ///< counts from 0
 };
 
-/// Beam search (Graves 2012; Wu et al. 2016, §7). Keeps the `count` best texts at every step. A text that has ended is
-/// rated Σ ln p / length^length_penalty; the length includes the end token.
-///
-/// The search ends when `count` texts have ended and the best unfinished text, rated at its present length, is no
-/// better than the worst of them. This is transformers with early_stopping = False.
+/// When a beam search ends, once `count` texts have ended ("early_stopping" of transformers).
+enum class EarlyStopping : uint8_t {
+  kHeuristic,  ///< false: when the best unfinished text, rated at its present length, is no better than the worst of them
+  kAlways,     ///< true: at once
+  kNever,      ///< "never": when no unfinished text can become better; with length_penalty > 0, rated at the greatest length
+};
+
+/// Beam search (Graves 2012; Wu et al. 2016, §7), as transformers searches. Keeps the `count` best texts at every step. A
+/// text that has ended is rated Σ ln p / length^length_penalty; the length includes the end token.
 struct Beams {
   int64_t count = 1;
   double length_penalty = 1;  ///< larger values favour longer texts
+  EarlyStopping early_stopping = EarlyStopping::kHeuristic;
 };
 
 struct GenerateOptions {
@@ -66,7 +89,7 @@ struct GenerateOptions {
   RunOptions run{};
   /// count > 1: beam search. sampling, on_token and stop_texts must then be absent.
   Beams beams{};
-  std::optional<std::vector<int32_t>> banned_ids{};  ///< ids that are never generated; absent: banned_tokens(model)
+  std::optional<GenerationRules> rules{};  ///< absent: default_rules(model)
   /// dtype of the KV cache: f32, or bf16 or f16 in half the memory (errors: see KVCache); absent: the
   /// model's precision.
   std::optional<DType> cache{};
@@ -119,13 +142,17 @@ std::vector<Generated> generate_from(const Model& model, const std::vector<Encod
 /// Throws as generate_from(), and as log_mel() for sounds that are empty or of another rate.
 std::vector<Generated> transcribe(const Model& model, const std::vector<Sound>& sounds, const GenerateOptions& options = {});
 
-/// Beam settings from "num_beams" and "length_penalty" in generation_config.json, else in config.json; fields that are
-/// absent keep the values of `otherwise`. Throws kFormat if a field is not a number or num_beams is not an integer from
-/// 1 to 1000, kBudget if this machine's memory cannot hold the beams.
+/// Settings of generation are read as transformers reads them: from generation_config.json, or from config.json if there is
+/// no such file. The functions below throw kFormat for a setting of a wrong type or out of range.
+
+/// "num_beams", "length_penalty" and "early_stopping"; fields that are absent keep the values of `otherwise`. Throws
+/// kBudget if this machine's memory cannot hold the beams.
 Beams default_beams(const Model& model, const Beams& otherwise = {});
-/// Tokens that are never generated: the entries of one token in "bad_words_ids" of generation_config.json, else of
-/// config.json. May be empty. Throws kFormat if the field is not a list of lists of ids.
-std::vector<int32_t> banned_tokens(const Model& model);
+/// The fields of GenerationRules. Throws kUnsupported, by name, for settings that would change what is written and that
+/// this library does not have.
+GenerationRules default_rules(const Model& model);
+/// Encoder-decoder: "max_new_tokens", else "max_length" without the first token, else `otherwise`.
+int64_t default_max_tokens(const Model& model, int64_t otherwise);
 /// Natural-log probability of every token but the first, given the tokens before it.   ids: [n] → [n − 1]
 /// The text is read in pieces over a KV cache, so memory for logits does not grow with its length.
 /// Throws kUnsupported for a model without a causal head, kTooLong for more tokens than the model has positions.

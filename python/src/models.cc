@@ -108,9 +108,10 @@ std::vector<Encoding> encodings_of(const Model& model, const std::vector<std::st
 }
 
 std::vector<std::string> translated(const Loaded& self, const std::vector<std::string>& texts, std::optional<int64_t> beams,
-                                    int64_t max_tokens) {
+                                    std::optional<int64_t> max_tokens) {
   const std::vector<Generated> made = freely([&] {
-    GenerateOptions options{.max_tokens = max_tokens, .beams = default_beams(*self.model)};
+    GenerateOptions options{.max_tokens = max_tokens ? *max_tokens : default_max_tokens(*self.model, 512),
+                            .beams = default_beams(*self.model)};
     if (beams) options.beams.count = *beams;
     return generate_from(*self.model, encodings_of(*self.model, texts), options);
   });
@@ -255,13 +256,13 @@ void add_runs(nb::class_<Loaded>& model) {
            "Raises UnsupportedError for a model that writes nothing.")
       .def(
           "translate",
-          [](const Loaded& self, const std::string& text, std::optional<int64_t> beams, int64_t max_tokens) {
+          [](const Loaded& self, const std::string& text, std::optional<int64_t> beams, std::optional<int64_t> max_tokens) {
             return translated(self, {text}, beams, max_tokens).front();
           },
-          "text"_a, nb::kw_only(), "beams"_a = nb::none(), "max_tokens"_a = 512,
+          "text"_a, nb::kw_only(), "beams"_a = nb::none(), "max_tokens"_a = nb::none(),
           "What an encoder-decoder writes for a text, by beam search with its own settings, or with so many beams (1: greedily).\n"
           "generate(text, watch=True) also gives the trace. Raises UnsupportedError for other models, TooLongError.")
-      .def("translate", &translated, "texts"_a, nb::kw_only(), "beams"_a = nb::none(), "max_tokens"_a = 512,
+      .def("translate", &translated, "texts"_a, nb::kw_only(), "beams"_a = nb::none(), "max_tokens"_a = nb::none(),
            "The same for many texts, in batches.")
       .def(
           "tag",

@@ -4,7 +4,7 @@
 //                the smaller id
 //   ended        those among the first `count` that end: rated score / length^penalty, the `count` best ratings are kept
 //   going on     the `count` best that do not end
-//   done         `count` have ended and none that goes on is better, at its present length; or nothing may go on
+//   done         `count` have ended and none that goes on is better, as EarlyStopping rates it; or nothing may go on
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -13,6 +13,7 @@
 #include "base/format.h"
 #include "base/parallel.h"
 #include "generate/parts.h"
+#include "generate/rules.h"
 #include "ops/ops.h"
 
 namespace clearhead {
@@ -53,25 +54,29 @@ int64_t first_above(const std::vector<float>& row, int64_t at, double bound) {
 
 class Search {
  public:
-  Search(const Model& model, ModelCache cache, size_t prompt, const GenerateOptions& options)
+  Search(const Model& model, ModelCache cache, const SearchTexts& texts, const GenerateOptions& options)
       : model_(model),
         cache_(std::move(cache)),
         options_(options),
-        stop_ids_(options.stop_ids ? *options.stop_ids : end_tokens(model)),
-        banned_(options.banned_ids ? *options.banned_ids : banned_tokens(model)) {
+        prompt_(texts.prompt),
+        stop_ids_(options.stop_ids ? *options.stop_ids : end_tokens(model)) {
     limit_ = options.max_tokens;
-    const int64_t longest = model.info().longest, places = longest - cache_.length - static_cast<int64_t>(prompt) + 1;
+    const auto prompt = static_cast<int64_t>(prompt_.size());
+    const int64_t longest = model.info().longest, places = longest - cache_.length - prompt + 1;
     if (longest > 0 && places < limit_) {
       limit_ = std::max<int64_t>(1, places);
       at_limit_ = StopReason::kPositions;
     }
+    const GenerationRules rules = options.rules ? *options.rules : default_rules(model);
+    for (const std::vector<int32_t>& source : texts.sources)
+      rules_.emplace_back(rules, LogitRules::Text{stop_ids_, source, prompt, limit_});
     done_.resize(static_cast<size_t>(cache_.batch));
     for (size_t index = 0; index < done_.size(); ++index) open_.push_back({index, {Text{.parent = static_cast<int64_t>(index)}}, {}});
   }
 
-  std::vector<Generated> run(const std::vector<int32_t>& prompt) {
+  std::vector<Generated> run() {
     std::vector<int32_t> next;
-    for (size_t row = 0; row < done_.size(); ++row) next.insert(next.end(), prompt.begin(), prompt.end());
+    for (size_t row = 0; row < done_.size(); ++row) next.insert(next.end(), prompt_.begin(), prompt_.end());
     for (made_ = 1; !open_.empty(); ++made_) {
       if (options_.cancel && options_.cancel->load()) {
         for (Sentence& sentence : open_) finish(sentence, StopReason::kCancelled);
@@ -122,7 +127,7 @@ class Search {
       Text text = sentence.running[static_cast<size_t>(candidate.beam)];
       text.ids.push_back(candidate.id);
       text.probabilities.push_back(candidate.probability);
-      text.score = ends ? rated(candidate.score) : candidate.score;
+      text.score = ends ? rated(candidate.score, made_) : candidate.score;
       (ends ? sentence.ended : going).push_back(std::move(text));
     }
     sentence.running = std::move(going);
@@ -140,19 +145,21 @@ class Search {
     std::vector<float> row(static_cast<size_t>(vocabulary));
     for (size_t beam = 0; beam < sentence.running.size(); ++beam) {
       const Text& text = sentence.running[beam];
-      std::copy_n(logits.data<float>() + text.parent * vocabulary, vocabulary, row.begin());
-      const double shift = text.score - ops::log_sum_exp(row.data(), vocabulary);
-      if (!std::isfinite(shift))
+      const float* own = logits.data<float>() + text.parent * vocabulary;
+      const double total = ops::log_sum_exp(own, vocabulary);
+      if (!std::isfinite(text.score - total))
         fail(ErrorCode::kInvalidArgument, "the model's logits are not finite: its weights, or the sums over them, are not");
-      ban(banned_, row.data(), vocabulary);
+      std::copy_n(own, vocabulary, row.begin());
+      const double shift = text.score - under_rules(sentence, text, total, row);
       for (int64_t id = 0; id < vocabulary; ++id) {
         if (best.size() == wanted) id = first_above(row, id, best.back().score - shift);
         if (id == vocabulary) break;
         const double score = static_cast<double>(row[static_cast<size_t>(id)]) + shift;
         if (best.size() == wanted && !(score > best.back().score)) continue;
         if (score == -std::numeric_limits<double>::infinity()) continue;
-        const Candidate candidate{score, static_cast<int64_t>(beam), static_cast<int32_t>(id),
-                                  static_cast<float>(std::exp(score - text.score))};
+        // Of a single beam only the order counts: its score stays the model's own, whatever the rules make of it.
+        const double own_score = static_cast<double>(own[id]) - total;
+        const Candidate candidate{score, static_cast<int64_t>(beam), static_cast<int32_t>(id), static_cast<float>(std::exp(own_score))};
         if (best.size() == wanted) best.pop_back();
         best.insert(std::upper_bound(best.begin(), best.end(), candidate, better), candidate);
       }
@@ -160,12 +167,30 @@ class Search {
     return best;
   }
 
-  double rated(double score) const { return score / std::pow(static_cast<double>(made_), options_.beams.length_penalty); }
+  // Applies the rules to the logits of a row, or to its log-probabilities where that differs and several beams are compared.
+  // Returns what is to be subtracted of them for log-probabilities.
+  double under_rules(const Sentence& sentence, const Text& text, double total, std::vector<float>& row) const {
+    const LogitRules& rules = rules_[sentence.index];
+    if (rules.empty()) return total;
+    if (rules.scales() && options_.beams.count > 1) {
+      for (float& score : row) score = static_cast<float>(static_cast<double>(score) - total);
+      total = 0;
+    }
+    std::vector<int32_t> seen = prompt_;
+    seen.insert(seen.end(), text.ids.begin(), text.ids.end());
+    rules.apply(seen, row.data(), static_cast<int64_t>(row.size()), static_cast<float>(total));
+    return total;
+  }
+
+  double rated(double score, int64_t length) const { return score / std::pow(static_cast<double>(length), options_.beams.length_penalty); }
 
   bool is_done(const Sentence& sentence) const {
     if (sentence.running.empty() || made_ == limit_) return true;
-    return static_cast<int64_t>(sentence.ended.size()) == options_.beams.count &&
-           rated(sentence.running[0].score) <= sentence.ended.back().score;
+    const auto& [count, penalty, early_stopping] = options_.beams;
+    if (static_cast<int64_t>(sentence.ended.size()) < count) return false;
+    if (early_stopping == EarlyStopping::kAlways) return true;
+    const int64_t length = early_stopping == EarlyStopping::kNever && penalty > 0 ? limit_ : made_;
+    return rated(sentence.running[0].score, length) <= sentence.ended.back().score;
   }
 
   void finish(Sentence& sentence, StopReason reason) {
@@ -184,8 +209,9 @@ class Search {
   const Model& model_;
   ModelCache cache_;
   const GenerateOptions& options_;
-  std::vector<int32_t> stop_ids_, banned_;
-  int64_t limit_ = 0, made_ = 0;  // tokens of a text: at most, and with those of this step
+  std::vector<int32_t> prompt_, stop_ids_;
+  std::vector<LogitRules> rules_{};  // by sentence
+  int64_t limit_ = 0, made_ = 0;     // tokens of a text: at most, and with those of this step
   StopReason at_limit_ = StopReason::kMaxTokens;
   std::vector<Sentence> open_{};
   std::vector<Generated> done_{};
@@ -193,9 +219,8 @@ class Search {
 
 }  // namespace
 
-std::vector<Generated> search_beams(const Model& model, ModelCache cache, const std::vector<int32_t>& prompt,
-                                    const GenerateOptions& options) {
-  return Search(model, std::move(cache), prompt.size(), options).run(prompt);
+std::vector<Generated> search_beams(const Model& model, ModelCache cache, const SearchTexts& texts, const GenerateOptions& options) {
+  return Search(model, std::move(cache), texts, options).run();
 }
 
 }  // namespace clearhead

@@ -3,15 +3,12 @@
 #include "clearhead/generate.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <numeric>
 
-#include "base/file.h"
 #include "base/format.h"
-#include "base/json.h"
-#include "base/memory.h"
 #include "clearhead/tokenizer.h"
 #include "generate/parts.h"
+#include "generate/rules.h"
 #include "generate/sampling.h"
 #include "models/batches.h"
 #include "models/reading.h"
@@ -35,20 +32,19 @@ GeneratedToken generated_token(const Tokenizer* tokenizer, int32_t id, float pro
   return token;
 }
 
-void ban(const std::vector<int32_t>& banned, float* logits, int64_t vocabulary) {
-  for (const int32_t id : banned) {
-    if (id >= 0 && id < vocabulary) logits[id] = -std::numeric_limits<float>::infinity();
-  }
-}
-
 namespace {
 
 // One text as it goes on: what was drawn, what became certain of it, and why it ended.
 class Writing {
  public:
   Writing(const Model& model, const Encoding& prompt, const GenerateOptions& options, const std::vector<int32_t>& stop_ids,
-          const std::shared_ptr<const Tokenizer>& tokenizer)
-      : longest_(model.info().longest), options_(options), stop_ids_(stop_ids), seen_(prompt.ids), tokenizer_(tokenizer) {
+          const GenerationRules& rules, const std::shared_ptr<const Tokenizer>& tokenizer)
+      : longest_(model.info().longest),
+        options_(options),
+        stop_ids_(stop_ids),
+        seen_(prompt.ids),
+        rules_(rules, {stop_ids, prompt.ids, static_cast<int64_t>(prompt.ids.size()), options.max_tokens}),
+        tokenizer_(tokenizer) {
     if (tokenizer_) stream_.emplace(tokenizer_, /*skip_special=*/true);
     made_.prompt_tokens = static_cast<int64_t>(prompt.ids.size());
     made_.reason = StopReason::kMaxTokens;
@@ -56,7 +52,9 @@ class Writing {
 
   /// Draws the next token and tells everyone who asked; false where the text ends with it.
   bool go_on(const float* logits, int64_t vocabulary) {
-    const Drawn drawn = draw_token(logits, vocabulary, options_.sampling, seen_, made_.ids.size());
+    std::vector<float> scores(logits, logits + vocabulary);
+    rules_.apply(seen_, scores.data(), vocabulary);
+    const Drawn drawn = draw_token({logits, scores.data(), vocabulary}, options_.sampling, made_.ids.size());
     GenerationStep step;
     step.index = static_cast<int64_t>(made_.ids.size());
     step.token = generated_token(tokenizer_.get(), drawn.id, drawn.probability);
@@ -109,6 +107,7 @@ class Writing {
   const GenerateOptions& options_;
   const std::vector<int32_t>& stop_ids_;
   std::vector<int32_t> seen_;  // prompt and new tokens
+  LogitRules rules_;
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::optional<TokenStream> stream_;
   Generated made_;
@@ -117,12 +116,12 @@ class Writing {
 // Goes on from prompts of one length, a step for all of them at a time; texts that end leave the batch.
 std::vector<Generated> write_together(const Model& model, const std::vector<const Encoding*>& prompts, const GenerateOptions& options) {
   const std::vector<int32_t> stop_ids = options.stop_ids ? *options.stop_ids : end_tokens(model);
-  const std::vector<int32_t> banned = options.banned_ids ? *options.banned_ids : banned_tokens(model);
+  const GenerationRules rules = options.rules ? *options.rules : default_rules(model);
   const std::shared_ptr<const Tokenizer> tokenizer = tokenizer_of(model);
   std::vector<Writing> texts;
   std::vector<int32_t> next;
   for (const Encoding* prompt : prompts) {
-    texts.emplace_back(model, *prompt, options, stop_ids, tokenizer);
+    texts.emplace_back(model, *prompt, options, stop_ids, rules, tokenizer);
     next.insert(next.end(), prompt->ids.begin(), prompt->ids.end());
   }
   std::vector<size_t> open(options.max_tokens == 0 ? 0 : prompts.size());
@@ -137,14 +136,13 @@ std::vector<Generated> write_together(const Model& model, const std::vector<cons
       for (const size_t text : open) texts[text].cancel();
       break;
     }
-    Tensor logits = model.step(next, cache, run).causal_logits.contiguous();
+    const Tensor logits = model.step(next, cache, run).causal_logits.contiguous();
     const int64_t vocabulary = logits.size(2);
     std::vector<size_t> still;
     std::vector<int64_t> rows;
     next.clear();
     for (size_t row = 0; row < open.size(); ++row) {
-      float* values = logits.mutable_data<float>() + static_cast<int64_t>(row) * vocabulary;
-      ban(banned, values, vocabulary);
+      const float* values = logits.data<float>() + static_cast<int64_t>(row) * vocabulary;
       if (!texts[open[row]].go_on(values, vocabulary)) continue;
       still.push_back(open[row]);
       rows.push_back(static_cast<int64_t>(row));
@@ -156,28 +154,6 @@ std::vector<Generated> write_together(const Model& model, const std::vector<cons
   std::vector<Generated> made;
   for (Writing& text : texts) made.push_back(text.finish());
   return made;
-}
-
-[[noreturn]] void wrong_ids(const std::string& path, const char* field, const Json& found) {
-  fail(ErrorCode::kFormat, "{}: \"{}\": expected token ids, found {}", path, field, found.describe());
-}
-
-constexpr int64_t kMostBeams = 1000;  // that a file may ask for: what is searched beyond finds nothing more
-
-/// A field of generation_config.json, else of config.json: the first that is there and not null.
-struct Setting {
-  Json value{};
-  std::string path{};
-};
-std::optional<Setting> setting_of(const ModelInfo& model, const char* field) {
-  for (const char* name : {"generation_config.json", "config.json"}) {
-    const std::string path = model.directory + "/" + name;
-    if (!std::filesystem::exists(path)) continue;
-    const Json config = Json::parse(read_config(path), path);
-    const Json* found = config.find(field);
-    if (found && !found->is_null()) return Setting{*found, path};
-  }
-  return std::nullopt;
 }
 
 // The texts of what a search made.
@@ -192,16 +168,6 @@ void spell(const Model& model, Generated& made) {
   made.text += stream.finish();
 }
 
-// What the beams of one sentence take at the least: a row of logits, and the first page of keys and values of every layer, each.
-void check_memory(const ModelInfo& info, int64_t beams, DType cache, const std::string& what) {
-  const double page = 256.0 * static_cast<double>(info.layers * info.key_heads * info.head_dim * 2) * static_cast<double>(size_of(cache));
-  const double bytes = static_cast<double>(beams) * (page + 4.0 * static_cast<double>(info.vocabulary));
-  const uint64_t there = physical_memory();
-  if (beams == 1 || bytes <= static_cast<double>(there)) return;
-  fail(ErrorCode::kBudget, "{}: {} beams take at least {} of logits, keys and values; this machine has {}. Search with fewer beams", what,
-       with_commas(beams), human_bytes(static_cast<uint64_t>(std::min(bytes, 1e18))), human_bytes(there));
-}
-
 void check_generates(const Model& model) {
   if (model.info().has_causal) return;
   fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" without a causal head generates no text", model.info().name,
@@ -214,9 +180,10 @@ void check(const Model& model, const GenerateOptions& options) {
     if (stop.empty()) fail(ErrorCode::kInvalidArgument, "stop_texts: an empty text would end every generation at once");
   }
   if (options.sampling) validate(*options.sampling);
+  if (options.rules) validate(*options.rules);
   if (options.beams.count < 1) fail(ErrorCode::kInvalidArgument, "beams: expected 1 or more, found {}", options.beams.count);
   if (options.beams.count == 1) return;
-  check_memory(model.info(), options.beams.count, cache_dtype(model, options), "beams");
+  check_beams(model, options.beams.count, cache_dtype(model, options));
   if (options.sampling) fail(ErrorCode::kInvalidArgument, "beams: beam search does not sample; leave one of the two out");
   if (options.on_token || !options.stop_texts.empty())
     fail(ErrorCode::kInvalidArgument, "beams: which text it will be is known at the end; on_token and stop_texts need one beam");
@@ -250,63 +217,6 @@ const char* to_string(StopReason reason) {
   return "";
 }
 
-std::vector<int32_t> end_tokens(const Model& model) {
-  if (const std::optional<Setting> setting = setting_of(model.info(), "eos_token_id")) {
-    std::vector<int32_t> ids;
-    for (const Json& item : setting->value.is_array() ? setting->value.items() : Json::Array{setting->value}) {
-      if (!item.is_integer()) wrong_ids(setting->path, "eos_token_id", item);
-      ids.push_back(static_cast<int32_t>(item.integer()));
-    }
-    if (!ids.empty()) return ids;
-  }
-  const auto tokenizer = tokenizer_of(model);
-  if (tokenizer == nullptr || !tokenizer->special_tokens().eos) return {};
-  return {*tokenizer->special_tokens().eos};
-}
-
-Beams default_beams(const Model& model, const Beams& otherwise) {
-  Beams beams = otherwise;
-  const auto number = [&](const char* field) -> const std::optional<Setting> {
-    std::optional<Setting> setting = setting_of(model.info(), field);
-    if (setting && !setting->value.is_number())
-      fail(ErrorCode::kFormat, "{}: \"{}\": expected a number, found {}", setting->path, field, setting->value.describe());
-    return setting;
-  };
-  if (const auto count = number("num_beams")) {
-    const Json& found = count->value;
-    if (!found.is_integer() || found.integer() < 1 || found.integer() > kMostBeams) {
-      fail(ErrorCode::kFormat, "{}: \"num_beams\": expected a whole number, 1 to {}, found {}", count->path, kMostBeams, found.describe());
-    }
-    beams.count = found.integer();
-    check_memory(model.info(), beams.count, model.info().precision, count->path + ": \"num_beams\"");
-  }
-  if (const auto penalty = number("length_penalty")) beams.length_penalty = penalty->value.number();
-  return beams;
-}
-
-std::optional<int64_t> turns_before(const ModelInfo& model) {
-  const std::optional<Setting> setting = setting_of(model, "turns_before");
-  if (!setting) return std::nullopt;
-  if (!setting->value.is_integer() || setting->value.integer() < 0)
-    fail(ErrorCode::kFormat, "{}: \"turns_before\": expected an integer of 0 or more, found {}", setting->path, setting->value.describe());
-  return setting->value.integer();
-}
-
-std::vector<int32_t> banned_tokens(const Model& model) {
-  std::vector<int32_t> ids;
-  const std::optional<Setting> setting = setting_of(model.info(), "bad_words_ids");
-  if (!setting) return ids;
-  if (!setting->value.is_array()) wrong_ids(setting->path, "bad_words_ids", setting->value);
-  for (const Json& word : setting->value.items()) {
-    if (!word.is_array()) wrong_ids(setting->path, "bad_words_ids", word);
-    if (word.size() != 1) continue;
-    const Json& id = word.items()[0];
-    if (!id.is_integer()) wrong_ids(setting->path, "bad_words_ids", id);
-    ids.push_back(static_cast<int32_t>(id.integer()));
-  }
-  return ids;
-}
-
 Generated generate(const Model& model, const Encoding& prompt, const GenerateOptions& options) {
   check_generates(model);
   if (prompt.ids.empty()) fail(ErrorCode::kInvalidArgument, "the prompt has no tokens: there is nothing to continue");
@@ -318,7 +228,7 @@ Generated generate(const Model& model, const Encoding& prompt, const GenerateOpt
          "beams: a causal model is observed step by step, which needs one beam; run the text it wrote to see its maps");
   Generated made{.prompt_tokens = static_cast<int64_t>(prompt.ids.size())};
   if (options.max_tokens == 0) return made;
-  made = std::move(search_beams(model, {.dtype = cache_dtype(model, options)}, prompt.ids, options)[0]);
+  made = std::move(search_beams(model, {.dtype = cache_dtype(model, options)}, {prompt.ids, {prompt.ids}}, options)[0]);
   made.prompt_tokens = static_cast<int64_t>(prompt.ids.size());
   spell(model, made);
   return made;
@@ -329,10 +239,16 @@ namespace {
 // Rows of one step: enough that a product reads its weights for many, few enough that sentences which end early do not wait long.
 constexpr size_t kRowsAtOnce = 128;
 
-// Writes a text from each of `count` sources, those of like size together.   size: of a source; read: those of these numbers
+// Sources that have been read, and their tokens; of sounds, none.
+struct Sources {
+  ModelCache cache{};
+  std::vector<std::vector<int32_t>> tokens{};
+};
+
+// Writes a text from each of `count` sources, in batches of similar size.   size: of one source; read: reads these sources
 std::vector<Generated> write_from(const Model& model, size_t count, const GenerateOptions& options,
                                   const std::function<int64_t(size_t)>& size,
-                                  const std::function<ModelCache(const std::vector<size_t>&)>& read) {
+                                  const std::function<Sources(const std::vector<size_t>&)>& read) {
   check(model, options);
   if (options.sampling || options.on_token || !options.stop_texts.empty())
     fail(ErrorCode::kUnsupported, "texts written from a source are searched for: sampling, on_token and stop_texts are for causal models");
@@ -345,7 +261,9 @@ std::vector<Generated> write_from(const Model& model, size_t count, const Genera
   for (size_t begin = 0; begin < order.size() && options.max_tokens > 0; begin += at_once) {
     const size_t end = std::min(order.size(), begin + at_once);
     const std::vector<size_t> which(order.begin() + static_cast<std::ptrdiff_t>(begin), order.begin() + static_cast<std::ptrdiff_t>(end));
-    std::vector<Generated> part = search_beams(model, read(which), {model.info().first_token}, options);
+    Sources sources = read(which);
+    std::vector<Generated> part =
+        search_beams(model, std::move(sources.cache), {{model.info().first_token}, std::move(sources.tokens)}, options);
     for (size_t at = begin; at < end; ++at) made[order[at]] = std::move(part[at - begin]);
     if (options.progress) options.progress(static_cast<double>(end) / static_cast<double>(order.size()));
   }
@@ -366,7 +284,9 @@ std::vector<Generated> generate_from(const Model& model, const std::vector<Encod
   std::vector<Generated> made = write_from(
       model, sources.size(), options, [&](size_t index) { return static_cast<int64_t>(sources[index].ids.size()); },
       [&](const std::vector<size_t>& which) {
-        return model.read(padded(sources, which), cache_dtype(model, options), options.run.interventions);
+        Sources read{model.read(padded(sources, which), cache_dtype(model, options), options.run.interventions)};
+        for (const size_t index : which) read.tokens.push_back(sources[index].ids);
+        return read;
       });
   for (size_t index = 0; index < made.size(); ++index) made[index].prompt_tokens = static_cast<int64_t>(sources[index].ids.size());
   if (options.run.observer) {
@@ -384,7 +304,8 @@ std::vector<Generated> transcribe(const Model& model, const std::vector<Sound>& 
       [&](const std::vector<size_t>& which) {
         std::vector<ModelInput> inputs;
         for (const size_t index : which) inputs.push_back({.sound = sounds[index]});
-        return model.read_inputs(inputs, cache_dtype(model, options), options.run.interventions);
+        return Sources{model.read_inputs(inputs, cache_dtype(model, options), options.run.interventions),
+                       std::vector<std::vector<int32_t>>(which.size())};
       });
   if (options.run.observer) {
     read_again(model, made[0], options.run,

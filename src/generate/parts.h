@@ -19,12 +19,16 @@ GeneratedToken generated_token(const Tokenizer* tokenizer, int32_t id, float pro
 /// Dtype of the KV cache of a generation.
 inline DType cache_dtype(const Model& model, const GenerateOptions& options) { return options.cache.value_or(model.info().precision); }
 
-/// Sets the logits of banned tokens to −∞.
-void ban(const std::vector<int32_t>& banned, float* logits, int64_t vocabulary);
+/// Throws kBudget if this machine's memory cannot hold so many beams of one sentence.
+void check_beams(const Model& model, int64_t beams, DType cache);
 
-/// Beam search over a batch. Every sequence in the cache reads `prompt` after what the cache holds, and is then
-/// continued by its beams. Results have token ids and probabilities, without pieces.
-std::vector<Generated> search_beams(const Model& model, ModelCache cache, const std::vector<int32_t>& prompt,
-                                    const GenerateOptions& options);
+/// What the sequences of a batch begin with, and what each was written from.
+struct SearchTexts {
+  std::vector<int32_t> prompt{};                ///< read after what the cache holds
+  std::vector<std::vector<int32_t>> sources{};  ///< by sequence, for GenerationRules
+};
+/// Beam search over a batch. Every sequence in the cache reads the prompt, and is then continued by its beams. Results
+/// have token ids and probabilities, without pieces.
+std::vector<Generated> search_beams(const Model& model, ModelCache cache, const SearchTexts& texts, const GenerateOptions& options);
 
 }  // namespace clearhead

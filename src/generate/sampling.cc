@@ -1,13 +1,14 @@
 // The next token from logits.
 //
 //   greedy    the largest logit, ties to the smaller id
-//   sampled   l' = penalty(l)/T → the k largest → the shortest prefix, by size, whose softmax sums to top_p → by inverse distribution in order of id
+//   sampled   l' = l/T → the k largest → the shortest prefix, by size, whose softmax sums to top_p → by inverse distribution in order of id
 //
 // Tokens below (1 − top_p)/V of the mass can never be needed for the prefix: all of them together hold less than 1 − top_p. Only the others are sorted.
 #include "generate/sampling.h"
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/format.h"
 #include "base/random.h"
@@ -30,17 +31,6 @@ int64_t index_of_largest(const float* logits, int64_t vocabulary) {
   }
   if (!is_number) fail(ErrorCode::kInvalidArgument, "the model's logits hold NaN: its weights, or the sums over them, are not finite");
   return best;
-}
-
-std::vector<float> penalised(const float* logits, int64_t vocabulary, double penalty, const std::vector<int32_t>& seen) {
-  std::vector<float> changed(logits, logits + vocabulary);
-  if (penalty == 1) return changed;
-  for (const int32_t id : seen) {
-    if (id < 0 || id >= vocabulary) continue;
-    const double logit = static_cast<double>(logits[id]);  // as given: a token seen twice is penalised once
-    changed[static_cast<size_t>(id)] = static_cast<float>(logit > 0 ? logit / penalty : logit * penalty);
-  }
-  return changed;
 }
 
 bool larger(const Candidate& a, const Candidate& b) { return a.weight != b.weight ? a.weight > b.weight : a.id < b.id; }
@@ -69,17 +59,16 @@ void keep_top_p(std::vector<Candidate>& candidates, double top_p) {
   candidates.resize(std::max<size_t>(kept, 1));
 }
 
-int32_t sample(const float* logits, int64_t vocabulary, const Sampling& sampling, const std::vector<int32_t>& seen, uint64_t index) {
-  const std::vector<float> changed = penalised(logits, vocabulary, sampling.repetition_penalty, seen);
-  const float largest = *std::max_element(changed.begin(), changed.end());
-  std::vector<Candidate> candidates(changed.size());
-  for (size_t id = 0; id < changed.size(); ++id) {
+int32_t sample(const float* scores, int64_t vocabulary, const Sampling& sampling, uint64_t index) {
+  const float largest = *std::max_element(scores, scores + vocabulary);
+  std::vector<Candidate> candidates(static_cast<size_t>(vocabulary));
+  for (size_t id = 0; id < candidates.size(); ++id) {
     candidates[id] = {static_cast<int32_t>(id),
-                      static_cast<double>(std::exp(static_cast<float>(static_cast<double>(changed[id] - largest) / sampling.temperature)))};
+                      static_cast<double>(std::exp(static_cast<float>(static_cast<double>(scores[id] - largest) / sampling.temperature)))};
   }
   keep_top_k(candidates, sampling.top_k);
   keep_top_p(candidates, sampling.top_p);
-  if (candidates.size() < changed.size()) {
+  if (static_cast<int64_t>(candidates.size()) < vocabulary) {
     std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) { return a.id < b.id; });
   }
   double left = random_unit(sampling.seed, index) * total(candidates);
@@ -103,14 +92,15 @@ void validate(const Sampling& sampling) {
         sampling.temperature);
   check(sampling.top_k >= 0, "top_k", "0 (all) or more", static_cast<double>(sampling.top_k));
   check(sampling.top_p > 0 && sampling.top_p <= 1, "top_p", "a number above 0, at most 1", sampling.top_p);
-  check(sampling.repetition_penalty > 0 && std::isfinite(sampling.repetition_penalty), "repetition_penalty", "a positive number",
-        sampling.repetition_penalty);
 }
 
-Drawn draw_token(const float* logits, int64_t vocabulary, const std::optional<Sampling>& sampling, const std::vector<int32_t>& seen,
-                 uint64_t index) {
-  const int64_t best = index_of_largest(logits, vocabulary);
-  const int64_t id = sampling ? sample(logits, vocabulary, *sampling, seen, index) : best;
+Drawn draw_token(const NextToken& next, const std::optional<Sampling>& sampling, uint64_t index) {
+  const auto& [logits, scores, vocabulary] = next;
+  const int64_t best = index_of_largest(scores, vocabulary);
+  if (scores[best] == -std::numeric_limits<float>::infinity())
+    fail(ErrorCode::kInvalidArgument,
+         "the rules of generation leave no token; remove one of them, such as suppress_tokens or bad_words_ids");
+  const int64_t id = sampling ? sample(scores, vocabulary, *sampling, index) : best;
   return {static_cast<int32_t>(id), static_cast<float>(std::exp(static_cast<double>(logits[id]) - ops::log_sum_exp(logits, vocabulary)))};
 }
 

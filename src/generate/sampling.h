@@ -11,15 +11,20 @@ namespace clearhead {
 
 struct Drawn {
   int32_t id = 0;
-  float probability = 0;  ///< softmax of the logits as given
+  float probability = 0;  ///< softmax of the logits
 };
 
 /// Throws kInvalidArgument for values outside the ranges in generate.h.
 void validate(const Sampling& sampling);
 
-/// `seen`: all tokens so far, for the repetition penalty. `index`: which random number of the seed to use. Throws
-/// kInvalidArgument if a logit is NaN.
-Drawn draw_token(const float* logits, int64_t vocabulary, const std::optional<Sampling>& sampling, const std::vector<int32_t>& seen,
-                 uint64_t index);
+/// The scores of the next token: logits, as the model gives them and after the rules.
+struct NextToken {
+  const float* logits = nullptr;
+  const float* scores = nullptr;
+  int64_t vocabulary = 0;
+};
+
+/// Chooses by the scores. `index`: which random number of the seed to use. Throws kInvalidArgument if a logit is NaN.
+Drawn draw_token(const NextToken& next, const std::optional<Sampling>& sampling, uint64_t index);
 
 }  // namespace clearhead

@@ -62,7 +62,10 @@ ReadAndWritten read_and_write(const Model& model, const std::string& source, con
   ReadAndWritten out{.source = tokenizer.encode(source)};
   if (out.source.ids.empty()) fail(ErrorCode::kInvalidArgument, "{}: the text has no token", model.info().name);
   const std::vector<int32_t> written =
-      given ? tokenizer.encode(*given).ids : generate_from(model, {out.source}, {.beams = default_beams(model, {.count = 4})})[0].ids;
+      given ? tokenizer.encode(*given).ids
+            : generate_from(model, {out.source},
+                            {.max_tokens = default_max_tokens(model, 128), .beams = default_beams(model, {.count = 4})})[0]
+                  .ids;
   out.target = written_text(model.info().first_token, written, &tokenizer);
   return out;
 }

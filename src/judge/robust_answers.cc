@@ -168,8 +168,8 @@ class Translations final : public RobustAnswers {
     }
     std::vector<Generated> out(readings.size());
     if (sources.empty()) return out;
-    std::vector<Generated> made =
-        generate_from(model_, sources, {.max_tokens = kMostWritten, .beams = default_beams(model_, {.count = 4})});
+    std::vector<Generated> made = generate_from(
+        model_, sources, {.max_tokens = default_max_tokens(model_, kMostWritten), .beams = default_beams(model_, {.count = 4})});
     for (size_t at = 0; at < places.size(); ++at) out[places[at]] = std::move(made[at]);
     return out;
   }

@@ -124,7 +124,9 @@ void LoadedTrace::run(const std::string& text, const std::optional<std::string>&
   run.pair = pair;
   if (reader->info().encoder_layers > 0) {
     run.logits = true;
-    generate_from(*reader, {encoding}, {.max_tokens = 256, .cancel = cancel, .run = run, .beams = default_beams(*reader, {.count = 4})});
+    const GenerateOptions settings{
+        .max_tokens = default_max_tokens(*reader, 256), .cancel = cancel, .run = run, .beams = default_beams(*reader, {.count = 4})};
+    generate_from(*reader, {encoding}, settings);
   } else {
     reader->run(encoding, run);
   }

@@ -125,8 +125,9 @@ TEST(BeamSearch, BannedTokensAndTheEndOfPositionsAreKept) {
   const Encoding source{.ids = {9, 8, 7, 6}};
   for (const int64_t count : {1, 3}) {
     const Generated free = generate(*model, source, {.max_tokens = 6, .beams = {count}});
-    const Generated made =
-        generate(*model, source, {.max_tokens = 100, .stop_ids = std::vector<int32_t>{}, .beams = {count}, .banned_ids = free.ids});
+    const Generated made = generate(
+        *model, source,
+        {.max_tokens = 100, .stop_ids = std::vector<int32_t>{}, .beams = {count}, .rules = GenerationRules{.suppress_tokens = free.ids}});
     for (const int32_t id : made.ids) EXPECT_EQ(std::count(free.ids.begin(), free.ids.end(), id), 0) << id;
     EXPECT_EQ(static_cast<int64_t>(made.ids.size()), model->info().longest);
     EXPECT_EQ(made.reason, StopReason::kPositions);

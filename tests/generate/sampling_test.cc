@@ -15,9 +15,11 @@ namespace {
 
 const std::vector<float> kLogits = {1.0F, 3.0F, 2.0F, -1.0F, 0.0F};
 
-Drawn draw(const std::optional<Sampling>& sampling, uint64_t index, const std::vector<int32_t>& seen = {}) {
-  return draw_token(kLogits.data(), static_cast<int64_t>(kLogits.size()), sampling, seen, index);
+Drawn draw_from(const std::vector<float>& logits, const std::optional<Sampling>& sampling, uint64_t index) {
+  return draw_token({logits.data(), logits.data(), static_cast<int64_t>(logits.size())}, sampling, index);
 }
+
+Drawn draw(const std::optional<Sampling>& sampling, uint64_t index) { return draw_from(kLogits, sampling, index); }
 
 std::vector<double> softmax(double temperature) {
   std::vector<double> shares;
@@ -27,22 +29,27 @@ std::vector<double> softmax(double temperature) {
   return shares;
 }
 
-std::vector<double> frequencies(const Sampling& sampling, int draws, const std::vector<int32_t>& seen = {}) {
+std::vector<double> frequencies(const Sampling& sampling, int draws) {
   std::vector<double> counts(kLogits.size());
-  for (int at = 0; at < draws; ++at) counts[static_cast<size_t>(draw(sampling, static_cast<uint64_t>(at), seen).id)] += 1.0 / draws;
+  for (int at = 0; at < draws; ++at) counts[static_cast<size_t>(draw(sampling, static_cast<uint64_t>(at)).id)] += 1.0 / draws;
   return counts;
 }
 
 TEST(Sampling, GreedyTakesTheLargestAndTiesGoToTheSmallerId) {
   EXPECT_EQ(draw(std::nullopt, 0).id, 1);
   const std::vector<float> tied = {0.0F, 2.0F, 2.0F};
-  EXPECT_EQ(draw_token(tied.data(), 3, std::nullopt, {}, 0).id, 1);
+  EXPECT_EQ(draw_from(tied, std::nullopt, 0).id, 1);
 }
 
-TEST(Sampling, TheProbabilityIsTheModelsOwnWhateverSamplingChanges) {
+TEST(Sampling, TheProbabilityIsTheModelsOwnWhateverSamplingAndRulesChange) {
   const Drawn drawn = draw(Sampling{.temperature = 0.01, .top_k = 1, .seed = 4}, 0);
   EXPECT_EQ(drawn.id, 1);
   EXPECT_NEAR(drawn.probability, softmax(1)[1], tolerance::kFew);
+  std::vector<float> scores = kLogits;
+  scores[1] = -std::numeric_limits<float>::infinity();
+  const Drawn under_rules = draw_token({kLogits.data(), scores.data(), 5}, std::nullopt, 0);
+  EXPECT_EQ(under_rules.id, 2);
+  EXPECT_NEAR(under_rules.probability, softmax(1)[2], tolerance::kFew);
 }
 
 TEST(Sampling, DrawsFollowTheSoftmaxAtTheTemperature) {
@@ -82,16 +89,6 @@ TEST(Sampling, TopKAndTopPDrawOnlyFromWhatTheyKeep) {
   EXPECT_EQ(drawn({.temperature = 4, .top_k = 3, .top_p = 0.999}), (std::set<int32_t>{0, 1, 2}));
 }
 
-TEST(Sampling, ThePenaltyPushesDownWhatWasSeenOnceHoweverOften) {
-  const std::vector<double> once = frequencies({.repetition_penalty = 3.0, .seed = 5}, 20'000, {1, 3});
-  const std::vector<double> twice = frequencies({.repetition_penalty = 3.0, .seed = 5}, 20'000, {1, 1, 3, 3, 1});
-  EXPECT_EQ(once, twice);
-  // logits become 1, 1, 2, −3, 0
-  const double sum = 2 * std::exp(1.0) + std::exp(2.0) + std::exp(-3.0) + 1;
-  EXPECT_NEAR(once[1], std::exp(1.0) / sum, 0.015);
-  EXPECT_NEAR(once[3], std::exp(-3.0) / sum, 0.005);
-}
-
 TEST(Sampling, RefusesWhatCannotBeMeant) {
   const auto message = [](const Sampling& sampling) -> std::string {
     try {
@@ -104,13 +101,12 @@ TEST(Sampling, RefusesWhatCannotBeMeant) {
   EXPECT_EQ(message({.temperature = 0}), "temperature: expected a positive number (greedy: no sampling), found 0");
   EXPECT_EQ(message({.top_k = -1}), "top_k: expected 0 (all) or more, found -1");
   EXPECT_EQ(message({.top_p = 1.5}), "top_p: expected a number above 0, at most 1, found 1.5");
-  EXPECT_EQ(message({.repetition_penalty = 0}), "repetition_penalty: expected a positive number, found 0");
   EXPECT_EQ(message({}), "");
 }
 
 TEST(Sampling, LogitsThatAreNotNumbersAreRefused) {
   const std::vector<float> broken = {0.0F, std::numeric_limits<float>::quiet_NaN(), 1.0F};
-  expect_refused(ErrorCode::kInvalidArgument, "logits hold NaN", [&] { draw_token(broken.data(), 3, std::nullopt, {}, 0); });
+  expect_refused(ErrorCode::kInvalidArgument, "logits hold NaN", [&] { draw_from(broken, std::nullopt, 0); });
 }
 
 }  // namespace

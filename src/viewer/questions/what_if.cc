@@ -160,8 +160,9 @@ class Rerun {
     if (look && look->text) {
       source = *look->text;
       parts.source = model_->tokenizer().encode(source);
-      const Generated made =
-          generate_from(*model_, {parts.source}, {.max_tokens = 256, .cancel = cancel_, .beams = default_beams(*model_, {.count = 4})})[0];
+      const Generated made = generate_from(
+          *model_, {parts.source},
+          {.max_tokens = default_max_tokens(*model_, 256), .cancel = cancel_, .beams = default_beams(*model_, {.count = 4})})[0];
       WrittenText written = written_text(model_->info().first_token, made.ids, &model_->tokenizer());
       parts.target = written.encoding;
       target = written.text;
