@@ -172,7 +172,8 @@ std::string item_context(const RunText& text, const ItemRange& items, int64_t id
 std::string context_of(const RunText& text, int64_t token, int64_t around) {
   const auto bytes = [&](int64_t i) { return text.offsets[static_cast<size_t>(i)]; };
   if (const ItemRange* items = text.items_of(token)) return item_context(text, *items, token);
-  if (text.special[static_cast<size_t>(token)]) return "⟨" + text.pieces[static_cast<size_t>(token)] + "⟩";
+  if (text.special[static_cast<size_t>(token)] || bytes(token)[0] == bytes(token)[1])
+    return "⟨" + text.pieces[static_cast<size_t>(token)] + "⟩";
   int64_t begin = token, end = token + 1;
   const int64_t count = text.tokens();
   while (begin > 0 && token - begin < around && !text.special[static_cast<size_t>(begin - 1)]) --begin;

@@ -5,6 +5,7 @@
 #include "base/utf8.h"
 #include "models/loaded_model.h"
 #include "models/reading.h"
+#include "text/unicode.h"
 
 namespace clearhead {
 namespace {
@@ -21,6 +22,14 @@ std::string rebuilt(const Encoding& encoding, const Tokenizer& tokenizer, uint8_
     if (valid_utf8_prefix(std::string_view(bytes).substr(0, room)) == room) std::copy_n(bytes.begin(), room, text.begin() + begin);
   }
   return text;
+}
+
+// A mark that the tokenizer put in front of a word, as a token of its own: the "▁" of "▁中" stands for a space that the text
+// does not have. The library gives it the bytes of the character after it.
+bool is_inserted_space(const Tokenizer& tokenizer, int32_t id, std::string_view under) {
+  const std::string bytes = tokenizer.token_bytes(id);
+  const bool is_space = !bytes.empty() && bytes.find_first_not_of(' ') == std::string::npos;
+  return is_space && !text::is(text::decode_valid(under, 0).c, text::kSpace);
 }
 
 }  // namespace
@@ -62,7 +71,10 @@ RunText run_text(const Encoding& encoding, const Tokenizer* tokenizer, const std
   for (size_t i = 0; i < encoding.size(); ++i) {
     const bool special = encoding.is_special(i);
     const int64_t shift = encoding.segment[i] == 1 ? second : 0;
-    text.offsets.push_back({encoding.offsets[i][0] + shift, encoding.offsets[i][1] + shift});
+    const auto begin = encoding.offsets[i][0] + shift, end = encoding.offsets[i][1] + shift;
+    const bool has_bytes = tokenizer && !special && begin < end && end <= static_cast<int64_t>(text.text.size());
+    const auto under = has_bytes ? std::string_view(text.text).substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin)) : "";
+    text.offsets.push_back({begin, has_bytes && is_inserted_space(*tokenizer, encoding.ids[i], under) ? begin : end});
     text.special.push_back(special);
     text.pieces.push_back(tokenizer ? std::string(tokenizer->token(encoding.ids[i])) : std::to_string(encoding.ids[i]));
     if (special || encoding.segment[i] > 1) continue;
@@ -82,8 +94,10 @@ RunText joined(RunText source, const RunText& target) {
   text.ids.insert(text.ids.end(), target.ids.begin(), target.ids.end());
   text.special.insert(text.special.end(), target.special.begin(), target.special.end());
   text.pieces.insert(text.pieces.end(), target.pieces.begin(), target.pieces.end());
-  for (const auto& [begin, end] : target.offsets)
-    text.offsets.push_back(begin == end ? std::array<int64_t, 2>{} : std::array{begin + moved, end + moved});
+  for (size_t i = 0; i < target.offsets.size(); ++i) {
+    const auto& [begin, end] = target.offsets[i];
+    text.offsets.push_back(target.special[i] ? std::array<int64_t, 2>{} : std::array{begin + moved, end + moved});
+  }
   text.segments = {{"source", "text", 0, first}, {"target", "text", first, tokens_of(text)}};
   return text;
 }

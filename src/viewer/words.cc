@@ -85,13 +85,21 @@ std::vector<int32_t> words_of(const RunText& text) {
       last = -2;
       continue;
     }
+    const auto [begin, end] = text.offsets[i];
     int32_t own = -1;
-    for (int64_t b = text.offsets[i][0]; b < text.offsets[i][1] && own < 0; ++b) own = bytes[static_cast<size_t>(b)];
+    for (int64_t b = begin; b < end && own < 0; ++b) own = bytes[static_cast<size_t>(b)];
+    // A token without text, such as an inserted "▁", belongs to the word that begins there.
+    if (begin == end && static_cast<size_t>(begin) < bytes.size()) own = bytes[static_cast<size_t>(begin)];
     if (own < 0 || own != last) ++word;  // white space of its own is a word of its own
     last = own;
     out[i] = word;
   }
   return out;
+}
+
+bool is_without_text(const RunText& text, size_t id) {
+  const auto [begin, end] = text.offsets[id];
+  return begin == end && !text.special[id] && static_cast<int64_t>(id) < text.tokens();
 }
 
 }  // namespace clearhead

@@ -8,8 +8,11 @@
 
 namespace clearhead {
 
-/// Index of the word each token belongs to, −1 for special tokens. Words are runs of letters and digits (an apostrophe between letters
-/// joins), single ideographs, single marks.
+/// Index of the word each token belongs to, −1 for special tokens. Words are runs of letters and digits (an apostrophe
+/// between letters joins), single ideographs, single marks.
 std::vector<int32_t> words_of(const RunText& text);
+
+/// Whether a token of the text, other than a special one, has no bytes of it: an inserted "▁".
+bool is_without_text(const RunText& text, size_t id);
 
 }  // namespace clearhead

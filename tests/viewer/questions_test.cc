@@ -470,6 +470,19 @@ TEST(Words, AreRunsOfLettersWithApostrophesSingleIdeographsAndMarks) {
   EXPECT_EQ(words_of(text), (std::vector<int32_t>{0, 0, 0, 1, 2, 3, 4, 5, 6, 7}));
 }
 
+TEST(Words, ATokenWithoutTextBelongsToTheWordThatBeginsWhereItStands) {
+  RunText text{.text = "中国 hi",
+               .ids = {1, 5, 6, 1, 4},
+               .offsets = {{0, 0}, {0, 3}, {3, 6}, {6, 7}, {7, 9}},
+               .special = {0, 0, 0, 0, 0},
+               .pieces = {"▁", "中", "国", "▁", "hi"}};
+  EXPECT_EQ(words_of(text), (std::vector<int32_t>{0, 0, 1, 2, 3}));
+  EXPECT_TRUE(is_without_text(text, 0));
+  EXPECT_FALSE(is_without_text(text, 3));
+  text.special[0] = 1;
+  EXPECT_FALSE(is_without_text(text, 0));
+}
+
 TEST(Questions, SaysOfEveryLayerWhichBandOfKeysAQuerySees) {
   const auto bands = [](const AttentionSpec& spec) {
     LoadedTrace loaded = looked_at::loaded_of({.tokens = 40, .causal = false, .spec = spec});

@@ -260,7 +260,8 @@ std::string label_of(const RunText& text, int64_t id) {
   if (first != std::string::npos) return own.substr(first, own.find_last_not_of(" \n\t\r") + 1 - first);
   std::string out;
   for (const char c : own) out += c == ' ' ? "␣" : c == '\n' ? "⏎" : c == '\t' ? "⇥" : "␍";
-  return out.empty() ? "∅" : out;
+  if (!out.empty()) return out;
+  return text.pieces[at].empty() ? "∅" : text.pieces[at];
 }
 
 std::string spans_text(LoadedTrace& loaded, const std::vector<Range>& spans) {

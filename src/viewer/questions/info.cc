@@ -8,6 +8,7 @@
 #include "viewer/questions/head.h"
 #include "viewer/questions/ranges.h"
 #include "viewer/questions/subject.h"
+#include "viewer/words.h"
 
 namespace clearhead::questions {
 namespace {
@@ -97,11 +98,11 @@ bool has_pair(const RunText& text) {
                      [](const TextSegment& segment) { return segment.name == "second" && segment.role == "text"; });
 }
 
-// Names of special token ids.
+// Names of the ids of special tokens and of tokens without text.
 Json special_json(const RunText& text) {
   Json out = Json::object();
   for (size_t i = 0; i < text.ids.size(); ++i) {
-    if (text.special[i]) out[std::to_string(text.ids[i])] = text.pieces[i];
+    if (text.special[i] || is_without_text(text, i)) out[std::to_string(text.ids[i])] = text.pieces[i];
   }
   return out;
 }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/format.h"
+#include "viewer/words.h"
 
 namespace clearhead::questions {
 namespace {
@@ -52,7 +53,7 @@ ViewFrame text(const LoadedTrace& loaded, int side, std::optional<Range> wanted)
     end.push_back(static_cast<uint32_t>(to));
     id.push_back(text.ids[at]);
     word.push_back(loaded.words()[at]);
-    flags.push_back(text.special[at] ? 1 : 0);
+    flags.push_back(text.special[at] || is_without_text(text, at) ? 1 : 0);
     if (to > from) {
       first = first < 0 ? from : std::min(first, from);
       last = std::max(last, to);
