@@ -48,7 +48,7 @@ def _joined(layer):
 
 
 def _joined_topology(layer):
-    """What the queries of all steps see of all keys: a causal band, or a range of keys for each query."""
+    """The keys that the queries of all steps see: a causal band, or a range of keys for each query."""
     try:
         return _core.causal(_window(layer))
     except ValueError:
@@ -107,7 +107,7 @@ def _joined_terms(layer, count):
 
 
 class _Sides:
-    """What the rows and columns of maps are: tokens of the sides, then items."""
+    """The tokens and items that are the rows and columns of maps: tokens of each side, then items."""
 
     def __init__(self, watch):
         self.watch, self.text, self.ranges = watch, None, {}

@@ -1,4 +1,4 @@
-"""What is kept of one attention layer during a run: queries, keys and what each mask showed, call by call, without padding."""
+"""One attention layer of a run: the queries, keys and visible pairs of each call, without padding."""
 
 import json
 

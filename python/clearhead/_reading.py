@@ -31,7 +31,7 @@ def cached_tokens(keywords):
 
 
 class Text:
-    """What was read of one text.
+    """One text, as far as the model has read it.
 
     ids: of the watched text, padding included; -1 where only embeddings were given. start: the position of the first of them. padding:
     bool [token], False for padding, or None. front: (padding in front of each text of the batch [batch], length of the mask), or None.
@@ -67,7 +67,7 @@ class Text:
 
 
 class Reading:
-    """What a model has read in a run. kinds: {module's path: kinds of input that it was given, of "text", "picture" and "sound"}."""
+    """The texts and the media that a model reads in a run. kinds: {module's path: kinds of input that it was given, of "text", "picture" and "sound"}."""
 
     def __init__(self, model, tokenizer, text, sequence):
         self._model, self._tokenizer, self._text, self._sequence = model, tokenizer, text, sequence
@@ -114,7 +114,7 @@ class Reading:
         first = self.row_of(batch // generation.beams) * generation.beams
         return slice(first, first + (generation.beams if self.step > 0 else 1))  # all beams begin as the first
 
-    # What modules are given.
+    # Arguments of modules.
 
     def reads(self, module, path, positional, keywords):
         """Notes what a module is given. Yields (side, None) before it begins to read a text, and (side, position) before it goes on at an
@@ -175,7 +175,7 @@ class Reading:
         return len(nearest) == 1 or tower == "text" or path.startswith(self._path_of_text())
 
     def _path_of_text(self):
-        """Of a model with several kinds of input: the path below which its text is read."""
+        """The path below which a model with several kinds of input reads its text."""
         if not hasattr(self, "_text_path"):
             self._text_path = ""
             try:

@@ -604,7 +604,7 @@ def _is_cross(path, module):
 
 
 def _tower(model, path):
-    """Of a model of several kinds of input: the one whose tower a module is in, "" for the main one."""
+    """The kind of input ("vision", "audio", "text") whose tower holds a module; "" for the main stack, or if the model has only one kind."""
     config = getattr(model, "config", None)
     if not any(hasattr(config, name) for name in ("vision_config", "audio_config")):
         return ""
