@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/format.h"
 #include "base/random.h"
+#include "base/text_file.h"
 #include "cli/cli.h"
 #include "cli/terminal.h"
 #include "judge/plot.h"
@@ -94,9 +95,9 @@ judge::RobustTexts read_texts(const std::string& path, Answering kind, const Opt
   if (is_table(path)) {
     all = read_table(path, options);
   } else if (kind == Answering::kLanguageModel) {
-    all.texts = pieces_of(read_file(path), static_cast<size_t>(options.piece));
+    all.texts = pieces_of(read_text_file(path), static_cast<size_t>(options.piece));
   } else {
-    all.texts = lines_of(read_file(path));
+    all.texts = lines_of(read_text_file(path));
   }
   if (all.texts.empty()) fail(ErrorCode::kInvalidArgument, "{}: holds no texts; expected at least one", path);
   std::vector<size_t> chosen(all.texts.size());
@@ -202,7 +203,7 @@ Json report_json(const Report& report) {
   Json changes = Json::array();
   for (const Outcome& outcome : report.found.outcomes) {
     Json one = Json::object({{"change", outcome.name}, {"detail", outcome.says}, {"texts", outcome.texts}});
-    for (const judge::Measure& measure : outcome.measures) one[measure.name] = interval_json(measure.value);
+    for (const judge::MetricEstimate& measure : outcome.measures) one[measure.name] = interval_json(measure.value);
     one["divergence"] = outcome.divergence ? interval_json(*outcome.divergence) : Json();
     one["heads"] = heads_json(outcome.heads);
     changes.push(std::move(one));

@@ -87,12 +87,12 @@ Reading reading_of(const Model& model, Answering kind, const std::string& text, 
   const int64_t longest = model.info().longest, tokens = static_cast<int64_t>(out.encoding.size());
   const int64_t room = longest > 0 ? longest - tokens : std::max(options.shift, options.padding);
   const bool needs_room = change == Change::kShift || change == Change::kPaddingAfter || change == Change::kPaddingBefore;
-  if (change == Change::kShift) out.shift = std::min(options.shift, room);
-  if (change == Change::kPaddingAfter) out.after = std::min(options.padding, room);
-  if (change == Change::kPaddingBefore) out.before = std::min(options.padding, room);
+  if (change == Change::kShift) out.shift = options.shift;
+  if (change == Change::kPaddingAfter) out.after = options.padding;
+  if (change == Change::kPaddingBefore) out.before = options.padding;
   const bool has_words =
       std::any_of(out.encoding.segment.begin(), out.encoding.segment.end(), [](uint8_t segment) { return segment != Encoding::kSpecial; });
-  if ((needs_room && room <= 0) || !has_words) return {};
+  if ((needs_room && room < out.shift + out.after + out.before) || !has_words) return {};
   return out;
 }
 

@@ -30,7 +30,7 @@ struct NamedChange {
 /// Those that a model of this kind can have.
 std::vector<NamedChange> changes_for(Answering kind, const RobustOptions& options);
 
-/// One text under a change. A reading beyond the model's positions loses tokens at its end; it has no tokens where positions leave no room for the change.
+/// One text under a change. A reading beyond the model's positions loses tokens at its end. It has no tokens where positions leave no room for the whole change.
 Reading reading_of(const Model& model, Answering kind, const std::string& text, Change change, const RobustOptions& options, uint64_t seed);
 
 /// Indices of readings that run together, those of like size; none without tokens.

@@ -23,7 +23,7 @@ class Values {
  public:
   explicit Values(const RobustOptions& options) : options_(options) {}
   void add(double value) { values_.push_back(value); }
-  void to(std::vector<Measure>& out, const std::string& name) const {
+  void to(std::vector<MetricEstimate>& out, const std::string& name) const {
     if (!values_.empty()) out.push_back({name, metrics::bootstrap_mean(values_, {.seed = options_.seed})});
   }
 
@@ -54,17 +54,17 @@ class Labels final : public RobustAnswers {
     }
   }
 
-  std::vector<Measure> clean(const std::vector<Reading>& readings) override {
+  std::vector<MetricEstimate> clean(const std::vector<Reading>& readings) override {
     clean_ = ask(readings);
     Values right(options_);
     for (size_t text = 0; text < wanted_.size(); ++text) {
       if (!clean_[text].empty()) right.add(best(clean_[text]) == wanted_[text]);
     }
-    std::vector<Measure> out;
+    std::vector<MetricEstimate> out;
     right.to(out, "accuracy");
     return out;
   }
-  std::vector<Measure> changed(const std::vector<Reading>& readings) override {
+  std::vector<MetricEstimate> changed(const std::vector<Reading>& readings) override {
     const auto found = ask(readings);
     Values stays(options_), right(options_), lost(options_), moved(options_);
     for (size_t text = 0; text < found.size(); ++text) {
@@ -76,7 +76,7 @@ class Labels final : public RobustAnswers {
       right.add(after == wanted_[text]);
       lost.add((after == wanted_[text] ? 1.0 : 0.0) - (before == wanted_[text] ? 1.0 : 0.0));
     }
-    std::vector<Measure> out;
+    std::vector<MetricEstimate> out;
     stays.to(out, "stays");
     right.to(out, "accuracy");
     lost.to(out, "accuracy_change");
@@ -111,11 +111,11 @@ class Translations final : public RobustAnswers {
   Translations(const Model& model, const RobustTexts& texts, const RobustOptions& options)
       : model_(model), texts_(texts), options_(options) {}
 
-  std::vector<Measure> clean(const std::vector<Reading>& readings) override {
+  std::vector<MetricEstimate> clean(const std::vector<Reading>& readings) override {
     clean_ = write(readings);
     probabilities_ = probabilities(readings);
     counts_ = counts_of(clean_);
-    std::vector<Measure> out;
+    std::vector<MetricEstimate> out;
     std::vector<size_t> all;
     for (size_t text = 0; text < readings.size(); ++text) {
       if (!clean_[text].ids.empty()) all.push_back(text);
@@ -123,8 +123,8 @@ class Translations final : public RobustAnswers {
     if (!counts_.empty()) out.push_back({"bleu", bleu(counts_, {}, all)});
     return out;
   }
-  std::vector<Measure> changed(const std::vector<Reading>& readings) override {
-    std::vector<Measure> out;
+  std::vector<MetricEstimate> changed(const std::vector<Reading>& readings) override {
+    std::vector<MetricEstimate> out;
     const bool writes = std::all_of(readings.begin(), readings.end(), [](const Reading& one) { return one.shift == 0 && one.after == 0; });
     if (writes) {
       const std::vector<Generated> found = write(readings);
@@ -241,7 +241,7 @@ class Bits final : public RobustAnswers {
  public:
   Bits(const Model& model, const RobustOptions& options) : model_(model), options_(options) {}
 
-  std::vector<Measure> clean(const std::vector<Reading>& readings) override {
+  std::vector<MetricEstimate> clean(const std::vector<Reading>& readings) override {
     clean_ = readings;
     losses_ = ask(readings);
     Values bits(options_);
@@ -250,11 +250,11 @@ class Bits final : public RobustAnswers {
       for (size_t token = 1; token < losses_[text].size(); ++token) nats += losses_[text][token], bytes += bytes_of(readings[text], token);
       if (bytes > 0) bits.add(nats / std::numbers::ln2 / bytes);
     }
-    std::vector<Measure> out;
+    std::vector<MetricEstimate> out;
     bits.to(out, "bits_per_byte");
     return out;
   }
-  std::vector<Measure> changed(const std::vector<Reading>& readings) override {
+  std::vector<MetricEstimate> changed(const std::vector<Reading>& readings) override {
     const auto found = ask(readings);
     Values bits(options_), change(options_);
     for (size_t text = 0; text < readings.size(); ++text) {
@@ -270,7 +270,7 @@ class Bits final : public RobustAnswers {
       bits.add(after / std::numbers::ln2 / bytes);
       change.add((after - before) / std::numbers::ln2 / bytes);
     }
-    std::vector<Measure> out;
+    std::vector<MetricEstimate> out;
     bits.to(out, "bits_per_byte");
     change.to(out, "bits_per_byte_change");
     return out;

@@ -145,7 +145,7 @@ std::vector<HeadDivergence> movers_of(const std::vector<Outcome>& outcomes, cons
   return out;
 }
 
-void check(const RobustTexts& texts, const RobustOptions& options) {
+void check(const Model& model, const RobustTexts& texts, const RobustOptions& options) {
   if (texts.texts.empty()) fail(ErrorCode::kInvalidArgument, "robust: no texts; expected at least one");
   if (!texts.wanted.empty() && texts.wanted.size() != texts.texts.size())
     fail(ErrorCode::kInvalidArgument, "robust: {} texts and {} wanted answers; expected one for each", texts.texts.size(),
@@ -156,6 +156,12 @@ void check(const RobustTexts& texts, const RobustOptions& options) {
   }
   for (const auto& [name, count] : {std::pair{"shift", options.shift}, {"padding", options.padding}, {"map_rows", options.map_rows}}) {
     if (count < 1) fail(ErrorCode::kInvalidArgument, "robust: {} is {}; expected at least 1", name, count);
+  }
+  const int64_t longest = model.info().longest;
+  for (const auto& [name, count] : {std::pair{"shift", options.shift}, {"padding", options.padding}}) {
+    if (longest > 0 && count >= longest)
+      fail(ErrorCode::kInvalidArgument, "robust: {} is {}; expected less than the {} positions of {}", name, count, longest,
+           model.info().name);
   }
 }
 
@@ -175,12 +181,12 @@ Answering answering(const ModelInfo& info) {
 }
 
 const metrics::Interval* Outcome::find(const std::string& measure) const {
-  const auto found = std::find_if(measures.begin(), measures.end(), [&](const Measure& one) { return one.name == measure; });
+  const auto found = std::find_if(measures.begin(), measures.end(), [&](const MetricEstimate& one) { return one.name == measure; });
   return found == measures.end() ? nullptr : &found->value;
 }
 
 Robustness robustness(const Model& model, const RobustTexts& texts, const RobustOptions& options) {
-  check(texts, options);
+  check(model, texts, options);
   Robustness out{.kind = answering(model.info())};
   const std::vector<NamedChange> changes = changes_for(out.kind, options);
   const std::unique_ptr<RobustAnswers> answers = robust_answers(model, out.kind, texts, options);

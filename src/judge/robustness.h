@@ -50,7 +50,8 @@ struct RobustOptions {
   std::function<void(double fraction)> progress{};
 };
 
-struct Measure {
+/// A metric over texts, with its confidence interval.
+struct MetricEstimate {
   std::string name{};
   metrics::Interval value{};
 };
@@ -65,10 +66,10 @@ struct HeadDivergence {
 struct Outcome {
   std::string name{};  // "typos"
   std::string says{};  // "in 10 % of the words"
-  int64_t texts = 0;   // of which the answer was asked; fewer than all where a change left nothing, or positions end
+  int64_t texts = 0;   // asked for their answer; fewer than all where a change left nothing, or positions leave no room for it
   /// classifier: stays, accuracy, accuracy_change, probability_change; translator: stays, bleu, bleu_change, probability_change; language model: bits_per_byte,
   /// bits_per_byte_change. Those that are known. A change is against the same texts as they are.
-  std::vector<Measure> measures{};
+  std::vector<MetricEstimate> measures{};
   std::optional<metrics::Interval> divergence{};  // mean over heads; absent where no map was compared
   std::vector<HeadDivergence> heads{};            // by family, layer, head
   const metrics::Interval* find(const std::string& measure) const;

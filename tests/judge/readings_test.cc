@@ -54,7 +54,8 @@ TEST(Readings, PartsOfACharacterAreToldApartByTheirOrder) {
 
 TEST(Readings, ShiftsAndPaddingStayWithinTheModelsPositions) {
   EXPECT_EQ(reading_of(Bytes(64), kKind, "a cat", Change::kShift, kOptions, 1).shift, 4);
-  EXPECT_EQ(reading_of(Bytes(7), kKind, "a cat", Change::kShift, kOptions, 1).shift, 2);
+  EXPECT_EQ(reading_of(Bytes(9), kKind, "a cat", Change::kShift, kOptions, 1).shift, 4);
+  EXPECT_EQ(reading_of(Bytes(7), kKind, "a cat", Change::kShift, kOptions, 1).encoding.size(), 0u) << "room for 2 positions, not for 4";
   EXPECT_EQ(reading_of(Bytes(5), kKind, "a cat", Change::kShift, kOptions, 1).encoding.size(), 0U);  // no room: not asked
   EXPECT_EQ(reading_of(Bytes(4), kKind, "a cat", Change::kNone, kOptions, 1).encoding.size(), 4U);
   EXPECT_EQ(reading_of(Bytes(4), kKind, "", Change::kNone, kOptions, 1).encoding.size(), 0U);
