@@ -17,6 +17,14 @@ bool reads_inputs(const ModelInfo& info) { return !reads_texts(info); }
 
 bool writes_from_text(const ModelInfo& info) { return info.encoder_layers > 0 && info.reads != "sound"; }
 
+std::string given_to(const ModelInfo& info, const TextArguments& text) {
+  const bool is_path = info.reads == "picture" || info.reads == "scene" || info.reads == "sound";
+  if (!is_path) return text.read();
+  if (text.is_standard_input()) usage_error(format("{} reads a {}: give its path", info.name, info.reads));
+  if (text.has_text && !text.file.empty()) usage_error("give the text or --file, not both");
+  return text.has_text ? text.text : text.file;
+}
+
 ModelInput input_of(const ModelInfo& info, const std::string& given, const std::string& question) {
   const bool asks = info.reads == "story" || info.reads == "scene";
   if (!asks && !question.empty()) usage_error(format("{} reads a {}, and no question", info.name, info.reads));

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "clearhead/model.h"
+#include "cli/cli.h"
 
 namespace clearhead::cli {
 
@@ -13,6 +14,9 @@ namespace clearhead::cli {
 bool reads_inputs(const ModelInfo& info);
 /// True for encoder-decoders, which write a second text from the one they read.
 bool writes_from_text(const ModelInfo& info);
+/// What the command line gives a model to read: the text, or of a picture or a sound its path, as TEXT or as --file. Throws
+/// UsageError for a picture or a sound from standard input.
+std::string given_to(const ModelInfo& info, const TextArguments& text);
 /// given: the text, or the path of the picture or sound. question: of a story, if empty its last line; of a scene.
 /// Throws UsageError for a question that is missing or that nothing reads; what reading a file throws.
 ModelInput input_of(const ModelInfo& info, const std::string& given, const std::string& question);

@@ -8,6 +8,7 @@
 #include "cli/items.h"
 #include "cli/judge.h"
 #include "cli/terminal.h"
+#include "judge/asked.h"
 #include "judge/moved_map.h"
 #include "metrics/bootstrap.h"
 #include "viewer/questions/subject.h"
@@ -20,15 +21,17 @@ namespace {
 
 // The same question, with the answer that this model gave, to any other model: what a translator wrote is not written anew.
 AskModel asks_again(const Subject& subject, const JudgeQuestion& question) {
-  Asked asked{.of = question.asked.of.starts_with("token ") ? question.asked.of : "", .of_id = subject.of()};
+  Asked asked{.of = question.asked.of.starts_with("token ") ? question.asked.of : "", .of_ids = subject.answer_ids()};
   if (subject.against() >= 0) asked.against_id = subject.against();
-  return [question, asked, plan = subject.plan(), items = subject.items()](const std::shared_ptr<const Model>& model) {
+  const auto before = static_cast<size_t>(subject.rows().front()) + 1;  // tokens of what is written
+  return [question, asked, before, plan = subject.plan(), items = subject.items()](const std::shared_ptr<const Model>& model) {
     const ModelInfo& info = model->info();
     std::unique_ptr<Subject> out;
     if (reads_inputs(info)) {
       out = ask_about(model, input_of(info, question.text, question.pair), asked);
     } else if (writes_from_text(info)) {
-      const questions::SourceAndTarget read = questions::parts_of(plan);
+      questions::SourceAndTarget read = questions::parts_of(plan);
+      keep_first(read.target, before);
       out = ask_about(model, read.source, asked, read.target);
     } else {
       out = ask_about(model, question.text, asked, question.pair.empty() ? std::nullopt : std::optional(question.pair));

@@ -15,22 +15,27 @@ using namespace judge;  // NOLINT(google-build-using-namespace)
 
 namespace {
 
+std::array<int64_t, 2> mark_of(const Json& mark, const std::string& where) {
+  const auto is_place = [](const Json& number) { return number.is_integer() && number.integer() >= 0; };
+  if (!mark.is_array() || mark.size() != 2 || !is_place(mark.items()[0]) || !is_place(mark.items()[1]))
+    fail(ErrorCode::kFormat, "{}: \"marks\": expected pairs [begin, end] of bytes, found {}", where, mark.dump());
+  return {mark.items()[0].integer(), mark.items()[1].integer()};
+}
+
 JudgeQuestion question_of(const Json& line, const std::string& where) {
   JudgeQuestion out{.where = where};
+  Fields fields(line, where);
   for (const auto& [name, value] : line.fields()) {
     if (name == "text") {
-      out.text = value.string();
+      out.text = fields.string(name);
     } else if (name == "question" || name == "pair") {
-      out.pair = value.string();
+      out.pair = fields.string(name);
     } else if (name == "of") {
-      out.asked.of = value.string();
+      out.asked.of = fields.string(name);
     } else if (name == "against") {
-      out.asked.against = value.string();
+      out.asked.against = fields.string(name);
     } else if (name == "marks") {
-      for (const Json& mark : value.items()) {
-        if (mark.size() != 2) fail(ErrorCode::kFormat, "{}: \"marks\": expected pairs [begin, end] of bytes", where);
-        out.marks.push_back({mark.items()[0].integer(), mark.items()[1].integer()});
-      }
+      for (const Json& mark : fields.items(name)) out.marks.push_back(mark_of(mark, where));
     } else {
       fail(ErrorCode::kUnsupported, "{}: \"{}\": expected text, question, pair, of, against or marks", where, name);
     }
@@ -79,7 +84,8 @@ std::unique_ptr<Subject> judge_subject_or_none(const std::shared_ptr<const Model
     choose_items(*subject, items);
     return subject;
   } catch (const Error& error) {
-    if (error.code() != ErrorCode::kNotFound || question.asked.of.empty()) throw;
+    if (error.code() != ErrorCode::kNotFound || question.asked.of.empty())
+      throw Error(error.code(), format("{}: {}", question.where, error.what()));
   }
   return nullptr;
 }

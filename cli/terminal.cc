@@ -182,6 +182,11 @@ std::string shaded(const Terminal& terminal, std::string_view text, double level
   return colour + std::string(text) + "\033[0m";
 }
 
+std::string percent(double probability) {
+  const double value = probability * 100;
+  return format(value > 0 && value < 0.005 ? "{:.1e} %" : "{:.2f} %", value);
+}
+
 std::string bar(double level) {
   static constexpr const char* kBars[] = {" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
   return kBars[std::clamp<int>(static_cast<int>(std::ceil(level * 8 - 0.25)), 0, 8)];

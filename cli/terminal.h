@@ -43,6 +43,8 @@ std::string cut(std::string_view text, int width);
 std::string shaded(const Terminal& terminal, std::string_view text, double level);
 /// The nearest of the 6 × 6 × 6 cube of xterm's 256 colours.
 int nearest_256(Rgb colour);
+/// A probability as "12.34 %"; one that this would show as 0.00 % with two significant digits, "1.2e-05 %".
+std::string percent(double probability);
 /// One of ▁▂▃▄▅▆▇█, a blank for 0.
 std::string bar(double level);
 

@@ -27,7 +27,7 @@ struct Options {
   std::vector<std::string> by;
   int64_t top = 12, steps = 32;
   std::optional<int> layer;
-  bool json = false, inside = false;
+  bool json = false, inside = false, gives_removal = false, gives_steps = false;
 };
 
 struct Shares {
@@ -55,8 +55,15 @@ std::vector<Shares> all_shares(const Options& options, const Subject& subject, c
       .layer = options.layer, .steps = options.steps, .removal = options.removal == "masked" ? RemovedBy::kMasked : RemovedBy::kUnseen};
   if (!options.head.empty()) {
     const HeadName head = parse_head(options.head);
+    if (options.layer && *options.layer != head.layer) usage_error("--head and --layer name different layers");
     how.layer = head.layer;
     how.head = head.head;
+  }
+  check_used(how, methods, subject);
+  for (const MethodInfo& method : methods) {
+    const bool is_unused = (how.layer && !method.of_a_layer) || (how.head && !method.of_heads);
+    if (is_unused && options.by != std::vector<std::string>{"all"})
+      notice(format("{}: {} is not used by this method", method.name, how.layer && !method.of_a_layer ? "the layer" : "the head"));
   }
   how.cancel = &cancel_flag();
   const Cancellable cancellable;
@@ -172,14 +179,13 @@ void look_inside(const Options& options) {
   const std::optional<std::string> pair = options.pair.empty() ? std::nullopt : std::optional(options.pair);
   if (options.clean.empty()) return print_inside(*ask_about(model, options.text.read(), options.asked, pair), view);
   const std::unique_ptr<Subject> clean = ask_about(model, options.clean, options.asked, pair);
-  Asked same{.of_id = clean->of()};
+  Asked same{.of_ids = clean->answer_ids()};
   if (clean->against() >= 0) same.against_id = clean->against();
   print_patching(*clean, *ask_about(model, options.text.read(), same, pair), view);
 }
 
 void run(Options& options) {
   if (!options.text.given()) usage_error("why explains an answer about a text: give one, or --file, or - for standard input");
-  if (!options.score.empty() && options.inside) usage_error("--score and --inside are two questions: give one of them");
   if (!options.clean.empty() && !options.inside) usage_error("--clean names the text that heads are taken from; give --inside too");
   if (options.inside) return look_inside(options);
   if (!options.score.empty()) {
@@ -196,25 +202,30 @@ void run(Options& options) {
       methods.push_back(method_named(name));
     }
   }
+  const auto has = [&](Method method) {
+    return std::any_of(methods.begin(), methods.end(), [&](const MethodInfo& one) { return one.method == method; });
+  };
+  if (options.gives_removal && !has(Method::kOcclusion)) usage_error("--removal is how occlusion takes parts away: add it to --by");
+  if (options.gives_steps && !has(Method::kIntegrated)) usage_error("--steps is of integrated-gradients: add it to --by");
   const bool gradients = std::any_of(methods.begin(), methods.end(), [](const MethodInfo& method) { return method.needs_gradients; });
   const std::shared_ptr<const Model> model = load_model(options.model, {.gradients = gradients});
   const std::optional<std::string> pair = options.pair.empty() ? std::nullopt : std::optional(options.pair);
-  const std::unique_ptr<Subject> subject = reads_inputs(model->info())
-                                               ? ask_about(model, input_of(model->info(), options.text.read(), options.pair), options.asked)
-                                               : ask_about(model, options.text.read(), options.asked, pair);
+  const std::unique_ptr<Subject> subject =
+      reads_inputs(model->info())
+          ? ask_about(model, input_of(model->info(), given_to(model->info(), options.text), options.pair), options.asked)
+          : ask_about(model, options.text.read(), options.asked, pair);
   choose_items(*subject, options.items, options.segments);
-  if (subject->items().empty())
-    fail(ErrorCode::kInvalidArgument, "why: nothing but the place of the answer is in this text; there is nothing to share");
+  if (subject->items().empty()) fail(ErrorCode::kInvalidArgument, "why: this text has no token that the answer could come from");
   const std::vector<Shares> found = all_shares(options, *subject, methods);
   const Cut cut_of = strongest_cut(*subject, found[0].of_items);
   if (options.json) return print_json_of(*subject, found, cut_of);
   const Terminal screen = terminal();
-  print(cut(format("{} · {} · {:.2f} %", subject->plan().model, subject->answer(), subject->probability() * 100), screen.width));
+  print(cut(format("{} · {} · {}", subject->plan().model, visible(subject->answer()), percent(subject->probability())), screen.width));
   if (subject->items().size() <= 400) print_text(screen, *subject, found[0].of_items);
   print_table(options, screen, *subject, found);
-  const std::string masked = std::isnan(cut_of.masked) ? "" : format(", {:.2f} % with it masked", cut_of.masked * 100);
-  print(format("without \"{}\": {:.2f} % with it unseen{}", visible(text_of_item(*subject, subject->items()[cut_of.item])),
-               cut_of.unseen * 100, masked));
+  const std::string masked = std::isnan(cut_of.masked) ? "" : format(", {} with it masked", percent(cut_of.masked));
+  print(format("without \"{}\": {} with it unseen{}", visible(text_of_item(*subject, subject->items()[cut_of.item])),
+               percent(cut_of.unseen), masked));
 }
 
 }  // namespace
@@ -225,41 +236,60 @@ void add_why(CLI::App& app) {
   std::string names = "all";
   for (const MethodInfo& method : attribution_methods()) names += ", " + std::string(method.name);
   command->footer(
-      "Example: clearhead why models/book \"It was a dark and stormy\" --of night --by relevance occlusion\n"
+      "Example: clearhead why models/book \"It was a dark and stormy\" --of night --by relevance,occlusion\n"
       "Shares of a method add up to 100 % in size. No method is the truth: clearhead judge says how far each can be trusted.");
   command->add_option("model", options->model, "A model (its directory, or its name in the local Hugging Face cache)")->required();
   options->text.add(*command);
   command->add_option("--pair,--question", options->pair,
                       "A second text, for models that read pairs; the question, for models that are asked one;\nof an encoder-decoder, "
                       "what it is to write");
-  command->add_option("--of", options->asked.of,
-                      "What is explained: a class, the next word, or \"token N\" (default: what the model answers;\nof an encoder-decoder "
-                      "the first token of what it writes)");
-  command->add_option("--against", options->asked.against, "Explain why that and not this: a class, or a word");
-  command->add_option("--by", options->by, format("Methods, side by side (default: relevance): {}", names));
-  command->add_option("--items", options->items, "What gets shares: word, token or sentence (default: word)")
-      ->check(CLI::IsMember({"word", "token", "sentence"}));
-  command->add_option("--segments", options->segments, "JSON file that names parts of the text, which get the shares")->type_name("FILE");
-  command->add_option("--layer", options->layer, "The layer of attention and what is weighted by it (default: the last)")
-      ->check(whole_from(0));
-  command->add_option("--head", options->head, "One head of it, as L3.H5 (default: the mean of all)");
-  command->add_option("--removal", options->removal, "How occlusion takes parts away: unseen or masked (default: unseen)")
-      ->check(CLI::IsMember({"unseen", "masked"}));
-  command->add_option("--steps", options->steps, "Steps of integrated gradients (default: 32)")->check(whole_from(1, 10000));
+  CLI::Option* of =
+      command->add_option("--of", options->asked.of,
+                          "What is explained: a class, the next word or words, or \"token N\" (default: what the model answers;\nof an "
+                          "encoder-decoder the first token of what it writes)");
+  CLI::Option* against = command->add_option("--against", options->asked.against, "Explain why that and not this: a class, or a word");
+  CLI::Option* by = command->add_option("--by", options->by, format("Methods, side by side, with commas (default: relevance): {}", names))
+                        ->delimiter(',');
+  CLI::Option* items = command->add_option("--items", options->items, "What gets shares: word, token or sentence (default: word)")
+                           ->check(CLI::IsMember({"word", "token", "sentence"}));
+  CLI::Option* segments =
+      command->add_option("--segments", options->segments, "JSON file that names parts of the text, which get the shares")
+          ->type_name("FILE");
+  CLI::Option* layer =
+      command->add_option("--layer", options->layer, "The layer of attention and what is weighted by it (default: the last)")
+          ->check(whole_from(0));
+  CLI::Option* head = command->add_option("--head", options->head, "One head of it, as L3.H5 (default: the mean of all)");
+  CLI::Option* removal =
+      command->add_option("--removal", options->removal, "How occlusion takes parts away: unseen or masked (default: unseen)")
+          ->check(CLI::IsMember({"unseen", "masked"}));
+  CLI::Option* steps =
+      command->add_option("--steps", options->steps, "Steps of integrated gradients (default: 32)")->check(whole_from(1, 10000));
   command->add_option("--top", options->top, "How many parts to print (default: 12)")->check(whole_from(1));
-  command->add_flag("--inside", options->inside, "Look at heads and layers in place of words");
+  CLI::Option* inside = command->add_flag("--inside", options->inside, "Look at heads and layers in place of words");
   command
       ->add_option(
           "--clean", options->clean,
           "With --inside: another text of as many tokens, whose heads' outputs are put in one by one;\nwhich bring its answer back?")
       ->type_name("TEXT");
-  command
-      ->add_option("--score", options->score,
-                   "Take one score apart: 12/3@L4.H0 is what token 12 looks for in token 3, in head 0 of layer 4; which\nembeddings, heads "
-                   "and MLPs below made its query and its key?")
-      ->type_name("QUERY/KEY@HEAD");
+  CLI::Option* score =
+      command
+          ->add_option(
+              "--score", options->score,
+              "Take one score apart: 12/3@L4.H0 is what token 12 looks for in token 3, in head 0 of layer 4; which\nembeddings, heads "
+              "and MLPs below made its query and its key?")
+          ->type_name("QUERY/KEY@HEAD");
   command->add_flag("--json", options->json, "Print JSON");
-  command->callback([options] { run(*options); });
+  items->excludes(segments);
+  for (CLI::Option* of_shares : {by, items, segments, layer, head, removal, steps}) {
+    inside->excludes(of_shares);
+    score->excludes(of_shares);
+  }
+  score->excludes(inside)->excludes(of)->excludes(against);
+  command->callback([options, removal, steps] {
+    options->gives_removal = removal->count() > 0;
+    options->gives_steps = steps->count() > 0;
+    run(*options);
+  });
 }
 
 }  // namespace clearhead::cli

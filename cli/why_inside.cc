@@ -76,7 +76,9 @@ void print_inside(const Subject& subject, const InsideView& view) {
                                     {"gradient", heads_json(by_gradient)},
                                     {"adds", heads_json(adds)}}));
   }
-  print(format("{} · {} · {:.2f} %", subject.plan().model, subject.answer(), subject.probability() * 100));
+  print(format("{} · {} · {}", subject.plan().model, visible(subject.answer()), percent(subject.probability())));
+  if (subject.answer_ids().size() > 1)
+    notice("an answer of several tokens is of several rows: what layers would answer, and what heads add, is of one");
   if (!layers.empty()) print("if no layer followed:");
   for (const LayerAnswer& layer : layers) {
     print(format("  {:<11} {:>6.2f} %   best \"{}\" {:.2f} %", layer.layer == 0 ? "embeddings" : format("layer {}", layer.layer - 1),
@@ -126,8 +128,8 @@ void print_patching(const Subject& clean, const Subject& corrupted, const Inside
                                     {"places", of_places}}));
   }
   const Terminal screen = terminal();
-  print(format("{} · {} · clean {:.2f} %, corrupted {:.2f} %", clean.plan().model, clean.answer(), clean.probability() * 100,
-               corrupted.probability() * 100));
+  print(format("{} · {} · clean {}, corrupted {}", clean.plan().model, visible(clean.answer()), percent(clean.probability()),
+               percent(corrupted.probability())));
   print("what comes back with the clean text's output of one head, a row a layer:");
   for (const MapFamily& family : clean.plan().families) {
     for (int layer = 0; layer < family.layers; ++layer) {

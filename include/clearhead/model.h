@@ -111,7 +111,7 @@ struct RunOptions {
   Observer* observer = nullptr;
   bool logits = true;             ///< compute the logits of all heads the model has
   bool last_logits_only = false;  ///< causal LM: only logits of each sequence's last token
-  /// Compute masked_logits for these tokens only; a token is row of the batch · length + place. Absent: for all tokens.
+  /// Compute masked_logits and causal_logits of these tokens only, each row of the batch · length + place. Absent: of all.
   std::optional<std::vector<int32_t>> masked_rows{};
   bool all_hidden = false;              ///< also return the embeddings and every layer's output
   std::optional<std::string> text{};    ///< the text of the ids, for the observer's plan
@@ -134,7 +134,7 @@ struct RunResult {
   Tensor masked_logits{};         ///< f32 [batch, token, vocabulary], or [masked row, vocabulary]
   Tensor class_logits{};          ///< f32 [batch, label]; of a token classifier [batch, token, label]
   Tensor next_sentence_logits{};  ///< f32 [batch, 2]
-  /// f32 [batch, token, vocabulary]; [batch, 1, vocabulary] with last_logits_only.
+  /// f32 [batch, token, vocabulary]; [batch, 1, vocabulary] with last_logits_only; or [masked row, vocabulary]
   Tensor causal_logits{};
   Tensor source_hidden{};                   ///< encoder-decoder: f32 [batch, source token, width], the encoder's output
   std::vector<Tensor> all_source_hidden{};  ///< encoder layers + 1 tensors, as all_hidden

@@ -84,6 +84,7 @@ nb::dict why(const Loaded& self, const nb::object& text, const std::optional<std
     const Asked asked{.of = of, .against = against};
     subject = given.input ? ask_about(model_for(self, methods), *given.input, asked)
                           : subject_of(model_for(self, methods), {given.text, pair, asked}, items);
+    check_used({.layer = layer, .head = head}, methods, *subject);
     std::vector<std::vector<double>> out;
     for (const MethodInfo& info : methods) out.push_back(attribute(*subject, info.method, {.layer = layer, .head = head, .steps = steps}));
     return out;
@@ -182,18 +183,19 @@ nb::dict split(const Loaded& self, const std::string& text, int layer, int64_t h
 
 void add_explanations(nb::class_<Loaded>& model) {
   model
-      .def("why", &why, "text"_a, "pair"_a = nb::none(), nb::kw_only(), "question"_a = nb::none(), "of"_a = "", "against"_a = "",
-           "by"_a = std::vector<std::string>{"relevance"}, "items"_a = "word", "steps"_a = 32, "layer"_a = nb::none(),
-           "head"_a = nb::none(),
-           "Which parts of a text an answer came from: a dict with \"answer\", its \"probability\", \"items\" (their text), \"bytes\" of "
-           "each\n"
-           "in the UTF-8 text, and \"shares\", f32 [item] by method, of no fixed total; signed methods say what speaks against it.\n\n"
-           "of: a class, a word, or \"token N\"; empty: what the model answers. against: explain why that and not this. by: attention,\n"
-           "rollout, flow, value-weighted, output-weighted, mixed, attention-gradient, relevance, gradient-input, integrated-gradients,\n"
-           "occlusion. items: \"word\", \"token\" or \"sentence\"; of what is no text (reads) its statements, patches or frames. steps: of "
-           "integrated gradients. layer, head: of methods of one layer.\n"
-           "Methods with gradients read the weights a second time when first used. Raises NotFoundError for a class or word that is not\n"
-           "there, UnsupportedError for what the model cannot have.")
+      .def(
+          "why", &why, "text"_a, "pair"_a = nb::none(), nb::kw_only(), "question"_a = nb::none(), "of"_a = "", "against"_a = "",
+          "by"_a = std::vector<std::string>{"relevance"}, "items"_a = "word", "steps"_a = 32, "layer"_a = nb::none(), "head"_a = nb::none(),
+          "Which parts of a text an answer came from: a dict with \"answer\", its \"probability\", \"items\" (their text), \"bytes\" of "
+          "each\n"
+          "in the UTF-8 text, and \"shares\", f32 [item] by method, of no fixed total; signed methods say what speaks against it.\n\n"
+          "of: a class, a word or several, or \"token N\"; empty: what the model answers. Several tokens are explained as a whole: by the\n"
+          "sum of their log-probabilities. against: explain why that and not this, a class or a word of one token. by: attention,\n"
+          "rollout, flow, value-weighted, output-weighted, mixed, attention-gradient, relevance, gradient-input, integrated-gradients,\n"
+          "occlusion. items: \"word\", \"token\" or \"sentence\"; of what is no text (reads) its statements, patches or frames. steps: of "
+          "integrated gradients. layer, head: of methods of one layer; refused where no method uses it.\n"
+          "Methods with gradients read the weights a second time when first used. Raises NotFoundError for a class or word that is not\n"
+          "there, UnsupportedError for what the model cannot have.")
       .def(
           "trace_gradients", &traced, "text"_a, "pair"_a = nb::none(), nb::kw_only(), "question"_a = nb::none(), "of"_a = "",
           "against"_a = "", "budget"_a = uint64_t{2} << 30, "layers"_a = std::vector<int>{}, "rows"_a = Bytes{},

@@ -1,14 +1,18 @@
 // Words of a question become numbers of a vocabulary; an encoder-decoder writes before it is asked.
 #include "judge/asked.h"
 
+#include <algorithm>
+
 #include "base/format.h"
 #include "base/utf8.h"
 #include "clearhead/error.h"
 #include "clearhead/generate.h"
 #include "generate/parts.h"
 #include "text/strings.h"
+#include "text/unicode.h"
 
 namespace clearhead::judge {
+
 std::optional<int64_t> place_in(const std::string& of) {
   if (!of.starts_with("token ")) return std::nullopt;
   int64_t at = 0;
@@ -21,21 +25,91 @@ std::optional<int64_t> place_in(const std::string& of) {
 
 std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
 
-int32_t token_named(const Model& model, const std::string& word, bool after_text) {
-  const Tokenizer& tokenizer = model.tokenizer();
-  const Encoding spaced = tokenizer.encode(after_text && !word.starts_with(" ") ? " " + word : word, {.add_special_tokens = false});
-  const Encoding found = spaced.ids.empty() ? tokenizer.encode(word, {.add_special_tokens = false}) : spaced;
-  if (found.ids.empty()) fail(ErrorCode::kNotFound, "{}: {} holds no token of the vocabulary", model.info().name, quoted(word));
-  return found.ids[0];
+namespace {
+
+// Ids without the tokens that the tokenizer adds at the end.
+std::vector<int32_t> without_end(const Encoding& encoding) {
+  size_t count = encoding.size();
+  while (count > 0 && encoding.is_special(count - 1)) --count;
+  return {encoding.ids.begin(), encoding.ids.begin() + static_cast<std::ptrdiff_t>(count)};
 }
 
-std::string spelled(const Model& model, int32_t id) {
-  const std::shared_ptr<const Tokenizer> known = model.info().vocabulary > 0 ? tokenizer_of(model) : nullptr;
-  if (!known) return format("#{}", id);
-  const Tokenizer& tokenizer = *known;
-  const std::string bytes = tokenizer.token_bytes(id);
-  return quoted(bytes.empty() || valid_utf8_prefix(bytes) < bytes.size() ? std::string(tokenizer.token(id)) : bytes);
+// The tokens that `word` adds to a text, if it leaves those of the text as they are; else those of the word by itself. A word by
+// itself is spelled as at the beginning of a text, which some tokenizers put a space before.
+std::vector<int32_t> continuation(const Tokenizer& tokenizer, const std::string& word, const std::optional<std::string>& before) {
+  if (before) {
+    const std::vector<int32_t> text = without_end(tokenizer.encode(*before)), both = without_end(tokenizer.encode(*before + word));
+    if (text.size() < both.size() && std::equal(text.begin(), text.end(), both.begin()))
+      return {both.begin() + static_cast<std::ptrdiff_t>(text.size()), both.end()};
+  }
+  return tokenizer.encode(word, {.add_special_tokens = false}).ids;
 }
+
+// Letters and numbers of scripts that put spaces between words.
+bool is_of_a_spaced_word(char32_t c) {
+  const bool is_unspaced = (c >= 0x0E00 && c < 0x0F00) || (c >= 0x1000 && c < 0x10A0) || (c >= 0x1780 && c < 0x1800) ||
+                           (c >= 0x3040 && c < 0x3100) || text::is(c, text::kChinese);  // Thai and Lao, Burmese, Khmer, kana, Han
+  return !is_unspaced && text::is(c, text::kLetter | text::kNumber);
+}
+
+// Between a text and the word that follows: two words have a space between them; punctuation and scripts without spaces may or may not.
+enum class Joint { kNone, kSpace, kEither };
+Joint joint_of(const std::string& word, const std::optional<std::string>& before) {
+  const std::string next = text::replace_invalid(word), text = text::replace_invalid(before.value_or(""));
+  if (next.empty() || text::is(text::decode_valid(next, 0).c, text::kSpace)) return Joint::kNone;
+  if (text.empty()) return Joint::kEither;
+  const char32_t last = text::decode_valid(text, text::previous_boundary(text, text.size())).c;
+  if (text::is(last, text::kSpace)) return Joint::kNone;
+  return is_of_a_spaced_word(last) && is_of_a_spaced_word(text::decode_valid(next, 0).c) ? Joint::kSpace : Joint::kEither;
+}
+
+}  // namespace
+
+std::vector<std::vector<int32_t>> spellings_of(const Model& model, const std::string& word, const std::optional<std::string>& before) {
+  const Tokenizer& tokenizer = model.tokenizer();
+  std::vector<std::vector<int32_t>> out;
+  const auto add = [&](const std::string& spelling) {
+    std::vector<int32_t> ids = continuation(tokenizer, spelling, before);
+    if (!ids.empty() && std::find(out.begin(), out.end(), ids) == out.end()) out.push_back(std::move(ids));
+  };
+  const Joint joint = joint_of(word, before);
+  if (joint != Joint::kNone) add(" " + word);
+  if (joint != Joint::kSpace) add(word);
+  const std::optional<int32_t> unknown = tokenizer.special_tokens().unk;
+  const auto has_unknown = [&](const std::vector<int32_t>& ids) {
+    return unknown && word != tokenizer.token(*unknown) && std::find(ids.begin(), ids.end(), *unknown) != ids.end();
+  };
+  std::erase_if(out, has_unknown);
+  if (out.empty())
+    fail(ErrorCode::kNotFound, "{}: {} cannot be spelled with the tokens of its vocabulary", model.info().name, quoted(word));
+  return out;
+}
+
+int32_t single_token(const Model& model, const std::string& word, const std::vector<std::vector<int32_t>>& spellings, const float* logits,
+                     const char* why) {
+  std::optional<int32_t> best;
+  for (const std::vector<int32_t>& ids : spellings) {
+    if (ids.size() == 1 && (!best || logits[ids[0]] > logits[*best])) best = ids[0];
+  }
+  if (best) return *best;
+  std::string tokens;
+  for (const int32_t id : spellings.front()) tokens += (tokens.empty() ? "" : ", ") + spelled(model, id);
+  fail(ErrorCode::kUnsupported, "{}: {} is {} tokens ({}); {}: expected a word of one token", model.info().name, quoted(word),
+       spellings.front().size(), tokens, why);
+}
+
+std::string spelled(const Model& model, const std::vector<int32_t>& ids) {
+  const std::shared_ptr<const Tokenizer> known = model.info().vocabulary > 0 ? tokenizer_of(model) : nullptr;
+  std::string bytes, tokens;
+  for (const int32_t id : ids) {
+    bytes += known ? known->token_bytes(id) : "";
+    tokens += known ? std::string(known->token(id)) : format("{}#{}", tokens.empty() ? "" : " ", id);
+  }
+  if (!known) return tokens;
+  return quoted(bytes.empty() || valid_utf8_prefix(bytes) < bytes.size() ? tokens : bytes);
+}
+
+int32_t largest(const float* logits, int64_t count) { return static_cast<int32_t>(std::max_element(logits, logits + count) - logits); }
 
 void keep_first(Encoding& encoding, size_t count) {
   encoding.ids.resize(count);
@@ -44,17 +118,22 @@ void keep_first(Encoding& encoding, size_t count) {
   encoding.segment.resize(count);
 }
 
-int64_t written_token(const Model& model, const std::string& of, const WrittenText& target) {
+Range written_tokens(const Model& model, const std::string& of, const WrittenText& target) {
   const auto count = static_cast<int64_t>(target.encoding.ids.size()) - 1;
   if (count < 1) fail(ErrorCode::kInvalidArgument, "{}: nothing is written from this text", model.info().name);
   const std::optional<int64_t> at = of.empty() ? std::optional<int64_t>(0) : place_in(of);
-  if (at && *at < count) return *at;
+  if (at && *at < count) return {*at, *at + 1};
   if (at) fail(ErrorCode::kNotFound, "{}: token {} of {} tokens that are written: {}", model.info().name, *at, count, quoted(target.text));
   const size_t found = target.text.find(of);
-  for (int64_t token = 0; found != std::string::npos && token < count; ++token) {
-    if (target.encoding.offsets[static_cast<size_t>(token + 1)][1] > static_cast<int64_t>(found)) return token;
-  }
-  fail(ErrorCode::kNotFound, "{}: {} is not in what is written: {}", model.info().name, quoted(of), quoted(target.text));
+  if (found == std::string::npos)
+    fail(ErrorCode::kNotFound, "{}: {} is not in what is written: {}", model.info().name, quoted(of), quoted(target.text));
+  const auto begin = static_cast<int64_t>(found), end = begin + static_cast<int64_t>(of.size());
+  const auto byte_range = [&](int64_t token) { return target.encoding.offsets[static_cast<size_t>(token + 1)]; };
+  Range out{0, count};
+  while (out.begin + 1 < count && byte_range(out.begin)[1] <= begin) ++out.begin;
+  out.end = out.begin + 1;
+  while (out.end < count && byte_range(out.end)[0] < end && byte_range(out.end)[1] > begin) ++out.end;
+  return out;
 }
 
 ReadAndWritten read_and_write(const Model& model, const std::string& source, const std::optional<std::string>& given) {

@@ -18,14 +18,23 @@ namespace clearhead::judge {
 std::string quoted(std::string_view text);
 /// The number in "token 3"; nothing in other words.
 std::optional<int64_t> place_in(const std::string& of);
-/// The first token of a word, as it stands after a space where the vocabulary has that. Throws kNotFound.
-int32_t token_named(const Model& model, const std::string& word, bool after_text);
-/// A token's text in quotes; "#7" without a vocabulary.
-std::string spelled(const Model& model, int32_t id);
+/// Each way to spell a word in tokens after a text (absent: not known), with a leading space or without, without repeats.
+/// Never empty. Throws kNotFound for a word that the vocabulary cannot spell.
+std::vector<std::vector<int32_t>> spellings_of(const Model& model, const std::string& word, const std::optional<std::string>& before);
+/// The token of a word that has a spelling of one token; of several the one whose logit is larger. Throws kUnsupported, with the
+/// tokens, for a word of several and for `why` only one is possible.
+int32_t single_token(const Model& model, const std::string& word, const std::vector<std::vector<int32_t>>& spellings, const float* logits,
+                     const char* why);
+/// The text of tokens in quotes; "#7 #9" without a vocabulary.
+std::string spelled(const Model& model, const std::vector<int32_t>& ids);
+inline std::string spelled(const Model& model, int32_t id) { return spelled(model, std::vector<int32_t>{id}); }
+/// The index of the largest.
+int32_t largest(const float* logits, int64_t count);
 /// Keeps the first `count` tokens.
 void keep_first(Encoding& encoding, size_t count);
-/// Which of the tokens that were written is asked for, its first one aside: "token 3", a word of it, or by default the first. Throws kNotFound.
-int64_t written_token(const Model& model, const std::string& of, const WrittenText& target);
+/// Which of the tokens that were written are asked for, the model's first one not counted: "token 3", all that a word or several
+/// of the text lie in, or by default the first. Throws kNotFound.
+Range written_tokens(const Model& model, const std::string& of, const WrittenText& target);
 
 /// The plan, and the site of the last call: the answer is read from its queries.
 struct HeardSites final : Observer {

@@ -108,6 +108,17 @@ class Shares {
     for (const auto& [side, r] : by_side_) place(subject_, side, r, out);
     return out;
   }
+  // What reached the ids beyond the 1 that the answer's rows start as.
+  Vector of_ids_beyond_start() const {
+    Vector out = of_ids();
+    const auto own = by_side_.find(subject_.side());
+    if (own != by_side_.end()) {
+      Vector begun = start(subject_, static_cast<int64_t>(own->second.size()));
+      for (double& value : begun) value = -value;
+      place(subject_, subject_.side(), begun, out);
+    }
+    return out;
+  }
 
  private:
   const Subject& subject_;
@@ -204,7 +215,9 @@ Vector flow(const Subject& subject, const AttributionOptions& options) {
     layers.push_back(std::move(capacities));
   }
   check_cancelled(options);
-  return attention_flow(layers, tokens, subject.rows().front());
+  Vector out(static_cast<size_t>(tokens));
+  for (const int64_t row : subject.rows()) add(out, attention_flow(layers, tokens, row), 1 / static_cast<double>(subject.rows().size()));
+  return out;
 }
 
 // P ⊙ ∂y/∂P of one layer, as its backward comes by.
@@ -322,6 +335,7 @@ class RelevanceOfPair {
       }
       u = next;
     }
+    add(u, start(subject_, written), -1);
     Vector out(subject_.plan().text.ids.size());
     place(subject_, "dec", u, out);
     place(subject_, "enc", through_encoder(source), out);
@@ -400,7 +414,7 @@ Vector relevance(const Subject& subject, const AttributionOptions& options) {
   RelevanceWalk heard(subject, options);
   subject.differentiate(tape, &heard);
   if (!heard.shares.any()) fail(ErrorCode::kUnsupported, "why: no gradient reached the attention of this model");
-  return heard.shares.of_ids();
+  return heard.shares.of_ids_beyond_start();
 }
 
 // Shares of items that each are some rows of an input: the frames of a sound over the steps of its spectrogram.
@@ -475,13 +489,14 @@ Vector occlusion(const Subject& subject, const AttributionOptions& options) {
 
 const std::vector<MethodInfo>& attribution_methods() {
   static const std::vector<MethodInfo> methods = {
-      {Method::kAttention, "attention", "weights of the last layer, mean of heads", false},
+      {Method::kAttention, "attention", "weights of the last layer, mean of heads", false, true, true},
       {Method::kRollout, "rollout", "weights of all layers multiplied (Abnar & Zuidema 2020)", false},
       {Method::kFlow, "flow", "the most that flows through the weights of all layers (Abnar & Zuidema 2020)", false},
-      {Method::kValueWeighted, "value-weighted", "weight times the value's norm, last layer (Kobayashi et al. 2020)", false},
-      {Method::kOutputWeighted, "output-weighted", "weight times the norm of what it adds, last layer (Kobayashi et al. 2020)", false},
-      {Method::kMixed, "mixed", "what all heads add, with residual and norm, last layer (Kobayashi et al. 2021)", false},
-      {Method::kAttentionGradient, "attention-gradient", "weight times its gradient, last layer", true},
+      {Method::kValueWeighted, "value-weighted", "weight times the value's norm, last layer (Kobayashi et al. 2020)", false, true, true},
+      {Method::kOutputWeighted, "output-weighted", "weight times the norm of what it adds, last layer (Kobayashi et al. 2020)", false, true,
+       true},
+      {Method::kMixed, "mixed", "what all heads add, with residual and norm, last layer (Kobayashi et al. 2021)", false, true},
+      {Method::kAttentionGradient, "attention-gradient", "weight times its gradient, last layer", true, true, true},
       {Method::kRelevance, "relevance", "weights times their gradients through all layers (Chefer et al. 2021)", true},
       {Method::kGradientInput, "gradient-input", "embedding times its gradient", true},
       {Method::kIntegrated, "integrated-gradients", "the same along the way from zeros (Sundararajan et al. 2017)", true},
@@ -497,6 +512,21 @@ const MethodInfo& method_named(const std::string& name) {
     names += (names.empty() ? "" : ", ") + std::string(info.name);
   }
   fail(ErrorCode::kNotFound, "there is no method \"{}\"; the methods are {}", name, names);
+}
+
+void check_used(const AttributionOptions& options, const std::vector<MethodInfo>& methods, const Subject& subject) {
+  const auto check = [&](const char* what, bool MethodInfo::*uses) {
+    if (std::any_of(methods.begin(), methods.end(), [&](const MethodInfo& info) { return info.*uses; })) return;
+    std::string names;
+    for (const MethodInfo& info : attribution_methods()) {
+      if (info.*uses) names += (names.empty() ? "" : ", ") + std::string(info.name);
+    }
+    fail(ErrorCode::kInvalidArgument, "why: a {} is of the methods {}; {} reads all of them", what, names,
+         methods.size() == 1 ? methods[0].name : "each of those asked for");
+  };
+  if (options.layer) check("layer", &MethodInfo::of_a_layer);
+  if (options.head) check("head", &MethodInfo::of_heads);
+  if (options.layer) (void)looked_at(subject, options.layer);
 }
 
 std::vector<double> attribute(const Subject& subject, Method method, const AttributionOptions& options) {

@@ -4,6 +4,8 @@
 //   r is a row vector over tokens that starts as 1 at the rows that the answer is read from; layers go from the last to the first.
 //     rollout     r ← ½r + ½·mean_h rᵀP                                          (Abnar & Zuidema 2020, section 3.1)
 //     relevance   r ← r + mean_h rᵀ(P ⊙ ∂y/∂P)⁺                                  (Chefer, Gur & Wolf 2021b, eq. 5 and 6)
+//                 shares are r − the 1 that it starts as: what attention brought, as in their eq. 8 and 9. The 1 stays the same
+//                 whatever the gradients' size, so beside small ones the row's own token would have nearly everything
 //   Cross-attention joins a decoder to its source: rollout halves r again, relevance follows eq. 8 to 11 of Chefer et al.
 #pragma once
 
@@ -35,6 +37,8 @@ struct MethodInfo {
   const char* name = "";         ///< "attention", "rollout", …
   const char* what = "";         ///< one line for a person
   bool needs_gradients = false;  ///< a model loaded with LoadOptions::gradients
+  bool of_a_layer = false;       ///< looks at one layer: AttributionOptions::layer
+  bool of_heads = false;         ///< looks at heads one by one: AttributionOptions::head
 };
 /// In the order of the enum.
 const std::vector<MethodInfo>& attribution_methods();
@@ -42,13 +46,17 @@ const std::vector<MethodInfo>& attribution_methods();
 const MethodInfo& method_named(const std::string& name);
 
 struct AttributionOptions {
-  std::optional<int> layer{};              ///< of kAttention, kValueWeighted, kOutputWeighted, kMixed, kAttentionGradient; absent: the last
-  std::optional<int64_t> head{};           ///< of the same but kMixed; absent: the mean of all
+  std::optional<int> layer{};              ///< of methods of a layer (MethodInfo::of_a_layer); absent: the last
+  std::optional<int64_t> head{};           ///< of methods of heads (MethodInfo::of_heads); absent: the mean of all
   int64_t steps = 32;                      ///< of kIntegrated: midpoints of equal stretches
   RemovedBy removal = RemovedBy::kUnseen;  ///< of kOcclusion
   std::function<void(double fraction)> progress{};
   const std::atomic<bool>* cancel = nullptr;  ///< kOcclusion then gives what there is: NaN for the rest; others throw kCancelled
 };
+
+/// Throws kInvalidArgument, with the methods that use it, for a layer or a head that none of these methods uses, or that the
+/// model does not have.
+void check_used(const AttributionOptions& options, const std::vector<MethodInfo>& methods, const Subject& subject);
 
 /// A share for each item of the subject: a sum over its tokens, of no fixed total; larger: speaks more for the answer. Signed
 /// methods say what speaks against it by negative shares.

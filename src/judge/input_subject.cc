@@ -26,11 +26,16 @@ class InputSubject final : public Subject {
     rows_ = {0};
     find_items();
     const Tensor logits = logits_of(read_, {});
-    of_ = asked.of.empty() ? asked.of_id.value_or(largest_of(logits)) : label_named(model_->info(), asked.of);
+    if (!asked.of.empty()) {
+      answer_ids_ = {label_named(model_->info(), asked.of)};
+    } else {
+      answer_ids_ = asked.of_ids.empty() ? std::vector<int32_t>{largest(logits.data<float>(), logits.size(1))} : asked.of_ids;
+    }
     against_ = asked.against.empty() ? asked.against_id.value_or(-1) : label_named(model_->info(), asked.against);
+    (void)answer_id("what such a model is asked");
     check_answer(logits.size(1));
     const auto spelled = [&](int32_t at) { return "\"" + model_->info().labels[static_cast<size_t>(at)] + "\""; };
-    answer_ = "class " + spelled(of_) + (against_ >= 0 ? " against " + spelled(against_) : "");
+    answer_ = "class " + spelled(answer_ids_.front()) + (against_ >= 0 ? " against " + spelled(against_) : "");
     probability_ = probability_of(logits.data<float>(), logits.size(1));
   }
 
@@ -67,11 +72,6 @@ class InputSubject final : public Subject {
       fail(ErrorCode::kUnsupported, "{}: a model that reads a {} has no items that could be taken away", model_->info().name,
            model_->info().reads);
     begin_with(std::move(items));
-  }
-
-  static int32_t largest_of(const Tensor& logits) {
-    const float* values = logits.data<float>();
-    return static_cast<int32_t>(std::max_element(values, values + logits.size(1)) - values);
   }
 
   // A picture is where gradients begin, as embeddings are of tokens.

@@ -79,7 +79,7 @@ Interventions::Patch patch_of(const Outputs& clean, const HeadEffect& head, Rang
 void check_pair(const Subject& clean, const Subject& corrupted) {
   const size_t a = clean.plan().text.ids.size(), b = corrupted.plan().text.ids.size();
   if (a != b) fail(ErrorCode::kInvalidArgument, "patching: the clean text has {} tokens, the corrupted one {}; expected as many", a, b);
-  if (&clean.model() != &corrupted.model() || clean.of() != corrupted.of() || clean.against() != corrupted.against() ||
+  if (&clean.model() != &corrupted.model() || clean.answer_ids() != corrupted.answer_ids() || clean.against() != corrupted.against() ||
       clean.rows() != corrupted.rows())
     fail(ErrorCode::kInvalidArgument, "patching: the two texts ask for different answers");
 }
@@ -116,6 +116,7 @@ std::vector<HeadEffect> heads_by_gradient(const Subject& subject) {
 }
 
 std::vector<HeadEffect> heads_by_what_they_add(const Subject& subject) {
+  const int32_t of = subject.answer_id("what a head adds to a logit");
   const Tensor states = subject.states(), at = states.slice(0, states.size(0) - 1, states.size(0));
   Outputs outputs;
   subject.run(&outputs);
@@ -128,13 +129,14 @@ std::vector<HeadEffect> heads_by_what_they_add(const Subject& subject) {
     for (int64_t head = 0; head < logits.size(0); ++head) {
       const float* of_head = logits.data<float>() + head * logits.size(1);
       const double against = subject.against() >= 0 ? static_cast<double>(of_head[subject.against()]) : 0;
-      out.push_back({site.first, site.second, head, static_cast<double>(of_head[subject.of()]) - against});
+      out.push_back({site.first, site.second, head, static_cast<double>(of_head[of]) - against});
     }
   }
   return out;
 }
 
 std::vector<LayerAnswer> logit_lens(const Subject& subject) {
+  const int32_t of = subject.answer_id("the logit lens");
   const Tensor logits = subject.model().lens(subject.states());
   const std::shared_ptr<const Tokenizer> tokenizer = subject.model().shared_tokenizer();
   std::vector<LayerAnswer> out;
@@ -143,7 +145,7 @@ std::vector<LayerAnswer> logit_lens(const Subject& subject) {
     const auto best = std::max_element(of_layer, of_layer + logits.size(1));
     double sum = 0;
     for (int64_t id = 0; id < logits.size(1); ++id) sum += std::exp(static_cast<double>(of_layer[id]) - static_cast<double>(*best));
-    out.push_back({static_cast<int>(layer), std::exp(static_cast<double>(of_layer[subject.of()]) - static_cast<double>(*best)) / sum,
+    out.push_back({static_cast<int>(layer), std::exp(static_cast<double>(of_layer[of]) - static_cast<double>(*best)) / sum,
                    tokenizer->token_bytes(static_cast<int32_t>(best - of_layer)), 1 / sum});
   }
   return out;

@@ -66,6 +66,7 @@ double divergence(const Heads& p, const Heads& q) {
 class Search {
  public:
   Search(const Subject& subject, const MovedMapOptions& options) : subject_(subject), options_(options) {
+    (void)subject.answer_id("how far a map can move");
     out_.site = looked_at(subject, options.layer);
     out_.probability = subject.probability();
   }

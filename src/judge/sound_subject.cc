@@ -20,16 +20,25 @@ class SoundSubject final : public Subject {
       : Subject(std::move(model)), network_(network), read_(read_input(network.facts(), network.tokenizer_or_null(), input)) {
     const Tokenizer& tokenizer = model_->tokenizer();
     const WrittenText written = written_text(model_->info().first_token, transcribe(*model_, {input.sound})[0].ids, &tokenizer);
-    const auto at = static_cast<size_t>(written_token(*model_, asked.of, written));
+    const Range at = written_tokens(*model_, asked.of, written);
     target_ = written.encoding;
     const auto longest = static_cast<size_t>(model_->info().longest);  // what is written last of a text of this length is not read
     if (longest > 0 && target_.size() > longest) keep_first(target_, longest);
-    const std::string before = written.text.substr(0, static_cast<size_t>(target_.offsets[at][1]));
-    rows_ = {static_cast<int64_t>(at)};
-    of_ = asked.of_id.value_or(written.encoding.ids[at + 1]);
-    against_ = asked.against.empty() ? asked.against_id.value_or(-1) : token_named(*model_, asked.against, at > 0);
+    const std::string before = written.text.substr(0, static_cast<size_t>(target_.offsets[static_cast<size_t>(at.begin)][1]));
+    for (int64_t row = at.begin; row < at.end; ++row) rows_.push_back(row);
+    answer_ids_ = asked.of_ids;
+    if (answer_ids_.empty()) answer_ids_.assign(written.encoding.ids.begin() + at.begin + 1, written.encoding.ids.begin() + at.end + 1);
+    if (answer_ids_.size() != rows_.size())
+      fail(ErrorCode::kInvalidArgument, "{}: {} answers for {} tokens that are written", model_->info().name, answer_ids_.size(),
+           rows_.size());
+    against_ = asked.against_id.value_or(-1);
+    if (!asked.against.empty()) {
+      const Tensor logits = logits_of(frames(), {});
+      against_ = single_token(*model_, asked.against, spellings_of(*model_, asked.against, before), logits.data<float>(),
+                              "answers are compared one token against one");
+    }
     check_answer(model_->info().vocabulary);
-    answer_ = format("{} after {}", spelled(*model_, of_), before.empty() ? "nothing" : quoted(before)) +
+    answer_ = format("{} after {}", spelled(*model_, answer_ids_), before.empty() ? "nothing" : quoted(before)) +
               (against_ >= 0 ? " against " + spelled(*model_, against_) : "");
     HeardSites heard;
     model_->run_from_input(input, target_, {.observer = &heard, .text = written.text});
@@ -71,13 +80,13 @@ class SoundSubject final : public Subject {
  private:
   const Tensor& frames() const { return read_.source->features; }  // f32 [step, mel]
 
-  // Of the row that is asked about. [1, token]
+  // Of the rows that are asked about: [row, token]
   Tensor logits_of(const Tensor& spectrogram, const RunOptions& options) const {
     const Reading sound{.features = spectrogram}, text{.sequences = {target_.ids}};
     Rows source = rows_of({&sound}, network_.facts().pad);
     const Rows target = rows_of({&text}, network_.facts().pad);
     if (options.recorder) options.recorder->embedded("frame", source.features);
-    return network_.run_rows(target, &source, options).causal_logits.select(0, 0).slice(0, rows_[0], rows_[0] + 1);
+    return network_.run_rows(target, &source, options).causal_logits.select(0, 0).slice(0, rows_.front(), rows_.back() + 1);
   }
 
   Tensor masked(const std::vector<uint8_t>& away) const {

@@ -24,8 +24,7 @@ namespace clearhead::judge {
 namespace {
 
 constexpr int64_t kTokensTogether = 8192;  // of a batch of edited inputs
-
-int32_t largest(const float* logits, int64_t count) { return static_cast<int32_t>(std::max_element(logits, logits + count) - logits); }
+constexpr const char* kAgainstNeedsOne = "answers are compared one token against one";
 
 // One row of every state, the last before the final norm.
 Tensor states_of(const RunResult& result, int64_t row) {
@@ -47,42 +46,34 @@ class TextSubject final : public Subject {
     const ModelInfo& info = model_->info();
     if (encoding_.ids.empty()) fail(ErrorCode::kInvalidArgument, "{}: the text has no token", info.name);
     place(asked);
+    const auto tokens = static_cast<int64_t>(encoding_.ids.size());
+    if (kind_ == Kind::kClass) row_ = info.reads_last ? tokens - 1 : 0;
+    rows_ = {row_};
+    text_ = text;
+    settle(logits_of(model_->run(batch({encoding_.ids}, {}), run_options(nullptr, {}, 1))), asked);
+    if (answer_ids_.size() > 1) read_span();
     RunOptions named;
-    named.text = text;
+    named.text = text_;
     named.pair = pair;
     plan_ = model_->plan_of(encoding_, named);
+    if (answer_ids_.size() > 1) probability_ = run(nullptr, {}).probability;
     side_ = plan_.families.front().name;
-    const int64_t tokens = static_cast<int64_t>(encoding_.ids.size());
-    const bool is_classifier = kind_ == Kind::kClass;
-    row_ = is_classifier ? (info.reads_last ? tokens - 1 : 0) : row_;
-    rows_ = {row_};
-    begin_with_tokens(row_);
-    const Tensor logits = logits_of(model_->run(batch({encoding_.ids}, {}), run_options(nullptr, {}, 1)));
-    settle(logits.data<float>(), logits.size(1), asked);
+    begin_with_tokens(tokens);
   }
 
   std::vector<double> answers(const std::vector<std::vector<uint8_t>>& removed, RemovedBy how) const override {
-    std::vector<double> out;
+    std::vector<double> out(removed.size());
     const size_t together = static_cast<size_t>(std::max<int64_t>(1, kTokensTogether / static_cast<int64_t>(encoding_.ids.size())));
-    const int32_t mask = how == RemovedBy::kMasked ? hiding_token() : 0;
-    for (size_t begin = 0; begin < removed.size(); begin += together) {
-      const size_t end = std::min(removed.size(), begin + together);
-      std::vector<std::vector<int32_t>> ids;
-      std::vector<std::vector<uint8_t>> hidden;
-      for (size_t set = begin; set < end; ++set) {
-        const std::vector<uint8_t> away = removed_ids(removed[set]);
-        ids.push_back(encoding_.ids);
-        if (how == RemovedBy::kUnseen) {
-          hidden.push_back(away);
-          continue;
-        }
-        for (size_t id = 0; id < away.size(); ++id) {
-          if (away[id]) ids.back()[id] = mask;
-        }
+    // Knockouts apply to every sequence of a batch, so sets that remove the row run in batches of their own.
+    std::vector<size_t> with_row, without_row;
+    for (size_t set = 0; set < removed.size(); ++set)
+      (how == RemovedBy::kUnseen && removed_ids(removed[set])[static_cast<size_t>(row_)] ? without_row : with_row).push_back(set);
+    for (const std::vector<size_t>* sets : {&with_row, &without_row}) {
+      for (size_t begin = 0; begin < sets->size(); begin += together) {
+        const std::vector<size_t> some(sets->begin() + static_cast<std::ptrdiff_t>(begin),
+                                       sets->begin() + static_cast<std::ptrdiff_t>(std::min(sets->size(), begin + together)));
+        answer_some(removed, some, how, out);
       }
-      const Tensor logits = logits_of(model_->run(batch(ids, hidden), run_options(nullptr, {}, static_cast<int64_t>(end - begin))));
-      for (int64_t row = 0; row < logits.size(0); ++row)
-        out.push_back(probability_of(logits.data<float>() + row * logits.size(1), logits.size(1)));
     }
     return out;
   }
@@ -94,7 +85,14 @@ class TextSubject final : public Subject {
     return outcome_of(logits.data<float>(), logits.size(1));
   }
 
-  std::vector<double> mixed_norms(int layer) const override { return model_->mixed_norms(encoding_, layer, row_); }
+  std::vector<double> mixed_norms(int layer) const override {
+    std::vector<double> out(encoding_.size());
+    for (const int64_t row : rows_) {
+      const std::vector<double> of_row = model_->mixed_norms(encoding_, layer, row);
+      for (size_t id = 0; id < of_row.size(); ++id) out[id] += of_row[id] / static_cast<double>(rows_.size());
+    }
+    return out;
+  }
 
   Tensor states() const override {
     RunOptions options = run_options(nullptr, {}, 1);
@@ -127,49 +125,144 @@ class TextSubject final : public Subject {
     } else if (info.has_causal) {
       kind_ = Kind::kNext;
       if (at) {
-        of_ = encoding_.ids[static_cast<size_t>(*at)];
+        answer_ids_ = {encoding_.ids[static_cast<size_t>(*at)]};
         keep_first(encoding_, static_cast<size_t>(*at));
       }
       row_ = static_cast<int64_t>(encoding_.ids.size()) - 1;
     } else if (info.has_masked) {
       kind_ = Kind::kMasked;
-      const std::optional<int32_t> mask = model_->tokenizer().special_tokens().mask;
-      const auto found = mask ? std::find(encoding_.ids.begin(), encoding_.ids.end(), *mask) : encoding_.ids.end();
-      if (found == encoding_.ids.end()) {
-        fail(ErrorCode::kInvalidArgument,
-             "{}: what stands at the mask is explained, and the text has none; write {} where a word is missing", info.name,
-             mask ? std::string(model_->tokenizer().token(*mask)) : "a mask token");
-      }
-      row_ = found - encoding_.ids.begin();
+      row_ = mask_asked_for(at);
     } else {
       fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" gives no class and no word that could be explained", info.name,
            info.model_type);
     }
   }
 
-  // From the names to numbers, now that the logits are known.
-  void settle(const float* logits, int64_t count, const Asked& asked) {
+  // The place of the only mask, or of the one that "token N" names.
+  int64_t mask_asked_for(std::optional<int64_t> at) const {
+    const std::string& name = model_->info().name;
+    const std::optional<int32_t> mask = model_->tokenizer().special_tokens().mask;
+    std::vector<int64_t> places;
+    for (size_t id = 0; mask && id < encoding_.ids.size(); ++id) {
+      if (encoding_.ids[id] == *mask) places.push_back(static_cast<int64_t>(id));
+    }
+    const std::string token = mask ? std::string(model_->tokenizer().token(*mask)) : "a mask token";
+    if (places.empty())
+      fail(ErrorCode::kInvalidArgument, "{}: the word at a mask is explained, and the text has no mask; write {} where a word is missing",
+           name, token);
+    if (at && std::find(places.begin(), places.end(), *at) == places.end())
+      fail(ErrorCode::kInvalidArgument, "{}: token {} is not {}; a masked model is asked about a mask", name, *at, token);
+    if (at || places.size() == 1) return at.value_or(places.front());
+    std::string list;
+    for (const int64_t place : places) list += format("{}{}", list.empty() ? "" : ", ", place);
+    fail(ErrorCode::kInvalidArgument, "{}: the text has {} masks, tokens {}; expected one, or \"token {}\" as what is explained", name,
+         places.size(), list, places.front());
+  }
+
+  // From the names to numbers, now that the logits are known.   logits: [1, count]
+  void settle(const Tensor& first, const Asked& asked) {
+    const float* logits = first.data<float>();
+    const int64_t count = first.size(1);
     const ModelInfo& info = model_->info();
     stands_alone_ = kind_ == Kind::kClass && info.problem == ProblemType::kMultiLabel;
     if (kind_ == Kind::kClass && info.problem == ProblemType::kRegression)
       fail(ErrorCode::kUnsupported, "{}: a model that gives numbers, not classes, is not explained yet", info.name);
     const bool is_label = kind_ == Kind::kClass || kind_ == Kind::kTag;
-    const auto named = [&](const std::string& name) {
-      return is_label ? label_named(info, name) : token_named(*model_, name, kind_ == Kind::kNext);
+    const auto one_token = [&](const std::string& name, const char* why) {
+      return is_label ? label_named(info, name) : single_token(*model_, name, spellings(name), logits, why);
     };
-    const bool is_named = !asked.of.empty() && !place_in(asked.of);
-    if (is_named) of_ = named(asked.of);
-    if (asked.of_id) of_ = *asked.of_id;
-    if (of_ < 0) of_ = largest(logits, count);
-    against_ = asked.against.empty() ? asked.against_id.value_or(-1) : named(asked.against);
+    if (!asked.of_ids.empty()) {
+      answer_ids_ = asked.of_ids;
+    } else if (!asked.of.empty() && !place_in(asked.of)) {
+      if (kind_ == Kind::kNext && asked.against.empty()) {
+        answer_ids_ = most_probable(spellings(asked.of), logits, count);
+      } else {
+        answer_ids_ = {one_token(asked.of, kind_ == Kind::kNext ? kAgainstNeedsOne : "one mask stands for one token")};
+      }
+    }
+    if (answer_ids_.empty()) answer_ids_ = {largest(logits, count)};
+    if (kind_ != Kind::kNext) (void)answer_id("what such a model is asked");
+    against_ = asked.against.empty() ? asked.against_id.value_or(-1) : one_token(asked.against, kAgainstNeedsOne);
     check_answer(count);
-    const auto spelling = [&](int32_t at) { return is_label ? quoted(info.labels[static_cast<size_t>(at)]) : spelled(*model_, at); };
-    const char* what = kind_ == Kind::kClass  ? "class"
-                       : kind_ == Kind::kTag  ? "tag"
-                       : kind_ == Kind::kNext ? "next token"
-                                              : "word at the mask";
-    answer_ = format("{} {}", what, spelling(of_)) + (against_ >= 0 ? " against " + spelling(against_) : "");
-    probability_ = probability_of(logits, count);
+    const auto spelling = [&](const std::vector<int32_t>& ids) {
+      return is_label ? quoted(info.labels[static_cast<size_t>(ids.front())]) : spelled(*model_, ids);
+    };
+    const char* what = kind_ == Kind::kClass    ? "class"
+                       : kind_ == Kind::kTag    ? "tag"
+                       : kind_ != Kind::kNext   ? "word at the mask"
+                       : answer_ids_.size() > 1 ? "next tokens"
+                                                : "next token";
+    answer_ = format("{} {}", what, spelling(answer_ids_)) + (against_ >= 0 ? " against " + spelling({against_}) : "");
+    if (answer_ids_.size() == 1) probability_ = probability_of(logits, count);
+  }
+
+  std::vector<std::vector<int32_t>> spellings(const std::string& word) const {
+    return spellings_of(*model_, word, kind_ == Kind::kNext ? text_ : std::nullopt);
+  }
+
+  // Of several spellings the one whose tokens, each given those before, have the highest probability.
+  std::vector<int32_t> most_probable(const std::vector<std::vector<int32_t>>& spelled_in, const float* logits, int64_t count) {
+    std::vector<int32_t> best = spelled_in.front();
+    double highest = -std::numeric_limits<double>::infinity();
+    for (size_t at = 0; at < spelled_in.size() && spelled_in.size() > 1; ++at) {
+      answer_ids_ = spelled_in[at];
+      check_answer(count);
+      const double found = answer_ids_.size() == 1 ? std::log(probability_of(logits, count)) : log_probability_of_span();
+      if (found > highest) best = answer_ids_, highest = found;
+    }
+    return best;
+  }
+
+  double log_probability_of_span() {
+    const Encoding read = encoding_;
+    const std::optional<std::string> text = text_;
+    read_span();
+    const double found = run(nullptr, {}).y;
+    encoding_ = read, text_ = text, rows_ = {row_};
+    return found;
+  }
+
+  // Puts the tokens of a span after the text, except its last one, which is only predicted. Each is read from the token before it.
+  void read_span() {
+    for (size_t at = 0; at + 1 < answer_ids_.size(); ++at) {
+      std::array<int64_t, 2> bytes{};
+      if (text_) {
+        bytes[0] = static_cast<int64_t>(text_->size());
+        *text_ += model_->tokenizer().token_bytes(answer_ids_[at]);
+        bytes[1] = static_cast<int64_t>(text_->size());
+      }
+      encoding_.ids.push_back(answer_ids_[at]);
+      encoding_.type_ids.push_back(0);
+      encoding_.offsets.push_back(bytes);
+      encoding_.segment.push_back(0);
+      rows_.push_back(row_ + static_cast<int64_t>(at) + 1);
+    }
+  }
+
+  // The answers without some sets of items, of which all or none remove the row that the answer is read from.
+  void answer_some(const std::vector<std::vector<uint8_t>>& removed, const std::vector<size_t>& sets, RemovedBy how,
+                   std::vector<double>& out) const {
+    const int32_t mask = how == RemovedBy::kMasked ? hiding_token() : 0;
+    std::vector<std::vector<int32_t>> ids;
+    std::vector<std::vector<uint8_t>> hidden;
+    Interventions interventions;
+    for (const size_t set : sets) {
+      std::vector<uint8_t> away = removed_ids(removed[set]);
+      ids.push_back(encoding_.ids);
+      for (size_t id = 0; how == RemovedBy::kMasked && id < away.size(); ++id) {
+        if (away[id]) ids.back()[id] = mask;
+      }
+      if (how == RemovedBy::kMasked) continue;
+      uint8_t& row = away[static_cast<size_t>(row_)];  // goes on to see others
+      if (row) interventions.knockouts = {{{0, static_cast<int64_t>(encoding_.size())}, {row_, row_ + 1}, {}, {}, {}}};
+      row = 0;
+      hidden.push_back(std::move(away));
+    }
+    const Tensor logits =
+        logits_of(model_->run(batch(ids, hidden), run_options(nullptr, interventions, static_cast<int64_t>(sets.size()))));
+    const int64_t count = logits.size(1), rows = static_cast<int64_t>(rows_.size());
+    for (size_t at = 0; at < sets.size(); ++at)
+      out[sets[at]] = probability_of(logits.data<float>() + static_cast<int64_t>(at) * rows * count, count);
   }
 
   TokenBatch batch(const std::vector<std::vector<int32_t>>& ids, const std::vector<std::vector<uint8_t>>& hidden) const {
@@ -183,49 +276,66 @@ class TextSubject final : public Subject {
   }
 
   RunOptions run_options(Observer* observer, const Interventions& interventions, int64_t sets) const {
-    RunOptions options{.observer = observer, .last_logits_only = kind_ == Kind::kNext, .interventions = interventions};
-    if (kind_ == Kind::kMasked) {
+    RunOptions options{.observer = observer, .interventions = interventions};
+    if (kind_ == Kind::kMasked || kind_ == Kind::kNext) {
       options.masked_rows.emplace();
-      for (int64_t set = 0; set < sets; ++set)
-        options.masked_rows->push_back(static_cast<int32_t>(set * static_cast<int64_t>(encoding_.ids.size()) + row_));
+      for (int64_t set = 0; set < sets; ++set) {
+        for (const int64_t row : rows_)
+          options.masked_rows->push_back(static_cast<int32_t>(set * static_cast<int64_t>(encoding_.size()) + row));
+      }
     }
     return options;
   }
 
-  // [set, count], a view.
+  // [set · row of the answer, count], a view.
   Tensor logits_of(const RunResult& result) const {
     switch (kind_) {
       case Kind::kClass: return result.class_logits;
       case Kind::kTag: return result.class_logits.select(1, row_);
-      case Kind::kNext: return result.causal_logits.select(1, 0);
+      case Kind::kNext: return result.causal_logits;
       case Kind::kMasked: break;
     }
     return result.masked_logits;
   }
 
-  Encoding encoding_{};
+  Encoding encoding_{};                // of a span's tokens all but the last too
+  std::optional<std::string> text_{};  // of these
   Kind kind_ = Kind::kClass;
-  int64_t row_ = 0;
+  int64_t row_ = 0;  // the first of rows_, the only one that may be of the text's own tokens
 };
 
 // A source, and what was written from it before one token: it begins with the model's first token.
 struct Pair {
   Encoding source{}, target{};
   std::string source_text{}, target_text{};
-  std::optional<int32_t> of{}, against{};
+  std::vector<int32_t> of{};  // empty: the most probable token
+  std::string against_word{};
+  std::optional<int32_t> against{};
 };
 
 Pair written_pair(const Model& model, const std::string& source, const Asked& asked, const std::optional<std::string>& given) {
   const ReadAndWritten both = read_and_write(model, source, given);
   Pair out{.source = both.source, .source_text = source};
   const WrittenText& target = both.target;
-  const auto at = static_cast<size_t>(written_token(model, asked.of, target));
-  out.of = target.encoding.ids[at + 1];
+  const Range at = written_tokens(model, asked.of, target);
+  const std::vector<int32_t>& ids = target.encoding.ids;
+  out.of.assign(ids.begin() + at.begin + 1, ids.begin() + at.end + 1);
   out.target = target.encoding;
-  keep_first(out.target, at + 1);
+  keep_first(out.target, static_cast<size_t>(at.end));
   out.target_text = target.text.substr(0, static_cast<size_t>(out.target.offsets.back()[1]));
-  if (!asked.against.empty()) out.against = token_named(model, asked.against, at > 0);
+  out.against_word = asked.against;
   return out;
+}
+
+// All tokens of the answer but its last are read too.
+Pair with_span(Pair pair) {
+  for (size_t at = 0; at + 1 < pair.of.size(); ++at) {
+    pair.target.ids.push_back(pair.of[at]);
+    pair.target.type_ids.push_back(0);
+    pair.target.offsets.push_back({0, 0});
+    pair.target.segment.push_back(0);
+  }
+  return pair;
 }
 
 class PairSubject final : public Subject {
@@ -233,12 +343,18 @@ class PairSubject final : public Subject {
   PairSubject(std::shared_ptr<const Model> model, Pair pair) : Subject(std::move(model)), pair_(std::move(pair)) {
     if (source().ids.empty() || target().ids.empty())
       fail(ErrorCode::kInvalidArgument, "{}: the source or what was written before has no token", model_->info().name);
-    rows_ = {static_cast<int64_t>(target().ids.size()) - 1};
-    const Tensor logits = last_row(model_->run_from(source(), target(), {}));
-    of_ = pair_.of.value_or(largest(logits.data<float>(), logits.size(1)));
+    const auto written = static_cast<int64_t>(target().ids.size()), asked_for = std::max<int64_t>(1, static_cast<int64_t>(pair_.of.size()));
+    for (int64_t row = written - asked_for; row < written; ++row) rows_.push_back(row);
+    const Tensor logits = rows_of_answer(model_->run_from(source(), target(), {}));
+    answer_ids_ = pair_.of.empty() ? std::vector<int32_t>{largest(logits.data<float>(), logits.size(1))} : pair_.of;
     against_ = pair_.against.value_or(-1);
+    const std::string before = text_before();
+    if (!pair_.against_word.empty()) {
+      const auto spellings = spellings_of(*model_, pair_.against_word, before);
+      against_ = single_token(*model_, pair_.against_word, spellings, logits.data<float>(), kAgainstNeedsOne);
+    }
     check_answer(logits.size(1));
-    answer_ = format("{} after {}", spelled(*model_, of_), pair_.target_text.empty() ? "nothing" : quoted(pair_.target_text)) +
+    answer_ = format("{} after {}", spelled(*model_, answer_ids_), before.empty() ? "nothing" : quoted(before)) +
               (against_ >= 0 ? " against " + spelled(*model_, against_) : "");
     struct Heard final : Listener {
       RunPlan plan{};
@@ -247,7 +363,7 @@ class PairSubject final : public Subject {
     probability_ = run(&heard, {}).probability;
     plan_ = heard.plan;
     side_ = has_family("dec") ? "dec" : "target";
-    begin_with_tokens(static_cast<int64_t>(plan_.text.ids.size()) - 1);
+    begin_with_tokens(static_cast<int64_t>(source().size()) + rows_.front() + 1);
   }
 
   std::vector<double> answers(const std::vector<std::vector<uint8_t>>& removed, RemovedBy how) const override {
@@ -292,7 +408,7 @@ class PairSubject final : public Subject {
     JoinedSteps joined(observer);
     RunOptions recorded = options(observer ? &joined : nullptr, interventions);
     recorded.recorder = &tape;
-    const double y = backward(tape, last_row(model_->run_from(source(), target(), recorded)), number);
+    const double y = backward(tape, rows_of_answer(model_->run_from(source(), target(), recorded)), number);
     joined.finish();
     return y;
   }
@@ -304,10 +420,17 @@ class PairSubject final : public Subject {
   RunOptions options(Observer* observer, const Interventions& interventions) const {
     return {.observer = observer, .text = pair_.target_text, .source = pair_.source_text, .interventions = interventions};
   }
-  Tensor last_row(const RunResult& result) const { return result.causal_logits.select(0, 0).slice(0, rows_[0], rows_[0] + 1); }
+  // What is written before the answer.
+  std::string text_before() const {
+    const auto at = static_cast<size_t>(rows_.front());
+    return pair_.target_text.substr(0, static_cast<size_t>(target().offsets[at][1]));
+  }
+  Tensor rows_of_answer(const RunResult& result) const {
+    return result.causal_logits.select(0, 0).slice(0, rows_.front(), rows_.back() + 1);
+  }
   Outcome outcome_at(const RunResult& result) const {
-    const Tensor row = last_row(result);
-    return outcome_of(row.data<float>(), row.size(1));
+    const Tensor rows = rows_of_answer(result);
+    return outcome_of(rows.data<float>(), rows.size(1));
   }
   const Encoding& source() const { return pair_.source; }
   const Encoding& target() const { return pair_.target; }
@@ -351,20 +474,36 @@ int32_t label_named(const ModelInfo& info, const std::string& name) {
 const char* to_string(RemovedBy how) { return how == RemovedBy::kUnseen ? "unseen" : "masked"; }
 
 Subject::Outcome Subject::outcome_of(const float* logits, int64_t count) const {
-  const auto at = [&](int32_t id) { return static_cast<double>(logits[id]); };
-  const double y = at(of_) - (against_ >= 0 ? at(against_) : 0);
+  const double y = static_cast<double>(logits[answer_ids_[0]]) - (against_ >= 0 ? static_cast<double>(logits[against_]) : 0);
   if (against_ >= 0 || stands_alone_) return {y, 1 / (1 + std::exp(-y))};
-  const double most = at(largest(logits, count));
-  double sum = 0;
-  for (int64_t id = 0; id < count; ++id) sum += std::exp(at(static_cast<int32_t>(id)) - most);
-  return {y, std::exp(y - most) / sum};
+  double log_probability = 0;
+  for (size_t row = 0; row < answer_ids_.size(); ++row) {
+    const float* of_row = logits + static_cast<int64_t>(row) * count;
+    const auto most = static_cast<double>(of_row[largest(of_row, count)]);
+    double sum = 0;
+    for (int64_t id = 0; id < count; ++id) sum += std::exp(static_cast<double>(of_row[id]) - most);
+    log_probability += static_cast<double>(of_row[answer_ids_[row]]) - most - std::log(sum);
+  }
+  return {answer_ids_.size() > 1 ? log_probability : y, std::exp(log_probability)};
 }
 
 void Subject::check_answer(int64_t count) const {
   const std::string& name = model_->info().name;
-  if (of_ >= count || against_ >= count || of_ < 0)
-    fail(ErrorCode::kNotFound, "{}: answer {} of {}; they count from 0", name, of_ < 0 || of_ >= count ? of_ : against_, count);
-  if (of_ == against_) fail(ErrorCode::kInvalidArgument, "{}: an answer against itself; give two different ones", name);
+  std::vector<int32_t> ids = answer_ids_;
+  if (against_ != -1) ids.push_back(against_);
+  for (const int32_t id : ids) {
+    if (id < 0 || id >= count) fail(ErrorCode::kNotFound, "{}: answer {} of {}; they count from 0", name, id, count);
+  }
+  if (answer_ids_.size() > 1 && against_ >= 0)
+    fail(ErrorCode::kUnsupported, "{}: an answer of {} tokens against another; {}: expected a word of one token", name, answer_ids_.size(),
+         kAgainstNeedsOne);
+  if (answer_ids_[0] == against_) fail(ErrorCode::kInvalidArgument, "{}: an answer against itself; give two different ones", name);
+}
+
+int32_t Subject::answer_id(const char* what) const {
+  if (answer_ids_.size() == 1) return answer_ids_.front();
+  fail(ErrorCode::kUnsupported, "{}: {} is of an answer of one token, and {} has {}", model_->info().name, what, answer_,
+       answer_ids_.size());
 }
 
 double Subject::backward(InputTape& tape, const Tensor& logits, Number number) const {
@@ -375,14 +514,15 @@ double Subject::backward(InputTape& tape, const Tensor& logits, Number number) c
   const auto times = [&](const Tensor& x, double factor) {
     return compute.multiply(x, Tensor::from<float>({static_cast<float>(factor)}, {1, 1}));
   };
-  const bool is_softmax = against_ < 0 && !stands_alone_;
-  if (number == Number::kLogProbability && is_softmax) {
-    const Tensor loss = times(compute.cross_entropy(logits, {of_}).reshape({1, 1}), -1);
+  const bool is_softmax = against_ < 0 && !stands_alone_, is_span = answer_ids_.size() > 1;
+  if (is_span || (number == Number::kLogProbability && is_softmax)) {  // cross-entropy is the mean over rows
+    const Tensor loss = times(compute.cross_entropy(logits, answer_ids_).reshape({1, 1}), -static_cast<double>(answer_ids_.size()));
     const double value = static_cast<double>(*loss.data<float>());
     tape.backward(loss);
     return value;
   }
-  Tensor y = against_ >= 0 ? compute.add(at(of_), times(at(against_), -1)) : at(of_);
+  const int32_t of = answer_ids_.front();
+  Tensor y = against_ >= 0 ? compute.add(at(of), times(at(against_), -1)) : at(of);
   const double value = static_cast<double>(*y.data<float>());
   if (number == Number::kY) {
     tape.backward(y);
@@ -399,11 +539,11 @@ void Subject::begin_with(std::vector<Range> items) {
   for (const Range& item : items_) std::fill(may_go_.begin() + item.begin, may_go_.begin() + item.end, uint8_t{1});
 }
 
-void Subject::begin_with_tokens(int64_t but) {
+void Subject::begin_with_tokens(int64_t end) {
   const RunText& text = plan_.text;
   std::vector<Range> items;
-  for (int64_t id = 0; id < text.tokens(); ++id) {
-    if (!text.special[static_cast<size_t>(id)] && id != but) items.push_back({id, id + 1});
+  for (int64_t id = 0; id < std::min(end, text.tokens()); ++id) {
+    if (!text.special[static_cast<size_t>(id)]) items.push_back({id, id + 1});
   }
   begin_with(std::move(items));
 }
@@ -500,7 +640,7 @@ std::unique_ptr<Subject> ask_about(std::shared_ptr<const Model> model, const Enc
                                    const std::optional<Encoding>& written) {
   if (!written) return std::make_unique<TextSubject>(std::move(model), ids, asked, std::nullopt, std::nullopt);
   return std::make_unique<PairSubject>(std::move(model),
-                                       Pair{.source = ids, .target = *written, .of = asked.of_id, .against = asked.against_id});
+                                       with_span(Pair{.source = ids, .target = *written, .of = asked.of_ids, .against = asked.against_id}));
 }
 
 }  // namespace clearhead::judge

@@ -1,15 +1,17 @@
 // One question to one model on one input: "why this answer?" What attribution explains and judging removes parts of.
 //
 //   The answer is one number y: the logit of a class or of a token, or the difference of two. `probability` is what is
-//   reported: softmax (sigmoid where labels stand by themselves, and of a difference).
+//   reported: softmax (sigmoid where labels stand by themselves, and of a difference). An answer of several tokens is a
+//   span: y is the sum of the log-probabilities of its tokens, each given those before, and the probability is exp(y).
 //
 //   a classifier of texts   a class                      read from its first or last token, or from all
-//   a causal model          the next token               read from the token before it
+//   a causal model          the next tokens              each read from the token before it
 //   a masked model          the word at the mask         read from the mask
 //   a tagger                the tag of one token         read from it
-//   an encoder-decoder      one token of what it writes  read from the target's token before it, over the source
+//   an encoder-decoder      tokens of what it writes     each read from the target's token before it, over the source
 //
-// Items are what is removed and what gets shares: ranges of ids of the text, each token by default.
+// Items are what is removed and what gets shares: ranges of ids of the text, each token by default. The token that the
+// answer is read from is an item too. Where it is removed "unseen", no token attends to it, but it still reads the others.
 #pragma once
 
 #include <cstdint>
@@ -24,11 +26,15 @@
 
 namespace clearhead::judge {
 
-/// What is asked. `of`: a class's label, a word, or "token N" of the text (of an encoder-decoder: of what it writes); empty:
-/// what the model itself answers. `against`: a class or a word, whose logit is subtracted.
+/// The question. `of`: a class's label, a word or several, or "token N" of the text (of an encoder-decoder: of what it writes);
+/// empty: the model's own answer. `against`: a class or a word of one token, whose logit is subtracted.
+///
+/// A word after a word is spelled in tokens with a leading space. Elsewhere (punctuation, scripts without spaces) the spelling
+/// that the model finds more probable is explained, with a space or without. A word that begins with a space is taken as it is.
 struct Asked {
   std::string of{}, against{};
-  std::optional<int32_t> of_id{}, against_id{};  ///< in place of these: numbers of classes or tokens
+  std::vector<int32_t> of_ids{};        ///< instead of `of`: the number of a class, or the tokens of the answer
+  std::optional<int32_t> against_id{};  ///< instead of `against`
 };
 
 /// How a part of the input is taken away. The two disagree, so both are always named.
@@ -48,17 +54,20 @@ class Subject {
   /// What the answer is, for a person: class "positive", next token " cat".
   const std::string& answer() const { return answer_; }
   double probability() const { return probability_; }
-  int32_t of() const { return of_; }            ///< number of the class or token
+  /// The number of the class, or the tokens of the answer: one for each of rows(), and several only of a span.
+  const std::vector<int32_t>& answer_ids() const { return answer_ids_; }
+  /// The only one of them. Throws kUnsupported for a span, with `what` is asked of one token only.
+  int32_t answer_id(const char* what) const;
   int32_t against() const { return against_; }  ///< −1: nothing
 
-  /// Ranges of ids of plan().text. Tokens added by the tokenizer, and the one that the answer is read from, are none.
+  /// Ranges of ids of plan().text. Tokens that the tokenizer added, and those of the answer, are not among them.
   const std::vector<Range>& items() const { return items_; }
   /// Throws kInvalidArgument for a range that holds no token of items(), or overlaps another.
   void set_items(std::vector<Range> items);
   /// A share for each item: the sum over its tokens that may go.   of_ids: [id]
   std::vector<double> by_item(const std::vector<double>& of_ids) const;
 
-  /// The side of maps that the answer is read from (sides.h), and its places there.
+  /// The side of maps that the answer is read from (sides.h), and the places there from which its tokens are read.
   const std::string& side() const { return side_; }
   const std::vector<int64_t>& rows() const { return rows_; }
 
@@ -69,10 +78,11 @@ class Subject {
   };
   /// One pass whose attention the observer sees, with these interventions.
   virtual Outcome run(Observer* observer, const Interventions& interventions = {}) const = 0;
-  /// The residual stream at the row that the answer is read from, before the first layer and after each: f32 [layers + 1, width].
+  /// The residual stream at the first of rows(), before the first layer and after each: f32 [layers + 1, width].
   /// Throws kUnsupported for networks of parts.
   virtual Tensor states() const;
-  /// Model::mixed_norms() of the row that the answer is read from. Throws kUnsupported for models that do not read one text.
+  /// Model::mixed_norms() of the rows that the answer is read from, on average. Throws kUnsupported for models that do not
+  /// read one text.
   virtual std::vector<double> mixed_norms(int layer) const;
   /// What a backward pass starts from: y, or the logarithm of the probability that is reported.
   enum class Number : uint8_t { kY, kLogProbability };
@@ -84,15 +94,17 @@ class Subject {
 
  protected:
   explicit Subject(std::shared_ptr<const Model> model) : model_(std::move(model)) {}
-  /// Throws kNotFound for answers that are not among `count`, kInvalidArgument for one against itself.
+  /// Throws kNotFound for answers that are not among `count`, kInvalidArgument for one against itself, kUnsupported for a
+  /// span against something.
   void check_answer(int64_t count) const;
+  /// logits: [row of the answer, count]
   Outcome outcome_of(const float* logits, int64_t count) const;
   double probability_of(const float* logits, int64_t count) const { return outcome_of(logits, count).probability; }
-  /// The number as a recorded one, and its backward pass.   logits: a view [1, count]
+  /// The number as a recorded one, and its backward pass.   logits: a view [row of the answer, count]
   double backward(InputTape& tape, const Tensor& logits, Number number) const;
   /// The items before set_items(), which says what may be taken away at all.
   void begin_with(std::vector<Range> items);
-  void begin_with_tokens(int64_t but);  // all but those that the tokenizer added, and this one
+  void begin_with_tokens(int64_t end);  // those before `end` that the tokenizer did not add
   int32_t hiding_token() const;         // kMasked; throws kUnsupported if the tokenizer has none
   std::vector<uint8_t> removed_ids(const std::vector<uint8_t>& removed) const;
 
@@ -102,7 +114,8 @@ class Subject {
   std::vector<int64_t> rows_{};
   std::vector<Range> items_{};
   std::vector<uint8_t> may_go_{};  // [id]
-  int32_t of_ = -1, against_ = -1;
+  std::vector<int32_t> answer_ids_{};
+  int32_t against_ = -1;
   double probability_ = 0;
   bool stands_alone_ = false;  // labels of which each has its own sigmoid
 };
@@ -120,7 +133,7 @@ ReadAndWritten read_and_write(const Model& model, const std::string& source, con
 std::unique_ptr<Subject> ask_about(std::shared_ptr<const Model> model, const std::string& text, const Asked& asked,
                                    const std::optional<std::string>& pair = {});
 /// The same for ids, by a model that needs no tokenizer. Of an encoder-decoder `ids` is the source, and `written` what it wrote
-/// before the token that is asked for, its first token included; absent for others.
+/// before the tokens that are asked for, its first token included; absent for others.
 std::unique_ptr<Subject> ask_about(std::shared_ptr<const Model> model, const Encoding& ids, const Asked& asked,
                                    const std::optional<Encoding>& written = {});
 

@@ -26,6 +26,12 @@ AttentionSpec describe(const AttentionFacts& facts) {
   return spec;
 }
 
+Tensor rows_at(Run& run, const Tensor& hidden, const std::vector<int32_t>& places) {
+  Tensor rows = run.take({static_cast<int64_t>(places.size()), hidden.size(1)});
+  ops::gather_rows(run, hidden, places, rows);
+  return rows;
+}
+
 // The place of the last token of a sequence that is not `pad`; 0 if all are.
 int64_t last_token(const ForwardInput& input, int64_t sequence, std::optional<int64_t> pad) {
   int64_t token = std::max(0, input.lengths[static_cast<size_t>(sequence)] - 1);
@@ -40,9 +46,7 @@ Tensor picked_rows(Run& run, const ForwardInput& input, const Tensor& hidden, Pi
   std::vector<int32_t> picked;
   for (int64_t b = 0; b < input.batch; ++b)
     picked.push_back(static_cast<int32_t>(b * input.length + (pick == Pick::kLast ? last_token(input, b, pad) : 0)));
-  Tensor rows = run.take({input.batch, hidden.size(1)});
-  ops::gather_rows(run, hidden, picked, rows);
-  return rows;
+  return rows_at(run, hidden, picked);
 }
 
 // What a block reads while it adds to x: x itself, since a block adds last; a copy where gradients will want to read it again.
@@ -467,11 +471,7 @@ void Transformer::run_heads(Run& run, const ForwardInput& input, const RunOption
   if (classifier_) result.class_logits = classify(run, *facts_.classifier, classifier_dense_, classifier_, input, hidden);
   if (next_) result.next_sentence_logits = classify(run, *facts_.next_sentence, next_dense_, next_, input, hidden);
   if (masked_transform_) {
-    Tensor read = hidden;
-    if (options.masked_rows) {
-      read = run.take({static_cast<int64_t>(options.masked_rows->size()), facts_.width});
-      ops::gather_rows(run, hidden, *options.masked_rows, read);
-    }
+    const Tensor read = options.masked_rows ? rows_at(run, hidden, *options.masked_rows) : hidden;
     Tensor transformed = run.take(read.shape());
     masked_transform_(run, read, transformed, {.activation = facts_.masked->activation});
     masked_norm_(run, transformed, transformed);
@@ -480,10 +480,11 @@ void Transformer::run_heads(Run& run, const ForwardInput& input, const RunOption
     result.masked_logits = options.masked_rows ? logits : logits.reshape({input.batch, input.length, facts_.vocabulary});
   }
   if (causal_) {
-    const Tensor x = options.last_logits_only ? picked_rows(run, input, hidden, Pick::kLast) : hidden;
+    Tensor x = options.last_logits_only ? picked_rows(run, input, hidden, Pick::kLast) : hidden;
+    if (options.masked_rows) x = rows_at(run, hidden, *options.masked_rows);
     Tensor logits = run.result({x.size(0), facts_.vocabulary});
     causal_(run, x, logits);
-    result.causal_logits = logits.reshape({input.batch, x.size(0) / input.batch, facts_.vocabulary});
+    result.causal_logits = options.masked_rows ? logits : logits.reshape({input.batch, x.size(0) / input.batch, facts_.vocabulary});
   }
 }
 

@@ -35,8 +35,8 @@ class Why(Asking):
         self.assertGreater(answer["probability"], 0.5)
         car = next(item for item in answer["items"] if item["text"] == "car")
         for method in ("attention", "relevance", "occlusion", "integrated-gradients"):
-            strongest = max(answer["items"], key=lambda item: abs(item["shares"][method]))
-            self.assertIn(strongest["text"], ("car", "red"), method)
+            strongest = max((item for item in answer["items"] if item["text"] != "La"), key=lambda item: abs(item["shares"][method]))
+            self.assertIn(strongest["text"], ("car", "red"), method)  # of the source; "La" was written before
             self.assertAlmostEqual(sum(abs(item["shares"][method]) for item in answer["items"]), 1, places=4)
         self.assertGreater(car["shares"]["occlusion"], 0.5)
         self.assertLess(answer["without"]["unseen"], 0.1)
@@ -79,10 +79,35 @@ class Why(Asking):
             self.assertTrue(all(part[side] == 0 for part in split["parts"] if part["part"].startswith(others)))
 
     def test_the_text_and_its_strongest_parts(self):
-        out = self.done("why", self.BOOK, self.TEXT, "--of", "night", "--by", "relevance", "occlusion").out
+        out = self.done("why", self.BOOK, self.TEXT, "--of", "night", "--by", "relevance,occlusion").out
         self.assertIn('next token " night"', out)
         self.assertIn("relevance", out)
         self.assertRegex(out, r"without \".*\": \d+\.\d\d % with it unseen")
+
+    def test_an_answer_of_several_tokens_is_explained_as_a_whole(self):
+        for of in ("night falls", "zebra", "."):
+            answer = self.done("why", self.BOOK, self.TEXT, "--of", of, "--by", "attention", "--items", "token", "--json").json
+            told = answer["answer"].split('"')[1]
+            self.assertEqual(told.strip(), of)
+            scored = self.done("run", "score", self.BOOK, self.TEXT + told, "--json").json["log_probabilities"]
+            tokens = len(json.loads(self.done("tokens", self.BOOK, self.TEXT + told, "--json", "--no-special").out)["ids"]) - len(answer["items"])
+            self.assertAlmostEqual(math.log(answer["probability"]), sum(scored[-tokens:]), places=3)
+        self.assertEqual(answer["answer"], 'next token "."')
+        shown = self.done("why", self.BOOK, self.TEXT, "--of", "zebra and her zebra", "--by", "attention").out
+        self.assertRegex(shown, r"e-\d+ %")  # a small probability is not shown as 0
+        self.fails("answers are compared one token against one", "why", self.BOOK, self.TEXT, "--of", "night", "--against", "zebra")
+        translator = str(ROOT / "models/en-fr")
+        answer = self.done("why", translator, "The red car is in front of the house.", "--of", "voiture rouge", "--by", "attention", "--json").json
+        self.assertIn("voiture rouge", answer["answer"])
+
+    def test_every_word_has_its_share(self):
+        answer = self.done("why", self.BOOK, self.TEXT, "--of", "night", "--json").json
+        self.assertEqual([item["text"].strip() for item in answer["items"]], self.TEXT.split())
+        self.assertEqual(len(self.done("why", self.BOOK, "cat", "--by", "attention", "--items", "word", "--json").json["items"]), 1)
+
+    def test_an_answer_that_is_a_line_break_stays_on_its_line(self):
+        shown = self.done("why", self.BOOK, self.TEXT, "--of", "\n", "--by", "attention").out
+        self.assertRegex(shown.splitlines()[0], r'next token "⏎" · .* %$')
 
     def test_heads_and_layers(self):
         answer = self.done("why", self.BOOK, self.TEXT, "--inside", "--json").json
@@ -109,14 +134,28 @@ class Why(Asking):
         self.fails("token 99 of a text of", "why", self.BOOK, self.TEXT, "--of", "token 99")
         self.fails("the clean text has", "why", self.BOOK, self.TEXT, "--clean", "It was", "--inside")
         self.fails("layer 9 of 6", "why", self.BOOK, self.TEXT, "--by", "attention", "--layer", "9")
+        self.fails("layer 9 of 6", "why", self.BOOK, self.TEXT, "--by", "attention", "--head", "L9.H0")
+        self.fails("head 99 of 6", "why", self.BOOK, self.TEXT, "--by", "attention", "--head", "L1.H99")
 
+    def test_options_that_the_question_does_not_use_are_refused(self):
+        ask = ("why", self.BOOK, self.TEXT)
+        self.fails("a layer is of the methods attention", *ask, "--layer", "99")
+        self.fails("a layer is of the methods attention", *ask, "--by", "rollout,relevance", "--head", "L9.H0")
+        self.fails("a head is of the methods attention", *ask, "--by", "mixed", "--head", "L1.H0")
+        self.refused("--head and --layer name different layers", *ask, "--by", "attention", "--head", "L1.H0", "--layer", "2")
+        self.refused("--removal is how occlusion takes parts away", *ask, "--removal", "masked")
+        self.refused("--steps is of integrated-gradients", *ask, "--steps", "4")
+        self.refused("excludes", *ask, "--inside", "--by", "attention")
+        self.refused("excludes", *ask, "--score", "1/0@L0.H0", "--of", "night")
+        said = self.done(*ask, "--by", "attention,relevance", "--layer", "0").errors
+        self.assertEqual(said.splitlines()[1:], ["relevance: the layer is not used by this method"])
 
 
 class Judge(Asking):
     SENTENCE = "The red car is in front of the house."
 
     def test_methods_beside_random_and_reverse(self):
-        found = self.done("judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--by", "attention", "relevance", "--json").json
+        found = self.done("judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--by", "attention,relevance", "--json").json
         self.assertEqual([verdict["removal"] for verdict in found["verdicts"]], ["unseen", "masked"])
         for verdict in found["verdicts"]:
             methods = verdict["methods"]
@@ -160,7 +199,7 @@ class Judge(Asking):
         self.assertEqual(refused.code, 2)
 
     def test_another_model_of_the_task(self):
-        found = self.done("judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--by", "relevance", "attention", "--with", str(ROOT / "models/en-fr"), "--json").json
+        found = self.done("judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--by", "relevance,attention", "--with", str(ROOT / "models/en-fr"), "--json").json
         self.assertEqual([round(tau, 6) for tau in found["others"][0]["agreement"].values()], [1, 1])
         self.fails("its labels or tokens are not those of", "judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--with", str(ROOT / "models/en-zh"))
 
@@ -177,3 +216,14 @@ class Judge(Asking):
         self.fails('there is no "text"', "judge", str(ROOT / "models/en-fr"), '{"of": "a"}')
         self.fails("no text has 3 items or more", "judge", str(ROOT / "models/en-fr"), "Hello.")
         self.fails("column 2 of 1", "judge", str(ROOT / "models/en-fr"), "one column", "--column", "2")
+        file = self.folder / "texts.jsonl"
+        for line, says in (
+            ('{"text": 5}', '"text": expected a string, found 5'),
+            ('{"text": "a", "marks": 3}', '"marks": expected an array, found 3'),
+            ('{"text": "a", "marks": [3]}', '"marks": expected pairs [begin, end] of bytes, found 3'),
+            ('{"text": "a", "marks": [[0, "x"]]}', '"marks": expected pairs [begin, end] of bytes, found [0,"x"]'),
+        ):
+            file.write_text('{"text": "a b c d"}\n' + line + "\n", encoding="utf-8")
+            self.fails(f"texts.jsonl:2: {says}", "judge", str(ROOT / "models/en-fr"), "--file", str(file))
+        file.write_text("Hello.\n" + "too long " * 600 + "\n", encoding="utf-8")
+        self.fails("texts.jsonl:2: ", "judge", str(ROOT / "models/en-fr"), "--file", str(file))

@@ -3,16 +3,21 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
+#include <numeric>
 
 #include "clearhead/error.h"
+#include "clearhead/generate.h"
 #include "judge/golden_cases.h"
+#include "judge/items.h"
 #include "judge/traced.h"
+#include "refused.h"
 
 namespace clearhead::judge {
 namespace {
 
-// All of its tokens as items: the one that the answer is read from has a share too, which by_item leaves out.
+// A share for each token, that of the row that the answer is read from included.
 std::vector<double> expected(const Subject& subject, const Json& shares) {
   std::vector<double> of_ids;
   for (const Json& share : shares.items()) of_ids.push_back(share.number());
@@ -105,7 +110,7 @@ TEST(Attribution, a_long_text_gives_the_shares_of_a_short_one) {
   for (auto* part : {&last.ids, &last.type_ids}) part->erase(part->begin(), part->begin() + 2100);
   last.offsets.resize(last.ids.size());
   last.segment.resize(last.ids.size());
-  const auto of_whole = ask_about(model, whole, {.of_id = 7}), of_last = ask_about(model, last, {.of_id = 7});
+  const auto of_whole = ask_about(model, whole, {.of_ids = {7}}), of_last = ask_about(model, last, {.of_ids = {7}});
   const std::vector<double> shares = attribute(*of_whole, Method::kRelevance), expected_ones = attribute(*of_last, Method::kRelevance);
   const size_t before = shares.size() - expected_ones.size();
   double largest = 0, least = 0;
@@ -132,6 +137,100 @@ TEST(Attribution, what_is_unseen_has_no_part_in_the_answer) {
   }
 }
 
+std::shared_ptr<const Model> book() { return load(std::string(CLEARHEAD_SOURCE_DIR) + "/models/book", {.gradients = true}); }
+
+// The log-probability of the last tokens of a text, each given those before.
+double log_probability_of_last(const Model& model, const std::string& text, size_t count) {
+  const Encoding encoding = model.tokenizer().encode(text);
+  const std::vector<float> each = log_probabilities(model, encoding.ids);
+  return std::accumulate(each.end() - static_cast<std::ptrdiff_t>(count), each.end(), 0.0);
+}
+
+TEST(Attribution, an_answer_of_several_tokens_is_explained_as_a_whole) {
+  const auto model = book();
+  const std::string text = "It was a dark and stormy";
+  const auto subject = ask_about(model, text, {.of = "night, and"});
+  const size_t tokens = subject->answer_ids().size();
+  ASSERT_GT(tokens, 1u);
+  EXPECT_EQ(subject->answer(), "next tokens \" night, and\"");
+  const double expected_y = log_probability_of_last(*model, text + " night, and", tokens);
+  EXPECT_NEAR(subject->run(nullptr).y, expected_y, 1e-4);
+  EXPECT_NEAR(subject->probability(), std::exp(expected_y), 1e-4 * std::exp(expected_y));
+  // Gradients are of the same number: Σ x·∂y/∂x is how y changes with the size of all embeddings.
+  const auto y_at = [&](float scale, InputTape& tape) {
+    tape.scale = scale;
+    return subject->differentiate(tape, nullptr);
+  };
+  constexpr float kScale = 0.25F, kStep = 0.0125F;
+  InputTape at_text, below, above, middle;
+  EXPECT_NEAR(y_at(1, at_text), expected_y, 1e-4);
+  const double slope = (y_at(kScale + kStep, above) - y_at(kScale - kStep, below)) / (2 * static_cast<double>(kStep));
+  (void)y_at(kScale, middle);
+  double sum = 0;
+  const auto& input = middle.inputs[0];
+  for (int64_t i = 0; i < input.values.numel(); ++i)
+    sum += static_cast<double>(input.values.data<float>()[i]) * static_cast<double>(input.gradient.data<float>()[i]);
+  EXPECT_NEAR(sum, slope, 0.02 * std::abs(slope));
+  for (const MethodInfo& method : attribution_methods())
+    EXPECT_EQ(attribute(*subject, method.method, {.steps = 4}).size(), subject->items().size()) << method.name;
+  EXPECT_NEAR(subject->answers({std::vector<uint8_t>(subject->items().size())}, RemovedBy::kUnseen)[0], subject->probability(), 1e-6);
+}
+
+TEST(Attribution, words_and_punctuation_are_spelled_as_they_follow_the_text) {
+  const auto model = book();
+  for (const auto& [text, of, answer] : {std::array<std::string, 3>{"It was a dark and stormy night", ".", "\".\""},
+                                         {"It was a dark and stormy night", ",", "\",\""},
+                                         {"It was a dark and stormy", "night", "\" night\""},
+                                         {"It was a dark and stormy ", "night", "\"night\""},
+                                         {"It was a dark and stormy", "zebra", "\" zebra\""},
+                                         {"It was a dark and stormy", " night", "\" night\""}}) {
+    EXPECT_NE(ask_about(model, text, {.of = of})->answer().find(answer), std::string::npos) << ask_about(model, text, {.of = of})->answer();
+  }
+  const auto zebra = ask_about(model, "He saw a", {.of = "zebra"});
+  EXPECT_EQ(zebra->answer(), "next tokens \" zebra\"");
+  EXPECT_NEAR(std::log(zebra->probability()), log_probability_of_last(*model, "He saw a zebra", zebra->answer_ids().size()), 1e-3);
+  expect_refused(ErrorCode::kUnsupported, "answers are compared one token against one",
+                 [&] { (void)ask_about(model, "He saw a", {.of = "man", .against = "zebra"}); });
+}
+
+// The token before the answer often matters most.
+TEST(Attribution, every_token_of_the_text_has_its_share) {
+  const auto model = book();
+  const std::string text = "It was a dark and stormy";
+  const auto subject = ask_about(model, text, {.of = "night"});
+  std::string all;
+  for (const Range& item : subject->items()) {
+    const auto [begin, end] = bytes_of_item(*subject, item);
+    all += text.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+  }
+  EXPECT_EQ(all, text);
+  EXPECT_GT(ask_about(model, "cat", {})->items().size(), 0u);
+  const size_t items = subject->items().size();
+  std::vector<std::vector<uint8_t>> sets(3, std::vector<uint8_t>(items));
+  sets[0][0] = 1;
+  sets[1][items - 1] = 1;
+  sets[2][0] = sets[2][items - 1] = 1;
+  const std::vector<double> together = subject->answers(sets, RemovedBy::kUnseen);
+  for (size_t set = 0; set < sets.size(); ++set)
+    EXPECT_NEAR(together[set], subject->answers({sets[set]}, RemovedBy::kUnseen)[0], 1e-6) << set;
+  EXPECT_NE(together[1], subject->probability());
+  EXPECT_NE(together[1], together[2]);
+  // Unseen: no query sees the last token, which itself sees the others.
+  const int64_t last = subject->rows()[0], length = last + 1;
+  const double hidden = subject->run(nullptr, {.knockouts = {{{0, length}, {last, length}}}}).probability;
+  EXPECT_NEAR(together[1], hidden, 1e-6);
+}
+
+TEST(Attribution, a_layer_or_a_head_that_no_method_uses_is_refused) {
+  const auto model = book();
+  const auto subject = ask_about(model, "It was a dark", {});
+  const auto check = [&](const AttributionOptions& options, const char* method) { check_used(options, {method_named(method)}, *subject); };
+  expect_refused(ErrorCode::kInvalidArgument, "a layer is of the methods attention", [&] { check({.layer = 0}, "relevance"); });
+  expect_refused(ErrorCode::kInvalidArgument, "a head is of the methods attention", [&] { check({.head = 0}, "mixed"); });
+  expect_refused(ErrorCode::kInvalidArgument, "layer 99 of 6", [&] { check({.layer = 99}, "mixed"); });
+  check({.layer = 5, .head = 0}, "attention");
+}
+
 TEST(Attribution, what_cannot_be_asked_is_named) {
   const Json golden = golden_cases()[0];
   const auto model = load(kGoldens + "bert/classify", {.tokenizer = false});
@@ -143,8 +242,8 @@ TEST(Attribution, what_cannot_be_asked_is_named) {
     EXPECT_EQ(error.code(), ErrorCode::kNotFound);
     EXPECT_NE(std::string(error.what()).find("nearest: \"maybe\""), std::string::npos) << error.what();
   }
-  EXPECT_THROW((void)ask_about(model, ids, {.of_id = 3}), Error);
-  EXPECT_THROW((void)ask_about(model, ids, {.of_id = 1, .against_id = 1}), Error);
+  EXPECT_THROW((void)ask_about(model, ids, {.of_ids = {3}}), Error);
+  EXPECT_THROW((void)ask_about(model, ids, {.of_ids = {1}, .against_id = 1}), Error);
   const auto subject = ask_about(model, ids, {});
   EXPECT_THROW((void)attribute(*subject, Method::kRelevance, {}), Error);  // loaded without gradients
   EXPECT_THROW((void)attribute(*subject, Method::kAttention, {.layer = 2}), Error);

@@ -32,7 +32,7 @@ inline std::unique_ptr<Subject> golden_subject(const Json& golden, std::shared_p
   if (!model) model = load(kGoldens + golden.find("folder")->string(), {.tokenizer = false, .gradients = true});
   std::optional<Encoding> written;
   if (const Json* before = golden.find("written")) written = encoding_of(*before);
-  return ask_about(model, encoding_of(*golden.find("ids")), {.of_id = static_cast<int32_t>(golden.find("of")->integer())}, written);
+  return ask_about(model, encoding_of(*golden.find("ids")), {.of_ids = {static_cast<int32_t>(golden.find("of")->integer())}}, written);
 }
 
 }  // namespace clearhead::judge

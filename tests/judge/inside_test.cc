@@ -30,7 +30,8 @@ TEST(Inside, what_heads_add_is_that_of_the_residual_stream) {
       const float* logits = lens.data<float>() + layer * lens.size(1);
       double sum = 0;
       for (int64_t id = 0; id < lens.size(1); ++id) sum += std::exp(static_cast<double>(logits[id]));
-      EXPECT_NEAR(std::exp(static_cast<double>(logits[subject->of()])) / sum, expected[static_cast<size_t>(layer)].number(), 1e-6)
+      EXPECT_NEAR(std::exp(static_cast<double>(logits[subject->answer_ids().front()])) / sum, expected[static_cast<size_t>(layer)].number(),
+                  1e-6)
           << "layer " << layer;
     }
     ++cases;

@@ -102,7 +102,7 @@ def of_stack(watched, inputs, answer, row):
     mixed = [0.5 * weights.mean(0) + 0.5 * identity for weights, _ in layers]
     weights, gradient = layers[-1]
     return {"y": y, "attention": weights.mean(0)[row], "rollout": rollout[row], "flow": flow(mixed, row), "attention-gradient": (weights * gradient).mean(0)[row],
-            "relevance": relevance[row], "gradient-input": inputs_shares(found.values()),
+            "relevance": (relevance - identity)[row], "gradient-input": inputs_shares(found.values()),
             "integrated-gradients": integrated(watched, inputs, answer, found.keys())}
 
 
@@ -128,7 +128,7 @@ def of_pair(watched, inputs, answer, row):
     nothing = torch.zeros(target, dtype=torch.float64)
     return {"y": y, "attention": torch.cat([weights.mean(0)[row], nothing]), "rollout": torch.cat([roll_cross[row], roll_target[row]]),
             "attention-gradient": torch.cat([(weights * gradient).mean(0)[row], nothing]),
-            "relevance": torch.cat([r_cross[row], r_target[row]]),
+            "relevance": torch.cat([r_cross[row], (r_target - torch.eye(target, dtype=torch.float64))[row]]),
             "gradient-input": inputs_shares([found["source"], found["target"]]),
             "integrated-gradients": integrated(watched, inputs, answer, ["source", "target"])}
 

@@ -44,13 +44,15 @@ std::unique_ptr<judge::Subject> written_token(LoadedTrace& loaded, judge::Asked 
   before.offsets.assign(static_cast<size_t>(at), {0, 0});
   before.segment.assign(parts.target.segment.begin(), parts.target.segment.begin() + count);
   asked.of.clear();
-  asked.of_id = parts.target.ids[static_cast<size_t>(at)];
+  asked.of_ids = {parts.target.ids[static_cast<size_t>(at)]};
   return judge::ask_about(std::move(model), parts.source, asked, before);
 }
 
-void check_same(const RunText& looked_at, const RunText& read) {
-  const size_t count = std::min(looked_at.ids.size(), read.ids.size());
-  if (read.ids.size() <= looked_at.ids.size() &&
+// read: the ids of the text that is asked about, up to the answer.
+void check_same(const RunText& looked_at, const judge::Subject& subject) {
+  const RunText& read = subject.plan().text;
+  const size_t before = read.ids.size() - (subject.answer_ids().size() - 1), count = std::min(looked_at.ids.size(), before);
+  if (before <= looked_at.ids.size() &&
       std::equal(read.ids.begin(), read.ids.begin() + static_cast<std::ptrdiff_t>(count), looked_at.ids.begin()))
     return;
   fail(ErrorCode::kUnsupported,
@@ -108,7 +110,7 @@ std::unique_ptr<judge::Subject> subject_of(LoadedTrace& loaded, const judge::Ask
   if (token && (kind == AnswerKind::kNext || kind == AnswerKind::kTag)) of.of = format("token {}", *token);
   const auto [text, pair] = loaded.given();
   std::unique_ptr<judge::Subject> subject = judge::ask_about(std::move(model), text, of, pair);
-  check_same(loaded.trace().plan().text, subject->plan().text);
+  check_same(loaded.trace().plan().text, *subject);
   return subject;
 }
 

@@ -98,8 +98,7 @@ class Why {
     for (const std::string& name : look_.methods) asked.push_back({.method = judge::method_named(name)});
     open(asked);
     kind_ = choose_items(loaded_, look_, *subject_);
-    if (subject_->items().empty())
-      fail(ErrorCode::kInvalidArgument, "Nothing but the place of the answer is in this text; there is nothing to share.");
+    if (subject_->items().empty()) fail(ErrorCode::kInvalidArgument, "This text has no token that an answer could come from.");
     Json out = Json::object({{"answer", subject_->answer()},
                              {"probability", subject_->probability()},
                              {"items", ranges_json(subject_->items())},
@@ -134,7 +133,10 @@ class Why {
   Json read_from() const {
     Json out = Json::array();
     const Range side = judge::ids_of_side(subject_->plan(), subject_->side());
-    for (const int64_t row : subject_->rows()) out.push(side.begin + row);
+    const int64_t tokens = loaded_.trace().plan().text.tokens();
+    for (const int64_t row : subject_->rows()) {
+      if (side.begin + row < tokens) out.push(side.begin + row);  // the tokens of a span are not in the text
+    }
     return out;
   }
 
