@@ -1,8 +1,8 @@
 // clearhead bleu HYPOTHESES REFERENCES: how near translations come to a reference, one sentence a line.
 #include <algorithm>
 
-#include "base/file.h"
 #include "base/format.h"
+#include "base/text_file.h"
 #include "clearhead/error.h"
 #include "cli/cli.h"
 #include "cli/measure.h"
@@ -11,7 +11,7 @@
 namespace clearhead::cli {
 namespace {
 
-std::vector<std::string> sentences_of(const std::string& path) { return lines_of(read_file(path == "-" ? "/dev/stdin" : path)); }
+std::vector<std::string> sentences_of(const std::string& path) { return lines_of(read_text_file(path)); }
 
 void run(const std::string& hypotheses_path, const std::string& references_path, const std::string& tokenize, bool json) {
   const BleuWords words = *bleu_words_named(tokenize);

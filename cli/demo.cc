@@ -15,8 +15,8 @@
 #include <filesystem>
 
 #include "backends/registry.h"
-#include "base/file.h"
 #include "base/parallel.h"
+#include "base/text_file.h"
 #include "clearhead/generate.h"
 #include "cli/demo.h"
 #include "cli/look.h"
@@ -175,7 +175,7 @@ ShownTrace read_book(const std::string& directory, Checks& checks) {
   constexpr int64_t kPassage = 300, kWritten = 60;
   const Clock clock;
   const auto model = load(directory, {.precision = DType::kBF16});
-  const std::string text = read_file(directory + "/held-out.txt");
+  const std::string text = read_text_file(directory + "/held-out.txt");
   const Encoding encoding = model->tokenizer().encode(text);
   const std::vector<int32_t> ids(encoding.ids.begin(), encoding.ids.begin() + kLongText);
   print(format("\n4. {} tokens of novels it never saw through {} ({} parameters, {} layers × {} heads, trained here), in {}",

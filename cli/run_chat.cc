@@ -3,13 +3,11 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <fstream>
-#include <iostream>
 #include <numeric>
-#include <sstream>
 
 #include "base/file.h"
 #include "base/format.h"
+#include "base/text_file.h"
 #include "clearhead/error.h"
 #include "clearhead/tokenizer.h"
 #include "cli/cli.h"
@@ -33,7 +31,7 @@ struct Candidates {
 };
 Candidates candidates_of(const std::string& path, const Model& model, const Interventions& interventions) {
   Candidates out;
-  for (const std::string& line : lines_of(read_file(path))) {
+  for (const std::string& line : lines_of(read_text_file(path))) {
     if (line.empty()) continue;
     out.texts.push_back(line);
     out.encodings.push_back(model.tokenizer().encode(line));
@@ -131,29 +129,21 @@ class Chat {
 
 void chat(const Options& options) {
   if (!options.trace.empty()) check_writable(options.trace);
-  std::istringstream text(options.text);
-  std::ifstream file;
-  std::istream* in = options.text.empty() ? &std::cin : &text;
-  if (!options.file.empty() && options.file != "-") {
-    file.open(options.file);
-    if (!file) fail(ErrorCode::kNotFound, "{}: cannot be read", options.file);
-    in = &file;
-  }
+  const bool reads_input = options.text.empty() && (options.file.empty() || options.file == "-");
+  TextLines lines = options.text.empty() ? TextLines(reads_input ? "-" : options.file) : TextLines("the text", options.text);
   const auto model = load_model(options.model, options.load);
   Chat chat(*model, options);
-  const bool asks = in == &std::cin && ::isatty(STDIN_FILENO) && ::isatty(STDOUT_FILENO);
+  const bool asks = reads_input && ::isatty(STDIN_FILENO) && ::isatty(STDOUT_FILENO);
   if (asks) notice("Say something; an empty line begins a new dialogue, Ctrl-D ends.");
-  int64_t number = 0;
   const auto next = [&](std::string& line) {
     if (asks) std::fputs("> ", stdout), std::fflush(stdout);
-    ++number;
-    return static_cast<bool>(std::getline(*in, line));
+    return lines.next(line);
   };
   for (std::string line; next(line);) {
     try {
       as_line(line).empty() ? chat.begin_anew() : chat.answer(line);
     } catch (const Error& error) {
-      throw Error(error.code(), format("line {}: {}", number, error.what()));
+      throw Error(error.code(), format("line {}: {}", lines.number(), error.what()));
     }
   }
   if (asks) print("");

@@ -1,10 +1,9 @@
 // clearhead tokens MODEL TEXT: how a text becomes tokens.
 #include <cstdio>
-#include <fstream>
-#include <iostream>
 #include <unordered_map>
 
 #include "base/format.h"
+#include "base/text_file.h"
 #include "clearhead/tokenizer.h"
 #include "cli/cli.h"
 #include "cli/terminal.h"
@@ -87,13 +86,8 @@ void add_tokens(CLI::App& app) {
     const auto tokenizer = Tokenizer::load(model_directory(options->model));
     const bool is_piped = options->text.is_standard_input() && (options->lines || options->text.text == "-");
     if (is_piped || (options->lines && !options->text.file.empty())) {
-      std::ifstream file;
-      if (!is_piped) {
-        file.open(options->text.file);
-        if (!file) fail(ErrorCode::kNotFound, "{}: cannot be read", options->text.file);
-      }
-      std::istream& from = is_piped ? std::cin : file;
-      for (std::string line; std::getline(from, line);) print_tokens_json(*tokenizer, line, options->pair, !options->plain);
+      TextLines lines(is_piped ? "-" : options->text.file);
+      for (std::string line; lines.next(line);) print_tokens_json(*tokenizer, line, options->pair, !options->plain);
       return;
     }
     if (options->lines) usage_error("--lines reads the lines of --file, or of standard input");

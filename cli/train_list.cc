@@ -6,9 +6,9 @@
 #include <array>
 #include <filesystem>
 
-#include "base/file.h"
 #include "base/format.h"
 #include "base/table.h"
+#include "base/text_file.h"
 #include "clearhead/error.h"
 #include "cli/cli.h"
 #include "cli/terminal.h"
@@ -26,7 +26,7 @@ std::vector<Row> rows_of(const std::string& path) {
          "{}: there is no such file; give the folder of the recipes (of clearhead's source: recipes), as in train --list FOLDER", path);
   }
   std::vector<Row> rows;
-  for_each_line(read_file(path), [&](std::string_view line, int64_t number) {
+  for_each_line(read_text_file(path), [&](std::string_view line, int64_t number) {
     const std::vector<std::string_view> cells = cells_of(line);
     if (cells.size() != kHeadings.size())
       fail(ErrorCode::kFormat, "{}, line {}: expected {} cells with tabs between, found {}", path, number, kHeadings.size(), cells.size());

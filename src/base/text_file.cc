@@ -29,6 +29,17 @@ const char* other_encoding(std::string_view bytes) {
   return nullptr;
 }
 
+// Files that are often given in place of a text, by their first bytes.
+const char* other_kind(std::string_view bytes) {
+  constexpr std::pair<std::string_view, const char*> kKinds[] = {{"\x89PNG", "a PNG picture"},   {"\xFF\xD8\xFF", "a JPEG picture"},
+                                                                 {"%PDF-", "a PDF document"},    {"PK\x03\x04", "a ZIP archive"},
+                                                                 {"\x1F\x8B", "a gzip archive"}, {"RIFF", "a RIFF file (WAV, AVI, WebP)"}};
+  for (const auto& [begin, name] : kKinds) {
+    if (bytes.starts_with(begin)) return name;
+  }
+  return nullptr;
+}
+
 [[noreturn]] void refuse(const std::string& name, int64_t line, const std::string& found, const char* encoding) {
   fail(ErrorCode::kFormat, "{}, line {}: {}; expected text in UTF-8. Convert it: iconv -f {} -t UTF-8", name, line, found, encoding);
 }
@@ -39,6 +50,8 @@ void check(std::string_view bytes, const std::string& name, int64_t first_line) 
   if (encoding) refuse(name, 1, format("the text is in {}", encoding), encoding);
   const size_t valid = std::min(valid_utf8_prefix(bytes), bytes.find('\0'));
   if (valid >= bytes.size()) return;
+  const char* kind = first_line == 1 ? other_kind(bytes) : nullptr;
+  if (kind) fail(ErrorCode::kFormat, "{}: is {}; expected text in UTF-8", name, kind);
   const int64_t line = first_line + std::count(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(valid), '\n');
   if (bytes[valid] == '\0') refuse(name, line, "a NUL byte, as in UTF-16 without a byte order mark", "UTF-16LE");
   refuse(name, line, format("byte 0x{:02X} is not UTF-8", static_cast<unsigned>(static_cast<unsigned char>(bytes[valid]))), "WINDOWS-1252");

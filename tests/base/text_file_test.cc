@@ -65,6 +65,12 @@ TEST_F(TextFile, InAnotherEncodingIsRefusedWithItsLine) {
             std::string::npos);
 }
 
+TEST_F(TextFile, ThatIsAPictureOrAnArchiveIsNamedAsSuch) {
+  EXPECT_EQ(error_of([&] { read_text_file(write("\x89PNG\r\n\x1A\n\0\0"s)); }),
+            "kFormat: " + path_ + ": is a PNG picture; expected text in UTF-8");
+  EXPECT_EQ(read_text_file(write("%PDF- is how a PDF begins, and this text too")), "%PDF- is how a PDF begins, and this text too");
+}
+
 TEST_F(TextFile, ThatCannotBeReadIsNamed) {
   EXPECT_EQ(error_of([] { TextLines("no/such/file.txt"); }), "kNotFound: no/such/file.txt: cannot be read: No such file or directory");
   EXPECT_NE(error_of([] { TextLines("/"); }).find("is a folder; expected a text"), std::string::npos);
