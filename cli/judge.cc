@@ -220,9 +220,11 @@ void add_judge(CLI::App& app) {
       "where \"text\" names a picture or a sound, in its patches row by row, or its frames.");
   command->add_option("model", options->model, "A model (its directory, or its name in the local Hugging Face cache)")->required();
   options->text.add(*command);
-  command->add_option(
-      "--by", options->by,
-      "Methods, as clearhead why has them, or all: every one but flow\n(default: attention rollout relevance gradient-input occlusion)");
+  command
+      ->add_option("--by", options->by,
+                   "Methods, as clearhead why has them, with commas, or all: every one but flow\n"
+                   "(default: attention,rollout,relevance,gradient-input,occlusion)")
+      ->delimiter(',');
   command->add_option("--items", options->items, "What is ranked and taken away: word, token or sentence (default: word)")
       ->check(CLI::IsMember({"word", "token", "sentence"}));
   command->add_option("--removal", options->removal, "How: unseen, masked, or both, since they disagree (default: both)")
@@ -238,7 +240,7 @@ void add_judge(CLI::App& app) {
                                           "Does a method depend on the model? Its ranking as weights become random, layer by layer");
   CLI::Option* others = command->add_option("--with", options->others,
                                             "Other models of the task: how far a method's ranking agrees with theirs\n"
-                                            "(other seeds; trained on shuffled labels)");
+                                            "(other seeds; trained on shuffled labels; repeatable)");
   CLI::Option* moved = command->add_flag("--moved", options->moved,
                                          "How far can the map move while the answer stays? Found by gradient, over one row and all heads");
   sanity->excludes(others)->excludes(moved);

@@ -88,7 +88,7 @@ int usage(const CLI::App& app, const CLI::ParseError& error) {
 
 }  // namespace
 
-// `clearhead run MODEL INPUT` asks for the model's own task: its name stands between then. What is no model stays as it is.
+// `clearhead run MODEL INPUT` asks for the model's own task: its name is inserted. A mistyped task stays as it is.
 static std::vector<std::string> with_own_task(const CLI::App& app, int argc, char** argv) {
   std::vector<std::string> words(argv + 1, argv + argc);
   const auto run = std::find(words.begin(), words.end(), "run");
@@ -100,10 +100,24 @@ static std::vector<std::string> with_own_task(const CLI::App& app, int argc, cha
   try {
     tasks = tasks_of(describe_model(run[1]));
   } catch (const Error& error) {
-    if (error.code() != ErrorCode::kNotFound) throw;
+    std::vector<std::string> names;
+    for (const CLI::App* task : app.get_subcommand("run")->get_subcommands(nullptr)) names.push_back(task->get_name());
+    const bool is_mistyped_task = !nearest_names(run[1], {names.begin(), names.end()}, 1).empty();
+    if (error.code() != ErrorCode::kNotFound || !is_mistyped_task) throw;
   }
   if (!tasks.empty()) words.insert(run + 1, tasks.back());
   return words;
+}
+
+// Every option takes one value each time it is given, so that none takes the arguments after it for more values. Options of
+// several values are repeated, or take a list with commas.
+static void take_one_value_each(CLI::App& app) {
+  for (CLI::Option* option : app.get_options()) {
+    const bool takes_more = option->get_items_expected_max() > 1 || option->get_allow_extra_args();
+    if (!option->get_positional() && takes_more)
+      option->expected(1)->allow_extra_args(false)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  }
+  for (CLI::App* command : app.get_subcommands(nullptr)) take_one_value_each(*command);
 }
 
 static int run(int argc, char** argv) {
@@ -133,6 +147,7 @@ static int run(int argc, char** argv) {
   add_bench(app);
   add_demo(app);
   add_completion(app);
+  take_one_value_each(app);
   app.parse_complete_callback([&thread_count] {
     if (thread_count > 0) set_threads(thread_count);
   });

@@ -51,7 +51,7 @@ void print_report(const TrainingReport& report, bool json) {
                               {"loss", report.loss},
                               {"rate", report.rate},
                               {"gradient_norm", report.gradient_norm},
-                              {"tokens_per_second", report.tokens_per_second}});
+                              {"tokens_per_second", report.tokens_per_second > 0 ? Json(report.tokens_per_second) : Json()}});
     for (const auto& [name, value] : report.maps) line[name] = value;
     if (report.validation) {
       line["validation_loss"] = *report.validation;
@@ -61,9 +61,10 @@ void print_report(const TrainingReport& report, bool json) {
     return print_json(line);
   }
   const double step_seconds = report.seconds_per_step;
-  std::string line =
-      format("step {:>{}} of {}  loss {:.4f}  rate {:.2e}  {:.0f} tokens/s  {} left", report.step, std::to_string(report.steps).size(),
-             report.steps, report.loss, report.rate, report.tokens_per_second, duration(left * step_seconds));
+  const std::string speed = report.tokens_per_second > 0 ? format("{:.0f} tokens/s", report.tokens_per_second)
+                                                         : format("{:.2f} steps/s", 1 / std::max(step_seconds, 1e-9));
+  std::string line = format("step {:>{}} of {}  loss {:.4f}  rate {:.2e}  {}  {} left", report.step, std::to_string(report.steps).size(),
+                            report.steps, report.loss, report.rate, speed, duration(left * step_seconds));
   for (const auto& [name, value] : report.maps) line += format("  {} {:.4f}", name, value);
   if (report.validation) {
     line += format("  validation {:.4f}", *report.validation);
@@ -180,12 +181,9 @@ void add_train(CLI::App& app) {
   command->add_option("settings", options->settings,
                       "Fields of the recipe to replace: data=DIR, steps=2000, schedule.learning_rate=1e-3 …; with --resume only data=DIR");
   command->add_option("-o,--out", options->out, "Folder of the run (default: runs/RECIPE)")->type_name("DIR");
-  command
-      ->add_option("--watch", options->watch,
-                   "Keep traces of this text during training, in RUN/watch: how heads form (repeatable).\n"
-                   "Of an encoder-decoder: source, tab, target")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command->add_option("--watch", options->watch,
+                      "Keep traces of this text during training, in RUN/watch: how heads form (repeatable).\n"
+                      "Of an encoder-decoder: source, tab, target");
   command->add_flag("--resume", options->resume,
                     "Continue from the folder's last checkpoint, with the same bits as if it had never stopped");
   command->add_flag("--data-changed", options->data_changed, "With --resume: continue although the data is no longer the same");

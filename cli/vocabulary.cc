@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/format.h"
 #include "base/own_file.h"
+#include "base/text_file.h"
 #include "clearhead/error.h"
 #include "cli/cli.h"
 #include "text/train_vocabulary.h"
@@ -30,9 +31,9 @@ struct Texts {
       std::error_code problem;
       if (std::filesystem::is_regular_file(file, problem)) {
         mapped.push_back(MappedFile::open(file));
-        views.push_back(mapped.back()->bytes());
+        views.push_back(utf8_text(mapped.back()->bytes(), file));
       } else {
-        views.push_back(read.emplace_back(read_file(file == "-" ? "/dev/stdin" : file)));
+        views.push_back(read.emplace_back(read_text_file(file)));
       }
     }
   }
@@ -81,9 +82,7 @@ void add_vocabulary(CLI::App& app) {
   command->add_option("files", options->files, "Text files to learn from; - is standard input")->required()->type_name("FILE");
   command->add_option("-o,--out", options->out, "Folder to write tokenizer.json to")->required()->type_name("DIR");
   command->add_option("--size", options->training.size, "Tokens of the vocabulary (default: 4096)")->check(whole_from(1, (1 << 24) - 1));
-  command->add_option("--special", options->special, "A special token (repeatable; default: none for bpe, BERT's five for wordpiece)")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command->add_option("--special", options->special, "A special token (repeatable; default: none for bpe, BERT's five for wordpiece)");
   command->add_option("--minimum-count", options->training.minimum_count, "Merge only pairs that occur at least this often (default: 2)")
       ->check(whole_from(1));
   command
