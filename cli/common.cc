@@ -12,6 +12,7 @@
 
 #include "base/file.h"
 #include "base/format.h"
+#include "base/text_file.h"
 #include "cli/cli.h"
 #include "cli/input.h"
 #include "cli/terminal.h"
@@ -19,6 +20,7 @@
 #include "io/safetensors.h"
 #include "judge/traced.h"
 #include "models/find_model.h"
+#include "models/places.h"
 #include "text/strings.h"
 #include "text/turns.h"
 
@@ -125,8 +127,8 @@ void TextArguments::add(CLI::App& app) {
 
 std::string TextArguments::read() const {
   if (has_text && !file.empty()) usage_error("give the text or --file, not both");
-  if (is_standard_input()) return read_file("/dev/stdin");
-  return has_text ? text : read_file(file);
+  if (is_standard_input()) return read_text_file("-");
+  return has_text ? text : read_text_file(file);
 }
 
 void LookArguments::add(CLI::App& app) {
@@ -177,7 +179,7 @@ bool is_trace_file(const std::string& path) {
 
 std::shared_ptr<const Model> load_model(const std::string& name, const LoadOptions& options) {
   const ModelInfo info = describe_model(name);
-  if (info.file_dtype != "f32" && options.weights == WeightStorage::kF32 && options.precision == DType::kF32) {
+  if (info.file_dtype != "f32" && info.file_bytes > 0 && options.weights == WeightStorage::kF32 && options.precision == DType::kF32) {
     notice(format("{}: {} weights are converted to f32: {} in the file, {} in memory", info.name, info.file_dtype,
                   human_bytes(info.file_bytes), human_bytes(info.memory_bytes)));
   }
@@ -348,7 +350,7 @@ Trace LookArguments::trace() {
     usage_error("a model needs a text: give one, or --file, or - for standard input");
   }
   TextRequest request;
-  request.text = text.read();
+  request.text = given_to(describe_model(model), text);
   if (!pair.empty()) request.pair = pair;
   request.truncate = truncate;
   request.window = window;
@@ -391,7 +393,9 @@ Trace LookArguments::trace_of_answer(const TextRequest& request) {
   if (reads_inputs(loaded->info())) input = input_of(loaded->info(), request.text, pair);
   const std::unique_ptr<judge::Subject> subject =
       input ? judge::ask_about(loaded, *input, asked) : judge::ask_about(loaded, request.text, asked, request.pair);
-  notice(format("gradients of {}, which has {:.2f} %", visible(subject->answer()), subject->probability() * 100));
+  check_places(request.options, subject->plan());
+  check_places(request.interventions, subject->plan().families);
+  notice(format("gradients of {}, which has {}", visible(subject->answer()), percent(subject->probability())));
   Trace trace = judge::trace_with_gradients(*subject, request.options, request.interventions);
   name_segments(trace);
   return trace;
@@ -404,6 +408,8 @@ Trace LookArguments::trace_of_input(const TextRequest& request) {
   Trace trace(request.options);
   input = input_of(info, request.text, pair);
   loaded->observe(*input, trace, request.interventions);
+  check_places(request.options, trace.plan());
+  check_places(request.interventions, trace.plan().families);
   return trace;
 }
 
@@ -416,6 +422,8 @@ Trace LookArguments::trace_of_written(const TextRequest& request) {
   settings.run.interventions = request.interventions;
   Watched written = write_watched(*loaded, request.text, encoded_source(*loaded, request.text, truncate), settings, request.options);
   if (written.made.ids.empty()) fail(ErrorCode::kNotFound, "{}: nothing was written from this text", loaded->info().name);
+  check_places(request.options, written.trace.plan());
+  check_places(request.interventions, written.trace.plan().families);
   notice(format("written: {}", text::strip(as_line(written.made.text))));
   return std::move(written.trace);
 }
@@ -434,8 +442,9 @@ std::vector<int> parse_layers(const std::string& text) {
   for (size_t begin = 0; begin <= text.size();) {
     const size_t end = std::min(text.find(',', begin), text.size());
     const Range range = parse_range(text.substr(begin, end - begin), "--layers");
-    for (int64_t layer = range.begin; layer < std::min<int64_t>(range.end, range.begin + 10000); ++layer)
-      out.push_back(static_cast<int>(layer));
+    constexpr int64_t kMostLayers = 10000;
+    if (range.end > kMostLayers) usage_error(format("--layers: expected layers below {}, found \"{}\"", kMostLayers, text));
+    for (int64_t layer = range.begin; layer < range.end; ++layer) out.push_back(static_cast<int>(layer));
     begin = end + 1;
   }
   return out;

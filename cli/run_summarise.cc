@@ -35,7 +35,10 @@ void summarise(const Options& options) {
   const auto model = load_model(options.model, options.load);
   if (model->info().reads == "document") return choose(options, *model, options.text.read());
   const std::string text = as_line(options.text.read());
-  Watched written = write_watched(*model, text, encoded_source(*model, text, /*cuts=*/true), options.settings(*model));
+  const Encoding source = encoded_source(*model, text, /*cuts=*/true);
+  const GenerateOptions settings = options.settings(*model);
+  check_places_of(settings, static_cast<int64_t>(source.size()));
+  Watched written = write_watched(*model, text, source, settings);
   written.made.text = text::strip(as_line(written.made.text));
   const bool has_words = !written.made.ids.empty();
   if (options.json) {

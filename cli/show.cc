@@ -20,11 +20,13 @@
 namespace clearhead::cli {
 namespace {
 
+constexpr int64_t kKeys = 8, kTellingHeads = 10;  // printed by default
+
 struct Options {
   LookArguments look;
-  std::string head, query, family, by = "head";
+  std::string head, query, family, by;  // by: empty is "head"
   int layer = -1;
-  int64_t top = 8;
+  std::optional<int64_t> top;
   bool json = false;
   FigureArguments figure;
 };
@@ -266,7 +268,7 @@ void show_row(const Options& options, const Trace& trace, const std::string& fam
   const RunText& text = trace.plan().text;
   const LayerMap map = trace.map(family, layer);
   const MapRow row = map.row(head, query);
-  const std::vector<Weighted> keys = row.top_k(options.top);
+  const std::vector<Weighted> keys = row.top_k(options.top.value_or(kKeys));
   const std::optional<double> sink = sink_share(map, row);
   if (options.json) {
     Json out = Json::object({{"family", family}, {"layer", layer}, {"head", head}, {"query", query}, {"keys", keys_json(text, keys)}});
@@ -312,7 +314,7 @@ void show_segments(const Options& options, const Trace& trace, const std::string
   std::stable_sort(out.items().begin(), out.items().end(),
                    [](const Json& a, const Json& b) { return a.find("mass")->number() > b.find("mass")->number(); });
   if (options.json) return print_json(Json::object({{"family", family}, {"query", query}, {"segments", out}}));
-  for (size_t i = 0; i < std::min<size_t>(out.size(), static_cast<size_t>(options.top)); ++i) {
+  for (size_t i = 0; i < std::min<size_t>(out.size(), static_cast<size_t>(options.top.value_or(kKeys))); ++i) {
     const Json& item = out.items()[i];
     print(format("{:>6.2f} %  {:<8} {}", item.find("mass")->number() * 100,
                  head_name(static_cast<int>(item.find("layer")->integer()), item.find("head")->integer()), item.find("segment")->string()));
@@ -362,6 +364,9 @@ void write_figures(const Options& options, Trace trace, const std::string& famil
 
 void run(Options& options) {
   options.figure.check();
+  if (options.query.empty() && !options.by.empty()) usage_error("--by lists what one token attends to: add --query");
+  if (options.query.empty() && options.top && (!options.head.empty() || options.layer >= 0))
+    usage_error("--top is of a list: add --query, or leave out --head and --layer");
   Trace trace = options.look.trace();
   const std::string family = family_of(trace, options.family);
   std::optional<HeadName> head;
@@ -378,7 +383,7 @@ void run(Options& options) {
                            head ? std::optional<int64_t>(head->head) : std::nullopt, query.end - 1);
     }
     if (head) return show_row(options, trace, family, head->layer, head->head, query.end - 1);
-    return print_top_heads(trace, family, layers, query, options.top, options.json, options.look.as_typed("show"));
+    return print_top_heads(trace, family, layers, query, options.top.value_or(kKeys), options.json, options.look.as_typed("show"));
   }
   if (head) return show_map(options, trace, family, head->layer, {head->head});
   if (options.layer >= 0) {
@@ -386,7 +391,7 @@ void run(Options& options) {
     for (size_t h = 0; h < heads.size(); ++h) heads[h] = static_cast<int64_t>(h);
     return show_map(options, trace, family, options.layer, heads);
   }
-  print_telling_heads(trace, family, 10, options.json, options.look.as_typed("show"));
+  print_telling_heads(trace, family, options.top.value_or(kTellingHeads), options.json, options.look.as_typed("show"));
 }
 
 }  // namespace
@@ -404,7 +409,8 @@ void add_show(CLI::App& app) {
   command->add_option("--head", options->head, "Draw the map of this head, like L3.H5");
   command->add_option("--layer", options->layer, "Draw the map of this layer: the mean of its heads")->check(whole_from(0));
   command->add_option("--query", options->query, "Print what this token attends to: its number (1204), or text that occurs in the text");
-  command->add_option("--top", options->top, "How many keys, heads or segments to print (default: 8)")->check(whole_from(1));
+  command->add_option("--top", options->top, "How many keys, heads or segments to print (default: 8; without --query 10 heads)")
+      ->check(whole_from(1));
   command->add_option("--by", options->by, "With --query: list heads, or segments (default: head)")
       ->check(CLI::IsMember({"head", "segment"}));
   command->add_option("--family", options->family, "Which maps of a model with several: enc, dec or cross (default: its first)");

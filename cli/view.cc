@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/format.h"
 #include "cli/cli.h"
+#include "cli/look.h"
 #include "viewer/export.h"
 #include "viewer/server.h"
 #include "viewer/together.h"
@@ -25,6 +26,14 @@ struct Options {
   std::vector<std::string> traces;  // beside the first
 };
 
+// The family that a state of the page names ("f=cross"), else the trace's first.
+std::string family_in(const std::string& state, const Trace& trace) {
+  const size_t at = state.starts_with("f=") ? 0 : state.find("&f=");
+  if (at == std::string::npos) return trace.main_family();
+  const size_t begin = state.find('=', at) + 1;
+  return family_of(trace, state.substr(begin, state.find('&', begin) - begin));
+}
+
 // What is shown first: of a run its last step.
 const LoadedTrace& first_of(const std::vector<LoadedTrace>& traces) { return traces[0].options().is_run ? traces.back() : traces.front(); }
 
@@ -34,11 +43,12 @@ std::string state_of(const Options& options, const Trace& trace) {
   const auto add = [&](const std::string& part) { state += (state.empty() ? "" : "&") + part; };
   if (!options.head.empty()) {
     const HeadName head = parse_head(options.head);
+    check_head(trace, family_in(state, trace), head.layer, head.head);
     add(format("h={}.{}", head.layer, head.head));
   }
   if (!options.query.empty()) {
     const bool is_number = options.query.find_first_not_of("0123456789") == std::string::npos;
-    const Range range = is_number ? parse_range(options.query, "--query") : find_span(trace.plan().text, options.query);
+    const Range range = find_span(trace.plan().text, is_number ? "#" + options.query : options.query);
     add(range.size() == 1 ? format("q={}", range.begin) : format("q={}-{}", range.begin, range.end));
   }
   return state;

@@ -4,6 +4,7 @@
 #include "base/format.h"
 #include "clearhead/error.h"
 #include "clearhead/tokenizer.h"
+#include "models/places.h"
 
 namespace clearhead::cli {
 
@@ -31,6 +32,14 @@ GenerateOptions WriteArguments::settings(const Model& of) const {
 
 GenerateOptions write_settings(const Model& model) {
   return {.max_tokens = default_max_tokens(model, 256), .beams = default_beams(model, {.count = 4})};
+}
+
+void check_places_of(const GenerateOptions& settings, int64_t source) {
+  const int64_t target = settings.max_tokens;
+  const std::vector<MapFamily> families = {{.name = "enc", .queries = source, .keys = source},
+                                           {.name = "dec", .queries = target, .keys = target},
+                                           {.name = "cross", .queries = target, .keys = source}};
+  check_places(settings.run.interventions, families);
 }
 
 Encoding encoded_source(const Model& model, const std::string& text, bool cuts) {

@@ -8,6 +8,7 @@
 #include "base/format.h"
 #include "base/json.h"
 #include "clearhead/tokenizer.h"
+#include "models/places.h"
 
 namespace clearhead {
 namespace {
@@ -94,6 +95,14 @@ void name_segments(RunPlan& plan, const TextRequest& request) {
   }
 }
 
+// Places that the request names must be there. tokens: of one run.
+void check_request(const TextRequest& request, const RunPlan& plan, int64_t tokens) {
+  check_places(request.options, plan);
+  std::vector<MapFamily> of_run = plan.families;
+  for (MapFamily& family : of_run) family.queries = family.keys = tokens;
+  check_places(request.interventions, of_run);
+}
+
 // Window tokens → text tokens, for every window, and which rows each owns.
 struct WindowPlan {
   std::vector<int64_t> tokens{};
@@ -148,6 +157,7 @@ TracedText trace_windows(const Model& model, const TextRequest& request, const E
   const std::vector<WindowPlan> plans =
       plan_windows(count, margins, request.window, request.overlap.value_or(request.window / 4), model.info().causal);
   RunPlan whole = model.plan_of(encoding, options_of(request, nullptr));
+  check_request(request, whole, request.window);
   check_windows_fit(whole, request, plans);
   std::vector<Trace> traces;
   std::vector<Trace::Window> windows;
@@ -227,6 +237,7 @@ TracedText trace_text(const Model& model, const TextRequest& request) {
     encoding = cut_to(encoding, longest);
     out.cut = count - longest;
   }
+  check_request(request, model.plan_of(encoding, options_of(request, nullptr)), static_cast<int64_t>(encoding.size()));
   Watched watched(out.trace, request, 0, 1);
   model.run(encoding, options_of(request, &watched));
   RunPlan named = out.trace.plan();
