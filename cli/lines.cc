@@ -2,12 +2,12 @@
 // A line ends at \n or \r\n. The fraction done is known where the text has a size.
 #include "cli/lines.h"
 
+#include <algorithm>
 #include <filesystem>
-#include <fstream>
-#include <iostream>
-#include <sstream>
+#include <optional>
 
 #include "base/format.h"
+#include "base/text_file.h"
 
 namespace clearhead::cli {
 namespace {
@@ -19,31 +19,27 @@ class Source {
   explicit Source(const TextArguments& text) {
     if (!text.given()) usage_error("give a text, --file, or - for standard input");
     if (text.has_text && !text.file.empty()) usage_error("give the text or --file, not both");
-    if (text.is_standard_input()) return;
-    if (text.has_text) {
-      typed_.str(text.text);
-      from_ = &typed_;
-      return;
+    if (text.is_standard_input()) {
+      lines_.emplace("-");
+    } else if (text.has_text) {
+      lines_.emplace("the text", text.text);
+    } else {
+      lines_.emplace(text.file);
+      std::error_code unknown;
+      const std::uintmax_t size = std::filesystem::is_regular_file(text.file, unknown) ? std::filesystem::file_size(text.file, unknown) : 0;
+      if (!unknown) size_ = static_cast<double>(size);
     }
-    std::error_code unknown;
-    if (std::filesystem::is_directory(text.file, unknown)) fail(ErrorCode::kIo, "{}: is a folder; expected a text", text.file);
-    file_.open(text.file);
-    if (!file_) fail(ErrorCode::kNotFound, "{}: cannot be read", text.file);
-    const std::uintmax_t size = std::filesystem::is_regular_file(text.file, unknown) ? std::filesystem::file_size(text.file, unknown) : 0;
-    if (!unknown) size_ = static_cast<double>(size);
-    from_ = &file_;
   }
   bool next(std::vector<std::string>& lines) {
     lines.clear();
     size_t bytes = 0;
-    for (std::string line; lines.size() < kWindowLines && bytes < kWindowBytes && std::getline(*from_, line);) {
+    for (std::string line; lines.size() < kWindowLines && bytes < kWindowBytes && lines_->next(line);) {
       bytes += line.size() + 1;
       if (!line.empty() && line.back() == '\r') line.pop_back();
       lines.push_back(std::move(line));
     }
     before_ = read_;
     read_ += static_cast<double>(bytes);
-    if (from_->bad()) fail(ErrorCode::kIo, "the text cannot be read further than byte {:.0f}", read_);
     return !lines.empty();
   }
   bool has_size() const { return size_ > 0; }
@@ -51,30 +47,108 @@ class Source {
   double fraction(double of_window) const { return (before_ + (read_ - before_) * of_window) / size_; }
 
  private:
-  std::istream* from_ = &std::cin;
-  std::istringstream typed_;
-  std::ifstream file_;
+  std::optional<TextLines> lines_;
   double size_ = 0, before_ = 0, read_ = 0;
+};
+
+// Errors that another line would not have: an unknown option or a model that cannot do the task concern all lines.
+bool is_of_one_line(const Error& error) {
+  switch (error.code()) {
+    case ErrorCode::kInvalidArgument:
+    case ErrorCode::kTooLong:
+    case ErrorCode::kFormat:
+    case ErrorCode::kNotFound:
+    case ErrorCode::kShape: return true;
+    default: return false;
+  }
+}
+
+// Answers windows. A window that is refused is answered in halves, down to the lines that are refused themselves.
+class Answers {
+ public:
+  explicit Answers(const LineTask& task) : task_(task) {}
+
+  /// first: number of the window's first line, from 1.
+  void window(const std::vector<std::string>& lines, size_t first, const std::function<void(double)>& progress) {
+    lines_ = &lines, first_ = first, progress_ = progress;
+    out_.clear(), refused_.clear();
+    some(0, lines.size());
+    if (first == 1 && all_alike()) throw Error(refused_.front());
+    for (const Error& error : refused_) notice(error.what());
+    all_refused_ += refused_.size();
+    print_whole(out_);
+  }
+
+  /// Throws if lines were refused. count: of all lines.
+  void finish(size_t count) const {
+    if (all_refused_ > 0)
+      fail(ErrorCode::kInvalidArgument, "{} of {} lines {} no answer", all_refused_, count, all_refused_ == 1 ? "has" : "have");
+  }
+
+ private:
+  void some(size_t begin, size_t end) {
+    std::optional<Error> refused;
+    try {
+      Window part{.lines = {lines_->begin() + static_cast<std::ptrdiff_t>(begin), lines_->begin() + static_cast<std::ptrdiff_t>(end)}};
+      part.options.interventions = task_.interventions;
+      part.options.name = [&](size_t index) { return format("line {}", first_ + begin + index); };
+      if (progress_) {
+        part.options.progress = [&](double fraction) {
+          progress_((static_cast<double>(begin) + fraction * static_cast<double>(end - begin)) / static_cast<double>(lines_->size()));
+        };
+      }
+      for (const std::string& line : task_.answer(part)) out_ += line + "\n";
+      return;
+    } catch (const Error& error) {
+      if (!is_of_one_line(error)) throw;
+      refused = error;
+    }
+    if (end - begin == 1) return refuse(begin, *refused);
+    const size_t middle = begin + (end - begin) / 2;
+    some(begin, middle);
+    some(middle, end);
+  }
+
+  void refuse(size_t line, const Error& error) {
+    const bool is_blank = (*lines_)[line].find_first_not_of(" \t") == std::string::npos;
+    const std::string name = format("line {}: ", first_ + line), what = error.what();
+    const std::string message = what.starts_with(name.substr(0, name.size() - 2)) ? what : name + what;
+    if (task_.unanswered) task_.unanswered();
+    if (task_.prints) out_ += (is_blank ? task_.empty : task_.json ? Json::object({{"error", message}}).dump() : "") + "\n";
+    if (!is_blank) refused_.emplace_back(error.code(), message);
+  }
+
+  // Nothing was answered, and for one reason: it is not the lines.
+  bool all_alike() const {
+    if (refused_.empty() || refused_.size() != lines_->size()) return false;
+    const auto reason = [](const Error& error) {
+      const std::string what = error.what();
+      return what.substr(what.find_first_not_of("0123456789", std::string("line ").size()));
+    };
+    return std::all_of(refused_.begin(), refused_.end(), [&](const Error& error) { return reason(error) == reason(refused_.front()); });
+  }
+
+  const LineTask& task_;
+  const std::vector<std::string>* lines_ = nullptr;
+  size_t first_ = 1, all_refused_ = 0;
+  std::function<void(double)> progress_{};
+  std::string out_{};
+  std::vector<Error> refused_{};
 };
 
 }  // namespace
 
-void each_window(const TextArguments& text, const char* what, const Interventions& interventions,
-                 const std::function<std::vector<std::string>(const Window&)>& answer) {
+void answer_lines(const TextArguments& text, const LineTask& task) {
   Source source(text);
-  Progress progress(what);
+  Progress progress(task.what);
   const std::function<void(double)> shown = source.has_size() ? progress.callback() : nullptr;
-  size_t first = 1;
-  Window window;
-  window.options.interventions = interventions;
-  window.options.name = [&first](size_t index) { return format("line {}", first + index); };
-  if (shown) window.options.progress = [&](double fraction) { shown(source.fraction(fraction)); };
-  while (source.next(window.lines)) {
-    std::string out;
-    for (const std::string& line : answer(window)) out += line + "\n";
-    print_whole(out);
-    first += window.lines.size();
-  }
+  std::function<void(double)> of_window;
+  if (shown) of_window = [&](double fraction) { shown(source.fraction(fraction)); };
+  Answers answers(task);
+  size_t count = 0;
+  for (std::vector<std::string> lines; source.next(lines); count += lines.size()) answers.window(lines, count + 1, of_window);
+  if (task.finish) task.finish();
+  answers.finish(count);
 }
 
 }  // namespace clearhead::cli

@@ -16,6 +16,7 @@
 #include "cli/measure.h"
 #include "cli/run_lines.h"
 #include "cli/terminal.h"
+#include "models/places.h"
 
 namespace clearhead::cli {
 namespace {
@@ -35,16 +36,28 @@ CLI::App* add_task(CLI::App* run, const std::string& name, const std::string& wh
   return task;
 }
 
-std::string text_of(const Options& options) {
+std::string text_of(const Options& options, const Model& model) {
   if (!options.text.given()) usage_error("give a text, --file, or - for standard input");
-  return options.text.read();
+  return given_to(model.info(), options.text);
+}
+
+// The interventions, whose places must be in this text. more: tokens that are generated after it.
+Interventions interventions_in(const Options& options, const Model& model, const std::string& text, const std::string& pair = "",
+                               int64_t more = 0) {
+  Interventions out = options.interventions.interventions();
+  if ((out.knockouts.empty() && out.keep_only.empty()) || reads_inputs(model.info())) return out;
+  EncodeOptions both;
+  if (!pair.empty()) both.pair = pair;
+  check_places(out, model.plan_of(model.tokenizer().encode(text, both)).families, more);
+  return out;
 }
 
 void embed(const Options& options) {
   if (!options.out.empty() && !options.lines) usage_error("-o keeps the embeddings of --lines");
   if (options.lines) return embed_lines(options);
   const auto model = load_model(options.model, options.load);
-  const Embedding embedding = model->embed(text_of(options), {.interventions = options.interventions.interventions()});
+  const std::string text = text_of(options, *model);
+  const Embedding embedding = model->embed(text, {.interventions = interventions_in(options, *model, text)});
   if (embedding.used < embedding.tokens) {
     notice(format("cut: {} of {} tokens were used ({})", with_commas(embedding.used), with_commas(embedding.tokens),
                   embedding.used == model->info().longest ? "the model's positions end there" : "the model's max_seq_length"));
@@ -56,24 +69,26 @@ void embed(const Options& options) {
 void fill(const Options& options) {
   if (options.lines) return fill_lines(options);
   const auto model = load_model(options.model, options.load);
-  const auto masks = model->fill_mask(text_of(options), options.top, options.interventions.interventions());
+  const std::string text = text_of(options, *model);
+  const auto masks = model->fill_mask(text, options.top, interventions_in(options, *model, text));
   if (options.json) return print_json(masks_json(masks));
   for (const auto& candidates : masks) {
-    for (const Candidate& candidate : candidates) print(format("{:>7.2f} %  {}", candidate.probability * 100, candidate.token));
+    for (const Candidate& candidate : candidates) print(format("{:>7.2f} %  {}", candidate.probability * 100, visible(candidate.token)));
   }
 }
 
 void classify(const Options& options) {
   if (options.lines) return classify_lines(options);
   const auto model = load_model(options.model, options.load);
-  const Interventions interventions = options.interventions.interventions();
+  const std::string text = text_of(options, *model);
+  const Interventions interventions = interventions_in(options, *model, text, options.pair);
   std::vector<ClassScore> classes;
   if (reads_inputs(model->info())) {
-    classes = model->classify_inputs({input_of(model->info(), text_of(options), options.pair)}, interventions)[0];
+    classes = model->classify_inputs({input_of(model->info(), text, options.pair)}, interventions)[0];
   } else {
     std::optional<std::string_view> pair;
     if (!options.pair.empty()) pair = options.pair;
-    classes = model->classify(text_of(options), pair, interventions);
+    classes = model->classify(text, pair, interventions);
   }
   const ProblemType problem = model->info().problem;
   if (options.json) return print_json(classes_json(classes, problem));
@@ -84,43 +99,24 @@ void classify(const Options& options) {
 }
 
 void tag(const Options& options) {
-  if (options.lines) usage_error("tag answers one text; leave out --lines");
+  if (options.lines) return tag_lines(options);
   const auto model = load_model(options.model, options.load);
-  const std::string text = text_of(options);
-  const std::vector<TaggedSpan> spans = model->tag(text, options.interventions.interventions());
-  const auto words = [&](const TaggedSpan& span) {
-    return text.substr(static_cast<size_t>(span.begin), static_cast<size_t>(span.end - span.begin));
-  };
-  if (options.json) {
-    Json out = Json::array();
-    for (const TaggedSpan& span : spans) {
-      out.push(Json::object(
-          {{"type", span.type}, {"text", words(span)}, {"begin", span.begin}, {"end", span.end}, {"probability", span.probability}}));
-    }
-    return print_json(out);
-  }
-  for (const TaggedSpan& span : spans) print(format("{:>7.2f} %  {:<16} {}", span.probability * 100, span.type, escaped(words(span))));
+  const std::string text = text_of(options, *model);
+  const std::vector<TaggedSpan> spans = model->tag(text, interventions_in(options, *model, text));
+  if (options.json) return print_json(entities_json(text, spans));
+  for (const TaggedSpan& span : spans)
+    print(format("{:>7.2f} %  {:<16} {}", span.probability * 100, span.type, visible(words_of(text, span))));
   if (spans.empty()) notice("no entity in this text");
 }
 
 void answer(const Options& options) {
-  if (options.lines) usage_error("answer reads one text; leave out --lines");
+  if (options.lines) return answer_text_lines(options);
   const auto model = load_model(options.model, options.load);
-  const std::string text = text_of(options);
-  const TextAnswer found = model->answer(options.question, text, std::nullopt, options.interventions.interventions());
+  const std::string text = text_of(options, *model);
+  const TextAnswer found = model->answer(options.question, text, std::nullopt, interventions_in(options, *model, options.question, text));
   const std::string span = text.substr(static_cast<size_t>(found.begin), static_cast<size_t>(found.end - found.begin));
-  if (options.json) {
-    const bool has_span = found.begin < found.end;
-    return print_json(Json::object({{"answer", found.found ? Json(span) : Json()},
-                                    {"span", has_span ? Json(span) : Json()},
-                                    {"begin", found.begin},
-                                    {"end", found.end},
-                                    {"score", has_span ? Json(found.score) : Json()},
-                                    {"probability", found.probability},
-                                    {"null_score", found.null_score},
-                                    {"null_probability", found.null_probability}}));
-  }
-  if (found.found) return print(format("{:>7.2f} %  {}", found.probability * 100, escaped(span)));
+  if (options.json) return print_json(answer_json(span, found));
+  if (found.found) return print(format("{:>7.2f} %  {}", found.probability * 100, visible(span)));
   notice(format("the text does not say ({:.2f} %)", found.null_probability * 100));
 }
 
@@ -128,9 +124,10 @@ void generate_text(const Options& options) {
   if (options.lines && !options.trace.empty()) usage_error("--trace keeps one text; leave out --lines");
   if (options.lines) return generate_lines(options);
   const auto model = load_model(options.model, options.load);
-  const std::string text = text_of(options);
+  const std::string text = text_of(options, *model);
   if (!options.trace.empty()) check_writable(options.trace);
   GenerateOptions settings = generate_options(options, *model);
+  settings.run.interventions = interventions_in(options, *model, text, "", options.max_tokens);
   settings.run.text = text;
   TraceOptions keep;
   if (!options.budget.empty()) keep.budget_bytes = parse_bytes(options.budget, "--budget");
@@ -173,13 +170,13 @@ std::vector<Scored> ranges_of(const Encoding& encoding, const std::vector<float>
 void score(const Options& options) {
   if (options.lines) return score_lines(options);
   const auto model = load_model(options.model, options.load);
-  const std::string text = text_of(options);
+  const std::string text = text_of(options, *model);
   const Encoding encoding = model->tokenizer().encode(text, {.add_special_tokens = false});
   const int64_t count = static_cast<int64_t>(encoding.size());
   if (count < 2) usage_error(format("a text of {} tokens leaves nothing to foretell; give a longer one", count));
   std::optional<Progress> progress("reading");
   const std::vector<float> log_probabilities =
-      clearhead::log_probabilities(*model, encoding.ids, options.interventions.interventions(), progress->callback());
+      clearhead::log_probabilities(*model, encoding.ids, interventions_in(options, *model, text), progress->callback());
   progress.reset();
   const Scored all = sum_of(encoding, log_probabilities, 1, count);
   Json ranges = Json::array();

@@ -1,5 +1,5 @@
-// The tasks of clearhead run over many lines: embed, fill, classify, generate and score. Lines without text get an empty answer; a line that is too long is
-// refused before any is run.
+// The tasks of clearhead run over many lines. Lines without text get an empty answer; a line that cannot be answered has an error
+// of its own (lines.h).
 #include "cli/run_lines.h"
 
 #include "cli/input.h"
@@ -10,6 +10,7 @@
 #include "base/parallel.h"
 #include "cli/lines.h"
 #include "cli/measure.h"
+#include "cli/terminal.h"
 #include "io/npy.h"
 #include "text/turns.h"
 
@@ -23,6 +24,12 @@ std::vector<std::string> spelled(const std::vector<Answer>& answers, const Spell
   parallel_ranges(static_cast<int64_t>(answers.size()), 16, [&](int64_t begin, int64_t end, int) {
     for (auto index = static_cast<size_t>(begin); index < static_cast<size_t>(end); ++index) out[index] = spell(answers[index]);
   });
+  return out;
+}
+
+LineTask task_of(const RunArguments& options, const char* what) {
+  LineTask out{.what = what, .json = options.json};
+  out.interventions = options.interventions.interventions();
   return out;
 }
 
@@ -104,6 +111,34 @@ std::string in_numbers(const Embedding& embedding) {
   return line;
 }
 
+std::string words_of(const std::string& text, const TaggedSpan& span) {
+  return text.substr(static_cast<size_t>(span.begin), static_cast<size_t>(span.end - span.begin));
+}
+
+Json entities_json(const std::string& text, const std::vector<TaggedSpan>& spans) {
+  Json out = Json::array();
+  for (const TaggedSpan& span : spans) {
+    out.push(Json::object({{"type", span.type},
+                           {"text", words_of(text, span)},
+                           {"begin", span.begin},
+                           {"end", span.end},
+                           {"probability", span.probability}}));
+  }
+  return out;
+}
+
+Json answer_json(const std::string& span, const TextAnswer& found) {
+  const bool has_span = found.begin < found.end;
+  return Json::object({{"answer", found.found ? Json(span) : Json()},
+                       {"span", has_span ? Json(span) : Json()},
+                       {"begin", found.begin},
+                       {"end", found.end},
+                       {"score", has_span ? Json(found.score) : Json()},
+                       {"probability", found.probability},
+                       {"null_score", found.null_score},
+                       {"null_probability", found.null_probability}});
+}
+
 Json masks_json(const std::vector<std::vector<Candidate>>& masks) {
   Json out = Json::array();
   for (const auto& candidates : masks) {
@@ -153,17 +188,24 @@ void embed_lines(const RunArguments& options) {
   std::optional<NpyRows> file;
   if (!options.out.empty()) file.emplace(options.out, model->info().width);
   int64_t cut = 0;
-  each_window(options.text, "embedding", options.interventions.interventions(), [&](const Window& window) {
+  LineTask task = task_of(options, "embedding");
+  task.prints = !file || options.json;
+  task.empty = options.json ? embedding_json({}).dump() : "";
+  if (file) task.unanswered = [&] { file->append(std::vector<float>(static_cast<size_t>(model->info().width), std::nanf(""))); };
+  task.answer = [&](const Window& window) {
     const std::vector<Embedding> embeddings = model->embed_all(window.lines, window.options);
     for (const Embedding& embedding : embeddings) {
       cut += embedding.used < embedding.tokens;
       if (file) file->append(embedding.values);
     }
-    if (file && !options.json) return std::vector<std::string>();
+    if (!task.prints) return std::vector<std::string>();
     return spelled(embeddings, [&](const Embedding& one) { return options.json ? embedding_json(one).dump() : in_numbers(one); });
-  });
-  if (file) file->commit();
-  if (cut > 0) notice(format("cut: {} lines have more tokens than the model reads of a text", with_commas(cut)));
+  };
+  task.finish = [&] {
+    if (file) file->commit();
+    if (cut > 0) notice(format("cut: {} lines have more tokens than the model reads of a text", with_commas(cut)));
+  };
+  answer_lines(options.text, task);
 }
 
 void fill_lines(const RunArguments& options) {
@@ -174,15 +216,17 @@ void fill_lines(const RunArguments& options) {
     for (const auto& candidates : masks) {
       if (&candidates != masks.data()) line += " | ";
       for (const Candidate& one : candidates)
-        line += format("{}{:.2f} % {}", &one == candidates.data() ? "" : "\t", one.probability * 100, one.token);
+        line += format("{}{:.2f} % {}", &one == candidates.data() ? "" : "\t", one.probability * 100, visible(one.token));
     }
     return line;
   };
-  each_window(options.text, "filling", options.interventions.interventions(), [&](const Window& window) {
+  LineTask task = task_of(options, "filling");
+  task.answer = [&](const Window& window) {
     const auto masks = of_lines_that_hold<Masks>(
         window, [&](const auto& lines, const BatchOptions& many) { return model->fill_all(lines, options.top, many); });
     return spelled(masks, [&](const Masks& one) { return options.json ? masks_json(one).dump() : in_words(one); });
-  });
+  };
+  answer_lines(options.text, task);
 }
 
 namespace {
@@ -206,16 +250,20 @@ void classify_lines(const RunArguments& options) {
     for (const ClassScore& one : classes) line += format("{}{} {}", &one == classes.data() ? "" : "\t", in_words(one, problem), one.label);
     return line;
   };
-  each_window(options.text, "classifying", options.interventions.interventions(), [&](const Window& window) {
+  LineTask task = task_of(options, "classifying");
+  task.empty = options.json ? classes_json({}, problem).dump() : "";
+  task.answer = [&](const Window& window) {
     return spelled(classes_of_lines(*model, window, pair),
                    [&](const std::vector<ClassScore>& one) { return options.json ? classes_json(one, problem).dump() : line_of(one); });
-  });
+  };
+  answer_lines(options.text, task);
 }
 
 void generate_lines(const RunArguments& options) {
   const auto model = load_model(options.model, options.load);
   GenerateOptions settings = generate_options(options, *model);
-  each_window(options.text, "generating", {}, [&](const Window& window) {
+  LineTask task = task_of(options, "generating");
+  task.answer = [&](const Window& window) {
     const auto made = of_lines_that_hold<Generated>(window, [&](const auto& lines, const BatchOptions& many) {
       const std::vector<Encoding> prompts = encoded(*model, lines, {});
       check_lengths(*model, prompts, many);
@@ -223,12 +271,14 @@ void generate_lines(const RunArguments& options) {
       return generate_all(*model, prompts, settings);
     });
     return spelled(made, [&](const Generated& one) { return options.json ? generated_json(one).dump() : as_line(one.text); });
-  });
+  };
+  answer_lines(options.text, task);
 }
 
 void score_lines(const RunArguments& options) {
   const auto model = load_model(options.model, options.load);
-  each_window(options.text, "reading", options.interventions.interventions(), [&](const Window& window) {
+  LineTask task = task_of(options, "reading");
+  task.answer = [&](const Window& window) {
     const std::vector<Encoding> encodings = encoded(*model, window.lines, {.add_special_tokens = false});
     std::vector<std::vector<float>> each = log_probabilities_all(*model, encodings, window.options);
     std::vector<LineScore> scores(encodings.size());
@@ -240,7 +290,48 @@ void score_lines(const RunArguments& options) {
       if (score.tokens > 1) score.all = sum_of(encodings[line], score.log_probabilities, 1, score.tokens);
     }
     return spelled(scores, [&](const LineScore& one) { return options.json ? score_json(one).dump() : in_words(one); });
-  });
+  };
+  answer_lines(options.text, task);
+}
+
+void tag_lines(const RunArguments& options) {
+  const auto model = load_model(options.model, options.load);
+  LineTask task = task_of(options, "tagging");
+  task.empty = options.json ? Json::array().dump() : "";
+  task.answer = [&](const Window& window) {
+    std::vector<std::string> out;
+    for (const std::string& text : window.lines) {
+      const std::vector<TaggedSpan> spans = model->tag(text, window.options.interventions);
+      if (options.json) {
+        out.push_back(entities_json(text, spans).dump());
+        continue;
+      }
+      std::string line;
+      for (const TaggedSpan& span : spans)
+        line += format("{}{} {} {}", line.empty() ? "" : "\t", percent(span.probability), span.type, as_line(words_of(text, span)));
+      out.push_back(std::move(line));
+      if (window.options.progress) window.options.progress(static_cast<double>(out.size()) / static_cast<double>(window.lines.size()));
+    }
+    return out;
+  };
+  answer_lines(options.text, task);
+}
+
+void answer_text_lines(const RunArguments& options) {
+  const auto model = load_model(options.model, options.load);
+  LineTask task = task_of(options, "answering");
+  task.empty = options.json ? answer_json("", {}).dump() : "";
+  task.answer = [&](const Window& window) {
+    std::vector<std::string> out;
+    for (const std::string& text : window.lines) {
+      const TextAnswer found = model->answer(options.question, text, std::nullopt, window.options.interventions);
+      const std::string span = text.substr(static_cast<size_t>(found.begin), static_cast<size_t>(found.end - found.begin));
+      out.push_back(options.json ? answer_json(span, found).dump() : found.found ? as_line(span) : "");
+      if (window.options.progress) window.options.progress(static_cast<double>(out.size()) / static_cast<double>(window.lines.size()));
+    }
+    return out;
+  };
+  answer_lines(options.text, task);
 }
 
 }  // namespace clearhead::cli

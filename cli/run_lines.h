@@ -22,13 +22,15 @@ struct RunArguments {
   std::optional<double> repetition_penalty{};
 };
 
-/// One answer for each line of the text; with --json an object a line. An empty line is an empty text: embedded and classified as one; there is nothing in it to
-/// fill, to go on from or to foretell, so its answer is empty.
+/// One answer for each line of the text; with --json one object a line. A blank line is embedded and classified as an empty text
+/// where the model reads one; elsewhere its answer is empty.
 void embed_lines(const RunArguments& options);
 void fill_lines(const RunArguments& options);
 void classify_lines(const RunArguments& options);
 void generate_lines(const RunArguments& options);
 void score_lines(const RunArguments& options);
+void tag_lines(const RunArguments& options);
+void answer_text_lines(const RunArguments& options);
 
 /// The answers as JSON, of a text or of a line.
 Json embedding_json(const Embedding& embedding);
@@ -37,6 +39,10 @@ Json classes_json(const std::vector<ClassScore>& classes, ProblemType problem);
 /// "97.20 %", or the value of a regression.
 std::string in_words(const ClassScore& score, ProblemType problem);
 Json generated_json(const Generated& made);
+Json entities_json(const std::string& text, const std::vector<TaggedSpan>& spans);
+Json answer_json(const std::string& span, const TextAnswer& found);
+/// The text of an entity.
+std::string words_of(const std::string& text, const TaggedSpan& span);
 std::string in_numbers(const Embedding& embedding);
 GenerateOptions generate_options(const RunArguments& options, const Model& model);
 

@@ -1,4 +1,7 @@
 // clearhead run translate MODEL TEXT: what an encoder-decoder writes from a text, line by line; and which words it looked at for each.
+#include <algorithm>
+#include <map>
+
 #include "base/file.h"
 #include "base/format.h"
 #include "clearhead/generate.h"
@@ -17,24 +20,30 @@ struct Options : WriteArguments {
   bool align = false;
 };
 
-// The lines that hold words, encoded; a line that is too long is named.
-std::vector<Encoding> encoded(const Model& model, const std::vector<std::string>& lines, std::vector<size_t>& of_line) {
-  std::vector<Encoding> sources;
+// The lines that are translated: those with words that are not too long. Of one that is too long, why.
+struct Sources {
+  std::vector<Encoding> encodings{};
+  std::vector<size_t> of_line{};            // the line of each encoding
+  std::map<size_t, std::string> refused{};  // by line
+};
+
+Sources encoded(const Model& model, const std::vector<std::string>& lines) {
+  Sources out;
   for (size_t line = 0; line < lines.size(); ++line) {
     Encoding encoding = model.tokenizer().encode(lines[line]);
-    const auto is_word = [&](size_t token) { return !encoding.is_special(token); };
     size_t words = 0;
-    for (size_t token = 0; token < encoding.size(); ++token) words += is_word(token);
+    for (size_t token = 0; token < encoding.size(); ++token) words += !encoding.is_special(token);
     if (words == 0) continue;
     const int64_t longest = model.info().longest, tokens = static_cast<int64_t>(encoding.size());
     if (longest > 0 && tokens > longest) {
-      fail(ErrorCode::kTooLong, "line {} has {} tokens; this model's positions end at {}. Give it one sentence a line.", line + 1,
-           with_commas(tokens), with_commas(longest));
+      out.refused[line] = format("line {} has {} tokens; this model's positions end at {}. Give it one sentence a line.", line + 1,
+                                 with_commas(tokens), with_commas(longest));
+      continue;
     }
-    of_line.push_back(line);
-    sources.push_back(std::move(encoding));
+    out.of_line.push_back(line);
+    out.encodings.push_back(std::move(encoding));
   }
-  return sources;
+  return out;
 }
 
 void translate(const Options& options) {
@@ -48,17 +57,22 @@ void translate(const Options& options) {
   GenerateOptions settings = options.settings(*model);
   Progress progress("translating");
   settings.progress = progress.callback();
-  std::vector<size_t> of_line;
-  const std::vector<Encoding> sources = encoded(*model, lines, of_line);
+  const Sources sources = encoded(*model, lines);
+  if (sources.encodings.empty() && !sources.refused.empty()) fail(ErrorCode::kTooLong, "{}", sources.refused.begin()->second);
+  size_t longest = 0;
+  for (const Encoding& source : sources.encodings) longest = std::max(longest, source.size());
+  check_places_of(settings, static_cast<int64_t>(longest));
   const bool looks = options.align || !options.trace.empty();
   std::vector<Generated> made;
-  if (!looks) made = generate_from(*model, sources, settings);
+  if (!looks) made = generate_from(*model, sources.encodings, settings);
   Json translations = Json::array();
   for (size_t line = 0, at = 0; line < lines.size(); ++line) {
     Watched written;
-    if (at < of_line.size() && of_line[at] == line) {
+    const auto refused = sources.refused.find(line);
+    if (refused != sources.refused.end()) notice(refused->second);
+    if (at < sources.of_line.size() && sources.of_line[at] == line) {
       if (looks) {
-        written = write_watched(*model, lines[line], sources[at], settings);
+        written = write_watched(*model, lines[line], sources.encodings[at], settings);
       } else {
         written.made = std::move(made[at]);
       }
@@ -67,6 +81,11 @@ void translate(const Options& options) {
     const Trace* trace = looks && !written.made.ids.empty() ? &written.trace : nullptr;
     if (options.json) {
       Json item = Json::object({{"source", lines[line]}});
+      if (refused != sources.refused.end()) {
+        item["error"] = refused->second;
+        translations.push(std::move(item));
+        continue;
+      }
       add_written(item, written.made);
       if (options.align) item["alignment"] = trace ? alignment_json(alignment_of(*trace, options.head)) : Json::array();
       translations.push(std::move(item));
@@ -78,6 +97,8 @@ void translate(const Options& options) {
   }
   if (!options.trace.empty() && !options.json) notice(format("trace: {}; look: clearhead view {}", options.trace, options.trace));
   if (options.json) print_json(Json::object({{"translations", translations}}));
+  if (const size_t count = sources.refused.size(); count > 0)
+    fail(ErrorCode::kTooLong, "{} of {} lines {} no translation", count, lines.size(), count == 1 ? "has" : "have");
 }
 
 }  // namespace

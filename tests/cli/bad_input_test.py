@@ -262,13 +262,13 @@ class Texts(Case):
         self.refused(1, message, "trace", self.causal, "--file", self.folder / "empty.txt", "-o", self.folder / "x")
         self.refused(1, "the prompt has no tokens: there is nothing to continue", "run", "generate", self.causal, "")
 
-    def test_invalid_utf8_is_read_and_shown_as_replaced(self):
-        shown = self.ok("show", self.both, "-", "--head", "L0.H1", stdin=b"a\xff\xfeb")
+    def test_invalid_utf8_of_an_argument_is_shown_as_replaced(self):
+        shown = self.ok("show", self.both, b"a\xff\xfeb", "--head", "L0.H1")
         self.assertIn("\ufffd", shown.out)
         kept = self.folder / "kept.trace"
-        self.ok("trace", self.both, "-", "-o", kept, stdin=b"a\xff\xfeb")
+        self.ok("trace", self.both, b"a\xff\xfeb", "-o", kept)
         self.ok("show", kept, "--head", "L0.H1")
-        told = self.ok("tokens", self.both, "-", "--json", stdin=b"a\xff\xfeb").json
+        told = self.ok("tokens", self.both, b"a\xff\xfeb", "--json").json
         self.assertEqual((told["offsets"][0], told["offsets"][-1]), ([0, 1], [3, 4]))
 
     def test_a_text_over_the_position_limit_names_the_ways_out(self):

@@ -19,6 +19,13 @@ class Lines(Case):
             (model / "vocab.txt").write_text("\n".join(VOCABULARY + [f"word{i}" for i in range(size - len(VOCABULARY))]) + "\n")
         return model
 
+    def answering(self):
+        """A model that finds answers, in windows of the few tokens that it reads."""
+        model = self.golden("bert/answers")
+        config = json.loads((model / "config.json").read_text())
+        (model / "config.json").write_text(json.dumps(config | {"answers": {"window": 20, "overlap": 4, "longest": 5, "threshold": 0}}))
+        return model
+
     def together(self, task, model, *more, lines=LINES):
         done = run("run", task, model, "-", "--lines", "--json", *more, stdin=("\n".join(lines) + "\n").encode())
         self.assertEqual(done.code, 0, done.errors)
@@ -81,12 +88,77 @@ class Lines(Case):
         self.close(list(rows[2 * width :]), self.together("embed", self.golden("bert/pooler"), lines=["last"])[0]["embedding"], LINE_PLACES)
 
     def test_an_error_names_the_line(self):
-        refused = run("run", "fill", self.golden("bert/mlm"), "-", "--lines", stdin=b"a [MASK]\n\nno mask\n")
-        self.assertEqual((refused.code, refused.out), (1, ""))
-        self.assertIn("line 3: fill: the text has no [MASK]", refused.errors)
-        long = run("run", "classify", self.golden("bert/classify"), "-", "--lines", stdin=b"a\n" + b"a b c d e " * 200)
+        refused = run("run", "fill", self.golden("bert/mlm"), "-", "--lines", stdin=b"a [MASK]\n\nno mask\n[MASK] b\n")
+        self.assertEqual(refused.code, 1)
+        self.assertEqual([bool(line) for line in refused.out.splitlines()], [True, False, False, True])
+        said = refused.errors.splitlines()
+        self.assertIn("line 3: fill: the text has no [MASK]", said[0])
+        self.assertEqual(said[1:], ["clearhead: 1 of 4 lines has no answer"])
+        long = run("run", "classify", self.golden("bert/classify"), "-", "--lines", "--json", stdin=b"a\n" + b"a b c d e " * 200 + b"\nb\n")
         self.assertEqual(long.code, 1)
-        self.assertRegex(long.errors, r"line 2: text has [\d,]+ tokens; this model's positions end at \d+")
+        answers = [json.loads(line) for line in long.out.splitlines()]
+        self.assertEqual([list(answer) for answer in answers], [["classes"], ["error"], ["classes"]])
+        self.assertRegex(answers[1]["error"], r"^line 2: text has [\d,]+ tokens; this model's positions end at \d+")
+        self.close(answers[0], run("run", "classify", self.golden("bert/classify"), "a", "--json").json, LINE_PLACES)
+        alone = run("run", "classify", self.golden("bert/classify"), "-", "--lines", stdin=b"a b c d e " * 200)
+        self.assertEqual((alone.code, alone.out), (1, ""))
+        self.assertIn("line 1: text has", alone.errors)
+
+    def test_what_concerns_every_line_is_said_once(self):
+        done = run("run", "fill", self.golden("bert/classify"), "-", "--lines", stdin=b"a [MASK]\nb [MASK]\n")
+        self.assertEqual((done.code, done.out, done.errors.count("\n")), (1, "", 1))
+        done = run("run", "embed", self.golden("bert/pooler"), "-", "--lines", "--knock-out", "L99.H0", stdin=b"a\nb\n")
+        self.assertEqual((done.code, done.out, done.errors.count("\n")), (1, "", 1))
+
+    def test_empty_lines_have_empty_answers_in_every_task(self):
+        for task, model, more in (
+            ("embed", self.golden("bert/pooler"), ()),
+            ("embed", self.causal, ()),
+            ("classify", self.golden("bert/classify"), ()),
+            ("fill", self.golden("bert/mlm"), ()),
+            ("generate", ROOT / "models/book", ("--max-tokens", "2", "--greedy")),
+            ("score", ROOT / "models/book", ()),
+            ("tag", self.golden("bert/tokens"), ()),
+            ("answer", self.answering(), ("--question", "a")),
+        ):
+            for form in ((), ("--json",)):
+                text = b"a b [MASK]\n\nc d [MASK]\n"
+                done = run("run", task, model, "-", "--lines", *form, *more, stdin=text)
+                self.assertEqual((done.code, done.out.count("\n")), (0, 3), (task, form, done.errors))
+                if form and task in ("fill", "tag"):
+                    self.assertEqual(json.loads(done.out.splitlines()[1]), {"masks": []} if task == "fill" else [])
+                    self.assertFalse([value for value in json.loads(done.out.splitlines()[1]).values() if isinstance(value, (list, str)) and value and value != "max_tokens"] if task != "tag" else json.loads(done.out.splitlines()[1]), task)
+
+    def test_lines_are_tagged_and_answered(self):
+        for task, model, more in (("tag", self.golden("bert/tokens"), ()), ("answer", self.answering(), ("--question", "a b"))):
+            answers = self.together(task, model, *more, lines=["a b c", "d e"])
+            for line, answer in zip(["a b c", "d e"], answers):
+                self.close(answer, run("run", task, model, line, "--json", *more).json, LINE_PLACES)
+
+    def test_a_byte_order_mark_is_no_part_of_the_text(self):
+        file, plain = self.folder / "marked.txt", self.folder / "plain.txt"
+        file.write_bytes(b"\xef\xbb\xbfHello.\nHow are you?\n")
+        plain.write_bytes(b"Hello.\nHow are you?\n")
+        translator, book = ROOT / "models/en-fr", ROOT / "models/book"
+        for command in (
+            ("run", "translate", translator), ("run", "embed", self.golden("bert/pooler"), "--lines"), ("run", "score", book),
+            ("run", "score", book, "--lines"), ("tokens", book, "--json"), ("tokens", book, "--lines"), ("show", book, "--json", "--head", "L0.H0"),
+        ):
+            expected = run(*command, "--file", plain)
+            self.assertEqual(expected.code, 0, (command, expected.errors))
+            self.assertEqual(run(*command, "--file", file).out, expected.out, command)
+            self.assertEqual(run(*command, "-", stdin=file.read_bytes()).out, run(*command, "-", stdin=plain.read_bytes()).out, command)
+        self.assertAlmostEqual(self.ok("bleu", file, plain, "--json").json["score"], 100)
+
+    def test_other_encodings_are_refused_by_file_and_line(self):
+        file = self.folder / "latin.txt"
+        file.write_bytes("ok\nna\u00efve\n".encode("latin-1"))
+        says = "latin.txt, line 2: byte 0xEF is not UTF-8; expected text in UTF-8. Convert it: iconv -f WINDOWS-1252 -t UTF-8"
+        for command in (("run", "score", ROOT / "models/book"), ("run", "score", ROOT / "models/book", "--lines"), ("tokens", self.causal), ("show", self.causal)):
+            done = run(*command, "--file", "latin.txt", folder=self.folder)
+            self.assertEqual((done.code, done.out, done.errors.splitlines()[-1]), (1, "", f"clearhead: {says}"), command)
+        self.refused(1, "standard input, line 1: the text is in UTF-16; expected text in UTF-8. Convert it: iconv -f UTF-16 -t UTF-8",
+                     "tokens", self.causal, "-", stdin="hi".encode("utf-16"))
 
     def test_tokens_of_a_files_lines_are_an_object_a_line(self):
         file = self.folder / "lines.txt"

@@ -153,9 +153,20 @@ class Translate(Case):
         self.assertEqual((told["encoder_layers"], told["layers"], told["tasks"]), (2, 2, ["translate"]))
         self.assertIn("2 layers that read, 2 layers × 2 heads", self.ok("info", self.model).out)
 
+    def test_a_line_that_is_too_long_leaves_the_others(self):
+        text, says = "a\n" + "b" * 70 + "\n\nc d", "line 2 has 70 tokens; this model's positions end at 64. Give it one sentence a line."
+        alone = [self.ok("run", "translate", self.model, line).out.strip("\n") for line in ("a", "c d")]
+        done = run("run", "translate", self.model, text)
+        self.assertEqual((done.code, done.errors), (1, f"{says}\nclearhead: 1 of 4 lines has no translation\n"))
+        self.assertEqual(done.out.split("\n"), [alone[0], "", "", alone[1], ""])
+        done = run("run", "translate", self.model, text, "--json")
+        self.assertEqual(done.code, 1)
+        self.assertEqual([item.get("text") for item in done.json["translations"]], [alone[0], None, "", alone[1]])
+        self.assertEqual(done.json["translations"][1], {"source": "b" * 70, "error": says})
+
     def test_says_what_it_cannot_do(self):
-        self.refused(1, "line 2 has 70 tokens; this model's positions end at 64. Give it one sentence a line.",
-                     "run", "translate", self.model, "a\n" + "b" * 70)  # fmt: skip
+        self.refused(1, "line 1 has 70 tokens; this model's positions end at 64. Give it one sentence a line.",
+                     "run", "translate", self.model, "b" * 70)  # fmt: skip
         self.refused(1, f'{self.causal}: a model of type "clearhead-attention" reads no source; expected an encoder-decoder',
                      "run", "translate", self.causal, "a")  # fmt: skip
         self.refused(2, "--trace keeps one line, 2 were given", "run", "translate", self.model, "a\nb", "--trace", self.folder / "t.trace")
