@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { answers, skip, useBrowser } from './harness.mjs';
+import { answers, settled, skip, stateOf, useBrowser } from './harness.mjs';
 import { Mock, proseMock, serve } from './mock/server.mjs';
 import { scripts } from './mock/text.mjs';
 
@@ -140,5 +140,66 @@ for (const width of [1280, 420]) {
     );
     assert.ok((await page.locator('.head .note span').count()) > 10);
     assert.deepEqual(cut, []);
+  });
+}
+
+/** Starts to add up how far things move by themselves. */
+const watchShifts = (page) =>
+  page.evaluate(() => {
+    window.shifts = [];
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries())
+        for (const { node, previousRect: was, currentRect: is } of entry.sources)
+          if (was.width && is.width) window.shifts.push(`${node?.className || node?.nodeName}: ${was.x},${was.y} → ${is.x},${is.y}`);
+    }).observe({ type: 'layout-shift' });
+  });
+
+for (const [width, height, lang] of [
+  [1440, 900, 'en'],
+  [1024, 700, 'en'],
+  [1024, 700, 'zh'],
+  [390, 844, 'en'],
+]) {
+  test(`at ${width} × ${height} (${lang}) nothing moves under a pointer, and a click pins what was pointed at`, { skip }, async () => {
+    const { url } = await start(proseMock(200, { layers: 4, heads: 6 }));
+    for (const view of ['read', 'lines', 'map', 'atlas']) {
+      const page = await open(`${url}#v=${view}&h=1.1&q=20&lang=${lang}`, { viewport: { width, height } });
+      await page.waitForSelector('[data-testid=badge] .badge');
+      if (view === 'atlas') await page.waitForSelector('[data-testid=atlas-badge] [data-badge=exact]:not(.busy)');
+      await page.waitForTimeout(400);
+      await watchShifts(page);
+      const places = () => page.$$eval('.head', (list) => list.map((e) => [e.getBoundingClientRect().x, e.getBoundingClientRect().y]));
+      const before = await places();
+      const targets = page.locator('.head:visible, .box:visible, .line-token:visible, .street:visible');
+      const count = Math.min(await targets.count(), 60);
+      for (let i = 0; i < count; i += 3) {
+        const box = await targets.nth(i).boundingBox();
+        if (!box || box.y + box.height / 2 > height || box.x + box.width / 2 > width) continue;
+        await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+        await page.waitForTimeout(60);
+        const said = page.locator('[data-testid=definition]:visible');
+        if (await said.count()) assert.ok(await said.evaluate((e) => e.scrollHeight <= e.clientHeight + 1), await said.textContent());
+      }
+      assert.deepEqual(await page.evaluate(() => window.shifts), [], view);
+      assert.deepEqual(await places(), before, view);
+      const heads = page.locator('.head:visible');
+      for (const i of [7, 2, 16, 11, 21, 14].filter((at) => at < before.length)) {
+        if ((await heads.count()) === 0) break;
+        const box = await heads.nth(i).boundingBox();
+        const wanted = await heads.nth(i).getAttribute('data-head');
+        const isSeen = await page.evaluate(
+          ([x, y, at]) => document.elementFromPoint(x, y)?.closest('.head')?.dataset.head === at,
+          [box.x + box.width / 2, box.y + box.height / 2, wanted],
+        );
+        if (!isSeen) continue; // below the edge of the frame
+        await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+        await page.waitForTimeout(150);
+        await page.mouse.down();
+        await page.mouse.up();
+        await settled(page);
+        assert.equal(stateOf(page).h.split(',')[0], wanted, view);
+        assert.deepEqual(await places(), before, `${view}: after a click on ${wanted}`);
+      }
+    }
   });
 }

@@ -30,7 +30,7 @@ export class CompareView implements View {
   private readonly mapNote = h('p', { class: 'caption', 'data-testid': 'compare-map-note' });
   private readonly maps = h('div', { class: 'compare-maps' });
   private readonly zoom = h('div', { class: 'explain-controls' });
-  private readonly cellNote = h('p', { class: 'caption', role: 'status', 'data-testid': 'compare-cell' });
+  private readonly cellNote = h('p', { class: 'caption cell-note', role: 'status', 'data-testid': 'compare-cell' });
   private readonly tables = h('div', { class: 'explain-side-part' });
   private readonly heads = h('section', { 'data-testid': 'compare-heads-panel' });
   private readonly one: PairMap;

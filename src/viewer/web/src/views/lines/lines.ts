@@ -2,7 +2,7 @@
 
 import type { Context, Side, View } from '../../context';
 import { absent, askedSide, badgeTitle, isShare, placed, printWeight, quoted, rangeOf, turn } from '../../context';
-import { head as headName, share, shortShare, weight as printNumber, whole } from '../../format';
+import { cell as printCell, head as headName, share, shortShare, weight as printNumber, whole } from '../../format';
 import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
 import { swatch } from '../../paint/pixels';
 import { css, inkOn, kPinColours, shade } from '../../paint/ramp';
@@ -308,7 +308,7 @@ export class LinesView implements View {
     for (const c of this.curves)
       if (focused && c.head === 0 && focused.tokens.has(c[focused.side]) && (found.get(c[other])?.weight ?? -1) < c.weight)
         found.set(c[other], c);
-    const labels = isShare(ctx) ? shortShare : printNumber;
+    const labels = isShare(ctx) ? shortShare : printCell;
     for (const side of ['query', 'key'] as const) {
       for (const element of this.tokens[side]) {
         const token = Number(element.dataset['token']);

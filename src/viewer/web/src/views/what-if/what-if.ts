@@ -36,7 +36,7 @@ export class WhatIfView implements View {
   private readonly answers = h('section', { 'data-testid': 'if-answers' });
   private readonly mapTitle = h('h3', {});
   private readonly mapNote = h('p', { class: 'caption' });
-  private readonly cellNote = h('p', { class: 'caption', 'data-testid': 'if-cell' });
+  private readonly cellNote = h('p', { class: 'caption cell-note', 'data-testid': 'if-cell' });
   private readonly changes = h('div', {});
   private readonly heads = h('section', { 'data-testid': 'if-heads' });
   private readonly map: PairMap;
