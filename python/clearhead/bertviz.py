@@ -117,7 +117,7 @@ def _family(name, layers, queries, keys, is_part, include_layers):
 def _weights(given, shape):
     """One layer's weights, f32 [1, head, query, key]."""
     if hasattr(given, "detach"):
-        given = given.detach().float().cpu()
+        given = given.detach().float().cpu().resolve_neg()
     array = np.asarray(given, np.float32)
     if array.ndim == 3:
         array = array[None]

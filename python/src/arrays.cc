@@ -1,4 +1,4 @@
-// Both directions, with an owner that holds the memory as long as anyone looks at it.
+// Both directions. An owner keeps the memory alive as long as a tensor or an array refers to it.
 #include "arrays.h"
 
 #include <nanobind/stl/string.h>
@@ -41,10 +41,12 @@ DType dtype_of_array(nb::dlpack::dtype dtype, const char* name) {
        is_double ? ", as in x.astype(\"float32\")" : "");
 }
 
-std::string module_of(nb::handle array) {
-  if (!array.is_valid() || array.is_none()) return "";
+// A function of clearhead/_memory.py. Imported at every call: a cached object would outlive the interpreter.
+nb::object of_memory(const char* function) { return nb::module_::import_("clearhead._memory").attr(function); }
+
+bool is_jax(nb::handle array) {
   const nb::object module = nb::getattr(array.type(), "__module__", nb::none());
-  return nb::isinstance<nb::str>(module) ? nb::cast<std::string>(module) : "";
+  return nb::isinstance<nb::str>(module) && nb::cast<std::string>(module).starts_with("jax");
 }
 
 template <class Framework>
@@ -59,12 +61,12 @@ nb::object exported(const Tensor& tensor, nb::dlpack::dtype dtype) {
 
 }  // namespace
 
-Tensor tensor_of(nb::handle array, const char* name) {
+Tensor tensor_of(nb::handle given, const char* name) {
+  const nb::object array = of_memory("plain")(given, name);
   nb::ndarray<nb::ro> view;
   if (!nb::try_cast(array, view, false)) {
-    fail(ErrorCode::kInvalidArgument,
-         "{}: a {} is no array that can be read; expected numpy, torch or jax, without a gradient that is open", name,
-         nb::cast<std::string>(nb::str(array.type())));
+    fail(ErrorCode::kInvalidArgument, "{}: expected an array of numpy, torch, jax or another library with DLPack, found {}", name,
+         nb::cast<std::string>(nb::getattr(array.type(), "__name__")));
   }
   if (view.device_type() != nb::device::cpu::value)
     fail(ErrorCode::kUnsupported, "{}: lies on another device than the CPU; move it there first, as in x.cpu()", name);
@@ -104,13 +106,13 @@ Tensor indices_of(nb::handle array, const char* name) {
 
 nb::object array_of(const Tensor& tensor, nb::handle like) {
   if (!tensor.defined()) return nb::none();
-  const std::string module = module_of(like);
+  const bool has_kind = like.is_valid() && !like.is_none();
   nb::dlpack::dtype dtype{};
   for (const Kind& kind : kKinds) {
     if (kind.dtype == tensor.dtype()) dtype = {static_cast<uint8_t>(kind.code), kind.bits, 1};
   }
-  if (module.starts_with("torch")) return exported<nb::pytorch>(tensor, dtype);
-  if (module.starts_with("jax")) return exported<nb::jax>(tensor.contiguous(), dtype);
+  if (has_kind && nb::cast<bool>(of_memory("is_torch")(like))) return exported<nb::pytorch>(tensor, dtype);
+  if (has_kind && is_jax(like)) return exported<nb::jax>(tensor.contiguous(), dtype);
   if (tensor.dtype() == DType::kBF16) return array_of(to_f32(tensor));
   return exported<nb::numpy>(tensor, dtype);
 }

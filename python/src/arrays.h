@@ -1,7 +1,8 @@
 // Arrays of Python as tensors, and tensors as arrays of Python.
 //
-// What comes in speaks DLPack or the buffer protocol (numpy, torch, jax, …) and is not copied, unless its strides are negative. What
-// goes out is of the kind that came in, numpy otherwise, and shares the tensor's memory.
+// Input: any array with DLPack or the buffer protocol (numpy, torch, jax, …). It is not copied, unless its strides are negative or its
+// memory does not hold its values as they are (clearhead/_memory.py: lazy negation and conjugation of torch, foreign byte order).
+// Output: an array of the same library as the input, otherwise numpy; it shares the tensor's memory.
 #pragma once
 
 #include <nanobind/nanobind.h>
