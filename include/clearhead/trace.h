@@ -141,6 +141,12 @@ class Trace final : public Observer {
 
   /// Names the segments of the text; replaces those of the run.
   void set_segments(std::vector<TextSegment> segments);
+  /// Records that the last tokens of the text were generated. Unlike generated(), it adds no text: for runs that are traced at once, such as
+  /// those of an encoder-decoder. Throws kInvalidArgument for more tokens than the text has, or other ids.
+  void set_generated(std::vector<GeneratedToken> tokens);
+  /// Path of the module that computed a layer, for models of other libraries; empty: not known. Throws kNotFound for a layer that was not kept.
+  void set_module(const std::string& family, int layer, std::string path);
+  const std::string& module_of(const std::string& family, int layer) const;
   /// A hash of the model's name, the text, the ids and the rows' m: 16 hex digits. Two traces of the same run agree.
   std::string id() const;
 

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 
 #include "arrays.h"
 #include "base/format.h"
@@ -176,13 +177,40 @@ AttentionRecord record_of(const Tensor& q, const Tensor& k, const AttentionSpec&
   return attend(q, k, k.slice(3, 0, std::min<int64_t>(16, k.size(3))), spec).record;
 }
 
+// Paths of modules by family and layer, from the plan's "modules": {layer: path}.
+using Modules = std::map<std::pair<std::string, int>, std::string>;
+
+void add_modules(const nb::dict& family, Modules& modules) {
+  if (!family.contains("modules")) return;
+  const auto name = nb::cast<std::string>(family["name"]);
+  for (const auto& [layer, path] : nb::cast<nb::dict>(family["modules"]))
+    modules[{name, nb::cast<int>(layer)}] = nb::cast<std::string>(path);
+}
+
+std::vector<GeneratedToken> generated_of(const nb::list& generated) {
+  std::vector<GeneratedToken> out;
+  for (const nb::handle one : generated) {
+    const nb::bytes bytes = nb::cast<nb::bytes>(one[2]);
+    out.push_back({.id = nb::cast<int32_t>(one[0]),
+                   .piece = nb::cast<std::string>(one[1]),
+                   .bytes = std::string(bytes.c_str(), bytes.size()),
+                   .probability = nb::cast<float>(one[3])});
+  }
+  return out;
+}
+
 // calls: an iterator of (family, layer, q, k, description, value norms or None, (dy/dout, values) or None); each is let go before the next is asked for.
-// generated: (id, piece, bytes, probability) of tokens behind those of the text.
+// generated: (id, piece, bytes, probability). Where the families are parts of the text (encoder-decoders, items), these are its last tokens;
+// otherwise they stand behind it and are appended to it.
 Trace trace_of_calls(const std::string& model, const nb::dict& text, const nb::list& families, const nb::object& calls,
                      const nb::list& generated, uint64_t budget, int64_t tail, const std::vector<std::array<int64_t, 2>>& rows,
                      const std::vector<int>& layers, const std::string& gradients_of) {
   RunPlan plan{.model = model, .families = {}, .text = text_of(text)};
-  for (const nb::handle one : families) plan.families.push_back(family_of(one));
+  Modules modules;
+  for (const nb::handle one : families) {
+    plan.families.push_back(family_of(one));
+    add_modules(nb::cast<nb::dict>(one), modules);
+  }
   TraceOptions options{.budget_bytes = budget, .tail = tail, .layers = layers, .gradients_of = gradients_of};
   for (const auto& [begin, end] : rows) options.rows.push_back({begin, end});
   Trace trace(options);
@@ -205,13 +233,14 @@ Trace trace_of_calls(const std::string& model, const nb::dict& text, const nb::l
       trace.take(site, record, norms);
       if (gradient.d_out.defined()) trace.take_gradient(site, record, gradient);
     });
+    if (const auto path = modules.find({site.family, site.layer}); path != modules.end())
+      trace.set_module(site.family, site.layer, path->second);
   }
-  for (const nb::handle one : generated) {
-    const nb::bytes bytes = nb::cast<nb::bytes>(one[2]);
-    trace.generated({.id = nb::cast<int32_t>(one[0]),
-                     .piece = nb::cast<std::string>(one[1]),
-                     .bytes = std::string(bytes.c_str(), bytes.size()),
-                     .probability = nb::cast<float>(one[3])});
+  std::vector<GeneratedToken> tokens = generated_of(generated);
+  if (std::any_of(plan.families.begin(), plan.families.end(), [](const MapFamily& family) { return family.is_part; })) {
+    trace.set_generated(std::move(tokens));
+  } else {
+    for (const GeneratedToken& token : tokens) trace.generated(token);
   }
   return trace;
 }

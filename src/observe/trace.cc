@@ -330,6 +330,23 @@ void Trace::generated(const GeneratedToken& token) {
   state.generated.push_back(token);
 }
 
+void Trace::set_generated(std::vector<GeneratedToken> tokens) {
+  const RunText& text = state_->plan.text;
+  const auto count = static_cast<int64_t>(tokens.size());
+  const int64_t first = text.tokens() - count;
+  if (first < 0) fail(ErrorCode::kInvalidArgument, "trace: {} generated tokens; the text has {}", count, text.tokens());
+  for (int64_t at = 0; at < count; ++at) {
+    const int32_t id = text.ids[static_cast<size_t>(first + at)];
+    if (tokens[static_cast<size_t>(at)].id != id)
+      fail(ErrorCode::kInvalidArgument, "trace: generated token {} has id {}; token {} of the text has id {}", at,
+           tokens[static_cast<size_t>(at)].id, first + at, id);
+  }
+  state_->generated = std::move(tokens);
+}
+
+void Trace::set_module(const std::string& family, int layer, std::string path) { state_->layer(family, layer).module = std::move(path); }
+const std::string& Trace::module_of(const std::string& family, int layer) const { return state_->layer(family, layer).module; }
+
 const MapFamily& Trace::family(const std::string& name) const { return state_->family(name); }
 const RunPlan& Trace::plan() const { return state_->plan; }
 const std::string& Trace::gradients_of() const { return state_->options.gradients_of; }

@@ -243,11 +243,10 @@ RunPlan read_plan(const Reader& file, std::vector<GeneratedToken>& generated) {
     file.expect(problem.empty(), "plan.items: " + problem);
   }
   const Json::Array& made = fields.items("generated");
-  file.expect(static_cast<int64_t>(made.size()) <= tokens, "plan.generated names more tokens than the text has");
-  file.expect(made.empty() || plan.text.items.empty(), "plan.generated: a text with items has no generated tokens");
+  file.expect(static_cast<int64_t>(made.size()) <= plan.text.tokens(), "plan.generated names more tokens than the text has");
   for (size_t i = 0; i < made.size(); ++i) {
     Fields token(made[i], file.where(), "plan.generated");
-    const size_t at = static_cast<size_t>(tokens) - made.size() + i;
+    const size_t at = static_cast<size_t>(plan.text.tokens()) - made.size() + i;
     const auto [begin, end] = plan.text.offsets[at];
     generated.push_back({static_cast<int32_t>(token.integer("id")), plan.text.pieces[at],
                          plan.text.text.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin)),
@@ -406,6 +405,7 @@ LayerTrace read_layer(const Reader& file, const std::string& name, const Json& j
   for (size_t i = 0; i < frames.size(); ++i) {
     layer.frames.push_back(read_frame(file, name + ".frame" + std::to_string(i), frames[i], spec, isa, tokens));
   }
+  layer.module = fields.string_or("module", "");
   if (const Json* statistics = fields.take("statistics")) layer.statistics = read_statistics(file, name, *statistics, family, tokens);
   fields.refuse_rest();
   layer.norms = {file.optional(name + ".value_norm", 3), file.optional(name + ".output_norm", 3)};
@@ -432,6 +432,7 @@ void Trace::save(const std::string& path) const {
                      [&](const std::string& operand, const Tensor& tensor) { tensors.emplace_back(name + "." + operand, tensor); });
     if (layer.norms.value.defined()) tensors.emplace_back(name + ".value_norm", layer.norms.value);
     if (layer.norms.output.defined()) tensors.emplace_back(name + ".output_norm", layer.norms.output);
+    if (!layer.module.empty()) entry["module"] = layer.module;
     if (layer.statistics) entry["statistics"] = add_statistics(name, *layer.statistics, tensors);
     layers[name] = std::move(entry);
   }

@@ -19,6 +19,7 @@ struct LayerTrace {
   // n steps cost O(n).
   std::vector<AttentionRecord> steps{};
   std::vector<KeyNorms> step_norms{};
+  std::string module{};  // path of the module that computed it; empty: not known
 };
 
 using LayerKey = std::pair<std::string, int>;  // family, layer
