@@ -29,4 +29,5 @@ NB_MODULE(_core, module) {
   python::add_capture(module);
   python::add_models(module);
   python::add_pictures(module);
+  python::name_arguments_in_type_errors(module);
 }
