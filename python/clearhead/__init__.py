@@ -17,10 +17,10 @@ from ._core import (
     window,
 )
 from ._attend import Map, attend
-from . import _from_arrays, _models
+from . import _from_arrays, _indexing, _models, _words
 from .errors import (
-    BudgetError, CancelledError, Error, FileError, FormatError, InvalidArgumentError, NotFoundError, ShapeError, StaleError, TooLongError,
-    UnsupportedError,
+    BudgetError, CancelledError, Error, FileError, FormatError, InvalidArgumentError, NotFoundError, OutOfRangeError, ShapeError,
+    StaleError, TooLongError, UnsupportedError,
 )
 
 _OF_TORCH = {"watch": "_watch", "edits": "_watch", "register": "_operator"}  # imported when they are asked for: torch takes seconds

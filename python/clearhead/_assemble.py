@@ -14,14 +14,14 @@ WEIGHT_TOLERANCE = 1e-5
 MOST_JOINED_BIASES = 4096  # queries
 
 
-def difference(trace, family, layer, samples, first_query, first_key):
+def difference(trace, family, layer, samples):
     """Largest difference between rows of the map and weights that are known: of every key of the map, and of every key of the call."""
     worst, found = 0.0, trace.map(layer, family)
     for sample in samples:
         count = sample.weights.shape[1]
         for head, known in enumerate(sample.weights.numpy()):
-            row = np.nan_to_num(found.head(head).row(sample.query + first_query).weights)
-            expected, begin = np.zeros_like(row), sample.first_key + first_key
+            row = np.nan_to_num(found.head(head).row(sample.query).weights)
+            expected, begin = np.zeros_like(row), sample.first_key
             inside = slice(max(0, -begin), max(0, min(count, len(row) - begin)))
             expected[begin + inside.start : begin + inside.stop] = known[inside]
             outside = np.delete(known, np.r_[inside])
@@ -262,10 +262,8 @@ def assemble(watch):
     for layer, name, number, *_ in shown:
         if options["layers"] and number not in options["layers"]:
             continue
-        known = families[name]
-        first = (known["first_query"], known["first_key"]) if is_part else (0, 0)
-        samples = [one for one in layer.samples if trace.map(number, name).has_row(one.query + first[0])]
-        check = (name, number, samples, *first)
+        samples = [one for one in layer.samples if trace.map(number, name).has_row(one.query)]
+        check = (name, number, samples)
         off = difference(trace, *check)
         if off > WEIGHT_TOLERANCE:
             wrong.append((layer.path, f"its weights are off by {off:.2g} from the eager formula"))

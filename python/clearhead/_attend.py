@@ -1,11 +1,34 @@
 """attend() with its description as keywords, and the map of what it kept."""
 
-from . import _core, _pictures
+import sys
+
+from . import _core, _indexing, _pictures
 
 
 def _readable(array):
-    """An array whose memory may be read: of torch one without an open gradient."""
+    """The array without its connection to torch's autograd."""
     return array.detach() if getattr(array, "requires_grad", False) else array
+
+
+def _wants_gradients(*arrays):
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.is_grad_enabled() and any(isinstance(one, torch.Tensor) and one.requires_grad for one in arrays)
+
+
+def _attend_with_gradients(q, k, v, bias, description):
+    """attend() as the operator torch.ops.clearhead.attention, whose output autograd can go back through."""
+    import torch
+
+    from ._operator import attention
+
+    q, k, v = (torch.as_tensor(one) for one in (q, k, v))
+    operands = {name: torch.as_tensor(one) for name, one in description.operands.items()}
+    if bias is not None:
+        last = [name for name in operands if name.startswith("bias")][-1]  # bias= is the last term
+        operands[last] = torch.as_tensor(bias)
+    out, stats = attention(q, k, v, description, list(operands.values()))
+    record = _core._record(q.detach(), k.detach(), stats.detach(), description)
+    return out, _core._attention_of(record, v.detach(), out.detach())
 
 
 def _description(scale, softcap, bias, terms, score, topology, normaliser, dropout, dropout_seed, head_mask):
@@ -37,7 +60,9 @@ def attend(q, k, v=None, description: _core.Description | None = None, *, topolo
     What is computed is said by a Description, or by keywords: topology (which keys a query sees: causal(), window(), mask() …, joined
     by &), scale (1/sqrt(d_k)), terms in their order (then softcap, then bias), score, normaliser, dropout, head_mask.
 
-    Returns (out, record). out: [batch, head, query, d_v], an array of q's kind. The record shares q and k; nothing is copied.
+    Returns (out, record). out: [batch, head, query, d_v], an array of q's kind. The record shares q, k, v and out; nothing is copied, and
+    looks raise StaleError once their bytes have changed (Record.unpinned). Where torch records gradients and q, k, v or `bias` require
+    them, so does out.
     Raises ShapeError, UnsupportedError, InvalidArgumentError.
     """
     keywords = (topology, scale, softcap, bias, score, normaliser, head_mask)
@@ -48,9 +73,13 @@ def attend(q, k, v=None, description: _core.Description | None = None, *, topolo
     if isinstance(k, _core.KVCache):
         if v is not None:
             raise _errors().InvalidArgumentError("attend: a cache holds the values; leave v out")
+        if _wants_gradients(q):
+            raise _errors().UnsupportedError("attend: q requires gradients, which do not go through a KVCache; pass q.detach(), or k and v as tensors")
         return _core.attend(_readable(q), k, description)
     if v is None:
         raise _errors().InvalidArgumentError("attend: v is missing")
+    if _wants_gradients(q, k, v, bias):
+        return _attend_with_gradients(q, k, v, bias, description)
     return _core.attend(_readable(q), _readable(k), _readable(v), description)
 
 
@@ -58,6 +87,9 @@ class Map:
     """The exact weights of an attention call, recomputed where they are looked at.
 
     map.head(batch, head).row(query).top_k(8); .column(key); .tile(queries, keys, cells)
+    map[batch, head], map[batch, head, query], map[batch, head, query, key], with slices an array; numpy.asarray(map) is all of it
+
+    A look raises StaleError if q, k or an operand was changed since the call.
     """
 
     def __init__(self, record: _core.Record, _map=None):
@@ -107,13 +139,27 @@ class Map:
         return self._map.sweep(list(statistics), top_k=top_k, cells=list(cells), matches=list(matches), offset_reach=offset_reach,
                                heads=heads, sampled_rows=sampled_rows)
 
-    def __array__(self, dtype=None, copy=None):
-        """All weights, f32 [batch, head, query, key]: N x N numbers, so for texts that are short."""
+    def to_numpy(self, rows=None, columns=None):
+        """The weights as an array, f32 [batch, head, query, key], of these rows and columns: (begin, end), slices or single numbers.
+
+        Hidden pairs are 0.
+        """
         import numpy as np
 
         batch, heads, _, _ = self.shape
-        whole = np.stack([np.stack([np.asarray(self.head(b, h).tile()[0]) for h in range(heads)]) for b in range(batch)])
-        return np.nan_to_num(whole).astype(dtype or np.float32, copy=False)
+        return np.stack([np.stack([self.head(b, h).to_numpy(rows, columns) for h in range(heads)]) for b in range(batch)])
+
+    def __getitem__(self, index):
+        """map[batch, head] is a MapHead; with a query a MapRow, with a key too a float; with slices behind them an array of weights."""
+        if not isinstance(index, tuple) or len(index) < 2 or any(isinstance(one, slice) or one is Ellipsis for one in index[:2]):
+            raise _errors().InvalidArgumentError("map[...]: expected map[batch, head] with two numbers, or map.to_numpy()[...]")
+        batch, heads, _, _ = self.shape
+        head = self.head(_indexing._place(index[0], batch, "batch"), _indexing._place(index[1], heads, "head"))
+        return head[index[2:]] if len(index) > 2 else head
+
+    def __array__(self, dtype=None, copy=None):
+        """All weights, f32 [batch, head, query, key]: N x N numbers, so for texts that are short."""
+        return _indexing.to_array(self, dtype, copy)
 
     def __repr__(self):
         return "clearhead.Map of {} x {} heads, {} queries x {} keys".format(*self.shape)

@@ -8,6 +8,7 @@
 
 #include "arrays.h"
 #include "base/format.h"
+#include "digests.h"
 #include "freely.h"
 #include "module.h"
 
@@ -17,29 +18,57 @@ using namespace nb::literals;
 namespace clearhead::python {
 namespace {
 
-// A record, and of which kind the arrays were that it is of.
+// What attend() returns beside the output: the record, and what gradients need besides.
 struct Attention {
   AttentionRecord record{};
   Tensor v{}, out{};
+  SharedDigests digests{};
 };
+
+// The output is shared with the array that Python holds, so it can be written as v can.
+Attention attention_of(const AttentionRecord& record, const Tensor& v, const Tensor& out) {
+  return {record, v, out, std::make_shared<const Digests>(record, std::vector<std::pair<std::string, Tensor>>{{"v", v}, {"out", out}})};
+}
 
 nb::tuple attend_arrays(const nb::object& q, const nb::object& k, const nb::object& v, const AttentionSpec& spec) {
   const Tensor queries = tensor_of(q, "q"), keys = tensor_of(k, "k"), values = tensor_of(v, "v");
-  const Attended made = freely([&] { return attend(queries, keys, values, spec); });
-  return nb::make_tuple(array_of(made.out, q), nb::cast(Attention{made.record, values, made.out}));
+  Attention kept = freely([&] {
+    const Attended made = attend(queries, keys, values, spec);
+    return attention_of(made.record, values, made.out);
+  });
+  const nb::object out = array_of(kept.out, q);
+  return nb::make_tuple(out, nb::cast(std::move(kept)));
 }
 
 nb::tuple attend_cache(const nb::object& q, const KVCache& cache, const AttentionSpec& spec) {
   const Tensor queries = tensor_of(q, "q");
   const PagedKV keys = cache.snapshot();  // another thread may append meanwhile
-  const Attended made = freely([&] { return attend(queries, keys, spec); });
-  return nb::make_tuple(array_of(made.out, q), nb::cast(Attention{made.record, {}, made.out}));
+  Attention kept = freely([&] {
+    const Attended made = attend(queries, keys, spec);
+    Attention of = attention_of(made.record, {}, {});
+    of.out = made.out;
+    return of;
+  });
+  const nb::object out = array_of(kept.out, q);
+  return nb::make_tuple(out, nb::cast(std::move(kept)));
+}
+
+// A record that owns all its memory.
+Attention pinned(const Attention& of) {
+  return freely([&] {
+    if (of.digests) of.digests->check_all();
+    const auto copy = [](const Tensor& tensor) { return tensor.defined() ? tensor.clone() : tensor; };
+    return Attention{of.record.pin(), copy(of.v), copy(of.out), {}};
+  });
 }
 
 nb::tuple gradients(const Attention& of, const nb::object& d_out, bool operands) {
   const Tensor given = tensor_of(d_out, "d_out");
   const auto wanted = [operands](const std::string&) { return operands; };
-  const AttendGradients made = freely([&] { return attend_gradients(of.record, of.v, of.out, given, wanted); });
+  const AttendGradients made = freely([&] {
+    if (of.digests) of.digests->check_all();
+    return attend_gradients(of.record, of.v, of.out, given, wanted);
+  });
   const nb::object q = array_of(made.q, d_out), k = array_of(made.k, d_out), v = array_of(made.v, d_out);
   if (!operands) return nb::make_tuple(q, k, v);
   nb::dict of_operands;
@@ -132,26 +161,24 @@ void add_attention(nb::module_& module) {
           "(batch, heads, queries, keys)")
       .def_prop_ro(
           "unpinned", [](const Attention& self) { return self.record.unpinned(); },
-          "True: the record is over memory of somebody else, who may write it unseen. pin() copies it.")
-      .def(
-          "pin",
-          [](const Attention& self) {
-            return Attention{self.record.pin(), self.v, self.out};
-          },
-          "A record with its own copy of q and k.")
+          "True: the record shares memory with arrays that can be written. Their bytes are hashed at the call and compared before every\n"
+          "look and gradient, which raise StaleError if they changed. pin() copies them.")
+      .def("pin", &pinned,
+           "A record with its own copies of q, k, v, the output and the operands, which nobody can change. Raises StaleError.")
       .def_prop_ro(
           "log_sum_exp", [](const Attention& self) { return array_of(log_sum_exp(self.record.rows)); },
           "Natural log-sum-exp of every row of a softmax, f32 [batch, head, query].")
       .def("gradients", &gradients, "d_out"_a, "operands"_a = false,
            "(d_q, d_k, d_v) from the gradient of the output, d_out: [batch, head, query, d_v] in its dtype. Nothing N x N is made.\n"
            "operands=True: a dict more, of the gradients of the description's operands (bias, slopes, tables of rules ...), f32, by name.\n"
-           "Raises ShapeError, StaleError if q, k or an operand was changed since, UnsupportedError for a record over a KVCache.")
+           "Raises ShapeError, StaleError if q, k, v, the output or an operand was changed since, UnsupportedError for a record over a "
+           "KVCache.")
       .def("__repr__", [](const Attention& self) {
         const AttentionShape shape = self.record.shape();
         return "clearhead.Record(batch " + std::to_string(shape.batch) + ", heads " + std::to_string(shape.heads) + ", " +
                std::to_string(shape.queries) + " queries x " + std::to_string(shape.keys) + " keys, " + to_json(self.record.spec) + ")";
       });
-  module.def("attend", &attend_arrays, "q"_a, "k"_a, "v"_a, "description"_a);
+  module.def("attend", &attend_arrays, "q"_a.none(), "k"_a.none(), "v"_a.none(), "description"_a);
   module.def("attend", &attend_cache, "q"_a, "cache"_a, "description"_a);
   add_choices(module);
   nb::class_<KVCache>(module, "KVCache", "Keys and values in pages, grown by append(); attend(q, cache) is about the last queries.")
@@ -178,8 +205,15 @@ void add_attention(nb::module_& module) {
            "Lets go of whole pages before the last `count` keys; places stay as they are. attend() refuses a description that shows one.")
       .def("select", &KVCache::select, "rows"_a, "Sequence i goes on as sequence rows[i] was: beam search.")
       .def("__len__", [](const KVCache& self) { return self.length(); });
-  module.def("_record_of", [](const Attention& of) { return nb::cast(of.record); });
-  nb::class_<AttentionRecord>(module, "_Record");
+  module.def("_record_of", [](const Attention& of) { return CheckedRecord{of.record, of.digests}; });
+  module.def(
+      "_attention_of",
+      [](const CheckedRecord& of, const nb::object& v, const nb::object& out) {
+        const Tensor values = tensor_of(v, "v"), output = tensor_of(out, "out");
+        return freely([&] { return attention_of(of.record, values, output); });
+      },
+      "record"_a, "v"_a, "out"_a);
+  nb::class_<CheckedRecord>(module, "_Record");
 }
 
 }  // namespace clearhead::python

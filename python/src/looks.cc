@@ -1,23 +1,21 @@
-// Maps of records and of traces: rows, columns, tiles, masses and sums of exact weights, recomputed when asked for.
+// Maps of records, and heads of any map: rows, columns, tiles, masses and sums of exact weights, recomputed when asked for.
+#include "looks.h"
+
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/array.h>
-#include <nanobind/stl/filesystem.h>
 #include <nanobind/stl/function.h>
-#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
-#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
-#include <filesystem>
-
+#include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "arrays.h"
 #include "base/format.h"
 #include "clearhead/atlas.h"
 #include "clearhead/error.h"
-#include "clearhead/map.h"
-#include "clearhead/trace.h"
+#include "digests.h"
 #include "freely.h"
 #include "module.h"
 
@@ -27,8 +25,6 @@ using namespace nb::literals;
 namespace clearhead::python {
 namespace {
 
-using Span = std::pair<int64_t, int64_t>;
-
 int64_t place_of(nb::handle given, const char* name) {
   int64_t out = 0;
   if (nb::isinstance<nb::bool_>(given) || !nb::try_cast(given, out, true)) {
@@ -37,6 +33,8 @@ int64_t place_of(nb::handle given, const char* name) {
   }
   return out;
 }
+
+}  // namespace
 
 Range range_of(const nb::object& given, int64_t size, const char* name) {
   if (given.is_none()) return {0, size};
@@ -54,6 +52,8 @@ Range range_of(const nb::object& given, int64_t size, const char* name) {
 }
 
 nb::object floats(const std::vector<float>& values) { return array_of(Tensor::from(values, {static_cast<int64_t>(values.size())})); }
+
+namespace {
 
 std::vector<Statistic> statistics_of(const std::vector<std::string>& names) {
   std::vector<Statistic> out;
@@ -73,17 +73,13 @@ std::vector<Statistic> statistics_of(const std::vector<std::string>& names) {
   return out;
 }
 
-// What a sweep is asked for, by keywords.
-struct Sweep {
-  ReductionRequest request{};
-  LookOptions options{};
-};
-
 std::vector<int32_t> tags_of(nb::handle given) {
   const Tensor tags = indices_of(given, "matches").contiguous();
   if (tags.dtype() != DType::kI32 || tags.rank() != 1) fail(ErrorCode::kShape, "matches: expected tags of tokens, int [token]");
   return {tags.data<int32_t>(), tags.data<int32_t>() + tags.numel()};
 }
+
+}  // namespace
 
 Sweep sweep_of(const std::vector<std::string>& statistics, int64_t top_k, const std::array<int64_t, 2>& cells, const nb::list& matches,
                int64_t offset_reach, const nb::object& heads, int64_t sampled_rows) {
@@ -112,26 +108,58 @@ nb::dict dict_of(const ReductionResult& found) {
   return out;
 }
 
-// One head of a record's map, or of a layer of a trace.
-struct Head {
-  std::function<MapRow(int64_t)> row;
-  std::function<std::vector<float>(int64_t, Range)> column;
-  std::function<Tile(const TileRequest&)> tile;
-  int64_t queries = 0, keys = 0;
-};
-
-Head head_of(const AttentionMap& map, int64_t batch, int64_t head) {
-  const MapHead of = map.head(batch, head);
-  const AttentionShape shape = map.shape();
-  return {[of](int64_t query) { return of.row(query); }, [of](int64_t key, Range queries) { return of.column(key, queries); },
-          [of](const TileRequest& request) { return of.tile(request); }, shape.queries, shape.keys};
+Tensor weights_of(const Head& head, Range queries, Range keys) {
+  const int64_t rows = queries.size(), columns = keys.size();
+  Tensor out = Tensor::empty({rows, columns});
+  if (out.numel() == 0) return out;
+  float* to = out.mutable_data<float>();
+  if (head.has_whole_tiles) {
+    (void)head.row(queries.begin);  // says what is wrong with a head that is not there
+    const Tile tile = head.tile({.queries = queries, .keys = keys});
+    std::transform(tile.max.data<float>(), tile.max.data<float>() + out.numel(), to, [](float x) { return std::isnan(x) ? 0.0F : x; });
+    return out;
+  }
+  for (int64_t query = queries.begin; query < queries.end; ++query) {
+    const MapRow row = head.row(query);
+    to = std::copy_n(row.weights().begin() + keys.begin, columns, to);
+  }
+  return out;
 }
 
-Head head_of(const std::shared_ptr<const LayerMap>& map, int64_t head) {
-  if (head < 0 || head >= map->heads()) fail(ErrorCode::kInvalidArgument, "head {}: the layer has {} heads", head, map->heads());
-  return {[map, head](int64_t query) { return map->row(head, query); },
-          [map, head](int64_t key, Range queries) { return map->column(head, key, queries); },
-          [map, head](const TileRequest& request) { return map->tile(head, request); }, map->queries(), map->keys()};
+namespace {
+
+// A map of a record, which checks before each look that its operands are as they were.
+struct CheckedMap {
+  AttentionMap map;
+  SharedDigests digests{};
+  void check() const {
+    if (digests) digests->check_map();
+  }
+};
+
+Head head_of(const CheckedMap& of, int64_t batch, int64_t head) {
+  const MapHead map = of.map.head(batch, head);
+  const auto check = [digests = of.digests, batch, head] {
+    if (digests) digests->check_head(batch, head);
+  };
+  const AttentionShape shape = of.map.shape();
+  Head out;
+  out.row = [map, check](int64_t query) { return check(), map.row(query); };
+  out.column = [map, check](int64_t key, Range queries) { return check(), map.column(key, queries); };
+  out.tile = [map, check](const TileRequest& request) { return check(), map.tile(request); };
+  out.queries = shape.queries;
+  out.keys = shape.keys;
+  out.name = format("head {} of sequence {}", head, batch);
+  const Range kept = of.map.rows_kept();
+  out.has_whole_tiles = kept.begin == 0 && kept.end == shape.queries;
+  return out;
+}
+
+std::string repr_of(const MapRow& row) {
+  std::string heaviest;
+  for (const Weighted& one : row.top_k(3))
+    heaviest += format("{}key {}: {:.3g}", heaviest.empty() ? "; heaviest: " : ", ", one.key, one.weight);
+  return format("clearhead.MapRow({} keys{})", row.weights().size(), heaviest);
 }
 
 void add_heads(nb::module_& module) {
@@ -146,8 +174,20 @@ void add_heads(nb::module_& module) {
       .def_prop_ro(
           "scores", [](const MapRow& row) { return floats(row.scores()); }, "f32 [key], -inf for hidden keys")
       .def("top_k", &MapRow::top_k, "count"_a, "The `count` keys of highest score, best first.")
-      .def("__len__", [](const MapRow& row) { return row.weights().size(); });
-  nb::class_<Head>(module, "MapHead", "One head of a map: row, column, tile, to_image, plot.")
+      .def("__len__", [](const MapRow& row) { return row.weights().size(); })
+      .def("__repr__", &repr_of);
+  nb::class_<Head>(module, "MapHead",
+                   "One head of a map: row, column, tile, to_numpy, to_image, plot. head[query] is a row, head[query, key] one weight.")
+      .def("__repr__",
+           [](const Head& head) { return format("clearhead.MapHead({}, {} queries x {} keys)", head.name, head.queries, head.keys); })
+      .def("__len__", [](const Head& head) { return head.queries; })
+      .def(
+          "_weights",
+          [](const Head& head, const nb::object& queries, const nb::object& keys) {
+            const Range rows = range_of(queries, head.queries, "queries"), columns = range_of(keys, head.keys, "keys");
+            return array_of(freely([&] { return weights_of(head, rows, columns); }));
+          },
+          "queries"_a = nb::none(), "keys"_a = nb::none())
       .def_prop_ro(
           "shape", [](const Head& head) { return nb::make_tuple(head.queries, head.keys); }, "(queries, keys)")
       .def(
@@ -181,209 +221,45 @@ void add_heads(nb::module_& module) {
 }
 
 void add_maps(nb::module_& module) {
-  nb::class_<AttentionMap>(module, "_Map")
-      .def(nb::init<AttentionRecord>())
+  nb::class_<CheckedMap>(module, "_Map")
+      .def("__init__",
+           [](CheckedMap* self, const CheckedRecord& of) {
+             new (self) CheckedMap{AttentionMap(of.record), of.digests};
+           })
       .def(
-          "head", [](const AttentionMap& map, int64_t batch, int64_t head) { return head_of(map, batch, head); }, "batch"_a, "head"_a)
+          "head", [](const CheckedMap& of, int64_t batch, int64_t head) { return head_of(of, batch, head); }, "batch"_a, "head"_a)
       .def_prop_ro("shape",
-                   [](const AttentionMap& map) {
-                     const AttentionShape shape = map.shape();
+                   [](const CheckedMap& of) {
+                     const AttentionShape shape = of.map.shape();
                      return nb::make_tuple(shape.batch, shape.heads, shape.queries, shape.keys);
                    })
-      .def_prop_ro("unpinned", &AttentionMap::unpinned)
-      .def("after", &AttentionMap::after)
-      .def("as_used", [](const AttentionMap& map) { return map.with(LookPrecision::kAsUsed); })
-      .def_prop_ro("rows_kept", [](const AttentionMap& map) { return nb::make_tuple(map.rows_kept().begin, map.rows_kept().end); })
+      .def_prop_ro("unpinned", [](const CheckedMap& of) { return of.map.unpinned(); })
+      .def("after",
+           [](const CheckedMap& of) {
+             return CheckedMap{of.map.after(), of.digests};
+           })
+      .def("as_used",
+           [](const CheckedMap& of) {
+             return CheckedMap{of.map.with(LookPrecision::kAsUsed), of.digests};
+           })
+      .def_prop_ro("rows_kept", [](const CheckedMap& of) { return nb::make_tuple(of.map.rows_kept().begin, of.map.rows_kept().end); })
       .def(
           "mass",
-          [](const AttentionMap& map, const nb::object& queries, const nb::object& keys) {
-            const Range rows = range_of(queries, map.shape().queries, "queries"), columns = range_of(keys, map.shape().keys, "keys");
-            return array_of(freely([&] { return map.mass(rows, columns); }));
+          [](const CheckedMap& of, const nb::object& queries, const nb::object& keys) {
+            const AttentionShape shape = of.map.shape();
+            const Range rows = range_of(queries, shape.queries, "queries"), columns = range_of(keys, shape.keys, "keys");
+            return array_of(freely([&] { return of.check(), of.map.mass(rows, columns); }));
           },
           "queries"_a = nb::none(), "keys"_a = nb::none())
       .def(
           "sweep",
-          [](const AttentionMap& map, const std::vector<std::string>& statistics, int64_t top_k, const std::array<int64_t, 2>& cells,
+          [](const CheckedMap& of, const std::vector<std::string>& statistics, int64_t top_k, const std::array<int64_t, 2>& cells,
              const nb::list& matches, int64_t offset_reach, const nb::object& heads, int64_t sampled_rows) {
             const Sweep sweep = sweep_of(statistics, top_k, cells, matches, offset_reach, heads, sampled_rows);
-            return dict_of(freely([&] { return map.reduce(sweep.request, sweep.options); }));
+            return dict_of(freely([&] { return of.check(), of.map.reduce(sweep.request, sweep.options); }));
           },
           "statistics"_a = std::vector<std::string>{}, nb::kw_only(), "top_k"_a = 0, "cells"_a = std::array<int64_t, 2>{0, 0},
           "matches"_a = nb::list(), "offset_reach"_a = 64, "heads"_a = nb::none(), "sampled_rows"_a = 0);
-}
-
-nb::list segments_of(const RunText& text) {
-  nb::list out;
-  for (const TextSegment& one : text.segments) out.append(nb::make_tuple(one.name, one.role, one.begin, one.end));
-  return out;
-}
-
-struct Layer {
-  std::shared_ptr<const LayerMap> map;
-};
-
-GradientLook gradient_look_named(const std::string& name) {
-  for (const auto& [known, look] : {std::pair{"gradient", GradientLook::kGradient},
-                                    {"product", GradientLook::kProduct},
-                                    {"for", GradientLook::kPositive},
-                                    {"against", GradientLook::kNegative},
-                                    {"raises", GradientLook::kRaises},
-                                    {"lowers", GradientLook::kLowers}}) {
-    if (name == known) return look;
-  }
-  fail(ErrorCode::kInvalidArgument, "show: \"{}\"; expected gradient, product, for, against, raises or lowers", name);
-}
-
-void add_layers(nb::module_& module) {
-  nb::class_<Layer>(module, "LayerMap", "The map of one layer of a trace.")
-      .def(
-          "head", [](const Layer& layer, int64_t head) { return head_of(layer.map, head); }, "head"_a,
-          "One head of it. Raises InvalidArgumentError for one that is not there.")
-      .def_prop_ro(
-          "heads", [](const Layer& layer) { return layer.map->heads(); }, "Number of heads.")
-      .def_prop_ro(
-          "queries", [](const Layer& layer) { return layer.map->queries(); }, "Number of queries, kept or not.")
-      .def_prop_ro(
-          "keys", [](const Layer& layer) { return layer.map->keys(); }, "Number of keys.")
-      .def(
-          "has_row", [](const Layer& layer, int64_t query) { return layer.map->has_row(query); }, "query"_a,
-          "Whether the trace kept this query's row; row() of another raises NotFoundError.")
-      .def(
-          "gradients",
-          [](const Layer& layer, const std::string& show) {
-            return Layer{std::make_shared<const LayerMap>(layer.map->with(gradient_look_named(show)))};
-          },
-          "show"_a = "product",
-          "The same map showing how an answer y changes with each weight (Trace.gradients_of), in place of the weight. show: "
-          "\"gradient\",\n"
-          "dy/dP; \"product\", P * dy/dP; \"for\" and \"against\", what of it is above and below zero, as sizes; \"raises\" and "
-          "\"lowers\",\n"
-          "the same of dy/dP. Rows, columns, tiles and images have it; mass and sweep do not. Raises NotFoundError where no gradients were "
-          "kept.")
-      .def_prop_ro(
-          "rows_kept",
-          [](const Layer& layer) {
-            nb::list out;
-            for (const Range& range : layer.map->rows_kept()) out.append(nb::make_tuple(range.begin, range.end));
-            return out;
-          },
-          "Ranges (begin, end) of the queries whose rows the trace kept.")
-      .def(
-          "mass",
-          [](const Layer& layer, const nb::object& queries, const nb::object& keys) {
-            const Range rows = range_of(queries, layer.map->queries(), "queries"), columns = range_of(keys, layer.map->keys(), "keys");
-            return floats(freely([&] { return layer.map->mass(rows, columns); }));
-          },
-          "queries"_a = nb::none(), "keys"_a = nb::none(), "Mean weight that these rows give to these keys, f32 [head].")
-      .def(
-          "_sweep",
-          [](const Layer& layer, const std::vector<std::string>& statistics, int64_t top_k, const std::array<int64_t, 2>& cells,
-             const nb::list& matches, int64_t offset_reach, const nb::object& heads, int64_t sampled_rows) {
-            const Sweep sweep = sweep_of(statistics, top_k, cells, matches, offset_reach, heads, sampled_rows);
-            return dict_of(freely([&] { return layer.map->reduce(sweep.request, sweep.options); }));
-          },
-          "statistics"_a = std::vector<std::string>{}, nb::kw_only(), "top_k"_a = 0, "cells"_a = std::array<int64_t, 2>{0, 0},
-          "matches"_a = nb::list(), "offset_reach"_a = 64, "heads"_a = nb::none(), "sampled_rows"_a = 0);
-}
-
-void add_layers_of_traces(nb::class_<Trace>& type) {
-  type.def_prop_ro(
-          "gradients_of",
-          [](const Trace& trace) { return trace.gradients_of().empty() ? std::nullopt : std::optional(trace.gradients_of()); },
-          "What answer the kept gradients are of (LayerMap.gradients); None: none were kept.")
-      .def(
-          "layers",
-          [](const Trace& trace, const std::optional<std::string>& family) { return trace.layers(family.value_or(trace.main_family())); },
-          "family"_a = nb::none(), "Numbers of the layers that were kept.")
-      .def(
-          "map",
-          [](const Trace& trace, int layer, const std::optional<std::string>& family) {
-            return Layer{std::make_shared<const LayerMap>(trace.map(family.value_or(trace.main_family()), layer))};
-          },
-          "layer"_a, "family"_a = nb::none(), "The map of a layer. Raises NotFoundError for one that was not kept.")
-      .def(
-          "norms",
-          [](const Trace& trace, int layer, const std::optional<std::string>& family) {
-            const KeyNorms& norms = trace.norms(family.value_or(trace.main_family()), layer);
-            return nb::make_tuple(array_of(norms.value), array_of(norms.output));
-          },
-          "layer"_a, "family"_a = nb::none(),
-          "Norms of the values v [batch, key_head, key] and of v through the output projection [batch, head, key], f32; None where the "
-          "run\n"
-          "did not compute them.")
-      .def(
-          "name_segments",
-          [](Trace& trace, const std::vector<std::tuple<std::string, int64_t, int64_t>>& segments) {
-            std::vector<TextSegment> named;
-            const auto count = static_cast<int64_t>(trace.plan().text.ids.size());
-            for (const auto& [name, begin, end] : segments) {
-              if (begin < 0 || begin >= end || end > count)
-                fail(ErrorCode::kInvalidArgument, "segments: \"{}\" is tokens [{}, {}) of {}", name, begin, end, count);
-              named.push_back({name, "document", begin, end});
-            }
-            trace.set_segments(std::move(named));
-          },
-          "segments"_a, "Names ranges of tokens, [(name, begin, end)], in place of those of the run.")
-      .def(
-          "atlas",
-          [](const Trace& trace, const std::optional<std::string>& family) {
-            const std::vector<HeadScores> found = freely([&] { return head_atlas(trace, family.value_or(trace.main_family())); });
-            nb::list out;
-            for (const HeadScores& head : found) {
-              nb::dict one;
-              one["layer"] = head.layer;
-              one["head"] = head.head;
-              one["kind"] = head.kind;
-              for (size_t at = 0; at < kHeadScores; ++at) one[head_score_definitions()[at].id] = head.scores[at];
-              out.append(one);
-            }
-            return out;
-          },
-          "family"_a = nb::none(), "Ten scores of every head, and the kind that they make it: \"previous\", \"induction\", ...");
-}
-
-void add_traces(nb::module_& module) {
-  nb::class_<Trace> type(module, "Trace",
-                         "What a run keeps for later looks: the text, and of each layer its keys, queries and row statistics.");
-  type.def_static(
-          "load", [](const std::filesystem::path& path) { return freely([&] { return Trace::load(path.string()); }); }, "path"_a,
-          "Opens a trace file, memory-mapped. Raises NotFoundError, FormatError.")
-      .def(
-          "save", [](const Trace& trace, const std::filesystem::path& path) { freely([&] { trace.save(path.string()); }); }, "path"_a,
-          "Writes the complete file or nothing.")
-      .def("__repr__",
-           [](const Trace& trace) {
-             const RunPlan& plan = trace.plan();
-             return format("clearhead.Trace of {} on {} tokens", plan.model, plan.text.ids.size());
-           })
-      .def_prop_ro("id", &Trace::id, "A hash of model, text and rows: two traces of one run agree.")
-      .def_prop_ro(
-          "model", [](const Trace& trace) { return trace.plan().model; }, "The model, as the caller named it.")
-      .def_prop_ro(
-          "text", [](const Trace& trace) { return trace.plan().text.text; }, "The text, with what was generated.")
-      .def_prop_ro(
-          "ids", [](const Trace& trace) { return trace.plan().text.ids; }, "Token ids.")
-      .def_prop_ro(
-          "tokens", [](const Trace& trace) { return trace.plan().text.pieces; }, "Each token as the vocabulary spells it.")
-      .def_prop_ro(
-          "generated",
-          [](const Trace& trace) {
-            nb::list out;
-            for (const GeneratedToken& one : trace.generated_tokens()) out.append(nb::make_tuple(one.id, one.piece, one.probability));
-            return out;
-          },
-          "(id, piece, probability) of the tokens that were generated behind the prompt.")
-      .def_prop_ro(
-          "segments", [](const Trace& trace) { return segments_of(trace.plan().text); }, "(name, role, begin, end) in tokens.")
-      .def_prop_ro(
-          "families",
-          [](const Trace& trace) {
-            nb::list out;
-            for (const MapFamily& family : trace.plan().families) out.append(family.name);
-            return out;
-          },
-          "Names of the kinds of maps: \"enc\", \"dec\", \"cross\".");
-  add_layers_of_traces(type);
 }
 
 }  // namespace
@@ -391,8 +267,6 @@ void add_traces(nb::module_& module) {
 void add_looks(nb::module_& module) {
   add_heads(module);
   add_maps(module);
-  add_layers(module);
-  add_traces(module);
 }
 
 }  // namespace clearhead::python

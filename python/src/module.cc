@@ -25,6 +25,7 @@ NB_MODULE(_core, module) {
   python::add_rules(module);
   python::add_attention(module);
   python::add_looks(module);
+  python::add_traces(module);
   python::add_operator(module);
   python::add_capture(module);
   python::add_models(module);

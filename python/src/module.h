@@ -10,7 +10,8 @@ void name_arguments_in_type_errors(nanobind::module_& module);  // errors.cc: on
 void add_description(nanobind::module_& module);                // description.cc: what attention is asked for
 void add_attention(nanobind::module_& module);                  // attention.cc: calls, gradients, caches, choices of keys
 void add_rules(nanobind::module_& module);                      // rules.cc: terms and visibility from lambdas
-void add_looks(nanobind::module_& module);                      // looks.cc: maps and traces
+void add_looks(nanobind::module_& module);                      // looks.cc: maps of records, heads of maps
+void add_traces(nanobind::module_& module);                     // traces.cc: traces and maps of their layers
 void add_operator(nanobind::module_& module);                   // operator.cc: what the operator of torch calls
 void add_capture(nanobind::module_& module);                    // capture.cc: traces of what other libraries computed
 void add_models(nanobind::module_& module);                     // models.cc

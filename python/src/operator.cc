@@ -10,6 +10,7 @@
 #include "base/format.h"
 #include "clearhead/attend.h"
 #include "clearhead/error.h"
+#include "digests.h"
 #include "freely.h"
 #include "module.h"
 
@@ -99,7 +100,11 @@ void add_operator(nb::module_& module) {
   module.def(
       "_record",
       [](const nb::object& q, const nb::object& k, const nb::object& stats, const AttentionSpec& spec) {
-        return record_of(tensor_of(q, "q"), tensor_of(k, "k"), tensor_of(stats, "stats"), spec);
+        const Tensor queries = tensor_of(q, "q"), keys = tensor_of(k, "k"), rows = tensor_of(stats, "stats");
+        return freely([&] {
+          const AttentionRecord record = record_of(queries, keys, rows, spec);
+          return CheckedRecord{record, std::make_shared<const Digests>(record, std::vector<std::pair<std::string, Tensor>>{})};
+        });
       },
       "q"_a, "k"_a, "stats"_a, "description"_a);
 }

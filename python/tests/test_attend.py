@@ -136,7 +136,7 @@ def test_half_precision_comes_back_as_it_came():
 @pytest.mark.parametrize("bad, kind, message", [
     (lambda q, k, v: ch.attend(q.astype(np.float64), k, v), ch.UnsupportedError, r'q: dtype float64; expected float32.* x.astype\("float32"\)'),
     (lambda q, k, v: ch.attend(q[0], k, v), ch.ShapeError, r"q: expected \[batch, head, query, d_k\]"),
-    (lambda q, k, v: ch.attend("q", k, v), ch.InvalidArgumentError, "is no array"),
+    (lambda q, k, v: ch.attend("q", k, v), ch.InvalidArgumentError, "q: expected an array of numpy, torch, jax"),
     (lambda q, k, v: ch.attend(q, k[..., :8], v), ch.ShapeError, "d_k"),
     (lambda q, k, v: ch.attend(q, k.astype(np.float16), v), ch.UnsupportedError, "dtype"),
     (lambda q, k, v: ch.attend(q, k), ch.InvalidArgumentError, "v is missing"),
@@ -169,7 +169,7 @@ def test_arrays_of_torch_come_back_as_such():
     assert isinstance(out, torch.Tensor) and out.dtype == torch.bfloat16
     rounded = [x.detach().float().numpy() for x in tensors]
     expected = eager(*rounded, causal(60, 90))
-    np.testing.assert_allclose(out.float().numpy(), expected[0], atol=2e-2)
+    np.testing.assert_allclose(out.detach().float().numpy(), expected[0], atol=2e-2)
     np.testing.assert_allclose(ch.Map(record).head(0, 0).row(9).weights, expected[1][0, 0, 9], atol=1e-5)
 
 
@@ -199,3 +199,47 @@ def test_a_cache_may_grow_while_others_read_it():
     for one in threads:
         one.join()
     assert not problems and len(cache) == 640
+
+
+def torch_eager(q, k, v, bias, visible):
+    import torch
+
+    k, v = (one.repeat_interleave(q.shape[1] // k.shape[1], 1) for one in (k, v))
+    scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5 + bias
+    return torch.softmax(scores.masked_fill(~torch.from_numpy(visible), -torch.inf), -1) @ v
+
+
+@pytest.mark.parametrize("wanted", ["q", "k", "v", "bias", "all"])
+def test_what_requires_gradients_gives_an_output_that_has_them(wanted):
+    torch = pytest.importorskip("torch")
+    given = dict(zip("qkv", map(torch.from_numpy, random_qkv((2, 4, 2, 20, 30, 8, 8)))), bias=torch.randn(1, 4, 20, 30))
+    for name, one in given.items():
+        one.requires_grad_(wanted in (name, "all"))
+    d_out = torch.randn(2, 4, 20, 8)
+    out, record = ch.attend(**given, topology=ch.causal())
+    assert out.requires_grad
+    np.testing.assert_array_equal(out.detach(), ch.attend(**{name: one.detach() for name, one in given.items()}, topology=ch.causal())[0])
+    names = [name for name, one in given.items() if one.requires_grad]
+    found = torch.autograd.grad(out, [given[name] for name in names], d_out)
+    expected = torch.autograd.grad(torch_eager(**given, visible=causal(20, 30)), [given[name] for name in names], d_out)
+    for name, one, other in zip(names, found, expected):
+        torch.testing.assert_close(one, other, atol=2e-5, rtol=1e-5, msg=name)
+    for one, name in zip(record.gradients(d_out), "qkv"):
+        if name in names:
+            torch.testing.assert_close(one, found[names.index(name)], atol=0, rtol=0)
+    with torch.no_grad():
+        assert not ch.attend(**given)[0].requires_grad
+    with pytest.raises(ch.StaleError, match='"v"'):
+        given["v"].detach().mul_(2)
+        record.gradients(d_out)
+
+
+def test_gradients_do_not_go_through_a_cache_in_silence():
+    torch = pytest.importorskip("torch")
+    q, k, v = map(torch.from_numpy, random_qkv((1, 2, 2, 1, 40, 8, 8)))
+    cache = ch.KVCache()
+    cache.append(k, v)
+    with pytest.raises(ch.UnsupportedError, match="q requires gradients, which do not go through a KVCache"):
+        ch.attend(q.requires_grad_(), cache)
+    with torch.no_grad():
+        ch.attend(q, cache)

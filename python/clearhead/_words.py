@@ -1,0 +1,88 @@
+"""Tokens and words of a trace as people read them, with their places in its text."""
+
+from ._core import Trace
+
+
+class Word(str):
+    """A word of a trace's text: trace.text[word.begin:word.end], made of the tokens trace.tokens[word.tokens.start:word.tokens.stop]."""
+
+    __slots__ = ("begin", "end", "tokens")
+
+    def __new__(cls, text, begin, end, tokens):
+        word = super().__new__(cls, text)
+        word.begin, word.end, word.tokens = begin, end, tokens
+        return word
+
+    def __getnewargs__(self):
+        return str(self), self.begin, self.end, self.tokens
+
+
+def _characters(text, offsets):
+    """Byte ranges of a text as ranges of characters; a character that a range holds in part belongs to it."""
+    if text.isascii():
+        return [tuple(one) for one in offsets]
+    first = [0] * (len(text.encode()) + 1)  # of each byte, its character
+    at = 0
+    for place, letter in enumerate(text):
+        size = len(letter.encode())
+        first[at : at + size] = [place] * size
+        at += size
+    first[at] = len(text)
+    return [(first[begin], first[begin] if end == begin else first[end - 1] + 1) for begin, end in offsets]
+
+
+def offsets(self):
+    """(begin, end) of each token in `text`, in characters; empty ranges for special tokens and items."""
+    return _characters(self.text, self._byte_offsets)
+
+
+def _readable(piece):
+    """A vocabulary's spelling without its marks, for a token that has no place in the text."""
+    for mark in ("\u0120", "\u2581"):
+        piece = piece.replace(mark, " ")
+    piece = piece.replace("\u010a", "\n").replace("</w>", "")
+    return (piece[2:] if piece.startswith("##") and len(piece) > 2 else piece).strip() or piece
+
+
+def tokens(self):
+    """Each token as people read it: its part of the text, without the spaces around it; special tokens and items by their names.
+
+    A token that is a part of a character, as in byte-level vocabularies, reads as the whole character. `pieces` has the vocabulary's
+    own spellings, `words` joins the tokens of a word.
+    """
+    text, out = self.text, []
+    for piece, (begin, end), special, at in zip(self.pieces, self.offsets, self._special, range(len(self.pieces))):
+        shown = text[begin:end]
+        if special or at >= self._text_tokens:
+            out.append(piece)
+        else:
+            out.append((shown.strip() or shown) if shown else _readable(piece))
+    return out
+
+
+def words(self):
+    """The words of the text in its order, each a str with `begin` and `end` in `text` (characters) and the range `tokens` of its tokens.
+
+    Words are runs of letters and digits, single ideographs and single marks. Special tokens and items belong to none.
+    """
+    text, places = self.text, self.offsets
+    runs = []
+    for at, word in enumerate(self._word_of_token):
+        if word < 0:
+            continue
+        if runs and runs[-1][0] == word and runs[-1][2] == at:
+            runs[-1][2] = at + 1
+        else:
+            runs.append([word, at, at + 1])
+    out = []
+    for _, first, last in runs:
+        begin, end = places[first][0], places[last - 1][1]
+        shown = text[begin:end]
+        begin, end = begin + len(shown) - len(shown.lstrip()), end - (len(shown) - len(shown.rstrip()))
+        if begin < end:
+            out.append(Word(text[begin:end], begin, end, range(first, last)))
+    return out
+
+
+for _name, _getter in (("offsets", offsets), ("tokens", tokens), ("words", words)):
+    setattr(Trace, _name, property(_getter))

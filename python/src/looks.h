@@ -1,0 +1,46 @@
+// What maps of records and maps of traces share: ranges, sweeps, and heads.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "clearhead/map.h"
+
+namespace clearhead::python {
+
+/// (begin, end), a slice, one number, or None for all `size` of them. Throws kInvalidArgument with the argument's name.
+Range range_of(const nanobind::object& given, int64_t size, const char* name);
+
+/// f32 [value]
+nanobind::object floats(const std::vector<float>& values);
+
+/// What a sweep is asked for, by keywords.
+struct Sweep {
+  ReductionRequest request{};
+  LookOptions options{};
+};
+Sweep sweep_of(const std::vector<std::string>& statistics, int64_t top_k, const std::array<int64_t, 2>& cells,
+               const nanobind::list& matches, int64_t offset_reach, const nanobind::object& heads, int64_t sampled_rows);
+nanobind::dict dict_of(const ReductionResult& found);
+
+/// One head of a record's map, or of a layer of a trace. The functions are called without the GIL.
+struct Head {
+  std::function<MapRow(int64_t)> row;
+  std::function<std::vector<float>(int64_t, Range)> column;
+  std::function<Tile(const TileRequest&)> tile;
+  int64_t queries = 0, keys = 0;
+  std::string name{};  // "head 3 of layer 2"
+  /// Whether each weight of a tile is that of the row, hidden pairs apart: not where pairs may be unknown, or where signs count.
+  bool has_whole_tiles = true;
+};
+
+/// All weights of these rows and keys, f32 [row, key]: 0 for hidden pairs, NaN for pairs that were never scored. Throws kNotFound for a row
+/// that was not kept.
+Tensor weights_of(const Head& head, Range queries, Range keys);
+
+}  // namespace clearhead::python

@@ -1,0 +1,308 @@
+// Traces, and the maps of their layers.
+#include "clearhead/trace.h"
+
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/array.h>
+#include <nanobind/stl/filesystem.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+
+#include "arrays.h"
+#include "base/format.h"
+#include "clearhead/atlas.h"
+#include "clearhead/error.h"
+#include "freely.h"
+#include "looks.h"
+#include "module.h"
+#include "viewer/words.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace clearhead::python {
+namespace {
+
+nb::list segments_of(const RunText& text) {
+  nb::list out;
+  for (const TextSegment& one : text.segments) out.append(nb::make_tuple(one.name, one.role, one.begin, one.end));
+  return out;
+}
+
+// A layer's map, and what is said of it.
+struct Layer {
+  std::shared_ptr<const LayerMap> map;
+  std::string family{};
+  int number = 0;
+  std::string module{};
+  Range queries{}, keys{};  // the ids of the trace that its rows and columns are
+};
+
+Head head_of(const Layer& layer, int64_t head) {
+  const auto map = layer.map;
+  if (head < 0 || head >= map->heads()) fail(ErrorCode::kInvalidArgument, "head {}: the layer has {} heads", head, map->heads());
+  Head out;
+  out.row = [map, head](int64_t query) { return map->row(head, query); };
+  out.column = [map, head](int64_t key, Range queries) { return map->column(head, key, queries); };
+  out.tile = [map, head](const TileRequest& request) { return map->tile(head, request); };
+  out.queries = map->queries();
+  out.keys = map->keys();
+  out.name = format("head {} of layer {} of \"{}\"", head, layer.number, layer.family);
+  out.has_whole_tiles = map->whole() && !map->look();
+  return out;
+}
+
+std::string repr_of(const Layer& layer) {
+  std::string out = format("clearhead.LayerMap(layer {} of \"{}\", {} heads, {} queries x {} keys", layer.number, layer.family,
+                           layer.map->heads(), layer.map->queries(), layer.map->keys());
+  int64_t kept = 0;
+  for (const Range& rows : layer.map->rows_kept()) kept += rows.size();
+  if (kept < layer.map->queries()) out += format(", {} rows kept", kept);
+  if (layer.map->look()) out += ", gradients";
+  return out + (layer.module.empty() ? ")" : format(", module {})", layer.module));
+}
+
+// Where a family is a part of the text, the trace's map counts rows and columns as ids of the whole text. This one counts them from the
+// family's own first query and key.
+LayerMap counted_from_own_first(const LayerMap& map, const MapFamily& family) {
+  std::vector<Frame> frames = map.frames();
+  for (Frame& frame : frames) {
+    frame.queries = {frame.queries.begin - family.first_query, frame.queries.end - family.first_query};
+    bool is_whole = static_cast<int64_t>(frame.keys.size()) == family.keys;
+    for (size_t key = 0; key < frame.keys.size(); ++key) {
+      frame.keys[key] -= family.first_key;
+      is_whole = is_whole && frame.keys[key] == static_cast<int64_t>(key);
+    }
+    if (is_whole) frame.keys.clear();
+  }
+  return LayerMap(std::move(frames), family.queries, family.keys);
+}
+
+Layer layer_of(const Trace& trace, int number, const std::optional<std::string>& named, bool joined) {
+  const std::string family = named.value_or(trace.main_family());
+  const LayerMap whole = trace.map(family, number);
+  const MapFamily& of = trace.family(family);
+  Layer out{.map = nullptr, .family = family, .number = number, .module = trace.module_of(family, number)};
+  const bool counts_own = of.is_part && !joined;
+  out.map = std::make_shared<const LayerMap>(counts_own ? counted_from_own_first(whole, of) : whole);
+  const int64_t first_query = counts_own ? of.first_query : 0, first_key = counts_own ? of.first_key : 0;
+  out.queries = {first_query, first_query + out.map->queries()};
+  out.keys = {first_key, first_key + out.map->keys()};
+  return out;
+}
+
+// Norms of a family's own keys.
+Tensor norms_of_own(const Tensor& norms, const MapFamily& family) {
+  return norms.defined() && family.is_part ? norms.slice(2, family.first_key, family.first_key + family.keys) : norms;
+}
+
+GradientLook gradient_look_named(const std::string& name) {
+  for (const auto& [known, look] : {std::pair{"gradient", GradientLook::kGradient},
+                                    {"product", GradientLook::kProduct},
+                                    {"for", GradientLook::kPositive},
+                                    {"against", GradientLook::kNegative},
+                                    {"raises", GradientLook::kRaises},
+                                    {"lowers", GradientLook::kLowers}}) {
+    if (name == known) return look;
+  }
+  fail(ErrorCode::kInvalidArgument, "show: \"{}\"; expected gradient, product, for, against, raises or lowers", name);
+}
+
+void add_looks_of_layers(nb::class_<Layer>& type) {
+  type.def_prop_ro(
+          "heads", [](const Layer& layer) { return layer.map->heads(); }, "Number of heads.")
+      .def_prop_ro(
+          "queries", [](const Layer& layer) { return layer.map->queries(); }, "Number of queries, kept or not.")
+      .def_prop_ro(
+          "keys", [](const Layer& layer) { return layer.map->keys(); }, "Number of keys.")
+      .def(
+          "has_row", [](const Layer& layer, int64_t query) { return layer.map->has_row(query); }, "query"_a,
+          "Whether the trace kept this query's row; row() of another raises NotFoundError.")
+      .def(
+          "gradients",
+          [](const Layer& layer, const std::string& show) {
+            Layer out = layer;
+            out.map = std::make_shared<const LayerMap>(layer.map->with(gradient_look_named(show)));
+            return out;
+          },
+          "show"_a = "product",
+          "The same map showing how an answer y changes with each weight (Trace.gradients_of), in place of the weight. show: "
+          "\"gradient\",\n"
+          "dy/dP; \"product\", P * dy/dP; \"for\" and \"against\", what of it is above and below zero, as sizes; \"raises\" and "
+          "\"lowers\",\n"
+          "the same of dy/dP. Rows, columns, tiles and images have it; mass and sweep do not. Raises NotFoundError where no gradients were "
+          "kept.")
+      .def_prop_ro(
+          "rows_kept",
+          [](const Layer& layer) {
+            nb::list out;
+            for (const Range& range : layer.map->rows_kept()) out.append(nb::make_tuple(range.begin, range.end));
+            return out;
+          },
+          "Ranges (begin, end) of the queries whose rows the trace kept.")
+      .def(
+          "mass",
+          [](const Layer& layer, const nb::object& queries, const nb::object& keys) {
+            const Range rows = range_of(queries, layer.map->queries(), "queries"), columns = range_of(keys, layer.map->keys(), "keys");
+            return floats(freely([&] { return layer.map->mass(rows, columns); }));
+          },
+          "queries"_a = nb::none(), "keys"_a = nb::none(), "Mean weight that these rows give to these keys, f32 [head].")
+      .def(
+          "_sweep",
+          [](const Layer& layer, const std::vector<std::string>& statistics, int64_t top_k, const std::array<int64_t, 2>& cells,
+             const nb::list& matches, int64_t offset_reach, const nb::object& heads, int64_t sampled_rows) {
+            const Sweep sweep = sweep_of(statistics, top_k, cells, matches, offset_reach, heads, sampled_rows);
+            return dict_of(freely([&] { return layer.map->reduce(sweep.request, sweep.options); }));
+          },
+          "statistics"_a = std::vector<std::string>{}, nb::kw_only(), "top_k"_a = 0, "cells"_a = std::array<int64_t, 2>{0, 0},
+          "matches"_a = nb::list(), "offset_reach"_a = 64, "heads"_a = nb::none(), "sampled_rows"_a = 0);
+}
+
+void add_layers(nb::module_& module) {
+  nb::class_<Layer> type(
+      module, "LayerMap",
+      "The map of one layer of a trace: map[head], map[head, query], numpy.asarray(map).\n\n"
+      "Rows and columns are counted from the family's own first query and key: in a map of cross-attention row 0 is the first\n"
+      "token of the target, and column 0 the first of the source.");
+  type.def("__repr__", &repr_of)
+      .def("__len__", [](const Layer& layer) { return layer.map->heads(); })
+      .def(
+          "head", [](const Layer& layer, int64_t head) { return head_of(layer, head); }, "head"_a,
+          "One head of it. Raises InvalidArgumentError for one that is not there.")
+      .def_prop_ro(
+          "shape", [](const Layer& layer) { return nb::make_tuple(layer.map->heads(), layer.map->queries(), layer.map->keys()); },
+          "(heads, queries, keys)")
+      .def_prop_ro(
+          "family", [](const Layer& layer) { return layer.family; }, "Name of its family: \"enc\", \"dec\", \"cross\" ...")
+      .def_prop_ro(
+          "layer", [](const Layer& layer) { return layer.number; }, "Its number.")
+      .def_prop_ro(
+          "module", [](const Layer& layer) { return layer.module.empty() ? std::nullopt : std::optional(layer.module); },
+          "Path of the module that computed it, as in model.get_submodule(path); None for models of this library.")
+      .def_prop_ro(
+          "query_range", [](const Layer& layer) { return nb::make_tuple(layer.queries.begin, layer.queries.end); },
+          "(begin, end): which tokens of the trace its rows are, as in trace.tokens[begin:end].")
+      .def_prop_ro(
+          "key_range", [](const Layer& layer) { return nb::make_tuple(layer.keys.begin, layer.keys.end); },
+          "(begin, end): which tokens of the trace its columns are.");
+  add_looks_of_layers(type);
+}
+
+void add_layers_of_traces(nb::class_<Trace>& type) {
+  type.def_prop_ro(
+          "gradients_of",
+          [](const Trace& trace) { return trace.gradients_of().empty() ? std::nullopt : std::optional(trace.gradients_of()); },
+          "What answer the kept gradients are of (LayerMap.gradients); None: none were kept.")
+      .def(
+          "layers",
+          [](const Trace& trace, const std::optional<std::string>& family) { return trace.layers(family.value_or(trace.main_family())); },
+          "family"_a = nb::none(), "Numbers of the layers that were kept.")
+      .def("map", &layer_of, "layer"_a, "family"_a = nb::none(), nb::kw_only(), "joined"_a = false,
+           "The map of a layer. Raises NotFoundError for one that was not kept.\n\n"
+           "Rows and columns are counted from the family's first query and key (query_range, key_range). joined=True: they are places in\n"
+           "trace.tokens instead, where the source and the target of an encoder-decoder follow one another, and items stand behind tokens.")
+      .def(
+          "norms",
+          [](const Trace& trace, int layer, const std::optional<std::string>& family) {
+            const std::string name = family.value_or(trace.main_family());
+            const KeyNorms& norms = trace.norms(name, layer);
+            const MapFamily& of = trace.family(name);
+            return nb::make_tuple(array_of(norms_of_own(norms.value, of)), array_of(norms_of_own(norms.output, of)));
+          },
+          "layer"_a, "family"_a = nb::none(),
+          "Norms of the values v [batch, key_head, key] and of v through the output projection [batch, head, key], f32; None where the "
+          "run\n"
+          "did not compute them.")
+      .def(
+          "name_segments",
+          [](Trace& trace, const std::vector<std::tuple<std::string, int64_t, int64_t>>& segments) {
+            std::vector<TextSegment> named;
+            const auto count = static_cast<int64_t>(trace.plan().text.ids.size());
+            for (const auto& [name, begin, end] : segments) {
+              if (begin < 0 || begin >= end || end > count)
+                fail(ErrorCode::kInvalidArgument, "segments: \"{}\" is tokens [{}, {}) of {}", name, begin, end, count);
+              named.push_back({name, "document", begin, end});
+            }
+            trace.set_segments(std::move(named));
+          },
+          "segments"_a, "Names ranges of tokens, [(name, begin, end)], in place of those of the run.")
+      .def(
+          "atlas",
+          [](const Trace& trace, const std::optional<std::string>& family) {
+            const std::vector<HeadScores> found = freely([&] { return head_atlas(trace, family.value_or(trace.main_family())); });
+            nb::list out;
+            for (const HeadScores& head : found) {
+              nb::dict one;
+              one["layer"] = head.layer;
+              one["head"] = head.head;
+              one["kind"] = head.kind;
+              for (size_t at = 0; at < kHeadScores; ++at) one[head_score_definitions()[at].id] = head.scores[at];
+              out.append(one);
+            }
+            return out;
+          },
+          "family"_a = nb::none(), "Ten scores of every head, and the kind that they make it: \"previous\", \"induction\", ...");
+}
+
+void add_trace(nb::module_& module) {
+  nb::class_<Trace> type(module, "Trace",
+                         "What a run keeps for later looks: the text, and of each layer its keys, queries and row statistics.");
+  type.def_static(
+          "load", [](const std::filesystem::path& path) { return freely([&] { return Trace::load(path.string()); }); }, "path"_a,
+          "Opens a trace file, memory-mapped. Raises NotFoundError, FormatError.")
+      .def(
+          "save", [](const Trace& trace, const std::filesystem::path& path) { freely([&] { trace.save(path.string()); }); }, "path"_a,
+          "Writes the complete file or nothing.")
+      .def("__repr__",
+           [](const Trace& trace) {
+             const RunPlan& plan = trace.plan();
+             return format("clearhead.Trace of {} on {} tokens", plan.model, plan.text.ids.size());
+           })
+      .def_prop_ro("id", &Trace::id, "A hash of model, text and rows: two traces of one run agree.")
+      .def_prop_ro(
+          "model", [](const Trace& trace) { return trace.plan().model; }, "The model, as the caller named it.")
+      .def_prop_ro(
+          "text", [](const Trace& trace) { return trace.plan().text.text; }, "The text, with what was generated.")
+      .def_prop_ro(
+          "ids", [](const Trace& trace) { return trace.plan().text.ids; }, "Token ids.")
+      .def_prop_ro(
+          "pieces", [](const Trace& trace) { return trace.plan().text.pieces; },
+          "Each token as the vocabulary spells it, as convert_ids_to_tokens() of transformers has it.")
+      .def_prop_ro("_byte_offsets", [](const Trace& trace) { return trace.plan().text.offsets; })
+      .def_prop_ro("_special", [](const Trace& trace) { return trace.plan().text.special; })
+      .def_prop_ro("_word_of_token", [](const Trace& trace) { return words_of(trace.plan().text); })
+      .def_prop_ro("_text_tokens", [](const Trace& trace) { return trace.plan().text.tokens(); })
+      .def_prop_ro(
+          "generated",
+          [](const Trace& trace) {
+            nb::list out;
+            for (const GeneratedToken& one : trace.generated_tokens()) out.append(nb::make_tuple(one.id, one.piece, one.probability));
+            return out;
+          },
+          "(id, piece, probability) of the tokens that were generated behind the prompt.")
+      .def_prop_ro(
+          "segments", [](const Trace& trace) { return segments_of(trace.plan().text); }, "(name, role, begin, end) in tokens.")
+      .def_prop_ro(
+          "families",
+          [](const Trace& trace) {
+            nb::list out;
+            for (const MapFamily& family : trace.plan().families) out.append(family.name);
+            return out;
+          },
+          "Names of the kinds of maps: \"enc\", \"dec\", \"cross\".");
+  add_layers_of_traces(type);
+}
+
+}  // namespace
+
+void add_traces(nb::module_& module) {
+  add_layers(module);
+  add_trace(module);
+}
+
+}  // namespace clearhead::python
