@@ -1,6 +1,13 @@
 """Tokens and words of a trace as people read them, with their places in its text."""
 
+import bisect
+import re
+
 from ._core import Trace
+
+_ALONE = "\u3001-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # kana and ideographs
+_LETTERS = f"[^\\W{_ALONE}]"
+_WORD = re.compile(f"{_LETTERS}+(?:['\u2019]{_LETTERS}+)*|[{_ALONE}]|[^\\w\\s]")
 
 
 class Word(str):
@@ -61,26 +68,23 @@ def tokens(self):
 
 
 def words(self):
-    """The words of the text in its order, each a str with `begin` and `end` in `text` (characters) and the range `tokens` of its tokens.
+    """The words of the text in its order, each a str with `begin` and `end` in `text` (characters) and the range `tokens` of the tokens
+    that have a part in it.
 
-    Words are runs of letters and digits, single ideographs and single marks. Special tokens and items belong to none.
+    Words are runs of letters and digits (an apostrophe between letters joins), single ideographs and single marks. Special tokens and items
+    belong to none.
     """
-    text, places = self.text, self.offsets
-    runs = []
-    for at, word in enumerate(self._word_of_token):
-        if word < 0:
-            continue
-        if runs and runs[-1][0] == word and runs[-1][2] == at:
-            runs[-1][2] = at + 1
-        else:
-            runs.append([word, at, at + 1])
-    out = []
-    for _, first, last in runs:
-        begin, end = places[first][0], places[last - 1][1]
-        shown = text[begin:end]
-        begin, end = begin + len(shown) - len(shown.lstrip()), end - (len(shown) - len(shown.rstrip()))
+    ends, starts = [], []  # of the tokens that are a part of the text, ascending
+    for at, (begin, end) in enumerate(self.offsets[: self._text_tokens]):
         if begin < end:
-            out.append(Word(text[begin:end], begin, end, range(first, last)))
+            starts.append((begin, at))
+            ends.append((end, at))
+    out = []
+    for found in _WORD.finditer(self.text):
+        first = bisect.bisect_right(ends, (found.start(), len(self.ids)))
+        last = bisect.bisect_left(starts, (found.end(), -1))
+        if first < last:
+            out.append(Word(found[0], found.start(), found.end(), range(ends[first][1], starts[last - 1][1] + 1)))
     return out
 
 

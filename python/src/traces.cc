@@ -20,7 +20,6 @@
 #include "freely.h"
 #include "looks.h"
 #include "module.h"
-#include "viewer/words.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -275,7 +274,6 @@ void add_trace(nb::module_& module) {
           "Each token as the vocabulary spells it, as convert_ids_to_tokens() of transformers has it.")
       .def_prop_ro("_byte_offsets", [](const Trace& trace) { return trace.plan().text.offsets; })
       .def_prop_ro("_special", [](const Trace& trace) { return trace.plan().text.special; })
-      .def_prop_ro("_word_of_token", [](const Trace& trace) { return words_of(trace.plan().text); })
       .def_prop_ro("_text_tokens", [](const Trace& trace) { return trace.plan().text.tokens(); })
       .def_prop_ro(
           "generated",
