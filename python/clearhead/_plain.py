@@ -5,8 +5,10 @@ from torch import nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from . import _modules
-from ._calls import Call, RelativeCall
+from . import _families, _modules
+from ._calls import Call
+from ._functions import Functions, multi_head
+from ._recorder import Recorder
 
 
 def _visible(mask, batch, heads):
@@ -40,12 +42,29 @@ class Plain(TorchFunctionMode):
         super().__init__()
         self._watch, self.paths, self._stack, self._asked, self._within = watch, watch.paths, [], [], 0
         self.thread = watch.thread
+        self._recorder = Recorder(watch, self)
+        self._functions = Functions(self, watch._model)
 
     def start(self):
         _modules.listen(self)
 
     def stop(self):
+        self._functions.stop()
         _modules.forget(self)
+
+    @property
+    def running(self):
+        """The modules that are running, outermost first."""
+        return [module for module, *_ in self._stack]
+
+    def layer(self, call_length=None):
+        """The layer of an attention call that the running module makes. call_length: its queries, if they are as many as its keys."""
+        module = self._stack[-1][0]
+        return self._watch._layer(self.paths[id(module)] or "attention", module, call_length)
+
+    def first_row(self, layer, call):
+        """The row of a call's batch that is kept, or the first of several."""
+        return self._watch._rows(layer, call).start
 
     def hears(self, thread):
         return self._watch.hears(thread)
@@ -58,14 +77,19 @@ class Plain(TorchFunctionMode):
             self._within += 1
             if self._within == 1 and not self._watch._edits:
                 self.__exit__(None, None, None)
+        self._recorder.claimed += _families.of(module) is not None
         if len(self._stack) == 1 or self.paths[id(self._stack[-2][0])] != self.paths[id(module)]:  # not what a compiled module holds
             self._watch.before(module, positional, keywords, len(self._stack) == 1)
 
     def after(self, module, positional, keywords, result):
+        family = _families.of(module)
+        self._recorder.claimed -= family is not None
+        self._watch._inside += 1  # what is computed here is no attention of the model
         try:
             if result is not None:
-                result = self._seen(module, positional, keywords, result)
+                result = self._seen(family, module, positional, keywords, result)
         finally:
+            self._watch._inside -= 1
             self._stack.pop()
             if isinstance(module, _OF_TORCH):
                 self._within -= 1
@@ -74,6 +98,7 @@ class Plain(TorchFunctionMode):
             if not self._stack:
                 self.__exit__(None, None, None)
                 self._asked.clear()
+                self._recorder.clear()
         self._watch.after(module, result, not self._stack)
         return result
 
@@ -85,24 +110,28 @@ class Plain(TorchFunctionMode):
                 return given.shape[-2] if isinstance(given, torch.Tensor) and given.dim() > 1 else None
         return None
 
-    def _seen(self, module, positional, keywords, result):
+    def _seen(self, family, module, positional, keywords, result):
         if isinstance(module, nn.MultiheadAttention):
             return self._attended(module, positional, keywords, result)
         if isinstance(module, nn.TransformerEncoderLayer):
             self._encoded(module, positional, keywords)
-        elif type(module).__name__ == "DisentangledSelfAttention" and hasattr(module, "pos_att_type") and hasattr(module, "query_proj"):
-            return self._disentangled(module, positional, keywords, result)
-        return result
+        elif family is not None:
+            return family.attended(self._watch, module, positional, keywords, result)
+        return self._recorder.returned(result)
 
     def __torch_function__(self, function, types, positional=(), keywords=None):
         result = function(*positional, **(keywords or {}))
         if function is F.scaled_dot_product_attention and not self._watch._inside and self._stack:
             return self._scaled(result, *positional, **(keywords or {}))
+        if function is F.multi_head_attention_forward and self._within == 0 and not self._watch._inside and self._stack:
+            return multi_head(self, result, positional, keywords or {})
+        if self._stack and not self._watch._inside:
+            return self._recorder.saw(function, positional, keywords or {}, result)
         return result
 
     def _scaled(self, out, query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
         module = self._stack[-1][0]
-        kept = self._watch._layer(self.paths[id(module)] or "attention", module, query.shape[-2] if query.shape[-2] == key.shape[-2] else None)
+        kept = self.layer(query.shape[-2] if query.shape[-2] == key.shape[-2] else None)
         four = lambda x: x.reshape(1, *[1] * (3 - x.dim()), *x.shape) if x.dim() < 4 else x  # noqa: E731
         if query.dim() > 4:
             kept.problem = f"its queries have {query.dim()} axes"
@@ -139,48 +168,6 @@ class Plain(TorchFunctionMode):
             source = layer.norm1(source) if layer.norm_first else source
             masks = {"key_padding_mask": given.get("src_key_padding_mask"), "attn_mask": given.get("src_mask")}
             self._projected(attention, source, source, source, masks, None)
-
-    def _disentangled(self, module, positional, keywords, result):
-        """DeBERTa-v2's attention, which has no interface: q, k, v and its two tables, as the module computes them. Returns its result,
-        with the edits of this layer."""
-        names = ("hidden_states", "attention_mask", "output_attentions", "query_states", "relative_pos", "rel_embeddings")
-        given = {**dict(zip(names, positional)), **keywords}
-        watch, heads = self._watch, module.num_attention_heads
-        kept = watch._layer(self.paths[id(module)], module)
-        hidden, source = given["hidden_states"], given.get("query_states")
-        source = hidden if source is None else source
-        relative = given.get("relative_pos")
-        if module.relative_attention and (relative is None or source.shape[1] != hidden.shape[1]):
-            kept.problem = "its relative positions are not those of one text"
-            watch._edited(kept)
-            return result
-        split = lambda x: x.unflatten(-1, (heads, -1)).transpose(1, 2)  # noqa: E731
-        with torch.set_grad_enabled(torch.is_grad_enabled() and watch._edited(kept)):
-            q, k, v = (split(of(x)) for of, x in ((module.query_proj, source), (module.key_proj, hidden), (module.value_proj, hidden)))
-            kinds = [kind for kind in ("c2p", "p2c") if kind in module.pos_att_type]
-            scale = (q.shape[-1] * (1 + len(kinds))) ** -0.5
-            mask = given["attention_mask"].bool()
-            mask = mask if mask.dim() == 4 else mask[:, None, None, :] if mask.dim() == 2 else mask[:, None]
-            dropout = module.dropout.p if module.training else 0.0
-            if module.relative_attention and kinds:
-                span, table = module.pos_ebd_size, given["rel_embeddings"][: 2 * module.pos_ebd_size]
-                relative = relative.reshape(relative.shape[-2:]).long()
-                bucket = torch.cat([relative[:, 0].flip(0), relative[0, 1:]])  # of i - j = N - 1 … 0 … -(N - 1), as j - i grows
-                rows = lambda of, at: of(table).unflatten(-1, (heads, -1)).transpose(0, 1)[:, at.clamp(0, 2 * span - 1)]  # noqa: E731
-                of_pairs = [module.key_proj, module.query_proj] if module.share_att_key else [getattr(module, "pos_key_proj", None),
-                                                                                              getattr(module, "pos_query_proj", None)]
-                empty = torch.zeros(heads, len(bucket), q.shape[-1])
-                of_queries = rows(of_pairs[0], bucket + span) if "c2p" in kinds else empty
-                of_keys = rows(of_pairs[1], span - bucket.flip(0)) if "p2c" in kinds else empty
-                call = RelativeCall(module, q, k, v, mask, scale, of_queries, of_keys, dropout)
-            else:
-                call = Call("eager", module, q, k, v, mask, {"scaling": scale, "dropout": dropout})
-            out, *rest = result if isinstance(result, tuple) else (result,)
-            edited = watch.observe(kept, call, out.unflatten(-1, (heads, -1))).flatten(2)
-        if not watch._edited(kept):
-            return result
-        rest = [self._weights(kept, call).reshape(one.shape).to(one.dtype) if isinstance(one, torch.Tensor) else one for one in rest]
-        return (edited, *rest) if isinstance(result, tuple) else edited
 
     def _weights(self, kept, call):
         """The weights of an edited layer [batch, head, query, key], without dropout and as they are before heads are knocked out."""

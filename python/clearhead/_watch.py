@@ -343,6 +343,13 @@ class Watch:
     def observe(self, layer, call, out, heads=None):
         """Keeps what is needed of a call. out: [batch, query, head, d_v]; or a function (text, rows, weights times values) that says
         what is to be compared, with another one, `heads`, that computes it. Returns out, with the edits of this layer."""
+        self._inside += 1
+        try:
+            return self._observed(layer, call, out, heads)
+        finally:
+            self._inside -= 1
+
+    def _observed(self, layer, call, out, heads):
         again = is_recomputing()
         layer.problem = layer.problem or call.problem
         if call.query.is_meta:

@@ -2,10 +2,14 @@
 
     python python/tests/all_models.py                  the whole table, as Markdown, with a line of totals
     python python/tests/all_models.py bert llama …     these only (names of folders in transformers/models)
+    python python/tests/all_models.py --slice 2/4      the second quarter
     python python/tests/all_models.py --tenth          a tenth that covers the kinds; fails if one of them is not the same
 
-Each model file that uses the attention interface is one row: random weights, random inputs, the same for all. "same" is logits within
-1e-4 of max(1, largest), and every map within 1e-5; else the reason.
+One row for each folder of transformers/models with a model file: random weights, with queries and keys large enough that rows are far from
+uniform, and random inputs. "clearhead" compares logits with eager attention (within 1e-4 of max(1, largest)). "watched" and "masked" compare
+every map, within 1e-5, with the attention that the model itself computes under eager (own_attention.py): without a mask, and with a mask
+that differs for each query, or with padding where a model takes no other. "seen" counts the maps that were compared. Whatever is not
+seen is named: in `left_out`, or as a softmax of the model that no map shows ("not explained").
 """
 
 import argparse
@@ -14,6 +18,7 @@ import inspect
 import logging
 import os
 import pathlib
+import re
 import signal
 import sys
 import time
@@ -23,10 +28,12 @@ import warnings
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 warnings.filterwarnings("ignore")
 
+import numpy as np  # noqa: E402
 import torch  # noqa: E402
 import transformers  # noqa: E402
 
 import clearhead as ch  # noqa: E402
+from own_attention import Spy, returned  # noqa: E402
 
 MODELS = pathlib.Path(transformers.__file__).parent / "models"
 SECONDS = 40
@@ -35,6 +42,7 @@ TENTH = """albert bart bert clip deepseek_v3 deepseek_v4 distilbert dinov2 elect
 marian mimo_v2_flash mistral mixtral modernbert olmo2 opt phi3 qwen2 qwen3_moe roberta segformer siglip t5 vit whisper
 wav2vec2 xlm_roberta""".split()
 LOGITS, MAPS = 1e-4, 1e-5
+PEAKED = re.compile(r"q_proj|k_proj|query|key|q_lin|k_lin|qkv|Wqkv|c_attn|in_proj|to_q|to_k|\.q\.|\.k\.|q_attn|k_attn|q_head|k_head", re.IGNORECASE)
 
 SMALL = {
     "hidden_size": 32, "d_model": 32, "n_embd": 32, "dim": 32, "embed_dim": 32, "encoder_hidden_size": 32, "embedding_size": 32,
@@ -75,9 +83,12 @@ def time_limit(seconds):
 
 
 def files():
-    """Names of models whose files call the interface."""
-    return sorted(path.parent.name for path in MODELS.glob("*/modeling_*.py")
-                  if "ALL_ATTENTION_FUNCTIONS" in path.read_text(encoding="utf-8") and not path.name.startswith(("modeling_tf", "modeling_flax")))
+    """Names of the folders with a model file."""
+    return sorted({path.parent.name for path in MODELS.glob("*/modeling_*.py")})
+
+
+def has_interface(folder):
+    return any("ALL_ATTENTION_FUNCTIONS" in path.read_text(encoding="utf-8") for path in (MODELS / folder).glob("modeling_*.py"))
 
 
 # What to leave as a config has it, if a model cannot be made or run otherwise: sizes that must fit others which are not known here.
@@ -202,8 +213,9 @@ def numbers(out):
 
 def build(folder):
     """(model, inputs) of the first class in a folder that can be made small and runs eager."""
-    reasons, begin = [], time.monotonic()
-    for kind, kept in ((kind, kept) for kept in KEPT for kind in candidates(folder)):
+    reasons, begin, kinds = [], time.monotonic(), candidates(folder)
+    last = next((kind for kind in kinds if kind.__name__.endswith("Model")), None)  # if no class of it attends
+    for kind, kept in ((kind, kept) for kept in KEPT for kind in kinds):
         if time.monotonic() - begin > SECONDS:
             break
         try:
@@ -218,27 +230,12 @@ def build(folder):
                         torch.nn.init.normal_(one, std=0.15)
                     if "sink" in name:
                         torch.nn.init.normal_(one)
-                model.set_attn_implementation("eager")
+                if has_interface(folder):
+                    model.set_attn_implementation("eager")
                 inputs = inputs_of(model)
-                calls = []
-
-                class Count:
-                    owns = staticmethod(lambda module: True)
-
-                    @staticmethod
-                    def attention(implementation, run, *_):
-                        calls.append(1)
-                        return run()
-
-                from clearhead import _interface
-
-                _interface.listen(Count)
-                try:
-                    with torch.no_grad():
-                        out = numbers(model(**inputs))
-                finally:
-                    _interface.forget(Count)
-                if not calls:
+                with torch.no_grad(), Spy(model) as spy:
+                    out = numbers(model(**inputs))
+                if not spy.found and kind is not last:
                     raise Skip("none of its attention was reached")
                 if not torch.isfinite(out).all():
                     raise Skip("random weights give numbers that are not finite")
@@ -250,43 +247,180 @@ def build(folder):
     raise Skip(reasons[0] if reasons else "no model class")
 
 
+def peak(model, inputs):
+    """Makes queries and keys larger, so that rows of attention are far from uniform, where the model's numbers stay finite."""
+    chosen = [one for name, one in model.named_parameters() if one.dim() == 2 and PEAKED.search(name)]
+    with torch.no_grad():
+        for one in chosen:
+            one.mul_(2)
+        if not torch.isfinite(numbers(model(**inputs))).all():
+            for one in chosen:
+                one.div_(2)
+
+
+def masked(model, inputs, plain):
+    """(kind, inputs) with a mask that differs for each query, if the model takes one and computes something else with it, else with padding;
+    (reason, None) if it takes no mask."""
+    ids = inputs.get("input_ids")
+    if ids is None or "attention_mask" not in inspect.signature(model.forward).parameters:
+        return "takes no mask", None
+    batch, count = ids.shape
+    visible = torch.rand(batch, 1, count, count, generator=torch.Generator().manual_seed(7)) > 0.35
+    visible |= torch.eye(count, dtype=torch.bool)
+    if not model.config.is_encoder_decoder and any(getattr(one, "is_causal", False) for one in model.modules()):
+        visible &= torch.ones(count, count, dtype=torch.bool).tril()
+    additive = torch.zeros(visible.shape).masked_fill(~visible, torch.finfo(torch.float32).min)
+    padding = torch.ones_like(ids)
+    padding[0, count - 3 :] = 0
+    for kind, mask in (("per query", additive), ("padding", padding)):
+        with contextlib.suppress(Exception):
+            torch.manual_seed(3)
+            out = numbers(model(**inputs, attention_mask=mask))
+            if out.shape == plain.shape and torch.isfinite(out).all() and not torch.equal(out, plain):
+                return kind, {**inputs, "attention_mask": mask}
+    return "takes no mask", None
+
+
+def own_weights(model, inputs):
+    """(what the model returns as its attentions, [(path, weights)] of every softmax of a run)."""
+    found = []
+    with contextlib.suppress(Exception):
+        torch.manual_seed(3)
+        found = returned(model(**inputs, output_attentions=True))
+    with Spy(model) as spy:
+        torch.manual_seed(3)
+        model(**inputs)
+    return found, spy.found
+
+
+class Shown:
+    """One map: three of its rows, [head, row, key], over the keys that the layer has."""
+
+    def __init__(self, trace, family, layer):
+        self.map, self.name = trace.map(layer, family), f"{family} L{layer}"
+        self.rows = [row for row in range(self.map.queries) if self.map.has_row(row)]
+        self.at = sorted({0, len(self.rows) // 2, len(self.rows) - 1})
+        heads = [self.map.head(head) for head in range(self.map.heads)]
+        weights = np.stack([[head.row(self.rows[at]).weights for at in self.at] for head in heads])
+        self.weights = np.nan_to_num(weights[..., ~np.isnan(weights).all((0, 1))])  # NaN: a token or item that is no key of this layer
+
+    def off(self, weights):
+        """Largest difference from weights of its shape [batch, head, query, key], or [batch * head, query, key]; None for another shape."""
+        heads, queries, keys = self.map.heads, len(self.rows), self.weights.shape[-1]
+        if weights.dim() == 3 and weights.shape[0] % heads == 0:
+            weights = weights.reshape(-1, heads, *weights.shape[-2:])
+        weights = weights.reshape(-1, *weights.shape[-3:]).float().nan_to_num()
+        of_heads, count, width = weights.shape[-3:]
+        if of_heads == heads and queries == keys and count == width and queries % count == 0 and queries // count in range(2, len(weights) + 1):
+            windows = weights.transpose(0, 1).split(queries // count, 1)  # of each picture
+            weights = torch.stack([torch.stack([torch.block_diag(*head) for head in of_all]) for of_all in windows[:8]])
+            count = width = queries
+        if of_heads != heads or not (queries <= count <= queries + 3 and keys <= width <= keys + 3):
+            return None
+        return min(float(np.abs(np.pad(self.weights, [(0, 0), (0, 0), (0, width - keys)]) - one[:, self.at].numpy()).max()) for one in weights[:64])
+
+
+def compare(model, inputs, eager):
+    """(word, number of maps compared, what is left out, softmaxes that no map shows) of one watched run."""
+    own, softmaxes = own_weights(model, inputs)
+    torch.manual_seed(3)
+    trace = ch.watch(model)
+    try:
+        with trace:
+            out = numbers(model(**inputs))
+    except ch.InvalidArgumentError as error:
+        if "no layer can be shown" not in str(error):
+            raise
+    else:
+        if not torch.equal(out, eager):
+            return "its output changed", 0, trace.left_out, []
+    try:
+        shown = [Shown(trace, family, layer) for family in trace.families for layer in trace.layers(family)]
+    except ch.NotFoundError:
+        shown = []
+    wrong, alone, compared, seen = [], [], 0, set()
+    for one in shown:
+        offs = {at: off for at, weights in enumerate([*own, *(of for _, of in softmaxes)]) if (off := one.off(weights)) is not None}
+        if not offs:
+            alone.append(one.name)
+            continue
+        compared += 1
+        seen |= {at - len(own) for at, off in offs.items() if off <= MAPS}
+        if min(offs.values()) > MAPS:
+            wrong.append(f"{one.name} is off by {min(offs.values()):.2g}")
+    named = [path for path, _ in trace.left_out]
+    is_named = lambda path: any(path.startswith(one) or one.startswith(path) for one in named)  # noqa: E731
+    missed = [f"{path or 'the model'} {list(weights.shape)}" for at, (path, weights) in enumerate(softmaxes)
+              if at not in seen and weights.dim() > 3 and weights.shape[-1] > 1 and not is_named(path)]
+    if not shown:
+        return "nothing to show", 0, trace.left_out, missed
+    if trace.verify() > MAPS:
+        wrong.append("maps differ from the eager formula")
+    if alone and not wrong:  # computed in blocks, or in windows that are calls of their own
+        wrong.append(f"{'same; ' if compared else ''}{', '.join(alone[:3])}: verified only, the model computes no weights of this shape")
+    word = "; ".join(wrong[:3]) or "same"
+    return word, compared, trace.left_out, missed
+
+
+def clearhead_kernel(model, eager, run):
+    try:
+        model.set_attn_implementation("clearhead")
+        torch.manual_seed(3)
+        off = float((run() - eager).abs().max()) / max(1.0, float(eager.abs().max()))
+        return "same" if off <= LOGITS else f"off by {off:.2g}"
+    except Exception as error:
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:110]}"
+    finally:
+        model.set_attn_implementation("eager")
+
+
+def reasons_of(left_out):
+    """Reasons with the modules that have them, shortly."""
+    by_reason = {}
+    for path, reason in left_out:
+        by_reason.setdefault(reason, []).append(path)
+    return "; ".join(f"{paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}: {reason}" for reason, paths in by_reason.items())
+
+
 def check(folder):
-    """(status, clearhead, watched, note) of one file."""
+    """A row of the table: {column: text}; "built" says whether there is a model."""
+    row = {"model": folder, "class": "", "clearhead": "", "seen": "", "watched": "", "masked": "", "mask": "", "left out": "", "not explained": ""}
     try:
         model, inputs = build(folder)
     except Skip as reason:
-        return "not built", "", "", str(reason)
-    name = type(model).__name__
+        return {**row, "built": False, "clearhead": f"not built: {reason}"}
+    row.update({"built": True, "class": type(model).__name__})
     run = lambda: numbers(model(**inputs))  # noqa: E731
-    with torch.no_grad(), time_limit(2 * SECONDS):
+    with torch.no_grad(), time_limit(3 * SECONDS):
         torch.manual_seed(3)
         eager = run()
         torch.manual_seed(3)
-        again = run()
-        if not torch.equal(eager, again):
-            return "not built", "", "", f"{name}: two eager runs differ"
-        try:
-            model.set_attn_implementation("clearhead")
+        if not torch.equal(eager, run()):
+            return {**row, "built": False, "clearhead": f"not built: {row['class']}: two eager runs differ"}
+        peak(model, inputs)
+        torch.manual_seed(3)
+        eager = run()
+        row["clearhead"] = clearhead_kernel(model, eager, run) if has_interface(folder) else "no interface"
+        row["mask"], with_mask = masked(model, inputs, eager)
+        runs = [("watched", inputs, eager)]
+        if with_mask is not None:
             torch.manual_seed(3)
-            found = run()
-            off = float((found - eager).abs().max()) / max(1.0, float(eager.abs().max()))
-            ours = "same" if off <= LOGITS else f"off by {off:.2g}"
-        except Exception as error:
-            ours = f"{type(error).__name__}: {' '.join(str(error).split())[:110]}"
-        try:
-            model.set_attn_implementation("eager")
-            torch.manual_seed(3)
-            with ch.watch(model) as trace:
-                watched_out = run()
-            if not torch.equal(watched_out, eager):
-                watched = "its output changed"
-            elif trace.left_out:
-                watched = f"{len(trace.left_out)} left out: {trace.left_out[0][1]}"
-            else:
-                watched = "same" if trace.verify() <= MAPS else "maps differ"
-        except Exception as error:
-            watched = f"{type(error).__name__}: {' '.join(str(error).split())[:110]}"
-    return "built", ours, watched, name
+            runs.append(("masked", with_mask, numbers(model(**with_mask))))
+        for column, given, expected in runs:
+            try:
+                row[column], compared, left_out, missed = compare(model, given, expected)
+            except Skip:
+                raise
+            except Exception as error:
+                row[column] = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+                continue
+            if column == "watched":
+                row["seen"] = str(compared)
+            row["left out"] = row["left out"] or reasons_of(left_out)
+            row["not explained"] = row["not explained"] or "; ".join(missed[:2]) + (f" and {len(missed) - 2} more" if len(missed) > 2 else "")
+            if row[column] == "nothing to show" and not left_out and not missed:
+                row[column] = "no attention"
+    return row
 
 
 def main():
@@ -294,27 +428,34 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("names", nargs="*")
     parser.add_argument("--tenth", action="store_true")
+    parser.add_argument("--slice", default="1/1", help="which part of the table, as 2/4")
     parser.add_argument("--seconds", type=int, default=SECONDS, help="for building a model, at most")
     options = parser.parse_args()
     SECONDS = options.seconds
     logging.disable(logging.CRITICAL)
-    names = options.names or files()
-    names = TENTH if options.tenth else names
+    part, parts = map(int, options.slice.split("/"))
+    names = options.names or (TENTH if options.tenth else files())
+    columns = ("model", "class", "clearhead", "seen", "watched", "masked", "mask", "left out", "not explained")
     rows = []
-    print("| model | class | clearhead | watched |\n|---|---|---|---|", flush=True)
-    for folder in names:
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
+    for folder in names[len(names) * (part - 1) // parts : len(names) * part // parts]:
         try:
-            status, ours, watched, note = check(folder)
+            row = check(folder)
         except Skip as reason:
-            status, ours, watched, note = "not built", "", "", str(reason)
+            row = {"model": folder, "built": False, "clearhead": f"not built: {reason}"}
         except Exception:
-            status, ours, watched, note = "not built", "", "", " ".join(traceback.format_exc().split())[-120:]
-        rows.append((folder, status, ours, watched))
-        print(f"| {folder} | {note if status == 'built' else ''} | {ours if status == 'built' else 'not built: ' + note} | {watched} |", flush=True)
-    built = [row for row in rows if row[1] == "built"]
-    same, seen = (sum(row[at] == "same" for row in built) for at in (2, 3))
-    print(f"\n{len(rows)} files use the interface, {len(built)} of them were built: {same} the same with clearhead's kernel, {seen} watched.")
-    return int(options.tenth and not (len(built) == same == seen == len(rows)))
+            row = {"model": folder, "built": False, "clearhead": f"not built: {' '.join(traceback.format_exc().split())[-120:]}"}
+        rows.append(row)
+        print(f"| {' | '.join(row.get(column, '').replace('|', '/') for column in columns)} |", flush=True)
+    built = [row for row in rows if row["built"]]
+    count = lambda column, *words: sum(row[column] in words for row in built)  # noqa: E731
+    print(f"\n{len(rows)} architectures, {len(built)} of them were built: {count('clearhead', 'same')} of "
+          f"{len(built) - count('clearhead', 'no interface')} with the interface the same with clearhead's kernel; {count('watched', 'same')} "
+          f"watched the same, {count('watched', 'no attention')} without attention; {count('masked', 'same')} of {sum(row['masked'] != '' for row in built)} "
+          f"the same with a mask; {sum(row['left out'] != '' for row in built)} with modules left out by name; "
+          f"{sum(row['not explained'] != '' for row in built)} with a softmax that is not explained.")
+    good = all(row["built"] and row["clearhead"] in ("same", "no interface") and row["watched"] == "same" and row["masked"] in ("same", "") for row in rows)
+    return int(options.tenth and not good)
 
 
 if __name__ == "__main__":

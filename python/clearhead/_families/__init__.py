@@ -1,0 +1,37 @@
+"""Families of models whose attention modules are described by hand: one file for each family, which registers itself.
+
+Most modules that compute attention by themselves need no file here: the recorder (_recorder.py) follows their softmax. A family has one
+where its attention is described more shortly than by its scores (DeBERTa: tables of relative positions instead of a bias for every pair),
+where it is computed in blocks, or where its weights are no map of queries and keys, so that the module is only named in `left_out`.
+"""
+
+import importlib
+import pkgutil
+
+_families = {}  # class name of a module: [family]
+_loaded = False
+
+
+def register(*class_names):
+    """Registers a family for modules whose class has one of these names. A family has fits(module) and
+    attended(watch, module, positional, keywords, result), which returns what the module returns."""
+
+    def add(family):
+        for name in class_names:
+            _families.setdefault(name, []).append(family)
+        return family
+
+    return add
+
+
+def of(module):
+    """The family that describes the attention of a module, or None."""
+    global _loaded
+    if not _loaded:
+        _loaded = True
+        for found in pkgutil.iter_modules(__path__):
+            importlib.import_module(f"{__name__}.{found.name}")
+    for family in _families.get(type(module).__name__, ()):
+        if family.fits(module):
+            return family
+    return None

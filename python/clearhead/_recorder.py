@@ -1,0 +1,435 @@
+"""Attention that a module computes by itself, without an interface: softmax of the products of queries and keys, times values.
+
+Every function of torch that a watched model calls passes here. A product of two activations may be scores (_scores.py); what becomes of it
+is followed up to softmax, and the weights of softmax up to the product with the values. That product is an attention call, which is checked
+and kept as any other. Weights that meet values but cannot be described put their module into `left_out`.
+
+No router and no classifier is taken for attention: their scores are products with parameters, and their results meet no values.
+"""
+
+import weakref
+
+import torch
+
+from ._calls import Call
+from ._scores import Axes, Scores, described
+
+WEIGHT_TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4}
+_HEADS = ("num_attention_heads", "num_heads", "n_heads", "n_head", "nhead", "heads", "num_attn_heads")
+
+
+class Product:
+    """A product of two tensors as matmul or einsum names its axes: the result is [*lead, row, column] after `order`."""
+
+    def __init__(self, left, right, order=None, shape=None):
+        self.left, self.right = left, right  # [*lead|1, row, inner], [*lead|1, inner, column]
+        self.order, self.shape = order, shape  # axes of the result, permuted; its shape before columns were joined
+
+    def result(self, out):
+        """The result as [*lead, row, column]."""
+        return out if self.order is None else out.permute(self.order).reshape(*self.shape)
+
+    def inverse(self, x, out):
+        """[*lead, row, column] in the shape of the result `out`."""
+        if self.order is None:
+            return x.reshape(out.shape)
+        permuted = [out.shape[axis] for axis in self.order]
+        return x.reshape(permuted).permute([self.order.index(axis) for axis in range(len(self.order))])
+
+
+def _letters(equation, left, right):
+    """(letters of the operands, letters of the result) of an einsum of two, None if it is another."""
+    if not isinstance(equation, str) or "->" not in equation:
+        return None
+    inputs, output = equation.replace(" ", "").split("->")
+    parts = inputs.split(",")
+    if len(parts) != 2:
+        return None
+    for at, (part, x) in enumerate(zip(parts, (left, right))):
+        if "..." in part:
+            more = "ABCDEFG"[: x.dim() - len(part) + 3]
+            parts[at], output = part.replace("...", more), output.replace("...", more)
+    if "." in output or any(len(set(part)) != len(part) for part in (*parts, output)):
+        return None
+    return (*parts, output)
+
+
+def _arranged(x, letters, wanted):
+    """x with its axes in the order `wanted`; letters that it lacks are axes of 1."""
+    there = [one for one in wanted if one in letters]
+    x = x.permute([letters.index(one) for one in there])
+    return x.reshape([x.shape[there.index(one)] if one in letters else 1 for one in wanted])
+
+
+def _einsum(equation, left, right, row, column):
+    """The Product of an einsum whose result has rows and columns of these letters (strings; several are joined), or None."""
+    found = _letters(equation, left, right)
+    if found is None:
+        return None
+    a, b, out = found
+    inner = [one for one in a if one in b and one not in out]
+    lead = [one for one in out if one not in row + column]
+    if not inner or any(one in b for one in row) or any(one in a for one in column) or any(one not in a and one not in b for one in lead):
+        return None
+    if set(a) - set(lead) - set(row) - set(inner) or set(b) - set(lead) - set(column) - set(inner):
+        return None
+    left = _arranged(left, a, lead + list(row) + inner)
+    right = _arranged(right, b, lead + inner + list(column))
+    count = len(lead)
+    left = left.reshape(*left.shape[: count + 1], -1)
+    right = right.reshape(*right.shape[:count], left.shape[-1], -1)
+    order = [out.index(one) for one in (*lead, *row, *column)]
+    sizes = {**dict(zip(lead, [max(x, y) for x, y in zip(left.shape, right.shape)]))}
+    return Product(left, right, order, [*(sizes[one] for one in lead), left.shape[-2], right.shape[-1]])
+
+
+def product(name, positional, keywords):
+    """(left, right) of a call of matmul or bmm, else None."""
+    if name in ("matmul", "bmm"):
+        given = (*positional, *[keywords[one] for one in ("other", "mat2", "tensor2") if one in keywords])
+        if len(given) >= 2 and all(isinstance(one, torch.Tensor) and one.dim() >= 2 for one in given[:2]):
+            return given[:2]
+    return None
+
+
+def _operands(positional):
+    """(equation, left, right) of torch.einsum, None for another form."""
+    if len(positional) == 2 and isinstance(positional[1], (list, tuple)):
+        positional = (positional[0], *positional[1])
+    if len(positional) != 3 or not all(isinstance(one, torch.Tensor) for one in positional[1:]):
+        return None
+    return positional
+
+
+class Recorder:
+    """Follows the scores and weights of a watched model. plain: the mode, which says what modules are running."""
+
+    def __init__(self, watch, plain):
+        self._watch, self._plain = watch, plain
+        self._known = {}  # id: (weak reference, "scores" | "weights", Scores)
+        self._edited = {}  # id of weights: (weak reference, weights of the edited layer)
+        self._parameters = None
+        self.claimed = 0  # modules on the stack that a family describes
+
+    # Modules.
+
+    def returned(self, result):
+        """A module has returned: weights of an edited layer, where it returns them, are those after the edits."""
+        if self._edited and isinstance(result, tuple):
+            found = [self._edited.get(id(one)) for one in result]
+            if any(found):
+                several = [one if edit is None or edit[0]() is not one else edit[1] for one, edit in zip(result, found)]
+                return type(result)(*several) if hasattr(result, "_fields") else tuple(several)
+        return result
+
+    def clear(self):
+        """A run of the model has ended."""
+        self._known.clear()
+        self._edited.clear()
+
+    # Functions.
+
+    def saw(self, function, positional, keywords, result):
+        """A function of torch was called. Returns its result, or that of an edited layer."""
+        name = getattr(function, "__name__", "")
+        if name in _PRODUCTS and not self.claimed:
+            return self._multiplied(name, positional, keywords, result)
+        if name == "softmax" and not self.claimed:
+            self._softmax(positional, keywords, result)
+        elif self._known:
+            for at, one in enumerate(positional):
+                if isinstance(one, torch.Tensor) and (known := self._get(one)) is not None:
+                    if name == "__setitem__" and at == 0:
+                        self._assigned(one, known)
+                    elif isinstance(result, torch.Tensor):
+                        self._followed(self._name(name, function), at, known, positional, keywords, result)
+                    break
+        return result
+
+    @staticmethod
+    def _name(name, function):
+        """The name of a function; that of the property, of a property."""
+        return getattr(getattr(function, "__self__", None), "__name__", name) if name == "__get__" else name
+
+    def _assigned(self, x, known):
+        _, kind, scores = known
+        if kind == "scores":
+            self._set(x, kind, scores.copy(opaque=scores.opaque or "an assignment to some pairs"))
+        else:
+            self._set(x, kind, scores.copy(lost=scores.lost or "some of its weights are assigned"))
+
+    def _get(self, x):
+        found = self._known.get(id(x))
+        return found if found is not None and found[0]() is x else None
+
+    def _set(self, x, kind, scores):
+        found = weakref.ref(x)
+        self._known[id(x)] = (found, kind, scores)
+        if kind == "weights":
+            scores.same.append(found)
+
+    def _is_parameter(self, x):
+        if self._parameters is None:
+            self._parameters = {one.untyped_storage().data_ptr() for one in self._watch._model.parameters() if not one.is_meta}
+        if isinstance(x, torch.nn.Parameter):
+            return True
+        try:
+            return x.untyped_storage().data_ptr() in self._parameters
+        except RuntimeError:  # a tensor without storage
+            return False
+
+    # Products.
+
+    def _multiplied(self, name, positional, keywords, result):
+        if not isinstance(result, torch.Tensor):
+            return result
+        if name == "einsum":
+            operands = _operands(positional)
+            if operands is None:
+                return result
+            for at in (1, 2):
+                known = self._get(operands[at])
+                if known is not None and known[1] == "weights":
+                    return self._einsum_of_weights(operands, at, known[2], result)
+            self._einsum_of_scores(operands, result)
+            return result
+        if name == "baddbmm":
+            names = ("input", "batch1", "batch2")
+            given = {**dict(zip(names, positional)), **keywords}
+            left, right = given["batch1"], given["batch2"]
+            if not (self._is_parameter(left) or self._is_parameter(right)):
+                scores = Scores(left, right.transpose(1, 2), result.shape).scaled(given.get("alpha", 1), tuple(result.shape[:-2]))
+                beta = float(given.get("beta", 1))
+                self._set(result, "scores", scores.plus(given["input"], beta, tuple(result.shape[:-2])) if beta else scores)
+            return result
+        operands = product(name, positional, keywords)
+        if operands is None or result.dim() < 3:
+            return result
+        left, right = operands
+        known = self._get(left)
+        if known is not None and known[1] == "weights":
+            if known[2].is_swapped:
+                self._leave_out(known[2].lost or "it sums over queries instead of keys")
+                return result
+            return self._attended(left, known[2], Product(left, right), result)
+        known = self._get(right)
+        if known is not None and known[1] == "weights":
+            if not known[2].is_swapped:
+                return result
+            turned = Product(right.transpose(-1, -2), left.transpose(-1, -2))
+            found = self._attended(right, known[2], turned, result.transpose(-1, -2))
+            return found.transpose(-1, -2) if self._watch._edits else result
+        if not (self._is_parameter(left) or self._is_parameter(right)):
+            self._set(result, "scores", Scores(left, right.transpose(-1, -2), result.shape))
+        return result
+
+    def _einsum_of_scores(self, operands, result):
+        equation, left, right = operands
+        found = _letters(equation, left, right)
+        if found is None or result.dim() < 3 or self._is_parameter(left) or self._is_parameter(right):
+            return
+        a, b, out = found
+        row, column = out[-2], out[-1]
+        if column in a:
+            equation, left, right = f"{b},{a}->{out}", right, left
+        else:
+            equation = f"{a},{b}->{out}"
+        one = _einsum(equation, left, right, row, column)
+        if one is not None:
+            self._set(result, "scores", Scores(one.left, one.right.transpose(-1, -2), result.shape))
+
+    def _einsum_of_weights(self, operands, at, scores, result):
+        found = _letters(*operands)
+        if found is None:
+            return result
+        weights, values, out = (found[0], found[1], found[2]) if at == 1 else (found[1], found[0], found[2])
+        of_weights, of_values = (operands[1], operands[2]) if at == 1 else (operands[2], operands[1])
+        if weights[-1] in out:
+            return result  # no sum over the keys
+        column = [one for one in out if one not in weights]
+        if scores.query is None and (weights[-2] in values or weights[-2] not in out):
+            return result  # a choice of experts by each token
+        one = _einsum(f"{weights},{values}->{out}", of_weights, of_values, weights[-2], "".join(column))
+        if one is None or scores.is_swapped:
+            self._leave_out(scores.lost or f'its weights meet the values in a sum that cannot be described ("{operands[0]}")')
+            return result
+        return self._attended(of_weights, scores, one, result)
+
+    # What follows scores and weights.
+
+    def _followed(self, name, at, known, positional, keywords, result):
+        _, kind, scores = known
+        given = positional[at]
+        if result.dim() < 2:
+            return
+        if result.numel() != given.numel():
+            is_wider = result.numel() > given.numel() and tuple(result.shape[-2:]) == tuple(given.shape[-2:]) and name in _ADDS
+            if is_wider and kind == "scores" and scores.shape == tuple(given.shape) and scores.opaque is None:
+                scores = scores.copy(shape=tuple(result.shape))
+                self._set(result, kind, self._changed(name, at, scores, positional, keywords, result))
+            elif result.dim() >= 3 and (name in _CHOICES or is_wider):
+                self._set(result, kind, scores.copy(lost=f"{name} makes other {kind} of them"))
+            return
+        if name in _SAME:
+            if name == "dropout" and kind == "weights" and not torch.equal(result, given):
+                p = keywords.get("p", positional[1] if len(positional) > 1 else 0.5)
+                scores = scores.copy(dropout=float(p))
+            self._set(result, kind, scores)
+            return
+        if name in ("transpose", "swapaxes", "permute", "mT"):
+            self._set(result, kind, self._turned(name, scores, kind, given, positional, result))
+        elif tuple(result.shape[-2:]) != tuple(given.shape[-2:]) and name not in _VIEWS:
+            self._set(result, kind, scores.copy(lost=f"its {kind} go through {name}"))
+        elif name in _VIEWS:
+            fits = result.dim() >= 2 and tuple(result.shape[-2:]) == tuple(given.shape[-2:])
+            self._set(result, kind, scores if fits else scores.copy(lost=f"{name} parts its {kind}"))
+        elif kind == "scores":
+            self._set(result, kind, self._changed(name, at, scores, positional, keywords, result))
+        elif name not in _OF_WEIGHTS:
+            self._set(result, kind, scores.copy(lost=scores.lost or f"its weights go through {name} before they meet the values"))
+        else:
+            self._set(result, kind, scores)
+
+    @staticmethod
+    def _turned(name, scores, kind, given, positional, result):
+        count = given.dim()
+        if name == "mT":
+            axes = [*range(count - 2), count - 1, count - 2]
+        elif name == "permute":
+            axes = positional[1] if len(positional) == 2 and isinstance(positional[1], (tuple, list)) else positional[1:]
+            axes = [axis % count for axis in axes]
+        else:
+            axes = list(range(count))
+            a, b = (axis % count for axis in positional[1:3]) if len(positional) >= 3 else (0, 0)
+            axes[a], axes[b] = axes[b], axes[a]
+        if axes == list(range(count)):
+            return scores
+        if axes == [*range(count - 2), count - 1, count - 2]:
+            return scores.copy(is_swapped=not scores.is_swapped) if kind == "weights" else scores.swapped()
+        return scores.copy(lost=f"the axes of its {kind} are exchanged")
+
+    def _changed(self, name, at, scores, positional, keywords, result):
+        """Scores after an operation that keeps their shape."""
+        lead = tuple(result.shape[:-2])
+        other = positional[1 - at] if len(positional) > 1 and at < 2 else keywords.get("other")
+        name = name.rstrip("_") if not name.startswith("__") else name
+        if name in ("mul", "multiply", "imul"):
+            return scores.scaled(other, lead)
+        if name in ("div", "true_divide", "divide", "truediv") and at == 0:
+            return scores.scaled(1 / other, lead)
+        if name in ("add", "sub", "subtract") and (at == 0 or name == "add"):
+            if at == 0 and isinstance(other, torch.Tensor):
+                second = self._get(other)
+                if second is not None and second[1] == "scores" and scores.opaque and not second[2].opaque and name == "add":
+                    return second[2].plus(positional[0], 1.0, lead)
+            coefficient = float(keywords.get("alpha", 1)) * (1 if name == "add" else -1)
+            return scores.plus(other, coefficient, lead)
+        if name == "masked_fill" and at == 0:
+            given = (*positional, *[keywords[one] for one in ("mask", "value") if one in keywords])
+            return scores.hidden_where(given[1], given[2], lead)
+        if name == "where" and at in (1, 2) and len(positional) == 3:
+            other = positional[3 - at]
+            if not isinstance(other, torch.Tensor) or other.numel() == 1:
+                return scores.hidden_where(~positional[0] if at == 1 else positional[0], other, lead)
+        if at == 0 and torch.equal(result, positional[0]) and result is not positional[0]:
+            return scores
+        return scores.copy(opaque=scores.opaque or name or "an operation")
+
+    def _softmax(self, positional, keywords, result):
+        given = positional[0] if positional else keywords.get("input")
+        if not isinstance(given, torch.Tensor) or given.dim() < 3:
+            return
+        axis = keywords.get("dim", positional[1] if len(positional) > 1 else None)
+        axis = -1 if axis is None else axis - given.dim() if axis >= 0 else axis
+        known = self._get(given)
+        if known is None or known[1] != "scores":
+            if axis in (-1, -2):
+                self._set(result, "weights", _unknown((result if axis == -1 else result.transpose(-1, -2)).shape).copy(is_swapped=axis == -2))
+            return
+        scores = known[2]
+        if axis == -2:
+            scores, given = scores.swapped(), given.transpose(-1, -2)
+        elif axis != -1:
+            scores = scores.copy(lost="its softmax is over neither queries nor keys")
+        whole = given if scores.opaque else None
+        if scores.opaque and tuple(given.shape[-2:]) != scores.shape[-2:]:
+            scores = scores.copy(lost=f"{scores.opaque} changes its scores")
+        elif scores.lost is not None and tuple(given.shape) == scores.shape and given.dim() > 2:
+            scores, whole = scores.copy(lost=None, opaque=scores.lost), given
+        self._set(result, "weights", scores.copy(whole=whole, is_swapped=axis == -2, same=[]))
+
+    # Calls.
+
+    def _leave_out(self, reason):
+        module = self._plain.running[-1]
+        self._watch.leave_out(self._plain.paths[id(module)] or type(module).__name__, f"it computes attention by itself, and {reason}")
+
+    def _attended(self, weights, scores, found, out):
+        """Weights met values: one call of attention. Returns what the product is, with the edits of the layer."""
+        if scores.query is None and (found.right.dim() < 3 or self._is_parameter(found.right) or found.left.shape[-2] != scores.shape[-2]):
+            return out  # probabilities of classes, or a choice of experts by each token
+        watch, lost, call = self._watch, scores.lost, None
+        if lost is None:
+            try:
+                call, axes = self._call(scores, found)
+            except ValueError as reason:
+                lost = str(reason)
+        if lost is not None and not watch._edits:
+            self._leave_out(lost)
+            return out
+        kept = self._plain.layer(call.queries if call is not None and call.queries == call.keys else None)
+        if lost is not None:
+            kept.problem = f"it computes attention by itself, and {lost}"
+            watch._edited(kept)
+            return out
+        if kept.problem is None and not call.dropout:
+            kept.problem = self._difference(kept, call, axes.joined(found.left, tuple(found.left.shape[:-2])))
+        whole = found.result(out)
+        joined = axes.joined(whole, tuple(whole.shape[:-2]))
+        edited = watch.observe(kept, call, joined.transpose(1, 2))
+        if not watch._edited(kept):
+            return out
+        shown = axes.parted(self._plain._weights(kept, call), found.left.shape)
+        shown = shown.transpose(-1, -2) if scores.is_swapped else shown
+        for one in scores.same:
+            if (tensor := one()) is not None:
+                self._edited[id(tensor)] = (one, shown.reshape(tensor.shape).to(tensor.dtype))
+        return found.inverse(axes.parted(edited.transpose(1, 2), whole.shape), out).to(out.dtype)
+
+    def _call(self, scores, found):
+        """(the Call, its Axes) of weights that met values. Raises ValueError with a reason."""
+        running = self._plain.running[::-1]
+        heads = next((size for of in running for name in _HEADS if isinstance(size := getattr(of, name, None), int) and size > 0), None)
+        shapes = [found.left.shape, scores.shape, *[(*lead, 1, 1) for *_, lead in (*scores.added, *scores.filled)]]
+        axes = Axes(shapes, heads)
+        known = described(scores, axes)
+        value = axes.joined(found.right, tuple(found.left.shape[:-2]))
+        value = value.expand(axes.batch, value.shape[1], -1, -1)
+        kwargs = {"scaling": known["scale"], "dropout": scores.dropout, "position_bias": known["bias"], "is_causal": False}
+        return Call("eager", running[0], known["query"], known["key"], value, known["mask"], kwargs), axes
+
+    def _difference(self, kept, call, weights):
+        """Why the weights that met the values are not those of the call, for a few rows; None: they are."""
+        at = self._plain.first_row(kept, call)
+        rows = sorted({0, call.queries // 2, call.queries - 1})
+        with torch.no_grad():
+            expected = call.of(at).weights(rows)
+            found = weights[min(at, weights.shape[0] - 1) :][:1, :, rows].float()
+            seen = ~expected.isnan().any(-1, keepdim=True) & (found.sum(-1, keepdim=True) > 0.5)
+            off = float(torch.where(seen, (found - expected).abs(), torch.zeros_like(expected)).max())
+        if not off <= WEIGHT_TOLERANCE.get(weights.dtype, 3e-2):
+            return f"it computes attention by itself, and its weights are off by {off:.2g} from those that its scores have"
+        return None
+
+
+def _unknown(shape):
+    scores = Scores(None, None, shape)
+    return scores.copy(lost="its softmax reads something that is no product of queries and keys")
+
+
+_PRODUCTS = frozenset(("matmul", "bmm", "einsum", "baddbmm"))
+_SAME = frozenset(("to", "type", "type_as", "float", "half", "bfloat16", "double", "contiguous", "clone", "dropout", "detach", "requires_grad_", "cpu", "alias", "data"))
+_VIEWS = frozenset(("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "reshape_as", "view_as", "_unsafe_view"))
+_ADDS = frozenset(("add", "sub", "where", "masked_fill", "mul", "div", "expand", "repeat"))
+_CHOICES = frozenset(("__getitem__", "select", "index_select", "gather", "narrow", "cat", "concat"))
+_OF_WEIGHTS = frozenset(("masked_fill", "masked_fill_", "nan_to_num", "nan_to_num_", "where"))
