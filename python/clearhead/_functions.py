@@ -7,6 +7,7 @@ the names that the modules of the watched model have imported them by (compiled 
 
 import sys
 import threading
+import types
 
 import torch
 from torch.nn import functional as F
@@ -35,7 +36,7 @@ def _wrapped(function, handler):
     def attention(*positional, **keywords):
         result = function(*positional, **keywords)
         with _lock:
-            listeners = [one for one in _listeners if one.plain._watch._busy == threading.get_ident() and one.plain.running and not one.plain._watch._inside]
+            listeners = [one for one in _listeners if one.plain.thread_of_run == threading.get_ident() and not one.plain._watch._inside]
         for one in listeners:
             watch = one.plain._watch
             watch._inside += 1
@@ -45,7 +46,7 @@ def _wrapped(function, handler):
                 watch._inside -= 1
         return result
 
-    attention.__wrapped__ = function
+    attention.clearhead_original = function
     return attention
 
 
@@ -53,40 +54,40 @@ class Functions:
     """Tells a mode about calls of these functions, until stop()."""
 
     def __init__(self, plain, model):
-        self.plain, self.thread = plain, threading.get_ident()
+        self.plain = plain
         wanted = {}  # id of a function: handler
         with _lock:
             for (module, name), handler in _functions.items():
                 module = sys.modules.get(module)
                 if module is not None and callable(function := vars(module).get(name)):
-                    wanted[id(function)] = handler
+                    wanted[id(getattr(function, "clearhead_original", function))] = handler
                     self._replace(vars(module), name, function, handler)
             for names in self._names(model) if wanted else ():
                 for name, function in list(names.items()):
-                    original = getattr(function, "_torchdynamo_orig_callable", function) if callable(function) else None
-                    if id(original) in wanted:
-                        self._replace(names, name, function, wanted[id(original)])
+                    if isinstance(function, types.FunctionType):
+                        original = getattr(function, "_torchdynamo_orig_callable", function)  # of torch.compile(flex_attention)
+                        if id(original) in wanted:
+                            self._replace(names, name, function, wanted[id(original)])
             _listeners.append(self)
 
     @staticmethod
     def _names(model):
         """Global names of the Python modules that the model's classes are from, and of their packages."""
-        packages = {name for module in model.modules() for of in type(module).__mro__ if (name := of.__module__.split(".")[0]) not in _LIBRARIES}
+        packages = {of.__module__.split(".")[0] for module in model.modules() for of in type(module).__mro__} - _LIBRARIES
         return [vars(module) for name, module in list(sys.modules.items()) if name.split(".")[0] in packages and hasattr(module, "__dict__")]
 
     @staticmethod
     def _replace(names, name, function, handler):
-        if not hasattr(function, "__wrapped__") or function.__wrapped__ not in [one[2] for one in _replaced]:
+        if not hasattr(function, "clearhead_original"):
             _replaced.append((names, name, function))
             names[name] = _wrapped(function, handler)
 
     def stop(self):
         with _lock:
             _listeners.remove(self)
-            if not _listeners:
-                while _replaced:
-                    names, name, function = _replaced.pop()
-                    names[name] = function
+            while _replaced and not _listeners:
+                names, name, function = _replaced.pop()
+                names[name] = function
 
 
 _LIBRARIES = {"torch", "builtins", "transformers", "typing", "abc", "collections"}

@@ -53,6 +53,11 @@ class Plain(TorchFunctionMode):
         _modules.forget(self)
 
     @property
+    def thread_of_run(self):
+        """The thread that runs a module of the model, or None."""
+        return self._watch._busy if self._stack else None
+
+    @property
     def running(self):
         """The modules that are running, outermost first."""
         return [module for module, *_ in self._stack]

@@ -170,7 +170,7 @@ class Recorder:
 
     def _is_parameter(self, x):
         if self._parameters is None:
-            self._parameters = {one.untyped_storage().data_ptr() for one in self._watch._model.parameters() if not one.is_meta}
+            self._parameters = {one.untyped_storage().data_ptr() for one in self._watch._model.parameters() if type(one.data) is torch.Tensor} - {0}
         if isinstance(x, torch.nn.Parameter):
             return True
         try:
@@ -399,7 +399,7 @@ class Recorder:
     def _call(self, scores, found):
         """(the Call, its Axes) of weights that met values. Raises ValueError with a reason."""
         running = self._plain.running[::-1]
-        heads = next((size for of in running for name in _HEADS if isinstance(size := getattr(of, name, None), int) and size > 0), None)
+        heads = next((size for of in running[:2] for name in _HEADS if isinstance(size := getattr(of, name, None), int) and size > 0), None)
         shapes = [found.left.shape, scores.shape, *[(*lead, 1, 1) for *_, lead in (*scores.added, *scores.filled)]]
         axes = Axes(shapes, heads)
         known = described(scores, axes)

@@ -7,9 +7,9 @@
 
 One row for each folder of transformers/models with a model file: random weights, with queries and keys large enough that rows are far from
 uniform, and random inputs. "clearhead" compares logits with eager attention (within 1e-4 of max(1, largest)). "watched" and "masked" compare
-every map, within 1e-5, with the attention that the model itself computes under eager (own_attention.py): without a mask, and with a mask
-that differs for each query, or with padding where a model takes no other. "seen" counts the maps that were compared. Whatever is not
-seen is named: in `left_out`, or as a softmax of the model that no map shows ("not explained").
+every map with the attention that the model itself computes under eager (own_attention.py), within 1e-5 or the rounding of its scores in
+float32: without a mask, and with a mask that differs for each query, or with padding where a model takes no other. "seen" counts the maps
+that were compared. Whatever is not seen is named: in `left_out`, or as a softmax of the model that no map shows ("not explained").
 """
 
 import argparse
@@ -303,6 +303,8 @@ class Shown:
         self.at = sorted({0, len(self.rows) // 2, len(self.rows) - 1})
         heads = [self.map.head(head) for head in range(self.map.heads)]
         weights = np.stack([[head.row(self.rows[at]).weights for at in self.at] for head in heads])
+        scores = [abs(head.row(self.rows[at]).scores) for head in heads for at in self.at]
+        self.tolerance = max(MAPS, 2**-22 * float(np.max(np.where(np.isfinite(scores), scores, 0), initial=0)))
         self.weights = np.nan_to_num(weights[..., ~np.isnan(weights).all((0, 1))])  # NaN: a token or item that is no key of this layer
 
     def off(self, weights):
@@ -346,8 +348,8 @@ def compare(model, inputs, eager):
             alone.append(one.name)
             continue
         compared += 1
-        seen |= {at - len(own) for at, off in offs.items() if off <= MAPS}
-        if min(offs.values()) > MAPS:
+        seen |= {at - len(own) for at, off in offs.items() if off <= one.tolerance}
+        if min(offs.values()) > one.tolerance:
             wrong.append(f"{one.name} is off by {min(offs.values()):.2g}")
     named = [path for path, _ in trace.left_out]
     is_named = lambda path: any(path.startswith(one) or one.startswith(path) for one in named)  # noqa: E731
@@ -359,6 +361,7 @@ def compare(model, inputs, eager):
         wrong.append("maps differ from the eager formula")
     if alone and not wrong:  # computed in blocks, or in windows that are calls of their own
         wrong.append(f"{'same; ' if compared else ''}{', '.join(alone[:3])}: verified only, the model computes no weights of this shape")
+        missed = []
     word = "; ".join(wrong[:3]) or "same"
     return word, compared, trace.left_out, missed
 
