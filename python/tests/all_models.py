@@ -42,6 +42,7 @@ TENTH = """albert bart bert clip deepseek_v3 deepseek_v4 distilbert dinov2 elect
 marian mimo_v2_flash mistral mixtral modernbert olmo2 opt phi3 qwen2 qwen3_moe roberta segformer siglip t5 vit whisper
 wav2vec2 xlm_roberta""".split()
 LOGITS, MAPS = 1e-4, 1e-5
+LARGEST = 1e4  # number in an output
 PEAKED = re.compile(r"q_proj|k_proj|query|key|q_lin|k_lin|qkv|Wqkv|c_attn|in_proj|to_q|to_k|\.q\.|\.k\.|q_attn|k_attn|q_head|k_head", re.IGNORECASE)
 
 SMALL = {
@@ -122,6 +123,9 @@ def shrink(config, kept=(), depth=0):
             config.num_key_value_heads = config.num_attention_heads
             config.qk_head_dim = config.qk_nope_head_dim + config.qk_rope_head_dim
             config.index_topk, config.index_n_heads, config.index_head_dim = 6, 4, 16
+    if "lags_sequence" in vars(config):
+        config.prediction_length, config.context_length, config.lags_sequence, config.num_time_features = 8, 16, [1, 2], 1
+        config.feature_size = config.input_size * len(config.lags_sequence) + config._number_of_features
     for name in ("rope_parameters", "rope_scaling"):
         with contextlib.suppress(Exception):
             if "mrope_section" in getattr(config, name):
@@ -172,11 +176,14 @@ def inputs_of(model):
     main = getattr(model, "main_input_name", "input_ids")
     vision = getattr(config, "vision_config", config)
     size = getattr(vision, "image_size", 32)
-    size = size if isinstance(size, int) else size[0] if size is not None else 32
+    height, width = (size, size) if isinstance(size, int) else size if size is not None else (32, 32)
+    size = height
+    if main not in names and "pixel_values" in names:
+        main = "pixel_values"
     if "input_ids" in names and main == "input_ids":
         out["input_ids"] = ids
     if main == "pixel_values" or ("pixel_values" in names and "input_ids" in names and type(model).__name__.endswith("Model") and main != "input_ids"):
-        out["pixel_values"] = torch.randn(2, getattr(vision, "num_channels", 3) or 3, size, size, generator=random)
+        out["pixel_values"] = torch.randn(2, getattr(vision, "num_channels", 3) or 3, height, width, generator=random)
     if main in ("input_values",):
         out["input_values"] = torch.randn(2, 2000, generator=random)
     if main in ("input_features",):
@@ -194,7 +201,16 @@ def inputs_of(model):
         if main == "pixel_values_videos" or (main == "pixel_values" and name in names and getattr(config, "num_frames", None)):
             frames = getattr(config, "num_frames", None) or getattr(config, "frames_per_clip", 2) or 2
             out = {main: torch.randn(2, frames, 3, size, size, generator=random)}
-    if main == "past_values":
+    if "visual_feats" in names:
+        out["visual_feats"] = torch.randn(2, 5, getattr(config, "visual_feat_dim", None) or config.visual_embedding_dim, generator=random)
+    if "visual_pos" in names:
+        out["visual_pos"] = torch.rand(2, 5, 4, generator=random)
+    if "past_time_features" in names:  # of a series
+        past, coming = config.context_length + max(config.lags_sequence), config.prediction_length
+        out = {"past_values": torch.randn(2, past, generator=random), "past_observed_mask": torch.ones(2, past), "future_values": torch.randn(2, coming),
+               "past_time_features": torch.randn(2, past, config.num_time_features, generator=random),
+               "future_time_features": torch.randn(2, coming, config.num_time_features, generator=random)}
+    elif main == "past_values":
         length, channels = getattr(config, "context_length", 32) or 32, getattr(config, "num_input_channels", 1) or 1
         out["past_values"] = torch.randn(2, length, channels, generator=random)
     if not out:
@@ -212,6 +228,15 @@ def numbers(out):
     raise Skip("its output has no numbers")
 
 
+def draw(model, std):
+    """Random weights."""
+    for name, one in model.named_parameters():
+        if one.dim() >= 2:
+            torch.nn.init.normal_(one, std=std)
+        if "sink" in name:
+            torch.nn.init.normal_(one)
+
+
 def build(folder):
     """(model, inputs) of the first class in a folder that can be made small and runs eager."""
     reasons, begin, kinds = [], time.process_time(), candidates(folder)
@@ -226,11 +251,7 @@ def build(folder):
                 model = kind(config).eval()
                 if sum(one.numel() for one in model.parameters()) > 150_000_000:
                     raise Skip("not small: its config has sizes that this script does not know")
-                for name, one in model.named_parameters():
-                    if one.dim() >= 2:
-                        torch.nn.init.normal_(one, std=0.15)
-                    if "sink" in name:
-                        torch.nn.init.normal_(one)
+                draw(model, 0.15)
                 if has_interface(folder):
                     model.set_attn_implementation("eager")
                 inputs = inputs_of(model)
@@ -238,6 +259,10 @@ def build(folder):
                     out = numbers(model(**inputs))
                 if not spy.found and kind is not last:
                     raise Skip("none of its attention was reached")
+                if not out.abs().max() < LARGEST:  # a model without norms
+                    draw(model, 0.02)
+                    with torch.no_grad():
+                        out = numbers(model(**inputs))
                 if not torch.isfinite(out).all():
                     raise Skip("random weights give numbers that are not finite")
                 return model, inputs
@@ -249,12 +274,12 @@ def build(folder):
 
 
 def peak(model, inputs):
-    """Makes queries and keys larger, so that rows of attention are far from uniform, where the model's numbers stay finite."""
+    """Makes queries and keys larger, so that rows of attention are far from uniform, where the model's numbers stay moderate."""
     chosen = [one for name, one in model.named_parameters() if one.dim() == 2 and PEAKED.search(name)]
     with torch.no_grad():
         for one in chosen:
             one.mul_(2)
-        if not torch.isfinite(numbers(model(**inputs))).all():
+        if not numbers(model(**inputs)).abs().max() < LARGEST:
             for one in chosen:
                 one.div_(2)
 
@@ -312,6 +337,8 @@ class Shown:
         heads, queries, keys = self.map.heads, len(self.rows), self.weights.shape[-1]
         if weights.dim() == 3 and weights.shape[0] % heads == 0:
             weights = weights.reshape(-1, heads, *weights.shape[-2:])
+        if weights.dim() == 5 and weights.shape[1] == heads != weights.shape[2]:  # windows behind the heads
+            weights = weights.transpose(1, 2)
         weights = weights.reshape(-1, *weights.shape[-3:]).float().nan_to_num()
         of_heads, count, width = weights.shape[-3:]
         if of_heads == heads and queries == keys and count == width and queries % count == 0 and queries // count in range(2, len(weights) + 1):
