@@ -167,47 +167,34 @@ class _Sides:
         return begin, begin + count
 
 
-def _probability(read, position):
-    found = read.probabilities.get(position)
-    return float(found.flatten()[0]) if found is not None else float("nan")
-
-
-def _written(watch, sides):
-    """[(id, text, probability)] of the tokens that were generated and read."""
-    side = watch.reading.written_side
+def _generated(watch, sides, is_part):
+    """[(id, piece, bytes, probability)] of the tokens that were generated and read. They end the text; where families are no parts of a
+    text they are taken off it, for the trace appends them. None are listed if the probability of one is not known."""
+    text, side = sides.text, watch.reading.written_side
     read = watch.reading.texts.get(side)
-    if read is None or side not in sides.ranges or read.prompt is None:
+    if read is None or side not in sides.ranges:
         return []
     begin, end = sides.ranges[side]
-    whole, out = sides.text["text"].encode(), []
-    for at in range(begin + max(0, read.prompt - sides.begins[side]), end):
-        a, b = sides.text["offsets"][at]
-        out.append((sides.text["ids"][at], whole[a:b].decode(errors="replace"), _probability(read, sides.begins[side] + at - begin)))
-    return out
-
-
-def _generated(watch, text, sides):
-    """[(id, piece, bytes, probability)] of the tokens behind the prompt, which are taken off the text."""
-    read = watch.reading.texts.get("")
-    if read is None or "" not in sides.ranges:
+    first = begin + max(0, read.prompt - sides.begins[side])
+    if first == begin or first >= end or end != sides.tokens:
         return []
-    first = max(0, read.prompt - sides.begins[""])
-    if first == 0 or first >= len(text["ids"]) or any(read.start + at not in read.probabilities for at in range(read.prompt - read.start, len(read.ids))):
-        return []
-    whole, out, begin = text["text"].encode(), [], text["offsets"][first - 1][1]
-    prompt_end = begin
-    for at in range(first, len(text["ids"])):
-        end = max(begin, text["offsets"][at][1])
-        out.append((text["ids"][at], text["pieces"][at], whole[begin:end], _probability(read, sides.begins[""] + at)))
-        begin = end
-    text["text"] = whole[:prompt_end].decode()
-    for name in ("ids", "offsets", "special", "pieces"):
-        text[name] = text[name][:first]
+    whole, out, last = text["text"].encode(), [], text["offsets"][first - 1][1]
+    prompt_end = last
+    for at in range(first, end):
+        found = read.probabilities.get(sides.begins[side] + at - begin)
+        if found is None:
+            return []
+        last, start = max(last, text["offsets"][at][1]), last
+        out.append((text["ids"][at], text["pieces"][at], whole[start:last], float(found.flatten()[0])))
+    if not is_part:
+        text["text"] = whole[:prompt_end].decode()
+        for name in ("ids", "offsets", "special", "pieces"):
+            text[name] = text[name][:first]
     return out
 
 
 def assemble(watch):
-    """(trace or None, left out, checks, written tokens) of a run. left out: [(module's path, reason)]."""
+    """(trace or None, left out, checks) of a run. left out: [(module's path, reason)]."""
     left_out, ready, shown = [], [], []
     sides = _Sides(watch)
     for layer in watch._layers.values():
@@ -220,7 +207,7 @@ def assemble(watch):
         except ValueError as reason:
             left_out.append((layer.path, str(reason)))
     if not ready:
-        return None, left_out, [], []
+        return None, left_out, []
     families, names, taken = {}, {}, set()
     for layer, q, k, description in ready:
         shape = (q.shape[1], k.shape[1], q.shape[3], q.shape[2], k.shape[2], tuple(layer.windows))
@@ -231,12 +218,14 @@ def assemble(watch):
             query_range, key_range = sides.of(sides_of[0], q.shape[2], layer), sides.of(sides_of[1], k.shape[2], layer)
             families[name] = {
                 "name": name, "layers": 0, "heads": q.shape[1], "key_heads": k.shape[1], "d_k": q.shape[3], "queries": q.shape[2],
-                "keys": k.shape[2], "causal": band_of(description)["band"]["ahead"] == 0, "first_query": query_range[0], "first_key": key_range[0]}
+                "keys": k.shape[2], "causal": band_of(description)["band"]["ahead"] == 0, "first_query": query_range[0], "first_key": key_range[0],
+                "modules": {}}
         number = layer.number
         while (name, number) in taken:  # several modules whose paths say the same number
             number += 1
         taken.add((name, number))
         families[name]["layers"] = max(families[name]["layers"], number + 1)
+        families[name]["modules"][number] = layer.path
         shown.append((layer, name, number, q, k, description))
     is_part = bool(sides.items) or len(sides.ranges) > 1
     for family in families.values():
@@ -244,8 +233,7 @@ def assemble(watch):
     plan = sorted(families.values(), key=lambda family: family["name"] != "cross")
     text = sides.text
     text["items"] = sides.items
-    written = _written(watch, sides)
-    generated = _generated(watch, text, sides) if not is_part else []
+    generated = _generated(watch, sides, is_part)
 
     def calls():
         for layer, name, number, q, k, description in shown:
@@ -271,12 +259,12 @@ def assemble(watch):
             checks.append(check)
     if wrong:
         return _without(watch, {path for path, _ in wrong}, left_out + wrong)
-    return trace, left_out, checks, written
+    return trace, left_out, checks
 
 
 def _without(watch, paths, left_out):
     for path in paths:
         watch._layers.pop(path)
-    trace, more, checks, written = assemble(watch)
-    return trace, left_out + [one for one in more if one not in left_out], checks, written
+    trace, more, checks = assemble(watch)
+    return trace, left_out + [one for one in more if one not in left_out], checks
 

@@ -565,12 +565,6 @@ class Watch:
             raise NotFoundError(f"watch: no trace: {why}" if why else "watch: no trace yet; it is there when the `with` has ended and the model has run in it")
         return self._trace
 
-    @property
-    def generated(self):
-        """[(id, text, probability)] of the tokens that the model wrote and read, in order; NaN where the probability is not known."""
-        self.trace
-        return list(self._written)
-
     def __repr__(self):
         if self._trace is None:
             return f"clearhead.Watch({self._name}, {'active' if self._plain is not None else 'no trace'})"
@@ -582,7 +576,7 @@ class Watch:
     def _finish(self):
         from ._assemble import assemble
 
-        self._trace, self.left_out, self._checks, self._written = assemble(self)
+        self._trace, self.left_out, self._checks = assemble(self)
 
     def verify(self):
         """Recomputes the checked rows of every layer from what is kept, by the engine, against the eager formula over what the layer

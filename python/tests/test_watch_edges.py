@@ -14,6 +14,7 @@ from torch.nn import functional as F  # noqa: E402
 import clearhead as ch  # noqa: E402
 from test_watch import IDS, SMALL, build, eager_maps, llama, run, same_maps  # noqa: E402
 
+PIXELS = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(8))
 ONES = torch.ones(1, 17, dtype=torch.long)
 
 
@@ -192,10 +193,12 @@ def test_a_generation_in_a_thread_of_its_own_is_seen():
 def test_a_picture_with_as_many_patches_as_there_are_tokens_has_no_words():
     vision = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "image_size": 32, "patch_size": 8}
     clip = build("CLIPModel", text_config=SMALL, vision_config=vision)
-    trace = run(clip, input_ids=IDS[:1], pixel_values=torch.randn(1, 3, 32, 32))
+    trace = run(clip, input_ids=IDS[:1], pixel_values=PIXELS)
     of_vision = trace.map(0, "vision")
-    assert len(trace.ids) == 17 + 17 and trace.tokens[17:19] == ["class token", "patch 1, 1"]
-    assert not np.isnan(of_vision.head(0).row(17).weights[17:]).any() and np.isnan(of_vision.head(0).row(17).weights[:17]).all()
+    assert len(trace.ids) == 17 + 17 and trace.pieces[17:19] == ["class token", "patch 1, 1"]
+    assert of_vision.module == "vision_model.encoder.layers.0.self_attn" and np.asarray(of_vision).shape == (4, 17, 17)
+    same_maps(trace, "vision", eager_maps(clip.vision_model, pixel_values=PIXELS).attentions)
+    same_maps(trace, "text", eager_maps(clip.text_model, input_ids=IDS[:1]).attentions)
 
 
 # 8. Windows.
