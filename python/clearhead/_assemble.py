@@ -19,8 +19,8 @@ def difference(trace, family, layer, samples):
     worst, found = 0.0, trace.map(layer, family)
     for sample in samples:
         count = sample.weights.shape[1]
-        for head, known in enumerate(sample.weights.numpy()):
-            row = np.nan_to_num(found.head(head).row(sample.query).weights)
+        for row, known in zip(found.to_numpy((sample.query, sample.query + 1))[:, 0], sample.weights.numpy()):
+            row = np.nan_to_num(row)
             expected, begin = np.zeros_like(row), sample.first_key
             inside = slice(max(0, -begin), max(0, min(count, len(row) - begin)))
             expected[begin + inside.start : begin + inside.stop] = known[inside]

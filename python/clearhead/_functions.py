@@ -74,6 +74,8 @@ class Functions:
     def _names(model):
         """Global names of the Python modules that the model's classes are from, and of their packages."""
         packages = {of.__module__.split(".")[0] for module in model.modules() for of in type(module).__mro__} - _LIBRARIES
+        if not packages:
+            return []
         return [vars(module) for name, module in list(sys.modules.items()) if name.split(".")[0] in packages and hasattr(module, "__dict__")]
 
     @staticmethod

@@ -11,6 +11,7 @@ all keys of the call. A layer that fails is left out, by name and with the reaso
     _captured.py     what is kept of one layer                  _assemble.py    the trace of it all
 """
 
+import functools
 import re
 import threading
 import warnings
@@ -276,13 +277,20 @@ class Watch:
                 if family in self._families.values():
                     family += f"-{len(self._families)}"
             self._families[pattern] = family
-        siblings = [other for other in (*self.paths.values(), path) if re.sub(r"\d+", "#", other) == pattern]
-        numbers = sorted({tuple(map(int, re.findall(r"\d+", other))) for other in siblings})
         own = tuple(map(int, re.findall(r"\d+", path)))
+        numbers = self._numbers_of_paths.get(pattern, [own])
         varying = [at for at in range(len(own)) if len({one[at] for one in numbers}) > 1]
         places = varying or self._places_in_lists(path)
         number = own[places[0]] if len(places) == 1 else numbers.index(own)
         return self._families[pattern], number, is_cross, len(numbers)
+
+    @functools.cached_property
+    def _numbers_of_paths(self):
+        """The numbers in the paths of modules that differ in nothing else, ascending: {path with # for numbers: [tuple]}."""
+        out = {}
+        for path in set(self.paths.values()):
+            out.setdefault(re.sub(r"\d+", "#", path), []).append(tuple(map(int, re.findall(r"\d+", path))))
+        return {pattern: sorted(numbers) for pattern, numbers in out.items()}
 
     def _places_in_lists(self, path):
         """Which of the numbers in a path say a place in a list of several modules."""
