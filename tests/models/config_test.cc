@@ -31,7 +31,8 @@ TEST_P(Configs, AreRead) {
 }
 
 TEST_P(Configs, WithAFieldThatIsNotKnownAreRefusedByItsName) {
-  for (const auto& [name, config] : all_configs(GetParam()).fields()) {
+  const Json configs = all_configs(GetParam());
+  for (const auto& [name, config] : configs.fields()) {
     for (const char* field : {"zeta", "attention_temperature", "per_layer_config", "partial_rotary_factor"}) {
       Json changed = config;
       changed[field] = Json::parse(R"({"0": 0.5})", "test");
