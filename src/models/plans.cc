@@ -27,9 +27,18 @@ std::string rebuilt(const Encoding& encoding, const Tokenizer& tokenizer, uint8_
 // A mark that the tokenizer put in front of a word, as a token of its own: the "▁" of "▁中" stands for a space that the text
 // does not have. The library gives it the bytes of the character after it.
 bool is_inserted_space(const Tokenizer& tokenizer, int32_t id, std::string_view under) {
+  constexpr char32_t kMark = 0x2581;  // ▁, which stays as it is without a decoder for it
+  const auto is_mark = [&](char32_t c) { return c == ' ' || c == kMark; };
   const std::string bytes = tokenizer.token_bytes(id);
-  const bool is_space = !bytes.empty() && bytes.find_first_not_of(' ') == std::string::npos;
-  return is_space && !text::is(text::decode_valid(under, 0).c, text::kSpace);
+  if (bytes.empty() || valid_utf8_prefix(bytes) != bytes.size()) return false;
+  for (size_t at = 0; at < bytes.size();) {
+    const text::Decoded one = text::decode_valid(bytes, at);
+    if (!is_mark(one.c)) return false;
+    at += one.length;
+  }
+  if (valid_utf8_prefix(under) == 0) return true;  // not a space, whatever its bytes mean
+  const char32_t first = text::decode_valid(under, 0).c;
+  return !is_mark(first) && !text::is(first, text::kSpace);
 }
 
 }  // namespace
