@@ -194,6 +194,10 @@ inline void expect_golden(const std::string& family, const std::string& variant)
       EXPECT_LE(difference(alone.all_hidden[static_cast<size_t>(layer)], expected), tolerance::kHidden) << "hidden state " << layer;
       EXPECT_LE(difference(cut(together.all_hidden[static_cast<size_t>(layer)], index, tokens.length), expected), tolerance::kHidden)
           << "batched, " << layer;
+      EXPECT_LE(difference(cut(together.all_hidden[static_cast<size_t>(layer)], index, tokens.length),
+                           alone.all_hidden[static_cast<size_t>(layer)]),
+                tolerance::kTwoWays)
+          << "batched and alone, " << layer;
     }
     for (int64_t layer = 0; layer < golden.facts.layers; ++layer) {
       EXPECT_LE(map_difference(kept.taken[static_cast<size_t>(layer)].record, golden.tensor("attention", layer), index), tolerance::kMap)
@@ -204,10 +208,10 @@ inline void expect_golden(const std::string& family, const std::string& variant)
       const Tensor expected = per_token ? cut(all, index, tokens.length) : all.slice(0, index, index + 1);
       ASSERT_TRUE(logits_of(alone).defined()) << "the model has no head that gives logits";
       EXPECT_LE(difference(logits_of(alone), expected), tolerance::kHidden) << "logits";
-      const Tensor batched = logits_of(together);
-      EXPECT_LE(difference(per_token ? cut(batched, index, tokens.length) : batched.slice(0, index, index + 1), expected),
-                tolerance::kHidden)
-          << "batched logits";
+      const Tensor all_batched = logits_of(together);
+      const Tensor batched = per_token ? cut(all_batched, index, tokens.length) : all_batched.slice(0, index, index + 1);
+      EXPECT_LE(difference(batched, expected), tolerance::kHidden) << "batched logits";
+      EXPECT_LE(difference(batched, logits_of(alone)), tolerance::kTwoWays) << "batched and alone";
     }
     if (golden.has("pooled")) {
       EXPECT_LE(difference(alone.pooled, golden.tensor("pooled").slice(0, index, index + 1)), tolerance::kHidden) << "pooled";
