@@ -1,0 +1,63 @@
+"""clearhead run generate and translate under the rules of generation, and ask of a text whose tokenizer inserts marks."""
+
+import json
+import shutil
+
+from support import ROOT, Case, run
+from translate_test import write_translator
+
+BOOK = ROOT / "models/book"
+
+
+class Generation(Case):
+    def greedy(self, *options):
+        done = run("run", "generate", BOOK, "It was a dark", "--max-tokens", 24, "--greedy", "--json", *options)
+        self.assertEqual(done.code, 0, done.errors)
+        return done.json["tokens"]
+
+    def test_the_penalty_on_repetitions_holds_for_greedy_decoding(self):
+        usual = self.greedy()
+        self.assertLess(len(set(self.greedy("--repetition-penalty", "0.5"))), len(set(usual)))
+        self.assertNotEqual(self.greedy("--repetition-penalty", "5"), usual)
+        self.assertEqual(self.greedy("--repetition-penalty", "1"), usual)
+
+    def test_a_translation_follows_generation_config_json(self):
+        model = write_translator(self.folder / "translator", self.causal)
+        one = ("run", "translate", model, "on the mat, and so on", "--json")
+
+        def tokens(settings, *options):
+            (model / "generation_config.json").write_text(json.dumps({"eos_token_id": 10, "num_beams": 1} | settings))
+            return self.ok(*one, *options).json["translations"][0]["tokens"]
+
+        usual = tokens({"max_length": 13})
+        self.assertLessEqual(len(usual), 12)
+        self.assertEqual(tokens({"max_length": 13, "forced_bos_token_id": 7})[0], 7)
+        self.assertNotIn(usual[0], tokens({"suppress_tokens": [usual[0]]}, "--max-tokens", 12))
+        alone = tokens({"no_repeat_ngram_size": 1}, "--max-tokens", 12)
+        self.assertEqual(len(alone), len(set(alone)))
+        self.assertEqual(tokens({"max_length": 5, "min_length": 5, "forced_eos_token_id": 10})[-1], 10)
+        self.assertEqual(len(tokens({"min_length": 99}, "--max-tokens", 9)), 9)
+        self.assertEqual(len(tokens({"min_length": 99, "max_length": 13})), 12)
+        self.assertEqual(len(tokens({"min_length": 99, "max_length": 13}, "--max-tokens", 3)), 3)
+
+    def test_settings_without_a_counterpart_are_refused_by_name(self):
+        model = write_translator(self.folder / "translator", self.causal)
+        (model / "generation_config.json").write_text('{"force_words_ids": [[7]]}')
+        self.refused(1, f'{model}/generation_config.json: "force_words_ids": an array of 1 is not supported and changes what the model writes; remove it to write without it',
+                     "run", "translate", model, "a cat")
+
+
+class Marks(Case):
+    def test_a_span_is_the_tokens_of_its_own_characters(self):
+        model = self.folder / "marks"
+        shutil.copytree(ROOT / "tests/goldens/bert/pooler", model)
+        vocabulary = {piece: at for at, piece in enumerate(["?", "▁", "中", "国", "人"])}
+        (model / "tokenizer.json").write_text(json.dumps({
+            "version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": None,
+            "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True},
+            "post_processor": None, "decoder": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True},
+            "model": {"type": "BPE", "dropout": None, "unk_token": "?", "continuing_subword_prefix": None, "end_of_word_suffix": None,
+                      "fuse_unk": False, "byte_fallback": False, "ignore_merges": False, "vocab": vocabulary, "merges": []}}))  # fmt: skip
+        told = self.ok("ask", model, "中国人", "--from", "中", "--to", "国人", "--json").json
+        self.assertEqual((told["from"], told["to"]), ([1, 2], [2, 4]))
+        self.assertEqual(self.ok("tokens", model, "中国人", "--json").json["offsets"], [[0, 3], [0, 3], [3, 6], [6, 9]])
