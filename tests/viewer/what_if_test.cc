@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include "judge/subject.h"
 #include "looked_at.h"
+#include "models/trace_text.h"
 #include "refused.h"
 #include "viewer/questions/why.h"
 
@@ -32,6 +34,22 @@ TEST(Explaining, ATraceWithoutAModelIsRefusedWithTheCommand) {
   } catch (const NotKept& error) {
     EXPECT_EQ(error.command(), "clearhead view made-up \"your text\"");
   }
+}
+
+// The viewer asks as the command line and Python do: words of several tokens as a whole, over every token of the text.
+TEST(Explaining, AnAnswerOfSeveralTokensIsTheOneThatIsAskedElsewhere) {
+  const std::string text = "It was a dark and stormy";
+  const std::shared_ptr<const Model> model = load(std::string(CLEARHEAD_SOURCE_DIR) + "/models/book", {.gradients = true});
+  LoadedTrace::Options options;
+  options.model = model;
+  LoadedTrace loaded(std::make_shared<Trace>(std::move(trace_text(*model, {.text = text}).trace)), options);
+  const Json answer = questions::why(loaded, {.asked = {.of = "night, and"}, .methods = {"attention", "relevance"}, .items = "token"}, {});
+  const auto subject = judge::ask_about(model, text, {.of = "night, and"});
+  EXPECT_EQ(answer.find("answer")->string(), subject->answer());
+  EXPECT_NEAR(answer.find("probability")->number(), subject->probability(), 1e-6 * subject->probability());
+  EXPECT_EQ(answer.find("items")->size(), loaded.trace().plan().text.ids.size());
+  EXPECT_EQ(answer.find("read_from")->items()[0].integer(), loaded.trace().plan().text.tokens() - 1);
+  for (const Json& method : answer.find("methods")->items()) EXPECT_EQ(method.find("shares")->size(), subject->items().size());
 }
 
 }  // namespace
