@@ -95,12 +95,18 @@ def test_why_gives_every_part_its_share(known_model):
     text = "abcdefab"
     found = model.why(text, by=["attention", "relevance", "occlusion"], items="token")
     assert sorted(found["shares"]) == ["attention", "occlusion", "relevance"]
-    assert [text.encode()[begin:end].decode() for begin, end in found["bytes"]] == found["items"] == list("abcdefa")
+    assert [text.encode()[begin:end].decode() for begin, end in found["bytes"]] == found["items"] == list("abcdefab")
     assert found["answer"] == 'next token "c"' and found["probability"] > 0.99
     assert found["items"][int(np.argmax(found["shares"]["relevance"]))] == "c"  # what the induction head copies
-    assert found["shares"]["occlusion"] == pytest.approx([0.996, 0.996, 0.996, 0, 0, 0, 0.996], abs=0.01)
+    assert found["shares"]["occlusion"] == pytest.approx([0.996, 0.996, 0.996, 0, 0, 0, 0.996, 0], abs=0.01)
+    several = model.why(text, of="cd", by=["occlusion"])
+    assert several["answer"] == 'next tokens "cd"' and several["probability"] > 0.98
     with pytest.raises(ch.NotFoundError, match="there is no method"):
         model.why(text, by=["relevanse"])
+    with pytest.raises(ch.InvalidArgumentError, match="a layer is of the methods attention"):
+        model.why(text, layer=99)
+    with pytest.raises(ch.InvalidArgumentError, match="layer 99 of 2"):
+        model.why(text, by=["attention"], layer=99)
     with pytest.raises(ch.InvalidArgumentError, match="expected \"word\""):
         model.why(text, items="letter")
 

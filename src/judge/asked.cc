@@ -65,37 +65,41 @@ Joint joint_of(const std::string& word, const std::optional<std::string>& before
 
 }  // namespace
 
-std::vector<std::vector<int32_t>> spellings_of(const Model& model, const std::string& word, const std::optional<std::string>& before) {
+Spellings spellings_of(const Model& model, const std::string& word, const std::optional<std::string>& before) {
+  constexpr double kWordPrior = 4.605;  // ln 100
   const Tokenizer& tokenizer = model.tokenizer();
-  std::vector<std::vector<int32_t>> out;
+  const std::optional<int32_t> unknown = tokenizer.special_tokens().unk;
+  Spellings out;
   const auto add = [&](const std::string& spelling) {
     std::vector<int32_t> ids = continuation(tokenizer, spelling, before);
-    if (!ids.empty() && std::find(out.begin(), out.end(), ids) == out.end()) out.push_back(std::move(ids));
+    const bool has_unknown = unknown && word != tokenizer.token(*unknown) && std::find(ids.begin(), ids.end(), *unknown) != ids.end();
+    const bool is_new = std::find(out.ids.begin(), out.ids.end(), ids) == out.ids.end();
+    if (!ids.empty() && !has_unknown && is_new) out.ids.push_back(std::move(ids));
   };
   const Joint joint = joint_of(word, before);
   if (joint != Joint::kNone) add(" " + word);
-  if (joint != Joint::kSpace) add(word);
-  const std::optional<int32_t> unknown = tokenizer.special_tokens().unk;
-  const auto has_unknown = [&](const std::vector<int32_t>& ids) {
-    return unknown && word != tokenizer.token(*unknown) && std::find(ids.begin(), ids.end(), *unknown) != ids.end();
-  };
-  std::erase_if(out, has_unknown);
-  if (out.empty())
+  if (joint == Joint::kSpace && !out.ids.empty()) out.prior = kWordPrior;
+  add(word);
+  if (out.ids.empty())
     fail(ErrorCode::kNotFound, "{}: {} cannot be spelled with the tokens of its vocabulary", model.info().name, quoted(word));
   return out;
 }
 
-int32_t single_token(const Model& model, const std::string& word, const std::vector<std::vector<int32_t>>& spellings, const float* logits,
-                     const char* why) {
+int32_t single_token(const Model& model, const std::string& word, const Spellings& spellings, const float* logits, const char* why) {
   std::optional<int32_t> best;
-  for (const std::vector<int32_t>& ids : spellings) {
-    if (ids.size() == 1 && (!best || logits[ids[0]] > logits[*best])) best = ids[0];
+  double highest = 0;
+  for (const std::vector<int32_t>& ids : spellings.ids) {
+    const double rating = static_cast<double>(logits[ids[0]]) + (&ids == spellings.ids.data() ? spellings.prior : 0);
+    if (ids.size() > 1 || (best && rating <= highest)) continue;
+    best = ids[0];
+    highest = rating;
   }
   if (best) return *best;
+  const std::vector<int32_t>& first = spellings.ids.front();
   std::string tokens;
-  for (const int32_t id : spellings.front()) tokens += (tokens.empty() ? "" : ", ") + spelled(model, id);
-  fail(ErrorCode::kUnsupported, "{}: {} is {} tokens ({}); {}: expected a word of one token", model.info().name, quoted(word),
-       spellings.front().size(), tokens, why);
+  for (const int32_t id : first) tokens += (tokens.empty() ? "" : ", ") + spelled(model, id);
+  fail(ErrorCode::kUnsupported, "{}: {} is {} tokens ({}); {}: expected a word of one token", model.info().name, quoted(word), first.size(),
+       tokens, why);
 }
 
 std::string spelled(const Model& model, const std::vector<int32_t>& ids) {

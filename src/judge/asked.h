@@ -18,13 +18,17 @@ namespace clearhead::judge {
 std::string quoted(std::string_view text);
 /// The number in "token 3"; nothing in other words.
 std::optional<int64_t> place_in(const std::string& of);
-/// Each way to spell a word in tokens after a text (absent: not known), with a leading space or without, without repeats.
-/// Never empty. Throws kNotFound for a word that the vocabulary cannot spell.
-std::vector<std::vector<int32_t>> spellings_of(const Model& model, const std::string& word, const std::optional<std::string>& before);
-/// The token of a word that has a spelling of one token; of several the one whose logit is larger. Throws kUnsupported, with the
+/// The ways to spell a word in tokens after a text, with a leading space and without, without repeats.
+struct Spellings {
+  std::vector<std::vector<int32_t>> ids{};  ///< never empty
+  /// Added to the log-probability of the first: what follows a word is most likely meant as another word, not as its end.
+  double prior = 0;
+};
+/// before: the text; absent: not known. Throws kNotFound for a word that the vocabulary cannot spell.
+Spellings spellings_of(const Model& model, const std::string& word, const std::optional<std::string>& before);
+/// The token of a word that has a spelling of one token; of several the more probable one. Throws kUnsupported, with the
 /// tokens, for a word of several and for `why` only one is possible.
-int32_t single_token(const Model& model, const std::string& word, const std::vector<std::vector<int32_t>>& spellings, const float* logits,
-                     const char* why);
+int32_t single_token(const Model& model, const std::string& word, const Spellings& spellings, const float* logits, const char* why);
 /// The text of tokens in quotes; "#7 #9" without a vocabulary.
 std::string spelled(const Model& model, const std::vector<int32_t>& ids);
 inline std::string spelled(const Model& model, int32_t id) { return spelled(model, std::vector<int32_t>{id}); }

@@ -196,19 +196,18 @@ class TextSubject final : public Subject {
     if (answer_ids_.size() == 1) probability_ = probability_of(logits, count);
   }
 
-  std::vector<std::vector<int32_t>> spellings(const std::string& word) const {
-    return spellings_of(*model_, word, kind_ == Kind::kNext ? text_ : std::nullopt);
-  }
+  Spellings spellings(const std::string& word) const { return spellings_of(*model_, word, kind_ == Kind::kNext ? text_ : std::nullopt); }
 
-  // Of several spellings the one whose tokens, each given those before, have the highest probability.
-  std::vector<int32_t> most_probable(const std::vector<std::vector<int32_t>>& spelled_in, const float* logits, int64_t count) {
-    std::vector<int32_t> best = spelled_in.front();
+  // The spelling whose tokens, each given those before, are the most probable.
+  std::vector<int32_t> most_probable(const Spellings& spelled_in, const float* logits, int64_t count) {
+    std::vector<int32_t> best = spelled_in.ids.front();
     double highest = -std::numeric_limits<double>::infinity();
-    for (size_t at = 0; at < spelled_in.size() && spelled_in.size() > 1; ++at) {
-      answer_ids_ = spelled_in[at];
+    for (size_t at = 0; at < spelled_in.ids.size() && spelled_in.ids.size() > 1; ++at) {
+      answer_ids_ = spelled_in.ids[at];
       check_answer(count);
       const double found = answer_ids_.size() == 1 ? std::log(probability_of(logits, count)) : log_probability_of_span();
-      if (found > highest) best = answer_ids_, highest = found;
+      const double rating = found + (at == 0 ? spelled_in.prior : 0);
+      if (rating > highest) best = answer_ids_, highest = rating;
     }
     return best;
   }
@@ -350,7 +349,7 @@ class PairSubject final : public Subject {
     against_ = pair_.against.value_or(-1);
     const std::string before = text_before();
     if (!pair_.against_word.empty()) {
-      const auto spellings = spellings_of(*model_, pair_.against_word, before);
+      const Spellings spellings = spellings_of(*model_, pair_.against_word, before);
       against_ = single_token(*model_, pair_.against_word, spellings, logits.data<float>(), kAgainstNeedsOne);
     }
     check_answer(logits.size(1));

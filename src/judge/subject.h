@@ -29,8 +29,8 @@ namespace clearhead::judge {
 /// The question. `of`: a class's label, a word or several, or "token N" of the text (of an encoder-decoder: of what it writes);
 /// empty: the model's own answer. `against`: a class or a word of one token, whose logit is subtracted.
 ///
-/// A word after a word is spelled in tokens with a leading space. Elsewhere (punctuation, scripts without spaces) the spelling
-/// that the model finds more probable is explained, with a space or without. A word that begins with a space is taken as it is.
+/// Of a word's spellings in tokens, with a leading space or without, the one that the model finds more probable is explained. A
+/// word after a word has a space unless that is a hundred times less probable. One that begins with a space is taken as it is.
 struct Asked {
   std::string of{}, against{};
   std::vector<int32_t> of_ids{};        ///< instead of `of`: the number of a class, or the tokens of the answer

@@ -182,6 +182,7 @@ TEST(Attribution, words_and_punctuation_are_spelled_as_they_follow_the_text) {
                                          {"It was a dark and stormy night", ",", "\",\""},
                                          {"It was a dark and stormy", "night", "\" night\""},
                                          {"It was a dark and stormy ", "night", "\"night\""},
+                                         {"It was a dark and storm", "y", "\"y\""},
                                          {"It was a dark and stormy", "zebra", "\" zebra\""},
                                          {"It was a dark and stormy", " night", "\" night\""}}) {
     EXPECT_NE(ask_about(model, text, {.of = of})->answer().find(answer), std::string::npos) << ask_about(model, text, {.of = of})->answer();
