@@ -5,6 +5,10 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
 #include "arrays.h"
 #include "base/format.h"
 #include "clearhead/error.h"
@@ -82,6 +86,19 @@ std::vector<std::string> transcribed(const Loaded& self, const nb::list& sounds,
   return out;
 }
 
+// The target of an encoder-decoder's trace ends with the tokens that were written, without the last one where that was never read.
+void name_generated(Trace& trace, std::vector<GeneratedToken> tokens) {
+  const RunText& text = trace.plan().text;
+  const auto ends_with = [&] {
+    const auto end = text.ids.begin() + text.tokens();
+    return std::cmp_less_equal(tokens.size(), text.tokens()) &&
+           std::equal(tokens.rbegin(), tokens.rend(), std::make_reverse_iterator(end),
+                      [](const GeneratedToken& token, int32_t id) { return token.id == id; });
+  };
+  if (!tokens.empty() && !ends_with()) tokens.pop_back();
+  if (ends_with()) trace.set_generated(std::move(tokens));
+}
+
 nb::tuple generated(const Loaded& self, const std::string& prompt, int64_t max_tokens, std::optional<double> temperature, int64_t top_k,
                     double top_p, uint64_t seed, bool watch) {
   const bool reads_pairs = self.model->info().reads == "pair";
@@ -98,6 +115,7 @@ nb::tuple generated(const Loaded& self, const std::string& prompt, int64_t max_t
     const Encoding encoding = self.model->tokenizer().encode(prompt);
     return reads_pairs ? generate_from(*self.model, {encoding}, options).front() : generate(*self.model, encoding, options);
   });
+  if (trace && trace->generated_tokens().empty()) name_generated(*trace, made.tokens);
   return nb::make_tuple(made.text, trace ? nb::cast(std::move(*trace)) : nb::none());
 }
 

@@ -82,6 +82,9 @@ def test_a_translator_translates_scores_and_shows_both_texts(translator):
     assert model.score("The car is red.", one).sum() > model.score("The car is red.", "Le chat mange du poisson.").sum()
     text, trace = model.generate("The car is red.", watch=True)
     assert text == one and {"enc", "dec", "cross"} == set(trace.families)
+    written = [id for id, _, _ in trace.generated]
+    assert model.decode(written) == text and trace.ids[-len(written) :] == written and all(0 < p <= 1 for *_, p in trace.generated)
+    assert trace.map(0, "cross").query_range[1] - len(written) == trace.map(0, "cross").query_range[0] + 1  # behind the first token of the target
 
 
 def test_a_trace_keeps_the_layers_that_were_chosen(known_model):
