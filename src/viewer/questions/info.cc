@@ -178,7 +178,11 @@ Json info(LoadedTrace& loaded) {
     missing.push(missing_json("run", "other-input", format("clearhead view {} INPUT", options.model->info().name),
                               format("It reads a {}.", options.model->info().reads)));
   }
-  for (const GeneratedToken& token : loaded.trace().generated_tokens()) chances.push(token.probability);
+  // The page goes from token to token by rows of any family, so each family must have all rows of the text.
+  const bool has_parts = std::any_of(plan.families.begin(), plan.families.end(), [](const MapFamily& family) { return family.is_part; });
+  if (!has_parts) {
+    for (const GeneratedToken& token : loaded.trace().generated_tokens()) chances.push(token.probability);
+  }
   const int64_t longest = options.model ? options.model->info().longest : 0;
   return Json::object({{"protocol", kViewerProtocol},
                        {"clearhead", options.version},
