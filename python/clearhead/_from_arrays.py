@@ -3,6 +3,7 @@
 from . import _core
 from ._attend import _description, _readable
 from ._given import give
+from ._memory import plain
 from ._text import text_of
 from .errors import InvalidArgumentError, NotFoundError, ShapeError
 
@@ -59,7 +60,7 @@ def from_qkv(layers, tokens=None, description=None, *, ids=None, tokenizer=None,
         for at, (q, k, *v) in enumerate(layers):
             norms = None
             if v and v[0] is not None:
-                values = _readable(v[0])
+                values = plain(_readable(v[0]), "v")
                 values = np.asarray(values.float() if hasattr(values, "float") else values, np.float32)
                 norms = np.linalg.norm(values, axis=-1).astype(np.float32)
             yield plan["name"], at, _readable(q), _readable(k), descriptions[at], norms, None

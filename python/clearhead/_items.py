@@ -20,7 +20,7 @@ def _grey(values):
 
 def _picture(pixels):
     """[channel, height, width] as u8 [height, width, 3]."""
-    pixels = pixels.numpy()
+    pixels = pixels.resolve_neg().numpy()
     while pixels.ndim > 3:
         pixels = pixels[0]
     if pixels.ndim != 3 or pixels.shape[0] not in (1, 3) or max(pixels.shape[1:]) > LARGEST:
@@ -30,7 +30,7 @@ def _picture(pixels):
 
 def _spectrogram(features, count):
     """[channel, frame] with the low channels below, as many columns as there are frames, and a strip high enough to be seen."""
-    features = features.numpy()
+    features = features.resolve_neg().numpy()
     if features.ndim != 2 or features.shape[0] > LARGEST:
         return None
     step = max(1, -(-features.shape[1] // LARGEST))

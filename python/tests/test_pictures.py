@@ -73,3 +73,11 @@ def test_plots_are_axes_of_matplotlib():
 def test_layers_of_a_trace_have_pictures(known_model):
     layer = ch.load(str(known_model)).trace("one two three one two").map(1)
     assert layer.to_image()[:4] == layer.head(0).to_image()[:4] == b"\x89PNG"
+
+
+def test_words_of_another_text_are_refused():
+    pytest.importorskip("matplotlib").use("Agg")
+    head = ch.Map(ch.attend(*random_qkv((1, 1, 1, 5, 7, 8, 8)))[1]).head(0, 0)
+    head.plot(tokens=(list("abcde"), list("abcdefg")))
+    with pytest.raises(ch.InvalidArgumentError, match="tokens: 12 for the queries and 12 for the keys; expected 5 and 7"):
+        head.plot(tokens=list("abcdeabcdefg"))
