@@ -63,7 +63,8 @@ _KEYWORDS = {
     "overlap": "overlap={}", "pair": "pair={}", "port": "port={}", "rows": "rows={}", "truncate": "truncate=True", "window": "window={}",
 }
 _PHRASES = {
-    "`clearhead run translate MODEL TEXT --trace FILE`": "model.generate(text, watch=True)",
+    "`clearhead run translate MODEL TEXT --trace FILE` keeps both, and view, show, ask and atlas take that file":
+        "model.generate(text, watch=True) keeps both",
     "give some, or --file, or - for standard input": "give some",
 }
 _OPTION = re.compile(r"(?<![\w-])--(" + "|".join(_KEYWORDS) + r")(?![\w-])(?: (\d+)(?::(\d+))?(?!\w))?")
@@ -124,9 +125,10 @@ def _fits(value, kind):
         return any(_fits(value, one.strip()) for one in kind.split("|"))
     if kind == "None":
         return value is None
-    outer = kind.split("[")[0]
-    if outer == "Sequence":
-        return hasattr(value, "__len__") and hasattr(value, "__getitem__") and not isinstance(value, (str, dict))
+    outer, _, inner = kind.removesuffix("]").partition("[")
+    if outer in ("Sequence", "list") and "," not in inner:
+        is_sequence = hasattr(value, "__len__") and hasattr(value, "__getitem__") and not isinstance(value, (str, dict))
+        return is_sequence and all(_fits(one, inner) for one in value)
     if outer in ("int", "float") and not isinstance(value, str) and hasattr(value, "__index__" if outer == "int" else "__float__"):
         return True
     if outer in _KINDS:
@@ -162,7 +164,7 @@ def wrong_type(message, function, positional, named):
     message: the binding's own, with every signature on a line. function: its qualified name.
     """
     signatures = [line.split(". ", 1)[1] for line in message.split("\n\nInvoked")[0].split("\n")[1:] if ". " in line]
-    function = function.removesuffix(".__init__")
+    function = ".".join(part.removeprefix("_") for part in function.removesuffix(".__init__").split("."))
     overloads = [_parameters(one) for one in signatures]
     if overloads[0] and overloads[0][0][0] == "self":
         overloads, positional = [one[1:] for one in overloads], positional[1:]
@@ -174,5 +176,5 @@ def wrong_type(message, function, positional, named):
         return f"{function}() {kind}"
     if kind is None:
         return f"{function}(): {name}: missing"
-    kinds = dict.fromkeys(part.strip() for one in problems if one[1] == name and one[2] for part in one[2].split(" | "))
+    kinds = dict.fromkeys(part.strip() for one in problems if one[2] for part in one[2].split(" | "))
     return f"{function}(): {name}: expected {' or '.join(kinds)}, found {found}"

@@ -299,7 +299,7 @@ void add_runs(nb::class_<Loaded>& model) {
             return classes_of(freely([&] { return self.model->summarise({.texts = sentences}); }));
           },
           "sentences"_a, "[(sentence, weight)] of a document, heaviest first. Raises UnsupportedError for a model that chooses none.")
-      .def("_generate", &generated)
+      .def("_generate", &generated, "prompt"_a, "max_tokens"_a, "temperature"_a.none(), "top_k"_a, "top_p"_a, "seed"_a, "watch"_a)
       .def("transcribe", &transcribed, "sounds"_a, nb::kw_only(), "beams"_a = nb::none(),
            "What a model that reads sounds writes, for each of a list of them (reads), greedily or with so many beams.")
       .def("trace", &traced, "text"_a, "pair"_a = nb::none(), nb::kw_only(), "question"_a = nb::none(), "truncate"_a = false,

@@ -101,6 +101,8 @@ def test_reprs_say_what_it_is(given):
     (lambda layer: ch.Alibi(), r"Alibi\(\): "),
     (lambda layer: ch.KVCache(16), r"KVCache\(\): dtype: expected str, found int 16"),
     (lambda layer: ch.load(None), r"load\(\): name: expected str, found NoneType None"),
+    (lambda layer: layer.mass(1, 2, 3), r"LayerMap.mass\(\) takes 2 positional arguments, found 3"),
+    (lambda layer: layer.sweep(5), r"LayerMap.sweep\(\): statistics: expected Sequence\[str\], found list \[5\]"),
     (lambda layer: layer.head(0).tile(cells=5), r"MapHead.tile\(\): cells: expected "),
 ])
 def test_a_wrong_type_names_the_argument(given, call, message):
@@ -123,7 +125,7 @@ def test_every_option_that_a_message_of_the_library_names_has_a_keyword():
     reachable = [path for room in ("observe", "models", "judge", "generate", "ops", "spec", "base", "text", "io") for path in (source / room).rglob("*.cc")]
     named = set()
     for path in reachable:
-        for text in re.findall(r'"((?:[^"\\\n]|\\.)*)"', re.sub(r"//.*", "", path.read_text(encoding="utf-8"))):
+        for text in re.findall(r'"((?:[^"\\\n]|\\.)*)"', re.sub(r'"\s*\n\s*"', "", re.sub(r"//.*", "", path.read_text(encoding="utf-8")))):
             named |= set(re.findall(r"(?<![\w-])--([a-z][a-z-]+)", with_keywords(text)))
     assert not named, f"no keyword in errors._KEYWORDS for {sorted(named)}; it has {sorted(_KEYWORDS)}"
 
