@@ -80,8 +80,8 @@ def work(rank, meeting, kind, how, file):
         distributed.barrier()  # who leaves early closes the connections of who still waits
     finally:
         distributed.destroy_process_group()
-    # torch keeps gloo's group alive in its caches of meshes, and with it gloo_tcp_loop and two pt_gloo_runloop threads, which nothing can
-    # join any more. exit() would destroy what they use while they run ("terminate called without an active exception" on a busy machine).
+    # torch's caches of meshes keep gloo's group alive: gloo_tcp_loop and two pt_gloo_runloop threads run on after destroy_process_group(), and
+    # nothing can join them. Leave without finalizers and static destructors, which they would race with.
     os._exit(0)
 
 
