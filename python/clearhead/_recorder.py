@@ -7,6 +7,7 @@ and kept as any other. Weights that meet values but cannot be described put thei
 No router and no classifier is taken for attention: their scores are products with parameters, and their results meet no values.
 """
 
+import math
 import weakref
 
 import torch
@@ -212,6 +213,9 @@ class Recorder:
                 self._leave_out(known[2].lost or "it sums over queries instead of keys")
                 return result
             return self._attended(left, known[2], Product(left, right), result)
+        if known is not None and known[2].opaque in _NORMALISERS and not self._is_parameter(right):
+            self._leave_out(f"its weights are made by {known[2].opaque}, not by softmax")
+            return result
         known = self._get(right)
         if known is not None and known[1] == "weights":
             if not known[2].is_swapped:
@@ -285,10 +289,20 @@ class Recorder:
             self._set(result, kind, scores if fits else scores.copy(lost=f"{name} parts its {kind}"))
         elif kind == "scores":
             self._set(result, kind, self._changed(name, at, scores, positional, keywords, result))
-        elif name not in _OF_WEIGHTS:
-            self._set(result, kind, scores.copy(lost=scores.lost or f"its weights go through {name} before they meet the values"))
+        elif name in _OF_WEIGHTS and result is not given:
+            self._set(result, kind, self._filled(name, scores, given, result))
         else:
-            self._set(result, kind, scores)
+            self._set(result, kind, scores.copy(lost=scores.lost or f"its weights go through {name} before they meet the values"))
+
+    @staticmethod
+    def _filled(name, scores, given, result):
+        """Weights some of which were filled: rows that became 0 see nothing."""
+        changed = ((result - given).abs() > 1e-6).any(-1, keepdim=True)
+        if not bool(changed.any()):  # NaN of rows that see nothing, or weights that were 0
+            return scores
+        if scores.is_swapped or scores.whole is not None or bool((result.masked_fill(~changed, 0) != 0).any()):
+            return scores.copy(lost=scores.lost or f"its weights go through {name} before they meet the values")
+        return scores.copy(filled=[*scores.filled, (changed, -math.inf, tuple(result.shape[:-2]))])
 
     @staticmethod
     def _turned(name, scores, kind, given, positional, result):
@@ -329,6 +343,8 @@ class Recorder:
             return scores.hidden_where(given[1], given[2], lead)
         if name == "where" and at in (1, 2) and len(positional) == 3:
             other = positional[3 - at]
+            if isinstance(other, torch.Tensor) and other.numel() > 1 and bool((other == other.flatten()[0]).all()):
+                other = other.flatten()[0]  # torch.full_like
             if not isinstance(other, torch.Tensor) or other.numel() == 1:
                 return scores.hidden_where(~positional[0] if at == 1 else positional[0], other, lead)
         if at == 0 and torch.equal(result, positional[0]) and result is not positional[0]:
@@ -415,7 +431,7 @@ class Recorder:
         with torch.no_grad():
             expected = call.of(at).weights(rows)
             found = weights[min(at, weights.shape[0] - 1) :][:1, :, rows].float()
-            seen = ~expected.isnan().any(-1, keepdim=True) & (found.sum(-1, keepdim=True) > 0.5)
+            seen = ~expected.isnan().any(-1, keepdim=True)  # rows that see nothing
             off = float(torch.where(seen, (found - expected).abs(), torch.zeros_like(expected)).max())
         if not off <= WEIGHT_TOLERANCE.get(weights.dtype, 3e-2):
             return f"it computes attention by itself, and its weights are off by {off:.2g} from those that its scores have"
@@ -428,8 +444,9 @@ def _unknown(shape):
 
 
 _PRODUCTS = frozenset(("matmul", "bmm", "einsum", "baddbmm"))
-_SAME = frozenset(("to", "type", "type_as", "float", "half", "bfloat16", "double", "contiguous", "clone", "dropout", "detach", "requires_grad_", "cpu", "alias", "data"))
+_SAME = frozenset(("to", "type", "type_as", "float", "half", "bfloat16", "double", "contiguous", "clone", "dropout", "detach", "cpu", "alias", "data"))
 _VIEWS = frozenset(("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "reshape_as", "view_as", "_unsafe_view"))
 _ADDS = frozenset(("add", "sub", "where", "masked_fill", "mul", "div", "expand", "repeat"))
 _CHOICES = frozenset(("__getitem__", "select", "index_select", "gather", "narrow", "cat", "concat"))
-_OF_WEIGHTS = frozenset(("masked_fill", "masked_fill_", "nan_to_num", "nan_to_num_", "where"))
+_OF_WEIGHTS = frozenset(("masked_fill", "nan_to_num", "where"))
+_NORMALISERS = frozenset(("exp", "exp2", "sigmoid", "relu", "gumbel_softmax", "softplus", "square", "pow", "silu", "gelu"))

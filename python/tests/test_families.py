@@ -230,6 +230,11 @@ class Own(nn.Module):
             weights = F.softmax(scores, dim=-1)
             if self.how == "changed":
                 weights = weights ** 2
+            elif self.how == "exponentials":
+                weights = scores.exp()
+                weights = weights / weights.sum(-1, keepdim=True)
+            elif self.how == "emptied":
+                weights = weights.masked_fill((torch.arange(x.shape[1]) == 3)[:, None], 0.0)
             y = (weights @ v).transpose(1, 2).flatten(2)
         self.weights = weights.detach()
         return self.out(y)
@@ -261,12 +266,23 @@ def test_attention_that_somebody_wrote_is_seen(how):
     assert trace.map(0).head(0).shape == (17, 17)
 
 
-def test_weights_that_are_changed_after_softmax_are_named():
-    net = peaked(OwnNet("changed"))
+@pytest.mark.parametrize("how, reason", [("changed", "its weights go through pow before they meet the values"),
+                                         ("exponentials", "its weights are made by exp, not by softmax")])
+def test_weights_that_are_not_those_of_softmax_are_named(how, reason):
+    net = peaked(OwnNet(how))
     with torch.no_grad(), ch.watch(net) as trace:
         net(IDS)
-    assert trace.left_out == [(f"blocks.{at}", "it computes attention by itself, and its weights go through pow before they meet the values")
-                              for at in range(2)]
+    assert trace.left_out == [(f"blocks.{at}", f"it computes attention by itself, and {reason}") for at in range(2)]
+
+
+def test_rows_that_are_emptied_after_softmax_see_nothing():
+    net = peaked(OwnNet("emptied"))
+    with torch.no_grad(), ch.watch(net, check=True) as trace:
+        net(IDS)
+    assert trace.left_out == [] and trace.verify() < 1e-5
+    found, expected = np.nan_to_num(rows(trace, 1, 2, trace.families[0])), net.blocks[1].weights[0, 2].numpy()
+    assert not expected[3].any()
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("how", ["plain", "einsum", "bmm", "capped"])
