@@ -31,7 +31,11 @@ def _both(a, b):
     return numbers[0] + numbers[1]
 
 
-_OF_TORCH = (nn.MultiheadAttention, nn.TransformerEncoderLayer)
+def _has_fast_path(module):
+    """Whether torch has a fused path for a module, which it takes under no mode. An encoder of torch's own layers leaves padding away."""
+    if isinstance(module, nn.TransformerEncoder):
+        return all(type(layer) is nn.TransformerEncoderLayer for layer in module.layers)
+    return isinstance(module, (nn.MultiheadAttention, nn.TransformerEncoderLayer))
 
 
 class Plain(TorchFunctionMode):
@@ -78,7 +82,7 @@ class Plain(TorchFunctionMode):
         if not self._stack:
             self.__enter__()
         self._stack.append((module, positional, keywords))
-        if isinstance(module, _OF_TORCH):  # it takes no fast path under a mode
+        if _has_fast_path(module):
             self._within += 1
             if self._within == 1 and not self._watch._edits:
                 self.__exit__(None, None, None)
@@ -96,7 +100,7 @@ class Plain(TorchFunctionMode):
         finally:
             self._watch._inside -= 1
             self._stack.pop()
-            if isinstance(module, _OF_TORCH):
+            if _has_fast_path(module):
                 self._within -= 1
                 if self._within == 0 and not self._watch._edits:
                     self.__enter__()
@@ -163,15 +167,14 @@ class Plain(TorchFunctionMode):
             self._asked.remove(attention)
             return
         given = {**dict(zip(("src", "src_mask", "src_key_padding_mask"), positional)), **keywords}
-        source = given["src"]
-        if source.is_nested:
-            kept = self._watch._layer(self.paths[id(attention)], attention)
-            kept.problem = "it read a nested tensor; pass enable_nested_tensor=False to nn.TransformerEncoder"
-            self._watch._edited(kept)
-            return
+        source, padding = given["src"], given.get("src_key_padding_mask")
+        if source.is_nested:  # nn.TransformerEncoder has left padding away; here it is hidden
+            lengths = torch.tensor([one.shape[0] for one in source.unbind()])
+            source = source.to_padded_tensor(0.0)
+            padding = torch.arange(source.shape[1]) >= lengths[:, None]
         with torch.no_grad():
             source = layer.norm1(source) if layer.norm_first else source
-            masks = {"key_padding_mask": given.get("src_key_padding_mask"), "attn_mask": given.get("src_mask")}
+            masks = {"key_padding_mask": padding, "attn_mask": given.get("src_mask")}
             self._projected(attention, source, source, source, masks, None)
 
     def _weights(self, kept, call):

@@ -111,3 +111,22 @@ def test_multihead_attention_alone_and_what_it_cannot_describe():
     with pytest.warns(UserWarning, match="it adds a key of its own"), torch.no_grad(), ch.watch(other) as trace:
         other(q, q, q)
     assert trace.left_out == [("", "it adds a key of its own (bias_k, add_zero_attn)")]
+
+
+@pytest.mark.parametrize("sequence", [0, 1])
+def test_a_transformer_encoder_that_leaves_padding_away_gives_the_same_bits(sequence):
+    torch.manual_seed(0)
+    net = nn.TransformerEncoder(nn.TransformerEncoderLayer(32, 4, 64, dropout=0.0, batch_first=True), 2).eval()
+    x, padding = torch.randn(2, 9, 32), torch.zeros(2, 9, dtype=torch.bool)
+    padding[0, 6:] = True
+    with torch.no_grad():
+        plain = net(x, src_key_padding_mask=padding)
+        with ch.watch(net, sequence=sequence, check=True) as trace:
+            watched = net(x, src_key_padding_mask=padding)
+        assert torch.equal(plain, watched) and trace.left_out == [] and trace.verify() < 1e-6
+        source, count = x, 6 if sequence == 0 else 9
+        for at, one in enumerate(net.layers):
+            expected = one.self_attn(source, source, source, key_padding_mask=padding, average_attn_weights=False)[1]
+            rows = trace.map(at).to_numpy((0, count), (0, count))
+            np.testing.assert_allclose(rows, expected[sequence, :, :count, :count].numpy(), atol=1e-5)
+            source = one(source, src_key_padding_mask=padding)
