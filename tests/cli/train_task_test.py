@@ -209,8 +209,8 @@ class Classification(TaskCase):
         task = ["train", self.recipe, f"data={self.folder}", "-o", self.folder / "run"]
         self.refused(1, f'{self.folder}/valid.tsv, line {count}: "plant" is a label that does not occur in the training data; expected "animal", "colour"', *task)
         self.refused(1, f'{self.folder}/train.tsv, line 1: expected 4 columns with tabs between, found 2', *task, "task.text=4")
-        self.refused(1, f'{self.recipe}: "task.text" is "sentence"; expected a column of the table, counted from 1 (a field\'s name belongs to .jsonl)',
-                     *task, "task.text=sentence")
+        first = ", ".join(json.dumps(cell) for cell in (self.folder / "train.tsv").read_text(encoding="utf-8").splitlines()[0].split("\t"))
+        self.refused(1, f'{self.folder}/train.tsv, line 1: no column "sentence" ("task.text"); the first line names {first}', *task, "task.text=sentence")
         self.refused(1, f'{self.recipe}: "task.kind": expected classify, tag, answer, mask, stories, summarise, transcribe or match, found "sort"', *task, "task.kind=sort")
         (self.folder / "valid.tsv").write_text("colour\tred\n", encoding="utf-8")
         self.refused(1, f'{self.recipe}: "task.best" is "bleu"; expected one of: loss, accuracy, macro_f1, matthews', *task, "task.best=bleu")
