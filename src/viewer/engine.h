@@ -1,4 +1,5 @@
-// One thread owns computation and the loaded traces. All other threads post jobs to it and wait.
+// A thread that does jobs, the shortest kind first. All other threads post jobs to it and wait. The server has two: one owns the loaded traces and
+// answers looks, one runs the model and explains, on copies of them.
 //
 //   kShort     a row, a tile: runs before anything longer, and between the tasks of a longer job (yield)
 //   kLong      an overview, an export

@@ -84,6 +84,18 @@ std::shared_ptr<const Model> LoadedTrace::model(bool gradients) {
   return options_.model;
 }
 
+void LoadedTrace::adopt(LoadedTrace&& copy, const std::string& id) {
+  if (copy.id_ != id) {
+    *this = std::move(copy);
+    return;
+  }
+  if (copy.edited_ && copy.id_ == id_) edited_ = copy.edited_;
+  if (copy.has_gradients_ && !has_gradients_) {
+    options_.model = copy.options_.model;
+    has_gradients_ = true;
+  }
+}
+
 LoadedTrace& LoadedTrace::edited(const std::string& id) const {
   if (!edited_ || edited_->id() != id) fail(ErrorCode::kStale, "edited={}: another edit took its place; ask api/what-if again.", id);
   return *edited_;

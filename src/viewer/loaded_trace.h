@@ -3,7 +3,7 @@
 // the offline page are two ways of asking.
 //
 // Every number comes from the exact f32 weights of the trace's records; what does not says so in its badge. Not thread-safe: one thread (the
-// server's engine) owns a loaded trace. A look that may take long takes LookOptions and stops with kCancelled.
+// server's engine) owns a loaded trace; a copy shares trace and model, which are const, and may be used by another thread. A look that may take long takes LookOptions and stops with kCancelled.
 #pragma once
 
 #include <atomic>
@@ -80,6 +80,10 @@ class LoadedTrace {
   /// The run that was made of an edit last (questions/what_if.h), with maps of its own. Throws kStale where there is none of that id by now.
   LoadedTrace& edited(const std::string& id) const;
   void keep_edited(std::shared_ptr<LoadedTrace> edited) { edited_ = std::move(edited); }
+
+  /// Takes what a copy of this trace found that was `id` when it was made: another trace that run() put in its place; else the run of an edit, and
+  /// the weights for gradients.
+  void adopt(LoadedTrace&& copy, const std::string& id);
 
   /// Replaces the trace by one of the model on this text, and forgets what was remembered. A run that fails leaves what was there. Of an encoder-decoder
   /// the text is the source: it writes the target first. Throws kUnsupported for a model that reads something else.

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <chrono>
 #include <deque>
+#include <future>
 #include <limits>
 
 #include "base/file.h"
@@ -150,6 +151,9 @@ bool stepped_aside(const Job& job, const Error& error) {
 struct ViewServer::Parts {
   std::vector<LoadedTrace> traces;  // one, or several that are looked at together
   Engine engine;
+  // Runs of the model and explanations take long. They have a thread of their own and a copy of the trace, so that looks go on beside them. It posts to
+  // the engine, and ends before it.
+  Engine runs;
   GatedServer http{is_quick};
   int port = 0;
   std::string token;
@@ -172,6 +176,8 @@ struct ViewServer::Parts {
   std::shared_ptr<Job> job_of(const ApiRequest& asked);
   bool wait_for(Channel& channel, Job& job, std::string& chunk);
   bool run_stream(Job& job, Channel& channel, const ApiRequest& asked);
+  bool run_beside(Job& job, Channel& channel, const ApiRequest& asked);
+  void on_engine(Job::Kind kind, const std::function<void()>& work);
 };
 
 // What is shown first: of a run its last step.
@@ -310,19 +316,11 @@ void ViewServer::Parts::answer_once(httplib::Response& response, const ApiReques
   send(response, std::move(*given));
 }
 
-// On the engine's thread. Returns false where a survey was interrupted and wants to be taken up again.
-bool ViewServer::Parts::run_stream(Job& job, Channel& channel, const ApiRequest& asked) {
+// Runs the work of a stream and ends its channel. Returns false where a survey was interrupted and wants to be taken up again.
+bool run_to_the_end(Job& job, Channel& channel, const ApiRequest& asked, const std::function<void(const LookOptions& options)>& work) {
   try {
     if (job.cancelled()) fail(ErrorCode::kCancelled, "a newer question took this one's place.");
-    LookOptions options{.cancel = job.token()};
-    if (kind_of(asked) != ApiKind::kEvents) options.progress = [this](double) { engine.yield(); };
-    stream(
-        trace_of(asked), asked,
-        [&](std::string chunk) {
-          check_mappings();
-          channel.push(std::move(chunk));
-        },
-        options, other_of(asked));
+    work({.cancel = job.token()});
     channel.finish();
   } catch (const Error& error) {
     if (stepped_aside(job, error)) return false;
@@ -335,11 +333,65 @@ bool ViewServer::Parts::run_stream(Job& job, Channel& channel, const ApiRequest&
   return true;
 }
 
+// On the engine's thread.
+bool ViewServer::Parts::run_stream(Job& job, Channel& channel, const ApiRequest& asked) {
+  return run_to_the_end(job, channel, asked, [&](LookOptions options) {
+    options.progress = [this](double) { engine.yield(); };
+    const auto emit = [&](std::string chunk) {
+      check_mappings();
+      channel.push(std::move(chunk));
+    };
+    stream(trace_of(asked), asked, emit, options, other_of(asked));
+  });
+}
+
+// On the thread of runs, of a copy. What it found is the trace's before `done` is said.
+bool ViewServer::Parts::run_beside(Job& job, Channel& channel, const ApiRequest& asked) {
+  return run_to_the_end(job, channel, asked, [&](const LookOptions& options) {
+    std::optional<LoadedTrace> copy;
+    on_engine(Job::Kind::kShort, [&] { copy.emplace(trace_of(asked)); });
+    const std::string id = copy->id();
+    std::string done;
+    const auto emit = [&](std::string chunk) {
+      check_mappings();
+      if (chunk.starts_with("event: done")) {
+        done = std::move(chunk);
+      } else {
+        channel.push(std::move(chunk));
+      }
+    };
+    stream(*copy, asked, emit, options);
+    on_engine(Job::Kind::kLong, [&] { trace_of(asked).adopt(std::move(*copy), id); });  // never inside of a look at what it replaces
+    channel.push(std::move(done));
+  });
+}
+
+// Does work on the engine's thread and waits for it.
+void ViewServer::Parts::on_engine(Job::Kind kind, const std::function<void()>& work) {
+  auto done = std::make_shared<std::promise<void>>();
+  auto job = std::make_shared<Job>();
+  job->kind = kind;
+  job->work = [done, &work](Job&) {
+    try {
+      work();
+      done->set_value();
+    } catch (...) {
+      done->set_exception(std::current_exception());
+    }
+    return true;
+  };
+  engine.post(job);
+  done->get_future().get();
+}
+
 void ViewServer::Parts::answer_stream(httplib::Response& response, const ApiRequest& asked) {
   auto channel = std::make_shared<Channel>();
   auto job = job_of(asked);
-  job->work = [this, channel, asked](Job& own) { return run_stream(own, *channel, asked); };
-  engine.post(job);
+  const bool is_beside = kind_of(asked) == ApiKind::kEvents;
+  job->work = [this, channel, asked, is_beside](Job& own) {
+    return is_beside ? run_beside(own, *channel, asked) : run_stream(own, *channel, asked);
+  };
+  (is_beside ? runs : engine).post(job);
   auto first = std::make_shared<std::string>();
   const bool has_first = wait_for(*channel, *job, *first);
   if (const ApiAnswer failure = channel->failure(); !has_first && failure.status != 0) return send(response, failure);

@@ -40,6 +40,34 @@ async function done(server, path, body) {
 const kStory = 'It was a dark and stormy night; the rain fell in';
 const signed = (text) => text.replace('−', '-').replace('+', '');
 
+test('looks are answered while an explanation runs, which can be given up', { skip }, async () => {
+  const server = await view(join(models, 'book'), `${kStory} torrents, except at occasional intervals, `.repeat(6));
+  const giveUp = new AbortController();
+  const response = await fetch(`${server.base}api/why`, {
+    method: 'POST',
+    headers: { Authorization: `Bearer ${server.token}`, 'Content-Type': 'application/json' },
+    body: JSON.stringify({ methods: ['relevance', 'integrated-gradients', 'occlusion'], at_most: 0 }),
+    signal: giveUp.signal,
+  });
+  const reader = response.body.getReader();
+  let events = new TextDecoder().decode((await reader.read()).value);
+  let ended = false;
+  const rest = (async () => {
+    for (let next = await reader.read(); !next.done; next = await reader.read()) events += new TextDecoder().decode(next.value);
+    ended = true;
+  })().catch(() => undefined);
+  for (let i = 0; i < 5; i++) {
+    await json(server, 'info');
+    assert.equal((await json(server, 'row?q=20&l=3&h=1&top=1&format=json')).badge, 'exact');
+  }
+  assert.ok(!ended && !/event: done/.test(events), `the explanation was over first: ${events}`);
+  giveUp.abort();
+  await rest;
+  const { name, data } = await done(server, 'why', { methods: ['relevance'], at_most: 0 }); // the next one does not wait for it to end
+  assert.equal(name, 'event: done'.slice(7));
+  assert.ok(data.methods[0].shares.length > 0);
+});
+
 test('the shares on the page are those of the server, and the method chosen shades', { skip }, async () => {
   const server = await view(join(models, 'book'), kStory);
   const page = await open(`${server.url}#v=why&by=relevance,occlusion`);
