@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { answers, settled, skip, stateOf, useBrowser } from './harness.mjs';
+import { answers, assertPrinted, settled, skip, stateOf, useBrowser } from './harness.mjs';
 import { Mock, proseMock, serve } from './mock/server.mjs';
 import { scripts } from './mock/text.mjs';
 
@@ -203,3 +203,29 @@ for (const [width, height, lang] of [
     }
   });
 }
+
+test('every view has a colour bar with numbers, and states its scale', { skip }, async () => {
+  const { url, mock } = await start(proseMock(200, { layers: 3, heads: 4 }));
+  const row = mock.line({ l: 1, h: 1, q: '20' }, true).values;
+  const most = Math.max(...row.slice(1)); // the sink does not set the scale
+  for (const [scale, middle] of [
+    ['sqrt', most / 4],
+    ['linear', most / 2],
+  ]) {
+    const page = await open(`${url}#h=1.1&q=20&s=${scale}`);
+    await answers(page, 20);
+    const ends = await page.$$eval('[data-testid=legend] .legend-bar span', (list) => list.map((e) => e.textContent));
+    assert.equal(ends[0], '0');
+    assertPrinted(ends[2], most);
+    assert.ok(Math.abs(parseFloat(ends[1]) / 100 - middle) <= 0.0051 * middle, `${ends[1]}: ${middle}`);
+  }
+  for (const [view, slot] of [
+    ['map', 'map-legend'],
+    ['lines', 'lines-legend'],
+    ['atlas', 'atlas-legend'],
+  ]) {
+    const page = await open(`${url}#v=${view}&h=1.1&q=20`);
+    await page.waitForSelector(`[data-testid=${slot}] .legend-bar span`);
+    assert.match(await page.getAttribute(`[data-testid=${slot}]`, 'aria-label'), /from 0 to .+ scale: √/);
+  }
+});

@@ -44,7 +44,7 @@ export const kCompare = {
     '各行的 Jensen–Shannon 散度：平均 {nats} 纳特（{of} 行中的 {rows} 行）。',
   ],
   'compare.none': ['No row stands in both: there is nothing to compare.', '没有两者共有的行，无可比较。'],
-  'compare.most': ['The strongest colour is a change of {most}.', '最深的颜色表示 {most} 的变化。'],
+  'compare.most': ['The largest change is {most}.', '最大变化为 {most}。'],
   'compare.equal': ['The maps are the same.', '两幅图相同。'],
   'compare.bars': ['JS (nats)', 'JS（纳特）'],
   'compare.pooled': ['One cell is the mean of {cell} × {cell} weights.', '每格为 {cell} × {cell} 个权重的平均。'],

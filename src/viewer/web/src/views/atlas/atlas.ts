@@ -2,7 +2,7 @@
 // sorted, filtered, and recoloured by the mass that flows from chosen rows to chosen keys.
 
 import type { Context, Numbers, View } from '../../context';
-import { absent, badgeTitle, pin, printWeight, quoted, solo, weightName } from '../../context';
+import { absent, badgeTitle, isShare, pin, printWeight, quoted, solo, weightName } from '../../context';
 import { head as headName, score as printScore } from '../../format';
 import { bitmapOf, colourTable } from '../../paint/picture';
 import { css, inkOn, shade } from '../../paint/ramp';
@@ -19,6 +19,7 @@ import {
 } from '../../source/source';
 import { type State, sameHead } from '../../state';
 import { badgeElement } from '../../ui/badge';
+import { legendSlot, showLegend } from '../../ui/legend';
 import { h, iconButton, replace } from '../../ui/dom';
 import type { Exported, Thumbnail } from '../../figure/figure';
 import { codeTable } from '../../source/frame';
@@ -40,6 +41,7 @@ export class AtlasView implements View {
   readonly cells: Cell[] = [];
   private readonly grid: HTMLElement;
   private readonly badge = h('span', { class: 'badge-slot', 'data-testid': 'atlas-badge' });
+  private readonly legend = legendSlot('atlas-legend');
   private readonly caption = h('p', { class: 'caption' });
   private readonly definition = h('p', { class: 'definition', 'data-testid': 'definition' });
   private readonly table = h('div', { class: 'table-slot', hidden: true });
@@ -74,6 +76,7 @@ export class AtlasView implements View {
       this.controls(),
       this.definition,
       h('div', { class: 'heads-frame', tabindex: 0, role: 'group', 'aria-label': t('atlas.frame') }, this.grid, this.table),
+      this.legend,
       this.spanTools(),
       this.caption,
     );
@@ -94,6 +97,7 @@ export class AtlasView implements View {
 
   retheme(): void {
     for (const cell of this.cells) this.paintCell(cell);
+    this.sayScale();
   }
 
   update(state: State): void {
@@ -250,6 +254,7 @@ export class AtlasView implements View {
 
   /** The badge of what is printed: the masses between the spans, else the scores. */
   private sayBadge(): void {
+    this.sayScale();
     if (this.mass) {
       replace(this.badge, badgeElement(this.ctx, this.mass.badge, badgeTitle(this.ctx, this.mass.badge, this.mass.error)));
       return;
@@ -257,6 +262,15 @@ export class AtlasView implements View {
     const badge = this.badgeOf();
     const isThere = this.cells.some((c) => c.head);
     replace(this.badge, isThere ? badgeElement(this.ctx, badge, badgeTitle(this.ctx, badge, 0), this.done < 1) : null);
+  }
+
+  private sayScale(): void {
+    const { ctx, mass } = this;
+    const largest = mass ? mass.mass.reduce((a, b) => Math.max(a, b), 0) : 1;
+    const legend = mass
+      ? { most: largest, scale: 'linear' as const, isShare: isShare(ctx), approximate: mass.error > 0 }
+      : { most: 1, scale: 'sqrt' as const, isShare: true, says: ctx.t('legend.own') };
+    showLegend(ctx, this.legend, legend);
   }
 
   private badgeOf(): Badge {

@@ -7,6 +7,7 @@ import { change, head as headName, share, whole } from '../../format';
 import { type CompareRequest, type RankedHeads, type Source, type Span, isAbort } from '../../source/source';
 import type { CompareShow, State } from '../../state';
 import { badgeElement } from '../../ui/badge';
+import { legendSlot, showLegend } from '../../ui/legend';
 import { h, replace, segmented, setChosen } from '../../ui/dom';
 import { type Choice, type NamedHead, choiceOf, othersOf, writtenHead } from './choice';
 import { choiceControls } from './controls';
@@ -29,6 +30,7 @@ export class CompareView implements View {
   private readonly badge = h('span', { class: 'badge-place', 'data-testid': 'compare-badge' });
   private readonly mapNote = h('p', { class: 'caption', 'data-testid': 'compare-map-note' });
   private readonly maps = h('div', { class: 'compare-maps' });
+  private readonly legend = legendSlot('compare-legend');
   private readonly zoom = h('div', { class: 'explain-controls' });
   private readonly cellNote = h('p', { class: 'caption cell-note', role: 'status', 'data-testid': 'compare-cell' });
   private readonly tables = h('div', { class: 'explain-side-part' });
@@ -106,6 +108,7 @@ export class CompareView implements View {
       h('div', { class: 'compare-title' }, this.mapTitle, this.badge),
       this.mapNote,
       this.maps,
+      this.legend,
       this.zoom,
       this.cellNote,
     );
@@ -116,7 +119,7 @@ export class CompareView implements View {
       h(
         'div',
         { class: 'explain-frame' },
-        h('div', { class: 'explain-main' }, this.texts.element, this.texts.status),
+        h('div', { class: 'explain-main' }, this.texts.element, this.texts.legend, this.texts.status),
         h(
           'div',
           { class: 'explain-scroll', tabindex: 0, role: 'group', 'aria-label': t('compare.maps') },
@@ -328,6 +331,8 @@ export class CompareView implements View {
       label: (place: number) => there.placeName(place),
       chosen: there.chosenPlaces(),
     };
+    const colours = pair && { most: pair.most, scale: state.scale, isShare: true, signed: !sides };
+    showLegend(ctx, this.legend, colours);
     this.one.set({ ...look, show: sides ? 'before' : 'difference', strip: sides ? 'room' : 'bars' });
     this.two.set({ ...look, show: 'after', strip: 'bars' });
     this.two.element.hidden = !sides;

@@ -20,8 +20,7 @@ export function matrixOfPair(
   const { t, store } = ctx;
   const signed = show === 'difference';
   const values = signed ? pair.changed.map((v, i) => (isInOneOnly(pair.before[i]) ? Infinity : v)) : pair[show];
-  const of = signed ? [pair.changed] : [pair.before, pair.after];
-  const most = of.reduce((a, list) => list.reduce((b, v) => Math.max(b, Number.isFinite(v) && (signed || v > 0) ? Math.abs(v) : 0), a), 0);
+  const { most } = pair;
   const axis = (name: string, begin: number, count: number): Axis => ({
     name,
     count,

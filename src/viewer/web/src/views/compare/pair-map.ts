@@ -8,6 +8,7 @@ import { type Theme, css, diverge, inkOn, mix, shade } from '../../paint/ramp';
 import type { Compared, Scale, Span } from '../../source/source';
 import { intensity } from '../../weights';
 import { h } from '../../ui/dom';
+import { roundUp } from '../../ui/legend';
 
 const kInOneOnly = -1;
 const kStrip = 64; // beside the cells: how far each row moved
@@ -19,6 +20,7 @@ export interface Pair extends Compared {
   height: number; // cells
   width: number;
   cell: number; // places a cell is wide
+  most: number; // what the strongest colour stands for, in either map and in their difference
   changed: Float32Array; // after − before; what one map hides has no weight there; NaN: hidden in both, or in one text only
 }
 
@@ -54,7 +56,8 @@ export function pairOf(found: Compared): Pair {
     const nothing = isInOneOnly(before) || isInOneOnly(after) || (Number.isNaN(before) && Number.isNaN(after));
     return nothing ? NaN : zeroed(after) - zeroed(before);
   });
-  return { ...found, height, width, cell: 2 ** found.z, changed };
+  const largest = [found.before, found.after].reduce((a, list) => list.reduce((b, v) => (v > b ? v : b), a), 0);
+  return { ...found, height, width, cell: 2 ** found.z, most: roundUp(largest), changed };
 }
 
 /** A number in a cell; a change too small for its three decimals is none. */
@@ -234,11 +237,6 @@ export class PairMap {
     const { left, top, side, strip } = this.place();
     const signed = show === 'difference';
     const values = signed ? pair.changed : pair[show];
-    const of = signed ? [pair.changed] : [pair.before, pair.after]; // both maps by one measure
-    const most = of.reduce(
-      (a, list) => list.reduce((b, v) => Math.max(b, Number.isFinite(v) ? Math.abs(isInOneOnly(v) && !signed ? 0 : v) : 0), a),
-      0,
-    );
     const numbers = side >= 30;
     const gap = side >= 6 ? 0.5 : 0;
     const box = Math.ceil(side) - gap;
@@ -257,7 +255,7 @@ export class PairMap {
           c.fillRect(x, y, box, box);
           continue;
         }
-        const t = intensity(Math.abs(value), most, this.now.scale);
+        const t = intensity(Math.abs(value), pair.most, this.now.scale);
         const colour = signed ? diverge(value < 0 ? -t : t, theme) : shade(t, theme);
         c.fillStyle = css(colour);
         c.fillRect(x, y, box, box);

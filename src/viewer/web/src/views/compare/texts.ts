@@ -1,5 +1,6 @@
 // The text of a comparison, or both where they differ: shaded by how the row that is looked at changed, hatched where a text stands alone. A click chooses a row.
 
+import { legendSlot, roundUp, showLegend } from '../../ui/legend';
 import { type Context, quoted } from '../../context';
 import type { Words } from '../../figure/figure';
 import { change, share, shortShare, whole } from '../../format';
@@ -27,8 +28,13 @@ interface Half {
   style: ((box: Box) => { className: string; css: string; share: string }) | null;
 }
 
+/** One scale for what a row was, is and by how much it changed. */
+export const scaleOfRows = ({ before, after }: Rows): number =>
+  roundUp([before, after].reduce((a, row) => (row ? row.reduce((b, v) => (v > b ? v : b), a) : a), 0));
+
 export class Texts {
   readonly element = h('div', { class: 'compare-texts' });
+  readonly legend = legendSlot('compare-text-legend');
   readonly status = h('p', { class: 'status', 'data-testid': 'compare-status' });
   private halves: Half[] = [];
   private hovered: { half: Half; token: number } | null = null;
@@ -66,6 +72,9 @@ export class Texts {
   paint(rows: Rows): void {
     this.rows = rows;
     this.say();
+    const { scale } = this.ctx.store.now;
+    const legend = rows.before && rows.after ? { most: scaleOfRows(rows), scale, isShare: true, signed: true } : null;
+    showLegend(this.ctx, this.legend, legend);
     for (const half of this.halves) {
       const shading = this.shading(half);
       half.style = (box) => shaded(box, shading);
@@ -156,7 +165,7 @@ export class Texts {
     }
     return {
       value: (id) => (there && !there.isOneText && !there.isShared(placeOf[id]) ? null : values[id]),
-      most: values.reduce((a, v) => Math.max(a, Number.isFinite(v) ? Math.abs(v) : 0), 0),
+      most: scaleOfRows(rows),
       largest: new Set(largestOf(values, 5)),
     };
   }

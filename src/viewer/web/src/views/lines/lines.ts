@@ -12,6 +12,7 @@ import type { TextModel } from '../../text/model';
 import type { State } from '../../state';
 import { badgeElement } from '../../ui/badge';
 import { h, iconButton, replace } from '../../ui/dom';
+import { legendSlot, showLegend } from '../../ui/legend';
 import { kTile } from '../map/store';
 import { type Curve, type Stretch, curvesOf, stretchesOf } from './curves';
 
@@ -25,6 +26,7 @@ export class LinesView implements View {
   private readonly tokens: Record<Side, HTMLButtonElement[]> = { query: [], key: [] };
   private readonly canvas: Surface;
   private readonly badge = h('span', { class: 'badge-slot', 'data-testid': 'lines-badge' });
+  private readonly legend = legendSlot('lines-legend');
   private readonly caption = h('p', { class: 'caption', 'data-testid': 'lines-caption' });
   private readonly where = h('span', { class: 'lines-where number' });
   private readonly table = h('div', { class: 'table-slot', hidden: true });
@@ -69,6 +71,7 @@ export class LinesView implements View {
       ),
       this.frame,
       this.table,
+      this.legend,
       this.caption,
     );
     this.canvas = surface(canvas, this.draw);
@@ -76,6 +79,7 @@ export class LinesView implements View {
   }
 
   retheme(): void {
+    this.say();
     this.draw();
   }
 
@@ -260,6 +264,8 @@ export class LinesView implements View {
       rows: whole(rows),
       share: share(sum / rows, error > 0),
     };
+    const most = scaleOf(this.curves, ctx.family.sinks);
+    showLegend(ctx, this.legend, { most, scale: ctx.store.now.scale, isShare: isShare(ctx), approximate: error > 0 });
     this.caption.textContent = ctx.t(isShare(ctx) && ctx.family.sums_to_one ? 'lines.caption' : 'lines.caption.plain', values);
   }
 
@@ -405,3 +411,7 @@ export class LinesView implements View {
     );
   }
 }
+
+/** What the strongest curve of the front head stands for: sinks do not set the scale. */
+const scaleOf = (curves: readonly Curve[], sinks: readonly number[]): number =>
+  curves.reduce((most, c) => (c.head === 0 && c.weight > most && !sinks.includes(c.key) ? c.weight : most), 0);

@@ -1,7 +1,7 @@
 // The map panel: a street map of the matrix. Wheel or +/− zooms, drag moves, a click chooses query and key, Shift+drag chooses spans.
 
 import type { Context, Numbers, View } from '../../context';
-import { absent, badgeTitle, quoted } from '../../context';
+import { absent, badgeTitle, isShare, quoted } from '../../context';
 import { head as headName, whole } from '../../format';
 import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
 import { type Pool, bitmapOf, codesOf, colourTable, mostOf } from '../../paint/picture';
@@ -25,6 +25,7 @@ import { badgeElement } from '../../ui/badge';
 import { cellOf, nearIn, nearOf, openingOf, wholeOf, zoomed } from './axes';
 import { weightAt } from './hover';
 import { h, iconButton, replace, segmented, setChosen } from '../../ui/dom';
+import { legendSlot, showLegend } from '../../ui/legend';
 import { figureOfMap } from './figure';
 import { MapStore, type TileAt, tilesIn } from './store';
 import { type Part, partOf } from './part';
@@ -38,6 +39,7 @@ export class MapView implements View {
   readonly canvas: Surface;
   private readonly badge = h('span', { class: 'badge-slot', 'data-testid': 'map-badge' });
   private readonly caption = h('p', { class: 'caption', 'data-testid': 'map-caption' });
+  private readonly legend = legendSlot('map-legend');
   private readonly status = h('p', { class: 'status', 'data-testid': 'map-status' });
   private readonly table = h('div', { class: 'table-slot', hidden: true });
   private tabled: { key: string; badge: Badge; error: number } | null = null; // what the table shows
@@ -53,6 +55,7 @@ export class MapView implements View {
   hover: { query: number; key: number } | null = null;
   select: Rect | null = null;
   private pointer: { x: number; y: number } | null = null;
+  private scaled = ''; // what the colour bar says
   private read = ''; // what the status line is about
   private hoverTimer: ReturnType<typeof setTimeout> | undefined;
   private followTimer: ReturnType<typeof setTimeout> | undefined;
@@ -100,6 +103,7 @@ export class MapView implements View {
         this.tableButton,
       ),
       h('div', { class: 'street-frame' }, element, this.table),
+      this.legend,
       this.caption,
       this.status,
     );
@@ -347,9 +351,21 @@ export class MapView implements View {
       if (rect !== this.ctx.store.now.rect) this.ctx.store.set({ rect });
     }
     const street = this.street();
+    this.sayScale(street.most);
     drawStreet(this.canvas.context, this.canvas, street);
     const { left, top } = this.margins;
     this.canvas.element.dataset['place'] = [street.rect.k0, street.rect.q0, left, top, this.across, this.down].join(',');
+  }
+
+  private sayScale(most: number): void {
+    const { ctx, maps } = this;
+    const picture = maps?.overview;
+    const codes = this.pool === 'max' ? picture?.maxCodes : picture?.meanCodes;
+    const { scale } = ctx.store.now;
+    const key = JSON.stringify([most, scale, codes?.error, ctx.store.now.weight, ctx.theme().paper]);
+    if (key === this.scaled) return;
+    this.scaled = key;
+    showLegend(ctx, this.legend, picture ? { most, scale, isShare: isShare(ctx), approximate: (codes?.error ?? 0) > 0 } : null);
   }
 
   private street(): Street {

@@ -11,6 +11,7 @@ import { isAbort } from '../../source/source';
 import { sameHead, type State } from '../../state';
 import type { Box } from '../../text/boxes';
 import { h } from '../../ui/dom';
+import { legendSlot, showLegend } from '../../ui/legend';
 import { isShare } from '../../context';
 import { intensity, largest, wordAround } from '../../weights';
 import { Beside } from './beside';
@@ -31,6 +32,7 @@ export class ReadView implements View {
   private readonly sides: readonly Side[];
   private readonly beside: Beside;
   private readonly status: HTMLElement;
+  private readonly legend = legendSlot();
   private readonly how: string; // what can be done here
   private readonly repaint: () => void;
   private values: Float32Array | null = null;
@@ -79,6 +81,7 @@ export class ReadView implements View {
           : null,
         h('div', { class: 'text-frame', hidden: ctx.text.text === '' }, this.pane.element, isShort ? null : this.minimap.element),
       ),
+      this.legend,
       this.status,
     );
     ctx.focus.listen({ front: (shown) => this.take(shown), pins: (lines) => this.takePins(lines) });
@@ -89,7 +92,7 @@ export class ReadView implements View {
   retheme(): void {
     this.steps = stepStyles(this.ctx.theme());
     for (const live of this.pane.live.values()) live.painted.length = 0;
-    this.repaint();
+    this.take(this.ctx.focus.shown);
     this.minimap.changed();
   }
 
@@ -127,6 +130,8 @@ export class ReadView implements View {
     this.most = this.values ? largest(this.values, state.direction === 'out' ? this.ctx.family.sinks : []) : 0;
     this.beside.follow(shown);
     this.minimap.setProfile(this.values, this.most);
+    const approximate = shown !== null && (shown.line.error > 0 || shown.line.badge === 'quantised');
+    showLegend(this.ctx, this.legend, { most: this.most, scale: state.scale, isShare: isShare(this.ctx), approximate });
     this.say();
     this.repaint();
   }

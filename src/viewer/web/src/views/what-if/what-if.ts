@@ -1,6 +1,8 @@
 // What if: heads knocked out, words cut, kept or swapped, another text; the answer before and after, the text and the map of the edited run, and the difference. The edits
 // stand in the address; one question (api/what-if) makes the edited run, and everything else is asked of both runs as of any source.
 
+import { legendSlot, showLegend } from '../../ui/legend';
+import { scaleOfRows } from '../compare/texts';
 import { type Context, type Numbers, type View, absent, pin, quoted } from '../../context';
 import type { Exported } from '../../figure/figure';
 import { change, head as headName, share, shortShare } from '../../format';
@@ -44,6 +46,8 @@ export class WhatIfView implements View {
   private show: Show = 'difference';
   private built = false;
   private pane: TextPane | null = null;
+  private readonly legend = legendSlot('if-text-legend');
+  private readonly mapLegend = legendSlot('if-legend');
   private hovered: number | null = null; // token under the pointer
   private style: ((box: Box) => { className: string; css: string; share: string }) | null = null;
   private run: Run | null = null;
@@ -119,7 +123,7 @@ export class WhatIfView implements View {
       h(
         'div',
         { class: 'explain-frame' },
-        h('div', { class: 'explain-main' }, this.textFrame, this.status),
+        h('div', { class: 'explain-main' }, this.textFrame, this.legend, this.status),
         h(
           'div',
           { class: 'explain-scroll', tabindex: 0, role: 'group', 'aria-label': t('if.answers') },
@@ -127,7 +131,7 @@ export class WhatIfView implements View {
             'div',
             { class: 'explain-side' },
             this.answers,
-            h('section', {}, this.mapTitle, this.mapNote, this.map.element, this.cellNote, this.changes),
+            h('section', {}, this.mapTitle, this.mapNote, this.map.element, this.mapLegend, this.cellNote, this.changes),
             this.heads,
           ),
         ),
@@ -361,7 +365,7 @@ export class WhatIfView implements View {
         const value = holds ? sum(box) : null;
         return value === null ? '' : difference ? `${value < 0 ? '−' : '+'}${shortShare(Math.abs(value))}` : shortShare(value);
       },
-      most: values ? values.reduce((a, v) => Math.max(a, Number.isFinite(v) ? Math.abs(v) : 0), 0) : 0,
+      most: scaleOfRows(this.rows),
       signed: difference,
       scale: ctx.store.now.scale,
       special: (id) => run.text.isSpecial(id),
@@ -382,6 +386,9 @@ export class WhatIfView implements View {
     const difference = this.show === 'difference';
     const shading = this.shading(run);
     this.style = (box) => shaded(box, shading);
+    showLegend(ctx, this.legend, this.rowValues() ? { ...shading, isShare: true } : null);
+    const { scale } = state;
+    showLegend(ctx, this.mapLegend, this.pair && { most: this.pair.most, scale, isShare: true, signed: difference });
     pane.paint(this.style);
     pane.spreadShares();
     this.say();

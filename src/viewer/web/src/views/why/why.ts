@@ -7,6 +7,7 @@ import { type MethodName, type WhyCost, type WhyRequest, type WhyResult, kMethod
 import { isAbort } from '../../source/source';
 import type { State } from '../../state';
 import type { Box } from '../../text/boxes';
+import { legendSlot, showLegend } from '../../ui/legend';
 import { h, replace } from '../../ui/dom';
 import { type LiveBlock, TextPane } from '../read/pane';
 import type { Exported } from '../../figure/figure';
@@ -27,6 +28,7 @@ export class WhyView implements View {
   private readonly progress = h('progress', { max: 1, value: 0, hidden: true });
   private readonly again = h('button', { type: 'button', class: 'quiet', hidden: true });
   private readonly caption = h('p', { class: 'caption', 'data-testid': 'why-caption' });
+  private readonly legend = legendSlot('why-legend');
   private said: number | null = null; // the token that the status line is about
   private readonly status = h('p', { class: 'status', 'data-testid': 'why-status' });
   private readonly boxes = new Map<string, HTMLInputElement>();
@@ -103,6 +105,7 @@ export class WhyView implements View {
           h('div', { class: 'explain-progress' }, this.progress, this.note, this.again),
           ...this.over.map((over) => over.element),
           h('div', { class: 'text-frame', hidden: ctx.text.text === '' }, this.pane.element),
+          this.legend,
           this.status,
         ),
         h('div', { class: 'explain-scroll', tabindex: 0, role: 'group', 'aria-label': t('why.table') }, this.tables),
@@ -357,6 +360,7 @@ export class WhyView implements View {
     const shading = this.shading();
     if (!shading || !this.pane) return;
     this.say(this.said);
+    showLegend(this.ctx, this.legend, { ...shading, isShare: true });
     this.style = (box) => shaded(box, shading);
     this.pane.paint(this.style);
     this.pane.spreadShares();
