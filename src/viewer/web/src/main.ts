@@ -1,5 +1,6 @@
 // Where the page begins. The same script is the page and, inside an offline page, the worker that recomputes rows.
 
+import './timeline.css'; // before the rules for narrow windows
 import './style.css';
 import './sides.css';
 import './gallery.css';

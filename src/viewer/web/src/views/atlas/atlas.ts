@@ -24,7 +24,7 @@ import { h, iconButton, replace } from '../../ui/dom';
 import type { Exported, Thumbnail } from '../../figure/figure';
 import { codeTable } from '../../source/frame';
 import { type Order, type Row, arrange } from './arrange';
-import { pagesOf, scoresTable } from './table';
+import { numbersOf, pagesOf, scoresTable } from './table';
 import { ownPart, thumbnailOf } from './thumbnail';
 import { WeightedHeads } from './weighted';
 
@@ -447,18 +447,8 @@ export class AtlasView implements View {
   }
 
   offlineNumbers(): Promise<Numbers> {
-    const { family } = this.ctx;
-    const found = this.cells.flatMap(({ head }) => (head ? [head] : []));
-    const heads = found.map(({ layer, head, badge, scores, strongest }) => ({
-      layer,
-      head,
-      badge,
-      scores,
-      strongest,
-      ...(this.mass ? { mass: this.mass.mass[layer * family.heads + head] } : {}),
-    }));
-    const rows = this.cells.map(({ head }) => Float32Array.from(kScores, (score) => head?.scores[score] ?? NaN));
-    return Promise.resolve({ json: { heads }, rows, shape: [family.layers, family.heads, kScores.length] });
+    const heads = this.cells.map(({ head }) => head);
+    return Promise.resolve(numbersOf(heads, this.ctx.family, this.mass));
   }
 
   private toggleTable(): void {

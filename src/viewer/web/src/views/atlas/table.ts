@@ -1,8 +1,8 @@
 // The atlas as a table: scores of every head, and under a kind of weight what its map sums to; some heads a page.
 
-import { type Context, pin, printWeight } from '../../context';
+import { type Context, type Numbers, pin, printWeight } from '../../context';
 import { head as headName, score as printScore } from '../../format';
-import { type Badge, kScores } from '../../source/source';
+import { type AtlasHead, type Badge, type Family, type Mass, kScores } from '../../source/source';
 import { h, iconButton } from '../../ui/dom';
 import type { Row } from './arrange';
 
@@ -54,4 +54,19 @@ export function scoresTable(
         )
       : null,
   ];
+}
+
+/** Scores of the heads that are known, and of each head in its place, NaN where they are not. */
+export function numbersOf(heads: readonly (AtlasHead | null)[], family: Family, mass: Mass | null): Numbers {
+  const known = heads.flatMap((head) => (head ? [head] : []));
+  const json = known.map(({ layer, head, badge, scores, strongest }) => ({
+    layer,
+    head,
+    badge,
+    scores,
+    strongest,
+    ...(mass ? { mass: mass.mass[layer * family.heads + head] } : {}),
+  }));
+  const rows = heads.map((head) => Float32Array.from(kScores, (score) => head?.scores[score] ?? NaN));
+  return { json: { heads: json }, rows, shape: [family.layers, family.heads, kScores.length] };
 }

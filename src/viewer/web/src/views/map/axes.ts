@@ -2,7 +2,7 @@
 // over 100,000 tokens is a band to read there, and a diagonal one pixel wide in the first.
 
 import { type Context, absent } from '../../context';
-import type { Family, Near } from '../../source/source';
+import type { Family, Near, Picture } from '../../source/source';
 import type { Rect, State } from '../../state';
 import { type CellShape, type Frame2d, marginsAt } from '../../paint/street';
 
@@ -77,4 +77,13 @@ export function openingOf(ctx: Context, whole: Rect): Rect | null {
     Math.max(least, Math.min(Math.round(middle - side / 2), most - side));
   const rect = { q0: begin(chosen.begin, q0, q1), k0: begin(chosen.begin + (ahead - back) / 2, k0, k1) };
   return { ...rect, q1: rect.q0 + side, k1: rect.k0 + side };
+}
+
+/** The levels of rows and columns of the tiles whose cells are about a screen pixel; null if that is no finer than the overview. */
+export function finerLevels(overview: Picture, down: number, across: number, ratio: number): [number, number] | null {
+  const level = (pixels: number): number => Math.max(0, Math.round(Math.log2(1 / (pixels * ratio))));
+  const z = level(down);
+  if (overview.columnZ === undefined) return z < overview.z ? [z, z] : null;
+  const columnZ = Math.min(overview.columnZ, level(across));
+  return z < overview.z || columnZ < overview.columnZ ? [Math.min(z, overview.z), columnZ] : null;
 }

@@ -2,9 +2,8 @@
 
 import type { Context, Numbers, View } from '../../context';
 import { absent, badgeTitle, isShare, quoted } from '../../context';
-import { head as headName, whole } from '../../format';
 import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
-import { type Pool, bitmapOf, codesOf, colourTable, mostOf } from '../../paint/picture';
+import { type Pool, mostOf } from '../../paint/picture';
 import {
   type CellShape,
   type Layer,
@@ -19,17 +18,19 @@ import {
   zoomOf,
 } from '../../paint/street';
 import type { Exported } from '../../figure/figure';
-import { type Badge, type Cells, type Near, type Picture, type Span, isAbort } from '../../source/source';
+import { type Badge, type Cells, type Near, type Picture, type Span } from '../../source/source';
 import { type Rect, type State, sameHead } from '../../state';
 import { badgeElement } from '../../ui/badge';
-import { cellOf, nearIn, nearOf, openingOf, wholeOf, zoomed } from './axes';
+import { cellOf, finerLevels, nearIn, nearOf, openingOf, wholeOf, zoomed } from './axes';
+import { Bitmaps } from './bitmaps';
+import { captionOf } from './caption';
 import { weightAt } from './hover';
 import { h, iconButton, replace, segmented, setChosen } from '../../ui/dom';
 import { legendSlot, showLegend } from '../../ui/legend';
 import { figureOfMap } from './figure';
 import { MapStore, type TileAt, tilesIn } from './store';
-import { type Part, partOf } from './part';
-import { tableOf } from './table';
+import { numbersOf } from './part';
+import { TableSlot } from './table';
 import { listenToMap } from './gestures';
 
 const kKept = 6; // complete maps kept for going back
@@ -41,8 +42,7 @@ export class MapView implements View {
   private readonly caption = h('p', { class: 'caption', 'data-testid': 'map-caption' });
   private readonly legend = legendSlot('map-legend');
   private readonly status = h('p', { class: 'status', 'data-testid': 'map-status' });
-  private readonly table = h('div', { class: 'table-slot', hidden: true });
-  private tabled: { key: string; badge: Badge; error: number } | null = null; // what the table shows
+  private readonly table: TableSlot;
   private readonly tableButton: HTMLButtonElement;
   private readonly axes: HTMLFieldSetElement;
   private readonly draw: () => void;
@@ -50,7 +50,7 @@ export class MapView implements View {
   private coming: MapStore | null = null; // of another checkpoint, until its first picture is there
   private wanted = '';
   private opened = false;
-  private readonly bitmaps = new WeakMap<Picture, { key: string; bitmap: HTMLCanvasElement }>();
+  private readonly bitmaps = new Bitmaps();
   private pool: Pool = 'max';
   hover: { query: number; key: number } | null = null;
   select: Rect | null = null;
@@ -66,6 +66,7 @@ export class MapView implements View {
     const { t } = ctx;
     const element = h('canvas', { class: 'street', role: 'img', tabindex: 0, 'aria-label': t('map.label'), 'data-testid': 'map' });
     this.canvas = surface(element, this.draw);
+    this.table = new TableSlot(ctx, () => this.say());
     this.tableButton = iconButton('table', t('table'), () => this.toggleTable());
     const pools = segmented(
       t('map.pool'),
@@ -102,7 +103,7 @@ export class MapView implements View {
         iconButton('fit', t('map.fit'), () => this.fit()),
         this.tableButton,
       ),
-      h('div', { class: 'street-frame' }, element, this.table),
+      h('div', { class: 'street-frame' }, element, this.table.element),
       this.legend,
       this.caption,
       this.status,
@@ -375,7 +376,8 @@ export class MapView implements View {
     const { near } = this;
     const sinks = near ? [] : ctx.family.sinks; // about the diagonal they have no column
     const most = overview ? mostOf(overview, this.pool, sinks) : 1;
-    const layers: Layer[] = overview ? [this.layerOf(overview, most)] : [];
+    const layerOf = (picture: Picture): Layer => this.bitmaps.layerOf(picture, this.pool, most, state.scale, ctx.theme());
+    const layers: Layer[] = overview ? [layerOf(overview)] : [];
     const tiles = this.tilesWanted(overview);
     const numbers = showsNumbers(this.zoom, this.canvas) ? this.tilesAt(0) : [];
     maps?.want(absent(ctx, 'tile') ? [] : tiles, numbers);
@@ -384,7 +386,7 @@ export class MapView implements View {
       const found = maps?.tile(at);
       if (!found || (found.badge === 'sampled' && overview?.badge === 'exact')) continue; // finer, but only of some rows: the badge would not be true
       drawn.push(found.badge);
-      layers.push(this.layerOf(found, most));
+      layers.push(layerOf(found));
     }
     this.canvas.element.dataset['tiles'] = drawn.join(' ');
     const cells = numbers.map(({ x, y }) => maps?.cells(x, y)).filter((c): c is Cells => Boolean(c));
@@ -420,33 +422,10 @@ export class MapView implements View {
     return column >= 0 && column < k1 ? { q0: q[0].begin, q1: q[0].begin + 1, k0: column, k1: column + 1 } : null;
   }
 
-  private layerOf(picture: Picture, most: number): Layer {
-    const { scale } = this.ctx.store.now;
-    const theme = this.ctx.theme();
-    const key = `${this.pool}|${most}|${scale}|${theme.dark}|${theme.paper}`;
-    let made = this.bitmaps.get(picture);
-    if (made?.key !== key) {
-      const colours = colourTable(this.pool === 'max' ? picture.maxCodes : picture.meanCodes, most, scale, theme);
-      made = { key, bitmap: bitmapOf(codesOf(picture, this.pool), picture.rows, picture.columns, colours) };
-      this.bitmaps.set(picture, made);
-    }
-    return {
-      bitmap: made.bitmap,
-      keyBegin: picture.keyBegin,
-      queryBegin: picture.queryBegin,
-      cell: 2 ** picture.z,
-      cellAcross: 2 ** (picture.columnZ ?? picture.z),
-    };
-  }
-
   /** Tiles of the level whose cells are about a screen pixel, when that is finer than the overview. */
   private tilesWanted(overview: Picture | null): TileAt[] {
-    const level = (pixels: number): number => Math.max(0, Math.round(Math.log2(1 / (pixels * this.canvas.ratio))));
-    const z = level(this.zoom);
-    if (!overview) return [];
-    if (overview.columnZ === undefined) return z < overview.z ? this.tilesAt(z) : [];
-    const columnZ = Math.min(overview.columnZ, level(this.across));
-    return z < overview.z || columnZ < overview.columnZ ? this.tilesAt(Math.min(z, overview.z), columnZ) : [];
+    const finer = overview && finerLevels(overview, this.zoom, this.across, this.canvas.ratio);
+    return finer ? this.tilesAt(...finer) : [];
   }
 
   private tilesAt(z: number, columnZ = z): TileAt[] {
@@ -461,23 +440,10 @@ export class MapView implements View {
     const picture = maps?.overview ?? null;
     const missing = absent(ctx, 'overview');
     const drawn = { badge: picture?.badge ?? 'exact', error: picture?.badge === 'quantised' ? picture.maxCodes.error : 0 };
-    const { badge, error } = this.table.hidden || !this.tabled ? drawn : this.tabled; // of the numbers that are printed
+    const { badge, error } = this.table.printed ?? drawn;
     replace(this.badge, picture ? badgeElement(ctx, badge, badgeTitle(ctx, badge, error), maps?.streaming === true) : null);
-    const cell = picture ? 2 ** picture.z : 1;
     this.caption.textContent =
-      missing ??
-      maps?.failure?.message ??
-      (picture
-        ? ctx.t(maps?.request.near ? 'map.caption.near' : cell > 1 ? 'map.caption.pooled' : 'map.caption', {
-            head: headName(maps?.request.at ?? { layer: 0, head: 0 }),
-            queries: whole(this.whole.q1 - this.whole.q0),
-            keys: whole(this.whole.k1 - this.whole.k0),
-            cell: Math.round(cell),
-            back: whole(maps?.request.near?.back ?? 0),
-            ahead: whole(maps?.request.near?.ahead ?? 0),
-            across: 2 ** (picture.columnZ ?? 0),
-          })
-        : ctx.t('loading'));
+      missing ?? maps?.failure?.message ?? (maps && picture ? captionOf(ctx, maps.request, picture, this.whole) : ctx.t('loading'));
   }
 
   figure(): Promise<Exported> {
@@ -486,49 +452,19 @@ export class MapView implements View {
     return figureOfMap(ctx, maps.request, this.seen, this.pool, maps.overview, this.caption.textContent ?? '');
   }
 
-  async offlineNumbers(): Promise<Numbers> {
+  offlineNumbers(): Promise<Numbers> {
     const { ctx, maps, seen } = this;
-    if (!maps) throw new Error(ctx.t('loading'));
-    const [most, mean] = await Promise.all((['max', 'mean'] as const).map((pool) => partOf(ctx, maps.request, seen, pool, maps.overview)));
-    const { rows, columns, badge, error, step } = most;
-    const plain = ({ values }: Part): (number | null)[] => Array.from(values, (v) => (Number.isNaN(v) ? null : v));
-    const cells = { rows, columns, cell: step, max: plain(most), mean: plain(mean) };
-    const rectangle = [seen.q0, seen.q1, seen.k0, seen.k1];
-    return {
-      json: { heads: [{ ...maps.request.at, badge, error: Math.max(error, mean.error), rectangle, cells }] },
-      rows: [most.values, mean.values],
-      shape: [2, rows, columns],
-    };
+    return maps ? numbersOf(ctx, maps.request, seen, maps.overview) : Promise.reject(new Error(ctx.t('loading')));
   }
 
   private toggleTable(): void {
-    this.table.hidden = !this.table.hidden;
-    this.tableButton.setAttribute('aria-pressed', String(!this.table.hidden));
+    this.table.element.hidden = !this.table.element.hidden;
+    this.tableButton.setAttribute('aria-pressed', String(!this.table.element.hidden));
     this.fillTable();
     this.say();
   }
 
-  /** The table shows the same part as the map. */
   private fillTable(): void {
-    const { maps } = this;
-    const picture = maps?.overview;
-    if (this.table.hidden || !maps || !picture) return;
-    const seen = this.seen;
-    const key = JSON.stringify([maps.request, seen, picture.z, picture.badge]);
-    if (this.tabled?.key === key) return;
-    const tabled = (this.tabled = { key, badge: picture.badge, error: 0 });
-    tableOf(this.ctx, maps.request, seen, picture).then(
-      ({ element, badge, error }) => {
-        if (this.tabled !== tabled) return;
-        Object.assign(tabled, { badge, error });
-        replace(this.table, element);
-        this.say();
-      },
-      (error: unknown) => {
-        if (this.tabled !== tabled) return;
-        this.tabled = null;
-        if (!isAbort(error)) replace(this.table, h('p', { class: 'bad' }, error instanceof Error ? error.message : String(error)));
-      },
-    );
+    if (this.maps?.overview) this.table.show(this.maps.request, this.seen, this.maps.overview);
   }
 }

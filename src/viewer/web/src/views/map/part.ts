@@ -1,7 +1,7 @@
 // The weights of a rectangle of a map, at the finest level that has at most 512 cells a side: single f32 weights where a source has tiles
 // and the rectangle is small enough, else cells of its pictures.
 
-import { type Context, absent } from '../../context';
+import { type Context, type Numbers, absent } from '../../context';
 import { type Pool, codesOf } from '../../paint/picture';
 import { codeTable, kUnscored } from '../../source/frame';
 import type { Badge, MapRequest, Picture } from '../../source/source';
@@ -88,4 +88,18 @@ function put(part: Part, query: number, key: number, rows: number, columns: numb
   for (let r = Math.max(0, -top); r < rows && top + r < part.rows; r++)
     for (let c = Math.max(0, -left); c < columns && left + c < part.columns; c++)
       part.values[(top + r) * part.columns + left + c] = at(r * columns + c);
+}
+
+/** The visible part as numbers: for each cell the largest weight and the mean. */
+export async function numbersOf(ctx: Context, request: MapRequest, seen: Rect, overview: Picture | null): Promise<Numbers> {
+  const [most, mean] = await Promise.all((['max', 'mean'] as const).map((pool) => partOf(ctx, request, seen, pool, overview)));
+  const { rows, columns, badge, error, step } = most;
+  const plain = ({ values }: Part): (number | null)[] => Array.from(values, (v) => (Number.isNaN(v) ? null : v));
+  const cells = { rows, columns, cell: step, max: plain(most), mean: plain(mean) };
+  const rectangle = [seen.q0, seen.q1, seen.k0, seen.k1];
+  return {
+    json: { heads: [{ ...request.at, badge, error: Math.max(error, mean.error), rectangle, cells }] },
+    rows: [most.values, mean.values],
+    shape: [2, rows, columns],
+  };
 }

@@ -3,23 +3,23 @@
 
 import { type Context, isShare } from '../../context';
 import { share, power, weight as printNumber, whole } from '../../format';
-import type { Badge, MapRequest, Picture, Span } from '../../source/source';
+import { type Badge, type MapRequest, type Picture, type Span, isAbort } from '../../source/source';
 import type { Rect } from '../../state';
 import { cutAtCharacter } from '../../text/model';
-import { h } from '../../ui/dom';
+import { h, replace } from '../../ui/dom';
 import { type Part, isOneByOne, partOf, partOfPicture } from './part';
 
 const kOneByOne = 24; // rows or columns that are shown one by one
 const kParts = 12; // else in so many parts
 const kLabel = 24; // characters of a heading
 
-export interface MapTable {
+interface MapTable {
   element: HTMLElement;
   badge: Badge;
   error: number;
 }
 
-export async function tableOf(ctx: Context, request: MapRequest, seen: Rect, overview: Picture | null): Promise<MapTable> {
+async function tableOf(ctx: Context, request: MapRequest, seen: Rect, overview: Picture | null): Promise<MapTable> {
   const part = isOneByOne(seen) ? await partOf(ctx, request, seen, 'max', overview) : partOfPicture(overview, seen, 'max');
   const badge = part.badge === 'exact' && part.error > 0 ? 'quantised' : part.badge;
   return { element: element(ctx, part, request.near?.back ?? null), badge, error: part.error };
@@ -102,3 +102,39 @@ function offsets({ begin, end }: Span, back: number): HTMLElement {
 }
 
 const shortened = (label: string): string => (label.length > kLabel ? `${cutAtCharacter(label, kLabel)} …` : label);
+
+/** The table below the map. It shows the same part as the map. */
+export class TableSlot {
+  readonly element = h('div', { class: 'table-slot', hidden: true });
+  private shown: { key: string; badge: Badge; error: number } | null = null;
+
+  /** changed: the table's numbers have another badge. */
+  constructor(
+    private readonly ctx: Context,
+    private readonly changed: () => void,
+  ) {}
+
+  /** Badge and error of the numbers that are printed; null while no table is shown. */
+  get printed(): { badge: Badge; error: number } | null {
+    return this.element.hidden ? null : this.shown;
+  }
+
+  show(request: MapRequest, seen: Rect, picture: Picture): void {
+    const key = JSON.stringify([request, seen, picture.z, picture.badge]);
+    if (this.element.hidden || this.shown?.key === key) return;
+    const shown = (this.shown = { key, badge: picture.badge, error: 0 });
+    tableOf(this.ctx, request, seen, picture).then(
+      ({ element, badge, error }) => {
+        if (this.shown !== shown) return;
+        Object.assign(shown, { badge, error });
+        replace(this.element, element);
+        this.changed();
+      },
+      (error: unknown) => {
+        if (this.shown !== shown) return;
+        this.shown = null;
+        if (!isAbort(error)) replace(this.element, h('p', { class: 'bad' }, error instanceof Error ? error.message : String(error)));
+      },
+    );
+  }
+}

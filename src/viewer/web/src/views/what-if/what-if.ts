@@ -5,7 +5,7 @@ import { legendSlot, showLegend } from '../../ui/legend';
 import { scaleOfRows } from '../compare/texts';
 import { type Context, type Numbers, type View, absent, pin, quoted } from '../../context';
 import type { Exported } from '../../figure/figure';
-import { change, head as headName, share, shortShare } from '../../format';
+import { change, head as headName, share } from '../../format';
 import { type HeadId, type LineRequest, type Source, type Span, isAbort } from '../../source/source';
 import { type State, sameHead } from '../../state';
 import type { Box } from '../../text/boxes';
@@ -17,9 +17,10 @@ import { type Change, type Pair, PairMap, type Show, pairOf, zeroed } from '../c
 import { changesPanel } from '../compare/panels';
 import { type LiveBlock, TextPane } from '../read/pane';
 import { shadedWords } from '../why/figure';
-import { type Shading, largestOf, shaded } from '../why/shading';
+import { type Shading, shaded } from '../why/shading';
 import { answersPanel, headsPanel } from './panels';
 import { type Run, answersTable, numbersOfRun, queryRangeOf, runAsItIs, runEdited, saidOf } from './run';
+import { labelledSums, weightsOf } from './sums';
 import { Toolbar } from './toolbar';
 
 interface Rows {
@@ -344,34 +345,17 @@ export class WhatIfView implements View {
   }
 
   private shading(run: Run): Shading {
-    const { ctx } = this;
     const span = this.selection();
     const values = this.rowValues();
-    const difference = this.show === 'difference';
-    const top = new Set(values ? largestOf(values, 5) : []);
-    const sum = (box: Box): number | null => {
-      let total = 0;
-      for (let id = box.begin; id < box.end; id++) {
-        const value = values?.[id] ?? NaN;
-        if (Number.isNaN(value)) return this.isNew(id) ? null : NaN;
-        total += value;
-      }
-      return total;
-    };
     return {
-      value: (box) => (values ? sum(box) : NaN),
-      label: (box) => {
-        const holds = values && Array.from({ length: box.end - box.begin }, (_, i) => box.begin + i).some((id) => top.has(id));
-        const value = holds ? sum(box) : null;
-        return value === null ? '' : difference ? `${value < 0 ? '−' : '+'}${shortShare(Math.abs(value))}` : shortShare(value);
-      },
+      ...labelledSums(values, this.show === 'difference', (id) => this.isNew(id)),
       most: scaleOfRows(this.rows),
-      signed: difference,
-      scale: ctx.store.now.scale,
+      signed: this.show === 'difference',
+      scale: this.ctx.store.now.scale,
       special: (id) => run.text.isSpecial(id),
       marks: span ? [span] : [],
       cursor: null,
-      theme: ctx.theme(),
+      theme: this.ctx.theme(),
     };
   }
 
@@ -431,17 +415,13 @@ export class WhatIfView implements View {
     if (this.style) this.pane?.paintBlock(block, this.style);
   }
 
-  private said(before: number, after: number): string {
-    return `${share(before)} → ${share(after)}   ${change(after - before)}`;
-  }
-
   private say(): void {
     const { t } = this.ctx;
     const token = this.hovered;
     const { before, after } = this.rows;
     if (token === null) this.status.textContent = t('if.how');
     else {
-      const numbers = before && after ? this.said(before[token], after[token]) : '';
+      const numbers = before && after ? weightsOf(before[token], after[token]) : '';
       this.status.textContent = `#${token} ${this.words({ begin: token, end: token + 1 })}   ${numbers}`;
     }
   }

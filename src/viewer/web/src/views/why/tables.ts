@@ -1,6 +1,6 @@
 // The tables beside the text: shares by method, how far to trust each, how far they agree. Functions from a result to elements.
 
-import type { Context } from '../../context';
+import { type Context, visibleSpace } from '../../context';
 import { share } from '../../format';
 import { css, diverge, inkOn } from '../../paint/ramp';
 import type { MethodResult, WhyResult } from '../../source/explain';
@@ -173,4 +173,12 @@ export function agreementTable(ctx: Context, result: WhyResult): HTMLElement | n
       ),
     ),
   );
+}
+
+/** The engine's words for an answer, in the page's language. */
+export function answerOf(ctx: Context, said: string): string {
+  const [, kind, what, , against] = /^(class|tag|next token|word at the mask) "([^]*?)"( against "([^]*)")?$/.exec(said) ?? [];
+  if (!kind) return said;
+  const answer = ctx.t(`why.answer.${kind}`, { what: visibleSpace(what) });
+  return against === undefined ? answer : ctx.t('why.answer.against', { answer, against: visibleSpace(against) });
 }

@@ -1,7 +1,7 @@
 // Why an answer: the text shaded by one method, several methods side by side, how far they agree, how far each can be trusted here, and the cut that counts most.
 // Everything comes from one question (api/why); which method shades is a matter of the page alone.
 
-import { type Context, type Numbers, type View, absent, quoted, visibleSpace } from '../../context';
+import { type Context, type Numbers, type View, absent, quoted } from '../../context';
 import { share, shortShare, whole } from '../../format';
 import { type MethodName, type WhyCost, type WhyRequest, type WhyResult, kMethods } from '../../source/explain';
 import { isAbort } from '../../source/source';
@@ -14,7 +14,7 @@ import type { Exported } from '../../figure/figure';
 import { figureOfWhy, shadedWords } from './figure';
 import { SharesOver } from './over';
 import { type Shading, largestOf, shaded } from './shading';
-import { type Known, agreementTable, known, sharesTable, trustTable } from './tables';
+import { type Known, agreementTable, answerOf, known, sharesTable, trustTable } from './tables';
 
 const kOpened: readonly MethodName[] = ['relevance', 'attention', 'rollout', 'occlusion'];
 const kPatience = 20; // seconds that are spent without asking
@@ -462,12 +462,4 @@ export class WhyView implements View {
     event.preventDefault();
     event.stopPropagation();
   }
-}
-
-/** The engine's words for an answer, in the page's language. */
-function answerOf(ctx: Context, said: string): string {
-  const [, kind, what, , against] = /^(class|tag|next token|word at the mask) "([^]*?)"( against "([^]*)")?$/.exec(said) ?? [];
-  if (!kind) return said;
-  const answer = ctx.t(`why.answer.${kind}`, { what: visibleSpace(what) });
-  return against === undefined ? answer : ctx.t('why.answer.against', { answer, against: visibleSpace(against) });
 }
