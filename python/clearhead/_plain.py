@@ -31,6 +31,9 @@ def _both(a, b):
     return numbers[0] + numbers[1]
 
 
+_ORDINALS = {1: "second", 2: "third", 3: "fourth"}
+
+
 def _has_fast_path(module):
     """Whether torch has a fused path for a module, which it takes under no mode. An encoder of torch's own layers leaves padding away."""
     if isinstance(module, nn.TransformerEncoder):
@@ -67,9 +70,14 @@ class Plain(TorchFunctionMode):
         return [module for module, *_ in self._stack]
 
     def layer(self, call_length=None):
-        """The layer of an attention call that the running module makes. call_length: its queries, if they are as many as its keys."""
+        """The layer of an attention call that the running module makes. call_length: its queries, if they are as many as its keys. A
+        module that attends again, not in another window of its input (the two streams of XLNet), has a layer in a family of its own."""
         module = self._stack[-1][0]
-        return self._watch._layer(self.paths[id(module)] or "attention", module, call_length)
+        path, whole = self.paths[id(module)] or "attention", self.input_length(module)
+        before = self._watch._called.get(path, (1, 0))[1]
+        if before and not (call_length and whole and call_length < whole):
+            path = f"{path}.{_ORDINALS.get(before, 'later')}"
+        return self._watch._layer(path, module, call_length)
 
     def first_row(self, layer, call):
         """The row of a call's batch that is kept, or the first of several."""

@@ -210,7 +210,8 @@ class Recorder:
         known = self._get(left)
         if known is not None and known[1] == "weights":
             if known[2].is_swapped:
-                self._leave_out(known[2].lost or "it sums over queries instead of keys")
+                if known[2].query is not None:
+                    self._leave_out(known[2].lost or "it sums over queries instead of keys")
                 return result
             return self._attended(left, known[2], Product(left, right), result)
         if known is not None and known[2].opaque in _NORMALISERS and not self._is_parameter(right):
@@ -222,7 +223,7 @@ class Recorder:
                 return result
             turned = Product(right.transpose(-1, -2), left.transpose(-1, -2))
             found = self._attended(right, known[2], turned, result.transpose(-1, -2))
-            return found.transpose(-1, -2) if self._watch._edits else result
+            return found.transpose(-1, -2) if self._watch._edits or self._watch._gradients_of else result
         if not (self._is_parameter(left) or self._is_parameter(right)):
             self._set(result, "scores", Scores(left, right.transpose(-1, -2), result.shape))
         return result
@@ -382,8 +383,8 @@ class Recorder:
 
     def _attended(self, weights, scores, found, out):
         """Weights met values: one call of attention. Returns what the product is, with the edits of the layer."""
-        if scores.query is None and (found.right.dim() < 3 or self._is_parameter(found.right) or found.left.shape[-2] != scores.shape[-2]):
-            return out  # probabilities of classes, or a choice of experts by each token
+        if scores.query is None and not self._may_attend(scores, found):
+            return out
         watch, lost, call = self._watch, scores.lost, None
         if lost is None:
             try:
@@ -403,26 +404,41 @@ class Recorder:
         whole = found.result(out)
         joined = axes.joined(whole, tuple(whole.shape[:-2]))
         edited = watch.observe(kept, call, joined.transpose(1, 2))
-        if not watch._edited(kept):
+        is_edited = watch._edited(kept)
+        watch._hear_gradient(kept, edited)
+        if not is_edited and watch._gradients_of is None:
             return out
+        returned = found.inverse(axes.parted(edited.transpose(1, 2), whole.shape), out).to(out.dtype)
+        if not is_edited:
+            return returned  # the same numbers, by a way on which gradients are heard
         shown = axes.parted(self._plain._weights(kept, call), found.left.shape)
         shown = shown.transpose(-1, -2) if scores.is_swapped else shown
         for one in scores.same:
             if (tensor := one()) is not None:
                 self._edited[id(tensor)] = (one, shown.reshape(tensor.shape).to(tensor.dtype))
-        return found.inverse(axes.parted(edited.transpose(1, 2), whole.shape), out).to(out.dtype)
+        return returned
+
+    def _may_attend(self, scores, found):
+        """False of a softmax that reads no scores and is another thing: probabilities of classes, experts that each token chooses, streams
+        that are mixed within each token (hyper-connections)."""
+        weights = found.left
+        if found.right.dim() < 3 or self._is_parameter(found.right) or weights.shape[-2] != scores.shape[-2]:
+            return False
+        return weights.dim() == 3 or weights.shape[1] == self._heads()
+
+    def _heads(self):
+        """The number of heads that the running module, or the one around it, says; None if neither does."""
+        return next((size for of in self._plain.running[:-3:-1] for name in _HEADS if isinstance(size := getattr(of, name, None), int) and size > 0), None)
 
     def _call(self, scores, found):
         """(the Call, its Axes) of weights that met values. Raises ValueError with a reason."""
-        running = self._plain.running[::-1]
-        heads = next((size for of in running[:2] for name in _HEADS if isinstance(size := getattr(of, name, None), int) and size > 0), None)
         shapes = [found.left.shape, scores.shape, *[(*lead, 1, 1) for *_, lead in (*scores.added, *scores.filled)]]
-        axes = Axes(shapes, heads)
+        axes = Axes(shapes, self._heads())
         known = described(scores, axes)
         value = axes.joined(found.right, tuple(found.left.shape[:-2]))
         value = value.expand(axes.batch, value.shape[1], -1, -1)
         kwargs = {"scaling": known["scale"], "dropout": scores.dropout, "position_bias": known["bias"], "is_causal": False}
-        return Call("eager", running[0], known["query"], known["key"], value, known["mask"], kwargs), axes
+        return Call("eager", self._plain.running[-1], known["query"], known["key"], value, known["mask"], kwargs), axes
 
     def _difference(self, kept, call, weights):
         """Why the weights that met the values are not those of the call, for a few rows; None: they are."""

@@ -42,6 +42,7 @@ TENTH = """albert bart bert clip deepseek_v3 deepseek_v4 distilbert dinov2 elect
 marian mimo_v2_flash mistral mixtral modernbert olmo2 opt phi3 qwen2 qwen3_moe roberta segformer siglip t5 vit whisper
 wav2vec2 xlm_roberta""".split()
 LOGITS, MAPS = 1e-4, 1e-5
+NO_ATTENTION = re.compile(r"_hc$")  # modules whose softmax of four axes mixes streams within a token (hyper-connections)
 LARGEST = 1e4  # number in an output
 PEAKED = re.compile(r"q_proj|k_proj|query|key|q_lin|k_lin|qkv|Wqkv|c_attn|in_proj|to_q|to_k|\.q\.|\.k\.|q_attn|k_attn|q_head|k_head", re.IGNORECASE)
 
@@ -347,7 +348,10 @@ class Shown:
             count = width = queries
         if of_heads != heads or not (queries <= count <= queries + 3 and keys <= width <= keys + 3):
             return None
-        return min(float(np.abs(np.pad(self.weights, [(0, 0), (0, 0), (0, width - keys)]) - one[:, self.at].numpy()).max()) for one in weights[:64])
+        offs = [float(np.abs(np.pad(self.weights, [(0, 0), (0, 0), (0, width - keys)]) - one[:, self.at].numpy()).max()) for one in weights[:64]]
+        if width == keys + 1:  # the last column may be a sink, which is no key
+            offs += [float(np.abs(self.weights - one[:, self.at, :keys].numpy()).max()) for one in weights[:64]]
+        return min(offs)
 
 
 def compare(model, inputs, eager):
@@ -381,7 +385,7 @@ def compare(model, inputs, eager):
     named = [path for path, _ in trace.left_out]
     is_named = lambda path: any(path.startswith(one) or one.startswith(path) for one in named)  # noqa: E731
     missed = [f"{path or 'the model'} {list(weights.shape)}" for at, (path, weights) in enumerate(softmaxes)
-              if at not in seen and weights.dim() > 3 and weights.shape[-1] > 1 and not is_named(path)]
+              if at not in seen and not NO_ATTENTION.search(path) and weights.dim() > 3 and weights.shape[-1] > 1 and not is_named(path)]
     if not shown:
         return "nothing to show", 0, trace.left_out, missed
     if trace.verify() > MAPS:

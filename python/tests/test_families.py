@@ -125,6 +125,56 @@ def test_a_generation_over_a_cache_is_one_map(name):
     same(trace, trace.families[0], expected, out.shape[1] - 1, out.shape[1] - 1)
 
 
+@pytest.mark.parametrize("name", ["bloom", "xlnet"])
+def test_gradients_of_weights_are_those_of_the_model(name):
+    model = build(BY_THEMSELVES[name][0], **BY_THEMSELVES[name][1])
+    weights = []  # the tensors that the values are multiplied with
+
+    class Keep(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, function, types, positional=(), keywords=None):
+            out = function(*positional, **(keywords or {}))
+            if getattr(function, "__name__", "") == "softmax":
+                out.retain_grad()
+                weights.append(out)
+            return out
+
+    with Keep():
+        plain = model(IDS).last_hidden_state
+    plain[0, 9].square().sum().backward()
+    with ch.watch(model, gradients_of="token 9") as trace:
+        out = model(IDS).last_hidden_state
+        assert torch.equal(out, plain)
+        out[0, 9].square().sum().backward()
+    assert trace.left_out == []
+    for layer, of in enumerate(weights):
+        wanted = (of.detach() * of.grad)[0].numpy()
+        for head in range(4):
+            found = np.nan_to_num(trace.map(layer).gradients("product").head(head).tile()[0])
+            np.testing.assert_allclose(found, wanted[head], atol=2e-5 * max(1e-3, np.abs(wanted).max()))
+        assert np.abs(wanted).max() > 0
+
+
+def test_the_two_streams_and_the_memory_of_xlnet():
+    model = build("XLNetModel", **BY_THEMSELVES["xlnet"][1], mem_len=8)
+    hidden, asked = torch.zeros(2, 17, 17), torch.zeros(2, 17, 17)
+    hidden[:, :, -1], asked[:] = 1, torch.eye(17)
+    inputs = {"input_ids": IDS, "perm_mask": hidden, "target_mapping": asked}
+    trace = watched(model, **inputs)
+    assert trace.families == ["enc", "second"] and trace.left_out == [] and trace.verify() < 1e-5
+    with torch.no_grad():
+        expected = model(**inputs, output_attentions=True).attentions
+        memory = model(IDS[:, :9], use_mems=True).mems
+    for stream, family in enumerate(trace.families):
+        same(trace, family, [layer[stream] for layer in expected])
+    inputs = {"input_ids": IDS[:, 9:], "mems": memory}
+    trace = watched(model, **inputs)
+    with torch.no_grad():
+        expected = model(**inputs, output_attentions=True).attentions
+    of_layer = trace.map(1, "enc")
+    found = np.stack([of_layer.head(2).row(row).weights for row in range(of_layer.queries) if of_layer.has_row(row)])
+    np.testing.assert_allclose(found[:, ~np.isnan(found[0])], expected[1][0, 2].numpy(), atol=1e-5)
+
+
 def test_sequences_to_sequences_without_the_interface():
     model = build("FSMTModel", langs=["en", "de"], src_vocab_size=100, tgt_vocab_size=100, d_model=32, encoder_layers=2, decoder_layers=2,
                   encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64, max_position_embeddings=64)
