@@ -8,19 +8,27 @@ namespace {
 
 TEST(Scripts, WrittenWithoutSpacesAreThoseOfEastAndSouthEastAsia) {
   for (const char32_t c : U"中々〇あカーｶㄅกຂ木ཀကក𠀀") {
-    if (c != 0) EXPECT_TRUE(is_written_without_spaces(c)) << static_cast<uint32_t>(c);
+    if (c != 0) {
+      EXPECT_TRUE(is_written_without_spaces(c)) << static_cast<uint32_t>(c);
+    }
   }
   for (const char32_t c : U"aé1яαאعक한。、「（ ፀ") {
-    if (c != 0) EXPECT_FALSE(is_written_without_spaces(c)) << static_cast<uint32_t>(c);
+    if (c != 0) {
+      EXPECT_FALSE(is_written_without_spaces(c)) << static_cast<uint32_t>(c);
+    }
   }
 }
 
 TEST(Scripts, LatinHasItsAccentedAndFullWidthLetters) {
   for (const char32_t c : U"azAZéßłșəＡｚ") {
-    if (c != 0) EXPECT_TRUE(is_latin(c)) << static_cast<uint32_t>(c);
+    if (c != 0) {
+      EXPECT_TRUE(is_latin(c)) << static_cast<uint32_t>(c);
+    }
   }
   for (const char32_t c : U"1 ×÷яα中") {
-    if (c != 0) EXPECT_FALSE(is_latin(c)) << static_cast<uint32_t>(c);
+    if (c != 0) {
+      EXPECT_FALSE(is_latin(c)) << static_cast<uint32_t>(c);
+    }
   }
 }
 
