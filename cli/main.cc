@@ -91,7 +91,12 @@ int usage(const CLI::App& app, const CLI::ParseError& error) {
 // `clearhead run MODEL INPUT` asks for the model's own task: its name is inserted. A mistyped task stays as it is.
 static std::vector<std::string> with_own_task(const CLI::App& app, int argc, char** argv) {
   std::vector<std::string> words(argv + 1, argv + argc);
-  const auto run = std::find(words.begin(), words.end(), "run");
+  const std::vector<const CLI::App*> commands = app.get_subcommands([](const CLI::App*) { return true; });
+  const auto is_command = [&](const std::string& word) {
+    return std::any_of(commands.begin(), commands.end(), [&](const CLI::App* one) { return one->get_name() == word; });
+  };
+  const auto command = std::find_if(words.begin(), words.end(), is_command);
+  const auto run = command != words.end() && *command == "run" ? command : words.end();  // "-o run" names a folder
   if (run == words.end() || run + 1 == words.end() || run[1].starts_with('-')) return words;
   for (const CLI::App* task : app.get_subcommand("run")->get_subcommands(nullptr)) {
     if (task->get_name() == run[1]) return words;

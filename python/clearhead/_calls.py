@@ -5,6 +5,8 @@ Everything here is about one call: `Call.described()` is exact for the whole cal
 rows, which checks it.
 """
 
+import contextlib
+
 import torch
 
 from . import _core
@@ -30,10 +32,19 @@ def under_query_sinks(bias, sinks, keys):
     return (-sinks.float()).expand(*sinks.shape[:3], keys) if bias is None else bias[..., :keys].float() - sinks.float()
 
 
+def _is_autocast_on(device):
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+
+
+def without_autocast(device):
+    """A context in which what is computed on a device (its type) keeps its dtype."""
+    return torch.autocast(device, enabled=False) if _is_autocast_on(device) else contextlib.nullcontext()
+
+
 def as_computed(*tensors):
     """The tensors in the dtype that attention multiplies them in: autocast's, where it is on."""
     device = tensors[0].device.type
-    if not torch.is_autocast_enabled(device):
+    if not _is_autocast_on(device):
         return tensors
     dtype = torch.get_autocast_dtype(device)
     return tuple(one.to(dtype) if one.is_floating_point() else one for one in tensors)

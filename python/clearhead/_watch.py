@@ -19,7 +19,7 @@ import warnings
 import torch
 
 from . import _core, _generation, _interface, _modules
-from ._calls import Call, float32
+from ._calls import Call, float32, without_autocast
 from ._captured import CapturedLayer, Sample, Seen, band_of
 from ._edits import Edits, Places
 from ._plain import Plain
@@ -363,7 +363,7 @@ class Watch:
         if call.query.is_meta:
             layer.problem = 'it ran on the device "meta", whose tensors hold no numbers'
         places = self._places(layer, call) if self._edited(layer) else None
-        with torch.no_grad(), torch.autocast(call.query.device.type, enabled=False):
+        with torch.no_grad(), without_autocast(call.query.device.type):
             if self._keep and layer.problem is None and not again:
                 self._take(layer, call, out, places)
             elif places is not None and not again:
@@ -374,7 +374,7 @@ class Watch:
         if layer.wrong is not None:
             raise UnsupportedError(f"edits: {layer.path} cannot be edited: {layer.wrong}")
         out = heads() if heads is not None else out
-        with torch.autocast(call.query.device.type, enabled=False):
+        with without_autocast(call.query.device.type):
             return self._edits.apply(call, out, layer.family, layer.number, places)
 
     def _edited(self, layer):

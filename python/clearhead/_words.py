@@ -4,6 +4,7 @@ import bisect
 import re
 
 from ._core import Trace
+from ._given import give
 
 _ALONE = "\u3001-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # kana and ideographs
 _LETTERS = f"[^\\W{_ALONE}]"
@@ -88,5 +89,4 @@ def words(self):
     return out
 
 
-for _name, _getter in (("offsets", offsets), ("tokens", tokens), ("words", words)):
-    setattr(Trace, _name, property(_getter))
+give(Trace, offsets=property(offsets), tokens=property(tokens), words=property(words))

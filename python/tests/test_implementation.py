@@ -117,7 +117,7 @@ def test_known_masks_are_bands_and_segments_and_others_are_recorded(monkeypatch)
 
 def counted_reads(monkeypatch):
     reads, read = [], _masks.read_mask
-    monkeypatch.setattr(_masks, "read_mask", lambda mask: (reads.append(mask.shape), read(mask))[1])
+    monkeypatch.setattr(_masks, "read_mask", lambda mask, *more: (reads.append(mask.shape), read(mask, *more))[1])
     return reads
 
 

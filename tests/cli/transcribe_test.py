@@ -91,7 +91,7 @@ class Transcription(Case):
         own = {(word, method): [] for word in ("high", "low") for method in methods[:3]}
         for one in (sound, *heard[:5]):
             for word in ("high", "low"):
-                found = run("why", best, one, "--of", word, "--by", *methods, "--json").json
+                found = run("why", best, one, "--of", word[0], "--by", ",".join(methods), "--json").json
                 self.assertGreater(found["probability"], 0.8)
                 items, half = found["items"], len(found["items"]) / 2
                 self.assertTrue(all(item["text"].endswith(" s") for item in items), items)
