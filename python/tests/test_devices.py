@@ -97,10 +97,14 @@ def test_our_kernel_says_that_it_computes_on_the_cpu():
         attention(q.to("meta"), k, k, ch.Description())
 
 
-def test_a_model_without_numbers_is_refused():
+def test_a_model_without_numbers_is_left_out():
     model = llama(attn_implementation="sdpa").to("meta")
-    with pytest.raises(ch.InvalidArgumentError, match='it ran on the device "meta", whose tensors hold no numbers'), torch.no_grad(), ch.watch(model):
+    reason = 'it ran on the device "meta", whose tensors hold no numbers'
+    with pytest.warns(UserWarning, match=reason), torch.no_grad(), ch.watch(model) as trace:
         model(IDS.to("meta"))
+    assert [one for _, one in trace.left_out] == [reason] * 2
+    with pytest.raises(ch.NotFoundError, match=reason):
+        trace.map(0)
     with pytest.raises(ch.UnsupportedError, match="cannot be edited: it ran on the device"), torch.no_grad(), ch.edits(model, cut=[(0, 3, 0, 2)]):
         model(IDS.to("meta"))
 
