@@ -14,8 +14,8 @@ namespace clearhead::cli {
 bool reads_inputs(const ModelInfo& info);
 /// True for encoder-decoders, which write a second text from the one they read.
 bool writes_from_text(const ModelInfo& info);
-/// What the command line gives a model to read: the text, or of a picture or a sound its path, as TEXT or as --file. Throws
-/// UsageError for a picture or a sound from standard input.
+/// The model's input on the command line, TEXT or --file: a text, or the path of a picture or sound. Throws UsageError for a
+/// picture or sound from standard input.
 std::string given_to(const ModelInfo& info, const TextArguments& text);
 /// given: the text, or the path of the picture or sound. question: of a story, if empty its last line; of a scene.
 /// Throws UsageError for a question that is missing or that nothing reads; what reading a file throws.

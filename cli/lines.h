@@ -15,7 +15,7 @@ struct Window {
   BatchOptions options{};            ///< names lines in errors, reports progress
 };
 
-/// What is done with lines.
+/// A task that is run over many lines.
 struct LineTask {
   const char* what = "";          ///< for the line of progress
   Interventions interventions{};  ///< of every line

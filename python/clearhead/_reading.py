@@ -117,8 +117,8 @@ class Reading:
     # Arguments of modules.
 
     def reads(self, module, path, positional, keywords):
-        """Notes what a module is given. Yields (side, None) before it begins to read a text, and (side, position) before it goes on at an
-        earlier position than the one that it had reached; whoever keeps something of the text lets go of it then."""
+        """Notes a module's inputs. Yields (side, None) before a text is read from its beginning, and (side, position) before reading goes
+        on at an earlier position: the caller then discards what it keeps after that position."""
         side = self._side_of_module.get(id(module))
         given = self._given(module, positional, keywords)
         self._note_kinds(path, given)

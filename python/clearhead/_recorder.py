@@ -260,7 +260,7 @@ class Recorder:
             return result
         return self._attended(of_weights, scores, one, result)
 
-    # What follows scores and weights.
+    # Operations on scores and weights.
 
     def _followed(self, name, at, known, positional, keywords, result):
         _, kind, scores = known

@@ -18,7 +18,7 @@ using namespace nb::literals;
 namespace clearhead::python {
 namespace {
 
-// What attend() returns beside the output: the record, and what gradients need besides.
+// The record that attend() returns, with the values and the output, which gradients need.
 struct Attention {
   AttentionRecord record{};
   Tensor v{}, out{};

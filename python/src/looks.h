@@ -1,4 +1,4 @@
-// What maps of records and maps of traces share: ranges, sweeps, and heads.
+// Shared by maps of records and maps of traces: ranges, sweeps and heads.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -19,7 +19,7 @@ Range range_of(const nanobind::object& given, int64_t size, const char* name);
 /// f32 [value]
 nanobind::object floats(const std::vector<float>& values);
 
-/// What a sweep is asked for, by keywords.
+/// The keywords of sweep().
 struct Sweep {
   ReductionRequest request{};
   LookOptions options{};
@@ -35,7 +35,7 @@ struct Head {
   std::function<Tile(const TileRequest&)> tile;
   int64_t queries = 0, keys = 0;
   std::string name{};  // "head 3 of layer 2"
-  /// Whether each weight of a tile is that of the row, hidden pairs apart: not where pairs may be unknown, or where signs count.
+  /// True if a tile has the same weights as its rows, except for hidden pairs. False for maps with unknown pairs and for gradients.
   bool has_whole_tiles = true;
 };
 

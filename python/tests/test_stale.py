@@ -1,4 +1,4 @@
-"""A record over arrays of somebody else: gradients and looks raise StaleError once the bytes have changed, whoever changed them."""
+"""Records over foreign arrays: gradients and looks raise StaleError once the bytes have changed."""
 
 import numpy as np
 import pytest

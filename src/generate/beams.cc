@@ -157,7 +157,7 @@ class Search {
         const double score = static_cast<double>(row[static_cast<size_t>(id)]) + shift;
         if (best.size() == wanted && !(score > best.back().score)) continue;
         if (score == -std::numeric_limits<double>::infinity()) continue;
-        // Of a single beam only the order counts: its score stays the model's own, whatever the rules make of it.
+        // With one beam, the rules only change the order of candidates: the reported score is the model's own.
         const double own_score = static_cast<double>(own[id]) - total;
         const Candidate candidate{score, static_cast<int64_t>(beam), static_cast<int32_t>(id), static_cast<float>(std::exp(own_score))};
         if (best.size() == wanted) best.pop_back();

@@ -22,7 +22,7 @@ inline DType cache_dtype(const Model& model, const GenerateOptions& options) { r
 /// Throws kBudget if this machine's memory cannot hold so many beams of one sentence.
 void check_beams(const Model& model, int64_t beams, DType cache);
 
-/// What the sequences of a batch begin with, and what each was written from.
+/// The prompt of a batch, and the source of each of its sequences.
 struct SearchTexts {
   std::vector<int32_t> prompt{};                ///< read after what the cache holds
   std::vector<std::vector<int32_t>> sources{};  ///< by sequence, for GenerationRules

@@ -20,7 +20,7 @@ void validate(const GenerationRules& rules);
 
 class LogitRules {
  public:
-  /// What the rules need to know about the text that is written.
+  /// The text that is generated, as far as the rules read it.
   struct Text {
     std::vector<int32_t> stop_ids{};
     std::vector<int32_t> source{};  ///< tokens of the source; of a causal model: the prompt
