@@ -18,14 +18,12 @@ def difference(trace, family, layer, samples):
     """Largest difference between rows of the map and weights that are known: of every key of the map, and of every key of the call."""
     worst, found = 0.0, trace.map(layer, family)
     for sample in samples:
-        count = sample.weights.shape[1]
-        for row, known in zip(found.to_numpy((sample.query, sample.query + 1))[:, 0], sample.weights.numpy()):
-            row = np.nan_to_num(row)
-            expected, begin = np.zeros_like(row), sample.first_key
-            inside = slice(max(0, -begin), max(0, min(count, len(row) - begin)))
-            expected[begin + inside.start : begin + inside.stop] = known[inside]
-            outside = np.delete(known, np.r_[inside])
-            worst = max(worst, float(np.abs(row - expected).max()), float(outside.max(initial=0)))
+        known, first = sample.weights.numpy(), sample.first_key
+        rows = np.nan_to_num(found._rows(sample.query))  # [head, key]
+        begin = max(0, -first)
+        end = max(begin, min(known.shape[1], rows.shape[1] - first))  # the keys of the call that are keys of the map
+        rows[:, first + begin : first + end] -= known[:, begin:end]
+        worst = max(worst, float(np.abs(rows).max()), float(known[:, :begin].max(initial=0)), float(known[:, end:].max(initial=0)))
     return worst
 
 

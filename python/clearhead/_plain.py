@@ -31,6 +31,7 @@ def _both(a, b):
     return numbers[0] + numbers[1]
 
 
+_SCALED, _MULTI_HEAD = F.scaled_dot_product_attention, F.multi_head_attention_forward
 _ORDINALS = {1: "second", 2: "third", 3: "fourth"}
 
 
@@ -47,7 +48,7 @@ class Plain(TorchFunctionMode):
 
     def __init__(self, watch):
         super().__init__()
-        self._watch, self.paths, self._stack, self._asked, self._within = watch, watch.paths, [], [], 0
+        self._watch, self.paths, self.modules, self._stack, self._asked, self._within = watch, watch.paths, watch.modules, [], [], 0
         self.thread = watch.thread
         self._recorder = Recorder(watch, self)
         self._functions = Functions(self, watch._model)
@@ -96,7 +97,8 @@ class Plain(TorchFunctionMode):
                 self.__exit__(None, None, None)
         self._recorder.claimed += _families.of(module) is not None
         if len(self._stack) == 1 or self.paths[id(self._stack[-2][0])] != self.paths[id(module)]:  # not what a compiled module holds
-            self._watch.before(module, positional, keywords, len(self._stack) == 1)
+            with torch._C.DisableTorchFunction():  # what is asked here is no part of the model
+                self._watch.before(module, positional, keywords, len(self._stack) == 1)
 
     def after(self, module, positional, keywords, result):
         family = _families.of(module)
@@ -116,7 +118,8 @@ class Plain(TorchFunctionMode):
                 self.__exit__(None, None, None)
                 self._asked.clear()
                 self._recorder.clear()
-        self._watch.after(module, result, not self._stack)
+        with torch._C.DisableTorchFunction():
+            self._watch.after(module, result, not self._stack)
         return result
 
     def input_length(self, module):
@@ -137,14 +140,15 @@ class Plain(TorchFunctionMode):
         return self._recorder.returned(result)
 
     def __torch_function__(self, function, types, positional=(), keywords=None):
-        result = function(*positional, **(keywords or {}))
-        if function is F.scaled_dot_product_attention and not self._watch._inside and self._stack:
-            return self._scaled(result, *positional, **(keywords or {}))
-        if function is F.multi_head_attention_forward and self._within == 0 and not self._watch._inside and self._stack:
-            return multi_head(self, result, positional, keywords or {})
-        if self._stack and not self._watch._inside:
-            return self._recorder.saw(function, positional, keywords or {}, result)
-        return result
+        keywords = keywords or {}
+        result = function(*positional, **keywords)
+        if self._watch._inside or not self._stack:
+            return result
+        if function is _SCALED:
+            return self._scaled(result, *positional, **keywords)
+        if function is _MULTI_HEAD and self._within == 0:
+            return multi_head(self, result, positional, keywords)
+        return self._recorder.saw(function, positional, keywords, result)
 
     def _scaled(self, out, query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
         module = self._stack[-1][0]

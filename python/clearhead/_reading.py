@@ -14,6 +14,7 @@ from .errors import InvalidArgumentError
 
 PICTURES = ("pixel_values", "pixel_values_videos", "pixel_values_images")
 SOUNDS = ("input_features", "input_values", "audio_values")
+INPUTS = ("input_ids", "inputs_embeds", *PICTURES, *SOUNDS)
 MOST_LOGITS = 64  # positions of a call behind the prompt whose logits are kept, for the probabilities of tokens that were drafted
 
 
@@ -117,10 +118,13 @@ class Reading:
     # Arguments of modules.
 
     def reads(self, module, path, positional, keywords):
-        """Notes a module's inputs. Yields (side, None) before a text is read from its beginning, and (side, position) before reading goes
+        """Notes a module's inputs. Gives (side, None) before a text is read from its beginning, and (side, position) before reading goes
         on at an earlier position: the caller then discards what it keeps after that position."""
         side = self._side_of_module.get(id(module))
         given = self._given(module, positional, keywords)
+        return () if side is None and not given else self._reads(side, path, given, keywords)
+
+    def _reads(self, side, path, given, keywords):
         self._note_kinds(path, given)
         if side is None and not self.is_pair and self._reader in (None, path):
             is_text = "input_ids" in given or ("inputs_embeds" in given and "text" in self._kinds_of(path))
@@ -132,14 +136,13 @@ class Reading:
     @staticmethod
     def _given(module, positional, keywords):
         """The tensors among a module's arguments, by the names that transformers gives them."""
-        names = ("input_ids", "inputs_embeds", *PICTURES, *SOUNDS)
-        out = {name: keywords[name] for name in names if has_numbers(keywords.get(name))} if keywords else {}
+        out = {name: value for name, value in keywords.items() if name in INPUTS and has_numbers(value)}
         first = positional[0] if positional else None
         if isinstance(first, Mapping):
-            out.update((name, first[name]) for name in names if name not in out and name in first and has_numbers(first[name]))
+            out.update((name, first[name]) for name in INPUTS if name not in out and name in first and has_numbers(first[name]))
         elif has_numbers(first):
             if first.is_floating_point():
-                main = getattr(module, "main_input_name", None)
+                main = module.main_input_name if hasattr(type(module), "main_input_name") else None
                 if main in PICTURES or main in SOUNDS:
                     out.setdefault(main, first)
             elif first.dim() == 2 and first.dtype != torch.bool and next(module.children(), None) is not None:

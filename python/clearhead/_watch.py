@@ -48,8 +48,13 @@ class Watch:
             raise InvalidArgumentError(f"watch: expected a torch.nn.Module, found {type(model).__name__}")
         if isinstance(sequence, bool) or not isinstance(sequence, int):
             raise InvalidArgumentError(f"watch: sequence={sequence!r}; expected a whole number, negative ones counted from the end")
-        self._is_compiled = any(module._compiled_call_impl is not None or "_orig_mod" in module._modules for module in model.modules())
-        self.paths = {id(module): ".".join(part for part in path.split(".") if part != "_orig_mod") for path, module in model.named_modules()}
+        named = dict(model.named_modules())
+        self.modules = list(named.values())
+        self.paths = {id(module): _path_without_compilation(path) for path, module in named.items()}
+        for path, module in named.items():
+            if isinstance(module, torch.nn.DataParallel):
+                raise UnsupportedError(f"watch: {path or 'the model'} is a torch.nn.DataParallel, which runs copies of its module in other threads; watch the module in it (.module)")
+        self._is_compiled = any(_modules.is_compiled(module) or "_orig_mod" in module._modules for module in self.modules)
         model = model._modules.get("_orig_mod", model)  # of torch.compile
         self._model, self._tokenizer, self._text = model, tokenizer, text
         self._options = {"layers": list(layers or []), "rows": [tuple(one) for one in rows], "tail": tail, "budget": budget}
@@ -57,7 +62,7 @@ class Watch:
         self._check, self._edits, self._keep = check, edits or Edits(), keep
         self._name = name or getattr(getattr(model, "config", None), "name_or_path", "") or type(model).__name__
         self._families = {}
-        self._is_of_transformers = any(type(one).__module__.startswith("transformers.") for one in model.modules())
+        self._is_of_transformers = any(type(one).__module__.startswith("transformers.") for one in self.modules)
         self.reading = Reading(model, tokenizer, text, sequence)
         self._trace, self._checks, self._plain, self._stance = None, [], None, None
         self.left_out = []
@@ -363,7 +368,7 @@ class Watch:
         if call.query.is_meta:
             layer.problem = 'it ran on the device "meta", whose tensors hold no numbers'
         places = self._places(layer, call) if self._edited(layer) else None
-        with torch.no_grad(), without_autocast(call.query.device.type):
+        with torch.no_grad(), torch._C.DisableTorchFunction(), without_autocast(call.query.device.type):
             if self._keep and layer.problem is None and not again:
                 self._take(layer, call, out, places)
             elif places is not None and not again:
@@ -539,11 +544,11 @@ class Watch:
         count = end - begin if self._check else min(CHECKED_ROWS, end - begin)
         rows = sorted({begin + round(i * (end - begin - 1) / max(1, count - 1)) for i in range(count)})
         weights = call.weights(rows)
-        seen = ~weights.isnan().any(-1).any(1)[0]
-        rows = [row for row, shown in zip(rows, seen.tolist()) if shown]
-        if not rows:
-            return [], None
-        weights = weights[:, :, seen]
+        if bool(weights.isnan().any()):  # rows that see nothing
+            seen = ~weights.isnan().any(-1).any(1)[0]
+            rows, weights = [row for row, shown in zip(rows, seen.tolist()) if shown], weights[:, :, seen]
+            if not rows:
+                return [], None
         expected = call.output(weights)
         if callable(out):
             found, expected = out(at, rows, expected) or (expected, expected)
@@ -604,6 +609,11 @@ def merged(x):
 
 def rows_of(rows):
     return range(rows.start, rows.stop)
+
+
+def _path_without_compilation(path):
+    """A module's path without the parts that torch.compile adds."""
+    return path if "_orig_mod" not in path else ".".join(part for part in path.split(".") if part != "_orig_mod")
 
 
 def _is_cross(path, module):

@@ -9,6 +9,7 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -100,6 +101,15 @@ Tensor norms_of_own(const Tensor& norms, const MapFamily& family) {
   return norms.defined() && family.is_part ? norms.slice(2, family.first_key, family.first_key + family.keys) : norms;
 }
 
+// The weights of one query in every head, f32 [head, key].
+Tensor rows_of(const Layer& layer, int64_t query) {
+  const int64_t heads = layer.map->heads(), keys = layer.map->keys();
+  Tensor out = Tensor::empty({heads, keys});
+  float* to = out.mutable_data<float>();
+  for (int64_t head = 0; head < heads; ++head) to = std::ranges::copy(layer.map->row(static_cast<int>(head), query).weights(), to).out;
+  return out;
+}
+
 GradientLook gradient_look_named(const std::string& name) {
   for (const auto& [known, look] : {std::pair{"gradient", GradientLook::kGradient},
                                     {"product", GradientLook::kProduct},
@@ -119,6 +129,8 @@ void add_looks_of_layers(nb::class_<Layer>& type) {
           "queries", [](const Layer& layer) { return layer.map->queries(); }, "Number of queries, kept or not.")
       .def_prop_ro(
           "keys", [](const Layer& layer) { return layer.map->keys(); }, "Number of keys.")
+      .def(
+          "_rows", [](const Layer& layer, int64_t query) { return array_of(freely([&] { return rows_of(layer, query); })); }, "query"_a)
       .def(
           "has_row", [](const Layer& layer, int64_t query) { return layer.map->has_row(query); }, "query"_a,
           "Whether the trace kept this query's row; row() of another raises NotFoundError.")

@@ -235,6 +235,7 @@ def test_what_cannot_be_edited_is_said_and_nothing_is_left_behind():
             net(x)
             raise ZeroDivisionError
         assert torch.equal(net(x), before) and nn.Module.__call__ is call
+        assert all("_compiled_call_impl" not in vars(module) for module in (*net.modules(), *other.modules()))
         with ch.edits(net, knock_out=[]):
             assert torch.equal(net(x), before)
 

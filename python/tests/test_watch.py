@@ -227,6 +227,7 @@ def test_of_several_runs_the_last_is_kept_and_the_model_is_as_before():
     with pytest.raises(RuntimeError, match="of mine"), ch.watch(model) as trace:
         raise RuntimeError("of mine")
     assert (AttentionInterface.get_interface, torch.nn.Module.__call__) == before
+    assert all("_compiled_call_impl" not in vars(module) for module in model.modules())
     with pytest.raises(ch.NotFoundError, match="no trace yet"):
         trace.view()
 

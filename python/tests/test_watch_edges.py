@@ -430,6 +430,12 @@ def test_a_watch_that_is_entered_twice_is_refused_and_restores_the_model():
             pass
         model(IDS)
     assert nn.Module.__call__ is before and watch.layers() == [0, 1]
+    assert all("_compiled_call_impl" not in vars(module) for module in model.modules())
+
+
+def test_copies_that_run_in_other_threads_are_refused():
+    with pytest.raises(ch.UnsupportedError, match=r"the model is a torch.nn.DataParallel"):
+        ch.watch(nn.DataParallel(llama()))
 
 
 def test_what_is_left_out_is_warned_of_as_soon_as_it_is_known():
