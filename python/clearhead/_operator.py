@@ -70,6 +70,15 @@ def attention(q, k, v, description, operands=()):
     return torch.ops.clearhead.attention(q, k, v, repr(description), operands)
 
 
+def _is_plain(*tensors):
+    """Whether a call needs nothing but its output: no gradient, and no mode, transform or tracer of torch that has to see an operator."""
+    for one in tensors:
+        if one is not None and (type(one) not in (torch.Tensor, torch.nn.Parameter) or (one.requires_grad and torch.is_grad_enabled())):
+            return False
+    has_modes = torch._C._len_torch_dispatch_stack() > 0 or torch._C._functorch.peek_interpreter_stack() is not None
+    return not has_modes and torch._C._get_tracing_state() is None
+
+
 def _terms(softcap, biases):
     terms = [] if softcap is None else [_core.SoftCap(float(softcap))]
     return terms + [_core.Bias(one.detach()) for one in biases]
@@ -116,11 +125,14 @@ def clearhead_attention(module, query, key, value, attention_mask, dropout=0.0, 
     description = _core.Description(score=_core.Dot(float(query.shape[-1] ** -0.5 if scaling is None else scaling)), terms=terms,
                                     topology=topology, normaliser=_core.Softmax(None if sinks is None else sinks.detach()),
                                     dropout=float(dropout or 0), dropout_seed=seed)
+    wants_map = output_attentions or getattr(getattr(module, "config", None), "output_attentions", False)
+    if not wants_map and _is_plain(query, key, value, *biases, sinks):
+        return _core._outputs(query.detach(), key.detach(), value.detach(), description), None
     own = {"sinks": sinks, **{"bias" if at == 0 else f"bias{at + 1}": one for at, one in enumerate(biases)}}
     operands = [own.get(name) if own.get(name) is not None else torch.as_tensor(one) for name, one in description.operands.items()]
     out, stats = attention(query, key, value, description, operands)
     found = None
-    if output_attentions or getattr(getattr(module, "config", None), "output_attentions", False):
+    if wants_map:
         from ._attend import Map
 
         found = Map(None, _core._Map(_core._record(query.detach(), key.detach(), stats.detach(), description)))

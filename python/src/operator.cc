@@ -13,6 +13,7 @@
 #include "digests.h"
 #include "freely.h"
 #include "module.h"
+#include "ops/attend_into.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -69,6 +70,18 @@ nb::tuple forward(const nb::object& q, const nb::object& k, const nb::object& v,
   return nb::make_tuple(array_of(out, q), array_of(stats, q));
 }
 
+// The output alone, laid out as [batch, query, head, d_v].
+nb::object outputs(const nb::object& q, const nb::object& k, const nb::object& v, const AttentionSpec& spec) {
+  const Tensor queries = tensor_of(q, "q"), keys = tensor_of(k, "k"), values = tensor_of(v, "v");
+  if (queries.rank() != 4 || values.rank() != 4) fail(ErrorCode::kShape, "attention: expected q, k and v with four axes");
+  const Tensor out = Tensor::empty({queries.size(0), queries.size(2), queries.size(1), values.size(3)}, queries.dtype());
+  freely([&] {
+    Tensor by_head = out.permute({0, 2, 1, 3});
+    (void)attend_into(queries, keys, values, spec, by_head);
+  });
+  return array_of(out, q);
+}
+
 AttentionRecord record_of(const Tensor& q, const Tensor& k, const Tensor& stats, const AttentionSpec& spec) {
   AttentionRecord record{.spec = spec, .q = q, .keys = k, .rows = unpacked(stats), .first_query = 0, .query_length = q.size(2)};
   record.stamp = stamp_now(spec, q, record.keys, backend().isa);
@@ -96,6 +109,7 @@ nb::list backward(const nb::object& d_out, const nb::object& q, const nb::object
 
 void add_operator(nb::module_& module) {
   module.def("_forward", &forward, "q"_a, "k"_a, "v"_a, "description"_a, "operands"_a);
+  module.def("_outputs", &outputs, "q"_a, "k"_a, "v"_a, "description"_a);
   module.def("_backward", &backward, "d_out"_a, "q"_a, "k"_a, "v"_a, "out"_a, "stats"_a, "description"_a, "operands"_a, "wants_operands"_a);
   module.def(
       "_record",
