@@ -6,8 +6,8 @@
 
 Checks: who may include whom (docs/ARCHITECTURE.md's house), and no circle of modules in the page; file and function sizes; public headers
 name their room and carry no build flags; every source file opens with its idea; the library never prints, exits or aborts; each wrapped
-library stands in one file; no file is dead; what a document quotes of an example stands in both, the files and options it names exist, its
-lines and paragraphs are short; formatting by clang-format when it is installed. Prints `file:line: what` per finding and exits 1 when there
+library stands in one file; no type's name is defined twice; no file is dead; what a document quotes of an example stands in both, the files
+and options it names exist, its lines and paragraphs are short; formatting by clang-format when it is installed. Prints `file:line: what` per finding and exits 1 when there
 is one.
 """
 
@@ -330,6 +330,29 @@ def check_widths(path, text):
             complain(path, number, f"paragraph of more than {MAXIMUM_PARAGRAPH} lines")
 
 
+def types_of(text):
+    """[(qualified name, line)] of the types that a file defines outside anonymous namespaces."""
+    inside, out = [], []
+    for number, line in enumerate(text.split("\n"), 1):
+        if found := re.match(r"(?:inline )?namespace ?([\w:]*) \{$", line):
+            inside.append(found[1])
+        elif line.startswith("}  // namespace"):
+            inside.pop()
+        elif (found := re.match(r"(?:struct|class|enum class|enum) (?:\w+\([^)]*\) )?(\w+)(?: final)?(?: : [^;]*)? \{", line)) and "" not in inside:
+            out.append(("::".join([*inside, found[1]]), number))
+    return out
+
+
+def check_one_definition(paths):
+    """One name, one type (the rule of C++, which no compiler checks across files: .ci/run odr asks the linker)."""
+    seen = {}
+    for path in paths:
+        for name, line in types_of(path.read_text(encoding="utf-8")):
+            if name in seen:
+                complain(path, line, f"{name} is also defined in {seen[name].relative_to(ROOT)}; rename one, or put it into an anonymous namespace")
+            seen.setdefault(name, path)
+
+
 def is_included_first(path):
     """Whether a source file of the same name begins with this header: then building that file has shown what compiling it alone would."""
     name = str(path.relative_to(ROOT / path.relative_to(ROOT).parts[0]))
@@ -396,6 +419,7 @@ def main():
         complain(public[0], 1, f"{len(public)} public headers; at most {MAXIMUM_PUBLIC_HEADERS}")
     check_page_modules([path for path in paths if path.suffix == ".ts" and PAGE in path.parents])
     check_dead_files(names)
+    check_one_definition([path for path in sources if path.relative_to(ROOT).parts[0] in ("src", "include", "cli", "python") and "-inl" not in path.name])
     check_format(sources)
     if "--headers" in sys.argv:
         headers = [path for path in sources if path.suffix == ".h" and not path.name.endswith("-inl.h") and path.relative_to(ROOT).parts[0] in ("src", "include")]

@@ -92,18 +92,18 @@ void Attention::operator()(Run& run, const Site& site, const Tensor& x, const Se
   }
   Tensor attended = run.take({rows, heads * head_dim}, run.operands);
   Tensor out = heads_of(attended, sequences.batch, 0, heads, head_dim);
-  ops::attention(run, {site, q, keys, v, described, wanted ? gram(run) : Tensor(), wanted}, out);
+  ops::attention(run, {site, q, keys, v, described, wanted ? output_factor(run) : Tensor(), wanted}, out);
   add_to_residual(run, output, attended, to);
 }
 
-Tensor Attention::gram(Run& run) const {
+Tensor Attention::output_factor(Run& run) const {
   const std::lock_guard<std::mutex> hold(once_->lock);
   const LiveWeight* live = dynamic_cast<const LiveWeight*>(output.weight.get());
   const uint64_t version = live ? live->values.version() : 0;
-  if (once_->gram.defined() && once_->version == version) return once_->gram;
-  once_->gram = ops::output_gram(run, *output.weight, heads, head_dim);
+  if (once_->factor.defined() && once_->version == version) return once_->factor;
+  once_->factor = ops::output_factor(run, *output.weight, heads, head_dim);
   once_->version = version;
-  return once_->gram;
+  return once_->factor;
 }
 
 void Mlp::operator()(Run& run, const Tensor& x, Tensor& to) const {

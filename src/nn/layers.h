@@ -68,14 +68,14 @@ class Attention {
     Tensor k{}, v{};  // [batch, key_head, key, head_dim]; undefined: the cache already holds all keys
   };
   KeysAndValues keys_of(Run& run, const Tensor& projected, const Sequences& sequences, const KVCache* cache, bool wanted) const;
-  Tensor gram(Run& run) const;
+  Tensor output_factor(Run& run) const;
 
   struct Once {
     std::mutex lock;
-    Tensor gram;
+    Tensor factor;
     uint64_t version = 0;  // of the weight it was computed from
   };
-  // W_O^h·W_O^hᵀ [head, d_v, d_v]: computed when first needed, and again if training has changed the weight.
+  // ops::output_factor(): computed when first needed, and again if training has changed the weight.
   std::shared_ptr<Once> once_ = std::make_shared<Once>();
 };
 

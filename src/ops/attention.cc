@@ -1,6 +1,7 @@
 // Attention inside a model: the fused call, and its report to whoever watches.
 //
-//   ‖v·W‖² = v·(W·Wᵀ)·vᵀ      so one d_v × d_v matrix a head replaces the whole output projection (Kobayashi et al. 2020, eq. 5)
+//   ‖v·W‖² = v·(W·Wᵀ)·vᵀ = ‖v·L‖² with W·Wᵀ = L·Lᵀ      so one d_v × d_v matrix a head replaces the whole output projection
+//                                                      (Kobayashi et al. 2020, eq. 5)
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -8,6 +9,7 @@
 #include <set>
 #include <vector>
 
+#include "backends/registry.h"
 #include "base/format.h"
 #include "base/parallel.h"
 #include "ops/attend_into.h"
@@ -18,71 +20,79 @@
 namespace clearhead::ops {
 namespace {
 
-// v·G·vᵀ in double: the sum of squares may be small against its terms. Columns of G are added up: sums of all rows at once.
-class Quadratic {
- public:
-  Quadratic(const float* gram, int64_t width) : width_(static_cast<size_t>(width)), columns_(width_ * width_) {
-    for (size_t row = 0; row < width_; ++row) {
-      for (size_t column = 0; column < width_; ++column) columns_[column * width_ + row] = static_cast<double>(gram[row * width_ + column]);
-    }
-  }
-  // product: room for [width]
-  double operator()(const std::vector<double>& v, std::vector<double>& product) const {
-    std::fill(product.begin(), product.end(), 0.0);
-    for (size_t column = 0; column < width_; ++column) {
-      const double* from = columns_.data() + column * width_;
-      const double factor = v[column];
-      for (size_t row = 0; row < width_; ++row) product[row] += from[row] * factor;
-    }
-    double total = 0;
-    for (size_t row = 0; row < width_; ++row) total += v[row] * product[row];
-    return std::max(total, 0.0);
-  }
+// Rounding errors of a pivot, as a share of the diagonal: what is below is a dependent row.
+constexpr double kSmallestPivot = 1e-14;
 
- private:
-  size_t width_;
-  std::vector<double> columns_;  // [column][row]
-};
+// L with L·Lᵀ = G (Cholesky), [width, width], of a G that is symmetric and has no negative eigenvalues. Columns of dependent rows are 0.
+void factor(std::vector<double>& gram, int64_t width, float* to) {
+  const auto at = [&](int64_t row, int64_t column) -> double& { return gram[static_cast<size_t>(row * width + column)]; };
+  for (int64_t column = 0; column < width; ++column) {
+    const double diagonal = at(column, column);
+    for (int64_t row = column; row < width; ++row) {
+      for (int64_t c = 0; c < column; ++c) at(row, column) -= at(row, c) * at(column, c);
+    }
+    const double pivot = at(column, column) > kSmallestPivot * diagonal ? std::sqrt(at(column, column)) : 0;
+    for (int64_t row = 0; row < width; ++row) {
+      at(row, column) = row < column || pivot == 0 ? 0 : row == column ? pivot : at(row, column) / pivot;
+      to[row * width + column] = static_cast<float>(at(row, column));
+    }
+  }
+}
+
+// The lengths of rows.   rows: [count, width], `stride` apart.
+void lengths_of(const float* rows, int64_t count, int64_t width, int64_t stride, float* out) {
+  parallel_ranges(count, 256, [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) {
+      double square = 0;
+      for (int64_t c = 0; c < width; ++c) {
+        const double value = static_cast<double>(rows[row * stride + c]);
+        square += value * value;
+      }
+      out[row] = static_cast<float>(std::sqrt(square));
+    }
+  });
+}
 
 }  // namespace
 
-KeyNorms key_norms(const Tensor& v, const Tensor& gram) {
+KeyNorms key_norms(const Tensor& v, const Tensor& output) {
   const int64_t batch = v.size(0), key_heads = v.size(1), keys = v.size(2), width = v.size(3);
   KeyNorms norms;
   norms.value = Tensor::empty({batch, key_heads, keys});
   float* of_value = norms.value.mutable_data<float>();
-  const int64_t heads = gram.defined() ? gram.size(0) : 0, group = heads / key_heads;
-  if (gram.defined()) norms.output = Tensor::empty({batch, heads, keys});
-  float* of_output = gram.defined() ? norms.output.mutable_data<float>() : nullptr;
-  std::vector<Quadratic> lengths;
-  for (int64_t head = 0; head < heads; ++head) lengths.emplace_back(gram.data<float>() + head * width * width, width);
-  parallel_ranges(batch * key_heads * keys, 64, [&](int64_t begin, int64_t end, int) {
-    std::vector<double> value(static_cast<size_t>(width)), product(value.size());
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t key = item % keys, key_head = item / keys % key_heads, b = item / keys / key_heads;
-      const float* from = v.data<float>() + b * v.stride(0) + key_head * v.stride(1) + key * v.stride(2);
-      double square = 0;
-      for (int64_t c = 0; c < width; ++c) {
-        value[static_cast<size_t>(c)] = static_cast<double>(from[c * v.stride(3)]);
-        square += value[static_cast<size_t>(c)] * value[static_cast<size_t>(c)];
-      }
-      of_value[item] = static_cast<float>(std::sqrt(square));
-      for (int64_t head = key_head * group; head < (key_head + 1) * group; ++head) {
-        of_output[(b * heads + head) * keys + key] = static_cast<float>(std::sqrt(lengths[static_cast<size_t>(head)](value, product)));
+  const int64_t heads = output.defined() ? output.size(0) : 0, group = heads / key_heads, columns = heads > 0 ? output.size(2) : 0;
+  if (heads > 0) norms.output = Tensor::empty({batch, heads, keys});
+  float* of_output = heads > 0 ? norms.output.mutable_data<float>() : nullptr;
+  const Tensor values = v.stride(3) == 1 ? v : v.contiguous();
+  Tensor product = Tensor::empty({heads > 0 ? keys : 0, columns});
+  float* to = product.mutable_data<float>();
+  for (int64_t b = 0; b < batch; ++b) {
+    for (int64_t head = 0; head < key_heads; ++head) {
+      const float* from = values.data<float>() + b * values.stride(0) + head * values.stride(1);
+      lengths_of(from, keys, width, values.stride(2), of_value + (b * key_heads + head) * keys);
+      for (int64_t h = head * group; h < (head + 1) * group; ++h) {
+        backend().dense.product({.a = {from, values.stride(2), 1},
+                                 .b = {output.data<float>() + h * width * columns, columns, 1},
+                                 .rows = keys,
+                                 .inner = width,
+                                 .columns = columns,
+                                 .out = to,
+                                 .out_stride = columns});
+        lengths_of(to, keys, columns, columns, of_output + (b * heads + h) * keys);
       }
     }
-  });
+  }
   return norms;
 }
 
 // The projection is read through itself: unit vectors in, its columns out.
-Tensor output_gram(Run& run, const PreparedWeight& output, int64_t heads, int64_t d_v) {
+Tensor output_factor(Run& run, const PreparedWeight& output, int64_t heads, int64_t d_v) {
   const Arena::Scope scope(run.arena);
   Run unrecorded{.arena = run.arena, .operands = run.operands};
   const int64_t width = output.out;
   Tensor unit = run.arena.take({d_v, heads * d_v}), columns = run.arena.take({d_v, width});
-  Tensor gram = Tensor::zeros({heads, d_v, d_v});
-  float* to = gram.mutable_data<float>();
+  Tensor factors = Tensor::empty({heads, d_v, d_v});
+  std::vector<double> gram(static_cast<size_t>(d_v * d_v));
   for (int64_t head = 0; head < heads; ++head) {
     float* ones = unit.mutable_data<float>();
     std::fill(ones, ones + unit.numel(), 0.0F);
@@ -93,11 +103,12 @@ Tensor output_gram(Run& run, const PreparedWeight& output, int64_t heads, int64_
       for (int64_t b = 0; b <= a; ++b) {
         double sum = 0;
         for (int64_t o = 0; o < width; ++o) sum += static_cast<double>(w[a * width + o]) * static_cast<double>(w[b * width + o]);
-        to[(head * d_v + a) * d_v + b] = to[(head * d_v + b) * d_v + a] = static_cast<float>(sum);
+        gram[static_cast<size_t>(a * d_v + b)] = gram[static_cast<size_t>(b * d_v + a)] = sum;
       }
     }
+    factor(gram, d_v, factors.mutable_data<float>() + head * d_v * d_v);
   }
-  return gram;
+  return factors;
 }
 
 namespace {
@@ -201,17 +212,18 @@ Tensor wanted_log_sum_exp(const AttentionCall& call, const AttentionRecord& reco
 
 void attention(Run& run, const AttentionCall& call, Tensor& out) {
   const Tensor* keys = std::get_if<Tensor>(&call.keys);
+  const bool is_recorded = keys && run.records({&call.q, keys, &call.v});
   const AttentionRecord record =
       keys ? attend_into(call.q, near(*keys), near(call.v), call.spec, out) : attend_into(call.q, call.keys, Tensor(), call.spec, out);
   const bool has_site = !call.site.family.empty(), is_heard = keys && has_site && run.listener && run.listener->wants(call.site);
   const Tensor log_sum_exp = wanted_log_sum_exp(call, record, is_heard);
-  if (keys && run.records({&call.q, keys, &call.v})) record_attention(run, call, record, out, log_sum_exp);
+  if (is_recorded) record_attention(run, call, record, out, log_sum_exp);
   if (is_heard) run.listener->heard.push_back({call.site, call.q, *keys, call.spec, log_sum_exp});
   if (run.patched && !run.patched->empty() && has_site) patch(*run.patched, call.site, out);
   if (run.observer && has_site && call.site.reported && !run.repeats && run.observer->wants_output(call.site))
     run.observer->take_output(call.site, out);
   if (call.wanted && run.observer)
-    run.observer->take(call.site, record, key_norms(call.v.dtype() == DType::kF32 ? call.v : to_f32(call.v), call.gram));
+    run.observer->take(call.site, record, key_norms(call.v.dtype() == DType::kF32 ? call.v : to_f32(call.v), call.output));
 }
 
 }  // namespace clearhead::ops

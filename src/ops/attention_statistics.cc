@@ -53,7 +53,7 @@ AttentionSpec before_after(AttentionSpec spec) {
 // [batch, head, query, d_v], contiguous.
 Tensor attended(Run& run, const Tensor& q, const Keys& k, const Tensor& v, const AttentionSpec& spec, Tensor* log_sum_exp) {
   Tensor out = run.result({q.size(0), q.size(1), q.size(2), v.size(3)});
-  attention(run, {.site = {}, .q = q, .keys = k, .v = v, .spec = spec, .gram = {}, .log_sum_exp = log_sum_exp}, out);
+  attention(run, {.site = {}, .q = q, .keys = k, .v = v, .spec = spec, .output = {}, .log_sum_exp = log_sum_exp}, out);
   return out;
 }
 

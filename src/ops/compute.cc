@@ -51,14 +51,14 @@ Shape states_shape(const Tensor& x, const Recurrence& layer) {
   return {x.size(0), x.size(1), layer.hidden_weight.size(1)};
 }
 
-// W_O^h·W_O^hᵀ of each head. x·Wᵀ reads head h of x from columns [h·d_v, (h + 1)·d_v) of the weight.
-Tensor gram_of(Run& run, const Tensor& output_weight, int64_t heads, int64_t d_v) {
+// output_factor() of each head. x·Wᵀ reads head h of x from columns [h·d_v, (h + 1)·d_v) of the weight.
+Tensor factor_of(Run& run, const Tensor& output_weight, int64_t heads, int64_t d_v) {
   if (!output_weight.defined()) return {};
   if (output_weight.rank() != 2 || output_weight.size(1) != heads * d_v) {
     fail(ErrorCode::kShape, "attend: the output weight is {}; expected [width, {}], {} heads of {}", to_string(output_weight.shape()),
          heads * d_v, heads, d_v);
   }
-  return ops::output_gram(run, LiveWeight(output_weight), heads, d_v);
+  return ops::output_factor(run, LiveWeight(output_weight), heads, d_v);
 }
 
 }  // namespace
@@ -223,8 +223,8 @@ Tensor Compute::attend(const Tensor& q, const Tensor& k, const Tensor& v, const 
   const Tensor out = is_narrow ? run.take(shape, run.operands) : run.result(shape);
   Tensor by_head = out.permute({0, 2, 1, 3});
   const Keys keys = ops::rounded(run, k);
-  const Tensor gram = wanted ? gram_of(run, output_weight, q.size(1), v.size(3)) : Tensor();
-  ops::attention(run, {site.value_or(Site{}), ops::rounded(run, q), keys, ops::rounded(run, v), is_edited ? edited : spec, gram, wanted},
+  const Tensor factor = wanted ? factor_of(run, output_weight, q.size(1), v.size(3)) : Tensor();
+  ops::attention(run, {site.value_or(Site{}), ops::rounded(run, q), keys, ops::rounded(run, v), is_edited ? edited : spec, factor, wanted},
                  by_head);
   if (!is_narrow) return by_head;
   return (run.recorder ? ops::widened(run, out) : to_f32(out)).permute({0, 2, 1, 3});

@@ -164,7 +164,7 @@ struct AttentionCall {
   const Keys& keys;  // [batch, key_head, key, d_k], or pages
   const Tensor& v;   // [batch, key_head, key, d_v]; of the new keys only, if keys are pages
   const AttentionSpec& spec;
-  const Tensor& gram;  // output_gram(). Read only if wanted; undefined: no output norms.
+  const Tensor& output;  // output_factor(). Read only if wanted; undefined: no output norms.
   bool wanted = false;
   /// Set to the rows' log-sum-exp, f32 [batch, head, query], a second recorded result; null: not asked for.
   Tensor* log_sum_exp = nullptr;
@@ -185,8 +185,9 @@ Tensor attention_log_weights(Run& run, const Tensor& q, const Tensor& k, const A
 /// log_weights: [pair, head], contiguous, factors: [pair]
 Tensor mean_head_cross_entropy(Run& run, const Tensor& log_weights, const std::vector<float>& factors);
 
-/// W_O^h·W_O^hᵀ of each head of an output projection: f32 [head, d_v, d_v]. Not recorded.   output.in: heads·d_v
-Tensor output_gram(Run& run, const PreparedWeight& output, int64_t heads, int64_t d_v);
+/// L_h with ‖v·L_h‖ = ‖v·W_O^h‖ for every v, of each head of an output projection: f32 [head, d_v, d_v]. Not recorded.
+/// output.in: heads·d_v
+Tensor output_factor(Run& run, const PreparedWeight& output, int64_t heads, int64_t d_v);
 
 /// Features for LinearAttention (attend.h), with gradients.   x: [batch, head, length, d], any strides; out:
 /// contiguous, [batch, head, length, d] of elu_plus_one, [batch, head, length, features] of
@@ -197,7 +198,7 @@ Tensor output_gram(Run& run, const PreparedWeight& output, int64_t heads, int64_
 void elu_plus_one(Run& run, const Tensor& x, Tensor& out);
 void positive_random_features(Run& run, const Tensor& x, const Tensor& projection, FeatureShift shift, Tensor& out);
 
-/// ‖v_j‖ and ‖v_j·W_O^h‖ = √(v_j·G_h·v_jᵀ).   v: [batch, key_head, key, d_v], gram: [head, d_v, d_v] or undefined.
-KeyNorms key_norms(const Tensor& v, const Tensor& gram);
+/// ‖v_j‖ and ‖v_j·O_h‖.   v: [batch, key_head, key, d_v]; output: O, [head, d_v, any], contiguous, or undefined.
+KeyNorms key_norms(const Tensor& v, const Tensor& output);
 
 }  // namespace clearhead::ops

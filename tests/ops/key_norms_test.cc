@@ -25,18 +25,7 @@ TEST(KeyNorms, AreTheLengthsOfValuesAndOfWhatTheyBecome) {
   const int64_t key_heads = 2, heads = 4, keys = 6, d = 3, width = 5;
   const Tensor v = Tensor::from(random_values(keys * key_heads * d, 1), {1, keys, key_heads, d}).permute({0, 2, 1, 3});
   const std::vector<float> w = random_values(heads * d * width, 2);  // [head, d, width]
-  std::vector<float> gram;
-  for (int64_t head = 0; head < heads; ++head) {
-    for (int64_t a = 0; a < d; ++a) {
-      for (int64_t b = 0; b < d; ++b) {
-        double sum = 0;
-        for (int64_t o = 0; o < width; ++o)
-          sum += double(w[static_cast<size_t>((head * d + a) * width + o)]) * double(w[static_cast<size_t>((head * d + b) * width + o)]);
-        gram.push_back(static_cast<float>(sum));
-      }
-    }
-  }
-  const KeyNorms norms = ops::key_norms(v, Tensor::from(gram, {heads, d, d}));
+  const KeyNorms norms = ops::key_norms(v, Tensor::from(w, {heads, d, width}));
   for (int64_t head = 0; head < heads; ++head) {
     for (int64_t key = 0; key < keys; ++key) {
       const Tensor value = v.select(0, 0).select(0, head / 2).select(0, key);
@@ -49,6 +38,29 @@ TEST(KeyNorms, AreTheLengthsOfValuesAndOfWhatTheyBecome) {
       for (int64_t c = 0; c < d; ++c) value_square += double(value.data<float>()[c]) * double(value.data<float>()[c]);
       EXPECT_NEAR(norms.output.data<float>()[head * keys + key], std::sqrt(output_square), tolerance::kSum);
       EXPECT_NEAR(norms.value.data<float>()[head / 2 * keys + key], std::sqrt(value_square), tolerance::kFew);
+    }
+  }
+}
+
+TEST(KeyNorms, FactorsOfAProjectionHaveItsLengths) {
+  // An output of two channels: of the four channels of a head, two depend on the others.
+  const int64_t heads = 3, d = 4, width = 2, keys = 5;
+  const Tensor weight = Tensor::from(random_values(width * heads * d, 3), {width, heads * d});
+  const Tensor v = Tensor::from(random_values(heads * keys * d, 4), {1, heads, keys, d});
+  Arena arena;
+  ops::Run run{.arena = arena};
+  const KeyNorms norms = ops::key_norms(v, ops::output_factor(run, LiveWeight(weight), heads, d));
+  for (int64_t head = 0; head < heads; ++head) {
+    for (int64_t key = 0; key < keys; ++key) {
+      double square = 0;
+      for (int64_t o = 0; o < width; ++o) {
+        double sum = 0;
+        for (int64_t c = 0; c < d; ++c) {
+          sum += double(v.data<float>()[(head * keys + key) * d + c]) * double(weight.data<float>()[o * heads * d + head * d + c]);
+        }
+        square += sum * sum;
+      }
+      EXPECT_NEAR(norms.output.data<float>()[head * keys + key], std::sqrt(square), tolerance::kSum);
     }
   }
 }
