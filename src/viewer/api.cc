@@ -7,6 +7,7 @@
 #include "base/format.h"
 #include "viewer/export.h"
 #include "viewer/figure/pdf.h"
+#include "viewer/figure/posted.h"
 #include "viewer/questions/atlas.h"
 #include "viewer/questions/compare.h"
 #include "viewer/questions/head_pictures.h"
@@ -85,12 +86,10 @@ ApiAnswer text_answer(LoadedTrace& loaded, const ApiRequest& request, const Quer
   return frame_answer(questions::text(loaded, side, range), request);
 }
 
-// PDF of a figure that the page has drawn.
+// PDF of a figure that the page has laid out.
 ApiAnswer pdf_answer(const ApiRequest& request) {
-  const Json body = Json::parse(request.body, "api/pdf");
-  Fields fields(body, "api/pdf");
-  const std::string svg = fields.string("svg");
-  return {.type = "application/pdf", .body = figure::pdf(svg, fields.string_or("title", ""), fields.string_or("subject", ""))};
+  const figure::Drawing drawing = figure::drawing_from_json(Json::parse(request.body, "api/pdf"));
+  return {.type = "application/pdf", .body = figure::pdf(figure::svg(drawing), drawing.title, drawing.description)};
 }
 
 // Two maps: f, l and h of the one, with_f, with_l and with_h of the other, as the first unless they say otherwise.
@@ -216,7 +215,8 @@ ApiKind kind_of(const ApiRequest& request) {
   for (const char* once : {"info", "text", "picture", "segments", "row", "col", "mass", "aligned"}) {
     if (path == once) return ApiKind::kOnce;
   }
-  for (const char* longer : {"verify", "export", "pdf"}) {
+  if (path == "pdf") return ApiKind::kAlone;
+  for (const char* longer : {"verify", "export"}) {
     if (path == longer) return ApiKind::kLong;
   }
   if (path == "stats") return ApiKind::kPatient;
@@ -245,12 +245,16 @@ ApiAnswer answer(LoadedTrace& loaded, const ApiRequest& request, const LookOptio
   if (path == "mass") return frame_answer(questions::mass(loaded, mass_look_of(Json::parse(request.body, "api/mass")), options), request);
   if (path == "verify") return json_answer(questions::verify(loaded, verify_look_of(Json::parse(request.body, "api/verify")), options));
   if (path == "aligned") return frame_answer(questions::aligned_places(loaded, other ? *other : loaded), request);
-  if (path == "pdf") return pdf_answer(request);
   if (path == "export") {
     ExportedFile file = export_file(loaded, query.text("kind"), query.text("state"), query.text("budget"), options);
     return {.type = file.type, .body = std::move(file.bytes), .filename = file.name};
   }
   fail(ErrorCode::kNotFound, "api/{}: no such question.", path);
+}
+
+ApiAnswer answer_alone(const ApiRequest& request) {
+  if (request.path == "pdf") return pdf_answer(request);
+  fail(ErrorCode::kNotFound, "api/{}: no such question.", request.path);
 }
 
 const char* stream_type(const ApiRequest& request) {

@@ -35,6 +35,7 @@ enum class ApiKind : uint8_t {
   kStream,  ///< frames, one after the other
   kSurvey,  ///< a stream that may take minutes, and can be interrupted and resumed
   kEvents,  ///< server-sent events
+  kAlone,   ///< one answer that needs no trace, so that nothing waits for it
 };
 ApiKind kind_of(const ApiRequest& request);
 bool wants_post(const std::string& path);
@@ -42,6 +43,9 @@ bool wants_post(const std::string& path);
 /// For kOnce, kLong and kPatient. `other`: what a question that compares is about beside it; null: the same trace. Throws what
 /// answer_error() understands.
 ApiAnswer answer(LoadedTrace& loaded, const ApiRequest& request, const LookOptions& options = {}, LoadedTrace* other = nullptr);
+
+/// For kAlone, on any thread. Throws as answer() does.
+ApiAnswer answer_alone(const ApiRequest& request);
 
 /// For kStream, kSurvey and kEvents: emits chunks in order, the last of them `done`. Throws as answer() does.
 /// Calls `options.progress` from time to time.

@@ -424,6 +424,7 @@ void ViewServer::Parts::handle_api(const httplib::Request& request, httplib::Res
     if (asked.post && request.get_header_value("Content-Type").rfind("application/json", 0) != 0) {
       fail(ErrorCode::kInvalidArgument, "api/{}: expected Content-Type: application/json.", asked.path);
     }
+    if (kind == ApiKind::kAlone) return send(response, answer_alone(asked));
     if (kind == ApiKind::kOnce || kind == ApiKind::kLong || kind == ApiKind::kPatient) return answer_once(response, asked);
     answer_stream(response, asked);
   } catch (const std::exception& error) {

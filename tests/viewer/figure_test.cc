@@ -10,6 +10,7 @@
 #include "viewer/export.h"
 #include "viewer/figure/figures.h"
 #include "viewer/figure/pdf.h"
+#include "viewer/figure/posted.h"
 
 namespace clearhead {
 namespace {
@@ -159,6 +160,61 @@ TEST(Figures, AreExportedByTheirKind) {
   EXPECT_EQ(made.type, "image/svg+xml");
   EXPECT_EQ(export_file(loaded, "tikz", "v=map&h=1.2", "").name, "made-up-map.tex");
   expect_refused(ErrorCode::kNotFound, "layer 7", [&] { figure_of(loaded, "v=map&h=7.0"); });
+}
+
+// A drawing as the page posts it, with one mark of each kind and a second box.
+Json posted_json() {
+  return Json::parse(R"({"width": 200, "height": 80.5, "title": "a < b", "description": "made so", "marks": [
+    {"kind": "box", "area": {"left": 1, "top": 2, "width": 3, "height": 4}, "fill": [255, 0, 16], "stroke": null},
+    {"kind": "box", "area": {"left": 1, "top": 2, "width": 3, "height": 4}, "fill": null, "stroke": [1, 2, 3], "line": 2},
+    {"kind": "curve", "x0": 0, "y0": 1, "x1": 20, "y1": 30, "stroke": [0, 114, 178], "line": 1.5, "opacity": 0.25, "bent": true},
+    {"kind": "text", "x": 5, "y": 6, "text": "<filter id='f'>", "size": 9, "anchor": "end", "colour": [90, 90, 96], "bold": true, "turn": 90},
+    {"kind": "pixels", "area": {"left": 0, "top": 0, "width": 10, "height": 5}, "width": 2, "height": 1, "rgb": "/wAAAP8A"},
+    {"kind": "pointer", "x": 7, "y": 8}]})",
+                     "posted");
+}
+
+TEST(PostedDrawings, BecomeTheMarksThatTheyName) {
+  const Drawing made = drawing_from_json(posted_json());
+  Drawing expected{.width = 200, .height = 80.5, .title = "a < b", .description = "made so"};
+  expected.marks = {
+      Box{.area = {1, 2, 3, 4}, .fill = Rgb{255, 0, 16}},
+      Box{.area = {1, 2, 3, 4}, .stroke = Rgb{1, 2, 3}, .line = 2},
+      Curve{.x0 = 0, .y0 = 1, .x1 = 20, .y1 = 30, .stroke = Rgb{0, 114, 178}, .line = 1.5, .opacity = 0.25, .bent = true},
+      Text{.x = 5, .y = 6, .text = "<filter id='f'>", .size = 9, .anchor = Anchor::kEnd, .colour = kSoft, .bold = true, .turn = 90},
+      Pixels{.area = {0, 0, 10, 5}, .width = 2, .height = 1, .rgb = {255, 0, 0, 0, 255, 0}},
+      Pointer{7, 8}};
+  EXPECT_EQ(svg(made), svg(expected));
+  EXPECT_EQ(svg(made).find("<filter"), std::string::npos);
+}
+
+TEST(PostedDrawings, OfAnythingElseAreRefusedByName) {
+  const auto message = [](const std::function<void(Json&)>& change, const PostedLimits& limits = {}) {
+    Json json = posted_json();
+    change(json);
+    try {
+      (void)drawing_from_json(json, limits);
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string("no error");
+  };
+  const auto mark = [](Json& json, size_t at) -> Json& { return json["marks"].items()[at]; };
+  const auto none = [](Json&) {};
+  EXPECT_EQ(message(none), "no error");
+  EXPECT_EQ(message([](Json& json) { json["svg"] = "<svg><filter/></svg>"; }).substr(0, 30), "api/pdf: field \"svg\" is not un");
+  EXPECT_EQ(message([&](Json& json) { mark(json, 0)["kind"] = "filter"; }),
+            "api/pdf: \"marks[0].kind\": \"filter\" is not understood; expected box, curve, text, pixels or pointer");
+  EXPECT_EQ(message([&](Json& json) { mark(json, 0)["style"] = "x"; }).substr(0, 40), "api/pdf: field \"marks[0].style\" is not u");
+  EXPECT_EQ(message([&](Json& json) { mark(json, 2)["x0"] = 1e9; }), "api/pdf: \"marks[2].x0\": 1000000000; expected -100000 to 100000");
+  EXPECT_EQ(message([&](Json& json) { mark(json, 4)["width"] = 3; }),
+            "api/pdf: \"marks[4].rgb\": 6 bytes; a picture of 3 x 1 pixels has 9");
+  EXPECT_EQ(message([&](Json& json) { mark(json, 4)["rgb"] = "/wAAAP8"; }),
+            "api/pdf: marks[4].rgb: 7 letters of base64; expected groups of four");
+  EXPECT_EQ(message([](Json& json) { json["height"] = 1e6; }), "api/pdf: \"height\": 1000000; expected 1 to 5000");
+  EXPECT_EQ(message(none, {.marks = 5}), "api/pdf: 6 marks; at most 5");
+  EXPECT_EQ(message(none, {.letters = 26}), "api/pdf: 27 bytes of text; at most 26");
+  EXPECT_EQ(message(none, {.pixels = 1}), "api/pdf: \"marks[4].width\": a picture of 2 x 1 pixels; expected 1 to 1 in all");
 }
 
 TEST(Pdf, HasOnePageOfTheFiguresSizeAndItsText) {

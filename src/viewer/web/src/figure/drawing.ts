@@ -101,6 +101,16 @@ export function fitted(text: string, width: number, size: number): string {
   return `${kept}…`;
 }
 
+/** As a server reads it (POST api/pdf): pixels are base64. */
+export function posted(d: Drawing): object {
+  const letters = (bytes: Uint8Array): string => {
+    let out = '';
+    for (let at = 0; at < bytes.length; at += 3 << 12) out += btoa(String.fromCharCode(...bytes.subarray(at, at + (3 << 12))));
+    return out;
+  };
+  return { ...d, marks: d.marks.map((m) => (m.kind === 'pixels' ? { ...m, rgb: letters(m.rgb) } : m)) };
+}
+
 const hex = (c: Rgb): string => `#${c.map((v) => v.toString(16).padStart(2, '0')).join('')}`;
 
 /** A hundredth of a point is less than a printer's dot. */

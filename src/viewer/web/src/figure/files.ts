@@ -41,7 +41,7 @@ export async function figureFile(ctx: Context, shown: Exported, kind: FigureKind
   const text = svg(drawing, urlOf);
   if (kind === 'svg') return { blob: new Blob([text], { type: 'image/svg+xml' }), name };
   try {
-    return { blob: await ctx.source.pdf(text, drawing.title, drawing.description), name };
+    return { blob: await ctx.source.pdf(drawing), name };
   } catch (error) {
     if (!(error instanceof SourceError)) throw error;
     if (error.code !== 'kUnsupported') throw error;

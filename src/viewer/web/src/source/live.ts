@@ -2,6 +2,7 @@
 // server is told by `slot` and `seq` so that it stops computing too. A slot's name begins with the tab's own: two tabs of one server leave
 // each other alone. Every question names the text it is about, so that a run in another tab is an error here, never another text's numbers.
 
+import { type Drawing, posted } from '../figure/drawing';
 import type { Progress, WhatIfRequest, WhatIfResult, WhyCost, WhyRequest, WhyResult } from './explain';
 import { type HeadsHeader, type PictureHeader, type TextHeader, headsOf, pictureOf, pixelsOf, textOf, weightedOf } from './answers';
 import { type Frame, decodeFrame, need, readFrames } from './frame';
@@ -288,8 +289,8 @@ export class LiveSource implements Source {
     return { blob: await response.blob(), name };
   }
 
-  async pdf(svg: string, title: string, subject: string): Promise<Blob> {
-    return (await this.post('pdf', { svg, title, subject })).blob();
+  async pdf(drawing: Drawing): Promise<Blob> {
+    return (await this.post('pdf', posted(drawing))).blob();
   }
 
   private async json<T>(path: string, params: Params): Promise<T> {

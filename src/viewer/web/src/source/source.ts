@@ -1,6 +1,7 @@
 // A source is what the viewer looks at: two sides and the maps between them. The live server and the offline page are its two kinds;
 // both speak the JSON and frames of docs/viewer-api.md, so the views never know which one is behind.
 
+import type { Drawing } from '../figure/drawing';
 import type { AnswerKind, Progress, WhatIfRequest, WhatIfResult, WhyCost, WhyRequest, WhyResult } from './explain';
 import type { Codes } from './frame';
 
@@ -375,7 +376,7 @@ export interface Source {
   compareHeads(request: CompareRequest, take: (found: RankedHeads) => void, signal: AbortSignal): Promise<void>;
   export(kind: ExportKind, state: string): Promise<{ blob: Blob; name: string }>;
   /** PDF of a figure; kUnsupported where this source cannot make one. */
-  pdf(svg: string, title: string, subject: string): Promise<Blob>;
+  pdf(drawing: Drawing): Promise<Blob>;
 }
 
 /** What a source answers instead: the closed codes of clearhead/error.h, or `forbidden`. */

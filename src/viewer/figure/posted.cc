@@ -1,0 +1,143 @@
+// Only marks of our own are read, so that nothing that a page posts reaches the SVG renderer as it came.
+#include "viewer/figure/posted.h"
+
+#include <array>
+#include <cmath>
+
+#include "base/base64.h"
+#include "base/format.h"
+
+namespace clearhead::figure {
+namespace {
+
+constexpr double kFarthest = 100'000;  // points; a mark may stand outside the page
+constexpr double kLargest = 500;       // points; of a font, and of a line's width
+
+class Reader {
+ public:
+  explicit Reader(const PostedLimits& limits) : limits_(limits) {}
+
+  Drawing drawing(const Json& json) {
+    Fields fields(json, kWhere);
+    Drawing out{.width = number(fields, "width", 1, limits_.points), .height = number(fields, "height", 1, limits_.points)};
+    out.title = text(fields, "title");
+    out.description = text(fields, "description");
+    const Json::Array& marks = fields.items("marks");
+    check("marks", static_cast<int64_t>(marks.size()), limits_.marks);
+    out.marks.reserve(marks.size());
+    for (size_t at = 0; at < marks.size(); ++at) {
+      Fields mark(marks[at], kWhere, format("marks[{}]", at));
+      out.marks.push_back(mark_of(mark));
+      mark.refuse_rest();
+    }
+    fields.refuse_rest();
+    return out;
+  }
+
+ private:
+  static constexpr const char* kWhere = "api/pdf";
+
+  static void check(const char* what, int64_t found, int64_t most) {
+    if (found > most) fail(ErrorCode::kInvalidArgument, "{}: {} {}; at most {}", kWhere, found, what, most);
+  }
+
+  Mark mark_of(Fields& fields) {
+    const std::string kind = fields.string("kind");
+    if (kind == "box")
+      return Box{.area = area(fields), .fill = colour(fields, "fill"), .stroke = colour(fields, "stroke"), .line = line(fields)};
+    if (kind == "curve") return curve(fields);
+    if (kind == "text") return words(fields);
+    if (kind == "pixels") return pixels(fields);
+    if (kind == "pointer") return Pointer{place(fields, "x"), place(fields, "y")};
+    fail(ErrorCode::kUnsupported, "{}: \"{}\": \"{}\" is not understood; expected box, curve, text, pixels or pointer", kWhere,
+         fields.path_of("kind"), kind);
+  }
+
+  Curve curve(Fields& fields) {
+    Curve out{.x0 = place(fields, "x0"), .y0 = place(fields, "y0"), .x1 = place(fields, "x1"), .y1 = place(fields, "y1")};
+    out.stroke = colour(fields, "stroke").value_or(kInk);
+    out.line = line(fields);
+    out.opacity = number_or(fields, "opacity", out.opacity, 0, 1);
+    out.bent = fields.boolean_or("bent", false);
+    return out;
+  }
+
+  Text words(Fields& fields) {
+    Text out{.x = place(fields, "x"), .y = place(fields, "y"), .text = text(fields, "text")};
+    out.size = number_or(fields, "size", out.size, 0.1, kLargest);
+    const std::string anchor = fields.string_or("anchor", "start");
+    if (anchor != "start" && anchor != "middle" && anchor != "end")
+      fail(ErrorCode::kFormat, "{}: \"{}\": expected start, middle or end, found \"{}\"", kWhere, fields.path_of("anchor"), anchor);
+    out.anchor = anchor == "start" ? Anchor::kStart : anchor == "middle" ? Anchor::kMiddle : Anchor::kEnd;
+    out.colour = colour(fields, "colour").value_or(out.colour);
+    out.bold = fields.boolean_or("bold", false);
+    out.turn = number_or(fields, "turn", 0, -360, 360);
+    return out;
+  }
+
+  Pixels pixels(Fields& fields) {
+    Pixels out{.area = area(fields), .width = fields.integer("width"), .height = fields.integer("height")};
+    const std::string rgb = from_base64(fields.string("rgb"), fields.where() + ": " + fields.path_of("rgb"));
+    if (out.width < 1 || out.height < 1 || out.width > limits_.pixels || out.height > limits_.pixels)
+      fail(ErrorCode::kInvalidArgument, "{}: \"{}\": a picture of {} x {} pixels; expected 1 to {} in all", kWhere, fields.path_of("width"),
+           out.width, out.height, limits_.pixels);
+    check("pixels", pixels_ += out.width * out.height, limits_.pixels);
+    if (rgb.size() != static_cast<size_t>(3 * out.width * out.height))
+      fail(ErrorCode::kFormat, "{}: \"{}\": {} bytes; a picture of {} x {} pixels has {}", kWhere, fields.path_of("rgb"), rgb.size(),
+           out.width, out.height, 3 * out.width * out.height);
+    out.rgb.assign(rgb.begin(), rgb.end());
+    return out;
+  }
+
+  Area area(Fields& fields) {
+    Fields of(fields.require("area"), kWhere, fields.path_of("area"));
+    const Area out{place(of, "left"), place(of, "top"), number(of, "width", 0, kFarthest), number(of, "height", 0, kFarthest)};
+    of.refuse_rest();
+    return out;
+  }
+
+  // A list of three levels, 0 to 255; null or absent: none.
+  std::optional<Rgb> colour(Fields& fields, const char* name) {
+    const Json* found = fields.take(name);
+    if (!found || found->is_null()) return std::nullopt;
+    std::array<uint8_t, 3> levels{};
+    bool is_right = found->is_array() && found->size() == 3;
+    for (size_t c = 0; is_right && c < 3; ++c) {
+      const Json& level = found->items()[c];
+      is_right = level.is_number() && level.number() >= 0 && level.number() <= 255;
+      if (is_right) levels[c] = static_cast<uint8_t>(std::lround(level.number()));
+    }
+    if (!is_right) fields.wrong(name, "three levels of 0 to 255", *found);
+    return Rgb{levels[0], levels[1], levels[2]};
+  }
+
+  std::string text(Fields& fields, const char* name) {
+    std::string out = fields.string_or(name, "");
+    check("bytes of text", letters_ += static_cast<int64_t>(out.size()), limits_.letters);
+    return out;
+  }
+
+  double number(Fields& fields, const char* name, double least, double most) {
+    const double found = fields.number(name);
+    if (!(found >= least && found <= most))
+      fail(ErrorCode::kInvalidArgument, "{}: \"{}\": {}; expected {} to {}", kWhere, fields.path_of(name), found, least, most);
+    return found;
+  }
+  double number_or(Fields& fields, const char* name, double otherwise, double least, double most) {
+    const double found = fields.number_or(name, otherwise);
+    if (!(found >= least && found <= most))
+      fail(ErrorCode::kInvalidArgument, "{}: \"{}\": {}; expected {} to {}", kWhere, fields.path_of(name), found, least, most);
+    return found;
+  }
+  double place(Fields& fields, const char* name) { return number(fields, name, -kFarthest, kFarthest); }
+  double line(Fields& fields) { return number_or(fields, "line", 0.75, 0, kLargest); }
+
+  const PostedLimits& limits_;
+  int64_t letters_ = 0, pixels_ = 0;
+};
+
+}  // namespace
+
+Drawing drawing_from_json(const Json& json, const PostedLimits& limits) { return Reader(limits).drawing(json); }
+
+}  // namespace clearhead::figure
