@@ -127,7 +127,7 @@ void generate_text(const Options& options) {
   const std::string text = text_of(options, *model);
   if (!options.trace.empty()) check_writable(options.trace);
   GenerateOptions settings = generate_options(options, *model);
-  settings.run.interventions = interventions_in(options, *model, text, "", options.max_tokens);
+  settings.run.interventions = interventions_in(options, *model, text, "", settings.max_tokens);
   settings.run.text = text;
   TraceOptions keep;
   if (!options.budget.empty()) keep.budget_bytes = parse_bytes(options.budget, "--budget");
@@ -136,7 +136,7 @@ void generate_text(const Options& options) {
   Progress progress("generating");
   if (options.json) {
     settings.on_token = [&, report = progress.callback()](const GenerationStep& step) {
-      if (report) report(static_cast<double>(step.index + 1) / static_cast<double>(options.max_tokens));
+      if (report) report(static_cast<double>(step.index + 1) / static_cast<double>(settings.max_tokens));
       return true;
     };
   } else {
@@ -233,20 +233,27 @@ void add_run(CLI::App& app) {
   add_task(run, "score", "Print how well a causal model predicts a text, in bits a byte, also by how far into the text", options)
       ->callback([options] { score(*options); });
   CLI::App* generate_task = add_task(run, "generate", "Print how a causal model continues a text", options);
-  generate_task->add_option("--max-tokens", options->max_tokens, "Stop after this many new tokens (default: 64)")->check(whole_from(1));
+  generate_task
+      ->add_option("--max-tokens", options->max_tokens,
+                   "Stop after this many new tokens (default: \"max_new_tokens\" of the model's files, else 64)")
+      ->check(whole_from(1));
   generate_task->add_flag("--greedy", options->greedy, "Take the most probable token every time, instead of sampling");
-  Sampling& sampling = options->sampling;
-  generate_task->add_option("--temperature", sampling.temperature, "Softmax temperature of the sampling: divides the logits (default: 1)")
+  generate_task
+      ->add_option("--temperature", options->temperature,
+                   "Softmax temperature of the sampling: divides the logits (default: as the model's files say, else 1)")
       ->check(above_zero());
-  generate_task->add_option("--top-k", sampling.top_k, "Sample from this many most probable tokens (default: 0, all)")
+  generate_task
+      ->add_option("--top-k", options->top_k, "Sample from this many most probable tokens (default: as the model's files say, else 0, all)")
       ->check(whole_from(0));
-  generate_task->add_option("--top-p", sampling.top_p, "Sample from the smallest set of tokens that has this probability (default: 1, all)")
+  generate_task
+      ->add_option("--top-p", options->top_p,
+                   "Sample from the smallest set of tokens that has this probability (default: as the model's files say, else 1)")
       ->check(above_zero(1));
   generate_task
       ->add_option("--repetition-penalty", options->repetition_penalty,
                    "Above 1, tokens seen before become less probable (default: as the model's files say, else 1)")
       ->check(above_zero());
-  generate_task->add_option("--seed", sampling.seed, "Seed of the sampling (default: 0)")->check(whole_from(0));
+  generate_task->add_option("--seed", options->seed, "Seed of the sampling (default: 0)")->check(whole_from(0));
   generate_task
       ->add_option_function<std::string>(
           "--cache", [options](const std::string& name) { options->cache = dtype_named(name); },

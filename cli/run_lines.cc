@@ -17,6 +17,8 @@
 namespace clearhead::cli {
 namespace {
 
+constexpr int64_t kNewTokens = 64;  // of a text, where neither option nor model says how many
+
 // A line of output for each answer: spelling numbers takes as long as a small model does.
 template <class Answer, class Spell>
 std::vector<std::string> spelled(const std::vector<Answer>& answers, const Spell& spell) {
@@ -176,8 +178,14 @@ GenerateOptions generate_options(const RunArguments& options, const Model& model
   GenerateOptions settings;
   settings.rules = default_rules(model);
   if (options.repetition_penalty) settings.rules->repetition_penalty = *options.repetition_penalty;
-  settings.max_tokens = options.max_tokens;
-  if (!options.greedy) settings.sampling = options.sampling;
+  settings.max_tokens = options.max_tokens ? *options.max_tokens : default_new_tokens(model).value_or(kNewTokens);
+  if (!options.greedy) {
+    Sampling& sampling = settings.sampling.emplace(default_sampling(model));
+    sampling.temperature = options.temperature.value_or(sampling.temperature);
+    sampling.top_k = options.top_k.value_or(sampling.top_k);
+    sampling.top_p = options.top_p.value_or(sampling.top_p);
+    sampling.seed = options.seed;
+  }
   settings.cache = options.cache;
   settings.run.interventions = options.interventions.interventions();
   return settings;

@@ -17,9 +17,10 @@ struct RunArguments {
   InterventionArguments interventions{};
   bool json = false, greedy = false, lines = false;
   std::string out{};  ///< a .npy for embeddings
-  int64_t top = 5, labels = 10, max_tokens = 64;
-  Sampling sampling{};
-  std::optional<double> repetition_penalty{};
+  int64_t top = 5, labels = 10;
+  std::optional<double> temperature{}, top_p{}, repetition_penalty{};
+  std::optional<int64_t> top_k{}, max_tokens{};
+  uint64_t seed = 0;
 };
 
 /// One answer for each line of the text; with --json one object a line. A blank line is embedded and classified as an empty text

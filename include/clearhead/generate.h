@@ -151,6 +151,11 @@ Beams default_beams(const Model& model, const Beams& otherwise = {});
 /// The fields of GenerationRules. Throws kUnsupported, by name, for settings that would change what is written and that
 /// this library does not have.
 GenerationRules default_rules(const Model& model);
+/// "temperature", "top_k" and "top_p"; of fields that are absent, the values of Sampling. Throws kUnsupported, by name, for
+/// other ways of sampling.
+Sampling default_sampling(const Model& model);
+/// "max_new_tokens". Absent: not set.
+std::optional<int64_t> default_new_tokens(const Model& model);
 /// Encoder-decoder: "max_new_tokens", else "max_length" without the first token, else `otherwise`.
 int64_t default_max_tokens(const Model& model, int64_t otherwise);
 /// Natural-log probability of every token but the first, given the tokens before it.   ids: [n] → [n − 1]

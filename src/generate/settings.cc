@@ -99,14 +99,13 @@ void check_memory(const ModelInfo& info, int64_t beams, DType cache, const std::
        with_commas(beams), human_bytes(static_cast<uint64_t>(std::min(bytes, 1e18))), human_bytes(there));
 }
 
-// Settings that change what transformers writes and that have no counterpart here, each with the values that change nothing.
-void refuse_others(const Settings& settings) {
-  const struct {
-    const char* name;
-    std::vector<double> neutral;
-  } others[] = {{"guidance_scale", {1}},     {"sequence_bias", {}},       {"num_beam_groups", {0, 1}}, {"diversity_penalty", {0}},
-                {"penalty_alpha", {0}},      {"dola_layers", {}},         {"constraints", {}},         {"force_words_ids", {}},
-                {"watermarking_config", {}}, {"renormalize_logits", {0}}, {"stop_strings", {}},        {"token_healing", {0}}};
+struct NeutralSetting {
+  const char* name;
+  std::vector<double> neutral{};  // values that change nothing
+};
+
+// Throws for settings that change what transformers writes and that have no counterpart here.
+void refuse(const Settings& settings, const std::vector<NeutralSetting>& others) {
   for (const auto& [name, neutral] : others) {
     const Json* found = settings.find(name);
     if (!found || ((found->is_array() || found->is_object()) && found->size() == 0)) continue;
@@ -152,7 +151,18 @@ Beams default_beams(const Model& model, const Beams& otherwise) {
 
 GenerationRules default_rules(const Model& model) {
   const Settings settings = Settings::of(model.info());
-  refuse_others(settings);
+  refuse(settings, {{"guidance_scale", {1}},
+                    {"sequence_bias"},
+                    {"num_beam_groups", {0, 1}},
+                    {"diversity_penalty", {0}},
+                    {"penalty_alpha", {0}},
+                    {"dola_layers"},
+                    {"constraints"},
+                    {"force_words_ids"},
+                    {"watermarking_config"},
+                    {"renormalize_logits", {0}},
+                    {"stop_strings"},
+                    {"token_healing", {0}}});
   if (const Json* samples = settings.find("do_sample");
       samples && samples->is_bool() && samples->boolean() && model.info().encoder_layers > 0) {
     fail(ErrorCode::kUnsupported, "{}: \"do_sample\": true is not supported for texts written from a source; understood: false",
@@ -182,6 +192,24 @@ GenerationRules default_rules(const Model& model) {
   }
   return rules;
 }
+
+Sampling default_sampling(const Model& model) {
+  const Settings settings = Settings::of(model.info());
+  refuse(settings, {{"typical_p", {1}}, {"min_p", {0}}, {"epsilon_cutoff", {0}}, {"eta_cutoff", {0}}, {"top_h"}});
+  Sampling sampling;
+  sampling.temperature = settings.number("temperature", sampling.temperature);
+  sampling.top_k = settings.whole("top_k", 0).value_or(sampling.top_k);
+  sampling.top_p = settings.number("top_p", sampling.top_p);
+  const auto above_zero = [&](const char* name, double value, double most) {
+    if (!(value > 0 && value <= most))
+      settings.wrong(name, most == 1 ? "a number above 0, at most 1" : "a number above 0", *settings.find(name));
+  };
+  above_zero("temperature", sampling.temperature, std::numeric_limits<double>::max());
+  above_zero("top_p", sampling.top_p, 1);
+  return sampling;
+}
+
+std::optional<int64_t> default_new_tokens(const Model& model) { return Settings::of(model.info()).whole("max_new_tokens", 1); }
 
 int64_t default_max_tokens(const Model& model, int64_t otherwise) {
   const Settings settings = Settings::of(model.info());

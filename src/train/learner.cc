@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <set>
 
 #include "base/format.h"
 #include "clearhead/error.h"
@@ -13,6 +14,7 @@
 #include "models/network.h"
 #include "models/parameters.h"
 #include "models/reading.h"
+#include "models/weights.h"
 #include "ops/run_compute.h"
 #include "tensor/convert.h"
 #include "train/footprint.h"
@@ -86,14 +88,11 @@ class TransformerLearner final : public Learner {
 
   void begin_at(const std::string& model) override {
     const SafeTensors file = SafeTensors::open_model(model_directory(model));
+    check_all_read(file);
     if (!recipe_.task) return parameters_.read(file);
     parameters_.read(file, [&](const std::string& name, const Shape& shape) {
-      const std::string& prefix = architecture_.prefix;
-      const std::string bare = !prefix.empty() && name.starts_with(prefix) ? name.substr(prefix.size()) : name;
-      const std::string found = name_in(file, architecture_, bare);
-      constexpr const char* kHeads[] = {"classifier", "pre_classifier", "pooler", "qa_outputs", "cls.", "lm_head.", "vocab_"};
-      const bool is_head = std::any_of(std::begin(kHeads), std::end(kHeads), [&](const char* head) { return bare.starts_with(head); });
-      if (is_head && (found.empty() || file.get(found).shape() != shape)) return std::string();
+      const std::string found = name_in(file, architecture_, bare(name));
+      if (is_of_head(name) && (found.empty() || file.get(found).shape() != shape)) return std::string();
       return found.empty() ? name : found;
     });
   }
@@ -102,6 +101,29 @@ class TransformerLearner final : public Learner {
   Trace look(Arena& arena, int64_t step) const override { return watch_.look(transformer_, arena, step); }
 
  private:
+  // A tensor's name without the name of the model around it.
+  std::string bare(const std::string& name) const {
+    const std::string& prefix = architecture_.prefix;
+    return !prefix.empty() && name.starts_with(prefix) ? name.substr(prefix.size()) : name;
+  }
+  bool is_of_head(const std::string& name) const {
+    constexpr const char* kHeads[] = {"classifier", "pre_classifier", "pooler", "qa_outputs", "cls.", "lm_head.", "vocab_"};
+    const std::string rest = bare(name);
+    return std::any_of(std::begin(kHeads), std::end(kHeads), [&](const char* head) { return rest.starts_with(head); });
+  }
+  // Throws for tensors that the recipe's model would lose; heads of other tasks may be lost.
+  void check_all_read(const SafeTensors& file) const {
+    std::set<std::string> read;
+    for (const std::string& name : file.names()) {
+      if (is_of_head(name)) read.insert(name);
+    }
+    for (const auto& [name, values] : named_) {
+      read.insert(name);
+      read.insert(name_in(file, architecture_, bare(name)));
+    }
+    refuse_unread(file, architecture_, read);
+  }
+
   const Recipe& recipe_;
   Architecture architecture_;
   ModelParameters parameters_;

@@ -21,6 +21,29 @@ class Generation(Case):
         self.assertNotEqual(self.greedy("--repetition-penalty", "5"), usual)
         self.assertEqual(self.greedy("--repetition-penalty", "1"), usual)
 
+    def test_sampling_follows_generation_config_json(self):
+        model = self.folder / "book"
+        shutil.copytree(BOOK, model)
+        given = ("run", "generate", model, "It was a dark", "--json")
+
+        def tokens(settings, *options):
+            (model / "generation_config.json").write_text(json.dumps(settings))
+            return self.ok(*given, *options).json["tokens"]
+
+        few = ("--max-tokens", 24)
+        greedy = tokens({}, "--greedy", *few)
+        self.assertEqual(tokens({"top_k": 1}, *few), greedy)
+        self.assertEqual(tokens({"top_p": 1e-6}, *few), greedy)
+        self.assertEqual(tokens({"temperature": 1e-4}, *few), greedy)
+        self.assertNotEqual(tokens({"top_k": 1}, "--top-k", 0, *few), greedy)  # what is given goes before
+        self.assertEqual(len(tokens({"max_new_tokens": 7, "top_k": 1})), 7)
+        self.assertEqual(len(tokens({})), 64)
+        (model / "generation_config.json").write_text('{"min_p": 0.1}')
+        self.refused(1, f'{model}/generation_config.json: "min_p": 0.1 is not supported and changes what the model writes; remove it to write without it', *given)
+        self.assertEqual(self.ok(*given, "--greedy", *few).json["tokens"], greedy)
+        (model / "generation_config.json").write_text('{"temperature": 0}')
+        self.refused(1, f'{model}/generation_config.json: "temperature": expected a number above 0, found 0', *given)
+
     def test_a_translation_follows_generation_config_json(self):
         model = write_translator(self.folder / "translator", self.causal)
         one = ("run", "translate", model, "on the mat, and so on", "--json")

@@ -48,7 +48,7 @@ TEST(KeyNorms, FactorsOfAProjectionHaveItsLengths) {
   const Tensor weight = Tensor::from(random_values(width * heads * d, 3), {width, heads * d});
   const Tensor v = Tensor::from(random_values(heads * keys * d, 4), {1, heads, keys, d});
   Arena arena;
-  ops::Run run{.arena = arena};
+  clearhead::Run run{.arena = arena};
   const KeyNorms norms = ops::key_norms(v, ops::output_factor(run, LiveWeight(weight), heads, d));
   for (int64_t head = 0; head < heads; ++head) {
     for (int64_t key = 0; key < keys; ++key) {

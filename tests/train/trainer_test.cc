@@ -151,6 +151,22 @@ TEST_F(Runs, NameTheParameterAndTheOpOfAGradientThatIsNotFinite) {
   EXPECT_NE(message.find("(norm) gave a gradient that is not finite. The last checkpoint stands"), std::string::npos) << message;
 }
 
+TEST_F(Runs, FromAModelWithTensorsThatTheRecipeDoesNotReadAreRefused) {
+  train("from", {"steps=1"});
+  const SafeTensors made = SafeTensors::open_model(folder_ + "/from/best");
+  NamedTensors weights = {{"model.layers.0.self_attn.q_norm.weight", Tensor::zeros({16})}, {"lm_head.bias", Tensor::zeros({256})}};
+  for (const std::string& name : made.names()) weights.emplace_back(name, made.get(name).clone());
+  write_safetensors(folder_ + "/from/best/model.safetensors", weights);
+  std::string message;
+  try {
+    train("run", {"from=" + folder_ + "/from/best", "steps=1"});
+  } catch (const Error& error) {
+    message = error.what();
+  }
+  EXPECT_NE(message.find("does not read 1 of"), std::string::npos) << message;
+  EXPECT_NE(message.find("\"model.layers.0.self_attn.q_norm.weight\""), std::string::npos) << message;
+}
+
 // In recipes, in settings, and in the recipe that a checkpoint keeps.
 TEST_F(Runs, RecipesOfEarlierVersionsAreRead) {
   const Recipe now = recipe({"schedule.kind=cosine", "schedule.learning_rate=0.02", "schedule.min_ratio=0.1", "optimiser.weight_decay=0.3",
