@@ -141,14 +141,14 @@ class _Sides:
         self.text = whole
         self.tokens = len(whole["ids"])
 
-    def of(self, side, count, layer):
-        """(begin, end) of `count` queries or keys of a layer: tokens of the side if the layer reads it and they are as many, else items."""
+    def of(self, side, count, layer, axis):
+        """(begin, end) of `count` queries (axis 0) or keys (1) of a layer: tokens of the side if the layer reads it and they are as many, else items."""
         is_text = layer.is_text and side in self.ranges
         if is_text:
             begin, end = self.ranges[side]
             if end - begin == count:
                 return begin, end
-        windows = tuple(layer.windows)
+        windows = tuple(window[axis] for window in layer.windows)
         is_media = not layer.is_text or side == "media" or (side == "source" and side not in self.ranges)
         key = ("media" if is_media else side, count, windows)
         if key in self.known:
@@ -213,7 +213,7 @@ def assemble(watch):
         name = alike.setdefault(shape, layer.family if not alike else f"{layer.family}-{len(alike) + 1}")
         if name not in families:
             sides_of = watch._sides_of(layer)
-            query_range, key_range = sides.of(sides_of[0], q.shape[2], layer), sides.of(sides_of[1], k.shape[2], layer)
+            query_range, key_range = (sides.of(side, x.shape[2], layer, axis) for axis, (side, x) in enumerate(zip(sides_of, (q, k))))
             families[name] = {
                 "name": name, "layers": 0, "heads": q.shape[1], "key_heads": k.shape[1], "d_k": q.shape[3], "queries": q.shape[2],
                 "keys": k.shape[2], "causal": band_of(description)["band"]["ahead"] == 0, "first_query": query_range[0], "first_key": key_range[0],

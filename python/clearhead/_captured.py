@@ -64,7 +64,7 @@ class CapturedLayer:
 
     def clear(self):
         self.q, self.k, self.norms, self.seen = [], [], [], []
-        self.is_in_windows, self.windows = False, []  # numbers of tokens of the windows that a call, or the calls of one block, attended in
+        self.is_in_windows, self.windows = False, []  # (queries, keys) of each window that a call, or the calls of one block, attended in
         self.samples = []
         self.steps, self.of_beams = [], []  # of a beam search: the step of every call; samples as (step, beam, sample)
         self.score = self.sinks = None

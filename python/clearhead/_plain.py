@@ -74,9 +74,10 @@ class Plain(TorchFunctionMode):
         """The layer of an attention call that the running module makes. call_length: its queries, if they are as many as its keys. A
         module that attends again, not in another window of its input (the two streams of XLNet), has a layer in a family of its own."""
         module = self._stack[-1][0]
-        path, whole = self.paths[id(module)] or "attention", self.input_length(module)
-        before = self._watch._called.get(path, (1, 0))[1]
+        path, whole, called = self.paths[id(module)] or "attention", self.input_length(module), self._watch._called
+        count, before = called.get(path, (1, 0))
         if before and not (call_length and whole and call_length < whole):
+            called[path] = (count, before + 1)
             path = f"{path}.{_ORDINALS.get(before, 'later')}"
         return self._watch._layer(path, module, call_length)
 
@@ -153,11 +154,13 @@ class Plain(TorchFunctionMode):
     def _scaled(self, out, query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
         module = self._stack[-1][0]
         kept = self.layer(query.shape[-2] if query.shape[-2] == key.shape[-2] else None)
-        four = lambda x: x.reshape(1, *[1] * (3 - x.dim()), *x.shape) if x.dim() < 4 else x  # noqa: E731
-        if query.dim() > 4:
-            kept.problem = f"its queries have {query.dim()} axes"
-            self._watch._edited(kept)
-            return out
+        lead = query.shape[:-3]
+
+        def four(x):
+            """x [..., head, token, d] as [batch, head, token, d]."""
+            x = x.reshape(*[1] * (4 - x.dim()), *x.shape) if x.dim() < 4 else x
+            return x.expand(*lead, *x.shape[-3:]).flatten(0, -4) if len(lead) > 1 else x
+
         mask = None if attn_mask is None else four(attn_mask)
         query, key, value = four(query), four(key), four(value)
         call = Call("sdpa" if is_causal else "eager", module, query, key, value, mask,

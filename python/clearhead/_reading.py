@@ -37,13 +37,13 @@ class Text:
     ids: of the watched text, padding included; -1 where only embeddings were given. start: the position of the first of them. padding:
     bool [token], False for padding, or None. front: (padding in front of each text of the batch [batch], length of the mask), or None.
     before: tokens in the cache at the last call. continues: whether the last call went on with a cache. prompt: number of tokens that
-    were given, the others were generated. read_ids: [row, token] of the last call, logits: (position of the first, f32 [row, position,
+    were given, the others were generated. batch: texts in the last call. read_ids: [row, token] of the last call, logits: (position of the first, f32 [row, position,
     vocabulary]) after it. probabilities: of generated tokens, {position: f32 [row before, row]}; there are several rows in a beam search.
     """
 
     def __init__(self, start=0):
         self.ids, self.start, self.padding, self.front, self.before, self.continues = [], start, None, None, None, False
-        self.prompt, self.logits, self.probabilities, self.read_ids = None, None, {}, None
+        self.prompt, self.logits, self.probabilities, self.read_ids, self.batch = None, None, {}, None, None
 
     @property
     def end(self):
@@ -216,6 +216,7 @@ class Reading:
         count = ids.shape[1] if ids is not None else embeddings.shape[1] if embeddings is not None else None
         if count is None:
             return
+        known.batch = (ids if ids is not None else embeddings).shape[0]
         self._set_step(before or 0, count)
         self._add_tokens(known, side, ids, count)
         self._read_padding(known, keywords.get("attention_mask"), before, count)

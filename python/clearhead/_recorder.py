@@ -7,6 +7,7 @@ and kept as any other. Weights that meet values but cannot be described put thei
 No router and no classifier is taken for attention: their scores are products with parameters, and their results meet no values.
 """
 
+import copy
 import math
 import weakref
 
@@ -394,24 +395,29 @@ class Recorder:
         if lost is not None and not watch._edits:
             self._leave_out(lost)
             return out
-        kept = self._plain.layer(call.queries if call is not None and call.queries == call.keys else None)
+        length = call.queries if call is not None and call.queries == call.keys else None
+        kept = self._plain.layer(length)
         if lost is not None:
             kept.problem = f"it computes attention by itself, and {lost}"
             watch._edited(kept)
             return out
-        if kept.problem is None and not call.dropout:
-            kept.problem = self._difference(kept, call, axes.joined(found.left, tuple(found.left.shape[:-2])))
-        whole = found.result(out)
-        joined = axes.joined(whole, tuple(whole.shape[:-2]))
-        edited = watch.observe(kept, call, joined.transpose(1, 2))
-        is_edited = watch._edited(kept)
-        watch._hear_gradient(kept, edited)
+        count = _streams(call, axes, watch.texts_of(kept))
+        layers = [kept, *(self._plain.layer(length) for _ in range(count - 1))]
+        calls = [_stream(call, at, count) for at in range(count)]
+        weights, whole = axes.joined(found.left, tuple(found.left.shape[:-2])), found.result(out)
+        joined, edited = axes.joined(whole, tuple(whole.shape[:-2])).transpose(1, 2), []
+        for at, (layer, one) in enumerate(zip(layers, calls)):
+            if layer.problem is None and not call.dropout:
+                layer.problem = self._difference(layer, one, weights[at::count])
+            edited.append(watch.observe(layer, one, joined[at::count]))
+            watch._hear_gradient(layer, edited[-1])
+        is_edited = any([watch._edited(layer) for layer in layers])
         if not is_edited and watch._gradients_of is None:
             return out
-        returned = found.inverse(axes.parted(edited.transpose(1, 2), whole.shape), out).to(out.dtype)
+        returned = found.inverse(axes.parted(_together(edited).transpose(1, 2), whole.shape), out).to(out.dtype)
         if not is_edited:
             return returned  # the same numbers, by a way on which gradients are heard
-        shown = axes.parted(self._plain._weights(kept, call), found.left.shape)
+        shown = axes.parted(_together([self._plain._weights(layer, one) for layer, one in zip(layers, calls)]), found.left.shape)
         shown = shown.transpose(-1, -2) if scores.is_swapped else shown
         for one in scores.same:
             if (tensor := one()) is not None:
@@ -452,6 +458,28 @@ class Recorder:
         if not off <= WEIGHT_TOLERANCE.get(weights.dtype, 3e-2):
             return f"it computes attention by itself, and its weights are off by {off:.2g} from those that its scores have"
         return None
+
+
+def _streams(call, axes, texts):
+    """How many streams of each text the rows of a call are. The n-grams of ProphetNet are: its scores have the axes [text, stream, head,
+    query, key]. texts: number of texts in the batch, None if the layer reads none."""
+    is_of_texts = texts is not None and axes.order[0] == 0 and axes.base[0] == texts
+    return call.batch // texts if is_of_texts and call.batch % texts == 0 else 1
+
+
+def _stream(call, at, count):
+    """The call of one of `count` streams of each text."""
+    if count == 1:
+        return call
+    one, pick = copy.copy(call), lambda x: x if x is None or x.shape[0] == 1 else x[at::count]
+    one.query, one.key, one.value, one.mask, one.bias = map(pick, (call.query, call.key, call.value, call.mask, call.bias))
+    one.batch = call.batch // count
+    return one
+
+
+def _together(streams):
+    """The inverse of _stream, for tensors [text, ...]."""
+    return streams[0] if len(streams) == 1 else torch.stack(streams, 1).flatten(0, 1)
 
 
 def _unknown(shape):

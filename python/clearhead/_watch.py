@@ -309,13 +309,15 @@ class Watch:
             at += len(numbers)
         return out
 
-    def _side_of(self, family):
-        return "" if not self.reading.is_pair else "target" if family == "dec" else "source"
-
     def _sides_of(self, layer):
         if layer.is_cross:
             return ("target", "source") if self.reading.is_pair else ("", "media")
-        return (self._side_of(layer.family),) * 2
+        is_target = layer.family == "dec" or "decoder" in layer.path.lower()
+        return ("" if not self.reading.is_pair else "target" if is_target else "source",) * 2
+
+    def texts_of(self, layer):
+        """Number of texts in the batch that a layer's queries are of; None if they are of no text."""
+        return self.reading.text(self._sides_of(layer)[0]).batch if layer.is_text else None
 
     def _run_layers(self):
         counts = {}
@@ -367,6 +369,9 @@ class Watch:
         layer.problem = layer.problem or call.problem
         if call.query.is_meta:
             layer.problem = 'it ran on the device "meta", whose tensors hold no numbers'
+        texts = self.texts_of(layer)
+        if texts is not None and call.batch not in (1, texts):
+            layer.problem = layer.problem or f"it computes {call.batch} rows of a batch of {texts} texts, which are not one for each"
         places = self._places(layer, call) if self._edited(layer) else None
         with torch.no_grad(), torch._C.DisableTorchFunction(), without_autocast(call.query.device.type):
             if self._keep and layer.problem is None and not again:
@@ -482,7 +487,10 @@ class Watch:
 
     def _continues(self, layer, call, begin, end):
         """Whether a cache holds what was kept of the steps before, as far as its window reaches. Says what is wrong if it does not."""
-        if end - begin > layer.keys:
+        read = self.reading.text(self._sides_of(layer)[0]).end
+        if layer.is_text and end - begin + call.queries > read > 0:
+            layer.problem = f"it has {end - begin + call.queries} keys after {read} tokens, keys of another stream among them, so its steps are not joined"
+        elif end - begin > layer.keys:
             layer.problem = f"its cache holds {end - begin} keys, of which {layer.keys} were read while it was watched"
         elif not layer.continues_keys(float32(call.key[:, :, begin:end]), not layer.calls & (layer.calls - 1)):
             layer.problem = "its cache was changed between steps (put in another order, or written), and what was kept no longer is what it holds"
@@ -493,12 +501,9 @@ class Watch:
         call, each a segment that sees itself."""
         if any(self._edits.of(layer.family, layer.number)[1:]):
             raise UnsupportedError(f"edits: {layer.path} attends in windows, in which pairs cannot be cut; heads can be knocked out")
-        if call.keys != call.queries:
-            layer.problem = f"its windows have {call.queries} queries and {call.keys} keys"
-            return
         for row in rows_of(rows):
-            shift = layer.queries + (row - rows.start) * call.queries
-            layer.samples += self._samples(layer, call, row, out, None, (0, call.queries), (shift, shift))
+            at = row - rows.start
+            layer.samples += self._samples(layer, call, row, out, None, (0, call.queries), (layer.queries + at * call.queries, layer.keys + at * call.keys))
         if layer.problem is not None:
             return
         of = lambda x: merged(x[rows] if x.shape[0] == call.batch else x[:1])  # noqa: E731
@@ -518,8 +523,8 @@ class Watch:
             layer.problem = "the windows of a block have masks or biases of their own"
             return
         if begun and not layer.windows:
-            layer.windows = [layer.seen[0].queries]
-        layer.windows += [call.queries] * (rows.stop - rows.start)
+            layer.windows = [(layer.seen[0].queries, layer.seen[0].keys)]
+        layer.windows += [(call.queries, call.keys)] * (rows.stop - rows.start)
         layer.steps.append(None)
         layer.seen.append(Seen(None, terms, layer.q[-1].shape[2], layer.k[-1].shape[2]))
         layer.score, layer.sinks = call.score(), call.sinks

@@ -10,10 +10,10 @@ from . import _core
 from ._masks import hidden_pairs
 
 
-def segments_of(sizes):
-    """The topology in which consecutive windows of these sizes see only themselves."""
-    ids = torch.repeat_interleave(torch.arange(len(sizes), dtype=torch.int32), torch.tensor(sizes))[None].contiguous()
-    return _core.segments(ids, ids)
+def segments_of(windows):
+    """The topology in which consecutive windows, (queries, keys) each, see only themselves."""
+    numbers = torch.arange(len(windows), dtype=torch.int32)
+    return _core.segments(*(torch.repeat_interleave(numbers, torch.tensor(sizes))[None].contiguous() for sizes in zip(*windows)))
 
 
 def windowed_terms(call, rows):
@@ -30,6 +30,8 @@ def windowed_terms(call, rows):
         added = one if added is None else added + one
     if added is None or not bool(added.any()):
         return terms
+    if call.queries != call.keys:
+        raise ValueError(f"its windows have {call.queries} queries and {call.keys} keys, and a mask or a bias")
     hidden = hidden_pairs(added)
     if bool(hidden.all(-1).any()):
         raise ValueError("a window has rows that see nothing")
