@@ -69,7 +69,7 @@ class Call:
         self.bias = kwargs.get("position_bias")
         self.dropout = float(kwargs.get("dropout") or 0.0)
         is_causal = kwargs.get("is_causal")
-        is_causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+        is_causal = getattr(module, "is_causal", implementation != "clearhead") if is_causal is None else is_causal
         # What a function does without a mask: the eager formula shows all keys, SDPA places query 0 at key 0, flash attention the last
         # query at the last key.
         self.band = None

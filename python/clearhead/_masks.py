@@ -367,10 +367,13 @@ class DescribedMask(torch.Tensor):
 
 @torch.compiler.disable
 def clearhead_mask(batch_size, q_length, kv_length, q_offset=0, kv_offset=0, mask_function=None, attention_mask=None, device="cpu",
-                   dtype=torch.float32, **_):
-    """The mask function of attn_implementation="clearhead" (AttentionMaskInterface)."""
+                   dtype=torch.float32, allow_is_bidirectional_skip=False, local_size=None, **_):
+    """The mask function of attn_implementation="clearhead" (AttentionMaskInterface). As for eager attention there is no mask where a model
+    allows that and all pairs are visible; Informer relies on it, since its layers shorten the text and leave the mask as it is."""
     from transformers import masking_utils
 
+    if allow_is_bidirectional_skip and local_size is None and (attention_mask is None or bool(attention_mask.all())):
+        return None
     padding = masking_utils.prepare_padding_mask(attention_mask, kv_length, kv_offset)
     if padding is not None:
         padding = padding[:, kv_offset : kv_offset + kv_length].bool()

@@ -115,7 +115,7 @@ def clearhead_attention(module, query, key, value, attention_mask, dropout=0.0, 
         topology, rest, uniform = remembered_mask(attention_mask, spreads=s_aux is None)
         biases += [] if rest is None else [rest]
     else:
-        is_causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+        is_causal = getattr(module, "is_causal", False) if is_causal is None else is_causal
         topology = _core.causal(align="start") if is_causal and queries > 1 else _core.full()
     if indices is not None:
         topology = topology & _chosen(indices)

@@ -280,3 +280,19 @@ def test_importing_both_packages_makes_it_known(first, second):
 
 def test_importing_it_alone_imports_no_torch():
     subprocess.run([sys.executable, "-c", "import clearhead, sys; assert 'torch' not in sys.modules and 'transformers' not in sys.modules"], check=True)
+
+
+@torch.no_grad()
+def test_layers_that_shorten_the_text_get_no_mask_where_eager_attention_gets_none():
+    config = transformers.InformerConfig(prediction_length=8, context_length=16, lags_sequence=[1, 2], num_time_features=1, d_model=32, encoder_layers=2,
+                                         decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64)
+    model = transformers.InformerModel(config).eval()
+    past, coming = torch.randn(2, 18), torch.randn(2, 8)
+    inputs = {"past_values": past, "past_observed_mask": torch.ones_like(past), "future_values": coming, "past_time_features": torch.randn(2, 18, 1),
+              "future_time_features": torch.randn(2, 8, 1)}
+    out = {}
+    for implementation in ("eager", "clearhead"):
+        model.set_attn_implementation(implementation)
+        torch.manual_seed(3)  # it samples keys
+        out[implementation] = model(**inputs).last_hidden_state
+    assert torch.allclose(out["eager"], out["clearhead"], atol=1e-5)
