@@ -388,8 +388,10 @@ def compare(model, inputs, eager):
               if at not in seen and not NO_ATTENTION.search(path) and weights.dim() > 3 and weights.shape[-1] > 1 and not is_named(path)]
     if not shown:
         return "nothing to show", 0, trace.left_out, missed
-    if trace.verify() > MAPS:
-        wrong.append("maps differ from the eager formula")
+    try:
+        trace.verify()
+    except ch.Error as error:
+        wrong.append(str(error))
     if alone and not wrong:  # computed in blocks, or in windows that are calls of their own
         wrong.append(f"{'same; ' if compared else ''}{', '.join(alone[:3])}: verified only, the model computes no weights of this shape")
         missed = []
@@ -486,7 +488,8 @@ def main():
     count = lambda column, *words: sum(row[column] in words for row in built)  # noqa: E731
     print(f"\n{len(rows)} architectures, {len(built)} of them were built: {count('clearhead', 'same')} of "
           f"{len(built) - count('clearhead', 'no interface')} with the interface the same with clearhead's kernel; {count('watched', 'same')} "
-          f"watched the same, {count('watched', 'no attention')} without attention; {count('masked', 'same')} of {sum(row['masked'] != '' for row in built)} "
+          f"watched the same, {count('watched', 'nothing to show')} with nothing but modules left out, {count('watched', 'no attention')} without "
+          f"attention; {count('masked', 'same')} of {sum(row['masked'] not in ('', 'no attention', 'nothing to show') for row in built)} "
           f"the same with a mask; {sum(row['left out'] != '' for row in built)} with modules left out by name; "
           f"{sum(row['not explained'] != '' for row in built)} with a softmax that is not explained.")
     good = all(row["built"] and row["clearhead"] in ("same", "no interface") and row["watched"] == "same" and row["masked"] in ("same", "") for row in rows)

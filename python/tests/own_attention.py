@@ -1,5 +1,6 @@
 """The attention weights of a model as the model itself computes them: what it returns with output_attentions, and the result of every softmax
-and the weights of every call of torch's own attention in a run. Shares nothing with the package that it is compared with."""
+and the weights of every call of torch's own attention in a run. Granite-SWA multiplies the output of softmax attention by sigmoid(logsumexp of
+the scores - sink), which is a sink in the denominator; its weights are multiplied in the same way here. Shares nothing with the package that it is compared with."""
 
 import contextlib
 
@@ -41,6 +42,7 @@ class Spy(TorchFunctionMode):
     def __init__(self, model):
         super().__init__()
         self.model, self.found, self.stack, self.hooks = model, [], [""], []
+        self.factors = {}  # by module: sigmoid of (logsumexp of scores - sink), [batch, head, query]
 
     def __enter__(self):
         for path, module in self.model.named_modules():
@@ -62,10 +64,16 @@ class Spy(TorchFunctionMode):
 
     def _saw(self, function, positional, keywords, out):
         name = getattr(function, "__name__", "")
-        if name == "softmax" and out.dim() >= 3:
+        path = self.stack[-1]
+        if name == "logsumexp":
+            self.factors[path] = None
+        elif name == "sigmoid" and path in self.factors and out.dim() == 3:
+            self.factors[path] = out.detach()[..., None]
+        elif name == "softmax" and out.dim() >= 3:
             axis = keywords.get("dim", positional[1] if len(positional) > 1 else -1)
             if axis in (-1, out.dim() - 1):
-                self.found.append((self.stack[-1], out.detach().float().clone()))
+                factor = self.factors.pop(path, None)
+                self.found.append((path, out.detach().float().clone() if factor is None else (out * factor).detach().float()))
         elif function is F.scaled_dot_product_attention:
             self.found.append((self.stack[-1], weights_of(*positional, **keywords)))
         elif function is F.multi_head_attention_forward:

@@ -12,6 +12,7 @@ from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 import clearhead as ch  # noqa: E402
+from own_attention import Spy  # noqa: E402
 
 IDS = torch.randint(5, 90, (2, 17), generator=torch.Generator().manual_seed(1))
 PADDING = torch.ones_like(IDS)
@@ -456,3 +457,40 @@ def test_direct_calls_of_multi_head_attention_forward_are_seen_and_edited():
             edited = net(x, mask)[0]
         net.c_proj.weight[:, 16:24] = 0
         assert torch.allclose(edited, net(x, mask)[0], atol=1e-5)
+
+
+def test_what_a_module_computes_beside_its_attention_is_said():
+    model = build("ConvBertModel", **{**WIDE, "embedding_size": 32, "conv_kernel_size": 3, "head_ratio": 2})
+    trace = watched(model, input_ids=IDS)
+    with torch.no_grad():
+        same(trace, "enc", model(input_ids=IDS, output_attentions=True).attentions)
+    assert [path for path, _ in trace.left_out] == [f"encoder.layer.{layer}.attention.self" for layer in range(2)]
+    assert all(reason.endswith("this is beside its attention of queries and keys, which is shown") for _, reason in trace.left_out)
+
+
+def test_a_nystromformer_with_a_landmark_for_each_token_computes_attention():
+    model = build("NystromformerModel", **WIDE, segment_means_seq_len=16, num_landmarks=16)
+    trace = watched(model, input_ids=IDS[:, :16])
+    with torch.no_grad():
+        same(trace, "enc", model(input_ids=IDS[:, :16], output_attentions=True).attentions, 16, 16)
+    assert trace.left_out == [] and trace.verify() < 1e-5
+
+
+def test_a_nystromformer_with_fewer_landmarks_is_left_out_by_name():
+    model = build("NystromformerModel", **WIDE, segment_means_seq_len=16, num_landmarks=4)
+    with torch.no_grad(), pytest.warns(UserWarning, match="landmarks"), ch.watch(model) as trace:
+        model(input_ids=IDS[:, :16])
+    assert [path for path, _ in trace.left_out] == [f"encoder.layer.{layer}.attention.self" for layer in range(2)]
+
+
+def test_the_sink_of_granite_swa_is_in_its_weights():
+    """It returns weights without the sink, and multiplies the output by what the sink leaves of a row."""
+    model = build("GraniteSWAForCausalLM", **WIDE, num_key_value_heads=2, sliding_window=6)
+    for layer in model.model.layers:
+        nn.init.normal_(layer.self_attn.sinks)
+    trace = watched(model, input_ids=IDS)
+    with torch.no_grad(), Spy(model) as spy:
+        returned = model(input_ids=IDS, output_attentions=True).attentions
+    assert trace.left_out == [] and trace.verify() < 1e-5
+    same(trace, "dec", [weights for _, weights in spy.found])
+    assert all(float((own - weights).abs().max()) > 0.1 for own, (_, weights) in zip(returned, spy.found))

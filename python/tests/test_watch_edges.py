@@ -508,3 +508,21 @@ def test_generated_tokens_of_an_encoder_decoder_and_without_a_cache():
         p = torch.softmax(t5(IDS[:1], decoder_input_ids=out).logits[0], -1)
     assert [one[0] for one in trace.generated] == out[0, 1:-1].tolist()
     assert [one[2] for one in trace.generated] == pytest.approx([float(p[at, out[0, at + 1]]) for at in range(len(trace.generated))], abs=1e-5)
+
+
+class LargeScores(torch.nn.Module):
+    """Attention whose scores are near 3,200 and differ by less than 3 in a row: float32 rounds them to 2e-4."""
+
+    def forward(self, x):
+        return torch.nn.functional.scaled_dot_product_attention(x, x, 0.1 * x.sin())
+
+
+@torch.no_grad()
+def test_weights_may_be_off_by_the_rounding_of_large_scores():
+    x = 20 + 0.01 * torch.randn(1, 2, 40, 64, generator=torch.Generator().manual_seed(0))
+    model = LargeScores()
+    with ch.watch(model, check=True) as trace:
+        model(x)
+    assert trace.left_out == [] and 1e-5 < trace.verify() < 1e-3
+    off = abs(trace.map(0).to_numpy() - torch.softmax(x.double() @ x.double().transpose(2, 3) / 8, -1)[0].numpy()).max()
+    assert 1e-5 < off < 1e-3

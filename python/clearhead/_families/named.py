@@ -3,10 +3,15 @@
 from . import register
 
 _SAMPLED = "its weights are of points that it samples from a picture, not of queries and keys"
-_LINEAR = "it is linear attention: a softmax over single tokens, and no weights of queries and keys"
-_HASHED = "it computes attention in chunks of tokens that it has sorted or hashed"
-_APPROXIMATED = "it approximates attention, and the weights of queries and keys never exist"
+_CONTEXT = "it is linear attention: one softmax over all tokens makes one context vector, and no token has weights of its own"
+_ADDITIVE = "it is additive attention with a sum of all queries, and there are no weights of queries and keys"
+_HASHED = "it sorts tokens by hashes and attends in chunks of the sorted ones, in several rounds"
+_CHUNKS = "it attends in chunks of the text, each with keys of its own, and writes softmax as exp(s - logsumexp(s))"
+_LANDMARKS = "it approximates attention by means of tokens (landmarks), and weights of queries and keys never exist"
+_RESOLUTIONS = "it approximates attention by blocks of weights and means of the others, and a whole row never exists"
+_SPHERES = "it estimates weights (1 - angle / pi)^n by hashes instead of softmax, in a kernel of its own"
 _BLOCKS = "it computes attention in blocks of the text, each with keys of its own"
+_DELAYS = "its softmax is over the delays of a series that correlate most; it sums shifted values, and there are no weights of queries and keys"
 
 _REASONS = {
     **dict.fromkeys((
@@ -16,14 +21,18 @@ _REASONS = {
         "OneFormerPixelDecoderEncoderMultiscaleDeformableAttention", "PPDocLayoutV2MultiscaleDeformableAttention",
         "PPDocLayoutV3MultiscaleDeformableAttention", "PPDocLayoutV4MultiscaleDeformableAttention", "RTDetrMultiscaleDeformableAttention",
         "RTDetrV2MultiscaleDeformableAttention", "RfDetrMultiscaleDeformableAttention"), _SAMPLED),
-    **dict.fromkeys(("MobileViTV2LinearSelfAttention", "SwiftFormerEfficientAdditiveAttention"), _LINEAR),
-    **dict.fromkeys(("LSHSelfAttention", "LocalSelfAttention"), _HASHED),
-    **dict.fromkeys(("NystromformerSelfAttention", "MraSelfAttention", "YosoSelfAttention"), _APPROXIMATED),
+    "MobileViTV2LinearSelfAttention": _CONTEXT,
+    "SwiftFormerEfficientAdditiveAttention": _ADDITIVE,
+    "LSHSelfAttention": _HASHED,
+    "LocalSelfAttention": _CHUNKS,
+    "NystromformerSelfAttention": _LANDMARKS,
+    "MraSelfAttention": _RESOLUTIONS,
+    "YosoSelfAttention": _SPHERES,
     **dict.fromkeys(("BigBirdBlockSparseAttention", "BigBirdPegasusBlockSparseAttention"),
                     _BLOCKS + '; attention_type="original_full" computes attention whose map is shown'),
     **dict.fromkeys(("LongT5LocalAttention", "LongT5TransientGlobalAttention", "PegasusXGlobalLocalAttention"), _BLOCKS),
     "InformerProbSparseAttention": "only some queries attend, which it chooses by a sample of their scores",
-    "AutoformerAttention": "it aggregates delays of a series by their autocorrelation",
+    "AutoformerAttention": _DELAYS,
     "GroupViTAssignAttention": "its softmax is over queries (groups), not over keys",
 }
 
@@ -43,7 +52,8 @@ def name(watch, module, reason):
 class Named:
     @staticmethod
     def fits(module):
-        return True
+        """False of a Nystromformer with a landmark for each token: it computes attention as it is, which the recorder follows."""
+        return not 0 < getattr(module, "num_landmarks", 0) == getattr(module, "seq_len", None)
 
     @staticmethod
     def attended(watch, module, positional, keywords, result):
