@@ -304,7 +304,7 @@ class Recorder:
             return scores
         if scores.is_swapped or scores.whole is not None or bool((result.masked_fill(~changed, 0) != 0).any()):
             return scores.copy(lost=scores.lost or f"its weights go through {name} before they meet the values")
-        return scores.copy(filled=[*scores.filled, (changed, -math.inf, tuple(result.shape[:-2]))])
+        return scores.copy(filled=[*scores.filled, (changed, -math.inf, len(scores.added), tuple(result.shape[:-2]))])
 
     @staticmethod
     def _turned(name, scores, kind, given, positional, result):

@@ -23,7 +23,7 @@ class Scores:
     """One tensor of scores [*lead, query, key].
 
     query: [*lead|1, query, d]; key: [*lead|1, key, d]; added: [(tensor, coefficient, lead of the scores at that time)];
-    filled: [(bool where hidden, number that is filled in, lead)]
+    filled: [(bool where hidden, number that is filled in, how many of `added` were there by then, lead)]
     """
 
     def __init__(self, query, key, shape, scale=1.0):
@@ -63,7 +63,7 @@ class Scores:
     def hidden_where(self, mask, value, lead):
         if not (isinstance(mask, torch.Tensor) and mask.dtype == torch.bool) or float(value) > LEAST_FILL or mask.dim() > len(lead) + 2:
             return self.copy(opaque="pairs filled with a number")
-        return self.copy(filled=[*self.filled, (mask, float(value), lead)])
+        return self.copy(filled=[*self.filled, (mask, float(value), len(self.added), lead)])
 
     def swapped(self):
         """The same with queries and keys exchanged, of scores [*lead, key, query]."""
@@ -140,7 +140,7 @@ def described(scores, axes):
         with torch.no_grad():
             out["mask"] = _rest(scores, axes, out)
         return out
-    biases, masks = [], []
+    biases, masks, hides = [], [], []
     for term, coefficient, at in scores.added:
         term = axes.joined(term, at)
         term = _with_hidden(term if coefficient == 1.0 else term.float() * coefficient, out)
@@ -149,13 +149,14 @@ def described(scores, axes):
             term, numbers = _parted(term)
             biases += numbers
         (masks if is_mask else biases).append(term)
+        hides.append(term if is_mask else None)
     for one in (*biases, *masks):
         if one.shape[2] > 1 and one.numel() > MOST_KEPT:
             raise ValueError(f"a bias of {one.numel():,} numbers is added to its scores, which is more than is kept")
     if biases:
         out["bias"] = _width(_sum(biases), key.shape[2])
     mask = _width(_sum(masks), key.shape[2]) if masks else None
-    for where, value, at in scores.filled:
+    for where, value, before, at in scores.filled:
         where = _width(axes.joined(where, at), key.shape[2])
         if mask is None:
             mask = ~where if math.isinf(value) else torch.zeros(where.shape, device=where.device).masked_fill(where, torch.finfo(torch.float32).min)
@@ -164,6 +165,9 @@ def described(scores, axes):
                 torch.zeros(where.shape, device=where.device).masked_fill(where, torch.finfo(torch.float32).min)
         else:
             mask = (mask.float() + torch.zeros_like(where, dtype=torch.float32)).masked_fill(where, torch.finfo(torch.float32).min)
+        for term in hides[before:]:  # the smallest number twice is -inf, which counts in a row that shows nothing else
+            if term is not None:
+                mask = mask.masked_fill(where & (_width(term, key.shape[2]).float() + value).isneginf(), -torch.inf)
     out["mask"] = mask if mask is None else _window(mask, axes.batch)
     return out
 

@@ -494,3 +494,17 @@ def test_the_sink_of_granite_swa_is_in_its_weights():
     assert trace.left_out == [] and trace.verify() < 1e-5
     same(trace, "dec", [weights for _, weights in spy.found])
     assert all(float((own - weights).abs().max()) > 0.1 for own, (_, weights) in zip(returned, spy.found))
+
+
+@pytest.mark.parametrize("name", ["gpt-neo", "imagegpt"])
+def test_padding_in_front_where_hidden_pairs_are_hidden_twice(name):
+    """The causal mask fills scores with the smallest number, and the padding adds it again: -inf in rows that show nothing else."""
+    known = {"imagegpt": ("ImageGPTModel", dict(n_embd=32, n_layer=2, n_head=4, vocab_size=100, n_positions=64)), **BY_THEMSELVES}
+    model, mask = build(known[name][0], **known[name][1]), torch.ones_like(IDS)
+    mask[0, :4] = 0
+    trace = watched(model, input_ids=IDS, attention_mask=mask)
+    assert trace.left_out == [] and trace.verify() < 1e-5
+    with torch.no_grad():
+        expected = model(input_ids=IDS, attention_mask=mask, output_attentions=True).attentions
+    for layer in range(2):
+        np.testing.assert_allclose(trace.map(layer).to_numpy(), expected[layer][0, :, -trace.map(layer).queries :, -trace.map(layer).keys :].numpy(), atol=1e-5)
