@@ -496,6 +496,14 @@ def test_the_sink_of_granite_swa_is_in_its_weights():
     assert all(float((own - weights).abs().max()) > 0.1 for own, (_, weights) in zip(returned, spy.found))
 
 
+def test_an_edited_longformer_returns_no_attentions_that_the_edit_did_not_change():
+    model = longformer()
+    with torch.no_grad(), ch.edits(model, cut=[(3, 5, 1, 2)]):
+        with pytest.raises(ch.UnsupportedError, match="without output_attentions"):
+            model(input_ids=IDS, output_attentions=True)
+        model(input_ids=IDS)
+
+
 @pytest.mark.parametrize("name", ["gpt-neo", "imagegpt"])
 def test_padding_in_front_where_hidden_pairs_are_hidden_twice(name):
     """The causal mask fills scores with the smallest number, and the padding adds it again: -inf in rows that show nothing else."""

@@ -13,6 +13,7 @@ import torch
 
 from .._calls import Call
 from .._masks import MaskSource
+from ..errors import UnsupportedError
 from . import register
 
 _NAMES = ("hidden_states", "attention_mask", "is_index_masked", "is_index_global_attn", "is_global_attn", "output_attentions")
@@ -48,6 +49,9 @@ class Longformer:
         out = result[0].unflatten(-1, (module.num_heads, -1))
         path = watch.paths[id(module)]
         kept, edited = watch._layer(path, module), out
+        if given.get("output_attentions") and any(watch._edits.of(kept.family, kept.number)[1:]):
+            raise UnsupportedError(f"edits: {path} returns its attentions in blocks of its own, which cut and keep_only do not change; run it "
+                                   "without output_attentions=True, and read the edited weights from the map of a watch")
         with torch.set_grad_enabled(torch.is_grad_enabled() and bool(watch._edits)):
             call = _call(module, hidden, ("query", "key", "value"), _source(shown, is_global, module.one_sided_attn_window_size))
             found = watch.observe(kept, call, out[:, :tokens])
