@@ -350,8 +350,9 @@ class Shown:
             weights = weights.transpose(1, 2)
         weights = weights.reshape(-1, *weights.shape[-3:]).float().nan_to_num()
         of_heads, count, width = weights.shape[-3:]
-        if of_heads == heads and queries % count == 0 and queries // count in range(2, len(weights) + 1) and keys == width * (queries // count):
-            windows = weights.transpose(0, 1).split(queries // count, 1)  # of each picture
+        number = queries // count if queries % count == 0 else 1  # of windows
+        if of_heads == heads and number > 1 and len(weights) % number == 0 and keys == width * number:
+            windows = weights.transpose(0, 1).split(number, 1)  # of each picture
             weights = torch.stack([torch.stack([torch.block_diag(*head) for head in of_all]) for of_all in windows[:8]])
             count, width = queries, keys
         if of_heads != heads or not (queries <= count <= queries + 3 and keys <= width <= keys + 3):

@@ -516,3 +516,10 @@ def test_padding_in_front_where_hidden_pairs_are_hidden_twice(name):
         expected = model(input_ids=IDS, attention_mask=mask, output_attentions=True).attentions
     for layer in range(2):
         np.testing.assert_allclose(trace.map(layer).to_numpy(), expected[layer][0, :, -trace.map(layer).queries :, -trace.map(layer).keys :].numpy(), atol=1e-5)
+
+
+def test_a_gate_that_is_called_attention_is_left_out_by_name():
+    model = build("PatchTSMixerModel", context_length=32, patch_length=8, patch_stride=8, num_input_channels=1, d_model=16, num_layers=1)
+    with torch.no_grad(), pytest.warns(UserWarning, match="a gate over the features"), ch.watch(model) as trace:
+        model(past_values=torch.randn(2, 32, 1))
+    assert trace.left_out and all(path.endswith("gating_block") for path, _ in trace.left_out)

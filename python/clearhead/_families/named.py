@@ -33,6 +33,7 @@ _REASONS = {
     **dict.fromkeys(("LongT5LocalAttention", "LongT5TransientGlobalAttention", "PegasusXGlobalLocalAttention"), _BLOCKS),
     "InformerProbSparseAttention": "only some queries attend, which it chooses by a sample of their scores",
     "AutoformerAttention": _DELAYS,
+    "PatchTSMixerGatedAttention": "its softmax is a gate over the features of each position, and there are no weights of queries and keys",
     "GroupViTAssignAttention": "its softmax is over queries (groups), not over keys",
 }
 
