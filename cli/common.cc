@@ -198,11 +198,14 @@ void add_load_options(CLI::App& app, LoadOptions& load) {
   app.add_option_function<std::string>(
          "--weights",
          [&load](const std::string& name) {
-           load.weights = name == "bf16" ? WeightStorage::kBF16 : name == "int8" ? WeightStorage::kInt8 : WeightStorage::kF32;
+           for (const WeightStorage storage : {WeightStorage::kBF16, WeightStorage::kInt8, WeightStorage::kInt8Dynamic}) {
+             if (name == to_string(storage)) load.weights = storage;
+           }
          },
          "What linear layers keep their weights in (default: f32). bf16 and int8 round them, take\n"
-         "fewer bytes and decode faster")
-      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
+         "fewer bytes and decode faster. int8-dynamic also rounds the inputs of each layer to 8 bits\n"
+         "and multiplies integers: fast for many texts, and the least exact")
+      ->check(CLI::IsMember({"f32", "bf16", "int8", "int8-dynamic"}))
       ->group(kPrecision);
 }
 

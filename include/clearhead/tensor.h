@@ -21,11 +21,15 @@ enum class DType : uint8_t { kF32, kBF16, kF16, kI32, kI64, kU8, kBool };
 size_t size_of(DType dtype);
 const char* to_string(DType dtype);  ///< "f32", "bf16", "f16", "i32", "i64", "u8", "bool"
 
-/// How the weights of linear layers are stored. Inputs, sums and outputs are f32 in all cases.
+/// How the weights of linear layers are stored. Inputs, sums and outputs are f32, except that kInt8Dynamic also rounds
+/// the inputs.
 enum class WeightStorage : uint8_t {
   kF32,
   kBF16,  ///< rounded to nearest even: |Δw| ≤ 2⁻⁸·|w|
   kInt8,  ///< w ≈ q·s, q an integer in −127 … 127, s = max|w|/127 per output: |Δw| ≤ s/2
+  /// Weights as kInt8, and each row of inputs rounded in the same way when it is read: |Δx| ≤ max|x of the row|/254.
+  /// Integers are multiplied and summed exactly; the sum is scaled in f32. A row with a NaN or an infinity becomes NaN.
+  kInt8Dynamic,
 };
 const char* to_string(WeightStorage storage);  ///< "f32", "bf16", "int8"
 

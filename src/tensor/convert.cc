@@ -19,6 +19,7 @@ const char* to_string(WeightStorage storage) {
     case WeightStorage::kF32: return "f32";
     case WeightStorage::kBF16: return "bf16";
     case WeightStorage::kInt8: return "int8";
+    case WeightStorage::kInt8Dynamic: return "int8-dynamic";
   }
   return "f32";
 }

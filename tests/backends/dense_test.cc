@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <bit>
 #include <chrono>
@@ -127,7 +128,7 @@ TEST_P(Dense, WeightsAreReadFromEveryDtypeAndOrientation) {
 }
 
 TEST_P(Dense, NarrowWeightsComputeWithTheirStoredValues) {
-  for (const WeightStorage storage : {WeightStorage::kBF16, WeightStorage::kInt8}) {
+  for (const WeightStorage storage : {WeightStorage::kBF16, WeightStorage::kInt8, WeightStorage::kInt8Dynamic}) {
     for (const int64_t rows : {0, 1, 2, 16, 17, 40}) {
       for (const auto& [in, out] : {std::pair<int64_t, int64_t>{1, 1}, {24, 61}, {128, 64}, {300, 1}, {517, 130}}) {
         const std::vector<WeightPart> parts = {{Tensor::from(random_values(in * out, 4), {out, in}), false},
@@ -208,6 +209,93 @@ TEST_P(Dense, NarrowWeightsAreOffByNoMoreThanIsStated) {
       }
     }
   }
+}
+
+// x and w are each off by at most half a step of their own scale: |Δ(x·w)| ≤ Σ_i |x_i|Δw + |w_i|Δx + ΔxΔw. The products
+// of integers add nothing; scaling a sum in f32 and adding the bias add 4ε of them. The oracle knows no rounding.
+TEST_P(Dense, ProductsOfBytesAreOffByNoMoreThanIsStated) {
+  for (const auto& [rows, in, out] : {std::array<int64_t, 3>{1, 200, 30}, {37, 200, 30}, {150, 517, 130}, {2, 1, 1}, {130, 64, 1100}}) {
+    const std::vector<float> w = random_values(in * out, 30), x = random_values(rows * in, 31), bias = random_values(out, 32);
+    const WeightPart part{Tensor::from(w, {out, in}), false};
+    const auto weight = fast().prepare(&part, 1, WeightStorage::kInt8Dynamic);
+    std::vector<float> found(static_cast<size_t>(rows * out));
+    fast().linear({*weight, x.data(), rows, in, bias.data(), Activation::kNone, false, found.data(), out});
+    const auto largest = [in = in](const std::vector<float>& of, int64_t row) {
+      double most = 0;
+      for (int64_t i = 0; i < in; ++i) most = std::max(most, std::abs(static_cast<double>(of[static_cast<size_t>(row * in + i)])));
+      return most;
+    };
+    constexpr double kHalfStep = 1.000001 / 254, kScaling = 4 * 0x1p-23;
+    for (int64_t row = 0; row < rows; ++row) {
+      for (int64_t o = 0; o < out; ++o) {
+        const double off_x = largest(x, row) * kHalfStep, off_w = largest(w, o) * kHalfStep;
+        double sum = static_cast<double>(bias[static_cast<size_t>(o)]), bound = 0, size = std::abs(sum);
+        for (int64_t i = 0; i < in; ++i) {
+          const auto a = static_cast<double>(x[static_cast<size_t>(row * in + i)]),
+                     b = static_cast<double>(w[static_cast<size_t>(o * in + i)]);
+          sum += a * b;
+          size += std::abs(a * b);
+          bound += std::abs(a) * off_w + std::abs(b) * off_x + off_x * off_w;
+        }
+        ASSERT_LE(std::abs(static_cast<double>(found[static_cast<size_t>(row * out + o)]) - sum), bound + kScaling * (size + bound))
+            << rows << " x " << in << " x " << out << ", row " << row << ", output " << o;
+      }
+    }
+  }
+}
+
+// Where integers are multiplied, sums are exact: neither the rows computed beside a row nor its place change a bit.
+TEST_P(Dense, ARowOfBytesHasTheSameBitsAloneAndAmongOthers) {
+  if (GetParam() != InstructionSet::kAvx512 || !__builtin_cpu_supports("avx512vnni")) GTEST_SKIP() << "no dot products of bytes";
+  const int64_t rows = 301, in = 259, out = 700;
+  const WeightPart part{Tensor::from(random_values(in * out, 33), {out, in}), false};
+  const auto weight = fast().prepare(&part, 1, WeightStorage::kInt8Dynamic);
+  const std::vector<float> x = random_values(rows * in, 34);
+  const auto products = [&](int64_t first, int64_t count) {
+    std::vector<float> found(static_cast<size_t>(count * out));
+    fast().linear({*weight, x.data() + first * in, count, in, nullptr, Activation::kGeluErf, false, found.data(), out});
+    return found;
+  };
+  const std::vector<float> together = products(0, rows);
+  for (const auto& [first, count] : {std::pair<int64_t, int64_t>{0, 1}, {17, 1}, {300, 1}, {5, 40}, {100, 150}}) {
+    const std::vector<float> some = products(first, count);
+    EXPECT_TRUE(std::equal(some.begin(), some.end(), together.begin() + first * out)) << count << " rows from " << first;
+  }
+}
+
+TEST_P(Dense, RowsOfBytesThatAreZeroTinyOrNotFiniteStayByThemselves) {
+  const int64_t in = 70, out = 20;
+  std::vector<float> x = random_values(5 * in, 35);
+  std::fill_n(x.begin(), in, 0.0F);
+  x[static_cast<size_t>(in + 3)] = std::nanf("");
+  x[static_cast<size_t>(2 * in + 69)] = -INFINITY;
+  std::fill_n(x.begin() + 3 * in, in, 1e-35F);
+  const std::vector<float> bias = random_values(out, 36);
+  const WeightPart part{Tensor::from(random_values(in * out, 37), {out, in}), false};
+  for (const DenseOps* ops : {&fast(), &slow()}) {
+    const auto weight = ops->prepare(&part, 1, WeightStorage::kInt8Dynamic);
+    std::vector<float> found(static_cast<size_t>(5 * out));
+    ops->linear({*weight, x.data(), 5, in, bias.data(), Activation::kNone, false, found.data(), out});
+    for (size_t o = 0; o < static_cast<size_t>(out); ++o) {
+      const auto at = [&](size_t row) { return found[row * static_cast<size_t>(out) + o]; };
+      EXPECT_EQ(at(0), bias[o]);
+      EXPECT_TRUE(std::isnan(at(1))) << at(1);
+      EXPECT_TRUE(std::isnan(at(2))) << at(2);
+      EXPECT_EQ(at(3), bias[o]);
+      EXPECT_TRUE(std::isfinite(at(4)));
+    }
+  }
+}
+
+// 255·127·70,000 is more than 32 bits hold.
+TEST_P(Dense, SumsOfBytesDoNotOverflow) {
+  const int64_t in = 70'000, out = 3;
+  const std::vector<float> x(static_cast<size_t>(in), 1);
+  const WeightPart part{Tensor::from(std::vector<float>(static_cast<size_t>(in * out), 0.5F), {out, in}), false};
+  const auto weight = fast().prepare(&part, 1, WeightStorage::kInt8Dynamic);
+  std::vector<float> found(static_cast<size_t>(out));
+  fast().linear({*weight, x.data(), 1, in, nullptr, Activation::kNone, false, found.data(), out});
+  for (const float sum : found) EXPECT_NEAR(sum, 35'000, 0.05);
 }
 
 TEST_P(Dense, StackedPartsAreOneProduct) {
@@ -313,7 +401,7 @@ TEST_P(Dense, ProductsDoNotDependOnTheNumberOfThreads) {
   const int before = threads();
   for (const auto& [in, out] : {std::pair<int64_t, int64_t>{96, 200}, {768, 192}, {1100, 64}}) {
     const WeightPart part{Tensor::from(random_values(out * in, 21), {out, in}), false};
-    for (const WeightStorage storage : {WeightStorage::kF32, WeightStorage::kBF16, WeightStorage::kInt8}) {
+    for (const WeightStorage storage : {WeightStorage::kF32, WeightStorage::kBF16, WeightStorage::kInt8, WeightStorage::kInt8Dynamic}) {
       const auto prepared = fast().prepare(&part, 1, storage);
       for (const int64_t rows : {1, 5, 33, 128, 301, 512}) {
         const std::vector<float> x = random_values(in * rows, 22);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "base/format.h"
@@ -24,7 +25,8 @@ void round_as_stored(WeightStorage storage, float* row, int64_t in) {
   const float scale = largest / 127;
   for (int64_t i = 0; i < in; ++i) {
     if (storage == WeightStorage::kBF16) row[i] = bf16_to_f32(f32_to_bf16(row[i]));
-    if (storage == WeightStorage::kInt8) row[i] = scale > 0 ? std::nearbyint(row[i] / scale) * scale : 0;
+    if (storage == WeightStorage::kInt8 || storage == WeightStorage::kInt8Dynamic)
+      row[i] = scale > 0 ? std::nearbyint(row[i] / scale) * scale : 0;
   }
 }
 
@@ -69,12 +71,29 @@ namespace {
 
 using reference::activated;
 
+// A row of inputs as a weight in kInt8Dynamic reads it: multiples of max|x|/127.
+std::vector<float> rounded_inputs(const float* x, int64_t in) {
+  float largest = 0;
+  bool is_finite = true;
+  for (int64_t i = 0; i < in; ++i) {
+    is_finite = is_finite && std::isfinite(x[i]);
+    largest = std::max(largest, std::abs(x[i]));
+  }
+  if (!is_finite) return std::vector<float>(static_cast<size_t>(in), std::numeric_limits<float>::quiet_NaN());
+  std::vector<float> out(static_cast<size_t>(in), 0);
+  if (largest < 0x1p-100F) return out;
+  const float scale = largest / 127, inverse = 127 / largest;
+  for (int64_t i = 0; i < in; ++i) out[static_cast<size_t>(i)] = std::nearbyint(x[i] * inverse) * scale;
+  return out;
+}
+
 void linear(const LinearCall& call) {
   const auto& weight = static_cast<const RowMajor&>(call.weight);
   parallel_for(call.rows, [&](int64_t row, int) {
     std::vector<float> widened;
     for (int64_t i = 0; !call.x && i < weight.in; ++i) widened.push_back(bf16_to_f32(call.narrow_x[row * call.x_stride + i]));
-    const float* x = call.x ? call.x + row * call.x_stride : widened.data();
+    if (weight.storage == WeightStorage::kInt8Dynamic) widened = rounded_inputs(call.x + row * call.x_stride, weight.in);
+    const float* x = widened.empty() ? call.x + row * call.x_stride : widened.data();
     float* out = call.out ? call.out + row * call.out_stride : nullptr;
     for (int64_t o = 0; o < weight.out; ++o) {
       const float* w = weight.values.data() + o * weight.in;

@@ -8,6 +8,7 @@
 #include <new>
 #include <vector>
 
+#include "backends/cpu/dense/bytes.h"
 #include "backends/cpu/dense/dense_kernels.h"
 #include "backends/cpu/dense/dnnl.h"
 #include "backends/cpu/dense/gate_kernels.h"
@@ -55,6 +56,7 @@ void pack_outputs(const std::vector<PartView>& parts, const WeightLayout& layout
 }
 
 std::shared_ptr<const PreparedWeight> prepare_for(InstructionSet isa, const WeightPart* parts, int64_t count, WeightStorage storage) {
+  if (storage == WeightStorage::kInt8Dynamic) return prepare_bytes(isa, parts, count);
   if (storage != WeightStorage::kF32) return prepare_narrow(isa, parts, count, storage);
   auto packed = std::make_shared<Packed>();
   const std::vector<PartView> views = views_of(parts, count, packed->in, packed->out);
@@ -80,6 +82,7 @@ std::shared_ptr<const PreparedWeight> prepare_for(InstructionSet isa, const Weig
 }
 
 void linear_for(InstructionSet isa, const LinearCall& call) {
+  if (call.weight.storage == WeightStorage::kInt8Dynamic) return linear_bytes(isa, call);
   if (call.weight.storage != WeightStorage::kF32) return linear_narrow(isa, call);
   const auto& weight = static_cast<const Packed&>(call.weight);
   const WeightLayout& layout = weight.layout;

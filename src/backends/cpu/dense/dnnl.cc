@@ -26,6 +26,7 @@
 #include <memory>
 #include <mutex>
 #include <oneapi/dnnl/dnnl.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -88,15 +89,15 @@ dnnl::primitive_attr attributes_for(Activation activation, bool accumulate) {
 
 struct Panel {
   int64_t width;
-  Tag wide, narrow;  // tags for f32, for bf16
+  Tag wide, narrow, bytes;  // tags for f32, for bf16, for 8 bits
   memory::desc weights(int64_t in, int64_t out, bool is_bf16) const {
     return {{in, out}, is_bf16 ? memory::data_type::bf16 : memory::data_type::f32, is_bf16 ? narrow : wide};
   }
 };
-constexpr Panel kPanels[] = {{64, Tag::BA16a64b, Tag::BA16a64b2a},
-                             {48, Tag::BA16a48b, Tag::BA16a48b2a},
-                             {32, Tag::BA16a32b, Tag::BA16a32b2a},
-                             {16, Tag::BA16a16b, Tag::BA16a16b2a}};
+constexpr Panel kPanels[] = {{64, Tag::BA16a64b, Tag::BA16a64b2a, Tag::BA16a64b4a},
+                             {48, Tag::BA16a48b, Tag::BA16a48b2a, Tag::BA16a48b4a},
+                             {32, Tag::BA16a32b, Tag::BA16a32b2a, Tag::BA16a32b4a},
+                             {16, Tag::BA16a16b, Tag::BA16a16b2a, Tag::BA16a16b4a}};
 
 memory::desc weights_of(const WeightLayout& layout, bool is_bf16) {
   for (const Panel& panel : kPanels) {
@@ -322,6 +323,33 @@ class Engine {
     return rows_layout(in, out);
   }
 
+  std::optional<WeightLayout> byte_layout(int64_t in, int64_t out) {
+    constexpr int64_t kManyRows = 128, kInputs = 64;
+    const memory::desc any({in, out}, memory::data_type::s8, Tag::any);
+    const auto made = describe(engine_, bytes_of(kManyRows, in), any, nullptr, sums_of(kManyRows, out), plain_attributes());
+    for (const Panel& panel : kPanels) {
+      if (made.weights_desc() != memory::desc({in, out}, memory::data_type::s8, panel.bytes)) continue;
+      WeightLayout found = panels_layout(in, out, panel.width, /*is_bf16=*/false);
+      found.padded_in = (in + kInputs - 1) / kInputs * kInputs;
+      return found;
+    }
+    return std::nullopt;
+  }
+
+  void run(const ByteProduct& p) {
+    thread_local dnnl::stream stream(engine_);
+    thread_local Tensor scratch;
+    const std::shared_ptr<const Made> found = made(p);
+    const OneThread alone;
+    const Undisturbed undisturbed;
+    const auto at = [&](const memory::desc& like, const void* data) { return memory(like, engine_, const_cast<void*>(data)); };
+    found->primitive.execute(stream, {{DNNL_ARG_SRC, at(found->x, p.x)},
+                                      {DNNL_ARG_WEIGHTS, at(found->weights, p.weights)},
+                                      {DNNL_ARG_DST, at(found->out, p.sums)},
+                                      {DNNL_ARG_SCRATCHPAD, memory_in(scratch, found->scratch)}});
+    stream.wait();
+  }
+
   void run(const Product& product) {
     const std::shared_ptr<const Made> whole = made(product);
     if (whole->is_gemm && Copies::help(product)) {
@@ -416,6 +444,16 @@ class Engine {
   std::shared_ptr<const Made> made(const Product& p) {
     const Key key = {p.layout.in, p.layout.out, p.layout.panel,    p.layout.in_step,      p.layout.out_step, p.rows,    p.x_stride,
                      p.x_step,    p.out_stride, p.bias != nullptr, int64_t(p.activation), p.accumulate,      p.is_bf16, p.rounds_out};
+    return kept(key, p);
+  }
+
+  // No product of floats has a negative bias flag.
+  std::shared_ptr<const Made> made(const ByteProduct& p) {
+    return kept({p.layout.in, p.layout.out, p.layout.panel, 0, 0, p.rows, 0, 0, 0, -1}, p);
+  }
+
+  template <class AnyProduct>
+  std::shared_ptr<const Made> kept(const Key& key, const AnyProduct& p) {
     const std::lock_guard<std::mutex> hold(lock_);
     std::shared_ptr<const Made>& out = made_[key];
     if (!out) {
@@ -436,6 +474,22 @@ class Engine {
     void* room = ::mmap(nullptr, kRoom, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (room == MAP_FAILED) no_memory();
     ::munmap(room, kRoom);
+  }
+
+  static memory::desc bytes_of(int64_t rows, int64_t in) { return {{rows, in}, memory::data_type::u8, Tag::ab}; }
+  static memory::desc sums_of(int64_t rows, int64_t out) { return {{rows, out}, memory::data_type::s32, Tag::ab}; }
+  static dnnl::primitive_attr plain_attributes() { return attributes_for(Activation::kNone, /*accumulate=*/false); }
+
+  Made make(const ByteProduct& p) {
+    Made made;
+    const auto panel = std::find_if(std::begin(kPanels), std::end(kPanels), [&](const Panel& one) { return one.width == p.layout.panel; });
+    made.x = bytes_of(p.rows, p.layout.in);
+    made.weights = {{p.layout.in, p.layout.out}, memory::data_type::s8, panel->bytes};
+    made.out = sums_of(p.rows, p.layout.out);
+    const auto description = describe(engine_, made.x, made.weights, nullptr, made.out, plain_attributes());
+    made.primitive = dnnl::matmul(description);
+    made.scratch = description.scratchpad_desc();
+    return made;
   }
 
   Made make(const Product& p) {
@@ -501,6 +555,23 @@ WeightLayout wanted_layout(int64_t in, int64_t out, InstructionSet isa, bool is_
 void multiply(const Product& product) { (void)run_product(product, /*may_lack=*/false); }
 
 bool multiply_bf16(const Product& product) { return multiplies_bf16() && run_product(product, /*may_lack=*/true); }
+
+std::optional<WeightLayout> byte_layout(int64_t in, int64_t out) {
+  static const bool has_instructions = __builtin_cpu_supports("avx512vnni") != 0;
+  if (!has_instructions) return std::nullopt;
+  std::optional<WeightLayout> found;
+  (void)is_there(1, in, out, /*may_lack=*/true, [&] {
+    Engine& engine = Engine::instance(InstructionSet::kAvx512);
+    constexpr auto kVnni = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_vnni);
+    if ((static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & kVnni) == kVnni) found = engine.byte_layout(in, out);
+  });
+  return found;
+}
+
+void multiply_bytes(const ByteProduct& product) {
+  (void)is_there(product.rows, product.layout.in, product.layout.out, /*may_lack=*/false,
+                 [&] { Engine::instance(InstructionSet::kAvx512).run(product); });
+}
 
 const char* onednn_version() {
   static const std::string version = [] {

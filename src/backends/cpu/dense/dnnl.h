@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "backends/dense.h"
 #include "clearhead/record.h"
@@ -53,6 +54,23 @@ void multiply(const Product& product);
 
 /// The same for bf16 operands, summed in f32. Returns false if the machine or the library has no kernel for it.
 bool multiply_bf16(const Product& product);
+
+/// sums = x·Wᵀ of unsigned and signed bytes; exact while 255·127·in < 2³¹ (kMostExactInputs).
+struct ByteProduct {
+  WeightLayout layout{};  // panels [out / panel][padded_in / 4][panel][4]
+  const int8_t* weights = nullptr;
+  const uint8_t* x = nullptr;  // [rows, in], contiguous
+  int64_t rows = 0;
+  int32_t* sums = nullptr;  // [rows, out], contiguous
+};
+inline constexpr int64_t kMostExactInputs = 66'000;
+
+/// Returns the panels of bytes that oneDNN prefers here; empty if the machine (or the library, as limited) has no dot
+/// products of bytes that add up in 32 bits (VNNI): older instructions saturate at 16 bits.
+std::optional<WeightLayout> byte_layout(int64_t in, int64_t out);
+
+/// Runs on the calling thread. The layout is one that byte_layout returned, or some of its panels.
+void multiply_bytes(const ByteProduct& product);
 
 /// The library's version for `doctor`: "2.6.3".
 const char* onednn_version();
