@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-OURS = {"float32": [], "bfloat16": ["--precision", "bf16"], "int8": ["--weights", "int8"]}
+OURS = {"float32": [], "bfloat16": ["--precision", "bf16"], "int8": ["--weights", "int8-dynamic"]}
 
 
 def clearhead_seconds(binary: str, model: str, lines: list[str], options: list[str]) -> tuple[float, list[str]]:
