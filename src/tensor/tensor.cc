@@ -6,6 +6,7 @@
 
 #include "base/checked.h"
 #include "base/format.h"
+#include "base/parallel.h"
 #include "tensor/pool.h"
 #include "tensor/storage.h"
 
@@ -48,6 +49,20 @@ void copy_strided(const std::byte* from, const std::vector<int64_t>& from_stride
     copy_strided(from + i * from_strides[axis] * bytes, from_strides, to + i * to_strides[axis] * bytes, to_strides, shape, axis + 1,
                  element);
   }
+}
+
+// Memory that is written for the first time costs more than the copy, so threads share what is large.
+constexpr size_t kShared = size_t{4} << 20;  // bytes
+
+void copy_shared(const std::byte* from, const std::vector<int64_t>& from_strides, std::byte* to, const std::vector<int64_t>& to_strides,
+                 const Shape& shape, size_t element) {
+  const auto longest = static_cast<size_t>(std::max_element(shape.begin(), shape.end()) - shape.begin());
+  parallel_ranges(shape[longest], 256, [&](int64_t begin, int64_t end, int) {
+    Shape part = shape;
+    part[longest] = end - begin;
+    const int64_t bytes = begin * static_cast<int64_t>(element);
+    copy_strided(from + from_strides[longest] * bytes, from_strides, to + to_strides[longest] * bytes, to_strides, part, 0, element);
+  });
 }
 
 }  // namespace
@@ -236,7 +251,12 @@ Tensor Tensor::contiguous() const { return is_contiguous() ? *this : clone(); }
 
 Tensor Tensor::clone() const {
   Tensor out = empty(shape_, dtype_);
-  if (numel() > 0) copy_strided(raw(), strides_, out.storage_->data, out.strides_, shape_, 0, size_of(dtype_));
+  if (numel() == 0) return out;
+  if (bytes() >= kShared) {
+    copy_shared(raw(), strides_, out.storage_->data, out.strides_, shape_, size_of(dtype_));
+  } else {
+    copy_strided(raw(), strides_, out.storage_->data, out.strides_, shape_, 0, size_of(dtype_));
+  }
   return out;
 }
 

@@ -25,6 +25,27 @@ TEST(Tensor, AViewSeesItsParentsElementsThroughStrides) {
   EXPECT_EQ(t.permute({1, 0}).contiguous().data<float>()[1], 3.0f);
 }
 
+// Beyond some megabytes threads share a copy.
+TEST(Tensor, LargeCopiesHoldWhatSmallOnesDo) {
+  const int64_t rows = 3, tokens = 30'011, heads = 4, width = 5;
+  std::vector<float> values(static_cast<size_t>(rows * tokens * heads * width));
+  for (size_t at = 0; at < values.size(); ++at) values[at] = static_cast<float>(at);
+  const Tensor whole = Tensor::from(values, {rows, tokens, heads, width});
+  EXPECT_TRUE(std::equal(values.begin(), values.end(), whole.clone().data<float>()));
+  const Tensor turned = whole.permute({0, 2, 3, 1}).slice(3, 7, tokens - 4).clone();
+  ASSERT_EQ(turned.shape(), (Shape{rows, heads, width, tokens - 11}));
+  const float* found = turned.data<float>();
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t head = 0; head < heads; ++head) {
+      for (int64_t c = 0; c < width; ++c) {
+        for (int64_t token = 7; token < tokens - 4; ++token) {
+          ASSERT_EQ(*found++, values[static_cast<size_t>(((row * tokens + token) * heads + head) * width + c)]);
+        }
+      }
+    }
+  }
+}
+
 TEST(Tensor, EveryMutableAccessCountsOnceForAllViews) {
   Tensor t = Tensor::zeros({4});
   const Tensor view = t.slice(0, 1, 3);
