@@ -367,12 +367,14 @@ class DescribedMask(torch.Tensor):
 
 @torch.compiler.disable
 def clearhead_mask(batch_size, q_length, kv_length, q_offset=0, kv_offset=0, mask_function=None, attention_mask=None, device="cpu",
-                   dtype=torch.float32, allow_is_bidirectional_skip=False, local_size=None, **_):
-    """The mask function of attn_implementation="clearhead" (AttentionMaskInterface). As for eager attention there is no mask where a model
-    allows that and all pairs are visible; Informer relies on it, since its layers shorten the text and leave the mask as it is."""
+                   dtype=torch.float32, allow_is_bidirectional_skip=False, allow_is_causal_skip=False, local_size=None, **_):
+    """The mask function of attn_implementation="clearhead" (AttentionMaskInterface). There is no mask where a model allows that and all
+    pairs are visible: as for eager attention between all tokens (Informer relies on it, since its layers shorten the text and leave the
+    mask as it is), and as for SDPA for one query at the end of its keys."""
     from transformers import masking_utils
 
-    if allow_is_bidirectional_skip and local_size is None and (attention_mask is None or bool(attention_mask.all())):
+    is_last = allow_is_causal_skip and q_length == 1 and (local_size is None or kv_length < local_size) and q_offset + 1 == kv_offset + kv_length
+    if (is_last or (allow_is_bidirectional_skip and local_size is None)) and (attention_mask is None or bool(attention_mask.all())):
         return None
     padding = masking_utils.prepare_padding_mask(attention_mask, kv_length, kv_offset)
     if padding is not None:
