@@ -213,6 +213,7 @@ TEST(PostedDrawings, OfAnythingElseAreRefusedByName) {
             "api/pdf: marks[4].rgb: 7 letters of base64; expected groups of four");
   EXPECT_EQ(message([](Json& json) { json["height"] = 1e6; }), "api/pdf: \"height\": 1000000; expected 1 to 5000");
   EXPECT_EQ(message(none, {.marks = 5}), "api/pdf: 6 marks; at most 5");
+  EXPECT_EQ(message(none, {.texts = 0}), "api/pdf: 1 texts; at most 0");
   EXPECT_EQ(message(none, {.letters = 26}), "api/pdf: 27 bytes of text; at most 26");
   EXPECT_EQ(message(none, {.pixels = 1}), "api/pdf: \"marks[4].width\": a picture of 2 x 1 pixels; expected 1 to 1 in all");
 }

@@ -63,6 +63,7 @@ class Reader {
   }
 
   Text words(Fields& fields) {
+    check("texts", ++texts_, limits_.texts);
     Text out{.x = place(fields, "x"), .y = place(fields, "y"), .text = text(fields, "text")};
     out.size = number_or(fields, "size", out.size, 0.1, kLargest);
     const std::string anchor = fields.string_or("anchor", "start");
@@ -133,7 +134,7 @@ class Reader {
   double line(Fields& fields) { return number_or(fields, "line", 0.75, 0, kLargest); }
 
   const PostedLimits& limits_;
-  int64_t letters_ = 0, pixels_ = 0;
+  int64_t texts_ = 0, letters_ = 0, pixels_ = 0;
 };
 
 }  // namespace
