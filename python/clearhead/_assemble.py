@@ -27,17 +27,6 @@ def difference(trace, family, layer, samples):
     return worst
 
 
-def is_rounding(off, trace, family, layer, samples):
-    """Whether rounding explains a difference of weights: up to 1e-5, and where scores are large up to 2^-22 of them, since a weight changes
-    at most by the error of its score and float32 sums q·k with an error of about 2^-23 of it."""
-    if off <= WEIGHT_TOLERANCE:
-        return True
-    found = trace.map(layer, family)
-    rows = [found.head(head).row(sample.query) for sample in samples for head in range(found.heads)]
-    largest = max(float(np.abs(np.where(row.weights > WEIGHT_TOLERANCE, row.scores, 0)).max()) for row in rows)
-    return off <= 2**-22 * largest
-
-
 def _joined(layer):
     """(q, k, description without edits) of all calls of a layer as one. Raises ValueError with a reason."""
     first = layer.seen[0]
@@ -262,7 +251,7 @@ def assemble(watch):
         samples = [one for one in layer.samples if trace.map(number, name).has_row(one.query)]
         check = (name, number, samples)
         off = difference(trace, *check)
-        if not is_rounding(off, trace, *check):
+        if off > WEIGHT_TOLERANCE:
             wrong.append((layer.path, f"its weights are off by {off:.2g} from the eager formula"))
         else:
             checks.append(check)

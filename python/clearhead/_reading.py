@@ -37,8 +37,8 @@ class Text:
     ids: of the watched text, padding included; -1 where only embeddings were given. start: the position of the first of them. padding:
     bool [token], False for padding, or None. front: (padding in front of each text of the batch [batch], length of the mask), or None.
     before: tokens in the cache at the last call. continues: whether the last call went on with a cache. prompt: number of tokens that
-    were given, the others were generated. batch: texts in the last call. read_ids: [row, token] of the last call, logits: (position of the first, f32 [row, position,
-    vocabulary]) after it. probabilities: of generated tokens, {position: f32 [row before, row]}; there are several rows in a beam search.
+    were given, the others were generated. batch: texts in the last call. read_ids: [row, token] of the last call, logits: (position of the
+    first, f32 [row, position, vocabulary]) after it. probabilities: of generated tokens, {position: f32 [row before, row]}; there are several rows in a beam search.
     """
 
     def __init__(self, start=0):

@@ -1,4 +1,4 @@
-// Only marks of our own are read, so that nothing that a page posts reaches the SVG renderer as it came.
+// Reads only the marks of drawing.h, so the SVG renderer never sees text that a page posted without it being parsed and escaped.
 #include "viewer/figure/posted.h"
 
 #include <array>
@@ -41,19 +41,30 @@ class Reader {
     if (found > most) fail(ErrorCode::kInvalidArgument, "{}: {} {}; at most {}", kWhere, found, what, most);
   }
 
+  // A mark's "kind", and what reads its other fields. A new kind is one line here and one function.
+  struct Kind {
+    const char* name;
+    Mark (Reader::*read)(Fields&);
+  };
+  static const std::array<Kind, 5> kKinds;
+
   Mark mark_of(Fields& fields) {
-    const std::string kind = fields.string("kind");
-    if (kind == "box")
-      return Box{.area = area(fields), .fill = colour(fields, "fill"), .stroke = colour(fields, "stroke"), .line = line(fields)};
-    if (kind == "curve") return curve(fields);
-    if (kind == "text") return words(fields);
-    if (kind == "pixels") return pixels(fields);
-    if (kind == "pointer") return Pointer{place(fields, "x"), place(fields, "y")};
-    fail(ErrorCode::kUnsupported, "{}: \"{}\": \"{}\" is not understood; expected box, curve, text, pixels or pointer", kWhere,
-         fields.path_of("kind"), kind);
+    const std::string name = fields.string("kind");
+    std::string known;
+    for (const Kind& kind : kKinds) {
+      if (name == kind.name) return (this->*kind.read)(fields);
+      known += format("{}{}", known.empty() ? "" : &kind == &kKinds.back() ? " or " : ", ", kind.name);
+    }
+    fail(ErrorCode::kUnsupported, "{}: \"{}\": \"{}\" is not understood; expected {}", kWhere, fields.path_of("kind"), name, known);
   }
 
-  Curve curve(Fields& fields) {
+  Mark box(Fields& fields) {
+    return Box{.area = area(fields), .fill = colour(fields, "fill"), .stroke = colour(fields, "stroke"), .line = line(fields)};
+  }
+
+  Mark pointer(Fields& fields) { return Pointer{place(fields, "x"), place(fields, "y")}; }
+
+  Mark curve(Fields& fields) {
     Curve out{.x0 = place(fields, "x0"), .y0 = place(fields, "y0"), .x1 = place(fields, "x1"), .y1 = place(fields, "y1")};
     out.stroke = colour(fields, "stroke").value_or(kInk);
     out.line = line(fields);
@@ -62,7 +73,7 @@ class Reader {
     return out;
   }
 
-  Text words(Fields& fields) {
+  Mark words(Fields& fields) {
     check("texts", ++texts_, limits_.texts);
     Text out{.x = place(fields, "x"), .y = place(fields, "y"), .text = text(fields, "text")};
     out.size = number_or(fields, "size", out.size, 0.1, kLargest);
@@ -76,7 +87,7 @@ class Reader {
     return out;
   }
 
-  Pixels pixels(Fields& fields) {
+  Mark pixels(Fields& fields) {
     Pixels out{.area = area(fields), .width = fields.integer("width"), .height = fields.integer("height")};
     const std::string rgb = from_base64(fields.string("rgb"), fields.where() + ": " + fields.path_of("rgb"));
     if (out.width < 1 || out.height < 1 || out.width > limits_.pixels || out.height > limits_.pixels)
@@ -118,17 +129,16 @@ class Reader {
     return out;
   }
 
-  double number(Fields& fields, const char* name, double least, double most) {
-    const double found = fields.number(name);
+  static double within(Fields& fields, const char* name, double found, double least, double most) {
     if (!(found >= least && found <= most))
       fail(ErrorCode::kInvalidArgument, "{}: \"{}\": {}; expected {} to {}", kWhere, fields.path_of(name), found, least, most);
     return found;
   }
+  double number(Fields& fields, const char* name, double least, double most) {
+    return within(fields, name, fields.number(name), least, most);
+  }
   double number_or(Fields& fields, const char* name, double otherwise, double least, double most) {
-    const double found = fields.number_or(name, otherwise);
-    if (!(found >= least && found <= most))
-      fail(ErrorCode::kInvalidArgument, "{}: \"{}\": {}; expected {} to {}", kWhere, fields.path_of(name), found, least, most);
-    return found;
+    return within(fields, name, fields.number_or(name, otherwise), least, most);
   }
   double place(Fields& fields, const char* name) { return number(fields, name, -kFarthest, kFarthest); }
   double line(Fields& fields) { return number_or(fields, "line", 0.75, 0, kLargest); }
@@ -136,6 +146,12 @@ class Reader {
   const PostedLimits& limits_;
   int64_t texts_ = 0, letters_ = 0, pixels_ = 0;
 };
+
+const std::array<Reader::Kind, 5> Reader::kKinds = {{{"box", &Reader::box},
+                                                     {"curve", &Reader::curve},
+                                                     {"text", &Reader::words},
+                                                     {"pixels", &Reader::pixels},
+                                                     {"pointer", &Reader::pointer}}};
 
 }  // namespace
 

@@ -1,4 +1,4 @@
-// A drawing that the page has laid out, as the JSON that it posts (docs/viewer-api.md, POST api/pdf).
+// Parses the drawing that the page sends as JSON to POST api/pdf (docs/viewer-api.md).
 #pragma once
 
 #include "base/json.h"
@@ -6,10 +6,10 @@
 
 namespace clearhead::figure {
 
-/// What one posted drawing may hold. Drawing takes time linear in all of these.
+/// Upper limits for a posted drawing. The time to make the PDF grows with each of them.
 struct PostedLimits {
   int64_t marks = 50'000;
-  int64_t texts = 10'000;       ///< among the marks; laying one out takes as long as drawing ten boxes
+  int64_t texts = 10'000;       ///< marks of kind "text", the slowest kind
   int64_t letters = 1'000'000;  ///< bytes of all texts together
   int64_t pixels = 4'000'000;   ///< of all pictures together
   double points = 5'000;        ///< width and height of the page

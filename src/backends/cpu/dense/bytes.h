@@ -15,7 +15,8 @@
 
 namespace clearhead::cpu {
 
-/// What one row's sums are scaled by, and what is added to them. Pointers start at the first output.
+/// Scales, offsets and bias that turn the integer sums of one row into f32 outputs. Each array begins at the first output
+/// of the tile.
 struct ByteScales {
   float row = 0;                     // s_r; NaN if the row is not finite
   const float* outputs = nullptr;    // s_o
