@@ -19,11 +19,14 @@ def difference(trace, family, layer, samples):
     worst, found = 0.0, trace.map(layer, family)
     for sample in samples:
         known, first = sample.weights.numpy(), sample.first_key
-        rows = np.nan_to_num(found._rows(sample.query))  # [head, key]
+        rows = found._rows(sample.query)  # [head, key]
+        rows[rows != rows] = 0  # NaN: pairs that no window scored
         begin = max(0, -first)
         end = max(begin, min(known.shape[1], rows.shape[1] - first))  # the keys of the call that are keys of the map
         rows[:, first + begin : first + end] -= known[:, begin:end]
-        worst = max(worst, float(np.abs(rows).max()), float(known[:, :begin].max(initial=0)), float(known[:, end:].max(initial=0)))
+        worst = max(worst, float(rows.max(initial=0)), -float(rows.min(initial=0)))
+        if end - begin < known.shape[1]:
+            worst = max(worst, float(known[:, :begin].max(initial=0)), float(known[:, end:].max(initial=0)))
     return worst
 
 
@@ -42,7 +45,8 @@ def _joined(layer):
     normaliser = _core.Softmax(None if layer.sinks is None else layer.sinks.detach().float().cpu().contiguous())
     terms = [_core.Bias(term) if isinstance(term, torch.Tensor) else term for term in terms]
     description = _core.Description(score=layer.score, terms=terms, topology=topology, normaliser=normaliser)
-    return torch.cat(layer.q, 2), torch.cat(layer.k, 2), description
+    whole = lambda parts: parts[0] if len(parts) == 1 else torch.cat(parts, 2)  # noqa: E731
+    return whole(layer.q), whole(layer.k), description
 
 
 def _joined_topology(layer):

@@ -21,6 +21,12 @@ def float32(x):
     return x.cpu()
 
 
+def copied(x):
+    """A contiguous copy of x, detached, on the CPU, in a dtype that the engine reads."""
+    on_cpu = float32(x)
+    return on_cpu.clone(memory_format=torch.contiguous_format) if on_cpu.is_cpu and on_cpu.data_ptr() == x.data_ptr() else on_cpu.contiguous()
+
+
 def _as_float32(mask):
     """An additive mask in float32; finfo.min of float64 stays finite."""
     return mask.float() if mask.dtype != torch.float64 else torch.where(mask.isinf(), mask, mask.clamp(min=torch.finfo(torch.float32).min)).float()

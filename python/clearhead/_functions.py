@@ -73,7 +73,8 @@ class Functions:
     @staticmethod
     def _names(model):
         """Global names of the Python modules that the model's classes are from, and of their packages."""
-        packages = {of.__module__.split(".")[0] for module in model.modules() for of in type(module).__mro__} - _LIBRARIES
+        classes = {type(module) for module in model.modules()}
+        packages = {of.__module__.split(".")[0] for one in classes for of in one.__mro__} - _LIBRARIES
         if not packages:
             return []
         return [vars(module) for name, module in list(sys.modules.items()) if name.split(".")[0] in packages and hasattr(module, "__dict__")]

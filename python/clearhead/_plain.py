@@ -35,6 +35,15 @@ _SCALED, _MULTI_HEAD = F.scaled_dot_product_attention, F.multi_head_attention_fo
 _ORDINALS = {1: "second", 2: "third", 3: "fourth"}
 
 
+# Modules of torch that neither attend, nor read a text, nor hold other modules: their calls need not be heard.
+_ELEMENTARY = (nn.Linear, nn.Embedding, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.Dropout, nn.Identity,
+               nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid)
+
+
+def _is_elementary(module):
+    return type(module) in _ELEMENTARY and "forward" not in vars(module) and not module._modules
+
+
 def _has_fast_path(module):
     """Whether torch has a fused path for a module, which it takes under no mode. An encoder of torch's own layers leaves padding away."""
     if isinstance(module, nn.TransformerEncoder):
@@ -48,7 +57,8 @@ class Plain(TorchFunctionMode):
 
     def __init__(self, watch):
         super().__init__()
-        self._watch, self.paths, self.modules, self._stack, self._asked, self._within = watch, watch.paths, watch.modules, [], [], 0
+        self._watch, self.paths, self._stack, self._asked, self._within = watch, watch.paths, [], [], 0
+        self.modules = [one for one in watch.modules if one is watch._model or not _is_elementary(one)]
         self.thread = watch.thread
         self._recorder = Recorder(watch, self)
         self._functions = Functions(self, watch._model)

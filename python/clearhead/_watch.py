@@ -19,7 +19,7 @@ import warnings
 import torch
 
 from . import _core, _generation, _interface, _modules
-from ._calls import Call, float32, without_autocast
+from ._calls import Call, copied, float32, without_autocast
 from ._captured import CapturedLayer, Sample, Seen, band_of
 from ._edits import Edits, Places
 from ._plain import Plain
@@ -277,7 +277,7 @@ class Watch:
     def _family(self, path, module):
         """(family, layer, is cross-attention, layers alike): "enc", "dec" or "cross", or the name of a tower where there are several."""
         is_cross = _is_cross(path, module)
-        pattern = re.sub(r"\d+", "#", path)
+        pattern, own = _numbered(path)
         if pattern not in self._families:
             is_decoder = "decoder" in path.lower() if self.reading.is_pair else getattr(module, "is_causal", False)
             family = "cross" if is_cross else _tower(self._model, path) or ("dec" if is_decoder else "enc")
@@ -288,7 +288,6 @@ class Watch:
                 if family in self._families.values():
                     family += f"-{len(self._families)}"
             self._families[pattern] = family
-        own = tuple(map(int, re.findall(r"\d+", path)))
         numbers = self._numbers_of_paths.get(pattern, [own])
         varying = [at for at in range(len(own)) if len({one[at] for one in numbers}) > 1]
         places = varying or self._places_in_lists(path)
@@ -300,7 +299,8 @@ class Watch:
         """The numbers in the paths of modules that differ in nothing else, ascending: {path with # for numbers: [tuple]}."""
         out = {}
         for path in set(self.paths.values()):
-            out.setdefault(re.sub(r"\d+", "#", path), []).append(tuple(map(int, re.findall(r"\d+", path))))
+            pattern, numbers = _numbered(path)
+            out.setdefault(pattern, []).append(numbers)
         return {pattern: sorted(numbers) for pattern, numbers in out.items()}
 
     def _places_in_lists(self, path):
@@ -474,13 +474,13 @@ class Watch:
             return
         new = slice(keys[1] - new_queries, keys[1]) if begun and not layer.is_cross else slice(*keys)
         of = lambda x: x[rows] if x.shape[0] == batch.batch else x[:1]  # noqa: E731
-        layer.q.append(float32(of(batch.query)[:, :, slice(*queries)]).contiguous().clone())
+        layer.q.append(copied(of(batch.query)[:, :, slice(*queries)]))
         if not (begun and layer.is_cross):
-            layer.k.append(float32(of(batch.key)[:, :, new]).contiguous().clone())
+            layer.k.append(copied(of(batch.key)[:, :, new]))
             layer.norms.append(of(batch.value)[:, :, new].detach().float().norm(dim=-1).cpu())
         layer.place = None if begun or step is not None else (rows, *queries)
         if self._gradients_of is not None and layer.place is not None:
-            layer.values = float32(of(batch.value)[:, :, new]).contiguous().clone()
+            layer.values = copied(of(batch.value)[:, :, new])
         layer.steps.append(step)
         is_step = layer.is_text and call.is_masked and self.reading.text(self._sides_of(layer)[0]).before is not None
         ranges = call.key_ranges(queries, keys) if is_step and set(band_of(topology)) != {"band"} else None
@@ -514,12 +514,12 @@ class Watch:
             return
         of = lambda x: merged(x[rows] if x.shape[0] == call.batch else x[:1])  # noqa: E731
         begun = layer.queries > 0
-        layer.q.append(float32(of(call.query)).contiguous().clone())
-        layer.k.append(float32(of(call.key)).contiguous().clone())
+        layer.q.append(copied(of(call.query)))
+        layer.k.append(copied(of(call.key)))
         layer.norms.append(of(call.value.float().norm(dim=-1, keepdim=True))[..., 0].detach().cpu())
         layer.place = None if begun else (rows, 0, call.queries)
         if self._gradients_of is not None and layer.place is not None:
-            layer.values = float32(of(call.value)).contiguous().clone()
+            layer.values = copied(of(call.value))
         try:
             terms = windowed_terms(call, rows)
         except ValueError as reason:
@@ -620,6 +620,12 @@ def merged(x):
 
 def rows_of(rows):
     return range(rows.start, rows.stop)
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _numbered(path):
+    """(a module's path with # for every number, the numbers): ("layer.#.attention", (3,)). Cached, since a model is watched many times."""
+    return re.sub(r"\d+", "#", path), tuple(map(int, re.findall(r"\d+", path)))
 
 
 def _path_without_compilation(path):
