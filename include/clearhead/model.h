@@ -8,7 +8,8 @@
 //
 // Weights are read once and kept in memory in the layout this machine computes fastest with, as f32 or as
 // LoadOptions::weights says; the mapped pages of the file are released. A loaded model is immutable and can be shared
-// between threads. Runs take turns: only one run at a time computes in a process, and it uses all cores.
+// between threads. Runs take turns: only one run at a time computes in a process, and it uses all cores. Functions of many
+// texts, such as embed_all() and generate_from(), run several batches at the same time instead, one on each core.
 #pragma once
 
 #include <cstdint>

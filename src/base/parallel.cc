@@ -62,6 +62,7 @@ void CheckWhileBusy::ask() {
 void set_threads(int count) { thread_count = std::max(1, count); }
 
 int threads() {
+  if (inside) return 1;
   const int set = thread_count.load(std::memory_order_relaxed);
   if (set > 0) return set;
   static const int cores = available_cores();

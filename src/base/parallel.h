@@ -16,6 +16,7 @@ namespace clearhead {
 
 /// Sets the number of threads for parallel_for, at least 1. Default: the cores available to this process.
 void set_threads(int count);
+/// Number of threads that parallel_for would use here: 1 inside a body, where a nested call runs in the calling thread.
 int threads();
 
 void parallel_for(int64_t items, const std::function<void(int64_t item, int thread)>& body);

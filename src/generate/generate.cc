@@ -258,15 +258,17 @@ std::vector<Generated> write_from(const Model& model, size_t count, const Genera
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return size(a) > size(b); });
   const size_t at_once = std::max<size_t>(1, kRowsAtOnce / static_cast<size_t>(options.beams.count));
+  std::vector<std::vector<size_t>> batches;
   for (size_t begin = 0; begin < order.size() && options.max_tokens > 0; begin += at_once) {
     const size_t end = std::min(order.size(), begin + at_once);
-    const std::vector<size_t> which(order.begin() + static_cast<std::ptrdiff_t>(begin), order.begin() + static_cast<std::ptrdiff_t>(end));
+    batches.emplace_back(order.begin() + static_cast<std::ptrdiff_t>(begin), order.begin() + static_cast<std::ptrdiff_t>(end));
+  }
+  for_batches(batches, options.progress, [&](const std::vector<size_t>& which) {
     Sources sources = read(which);
     std::vector<Generated> part =
         search_beams(model, std::move(sources.cache), {{model.info().first_token}, std::move(sources.tokens)}, options);
-    for (size_t at = begin; at < end; ++at) made[order[at]] = std::move(part[at - begin]);
-    if (options.progress) options.progress(static_cast<double>(end) / static_cast<double>(order.size()));
-  }
+    for (size_t at = 0; at < which.size(); ++at) made[which[at]] = std::move(part[at]);
+  });
   for (Generated& one : made) spell(model, one);
   return made;
 }
@@ -323,23 +325,25 @@ std::vector<Generated> generate_all(const Model& model, const std::vector<Encodi
   std::vector<size_t> order(prompts.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return prompts[a].size() > prompts[b].size(); });
+  std::vector<std::vector<size_t>> batches;  // of one length
+  for (const size_t index : order) {
+    const bool fits = !batches.empty() && batches.back().size() < kRowsAtOnce && prompts[batches.back()[0]].size() == prompts[index].size();
+    if (!fits) batches.emplace_back();
+    batches.back().push_back(index);
+  }
   std::vector<Generated> made(prompts.size());
-  for (size_t begin = 0, end = 0; begin < order.size(); begin = end) {
-    const size_t length = prompts[order[begin]].size();
+  for_batches(batches, options.progress, [&](const std::vector<size_t>& which) {
     std::vector<const Encoding*> together;
-    for (; end < order.size() && together.size() < kRowsAtOnce && prompts[order[end]].size() == length; ++end)
-      together.push_back(&prompts[order[end]]);
+    for (const size_t index : which) together.push_back(&prompts[index]);
+    if (together[0]->size() == 0) return;
     std::vector<Generated> part;
-    if (length == 0) {
-      part.resize(together.size());
-    } else if (options.beams.count == 1) {
+    if (options.beams.count == 1) {
       part = write_together(model, together, options);
     } else {
       for (const Encoding* prompt : together) part.push_back(generate(model, *prompt, options));
     }
-    for (size_t at = begin; at < end; ++at) made[order[at]] = std::move(part[at - begin]);
-    if (options.progress) options.progress(static_cast<double>(end) / static_cast<double>(order.size()));
-  }
+    for (size_t at = 0; at < which.size(); ++at) made[which[at]] = std::move(part[at]);
+  });
   return made;
 }
 

@@ -217,14 +217,12 @@ void LoadedModel::run_all(const std::vector<Encoding>& texts, const BatchOptions
                           const std::function<void(const std::vector<size_t>&, const TokenBatch&, RunOptions&)>& prepare,
                           const std::function<void(const std::vector<size_t>&, const TokenBatch&, const RunResult&)>& answer) const {
   run.interventions = options.interventions;
-  size_t done = 0;
-  for (const std::vector<size_t>& which : batches_of(texts, kBatchTokens)) {
+  for_batches(batches_of(texts, kBatchTokens), options.progress, [&](const std::vector<size_t>& which) {
     const TokenBatch batch = padded(texts, which, info_.type_count > 0);
-    if (prepare) prepare(which, batch, run);
-    answer(which, batch, compute(checked(batch), run));
-    done += which.size();
-    if (options.progress) options.progress(static_cast<double>(done) / static_cast<double>(texts.size()));
-  }
+    RunOptions own = run;
+    if (prepare) prepare(which, batch, own);
+    answer(which, batch, compute(checked(batch), own));
+  });
 }
 
 std::vector<Embedding> LoadedModel::embed_all(const std::vector<std::string>& texts, const BatchOptions& options) const {
@@ -247,24 +245,24 @@ std::vector<std::vector<std::vector<Candidate>>> LoadedModel::fill_all(const std
   const int32_t mask = checked_mask(count);
   const std::vector<Encoding> encodings = encoded(texts, options, [&](size_t index) { return encoded_masks(texts[index], mask); });
   std::vector<std::vector<std::vector<Candidate>>> results(texts.size());
-  std::vector<std::pair<size_t, size_t>> places;  // text and mask of each masked row
   const auto prepare = [&](const std::vector<size_t>& which, const TokenBatch& batch, RunOptions& run) {
-    places.clear();
     run.masked_rows.emplace();
     for (size_t row = 0; row < which.size(); ++row) {
       for (int64_t token = 0; token < batch.lengths[row]; ++token) {
         const int64_t at = static_cast<int64_t>(row) * batch.length + token;
         if (batch.ids[static_cast<size_t>(at)] != mask) continue;
         run.masked_rows->push_back(static_cast<int32_t>(at));
-        places.emplace_back(which[row], results[which[row]].size());
         results[which[row]].emplace_back();
       }
     }
   };
-  run_all(encodings, options, {}, prepare, [&](const std::vector<size_t>&, const TokenBatch&, const RunResult& made) {
-    parallel_for(static_cast<int64_t>(places.size()), [&](int64_t row, int) {
-      const auto [text, place] = places[static_cast<size_t>(row)];
-      results[text][place] = candidates(made.masked_logits.data<float>() + row * info_.vocabulary, count);
+  run_all(encodings, options, {}, prepare, [&](const std::vector<size_t>& which, const TokenBatch&, const RunResult& made) {
+    std::vector<std::vector<Candidate>*> masks;  // of each row of the logits
+    for (const size_t text : which) {
+      for (std::vector<Candidate>& mask_of_text : results[text]) masks.push_back(&mask_of_text);
+    }
+    parallel_for(static_cast<int64_t>(masks.size()), [&](int64_t row, int) {
+      *masks[static_cast<size_t>(row)] = candidates(made.masked_logits.data<float>() + row * info_.vocabulary, count);
     });
   });
   return results;

@@ -2,7 +2,10 @@
 #include "models/batches.h"
 
 #include <algorithm>
+#include <atomic>
 #include <numeric>
+
+#include "base/parallel.h"
 
 namespace clearhead {
 namespace {
@@ -34,6 +37,24 @@ std::vector<std::vector<size_t>> batches_of(const std::vector<Encoding>& texts, 
     held += tokens;
   }
   return batches;
+}
+
+void for_batches(const std::vector<std::vector<size_t>>& batches, const std::function<void(double)>& progress,
+                 const std::function<void(const std::vector<size_t>&)>& body) {
+  size_t texts = 0;
+  for (const std::vector<size_t>& batch : batches) texts += batch.size();
+  std::atomic<size_t> done = 0;
+  const auto run = [&](const std::vector<size_t>& batch, bool is_caller) {
+    body(batch);
+    const size_t now = done += batch.size();
+    if (progress && is_caller) progress(static_cast<double>(now) / static_cast<double>(texts));
+  };
+  if (batches.size() < 2 * static_cast<size_t>(threads())) {
+    for (const std::vector<size_t>& batch : batches) run(batch, true);
+    return;
+  }
+  parallel_for(static_cast<int64_t>(batches.size()), [&](int64_t at, int thread) { run(batches[static_cast<size_t>(at)], thread == 0); });
+  if (progress) progress(1);
 }
 
 TokenBatch padded(const std::vector<Encoding>& texts, const std::vector<size_t>& which, bool typed) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,12 @@ std::vector<std::vector<size_t>> batches_of(const std::vector<Encoding>& texts, 
 
 /// The chosen texts, padded at the end; with type ids if `typed`.
 TokenBatch padded(const std::vector<Encoding>& texts, const std::vector<size_t>& which, bool typed = false);
+
+/// Runs body(texts) for each batch. With at least two batches a thread, the batches run at the same time, one thread each: their products
+/// are small, so that the threads of one batch would mostly wait for each other. Otherwise one batch after another runs on all threads.
+/// `progress`, if there is one, is called on the calling thread with the fraction of texts that are done.
+void for_batches(const std::vector<std::vector<size_t>>& batches, const std::function<void(double)>& progress,
+                 const std::function<void(const std::vector<size_t>& texts)>& body);
 
 /// Runs `work` for one text, and adds the text's name to the message of an Error that it throws.
 template <class Work>

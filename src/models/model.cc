@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/format.h"
+#include "base/parallel.h"
 #include "clearhead/map.h"
 #include "models/loaded_model.h"
 #include "models/reading.h"
@@ -22,9 +23,11 @@ struct Engine {
   Arena arena;
   int depth = 0;
 
+  /// The process's, whose runs take turns; inside a parallel loop (for_batches) the thread's own.
   static Engine& instance() {
-    static Engine engine;
-    return engine;
+    static Engine shared;
+    thread_local Engine own;
+    return in_parallel() ? own : shared;
   }
 };
 

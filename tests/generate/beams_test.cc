@@ -5,7 +5,9 @@
 #include <cmath>
 #include <filesystem>
 #include <optional>
+#include <thread>
 
+#include "base/parallel.h"
 #include "clearhead/atlas.h"
 #include "clearhead/generate.h"
 #include "clearhead/trace.h"
@@ -87,6 +89,39 @@ TEST(BeamSearch, SentencesTogetherAreWrittenAsEachAlone) {
     EXPECT_NEAR(together[at].score, alone.score, tolerance::kTwoWays);
     EXPECT_EQ(together[at].prompt_tokens, static_cast<int64_t>(sources[at].ids.size()));
   }
+}
+
+// Enough sources for two batches of each of three threads.
+TEST(BeamSearch, BatchesOnSeveralThreadsWriteWhatOneThreadWrites) {
+  const auto model = load(golden_directory("marian", "searched"), {.tokenizer = false});
+  std::vector<Encoding> sources;
+  for (int32_t at = 0; at < 200; ++at) {
+    std::vector<int32_t> ids;
+    for (int32_t i = 0; i < 2 + at % 9; ++i) ids.push_back(5 + (at * 7 + i * 11) % 50);
+    sources.push_back({.ids = ids});
+  }
+  GenerateOptions options{.max_tokens = 9, .beams = {.count = 4}};
+  const int before = threads();
+  set_threads(1);
+  const std::vector<Generated> expected = generate_from(*model, sources, options);
+  set_threads(3);
+  double done = 0;
+  options.progress = [&, caller = std::this_thread::get_id()](double fraction) {
+    EXPECT_EQ(std::this_thread::get_id(), caller);
+    EXPECT_GE(fraction, done);
+    done = fraction;
+  };
+  const std::vector<Generated> found = generate_from(*model, sources, options);
+  EXPECT_EQ(done, 1);
+  for (size_t at = 0; at < sources.size(); ++at) {
+    EXPECT_EQ(found[at].ids, expected[at].ids) << at;
+    EXPECT_NEAR(found[at].score, expected[at].score, tolerance::kTwoWays);
+  }
+  options.progress = nullptr;
+  sources[130].ids[0] = 1 << 20;  // an error in one batch reaches the caller, and the next call works
+  expect_refused(ErrorCode::kInvalidArgument, "outside the model's", [&] { (void)generate_from(*model, sources, options); });
+  EXPECT_EQ(generate_from(*model, {sources[0]}, options)[0].ids, expected[0].ids);
+  set_threads(before);
 }
 
 TEST(LogProbabilitiesFrom, OfWhatASearchWroteAreThoseThatItFoundOnItsWay) {
