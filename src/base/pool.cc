@@ -33,6 +33,8 @@ void wait_for_change(const Word& word, uint32_t old) {
   word.wait(old, std::memory_order_acquire);
 }
 
+std::atomic<OpenMpParallel> openmp{nullptr};
+
 class Pool {
  public:
   // The process's own: it is never destroyed, its threads end with the process. A child of fork() has none of its parent's threads, so it makes another.
@@ -106,6 +108,26 @@ class Pool {
 
 }  // namespace
 
-void run_on_threads(int count, const std::function<void(int)>& body) { Pool::instance().run(count, body); }
+void use_openmp(OpenMpParallel parallel) {
+  // The threads of OpenMP are the parent's, and a region of the child would wait for them.
+  static const int registered = ::pthread_atfork(nullptr, nullptr, [] { openmp.store(nullptr); });
+  (void)registered;
+  openmp.store(parallel);
+}
+
+void run_on_threads(int count, const std::function<void(int)>& body) {
+  const OpenMpParallel parallel = openmp.load(std::memory_order_relaxed);
+  if (parallel == nullptr || count <= 1) return Pool::instance().run(count, body);
+  struct Region {
+    const std::function<void(int)>& body;
+    std::thread::id caller = std::this_thread::get_id();
+    std::atomic<int> arrived{0};
+  } region{body};
+  const auto arrive = [](void* data) {
+    Region& of = *static_cast<Region*>(data);
+    of.body(std::this_thread::get_id() == of.caller ? 0 : ++of.arrived);
+  };
+  parallel(arrive, &region, static_cast<unsigned>(count), 0);
+}
 
 }  // namespace clearhead

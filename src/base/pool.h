@@ -20,4 +20,11 @@ namespace clearhead {
 /// throw. Inside a region, or while another thread's region runs, only body(0) is called. Safe after fork().
 void run_on_threads(int count, const std::function<void(int thread)>& body);
 
+/// GOMP_parallel of libgomp, which libomp and libiomp5 have as well: runs body(data) on `threads` threads, the caller among them.
+using OpenMpParallel = void (*)(void (*body)(void*), void* data, unsigned threads, unsigned flags);
+
+/// Runs regions on the threads of an OpenMP runtime that the process uses anyway, instead of the pool's own: waiting threads of
+/// two pools would take the cores from each other. Null: the pool's own threads. A child of fork() goes back to these.
+void use_openmp(OpenMpParallel parallel);
+
 }  // namespace clearhead

@@ -1,0 +1,32 @@
+"""The threads of the engine beside those of torch.
+
+torch computes on OpenMP's threads, which keep their cores for some milliseconds after every operator. Threads of a pool of our own would
+wait for these cores, so inside models of torch the engine computes on OpenMP's threads, too.
+"""
+
+import ctypes
+import os
+import re
+
+from . import _core
+
+
+def _loaded_runtimes():
+    """Paths of the OpenMP runtimes that this process has loaded, torch's first."""
+    try:
+        with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
+            paths = {line.split(None, 5)[5].strip() for line in maps if re.search(r"/lib(gomp|iomp5|omp)[-.]", line)}
+    except OSError:
+        return []
+    return sorted(paths, key=lambda path: ("torch" not in path, path))
+
+
+def share_with_torch():
+    """Lets the engine compute on the threads of torch's OpenMP runtime, if it has one; otherwise on its own."""
+    for path in _loaded_runtimes():
+        try:
+            parallel = ctypes.CDLL(path, mode=os.RTLD_NOLOAD | os.RTLD_NOW).GOMP_parallel
+        except (OSError, AttributeError):
+            continue
+        _core._use_openmp(ctypes.cast(parallel, ctypes.c_void_p).value)
+        return
