@@ -69,6 +69,7 @@ struct ModelInfo {
   bool has_pooler = false, has_masked = false, has_classifier = false, has_causal = false, has_embedding = false;
   bool tags = false;                  ///< its classifier is one of tokens: tag()
   bool reads_last = false;            ///< its classifier of texts reads the last token, not the first
+  std::optional<int64_t> padding{};   ///< reads_last: this token is skipped at the end of a text, as in transformers
   bool chooses = false;               ///< of a "document": summarise() weighs its sentences
   std::vector<std::string> labels{};  ///< labels of the classifier
   ProblemType problem = ProblemType::kSingleLabel;

@@ -47,7 +47,7 @@ class TextSubject final : public Subject {
     if (encoding_.ids.empty()) fail(ErrorCode::kInvalidArgument, "{}: the text has no token", info.name);
     place(asked);
     const auto tokens = static_cast<int64_t>(encoding_.ids.size());
-    if (kind_ == Kind::kClass) row_ = info.reads_last ? tokens - 1 : 0;
+    if (kind_ == Kind::kClass) row_ = info.reads_last ? last_token_read() : 0;
     rows_ = {row_};
     text_ = text;
     settle(logits_of(model_->run(batch({encoding_.ids}, {}), run_options(nullptr, {}, 1))), asked);
@@ -136,6 +136,14 @@ class TextSubject final : public Subject {
       fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" gives no class and no word that could be explained", info.name,
            info.model_type);
     }
+  }
+
+  // The last token that is not padding, whose row a causal classifier reads; 0 if all are padding.
+  int64_t last_token_read() const {
+    const std::optional<int64_t> padding = model_->info().padding;
+    size_t row = encoding_.ids.size() - 1;
+    while (row > 0 && padding && encoding_.ids[row] == *padding) --row;
+    return static_cast<int64_t>(row);
   }
 
   // The place of the only mask, or of the one that "token N" names.

@@ -4,7 +4,7 @@
 //   reported: softmax (sigmoid where labels stand by themselves, and of a difference). An answer of several tokens is a
 //   span: y is the sum of the log-probabilities of its tokens, each given those before, and the probability is exp(y).
 //
-//   a classifier of texts   a class                      read from its first or last token, or from all
+//   a classifier of texts   a class                      read from its first or last token (padding aside), or from all
 //   a causal model          the next tokens              each read from the token before it
 //   a masked model          the word at the mask         read from the mask
 //   a tagger                the tag of one token         read from it

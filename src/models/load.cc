@@ -136,6 +136,7 @@ Found find(const std::string& name) {
   info.has_masked = heads.masked;
   info.has_classifier = heads.classifier;
   info.reads_last = heads.classifier && facts.classifier->where == ClassifierFacts::Where::kLast;
+  if (info.reads_last) info.padding = facts.classifier->pad_token;
   info.tags = heads.classifier && facts.classifier->where == ClassifierFacts::Where::kEvery;
   if (heads.classifier) info.answers = facts.answers;
   info.has_causal = heads.causal;

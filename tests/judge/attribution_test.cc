@@ -12,6 +12,7 @@
 #include "judge/golden_cases.h"
 #include "judge/items.h"
 #include "judge/traced.h"
+#include "largest.h"
 #include "refused.h"
 
 namespace clearhead::judge {
@@ -94,6 +95,23 @@ TEST(Attribution, integrated_gradients_add_up_to_what_the_answer_gains) {
       sum += static_cast<double>(input.values.data<float>()[i]) * static_cast<double>(input.gradient.data<float>()[i]) / kSteps;
   }
   EXPECT_NEAR(sum, gained, 3e-3 * std::abs(gained) + 1e-4);
+}
+
+// A causal classifier reads the last token that is not padding. Tokens after it are not seen, so they change no share.
+TEST(Attribution, PaddingAtTheEndOfATextChangesNoShareOfACausalClassifier) {
+  const auto model = load(kGoldens + "gpt2/classify_pads", {.tokenizer = false, .gradients = true});
+  const Json text = Json::parse("[5, 9, 3, 11, 7]", "text"), padded = Json::parse("[5, 9, 3, 11, 7, 3, 3]", "padded");
+  const auto subject = ask_about(model, encoding_of(text), {}), with_padding = ask_about(model, encoding_of(padded), {});
+  EXPECT_EQ(with_padding->rows(), subject->rows());
+  EXPECT_NEAR(with_padding->probability(), subject->probability(), 1e-6);
+  const Tensor states = subject->states(), found_states = with_padding->states();
+  EXPECT_LT(largest_difference(found_states.data<float>(), states.data<float>(), states.numel()), 1e-6);
+  for (const MethodInfo& method : attribution_methods()) {
+    SCOPED_TRACE(method.name);
+    const std::vector<double> shares = attribute(*subject, method.method), found = attribute(*with_padding, method.method);
+    ASSERT_EQ(found.size(), shares.size() + 2);
+    for (size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], i < shares.size() ? shares[i] : 0, 1e-6) << "item " << i;
+  }
 }
 
 // Beyond 4,096 tokens a pass keeps the inputs of layers only and runs them again; what is out of reach has no share.
