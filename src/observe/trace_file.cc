@@ -248,7 +248,10 @@ RunPlan read_plan(const Reader& file, std::vector<GeneratedToken>& generated) {
     Fields token(made[i], file.where(), "plan.generated");
     const size_t at = static_cast<size_t>(plan.text.tokens()) - made.size() + i;
     const auto [begin, end] = plan.text.offsets[at];
-    generated.push_back({static_cast<int32_t>(token.integer("id")), plan.text.pieces[at],
+    const int64_t id = token.integer("id");
+    file.expect(id == plan.text.ids[at],
+                format("plan.generated: token {} has id {}; token {} of the text has id {}", i, id, at, plan.text.ids[at]));
+    generated.push_back({plan.text.ids[at], plan.text.pieces[at],
                          plan.text.text.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin)),
                          static_cast<float>(token.number_or("probability", 0))});
     token.refuse_rest();

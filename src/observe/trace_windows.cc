@@ -46,6 +46,7 @@ Trace Trace::from_windows(RunPlan whole, const std::vector<Window>& windows) {
       if (layer.frames.size() != 1)
         fail(ErrorCode::kInvalidArgument, "trace: a window keeps only some of its rows; give its run a larger budget");
       LayerTrace& target = state.layers[key];
+      if (target.module.empty()) target.module = layer.module;
       target.frames.push_back(owned_frame(layer.frames[0], window));
       const int64_t keys = state.family(key.first).keys;
       place_norms(layer.norms.value, window, keys, target.norms.value);

@@ -178,6 +178,17 @@ TEST(TraceItems, ATextWithItemsHasNoGeneratedTokens) {
   expect_refused(ErrorCode::kUnsupported, "none can be generated after them", [&] { trace.generated({.id = 1, .piece = "x"}); });
 }
 
+TEST(TraceItems, TheLastTokensBeforeTheItemsMayBeGenerated) {
+  Trace trace;
+  trace.begin(small_plan());
+  trace.set_generated({{.id = 2, .piece = "b", .bytes = "b", .probability = 0.5f}});
+  const Trace loaded = after_the_file(trace);
+  ASSERT_EQ(loaded.generated_tokens().size(), 1U);
+  EXPECT_EQ(loaded.generated_tokens()[0].bytes, "b");
+  expect_refused(ErrorCode::kInvalidArgument, "trace: 3 generated tokens; the text has 2",
+                 [&] { trace.set_generated(std::vector<GeneratedToken>(3)); });
+}
+
 TEST(TraceItems, ABudgetTooSmallForAllRowsNamesWhatAllRowsNeed) {
   RunPlan plan = small_plan();
   plan.families[0].d_k = 4096;

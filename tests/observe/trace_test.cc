@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
+#include <tuple>
 
 #include "base/file.h"
 #include "clearhead/atlas.h"
@@ -383,6 +384,76 @@ TEST(Trace, WindowsStandAsBlocksAndWhatTheyNeverScoredIsMarked) {
   const Tensor cells = map.tile(0, {.queries = {0, 16}, .keys = {0, 16}}).max;
   EXPECT_EQ(cells.data<float>()[8 * 16 + 5], -1.0f);
   EXPECT_TRUE(std::isnan(cells.data<float>()[7 * 16 + 8]));
+}
+
+// plan_of(12) ends in the tokens 1, 2, 3, 4.
+TEST(Trace, TokensThatAreSaidToBeGeneratedAreTheLastOfTheTextAndTravelWithTheFile) {
+  const Case data = causal_case(12, 3);
+  Trace trace = trace_of(data, 12);
+  const std::string text = trace.plan().text.text;
+  trace.set_generated({{3, "w3 ", "w3", 0.25f}, {4, "w4 ", "w4", 0.5f}});
+  const std::string path = temporary("generated.trace");
+  trace.save(path);
+  const Trace loaded = Trace::load(path);
+  std::filesystem::remove(path);
+  for (const Trace* one : {static_cast<const Trace*>(&trace), &loaded}) {
+    EXPECT_EQ(one->plan().text.text, text);  // nothing is added, unlike by generated()
+    EXPECT_EQ(one->plan().text.ids.size(), 12U);
+    ASSERT_EQ(one->generated_tokens().size(), 2U);
+    const GeneratedToken &before = one->generated_tokens()[0], &last = one->generated_tokens()[1];
+    EXPECT_EQ(std::tie(before.id, before.piece, before.bytes, before.probability), std::tuple(3, "w3 ", "w3", 0.25f));
+    EXPECT_EQ(std::tie(last.id, last.piece, last.bytes, last.probability), std::tuple(4, "w4 ", "w4", 0.5f));
+    EXPECT_EQ(one->map(0).row(1, 11).weights(), AttentionMap(data.record).head(0, 1).row(11).weights());
+  }
+}
+
+TEST(Trace, GeneratedTokensThatTheTextDoesNotEndInAreRefused) {
+  Trace trace = trace_of(causal_case(12, 3), 12);
+  trace.set_generated({{4, "w4 ", "w4", 0.5f}});
+  expect_refused(ErrorCode::kInvalidArgument, "trace: generated token 1 has id 3; token 11 of the text has id 4",
+                 [&] { trace.set_generated({{.id = 3}, {.id = 3}}); });
+  expect_refused(ErrorCode::kInvalidArgument, "trace: 13 generated tokens; the text has 12",
+                 [&] { trace.set_generated(std::vector<GeneratedToken>(13)); });
+  ASSERT_EQ(trace.generated_tokens().size(), 1U);  // a refusal changes nothing
+  EXPECT_EQ(trace.generated_tokens()[0].id, 4);
+  trace.begin(plan_of(12));
+  EXPECT_TRUE(trace.generated_tokens().empty());  // of another run
+}
+
+TEST(Trace, AFileWhoseGeneratedTokensAreNotThoseOfItsTextIsRefused) {
+  Trace trace = trace_of(causal_case(12, 3), 12);
+  trace.set_generated({{4, "w4 ", "w4", 0.5f}});
+  const std::string path = temporary("not-generated.trace");
+  trace.save(path);
+  std::string bytes = read_file(path);
+  const std::string field = "\\\"generated\\\":[{\\\"id\\\":";
+  const size_t at = bytes.find(field);
+  ASSERT_NE(at, std::string::npos);
+  ASSERT_EQ(bytes[at + field.size()], '4');
+  bytes[at + field.size()] = '5';
+  write_file(path, bytes);
+  expect_refused(ErrorCode::kFormat, "plan.generated: token 0 has id 5; token 11 of the text has id 4", [&] { Trace::load(path); });
+  std::filesystem::remove(path);
+}
+
+TEST(Trace, ModulesAreKeptByLayerInFilesAndOverWindows) {
+  const Case data = causal_case(12, 3);
+  Trace trace = trace_of(data, 12);
+  trace.set_module("dec", 1, "model.layers.1.self_attn");
+  const std::string path = temporary("modules.trace");
+  trace.save(path);
+  const Trace loaded = Trace::load(path);
+  std::filesystem::remove(path);
+  const std::vector<int64_t> tokens{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+  const Trace windows = Trace::from_windows(plan_of(12), {{&trace, tokens, {0, 8}}, {&loaded, tokens, {8, 12}}});
+  for (const Trace* one : {static_cast<const Trace*>(&trace), &loaded, &windows}) {
+    EXPECT_EQ(one->module_of("dec", 0), "");
+    EXPECT_EQ(one->module_of("dec", 1), "model.layers.1.self_attn");
+    EXPECT_EQ(one->map(1).row(1, 11).weights(), AttentionMap(data.record).head(0, 1).row(11).weights());
+  }
+  Trace some = trace_of(data, 12, {.layers = {1}});
+  expect_refused(ErrorCode::kNotFound, "trace: layer 0 was not kept", [&] { some.set_module("dec", 0, "model.layers.0.self_attn"); });
+  expect_refused(ErrorCode::kNotFound, "trace: layer 0 was not kept", [&] { (void)some.module_of("dec", 0); });
 }
 
 TEST(Trace, GarbledFilesAreRefusedWithTheFieldThatIsWrong) {
