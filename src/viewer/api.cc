@@ -87,9 +87,16 @@ ApiAnswer text_answer(LoadedTrace& loaded, const ApiRequest& request, const Quer
 }
 
 // PDF of a figure that the page has laid out.
-ApiAnswer pdf_answer(const ApiRequest& request) {
+ApiAnswer pdf_answer(const ApiRequest& request, const AloneOptions& options) {
+  const auto deadline = std::chrono::steady_clock::now() + options.time;
   const figure::Drawing drawing = figure::drawing_from_json(Json::parse(request.body, "api/pdf"));
-  return {.type = "application/pdf", .body = figure::pdf(figure::svg(drawing), drawing.title, drawing.description)};
+  const auto check = [&](size_t drawn) {
+    if (options.cancel && options.cancel->load()) fail(ErrorCode::kCancelled, "api/pdf: the request was cancelled");
+    if (std::chrono::steady_clock::now() < deadline) return;
+    fail(ErrorCode::kCancelled, "api/pdf: stopped after {} s with {} of {} marks drawn; show fewer words or cells, or write SVG",
+         options.time.count(), drawn, drawing.marks.size());
+  };
+  return {.type = "application/pdf", .body = figure::pdf(drawing, check)};
 }
 
 // Two maps: f, l and h of the one, with_f, with_l and with_h of the other, as the first unless they say otherwise.
@@ -252,8 +259,8 @@ ApiAnswer answer(LoadedTrace& loaded, const ApiRequest& request, const LookOptio
   fail(ErrorCode::kNotFound, "api/{}: no such question.", path);
 }
 
-ApiAnswer answer_alone(const ApiRequest& request) {
-  if (request.path == "pdf") return pdf_answer(request);
+ApiAnswer answer_alone(const ApiRequest& request, const AloneOptions& options) {
+  if (request.path == "pdf") return pdf_answer(request, options);
   fail(ErrorCode::kNotFound, "api/{}: no such question.", request.path);
 }
 

@@ -2,6 +2,8 @@
 // server adds transport, and tests call these functions directly.
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <exception>
 #include <functional>
 #include <string>
@@ -44,8 +46,12 @@ bool wants_post(const std::string& path);
 /// answer_error() understands.
 ApiAnswer answer(LoadedTrace& loaded, const ApiRequest& request, const LookOptions& options = {}, LoadedTrace* other = nullptr);
 
+struct AloneOptions {
+  const std::atomic<bool>* cancel = nullptr;  ///< set to true to stop with kCancelled
+  std::chrono::seconds time{20};              ///< after which the work is stopped with kCancelled
+};
 /// For kAlone, on any thread. Throws as answer() does.
-ApiAnswer answer_alone(const ApiRequest& request);
+ApiAnswer answer_alone(const ApiRequest& request, const AloneOptions& options = {});
 
 /// For kStream, kSurvey and kEvents: emits chunks in order, the last of them `done`. Throws as answer() does.
 /// Calls `options.progress` from time to time.

@@ -7,7 +7,7 @@
 
 namespace clearhead {
 
-Engine::Engine() : thread_([this] { loop(); }) {}
+Engine::Engine(size_t most_waiting) : most_waiting_(most_waiting), thread_([this] { loop(); }) {}
 
 Engine::~Engine() {
   {
@@ -23,8 +23,9 @@ Engine::~Engine() {
 void Engine::post(std::shared_ptr<Job> job) {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (stopping_ || queue_.size() >= kMostWaiting) {
-      fail(ErrorCode::kCancelled, "the server is busy: {} questions are waiting.", queue_.size());
+    if (stopping_ || queue_.size() >= most_waiting_) {
+      fail(ErrorCode::kCancelled, "the server is busy: {} requests of this kind are waiting; try again when one is answered",
+           queue_.size());
     }
     for (auto* jobs : {&queue_, &running_}) {
       for (const auto& other : *jobs) {

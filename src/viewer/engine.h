@@ -1,5 +1,5 @@
-// A thread that does jobs, the shortest kind first. All other threads post jobs to it and wait. The server has two: one owns the loaded traces and
-// answers looks, one runs the model and explains, on copies of them.
+// A thread that does jobs, the shortest kind first. All other threads post jobs to it and wait. The server has three: one owns the loaded traces
+// and answers looks, one runs the model and explains, on copies of them, and one draws PDFs.
 //
 //   kShort     a row, a tile: runs before anything longer, and between the tasks of a longer job (yield)
 //   kLong      an overview, an export
@@ -47,23 +47,24 @@ class Job {
 
 class Engine {
  public:
-  Engine();
+  static constexpr size_t kMostWaiting = 256;
+
+  explicit Engine(size_t most_waiting = kMostWaiting);
   ~Engine();  ///< cancels unfinished jobs and waits for them
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  /// Throws kBudget if too many jobs are waiting. The work of a cancelled job still runs, so that it can say so.
+  /// Throws kCancelled if `most_waiting` jobs are waiting. The work of a cancelled job still runs, so that it can say so.
   void post(std::shared_ptr<Job> job);
   /// A longer job calls this on the engine's thread, between its tasks: it runs the short jobs that are waiting.
   void yield();
   size_t waiting() const;
 
-  static constexpr size_t kMostWaiting = 256;
-
  private:
   void loop();
   std::shared_ptr<Job> next(bool only_short);
 
+  const size_t most_waiting_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::list<std::shared_ptr<Job>> queue_;    // waiting, in order of arrival

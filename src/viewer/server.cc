@@ -13,7 +13,6 @@
 
 #include "base/file.h"
 #include "base/format.h"
-#include "viewer/api.h"
 #include "viewer/bundle.h"
 #include "viewer/connections.h"
 #include "viewer/engine.h"
@@ -23,6 +22,7 @@ namespace clearhead {
 namespace {
 
 constexpr size_t kMostBody = size_t{16} << 20;
+constexpr size_t kMostDrawingsWaiting = 4;
 constexpr size_t kMostQueued = size_t{256} << 20;  // bytes of a stream that nobody has read yet
 constexpr const char* kPolicy =
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; worker-src 'self' blob:; "
@@ -154,6 +154,9 @@ struct ViewServer::Parts {
   // Runs of the model and explanations take long. They have a thread of their own and a copy of the trace, so that looks go on beside them. It posts to
   // the engine, and ends before it.
   Engine runs;
+  // PDFs are drawn one at a time. Few may wait, because each holds a handler that looks need.
+  std::function<ApiAnswer(const ApiRequest&, const AloneOptions&)> alone;
+  Engine drawings{kMostDrawingsWaiting};
   GatedServer http{is_quick};
   int port = 0;
   std::string token;
@@ -172,6 +175,7 @@ struct ViewServer::Parts {
   httplib::Server::HandlerResponse admit(const httplib::Request& request, httplib::Response& response);
   void handle_api(const httplib::Request& request, httplib::Response& response);
   void answer_once(httplib::Response& response, const ApiRequest& asked);
+  void answer_by(Engine& by, httplib::Response& response, const ApiRequest& asked, std::function<ApiAnswer(Job& own)> give);
   void answer_stream(httplib::Response& response, const ApiRequest& asked);
   std::shared_ptr<Job> job_of(const ApiRequest& asked);
   bool wait_for(Channel& channel, Job& job, std::string& chunk);
@@ -289,18 +293,16 @@ bool ViewServer::Parts::wait_for(Channel& channel, Job& job, std::string& chunk)
   }
 }
 
-void ViewServer::Parts::answer_once(httplib::Response& response, const ApiRequest& asked) {
+// Sends what `give` returns as a job of an engine, or the error that it throws.
+void ViewServer::Parts::answer_by(Engine& by, httplib::Response& response, const ApiRequest& asked,
+                                  std::function<ApiAnswer(Job& own)> give) {
   auto channel = std::make_shared<Channel>();
   auto job = job_of(asked);
   auto given = std::make_shared<ApiAnswer>();
-  job->work = [this, channel, given, asked](Job& own) {
+  job->work = [channel, given, give = std::move(give)](Job& own) {
     try {
       if (own.cancelled()) fail(ErrorCode::kCancelled, "a newer question took this one's place.");
-      LookOptions options{.cancel = own.token()};
-      if (own.kind != Job::Kind::kShort) options.progress = [this](double) { engine.yield(); };
-      ApiAnswer found = answer(trace_of(asked), asked, options, other_of(asked));
-      check_mappings();
-      *given = std::move(found);
+      *given = give(own);
     } catch (const Error& error) {
       if (stepped_aside(own, error)) return false;
       *given = answer_error(error);
@@ -310,10 +312,20 @@ void ViewServer::Parts::answer_once(httplib::Response& response, const ApiReques
     channel->finish();
     return true;
   };
-  engine.post(job);
+  by.post(job);
   std::string none;
   wait_for(*channel, *job, none);
   send(response, std::move(*given));
+}
+
+void ViewServer::Parts::answer_once(httplib::Response& response, const ApiRequest& asked) {
+  answer_by(engine, response, asked, [this, asked](Job& own) {
+    LookOptions options{.cancel = own.token()};
+    if (own.kind != Job::Kind::kShort) options.progress = [this](double) { engine.yield(); };
+    ApiAnswer found = answer(trace_of(asked), asked, options, other_of(asked));
+    check_mappings();
+    return found;
+  });
 }
 
 // Runs the work of a stream and ends its channel. Returns false where a survey was interrupted and wants to be taken up again.
@@ -424,7 +436,8 @@ void ViewServer::Parts::handle_api(const httplib::Request& request, httplib::Res
     if (asked.post && request.get_header_value("Content-Type").rfind("application/json", 0) != 0) {
       fail(ErrorCode::kInvalidArgument, "api/{}: expected Content-Type: application/json.", asked.path);
     }
-    if (kind == ApiKind::kAlone) return send(response, answer_alone(asked));
+    if (kind == ApiKind::kAlone)
+      return answer_by(drawings, response, asked, [this, asked](Job& own) { return alone(asked, {.cancel = own.token()}); });
     if (kind == ApiKind::kOnce || kind == ApiKind::kLong || kind == ApiKind::kPatient) return answer_once(response, asked);
     answer_stream(response, asked);
   } catch (const std::exception& error) {
@@ -439,6 +452,7 @@ ViewServer::ViewServer(std::vector<LoadedTrace> traces, const ServerOptions& opt
   Parts& parts = *parts_;
   GatedServer& http = parts.http;
   parts.token = options.token.empty() ? random_token() : options.token;
+  parts.alone = options.alone;
   http.set_payload_max_length(kMostBody);
   http.set_socket_options([](socket_t socket) {  // httplib's own would let a second server share the port
     const int yes = 1;

@@ -5,17 +5,20 @@
 // arrived (viewer/connections.h). Only the three files of the page and /api/ are served.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "viewer/loaded_trace.h"
+#include "viewer/api.h"
 
 namespace clearhead {
 
 struct ServerOptions {
   int port = 0;         ///< 0: any free port
   std::string token{};  ///< empty: 128 random bits
+  /// Answers the requests that need no trace. Tests replace it.
+  std::function<ApiAnswer(const ApiRequest&, const AloneOptions&)> alone = answer_alone;
 };
 
 class ViewServer {

@@ -1,12 +1,14 @@
 // Figures for print: the engine and the page draw one figure the same (web/test/figure.test.ts); and what figures of a trace hold.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "base/file.h"
 #include "looked_at.h"
 #include "refused.h"
+#include "viewer/api.h"
 #include "viewer/export.h"
 #include "viewer/figure/figures.h"
 #include "viewer/figure/pdf.h"
@@ -218,19 +220,59 @@ TEST(PostedDrawings, OfAnythingElseAreRefusedByName) {
   EXPECT_EQ(message(none, {.pixels = 1}), "api/pdf: \"marks[4].width\": a picture of 2 x 1 pixels; expected 1 to 1 in all");
 }
 
-TEST(Pdf, HasOnePageOfTheFiguresSizeAndItsText) {
-  std::string bytes;
-  try {
-    bytes = pdf(svg(draw(matrices(), kColumnMillimetres)), "known answers", "how it was made");
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
-    GTEST_SKIP() << error.what();
+// Skips where librsvg is not installed.
+class Pdf : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    try {
+      pdf({.width = 1, .height = 1});
+    } catch (const Error& error) {
+      ASSERT_EQ(error.code(), ErrorCode::kUnsupported);
+      GTEST_SKIP() << error.what();
+    }
   }
+};
+
+TEST_F(Pdf, HasOnePageOfTheFiguresSizeAndItsText) {
+  const std::string bytes = pdf(draw(matrices(), kColumnMillimetres));
   EXPECT_EQ(bytes.substr(0, 5), "%PDF-");
   EXPECT_NE(bytes.find("/MediaBox [ 0 0 238"), std::string::npos);
-  EXPECT_NE(bytes.find("(known answers)"), std::string::npos);
+  EXPECT_NE(bytes.find("(known answers"), std::string::npos);
   EXPECT_NE(bytes.find("/Font"), std::string::npos) << "text became paths";
-  EXPECT_THROW(pdf("<svg", "", ""), Error);
+  EXPECT_NE(bytes.find("/Count 1"), std::string::npos);
+}
+
+TEST_F(Pdf, IsStoppedBetweenGroupsOfMarks) {
+  const Drawing drawing{.width = 100, .height = 100, .marks = std::vector<Mark>(1000, Text{.x = 1, .y = 9, .text = "a"})};
+  std::vector<size_t> drawn;
+  (void)pdf(drawing, [&](size_t count) { drawn.push_back(count); });
+  ASSERT_GE(drawn.size(), 5u);
+  EXPECT_EQ(drawn[0], 0u);
+  EXPECT_TRUE(std::is_sorted(drawn.begin(), drawn.end()));
+  size_t last = 0;
+  const auto stop_after_300 = [&](size_t count) {
+    last = count;
+    if (count > 300) throw Error(ErrorCode::kCancelled, "enough");
+  };
+  EXPECT_THROW((void)pdf(drawing, stop_after_300), Error);
+  EXPECT_LT(last, 1000u);
+}
+
+TEST_F(Pdf, ThatTakesTooLongOrIsCancelledSaysSo) {
+  const ApiRequest request{.path = "pdf", .post = true, .body = posted_json().dump()};
+  EXPECT_EQ(answer_alone(request).body.substr(0, 5), "%PDF-");
+  expect_refused(ErrorCode::kCancelled, "api/pdf: stopped after 0 s with 0 of 6 marks drawn; show fewer words or cells, or write SVG",
+                 [&] { answer_alone(request, {.time = std::chrono::seconds(0)}); });
+  const std::atomic<bool> cancel{true};
+  expect_refused(ErrorCode::kCancelled, "cancelled", [&] { answer_alone(request, {.cancel = &cancel}); });
+}
+
+TEST_F(Pdf, HoldsAPictureOfTheMostPixels) {
+  const PostedLimits limits;
+  Pixels noise{.area = {0, 0, 100, 100}, .width = 2000, .height = limits.pixels / 2000};
+  uint32_t state = 1;  // noise does not become smaller in a PNG
+  for (int64_t i = 0; i < 3 * limits.pixels; ++i) noise.rgb.push_back(static_cast<uint8_t>((state = state * 1664525 + 1013904223) >> 24));
+  EXPECT_GT(pdf({.width = 100, .height = 100, .marks = {noise}}).size(), static_cast<size_t>(2 * limits.pixels));
 }
 
 }  // namespace

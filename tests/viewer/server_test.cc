@@ -68,6 +68,11 @@ class Connection {
   bool connected_ = false;
 };
 
+void wait_until(const std::function<bool()>& holds) {
+  for (int i = 0; i < 2000 && !holds(); ++i) std::this_thread::sleep_for(1ms);
+  EXPECT_TRUE(holds());
+}
+
 struct Answer {
   int status = 0;
   std::string head{}, body{};
@@ -82,8 +87,8 @@ Answer split(const std::string& text) {
 class ServerTest : public ::testing::Test {
  protected:
   ServerTest() : ServerTest({looked_at::loaded_of({.tokens = 120})}) {}
-  explicit ServerTest(std::vector<LoadedTrace> traces)
-      : server_(std::move(traces), {.token = "0123456789abcdef0123456789abcdef"}), thread_([this] { server_.serve(); }) {
+  explicit ServerTest(std::vector<LoadedTrace> traces, ServerOptions options = {})
+      : server_(std::move(traces), with_token(std::move(options))), thread_([this] { server_.serve(); }) {
     for (int i = 0; i < 100 && !Connection(server_.port()).connected(); ++i) std::this_thread::sleep_for(10ms);
     std::this_thread::sleep_for(20ms);
   }
@@ -104,8 +109,18 @@ class ServerTest : public ::testing::Test {
   }
   Answer get(const std::string& target) const { return get(target, "Host: " + host() + "\r\n" + cookie()); }
   Answer post(const std::string& target, const std::string& body, const std::string& type = "application/json") const {
-    return raw("POST " + target + " HTTP/1.1\r\nConnection: close\r\nHost: " + host() + "\r\n" + cookie() + "Content-Type: " + type +
-               "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+    return raw(request_of(target, body, type));
+  }
+  std::string request_of(const std::string& target, const std::string& body, const std::string& type = "application/json") const {
+    return "POST " + target + " HTTP/1.1\r\nConnection: close\r\nHost: " + host() + "\r\n" + cookie() + "Content-Type: " + type +
+           "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+  }
+  static ServerOptions with_token(ServerOptions options) {
+    options.token = "0123456789abcdef0123456789abcdef";
+    return options;
+  }
+  static std::string message_of(const Answer& answer) {
+    return Json::parse(answer.body, "answer").find("error")->find("message")->string();
   }
   static std::string code_of(const Answer& answer) { return Json::parse(answer.body, "answer").find("error")->find("code")->string(); }
 
@@ -132,6 +147,33 @@ class SteppedServerTest : public ServerTest {
     return out;
   }
   Json of(const std::string& target) const { return Json::parse(get(target).body, "answer"); }
+};
+
+// Drawings that begin and then wait until the gate is opened.
+struct Gate {
+  std::atomic<int> begun{0};
+  std::atomic<bool> is_open{false};
+};
+
+class DrawingServerTest : public ServerTest {
+ protected:
+  DrawingServerTest() : DrawingServerTest(std::make_shared<Gate>()) {}
+  explicit DrawingServerTest(const std::shared_ptr<Gate>& gate) : ServerTest(one_trace(), {.alone = behind(gate)}), gate_(gate) {}
+  ~DrawingServerTest() override { gate_->is_open = true; }
+  static std::vector<LoadedTrace> one_trace() {
+    std::vector<LoadedTrace> out;
+    out.push_back(looked_at::loaded_of({.tokens = 120}));
+    return out;
+  }
+  static std::function<ApiAnswer(const ApiRequest&, const AloneOptions&)> behind(std::shared_ptr<Gate> gate) {
+    return [gate = std::move(gate)](const ApiRequest&, const AloneOptions& options) {
+      ++gate->begun;
+      while (!gate->is_open && !options.cancel->load()) std::this_thread::sleep_for(1ms);
+      return ApiAnswer{.body = "drawn"};
+    };
+  }
+
+  std::shared_ptr<Gate> gate_;
 };
 
 // A trace in a file, which others may cut.
@@ -351,6 +393,76 @@ TEST_F(ServerTest, WhatAPageAsksFirstWaitsForNoExports) {
   EXPECT_LE(std::count_if(exports.begin(), exports.end(), is_answered), 12);
 }
 
+TEST_F(DrawingServerTest, LooksAreAnsweredWhileManyPdfsAreWaitedFor) {
+  std::vector<std::unique_ptr<Connection>> posts;
+  const auto post_one = [&] {
+    posts.push_back(std::make_unique<Connection>(server_.port()));
+    posts.back()->say(request_of("/api/pdf", "{}"));
+  };
+  post_one();
+  wait_until([&] { return gate_->begun == 1; });
+  for (int i = 0; i < 40; ++i) post_one();
+
+  for (const char* look : {"/api/info", "/api/row?l=1&h=2&q=7&format=json", "/api/text"}) {
+    Connection connection(server_.port());
+    connection.say("GET " + std::string(look) + " HTTP/1.1\r\nConnection: close\r\nHost: " + host() + "\r\n" + cookie() + "\r\n");
+    ASSERT_TRUE(connection.is_answered_within(10s)) << look;
+    EXPECT_EQ(split(connection.hear_all()).status, 200) << look;
+  }
+  EXPECT_EQ(gate_->begun, 1) << "drawn at once";
+
+  gate_->is_open = true;
+  int drawn = 0, refused = 0;
+  for (const auto& post : posts) {
+    const Answer answer = split(post->hear_all());
+    if (answer.status == 200) {
+      ++drawn;
+    } else {
+      ++refused;
+      EXPECT_EQ(answer.status, 503);
+      EXPECT_EQ(message_of(answer), "the server is busy: 4 requests of this kind are waiting; try again when one is answered");
+    }
+  }
+  EXPECT_EQ(drawn, 5);
+  EXPECT_EQ(refused, 36);
+}
+
+TEST_F(DrawingServerTest, APdfThatNobodyWaitsForIsNotDrawnToItsEnd) {
+  Connection gone(server_.port());
+  gone.say(request_of("/api/pdf", "{}"));
+  wait_until([&] { return gate_->begun == 1; });
+  gone.close();
+  Connection next(server_.port());
+  next.say(request_of("/api/pdf", "{}"));
+  wait_until([&] { return gate_->begun == 2; });  // while the gate is closed
+  gate_->is_open = true;
+  EXPECT_EQ(split(next.hear_all()).status, 200);
+}
+
+TEST_F(ServerTest, PostsThatAreNoDrawingAreRefusedByName) {
+  const std::string svg = R"(<svg xmlns="http://www.w3.org/2000/svg"><filter id="f"><feTurbulence/></filter></svg>)";
+  const auto message = [&](const std::string& body, int status) {
+    const Answer answer = post("/api/pdf", body);
+    EXPECT_EQ(answer.status, status) << answer.body;
+    return message_of(answer);
+  };
+  const auto drawing = [](const std::string& marks) {
+    return R"({"width": 10, "height": 10, "title": "", "description": "", "marks": [)" + marks + "]}";
+  };
+  EXPECT_EQ(message_of(post("/api/pdf", svg, "image/svg+xml")), "api/pdf: expected Content-Type: application/json.");
+  EXPECT_EQ(message(svg, 400).rfind("api/pdf: ", 0), 0u) << message(svg, 400);
+  EXPECT_EQ(message(R"({"width": 10, "height": 10, "marks": [], "svg": "<svg/>"})", 409),
+            "api/pdf: field \"svg\" is not understood; remove it, or use a version of clearhead that knows it");
+  EXPECT_EQ(message(drawing(R"({"kind": "image", "href": "file:///etc/passwd"})"), 409),
+            "api/pdf: \"marks[0].kind\": \"image\" is not understood; expected box, curve, text, pixels or pointer");
+  EXPECT_EQ(message(drawing(R"({"kind": "text", "x": 1})"), 400), "api/pdf: field \"marks[0].y\" is missing");
+  EXPECT_EQ(message(drawing(R"({"kind": "text", "x": 1, "y": 1, "text": ")" + std::string(2'001, 'a') + "\"}"), 400),
+            "api/pdf: \"marks[0].text\": 2001 bytes; at most 2000 in one text");
+  EXPECT_EQ(message(R"({"width": 10, "height": 10, "marks": [)", 400).substr(0, 59),
+            "api/pdf: not valid JSON at byte 39: unexpected end of input");
+  EXPECT_EQ(get("/api/pdf").status, 400);
+}
+
 TEST_F(ServerTest, HeadsThatDoNotEndAreRefused) {
   Connection connection(server_.port());
   connection.say("GET / HTTP/1.1\r\nHost: " + host() + "\r\n");
@@ -493,11 +605,6 @@ std::shared_ptr<Job> job_that(Job::Kind kind, std::function<bool(Job&)> work) {
   return job;
 }
 
-void wait_until(const std::function<bool()>& holds) {
-  for (int i = 0; i < 2000 && !holds(); ++i) std::this_thread::sleep_for(1ms);
-  EXPECT_TRUE(holds());
-}
-
 TEST(Engine, ANewerQuestionOfASlotCancelsTheOlderOne) {
   Engine engine;
   std::atomic<bool> began{false}, stopped{false}, newer{false};
@@ -576,7 +683,7 @@ TEST(Engine, RefusesMoreThanItCanHold) {
   }));
   wait_until([&] { return engine.waiting() == 0; });
   for (size_t i = 0; i < Engine::kMostWaiting; ++i) engine.post(job_that(Job::Kind::kShort, [](Job&) { return true; }));
-  expect_refused(ErrorCode::kCancelled, "256 questions are waiting",
+  expect_refused(ErrorCode::kCancelled, "256 requests of this kind are waiting",
                  [&] { engine.post(job_that(Job::Kind::kShort, [](Job&) { return true; })); });
   stop = true;
 }

@@ -104,6 +104,14 @@ struct SvgWriter {
   }
 };
 
+std::string svg_head(const Drawing& d) {
+  constexpr double kMillimetres = 25.4 / 72;
+  return format(
+      "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}mm\" height=\"{}mm\" viewBox=\"0 0 {} {}\" role=\"img\" "
+      "font-family=\"Helvetica, Arial, 'Liberation Sans', 'Noto Sans', sans-serif\">\n",
+      number(d.width * kMillimetres), number(d.height * kMillimetres), number(d.width), number(d.height));
+}
+
 // A character as LaTeX reads it as text.
 std::string latex(std::string_view text) {
   std::string out;
@@ -219,14 +227,15 @@ std::string fitted(std::string_view text, double width, double size) {
 }
 
 std::string svg(const Drawing& d) {
-  constexpr double kMillimetres = 25.4 / 72;
-  std::string out = format(
-      "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}mm\" height=\"{}mm\" viewBox=\"0 0 {} {}\" role=\"img\" "
-      "font-family=\"Helvetica, Arial, 'Liberation Sans', 'Noto Sans', sans-serif\">\n<title>{}</title>\n<desc>{}</desc>\n"
-      "<rect x=\"0\" y=\"0\" width=\"{}\" height=\"{}\" fill=\"#ffffff\"/>\n",
-      number(d.width * kMillimetres), number(d.height * kMillimetres), number(d.width), number(d.height), escaped(d.title),
-      escaped(d.description), number(d.width), number(d.height));
+  std::string out = format("{}<title>{}</title>\n<desc>{}</desc>\n<rect x=\"0\" y=\"0\" width=\"{}\" height=\"{}\" fill=\"#ffffff\"/>\n",
+                           svg_head(d), escaped(d.title), escaped(d.description), number(d.width), number(d.height));
   for (const Mark& mark : d.marks) std::visit(SvgWriter{out}, mark);
+  return out + "</svg>\n";
+}
+
+std::string svg_layer(const Drawing& d, size_t begin, size_t end) {
+  std::string out = svg_head(d);
+  for (size_t at = begin; at < end; ++at) std::visit(SvgWriter{out}, d.marks[at]);
   return out + "</svg>\n";
 }
 

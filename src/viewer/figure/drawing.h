@@ -1,4 +1,4 @@
-// A figure as marks on white paper, and the files it becomes: SVG, TikZ. PDF is made of the SVG (pdf.h).
+// A figure as marks on white paper, and the files it becomes: SVG, TikZ. PDF is made from SVG (pdf.h).
 //
 // Lengths are points (1/72 inch) from the upper left corner, x to the right, y down. Text stays text. Its font is Helvetica or what stands in
 // for it, so its width is known without one: the widths of Adobe's metrics, and 8 % for stand-ins that are wider.
@@ -87,6 +87,8 @@ std::string fitted(std::string_view text, double width, double size);
 
 /// Well-formed XML whatever the texts hold.
 std::string svg(const Drawing& drawing);
+/// The marks [begin, end) alone, on a transparent page of the drawing's size.
+std::string svg_layer(const Drawing& drawing, size_t begin, size_t end);
 /// A tikzpicture. Throws kUnsupported where the drawing holds pictures, which TikZ has not.
 std::string tikz(const Drawing& drawing);
 

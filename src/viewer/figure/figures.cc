@@ -242,9 +242,8 @@ Figure figure_of(LoadedTrace& loaded, const std::string& address, const FigureOp
 std::pair<std::string, std::string> figure_bytes(const Figure& figure, const std::string& kind, double millimetres) {
   const Drawing drawing = draw(figure, millimetres);
   if (kind == "tikz") return {tikz(drawing), "text/x-tex; charset=utf-8"};
-  std::string text = svg(drawing);
-  if (kind == "pdf") return {pdf(text, drawing.title, drawing.description), "application/pdf"};
-  return {std::move(text), "image/svg+xml"};
+  if (kind == "pdf") return {pdf(drawing), "application/pdf"};
+  return {svg(drawing), "image/svg+xml"};
 }
 
 }  // namespace clearhead::figure

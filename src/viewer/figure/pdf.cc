@@ -1,3 +1,5 @@
+// librsvg draws a document as a whole and cannot be interrupted, so marks are drawn in groups, each an SVG of its own on the same page.
+//
 // The functions of librsvg 2.46 and later and of cairo 1.16 and later that are called, as their headers declare them (librsvg/rsvg.h,
 // cairo-pdf.h): their binary interfaces are stable, so headers are not needed.
 #include "viewer/figure/pdf.h"
@@ -6,6 +8,7 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <memory>
 
 #include "base/format.h"
 
@@ -24,9 +27,10 @@ using Write = int (*)(void* closure, const unsigned char* data, unsigned length)
 
 // What is called, by its name in the libraries.
 struct Libraries {
-  void* (*rsvg_handle_new_from_data)(const uint8_t*, size_t, GlibError**);
+  void* (*rsvg_handle_new_with_flags)(int);
+  int (*rsvg_handle_write)(void*, const uint8_t*, size_t, GlibError**);
+  int (*rsvg_handle_close)(void*, GlibError**);
   void (*rsvg_handle_set_dpi)(void*, double);
-  int (*rsvg_handle_get_intrinsic_size_in_pixels)(void*, double*, double*);
   int (*rsvg_handle_render_document)(void*, void*, const Rectangle*, GlibError**);
   void (*g_object_unref)(void*);
   void (*g_error_free)(GlibError*);
@@ -46,9 +50,10 @@ struct Libraries {
       function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(found);
       is_whole = is_whole && found;
     };
-    take(rsvg_handle_new_from_data, "rsvg_handle_new_from_data");
+    take(rsvg_handle_new_with_flags, "rsvg_handle_new_with_flags");
+    take(rsvg_handle_write, "rsvg_handle_write");
+    take(rsvg_handle_close, "rsvg_handle_close");
     take(rsvg_handle_set_dpi, "rsvg_handle_set_dpi");
-    take(rsvg_handle_get_intrinsic_size_in_pixels, "rsvg_handle_get_intrinsic_size_in_pixels");
     take(rsvg_handle_render_document, "rsvg_handle_render_document");
     take(g_object_unref, "g_object_unref");
     take(g_error_free, "g_error_free");
@@ -66,47 +71,77 @@ const Libraries& libraries() {
   static const Libraries loaded;  // never unloaded: glib does not outlive that
   if (!loaded.is_whole) {
     fail(ErrorCode::kUnsupported,
-         "PDF needs librsvg 2.52 or later, which was not found: install librsvg2-2 (Debian, Ubuntu) or librsvg2 (Fedora), or write SVG.");
+         "PDF needs librsvg 2.46 or later, which was not found: install librsvg2-2 (Debian, Ubuntu) or librsvg2 (Fedora), or write SVG.");
   }
   return loaded;
 }
 
-[[noreturn]] void refuse(const Libraries& with, GlibError* error) {
+using Owned = std::unique_ptr<void, void (*)(void*)>;
+
+// A group takes at most about half a second: 128 marks, of which texts are 16,384 bytes and pictures a million, unless it is one mark.
+constexpr size_t kMarksOfGroup = 128;
+constexpr size_t kCostOfGroup = size_t{1} << 20;
+
+size_t cost_of(const Mark& mark) {
+  if (const auto* text = std::get_if<Text>(&mark)) return 64 * text->text.size();
+  const auto* pixels = std::get_if<Pixels>(&mark);
+  return pixels ? pixels->rgb.size() : 0;
+}
+
+// The end of the group of marks that begins at `begin`.
+size_t end_of_group(const std::vector<Mark>& marks, size_t begin) {
+  size_t end = begin, cost = 0;
+  while (end < marks.size() && end < begin + kMarksOfGroup) {
+    cost += cost_of(marks[end]);
+    if (cost > kCostOfGroup && end > begin) break;
+    ++end;
+  }
+  return end;
+}
+
+void check(const Libraries& with, int is_good, GlibError* error) {
+  if (is_good) return;
   const std::string message = error && error->message ? error->message : "unknown";
   if (error) with.g_error_free(error);
-  fail(ErrorCode::kFormat, "PDF: librsvg cannot draw this SVG: {}", message);
+  fail(ErrorCode::kFormat, "PDF: librsvg cannot draw this figure: {}", message);
+}
+
+void render(const Libraries& with, void* pen, const std::string& svg, const Rectangle& page) {
+  constexpr int kUnlimited = 1;  // RSVG_HANDLE_FLAG_UNLIMITED: a picture may be longer than libxml's 10 MB an attribute
+  const Owned document(with.rsvg_handle_new_with_flags(kUnlimited), with.g_object_unref);
+  GlibError* error = nullptr;
+  check(with, with.rsvg_handle_write(document.get(), reinterpret_cast<const uint8_t*>(svg.data()), svg.size(), &error), error);
+  check(with, with.rsvg_handle_close(document.get(), &error), error);
+  with.rsvg_handle_set_dpi(document.get(), 72);  // a pixel is a point
+  check(with, with.rsvg_handle_render_document(document.get(), pen, &page, &error), error);
 }
 
 }  // namespace
 
-std::string pdf(const std::string& svg, const std::string& title, const std::string& subject) {
+std::string pdf(const Drawing& drawing, const std::function<void(size_t drawn)>& before_group) {
   constexpr int kTitle = 0, kSubject = 2;  // cairo_pdf_metadata_t
   const Libraries& with = libraries();
-  GlibError* error = nullptr;
-  void* document = with.rsvg_handle_new_from_data(reinterpret_cast<const uint8_t*>(svg.data()), svg.size(), &error);
-  if (!document) refuse(with, error);
-  with.rsvg_handle_set_dpi(document, 72);  // so that a pixel is a point
-  Rectangle page{0, 0, 0, 0};
-  if (!with.rsvg_handle_get_intrinsic_size_in_pixels(document, &page.width, &page.height)) {
-    with.g_object_unref(document);
-    fail(ErrorCode::kFormat, "PDF: the SVG says no width and height");
-  }
   std::string out;
   const Write write = [](void* closure, const unsigned char* data, unsigned length) {
     static_cast<std::string*>(closure)->append(reinterpret_cast<const char*>(data), length);
     return 0;
   };
-  void* surface = with.cairo_pdf_surface_create_for_stream(write, &out, page.width, page.height);
-  with.cairo_pdf_surface_set_metadata(surface, kTitle, title.c_str());
-  with.cairo_pdf_surface_set_metadata(surface, kSubject, subject.c_str());
-  void* pen = with.cairo_create(surface);
-  const bool is_drawn = with.rsvg_handle_render_document(document, pen, &page, &error);
-  with.cairo_destroy(pen);
-  with.cairo_surface_finish(surface);
-  const int status = with.cairo_surface_status(surface);
-  with.cairo_surface_destroy(surface);
-  with.g_object_unref(document);
-  if (!is_drawn) refuse(with, error);
+  const Rectangle page{0, 0, drawing.width, drawing.height};
+  const Owned surface(with.cairo_pdf_surface_create_for_stream(write, &out, page.width, page.height), with.cairo_surface_destroy);
+  with.cairo_pdf_surface_set_metadata(surface.get(), kTitle, drawing.title.c_str());
+  with.cairo_pdf_surface_set_metadata(surface.get(), kSubject, drawing.description.c_str());
+  {
+    const Owned pen(with.cairo_create(surface.get()), with.cairo_destroy);
+    render(with, pen.get(), svg({.width = page.width, .height = page.height}), page);  // white paper
+    for (size_t begin = 0; begin < drawing.marks.size();) {
+      if (before_group) before_group(begin);
+      const size_t end = end_of_group(drawing.marks, begin);
+      render(with, pen.get(), svg_layer(drawing, begin, end), page);
+      begin = end;
+    }
+  }
+  with.cairo_surface_finish(surface.get());
+  const int status = with.cairo_surface_status(surface.get());
   if (status != 0) fail(ErrorCode::kIo, "PDF: cairo stopped with status {}", status);
   return out;
 }

@@ -76,6 +76,9 @@ class Reader {
   Mark words(Fields& fields) {
     check("texts", ++texts_, limits_.texts);
     Text out{.x = place(fields, "x"), .y = place(fields, "y"), .text = text(fields, "text")};
+    if (const auto bytes = static_cast<int64_t>(out.text.size()); bytes > limits_.text_bytes)
+      fail(ErrorCode::kInvalidArgument, "{}: \"{}\": {} bytes; at most {} in one text", kWhere, fields.path_of("text"), bytes,
+           limits_.text_bytes);
     out.size = number_or(fields, "size", out.size, 0.1, kLargest);
     const std::string anchor = fields.string_or("anchor", "start");
     if (anchor != "start" && anchor != "middle" && anchor != "end")

@@ -10,7 +10,8 @@ namespace clearhead::figure {
 struct PostedLimits {
   int64_t marks = 50'000;
   int64_t texts = 10'000;       ///< marks of kind "text", the slowest kind
-  int64_t letters = 1'000'000;  ///< bytes of all texts together
+  int64_t text_bytes = 2'000;   ///< of one such mark: librsvg's time grows with the square, 100,000 bytes take minutes
+  int64_t letters = 1'000'000;  ///< bytes of all texts together, title and description included
   int64_t pixels = 4'000'000;   ///< of all pictures together
   double points = 5'000;        ///< width and height of the page
 };
