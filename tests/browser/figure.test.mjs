@@ -80,7 +80,37 @@ for (const view of ['read', 'lines', 'map', 'atlas']) {
       assert.match(found.says, /clearhead view known-answers .*--state 'v=/s);
       assert.match(found.says, /weights: raw · scale: √ · attention sinks: mark · exact/);
       const word = view === 'atlas' ? 'L1.H2' : view === 'map' && width === 'column' ? '30' : 'engineer'; // 31 names have no room in a column
+      assert.ok(found.texts.includes('square root scale'), 'the colour bar names its scale');
       assert.ok(found.texts.includes(word), `${word} is not a text of ${found.texts.join('|').slice(0, 200)}`);
+    }
+  });
+}
+
+for (const view of ['read', 'lines', 'map']) {
+  test(`the colour bar of ${view} in a figure has the numbers of the bar on the page, true for each scale`, { skip }, async () => {
+    for (const [scale, name, middle] of [
+      ['linear', 'linear scale', 1 / 2],
+      ['sqrt', 'square root scale', 1 / 4],
+      ['log', 'log scale', 1 / 100],
+    ]) {
+      const page = await open(`${server.url}#v=${view}&h=1.2&q=7&s=${scale}&lang=en`);
+      const slot = view === 'read' ? 'legend' : `${view}-legend`;
+      await page.waitForSelector(`[data-testid=${slot}] .legend-bar span`);
+      await page.waitForSelector(`[data-testid=badge] [data-badge=exact]`);
+      if (view === 'map') await page.waitForSelector('[data-testid=map-badge] [data-badge=exact]');
+      const { texts } = await read((await exported(page, 'svg')).text);
+      const at = texts.indexOf(name);
+      assert.ok(at >= 3, `${name} is not a text of ${texts.join('|')}`);
+      const [low, half, high] = texts.slice(at - 3, at);
+      const number = (text) => {
+        const [, digits, power] = /([\d.]+)(?:·10⁻(.))?/.exec(text);
+        return Number(digits) / 10 ** Math.max(0, '⁰¹²³⁴⁵⁶⁷⁸⁹'.indexOf(power));
+      };
+      assert.ok(Math.abs(number(half) - number(high) * middle) <= 0.006, `${half} is not ${middle} of ${high}`);
+      assert.equal(low.startsWith('≤'), scale === 'log', low);
+      if (scale === 'log') assert.ok(number(low) <= number(high) / 9_900, `${low} of ${high}`);
+      const shown = await page.$$eval(`[data-testid=${slot}] .legend-bar span`, (list) => list.map((e) => e.textContent));
+      if (view !== 'map') assert.deepEqual([low, half, high], shown);
     }
   });
 }

@@ -226,6 +226,9 @@ test('every view has a colour bar with numbers, and states its scale', { skip },
   ]) {
     const page = await open(`${url}#v=${view}&h=1.1&q=20`);
     await page.waitForSelector(`[data-testid=${slot}] .legend-bar span`);
-    assert.match(await page.getAttribute(`[data-testid=${slot}]`, 'aria-label'), /from 0 to .+ scale: √/);
+    assert.match(
+      await page.getAttribute(`[data-testid=${slot}]`, 'aria-label'),
+      /^Colour bar: 0, in the middle .*\d.*, to .+; square root scale$/,
+    );
   }
 });

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <tuple>
 
 #include "base/file.h"
 #include "looked_at.h"
@@ -37,12 +38,13 @@ Figure matrices() {
                .sinks = {0},
                .chosen_rows = {{1, 2}},
                .chosen_columns = {{2, 3}},
-               .legend = {"50 %", "√"}};
+               .legend = {.low = "0", .middle = "12.50 %", .high = "≥ 50.00 %", .scale = "square root scale"}};
   Matrix second{.rows = {.count = 6, .step = 64},
                 .columns = {.name = "key − query", .count = 14, .begin = -420, .step = 32},
                 .most = 1,
                 .scale = Scale::kLog,
-                .is_square = false};
+                .is_square = false,
+                .legend = {.low = "≤ 0.01 %", .middle = "1.00 %", .high = "100.00 %", .scale = "log scale"}};
   for (int i = 0; i < 84; ++i) second.values.push_back(static_cast<float>(i * 37 % 101) / 101);
   out.parts = {std::move(first), std::move(second)};
   return out;
@@ -50,15 +52,17 @@ Figure matrices() {
 
 Figure two_heads() {
   Figure out = about("Two heads.");
-  out.parts = {Lines{.query_name = "query",
-                     .key_name = "key",
-                     .queries = {"das", "Haus"},
-                     .keys = {"the", "house", "東京"},
-                     .lines = {{0, 1, 0.1, 1, false}, {1, 1, 0.75, 0, true}, {1, 2, 1, 1, true}},
-                     .chosen = {1},
-                     .strengths = {0, 0.75, 0.3},
-                     .shares = {"", "56 %", ""},
-                     .heads = {"L0.H1", "L1.H0"}}};
+  out.parts = {
+      Lines{.query_name = "query",
+            .key_name = "key",
+            .queries = {"das", "Haus"},
+            .keys = {"the", "house", "東京"},
+            .lines = {{0, 1, 0.1, 1, false}, {1, 1, 0.75, 0, true}, {1, 2, 1, 1, true}},
+            .chosen = {1},
+            .strengths = {0, 0.75, 0.3},
+            .shares = {"", "56 %", ""},
+            .heads = {{.low = "0", .middle = "37.50 %", .high = "75.00 %", .scale = "linear scale", .name = "L0.H1"},
+                      {.low = "≤ 0.00162 %", .middle = "0.162 %", .high = "≥ 16.20 %", .scale = "square root scale", .name = "L10.H10"}}}};
   return out;
 }
 
@@ -73,7 +77,9 @@ Figure text() {
                         {.text = ".", .gap = Gap::kNone, .strength = 0},
                         {.text = "it", .gap = Gap::kLine, .is_chosen = true},
                         {.text = "שלום", .gap = Gap::kLine, .strength = 0.4},
-                        {.text = "עולם", .gap = Gap::kSpace, .strength = 0.1, .is_hidden = true}}};
+                        {.text = "עולם", .gap = Gap::kSpace, .strength = 0.1, .is_hidden = true}},
+              .legend = {.low = "0", .middle = "5.00 %", .high = "20.00 %", .scale = "square root scale"},
+              .bars = {"L0.H1: bars to 20.00 %", "L1.H0: bars to 4.30 %"}};
   for (int i = 0; i < 30; ++i) words.words.push_back({.text = "word" + std::to_string(i), .gap = Gap::kSpace, .strength = i / 30.0});
   out.parts = {std::move(words), Table{.head = {"", "token", "in its place"},
                                        .rows = {{"12 %", "#2 house", "a light house by the sea, seen from very far away on clear nights"},
@@ -113,6 +119,70 @@ TEST(Figures, OfATraceHoldTheirTokensAndWhatMakesThemAgain) {
     EXPECT_TRUE(holds("log scale")) << view;
     EXPECT_TRUE(holds("attention sinks marked")) << view;
   }
+}
+
+// The number that a legend prints, as a weight: "≤ 0.01 %" is 0.0001.
+double number_in(const std::string& text) { return std::stod(text.substr(text.find_first_of("0123456789"))) / 100; }
+
+std::vector<Legend> legends_of(const Figure& figure) {
+  std::vector<Legend> out;
+  for (const Part& part : figure.parts) {
+    if (const auto* matrix = std::get_if<Matrix>(&part)) out.push_back(matrix->legend);
+    if (const auto* words = std::get_if<Words>(&part)) out.push_back(words->legend);
+    if (const auto* lines = std::get_if<Lines>(&part)) out.insert(out.end(), lines->heads.begin(), lines->heads.end());
+    if (const auto* grid = std::get_if<Grid>(&part)) out.insert(out.end(), grid->legends.begin(), grid->legends.end());
+  }
+  return out;
+}
+
+TEST(Figures, HaveColourBarsWhoseNumbersAreTrueForTheirScale) {
+  LoadedTrace loaded = looked_at::loaded_of({.tokens = 20});
+  const std::vector<std::tuple<const char*, Scale, const char*>> scales = {
+      {"linear", Scale::kLinear, "linear scale"}, {"sqrt", Scale::kSqrt, "square root scale"}, {"log", Scale::kLog, "log scale"}};
+  for (const auto& [scale, kind, name] : scales) {
+    for (const char* view : {"map", "lines", "read"}) {
+      const Figure figure = figure_of(loaded, std::string("v=") + view + "&h=1.2&q=9&s=" + scale);
+      const std::vector<Legend> legends = legends_of(figure);
+      ASSERT_EQ(legends.size(), 1u) << view;
+      const Legend& legend = legends[0];
+      const double most = number_in(legend.high);
+      EXPECT_NEAR(intensity(number_in(legend.middle), most, kind), 0.5, 0.01) << view << " " << legend.middle;
+      EXPECT_EQ(legend.low.find("≤") == 0, kind == Scale::kLog) << view << " " << legend.low;
+      EXPECT_LE(intensity(number_in(legend.low), most, kind), 0.001) << view << " " << legend.low;
+      const std::string made = svg(draw(figure, kColumnMillimetres));
+      for (const std::string& text : {legend.low, legend.middle, legend.high, std::string(name)})
+        EXPECT_NE(made.find(">" + text + "</text>"), std::string::npos) << view << " " << text;
+    }
+  }
+}
+
+TEST(Figures, SayWhatTheDarkestColourStandsForAndWhereSinksAreMore) {
+  LoadedTrace loaded = looked_at::loaded_of({.tokens = 20});
+  const MapRow row = loaded.trace().map("dec", 1).row(2, 9);
+  const auto [sinks, others] = [&] {
+    float sink = 0, other = 0;
+    const std::vector<int64_t> known = loaded.facts("dec").sinks;
+    for (size_t j = 0; j < 10; ++j) {
+      float& most = std::binary_search(known.begin(), known.end(), static_cast<int64_t>(j)) ? sink : other;
+      most = std::max(most, row.weights()[j]);
+    }
+    return std::pair{sink, other};
+  }();
+  const Legend legend = legends_of(figure_of(loaded, "v=read&h=1.2&q=9")).at(0);
+  EXPECT_NEAR(number_in(legend.high), static_cast<double>(others), 0.00005);
+  EXPECT_EQ(legend.high.find("≥") == 0, sinks > others) << legend.high;
+}
+
+TEST(Figures, OfSeveralHeadsHaveABarForEach) {
+  LoadedTrace loaded = looked_at::loaded_of({.tokens = 20});
+  const std::vector<Legend> lines = legends_of(figure_of(loaded, "v=lines&h=1.2,0.1&q=9"));
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_EQ(lines[0].name, "L1.H2");
+  EXPECT_EQ(lines[1].name, "L0.H1");
+  const Figure read = figure_of(loaded, "v=read&h=1.2,0.1&q=9");
+  EXPECT_EQ(std::get<Words>(read.parts.at(0)).bars.size(), 2u);
+  EXPECT_EQ(legends_of(figure_of(loaded, "v=atlas&q=9&k=3")).size(), 2u) << "maps, and the mass that shades names";
+  EXPECT_EQ(legends_of(figure_of(loaded, "v=atlas")).size(), 1u);
 }
 
 TEST(Figures, ShowTheWeightsOfTheMap) {

@@ -108,7 +108,7 @@ Matrix matrix_of(LoadedTrace& loaded, const ViewState& state, const MapCells& ma
   if (step == 1 && across == 1 && std::max(map.cells.rows, map.cells.columns) <= kMostNumbers) {
     for (const float value : out.values) out.texts.push_back(cell_text(value));
   }
-  out.legend = {.high = weight_text(state, static_cast<double>(out.most)), .scale = scale_name(state)};
+  out.legend = legend_of(state, static_cast<double>(out.most), static_cast<double>(all));
   out.is_square = !state.offsets;
   return out;
 }
@@ -192,6 +192,13 @@ Figure atlas_figure(LoadedTrace& loaded, const ViewState& state, const FigureOpt
       grid.cells.push_back(std::move(cell));
     }
     if (options.look.progress) options.look.progress(static_cast<double>(at + 1) / static_cast<double>(known.layers.size()));
+  }
+  grid.legends.push_back({.low = "0", .middle = "25 %", .high = "its largest", .scale = "square root scale", .name = "maps"});
+  if (has_spans && most > 0) {
+    ViewState linear = state;
+    linear.scale = "linear";
+    grid.legends.push_back(legend_of(linear, static_cast<double>(most), 0));
+    grid.legends.back().name = "names";
   }
   const std::string what = has_spans     ? format("mass from {} to {}", spans_text(loaded, state.queries), spans_text(loaded, state.keys))
                            : is_weighted ? "each head's map, and what it sums to"

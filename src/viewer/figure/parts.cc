@@ -19,6 +19,7 @@ constexpr double kSlope = 60;         // of column labels, degrees
 constexpr double kSine = 0.866;
 constexpr double kPitch = 11;    // of the tokens beside lines
 constexpr double kCurves = 180;  // the widest that curves become
+constexpr double kDecades = 4;   // of the logarithmic scale
 const Rgb kHidden = mix(kPaper, kInk, 0.06), kUnscored = mix(kPaper, kInk, 0.2), kFrame = mix(kPaper, kInk, 0.4);
 
 double widest(const std::vector<std::string>& labels) {
@@ -171,17 +172,6 @@ void draw_axes(Drawing& d, const Matrix& m, const Layout& l, const Area& at) {
         {l.x(static_cast<double>(columns.begin)), l.top, l.wide * static_cast<double>(columns.size()), bottom - l.top}, {}, kAccent, 1});
 }
 
-// From no weight to the largest.
-double draw_legend(Drawing& d, const Legend& legend, double left, double top) {
-  if (legend.high.empty()) return 0;
-  constexpr int kSwatches = 24;
-  d.marks.push_back(Text{.x = left, .y = top + 7, .text = "0", .colour = kSoft});
-  for (int i = 0; i < kSwatches; ++i) d.marks.push_back(Box{{left + 8 + 3.0 * i, top + 1, 3, 6}, shade((i + 0.5) / kSwatches), {}});
-  d.marks.push_back(Box{{left + 8, top + 1, 3.0 * kSwatches, 6}, {}, kFrame, 0.5});
-  d.marks.push_back(Text{.x = left + 12 + 3.0 * kSwatches, .y = top + 7, .text = legend.high + "   " + legend.scale, .colour = kSoft});
-  return 12;
-}
-
 }  // namespace
 
 double intensity(double value, double most, Scale scale) {
@@ -189,7 +179,13 @@ double intensity(double value, double most, Scale scale) {
   const double t = std::min(1.0, value / most);
   if (scale == Scale::kLinear) return t;
   if (scale == Scale::kSqrt) return std::sqrt(t);
-  return std::max(0.0, 1 + std::log10(t) / 4);
+  return std::max(0.0, 1 + std::log10(t) / kDecades);
+}
+
+double value_at(double t, double most, Scale scale) {
+  if (scale == Scale::kLinear) return most * t;
+  if (scale == Scale::kSqrt) return most * t * t;
+  return most * std::pow(10.0, kDecades * (t - 1));
 }
 
 double place(Drawing& d, const Matrix& m, Area at) {
@@ -197,7 +193,28 @@ double place(Drawing& d, const Matrix& m, Area at) {
   draw_cells(d, m, l);
   draw_axes(d, m, l, at);
   const double bottom = l.y(static_cast<double>(m.rows.count));
-  return bottom + 5 + draw_legend(d, m.legend, l.left, bottom + 5) - at.top;
+  return bottom + 5 + place(d, m.legend, {at.left, bottom + 5, at.width, 0}, l.left - at.left) - at.top;
+}
+
+// How opaque a line is: in front, or behind those that are asked about.
+static double opacity_of(double strength, bool stands_out, bool is_asked) {
+  if (!stands_out) return 0.05 + 0.08 * strength;
+  return is_asked ? 0.25 + 0.75 * strength : 0.08 + 0.82 * strength;
+}
+
+// The bars under lines: of shaded tokens, then of each head's lines as they are drawn.
+static double place_bars(Drawing& d, const Lines& lines, Area at) {
+  const double top = at.top;
+  const bool is_asked = !lines.chosen.empty();
+  if (!lines.strengths.empty() && !lines.heads.empty()) at.top += place(d, lines.heads[0], at);
+  for (size_t i = 0; i < lines.heads.size(); ++i) {
+    const auto swatch = [&](const Area& area, double t) -> Mark {
+      const double y = area.top + area.height / 2;
+      return Curve{area.left, y, area.left + area.width, y, kPins[i % 6], 0.4 + 2 * t, opacity_of(t, true, is_asked)};
+    };
+    at.top += place(d, lines.heads[i], at, 0, swatch);
+  }
+  return at.top - top;
 }
 
 double place(Drawing& d, const Lines& lines, Area at) {
@@ -214,9 +231,7 @@ double place(Drawing& d, const Lines& lines, Area at) {
   for (const bool stands_out : {false, true}) {
     for (const Lines::Line& line : lines.lines) {
       if (line.stands_out != stands_out) continue;
-      const double opacity = !stands_out ? 0.05 + 0.08 * line.strength
-                             : is_asked  ? 0.25 + 0.75 * line.strength
-                                         : 0.08 + 0.82 * line.strength;
+      const double opacity = opacity_of(line.strength, stands_out, is_asked);
       d.marks.push_back(Curve{from, y(line.query), to, y(line.key), kPins[line.head % 6], 0.4 + 2 * line.strength, opacity, true});
     }
   }
@@ -243,14 +258,8 @@ double place(Drawing& d, const Lines& lines, Area at) {
   };
   for (size_t i = 0; i < lines.queries.size(); ++i) token(false, static_cast<int64_t>(i), lines.queries[i], queries);
   for (size_t i = 0; i < lines.keys.size(); ++i) token(true, static_cast<int64_t>(i), lines.keys[i], keys);
-  double bottom = top + static_cast<double>(std::max(lines.queries.size(), lines.keys.size())) * kPitch + 4;
-  double x = at.left;
-  for (size_t i = 0; i < lines.heads.size(); ++i) {
-    d.marks.push_back(Curve{x, bottom + 5, x + 14, bottom + 5, kPins[i % 6], 2});
-    d.marks.push_back(Text{.x = x + 17, .y = bottom + 8, .text = lines.heads[i]});
-    x += 27 + text_width(lines.heads[i], kSize);
-  }
-  return bottom + (lines.heads.empty() ? 0 : 12) - at.top;
+  const double bottom = top + static_cast<double>(std::max(lines.queries.size(), lines.keys.size())) * kPitch + 4;
+  return bottom + place_bars(d, lines, {at.left, bottom, at.width, 0}) - at.top;
 }
 
 }  // namespace clearhead::figure

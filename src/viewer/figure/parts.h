@@ -11,6 +11,7 @@
 
 #include "clearhead/look.h"
 #include "viewer/figure/drawing.h"
+#include "viewer/figure/legend.h"
 
 namespace clearhead::figure {
 
@@ -20,11 +21,6 @@ struct Axis {
   int64_t count = 0;                  ///< cells
   std::vector<std::string> labels{};  ///< [count], or empty
   int64_t begin = 0, step = 1;        ///< what the first cell stands for, and how many a cell
-};
-
-/// What colours mean: from 0 to `high`.
-struct Legend {
-  std::string high{}, scale{};  ///< "41 %", "√"; empty: none is drawn
 };
 
 struct Matrix {
@@ -53,7 +49,7 @@ struct Lines {
   bool asks_keys = false;             ///< the chosen ones are keys
   std::vector<double> strengths{};    ///< of the other side's tokens, or empty
   std::vector<std::string> shares{};  ///< beside them, or empty
-  std::vector<std::string> heads{};   ///< names of the pinned heads, where there are several
+  std::vector<Legend> heads{};        ///< of the pinned heads, whose lines have scales of their own; named where there are several
 };
 
 struct Word {
@@ -68,6 +64,8 @@ struct Word {
 struct Words {
   std::string title{};
   std::vector<Word> words{};
+  Legend legend{};
+  std::vector<std::string> bars{};  ///< of the pinned heads: what their bars mean, "L1.H0: bars to 41 %"
 };
 
 struct Thumbnail {
@@ -80,6 +78,7 @@ struct Thumbnail {
 struct Grid {
   int64_t columns = 1;
   std::vector<Thumbnail> cells{};
+  std::vector<Legend> legends{};  ///< of the thumbnails, and of the names where they are shaded
 };
 
 struct Table {
@@ -96,6 +95,8 @@ struct Figure {
 
 /// 0…1 on the chosen scale; log spans four decades, as on the page.
 double intensity(double value, double most, Scale scale);
+/// The weight whose intensity is t, the inverse of intensity().
+double value_at(double t, double most, Scale scale);
 
 /// Widths of a column and of a page of two, as journals have them.
 constexpr double kColumnMillimetres = 84, kPageMillimetres = 174;

@@ -145,7 +145,19 @@ double place(Drawing& d, const Words& words, Area at) {
     }
     y += kPitch + 2.2 * static_cast<double>(bars) + (has_shares ? kShare : 0);
   }
-  return y - at.top;
+  y += place(d, words.legend, {at.left, y + 4, at.width, 0});
+  double x = at.left;
+  for (size_t i = 0; i < words.bars.size(); ++i) {
+    const double wide = 27 + text_width(words.bars[i], kSize);
+    if (x > at.left && x + wide > at.left + at.width) {
+      x = at.left;
+      y += 11;
+    }
+    d.marks.push_back(Box{{x, y + 8.2, 14, 1.6}, kPins[i % 6], {}});
+    d.marks.push_back(Text{.x = x + 17, .y = y + 12, .text = words.bars[i]});
+    x += wide;
+  }
+  return y + (words.bars.empty() ? 0 : 13) + (words.legend.high.empty() ? 0 : 4) - at.top;
 }
 
 double place(Drawing& d, const Grid& grid, Area at) {
@@ -185,7 +197,9 @@ double place(Drawing& d, const Grid& grid, Area at) {
                              .colour = is_shaded ? ink : kSoft});
   }
   const auto rows = (static_cast<int64_t>(grid.cells.size()) + columns - 1) / columns;
-  return tall * static_cast<double>(rows);
+  double y = at.top + tall * static_cast<double>(rows);
+  for (const Legend& legend : grid.legends) y += place(d, legend, {at.left, y + 2, at.width, 0});
+  return y - at.top;
 }
 
 double place(Drawing& d, const Table& table, Area at) {

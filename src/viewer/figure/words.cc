@@ -68,16 +68,28 @@ struct Found {
   double weight = 0;
 };
 
-// The lines of a head that can be seen.
-void find_lines(const Cells& cells, const FamilyFacts& known, Scale scale, int head, std::vector<Found>& into) {
-  float most = 0;
+// The largest weight of a head's cells: without sinks, which do not set the scale, and of all.
+struct Largest {
+  double scale = 0, all = 0;
+};
+
+Largest largest_of(const Cells& cells, const FamilyFacts& known) {
+  Largest out;
   for (int64_t i = 0; i < cells.rows * cells.columns; ++i) {
+    const auto value = static_cast<double>(cells.max[static_cast<size_t>(i)]);
     const bool is_sink = std::binary_search(known.sinks.begin(), known.sinks.end(), cells.keys.begin + i % cells.columns);
-    if (!is_sink && cells.max[static_cast<size_t>(i)] > most) most = cells.max[static_cast<size_t>(i)];
+    if (value > out.all) out.all = value;
+    if (!is_sink && value > out.scale) out.scale = value;
   }
+  if (!(out.scale > 0)) out.scale = 1;
+  return out;
+}
+
+// The lines of a head that can be seen.
+void find_lines(const Cells& cells, double most, Scale scale, int head, std::vector<Found>& into) {
   for (int64_t i = 0; i < cells.rows * cells.columns; ++i) {
     const double weight = static_cast<double>(cells.max[static_cast<size_t>(i)]);
-    const double strength = intensity(weight, most > 0 ? static_cast<double>(most) : 1.0, scale);
+    const double strength = intensity(weight, most, scale);
     if (strength >= kFaintest) into.push_back({{i / cells.columns, i % cells.columns, strength, head}, weight});
   }
 }
@@ -136,6 +148,7 @@ std::vector<int64_t> heaviest(const std::vector<float>& values, const std::vecto
 
 // A row or a column of the pinned heads, the first in front.
 struct Row {
+  std::vector<HeadLook> heads{};
   std::vector<Line> lines{};
   std::vector<double> most{};
   std::vector<Range> of{};
@@ -154,7 +167,8 @@ Row row_of(LoadedTrace& loaded, const ViewState& state, const LookOptions& optio
   }
   if (!in) out.sinks = known.sinks;
   for (size_t i = 0; i < std::max<size_t>(1, state.heads.size()); ++i) {
-    const LineLook look{.at = head_of(loaded, state, i), .ranges = out.of, .mean = !in};  // as the page shows it
+    out.heads.push_back(head_of(loaded, state, i));
+    const LineLook look{.at = out.heads.back(), .ranges = out.of, .mean = !in};  // as the page shows it
     out.lines.push_back(in ? questions::column_line(loaded, look, options) : questions::row_line(loaded, look, options));
     float most = 0;
     const std::vector<float>& values = out.lines.back().values;
@@ -178,6 +192,7 @@ Words words_of_row(const RunText& text, const ViewState& state, const Row& row, 
   const std::vector<int64_t> without = state.sink == "mark" ? std::vector<int64_t>{} : row.sinks;
   const std::vector<int64_t> top = heaviest(row.lines[0].values, without, kShares);
   int64_t reached = tokens.begin < text.tokens() ? bytes_of(text, tokens.begin).begin : 0;
+  double largest = 0;
   for (const Range& box : boxes_of(text, tokens)) {
     Word word{.text = label_of(text, box.begin), .is_special = text.special[static_cast<size_t>(box.begin)] != 0};
     const Range bytes{bytes_of(text, box.begin).begin, bytes_of(text, box.end - 1).end};
@@ -194,7 +209,10 @@ Words words_of_row(const RunText& text, const ViewState& state, const Row& row, 
     for (const int64_t sink : row.sinks) word.is_sink = word.is_sink || (box.begin <= sink && sink < box.end);
     word.is_chosen = is_in(row.of, box);
     word.is_hidden = static_cast<size_t>(box.begin) < row.lines[0].state.size() && row.lines[0].state[static_cast<size_t>(box.begin)] == 0;
-    if (!(word.is_sink && state.sink != "mark")) word.strength = intensity(weight, row.most[0], scale_of(state));
+    if (!(word.is_sink && state.sink != "mark")) {
+      word.strength = intensity(weight, row.most[0], scale_of(state));
+      largest = std::max(largest, weight);
+    }
     for (const int64_t id : top) {
       if (box.begin <= id && id < box.end) word.share = weight_text(state, weight);
     }
@@ -202,7 +220,18 @@ Words words_of_row(const RunText& text, const ViewState& state, const Row& row, 
       word.bars.push_back(intensity(weight_of(row.lines[i].values, box), row.most[i], scale_of(state)));
     out.words.push_back(std::move(word));
   }
+  out.legend = legend_of(state, row.most[0], largest);
+  for (size_t i = 0; row.lines.size() > 1 && i < row.lines.size(); ++i) {
+    const HeadLook& at = row.heads[i];
+    out.bars.push_back(format("L{}.H{}: bars to {}", at.layer, at.head, legend_of(state, row.most[i], 0).high));
+  }
   return out;
+}
+
+double largest_of(const std::vector<float>& values) {
+  float most = 0;
+  for (const float value : values) most = value > most ? value : most;
+  return static_cast<double>(most);
 }
 
 // Patches in their places.
@@ -214,20 +243,16 @@ Matrix patches_of(const ItemRange& items, const ViewState& state, const Row& row
              .most = static_cast<float>(row.most[0]),
              .scale = scale_of(state)};
   for (const float value : out.values) out.texts.push_back(cell_text(value));
-  out.legend = {weight_text(state, row.most[0]), scale_name(state)};
+  out.legend = legend_of(state, row.most[0], largest_of(out.values));
   return out;
 }
 
 // Items that have a name or a text, each a row of the pinned heads.
-Matrix items_of(LoadedTrace& loaded, const ItemRange& items, const ViewState& state, const Row& row) {
-  const RunText& text = loaded.trace().plan().text;
+Matrix items_of(const RunText& text, const ItemRange& items, const ViewState& state, const Row& row) {
   Matrix out{.most = static_cast<float>(*std::max_element(row.most.begin(), row.most.end())), .scale = scale_of(state), .is_square = false};
   out.rows.count = items.end - items.begin;
   out.columns.count = static_cast<int64_t>(row.lines.size());
-  for (size_t i = 0; i < row.lines.size(); ++i) {
-    const HeadLook at = head_of(loaded, state, i);
-    out.columns.labels.push_back(format("L{}.H{}", at.layer, at.head));
-  }
+  for (const HeadLook& at : row.heads) out.columns.labels.push_back(format("L{}.H{}", at.layer, at.head));
   for (int64_t id = items.begin; id < items.end; ++id) {
     const auto [begin, end] = text.offsets[static_cast<size_t>(id)];
     out.rows.labels.push_back(end > begin ? one_line_of(slice(text, begin, end)) : label_of(text, id));
@@ -236,7 +261,17 @@ Matrix items_of(LoadedTrace& loaded, const ItemRange& items, const ViewState& st
       out.texts.push_back(cell_text(out.values.back()));
     }
   }
+  out.legend = legend_of(state, static_cast<double>(out.most), largest_of(out.values));
   return out;
+}
+
+// Columns have no sum, and weighted weights are no shares.
+bool is_share(const ViewState& state) { return state.weight == "raw" && state.direction != "in"; }
+
+// A share as the page prints it: two decimals from 1 % on, else three digits.
+std::string share_text(double value) {
+  const double percent = 100 * value;
+  return percent >= 1 ? format("{:.2f} %", percent) : format("{:.3g} %", percent);
 }
 
 Table top_table(const RunText& text, const ViewState& state, const Row& row) {
@@ -296,7 +331,7 @@ std::string cell_text(float value) {
 }
 
 std::string weight_text(const ViewState& state, double value) {
-  if (state.weight != "raw" || state.direction == "in") return format("{:.3g}", value);
+  if (!is_share(state)) return format("{:.3g}", value);
   const double percent = value * 100;
   if (percent >= 9.95) return format("{:.0f} %", percent);
   return percent >= 0.05 ? format("{:.1f} %", percent) : "<0.1 %";
@@ -307,6 +342,15 @@ Scale scale_of(const ViewState& state) {
 }
 
 std::string scale_name(const ViewState& state) { return state.scale == "sqrt" ? "√" : state.scale; }
+
+Legend legend_of(const ViewState& state, double most, double largest) {
+  if (!(most > 0)) return {};
+  const Scale scale = scale_of(state);
+  const auto number = [&](double value) { return is_share(state) ? share_text(value) : format("{:.5g}", value); };
+  const std::string low = scale == Scale::kLog ? "≤ " + number(value_at(0, most, scale)) : "0";
+  const char* name = scale == Scale::kLinear ? "linear scale" : scale == Scale::kLog ? "log scale" : "square root scale";
+  return {.low = low, .middle = number(value_at(0.5, most, scale)), .high = (largest > most ? "≥ " : "") + number(most), .scale = name};
+}
 
 Figure lines_figure(LoadedTrace& loaded, const ViewState& state, const FigureOptions& options) {
   const RunText& text = loaded.trace().plan().text;
@@ -319,10 +363,12 @@ Figure lines_figure(LoadedTrace& loaded, const ViewState& state, const FigureOpt
     const HeadLook at = head_of(loaded, state, i);
     questions::check_head(loaded, at);
     if (!known.all_rows) questions::tile(loaded, {.at = at}, options.look);
-    find_lines(questions::cells(loaded, {.at = at, .queries = part.queries, .keys = part.keys}, options.look), known, scale_of(state),
-               static_cast<int>(i), found);
+    const Cells cells = questions::cells(loaded, {.at = at, .queries = part.queries, .keys = part.keys}, options.look);
+    const Largest largest = largest_of(cells, known);
+    find_lines(cells, largest.scale, scale_of(state), static_cast<int>(i), found);
     heads += (i > 0 ? " " : "") + format("L{}.H{}", at.layer, at.head);
-    if (state.heads.size() > 1) lines.heads.push_back(format("L{}.H{}", at.layer, at.head));
+    lines.heads.push_back(legend_of(state, largest.scale, largest.all));
+    if (state.heads.size() > 1) lines.heads.back().name = format("L{}.H{}", at.layer, at.head);
   }
   std::stable_sort(found.begin(), found.end(), [](const Found& a, const Found& b) {
     return a.line.strength < b.line.strength || (a.line.strength == b.line.strength && a.weight < b.weight);
@@ -375,7 +421,7 @@ Figure text_figure(LoadedTrace& loaded, const ViewState& state, const FigureOpti
   if (tokens.size() > 0) out.parts.emplace_back(words_of_row(text, state, row, tokens));
   for (const ItemRange& items : text.items) {
     if (items.begin < side.begin || items.end > side.end) continue;
-    out.parts.emplace_back(items.rows > 0 ? patches_of(items, state, row) : items_of(loaded, items, state, row));
+    out.parts.emplace_back(items.rows > 0 ? patches_of(items, state, row) : items_of(text, items, state, row));
   }
   out.parts.emplace_back(top_table(text, state, row));
   std::string heads;

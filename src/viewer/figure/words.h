@@ -18,6 +18,9 @@ std::string weight_text(const ViewState& state, double value);  ///< "41 %"; a n
 Scale scale_of(const ViewState& state);
 std::string scale_name(const ViewState& state);  ///< "√", "linear", "log"
 
+/// The colour bar of weights whose darkest colour stands for `most`; `largest` may be more.
+Legend legend_of(const ViewState& state, double most, double largest);
+
 /// Model, heads, what is shown, kind of weights, scale, rule for sinks.
 std::string caption_of(LoadedTrace& loaded, const ViewState& state, const std::string& heads, const std::string& what);
 

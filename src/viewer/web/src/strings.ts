@@ -3,10 +3,12 @@
 import type { MissingCode } from './source/source';
 import { kCompare } from './strings-compare';
 import { kExplain } from './strings-explain';
+import { kFigure } from './strings-figure';
 
 const kTable = {
   ...kExplain,
   ...kCompare,
+  ...kFigure,
   'view.label': ['View', '视图'],
   'view.read': ['Read', '阅读'],
   'view.read.title': ['Flowing text, shaded by what the head attends to (r)', '连续文本，按注意力着色 (r)'],
@@ -245,16 +247,6 @@ const kTable = {
   'weight.value.title': ['Weighted by the length of the value vector', '以值向量的长度加权'],
   'weight.output': ['× ‖v·Wₒ‖', '× ‖v·Wₒ‖'],
   'weight.output.title': ['Weighted by the length of the value after the output projection W_O', '以经输出投影 W_O 后的值的长度加权'],
-  'legend.label': ['Colour bar from {from} to {to}, scale: {scale}', '色条：从 {from} 到 {to}，刻度：{scale}'],
-  'legend.scale': ['scale: {scale}', '刻度：{scale}'],
-  'legend.own': ['its own largest', '各自最大值'],
-  scale: ['Scale', '刻度'],
-  'scale.linear': ['linear', '线性'],
-  'scale.linear.title': ['Colour in proportion to the weight', '颜色与权重成正比'],
-  'scale.sqrt': ['√', '√'],
-  'scale.sqrt.title': ['Colour by the square root: small weights stay visible', '按平方根着色：小权重仍可见'],
-  'scale.log': ['log', '对数'],
-  'scale.log.title': ['Colour by the logarithm, four decades', '按对数着色，跨四个数量级'],
   'sink.mark': ['mark', '标记'],
   'sink.mark.title': ['Attention sinks are marked and do not set the scale (s)', '标记注意力汇点，且不影响刻度 (s)'],
   'sink.hide': ['hide', '隐藏'],
@@ -295,24 +287,6 @@ const kTable = {
   'export.svg': ['A figure for print, text as text', '供印刷的矢量图，文字仍为文字'],
   'export.pdf': ['The same figure as PDF', '同一图形，PDF 格式'],
   'export.tikz': ['The same figure for LaTeX', '同一图形，供 LaTeX 使用'],
-  'figure.width': ['Figure', '图宽'],
-  'figure.column': ['a column, 84 mm', '单栏，84 mm'],
-  'figure.column.title': ['As wide as one of two columns', '双栏版面中的一栏'],
-  'figure.page': ['a page, 174 mm', '通栏，174 mm'],
-  'figure.page.title': ['As wide as both columns', '横跨两栏'],
-  'figure.out': ['What “{whom}” attends to.', '“{whom}”注意到什么。'],
-  'figure.in': ['What attends to “{whom}”.', '什么注意到“{whom}”。'],
-  'figure.rules': ['weights: {weight} · scale: {scale}', '权重：{weight} · 刻度：{scale}'],
-  'figure.sinks': ['attention sinks: {rule}', '注意力汇点：{rule}'],
-  'figure.place': ['in its place', '所在之处'],
-  'figure.print': [
-    'The browser prints the figure alone, on a page of its size: choose “Save as PDF”.',
-    '浏览器将单独打印此图，页面与图同大：请选择“另存为 PDF”。',
-  ],
-  'figure.no-tikz': [
-    'TikZ holds no pictures, and this figure has one: save SVG or PDF, or show fewer tokens.',
-    'TikZ 不能包含位图，而此图含有位图：请存为 SVG 或 PDF，或显示更少的词元。',
-  ],
   'export.png': ['The picture, with a caption', '图片，附说明'],
   'export.json': ['The numbers behind it', '其背后的数字'],
   'export.npy': ['The same for NumPy', '同上，供 NumPy 使用'],

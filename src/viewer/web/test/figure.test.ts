@@ -29,7 +29,7 @@ const figures: Record<string, Figure> = {
         sinks: [0],
         chosenRows: [{ begin: 1, end: 2 }],
         chosenColumns: [{ begin: 2, end: 3 }],
-        legend: { high: '50 %', scale: '√' },
+        legend: { low: '0', middle: '12.50 %', high: '≥ 50.00 %', scale: 'square root scale' },
       },
       {
         kind: 'matrix',
@@ -43,7 +43,7 @@ const figures: Record<string, Figure> = {
         sinks: [],
         chosenRows: [],
         chosenColumns: [],
-        legend: null,
+        legend: { low: '≤ 0.01 %', middle: '1.00 %', high: '100.00 %', scale: 'log scale' },
       },
     ],
   },
@@ -66,7 +66,10 @@ const figures: Record<string, Figure> = {
         asksKeys: false,
         strengths: [0, 0.75, 0.3],
         shares: ['', '56 %', ''],
-        heads: ['L0.H1', 'L1.H0'],
+        heads: [
+          { low: '0', middle: '37.50 %', high: '75.00 %', scale: 'linear scale', name: 'L0.H1' },
+          { low: '≤ 0.00162 %', middle: '0.162 %', high: '≥ 16.20 %', scale: 'square root scale', name: 'L10.H10' },
+        ],
       },
     ],
   },
@@ -87,6 +90,8 @@ const figures: Record<string, Figure> = {
           { text: 'עולם', gap: 'space', strength: 0.1, hidden: true },
           ...Array.from({ length: 30 }, (_, i) => ({ text: `word${i}`, gap: 'space' as const, strength: i / 30 })),
         ],
+        legend: { low: '0', middle: '5.00 %', high: '20.00 %', scale: 'square root scale' },
+        bars: ['L0.H1: bars to 20.00 %', 'L1.H0: bars to 4.30 %'],
       },
       {
         kind: 'table',

@@ -50,7 +50,7 @@ describe('stretches', () => {
 describe('curves', () => {
   const whole = stretchesOf({ begin: 0, end: 300 }, { begin: 0, end: 300 }, 256)[0];
   it('leave out what is hidden, never scored or too faint, and paint the strong ones last', () => {
-    const found = curvesOf([[cells([NaN, -1, 0, 0.5, 0.001, 0.4], 3)]], whole, [], 'linear');
+    const { curves: found } = curvesOf([[cells([NaN, -1, 0, 0.5, 0.001, 0.4], 3)]], whole, [], 'linear');
     expect(found.map(({ query, key, head }) => [query, key, head])).toEqual([
       [1, 2, 0],
       [1, 0, 0],
@@ -58,13 +58,13 @@ describe('curves', () => {
     expect(found.map((c) => c.strength)).toEqual([expect.closeTo(0.8, 5), 1]);
   });
   it('are scaled without the sinks, which stay', () => {
-    const found = curvesOf([[cells([0.9, 0.05, 0.05], 3)]], whole, [0], 'linear');
+    const { curves: found } = curvesOf([[cells([0.9, 0.05, 0.05], 3)]], whole, [0], 'linear');
     expect(found.map((c) => c.strength)).toEqual([1, 1, 1]);
     expect(found[2].key).toBe(0);
   });
   it('come from several tiles, only of the stretch, with places of the whole map', () => {
     const at = { queries: { begin: 256, end: 258 }, keys: { begin: 0, end: 2 } };
-    const found = curvesOf([[cells([0.1, 0.2, 0.3, 0.4], 2, 256, 0), cells([1, 1], 1, 256, 256)]], at, [], 'linear');
+    const { curves: found } = curvesOf([[cells([0.1, 0.2, 0.3, 0.4], 2, 256, 0), cells([1, 1], 1, 256, 256)]], at, [], 'linear');
     expect(found.map((c) => [c.query, c.key])).toEqual([
       [256, 0],
       [256, 1],
@@ -74,13 +74,17 @@ describe('curves', () => {
   });
   it('are no more than can be told apart, the heaviest', () => {
     const values = Array.from({ length: 60 * 60 }, (_, i) => 0.5 + (i % 997) / 2000);
-    const found = curvesOf([[cells(values, 60)]], whole, [], 'linear');
+    const { curves: found } = curvesOf([[cells(values, 60)]], whole, [], 'linear');
     expect(found).toHaveLength(kMostCurves);
     const least = found.reduce((m, c) => Math.min(m, c.weight), 1);
     expect(values.filter((v) => Math.fround(v) > least).length).toBeLessThanOrEqual(kMostCurves);
   });
-  it('of each head are scaled alone', () => {
-    const found = curvesOf([[cells([0.5], 1)], [cells([0.01], 1)]], whole, [], 'linear');
-    expect(found.map((c) => [c.head, c.strength])).toContainEqual([1, 1]);
+  it('of each head are scaled alone, and the scales are said', () => {
+    const { curves, scales } = curvesOf([[cells([0.5, 0.75], 2)], [cells([0.25, 0.125], 2)]], whole, [1], 'linear');
+    expect(curves.map((c) => [c.head, c.strength])).toContainEqual([1, 1]);
+    expect(scales).toEqual([
+      { most: 0.5, largest: 0.75 },
+      { most: 0.25, largest: 0.25 },
+    ]);
   });
 });

@@ -14,6 +14,7 @@
 
 import type { Badge, Scale } from '../source/source';
 import { type Drawing, kSoft, textWidth } from './drawing';
+import type { Legend } from './legend';
 import { grid, table, words } from './parts_text';
 import { lines, matrix, picture } from './parts';
 
@@ -43,7 +44,7 @@ export interface Matrix {
   sinks: readonly number[]; // columns
   chosenRows: readonly Span[];
   chosenColumns: readonly Span[];
-  legend: { high: string; scale: string } | null; // what the darkest is
+  legend: Legend | null;
   signed?: boolean; // below zero is blue, above orange; NaN hidden, infinite not comparable
   bars?: { name: string; values: ArrayLike<number>; most: number }; // beside the rows; NaN: none
 }
@@ -59,7 +60,7 @@ export interface Lines {
   asksKeys: boolean;
   strengths: readonly number[]; // of the other side's tokens, or empty
   shares: readonly string[]; // beside them, or empty
-  heads: readonly string[]; // names of the pinned heads, where there are several
+  heads: readonly Legend[]; // of the pinned heads, whose lines have scales of their own; named where there are several
 }
 
 export interface Word {
@@ -80,6 +81,8 @@ export interface Words {
   kind: 'words';
   title: string;
   words: readonly Word[];
+  legend: Legend | null;
+  bars: readonly string[]; // of the pinned heads: what their bars mean, 'L1.H0: bars to 41 %'
 }
 
 export interface Thumbnail {
@@ -96,6 +99,7 @@ export interface Grid {
   kind: 'grid';
   columns: number;
   cells: readonly Thumbnail[];
+  legends: readonly Legend[]; // of the thumbnails, and of the names where they are shaded
 }
 
 export interface Table {
@@ -116,6 +120,7 @@ export interface PicturePart {
   chosen: readonly number[];
   labels: readonly { at: number; text: string }[];
   aspect: number; // width / height
+  legend: Legend | null;
 }
 
 export type Part = Matrix | Lines | Words | Grid | Table | PicturePart;

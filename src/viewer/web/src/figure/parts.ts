@@ -4,6 +4,7 @@ import { cividis, mix, type Rgb } from '../paint/ramp';
 import { intensity } from '../weights';
 import { type Area, type Drawing, diverge, fitted, inkOn, kAccent, kInk, kPaper, kPins, kSoft, shade, textWidth, tone } from './drawing';
 import type { Axis, Lines, Matrix, PicturePart } from './figure';
+import { legend, swatch } from './legend';
 
 const kSize = 8; // of every label
 const kLabelled = 9; // a cell needs so much for its label
@@ -182,37 +183,6 @@ function bars(d: Drawing, m: Matrix, l: Layout, at: Area): void {
   }
 }
 
-/** From the largest loss to the largest gain. */
-function signedLegend(d: Drawing, high: string, scale: string, left: number, top: number): number {
-  const swatches = 24;
-  const low = `−${high}`;
-  const from = left + textWidth(low, kSize) + 4;
-  d.marks.push({ kind: 'text', x: left, y: top + 7, text: low, colour: kSoft });
-  for (let i = 0; i < swatches; i++) {
-    const area = { left: from + 3 * i, top: top + 1, width: 3, height: 6 };
-    d.marks.push({ kind: 'box', area, fill: diverge((2 * (i + 0.5)) / swatches - 1) });
-  }
-  d.marks.push({ kind: 'box', area: { left: from, top: top + 1, width: 3 * swatches, height: 6 }, stroke: kFrame, line: 0.5 });
-  d.marks.push({ kind: 'text', x: from + 4 + 3 * swatches, y: top + 7, text: `+${high}   ${scale}`, colour: kSoft });
-  return 12;
-}
-
-/** From no weight to the largest. */
-function legend(d: Drawing, m: Matrix, left: number, top: number): number {
-  if (!m.legend || m.legend.high === '') return 0;
-  if (m.signed) return signedLegend(d, m.legend.high, m.legend.scale, left, top);
-  const swatches = 24;
-  d.marks.push({ kind: 'text', x: left, y: top + 7, text: '0', colour: kSoft });
-  for (let i = 0; i < swatches; i++) {
-    const area = { left: left + 8 + 3 * i, top: top + 1, width: 3, height: 6 };
-    d.marks.push({ kind: 'box', area, fill: shade((i + 0.5) / swatches) });
-  }
-  d.marks.push({ kind: 'box', area: { left: left + 8, top: top + 1, width: 3 * swatches, height: 6 }, stroke: kFrame, line: 0.5 });
-  const text = `${m.legend.high}   ${m.legend.scale}`;
-  d.marks.push({ kind: 'text', x: left + 12 + 3 * swatches, y: top + 7, text, colour: kSoft });
-  return 12;
-}
-
 /** Each part returns how tall it is. */
 export function matrix(d: Drawing, m: Matrix, at: Area): number {
   const l = layoutOf(m, at);
@@ -220,7 +190,29 @@ export function matrix(d: Drawing, m: Matrix, at: Area): number {
   axes(d, m, l, at);
   bars(d, m, l, at);
   const bottom = l.top + m.rows.count * l.tall;
-  return bottom + 5 + legend(d, m, l.left, bottom + 5) - at.top;
+  const below = { ...at, top: bottom + 5 };
+  return bottom + 5 + legend(d, m.legend, below, l.left - at.left, swatch(m.signed ? (t) => diverge(2 * t - 1) : shade)) - at.top;
+}
+
+/** How opaque a line is: in front, or behind those that are asked about. */
+function opacityOf(strength: number, standsOut: boolean, asked: boolean): number {
+  if (!standsOut) return 0.05 + 0.08 * strength;
+  return asked ? 0.25 + 0.75 * strength : 0.08 + 0.82 * strength;
+}
+
+/** The bars under lines: of shaded tokens, then of each head's lines as they are drawn. */
+function barsOfLines(d: Drawing, part: Lines, at: Area): number {
+  let { top } = at;
+  const asked = part.chosen.length > 0;
+  if (part.strengths.length > 0 && part.heads.length > 0) top += legend(d, part.heads[0], at);
+  part.heads.forEach((head, i) => {
+    top += legend(d, head, { ...at, top }, 0, ({ left, top: above, width, height }, t) => {
+      const y = above + height / 2;
+      const look = { stroke: kPins[i % 6], line: 0.4 + 2 * t, opacity: opacityOf(t, true, asked) };
+      return { kind: 'curve', x0: left, y0: y, x1: left + width, y1: y, ...look };
+    });
+  });
+  return top - at.top;
 }
 
 export function lines(d: Drawing, part: Lines, at: Area): number {
@@ -237,7 +229,7 @@ export function lines(d: Drawing, part: Lines, at: Area): number {
   for (const standsOut of [false, true]) {
     for (const one of part.lines) {
       if (one.standsOut !== standsOut) continue;
-      const opacity = !standsOut ? 0.05 + 0.08 * one.strength : asked ? 0.25 + 0.75 * one.strength : 0.08 + 0.82 * one.strength;
+      const opacity = opacityOf(one.strength, standsOut, asked);
       const ends = { x0: from, y0: y(one.query), x1: to, y1: y(one.key) };
       d.marks.push({ kind: 'curve', ...ends, stroke: kPins[one.head % 6], line: 0.4 + 2 * one.strength, opacity, bent: true });
     }
@@ -262,13 +254,7 @@ export function lines(d: Drawing, part: Lines, at: Area): number {
   part.queries.forEach((label, i) => token(false, i, label, queries));
   part.keys.forEach((label, i) => token(true, i, label, keys));
   const bottom = top + Math.max(part.queries.length, part.keys.length) * kPitch + 4;
-  let x = at.left;
-  part.heads.forEach((head, i) => {
-    d.marks.push({ kind: 'curve', x0: x, y0: bottom + 5, x1: x + 14, y1: bottom + 5, stroke: kPins[i % 6], line: 2 });
-    d.marks.push({ kind: 'text', x: x + 17, y: bottom + 8, text: head });
-    x += 27 + textWidth(head, kSize);
-  });
-  return bottom + (part.heads.length === 0 ? 0 : 12) - at.top;
+  return bottom + barsOfLines(d, part, { ...at, top: bottom }) - at.top;
 }
 
 /** The picture as it is, and beside it lit by weight, dark where there is none. */
@@ -298,8 +284,11 @@ export function picture(d: Drawing, part: PicturePart, at: Area): number {
     d.marks.push({ kind: 'box', area: { left: x + (wide - over) / 2, top: y + tall / 2 - 5, width: over, height: 10 }, fill: [0, 0, 0] });
     d.marks.push({ kind: 'text', x: x + wide / 2, y: y + tall / 2 + 2.8, text, anchor: 'middle', colour: kPaper });
   }
-  return height + 4;
+  return height + 4 + legend(d, lit ? part.legend : null, { ...at, top: at.top + height + 4 }, 0, swatch(light));
 }
+
+/** The colour of a weight over a picture. */
+const light = (t: number): Rgb => cividis(0.06 + 0.94 * t);
 
 /** Darkness first, then light by weight: a picture has no paper (lightPatches of paint/pixels.ts, pixel by pixel). */
 function litMark(part: PicturePart, area: Area): Drawing['marks'][number] {
@@ -311,8 +300,8 @@ function litMark(part: PicturePart, area: Area): Drawing['marks'][number] {
       const t = part.strengths[i];
       const at = 3 * (y * width + x);
       const own: Rgb = part.width > 0 ? [part.rgb[at], part.rgb[at + 1], part.rgb[at + 2]] : kPaper;
-      const light = Number.isNaN(t) ? own : mix(own, cividis(0.06 + 0.94 * t), part.width > 0 ? 0.58 + 0.2 * t : 1);
-      rgb.set(light, at);
+      const lit = Number.isNaN(t) ? own : mix(own, light(t), part.width > 0 ? 0.58 + 0.2 * t : 1);
+      rgb.set(lit, at);
     }
   }
   return { kind: 'pixels', area, width, height, rgb };

@@ -4,6 +4,7 @@ import type { Rgb } from '../paint/ramp';
 import { intensity } from '../weights';
 import { type Area, type Drawing, diverge, fitted, inkOn, kAccent, kInk, kPaper, kPins, kSoft, shade, textWidth, tone } from './drawing';
 import type { Grid, Table, Word, Words } from './figure';
+import { legend, swatch } from './legend';
 
 const kSize = 8;
 const kWord = 9;
@@ -101,7 +102,20 @@ export function words(d: Drawing, part: Words, at: Area): number {
     }
     y += kPitch + 2.2 * bars + (shares ? kShare : 0);
   }
-  return y - at.top;
+  const signed = part.words.some((word) => word.signed);
+  y += legend(d, part.legend, { ...at, top: y + 4 }, 0, swatch(signed ? (t) => diverge(2 * t - 1) : shade));
+  let x = at.left;
+  part.bars.forEach((text, i) => {
+    const wide = 27 + textWidth(text, kSize);
+    if (x > at.left && x + wide > at.left + at.width) {
+      x = at.left;
+      y += 11;
+    }
+    d.marks.push({ kind: 'box', area: { left: x, top: y + 8.2, width: 14, height: 1.6 }, fill: kPins[i % 6] });
+    d.marks.push({ kind: 'text', x: x + 17, y: y + 12, text });
+    x += wide;
+  });
+  return y + (part.bars.length === 0 ? 0 : 13) + (part.legend ? 4 : 0) - at.top;
 }
 
 export function grid(d: Drawing, part: Grid, at: Area): number {
@@ -135,7 +149,9 @@ export function grid(d: Drawing, part: Grid, at: Area): number {
       d.marks.push({ kind: 'text', x: x + side / 2, y: y + side + 19, text, anchor: 'middle', colour: shaded ? ink : kSoft });
     }
   });
-  return tall * Math.ceil(part.cells.length / columns);
+  let y = at.top + tall * Math.ceil(part.cells.length / columns);
+  for (const one of part.legends) y += legend(d, one, { ...at, top: y + 2 });
+  return y - at.top;
 }
 
 export function table(d: Drawing, part: Table, at: Area): number {

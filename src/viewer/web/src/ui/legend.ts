@@ -1,6 +1,7 @@
 // The colour bar of a view: its colours from nothing to the strongest, with numbers at its ends and in its middle, and the scale between them.
 
 import type { Context } from '../context';
+import type { Legend as FigureLegend } from '../figure/legend';
 import { share, weight as printNumber } from '../format';
 import { css, diverge, shade } from '../paint/ramp';
 import type { Scale } from '../source/source';
@@ -12,7 +13,8 @@ export interface Legend {
   isShare: boolean;
   approximate?: boolean;
   signed?: boolean; // from −most to most
-  says?: string; // in place of the number of the strongest colour
+  largest?: number; // of what is shown, where sinks are more than `most`: the strongest colour stands for all that
+  others?: readonly { name: string; most: number }[]; // pinned heads with scales of their own, each from 0 to its largest
 }
 
 const kStops = 12;
@@ -36,32 +38,68 @@ export function legendSlot(testid = 'legend'): HTMLElement {
   return h('div', { class: 'legend', 'data-testid': testid });
 }
 
+const printer =
+  (legend: Legend) =>
+  (v: number): string =>
+    legend.isShare ? share(v, legend.approximate) : printNumber(v, legend.approximate);
+
+/** The bar as figures draw it; null where nothing has a weight. */
+export function legendOf(ctx: Context, legend: Legend, name = ''): FigureLegend | null {
+  const { most, scale, signed = false, largest = 0 } = legend;
+  if (!(most > 0)) return null;
+  const print = printer(legend);
+  const named = { scale: ctx.t(`legend.${scale}`), ...(name ? { name } : {}) };
+  if (signed) return { low: `−${print(most)}`, middle: '0', high: `+${print(most)}`, ...named };
+  return {
+    low: scale === 'log' ? `≤ ${print(valueAt(0, legend))}` : '0',
+    middle: print(Number(valueAt(0.5, legend).toPrecision(3))),
+    high: `${largest > most ? '≥ ' : ''}${print(most)}`,
+    ...named,
+  };
+}
+
+/** The bar of pictures that are each scaled to their own largest weight. */
+export const ownLegend = (ctx: Context, name = ''): FigureLegend => ({
+  low: '0',
+  middle: '25\u202f%',
+  high: ctx.t('legend.own'),
+  scale: ctx.t('legend.sqrt'),
+  ...(name ? { name } : {}),
+});
+
 export function showLegend(ctx: Context, slot: HTMLElement, legend: Legend | null): void {
-  if (!legend || !(legend.most > 0)) {
+  const shown = legend && legendOf(ctx, legend);
+  if (!shown) {
     slot.removeAttribute('role');
     slot.removeAttribute('aria-label');
     return replace(slot);
   }
-  const { most, isShare, approximate = false, signed = false, says } = legend;
+  const others = (legend.others ?? []).map((o) => ctx.t('legend.other', { head: o.name, most: printer(legend)(o.most) }));
+  showBar(ctx, slot, shown, { signed: legend.signed ?? false, title: ctx.t(`scale.${legend.scale}.title`), others });
+}
+
+export function showBar(
+  ctx: Context,
+  slot: HTMLElement,
+  { low, middle, high, scale }: FigureLegend,
+  look: { signed?: boolean; title?: string; others?: readonly string[] } = {},
+): void {
   const theme = ctx.theme();
-  const print = (v: number): string => (isShare ? share(v, approximate) : printNumber(v, approximate));
   const colours = Array.from({ length: kStops + 1 }, (_, i) => {
     const t = i / kStops;
-    return css(signed ? diverge(2 * t - 1, theme) : shade(t, theme));
+    return css(look.signed ? diverge(2 * t - 1, theme) : shade(t, theme));
   });
-  const least = legend.scale === 'log' && !signed ? `≤ ${print(valueAt(0, legend))}` : '0';
-  const middle = Number(valueAt(0.5, legend).toPrecision(3));
-  const scale = ctx.t(`scale.${legend.scale}`);
-  const ends = signed ? [`−${print(most)}`, '0', `+${print(most)}`] : [least, says ? '' : print(middle), says ?? print(most)];
+  const others = look.others ?? [];
+  const label = ctx.t('legend.label', { from: low, middle, to: high, scale });
   slot.setAttribute('role', 'img');
-  slot.setAttribute('aria-label', ctx.t('legend.label', { from: ends[0], to: ends[2], scale }));
+  slot.setAttribute('aria-label', [label, ...others].join('; '));
   replace(
     slot,
     h(
       'span',
       { class: 'legend-bar', style: `--ramp: linear-gradient(to right, ${colours.join(', ')})` },
-      ...ends.map((text) => h('span', {}, text)),
+      ...[low, middle, high].map((text) => h('span', {}, text)),
     ),
-    h('span', { class: 'legend-scale', title: ctx.t(`scale.${legend.scale}.title`) }, ctx.t('legend.scale', { scale })),
+    h('span', { class: 'legend-scale', title: look.title ?? '' }, [scale, ...others].join(' · ')),
   );
 }

@@ -2,7 +2,7 @@
 // sorted, filtered, and recoloured by the mass that flows from chosen rows to chosen keys.
 
 import type { Context, Numbers, View } from '../../context';
-import { absent, badgeTitle, isShare, pin, printWeight, quoted, solo, weightName } from '../../context';
+import { absent, badgeTitle, pin, printWeight, quoted, solo, weightName } from '../../context';
 import { head as headName, score as printScore } from '../../format';
 import { bitmapOf, colourTable } from '../../paint/picture';
 import { css, inkOn, shade } from '../../paint/ramp';
@@ -19,7 +19,8 @@ import {
 } from '../../source/source';
 import { type State, sameHead } from '../../state';
 import { badgeElement } from '../../ui/badge';
-import { legendSlot, showLegend } from '../../ui/legend';
+import { legendSlot, ownLegend, showBar, showLegend } from '../../ui/legend';
+import { legendsOf, scaleOfMass } from './scales';
 import { h, iconButton, replace } from '../../ui/dom';
 import type { Exported, Thumbnail } from '../../figure/figure';
 import { codeTable } from '../../source/frame';
@@ -266,11 +267,8 @@ export class AtlasView implements View {
 
   private sayScale(): void {
     const { ctx, mass } = this;
-    const largest = mass ? mass.mass.reduce((a, b) => Math.max(a, b), 0) : 1;
-    const legend = mass
-      ? { most: largest, scale: 'linear' as const, isShare: isShare(ctx), approximate: mass.error > 0 }
-      : { most: 1, scale: 'sqrt' as const, isShare: true, says: ctx.t('legend.own') };
-    showLegend(ctx, this.legend, legend);
+    if (mass) showLegend(ctx, this.legend, scaleOfMass(ctx, mass));
+    else showBar(ctx, this.legend, ownLegend(ctx), { title: ctx.t('scale.sqrt.title') });
   }
 
   private badgeOf(): Badge {
@@ -443,7 +441,7 @@ export class AtlasView implements View {
     });
     const columns = sorted ? Math.min(12, Math.max(1, cells.length)) : ctx.family.heads;
     const says = mass ? (this.best.querySelector('.caption')?.textContent ?? '') : this.captionText();
-    return { parts: [{ kind: 'grid', columns, cells }], says, badge: this.badgeOf() };
+    return { parts: [{ kind: 'grid', columns, cells, legends: legendsOf(ctx, mass) }], says, badge: this.badgeOf() };
   }
 
   offlineNumbers(): Promise<Numbers> {

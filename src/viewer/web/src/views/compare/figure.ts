@@ -2,8 +2,9 @@
 
 import type { Context } from '../../context';
 import type { Axis, Matrix, Table } from '../../figure/figure';
-import { head as headName, share } from '../../format';
+import { head as headName } from '../../format';
 import type { RankedHeads } from '../../source/source';
+import { legendOf } from '../../ui/legend';
 import { type Pair, type Show, cellText, isInOneOnly } from './pair-map';
 import { nats, rankedHeads } from './panels';
 
@@ -43,7 +44,7 @@ export function matrixOfPair(
       .map((place) => Math.floor((place - pair.rows.begin) / pair.cell))
       .flatMap((r) => (r >= 0 && r < pair.height ? [{ begin: r, end: r + 1 }] : [])),
     chosenColumns: [],
-    legend: most > 0 ? { high: share(most, pair.badge !== 'exact'), scale: t(`scale.${store.now.scale}`) } : null,
+    legend: legendOf(ctx, { most, scale: store.now.scale, isShare: true, approximate: pair.badge !== 'exact', signed }),
     signed,
     ...(look.bars ? { bars: { name: t('compare.bars'), values: pair.divergence, most: Math.LN2 } } : {}),
   };

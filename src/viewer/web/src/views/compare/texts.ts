@@ -89,7 +89,7 @@ export class Texts {
     if (!there || !this.rows.before) return [];
     const names = there.names();
     return halves.map((half) =>
-      shadedWords(half.text, half.pane.visibleRange(), this.shading(half), there.isOneText ? '' : names[half.isAfter ? 1 : 0]),
+      shadedWords(this.ctx, half.text, half.pane.visibleRange(), this.shading(half), there.isOneText ? '' : names[half.isAfter ? 1 : 0]),
     );
   }
 

@@ -34,19 +34,32 @@ export function stretchesOf(queries: Span, keys: Span, side: number): Stretch[] 
   return Array.from({ length: count }, (_, i) => ({ queries: part(queries, i), keys: part(keys, i) }));
 }
 
+/** What the strongest curve of a head stands for, and its largest weight of all: sinks do not set the scale. */
+export interface Scaled {
+  most: number;
+  largest: number;
+}
+
 /** The heaviest curves of one stretch, faintest first: the strong ones are painted over them. `heads[h]` are the cells of a pinned head. */
-export function curvesOf(heads: readonly (readonly Cells[])[], at: Stretch, sinks: readonly number[], scale: Scale): Curve[] {
+export function curvesOf(
+  heads: readonly (readonly Cells[])[],
+  at: Stretch,
+  sinks: readonly number[],
+  scale: Scale,
+): { curves: Curve[]; scales: Scaled[] } {
   const skip = new Set(sinks);
   const curves: Curve[] = [];
-  heads.forEach((parts, head) => {
+  const scales = heads.map((parts, head) => {
     const own: Curve[] = [];
     let most = 0;
+    let largest = 0;
     for (const { values, columns, rows, queryBegin, keyBegin } of parts) {
       for (let r = Math.max(0, at.queries.begin - queryBegin); r < rows && queryBegin + r < at.queries.end; r++) {
         for (let c = Math.max(0, at.keys.begin - keyBegin); c < columns && keyBegin + c < at.keys.end; c++) {
           const weight = values[r * columns + c];
           if (!(weight > 0)) continue;
           own.push({ query: queryBegin + r, key: keyBegin + c, weight, head, strength: 0 });
+          if (weight > largest) largest = weight;
           if (weight > most && !skip.has(keyBegin + c)) most = weight;
         }
       }
@@ -55,6 +68,7 @@ export function curvesOf(heads: readonly (readonly Cells[])[], at: Stretch, sink
       curve.strength = intensity(curve.weight, most || 1, scale);
       if (curve.strength >= kFaintest) curves.push(curve);
     }
+    return { most: most || 1, largest };
   });
-  return curves.sort((a, b) => a.strength - b.strength || a.weight - b.weight).slice(-kMostCurves);
+  return { curves: curves.sort((a, b) => a.strength - b.strength || a.weight - b.weight).slice(-kMostCurves), scales };
 }

@@ -12,9 +12,9 @@ import type { TextModel } from '../../text/model';
 import type { State } from '../../state';
 import { badgeElement } from '../../ui/badge';
 import { h, iconButton, replace } from '../../ui/dom';
-import { legendSlot, showLegend } from '../../ui/legend';
+import { type Legend, legendOf, legendSlot, showLegend } from '../../ui/legend';
 import { kTile } from '../map/store';
-import { type Curve, type Stretch, curvesOf, stretchesOf } from './curves';
+import { type Curve, type Stretch, type Scaled, curvesOf, stretchesOf } from './curves';
 
 const kRow = 22; // pixels of a token
 const kTableRows = 40;
@@ -39,6 +39,7 @@ export class LinesView implements View {
   private loading = new AbortController();
   private cells: Cells[][] = []; // of each pinned head
   private curves: Curve[] = [];
+  private scales: Scaled[] = [];
   private hover: { side: Side; token: number } | null = null;
   private rest = { x: Infinity, y: 0 }; // where the pointer chose a token: what scrolls under it there is not pointed at
 
@@ -237,7 +238,9 @@ export class LinesView implements View {
   /** The curves of the cells at hand. */
   private find(): void {
     const state = this.ctx.store.now;
-    this.curves = curvesOf(this.cells, this.stretches[this.at], this.ctx.family.sinks, state.scale);
+    const found = curvesOf(this.cells, this.stretches[this.at], this.ctx.family.sinks, state.scale);
+    this.curves = found.curves;
+    this.scales = found.scales;
     this.canvas.element.dataset['curves'] = String(this.curves.length);
     this.say();
     if (!this.table.hidden) this.fillTable();
@@ -264,9 +267,17 @@ export class LinesView implements View {
       rows: whole(rows),
       share: share(sum / rows, error > 0),
     };
-    const most = scaleOf(this.curves, ctx.family.sinks);
-    showLegend(ctx, this.legend, { most, scale: ctx.store.now.scale, isShare: isShare(ctx), approximate: error > 0 });
+    const [own, ...others] = this.legends();
+    const named = others.map(({ most }, i) => ({ name: headName(ctx.store.now.heads[i + 1]), most }));
+    showLegend(ctx, this.legend, own ? { ...own, others: named } : null);
     this.caption.textContent = ctx.t(isShare(ctx) && ctx.family.sums_to_one ? 'lines.caption' : 'lines.caption.plain', values);
+  }
+
+  /** The scales of the pinned heads. */
+  private legends(): Legend[] {
+    const { scale } = this.ctx.store.now;
+    const approximate = this.badgeNow.error > 0;
+    return this.scales.map((own) => ({ ...own, scale, isShare: isShare(this.ctx), approximate }));
   }
 
   /** The tokens whose curves stand out: what is pointed at, else what is chosen; null: all are alike. */
@@ -369,7 +380,7 @@ export class LinesView implements View {
       asksKeys,
       strengths,
       shares,
-      heads: heads.length > 1 ? heads.map(headName) : [],
+      heads: this.legends().flatMap((own, i) => legendOf(ctx, own, heads.length > 1 ? headName(heads[i]) : '') ?? []),
     };
     return { parts: [part], says: this.caption.textContent ?? '', badge: this.badgeNow.badge };
   }
@@ -411,7 +422,3 @@ export class LinesView implements View {
     );
   }
 }
-
-/** What the strongest curve of the front head stands for: sinks do not set the scale. */
-const scaleOf = (curves: readonly Curve[], sinks: readonly number[]): number =>
-  curves.reduce((most, c) => (c.head === 0 && c.weight > most && !sinks.includes(c.key) ? c.weight : most), 0);

@@ -2,10 +2,11 @@
 
 import { type Context, isShare, quoted } from '../../context';
 import type { Axis, Exported, Matrix, Span } from '../../figure/figure';
-import { cell as printCell, share, weight as printNumber } from '../../format';
+import { cell as printCell } from '../../format';
 import type { Pool } from '../../paint/picture';
 import type { MapRequest, Picture } from '../../source/source';
 import type { Rect } from '../../state';
+import { legendOf } from '../../ui/legend';
 import { type Part, partOf } from './part';
 
 const kMostLabels = 64;
@@ -75,9 +76,6 @@ function matrixOf(ctx: Context, part: Part, back: number | null): Matrix {
     sinks,
     chosenRows: cellsOf(state.q, part.begin.query, part.rows),
     chosenColumns: back !== null ? [] : cellsOf(state.k, part.begin.key, part.columns),
-    legend: {
-      high: isShare(ctx) ? share(high, part.error > 0) : printNumber(high, part.error > 0),
-      scale: ctx.t(`scale.${state.scale}`),
-    },
+    legend: legendOf(ctx, { most: high, scale: state.scale, isShare: isShare(ctx), approximate: part.error > 0, largest: all }),
   };
 }

@@ -359,14 +359,14 @@ export class MapView implements View {
   }
 
   private sayScale(most: number): void {
-    const { ctx, maps } = this;
-    const picture = maps?.overview;
-    const codes = this.pool === 'max' ? picture?.maxCodes : picture?.meanCodes;
-    const { scale } = ctx.store.now;
-    const key = JSON.stringify([most, scale, codes?.error, ctx.store.now.weight, ctx.theme().paper]);
+    const { ctx, maps, near } = this;
+    const codes = this.pool === 'max' ? maps?.overview?.maxCodes : maps?.overview?.meanCodes;
+    const largest = near || ctx.family.sinks.length === 0 ? 0 : Infinity; // sinks do not set the scale
+    const shown = { most, scale: ctx.store.now.scale, isShare: isShare(ctx), approximate: (codes?.error ?? 0) > 0, largest };
+    const key = JSON.stringify([shown, largest > 0, Boolean(maps?.overview), ctx.theme().paper]);
     if (key === this.scaled) return;
     this.scaled = key;
-    showLegend(ctx, this.legend, picture ? { most, scale, isShare: isShare(ctx), approximate: (codes?.error ?? 0) > 0 } : null);
+    showLegend(ctx, this.legend, maps?.overview ? shown : null);
   }
 
   private street(): Street {

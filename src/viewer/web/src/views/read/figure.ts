@@ -2,10 +2,11 @@
 
 import { type Context, isShare, printWeight, quoted } from '../../context';
 import type { Exported, Part, PicturePart, Word, Words } from '../../figure/figure';
-import { shortShare, weight as printNumber } from '../../format';
+import { head as headName, shortShare, weight as printNumber } from '../../format';
 import type { Items, Pixels } from '../../source/source';
 import { type Box, boxesOf } from '../../text/boxes';
 import type { TextModel } from '../../text/model';
+import { legendOf } from '../../ui/legend';
 import { largest } from '../../weights';
 import { captionOf } from './answers';
 import type { Column } from './margin';
@@ -54,8 +55,12 @@ function contextAround(ctx: Context, begin: number, end: number): string {
   return text.text.slice(from, to).replace(/\s+/g, ' ').trim();
 }
 
-const words = (ctx: Context, view: { from: number; to: number }, paint: Paint): Words =>
-  wordsInView(ctx.text, view, (box) => look(box, paint));
+function words(ctx: Context, view: { from: number; to: number }, paint: Paint): Words {
+  const shown = wordsInView(ctx.text, view, (box) => look(box, paint));
+  const { heads } = ctx.store.now;
+  const bars = paint.barScales.map((scale, i) => ({ head: headName(heads[i]), most: legendOf(ctx, scale)?.high ?? '0' }));
+  return { ...shown, legend: legendOf(ctx, paint.scale), bars: bars.map((bar) => ctx.t('legend.bars', bar)) };
+}
 
 /** The words of a text in view, each as it looks. */
 export function wordsInView(
@@ -80,7 +85,7 @@ export function wordsInView(
       special,
     };
   });
-  return { kind: 'words', title, words: shown };
+  return { kind: 'words', title, words: shown, legend: null, bars: [] };
 }
 
 function look(box: Box, paint: Paint): Omit<Word, 'text' | 'gap'> {
@@ -119,7 +124,7 @@ function items(ctx: Context, paint: Paint, columns: readonly Column[]): Part | n
     sinks: [],
     chosenRows: ids.flatMap((id, i) => (isChosen(paint.anchors, id) ? [{ begin: i, end: i + 1 }] : [])),
     chosenColumns: [],
-    legend: null,
+    legend: legendOf(ctx, { ...paint.scale, most: largest(values, []), largest: 0 }),
   };
 }
 
@@ -145,6 +150,7 @@ async function pictureOf(ctx: Context, range: Items, paint: Paint): Promise<Pict
     labels: paint.top
       .filter((i) => range.begin <= i.begin && i.begin < range.end)
       .map((i) => ({ at: i.begin - range.begin, text: i.label })),
+    legend: legendOf(ctx, paint.scale),
     aspect: range.rows > 0 ? (pixels.width || count / rows) / (pixels.height || rows) : 4,
   };
 }

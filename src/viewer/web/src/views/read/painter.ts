@@ -3,6 +3,7 @@
 
 import type { Span, TopItem } from '../../source/source';
 import type { Box } from '../../text/boxes';
+import type { Legend } from '../../ui/legend';
 import { type Theme, css, inkOn, kPinColours, kSteps, shade } from '../../paint/ramp';
 
 export interface BoxStyle {
@@ -16,8 +17,12 @@ export interface Paint {
   intensity(box: Box): number;
   /** Weight of a box under the front head; NaN without a line. */
   weight(box: Box): number;
+  /** What the colours of boxes stand for. */
+  scale: Legend;
   /** 0…1 of a box under each pinned head, empty when fewer than two are pinned. */
   bars(box: Box): readonly number[];
+  /** What the length of a head's bars stands for. */
+  barScales: readonly Legend[];
   top: readonly (TopItem & { label: string })[];
   anchors: readonly Span[];
   others: readonly Span[]; // the other side's chosen span

@@ -2,7 +2,7 @@
 
 import type { Context, View } from '../../context';
 import { anchor, printWeight, rangeOf, setAnchor } from '../../context';
-import { shortShare, weight as printNumber } from '../../format';
+import { head as headName, shortShare, weight as printNumber } from '../../format';
 import type { Exported } from '../../figure/figure';
 import type { Shown } from '../../focus';
 import { oncePerFrame } from '../../paint/canvas';
@@ -11,7 +11,7 @@ import { isAbort } from '../../source/source';
 import { sameHead, type State } from '../../state';
 import type { Box } from '../../text/boxes';
 import { h } from '../../ui/dom';
-import { legendSlot, showLegend } from '../../ui/legend';
+import { type Legend, legendSlot, showLegend } from '../../ui/legend';
 import { isShare } from '../../context';
 import { intensity, largest, wordAround } from '../../weights';
 import { Beside } from './beside';
@@ -130,20 +130,35 @@ export class ReadView implements View {
     this.most = this.values ? largest(this.values, state.direction === 'out' ? this.ctx.family.sinks : []) : 0;
     this.beside.follow(shown);
     this.minimap.setProfile(this.values, this.most);
-    const approximate = shown !== null && (shown.line.error > 0 || shown.line.badge === 'quantised');
-    showLegend(this.ctx, this.legend, { most: this.most, scale: state.scale, isShare: isShare(this.ctx), approximate });
+    this.sayScale(shown);
     this.say();
     this.repaint();
   }
 
+  /** What the front head's colours stand for. */
+  private scaleOf(shown: Shown | null): Legend {
+    const approximate = shown !== null && (shown.line.error > 0 || shown.line.badge === 'quantised');
+    const isHidden = this.ctx.store.now.sink !== 'mark';
+    const largestOfAll = this.values && !isHidden ? largest(this.values, []) : 0;
+    return { most: this.most, scale: this.ctx.store.now.scale, isShare: isShare(this.ctx), approximate, largest: largestOfAll };
+  }
+
+  private sayScale(shown: Shown | null): void {
+    const { ctx } = this;
+    const others = this.pinValues.map(({ most }, i) => ({ name: headName(ctx.store.now.heads[i] ?? { layer: 0, head: 0 }), most }));
+    showLegend(ctx, this.legend, { ...this.scaleOf(shown), others: others.slice(1).filter(({ most }) => most > 0) });
+  }
+
   private takePins(lines: readonly (Line | null)[]): void {
     const { ctx } = this;
+    const sinks = ctx.store.now.direction === 'out' ? ctx.family.sinks : [];
     this.pinValues = lines.flatMap((line, i) => {
       const request = line ? ctx.focus.requestFor(ctx.store.now, ctx.store.now.heads[i] ?? { layer: 0, head: 0 }, null) : null;
       const values = line && request ? painted(ctx, { request, line, preview: false }) : null;
       const none = { values: new Float32Array(0), most: 0 };
-      return values ? [{ values, most: largest(values, ctx.family.sinks) }] : [none];
+      return values ? [{ values, most: largest(values, sinks) }] : [none];
     });
+    this.sayScale(ctx.focus.shown);
     this.repaint();
   }
 
@@ -187,6 +202,8 @@ export class ReadView implements View {
             ? intensity(weightOf(this.values, box), this.most, state.scale)
             : NaN,
       weight: (box) => (this.values ? weightOf(this.values, box) : NaN),
+      scale: this.scaleOf(shown),
+      barScales: this.pinValues.map(({ most }) => ({ ...this.scaleOf(shown), most, largest: 0 })),
       bars: (box) => this.pinValues.map((p) => (p.values.length ? intensity(weightOf(p.values, box), p.most, state.scale) : 0)),
       top: top.map((i) => ({ ...i, label: share ? shortShare(i.weight, approximate) : printNumber(i.weight) })),
       anchors,

@@ -6,6 +6,7 @@ import { shortShare, share } from '../../format';
 import type { Exported, Word } from '../../figure/figure';
 import type { State } from '../../state';
 import { h, icon, iconButton, replace } from '../../ui/dom';
+import { legendOf } from '../../ui/legend';
 import { type Moments, momentsOf } from './moments';
 
 const kPause = 700; // milliseconds that a moment is shown for
@@ -86,7 +87,12 @@ export class Timeline implements View {
       const share = chance === null ? '' : shortShare(chance);
       return { text: moments.name(i), gap: 'space', strength: chance ?? NaN, chosen: i === at, share };
     });
-    return { parts: [{ kind: 'words', title: ctx.t('timeline.label'), words }], says: this.label.textContent ?? '', badge: 'exact' };
+    const legend = legendOf(ctx, { most: 1, scale: 'linear', isShare: true });
+    return {
+      parts: [{ kind: 'words', title: ctx.t('timeline.label'), words, legend, bars: [] }],
+      says: this.label.textContent ?? '',
+      badge: 'exact',
+    };
   }
 
   toggle(): void {

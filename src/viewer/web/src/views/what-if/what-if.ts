@@ -317,7 +317,7 @@ export class WhatIfView implements View {
     const { ctx, run, pane, pair } = this;
     if (!run || !pane || !pair) throw new Error(this.note.textContent || ctx.t('loading'));
     const span = this.selection();
-    const words = shadedWords(run.text, pane.visibleRange(), this.shading(run));
+    const words = shadedWords(ctx, run.text, pane.visibleRange(), this.shading(run));
     const look = { place: (at: number): string => this.placeName(at), chosen: this.chosenPlaces(run), bars: this.show === 'difference' };
     const whom = span ? this.captionOf(span) : '';
     const says = [this.tools.said, whom, run.text === ctx.text ? '' : ctx.t('compare.grey')].filter(Boolean).join(' ');

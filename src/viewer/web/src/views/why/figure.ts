@@ -5,6 +5,7 @@ import type { Exported, Part, Words } from '../../figure/figure';
 import { share } from '../../format';
 import type { WhyResult } from '../../source/explain';
 import type { TextModel } from '../../text/model';
+import { legendOf } from '../../ui/legend';
 import { intensity } from '../../weights';
 import { wordsInView } from '../read/figure';
 import type { Shading } from './shading';
@@ -14,7 +15,7 @@ import { type Known, known } from './tables';
 const kRows = 12;
 
 /** `view`: the part of the text in view, UTF-16. */
-export function shadedWords(text: TextModel, view: { from: number; to: number }, shading: Shading, title = ''): Words {
+export function shadedWords(ctx: Context, text: TextModel, view: { from: number; to: number }, shading: Shading, title = ''): Words {
   const look = (box: Parameters<Shading['value']>[0]): Omit<Words['words'][number], 'text' | 'gap'> => {
     const value = shading.value(box);
     const size = value === null ? NaN : intensity(Math.abs(value), shading.most, shading.scale);
@@ -26,7 +27,7 @@ export function shadedWords(text: TextModel, view: { from: number; to: number },
       share: shading.label(box),
     };
   };
-  return wordsInView(text, view, look, title);
+  return { ...wordsInView(text, view, look, title), legend: legendOf(ctx, { ...shading, isShare: true }) };
 }
 
 const printed = (value: number): string => share(value).replace('-', '−');

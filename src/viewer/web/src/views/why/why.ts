@@ -371,7 +371,7 @@ export class WhyView implements View {
     const { ctx, result, pane } = this;
     const [front, shading] = [this.front(), this.shading()];
     if (!result || !front || !pane || !shading) throw new Error(this.note.textContent || ctx.t('loading'));
-    const words = shadedWords(ctx.text, pane.visibleRange(), shading, this.answer.textContent ?? '');
+    const words = shadedWords(ctx, ctx.text, pane.visibleRange(), shading, this.answer.textContent ?? '');
     return figureOfWhy(ctx, result, front, { words, says: this.caption.textContent ?? '', label: (item) => this.label(item) });
   }
 

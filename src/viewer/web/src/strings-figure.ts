@@ -1,0 +1,38 @@
+// Strings of colour bars, scales and figures for print, in both languages, as in strings.ts.
+
+export const kFigure = {
+  'legend.label': ['Colour bar: {from}, in the middle {middle}, to {to}; {scale}', '色条：{from}，中间 {middle}，至 {to}；{scale}'],
+  'legend.linear': ['linear scale', '线性刻度'],
+  'legend.sqrt': ['square root scale', '平方根刻度'],
+  'legend.log': ['log scale', '对数刻度'],
+  'legend.other': ['{head}: to {most}', '{head}：至 {most}'],
+  'legend.bars': ['{head}: bars to {most}', '{head}：条长至 {most}'],
+  'legend.own': ['its largest', '各自最大值'],
+  'legend.maps': ['maps', '图'],
+  'legend.names': ['names', '名称'],
+  scale: ['Scale', '刻度'],
+  'scale.linear': ['linear', '线性'],
+  'scale.linear.title': ['Colour in proportion to the weight', '颜色与权重成正比'],
+  'scale.sqrt': ['√', '√'],
+  'scale.sqrt.title': ['Colour by the square root: small weights stay visible', '按平方根着色：小权重仍可见'],
+  'scale.log': ['log', '对数'],
+  'scale.log.title': ['Colour by the logarithm, four decades', '按对数着色，跨四个数量级'],
+  'figure.width': ['Figure', '图宽'],
+  'figure.column': ['a column, 84 mm', '单栏，84 mm'],
+  'figure.column.title': ['As wide as one of two columns', '双栏版面中的一栏'],
+  'figure.page': ['a page, 174 mm', '通栏，174 mm'],
+  'figure.page.title': ['As wide as both columns', '横跨两栏'],
+  'figure.out': ['What “{whom}” attends to.', '“{whom}”注意到什么。'],
+  'figure.in': ['What attends to “{whom}”.', '什么注意到“{whom}”。'],
+  'figure.rules': ['weights: {weight} · scale: {scale}', '权重：{weight} · 刻度：{scale}'],
+  'figure.sinks': ['attention sinks: {rule}', '注意力汇点：{rule}'],
+  'figure.place': ['in its place', '所在之处'],
+  'figure.print': [
+    'The browser prints the figure alone, on a page of its size: choose “Save as PDF”.',
+    '浏览器将单独打印此图，页面与图同大：请选择“另存为 PDF”。',
+  ],
+  'figure.no-tikz': [
+    'TikZ holds no pictures, and this figure has one: save SVG or PDF, or show fewer tokens.',
+    'TikZ 不能包含位图，而此图含有位图：请存为 SVG 或 PDF，或显示更少的词元。',
+  ],
+} as const satisfies Record<string, readonly [string, string]>;
