@@ -154,11 +154,12 @@ class _Sides:
                 return begin, end
         windows = tuple(window[axis] for window in layer.windows)
         is_media = not layer.is_text or side == "media" or (side == "source" and side not in self.ranges)
-        key = ("media" if is_media else side, count, windows)
+        medium = self.watch.reading.medium(layer) if is_media else None
+        key = ("media" if is_media else side, None if medium is None else medium.name, count, windows)
         if key in self.known:
             return self.known[key]
         begin = self.items[-1][2] if self.items else self.tokens
-        for kind, names, rows, picture in items_of(self.watch, count, windows, not is_media):
+        for kind, names, rows, picture in items_of(self.watch, layer, count, windows, medium):
             at = self.items[-1][2] if self.items else self.tokens
             self.items.append((kind, at, at + len(names), rows, picture))
             self.text["ids"] += [-1] * len(names)

@@ -66,8 +66,9 @@ class Call:
         self.query, self.key, self.value = as_computed(query, key, value)
         if isinstance(mask, torch.Tensor) and mask.dim() == 4 and mask.dtype != torch.bool and not mask.is_floating_point():
             mask = mask.float()  # eager attention adds whole numbers as they are
-        self.mask = mask
+        self.mask, self.module = mask, module
         self.batch, self.queries, self.keys = query.shape[0], query.shape[2], key.shape[2]
+        self.lead = (self.batch,)  # the axes that became the batch
         scaling = kwargs.get("scaling")
         self.scale = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
         self.softcap = kwargs.get("softcap")

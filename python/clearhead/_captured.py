@@ -59,7 +59,10 @@ class CapturedLayer:
 
     def __init__(self, path, family, number, is_cross):
         self.path, self.family, self.number, self.is_cross = path, family, number, is_cross
+        self.is_packed = False  # whether one row of its calls holds several inputs
+        self.tower = ""  # the kind of input whose tower it is in, if the model has several
         self.is_text, self.run = True, 0  # whether its tokens may be those of a text; the top-level call that filled it last
+        self.module = None  # id of its module
         self.clear()
 
     def clear(self):

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ._batch import part_of
+
 LARGEST = 4096  # pixels of a side
 
 
@@ -37,22 +39,30 @@ def _spectrogram(features, count):
     return np.ascontiguousarray(np.repeat(_grey(features[::-1, ::step])[..., None], 3, -1))
 
 
-def items_of(watch, count, windows=(), is_text=False):
-    """[(kind, names, rows, picture)] of `count` queries or keys that are not tokens. windows: sizes of the windows that they stand in,
-    whose order is the model's own. is_text: they are positions of a text whose tokens are not known."""
+def _extra_tokens(watch):
+    """Names of the tokens that may stand before the patches of a picture, for each number of them."""
+    config = getattr(watch._model, "config", None)
+    registers = max((int(getattr(of, "num_register_tokens", None) or 0) for of in (config, getattr(config, "vision_config", None))), default=0)
+    has_distillation = any(name.rpartition(".")[2] == "distillation_token" for name, _ in watch._model.named_parameters())
+    second = ["distillation token"] if has_distillation else [f"register {at + 1}" for at in range(registers)]
+    return {0: [], 1: ["class token"], 1 + len(second): ["class token", *second]}
+
+
+def items_of(watch, layer, count, windows=(), medium=None):
+    """[(kind, names, rows, picture)] of `count` queries or keys of a layer that are not tokens. windows: sizes of the windows that they
+    stand in, whose order is the model's own. medium: what they are of; None if they are positions of a text whose tokens are not known."""
     if len(windows) > 1:
-        return [("item", [f"window {window + 1}, {at + 1}" for window, size in enumerate(windows) for at in range(size)], 0, None)]
-    config, media = getattr(watch._model, "config", None), None if is_text else watch.reading.media
-    if media is not None and media[0] == "pixel_values" and media[1].dim() >= 3:
-        patch = _setting(config, "patch_size")
+        part = part_of(watch.reading, layer, len(windows))
+        return [("item", [f"{part} {window + 1}, {at + 1}" for window, size in enumerate(windows) for at in range(size)], 0, None)]
+    if medium is not None and medium.name == "pixel_values" and medium.value.dim() == 3 and not layer.is_packed:
+        patch = _setting(getattr(watch._model, "config", None), "patch_size")
         if patch is not None:
-            rows, columns = (media[1].shape[-2] // int(patch[0]), media[1].shape[-1] // int(patch[-1]))
-            extra = count - rows * columns
-            if rows * columns > 0 and 0 <= extra <= 16:
-                before = [("class", ["class token" if i == 0 else f"register {i}" for i in range(extra)], 0, None)] if extra else []
+            rows, columns = (medium.value.shape[-2] // int(patch[0]), medium.value.shape[-1] // int(patch[-1]))
+            before = _extra_tokens(watch).get(count - rows * columns)
+            if rows * columns > 0 and before is not None:
                 names = [f"patch {row + 1}, {column + 1}" for row in range(rows) for column in range(columns)]
-                return [*before, ("patch", names, rows, _picture(media[1]))]
-    if media is not None and media[0] in ("input_features", "input_values"):
-        picture = _spectrogram(media[1], count) if media[0] == "input_features" else None
+                return [*([("class", before, 0, None)] if before else []), ("patch", names, rows, _picture(medium.value))]
+    if medium is not None and medium.plural == "sounds":
+        picture = _spectrogram(medium.value, count) if medium.name == "input_features" else None
         return [("frame", [f"frame {i + 1}" for i in range(count)], 0, picture)]
     return [("item", [str(i + 1) for i in range(count)], 0, None)]

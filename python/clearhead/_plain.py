@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from . import _families, _modules
+from . import _batch, _families, _modules
 from ._calls import Call
 from ._functions import Functions, multi_head
 from ._recorder import Recorder
@@ -93,7 +93,7 @@ class Plain(TorchFunctionMode):
 
     def first_row(self, layer, call):
         """The row of a call's batch that is kept, or the first of several."""
-        return self._watch._rows(layer, call).start
+        return _batch.rows_of(self._watch, layer, call).start
 
     def hears(self, thread):
         return self._watch.hears(thread)
@@ -176,6 +176,7 @@ class Plain(TorchFunctionMode):
         call = Call("sdpa" if is_causal else "eager", module, query, key, value, mask,
                     {"scaling": scale, "dropout": dropout_p, "is_causal": is_causal})
         call.band = (0, None) if is_causal else None
+        call.lead = lead if len(lead) > 1 else call.lead
         found = self._watch.observe(kept, call, four(out).transpose(1, 2))
         return out if not self._watch._edits else found.transpose(1, 2).reshape(out.shape)
 

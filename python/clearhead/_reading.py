@@ -5,6 +5,7 @@ whose cache holds fewer tokens than were read goes on after tokens that were rej
 text. A call without a cache begins the text again.
 """
 
+from collections import namedtuple
 from collections.abc import Mapping
 
 import torch
@@ -15,6 +16,8 @@ from .errors import InvalidArgumentError
 PICTURES = ("pixel_values", "pixel_values_videos", "pixel_values_images")
 SOUNDS = ("input_features", "input_values", "audio_values")
 INPUTS = ("input_ids", "inputs_embeds", *PICTURES, *SOUNDS)
+# Pictures or sounds of a call: how many (1 if they are packed into one tensor without a batch axis), and the watched one of them.
+Medium = namedtuple("Medium", ("name", "batch", "value", "plural", "is_packed"))
 MOST_LOGITS = 64  # positions of a call behind the prompt whose logits are kept, for the probabilities of tokens that were drafted
 
 
@@ -37,13 +40,14 @@ class Text:
     ids: of the watched text, padding included; -1 where only embeddings were given. start: the position of the first of them. padding:
     bool [token], False for padding, or None. front: (padding in front of each text of the batch [batch], length of the mask), or None.
     before: tokens in the cache at the last call. continues: whether the last call went on with a cache. prompt: number of tokens that
-    were given, the others were generated. batch: texts in the last call. read_ids: [row, token] of the last call, logits: (position of the
-    first, f32 [row, position, vocabulary]) after it. probabilities: of generated tokens, {position: f32 [row before, row]}; there are several rows in a beam search.
+    were given, the others were generated. batch, count: number of texts in the last call, and of the tokens of each. read_ids: [row,
+    token] of the last call, logits: (position of the first, f32 [row, position, vocabulary]) after it. probabilities: of generated tokens,
+    {position: f32 [row before, row]}; there are several rows in a beam search.
     """
 
     def __init__(self, start=0):
         self.ids, self.start, self.padding, self.front, self.before, self.continues = [], start, None, None, None, False
-        self.prompt, self.logits, self.probabilities, self.read_ids, self.batch = None, None, {}, None, None
+        self.prompt, self.logits, self.probabilities, self.read_ids, self.batch, self.count = None, None, {}, None, None, None
 
     @property
     def end(self):
@@ -68,7 +72,8 @@ class Text:
 
 
 class Reading:
-    """The texts and the media that a model reads in a run. kinds: {module's path: kinds of input that it was given, of "text", "picture" and "sound"}."""
+    """The texts and the media that a model reads in a run. kinds: {module's path: kinds of input that it was given, of "text", "picture" and
+    "sound"}; media: {kind: Medium}; shape: that of the main input of the call from outside; main: its name, if the model names it."""
 
     def __init__(self, model, tokenizer, text, sequence):
         self._model, self._tokenizer, self._text, self._sequence = model, tokenizer, text, sequence
@@ -82,12 +87,20 @@ class Reading:
         self.begin()
 
     def begin(self):
-        self.texts, self.kinds, self.media, self.media_batch = {}, {}, None, 1
+        self.texts, self.kinds, self.media = {}, {}, {}
         self._reader, self.has_read, self.step = None, False, 0
+        self.shape, self.main, self.may_lack_batch = None, None, False
 
-    def begins_call(self):
+    def begins_call(self, module, positional, keywords):
         """The model, or a module of it, is called from outside."""
-        self._reader, self.has_read, self.kinds = None, False, {}
+        self._reader, self.has_read, self.kinds, self._noted = None, False, {}, set()
+        self.main = getattr(type(module), "main_input_name", None)
+        first = (*positional, *keywords.values())
+        given = [keywords.get(self.main), *(first[0].values() if first and isinstance(first[0], Mapping) else ()), *first]
+        tensors = (one for one in given if isinstance(one, torch.Tensor) and one.dim() > 1 and not one.is_nested)
+        first = next(tensors, None)  # the main input, or else the first tensor
+        self.shape = None if first is None else tuple(first.shape)
+        self.may_lack_batch = first is not None and first.dim() == 2 and first.is_floating_point()  # [token, d]
 
     @property
     def written_side(self):
@@ -95,6 +108,17 @@ class Reading:
 
     def text(self, side):
         return self.texts.get(side) or Text()
+
+    @property
+    def sources(self):
+        """Number of sources that an encoder has read; None without an encoder."""
+        known = self.text("source").batch if self.is_pair else None
+        return known or next((medium.batch for medium in self.media.values() if self.is_pair), None)
+
+    def has_frames(self, medium):
+        """Whether these pictures are videos."""
+        configs = (self.config, getattr(self.config, "vision_config", None))
+        return medium.name == "pixel_values_videos" or any(getattr(of, "num_frames", None) is not None for of in configs)
 
     # The rows of a batch.
 
@@ -106,14 +130,21 @@ class Reading:
             raise InvalidArgumentError(f"watch: sequence={self._sequence}, but the batch has {batch} {what if batch > 1 else what[:-1]}; expected {last}")
         return at
 
-    def rows(self, batch):
-        """The rows of a batch that are kept: the one of the watched text, or all beams of it."""
+    def rows(self, batch, what="texts"):
+        """The rows of a batch that are kept: the one of the watched text, or all beams of it. Of several samples of one source
+        (num_return_sequences) the first is kept."""
+        copies = self._copies(batch)
+        first = self.row_of(batch // copies, what) * copies
+        is_beam_search = self.generation is not None and self.generation.is_beam_search and copies > 1
+        return slice(first, first + (copies if is_beam_search and self.step > 0 else 1))  # all beams begin as the first
+
+    def _copies(self, batch):
+        """How many rows of a generation's batch continue one text, or read one source."""
         generation = self.generation
-        if generation is None or not generation.is_beam_search or batch != generation.batch:
-            first = self.row_of(batch)
-            return slice(first, first + 1)
-        first = self.row_of(batch // generation.beams) * generation.beams
-        return slice(first, first + (generation.beams if self.step > 0 else 1))  # all beams begin as the first
+        if generation is None or batch != generation.batch:
+            return 1
+        sources = self.sources or batch
+        return generation.beams if generation.is_beam_search else batch // sources if batch % sources == 0 else 1
 
     # Arguments of modules.
 
@@ -157,10 +188,25 @@ class Reading:
             return
         self.kinds[path] = kinds
         for name, value in given.items():
-            if name in PICTURES or name in SOUNDS:
-                self.media_batch = value.shape[0] if value.dim() >= 3 else 1
-                at = self._sequence if -self.media_batch <= self._sequence < self.media_batch else self.media_batch - 1
-                self.media = (name, value.detach()[at].float().cpu())
+            kind = "picture" if name in PICTURES else "sound" if name in SOUNDS else None
+            if kind is not None and kind not in self._noted:  # what the outermost module is given has the axes that the caller knows
+                self._noted.add(kind)
+                self.media[kind] = self._medium(name, value)
+
+    def _medium(self, name, value):
+        batch = value.shape[0] if value.dim() > 2 or name == "input_values" else 1
+        is_packed, plural = batch == 1 < value.shape[0], "pictures" if name in PICTURES else "sounds"
+        at = self._copies(batch) * self._sequence
+        at = 0 if is_packed else at if -batch <= at < batch else batch - 1
+        return Medium(name, batch, value.detach()[at].float().cpu(), plural, is_packed)
+
+    def medium(self, layer):
+        """The pictures or sounds that a layer reads, a Medium; None if it reads something else."""
+        if (layer.is_text and not layer.is_cross) or not self.media:
+            return None
+        kinds = self._kinds_of(layer.path) - {"text"}
+        tower = {"vision": "picture", "audio": "sound"}.get(layer.tower)
+        return self.media.get(next(iter(kinds)) if len(kinds) == 1 else tower) or next(iter(self.media.values()))
 
     def _kinds_of(self, path):
         """The kinds of input of the nearest module around a path that was given any; of none, text."""
@@ -216,7 +262,7 @@ class Reading:
         count = ids.shape[1] if ids is not None else embeddings.shape[1] if embeddings is not None else None
         if count is None:
             return
-        known.batch = (ids if ids is not None else embeddings).shape[0]
+        known.batch, known.count = (ids if ids is not None else embeddings).shape[0], count
         self._set_step(before or 0, count)
         self._add_tokens(known, side, ids, count)
         self._read_padding(known, keywords.get("attention_mask"), before, count)
@@ -313,7 +359,7 @@ class Reading:
         sequences = getattr(generation.result, "sequences", generation.result)
         if known is None or not isinstance(sequences, torch.Tensor):
             return None
-        row = self.row_of(sequences.shape[0])
+        row = self.rows(sequences.shape[0]).start
         written = sequences[row].tolist()
         if generation.ends[min(row, len(generation.ends) - 1)] is not None:
             written = written[: generation.ends[row]]

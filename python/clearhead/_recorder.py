@@ -401,7 +401,7 @@ class Recorder:
             kept.problem = f"it computes attention by itself, and {lost}"
             watch._edited(kept)
             return out
-        count = _streams(call, axes, watch.texts_of(kept))
+        count = _streams(call, axes, watch.text_of(kept))
         layers = [kept, *(self._plain.layer(length) for _ in range(count - 1))]
         calls = [_stream(call, at, count) for at in range(count)]
         weights, whole = axes.joined(found.left, tuple(found.left.shape[:-2])), found.result(out)
@@ -444,7 +444,9 @@ class Recorder:
         value = axes.joined(found.right, tuple(found.left.shape[:-2]))
         value = value.expand(axes.batch, value.shape[1], -1, -1)
         kwargs = {"scaling": known["scale"], "dropout": scores.dropout, "position_bias": known["bias"], "is_causal": False}
-        return Call("eager", self._plain.running[-1], known["query"], known["key"], value, known["mask"], kwargs), axes
+        call = Call("eager", self._plain.running[-1], known["query"], known["key"], value, known["mask"], kwargs)
+        call.lead = axes.base if axes.order[0] == 0 else call.lead
+        return call, axes
 
     def _difference(self, kept, call, weights):
         """Why the weights that met the values are not those of the call, for a few rows; None: they are."""
@@ -460,10 +462,11 @@ class Recorder:
         return None
 
 
-def _streams(call, axes, texts):
+def _streams(call, axes, text):
     """How many streams of each text the rows of a call are. The n-grams of ProphetNet are: its scores have the axes [text, stream, head,
-    query, key]. texts: number of texts in the batch, None if the layer reads none."""
-    is_of_texts = texts is not None and axes.order[0] == 0 and axes.base[0] == texts
+    query, key]. Chunks of a text have fewer queries than it has tokens. text: the Text that the layer reads, or None."""
+    texts = None if text is None else text.batch
+    is_of_texts = texts is not None and axes.order[0] == 0 and axes.base[0] == texts and call.queries == text.count
     return call.batch // texts if is_of_texts and call.batch % texts == 0 else 1
 
 

@@ -9,6 +9,7 @@ all keys of the call. A layer that fails is left out, by name and with the reaso
     _interface.py    attention calls of transformers            _plain.py       attention of torch itself
     _generation.py   decoding loops of transformers             _reading.py     the tokens that a model has read
     _captured.py     what is kept of one layer                  _assemble.py    the trace of it all
+    _batch.py        which rows of a call are of the watched input
 """
 
 import functools
@@ -18,7 +19,7 @@ import warnings
 
 import torch
 
-from . import _core, _generation, _interface, _modules
+from . import _batch, _core, _generation, _interface, _modules
 from ._calls import Call, copied, float32, without_autocast
 from ._captured import CapturedLayer, Sample, Seen, band_of
 from ._edits import Edits, Places
@@ -186,7 +187,7 @@ class Watch:
             self._busy = threading.get_ident()
             self._run += 1
             self._called, self._recomputed = {}, {}
-            self.reading.begins_call()
+            self.reading.begins_call(module, positional, keywords)
         path = self.paths[id(module)]
         self._called[path] = (self._called.get(path, (0, 0))[0] + 1, 0)
         for side, position in self.reading.reads(module, path, positional, keywords):
@@ -253,8 +254,9 @@ class Watch:
         if name not in self._layers:
             family, number, is_cross, siblings = self._family(path, module)
             self._layers[name] = CapturedLayer(name, family, number + (count - 1) * siblings, is_cross)
-            self._layers[name].run = self._run
-            self._layers[name].is_text = self.reading.reads_text(path, _tower(self._model, path))
+            self._layers[name].run, self._layers[name].module = self._run, id(module)
+            self._layers[name].tower = _tower(self._model, path)
+            self._layers[name].is_text = self.reading.reads_text(path, self._layers[name].tower)
         layer = self._layers[name]
         if layer.run != self._run:
             continues = layer.is_text and self.reading.text(self._sides_of(layer)[0]).continues
@@ -321,9 +323,13 @@ class Watch:
         is_target = layer.family == "dec" or "decoder" in layer.path.lower()
         return ("" if not self.reading.is_pair else "target" if is_target else "source",) * 2
 
+    def text_of(self, layer):
+        """The text that a layer's queries are of, or None."""
+        return self.reading.text(self._sides_of(layer)[0]) if layer.is_text else None
+
     def texts_of(self, layer):
         """Number of texts in the batch that a layer's queries are of; None if they are of no text."""
-        return self.reading.text(self._sides_of(layer)[0]).batch if layer.is_text else None
+        return self.text_of(layer).batch if layer.is_text else None
 
     def _run_layers(self):
         counts = {}
@@ -375,15 +381,13 @@ class Watch:
         layer.problem = layer.problem or call.problem
         if call.query.is_meta:
             layer.problem = 'it ran on the device "meta", whose tensors hold no numbers'
-        texts = self.texts_of(layer)
-        if texts is not None and call.batch not in (1, texts):
-            layer.problem = layer.problem or f"it computes {call.batch} rows of a batch of {texts} texts, which are not one for each"
+        layer.problem = layer.problem or _batch.problem_of(self, layer, call)
         places = self._places(layer, call) if self._edited(layer) else None
         with torch.no_grad(), torch._C.DisableTorchFunction(), without_autocast(call.query.device.type):
             if self._keep and layer.problem is None and not again:
                 self._take(layer, call, out, places)
             elif places is not None and not again:
-                self._compared(layer, call, self._rows(layer, call).start, out, 0, call.queries)
+                self._compared(layer, call, _batch.rows_of(self, layer, call).start, out, 0, call.queries)
         layer.calls += not again
         if places is None:
             return out
@@ -419,14 +423,6 @@ class Watch:
         padding = front(of_queries, before + call.queries)
         return Places.of(call, before, padding, front(of_keys, call.keys) if layer.is_cross else padding, layer.is_cross)
 
-    def _rows(self, layer, call):
-        """The rows of a call's batch that are kept. Of a picture whose windows, or frames, are rows: all of them."""
-        if layer.is_text:
-            return self.reading.rows(call.batch)
-        pictures = self.reading.media_batch if self.reading.media is not None and call.batch % self.reading.media_batch == 0 else call.batch
-        windows, at = call.batch // pictures, self.reading.row_of(pictures, "pictures")
-        return slice(at * windows, (at + 1) * windows)
-
     def _shown(self, layer, call):
         """The range of queries and that of keys that are kept of a call of one text: without padding, and without room of a cache for keys
         that do not exist yet. All of a call is kept where its queries see what would be left out."""
@@ -451,8 +447,8 @@ class Watch:
 
     def _take(self, layer, call, out, places):
         """Copies what is needed of the call, without padding. places: as observe() found them, if the layer is edited."""
-        rows = self._rows(layer, call)
-        if layer.is_in_windows or (not layer.is_text and rows.stop - rows.start > 1):
+        rows = _batch.rows_of(self, layer, call)
+        if layer.is_in_windows or (rows.stop - rows.start > 1 and not self._in_beam_search(call)):
             self._take_windows(layer, call, rows, out)
             return
         batch, call = call, call.of(rows.start)

@@ -1,0 +1,104 @@
+"""Which rows of an attention call belong to the watched input.
+
+The rows (the batch axis) of a call are inputs only if there are as many of them as there are inputs. Otherwise they are windows of a
+picture, frames of a video, channels of a series or chunks of a sound: several rows for each input, which become one map in which each sees
+itself. A call whose rows are neither is left out, with the reason.
+"""
+
+import re
+
+from .errors import InvalidArgumentError
+
+_MERGED = re.compile(r"(image|video|audio|speech)_token_(id|index)$")  # settings of models that place pictures or sounds among their tokens
+
+_ONE_BY_ONE = "it computes one row at a time, of {} {} one after the other; watch one of them"
+
+
+def inputs_of(watch, layer, call):
+    """(number of inputs that the rows of a call are of, what they are)."""
+    texts = watch.texts_of(layer)
+    if texts is not None:
+        return texts, "texts"
+    medium, shape = watch.reading.medium(layer), watch.reading.shape
+    if medium is not None:
+        return 1 if _is_of_one_text(watch) else medium.batch, medium.plural
+    if shape is None or (call.batch == 1 and watch.reading.may_lack_batch):
+        return call.batch, "inputs"
+    if len(shape) > 2 and (call.queries, call.batch) == shape[:2]:  # [token, batch, d]
+        return call.batch, "inputs"
+    return shape[0], "inputs"
+
+
+def _texts(watch):
+    """Number of texts whose tokens have pictures or sounds among them; None where they have not."""
+    config = watch.reading.config
+    is_merged = any(_MERGED.search(name) and value is not None for name, value in vars(config).items()) if config is not None else False
+    return watch.reading.text("source" if watch.reading.is_pair else "").batch if is_merged else None
+
+
+def _is_of_one_text(watch):
+    return _texts(watch) == 1
+
+
+def problem_of(watch, layer, call):
+    """Why the rows of a call cannot be taken for inputs, or for a whole number of rows of each; None: they can."""
+    count, what = inputs_of(watch, layer, call)
+    if what != "texts" and (reason := _beyond(watch, layer, count, what)) is not None:
+        return reason
+    layer.is_packed = call.batch < count
+    if call.batch == count:
+        texts = _texts(watch) if what not in ("texts", "inputs") else None
+        if texts not in (None, count):
+            return f"it reads {count} {what} of {texts} texts, and which are whose is not known; watch one text at a time"
+        return None
+    if call.batch == 1 and what != "texts":  # all inputs in one row; or one at a time, if its module attends again
+        others = [one for one in watch._layers.values() if one is not layer and (one.module, one.run) == (layer.module, layer.run)]
+        for one in others:
+            one.problem = _ONE_BY_ONE.format(count, what)
+        return _ONE_BY_ONE.format(count, what) if others else None
+    if what == "texts" or call.batch % count:
+        return f"it computes {call.batch} rows of a batch of {count} {what if count > 1 else what[:-1]}, which are not one for each"
+    if count > 1 and call.lead[0] != count and not type(call.module).__module__.startswith("transformers."):
+        # all models of transformers have the rows of the first input first, which all_models.py checks
+        return f"it computes {call.batch} rows for {count} {what}, and which are whose is not known; watch one of them"
+    return None
+
+
+def _beyond(watch, layer, count, what):
+    """Why there is no row for the watched input, where a text has been read that is there; None: there is. Raises InvalidArgumentError
+    where nothing else was read."""
+    medium = watch.reading.medium(layer)
+    if count == 1 and (watch.reading.has_read or (medium is not None and medium.is_packed)):
+        return None
+    try:
+        watch.reading.rows(count, what)
+    except InvalidArgumentError as error:
+        if not watch.reading.has_read:
+            raise
+        return str(error).removeprefix("watch: ")
+    return None
+
+
+def rows_of(watch, layer, call):
+    """The rows of a call's batch that are kept."""
+    reading = watch.reading
+    if watch.texts_of(layer) is not None:
+        return reading.rows(call.batch)
+    count, what = inputs_of(watch, layer, call)
+    if count == 1 or call.batch == 1:
+        return slice(0, call.batch)
+    each = max(1, call.batch // count)
+    at = reading.rows(count, what).start
+    return slice(at * each, (at + 1) * each)
+
+
+def part_of(reading, layer, count):
+    """What each of the `count` rows of an input is, in a word."""
+    medium = reading.medium(layer)
+    if medium is not None and count == medium.batch and count > 1:
+        return medium.plural[:-1]
+    if medium is not None and medium.value.dim() > 3 and count == medium.value.shape[0]:
+        return "frame" if reading.has_frames(medium) else medium.plural[:-1]
+    if medium is None and reading.main == "past_values" and reading.shape[-1] == count:
+        return "channel"
+    return "window" if medium is not None else "group"
