@@ -401,23 +401,23 @@ class Recorder:
             kept.problem = f"it computes attention by itself, and {lost}"
             watch._edited(kept)
             return out
-        count = _streams(call, axes, watch.text_of(kept))
-        layers = [kept, *(self._plain.layer(length) for _ in range(count - 1))]
-        calls = [_stream(call, at, count) for at in range(count)]
+        streams = _Streams(call, axes, watch.text_of(kept), watch.reading.config)
+        layers = [kept, *(self._plain.layer(length) for _ in range(streams.count - 1))]
+        calls = [streams.call(at) for at in range(streams.count)]
         weights, whole = axes.joined(found.left, tuple(found.left.shape[:-2])), found.result(out)
         joined, edited = axes.joined(whole, tuple(whole.shape[:-2])).transpose(1, 2), []
         for at, (layer, one) in enumerate(zip(layers, calls)):
             if layer.problem is None and not call.dropout:
-                layer.problem = self._difference(layer, one, weights[at::count])
-            edited.append(watch.observe(layer, one, joined[at::count]))
+                layer.problem = self._difference(layer, one, streams.part(weights, at, 2))
+            edited.append(watch.observe(layer, one, streams.part(joined, at, 1)))
             watch._hear_gradient(layer, edited[-1])
         is_edited = any([watch._edited(layer) for layer in layers])
         if not is_edited and watch._gradients_of is None:
             return out
-        returned = found.inverse(axes.parted(_together(edited).transpose(1, 2), whole.shape), out).to(out.dtype)
+        returned = found.inverse(axes.parted(streams.together(edited, 1).transpose(1, 2), whole.shape), out).to(out.dtype)
         if not is_edited:
             return returned  # the same numbers, by a way on which gradients are heard
-        shown = axes.parted(_together([self._plain._weights(layer, one) for layer, one in zip(layers, calls)]), found.left.shape)
+        shown = axes.parted(streams.together([self._plain._weights(layer, one) for layer, one in zip(layers, calls)], 2), found.left.shape)
         shown = shown.transpose(-1, -2) if scores.is_swapped else shown
         for one in scores.same:
             if (tensor := one()) is not None:
@@ -462,27 +462,46 @@ class Recorder:
         return None
 
 
-def _streams(call, axes, text):
-    """How many streams of each text the rows of a call are. The n-grams of ProphetNet are: its scores have the axes [text, stream, head,
-    query, key]. Chunks of a text have fewer queries than it has tokens. text: the Text that the layer reads, or None."""
-    texts = None if text is None else text.batch
-    is_of_texts = texts is not None and axes.order[0] == 0 and axes.base[0] == texts and call.queries == text.count
-    return call.batch // texts if is_of_texts and call.batch % texts == 0 else 1
+class _Streams:
+    """Streams of a text in one call, as the n-grams of ProphetNet are: rows of the batch, where its scores have the axes [text, stream, head,
+    query, key], or in cross-attention the queries of all streams one after the other. (Chunks of a text are no streams: they have fewer
+    queries than it has tokens.) count: how many."""
 
+    def __init__(self, call, axes, text, config):
+        """text: the Text that the layer reads, or None."""
+        self._call, self.count, self._of_queries = call, 1, False
+        texts, tokens = (None, None) if text is None else (text.batch, text.count)
+        if texts is None or call.batch % texts:
+            return
+        if axes.order[0] == 0 and axes.base[0] == texts and call.queries == tokens:
+            self.count = call.batch // texts
+        elif call.batch == texts and call.queries == tokens * (1 + (getattr(config, "ngram", None) or 0)):
+            self.count, self._of_queries = call.queries // tokens, True
 
-def _stream(call, at, count):
-    """The call of one of `count` streams of each text."""
-    if count == 1:
-        return call
-    one, pick = copy.copy(call), lambda x: x if x is None or x.shape[0] == 1 else x[at::count]
-    one.query, one.key, one.value, one.mask, one.bias = map(pick, (call.query, call.key, call.value, call.mask, call.bias))
-    one.batch = call.batch // count
-    return one
+    def part(self, x, at, axis):
+        """One stream's part of a tensor [batch, ...] whose queries are at an axis."""
+        if self.count == 1:
+            return x
+        if self._of_queries:
+            return x if x.shape[axis] == 1 else x.chunk(self.count, axis)[at]
+        return x if x.shape[0] == 1 else x[at :: self.count]
 
+    def call(self, at):
+        """The call of one stream."""
+        if self.count == 1:
+            return self._call
+        one, pick = copy.copy(self._call), lambda x: x if x is None else self.part(x, at, 2)
+        one.query, one.mask, one.bias = pick(one.query), pick(one.mask), pick(one.bias)
+        if not self._of_queries:
+            one.key, one.value = pick(one.key), pick(one.value)
+        one.batch, one.queries = one.query.shape[0], one.query.shape[2]
+        return one
 
-def _together(streams):
-    """The inverse of _stream, for tensors [text, ...]."""
-    return streams[0] if len(streams) == 1 else torch.stack(streams, 1).flatten(0, 1)
+    def together(self, parts, axis):
+        """The inverse of part()."""
+        if self.count == 1:
+            return parts[0]
+        return torch.cat(parts, axis) if self._of_queries else torch.stack(parts, 1).flatten(0, 1)
 
 
 def _unknown(shape):

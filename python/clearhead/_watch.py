@@ -288,7 +288,7 @@ class Watch:
                 family = next((part for part in pattern.split(".") if part != "#" and all(part not in of.split(".") for of in others)), pattern)
                 family = re.sub(r"_(model|tower|encoder)$", "", family).replace("_", "-").replace("#", "").replace(".", "-").lower()
                 if family in self._families.values():
-                    family += f"-{len(self._families)}"
+                    family = f"cross-{family}" if is_cross and f"cross-{family}" not in self._families.values() else f"{family}-{len(self._families)}"
             self._families[pattern] = family
         numbers = self._numbers_of_paths.get(pattern, [own])
         varying = [at for at in range(len(own)) if len({one[at] for one in numbers}) > 1]

@@ -26,12 +26,30 @@ def test_every_stream_of_prophetnets_n_grams_is_a_family_of_the_watched_text(seq
     with ch.watch(model, sequence=sequence) as trace:
         model(**inputs)
     expected = model(**inputs, output_attentions=True).decoder_ngram_attentions
-    assert trace.families == ["cross", "enc", "dec", "second", "third"] and trace.left_out == [] and trace.verify() < 1e-5
+    assert set(trace.families) == {"enc", "dec", "second", "third", "cross", "cross-second", "cross-third"}
+    assert trace.left_out == [] and trace.verify() < 1e-5
     for layer in range(2):
         for stream, family in enumerate(("second", "third")):
             found = trace.map(layer, family)
             assert found.module == f"decoder.layers.{layer}.self_attn.{family}"
             np.testing.assert_allclose(found.to_numpy(), expected[layer][sequence, stream].numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("sequence", [0, 1])
+@torch.no_grad()
+def test_the_queries_of_all_streams_are_those_of_the_tokens_in_cross_attention(sequence):
+    model = prophetnet()
+    inputs = {"input_ids": IDS, "decoder_input_ids": IDS[:, :7]}
+    with ch.watch(model, sequence=sequence) as trace:
+        model(**inputs)
+    expected = model(**inputs, output_attentions=True).cross_attentions
+    assert trace.ids[:24] == [*IDS[sequence].tolist(), *IDS[sequence, :7].tolist()]
+    for layer in range(2):
+        for stream, family in enumerate(("cross", "cross-second", "cross-third")):
+            found = trace.map(layer, family)
+            weights = torch.softmax(expected[layer][sequence, :, 7 * stream : 7 * (stream + 1)], -1)  # it returns scores
+            assert found.query_range == (17, 24) and found.key_range == (0, 17)
+            np.testing.assert_allclose(found.to_numpy(), weights.numpy(), atol=1e-5)
 
 
 @torch.no_grad()
@@ -44,6 +62,11 @@ def test_knocked_out_heads_of_one_stream_change_that_stream_alone():
     assert torch.equal(plain.last_hidden_state, edited.last_hidden_state)
     first, second = (plain.last_hidden_state_ngram - edited.last_hidden_state_ngram).abs().unflatten(1, (2, 7)).amax((0, 2, 3)).tolist()
     assert first == 0 and second > 1e-2
+    with ch.edits(model, knock_out=["cross-second.L1.H2"]):
+        edited = model(**inputs)
+    assert torch.equal(plain.last_hidden_state, edited.last_hidden_state)
+    first, second = (plain.last_hidden_state_ngram - edited.last_hidden_state_ngram).abs().unflatten(1, (2, 7)).amax((0, 2, 3)).tolist()
+    assert first > 1e-2 and second == 0
 
 
 @torch.no_grad()
@@ -53,7 +76,8 @@ def test_steps_of_streams_over_a_cache_are_left_out_by_name():
         "encoder_ffn_dim", "decoder_ffn_dim", "ngram", "max_position_embeddings")})
     with pytest.warns(UserWarning, match="keys of another stream"), ch.watch(model) as trace:
         model.generate(IDS, max_new_tokens=4, min_new_tokens=4, do_sample=False)
-    assert trace.families == ["cross", "enc", "dec"]
+    assert set(trace.families) == {"enc", "dec", "cross", "cross-second", "cross-third"}
+    assert trace.map(0, "cross-third").queries == 4 and trace.verify() < 1e-5
     assert {path for path, _ in trace.left_out} == {f"prophetnet.decoder.layers.{layer}.self_attn.{stream}" for layer in (0, 1) for stream in ("second", "third")}
 
 
