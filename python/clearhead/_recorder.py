@@ -373,7 +373,7 @@ class Recorder:
         if scores.opaque and tuple(given.shape[-2:]) != scores.shape[-2:]:
             scores = scores.copy(lost=f"{scores.opaque} changes its scores")
         elif scores.lost is not None and tuple(given.shape) == scores.shape and given.dim() > 2:
-            scores, whole = scores.copy(lost=None, opaque=scores.lost), given
+            scores, whole = scores.copy(lost=None, opaque=scores.lost, added=[], filled=[]), given  # they are in the whole scores
         self._set(result, "weights", scores.copy(whole=whole, is_swapped=axis == -2, same=[]))
 
     # Calls.
@@ -390,8 +390,8 @@ class Recorder:
         if lost is None:
             try:
                 call, axes = self._call(scores, found)
-            except ValueError as reason:
-                lost = str(reason)
+            except (ValueError, RuntimeError) as reason:  # RuntimeError: axes that are not as expected
+                lost = str(reason) if isinstance(reason, ValueError) else f"its scores have axes that are not understood ({str(reason)[:80]})"
         if lost is not None and not watch._edits:
             self._leave_out(lost)
             return out

@@ -132,6 +132,13 @@ def shrink(config, kept=(), depth=0):
         with contextlib.suppress(Exception):
             if "mrope_section" in getattr(config, name):
                 getattr(config, name)["mrope_section"] = [2, 1, 1]
+    size = vars(config).get("image_size")
+    if isinstance(size, (list, tuple)) and len(size) == 2 and min(size) > 32 and "image_size" not in kept:
+        config.image_size = [32, 32]
+    if {"mamba_expand", "mamba_n_heads", "mamba_d_head"} <= set(vars(config)) and "mamba_d_ssm" not in vars(config) and "hidden_size" not in kept:
+        config.mamba_n_heads, config.mamba_d_head = 8, config.mamba_expand * config.hidden_size // 8
+    if "default_language" in vars(config) and vars(config).get("languages"):
+        config.default_language = config.languages[0]
     if "num_hidden_layers" not in kept:  # of layers with a state and layers with attention, one each
         for name, value in (("attn_layer_indices", [1]), ("attn_layer_period", 2), ("attn_layer_offset", 1), ("expert_layer_period", 2)):
             if name in vars(config):
@@ -191,6 +198,8 @@ def inputs_of(model):
     if main in ("input_features",):
         frames = 2 * (getattr(config, "max_source_positions", None) or 32)
         bins = getattr(config, "num_mel_bins", None) or getattr(config, "feature_size", None) or getattr(config, "input_feat_per_channel", 80)
+        if hasattr(config, "feature_projection_input_dim"):
+            return {"input_features": torch.randn(2, 32, config.feature_projection_input_dim, generator=random)}
         whisper = "whisper" in type(model).__name__.lower() or "speech2text" not in type(model).__name__.lower()
         out["input_features"] = torch.randn(2, bins, frames, generator=random) if whisper else torch.randn(2, 32, bins, generator=random)
     if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in names:
@@ -203,6 +212,9 @@ def inputs_of(model):
         if main == "pixel_values_videos" or (main == "pixel_values" and name in names and getattr(config, "num_frames", None)):
             frames = getattr(config, "num_frames", None) or getattr(config, "frames_per_clip", 2) or 2
             out = {main: torch.randn(2, frames, 3, size, size, generator=random)}
+    if "prompt_pixel_values" in names:
+        half = torch.randn(2, 3, height // 2, width, generator=random)  # the prompt stands above the picture
+        out.update({name: half + at for at, name in enumerate(("pixel_values", "prompt_pixel_values", "prompt_masks"))})
     if "visual_feats" in names:
         out["visual_feats"] = torch.randn(2, 5, getattr(config, "visual_feat_dim", None) or config.visual_embedding_dim, generator=random)
     if "visual_pos" in names:

@@ -523,3 +523,31 @@ def test_a_gate_that_is_called_attention_is_left_out_by_name():
     with torch.no_grad(), pytest.warns(UserWarning, match="a gate over the features"), ch.watch(model) as trace:
         model(past_values=torch.randn(2, 32, 1))
     assert trace.left_out and all(path.endswith("gating_block") for path, _ in trace.left_out)
+
+
+class GridScores(nn.Module):
+    """Scores that become a grid of 4 × 2 keys for a bias of rows and columns, and then rows again (SegGPT, SAM's windows)."""
+
+    num_heads, main_input_name = 4, "pixel_values"
+
+    def __init__(self):
+        super().__init__()
+        self.project, self.bias = nn.Linear(16, 48), nn.Parameter(torch.randn(8, 4, 1))
+
+    def forward(self, pixel_values):
+        q, k, v = (one.unflatten(-1, (4, 4)).transpose(1, 2).flatten(0, 1) for one in self.project(pixel_values).chunk(3, -1))
+        scores = (q @ k.transpose(-1, -2)).reshape(8, 4, 2, 4, 2)
+        scores = scores + self.bias[:, :, :, None, None] * torch.arange(2.0) + torch.arange(4.0)[:, None]
+        return torch.softmax(scores.reshape(8, 8, 8), -1) @ v
+
+
+@torch.no_grad()
+def test_scores_that_are_a_grid_in_between_are_followed():
+    torch.manual_seed(0)
+    model, pictures = GridScores(), torch.randn(2, 8, 16)
+    with ch.watch(model, sequence=1) as trace:
+        model(pixel_values=pictures)
+    with Spy(model) as spy:
+        model(pixel_values=pictures)
+    assert trace.left_out == [] and trace.verify() < 1e-5
+    np.testing.assert_allclose(trace.map(0).to_numpy(), spy.found[0][1][4:].numpy(), atol=1e-5)
