@@ -13,6 +13,11 @@ from . import _core
 from ._masks import MaskSource, remembered_mask, uniform_term, visible_pairs
 
 
+# Scores of which one is larger are computed in double by the eager formula: float32 rounds a sum of d products of this size by some 1e-6,
+# and a weight then differs by as much, whichever kernel computes it. The weights that check a map have only one rounding so.
+LARGE_SCORE = 16.0
+
+
 def float32(x):
     """x detached, on the CPU, in a dtype that the engine reads."""
     x = x.detach()
@@ -203,8 +208,8 @@ class Call:
         """Numbers that the eager formula makes for one query."""
         return self.query.shape[0] * self.query.shape[1] * self.keys
 
-    def _scores(self, rows):
-        query, key = self.query[:, :, rows].float(), self.key.float()
+    def _scores(self, rows, dtype=torch.float32):
+        query, key = self.query[:, :, rows].to(dtype), self.key.to(dtype)
         groups = query.shape[1] // key.shape[1]
         batch, heads, count, width = query.shape
         scores = torch.matmul(query.reshape(batch, key.shape[1], groups * count, width), key.transpose(2, 3))
@@ -217,6 +222,8 @@ class Call:
         hide: bool [batch|1, head|1, row, key] of pairs to hide as well; a row that sees nothing then is 0.
         """
         scores = self._scores(rows)
+        if not scores.requires_grad and scores.device.type != "mps" and bool((scores.detach().abs() > LARGE_SCORE).any()):
+            scores = self._scores(rows, torch.float64)
         batch, heads, count, _ = scores.shape
         if self.softcap is not None:
             scores = self.softcap * torch.tanh(scores / self.softcap)
@@ -242,10 +249,11 @@ class Call:
             scores = scores.masked_fill(hide.to(scores.device), -torch.inf)
             empty = scores.isneginf().all(-1, keepdim=True)
         if self.sinks is not None:
-            sinks = self.sinks.float().reshape(1, -1, 1, 1).expand(batch, heads, count, 1)
+            sinks = self.sinks.to(scores.dtype).reshape(1, -1, 1, 1).expand(batch, heads, count, 1)
             weights = torch.softmax(torch.cat([scores, sinks], -1), -1)[..., :-1]
         else:
             weights = torch.softmax(scores, -1)
+        weights = weights.float()
         return weights if empty is None else weights.masked_fill(empty, 0)
 
     def output(self, weights):
@@ -273,11 +281,11 @@ class RelativeCall(Call):
     def row_size(self):
         return super().row_size() * (self.query.shape[3] + 1)
 
-    def _scores(self, rows):
-        query, key = self.query[:, :, rows].float(), self.key.float()
+    def _scores(self, rows, dtype=torch.float32):
+        query, key = self.query[:, :, rows].to(dtype), self.key.to(dtype)
         reach = self.of_queries.shape[1] // 2
         rows = torch.as_tensor(list(rows), device=query.device)
         offsets = torch.arange(self.keys, device=query.device)[None] - rows[:, None] + reach  # [row, key]
-        by_query = torch.einsum("bhrd,hrkd->bhrk", query, self.of_queries[:, offsets].float())
-        by_key = torch.einsum("bhkd,hrkd->bhrk", key, self.of_keys[:, offsets].float())
+        by_query = torch.einsum("bhrd,hrkd->bhrk", query, self.of_queries[:, offsets].to(dtype))
+        by_key = torch.einsum("bhkd,hrkd->bhrk", key, self.of_keys[:, offsets].to(dtype))
         return (torch.matmul(query, key.transpose(2, 3)) + by_query + by_key) * self.scale

@@ -12,6 +12,7 @@ from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 import clearhead as ch  # noqa: E402
+from clearhead._calls import Call  # noqa: E402
 from test_watch import IDS, SMALL, build, eager_maps, llama, run, same_maps  # noqa: E402
 
 PIXELS = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(8))
@@ -522,3 +523,44 @@ def test_a_layer_whose_large_scores_round_by_more_than_the_tolerance_is_left_out
     with torch.no_grad(), pytest.warns(UserWarning, match="off by .* from the eager formula"), ch.watch(model, check=True) as trace:
         model(x)
     assert len(trace.left_out) == 1 and "from the eager formula" in trace.left_out[0][1]
+
+
+# Large scores.
+
+
+def large_scores():
+    """Queries, keys and values whose scores reach some hundreds, in rows that are not of one key; and the weights in double."""
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (5 * torch.randn(1, 4, 40, 64, generator=generator) for _ in range(3))
+    key = 4 * key[:, :, :1] + 0.02 * key  # keys that are alike
+    return query, key, value, torch.softmax(query.double() @ key.double().transpose(2, 3) / 8, -1)
+
+
+def test_the_rows_that_check_a_map_are_exact_where_scores_are_large():
+    query, key, value, exact = large_scores()
+    call, rows = Call("eager", nn.Module(), query, key, value, None, {}), list(range(40))
+    assert float(call._scores(rows).abs().max()) > 200 and float(exact.amax(-1).mean()) < 0.5
+    np.testing.assert_allclose(call.weights(rows).numpy(), exact.numpy(), atol=1e-7)
+
+
+class WithLargeScores(nn.Module):
+    def forward(self, query, key, value):
+        return F.scaled_dot_product_attention(query, key, value)
+
+
+class OtherScores(torch.overrides.TorchFunctionMode):
+    """Adds 0.01 to the scores of one key of scaled_dot_product_attention, unseen by what runs inside it."""
+
+    def __torch_function__(self, function, types, positional=(), keywords=None):
+        if function is F.scaled_dot_product_attention:
+            keywords = {"attn_mask": 0.01 * torch.eye(40)[[3]].expand(40, 40)}
+        return function(*positional, **(keywords or {}))
+
+
+def test_a_layer_with_large_scores_that_computes_something_else_is_refused():
+    model, given = WithLargeScores(), large_scores()[:3]
+    with torch.no_grad(), ch.watch(model, check=True) as right:
+        model(*given)
+    assert right.left_out == []
+    with pytest.warns(UserWarning, match="weights times values are off"), torch.no_grad(), OtherScores(), ch.watch(model, check=True):
+        model(*given)
