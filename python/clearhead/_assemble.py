@@ -155,11 +155,12 @@ class _Sides:
         windows = tuple(window[axis] for window in layer.windows)
         is_media = not layer.is_text or side == "media" or (side == "source" and side not in self.ranges)
         medium = self.watch.reading.medium(layer) if is_media else None
-        key = ("media" if is_media else side, None if medium is None else medium.name, count, windows)
+        is_other = axis == 1 and layer.sees_other_windows
+        key = ("media" if is_media else side, None if medium is None else medium.name, count, windows, is_other)
         if key in self.known:
             return self.known[key]
         begin = self.items[-1][2] if self.items else self.tokens
-        for kind, names, rows, picture in items_of(self.watch, layer, count, windows, medium):
+        for kind, names, rows, picture in items_of(self.watch, layer, count, windows, medium, is_other):
             at = self.items[-1][2] if self.items else self.tokens
             self.items.append((kind, at, at + len(names), rows, picture))
             self.text["ids"] += [-1] * len(names)
@@ -213,7 +214,7 @@ def assemble(watch):
         return None, left_out, []
     families, names, taken = {}, {}, set()
     for layer, q, k, description in ready:
-        shape = (q.shape[1], k.shape[1], q.shape[3], q.shape[2], k.shape[2], tuple(layer.windows))
+        shape = (q.shape[1], k.shape[1], q.shape[3], q.shape[2], k.shape[2], tuple(layer.windows), layer.sees_other_windows)
         alike = names.setdefault(layer.family, {})  # layers of other shapes are a family of their own
         name = alike.setdefault(shape, layer.family if not alike else f"{layer.family}-{len(alike) + 1}")
         if name not in families:

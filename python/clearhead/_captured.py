@@ -63,6 +63,7 @@ class CapturedLayer:
         self.tower = ""  # the kind of input whose tower it is in, if the model has several
         self.is_text, self.run = True, 0  # whether its tokens may be those of a text; the top-level call that filled it last
         self.module = None  # id of its module
+        self.reads_other = is_cross  # whether its keys are of other states than its queries
         self.clear()
 
     def clear(self):
@@ -75,6 +76,11 @@ class CapturedLayer:
         self.wrong = None  # how far its output is from the formula
         self.calls = self.before = 0  # calls so far; queries before the first of them
         self.place = self.values = self.d_out = None  # for gradients: (rows, query begin, query end) of a lone call, its values, dy/dout
+
+    @property
+    def sees_other_windows(self):
+        """Whether the keys of a window may be in another one (two pictures that are matched)."""
+        return self.reads_other and len(self.windows) > 1
 
     @property
     def queries(self):

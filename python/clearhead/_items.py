@@ -48,11 +48,12 @@ def _extra_tokens(watch):
     return {0: [], 1: ["class token"], 1 + len(second): ["class token", *second]}
 
 
-def items_of(watch, layer, count, windows=(), medium=None):
+def items_of(watch, layer, count, windows=(), medium=None, is_other=False):
     """[(kind, names, rows, picture)] of `count` queries or keys of a layer that are not tokens. windows: sizes of the windows that they
-    stand in, whose order is the model's own. medium: what they are of; None if they are positions of a text whose tokens are not known."""
+    stand in, whose order is the model's own. medium: what they are of; None if they are positions of a text whose tokens are not known.
+    is_other: they are keys that windows see and that may be in other windows."""
     if len(windows) > 1:
-        part = part_of(watch.reading, layer, len(windows))
+        part = ("keys of " if is_other else "") + part_of(watch.reading, layer, len(windows))
         return [("item", [f"{part} {window + 1}, {at + 1}" for window, size in enumerate(windows) for at in range(size)], 0, None)]
     if medium is not None and medium.name == "pixel_values" and medium.value.dim() == 3 and not layer.is_packed:
         patch = _setting(getattr(watch._model, "config", None), "patch_size")

@@ -141,6 +141,11 @@ class Plain(TorchFunctionMode):
                 return given.shape[-2] if isinstance(given, torch.Tensor) and given.dim() > 1 else None
         return None
 
+    def reads_other(self, module):
+        """Whether a running module was given other states to make its keys of."""
+        given = next((keywords for running, _, keywords in reversed(self._stack) if running is module), {})
+        return any(isinstance(given.get(name), torch.Tensor) for name in ("encoder_hidden_states", "key_value_states"))
+
     def _seen(self, family, module, positional, keywords, result):
         if isinstance(module, nn.MultiheadAttention):
             return self._attended(module, positional, keywords, result)

@@ -255,6 +255,7 @@ class Watch:
             family, number, is_cross, siblings = self._family(path, module)
             self._layers[name] = CapturedLayer(name, family, number + (count - 1) * siblings, is_cross)
             self._layers[name].run, self._layers[name].module = self._run, id(module)
+            self._layers[name].reads_other = self._plain.reads_other(module)
             self._layers[name].tower = _tower(self._model, path)
             self._layers[name].is_text = self.reading.reads_text(path, self._layers[name].tower)
         layer = self._layers[name]

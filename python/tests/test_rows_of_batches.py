@@ -251,3 +251,23 @@ def test_chunks_of_a_text_are_not_streams_of_it():
     with pytest.warns(UserWarning, match="4 rows of a batch of 2 texts"):
         trace = watched(Scores(), 0, input_ids=IDS[:, :8])
     assert len(trace.left_out) == 1
+
+
+@pytest.mark.parametrize("sequence", [0, 1])
+def test_keys_of_the_other_picture_are_not_named_as_those_of_the_picture_that_looks(sequence):
+    detector = transformers.SuperPointConfig(encoder_hidden_sizes=[8, 8, 16, 16], decoder_hidden_size=16, keypoint_decoder_dim=65,
+                                             descriptor_decoder_dim=32, keypoint_threshold=0.0, max_keypoints=6, border_removal_distance=0)
+    model = build("SuperGlueForKeypointMatching", keypoint_detector_config=detector, hidden_size=32, keypoint_encoder_sizes=[16, 32],
+                  gnn_layers_types=["self", "cross"], sinkhorn_iterations=3)
+    for one in model.gnn.parameters():
+        nn.init.normal_(one, std=0.1)  # scores that are not in the hundreds
+    pairs = random(2, 2, 3, 32, 32).abs()
+    trace = watched(model, sequence, pixel_values=pairs)
+    with torch.no_grad(), Spy(model) as spy:
+        model(pixel_values=pairs)
+    itself, other = trace.map(0, "enc"), trace.map(1, "enc-2")
+    for layer, found in enumerate((itself, other)):
+        same(found, dict(spy.found)[f"gnn.layers.{layer}.attention.self"].unflatten(0, (2, 2))[sequence])
+        assert names(trace, found)[6] == "picture 2, 1"
+    keys = [trace.tokens[found.key_range[0]] for found in (itself, other)]
+    assert keys == ["picture 1, 1", "keys of picture 1, 1"]
