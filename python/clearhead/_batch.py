@@ -43,12 +43,14 @@ def _is_of_one_text(watch):
 def problem_of(watch, layer, call):
     """Why the rows of a call cannot be taken for inputs, or for a whole number of rows of each; None: they can."""
     count, what = inputs_of(watch, layer, call)
+    if watch.reading.total not in (None, count // watch.reading.copies(count)):
+        return f"its generate() has left some of {watch.reading.total} inputs out of the batch; watch one of them"
     if what != "texts" and (reason := _beyond(watch, layer, count, what)) is not None:
         return reason
     layer.is_packed = call.batch < count
     if call.batch == count:
         texts = _texts(watch) if what not in ("texts", "inputs") else None
-        if texts not in (None, count):
+        if texts not in (None, count) and not watch.reading.medium(layer).is_packed:
             return f"it reads {count} {what} of {texts} texts, and which are whose is not known; watch one text at a time"
         return None
     if call.batch == 1 and what != "texts":  # all inputs in one row; or one at a time, if its module attends again

@@ -3,12 +3,17 @@
 generate() calls one of three methods of GenerationMixin: _sample (greedy search too), _assisted_decoding and _beam_search. They are
 replaced while at least one watch is active. Results are unchanged; a watch learns when a loop begins, where every row of the batch
 stopped (what follows is padding), and the sequences that the loop returned.
+
+Whisper runs such loops for one chunk of its sounds after the other, and leaves sounds that have ended out of the batch; a watch learns how
+many sounds there were.
 """
 
 import functools
+import sys
 import threading
 
 _METHODS = ("_sample", "_assisted_decoding", "_beam_search")
+_CHUNK = "generate_with_fallback"  # of Whisper
 _lock = threading.RLock()
 _listeners = []
 _originals = {}
@@ -99,8 +104,28 @@ def _replacement(original, is_beam_search):
     return decode
 
 
+def _of_chunk(original):
+    @functools.wraps(original)
+    def decode(model, *positional, **keywords):
+        with _lock:
+            listeners = [one for one in _listeners if one.owns(model)]
+        for one in listeners:
+            one.reading.total = keywords.get("batch_size")
+        try:
+            return original(model, *positional, **keywords)
+        finally:
+            for one in listeners:
+                one.reading.total = None
+
+    return decode
+
+
+def _whisper():
+    return getattr(sys.modules.get("transformers.models.whisper.generation_whisper"), "WhisperGenerationMixin", None)
+
+
 def listen(listener):
-    """listener: owns(module), begin_generation(generation), end_generation(generation)."""
+    """listener: owns(module), begin_generation(generation), end_generation(generation), reading."""
     mixin = _mixin()
     if mixin is None:
         return
@@ -110,6 +135,9 @@ def listen(listener):
                 if hasattr(mixin, name):
                     _originals[name] = getattr(mixin, name)
                     setattr(mixin, name, _replacement(_originals[name], name == "_beam_search"))
+            if hasattr(_whisper(), _CHUNK):
+                _originals[_CHUNK] = getattr(_whisper(), _CHUNK)
+                setattr(_whisper(), _CHUNK, _of_chunk(_originals[_CHUNK]))
         _listeners.append(listener)
 
 
@@ -120,5 +148,5 @@ def forget(listener):
         _listeners.remove(listener)
         if not _listeners:
             for name, original in _originals.items():
-                setattr(_mixin(), name, original)
+                setattr(_whisper() if name == _CHUNK else _mixin(), name, original)
             _originals.clear()

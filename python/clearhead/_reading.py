@@ -89,6 +89,7 @@ class Reading:
     def begin(self):
         self.texts, self.kinds, self.media = {}, {}, {}
         self._reader, self.has_read, self.step = None, False, 0
+        self.total = None  # number of inputs of a generation that leaves some out of its batch
         self.shape, self.main, self.may_lack_batch = None, None, False
 
     def begins_call(self, module, positional, keywords):
@@ -124,6 +125,8 @@ class Reading:
 
     def row_of(self, batch, what="texts"):
         """The watched text's place in a batch. Raises InvalidArgumentError if the batch is smaller."""
+        if self.total not in (None, batch):
+            return 0  # nothing is shown of such a batch
         at = self._sequence if self._sequence >= 0 else batch + self._sequence
         if not 0 <= at < batch:
             last = f"0 to {batch - 1}, or -{batch} to -1" if batch > 1 else "0, or -1"
@@ -133,12 +136,12 @@ class Reading:
     def rows(self, batch, what="texts"):
         """The rows of a batch that are kept: the one of the watched text, or all beams of it. Of several samples of one source
         (num_return_sequences) the first is kept."""
-        copies = self._copies(batch)
+        copies = self.copies(batch)
         first = self.row_of(batch // copies, what) * copies
         is_beam_search = self.generation is not None and self.generation.is_beam_search and copies > 1
         return slice(first, first + (copies if is_beam_search and self.step > 0 else 1))  # all beams begin as the first
 
-    def _copies(self, batch):
+    def copies(self, batch):
         """How many rows of a generation's batch continue one text, or read one source."""
         generation = self.generation
         if generation is None or batch != generation.batch:
@@ -196,7 +199,7 @@ class Reading:
     def _medium(self, name, value):
         batch = value.shape[0] if value.dim() > 2 or name == "input_values" else 1
         is_packed, plural = batch == 1 < value.shape[0], "pictures" if name in PICTURES else "sounds"
-        at = self._copies(batch) * self._sequence
+        at = self.copies(batch) * self._sequence
         at = 0 if is_packed else at if -batch <= at < batch else batch - 1
         return Medium(name, batch, value.detach()[at].float().cpu(), plural, is_packed)
 

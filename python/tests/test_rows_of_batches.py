@@ -271,3 +271,41 @@ def test_keys_of_the_other_picture_are_not_named_as_those_of_the_picture_that_lo
         assert names(trace, found)[6] == "picture 2, 1"
     keys = [trace.tokens[found.key_range[0]] for found in (itself, other)]
     assert keys == ["picture 1, 1", "keys of picture 1, 1"]
+
+
+@pytest.mark.parametrize("sequence", [0, 1])
+def test_a_sound_that_has_ended_is_not_taken_for_the_one_that_goes_on(sequence):
+    model = build("WhisperForConditionalGeneration", d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4,
+                  encoder_ffn_dim=64, decoder_ffn_dim=64, vocab_size=100, num_mel_bins=16, max_source_positions=20, max_target_positions=30,
+                  decoder_start_token_id=1, eos_token_id=2, pad_token_id=0, bos_token_id=1, suppress_tokens=None, begin_suppress_tokens=None)
+    model.generation_config.no_timestamps_token_id, model.generation_config.return_timestamps = 90, True
+    sounds, there = random(2, 16, 120), torch.ones(2, 120, dtype=torch.long)
+    there[0, 40:] = 0  # the first sound has one chunk, the second has three
+    options = {"attention_mask": there, "return_timestamps": True, "max_new_tokens": 5}
+    plain = model.generate(sounds, **options)
+    with pytest.warns(UserWarning, match="has left some of 2 inputs out of the batch"), ch.watch(model, sequence=sequence) as trace:
+        watched_too = model.generate(sounds, **options)
+    assert torch.equal(plain, watched_too) and len(trace.left_out) == 6
+    with ch.watch(model, sequence=sequence) as trace:
+        model.generate(sounds[:, :, :40], **options | {"attention_mask": there[:, :40]})
+    assert trace.left_out == [] and trace.families == ["cross", "enc", "dec"]
+    with torch.no_grad():
+        expected = model.model.encoder(sounds[:, :, :40], output_attentions=True).attentions
+    same(trace.map(1, "enc"), expected[1][sequence : sequence + 1])
+    with ch.watch(model) as trace:
+        model.generate(sounds[1:], **options | {"attention_mask": there[1:]})
+    assert trace.left_out == []
+
+
+def test_the_pictures_of_several_texts_in_one_row_are_shown_together():
+    config = transformers.Qwen2_5_VLConfig(
+        text_config={**TEXT, "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]}},
+        vision_config={"depth": 2, "hidden_size": 32, "num_heads": 4, "intermediate_size": 64, "patch_size": 4, "window_size": 16, "out_hidden_size": 32,
+                       "fullatt_block_indexes": [1], "spatial_merge_size": 2, "temporal_patch_size": 1, "in_channels": 3},
+        image_token_id=99, vision_start_token_id=97)
+    torch.manual_seed(0)
+    model, ids = transformers.Qwen2_5_VLForConditionalGeneration(config).eval(), IDS.clone()
+    ids[:, 0], ids[:, 1:5] = 97, 99
+    trace = watched(model, 1, input_ids=ids, pixel_values=random(32, 48), image_grid_thw=torch.tensor([[1, 4, 4], [1, 4, 4]]), mm_token_type_ids=(ids == 99).int())
+    assert trace.left_out == [] and trace.ids[:17] == ids[1].tolist()
+    assert trace.map(1, "vision").queries == 32 and names(trace, trace.map(1, "vision"))[16] == "window 2, 1"
