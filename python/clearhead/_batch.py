@@ -61,7 +61,7 @@ def problem_of(watch, layer, call):
     if what == "texts" or call.batch % count:
         return f"it computes {call.batch} rows of a batch of {count} {what if count > 1 else what[:-1]}, which are not one for each"
     if count > 1 and call.lead[0] != count and not type(call.module).__module__.startswith("transformers."):
-        # all models of transformers have the rows of the first input first, which all_models.py checks
+        # all models of transformers have the rows of the first input first, which all_batches.py checks
         return f"it computes {call.batch} rows for {count} {what}, and which are whose is not known; watch one of them"
     return None
 
