@@ -5,11 +5,7 @@ picture, frames of a video, channels of a series or chunks of a sound: several r
 itself. A call whose rows are neither is left out, with the reason.
 """
 
-import re
-
 from .errors import InvalidArgumentError
-
-_MERGED = re.compile(r"(image|video|audio|speech)_token_(id|index)$")  # settings of models that place pictures or sounds among their tokens
 
 _ONE_BY_ONE = "it computes one row at a time, of {} {} one after the other; watch one of them"
 
@@ -31,9 +27,8 @@ def inputs_of(watch, layer, call):
 
 def _texts(watch):
     """Number of texts whose tokens have pictures or sounds among them; None where they have not."""
-    config = watch.reading.config
-    is_merged = any(_MERGED.search(name) and value is not None for name, value in vars(config).items()) if config is not None else False
-    return watch.reading.text("source" if watch.reading.is_pair else "").batch if is_merged else None
+    reading = watch.reading
+    return reading.text("source" if reading.is_pair else "").batch if reading.mixes_media_and_tokens else None
 
 
 def _is_of_one_text(watch):

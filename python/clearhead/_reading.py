@@ -5,6 +5,8 @@ whose cache holds fewer tokens than were read goes on after tokens that were rej
 text. A call without a cache begins the text again.
 """
 
+import functools
+import re
 from collections import namedtuple
 from collections.abc import Mapping
 
@@ -109,6 +111,12 @@ class Reading:
 
     def text(self, side):
         return self.texts.get(side) or Text()
+
+    @functools.cached_property
+    def mixes_media_and_tokens(self):
+        """Whether pictures or sounds stand among the tokens of a text."""
+        settings = {} if self.config is None else vars(self.config)
+        return any(value is not None and re.search(r"(image|video|audio|speech)_token_(id|index)$", name) for name, value in settings.items())
 
     @property
     def sources(self):
