@@ -62,7 +62,7 @@ nb::object exported(const Tensor& tensor, nb::dlpack::dtype dtype) {
 }  // namespace
 
 Tensor tensor_of(nb::handle given, const char* name) {
-  const nb::object array = of_memory("plain")(given, name);
+  const nb::object array = of_memory("readable")(given, name);
   nb::ndarray<nb::ro> view;
   if (!nb::try_cast(array, view, false)) {
     fail(ErrorCode::kInvalidArgument, "{}: expected an array of numpy, torch, jax or another library with DLPack, found {}", name,
