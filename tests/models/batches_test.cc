@@ -3,7 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <random>
+#include <thread>
+
+#include "base/parallel.h"
+#include "refused.h"
 
 namespace clearhead {
 namespace {
@@ -49,6 +54,55 @@ TEST(Batches, ATextBeyondTheBudgetAndAnEmptyOneHaveTheirPlace) {
   }
   EXPECT_EQ(held, texts.size());
   EXPECT_TRUE(batches_of({}, 2048).empty());
+}
+
+// Sets the number of threads for one test.
+class Threads {
+ public:
+  explicit Threads(int count) : before_(threads()) { set_threads(count); }
+  ~Threads() { set_threads(before_); }
+
+ private:
+  int before_;
+};
+
+// With three threads, five batches run one after another on all of them, six at the same time on one thread each.
+TEST(ForBatches, RunsEachOnceAndReportsProgressOnTheCallingThread) {
+  const Threads three(3);
+  const std::thread::id caller = std::this_thread::get_id();
+  for (const size_t count : {1, 5, 6, 40}) {
+    std::vector<std::vector<size_t>> batches;
+    for (size_t at = 0; at < count; ++at) batches.push_back({2 * at, 2 * at + 1});
+    std::vector<std::atomic<int>> seen(2 * count);
+    double last = 0;
+    for_batches(
+        batches,
+        [&](double fraction) {
+          EXPECT_EQ(std::this_thread::get_id(), caller);
+          EXPECT_GE(fraction, last);
+          last = fraction;
+        },
+        [&](const std::vector<size_t>& texts) {
+          EXPECT_EQ(threads(), count < 6 ? 3 : 1);
+          for (const size_t text : texts) ++seen[text];
+        });
+    for (const std::atomic<int>& times : seen) EXPECT_EQ(times, 1);
+    EXPECT_EQ(last, 1);
+  }
+  for_batches({}, nullptr, [](const std::vector<size_t>&) { FAIL(); });
+}
+
+TEST(ForBatches, PassesTheErrorOfABatchOn) {
+  const Threads three(3);
+  for (const size_t count : {4, 12}) {
+    std::vector<std::vector<size_t>> batches;
+    for (size_t at = 0; at < count; ++at) batches.push_back({at});
+    expect_refused(ErrorCode::kTooLong, "text 3", [&] {
+      for_batches(batches, nullptr, [](const std::vector<size_t>& texts) {
+        if (texts[0] == 3) fail(ErrorCode::kTooLong, "text 3 is too long");
+      });
+    });
+  }
 }
 
 }  // namespace
