@@ -99,7 +99,7 @@ TEST(ForBatches, PassesTheErrorOfABatchOn) {
     for (size_t at = 0; at < count; ++at) batches.push_back({at});
     expect_refused(ErrorCode::kTooLong, "text 3", [&] {
       for_batches(batches, nullptr, [](const std::vector<size_t>& texts) {
-        if (texts[0] == 3) fail(ErrorCode::kTooLong, "text 3 is too long");
+        if (texts[0] == 3) throw Error(ErrorCode::kTooLong, "text 3 is too long");
       });
     });
   }

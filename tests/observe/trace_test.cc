@@ -410,8 +410,9 @@ TEST(Trace, TokensThatAreSaidToBeGeneratedAreTheLastOfTheTextAndTravelWithTheFil
 TEST(Trace, GeneratedTokensThatTheTextDoesNotEndInAreRefused) {
   Trace trace = trace_of(causal_case(12, 3), 12);
   trace.set_generated({{4, "w4 ", "w4", 0.5f}});
-  expect_refused(ErrorCode::kInvalidArgument, "trace: generated token 1 has id 3; token 11 of the text has id 4",
-                 [&] { trace.set_generated({{.id = 3}, {.id = 3}}); });
+  expect_refused(ErrorCode::kInvalidArgument, "trace: generated token 1 has id 3; token 11 of the text has id 4", [&] {
+    trace.set_generated({{.id = 3}, {.id = 3}});
+  });
   expect_refused(ErrorCode::kInvalidArgument, "trace: 13 generated tokens; the text has 12",
                  [&] { trace.set_generated(std::vector<GeneratedToken>(13)); });
   ASSERT_EQ(trace.generated_tokens().size(), 1U);  // a refusal changes nothing
