@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <random>
 #include <thread>
 
@@ -84,6 +85,7 @@ TEST(ForBatches, RunsEachOnceAndReportsProgressOnTheCallingThread) {
         },
         [&](const std::vector<size_t>& texts) {
           EXPECT_EQ(threads(), count < 6 ? 3 : 1);
+          std::this_thread::sleep_for(std::chrono::milliseconds(1));  // so that other threads take part
           for (const size_t text : texts) ++seen[text];
         });
     for (const std::atomic<int>& times : seen) EXPECT_EQ(times, 1);
