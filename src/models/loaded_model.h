@@ -81,7 +81,7 @@ void check_length(int64_t tokens, int64_t longest);
 /// Throws as Model::run() for tokens that do not fit: their number, ids, lengths.
 void check_tokens(const TokenBatch& tokens, int64_t vocabulary, int64_t longest);
 TokenBatch batch_of(const std::vector<int32_t>& ids);
-/// Held while a model computes: runs of a process take turns.
+/// Held while a model computes: runs of a process take turns. Inside a parallel loop (for_batches) a thread has its own turn.
 std::unique_lock<std::recursive_mutex> take_turn();
 /// What Model::classify() says of them, best first.   logits: [labels]
 std::vector<ClassScore> class_scores(const float* logits, const std::vector<std::string>& labels,
