@@ -55,6 +55,12 @@ std::vector<std::optional<std::pair<int64_t, int64_t>>> bands_of(const Trace& tr
   return bands;
 }
 
+std::string remainder_of(const AttentionSpec& spec) {
+  if (std::holds_alternative<Sigmoid>(spec.normaliser)) return "independent";
+  if (spec.after.dropout || spec.after.head_mask || spec.after.gaussian) return "after";
+  return rows_sum_to_one(spec) ? "" : "sink-logit";
+}
+
 bool is_of_tokens(const RunText& text, const MapFamily& family) {
   return !family.is_part || std::max(family.first_query + family.queries, family.first_key + family.keys) <= text.tokens();
 }
@@ -118,9 +124,11 @@ FamilyFacts facts_of(const Trace& trace, const MapFamily& family) {
     facts.sums_to_one = rows_sum_to_one(spec);
   }
   facts.summaries.resize(static_cast<size_t>(family.layers));
+  facts.remainders.resize(static_cast<size_t>(family.layers));
   for (const int layer : facts.layers) {
     const LayerMap of_layer = trace.map(family.name, layer);
     if (of_layer.frames().empty()) continue;
+    facts.remainders[static_cast<size_t>(layer)] = remainder_of(of_layer.frames()[0].record.spec);
     facts.summaries[static_cast<size_t>(layer)] =
         summary_of(of_layer.frames()[0].record.spec, family.d_k, is_of_tokens(trace.plan().text, family));
   }

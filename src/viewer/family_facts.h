@@ -26,6 +26,11 @@ struct FamilyFacts {
   std::vector<int64_t> sinks{};
   int64_t sink_rows = 0;                 ///< rows the sinks were found from, when not all
   std::vector<std::string> summaries{};  ///< what each layer computes, in one line; empty where the layer was not kept
+  /// Why rows of each layer need not sum to one; empty where they do, or the layer was not kept:
+  ///   sink-logit    a logit without a value takes the rest
+  ///   independent   each pair has a weight of its own (sigmoid)
+  ///   after         weights are scaled after they were normalised (dropout, a head mask, a Gaussian)
+  std::vector<std::string> remainders{};
   /// How far every layer's description lets a query see, back and ahead; empty where either way has no end, or the layer was not kept.
   std::vector<std::optional<std::pair<int64_t, int64_t>>> bands{};
 

@@ -494,6 +494,19 @@ TEST(Questions, SaysOfEveryLayerWhichBandOfKeysAQuerySees) {
   EXPECT_EQ(bands({}), "[null,null]");
 }
 
+TEST(Questions, SayOfEveryLayerWhyItsRowsNeedNotSumToOne) {
+  const auto remainders = [](const AttentionSpec& spec) {
+    LoadedTrace loaded = looked_at::loaded_of({.tokens = 40, .spec = spec});
+    return questions::info(loaded).find("families")->items()[0].find("remainders")->dump();
+  };
+  const Tensor four = Tensor::from<float>({1, 0.5f, 2, 1}, {4});
+  EXPECT_EQ(remainders({}), "[null,null]");
+  EXPECT_EQ(remainders({.normaliser = Sparsemax{}}), "[null,null]");
+  EXPECT_EQ(remainders({.normaliser = Softmax{.sinks = four}}), R"(["sink-logit","sink-logit"])");
+  EXPECT_EQ(remainders({.normaliser = Sigmoid{-2}}), R"(["independent","independent"])");
+  EXPECT_EQ(remainders({.after = {.head_mask = four}}), R"(["after","after"])");
+}
+
 TEST(Summary, SaysADescriptionInWords) {
   EXPECT_EQ(summary_of({}, 32), "softmax(q·k/√32), every token sees every token");
   EXPECT_EQ(summary_of({}, 1), "softmax(q·k), every token sees every token");

@@ -28,7 +28,8 @@ Json family_json(const FamilyFacts& known) {
     if (is_gradient(kind) && known.gradients && (length_of(kind) == LengthOf::kNothing || known.value)) weights.push(to_string(kind));
   }
   for (const int64_t key : known.sinks) sinks.push(key);
-  Json bands = Json::array(), summaries = Json::array();
+  Json bands = Json::array(), summaries = Json::array(), remainders = Json::array();
+  for (const std::string& remainder : known.remainders) remainders.push(remainder.empty() ? Json() : Json(remainder));
   for (const std::string& summary : known.summaries) summaries.push(summary.empty() ? Json() : Json(summary));
   for (const auto& band : known.bands) bands.push(band ? Json(Json::Array{band->first, band->second}) : Json());
   return Json::object({{"id", family.name},
@@ -45,6 +46,7 @@ Json family_json(const FamilyFacts& known) {
                        {"key_side", 0},
                        {"causal", family.causal},
                        {"sums_to_one", known.sums_to_one},
+                       {"remainders", std::move(remainders)},
                        {"sinks", sinks},
                        {"weights", weights},
                        {"rows", ranges_json(known.rows)},

@@ -75,6 +75,7 @@ export class Mock {
           key_side: 0,
           causal: model.causal,
           sums_to_one: true,
+          remainders: Array(model.layers).fill(null),
           sinks: [0],
           weights: source === 'offline' ? ['raw'] : ['raw', 'value', 'output'],
           rows: [[0, n]],

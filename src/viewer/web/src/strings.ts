@@ -39,13 +39,14 @@ const kTable = {
   'answers.more': [' and {n} more', ' 等 {n} 处'],
   'answers.back': ['Back', '返回'],
   'caption.row': ['The weights of this row sum to {total}', '本行权重之和为 {total}'],
-  'caption.row-less': [
-    'The weights of this row sum to {total}, the rest goes to a sink logit, which has no value',
-    '本行权重之和为 {total}，其余归于没有值的汇点 logit',
+  'caption.rest.sink-logit': ['what is left of one goes to a sink logit, which has no value', '不足一的部分归于没有值的汇点 logit'],
+  'caption.rest.independent': [
+    'each pair has a weight of its own, so a row may sum to any number and what is left of one goes nowhere',
+    '每对各自取值，因此一行之和可为任意值，不足一的部分不归任何一方',
   ],
-  'caption.row-more': [
-    'The weights of this row sum to {total}: each pair has its own, whatever the others have',
-    '本行权重之和为 {total}：每对各自取值，互不影响',
+  'caption.rest.after': [
+    'weights are scaled after they were normalised, so a row need not sum to one and what is left of one goes nowhere',
+    '权重在归一之后又经缩放，因此一行之和未必为一，不足一的部分不归任何一方',
   ],
   'caption.mean': ['The mean of {n} rows, whose weights sum to {total}', '{n} 行的平均，权重之和为 {total}'],
   'caption.in': [
@@ -60,9 +61,14 @@ const kTable = {
     'Each weight times the length of its value after the output projection: not a share',
     '权重乘以经输出投影后的值的长度：不是比例',
   ],
-  'caption.sink': ['attention sinks hold {share} of it', '其中注意力汇点占 {share}'],
-  'caption.sink-hidden': ['attention sinks are hidden, they hold another {share}', '注意力汇点已隐藏，另占 {share}'],
+  'caption.sink-mark': ['attention sinks hold {share} of it', '其中注意力汇点占 {share}'],
+  'caption.sink-mark.alone': ['attention sinks hold {share}', '注意力汇点占 {share}'],
+  'caption.sink-hide': ['attention sinks are hidden, they hold another {share}', '注意力汇点已隐藏，另占 {share}'],
   'caption.sink-renorm': ['attention sinks ({share}) are left out and the rest scaled to one', '已去除注意力汇点（{share}），其余重新归一'],
+  'caption.sink-renorm.alone': [
+    'attention sinks ({share}) are left out and the rest divided by what they leave of one',
+    '已去除注意力汇点（{share}），其余除以一减去该值',
+  ],
   'caption.words': ['by words, pieces of a word are added and query rows averaged', '按词时词内各部分相加，查询行取平均'],
   'caption.top-k': ['only the heaviest keys are known, and these exactly', '仅知权重最大的若干键，其值精确'],
   'caption.top-k.several': [

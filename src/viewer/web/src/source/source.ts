@@ -61,6 +61,9 @@ export interface Side {
   lang: string | null;
 }
 
+/** Where the rest of a row goes: to a logit without a value; nowhere, as each pair has a weight of its own; nowhere, as weights are scaled afterwards. */
+export type Remainder = 'sink-logit' | 'independent' | 'after';
+
 export interface Family {
   id: string;
   kind: 'encoder' | 'decoder' | 'cross' | 'other';
@@ -76,6 +79,7 @@ export interface Family {
   key_side: number;
   causal: boolean;
   sums_to_one: boolean;
+  remainders: (Remainder | null)[]; // by layer: why rows need not sum to one
   sinks: number[];
   weights: WeightKind[];
   rows: [number, number][];

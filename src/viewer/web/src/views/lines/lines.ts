@@ -270,7 +270,10 @@ export class LinesView implements View {
     const [own, ...others] = this.legends();
     const named = others.map(({ most }, i) => ({ name: headName(ctx.store.now.heads[i + 1]), most }));
     showLegend(ctx, this.legend, own ? { ...own, others: named } : null);
-    this.caption.textContent = ctx.t(isShare(ctx) && ctx.family.sums_to_one ? 'lines.caption' : 'lines.caption.plain', values);
+    this.caption.textContent = ctx.t(
+      isShare(ctx) && front && !ctx.family.remainders[front.layer] ? 'lines.caption' : 'lines.caption.plain',
+      values,
+    );
   }
 
   /** The scales of the pinned heads. */

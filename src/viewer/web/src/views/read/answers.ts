@@ -155,12 +155,6 @@ export class Answers {
   }
 }
 
-/** Rows of a softmax sum to one, or to less beside a sink logit; those of a sigmoid to any number. */
-function rowCaption(ctx: Context, total: number): string {
-  if (ctx.family.sums_to_one) return 'caption.row';
-  return total > 1.001 ? 'caption.row-more' : 'caption.row-less';
-}
-
 /** One sentence of plain words under the title: what the numbers add up to, and what was done to them. */
 export function captionOf(ctx: Context, shown: Shown): string {
   const { t } = ctx;
@@ -172,16 +166,14 @@ export function captionOf(ctx: Context, shown: Shown): string {
   else if (weight !== 'raw') {
     parts.push(t(`caption.${gradientOf(weight) ?? weight}`, { answer: ctx.info.gradients_of ?? '' }));
     if (isGradient(weight) && hasLengths(weight)) parts.push(t('caption.lengths'));
-  } else if (total)
-    parts.push(
-      spanLength(shown.request.spans) > 1
-        ? t('caption.mean', { n: whole(spanLength(shown.request.spans)), total })
-        : t(rowCaption(ctx, shown.line.total), { total }),
-    );
-  if (direction === 'out' && ctx.family.sinks.length) {
-    const key = sink === 'mark' ? 'caption.sink' : sink === 'hide' ? 'caption.sink-hidden' : 'caption.sink-renorm';
-    parts.push(t(key, { share: print(shown.line.sinkMass) }));
+  } else if (total) {
+    const count = spanLength(shown.request.spans);
+    parts.push(count > 1 ? t('caption.mean', { n: whole(count), total }) : t('caption.row', { total }));
   }
+  const remainder = ctx.family.remainders[shown.request.at.layer] ?? null;
+  if (direction === 'out' && ctx.family.sinks.length)
+    parts.push(t(`caption.sink-${sink}${remainder && sink !== 'hide' ? '.alone' : ''}`, { share: print(shown.line.sinkMass) }));
+  if (direction === 'out' && weight === 'raw' && total && remainder) parts.push(t(`caption.rest.${remainder}`));
   if (ctx.store.now.words) parts.push(t('caption.words'));
   const several = shown.line.badge === 'top-k' && spanLength(shown.request.spans) > 1 ? '.several' : '';
   if (shown.line.badge !== 'exact') parts.push(t(`caption.${shown.line.badge}${several}`, { error: power(shown.line.error, 2) }));

@@ -1,0 +1,50 @@
+// What the caption of a row says about its sum, for each reason why a row need not sum to one.
+
+import { describe, expect, it } from 'vitest';
+import type { Context } from '../src/context';
+import type { Shown } from '../src/focus';
+import type { Remainder, SinkRule } from '../src/source/source';
+import { strings } from '../src/strings';
+import { captionOf } from '../src/views/read/answers';
+
+const of = (remainder: Remainder | null, total: number, sink: SinkRule = 'mark', language: 'en' | 'zh' = 'en', sinks = [0]): string => {
+  const ctx = {
+    t: strings(language),
+    family: { remainders: [null, remainder], sinks },
+    info: { gradients_of: null },
+    store: { now: { words: false, weight: 'raw' } },
+  } as unknown as Context;
+  const request = { direction: 'out', weight: 'raw', sink, at: { layer: 1, head: 0 }, spans: [{ begin: 4, end: 5 }] };
+  const line = { badge: 'exact', error: 0, total, sinkMass: 0.25 };
+  return captionOf(ctx, { request, line, preview: false } as unknown as Shown);
+};
+
+describe('the caption of a row', () => {
+  it('names a sink logit only where there is one', () => {
+    expect(of('sink-logit', 0.7)).toMatch(/sum to 70.00.%; attention sinks hold 25.00.%; what is left of one goes to a sink logit/);
+    for (const remainder of [null, 'independent', 'after'] as const) {
+      for (const total of [0.4, 1, 3]) {
+        expect(of(remainder, total)).not.toContain('logit');
+        expect(of(remainder, total, 'mark', 'zh')).not.toContain('logit');
+      }
+    }
+  });
+  it('says that nothing takes the rest of independent weights, whether they sum to less or to more', () => {
+    for (const total of [0.4, 3]) {
+      expect(of('independent', total)).toMatch(/each pair has a weight of its own.*goes nowhere\.$/);
+      expect(of('independent', total, 'mark', 'zh')).toMatch(/每对各自取值.*不归任何一方。$/);
+    }
+    expect(of('after', 0.5)).toMatch(/scaled after they were normalised.*goes nowhere\.$/);
+  });
+  it('says what hidden sinks hold, and no more where the rest sums to one with them', () => {
+    expect(of(null, 0.75, 'hide')).toMatch(
+      /^The weights of this row sum to 75.00.%; attention sinks are hidden, they hold another 25.00.%\.$/,
+    );
+    expect(of('sink-logit', 0.5, 'hide')).toMatch(/another 25.00.%; what is left of one goes to a sink logit/);
+  });
+  it('does not say that a row is scaled to one where it is not', () => {
+    expect(of(null, 1, 'renorm')).toContain('scaled to one');
+    for (const remainder of ['sink-logit', 'independent', 'after'] as const)
+      expect(of(remainder, 0.9, 'renorm')).not.toContain('scaled to one');
+  });
+});
