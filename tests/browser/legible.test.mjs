@@ -232,3 +232,51 @@ test('every view has a colour bar with numbers, and states its scale', { skip },
     );
   }
 });
+
+for (const [width, height] of [
+  [1400, 900],
+  [800, 600],
+  [390, 844],
+]) {
+  test(`at ${width} × ${height} no view is wider than the screen, and its colour bars have room for their numbers`, { skip }, async () => {
+    const { url } = await start(proseMock(40, { layers: 3, heads: 4 }));
+    for (const [hash, slots, isSigned] of [
+      ['v=read&h=1.1,0.0,0.1,0.2,0.3,1.0&q=20', ['legend'], false],
+      ['v=lines&h=1.1,0.0,0.1,0.2,0.3,1.0&q=20', ['lines-legend'], false],
+      ['v=map&h=1.1,0.0&q=20', ['map-legend'], false],
+      ['v=atlas&h=1.1&q=20', ['atlas-legend'], false],
+      ['v=why&h=1.1', ['why-legend'], true],
+      ['v=what-if&h=1.1&q=20&edit=c~4-5', ['if-text-legend', 'if-legend'], true],
+      ['v=compare&h=1.1&q=20&with=head&to=1.0', ['compare-text-legend', 'compare-legend'], true],
+    ]) {
+      const page = await open(`${url}#${hash}`, { viewport: { width, height } });
+      for (const slot of slots) {
+        await page.waitForFunction((id) => document.querySelectorAll(`[data-testid=${id}] .legend-bar span`).length === 3, slot);
+        if (slot === 'legend')
+          await page.waitForFunction(
+            () => document.querySelector('[data-testid=legend] .legend-scale').textContent.split(' · ').length === 6,
+          );
+        const found = await page.$eval(`[data-testid=${slot}]`, (bar) => {
+          const place = (e) => e.getBoundingClientRect();
+          const [low, middle, high] = bar.querySelectorAll('.legend-bar span');
+          const scale = bar.querySelector('.legend-scale');
+          return {
+            numbers: [low, middle, high].map((e) => e.textContent),
+            overlap: place(low).right > place(middle).left || place(middle).right > place(high).left,
+            scale: scale.textContent,
+            cut:
+              place(scale).right > place(bar).right || place(scale).height > place(bar).height || scale.scrollWidth > scale.clientWidth + 1,
+          };
+        });
+        assert.equal(found.overlap, false, `${hash} ${slot}: ${found.numbers}`);
+        assert.equal(found.cut, false, `${hash} ${slot}: ${found.scale}`);
+        assert.match(found.scale, /^square root scale/, slot);
+        if (isSigned) assert.deepEqual([found.numbers[0], found.numbers[1]], [found.numbers[2].replace('+', '−'), '0'], slot);
+        else assert.equal(found.numbers[0], '0', slot);
+      }
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+      assert.ok(wide <= width, `${hash}: ${wide} pixels wide`);
+      await page.context().close();
+    }
+  });
+}

@@ -5,7 +5,7 @@ export const kFigure = {
   'legend.linear': ['linear scale', '线性刻度'],
   'legend.sqrt': ['square root scale', '平方根刻度'],
   'legend.log': ['log scale', '对数刻度'],
-  'legend.other': ['{head}: to {most}', '{head}：至 {most}'],
+  'legend.other': ['{head} to {most}', '{head} 至 {most}'],
   'legend.bars': ['{head}: bars to {most}', '{head}：条长至 {most}'],
   'legend.own': ['its largest', '各自最大值'],
   'legend.maps': ['maps', '图'],
