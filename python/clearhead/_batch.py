@@ -15,14 +15,17 @@ def inputs_of(watch, layer, call):
     texts = watch.texts_of(layer)
     if texts is not None:
         return texts, "texts"
-    medium, shape = watch.reading.medium(layer), watch.reading.shape
+    medium, shapes = watch.reading.medium(layer), watch.reading.shapes
     if medium is not None:
         return 1 if _is_of_one_text(watch) else medium.batch, medium.plural
-    if shape is None or (call.batch == 1 and watch.reading.may_lack_batch):
+    if not shapes or (call.batch == 1 and watch.reading.may_lack_batch):
         return call.batch, "inputs"
-    if len(shape) > 2 and (call.queries, call.batch) == shape[:2]:  # [token, batch, d]
+    tokens_first = [shape for shape in shapes if len(shape) > 2 and shape[1] == call.batch]
+    if any(call.is_token_first or shape[0] in (call.queries, call.keys) for shape in tokens_first):
         return call.batch, "inputs"
-    return shape[0], "inputs"
+    if watch.reading.main is None and any(shape[0] == call.batch for shape in shapes):  # a mask may stand before the inputs
+        return call.batch, "inputs"
+    return shapes[0][0], "inputs"
 
 
 def _texts(watch):
@@ -96,6 +99,6 @@ def part_of(reading, layer, count):
         return medium.plural[:-1]
     if medium is not None and medium.value.dim() > 3 and count == medium.value.shape[0]:
         return "frame" if reading.has_frames(medium) else medium.plural[:-1]
-    if medium is None and reading.main == "past_values" and reading.shape[-1] == count:
+    if medium is None and reading.main == "past_values" and reading.shapes and reading.shapes[0][-1] == count:
         return "channel"
     return "window" if medium is not None else "group"

@@ -74,6 +74,7 @@ class Call:
         self.mask, self.module = mask, module
         self.batch, self.queries, self.keys = query.shape[0], query.shape[2], key.shape[2]
         self.lead = (self.batch,)  # the axes that became the batch
+        self.is_token_first = False  # whether its module reads [token, batch, d]
         scaling = kwargs.get("scaling")
         self.scale = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
         self.softcap = kwargs.get("softcap")

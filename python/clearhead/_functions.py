@@ -211,6 +211,7 @@ def multi_head(plain, result, positional, keywords):
         q, k, v = (F.linear(x, weight, bias).unflatten(-1, (heads, -1)).transpose(1, 2) for x, weight, bias in zip(inputs, weights, biases))
         mask = _hidden(given, q.shape[0], heads)
         call = Call("eager", module, q, k, v, mask, {"dropout": given["dropout_p"] if training else 0.0})
+        call.is_token_first = True
         project = lambda x: F.linear(x.to(result[0].dtype), given["out_proj_weight"], given["out_proj_bias"])  # noqa: E731
 
         def compare(at, rows, expected):

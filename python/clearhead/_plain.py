@@ -243,6 +243,7 @@ class Plain(TorchFunctionMode):
                 padding = padding[None] if padding.dim() == 1 else padding
                 hidden = _both(hidden, (~padding if padding.dtype == torch.bool else padding)[:, None, None, :])
             call = Call("eager", module, q, k, v, hidden, {"dropout": module.dropout if module.training else 0.0})
+            call.is_token_first = not batch_first
 
             def compare(at, rows, expected):
                 """What it returned for these rows of a text, and what weights times values give by its output projection."""

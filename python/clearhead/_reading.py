@@ -75,7 +75,7 @@ class Text:
 
 class Reading:
     """The texts and the media that a model reads in a run. kinds: {module's path: kinds of input that it was given, of "text", "picture" and
-    "sound"}; media: {kind: Medium}; shape: that of the main input of the call from outside; main: its name, if the model names it."""
+    "sound"}; media: {kind: Medium}; shapes: those of the tensors that the call from outside was given, the main input first; main: its name."""
 
     def __init__(self, model, tokenizer, text, sequence):
         self._model, self._tokenizer, self._text, self._sequence = model, tokenizer, text, sequence
@@ -92,18 +92,17 @@ class Reading:
         self.texts, self.kinds, self.media = {}, {}, {}
         self._reader, self.has_read, self.step = None, False, 0
         self.total = None  # number of inputs of a generation that leaves some out of its batch
-        self.shape, self.main, self.may_lack_batch = None, None, False
+        self.shapes, self.main, self.may_lack_batch = [], None, False
 
     def begins_call(self, module, positional, keywords):
         """The model, or a module of it, is called from outside."""
         self._reader, self.has_read, self.kinds, self._noted = None, False, {}, set()
         self.main = getattr(type(module), "main_input_name", None)
-        first = (*positional, *keywords.values())
-        given = [keywords.get(self.main), *(first[0].values() if first and isinstance(first[0], Mapping) else ()), *first]
-        tensors = (one for one in given if isinstance(one, torch.Tensor) and one.dim() > 1 and not one.is_nested)
-        first = next(tensors, None)  # the main input, or else the first tensor
-        self.shape = None if first is None else tuple(first.shape)
-        self.may_lack_batch = first is not None and first.dim() == 2 and first.is_floating_point()  # [token, d]
+        given = (*positional, *keywords.values())
+        inside = given[0].values() if given and isinstance(given[0], Mapping) else ()
+        tensors = [one for one in (keywords.get(self.main), *inside, *given) if isinstance(one, torch.Tensor) and one.dim() > 1 and not one.is_nested]
+        self.shapes = [tuple(one.shape) for one in tensors]
+        self.may_lack_batch = bool(tensors) and tensors[0].dim() == 2 and tensors[0].is_floating_point()  # [token, d]
 
     @property
     def written_side(self):

@@ -233,6 +233,37 @@ def test_tokens_may_stand_before_inputs():
         same(trace.map(0), net.self_attn(x, x, x, average_attn_weights=False)[1][3:])
 
 
+@pytest.mark.parametrize("sequence", [0, 3])
+def test_tokens_may_stand_before_the_inputs_of_an_encoder_and_a_decoder(sequence):
+    torch.manual_seed(0)
+    net = nn.Transformer(16, 2, 1, 1, 32, dropout=0.0).eval()
+    source, target = random(8, 4, 16), random(5, 4, 16)
+    trace = watched(net, sequence, src=source, tgt=target)
+    assert trace.left_out == [] and len(trace.families) == 3
+    with torch.no_grad():
+        expected = net.decoder.layers[0].self_attn(target, target, target, average_attn_weights=False)[1]
+    found = next(one for family in trace.families if (one := trace.map(0, family)).module == "decoder.layers.0.self_attn")
+    same(found, expected[sequence : sequence + 1])
+
+
+class MaskFirst(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
+
+    def forward(self, mask, x):
+        return self.attention(x, x, x, attn_mask=mask, average_attn_weights=False)
+
+
+def test_a_mask_may_stand_before_the_inputs():
+    torch.manual_seed(0)
+    net, x, mask = MaskFirst().eval(), random(3, 8, 16), torch.ones(8, 8, dtype=torch.bool).triu(1)
+    trace = watched(net, 2, mask=mask, x=x)
+    assert trace.left_out == []
+    with torch.no_grad():
+        same(trace.map(0), net(mask, x)[1][2:])
+
+
 class Scores(nn.Module):
     """The same, of a text, with a softmax of its own: scores [text, chunk, head, query, key]."""
 
