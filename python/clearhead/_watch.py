@@ -388,6 +388,8 @@ class Watch:
             if self._keep and layer.problem is None and not again:
                 self._take(layer, call, out, places)
             elif places is not None and not again:
+                if self._is_in_windows(layer, call):
+                    self._refuse_cuts(layer)
                 self._compared(layer, call, _batch.rows_of(self, layer, call).start, out, 0, call.queries)
         layer.calls += not again
         if places is None:
@@ -449,7 +451,7 @@ class Watch:
     def _take(self, layer, call, out, places):
         """Copies what is needed of the call, without padding. places: as observe() found them, if the layer is edited."""
         rows = _batch.rows_of(self, layer, call)
-        if layer.is_in_windows or (rows.stop - rows.start > 1 and not self._in_beam_search(call)):
+        if self._is_in_windows(layer, call):
             self._take_windows(layer, call, rows, out)
             return
         batch, call = call, call.of(rows.start)
@@ -484,6 +486,14 @@ class Watch:
         layer.seen.append(Seen(topology, terms, new_queries, keys[1] - keys[0], ranges))
         layer.score, layer.sinks = call.score(), call.sinks
 
+    def _is_in_windows(self, layer, call):
+        rows = _batch.rows_of(self, layer, call)
+        return layer.is_in_windows or (rows.stop - rows.start > 1 and not self._in_beam_search(call))
+
+    def _refuse_cuts(self, layer):
+        if any(self._edits.of(layer.family, layer.number)[1:]):
+            raise UnsupportedError(f"edits: {layer.path} attends in windows, in which pairs cannot be cut; heads can be knocked out")
+
     def _in_beam_search(self, call):
         generation = self.reading.generation
         return generation is not None and generation.is_beam_search and call.batch == generation.batch
@@ -502,8 +512,7 @@ class Watch:
     def _take_windows(self, layer, call, rows, out):
         """Windows of a picture, or of another input that is no text: rows of a batch, or one call of several in a block. They become one
         call, each a segment that sees itself."""
-        if any(self._edits.of(layer.family, layer.number)[1:]):
-            raise UnsupportedError(f"edits: {layer.path} attends in windows, in which pairs cannot be cut; heads can be knocked out")
+        self._refuse_cuts(layer)
         for row in rows_of(rows):
             at = row - rows.start
             layer.samples += self._samples(layer, call, row, out, None, (0, call.queries), (layer.queries + at * call.queries, layer.keys + at * call.keys))

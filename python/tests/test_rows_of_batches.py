@@ -70,6 +70,18 @@ def test_the_channels_of_patchtst_are_parts_of_one_series(sequence):
     assert names(trace, trace.map(0))[3:5] == ["channel 1, 4", "channel 2, 1"]
 
 
+@pytest.mark.parametrize("how", [ch.edits, ch.watch])
+def test_pairs_of_windows_are_not_cut_and_heads_are_knocked_out(how):
+    model, sound = granite_speech(), random(1, 24, 16)
+    with torch.no_grad():
+        plain = model(sound).last_hidden_state
+        with pytest.raises(ch.UnsupportedError, match="attends in windows, in which pairs cannot be cut"), how(model, cut=[(0, 1, 0, 1)]):
+            model(sound)
+        with how(model, knock_out=["L1.H2"]):
+            assert not torch.equal(model(sound).last_hidden_state, plain)
+        assert torch.equal(model(sound).last_hidden_state, plain)
+
+
 @pytest.mark.parametrize("sequence", [0, 1])
 def test_several_sounds_given_as_samples_are_several_inputs(sequence):
     model = build("Wav2Vec2Model", hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64, vocab_size=100)
