@@ -367,6 +367,8 @@ class Shown:
             windows = weights.transpose(0, 1).split(number, 1)  # of each picture
             weights = torch.stack([torch.stack([torch.block_diag(*head) for head in of_all]) for of_all in windows[:8]])
             count, width = queries, keys
+        if of_heads == heads and count > queries + 3 and count % queries == 0 and keys <= width <= keys + 3:  # streams of a text, one after the other
+            weights, count = weights.unflatten(-2, (-1, queries)).transpose(1, 2).flatten(0, 1), queries
         if of_heads != heads or not (queries <= count <= queries + 3 and keys <= width <= keys + 3):
             return None
         offs = [float(np.abs(np.pad(self.weights, [(0, 0), (0, 0), (0, width - keys)]) - one[:, self.at].numpy()).max()) for one in weights[:64]]
