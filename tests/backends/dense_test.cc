@@ -214,7 +214,19 @@ TEST_P(Dense, NarrowWeightsAreOffByNoMoreThanIsStated) {
 // x and w are each off by at most half a step of their own scale: |Δ(x·w)| ≤ Σ_i |x_i|Δw + |w_i|Δx + ΔxΔw. The products
 // of integers add nothing; scaling a sum in f32 and adding the bias add 4ε of them. The oracle knows no rounding.
 TEST_P(Dense, ProductsOfBytesAreOffByNoMoreThanIsStated) {
-  for (const auto& [rows, in, out] : {std::array<int64_t, 3>{1, 200, 30}, {37, 200, 30}, {150, 517, 130}, {2, 1, 1}, {130, 64, 1100}}) {
+  // The last ones lie beside the widths of vectors, panels and tiles (16 and 64 inputs, 64 rows, 512 outputs).
+  for (const auto& [rows, in, out] : {std::array<int64_t, 3>{1, 200, 30},
+                                      {37, 200, 30},
+                                      {150, 517, 130},
+                                      {2, 1, 1},
+                                      {130, 64, 1100},
+                                      {5, 3, 17},
+                                      {1, 15, 16},
+                                      {4, 63, 64},
+                                      {63, 65, 15},
+                                      {127, 17, 511},
+                                      {128, 16, 512},
+                                      {129, 129, 513}}) {
     const std::vector<float> w = random_values(in * out, 30), x = random_values(rows * in, 31), bias = random_values(out, 32);
     const WeightPart part{Tensor::from(w, {out, in}), false};
     const auto weight = fast().prepare(&part, 1, WeightStorage::kInt8Dynamic);
@@ -283,6 +295,57 @@ TEST_P(Dense, RowsOfBytesThatAreZeroTinyOrNotFiniteStayByThemselves) {
       EXPECT_TRUE(std::isnan(at(2))) << at(2);
       EXPECT_EQ(at(3), bias[o]);
       EXPECT_TRUE(std::isfinite(at(4)));
+    }
+  }
+}
+
+TEST_P(Dense, AWeightInBytesWithoutInputsGivesTheBias) {
+  const WeightPart part{Tensor::zeros({3, 0}), false};
+  const std::vector<float> bias = {1, -2, 3};
+  for (const DenseOps* ops : {&fast(), &slow()}) {
+    const auto weight = ops->prepare(&part, 1, WeightStorage::kInt8Dynamic);
+    std::vector<float> found(6, 9);
+    const float none = 0;
+    ops->linear({*weight, &none, 2, 0, bias.data(), Activation::kNone, false, found.data(), 3});
+    EXPECT_EQ(found, (std::vector<float>{1, -2, 3, 1, -2, 3}));
+  }
+}
+
+TEST_P(Dense, WeightsInBytesThatAreNotFiniteMakeTheirOwnOutputNaN) {
+  const int64_t in = 70, out = 5;
+  std::vector<float> w = random_values(in * out, 38);
+  w[static_cast<size_t>(in + 3)] = std::nanf("");
+  w[static_cast<size_t>(2 * in + 69)] = INFINITY;
+  const WeightPart part{Tensor::from(w, {out, in}), false};
+  for (const DenseOps* ops : {&fast(), &slow()}) {
+    for (const WeightStorage storage : {WeightStorage::kInt8, WeightStorage::kInt8Dynamic}) {
+      const auto weight = ops->prepare(&part, 1, storage);
+      for (const int64_t rows : {1, 3, 130}) {
+        const std::vector<float> x = random_values(rows * in, 39);
+        std::vector<float> found(static_cast<size_t>(rows * out));
+        ops->linear({*weight, x.data(), rows, in, nullptr, Activation::kNone, false, found.data(), out});
+        for (size_t at = 0; at < found.size(); ++at) {
+          const size_t o = at % static_cast<size_t>(out);
+          ASSERT_EQ(std::isnan(found[at]), o == 1 || o == 2) << to_string(storage) << " output " << o << " of " << rows << " rows";
+        }
+      }
+    }
+  }
+}
+
+// A step of 189/127 of the smallest float is that float itself, and 189 does not fit in 8 bits.
+TEST_P(Dense, SubnormalWeightsInBytesKeepTheirSign) {
+  const int64_t in = 70, out = 2;
+  const float smallest = std::numeric_limits<float>::denorm_min();
+  std::vector<float> w(static_cast<size_t>(in * out), 189 * smallest);
+  const WeightPart part{Tensor::from(w, {out, in}), false};
+  const std::vector<float> x(static_cast<size_t>(in), 1e30F);
+  for (const DenseOps* ops : {&fast(), &slow()}) {
+    for (const WeightStorage storage : {WeightStorage::kInt8, WeightStorage::kInt8Dynamic}) {
+      const auto weight = ops->prepare(&part, 1, storage);
+      std::vector<float> found(static_cast<size_t>(out), 1);
+      ops->linear({*weight, x.data(), 1, in, nullptr, Activation::kNone, false, found.data(), out});
+      for (const float one : found) EXPECT_TRUE(one >= 0 && one <= 1e-10F) << to_string(storage) << ": " << one;
     }
   }
 }

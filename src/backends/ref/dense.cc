@@ -20,14 +20,19 @@ class RowMajor : public PreparedWeight {
 
 // Rounds a row of one output's weights as storing it would.
 void round_as_stored(WeightStorage storage, float* row, int64_t in) {
-  float largest = 0;
-  for (int64_t i = 0; i < in; ++i) largest = std::max(largest, std::abs(row[i]));
-  const float scale = largest / 127;
-  for (int64_t i = 0; i < in; ++i) {
-    if (storage == WeightStorage::kBF16) row[i] = bf16_to_f32(f32_to_bf16(row[i]));
-    if (storage == WeightStorage::kInt8 || storage == WeightStorage::kInt8Dynamic)
-      row[i] = scale > 0 ? std::nearbyint(row[i] / scale) * scale : 0;
+  if (storage == WeightStorage::kBF16) {
+    for (int64_t i = 0; i < in; ++i) row[i] = bf16_to_f32(f32_to_bf16(row[i]));
   }
+  if (storage != WeightStorage::kInt8 && storage != WeightStorage::kInt8Dynamic) return;
+  float largest = 0;
+  bool is_finite = true;
+  for (int64_t i = 0; i < in; ++i) {
+    is_finite = is_finite && std::isfinite(row[i]);
+    largest = std::max(largest, std::abs(row[i]));
+  }
+  const float scale = largest < 0x1p-100F ? 0 : largest / 127;
+  for (int64_t i = 0; i < in; ++i)
+    row[i] = !is_finite ? std::numeric_limits<float>::quiet_NaN() : scale > 0 ? std::nearbyint(row[i] / scale) * scale : 0;
 }
 
 std::shared_ptr<const PreparedWeight> prepare(const WeightPart* parts, int64_t count, WeightStorage storage) {
@@ -71,7 +76,7 @@ namespace {
 
 using reference::activated;
 
-// A row of inputs as a weight in kInt8Dynamic reads it: multiples of max|x|/127.
+// Rounds a row of inputs as kInt8Dynamic does: to multiples of max|x|/127.
 std::vector<float> rounded_inputs(const float* x, int64_t in) {
   float largest = 0;
   bool is_finite = true;

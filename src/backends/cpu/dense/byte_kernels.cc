@@ -1,4 +1,4 @@
-// Rows of inputs rounded to bytes, and sums of bytes scaled to f32, compiled once per instruction set.
+// Kernels that round input rows to bytes and scale integer sums to f32, compiled once per instruction set.
 #include <algorithm>
 #include <bit>
 #include <limits>
@@ -22,7 +22,7 @@ using U8 = hn::Rebind<uint8_t, F32>;
 using Floats = hn::Vec<F32>;
 constexpr int64_t kStep = HWY_LANES(float);
 
-// The first `count` lanes; the others are zero.
+// Loads the first `count` lanes; the others are zero.
 template <class D>
 HWY_INLINE auto load_some(D d, const hn::TFromD<D>* from, int64_t count) {
   return hn::MaskedLoad(hn::FirstN(d, static_cast<size_t>(count)), d, from);
@@ -32,7 +32,7 @@ struct RowScale {
   float scale, inverse;  // s_r and 1/s_r
 };
 
-// As integers, magnitudes are ordered as the numbers are, and infinity and NaN are above them.
+// The bits of magnitudes, read as integers, are ordered as the magnitudes are; infinity and NaN are the largest.
 RowScale scale_of(const float* x, int64_t in) {
   const F32 d;
   const I32 di;
@@ -58,7 +58,7 @@ float round(const float* x, int64_t in, uint8_t* to) {
   const I32 di;
   const U8 d8;
   const RowScale scale = scale_of(x, in);
-  if (!(scale.scale > 0)) {  // no number of the row is read
+  if (!(scale.scale > 0)) {  // zero or NaN decides every output, so any bytes will do
     std::fill_n(to, in, uint8_t{128});
     return scale.scale;
   }

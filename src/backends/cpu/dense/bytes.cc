@@ -1,4 +1,5 @@
-// Weights as panels of bytes that oneDNN multiplies; tiles of the product, each computed by one thread.
+// Weights are packed once into the panels of bytes that oneDNN prefers. A product is split into tiles, and one thread computes each
+// tile: it rounds the rows, multiplies integers and scales the sums.
 #include "backends/cpu/dense/bytes.h"
 
 #include <algorithm>
@@ -22,18 +23,17 @@ class Bytes : public PreparedWeight {
   Tensor values{};  // s8 in panels [out / panel][padded_in / 4][panel][4]
   std::vector<float> scales{};
   std::vector<int32_t> offsets{};
-  std::shared_ptr<const PreparedWeight> widened{};  // int8 rows, where bytes cannot be multiplied; the rest is empty then
+  std::shared_ptr<const PreparedWeight> widened{};  // int8 rows for products in f32; values, scales and offsets are then empty
 };
 
+// The byte of weight [output, input].
 int8_t* element(const WeightLayout& layout, int8_t* values, int64_t output, int64_t input) {
   const int64_t panel = layout.panel;
   return values + output / panel * panel * layout.padded_in + input / 4 * panel * 4 + output % panel * 4 + input % 4;
 }
 
 void store_output(const std::vector<float>& row, Bytes& to, int64_t output) {
-  float largest = 0;
-  for (const float w : row) largest = std::max(largest, std::abs(w));
-  const float scale = largest / 127;
+  const float scale = int8_step(row);
   auto* values = reinterpret_cast<int8_t*>(to.values.mutable_raw());
   int32_t sum = 0;
   for (int64_t i = 0; i < to.in && scale > 0; ++i) {
@@ -45,16 +45,17 @@ void store_output(const std::vector<float>& row, Bytes& to, int64_t output) {
   to.offsets[static_cast<size_t>(output)] = 128 * sum;
 }
 
-// Rows and outputs that one thread computes, and the memory of a thread for them.
+// The rows and outputs that one thread computes together.
 struct Tile {
   int64_t row = 0, rows = 0, output = 0, outputs = 0;
 };
 
 struct Rounded {
-  const uint8_t* x = nullptr;  // [rows, in]
-  const float* scales = nullptr;
+  const uint8_t* x = nullptr;     // [rows, in]
+  const float* scales = nullptr;  // [rows]
 };
 
+// A thread's buffers. They grow and are never given back, so that calls allocate nothing.
 struct Memory {
   std::vector<uint8_t> x{};
   std::vector<float> scales{}, results{};
@@ -69,7 +70,7 @@ void round_rows(const ByteKernels& kernels, const LinearCall& call, int64_t firs
     to.scales[static_cast<size_t>(row)] = kernels.round(call.x + (first + row) * call.x_stride, in, to.x.data() + row * in);
 }
 
-// Scale, bias, activation and residual.
+// Turns the integer sums of a tile into outputs: scale, bias, activation and residual.
 void finish(InstructionSet isa, const LinearCall& call, const Tile& tile, const float* row_scales, Memory& memory) {
   const auto& weight = static_cast<const Bytes&>(call.weight);
   const bool is_apart = call.accumulate && call.activation != Activation::kNone;
@@ -101,10 +102,10 @@ Memory& own_memory() {
   return memory;
 }
 
-// 64 rows and 512 outputs: inputs, sums and panels of a tile fit in a core's own cache.
+// 64 rows and 512 outputs: the inputs, sums and panels of a tile fit in a core's L2 cache.
 constexpr int64_t kTileRows = 64, kTileOutputs = 512;
 
-// Few rows are rounded once for all their tiles.
+// For few rows, the calling thread rounds all of them; threads then share the outputs.
 void few_rows(InstructionSet isa, const LinearCall& call) {
   const auto& weight = static_cast<const Bytes&>(call.weight);
   const int64_t panel = weight.layout.panel, step = std::max<int64_t>(1, 128 / panel) * panel;
@@ -118,6 +119,7 @@ void few_rows(InstructionSet isa, const LinearCall& call) {
   });
 }
 
+// For many rows, each thread rounds and multiplies 64 rows at a time, for all outputs.
 void many_rows(InstructionSet isa, const LinearCall& call) {
   const auto& weight = static_cast<const Bytes&>(call.weight);
   parallel_for((call.rows + kTileRows - 1) / kTileRows, [&](int64_t at, int) {
@@ -130,7 +132,7 @@ void many_rows(InstructionSet isa, const LinearCall& call) {
   });
 }
 
-// The same numbers multiplied in f32.
+// Multiplies the same rounded numbers in f32.
 void widened_rows(InstructionSet isa, const LinearCall& call) {
   const auto& weight = static_cast<const Bytes&>(call.weight);
   static const TensorPool pool;

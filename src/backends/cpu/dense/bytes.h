@@ -3,8 +3,12 @@
 //   out[r, o] = s_r·s_o·Σ_i q_ri·w_oi + bias_o      q_ri = round(x_ri·127/max|x_r|), s_r = max|x_r|/127;  w and s_o alike
 //
 // The instruction (VPDPBUSD) multiplies unsigned by signed bytes, so inputs are stored as q + 128, and 128·Σ_i w_oi is
-// subtracted from each sum. Sums of integers are exact, so bits depend on neither threads nor neighbouring rows. Machines
-// without the instruction multiply the same rounded numbers in f32, through int8 weights that are widened (narrow.h).
+// subtracted from each sum. Integer sums are exact, so the result depends on neither the number of threads nor the other rows.
+// Machines without the instruction multiply the same rounded numbers in f32 and widen int8 weights for it (narrow.h): older
+// instructions for bytes (VPMADDUBSW) saturate at 16 bits and are never used.
+//
+// A row of inputs that holds a NaN or an infinity gives NaN in every output; a weight that is not finite gives NaN in its output.
+// Rows and weights whose largest magnitude is below 2⁻¹⁰⁰ count as zero.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +19,7 @@
 
 namespace clearhead::cpu {
 
-/// Scales, offsets and bias that turn the integer sums of one row into f32 outputs. Each array begins at the first output
-/// of the tile.
+/// What turns the integer sums of one row into f32 outputs. Each array starts at the first output of the tile.
 struct ByteScales {
   float row = 0;                     // s_r; NaN if the row is not finite
   const float* outputs = nullptr;    // s_o
@@ -25,11 +28,11 @@ struct ByteScales {
 };
 
 struct ByteKernels {
-  // to[i] = q_i + 128 for a row x [in]. Returns s_r.
+  // Rounds a row x [in]: to[i] = q_i + 128. Returns s_r.
   float (*round)(const float* x, int64_t in, uint8_t* to) = nullptr;
-  // to[i] = s_r·q_i: the same numbers in f32.
+  // Rounds a row x [in] to the same numbers in f32: to[i] = s_r·q_i.
   void (*round_wide)(const float* x, int64_t in, float* to) = nullptr;
-  // out = scaled sums (+ out, if `accumulate`).
+  // out = s_r·s_o·(sums − offsets) + bias; with `accumulate`, that is added to out.
   void (*scale)(const int32_t* sums, int64_t count, const ByteScales& scales, bool accumulate, float* out) = nullptr;
 };
 const ByteKernels& byte_kernels(InstructionSet isa);

@@ -51,9 +51,7 @@ void store_row(const std::vector<float>& row, int64_t in, Narrow& to, uint8_t* v
     }
     return;
   }
-  float largest = 0;
-  for (int64_t i = 0; i < in; ++i) largest = std::max(largest, std::abs(row[static_cast<size_t>(i)]));
-  const float scale = largest / 127;
+  const float scale = int8_step(row);
   to.scales[static_cast<size_t>(output)] = scale;
   for (int64_t i = 0; i < in && scale > 0; ++i) {
     bytes[i] = static_cast<uint8_t>(static_cast<int8_t>(std::nearbyint(row[static_cast<size_t>(i)] / scale)));
@@ -201,7 +199,7 @@ std::shared_ptr<const PreparedWeight> prepare_narrow(InstructionSet isa, const W
   // With few outputs, a panel would be mostly padding.
   if (!weight->has_panels() || weight->layout.elements() > weight->in * weight->out * 5 / 4) {
     weight->layout = rows_layout(weight->in, weight->out);
-    weight->layout.out_step = (weight->in + kNarrowStep - 1) / kNarrowStep * kNarrowStep;
+    weight->layout.out_step = std::max<int64_t>(1, (weight->in + kNarrowStep - 1) / kNarrowStep) * kNarrowStep;  // never an empty row
   }
   if (storage == WeightStorage::kInt8) weight->scales.resize(static_cast<size_t>(weight->out));
   const int64_t outputs = weight->has_panels() ? weight->layout.padded_out : weight->out;

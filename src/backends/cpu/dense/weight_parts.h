@@ -1,7 +1,10 @@
 // The parts of a weight as a file stores them, read in f32 by element or by output.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "backends/dense.h"
@@ -45,6 +48,17 @@ inline void copy_output(const PartView& part, int64_t o, int64_t in, float* to, 
     return;
   }
   for (int64_t i = 0; i < in; ++i) to[i * step] = part.at(o, i);
+}
+
+// The step of one output's int8 weights, max|w|/127. NaN if a weight is not finite, so that the output is NaN too. Weights below
+// 2⁻¹⁰⁰ count as zero: their step would be subnormal, and w/step might not fit in 8 bits.
+inline float int8_step(const std::vector<float>& row) {
+  float largest = 0;
+  for (const float w : row) {
+    if (!std::isfinite(w)) return std::numeric_limits<float>::quiet_NaN();
+    largest = std::max(largest, std::abs(w));
+  }
+  return largest < 0x1p-100F ? 0 : largest / 127;
 }
 
 }  // namespace clearhead::cpu
