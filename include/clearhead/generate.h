@@ -75,6 +75,9 @@ struct Beams {
 
 struct GenerateOptions {
   int64_t max_tokens = 128;
+  /// Causal models: maximum length of the prompt and the new tokens together, as "max_length" of transformers. A prompt that
+  /// leaves no room is refused with kTooLong. Absent: max_tokens alone is the limit.
+  std::optional<int64_t> max_length{};
   std::optional<Sampling> sampling{};              ///< absent: greedy decoding; ties go to the smaller id
   std::optional<std::vector<int32_t>> stop_ids{};  ///< token ids that end the text; absent: end_tokens(model)
   /// Ends once the new text contains one of these. `text` is cut before it; on_token may already have
@@ -156,6 +159,9 @@ GenerationRules default_rules(const Model& model);
 Sampling default_sampling(const Model& model);
 /// "max_new_tokens". Absent: not set.
 std::optional<int64_t> default_new_tokens(const Model& model);
+/// "max_length", which counts the prompt of a causal model too; transformers ignores it if "max_new_tokens" is set. Absent:
+/// not set.
+std::optional<int64_t> default_max_length(const Model& model);
 /// Encoder-decoder: "max_new_tokens", else "max_length" without the first token, else `otherwise`.
 int64_t default_max_tokens(const Model& model, int64_t otherwise);
 /// Natural-log probability of every token but the first, given the tokens before it.   ids: [n] → [n − 1]
@@ -180,8 +186,9 @@ std::vector<std::vector<float>> log_probabilities_from(const Model& model, const
 /// model was not trained on dialogues. Throws kFormat if the field is not an integer of 0 or more.
 std::optional<int64_t> turns_before(const ModelInfo& model);
 
-/// Tokens that end a text: "eos_token_id" of generation_config.json, else of config.json, else of the tokenizer. May be
-/// empty. Throws kFormat if the field does not hold token ids.
+/// Tokens that end a text: "eos_token_id" of generation_config.json, or of config.json if there is no such file, as in
+/// transformers, which does not ask the tokenizer. Empty: only the limits on length end a text. Throws kFormat if the field
+/// does not hold token ids.
 std::vector<int32_t> end_tokens(const Model& model);
 
 }  // namespace clearhead

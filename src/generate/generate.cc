@@ -113,8 +113,22 @@ class Writing {
   Generated made_;
 };
 
+// The options with max_length, if it is given, turned into a limit on new tokens.
+GenerateOptions limited(const GenerateOptions& options, int64_t prompt_tokens) {
+  GenerateOptions out = options;
+  if (!options.max_length) return out;
+  if (prompt_tokens >= *options.max_length)
+    fail(ErrorCode::kTooLong,
+         "the prompt has {} tokens, and prompt and new tokens together may have {} (\"max_length\"); shorten the prompt, or give a limit "
+         "on new tokens",
+         with_commas(prompt_tokens), with_commas(*options.max_length));
+  out.max_tokens = std::min(options.max_tokens, *options.max_length - prompt_tokens);
+  return out;
+}
+
 // Goes on from prompts of one length, a step for all of them at a time; texts that end leave the batch.
-std::vector<Generated> write_together(const Model& model, const std::vector<const Encoding*>& prompts, const GenerateOptions& options) {
+std::vector<Generated> write_together(const Model& model, const std::vector<const Encoding*>& prompts, const GenerateOptions& given) {
+  const GenerateOptions options = limited(given, static_cast<int64_t>(prompts[0]->ids.size()));
   const std::vector<int32_t> stop_ids = options.stop_ids ? *options.stop_ids : end_tokens(model);
   const GenerationRules rules = options.rules ? *options.rules : default_rules(model);
   const std::shared_ptr<const Tokenizer> tokenizer = tokenizer_of(model);
@@ -228,7 +242,8 @@ Generated generate(const Model& model, const Encoding& prompt, const GenerateOpt
          "beams: a causal model is observed step by step, which needs one beam; run the text it wrote to see its maps");
   Generated made{.prompt_tokens = static_cast<int64_t>(prompt.ids.size())};
   if (options.max_tokens == 0) return made;
-  made = std::move(search_beams(model, {.dtype = cache_dtype(model, options)}, {prompt.ids, {prompt.ids}}, options)[0]);
+  const GenerateOptions search = limited(options, static_cast<int64_t>(prompt.ids.size()));
+  made = std::move(search_beams(model, {.dtype = cache_dtype(model, options)}, {prompt.ids, {prompt.ids}}, search)[0]);
   made.prompt_tokens = static_cast<int64_t>(prompt.ids.size());
   spell(model, made);
   return made;

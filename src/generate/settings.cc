@@ -7,7 +7,6 @@
 #include "base/format.h"
 #include "base/json.h"
 #include "base/memory.h"
-#include "clearhead/tokenizer.h"
 #include "generate/parts.h"
 #include "generate/rules.h"
 
@@ -122,16 +121,7 @@ void refuse(const Settings& settings, const std::vector<NeutralSetting>& others)
 
 void check_beams(const Model& model, int64_t beams, DType cache) { check_memory(model.info(), beams, cache, "beams"); }
 
-std::vector<int32_t> end_tokens(const Model& model) {
-  for (const char* name : {"generation_config.json", "config.json"}) {
-    const std::optional<Settings> settings = Settings::of_file(model.info(), name);
-    if (!settings) continue;
-    if (std::vector<int32_t> ids = settings->ids("eos_token_id"); !ids.empty()) return ids;
-  }
-  const auto tokenizer = tokenizer_of(model);
-  if (tokenizer == nullptr || !tokenizer->special_tokens().eos) return {};
-  return {*tokenizer->special_tokens().eos};
-}
+std::vector<int32_t> end_tokens(const Model& model) { return Settings::of(model.info()).ids("eos_token_id"); }
 
 Beams default_beams(const Model& model, const Beams& otherwise) {
   const Settings settings = Settings::of(model.info());
@@ -210,6 +200,8 @@ Sampling default_sampling(const Model& model) {
 }
 
 std::optional<int64_t> default_new_tokens(const Model& model) { return Settings::of(model.info()).whole("max_new_tokens", 1); }
+
+std::optional<int64_t> default_max_length(const Model& model) { return Settings::of(model.info()).whole("max_length", 1); }
 
 int64_t default_max_tokens(const Model& model, int64_t otherwise) {
   const Settings settings = Settings::of(model.info());

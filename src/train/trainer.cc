@@ -561,7 +561,11 @@ void Trainer::save_model(const std::string& to) const {
   }
   write_safetensors(without_link(to + "/model.safetensors"), saved, {{"format", "pt"}});
   write_file(without_link(to + "/config.json"), config.dump(2) + "\n");
-  if (!recipe_.generation.is_null()) write_file(without_link(to + "/generation_config.json"), recipe_.generation.dump(2) + "\n");
+  if (Json generation = recipe_.generation; !generation.is_null()) {
+    // Where this file exists, the end token of config.json is not read.
+    if (const Json* end = config.find("eos_token_id"); end && !generation.find("eos_token_id")) generation["eos_token_id"] = *end;
+    write_file(without_link(to + "/generation_config.json"), generation.dump(2) + "\n");
+  }
   if (learner_->facts().vocabulary > 0)
     write_file(without_link(to + "/tokenizer.json"), tokenizer_json_);  // what reads no tokens needs none
 }

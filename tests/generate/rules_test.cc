@@ -59,12 +59,15 @@ TEST_P(GenerationSettings, AreHonouredTokenForToken) {
       int64_t longest = golden.find("max_tokens")->integer();
       if (model->info().encoder_layers > 0) {
         longest = default_max_tokens(*model, longest);
-      } else if (settings.find("max_length")) {
-        longest = settings.find("max_length")->integer() - static_cast<int64_t>(prompt.size());
       } else if (settings.find("max_new_tokens")) {
         longest = settings.find("max_new_tokens")->integer();
       }
-      const Generated made = generate(*model, prompt, {.max_tokens = longest, .beams = default_beams(*model)});
+      GenerateOptions options{.max_tokens = longest, .beams = default_beams(*model)};
+      if (model->info().encoder_layers == 0 && settings.find("max_length")) {
+        options.max_length = default_max_length(*model);
+        options.max_tokens = *options.max_length;
+      }
+      const Generated made = generate(*model, prompt, options);
       EXPECT_EQ(made.ids, ids_of(item.find("tokens")->items()[at])) << "prompt " << at;
       if (const Json& scores = *item.find("scores"); scores.size() > 0) {
         const double expected = scores.items()[at].number();
@@ -85,6 +88,33 @@ TEST(GenerationSettings, OfConfigJsonCountOnlyWithoutAGenerationConfig) {
   const auto beside = folder.with("{}");
   EXPECT_EQ(default_rules(*beside).repetition_penalty, 1);
   EXPECT_EQ(default_beams(*beside).count, 1);
+}
+
+// What transformers 5.24 reads as GenerationConfig.eos_token_id from the same files.
+TEST(GenerationSettings, TheEndTokenIsThatOfOneFile) {
+  const ModelWithSettings folder("gpt2/plain");
+  using Ids = std::vector<int32_t>;
+  Json config = golden_config("gpt2", "plain");
+  config["eos_token_id"] = 7;
+  EXPECT_EQ(end_tokens(*folder.with(config.dump(), "config.json")), Ids{7});
+  EXPECT_EQ(end_tokens(*folder.with("{}")), Ids{});
+  EXPECT_EQ(end_tokens(*folder.with(R"({"eos_token_id": null})")), Ids{});
+  EXPECT_EQ(end_tokens(*folder.with(R"({"eos_token_id": [5, 6]})")), (Ids{5, 6}));
+  const ModelWithSettings without("gpt2/plain");
+  config["eos_token_id"] = Json();
+  EXPECT_EQ(end_tokens(*without.with(config.dump(), "config.json")), Ids{});
+}
+
+TEST(GenerationSettings, APromptAsLongAsMaxLengthIsRefused) {
+  const ModelWithSettings folder("gpt2/plain");
+  const auto model = folder.with(R"({"max_length": 3})");
+  GenerateOptions options{.max_length = default_max_length(*model)};
+  EXPECT_EQ(generate(*model, std::vector<int32_t>{5, 6}, options).ids.size(), 1U);
+  const char* expected = "the prompt has 3 tokens, and prompt and new tokens together may have 3 (\"max_length\")";
+  expect_refused(ErrorCode::kTooLong, expected, [&] { (void)generate(*model, std::vector<int32_t>{5, 6, 7}, options); });
+  options.beams.count = 2;
+  EXPECT_EQ(generate(*model, std::vector<int32_t>{5, 6}, options).ids.size(), 1U);
+  expect_refused(ErrorCode::kTooLong, expected, [&] { (void)generate(*model, std::vector<int32_t>{5, 6, 7}, options); });
 }
 
 TEST(GenerationSettings, ThatHaveNoCounterpartAreRefusedByName) {
