@@ -18,7 +18,7 @@ def _loaded_runtimes():
             paths = {line.split(None, 5)[5].strip() for line in maps if re.search(r"/lib(gomp|iomp5|omp)[-.]", line)}
     except OSError:
         return []
-    return sorted(paths, key=lambda path: ("torch" not in path, path))
+    return sorted(paths, key=lambda path: (re.search(r"/torch(/lib|\.libs)/", path) is None, path))
 
 
 def share_with_torch():
