@@ -14,9 +14,9 @@
 #include "cli/cli.h"
 #include "cli/input.h"
 #include "cli/measure.h"
+#include "cli/places.h"
 #include "cli/run_lines.h"
 #include "cli/terminal.h"
-#include "models/places.h"
 
 namespace clearhead::cli {
 namespace {
@@ -41,14 +41,11 @@ std::string text_of(const Options& options, const Model& model) {
   return given_to(model.info(), options.text);
 }
 
-// The interventions, whose places must be in this text. more: tokens that are generated after it.
+// The interventions, whose places must be in this text or input. more: tokens that are generated after it.
 Interventions interventions_in(const Options& options, const Model& model, const std::string& text, const std::string& pair = "",
                                int64_t more = 0) {
   Interventions out = options.interventions.interventions();
-  if ((out.knockouts.empty() && out.keep_only.empty()) || reads_inputs(model.info())) return out;
-  EncodeOptions both;
-  if (!pair.empty()) both.pair = pair;
-  check_places(out, model.plan_of(model.tokenizer().encode(text, both)).families, more);
+  check_places_in(out, model, text, pair, more);
   return out;
 }
 
@@ -57,7 +54,9 @@ void embed(const Options& options) {
   if (options.lines) return embed_lines(options);
   const auto model = load_model(options.model, options.load);
   const std::string text = text_of(options, *model);
-  const Embedding embedding = model->embed(text, {.interventions = interventions_in(options, *model, text)});
+  const Interventions interventions = options.interventions.interventions();
+  const Embedding embedding = model->embed(text, {.interventions = interventions});
+  check_places_in(interventions, *model, embedding);
   if (embedding.used < embedding.tokens) {
     notice(format("cut: {} of {} tokens were used ({})", with_commas(embedding.used), with_commas(embedding.tokens),
                   embedding.used == model->info().longest ? "the model's positions end there" : "the model's max_seq_length"));
@@ -173,10 +172,12 @@ void score(const Options& options) {
   const std::string text = text_of(options, *model);
   const Encoding encoding = model->tokenizer().encode(text, {.add_special_tokens = false});
   const int64_t count = static_cast<int64_t>(encoding.size());
-  if (count < 2) usage_error(format("a text of {} tokens leaves nothing to foretell; give a longer one", count));
+  if (count < 2)
+    usage_error(format("the text has {} token{}, and a score needs at least 2; give a longer text", count, count == 1 ? "" : "s"));
+  const Interventions interventions = options.interventions.interventions();
+  check_places_in(interventions, *model, encoding);
   std::optional<Progress> progress("reading");
-  const std::vector<float> log_probabilities =
-      clearhead::log_probabilities(*model, encoding.ids, interventions_in(options, *model, text), progress->callback());
+  const std::vector<float> log_probabilities = clearhead::log_probabilities(*model, encoding.ids, interventions, progress->callback());
   progress.reset();
   const Scored all = sum_of(encoding, log_probabilities, 1, count);
   Json ranges = Json::array();
@@ -235,7 +236,7 @@ void add_run(CLI::App& app) {
   CLI::App* generate_task = add_task(run, "generate", "Print how a causal model continues a text", options);
   generate_task
       ->add_option("--max-tokens", options->max_tokens,
-                   "Stop after this many new tokens (default: \"max_new_tokens\" of the model's files, else 64)")
+                   "Stop after this many new tokens (default: \"max_new_tokens\" or \"max_length\" of the model's files,\nelse 64)")
       ->check(whole_from(1));
   generate_task->add_flag("--greedy", options->greedy, "Take the most probable token every time, instead of sampling");
   generate_task

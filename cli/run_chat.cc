@@ -64,6 +64,7 @@ class Chat {
   void answer(const std::string& turn) {
     turns_.push_back(as_line(turn));
     const ReadTurns read = encoded_turns(model_, joined_turns(turns_, turns_.size(), *before_));
+    check_places_of(settings_, static_cast<int64_t>(read.encoding.size()));
     Json line = Json::object({{"turns", Json::array()}});
     for (const std::string& before : lines_of(read.text)) line["turns"].push(before);
     const std::string said = options_.choose.empty() ? written(read, line) : chosen(read, line);

@@ -10,6 +10,7 @@
 #include "base/parallel.h"
 #include "cli/lines.h"
 #include "cli/measure.h"
+#include "cli/places.h"
 #include "cli/terminal.h"
 #include "io/npy.h"
 #include "text/turns.h"
@@ -64,9 +65,12 @@ std::vector<Encoding> encoded(const Model& model, const std::vector<std::string>
 }
 
 // A prompt without a place for its first new token is refused with its line, before any is run.
-void check_lengths(const Model& model, const std::vector<Encoding>& texts, const BatchOptions& options) {
+void check_lengths(const Model& model, const std::vector<Encoding>& texts, const GenerateOptions& settings, const BatchOptions& options) {
   const int64_t longest = model.info().longest;
   for (size_t index = 0; index < texts.size(); ++index) {
+    if (settings.max_length && static_cast<int64_t>(texts[index].size()) >= *settings.max_length)
+      fail(ErrorCode::kTooLong, "{} has {} tokens, and with its new tokens it may have {} (\"max_length\"). Use --max-tokens",
+           options.name(index), with_commas(texts[index].size()), with_commas(*settings.max_length));
     const auto tokens = static_cast<int64_t>(texts[index].size());
     if (longest > 0 && tokens > longest)
       fail(ErrorCode::kTooLong, "{} has {} tokens; this model's positions end at {}. Shorten the line", options.name(index),
@@ -82,7 +86,7 @@ struct LineScore {
 
 std::string in_words(const LineScore& score) {
   const std::string size = format("{} tokens, {} bytes", with_commas(score.tokens), with_commas(score.bytes));
-  if (score.tokens < 2) return size + ": nothing to foretell";
+  if (score.tokens < 2) return size + ": nothing to predict";
   return size + format(": {:.4f} nats a token (perplexity {:.2f}), {:.4f} bits a byte", score.all.per_token(),
                        std::exp(score.all.per_token()), score.all.bits_per_byte());
 }
@@ -178,7 +182,12 @@ GenerateOptions generate_options(const RunArguments& options, const Model& model
   GenerateOptions settings;
   settings.rules = default_rules(model);
   if (options.repetition_penalty) settings.rules->repetition_penalty = *options.repetition_penalty;
-  settings.max_tokens = options.max_tokens ? *options.max_tokens : default_new_tokens(model).value_or(kNewTokens);
+  if (const std::optional<int64_t> limit = options.max_tokens ? options.max_tokens : default_new_tokens(model)) {
+    settings.max_tokens = *limit;
+  } else {
+    settings.max_length = default_max_length(model);
+    settings.max_tokens = settings.max_length.value_or(kNewTokens);
+  }
   if (!options.greedy) {
     Sampling& sampling = settings.sampling.emplace(default_sampling(model));
     sampling.temperature = options.temperature.value_or(sampling.temperature);
@@ -202,6 +211,7 @@ void embed_lines(const RunArguments& options) {
   if (file) task.unanswered = [&] { file->append(std::vector<float>(static_cast<size_t>(model->info().width), std::nanf(""))); };
   task.answer = [&](const Window& window) {
     const std::vector<Embedding> embeddings = model->embed_all(window.lines, window.options);
+    for (const Embedding& embedding : embeddings) check_places_in(window.options.interventions, *model, embedding);
     for (const Embedding& embedding : embeddings) {
       cut += embedding.used < embedding.tokens;
       if (file) file->append(embedding.values);
@@ -230,6 +240,7 @@ void fill_lines(const RunArguments& options) {
   };
   LineTask task = task_of(options, "filling");
   task.answer = [&](const Window& window) {
+    check_places_in(window, *model);
     const auto masks = of_lines_that_hold<Masks>(
         window, [&](const auto& lines, const BatchOptions& many) { return model->fill_all(lines, options.top, many); });
     return spelled(masks, [&](const Masks& one) { return options.json ? masks_json(one).dump() : in_words(one); });
@@ -261,6 +272,7 @@ void classify_lines(const RunArguments& options) {
   LineTask task = task_of(options, "classifying");
   task.empty = options.json ? classes_json({}, problem).dump() : "";
   task.answer = [&](const Window& window) {
+    check_places_in(window, *model, options.pair);
     return spelled(classes_of_lines(*model, window, pair),
                    [&](const std::vector<ClassScore>& one) { return options.json ? classes_json(one, problem).dump() : line_of(one); });
   };
@@ -272,9 +284,10 @@ void generate_lines(const RunArguments& options) {
   GenerateOptions settings = generate_options(options, *model);
   LineTask task = task_of(options, "generating");
   task.answer = [&](const Window& window) {
+    check_places_in(window, *model, "", settings.max_tokens);
     const auto made = of_lines_that_hold<Generated>(window, [&](const auto& lines, const BatchOptions& many) {
       const std::vector<Encoding> prompts = encoded(*model, lines, {});
-      check_lengths(*model, prompts, many);
+      check_lengths(*model, prompts, settings, many);
       settings.progress = many.progress;
       return generate_all(*model, prompts, settings);
     });
@@ -288,6 +301,9 @@ void score_lines(const RunArguments& options) {
   LineTask task = task_of(options, "reading");
   task.answer = [&](const Window& window) {
     const std::vector<Encoding> encodings = encoded(*model, window.lines, {.add_special_tokens = false});
+    for (size_t line = 0; line < encodings.size(); ++line) {
+      if (encodings[line].size() > 0) check_places_in(window.options.interventions, *model, encodings[line]);
+    }
     std::vector<std::vector<float>> each = log_probabilities_all(*model, encodings, window.options);
     std::vector<LineScore> scores(encodings.size());
     for (size_t line = 0; line < scores.size(); ++line) {
@@ -307,6 +323,7 @@ void tag_lines(const RunArguments& options) {
   LineTask task = task_of(options, "tagging");
   task.empty = options.json ? Json::array().dump() : "";
   task.answer = [&](const Window& window) {
+    check_places_in(window, *model);
     std::vector<std::string> out;
     for (const std::string& text : window.lines) {
       const std::vector<TaggedSpan> spans = model->tag(text, window.options.interventions);
@@ -332,6 +349,7 @@ void answer_text_lines(const RunArguments& options) {
   task.answer = [&](const Window& window) {
     std::vector<std::string> out;
     for (const std::string& text : window.lines) {
+      if (!is_blank(text)) check_places_in(window.options.interventions, *model, options.question, text);
       const TextAnswer found = model->answer(options.question, text, std::nullopt, window.options.interventions);
       const std::string span = text.substr(static_cast<size_t>(found.begin), static_cast<size_t>(found.end - found.begin));
       out.push_back(options.json ? answer_json(span, found).dump() : found.found ? as_line(span) : "");

@@ -6,6 +6,7 @@
 #include "cli/alignment.h"
 #include "cli/cli.h"
 #include "cli/input.h"
+#include "cli/places.h"
 #include "cli/written.h"
 #include "text/strings.h"
 #include "text/turns.h"
@@ -22,7 +23,10 @@ struct Options : WriteArguments {
 void choose(const Options& options, const Model& model, const std::string& text) {
   if (options.align || !options.trace.empty())
     usage_error(format("{} chooses a sentence: clearhead show and clearhead trace have its attention", model.info().name));
-  const std::vector<ClassScore> sentences = model.summarise(input_of(model.info(), text, ""), options.interventions.interventions());
+  const ModelInput input = input_of(model.info(), text, "");
+  const Interventions interventions = options.interventions.interventions();
+  check_places_in(interventions, model, input);
+  const std::vector<ClassScore> sentences = model.summarise(input, interventions);
   if (!options.json) return print(sentences.front().label);
   Json out = Json::array();
   for (const ClassScore& one : sentences) out.push(Json::object({{"sentence", one.label}, {"weight", one.probability}}));

@@ -5,6 +5,7 @@
 #include "clearhead/generate.h"
 #include "cli/cli.h"
 #include "cli/lines.h"
+#include "cli/places.h"
 #include "text/turns.h"
 
 namespace clearhead::cli {
@@ -46,6 +47,13 @@ void transcribe_files(const Options& options) {
                            .beams = default_beams(*model)};
   if (options.beams) settings.beams.count = *options.beams;
   settings.run.interventions = options.interventions.interventions();
+  for (size_t at = 0; at < sounds.size(); ++at) {
+    try {
+      check_places_in(settings.run.interventions, *model, ModelInput{.sound = sounds[at]}, settings.max_tokens);
+    } catch (const Error& error) {
+      throw Error(error.code(), format("{}: {}", options.files[at], error.what()));
+    }
+  }
   if (!options.trace.empty()) settings.run.observer = &trace;
   const std::vector<Generated> made = transcribe(*model, sounds, settings);
   if (!options.trace.empty()) trace.save(options.trace);

@@ -20,15 +20,19 @@ struct Options : WriteArguments {
   bool align = false;
 };
 
-// The lines that are translated: those with words that are not too long. Of one that is too long, why.
+// The lines that are translated, and why others are not: a line that is too long, or without the places that are cut. Lines
+// without words have no translation and no error.
 struct Sources {
   std::vector<Encoding> encodings{};
-  std::vector<size_t> of_line{};            // the line of each encoding
-  std::map<size_t, std::string> refused{};  // by line
+  std::vector<size_t> of_line{};      // the line of each encoding
+  std::map<size_t, Error> refused{};  // by line
 };
 
-Sources encoded(const Model& model, const std::vector<std::string>& lines) {
+Sources encoded(const Model& model, const std::vector<std::string>& lines, const GenerateOptions& settings) {
   Sources out;
+  const auto refuse = [&](size_t line, ErrorCode code, const std::string& why) {
+    out.refused.emplace(line, Error(code, format("line {}{}", line + 1, why)));
+  };
   for (size_t line = 0; line < lines.size(); ++line) {
     Encoding encoding = model.tokenizer().encode(lines[line]);
     size_t words = 0;
@@ -36,8 +40,15 @@ Sources encoded(const Model& model, const std::vector<std::string>& lines) {
     if (words == 0) continue;
     const int64_t longest = model.info().longest, tokens = static_cast<int64_t>(encoding.size());
     if (longest > 0 && tokens > longest) {
-      out.refused[line] = format("line {} has {} tokens; this model's positions end at {}. Give it one sentence a line.", line + 1,
-                                 with_commas(tokens), with_commas(longest));
+      refuse(line, ErrorCode::kTooLong,
+             format(" has {} tokens; this model's positions end at {}. Give it one sentence a line.", with_commas(tokens),
+                    with_commas(longest)));
+      continue;
+    }
+    try {
+      check_places_of(settings, tokens);
+    } catch (const Error& error) {
+      refuse(line, error.code(), format(": {}", error.what()));
       continue;
     }
     out.of_line.push_back(line);
@@ -57,11 +68,8 @@ void translate(const Options& options) {
   GenerateOptions settings = options.settings(*model);
   Progress progress("translating");
   settings.progress = progress.callback();
-  const Sources sources = encoded(*model, lines);
-  if (sources.encodings.empty() && !sources.refused.empty()) fail(ErrorCode::kTooLong, "{}", sources.refused.begin()->second);
-  size_t longest = 0;
-  for (const Encoding& source : sources.encodings) longest = std::max(longest, source.size());
-  check_places_of(settings, static_cast<int64_t>(longest));
+  const Sources sources = encoded(*model, lines, settings);
+  if (sources.encodings.empty() && !sources.refused.empty()) throw Error(sources.refused.begin()->second);
   const bool looks = options.align || !options.trace.empty();
   std::vector<Generated> made;
   if (!looks) made = generate_from(*model, sources.encodings, settings);
@@ -69,7 +77,7 @@ void translate(const Options& options) {
   for (size_t line = 0, at = 0; line < lines.size(); ++line) {
     Watched written;
     const auto refused = sources.refused.find(line);
-    if (refused != sources.refused.end()) notice(refused->second);
+    if (refused != sources.refused.end()) notice(refused->second.what());
     if (at < sources.of_line.size() && sources.of_line[at] == line) {
       if (looks) {
         written = write_watched(*model, lines[line], sources.encodings[at], settings);
@@ -82,7 +90,7 @@ void translate(const Options& options) {
     if (options.json) {
       Json item = Json::object({{"source", lines[line]}});
       if (refused != sources.refused.end()) {
-        item["error"] = refused->second;
+        item["error"] = refused->second.what();
         translations.push(std::move(item));
         continue;
       }
@@ -98,7 +106,7 @@ void translate(const Options& options) {
   if (!options.trace.empty() && !options.json) notice(format("trace: {}; look: clearhead view {}", options.trace, options.trace));
   if (options.json) print_json(Json::object({{"translations", translations}}));
   if (const size_t count = sources.refused.size(); count > 0)
-    fail(ErrorCode::kTooLong, "{} of {} lines {} no translation", count, lines.size(), count == 1 ? "has" : "have");
+    fail(ErrorCode::kInvalidArgument, "{} of {} lines {} no translation", count, lines.size(), count == 1 ? "has" : "have");
 }
 
 }  // namespace

@@ -27,7 +27,7 @@ struct WriteArguments {
 };
 /// The settings of the model's files: of what they leave open, four beams and at most 256 tokens.
 GenerateOptions write_settings(const Model& model);
-/// Throws kInvalidArgument for interventions on places that no source of at most `source` tokens, and no text written from it, has.
+/// Throws kInvalidArgument for interventions on places that neither a source of `source` tokens nor what is written from it has.
 void check_places_of(const GenerateOptions& settings, int64_t source);
 
 struct Watched {

@@ -460,7 +460,7 @@ class Answers(Case):
         without = self.ok("run", "score", self.causal, "--file", text, "--knock-out", "L1.H0", "--json").json
         self.assertGreater(without["ranges"][1]["bits_per_byte"], 2 * told["ranges"][1]["bits_per_byte"])
         self.assertIn("400 tokens, 400 bytes: ", self.ok("run", "score", self.causal, "--file", text).out)
-        self.refused(2, "a text of 1 tokens leaves nothing to foretell; give a longer one", "run", "score", self.causal, "a")
+        self.refused(2, "the text has 1 token, and a score needs at least 2; give a longer text", "run", "score", self.causal, "a")
 
     def test_a_page_holds_several_traces(self):
         kept, other, page = self.folder / "kept.trace", self.folder / "other.trace", self.folder / "page.html"

@@ -40,6 +40,12 @@ class Generation(Case):
         self.assertNotEqual(tokens({"top_k": 1}, "--top-k", 0, *few), greedy)  # what is given goes before
         self.assertEqual(len(tokens({"max_new_tokens": 7, "top_k": 1})), 7)
         self.assertEqual(len(tokens({})), 64)
+        prompt = len(self.ok("tokens", model, "It was a dark", "--json").json["tokens"])
+        self.assertEqual(len(tokens({"max_length": 30, "top_k": 1})), 30 - prompt)
+        self.assertEqual(len(tokens({"max_length": 200, "top_k": 1})), 200 - prompt)
+        self.assertEqual(len(tokens({"max_length": 30, "max_new_tokens": 7, "top_k": 1})), 7)
+        self.assertEqual(len(tokens({"max_length": 30, "top_k": 1}, "--max-tokens", 40)), 40)
+        self.refused_because_of_max_length(model)
         (model / "generation_config.json").write_text('{"min_p": 0.1}')
         done = run(*given)
         self.assertEqual(done.code, 1)
@@ -49,6 +55,33 @@ class Generation(Case):
         done = run(*given)
         self.assertEqual(done.code, 1)
         self.assertIn(f'{model}/generation_config.json: "temperature": expected a number above 0, found 0', done.errors)
+
+    def refused_because_of_max_length(self, model):
+        """The prompt of 200 letters has no room for new tokens, with --lines as an error of its line."""
+        (model / "generation_config.json").write_text('{"max_length": 30}')
+        long, says = "a b " * 50, r'has [0-9]+ tokens, and .* may have 30 \("max_length"\)'
+        alone = run("run", "generate", model, long, "--json")
+        self.assertEqual((alone.code, alone.out), (1, ""))
+        self.assertRegex(alone.errors, says)
+        lines = run("run", "generate", model, "-", "--lines", "--json", "--greedy", stdin=f"It was\n{long}\n".encode())
+        self.assertEqual(lines.code, 1)
+        answers = [json.loads(line) for line in lines.out.splitlines()]
+        self.assertEqual(len(answers[0]["tokens"]), 30 - len(self.ok("tokens", model, "It was", "--json").json["tokens"]))
+        self.assertRegex(answers[1]["error"], "^line 2 " + says)
+
+    def test_the_end_token_is_that_of_generation_config_json(self):
+        """As in transformers: where the file exists, config.json is not asked for what it leaves out."""
+        model = self.folder / "book"
+        shutil.copytree(BOOK, model)
+        given = ("run", "generate", model, "It was a dark", "--greedy", "--max-tokens", 24, "--json")
+        free = run(*given).json["tokens"]
+        config = json.loads((model / "config.json").read_text())
+        (model / "config.json").write_text(json.dumps(config | {"eos_token_id": free[5]}))
+        self.assertEqual(run(*given).json["tokens"], free[: free.index(free[5]) + 1])
+        (model / "generation_config.json").write_text("{}")
+        self.assertEqual(run(*given).json["tokens"], free)
+        (model / "generation_config.json").write_text(json.dumps({"eos_token_id": [free[3], free[2]]}))
+        self.assertEqual(run(*given).json["tokens"], free[: min(free.index(free[2]), free.index(free[3])) + 1])
 
     def test_a_translation_follows_generation_config_json(self):
         model = write_translator(self.folder / "translator", self.causal)

@@ -129,6 +129,41 @@ class Lines(Case):
                     self.assertEqual(json.loads(done.out.splitlines()[1]), {"masks": []} if task == "fill" else [])
                     self.assertFalse([value for value in json.loads(done.out.splitlines()[1]).values() if isinstance(value, (list, str)) and value and value != "max_tokens"] if task != "tag" else json.loads(done.out.splitlines()[1]), task)
 
+    def test_a_line_without_the_place_that_is_cut_is_refused_alone(self):
+        text = "a b c d e f\na\n\na b c d e\n"
+        masked = text.replace("\n", " [MASK]\n").replace("\n [MASK]\n", "\n\n")
+        for task, model, cut, lines, more in (
+            ("embed", self.golden("bert/pooler"), "6/1", text, ()),
+            ("classify", self.golden("bert/classify"), "6/1", text, ()),
+            ("fill", self.golden("bert/mlm"), "6/1", masked, ()),
+            ("tag", self.golden("bert/tokens"), "6/1", text, ()),
+            ("answer", self.answering(), "8/1", text, ("--question", "a")),
+            ("generate", ROOT / "models/book", "4/1", text, ("--max-tokens", "2", "--greedy")),
+            ("score", ROOT / "models/book", "4/1", text, ()),
+        ):
+            done = run(*("run", task, model, "-", "--lines", "--json", "--cut", cut, *more), stdin=lines.encode())
+            answers = [json.loads(line) for line in done.out.splitlines()]
+            self.assertEqual((done.code, len(answers)), (1, 4), (task, done.errors))
+            self.assertEqual([isinstance(answer, dict) and "error" in answer for answer in answers], [False, True, False, False], task)
+            self.assertRegex(answers[1]["error"], r"^line 2: an attention knockout names queries \d; this run has \d of them", task)
+            self.assertEqual(done.errors.splitlines()[-1], "clearhead: 1 of 4 lines has no answer", task)
+            alone = run("run", task, model, lines.splitlines()[0], "--json", "--cut", cut, *more)
+            self.close(answers[0], alone.json if task != "score" else {key: alone.json.get(key, answers[0][key]) for key in answers[0]}, LINE_PLACES)
+
+    def test_a_line_without_the_place_that_is_cut_has_no_translation(self):
+        done = run("run", "translate", ROOT / "models/en-fr", "-", "--json", "--cut", "12/0@enc", "--max-tokens", "8",
+                   stdin=b"The house by the river is very old and its garden is full of flowers.\nHello.\n")
+        answers = done.json["translations"]
+        self.assertEqual((done.code, ["error" in answer for answer in answers]), (1, [False, True]), done.errors)
+        self.assertRegex(answers[1]["error"], r"^line 2: an attention knockout names queries 12; this run has \d of them")
+        self.assertEqual(done.errors.splitlines()[-1], "clearhead: 1 of 2 lines has no translation")
+
+    def test_a_place_that_an_input_does_not_have_is_refused(self):
+        for model, given, more in (("authorship", "One. Two.", ()), ("stories", "Mary went out.", ("--question", "Where?"))):
+            done = run("run", "classify", ROOT / "models" / model, given, "--cut", "0/9000", *more)
+            self.assertEqual((done.code, done.out), (1, ""), model)
+            self.assertRegex(done.errors, "an attention knockout names keys 9000; this run has [0-9]+ of them", model)
+
     def test_lines_are_tagged_and_answered(self):
         for task, model, more in (("tag", self.golden("bert/tokens"), ()), ("answer", self.answering(), ("--question", "a b"))):
             answers = self.together(task, model, *more, lines=["a b c", "d e"])

@@ -77,6 +77,9 @@ class Transcription(Case):
         family = run("info", trace, "--json").json["families"]
         self.assertEqual([one["name"] for one in family], ["cross"])
         self.explained(best, files[1])
+        cut = run("run", "transcribe", best, *files, "--cut", "0/9000")
+        self.assertEqual((cut.code, cut.out), (1, ""))
+        self.assertRegex(cut.errors, r"one\.wav: an attention knockout names keys 9000; this run has [0-9]+ of them")
         self.refused(2, "--trace keeps one sound, 2 were given", "run", "transcribe", best, *files, "--trace", trace)
         self.refused(1, f"{best}: a model of type \"listen_attend_spell\" reads a sound, not a text: transcribe() gives it one", "run", "translate", best, "a text")
 
