@@ -23,11 +23,24 @@ std::string quote(const RunText& text, Range span) {
   return cut(visible(text.text.substr(begin, end > begin ? end - begin : 0)), 40);
 }
 
+// Families of a part of the text have their own queries and keys: patches, frames, or the tokens of one segment.
+void check_side(const MapFamily& family, Range rows, Range keys) {
+  if (!family.is_part) return;
+  const auto check = [&](const char* option, Range span, const char* what, int64_t first, int64_t count) {
+    if (span.begin >= first && span.end <= first + count) return;
+    usage_error(format("{}: #{}:{} are not all {} of the maps of \"{}\"; its {} are #{}:{}", option, span.begin, span.end, what,
+                       family.name, what, first, first + count));
+  };
+  check("--from", rows, "queries", family.first_query, family.queries);
+  check("--to", keys, "keys", family.first_key, family.keys);
+}
+
 void run(Options& options) {
   const Trace trace = options.look.trace();
   const std::string family = family_of(trace, options.family);
   const RunText& text = trace.plan().text;
   const Range rows = find_span(text, options.from), keys = find_span(text, options.to);
+  check_side(trace.family(family), rows, keys);
   std::vector<HeadMass> heads = heads_by_mass(trace, family, trace.layers(family), rows, keys);
   if (options.sort == "ratio")
     std::stable_sort(heads.begin(), heads.end(), [](const HeadMass& a, const HeadMass& b) { return a.ratio() > b.ratio(); });

@@ -125,9 +125,17 @@ void TextArguments::add(CLI::App& app) {
   app.add_option("--file,-f", file, "Read the text from this file; - is standard input")->type_name("FILE")->group(kText);
 }
 
+// A file's name is a text too, but it is rarely meant as one.
+static void notice_file_name(const TextArguments& given) {
+  std::error_code ignored;
+  if (given.has_text && !given.is_standard_input() && std::filesystem::is_regular_file(given.text, ignored))
+    notice(format("the text is \"{}\", which is also the name of a file; to read the file: --file {}", given.text, quoted(given.text)));
+}
+
 std::string TextArguments::read() const {
   if (has_text && !file.empty()) usage_error("give the text or --file, not both");
   if (is_standard_input()) return read_text_file("-");
+  notice_file_name(*this);
   return has_text ? text : read_text_file(file);
 }
 
@@ -431,20 +439,22 @@ Trace LookArguments::trace_of_written(const TextRequest& request) {
   return std::move(written.trace);
 }
 
-Range parse_range(const std::string& text, const std::string& option) {
+static Range parse_range_of(const char* what, const std::string& text, const std::string& option) {
   const size_t colon = text.find_first_of(":-");
   const std::optional<int64_t> begin = whole_number(std::string_view(text).substr(0, colon));
   std::optional<int64_t> end = begin ? std::optional<int64_t>(*begin + 1) : std::nullopt;
   if (colon != std::string::npos) end = whole_number(std::string_view(text).substr(colon + 1));
-  if (!begin || !end || *end <= *begin) usage_error(format("{}: expected a token N or a range BEGIN:END, found \"{}\"", option, text));
+  if (!begin || !end || *end <= *begin) usage_error(format("{}: expected a {} N or a range BEGIN:END, found \"{}\"", option, what, text));
   return {*begin, *end};
 }
+
+Range parse_range(const std::string& text, const std::string& option) { return parse_range_of("token", text, option); }
 
 std::vector<int> parse_layers(const std::string& text) {
   std::vector<int> out;
   for (size_t begin = 0; begin <= text.size();) {
     const size_t end = std::min(text.find(',', begin), text.size());
-    const Range range = parse_range(text.substr(begin, end - begin), "--layers");
+    const Range range = parse_range_of("layer", text.substr(begin, end - begin), "--layers");
     constexpr int64_t kMostLayers = 10000;
     if (range.end > kMostLayers) usage_error(format("--layers: expected layers below {}, found \"{}\"", kMostLayers, text));
     for (int64_t layer = range.begin; layer < range.end; ++layer) out.push_back(static_cast<int>(layer));

@@ -58,7 +58,7 @@ constexpr Shown kShown[] = {{"stays", "answers that stay", 100, " %", 1},
 
 bool is_table(const std::string& file) { return is_json_lines(file) || file.ends_with(".tsv"); }
 
-// A text in pieces of at most `most` bytes where lines allow: what a language model foretells one by one.
+// Splits a text at line ends into pieces of at most `most` bytes, where lines allow; a language model predicts each piece by itself.
 std::vector<std::string> pieces_of(const std::string& text, size_t most) {
   std::vector<std::string> out;
   for (const std::string& line : lines_of(text)) {

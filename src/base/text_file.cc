@@ -53,6 +53,8 @@ void check(std::string_view bytes, const std::string& name, int64_t first_line) 
   const char* kind = first_line == 1 ? other_kind(bytes) : nullptr;
   if (kind) fail(ErrorCode::kFormat, "{}: is {}; expected text in UTF-8", name, kind);
   const int64_t line = first_line + std::count(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(valid), '\n');
+  if (bytes.find('\0') != std::string_view::npos && valid_utf8_prefix(bytes) < bytes.size())
+    fail(ErrorCode::kFormat, "{}: is a binary file, or text in another encoding; expected text in UTF-8", name);
   if (bytes[valid] == '\0') refuse(name, line, "a NUL byte, as in UTF-16 without a byte order mark", "UTF-16LE");
   refuse(name, line, format("byte 0x{:02X} is not UTF-8", static_cast<unsigned>(static_cast<unsigned char>(bytes[valid]))), "WINDOWS-1252");
 }

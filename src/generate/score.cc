@@ -15,7 +15,7 @@ namespace {
 constexpr int64_t kPieceLogits = int64_t{1} << 22;  // 16 MiB
 constexpr int64_t kBatchLogits = int64_t{1} << 24;  // 64 MiB
 
-void check_foretells(const Model& model) {
+void check_predicts(const Model& model) {
   if (model.info().has_causal) return;
   fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" without a causal head says nothing of next tokens", model.info().name,
        model.info().model_type);
@@ -25,7 +25,7 @@ void check_foretells(const Model& model) {
 
 std::vector<float> log_probabilities(const Model& model, const std::vector<int32_t>& ids, const Interventions& interventions,
                                      const std::function<void(double)>& progress) {
-  check_foretells(model);
+  check_predicts(model);
   const int64_t count = static_cast<int64_t>(ids.size()) - 1, classes = model.info().vocabulary;
   if (count > model.info().longest) check_length(count + 1, model.info().longest);  // before any piece is read; the last token never is
   std::vector<float> out(static_cast<size_t>(std::max<int64_t>(0, count)));
@@ -43,7 +43,7 @@ std::vector<float> log_probabilities(const Model& model, const std::vector<int32
 }
 
 std::vector<std::vector<float>> log_probabilities_all(const Model& model, const std::vector<Encoding>& texts, const BatchOptions& options) {
-  check_foretells(model);
+  check_predicts(model);
   const int64_t classes = model.info().vocabulary;
   const int64_t most = std::max<int64_t>(64, kBatchLogits / classes);
   std::vector<std::vector<float>> out(texts.size());
@@ -73,7 +73,7 @@ std::vector<std::vector<float>> log_probabilities_all(const Model& model, const 
 
 namespace {
 
-// What the decoder reads to foretell a target: the first token, then the target without its last.
+// Input of the decoder that predicts a target: the first token, then the target without its last token.
 Encoding shifted(const Encoding& target, int32_t first) {
   Encoding out{.ids = {first}};
   out.ids.insert(out.ids.end(), target.ids.begin(), target.ids.end() - 1);

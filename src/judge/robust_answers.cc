@@ -32,7 +32,7 @@ class Values {
   std::vector<double> values_{};
 };
 
-// −ln p of each token of targets [batch · length] that logits foretell.
+// −ln p of each token of the targets [batch · length] under these logits.
 std::vector<float> losses_of(const Tensor& logits, const std::vector<int32_t>& targets) {
   const Tensor losses = ops::losses(logits.contiguous().reshape({static_cast<int64_t>(targets.size()), logits.size(2)}), targets);
   return {losses.data<float>(), losses.data<float>() + losses.numel()};

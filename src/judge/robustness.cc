@@ -174,9 +174,8 @@ Answering answering(const ModelInfo& info) {
     return Answering::kClassifier;
   if (info.reads == "text" && info.has_causal) return Answering::kLanguageModel;
   fail(ErrorCode::kUnsupported,
-       "{}: robustness is measured of Transformers that give a text one label, write a text from another, or foretell a text; this one "
-       "(type \"{}\", reads a {}) does "
-       "neither",
+       "{}: robustness can be measured for Transformers that classify a text (one label), write a text from another, or predict the next "
+       "token; this model (type \"{}\", reads a {}) does none of these",
        info.name, info.model_type, info.reads);
 }
 

@@ -44,7 +44,7 @@ class TextSubject final : public Subject {
               const std::optional<std::string>& pair)
       : Subject(std::move(model)), encoding_(std::move(encoding)) {
     const ModelInfo& info = model_->info();
-    if (encoding_.ids.empty()) fail(ErrorCode::kInvalidArgument, "{}: the text has no token", info.name);
+    if (encoding_.ids.empty()) fail(ErrorCode::kInvalidArgument, "{}: the text has no tokens; expected at least one", info.name);
     place(asked);
     const auto tokens = static_cast<int64_t>(encoding_.ids.size());
     if (kind_ == Kind::kClass) row_ = info.reads_last ? last_token_read() : 0;
@@ -114,8 +114,8 @@ class TextSubject final : public Subject {
     const auto tokens = static_cast<int64_t>(encoding_.ids.size());
     const std::optional<int64_t> at = place_in(asked.of);
     if (at && (*at >= tokens || (info.has_causal && *at < 1)))
-      fail(ErrorCode::kNotFound, "{}: token {} of a text of {} tokens{}", info.name, *at, tokens,
-           info.has_causal ? "; the first has none before it" : "");
+      fail(ErrorCode::kNotFound, "{}: token {} of a text of {} tokens; expected {} to {}{}", info.name, *at, tokens,
+           info.has_causal ? 1 : 0, tokens - 1, info.has_causal ? " (token 0 has none before it)" : "");
     if (info.has_classifier && info.tags) {
       if (!at) fail(ErrorCode::kInvalidArgument, "{}: a model that tags is asked about one token: \"token N\"", info.name);
       kind_ = Kind::kTag;
@@ -463,7 +463,8 @@ const MapFamily& family_looked_at(const Subject& subject) {
 Site looked_at(const Subject& subject, std::optional<int> wanted) {
   const MapFamily& family = family_looked_at(subject);
   const int64_t layer = wanted.value_or(family.layers - 1);
-  if (layer < 0 || layer >= family.layers) fail(ErrorCode::kInvalidArgument, "layer {} of {}; layers count from 0", layer, family.layers);
+  if (layer < 0 || layer >= family.layers)
+    fail(ErrorCode::kInvalidArgument, "layer {}; this model's layers are 0 to {}", layer, family.layers - 1);
   return {.family = family.name, .layer = static_cast<int>(layer)};
 }
 

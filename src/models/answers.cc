@@ -55,8 +55,14 @@ Encoding LoadedModel::encoded_sentence(std::string_view text, Embedding& result)
   return encoding;
 }
 
-Embedding LoadedModel::embed(std::string_view text, const RunOptions& options) const {
+void LoadedModel::check_embeds() const {
   if (!sentence_.refusal.empty()) fail(ErrorCode::kUnsupported, "{}", sentence_.refusal);
+  if (info_.encoder_layers > 0)
+    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" writes texts and gives no sentence embeddings", info_.name, info_.model_type);
+}
+
+Embedding LoadedModel::embed(std::string_view text, const RunOptions& options) const {
+  check_embeds();
   Embedding result;
   const Encoding encoding = encoded_sentence(text, result);
   RunOptions run_options = options;
@@ -226,7 +232,7 @@ void LoadedModel::run_all(const std::vector<Encoding>& texts, const BatchOptions
 }
 
 std::vector<Embedding> LoadedModel::embed_all(const std::vector<std::string>& texts, const BatchOptions& options) const {
-  if (!sentence_.refusal.empty()) fail(ErrorCode::kUnsupported, "{}", sentence_.refusal);
+  check_embeds();
   std::vector<Embedding> results(texts.size());
   const std::vector<Encoding> encodings =
       encoded(texts, options, [&](size_t index) { return encoded_sentence(texts[index], results[index]); });

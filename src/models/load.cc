@@ -40,6 +40,8 @@ std::string model_directory(const std::string& name) {
   if (std::filesystem::exists(name, ignored)) {
     fail(ErrorCode::kInvalidArgument, "{}: expected a model's directory (config.json, model.safetensors …), found a file", name);
   }
+  if (name.starts_with('/') || name.starts_with("./") || name.starts_with("../"))
+    fail(ErrorCode::kNotFound, "model {}: there is no such directory; expected one with config.json and model.safetensors", name);
   const HubSearch hub = find_in_hub(name);
   if (!hub.directory.empty()) return hub.directory;
   searched.insert(searched.end(), hub.searched.begin(), hub.searched.end());

@@ -53,6 +53,7 @@ class LoadedModel : public Model {
   Encoding encoded_masks(std::string_view text, int32_t mask) const;
   std::vector<Candidate> candidates(const float* logits, int64_t count) const;
   void check_classifies() const;
+  void check_embeds() const;
   std::vector<Encoding> encoded(const std::vector<std::string>& texts, const BatchOptions& options,
                                 const std::function<Encoding(size_t)>& encode) const;
   void run_all(const std::vector<Encoding>& texts, const BatchOptions& options, RunOptions run,

@@ -37,6 +37,8 @@ LoadedNetwork::LoadedNetwork(ModelInfo info, const Json& config, std::shared_ptr
 }
 
 std::shared_ptr<const Tokenizer> LoadedNetwork::shared_tokenizer() const {
+  if (!tokenizer_ && info_.vocabulary == 0)
+    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" reads a {} and no text", info_.name, info_.model_type, info_.reads);
   if (!tokenizer_) fail(ErrorCode::kNotFound, "{}: the model was loaded without a tokenizer", info_.name);
   return tokenizer_;
 }

@@ -153,4 +153,4 @@ class LanguageModels(Case):
     def test_a_model_of_another_kind_is_refused(self):
         done = run("robust", self.both, "--file", self.text)
         self.assertEqual(done.code, 1)
-        self.assertIn("robustness is measured of Transformers that give a text one label, write a text from another, or foretell a text", done.errors)
+        self.assertIn("robustness can be measured for Transformers that classify a text (one label), write a text from another, or predict the next token", done.errors)
