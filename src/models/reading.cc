@@ -19,25 +19,28 @@ const Tokenizer& needed(const Tokenizer* tokenizer) {
   return *tokenizer;
 }
 
-std::vector<int32_t> ids_of(const NetworkFacts& facts, const Tokenizer* tokenizer, const std::string& text) {
+// Adds a text's ids, cut to what the network reads of one text. A text without tokens adds nothing.
+void add_ids(const NetworkFacts& facts, const Tokenizer* tokenizer, const std::string& text, Reading& to) {
   std::vector<int32_t> ids = needed(tokenizer).encode(text).ids;
-  if (facts.longest > 0 && static_cast<int64_t>(ids.size()) > facts.longest) ids.resize(static_cast<size_t>(facts.longest));
-  return ids;
+  if (ids.empty()) return;
+  if (facts.longest > 0 && static_cast<int64_t>(ids.size()) > facts.longest) {
+    ids.resize(static_cast<size_t>(facts.longest));
+    ++to.cut;
+  }
+  to.sequences.push_back(std::move(ids));
 }
 
 Reading group_of(const NetworkFacts& facts, const Tokenizer* tokenizer, const std::vector<std::string>& texts, const char* what) {
   Reading out{.is_group = true};
-  for (const std::string& text : texts) {
-    std::vector<int32_t> ids = ids_of(facts, tokenizer, text);
-    if (!ids.empty()) out.sequences.push_back(std::move(ids));
-  }
+  for (const std::string& text : texts) add_ids(facts, tokenizer, text, out);
   if (out.sequences.empty()) fail(ErrorCode::kInvalidArgument, "there is no {} with a word in it", what);
   return out;
 }
 
 Reading one_of(const NetworkFacts& facts, const Tokenizer* tokenizer, const std::string& text, const char* what) {
-  Reading out{.sequences = {ids_of(facts, tokenizer, text)}};
-  if (out.sequences[0].empty()) fail(ErrorCode::kInvalidArgument, "there is no {}", what);
+  Reading out;
+  add_ids(facts, tokenizer, text, out);
+  if (out.sequences.empty()) fail(ErrorCode::kInvalidArgument, "there is no {}", what);
   return out;
 }
 
@@ -187,7 +190,9 @@ ReadInput read_input(const NetworkFacts& facts, const Tokenizer* tokenizer, cons
   if (facts.reads == "document") return {.input = group_of(facts, tokenizer, input.texts, "sentence")};
   if (facts.reads == "story") {
     Reading story = group_of(facts, tokenizer, input.texts, "statement");
+    const size_t told = story.sequences.size();
     keep_latest(story.sequences, facts.slots);
+    story.left_out = static_cast<int64_t>(told - story.sequences.size());
     return {.input = one_of(facts, tokenizer, input.question, "question"), .source = std::move(story)};
   }
   if (facts.reads == "picture") return {.input = picture_of(facts, input.picture)};

@@ -25,6 +25,8 @@ struct Reading {
   std::vector<std::vector<int32_t>> sequences{};
   bool is_group = false;  // the sequences belong together
   Tensor features{};      // [channels, height, width] of a picture, or [frames, width]
+  int64_t cut = 0;        // sequences that lost their end: they have more tokens than the network reads of one
+  int64_t left_out = 0;   // oldest sequences, for which a memory has no slot
   int64_t size() const;   // places that it takes: tokens, frames, or 1
 };
 struct ReadInput {

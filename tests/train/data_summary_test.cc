@@ -115,6 +115,27 @@ TEST_F(Data, WithoutAnythingToValidateOnIsRefused) {
             std::string::npos);
 }
 
+TEST_F(Data, OfANetworkSaysWhatTheNetworkDoesNotRead) {
+  const std::string stories = R"({
+    "task": {"kind": "stories", "train": "train.tsv", "valid": "valid.tsv"}, "tokenizer": "bytes", "batch": 4, "length": 12, "steps": 2,
+    "model": {"model_type": "memory_network", "vocab_size": 256, "hidden_size": 8, "hops": 1, "memory_size": 2,
+              "max_position_embeddings": 12})";
+  write_file(folder_ + "/recipe.json", stories + "}");
+  write_file(folder_ + "/valid.tsv", "1 Ann sleeps.\n2 Who?\tAnn\n");
+  EXPECT_EQ(training("1 Ann sleeps.\n2 Ben is out now.\n3 Al left.\n4 Who?\tAnn\n5 Who is awake?\tBen\n").notes,
+            (Lines{"statements and questions cut to 12 tokens (\"max_position_embeddings\"): 3",
+                   "oldest statements left out, a story has more than 2 (\"memory_size\"): 2"}));
+  write_file(folder_ + "/recipe.json", R"({
+    "task": {"kind": "summarise", "train": "train.jsonl", "valid": "valid.jsonl", "text": "text", "label": "short"},
+    "tokenizer": "bytes", "batch": 4, "length": 12, "steps": 2,
+    "model": {"model_type": "hierarchical_attention", "output": "sentence", "vocab_size": 256, "embedding_size": 8, "hidden_size": 8,
+              "max_position_embeddings": 12}
+  })");
+  const std::string document = R"({"text": ["Short.", "This one is longer.", "So is this one."], "short": ["This one."]})";
+  for (const char* name : {"/train.jsonl", "/valid.jsonl"}) write_file(folder_ + name, document + "\n");
+  EXPECT_EQ(training("").notes, (Lines{"sentences cut to 12 tokens (\"max_position_embeddings\"): 2"}));
+}
+
 TEST_F(Data, OfPairsSaysWhatWasLeftOutAndCut) {
   write_file(folder_ + "/recipe.json", kPairs);
   const std::string pairs = "source\ttarget\none\tun\nfour\tquatre\nsomewhat longer\tcourt\nshort\tbeaucoup plus\n\tvide\n";

@@ -95,6 +95,7 @@ class Texts : public ItemTask {
       if (recipe.task->problem_type != TaskRecipe::kRegression) count_classes(line, summary);
     }
     summary.note(format("texts cut to {} tokens (\"length\")", with_commas(recipe.length)), cut);
+    if (network) note_unread(out, *network, summary);
     return out;
   }
   static const char* counted_as(const Recipe& recipe) {

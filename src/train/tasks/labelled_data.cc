@@ -173,6 +173,18 @@ void note_left_out(const LeftOut& left_out, DataSummary& summary) {
   summary.note("lines left out, their label is in \"skip\"", left_out.skipped);
 }
 
+void note_unread(const std::vector<Item>& items, const NetworkFacts& network, DataSummary& summary) {
+  int64_t cut = 0, left_out = 0;
+  for (const Item& item : items) {
+    if (!item.read) continue;
+    cut += item.read->input.cut + (item.read->source ? item.read->source->cut : 0);
+    left_out += item.read->source ? item.read->source->left_out : 0;
+  }
+  const char* what = network.reads == "document" ? "sentences" : network.reads == "story" ? "statements and questions" : "questions";
+  summary.note(format("{} cut to {} tokens (\"max_position_embeddings\")", what, with_commas(network.longest)), cut);
+  summary.note(format("oldest statements left out, a story has more than {} (\"memory_size\")", with_commas(network.slots)), left_out);
+}
+
 Encoding encoded_within(const Tokenizer& tokenizer, const std::string& text, const std::string& pair, int64_t length, bool* is_cut) {
   EncodeOptions options;
   if (!pair.empty()) options.pair = pair;

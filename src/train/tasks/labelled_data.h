@@ -42,10 +42,13 @@ std::vector<LabelledLine> read_labelled(const std::string& file, const Recipe& r
 /// Throws kFormat, naming the line, for a class without a name, and for two classes that differ by spaces only.
 void check_classes(const std::vector<LabelledLine>& lines);
 
+struct Item;
 /// Adds the labels of a line to the summary's classes.
 void count_classes(const LabelledLine& line, DataSummary& summary);
 /// Adds notes of what read_labelled() left out.
 void note_left_out(const LeftOut& left_out, DataSummary& summary);
+/// Adds notes of what a network does not read of its items (ItemTask reads them by read_input()).
+void note_unread(const std::vector<Item>& items, const NetworkFacts& network, DataSummary& summary);
 /// Ids of a text, or of a pair, of at most `length` tokens: the longer text loses tokens at its end, special tokens stay.
 /// is_cut: whether tokens were lost
 Encoding encoded_within(const Tokenizer& tokenizer, const std::string& text, const std::string& pair, int64_t length,

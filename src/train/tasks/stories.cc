@@ -105,6 +105,7 @@ class Stories final : public ItemTask {
                  [&, network](const std::string& files, DataSummary& summary) {
                    std::vector<Item> items = items_of(files, recipe, tokenizer, network);
                    summary.of = "questions";
+                   note_unread(items, network, summary);
                    for (const StoryQuestion& one : read_stories(files, recipe)) ++summary.classes[one.asked.label];
                    summary.note("questions whose answer does not occur in the training data, counted as wrong",
                                 std::count_if(items.begin(), items.end(), [](const Item& item) { return item.targets[0] == -100; }));

@@ -48,7 +48,9 @@ class Summaries final : public ItemTask {
       : ItemTask(recipe, tokenizer, /*per_token=*/false,
                  [this, &recipe, &tokenizer, network](const std::string& file, DataSummary& summary) {
                    summary.of = "documents";
-                   return items_of(file, recipe, tokenizer, network);
+                   std::vector<Item> items = items_of(file, recipe, tokenizer, network);
+                   note_unread(items, network, summary);
+                   return items;
                  }) {}
 
   Tensor loss(Run& run, const RunResult& result, const Example& example, double /*smoothing*/, double divisor) const override {
