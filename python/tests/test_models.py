@@ -108,7 +108,7 @@ def test_why_gives_every_part_its_share(known_model):
         model.why(text, by=["relevanse"])
     with pytest.raises(ch.InvalidArgumentError, match="a layer is of the methods attention"):
         model.why(text, layer=99)
-    with pytest.raises(ch.InvalidArgumentError, match="layer 99 of 2"):
+    with pytest.raises(ch.InvalidArgumentError, match="layer 99; this model's layers are 0 to 1"):
         model.why(text, by=["attention"], layer=99)
     with pytest.raises(ch.InvalidArgumentError, match="expected \"word\""):
         model.why(text, items="letter")

@@ -133,8 +133,8 @@ class Why(Asking):
         self.fails("there is no method \"relevanse\"; the methods are", "why", self.BOOK, self.TEXT, "--by", "relevanse")
         self.fails("token 99 of a text of", "why", self.BOOK, self.TEXT, "--of", "token 99")
         self.fails("the clean text has", "why", self.BOOK, self.TEXT, "--clean", "It was", "--inside")
-        self.fails("layer 9 of 6", "why", self.BOOK, self.TEXT, "--by", "attention", "--layer", "9")
-        self.fails("layer 9 of 6", "why", self.BOOK, self.TEXT, "--by", "attention", "--head", "L9.H0")
+        self.fails("layer 9; this model's layers are 0 to 5", "why", self.BOOK, self.TEXT, "--by", "attention", "--layer", "9")
+        self.fails("layer 9; this model's layers are 0 to 5", "why", self.BOOK, self.TEXT, "--by", "attention", "--head", "L9.H0")
         self.fails("head 99 of 6", "why", self.BOOK, self.TEXT, "--by", "attention", "--head", "L1.H99")
 
     def test_options_that_the_question_does_not_use_are_refused(self):
@@ -209,7 +209,7 @@ class Judge(Asking):
         self.assertLessEqual(abs(one["kept"] - one["probability"]), 0.01)
         self.assertGreater(found["moved"]["mean"], 0)
         self.assertLessEqual(found["moved"]["mean"], math.log(2))
-        self.fails("layer 9 of 3", "judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--moved", "--layer", "9")
+        self.fails("layer 9; this model's layers are 0 to 2", "judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--moved", "--layer", "9")
 
     def test_bad_questions_are_named(self):
         self.fails('"mark": expected text, question, pair, of, against or marks', "judge", str(ROOT / "models/en-fr"), '{"text": "a", "mark": []}')
