@@ -24,7 +24,8 @@ void run_on_threads(int count, const std::function<void(int thread)>& body);
 using OpenMpParallel = void (*)(void (*body)(void*), void* data, unsigned threads, unsigned flags);
 
 /// Runs regions on the threads of an OpenMP runtime that the process uses anyway, instead of the pool's own: waiting threads of
-/// two pools would take the cores from each other. Null: the pool's own threads. A child of fork() goes back to these.
+/// two pools would take the cores from each other. A region then ends when all its threads have come. Null: the pool's own threads.
+/// A child of fork() goes back to these.
 void use_openmp(OpenMpParallel parallel);
 
 }  // namespace clearhead

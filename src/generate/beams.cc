@@ -10,6 +10,7 @@
 #include <limits>
 #include <numeric>
 
+#include "base/busy.h"
 #include "base/format.h"
 #include "base/parallel.h"
 #include "generate/parts.h"
@@ -78,6 +79,7 @@ class Search {
     std::vector<int32_t> next;
     for (size_t row = 0; row < done_.size(); ++row) next.insert(next.end(), prompt_.begin(), prompt_.end());
     for (made_ = 1; !open_.empty(); ++made_) {
+      CheckWhileBusy::ask();  // nobody else asks while batches run side by side
       if (options_.cancel && options_.cancel->load()) {
         for (Sentence& sentence : open_) finish(sentence, StopReason::kCancelled);
         break;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/busy.h"
 #include "base/format.h"
 #include "clearhead/tokenizer.h"
 #include "generate/parts.h"
@@ -146,6 +147,7 @@ std::vector<Generated> write_together(const Model& model, const std::vector<cons
   run.all_hidden = false;
   if (run.observer != nullptr && !open.empty()) run.observer->begin(model.plan_of(*prompts[0], run));
   while (!open.empty()) {
+    CheckWhileBusy::ask();  // nobody else asks while batches run side by side
     if (options.cancel != nullptr && options.cancel->load()) {
       for (const size_t text : open) texts[text].cancel();
       break;
