@@ -307,7 +307,7 @@ test('bad edits are refused by the server, by name', { skip }, async () => {
   for (const [body, says] of [
     [{ methods: ['magic'] }, /magic/],
     [{ methods: [] }, /empty/],
-    [{ methods: ['attention'], token: 0 }, /first has none before it/],
+    [{ methods: ['attention'], token: 0 }, /expected 1 to \d+ \(token 0 has none before it\)/],
   ]) {
     const response = await fetch(`${server.base}api/why`, {
       method: 'POST',
