@@ -55,7 +55,7 @@ void FigureArguments::check() const {
 void FigureArguments::write(const figure::Figure& figure) const {
   for (const auto& [path, kind] : {std::pair{&svg, "svg"}, {&pdf, "pdf"}, {&tikz, "tikz"}}) {
     if (path->empty()) continue;
-    const std::string bytes = figure::figure_bytes(figure, kind, width).first;
+    const std::string bytes = figure::figure_bytes(figure, *figure::file_format(kind), width);
     write_file(*path, bytes);
     print(format("{}: {:.0f} mm wide, {:.1f} kB", *path, width, static_cast<double>(bytes.size()) / 1000));
   }

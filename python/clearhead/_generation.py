@@ -124,6 +124,13 @@ def _whisper():
     return getattr(sys.modules.get("transformers.models.whisper.generation_whisper"), "WhisperGenerationMixin", None)
 
 
+def _replace(owner, name, replacement):
+    """Replaces a method of a class, if it has it, by replacement(method), until nothing listens any more."""
+    if hasattr(owner, name):
+        _originals[owner, name] = getattr(owner, name)
+        setattr(owner, name, replacement(_originals[owner, name]))
+
+
 def listen(listener):
     """listener: owns(module), begin_generation(generation), end_generation(generation), reading."""
     mixin = _mixin()
@@ -132,12 +139,8 @@ def listen(listener):
     with _lock:
         if not _listeners:
             for name in _METHODS:
-                if hasattr(mixin, name):
-                    _originals[name] = getattr(mixin, name)
-                    setattr(mixin, name, _replacement(_originals[name], name == "_beam_search"))
-            if hasattr(_whisper(), _CHUNK):
-                _originals[_CHUNK] = getattr(_whisper(), _CHUNK)
-                setattr(_whisper(), _CHUNK, _of_chunk(_originals[_CHUNK]))
+                _replace(mixin, name, functools.partial(_replacement, is_beam_search=name == "_beam_search"))
+            _replace(_whisper(), _CHUNK, _of_chunk)
         _listeners.append(listener)
 
 
@@ -147,6 +150,6 @@ def forget(listener):
             return
         _listeners.remove(listener)
         if not _listeners:
-            for name, original in _originals.items():
-                setattr(_whisper() if name == _CHUNK else _mixin(), name, original)
+            for (owner, name), original in _originals.items():
+                setattr(owner, name, original)
             _originals.clear()

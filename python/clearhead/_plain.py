@@ -35,7 +35,7 @@ _SCALED, _MULTI_HEAD = F.scaled_dot_product_attention, F.multi_head_attention_fo
 _ORDINALS = {1: "second", 2: "third", 3: "fourth"}
 
 
-# Modules of torch that neither attend, nor read a text, nor hold other modules: their calls need not be heard.
+# Modules of torch that compute no attention, read no text and contain no modules. A watch does not listen to their calls.
 _ELEMENTARY = (nn.Linear, nn.Embedding, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.Dropout, nn.Identity,
                nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid)
 

@@ -1,7 +1,7 @@
-"""The threads of the engine beside those of torch.
+"""Shares torch's OpenMP threads with the engine.
 
-torch computes on OpenMP's threads, which keep their cores for some milliseconds after every operator. Threads of a pool of our own would
-wait for these cores, so inside models of torch the engine computes on OpenMP's threads, too.
+After every operator, torch's OpenMP threads spin for some milliseconds. A second pool of threads would compete with them for the cores,
+so the engine runs on the same threads when it is called from models of torch.
 """
 
 import ctypes

@@ -388,9 +388,10 @@ class Watch:
             if self._keep and layer.problem is None and not again:
                 self._take(layer, call, out, places)
             elif places is not None and not again:
-                if self._is_in_windows(layer, call):
+                rows = _batch.rows_of(self, layer, call)
+                if self._is_in_windows(layer, call, rows):
                     self._refuse_cuts(layer)
-                self._compared(layer, call, _batch.rows_of(self, layer, call).start, out, 0, call.queries)
+                self._compared(layer, call, rows.start, out, 0, call.queries)
         layer.calls += not again
         if places is None:
             return out
@@ -451,7 +452,7 @@ class Watch:
     def _take(self, layer, call, out, places):
         """Copies what is needed of the call, without padding. places: as observe() found them, if the layer is edited."""
         rows = _batch.rows_of(self, layer, call)
-        if self._is_in_windows(layer, call):
+        if self._is_in_windows(layer, call, rows):
             self._take_windows(layer, call, rows, out)
             return
         batch, call = call, call.of(rows.start)
@@ -486,8 +487,7 @@ class Watch:
         layer.seen.append(Seen(topology, terms, new_queries, keys[1] - keys[0], ranges))
         layer.score, layer.sinks = call.score(), call.sinks
 
-    def _is_in_windows(self, layer, call):
-        rows = _batch.rows_of(self, layer, call)
+    def _is_in_windows(self, layer, call, rows):
         return layer.is_in_windows or (rows.stop - rows.start > 1 and not self._in_beam_search(call))
 
     def _refuse_cuts(self, layer):

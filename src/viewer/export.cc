@@ -220,11 +220,10 @@ std::string file_name(const LoadedTrace& loaded, const ViewState& state, const c
   return format("{}-{}.{}", name.empty() ? "clearhead" : name.substr(0, 80), state.view, extension);
 }
 
-ExportedFile figure_file(LoadedTrace& loaded, const ViewState& shown, const std::string& kind, const std::string& state,
+ExportedFile figure_file(LoadedTrace& loaded, const ViewState& shown, const figure::FileFormat& drawn, const std::string& state,
                          const LookOptions& options) {
   const figure::Figure figure = figure::figure_of(loaded, state, {.look = options});
-  const auto [bytes, type] = figure::figure_bytes(figure, kind, figure::kPageMillimetres);
-  return {file_name(loaded, shown, kind == "tikz" ? "tex" : kind.c_str()), type, bytes};
+  return {file_name(loaded, shown, drawn.extension), drawn.media_type, figure_bytes(figure, drawn, figure::kPageMillimetres)};
 }
 
 }  // namespace
@@ -255,7 +254,7 @@ ExportedFile export_file(LoadedTrace& loaded, const std::string& kind, const std
             npy_bytes(numbers_of(loaded, shown, options)) + "\n# " + loaded.options().command + "\n"};
   }
   if (kind == "png") return {file_name(loaded, shown, "png"), "image/png", png_export(loaded, shown, options)};
-  if (kind == "svg" || kind == "pdf" || kind == "tikz") return figure_file(loaded, shown, kind, state, options);
+  if (const figure::FileFormat* drawn = figure::file_format(kind)) return figure_file(loaded, shown, *drawn, state, options);
   if (kind == "html") {
     ExportOptions page_options{.command = loaded.options().command + " --html OUT.html", .state = state, .look = options};
     if (!budget.empty()) page_options.budget_bytes = parse_budget(budget);

@@ -90,7 +90,7 @@ TEST(GenerationSettings, OfConfigJsonCountOnlyWithoutAGenerationConfig) {
   EXPECT_EQ(default_beams(*beside).count, 1);
 }
 
-// What transformers 5.24 reads as GenerationConfig.eos_token_id from the same files.
+// The expected ids are GenerationConfig.eos_token_id as transformers 5.24 loads it from the same files.
 TEST(GenerationSettings, TheEndTokenIsThatOfOneFile) {
   const ModelWithSettings folder("gpt2/plain");
   using Ids = std::vector<int32_t>;

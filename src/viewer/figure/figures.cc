@@ -2,6 +2,7 @@
 #include "viewer/figure/figures.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/format.h"
 #include "viewer/figure/pdf.h"
@@ -246,11 +247,16 @@ Figure figure_of(LoadedTrace& loaded, const std::string& address, const FigureOp
   return out;
 }
 
-std::pair<std::string, std::string> figure_bytes(const Figure& figure, const std::string& kind, double millimetres) {
-  const Drawing drawing = draw(figure, millimetres);
-  if (kind == "tikz") return {tikz(drawing), "text/x-tex; charset=utf-8"};
-  if (kind == "pdf") return {pdf(drawing), "application/pdf"};
-  return {svg(drawing), "image/svg+xml"};
+const FileFormat* file_format(std::string_view name) {
+  static constexpr FileFormat kFormats[] = {{"svg", "svg", "image/svg+xml", svg},
+                                            {"pdf", "pdf", "application/pdf", [](const Drawing& drawing) { return pdf(drawing); }},
+                                            {"tikz", "tex", "text/x-tex; charset=utf-8", tikz}};
+  const auto* found = std::ranges::find(kFormats, name, &FileFormat::name);
+  return found == std::end(kFormats) ? nullptr : found;
+}
+
+std::string figure_bytes(const Figure& figure, const FileFormat& drawn, double millimetres) {
+  return drawn.bytes(draw(figure, millimetres));
 }
 
 }  // namespace clearhead::figure

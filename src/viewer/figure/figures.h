@@ -3,7 +3,7 @@
 #pragma once
 
 #include <string>
-#include <utility>
+#include <string_view>
 
 #include "viewer/figure/parts.h"
 #include "viewer/view_state.h"
@@ -20,7 +20,17 @@ struct FigureOptions {
 /// text shaded by a row or a column, and its heaviest tokens · v=atlas: all heads. Throws kUnsupported for other views, NotKept, kNotFound.
 Figure figure_of(LoadedTrace& loaded, const std::string& state, const FigureOptions& options = {});
 
-/// The figure as a file, that many millimetres wide: kind svg, pdf or tikz. And its media type.
-std::pair<std::string, std::string> figure_bytes(const Figure& figure, const std::string& kind, double millimetres);
+/// A format that figures are written in.
+struct FileFormat {
+  const char* name;  ///< in options and addresses: "svg", "pdf", "tikz"
+  const char* extension;
+  const char* media_type;
+  std::string (*bytes)(const Drawing& drawing);
+};
+/// The format of this name; null if there is none.
+const FileFormat* file_format(std::string_view name);
+
+/// The bytes of a file that holds the figure, drawn this many millimetres wide.
+std::string figure_bytes(const Figure& figure, const FileFormat& drawn, double millimetres);
 
 }  // namespace clearhead::figure

@@ -19,7 +19,7 @@
 
 namespace clearhead::cpu {
 
-/// What turns the integer sums of one row into f32 outputs. Each array starts at the first output of the tile.
+/// Scales, offsets and bias that convert the integer sums of one row to f32. Each array starts at the first output of the tile.
 struct ByteScales {
   float row = 0;                     // s_r; NaN if the row is not finite
   const float* outputs = nullptr;    // s_o

@@ -1,4 +1,4 @@
-// What the caption of a row says about its sum, for each reason why a row need not sum to one.
+// The caption of a row explains its sum. There is one test for each reason why a row may not sum to one.
 
 import { describe, expect, it } from 'vitest';
 import type { Context } from '../src/context';

@@ -1,4 +1,4 @@
-// Colour bars of figures. src/viewer/figure/legend.cc draws the same, but for bars of changes and of lit pictures, which are the page's alone.
+// Colour bars of figures. src/viewer/figure/legend.cc draws the same bars, except those of changes and of lit pictures, which only the page has.
 
 import type { Rgb } from '../paint/ramp';
 import { type Area, type Drawing, type Mark, kSoft, shade, textWidth, tone } from './drawing';

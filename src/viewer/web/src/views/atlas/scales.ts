@@ -1,4 +1,4 @@
-// What the colours of the atlas stand for: thumbnails are each scaled to their own largest weight, names are shaded by their mass.
+// Colour scales of the atlas. Each thumbnail is scaled to its own largest weight; names are shaded by the mass of their head.
 
 import { type Context, isShare } from '../../context';
 import type { Legend as FigureLegend } from '../../figure/legend';

@@ -34,7 +34,7 @@ export function stretchesOf(queries: Span, keys: Span, side: number): Stretch[] 
   return Array.from({ length: count }, (_, i) => ({ queries: part(queries, i), keys: part(keys, i) }));
 }
 
-/** What the strongest curve of a head stands for, and its largest weight of all: sinks do not set the scale. */
+/** The weight of a head's strongest curve without sinks, which sets the scale, and the head's largest weight with them. */
 export interface Scaled {
   most: number;
   largest: number;

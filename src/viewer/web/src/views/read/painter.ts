@@ -17,11 +17,11 @@ export interface Paint {
   intensity(box: Box): number;
   /** Weight of a box under the front head; NaN without a line. */
   weight(box: Box): number;
-  /** What the colours of boxes stand for. */
+  /** Scale of the colours of the boxes. */
   scale: Legend;
   /** 0…1 of a box under each pinned head, empty when fewer than two are pinned. */
   bars(box: Box): readonly number[];
-  /** What the length of a head's bars stands for. */
+  /** Scale of the lengths of a head's bars. */
   barScales: readonly Legend[];
   top: readonly (TopItem & { label: string })[];
   anchors: readonly Span[];

@@ -135,7 +135,7 @@ export class ReadView implements View {
     this.repaint();
   }
 
-  /** What the front head's colours stand for. */
+  /** Colour scale of the front head. */
   private scaleOf(shown: Shown | null): Legend {
     const approximate = shown !== null && (shown.line.error > 0 || shown.line.badge === 'quantised');
     const isHidden = this.ctx.store.now.sink !== 'mark';
