@@ -305,6 +305,8 @@ class BoundedMemory : public testing::TestWithParam<const Backend*> {
  protected:
   void expect_child_passes(const std::string& test) const {
     ASSERT_EQ(::setenv(kTable, table_name(*GetParam()).c_str(), 1), 0);
+    for (const char* sharding : {"GTEST_TOTAL_SHARDS", "GTEST_SHARD_INDEX"})
+      ::unsetenv(sharding);  // the child runs its one test in any share
     std::string self = "/proc/self/exe", filter = "--gtest_filter=MemoryChild.DISABLED_" + test;
     const std::string report = testing::TempDir() + "clearhead_memory_" + std::to_string(::getpid()) + ".json";
     std::string disabled = "--gtest_also_run_disabled_tests", brief = "--gtest_brief=1", output = "--gtest_output=json:" + report;
