@@ -16,7 +16,7 @@
 #include "text/scripts.h"
 #include "train/learner.h"
 #include "train/pair_data.h"
-#include "train/task.h"
+#include "train/task_definition.h"
 
 namespace clearhead::cli {
 namespace {
@@ -96,7 +96,7 @@ void measure_pairs(const Recipe& recipe, const Model& model, bool json) {
 
 void measure_task(const Recipe& given, const Model& model, bool json) {
   Recipe recipe = fitted_to_task(given);
-  if (model.info().answers) recipe.task->threshold = model.info().answers->threshold;
+  if (const auto adopt = definition_of(recipe).adopt) adopt(model.info(), recipe);
   const bool reads_words = model.info().vocabulary > 0;  // a model of pictures is loaded without a tokenizer
   const std::shared_ptr<const Tokenizer> tokenizer =
       reads_words ? model.shared_tokenizer() : Tokenizer::from_json(tokenizer_json_of(recipe));
@@ -159,10 +159,12 @@ Scored sum_of(const Encoding& encoding, const std::vector<float>& log_probabilit
 
 void measure(const Recipe& recipe, const std::string& name, bool json) {
   const auto model = load_model(name);
-  if (recipe.task && recipe.task->kind == "transcribe") return measure_transcripts(recipe, *model, json);
-  if (recipe.task) return measure_task(recipe, *model, json);
-  if (recipe.pairs) return measure_pairs(recipe, *model, json);
-  measure_texts(recipe, *model, json);
+  switch (definition_of(recipe).test) {
+    case TestMethod::kBatches: return measure_task(recipe, *model, json);
+    case TestMethod::kTextScores: return measure_texts(recipe, *model, json);
+    case TestMethod::kTranslations: return measure_pairs(recipe, *model, json);
+    case TestMethod::kTranscripts: return measure_transcripts(recipe, *model, json);
+  }
 }
 
 }  // namespace clearhead::cli

@@ -11,9 +11,9 @@
 #include "cli/terminal.h"
 #include "judge/plot.h"
 #include "judge/robustness.h"
+#include "train/data/labelled_data.h"
 #include "train/json_lines.h"
 #include "train/recipe.h"
-#include "train/tasks/labelled_data.h"
 
 namespace clearhead::cli {
 namespace {
@@ -80,7 +80,7 @@ judge::RobustTexts read_table(const std::string& path, const Options& options) {
   recipe.where = path;
   const std::filesystem::path file(path);
   recipe.source.folder = file.has_parent_path() ? file.parent_path().string() : ".";
-  recipe.task = TaskRecipe{.kind = "classify", .text = options.text, .label = options.label};
+  recipe.task = TaskRecipe{.kind = "classify", .data = {.text = options.text, .label = options.label}};
   judge::RobustTexts out;
   for (LabelledLine& line : read_labelled(file.filename().string(), recipe)) {
     out.texts.push_back(std::move(line.text));

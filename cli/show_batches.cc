@@ -9,7 +9,7 @@
 #include "cli/terminal.h"
 #include "models/config.h"
 #include "train/learner.h"
-#include "train/task.h"
+#include "train/task_definition.h"
 
 namespace clearhead::cli {
 namespace {
@@ -83,8 +83,7 @@ void show_batches(const Recipe& given, int64_t count, bool json) {
   const Recipe recipe = fitted_to_task(given);
   const std::shared_ptr<const Tokenizer> tokenizer = Tokenizer::from_json(tokenizer_json_of(recipe));
   const std::unique_ptr<Task> task = task_of(recipe, *tokenizer, task_facts(recipe));
-  const bool of_sequences =
-      recipe.task && (recipe.task->kind == "classify" || recipe.task->kind == "answer" || recipe.task->kind == "match");
+  const bool of_sequences = definition_of(recipe).has_sequence_targets;
   for (int64_t number = 0; number < count; ++number) {
     const Example part = task->part(number);
     if (json) {

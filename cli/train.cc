@@ -16,6 +16,7 @@
 #include "cli/show_batches.h"
 #include "cli/train_list.h"
 #include "comm/comm.h"
+#include "train/task_definition.h"
 #include "train/trainer.h"
 
 namespace clearhead::cli {
@@ -35,7 +36,7 @@ struct Options {
   std::string recipe, out, test;
   std::vector<std::string> settings, watch;
   int64_t batches = 0;
-  bool resume = false, data_changed = false, list = false, json = false;
+  bool resume = false, data_changed = false, list = false, json = false, fields = false;
 };
 
 std::string duration(double seconds) {
@@ -91,6 +92,31 @@ std::unique_ptr<Trainer> trainer_of(const Options& options, const std::shared_pt
   return std::make_unique<Trainer>(Recipe::read(options.recipe, settings), options.out.empty() ? "runs/" + name : options.out, comm);
 }
 
+Json json_of(const FieldDescription& field, const Json& task) {
+  return Json::object(
+      {{"task", task}, {"name", field.name}, {"accepts", field.accepts}, {"default", field.fallback}, {"meaning", field.meaning}});
+}
+
+// The fields of recipes, or of one task, with the values that they accept, their defaults and meanings. As JSON, without a task, those of all tasks too.
+void print_fields(const std::string& task, bool json) {
+  const std::vector<FieldDescription> fields = task.empty() ? recipe_fields() : task_fields(task);
+  if (json) {
+    for (const FieldDescription& field : fields) print_json(json_of(field, task.empty() ? Json() : Json(task)));
+    for (const std::string& name : task.empty() ? task_names() : std::vector<std::string>()) {
+      for (const FieldDescription& field : task_fields(name)) print_json(json_of(field, Json(name)));
+    }
+    return;
+  }
+  for (const FieldDescription& field : fields) {
+    const bool is_required = field.fallback.starts_with("required");
+    print(format("{}: {} ({}{})", field.name, field.accepts, is_required ? "" : "default: ", field.fallback));
+    print("    " + field.meaning);
+  }
+  if (task.empty())
+    print(format("\nThe other fields of \"task\" depend on its kind: clearhead train --fields TASK, with {}",
+                 schema::alternatives(task_names())));
+}
+
 // Whether it came to its end.
 bool train(const Options& options, const std::shared_ptr<Comm>& comm) {
   const std::unique_ptr<Trainer> trainer = trainer_of(options, comm);
@@ -121,23 +147,9 @@ bool train(const Options& options, const std::shared_ptr<Comm>& comm) {
   if (!finished) {
     say(format("stopped after step {}; go on with: clearhead train --resume {}", trainer->step(), folder));
   } else {
-    const std::optional<TaskRecipe>& task = trainer->recipe().task;
-    const bool is_dialogue = trainer->recipe().pairs && !trainer->recipe().pairs->turns.empty();
-    const bool has_summaries = trainer->recipe().pairs && trainer->recipe().pairs->rouge;
-    const char* asks = is_dialogue                          ? ""
-                       : task && task->kind == "transcribe" ? " FILE.wav"
-                       : task && task->kind == "answer"     ? " --question \"…\" \"…\""
-                                                            : " \"…\"";
-    say(format("done: clearhead run {} {}{}",
-               task && task->kind == "mask"      ? "fill"
-               : task && task->kind == "match"   ? "embed"
-               : task && task->kind == "stories" ? "classify"
-               : task                            ? task->kind
-               : is_dialogue                     ? "chat"
-               : has_summaries                   ? "summarise"
-               : trainer->is_encoder_decoder()   ? "translate"
-                                                 : "generate",
-               quoted(trainer->directory() + "/best"), asks));
+    const RunCommand command = definition_of(trainer->recipe()).command(trainer->recipe());
+    const std::string model = quoted(trainer->directory() + "/best"), separator = command.arguments.empty() ? "" : " ";
+    say(format("done: clearhead run {} {}{}{}", command.name, model, separator, command.arguments));
   }
   return finished;
 }
@@ -154,6 +166,7 @@ bool train_or_end_all(const Options& options, const std::shared_ptr<Comm>& comm)
 }
 
 void run(const Options& options) {
+  if (options.fields) return print_fields(options.recipe, options.json);
   if (options.list) return list_recipes(options.recipe.empty() ? "recipes" : options.recipe, options.json);
   if (options.recipe.empty())
     usage_error("give a recipe (clearhead train --list shows those there are), or with --resume the folder of a run");
@@ -191,6 +204,8 @@ void add_train(CLI::App& app) {
       ->type_name("MODEL");
   command->add_option("--batches", options->batches, "Train nothing: print the first so many batches")->check(CLI::PositiveNumber);
   command->add_flag("--list", options->list, "Train nothing: print the recipes of a folder (default: recipes) and what each reached");
+  command->add_flag("--fields", options->fields,
+                    "Train nothing: print the fields of recipes, or of a task: train --fields, train --fields classify");
   command->add_flag("--json", options->json, "Print reports as JSON, one a line");
   command->callback([options] { run(*options); });
 }

@@ -57,7 +57,7 @@ void measure_transcripts(const Recipe& recipe, const Model& model, bool json) {
   progress.reset();
   Forward forward;
   for (const Transcript& one : sounds.joined) model.observe({.sound = one.sound}, forward);
-  const auto [least, most] = recipe.task->sounds.tested;
+  const auto [least, most] = recipe.task->as<SoundTable>().tested;
   if (json) {
     return print_json(Json::object({{"word_errors_alone", alone.rate},
                                     {"sounds", static_cast<int64_t>(sounds.alone.size())},

@@ -8,7 +8,7 @@
 
 #include "base/format.h"
 #include "base/random.h"
-#include "train/tasks/labelled_data.h"
+#include "train/data/labelled_data.h"
 
 namespace clearhead::judge {
 namespace {

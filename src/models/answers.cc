@@ -148,6 +148,12 @@ bool continues_word(const Tokenizer& tokenizer, std::string_view text, const Enc
   return is_word(begin - 1) && is_word(begin);
 }
 
+// A token of spaces alone is no word; a vocabulary of bytes has such tokens.
+bool is_space(std::string_view text, std::array<int64_t, 2> span) {
+  const std::string_view bytes = text.substr(static_cast<size_t>(span[0]), static_cast<size_t>(span[1] - span[0]));
+  return bytes.find_first_not_of(" \t\r\n") == std::string_view::npos;
+}
+
 // "B-person" → 'B', "person"; a tag without a prefix starts an entity of its name.
 std::pair<char, std::string> parts_of_tag(const std::string& tag) {
   if (tag == "O") return {'O', ""};
@@ -166,7 +172,7 @@ std::vector<TaggedSpan> LoadedModel::tag(std::string_view text, const Interventi
   std::vector<int> words;  // of each span
   bool is_open = false;
   for (size_t token = 0; token < encoding.size(); ++token) {
-    if (encoding.is_special(token)) continue;
+    if (encoding.is_special(token) || is_space(text, encoding.offsets[token])) continue;
     const auto [begin, end] = encoding.offsets[token];
     if (continues_word(tokenizer(), text, encoding, token)) {
       if (is_open) out.back().end = end;

@@ -55,7 +55,7 @@ void DataSummary::note_suspicious_classes() {
 }
 
 std::vector<std::string> DataSummary::lines() const {
-  std::string first = format("{}: {} {} of {}", part, with_commas(count), of, files);
+  std::string first = format("{}: {} {}{}", part, with_commas(count), of, files.empty() ? "" : " of " + files);
   for (const Lengths& one : lengths)
     first += format("; {}: {} to {}, median {}", one.of, with_commas(one.shortest), with_commas(one.longest), with_commas(one.median));
   std::vector<std::string> out = {first};

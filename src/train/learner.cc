@@ -17,8 +17,8 @@
 #include "models/weights.h"
 #include "ops/run_compute.h"
 #include "tensor/convert.h"
+#include "train/data/labelled_data.h"
 #include "train/footprint.h"
-#include "train/tasks/labelled_data.h"
 #include "train/watch.h"
 
 namespace clearhead {

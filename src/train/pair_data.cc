@@ -15,10 +15,10 @@
 #include "clearhead/error.h"
 #include "models/trace_text.h"
 #include "text/turns.h"
+#include "train/data/table_header.h"
 #include "train/json_lines.h"
 #include "train/made_dates.h"
 #include "train/recipe.h"
-#include "train/tasks/table_header.h"
 
 namespace clearhead {
 

@@ -1,137 +1,60 @@
-// Which task a recipe means; windows of texts and pairs of texts behind its interface. The digest of their tokens tells a resumed run whether its data changed.
+// A recipe's task: checks that model and data fit it, and the config of a new model for it.
 #include "train/task.h"
 
 #include <algorithm>
 
 #include "base/file.h"
 #include "base/format.h"
-#include "base/hash.h"
 #include "clearhead/error.h"
-#include "metrics/rouge.h"
 #include "ops/ops.h"
 #include "text/tokenizer_json.h"
 #include "text/train_vocabulary.h"
-#include "train/pair_data.h"
 #include "train/recipe.h"
-#include "train/tasks/answer.h"
-#include "train/tasks/classify.h"
-#include "train/tasks/input_data.h"
-#include "train/tasks/labelled_data.h"
-#include "train/tasks/mask.h"
-#include "train/tasks/match.h"
-#include "train/tasks/stories.h"
-#include "train/tasks/summarise.h"
-#include "train/tasks/tag.h"
-#include "train/tasks/transcribe.h"
-#include "train/text_data.h"
+#include "train/task_definition.h"
 
 namespace clearhead {
 namespace {
 
-constexpr int64_t kValidationWindows = 64;
-
-template <class Data>
-std::string digest_of(const Data& training, const Data& held) {
-  Digest digest;
-  training.add_to(digest);
-  held.add_to(digest);
-  return digest.hex();
+// The recipe's field that chooses a task: "\"files\"" or "\"task.kind\" \"classify\"".
+std::string choice_of(const TaskDefinition& task) {
+  if (task.data == DataFields::kFiles) return "\"files\"";
+  if (task.data == DataFields::kPairs) return "\"pairs\"";
+  return format("\"task.kind\" \"{}\"", task.name);
 }
 
-class Windows : public Task {
- public:
-  Windows(const Recipe& recipe, const Tokenizer& tokenizer)
-      : recipe_(recipe),
-        training_(read_part(recipe.source, Part::kTrain), tokenizer),
-        held_(read_part(recipe.source, Part::kValid), tokenizer) {}
+bool reads(const TaskDefinition& task, std::string_view what) {
+  return std::find(task.reads.begin(), task.reads.end(), what) != task.reads.end();
+}
 
-  Example part(int64_t number) const override {
-    Repeats repeats;
-    for (const Repeats& stage : recipe_.repeats) {
-      if (number / recipe_.accumulate >= stage.from) repeats = stage;
+void check_model(const Recipe& recipe, const TaskDefinition& task, const TaskFacts& facts) {
+  if (!reads(task, facts.reads)) {
+    std::vector<std::string> fitting;
+    for (const TaskDefinition* one : task_definitions()) {
+      if (reads(*one, facts.reads)) fitting.push_back(choice_of(*one));
     }
-    const TextData::Order order{.seed = recipe_.seed, .length = recipe_.length, .repeats = repeats};
-    return example_of(training_.shuffled(order, number * recipe_.batch, recipe_.batch), recipe_.batch);
+    fail(ErrorCode::kInvalidArgument, "{}: a model of type \"{}\" reads a {}; {} is for models that read a {}. Expected {}", recipe.where,
+         facts.model_type, facts.reads, choice_of(task), schema::alternatives({task.reads.begin(), task.reads.end()}),
+         schema::alternatives(fitting));
   }
-  std::vector<Example> held() const override {
-    std::vector<Example> out;
-    for (const TextData::Batch& window : held_.in_order(recipe_.length, kValidationWindows)) out.push_back(example_of(window, 1));
-    return out;
+  if (task.chooses_sentence != (facts.network && facts.network->chooses)) {
+    fail(ErrorCode::kInvalidArgument,
+         "{}: \"task.kind\" \"summarise\" belongs to a network that chooses a sentence (\"output\": \"sentence\" of a "
+         "hierarchical_attention), and no other kind does",
+         recipe.where);
   }
-  int64_t tokens() const override { return training_.tokens(); }
-  std::vector<DataSummary> summary() const override {
-    const auto of = [&](const char* part, const TextData& data) {
-      DataSummary out{.part = part, .files = joined_names(recipe_.source.files), .count = data.tokens(), .of = "tokens"};
-      const int64_t windows = std::max<int64_t>(0, data.tokens() - 1) / recipe_.length;
-      out.notes.push_back(
-          format("{} bytes; {} windows of {} tokens", with_commas(data.bytes()), with_commas(windows), with_commas(recipe_.length)));
-      return out;
-    };
-    DataSummary held = of("validation", held_);
-    const int64_t windows = std::max<int64_t>(0, held_.tokens() - 1) / recipe_.length;
-    if (windows == 0) held.notes.push_back("without a whole window nothing is validated, and best/ is the model after the last step");
-    if (windows > kValidationWindows) held.notes.push_back(format("the first {} windows are validated", kValidationWindows));
-    return {of("training", training_), held};
-  }
-  std::string digest() const override { return digest_of(training_, held_); }
-  double held_bytes_per_token() const override {
-    return held_.tokens() > 0 ? static_cast<double>(held_.bytes()) / static_cast<double>(held_.tokens()) : 0;
-  }
+}
 
- private:
-  Example example_of(const TextData::Batch& batch, int64_t rows) const {
-    return {
-        .input = {.batch = rows, .length = recipe_.length, .ids = batch.ids}, .targets = batch.targets, .counted = rows * recipe_.length};
-  }
-  const Recipe& recipe_;
-  TextData training_, held_;
-};
-
-class Pairs : public Task {
- public:
-  Pairs(const Recipe& recipe, const Tokenizer& tokenizer, int32_t first)
-      : recipe_(recipe),
-        tokenizer_(tokenizer),
-        training_(recipe.pairs->train, recipe, tokenizer, first, /*trains=*/true),
-        held_(recipe.pairs->valid, recipe, tokenizer, first) {}
-  Example part(int64_t number) const override { return training_.shuffled(recipe_.seed, number); }
-  std::vector<Example> held() const override { return held_.in_order(); }
-  int64_t tokens() const override { return training_.tokens(); }
-  std::vector<DataSummary> summary() const override {
-    return {training_.summary("training", recipe_.pairs->train), held_.summary("validation", recipe_.pairs->valid)};
-  }
-  std::string digest() const override { return digest_of(training_, held_); }
-  double held_bytes_per_token() const override { return 0; }
-
-  int64_t writes() const override { return recipe_.pairs->rouge && recipe_.pairs->best != "loss" ? held_.longest_target() : 0; }
-  std::vector<std::string> metric_names() const override {
-    return writes() > 0 ? std::vector<std::string>{"rouge_1", "rouge_l"} : std::vector<std::string>{};
-  }
-  std::vector<double> metrics(const std::vector<Example>& examples, const std::vector<std::vector<double>>& written) const override {
-    std::vector<std::string> summaries, references;
-    const auto text = [&](auto begin, auto end) { return tokenizer_.decode({begin, std::find_if(begin, end, is_no_token)}, true); };
-    for (size_t at = 0; at < examples.size() && !written[at].empty(); ++at) {
-      const Example& example = examples[at];
-      const auto most = static_cast<std::ptrdiff_t>(writes()), length = static_cast<std::ptrdiff_t>(example.input.length);
-      for (std::ptrdiff_t row = 0; row < example.input.batch; ++row) {
-        const auto made = written[at].begin() + row * most;
-        const auto target = example.targets.begin() + row * length;
-        summaries.push_back(text(made, made + most));
-        references.push_back(text(target, target + length));
-      }
+// "bert" → "BertForSequenceClassification".
+std::string architecture_of(const Recipe& recipe, const TaskDefinition& task, const std::string& model_type) {
+  std::string known;
+  for (const Family& family : families()) {
+    for (size_t at = 0; at < family.class_names.size(); ++at) {
+      if (model_type == family.model_types[at]) return std::string(family.class_names[at]) + std::string(task.class_suffix);
+      known += (known.empty() ? "" : ", ") + std::string(family.model_types[at]);
     }
-    if (summaries.empty()) return {};
-    const metrics::Rouge mean = metrics::mean_rouge(summaries, references);
-    return {mean.rouge1.f, mean.rouge_l.f};
   }
-
- private:
-  static bool is_no_token(double id) { return id < 0; }
-
-  const Recipe& recipe_;
-  const Tokenizer& tokenizer_;
-  PairData training_, held_;
-};
+  fail(ErrorCode::kUnsupported, "{}: \"task.{}\" fine-tunes a model of type {}, not \"{}\"", recipe.where, task.name, known, model_type);
+}
 
 }  // namespace
 
@@ -143,80 +66,23 @@ std::unique_ptr<Task> task_of(const Recipe& recipe, const Tokenizer& tokenizer, 
   if (facts.longest > 0 && recipe.length > facts.longest) {
     fail(ErrorCode::kInvalidArgument, "{}: \"length\" is {}, the model's positions end at {}", recipe.where, recipe.length, facts.longest);
   }
-  const bool tells = recipe.task && recipe.task->kind == "stories", transcribes = recipe.task && recipe.task->kind == "transcribe";
-  if (tells != (facts.reads == "story") || transcribes != (facts.reads == "sound")) {
-    fail(ErrorCode::kInvalidArgument,
-         "{}: {} and a model of type \"{}\" reads a {}; \"stories\" belongs to those that read a story, \"transcribe\" to those that read "
-         "a sound",
-         recipe.where, recipe.task ? format("\"task.kind\" is \"{}\",", recipe.task->kind) : "there is no \"task\",", facts.model_type,
-         facts.reads);
-  }
-  const bool chooses = facts.network && facts.network->chooses;
-  if (chooses != (recipe.task && recipe.task->kind == "summarise")) {
-    fail(ErrorCode::kInvalidArgument,
-         "{}: \"task.kind\" \"summarise\" belongs to a network that chooses a sentence (\"output\": \"sentence\" of a "
-         "hierarchical_attention), and no other kind does",
-         recipe.where);
-  }
-  if (recipe.task) {
-    const std::string& kind = recipe.task->kind;
-    if (kind == "summarise") return summarise_task(recipe, tokenizer, *facts.network);
-    if (kind == "mask") return mask_task(recipe, tokenizer);
-    if (kind == "match") return match_task(recipe, tokenizer);
-    if (kind == "answer") return answer_task(recipe, tokenizer);
-    if (kind == "stories") return stories_task(recipe, tokenizer, *facts.network);
-    if (kind == "transcribe") return transcribe_task(recipe, tokenizer, *facts.network);
-    return kind == "tag" ? tag_task(recipe, tokenizer) : classify_task(recipe, tokenizer, facts.network);
-  }
-  const bool reads_pairs = facts.reads == "pair";
-  if (recipe.pairs.has_value() != reads_pairs) {
-    fail(ErrorCode::kInvalidArgument, "{}: a model of type \"{}\" {}", recipe.where, facts.model_type,
-         reads_pairs ? "reads a source: expected \"pairs\" in place of \"files\""
-                     : "reads no source: expected \"files\" in place of \"pairs\"");
-  }
-  if (recipe.pairs) return std::make_unique<Pairs>(recipe, tokenizer, facts.first_token);
-  return std::make_unique<Windows>(recipe, tokenizer);
+  const TaskDefinition& task = definition_of(recipe);
+  check_model(recipe, task, facts);
+  return task.make(recipe, tokenizer, facts);
 }
-
-namespace {
-
-const char* head_of(const TaskRecipe& task) {
-  if (task.kind == "mask") return "ForMaskedLM";
-  if (task.kind == "match") return "Model";
-  if (task.kind == "answer") return "ForQuestionAnswering";
-  return task.kind == "tag" ? "ForTokenClassification" : "ForSequenceClassification";
-}
-
-std::vector<std::string> labels_of(const Recipe& recipe) {
-  if (recipe.task->kind == "mask" || recipe.task->kind == "match") return {};
-  if (recipe.task->kind == "answer") return {"start", "end"};
-  return recipe.task->kind == "tag" ? tags_of(recipe) : classes_of(recipe);
-}
-
-// "bert" → "BertForSequenceClassification".
-std::string architecture_of(const Recipe& recipe, const std::string& model_type) {
-  std::string known;
-  for (const Family& family : families()) {
-    for (size_t at = 0; at < family.class_names.size(); ++at) {
-      if (model_type == family.model_types[at]) return std::string(family.class_names[at]) + head_of(*recipe.task);
-      known += (known.empty() ? "" : ", ") + std::string(family.model_types[at]);
-    }
-  }
-  fail(ErrorCode::kUnsupported, "{}: \"task.{}\" fine-tunes a model of type {}, not \"{}\"", recipe.where, recipe.task->kind, known,
-       model_type);
-}
-
-}  // namespace
 
 Recipe fitted_to_task(Recipe recipe) {
-  if (!recipe.task || recipe.task->kind == "transcribe" || recipe.task->kind == "summarise") return recipe;
+  const TaskDefinition& definition = definition_of(recipe);
+  if (definition.class_suffix.empty()) return recipe;
   TaskRecipe& task = *recipe.task;
-  if (task.labels.empty()) task.labels = labels_of(recipe);
-  recipe.text["task"]["labels"] = Json(Json::Array(task.labels.begin(), task.labels.end()));
+  if (definition.labels) {
+    if (task.labels.empty()) task.labels = definition.labels(recipe);
+    recipe.text["task"]["labels"] = Json(Json::Array(task.labels.begin(), task.labels.end()));
+  }
   const Json* type = recipe.model.find("model_type");
   if (!is_network(recipe.model)) {
-    recipe.model["architectures"] = Json::Array{architecture_of(recipe, type && type->is_string() ? type->string() : "")};
-    if (task.kind == "classify") recipe.model["problem_type"] = task.problem_type;
+    recipe.model["architectures"] = Json::Array{architecture_of(recipe, definition, type && type->is_string() ? type->string() : "")};
+    if (definition.configure) definition.configure(recipe, recipe.model);
   }
   Json names = Json::object(), ids = Json::object();
   for (size_t id = 0; id < task.labels.size(); ++id) {
@@ -254,49 +120,25 @@ Tensor Task::loss(Run& run, const RunResult& result, const Example& example, dou
 }
 
 HeadsInFile heads_of(const Recipe& recipe, const Architecture& facts) {
+  const TrainedHead head = definition_of(recipe).head;
   HeadsInFile heads;
-  heads.masked = recipe.task && recipe.task->kind == "mask";
-  heads.classifier = recipe.task && !heads.masked && recipe.task->kind != "match";
-  heads.causal = !recipe.task;
-  if (heads.masked && !facts.masked)
-    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" has no masked-language head to train", recipe.where, facts.model_type);
-  if (heads.classifier && !facts.classifier)
-    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" has no classifier to train", recipe.where, facts.model_type);
-  if (!recipe.task && !facts.causal)
-    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" has no causal head to train", recipe.where, facts.model_type);
+  heads.masked = head == TrainedHead::kMasked;
+  heads.classifier = head == TrainedHead::kClassifier;
+  heads.causal = head == TrainedHead::kCausal;
+  const char* missing = heads.masked && !facts.masked           ? "masked-language head"
+                        : heads.classifier && !facts.classifier ? "classifier"
+                        : heads.causal && !facts.causal         ? "causal head"
+                                                                : nullptr;
+  if (missing) fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" has no {} to train", recipe.where, facts.model_type, missing);
   return heads;
 }
 
-namespace {
-
-// What the training file of a task says.
-std::vector<std::string> task_texts(const Recipe& recipe) {
-  std::vector<std::string> out;
-  if (recipe.task->kind == "transcribe") return transcribed_texts(recipe);
-  if (recipe.task->kind == "summarise") return summarised_texts(recipe);
-  if (recipe.task->kind == "classify" || recipe.task->kind == "stories") {
-    for (const LabelledLine& line : read_lines(recipe.task->train, recipe)) {
-      if (!line.input) {
-        out.push_back(line.text + "\n" + line.pair);
-        continue;
-      }
-      out.insert(out.end(), line.input->texts.begin(), line.input->texts.end());
-      if (!line.input->question.empty()) out.push_back(line.input->question);
-    }
-  } else {
-    fail(ErrorCode::kUnsupported,
-         "{}: \"tokenizer\": a vocabulary is not learned for \"task.{}\"; expected a tokenizer that is there, or \"from\"", recipe.where,
-         recipe.task->kind);
-  }
-  return out;
-}
-
-}  // namespace
-
 std::vector<std::string> vocabulary_texts(const Recipe& recipe) {
-  if (recipe.task) return task_texts(recipe);
-  if (!recipe.pairs) return read_part(recipe.source, Part::kTrain);
-  return vocabulary_texts_of_pairs(recipe);
+  const TaskDefinition& task = definition_of(recipe);
+  if (task.vocabulary_texts) return task.vocabulary_texts(recipe);
+  fail(ErrorCode::kUnsupported,
+       "{}: \"tokenizer\": a vocabulary is not trained for \"task.{}\"; expected a tokenizer that exists, or \"from\"", recipe.where,
+       task.name);
 }
 
 std::string tokenizer_json_of(const Recipe& recipe) {

@@ -324,7 +324,7 @@ std::string Trainer::warning_of_metric(const std::string& name, double value) {
 
 // A validation file without examples is a mistake. Texts may be too short for a window, and folds need not validate.
 void Trainer::require_validation() const {
-  const bool needs = recipe_.pairs || (recipe_.task && !(recipe_.task->folds && !recipe_.task->folds->validates));
+  const bool needs = recipe_.pairs || (recipe_.task && recipe_.task->data.needs_validation());
   if (!needs || !held_.empty()) return;
   const DataSummary held = task_->summary().back();
   std::string why;

@@ -82,7 +82,6 @@ class Trainer {
   bool data_has_changed() const { return data_has_changed_; }
   /// What the training and the validation data hold, in counts.
   std::vector<DataSummary> data() const { return task_->summary(); }
-  bool is_encoder_decoder() const { return learner_->facts().reads == "pair"; }
 
  private:
   Trainer(const Recipe& recipe, const std::string& directory, std::string tokenizer_json, bool is_new, std::shared_ptr<Comm> comm);

@@ -113,7 +113,7 @@ class Matching(TaskCase):
             self.assertEqual(done.code, 1)
             self.assertIn(what, done.errors)
         self.write({"kind": "match"})
-        self.assertIn('expected another kind, or "pairs" beside it', self.train("refused").errors)
+        self.assertIn('expected another task, or "pairs" beside it', self.train("refused").errors)
         files = {part: f"{part}.tsv" for part in ("train", "valid", "test")}
         self.write({"kind": "match"}, pairs=files, batch=500)
         self.assertIn("400 pairs, fewer than one batch of 500", self.train("refused").errors)
@@ -211,7 +211,8 @@ class Classification(TaskCase):
         self.refused(1, f'{self.folder}/train.tsv, line 1: expected 4 columns with tabs between, found 2', *task, "task.text=4")
         first = ", ".join(json.dumps(cell) for cell in (self.folder / "train.tsv").read_text(encoding="utf-8").splitlines()[0].split("\t"))
         self.refused(1, f'{self.folder}/train.tsv, line 1: no column "sentence" ("task.text"); the first line names {first}', *task, "task.text=sentence")
-        self.refused(1, f'{self.recipe}: "task.kind": expected classify, tag, answer, mask, stories, summarise, transcribe or match, found "sort"', *task, "task.kind=sort")
+        self.refused(1, f'{self.recipe}: "task.kind": expected answer, classify, mask, match, sort, stories, summarise, tag or transcribe, found "order"',
+                     *task, "task.kind=order")
         (self.folder / "valid.tsv").write_text("colour\tred\n", encoding="utf-8")
         self.refused(1, f'{self.recipe}: "task.best" is "bleu"; expected one of: loss, accuracy, macro_f1, matthews', *task, "task.best=bleu")
 

@@ -120,7 +120,7 @@ class RunsThatMeet(TrainingCase):
             self.assertRegex(done.errors, r"this run takes at least \S+ \S+ for parameters")
             self.assertIn(names, done.errors)
             self.assertFalse((self.folder / "run").exists())
-        self.assertIn("\"accumulate\": expected at most 1,048,576 parts of a step", self.train("run", "accumulate=1000000000").errors)
+        self.assertIn("\"accumulate\": expected an integer from 1 to 1,048,576", self.train("run", "accumulate=1000000000").errors)
 
     def test_reading_a_text_takes_few_bytes_a_token(self):
         def peak(megabytes):
@@ -294,7 +294,7 @@ class Training(TrainingCase):
         self.refused(1, f"{self.folder}/valid.tsv, line 1: expected two texts with a tab between, found \"no tab\"", "train", where, f"data={self.folder}",
                      "-o", self.folder / "other")
         self.write(model=MARIAN)
-        self.refused(1, f"{where}: a model of type \"marian\" reads a source: expected \"pairs\" in place of \"files\"", "train", where,
+        self.refused(1, f"{where}: a model of type \"marian\" reads a pair; \"files\" is for models that read a text. Expected \"pairs\"", "train", where,
                      f"data={self.folder}", "-o", self.folder / "other")
 
     def test_ctrl_c_saves_and_says_how_to_go_on(self):
@@ -304,7 +304,7 @@ class Training(TrainingCase):
         self.assertTrue((self.folder / "a run/checkpoint.safetensors").exists())
 
     def test_a_loss_or_gradient_that_is_not_finite_names_the_step_and_the_op(self):
-        done = self.train("run", "schedule.rate=100", "optimiser.decay=10", "schedule.warmup=0", "steps=100")
+        done = self.train("run", "schedule.learning_rate=100", "optimiser.weight_decay=10", "schedule.warmup=0", "steps=100")
         self.assertEqual(done.code, 1)
         self.assertRegex(done.errors.splitlines()[-1], r"^clearhead: step \d+: the (loss is no number; op \d+ \(\w+\) gave|"
                                                         r"gradient of \"[\w.]+\" is not finite .*; the backward pass of op \d+ \(\w+\) gave)")

@@ -120,7 +120,7 @@ class Watch(TrainingCase):
             ({"texts": ["a", ""]}, '"watch.texts": text 2 is empty'),
             ({"texts": ["x" * 65]}, '"watch.texts": text 1 has 65 tokens, the model\'s positions end at 64'),
             ({"texts": ["x" * 60] * 9}, '"watch.texts" have 540 tokens; expected at most 512'),
-            ({"texts": ["a"], "checkpoints": 41}, '"watch.checkpoints": expected at most 40, found 41'),
+            ({"texts": ["a"], "checkpoints": 41}, '"watch.checkpoints": expected an integer from 1 to 40, found 41'),
             ({"checkpoints": 4}, 'field "watch.texts" is missing'),
         ):
             self.write(watch=watch)

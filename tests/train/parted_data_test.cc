@@ -1,5 +1,5 @@
 // Lines that fall into folds by their text, and passages of books whose names and headings are taken out.
-#include "train/tasks/parted_data.h"
+#include "train/data/parted_data.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // Labelled pictures from tables and records, scenes made of them, and how they are moved in training.
-#include "train/tasks/picture_data.h"
+#include "train/data/picture_data.h"
 
 #include <gtest/gtest.h>
 
@@ -12,7 +12,7 @@
 #include "io/png.h"
 #include "random_tensor.h"
 #include "refused.h"
-#include "train/tasks/scene_data.h"
+#include "train/data/scene_data.h"
 
 namespace clearhead {
 namespace {

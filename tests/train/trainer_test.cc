@@ -167,27 +167,6 @@ TEST_F(Runs, FromAModelWithTensorsThatTheRecipeDoesNotReadAreRefused) {
   EXPECT_NE(message.find("\"model.layers.0.self_attn.q_norm.weight\""), std::string::npos) << message;
 }
 
-// In recipes, in settings, and in the recipe that a checkpoint keeps.
-TEST_F(Runs, RecipesOfEarlierVersionsAreRead) {
-  const Recipe now = recipe({"schedule.kind=cosine", "schedule.learning_rate=0.02", "schedule.min_ratio=0.1", "optimiser.weight_decay=0.3",
-                             R"(optimiser.groups=[{"match":"norm","learning_rate_scale":0.5,"weight_decay":0}])"});
-  const std::string groups = R"(optimiser.groups=[{"match":"norm","rate":0.5,"decay":0}])";
-  const Recipe earlier = recipe({"schedule.kind=cosine", "schedule.rate=0.02", "schedule.floor=0.1", "optimiser.decay=0.3", groups});
-  EXPECT_EQ(earlier.text.dump(), now.text.dump());
-  EXPECT_EQ(earlier.schedule.learning_rate, 0.02);
-  EXPECT_EQ(earlier.schedule.min_ratio, 0.1);
-  EXPECT_EQ(earlier.optimiser.groups.at(0).learning_rate_scale, 0.5);
-  Json both = now.text;
-  both["schedule"]["rate"] = Json(0.5);
-  try {
-    (void)Recipe::from(both, "recipe.json");
-    ADD_FAILURE() << "was read";
-  } catch (const Error& error) {
-    EXPECT_EQ(std::string(error.what()),
-              "recipe.json: \"schedule.rate\" is an earlier name of \"learning_rate\", which is given, too; leave one of them out");
-  }
-}
-
 // q, k and v stand in one tensor: a group of one of them moves or keeps these rows alone.
 TEST_F(Runs, AGroupKeepsItsParametersAndNoOthers) {
   train("none", {"steps=1", "schedule.learning_rate=0"});

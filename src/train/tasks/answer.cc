@@ -9,8 +9,6 @@
 // The first answer trains; all of them measure. A window (models/spans.h) that does not hold the whole answer has its target at the first token, as a question
 // without an answer has. Scores are those of SQuAD 2.0 (metrics/answers.h). The threshold is the one with the best F1 on the validation file, as find_best_thresh
 // of SQuAD's script chooses it, halfway to the next question's: a validation's F1 is at its own best threshold, the test's at the saved model's.
-#include "train/tasks/answer.h"
-
 #include <algorithm>
 #include <limits>
 #include <unordered_map>
@@ -21,11 +19,35 @@
 #include "metrics/answers.h"
 #include "models/spans.h"
 #include "ops/ops.h"
-#include "train/recipe.h"
-#include "train/tasks/labelled_data.h"
+#include "train/data/labelled_data.h"
+#include "train/task_definition.h"
 
 namespace clearhead {
 namespace {
+
+struct AnswerRecipe {
+  std::vector<std::string> contexts{};  // files of texts that questions name; empty: questions hold their text
+  int64_t overlap = 64, longest = 30;   // as of AnswerSettings
+  int64_t answerable_first = 0;         // for the first N steps, train only on windows that hold the answer
+  std::optional<double> threshold{};    // as of AnswerSettings; absent: the one with the best F1 on the validation file
+};
+
+const Schema<AnswerRecipe>& recipe_schema() {
+  static const Schema<AnswerRecipe> schema = {
+      schema::strings("contexts", &AnswerRecipe::contexts, "none",
+                      "files of texts that questions name; without them each question holds its text"),
+      schema::integer("overlap", &AnswerRecipe::overlap, {0}, "tokens that neighbouring windows of a text share"),
+      schema::integer("longest", &AnswerRecipe::longest, {1}, "maximum number of tokens in an answer"),
+      schema::integer("answerable_first", &AnswerRecipe::answerable_first, {0},
+                      "for the first N steps, train only on windows that contain the answer"),
+      {{"threshold", "a number", "the one with the best F1 on the validation file",
+        "how far the null score may exceed the score of the best span"},
+       [](Fields& fields, AnswerRecipe& to) {
+         if (const Json* given = fields.take("threshold"); given) to.threshold = fields.number("threshold");
+       }},
+  };
+  return schema;
+}
 
 struct Question {
   std::string text{};
@@ -69,7 +91,7 @@ class AnswerFiles {
  private:
   void read_contexts() {
     if (!contexts_.empty()) return;
-    for (const std::string& file : recipe_.task->contexts) {
+    for (const std::string& file : recipe_.task->as<AnswerRecipe>().contexts) {
       const SourceText opened = open_text(recipe_.source, file);
       for_each_line(opened.text, [&](std::string_view line, int64_t number) {
         const std::string where = format("{}, line {}", opened.path(), number);
@@ -84,7 +106,7 @@ class AnswerFiles {
 
   std::shared_ptr<const std::string> context_of(Fields& fields, const std::string& where) const {
     const std::string context = fields.string("context");
-    if (recipe_.task->contexts.empty()) return std::make_shared<const std::string>(context);
+    if (recipe_.task->as<AnswerRecipe>().contexts.empty()) return std::make_shared<const std::string>(context);
     const auto found = contexts_.find(context);
     if (found == contexts_.end())
       fail(ErrorCode::kFormat, "{}: \"context\": no file of \"task.contexts\" has the id \"{}\"", where, context);
@@ -138,8 +160,10 @@ class Answer final : public ItemTask {
                  [this](const std::string& file, DataSummary& summary) { return items_of(file, summary); }),
         tokenizer_(tokenizer),
         files_(recipe),
-        settings_{.window = recipe.length, .overlap = recipe.task->overlap, .longest = recipe.task->longest},
-        threshold_(recipe.task->threshold),
+        settings_{.window = recipe.length,
+                  .overlap = recipe.task->as<AnswerRecipe>().overlap,
+                  .longest = recipe.task->as<AnswerRecipe>().longest},
+        threshold_(recipe.task->as<AnswerRecipe>().threshold),
         recipe_(recipe) {
     if (recipe.smoothing > 0)
       fail(ErrorCode::kUnsupported, "{}: \"smoothing\" would give answers' starts and ends to the padding, too; leave it out",
@@ -148,7 +172,7 @@ class Answer final : public ItemTask {
 
   // Where half the questions have no answer, a small encoder first learns to point at the first token for all of them, and then hardly leaves it.
   Example part(int64_t number) const override {
-    if (number / recipe_.accumulate >= recipe_.task->answerable_first) return ItemTask::part(number);
+    if (number / recipe_.accumulate >= recipe_.task->as<AnswerRecipe>().answerable_first) return ItemTask::part(number);
     if (!answerable_) answerable_.emplace(training().chosen(&holds_answer));
     return answerable_->shuffled(recipe_.seed, number);
   }
@@ -272,10 +296,10 @@ class Answer final : public ItemTask {
     summary.note(format("windows of at most {} tokens", with_commas(settings_.window)), static_cast<int64_t>(out.size()));
     summary.note("questions without an answer", without_answer);
     summary.note("questions whose answer is whole in no window, read as questions without an answer", in_no_window);
-    const TaskRecipe& task = *recipe_.task;
-    if (file == task.train && task.answerable_first > 0 && std::none_of(out.begin(), out.end(), &holds_answer)) {
+    const auto answerable_first = recipe_.task->as<AnswerRecipe>().answerable_first;
+    if (file == recipe_.task->train && answerable_first > 0 && std::none_of(out.begin(), out.end(), &holds_answer)) {
       fail(ErrorCode::kInvalidArgument, "{}: \"task.answerable_first\" is {}, and no window of {} holds an answer", recipe_.where,
-           task.answerable_first, file);
+           answerable_first, file);
     }
     return out;
   }
@@ -294,6 +318,39 @@ class Answer final : public ItemTask {
 
 }  // namespace
 
-std::unique_ptr<Task> answer_task(const Recipe& recipe, const Tokenizer& tokenizer) { return std::make_unique<Answer>(recipe, tokenizer); }
+const TaskDefinition& answer_task() {
+  static const TaskDefinition definition = {
+      .name = "answer",
+      .description = "a span of a text, or none, as the answer to a question",
+      .class_suffix = "ForQuestionAnswering",
+      .has_sequence_targets = true,
+      .fields = [] { return recipe_schema().describe(); },
+      .read =
+          [](Fields& fields, Recipe& to) {
+            AnswerRecipe settings;
+            recipe_schema().read(fields, settings);
+            to.task->settings = settings;
+            to.length = 256;
+          },
+      .command =
+          [](const Recipe&) {
+            return RunCommand{"answer", "--question \"…\" \"…\""};
+          },
+      .labels =
+          [](const Recipe&) {
+            return std::vector<std::string>{"start", "end"};
+          },
+      .adopt =
+          [](const ModelInfo& model, Recipe& to) {
+            auto settings = to.task->as<AnswerRecipe>();
+            if (model.answers) settings.threshold = model.answers->threshold;
+            to.task->settings = settings;
+          },
+      .make = [](const Recipe& recipe, const Tokenizer& tokenizer, const TaskFacts&) -> std::unique_ptr<Task> {
+        return std::make_unique<Answer>(recipe, tokenizer);
+      },
+  };
+  return definition;
+}
 
 }  // namespace clearhead

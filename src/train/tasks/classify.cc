@@ -1,4 +1,4 @@
-// What is said of whole texts, in three ways, as Hugging Face's "problem_type" names them:
+// Classification of texts, pairs of texts, or other inputs of networks, in three forms, named as Hugging Face's "problem_type":
 //
 //   single_label_classification   cross-entropy over the labels, times the label's weight; accuracy and F1
 //   multi_label_classification    binary cross-entropy of each label, their mean; F1 over the labels of all texts
@@ -6,12 +6,9 @@
 //
 // Binary cross-entropy of a logit x is the cross-entropy of two classes with the logits 0 and x. A label that the training file does not have is named with its
 // line.
-#include "train/tasks/classify.h"
-
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <set>
 #include <tuple>
 
 #include "base/format.h"
@@ -19,13 +16,20 @@
 #include "clearhead/error.h"
 #include "metrics/classification.h"
 #include "ops/ops.h"
-#include "train/recipe.h"
-#include "train/tasks/input_data.h"
-#include "train/tasks/labelled_data.h"
-#include "train/tasks/scene_data.h"
+#include "train/data/input_data.h"
+#include "train/data/labelled_data.h"
+#include "train/data/scene_data.h"
+#include "train/task_definition.h"
 
 namespace clearhead {
 namespace {
+
+struct ClassifyRecipe {
+  // Single label: factors on the losses of texts with these labels, others 1; or such that all labels weigh alike: texts / (labels · texts with it).
+  std::vector<std::pair<std::string, double>> class_weights{};
+  bool balances_classes = false;
+  bool shuffles_labels = false;  // training texts have each other's labels, for judging explanations
+};
 
 using ReadsOther = std::optional<NetworkFacts>;  // of a model that reads no text
 constexpr uint64_t kNoiseSeed = 0x6E6F697365, kLabelSeed = 0x6C6162656C;
@@ -80,7 +84,7 @@ class Texts : public ItemTask {
     note_left_out(left_out, summary);
     summary.of = counted_as(recipe);
     int64_t cut = 0;
-    if (recipe.task->shuffles_labels && file == recipe.task->train) shuffle_labels(lines, recipe.seed);
+    if (recipe.task->as<ClassifyRecipe>().shuffles_labels && file == recipe.task->train) shuffle_labels(lines, recipe.seed);
     for (const LabelledLine& line : lines) {
       if (network) {
         out.push_back({.read = read_line(*network, tokenizer, line)});
@@ -92,14 +96,14 @@ class Texts : public ItemTask {
         if (recipe.noise.any()) std::tie(out.back().text, out.back().pair) = std::tie(line.text, line.pair);
       }
       judge(line, out.back());
-      if (recipe.task->problem_type != TaskRecipe::kRegression) count_classes(line, summary);
+      if (recipe.task->data.problem != ProblemType::kRegression) count_classes(line, summary);
     }
     summary.note(format("texts cut to {} tokens (\"length\")", with_commas(recipe.length)), cut);
     if (network) note_unread(out, *network, summary);
     return out;
   }
   static const char* counted_as(const Recipe& recipe) {
-    return recipe.task->scenes ? "questions" : recipe.task->pictures ? "pictures" : "texts";
+    return recipe.task->data.scenes ? "questions" : recipe.task->data.pictures ? "pictures" : "texts";
   }
   // As many of each as before: what a model learns of them is by heart (Adebayo et al. 2018, section 4: "data randomization").
   static void shuffle_labels(std::vector<LabelledLine>& lines, uint64_t seed) {
@@ -129,8 +133,8 @@ class OneLabel final : public Texts {
               [&recipe](const LabelledLine& line, Item& item) { item.targets = {recipe.task->id_of(line.labels.front(), line.where)}; }),
         classes_(static_cast<int32_t>(recipe.task->labels.size())) {
     const TaskRecipe& task = *recipe.task;
-    if (!task.class_weights.empty()) weights_.assign(task.labels.size(), 1);
-    for (const auto& [label, weight] : task.class_weights)
+    if (!task.as<ClassifyRecipe>().class_weights.empty()) weights_.assign(task.labels.size(), 1);
+    for (const auto& [label, weight] : task.as<ClassifyRecipe>().class_weights)
       weights_[static_cast<size_t>(task.id_of(label, recipe.where + ": \"task.class_weights\""))] = static_cast<float>(weight);
   }
 
@@ -154,7 +158,7 @@ class OneLabel final : public Texts {
   }
 
   std::vector<std::pair<std::string, double>> looks(const Model& model) const override {
-    if (!recipe_.task->scenes) return {};
+    if (!recipe_.task->data.scenes) return {};
     return {{"asked_holds_most", share_of_asked(model, recipe_)}};
   }
 
@@ -162,7 +166,7 @@ class OneLabel final : public Texts {
   // To balance classes, the training file is counted when a loss is first asked for.
   const std::vector<float>& class_weights() const {
     const TaskRecipe& task = *recipe_.task;
-    if (!weights_.empty() || !task.balances_classes) return weights_;
+    if (!weights_.empty() || !task.as<ClassifyRecipe>().balances_classes) return weights_;
     weights_.assign(task.labels.size(), 1);
     const std::vector<LabelledLine> lines = read_lines(task.train, recipe_);
     std::vector<int64_t> counts(task.labels.size(), 0);
@@ -256,27 +260,114 @@ class Regression final : public Texts {
   }
 };
 
-}  // namespace
-
-std::unique_ptr<Task> classify_task(const Recipe& recipe, const Tokenizer& tokenizer, const std::optional<NetworkFacts>& network) {
-  if (recipe.task->problem_type == TaskRecipe::kManyLabels) return std::make_unique<ManyLabels>(recipe, tokenizer, network);
-  if (recipe.task->problem_type == TaskRecipe::kRegression) return std::make_unique<Regression>(recipe, tokenizer, network);
-  return std::make_unique<OneLabel>(recipe, tokenizer, network);
+std::unique_ptr<Task> make(const Recipe& recipe, const Tokenizer& tokenizer, const TaskFacts& facts) {
+  switch (recipe.task->data.problem) {
+    case ProblemType::kMultiLabel: return std::make_unique<ManyLabels>(recipe, tokenizer, facts.network);
+    case ProblemType::kRegression: return std::make_unique<Regression>(recipe, tokenizer, facts.network);
+    case ProblemType::kSingleLabel: break;
+  }
+  return std::make_unique<OneLabel>(recipe, tokenizer, facts.network);
 }
 
-std::vector<std::string> classes_of(const Recipe& recipe) {
-  if (recipe.task->problem_type == TaskRecipe::kRegression) return {"value"};
-  std::set<std::string> classes;
-  const std::vector<LabelledLine> lines = read_lines(recipe.task->train, recipe);
-  check_classes(lines);
-  for (const LabelledLine& line : lines) classes.insert(line.labels.begin(), line.labels.end());
-  const size_t least = recipe.task->problem_type == TaskRecipe::kManyLabels ? 1 : 2;
-  if (classes.size() < least) {
-    fail(ErrorCode::kInvalidArgument, "{}/{}: has {} class{}; expected {} or more (\"task.label\" is {})", recipe.source.folder,
-         recipe.task->train, classes.size(), classes.size() == 1 ? ", \"" + *classes.begin() + "\"" : "es", least == 2 ? "two" : "one",
-         recipe.task->label);
+const std::vector<std::pair<std::string, ProblemType>>& problems() {
+  static const std::vector<std::pair<std::string, ProblemType>> all = {{"single_label_classification", ProblemType::kSingleLabel},
+                                                                       {"multi_label_classification", ProblemType::kMultiLabel},
+                                                                       {"regression", ProblemType::kRegression}};
+  return all;
+}
+
+std::string problem_name(ProblemType problem) {
+  return std::find_if(problems().begin(), problems().end(), [&](const auto& known) { return known.second == problem; })->first;
+}
+
+std::vector<std::string> labels_of(const Recipe& recipe) {
+  const ProblemType problem = recipe.task->data.problem;
+  if (problem == ProblemType::kRegression) return {"value"};
+  return class_names(recipe, problem == ProblemType::kMultiLabel ? 1 : 2);
+}
+
+const Schema<LabelledDataRecipe>& data_schema() {
+  using Data = LabelledDataRecipe;
+  const auto has_texts = [](const Data& to) { return !to.pictures && !to.passages; };
+  static const Schema<Data> schema = {
+      schema::object("folds", &Data::folds, fold_schema(), "instead of \"train\", \"valid\" and \"test\": files that are split into folds"),
+      schema::object("passages", &Data::passages, passage_schema(), "instead of these: passages of books, whose label is their book"),
+      schema::object("pictures", &Data::pictures, picture_schema(), "for a model that reads pictures"),
+      schema::object("scenes", &Data::scenes, scene_schema(), "questions about scenes that are composed of these pictures")
+          .when([](const Data& to) { return to.pictures.has_value(); }),
+      schema::column("text", &Data::text, true, "the column of texts").when(has_texts),
+      schema::column("pair", &Data::pair, false, "the column of second texts, for pairs").when(has_texts),
+      schema::column("label", &Data::label, true, "the column of labels").when([](const Data& to) {
+        return !to.passages && (!to.pictures || to.pictures->form != "cifar10");
+      }),
+      schema::strings("skip", &Data::skip, "none", "examples with these labels are left out"),
+      schema::choice("problem_type", &Data::problem, problems(),
+                     "one label of each text, any number of them (separated by commas in a table, or a list), or a number"),
+  };
+  return schema;
+}
+
+void read_class_weights(Fields& fields, ClassifyRecipe& to) {
+  const Json* weights = fields.take("class_weights");
+  if (!weights) return;
+  const std::string expected = "\"balanced\", or a weight above 0 of each label that has not 1, as in {\"rare\": 5}";
+  to.balances_classes = weights->is_string() && weights->string() == "balanced";
+  if (to.balances_classes) return;
+  if (!weights->is_object()) fields.wrong("class_weights", expected, *weights);
+  for (const auto& [label, weight] : weights->fields()) {
+    if (!weight.is_number() || !(weight.number() > 0 && weight.number() <= 1e6)) fields.wrong("class_weights", expected, weight);
+    to.class_weights.emplace_back(label, weight.number());
   }
-  return {classes.begin(), classes.end()};
+}
+
+const Schema<ClassifyRecipe>& settings_schema() {
+  static const Schema<ClassifyRecipe> schema = {
+      schema::boolean("shuffle_labels", &ClassifyRecipe::shuffles_labels,
+                      "training examples have each other's labels, as a control for explanations"),
+      {{"class_weights", "\"balanced\", or an object of label and weight", "1",
+        "single label: factors on the loss of each label; balanced: examples / (labels · examples with it)"},
+       read_class_weights},
+  };
+  return schema;
+}
+
+void read(Fields& fields, Recipe& to) {
+  LabelledDataRecipe& data = to.task->data;
+  ClassifyRecipe settings;
+  data_schema().read(fields, data);
+  settings_schema().read(fields, settings);
+  if (data.folds && data.passages) fields.wrong("folds", "none: \"passages\" has parts of its own", Json("folds"));
+  if (data.pictures && (data.folds || data.passages))
+    fields.wrong("pictures", "none: \"folds\" and \"passages\" are of texts", Json("pictures"));
+  if (const Json* weights = fields.take("class_weights"); weights && data.problem != ProblemType::kSingleLabel)
+    fields.wrong("class_weights", format("none: \"problem_type\" is {}", problem_name(data.problem)), *weights);
+  to.task->settings = settings;
+}
+
+}  // namespace
+
+const TaskDefinition& classify_task() {
+  static const TaskDefinition definition = {
+      .name = "classify",
+      .description = "one label, several labels or a number for each text, pair of texts, document, picture or scene",
+      .reads = {"text", "document", "picture", "scene"},
+      .class_suffix = "ForSequenceClassification",
+      .has_sequence_targets = true,
+      .takes_noise = [](const Recipe& recipe) { return !recipe.task->data.pictures; },
+      .fields =
+          [] {
+            std::vector<FieldDescription> out = data_schema().describe();
+            for (FieldDescription& row : settings_schema().describe()) out.push_back(std::move(row));
+            return out;
+          },
+      .read = read,
+      .command = [](const Recipe&) { return RunCommand{"classify"}; },
+      .labels = labels_of,
+      .configure = [](const Recipe& recipe, Json& model) { model["problem_type"] = problem_name(recipe.task->data.problem); },
+      .vocabulary_texts = training_texts,
+      .make = make,
+  };
+  return definition;
 }
 
 }  // namespace clearhead

@@ -3,8 +3,6 @@
 //
 // Which are chosen follows from the seed and the batch's number in training, and from the batch's place in the file in validation and tests, which are so the
 // same each time.
-#include "train/tasks/mask.h"
-
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -13,8 +11,8 @@
 #include "base/random.h"
 #include "clearhead/error.h"
 #include "ops/ops.h"
-#include "train/recipe.h"
-#include "train/tasks/labelled_data.h"
+#include "train/data/labelled_data.h"
+#include "train/task_definition.h"
 
 namespace clearhead {
 namespace {
@@ -138,10 +136,29 @@ class MaskedTokens final : public ItemTask {
   size_t vocabulary_;
 };
 
+const Schema<LabelledDataRecipe>& text_schema() {
+  static const Schema<LabelledDataRecipe> schema = {
+      schema::column("text", &LabelledDataRecipe::text, true, "the column of texts"),
+  };
+  return schema;
+}
+
 }  // namespace
 
-std::unique_ptr<Task> mask_task(const Recipe& recipe, const Tokenizer& tokenizer) {
-  return std::make_unique<MaskedTokens>(recipe, tokenizer);
+const TaskDefinition& mask_task() {
+  static const TaskDefinition definition = {
+      .name = "mask",
+      .description = "masked tokens of a text, by an encoder with a masked-language head",
+      .head = TrainedHead::kMasked,
+      .class_suffix = "ForMaskedLM",
+      .fields = [] { return text_schema().describe(); },
+      .read = [](Fields& fields, Recipe& to) { text_schema().read(fields, to.task->data); },
+      .command = [](const Recipe&) { return RunCommand{"fill"}; },
+      .make = [](const Recipe& recipe, const Tokenizer& tokenizer, const TaskFacts&) -> std::unique_ptr<Task> {
+        return std::make_unique<MaskedTokens>(recipe, tokenizer);
+      },
+  };
+  return definition;
 }
 
 }  // namespace clearhead

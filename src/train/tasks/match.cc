@@ -5,8 +5,6 @@
 //
 // A batch reads its sources and then its targets as one batch of texts. Measured is how often the right target is nearest among
 // `candidates`: itself and targets of other groups (of a dialogue all turns are one group), drawn by the recipe's seed.
-#include "train/tasks/match.h"
-
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -21,12 +19,26 @@
 #include "ops/ops.h"
 #include "ops/run_compute.h"
 #include "text/turns.h"
+#include "train/data/labelled_data.h"
 #include "train/epoch_order.h"
 #include "train/pair_data.h"
-#include "train/tasks/labelled_data.h"
+#include "train/task_definition.h"
 
 namespace clearhead {
 namespace {
+
+struct MatchSettings {
+  double scale = 20;
+  int64_t candidates = 10;
+};
+
+const Schema<MatchSettings>& settings_schema() {
+  static const Schema<MatchSettings> schema = {
+      schema::number("scale", &MatchSettings::scale, {0.01, 1000}, "factor of the cosines before the softmax"),
+      schema::integer("candidates", &MatchSettings::candidates, {2}, "number of texts among which --test looks for the right one"),
+  };
+  return schema;
+}
 
 constexpr uint64_t kDrawn = 0x6D617463;
 
@@ -109,7 +121,7 @@ class Matching final : public Task {
   Tensor loss(Run& run, const RunResult& result, const Example& example, double smoothing, double divisor) const override {
     RunCompute compute(run);
     const int64_t pairs = example.input.batch / 2;
-    const Tensor units = vectors(compute, result.hidden, example.input, std::sqrt(recipe_.task->scale));
+    const Tensor units = vectors(compute, result.hidden, example.input, std::sqrt(recipe_.task->as<MatchSettings>().scale));
     const Tensor scores = compute.linear(units.slice(0, 0, pairs), units.slice(0, pairs, 2 * pairs));
     return ops::cross_entropy(run, scores, example.targets, {.smoothing = static_cast<float>(smoothing), .divisor = divisor});
   }
@@ -232,7 +244,7 @@ class Matching final : public Task {
     RandomSequence random(random_bits(random_bits(recipe_.seed, kDrawn), right));
     std::vector<size_t> out = {right};
     std::set<int32_t> texts = {all[right].text};
-    const auto wanted = static_cast<size_t>(recipe_.task->candidates);
+    const auto wanted = static_cast<size_t>(recipe_.task->as<MatchSettings>().candidates);
     for (size_t tries = 0; tries < 100 * wanted && out.size() < wanted; ++tries) {
       const size_t other = random.roll(all.size());
       if (all[other].group != all[right].group && texts.insert(all[other].text).second) out.push_back(other);
@@ -249,6 +261,27 @@ class Matching final : public Task {
 
 }  // namespace
 
-std::unique_ptr<Task> match_task(const Recipe& recipe, const Tokenizer& tokenizer) { return std::make_unique<Matching>(recipe, tokenizer); }
+const TaskDefinition& match_task() {
+  static const TaskDefinition definition = {
+      .name = "match",
+      .description = "vectors of texts that belong together, by an encoder",
+      .data = DataFields::kTaskAndPairs,
+      .head = TrainedHead::kNone,
+      .class_suffix = "Model",
+      .has_sequence_targets = true,
+      .fields = [] { return settings_schema().describe(); },
+      .read =
+          [](Fields& fields, Recipe& to) {
+            MatchSettings settings;
+            settings_schema().read(fields, settings);
+            to.task->settings = settings;
+          },
+      .command = [](const Recipe&) { return RunCommand{"embed"}; },
+      .make = [](const Recipe& recipe, const Tokenizer& tokenizer, const TaskFacts&) -> std::unique_ptr<Task> {
+        return std::make_unique<Matching>(recipe, tokenizer);
+      },
+  };
+  return definition;
+}
 
 }  // namespace clearhead

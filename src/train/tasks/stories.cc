@@ -16,8 +16,9 @@
 #include "clearhead/error.h"
 #include "clearhead/map.h"
 #include "ops/ops.h"
-#include "train/recipe.h"
-#include "train/tasks/labelled_data.h"
+#include "train/data/input_data.h"
+#include "train/data/labelled_data.h"
+#include "train/task_definition.h"
 #include "train/text_data.h"
 
 namespace clearhead {
@@ -238,8 +239,20 @@ std::vector<StoryQuestion> read_stories(const std::string& files, const Recipe& 
   return out;
 }
 
-std::unique_ptr<Task> stories_task(const Recipe& recipe, const Tokenizer& tokenizer, const NetworkFacts& network) {
-  return std::make_unique<Stories>(recipe, tokenizer, network);
+const TaskDefinition& stories_task() {
+  static const TaskDefinition definition = {
+      .name = "stories",
+      .description = "an answer for each question about a story, by a memory network",
+      .reads = {"story"},
+      .class_suffix = "ForSequenceClassification",
+      .command = [](const Recipe&) { return RunCommand{"classify"}; },
+      .labels = [](const Recipe& recipe) { return class_names(recipe, 2); },
+      .vocabulary_texts = training_texts,
+      .make = [](const Recipe& recipe, const Tokenizer& tokenizer, const TaskFacts& facts) -> std::unique_ptr<Task> {
+        return std::make_unique<Stories>(recipe, tokenizer, *facts.network);
+      },
+  };
+  return definition;
 }
 
 }  // namespace clearhead

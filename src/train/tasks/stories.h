@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "train/data/input_data.h"
 #include "train/task.h"
-#include "train/tasks/input_data.h"
 
 namespace clearhead {
 
@@ -27,8 +27,5 @@ struct StoryQuestion {
 std::vector<std::string> expanded(const std::string& files, const std::string& where);
 /// Throws kNotFound with the file and its origin, kFormat with file, line and column.
 std::vector<StoryQuestion> read_stories(const std::string& files, const Recipe& recipe);
-
-/// Of a network that reads stories and chooses labels.
-std::unique_ptr<Task> stories_task(const Recipe& recipe, const Tokenizer& tokenizer, const NetworkFacts& network);
 
 }  // namespace clearhead

@@ -1,6 +1,12 @@
-// Documents are known by their numbers: what each of their sentences is worth is computed when their file is read.
-#include "train/tasks/summarise.h"
-
+// Summaries of one sentence, chosen from the document by a network whose answer is its attention.
+//
+//   JSON lines: "text" names the field with the document's sentences, "label" that with its summaries, one or more
+//   R_i      the mean of ROUGE-1's and ROUGE-L's F of sentence i, each with the summary that it fits best (as SciTLDR is measured:
+//            Cachola et al. 2020, §4)
+//   loss     Σ_i α_i (1 − R_i): what is lost in the mean by a sentence that is drawn by the attention's weights α
+//   metrics  ROUGE-1 and ROUGE-L of the sentence with the largest weight
+//
+// The ROUGE scores of every sentence are computed when the file is read, and found again by the document's number.
 #include <algorithm>
 
 #include "base/format.h"
@@ -8,9 +14,9 @@
 #include "metrics/rouge.h"
 #include "models/reading.h"
 #include "ops/ops.h"
+#include "train/data/labelled_data.h"
 #include "train/json_lines.h"
-#include "train/recipe.h"
-#include "train/tasks/labelled_data.h"
+#include "train/task_definition.h"
 #include "train/text_data.h"
 
 namespace clearhead {
@@ -29,8 +35,8 @@ std::vector<Summarised> read_summaries(const std::string& file, const Recipe& re
   const SourceText opened = open_text(recipe.source, file);
   for_each_json_object(opened.text, opened.path(), {}, [&](const Json& object, const std::string& where) {
     Fields fields(object, where);
-    out.push_back({{.texts = fields.strings(recipe.task->text)}, fields.strings(recipe.task->label), where});
-    if (out.back().summaries.empty()) fields.wrong(recipe.task->label.c_str(), "one summary or more", Json::array());
+    out.push_back({{.texts = fields.strings(recipe.task->data.text)}, fields.strings(recipe.task->data.label), where});
+    if (out.back().summaries.empty()) fields.wrong(recipe.task->data.label.c_str(), "one summary or more", Json::array());
   });
   return out;
 }
@@ -109,17 +115,38 @@ class Summaries final : public ItemTask {
   mutable std::vector<Worths> worths_{};  // by Item::number
 };
 
-}  // namespace
-
-std::unique_ptr<Task> summarise_task(const Recipe& recipe, const Tokenizer& tokenizer, const NetworkFacts& network) {
-  return std::make_unique<Summaries>(recipe, tokenizer, network);
-}
-
 std::vector<std::string> summarised_texts(const Recipe& recipe) {
   std::vector<std::string> out;
   for (const Summarised& one : read_summaries(recipe.task->train, recipe))
     out.insert(out.end(), one.document.texts.begin(), one.document.texts.end());
   return out;
+}
+
+const Schema<LabelledDataRecipe>& column_schema() {
+  static const Schema<LabelledDataRecipe> schema = {
+      schema::required_string("text", &LabelledDataRecipe::text, "the field of JSON lines with the document's sentences"),
+      schema::required_string("label", &LabelledDataRecipe::label, "the field with its summaries, one or more"),
+  };
+  return schema;
+}
+
+}  // namespace
+
+const TaskDefinition& summarise_task() {
+  static const TaskDefinition definition = {
+      .name = "summarise",
+      .description = "the sentence of a document that summarises it best, by a network whose attention is the answer",
+      .reads = {"document"},
+      .chooses_sentence = true,
+      .fields = [] { return column_schema().describe(); },
+      .read = [](Fields& fields, Recipe& to) { column_schema().read(fields, to.task->data); },
+      .command = [](const Recipe&) { return RunCommand{"summarise"}; },
+      .vocabulary_texts = summarised_texts,
+      .make = [](const Recipe& recipe, const Tokenizer& tokenizer, const TaskFacts& facts) -> std::unique_ptr<Task> {
+        return std::make_unique<Summaries>(recipe, tokenizer, *facts.network);
+      },
+  };
+  return definition;
 }
 
 }  // namespace clearhead

@@ -1,7 +1,5 @@
 // CoNLL's form: a word, a tab (or blanks), its tag; an empty line ends a sentence. A word's first token has its tag, the others do not count (Devlin et al. 2019,
 // section 5.3). Sentences are joined with blanks before they are tokenized, so any tokenizer serves. Scores are those of entities (metrics/tagging.h).
-#include "train/tasks/tag.h"
-
 #include <algorithm>
 #include <set>
 
@@ -11,9 +9,9 @@
 #include "clearhead/error.h"
 #include "metrics/tagging.h"
 #include "ops/ops.h"
-#include "train/recipe.h"
-#include "train/tasks/labelled_data.h"
-#include "train/tasks/table_header.h"
+#include "train/data/labelled_data.h"
+#include "train/data/table_header.h"
+#include "train/task_definition.h"
 
 namespace clearhead {
 namespace {
@@ -123,16 +121,28 @@ class TagTask final : public ItemTask {
   std::vector<std::string> tags_;
 };
 
-}  // namespace
-
-std::unique_ptr<Task> tag_task(const Recipe& recipe, const Tokenizer& tokenizer) { return std::make_unique<TagTask>(recipe, tokenizer); }
-
 std::vector<std::string> tags_of(const Recipe& recipe) {
   std::set<std::string> tags;
   for (const Sentence& sentence : read_sentences(recipe.task->train, recipe)) tags.insert(sentence.tags.begin(), sentence.tags.end());
   std::vector<std::string> out(tags.begin(), tags.end());
   std::stable_partition(out.begin(), out.end(), [](const std::string& tag) { return tag == "O"; });
   return out;
+}
+
+}  // namespace
+
+const TaskDefinition& tag_task() {
+  static const TaskDefinition definition = {
+      .name = "tag",
+      .description = "one tag per word, by an encoder with a token classifier",
+      .class_suffix = "ForTokenClassification",
+      .command = [](const Recipe&) { return RunCommand{"tag"}; },
+      .labels = tags_of,
+      .make = [](const Recipe& recipe, const Tokenizer& tokenizer, const TaskFacts&) -> std::unique_ptr<Task> {
+        return std::make_unique<TagTask>(recipe, tokenizer);
+      },
+  };
+  return definition;
 }
 
 }  // namespace clearhead

@@ -11,8 +11,8 @@
 #include "base/random.h"
 #include "clearhead/error.h"
 #include "models/reading.h"
-#include "train/recipe.h"
-#include "train/tasks/labelled_data.h"
+#include "train/data/labelled_data.h"
+#include "train/task_definition.h"
 #include "train/text_data.h"
 
 namespace clearhead {
@@ -21,7 +21,7 @@ namespace {
 constexpr uint64_t kStringsSeed = 0x537472696E6773;  // of strings that are drawn once
 
 LabelledFiles rows_of_table(const Recipe& recipe, const std::string& column, const std::string& part) {
-  const SoundTable& sounds = recipe.task->sounds;
+  const SoundTable& sounds = recipe.task->as<SoundTable>();
   (void)open_source(recipe.source, sounds.table);  // names the data's origin where it is missing
   return LabelledFiles(recipe.source.folder + "/" + sounds.table,
                        {.file = sounds.file, .label = column, .part_column = sounds.part, .part = part});
@@ -32,16 +32,16 @@ class Sounds {
  public:
   Sounds(const Recipe& recipe, const std::string& part) {
     const TaskRecipe& task = *recipe.task;
-    const LabelledFiles texts = rows_of_table(recipe, task.text, part);
+    const LabelledFiles texts = rows_of_table(recipe, task.data.text, part);
     for (int64_t at = 0; at < texts.size(); ++at) {
       const SoundBatch one = texts.sounds({at});
       all_.push_back({{one.samples.select(0, 0), one.rate}, texts.labels()[static_cast<size_t>(one.labels[0])]});
     }
     std::map<int32_t, std::vector<size_t>> by_speaker;
-    if (task.sounds.speaker.empty()) {
+    if (task.as<SoundTable>().speaker.empty()) {
       for (size_t at = 0; at < all_.size(); ++at) by_speaker[0].push_back(at);
     } else {
-      const LabelledFiles speakers = rows_of_table(recipe, task.sounds.speaker, part);
+      const LabelledFiles speakers = rows_of_table(recipe, task.as<SoundTable>().speaker, part);
       for (size_t at = 0; at < all_.size(); ++at) by_speaker[speakers.rows()[at].label].push_back(at);
     }
     for (auto& [speaker, sounds] : by_speaker) of_speaker_.push_back(std::move(sounds));
@@ -100,13 +100,13 @@ class Transcribe final : public Task {
       : recipe_(recipe), tokenizer_(tokenizer), facts_(facts), training_(recipe, recipe.task->train), held_(recipe, recipe.task->valid) {
     if (const int64_t rate = facts.sound.mel.rate; training_.rate() != rate || held_.rate() != rate) {
       fail(ErrorCode::kInvalidArgument, "{}: \"model.sound.rate\" is {}; the sounds of {} have {} samples a second", recipe.where, rate,
-           recipe.task->sounds.table, training_.rate());
+           recipe.task->as<SoundTable>().table, training_.rate());
     }
   }
 
   Example part(int64_t number) const override {
     RandomSequence random(random_bits(recipe_.seed, static_cast<uint64_t>(number)));
-    const auto [least, most] = recipe_.task->sounds.joined;
+    const auto [least, most] = recipe_.task->as<SoundTable>().joined;
     const int64_t count = least + static_cast<int64_t>(random.roll(static_cast<size_t>(most - least + 1)));
     std::vector<Transcript> strings;
     for (int64_t at = 0; at < recipe_.batch; ++at) strings.push_back(training_.drawn(random, count));
@@ -114,7 +114,7 @@ class Transcribe final : public Task {
   }
 
   std::vector<Example> held() const override {
-    std::vector<Transcript> strings = held_.strings(recipe_.seed, recipe_.task->sounds.joined);
+    std::vector<Transcript> strings = held_.strings(recipe_.seed, recipe_.task->as<SoundTable>().joined);
     std::stable_sort(strings.begin(), strings.end(),
                      [](const Transcript& a, const Transcript& b) { return a.sound.samples.numel() < b.sound.samples.numel(); });
     std::vector<Example> out;
@@ -158,7 +158,7 @@ class Transcribe final : public Task {
 
  private:
   DataSummary summary_of(const char* part, const std::string& name, const Sounds& sounds) const {
-    DataSummary out{.part = part, .files = format("part \"{}\" of {}", name, recipe_.task->sounds.table), .of = "sounds"};
+    DataSummary out{.part = part, .files = format("part \"{}\" of {}", name, recipe_.task->as<SoundTable>().table), .of = "sounds"};
     std::vector<int64_t> samples, tokens;
     for (const Transcript& one : sounds.all()) {
       samples.push_back(one.sound.samples.numel());
@@ -211,23 +211,85 @@ class Transcribe final : public Task {
   Sounds training_, held_;
 };
 
-}  // namespace
-
-std::unique_ptr<Task> transcribe_task(const Recipe& recipe, const Tokenizer& tokenizer, const NetworkFacts& facts) {
-  return std::make_unique<Transcribe>(recipe, tokenizer, facts);
-}
-
 std::vector<std::string> transcribed_texts(const Recipe& recipe) {
-  const LabelledFiles texts = rows_of_table(recipe, recipe.task->text, recipe.task->train);
+  const LabelledFiles texts = rows_of_table(recipe, recipe.task->data.text, recipe.task->train);
   std::string line;
   for (const LabelledFile& row : texts.rows()) line += (line.empty() ? "" : " ") + texts.labels()[static_cast<size_t>(row.label)];
   return {line};
 }
 
+SoundTable::Count read_count(Fields& fields, const char* name, const SoundTable::Count& otherwise) {
+  const Json* given = fields.take(name);
+  if (!given) return otherwise;
+  const bool is_pair = given->is_array() && given->size() == 2 && given->items()[0].is_integer() && given->items()[1].is_integer();
+  const SoundTable::Count out =
+      is_pair ? SoundTable::Count{given->items()[0].integer(), given->items()[1].integer()} : SoundTable::Count{0, 0};
+  if (out[0] < 1 || out[1] < out[0] || out[1] > 100) fields.wrong(name, "how many sounds are joined, from and to, as in [1, 7]", *given);
+  return out;
+}
+
+const Schema<SoundTable>& sound_schema() {
+  static const Schema<SoundTable> schema = {
+      schema::required_string("table", &SoundTable::table, "the table, a file of the folder, whose first line names its columns"),
+      schema::required_string("file", &SoundTable::file, "the column of the sounds' files"),
+      schema::required_string("part", &SoundTable::part,
+                              "the column that names the part of each sound: \"train\", \"valid\" and \"test\" name its values"),
+      schema::string("speaker", &SoundTable::speaker, "a column: only sounds of one speaker are joined"),
+      {{"joined", "two integers from 1 to 100", "[1, 1]",
+        "least and largest number of sounds that are joined to an example, with pauses of 0.05 to 0.2 s"},
+       [](Fields& fields, SoundTable& to) { to.joined = read_count(fields, "joined", to.joined); }},
+      {{"tested", "two integers from 1 to 100", "as \"joined\"", "the same, for the examples that --test measures"},
+       [](Fields& fields, SoundTable& to) { to.tested = read_count(fields, "tested", to.joined); }},
+  };
+  return schema;
+}
+
+const Schema<LabelledDataRecipe>& text_schema() {
+  static const Schema<LabelledDataRecipe> schema = {
+      schema::required_string("text", &LabelledDataRecipe::text, "the column of the texts"),
+  };
+  return schema;
+}
+
+}  // namespace
+
 TestTranscripts test_transcripts(const Recipe& recipe) {
   if (recipe.task->test.empty()) fail(ErrorCode::kInvalidArgument, "{}: \"task\" names no \"test\" part", recipe.where);
   const Sounds sounds(recipe, recipe.task->test);
-  return {sounds.all(), sounds.strings(recipe.seed, recipe.task->sounds.tested)};
+  return {sounds.all(), sounds.strings(recipe.seed, recipe.task->as<SoundTable>().tested)};
+}
+
+const TaskDefinition& transcribe_task() {
+  static const TaskDefinition definition = {
+      .name = "transcribe",
+      .description = "the text of a sound, by a network that listens, attends and spells",
+      .reads = {"sound"},
+      .head = TrainedHead::kCausal,
+      .test = TestMethod::kTranscripts,
+      .writes_text = true,
+      .fields =
+          [] {
+            std::vector<FieldDescription> out = text_schema().describe();
+            for (FieldDescription& row : sound_schema().describe()) out.push_back(std::move(row));
+            return out;
+          },
+      .read =
+          [](Fields& fields, Recipe& to) {
+            text_schema().read(fields, to.task->data);
+            SoundTable sounds;
+            sound_schema().read(fields, sounds);
+            to.task->settings = sounds;
+          },
+      .command =
+          [](const Recipe&) {
+            return RunCommand{"transcribe", "FILE.wav"};
+          },
+      .vocabulary_texts = transcribed_texts,
+      .make = [](const Recipe& recipe, const Tokenizer& tokenizer, const TaskFacts& facts) -> std::unique_ptr<Task> {
+        return std::make_unique<Transcribe>(recipe, tokenizer, *facts.network);
+      },
+  };
+  return definition;
 }
 
 }  // namespace clearhead

@@ -1,6 +1,7 @@
 // The text of a sound, by a network that writes. Sounds of a table stand alone, or several of one speaker are joined with pauses.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,9 +11,14 @@
 
 namespace clearhead {
 
-std::unique_ptr<Task> transcribe_task(const Recipe& recipe, const Tokenizer& tokenizer, const NetworkFacts& facts);
-/// The texts of the training sounds, in one line.
-std::vector<std::string> transcribed_texts(const Recipe& recipe);
+/// A table of sounds and their texts; its first line names the columns.
+struct SoundTable {
+  std::string table{};
+  std::string file{}, part{};  // columns: the sound's file, and its part; TaskRecipe's train, valid and test name the parts
+  std::string speaker{};       // column; only sounds of one speaker are joined; empty: any
+  using Count = std::array<int64_t, 2>;
+  Count joined{1, 1}, tested{1, 1};  // least and largest number of sounds in an example: in training, and in those that --test measures
+};
 
 struct Transcript {
   Sound sound{};

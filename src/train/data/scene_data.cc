@@ -1,5 +1,5 @@
 // Pictures to scenes, scenes to questions and answers.
-#include "train/tasks/scene_data.h"
+#include "train/data/scene_data.h"
 
 #include <algorithm>
 #include <array>
@@ -9,7 +9,7 @@
 #include "base/random.h"
 #include "clearhead/error.h"
 #include "clearhead/trace.h"
-#include "train/tasks/picture_data.h"
+#include "train/data/picture_data.h"
 
 namespace clearhead {
 namespace {
@@ -43,7 +43,7 @@ struct Scene {
 
 class Scenes {
  public:
-  Scenes(const std::string& file, const Recipe& recipe) : recipe_(*recipe.task->scenes), size_(pictures_of(recipe)) {
+  Scenes(const std::string& file, const Recipe& recipe) : recipe_(*recipe.task->data.scenes), size_(pictures_of(recipe)) {
     const TaskRecipe& task = *recipe.task;
     const int64_t side = recipe_.side;
     if (size_.height % side != 0 || size_.width % side != 0 || (size_.height / side) % size_.patch != 0 ||
@@ -60,7 +60,7 @@ class Scenes {
     count_ = is_training ? recipe_.train : file == task.valid ? recipe_.valid : recipe_.test;
     seed_ = random_bits(recipe_.seed, is_training ? 0 : file == task.valid ? 1 : 2);
     fewest_ = is_training ? recipe_.fewest : recipe_.side * recipe_.side;
-    if (is_training) distortion_ = task.pictures->distortion;
+    if (is_training) distortion_ = task.data.pictures->distortion;
   }
 
   int64_t count() const { return count_; }
@@ -219,7 +219,7 @@ std::vector<LabelledInput> read_scenes(const std::string& file, const Recipe& re
 double share_of_asked(const Model& model, const Recipe& recipe) {
   const Scenes scenes(recipe.task->test, recipe);
   const PictureFacts size = pictures_of(recipe);
-  const int64_t side = recipe.task->scenes->side, height = size.rows() / side, width = size.columns() / side;
+  const int64_t side = recipe.task->data.scenes->side, height = size.rows() / side, width = size.columns() / side;
   int64_t asked = 0;
   std::vector<int64_t> held;  // of each layer
   for (int64_t number = 0; number < scenes.count(); ++number) {

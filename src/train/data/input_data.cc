@@ -1,16 +1,17 @@
 // One reader for each kind of input.
-#include "train/tasks/input_data.h"
+#include "train/data/input_data.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/format.h"
 #include "clearhead/error.h"
 #include "models/reading.h"
+#include "train/data/labelled_data.h"
+#include "train/data/parted_data.h"
+#include "train/data/picture_data.h"
+#include "train/data/scene_data.h"
 #include "train/json_lines.h"
-#include "train/tasks/labelled_data.h"
-#include "train/tasks/parted_data.h"
-#include "train/tasks/picture_data.h"
-#include "train/tasks/scene_data.h"
 #include "train/tasks/stories.h"
 #include "train/text_data.h"
 
@@ -28,14 +29,14 @@ std::vector<LabelledInput> read_documents(const std::string& file, const Recipe&
   const SourceText opened = open_text(recipe.source, file);
   for_each_json_object(opened.text, opened.path(), {}, [&](const Json& object, const std::string& where) {
     Fields fields(object, where);
-    const Json& text = fields.require(task.text);
+    const Json& text = fields.require(task.data.text);
     LabelledInput one{.where = where};
     if (text.is_string()) {
       one.input.texts = sentences_of(text.string());
     } else {
-      one.input.texts = fields.strings(task.text);
+      one.input.texts = fields.strings(task.data.text);
     }
-    const Json& label = fields.require(task.label);
+    const Json& label = fields.require(task.data.label);
     one.label = label.is_string() ? label.string() : label.dump();
     out.push_back(std::move(one));
   });
@@ -52,8 +53,8 @@ std::vector<LabelledInput> read_questions(const std::string& files, const Recipe
 
 std::vector<LabelledLine> read_lines(const std::string& file, const Recipe& recipe, LeftOut* left_out) {
   const std::string reads = what_is_read(recipe.model);
-  if (recipe.task->folds) return read_fold(file, recipe, left_out);
-  if (reads == "text" && recipe.task->passages)
+  if (recipe.task->data.folds) return read_fold(file, recipe, left_out);
+  if (reads == "text" && recipe.task->data.passages)
     fail(ErrorCode::kUnsupported, "{}: \"task.passages\" makes documents; the model reads a text", recipe.where);
   if (reads == "text") return read_labelled(file, recipe, left_out);
   std::vector<LabelledLine> out;
@@ -66,16 +67,16 @@ std::vector<LabelledLine> read_lines(const std::string& file, const Recipe& reci
 std::vector<LabelledInput> read_inputs(const std::string& file, const Recipe& recipe, const std::string& reads, LeftOut* left_out) {
   std::vector<LabelledInput> out;
   const bool has_pictures = reads == "picture" || reads == "scene";
-  if (has_pictures != recipe.task->pictures.has_value()) {
+  if (has_pictures != recipe.task->data.pictures.has_value()) {
     fail(ErrorCode::kInvalidArgument, "{}: the model reads a {}: expected {}", recipe.where, reads,
          has_pictures ? "\"task.pictures\"" : "\"task.text\" in place of \"task.pictures\"");
   }
-  if (has_pictures && (reads == "scene") != recipe.task->scenes.has_value()) {
+  if (has_pictures && (reads == "scene") != recipe.task->data.scenes.has_value()) {
     fail(ErrorCode::kInvalidArgument, "{}: the model reads a {}: expected {}", recipe.where, reads,
          reads == "scene" ? "\"task.scenes\"" : "no \"task.scenes\"");
   }
   if (reads == "document")
-    out = recipe.task->passages ? read_passages(file, recipe) : read_documents(file, recipe, left_out);
+    out = recipe.task->data.passages ? read_passages(file, recipe) : read_documents(file, recipe, left_out);
   else if (reads == "picture")
     out = read_pictures(file, recipe, pictures_of(recipe));
   else if (reads == "scene")
@@ -85,10 +86,36 @@ std::vector<LabelledInput> read_inputs(const std::string& file, const Recipe& re
   else
     fail(ErrorCode::kUnsupported, "{}: there is no task yet for a model that reads a {}", recipe.where, reads);
   const auto skipped = std::erase_if(out, [&](const LabelledInput& one) {
-    const std::vector<std::string>& skip = recipe.task->skip;
+    const std::vector<std::string>& skip = recipe.task->data.skip;
     return std::find(skip.begin(), skip.end(), one.label) != skip.end();
   });
   if (left_out) left_out->skipped += static_cast<int64_t>(skipped);
+  return out;
+}
+
+std::vector<std::string> class_names(const Recipe& recipe, size_t least) {
+  const std::vector<LabelledLine> lines = read_lines(recipe.task->train, recipe);
+  check_classes(lines);
+  std::set<std::string> classes;
+  for (const LabelledLine& line : lines) classes.insert(line.labels.begin(), line.labels.end());
+  if (classes.size() < least) {
+    fail(ErrorCode::kInvalidArgument, "{}/{}: has {} class{}; expected {} or more (\"task.label\" is {})", recipe.source.folder,
+         recipe.task->train, classes.size(), classes.size() == 1 ? ", \"" + *classes.begin() + "\"" : "es", least == 2 ? "two" : "one",
+         recipe.task->data.label);
+  }
+  return {classes.begin(), classes.end()};
+}
+
+std::vector<std::string> training_texts(const Recipe& recipe) {
+  std::vector<std::string> out;
+  for (const LabelledLine& line : read_lines(recipe.task->train, recipe)) {
+    if (!line.input) {
+      out.push_back(line.text + "\n" + line.pair);
+      continue;
+    }
+    out.insert(out.end(), line.input->texts.begin(), line.input->texts.end());
+    if (!line.input->question.empty()) out.push_back(line.input->question);
+  }
   return out;
 }
 

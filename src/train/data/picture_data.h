@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "models/network.h"
+#include "train/data/input_data.h"
 #include "train/recipe.h"
-#include "train/tasks/input_data.h"
 
 namespace clearhead {
 

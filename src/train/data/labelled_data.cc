@@ -1,5 +1,5 @@
 // Columns and fields to lines, lines to items, items to padded batches.
-#include "train/tasks/labelled_data.h"
+#include "train/data/labelled_data.h"
 
 #include <algorithm>
 #include <map>
@@ -11,10 +11,10 @@
 #include "clearhead/error.h"
 #include "text/strings.h"
 #include "text/unicode.h"
+#include "train/data/picture_data.h"
+#include "train/data/table_header.h"
 #include "train/json_lines.h"
-#include "train/recipe.h"
-#include "train/tasks/picture_data.h"
-#include "train/tasks/table_header.h"
+#include "train/task_definition.h"
 
 namespace clearhead {
 namespace {
@@ -70,7 +70,7 @@ struct Columns {
 bool is_number(const std::string& name) { return name.find_first_not_of("0123456789") == std::string::npos; }
 
 // Whether the recipe names columns by the first line.
-bool has_names(const TaskRecipe& task) { return !is_number(task.text) || !is_number(task.pair) || !is_number(task.label); }
+bool has_names(const TaskRecipe& task) { return !is_number(task.data.text) || !is_number(task.data.pair) || !is_number(task.data.label); }
 
 Columns columns_of(const Recipe& recipe, const std::vector<std::string_view>& first_line, const std::string& path) {
   const auto column = [&](const std::string& name, const char* field) {
@@ -78,7 +78,7 @@ Columns columns_of(const Recipe& recipe, const std::vector<std::string_view>& fi
     return is_number(name) ? column_of(name, field, recipe.where) : column_in(first_line, name, field, path);
   };
   const TaskRecipe& task = *recipe.task;
-  return {column(task.text, "text"), column(task.pair, "pair"), column(task.label, "label")};
+  return {column(task.data.text, "text"), column(task.data.pair, "pair"), column(task.data.label, "label")};
 }
 
 // Whether the first line holds names of columns, by its cells; `lines` are all lines, the first included.
@@ -96,7 +96,7 @@ bool begins_with_header(const std::vector<LabelledLine>& lines) {
 std::vector<LabelledLine> read_table(const std::string& file, const Recipe& recipe, LeftOut& left_out) {
   const TaskRecipe& task = *recipe.task;
   const SourceText opened = open_text(recipe.source, file);
-  const bool are_many = task.problem_type == TaskRecipe::kManyLabels, is_named = has_names(task);
+  const bool are_many = task.data.problem == ProblemType::kMultiLabel, is_named = has_names(task);
   std::vector<LabelledLine> out;
   Columns columns;
   std::string first_line;
@@ -130,17 +130,19 @@ std::vector<LabelledLine> read_labelled(const std::string& file, const Recipe& r
   std::vector<LabelledLine> out;
   if (is_json_lines(file)) {
     const SourceText opened = open_text(recipe.source, file);
-    const bool are_many = task.problem_type == TaskRecipe::kManyLabels;
+    const bool are_many = task.data.problem == ProblemType::kMultiLabel;
     for_each_json_object(opened.text, opened.path(), {}, [&](const Json& line, const std::string& where) {
-      out.push_back({text_of(line, task.text, where), task.pair.empty() ? "" : text_of(line, task.pair, where),
-                     task.label.empty() ? std::vector<std::string>() : labels_of_field(line, task.label, are_many, where), where});
+      out.push_back({text_of(line, task.data.text, where), task.data.pair.empty() ? "" : text_of(line, task.data.pair, where),
+                     task.data.label.empty() ? std::vector<std::string>() : labels_of_field(line, task.data.label, are_many, where),
+                     where});
     });
   } else {
     out = read_table(file, recipe, to);
   }
   to.skipped += static_cast<int64_t>(std::erase_if(out, [&](const LabelledLine& line) {
-    return std::any_of(line.labels.begin(), line.labels.end(),
-                       [&](const std::string& label) { return std::find(task.skip.begin(), task.skip.end(), label) != task.skip.end(); });
+    return std::any_of(line.labels.begin(), line.labels.end(), [&](const std::string& label) {
+      return std::find(task.data.skip.begin(), task.data.skip.end(), label) != task.data.skip.end();
+    });
   }));
   return out;
 }
@@ -371,8 +373,8 @@ const ItemTask::Loaded& ItemTask::loaded(std::optional<Loaded>& kept, const std:
 
 Example ItemTask::part(int64_t number) const {
   Example out = batches(training_, files_.train).shuffled(seed_, number, renewal(number));
-  if (files_.pictures && !files_.scenes)
-    distort(out.input.features, files_.pictures->distortion, random_bits(seed_, kDistortionSeed), static_cast<uint64_t>(number));
+  if (files_.data.pictures && !files_.data.scenes)
+    distort(out.input.features, files_.data.pictures->distortion, random_bits(seed_, kDistortionSeed), static_cast<uint64_t>(number));
   return out;
 }
 
@@ -389,14 +391,18 @@ std::string ItemTask::digest() const {
   return digest.hex();
 }
 
-// Folds and passages have no file of their own for each part.
+// Folds and passages have no file of their own for each part, and generated examples have none at all.
 DataSummary ItemTask::summary_of(const char* part, const std::string& file, const Loaded& of) const {
   DataSummary out = of.summary;
   out.part = part;
-  out.files = files_.folds ? joined_names(files_.folds->files) : files_.passages ? joined_names(files_.passages->files) : file;
+  const bool is_generated = find_task(files_.kind)->data == DataFields::kGenerated;
+  out.files = is_generated           ? ""
+              : files_.data.folds    ? joined_names(files_.data.folds->files)
+              : files_.data.passages ? joined_names(files_.data.passages->files)
+                                     : file;
   const std::vector<int64_t> sizes = of.batches.sizes();
   if (std::any_of(sizes.begin(), sizes.end(), [](int64_t size) { return size != 1; })) out.add_lengths("tokens", sizes);
-  if (files_.problem_type != TaskRecipe::kRegression) out.note_suspicious_classes();
+  if (files_.data.problem != ProblemType::kRegression) out.note_suspicious_classes();
   return out;
 }
 

@@ -16,8 +16,8 @@
 #include <vector>
 
 #include "clearhead/model.h"
+#include "train/data/input_data.h"
 #include "train/recipe.h"
-#include "train/tasks/input_data.h"
 
 namespace clearhead {
 

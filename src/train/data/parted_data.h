@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "train/data/input_data.h"
 #include "train/recipe.h"
-#include "train/tasks/input_data.h"
 
 namespace clearhead {
 

@@ -1,5 +1,5 @@
 // Cells and records to pixels; pixels to those of a moved picture.
-#include "train/tasks/picture_data.h"
+#include "train/data/picture_data.h"
 
 #include <algorithm>
 #include <cmath>
@@ -11,7 +11,7 @@
 #include "base/table.h"
 #include "clearhead/data.h"
 #include "clearhead/error.h"
-#include "train/tasks/labelled_data.h"
+#include "train/data/labelled_data.h"
 
 namespace clearhead {
 namespace {
@@ -43,8 +43,8 @@ Tensor picture_of_file(const std::string& path, const PictureFacts& size, const 
 
 std::vector<LabelledInput> read_table(const std::string& file, const Recipe& recipe, const PictureFacts& size) {
   const TaskRecipe& task = *recipe.task;
-  const size_t picture = column_of(task.pictures->column, "pictures.column", recipe.where),
-               label = column_of(task.label, "label", recipe.where);
+  const size_t picture = column_of(task.data.pictures->column, "pictures.column", recipe.where),
+               label = column_of(task.data.label, "label", recipe.where);
   const SourceText opened = open_text(recipe.source, file);
   const std::string folder = std::filesystem::path(opened.path()).parent_path().string();
   std::vector<LabelledInput> out;
@@ -55,15 +55,15 @@ std::vector<LabelledInput> read_table(const std::string& file, const Recipe& rec
       fail(ErrorCode::kFormat, "{}: expected {} columns with tabs between, found {}", where, most, cells.size());
     const std::string_view cell = cells[picture - 1];
     out.push_back({.label = std::string(cells[label - 1]), .where = where});
-    out.back().input.picture =
-        task.pictures->form == "bits" ? picture_of_bits(cell, size, where) : picture_of_file(folder + "/" + std::string(cell), size, where);
+    out.back().input.picture = task.data.pictures->form == "bits" ? picture_of_bits(cell, size, where)
+                                                                  : picture_of_file(folder + "/" + std::string(cell), size, where);
   });
   return out;
 }
 
 // "0<TAB>RBC": the label of each number.
 std::vector<std::string> read_names(const Recipe& recipe) {
-  const SourceText opened = open_text(recipe.source, recipe.task->pictures->names);
+  const SourceText opened = open_text(recipe.source, recipe.task->data.pictures->names);
   std::vector<std::string> out;
   for_each_line(opened.text, [&](std::string_view line, int64_t number) {
     const std::vector<std::string_view> cells = cells_of(line);
@@ -89,7 +89,7 @@ std::vector<LabelledInput> read_records(const std::string& file, const Recipe& r
     LabelledInput one{.where = format("{}, record {}", opened->path(), begin / record + 1)};
     const auto* from = reinterpret_cast<const uint8_t*>(bytes.data()) + begin;
     if (*from >= names.size()) {
-      fail(ErrorCode::kFormat, "{}: label {}; \"{}\" names {}", one.where, static_cast<int>(*from), recipe.task->pictures->names,
+      fail(ErrorCode::kFormat, "{}: label {}; \"{}\" names {}", one.where, static_cast<int>(*from), recipe.task->data.pictures->names,
            names.size());
     }
     one.label = names[*from];
@@ -109,7 +109,7 @@ PictureFacts pictures_of(const Recipe& recipe) {
 }
 
 std::vector<LabelledInput> read_pictures(const std::string& file, const Recipe& recipe, const PictureFacts& size) {
-  return recipe.task->pictures->form == "cifar10" ? read_records(file, recipe, size) : read_table(file, recipe, size);
+  return recipe.task->data.pictures->form == "cifar10" ? read_records(file, recipe, size) : read_table(file, recipe, size);
 }
 
 void distort(Tensor& pictures, const Distortion& how, uint64_t seed, uint64_t number) {

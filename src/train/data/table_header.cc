@@ -1,5 +1,5 @@
 // Lists of usual names.
-#include "train/tasks/table_header.h"
+#include "train/data/table_header.h"
 
 #include <algorithm>
 #include <iterator>

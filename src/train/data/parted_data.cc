@@ -1,5 +1,5 @@
 // A fold is a remainder of a hash. A passage is sentences of paragraphs, after what gives its book away is taken out.
-#include "train/tasks/parted_data.h"
+#include "train/data/parted_data.h"
 
 #include <algorithm>
 #include <array>
@@ -124,9 +124,9 @@ uint64_t hash_of(const LabelledLine& line) {
 }
 
 std::vector<LabelledLine> read_fold(const std::string& part, const Recipe& recipe, LeftOut* left_out) {
-  const FoldRecipe& folds = *recipe.task->folds;
+  const FoldRecipe& folds = *recipe.task->data.folds;
   Recipe by_file = recipe;
-  by_file.task->folds.reset();
+  by_file.task->data.folds.reset();
   std::vector<LabelledLine> out;
   const auto count = static_cast<uint64_t>(folds.count), held_out = static_cast<uint64_t>(folds.hold_out);
   for (const std::string& file : folds.files) {
@@ -139,7 +139,7 @@ std::vector<LabelledLine> read_fold(const std::string& part, const Recipe& recip
 }
 
 std::vector<LabelledInput> read_passages(const std::string& part, const Recipe& recipe) {
-  const PassageRecipe& passages = *recipe.task->passages;
+  const PassageRecipe& passages = *recipe.task->data.passages;
   std::vector<LabelledInput> out;
   for (const std::string& file : passages.files) {
     const TextSource source{.folder = recipe.source.folder,

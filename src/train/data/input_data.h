@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "clearhead/model.h"
+#include "train/data/labelled_data.h"
 #include "train/recipe.h"
-#include "train/tasks/labelled_data.h"
 
 namespace clearhead {
 
@@ -28,5 +28,10 @@ std::vector<LabelledInput> read_inputs(const std::string& file, const Recipe& re
 
 /// The lines of a file as the recipe's model reads them: texts, or other inputs.
 std::vector<LabelledLine> read_lines(const std::string& file, const Recipe& recipe, LeftOut* left_out = nullptr);
+
+/// The distinct labels of the training file, sorted. Throws what reading it throws, and kInvalidArgument for fewer than `least`.
+std::vector<std::string> class_names(const Recipe& recipe, size_t least);
+/// The texts of the training file, for a vocabulary.
+std::vector<std::string> training_texts(const Recipe& recipe);
 
 }  // namespace clearhead

@@ -1,0 +1,82 @@
+// The tasks that a recipe may name. Each file of train/tasks defines one; CMake lists the files, so nothing else names them.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "train/recipe.h"
+#include "train/schema.h"
+#include "train/task.h"
+
+namespace clearhead {
+
+/// The fields of a recipe that name a task's data.
+enum class DataFields : uint8_t {
+  kFiles,         // "files": texts
+  kPairs,         // "pairs": pairs of texts
+  kTask,          // "task", with "train", "valid" and "test"
+  kTaskAndPairs,  // "task" without files of its own, and "pairs" beside it
+  kGenerated,     // "task" without files: examples are made from the recipe's seed
+};
+
+/// The output of a Transformer that a task trains.
+enum class TrainedHead : uint8_t { kCausal, kMasked, kClassifier, kNone };
+
+/// How `clearhead train --test` measures a model.
+enum class TestMethod : uint8_t { kBatches, kTextScores, kTranslations, kTranscripts };
+
+/// A subcommand of `clearhead run`, and what follows the model: "answer", "--question \"…\" \"…\"".
+struct RunCommand {
+  std::string name{}, arguments = "\"…\"";
+};
+
+struct TaskDefinition {
+  std::string_view name{};         // "task.kind"
+  std::string_view description{};  // one line, for the reference
+  DataFields data = DataFields::kTask;
+  std::vector<std::string_view> reads = {"text"};  // what its models read: values of ModelInfo::reads
+  bool chooses_sentence = false;                   // the model's answer is a sentence of its document (NetworkFacts::chooses)
+  TrainedHead head = TrainedHead::kClassifier;
+  std::string_view
+      class_suffix{};  // of the Hugging Face class of its models: "ForSequenceClassification"; empty: the config stays as it is
+  TestMethod test = TestMethod::kBatches;
+  bool writes_text = false;                      // a vocabulary that is trained for it has tokens for the end of a text and for padding
+  bool has_sequence_targets = false;             // targets are of whole sequences, not of tokens
+  bool (*takes_noise)(const Recipe&) = nullptr;  // null: never
+
+  /// The task's own fields of "task", for the reference.
+  std::vector<FieldDescription> (*fields)() = nullptr;
+  /// Reads them, and sets the recipe's defaults that depend on the task. Null: there are none.
+  void (*read)(Fields&, Recipe&) = nullptr;
+  RunCommand (*command)(const Recipe&) = nullptr;
+  /// Labels of the training data, in order of id. Null: the task has none.
+  std::vector<std::string> (*labels)(const Recipe&) = nullptr;
+  /// Adds to the model's config of a new run. Null: nothing.
+  void (*configure)(const Recipe&, Json& model) = nullptr;
+  /// The texts that a vocabulary is trained on. Null: the tokenizer must exist.
+  std::vector<std::string> (*vocabulary_texts)(const Recipe&) = nullptr;
+  /// Takes settings over from the model that --test measures. Null: none.
+  void (*adopt)(const ModelInfo&, Recipe&) = nullptr;
+  std::unique_ptr<Task> (*make)(const Recipe&, const Tokenizer&, const TaskFacts&) = nullptr;
+};
+
+/// Every task, in the order of their files' names.
+const std::vector<const TaskDefinition*>& task_definitions();
+/// The task of a recipe: named by "task.kind", or that of its "pairs" or "files".
+const TaskDefinition& definition_of(const Recipe& recipe);
+/// A task with a "task" field, by name; null if there is none. data: of its recipe.
+const TaskDefinition* find_task(std::string_view name);
+/// Names of the tasks with a "task" field, in alphabetical order.
+std::vector<std::string> task_names();
+
+/// Reads a recipe's "task".
+void read_task(const Json& json, Recipe& to);
+/// Fields of every recipe, and of the task with this name. Throws kNotFound with the names there are.
+std::vector<FieldDescription> recipe_fields();
+std::vector<FieldDescription> task_fields(std::string_view name);
+
+}  // namespace clearhead
