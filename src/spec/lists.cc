@@ -1,4 +1,4 @@
-// Lists made from what people have: a graph's edges, a pattern of blocks.
+// Builds Lists from the edges of a graph and from BigBird's pattern of blocks.
 #include "spec/lists.h"
 
 #include <algorithm>
@@ -79,7 +79,7 @@ Lists big_bird(int64_t length, const BigBird& pattern) {
     }
     int64_t unseen = std::count(sees.begin(), sees.end(), uint8_t{0});
     RandomSequence dice(mix_bits(pattern.seed) ^ static_cast<uint64_t>(b));
-    for (int64_t n = 0; n < pattern.random && unseen > 0; ++n, --unseen) {  // the r-th of those not seen yet
+    for (int64_t n = 0; n < pattern.random && unseen > 0; ++n, --unseen) {  // add the r-th of the blocks not seen yet
       size_t r = dice.roll(static_cast<size_t>(unseen)), at = 0;
       while (sees[at] != 0 || r-- > 0) ++at;
       sees[at] = 1;

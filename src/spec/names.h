@@ -1,4 +1,4 @@
-// What messages and summaries call the parts of a description.
+// Names of normalisers and scores for messages and summaries.
 #pragma once
 
 #include <string>

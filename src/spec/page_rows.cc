@@ -1,4 +1,4 @@
-// Panels [d_k, 16 keys] transposed to rows, pages in parallel.
+// Transposes panels [d_k, 16 keys] to rows, pages in parallel.
 #include "spec/page_rows.h"
 
 #include <algorithm>
@@ -12,7 +12,7 @@ namespace {
 
 constexpr int64_t kPanel = KVPage::kPanel, kLength = KVPage::kLength;
 
-// Keys [from, from + count) of a page and a key head. T: the bits of an element.
+// Copies keys [from, from + count) of one key head of a page. T: an unsigned integer of the size of an element.
 template <class T>
 void copy_keys(const KVPage& page, int64_t key_head, int64_t from, int64_t count, int64_t d_k, std::byte* out) {
   T* to = reinterpret_cast<T*>(out);
@@ -23,7 +23,8 @@ void copy_keys(const KVPage& page, int64_t key_head, int64_t from, int64_t count
   }
 }
 
-// Calls copy(page, key head, first key of the page, keys, where they go) for every part of a page, on all threads.   → [batch, heads, key, width]
+// Calls copy(page, key_head, first key within the page, number of keys, destination) for the part of every page that
+// lies in `range`, on all threads. Keys of released pages are zeros. Returns [batch, heads, key, width].
 template <class Copy>
 Tensor gathered(const PagedKV& paged, Range range, Range key_heads, int64_t width, const Copy& copy) {
   const auto batch = static_cast<int64_t>(paged.pages.size());

@@ -1,4 +1,4 @@
-// Copies the pages of a KV cache to rows, for callers that read many keys: writing a trace, a prompt in bf16.
+// Copies the pages of a KV cache to rows, for callers that read many keys: writing a trace, or a prompt in bf16.
 #pragma once
 
 #include <optional>
@@ -8,10 +8,10 @@
 
 namespace clearhead {
 
-/// Keys of `range` as [batch, key_head, key, d_k] in the pages' dtype; of one key head or of all.
+/// Returns the keys in `range` as [batch, key_head, key, d_k], of one key head or of all, in the dtype of the pages.
 /// Released keys are zeros.
 Tensor key_rows(const PagedKV& paged, Range range, std::optional<int64_t> key_head = std::nullopt);
-/// Their values, [batch, key_head, key, d_v]. Throws kInvalidArgument if the pages hold keys only.
+/// Returns the values in `range` as [batch, key_head, key, d_v]. Throws kInvalidArgument if the pages hold keys only.
 Tensor value_rows(const PagedKV& paged, Range range);
 
 }  // namespace clearhead

@@ -1,5 +1,5 @@
-// Whether segments and mask show a single pair. Used by code that works pair by pair: the reference and the selection
-// of keys. Bands and lists are handled as ranges: spec/visible.h, spec/lists.h.
+// Tests whether segments and mask make a single pair visible. Used by code that works pair by pair: the reference and
+// the selection of keys. Bands and lists are handled as ranges: spec/visible.h, spec/lists.h.
 #pragma once
 
 #include <cstdint>
@@ -14,14 +14,15 @@ struct PairAt {
   int64_t batch = 0, head = 0, query = 0, key = 0;
 };
 
-/// The element of an operand for a pair; axes of size 1 broadcast.   [batch|1, head|1, query|1, key]
+/// Returns the element of an operand [batch|1, head|1, query|1, key] for a pair. Axes of size 1 broadcast.
 template <class T>
 T pair_element(const Tensor& operand, const PairAt& at) {
   return operand.data<T>()[at.batch * broadcast_stride(operand, 0) + at.head * broadcast_stride(operand, 1) +
                            at.query * broadcast_stride(operand, 2) + at.key * operand.stride(3)];
 }
 
-/// Whether segments and mask show a pair. A negative segment id is padding: it sees nothing and nothing sees it.
+/// True if segments and mask make the pair visible. A negative segment id is padding: it sees nothing and nothing sees
+/// it.
 inline bool segments_and_mask_show(const Topology& topology, const PairAt& at) {
   if (const auto& segments = topology.segments) {
     const auto id = [&](const Tensor& ids, int64_t index) {

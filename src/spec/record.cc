@@ -1,5 +1,5 @@
-// Stamps of operands' versions (a record is stale once one has changed), copies that nobody can write, and what row statistics say: log-sum-exp L = m·ln 2 + ln ℓ,
-// thresholds τ.
+// Attention records: stamps of operand versions, immutable copies, and the log-sum-exp L = m·ln 2 + ln ℓ and threshold τ
+// of each row. A record is stale once the version of an operand has changed.
 #include "clearhead/record.h"
 
 #include <cmath>
@@ -14,7 +14,8 @@
 namespace clearhead {
 namespace {
 
-// q, then k if a tensor, then the description's operands: the order of Stamp::versions. Pages are append-only and not counted.
+// Visits the operands in the order of Stamp::versions: q, then k if it is a tensor, then those of the description. Pages
+// are append-only and have no version.
 template <class Visit>
 void for_each_stamped(const AttentionSpec& spec, const Tensor& q, const Keys& keys, const Visit& visit) {
   visit("q", q);
@@ -22,7 +23,7 @@ void for_each_stamped(const AttentionSpec& spec, const Tensor& q, const Keys& ke
   for_each_operand(spec, visit);
 }
 
-// A copy whose memory nobody can open for writing.
+// Returns a copy that cannot be opened for writing; the tensor itself if it is already immutable.
 Tensor frozen(const Tensor& tensor) {
   if (!tensor.defined() || tensor.is_immutable()) return tensor;
   const auto copy = std::make_shared<const Tensor>(tensor.clone());
@@ -136,7 +137,7 @@ Stamp stamp_now(const AttentionSpec& spec, const Tensor& q, const Keys& keys, In
 
 namespace {
 
-// Each row's f(m, ℓ), in double.
+// Computes f(m, ℓ) of each row, in double.
 template <class F>
 Tensor of_rows(const char* what, const RowStats& rows, F&& f) {
   const Tensor m = rows.m.contiguous(), l = rows.l.contiguous();

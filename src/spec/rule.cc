@@ -1,6 +1,8 @@
-// Recording: a rule's lambda runs once; every operation on its symbols appends a node to the recording of this thread.
+// Records rules. The lambda of a rule runs once, with symbols; every operation on them appends a node to this thread's
+// recording.
 //
-// Equal nodes are kept once (same operation, same arguments), operations on constants are done at once, and what the result does not need is dropped.
+// Equal nodes (same operation, same arguments) are stored once. Operations on constants are evaluated while recording.
+// Nodes that the result does not need are dropped.
 #include "clearhead/rule.h"
 
 #include <atomic>
@@ -20,7 +22,7 @@ NodeKey key_of(const RuleNode& node) { return {node.op, std::bit_cast<uint32_t>(
 
 }  // namespace
 
-// The recording in progress on this thread; one may stand inside another.
+// The recording in progress on this thread. Recordings may be nested.
 struct RuleRecorder {
   uint64_t id = 0;
   Rule rule{};
@@ -54,7 +56,7 @@ struct RuleRecorder {
     }
     if (value.recording_ != id) {
       fail(ErrorCode::kInvalidArgument,
-           "rule: a value of another recording was used; a score, a pair and what is computed of them live inside one lambda only");
+           "rule: a value of another recording was used; a score, a pair and values computed from them are valid inside one lambda only");
     }
     return value.node_;
   }
@@ -74,7 +76,7 @@ struct RuleRecorder {
     rule.tables.push_back(*table);
     return static_cast<int32_t>(tables.size()) - 1;
   }
-  // The result is the last node of what it needs.
+  // Makes `result` the last node. Nodes that it does not need are dropped.
   Rule finish(const RuleValue& result) {
     rule.nodes.resize(static_cast<size_t>(std::max(node_of(result), 0)) + 1);
     return canonical(rule);

@@ -1,5 +1,6 @@
-// Intervals of a rule's nodes over a block of pairs, each widened by the rounding of f32. Tables answer by minima and maxima over runs of 16 entries.
-// Invariant: the value of every pair of the block, in double or f32, lies inside.
+// Interval arithmetic over the nodes of a rule, for a block of pairs. Every interval is widened by the rounding of f32.
+// Tables keep minima and maxima over runs of 16 entries.
+// Invariant: the value of every pair of the block, in double or f32, lies inside the interval.
 #include "spec/rule_bounds.h"
 
 #include <algorithm>
@@ -14,7 +15,7 @@ namespace clearhead {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr double kRounding = 1e-6;  // relative: above what f32 and the kernels' polynomials err by
+constexpr double kRounding = 1e-6;  // relative; larger than the errors of f32 and of the kernels' polynomials
 constexpr double kExact = 16777216;
 constexpr RuleBound kAnything{-kInfinity, kInfinity, true, false};
 
@@ -26,10 +27,10 @@ RuleBound truth(bool may_be_true, bool may_be_false) { return {may_be_false ? 0.
 bool may_be_true(const RuleBound& a) { return a.high != 0 || a.low != 0 || a.may_be_nan; }
 bool may_be_false(const RuleBound& a) { return a.low <= 0 && a.high >= 0; }
 
-// The larger of the sizes that are numbers: of an end at infinity nothing is rounded.
+// |a| + |b|, without those that are not finite: an end at infinity has no rounding error.
 double finite(double a, double b = 0) { return (std::isfinite(a) ? std::abs(a) : 0) + (std::isfinite(b) ? std::abs(b) : 0); }
 
-// Ends computed in double, made of numbers of these sizes; a NaN among the ends means that infinities met.
+// Widens ends that were computed in double from numbers of these sizes. A NaN end comes from an operation on infinities.
 RuleBound rounded(double low, double high, double low_size, double high_size, bool may_be_nan, bool integral) {
   if (std::isnan(low) || std::isnan(high)) return kAnything;
   integral = integral && std::abs(low) < kExact && std::abs(high) < kExact;
@@ -76,7 +77,8 @@ RuleBound quotient(const RuleBound& a, const RuleBound& b) {
   }
   const double low = *std::min_element(ends, ends + 4), high = *std::max_element(ends, ends + 4);
   if (a.integral && b.integral && b.low == b.high) {
-    // f32 rounds n/d to the nearest: no multiple of it is passed, so that floors keep their steps.
+    // f32 rounds n/d to nearest and so never passes an integer. Widening the ends to their f32 values is enough, and a
+    // floor of the quotient keeps its steps.
     return {std::min(low, static_cast<double>(static_cast<float>(low))), std::max(high, static_cast<double>(static_cast<float>(high))),
             a.may_be_nan, false};
   }
@@ -97,7 +99,7 @@ RuleBound logarithm(const RuleBound& a) {
   if (a.high < 0) return kAnything;
   RuleBound out = rising({std::max(a.low, 0.0), a.high, a.may_be_nan || a.low < 0, false}, [](double x) { return std::log(x); });
   if (a.low < 1.2e-38) out.low = -kInfinity;  // f32 may see 0
-  // Near 1 the value is small, and the argument's own rounding is not.
+  // Near 1 the logarithm is small, but the rounding of its argument is not.
   if (std::isfinite(out.low)) out.low -= kRounding;
   if (std::isfinite(out.high)) out.high += kRounding;
   return out;
@@ -124,12 +126,12 @@ RuleBound compared(RuleOp op, const RuleBound& a, const RuleBound& b) {
   }
 }
 
-// Of the hull, the flags of both.
+// The smallest interval that contains both.
 RuleBound hull(const RuleBound& a, const RuleBound& b) {
   return {std::min(a.low, b.low), std::max(a.high, b.high), a.may_be_nan || b.may_be_nan, a.integral && b.integral};
 }
 
-// min or max: either argument's NaN may let the other through, whatever it is.
+// Bounds of min and max. If an argument may be NaN, the result may be either argument.
 RuleBound chosen(RuleOp op, const RuleBound& a, const RuleBound& b) {
   if (a.may_be_nan || b.may_be_nan) return hull(a, b);
   if (op == RuleOp::kMin) return {std::min(a.low, b.low), std::min(a.high, b.high), false, a.integral && b.integral};
@@ -164,7 +166,7 @@ constexpr RuleBound kNoEntries{kInfinity, -kInfinity, false, true};
 
 void include(RuleBound& out, const RuleBound& more) {
   out.may_be_nan = out.may_be_nan || more.may_be_nan;
-  out.low = std::min(out.low, more.low);  // not NaN (the order of arguments)
+  out.low = std::min(out.low, more.low);  // ignores a NaN in `more`: std::min returns its first argument then
   out.high = std::max(out.high, more.high);
   out.integral = out.integral && more.integral;
 }
@@ -175,7 +177,7 @@ TableBounds::TableBounds(const Tensor& table) : table_(table) {
   const int64_t entries = table.size(-1), lines = table.numel() / entries;
   std::array<Range, 4> all{};
   for (int axis = 0; axis < table.rank(); ++axis) all[static_cast<size_t>(axis)] = {0, table.size(axis)};
-  std::vector<int64_t> starts{0};  // of lines, in order
+  std::vector<int64_t> starts{0};  // offset of each line, in order
   for (int axis = 0; axis + 1 < table.rank(); ++axis) {
     std::vector<int64_t> next;
     for (const int64_t offset : starts) {
@@ -234,7 +236,7 @@ RuleBound TableBounds::over(const std::array<Range, 4>& reach) const {
   } else {
     out = whole_;
   }
-  if (out.low > out.high) return kAnything;  // nothing but NaN
+  if (out.low > out.high) return kAnything;  // all entries are NaN
   if (!out.integral) {                       // i32 beyond 2^24 is rounded
     out.low = std::min(out.low, static_cast<double>(static_cast<float>(out.low)));
     out.high = std::max(out.high, static_cast<double>(static_cast<float>(out.high)));

@@ -1,4 +1,5 @@
-// Rules written entry by entry and parsed back. A parsed rule has at most 1024 entries and refers only to earlier ones; equal leaves are one node.
+// Writes rules as lists of entries and parses them. A parsed rule has at most 1024 entries, which refer to earlier ones
+// only. Equal leaves become one node.
 #include "spec/rule_json.h"
 
 #include <algorithm>
@@ -24,7 +25,7 @@ Json argument_to_json(const RuleNode& node, const std::string& reference) {
   return shortest(node.value);
 }
 
-// Reads the entries of one rule; equal leaves become one node.
+// Parses the entries of one rule.
 class RuleParser {
  public:
   RuleParser(const std::string& where, const std::string& path, const std::function<Tensor(const std::string&)>& operand)
@@ -33,8 +34,8 @@ class RuleParser {
   Rule read(const Json& json) {
     if (!json.is_array() || json.size() == 0) wrong(path_, "an array of operations, the last of which is the result", json);
     if (json.size() > kMostEntries) {
-      fail(ErrorCode::kUnsupported, "{}: \"{}\" has {} operations; this version takes {}", where_, path_, static_cast<int64_t>(json.size()),
-           static_cast<int64_t>(kMostEntries));
+      fail(ErrorCode::kUnsupported, "{}: \"{}\" has {} operations; this version supports at most {}", where_, path_,
+           static_cast<int64_t>(json.size()), static_cast<int64_t>(kMostEntries));
     }
     int32_t last = -1;
     for (size_t i = 0; i < json.size(); ++i) {
@@ -123,7 +124,7 @@ class RuleParser {
   const std::string &where_, &path_;
   const std::function<Tensor(const std::string&)>& operand_;
   Rule rule_;
-  std::vector<int32_t> entries_;  // [entry]: its node
+  std::vector<int32_t> entries_;  // the node of each entry
   std::map<std::pair<RuleOp, uint32_t>, int32_t> leaves_;
   std::map<std::string, int32_t> tables_;
 };

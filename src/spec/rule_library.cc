@@ -1,4 +1,5 @@
-// Rules of the literature, each a few lines: they run, differentiate, save and skip blocks because they are rules.
+// Rules from the literature, each a few lines. Because they are rules, they run in every backend, have gradients, can be
+// saved, and hidden blocks are skipped.
 #include <cmath>
 
 #include "base/format.h"
@@ -11,7 +12,8 @@ void at_least(const char* rule, const char* name, int64_t value, int64_t least) 
   if (value < least) fail(ErrorCode::kInvalidArgument, "{}: {} is {}; expected {} or more", rule, name, value, least);
 }
 
-// [head], [bucket, head], …; a table of other axes would be clamped silently.
+// Checks the dtype and the shape of a table; a size of −1 accepts any size. Indices are clamped, so a table with other
+// axes would otherwise be read without an error.
 void check_table(const char* rule, const char* name, const char* axes, const Tensor& tensor, DType dtype,
                  const std::vector<int64_t>& sizes) {
   bool fits = tensor.defined() && tensor.dtype() == dtype && tensor.rank() == static_cast<int>(sizes.size());
@@ -23,7 +25,7 @@ void check_table(const char* rule, const char* name, const char* axes, const Ten
 
 RuleValue remainder(RuleValue value, int64_t divisor) { return value - divisor * floor(value / divisor); }
 
-// The reference code's bucket of key − query, in f32 as it computes it.
+// The bucket of key − query, computed in f32 as in the reference code.
 int32_t t5_bucket(int64_t after, bool bidirectional, int64_t buckets, int64_t max_distance) {
   int64_t first = 0, distance = std::max<int64_t>(0, -after);
   if (bidirectional) {

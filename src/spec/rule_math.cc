@@ -1,4 +1,5 @@
-// One table of facts for every operation (name, arguments, what it takes and gives), its value in double, its reverse, and the canonical form of rules.
+// The operations of rules: a table with the name, the number of arguments and the types of each; values in double;
+// derivatives; and the canonical form of a rule.
 #include "spec/rule_math.h"
 
 #include <algorithm>
@@ -20,7 +21,7 @@ constexpr RuleOpFacts kFacts[kRuleOps] = {
 
 bool takes_truth(RuleOp op, int argument) { return facts_of(op).takes_truth && (op != RuleOp::kWhere || argument == 0); }
 
-// A constant 0 or 1 is a number and a truth.
+// A constant 0 or 1 counts as a number and as a truth value.
 bool is_truth(const RuleNode& node) {
   return facts_of(node.op).gives_truth || (node.op == RuleOp::kConstant && (node.value == 0 || node.value == 1));
 }
@@ -90,7 +91,7 @@ double apply(RuleOp op, const double* x) {
     case RuleOp::kSubtract: return x[0] - x[1];
     case RuleOp::kMultiply: return x[0] * x[1];
     case RuleOp::kDivide: return x[0] / x[1];
-    case RuleOp::kMin: return x[0] < x[1] ? x[0] : x[1];  // the second where either is NaN, as vectors do
+    case RuleOp::kMin: return x[0] < x[1] ? x[0] : x[1];  // the second argument if either is NaN, as in vector code
     case RuleOp::kMax: return x[0] > x[1] ? x[0] : x[1];
     case RuleOp::kLess: return x[0] < x[1] ? 1 : 0;
     case RuleOp::kLessEqual: return x[0] <= x[1] ? 1 : 0;
@@ -173,7 +174,7 @@ double RuleReader::magnitude(double score_magnitude) {
       case RuleOp::kMin:
       case RuleOp::kMax: out = std::max(size[0], size[1]); break;
       case RuleOp::kWhere: out = x[0] != 0 ? size[1] : size[2]; break;
-      default: out = 0;  // exact: constants, positions, entries; or a step, whose place rounding may move but not its height
+      default: out = 0;  // exact (constants, positions, entries), or a step: rounding may move its place, not its height
     }
   }
   return sizes_.back();
@@ -222,7 +223,7 @@ RuleGradient RuleReader::reverse(std::vector<RuleGradient> upstream,
         if (table.dtype() == DType::kF32) entry(node.table, table_row_major(table, x), u);
         break;
       }
-      default: break;  // constants and positions have no gradient; floor and truths are steps
+      default: break;  // constants and positions have no gradient; floor and truth values are steps
     }
   }
   return score;
@@ -238,7 +239,7 @@ void validate_rule(const Rule& rule, bool is_visibility, const std::string& wher
     check_node(rule, n, where);
     if (is_visibility && rule.nodes[n].op == RuleOp::kScore) {
       fail(ErrorCode::kInvalidArgument,
-           "attention: {}: a visibility rule cannot look at the score; a score of -inf from a rule hides its pair", where);
+           "attention: {}: a visibility rule cannot read the score; a rule of the score hides a pair by returning -inf", where);
     }
   }
   const RuleNode& last = rule.nodes.back();

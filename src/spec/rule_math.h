@@ -32,7 +32,7 @@ int argument_count(const Rule& rule, const RuleNode& node);
 
 /// The operation on numbers, for all nodes except inputs and kTable.
 double apply(RuleOp op, const double* arguments);
-/// The place of an index in an axis: floored and clamped; NaN → 0.
+/// Converts an index to a position on an axis: floored, then clamped to [0, size); NaN gives 0.
 int64_t table_index(double index, int64_t size);
 /// The table entry at these indices: its value, and its row-major index.
 double table_value(const Tensor& table, const double* indices);
@@ -70,8 +70,8 @@ class RuleReader {
   std::vector<RuleGradient> upstream_;
 };
 
-/// Throws kInvalidArgument or kShape, saying what and where, unless the rule is well formed. `where` is its operand
-/// prefix: "rule", "rule2", "visible".
+/// Throws kInvalidArgument or kShape, with the place and the reason, unless the rule is well formed. `where` is its
+/// operand prefix: "rule", "rule2", "visible".
 void validate_rule(const Rule& rule, bool is_visibility, const std::string& where);
 
 /// The rule in a canonical order: only nodes that the last node needs, depth first, arguments from left to right,

@@ -1,4 +1,4 @@
-// Numbers from the score of a description.
+// Derived numbers of a score function: its scale, and the table row of a pair's offset.
 #pragma once
 
 #include <algorithm>

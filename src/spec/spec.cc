@@ -1,4 +1,5 @@
-// Validation of a description against the sizes of a call, operand by operand with its name; and the one list of operands that every walk over them uses.
+// Validates a description against the sizes of a call; errors name the operand. Also defines the list of operands that
+// every traversal uses.
 #include "clearhead/spec.h"
 
 #include <algorithm>
@@ -11,7 +12,7 @@
 namespace clearhead {
 namespace {
 
-// One list for both constnesses: T is Tensor or const Tensor.
+// The only list of operands. Spec: AttentionSpec or const AttentionSpec.
 template <class Spec, class Visit>
 void visit_operands(Spec& spec, const Visit& visit) {
   int slopes = 0, biases = 0, edges = 0, rules = 0;
@@ -52,7 +53,7 @@ void visit_operands(Spec& spec, const Visit& visit) {
   if (spec.after.gaussian) visit("centres", spec.after.gaussian->centres);
 }
 
-// "[2|1, 8|1, 100]": what each axis may be.
+// The sizes that each axis may have, as text: "[2|1, 8|1, 100]".
 std::string expected_axes(const Shape& sizes, size_t broadcastable) {
   std::string text = "[";
   for (size_t axis = 0; axis < sizes.size(); ++axis) {
@@ -63,7 +64,7 @@ std::string expected_axes(const Shape& sizes, size_t broadcastable) {
   return text + "]";
 }
 
-// The first `broadcastable` axes may also be 1.
+// Checks the dtype and the shape of an operand. The first `broadcastable` axes may also have size 1.
 void check_operand(const std::string& name, const char* axes, const Tensor& operand, DType dtype, const Shape& sizes,
                    size_t broadcastable) {
   if (!operand.defined())
@@ -96,7 +97,7 @@ void check_sizes(const AttentionShape& shape) {
   }
 }
 
-// What kernels rely on: lists inside the entries, blocks inside the keys, ascending.
+// Checks what kernels rely on: lists lie within the entries, and each holds key blocks of the call in ascending order.
 void check_lists(const Lists& lists, const AttentionShape& shape) {
   if (lists.query_block < 1 || lists.key_block < 1) {
     fail(ErrorCode::kInvalidArgument, "attention: topology.lists has blocks of {} queries x {} keys; expected 1 or more of each",
@@ -121,15 +122,15 @@ void check_lists(const Lists& lists, const AttentionShape& shape) {
       const int64_t from = b == 0 ? 0 : begin[b - 1];
       if (begin[b] < from || begin[b] > entries) {
         fail(ErrorCode::kInvalidArgument,
-             "attention: lists.offsets: entry {} is {}; expected {} to {}: offsets never fall and end within the {} entries", b, begin[b],
-             from, entries, entries);
+             "attention: lists.offsets: entry {} is {}; expected {} to {}: offsets never decrease and end within the {} entries", b,
+             begin[b], from, entries, entries);
       }
       for (int64_t e = from; b > 0 && e < begin[b]; ++e) {
         const int64_t least = e == from ? 0 : int64_t{block[e - 1]} + 1;
         if (block[e] < least || block[e] >= key_blocks) {
           fail(ErrorCode::kInvalidArgument,
-               "attention: lists.keys: entry {}, of query block {}, is {}; expected {} to {}: ascending within a list, none twice, inside "
-               "the {} key blocks",
+               "attention: lists.keys: entry {}, of query block {}, is {}; expected {} to {}: ascending within a list, without repeats, "
+               "within the {} key blocks",
                e, b - 1, block[e], least, key_blocks - 1, key_blocks);
         }
       }
@@ -144,7 +145,7 @@ void check_normaliser(const Normaliser& normaliser, int64_t keys) {
   }
   constexpr int64_t kMost = int64_t{1} << 24;
   if (std::holds_alternative<Hard>(normaliser) && keys > kMost) {
-    fail(ErrorCode::kUnsupported, "attention: normaliser.hard: {} keys; a record tells {} apart", keys, kMost);
+    fail(ErrorCode::kUnsupported, "attention: normaliser.hard: {} keys; a record can distinguish at most {}", keys, kMost);
   }
 }
 
@@ -172,7 +173,7 @@ void check_limit(const char* name, const std::optional<int64_t>& limit) {
   }
 }
 
-// Positions stay exact in f32, and sums with lengths do not overflow.
+// Limits the offset so that positions stay exact in f32 and sums with lengths do not overflow.
 void check_offset(int64_t offset) {
   constexpr int64_t kMost = int64_t{1} << 24;
   if (offset < -kMost || offset > kMost)
@@ -213,7 +214,7 @@ struct CheckPair {
   }
 };
 
-// Kernels hold positions in f32.
+// Validates all rules, and limits the lengths of calls that have one: kernels compute its positions in f32.
 void check_rules(const AttentionSpec& spec, const AttentionShape& shape) {
   int rules = 0;
   const auto check = [&](const Rule& rule, bool is_visibility, const std::string& where) {
@@ -277,16 +278,16 @@ void validate(const AttentionSpec& spec, const AttentionShape& shape) {
     } else if (name.starts_with("bias")) {
       check_operand(name, "[batch|1, head|1, query|1, key]", operand, DType::kF32, every_pair, 3);
     } else if (name.starts_with("rule") || name.starts_with("visible")) {
-      return;  // any size: what is looked up is clamped into the table
+      return;  // any size: indices are clamped to the table
     } else if (name.starts_with("edges")) {
       if (!spec.topology.lists) {
         fail(ErrorCode::kInvalidArgument,
-             "attention: operand \"{}\" biases the entries of topology.lists, which is absent; set it, or use a dense bias", name);
+             "attention: operand \"{}\" biases the entries of topology.lists, which is absent; set it, or use an attention bias", name);
       }
       check_operand(name, "[batch|1, head|1, entry]", operand, DType::kF32, {shape.batch, shape.heads, spec.topology.lists->keys.size(2)},
                     2);
     } else if (name.starts_with("lists.") || name.starts_with("additive.") ||
-               name.starts_with("relative.")) {  // check_lists and CheckPair have seen them
+               name.starts_with("relative.")) {  // checked by check_lists and CheckPair
     } else if (name == "centres") {
       check_operand(name, "[batch|1, head|1, query]", operand, DType::kF32, {shape.batch, shape.heads, shape.queries}, 2);
     } else if (name == "mask") {

@@ -1,5 +1,6 @@
-// A description as JSON, field by field as docs/spec.md says. Operands are names of tensors; absent parts are left out when written,
-// and may be absent or null when read. Nothing unknown is skipped: it is kUnsupported by its path.
+// Writes and reads a description as JSON (docs/spec.md). Operands are names of tensors. Fields that are not set are
+// omitted when written, and may be absent or null when read. An unknown field is never ignored: it throws kUnsupported
+// with its path.
 #include <algorithm>
 #include <cmath>
 #include <span>
@@ -45,7 +46,7 @@ struct ScoreToJson {
 };
 
 struct TermToJson {
-  std::span<const std::string> operands;  // their names
+  std::span<const std::string> operands;  // names of the term's operands
   Json operator()(const Alibi&) const { return Json::object({{"alibi", Json::object({{"slopes", operands[0]}})}}); }
   Json operator()(const AttentionBias&) const { return Json::object({{"attention_bias", Json::object({{"bias", operands[0]}})}}); }
   Json operator()(const EdgeBias&) const { return Json::object({{"edge_bias", Json::object({{"bias", operands[0]}})}}); }
@@ -95,7 +96,7 @@ Json after_to_json(const After& after) {
   return out;
 }
 
-// Reads one description; every helper takes the path of what it reads, for errors.
+// Parses one description. Helpers receive the path of the field that they read, for error messages.
 class Reader {
  public:
   Reader(const std::string& where, const Operand& operand) : where_(where), operand_(operand) {}
@@ -136,7 +137,7 @@ class Reader {
     return narrow;
   }
 
-  // The one alternative of an object like {"dot": {…}}; `known` lists what there could be.
+  // Returns the only field of an object like {"dot": {…}}. `known` lists the possible names, for error messages.
   const std::pair<std::string, Json>& alternative(const Json& json, const std::string& path, const char* known) const {
     if (!json.is_object() || json.size() != 1) {
       fail(ErrorCode::kFormat, "{}: \"{}\": expected an object with one field, its kind ({}), found {}", where_, path, known,
@@ -151,7 +152,7 @@ class Reader {
     fail(ErrorCode::kUnsupported, "{}: \"{}.{}\" is not understood; this version knows {}", where_, path, kind, known);
   }
 
-  // A kind by its present name: descriptions of earlier versions have others.
+  // Returns the present name of a kind; descriptions of earlier versions use others.
   static std::string present_name(const std::string& kind) {
     constexpr std::pair<const char*, const char*> kEarlier[] = {
         {"dense", "attention_bias"}, {"per_edge", "edge_bias"}, {"linear", "linear_attention"}};
@@ -260,7 +261,7 @@ class Reader {
       if (align != "end" && align != "start") inner.wrong("align", "\"end\" or \"start\"", align);
       topology.band.align = align == "end" ? Align::kEnd : Align::kStart;
       if (const Json* offset = present(inner, "offset")) {
-        if (!offset->is_integer()) inner.wrong("offset", "a count of keys, negative or not", *offset);
+        if (!offset->is_integer()) inner.wrong("offset", "an integer number of keys, which may be negative", *offset);
         topology.band.offset = offset->integer();
       }
       inner.refuse_rest();
@@ -359,7 +360,7 @@ class Reader {
 }  // namespace
 
 std::string to_json(const AttentionSpec& spec) {
-  std::vector<std::string> names;  // of the terms' operands after the pair's, in the order of the terms
+  std::vector<std::string> names;  // of all operands in order: first the score's, then each term's
   for_each_operand(spec, [&](const std::string& name, const Tensor&) { names.push_back(name); });
   Json terms = Json::array();
   size_t next = std::visit(OperandsOfScore{}, spec.score);

@@ -185,16 +185,17 @@ TEST(Rule, WhatIsNotARuleIsRefusedInWords) {
                             return s + table(Tensor::zeros({2, 3}))(at.head);
                           }); }),
             "kShape: rule: a table [2, 3] is looked up by 1 indices; expected 2");
-  EXPECT_EQ(error_of([] {
-              RuleValue kept = 0;
-              rule([&](auto s, auto at) {
-                kept = s;
-                return at.key;
-              });
-              rule([&](auto, auto) { return kept + 1; });
-            }),
-            "kInvalidArgument: rule: a value of another recording was used; a score, a pair and what is computed of them live inside one "
-            "lambda only");
+  EXPECT_EQ(
+      error_of([] {
+        RuleValue kept = 0;
+        rule([&](auto s, auto at) {
+          kept = s;
+          return at.key;
+        });
+        rule([&](auto, auto) { return kept + 1; });
+      }),
+      "kInvalidArgument: rule: a value of another recording was used; a score, a pair and values computed from them are valid inside one "
+      "lambda only");
   EXPECT_EQ(error_of([] {
               RuleValue kept = 0;
               rule([&](auto s, auto) { return kept = s; });
@@ -209,8 +210,9 @@ TEST(Rule, ARuleOfTheWrongKindIsRefused) {
             "kInvalidArgument: attention: rule: its result is a truth (less); expected a number: where(truth, a, b) makes one");
   spec.terms.clear();
   spec.topology.visible = rule([](auto s, auto) { return s; });
-  EXPECT_EQ(error_of([&] { validate(spec, kShape); }),
-            "kInvalidArgument: attention: visible: a visibility rule cannot look at the score; a score of -inf from a rule hides its pair");
+  EXPECT_EQ(
+      error_of([&] { validate(spec, kShape); }),
+      "kInvalidArgument: attention: visible: a visibility rule cannot read the score; a rule of the score hides a pair by returning -inf");
   spec.topology.visible = Rule{};
   EXPECT_EQ(error_of([&] { validate(spec, kShape); }), "kInvalidArgument: attention: visible has 0 nodes; expected 1 to 1024");
 }

@@ -221,7 +221,7 @@ TEST(Spec, WrongKindsAreRefusedByTheirPath) {
   EXPECT_EQ(reading_error(R"({"topology":{"band":{"align":"left"}}})"),
             "kFormat: spec.json: \"topology.band.align\": expected \"end\" or \"start\", found \"left\"");
   EXPECT_EQ(reading_error(R"({"topology":{"band":{"offset":0.5}}})"),
-            "kFormat: spec.json: \"topology.band.offset\": expected a count of keys, negative or not, found 0.5");
+            "kFormat: spec.json: \"topology.band.offset\": expected an integer number of keys, which may be negative, found 0.5");
   EXPECT_EQ(reading_error(R"({"score":{"dot":{"scale":1e300}}})"),
             "kFormat: spec.json: \"score.dot.scale\": expected a number that f32 can hold, found 1e+300");
 }
