@@ -1,5 +1,5 @@
-// The process that is alone, and tree_sum: part `at` is merged with one level for every one at the end of its binary number, and the last part with all
-// levels that are left: the order of additions is that of a binary counter.
+// A Comm of one process, and tree_sum. The order of additions is that of a binary counter: item `at` is merged with one
+// earlier sum for every trailing 1 of its binary number, and the last item with all sums that are left.
 #include "comm/comm.h"
 
 #include <cstdlib>

@@ -1,4 +1,4 @@
-// Events as protobuf fields in TFRecords. A histogram counts floats by their sign and the 11 bits below it.
+// Writes events as protobuf messages in TFRecords. A histogram counts floats by their sign and the 11 bits below it.
 #include "io/events.h"
 
 #include <algorithm>
@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::string_view kPrefix = "events.out.tfevents.";
 
-// CRC-32C (Castagnoli), turned and moved as record_writer.h has it.
+// CRC-32C (Castagnoli), masked as in record_writer.h: rotated, plus a constant.
 uint32_t masked_crc(std::string_view bytes) {
   static const std::array<uint32_t, 256> table = [] {
     std::array<uint32_t, 256> out{};
@@ -42,7 +42,8 @@ std::string little_endian(T value) {
   return out;
 }
 
-// --- protobuf: a field is a varint of number · 8 + kind (0 varint, 1 eight bytes, 2 bytes of a length, 5 four bytes), then the value ---------
+// --- protobuf: a field is a varint of number · 8 + wire type, then the value ---
+// Wire types: 0 varint, 1 eight bytes, 2 a length and its bytes, 5 four bytes.
 
 std::string varint(uint64_t value) {
   std::string out;
@@ -65,7 +66,7 @@ std::string begin_event(int64_t step) {
   return real(1, now) + whole(2, step);
 }
 
-// A name that sorts behind those of earlier starts, also where the clock went back or stood still.
+// Returns a name that sorts after those of earlier files, even if the clock went back or stood still.
 std::string next_name(const std::string& directory) {
   int64_t seconds = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
   int64_t number = 0;
@@ -80,16 +81,16 @@ std::string next_name(const std::string& directory) {
   return format("{}{:010}.{:04}", kPrefix, seconds, number);
 }
 
-// --- histograms: bucket b ≥ 0 of magnitudes holds floats whose upper 11 bits below the sign are b --------------------------------------------
+// --- histograms: magnitude bucket b holds the floats whose 11 bits below the sign are b ---
 
 constexpr int kMagnitudes = 1 << 11;
 
-double magnitude(int bucket) {  // where it begins
+double magnitude(int bucket) {  // lower limit of a magnitude bucket
   const double value = static_cast<double>(std::bit_cast<float>(static_cast<uint32_t>(bucket) << 20));
   return std::isfinite(value) ? value : static_cast<double>(std::numeric_limits<float>::max());
 }
 
-// Where signed bucket b of 2 · kMagnitudes ends: the negative ones first, the largest magnitude in front.
+// Upper limit of signed bucket b of 2 · kMagnitudes. Negative buckets come first, the one of largest magnitude in front.
 double limit(int bucket) {
   return bucket < kMagnitudes ? (bucket == kMagnitudes - 1 ? 0 : -magnitude(kMagnitudes - 1 - bucket))
                               : magnitude(bucket - kMagnitudes + 1);
@@ -124,7 +125,7 @@ Histogram Histogram::of(const Tensor& values) {
   for (int bucket = 0; bucket < 2 * kMagnitudes; ++bucket) {
     const int64_t here = counts[static_cast<size_t>(bucket)];
     if (here == 0) continue;
-    if (last >= 0 && last < bucket - 1) {  // an empty one says where this one begins
+    if (last >= 0 && last < bucket - 1) {  // an empty bucket marks where this one begins
       out.limits.push_back(limit(bucket - 1));
       out.counts.push_back(0);
     }

@@ -1,4 +1,5 @@
-// Repository id → snapshot folder of the cache. A name without an organisation is found where exactly one has it; names that leave the cache are never looked up.
+// Maps a repository id to its snapshot folder in the cache. A name without an organisation matches if exactly one
+// organisation has it. Names that would lead out of the cache are never looked up.
 #include "io/hub.h"
 
 #include <algorithm>
@@ -54,7 +55,7 @@ std::vector<fs::path> folders(const fs::path& parent, const Wanted& wanted) {
   return found;
 }
 
-// The revision a ref names; what is no ref is a revision itself.
+// Returns the revision that a ref names. A string that is not a ref is a revision itself.
 std::string resolve(const fs::path& repository, std::string_view revision) {
   const fs::path ref = repository / "refs" / revision;
   std::error_code ignored;
@@ -95,7 +96,7 @@ HubSearch find_in_hub(std::string_view repository, std::string_view revision) {
   });
   if (others.size() == 1) {
     search.directory = snapshot_of(others.front(), revision, search.searched);
-  } else {  // more than one org: the caller's message shows which
+  } else {  // several organisations: the caller's message lists them
     for (const fs::path& other : others) search.searched.push_back(other.string());
   }
   return search;

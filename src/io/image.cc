@@ -1,4 +1,4 @@
-// PNG or JPEG by the first bytes, as f32 [channel, height, width] in 0 … 1.
+// Decodes PNG and JPEG files, recognised by their first bytes, to f32 [channel, height, width] in 0 … 1.
 #include "io/image.h"
 
 #include <limits>

@@ -22,7 +22,8 @@ inline constexpr int64_t kMostPixels = int64_t{1} << 26;
 
 /// As read_image, from the bytes of a file; `where` names them in error messages.
 Tensor image_from(std::string_view bytes, const std::string& where, int64_t most_pixels = kMostPixels);
-/// [channels, height, width] as read_image would return, from the header alone. Throws kFormat, and kBudget for more than most_pixels pixels.
+/// [channels, height, width] as read_image would return, from the header alone. Throws kFormat, and kBudget for more than
+/// most_pixels pixels.
 Shape image_shape(std::string_view bytes, const std::string& where, int64_t most_pixels = kMostPixels);
 
 /// Call before allocating. Throws kBudget, naming `where`, for more than most_pixels pixels.

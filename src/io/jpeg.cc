@@ -1,4 +1,4 @@
-// JPEG by libjpeg-turbo, grey or RGB. CMYK is refused, and so is a file that was cut off.
+// Decodes JPEG with libjpeg-turbo, to grey or RGB. CMYK and truncated files are refused.
 #include "io/jpeg.h"
 
 #include <turbojpeg.h>
@@ -23,8 +23,7 @@ Image read_header(const Decoder& decoder, std::string_view bytes, const std::str
   if (!decoder || tjDecompressHeader3(decoder.get(), data, bytes.size(), &width, &height, &sampling, &colours) != 0) {
     fail(ErrorCode::kFormat, "{}: damaged JPEG: {}", where, tjGetErrorStr2(decoder.get()));
   }
-  if (colours == TJCS_CMYK || colours == TJCS_YCCK)
-    fail(ErrorCode::kFormat, "{}: a JPEG of four inks (CMYK); expected grey or colour", where);
+  if (colours == TJCS_CMYK || colours == TJCS_YCCK) fail(ErrorCode::kFormat, "{}: a CMYK JPEG; expected grey or RGB", where);
   check_pixels(width, height, where, most_pixels);
   return {width, height, sampling == TJSAMP_GRAY ? 1 : 3, {}};
 }
@@ -42,7 +41,7 @@ Image decode_jpeg(std::string_view bytes, const std::string& where, int64_t most
   Image image = read_header(decoder, bytes, where, most_pixels);
   const int width = static_cast<int>(image.width), height = static_cast<int>(image.height);
   image.pixels.resize(static_cast<size_t>(image.width * image.height * image.channels));
-  // Warnings count: a file that was cut off gives grey below the cut, and -1.
+  // Warnings are errors here: libjpeg-turbo fills the missing part of a truncated file with grey and returns -1.
   if (tjDecompress2(decoder.get(), data, bytes.size(), image.pixels.data(), width, 0, height, image.channels == 1 ? TJPF_GRAY : TJPF_RGB,
                     TJFLAG_ACCURATEDCT) != 0) {
     fail(ErrorCode::kFormat, "{}: damaged JPEG: {}", where, tjGetErrorStr2(decoder.get()));

@@ -1,7 +1,8 @@
-// Tables of files and labels, and batches of what they list.
+// Tables of labelled files, and batches of their rows.
 //
-// The order of an epoch: rows are shuffled, then sorted by the step of a ladder that their length stands on, each step a tenth above the one below. Batches are
-// cut from that, and shuffled. So padding stays near half a step, and rows meet others in every epoch. All in whole numbers: the same on every machine.
+// The order of an epoch: rows are shuffled, then sorted stably by length bucket; each bucket ends a tenth above the one
+// before. Consecutive rows form batches, and the batches are shuffled. So padding stays near half a bucket, and rows are
+// grouped differently in every epoch. Only integers are used, so the order is the same on every machine.
 #include "io/labelled.h"
 
 #include <algorithm>
@@ -24,7 +25,7 @@
 namespace clearhead {
 namespace {
 
-// "a", "b", "c"
+// Joins names for messages: "a", "b", "c". At most 20 are listed.
 template <class Names>
 std::string quoted(const Names& names) {
   constexpr size_t kMost = 20;
@@ -67,12 +68,12 @@ void read_checked(const std::string& where, const std::function<void()>& read) {
 
 void check_budget(int64_t rows, int64_t samples, const std::string& table) {
   if (samples > kMostSamples / rows) {
-    fail(ErrorCode::kBudget, "{}: a batch of {} rows of {} samples, padding counted; at most {} in all: take fewer rows", table,
+    fail(ErrorCode::kBudget, "{}: a batch of {} rows of {} samples, with padding; expected at most {} in all; use fewer rows", table,
          with_commas(rows), with_commas(samples), with_commas(kMostSamples));
   }
 }
 
-// Headers of sounds that can stand in one batch.
+// Reads the headers of sounds for one batch. Throws kShape unless their rates and numbers of channels are equal.
 std::vector<SoundHeader> sound_headers(const std::vector<LabelledFile>& files, const std::vector<int64_t>& rows,
                                        const std::function<std::string(int64_t)>& where) {
   std::vector<SoundHeader> out;
@@ -89,7 +90,7 @@ std::vector<SoundHeader> sound_headers(const std::vector<LabelledFile>& files, c
   return out;
 }
 
-// Lengths of one step are padded by less than a tenth.
+// Returns the bucket of a length. Within a bucket, padding adds less than a tenth.
 int64_t step_of(int64_t length) {
   int64_t step = 0;
   for (uint64_t bound = 0; static_cast<uint64_t>(length) > bound; bound += bound / 10 + 1) ++step;
@@ -101,7 +102,7 @@ int64_t step_of(int64_t length) {
 std::vector<LabelledFile> labelled_files_from(std::string_view table, const std::string& where, const std::string& folder,
                                               const LabelledColumns& columns, std::vector<std::string>& labels) {
   if (columns.part_column.empty() && !columns.part.empty()) {
-    fail(ErrorCode::kInvalidArgument, "{}: part \"{}\" of which column? Give part_column", where, columns.part);
+    fail(ErrorCode::kInvalidArgument, "{}: part \"{}\" was given without part_column, the name of its column", where, columns.part);
   }
   Columns at;
   std::vector<LabelledFile> out;
@@ -119,7 +120,7 @@ std::vector<LabelledFile> labelled_files_from(std::string_view table, const std:
            cells.size());
     }
     const auto filled = [&](size_t column, const std::string& name) {
-      if (cells[column].empty()) fail(ErrorCode::kFormat, "{}, line {}, column \"{}\": nothing there", where, number, name);
+      if (cells[column].empty()) fail(ErrorCode::kFormat, "{}, line {}, column \"{}\": the cell is empty", where, number, name);
       return std::string(cells[column]);
     };
     const auto label = numbers.try_emplace(filled(at.label, columns.label), 0).first;
@@ -130,9 +131,9 @@ std::vector<LabelledFile> labelled_files_from(std::string_view table, const std:
     labels_of_rows.push_back(label);
   });
   if (at.count == 0) fail(ErrorCode::kFormat, "{}: an empty file; expected a line that names columns", where);
-  if (numbers.empty()) fail(ErrorCode::kFormat, "{}: no line below the one that names columns", where);
+  if (numbers.empty()) fail(ErrorCode::kFormat, "{}: no rows after the line that names columns", where);
   if (out.empty()) {
-    fail(ErrorCode::kInvalidArgument, "{}, column \"{}\": no row is of part \"{}\"; there are {}", where, columns.part_column, columns.part,
+    fail(ErrorCode::kInvalidArgument, "{}, column \"{}\": no row has part \"{}\"; there are {}", where, columns.part_column, columns.part,
          quoted(parts));
   }
   labels.clear();
@@ -155,9 +156,10 @@ std::string LabelledFiles::where(int64_t row) const {
 }
 
 void LabelledFiles::check(const std::vector<int64_t>& rows) const {
-  if (rows.empty()) fail(ErrorCode::kInvalidArgument, "{}: a batch of no rows", table_);
+  if (rows.empty()) fail(ErrorCode::kInvalidArgument, "{}: an empty batch; expected at least one row", table_);
   for (const int64_t row : rows) {
-    if (row < 0 || row >= size()) fail(ErrorCode::kInvalidArgument, "{}: row {} of a part of {}", table_, row, size());
+    if (row < 0 || row >= size())
+      fail(ErrorCode::kInvalidArgument, "{}: row {} is out of range; this part has {} rows", table_, row, size());
   }
 }
 
@@ -192,7 +194,7 @@ SoundBatch LabelledFiles::sounds(const std::vector<int64_t>& rows) const {
 
 PictureBatch LabelledFiles::pictures(const std::vector<int64_t>& rows) const {
   check(rows);
-  Shape shape;  // from the headers: nothing is decoded before all sizes are known to agree
+  Shape shape;  // from the headers: nothing is decoded until all sizes are known to be equal
   for (const int64_t row : rows) {
     const std::string& path = rows_[static_cast<size_t>(row)].path;
     Shape is;
@@ -225,7 +227,7 @@ std::vector<std::vector<int64_t>> batches_by_length(const std::vector<int64_t>& 
   std::vector<int64_t> rows(lengths.size()), steps;
   for (size_t row = 0; row < lengths.size(); ++row) {
     if (lengths[row] < 0 || lengths[row] > most)
-      fail(ErrorCode::kInvalidArgument, "row {} has {} frames; expected 0 to {}, which is what a batch may hold", row, lengths[row], most);
+      fail(ErrorCode::kInvalidArgument, "row {} has {} frames; expected 0 to {}, the limit of a batch", row, lengths[row], most);
     steps.push_back(step_of(lengths[row]));
   }
   RandomSequence random(random_bits(order.seed, static_cast<uint64_t>(epoch)));

@@ -1,5 +1,6 @@
-// Log-mel frames. The Fourier transform is a product with tables of cosines and sines, in double: as the input is real, samples n and
-// window − n are added before the cosines and subtracted before the sines, which halves it. Cost: window²/2 products a frame.
+// Log-mel spectrograms. The Fourier transform is a product with tables of cosines and sines, in double. Because the input
+// is real, samples n and window − n share a row of the tables: their sum is multiplied by the cosines, their difference
+// by the sines. This halves the work. Cost: window²/2 multiplications per frame.
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -12,8 +13,8 @@
 namespace clearhead {
 namespace {
 
-constexpr double kMelsPerHz = 3.0 / 200, kBreak = 1000;  // linear below the break
-const double kMelsPerE = 27 / std::log(6.4);             // and above it, per factor e
+constexpr double kMelsPerHz = 3.0 / 200, kBreak = 1000;  // mel is linear in Hz below the break
+const double kMelsPerE = 27 / std::log(6.4);             // and logarithmic above it
 
 double mel_of(double hz) { return hz < kBreak ? hz * kMelsPerHz : kBreak * kMelsPerHz + std::log(hz / kBreak) * kMelsPerE; }
 double hz_of(double mel) {
@@ -40,18 +41,19 @@ void check(const LogMelOptions& options) {
   if (!(options.floor > 0)) fail(ErrorCode::kInvalidArgument, "log_mel: floor is {}; expected a number above 0", options.floor);
 }
 
-// Place of a sample before the beginning or behind the end: the sound as in a mirror, again and again.
+// Maps an index before the beginning or after the end into the sound, which is reflected at both ends, repeatedly if
+// necessary.
 int64_t reflected(int64_t at, int64_t count) {
   if (count == 1) return 0;
   const int64_t period = 2 * (count - 1), within = ((at % period) + period) % period;
   return std::min(within, period - within);
 }
 
-// Energies of the bins of frames.
+// Computes the energy of each frequency bin of a frame.
 class Spectrum {
  public:
   explicit Spectrum(int64_t window) : window_(window), bins_(window / 2 + 1) {
-    std::vector<double> cosine, sine;  // of the window's n-th part of a turn
+    std::vector<double> cosine, sine;  // of 2πn / window
     for (int64_t n = 0; n < window; ++n) {
       const double angle = 2 * M_PI * static_cast<double>(n) / static_cast<double>(window);
       cosine.push_back(std::cos(angle));
@@ -133,7 +135,7 @@ Tensor log_mel(const Sound& sound, const LogMelOptions& options) {
   }
   const std::vector<float> mono = mono_of(sound);
   const auto broken = std::find_if(mono.begin(), mono.end(), [](float sample) { return !std::isfinite(sample); });
-  if (broken != mono.end())  // the floor would make silence of it
+  if (broken != mono.end())  // the floor would turn it into silence
     fail(ErrorCode::kInvalidArgument, "log_mel: sample {} of the sound is not finite", with_commas(broken - mono.begin()));
   const Spectrum spectrum(options.window);
   const int64_t frames = std::max<int64_t>(1, static_cast<int64_t>(mono.size()) / options.hop), bins = filters.size(1);

@@ -1,5 +1,5 @@
-// The header of a .npy as a Python dict of three fields; other fields and other literals are refused.
-// NpyRows appends rows to a file whose count of rows is not known yet: the header is padded, and written over at the end.
+// The header of a .npy file is parsed as a Python dict of three fields; other fields and other literals are refused.
+// NpyRows does not know the number of rows in advance: it reserves space for the header and overwrites it at the end.
 #include "io/npy.h"
 
 #include <algorithm>
@@ -18,7 +18,7 @@ namespace clearhead {
 namespace {
 
 constexpr std::string_view kMagic("\x93NUMPY", 6);
-constexpr size_t kMostAxes = 64;  // numpy's own bound
+constexpr size_t kMostAxes = 64;  // numpy's limit
 
 struct Element {
   DType dtype;
@@ -33,7 +33,7 @@ constexpr std::array<Element, 6> kElements = {{
     {DType::kBool, "|b1"},
 }};
 
-// Of at least `least` bytes.
+// Returns everything before the data: magic, version, header length and dict, at least `least` bytes in all.
 std::string header_of(const Shape& shape, DType dtype, size_t least = 0) {
   const auto* element = std::find_if(kElements.begin(), kElements.end(), [&](const Element& known) { return known.dtype == dtype; });
   std::string text = format("{{'descr': '{}', 'fortran_order': False, 'shape': (", element->description);
@@ -158,7 +158,7 @@ class Dict {
 DType dtype_of_descr(const std::string& descr, const std::string& where) {
   for (const Element& element : kElements) {
     const std::string_view known = element.description;
-    // A byte has no order: numpy writes "|", others "<".
+    // Single bytes have no byte order: numpy writes "|", other writers "<".
     if (descr == known || (known[0] == '|' && descr.size() == known.size() && descr[0] == '<' && descr.substr(1) == known.substr(1)))
       return element.dtype;
   }
@@ -166,9 +166,9 @@ DType dtype_of_descr(const std::string& descr, const std::string& where) {
        "{}: elements of '{}' are not supported; expected one of <f4 <f2 <i4 <i8 |u1 |b1. In numpy: a.astype('<f4')", where, descr);
 }
 
-// Where the dict stands in the file: [begin, end).
+// Returns the byte range [begin, end) of the dict in the file.
 std::pair<size_t, size_t> header_range(std::string_view bytes, const std::string& where) {
-  if (bytes.substr(0, kMagic.size()) != kMagic) fail(ErrorCode::kFormat, "{}: does not begin as a .npy file does", where);
+  if (bytes.substr(0, kMagic.size()) != kMagic) fail(ErrorCode::kFormat, "{}: not a .npy file; its first bytes differ", where);
   const auto byte = [&](size_t at) { return static_cast<size_t>(static_cast<unsigned char>(bytes[at])); };
   const size_t version = bytes.size() > 6 ? byte(6) : 0;
   if (bytes.size() > 6 && (version < 1 || version > 3))
@@ -204,7 +204,7 @@ void write_npy(const std::string& path, const Tensor& tensor) {
 }
 
 NpyRows::NpyRows(const std::string& path, int64_t width) : file_(path), width_(width) {
-  file_.write(header_of({std::numeric_limits<int64_t>::max(), width_}, DType::kF32));  // the place of the header to come
+  file_.write(header_of({std::numeric_limits<int64_t>::max(), width_}, DType::kF32));  // reserves space for the final header
 }
 
 void NpyRows::append(const std::vector<float>& row) {

@@ -1,4 +1,4 @@
-// Contiguous tensors are one piece; others are copied by as many outermost rows as fit in a buffer.
+// A contiguous tensor is one piece. Others are copied in pieces, as many outermost rows at a time as fit in a buffer.
 #include "io/pieces.h"
 
 #include <algorithm>
@@ -12,7 +12,7 @@ void for_each_piece(const Tensor& tensor, const std::function<void(const std::by
     put(whole.raw(), whole.bytes());
     return;
   }
-  // As many of the outermost rows as fit; a row that does not fit alone is taken apart in turn.
+  // As many outermost rows as fit are one piece. A row that is too large for a piece is split recursively.
   const int64_t rows = tensor.size(0);
   const size_t row_bytes = tensor.bytes() / static_cast<size_t>(rows);
   if (row_bytes > kLargestPiece) {

@@ -1,4 +1,5 @@
-// PNG by libpng. Its longjmp leaves only functions without destructors: what has one stands in a Job outside. Notes are tEXt in Latin-1, else iTXt.
+// Reads and writes PNG with libpng. libpng reports errors by longjmp, which runs no destructors, so objects that have one
+// are kept in a Job outside the function that is left. Text is written as tEXt if it is Latin-1, otherwise as iTXt.
 #include "io/png.h"
 
 #include <png.h>
@@ -14,8 +15,8 @@
 namespace clearhead {
 namespace {
 
-// UTF-8 to Latin-1, or nothing if a character has no place there. Control characters other than a newline go to iTXt too: tEXt forbids
-// them.
+// Converts UTF-8 to Latin-1. Returns nothing if a character is not in Latin-1, or is a control character other than a
+// newline, which tEXt forbids.
 std::optional<std::string> latin1(const std::string& text) {
   std::string out;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -40,7 +41,8 @@ std::vector<Note> notes_of(const PngText& text) {
   std::vector<Note> notes;
   for (const auto& [keyword, value] : text) {
     if (valid_utf8_prefix(keyword) != keyword.size() || valid_utf8_prefix(value) != value.size() || value.find('\0') != std::string::npos) {
-      fail(ErrorCode::kInvalidArgument, "png: the note \"{}\" is not UTF-8 without NUL", keyword.substr(0, valid_utf8_prefix(keyword)));
+      fail(ErrorCode::kInvalidArgument, "png: the text entry \"{}\" is not UTF-8 without NUL",
+           keyword.substr(0, valid_utf8_prefix(keyword)));
     }
     const std::optional<std::string> key = latin1(keyword);
     if (!key || key->empty() || key->size() > 79 || key->front() == ' ' || key->back() == ' ' || key->find("  ") != std::string::npos ||
@@ -53,7 +55,7 @@ std::vector<Note> notes_of(const PngText& text) {
   return notes;
 }
 
-// libpng leaves by longjmp, which runs no destructors: everything with one lives here, outside the function that jumps.
+// Everything that has a destructor: encode() is left by longjmp, which runs none.
 struct Job {
   const Image& image;
   std::vector<png_text> chunks;
@@ -82,7 +84,7 @@ void on_write(png_structp png, png_bytep data, png_size_t size) {
 
 void on_flush(png_structp) {}
 
-// False if libpng refused; the reason is in the job.
+// Returns false if libpng fails; the reason is then in the job.
 bool encode(Job& job, png_structp png, png_infop info) {
   if (setjmp(png_jmpbuf(png))) return false;
   const Image& image = job.image;
@@ -100,7 +102,7 @@ bool encode(Job& job, png_structp png, png_infop info) {
 }
 
 void check(const Image& image) {
-  constexpr int64_t kMostSide = 1'000'000;  // libpng's default bound, which readers have too
+  constexpr int64_t kMostSide = 1'000'000;  // libpng's default limit, which readers have too
   if (image.channels != 3 && image.channels != 4) fail(ErrorCode::kInvalidArgument, "png: {} channels; expected 3 or 4", image.channels);
   if (image.width < 1 || image.height < 1 || image.width > kMostSide || image.height > kMostSide) {
     fail(ErrorCode::kInvalidArgument, "png: {} x {} pixels; expected sides from 1 to {}", image.width, image.height,
@@ -172,7 +174,7 @@ Shape png_shape(std::string_view bytes, const std::string& where, int64_t most_p
 Image decode_png(std::string_view bytes, const std::string& where, int64_t most_pixels) {
   Reader reader(bytes, where, most_pixels);
   reader.flags |= PNG_IMAGE_FLAG_16BIT_sRGB;
-  reader.format = reader.is_colour ? PNG_FORMAT_RGBA : PNG_FORMAT_GA;  // without an alpha channel to go to, opacity would darken
+  reader.format = reader.is_colour ? PNG_FORMAT_RGBA : PNG_FORMAT_GA;  // without alpha in the output, libpng would darken pixels
   Image image{reader.width, reader.height, reader.is_colour ? 3 : 1, {}};
   std::vector<uint8_t>& pixels = image.pixels;
   pixels.resize(PNG_IMAGE_SIZE(reader));

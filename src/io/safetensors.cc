@@ -1,5 +1,5 @@
-// One file, or the shards of an index as one. Every name comes from the one shard that the index gives; bytes stay in the mapping until they are asked for.
-// Bools other than 0 and 1 are refused.
+// Reads one file, or the shards of an index as one. Every tensor comes from the shard that the index names for it. Bytes
+// stay in the mapping until they are requested. Bools other than 0 and 1 are refused.
 #include "io/safetensors.h"
 
 #include <algorithm>
@@ -20,13 +20,13 @@ struct SafeTensors::Contents {
     std::string where;
     std::string_view bytes;
     std::shared_ptr<const void> keep_alive;
-    std::shared_ptr<MappedFile> file;  // null for bytes that were given
+    std::shared_ptr<MappedFile> file;  // null for from_bytes
   };
   std::string where;
   std::vector<Shard> shards;
   std::vector<TensorEntry> entries;
   std::map<std::string, std::string> metadata;
-  std::unordered_map<std::string_view, size_t> index;  // into entries, which no longer grow once it is made
+  std::unordered_map<std::string_view, size_t> index;  // into entries, which must not grow once it is made
 
   void add(Shard shard) {
     safetensors::Header header = safetensors::read_header(shard.bytes, shard.where);
@@ -77,7 +77,7 @@ std::string quoted_for_the_shell(const std::string& text) {
 [[noreturn]] void refuse_directory(const std::string& directory) {
   if (exists(in(directory, "pytorch_model.bin")) || exists(in(directory, "pytorch_model.bin.index.json"))) {
     fail(ErrorCode::kUnsupported,
-         "{}: holds pytorch_model.bin, whose pickles are not read here. Convert it once: python3 -c \"import glob, sys, torch; from "
+         "{}: contains pytorch_model.bin, but pickles are not supported. Convert it once: python3 -c \"import glob, sys, torch; from "
          "safetensors.torch import save_file; d = sys.argv[1]; save_file({{k: v.clone().contiguous() for f in glob.glob(glob.escape(d) + "
          "'/pytorch_model*.bin') for k, v in torch.load(f, map_location='cpu', weights_only=True).items()}}, d + '/model.safetensors', "
          "{{'format': 'pt'}})\" {}",
@@ -86,7 +86,7 @@ std::string quoted_for_the_shell(const std::string& text) {
   fail(ErrorCode::kNotFound, "{}: expected {} or {} in this directory, found neither", directory, kSingle, kIndex);
 }
 
-// The files an index names, in order, each once; and what it says is in each.
+// Returns the file names in an index, sorted, without repeats.
 std::vector<std::string> shard_names(const Json& index, const std::string& where) {
   Fields fields(index, where);
   const Json& weights = fields.require("weight_map");

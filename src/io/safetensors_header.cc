@@ -1,4 +1,5 @@
-// The header read and checked: JSON within the file, known dtypes, sizes = shape · dtype, entries that follow one another without gap or overlap.
+// Reads and checks the header: JSON that lies within the file, known element types, sizes that follow from shape and type,
+// and entries that follow one another without gaps or overlaps.
 #include "io/safetensors_header.h"
 
 #include <algorithm>
@@ -18,7 +19,7 @@ struct Element {
   std::optional<DType> dtype;
 };
 
-// Every element type of the format, narrowest first, which is also the order writers go by (backwards).
+// All element types of the format, from narrow to wide except that BOOL comes first. Writers sort by this order, reversed.
 constexpr std::array<Element, 22> kElements = {{
     {"BOOL", 8, DType::kBool},
     {"F4", 4, {}},
@@ -127,7 +128,7 @@ class Reader {
     return *found;
   }
 
-  // A size or an offset. What JSON holds beyond 2^63 was read as a real and is no integer here.
+  // Reads a size or an offset. The JSON parser reads numbers of 2^63 and above as reals, which are refused here.
   uint64_t whole(const std::string& name, std::string_view key, const Json& json) const {
     if (!json.is_integer() || json.integer() < 0)
       refuse(name, "\"{}\": expected integers from 0 to 2^63 - 1, found {}", key, json.describe());
@@ -140,7 +141,7 @@ class Reader {
     out.name = name;
     const Json& dtype = field(name, json, "dtype");
     const Element* element = dtype.is_string() ? element_of(dtype.string()) : nullptr;
-    if (!element) refuse(name, "\"dtype\": {} is no element type of the format", dtype.describe());
+    if (!element) refuse(name, "\"dtype\": {} is not an element type of the format", dtype.describe());
     out.file_dtype = element->spelling;
     out.dtype = element->dtype;
 
@@ -174,7 +175,7 @@ class Reader {
     return static_cast<uint64_t>(*bits) / 8;
   }
 
-  // Sorted entries must follow one another from the header's end to the file's, without gap or overlap.
+  // Checks that the sorted entries cover the file from the end of its header to its end, without gaps or overlaps.
   void check_cover(const std::vector<TensorEntry>& entries) const {
     size_t at = data_;
     for (size_t i = 0; i < entries.size(); ++i) {
@@ -183,7 +184,7 @@ class Reader {
         refuse(entry.name, "header says bytes {}..{}, the file ends at {}. The download is probably incomplete.", entry.begin, entry.end,
                file_.size());
       }
-      if (entry.begin > at) refuse(entry.name, "begins at byte {}, leaving a hole of {} bytes", entry.begin, entry.begin - at);
+      if (entry.begin > at) refuse(entry.name, "begins at byte {}, leaving a gap of {} bytes", entry.begin, entry.begin - at);
       if (entry.begin < at) {
         refuse(entry.name, "begins at byte {}, inside tensor \"{}\" ({}..{})", entry.begin, entries[i - 1].name, entries[i - 1].begin,
                entries[i - 1].end);
@@ -191,14 +192,14 @@ class Reader {
       at = entry.end;
     }
     if (at != file_.size()) {
-      fail(ErrorCode::kFormat, "{}: the last tensor ends at byte {}, the file goes on to {}. It was not written by what wrote its header.",
+      fail(ErrorCode::kFormat, "{}: the last tensor ends at byte {}, the file goes on to {}. The header does not describe these bytes.",
            where_, at, file_.size());
     }
   }
 
   std::string_view file_;
   std::string where_;
-  size_t data_ = 0;  // where the header ends and the tensors' bytes begin
+  size_t data_ = 0;  // offset of the first byte after the header
 };
 
 }  // namespace

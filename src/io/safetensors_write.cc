@@ -1,4 +1,5 @@
-// Writing safetensors: the header is made from names and shapes alone, then each tensor's bytes follow without a second copy of the file.
+// Writes safetensors. The header is computed from names and shapes alone; the bytes of the tensors follow without a second
+// copy of the file in memory.
 #include <algorithm>
 #include <tuple>
 

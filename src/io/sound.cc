@@ -1,4 +1,5 @@
-// libsndfile, decoded block by block: memory follows what is in a file, not what its header says.
+// Reads sounds with libsndfile, block by block, so that memory follows the data in the file, not the length in its
+// header.
 #include "io/sound.h"
 
 #include <sndfile.h>
@@ -27,7 +28,7 @@ File open(const std::string& path, SF_INFO& info) {
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored)) fail(ErrorCode::kNotFound, "{}: no such file", path);
   File file(sf_open(path.c_str(), SFM_READ, &info));
-  if (!file) fail(ErrorCode::kFormat, "{}: not a sound that can be read: {}", path, sf_strerror(nullptr));
+  if (!file) fail(ErrorCode::kFormat, "{}: not a sound file that can be read: {}", path, sf_strerror(nullptr));
   return file;
 }
 
@@ -44,7 +45,7 @@ Sound read_sound(const std::string& path, int64_t begin, int64_t count) {
   const File file = open(path, info);
   const int64_t frames = info.frames, channels = info.channels, wanted = count < 0 ? frames - begin : count;
   if (begin < 0 || begin > frames || wanted > frames - begin) {
-    fail(ErrorCode::kInvalidArgument, "{}: frames {} to {} of a sound of {}", path, begin, begin + wanted, frames);
+    fail(ErrorCode::kInvalidArgument, "{}: frames {} to {} are out of range; the sound has {}", path, begin, begin + wanted, frames);
   }
   if (wanted > kMostSamples / channels) {
     fail(ErrorCode::kBudget, "{}: {} frames of {} channels; read at most {} samples at once", path, with_commas(wanted), channels,
@@ -53,7 +54,7 @@ Sound read_sound(const std::string& path, int64_t begin, int64_t count) {
   if (begin > 0 && sf_seek(file.get(), begin, SEEK_SET) != begin) {
     fail(ErrorCode::kFormat, "{}: frame {} cannot be found: {}", path, begin, sf_strerror(file.get()));
   }
-  std::vector<float> samples;  // grows with what is there, not with what a header says
+  std::vector<float> samples;  // grows with the data that is read, not with the length in the header
   while (static_cast<int64_t>(samples.size()) < wanted * channels) {
     const size_t before = samples.size();
     const int64_t left = wanted - static_cast<int64_t>(before) / channels, block = std::min(left, std::max<int64_t>(1, kBlock / channels));
@@ -67,8 +68,8 @@ Sound read_sound(const std::string& path, int64_t begin, int64_t count) {
   const auto broken = std::find_if(samples.begin(), samples.end(), [](float sample) { return !std::isfinite(sample); });
   if (broken != samples.end()) {
     const int64_t at = broken - samples.begin();
-    fail(ErrorCode::kFormat, "{}: sample {} of channel {} is {}; expected finite numbers. The file is damaged, or was written wrong", path,
-         with_commas(begin + at / channels), at % channels, std::isnan(*broken) ? "NaN" : "infinite");
+    fail(ErrorCode::kFormat, "{}: sample {} of channel {} is {}; expected finite numbers. The file is damaged, or was written incorrectly",
+         path, with_commas(begin + at / channels), at % channels, std::isnan(*broken) ? "NaN" : "infinite");
   }
   Sound sound{Tensor::empty({channels, wanted}), info.samplerate};
   float* to = sound.samples.mutable_data<float>();

@@ -13,7 +13,7 @@ namespace clearhead::metrics {
 /// Throws kInvalidArgument unless both sides have as many items, at least one. `metric` and `items` name them: "ROUGE", "texts".
 inline void check_sides(std::string_view metric, std::string_view items, size_t predicted, size_t expected) {
   if (predicted != expected) {
-    fail(ErrorCode::kInvalidArgument, "{}: {} {} against {}; expected as many on both sides", metric, predicted, items, expected);
+    fail(ErrorCode::kInvalidArgument, "{}: {} {} against {}; the numbers must be equal", metric, predicted, items, expected);
   }
   if (expected == 0) fail(ErrorCode::kInvalidArgument, "{}: no {}; expected at least one", metric, items);
 }

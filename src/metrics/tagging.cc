@@ -20,7 +20,7 @@ Tag tag_of(std::string_view text, size_t at, TagScheme scheme) {
   const std::string_view prefixes = is_strict ? "BI" : "BIES";
   if (text == "O") return {};
   if (text.empty() || prefixes.find(text[0]) == std::string_view::npos || (text.size() > 1 && text[1] != '-')) {
-    fail(ErrorCode::kInvalidArgument, "tagging: tag [{}] is \"{}\"; expected O, or one of {} with -TYPE behind it", at, text, prefixes);
+    fail(ErrorCode::kInvalidArgument, "tagging: tag [{}] is \"{}\"; expected O, or one of {} followed by -TYPE", at, text, prefixes);
   }
   Tag tag{text[0], text.substr(std::min<size_t>(text.size(), 2))};
   if (is_strict) {
@@ -65,8 +65,8 @@ Tagging tagging(const std::vector<Tags>& predicted, const std::vector<Tags>& exp
   std::map<std::string, Counts> types;
   for (size_t i = 0; i < expected.size(); ++i) {
     if (predicted[i].size() != expected[i].size()) {
-      fail(ErrorCode::kInvalidArgument, "tagging: sentence {} has {} tags against {}; expected as many on both sides", i,
-           predicted[i].size(), expected[i].size());
+      fail(ErrorCode::kInvalidArgument, "tagging: sentence {} has {} tags against {}; the numbers must be equal", i, predicted[i].size(),
+           expected[i].size());
     }
     const std::vector<TagSpan> ours = spans_of(predicted[i], scheme), theirs = spans_of(expected[i], scheme);
     for (const TagSpan& span : ours) ++types[span.type].predicted;

@@ -174,7 +174,7 @@ class Models(Case):
         (self.model / "model.safetensors").rename(self.model / "pytorch_model.bin")
         done = run("show", "model", "abc", folder=self.folder)
         self.assertEqual((done.code, done.out), (1, ""))
-        opening = "clearhead: model: holds pytorch_model.bin, whose pickles are not read here. Convert it once: python3 -c \"import glob, sys, torch; "
+        opening = "clearhead: model: contains pytorch_model.bin, but pickles are not supported. Convert it once: python3 -c \"import glob, sys, torch; "
         self.assertTrue(done.errors.startswith(opening), done.errors)
         self.assertTrue(done.errors.endswith(", d + '/model.safetensors', {'format': 'pt'})\" 'model'\n"), done.errors)
 
@@ -202,7 +202,7 @@ class Models(Case):
 
     def test_oversized_weights_say_how_far_the_file_goes(self):
         self.change("model.safetensors", lambda data: data + b"more")
-        self.fails("model/model.safetensors: the last tensor ends at byte 474352, the file goes on to 474356. It was not written by what wrote its header.")
+        self.fails("model/model.safetensors: the last tensor ends at byte 474352, the file goes on to 474356. The header does not describe these bytes.")
 
     def test_garbled_weights_are_not_believed(self):
         self.change("model.safetensors", lambda data: b"PK\x03\x04" * 100)
@@ -345,7 +345,7 @@ class Traces(Case):
         self.kept.write_bytes(whole[:-4])
         self.fails(f'kept.trace: tensor "text": header says bytes {size - 6}..{size}, the file ends at {size - 4}. The download is probably incomplete.')
         self.kept.write_bytes(whole + b"x")
-        self.fails(f"kept.trace: the last tensor ends at byte {size}, the file goes on to {size + 1}. It was not written by what wrote its header.")
+        self.fails(f"kept.trace: the last tensor ends at byte {size}, the file goes on to {size + 1}. The header does not describe these bytes.")
         self.kept.write_bytes(b"")
         self.fails("kept.trace: a safetensors file begins with 8 bytes of header length, this one has 0. The download is probably incomplete.")
 

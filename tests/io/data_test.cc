@@ -96,10 +96,10 @@ TEST(ReadSound, RefusesWhatIsNone) {
   const ScratchFolder folder;
   const std::string path = write_sound(folder / "two.wav", SF_FORMAT_WAV | SF_FORMAT_PCM_16, 2, 300, 8000);
   expect_refused(ErrorCode::kNotFound, "none.wav: no such file", [&] { read_sound(folder / "none.wav"); });
-  expect_refused(ErrorCode::kFormat, "not a sound that can be read", [&] { read_sound(folder.put("text.wav", "these are words")); });
-  expect_refused(ErrorCode::kInvalidArgument, "frames 200 to 301 of a sound of 300", [&] { read_sound(path, 200, 101); });
-  expect_refused(ErrorCode::kInvalidArgument, "of a sound of 300", [&] { read_sound(path, 301); });
-  expect_refused(ErrorCode::kInvalidArgument, "of a sound of 300", [&] { read_sound(path, -1); });
+  expect_refused(ErrorCode::kFormat, "not a sound file that can be read", [&] { read_sound(folder.put("text.wav", "these are words")); });
+  expect_refused(ErrorCode::kInvalidArgument, "frames 200 to 301 are out of range; the sound has 300", [&] { read_sound(path, 200, 101); });
+  expect_refused(ErrorCode::kInvalidArgument, "are out of range; the sound has 300", [&] { read_sound(path, 301); });
+  expect_refused(ErrorCode::kInvalidArgument, "are out of range; the sound has 300", [&] { read_sound(path, -1); });
   const std::string flac = write_sound(folder / "cut.flac", SF_FORMAT_FLAC | SF_FORMAT_PCM_16, 2, 30000, 8000);
   std::filesystem::resize_file(flac, std::filesystem::file_size(flac) / 2);
   expect_refused(ErrorCode::kFormat, "of 30,000 frames", [&] { read_sound(flac); });

@@ -88,9 +88,11 @@ TEST(LabelledFiles, RefuseATableThatIsWrongAndSayWhere) {
   expect_refused(ErrorCode::kFormat, "line 6: expected 4 cells between tabs as in the first line, found 5",
                  open(std::string(kTable) + "e.wav\tanna\tno\ttrain\tloud\n", train));
   expect_refused(ErrorCode::kFormat, "line 6: expected 4 cells", open(std::string(kTable) + "\n", train));
-  expect_refused(ErrorCode::kFormat, R"(line 6, column "word": nothing there)", open(std::string(kTable) + "e.wav\tanna\t\ttest\n", train));
-  expect_refused(ErrorCode::kFormat, R"(line 6, column "file": nothing there)", open(std::string(kTable) + "\tanna\tno\ttest\n", train));
-  expect_refused(ErrorCode::kInvalidArgument, R"(table.tsv, column "split": no row is of part "trian"; there are "test", "train")",
+  expect_refused(ErrorCode::kFormat, R"(line 6, column "word": the cell is empty)",
+                 open(std::string(kTable) + "e.wav\tanna\t\ttest\n", train));
+  expect_refused(ErrorCode::kFormat, R"(line 6, column "file": the cell is empty)",
+                 open(std::string(kTable) + "\tanna\tno\ttest\n", train));
+  expect_refused(ErrorCode::kInvalidArgument, R"(table.tsv, column "split": no row has part "trian"; there are "test", "train")",
                  open(kTable, columns_of("trian")));
 }
 
@@ -152,9 +154,9 @@ TEST(LabelledSounds, RefuseWhatDoesNotMakeABatch) {
     train.sounds({0, 2});
   });
   expect_refused(ErrorCode::kShape, "b.wav is 16,000", [&] { train.frames(); });
-  expect_refused(ErrorCode::kInvalidArgument, "a batch of no rows", [&] { train.sounds({}); });
-  expect_refused(ErrorCode::kInvalidArgument, "row 3 of a part of 3", [&] { train.sounds({0, 3}); });
-  expect_refused(ErrorCode::kInvalidArgument, "row -1 of a part of 3", [&] { train.sounds({-1}); });
+  expect_refused(ErrorCode::kInvalidArgument, "an empty batch; expected at least one row", [&] { train.sounds({}); });
+  expect_refused(ErrorCode::kInvalidArgument, "row 3 is out of range; this part has 3 rows", [&] { train.sounds({0, 3}); });
+  expect_refused(ErrorCode::kInvalidArgument, "row -1 is out of range; this part has 3 rows", [&] { train.sounds({-1}); });
   expect_refused(ErrorCode::kBudget, "2,049 rows of 1,048,576 samples", [&] { train.sounds(std::vector<int64_t>(2049, 0)); });
 }
 
@@ -184,7 +186,7 @@ TEST(LabelledPictures, StandInABatch) {
   folder.put("of/b.png", "these are words");
   expect_refused(ErrorCode::kFormat, R"(table.tsv, line 3, column "file": )" + (folder / "of/b.png") + ": neither PNG nor JPEG",
                  [&] { pictures.pictures({1}); });
-  expect_refused(ErrorCode::kInvalidArgument, "row 3 of a part of 3", [&] { pictures.pictures({3}); });
+  expect_refused(ErrorCode::kInvalidArgument, "row 3 is out of range; this part has 3 rows", [&] { pictures.pictures({3}); });
 }
 
 // --- the order of an epoch ---

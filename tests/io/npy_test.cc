@@ -79,7 +79,7 @@ TEST(Npy, ReadsVersionsTwoAndThree) {
 }
 
 TEST(Npy, RefusesWhatIsNoNpyFile) {
-  EXPECT_EQ(refusal(""), "kFormat: a.npy: does not begin as a .npy file does");
+  EXPECT_EQ(refusal(""), "kFormat: a.npy: not a .npy file; its first bytes differ");
   EXPECT_EQ(refusal("\x93NUMPY\x01"), "kFormat: a.npy: the file ends at byte 7, within the npy header");
   EXPECT_EQ(refusal(file_of("{}", 0, 9)), "kUnsupported: a.npy: npy version 9; expected 1, 2 or 3");
   EXPECT_EQ(refusal(file_of("{}   ", 0).substr(0, 12)), "kFormat: a.npy: the npy header ends at byte 15, the file at 12");

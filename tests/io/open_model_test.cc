@@ -83,7 +83,7 @@ TEST(OpenModel, RefusesPicklesWithTheLineThatConvertsThem) {
   folder.put("it's/pytorch_model.bin", "");
   EXPECT_EQ(refusal(folder / "it's"),
             "kUnsupported: " + (folder / "it's") +
-                ": holds pytorch_model.bin, whose pickles are not read here. Convert it once: python3 -c \"import glob, sys, torch; from "
+                ": contains pytorch_model.bin, but pickles are not supported. Convert it once: python3 -c \"import glob, sys, torch; from "
                 "safetensors.torch import save_file; d = sys.argv[1]; save_file({k: v.clone().contiguous() for f in "
                 "glob.glob(glob.escape(d) + '/pytorch_model*.bin') for k, v in torch.load(f, map_location='cpu', "
                 "weights_only=True).items()}, d + '/model.safetensors', {'format': 'pt'})\" '" +

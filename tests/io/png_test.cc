@@ -85,8 +85,9 @@ TEST(Png, RefusesNotesThatReadersWouldNot) {
   EXPECT_EQ(refusal(picture(3), {{"a\nb", "x"}}), "kInvalidArgument: png: the keyword \"a\\nb\"" + expected);
   EXPECT_EQ(refusal(picture(3), {{std::string(80, 'k'), "x"}}),
             "kInvalidArgument: png: the keyword \"" + std::string(80, 'k') + "\"" + expected);
-  EXPECT_EQ(refusal(picture(3), {{"Text", "\xFF"}}), "kInvalidArgument: png: the note \"Text\" is not UTF-8 without NUL");
-  EXPECT_EQ(refusal(picture(3), {{"Text", std::string("a\0b", 3)}}), "kInvalidArgument: png: the note \"Text\" is not UTF-8 without NUL");
+  EXPECT_EQ(refusal(picture(3), {{"Text", "\xFF"}}), "kInvalidArgument: png: the text entry \"Text\" is not UTF-8 without NUL");
+  EXPECT_EQ(refusal(picture(3), {{"Text", std::string("a\0b", 3)}}),
+            "kInvalidArgument: png: the text entry \"Text\" is not UTF-8 without NUL");
 }
 
 }  // namespace

@@ -206,7 +206,7 @@ TEST(SafeTensorsHeader, ATensorWithoutAField) {
 
 TEST(SafeTensorsHeader, ATensorWithAFieldOfTheWrongKind) {
   EXPECT_EQ(tensor_refusal(R"({"dtype":"F31","shape":[1],"data_offsets":[0,4]})", 4),
-            "kFormat: m.safetensors: tensor \"a\": \"dtype\": \"F31\" is no element type of the format");
+            "kFormat: m.safetensors: tensor \"a\": \"dtype\": \"F31\" is not an element type of the format");
   EXPECT_EQ(tensor_refusal(R"({"dtype":"F32","shape":[-1],"data_offsets":[0,4]})", 4),
             "kFormat: m.safetensors: tensor \"a\": \"shape\": expected integers from 0 to 2^63 - 1, found -1");
   EXPECT_EQ(tensor_refusal(R"({"dtype":"F32","shape":[1.0],"data_offsets":[0,4]})", 4),
@@ -258,13 +258,12 @@ TEST(SafeTensorsHeader, TensorsThatOverlapOrLeaveHoles) {
   EXPECT_EQ(refusal(file_of("{" + a + R"(,"b":{"dtype":"U8","shape":[4],"data_offsets":[3,7]}})", 7)),
             "kFormat: m.safetensors: tensor \"b\": begins at byte 116, inside tensor \"a\" (113..117)");
   EXPECT_EQ(refusal(file_of("{" + a + R"(,"b":{"dtype":"U8","shape":[4],"data_offsets":[6,10]}})", 10)),
-            "kFormat: m.safetensors: tensor \"b\": begins at byte 120, leaving a hole of 2 bytes");
+            "kFormat: m.safetensors: tensor \"b\": begins at byte 120, leaving a gap of 2 bytes");
 }
 
 TEST(SafeTensorsHeader, BytesThatNoTensorOwns) {
-  EXPECT_EQ(
-      refusal(file_of("{}      ", 5)),
-      "kFormat: m.safetensors: the last tensor ends at byte 16, the file goes on to 21. It was not written by what wrote its header.");
+  EXPECT_EQ(refusal(file_of("{}      ", 5)),
+            "kFormat: m.safetensors: the last tensor ends at byte 16, the file goes on to 21. The header does not describe these bytes.");
 }
 
 // Writing.

@@ -37,7 +37,7 @@ TEST(Classification, RefusesClassesOutsideAndSidesThatDoNotFit) {
                  [&] { classification(wrong, three, 3); });
   expect_refused(ErrorCode::kInvalidArgument, "classification: expected[2] is -1; expected a class of 0 … 2",
                  [&] { classification(three, negative, 3); });
-  expect_refused(ErrorCode::kInvalidArgument, "classification: 3 examples against 0; expected as many on both sides",
+  expect_refused(ErrorCode::kInvalidArgument, "classification: 3 examples against 0; the numbers must be equal",
                  [&] { classification(three, none, 3); });
   expect_refused(ErrorCode::kInvalidArgument, "classification: no examples; expected at least one", [&] { classification(none, none, 3); });
 }

@@ -32,7 +32,7 @@ TEST(ErrorRates, WithoutAReferenceInsertionsAreCounted) {
 TEST(ErrorRates, BytesThatAreNoTextAreOneCharacterEach) { EXPECT_EQ(character_error_rate({"\xff"}, {"a\xff"}).deletions, 1); }
 
 TEST(ErrorRates, RefusesSidesThatDoNotFit) {
-  expect_refused(ErrorCode::kInvalidArgument, "word error rate: 1 sentences against 2; expected as many on both sides", [] {
+  expect_refused(ErrorCode::kInvalidArgument, "word error rate: 1 sentences against 2; the numbers must be equal", [] {
     word_error_rate({"a"}, {"a", "b"});
   });
   expect_refused(ErrorCode::kInvalidArgument, "character error rate: no sentences", [] { character_error_rate({}, {}); });

@@ -1,8 +1,8 @@
-// One thread of its own makes every call of MPI, in the order in which they were asked for: so sums go on while the engine computes, whatever the MPI's progress
-// needs, and no MPI needs to know of threads.
+// A dedicated thread makes all MPI calls, in the order of the requests. So sums proceed while the engine computes, whatever
+// the MPI library needs to make progress, and the library need not support threads.
 //
-// A sum sends each rank its share of every other rank's values, adds these there in a tree over the ranks, and sends the shares round: 2·(K − 1)/K of the
-// values leave each of K processes, the least there is.
+// An all-reduce sends each rank its share of the values of all other ranks, adds them there in a tree over the ranks, and
+// sends the summed shares to all. Each of K processes sends 2·(K − 1)/K of the values, which is the minimum.
 #include "comm/mpi/mpi.h"
 
 #include <mpi.h>
@@ -155,7 +155,7 @@ class MpiProcesses : public Comm {
                         MPI_COMM_WORLD),
           "MPI_Alltoallv");
     const auto piece = [&](int64_t of) { return received.data() + of * share; };
-    std::vector<int64_t> kept(64);  // which piece holds the sum of a level
+    std::vector<int64_t> kept(64);  // the piece that holds the sum of a level
     for (int64_t at = 0; at < size_; ++at) {
       const auto merge = [&](int level) {
         const float* from = piece(kept[static_cast<size_t>(level)]);
@@ -180,7 +180,7 @@ class MpiProcesses : public Comm {
   std::deque<std::function<void()>> jobs_;
   std::exception_ptr problem_;
   bool busy_ = false, ends_ = false;
-  std::thread worker_;  // last: it uses the rest
+  std::thread worker_;  // declared last: it uses the other members
 };
 
 }  // namespace
