@@ -1,4 +1,4 @@
-// Normalised words, and how many of them two texts share.
+// Splits answers into normalised words and counts the words that two answers share.
 #include "metrics/answers.h"
 
 #include <algorithm>
@@ -15,7 +15,7 @@ bool is_ascii_punctuation(char c) {
   return (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') || (c >= '{' && c <= '~');
 }
 
-// A blank for each a, an and the that stands between characters other than letters and numbers: \b(a|an|the)\b.
+// Replaces the words a, an and the by a space: \b(a|an|the)\b, where words are runs of letters and numbers.
 std::string without_articles(std::string_view text) {
   std::string out, word;
   const auto put_word = [&] {
@@ -52,7 +52,7 @@ double f1_of(const std::vector<std::string>& ours, const std::vector<std::string
   return 2 * precision * recall / (precision + recall);
 }
 
-using Answers = std::vector<std::vector<std::string>>;  // words of each
+using Answers = std::vector<std::vector<std::string>>;  // the words of each answer
 
 Answers answers_of(const AnsweredQuestion& question) {
   Answers out;
@@ -60,7 +60,7 @@ Answers answers_of(const AnsweredQuestion& question) {
   return out;
 }
 
-// The best of the gold answers, in percent of one question.
+// The best exact match and the best F1 over the gold answers of one question, in percent.
 AnswerScore best_of(std::string_view prediction, const Answers& answers, double f1_of_nothing) {
   const std::vector<std::string> ours = words_of(prediction);
   AnswerScore out{0, 0, 1};
@@ -71,7 +71,7 @@ AnswerScore best_of(std::string_view prediction, const Answers& answers, double 
   return out;
 }
 
-// Sums, divided in the end.
+// Adds the score of one question; divide() turns sums into means.
 void add(AnswerScore& sum, const AnswerScore& question) {
   sum.exact += question.exact;
   sum.f1 += question.f1;

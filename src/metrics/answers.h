@@ -1,10 +1,13 @@
-// Answers to questions about a text, as SQuAD's official evaluation scores them: exact match and F1 over words, in percent.
+// Scores answers to questions as SQuAD's official evaluation does: exact match and F1 over words, in percent.
 //
-//   normalised: lower case; ASCII punctuation gone; the words a, an, the gone; blanks single      "The U.S.-led  force!" → "usled force"
-//   F1 = 2pr / (p + r)      p, r: shared words (each as often as both hold it) of the prediction's and the answer's
+//   normalised: lower case, without ASCII punctuation and the words a, an, the, single spaces
+//     "The U.S.-led  force!" → "usled force"
+//   F1 = 2pr / (p + r)
+//     p, r: shared words (each as often as both texts contain it) / words of the prediction, words of the answer
 //
-// A question counts with its best gold answer, exact match and F1 each for itself. Sources: Rajpurkar et al. 2016 (1.1), 2018 (2.0), and their scripts, which
-// part where nothing is left after normalising: two such texts have an F1 of 1 in 2.0 and of 0 in 1.1.
+// A question is scored by its best gold answer, separately for exact match and F1. Sources: Rajpurkar et al. 2016 (1.1),
+// 2018 (2.0), and their scripts. The scripts differ for texts that are empty after normalising: two such texts have an F1
+// of 1 in 2.0 and of 0 in 1.1.
 #pragma once
 
 #include <cstdint>
@@ -15,29 +18,29 @@
 
 namespace clearhead::metrics {
 
-/// Invalid UTF-8 is read as U+FFFD.
+/// Normalises a text as above. Invalid UTF-8 is read as U+FFFD.
 std::string normalised_answer(std::string_view text);
 
 struct AnsweredQuestion {
-  std::string prediction;            // empty: there is no answer
-  std::vector<std::string> answers;  // gold; empty: there is no answer
-  double no_answer_probability = 0;  // 2.0 only
+  std::string prediction;            // empty: predicts that the question has no answer
+  std::vector<std::string> answers;  // gold answers; empty: the question has no answer
+  double no_answer_probability = 0;  // predicted; for SQuAD 2.0 only
 };
 
 struct AnswerScore {
   double exact = 0, f1 = 0;  // 0 … 100; 0 without questions
-  int64_t total = 0;         // questions
+  int64_t total = 0;         // number of questions
 };
 
 struct AnswerScores {
-  AnswerScore all, has_answer, no_answer;  // the latter two by whether gold answers exist
+  AnswerScore all, has_answer, no_answer;  // has_answer: questions with a gold answer; no_answer: the others
 };
 
 /// SQuAD 1.1. Throws kInvalidArgument without questions, and for a question without a gold answer.
 AnswerScore squad1(std::span<const AnsweredQuestion> questions);
 
-/// SQuAD 2.0. Gold answers that normalise to nothing do not count. Where the probability that there is no answer exceeds the threshold, the prediction is taken
-/// to be that. Throws kInvalidArgument without questions.
+/// SQuAD 2.0. Gold answers that are empty after normalising are ignored. If no_answer_probability exceeds the threshold,
+/// the prediction counts as "no answer". Throws kInvalidArgument without questions.
 AnswerScores squad2(std::span<const AnsweredQuestion> questions, double no_answer_threshold = 1);
 
 }  // namespace clearhead::metrics

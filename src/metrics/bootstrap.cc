@@ -1,4 +1,4 @@
-// Means of resamples, each from its own counters.
+// Computes the means of resamples in parallel; the random numbers of each have counters of their own.
 #include "metrics/bootstrap.h"
 
 #include <algorithm>
@@ -62,7 +62,8 @@ PairedDifference paired_bootstrap(std::span<const double> first, std::span<const
   const std::vector<double> means = resampled_means(differences, options);
   PairedDifference out{interval_of(differences, means, options.confidence), 1};
   const double observed = out.difference.mean;
-  const auto beyond = std::count_if(means.begin(), means.end(), [&](double mean) {  // |mean − observed| ≥ |observed|, without a rounding
+  const auto beyond = std::count_if(means.begin(), means.end(), [&](double mean) {
+    // |mean − observed| ≥ |observed|, without rounding
     return observed >= 0 ? mean <= 0 || mean >= 2 * observed : mean >= 0 || mean <= 2 * observed;
   });
   out.p = static_cast<double>(1 + beyond) / static_cast<double>(1 + means.size());

@@ -1,10 +1,10 @@
-// How sure a mean is: percentile intervals over resamples drawn with replacement (Efron 1979), and paired differences of two systems (Koehn 2004; p as in
-// Berg-Kirkpatrick et al. 2012).
+// Bootstrap: percentile confidence intervals of a mean, over resamples drawn with replacement (Efron 1979), and paired
+// differences of two systems (Koehn 2004; p as in Berg-Kirkpatrick et al. 2012).
 //
 //   mean*_b = (1/n) Σ_i value[index(b, i)]      b = 0 … resamples − 1      interval: the 2.5th and 97.5th percentile of mean*_b
 //
-// Percentiles interpolate linearly between order statistics (numpy's default). index(b, i) = random_bits(seed, b·n + i) mod n (base/random.h): the same bits for
-// the same seed on any machine and any number of threads.
+// Percentiles interpolate linearly between order statistics (numpy's default). index(b, i) = random_bits(seed, b·n + i)
+// mod n (base/random.h), so a seed gives the same bits on any machine and for any number of threads.
 #pragma once
 
 #include <cstdint>
@@ -19,19 +19,23 @@ struct BootstrapOptions {
 };
 
 struct Interval {
-  double mean = 0;           // of the values themselves
-  double low = 0, high = 0;  // of the resamples
+  double mean = 0;           // of the values, not of the resamples
+  double low = 0, high = 0;  // percentiles of the means of the resamples
 };
 
-/// Throws kInvalidArgument without values, for values that are not finite, fewer than one resample, and a confidence outside 0 … 1.
+/// Throws kInvalidArgument without values, for values that are not finite, for fewer than one resample, and for a
+/// confidence outside 0 … 1.
 Interval bootstrap_mean(std::span<const double> values, const BootstrapOptions& options = {});
 
 struct PairedDifference {
   Interval difference;  // of first − second
-  double p = 1;         // two-sided, of no difference: (1 + #{b: |d*_b − d| ≥ |d|}) / (1 + resamples); 1 for a system and itself
+  // Two-sided p-value of the hypothesis that there is no difference: (1 + #{b: |d*_b − d| ≥ |d|}) / (1 + resamples). It is 1
+  // for a system compared with itself.
+  double p = 1;
 };
 
-/// first[i] and second[i] are two systems' scores of one example; both are drawn together. Throws as bootstrap_mean does, and where they differ in number.
+/// first[i] and second[i] are the scores of two systems for the same example and are resampled together. Throws as
+/// bootstrap_mean, and if their numbers differ.
 PairedDifference paired_bootstrap(std::span<const double> first, std::span<const double> second, const BootstrapOptions& options = {});
 
 }  // namespace clearhead::metrics

@@ -1,4 +1,4 @@
-// Counts of each class in one pass; correlations over centred values.
+// Counts every class in one pass. Correlations are computed from centred values.
 #include "metrics/classification.h"
 
 #include <algorithm>
@@ -38,7 +38,8 @@ double matthews_of(const std::vector<Counts>& classes, double examples) {
   return variance == 0 ? 0 : (correct * examples - both) / std::sqrt(variance);
 }
 
-// Values less their mean, and divided by the largest, so that no square leaves the range of doubles. Empty where all are equal.
+// Subtracts the mean and divides by the largest magnitude, so that no square leaves the range of doubles. Empty if all
+// values are equal.
 std::vector<double> centred(std::span<const double> values) {
   if (std::all_of(values.begin(), values.end(), [&](double value) { return value == values[0]; })) return {};
   double mean = 0, largest = 0;
@@ -61,7 +62,7 @@ double pearson_of(std::span<const double> a, std::span<const double> b) {
   return std::clamp(xy / (std::sqrt(xx) * std::sqrt(yy)), -1.0, 1.0);
 }
 
-// 1 for the smallest; equal values share the mean of the ranks they take.
+// Ranks from 1 for the smallest value. Equal values share the mean of their ranks.
 std::vector<double> ranks_of(std::span<const double> values) {
   std::vector<size_t> order(values.size());
   std::iota(order.begin(), order.end(), size_t{0});

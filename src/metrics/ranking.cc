@@ -1,4 +1,4 @@
-// Documents sorted once; sums down the ranking, and over groups of equal scores.
+// Sorts the documents once, then sums down the ranking or over groups of equal scores.
 #include "metrics/ranking.h"
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 namespace clearhead::metrics {
 namespace {
 
-// Indices from the highest score to the lowest, the later first among equals.
+// Indices in descending order of score; among equal scores the later index comes first.
 std::vector<size_t> order_of(std::span<const double> scores) {
   std::vector<size_t> order(scores.size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -20,7 +20,7 @@ std::vector<size_t> order_of(std::span<const double> scores) {
   return order;
 }
 
-// body(begin, end) for each group of equal scores in that order, from the highest.
+// Calls body(begin, end) for each group of equal scores in `order`, from the highest.
 void for_each_tie(std::span<const double> scores, const std::vector<size_t>& order,
                   const std::function<void(size_t begin, size_t end)>& body) {
   for (size_t begin = 0; begin < order.size();) {

@@ -1,4 +1,4 @@
-// Words as numbers, n-grams as sorted arrays, and tables of common subsequences.
+// Words are compared as ids, n-grams as sorted arrays, and common subsequences are found by dynamic programming.
 #include "metrics/rouge.h"
 
 #include <algorithm>
@@ -16,7 +16,7 @@ namespace {
 
 using Words = std::vector<int32_t>;
 
-// A text cut into words, whole and by lines.
+// The word ids of a text, whole and line by line.
 struct Cut {
   Words whole;
   std::vector<Words> lines;
@@ -75,7 +75,7 @@ RougeScore score_grams(const Words& summary, const Words& reference, size_t orde
 }
 
 size_t common_length(const Words& a, const Words& b) {
-  std::vector<size_t> row(b.size() + 1);  // [end in b], of what a has up to here
+  std::vector<size_t> row(b.size() + 1);  // [end in b]: common length with the words of a so far
   for (const int32_t word : a) {
     size_t diagonal = 0;
     for (size_t j = 0; j < b.size(); ++j) {
@@ -87,7 +87,8 @@ size_t common_length(const Words& a, const Words& b) {
   return row.back();
 }
 
-// Marks the places of the reference that one of its longest common subsequences with the summary takes: the one that rouge-score walks back to.
+// Marks the positions in the reference of its longest common subsequence with the summary. Where there are several, it is
+// the one that rouge-score's backtracking finds.
 void mark_common(const Words& reference, const Words& summary, std::vector<char>& marked) {
   const size_t width = summary.size() + 1;
   std::vector<int32_t> table((reference.size() + 1) * width);  // [end in reference, end in summary]
@@ -110,7 +111,7 @@ void mark_common(const Words& reference, const Words& summary, std::vector<char>
 }
 
 RougeScore score_lines(const Cut& summary, const Cut& reference, size_t vocabulary) {
-  std::vector<int64_t> ours_left(vocabulary), theirs_left(vocabulary);  // [word], what may still be counted
+  std::vector<int64_t> ours_left(vocabulary), theirs_left(vocabulary);  // [word]: how often it may still count
   size_t ours = 0, theirs = 0, shared = 0;
   for (const Words& line : summary.lines) {
     ours += line.size();
@@ -143,7 +144,8 @@ namespace {
 
 bool is_ascii_word(char32_t c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
 
-// Letters, digits and marks of other scripts than Latin. The blocks up to the combining diacritical marks are those of Latin text.
+// True for letters, digits and marks of scripts other than Latin. Blocks up to the combining diacritical marks belong to
+// Latin text.
 bool is_word_of_other_script(char32_t c) {
   constexpr char32_t kLastOfLatin = 0x36F;
   if (c <= kLastOfLatin) return false;
@@ -153,7 +155,7 @@ bool is_word_of_other_script(char32_t c) {
 std::vector<std::string> split_into_words(std::string_view text, bool is_of_any_script) {
   const std::string valid = text::replace_invalid(text), lower = text::lower(valid);
   std::vector<std::string> words;
-  enum { kNone, kAscii, kOther, kAlone } open = kNone;  // the kind of the last word, while it may still grow
+  enum { kNone, kAscii, kOther, kAlone } open = kNone;  // kind of the last word while it can grow, else kNone
   for (size_t at = 0; at < lower.size();) {
     const text::Decoded next = text::decode_valid(lower, at);
     const std::string_view character = std::string_view(lower).substr(at, next.length);
@@ -175,7 +177,7 @@ std::vector<std::string> split_into_words(std::string_view text, bool is_of_any_
 
 std::vector<std::string> words_of_any_script(std::string_view text) { return split_into_words(text, true); }
 
-// The lower case of U+212A (Kelvin) and U+0130 is or begins with a letter of ASCII.
+// Includes the lower case of U+212A (Kelvin), which is an ASCII letter, and of U+0130, which begins with one.
 std::vector<std::string> latin_words(std::string_view text) { return split_into_words(text, false); }
 
 Rouge rouge(std::string_view summary, std::string_view reference, const RougeWords& words) {

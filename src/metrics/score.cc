@@ -1,4 +1,4 @@
-// Counts into scores.
+// Computes scores and averages from counts.
 #include "metrics/score.h"
 
 namespace clearhead::metrics {

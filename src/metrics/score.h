@@ -1,4 +1,4 @@
-// Precision, recall and F1 from counts, and their means over classes: what classification and tagging report alike.
+// Precision, recall and F1 from counts, and their averages over classes, for classification and tagging.
 //
 //   precision = correct / predicted      recall = correct / expected      F1 = 2 · correct / (predicted + expected)
 //
@@ -10,24 +10,25 @@
 
 namespace clearhead::metrics {
 
-/// Of one class: how often it was predicted rightly, predicted at all, and there.
+/// Counts of one class: correct predictions, all predictions, and expected occurrences.
 struct Counts {
   int64_t correct = 0, predicted = 0, expected = 0;
 };
 
 struct Score {
   double precision = 0, recall = 0, f1 = 0;  // 0 … 1
-  int64_t support = 0;                       // how often it was there
+  int64_t support = 0;                       // number of expected occurrences
 };
 
-/// micro: of the sums of all counts. macro: the mean over classes, which may have an F1 outside its precision and recall. weighted: the mean by support.
+/// micro: from the sums of the counts. macro: the mean over classes; its F1 may lie outside its precision and recall.
+/// weighted: the mean weighted by support.
 struct Averages {
   Score micro, macro, weighted;
 };
 
 Score score_of(const Counts& counts);
 
-/// Every class given counts in macro. All zero without classes; weighted is zero without support.
+/// macro includes every class in `classes`. All averages are zero without classes; weighted is zero without support.
 Averages averages_of(const std::vector<Counts>& classes);
 
 }  // namespace clearhead::metrics

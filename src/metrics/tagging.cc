@@ -1,4 +1,5 @@
-// Tags into spans, from one neighbour to the next; spans of both sides matched by type, begin and end.
+// Converts tags to spans, comparing each tag with the one before it. Predicted and expected spans are matched by type,
+// begin and end.
 #include "metrics/tagging.h"
 
 #include <algorithm>

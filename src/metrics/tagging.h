@@ -1,10 +1,10 @@
-// Entities in tagged sentences: right where type, begin and end are, equal to seqeval.
+// Metrics of entities in tagged sentences, equal to seqeval. An entity is correct if its type, begin and end are correct.
 //
 //   tags   O  B-PER  I-PER  O  B-LOC          a tag is a prefix, or a prefix, a hyphen and a type ("B" alone has the type "_")
-//   spans     PER 1…3          LOC 4…5        begin … end, end not among them
+//   spans     PER 1…3          LOC 4…5        begin … end, without the end
 //
-// Source: Nakayama's seqeval 1.2.2, which follows conlleval (Tjong Kim Sang & Buchholz 2000) by default. It also takes tags of other forms, with a warning;
-// here they are refused.
+// Source: Nakayama's seqeval 1.2.2, which follows conlleval (Tjong Kim Sang & Buchholz 2000) by default. seqeval also
+// accepts tags of other forms, with a warning; here they are refused.
 #pragma once
 
 #include <string>
@@ -15,8 +15,10 @@
 namespace clearhead::metrics {
 
 enum class TagScheme {
-  kLenient,  ///< seqeval's default: O, B, I, E, S; an I or E that nothing opened opens a span itself, and so does one of another type
-  kIob2,     ///< mode="strict", scheme=IOB2: O, B, I; a span begins with B, and an I that continues none belongs to none
+  /// seqeval's default: O, B, I, E, S. An I or E that does not continue a span of its type begins one.
+  kLenient,
+  /// mode="strict", scheme=IOB2: O, B, I. Every span begins with B; an I that does not continue a span belongs to none.
+  kIob2,
 };
 
 struct TagSpan {
@@ -25,9 +27,10 @@ struct TagSpan {
   bool operator==(const TagSpan&) const = default;
 };
 
-using Tags = std::vector<std::string>;  // of one sentence
+using Tags = std::vector<std::string>;  // the tags of one sentence
 
-/// The spans of a sentence in order. Throws kInvalidArgument for a tag of another form, or a prefix that the scheme does not have.
+/// Returns the spans of a sentence in order. Throws kInvalidArgument for a tag of another form, or with a prefix that the
+/// scheme does not have.
 std::vector<TagSpan> spans_of(const Tags& tags, TagScheme scheme = TagScheme::kLenient);
 
 struct TypeScore {
@@ -36,11 +39,12 @@ struct TypeScore {
 };
 
 struct Tagging {
-  std::vector<TypeScore> types;  // predicted or there, by name
-  Averages average;              // over these; all zero without any (seqeval's macro is NaN then)
+  std::vector<TypeScore> types;  // all types that are predicted or expected, by name
+  Averages average;              // over `types`; all zero if it is empty (seqeval's macro is NaN then)
 };
 
-/// Throws kInvalidArgument where the sides differ in sentences or in the length of one, without sentences, and as spans_of does.
+/// Throws kInvalidArgument if the numbers of sentences or the lengths of a sentence differ, without sentences, and as
+/// spans_of.
 Tagging tagging(const std::vector<Tags>& predicted, const std::vector<Tags>& expected, TagScheme scheme = TagScheme::kLenient);
 
 }  // namespace clearhead::metrics

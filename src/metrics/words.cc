@@ -1,4 +1,4 @@
-// Shortest edits over numbered words, walked back as rapidfuzz does.
+// Finds shortest edits over word ids, with the backtracking of rapidfuzz.
 #include "metrics/words.h"
 
 #include <algorithm>
@@ -14,7 +14,8 @@ namespace {
 
 using Items = std::vector<std::string_view>;
 
-// Runs of two or more blanks become one U+0020, a single blank stays; what stands between U+0020 are the words.
+// Splits a text into words as jiwer does: runs of two or more white-space characters become one U+0020, single ones stay as
+// they are, and words are separated by U+0020.
 Items words_of(std::string_view text) {
   text = text::strip(text);
   Items words;
@@ -50,7 +51,8 @@ Items characters_of(std::string_view text) {
 
 using Numbers = std::vector<int32_t>;
 
-// Adds the edit that turns the reference into the hypothesis, which share neither their first nor their last item.
+// Adds the counts of a shortest edit from the reference to the hypothesis. They share neither their first nor their last
+// item.
 void add_edit(const Numbers& hypothesis, const Numbers& reference, ErrorRate& sums) {
   enum Step : uint8_t { kDiagonal, kInsertion, kDeletion };
   const size_t width = hypothesis.size() + 1;
@@ -62,7 +64,7 @@ void add_edit(const Numbers& hypothesis, const Numbers& reference, ErrorRate& su
     for (size_t j = 1; j < width; ++j) {
       const int64_t differs = reference[i - 1] == hypothesis[j - 1] ? 0 : 1;
       row[j] = std::min({above[j] + 1, row[j - 1] + 1, above[j - 1] + differs});
-      // A deletion wherever one is among the shortest; an insertion where the distance falls along the column before.
+      // A deletion if one is shortest. An insertion if the distance in the column before falls from the row above to this one.
       steps[i * width + j] = row[j] == above[j] + 1 ? kDeletion : row[j - 1] == above[j - 1] - 1 ? kInsertion : kDiagonal;
     }
     std::swap(above, row);
