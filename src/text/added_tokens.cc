@@ -1,4 +1,5 @@
-// A trie of spellings over bytes, and the longest match at each place, with the file's rules for blanks and word ends around it.
+// Matches added tokens with a trie over bytes: the longest match at each position, with each token's rules for the white
+// space and the word boundaries around it.
 #include "text/added_tokens.h"
 
 #include <algorithm>
@@ -87,12 +88,12 @@ std::vector<Found> AddedTokenMatcher::find(std::string_view text) const {
     }
     const AddedToken& token = tokens_[static_cast<size_t>(index)];
     size_t begin = at;
-    at = end;  // matches do not overlap, also those that are discarded
+    at = end;  // matches do not overlap, even discarded ones
     if (token.is_single_word) {
       if (begin > 0 && is(decode_valid(text, previous_boundary(text, begin)).c, kWord)) continue;
       if (end < text.size() && is(decode_valid(text, end).c, kWord)) continue;
     }
-    if (begin < given) continue;  // inside blanks that the token before has stripped
+    if (begin < given) continue;  // inside white space that the previous token has stripped
     while (token.strips_left && begin > given && is(decode_valid(text, previous_boundary(text, begin)).c, kSpace)) {
       begin = previous_boundary(text, begin);
     }

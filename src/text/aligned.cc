@@ -1,4 +1,5 @@
-// Edits that carry origins along: transform (characters in and out, as the `tokenizers` package counts changes), prepend, replace, lower case in place.
+// Edits that keep the origin of every byte: transform (with changes as the `tokenizers` package counts them), prepend,
+// replace, and lower-casing in place.
 #include "text/aligned.h"
 
 #include <utility>
@@ -73,7 +74,7 @@ void Aligned::prepend(std::string_view text) {
 void Aligned::lower_ascii() {
   if (is_view_) {
     owned_ = std::string(view_);
-    is_view_ = false;  // origins stay the identity: no byte moves
+    is_view_ = false;  // origins stay the identity, because no byte moves
   }
   for (char& c : owned_) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);

@@ -1,8 +1,8 @@
 // A text that can be transformed and remembers the origin of every byte.
 //
-// `bytes` is valid UTF-8. Byte i came from the characters [origin[i].begin, origin[i].end) of the text given. While
+// `bytes` is valid UTF-8. Byte i came from the characters [origin[i].begin, origin[i].end) of the original text. While
 // nothing has changed, origins are not stored: byte i came from the character at base + i. A range of bytes maps to
-// [begin of the first byte's origin, end of the last byte's origin). Inserted text shares the origin of what precedes
+// [begin of the first byte's origin, end of the last byte's origin). Inserted text shares the origin of the text before
 // it; removed text has no origin.
 #pragma once
 
@@ -23,9 +23,9 @@ struct Origin {
 class Aligned {
  public:
   Aligned() = default;
-  /// A view of [base, base + bytes.size()) of the text given, which must outlive this object.
+  /// A view of [base, base + bytes.size()) of the original text, which must outlive this object.
   Aligned(std::string_view bytes, uint32_t base) : view_(bytes), base_(base) {}
-  Aligned(const Aligned& from, size_t begin, size_t end);  // copies a part
+  Aligned(const Aligned& from, size_t begin, size_t end);  // copies [begin, end)
   Aligned(Aligned&&) noexcept = default;
   Aligned& operator=(Aligned&&) noexcept = default;
   Aligned(const Aligned&) = delete;

@@ -1,5 +1,6 @@
-// encode: added tokens → normalize → added tokens once more → words → model → post-process → offsets in the text given. decode: tokens → decoder → text.
-// Offsets point into the bytes that came in, also where invalid UTF-8 was replaced.
+// encode: find added tokens → normalize → find normalized added tokens → split into words → model → post-process → offsets.
+// decode: tokens → decoder → text.
+// Offsets count bytes of the original text, even if invalid UTF-8 was replaced.
 #include "text/assembled.h"
 
 #include <algorithm>
@@ -14,7 +15,7 @@
 namespace clearhead::text {
 namespace {
 
-constexpr char32_t kSpelledBlank = 0x120;  // Ġ, the blank of the byte alphabet
+constexpr char32_t kSpelledBlank = 0x120;  // Ġ, the space of the byte alphabet
 
 struct Blanks {
   uint32_t before = 0, after = 0;
@@ -31,7 +32,7 @@ Blanks blanks_of(std::string_view token) {
   return blanks;
 }
 
-// Where a byte of the text read (invalid UTF-8 replaced) stands in the text given.
+// Maps an offset in the repaired text (invalid UTF-8 replaced) to one in the original text.
 int64_t given_offset(const std::vector<Replaced>& replaced, int64_t at) {
   const auto after = std::upper_bound(replaced.begin(), replaced.end(), at,
                                       [](int64_t value, const Replaced& item) { return value < static_cast<int64_t>(item.read_at); });
@@ -42,7 +43,7 @@ int64_t given_offset(const std::vector<Replaced>& replaced, int64_t at) {
   return static_cast<int64_t>(last.given_at) + last.length + past - 3;  // U+FFFD has three bytes
 }
 
-// A text as it is read, kept while its tokens are.
+// A text with its invalid UTF-8 replaced. It must outlive the parts that refer to it.
 struct Read {
   std::string_view text;
   std::string repaired;
@@ -50,7 +51,7 @@ struct Read {
 
   explicit Read(std::string_view given) : text(given) {
     if (given.size() >= (uint64_t{1} << 31))
-      fail(ErrorCode::kTooLong, "the text has {} bytes; one call takes less than 2 GiB", given.size());
+      fail(ErrorCode::kTooLong, "the text has {} bytes; one call supports less than 2 GiB", given.size());
     if (valid_prefix(given) == given.size()) return;
     repaired = replace_invalid(given, &replaced);
     if (repaired.size() >= (uint64_t{1} << 31))
@@ -64,7 +65,8 @@ struct Read {
 class Assembled : public Tokenizer {
  public:
   Assembled(Steps steps, const Json& config) : steps_(std::move(steps)) {
-    // As the package numbers them: the model's id if its vocabulary has the word, else the next free one, whatever the file says.
+    // Ids as in the `tokenizers` package: the model's id if its vocabulary has the token, else the next free id, whatever
+    // the file says.
     int32_t next = static_cast<int32_t>(steps_.model->vocabulary().size());
     for (AddedToken& token : steps_.added) {
       const int32_t known = steps_.model->vocabulary().find(token.content);
@@ -152,7 +154,7 @@ class Assembled : public Tokenizer {
  private:
   bool has(int32_t id) const { return added_.contains(id) || steps_.model->vocabulary().contains(id); }
 
-  // Tokens that were looked for in their normalized spelling are decoded from it.
+  // Tokens that are matched in their normalized spelling are decoded from it, too.
   std::string_view decoded_form(int32_t id) const {
     const auto normalized = normalized_.find(id);
     return normalized == normalized_.end() ? token(id) : std::string_view(normalized->second);
@@ -169,7 +171,7 @@ class Assembled : public Tokenizer {
     Part part{read.text, {}, segment, segment};
     part.tokens.reserve(cuts.cuts.size() + cuts.cuts.size() / 4);
     for (const Cut& cut : cuts.cuts) take(cuts, cut, part, scratch);
-    // Words that the cache remembers lie in this text's pool, which ends here.
+    // Cached words point into the pool of this text, which is destroyed here.
     std::fill(scratch.known.begin(), scratch.known.end(), Scratch::Known{});
     scratch.memory.clear();
     return part;
@@ -181,7 +183,7 @@ class Assembled : public Tokenizer {
     cuts.pool.push_back(std::move(text));
     const std::string_view bytes = cuts.pool.back().bytes();
     if (bytes.size() >= UINT32_MAX)
-      fail(ErrorCode::kTooLong, "the text has {} bytes once it is normalized; one call takes less than 4 GiB", bytes.size());
+      fail(ErrorCode::kTooLong, "the text has {} bytes once it is normalized; one call supports less than 4 GiB", bytes.size());
     if (id >= 0 || after_.empty()) {
       cuts.cuts.push_back({index, 0, static_cast<uint32_t>(bytes.size()), id});
       return;
@@ -204,7 +206,7 @@ class Assembled : public Tokenizer {
       Origin origin{};
       if (piece.begin < piece.end) {
         origin = text.origin(cut.begin + piece.begin, cut.begin + piece.end);
-      } else {  // only where a prefix or suffix was spelled in bytes: nothing of the text is left for it
+      } else {  // a prefix or suffix that was spelled in bytes covers none of the text
         origin.begin = origin.end = text.origin(cut.begin, cut.end).end;
       }
       const Blanks blanks = blanks_.empty() ? Blanks{} : blanks_[static_cast<size_t>(piece.id)];
@@ -258,7 +260,7 @@ class Assembled : public Tokenizer {
 
   Steps steps_;
   Vocabulary added_;
-  AddedTokenMatcher before_, after_;  // normalization
+  AddedTokenMatcher before_, after_;  // before and after normalization
   std::unordered_map<int32_t, std::string> normalized_;
   std::unordered_set<int32_t> special_ids_;
   std::vector<Blanks> blanks_;  // by id; empty if offsets are not trimmed

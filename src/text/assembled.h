@@ -21,7 +21,7 @@ struct Steps {
   std::unique_ptr<PreTokenizer> pre_tokenizer{};  // null: the text is one word
   std::unique_ptr<Model> model{};
   std::unique_ptr<PostProcessor> post_processor{};  // null: nothing is inserted
-  std::unique_ptr<Decoder> decoder{};               // null: tokens are joined with blanks
+  std::unique_ptr<Decoder> decoder{};               // null: tokens are joined with spaces
   std::vector<AddedToken> added{};
 };
 

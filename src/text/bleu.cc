@@ -1,4 +1,5 @@
-// Words as sacrebleu's tokenisers cut them, n-grams of 1 to 4 words as sorted arrays, and their clipped matches.
+// Splits sentences into words as sacrebleu's tokenisers do, and counts clipped matches of n-grams of 1 to 4 words, which
+// are sorted arrays.
 #include "text/bleu.h"
 
 #include <algorithm>
@@ -26,8 +27,9 @@ void replace_all(std::string& text, std::string_view from, std::string_view to) 
   for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) text.replace(at, from.size(), to);
 }
 
-// Puts blanks around the second of two neighbours (`around_second`), or around the first. Pairs do not overlap: the one after begins behind this one.
-// Bytes are enough: a character beyond ASCII is no digit and no stop, and blanks stand only beside ASCII.
+// For every two neighbouring bytes that satisfy `first` and `second`, puts spaces around the second (`around_second`) or
+// around the first. Pairs do not overlap: the search continues after both bytes. It may work on bytes, because characters
+// beyond ASCII are neither digits nor stops, and spaces are only put beside ASCII.
 template <class First, class Second>
 std::string set_apart(const std::string& text, bool around_second, First first, Second second) {
   std::string out;
@@ -47,7 +49,8 @@ std::string set_apart(const std::string& text, bool around_second, First first, 
   return out;
 }
 
-// Punctuation stands apart. Stops, commas and hyphens beside a digit may stay, so what a sentence begins or ends with matters: a blank or nothing.
+// Separates punctuation by spaces. Stops, commas and hyphens beside a digit may stay attached, so it matters whether the
+// sentence begins and ends with a space.
 std::string tokenised(std::string_view text) {
   std::string spaced;
   for (const char c : text) {
@@ -74,8 +77,9 @@ std::string mteval(std::string_view sentence) {
   return tokenised(' ' + text + ' ');
 }
 
-// What sacrebleu's `zh` takes for a Chinese character. U+2001..U+2A6D is its range of the ideographs above U+20000, written as strings of five digits and
-// compared as such: typographic quotes and dashes fall into it, those ideographs do not.
+// True for the characters that sacrebleu's `zh` treats as Chinese. It writes its range for the ideographs above U+20000 as
+// strings of five digits and compares strings, so in effect the range is U+2001..U+2A6D: it contains typographic quotes and
+// dashes, but not those ideographs.
 bool is_chinese(char32_t c) {
   constexpr char32_t kRanges[][2] = {{0x2001, 0x2A6D}, {0x2E80, 0x2FDF}, {0x2FF0, 0x303F}, {0x3100, 0x312F}, {0x31A0, 0x31BF},
                                      {0x31C0, 0x31EF}, {0x3200, 0x4DB5}, {0x4E00, 0x9FBB}, {0xF900, 0xFA2D}, {0xFA30, 0xFA6A},
@@ -83,7 +87,7 @@ bool is_chinese(char32_t c) {
   return std::any_of(std::begin(kRanges), std::end(kRanges), [c](const auto& range) { return c >= range[0] && c <= range[1]; });
 }
 
-// Blanks around the characters that `is_alone` says.
+// Puts spaces around every character for which is_alone(c) is true.
 template <class IsAlone>
 std::string set_alone(std::string_view text, const IsAlone& is_alone) {
   std::string out;
@@ -98,7 +102,7 @@ std::string set_alone(std::string_view text, const IsAlone& is_alone) {
   return out;
 }
 
-// The sentence such that words are what stands between blanks.
+// Prepares a sentence so that its words are separated by white space.
 std::string prepared(std::string_view sentence, BleuWords words) {
   const std::string valid = text::replace_invalid(sentence);
   const std::string_view text = text::strip_end(valid);
@@ -195,7 +199,7 @@ Bleu bleu_of(const Bleu& sums) {
   if (out.matched[0] == 0) return out;
   double smoothing = 1, logarithms = 0;
   for (size_t n = 0; n < kOrders; ++n) {
-    if (out.total[n] == 0) return out;  // sentences shorter than four words, all of them
+    if (out.total[n] == 0) return out;  // no sentence has n + 1 words
     const double total = static_cast<double>(out.total[n]);
     if (out.matched[n] == 0) smoothing *= 2;
     out.precisions[n] = out.matched[n] == 0 ? 100 / (smoothing * total) : 100 * static_cast<double>(out.matched[n]) / total;

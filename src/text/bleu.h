@@ -1,5 +1,5 @@
-// Corpus BLEU (Papineni et al. 2002), equal to sacrebleu's in every digit: one reference, case kept, words as in
-// mteval-v13a (the default), or as sacrebleu's tokenisers `zh` and `char` cut them.
+// Corpus BLEU (Papineni et al. 2002), equal to sacrebleu's in every digit: one reference, case kept, words split as by
+// mteval-v13a (the default) or by sacrebleu's tokenisers `zh` and `char`.
 //
 //   BLEU = BP · exp(¼ Σ_n ln p_n)      p_n = 100 · matched_n / total_n, n = 1 … 4
 //   BP = min(1, e^(1 − reference length / hypothesis length))
@@ -19,17 +19,21 @@
 
 namespace clearhead {
 
-/// What a word is, by sacrebleu's names of its tokenisers.
+/// How sentences are split into words, by sacrebleu's names of its tokenisers.
 enum class BleuWords {
-  kMteval13a,   ///< 13a: what blanks and punctuation of western languages separate
-  kChinese,     ///< zh: each Chinese character (and full-width sign, typographic quote and dash), the rest as 13a's rules separate it
-  kCharacters,  ///< char: each character but blanks
+  /// 13a: white space and the punctuation of western languages separate words.
+  kMteval13a,
+  /// zh: each Chinese character is a word, also each full-width sign, typographic quote and dash; the rest is split by the
+  /// rules of 13a.
+  kChinese,
+  /// char: each character except white space is a word.
+  kCharacters,
 };
 
-/// 13a, zh or char; nothing for another name.
+/// Returns the tokeniser of a name (13a, zh, char), or nothing for another name.
 std::optional<BleuWords> bleu_words_named(std::string_view name);
 
-/// How a score was made, in sacrebleu's form: "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp".
+/// The settings of a score in sacrebleu's format: "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp".
 std::string bleu_signature(BleuWords words = BleuWords::kMteval13a);
 
 struct Bleu {
@@ -44,10 +48,11 @@ struct Bleu {
 /// of sentences differ.
 Bleu bleu(const std::vector<std::string>& hypotheses, const std::vector<std::string>& references, BleuWords words = BleuWords::kMteval13a);
 
-/// The score of counts: of sums over sentences that were counted one by one, to draw sentences again (Koehn 2004). Reads matched, total and both lengths.
+/// Computes the score from counts that were summed over sentences, for bootstrap resampling (Koehn 2004). Reads `matched`,
+/// `total` and both lengths.
 Bleu bleu_of(const Bleu& sums);
 
-/// The words of a sentence as BLEU counts them, joined with blanks.
+/// The words of a sentence as BLEU counts them, joined with spaces.
 std::string bleu_words(std::string_view sentence, BleuWords words = BleuWords::kMteval13a);
 
 }  // namespace clearhead

@@ -1,6 +1,6 @@
-// Byte-pair encoding: a word starts as its characters (or bytes); of all neighbours that may merge, the pair of lowest rank does, leftmost
-// first, until none may. Short words scan for the lowest rank, long ones keep a heap: O(n log n). Words met before in a text are
-// remembered.
+// Byte-pair encoding. A word starts as its characters (or bytes). Of all neighbours that can merge, the pair of lowest rank
+// is merged, the leftmost one first, until no pair can. Short words are scanned for the lowest rank, long ones use a heap:
+// O(n log n). The tokens of words already seen in a text are cached.
 #include <algorithm>
 #include <array>
 
@@ -13,8 +13,8 @@ namespace clearhead::text {
 namespace {
 
 constexpr uint32_t kNoMerge = UINT32_MAX;
-constexpr size_t kScannedSymbols = 48;   // beyond, the heap wins
-constexpr size_t kRememberedBytes = 64;  // longer words hardly come twice
+constexpr size_t kScannedSymbols = 48;   // for more symbols the heap is faster
+constexpr size_t kRememberedBytes = 64;  // longer words rarely repeat
 
 // (left id, right id) → rank and merged id. Open addressing, at most half full.
 class MergeTable {
@@ -30,7 +30,7 @@ class MergeTable {
   }
   void add(int32_t left, int32_t right, Found value) {
     Slot& slot = slots_[place(key_of(left, right))];
-    slot = {key_of(left, right), value};  // a pair given twice has its last rank
+    slot = {key_of(left, right), value};  // a pair given twice gets its last rank
   }
   Found find(int32_t left, int32_t right) const {
     const Slot& slot = slots_[place(key_of(left, right))];
@@ -108,17 +108,17 @@ class Bpe : public Model {
     merges_.build(merges.size());
     std::string together;
     for (size_t rank = 0; rank < merges.size(); ++rank) {
-      const std::string_view left = merges[rank].left, right = merges[rank].right;  // clang 14 captures no bindings
+      const std::string_view left = merges[rank].left, right = merges[rank].right;  // clang 14 cannot capture bindings
       const auto need = [&](std::string_view token) {
         const int32_t id = vocabulary_.find(token);
         if (id < 0)
-          fail(ErrorCode::kFormat, "{}: merge {} (\"{}\" + \"{}\") needs the token \"{}\", which the vocabulary has not", where, rank, left,
-               right, token);
+          fail(ErrorCode::kFormat, "{}: merge {} (\"{}\" + \"{}\") needs the token \"{}\", which is not in the vocabulary", where, rank,
+               left, right, token);
         return id;
       };
       const int32_t left_id = need(left), right_id = need(right);
       if (right.size() < options_.prefix.size())
-        fail(ErrorCode::kFormat, "{}: merge {}: \"{}\" is shorter than the prefix of continuations", where, rank, right);
+        fail(ErrorCode::kFormat, "{}: merge {}: \"{}\" is shorter than the continuation prefix", where, rank, right);
       together.assign(left).append(right.substr(options_.prefix.size()));
       merges_.add(left_id, right_id, {static_cast<uint32_t>(rank), need(together)});
     }
@@ -135,7 +135,7 @@ class Bpe : public Model {
     return unknown_id_;
   }
 
-  // The unknown token is held back so that neighbours can join it (fuse_unk).
+  // An unknown token that is held back so that the next one can be fused with it (fuse_unk).
   struct Held {
     bool any = false;
     size_t bytes = 0;
@@ -279,7 +279,7 @@ class Bpe : public Model {
       const Scratch::Candidate top = queue.back();
       queue.pop_back();
       Scratch::Symbol& left = symbols[top.position];
-      if (left.id != top.left || left.next < 0) continue;  // queued before one of the two changed
+      if (left.id != top.left || left.next < 0) continue;  // one of the two has changed since it was queued
       Scratch::Symbol& right = symbols[static_cast<size_t>(left.next)];
       if (right.id != top.right) continue;
       left.id = merges_.find(top.left, top.right).id;

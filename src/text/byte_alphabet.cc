@@ -1,4 +1,4 @@
-// Printable Latin-1 characters spell themselves; the other 68 bytes are U+0100, U+0101, … in their order.
+// Printable Latin-1 characters are spelled as themselves; the other 68 bytes as U+0100, U+0101, … in ascending order.
 #include "text/byte_alphabet.h"
 
 namespace clearhead::text {

@@ -1,5 +1,5 @@
 // The decoders of tokenizer.json: ByteLevel, WordPiece, Metaspace, BPEDecoder, Replace, ByteFallback, Fuse, Strip, Sequence.
-// contribution() gives the bytes of one token alone where they do not depend on its neighbours.
+// contribution() returns the bytes of a token if they do not depend on its neighbours.
 #include "text/decoder.h"
 
 #include <algorithm>
@@ -128,7 +128,7 @@ class ReplaceStep : public Decoder {
   std::string content_;
 };
 
-// <0x0A> is the byte 10. A run of such tokens that is not valid UTF-8 becomes one U+FFFD each.
+// <0x0A> is the byte 10. If a run of such tokens is not valid UTF-8, each of them becomes one U+FFFD.
 class ByteFallback : public Decoder {
  public:
   std::vector<std::string> apply(std::vector<std::string> tokens) const override {
@@ -258,7 +258,7 @@ std::unique_ptr<Decoder> read_decoder(const Json& json, std::string_view where, 
   const std::string type = fields.string("type");
   std::unique_ptr<Decoder> made;
   if (type == "ByteLevel") {
-    for (const char* name : {"add_prefix_space", "trim_offsets", "use_regex"}) fields.take(name);  // of its namesakes alone
+    for (const char* name : {"add_prefix_space", "trim_offsets", "use_regex"}) fields.take(name);  // for the other ByteLevel steps
     made = make_byte_level_decoder();
   } else if (type == "WordPiece") {
     const std::string prefix = fields.string_or("prefix", "##");

@@ -1,5 +1,5 @@
 // From tokens back to text: the "decoder" of tokenizer.json, a chain of steps on token strings, which are concatenated
-// at the end. Without a decoder tokens are joined with blanks.
+// at the end. Without a decoder, tokens are joined with spaces.
 #pragma once
 
 #include <memory>

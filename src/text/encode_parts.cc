@@ -1,4 +1,5 @@
-// Windows joined in the middle half of their overlap, where ids and offsets of both agree; without agreement the earlier window doubles.
+// Joins windows in the middle half of their overlap, if the ids and offsets of both agree there. Otherwise the earlier
+// window is doubled.
 #include "text/encode_parts.h"
 
 #include <algorithm>
@@ -11,7 +12,7 @@ size_t boundary(std::string_view text, size_t at) {
   return at;
 }
 
-// A window of the text and its tokens; those the model puts around a text stand at the ends.
+// A window of the text and its tokens, with the special tokens that are put around a text at its ends.
 struct Part {
   size_t begin = 0, end = 0;
   Encoding encoding{};
@@ -36,7 +37,8 @@ Encoding cut(const Encoding& from, size_t begin, size_t end) {
   return {of(from.ids), of(from.type_ids), of(from.offsets), of(from.segment)};
 }
 
-// Where both windows go on alike: a token of each; false where they never do.
+// Sets at_a and at_b to the first token of each window in the middle half of the overlap. Returns false unless the tokens
+// of both windows are equal there.
 bool join(const Part& a, const Part& b, size_t overlap, size_t& at_a, size_t& at_b) {
   const auto from = static_cast<int64_t>(b.begin + overlap / 4), until = static_cast<int64_t>(a.end - overlap / 4);
   const auto first_at = [](const Part& part, int64_t offset) {
@@ -67,7 +69,7 @@ void encode_parts(const Tokenizer& tokenizer, std::string_view text, bool add_sp
     if (join(part, next, overlap, at, at_next)) {
       take(cut(part.encoding, from, at));
       from = at_next;
-      // What comes before is another window's.
+      // The tokens before belong to the window that was just passed on.
       next.encoding = cut(next.encoding, from, next.encoding.size());
       next.last -= from;
       next.first = from = 0;

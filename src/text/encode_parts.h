@@ -1,8 +1,8 @@
 // Encodes a long text in parts: the same tokens as Tokenizer::encode, with memory for one part only.
 //
-// Windows of the text overlap. A tokenizer does not depend on text far before, so if two windows agree on every token
-// in the middle of their overlap, encoding continues in the later one. If they disagree (one very long word), the
-// window grows, up to the whole text.
+// Windows of the text overlap. Tokens do not depend on text far before them, so if two windows agree on every token in the
+// middle of their overlap, encoding continues in the later one. If they disagree (one very long word), the window grows,
+// up to the whole text.
 #pragma once
 
 #include <functional>

@@ -1,4 +1,4 @@
-// Words are found by letter classes; a change writes the new text and the stretches that it left alone.
+// Finds words by character classes. Every change writes the new text and records the ranges that it kept.
 #include "text/noise.h"
 
 #include <array>
@@ -16,7 +16,7 @@ struct Letter {
   size_t begin = 0, end = 0;  // bytes
 };
 
-// Calls word(letters) for each run of letters; marks belong to the letter before them.
+// Calls take(letters) for each run of letters. Marks belong to the letter before them.
 template <class Take>
 void for_each_word(std::string_view text, const Take& take) {
   std::vector<Letter> letters;
@@ -50,7 +50,7 @@ class Writer {
     out_.text += from_.substr(begin, end - begin);
   }
   void write(std::string_view text) { out_.text += text; }
-  // A character in place of another: kept where both are as long.
+  // Replaces a character. It counts as kept if both have the same length.
   void replace(size_t begin, size_t end, std::string_view by) {
     keep(begin, end);
     if (by.size() == end - begin) {
@@ -69,7 +69,7 @@ class Writer {
   ChangedText out_{};
 };
 
-// The keys beside each letter of a QWERTY keyboard, in its row and the rows above and below.
+// The neighbouring keys of each letter on a QWERTY keyboard, in its row and in the rows above and below.
 constexpr std::array<std::string_view, 26> kBeside = {"qwsz",   "vghn",  "xdfv", "serfcx", "wsdr", "drtgvc", "ftyhbv", "gyujnb", "ujko",
                                                       "huikmn", "jiolm", "kop",  "njk",    "bhjm", "iklp",   "ol",     "wa",     "edft",
                                                       "awedxz", "rfgy",  "yhji", "cfgb",   "qase", "zsdc",   "tghu",   "asx"};
@@ -83,11 +83,12 @@ std::string beside(char32_t c, uint64_t draw) {
   return {is_large ? static_cast<char>(key - 32) : key};
 }
 
-// The word with one typo. Where the kind that was drawn is impossible (all letters alike, no key known), a letter is doubled.
+// Returns the word with one typo. If the kind that was drawn is impossible (all letters are equal, no key is known), a
+// letter is doubled.
 std::string with_typo(std::string_view text, const std::vector<Letter>& letters, uint64_t kind, uint64_t place) {
   const auto spelled = [&](size_t i) { return text.substr(letters[i].begin, letters[i].end - letters[i].begin); };
   const size_t count = letters.size(), at = place % count;
-  size_t first = place % (count - 1);  // of two that swap: the next pair of different letters
+  size_t first = place % (count - 1);  // first of the two that are swapped: the next pair of different letters
   for (size_t tried = 0; tried + 1 < count && spelled(first) == spelled(first + 1); ++tried) first = (first + 1) % (count - 1);
   const bool swaps = kind % 4 == 0 && spelled(first) != spelled(first + 1), drops = kind % 4 == 1;
   const std::string key = kind % 4 == 2 ? beside(letters[at].c, place / count) : "";

@@ -1,5 +1,5 @@
 // The normalizers of tokenizer.json: normal forms, Lowercase, StripAccents, BertNormalizer, Replace, Prepend, Strip, ByteLevel, Sequence.
-// ASCII takes a short way where the result is the same.
+// ASCII text takes a faster path if the result is the same.
 #include "text/normalizer.h"
 
 #include <vector>
@@ -34,7 +34,7 @@ void lowercase(Aligned& text) {
   text.transform(changes);
 }
 
-// A text of characters that no normal form touches stays as it is.
+// False if no character of the text can change in this normal form.
 bool needs_form(std::string_view bytes, NormalForm form) {
   const bool is_composed = form == NormalForm::kNfc || form == NormalForm::kNfkc;
   for (size_t at = 0; at < bytes.size();) {
@@ -47,7 +47,7 @@ bool needs_form(std::string_view bytes, NormalForm form) {
     at += decoded.length;
     if (form == NormalForm::kNfc && decoded.c < 0x300) continue;
     if (is(decoded.c, kApart)) return true;
-    if (is_composed && decoded.c >= 0x1100 && decoded.c < 0x1200) return true;  // Hangul letters compose
+    if (is_composed && decoded.c >= 0x1100 && decoded.c < 0x1200) return true;  // Hangul jamo compose
   }
   return false;
 }
@@ -78,8 +78,8 @@ class StripAccents : public Normalizer {
   }
 };
 
-// Clean, blanks around Chinese, decompose and strip marks, lower case. One pass does all of it, character by character, unless a mark
-// stays that canonical order might move: then each is a pass of its own.
+// Cleans the text, puts spaces around Chinese characters, decomposes and strips marks, and lower-cases. One pass does all of
+// it, character by character, unless a mark remains that canonical ordering might move; then each step is a separate pass.
 class Bert : public Normalizer {
  public:
   explicit Bert(const BertNormalizerOptions& options) : options_(options) {}
@@ -128,7 +128,7 @@ class Bert : public Normalizer {
     append_utf8(out, lower.first);
     if (lower.second != 0) append_utf8(out, lower.second);
   }
-  // ASCII without control characters: only the case can change (and tab, line breaks, which split words like the blank they would become).
+  // ASCII without control characters: only the case can change.
   static bool is_plain(std::string_view text) {
     for (const char c : text) {
       const unsigned char byte = static_cast<unsigned char>(c);

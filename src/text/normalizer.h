@@ -1,5 +1,5 @@
 // The normalizer step of encoding: changes the text as the vocabulary expects it (lower case, no accents, a Unicode
-// normal form …) and keeps it aligned with the text given. "normalizer" of tokenizer.json; null changes nothing.
+// normal form …) and keeps it aligned with the original text. "normalizer" of tokenizer.json; null changes nothing.
 #pragma once
 
 #include <memory>

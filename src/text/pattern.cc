@@ -1,4 +1,4 @@
-// A literal is found by search, from left to right without overlap; an expression by the regex engine.
+// A literal is searched from left to right, without overlap; a regular expression is matched by PCRE2.
 #include "text/pattern.h"
 
 #include "base/format.h"

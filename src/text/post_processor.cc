@@ -1,5 +1,5 @@
-// Post-processors over the parts of an encoding: BertProcessing, RobertaProcessing, TemplateProcessing and ByteLevel's trim become the steps Trim, ZeroTypes and
-// Template.
+// The post-processors of tokenizer.json: BertProcessing, RobertaProcessing, TemplateProcessing and ByteLevel become the
+// steps Trim, ZeroTypes and Template.
 #include "text/post_processor.h"
 
 #include <algorithm>
@@ -25,7 +25,7 @@ class Trim : public PostProcessor {
 
  private:
   void trim(std::string_view text, Part::Token& token, bool is_first) const {
-    // A single blank before the first token was put there by add_prefix_space, not by the text.
+    // A single space before the first token comes from add_prefix_space, not from the text.
     const bool was_added = adds_space_ && (is_first || token.begin == 0) && token.blanks_before == 1;
     const uint32_t before = was_added ? 0 : token.blanks_before;
     for (uint32_t k = 0; k < before && token.begin < token.end; ++k) {
@@ -135,7 +135,7 @@ std::vector<TemplatePiece> read_pieces(Fields& fields, std::string_view name, co
     if (sequence) {
       if (id.string() != "A" && id.string() != "B") inner.wrong("id", "A or B", id);
       piece.sequence = id.string() == "B";
-      if (piece.sequence == 1 && name == "single") inner.wrong("id", "A, the only text there is", id);
+      if (piece.sequence == 1 && name == "single") inner.wrong("id", "A, the only text", id);
     } else {
       const auto found = std::find_if(named.begin(), named.end(), [&](const NamedTokens& entry) { return entry.name == id.string(); });
       if (found == named.end()) inner.wrong("id", "a name from special_tokens", id);
@@ -196,7 +196,7 @@ std::unique_ptr<PostProcessor> read_post_processor(const Json& json, std::string
   } else if (type == "ByteLevel") {
     const bool adds_space = fields.boolean_or("add_prefix_space", true);
     const bool trims = fields.boolean_or("trim_offsets", true);
-    fields.boolean_or("use_regex", true);  // of the pre-tokenizer of the same name alone
+    fields.boolean_or("use_regex", true);  // only for the pre-tokenizer of the same name
     std::vector<std::unique_ptr<PostProcessor>> steps;
     if (trims) steps.push_back(std::make_unique<Trim>(adds_space));
     made = std::make_unique<Sequence>(std::move(steps));

@@ -1,5 +1,5 @@
-// The last step of encoding: removes blanks around words from offsets if configured, and inserts the template's special
-// tokens. "post_processor" of tokenizer.json, as a list of steps: Trim, ZeroTypes, Template.
+// The last step of encoding: removes the white space around words from offsets if configured, and inserts the template's
+// special tokens. "post_processor" of tokenizer.json, as a list of steps: Trim, ZeroTypes, Template.
 #pragma once
 
 #include <array>
@@ -32,7 +32,7 @@ class PostProcessor {
   virtual ~PostProcessor() = default;
   /// Turns one or two parts into the parts of the result, in order.
   virtual void apply(std::vector<Part>& parts, bool adds_special) const = 0;
-  /// Whether offsets depend on the blanks of tokens.
+  /// True if offsets depend on the white space in the spelling of tokens.
   virtual bool trims() const { return false; }
 };
 
@@ -42,7 +42,7 @@ struct TemplatePiece {
   int32_t type_id = 0;
 };
 std::unique_ptr<PostProcessor> make_template(std::vector<TemplatePiece> single, std::vector<TemplatePiece> pair);
-/// RoBERTa's template: <s> A </s></s> B </s>, all types 0; offsets are trimmed if asked.
+/// RoBERTa's template: <s> A </s></s> B </s>, all types 0; offsets are trimmed if trim_offsets.
 std::unique_ptr<PostProcessor> make_roberta(int32_t cls, int32_t sep, bool trim_offsets, bool add_prefix_space);
 std::unique_ptr<PostProcessor> make_bert(int32_t cls, int32_t sep);
 

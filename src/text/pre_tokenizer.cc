@@ -1,5 +1,5 @@
-// The pre-tokenizers of tokenizer.json as cuts of a text. A pattern gives stretches, and one of five behaviours makes words of them: removed, isolated,
-// merged with the previous, merged with the next, contiguous.
+// The pre-tokenizers of tokenizer.json. A pattern divides a text into matches and the ranges between them, and one of five
+// behaviours turns these into words: removed, isolated, merged with the previous, merged with the next, contiguous.
 #include "text/pre_tokenizer.h"
 
 #include <algorithm>
@@ -15,7 +15,7 @@
 namespace clearhead::text {
 namespace {
 
-// Stretches of one text, in order and covering it: matches of a pattern and what lies between.
+// A match of a pattern, or the range between two matches. A list of stretches is in order and covers its text.
 struct Stretch {
   size_t begin, end;
   bool is_match;
@@ -76,7 +76,7 @@ void behave(std::vector<Stretch>& list, Behavior behavior) {
   }
 }
 
-// Replaces every cut that is no token by what split(bytes, put(begin, end)) makes of it.
+// Replaces every cut that is not an added token by the ranges for which split(bytes, put) calls put(begin, end).
 template <class Split>
 void split_cuts(Cuts& cuts, const Split& split) {
   std::vector<Cut> out;
@@ -93,7 +93,8 @@ void split_cuts(Cuts& cuts, const Split& split) {
   cuts.cuts = std::move(out);
 }
 
-// Lets `change` rewrite each cut that is no token and for which wants(bytes) holds, as a text of its own.
+// Calls rewrite(text) for every cut that is not an added token and for which wants(cut) is true. The cut becomes a text of
+// its own.
 template <class Wants, class Rewrite>
 void rewrite_cuts(Cuts& cuts, const Wants& wants, const Rewrite& rewrite) {
   for (Cut& cut : cuts.cuts) {
@@ -106,7 +107,7 @@ void rewrite_cuts(Cuts& cuts, const Wants& wants, const Rewrite& rewrite) {
   std::erase_if(cuts.cuts, [](const Cut& cut) { return cut.token < 0 && cut.begin == cut.end; });
 }
 
-// Words between characters of a class that are dropped, and characters of a class that stand alone.
+// Splits at characters of the class `dropped`, which are removed, and of the class `alone`, which become words of their own.
 void split_by_class(Cuts& cuts, uint16_t dropped, uint16_t alone) {
   split_cuts(cuts, [&](std::string_view text, const auto& put) {
     size_t begin = 0;
@@ -157,7 +158,7 @@ class Whitespace : public PreTokenizer {
   }
 };
 
-// Stretches of characters of one class, as a pattern's matches: each character is a match of its own.
+// Splits by a class of characters instead of a pattern: each character of the class is a match.
 class ByClass : public PreTokenizer {
  public:
   ByClass(uint16_t wanted, Behavior behavior) : wanted_(wanted), behavior_(behavior) {}
@@ -348,7 +349,7 @@ std::unique_ptr<PreTokenizer> read_pre_tokenizer(const Json& json, std::string_v
   if (type == "BertPreTokenizer") {
     made = make_bert_pre_tokenizer();
   } else if (type == "ByteLevel") {
-    fields.boolean_or("trim_offsets", true);  // of the post-processor of the same name alone
+    fields.boolean_or("trim_offsets", true);  // only for the post-processor of the same name
     const bool adds_space = fields.boolean_or("add_prefix_space", true);
     made = make_byte_level(adds_space, fields.boolean_or("use_regex", true), spells);
   } else if (type == "Split") {

@@ -1,8 +1,8 @@
 // The second step of encoding: splits the normalized text into words, which the model receives one by one.
 // "pre_tokenizer" of tokenizer.json.
 //
-// A cut is a range of one of the texts in the pool. Steps that change bytes (a blank inserted in front, bytes spelled
-// in the byte alphabet) add new texts to the pool.
+// A cut is a range of one of the texts in the pool. Steps that change bytes (a space inserted in front, bytes spelled in
+// the byte alphabet) add new texts to the pool.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// "model" of tokenizer.json, and the text files that came before it: vocabularies and merges into plain values. Hostile bytes end here.
+// Reads "model" of tokenizer.json, and the text files that preceded it, into vocabularies and merges. All input is
+// validated here.
 #include "base/format.h"
 #include "text/model.h"
 #include "text/unicode.h"
@@ -53,7 +54,7 @@ std::unique_ptr<Model> read_bpe(Fields& fields, const Json& vocab, std::string_v
   const Json* dropout = fields.take("dropout");
   if (dropout && !dropout->is_null() && !dropout->is_number()) fields.wrong("dropout", "a number or null", *dropout);
   if (dropout && !dropout->is_null() && dropout->number() != 0.0) {
-    fail(ErrorCode::kUnsupported, "{}: \"model.dropout\" is {}; encoding by chance is not understood, set it to null", where,
+    fail(ErrorCode::kUnsupported, "{}: \"model.dropout\" is {}; random encoding (BPE dropout) is not supported; set it to null", where,
          dropout->describe());
   }
   options.unknown = optional_text(fields, "unk_token", &options.has_unknown);
@@ -96,10 +97,10 @@ std::unique_ptr<Model> read_model(const Json& json, std::string_view where, bool
   const Json* type = fields.take("type");
   const Json& vocab = fields.require("vocab");
   std::string name = type && type->is_string() ? type->string() : "";
-  if (!type) name = json.find("merges") ? "BPE" : json.find("continuing_subword_prefix") ? "WordPiece" : "";  // files older than the field
+  if (!type) name = json.find("merges") ? "BPE" : json.find("continuing_subword_prefix") ? "WordPiece" : "";  // older files
   if (name == "WordPiece") return read_wordpiece(fields, vocab, where);
   if (name == "BPE") return read_bpe(fields, vocab, where, may_be_raw, is_raw);
-  fail(ErrorCode::kUnsupported, "{}: \"model.type\" {} is not understood; WordPiece and BPE are", where,
+  fail(ErrorCode::kUnsupported, "{}: \"model.type\" {} is not supported; expected WordPiece or BPE", where,
        type ? type->describe() : "(absent)");
 }
 
@@ -118,7 +119,7 @@ std::vector<Merge> read_merges(std::string_view merges_txt, std::string_view whe
     if (line.starts_with("#version") || line.empty()) continue;
     const size_t blank = line.find(' ');
     if (blank == std::string_view::npos || line.find(' ', blank + 1) != std::string_view::npos) {
-      fail(ErrorCode::kFormat, "{}: line {}: expected two tokens and a blank between them, found \"{}\"", where, line_number,
+      fail(ErrorCode::kFormat, "{}: line {}: expected two tokens separated by a space, found \"{}\"", where, line_number,
            line.substr(0, valid_prefix(line.substr(0, 80))));
     }
     merges.push_back({line.substr(0, blank), line.substr(blank + 1)});

@@ -1,4 +1,5 @@
-// Oniguruma's \s \w \d \h spelled out as PCRE2's classes; compiled once, run by the JIT under limits on time and depth.
+// Translates Oniguruma's \s \w \d \h to PCRE2's classes. Patterns are compiled once and run by the JIT under limits on time
+// and depth.
 #include "text/regex.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -97,7 +98,7 @@ std::vector<std::pair<size_t, size_t>> Regex::find_all(std::string_view text) co
     const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(data.get());
     const size_t begin = bounds[0], end = bounds[1];
     if (begin > end) fail(ErrorCode::kUnsupported, "{}: the regular expression moves its own start (\\K)", compiled_->where);
-    if (begin == end && begin == previous_end) {  // an empty match right behind a match does not count; step over one character
+    if (begin == end && begin == previous_end) {  // an empty match directly after a match does not count; skip one character
       if (at >= text.size()) break;
       at += decode_valid(text, at).length;
       previous_end = SIZE_MAX;

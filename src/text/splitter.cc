@@ -1,4 +1,5 @@
-// Each rule as a function from a word's begin to its end, over classes of characters; patterns are recognised by their text.
+// Each rule is a function from the start of a word to its end, over classes of characters. Patterns are recognised by their
+// text.
 #include "text/splitter.h"
 
 #include "text/unicode.h"
@@ -13,7 +14,7 @@ const std::string_view kQwenPattern =
 
 namespace {
 
-// A character with its classes; beyond the end it has none and no length.
+// The classes and the length of a character; both are 0 beyond the end of the text.
 struct Seen {
   uint16_t classes = 0;
   uint32_t length = 0;
@@ -27,7 +28,8 @@ Seen look(std::string_view text, size_t at) {
 
 constexpr uint16_t kNotOther = kSpace | kLetter | kNumber;
 
-// The end of the run of characters with any of `wanted` (or, if that is 0, of those that are neither space, letter nor number).
+// Returns the end of a run of at most `limit` characters that have any class of `wanted` or, if that is 0, are neither space,
+// letter nor number.
 size_t run_end(std::string_view text, size_t at, uint16_t wanted, uint32_t limit = UINT32_MAX) {
   for (uint32_t count = 0; count < limit; ++count) {
     const Seen seen = look(text, at);
@@ -38,7 +40,8 @@ size_t run_end(std::string_view text, size_t at, uint16_t wanted, uint32_t limit
   return at;
 }
 
-// The end of 's, 't, 're, 've, 'm, 'll, 'd at an apostrophe, or `at`. Folding case, U+017F is an s.
+// Returns the end of the 's, 't, 're, 've, 'm, 'll or 'd that begins with the apostrophe at `at`; `at` if there is none. If
+// case is folded, U+017F is an s.
 size_t contraction_end(std::string_view text, size_t at, bool folds_case) {
   const auto letter = [&](size_t k) -> char {
     if (k >= text.size()) return 0;
@@ -53,7 +56,7 @@ size_t contraction_end(std::string_view text, size_t at, bool folds_case) {
   return at;
 }
 
-// \s+(?!\S)|\s+ at a space: all spaces, but the last one is left to the word behind it if there is one.
+// \s+(?!\S)|\s+ at a space: all spaces; if a word follows, the last of several spaces is left to it.
 size_t spaces_end(std::string_view text, size_t at) {
   const size_t end = run_end(text, at, kSpace);
   if (end == text.size()) return end;
@@ -91,7 +94,7 @@ size_t llama3_end(std::string_view text, size_t at, uint32_t digits) {
   const size_t from = text[at] == ' ' ? at + 1 : at;
   const size_t others = run_end(text, from, 0);
   if (others > from) return run_end(text, others, kLineBreak);
-  // Only spaces are left: \s*[\r\n]+ ends behind the last line break of the run.
+  // Only white space is left: \s*[\r\n]+ ends after the last line break of the run.
   const size_t end = run_end(text, at, kSpace);
   const size_t line_break = text.substr(at, end - at).find_last_of("\r\n");
   if (line_break != std::string_view::npos) return at + line_break + 1;

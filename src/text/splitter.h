@@ -4,7 +4,7 @@
 //   GPT-2     's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 //   Llama-3   (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+
 //             |\s+(?!\S)|\s+
-//   Qwen      as Llama-3 with \p{N} in place of \p{N}{1,3}
+//   Qwen      as Llama-3 with \p{N} instead of \p{N}{1,3}
 //
 // Every character belongs to exactly one word.
 #pragma once

@@ -1,4 +1,4 @@
-// Blanks, and lower case with the one rule that looks at neighbours.
+// White space, and lower case with its only rule that depends on neighbours.
 #include "text/strings.h"
 
 #include <utf8proc.h>
@@ -15,7 +15,8 @@ constexpr char32_t kCapitalSigma = 0x3A3, kSigma = 0x3C3, kFinalSigma = 0x3C2;
 
 utf8proc_category_t category_of(char32_t c) { return utf8proc_category(static_cast<utf8proc_int32_t>(c)); }
 
-// Case_Ignorable: marks, format characters, modifiers, and what may stand inside a word (Word_Break MidLetter, MidNumLet, Single_Quote).
+// Case_Ignorable: marks, format characters, modifiers, and characters that may occur inside a word (Word_Break MidLetter,
+// MidNumLet, Single_Quote).
 bool is_case_ignorable(char32_t c) {
   constexpr char32_t kInsideWords[] = {0x27,   0x2E,   0x3A,   0xB7,   0x387,  0x55F,  0x5F4,  0x2018, 0x2019,
                                        0x2024, 0x2027, 0xFE13, 0xFE52, 0xFE55, 0xFF07, 0xFF0E, 0xFF1A};
@@ -29,7 +30,7 @@ bool is_case_ignorable(char32_t c) {
   }
 }
 
-// Cased, of what is not Case_Ignorable: letters with case, ª and º, Roman numerals and circled letters.
+// Cased, for characters that are not Case_Ignorable: letters with case, ª and º, Roman numerals and circled letters.
 bool is_cased(char32_t c) {
   const utf8proc_category_t category = category_of(c);
   return category == UTF8PROC_CATEGORY_LU || category == UTF8PROC_CATEGORY_LL || category == UTF8PROC_CATEGORY_LT || c == 0xAA ||
@@ -37,7 +38,7 @@ bool is_cased(char32_t c) {
          (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189);
 }
 
-// Whether the nearest character that is not Case_Ignorable has case, before `at` and from `at` on.
+// True if the nearest character before `at` that is not Case_Ignorable has case.
 bool follows_cased(std::string_view text, size_t at) {
   while (at > 0) {
     at = previous_boundary(text, at);
@@ -47,6 +48,7 @@ bool follows_cased(std::string_view text, size_t at) {
   return false;
 }
 
+// True if the nearest character from `at` on that is not Case_Ignorable has case.
 bool precedes_cased(std::string_view text, size_t at) {
   while (at < text.size()) {
     const Decoded next = decode_valid(text, at);

@@ -1,4 +1,4 @@
-// Decoding while tokens come: bytes of an incomplete character are held back, everything else is given out at once.
+// Streaming decoding: the bytes of an incomplete character are held back, everything else is returned at once.
 #include <utility>
 
 #include "clearhead/tokenizer.h"
@@ -8,7 +8,7 @@ namespace clearhead {
 namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
-constexpr size_t kHeldTokens = 8;  // a character spelled in bytes needs four; more is no character
+constexpr size_t kHeldTokens = 8;  // a character that is spelled in bytes has at most four tokens
 
 }  // namespace
 
@@ -35,7 +35,7 @@ std::string TokenStream::push(int32_t id) {
   }
 }
 
-// The new text is what decoding with the token has more than without it, seen from the tokens given out last.
+// Decodes the tokens that were returned last, with and without the new token; the new text is the difference.
 std::string TokenStream::push_in_context(int32_t id) {
   window_.push_back(id);
   const std::string before = tokenizer_->decode({window_.begin(), window_.begin() + static_cast<std::ptrdiff_t>(given_)});

@@ -1,5 +1,5 @@
-// The files of a tokenizer: tokenizer.json; else vocab.txt; else vocab.json and merges.txt. tokenizer_config.json tells what these leave
-// open.
+// Loads a tokenizer from tokenizer.json, else from vocab.txt, else from vocab.json and merges.txt. tokenizer_config.json
+// provides what these files do not specify.
 #include "clearhead/tokenizer.h"
 
 #include <unistd.h>
@@ -18,7 +18,7 @@ namespace {
 
 using namespace text;
 
-// What a file holds, and how errors name it.
+// The contents of a file, and its name in error messages.
 struct NamedText {
   std::string_view bytes{}, where{};
 };
@@ -35,7 +35,7 @@ struct TokenizerConfig {
   const Json* find(std::string_view name) const { return json.find(name); }
 };
 
-// Of bytes without a folder.
+// The config of a tokenizer that is given as bytes, not as a folder.
 TokenizerConfig given_config(std::string_view bytes) { return TokenizerConfig({bytes, "tokenizer_config.json"}); }
 
 bool flag(const TokenizerConfig& config, std::string_view name, bool otherwise) {
@@ -58,7 +58,7 @@ int32_t required(const Vocabulary& vocabulary, std::string_view token, std::stri
   return id;
 }
 
-// The special tokens of files without a list of their own: tokenizer_config.json's, or those with a role.
+// The special tokens of files that do not list them: those of tokenizer_config.json, otherwise `usual`.
 std::vector<AddedToken> added_tokens(const TokenizerConfig& config, const Vocabulary& vocabulary, const std::vector<std::string>& usual) {
   std::vector<AddedToken> tokens;
   if (const Json* listed = config.find("added_tokens_decoder"); listed && listed->is_object()) {
@@ -82,7 +82,7 @@ std::vector<AddedToken> added_tokens(const TokenizerConfig& config, const Vocabu
     token.id = id;
     token.content = name;
     token.is_special = true;
-    token.strips_left = name == "<mask>";  // RoBERTa's mask takes the blank before it
+    token.strips_left = name == "<mask>";  // RoBERTa's mask includes the space before it
     tokens.push_back(std::move(token));
   }
   return tokens;
@@ -97,7 +97,7 @@ std::string_view trimmed_end(std::string_view line) {
   return line;
 }
 
-// The readers of merges.txt's two families differ in what stands around the words, not in the words.
+// Two families use merges.txt. They differ in the special tokens around a text, not in its words.
 enum class BpeFamily { kGpt2, kRoberta };
 
 BpeFamily bpe_family(const TokenizerConfig& config, const Vocabulary& vocabulary) {

@@ -1,4 +1,5 @@
-// tokenizer.json of learned vocabularies: BPE over bytes, WordPiece with BERT's template, and the tokenizer whose tokens are the 256 bytes.
+// tokenizer.json of trained vocabularies: byte-level BPE, WordPiece with BERT's template, and the tokenizer whose tokens are
+// the 256 bytes.
 #include "text/tokenizer_json.h"
 
 #include <algorithm>
@@ -38,7 +39,7 @@ Json byte_level(bool adds_space, bool splits_words) {
   return Json::object({{"type", "ByteLevel"}, {"add_prefix_space", adds_space}, {"trim_offsets", true}, {"use_regex", splits_words}});
 }
 
-// [CLS] … [SEP] for a text and … [SEP] for a second one, where both are special tokens.
+// [CLS] text [SEP], and pair [SEP] after it; null unless [CLS] and [SEP] are special tokens.
 Json bert_template(const VocabularyTables& tables) {
   const auto special = [&](const char* name) -> Json {
     const auto end = tables.tokens.begin() + tables.special, found = std::find(tables.tokens.begin(), end, name);
@@ -49,10 +50,10 @@ Json bert_template(const VocabularyTables& tables) {
   return Json::object({{"type", "BertProcessing"}, {"sep", sep}, {"cls", cls}});
 }
 
-// A text, then the special token `end`.
+// A template that appends the special token `end` to every text.
 Json end_template(const VocabularyTables& tables, const std::string& end) {
   const auto last = tables.tokens.begin() + tables.special, found = std::find(tables.tokens.begin(), last, end);
-  if (found == last) fail(ErrorCode::kInvalidArgument, "\"{}\", which is to end every text, is no special token", end);
+  if (found == last) fail(ErrorCode::kInvalidArgument, "\"{}\" is to be appended to every text, but it is not a special token", end);
   const auto text = [](const char* id, int64_t type) {
     return Json::object({{"Sequence", Json::object({{"id", id}, {"type_id", type}})}});
   };

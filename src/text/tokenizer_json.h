@@ -10,7 +10,7 @@
 
 namespace clearhead {
 
-/// The contents of a vocabulary. Tokens by id; the first `special` of them are matched in a text as they are spelled.
+/// The contents of a vocabulary. Tokens by id; the first `special` of them are special tokens, matched literally in a text.
 struct VocabularyTables {
   std::vector<std::string> tokens{};
   std::vector<std::pair<int32_t, int32_t>> merges{};  // by rank; BPE only
@@ -19,7 +19,7 @@ struct VocabularyTables {
 
 struct BpeSteps {
   bool splits_words = false;  // by GPT-2's pattern; otherwise the whole text is one word
-  bool lowercase = false;     // texts are put into lower case, and a blank before them
+  bool lowercase = false;     // texts are lower-cased and get a leading space
   std::string end{};          // a special token that the tokenizer appends to every text; empty: none
 };
 /// Byte-level BPE.

@@ -1,5 +1,5 @@
-// The trainers' loop: a heap of pairs by (count, lower ids); an entry whose count has changed is put back with the new one.
-// Words are counted in pieces of the texts on all threads; a piece ends where a word ends in any case.
+// The training loop: a heap of pairs by (count, lower ids); an entry whose count has changed is pushed again with the new
+// count. Words are counted in pieces of the texts, on all threads; a piece never ends inside a word.
 #include "text/train_vocabulary.h"
 
 #include <algorithm>
@@ -24,10 +24,10 @@ namespace {
 using namespace text;
 
 constexpr size_t kPieceBytes = size_t{1} << 20;
-constexpr double kCounting = 0.7;  // of all the time, about
+constexpr double kCounting = 0.7;  // approximate share of the whole time, for `progress`
 constexpr const char* kPrefix = "##";
 
-// --- words with counts --------------------------------------------------------------------------------------------------------------------
+// --- words with counts ---
 
 class WordTable {
  public:
@@ -56,7 +56,8 @@ bool ends_in_space(std::string_view text) {
   return valid_prefix(last) == last.size() && is(decode_valid(last, 0).c, kSpace);
 }
 
-// Texts in pieces that have the same words as the whole: a space behind what is no space always begins a word.
+// Splits texts into pieces that have the same words as the whole: a space after a character that is not a space always
+// begins a word.
 std::vector<std::string_view> pieces_of(const std::vector<std::string_view>& texts) {
   std::vector<std::string_view> pieces;
   for (const std::string_view text : texts) {
@@ -72,7 +73,7 @@ std::vector<std::string_view> pieces_of(const std::vector<std::string_view>& tex
   return pieces;
 }
 
-// BPE's words are raw bytes.
+// Counts the words of the texts. The words of BPE are raw bytes.
 WordTable count_words(const std::vector<std::string_view>& texts, const VocabularyOptions& options,
                       const std::function<void(double)>& progress) {
   const bool is_bpe = options.kind == VocabularyKind::kByteBpe;
@@ -86,7 +87,7 @@ WordTable count_words(const std::vector<std::string_view>& texts, const Vocabula
     std::string_view piece = pieces[static_cast<size_t>(item)];
     std::string repaired;
     if (valid_prefix(piece) != piece.size()) piece = repaired = replace_invalid(piece);
-    if (piece.size() >= (uint64_t{1} << 31)) fail(ErrorCode::kTooLong, "a text has 2 GiB without a blank or a line's end");
+    if (piece.size() >= (uint64_t{1} << 31)) fail(ErrorCode::kTooLong, "a text has 2 GiB without a space or a line break");
     Aligned text(piece, 0);
     if (normalizer) normalizer->apply(text);
     Cuts cuts;
@@ -103,9 +104,9 @@ WordTable count_words(const std::vector<std::string_view>& texts, const Vocabula
   return std::move(tables[0]);
 }
 
-// --- tokens of one character --------------------------------------------------------------------------------------------------------------
+// --- tokens of one character ---
 
-// Calls visit(character) for what a word starts as: bytes in their spelling, or characters.
+// Calls visit(character) for the initial symbols of a word: its bytes in the byte alphabet, or its characters.
 template <class Visit>
 void for_each_character(std::string_view word, VocabularyKind kind, const Visit& visit) {
   if (kind == VocabularyKind::kByteBpe) {
@@ -125,7 +126,7 @@ std::string utf8(char32_t c) {
   return out;
 }
 
-// Ids of the characters that words start as: at a word's begin, and inside (the same in BPE); −1 where there is none.
+// Ids of the initial symbols, at the start of a word and inside it. BPE uses `first` for both.
 struct Alphabet {
   std::unordered_map<char32_t, int32_t> first{}, inside{};
 };
@@ -137,7 +138,7 @@ class VocabularyTrainer {
     add_alphabet(words);
     if (static_cast<int64_t>(tokens_.size()) > options.size) {
       fail(ErrorCode::kInvalidArgument,
-           "a vocabulary of {} tokens has no room for its {} special tokens and the {} of single {}; expected a size of {} or more{}",
+           "a vocabulary of {} tokens has no room for its {} special tokens and {} single {}; expected a size of {} or more{}",
            options.size, options.special.size(), tokens_.size() - options.special.size(), is_bpe() ? "bytes" : "characters", tokens_.size(),
            is_bpe() ? "" : ", or a smaller alphabet");
     }
@@ -150,7 +151,7 @@ class VocabularyTrainer {
       Candidate top = std::move(queue_.back());
       queue_.pop_back();
       const int64_t now = pairs_.at(top.pair).count;
-      if (top.count != now) {  // it stands less often, or more, than when it was queued
+      if (top.count != now) {  // the count has changed since it was queued
         top.count = now;
         push(std::move(top));
         continue;
@@ -165,8 +166,9 @@ class VocabularyTrainer {
   }
 
  private:
-  // A pair, how often it stood when it was queued, and words that held it since it was queued last. As in the package a pair that forms again
-  // (of a token that can be made in two ways) is queued again, and each entry changes its own words alone.
+  // A pair, its count when it was queued, and the words in which it has formed since it was queued before. As in the
+  // `tokenizers` package, a pair that forms again (from a token that can be made in two ways) is queued again, and each
+  // entry changes its own words only.
   struct Candidate {
     int64_t count = 0;
     uint64_t pair = 0;
@@ -174,7 +176,7 @@ class VocabularyTrainer {
   };
   struct Pair {
     int64_t count = 0;
-    int32_t fresh = -1;  // its entry in fresh_
+    int32_t fresh = -1;  // index into fresh_; −1: none
   };
   struct PairHash {
     size_t operator()(uint64_t pair) const {
@@ -226,7 +228,7 @@ class VocabularyTrainer {
     }
   }
 
-  // Characters outside the alphabet leave their word.
+  // Converts words to symbols. Characters outside the alphabet are dropped.
   void read(const WordTable& words) {
     const auto& inside = is_bpe() ? alphabet_.first : alphabet_.inside;
     for (size_t at = 0; at < words.size(); ++at) {
@@ -280,7 +282,8 @@ class VocabularyTrainer {
     queue_fresh();
   }
 
-  // From left to right, in place. The count of the pair itself stays: nothing asks for it again unless it forms anew.
+  // Merges the pair in one word, from left to right and in place. The count of the pair itself is not changed: it is not
+  // read again unless the pair forms anew.
   void merge_in(uint32_t word, int32_t left, int32_t right, int32_t merged) {
     int32_t* symbols = symbols_.data() + words_[word].begin;
     const size_t length = words_[word].length;
@@ -304,7 +307,7 @@ class VocabularyTrainer {
     words_[word].length = out;
   }
 
-  // A pair that was merged twice has its last rank.
+  // The merges by rank. A pair that was merged twice has its last rank.
   std::vector<std::pair<int32_t, int32_t>> ranked() const {
     std::vector<std::pair<int32_t, int32_t>> out;
     std::unordered_set<uint64_t> seen;
@@ -316,7 +319,7 @@ class VocabularyTrainer {
   }
 
   struct Word {
-    size_t begin, length;  // of symbols_
+    size_t begin, length;  // range of symbols_
     int64_t count;
   };
   const VocabularyOptions& options_;
@@ -326,7 +329,7 @@ class VocabularyTrainer {
   std::vector<int32_t> symbols_;
   std::vector<Word> words_;
   std::unordered_map<uint64_t, Pair, PairHash> pairs_;
-  std::vector<Candidate> queue_, fresh_;  // a heap · pairs that formed in this step
+  std::vector<Candidate> queue_, fresh_;  // a heap; the pairs that formed in this step
   std::vector<std::pair<int32_t, int32_t>> merges_;
 };
 
@@ -352,7 +355,7 @@ TrainedVocabulary train_vocabulary(const std::vector<std::string_view>& texts, c
   check(options);
   TrainedVocabulary out;
   WordTable words = count_words(texts, options, progress);
-  if (words.size() == 0) fail(ErrorCode::kInvalidArgument, "the texts hold no word to learn a vocabulary from");
+  if (words.size() == 0) fail(ErrorCode::kInvalidArgument, "the texts contain no words to train a vocabulary on");
   out.different_words = static_cast<int64_t>(words.size());
   for (size_t at = 0; at < words.size(); ++at) out.words += words.count(at);
   VocabularyTrainer trainer(words, options);

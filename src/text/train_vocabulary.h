@@ -23,8 +23,8 @@ struct VocabularyOptions {
   int64_t minimum_count = 2;           ///< less frequent pairs are not merged
   std::vector<std::string> special{};  ///< ids from 0 on; WordPiece needs [UNK] among them
   std::string end{};                   ///< BPE: the special token that the tokenizer appends to every text; empty: none
-  /// BPE: the tokenizer puts texts into lower case, and a blank before them, so that a word has the same tokens wherever it
-  /// stands. WordPiece always does.
+  /// BPE: the tokenizer lower-cases texts and adds a leading space, so that a word has the same tokens at any position.
+  /// WordPiece always lower-cases.
   bool lowercase = false;
   /// WordPiece: at most this many characters, the most frequent ones. BPE always has all bytes.
   int64_t alphabet = 1000;

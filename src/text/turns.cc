@@ -1,4 +1,4 @@
-// A turn never holds a line break, so a joined text can be taken apart again.
+// A turn never contains a line break, so a joined text can be split again.
 #include "text/turns.h"
 
 #include <algorithm>

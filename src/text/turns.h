@@ -1,4 +1,5 @@
-// Turns of a dialogue as one text, which an encoder-decoder reads before it writes the next turn: a line each, oldest first.
+// Joins turns of a dialogue into one text, from which an encoder-decoder generates the next turn: one line per turn, the
+// oldest first.
 #pragma once
 
 #include <cstddef>
@@ -8,10 +9,10 @@
 
 namespace clearhead {
 
-/// The text on one line: line breaks inside become blanks, those at its end are left out.
+/// The text on one line: line breaks inside become spaces, those at its end are removed.
 std::string as_line(std::string text);
 
-/// The last `before` of turns [0, end), with a line break between two. Empty for `before` = 0.
+/// Joins the last `before` of turns [0, end) with line breaks. Empty for `before` = 0.
 std::string joined_turns(const std::vector<std::string>& turns, size_t end, int64_t before);
 
 /// The text without its first line; empty if it has one line.

@@ -1,5 +1,5 @@
-// Classes of planes 0 to 3 in one table made at the first use, later planes looked up one by one; decomposition, canonical order and composition over
-// utf8proc, with what each step changed.
+// Classes of planes 0 to 3 are in a table that is made at the first use; characters of later planes are looked up one by
+// one. Decomposition, canonical ordering and composition use utf8proc and record what each step changed.
 #include "text/unicode.h"
 
 #include <utf8proc.h>
@@ -34,7 +34,7 @@ bool is_circled_letter(char32_t c) {  // alphabetic though of category So
   return (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) || (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189);
 }
 
-// What utf8proc knows of a code point.
+// The classes that follow from utf8proc's properties of a code point.
 uint16_t current_classes(char32_t c) {
   if (c >= 0x110000) return 0;
   uint16_t found = 0;
@@ -56,7 +56,7 @@ uint16_t current_classes(char32_t c) {
   return found;
 }
 
-// The tables and the classes they add.
+// Calls visit(table, class) for every table of frozen_classes.h and the class that it adds.
 template <class Visit>
 void for_each_range(const Visit& visit) {
   visit(kNewLetterRanges, kLetter);
@@ -77,7 +77,7 @@ uint16_t find_classes(char32_t c) {
   return found;
 }
 
-constexpr char32_t kTabled = 0x34000;  // planes 0 to 3; beyond stand few characters, looked up one by one
+constexpr char32_t kTabled = 0x34000;  // planes 0 to 3; the few characters beyond are looked up one by one
 
 struct ClassTable {
   std::vector<uint16_t> of;
@@ -97,7 +97,8 @@ const uint16_t* class_table() {
   return table.of.data();
 }
 
-// The length of the character at text[at], or 0 with the length of the invalid subpart (and whether it is merely cut off).
+// Returns the length of the character at `at`. If it is invalid, returns 0 and sets `invalid` to the length of the invalid
+// subpart; `cut_off` tells whether the text ends inside a character that is valid so far.
 uint32_t scan(const unsigned char* at, size_t left, uint32_t* invalid, bool* cut_off) {
   const unsigned char lead = at[0];
   *cut_off = false;
@@ -222,7 +223,7 @@ Lower to_lower(char32_t c) {
   if (c < 0x80) return {c >= 'A' && c <= 'Z' ? c + 32 : c, 0};
   switch (c) {
     case 0x130: return {'i', 0x307};
-    case 0x1C89: return {0x1C8A, 0};  // from here on: later than Unicode 15
+    case 0x1C89: return {0x1C8A, 0};  // this and all below: later than Unicode 15
     case 0xA7CB: return {0x264, 0};
     case 0xA7CC:
     case 0xA7CE:
@@ -238,11 +239,11 @@ Lower to_lower(char32_t c) {
 }
 
 char32_t to_upper(char32_t c) {
-  return c == 0xDF ? c : static_cast<char32_t>(utf8proc_toupper(static_cast<utf8proc_int32_t>(c)));  // nobody writes ẞ
+  return c == 0xDF ? c : static_cast<char32_t>(utf8proc_toupper(static_cast<utf8proc_int32_t>(c)));  // ẞ is not in common use
 }
 
 uint8_t combining_class(char32_t c) {
-  if (!is(c, kCombiningMark)) return 0;  // marks of later Unicode are letters to Unicode 9
+  if (!is(c, kCombiningMark)) return 0;  // in Unicode 9, later marks count as letters
   return static_cast<uint8_t>(utf8proc_get_property(static_cast<utf8proc_int32_t>(c))->combining_class);
 }
 
@@ -278,8 +279,8 @@ char32_t compose(char32_t first, char32_t second) {
 struct Decomposer {
   bool is_compatible;
   std::vector<Change> out;
-  std::vector<uint8_t> order;  // combining class of each
-  size_t pending = 0;          // what stands from here on may still be sorted
+  std::vector<uint8_t> order;  // combining class of each character
+  size_t pending = 0;          // characters from here on may still be reordered
 
   void push(char32_t c, int32_t change) {
     const uint8_t combining = c < 0x300 ? 0 : combining_class(c);
@@ -316,7 +317,7 @@ struct Decomposer {
   }
 };
 
-// Canonical composition; a pair that becomes one carries the sum of its changes, less the one that is gone.
+// Canonical composition. A composed pair has the sum of both changes, minus 1 for the character that is gone.
 std::vector<Change> recompose(const std::vector<Change>& in, const std::vector<uint8_t>& order) {
   std::vector<Change> out;
   out.reserve(in.size());

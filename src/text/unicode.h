@@ -24,10 +24,10 @@ enum Class : uint16_t {
   kSpace = 1 << 2,            // White_Space
   kWord = 1 << 3,             // \w: alphabetic, marks, decimal numbers, connectors, joiners
   kBertPunctuation = 1 << 4,  // ASCII symbols and P
-  kBertRemoved = 1 << 5,      // NUL, U+FFFD, Cc (but tab, line feed, carriage return), Cf, Co
+  kBertRemoved = 1 << 5,      // NUL, U+FFFD, Cc (except tab, line feed, carriage return), Cf, Co
   kNonspacingMark = 1 << 6,   // Mn, as BertNormalizer strips it
   kCombiningMark = 1 << 7,    // M, as StripAccents strips it
-  kChinese = 1 << 8,          // the blocks that BertNormalizer surrounds with blanks
+  kChinese = 1 << 8,          // the blocks that BertNormalizer surrounds with spaces
   kLineBreak = 1 << 9,        // \r or \n
   kApart = 1 << 10,           // U+0300 or above and not known to be inert: normal forms must handle it
 };
@@ -52,11 +52,11 @@ inline uint32_t utf8_length(char32_t c) { return c < 0x80 ? 1 : c < 0x800 ? 2 : 
 /// Length of the longest valid prefix. `incomplete` (optional) is set if the rest is a character cut off at the end.
 size_t valid_prefix(std::string_view text, bool* incomplete = nullptr);
 
-/// A range of given bytes that was read as one U+FFFD.
+/// A range of bytes of the original text that was replaced by one U+FFFD.
 struct Replaced {
-  uint64_t read_at;   // byte offset of the U+FFFD in the text read
-  uint64_t given_at;  // byte offset of the first byte in the text given
-  uint32_t length;    // given bytes, 1..3
+  uint64_t read_at;   // byte offset of the U+FFFD in the repaired text
+  uint64_t given_at;  // byte offset of the first replaced byte in the original text
+  uint32_t length;    // number of replaced bytes, 1..3
 };
 /// `text` with every maximal invalid subpart replaced by U+FFFD.
 std::string replace_invalid(std::string_view text, std::vector<Replaced>* replaced = nullptr);

@@ -1,4 +1,4 @@
-// Hash by words of 8 bytes; linear probing in a table that doubles.
+// Hashes 8 bytes at a time; linear probing in a table that doubles.
 #include "text/vocabulary.h"
 
 #include <algorithm>
@@ -7,7 +7,7 @@
 namespace clearhead::text {
 
 uint64_t hash_bytes(std::string_view bytes) {
-  // Eight bytes a step, multiplied and folded; the tail is read with the length, so that no prefix hashes like the whole.
+  // Eight bytes a step, multiplied and folded. The length is part of the hash, so that no prefix hashes like the whole.
   constexpr uint64_t kMultiplier = 0x9E3779B97F4A7C15ull;
   uint64_t hash = bytes.size() * kMultiplier;
   const char* at = bytes.data();

@@ -1,6 +1,6 @@
-// WordPiece: the longest token at the front of the word, then the longest with the prefix at what is left; a word that cannot be covered,
-// or has too many characters, is one unknown token. A candidate is never longer than the longest token, so a word costs O(length ·
-// longest).
+// WordPiece: takes the longest token at the start of the word, then repeatedly the longest continuation at the start of the
+// rest. A word that cannot be covered, or has too many characters, is one unknown token. A candidate is never longer than
+// the longest token, so a word costs O(length · longest).
 #include <algorithm>
 #include <cstring>
 
@@ -16,7 +16,7 @@ class WordPiece : public Model {
   WordPiece(Vocabulary vocabulary, WordPieceOptions options) : options_(std::move(options)) {
     unknown = options_.unknown;
     unknown_id_ = vocabulary.find(options_.unknown);
-    // Continuations stand in a table of their own, without their prefix, so that candidates are looked up in the word itself.
+    // Continuations are in a separate table without their prefix, so that candidates are looked up in the word itself.
     for (int32_t id = 0; id < vocabulary.end_id(); ++id) {
       if (!vocabulary.contains(id)) continue;
       const std::string_view token = vocabulary.token(id);

@@ -39,10 +39,10 @@ class Vocabulary(Case):
         self.assertEqual((done.code, done.errors), (0, "265 of 4,000 tokens: no other pair of neighbours stands 2 times in the text\n"))
 
     def test_what_is_wrong_is_said_with_the_way_out(self):
-        room = "a vocabulary of 100 tokens has no room for its 0 special tokens and the 256 of single bytes; expected a size of 256 or more"
+        room = "a vocabulary of 100 tokens has no room for its 0 special tokens and 256 single bytes; expected a size of 256 or more"
         self.refused(1, room, "vocabulary", "bpe", self.text, "--size", "100", "-o", self.out)
         self.text.write_text("", encoding="utf-8")
-        self.refused(1, "the texts hold no word to learn a vocabulary from", "vocabulary", "bpe", self.text, "-o", self.out)
+        self.refused(1, "the texts contain no words to train a vocabulary on", "vocabulary", "bpe", self.text, "-o", self.out)
         self.refused(1, f"{self.folder}/none: cannot be read: No such file or directory", "vocabulary", "bpe", self.folder / "none", "-o", self.out)
         self.refused(1, f"{self.text}: cannot be made: Not a directory", "vocabulary", "bpe", self.text, "-o", self.text)
         self.refused(2, "kind: unigram not in {bpe,wordpiece} (clearhead vocabulary --help says more)", "vocabulary", "unigram", self.text, "-o", self.out)

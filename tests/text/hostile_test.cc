@@ -64,7 +64,7 @@ TEST(HostileTokenizer, StepsThatAreNotUnderstoodAreRefusedByName) {
   expect_refusal(with(R"("decoder":{"type":"CTC"})"), ErrorCode::kUnsupported,
                  "tokenizer.json: \"decoder.type\" \"CTC\" is not understood");
   expect_refusal(with_model(R"({"type":"Unigram","vocab":[]})"), ErrorCode::kUnsupported,
-                 "tokenizer.json: \"model.type\" \"Unigram\" is not understood; WordPiece and BPE are");
+                 "tokenizer.json: \"model.type\" \"Unigram\" is not supported; expected WordPiece or BPE");
 }
 
 TEST(HostileTokenizer, FieldsNobodyAskedForAreRefusedByName) {
@@ -78,9 +78,9 @@ TEST(HostileTokenizer, ModelsThatContradictThemselvesAreRefused) {
   expect_refusal("{}", ErrorCode::kFormat, "tokenizer.json: field \"model\" is missing");
   expect_refusal("[]", ErrorCode::kFormat, "tokenizer.json: the whole: expected an object, found an array of 0");
   expect_refusal(with_model(R"({"type":"BPE","vocab":{"a":0},"merges":["a b"]})"), ErrorCode::kFormat,
-                 "tokenizer.json: merge 0 (\"a\" + \"b\") needs the token \"b\", which the vocabulary has not");
+                 "tokenizer.json: merge 0 (\"a\" + \"b\") needs the token \"b\", which is not in the vocabulary");
   expect_refusal(with_model(R"({"type":"BPE","vocab":{"a":0,"b":1},"merges":[["a","b"]]})"), ErrorCode::kFormat,
-                 "tokenizer.json: merge 0 (\"a\" + \"b\") needs the token \"ab\", which the vocabulary has not");
+                 "tokenizer.json: merge 0 (\"a\" + \"b\") needs the token \"ab\", which is not in the vocabulary");
   expect_refusal(with_model(R"({"type":"BPE","vocab":{"a":0},"merges":["a b c"]})"), ErrorCode::kFormat,
                  "tokenizer.json: \"model.merges[0]\": expected \"left right\" or [\"left\", \"right\"], found \"a b c\"");
   expect_refusal(with_model(R"({"type":"BPE","vocab":{"a":0,"b":0},"merges":[]})"), ErrorCode::kFormat,
@@ -90,7 +90,7 @@ TEST(HostileTokenizer, ModelsThatContradictThemselvesAreRefused) {
   expect_refusal(with_model(R"({"type":"BPE","vocab":{"a":4000000000},"merges":[]})"), ErrorCode::kFormat,
                  "tokenizer.json: \"model.vocab\": the id of \"a\" must be an integer of 0..16777215, found 4000000000");
   expect_refusal(with_model(R"({"type":"BPE","vocab":{"a":0},"merges":[],"dropout":0.1})"), ErrorCode::kUnsupported,
-                 "tokenizer.json: \"model.dropout\" is 0.1; encoding by chance is not understood, set it to null");
+                 "tokenizer.json: \"model.dropout\" is 0.1; random encoding (BPE dropout) is not supported; set it to null");
 }
 
 TEST(HostileTokenizer, ExpressionsAndTemplatesAreCheckedWhenTheyAreRead) {
@@ -109,7 +109,7 @@ TEST(HostileTokenizer, ExpressionsAndTemplatesAreCheckedWhenTheyAreRead) {
   expect_refusal(
       with(
           R"("post_processor":{"type":"TemplateProcessing","single":[{"Sequence":{"id":"B","type_id":0}}],"pair":[],"special_tokens":{}})"),
-      ErrorCode::kFormat, "tokenizer.json: \"post_processor.single[0].Sequence.id\": expected A, the only text there is, found \"B\"");
+      ErrorCode::kFormat, "tokenizer.json: \"post_processor.single[0].Sequence.id\": expected A, the only text, found \"B\"");
   expect_refusal(with(R"("added_tokens":[{"id":-3,"content":"x"}])"), ErrorCode::kFormat,
                  "tokenizer.json: \"added_tokens[0].id\": expected an integer of 0..16777215, found -3");
 }
@@ -163,7 +163,7 @@ TEST(HostileTokenizer, MergesTxtIsReadLineByLineInTheFormOfItsFamily) {
   EXPECT_EQ(roberta->special_tokens().mask, 8);
   folder.put("merges.txt", "#version: 0.2\na b\nab\n");
   EXPECT_EQ(refusal([&] { Tokenizer::load(folder.path()); }).message,
-            folder.path() + "/merges.txt: line 3: expected two tokens and a blank between them, found \"ab\"");
+            folder.path() + "/merges.txt: line 3: expected two tokens separated by a space, found \"ab\"");
   folder.put("tokenizer_config.json", R"({"tokenizer_class":"MorseTokenizer"})");
   const Refusal family = refusal([&] { Tokenizer::load(folder.path()); });
   EXPECT_EQ(family.code, ErrorCode::kUnsupported);
