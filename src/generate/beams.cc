@@ -1,10 +1,10 @@
-// Beam search over a batch: the beams of all sentences that are not done are one step of the model.
+// Beam search over a batch. The beams of all sentences that are not done form one step of the model.
 //
-//   candidates   the 2·count best of score + ln p over all beams of a sentence (one of count that ends leaves another to go on), ties to the earlier beam, then
-//                the smaller id
-//   ended        those among the first `count` that end: rated score / length^penalty, the `count` best ratings are kept
-//   going on     the `count` best that do not end
-//   done         `count` have ended and none that goes on is better, as EarlyStopping rates it; or nothing may go on
+//   candidates   the count·(1 + number of stop tokens) best of score + ln p over all beams of a sentence, but at least
+//                2·count, so that `count` are left to continue; ties go to the earlier beam, then to the smaller id
+//   ended        those among the first `count` candidates that end; rated score / length^penalty; the `count` best are kept
+//   running      the `count` best that do not end
+//   done         `count` have ended and no running one is better, as EarlyStopping rates it; or none is left to continue
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -23,8 +23,8 @@ namespace {
 struct Text {
   std::vector<int32_t> ids{};
   std::vector<float> probabilities{};
-  double score = 0;    // Σ ln p; of one that has ended: rated
-  int64_t parent = 0;  // row of the batch it goes on from
+  double score = 0;    // Σ ln p; once it has ended, its rating
+  int64_t parent = 0;  // row of the batch that it continues
 };
 
 struct Sentence {
@@ -39,7 +39,8 @@ struct Candidate {
   float probability = 0;
 };
 
-// The first element from `at` on that is not below `bound`, or one before it; the size where there is none. Most of a vocabulary is passed over many at a time.
+// Returns the index of the first element from `at` on that is not below `bound`; the size if there is none. `bound` is
+// rounded down to f32, so the element may be slightly below it. Most of a vocabulary is skipped 64 elements at a time.
 int64_t first_above(const std::vector<float>& row, int64_t at, double bound) {
   constexpr int64_t kTogether = 64;
   const float rounded = std::nextafter(static_cast<float>(bound), -std::numeric_limits<float>::infinity());
@@ -79,7 +80,7 @@ class Search {
     std::vector<int32_t> next;
     for (size_t row = 0; row < done_.size(); ++row) next.insert(next.end(), prompt_.begin(), prompt_.end());
     for (made_ = 1; !open_.empty(); ++made_) {
-      CheckWhileBusy::ask();  // nobody else asks while batches run side by side
+      CheckWhileBusy::ask();  // no other code asks while batches run side by side
       if (options_.cancel && options_.cancel->load()) {
         for (Sentence& sentence : open_) finish(sentence, StopReason::kCancelled);
         break;
@@ -95,7 +96,8 @@ class Search {
   }
 
  private:
-  // Goes on from the logits of all rows. The ids of the next step, in the order of rows that the cache has then.
+  // Extends every sentence by the logits of all rows. Returns the ids of the next step, in the order of the cache's rows
+  // after this call.
   std::vector<int32_t> advance(const Tensor& logits) {
     parallel_for(static_cast<int64_t>(open_.size()), [&](int64_t at, int) { extend(open_[static_cast<size_t>(at)], logits); });
     std::vector<Sentence> open;
@@ -139,11 +141,11 @@ class Search {
 
   std::vector<Candidate> best_of(const Sentence& sentence, const Tensor& logits) const {
     const int64_t vocabulary = logits.size(1);
-    // Greedy search ends where its one text ends: nothing else is to go on then.
+    // Greedy search ends when its only text ends, so it needs no other candidate.
     const size_t wanted =
         options_.beams.count == 1 ? 1 : static_cast<size_t>(options_.beams.count) * (1 + std::max<size_t>(1, stop_ids_.size()));
     const auto better = [](const Candidate& a, const Candidate& b) { return a.score > b.score; };
-    std::vector<Candidate> best;  // sorted; equal ones stay in the order they came
+    std::vector<Candidate> best;  // sorted; equal ones stay in the order in which they came
     std::vector<float> row(static_cast<size_t>(vocabulary));
     for (size_t beam = 0; beam < sentence.running.size(); ++beam) {
       const Text& text = sentence.running[beam];
@@ -169,8 +171,8 @@ class Search {
     return best;
   }
 
-  // Applies the rules to the logits of a row, or to its log-probabilities where that differs and several beams are compared.
-  // Returns what is to be subtracted of them for log-probabilities.
+  // Applies the rules to the logits of a row, or to its log-probabilities if a rule scales scores and several beams are
+  // compared. Returns the number to subtract from the row to get log-probabilities.
   double under_rules(const Sentence& sentence, const Text& text, double total, std::vector<float>& row) const {
     const LogitRules& rules = rules_[sentence.index];
     if (rules.empty()) return total;
@@ -213,7 +215,7 @@ class Search {
   const GenerateOptions& options_;
   std::vector<int32_t> prompt_, stop_ids_;
   std::vector<LogitRules> rules_{};  // by sentence
-  int64_t limit_ = 0, made_ = 0;     // tokens of a text: at most, and with those of this step
+  int64_t limit_ = 0, made_ = 0;     // tokens of a text: the limit, and the number including this step
   StopReason at_limit_ = StopReason::kMaxTokens;
   std::vector<Sentence> open_{};
   std::vector<Generated> done_{};

@@ -1,5 +1,5 @@
-// The loop of generation: prefill, then draw, give out, step. No cache is ever copied; logits are made for the last position only. Texts written from sources
-// are made many at once, those of like length together.
+// The generation loop: prefill, then repeatedly draw a token, report it, and run the next step. Caches are never copied;
+// logits are computed for the last position only. Generation from sources runs in batches of similar length.
 #include "clearhead/generate.h"
 
 #include <algorithm>
@@ -35,7 +35,7 @@ GeneratedToken generated_token(const Tokenizer* tokenizer, int32_t id, float pro
 
 namespace {
 
-// One text as it goes on: what was drawn, what became certain of it, and why it ended.
+// The state of one text: the tokens that were drawn, the text that is final so far, and why it ended.
 class Writing {
  public:
   Writing(const Model& model, const Encoding& prompt, const GenerateOptions& options, const std::vector<int32_t>& stop_ids,
@@ -51,7 +51,7 @@ class Writing {
     made_.reason = StopReason::kMaxTokens;
   }
 
-  /// Draws the next token and tells everyone who asked; false where the text ends with it.
+  /// Draws the next token and passes it to the observer and to on_token. Returns false if the text ends with it.
   bool go_on(const float* logits, int64_t vocabulary) {
     std::vector<float> scores(logits, logits + vocabulary);
     rules_.apply(seen_, scores.data(), vocabulary);
@@ -89,7 +89,8 @@ class Writing {
     return false;
   }
 
-  /// Adds what became certain of the text; cuts it, and `added`, before the first stop text.
+  /// Appends `added` to the text. If the text then contains a stop text, truncates both before the first one and returns
+  /// true.
   bool ends_in_stop_text(std::string& added) {
     const size_t before = made_.text.size();
     made_.text += added;
@@ -114,7 +115,7 @@ class Writing {
   Generated made_;
 };
 
-// The options with max_length, if it is given, turned into a limit on new tokens.
+// Converts max_length, if it is given, to a limit on new tokens.
 GenerateOptions limited(const GenerateOptions& options, int64_t prompt_tokens) {
   GenerateOptions out = options;
   if (!options.max_length) return out;
@@ -127,7 +128,7 @@ GenerateOptions limited(const GenerateOptions& options, int64_t prompt_tokens) {
   return out;
 }
 
-// Goes on from prompts of one length, a step for all of them at a time; texts that end leave the batch.
+// Continues prompts of equal length as one batch. Texts that end leave the batch.
 std::vector<Generated> write_together(const Model& model, const std::vector<const Encoding*>& prompts, const GenerateOptions& given) {
   const GenerateOptions options = limited(given, static_cast<int64_t>(prompts[0]->ids.size()));
   const std::vector<int32_t> stop_ids = options.stop_ids ? *options.stop_ids : end_tokens(model);
@@ -147,7 +148,7 @@ std::vector<Generated> write_together(const Model& model, const std::vector<cons
   run.all_hidden = false;
   if (run.observer != nullptr && !open.empty()) run.observer->begin(model.plan_of(*prompts[0], run));
   while (!open.empty()) {
-    CheckWhileBusy::ask();  // nobody else asks while batches run side by side
+    CheckWhileBusy::ask();  // no other code asks while batches run side by side
     if (options.cancel != nullptr && options.cancel->load()) {
       for (const size_t text : open) texts[text].cancel();
       break;
@@ -172,7 +173,7 @@ std::vector<Generated> write_together(const Model& model, const std::vector<cons
   return made;
 }
 
-// The texts of what a search made.
+// Adds pieces, bytes and the text to the result of a search.
 void spell(const Model& model, Generated& made) {
   const std::shared_ptr<const Tokenizer> tokenizer = tokenizer_of(model);
   if (!tokenizer) return;
@@ -186,7 +187,7 @@ void spell(const Model& model, Generated& made) {
 
 void check_generates(const Model& model) {
   if (model.info().has_causal) return;
-  fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" without a causal head generates no text", model.info().name,
+  fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" without a causal head cannot generate text", model.info().name,
        model.info().model_type);
 }
 
@@ -202,16 +203,16 @@ void check(const Model& model, const GenerateOptions& options) {
   check_beams(model, options.beams.count, cache_dtype(model, options));
   if (options.sampling) fail(ErrorCode::kInvalidArgument, "beams: beam search does not sample; leave one of the two out");
   if (options.on_token || !options.stop_texts.empty())
-    fail(ErrorCode::kInvalidArgument, "beams: which text it will be is known at the end; on_token and stop_texts need one beam");
+    fail(ErrorCode::kInvalidArgument, "beams: the text is known only at the end of the search; on_token and stop_texts need one beam");
 }
 
-// What was written, read once more as a whole for whoever watches.   run: with its encoding and options
+// Runs the model once more over the whole generated text, for the observer. `run` gets the text's encoding and the options.
 void read_again(const Model& model, const Generated& made, RunOptions options,
                 const std::function<void(const Encoding& target, const RunOptions&)>& run) {
   std::vector<int32_t> ids;
   for (const GeneratedToken& token : made.tokens) ids.push_back(token.id);
   const int64_t longest = model.info().longest;
-  if (longest > 0 && static_cast<int64_t>(ids.size()) >= longest) ids.pop_back();  // the last one was never read
+  if (longest > 0 && static_cast<int64_t>(ids.size()) >= longest) ids.pop_back();  // the last token was never read
   const WrittenText written = written_text(model.info().first_token, ids, tokenizer_of(model).get());
   options.source = options.text;
   options.text = written.text;
@@ -241,7 +242,7 @@ Generated generate(const Model& model, const Encoding& prompt, const GenerateOpt
   if (options.beams.count == 1) return std::move(write_together(model, {&prompt}, options)[0]);
   if (options.run.observer)
     fail(ErrorCode::kUnsupported,
-         "beams: a causal model is observed step by step, which needs one beam; run the text it wrote to see its maps");
+         "beams: a causal model is observed step by step, which needs one beam; to see its maps, run the generated text");
   Generated made{.prompt_tokens = static_cast<int64_t>(prompt.ids.size())};
   if (options.max_tokens == 0) return made;
   const GenerateOptions search = limited(options, static_cast<int64_t>(prompt.ids.size()));
@@ -253,23 +254,25 @@ Generated generate(const Model& model, const Encoding& prompt, const GenerateOpt
 
 namespace {
 
-// Rows of one step: enough that a product reads its weights for many, few enough that sentences which end early do not wait long.
+// Rows of one step: enough that a product reads its weights for many rows, few enough that sentences that end early do not
+// wait long.
 constexpr size_t kRowsAtOnce = 128;
 
-// Sources that have been read, and their tokens; of sounds, none.
+// A cache that has read the sources, and the tokens of each source (none for a sound).
 struct Sources {
   ModelCache cache{};
   std::vector<std::vector<int32_t>> tokens{};
 };
 
-// Writes a text from each of `count` sources, in batches of similar size.   size: of one source; read: reads these sources
+// Generates a text from each of `count` sources, in batches of similar size. size(i): size of source i; read(indices): reads
+// these sources.
 std::vector<Generated> write_from(const Model& model, size_t count, const GenerateOptions& options,
                                   const std::function<int64_t(size_t)>& size,
                                   const std::function<Sources(const std::vector<size_t>&)>& read) {
   check(model, options);
   if (options.sampling || options.on_token || !options.stop_texts.empty())
-    fail(ErrorCode::kUnsupported, "texts written from a source are searched for: sampling, on_token and stop_texts are for causal models");
-  if (options.run.observer && count != 1) fail(ErrorCode::kInvalidArgument, "an observer watches one source, {} were given", count);
+    fail(ErrorCode::kUnsupported, "generation from a source does not support sampling, on_token or stop_texts; they are for causal models");
+  if (options.run.observer && count != 1) fail(ErrorCode::kInvalidArgument, "an observer needs exactly one source, found {}", count);
   std::vector<Generated> made(count);
   std::vector<size_t> order(count);
   std::iota(order.begin(), order.end(), size_t{0});
@@ -317,7 +320,7 @@ std::vector<Generated> generate_from(const Model& model, const std::vector<Encod
 
 std::vector<Generated> transcribe(const Model& model, const std::vector<Sound>& sounds, const GenerateOptions& options) {
   if (model.info().reads != "sound")
-    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" hears no sound", model.info().name, model.info().model_type);
+    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" does not read sounds", model.info().name, model.info().model_type);
   std::vector<Generated> made = write_from(
       model, sounds.size(), options, [&](size_t index) { return sounds[index].samples.defined() ? sounds[index].samples.size(1) : 0; },
       [&](const std::vector<size_t>& which) {
@@ -342,7 +345,7 @@ std::vector<Generated> generate_all(const Model& model, const std::vector<Encodi
   std::vector<size_t> order(prompts.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return prompts[a].size() > prompts[b].size(); });
-  std::vector<std::vector<size_t>> batches;  // of one length
+  std::vector<std::vector<size_t>> batches;  // of prompts of equal length
   for (const size_t index : order) {
     const bool fits = !batches.empty() && batches.back().size() < kRowsAtOnce && prompts[batches.back()[0]].size() == prompts[index].size();
     if (!fits) batches.emplace_back();

@@ -19,7 +19,7 @@ GeneratedToken generated_token(const Tokenizer* tokenizer, int32_t id, float pro
 /// Dtype of the KV cache of a generation.
 inline DType cache_dtype(const Model& model, const GenerateOptions& options) { return options.cache.value_or(model.info().precision); }
 
-/// Throws kBudget if this machine's memory cannot hold so many beams of one sentence.
+/// Throws kBudget if this machine's memory cannot hold that many beams of one sentence.
 void check_beams(const Model& model, int64_t beams, DType cache);
 
 /// The prompt of a batch, and the source of each of its sequences.

@@ -1,4 +1,5 @@
-// One step for each setting of GenerationRules that is on, in the order in which transformers' generate applies them.
+// Makes one step for each setting of GenerationRules that is used, in the order in which transformers' generate applies
+// them.
 #include "generate/rules.h"
 
 #include <algorithm>
@@ -14,7 +15,7 @@ namespace {
 
 constexpr float kBanned = -std::numeric_limits<float>::infinity();
 
-// The tokens that followed each sequence of size − 1 tokens.
+// Maps every sequence of size − 1 tokens to the tokens that followed it.
 std::map<std::vector<int32_t>, std::vector<int32_t>> continuations(const std::vector<int32_t>& ids, size_t size) {
   std::map<std::vector<int32_t>, std::vector<int32_t>> out;
   for (size_t end = size; end <= ids.size(); ++end) {
@@ -62,7 +63,7 @@ void LogitRules::Scores::force(const std::vector<int32_t>& ids) const {
   }
 }
 
-// Each token once, however often it stands in `ids`.
+// Penalises each token once, however often it occurs in `ids`.
 void LogitRules::Scores::penalise(const std::vector<int32_t>& ids, float penalty) const {
   std::vector<int32_t> once = ids;
   std::sort(once.begin(), once.end());

@@ -4,7 +4,7 @@
 //   rules.apply(tokens so far, scores, vocabulary);
 //
 // Scores are logits in greedy decoding and sampling, and log-probabilities in a beam search with rules that scale scores,
-// as transformers has them. Other rules give the same tokens on either.
+// as in transformers. Other rules give the same tokens on either.
 #pragma once
 
 #include <cstdint>
@@ -20,10 +20,10 @@ void validate(const GenerationRules& rules);
 
 class LogitRules {
  public:
-  /// The text that is generated, as far as the rules read it.
+  /// Properties of the text to generate that the rules need.
   struct Text {
     std::vector<int32_t> stop_ids{};
-    std::vector<int32_t> source{};  ///< tokens of the source; of a causal model: the prompt
+    std::vector<int32_t> source{};  ///< tokens of the source; for a causal model, the prompt
     int64_t prompt_tokens = 0;
     int64_t max_tokens = 0;  ///< new tokens
   };
@@ -32,8 +32,8 @@ class LogitRules {
   bool empty() const { return steps_.empty(); }
   /// True if a rule multiplies or divides scores, so that logits and log-probabilities give different results.
   bool scales() const { return scales_; }
-  /// `seen`: the prompt, or an encoder-decoder's first token, and the new tokens. `certain`: the score of a token that is
-  /// forced, 0 of a log-probability.
+  /// `seen`: the prompt, or an encoder-decoder's first token, and the new tokens. `certain`: the score that a forced token
+  /// gets; 0 for log-probabilities.
   void apply(const std::vector<int32_t>& seen, float* scores, int64_t vocabulary, float certain = 0) const;
 
  private:

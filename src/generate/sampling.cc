@@ -1,9 +1,11 @@
-// The next token from logits.
+// Chooses the next token from logits.
 //
-//   greedy    the largest logit, ties to the smaller id
-//   sampled   l' = l/T → the k largest → the shortest prefix, by size, whose softmax sums to top_p → by inverse distribution in order of id
+//   greedy    the largest logit; ties go to the smaller id
+//   sampled   l' = l/T → the k largest → in descending order, the shortest prefix whose softmax sums to top_p
+//             → inverse transform sampling, in order of id
 //
-// Tokens below (1 − top_p)/V of the mass can never be needed for the prefix: all of them together hold less than 1 − top_p. Only the others are sorted.
+// Tokens with less than (1 − top_p)/V of the mass are never needed for the prefix, because all of them together have less
+// than 1 − top_p. Only the others are sorted.
 #include "generate/sampling.h"
 
 #include <algorithm>
@@ -29,7 +31,7 @@ int64_t index_of_largest(const float* logits, int64_t vocabulary) {
     is_number &= !std::isnan(logits[id]);
     if (logits[id] > logits[best]) best = id;
   }
-  if (!is_number) fail(ErrorCode::kInvalidArgument, "the model's logits hold NaN: its weights, or the sums over them, are not finite");
+  if (!is_number) fail(ErrorCode::kInvalidArgument, "the model's logits contain NaN: its weights, or the sums over them, are not finite");
   return best;
 }
 
@@ -98,8 +100,7 @@ Drawn draw_token(const NextToken& next, const std::optional<Sampling>& sampling,
   const auto& [logits, scores, vocabulary] = next;
   const int64_t best = index_of_largest(scores, vocabulary);
   if (scores[best] == -std::numeric_limits<float>::infinity())
-    fail(ErrorCode::kInvalidArgument,
-         "the rules of generation leave no token; remove one of them, such as suppress_tokens or bad_words_ids");
+    fail(ErrorCode::kInvalidArgument, "the generation rules leave no token; remove one of them, such as suppress_tokens or bad_words_ids");
   const int64_t id = sampling ? sample(scores, vocabulary, *sampling, index) : best;
   return {static_cast<int32_t>(id), static_cast<float>(std::exp(static_cast<double>(logits[id]) - ops::log_sum_exp(logits, vocabulary)))};
 }

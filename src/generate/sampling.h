@@ -17,7 +17,7 @@ struct Drawn {
 /// Throws kInvalidArgument for values outside the ranges in generate.h.
 void validate(const Sampling& sampling);
 
-/// The scores of the next token: logits, as the model gives them and after the rules.
+/// Scores of the next token: the model's logits, and the scores after the rules.
 struct NextToken {
   const float* logits = nullptr;
   const float* scores = nullptr;

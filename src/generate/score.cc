@@ -1,4 +1,5 @@
-// How probable a text is to a causal model, piece by piece over a cache: memory is that of a piece's logits, windows let go of what they passed.
+// Log-probabilities of texts. A causal model reads a text piece by piece over a KV cache, so memory is that of one piece's
+// logits, and layers with a sliding window release the keys behind it.
 #include <algorithm>
 #include <functional>
 #include <iterator>
@@ -17,7 +18,7 @@ constexpr int64_t kBatchLogits = int64_t{1} << 24;  // 64 MiB
 
 void check_predicts(const Model& model) {
   if (model.info().has_causal) return;
-  fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" without a causal head says nothing of next tokens", model.info().name,
+  fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" without a causal head cannot predict next tokens", model.info().name,
        model.info().model_type);
 }
 
@@ -27,7 +28,7 @@ std::vector<float> log_probabilities(const Model& model, const std::vector<int32
                                      const std::function<void(double)>& progress) {
   check_predicts(model);
   const int64_t count = static_cast<int64_t>(ids.size()) - 1, classes = model.info().vocabulary;
-  if (count > model.info().longest) check_length(count + 1, model.info().longest);  // before any piece is read; the last token never is
+  if (count > model.info().longest) check_length(count + 1, model.info().longest);  // before a piece is read; the last token never is
   std::vector<float> out(static_cast<size_t>(std::max<int64_t>(0, count)));
   const int64_t piece = std::max<int64_t>(64, kPieceLogits / classes);
   ModelCache cache{.dtype = model.info().precision};
@@ -57,7 +58,7 @@ std::vector<std::vector<float>> log_probabilities_all(const Model& model, const 
       const TokenBatch batch = padded(texts, which);
       const Tensor logits = model.run(batch, {.interventions = options.interventions}).causal_logits;
       std::vector<int32_t> targets(batch.ids.begin() + 1, batch.ids.end());
-      targets.push_back(0);  // after the last token, and after those that padding follows: nobody asks
+      targets.push_back(0);  // the losses after the last token of a text are not used
       const Tensor losses = ops::losses(logits.reshape({batch.batch * batch.length, classes}), targets);
       for (size_t row = 0; row < which.size(); ++row) {
         const float* from = losses.data<float>() + static_cast<int64_t>(row) * batch.length;
@@ -73,7 +74,7 @@ std::vector<std::vector<float>> log_probabilities_all(const Model& model, const 
 
 namespace {
 
-// Input of the decoder that predicts a target: the first token, then the target without its last token.
+// The decoder input that predicts a target: the first token, then the target without its last token.
 Encoding shifted(const Encoding& target, int32_t first) {
   Encoding out{.ids = {first}};
   out.ids.insert(out.ids.end(), target.ids.begin(), target.ids.end() - 1);
@@ -89,7 +90,7 @@ std::vector<std::vector<float>> log_probabilities_from(const Model& model, const
     fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" reads no source; expected an encoder-decoder", info.name, info.model_type);
   if (sources.size() != targets.size())
     fail(ErrorCode::kInvalidArgument, "{} sources and {} targets; expected a target for each source", sources.size(), targets.size());
-  std::vector<Encoding> read, longer;  // longer: the side that decides which pairs run together
+  std::vector<Encoding> read, longer;  // longer: the longer side of each pair, by which pairs are batched
   for (size_t index = 0; index < targets.size(); ++index) {
     const Encoding &source = sources[index], &target = targets[index];
     of_text(options, index, [&] {
@@ -105,7 +106,7 @@ std::vector<std::vector<float>> log_probabilities_from(const Model& model, const
   for (const std::vector<size_t>& which : batches_of(longer, std::max<int64_t>(64, kBatchLogits / info.vocabulary))) {
     const TokenBatch target = padded(read, which);
     const Tensor logits = model.run_from(padded(sources, which), target, {.interventions = options.interventions}).causal_logits;
-    std::vector<int32_t> ids(target.ids.size());  // 0 where padding stands: nobody asks
+    std::vector<int32_t> ids(target.ids.size());  // 0 for padding, whose losses are not used
     for (size_t row = 0; row < which.size(); ++row) {
       const std::vector<int32_t>& said = targets[which[row]].ids;
       std::copy(said.begin(), said.end(), ids.begin() + static_cast<int64_t>(row) * target.length);

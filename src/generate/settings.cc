@@ -1,4 +1,5 @@
-// Settings of generation from a model's files, as transformers reads them: generation_config.json, or config.json without one.
+// Reads the generation settings of a model's files as transformers does: generation_config.json, or config.json if there is
+// no such file.
 #include <algorithm>
 #include <filesystem>
 #include <limits>
@@ -13,9 +14,9 @@
 namespace clearhead {
 namespace {
 
-constexpr int64_t kMostBeams = 1000;  // more find nothing better
+constexpr int64_t kMostBeams = 1000;  // more beams find nothing better
 
-/// The settings of one file, by type. A setting that is null or absent is not there.
+/// Typed access to the settings of one file. A setting that is null counts as absent.
 class Settings {
  public:
   static std::optional<Settings> of_file(const ModelInfo& model, const char* name) {
@@ -88,7 +89,8 @@ class Settings {
   Json json_{};
 };
 
-// The least that the beams of one sentence need: each a row of logits, and the first page of keys and values of every layer.
+// Throws kBudget if memory cannot hold the minimum that the beams of one sentence need: for each, a row of logits and the
+// first page of keys and values of every layer.
 void check_memory(const ModelInfo& info, int64_t beams, DType cache, const std::string& what) {
   const double page = 256.0 * static_cast<double>(info.layers * info.key_heads * info.head_dim * 2) * static_cast<double>(size_of(cache));
   const double bytes = static_cast<double>(beams) * (page + 4.0 * static_cast<double>(info.vocabulary));
@@ -103,7 +105,7 @@ struct NeutralSetting {
   std::vector<double> neutral{};  // values that change nothing
 };
 
-// Throws for settings that change what transformers writes and that have no counterpart here.
+// Throws kUnsupported for settings that change the text that transformers generates and have no counterpart here.
 void refuse(const Settings& settings, const std::vector<NeutralSetting>& others) {
   for (const auto& [name, neutral] : others) {
     const Json* found = settings.find(name);
@@ -112,7 +114,7 @@ void refuse(const Settings& settings, const std::vector<NeutralSetting>& others)
                                         : found->is_bool() ? std::optional(found->boolean() ? 1.0 : 0.0)
                                                            : std::nullopt;
     if (value && std::find(neutral.begin(), neutral.end(), *value) != neutral.end()) continue;
-    fail(ErrorCode::kUnsupported, "{}: \"{}\": {} is not supported and changes what the model writes; remove it to write without it",
+    fail(ErrorCode::kUnsupported, "{}: \"{}\": {} is not supported and changes the generated text; remove it to generate without it",
          settings.path(), name, found->describe());
   }
 }
@@ -155,7 +157,7 @@ GenerationRules default_rules(const Model& model) {
                     {"token_healing", {0}}});
   if (const Json* samples = settings.find("do_sample");
       samples && samples->is_bool() && samples->boolean() && model.info().encoder_layers > 0) {
-    fail(ErrorCode::kUnsupported, "{}: \"do_sample\": true is not supported for texts written from a source; understood: false",
+    fail(ErrorCode::kUnsupported, "{}: \"do_sample\": true is not supported for generation from a source; understood: false",
          settings.path());
   }
   GenerationRules rules;
@@ -206,7 +208,7 @@ std::optional<int64_t> default_max_length(const Model& model) { return Settings:
 int64_t default_max_tokens(const Model& model, int64_t otherwise) {
   const Settings settings = Settings::of(model.info());
   if (const auto added = settings.whole("max_new_tokens", 1)) return *added;
-  const auto longest = settings.whole("max_length", 2);  // the first token is one of them
+  const auto longest = settings.whole("max_length", 2);  // max_length counts the first token
   return longest ? *longest - 1 : otherwise;
 }
 

@@ -302,7 +302,7 @@ class Texts(Case):
     def test_tasks_a_model_cannot_do_are_named(self):
         self.refused(1, "causal: the model has no masked-language head to fill masks with", "run", "fill", "causal", "a", folder=self.shelf)
         self.refused(1, "causal: the model has no head that classifies whole texts", "run", "classify", "causal", "a", folder=self.shelf)
-        self.refused(1, 'bidirectional: a model of type "clearhead-attention" without a causal head generates no text', "run", "generate", "bidirectional", "a", folder=self.shelf)
+        self.refused(1, 'bidirectional: a model of type "clearhead-attention" without a causal head cannot generate text', "run", "generate", "bidirectional", "a", folder=self.shelf)
         model = self.long_model()
         self.refused(1, "fill: the text has no [MASK]; write it where a word is missing", "run", "fill", model, "a b", folder=self.folder)
 

@@ -129,11 +129,11 @@ TEST(GenerationSettings, ThatHaveNoCounterpartAreRefusedByName) {
     return text.substr(text.rfind('/') + 1);
   };
   EXPECT_EQ(message(R"({"penalty_alpha": 0.6})"),
-            "generation_config.json: \"penalty_alpha\": 0.6 is not supported and changes what the model writes; remove it to write "
+            "generation_config.json: \"penalty_alpha\": 0.6 is not supported and changes the generated text; remove it to generate "
             "without it");
   EXPECT_EQ(message(R"({"num_beam_groups": 2})").substr(0, 50), "generation_config.json: \"num_beam_groups\": 2 is no");
   EXPECT_EQ(message(R"({"do_sample": true})"),
-            "generation_config.json: \"do_sample\": true is not supported for texts written from a source; understood: false");
+            "generation_config.json: \"do_sample\": true is not supported for generation from a source; understood: false");
   EXPECT_EQ(message(R"({"repetition_penalty": 0})"), "generation_config.json: repetition_penalty: expected a positive number, found 0");
   EXPECT_EQ(message(R"({"no_repeat_ngram_size": "two"})"),
             "generation_config.json: \"no_repeat_ngram_size\": expected a whole number of 0 or more, found \"two\"");

@@ -106,7 +106,7 @@ TEST(Sampling, RefusesWhatCannotBeMeant) {
 
 TEST(Sampling, LogitsThatAreNotNumbersAreRefused) {
   const std::vector<float> broken = {0.0F, std::numeric_limits<float>::quiet_NaN(), 1.0F};
-  expect_refused(ErrorCode::kInvalidArgument, "logits hold NaN", [&] { draw_from(broken, std::nullopt, 0); });
+  expect_refused(ErrorCode::kInvalidArgument, "logits contain NaN", [&] { draw_from(broken, std::nullopt, 0); });
 }
 
 }  // namespace
