@@ -17,7 +17,7 @@ struct Image {
   std::vector<uint8_t> pixels;  // [height, width, channels], sRGB
 };
 
-/// A picture takes 16 bytes a pixel while it is decoded and 12 afterwards: 2²⁶ pixels (8,192 × 8,192) take 1 GiB.
+/// A picture needs 16 bytes per pixel while it is decoded and 12 afterwards: 2²⁶ pixels (8,192 × 8,192) need 1 GiB.
 inline constexpr int64_t kMostPixels = int64_t{1} << 26;
 
 /// As read_image, from the bytes of a file; `where` names them in error messages.

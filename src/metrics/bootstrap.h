@@ -1,7 +1,7 @@
 // Bootstrap: percentile confidence intervals of a mean, over resamples drawn with replacement (Efron 1979), and paired
 // differences of two systems (Koehn 2004; p as in Berg-Kirkpatrick et al. 2012).
 //
-//   mean*_b = (1/n) Σ_i value[index(b, i)]      b = 0 … resamples − 1      interval: the 2.5th and 97.5th percentile of mean*_b
+//   mean*_b = (1/n) Σ_i value[index(b, i)]      b = 0 … resamples − 1      95 % interval: the 2.5th and 97.5th percentile of mean*_b
 //
 // Percentiles interpolate linearly between order statistics (numpy's default). index(b, i) = random_bits(seed, b·n + i)
 // mod n (base/random.h), so a seed gives the same bits on any machine and for any number of threads.

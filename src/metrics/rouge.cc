@@ -177,7 +177,7 @@ std::vector<std::string> split_into_words(std::string_view text, bool is_of_any_
 
 std::vector<std::string> words_of_any_script(std::string_view text) { return split_into_words(text, true); }
 
-// Includes the lower case of U+212A (Kelvin), which is an ASCII letter, and of U+0130, which begins with one.
+// U+212A (Kelvin) and U+0130 count too: in lower case they are, or begin with, an ASCII letter.
 std::vector<std::string> latin_words(std::string_view text) { return split_into_words(text, false); }
 
 Rouge rouge(std::string_view summary, std::string_view reference, const RougeWords& words) {

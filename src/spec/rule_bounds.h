@@ -50,8 +50,8 @@ class RuleBounds {
  public:
   explicit RuleBounds(const Rule& rule);
 
-  /// Whether a visibility rule shows all, none or some pairs of positions × keys. Both ranges are [begin, end), not
-  /// empty. Thread-safe.
+  /// Tells whether a visibility rule shows all, none or some of the pairs of positions × keys. Both ranges are
+  /// [begin, end), not empty. Thread-safe.
   Shown shown(int64_t batch, int64_t head, Range positions, Range keys) const;
   /// Bounds of the result for any scores.
   RuleBound bound(int64_t batch, int64_t head, Range positions, Range keys) const;

@@ -12,7 +12,7 @@
 
 namespace clearhead {
 
-/// Position of query 0 among the keys; the others follow one by one.
+/// Position of query 0 among the keys; the other queries follow consecutively.
 inline int64_t first_position(const Band& band, int64_t queries, int64_t keys) {
   return (band.align == Align::kEnd ? keys - queries : 0) + band.offset;
 }

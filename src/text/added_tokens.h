@@ -1,8 +1,8 @@
-// Added tokens, beside the model's vocabulary: found in the text by their spelling, before the text
-// is split into words.
+// Added tokens, in addition to the model's vocabulary. They are found in the text by their spelling, before the text is
+// split into words.
 //
-// Matching goes from left to right and takes the longest token at each place, by a trie. Tokens marked `normalized` are
-// searched after normalization, in their normalized spelling.
+// Matching goes from left to right and finds the longest token at each position, with a trie. Tokens marked `normalized`
+// are searched after normalization, in their normalized spelling.
 #pragma once
 
 #include <cstdint>

@@ -8,7 +8,7 @@ namespace clearhead {
 namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
-constexpr size_t kHeldTokens = 8;  // a character that is spelled in bytes has at most four tokens
+constexpr size_t kHeldTokens = 8;  // a character has at most four byte tokens; more are not a character
 
 }  // namespace
 
@@ -35,7 +35,7 @@ std::string TokenStream::push(int32_t id) {
   }
 }
 
-// Decodes the tokens that were returned last, with and without the new token; the new text is the difference.
+// Decodes the tokens that were returned last, without and with the tokens since then; the new text is the difference.
 std::string TokenStream::push_in_context(int32_t id) {
   window_.push_back(id);
   const std::string before = tokenizer_->decode({window_.begin(), window_.begin() + static_cast<std::ptrdiff_t>(given_)});

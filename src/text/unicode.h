@@ -1,10 +1,10 @@
 // Unicode for tokenizers: UTF-8, character classes, lower case, normal forms.
 //
-// The answers come from utf8proc, with two corrections. With them they equal those of the `tokenizers` package on every
+// Properties come from utf8proc, with two corrections. With these, they equal those of the `tokenizers` package on every
 // code point, for any version of utf8proc (2.8: Unicode 15.0, 2.9: 15.1):
 //  - BERT's classes, combining marks and compatibility decompositions are frozen in that package at Unicode 8 and 9.
 //    frozen_classes.h has complete tables (made by tools/goldens/tokenizer_tables.py).
-//  - Its letters, numbers and lower case follow Unicode 16. Additions after 15.0 are listed beside them.
+//  - Its letters, numbers and lower case follow Unicode 16. Additions after 15.0 are listed separately.
 //
 // Known differences: numbers of Unicode 17 (U+11DE0..11DE9, U+16FF4..16FF6), for the Digits pre-tokenizer only; and
 // regular expressions of a tokenizer.json other than the well-known ones, which PCRE2 runs with its own version of

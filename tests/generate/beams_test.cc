@@ -229,7 +229,7 @@ TEST(BeamSearch, ATraceHoldsBothTextsAndTheMapsOfTheWholeRunAtTheirPlaces) {
 TEST(BeamSearch, WhatCannotBeSearchedForIsRefused) {
   const auto model = load(golden_directory("marian", "searched"), {.tokenizer = false});
   const auto causal = load(golden_directory("gpt2", "plain"), {.tokenizer = false});
-  expect_refused(ErrorCode::kUnsupported, "texts written from a source are searched for",
+  expect_refused(ErrorCode::kUnsupported, "generation from a source does not support sampling",
                  [&] { (void)generate(*model, {5}, {.sampling = Sampling{}}); });
   expect_refused(ErrorCode::kInvalidArgument, "beam search does not sample",
                  [&] { (void)generate(*causal, {5}, {.sampling = Sampling{}, .beams = {4}}); });
