@@ -1,7 +1,8 @@
 // Beam search over a batch. The beams of all sentences that are not done form one step of the model.
 //
 //   candidates   the count·(1 + number of stop tokens) best of score + ln p over all beams of a sentence, but at least
-//                2·count, so that `count` are left to continue; ties go to the earlier beam, then to the smaller id
+//                2·count, so that `count` are left to continue (with one beam, 1); ties go to the earlier beam, then to the
+//                smaller id
 //   ended        those among the first `count` candidates that end; rated score / length^penalty; the `count` best are kept
 //   running      the `count` best that do not end
 //   done         `count` have ended and no running one is better, as EarlyStopping rates it; or none is left to continue

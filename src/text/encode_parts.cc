@@ -69,7 +69,7 @@ void encode_parts(const Tokenizer& tokenizer, std::string_view text, bool add_sp
     if (join(part, next, overlap, at, at_next)) {
       take(cut(part.encoding, from, at));
       from = at_next;
-      // The tokens before belong to the window that was just passed on.
+      // The tokens before this one were taken from the earlier window.
       next.encoding = cut(next.encoding, from, next.encoding.size());
       next.last -= from;
       next.first = from = 0;
