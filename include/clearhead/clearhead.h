@@ -1,5 +1,5 @@
 // Room: umbrella.
-// Includes every public header, for programs that use the library. The library itself includes single headers.
+// Includes every public header, for programs that use the library. The library itself includes the individual headers.
 #pragma once
 
 #include "clearhead/atlas.h"

@@ -1,6 +1,6 @@
 // Room: io.
-// Reads sounds and pictures from files as tensors for models and Training: one file, or batches from a table
-// of files and labels.
+// Reads sounds and pictures from files, as tensors for models and Training: single files, or batches from a table of
+// files and labels.
 //
 //   Sound sound = read_sound("seven.wav");                       // [channels, frames] at sound.rate frames per second
 //   Tensor photo = read_image("cat.jpg");                        // [3, height, width]
@@ -28,56 +28,57 @@ struct Sound {
 };
 
 /// Reads frames [begin, begin + count) of a sound file, or all frames from `begin` if count is negative. Only these
-/// frames are decoded. Reads every format of libsndfile (WAV, AIFF, FLAC, Ogg …). Integer samples are scaled to −1 … 1.
-/// A truncated WAV file is read as far as it goes, as libsndfile does.
+/// frames are decoded. Supports every format of libsndfile (WAV, AIFF, FLAC, Ogg …). Integer samples are scaled to
+/// −1 … 1. A truncated WAV file is read as far as possible, as in libsndfile.
 /// Throws kNotFound, kFormat if the file is not a sound, is damaged, or has a sample that is NaN or infinite,
 /// kInvalidArgument for frames outside the file, kBudget for more than 2³¹ samples.
 Sound read_sound(const std::string& path, int64_t begin = 0, int64_t count = -1);
 
-/// Which frames and filters log_mel() uses. The defaults are Whisper's (Radford et al. 2023, §2.2).
+/// Frames and filters of log_mel(). The defaults are Whisper's (Radford et al. 2023, §2.2).
 struct LogMelOptions {
   int64_t rate = 16000;  ///< samples per second of the sound
   int64_t window = 400;  ///< samples of a frame, under a Hann window; also the length of its Fourier transform
   int64_t hop = 160;     ///< samples from one frame to the next
-  int64_t mels = 80;     ///< filters
-  double lowest = 0;     ///< Hz, where the first filter begins
-  double highest = 0;    ///< Hz, where the last filter ends; 0: half the rate
-  double floor = 1e-10;  ///< a smaller energy counts as this
+  int64_t mels = 80;     ///< number of filters
+  double lowest = 0;     ///< start of the first filter in Hz
+  double highest = 0;    ///< end of the last filter in Hz; 0: half the rate
+  double floor = 1e-10;  ///< lower bound of an energy before the logarithm
 };
 /// Triangular filters over the bins of a Fourier transform: evenly spaced in mel, each with an area of 1 Hz (Slaney
-/// 1998, Auditory Toolbox: linear below 1 kHz, then logarithmic). Equal to librosa.filters.mel(). → f32 [mels, window / 2 + 1]
-/// Throws kInvalidArgument for options out of range.
+/// 1998, Auditory Toolbox: linear below 1 kHz, then logarithmic). Equal to librosa.filters.mel().
+/// → f32 [mels, window / 2 + 1]. Throws kInvalidArgument for options out of range.
 Tensor mel_filters(const LogMelOptions& options = {});
-/// log10 of the energies of a sound in mel filters:
+/// The log-mel spectrogram of a sound: log10 of its energies in mel filters.
 ///   x_tn = Hann(n)·sound(t·hop + n − window/2)      X_tk = Σ_n x_tn e^(−2πi·kn/window)      log10 max(floor, Σ_k filter_mk |X_tk|²)
-/// Frame t is centred at sample t·hop; beyond its ends the sound is reflected. Channels are averaged.
+/// Frame t is centred at sample t·hop; the sound is reflected at its ends. Channels are averaged.
 /// → f32 [max(1, samples / hop), mels]
-/// Throws kInvalidArgument for an empty sound, for one of another rate (sounds are not resampled), for samples that are
-/// not finite, and for options out of range.
+/// Throws kInvalidArgument for an empty sound, a sound with another rate (sounds are not resampled), samples that are not
+/// finite, and options out of range.
 Tensor log_mel(const Sound& sound, const LogMelOptions& options = {});
 
 /// Reads a PNG or JPEG file (recognised by its first bytes) as f32 [channels, height, width] in 0 … 1. Grey pictures
 /// have 1 channel, all others 3 (sRGB). The alpha channel is dropped; 16-bit samples are reduced to 8 bits.
-/// Throws kNotFound or kIo, kFormat for other formats and damaged files, kBudget for more than 2²⁶ pixels, which is
-/// refused by the file's header.
+/// Throws kNotFound or kIo, kFormat for other formats and damaged files, kBudget for more than 2²⁶ pixels. The number of
+/// pixels is read from the file's header, before anything is decoded.
 Tensor read_image(const std::string& path);
-/// The same for a picture [channels, height, width] of this size; grey is repeated in all channels. The size is compared
-/// with the file's header, so nothing is decoded in vain. Throws as read_image, kShape for another size.
+/// The same for a picture that must have this size, [channels, height, width]. A grey picture is repeated in all
+/// channels. The size is checked in the file's header before anything is decoded. Throws as read_image, and kShape for
+/// another size.
 Tensor read_image(const std::string& path, const Shape& size);
 
-/// Which columns of a table to read, by the names in its first line.
+/// The columns of a table to read, by their names in its first line.
 struct LabelledColumns {
   std::string file = "file";    ///< path of the file, relative to the table's folder
   std::string label = "label";  ///< the label; any text
-  std::string part_column{};    ///< column that names the part (split) of a row; empty: all rows are read
-  std::string part{};           ///< the part to read; kInvalidArgument without part_column
+  std::string part_column{};    ///< column with the split of a row; empty: all rows are read
+  std::string part{};           ///< the split to read; kInvalidArgument without part_column
 };
 
 /// One row of the table.
 struct LabelledFile {
   std::string path{};
   int32_t label = 0;  ///< index into LabelledFiles::labels()
-  int64_t line = 0;   ///< line of the table; the first is 1
+  int64_t line = 0;   ///< line of the table, counted from 1
 };
 
 struct SoundBatch {
@@ -96,18 +97,18 @@ struct PictureBatch {
 ///   file            digit   split
 ///   zero/anna.wav   0       train
 ///
-/// Labels are numbered in byte order of their names, over all parts of the table. A file is read when a batch asks for
-/// it, and not kept. Error messages name the table, the line and the column.
+/// Labels are numbered in byte order of their names, over all splits of the table. A file is read when a batch needs it,
+/// and is not kept in memory. Error messages name the table, the line and the column.
 class LabelledFiles {
  public:
-  /// Reads the table only. Throws kNotFound; kInvalidArgument for a column or a part that the table does not have (the
-  /// message lists those it has); kFormat for a table without rows, a line with more or fewer cells than the first, a
-  /// repeated column name, or an empty path or label.
+  /// Reads the table only. Throws kNotFound; kInvalidArgument for a column or a split that the table does not have (the
+  /// message lists the existing ones); kFormat for a table without rows, a line with more or fewer cells than the first,
+  /// a repeated column name, or an empty path or label.
   explicit LabelledFiles(const std::string& table, const LabelledColumns& columns = {});
 
   int64_t size() const { return static_cast<int64_t>(rows_.size()); }
-  const std::vector<LabelledFile>& rows() const { return rows_; }     ///< rows of the chosen part, in the table's order
-  const std::vector<std::string>& labels() const { return labels_; }  ///< label names of all parts
+  const std::vector<LabelledFile>& rows() const { return rows_; }     ///< rows of the chosen split, in the table's order
+  const std::vector<std::string>& labels() const { return labels_; }  ///< label names of all splits
 
   /// Number of frames of each row's sound, read from the file headers; nothing is decoded. Throws as sounds().
   std::vector<int64_t> frames() const;
@@ -128,13 +129,13 @@ class LabelledFiles {
 
 /// Limits of a batch, and the seed of the order.
 struct BatchOrder {
-  int64_t rows = 32;   ///< at most this many rows
-  int64_t frames = 0;  ///< at most this many frames with padding, that is rows times the longest; 0: no limit
+  int64_t rows = 32;   ///< maximum number of rows
+  int64_t frames = 0;  ///< maximum number of frames with padding, that is rows times the longest; 0: no limit
   uint64_t seed = 1;
 };
-/// The batches of one epoch. Each row 0 … lengths.size() − 1 appears once. Rows of similar length share a batch, to
-/// save padding: lengths within about a tenth count as equal, rows of equal length are shuffled, and so are the
-/// batches. The order depends on the seed and the epoch only.
+/// The batches of one epoch. Each row 0 … lengths.size() − 1 appears once. Rows of similar length share a batch, which
+/// saves padding: lengths within about a tenth count as equal, rows of equal length are shuffled, and so are the
+/// batches. The order depends only on the seed and the epoch.
 /// Throws kInvalidArgument for limits below 1 row or 0 frames, negative lengths, or a row longer than `frames`.
 std::vector<std::vector<int64_t>> batches_by_length(const std::vector<int64_t>& lengths, const BatchOrder& order, int64_t epoch);
 /// The same for rows 0 … count − 1 of equal length, such as pictures. `frames` must be 0 (kInvalidArgument).

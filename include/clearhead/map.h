@@ -1,9 +1,9 @@
 // Room: observe.
-// Recomputes the exact weights of an attention call, at a cost of O(what is asked for).
+// Recomputes the exact weights of an attention call, at a cost proportional to what is requested.
 //
 //   P_ij from its score and the two numbers kept per row (record.h)
 //
-// No N×N buffer is ever allocated. Two looks at one record give the same bits, for any number of threads.
+// No N×N buffer is ever allocated. Repeated looks at one record give the same bits, for any number of threads.
 // Every function throws kStale if an operand was opened for writing since the record was made, kInvalidArgument for
 // ranges outside the map, kNotFound for rows whose Q was not kept, kBudget for a result of more than a quarter of this
 // machine's memory, and kCancelled when the cancel token is set.
@@ -28,9 +28,9 @@ struct TileRequest {
   std::array<int64_t, 2> cells{0, 0};
   /// > 0, only with cells {0, 0}: a cell covers cell_side × cell_side weights, fewer at the end of the range.
   int64_t cell_side = 0;
-  /// Each weight is multiplied by the factor of its key and of its row, for example to show value norms or
-  /// to renormalise. Empty: no factors. Factors must not be negative (kInvalidArgument); a NaN factor leaves
-  /// its key or row out.
+  /// Each weight is multiplied by the factor of its key and by the factor of its row, for example to show value norms or
+  /// to renormalise. Empty: no factors. Factors must not be negative (kInvalidArgument); a NaN factor excludes its key
+  /// or row.
   std::vector<float> key_factors{};  ///< [keys.size()]
   std::vector<float> row_factors{};  ///< [queries.size()]
 };
@@ -52,7 +52,7 @@ class MapRow {
  public:
   MapRow() = default;
   MapRow(std::vector<float> weights, std::vector<float> scores) : weights_(std::move(weights)), scores_(std::move(scores)) {}
-  /// The `count` keys of highest score, in descending order; ties go to the earlier key, hidden keys are left out.
+  /// The `count` keys with the highest scores, in descending order. Ties go to the earlier key; hidden keys are left out.
   std::vector<Weighted> top_k(int64_t count) const;
   const std::vector<float>& weights() const { return weights_; }  ///< [key]
   const std::vector<float>& scores() const { return scores_; }    ///< [key], natural units; −∞ for hidden keys
@@ -68,7 +68,7 @@ class AttentionMap;
 class MapHead {
  public:
   MapRow row(int64_t query) const;
-  /// Weights of one key over the queries [begin, end), whose Q must have been kept.
+  /// The weights of one key over the queries [begin, end). Their Q must have been kept.
   std::vector<float> column(int64_t key, Range queries) const;
   Tile tile(const TileRequest& request, const LookOptions& options = {}) const;
 
@@ -91,27 +91,28 @@ class AttentionMap {
   bool unpinned() const { return record_->unpinned(); }
   const AttentionRecord& record() const { return *record_; }
 
-  /// The same map, but showing the weights that multiply the values: P times the description's `after` (dropout, head
-  /// mask, Gaussian). Without after() a map shows P. Statistics of an after map describe what it shows; its rows need
-  /// not sum to one. Scores are the same.
+  /// The same map, showing the weights that multiply the values: P times the description's `after` (dropout, head mask,
+  /// Gaussian). Without after() a map shows P. Statistics of an after map are those of the weights it shows; its rows
+  /// need not sum to one. Scores are the same.
   AttentionMap after() const;
   bool is_after() const { return is_after_; }
 
   /// The same map in another precision; can be combined with after(). Scores are the same.
   ///
-  /// kAsUsed rounds the exponentials as the call did and divides by their rounded sum, so rows still sum to one (less a
-  /// sink logit's share). It gives the call's own bits on the instruction set that made the record. On another one
-  /// scores differ by a few ε, and a weight between two bf16 numbers may round to the other of them.
+  /// kAsUsed rounds the exponentials as the call did and divides by their rounded sum, so rows still sum to one (minus
+  /// the weight of a sink logit). On the instruction set that made the record it gives the call's own bits. On another
+  /// one scores differ by a few ε, and a weight between two bf16 numbers may be rounded to the other one.
   AttentionMap with(LookPrecision precision) const;
   LookPrecision precision() const { return precision_; }
 
   MapHead head(int64_t batch, int64_t head) const;
-  /// Mean weight that these rows give to these keys: Σ_{i∈rows} Σ_{j∈keys} P_ij / |rows|, per head.  f32 [batch, head]
+  /// Mean weight that these rows give to these keys, per head: Σ_{i∈rows} Σ_{j∈keys} P_ij / |rows|.  → f32 [batch, head]
   Tensor mass(Range rows, Range keys, const LookOptions& options = {}) const;
-  /// rᵀP and P·r of whole maps, in O(length) memory: what rollout and relevance multiply with. Sums of a key tile and of a
-  /// block of rows are f32, others double.
-  ///   r: f32 [batch, row] of the rows kept, any sign → f32 [batch, head, key]        in about the time of a sweep
-  ///   r: f32 [batch, key]                            → f32 [batch, head, row]
+  /// The products rᵀP and P·r with whole maps, in O(length) memory, for attention rollout and relevance propagation. Sums
+  /// within a key tile and within a block of rows are f32; all other sums are double.
+  ///   transposed_times   r: f32 [batch, row], the rows kept, any sign → f32 [batch, head, key]; takes about as long as
+  ///                      reduce()
+  ///   times              r: f32 [batch, key]                          → f32 [batch, head, row]
   Tensor transposed_times(const Tensor& r, const LookOptions& options = {}) const;
   Tensor times(const Tensor& r, const LookOptions& options = {}) const;
   /// Computes several statistics of every row and key in one pass.
@@ -123,25 +124,26 @@ class AttentionMap {
   LookPrecision precision_ = LookPrecision::kExact;
 };
 
-/// What a GradientMap shows of a weight P_ij and of g_ij = ∂y/∂P_ij = dO_i·v_j.
+/// The quantity that a GradientMap shows, computed from a weight P_ij and its gradient g_ij = ∂y/∂P_ij = dO_i·v_j.
 enum class GradientLook : uint8_t {
   kGradient,  ///< g
   kProduct,   ///< P·g: attention × gradient
-  kPositive,  ///< max(0, P·g): what speaks for y (Chefer, Gur & Wolf 2021, eq. 5)
-  kNegative,  ///< max(0, −P·g): what speaks against it
-  kRaises,    ///< max(0, g): where more weight would raise y
-  kLowers,    ///< max(0, −g): where more weight would lower it
+  kPositive,  ///< max(0, P·g): evidence for y (Chefer, Gur & Wolf 2021, eq. 5)
+  kNegative,  ///< max(0, −P·g): evidence against y
+  kRaises,    ///< max(0, g): where more weight would increase y
+  kLowers,    ///< max(0, −g): where more weight would decrease y
 };
 
-/// Maps of the gradient of one number y with respect to the weights of a call, recomputed as weights are: exact, lazy, without
-/// an N×N buffer. P are the weights that multiply the values (AttentionMap::after). A pair that the description hides has
-/// no gradient.
+/// Maps of the gradient of a scalar y with respect to the weights of a call. Like the weights they are recomputed on
+/// request, exactly and without an N×N buffer. P are the weights that multiply the values (AttentionMap::after). A pair
+/// that the description hides has no gradient.
 ///
-/// Error: g is one dot product in f32, at most d_v·ε·Σ_c|dO_ic·v_jc|. Looks have the same bits for any number of threads.
-/// Throws as AttentionMap does, and kShape for a gradient that does not fit the record.
+/// g is one dot product in f32, with an error of at most d_v·ε·Σ_c|dO_ic·v_jc|. Results have the same bits for any number
+/// of threads. Throws as AttentionMap does, and kShape for a gradient that does not fit the record.
 class GradientMap {
  public:
   GradientMap(AttentionRecord record, OutputGradient gradient, GradientLook look = GradientLook::kProduct);
+  /// The same map, showing another quantity.
   GradientMap with(GradientLook look) const;
   GradientLook look() const { return look_; }
   const AttentionRecord& record() const { return *record_; }
@@ -150,9 +152,9 @@ class GradientMap {
   std::vector<float> row(int64_t batch, int64_t head, int64_t query) const;
   /// The values of one key over the queries.
   std::vector<float> column(int64_t batch, int64_t head, int64_t key, Range queries) const;
-  /// As MapHead::tile; the largest of a cell is the value of greatest size, with its sign.
+  /// As MapHead::tile; `max` of a cell is its value of largest magnitude, with its sign.
   Tile tile(int64_t batch, int64_t head, const TileRequest& request, const LookOptions& options = {}) const;
-  /// rᵀM and M·r, as those of AttentionMap.
+  /// The products rᵀM and M·r with the values M that this map shows, as in AttentionMap.
   Tensor transposed_times(const Tensor& r, const LookOptions& options = {}) const;
   Tensor times(const Tensor& r, const LookOptions& options = {}) const;
 
@@ -162,8 +164,8 @@ class GradientMap {
   GradientLook look_;
 };
 
-/// An observer that keeps the record of every attention call of a run, for a look at any model. (A Trace keeps the text
-/// too, within a budget, and can be saved.)
+/// An observer that keeps the record of every attention call of a run, to inspect any model. (A Trace also keeps the text,
+/// stays within a budget and can be saved.)
 ///   Maps maps;
 ///   Compute compute({.observer = &maps});
 ///   model(compute, ids);
@@ -172,7 +174,7 @@ class Maps final : public Observer {
  public:
   void begin(const RunPlan&) override {}
   bool wants(const Site&) override { return true; }
-  /// Keeps a pinned copy of the record, in place of an earlier one of this site.
+  /// Keeps a pinned copy of the record. It replaces an earlier record of the same site.
   void take(const Site& site, const AttentionRecord& record, const KeyNorms& norms) override;
 
   struct Kept {
@@ -181,7 +183,7 @@ class Maps final : public Observer {
     KeyNorms norms{};
   };
   const std::vector<Kept>& all() const { return kept_; }  ///< in the order of the calls
-  /// Throws kNotFound, naming the sites there are, for a site that no call had.
+  /// Throws kNotFound for a site without a call; the message lists the sites that exist.
   const AttentionMap& at(const std::string& family, int layer, int64_t step = 0) const;
 
  private:

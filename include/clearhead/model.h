@@ -1,15 +1,15 @@
 // Room: models.
-// A model, loaded from files: hidden states, sentence embeddings, masked words, classes, next tokens. Every attention
-// call in it can be observed.
+// Models loaded from files: hidden states, sentence embeddings, masked words, classes, next tokens. Every attention call
+// of a model can be observed.
 //
 //   auto model = clearhead::load("all-MiniLM-L6-v2");
 //   auto result = model->run(model->tokenizer().encode("The cat sat on the mat."), {.observer = &trace});
 //   result.hidden;                                       // f32 [1, 9, 384]
 //
-// Weights are read once and kept in memory in the layout this machine computes fastest with, as f32 or as
-// LoadOptions::weights says; the mapped pages of the file are released. A loaded model is immutable and can be shared
-// between threads. Runs take turns: only one run at a time computes in a process, and it uses all cores. Functions of many
-// texts, such as embed_all() and generate_from(), run several batches at the same time instead, one on each core.
+// Weights are read once and kept in memory in the layout that is fastest on this machine, as f32 or as set by
+// LoadOptions::weights; the mapped pages of the file are released. A loaded model is immutable and can be shared between
+// threads. Only one run at a time computes in a process, and it uses all cores. Functions that take many texts, such as
+// embed_all() and generate_from(), run several batches at the same time instead, one on each core.
 #pragma once
 
 #include <cstdint>
@@ -31,24 +31,24 @@ namespace clearhead {
 
 class Recorder;
 
-/// What a classifier's logits mean ("problem_type" of config.json).
+/// The interpretation of a classifier's logits ("problem_type" of config.json).
 enum class ProblemType : uint8_t {
   kSingleLabel,  ///< one of the labels: softmax
-  kMultiLabel,   ///< each label by itself: sigmoid
-  kRegression,   ///< numbers, as they are
+  kMultiLabel,   ///< each label independently: sigmoid
+  kRegression,   ///< the logits are the predicted numbers
 };
 
-/// How a model that finds answers in texts reads them; "answers" of config.json, as training wrote it.
+/// Settings of extractive question answering; the field "answers" of config.json, which training writes.
 struct AnswerSettings {
-  int64_t window = 384;   ///< at most this many tokens of question and text are read together
+  int64_t window = 384;   ///< maximum number of tokens of question and text that are read together
   int64_t overlap = 128;  ///< tokens of the text that neighbouring windows share
   int64_t longest = 30;   ///< maximum number of tokens in an answer
-  double threshold = 0;   ///< there is no answer if the null score exceeds the score of the best span by more
+  double threshold = 0;   ///< there is no answer if the null score exceeds the score of the best span by more than this
 };
 
-/// What is known about a model from config.json and the headers of its files, before any weight is read.
+/// Properties of a model that are known from config.json and the headers of its files, before any weight is read.
 struct ModelInfo {
-  std::string name{};       ///< as the caller named it
+  std::string name{};       ///< the name given by the caller
   std::string directory{};  ///< directory of its files
   std::string model_type{};
   std::vector<std::string> architectures{};
@@ -56,43 +56,43 @@ struct ModelInfo {
   int64_t longest = 0;     ///< maximum number of tokens in a sequence; 0: no limit
   int64_t type_count = 0;  ///< number of token types (segments); 0: the model has none
   bool causal = false;     ///< true if every layer (of an encoder-decoder: every decoder layer) is causal
-  /// Layers of the encoder; 0: the model has none. The other sizes of an encoder-decoder are those of its decoder.
+  /// Layers of the encoder; 0: the model has no encoder. The other sizes of an encoder-decoder are those of its decoder.
   int64_t encoder_layers = 0;
   int32_t first_token = 0;  ///< encoder-decoder: the token that the decoder starts with
-  /// What the model reads: "text"; "pair", a source and the target that it writes; or, as ModelInput says, "document",
-  /// "story", "picture", "scene" or "sound".
+  /// The model's input: "text"; "pair" for an encoder-decoder, which reads a source and writes a target; or one of
+  /// "document", "story", "picture", "scene" and "sound", see ModelInput.
   std::string reads = "text";
   int64_t parameters = 0;     ///< elements of all weight tensors in the file
   uint64_t file_bytes = 0;    ///< bytes of these tensors in the file
   uint64_t memory_bytes = 0;  ///< bytes of these tensors in memory as f32
   std::string file_dtype{};   ///< "f32", "bf16", "f16", or "mixed"
   bool has_pooler = false, has_masked = false, has_classifier = false, has_causal = false, has_embedding = false;
-  bool tags = false;                  ///< its classifier is one of tokens: tag()
-  bool reads_last = false;            ///< its classifier of texts reads the last token, not the first
-  std::optional<int64_t> padding{};   ///< reads_last: this token is skipped at the end of a text, as in transformers
-  bool chooses = false;               ///< of a "document": summarise() weighs its sentences
+  bool tags = false;                  ///< the classifier classifies tokens: tag()
+  bool reads_last = false;            ///< the classifier of texts reads the last token instead of the first
+  std::optional<int64_t> padding{};   ///< with reads_last: id that is skipped at the end of a text, as in transformers
+  bool chooses = false;               ///< the model reads a "document", and summarise() weights its sentences
   std::vector<std::string> labels{};  ///< labels of the classifier
   ProblemType problem = ProblemType::kSingleLabel;
-  std::optional<AnswerSettings> answers{};  ///< of a model that finds answers in texts
+  std::optional<AnswerSettings> answers{};  ///< settings of an extractive question-answering model
   DType precision = DType::kF32;            ///< LoadOptions::precision of a loaded model
 };
 
-/// Reads config.json and file headers only. Throws as load() does.
+/// Describes a model without loading it: reads only config.json and file headers. Throws as load() does.
 ModelInfo describe_model(const std::string& path_or_name);
 
 struct LoadOptions {
-  bool tokenizer = true;  ///< false: token ids only; the directory then needs no tokenizer files
+  bool tokenizer = true;  ///< false: the model accepts token ids only, and the directory needs no tokenizer files
   /// How the weights of linear layers are stored. bf16 and int8 speed up decoding in proportion to their size; for
   /// their errors see WeightStorage.
   WeightStorage weights = WeightStorage::kF32;
-  /// What linear layers and attention multiply: f32 or bf16. Throws kUnsupported for another dtype.
+  /// The dtype of the operands of linear layers and attention: f32 or bf16. Throws kUnsupported for another dtype.
   ///
   /// With bf16, q, k, v and the inputs and weights of linear layers are rounded to nearest even (2⁻⁹ each). The weights
   /// are then stored as bf16. If `weights` is kInt8, linear layers keep int8 weights and f32 inputs. Sums, norms,
-  /// activations, softmax and the residual stream stay f32 (docs/NUMERICS.md). Where the machine multiplies bf16, long
-  /// texts run several times faster.
+  /// activations, softmax and the residual stream stay f32 (docs/NUMERICS.md). On machines that multiply bf16 in
+  /// hardware, long texts run several times faster.
   DType precision = DType::kF32;
-  /// Keep the weights as f32 that gradients can pass through. Throws kUnsupported with other weights or precision.
+  /// Keep f32 weights through which gradients can flow. Throws kUnsupported with other weights or precision.
   bool gradients = false;
 };
 
@@ -101,40 +101,41 @@ struct TokenBatch {
   int64_t batch = 0, length = 0;
   std::vector<int32_t> ids{};
   std::vector<int32_t> type_ids{};      ///< empty: zeros
-  std::vector<int32_t> lengths{};       ///< [batch] number of tokens that are not padding; empty: all tokens
+  std::vector<int32_t> lengths{};       ///< [batch] number of tokens that are not padding; empty: no padding
   std::vector<int32_t> position_ids{};  ///< empty: 0, 1, … in every sequence
-  /// Tokens see only tokens with their own document id; −1: padding. Empty: one document.
+  /// Tokens see only tokens with their own document id; −1: padding. Empty: one document per sequence.
   std::vector<int32_t> document_ids{};
 };
 
-/// What a run computes besides the last hidden state, and who observes it.
+/// Optional results of a run, and its observer.
 struct RunOptions {
-  /// Is told about every attention call. Its plan describes the first sequence of a batch only.
+  /// Receives every attention call. Its plan describes only the first sequence of a batch.
   Observer* observer = nullptr;
-  bool logits = true;             ///< compute the logits of all heads the model has
-  bool last_logits_only = false;  ///< causal LM: only logits of each sequence's last token
-  /// Compute masked_logits and causal_logits of these tokens only, each row of the batch · length + place. Absent: of all.
+  bool logits = true;             ///< compute the logits of all output heads of the model
+  bool last_logits_only = false;  ///< causal LM: only the logits of each sequence's last token
+  /// Compute masked_logits and causal_logits for these tokens only, given as sequence · length + position. Absent: for
+  /// all tokens.
   std::optional<std::vector<int32_t>> masked_rows{};
   bool all_hidden = false;              ///< also return the embeddings and every layer's output
   std::optional<std::string> text{};    ///< the text of the ids, for the observer's plan
-  std::optional<std::string> source{};  ///< encoder-decoder: the text of the source; `text` is that of the target
+  std::optional<std::string> source{};  ///< encoder-decoder: the text of the source; `text` is the text of the target
   std::optional<std::string> pair{};    ///< the second text of a pair
   std::vector<TextSegment> segments{};  ///< named ranges of tokens, for the observer's plan
   Interventions interventions{};        ///< ablated heads and attention knockouts, applied to every sequence
-  /// For the library itself: records the run for a backward pass. Needs a model loaded with LoadOptions::gradients.
+  /// Internal to the library: records the run for a backward pass. Needs a model loaded with LoadOptions::gradients.
   Recorder* recorder = nullptr;
 };
 
-/// Tensors that the model does not have or that were not asked for are undefined. Rows of padding hold
-/// unspecified finite numbers.
+/// Results of a run. Tensors that the model does not have or that were not requested are undefined. Rows of padding
+/// contain unspecified finite numbers.
 struct RunResult {
   Tensor hidden{};  ///< f32 [batch, token, width], after the final norm
   /// layers + 1 tensors: the embeddings, then each layer's output, the last after the final norm (as in transformers).
   std::vector<Tensor> all_hidden{};
-  Tensor residual{};              ///< with all_hidden: f32 [batch, token, width], what the final norm reads
+  Tensor residual{};              ///< with all_hidden: f32 [batch, token, width], the input of the final norm
   Tensor pooled{};                ///< f32 [batch, width]
   Tensor masked_logits{};         ///< f32 [batch, token, vocabulary], or [masked row, vocabulary]
-  Tensor class_logits{};          ///< f32 [batch, label]; of a token classifier [batch, token, label]
+  Tensor class_logits{};          ///< f32 [batch, label]; for a token classifier [batch, token, label]
   Tensor next_sentence_logits{};  ///< f32 [batch, 2]
   /// f32 [batch, token, vocabulary]; [batch, 1, vocabulary] with last_logits_only; or [masked row, vocabulary]
   Tensor causal_logits{};
@@ -142,22 +143,24 @@ struct RunResult {
   std::vector<Tensor> all_source_hidden{};  ///< encoder layers + 1 tensors, as all_hidden
 };
 
-/// What a part of the residual stream did for a score: scale·q_part·k with the whole key, and scale·q·k_part with the whole query.
+/// The contribution of one component of the residual stream to an attention score: `query` is scale·q_part·k with the
+/// full key, and `key` is scale·q·k_part with the full query.
 struct ScorePart {
   enum class Kind : uint8_t { kEmbeddings, kHead, kMlp, kBiases };
-  Kind kind = Kind::kBiases;  ///< kBiases: those of attention outputs, of norms and of the query or key projection
-  /// Encoder-decoders: "enc", "dec" or, of heads, "cross"; of kBiases and of other models empty.
+  Kind kind = Kind::kBiases;  ///< kBiases: biases of attention outputs, of norms and of the query or key projection
+  /// Encoder-decoders: "enc", "dec" or, for heads of cross-attention, "cross". Empty for kBiases and for other models.
   std::string family{};
-  int layer = -1;     ///< of kHead and kMlp
-  int64_t head = -1;  ///< of kHead
+  int layer = -1;     ///< for kHead and kMlp
+  int64_t head = -1;  ///< for kHead
   double query = 0, key = 0;
 };
 struct ScoreSplit {
   double score = 0;  ///< scale·q·k, before the terms of the description
   std::vector<ScorePart>
-      parts{};  ///< embeddings, then layer by layer its heads and MLP, then biases; of cross-attention the query's, then the key's
+      parts{};  ///< embeddings, then the heads and the MLP of each layer, then biases; in cross-attention the query's, then the key's
 };
-/// Which score. Of encoder-decoders tokens count in the family's own texts: of "cross" the query in the target, the key in the source.
+/// Identifies an attention score. In an encoder-decoder, `query` and `key` are tokens of the family's own texts: for
+/// "cross", the query is a token of the target and the key is a token of the source.
 struct ScoreAt {
   std::string family{};  ///< encoder-decoders: "enc", "dec" or "cross"; others: empty
   int layer = 0;
@@ -165,33 +168,33 @@ struct ScoreAt {
   int64_t query = 0, key = 0;
 };
 
-/// The KV caches of a causal model's layers, to continue after the last call. Copies continue independently: use them
-/// for beams and shared prefixes.
+/// The state of a causal model between steps: the KV caches of its layers. Copies continue independently: use them for
+/// beams and shared prefixes.
 ///
 /// Layers with a sliding window release the keys that no later token can see, so their memory stays within the window.
 /// Layers that an observer wants keep all keys.
 struct ModelCache {
-  DType dtype = DType::kF32;  ///< of the pages: f32, bf16 or f16 (errors: see KVCache); read by the first step
+  DType dtype = DType::kF32;  ///< dtype of the pages: f32, bf16 or f16 (errors: see KVCache); set it before the first step
   std::vector<KVCache> layers{};
-  int64_t length = 0;  ///< tokens seen so far
-  int64_t step = 0;    ///< calls so far
-  int64_t batch = 1;   ///< number of sequences, all of one length
+  int64_t length = 0;  ///< number of tokens so far
+  int64_t step = 0;    ///< number of calls so far
+  int64_t batch = 1;   ///< number of sequences, all of the same length
   // Encoder-decoder only (Model::read): the encoder's output, and its keys and values in every layer. All sequences
-  // written from one source share them. Sequences of one source are adjacent, and every source has equally many.
+  // generated from one source share them. Sequences of one source are adjacent, and every source has the same number.
   Tensor source{};  ///< f32 [source, token, width]
   std::vector<int32_t> source_lengths{};
   std::vector<KVCache> memory{};
   std::vector<Tensor> states{};  ///< recurrent networks: f32 [sequence, width] of each layer
 
-  /// Makes sequence i continue as sequence rows[i] was (beam search). Sources without a sequence are dropped.
-  /// Throws kInvalidArgument for rows that do not exist, or if the remaining sources do not have equally many rows.
+  /// Replaces sequence i by the former sequence rows[i] (beam search). Sources without a sequence are dropped. Throws
+  /// kInvalidArgument for rows that do not exist, or if the remaining sources do not have the same number of sequences.
   void select(const std::vector<int64_t>& rows);
 };
 
 struct Embedding {
   std::vector<float> values{};  ///< [width]
-  int64_t tokens = 0;           ///< tokens of the text, special tokens included
-  int64_t used = 0;             ///< less than `tokens` if the text was cut at the model's max_seq_length
+  int64_t tokens = 0;           ///< number of tokens of the text, special tokens included
+  int64_t used = 0;             ///< less than `tokens` if the text was truncated to the model's max_seq_length
 };
 
 struct Candidate {
@@ -202,40 +205,40 @@ struct Candidate {
 
 struct ClassScore {
   std::string label{};
-  float probability = 0;  ///< of ProblemType::kRegression: the value
+  float probability = 0;  ///< with ProblemType::kRegression: the predicted value
 };
 
-/// A stretch of a text to which a token classifier gives a type.
+/// A span of a text with the entity type that a token classifier assigns to it.
 struct TaggedSpan {
-  std::string type{};          ///< "person", if the tags are "B-person" and "I-person"
+  std::string type{};          ///< "person" for the tags "B-person" and "I-person"
   int64_t begin = 0, end = 0;  ///< bytes of the text
-  float probability = 0;       ///< of its tags: the mean over its words
+  float probability = 0;       ///< mean probability of the tags of its words
 };
 
-/// What a model reads that does not read one text; ModelInfo::reads says which fields.
+/// The input of a model that does not read plain text. ModelInfo::reads determines which fields are used.
 struct ModelInput {
-  /// "document": its sentences; "story": its statements; else none.
+  /// "document": its sentences; "story": its statements; otherwise empty.
   std::vector<std::string> texts{};
   std::string question{};  ///< "story", "scene"
   Tensor picture{};        ///< "picture", "scene": f32 [channels, height, width], from 0 to 1 (data.h)
   Sound sound{};           ///< "sound"
 };
 
-/// The best span of a text as the answer to a question. Scores are sums of two logits, of the window that the span or the
-/// null score is from: score = start_i + end_j of its first and last token, null_score = start_0 + end_0 of the first
-/// special token, the least over the windows (Devlin et al. 2019, section 4.3).
+/// The best span of a text as the answer to a question. Each score is a sum of two logits from one window:
+/// score = start_i + end_j of the span's first and last token; null_score = start_0 + end_0 of the first special token,
+/// the smallest over all windows (Devlin et al. 2019, section 4.3).
 struct TextAnswer {
-  bool found = false;          ///< null_score − score ≤ the threshold: the text has the answer
-  int64_t begin = 0, end = 0;  ///< bytes of the text; the best span also if it is not taken; 0, 0 of a text without tokens
+  bool found = false;          ///< true if null_score − score ≤ threshold: the text contains the answer
+  int64_t begin = 0, end = 0;  ///< bytes of the text: the best span, even if found is false; 0, 0 for a text without tokens
   double score = 0, null_score = 0;
-  float probability = 0;       ///< softmax of the starts at i times softmax of the ends at j, over the tokens of its window
-  float null_probability = 0;  ///< the same of the null score
+  float probability = 0;       ///< softmax of the starts at i times softmax of the ends at j, over the tokens of the window
+  float null_probability = 0;  ///< the same for the null score
 };
 
 /// Options of functions that take many texts.
 struct BatchOptions {
   Interventions interventions{};  ///< applied to every text
-  /// Name of a text in error messages; absent: "text 3", counted from 0
+  /// Returns the name of a text for error messages. Absent: "text 3", counted from 0.
   std::function<std::string(size_t index)> name{};
   std::function<void(double fraction)> progress{};
 };
@@ -248,22 +251,23 @@ class Model {
   virtual const Tokenizer& tokenizer() const = 0;
   virtual std::shared_ptr<const Tokenizer> shared_tokenizer() const = 0;
 
-  // What a model does not do throws kUnsupported: a translator embeds nothing, a network of pictures reads no tokens.
+  // Functions that a model does not support throw kUnsupported: a translator has no embeddings of texts, an image
+  // classifier reads no tokens.
 
-  /// Runs the model. Throws kTooLong, with ways out, for more tokens than the model has positions; kInvalidArgument for
+  /// Runs the model. Throws kTooLong, with suggestions, for more tokens than the model has positions; kInvalidArgument for
   /// ids outside the vocabulary or an empty batch; kShape if the vectors' sizes do not fit.
   virtual RunResult run(const TokenBatch& tokens, const RunOptions& options = {}) const;
   virtual RunResult run(const Encoding& encoding, const RunOptions& options = {}) const;
   RunResult run(const std::vector<int32_t>& ids, const RunOptions& options = {}) const;
-  /// Encoder-decoder: runs the encoder over each sequence of `source` and the decoder over that of `target`.
+  /// Encoder-decoder: runs the encoder over each sequence of `source` and the decoder over the same sequence of `target`.
   /// Throws kUnsupported for other models, otherwise as run().
   virtual RunResult run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options = {}) const;
   virtual RunResult run_from(const Encoding& source, const Encoding& target, const RunOptions& options = {}) const;
 
-  /// The same from a source that is no text: a sound. Throws kUnsupported for a model that reads something else.
+  /// The same for a source that is not text: a sound. Throws kUnsupported for a model that reads something else.
   virtual RunResult run_from_input(const ModelInput& source, const Encoding& target, const RunOptions& options = {}) const;
 
-  /// Encoder-decoder: runs the encoder, with the interventions on it. Steps on the returned cache then write a target
+  /// Encoder-decoder: runs the encoder, with the interventions on it. Steps on the returned cache then generate a target
   /// for each source; the first step starts with info().first_token. Throws kUnsupported for other models.
   virtual ModelCache read(const TokenBatch& source, DType dtype = DType::kF32, const Interventions& interventions = {}) const;
   virtual ModelCache read_inputs(const std::vector<ModelInput>& sources, DType dtype = DType::kF32,
@@ -275,62 +279,67 @@ class Model {
   /// The plan that an observer receives before a run.
   virtual RunPlan plan_of(const Encoding& encoding, const RunOptions& options = {}) const;
 
-  /// Logits of every token if no layer followed these hidden states: the final norm, then the head of next or masked tokens
-  /// (logit lens: nostalgebraist 2020).   hidden: f32 [rows, width] → [rows, vocabulary]
-  /// With `at` f32 [1, width], a hidden state of which the rows are parts: what each part adds to its logits, the norm's scale
-  /// being that of `at`, and without biases. Throws kUnsupported without such a head; with `at`, of a masked one.
+  /// Logit lens: the logits of intermediate hidden states, by the final norm and then the causal or masked LM head, as if
+  /// no layer followed (nostalgebraist 2020).   hidden: f32 [rows, width] → [rows, vocabulary]
+  ///
+  /// at: f32 [1, width], a hidden state whose additive components are the rows of `hidden`. The result is then the
+  /// contribution of each component to the logits of `at`, with the norm's scale fixed to that of `at` and without biases.
+  /// Throws kUnsupported for a model without such a head and, with `at`, for a masked LM head.
   virtual Tensor lens(const Tensor& hidden, const Tensor& at = {}) const;
-  /// What the heads of one attention add to the residual stream, o_h·W_O^h, without the bias.
-  ///   outputs: f32 [head, d_v], of one query → [head, width]. Throws kInvalidArgument for an attention that is not there.
+  /// The contribution of each head of an attention layer to the residual stream, o_h·W_O^h, without the bias.
+  ///   outputs: f32 [head, d_v], of one query → [head, width]. Throws kInvalidArgument for a layer that does not exist.
   virtual Tensor added_by_heads(const std::string& family, int layer, const Tensor& outputs) const;
 
-  /// One score of a head, taken apart by what stood in the residual stream at its query and at its key: embeddings, every head and
-  /// MLP below, biases. Norms on the way keep the scale of this run, so the parts of either side add up to the score (Elhage et
-  /// al. 2021, "QK circuits").   target: what an encoder-decoder wrote, its first token included. Throws kInvalidArgument for what is
-  /// not there or not visible, kUnsupported for networks of parts, and for scores that are no dot products.
+  /// Decomposes one attention score by the components of the residual stream at its query and at its key: embeddings,
+  /// every head and MLP below, biases. Norms keep the scale that they have in this run, so the parts of the query add up
+  /// to the score, and so do the parts of the key (Elhage et al. 2021, "QK circuits").
+  ///   target: the text that an encoder-decoder wrote, including its first token
+  /// Throws kInvalidArgument for a score that does not exist or is not visible, kUnsupported for networks of parts
+  /// (parts.h) and for scores that are not dot products.
   virtual ScoreSplit split_score(const Encoding& text, const ScoreAt& at, const std::optional<Encoding>& target = {}) const;
 
-  /// How long a vector each token adds to one row of a layer's attention: all heads together, with the residual stream at the row
-  /// itself, and where a norm follows through that, at the row's scale (Kobayashi et al. 2021, eq. 8 to 10). Biases of the output
-  /// and of the norm are nobody's.   [key], 0 for keys that the row does not see. Throws as split_score(), and kUnsupported for
-  /// encoder-decoders.
+  /// Norm of each token's contribution to one row after a layer's attention: all heads together, plus the residual stream
+  /// for the row's own token. If a norm follows, contributions pass through it with the row's scale (Kobayashi et al.
+  /// 2021, eq. 8 to 10). Biases of the output projection and of the norm are attributed to no token.
+  /// → [key]; 0 for keys that the row does not see. Throws as split_score(), and kUnsupported for encoder-decoders.
   virtual std::vector<double> mixed_norms(const Encoding& text, int layer, int64_t query) const;
 
-  /// The sentence embedding as sentence-transformers computes it (modules.json: pooling, normalisation,
-  /// max_seq_length). Models without modules.json: the mean over all tokens, not normalised.
+  /// The sentence embedding as computed by sentence-transformers (modules.json: pooling, normalisation, max_seq_length).
+  /// For models without modules.json, the mean over all tokens, not normalised.
   virtual Embedding embed(std::string_view text, const RunOptions& options = {}) const;
   /// The `count` most probable tokens for every mask token of the text, best first.
   /// Throws kUnsupported without a masked-LM head, kInvalidArgument if the text has no mask token or count < 1.
   virtual std::vector<std::vector<Candidate>> fill_mask(std::string_view text, int64_t count = 5,
                                                         const Interventions& interventions = {}) const;
-  /// Probability of every label, best first; of ProblemType::kMultiLabel each by itself, of kRegression the values.
-  /// Throws kUnsupported without a classifier of whole texts.
+  /// Probability of every label, best first. With ProblemType::kMultiLabel labels are independent; with kRegression the
+  /// scores are the predicted values. Throws kUnsupported without a classifier of whole texts.
   virtual std::vector<ClassScore> classify(std::string_view text, std::optional<std::string_view> pair = std::nullopt,
                                            const Interventions& interventions = {}) const;
-  /// The entities of a text, in its order. A word has the tag of its first token; B-TYPE starts an entity, I-TYPE goes on with one of its type, O is none; a tag
-  /// without a prefix is a type. Throws kUnsupported without a classifier of tokens.
+  /// The entities of a text, in order of appearance. A word has the tag of its first token. B-TYPE starts an entity,
+  /// I-TYPE continues an entity of the same type, and O is outside of entities; a tag without a prefix is a type. Throws
+  /// kUnsupported without a token classifier.
   virtual std::vector<TaggedSpan> tag(std::string_view text, const Interventions& interventions = {}) const;
-  /// The answer to a question as a span of a text. A long text is read in windows that overlap; a question of more than
-  /// half a window loses its end. Absent settings: info().answers. Throws kUnsupported without a head that finds answers,
-  /// or a tokenizer that begins with a special token; kInvalidArgument for a window without room for more than the
-  /// overlap.
+  /// The answer to a question as a span of a text. A long text is read in overlapping windows; a question of more than
+  /// half a window is truncated at its end. Default settings: info().answers. Throws kUnsupported for a model without a
+  /// question-answering head and for a tokenizer that does not begin with a special token; kInvalidArgument for a window
+  /// in which the text has no room for more tokens than the overlap.
   virtual TextAnswer answer(std::string_view question, std::string_view text, const std::optional<AnswerSettings>& settings = std::nullopt,
                             const Interventions& interventions = {}) const;
 
   /// Probability of every label, best first, for each input. Throws kUnsupported for a model that reads something else,
-  /// and what reading it throws.
+  /// and any error of reading the input.
   virtual std::vector<std::vector<ClassScore>> classify_inputs(const std::vector<ModelInput>& inputs,
                                                                const Interventions& interventions = {}) const;
-  /// The sentences of a document, each with the weight that the document's attention gives it, heaviest first: a summary in
-  /// the document's own words. Throws kUnsupported unless info().chooses, and what reading it throws.
+  /// Extractive summary: the sentences of a document with the weights that the document's attention gives them, largest
+  /// first. Throws kUnsupported unless info().chooses, and any error of reading the document.
   virtual std::vector<ClassScore> summarise(const ModelInput& document, const Interventions& interventions = {}) const;
-  /// Runs the model on one input and reports its attention. A model that writes from a sound writes its text greedily
-  /// first; what is reported is a run over the whole of it. Throws as classify_inputs.
+  /// Runs the model on one input and reports its attention. A model that transcribes a sound first generates its text
+  /// greedily, and then reports a run over the complete text. Throws as classify_inputs.
   virtual void observe(const ModelInput& input, Observer& observer, const Interventions& interventions = {}) const;
 
-  /// The same for many texts, in the order given. Texts of similar length run in one batch, with almost no padding.
-  /// Results equal those of single texts up to the order of sums in matrix products (1e-5 for a vector of length 1).
-  /// Error messages name the text.
+  /// The same for many texts; results are in the order of the texts. Texts of similar length run in one batch, with almost
+  /// no padding. Results equal those of single texts up to the order of sums in matrix products (1e-5 for a vector of
+  /// length 1). Error messages name the text.
   virtual std::vector<Embedding> embed_all(const std::vector<std::string>& texts, const BatchOptions& options = {}) const;
   virtual std::vector<std::vector<std::vector<Candidate>>> fill_all(const std::vector<std::string>& texts, int64_t count = 5,
                                                                     const BatchOptions& options = {}) const;
@@ -339,9 +348,9 @@ class Model {
                                                             const BatchOptions& options = {}) const;
 };
 
-/// Loads a model from a directory, or by its name in the local Hugging Face cache. Nothing is downloaded.
-/// Throws kNotFound with the places searched, kFormat for broken files, kUnsupported, by name, for features that this
-/// library does not have.
+/// Loads a model from a directory, or by its name from the local Hugging Face cache. Nothing is downloaded.
+/// Throws kNotFound with the places searched, kFormat for broken files, and kUnsupported, naming the feature, for models
+/// that need a feature this library does not have.
 std::shared_ptr<const Model> load(const std::string& path_or_name, const LoadOptions& options = {});
 
 }  // namespace clearhead

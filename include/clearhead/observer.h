@@ -1,9 +1,9 @@
 // Room: ops.
-// How a run's attention is watched and changed: the interface through which it reports its attention calls, and
-// interventions on them. A run without an observer pays nothing for it.
+// Observers, to which a run reports its attention calls, and interventions, which change them. A run without an observer
+// has no overhead.
 //
 //   begin(plan)                          once, before anything is computed: throw here if the run would not fit
-//   wants(site) → take(site, record)     for every wanted layer; step 0 is the prefill, then one per generated token
+//   wants(site) → take(site, record)     for every wanted layer; step 0 is the prefill, then one step per generated token
 //   generated(token)                     after each generated token
 #pragma once
 
@@ -24,13 +24,13 @@ struct Site {
   std::string family{};
   int layer = 0;
   int64_t step = 0;  ///< 0 for the prefill, then 1, 2, … for generated tokens
-  /// What the queries and the keys are: a segment of the run's text ("source", "question"), or the kind of its items
+  /// The queries and the keys: the name of a segment of the run's text ("source", "question"), or a kind of its items
   /// ("sentence", "patch": RunText::items). Empty: the tokens of the text.
   std::string queries{}, keys{};
   bool reported = true;  ///< false: interventions apply, but another call reports these rows to the observer
 };
 
-/// Norms of the values behind the keys; undefined if they were not computed.
+/// Norms of the value vectors; undefined if they were not computed.
 struct KeyNorms {
   Tensor value{};   ///< f32 [batch, key_head, key]  ‖v_j‖
   Tensor output{};  ///< f32 [batch, head, key]      ‖v_j·W_O^h‖ (Kobayashi et al. 2020, eq. 5)
@@ -43,22 +43,22 @@ struct TextSegment {
   int64_t begin = 0, end = 0;  ///< [begin, end) in tokens
 };
 
-/// Rows or columns of maps that are no tokens: a range of the ids of a text, behind its tokens. The ranges of a text
-/// follow one another without gaps, up to its last id.
+/// Items: rows or columns of maps that are not tokens. They are a range of the ids of a text, after its tokens. The
+/// ranges of a text follow one another without gaps, up to its last id.
 ///
-/// Sentences, turns and slots of a memory are stretches of the text: their offsets are the bytes that they cover, and
-/// these overlap with those of tokens. Patches and frames have no text: their offsets are empty. So are those of items
-/// that stand for themselves: a query that is no text, a class token.
+/// Sentences, dialogue turns and memory slots are spans of the text: their offsets are the bytes that they cover, and
+/// overlap with the offsets of tokens. Patches and frames have no text, so their offsets are empty. Items such as a learned
+/// query or a class token have empty offsets too.
 struct ItemRange {
-  std::string kind{};          ///< "sentence", "turn", "slot", "document", "patch", "frame", "query": what one of them is
+  std::string kind{};          ///< "sentence", "turn", "slot", "document", "patch", "frame" or "query"
   int64_t begin = 0, end = 0;  ///< [begin, end) in ids
-  int64_t rows = 0;            ///< patches: how many stand above each other, row by row; else 0
-  /// What they are cut from, over its whole extent. u8 [height, width, 3], sides of 1 to 4,096: a picture, or a
-  /// spectrogram with time from left to right; undefined: nothing. Only of patches and frames.
+  int64_t rows = 0;            ///< number of rows of patches, which are in row-major order; 0 for other kinds
+  /// The complete picture that patches or frames were cut from, u8 [height, width, 3], sides of 1 to 4,096: a picture, or
+  /// a spectrogram with time from left to right. Undefined for other kinds, or if there is none.
   Tensor picture{};
 };
 
-/// The text of a run and the place of each token in it.
+/// The text of a run and the position of each token in it.
 struct RunText {
   /// UTF-8 as given. The second text of a pair follows after a line break.
   std::string text{};
@@ -67,11 +67,11 @@ struct RunText {
   std::vector<uint8_t> special{};                 ///< [token] 1 for tokens that the tokenizer added
   std::vector<std::string> pieces{};              ///< [token] spelling in the vocabulary
   std::vector<TextSegment> segments{};
-  std::vector<ItemRange> items{};  ///< ids that are no tokens; each is −1, not special, and has its name as piece
+  std::vector<ItemRange> items{};  ///< ids that are not tokens; an item has id −1, is not special, and its piece is its name
 
-  /// Number of ids that are tokens: those before the first item.
+  /// Number of ids that are tokens: the ids before the first item.
   int64_t tokens() const { return items.empty() ? static_cast<int64_t>(ids.size()) : items.front().begin; }
-  /// The items among which an id is; null for a token.
+  /// The range of items that contains the id at this index; null for a token.
   const ItemRange* items_of(int64_t id) const {
     for (const ItemRange& range : items) {
       if (id >= range.begin && id < range.end) return &range;
@@ -94,10 +94,10 @@ struct MapFamily {
 };
 
 struct RunPlan {
-  std::string model{};  ///< as the caller named it
+  std::string model{};  ///< the model's name, as given by the caller
   std::vector<MapFamily> families{};
-  /// Of an encoder-decoder: the source, a line break, the target. Both are segments, and the families are
-  /// parts of the text.
+  /// For an encoder-decoder: the source, a line break, the target. Source and target are segments, and each family covers
+  /// ranges of the text (MapFamily::is_part).
   RunText text{};
 };
 
@@ -112,38 +112,38 @@ struct GeneratedToken {
 class Observer {
  public:
   virtual ~Observer() = default;
-  /// May throw kBudget; nothing has been computed then.
+  /// May throw kBudget, before anything is computed.
   virtual void begin(const RunPlan& plan) = 0;
-  /// Called before each layer: is anything of this site wanted? A layer that is not wanted keeps no record and
-  /// computes no norms.
+  /// Called before each layer. Returns whether the observer wants this site. A layer that is not wanted keeps no record
+  /// and computes no norms.
   virtual bool wants(const Site& site) = 0;
-  /// Called after the layer's attention, on the thread that runs the model. The record shares the layer's tensors:
-  /// pin() a copy to keep it, or look at it and let it go. `norms` cover the keys that are new in this step (in
-  /// the prefill: all).
+  /// Called after the layer's attention, on the thread that runs the model. The record shares the layer's tensors: read it
+  /// during the call, or keep a copy made by pin(). `norms` cover the keys that are new in this step (in the prefill:
+  /// all).
   virtual void take(const Site& site, const AttentionRecord& record, const KeyNorms& norms) = 0;
   virtual void generated(const GeneratedToken&) {}
-  /// Is what the call at this site wrote wanted?
+  /// Returns whether the observer wants the output of the attention call at this site.
   virtual bool wants_output(const Site&) { return false; }
   /// The outputs of the heads, before the output projection.   out: [batch, head, query, d_v], memory of the run
   virtual void take_output(const Site&, const Tensor&) {}
-  /// Of a run with gradients (RunOptions::recorder): is the gradient at this site wanted? Also asked of calls that are not
-  /// reported: a network that writes has the gradients of its steps one by one.
+  /// In a run with gradients (RunOptions::recorder): returns whether the observer wants the gradient at this site. It is
+  /// also called for sites that are not reported: a network that generates text has the gradients of its steps one by one.
   virtual bool wants_gradient(const Site&) { return false; }
-  /// Called in the backward pass, from the last attention call to the first, on the thread that runs it. Record and gradient
-  /// share memory of the pass: look at them, or keep clones.
+  /// Called in the backward pass, from the last attention call to the first, on the thread that runs it. Record and
+  /// gradient share memory of the pass: read them during the call, or keep clones.
   virtual void take_gradient(const Site&, const AttentionRecord&, const OutputGradient&) {}
 };
 
-/// Changes to the attention of one run, to test what the output depends on. They edit descriptions, so they work at any
-/// length, and every look shows their effect.
+/// Changes to the attention of one run, to test what its output depends on. Most of them edit descriptions, so they work
+/// at any length, and every look at the weights shows their effect.
 struct Interventions {
   struct Head {
     int layer = 0;
     int64_t head = 0;
     std::string family{};  ///< "enc", "dec" or "cross"; required for an encoder-decoder, else optional
   };
-  /// Pairs of queries and keys, by their places in their sequences (in cross-attention two different ones). Applies to
-  /// all layers and heads that are not restricted here.
+  /// Pairs of queries and keys, as ranges of their sequences (in cross-attention two different sequences). They apply to
+  /// every layer and head, unless `layer` or `head` is given.
   struct Pairs {
     Range queries{}, keys{};
     std::optional<int> layer{};
@@ -155,38 +155,37 @@ struct Interventions {
   /// These queries no longer see these keys; the rest of each row is renormalised (Geva et al. 2023, §4).
   std::vector<Pairs> knockouts{};
   std::vector<Pairs> keep_only{};  ///< these queries see only these keys
-  /// Outputs of a head that take the place of its own, for example those of another text (activation patching: Vig et
-  /// al. 2020).
+  /// Replaces outputs of a head, for example by those for another text (activation patching: Vig et al. 2020).
   struct Patch {
     Head head{};
     Range queries{};
     Tensor values{};  ///< f32 [queries, d_v]
   };
   std::vector<Patch> patched{};
-  /// Numbers added to the scores of a query: another map of it, whose weights still sum to one. A pair that is hidden
-  /// stays hidden.
+  /// Adds numbers to the scores of a query. This changes its map, but its weights still sum to one. A hidden pair stays
+  /// hidden.
   struct Scores {
     int layer = 0;
     std::string family{};            ///< as in Head
-    std::optional<int64_t> query{};  ///< absent: every one
+    std::optional<int64_t> query{};  ///< absent: every query
     Tensor added{};                  ///< f32 [head, key]
-    bool replaces = false;           ///< in place of the scores: equal numbers make equal weights
+    bool replaces = false;           ///< replace the scores instead: equal numbers give equal weights
   };
   std::vector<Scores> scores{};
   bool empty() const { return ablated.empty() && knockouts.empty() && keep_only.empty() && patched.empty() && scores.empty(); }
 };
-/// Which attention of a model a description (AttentionSpec) is for: interventions apply where they name it.
+/// The attention layer of a model that a description (AttentionSpec) belongs to. It selects the interventions that apply.
 struct InterventionSite {
   int layer = 0;
   int64_t heads = 0;
   std::string_view family{};  ///< interventions that name another family are skipped
-  /// Cross-attention only: places of the queries within their sequence. A call has the queries of all
-  /// sequences in a row.
+  /// Cross-attention only: positions of the queries within their sequence. One call has the queries of all sequences, one
+  /// after another.
   std::optional<Range> cross_queries{};
 };
-/// Returns the description changed by the interventions. Throws kInvalidArgument, naming the intervention, for heads
-/// the layer does not have and for invalid ranges; kUnsupported for cross-attention that reads positions and is
-/// aligned at the last key.
+/// Returns the description changed by the interventions. Throws kInvalidArgument, naming the intervention, for heads that
+/// the layer does not have and for invalid ranges; kUnsupported for cross-attention whose description depends on positions
+/// and aligns the last query with the last key.
 AttentionSpec with_interventions(const AttentionSpec& spec, const Interventions& interventions, const InterventionSite& site);
 
 }  // namespace clearhead

@@ -1,8 +1,8 @@
 // Room: parts.
-// Parts of a network, and the named parameters they are made of. A model is a struct of parts and a function of a
-// Compute: the same code trains, runs, is observed, saved and read back.
+// Layers of your own models, and their named parameters. A model is a struct of such parts with a function of a Compute.
+// The same code trains and runs the model, and its attention can be observed and its parameters saved and read back.
 //
-//   struct Layer {                                          // norms before the blocks
+//   struct Layer {                                          // a pre-norm Transformer layer
 //     Scope scope;
 //     int at = 0;
 //     parts::LayerNorm norm1{scope / "norm1", 64}, norm2{scope / "norm2", 64};
@@ -26,8 +26,8 @@
 //   Compute compute({.observer = &maps});                     // the same bits, without a tape
 //   again(compute, x, {.batch = 8, .length = 128});
 //
-// Sequences are rows, [batch·length, width], one sequence after another. Every part throws kShape where an input does
-// not fit it.
+// Activations are [batch·length, width], one sequence after another. Every part throws kShape for an input that does not
+// fit.
 #pragma once
 
 #include <cstdint>
@@ -44,11 +44,11 @@ namespace clearhead {
 
 class SafeTensors;
 
-/// How a new parameter is drawn.
+/// Initialisation of a new parameter.
 struct Init {
   enum class Kind : uint8_t { kValue, kNormal, kUniform, kXavier };
   Kind kind = Kind::kValue;
-  double number = 0;  ///< the value, the standard deviation, the bound, or the gain
+  double number = 0;  ///< the value, the standard deviation, the bound or the gain, in the order of Kind
 
   static Init zeros() { return value(0); }
   static Init ones() { return value(1); }
@@ -60,17 +60,17 @@ struct Init {
 };
 
 struct ReadOptions {
-  bool allow_more = false;  ///< the file may hold tensors that the model does not have
+  bool allow_more = false;  ///< the file may contain tensors that the model does not have
 };
 
-/// Named tensors: all values of a model. Either drawn anew or read from a safetensors file.
+/// The named tensors of a model, either newly initialised or read from a safetensors file.
 class Parameters {
  public:
-  /// New parameters. A value depends on the seed, the parameter's name and its place, not on the other parameters.
+  /// New parameters. A value depends on the seed, the parameter's name and the value's index, not on other parameters.
   explicit Parameters(uint64_t seed = 1) : seed_(seed) {}
-  /// Parameters with the values of a file (f32, bf16 or f16; in memory f32). Throws kNotFound or kIo if it cannot be
-  /// read, kFormat for an invalid one. Each parameter is looked up when a part asks for it; check_all_used() finds what
-  /// no part has asked for.
+  /// Parameters with the values of a file (f32, bf16 or f16; in memory f32). Throws kNotFound or kIo if the file cannot
+  /// be read, kFormat if it is invalid. Each parameter is looked up when a part requests it; check_all_used() finds
+  /// tensors that no part requested.
   static Parameters read(const std::string& path, const ReadOptions& options = {});
   Parameters(Parameters&&) = default;
   Parameters& operator=(Parameters&&) = default;
@@ -80,19 +80,20 @@ class Parameters {
     Tensor values{};          ///< f32, contiguous
     bool is_trained = false;  ///< false: a buffer, such as running statistics
   };
-  /// Makes the parameter of this name. Throws kInvalidArgument for a name that is there already. When reading, also
-  /// kNotFound for a name that the file does not have, kShape for another shape, kUnsupported for elements that are no
-  /// floats.
+  /// Creates the parameter with this name. Throws kInvalidArgument if the name is already in use. When reading, also
+  /// throws kNotFound for a name that the file does not have, kShape for another shape, kUnsupported for elements that
+  /// are not floating-point.
   Tensor parameter(const std::string& name, const Shape& shape, const Init& init);
-  /// The same for values that are saved, but not trained.
+  /// The same for values that are saved but not trained.
   Tensor buffer(const std::string& name, const Shape& shape, const Init& init);
 
-  const std::vector<Named>& named() const { return named_; }  ///< in the order they were made
-  int64_t count() const;                                      ///< numbers in trained parameters
-  /// Throws kNotFound, naming them, if the file holds tensors that no part asked for, unless ReadOptions allow it.
-  /// save() and Training::train() call it; a program that only runs a model calls it once the model is made.
+  const std::vector<Named>& named() const { return named_; }  ///< in order of creation
+  int64_t count() const;                                      ///< number of elements of all trained parameters
+  /// Throws kNotFound if the file contains tensors that no part requested, unless ReadOptions allow it; the message names
+  /// them. save() and Training::train() call this function. A program that only runs a model calls it once the model has
+  /// been constructed.
   void check_all_used() const;
-  /// Writes all values to a safetensors file, f32. Afterwards the file is complete, or unchanged. Throws kIo.
+  /// Writes all values to a safetensors file as f32. The file is then complete; on an error it is unchanged. Throws kIo.
   void save(const std::string& path) const;
 
  private:
@@ -105,10 +106,10 @@ class Parameters {
   std::vector<Named> named_{};
 };
 
-/// A place among parameters: what is made here has this path in front of its name.
+/// A name prefix: parameters that are created in this scope have its path in front of their names.
 class Scope {
  public:
-  /// The whole is a scope, too. The parameters must outlive it, at the same address.
+  /// The root scope, which has an empty path. The parameters must outlive the scope and stay at the same address.
   Scope(Parameters& parameters, std::string path = {}) : parameters_(&parameters), path_(std::move(path)) {}
   /// "encoder" / 0 is "encoder.0".
   Scope operator/(std::string_view name) const { return {*parameters_, name_of(name)}; }
@@ -127,26 +128,26 @@ class Scope {
   std::string path_;
 };
 
-/// Where the sequences of a batch stand in rows [batch·length, width]: one after another, padded at the end.
+/// The layout of a batch of sequences in rows [batch·length, width]: one after another, padded at the end.
 struct Layout {
   int64_t batch = 1, length = 0;
   std::vector<int32_t> lengths{};  ///< [batch] steps that are not padding, 0 … length; empty: all steps
-  /// [rows] where a sequence holds several texts one after another (packing): the number of the row's text, −1 for
+  /// [rows] for sequences that contain several texts one after another (packing): the index of each row's text, −1 for
   /// padding. Attention stays within a text. Empty: one text.
   std::vector<int32_t> texts{};
 
   int64_t rows() const { return batch * length; }
   std::vector<int32_t> positions() const;  ///< [rows] 0, 1, … length − 1 in each sequence
-  Tensor segments() const;                 ///< i32 [batch, length]: 0, or texts, and −1 for padding (Segments, spec.h)
-  /// Throws kShape if x does not have as many rows, or `lengths` not as many numbers; kInvalidArgument for a length out
-  /// of range. `part` is named in the message.
+  Tensor segments() const;                 ///< i32 [batch, length]: 0, or `texts`; −1 for padding (Segments, spec.h)
+  /// Throws kShape if the number of rows of x or the size of `lengths` or `texts` does not match, kInvalidArgument for a
+  /// length out of range. The message names `part`.
   void check(const char* part, const Tensor& x) const;
 };
 
 namespace parts {
 
 struct LinearOptions {
-  bool bias = true;  ///< starting at 0
+  bool bias = true;  ///< initialised to 0
   Init init = Init::xavier();
 };
 /// x·Wᵀ + b.   x: [rows, in] → [rows, out]. Parameters: weight [out, in], bias [out].
@@ -157,8 +158,8 @@ struct Linear {
   Tensor operator()(Compute& compute, const Tensor& x) const { return compute.linear(x, weight, bias); }
 };
 
-/// Rows of a table.   ids → [ids, width]. Parameter: weight [entries, width].
-/// The same table as output projection (tied weights): compute.linear(x, embedding.weight).
+/// Looks up rows of a table.   ids → [ids, width]. Parameter: weight [entries, width].
+/// To use the same table as output projection (tied weights): compute.linear(x, embedding.weight).
 struct Embedding {
   Tensor weight{};
   Embedding() = default;
@@ -167,21 +168,23 @@ struct Embedding {
   Tensor operator()(Compute& compute, const std::vector<int32_t>& ids) const { return compute.embed(weight, ids); }
 };
 
-/// Adds a vector to each row by its position in its sequence. (Rotary positions: AttentionOptions::rotary.)
+/// Position embeddings: adds a vector to each row according to its position in its sequence. (For rotary embeddings, see
+/// AttentionOptions::rotary.)
 struct Positions {
   Tensor weight{};  ///< [longest, width]
   Positions() = default;
-  /// Learned.   Parameter: weight [longest, width].
+  /// Learned position embeddings.   Parameter: weight [longest, width].
   Positions(const Scope& scope, int64_t longest, int64_t width, const Init& init = Init::normal(0.02))
       : weight(scope.parameter("weight", {longest, width}, init)) {}
-  /// Constants: sin(p·10000^(−2i/width)) in channel 2i, the cosine in channel 2i + 1 (Vaswani et al. 2017, §3.5).
+  /// Constant position embeddings: sin(p·10000^(−2i/width)) in channel 2i, the cosine in channel 2i + 1 (Vaswani et al.
+  /// 2017, §3.5).
   static Positions sinusoidal(int64_t longest, int64_t width);
   /// [rows, width] → [rows, width]. Throws kTooLong for sequences longer than the table.
   Tensor operator()(Compute& compute, const Tensor& x, const Layout& layout) const;
 };
 
-/// Layer norm of each row (Ba, Kiros & Hinton 2016).   x: [rows, width]. Parameters: weight [width], starting at 1, and
-/// bias [width], starting at 0.
+/// Layer norm of each row (Ba, Kiros & Hinton 2016).   x: [rows, width]. Parameters: weight [width], initialised to 1, and
+/// bias [width], initialised to 0.
 struct LayerNorm {
   Tensor weight{}, bias{};
   double epsilon = 1e-5;
@@ -190,7 +193,7 @@ struct LayerNorm {
   Tensor operator()(Compute& compute, const Tensor& x) const { return compute.norm(x, weight, bias, epsilon); }
 };
 
-/// RMS norm of each row (Zhang & Sennrich 2019).   x: [rows, width]. Parameter: weight [width], starting at 1.
+/// RMS norm of each row (Zhang & Sennrich 2019).   x: [rows, width]. Parameter: weight [width], initialised to 1.
 struct RmsNorm {
   Tensor weight{};
   double epsilon = 1e-5;
@@ -200,8 +203,8 @@ struct RmsNorm {
 };
 
 /// Batch norm (Compute::batch_norm). Training updates the running statistics, and Compute uses them.
-/// x: [batch, channels, …], contiguous. Parameters: weight, starting at 1, and bias, starting at 0; buffers:
-/// running_mean and running_var; each [channels].
+/// x: [batch, channels, …], contiguous. Parameters: weight, initialised to 1, and bias, initialised to 0. Buffers:
+/// running_mean and running_var. Each is [channels].
 struct BatchNorm {
   Tensor weight{}, bias{};
   RunningStatistics running{};
@@ -212,7 +215,7 @@ struct BatchNorm {
 
 struct ConvOptions {
   Convolution how{};
-  bool bias = true;  ///< starting at 0
+  bool bias = true;  ///< initialised to 0
   Init init = Init::xavier();
 };
 /// Convolution over images (kernel {height, width}) or sequences (kernel {length}).
@@ -227,25 +230,26 @@ struct Conv {
 
 struct RecurrentOptions {
   int64_t layers = 1;
-  bool bidirectional = false;  ///< a layer backwards beside each (Schuster & Paliwal 1997); its states follow in a row
+  bool bidirectional = false;  ///< each layer also runs backwards; its states follow in each row (Schuster & Paliwal 1997)
   bool bias = true;
-  double dropout = 0;  ///< of what a layer hands to the next, in training
+  double dropout = 0;  ///< on the states between layers, in training
 };
-/// States between steps, one [batch, hidden] for each layer and direction: l0, l0 reverse, l1, …
+/// States between steps: one tensor [batch, hidden] for each layer and direction, in the order l0, l0 reverse, l1, …
 struct RecurrentState {
   std::vector<Tensor> state{}, cell{};  ///< cell: LSTM only
 };
 struct RecurrentResult {
   /// States of the last layer, [batch·length, directions·hidden]. Rows of padding repeat the last state.
   Tensor rows{};
-  RecurrentState last{};  ///< at each sequence's end (backwards: its beginning)
+  RecurrentState last{};  ///< at the end of each sequence (backwards: at its beginning)
 };
-/// GRU or LSTM over whole sequences, or over one step at a time (a layout of length 1, with the state before).
+/// A GRU or LSTM over whole sequences, or over one step at a time (a layout of length 1, with the previous state).
 /// Parameters, as in PyTorch: weight_ih_l0 [gates·hidden, in], weight_hh_l0 [gates·hidden, hidden], bias_ih_l0,
-/// bias_hh_l0 [gates·hidden]; then l1, …; `_reverse` for backwards. All from U(±1/√hidden).
+/// bias_hh_l0 [gates·hidden]; then l1, …; with the suffix `_reverse` for the backward direction. All are drawn from
+/// U(±1/√hidden).
 class Recurrent {
  public:
-  /// x: [batch·length, in]. An empty `before` means zeros.
+  /// x: [batch·length, in]. `before` is the state before the first step; empty: zeros.
   RecurrentResult operator()(Compute& compute, const Tensor& x, const Layout& layout, const RecurrentState& before = {}) const;
 
  protected:
@@ -273,26 +277,26 @@ struct Lstm : Recurrent {
 struct AttentionOptions {
   /// Any description (spec.h). Its operands may be parameters. Padding is added to it as segments.
   AttentionSpec spec{};
-  int64_t key_heads = 0;     ///< heads of k and v, a divisor of the heads (Ainslie et al. 2023); 0: as many
+  int64_t key_heads = 0;     ///< heads of k and v, a divisor of the query heads (Ainslie et al. 2023); 0: as many as query heads
   int64_t head_dim = 0;      ///< 0: width / heads
-  int64_t memory_width = 0;  ///< width of what cross-attention reads; 0: width
+  int64_t memory_width = 0;  ///< width of the memory that cross-attention reads; 0: width
   bool bias = true;
   std::optional<Rotary> rotary{};  ///< self-attention only
-  double dropout = 0;              ///< of attention weights, in training
+  double dropout = 0;              ///< on attention weights, in training
   Site site{.family = "enc"};      ///< family and layer of its map
   Init init = Init::xavier();
 };
-/// Multi-head attention (Vaswani et al. 2017, §3.2.2): the heads of query(x) attend to key and value of x, or of a
-/// memory; output() of all heads. Parameters: query, key, value, output, each a Linear.
+/// Multi-head attention (Vaswani et al. 2017, §3.2.2): the heads of query(x) attend to the keys and values of x, or of a
+/// memory; output() projects the concatenated heads. Parameters: query, key, value and output, each a Linear.
 class Attention {
  public:
   Linear query{}, key{}, value{}, output{};
   Attention() = default;
-  /// Throws kInvalidArgument where width, heads and key heads do not divide.
+  /// Throws kInvalidArgument if `heads` does not divide the width (with head_dim = 0) or key_heads does not divide `heads`.
   Attention(const Scope& scope, int64_t width, int64_t heads, const AttentionOptions& options = {});
   /// Self-attention.   x: [rows, width] → [rows, width]
   Tensor operator()(Compute& compute, const Tensor& x, const Layout& layout) const;
-  /// Cross-attention.   memory: [rows of its own layout, memory_width]; of as many sequences
+  /// Cross-attention.   memory: [memory_layout.rows(), memory_width], with as many sequences as x
   Tensor operator()(Compute& compute, const Tensor& x, const Layout& layout, const Tensor& memory, const Layout& memory_layout) const;
 
  private:
@@ -310,10 +314,11 @@ struct FeedForwardOptions {
   std::string activation = "gelu";
   bool gated = false;  ///< down(f(gate x) ⊙ up x) (Shazeer 2020)
   bool bias = true;
-  double dropout = 0;  ///< of the inner activations, in training
+  double dropout = 0;  ///< on the inner activations, in training
   Init init = Init::xavier();
 };
-/// down(f(up x)).   x: [rows, width] → [rows, width]. Parameters: up, down, and gate if gated; each a Linear.
+/// A feed-forward block, down(f(up x)).   x: [rows, width] → [rows, width]. Parameters: up, down, and gate if gated; each
+/// is a Linear.
 struct FeedForward {
   Linear up{}, gate{}, down{};
   std::string activation{};
@@ -327,12 +332,11 @@ struct TransformerLayerOptions {
   AttentionOptions attention{};
   int64_t inner = 0;  ///< width of the feed-forward block; 0: 4·width
   std::string activation = "gelu";
-  double dropout = 0;      ///< of what each block adds, in training
-  bool norm_first = true;  ///< false: norms after the sums
+  double dropout = 0;      ///< on the output of each block, in training
+  bool norm_first = true;  ///< pre-norm; false: post-norm
   double epsilon = 1e-5;   ///< of the norms
 };
-/// A Transformer layer, with norms before its blocks (Xiong et al. 2020, figure 1b) or after the sums (Vaswani et al.
-/// 2017, §3.1):
+/// A Transformer layer, pre-norm (Xiong et al. 2020, figure 1b) or post-norm (Vaswani et al. 2017, §3.1):
 ///   x' = x + attention(norm1(x))      x'' = x' + inner(norm2(x'))
 ///   x' = norm1(x + attention(x))      x'' = norm2(x' + inner(x'))        norm_first = false
 /// Parameters: norm1, norm2, attention, inner.
@@ -346,7 +350,7 @@ struct TransformerLayer {
   TransformerLayer(const Scope& scope, int64_t width, int64_t heads, const TransformerLayerOptions& options = {});
   /// x: [rows, width] → [rows, width]
   Tensor operator()(Compute& compute, const Tensor& x, const Layout& layout) const;
-  /// The same with cross-attention to a memory, in place of self-attention.   memory: as of Attention
+  /// The same with cross-attention to a memory instead of self-attention.   memory: as in Attention
   Tensor operator()(Compute& compute, const Tensor& x, const Layout& layout, const Tensor& memory, const Layout& memory_layout) const;
 
  private:
@@ -354,12 +358,13 @@ struct TransformerLayer {
   Tensor after(Compute& compute, const Tensor& x, const Tensor& seen) const;
 };
 
-/// Sequences in groups, as the sentences of a document are, without the padding between them: one sequence a group.
+/// Packs the sequences of each group, for example the sentences of a document, into one sequence without the padding
+/// between them.
 struct Packing {
-  Layout layout{};              ///< batch: groups; texts: the sequences
-  std::vector<int32_t> from{};  ///< [layout.rows()] rows of the sequences; 0 for padding
-  std::vector<int32_t> back{};  ///< [rows of the sequences] where each stands; 0 for padding
-  /// groups: groups.rows() sequences. Throws kShape for others.
+  Layout layout{};              ///< one sequence for each group; `texts` holds the index of each sequence within its group
+  std::vector<int32_t> from{};  ///< [layout.rows()] the unpacked row of each packed row; 0 for padding
+  std::vector<int32_t> back{};  ///< [sequences.rows()] the packed row of each unpacked row; 0 for padding
+  /// groups: its rows are the sequences. Throws kShape if groups.rows() is not the number of sequences.
   static Packing of(const Layout& sequences, const Layout& groups);
 };
 
@@ -369,10 +374,10 @@ struct EncoderOptions {
   std::string activation = "gelu";
   double epsilon = 1e-12;
   double dropout = 0;
-  std::string family = "enc";  ///< of its sites
+  std::string family = "enc";  ///< family of its sites
 };
-/// An encoder of BERT's kind (Devlin et al. 2019, §3): norm(token + position + first type), then layers with norms after
-/// the sums. Parameters: tokens, positions, types, norm, layers; name_in_bert() says what they are in a BERT's file.
+/// A BERT encoder (Devlin et al. 2019, §3): norm(token + position + first type), then post-norm layers. Parameters:
+/// tokens, positions, types, norm, layers; name_in_bert() returns their names in BERT's files.
 struct Encoder {
   Embedding tokens{}, types{};
   Positions positions{};
@@ -382,7 +387,8 @@ struct Encoder {
   Encoder(const Scope& scope, const EncoderOptions& options);
   /// ids: [layout.rows()] → [layout.rows(), width]
   Tensor operator()(Compute& compute, const std::vector<int32_t>& ids, const Layout& layout) const;
-  /// The same where sequences stand in groups: each still sees itself alone, and a map is of a group's rows, packed.
+  /// The same for sequences in groups. Each sequence still sees only itself, but the sequences of a group are packed and
+  /// share one map.
   Tensor operator()(Compute& compute, const std::vector<int32_t>& ids, const Layout& layout, const Layout& groups) const;
   /// "layers.0.norm1.bias" → "encoder.layer.0.attention.output.LayerNorm.bias", without "bert."; empty for other names.
   static std::string name_in_bert(std::string_view name);
@@ -391,9 +397,9 @@ struct Encoder {
   Tensor embedded(Compute& compute, const std::vector<int32_t>& ids, const Layout& layout) const;
 };
 
-/// One vector for each sequence, by attention of a learned query (Yang et al. 2016, eq. 5–7):
+/// Attention pooling: one vector for each sequence, by the attention of a learned query c (Yang et al. 2016, eq. 5–7):
 ///   u_t = tanh(W·x_t + b)      α = softmax(u·c)      Σ_t α_t·x_t
-/// Padding is left out; a sequence of length 0 gives zeros.
+/// Padding is ignored; a sequence of length 0 gives zeros.
 /// x: [rows, width] → [batch, width]. Parameters: hidden (a Linear), query [1, hidden].
 struct Pooling {
   Linear hidden{};
@@ -402,19 +408,19 @@ struct Pooling {
   Pooling() = default;
   Pooling(const Scope& scope, int64_t width, int64_t hidden, const Site& site = {.family = "pool"});
   Tensor operator()(Compute& compute, const Tensor& x, const Layout& layout) const;
-  /// The same where sequences stand in groups, as sentences do in documents: one call for each group, so that its map
-  /// has the group's sequences as queries, and all their rows as keys, padding left out.
-  /// groups: groups.rows() sequences; → [groups.rows(), width]
+  /// The same for sequences in groups, such as the sentences of documents. Each group is one sequence of the attention
+  /// call: its map has the group's sequences as queries and all their rows, without padding, as keys.
+  /// groups: its rows are the sequences; → [groups.rows(), width]
   Tensor operator()(Compute& compute, const Tensor& x, const Layout& layout, const Layout& groups) const;
-  /// The weights α themselves, for a network whose answer they are: attention to rows of the identity. Padding has 0.
-  /// → [batch, length]
+  /// The weights α themselves, for a network whose output they are; computed by attention over the rows of the identity.
+  /// Padding has weight 0.   → [batch, length]
   Tensor weights(Compute& compute, const Tensor& x, const Layout& layout) const;
 
  private:
   Tensor attend(Compute& compute, const Tensor& x, const Layout& layout, const Tensor& values) const;
 };
 
-/// Mean of each sequence's rows, padding left out; zeros for length 0.   x: [rows, width] → [batch, width]
+/// Mean of each sequence's rows without padding; zeros for length 0.   x: [rows, width] → [batch, width]
 Tensor mean(Compute& compute, const Tensor& x, const Layout& layout);
 
 }  // namespace parts

@@ -5,14 +5,14 @@
 //   ch::rule([](auto s, auto at) { return s - 0.1f * (at.query - at.key); })      the new score of a pair
 //   ch::visible([](auto at) { return at.key <= at.query; })                       which pairs are visible
 //
-// The recorded expression has the inputs score, batch, head, query and key; its nodes are in order, the last is the
-// result. Because it is data, every backend runs it, JSON and traces store it, and a visibility rule can be bounded
-// over a block of pairs (all, none or mixed). `at.query` is the query's position among the keys (p_i of ALiBi), so a
-// rule means the same in a prefill and in a decode step.
+// The inputs of the recorded expression are score, batch, head, query and key. Its nodes are in topological order and
+// the last one is the result. Because the expression is data, every backend can run it, JSON and traces store it, and a
+// visibility rule can be bounded over a block of pairs (all, none or some visible). `at.query` is the query's position
+// among the keys (p_i of ALiBi), so a rule means the same in a prefill and in a decode step.
 //
-// Kernels compute in f32. Positions are exact below 2^24; longer calls are refused. Where rounding decides, a
-// comparison of a score, or floor of a non-integer, may fall to either side. A result of −∞ hides the pair. Rules are
-// not evaluated for pairs that are already hidden.
+// Kernels compute in f32. Positions are exact below 2^24; longer calls are refused. Where rounding decides, a comparison
+// of a score or the floor of a non-integer can go either way. A result of −∞ hides the pair. Rules are not evaluated for
+// pairs that are already hidden.
 #pragma once
 
 #include <array>
@@ -26,14 +26,14 @@
 
 namespace clearhead {
 
-/// What a node computes. A truth value is 1 or 0. JSON spells the names without k: "less_equal" (docs/spec.md).
+/// The operation of a node. A truth value is 1 or 0. In JSON the names have no k: "less_equal" (docs/spec.md).
 // clang-format off
 enum class RuleOp : uint8_t {
   kConstant, kScore, kBatch, kHead, kQuery, kKey,         // leaves
   kNegate, kAbs, kExp, kLog, kTanh, kSqrt, kFloor, kNot,  // of one argument
   kAdd, kSubtract, kMultiply, kDivide, kMin, kMax,        // of two numbers
-  kLess, kLessEqual, kEqual, kNotEqual, kAnd, kOr,        // of two numbers, or of two truths, to a truth
-  kWhere,                                                 // (truth, number if true, number if false)
+  kLess, kLessEqual, kEqual, kNotEqual, kAnd, kOr,        // of two numbers or two truth values; gives a truth value
+  kWhere,                                                 // (truth value, number if true, number if false)
   kTable                                                  // 1 to 4 indices, as many as the table has axes
 };
 // clang-format on
@@ -54,8 +54,8 @@ struct Rule {
 };
 
 class RuleTruth;
-/// A symbolic number inside a rule's lambda: an input of the pair, a constant, or an expression of them.
-/// Using it outside the lambda throws kInvalidArgument.
+/// A symbolic number inside a rule's lambda: an input, a constant, or an expression of these. Using it outside the
+/// lambda throws kInvalidArgument.
 class RuleValue {
  public:
   template <class T>
@@ -88,8 +88,8 @@ class RuleValue {
   float constant_ = 0;
 };
 
-/// A symbolic truth value inside a rule's lambda: a comparison, or an expression of them. `where(truth, a, b)`
-/// turns it into a number.
+/// A symbolic truth value inside a rule's lambda: a comparison, or an expression of comparisons. `where(truth, a, b)`
+/// converts it to a number.
 class RuleTruth {
  public:
   RuleTruth(bool constant) : value_(constant ? 1 : 0) {}
@@ -117,11 +117,11 @@ RuleTruth operator>(RuleValue a, RuleValue b);
 RuleTruth operator>=(RuleValue a, RuleValue b);
 RuleTruth operator==(RuleValue a, RuleValue b);
 RuleTruth operator!=(RuleValue a, RuleValue b);
-/// `yes` if the condition holds, else `no`.
+/// `yes` if the condition is true, otherwise `no`.
 RuleValue where(RuleTruth condition, RuleValue yes, RuleValue no);
 
-/// A tensor that rules can index: t(at.head), t(at.head, bucket). An index is floored, then clamped to the axis (as
-/// the clip of Shaw et al. 2018, eq. 4–5); a NaN index is 0. i32 entries are read as numbers. Rules that share a
+/// A tensor that rules can index: t(at.head), t(at.head, bucket). An index is floored, then clamped to the axis (like
+/// the clip of Shaw et al. 2018, eq. 4–5); a NaN index is 0. i32 entries are converted to f32. Rules that share a
 /// RuleTable share one tensor.
 class RuleTable {
  public:
@@ -144,8 +144,8 @@ struct RulePair {
   RuleValue batch, head, query, key;
 };
 
-/// Records a score term, from the score (natural units, after the terms before it) and the pair to the new score.
-/// Calls `body` once.
+/// Records a score term. `body` returns the new score of a pair from its score (in natural units, after all previous
+/// terms); it is called once.
 Rule rule(const std::function<RuleValue(RuleValue score, RulePair at)>& body);
 /// Records a visibility rule for Topology::visible.
 Rule visible(const std::function<RuleTruth(RulePair at)>& body);
@@ -154,9 +154,9 @@ Rule visible(const std::function<RuleTruth(RulePair at)>& body);
 
 /// s + w[bucket(j − p_i), head] (Raffel et al. 2020, §2.1). weights: f32 [bucket, head], as T5 stores them.
 ///
-/// Buckets follow the paper's reference code: half of them hold one distance each, the rest grow logarithmically up to
-/// max_distance, and all larger distances share the last. `bidirectional` divides the buckets between keys before and
-/// keys after the query. T5 does not scale q·k: use Dot{1}.
+/// Buckets follow the paper's reference code: half of them contain one distance each, the others grow logarithmically up
+/// to max_distance, and all larger distances share the last bucket. `bidirectional` divides the buckets between keys
+/// before and keys after the query. T5 does not scale q·k: use Dot{1}.
 Rule t5_bias(Tensor weights, bool bidirectional, int64_t max_distance = 128);
 /// s / t (Hinton et al. 2015, eq. 1). t > 0 and finite (kInvalidArgument).
 Rule temperature(float t);
@@ -171,21 +171,21 @@ Rule relative_2d(Tensor table, int64_t height, int64_t width);
 
 // --- rules from the literature: visibility ---
 
-/// Shows the query's own key and `back` keys before it, `step` apart (dilated sliding window; Beltagy
-/// et al. 2020, §3.1).
+/// Dilated sliding window: the query's own key and `back` keys before it, `step` apart, are visible (Beltagy et al. 2020,
+/// §3.1).
 Rule dilated(int64_t step, int64_t back);
-/// Shows the first `prefix` keys, the query's own key and all keys before it (Raffel et al. 2020, §3.2.1).
+/// The first `prefix` keys, the query's own key and all keys before it are visible (Raffel et al. 2020, §3.2.1).
 Rule prefix_lm(int64_t prefix);
 /// The same with one prefix per sequence: i32 [batch].
 Rule prefix_lm(Tensor prefixes);
-/// Shows the query's own key, the `stride` keys before it, and every stride-th key before that: the union of both heads
-/// of the strided pattern (Child et al. 2019, §4.3).
+/// The query's own key, the `stride` keys before it, and every stride-th key before that are visible: the union of both
+/// heads of the strided pattern (Child et al. 2019, §4.3).
 Rule strided(int64_t stride);
-/// Causal. Shows the keys in the query's own block of `stride` keys, and the last `summary` keys of every block (the
+/// Causal. The keys in the query's own block of `stride` keys and the last `summary` keys of every block are visible (the
 /// fixed pattern of Child et al. 2019, §4.3).
 Rule fixed(int64_t stride, int64_t summary);
-/// Shows `side` keys on both sides. Global positions see all keys and are seen by all queries (Beltagy et al. 2020,
-/// §3.1). global: i32 [key], not 0 for global positions.
+/// `side` keys on either side are visible. Global positions see all keys and are visible to all queries (Beltagy et al.
+/// 2020, §3.1). global: i32 [key], nonzero for global positions.
 Rule longformer(int64_t side, Tensor global);
 
 }  // namespace clearhead

@@ -4,10 +4,10 @@
 //   s_ij = score(q_i, k_j)  →  each term in the order written  →  hidden pairs dropped
 //     →  P_i = normaliser(s_i)  →  out_i = Σ_j P_ij a_ij v_j
 //
-// The same value is used by the fused call, the reference, the record, the trace file and every later look at the
-// weights. An alternative of a variant is added only once it works in all of them: variants are visited without a
-// default, so the code does not compile until every place handles it. JSON form: docs/spec.md.
-// Conventions: ranges are [begin, end); `back` and `ahead` count keys without the query's own.
+// The fused call, the reference, the record, the trace file and every later look at the weights use the same value. An
+// alternative of a variant is added only once it works in all of them: variants are visited without a default, so the
+// code does not compile until every place handles it. JSON form: docs/spec.md.
+// Conventions: ranges are [begin, end); `back` and `ahead` do not count the query's own key.
 #pragma once
 
 #include <cstdint>
@@ -22,12 +22,12 @@
 
 namespace clearhead {
 
-/// Scaled dot product (Vaswani et al. 2017, eq. 1). No scale given: 1/√d_k.
+/// Scaled dot product (Vaswani et al. 2017, eq. 1). The default scale is 1/√d_k.
 struct Dot {
   std::optional<float> scale{};
 };
-/// s_ij = Σ_c w_hc·φ(q_ic + k_jc), not scaled: the score of a layer with d_k hidden units. q and k are
-/// already projected.
+/// Additive score, s_ij = Σ_c w_hc·φ(q_ic + k_jc), without a scale: a feed-forward layer with d_k hidden units. q and k
+/// are already projected.
 ///   Bahdanau, Cho & Bengio 2015, appendix A.1.2: e_ij = v_aᵀ tanh(W_a s_{i−1} + U_a h_j):
 ///     q = W_a s_{i−1}, k = U_a h_j, weight = v_a, kTanh
 ///   Brody, Alon & Yahav 2022, eq. 7 (GATv2): e(h_i, h_j) = aᵀ LeakyReLU(W·[h_i ‖ h_j]):
@@ -38,8 +38,8 @@ struct Additive {
   Activation activation = Activation::kTanh;
   float slope = 0.2f;  ///< for kLeakyRelu: φ(x) = slope·x where x ≤ 0
 };
-/// Relative positions through tables with one row per offset, 2·reach + 1 rows. Pair (i, j) uses row
-/// δ = clip(j − p_i, −reach, reach) + reach. No scale given: 1/√d_k.
+/// Relative position embeddings, in tables with one row per offset: 2·reach + 1 rows. Pair (i, j) uses row
+/// δ = clip(j − p_i, −reach, reach) + reach. The default scale is 1/√d_k.
 ///   s_ij = scale·(q_i·k_j + (q_i + u)·A[δ] + k_j·B[δ])        out_i = Σ_j P_ij a_ij (v_j + C[δ])
 ///
 ///   Shaw, Uszkoreit & Vaswani 2018, eq. 3–5: A = w^K, C = w^V, shared by heads, reach = their k
@@ -55,8 +55,8 @@ struct Relative {
 };
 using Score = std::variant<Dot, Additive, Relative>;
 
-/// s − slope_h·|p_i − j|, where p_i is the query's position among the keys (Press et al. 2022, §3; symmetric, as in
-/// its encoder form).
+/// ALiBi: s − slope_h·|p_i − j|, where p_i is the query's position among the keys (Press et al. 2022, §3). It is
+/// symmetric, as in its encoder form.
 struct Alibi {
   Tensor slopes{};  ///< f32 [head]
 };
@@ -68,15 +68,15 @@ struct AttentionBias {
 struct SoftCap {
   float cap = 0;
 };
-/// s + the bias of the list entry (Topology::lists) that shows the pair: edge features of a graph, or
-/// one number per block.
+/// s + the bias of the list entry (Topology::lists) that makes the pair visible: edge features of a graph, or one number
+/// per block.
 struct EdgeBias {
   Tensor bias{};  ///< f32 [batch|1, head|1, entry]
 };
 using Term = std::variant<Alibi, AttentionBias, SoftCap, EdgeBias, Rule>;
 
-/// How queries are placed among the keys. kEnd: the last query at the last key; kStart: query 0 at key 0.
-/// Band::offset is added to that.
+/// How queries are aligned with the keys. kEnd: the last query with the last key; kStart: query 0 with key 0.
+/// Band::offset is added to the position that results.
 enum class Align : uint8_t { kEnd, kStart };
 
 /// The query at position p sees keys [p − back, p + ahead]. An absent limit shows all keys on that side (causal mask:
@@ -91,12 +91,12 @@ struct Band {
   int64_t offset = 0;
 };
 /// A query sees only keys with its own segment id: packed documents (Krell et al. 2021), or padding (keys with an id
-/// that no query has). Negative ids see nothing and are seen by nothing.
+/// that no query has). A query with a negative id sees no key; a key with a negative id is hidden from every query.
 struct Segments {
   Tensor queries{};  ///< i32 [batch|1, query]
   Tensor keys{};     ///< i32 [batch|1, key]
 };
-/// true: the pair is visible.
+/// A dense mask; true makes the pair visible.
 struct Mask {
   Tensor visible{};  ///< bool [batch|1, head|1, query|1, key]
 };
@@ -108,8 +108,8 @@ struct Mask {
 /// number of listed pairs.
 struct Lists {
   int64_t query_block = 1, key_block = 1;
-  /// i32 [batch|1, head|1, ⌈queries / query_block⌉ + 1]: start of each query block's list; the last number
-  /// ends the last list.
+  /// i32 [batch|1, head|1, ⌈queries / query_block⌉ + 1]: start of each query block's list, then the end of the last
+  /// list.
   Tensor offsets{};
   Tensor keys{};  ///< i32 [batch|1, head|1, entry]: key blocks, ascending within a list, without repeats
 };
@@ -121,34 +121,34 @@ struct Topology {
   std::optional<Rule> visible{};  ///< from ch::visible; a pair must also be visible to band, segments, mask and lists
 };
 
-/// P_ij = exp(s_ij) / (Σ_j exp(s_ij) + exp(sink_h)). Without sinks, the plain softmax. A sink is a logit that takes
+/// P_ij = exp(s_ij) / (Σ_j exp(s_ij) + exp(sink_h)); without sinks, the plain softmax. A sink is a logit that receives
 /// weight but has no value, so rows sum to less than one (a sink of 0: Xiao et al. 2024, §3.3).
 struct Softmax {
   std::optional<Tensor> sinks{};  ///< f32 [head]
 };
 /// P_i is the point of the simplex nearest to s_i: P_ij = max(0, s_ij − τ_i), with τ_i such that the row sums to one
-/// (Martins & Astudillo 2016, eq. 2 and proposition 1). Weights below the threshold are exactly zero, and their
-/// values are not read.
+/// (Martins & Astudillo 2016, eq. 2 and proposition 1). A score below the threshold has a weight of exactly zero, and
+/// its value vector is not read.
 struct Sparsemax {};
 /// α-entmax at α = 1.5, between softmax and sparsemax: P_ij = max(0, s_ij / 2 − τ_i)², with τ_i such that the row sums
 /// to one (Peters, Niculae & Martins 2019, eq. 10 and §3.2). Sparse like sparsemax, but smooth.
 struct Entmax15 {};
-/// P_ij = σ(s_ij + bias). Pairs are independent and rows do not sum to one (Ramapuram et al. 2024, eq. 3; they set the
-/// bias to −ln of the number of keys).
+/// P_ij = σ(s_ij + bias). Pairs are independent and rows do not sum to one (Ramapuram et al. 2024, eq. 3; the authors
+/// set the bias to −ln of the number of keys).
 struct Sigmoid {
   float bias = 0;
 };
-/// One key gets all the weight (Xu et al. 2015, §4.1). kArgmax: the key with the highest score, the earlier one if
-/// equal. kSampled: a key drawn from the row's softmax, exactly, by Gumbel noise. The noise depends on (seed, batch,
-/// head, query, key) only, so forward, gradients and maps agree for any number of threads.
+/// Hard attention: one key gets all the weight (Xu et al. 2015, §4.1). kArgmax: the key with the highest score; ties go
+/// to the earlier key. kSampled: an exact draw from the row's softmax, by Gumbel noise. The noise depends only on (seed,
+/// batch, head, query, key), so the forward pass, gradients and maps agree for any number of threads.
 ///
-/// Gradients, where p is the row's softmax, c its chosen key, and r_i = d_out_i·out_i the first-order
-/// cost of the choice:
+/// Gradients, where p is the row's softmax, c is its chosen key, and r_i = d_out_i·out_i is the first-order cost of the
+/// choice:
 ///   kStraightThrough   dS_ij = p_ij·(dP_ij − Σ_j p_ij dP_ij), as if softmax had been used
 ///                      (Bengio, Léonard & Courville 2013, §4)
 ///   kScoreFunction     dS_ij = r_i·(1[j = c] − p_ij), unbiased over draws
 ///                      (Xu et al. 2015, eq. 11, without baseline and entropy)
-/// Records store the chosen key as f32, so at most 2²⁴ keys (kUnsupported).
+/// A record stores the chosen key as f32, so more than 2²⁴ keys are refused with kUnsupported.
 struct Hard {
   enum class Choice : uint8_t { kArgmax, kSampled };
   enum class Gradient : uint8_t { kStraightThrough, kScoreFunction };
@@ -170,8 +170,8 @@ struct LinearAttention {};
 using Normaliser = std::variant<Softmax, Sparsemax, Entmax15, Sigmoid, Hard, LinearAttention>;
 
 /// Each weight becomes 0 with probability `rate`; the others are divided by 1 − rate (Srivastava et al. 2014, §10). The
-/// choice depends on (seed, batch, head, query, key) only, so forward, gradients and maps agree for any number of
-/// threads. 0 ≤ rate < 1.
+/// choice depends only on (seed, batch, head, query, key), so the forward pass, gradients and maps agree for any number
+/// of threads. 0 ≤ rate < 1.
 struct Dropout {
   float rate = 0;
   uint64_t seed = 0;
@@ -182,8 +182,8 @@ struct LocalGaussian {
   Tensor centres{};  ///< f32 [batch|1, head|1, query]
   float sigma = 1;
 };
-/// What is applied to weights after normalisation: out_i = Σ_j P_ij·a_ij·v_j. Nothing is renormalised. Looks show P_ij;
-/// AttentionMap::after shows P_ij·a_ij.
+/// Factors a_ij that are applied to the weights after normalisation: out_i = Σ_j P_ij·a_ij·v_j. Nothing is
+/// renormalised. An AttentionMap shows P_ij; AttentionMap::after shows P_ij·a_ij.
 struct After {
   std::optional<Dropout> dropout{};
   /// f32 [head], 0 or more: a factor for all weights of a head; 0 ablates it (Michel, Levy & Neubig 2019, eq. 2).
@@ -205,25 +205,27 @@ bool rows_sum_to_one(const AttentionSpec& spec);
 
 /// All pairs are visible.
 Topology full();
-/// Each query sees its own key and the `back` keys before it (absent: all). Hugging Face's
-/// sliding_window = W is back = W − 1.
+/// Each query sees its own key and the `back` keys before it (absent: all). sliding_window = W of Hugging Face
+/// corresponds to back = W − 1.
 Topology causal(std::optional<int64_t> back = std::nullopt, Align align = Align::kEnd);
 /// Each query sees its own key, `back` keys before and `ahead` keys after it.
 Topology window(int64_t back, int64_t ahead, Align align = Align::kEnd);
 
-/// The edges of a graph as lists. order[entry] is the edge of each list entry: bias[entry] = feature[order[entry]]
-/// turns edge features into an EdgeBias.
+/// The edges of a graph as lists. order[entry] is the edge that a list entry represents:
+/// bias[entry] = feature[order[entry]] turns edge features into an EdgeBias.
 struct Graph {
   Lists lists{};
   std::vector<int32_t> order{};  ///< [entry]
 };
-/// edges: i32 [2, edge], row 0 the queries, row 1 the keys they attend to (Veličković et al. 2018, §2.1). In any order;
-/// of repeated edges the first counts. Throws kShape for another shape or dtype, kInvalidArgument for negative numbers
-/// and queries ≥ `queries`.
+/// Converts edges to lists.
+///
+/// edges: i32 [2, edge], in any order; row 0 holds the queries, row 1 the keys they attend to (Veličković et al. 2018,
+/// §2.1). If an edge is repeated, its first occurrence counts.
+/// Throws kShape for another shape or dtype, kInvalidArgument for negative numbers and queries ≥ `queries`.
 Graph graph(const Tensor& edges, int64_t queries);
 
 /// Block-sparse self-attention of one sequence (Zaheer et al. 2020, §2). Each block sees `window` blocks on either
-/// side, the first `global` blocks and `random` more blocks; the global blocks see all. With random = 0 it is
+/// side, the first `global` blocks and `random` more blocks; the global blocks see all blocks. With random = 0 it is
 /// Longformer's pattern in blocks (Beltagy et al. 2020, §3.1). big_bird() throws kInvalidArgument for a block below 1
 /// or negative numbers.
 struct BigBird {
@@ -237,8 +239,9 @@ Lists big_bird(int64_t length, const BigBird& pattern = {});
 /// EdgeBias), "segments.queries", "segments.keys", "mask", "lists.offsets", "lists.keys", "visible.table", "sinks",
 /// "head_mask", "centres".
 ///
-/// A second term of one kind is "slopes2", "bias2", …. Tables of a rule are "rule.table", "rule.table2", …; those of a
-/// second rule "rule2.table", …; those of the visibility rule "visible.table", "visible.table2", ….
+/// The operand of a second term of the same type is "slopes2", "bias2", …. The tables of a rule are "rule.table",
+/// "rule.table2", …; those of a second rule are "rule2.table", …; those of the visibility rule are "visible.table",
+/// "visible.table2", ….
 void for_each_operand(AttentionSpec& spec, const std::function<void(const std::string& name, Tensor& operand)>& visit);
 void for_each_operand(const AttentionSpec& spec, const std::function<void(const std::string& name, const Tensor& operand)>& visit);
 
@@ -250,10 +253,11 @@ struct AttentionShape {
 /// Throws kShape, kInvalidArgument or kUnsupported, naming the operand, if the description does not fit the shape.
 void validate(const AttentionSpec& spec, const AttentionShape& shape);
 
-/// The description as JSON text (docs/spec.md), with names in place of operands. Equal descriptions give equal text.
+/// The description as JSON text (docs/spec.md), in which an operand appears as its name. Equal descriptions give equal
+/// text.
 std::string to_json(const AttentionSpec& spec);
-/// The inverse of to_json. `operand` returns the tensor of a name; `where` names the source in error messages. Throws
-/// kFormat for malformed text, kUnsupported for unknown fields.
+/// The inverse of to_json. `operand` returns the tensor with a given name; `where` names the source in error messages.
+/// Throws kFormat for malformed text, kUnsupported for unknown fields.
 AttentionSpec spec_from_json(const std::string& text, const std::string& where,
                              const std::function<Tensor(const std::string& name)>& operand);
 

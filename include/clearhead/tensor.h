@@ -27,7 +27,7 @@ enum class WeightStorage : uint8_t {
   kF32,
   kBF16,  ///< rounded to nearest even: |Δw| ≤ 2⁻⁸·|w|
   kInt8,  ///< w ≈ q·s, q an integer in −127 … 127, s = max|w|/127 per output: |Δw| ≤ s/2
-  /// Weights as kInt8, and each row of inputs rounded in the same way when it is read: |Δx| ≤ max|x of the row|/254.
+  /// Weights as in kInt8, and each row of inputs is rounded in the same way when it is read: |Δx| ≤ max|x of the row|/254.
   /// Integers are multiplied and summed exactly; the sum is scaled in f32. A row with a NaN or an infinity becomes NaN.
   kInt8Dynamic,
 };
@@ -70,9 +70,9 @@ class Tensor {
     }
     return out;
   }
-  /// A view of memory owned by somebody else. `keep_alive` is held as long as any view exists; without it the caller
-  /// must keep the memory valid. Writes that bypass mutable_data cannot be detected, so a record over borrowed memory
-  /// reports unpinned(), unless the memory is declared `immutable`.
+  /// A view of memory that has another owner. `keep_alive` is kept as long as any view exists; without it the caller must
+  /// keep the memory valid. Writes that bypass mutable_data cannot be detected, so a record over borrowed memory is
+  /// unpinned(), unless the memory is declared `immutable`.
   static Tensor borrow(const void* data, Shape shape, DType dtype, std::shared_ptr<const void> keep_alive = nullptr, bool immutable = false,
                        std::vector<int64_t> strides = {});
 
@@ -103,19 +103,19 @@ class Tensor {
   const std::byte* raw() const;
   std::byte* mutable_raw();  ///< increments the version; throws kInvalidArgument for immutable memory
 
-  // Views: no element is copied. All throw kShape if axes or sizes do not fit.
+  // Views: no element is copied. They throw kShape if axes or sizes do not fit.
   Tensor slice(int axis, int64_t begin, int64_t end) const;
   Tensor select(int axis, int64_t index) const;  ///< removes the axis
   Tensor permute(const std::vector<int>& order) const;
   Tensor reshape(Shape shape) const;  ///< one size may be −1; the tensor must be contiguous
   Tensor expand(Shape shape) const;   ///< broadcasts axes of size 1
 
-  Tensor contiguous() const;  ///< this tensor if it is contiguous, else a copy
+  Tensor contiguous() const;  ///< this tensor if it is contiguous, otherwise a copy
   Tensor clone() const;       ///< a contiguous copy that owns its memory
 
   /// A view with this tensor's offset, shape and strides on the storage of `base`, with the dtype of `base`. `base`
-  /// must be contiguous and start at the beginning of its storage. Throws kShape if it is too short. (Gradients of
-  /// views are found so.)
+  /// must be contiguous and start at the beginning of its storage. Throws kShape if it is too short. (The tape finds the
+  /// gradient of a view in this way.)
   Tensor beside(const Tensor& base) const;
   uint64_t storage_number() const;   ///< the same for all views of a storage, never reused; 0 if undefined
   int64_t storage_elements() const;  ///< elements of this dtype in an owned storage; 0 for borrowed memory

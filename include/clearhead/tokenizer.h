@@ -1,7 +1,7 @@
 // Room: text.
 // Converts text to token ids and back, using a model's own tokenizer files. Ids, types and offsets equal those of
 // the Hugging Face `tokenizers` package (0.23), bit for bit, for every supported configuration. An unsupported field
-// is refused, by name.
+// is refused with an error that names it.
 //
 //   auto tokenizer = clearhead::Tokenizer::load("models/minilm");
 //   clearhead::Encoding encoding = tokenizer->encode("The cat sat.", {.pair = "On the mat."});
@@ -9,11 +9,11 @@
 //
 // Supported: tokenizer.json with WordPiece and BPE models; else vocab.txt (WordPiece, options from
 // tokenizer_config.json); else vocab.json + merges.txt (GPT-2, RoBERTa). The "truncation" and "padding" settings of a
-// file are not applied: the caller decides where to cut.
+// file are not applied: the caller decides where to truncate.
 //
-// Offsets are byte ranges of the text as given, on character boundaries. A token that holds a part of a character
+// Offsets are byte ranges of the original text, on character boundaries. A token that contains a part of a character
 // covers the whole character. In invalid UTF-8 each maximal invalid subpart (Unicode 15, table 3-8; Python's
-// errors="replace") is read as one U+FFFD; offsets still count the bytes given. A byte order mark is ordinary text.
+// errors="replace") is read as one U+FFFD; offsets still count the original bytes. A byte order mark is ordinary text.
 #pragma once
 
 #include <array>
@@ -32,9 +32,9 @@ struct Encoding {
 
   std::vector<int32_t> ids{};
   std::vector<int32_t> type_ids{};  ///< segment ids for the model (0 or 1)
-  /// [begin, end) in bytes of the text that `segment` names; {0, 0} for added special tokens
+  /// [begin, end) in bytes of the text given by `segment`; {0, 0} for added special tokens
   std::vector<std::array<int64_t, 2>> offsets{};
-  /// 0: the text, 1: the pair, kSpecial: added by the model's template and part of neither
+  /// 0: the text; 1: the pair; kSpecial: added by the model's template, in neither text
   std::vector<uint8_t> segment{};
 
   size_t size() const { return ids.size(); }
@@ -55,8 +55,8 @@ struct SpecialTokens {
 class Tokenizer {
  public:
   /// Loads a tokenizer from a folder: tokenizer.json, else vocab.txt, else vocab.json + merges.txt; with
-  /// tokenizer_config.json and special_tokens_map.json if present. Throws kNotFound if there is nothing to read,
-  /// kFormat for malformed files, kUnsupported with the name of the field.
+  /// tokenizer_config.json and special_tokens_map.json if present. Throws kNotFound if there are no tokenizer files,
+  /// kFormat for malformed files, kUnsupported, naming it, for an unsupported field.
   static std::shared_ptr<const Tokenizer> load(const std::string& folder);
 
   /// The same from bytes. `where` names the source in error messages. tokenizer_config (optional: the bytes of
@@ -69,17 +69,17 @@ class Tokenizer {
 
   virtual ~Tokenizer() = default;
 
-  /// Splits a text, or a pair, into tokens. Time and memory are linear in the length of the text, up to a logarithmic
-  /// factor for a single huge word. Throws kTooLong for a text of 2 GiB or more.
+  /// Splits a text, or a pair of texts, into tokens. Time and memory are linear in the length of the text, up to a
+  /// logarithmic factor for a single huge word. Throws kTooLong for a text of 2 GiB or more.
   virtual Encoding encode(std::string_view text, const EncodeOptions& options = {}) const = 0;
 
-  /// Returns valid UTF-8. Ids without a token are skipped, as in the `tokenizers` package.
+  /// Converts ids back to text. Returns valid UTF-8. Ids without a token are skipped, as in the `tokenizers` package.
   virtual std::string decode(const std::vector<int32_t>& ids, bool skip_special = false) const = 0;
 
-  /// The token as its vocabulary spells it ("##ing", "Ġcat", "<|endoftext|>"); empty for an unknown id.
+  /// The token as spelled in the vocabulary ("##ing", "Ġcat", "<|endoftext|>"); empty for an unknown id.
   virtual std::string_view token(int32_t id) const = 0;
-  /// The bytes that the token stands for: byte alphabet decoded, "##" removed, "▁" as a space. May end inside
-  /// a UTF-8 character.
+  /// The bytes that the token represents: byte alphabet decoded, "##" removed, "▁" as a space. They may end inside a
+  /// UTF-8 character.
   virtual std::string token_bytes(int32_t id) const = 0;
   virtual std::optional<int32_t> id(std::string_view token) const = 0;
   /// Largest id plus one.
@@ -91,8 +91,8 @@ class Tokenizer {
  protected:
   friend class TokenStream;
   Tokenizer() = default;
-  /// What the token adds to a text, if this depends only on whether it is the first token; absent if it depends
-  /// on its neighbours.
+  /// The text that the token adds, if it depends only on whether it is the first token; absent if it depends on the
+  /// token's neighbours.
   virtual std::optional<std::string> contribution(int32_t id, bool is_first) const = 0;
 };
 
@@ -102,9 +102,9 @@ class Tokenizer {
 class TokenStream {
  public:
   explicit TokenStream(std::shared_ptr<const Tokenizer> tokenizer, bool skip_special = false);
-  /// The text completed by this token; empty while a character is incomplete.
+  /// Adds a token. Returns the text that it completes; empty while a character is incomplete.
   std::string push(int32_t id);
-  /// The text held back so far. An incomplete character becomes U+FFFD. The stream can then be used again.
+  /// Returns the text held back so far. An incomplete character becomes U+FFFD. The stream can then be used again.
   std::string finish();
 
  private:
@@ -113,7 +113,7 @@ class TokenStream {
   bool skip_special_ = false;
   bool is_first_ = true;
   std::string held_{};  // bytes of an incomplete character
-  // for tokens that depend on their neighbours: the last ids already returned as text, then the ids held back
+  // For tokens that depend on their neighbours: the last ids already returned as text, then the ids held back.
   std::vector<int32_t> window_{};
   size_t given_ = 0;  // number of leading ids in window_ that were returned
 };

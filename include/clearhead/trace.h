@@ -1,12 +1,11 @@
 // Room: observe.
-// What a run keeps for later looks: the text, and for each wanted layer K, row statistics, norms and as much of Q as
-// the budget allows.
+// Traces: the data of a run that is kept for later looks at its attention. A trace has the text and, for each wanted
+// layer, K, row statistics, norms and as much of Q as the budget allows.
 //
-// K, row statistics and norms of the wanted layers are always kept. Q of all rows is kept if everything fits the
-// budget. Otherwise Q is kept for watched rows only (the last 1,024, all generated ones, those asked for), and the
-// statistics of every row are computed during the run. A run is refused before it starts if K, statistics and
-// watched rows exceed the budget; a run of an encoder-decoder also if not all rows fit. What a trace keeps does
-// not change under it.
+// K, row statistics and norms of the wanted layers are always kept. Q of all rows is kept if everything fits the budget.
+// Otherwise Q is kept for watched rows only (the last 1,024, all generated ones, and requested ones), and the statistics
+// of every row are computed during the run. A run is refused before it starts if K, statistics and watched rows exceed
+// the budget; a run of an encoder-decoder also if not all rows fit. The data that a trace keeps does not change afterwards.
 //
 // File format: safetensors (docs/trace.md) with metadata `clearhead_trace: 1` and the descriptions; every safetensors
 // reader can open it.
@@ -26,18 +25,19 @@
 
 namespace clearhead {
 
-/// A range of consecutive queries of a text whose Q is kept, and the keys that they could see.
+/// A range of consecutive queries of a text whose Q is kept, with the keys that they could see.
 struct Frame {
-  Range queries{};  ///< queries of the text; as many as the record has rows
-  /// The record. Its first_query counts in the run it comes from, which may have read a window of the text.
+  Range queries{};  ///< queries of the text, one for each row of the record
+  /// Its first_query is a query of the run that made the record, which may have read a window of the text.
   AttentionRecord record{};
-  /// Record key → text key, for windows and parts of a text; empty: the same.
+  /// The text's key for each key of the record, for windows and ranges of a text; empty: the same keys.
   std::vector<int64_t> keys{};
-  OutputGradient gradient{};  ///< of the record's rows; d_out undefined: not kept
+  OutputGradient gradient{};  ///< for the record's rows; d_out is undefined if gradients were not kept
 };
 
-/// The attention map of one layer over one text (sequence 0), assembled from frames. Weights of pairs that no frame
-/// scored are NaN (unknown, not zero); in pooled cells they are −1, and NaN means that the description hides all pairs.
+/// The attention map of one layer over one text (sequence 0), assembled from frames. A pair that is in no frame has the
+/// weight NaN (unknown, not zero). A pooled cell is −1 if no frame contains any of its pairs, and NaN if the description
+/// hides all of them.
 class LayerMap {
  public:
   LayerMap(std::vector<Frame> frames, int64_t queries, int64_t keys);
@@ -49,24 +49,23 @@ class LayerMap {
   /// True if Q of this query is kept.
   bool has_row(int64_t query) const;
   std::vector<Range> rows_kept() const;
-  /// True if one frame holds every row and every key in the text's order.
+  /// True if one frame contains every row and every key in the text's order.
   bool whole() const;
 
-  /// The same places, showing gradients of weights (GradientMap) in place of weights: rows, columns and tiles do; mass and
-  /// reduce throw kUnsupported. Scores of a row are the sizes of its values, so that top_k gives the largest. Throws kNotFound,
-  /// saying how to keep them, if a frame has no gradient.
+  /// The same map, showing gradients of weights (GradientMap) instead of weights. Rows, columns and tiles are supported;
+  /// mass and reduce throw kUnsupported. The scores of a row are the magnitudes of its values, so that top_k returns the
+  /// largest. Throws kNotFound if a frame has no gradient; the message says how to keep gradients.
   LayerMap with(GradientLook look) const;
-  std::optional<GradientLook> look() const { return look_; }  ///< nothing: weights
+  std::optional<GradientLook> look() const { return look_; }  ///< absent: weights
 
-  /// Throws kNotFound, saying how to keep it, for a row whose Q was not kept.
+  /// Throws kNotFound for a row whose Q was not kept; the message says how to keep it.
   MapRow row(int64_t head, int64_t query) const;
-  /// Weights of one key. NaN for rows that are not kept or never scored.
+  /// Weights of one key. NaN for rows that are not kept and pairs that are in no frame.
   std::vector<float> column(int64_t head, int64_t key, Range queries) const;
   Tile tile(int64_t head, const TileRequest& request, const LookOptions& options = {}) const;
-  /// Mean weight that these rows give to these keys: Σ_{i∈rows} Σ_{j∈keys} P_ij / |rows kept among them|,
-  /// per head. f32 [head]
+  /// Mean weight that these rows give to these keys, per head: Σ_{i∈rows} Σ_{j∈keys} P_ij / |rows that are kept|.  → [head]
   std::vector<float> mass(Range rows, Range keys, const LookOptions& options = {}) const;
-  /// Statistics of the kept rows. ReductionResult::queries says which query each row is. Tags of matches are indexed by
+  /// Statistics of the kept rows. ReductionResult::queries contains the query of each row. Tags of matches are indexed by
   /// tokens of the text.
   ReductionResult reduce(const ReductionRequest& request, const LookOptions& options = {}) const;
 
@@ -79,19 +78,19 @@ class LayerMap {
 
 struct TraceOptions {
   uint64_t budget_bytes = 2ull << 30;
-  std::vector<Range> rows{};  ///< rows to watch, besides the last `tail`
+  std::vector<Range> rows{};  ///< rows to watch, in addition to the last `tail` rows
   int64_t tail = 1024;        ///< number of last rows that are watched
   std::vector<int> layers{};  ///< layers to keep; empty: all
   /// Compute statistics during the run even if every row is kept, for callers that want them at once
   /// (`atlas`, the demo).
   bool statistics_in_run = false;
-  /// Of a run with gradients (RunOptions::recorder): the gradients of what number, in words ("class \"positive\""), are kept
-  /// beside each record. Empty: none are.
+  /// For a run with gradients (RunOptions::recorder): the scalar whose gradients are kept with each record, in words
+  /// ("class \"positive\""). Empty: no gradients are kept.
   std::string gradients_of{};
 };
 
-/// Bytes needed by keys and norms, by Q and by statistics, for messages; with gradients also by values, counted with the keys,
-/// and by the outputs' gradients, counted with Q.
+/// Bytes needed by keys and norms, by Q and by statistics, for messages. With gradients, `keys` includes the values and
+/// `queries` the gradients of the outputs.
 struct TraceSize {
   uint64_t keys = 0, queries = 0, statistics = 0;
   bool all_rows = true;
@@ -117,46 +116,49 @@ class Trace final : public Observer {
   bool wants_gradient(const Site& site) override;
   void take_gradient(const Site& site, const AttentionRecord& record, const OutputGradient& gradient) override;
 
-  /// Size of a trace of this plan. Nothing is run.
+  /// Size of a trace of this plan, without running anything.
   static TraceSize size_of(const RunPlan& plan, const TraceOptions& options);
 
   const RunPlan& plan() const;  ///< text and ids grow with generated tokens
   const std::vector<GeneratedToken>& generated_tokens() const;
   std::vector<int> layers(const std::string& family) const;  ///< layers that were kept
-  /// What gradients were kept of (TraceOptions::gradients_of); empty: none.
+  /// The scalar whose gradients were kept (TraceOptions::gradients_of); empty: none.
   const std::string& gradients_of() const;
   /// Name of the first family in the plan: "enc", "dec", or "cross" for an encoder-decoder.
   std::string main_family() const;
 
-  /// Throws kNotFound, naming an existing family, for an unknown one.
+  /// Throws kNotFound for an unknown family; the message names an existing one.
   const MapFamily& family(const std::string& name) const;
   LayerMap map(int layer) const { return map(main_family(), layer); }
   LayerMap map(const std::string& family, int layer) const;
   /// ‖v‖ [batch, key_head, key] and ‖v·W_O‖ [batch, head, key] of a layer.
   const KeyNorms& norms(const std::string& family, int layer) const;
-  /// Statistics of every row, as requested by atlas_request (atlas.h). Computed during the run, or on the first
-  /// call and then kept.
+  /// Statistics of every row, as requested by atlas_request (atlas.h). They are computed during the run, or on the first
+  /// call and then cached.
   const ReductionResult& statistics(const std::string& family, int layer, const LookOptions& options = {}) const;
   bool has_statistics(const std::string& family, int layer) const;
 
-  /// Names the segments of the text; replaces those of the run.
+  /// Replaces the segments of the text.
   void set_segments(std::vector<TextSegment> segments);
-  /// Records that the last tokens of the text were generated. Unlike generated(), it adds no text: for runs that are traced at once, such as
-  /// those of an encoder-decoder. Throws kInvalidArgument for more tokens than the text has, or other ids.
+  /// Records that the last tokens of the text were generated. Unlike generated(), it adds no text. It is meant for runs
+  /// over a complete text, such as those of an encoder-decoder. Throws kInvalidArgument for more tokens than the text has,
+  /// or for ids that differ from the text's.
   void set_generated(std::vector<GeneratedToken> tokens);
-  /// Path of the module that computed a layer, for models of other libraries; empty: not known. Throws kNotFound for a layer that was not kept.
+  /// Path of the module that computed a layer, for models of other libraries; empty: unknown. Throws kNotFound for a layer
+  /// that was not kept.
   void set_module(const std::string& family, int layer, std::string path);
   const std::string& module_of(const std::string& family, int layer) const;
-  /// A hash of the model's name, the text, the ids and the rows' m: 16 hex digits. Two traces of the same run agree.
+  /// A hash of the model's name, the text, the ids and the rows' m: 16 hex digits. Two traces of the same run have the same
+  /// id.
   std::string id() const;
 
-  /// The run over one window of a long text, for from_windows().
+  /// A run over one window of a long text, for from_windows().
   struct Window {
     const Trace* trace = nullptr;
-    std::vector<int64_t> tokens{};  ///< window token → text token
-    Range owned{};                  ///< rows that the combined trace takes from this window; windows overlap
+    std::vector<int64_t> tokens{};  ///< [window token] index of the token in the text
+    Range owned{};                  ///< rows of the combined trace that come from this window, since windows overlap
   };
-  /// Combines such runs into one trace. Throws kInvalidArgument if a window's trace does not keep all its rows.
+  /// Combines runs over windows into one trace. Throws kInvalidArgument if a window's trace does not keep all its rows.
   static Trace from_windows(RunPlan whole, const std::vector<Window>& windows);
 
  private:
@@ -164,13 +166,13 @@ class Trace final : public Observer {
   std::unique_ptr<State> state_;
 };
 
-/// The plan of a run over a network of parts (parts.h), found by running it once. The sites of its attention calls say
-/// what their queries and keys are.
+/// The plan of a run of a network of parts (parts.h), found by running it once. The sites of its attention calls name
+/// their queries and keys (Site::queries, Site::keys).
 ///
 ///   RunPlan plan = plan_of_run("mine", text, [&](Observer& observer) { Compute compute({.observer = &observer}); … });
 ///
-/// Of a batch, the first sequence is described. Throws kInvalidArgument, naming the family, for a site that names no
-/// segment or items of the text, or has more or fewer queries or keys than these.
+/// The plan describes the first sequence of a batch. Throws kInvalidArgument, naming the family, for a site whose queries
+/// or keys are not a segment or items of the text, or whose number of queries or keys differs from theirs.
 RunPlan plan_of_run(const std::string& model, RunText text, const std::function<void(Observer&)>& run);
 
 }  // namespace clearhead

@@ -1,5 +1,5 @@
 // Room: train.
-// Training: parameters, ops that are recorded (those of compute.h), and the optimiser step.
+// Training: parameters, the ops of compute.h with recording for the backward pass, and the optimiser step.
 //
 //   Training training;
 //   Tensor weight = training.parameter({10, 64}, 0.1);
@@ -8,9 +8,9 @@
 //     training.step(training.cross_entropy(logits, targets), learning_rate);   // backward, then AdamW
 //   }
 //
-// Tensors are f32. An op returns new memory. Views of a result (slice, permute, reshape) pass gradients as views.
-// Results and parameters must not be written while the record holds them: backward() throws kStale and names the op. A
-// clone() is a constant; it stops the gradient. Use from one thread at a time.
+// Tensors are f32. An op returns new memory. Gradients flow through views of a result (slice, permute, reshape). Results
+// and parameters must not be written while they are recorded: backward() then throws kStale and names the op. A clone()
+// is a constant and stops the gradient. Use a Training from one thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +32,7 @@ struct ParameterGroup {
   /// Regular expression, searched anywhere in a parameter's name. A parameter belongs to the first group that matches.
   std::string match{};
   double learning_rate_scale = 1;  ///< factor on the learning rate of a step; 0: frozen
-  /// In place of the optimiser's weight decay; applies to these parameters whatever their number of axes.
+  /// Replaces the optimiser's weight decay, and applies to these parameters for any number of axes.
   std::optional<double> weight_decay{};
 };
 
@@ -50,26 +50,27 @@ struct OptimiserOptions {
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;  ///< for AdamW and Adam
   double momentum = 0;                                ///< for SGD, like `nesterov`
   bool nesterov = false;
-  double weight_decay = 0;  ///< applied to parameters of two or more axes
+  double weight_decay = 0;  ///< applied to parameters with two or more axes
   double clip = 1;          ///< maximum norm of the gradient over all parameters; 0: no clipping
   std::vector<ParameterGroup> groups{};
 };
 
-/// Learning rate schedule over steps, which count from 0. Every kind starts with a linear warm-up over `warmup` steps.
+/// Learning rate schedule over steps, counted from 0. Every kind starts with a linear warm-up over `warmup` steps.
 struct Schedule {
   enum class Kind : uint8_t {
     kConstant,
-    kLinear,  ///< falls linearly to `min_ratio`·learning_rate at `steps`
-    kCosine,  ///< falls as half a cosine to `min_ratio`·learning_rate at `steps` (Loshchilov & Hutter 2017)
+    kLinear,  ///< decays linearly to `min_ratio`·learning_rate at `steps`
+    kCosine,  ///< decays as half a cosine to `min_ratio`·learning_rate at `steps` (Loshchilov & Hutter 2017)
     kNoam     ///< learning_rate·√(warmup/step) (Vaswani et al. 2017, §5.3)
   };
   Kind kind = Kind::kConstant;
   double learning_rate = 1e-3;
   int64_t warmup = 0, steps = 0;
-  /// kConstant and kNoam: over the last `cooldown` steps the rate falls linearly to `min_ratio` of itself (Zhai
-  /// et al. 2022, §3.5).
+  /// kConstant and kNoam: over the last `cooldown` steps the rate decays linearly to `min_ratio` of itself (Zhai et al.
+  /// 2022, §3.5).
   int64_t cooldown = 0;
   double min_ratio = 0;
+  /// The learning rate of a step.
   double at(int64_t step) const;
 };
 
@@ -78,31 +79,30 @@ class Training : public Compute {
  public:
   /// The seed determines parameters and dropout. With operands kBF16, linear() and attend() round x, weights, q, k, v
   /// and, in the backward pass, d_out to bf16; sums, results, parameters, their gradients and all other ops stay f32
-  /// (Micikevicius et al. 2018, §3.1). An observer is told about attention calls with a site, as in ComputeOptions.
-  /// Throws kInvalidArgument for options out of range or in conflict, kUnsupported for operands other than f32 and
-  /// bf16.
+  /// (Micikevicius et al. 2018, §3.1). The observer receives attention calls with a site, as in ComputeOptions.
+  /// Throws kInvalidArgument for options that are out of range or in conflict, kUnsupported for operands other than f32
+  /// and bf16.
   explicit Training(uint64_t seed = 1, const OptimiserOptions& optimiser = {}, DType operands = DType::kF32, Observer* observer = nullptr);
   ~Training() override;
 
   bool is_training() const override { return true; }
 
-  /// A new parameter, drawn from N(0, std_dev²), or zeros if std_dev is 0. ParameterGroup::match is tested on its name.
+  /// A new parameter, drawn from N(0, std_dev²), or zeros if std_dev is 0. ParameterGroup::match is applied to its name.
   Tensor parameter(const Shape& shape, double std_dev, std::string_view name = {});
   /// A new parameter with a copy of these values.
   Tensor parameter(const Tensor& values, std::string_view name = {});
 
-  /// Trains all parameters that are not buffers; ParameterGroup::match is tested on their names. Those that are trained
-  /// already are left as they are. Throws as Parameters::check_all_used().
+  /// Adds all parameters that are not buffers to those that are trained; ParameterGroup::match is applied to their names.
+  /// Parameters that are already trained are left as they are. Throws as Parameters::check_all_used().
   void train(const Parameters& parameters);
 
-  /// Backward pass: adds the gradients of a loss to those already there (gradient accumulation), then
-  /// clears the record.
+  /// Backward pass: adds the gradients of a loss to the existing ones (gradient accumulation), then clears the record.
   void backward(const Tensor& loss);
   /// Clears the record without a backward pass, for example after an evaluation.
   void clear();
-  /// Gradient of a parameter since the last step. Throws kInvalidArgument for one that a group freezes.
+  /// Gradient of a parameter accumulated since the last step. Throws kInvalidArgument for a parameter that a group freezes.
   Tensor gradient(const Tensor& parameter) const;
-  /// Optimiser step: moves every parameter by its gradient and clears the gradients. Returns the gradient's norm before
+  /// Optimiser step: updates every parameter by its gradient and clears the gradients. Returns the gradient's norm before
   /// clipping. Throws kInvalidArgument if a gradient is not finite (nothing is changed), and at the first step for a
   /// group that matches no parameter.
   double step(double learning_rate);
