@@ -31,7 +31,7 @@ enum class WeightStorage : uint8_t {
   /// Integers are multiplied and summed exactly; the sum is scaled in f32. A row with a NaN or an infinity becomes NaN.
   kInt8Dynamic,
 };
-const char* to_string(WeightStorage storage);  ///< "f32", "bf16", "int8"
+const char* to_string(WeightStorage storage);  ///< "f32", "bf16", "int8", "int8-dynamic"
 
 using Shape = std::vector<int64_t>;
 std::string to_string(const Shape& shape);  ///< "[2, 8, 128, 64]"

@@ -1,4 +1,4 @@
-// Three bytes are four letters; the last ones are filled up with =.
+// Three bytes become four letters; the last group is padded with =.
 #include "base/base64.h"
 
 #include <array>

@@ -1,4 +1,4 @@
-// Bytes as letters (RFC 4648, section 4).
+// Base64 encoding and decoding (RFC 4648, section 4).
 #pragma once
 
 #include <string>
@@ -7,7 +7,8 @@
 namespace clearhead {
 
 std::string base64(std::string_view bytes);
-/// The bytes. Throws kFormat, with `where` in front, for anything else than whole groups of four letters.
+/// Decodes base64. Throws kFormat for text that does not consist of complete groups of four letters; the message begins
+/// with `where`.
 std::string from_base64(std::string_view letters, std::string_view where);
 
 }  // namespace clearhead

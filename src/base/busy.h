@@ -1,7 +1,7 @@
-// Between the items of a long loop the caller is asked whether to go on (parallel.h: the loops).
+// A check that parallel loops (parallel.h) call between their items, so that a caller can interrupt long computations.
 //
 //   CheckWhileBusy busy([] { if (interrupted) throw Stop(); });
-//   attend(…)          asks about every 50 ms, in this thread
+//   attend(…)          calls the check about every 50 ms, in this thread
 #pragma once
 
 #include <chrono>
@@ -9,8 +9,9 @@
 
 namespace clearhead {
 
-/// While one stands, its thread calls `check` now and then in its parallel loops, never inside of a body whose loop other
-/// threads share. What `check` throws stops the loop as an exception of a body does. Of several the innermost is asked.
+/// During the lifetime of this object, its thread calls `check` from time to time in its parallel loops, but never inside
+/// a body of a loop that other threads share. An exception from `check` stops the loop like an exception from a body. If
+/// there are several objects, only the innermost one is called.
 class CheckWhileBusy {
  public:
   explicit CheckWhileBusy(std::function<void()> check);
@@ -18,7 +19,7 @@ class CheckWhileBusy {
   CheckWhileBusy(const CheckWhileBusy&) = delete;
   CheckWhileBusy& operator=(const CheckWhileBusy&) = delete;
 
-  /// Asks the one of this thread, if there is one and it is time.
+  /// Calls the check of this thread, if there is one and it is due.
   static void ask();
 
  private:

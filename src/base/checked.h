@@ -8,8 +8,8 @@
 
 namespace clearhead {
 
-/// unit × the product of all sizes, or nullopt on overflow. A size of 0 counts as 1: strides are computed from all
-/// sizes, so the others must not overflow either.
+/// `unit` times the product of all sizes, or nullopt on overflow. A size of 0 counts as 1: strides are computed from all
+/// sizes, so the other sizes must not overflow either.
 inline std::optional<int64_t> checked_product(int64_t unit, std::span<const int64_t> sizes) {
   for (const int64_t size : sizes) {
     if (__builtin_mul_overflow(unit, std::max<int64_t>(1, size), &unit)) return std::nullopt;

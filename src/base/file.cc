@@ -1,6 +1,7 @@
-// Files by POSIX calls: mmap to read; temporary, fsync, rename to write.
-// A temporary is NAME.tmpPID-N and locked while it is written: one without a lock and without its process was abandoned, and is removed. Signal handlers find
-// the unfinished ones in fixed memory.
+// Files by POSIX calls. Writing uses a temporary file, fsync and rename.
+//
+// A temporary file is named NAME.tmpPID-N and is locked while it is written. If it has no lock and its process no longer
+// exists, it was abandoned and is removed. Signal handlers find unfinished files in fixed memory.
 #include "base/file.h"
 
 #include <fcntl.h>
@@ -21,7 +22,7 @@
 namespace clearhead {
 namespace {
 
-// Names of files being written, where a signal handler can read them: fixed memory, a flag that is set last and cleared first.
+// Names of files being written, in fixed memory that a signal handler can read. The flag is set last and cleared first.
 struct Unfinished {
   std::atomic<bool> used{false};
   std::atomic<bool> ready{false};
@@ -53,7 +54,7 @@ void remove_unfinished_files() {
 void make_folder(const std::string& path) {
   std::error_code problem;
   std::filesystem::create_directories(path, problem);
-  if (problem) fail(ErrorCode::kIo, "{}: cannot be made: {}", path, problem.message());
+  if (problem) fail(ErrorCode::kIo, "{}: cannot be created: {}", path, problem.message());
 }
 
 namespace {
@@ -63,7 +64,7 @@ namespace {
   fail(reason == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, "{}: cannot be read: {}", path, std::strerror(reason));
 }
 
-// All that comes, until its end.
+// Reads to the end and closes the descriptor.
 std::string read_all(int descriptor, const std::string& path) {
   std::string bytes;
   char buffer[1 << 16];
@@ -109,8 +110,8 @@ std::string read_config(const std::string& path) {
   const int descriptor = open_regular(path, size);
   if (size > kLargestConfig) {
     ::close(descriptor);
-    fail(ErrorCode::kFormat, "{}: has {}; a file of this kind is read whole and has at most {}", path,
-         human_bytes(static_cast<uint64_t>(size)), human_bytes(static_cast<uint64_t>(kLargestConfig)));
+    fail(ErrorCode::kFormat, "{}: has {}; expected a file of at most {}", path, human_bytes(static_cast<uint64_t>(size)),
+         human_bytes(static_cast<uint64_t>(kLargestConfig)));
   }
   return read_all(descriptor, path);
 }
@@ -131,7 +132,7 @@ void check_writable(const std::string& path) { AtomicFile probe(path); }
 
 namespace {
 
-// Where a link leads, whether something stands there or not; the path itself where it is none. Throws kIo where links lead round in a circle.
+// The target of a symbolic link, which need not exist; the path itself if it is not a link. Throws kIo for a cycle of links.
 std::string behind_links(const std::string& path) {
   constexpr int kMostLinks = 40;  // as the system's own limit
   std::filesystem::path at = path;
@@ -145,7 +146,7 @@ std::string behind_links(const std::string& path) {
   fail(ErrorCode::kIo, "{}: cannot be written: too many levels of symbolic links", path);
 }
 
-// The process that made a temporary of this name (NAME.tmpPID-N); 0: it is none.
+// The process id in the name of a temporary file (NAME.tmpPID-N); 0 for any other name.
 pid_t maker_of(const std::string& name) {
   constexpr std::string_view kDigits = "0123456789";
   const size_t mark = name.rfind(".tmp"), dash = name.rfind('-');
@@ -156,7 +157,8 @@ pid_t maker_of(const std::string& name) {
   return static_cast<pid_t>(std::stol(pid));
 }
 
-// Removes what killed runs left in a folder. Whoever writes a temporary holds its lock: one that can be locked, and whose process is gone, is nobody's.
+// Removes temporary files that killed processes left in a folder. The process that writes a temporary file holds its lock,
+// so a file that can be locked and whose process no longer exists is abandoned.
 void remove_abandoned(const std::filesystem::path& folder) {
   std::error_code problem;
   for (const auto& entry : std::filesystem::directory_iterator(folder.empty() ? "." : folder, problem)) {
@@ -191,7 +193,7 @@ AtomicFile::AtomicFile(const std::string& path) : path_(path), target_(path) {
   slot_ = unfinished_add(temporary_);
   descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (descriptor_ < 0) fail_with("cannot be written");
-  (void)::flock(descriptor_, LOCK_EX | LOCK_NB);  // where the file system has no locks, the process's number has to do
+  (void)::flock(descriptor_, LOCK_EX | LOCK_NB);  // may fail: on file systems without locks only the process id is checked
 }
 
 AtomicFile::~AtomicFile() {
@@ -227,7 +229,7 @@ void AtomicFile::write(const void* data, size_t size) {
 }
 
 void AtomicFile::overwrite_beginning(std::string_view bytes) {
-  if (::lseek(descriptor_, 0, SEEK_SET) != 0) fail_with("cannot be written over");
+  if (::lseek(descriptor_, 0, SEEK_SET) != 0) fail_with("cannot be overwritten");
   write(bytes);
 }
 

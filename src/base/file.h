@@ -1,8 +1,9 @@
-// Files: mapped for reading, written completely or not at all.
+// Files: memory-mapped for reading, written completely or not at all.
 //
-// A written file appears under its name only after its bytes are on disk: temporary name beside it, fsync, rename. If
-// anything fails, Ctrl-C included (remove_unfinished_files), the temporary is removed and an existing file is
-// unchanged. Links are followed, not replaced. A device or a pipe (/dev/stdout) is written to directly.
+// A file appears under its name only after its bytes are on disk: it is written to a temporary file in the same folder,
+// synchronised with fsync, and renamed. If anything fails, Ctrl-C included (remove_unfinished_files), the temporary file
+// is removed and an existing file is unchanged. Links are followed, not replaced. A device or a pipe (/dev/stdout) is
+// written to directly.
 #pragma once
 
 #include <cstddef>
@@ -14,8 +15,8 @@
 namespace clearhead {
 
 /// A read-only mapping of a whole regular file. Throws kNotFound or kIo with the path and the system's reason. Tensors
-/// that borrow from it share it. If another process truncates the file while it is mapped, this process ends by SIGBUS,
-/// unless guard_mappings() was called.
+/// that borrow from it share its ownership. If another process truncates the file while it is mapped, this process is
+/// killed by SIGBUS, unless guard_mappings() was called.
 class MappedFile {
  public:
   static std::shared_ptr<MappedFile> open(const std::string& path);
@@ -27,7 +28,7 @@ class MappedFile {
   size_t size() const { return size_; }
   std::string_view bytes() const { return {reinterpret_cast<const char*>(data_), size_}; }
   const std::string& path() const { return path_; }
-  /// Tells the system that these bytes are not needed soon. They are read from the file again when touched.
+  /// Tells the system that these bytes are not needed soon. They are read from the file again when accessed.
   void release(size_t begin, size_t end) const;
 
  private:
@@ -35,33 +36,34 @@ class MappedFile {
   std::string path_;
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
-  size_t slot_ = 0;  // index among the mappings that guard_mappings() protects; 0: unprotected, no index was free
+  size_t slot_ = 0;  // index among the mappings that guard_mappings() protects; 0: unprotected, because no index was free
 };
 
-/// Call once per program. If a mapped file is truncated, reads give zeros instead of a SIGBUS, and check_mappings()
-/// throws. Call check_mappings() before results are shown or written. Other faults go to the handler installed before.
+/// Installs a SIGBUS handler; call it once per program. If a mapped file is truncated, reads then return zeros and
+/// check_mappings() throws. Call check_mappings() before results are shown or written. Other faults go to the previously
+/// installed handler.
 void guard_mappings();
-/// Throws kIo, naming a mapped file that was found to be shorter than when it was opened. Costs one load.
+/// Throws kIo, naming the file, if a mapped file was truncated after it was opened. Costs one load.
 void check_mappings();
 
-/// Removes the temporaries of all files being written. Async-signal-safe: called by the Ctrl-C handler before
-/// it ends the process.
+/// Removes the temporary files of all files being written. Async-signal-safe: the Ctrl-C handler calls it before it ends
+/// the process.
 void remove_unfinished_files();
 
 /// Creates a folder and its parents. An existing folder is left as it is. Throws kIo.
 void make_folder(const std::string& path);
 /// Opens a regular file for reading, without blocking. Throws kNotFound, or kIo for pipes, devices and folders.
 int open_regular(const std::string& path, int64_t& size);
-/// Reads a small file as a whole: a configuration, a recipe, a tokenizer. Throws as open_regular, and kFormat for more
+/// Reads a small file completely: a configuration, a recipe, a tokenizer. Throws as open_regular, and kFormat for more
 /// than kLargestConfig bytes.
 std::string read_config(const std::string& path);
 inline constexpr int64_t kLargestConfig = int64_t{64} << 20;
-/// Reads a text to its end: a file, a pipe or a device.
+/// Reads a file, a pipe or a device to its end.
 std::string read_file(const std::string& path);
 void write_file(const std::string& path, std::string_view bytes);
 
-/// A lock that admits one process at a time to a folder. FOLDER/NAME holds the process id and is locked while the
-/// process lives, however it ends.
+/// A lock that admits one process at a time to a folder. The file FOLDER/NAME contains the process id. The operating
+/// system locks it until the process ends, in whatever way.
 class FolderLock {
  public:
   /// Throws kInvalidArgument, naming the process that holds the lock, or kIo if the file cannot be created.
@@ -75,10 +77,10 @@ class FolderLock {
   int descriptor_ = -1;
 };
 
-/// Throws the error that writing to `path` would throw. Call it before work whose result is written there.
+/// Throws the error that writing to `path` would throw. Call it before a computation whose result will be written there.
 void check_writable(const std::string& path);
 
-/// A file that is written piece by piece. Nothing appears under `path` before commit().
+/// A file that is written in pieces. Nothing appears under `path` before commit().
 class AtomicFile {
  public:
   explicit AtomicFile(const std::string& path);

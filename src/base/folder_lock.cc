@@ -1,5 +1,5 @@
-// A lock of the system on a file whose content names its holder. The system lets it go when the process ends; the file is removed by who leaves in good order,
-// and one that was left is taken over.
+// The lock is an flock on a file whose content names its holder. The system releases it when the process ends. A holder
+// that exits normally removes the file; a file left by a killed process is reused.
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -25,7 +25,7 @@ std::string this_process() {
   return format("process {} on {}, since {}", ::getpid(), host, when);
 }
 
-// Whether the path still names what is open: a holder that left removed its file.
+// True if the path still names the open file. A previous holder may have removed it in the meantime.
 bool is_at(const std::string& path, int descriptor) {
   struct stat open {
   }, named{};
@@ -37,7 +37,7 @@ bool is_at(const std::string& path, int descriptor) {
 FolderLock::FolderLock(const std::string& folder, const std::string& name) : path_(folder + "/" + name) {
   while (descriptor_ < 0) {
     descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW, 0644);
-    if (descriptor_ < 0) fail(ErrorCode::kIo, "{}: cannot be made: {}", path_, std::strerror(errno));
+    if (descriptor_ < 0) fail(ErrorCode::kIo, "{}: cannot be created: {}", path_, std::strerror(errno));
     if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
       const int reason = errno;
       char holder[512] = {};

@@ -1,5 +1,4 @@
-// Formatting by libfmt over erased arguments; text as one line for messages (control characters escaped, the middle of long ones cut); numbers with commas;
-// bytes in units.
+// Formatting by libfmt with type-erased arguments.
 #include "base/format.h"
 
 #include <fmt/args.h>
@@ -45,7 +44,7 @@ std::string one_line(std::string_view text) {
     append(text);
     return out;
   }
-  size_t head = kHead, tail = text.size() - kTail;  // moved off the middle of a character
+  size_t head = kHead, tail = text.size() - kTail;  // moved to character boundaries below
   while (head > kHead - 3 && (static_cast<unsigned char>(text[head]) & 0xC0) == 0x80) --head;
   while (tail < text.size() - kTail + 3 && (static_cast<unsigned char>(text[tail]) & 0xC0) == 0x80) ++tail;
   append(text.substr(0, head));

@@ -1,8 +1,8 @@
-// Text from values in fmt's format language, with a header that is cheap to include.
+// Formats values as text in fmt's format language. This header is cheap to include.
 //
 //   format("{}: expected {} bytes, found {}", name, 8, found)
 //
-// Arguments are converted to five kinds (signed, unsigned, double, bool, text). Only format.cc includes libfmt.
+// Arguments are converted to one of five types (signed, unsigned, double, bool, text). Only format.cc includes libfmt.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +32,7 @@ FormatValue format_value(const T& value) {
   }
 }
 
-/// Formats `count` values with libfmt's format string. Throws kInvalidArgument if the pattern does not fit them.
+/// Formats `count` values with a format string of libfmt. Throws kInvalidArgument if the pattern does not fit the values.
 std::string format_values(std::string_view pattern, const FormatValue* values, size_t count);
 
 struct Formatter {
@@ -46,12 +46,12 @@ struct Formatter {
     }
   }
 };
-/// An object, not a function: a call with an argument of namespace std would otherwise also find std::format.
+/// An object instead of a function: a call of a function with an argument from namespace std would also find std::format.
 inline constexpr Formatter format{};
 
-/// Makes text of unknown origin fit for an error message: one line of valid UTF-8, at most about 2,000 bytes.
-/// Control characters become \n, \t or \x1b, ill-formed bytes U+FFFD. Longer text loses its middle, since the end
-/// often says what to do.
+/// Makes text of unknown origin suitable for an error message: one line of valid UTF-8, at most about 2,000 bytes.
+/// Control characters are escaped as \n, \t or \x1b, and ill-formed bytes become U+FFFD. Longer text loses its middle,
+/// because its end often says what to do.
 std::string one_line(std::string_view text);
 
 /// Throws Error(code) with a formatted message, made one_line().
@@ -63,7 +63,7 @@ template <class... Args>
 /// An integer with thousands separators: 9214 → "9,214".
 std::string with_commas(int64_t value);
 
-/// A byte count to read: 1536 → "1.5 KiB".
+/// A byte count in units: 1536 → "1.5 KiB".
 std::string human_bytes(uint64_t bytes);
 
 }  // namespace clearhead

@@ -1,4 +1,4 @@
-// A digest for telling data apart, not secure against an adversary: 64-bit FNV-1a (Fowler, Noll & Vo).
+// A non-cryptographic hash: 64-bit FNV-1a (Fowler, Noll & Vo).
 #pragma once
 
 #include <cstddef>

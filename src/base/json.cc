@@ -1,5 +1,5 @@
-// Json from nlohmann's SAX events and back to its dump. Limits (depth, number of values, duplicate keys) are checked while events come, so a hostile file costs
-// no more than its limit.
+// Parses with nlohmann's SAX interface and writes with its dump. Limits (depth, number of values, duplicate keys) are
+// checked during parsing, so a hostile file costs no more than the limits allow.
 #include "base/json.h"
 
 #include <algorithm>
@@ -14,9 +14,9 @@ namespace {
 
 constexpr size_t kMaximumDepth = 64;
 constexpr size_t kMaximumValues =
-    size_t{1} << 23;  // four times what the largest vocabularies hold; a hostile text of any size stays below 1 GiB
+    size_t{1} << 23;  // four times as many as in the largest vocabularies; a hostile text of any size stays below 1 GiB
 
-// Builds a Json from nlohmann's SAX events, so that no second tree is ever held.
+// Builds a Json from nlohmann's SAX events, so that there is never a second tree in memory.
 class Builder : public nlohmann::json_sax<nlohmann::json> {
  public:
   Builder(Json& root, std::string_view where) : root_(root), where_(where) {}
@@ -36,13 +36,13 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   bool end_object() override { return close(); }
   bool end_array() override { return close(); }
   bool key(string_t& name) override {
-    // Linear for small objects; vocabularies have 100,000 keys and are checked by a sort when the object closes.
+    // Duplicates are found by a sort when the object closes, because vocabularies have 100,000 keys.
     pending_.push_back(std::move(name));
     return true;
   }
   bool parse_error(size_t position, const std::string&, const nlohmann::detail::exception& error) override {
     std::string reason = error.what();
-    if (error.id == 406) reason = "- a number beyond the range of a double";  // its text repeats the number, however long
+    if (error.id == 406) reason = "- a number beyond the range of a double";  // nlohmann's text repeats the number at any length
     const size_t cut = reason.find("; last read");
     const size_t start = reason.find("- ");
     if (start != std::string::npos) reason = reason.substr(start + 2, cut == std::string::npos ? cut : cut - start - 2);
@@ -92,8 +92,8 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   Json& root_;
   std::string where_;
   size_t values_ = 0;
-  std::vector<Json*> open_;           // containers being filled; stable: a parent never grows while its child is open
-  std::vector<std::string> pending_;  // keys whose value has not come yet
+  std::vector<Json*> open_;           // containers being filled; pointers stay valid: a parent never grows while its child is open
+  std::vector<std::string> pending_;  // keys without a value so far
 };
 
 nlohmann::ordered_json to_nlohmann(const Json& json) {
@@ -203,7 +203,7 @@ std::string Json::describe() const {
 std::string Json::dump(int indent) const { return to_nlohmann(*this).dump(indent, ' ', false, nlohmann::json::error_handler_t::replace); }
 
 Json Json::parse(std::string_view text, std::string_view where) {
-  // nlohmann takes a NUL for the end of its input; the text may go on.
+  // nlohmann treats a NUL as the end of its input, although the text may continue.
   if (const size_t nul = text.find('\0'); nul != std::string_view::npos) {
     fail(ErrorCode::kFormat, "{}: not valid JSON at byte {}: a NUL byte", where, nul);
   }
@@ -216,7 +216,7 @@ Json Json::parse(std::string_view text, std::string_view where) {
 
 Fields::Fields(const Json& object, std::string_view where, std::string_view path) : object_(object), where_(where), path_(path) {
   if (!object.is_object()) {
-    fail(ErrorCode::kFormat, "{}: {}: expected an object, found {}", where_, path_.empty() ? "the whole" : path_, object.describe());
+    fail(ErrorCode::kFormat, "{}: {}: expected an object, found {}", where_, path_.empty() ? "the document" : path_, object.describe());
   }
 }
 

@@ -1,8 +1,8 @@
-// JSON values: null, bool, integer, real, string, array, object (fields in the order written).
+// JSON values: null, bool, integer, real, string, array, object (fields keep their order).
 //
-// Only json.cc includes nlohmann-json. Parsing throws kFormat for duplicate keys, trailing text, nesting beyond
-// 64 and invalid UTF-8. Readers take fields by name through `Fields`, which remembers them and can refuse
-// unknown fields by name.
+// Only json.cc includes nlohmann-json. Parsing throws kFormat for duplicate keys, trailing text, nesting beyond 64 levels
+// and invalid UTF-8. Code that reads an object takes its fields by name through `Fields`, which remembers them and can
+// refuse unknown fields.
 #pragma once
 
 #include <cstdint>
@@ -46,9 +46,9 @@ class Json {
   bool is_array() const { return std::holds_alternative<Array>(value_); }
   bool is_object() const { return std::holds_alternative<Object>(value_); }
 
-  // Accessors throw kFormat, naming the expected and the found kind.
+  // Accessors throw kFormat, naming the expected and the actual type.
   bool boolean() const;
-  int64_t integer() const;  // also accepts a real with an integral value
+  int64_t integer() const;  // also accepts a real number with an integral value
   double number() const;
   const std::string& string() const;
   const Array& items() const;
@@ -56,12 +56,12 @@ class Json {
   const Object& fields() const;
   Object& fields();
 
-  /// The field of that name; null if there is none or this is not an object.
+  /// The field with this name; null if there is none or this value is not an object.
   const Json* find(std::string_view name) const;
-  /// Sets or replaces a field; a null value first becomes an object.
+  /// The field with this name, for assignment; it is added if necessary. A null value first becomes an object.
   Json& operator[](std::string_view name);
   void push(Json item);
-  size_t size() const;  // of an array or object; otherwise 0
+  size_t size() const;  // number of items of an array or fields of an object; otherwise 0
 
   /// "null", "true", "12", "\"text\"", "an array of 3": for error messages.
   std::string describe() const;
@@ -75,7 +75,7 @@ class Json {
   std::variant<std::monostate, bool, int64_t, double, std::string, Array, Object> value_;
 };
 
-/// Reads the fields of one object and refuses fields that nobody read.
+/// Reads the fields of one object and refuses fields that were not read.
 ///   Fields fields(json, "spec.json", "topology.band");
 ///   band.back = fields.optional_integer("back");
 ///   fields.refuse_rest();                     // kUnsupported: spec.json: "topology.band.dilation" is not understood …

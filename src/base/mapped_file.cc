@@ -1,8 +1,9 @@
-// Files mapped for reading, and what happens when somebody cuts one meanwhile.
+// Memory-mapped files, and protection against another process that truncates one while it is mapped.
 //
-// The system answers a read behind a file's new end with SIGBUS. The handler looks the address up among the mapped files (fixed memory, one word that is set last
-// and cleared first, so that it may run at any moment), puts a page of zeros there and marks the file as cut. What is computed from zeros must not be shown:
-// whoever shows something calls check_mappings() before.
+// A read beyond a file's new end raises SIGBUS. The handler finds the address among the mapped files, maps a page of zeros
+// there and marks the file as truncated. The list of mapped files is in fixed memory, and the first word of an entry is
+// set last and cleared first, so the handler may run at any moment. Results computed from the zeros must not be shown:
+// code that shows or writes results calls check_mappings() first.
 #include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -25,7 +26,7 @@ struct Mapping {
   std::atomic<bool> used{false}, is_cut{false};
   char path[512] = {};
 };
-Mapping mappings[1024];  // the first stands for none
+Mapping mappings[1024];  // the first is not used: index 0 means unprotected
 std::atomic<bool> any_is_cut{false};
 struct sigaction before {};
 
@@ -63,7 +64,7 @@ void on_bus_error(int signal, siginfo_t* info, void* context) {
   }
   if ((before.sa_flags & SA_SIGINFO) != 0 && before.sa_sigaction) return before.sa_sigaction(signal, info, context);
   if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) return before.sa_handler(signal);
-  ::signal(signal, SIG_DFL);  // the read is tried again, and ends the process as it would have
+  ::signal(signal, SIG_DFL);  // the read is repeated and then ends the process, as it would have without this handler
 }
 
 }  // namespace
@@ -84,7 +85,8 @@ void check_mappings() {
   for (const Mapping& mapping : mappings) {
     if (mapping.begin.load(std::memory_order_acquire) == 0 || !mapping.is_cut.load()) continue;
     fail(ErrorCode::kIo,
-         "{}: was cut by somebody while it was in use; what depends on it is not shown. Put the whole file back and start again.",
+         "{}: was truncated by another program while it was in use; results that depend on it are not shown. Restore the file and start "
+         "again.",
          std::string(mapping.path));
   }
 }

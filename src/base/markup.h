@@ -1,4 +1,4 @@
-// Text between the tags of HTML and SVG, and in their attributes.
+// Escapes text for HTML and SVG, between tags and in attributes.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// The memory of this machine, to compare with the needs of a run before it starts.
+// The memory of this machine, to check before a run that its needs fit.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Names by Levenshtein distance, one row of memory a name; a distance beyond the limit ends its comparison early.
+// Nearest names by Levenshtein distance. A comparison ends early when the distance exceeds the limit.
 #include "base/nearest.h"
 
 #include <algorithm>
@@ -7,7 +7,7 @@
 namespace clearhead {
 namespace {
 
-constexpr size_t kLongestName = 256;  // beyond it names are not typed by people
+constexpr size_t kLongestName = 256;  // people do not type longer names
 
 // Levenshtein distance in one row of memory, or limit + 1 as soon as it must exceed the limit.
 size_t edit_distance(std::string_view a, std::string_view b, size_t limit, std::vector<size_t>& row) {

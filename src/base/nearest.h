@@ -8,7 +8,7 @@
 
 namespace clearhead {
 
-/// Up to `count` names of `known`, by edit distance to `name` (ties in the order given). Names with little in
+/// Up to `count` of the known names, sorted by edit distance to `name` (ties in the order given). Names with little in
 /// common are left out.
 std::vector<std::string> nearest_names(std::string_view name, const std::vector<std::string_view>& known, size_t count = 3);
 

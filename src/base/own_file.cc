@@ -1,4 +1,4 @@
-// One look at the path itself, not at what it leads to.
+// Inspects the path itself, not the target of a symbolic link.
 #include "base/own_file.h"
 
 #include <filesystem>

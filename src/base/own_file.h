@@ -1,14 +1,14 @@
-// Files whose names this program chooses: those of a run, of a model that is saved, of a tokenizer that was learned.
+// Files whose names this program chooses: the files of a run, of a saved model, of a trained tokenizer.
 //
-// A symbolic link under such a name leads to something else, often a model that is used elsewhere: writing through it would change
-// that. It is refused. (A file that the user names is followed through links, as base/file.h says.)
+// A symbolic link with such a name points to another file, often to a model that is used elsewhere, and writing through it
+// would change that file. It is refused. (For a file that the user names, links are followed; see base/file.h.)
 #pragma once
 
 #include <string>
 
 namespace clearhead {
 
-/// Throws kInvalidArgument, naming what is behind it, if `path` is a symbolic link. Returns `path`.
+/// Returns `path`. Throws kInvalidArgument, naming the target, if it is a symbolic link.
 const std::string& without_link(const std::string& path);
 
 }  // namespace clearhead

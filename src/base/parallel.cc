@@ -1,5 +1,5 @@
-// parallel_for: threads of the pool count one atomic number up to the last item. MXCSR's DAZ and FTZ are set around the bodies. The first exception is rethrown
-// in the caller.
+// parallel_for: the threads of the pool take items by incrementing one atomic counter. MXCSR's DAZ and FTZ are set around
+// the bodies. The first exception is rethrown in the caller.
 #include "base/parallel.h"
 
 #include <immintrin.h>
@@ -29,8 +29,9 @@ thread_local bool inside = false;
 thread_local CheckWhileBusy* busy = nullptr;
 constexpr std::chrono::milliseconds kCheckEvery{50};
 
-// While one stands, its thread takes and gives subnormal numbers as zero (MXCSR's DAZ and FTZ). Processors that handle them in microcode take some 150 cycles
-// for each vector that has one, and weights far below their row's largest, times values, are full of them.
+// During the lifetime of this object, its thread reads and writes subnormal numbers as zero (MXCSR's DAZ and FTZ).
+// Processors that handle them in microcode take some 150 cycles for each vector that contains one, and products of values
+// with weights far below their row's largest are often subnormal.
 class SubnormalsAreZero {
  public:
   SubnormalsAreZero() : before_(_mm_getcsr()) { _mm_setcsr(before_ | _MM_DENORMALS_ZERO_ON | _MM_FLUSH_ZERO_ON); }
@@ -77,7 +78,7 @@ void parallel_for(int64_t items, const std::function<void(int64_t, int)>& body) 
     const SubnormalsAreZero here;
     for (int64_t item = 0; item < items; ++item) {
       body(item, 0);
-      if (!inside) CheckWhileBusy::ask();  // inside of a body of several threads items of others may wait for this one to end
+      if (!inside) CheckWhileBusy::ask();  // not inside a body of a parallel loop, whose other items may wait for this one
     }
     return;
   }

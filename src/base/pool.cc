@@ -1,5 +1,6 @@
-// The pool's protocol: take a seat by counting down, run, count `left` up, wait for the next generation: spin for kSpin, then a futex.
-// One region at a time: a second caller runs its body alone.
+// The pool's protocol: a thread takes a seat by decrementing `seats`, runs the body, increments `left`, and waits for the
+// next generation, first spinning for kSpin, then on a futex. Only one region runs at a time: a second caller runs its body
+// alone.
 #include "base/pool.h"
 
 #include <immintrin.h>
@@ -15,7 +16,7 @@
 namespace clearhead {
 namespace {
 
-// Regions of a small model follow one another within 5 to 20 µs. A thread that is put aside is gone for milliseconds.
+// Regions of a small model follow one another within 5 to 20 µs. A thread that is suspended is away for milliseconds.
 constexpr std::chrono::microseconds kSpin{20};
 constexpr int kLooksPerClock = 32;
 
@@ -37,7 +38,8 @@ std::atomic<OpenMpParallel> openmp{nullptr};
 
 class Pool {
  public:
-  // The process's own: it is never destroyed, its threads end with the process. A child of fork() has none of its parent's threads, so it makes another.
+  // The pool of this process. It is never destroyed; its threads end with the process. A child of fork() has none of its
+  // parent's threads, so it creates a new pool.
   static Pool& instance() {
     static std::atomic<Pool*> pool{nullptr};
     static const int registered = ::pthread_atfork(nullptr, nullptr, [] { pool.store(nullptr); });
@@ -73,7 +75,7 @@ class Pool {
       try {
         std::thread([this] { work(); }).detach();
       } catch (const std::system_error&) {
-        return;  // the system gives no more threads: those there are do all
+        return;  // the system refuses more threads: the existing ones do all the work
       }
     }
   }
@@ -90,7 +92,7 @@ class Pool {
     }
   }
 
-  // A seat's number, from 1 on; 0: there is none.
+  // The number of the seat taken, from 1 on; 0: no seat is free.
   uint32_t take_seat() {
     uint32_t free = seats_.load(std::memory_order_acquire);
     while (free > 0 && !seats_.compare_exchange_weak(free, free - 1, std::memory_order_acq_rel)) {
@@ -109,7 +111,7 @@ class Pool {
 }  // namespace
 
 void use_openmp(OpenMpParallel parallel) {
-  // The threads of OpenMP are the parent's, and a region of the child would wait for them.
+  // OpenMP's threads exist only in the parent; a region of the child would wait for them.
   static const int registered = ::pthread_atfork(nullptr, nullptr, [] { openmp.store(nullptr); });
   (void)registered;
   openmp.store(parallel);

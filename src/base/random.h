@@ -1,8 +1,8 @@
-// Counter-based random numbers: number n of a seed is a function of both, the same on every machine, in any order
-// and on any thread.
+// Counter-based random numbers: number n of a seed is a function of both, the same on every machine, in any order and on
+// any thread.
 //
-// The bits are splitmix64's finaliser (Steele, Lea & Flood 2014), applied twice to the counter, with the
-// seed mixed in between.
+// The bits are splitmix64's finaliser (Steele, Lea & Flood 2014), applied twice to the counter, with the seed mixed in
+// between.
 #pragma once
 
 #include <cmath>
@@ -36,7 +36,7 @@ inline double random_normal(uint64_t seed, uint64_t counter) {
 class RandomSequence {
  public:
   explicit RandomSequence(uint64_t seed) : seed_(seed) {}
-  /// Uniform in 0 … sides − 1 (to within sides/2⁶⁴).
+  /// A uniform integer in 0 … sides − 1 (to within sides/2⁶⁴).
   size_t roll(size_t sides) { return static_cast<size_t>(random_bits(seed_, counter_++) % sides); }
   template <class Sequence>
   void shuffle(Sequence& values) {

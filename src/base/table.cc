@@ -1,4 +1,4 @@
-// Lines end at \n or \r\n and count from 1; cells are views between tabs.
+// Splits text into lines and lines into cells; both are views of the text.
 #include "base/table.h"
 
 #include <algorithm>

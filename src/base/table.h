@@ -8,11 +8,11 @@
 
 namespace clearhead {
 
-/// Calls take(line, number) for each line, counted from 1, without "\n" or "\r\n". Text after the last line end is a
-/// line if it is not empty.
+/// Calls take(line, number) for each line, without its "\n" or "\r\n"; numbers count from 1. Text after the last line
+/// break is a line if it is not empty.
 void for_each_line(std::string_view text, const std::function<void(std::string_view line, int64_t number)>& take);
 
-/// The cells between tabs, empty ones included.
+/// Splits a line at its tabs; empty cells are kept.
 std::vector<std::string_view> cells_of(std::string_view line);
 
 }  // namespace clearhead

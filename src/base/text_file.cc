@@ -1,4 +1,4 @@
-// One check for whole texts and for lines. The line of an error is counted only when there is one.
+// The same check serves whole texts and single lines. Lines are counted only to report an error.
 #include "base/text_file.h"
 
 #include <fcntl.h>
@@ -21,7 +21,8 @@ constexpr std::string_view kUtf8Mark = "\xEF\xBB\xBF";
 bool is_standard_input(const std::string& path) { return path == "-" || path == "/dev/stdin"; }
 std::string shown_name(const std::string& path) { return is_standard_input(path) ? "standard input" : path; }
 
-// The encoding that a byte order mark announces, other than UTF-8. UTF-32 little-endian begins with the mark of UTF-16.
+// The encoding indicated by a byte order mark other than UTF-8's; null if there is none. UTF-32 is tested first, because
+// the mark of UTF-32 little-endian begins with that of UTF-16.
 const char* other_encoding(std::string_view bytes) {
   using std::string_view_literals::operator""sv;
   if (bytes.starts_with("\xFF\xFE\0\0"sv) || bytes.starts_with("\0\0\xFE\xFF"sv)) return "UTF-32";
@@ -29,7 +30,7 @@ const char* other_encoding(std::string_view bytes) {
   return nullptr;
 }
 
-// Files that are often given in place of a text, by their first bytes.
+// Binary formats that users often pass instead of a text, recognised by their first bytes.
 const char* other_kind(std::string_view bytes) {
   constexpr std::pair<std::string_view, const char*> kKinds[] = {{"\x89PNG", "a PNG picture"},   {"\xFF\xD8\xFF", "a JPEG picture"},
                                                                  {"%PDF-", "a PDF document"},    {"PK\x03\x04", "a ZIP archive"},
@@ -44,7 +45,7 @@ const char* other_kind(std::string_view bytes) {
   fail(ErrorCode::kFormat, "{}, line {}: {}; expected text in UTF-8. Convert it: iconv -f {} -t UTF-8", name, line, found, encoding);
 }
 
-// first_line: number of the line that `bytes` begin with.
+// first_line: line number of the first line in `bytes`.
 void check(std::string_view bytes, const std::string& name, int64_t first_line) {
   const char* encoding = first_line == 1 ? other_encoding(bytes) : nullptr;
   if (encoding) refuse(name, 1, format("the text is in {}", encoding), encoding);

@@ -1,4 +1,4 @@
-// Well-formed sequences by the ranges of their first two bytes (Unicode 15, table 3-7).
+// Validates UTF-8 by the ranges of the first two bytes of each sequence (Unicode 15, table 3-7).
 #include "base/utf8.h"
 
 #include <cstdint>
@@ -7,8 +7,8 @@
 namespace clearhead {
 namespace {
 
-// Bytes of the well-formed sequence at `at`, or 0. The second byte's range excludes overlong forms, surrogates and what lies above
-// U+10FFFF (Unicode 15, table 3-7).
+// Length of the well-formed sequence at `at`, or 0. The range of the second byte excludes overlong forms, surrogates and
+// code points above U+10FFFF (Unicode 15, table 3-7).
 size_t sequence_length(const unsigned char* at, size_t left) {
   const unsigned char lead = at[0];
   if (lead < 0x80) return 1;
@@ -31,7 +31,7 @@ size_t valid_utf8_prefix(std::string_view bytes) {
   size_t at = 0;
   while (at < bytes.size()) {
     uint64_t eight = 0;
-    if (bytes.size() - at >= sizeof eight) {  // most headers are ASCII: eight bytes a step
+    if (bytes.size() - at >= sizeof eight) {  // most headers are ASCII: check eight bytes at a time
       std::memcpy(&eight, data + at, sizeof eight);
       if ((eight & 0x8080808080808080ull) == 0) {
         at += sizeof eight;

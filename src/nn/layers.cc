@@ -1,4 +1,5 @@
-// Forward passes of Linear, Norm, Rotary, Attention and Mlp over ops. An MLP runs in pieces of rows whose inner activations stay in cache, unless it is recorded.
+// Forward passes of Linear, Norm, Rotary, Attention and Mlp. An MLP is processed in pieces of rows whose inner activations
+// stay in cache, unless it is recorded for training.
 #include "nn/layers.h"
 
 #include <algorithm>
@@ -9,7 +10,7 @@ namespace clearhead::nn {
 namespace {
 
 constexpr int64_t kMlpElements = int64_t{1} << 20;        // inner activations of a piece: 4 MiB, half the L2 and L3 of two cores
-constexpr int64_t kMlpElementsInBf16 = 4 * kMlpElements;  // products in bf16 wait for their weights: more rows share them
+constexpr int64_t kMlpElementsInBf16 = 4 * kMlpElements;  // bf16 products wait for their weights, so more rows share them
 
 // Columns [begin, begin + count)·head_dim of [rows, heads·head_dim] as [batch, count, length, head_dim].
 Tensor heads_of(const Tensor& rows, int64_t batch, int64_t begin, int64_t count, int64_t head_dim) {
@@ -17,7 +18,8 @@ Tensor heads_of(const Tensor& rows, int64_t batch, int64_t begin, int64_t count,
   return rows.reshape({batch, rows.size(0) / batch, all, head_dim}).slice(2, begin, begin + count).permute({0, 2, 1, 3});
 }
 
-// A record shares q and k: what is watched gets memory of its own, the rest scratch.
+// Applies a projection. A record shares q and k, so their memory is allocated if an observer wants them; otherwise it is
+// scratch memory of the run.
 Tensor projected_by(Run& run, const Linear& map, const Tensor& x, bool wanted, DType dtype) {
   const Shape shape = {x.size(0), map.out()};
   Tensor out = wanted ? Tensor::empty(shape, dtype) : run.take(shape, dtype);
@@ -25,7 +27,7 @@ Tensor projected_by(Run& run, const Linear& map, const Tensor& x, bool wanted, D
   return out;
 }
 
-// to += linear(x): what a block adds to the residual stream.
+// to += linear(x), with dropout in training: adds the output of a block to the residual stream.
 void add_to_residual(Run& run, const Linear& linear, const Tensor& x, Tensor& to) {
   if (!run.drops()) return linear(run, x, to, {.accumulate = true});
   Tensor added = run.take(to.shape());
@@ -88,7 +90,7 @@ void Attention::operator()(Run& run, const Site& site, const Tensor& x, const Se
     if (k.defined()) cache->append(k, v);
     keys = cache->snapshot();
     if (!v.defined()) v = Tensor::empty({sequences.batch, key_heads, 0, head_dim});
-    if (wanted && cache->dtype() != v.dtype()) v = to_f32(to_dtype(v, cache->dtype()));  // norms are of what is kept
+    if (wanted && cache->dtype() != v.dtype()) v = to_f32(to_dtype(v, cache->dtype()));  // norms are those of the rounded values
   }
   Tensor attended = run.take({rows, heads * head_dim}, run.operands);
   Tensor out = heads_of(attended, sequences.batch, 0, heads, head_dim);
@@ -111,7 +113,8 @@ void Mlp::operator()(Run& run, const Tensor& x, Tensor& to) const {
   const int64_t rows = x.size(0), inner = down.weight->in;
   const int64_t elements = run.operands == DType::kBF16 ? kMlpElementsInBf16 : kMlpElements;
   const int64_t most = std::max<int64_t>(256, elements / inner / 64 * 64);
-  // Training sums the weights' gradients over all rows at once. Where no weight has one, each piece is a checkpoint of its own.
+  // Training sums the weights' gradients over all rows at once. If no weight has a gradient, each piece is a checkpoint of
+  // its own.
   const bool keeps_pieces = run.recorder && run.evaluates && run.checkpoints;
   const int64_t pieces = run.recorder && !keeps_pieces ? 1 : std::max<int64_t>(1, (rows + most - 1) / most);
   const int64_t piece = (rows + pieces - 1) / pieces;

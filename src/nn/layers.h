@@ -1,5 +1,5 @@
-// Layers: weights, and the ops that use them in order. Each is a small struct that is called with a Run. None
-// knows a model family.
+// Layers: small structs of weights that are called with a Run and apply their ops in order. They are independent of model
+// families.
 //
 // Activations are [rows, width] with rows = batch·length, one sequence after another.
 #pragma once
@@ -24,12 +24,12 @@ struct Linear {
   void operator()(Run& run, const Tensor& x, Tensor& to, const ops::LinearOptions& options = {}) const;
 };
 
-/// A norm, or nothing.
+/// An optional norm.
 struct Norm {
   std::optional<ops::Normalisation> normalisation{};
 
   explicit operator bool() const { return normalisation.has_value(); }
-  /// to = norm(x); to may be x. Without a norm x is copied, unless to is x.
+  /// to = norm(x); `to` may be x. Without a norm x is copied to `to`, unless they are the same.
   void operator()(Run& run, const Tensor& x, Tensor& to) const;
 };
 
@@ -43,29 +43,29 @@ struct Rotary {
 
 /// The sequences of one attention call.
 struct Sequences {
-  int64_t batch = 0;                            // rows of x are divided evenly
+  int64_t batch = 0;                            // number of sequences; the rows of x are divided evenly among them
   std::optional<Segments> segments{};           // padding and packed documents
   const ops::RotaryAngles* rotation = nullptr;  // rotary angles of every row
-  const AttentionSpec* described = nullptr;     // used in place of the layer's own description
-  const Tensor* memory = nullptr;               // [batch·memory length, width]: what cross-attention attends to
+  const AttentionSpec* described = nullptr;     // replaces the layer's own description
+  const Tensor* memory = nullptr;               // [batch·memory length, width]: the memory of cross-attention
 };
 
 /// x·W_q, memory·W_kv → heads → attention → W_O, added to the residual stream. In self-attention the memory is x.
 class Attention {
  public:
   int64_t heads = 0, key_heads = 0, head_dim = 0;
-  Linear projection{};  // [q | k | v], or q of cross-attention
+  Linear projection{};  // [q | k | v]; in cross-attention q only
   Linear memory{};      // [k | v] of cross-attention
   Linear output{};
   AttentionSpec spec{};
 
-  /// to += attention(x).   x, to: [rows, width]. With a cache the new keys are appended and the queries attend to all
-  /// keys. In cross-attention the keys of the memory are appended once, on the first call.
+  /// to += attention(x).   x, to: [rows, width]. With a cache, the new keys are appended and the queries attend to all
+  /// keys. In cross-attention, the keys of the memory are appended once, on the first call.
   void operator()(Run& run, const Site& site, const Tensor& x, const Sequences& sequences, KVCache* cache, Tensor& to) const;
 
  private:
   struct KeysAndValues {
-    Tensor k{}, v{};  // [batch, key_head, key, head_dim]; undefined: the cache already holds all keys
+    Tensor k{}, v{};  // [batch, key_head, key, head_dim]; undefined if the cache already contains all keys
   };
   KeysAndValues keys_of(Run& run, const Tensor& projected, const Sequences& sequences, const KVCache* cache, bool wanted) const;
   Tensor output_factor(Run& run) const;
@@ -73,14 +73,14 @@ class Attention {
   struct Once {
     std::mutex lock;
     Tensor factor;
-    uint64_t version = 0;  // of the weight it was computed from
+    uint64_t version = 0;  // version of the weight from which the factor was computed
   };
-  // ops::output_factor(): computed when first needed, and again if training has changed the weight.
+  // Caches ops::output_factor(). It is computed when first needed, and again if training has changed the weight.
   std::shared_ptr<Once> once_ = std::make_shared<Once>();
 };
 
-/// down(f(up x)), or down(f(gate x) ⊙ up x) with `up` holding [gate | up]. Long inputs run in pieces of rows, so the
-/// inner activations stay in cache.
+/// A feed-forward block: down(f(up x)), or down(f(gate x) ⊙ up x) with the weights [gate | up] in `up`. Long inputs are
+/// processed in pieces of rows, so that the inner activations stay in cache.
 struct Mlp {
   Linear up{}, down{};
   Activation activation = Activation::kGeluErf;
@@ -91,7 +91,7 @@ struct Mlp {
   void operator()(Run& run, const Tensor& x, Tensor& to) const;
 
  private:
-  // Of one piece: up(x) into `raised`, and where gated f(gate) ⊙ up into `gated`.
+  // Processes one piece. Writes up(x) to `raised` and, if is_gated, f(gate) ⊙ up to `gated`.
   void add_piece(Run& run, const Tensor& x, Tensor& raised, Tensor& gated, Tensor& to) const;
 };
 

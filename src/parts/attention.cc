@@ -1,4 +1,4 @@
-// Multi-head attention, and pooling by attention: products around Compute::attend(), which knows the site.
+// Multi-head attention and attention pooling: projections around Compute::attend(), which is given the site.
 #include <algorithm>
 
 #include "base/format.h"
@@ -47,7 +47,7 @@ Tensor Attention::operator()(Compute& compute, const Tensor& x, const Layout& la
 
 Tensor Attention::operator()(Compute& compute, const Tensor& x, const Layout& layout, const Tensor& memory,
                              const Layout& memory_layout) const {
-  if (rotary_) fail(ErrorCode::kUnsupported, "attention: rotary positions between two texts; expected self-attention");
+  if (rotary_) fail(ErrorCode::kUnsupported, "attention: rotary embeddings in cross-attention are not supported; expected self-attention");
   if (layout.batch != memory_layout.batch) {
     fail(ErrorCode::kShape, "attention: {} sequences attend to {} memories; expected one for each", layout.batch, memory_layout.batch);
   }

@@ -1,4 +1,4 @@
-// Parameters: drawn by seed and name, or taken from a file; and the places of sequences in rows.
+// Parameters, initialised from a seed and their names or read from a file; and the layout of sequences in rows.
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -14,7 +14,7 @@
 namespace clearhead {
 namespace {
 
-// √(6/(fan in + fan out)) of [out, in, kernel …].
+// √(6/(fan in + fan out)) for a weight [out, in, kernel …].
 double xavier_bound(const std::string& name, const Shape& shape) {
   if (shape.size() < 2)
     fail(ErrorCode::kInvalidArgument, "parameters: \"{}\" is {}; Xavier's initialisation expects [out, in, …]", name, to_string(shape));
@@ -52,7 +52,7 @@ Tensor Parameters::buffer(const std::string& name, const Shape& shape, const Ini
 
 Tensor Parameters::make(const std::string& name, const Shape& shape, const Init& init, bool is_trained) {
   if (std::any_of(named_.begin(), named_.end(), [&](const Named& other) { return other.name == name; }))
-    fail(ErrorCode::kInvalidArgument, "parameters: \"{}\" is there already; expected a name of its own for each part", name);
+    fail(ErrorCode::kInvalidArgument, "parameters: \"{}\" exists already; expected a different name for each part", name);
   Tensor values = file_ ? read_values(name, shape) : Tensor::zeros(shape);
   if (!file_) draw(values, name, init, seed_);
   named_.push_back({name, values, is_trained});
@@ -122,7 +122,7 @@ void Layout::check(const char* part, const Tensor& x) const {
   if (!lengths.empty() && static_cast<int64_t>(lengths.size()) != batch)
     fail(ErrorCode::kShape, "{}: {} lengths for {} sequences; expected one for each, or none", part, lengths.size(), batch);
   if (!texts.empty() && static_cast<int64_t>(texts.size()) != rows())
-    fail(ErrorCode::kShape, "{}: {} numbers of texts for {} rows; expected one for each, or none", part, texts.size(), rows());
+    fail(ErrorCode::kShape, "{}: {} text indices for {} rows; expected one for each, or none", part, texts.size(), rows());
   for (const int32_t one : lengths) {
     if (one < 0 || one > length) fail(ErrorCode::kInvalidArgument, "{}: a sequence of length {}; expected 0 to {}", part, one, length);
   }

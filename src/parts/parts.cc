@@ -1,4 +1,4 @@
-// Products, tables, norms, convolutions, feed-forward layers, means.
+// Linear layers, embeddings, norms, convolutions, feed-forward layers and means.
 #include <cmath>
 
 #include "base/format.h"
@@ -44,7 +44,7 @@ BatchNorm::BatchNorm(const Scope& scope, int64_t channels, double momentum)
       running{scope.buffer("running_mean", {channels}, Init::zeros()), scope.buffer("running_var", {channels}, Init::ones()), momentum} {}
 
 Tensor BatchNorm::operator()(Compute& compute, const Tensor& x) const {
-  RunningStatistics shared = running;  // of the same memory
+  RunningStatistics shared = running;  // the copy shares its tensors, so updates reach `running`
   return compute.batch_norm(x, weight, bias, shared);
 }
 

@@ -1,4 +1,4 @@
-// GRU and LSTM in layers and directions, in PyTorch's layout and names.
+// Multi-layer and bidirectional GRU and LSTM, with PyTorch's weight layout and names.
 #include <cmath>
 
 #include "base/format.h"
@@ -30,7 +30,7 @@ Recurrent::Recurrent(const Scope& scope, bool has_cell, int64_t in, int64_t hidd
   }
 }
 
-// States [batch, length, hidden] of one layer and direction; the last ones are added to the result.
+// Runs one layer in one direction. Returns its states [batch, length, hidden] and stores the last ones in the result.
 Tensor Recurrent::run(Compute& compute, const Tensor& x, size_t at, Recurrence layer, RecurrentResult& result) const {
   const int64_t end = layer.backwards ? 0 : x.size(1) - 1;
   const auto last = [&](const Tensor& states) {

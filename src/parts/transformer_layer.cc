@@ -1,4 +1,5 @@
-// A layer of a Transformer: what its attention saw is added, then what the feed-forward block makes of it. And an encoder of such layers.
+// A Transformer layer, which adds the outputs of its attention and then of its feed-forward block to its input; the packing
+// of sequences; and an encoder of such layers.
 #include <array>
 
 #include "base/format.h"
@@ -33,7 +34,7 @@ Tensor TransformerLayer::after(Compute& compute, const Tensor& x, const Tensor& 
 Packing Packing::of(const Layout& sequences, const Layout& groups) {
   if (groups.rows() != sequences.batch)
     fail(ErrorCode::kShape, "packing: {} groups of {} sequences; there are {}", groups.batch, groups.length, sequences.batch);
-  // The rows of each group that are no padding, and which sequence each is of.
+  // The rows of each group that are not padding, and the sequence that each belongs to.
   std::vector<std::vector<int32_t>> rows(static_cast<size_t>(groups.batch)), texts(rows);
   size_t longest = 1;
   for (int64_t sequence = 0; sequence < sequences.batch; ++sequence) {

@@ -1,4 +1,5 @@
-// Between f32, bf16 and f16: exact towards f32, since both are subsets of it; to nearest even the other way. Through f32 between the two.
+// Conversion between f32, bf16 and f16. Widening to f32 is exact; narrowing rounds to nearest even. bf16 and f16 are
+// converted to each other through f32.
 #include "tensor/convert.h"
 
 #include <algorithm>
@@ -74,7 +75,7 @@ void with_format(DType dtype, const F& f) {
   }
 }
 
-// Neighbours. The compiler makes vectors of these loops, and with AVX2 ones that memory keeps waiting.
+// Converts contiguous elements. The compiler vectorises these loops; with AVX2 they are limited by memory.
 template <class From, class To>
 [[gnu::always_inline]] inline void convert_neighbours(const typename From::Stored* from, typename To::Stored* to, int64_t count) {
   for (int64_t i = 0; i < count; ++i) to[i] = To::write(From::read(from[i]));
@@ -84,7 +85,7 @@ template <class From, class To>
   convert_neighbours<From, To>(from, to, count);
 }
 
-// `count` elements, one step apart or further.
+// Converts `count` elements with the given strides.
 template <class From, class To>
 void convert_row(const typename From::Stored* from, int64_t from_step, typename To::Stored* to, int64_t to_step, int64_t count) {
   if (from_step == 1 && to_step == 1) {
@@ -95,7 +96,7 @@ void convert_row(const typename From::Stored* from, int64_t from_step, typename 
   }
 }
 
-// Element index of row `row`, rows counted over all axes but the last.
+// Element index of the start of a row; rows are counted over all axes except the last.
 int64_t place_of(const Tensor& tensor, int64_t row) {
   int64_t place = 0;
   for (int axis = tensor.rank() - 2; axis >= 0; --axis) {
@@ -109,7 +110,7 @@ int64_t place_of(const Tensor& tensor, int64_t row) {
 
 void convert(const Tensor& from, Tensor& to) {
   if (from.shape() != to.shape()) {
-    fail(ErrorCode::kShape, "tensor: {} is to be converted into {}; expected equal shapes", to_string(from.shape()), to_string(to.shape()));
+    fail(ErrorCode::kShape, "tensor: cannot convert shape {} to {}; expected equal shapes", to_string(from.shape()), to_string(to.shape()));
   }
   if (from.numel() == 0) return;
   const int last = from.rank() - 1;

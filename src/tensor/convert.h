@@ -8,11 +8,11 @@
 
 namespace clearhead {
 
-/// to = from, element by element; f32, bf16 or f16 each, any strides, equal shapes. Increments the version of `to`
-/// once. Throws kShape, kUnsupported.
+/// Converts element by element. `from` and `to` are f32, bf16 or f16, with any strides and equal shapes. Increments the
+/// version of `to` once. Throws kShape for different shapes, kUnsupported for other dtypes.
 void convert(const Tensor& from, Tensor& to);
 
-/// bf16_to_f32 and f32_to_bf16, inline and without a branch, so that loops over them vectorise.
+/// bf16_to_f32 and f32_to_bf16, inline and without branches, so that the compiler can vectorise loops.
 inline float widened_bf16(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 
 inline uint16_t rounded_to_bf16(float value) {

@@ -1,5 +1,6 @@
-// Memory of storages: aligned, a cache line longer than asked, in huge pages where it is large. Large blocks that were freed last wait for a tensor of exactly
-// their size; a shelf lends blocks of up to twice the size.
+// Allocates the memory of tensors: aligned, one cache line longer than requested, and in huge pages if it is large. Large
+// blocks that were freed recently are kept for tensors of exactly their size; a shelf reuses blocks of up to twice the
+// requested size.
 #include "tensor/storage.h"
 
 #include <sys/mman.h>
@@ -16,17 +17,17 @@
 namespace clearhead {
 namespace {
 
-// Streams over large tensors cross a 4 KB page every hundred nanoseconds; of 2 MB pages a core remembers the addresses of gigabytes.
+// Reading a large tensor crosses a 4 KB page every hundred nanoseconds; with 2 MB pages a core's TLB covers gigabytes.
 constexpr size_t kHugePage = size_t{2} << 20;
 
-// One cache line beyond the end may be read by vector code.
+// Vector code may read one cache line beyond the end.
 size_t padded(size_t bytes) {
   const size_t unit = bytes >= kHugePage ? kHugePage : 64;
   return (bytes + 64 + unit - 1) / unit * unit;
 }
 
-// Large blocks that were freed last, for tensors of exactly their size: the system clears every page that it gives, which takes about a tenth of the time of
-// computing what a sweep writes there. Thread-safe.
+// Keeps recently freed large blocks for tensors of exactly their size. The system clears every new page, which takes about
+// a tenth of the time that a sweep needs to compute the values it writes there. Thread-safe.
 class FreedBlocks {
  public:
   std::byte* take(size_t bytes) {
@@ -49,7 +50,7 @@ class FreedBlocks {
     }
   }
 
-  // All of them, to the system.
+  // Returns all blocks to the system.
   void let_go() {
     const std::lock_guard<std::mutex> hold(lock_);
     for (const Block& block : blocks_) std::free(block.memory);
@@ -59,7 +60,7 @@ class FreedBlocks {
 
  private:
 #ifdef __SANITIZE_ADDRESS__
-  static constexpr size_t kMostHeld = 0;  // it is to see what is used after it was freed
+  static constexpr size_t kMostHeld = 0;  // otherwise AddressSanitizer could not detect uses after free
 #else
   static constexpr size_t kMostHeld = size_t{64} << 20;
 #endif
@@ -69,7 +70,7 @@ class FreedBlocks {
   };
   std::mutex lock_;
   size_t held_ = 0;
-  std::deque<Block> blocks_;  // the oldest first
+  std::deque<Block> blocks_;  // oldest first
 };
 
 FreedBlocks& freed_blocks() {
@@ -87,8 +88,8 @@ std::byte* system_memory(size_t bytes) {
     freed_blocks().let_go();
     memory = static_cast<std::byte*>(std::aligned_alloc(unit, rounded));
   }
-  if (!memory) fail(ErrorCode::kBudget, "tensor: the system has no {} to give", human_bytes(bytes));
-  if (unit == kHugePage) (void)::madvise(memory, rounded, MADV_HUGEPAGE);  // a wish: where it is not granted nothing changes
+  if (!memory) fail(ErrorCode::kBudget, "tensor: out of memory, {} cannot be allocated", human_bytes(bytes));
+  if (unit == kHugePage) (void)::madvise(memory, rounded, MADV_HUGEPAGE);  // only a hint: failure has no effect
   return memory;
 }
 
@@ -109,8 +110,9 @@ class StorageShelf {
   ~StorageShelf() {
     for (const auto& [bytes, memory] : kept_) free_memory(bytes, memory);
   }
-  // Memory of at least `bytes`, at most twice that; null where there is none. `bytes` becomes what it holds. Where there is none the next smaller one is let go:
-  // steps of other sizes leave no more blocks behind than were in use at once.
+  // Returns a block of at least `bytes` and at most twice that, and sets `bytes` to its size; null if there is none. In that
+  // case the next smaller block is freed, so that steps with other sizes never leave behind more blocks than were in use at
+  // once.
   std::byte* take(size_t& bytes) {
     const std::lock_guard<std::mutex> hold(lock_);
     const auto found = kept_.lower_bound(bytes);

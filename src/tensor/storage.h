@@ -1,4 +1,4 @@
-// The memory of tensors, and its version: how often it was opened for writing.
+// The memory of tensors, with a version that counts how often it was opened for writing.
 #pragma once
 
 #include <atomic>
@@ -8,14 +8,14 @@
 
 namespace clearhead {
 
-/// Memory of freed storages, kept for storages of similar size. Thread-safe.
+/// Keeps the memory of freed storages for new storages of similar size. Thread-safe.
 class StorageShelf;
 
 class Storage {
  public:
   static std::shared_ptr<Storage> allocate(size_t bytes);
   static std::shared_ptr<StorageShelf> make_shelf();
-  /// Takes memory from the shelf and returns it there in the destructor.
+  /// Takes memory from the shelf. The destructor returns it there.
   static std::shared_ptr<Storage> allocate(size_t bytes, std::shared_ptr<StorageShelf> shelf);
   /// Peak bytes in use by storages of the shelf.
   static size_t most_bytes(const StorageShelf& shelf);
@@ -27,7 +27,7 @@ class Storage {
   Storage& operator=(const Storage&) = delete;
 
   std::byte* data = nullptr;
-  size_t bytes = 0;       // of owned memory, as requested
+  size_t bytes = 0;       // size of owned memory, as requested
   const uint64_t number;  // unique in this process and never reused, except by shadows
   bool owned = false;
   bool immutable = false;

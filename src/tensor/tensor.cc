@@ -1,4 +1,4 @@
-// Views by arithmetic on offset and strides; copies walk the innermost axis last. Only contiguous tensors are reshaped.
+// Views change only offset, shape and strides. Only contiguous tensors can be reshaped.
 #include "clearhead/tensor.h"
 
 #include <algorithm>
@@ -32,7 +32,7 @@ int64_t count_elements(const Shape& shape, DType dtype) {
   return std::count(shape.begin(), shape.end(), 0) > 0 ? 0 : *bytes / element;
 }
 
-// Copies a strided block, innermost axis last. Both sides have the same shape and element size.
+// Copies a strided block, axis by axis from the outermost one. Source and target have the same shape and element size.
 void copy_strided(const std::byte* from, const std::vector<int64_t>& from_strides, std::byte* to, const std::vector<int64_t>& to_strides,
                   const Shape& shape, size_t axis, size_t element) {
   if (axis == shape.size()) {
@@ -51,7 +51,7 @@ void copy_strided(const std::byte* from, const std::vector<int64_t>& from_stride
   }
 }
 
-// Memory that is written for the first time costs more than the copy, so threads share what is large.
+// Minimum size of a copy that several threads share. The first write to new memory costs more than the copy itself.
 constexpr size_t kShared = size_t{4} << 20;  // bytes
 
 void copy_shared(const std::byte* from, const std::vector<int64_t>& from_strides, std::byte* to, const std::vector<int64_t>& to_strides,
@@ -210,7 +210,7 @@ Tensor Tensor::permute(const std::vector<int>& order) const {
     out.shape_[i] = shape_[from];
     out.strides_[i] = strides_[from];
   }
-  if (!valid) fail(ErrorCode::kShape, "tensor: permute of shape {} wants each axis once", to_string(shape_));
+  if (!valid) fail(ErrorCode::kShape, "tensor: permute of shape {} expects each axis once", to_string(shape_));
   return out;
 }
 
@@ -264,7 +264,8 @@ Tensor Tensor::beside(const Tensor& base) const {
   int64_t last = offset_;
   for (size_t axis = 0; axis < shape_.size(); ++axis) last += (shape_[axis] - 1) * strides_[axis];
   if (numel() > 0 && (!base.is_contiguous() || base.offset_ != 0 || base.numel() <= last)) {
-    fail(ErrorCode::kShape, "tensor: a view of shape {} reaches element {}, beside it stand {}", to_string(shape_), last, base.numel());
+    fail(ErrorCode::kShape, "tensor: a view of shape {} reaches element {}, but the base tensor has {} elements", to_string(shape_), last,
+         base.numel());
   }
   Tensor out = base;
   out.offset_ = offset_;

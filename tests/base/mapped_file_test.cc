@@ -35,9 +35,9 @@ TEST_F(Files, OneThatIsCutWhileItIsMappedIsNamedAndOthersAreNot) {
   EXPECT_EQ(cut->bytes()[100], 'x');
   EXPECT_NO_THROW(check_mappings()) << "nothing was read from where there is nothing";
   EXPECT_EQ(cut->bytes()[12000], 0);
-  EXPECT_EQ(error_of([] { check_mappings(); }).find("kIo: " + path("cut") + ": was cut by somebody"), 0U);
+  EXPECT_EQ(error_of([] { check_mappings(); }).find("kIo: " + path("cut") + ": was truncated by another program"), 0U);
   EXPECT_EQ(whole->bytes()[12000], 'x');
-  expect_refused(ErrorCode::kIo, "was cut by somebody", [&] { write_file(path("result"), "made of zeros"); });
+  expect_refused(ErrorCode::kIo, "was truncated by another program", [&] { write_file(path("result"), "made of zeros"); });
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 2) << "no result, no temporary";
   cut.reset();
   EXPECT_NO_THROW(check_mappings());

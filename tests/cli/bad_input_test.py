@@ -41,7 +41,7 @@ class Limits(Case):
             self.assertIn(f"{model / name}: {says}", done.errors)
         with open(self.folder / "large.json", "w") as large:
             large.truncate(80 << 20)
-        self.refused(1, f"{self.folder / 'large.json'}: has 80.0 MiB; a file of this kind is read whole and has at most 64.0 MiB", "train",
+        self.refused(1, f"{self.folder / 'large.json'}: has 80.0 MiB; expected a file of at most 64.0 MiB", "train",
                      self.folder / "large.json")
 
 
@@ -448,7 +448,7 @@ class AttendInput(Case):
         spec = self.folder / "spec.json"
         for written, message in (
             ("", "spec.json: not valid JSON: it is empty"),
-            ("[]", "spec.json: the whole: expected an object, found an array of 0"),
+            ("[]", "spec.json: the document: expected an object, found an array of 0"),
             ('{"terms": [{"talking_heads": {}}]}', 'spec.json: "terms[0].talking_heads" is not understood; this version knows alibi, attention_bias, edge_bias, soft_cap, rule'),
             ('{"terms": [{"alibi": {"slopes": "slope"}}]}', 'in.safetensors: no tensor "slope" among 4; nearest: "slopes"'),
             ('{"terms": [{"alibi": {"slopes": "slopes"}}]}', 'attention: operand "slopes": expected f32 [head] = [1], found f32 [3]'),

@@ -44,7 +44,7 @@ class Vocabulary(Case):
         self.text.write_text("", encoding="utf-8")
         self.refused(1, "the texts contain no words to train a vocabulary on", "vocabulary", "bpe", self.text, "-o", self.out)
         self.refused(1, f"{self.folder}/none: cannot be read: No such file or directory", "vocabulary", "bpe", self.folder / "none", "-o", self.out)
-        self.refused(1, f"{self.text}: cannot be made: Not a directory", "vocabulary", "bpe", self.text, "-o", self.text)
+        self.refused(1, f"{self.text}: cannot be created: Not a directory", "vocabulary", "bpe", self.text, "-o", self.text)
         self.refused(2, "kind: unigram not in {bpe,wordpiece} (clearhead vocabulary --help says more)", "vocabulary", "unigram", self.text, "-o", self.out)
         self.assertFalse((self.out / "tokenizer.json").exists())
 

@@ -41,7 +41,7 @@ TEST(Parameters, AreNamedByTheirPath) {
   EXPECT_FALSE(parameters.named()[1].is_trained);
   EXPECT_EQ(parameters.count(), 6);
   EXPECT_EQ((scope / "attention").path(), "encoder.0.attention");
-  expect_refused(ErrorCode::kInvalidArgument, "\"encoder.0.running_mean\" is there already",
+  expect_refused(ErrorCode::kInvalidArgument, "\"encoder.0.running_mean\" exists already",
                  [&] { scope.parameter("running_mean", {4}, Init::zeros()); });
 }
 

@@ -562,7 +562,7 @@ TEST(Parts, WhatDoesNotFitIsRefused) {
   });
   refused(ErrorCode::kShape, "2 sequences attend to 1 memories",
           [&] { attention(c, x, {.batch = 2, .length = 3}, x, {.batch = 1, .length = 6}); });
-  refused(ErrorCode::kUnsupported, "rotary positions between two texts",
+  refused(ErrorCode::kUnsupported, "rotary embeddings in cross-attention",
           [&] { turning(c, x, {.batch = 2, .length = 3}, x, {.batch = 2, .length = 3}); });
   refused(ErrorCode::kTooLong, "positions: sequences of 6; expected at most 4", [&] { positions(c, x, {.batch = 1, .length = 6}); });
   refused(ErrorCode::kShape, "2 states before the first step; expected 1", [&] {

@@ -76,7 +76,7 @@ TEST(HostileTokenizer, FieldsNobodyAskedForAreRefusedByName) {
 
 TEST(HostileTokenizer, ModelsThatContradictThemselvesAreRefused) {
   expect_refusal("{}", ErrorCode::kFormat, "tokenizer.json: field \"model\" is missing");
-  expect_refusal("[]", ErrorCode::kFormat, "tokenizer.json: the whole: expected an object, found an array of 0");
+  expect_refusal("[]", ErrorCode::kFormat, "tokenizer.json: the document: expected an object, found an array of 0");
   expect_refusal(with_model(R"({"type":"BPE","vocab":{"a":0},"merges":["a b"]})"), ErrorCode::kFormat,
                  "tokenizer.json: merge 0 (\"a\" + \"b\") needs the token \"b\", which is not in the vocabulary");
   expect_refusal(with_model(R"({"type":"BPE","vocab":{"a":0,"b":1},"merges":[["a","b"]]})"), ErrorCode::kFormat,

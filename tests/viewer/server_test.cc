@@ -204,7 +204,7 @@ TEST_F(FileServerTest, ATraceThatIsCutIsSaidAndTheServerLives) {
   for (const char* question : {"/api/row?q=1400&l=1&h=2&top=1&format=json", "/api/overview?l=1&h=1"}) {
     const Answer cut = get(question);
     EXPECT_NE(cut.status, 200) << question;
-    EXPECT_NE(cut.body.find(path() + ": was cut by somebody"), std::string::npos) << cut.body;
+    EXPECT_NE(cut.body.find(path() + ": was truncated by another program"), std::string::npos) << cut.body;
   }
   EXPECT_EQ(get("/").status, 200);
 }
