@@ -107,9 +107,9 @@ Lists select_same_bucket(const Tensor& q, const Tensor& k, const Hashing& hashin
 
 /// Feature maps for LinearAttention: φ(q)·φ(k) ≥ 0 replaces exp(q·k/√d).
 ///
-/// x: f32 [batch, head, length, d], any strides. Results are contiguous. The features of a row have the same bits for
-/// any other rows, heads and number of threads. With positive_random_features, a row that is not finite gives NaN in its
-/// own features only.
+/// x: f32 [batch, head, length, d], any strides. Results are contiguous. The bits of a row's features do not depend on the
+/// other rows and heads or on the number of threads. With positive_random_features, a row that is not finite gives NaN in
+/// its own features only.
 ///
 /// elu_plus_one: elu(x) + 1 = x + 1 for x > 0, e^x otherwise (Katharopoulos et al. 2020, eq. 7).
 /// elu_plus_one_gradient: the gradient d_x from the gradient of the features.

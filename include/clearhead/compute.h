@@ -129,8 +129,8 @@ class Compute {
   /// Convolution over images or sequences.   x: [batch, channels, height, width] or [batch, channels, length],
   /// contiguous; weight: [out, channels / groups, kernel …]; bias: [out] or undefined → [batch, out, …]
   Tensor conv(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, const Convolution& how = {});
-  /// Maximum or mean of each window. Of equal maxima the first gets the gradient; padding counts as zeros in a mean.
-  /// x: as in conv()
+  /// Maximum or mean of each window. If several elements are equal to the maximum, the first gets the gradient. Padding
+  /// counts as zeros in a mean.   x: as in conv()
   Tensor max_pool(const Tensor& x, const PoolWindow& window);
   Tensor avg_pool(const Tensor& x, const PoolWindow& window);
   /// (x − mean)/√(variance + 1e-5)·weight + bias per channel (Ioffe & Szegedy 2015). In training, and if `training` is

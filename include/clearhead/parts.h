@@ -230,7 +230,7 @@ struct Conv {
 
 struct RecurrentOptions {
   int64_t layers = 1;
-  bool bidirectional = false;  ///< each layer also runs backwards; its states follow in each row (Schuster & Paliwal 1997)
+  bool bidirectional = false;  ///< each layer also runs backwards; a row has the states of both (Schuster & Paliwal 1997)
   bool bias = true;
   double dropout = 0;  ///< on the states between layers, in training
 };

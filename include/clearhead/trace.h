@@ -37,7 +37,7 @@ struct Frame {
 
 /// The attention map of one layer over one text (sequence 0), assembled from frames. A pair that is in no frame has the
 /// weight NaN (unknown, not zero). A pooled cell is −1 if no frame contains any of its pairs, and NaN if the description
-/// hides all of them.
+/// hides all pairs that frames contain.
 class LayerMap {
  public:
   LayerMap(std::vector<Frame> frames, int64_t queries, int64_t keys);

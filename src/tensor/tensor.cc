@@ -51,7 +51,7 @@ void copy_strided(const std::byte* from, const std::vector<int64_t>& from_stride
   }
 }
 
-// Minimum size of a copy that several threads share. The first write to new memory costs more than the copy itself.
+// Threads share copies of at least this size, because the first write to new memory costs more than the copy itself.
 constexpr size_t kShared = size_t{4} << 20;  // bytes
 
 void copy_shared(const std::byte* from, const std::vector<int64_t>& from_strides, std::byte* to, const std::vector<int64_t>& to_strides,
