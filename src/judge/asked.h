@@ -1,4 +1,4 @@
-// What kinds of subjects share: words of a question as numbers, what an encoder-decoder writes, and items that no query sees.
+// Helpers shared by the kinds of attribution targets: words of a question as token ids, the output of an encoder-decoder, and hidden items.
 #pragma once
 
 #include <cstdint>
@@ -16,31 +16,32 @@
 namespace clearhead::judge {
 
 std::string quoted(std::string_view text);
-/// The number in "token 3"; nothing in other words.
+/// The number in "token 3"; nullopt for other texts.
 std::optional<int64_t> place_in(const std::string& of);
-/// The ways to spell a word in tokens after a text, with a leading space and without, without repeats.
+/// The ways to tokenize a word after a text, with and without a leading space, without duplicates.
 struct Spellings {
   std::vector<std::vector<int32_t>> ids{};  ///< never empty
-  /// Added to the log-probability of the first: what follows a word is most likely meant as another word, not as its end.
+  /// Added to the log-probability of the first spelling: after a word, the asked word is most likely a new word, not the end of the
+  /// previous one.
   double prior = 0;
 };
-/// before: the text; absent: not known. Throws kNotFound for a word that the vocabulary cannot spell.
+/// before: the text; absent: unknown. Throws kNotFound for a word that the vocabulary cannot spell.
 Spellings spellings_of(const Model& model, const std::string& word, const std::optional<std::string>& before);
-/// The token of a word that has a spelling of one token; of several the more probable one. Throws kUnsupported, with the
-/// tokens, for a word of several and for `why` only one is possible.
+/// The token of a word that has a spelling of one token; if there are several such spellings, the most probable one. Throws kUnsupported,
+/// with the tokens and the reason `why` only one token is possible, for a word that needs several.
 int32_t single_token(const Model& model, const std::string& word, const Spellings& spellings, const float* logits, const char* why);
 /// The text of tokens in quotes; "#7 #9" without a vocabulary.
 std::string spelled(const Model& model, const std::vector<int32_t>& ids);
 inline std::string spelled(const Model& model, int32_t id) { return spelled(model, std::vector<int32_t>{id}); }
-/// The index of the largest.
+/// The index of the largest logit.
 int32_t largest(const float* logits, int64_t count);
 /// Keeps the first `count` tokens.
 void keep_first(Encoding& encoding, size_t count);
-/// Which of the tokens that were written are asked for, the model's first one not counted: "token 3", all that a word or several
-/// of the text lie in, or by default the first. Throws kNotFound.
+/// The range of generated tokens that is asked for, not counting the model's first token: "token 3", all tokens that overlap one or more
+/// given words, or by default the first token. Throws kNotFound.
 Range written_tokens(const Model& model, const std::string& of, const WrittenText& target);
 
-/// The plan, and the site of the last call: the answer is read from its queries.
+/// Records the plan and the site of the last call, from whose queries the answer is read.
 struct HeardSites final : Observer {
   RunPlan plan{};
   Site last{};
@@ -49,10 +50,10 @@ struct HeardSites final : Observer {
   void take(const Site& site, const AttentionRecord&, const KeyNorms&) override { last = site; }
 };
 
-/// Of a network of parts: no query of any attention sees these ids.   away: [id]
+/// For a network of parts: hides these ids from all queries of every attention.   away: [id]
 Interventions hidden_keys(const RunPlan& plan, const std::vector<Range>& items, const std::vector<uint8_t>& away);
 
-/// ask_about() of a network that writes what it hears (sound_subject.cc).
+/// ask_about() for a network that transcribes sound (sound_subject.cc).
 std::unique_ptr<Subject> ask_about_sound(std::shared_ptr<const Model> model, const LoadedNetwork& network, const ModelInput& input,
                                          const Asked& asked);
 

@@ -1,6 +1,6 @@
-// A tape that also keeps the gradient with respect to the embeddings that a pass starts from.
+// A tape that also keeps the gradient with respect to the embeddings that a forward pass starts from.
 //
-//   InputTape tape;  tape.scale = 0.5;     the pass starts from half of every embedding (a point on the way from a baseline of zeros)
+//   InputTape tape;  tape.scale = 0.5;     the pass starts from half of every embedding (a point on the path from a baseline of zeros)
 //   tape.backward(y);                      tape.inputs[0].gradient
 #pragma once
 
@@ -14,9 +14,9 @@ namespace clearhead::judge {
 class InputTape final : public Tape {
  public:
   struct Input {
-    std::string family{};  // "enc" or "dec"; "" of a network of parts
-    Tensor values{};       // f32 [rows, width], before they were scaled
-    Tensor gradient{};     // with respect to what the pass started from; undefined: nothing reached it
+    std::string family{};  // "enc" or "dec"; "" for a network of parts
+    Tensor values{};       // f32 [rows, width], before scaling
+    Tensor gradient{};     // with respect to the scaled embeddings; undefined: no gradient reached them
   };
   float scale = 1;
   std::vector<Input> inputs{};  // in the order in which the model read them

@@ -1,5 +1,5 @@
-// What goes on inside a model between an input and one answer: which heads it needs, what each adds to it directly, what every layer
-// would answer, and where one text's state brings another text's answer back.
+// Mechanisms between an input and one answer: which heads it depends on, what each head adds to it directly, what every layer would
+// answer, and where activations of one text restore the answer in another text.
 #pragma once
 
 #include <atomic>
@@ -20,16 +20,16 @@ struct HeadEffect {
 
 struct InsideOptions {
   std::function<void(double fraction)> progress{};
-  const std::atomic<bool>* cancel = nullptr;  ///< ends with what there is
+  const std::atomic<bool>* cancel = nullptr;  ///< stops and returns the partial result
 };
 
-/// What the answer's probability loses when a head's output is zero (Michel, Levy & Neubig 2019, eq. 2). A run a head.
+/// The loss of the answer's probability when a head's output is zero (Michel, Levy & Neubig 2019, eq. 2). One run per head.
 std::vector<HeadEffect> heads_by_knock_out(const Subject& subject, const InsideOptions& options = {});
-/// |∂y/∂ξ| for a factor ξ = 1 on a head's output, Σ_i dO_i·O_i (ibid., eq. 3 for one text). One pass forward and back.
+/// |∂y/∂ξ| for a factor ξ = 1 on a head's output, Σ_i dO_i·O_i (ibid., eq. 3 for one text). One forward and one backward pass.
 std::vector<HeadEffect> heads_by_gradient(const Subject& subject);
-/// What each head adds to y by itself, at the row that the answer is read from, through the final norm (its scale as it is) and the
-/// unembedding (direct logit attribution: Elhage et al. 2021, "A mathematical framework"). Throws kUnsupported for models that do
-/// not give next tokens.
+/// What each head adds to y directly: its output at the row from which the answer is read, through the final norm (with its scale held
+/// fixed) and the unembedding (direct logit attribution: Elhage et al. 2021, "A mathematical framework"). Throws kUnsupported for models
+/// that do not predict next tokens.
 std::vector<HeadEffect> heads_by_what_they_add(const Subject& subject);
 
 /// What every layer would answer if it were the last (logit lens). Layer 0: the embeddings.
@@ -41,14 +41,14 @@ struct LayerAnswer {
 };
 std::vector<LayerAnswer> logit_lens(const Subject& subject);
 
-/// "embeddings", "L0.H3", "L0 MLP", "biases": a part of Model::split_score(); of an encoder-decoder "cross L0.H3".
+/// "embeddings", "L0.H3", "L0 MLP", "biases": the name of a term of Model::split_score(); for an encoder-decoder, "cross L0.H3".
 std::string part_name(const ScorePart& part);
 
-/// Activation patching (Vig et al. 2020; Meng et al. 2022): the corrupted text is run with one head's outputs taken from the clean one,
-/// at all places. A value is the part of the answer that comes back: (y − y_corrupted)/(y_clean − y_corrupted). A run a head.
-/// Both subjects ask for the same answer of one model, over texts of as many tokens; else throws kInvalidArgument.
+/// Activation patching (Vig et al. 2020; Meng et al. 2022): runs the corrupted text with one head's outputs replaced by those of the clean
+/// text, at all positions. The value is the recovered part of the answer: (y − y_corrupted)/(y_clean − y_corrupted). One run per head.
+/// Both subjects must ask for the same answer of the same model, over texts with the same number of tokens; else throws kInvalidArgument.
 std::vector<HeadEffect> heads_by_patching(const Subject& clean, const Subject& corrupted, const InsideOptions& options = {});
-/// The same for one head, place by place.
+/// The same for one head, position by position.
 std::vector<double> places_by_patching(const Subject& clean, const Subject& corrupted, const HeadEffect& head);
 
 }  // namespace clearhead::judge

@@ -1,4 +1,4 @@
-// What of a text is taken away as one, and gets one share: its tokens that may go, grouped.
+// Items of a text: groups of removable tokens that are removed together and get one share.
 #pragma once
 
 #include <array>
@@ -10,15 +10,15 @@
 
 namespace clearhead::judge {
 
-/// The subject's tokens as words.   word_of_id: the word of each id, −1 for none
+/// The subject's tokens grouped into words.   word_of_id: the word of each id, −1 for none
 std::vector<Range> items_of_words(const Subject& subject, const std::vector<int32_t>& word_of_id);
-/// An item for each stretch of bytes of the text that holds a token which may go; stretches ascend.
+/// An item for each byte range of the text that contains a removable token; `stretches` must be ascending.
 std::vector<Range> items_of_bytes(const Subject& subject, const std::vector<std::array<int64_t, 2>>& stretches);
 /// The bytes of the text from an item's first token to its last.
 std::array<int64_t, 2> bytes_of_item(const Subject& subject, const Range& item);
-/// The items of which a token overlaps one of these stretches of bytes: a flag each.
+/// Flags the items that have a token overlapping one of these byte ranges.
 std::vector<uint8_t> items_in_bytes(const Subject& subject, const std::vector<std::array<int64_t, 2>>& stretches);
-/// The sentences of the text (reading.h), as items_of_bytes.
+/// The sentences of the text (reading.h) as items, see items_of_bytes().
 std::vector<Range> items_of_sentences(const Subject& subject);
 
 }  // namespace clearhead::judge

@@ -1,5 +1,5 @@
-// A network that writes looks at its source step by step, and reports all steps as one call afterwards (Site::reported). Gradients come step by step, too: here
-// they are joined to those of the call that was reported.
+// A decoding network attends to its source step by step, and afterwards reports all steps as one call (Site::reported). Its gradients also
+// come step by step; this observer joins them into the gradient of the reported call.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 
 namespace clearhead::judge {
 
-/// Hands everything on to an observer. After the backward pass, finish() gives it the gradients of calls whose steps were heard.
+/// Forwards everything to an observer. After the backward pass, finish() passes it the joined gradients of calls that came in steps.
 class JoinedSteps final : public Observer {
  public:
   explicit JoinedSteps(Observer* inner) : inner_(inner) {}

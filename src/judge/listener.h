@@ -1,4 +1,4 @@
-// An observer that keeps no records: what hears plans, sites, outputs or gradients overrides that alone.
+// An observer that keeps no records. Classes that need only plans, sites, outputs or gradients override just those functions.
 #pragma once
 
 #include "clearhead/observer.h"

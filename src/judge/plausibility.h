@@ -1,11 +1,12 @@
-// How far a ranking agrees with what people marked.
+// Plausibility: how well a ranking agrees with human annotations.
 //
-//   AUPRC    = Σ_n (R_n − R_{n−1})·P_n over the different scores (scikit-learn's average_precision_score)
-//   token F1 = of the m highest items against the m that are marked
-//   alignment error rate = 1 − (|A ∩ S| + |A ∩ P|) / (|A| + |S|)     A links found, S sure, P possible ones; S counts as possible too
+//   AUPRC    = Σ_n (R_n − R_{n−1})·P_n over the distinct scores (scikit-learn's average_precision_score)
+//   token F1 = F1 of the m highest items against the m marked items
+//   alignment error rate = 1 − (|A ∩ S| + |A ∩ P|) / (|A| + |S|)     A: links found, S: sure links, P: possible links, which include S
 //
-// A random ranking's AUPRC stands near the prevalence, the share of items that are marked. Marks that people made need not be what the model needed: plausibility and
-// faithfulness are two questions (Jacovi & Goldberg 2020). Sources: DeYoung et al. 2020, §4.1; Och & Ney 2003.
+// The AUPRC of a random ranking is close to the prevalence, the share of items that are marked. What people mark need not be what the
+// model needs: plausibility and faithfulness are two different questions (Jacovi & Goldberg 2020). Sources: DeYoung et al. 2020, §4.1;
+// Och & Ney 2003.
 #pragma once
 
 #include <cstdint>
@@ -19,16 +20,17 @@ struct Plausibility {
   double prevalence = 0;
 };
 
-/// marked: 0 or 1 per item. Throws kInvalidArgument for sides of different lengths, none, scores that are not finite, and no mark.
+/// marked: 0 or 1 per item. Throws kInvalidArgument for spans of different lengths, no items, scores that are not finite, and no marked
+/// item.
 Plausibility plausibility(std::span<const double> scores, std::span<const uint8_t> marked);
 
 using Link = std::pair<int64_t, int64_t>;  // source, target
 
 struct Alignment {
-  double error_rate = 0, precision = 0, recall = 0;  // |A ∩ P| / |A|, |A ∩ S| / |S|; 0 where the side is empty
+  double error_rate = 0, precision = 0, recall = 0;  // |A ∩ P| / |A|, |A ∩ S| / |S|; 0 if the denominator is zero
 };
 
-/// Links may repeat and count once. Throws kInvalidArgument where neither links nor sure ones are there.
+/// Repeated links count once. Throws kInvalidArgument if there are neither found nor sure links.
 Alignment alignment(std::span<const Link> found, std::span<const Link> sure, std::span<const Link> possible);
 
 }  // namespace clearhead::judge

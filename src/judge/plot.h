@@ -1,6 +1,7 @@
-// Numbers with their intervals as a dot plot: a row for each name, a panel for each measure, SVG with text as text.
+// Dot plots of numbers with confidence intervals: one row per name, one panel per measure, as SVG with text as text.
 //
-// One colour (blue of Okabe & Ito 2008, told apart by all), whiskers for the interval, a dashed line where a panel has a value to be compared with. Light, for print.
+// One colour (the blue of Okabe & Ito 2008, which everyone can distinguish), whiskers for the interval, and a dashed line if a panel has a
+// reference value. Light background, for print.
 #pragma once
 
 #include <optional>
@@ -14,9 +15,9 @@ namespace clearhead::judge {
 
 struct Panel {
   std::string title{};
-  std::vector<std::optional<metrics::Interval>> values{};  // [row]; nothing: not measured
-  std::optional<double> reference{};                       // a dashed line
-  double scale = 1;                                        // 100: as percent
+  std::vector<std::optional<metrics::Interval>> values{};  // [row]; nullopt: not measured
+  std::optional<double> reference{};                       // drawn as a dashed line
+  double scale = 1;                                        // factor for display; 100: percent
 };
 
 struct DotPlot {
@@ -25,15 +26,15 @@ struct DotPlot {
   std::vector<Panel> panels{};
 };
 
-/// Throws kInvalidArgument where a panel has not as many values as there are rows.
+/// Throws kInvalidArgument if the number of values of a panel differs from the number of rows.
 std::string dot_plot_svg(const DotPlot& plot);
 
 struct PageTable {
   std::string title{};
   std::vector<std::string> head{};
-  std::vector<std::vector<std::string>> rows{};  // the first cell of each is its heading
+  std::vector<std::vector<std::string>> rows{};  // the first cell of each row is its heading
 };
-/// One page that works offline: the plots, then the tables.
+/// A self-contained page that works offline: the plots, then the tables.
 std::string page_html(const std::string& title, const std::string& introduction, const std::vector<std::string>& svgs,
                       const std::vector<PageTable>& tables);
 

@@ -1,4 +1,5 @@
-// A text as a model is to read it under a change: its tokens, which tokens of the unchanged text they are, and where positions and padding begin.
+// A text under a change, as the model reads it: its tokens, the tokens of the unchanged text that they correspond to, position shift and
+// padding.
 #pragma once
 
 #include <cstdint>
@@ -14,10 +15,10 @@ namespace clearhead::judge {
 
 struct Reading {
   Encoding encoding{};
-  std::vector<int64_t> origin{};  // [token] of the unchanged text, or −1
-  std::vector<uint8_t> same{};    // [token] 1 where the origin has the same id
-  int64_t shift = 0;              // of positions
-  int64_t before = 0, after = 0;  // padding
+  std::vector<int64_t> origin{};  // [token] the corresponding token of the unchanged text, or −1
+  std::vector<uint8_t> same{};    // [token] 1 if the origin has the same id
+  int64_t shift = 0;              // offset of the positions
+  int64_t before = 0, after = 0;  // number of padding tokens before and after the text
   int64_t size() const { return before + static_cast<int64_t>(encoding.size()) + after; }
 };
 
@@ -25,17 +26,18 @@ enum class Change { kNone, kTypos, kUpper, kLower, kTruncation, kBefore, kAfter,
 struct NamedChange {
   Change change{};
   std::string name{}, says{};
-  bool moves = true;  // false: must change nothing
+  bool moves = true;  // false: the change must not affect the answer
 };
-/// Those that a model of this kind can have.
+/// The changes that apply to models of this kind.
 std::vector<NamedChange> changes_for(Answering kind, const RobustOptions& options);
 
-/// One text under a change. A reading beyond the model's positions loses tokens at its end. It has no tokens where positions leave no room for the whole change.
+/// The reading of one text under a change. If it is longer than the model's positions, tokens at its end are dropped. It has no tokens if
+/// the positions leave no room for the whole change.
 Reading reading_of(const Model& model, Answering kind, const std::string& text, Change change, const RobustOptions& options, uint64_t seed);
 
-/// Indices of readings that run together, those of like size; none without tokens.
+/// Groups of indices of readings that run in one batch, of similar size. Readings without tokens are left out.
 std::vector<std::vector<size_t>> batches_of(const std::vector<Reading>& readings, int64_t most_tokens);
-/// The chosen readings with their positions and padding.
+/// The chosen readings as a batch with positions and padding.
 TokenBatch batch_of(const Model& model, const std::vector<Reading>& readings, const std::vector<size_t>& which);
 
 }  // namespace clearhead::judge

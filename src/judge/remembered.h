@@ -1,4 +1,4 @@
-// What a model answers with sets of items removed, asked once a set: many rankings of a short text remove the same ones.
+// Caches a model's answers to sets of removed items, one run per set: many rankings of a short text remove the same sets.
 #pragma once
 
 #include <limits>
@@ -11,7 +11,7 @@
 
 namespace clearhead::judge {
 
-/// Serves as Answers (faithfulness.h) while the subject lives.
+/// Can be used as Answers (faithfulness.h) while the subject is alive.
 class Remembered {
  public:
   Remembered(const Subject& subject, RemovedBy how) : subject_(subject), how_(how) {}
@@ -33,7 +33,7 @@ class Remembered {
  private:
   const Subject& subject_;
   RemovedBy how_;
-  std::unordered_map<std::string, double> known_{};  // by a removal's flags
+  std::unordered_map<std::string, double> known_{};  // keyed by the removal's flags
 };
 
 }  // namespace clearhead::judge

@@ -1,4 +1,4 @@
-// What a model answers to readings of texts, and the measures of that: three kinds behind one interface.
+// The answers of a model to readings of texts, and measures of them. One interface for the three kinds of models.
 #pragma once
 
 #include <memory>
@@ -12,11 +12,12 @@ namespace clearhead::judge {
 class RobustAnswers {
  public:
   virtual ~RobustAnswers() = default;
-  /// Remembers what the texts as they are get; asked first. Returns its measures.
+  /// Called first, with the unchanged texts. Stores their answers and returns their measures.
   virtual std::vector<MetricEstimate> clean(const std::vector<Reading>& readings) = 0;
-  /// Measures of the texts whose reading has tokens, against the same as they are.
+  /// Measures of the texts whose reading has tokens, compared with the same texts unchanged.
   virtual std::vector<MetricEstimate> changed(const std::vector<Reading>& readings) = 0;
-  /// An encoder-decoder's translation of a text as it is, as its decoder reads it: the maps of every reading are those of writing it.
+  /// An encoder-decoder's translation of the unchanged text, as decoder input: the maps of every reading are those of generating this
+  /// translation.
   virtual std::vector<int32_t> target_of(size_t) const { return {}; }
 };
 

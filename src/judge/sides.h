@@ -1,6 +1,6 @@
-// A side of a map is what its queries or its keys are: the tokens of one stack ("enc", "dec"), or what a network of parts names
-// ("source", "slot", "patch"). Vectors that go through a whole model live on sides: attention takes them from the side of its
-// queries to that of its keys.
+// The sides of a map: what its queries or its keys are. A side is the tokens of one stack ("enc", "dec"), or what a network of parts names
+// ("source", "slot", "patch"). Vectors that pass through a whole model are stored by side: attention moves them from the side of its
+// queries to the side of its keys.
 #pragma once
 
 #include <string>
@@ -14,7 +14,7 @@ inline std::string query_side(const Site& site) {
 }
 inline std::string key_side(const Site& site) { return !site.keys.empty() ? site.keys : site.family == "cross" ? "enc" : site.family; }
 
-/// The ids of the text that a side stands for; empty: none.
+/// The ids of the text that a side corresponds to; empty: none.
 Range ids_of_side(const RunPlan& plan, const std::string& side);
 
 }  // namespace clearhead::judge

@@ -1,4 +1,4 @@
-// A trace of one question: records of a pass, and the gradients of its answer beside them.
+// A trace of one answer: the records of a run, together with the gradients of the answer.
 #pragma once
 
 #include "clearhead/trace.h"
@@ -6,8 +6,8 @@
 
 namespace clearhead::judge {
 
-/// One pass of the question with these interventions, forward and back. The trace keeps what `options` says, and of every kept
-/// row the gradient of the answer with respect to the output of each head (TraceOptions::gradients_of is set to the answer).
+/// One forward and one backward pass of the subject with these interventions. The trace keeps what `options` says and, for every kept
+/// row, the gradient of the answer with respect to the output of each head (TraceOptions::gradients_of is set to the answer).
 /// The model must be loaded with LoadOptions::gradients.
 Trace trace_with_gradients(const Subject& subject, TraceOptions options, const Interventions& interventions = {});
 

@@ -32,9 +32,9 @@ enum class ApiKind : uint8_t {
   kNone,  ///< no such path
   kOnce,  ///< one answer, short enough to be given between the tasks of a longer job
   kLong,  ///< one answer that may take long
-  /// One answer that may take long and that the page can wait for: it makes way for other jobs and is resumed.
+  /// One answer that may take long and that the page can wait for. The job yields to other jobs and is resumed.
   kPatient,
-  kStream,  ///< frames, one after the other
+  kStream,  ///< a stream of frames
   kSurvey,  ///< a stream that may take minutes, and can be interrupted and resumed
   kEvents,  ///< server-sent events
   kAlone,   ///< one answer that needs no trace, so that nothing waits for it
@@ -42,28 +42,28 @@ enum class ApiKind : uint8_t {
 ApiKind kind_of(const ApiRequest& request);
 bool wants_post(const std::string& path);
 
-/// For kOnce, kLong and kPatient. `other`: what a question that compares is about beside it; null: the same trace. Throws what
-/// answer_error() understands.
+/// For kOnce, kLong and kPatient. `other`: the second trace of a question that compares two traces; null: the same trace. Throws
+/// errors that answer_error() translates.
 ApiAnswer answer(LoadedTrace& loaded, const ApiRequest& request, const LookOptions& options = {}, LoadedTrace* other = nullptr);
 
 struct AloneOptions {
   const std::atomic<bool>* cancel = nullptr;  ///< set to true to stop with kCancelled
-  std::chrono::seconds time{20};              ///< after which the work is stopped with kCancelled
+  std::chrono::seconds time{20};              ///< time limit, after which the work is stopped with kCancelled
 };
-/// For kAlone, on any thread. Throws as answer() does.
+/// For kAlone. May run on any thread. Throws as answer() does.
 ApiAnswer answer_alone(const ApiRequest& request, const AloneOptions& options = {});
 
-/// For kStream, kSurvey and kEvents: emits chunks in order, the last of them `done`. Throws as answer() does.
+/// For kStream, kSurvey and kEvents. Emits chunks in order; the last one is the event `done`. Throws as answer() does.
 /// Calls `options.progress` from time to time.
 void stream(LoadedTrace& loaded, const ApiRequest& request, const std::function<void(std::string chunk)>& emit,
             const LookOptions& options = {}, LoadedTrace* other = nullptr);
 const char* stream_type(const ApiRequest& request);
-/// The chunk that ends a stream which failed after its start.
+/// The chunk that ends a stream that failed after it had started.
 std::string error_chunk(const ApiRequest& request, const std::exception& error);
 
 /// The status and body for an error.
 ApiAnswer answer_error(const std::exception& error);
-/// {"error": {"code", "message"}} for refusals that do not come from an Error.
+/// {"error": {"code", "message"}}, for a refusal that does not come from an Error.
 ApiAnswer answer_refusal(int status, const std::string& code, const std::string& message);
 
 }  // namespace clearhead

@@ -1,4 +1,4 @@
-// The files of the page, compiled into the program: built from web/, committed as web/dist/.
+// The files of the page, compiled into the program. They are built from web/ and committed as web/dist/.
 #pragma once
 
 #include <string_view>

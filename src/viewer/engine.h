@@ -1,12 +1,13 @@
-// A thread that does jobs, the shortest kind first. All other threads post jobs to it and wait. The server has three: one owns the loaded traces
-// and answers looks, one runs the model and explains, on copies of them, and one draws PDFs.
+// A thread that runs jobs, the shortest kind first. Other threads post jobs to it and wait. The server has three engines: one owns
+// the loaded traces and answers requests about them, one runs the model and computes explanations on copies of the traces, and one
+// draws PDFs.
 //
-//   kShort     a row, a tile: runs before anything longer, and between the tasks of a longer job (yield)
+//   kShort     a row, a tile: runs before any longer job, and between the tasks of a longer job (yield)
 //   kLong      an overview, an export
-//   kSurvey    what a page can wait for (the atlas, a head's statistics): if another job is waiting, the survey's token
-//              is set, it stops, the other job runs, and the survey is run again
+//   kSurvey    an answer that a page can wait for (the atlas, the statistics of a head). If another job is waiting, the survey's
+//              token is set: the survey stops, the other job runs, and the survey is run again
 //
-// Each job has a token that its look watches. A job is cancelled by a later job of the same slot (a higher
+// Each job has a stop token that its work checks. A job is cancelled by a later job of the same slot (a higher
 // number), and by the thread that waits for it.
 #pragma once
 
@@ -26,13 +27,13 @@ class Job {
  public:
   enum class Kind : uint8_t { kShort, kLong, kSurvey };
   Kind kind = Kind::kShort;
-  std::string slot{};  ///< empty: none
+  std::string slot{};  ///< empty: no slot
   int64_t number = 0;
-  /// Runs on the engine's thread. A kSurvey returns false if it stopped half-way because it was
-  /// asked to and must run again.
+  /// Runs on the engine's thread. A kSurvey job returns false if it stopped before its end because it was asked to, and
+  /// must run again.
   std::function<bool(Job& job)> work{};
 
-  /// The token that a look watches. cancel() sets it for good; for a survey it is also set while others wait.
+  /// The stop token. cancel() sets it permanently; for a survey it is also set while other jobs wait.
   const std::atomic<bool>* token() const { return &stop_; }
   bool cancelled() const { return cancelled_.load(); }
   void cancel() {
@@ -54,9 +55,9 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  /// Throws kCancelled if `most_waiting` jobs are waiting. The work of a cancelled job still runs, so that it can say so.
+  /// Throws kCancelled if `most_waiting` jobs are waiting. The work of a cancelled job still runs, so that it can report it.
   void post(std::shared_ptr<Job> job);
-  /// A longer job calls this on the engine's thread, between its tasks: it runs the short jobs that are waiting.
+  /// A longer job calls this on the engine's thread between its tasks. Runs the short jobs that are waiting.
   void yield();
   size_t waiting() const;
 

@@ -1,5 +1,5 @@
-// What is known of a family of maps before anybody looks at a weight: which layers and rows were kept, whether rows sum to one, where
-// attention sinks are.
+// Facts about a family of maps that are known before any weight is computed: which layers and rows were kept, whether rows sum to one, and
+// where the attention sinks are.
 #pragma once
 
 #include <cstdint>
@@ -12,37 +12,37 @@
 
 namespace clearhead {
 
-/// What is known of a family of maps of a trace.
+/// The facts about one family of maps of a trace.
 struct FamilyFacts {
   MapFamily shape{};
   int64_t queries = 0, keys = 0;
-  std::vector<int> layers{};  ///< kept
+  std::vector<int> layers{};  ///< the layers that were kept
   std::vector<Range> rows{};  ///< queries whose row can be recomputed, in every kept layer
   bool all_rows = true;
-  bool value = false, output = false;  ///< norms were kept
-  bool gradients = false;              ///< of an answer, of every kept row
+  bool value = false, output = false;  ///< whether the norms were kept
+  bool gradients = false;              ///< whether gradients of an answer were kept for every kept row
   bool sums_to_one = true;
-  std::vector<Range> windows{};  ///< empty: one run
+  std::vector<Range> windows{};  ///< empty: the text was read in one run
   std::vector<int64_t> sinks{};
-  int64_t sink_rows = 0;                 ///< rows the sinks were found from, when not all
-  std::vector<std::string> summaries{};  ///< what each layer computes, in one line; empty where the layer was not kept
-  /// Why rows of each layer need not sum to one; empty where they do, or the layer was not kept:
-  ///   sink-logit    a logit without a value takes the rest
-  ///   independent   each pair has a weight of its own (sigmoid)
-  ///   after         weights are scaled after they were normalised (dropout, a head mask, a Gaussian)
+  int64_t sink_rows = 0;                 ///< number of sampled rows from which the sinks were found; 0: all rows
+  std::vector<std::string> summaries{};  ///< one line per layer that describes what it computes; empty if the layer was not kept
+  /// Why the rows of each layer need not sum to one; empty if they do, or if the layer was not kept:
+  ///   sink-logit    a logit without a value takes the rest of the probability
+  ///   independent   each pair has its own weight (sigmoid)
+  ///   after         weights are scaled after normalisation (dropout, a head mask, a Gaussian)
   std::vector<std::string> remainders{};
-  /// How far every layer's description lets a query see, back and ahead; empty where either way has no end, or the layer was not kept.
+  /// For each layer, how far a query sees backwards and ahead; empty if either direction is unlimited, or if the layer was not kept.
   std::vector<std::optional<std::pair<int64_t, int64_t>>> bands{};
 
   std::optional<std::pair<int64_t, int64_t>> band_of(int layer) const {
     return layer >= 0 && static_cast<size_t>(layer) < bands.size() ? bands[static_cast<size_t>(layer)] : std::nullopt;
   }
-  /// The ids of the text that its rows and its columns are.
+  /// The ids of the text that correspond to the rows and the columns of the map.
   Range query_range() const { return shape.is_part ? Range{shape.first_query, shape.first_query + shape.queries} : Range{0, queries}; }
   Range key_range() const { return shape.is_part ? Range{shape.first_key, shape.first_key + shape.keys} : Range{0, keys}; }
 };
 
-/// Of the family of that name. Throws kNotFound naming those there are.
+/// Returns the facts of the family with this name. Throws kNotFound, with the names that exist.
 FamilyFacts find_facts(const Trace& trace, const std::string& name);
 
 }  // namespace clearhead

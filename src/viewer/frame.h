@@ -1,10 +1,10 @@
-// Frames: the format in which arrays of numbers reach the page, live and in the offline file
+// Frames: the binary format in which arrays of numbers reach the page, from the server and in the offline file
 // (docs/viewer-api.md, "Frames").
 //
-//   "CHF1" · u32 length H of the header · H bytes of JSON, padded with spaces to a multiple of 8 · arrays, each at a
-//   multiple of 8
+//   "CHF1" · u32 length H of the header · H bytes of JSON, padded with spaces to a multiple of 8 · arrays, each at an
+//   offset that is a multiple of 8
 //
-// The same frame as JSON text has every array in place. An f32 is printed with the fewest digits
+// As JSON text, the same frame contains its arrays inline. An f32 is printed with the fewest digits
 // that read back as the same f32.
 #pragma once
 
@@ -30,7 +30,7 @@ struct ViewFrame {
   Json header = Json::object();
   std::vector<FrameArray> arrays{};
 
-  /// Adds an array. An empty shape means one axis.
+  /// Adds an array. An empty shape means a single axis.
   void add(std::string_view name, std::span<const float> values, std::vector<int64_t> shape = {});
   void add(std::string_view name, std::span<const uint8_t> values, std::vector<int64_t> shape = {});
   void add(std::string_view name, std::span<const uint32_t> values, std::vector<int64_t> shape = {});
@@ -42,10 +42,10 @@ struct ViewFrame {
   std::string json() const;
 };
 
-/// Takes the frames of a stream.
+/// Receives the frames of a stream.
 using TakeFrame = std::function<void(ViewFrame)>;
 
-/// A frame of a stream: its length as u32, then the frame.
+/// A frame of a stream: its length as u32, followed by the frame.
 std::string with_length(const std::string& frame);
 
 }  // namespace clearhead

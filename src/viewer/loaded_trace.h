@@ -1,9 +1,10 @@
-// A trace that is looked at, with what is remembered of it between questions: facts of its families, statistics of its heads. The questions
-// themselves (docs/viewer-api.md) are functions over it, in viewer/questions/; this header knows none of them. No HTTP here: the server and
-// the offline page are two ways of asking.
+// An open trace with cached results: the facts about its families and the statistics of its heads. The questions (docs/viewer-api.md)
+// are functions that take it, in viewer/questions/; this header does not depend on them. There is no HTTP here: the server and the offline
+// page are two ways to ask.
 //
-// Every number comes from the exact f32 weights of the trace's records; what does not says so in its badge. Not thread-safe: one thread (the
-// server's engine) owns a loaded trace; a copy shares trace and model, which are const, and may be used by another thread. A look that may take long takes LookOptions and stops with kCancelled.
+// Every number comes from the exact f32 weights of the trace's records; answers that do not say so in their badge. Not thread-safe: one
+// thread (the server's engine) owns a loaded trace. A copy shares the trace and the model, which are const, and may be used by another
+// thread. A function that may take long takes LookOptions and stops with kCancelled.
 #pragma once
 
 #include <atomic>
@@ -25,7 +26,7 @@
 
 namespace clearhead {
 
-/// What a look was refused for because the trace does not hold it: kUnsupported with the command that would keep it.
+/// Thrown if the trace does not contain what a question needs. The code is kUnsupported, and command() is the command that keeps it.
 class NotKept : public Error {
  public:
   NotKept(const std::string& message, std::string command) : Error(ErrorCode::kUnsupported, message), command_(std::move(command)) {}
@@ -35,58 +36,58 @@ class NotKept : public Error {
   std::string command_;
 };
 
-/// A family is named as in its plan; an empty name is the main family's.
+/// A trace with its caches. A family is named as in its plan; an empty name means the main family.
 class LoadedTrace {
  public:
   struct Options {
-    std::string command{};                 ///< the command that shows this again
-    std::shared_ptr<const Model> model{};  ///< for run() and what explains; may be absent
-    LoadOptions load{};                    ///< how it was loaded
-    std::optional<ModelInput> input{};     ///< what it was given, where it reads no text
+    std::string command{};                 ///< the command that shows this trace again
+    std::shared_ptr<const Model> model{};  ///< for run() and explanations; may be absent
+    LoadOptions load{};                    ///< how the model was loaded
+    std::optional<ModelInput> input{};     ///< the model's input, if it is not a text
     TraceOptions trace{};                  ///< for run()
     std::string version = "0.1.0";
     struct Member {
-      int64_t number = 0;  ///< what a question calls it by (`t`): a checkpoint's step, or its place in the row
+      int64_t number = 0;  ///< the value of the parameter `t` in questions: the step of a checkpoint, or the index of the trace
       std::string id{};
-      std::string model{}, begins{};  ///< the model's name, and how the text begins; empty where it read none
-      std::string state{};            ///< what it opens with, as in the page's address
-      LookFor look_for{};             ///< where traces are shown as pictures to choose from
+      std::string model{}, begins{};  ///< the model's name, and the beginning of the text; empty if it read no text
+      std::string state{};            ///< the initial state, as in the page's address
+      LookFor look_for{};             ///< what to look for in it, if traces are offered as pictures to choose from
     };
-    std::vector<Member> together{};  ///< the traces that are looked at together, this one among them; empty: it is alone
-    size_t at = 0;                   ///< which of them this is
-    bool is_run = false;             ///< they are checkpoints of a training run that was watched, ascending
+    std::vector<Member> together{};  ///< the traces that were opened together, including this one; empty: there is only this one
+    size_t at = 0;                   ///< the index of this trace in `together`
+    bool is_run = false;             ///< whether they are checkpoints of a watched training run, in ascending order
   };
   explicit LoadedTrace(std::shared_ptr<const Trace> trace, Options options);
 
   const Trace& trace() const { return *trace_; }
   const Options& options() const { return options_; }
   const std::string& id() const { return id_; }
-  const std::vector<int32_t>& words() const { return words_; }  ///< [token], as words_of() says
-  /// Throws kNotFound naming those there are.
+  const std::vector<int32_t>& words() const { return words_; }  ///< [token], see words_of()
+  /// Throws kNotFound, with the names that exist.
   const FamilyFacts& facts(const std::string& family);
-  /// Exact statistics of heads [begin, end), remembered.
+  /// Computes and caches exact statistics of heads [begin, end).
   void compute_statistics(const std::string& family, int layer, Range heads, const LookOptions& options);
-  /// What compute_statistics() remembers of a head; null where nobody has asked for it yet.
+  /// The cached statistics of a head; null if they have not been computed yet.
   const HeadStatistics* find_statistics(const std::string& family, int layer, int64_t head);
-  /// Mass at the sinks of every query of a head, before any rule, remembered. [query]
+  /// The attention that each query of a head gives to the sinks, before any sink rule; cached. [query]
   const std::vector<float>& sink_masses(const std::string& family, int layer, int64_t head);
 
-  /// The model, which for gradients is loaded again where it was loaded without them, and then takes the other's place. Throws NotKept where there is none;
-  /// what loading throws: kUnsupported for weights or a precision that gradients cannot pass through.
+  /// The model. If gradients are needed and it was loaded without them, it is loaded again and replaces the first. Throws NotKept if
+  /// there is no model, and what loading throws: kUnsupported for weights or a precision that gradients cannot pass through.
   std::shared_ptr<const Model> model(bool gradients = false);
-  /// The text as it was given, and the second one of a pair.
+  /// The text as it was given, and the second text of a pair.
   std::pair<std::string, std::optional<std::string>> given() const;
 
-  /// The run that was made of an edit last (questions/what_if.h), with maps of its own. Throws kStale where there is none of that id by now.
+  /// The trace of the last edited run (questions/what_if.h), with its own maps. Throws kStale if it does not have this id any more.
   LoadedTrace& edited(const std::string& id) const;
   void keep_edited(std::shared_ptr<LoadedTrace> edited) { edited_ = std::move(edited); }
 
-  /// Takes what a copy of this trace found that was `id` when it was made: another trace that run() put in its place; else the run of an edit, and
-  /// the weights for gradients.
+  /// Takes over the results of a copy of this trace that was made when its id was `id`. If run() has replaced the copy's trace, that trace
+  /// replaces this one; otherwise takes the edited run and the model that was loaded for gradients.
   void adopt(LoadedTrace&& copy, const std::string& id);
 
-  /// Replaces the trace by one of the model on this text, and forgets what was remembered. A run that fails leaves what was there. Of an encoder-decoder
-  /// the text is the source: it writes the target first. Throws kUnsupported for a model that reads something else.
+  /// Runs the model on this text, replaces the trace by the new one and clears the caches. A run that fails changes nothing. For an
+  /// encoder-decoder the text is the source, and the target is generated first. Throws kUnsupported for a model whose input is not a text.
   void run(const std::string& text, const std::optional<std::string>& pair, const std::function<void(double, const std::string&)>& progress,
            const std::atomic<bool>* cancel = nullptr);
 
@@ -103,10 +104,10 @@ class LoadedTrace {
   std::map<HeadKey, std::vector<float>> sink_masses_;
 };
 
-/// Whether a model reads a text, or writes one from a text, so that it can be given another.
+/// Whether the model reads a text, or generates one from a text, so that it can be run on another text.
 bool reads_texts(const ModelInfo& info);
 
-/// Hands everything on to an observer, if there is one, reports each layer and stops where the token is set.
+/// Forwards all calls to an observer, if there is one, reports progress for each layer, and stops if the token is set.
 class WatchedRun final : public Observer {
  public:
   using Tell = std::function<void(double done, const std::string& what)>;
@@ -122,7 +123,7 @@ class WatchedRun final : public Observer {
   int64_t layers_ = 0, done_ = 0;
 };
 
-/// What to call a plan's model: a hub name keeps its owner, a path is named by its folder.
+/// The display name of a plan's model: a hub name keeps its owner, a path is reduced to its folder name.
 std::string model_name(const RunPlan& plan);
 
 }  // namespace clearhead

@@ -1,4 +1,4 @@
-// What an offline page holds of one trace, by name: frames, deflated and in base64, as script elements.
+// The contents of an offline page for one trace: named frames, deflated and base64-encoded, as script elements.
 #pragma once
 
 #include <cstddef>
@@ -10,15 +10,15 @@
 
 namespace clearhead {
 
-/// The blobs of a trace by name, numbered through the page from `first` on.
+/// The blobs of a trace by name. They are numbered across the whole page, starting at `first`.
 class PageBlobs {
  public:
   explicit PageBlobs(size_t first) : count_(first) {}
-  /// Of its script element all but the number: any thread may make it.
+  /// The part of a blob's script element that does not depend on its number. May be called on any thread.
   static std::string body_of(const ViewFrame& frame);
   void add(const std::string& name, const std::string& body);
   void add(const std::string& name, const ViewFrame& frame) { add(name, body_of(frame)); }
-  /// Adds it if the page then stays within `most` bytes.
+  /// Adds the blob if the size then stays within `most` bytes; returns whether it did.
   bool add_within(const std::string& name, const ViewFrame& frame, uint64_t most) { return add_within(name, body_of(frame), most); }
   bool add_within(const std::string& name, const std::string& body, uint64_t most);
   size_t size() const { return html_.size(); }

@@ -1,5 +1,5 @@
-// Parses and checks query strings. Every refusal (kInvalidArgument) names the parameter, what
-// was found and what was expected.
+// Parses and validates query strings. Every error (kInvalidArgument) names the parameter, the value
+// that was found and the values that are allowed.
 #pragma once
 
 #include <cstdint>
@@ -19,10 +19,10 @@ namespace clearhead {
 
 using QueryString = std::multimap<std::string, std::string>;
 
-/// "1204,1210-1220": ranges [begin, end). A single number n is [n, n + 1).
+/// "1204,1210-1220": ranges [begin, end). A single number n means [n, n + 1).
 std::vector<Range> parse_ranges(std::string_view text, std::string_view name);
 
-/// "a=1&b=%20": names and values, percent-decoded; equal names stay in order of appearance.
+/// "a=1&b=%20": names and values, percent-decoded. Parameters with the same name keep their order.
 QueryString parse_query(std::string_view text);
 std::string percent_decoded(std::string_view text);
 
@@ -35,9 +35,9 @@ class QueryParameters {
   bool flag(const std::string& name) const;  ///< "1" or "0"; absent: false
   /// Returns the index of the value among the choices; 0 if absent.
   size_t choice(const std::string& name, const std::vector<std::string_view>& choices) const;
-  std::vector<Range> ranges(const std::string& name) const;  ///< required
+  std::vector<Range> ranges(const std::string& name) const;  ///< throws if absent
 
-  /// Reads f, l, h, w and sink.
+  /// Reads the parameters f, l, h, w and sink.
   HeadLook head() const;
 
  private:
@@ -47,7 +47,7 @@ class QueryParameters {
 WeightKind weight_kind_of(std::string_view text);
 SinkRule sink_rule_of(std::string_view text);
 
-/// The fields of a POST body.
+/// Parse the fields of a POST body.
 MassLook mass_look_of(const Json& body);
 VerifyLook verify_look_of(const Json& body);
 

@@ -1,7 +1,7 @@
-// The transport of the live viewer: HTTP on the loopback interface, for one person.
+// HTTP transport of the live viewer: on the loopback interface, for one person.
 //
 // A request is answered if Host is 127.0.0.1:PORT or localhost:PORT, Origin (if any) is one of these, and it carries
-// the cookie that the printed address set, or the token as a bearer token. All others get 403 as soon as their head has
+// the cookie that the printed address sets, or the token as a bearer token. All other requests get 403 as soon as their head has
 // arrived (viewer/connections.h). Only the three files of the page and /api/ are served.
 #pragma once
 
@@ -17,7 +17,7 @@ namespace clearhead {
 struct ServerOptions {
   int port = 0;         ///< 0: any free port
   std::string token{};  ///< empty: 128 random bits
-  /// Answers the requests that need no trace. Tests replace it.
+  /// Answers requests that need no trace. Tests replace it.
   std::function<ApiAnswer(const ApiRequest&, const AloneOptions&)> alone = answer_alone;
 };
 
@@ -25,8 +25,7 @@ class ViewServer {
  public:
   /// Binds 127.0.0.1. Throws kIo if the port is in use.
   explicit ViewServer(LoadedTrace loaded, const ServerOptions& options = {});
-  /// Several traces that are looked at together (viewer/together.h). The parameter `t` of a
-  /// request says which one it is about.
+  /// Several traces that are opened together (viewer/together.h). The parameter `t` of a request selects one of them.
   explicit ViewServer(std::vector<LoadedTrace> traces, const ServerOptions& options = {});
   ~ViewServer();
   ViewServer(const ViewServer&) = delete;
@@ -35,11 +34,11 @@ class ViewServer {
   int port() const;
   const std::string& token() const;
   std::string url() const;  ///< http://127.0.0.1:PORT/?token=HEX
-  /// An address for the command line of another program, which every user of the machine can read: it
-  /// opens the page once, for the first who asks.
+  /// An address that can be passed on the command line of another program, which every user of the machine can read. It
+  /// opens the page once, for the first client that requests it.
   std::string url_for_once() const;
   void serve();  ///< returns after stop()
-  void stop();   ///< from any thread
+  void stop();   ///< can be called from any thread
 
  private:
   struct Parts;

@@ -1,4 +1,4 @@
-// A description of attention said in one sentence.
+// Describes an attention spec in one sentence.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +8,8 @@
 
 namespace clearhead {
 
-/// "softmax(q·k/√32), every token sees every token": one sentence of a description. Rows and columns that
-/// are no tokens are called queries and keys.
+/// "softmax(q·k/√32), every token sees every token". If rows and columns are not tokens (`of_tokens` is false), they
+/// are called queries and keys.
 std::string summary_of(const AttentionSpec& spec, int64_t d_k, bool of_tokens = true);
 
 }  // namespace clearhead

@@ -1,5 +1,5 @@
-// Several traces in one viewer, which know one another: the traces of one text that a training run left
-// (train/watch.h), shown as steps of a timeline; or any traces, to choose from.
+// Several traces in one viewer that know each other: either the traces of one text that a training run wrote
+// (train/watch.h), shown as steps of a timeline, or any traces to choose from.
 #pragma once
 
 #include <memory>
@@ -14,14 +14,14 @@ namespace clearhead {
 bool is_watch_folder(const std::string& path);
 
 /// Returns one loaded trace per file, in ascending order; each knows all steps. Throws kNotFound if there are no files,
-/// kFormat if two are not of the same text, and what Trace::load() throws.
+/// kFormat if two traces are not of the same text, and what Trace::load() throws.
 std::vector<LoadedTrace> open_checkpoints(const std::string& folder, const LoadedTrace::Options& options);
 
 struct ShownTrace {
   std::shared_ptr<const Trace> trace{};
-  std::string state{};    ///< the state it opens with, as in the page's address
+  std::string state{};    ///< the initial state, as in the page's address
   std::string command{};  ///< the command that shows it alone; empty: that of the options
-  LookFor look_for{};     ///< what to look for in it; with two of them the page opens on pictures to choose from
+  LookFor look_for{};     ///< what to look for in it; if two or more traces have it, the page opens on pictures to choose from
 };
 /// Returns one loaded trace per trace, in the same order.
 std::vector<LoadedTrace> side_by_side(const std::vector<ShownTrace>& traces, const LoadedTrace::Options& options);

@@ -1,4 +1,4 @@
-// The page's state, as its address says it: which view, which heads, which queries and keys. Exports and figures show what it says.
+// The state of the page, as encoded in its address: the view, the heads, the queries and keys. Exports and figures are made from it.
 #pragma once
 
 #include <cstdint>
@@ -13,19 +13,19 @@ namespace clearhead {
 
 struct ViewState {
   std::string view = "read", family{}, weight = "raw", sink = "mark", direction = "out", scale = "sqrt";
-  std::vector<std::pair<int, int64_t>> heads{};  ///< pinned heads, the first in front
+  std::vector<std::pair<int, int64_t>> heads{};  ///< pinned heads, the main one first
   std::vector<Range> queries{}, keys{};
   std::vector<int64_t> rectangle{};  ///< k0, q0, k1, q1
-  bool offsets = false;              ///< of a map: columns are key − query
+  bool offsets = false;              ///< for v=map: columns are key − query
 };
 
-/// "v=read&h=5.3&…", with or without '#'. Keys of the page alone are passed over. Throws kInvalidArgument.
+/// Parses "v=read&h=5.3&…", with or without '#'. Keys that only the page uses are ignored. Throws kInvalidArgument.
 ViewState parse_state(const std::string& state);
 
-/// The pinned head of that place; where there is none, the first of the first kept layer.
+/// The pinned head with this index; if there is none, the first head of the first kept layer.
 HeadLook head_of(LoadedTrace& loaded, const ViewState& state, size_t index);
 
-/// The part of the map that is shown: the rectangle, or all of the family's rows and columns. Throws kInvalidArgument where it is empty.
+/// The part of the map that is shown: the rectangle, or all rows and columns of the family. Throws kInvalidArgument if it is empty.
 struct ShownPart {
   Range queries{}, keys{};
 };

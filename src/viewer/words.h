@@ -1,4 +1,4 @@
-// Which word each token of a text belongs to, so that what pieces of a word receive can be added up.
+// Assigns tokens to words, so that the attention of a word's tokens can be added up.
 #pragma once
 
 #include <cstdint>
@@ -8,11 +8,11 @@
 
 namespace clearhead {
 
-/// Index of the word each token belongs to, −1 for special tokens. Words are runs of letters and digits (an apostrophe
-/// between letters joins), single ideographs, single marks.
+/// The index of the word that each token belongs to, −1 for special tokens. Words are runs of letters and digits (an apostrophe
+/// between letters joins them), single ideographs and single punctuation marks.
 std::vector<int32_t> words_of(const RunText& text);
 
-/// Whether a token of the text, other than a special one, has no bytes of it: an inserted "▁".
+/// Whether a token that is not special covers no bytes of the text, such as an inserted "▁".
 bool is_without_text(const RunText& text, size_t id);
 
 }  // namespace clearhead

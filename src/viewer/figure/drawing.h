@@ -1,10 +1,10 @@
-// A figure as marks on white paper, and the files it becomes: SVG, TikZ. PDF is made from SVG (pdf.h).
+// A figure as a list of marks on white paper, and its output formats SVG and TikZ. PDF is made from SVG (pdf.h).
 //
-// Lengths are points (1/72 inch) from the upper left corner, x to the right, y down. Text stays text. Its font is Helvetica or what stands in
-// for it, so its width is known without one: the widths of Adobe's metrics, and 8 % for stand-ins that are wider.
+// Lengths are points (1/72 inch) from the upper left corner, x to the right, y down. Text stays text. The font is Helvetica or a
+// substitute, so that widths are known without loading a font: they come from Adobe's metrics, plus 8 % for substitutes that are wider.
 //
-// The page draws the same marks by the same rules (web/src/figure/drawing.ts), for an offline page has no server: tests/goldens/figures holds
-// both to one output. A change here is a change there.
+// The page draws the same marks by the same rules (web/src/figure/drawing.ts), because an offline page has no server. tests/goldens/figures
+// checks that both produce the same output. Every change here must also be made there.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +28,7 @@ struct Box {
   double line = 0.75;  ///< width of the stroke
 };
 
-/// From one point to another: straight, or bent so that it leaves and arrives horizontally.
+/// A line from one point to another: straight, or curved so that it leaves and arrives horizontally.
 struct Curve {
   double x0 = 0, y0 = 0, x1 = 0, y1 = 0;
   Rgb stroke{};
@@ -39,16 +39,16 @@ struct Curve {
 enum class Anchor : uint8_t { kStart, kMiddle, kEnd };
 
 struct Text {
-  double x = 0, y = 0;  ///< of the base line, where the anchor says
+  double x = 0, y = 0;  ///< position on the baseline that the anchor refers to
   std::string text{};
   double size = 8;
   Anchor anchor = Anchor::kStart;
   Rgb colour{26, 26, 26};
   bool bold = false;
-  double turn = 0;  ///< degrees, counter-clockwise about (x, y)
+  double turn = 0;  ///< rotation in degrees, counter-clockwise about (x, y)
 };
 
-/// A picture, pixel by pixel.
+/// A raster image.
 struct Pixels {
   Area area{};
   int64_t width = 0, height = 0;
@@ -64,32 +64,32 @@ using Mark = std::variant<Box, Curve, Text, Pixels, Pointer>;
 
 struct Drawing {
   double width = 0, height = 0;
-  std::string title{}, description{};  ///< for screen readers; the description holds the command that makes the figure again
+  std::string title{}, description{};  ///< for screen readers; the description contains the command that recreates the figure
   std::vector<Mark> marks{};
 };
 
 constexpr Rgb kPaper{255, 255, 255}, kInk{26, 26, 26}, kSoft{90, 90, 96}, kAccent{180, 18, 60};
 
-/// Of the pinned heads, in the order of pinning (Okabe and Ito 2008), as on the page.
+/// The colours of the pinned heads in the order of pinning (Okabe and Ito 2008), the same as on the page.
 constexpr Rgb kPins[6] = {{0, 114, 178}, {213, 94, 0}, {0, 135, 95}, {180, 80, 138}, {138, 109, 0}, {91, 91, 214}};
 
-/// a to b, rounded to whole levels.
+/// Interpolates from a to b, rounded to whole levels.
 Rgb mix(Rgb a, Rgb b, double t);
-/// The colour of an intensity 0…1 on paper: nothing is white, more is darker.
+/// The colour of an intensity in 0…1 on paper: 0 is white, larger is darker.
 Rgb shade(double t);
-/// Black or white, whichever is read better on a colour.
+/// Black or white, whichever has the better contrast on this colour.
 Rgb ink_on(Rgb colour);
 
-/// Points that a text takes in a font of that size.
+/// The width of a text in points at this font size.
 double text_width(std::string_view text, double size);
-/// Cut with … to at most `width` points.
+/// The text, truncated with … to at most `width` points.
 std::string fitted(std::string_view text, double width, double size);
 
-/// Well-formed XML whatever the texts hold.
+/// Well-formed XML, whatever the texts contain.
 std::string svg(const Drawing& drawing);
-/// The marks [begin, end) alone, on a transparent page of the drawing's size.
+/// Only the marks [begin, end), on a transparent page of the drawing's size.
 std::string svg_layer(const Drawing& drawing, size_t begin, size_t end);
-/// A tikzpicture. Throws kUnsupported where the drawing holds pictures, which TikZ has not.
+/// A tikzpicture. Throws kUnsupported if the drawing contains raster images, which TikZ does not have.
 std::string tikz(const Drawing& drawing);
 
 }  // namespace clearhead::figure

@@ -1,5 +1,5 @@
-// What a state shows, as a figure for print: the same questions that the page asks, answered in process. For `clearhead show --svg`, for
-// api/export and for scripts; the page draws its own, also of views that stand on no question alone.
+// Figures for print of a view state. They ask the same questions as the page, in process. Used by `clearhead show --svg`,
+// by api/export and by scripts. The page draws its own figures, including those of views that are not based on questions alone.
 #pragma once
 
 #include <string>
@@ -11,16 +11,16 @@
 namespace clearhead::figure {
 
 struct FigureOptions {
-  std::string command{};       ///< that makes it again; empty: that of the loaded trace, with the state
+  std::string command{};       ///< the command that recreates the figure; empty: the command of the loaded trace, with the state
   bool mean_of_layer = false;  ///< v=map: the mean over the heads of the first head's layer
   LookOptions look{};
 };
 
-/// v=map: the rectangle, pooled where it has more than 512 cells a side · v=lines: curves of the pinned heads, up to 300 tokens · v=read: the
+/// v=map: the rectangle, pooled if a side has more than 512 cells · v=lines: curves of the pinned heads, up to 300 tokens · v=read: the
 /// text shaded by a row or a column, and its heaviest tokens · v=atlas: all heads. Throws kUnsupported for other views, NotKept, kNotFound.
 Figure figure_of(LoadedTrace& loaded, const std::string& state, const FigureOptions& options = {});
 
-/// A format that figures are written in.
+/// An output format of figures.
 struct FileFormat {
   const char* name;  ///< in options and addresses: "svg", "pdf", "tikz"
   const char* extension;
@@ -30,7 +30,7 @@ struct FileFormat {
 /// The format of this name; null if there is none.
 const FileFormat* file_format(std::string_view name);
 
-/// The bytes of a file that holds the figure, drawn this many millimetres wide.
+/// The bytes of a file with the figure, drawn this many millimetres wide.
 std::string figure_bytes(const Figure& figure, const FileFormat& drawn, double millimetres);
 
 }  // namespace clearhead::figure

@@ -1,5 +1,5 @@
-// PDF of a drawing, by librsvg and cairo, which are loaded when the first one is asked for: most runs need neither, and a machine without them
-// has all the rest.
+// PDF output of a drawing with librsvg and cairo. They are loaded on first use: most runs do not need them, and on a machine without them
+// everything else works.
 #pragma once
 
 #include <functional>
@@ -10,8 +10,8 @@
 namespace clearhead::figure {
 
 /// One page of the drawing's size; text stays text, with its fonts. The drawing's description becomes the PDF's subject.
-/// Marks are drawn in small groups. `before_group` is called before each with the number of marks drawn so far; what it throws ends the drawing.
-/// Throws kUnsupported where librsvg is not installed.
+/// Marks are drawn in small groups. `before_group` is called before each group with the number of marks drawn so far; an exception
+/// that it throws stops the drawing. Throws kUnsupported if librsvg is not installed.
 std::string pdf(const Drawing& drawing, const std::function<void(size_t drawn)>& before_group = {});
 
 }  // namespace clearhead::figure

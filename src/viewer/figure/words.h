@@ -1,4 +1,4 @@
-// What figures of a loaded trace share: names of tokens and numbers, captions; and the figures that are made of words.
+// Shared by the figures of a loaded trace: names of tokens and numbers, and captions. Also the figures that consist of words.
 #pragma once
 
 #include <string>
@@ -8,20 +8,21 @@
 
 namespace clearhead::figure {
 
-/// A token as it reads: its characters without the blanks around them, which are shown where there is nothing else; an item's name.
+/// The readable form of a token: its characters without surrounding whitespace, which is shown if there is nothing else; or the name of
+/// an item.
 std::string label_of(const RunText& text, int64_t id);
 std::string spans_text(LoadedTrace& loaded, const std::vector<Range>& spans);
 
 std::string grouped(int64_t count);                             ///< "100,000"
-std::string cell_text(float value);                             ///< ".413", five characters at most
-std::string weight_text(const ViewState& state, double value);  ///< "41 %"; a number where weights are no shares
+std::string cell_text(float value);                             ///< ".413", at most five characters
+std::string weight_text(const ViewState& state, double value);  ///< "41 %"; a plain number if the weights are not shares
 Scale scale_of(const ViewState& state);
 std::string scale_name(const ViewState& state);  ///< "√", "linear", "log"
 
-/// The colour bar of weights whose darkest colour stands for `most`; `largest` may be more.
+/// The colour bar of weights. `most` is the weight of the darkest colour; `largest` may be larger.
 Legend legend_of(const ViewState& state, double most, double largest);
 
-/// Model, heads, what is shown, kind of weights, scale, rule for sinks.
+/// A caption: model, heads, what is shown, kind of weights, scale, sink rule.
 std::string caption_of(LoadedTrace& loaded, const ViewState& state, const std::string& heads, const std::string& what);
 
 Figure lines_figure(LoadedTrace& loaded, const ViewState& state, const FigureOptions& options);

@@ -1,10 +1,12 @@
-// Two maps laid over each other: two heads of one trace, the same head of two traces, or before and after an edit.
+// Compares two maps: two heads of one trace, the same head of two traces, or a head before and after an edit.
 //
-//   difference of a cell    mean over its pairs of P'_ij − P_ij, over pairs that both maps have; hidden in one of them only: no weight there
-//   divergence of a row     Jensen–Shannon over all keys that both have and "all others" as one more, in nats (judge/agreement.h); of a cell's rows the mean
+//   difference of a cell    mean of P'_ij − P_ij over the pairs that both maps have; a pair that is hidden in one map only counts as 0
+//                          there
+//   divergence of a row     Jensen–Shannon divergence in nats over the keys that both maps have, plus one outcome for all other keys
+//                           (judge/agreement.h); for a cell, the mean over its rows
 //
-// Rows and columns are places of both texts in one order (alignment.h); what stands in one text only has no difference. Nothing N×N is made: rows of both maps are
-// recomputed in blocks, and pooled.
+// Rows and columns are the merged positions of both texts (alignment.h); positions of one text only have no difference. No N×N matrix is
+// stored: rows of both maps are recomputed in blocks and pooled.
 #pragma once
 
 #include <cstdint>
@@ -27,29 +29,31 @@ struct ComparedHead {
 
 struct CompareLook {
   ComparedHead before{}, after{};
-  std::optional<Range> rows{}, columns{};  ///< places; absent: those that either family has
-  bool exact = false;                      ///< every row, however long it takes
+  std::optional<Range> rows{}, columns{};  ///< merged positions; absent: all positions that either family has
+  bool exact = false;                      ///< compute every row, however long it takes
 };
 
 namespace questions {
 
-/// Ids of both texts by place, and how they were found (api/aligned).
+/// The ids of both texts by position, and how they were aligned (api/aligned).
 ViewFrame aligned_places(const LoadedTrace& before, const LoadedTrace& after);
 
-/// Events "picture" (api/compare): both maps and the divergence of rows, at most 256 cells a side; where it takes long from some rows of each cell first, and where it
-/// takes very long and `exact` is false, from these alone. Throws kInvalidArgument for ranges outside the places, and for heads of one trace whose families have other
-/// sides; as check_head() for heads.
+/// Emits "picture" events (api/compare): both maps and the divergence of rows, at most 256 cells a side. If the computation is long, a
+/// picture from a sample of each cell's rows comes first; if it is very long and `exact` is false, this is the only one. Throws
+/// kInvalidArgument for ranges outside the merged positions and for heads of one trace whose families have different queries or keys; for
+/// heads as check_head() does.
 void compare(LoadedTrace& before, LoadedTrace& after, const CompareLook& look, const TakeFrame& take, const LookOptions& options = {});
 
-/// Events "heads" (api/compare-heads): the mean divergence of each head of a family from that of the same number in the other trace; within one trace from the head in
-/// `look.before`. From some rows first, from more or all of them last.
+/// Emits "heads" events (api/compare-heads): the mean divergence of each head of a family from the head with the same index in the other
+/// trace, or within one trace from the head in `look.before`. Computed from a few rows first, then from more rows or all of them.
 void compare_heads(LoadedTrace& before, LoadedTrace& after, const CompareLook& look, const TakeFrame& take,
                    const LookOptions& options = {});
 
-/// Mean divergence of [layer][head] of a family of `after` from the head of the same number before; NaN where a layer was not kept or no row is in both.
+/// Mean divergence [layer][head] of the heads of a family of `after` from the heads with the same index of `before`; NaN if a layer was not
+/// kept or no row is in both.
 struct HeadDivergences {
   std::vector<std::vector<double>> divergence{};
-  int64_t rows = 0, of = 0;  ///< looked at, of those that both have
+  int64_t rows = 0, of = 0;  ///< number of rows used, and number of rows that both have
 };
 HeadDivergences head_divergences(LoadedTrace& before, LoadedTrace& after, const std::string& family, const std::vector<Aligned>& pieces,
                                  int64_t most_rows, const LookOptions& options);

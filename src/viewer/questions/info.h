@@ -1,4 +1,4 @@
-// What is here to look at (api/info): families, notes, what is missing.
+// A description of the open trace (api/info): families, notes, missing features.
 #pragma once
 
 #include <string>
@@ -14,7 +14,7 @@ namespace questions {
 
 Json info(LoadedTrace& loaded);
 
-/// An item of `missing`, shared with the offline page: {"feature", "code", "command", "detail"}.
+/// An entry of `missing`, also used by the offline page: {"feature", "code", "command", "detail"}.
 Json missing_json(const char* feature, const char* code, Json command, std::string detail);
 
 }  // namespace questions

@@ -1,4 +1,4 @@
-// Rows and columns (api/row, api/col): one line of a map, or several added up, under a weight kind and the attention-sink rule.
+// Rows and columns (api/row, api/col): one row or column of a map, or several added up, under a weight kind and a sink rule.
 #pragma once
 
 #include <cstdint>
@@ -13,21 +13,21 @@ namespace clearhead {
 /// A row (or several, added up) or a column.
 struct LineLook {
   HeadLook at{};
-  std::vector<Range> ranges{};  ///< queries of a row, keys of a column
-  bool mean = false;            ///< over the rows or columns, instead of their sum
+  std::vector<Range> ranges{};  ///< queries of the rows, or keys of the columns
+  bool mean = false;            ///< mean over the rows or columns, instead of their sum
   int64_t top = 8;
-  int64_t profile = 0;  ///< bins
-  bool words = false;   ///< top over words
+  int64_t profile = 0;  ///< number of bins; 0: no profile
+  bool words = false;   ///< whether `top` adds up the tokens of a word
   static constexpr int64_t kAll = -1;
-  Range values{0, 0};  ///< of the other side; {0, kAll}: all
+  Range values{0, 0};  ///< range of the returned values; {0, kAll}: all
 };
 
-/// The sum (or mean) of rows or columns under kind and rule. Hidden and never-scored entries are 0 in `values`.
+/// The sum (or mean) of rows or columns under a weight kind and a sink rule. Hidden and never-scored entries are 0 in `values`.
 struct Line {
   std::vector<float> values{};   // [key] or [query]
   std::vector<uint8_t> state{};  // 0 hidden, 1 visible, 2 never scored
   double total = 0, sink_mass = 0;
-  int64_t count = 0;  ///< rows or columns added up
+  int64_t count = 0;  ///< number of rows or columns added up
   std::optional<double> entropy{}, log_sum_exp{};
 };
 
@@ -36,7 +36,7 @@ namespace questions {
 ViewFrame row(LoadedTrace& loaded, const LineLook& look, const LookOptions& options = {});
 ViewFrame column(LoadedTrace& loaded, const LineLook& look, const LookOptions& options = {});
 
-// What the exports share with them.
+// Shared with the exports.
 Line row_line(LoadedTrace& loaded, const LineLook& look, const LookOptions& options);
 Line column_line(LoadedTrace& loaded, const LineLook& look, const LookOptions& options);
 

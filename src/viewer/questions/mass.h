@@ -1,4 +1,4 @@
-// How much of these queries went to those keys, in every head (api/mass).
+// How much attention a set of queries gives to a set of keys, in every head (api/mass).
 #pragma once
 
 #include <string>
@@ -18,7 +18,7 @@ struct MassLook {
 
 namespace questions {
 
-/// "mass" [layer, head]: the mean over the rows of what each gives to the keys; NaN for a layer that was not kept.
+/// "mass" [layer, head]: the attention of a row to the keys, averaged over the rows; NaN for a layer that was not kept.
 ViewFrame mass(LoadedTrace& loaded, const MassLook& look, const LookOptions& options = {});
 
 }  // namespace questions

@@ -1,4 +1,4 @@
-// Ranges of queries and keys, as questions give them and answers repeat them.
+// Ranges of queries and keys, in questions and answers.
 #pragma once
 
 #include <cstdint>
@@ -9,9 +9,9 @@
 
 namespace clearhead::questions {
 
-/// Throws kInvalidArgument naming `what` where there is none, or one is no range of [0, length).
+/// Throws kInvalidArgument, with `what` in the message, if there are no ranges or one is not within [0, length).
 void check_ranges(const std::vector<Range>& ranges, int64_t length, const char* what);
-/// Without overlaps, ascending.
+/// The ranges merged: without overlaps, ascending.
 std::vector<Range> united(std::vector<Range> ranges);
 int64_t count_of(const std::vector<Range>& ranges);
 

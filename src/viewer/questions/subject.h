@@ -1,4 +1,4 @@
-// What a model's answer is on the text that is looked at, and that answer as something to explain (judge/subject.h).
+// The kind of answer that a model gives on the open text, and that answer as an attribution target (judge/subject.h).
 #pragma once
 
 #include <cstdint>
@@ -13,28 +13,28 @@
 namespace clearhead::questions {
 
 enum class AnswerKind : uint8_t {
-  kNone,     ///< numbers only: an embedding
-  kClass,    ///< a class of the whole input
-  kTag,      ///< a class of each token
+  kNone,     ///< no answer to explain, for example an embedding
+  kClass,    ///< a class for the whole input
+  kTag,      ///< a class for each token
   kNext,     ///< the next token
   kMasked,   ///< the word at the mask
-  kWritten,  ///< each token of what is written from a text or a sound
+  kWritten,  ///< each token that is generated from a text or a sound
 };
 AnswerKind answer_kind_of(const ModelInfo& info);
 const char* to_string(AnswerKind kind);  ///< "class", "tag", "next", "masked", "written"
 
-/// The source of an encoder-decoder's text, and what it wrote, its first token included.
+/// The source of an encoder-decoder, and the target that it generated, including its first token.
 struct SourceAndTarget {
   Encoding source{}, target{};
 };
 SourceAndTarget parts_of(const RunPlan& plan);
-/// What was written, from a text or a sound. Throws kUnsupported where nothing was.
+/// The tokens that were generated, from a text or a sound. Throws kUnsupported if there are none.
 Encoding target_of(const RunPlan& plan);
 
-/// `token`: the id of the text that is explained, of those before it; absent: what `asked` says, else what the model answers. Ids of the subject are those of
-/// the text that is looked at, from its first on.
-/// Throws NotKept without a model, kUnsupported where the model's answer cannot be explained or the text was read in parts, kInvalidArgument for a token that
-/// is no answer, and what ask_about() throws.
+/// The attribution target for an answer of the model. `token`: the id in the text whose prediction is explained, given the ids before it;
+/// absent: as `asked` says, else the model's own answer. Ids of the subject are the ids of the open text, from its first one on.
+/// Throws NotKept without a model, kUnsupported if the model's answer cannot be explained or the text was read in several windows,
+/// kInvalidArgument for a token that is not an answer, and what ask_about() throws.
 std::unique_ptr<judge::Subject> subject_of(LoadedTrace& loaded, const judge::Asked& asked, std::optional<int64_t> token, bool gradients);
 
 }  // namespace clearhead::questions

@@ -1,4 +1,4 @@
-// The text side: tokens with their bytes and words, and the items behind them (api/text), their pictures (api/picture), named parts
+// The text: tokens with their bytes and words, and the items behind them (api/text), pictures of items (api/picture), and named segments
 // (api/segments).
 #pragma once
 
@@ -10,9 +10,9 @@
 
 namespace clearhead::questions {
 
-/// Absent: all tokens.
+/// `tokens` absent: all tokens.
 ViewFrame text(const LoadedTrace& loaded, int side, std::optional<Range> tokens = std::nullopt);
-/// What the items of a range are cut from. Throws kNotFound where there is nothing.
+/// The image that the items of a range were cut from. Throws kNotFound if there is none.
 ViewFrame picture(const LoadedTrace& loaded, int64_t range);
 Json segments(const LoadedTrace& loaded, int side);
 

@@ -1,4 +1,4 @@
-// Whether what is shown is true: weights against the oracle in double (api/verify).
+// Verification: compares the shown weights with the oracle in double precision (api/verify).
 #pragma once
 
 #include <string>
@@ -19,7 +19,7 @@ struct VerifyLook {
 
 namespace questions {
 
-/// The largest difference and what a correct f32 computation may be off by, over at most 64 rows of each head.
+/// The largest difference, and the error bound of a correct f32 computation, over at most 64 rows of each head.
 Json verify(LoadedTrace& loaded, const VerifyLook& look, const LookOptions& options = {});
 
 }  // namespace questions

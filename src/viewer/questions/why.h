@@ -1,4 +1,4 @@
-// Which parts of the text an answer came from, by several methods side by side, and how far to trust each here (api/why).
+// Explains an answer: which parts of the text it came from, by several methods side by side, and how far each can be trusted (api/why).
 #pragma once
 
 #include <atomic>
@@ -15,25 +15,25 @@ namespace clearhead {
 
 struct WhyLook {
   judge::Asked asked{};
-  std::optional<int64_t> token{};      ///< the id of the text that is explained
-  std::vector<std::string> methods{};  ///< of judge/attribution.h
+  std::optional<int64_t> token{};      ///< the id in the text whose prediction is explained
+  std::vector<std::string> methods{};  ///< names of methods, see judge/attribution.h
   std::string items = "auto";          ///< "word", "sentence", "token"; "auto": words, of more than 400 sentences
-  double at_most = 0;                  ///< seconds: what is expected to take longer is not begun; 0: no limit
-  double share = 0.2;                  ///< of items that are taken away to see how far a method can be trusted
+  double at_most = 0;                  ///< limit in seconds: a computation that is expected to take longer is not started; 0: no limit
+  double share = 0.2;                  ///< share of the items that are removed to measure how far a method can be trusted
 };
-/// The fields of a POST body. Throws kNotFound for methods there are not, kInvalidArgument for the rest.
+/// Parses the fields of a POST body. Throws kNotFound for unknown methods, kInvalidArgument for the rest.
 WhyLook why_look_of(const Json& body);
 
 struct WhyEvents {
-  std::function<void(const Json& cost)> cost{};  ///< first, once: what it will take
+  std::function<void(const Json& cost)> cost{};  ///< called once, first: the expected cost
   std::function<void(double done, const std::string& what)> progress{};
   const std::atomic<bool>* cancel = nullptr;
 };
 
 namespace questions {
 
-/// The answer of docs/viewer-api.md. Where the cost is beyond `at_most`, "methods" is null. A method that the model does not have says why in its place.
-/// Throws what subject_of() throws, kCancelled.
+/// Returns the answer described in docs/viewer-api.md. If the cost exceeds `at_most`, "methods" is null. For a method that the model does
+/// not support, the reason takes the place of its result. Throws what subject_of() throws, kCancelled.
 Json why(LoadedTrace& loaded, const WhyLook& look, const WhyEvents& events);
 
 }  // namespace questions
