@@ -1,6 +1,7 @@
 // Agreement of two lists of numbers, as rankings and as distributions.
 //
-//   Kendall τ-b = (C − D) / √((C + D + T_x)(C + D + T_y))    C, D: pairs in the same and in the opposite order; T_x, T_y: tied in x or y only
+//   Kendall τ-b = (C − D) / √((C + D + T_x)(C + D + T_y))
+//                 C, D: pairs in the same and in the opposite order; T_x: tied in x only, T_y: in y only
 //   Spearman    = Pearson correlation of the ranks; equal values share the mean of their ranks (metrics/classification.h)
 //   Jensen–Shannon(p, q) = ½ Σ p ln(2p/(p + q)) + ½ Σ q ln(2q/(p + q))    nats: 0 … ln 2
 //
