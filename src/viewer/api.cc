@@ -1,5 +1,5 @@
-// Paths to looks: info, text, rows, columns, tiles, mass, statistics, checks and exports as one answer; overview, atlas, comparisons, run, why and what-if as streams.
-// Progress is told at most ten times a second.
+// Maps request paths to questions. One answer: info, text, rows, columns, tiles, mass, statistics, checks and exports. Streams: overview,
+// atlas, comparisons, run, why and what-if. Progress is sent at most ten times a second.
 #include "viewer/api.h"
 
 #include <chrono>
@@ -55,7 +55,8 @@ LineLook line_of(const QueryParameters& query, const char* ranges) {
   return look;
 }
 
-// axes=offset: columns are key − query, from back=N before to ahead=N after; without these what is near in the layer.
+// axes=offset: columns are key − query, from back=N before to ahead=N after; by default the band that questions::near_of() gives for the
+// layer.
 std::optional<Near> near_of(LoadedTrace& loaded, const QueryParameters& query) {
   if (query.choice("axes", {"key", "offset"}) == 0) return std::nullopt;
   const HeadLook at = query.head();
@@ -86,7 +87,7 @@ ApiAnswer text_answer(LoadedTrace& loaded, const ApiRequest& request, const Quer
   return frame_answer(questions::text(loaded, side, range), request);
 }
 
-// PDF of a figure that the page has laid out.
+// Makes a PDF of a figure that the page has laid out.
 ApiAnswer pdf_answer(const ApiRequest& request, const AloneOptions& options) {
   const auto deadline = std::chrono::steady_clock::now() + options.time;
   const figure::Drawing drawing = figure::drawing_from_json(Json::parse(request.body, "api/pdf"));
@@ -99,7 +100,7 @@ ApiAnswer pdf_answer(const ApiRequest& request, const AloneOptions& options) {
   return {.type = "application/pdf", .body = figure::pdf(drawing, check)};
 }
 
-// Two maps: f, l and h of the one, with_f, with_l and with_h of the other, as the first unless they say otherwise.
+// Two heads to compare: f, l and h of the first; with_f, with_l and with_h of the second, which default to those of the first.
 CompareLook compare_look_of(const QueryParameters& query) {
   CompareLook look;
   const HeadLook at = query.head();
@@ -119,14 +120,14 @@ CompareLook compare_look_of(const QueryParameters& query) {
   return look;
 }
 
-// A page that shows another text than the one here must not get this one's numbers.
+// A page that shows a text other than the server's current one must not get numbers of the current one.
 void check_text(const LoadedTrace& loaded, const QueryParameters& query) {
   const std::string id = query.text("id");
   if (!id.empty() && id != loaded.id())
     fail(ErrorCode::kStale, "This page shows another text than the server holds now (another window ran one): load it again.");
 }
 
-// One frame of a stream in the form that was asked for.
+// One frame of a stream in the requested format.
 std::string chunk_of(const ApiRequest& request, const ViewFrame& frame) {
   return as_json(request) ? frame.json() + "\n" : with_length(frame.binary());
 }
@@ -146,7 +147,7 @@ Json error_json(const std::exception& error) {
   return Json::object({{"error", out}});
 }
 
-// Tells of progress at most ten times a second, and lets the caller in every time.
+// Sends progress at most ten times a second, but calls the caller's own progress function every time.
 class Teller {
  public:
   Teller(const LookOptions& options, std::function<void(double)> tell) : options_(options), tell_(std::move(tell)) {}
@@ -183,7 +184,7 @@ void run_events(LoadedTrace& loaded, const ApiRequest& request, const std::funct
   emit(sse("done", Json::object({{"id", loaded.id()}})));
 }
 
-// Progress of events at most ten times a second, and where it says something else.
+// Sends progress events at most ten times a second, and whenever the description changes.
 class EventTeller {
  public:
   explicit EventTeller(const std::function<void(std::string)>& emit) : emit_(emit) {}

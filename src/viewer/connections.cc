@@ -1,4 +1,4 @@
-// The gate's poll loop, handlers' queues, and a request's stream with one deadline for all of its bytes.
+// Implements the gate's poll loop, the queues of the handlers, and a request stream with one deadline for all of its bytes.
 #include "viewer/connections.h"
 
 #include <poll.h>
@@ -28,7 +28,7 @@ bool is_ready(socket_t socket, short events, Clock::time_point until) {
   return left > 0 && ::poll(&state, 1, static_cast<int>(left)) > 0;
 }
 
-// A peer that is still sending would be told of a broken connection instead of the answer: some of it is read.
+// Reads some of what the peer is still sending before closing; otherwise the peer would see a broken connection instead of the answer.
 void close_politely(socket_t socket) {
   ::shutdown(socket, SHUT_WR);
   char unread[4096];
@@ -39,8 +39,8 @@ void close_politely(socket_t socket) {
 
 struct Head {
   std::string text{};
-  int64_t body = 0;     // bytes that follow; of a body that says no length, more than there can be
-  bool closes = false;  // the connection
+  int64_t body = 0;     // number of bytes that follow; the maximum for a body of unknown length
+  bool closes = false;  // whether the connection closes after the answer
 };
 
 bool begins(std::string_view line, std::string_view small_letters) {
@@ -49,7 +49,7 @@ bool begins(std::string_view line, std::string_view small_letters) {
          });
 }
 
-// Lines that ask for a part are left out: whole answers are given, as RFC 9110 (14.2) allows.
+// Drops Range headers: the server always sends whole answers, as RFC 9110 (14.2) allows.
 Head head_of(std::string_view given) {
   Head out;
   for (size_t at = 0; at < given.size();) {
@@ -65,7 +65,8 @@ Head head_of(std::string_view given) {
   return out;
 }
 
-// A request whose head has been read, and no more than that. All of it has one deadline; so has each answer's step. A body over the limit is not read at all.
+// A stream over a request whose head, and nothing more, has been read. The whole request has one deadline; each write of the answer has
+// its own. A body over the limit is not read at all.
 class RequestStream : public httplib::Stream {
  public:
   RequestStream(socket_t socket, Head head, size_t most_body)
@@ -74,7 +75,7 @@ class RequestStream : public httplib::Stream {
         unread_(head.body),
         is_too_long_(head.body > static_cast<int64_t>(most_body)),
         closes_(head.closes) {}
-  /// Whether what comes next is another request.
+  /// Whether another request can follow on this connection.
   bool goes_on() const { return !closes_ && unread_ <= 0; }
 
   bool is_readable() const override { return at_ < head_.size() || is_ready(socket_, POLLIN, deadline_); }
@@ -113,7 +114,8 @@ class RequestStream : public httplib::Stream {
 
 }  // namespace
 
-// Threads of httplib's accepting give it connections (process_and_close_socket); it is its TaskQueue for that.
+// httplib's accepting thread passes connections to the gate (process_and_close_socket). The gate is registered as httplib's TaskQueue for
+// this.
 class GatedServer::Gate : public httplib::TaskQueue {
  public:
   explicit Gate(GatedServer& server) : server_(server), handlers_(kHandlers), quick_(kQuickHandlers), thread_([this] { watch(); }) {}
@@ -145,8 +147,8 @@ class GatedServer::Gate : public httplib::TaskQueue {
   struct Waiting {
     socket_t socket;
     Clock::time_point deadline;
-    bool is_idle;       // was answered before, and has sent nothing since
-    bool ends = false;  // was handed on, or closed
+    bool is_idle;       // a request was answered, and no byte has arrived since
+    bool ends = false;  // handed to a handler, or closed
   };
 
   void wake() {
@@ -176,7 +178,7 @@ class GatedServer::Gate : public httplib::TaskQueue {
     }
   }
 
-  // False: it is over.
+  // Returns false if the gate is shutting down.
   bool take_added(std::vector<Waiting>& waiting) {
     uint64_t count = 0;
     (void)!::read(wake_, &count, sizeof count);
@@ -213,7 +215,7 @@ class GatedServer::Gate : public httplib::TaskQueue {
       return end(one);
     }
     if (std::exchange(one.is_idle, false)) one.deadline = Clock::now() + kHeadTime;
-    set_least(one.socket, static_cast<int>(count) + 1);  // poll() says no more of what is known
+    set_least(one.socket, static_cast<int>(count) + 1);  // poll() does not report the known bytes again
   }
 
   static void set_least(socket_t socket, int bytes) { (void)::setsockopt(socket, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes); }
@@ -221,7 +223,7 @@ class GatedServer::Gate : public httplib::TaskQueue {
   void hand_on(Waiting& one, std::string head) {
     one.ends = true;
     set_least(one.socket, 1);
-    (void)::recv(one.socket, head.data(), head.size(), MSG_DONTWAIT);  // it is there
+    (void)::recv(one.socket, head.data(), head.size(), MSG_DONTWAIT);  // the bytes are already in the socket
     const size_t target = head.find(' ') + 1;
     const bool is_quick = server_.is_quick_(std::string_view(head).substr(target, head.find(' ', target) - target));
     (is_quick ? quick_ : handlers_).enqueue([this, socket = one.socket, head = std::move(head)] {
@@ -235,7 +237,7 @@ class GatedServer::Gate : public httplib::TaskQueue {
   GatedServer& server_;
   int wake_ = ::eventfd(0, EFD_CLOEXEC);
   std::mutex mutex_;
-  std::vector<Waiting> added_;  // since the thread looked
+  std::vector<Waiting> added_;  // since the gate's thread last looked
   bool stopping_ = false;
   httplib::ThreadPool handlers_, quick_;
   std::thread thread_;

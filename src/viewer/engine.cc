@@ -1,4 +1,5 @@
-// The queue of jobs: the shortest kind first, then as they came. A survey steps aside for a long job that is waiting; yield() runs the short ones in between.
+// The job queue: the shortest kind first, then in order of arrival. A survey is interrupted by a waiting long job; yield() runs short
+// jobs in between.
 #include "viewer/engine.h"
 
 #include <algorithm>
@@ -33,7 +34,7 @@ void Engine::post(std::shared_ptr<Job> job) {
       }
     }
     for (const auto& other : running_) {
-      if (other->kind == Job::Kind::kSurvey && job->kind == Job::Kind::kLong) other->stop_ = true;  // it steps aside
+      if (other->kind == Job::Kind::kSurvey && job->kind == Job::Kind::kLong) other->stop_ = true;  // the survey stops
     }
     queue_.push_back(std::move(job));
   }
@@ -45,7 +46,7 @@ size_t Engine::waiting() const {
   return queue_.size();
 }
 
-// The waiting job to run now: the shortest kind first, then in the order they came.
+// Removes the job to run next from the queue: the shortest kind first, then in order of arrival.
 std::shared_ptr<Job> Engine::next(bool only_short) {
   auto best = queue_.end();
   for (auto at = queue_.begin(); at != queue_.end(); ++at) {

@@ -1,4 +1,4 @@
-// The numbers and the picture of what is on the screen, as files that say which command makes them again.
+// Writes the numbers and the picture of the current view to files that contain the command that recreates them.
 #include "viewer/export.h"
 
 #include <algorithm>
@@ -22,10 +22,10 @@
 namespace clearhead {
 namespace {
 
-constexpr int64_t kMostCells = 2048;  // on a side of an exported rectangle: above, cells are pooled
+constexpr int64_t kMostCells = 2048;  // maximum cells per side of an exported rectangle; larger ones are pooled
 constexpr int64_t kPictureSide = 1024;
 
-// One pinned head's line.
+// The row or column of one pinned head.
 struct ExportedLine {
   HeadLook at{};
   LineLook look{};
@@ -67,7 +67,7 @@ Json tokens_json(const RunText& text) {
   return out;
 }
 
-// The rectangle of the map that is shown, and its cells.
+// The shown rectangle of the map, and its cells.
 struct ExportedMap {
   HeadLook at{};
   Cells cells{};
@@ -76,7 +76,7 @@ struct ExportedMap {
 ExportedMap map_of(LoadedTrace& loaded, const ViewState& state, int64_t most, const LookOptions& options) {
   ExportedMap out;
   out.at = head_of(loaded, state, 0);
-  if (!loaded.facts(out.at.family).all_rows) questions::tile(loaded, {.at = out.at}, options);  // says what was not kept
+  if (!loaded.facts(out.at.family).all_rows) questions::tile(loaded, {.at = out.at}, options);  // throws NotKept
   const ShownPart part = part_of(loaded, state, out.at.family);
   out.cells = questions::cells(loaded, {.at = out.at, .z = level_of(part, most), .queries = part.queries, .keys = part.keys}, options);
   return out;
@@ -84,7 +84,7 @@ ExportedMap map_of(LoadedTrace& loaded, const ViewState& state, int64_t most, co
 
 Json head_json(const HeadLook& at) { return Json::object({{"layer", at.layer}, {"head", at.head}, {"badge", "exact"}}); }
 
-// What the map view shows: one head's rectangle.
+// The numbers of the map view: the rectangle of one head.
 std::string map_text(LoadedTrace& loaded, const ViewState& state, const LookOptions& options) {
   const ExportedMap map = map_of(loaded, state, kMostCells, options);
   Json head = head_json(map.at);
@@ -94,7 +94,7 @@ std::string map_text(LoadedTrace& loaded, const ViewState& state, const LookOpti
   return array_text({std::move(ObjectText(head).add("cells", std::move(cells).text())).text()});
 }
 
-// What the atlas shows: scores of every head, and mass where a question for it stands.
+// The numbers of the atlas: the scores of every head, and the mass if queries and keys are chosen.
 Json atlas_json(LoadedTrace& loaded, const ViewState& state, const LookOptions& options) {
   const FamilyFacts& known = loaded.facts(state.family);
   std::string mass;
@@ -121,7 +121,7 @@ Json atlas_json(LoadedTrace& loaded, const ViewState& state, const LookOptions& 
   return heads;
 }
 
-// What the other views show: a line of every pinned head.
+// The numbers of all other views: a row or column for every pinned head.
 std::string lines_text(LoadedTrace& loaded, const ViewState& state, const LookOptions& options) {
   std::vector<std::string> heads;
   for (const ExportedLine& item : lines_of(loaded, state, options)) {
@@ -249,7 +249,7 @@ ExportedFile export_file(LoadedTrace& loaded, const std::string& kind, const std
   if (kind != "html") check_is_of_the_server(shown);
   if (kind == "json") return {file_name(loaded, shown, "json"), "application/json", json_export(loaded, shown, options)};
   if (kind == "npy") {
-    // numpy.load reads one array and leaves what follows: the command stands behind it.
+    // The command is appended after the array: numpy.load reads one array and ignores what follows.
     return {file_name(loaded, shown, "npy"), "application/octet-stream",
             npy_bytes(numbers_of(loaded, shown, options)) + "\n# " + loaded.options().command + "\n"};
   }

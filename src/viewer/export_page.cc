@@ -1,7 +1,7 @@
-// The offline page: the template with its four markers replaced, and as much of each trace's maps as the budget allows. Traces that are shown together
-// share it: the shortest text first, each at most its part of what is left.
+// The offline page: a template with four markers replaced, and as many of the traces' maps as the budget allows. Several traces share the
+// budget: the shortest text comes first, and each trace gets at most an equal share of what is left.
 //
-// The manifest escapes every '<', and blobs are base64 (page_blobs.h): nothing that a model or a user wrote can end a script element.
+// The manifest escapes every '<', and blobs are base64 (page_blobs.h), so no text from a model or a user can end a script element.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -35,13 +35,14 @@ constexpr int64_t kOverviewSide = 256;
 constexpr int64_t kStatisticBins = 256, kFewStatisticBins = 64;
 constexpr int64_t kWatchedRows = 1024;
 constexpr int64_t kTop = 32, kTopOfAll = 8;
-constexpr uint64_t kMostWeights = 200'000'000;  // of tier A, however large the budget: a page must still open
-constexpr double kDeflatesTo = 0.25;            // how far codes of weights can be hoped to shrink, at best
-constexpr double kFloatsDeflateTo = 0.7;        // and the weights of visible pairs as f32
+constexpr uint64_t kMostWeights =
+    200'000'000;                          // limit for tier A, whatever the budget: a browser must still open the page
+constexpr double kDeflatesTo = 0.25;      // best compression ratio to hope for with codes of weights
+constexpr double kFloatsDeflateTo = 0.7;  // and with visible weights as f32
 
-constexpr double kHopeless = 1.25;  // of the room: what the weights so far let expect of all of them, at most
+constexpr double kHopeless = 1.25;  // give up tier A if the extrapolated size exceeds the room by this factor
 
-// JSON that may stand inside a script element.
+// JSON that is safe inside a script element.
 std::string script_safe(const std::string& json) {
   std::string out;
   for (size_t at = 0; at < json.size(); ++at) {
@@ -62,12 +63,12 @@ std::string head_path(const char* what, const HeadLook& at) { return format("{}/
 
 }  // namespace
 
-// What one page holds of one trace.
+// Collects the contents of a page for one trace.
 class TraceWriter {
  public:
   TraceWriter(LoadedTrace& loaded, const ExportOptions& options, std::string state, size_t first_blob)
       : loaded_(loaded), options_(options), opens_with_(std::move(state)), state_(parse_state(opens_with_)), blobs_(first_blob) {}
-  /// Returns how many bytes it needs beyond `most` where not even the text and the statistics fit; else 0, and `most` is kept.
+  /// Returns 0 and stays within `most` bytes. If not even the text and the statistics fit, returns the number of missing bytes.
   uint64_t write(uint64_t most);
   Json manifest();
   const PageBlobs& blobs() const { return blobs_; }
@@ -98,7 +99,7 @@ class TraceWriter {
     work_ += work;
     return true;
   }
-  // What takes long inside says that it goes on: whoever exports may let others in meanwhile.
+  // Options for long computations. They report progress while they run, so that an export yields to other requests.
   LookOptions looks() const {
     return {.cancel = options_.look.cancel, .progress = [this](double) {
               if (options_.look.progress) options_.look.progress(done_);
@@ -118,10 +119,10 @@ class TraceWriter {
   PageBlobs blobs_;
   std::vector<std::string> holds_;
   char tier_ = 'A';
-  double all_weights_ = 0;  // of all heads that were kept
-  uint64_t room_ = 0;       // bytes of blobs that fit
+  double all_weights_ = 0;  // number of weights of all heads that were kept
+  uint64_t room_ = 0;       // available bytes for blobs
   double work_ = 0;
-  double done_ = 0;  // what was told last
+  double done_ = 0;  // last reported progress
   int64_t heads_held_ = 0;
 };
 
@@ -174,7 +175,7 @@ void TraceWriter::add_segment_masses(const FamilyFacts& known) {
   std::vector<Range> segments;
   for (const Json& item : named.find("segments")->items()) segments.push_back({item.find("begin")->integer(), item.find("end")->integer()});
   const int64_t count = static_cast<int64_t>(segments.size()), heads = known.shape.layers * known.shape.heads;
-  if (known.shape.is_part) return;  // its segments are its sides
+  if (known.shape.is_part) return;  // the segments of such a family are its sides
   if (count == 0 || !known.all_rows || count * count * heads > 4'000'000) return;
   const double pairs = static_cast<double>(known.queries) * static_cast<double>(known.keys) * static_cast<double>(heads * known.shape.d_k);
   if (pairs > options_.most_work) return;
@@ -212,7 +213,7 @@ ViewFrame TraceWriter::weights_frame(const LayerMap& map, const HeadLook& at, co
 
 namespace {
 
-// Pairs of a head that its description shows.
+// The number of pairs of a head that its attention spec makes visible.
 double visible_pairs(const LayerMap& map) {
   double pairs = 0;
   for (const Frame& frame : map.frames()) {
@@ -223,12 +224,12 @@ double visible_pairs(const LayerMap& map) {
 
 }  // namespace
 
-// Tier A: all weights of all heads, as they are or else as codes, or nothing of them.
+// Tier A: all weights of all heads, as f32 or else as codes; adds nothing if they do not fit.
 bool TraceWriter::add_all_weights() {
   double weights = 0, visible = 0;
   for (const MapFamily& family : loaded_.trace().plan().families) {
     const FamilyFacts& known = loaded_.facts(family.name);
-    all_weights_ = std::numeric_limits<double>::infinity();  // where Q was not kept for all rows
+    all_weights_ = std::numeric_limits<double>::infinity();  // if Q was not kept for all rows
     if (!known.all_rows) return false;
     const double heads = static_cast<double>(known.layers.size()) * static_cast<double>(family.heads);
     weights += heads * static_cast<double>(known.queries) * static_cast<double>(known.keys);
@@ -266,7 +267,7 @@ bool TraceWriter::add_weights(bool exact, const std::vector<WeightKind>& kinds) 
         const auto make = [&](int64_t head, int) {
           bodies[static_cast<size_t>(head)] = PageBlobs::body_of(weights_frame(map, {family.name, layer, head}, known, exact));
         };
-        for (int64_t head = 0; head < family.heads && map.look(); ++head) make(head, 0);  // which is parallel by itself
+        for (int64_t head = 0; head < family.heads && map.look(); ++head) make(head, 0);  // gradient maps are parallel inside
         if (!map.look()) parallel_for(family.heads, make);
         for (int64_t head = 0; head < family.heads; ++head) {
           if (!blobs_.add_within(head_path(name, {family.name, layer, head}) + end, bodies[static_cast<size_t>(head)], room_)) {
@@ -303,7 +304,7 @@ std::vector<Range> TraceWriter::watched_rows(const FamilyFacts& known) const {
 
 namespace {
 
-// The heaviest keys of rows, as many of each.
+// The heaviest keys of rows, the same number for each row.
 struct TopKeys {
   std::vector<uint32_t> rows{}, keys{};
   std::vector<float> weights{}, sink_mass{};
@@ -326,7 +327,7 @@ struct TopKeys {
 
 }  // namespace
 
-// One reduction of the head: no weight but those that are kept is computed.
+// Uses one reduction over the head. It selects keys by their scores and computes only the weights of the selected keys.
 ViewFrame TraceWriter::top_frame_of_all(const HeadLook& at, const FamilyFacts& known, int64_t top) {
   const LayerMap map = loaded_.trace().map(at.family, at.layer);
   ReductionRequest request;
@@ -357,12 +358,12 @@ namespace {
 
 using WeightOfKey = std::pair<float, int64_t>;
 
-// The `top` heaviest keys of a row, equal ones by their place; filled up with keys of weight 0.
+// The `top` heaviest keys of a row, ties in order of position; padded with keys of weight 0.
 std::vector<WeightOfKey> heaviest(const float* row, int64_t keys, int64_t top) {
   const auto heavier = [](const WeightOfKey& a, const WeightOfKey& b) {
     return a.first > b.first || (a.first == b.first && a.second < b.second);
   };
-  std::vector<WeightOfKey> best;  // a heap: the lightest is in front
+  std::vector<WeightOfKey> best;  // a heap with the lightest key in front
   float least = 0;
   for (int64_t j = 0; j < keys; ++j) {
     if (!(row[j] > least)) continue;
@@ -381,7 +382,7 @@ std::vector<WeightOfKey> heaviest(const float* row, int64_t keys, int64_t top) {
 
 }  // namespace
 
-// Some rows at a time: enough for every thread, 64 MiB of weights at most.
+// Computes blocks of rows, large enough for all threads but at most 64 MiB of weights.
 ViewFrame TraceWriter::top_frame(const HeadLook& at, const FamilyFacts& known, const std::vector<Range>& rows, int64_t top) {
   constexpr int64_t kBlock = 48, kMostWeightsAtOnce = int64_t{16} << 20;
   const int64_t blocks = std::clamp<int64_t>(kMostWeightsAtOnce / std::max<int64_t>(1, kBlock * known.keys), 1, 4 * threads());
@@ -424,7 +425,7 @@ std::vector<HeadLook> TraceWriter::heads_in_order(const FamilyFacts& known) {
   return out;
 }
 
-// Tiers B and C: head after head, the pinned ones first, then the most telling.
+// Tiers B and C: head after head, the pinned heads first, then by descending strength of their scores.
 void TraceWriter::add_heads(const FamilyFacts& known) {
   const std::vector<Range> watched = watched_rows(known);
   const std::vector<HeadLook> heads = heads_in_order(known);
@@ -441,7 +442,7 @@ void TraceWriter::add_heads(const FamilyFacts& known) {
       frame.header["event"] = "picture";
       if (blobs_.add_within(head_path("overview", at), frame, room_)) hold("overview");
     }
-    if (const auto band = short_band(known, at.layer)) {  // looks at no pair beyond it: to be had at any length
+    if (const auto band = short_band(known, at.layer)) {  // computes no pair outside the band, so it is available for texts of any length
       const NearLook near = questions::whole_near(loaded_, at, {band->first, band->second});
       ViewFrame frame = questions::picture_frame(loaded_, at, questions::near_cells(loaded_, near, looks()));
       frame.header["event"] = "picture";
@@ -458,12 +459,12 @@ void TraceWriter::add_heads(const FamilyFacts& known) {
   }
 }
 
-// Only descriptions that the page can recompute: a scaled dot, ALiBi, a cap, a band, softmax.
+// Whether the page can recompute this attention: scaled dot product, ALiBi, soft cap, band, softmax.
 bool qk_can_say(const AttentionSpec& spec) {
   bool plain = std::holds_alternative<Dot>(spec.score) && !spec.topology.segments && !spec.topology.mask && !spec.topology.lists &&
                !spec.topology.visible && std::holds_alternative<Softmax>(spec.normaliser);
   for (const Term& term : spec.terms) plain = plain && (std::holds_alternative<Alibi>(term) || std::holds_alternative<SoftCap>(term));
-  // The page caps first and adds ALiBi after; its ALiBi counts keys before the query only.
+  // The page applies the soft cap first and adds ALiBi afterwards; its ALiBi supports only keys before the query.
   if (spec.terms.size() == 2)
     plain = plain && std::holds_alternative<SoftCap>(spec.terms[0]) && std::holds_alternative<Alibi>(spec.terms[1]);
   const bool has_alibi =
@@ -488,7 +489,7 @@ bool TraceWriter::add_qk(const HeadLook& at, const FamilyFacts& known, const std
 
 namespace {
 
-// What the page recomputes a weight from, rounded as it is stored: to measure how far that is from the true weight.
+// The stored values of a head, rounded as in the page, from which the page recomputes weights. Used to measure the error of these weights.
 struct StoredHead {
   std::vector<uint16_t> q{}, k{};
   std::vector<float> shift{}, scale{};
@@ -514,7 +515,7 @@ void store_row(const AttentionRecord& record, int64_t head, int64_t row, int64_t
   out.rows.push_back(static_cast<uint32_t>(query));
 }
 
-// f32 [1, heads, rows, d]: what is stored for one head, as that of each.
+// f32 [1, heads, rows, d]: the stored values of one head, repeated for every head.
 Tensor widened_for(std::span<const uint16_t> halves, int64_t heads, int64_t rows) {
   const int64_t d = static_cast<int64_t>(halves.size()) / rows;
   return to_f32(Tensor::borrow(halves.data(), {1, 1, rows, d}, DType::kF16)).expand({1, heads, rows, d});
@@ -545,7 +546,7 @@ ViewFrame TraceWriter::qk_frame(const HeadLook& at, const FamilyFacts& known, co
   const double scale = dot.scale ? static_cast<double>(*dot.scale) : 1.0 / std::sqrt(static_cast<double>(stored.d));
   const Band& band = spec.topology.band;
   const int64_t offset = first_position(band, known.queries, known.keys);
-  // The largest difference to f32, over rows spread evenly; NaN where f16 has no such number.
+  // The largest difference to the f32 weights over evenly spread rows; NaN if f16 cannot represent a value.
   double error = 0;
   const AttentionShape shape = any.shape();
   AttentionRecord rounded{.spec = spec, .keys = widened_for(stored.k, shape.key_heads, known.keys), .query_length = known.queries};
@@ -589,16 +590,17 @@ Json TraceWriter::manifest() {
   Json info = questions::info(loaded_);
   info["source"] = "offline";
   info["can_run"] = false;
-  info["command"] = loaded_.options().command.empty() ? options_.command : loaded_.options().command;  // shows this trace alone
+  info["command"] =
+      loaded_.options().command.empty() ? options_.command : loaded_.options().command;  // shows only this trace
   Json missing = Json::array();
-  const bool takes_size = options_.command.starts_with("clearhead view ");  // a page of examples is of one size
+  const bool takes_size = options_.command.starts_with("clearhead view ");  // a page of examples has a fixed size
   const std::string larger = takes_size ? options_.command + " --page-size 200MB" : "";
   const auto lacks = [&](const char* feature, const char* code, const std::string& command, const std::string& detail) {
     missing.push(questions::missing_json(feature, code, command.empty() ? Json() : Json(command), detail));
   };
   const std::string live = loaded_.options().command;
   if (tier_ != 'A') {
-    const bool could = all_weights_ <= static_cast<double>(kMostWeights);  // with a larger budget
+    const bool could = all_weights_ <= static_cast<double>(kMostWeights);  // whether a larger budget would help
     const std::string detail = could ? format("All weights of all heads do not fit {}.", human_bytes(options_.budget_bytes))
                                      : "All weights of all heads are more than a page can hold; the live view has them.";
     for (const char* feature : {"weights", "column", "tile", "mass", "compare"})
@@ -639,7 +641,7 @@ Json TraceWriter::manifest() {
 
 namespace {
 
-// The template with every marker replaced once, in one pass: what is put in is never searched.
+// Replaces every marker of the template once, in one pass, so that inserted text is never searched for markers.
 std::string filled(std::string_view text, const std::vector<std::pair<std::string_view, std::string>>& markers) {
   std::vector<std::pair<size_t, size_t>> found;  // position, marker
   for (size_t m = 0; m < markers.size(); ++m) {
@@ -678,7 +680,7 @@ uint64_t TraceWriter::write(uint64_t most) {
       add_segment_masses(known);
     }
   }
-  const uint64_t beside = manifest().dump().size() + heads * 4 * 40;  // with the names of blobs to come
+  const uint64_t beside = manifest().dump().size() + heads * 4 * 40;  // including the names of blobs that are added later
   if (beside + blobs_.size() > most) return beside + blobs_.size() - most;
   room_ = most - beside;
   if (!add_all_weights()) {
@@ -694,7 +696,7 @@ uint64_t TraceWriter::write(uint64_t most) {
 std::string offline_page(std::span<LoadedTrace> traces, const ExportOptions& options, ExportedPage& page) {
   const ViewerBundle& bundle = viewer_bundle();
   const bool alone = traces.size() == 1;
-  std::vector<size_t> order(traces.size());  // shortest first: what it leaves is for the longer ones
+  std::vector<size_t> order(traces.size());  // shortest first: what a short text does not use is left for longer ones
   std::iota(order.begin(), order.end(), size_t{0});
   const auto tokens = [&](size_t at) { return traces[at].trace().plan().text.ids.size(); };
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return tokens(a) < tokens(b); });
@@ -714,7 +716,7 @@ std::string offline_page(std::span<LoadedTrace> traces, const ExportOptions& opt
            human_bytes(needed), human_bytes(options.budget_bytes), needed / 1'000'000 + 1);
     }
     Json manifest = writer.manifest();
-    if (alone) {  // whatever stood beside it is not here
+    if (alone) {  // the traces that were opened together with it are not in the page
       for (const char* others : {"checkpoints", "traces"}) manifest["info"][others] = Json::array();
       manifest["info"]["step"] = Json();
     }

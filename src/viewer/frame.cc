@@ -1,4 +1,4 @@
-// Frames as bytes, and as JSON with every array in place (viewer/json_text.h).
+// Encodes frames as bytes, and as JSON with inline arrays (viewer/json_text.h).
 #include "viewer/frame.h"
 
 #include <bit>
@@ -33,7 +33,7 @@ std::string u32_bytes(size_t value) {
   return out;
 }
 
-// The elements of an array as JSON: a list, or a string for text.
+// The elements of an array as JSON: a list of numbers, or a string for utf8.
 std::string data_text(const FrameArray& array) {
   return array.dtype == "utf8" ? Json(array.bytes).dump() : numbers_text(array.dtype, array.bytes);
 }

@@ -1,4 +1,5 @@
-// One sweep of a layer's heads, cut into heads. Maps that are smaller than a thumbnail are their own thumbnail; so is a family's part of the text.
+// Computes a layer's heads in one pass and splits the result by head. A map smaller than a thumbnail, and a family that covers part of
+// the text, get their own thumbnail.
 #include "viewer/head_statistics.h"
 
 #include <algorithm>
@@ -9,9 +10,9 @@
 namespace clearhead {
 namespace {
 
-constexpr int64_t kLong = 4;  // times a band: a text is long against it
+constexpr int64_t kLong = 4;  // a text is long compared to a band if it is longer than this many times the band
 
-// Where the sweep's own picture, 64² cells of the whole text, is not the one to show.
+// Whether the thumbnail of the sweep, 64² cells over the whole text, cannot be used.
 bool has_own_thumbnail(const FamilyFacts& known) { return known.queries < kThumbnail || known.keys < kThumbnail || known.shape.is_part; }
 
 template <class T>
@@ -21,7 +22,7 @@ std::vector<T> line_of(const Tensor& tensor, int64_t line) {
   return {dense.data<T>() + line * width, dense.data<T>() + (line + 1) * width};
 }
 
-// One head out of a sweep of several.
+// Extracts one head from a sweep over several.
 HeadStatistics head_of(const ReductionResult& sweep, int64_t at, HeadScores scores, const FamilyFacts& known) {
   HeadStatistics out;
   out.thumbnail_queries = known.query_range();
@@ -55,7 +56,8 @@ void add_own_thumbnail(const LayerMap& map, const FamilyFacts& known, const Look
 
 std::vector<HeadStatistics> sweep_heads(const Trace& trace, const FamilyFacts& known, int layer, Range heads, const LookOptions& options) {
   const LayerMap map = trace.map(known.shape.name, layer);
-  const RunText text = first_tokens(trace.plan().text, known.keys);  // without the one generated last, which was never read
+  const RunText text =
+      first_tokens(trace.plan().text, known.keys);  // excludes the token that was generated last, which the model never read
   ReductionRequest request = atlas_request(text);
   request.heads = heads;
   if (has_own_thumbnail(known) || !known.all_rows) request.cells = {0, 0};
@@ -78,7 +80,7 @@ HeadStatistics from_run(const Trace& trace, const FamilyFacts& known, int layer,
   return head_of(sweep, head, head_scores(sweep, text, known.shape, layer)[static_cast<size_t>(head)], known);
 }
 
-// The thumbnails of a layer whose queries see a band that is short against the text: rows are queries, columns key − query.
+// For a layer whose band is short compared to the text, replaces the thumbnails: rows are queries, columns are key − query.
 void show_near(const Trace& trace, const FamilyFacts& known, int layer, const LookOptions& options, std::vector<HeadStatistics>& heads) {
   const auto band = short_band(known, layer);
   if (!band) return;
@@ -90,7 +92,7 @@ void show_near(const Trace& trace, const FamilyFacts& known, int layer, const Lo
   for (HeadStatistics& head : heads) {
     const NearCells cells = near_cells(map, head.scores.head, request, {.cancel = options.cancel, .sampled_rows = options.sampled_rows});
     head.thumbnail_offsets = offsets;
-    head.thumbnail_rows = head.thumbnail_columns = kThumbnail;  // as those of other layers, which stand in one array with them
+    head.thumbnail_rows = head.thumbnail_columns = kThumbnail;  // the size of the other layers' thumbnails, which share an array with these
     head.thumbnail.resize(static_cast<size_t>(kThumbnail * kThumbnail));
     for (int64_t r = 0; r < kThumbnail; ++r) {
       for (int64_t c = 0; c < kThumbnail; ++c)

@@ -1,4 +1,4 @@
-// Numbers by to_chars and to_string, names by Json.
+// Formats numbers with to_chars and to_string, and names with Json.
 #include "viewer/json_text.h"
 
 #include <charconv>

@@ -1,4 +1,4 @@
-// What is found of a trace is kept in maps by family, layer and head, and found once; a run of the model puts another trace in its place.
+// Caches results by family, layer and head. run() replaces the trace and clears the caches.
 #include "viewer/loaded_trace.h"
 
 #include <algorithm>
@@ -106,7 +106,7 @@ std::pair<std::string, std::optional<std::string>> LoadedTrace::given() const {
   for (const TextSegment& segment : text.segments) {
     const bool is_second = (segment.name == "second" || segment.name == "target") && segment.begin > 0;
     if (!is_second) continue;
-    int64_t from = static_cast<int64_t>(text.text.size());  // where its first token with text begins
+    int64_t from = static_cast<int64_t>(text.text.size());  // start of its first token with text
     for (int64_t id = segment.end; id-- > segment.begin;) {
       if (!text.special[static_cast<size_t>(id)]) from = text.offsets[static_cast<size_t>(id)][0];
     }

@@ -1,4 +1,4 @@
-// Base64 has no '<': no blob ends its script element.
+// Base64 contains no '<', so no blob can end its script element.
 #include "viewer/page_blobs.h"
 
 #include <zlib.h>
@@ -12,8 +12,8 @@
 namespace clearhead {
 namespace {
 
-constexpr int kDeflateLevel = 4;   // codes of weights come out as small as at 6, in two thirds of the time
-constexpr size_t kOverhead = 160;  // of one element and its name in the manifest
+constexpr int kDeflateLevel = 4;   // codes of weights get as small as at level 6, in two thirds of the time
+constexpr size_t kOverhead = 160;  // bytes for one element and its name in the manifest
 
 std::string deflated(const std::string& bytes) {
   uLongf size = ::compressBound(static_cast<uLong>(bytes.size()));

@@ -1,4 +1,4 @@
-// Query strings percent-decoded and read by type: integers in range, choices, ranges, heads; and the JSON bodies of mass and verify.
+// Decodes query strings and reads parameters by type: integers in a range, choices, ranges, heads; also the JSON bodies of mass and verify.
 #include "viewer/parameters.h"
 
 #include <charconv>

@@ -1,4 +1,4 @@
-// Lines between tokens, and the text shaded by one line of the map.
+// Figures of lines between tokens, and of the text shaded by a row or column of the map.
 #include "viewer/figure/words.h"
 
 #include <algorithm>
@@ -11,19 +11,19 @@
 namespace clearhead::figure {
 namespace {
 
-constexpr int64_t kMostTokens = 300;  // of a column of lines; beyond, a stretch of it
+constexpr int64_t kMostTokens = 300;  // maximum number of tokens per column of lines; a longer text is cut to a stretch
 constexpr int64_t kStretch = 256;
 constexpr size_t kMostCurves = 2000;
-constexpr double kFaintest = 0.05;    // of the heaviest: fainter ones cannot be seen
-constexpr int64_t kMostWords = 1200;  // of a text; beyond, those about the chosen one
+constexpr double kFaintest = 0.05;    // minimum intensity, relative to the heaviest: fainter lines cannot be seen
+constexpr int64_t kMostWords = 1200;  // maximum number of words; a longer text is cut to the words around the chosen one
 constexpr int64_t kTop = 8, kShares = 5;
-constexpr int64_t kAround = 6;  // tokens about one of the heaviest
+constexpr int64_t kAround = 6;  // number of tokens on each side that are shown as context
 
 bool continues(std::string_view text, int64_t at) {
   return at < static_cast<int64_t>(text.size()) && (static_cast<uint8_t>(text[static_cast<size_t>(at)]) & 0xC0) == 0x80;
 }
 
-// Bytes of a token, widened to whole characters.
+// The bytes of a token, extended to whole characters.
 Range bytes_of(const RunText& text, int64_t token) {
   auto [begin, end] = text.offsets[static_cast<size_t>(token)];
   if (begin == end) return {begin, end};
@@ -36,7 +36,7 @@ std::string slice(const RunText& text, int64_t begin, int64_t end) {
   return text.text.substr(static_cast<size_t>(begin), static_cast<size_t>(std::max<int64_t>(0, end - begin)));
 }
 
-// One line: blanks and line breaks as single spaces.
+// The text on one line: each run of whitespace becomes a single space.
 std::string one_line_of(const std::string& text) {
   std::string out;
   for (const char c : text) {
@@ -47,7 +47,7 @@ std::string one_line_of(const std::string& text) {
   return out;
 }
 
-// A part of each side that has room beside each other, about what is chosen.
+// The parts of both sides that fit into a figure, around the chosen tokens.
 ShownPart stretch_of(LoadedTrace& loaded, const ViewState& state, const std::string& family) {
   ViewState all = state;
   all.rectangle.clear();
@@ -68,7 +68,7 @@ struct Found {
   double weight = 0;
 };
 
-// The largest weight of a head's cells: without sinks, which do not set the scale, and of all.
+// The largest weights of a head's cells: `scale` without sinks, which do not set the scale, and `all` with them.
 struct Largest {
   double scale = 0, all = 0;
 };
@@ -85,7 +85,7 @@ Largest largest_of(const Cells& cells, const FamilyFacts& known) {
   return out;
 }
 
-// The lines of a head that can be seen.
+// Finds the lines of a head that are strong enough to be seen.
 void find_lines(const Cells& cells, double most, Scale scale, int head, std::vector<Found>& into) {
   for (int64_t i = 0; i < cells.rows * cells.columns; ++i) {
     const double weight = static_cast<double>(cells.max[static_cast<size_t>(i)]);
@@ -94,7 +94,7 @@ void find_lines(const Cells& cells, double most, Scale scale, int head, std::vec
   }
 }
 
-// Tokens that share a character stand in one box.
+// Groups tokens that share a character into one box.
 std::vector<Range> boxes_of(const RunText& text, Range tokens) {
   std::vector<Range> out;
   int64_t reached = -1;
@@ -130,7 +130,7 @@ std::string context_of(const RunText& text, int64_t id) {
   return one_line_of(slice(text, begin, end));
 }
 
-// The heaviest tokens, heaviest first; sinks are left out where the rule says so.
+// The heaviest tokens, heaviest first, except those in `without`.
 std::vector<int64_t> heaviest(const std::vector<float>& values, const std::vector<int64_t>& without, int64_t count) {
   std::vector<int64_t> order;
   for (size_t i = 0; i < values.size(); ++i) {
@@ -146,7 +146,7 @@ std::vector<int64_t> heaviest(const std::vector<float>& values, const std::vecto
   return order;
 }
 
-// A row or a column of the pinned heads, the first in front.
+// A row or a column for each pinned head, the main head first.
 struct Row {
   std::vector<HeadLook> heads{};
   std::vector<Line> lines{};
@@ -234,7 +234,7 @@ double largest_of(const std::vector<float>& values) {
   return static_cast<double>(most);
 }
 
-// Patches in their places.
+// Patches arranged as in the image.
 Matrix patches_of(const ItemRange& items, const ViewState& state, const Row& row) {
   const int64_t columns = (items.end - items.begin) / items.rows;
   Matrix out{.rows = {.name = "row of patches", .count = items.rows},
@@ -247,7 +247,7 @@ Matrix patches_of(const ItemRange& items, const ViewState& state, const Row& row
   return out;
 }
 
-// Items that have a name or a text, each a row of the pinned heads.
+// Items that have a name or a text: one row per item, one column per pinned head.
 Matrix items_of(const RunText& text, const ItemRange& items, const ViewState& state, const Row& row) {
   Matrix out{.most = static_cast<float>(*std::max_element(row.most.begin(), row.most.end())), .scale = scale_of(state), .is_square = false};
   out.rows.count = items.end - items.begin;
@@ -265,10 +265,10 @@ Matrix items_of(const RunText& text, const ItemRange& items, const ViewState& st
   return out;
 }
 
-// Columns have no sum, and weighted weights are no shares.
+// Only raw weights of a row are shares: columns have no fixed sum, and weighted kinds are not normalised.
 bool is_share(const ViewState& state) { return state.weight == "raw" && state.direction != "in"; }
 
-// A share as the page prints it: two decimals from 1 % on, else three digits.
+// A share in the format of the page: two decimals from 1 % on, else three digits.
 std::string share_text(double value) {
   const double percent = 100 * value;
   return percent >= 1 ? format("{:.2f} %", percent) : format("{:.3g} %", percent);
@@ -326,7 +326,7 @@ std::string cell_text(float value) {
     return text[0] == '0' ? text.substr(1) : text.substr(0, 4);
   }
   auto power = static_cast<int>(std::floor(std::log10(v)));
-  if (v / std::pow(10.0, power) >= 9.5) ++power;  // rounds to the next power
+  if (v / std::pow(10.0, power) >= 9.5) ++power;  // would round to the next power
   return format("{:.0f}e{}", v / std::pow(10.0, power), power);
 }
 

@@ -1,4 +1,4 @@
-// Tokens become numbers that are equal where tokens are the same, and the numbers are compared.
+// Maps tokens to numbers that are equal if the tokens are the same, and compares the numbers.
 #include "viewer/questions/alignment.h"
 
 #include <algorithm>
@@ -11,12 +11,12 @@ namespace {
 
 constexpr int64_t kMostDifferences = 4000;
 
-// The furthest point (x, y) of each diagonal k = x − y that d differences reach, for d = 0, 1, …
+// Stores, for d = 0, 1, …, the furthest point (x, y) on each diagonal k = x − y that d differences reach.
 class Differences {
  public:
   Differences(const int32_t* before, int64_t n, const int32_t* after, int64_t m) : before_(before), after_(after), n_(n), m_(m) {}
 
-  // How many there are; −1: more than kMostDifferences.
+  // The number of differences; −1 if there are more than kMostDifferences.
   int64_t count() {
     for (int64_t d = 0; d <= kMostDifferences; ++d) {
       furthest_.emplace_back(static_cast<size_t>(d + 1), -1);
@@ -31,7 +31,7 @@ class Differences {
     return -1;
   }
 
-  // What is the same on the way of d differences, last first.
+  // The matching pairs on a path with d differences, last first.
   std::vector<std::array<int64_t, 2>> matches(int64_t d) const {
     std::vector<std::array<int64_t, 2>> out;
     for (int64_t x = n_, y = m_; d >= 0; --d) {
@@ -44,7 +44,7 @@ class Differences {
 
  private:
   struct Step {
-    int64_t x = -1;  // after the d-th difference; −1: no way there
+    int64_t x = -1;  // after the d-th difference; −1: unreachable
     bool down = false;
   };
   Step step(int64_t d, int64_t k) const {
@@ -76,7 +76,7 @@ void add(std::vector<Aligned>& pieces, const Aligned& piece) {
   }
 }
 
-// What an id is, apart from where: a token's text, or the name of what has none.
+// The content of an id, independent of its position: a token's text, or the name of a special token or item.
 std::string spelling(const RunText& text, size_t id) {
   if (text.special[id]) return "s " + text.pieces[id];
   if (const ItemRange* items = text.items_of(static_cast<int64_t>(id))) return "i " + items->kind + " " + text.pieces[id];
@@ -93,7 +93,7 @@ std::vector<int32_t> numbered(const RunText& text, Numbers& numbers) {
   return out;
 }
 
-// The characters of a token without the blanks at its ends; of what is no token nothing.
+// The characters of a token without whitespace at its ends; an empty range for ids that are not tokens.
 std::array<int64_t, 2> characters(const RunText& text, size_t id) {
   auto [begin, end] = text.offsets[id];
   if (text.special[id] || text.items_of(static_cast<int64_t>(id))) return {0, 0};
@@ -106,7 +106,7 @@ std::array<int64_t, 2> characters(const RunText& text, size_t id) {
   return begin < end ? std::array<int64_t, 2>{begin, end} : all;
 }
 
-// Ids without characters between two aligned ones: the next of that name.
+// Aligns special tokens and items between two aligned ids: each with the next one of the same name.
 void add_named(const RunText& before, const RunText& after, Range b, Range a, std::vector<Aligned>& pieces) {
   for (int64_t i = b.begin; i < b.end; ++i) {
     const std::string name = spelling(before, static_cast<size_t>(i));

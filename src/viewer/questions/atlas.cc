@@ -1,4 +1,4 @@
-// Heads arrive layer by layer: from sampled rows where exact ones would take long, then exact, some heads a sweep.
+// Emits heads layer by layer: first from sampled rows if exact statistics would take long, then exact, several heads per pass.
 #include "viewer/questions/atlas.h"
 
 #include <algorithm>
@@ -13,7 +13,7 @@ namespace clearhead::questions {
 namespace {
 
 constexpr int64_t kSampledRows = 1024;
-// Multiply-adds of one exact sweep of the atlas: about a second, so that heads arrive one after another.
+// Multiply-adds of one exact pass of the atlas: about a second, so that heads arrive one after another.
 constexpr double kSweepWork = 2e11;
 
 Json score_json(const HeadScores& head) {
@@ -21,7 +21,7 @@ Json score_json(const HeadScores& head) {
   for (size_t s = 0; s < kHeadScores; ++s) {
     float score = head.scores[s];
     if (s != static_cast<size_t>(HeadScore::kDistance) && !std::isnan(score))
-      score = std::clamp(score, 0.0f, 1.0f);  // sums of f32 may pass 1 by 1e-6
+      score = std::clamp(score, 0.0f, 1.0f);  // sums of f32 may exceed 1 by 1e-6
     out[head_score_definitions()[s].id] = std::isnan(score) ? Json() : Json(score);
   }
   return out;
@@ -33,7 +33,7 @@ double mean_of(const std::vector<float>& values) {
   return values.empty() ? 0 : sum / static_cast<double>(values.size());
 }
 
-// Means over bins of items that stand at places of [0, length). Bins without an item take the one before.
+// Means over bins of values at positions in [0, length). A bin without values repeats the one before.
 std::vector<float> binned(const std::vector<float>& values, const std::vector<int64_t>& places, int64_t length, int64_t bins) {
   std::vector<double> sums(static_cast<size_t>(bins), 0.0);
   std::vector<int64_t> counts(static_cast<size_t>(bins), 0);
@@ -119,7 +119,7 @@ ViewFrame heads_frame(const std::string& family, int layer, const std::vector<He
 
 namespace {
 
-// What is remembered of a layer's heads [begin, end), as one frame; none where not all are.
+// Emits the cached statistics of a layer's heads [begin, end) as one frame. Returns false if some are not cached.
 bool take_ready(LoadedTrace& loaded, const FamilyFacts& known, int layer, Range heads, const TakeFrame& take) {
   std::vector<HeadStatistics> ready;
   for (int64_t head = heads.begin; head < heads.end; ++head) {
@@ -131,7 +131,7 @@ bool take_ready(LoadedTrace& loaded, const FamilyFacts& known, int layer, Range 
   return true;
 }
 
-// Multiply-adds of one head's map.
+// Multiply-adds to compute the map of one head.
 double work_of_head(const FamilyFacts& known) {
   return static_cast<double>(known.queries) * static_cast<double>(known.keys) * static_cast<double>(known.shape.d_k);
 }
@@ -141,7 +141,7 @@ void sampled_atlas(LoadedTrace& loaded, const FamilyFacts& known, const std::vec
   LookOptions own = options;
   own.progress = nullptr;
   for (const int layer : layers) {
-    if (options.progress) options.progress(0);  // lets others in
+    if (options.progress) options.progress(0);  // yields to other jobs
     take(heads_frame(known.shape.name, layer, sampled_statistics(loaded.trace(), known, layer, kSampledRows, own)));
   }
 }
