@@ -1,4 +1,5 @@
-// What the first kept layer's frames and their description say, and attention sinks, found from what every key receives.
+// Collects the facts from the frames of the kept layers and their attention specs, and finds attention sinks from the attention that keys
+// receive.
 #include "viewer/family_facts.h"
 
 #include <algorithm>
@@ -12,15 +13,15 @@
 namespace clearhead {
 namespace {
 
-// Multiply-adds that finding the sinks may take before it is done from sampled rows: about a fifth of a second.
+// Limit in multiply-adds for finding the sinks from all rows: about a fifth of a second. Beyond it they are found from sampled rows.
 constexpr double kSinkWork = 2e10;
 
-// How many rows see each key of the text, whichever rows were kept. [key]
+// How many rows see each key of the text, whether or not those rows were kept. [key]
 std::vector<int64_t> seen_by(const LayerMap& map, bool all_rows) {
   std::vector<int64_t> out(static_cast<size_t>(map.keys()), 0);
   for (const Frame& frame : map.frames()) {
     AttentionRecord record = frame.record;
-    if (!all_rows && frame.keys.empty()) {  // statistics were taken of every row in the run: count them all
+    if (!all_rows && frame.keys.empty()) {  // the statistics were taken of every row during the run, so count all rows
       record.q = record.q.slice(2, 0, 1).expand({record.q.size(0), record.q.size(1), record.query_length, record.q.size(3)});
       record.first_query = 0;
     }
@@ -31,7 +32,8 @@ std::vector<int64_t> seen_by(const LayerMap& map, bool all_rows) {
   return out;
 }
 
-// The stretch of the text that a window's keys are: without the special tokens that frame it, unless they stand beside it.
+// The range of the text that a window covers: its longest run of consecutive keys, which excludes special tokens around it unless they
+// are adjacent.
 Range window_of(const std::vector<int64_t>& keys) {
   Range best{0, 0};
   for (size_t begin = 0; begin < keys.size();) {
@@ -65,7 +67,7 @@ bool is_of_tokens(const RunText& text, const MapFamily& family) {
   return !family.is_part || std::max(family.first_query + family.queries, family.first_key + family.keys) <= text.tokens();
 }
 
-// From what its keys receive, in every kept layer; where that would take long, of sampled rows.
+// Finds sinks from the attention that the keys receive in every kept layer; if that would take long, from sampled rows.
 std::vector<int64_t> find_family_sinks(const Trace& trace, FamilyFacts& facts) {
   const MapFamily& shape = facts.shape;
   if (facts.queries == 0 || facts.keys == 0 || !is_of_tokens(trace.plan().text, shape)) return {};  // sinks are tokens

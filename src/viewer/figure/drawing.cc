@@ -1,4 +1,5 @@
-// Numbers are written with at most two decimals: a hundredth of a point is less than a printer's dot.
+// Implements text metrics, SVG and TikZ. Numbers are written with at most two decimals: a hundredth of a point is smaller than a
+// printer's dot.
 #include "viewer/figure/drawing.h"
 
 #include <algorithm>
@@ -14,7 +15,7 @@
 namespace clearhead::figure {
 namespace {
 
-// Widths of the printable ASCII characters in thousandths of the font's size, from Adobe's metrics of Helvetica (Core 14 AFM files).
+// Widths of the printable ASCII characters in thousandths of the font size, from Adobe's metrics of Helvetica (Core 14 AFM files).
 constexpr std::array<uint16_t, 95> kHelvetica = {
     278, 278, 355, 556, 556, 889, 667, 191, 333,  333, 389, 584, 278, 333, 278, 278, 556, 556, 556, 556, 556, 556, 556, 556,
     556, 556, 278, 278, 584, 584, 584, 556, 1015, 667, 667, 722, 722, 667, 611, 778, 722, 278, 500, 667, 556, 833, 722, 778,
@@ -22,7 +23,7 @@ constexpr std::array<uint16_t, 95> kHelvetica = {
     556, 222, 222, 500, 222, 833, 556, 556, 556,  556, 333, 500, 278, 556, 500, 722, 500, 500, 500, 334, 260, 334, 584};
 constexpr double kStandIn = 1.08;  // Noto Sans and DejaVu Sans are wider than Helvetica
 
-// The next character of UTF-8, U+FFFD for a byte that is none.
+// Decodes the next character of UTF-8; U+FFFD for an invalid byte.
 char32_t next(std::string_view from, size_t& at) {
   const std::string_view ahead = from.substr(at, 4);
   const text::Decoded found = valid_utf8_prefix(ahead) > 0 ? text::decode_valid(ahead, 0) : text::Decoded{0xFFFD, 1};
@@ -46,7 +47,7 @@ std::string number(double value) {
   return rounded == 0 ? "0" : format("{}", rounded);
 }
 
-// Text between tags: what XML 1.0 cannot hold becomes U+FFFD.
+// Escapes text between tags; characters that XML 1.0 does not allow become U+FFFD.
 std::string escaped(std::string_view text) {
   std::string out;
   for (size_t at = 0; at < text.size();) {
@@ -112,7 +113,7 @@ std::string svg_head(const Drawing& d) {
       number(d.width * kMillimetres), number(d.height * kMillimetres), number(d.width), number(d.height));
 }
 
-// A character as LaTeX reads it as text.
+// Escapes text for LaTeX.
 std::string latex(std::string_view text) {
   std::string out;
   for (size_t at = 0; at < text.size();) {
@@ -199,7 +200,7 @@ Rgb mix(Rgb a, Rgb b, double t) {
 }
 
 Rgb shade(double t) {
-  constexpr double kFade = 0.18;  // below, colours fade into the paper: light weights do not begin with a stain
+  constexpr double kFade = 0.18;  // below this, colours fade into the paper, so that small weights do not start with a visible step
   return mix(kPaper, cividis(static_cast<uint8_t>(std::floor(255 * (1 - std::clamp(t, 0.0, 1.0)) + 0.5))), std::min(1.0, t / kFade));
 }
 

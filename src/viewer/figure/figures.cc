@@ -1,4 +1,4 @@
-// Maps and the atlas, and what all figures say of themselves; lines and text are in figures_text.cc.
+// Figures of maps and the atlas, and the caption that all figures share. Figures of lines and text are in words.cc.
 #include "viewer/figure/figures.h"
 
 #include <algorithm>
@@ -16,9 +16,9 @@
 namespace clearhead::figure {
 namespace {
 
-constexpr int64_t kMostCells = 512;   // on a side
-constexpr int64_t kMostLabels = 64;   // rows or columns that are named
-constexpr int64_t kMostNumbers = 24;  // rows and columns whose cells show their weights
+constexpr int64_t kMostCells = 512;   // per side
+constexpr int64_t kMostLabels = 64;   // maximum number of rows or columns with labels
+constexpr int64_t kMostNumbers = 24;  // maximum number of rows and columns for which cells show their weights
 
 struct MapCells {
   ShownPart part{};
@@ -26,7 +26,7 @@ struct MapCells {
 };
 
 MapCells map_cells(LoadedTrace& loaded, const ViewState& state, const HeadLook& at, const FigureOptions& options) {
-  if (!loaded.facts(at.family).all_rows) questions::tile(loaded, {.at = at}, options.look);  // says what was not kept
+  if (!loaded.facts(at.family).all_rows) questions::tile(loaded, {.at = at}, options.look);  // throws NotKept
   MapCells out{.part = part_of(loaded, state, at.family)};
   const auto look = [&](const HeadLook& own) {
     if (!state.offsets) {
@@ -71,7 +71,7 @@ Axis offsets_of(Range range, int64_t count, int64_t step) {
   return axis;
 }
 
-// Spans of ids as cells of a side.
+// Converts ranges of ids to cells of a side.
 std::vector<Range> cells_of(const std::vector<Range>& spans, Range side, int64_t step) {
   std::vector<Range> out;
   for (const Range& span : spans) {
@@ -134,7 +134,7 @@ Figure map_figure(LoadedTrace& loaded, const ViewState& state, const FigureOptio
   return out;
 }
 
-// Thumbnails and sums [layer · heads + head] under a kind of weight.
+// Thumbnails and sums [layer · heads + head] under a weight kind.
 struct Weighted {
   std::vector<HeadPicture> pictures{};
   std::vector<float> sums{};
@@ -148,7 +148,7 @@ Weighted weighted_heads(LoadedTrace& loaded, const ViewState& state, const Figur
   const auto take = [&](HeadPicture picture) {
     const auto at = static_cast<size_t>(picture.layer * known.shape.heads + picture.head);
     out.sums[at] = static_cast<float>(picture.sum);
-    out.pictures[at] = std::move(picture);  // an exact one in place of a sampled one
+    out.pictures[at] = std::move(picture);  // an exact picture replaces a sampled one
   };
   questions::head_pictures(loaded, {known.shape.name, 0, 0, weight_kind_of(state.weight), sink_rule_of(state.sink)}, take, options.look);
   return out;

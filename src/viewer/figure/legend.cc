@@ -1,4 +1,4 @@
-// Colour bars of figures. The page's web/src/figure/legend.ts draws the same.
+// Colour bars of figures. web/src/figure/legend.ts of the page draws the same bars.
 #include "viewer/figure/legend.h"
 
 #include <algorithm>
@@ -7,8 +7,8 @@ namespace clearhead::figure {
 namespace {
 
 constexpr double kSize = 8, kGap = 6, kLeading = 9.5;
-constexpr double kTall = 6;   // of the bar
-constexpr double kBar = 120;  // its width, if its numbers have room
+constexpr double kTall = 6;   // height of the bar
+constexpr double kBar = 120;  // width of the bar, or more if its numbers need it
 constexpr int kSwatches = 24;
 
 double bar_width(const Legend& l) {
@@ -27,7 +27,7 @@ double place(Drawing& d, const Legend& l, const Area& at, double indent, const S
   const double bar = bar_width(l), name = name_width(l), all = name + bar + kGap + text_width(l.scale, kSize);
   const double left = at.left + std::max(0.0, std::min(indent, at.width - all)), from = left + name, to = from + bar;
   const double text = at.top + kTall + 1, numbers = at.top + kTall + 9;
-  const bool is_below = all > at.width;  // the scale
+  const bool is_below = all > at.width;  // whether the name of the scale is below the bar
   if (!l.name.empty()) d.marks.push_back(Text{.x = left, .y = text, .text = l.name});
   const double each = bar / kSwatches;
   for (int i = 0; i < kSwatches; ++i) d.marks.push_back(swatch({from + each * i, at.top, each, kTall}, (i + 0.5) / kSwatches));

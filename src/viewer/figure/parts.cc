@@ -1,4 +1,4 @@
-// Matrices and lines. The page's web/src/figure/parts.ts says the same.
+// Matrices and lines. web/src/figure/parts.ts of the page draws the same elements.
 #include "viewer/figure/parts.h"
 
 #include <algorithm>
@@ -8,18 +8,18 @@
 namespace clearhead::figure {
 namespace {
 
-constexpr double kSize = 8;           // of every label
-constexpr double kLabelled = 9;       // a cell needs so much for its label
-constexpr double kNumbered = 19;      // and this for its number
-constexpr double kWidest = 22;        // a square cell
-constexpr double kStretched = 42;     // one that is not
-constexpr double kFlat = 13;          // and its height
-constexpr int64_t kMostBoxes = 4096;  // cells beyond are one picture
-constexpr double kSlope = 60;         // of column labels, degrees
+constexpr double kSize = 8;           // font size of every label
+constexpr double kLabelled = 9;       // minimum size of a cell for its label
+constexpr double kNumbered = 19;      // minimum width of a cell for its number
+constexpr double kWidest = 22;        // maximum size of a square cell
+constexpr double kStretched = 42;     // maximum width of other cells
+constexpr double kFlat = 13;          // and their maximum height
+constexpr int64_t kMostBoxes = 4096;  // more cells are drawn as one raster image
+constexpr double kSlope = 60;         // angle of column labels in degrees
 constexpr double kSine = 0.866;
-constexpr double kPitch = 11;    // of the tokens beside lines
-constexpr double kCurves = 180;  // the widest that curves become
-constexpr double kDecades = 4;   // of the logarithmic scale
+constexpr double kPitch = 11;    // distance between the tokens beside lines
+constexpr double kCurves = 180;  // maximum width of the curves
+constexpr double kDecades = 4;   // range of the logarithmic scale
 const Rgb kHidden = mix(kPaper, kInk, 0.06), kUnscored = mix(kPaper, kInk, 0.2), kFrame = mix(kPaper, kInk, 0.4);
 
 double widest(const std::vector<std::string>& labels) {
@@ -28,7 +28,7 @@ double widest(const std::vector<std::string>& labels) {
   return most;
 }
 
-// The round number of at least `at_least`: 1, 2 or 5 times a power of ten.
+// The smallest round number (1, 2 or 5 times a power of ten) that is at least `at_least`.
 int64_t tick(double at_least) {
   int64_t power = 1;
   while (static_cast<double>(power * 10) <= std::max(1.0, at_least)) power *= 10;
@@ -38,10 +38,10 @@ int64_t tick(double at_least) {
   return 10 * power;
 }
 
-// Room for the marks of sinks, between labels and cells.
+// Space for the marks of sinks, between labels and cells.
 double pointers(const Matrix& m) { return m.sinks.empty() ? 0 : 5; }
 
-// Where a matrix and what is around it stand.
+// The positions of a matrix and its labels.
 struct Layout {
   double left = 0, top = 0, wide = 0, tall = 0;
   bool row_labels = false, column_labels = false;
@@ -196,13 +196,13 @@ double place(Drawing& d, const Matrix& m, Area at) {
   return bottom + 5 + place(d, m.legend, {at.left, bottom + 5, at.width, 0}, l.left - at.left) - at.top;
 }
 
-// How opaque a line is: in front, or behind those that are asked about.
+// The opacity of a line: in the foreground, or in the background behind the lines of the chosen tokens.
 static double opacity_of(double strength, bool stands_out, bool is_asked) {
   if (!stands_out) return 0.05 + 0.08 * strength;
   return is_asked ? 0.25 + 0.75 * strength : 0.08 + 0.82 * strength;
 }
 
-// The bars under lines: of shaded tokens, then of each head's lines as they are drawn.
+// The legends below the lines: one for the shaded tokens, then one for the lines of each head, drawn in the head's style.
 static double place_bars(Drawing& d, const Lines& lines, Area at) {
   const double top = at.top;
   const bool is_asked = !lines.chosen.empty();

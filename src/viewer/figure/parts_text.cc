@@ -1,4 +1,4 @@
-// Words, thumbnails and tables, and the page that parts stand on. The page's web/src/figure/parts_text.ts says the same.
+// Words, thumbnails and tables, and the layout of a whole figure. web/src/figure/parts_text.ts of the page draws the same.
 #include <algorithm>
 
 #include "base/format.h"
@@ -8,26 +8,26 @@ namespace clearhead::figure {
 namespace {
 
 constexpr double kSize = 8, kWord = 9;
-constexpr double kPitch = 13;   // of lines of words
-constexpr double kShare = 9;    // under a line with shares
+constexpr double kPitch = 13;   // line height of words
+constexpr double kShare = 9;    // additional height of a line with shares
 constexpr double kSpace = 2.8;  // between words
-constexpr double kThumb = 36;   // the narrowest cell of a grid
+constexpr double kThumb = 36;   // minimum width of a cell of a grid
 constexpr double kPad = 4, kGap = 9, kLeading = 10.5;
 
-// Hebrew and Arabic are written from the right.
+// Whether a text is written from right to left: Hebrew and Arabic.
 bool is_from_right(std::string_view text) {
   const auto lead = text.empty() ? uint8_t{0} : static_cast<uint8_t>(text[0]);
   return lead >= 0xD6 && lead <= 0xDD;
 }
 
-// A word in its run: whether it touches the one before and the one behind.
+// A word in its run: whether it touches the word before and the word after.
 struct Placed {
   const Word* word = nullptr;
   double begin = 0, wide = 0;
   bool joins = false, joined = false;
 };
 
-// Words without a space between them: pieces of one, marks behind it. Lines do not break inside.
+// Words without a space between them: pieces of one word, or punctuation after it. Lines do not break inside a run.
 struct Run {
   std::vector<Placed> words{};
   double width = 0, begin = 0;
@@ -92,7 +92,7 @@ void draw_word(Drawing& d, const Placed& placed, const Area& box) {
                          .size = kWord,
                          .anchor = is_alone       ? Anchor::kMiddle
                                    : placed.joins ? Anchor::kStart
-                                                  : Anchor::kEnd,  // pieces touch
+                                                  : Anchor::kEnd,  // so that the pieces of a word touch
                          .colour = ink});
   double under = box.top + box.height + 0.5;
   for (size_t i = 0; i < word.bars.size(); ++i, under += 2.2) {
@@ -130,7 +130,7 @@ double place(Drawing& d, const Words& words, Area at) {
     y += 14;
   }
   if (std::any_of(words.words.begin(), words.words.end(), [](const Word& word) { return word.is_sink; }))
-    y += 4;  // its mark stands above it
+    y += 4;  // space for the mark above the word
   for (const Line& line : lines_of(words, at.width)) {
     size_t bars = 0;
     bool has_shares = false;

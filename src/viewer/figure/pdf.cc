@@ -1,7 +1,7 @@
-// librsvg draws a document as a whole and cannot be interrupted, so marks are drawn in groups, each an SVG of its own on the same page.
+// librsvg draws a document as a whole and cannot be interrupted, so marks are drawn in groups, each as its own SVG on the same page.
 //
-// The functions of librsvg 2.46 and later and of cairo 1.16 and later that are called, as their headers declare them (librsvg/rsvg.h,
-// cairo-pdf.h): their binary interfaces are stable, so headers are not needed.
+// Declares the functions that are called of librsvg 2.46 and later and of cairo 1.16 and later as in their headers (librsvg/rsvg.h,
+// cairo-pdf.h). Their binary interfaces are stable, so the headers are not needed.
 #include "viewer/figure/pdf.h"
 
 #include <dlfcn.h>
@@ -25,7 +25,7 @@ struct GlibError {
 };
 using Write = int (*)(void* closure, const unsigned char* data, unsigned length);
 
-// What is called, by its name in the libraries.
+// The functions that are called, under their names in the libraries.
 struct Libraries {
   void* (*rsvg_handle_new_with_flags)(int);
   int (*rsvg_handle_write)(void*, const uint8_t*, size_t, GlibError**);
@@ -46,7 +46,7 @@ struct Libraries {
   Libraries() {
     void* library = ::dlopen("librsvg-2.so.2", RTLD_NOW | RTLD_LOCAL);
     const auto take = [&](auto& function, const char* name) {
-      void* found = library ? ::dlsym(library, name) : nullptr;  // searches what the library itself was linked with, too
+      void* found = library ? ::dlsym(library, name) : nullptr;  // dlsym also searches the libraries that this one was linked with
       function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(found);
       is_whole = is_whole && found;
     };
@@ -68,7 +68,7 @@ struct Libraries {
 };
 
 const Libraries& libraries() {
-  static const Libraries loaded;  // never unloaded: glib does not outlive that
+  static const Libraries loaded;  // never unloaded, because glib does not support that
   if (!loaded.is_whole) {
     fail(ErrorCode::kUnsupported,
          "PDF needs librsvg 2.46 or later, which was not found: install librsvg2-2 (Debian, Ubuntu) or librsvg2 (Fedora), or write SVG.");
@@ -78,7 +78,7 @@ const Libraries& libraries() {
 
 using Owned = std::unique_ptr<void, void (*)(void*)>;
 
-// A group takes at most about half a second: 128 marks, of which texts are 16,384 bytes and pictures a million, unless it is one mark.
+// A group takes at most about half a second: 128 marks with at most 16,384 bytes of text or a million bytes of pictures, or a single mark.
 constexpr size_t kMarksOfGroup = 128;
 constexpr size_t kCostOfGroup = size_t{1} << 20;
 
@@ -88,7 +88,7 @@ size_t cost_of(const Mark& mark) {
   return pixels ? pixels->rgb.size() : 0;
 }
 
-// The end of the group of marks that begins at `begin`.
+// The end of the group of marks that starts at `begin`.
 size_t end_of_group(const std::vector<Mark>& marks, size_t begin) {
   size_t end = begin, cost = 0;
   while (end < marks.size() && end < begin + kMarksOfGroup) {
@@ -107,12 +107,12 @@ void check(const Libraries& with, int is_good, GlibError* error) {
 }
 
 void render(const Libraries& with, void* pen, const std::string& svg, const Rectangle& page) {
-  constexpr int kUnlimited = 1;  // RSVG_HANDLE_FLAG_UNLIMITED: a picture may be longer than libxml's 10 MB an attribute
+  constexpr int kUnlimited = 1;  // RSVG_HANDLE_FLAG_UNLIMITED: a raster image may exceed libxml's limit of 10 MB per attribute
   const Owned document(with.rsvg_handle_new_with_flags(kUnlimited), with.g_object_unref);
   GlibError* error = nullptr;
   check(with, with.rsvg_handle_write(document.get(), reinterpret_cast<const uint8_t*>(svg.data()), svg.size(), &error), error);
   check(with, with.rsvg_handle_close(document.get(), &error), error);
-  with.rsvg_handle_set_dpi(document.get(), 72);  // a pixel is a point
+  with.rsvg_handle_set_dpi(document.get(), 72);  // one pixel is one point
   check(with, with.rsvg_handle_render_document(document.get(), pen, &page, &error), error);
 }
 

@@ -1,4 +1,4 @@
-// Reads only the marks of drawing.h, so the SVG renderer never sees text that a page posted without it being parsed and escaped.
+// Accepts only the marks of drawing.h: all text that a page posts is parsed and escaped before it reaches the SVG renderer.
 #include "viewer/figure/posted.h"
 
 #include <array>
@@ -10,8 +10,8 @@
 namespace clearhead::figure {
 namespace {
 
-constexpr double kFarthest = 100'000;  // points; a mark may stand outside the page
-constexpr double kLargest = 500;       // points; of a font, and of a line's width
+constexpr double kFarthest = 100'000;  // points; marks may lie outside the page
+constexpr double kLargest = 500;       // points; maximum font size and line width
 
 class Reader {
  public:
@@ -41,7 +41,7 @@ class Reader {
     if (found > most) fail(ErrorCode::kInvalidArgument, "{}: {} {}; at most {}", kWhere, found, what, most);
   }
 
-  // A mark's "kind", and what reads its other fields. A new kind is one line here and one function.
+  // A value of "kind" and the function that reads the other fields of such a mark. A new kind needs one entry here and one function.
   struct Kind {
     const char* name;
     Mark (Reader::*read)(Fields&);
@@ -111,7 +111,7 @@ class Reader {
     return out;
   }
 
-  // A list of three levels, 0 to 255; null or absent: none.
+  // A list of three levels, 0 to 255; null or absent: no colour.
   std::optional<Rgb> colour(Fields& fields, const char* name) {
     const Json* found = fields.take(name);
     if (!found || found->is_null()) return std::nullopt;
