@@ -1,4 +1,4 @@
-// Routes, admission (host, origin, cookie or bearer) and the channel between the engine's thread and a connection.
+// Routing, admission (host, origin, cookie or bearer token) and the channel between the engine's thread and a connection.
 // Secrets are compared in constant time; a closed connection cancels its job.
 #include "viewer/server.h"
 
@@ -23,7 +23,7 @@ namespace {
 
 constexpr size_t kMostBody = size_t{16} << 20;
 constexpr size_t kMostDrawingsWaiting = 4;
-constexpr size_t kMostQueued = size_t{256} << 20;  // bytes of a stream that nobody has read yet
+constexpr size_t kMostQueued = size_t{256} << 20;  // bytes of a stream that the client has not read yet
 constexpr const char* kPolicy =
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; worker-src 'self' blob:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -37,7 +37,7 @@ std::string random_token() {
   return out;
 }
 
-// Takes as long for a wrong guess as for a nearly right one.
+// Compares in constant time: a wrong guess takes as long as a nearly right one.
 bool same_secret(std::string_view a, std::string_view b) {
   if (a.size() != b.size()) return false;
   unsigned difference = 0;
@@ -51,10 +51,10 @@ bool is_closed(int descriptor) {
   return ::poll(&state, 1, 0) > 0 && (state.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
-// What a job hands to the connection that waits for it.
+// Passes the results of a job to the connection that waits for it.
 class Channel {
  public:
-  // Engine's side.
+  // Called by the engine's thread.
   void push(std::string chunk) {
     const std::lock_guard<std::mutex> lock(mutex_);
     bytes_ += chunk.size();
@@ -73,7 +73,7 @@ class Channel {
     return began_ || !chunks_.empty();
   }
 
-  // The connection's side: waits for a chunk or the end, asking `gone` now and then.
+  // Called by the connection: waits up to `patience` for a chunk or the end.
   enum class State : uint8_t { kChunk, kEnd, kWaiting };
   State take(std::string& chunk, std::chrono::milliseconds patience) {
     std::unique_lock<std::mutex> lock(mutex_);
@@ -101,7 +101,7 @@ class Channel {
   ApiAnswer failure_{.status = 0};
 };
 
-// A body of known length is never compressed on the way: it goes to this machine.
+// Sends a body of known length, uncompressed because it stays on this machine.
 void send(httplib::Response& response, int status, const std::string& type, std::string body) {
   response.status = status;
   if (body.empty()) return response.set_content("", type.c_str());
@@ -116,7 +116,7 @@ void send(httplib::Response& response, ApiAnswer answer) {
   send(response, answer.status, answer.type, std::move(answer.body));
 }
 
-// What httplib refuses by itself.
+// The body for errors that httplib reports itself.
 ApiAnswer refusal_of(int status) {
   switch (status) {
     case 413: return answer_refusal(status, "kBudget", "The body is longer than 16 MB.");
@@ -126,7 +126,7 @@ ApiAnswer refusal_of(int status) {
   }
 }
 
-// What a page asks first. It waits behind nothing that takes long.
+// Requests that a page makes first. They never wait for long ones.
 bool is_quick(std::string_view target) {
   const std::string_view path = target.substr(0, target.find('?'));
   return path == "/" || path == "/app.js" || path == "/app.css" || path == "/api/info";
@@ -141,7 +141,7 @@ Job::Kind job_kind_of(ApiKind kind) {
   }
 }
 
-// Was it interrupted for another job only, to be taken up again?
+// Whether a survey was only interrupted for another job and must be resumed.
 bool stepped_aside(const Job& job, const Error& error) {
   return error.code() == ErrorCode::kCancelled && !job.cancelled() && job.kind == Job::Kind::kSurvey;
 }
@@ -149,19 +149,19 @@ bool stepped_aside(const Job& job, const Error& error) {
 }  // namespace
 
 struct ViewServer::Parts {
-  std::vector<LoadedTrace> traces;  // one, or several that are looked at together
+  std::vector<LoadedTrace> traces;  // one, or several that were opened together
   Engine engine;
-  // Runs of the model and explanations take long. They have a thread of their own and a copy of the trace, so that looks go on beside them. It posts to
-  // the engine, and ends before it.
+  // Runs of the model and explanations take long. They have their own thread and a copy of the trace, so that other requests are answered
+  // meanwhile. This engine posts jobs to `engine`, so it is destroyed first.
   Engine runs;
-  // PDFs are drawn one at a time. Few may wait, because each holds a handler that looks need.
+  // PDFs are drawn one at a time. Only a few may wait, because each waiting request occupies a handler that others need.
   std::function<ApiAnswer(const ApiRequest&, const AloneOptions&)> alone;
   Engine drawings{kMostDrawingsWaiting};
   GatedServer http{is_quick};
   int port = 0;
   std::string token;
-  std::mutex guard;  // of the next
-  std::string once;  // what the browser is started with, until it has asked
+  std::mutex guard;  // protects `once`
+  std::string once;  // secret of the address for the browser; empty after its first use
 
   explicit Parts(std::vector<LoadedTrace> looked_at) : traces(std::move(looked_at)) {}
 
@@ -184,10 +184,10 @@ struct ViewServer::Parts {
   void on_engine(Job::Kind kind, const std::function<void()>& work);
 };
 
-// What is shown first: of a run its last step.
+// The trace that is shown first: for a training run, the last step.
 LoadedTrace& ViewServer::Parts::first_shown() { return traces[0].options().is_run ? traces.back() : traces.front(); }
 
-// The trace a question is about: the one that `t` names, or the run of an edit of it.
+// The trace of a request: the one that `t` names, or the edited run of that trace.
 LoadedTrace& ViewServer::Parts::trace_of(const ApiRequest& asked) {
   const QueryParameters query(asked.query);
   const std::string edited = query.text("edited");
@@ -195,7 +195,7 @@ LoadedTrace& ViewServer::Parts::trace_of(const ApiRequest& asked) {
   return edited.empty() ? named : named.edited(edited);
 }
 
-// What it is compared with: the trace that `with` names, or the run of an edit; null: itself.
+// The second trace of a comparison: the one that `with` names, or an edited run; null: the trace itself.
 LoadedTrace* ViewServer::Parts::other_of(const ApiRequest& asked) {
   const QueryParameters query(asked.query);
   const std::string number = query.text("with"), edited = query.text("with_edited");
@@ -238,7 +238,7 @@ bool ViewServer::Parts::may_ask(const httplib::Request& request) const {
 httplib::Server::HandlerResponse ViewServer::Parts::admit(const httplib::Request& request, httplib::Response& response) {
   const auto refuse_as = [&](int status, const char* kind, const char* why) {
     const bool has_body = request.has_header("Content-Length") || request.has_header("Transfer-Encoding");
-    if (has_body) response.set_header("Connection", "close");  // nobody waits for it
+    if (has_body) response.set_header("Connection", "close");  // the body is not read
     send(response, answer_refusal(status, kind, why));
     return httplib::Server::HandlerResponse::Handled;
   };
@@ -262,7 +262,7 @@ httplib::Server::HandlerResponse ViewServer::Parts::admit(const httplib::Request
     return httplib::Server::HandlerResponse::Handled;
   }
   if (!may_ask(request)) return refuse("Open the address that `clearhead view` printed: it holds the token.");
-  // What is read is what was sent: its length is known before, and is the limit's.
+  // Bodies must have a known length and no encoding, so that the size limit applies to what is read.
   if (request.has_header("Transfer-Encoding")) return refuse_as(411, "kInvalidArgument", "A body comes whole, with its Content-Length.");
   if (request.has_header("Content-Encoding")) return refuse_as(415, "kInvalidArgument", "A body comes as it is, without Content-Encoding.");
   return httplib::Server::HandlerResponse::Unhandled;
@@ -284,7 +284,7 @@ std::shared_ptr<Job> ViewServer::Parts::job_of(const ApiRequest& asked) {
   return job;
 }
 
-// The next chunk; false at the end. A connection that closes cancels its job.
+// Waits for the next chunk; returns false at the end. If the connection closes, the job is cancelled.
 bool ViewServer::Parts::wait_for(Channel& channel, Job& job, std::string& chunk) {
   for (;;) {
     const Channel::State state = channel.take(chunk, std::chrono::milliseconds(50));
@@ -293,7 +293,7 @@ bool ViewServer::Parts::wait_for(Channel& channel, Job& job, std::string& chunk)
   }
 }
 
-// Sends what `give` returns as a job of an engine, or the error that it throws.
+// Runs `give` as a job of an engine and sends its result, or the error that it throws.
 void ViewServer::Parts::answer_by(Engine& by, httplib::Response& response, const ApiRequest& asked,
                                   std::function<ApiAnswer(Job& own)> give) {
   auto channel = std::make_shared<Channel>();
@@ -328,7 +328,7 @@ void ViewServer::Parts::answer_once(httplib::Response& response, const ApiReques
   });
 }
 
-// Runs the work of a stream and ends its channel. Returns false where a survey was interrupted and wants to be taken up again.
+// Runs the work of a stream and closes its channel. Returns false if a survey was interrupted and must be resumed.
 bool run_to_the_end(Job& job, Channel& channel, const ApiRequest& asked, const std::function<void(const LookOptions& options)>& work) {
   try {
     if (job.cancelled()) fail(ErrorCode::kCancelled, "a newer question took this one's place.");
@@ -345,7 +345,7 @@ bool run_to_the_end(Job& job, Channel& channel, const ApiRequest& asked, const s
   return true;
 }
 
-// On the engine's thread.
+// Runs on the engine's thread.
 bool ViewServer::Parts::run_stream(Job& job, Channel& channel, const ApiRequest& asked) {
   return run_to_the_end(job, channel, asked, [&](LookOptions options) {
     options.progress = [this](double) { engine.yield(); };
@@ -357,7 +357,7 @@ bool ViewServer::Parts::run_stream(Job& job, Channel& channel, const ApiRequest&
   });
 }
 
-// On the thread of runs, of a copy. What it found is the trace's before `done` is said.
+// Runs on the thread of `runs`, on a copy of the trace. The results are moved to the trace before `done` is sent.
 bool ViewServer::Parts::run_beside(Job& job, Channel& channel, const ApiRequest& asked) {
   return run_to_the_end(job, channel, asked, [&](const LookOptions& options) {
     std::optional<LoadedTrace> copy;
@@ -373,12 +373,14 @@ bool ViewServer::Parts::run_beside(Job& job, Channel& channel, const ApiRequest&
       }
     };
     stream(*copy, asked, emit, options);
-    on_engine(Job::Kind::kLong, [&] { trace_of(asked).adopt(std::move(*copy), id); });  // never inside of a look at what it replaces
+    on_engine(Job::Kind::kLong, [&] {
+      trace_of(asked).adopt(std::move(*copy), id);
+    });  // a kLong job never runs inside another request that uses the old trace
     channel.push(std::move(done));
   });
 }
 
-// Does work on the engine's thread and waits for it.
+// Runs work on the engine's thread and waits for it.
 void ViewServer::Parts::on_engine(Job::Kind kind, const std::function<void()>& work) {
   auto done = std::make_shared<std::promise<void>>();
   auto job = std::make_shared<Job>();
@@ -454,7 +456,7 @@ ViewServer::ViewServer(std::vector<LoadedTrace> traces, const ServerOptions& opt
   parts.token = options.token.empty() ? random_token() : options.token;
   parts.alone = options.alone;
   http.set_payload_max_length(kMostBody);
-  http.set_socket_options([](socket_t socket) {  // httplib's own would let a second server share the port
+  http.set_socket_options([](socket_t socket) {  // httplib's default options would let a second server share the port
     const int yes = 1;
     ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
   });
@@ -467,7 +469,7 @@ ViewServer::ViewServer(std::vector<LoadedTrace> traces, const ServerOptions& opt
   http.set_pre_routing_handler(
       [&parts](const httplib::Request& request, httplib::Response& response) { return parts.admit(request, response); });
   http.set_error_handler([](const httplib::Request&, httplib::Response& response) {
-    if (response.has_header("Content-Type")) return;  // the answer says itself what was wrong
+    if (response.has_header("Content-Type")) return;  // the answer already has an error message
     const ApiAnswer answer = refusal_of(response.status);
     response.set_content(answer.body, "application/json");
   });
@@ -495,11 +497,11 @@ ViewServer::ViewServer(std::vector<LoadedTrace> traces, const ServerOptions& opt
     parts.port = options.port;
   }
   http.lengthen_queue();
-  auto first = std::make_shared<Job>();  // what every page asks first is found while the browser starts
+  auto first = std::make_shared<Job>();  // computes the answer to every page's first request while the browser starts
   first->work = [&parts](Job&) {
     try {
       (void)questions::info(parts.first_shown());
-    } catch (const std::exception&) {  // whoever asks is told
+    } catch (const std::exception&) {  // the page's own request gets the error
     }
     return true;
   };

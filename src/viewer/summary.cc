@@ -1,4 +1,4 @@
-// The score of a pair with its terms around it, in the normaliser, then whom a token sees.
+// Formats the score of a pair with its terms, the normaliser around it, and then what a token sees.
 #include "viewer/summary.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// step-NNNNNN.trace files of a folder in the order of their steps, of one text; or traces side by side, each with its model and how its text begins.
+// Opens the step-NNNNNN.trace files of a folder in the order of their steps, which must be of one text; or several traces side by side.
 #include "viewer/together.h"
 
 #include <algorithm>
@@ -31,7 +31,7 @@ std::vector<std::pair<int64_t, std::string>> files_of(const std::string& folder)
   return files;
 }
 
-// The line break between what was read and what was written; npos of a text that is not both.
+// The line break between source and target; npos if the text does not consist of both.
 size_t break_before_target(const RunText& text) {
   const std::vector<TextSegment>& parts = text.segments;
   if (parts.size() != 2 || parts[1].name != "target") return std::string::npos;
@@ -43,7 +43,7 @@ size_t break_before_target(const RunText& text) {
   return std::string::npos;
 }
 
-// How a text begins, on one line; of two texts, what was written after what was read.
+// The beginning of a text on one line; for a source and a target, "source → target".
 std::string beginning_of(const RunPlan& plan) {
   constexpr size_t kMost = 80;
   std::string text = plan.text.text.substr(0, 4 * kMost);

@@ -1,4 +1,5 @@
-// Rows that stand one behind the other in both texts are recomputed as tiles of single weights, others one by one, and their differences pooled.
+// Recomputes rows of both maps and pools their differences: rows that are consecutive in both texts as tiles of single weights, other
+// rows one by one.
 #include "viewer/questions/compare.h"
 
 #include <algorithm>
@@ -15,25 +16,25 @@
 namespace clearhead::questions {
 namespace {
 
-constexpr int64_t kSide = 256;        // cells of a picture
-constexpr int64_t kBlock = 32;        // rows recomputed at once: of 100,000 keys 13 MB a map
-constexpr int64_t kShortRun = 8;      // fewer rows one behind the other are recomputed one by one
-constexpr double kInOneOnly = -1;     // in cells
-constexpr int64_t kFirstRows = 8;     // of a ranking that takes long
-constexpr int64_t kRankedRows = 64;   // and at least so many in the end
-constexpr double kPairWork = 60;      // what exp, two logarithms and memory cost a pair, in multiply-adds
-constexpr double kInstantWork = 3e9;  // less needs no sampled answer first: 0.1 s on two cores
-constexpr double kLongWork = 3e10;    // more is done only where it is asked for: some seconds
+constexpr int64_t kSide = 256;        // maximum cells per side of a picture
+constexpr int64_t kBlock = 32;        // rows recomputed at once: 13 MB per map for 100,000 keys
+constexpr int64_t kShortRun = 8;      // shorter runs of consecutive rows are recomputed one by one
+constexpr double kInOneOnly = -1;     // value of a cell that only one of the texts has
+constexpr int64_t kFirstRows = 8;     // rows for the first answer of a ranking that takes long
+constexpr int64_t kRankedRows = 64;   // minimum rows for its final answer
+constexpr double kPairWork = 60;      // cost of exp, two logarithms and memory accesses per pair, in multiply-adds
+constexpr double kInstantWork = 3e9;  // below this no sampled answer is sent first: 0.1 s on two cores
+constexpr double kLongWork = 3e10;    // above this the full computation needs `exact`: some seconds
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-// One of the two maps.
+// One of the two compared maps.
 struct Side {
   const FamilyFacts& known;
   LayerMap map;
   int64_t head = 0;
 
   double row_work() const { return static_cast<double>(known.keys) * (static_cast<double>(known.shape.d_k) + kPairWork); }
-  // Weights over all keys, NaN where a pair is hidden or was never scored. [keys]
+  // The weights of a row over all keys; NaN if a pair is hidden or was never scored. [keys]
   std::vector<float> row(int64_t query) const {
     const MapRow found = map.row(head, query);
     std::vector<float> out = found.weights();
@@ -42,7 +43,7 @@ struct Side {
     }
     return out;
   }
-  // The same of rows [begin, begin + count) of a map that is whole. [count, keys]
+  // The same for rows [begin, begin + count) of a map that is whole. [count, keys]
   std::vector<float> rows(int64_t begin, int64_t count, const LookOptions& options) const {
     const Tile tile = map.tile(head, {.queries = {begin, begin + count}, .keys = {0, known.keys}}, {.cancel = options.cancel});
     return {tile.max.data<float>(), tile.max.data<float>() + tile.max.numel()};
@@ -59,7 +60,7 @@ struct Pair {
   int64_t before = 0, after = 0, cell = 0;
 };
 
-// Ids that both maps have as keys.
+// The ids that both maps have as keys.
 struct SharedKeys {
   std::vector<int64_t> before{}, after{};
 
@@ -73,14 +74,14 @@ struct SharedKeys {
     }
   }
 
-  // NaN where a row is no distribution.
+  // NaN if a row is not a distribution.
   double divergence(std::span<const float> was, std::span<const float> is) const {
     const std::vector<double> p = judge::shared_row(was, before), q = judge::shared_row(is, after);
     return p.empty() || q.empty() ? kNaN : judge::jensen_shannon(p, q);
   }
 };
 
-// What is not seen has no weight.
+// Replaces the NaN of hidden pairs by weight 0.
 std::vector<float> filled(std::span<const float> row) {
   std::vector<float> out(row.begin(), row.end());
   for (float& weight : out) weight = std::isnan(weight) ? 0 : weight;
@@ -99,7 +100,7 @@ void check_cancelled(const LookOptions& options) {
   if (options.cancel && options.cancel->load(std::memory_order_relaxed)) fail(ErrorCode::kCancelled, "compare: cancelled");
 }
 
-// Within one trace rows and columns of both maps must be the same tokens.
+// Within one trace, rows and columns of both maps must be the same tokens.
 void check_sides(const LoadedTrace& before, const LoadedTrace& after, const FamilyFacts& was, const FamilyFacts& is) {
   if (&before != &after) return;
   const auto same = [](Range a, Range b) { return a.begin == b.begin && a.end == b.end; };
@@ -109,7 +110,7 @@ void check_sides(const LoadedTrace& before, const LoadedTrace& after, const Fami
        was.shape.name, is.shape.name);
 }
 
-// Two maps on the places of both texts, and the cells that are looked at.
+// Two maps on the merged positions of both texts, and the cells of the picture.
 class Comparison {
  public:
   Comparison(LoadedTrace& before, LoadedTrace& after, const CompareLook& look)
@@ -132,9 +133,9 @@ class Comparison {
 
   double work() const { return static_cast<double>(in_rows_.size()) * (was_.row_work() + is_.row_work()); }
   int64_t rows() const { return static_cast<int64_t>(in_rows_.size()); }
-  bool is_all(int64_t most) const { return (int64_t{1} << z_) <= most; }  // whether so many rows of each cell are all of it
+  bool is_all(int64_t most) const { return (int64_t{1} << z_) <= most; }  // whether this many rows are all rows of a cell
 
-  // `most`: rows to look at in each cell; 0: all.
+  // `most`: maximum number of rows used for each cell; 0: all.
   ViewFrame picture(int64_t most, const LookOptions& options) const {
     std::vector<Pair> wanted;
     for (size_t begin = 0, end = 0; begin < in_rows_.size(); begin = end) {
@@ -172,7 +173,7 @@ class Comparison {
   int64_t height() const { return (rows_.size() + (int64_t{1} << z_) - 1) >> z_; }
   int64_t width() const { return (columns_.size() + (int64_t{1} << z_) - 1) >> z_; }
 
-  // The places that were asked for; else those from the first to the last that either map has.
+  // The requested positions; by default from the first to the last position that either map has.
   Range range(const std::optional<Range>& asked, Range was, Range is, const char* name) const {
     if (asked) {
       check_ranges({*asked}, places_.size(), name);
@@ -194,7 +195,7 @@ class Comparison {
     if (b >= 0 && a >= 0 && was_.map.has_row(b) && is_.map.has_row(a)) in_rows_.push_back({b, a, (place - rows_.begin) >> z_});
   }
 
-  // Up to kBlock rows; fewer where as many as are worth a tile stand one behind the other.
+  // The end of a block of up to kBlock rows. A run of consecutive rows that is long enough for a tile gets its own block.
   static size_t block_end(const std::vector<Pair>& rows, size_t begin) {
     size_t end = begin + 1;
     bool is_run = true;
@@ -282,7 +283,7 @@ class Comparison {
     return frame;
   }
 
-  // Whether a cell has a place that both texts have.
+  // Whether each cell has a position that both texts have.
   std::vector<char> shared_cells(Range places, int64_t cells) const {
     std::vector<char> out(static_cast<size_t>(cells));
     for (int64_t place = places.begin; place < places.end; ++place) {
@@ -298,7 +299,7 @@ class Comparison {
   SharedKeys shared_;
   Range rows_{}, columns_{};
   int z_ = 0;
-  std::vector<Pair> in_rows_, in_columns_;  // of both maps
+  std::vector<Pair> in_rows_, in_columns_;  // rows and columns that both maps have
 };
 
 std::vector<Pair> rows_of_both(const std::vector<Aligned>& pieces, Range was, Range is) {
@@ -314,7 +315,7 @@ std::vector<Pair> rows_of_both(const std::vector<Aligned>& pieces, Range was, Ra
 
 bool is_kept(const FamilyFacts& known, int layer) { return std::count(known.layers.begin(), known.layers.end(), layer) > 0; }
 
-// Which rows every head is ranked by, and what one of them is held against.
+// The rows by which every head is ranked, and the mean divergence of a head over them.
 struct Ranking {
   const FamilyFacts &was, &is;
   SharedKeys shared;
@@ -350,7 +351,7 @@ struct Ranking {
   }
 };
 
-// `fixed`: every head is held against this one.
+// `fixed`: every head is compared with this one; null: with the head of the same index.
 HeadDivergences ranked(LoadedTrace& before, LoadedTrace& after, const Ranking& ranking, const ComparedHead* fixed, int64_t most,
                        const LookOptions& options) {
   const std::vector<Pair> rows = spread(ranking.rows, most);

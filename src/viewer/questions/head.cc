@@ -1,4 +1,4 @@
-// Refusals say what was not kept and which command keeps it.
+// The names of weight kinds and the checks. Errors say what was not kept and which command keeps it.
 #include "viewer/questions/head.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Rows are recomputed in blocks and pooled at once, so no more than a block of a map stands in memory. A block looks at the keys of its band alone.
+// Recomputes rows in blocks and pools them at once, so that only one block of a map is in memory. A block covers only the keys of its band.
 #include "viewer/questions/head_pictures.h"
 
 #include <algorithm>
@@ -15,9 +15,9 @@ namespace {
 
 constexpr int64_t kBlock = 96;
 constexpr int64_t kSampledRows = 1024;
-constexpr double kInstantWork = 2e11;  // multiply-adds of all maps, about two seconds: beyond it sampled rows come first
+constexpr double kInstantWork = 2e11;  // multiply-adds of all maps, about two seconds: above this, pictures from sampled rows come first
 
-// What each weight of a part of a map is multiplied by.
+// The factors that the weights of these rows are multiplied with.
 TileRequest factors_of(LoadedTrace& loaded, const HeadLook& at, Range rows) {
   TileRequest out;
   add_factors(loaded, {.at = at, .queries = rows, .keys = {0, loaded.facts(at.family).keys}}, out);
@@ -38,13 +38,13 @@ class Pooled {
   }
 
   int64_t rows() const { return out_.rows; }
-  // The queries of a row of cells.
+  // The queries that a row of cells covers.
   Range queries_of(int64_t row) const {
     const int64_t length = out_.queries.size();
     const auto first = [&](int64_t r) { return out_.queries.begin + (r * length + out_.rows - 1) / out_.rows; };
     return {first(row), first(row + 1)};
   }
-  // The keys of the family that any of these queries can see.
+  // The keys of the family that at least one of these queries can see.
   Range keys_of(Range rows) const { return {std::max(out_.keys.begin, rows.begin - back_), std::min(out_.keys.end, rows.end + ahead_)}; }
   void take(int64_t row, Range rows, Range keys, const Tile& weights) {
     const float* value = weights.max.data<float>();
@@ -80,7 +80,7 @@ class Pooled {
   double sum_ = 0;
 };
 
-// `of_each`: rows of each row of cells that are looked at; 0: all.
+// `of_each`: number of rows used for each row of cells; 0: all.
 HeadPicture picture_of(LoadedTrace& loaded, const LayerMap& map, const HeadLook& at, int64_t of_each, const LookOptions& options) {
   const FamilyFacts& known = loaded.facts(at.family);
   Pooled pooled(known, at.layer);
@@ -108,7 +108,7 @@ HeadPicture picture_of(LoadedTrace& loaded, const LayerMap& map, const HeadLook&
   return std::move(pooled).result(at.head, is_sampled);
 }
 
-// Multiply-adds of one head's map; gradients cost a second product.
+// Multiply-adds of one head's map; gradients need a second product.
 double work_of(const FamilyFacts& known, WeightKind weight) {
   return static_cast<double>(known.queries) * static_cast<double>(known.keys) * static_cast<double>(known.shape.d_k) *
          (is_gradient(weight) ? 2 : 1);
@@ -129,7 +129,7 @@ void head_pictures(LoadedTrace& loaded, const HeadLook& at, const std::function<
       one.layer = layer;
       const LayerMap map = map_of(loaded, one);
       for (one.head = 0; one.head < known.shape.heads; ++one.head) {
-        if (options.progress) options.progress(tells ? done / heads : 0);  // lets others in
+        if (options.progress) options.progress(tells ? done / heads : 0);  // yields to other jobs
         take(picture_of(loaded, map, one, of_each, options));
         done += 1;
       }

@@ -1,4 +1,5 @@
-// Families with their facts, what this trace lacks and which command would keep it, and the traces beside it.
+// Describes the families with their facts, the features that this trace lacks with the command that would keep them, and the traces
+// opened with it.
 #include "viewer/questions/info.h"
 
 #include <algorithm>
@@ -56,7 +57,7 @@ Json family_json(const FamilyFacts& known) {
                        {"summaries", std::move(summaries)}});
 }
 
-// What this trace cannot say of one family, and what a reader of its numbers should know.
+// Adds the features that this trace lacks for one family, and notes for readers of its numbers.
 void add_limits(const Trace& trace, const FamilyFacts& known, Json& missing, Json& notes) {
   const auto lacks = [&](const char* feature, const char* code, Json command, std::string detail) {
     missing.push(missing_json(feature, code, std::move(command), std::move(detail)));
@@ -81,7 +82,7 @@ void add_limits(const Trace& trace, const FamilyFacts& known, Json& missing, Jso
   if (!known.output) lacks("output", "v-not-kept", nullptr, "This run did not measure its values.");
 }
 
-// Instruction set and dtype that weights were made with: the last family's that kept a layer.
+// Instruction set and dtype that the weights were computed with, taken from the last family that kept a layer.
 struct Versions {
   std::string isa = "ref", dtype = "f32";
 
@@ -100,7 +101,7 @@ bool has_pair(const RunText& text) {
                      [](const TextSegment& segment) { return segment.name == "second" && segment.role == "text"; });
 }
 
-// Names of the ids of special tokens and of tokens without text.
+// The names of special tokens and of tokens without text, by id.
 Json special_json(const RunText& text) {
   Json out = Json::object();
   for (size_t i = 0; i < text.ids.size(); ++i) {
@@ -140,7 +141,7 @@ Json traces_json(const LoadedTrace::Options& options) {
   return out;
 }
 
-// What the model's answer is, and the classes it may be.
+// The kind of the model's answer, and its possible classes.
 Json answers_json(const LoadedTrace::Options& options) {
   if (!options.model) return Json();
   const ModelInfo& info = options.model->info();
@@ -172,7 +173,7 @@ Json info(LoadedTrace& loaded) {
     notes.push(format("y is {}: \"for\" and \"against\" show each weight times how y changes with it.", gradients_of));
   notes.push(format("Weights are exact for the stored Q and K ({}, {}).", versions.dtype, versions.isa));
   if (!options.model) {
-    Json command;  // the model of a step of a run is nowhere else
+    Json command;  // a checkpoint of a training run exists only in its trace
     if (!options.is_run) command = format("clearhead view {} \"your text\"", plan.model.empty() ? "MODEL" : plan.model);
     for (const char* feature : {"run", "why", "what-if"})
       missing.push(missing_json(feature, "no-model", command, "A trace holds no model."));
@@ -180,7 +181,7 @@ Json info(LoadedTrace& loaded) {
     missing.push(missing_json("run", "other-input", format("clearhead view {} INPUT", options.model->info().name),
                               format("It reads a {}.", options.model->info().reads)));
   }
-  // The page goes from token to token by rows of any family, so each family must have all rows of the text.
+  // The page steps through tokens by the rows of any family, so this needs every family to have all rows of the text.
   const bool has_parts = std::any_of(plan.families.begin(), plan.families.end(), [](const MapFamily& family) { return family.is_part; });
   if (!has_parts) {
     for (const GeneratedToken& token : loaded.trace().generated_tokens()) chances.push(token.probability);

@@ -1,4 +1,4 @@
-// Sums run in double over exact f32 weights; a lone raw row comes out as the same bits as the map's.
+// Sums in double over exact f32 weights. A single raw row is returned with the same bits as the map's.
 #include "viewer/questions/lines.h"
 
 #include <algorithm>
@@ -13,14 +13,14 @@
 namespace clearhead::questions {
 namespace {
 
-constexpr int64_t kBlockWeights = int64_t{1} << 22;  // held at once: 16 MB
+constexpr int64_t kBlockWeights = int64_t{1} << 22;  // computed at once: 16 MB
 constexpr size_t kMostRanges = 256;
 
 void check_cancel(const LookOptions& options) {
   if (options.cancel && options.cancel->load(std::memory_order_relaxed)) fail(ErrorCode::kCancelled, "the look was cancelled");
 }
 
-// Ranges of entries in one state; the hull when there are too many.
+// The ranges of entries with one state; a single enclosing range if there are too many.
 Json ranges_of(const std::vector<uint8_t>& state, uint8_t wanted) {
   std::vector<Range> ranges;
   const int64_t count = static_cast<int64_t>(state.size());
@@ -41,7 +41,7 @@ struct TopItem {
   double weight = 0;
 };
 
-// Heaviest first, ties to the earlier; nothing that weighs nothing.
+// The heaviest items first, ties in order of position; items of weight 0 are left out.
 std::vector<TopItem> heaviest(std::vector<TopItem> items, int64_t count) {
   std::erase_if(items, [](const TopItem& item) { return !(item.weight > 0); });
   const auto kept = static_cast<std::ptrdiff_t>(std::min<int64_t>(count, static_cast<int64_t>(items.size())));
@@ -71,7 +71,7 @@ double stat(const Tensor& rows, int64_t head, int64_t row) {
   return static_cast<double>(rows.data<float>()[head * rows.stride(1) + row * rows.stride(2)]);
 }
 
-// −Σ P ln P, the share of a sink logit as one more outcome.
+// −Σ P ln P. The share of a sink logit counts as one more outcome.
 double entropy_of(const float* weights, int64_t count, const Frame& frame, int64_t row, int64_t head) {
   double sum = 0;
   for (int64_t j = 0; j < count; ++j) {
@@ -84,7 +84,7 @@ double entropy_of(const float* weights, int64_t count, const Frame& frame, int64
   return share > 0 ? sum - share * std::log(share) : sum;
 }
 
-// Of a lone row.
+// Sets the entropy and the log-sum-exp of a line that is a single row.
 void add_entropy(const float* weights, int64_t keys, const LayerMap& map, int64_t head, int64_t query, Line& line) {
   const Frame& frame = *frame_of(map, query);
   const int64_t row = query - frame.queries.begin;
@@ -93,7 +93,8 @@ void add_entropy(const float* weights, int64_t keys, const LayerMap& map, int64_
   line.log_sum_exp = stat(frame.record.rows.m, head, row) * std::numbers::ln2 + std::log(stat(frame.record.rows.l, head, row));
 }
 
-// Takes the state of a visible pair (a hidden one's weight is NaN), whose weight is −1 where it was never scored. Was it scored?
+// Updates the state of an entry with a visible pair, whose weight is −1 if it was never scored (hidden pairs are NaN). Returns whether the
+// pair was scored.
 bool take_state(float weight, uint8_t& state) {
   if (weight < 0) {
     if (state != 1) state = 2;
@@ -103,7 +104,7 @@ bool take_state(float weight, uint8_t& state) {
   return true;
 }
 
-// Adds one row's weights to the sums of a line.
+// Adds the weights of one row to the sums of a line.
 void add_row(const float* weights, const FamilyFacts& known, SinkRule rule, const std::vector<float>& norm, Line& line,
              std::vector<double>& sums) {
   const double at_sinks = mass_at_sinks(weights, known);
@@ -117,7 +118,7 @@ void add_row(const float* weights, const FamilyFacts& known, SinkRule rule, cons
   ++line.count;
 }
 
-// What a block of weights [rows, keys] gives to the sums of a column. `masses` are those at the sinks of every query where they are divided out.
+// Adds blocks of weights [rows, keys] to the sums of a column. `masses`: the mass at the sinks for every query, if rows are renormalised.
 struct ColumnSums {
   const FamilyFacts& known;
   SinkRule rule;
@@ -148,7 +149,7 @@ struct ColumnSums {
   }
 };
 
-// Sums, or means over the rows or columns, become the line's values.
+// Converts sums into the values of the line, as sums or as means over the rows or columns.
 void finish(const std::vector<double>& sums, bool mean, Line& line) {
   const double divisor = mean && line.count > 0 ? static_cast<double>(line.count) : 1.0;
   line.sink_mass /= divisor;
@@ -158,7 +159,7 @@ void finish(const std::vector<double>& sums, bool mean, Line& line) {
   }
 }
 
-// Max and sum of the values of each bin.
+// Maximum and sum of the values in each bin.
 void add_profile(const std::vector<float>& values, int64_t bins, ViewFrame& frame) {
   const int64_t count = static_cast<int64_t>(values.size());
   std::vector<float> most(static_cast<size_t>(bins), 0.0f), sum(static_cast<size_t>(bins), 0.0f);

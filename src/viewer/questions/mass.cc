@@ -1,4 +1,4 @@
-// Raw mass comes from the maps' own sums; other kinds of weight, and rows that are renormalised, weight by weight.
+// Raw mass comes from the maps' own sums. Other weight kinds and renormalised rows are summed weight by weight.
 #include "viewer/questions/mass.h"
 
 #include <algorithm>
@@ -9,7 +9,7 @@
 namespace clearhead::questions {
 namespace {
 
-constexpr int64_t kBlockWeights = int64_t{1} << 22;  // held at once: 16 MB
+constexpr int64_t kBlockWeights = int64_t{1} << 22;  // computed at once: 16 MB
 
 // Key ranges without the sinks.
 std::vector<Range> without(const std::vector<Range>& ranges, const std::vector<int64_t>& sinks) {
@@ -25,7 +25,8 @@ std::vector<Range> without(const std::vector<Range>& ranges, const std::vector<i
   return out;
 }
 
-// Σ over a block of weights [rows, keys], each by its key's norm, each row by its divisor. Hidden and never-scored pairs add nothing.
+// Σ over a block of weights [rows, keys], multiplied by the norms of their keys and divided by the divisors of their rows. Hidden and
+// never-scored pairs count as 0.
 double block_mass(const Tile& tile, Range keys, const std::vector<float>& norm, const std::vector<double>& divisors) {
   const float* weight = tile.max.data<float>();
   double sum = 0;
@@ -40,7 +41,7 @@ double block_mass(const Tile& tile, Range keys, const std::vector<float>& norm, 
   return sum;
 }
 
-// 1 − the mass at the sinks, of every row.
+// 1 − the mass at the sinks, for every row.
 std::vector<double> what_sinks_leave(const LayerMap& map, int64_t head, Range rows, const FamilyFacts& known, const LookOptions& options) {
   const Tile tile = map.tile(head, {.queries = rows, .keys = {0, known.keys}}, {.cancel = options.cancel});
   std::vector<double> out;
@@ -52,7 +53,7 @@ struct Rectangle {
   Range rows{}, keys{};
 };
 
-// Adds Σ over a rectangle of a head, weight by weight, under a kind of weight and a sink rule: some rows at a time.
+// Adds the sum over a rectangle of a head, weight by weight, under a weight kind and a sink rule, a block of rows at a time.
 void add_head_mass(LoadedTrace& loaded, const LayerMap& map, const HeadLook& at, const Rectangle& of, const LookOptions& options,
                    double& sum) {
   const FamilyFacts& known = loaded.facts(at.family);
@@ -68,7 +69,7 @@ void add_head_mass(LoadedTrace& loaded, const LayerMap& map, const HeadLook& at,
   }
 }
 
-// Adds Σ over a rectangle to the sums of a layer [head].
+// Adds the sum over a rectangle to the sums of a layer. [head]
 void add_layer_mass(LoadedTrace& loaded, const MassLook& look, int layer, const Rectangle& of, const LookOptions& options,
                     std::vector<double>& sums) {
   const FamilyFacts& known = loaded.facts(look.family);
@@ -104,7 +105,7 @@ ViewFrame mass(LoadedTrace& loaded, const MassLook& look, const LookOptions& opt
     }
     for (int64_t h = 0; h < heads; ++h)
       mass[static_cast<size_t>(layer * heads + h)] = static_cast<float>(sums[static_cast<size_t>(h)] / row_count);
-    if (options.progress) options.progress(0);  // lets others in between layers
+    if (options.progress) options.progress(0);  // yields to other jobs between layers
   }
   ViewFrame frame;
   frame.header = Json::object({{"family", known.shape.name},

@@ -1,4 +1,4 @@
-// Ranges are [begin, end) everywhere; what several say twice counts once where they are united.
+// Ranges are [begin, end) everywhere. In a union, overlapping parts count once.
 #include "viewer/questions/ranges.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Of an encoder-decoder the ids that are looked at are asked about as they are; other texts are read again, and must give the same ids.
+// For an encoder-decoder the question uses the ids of the open text. Other texts are tokenized again and must give the same ids.
 #include "viewer/questions/subject.h"
 
 #include <algorithm>
@@ -21,7 +21,7 @@ Encoding encoding_of(const RunText& text, Range ids) {
     const auto at = static_cast<size_t>(id);
     out.ids.push_back(text.ids[at]);
     out.type_ids.push_back(0);
-    out.offsets.push_back({0, 0});  // the text itself is that of the trace
+    out.offsets.push_back({0, 0});  // the trace has the text itself
     out.segment.push_back(text.special[at] ? Encoding::kSpecial : 0);
   }
   return out;
@@ -48,7 +48,7 @@ std::unique_ptr<judge::Subject> written_token(LoadedTrace& loaded, judge::Asked 
   return judge::ask_about(std::move(model), parts.source, asked, before);
 }
 
-// read: the ids of the text that is asked about, up to the answer.
+// Checks that the subject reads the ids of the open text, up to the answer.
 void check_same(const RunText& looked_at, const judge::Subject& subject) {
   const RunText& read = subject.plan().text;
   const size_t before = read.ids.size() - (subject.answer_ids().size() - 1), count = std::min(looked_at.ids.size(), before);
@@ -101,7 +101,7 @@ std::unique_ptr<judge::Subject> subject_of(LoadedTrace& loaded, const judge::Ask
   std::shared_ptr<const Model> model = loaded.model(gradients);
   const AnswerKind kind = answer_kind_of(model->info());
   if (loaded.options().input) {
-    judge::Asked of = asked;  // what is written from a sound stands in front of its frames, behind the model's first token
+    judge::Asked of = asked;  // the generated text precedes the frames of the sound and follows the model's first token
     if (kind == AnswerKind::kWritten && token) of.of = format("token {}", *token - 1);
     return judge::ask_about(std::move(model), *loaded.options().input, of);
   }

@@ -1,4 +1,4 @@
-// Tokens stand where their bytes are, one without bytes where the text has come to.
+// Tokens are located by their bytes. A token without bytes is located at the end of the text before it.
 #include "viewer/questions/text.h"
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 namespace clearhead::questions {
 namespace {
 
-// What stands behind the tokens, each with its name.
+// The items that follow the tokens, with their names.
 Json items_json(const RunText& text) {
   Json out = Json::array();
   for (const ItemRange& range : text.items) {
@@ -47,7 +47,7 @@ ViewFrame text(const LoadedTrace& loaded, int side, std::optional<Range> wanted)
   for (int64_t i = range.begin; i < range.end; ++i) {
     const size_t at = static_cast<size_t>(i);
     auto [from, to] = text.offsets[at];
-    if (from == to) from = to = reached;  // a token without text stands where the text has come to
+    if (from == to) from = to = reached;  // a token without text is located where the text before it ends
     reached = std::max(reached, to);
     begin.push_back(static_cast<uint32_t>(from));
     end.push_back(static_cast<uint32_t>(to));
@@ -94,7 +94,7 @@ Json segments(const LoadedTrace& loaded, int side) {
   Json list = Json::array();
   int64_t reached = 0;
   for (const TextSegment& segment : segments) {
-    const int64_t begin = std::max(segment.begin, reached);  // they may not overlap: the earlier one keeps the tokens
+    const int64_t begin = std::max(segment.begin, reached);  // if segments overlap, the earlier one keeps the tokens
     if (begin >= segment.end) continue;
     reached = segment.end;
     list.push(Json::object({{"name", segment.name},

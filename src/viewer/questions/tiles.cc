@@ -1,4 +1,4 @@
-// Cells are pooled from exact weights; those that would take long are pooled from sampled rows first, and say so.
+// Pools cells from exact weights. If that would take long, a picture pooled from sampled rows comes first, with the badge "sampled".
 #include "viewer/questions/tiles.h"
 
 #include <algorithm>
@@ -13,13 +13,13 @@ namespace {
 constexpr int64_t kTileSide = 256;
 constexpr int64_t kOverviewSide = 512;
 constexpr int64_t kSampledRows = 1024;
-// Multiply-adds that a tile may cost before it comes from sampled rows: about 80 ms on two cores.
+// Multiply-adds that a tile may cost before it is made from sampled rows: about 80 ms on two cores.
 constexpr double kTileWork = 6e9;
-// An overview that costs less than this needs no sampled picture first.
+// Multiply-adds below which an overview needs no sampled picture first.
 constexpr double kInstantWork = 3e9;
-constexpr int64_t kNear = 256;      // tokens to each side that are near where no band says it
-constexpr int64_t kNearBlock = 64;  // of observe/near.cc: what its blocks add to a row
-constexpr double kPairWork = 24;    // what exp, pooling and memory cost a pair, in multiply-adds
+constexpr int64_t kNear = 256;      // default number of tokens in each direction if the layer has no band
+constexpr int64_t kNearBlock = 64;  // block size of observe/near.cc: columns that its blocks add to a row
+constexpr double kPairWork = 24;    // cost of exp, pooling and memory accesses per pair, in multiply-adds
 
 void add_plane(ViewFrame& frame, Json& codes, const char* name, const std::vector<float>& cells, const Cells& of, bool f32) {
   if (f32) return frame.add(name, cells, {of.rows, of.columns});
@@ -36,7 +36,7 @@ void check_near(const FamilyFacts& known) {
        known.shape.name);
 }
 
-// Rows that a look of so many offsets may take before it is sampled; 0: all.
+// The number of rows to sample for a picture with this many offsets; 0: all rows.
 int64_t near_sample(const FamilyFacts& known, int64_t queries, int64_t wide) {
   const double a_row = static_cast<double>(wide + kNearBlock) * (static_cast<double>(known.shape.d_k) + kPairWork);
   return a_row * static_cast<double>(queries) > kTileWork ? std::max<int64_t>(1, static_cast<int64_t>(kTileWork / a_row)) : 0;
@@ -70,7 +70,7 @@ int near_level(int64_t items, int64_t side) {
   return z;
 }
 
-// Sampled first where it takes long, as the overview of the whole map.
+// The overview of key − query: like the overview of the whole map, sampled first if it takes long.
 void near_overview(LoadedTrace& loaded, const HeadLook& at, const Near& near, const TakeFrame& take, const LookOptions& options) {
   const FamilyFacts& known = loaded.facts(at.family);
   NearLook whole = whole_near(loaded, at, near);

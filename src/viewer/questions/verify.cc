@@ -1,4 +1,5 @@
-// Rows are spread over those asked for; a shown weight may be off by (4 + d/2)·ε·S of its scores (docs/ARCHITECTURE.md, "viewer").
+// Verifies evenly spread rows of those that are asked for. A shown weight may be off by (4 + d/2)·ε·S of its scores
+// (docs/ARCHITECTURE.md, "viewer").
 #include "viewer/questions/verify.h"
 
 #include <algorithm>
@@ -15,15 +16,16 @@ namespace {
 
 constexpr int64_t kMostVerifiedRows = 64;
 
-// One row of the oracle by the text's keys, as weights or as what the gradients make of them. [key]
+// One row of the oracle over the keys of the text, as weights or as a gradient quantity. [key]
 struct EagerRow {
   std::vector<double> weights{};  // NaN: hidden or never scored
-  std::vector<double> errors{};   // what rounding of scores may change a weight by
+  std::vector<double> errors{};   // bound on the change of a weight by rounding of its score
 
   EagerRow(const Frame& frame, const FamilyFacts& known, int64_t head, int64_t query, WeightKind kind)
       : weights(static_cast<size_t>(known.keys), std::numeric_limits<double>::quiet_NaN()), errors(weights.size(), 0) {
     const OracleRow eager = oracle_row(frame.record, Tensor(), 0, head, query - frame.queries.begin);
-    // A chain of d multiply-adds is off by at most d·ε/2·S (Higham 2002, §3.1): usually 4εS suffices, but equal terms round the same way.
+    // A chain of d multiply-adds is off by at most d·ε/2·S (Higham 2002, §3.1). Usually 4εS suffices, but equal terms all round in the
+    // same direction.
     const double delta = (4 + static_cast<double>(known.shape.d_k) / 2) * 0x1p-23 * eager.largest;
     for (size_t j = 0; j < eager.weights.size(); ++j) {
       const size_t key = frame.keys.empty() ? j : static_cast<size_t>(frame.keys[j]);
@@ -35,7 +37,8 @@ struct EagerRow {
   }
 
  private:
-  // Half of g, or of P·a·g, and what the rounding of g's chain adds to the error. A pair that is hidden has none.
+  // Replaces a weight by the positive or negative part of g, or of P·a·g, and adds the rounding of the dot product g to the error. A
+  // hidden pair has neither.
   void show(const OutputGradient& gradient, GradientLook look, const OracleRow& eager, int64_t head, int64_t row, size_t j, size_t key) {
     const Tensor d_out = gradient.d_out.select(0, 0).select(0, head).select(0, row);
     const Tensor values = gradient.values.select(0, 0);
@@ -64,7 +67,7 @@ struct Verdict {
   bool within = true;
   Json at = nullptr;
 
-  // A row as it is shown, of the keys that were asked for.
+  // Compares one shown row on the requested keys.
   void take_row(const HeadLook& look, int64_t query, const EagerRow& row, const std::vector<float>& shown, const std::vector<float>& norm,
                 const std::vector<Range>& keys) {
     for (const Range& range : keys) {
@@ -91,7 +94,7 @@ struct Verdict {
   }
 };
 
-// Entries of ascending ranges, at most `most` of them, spread evenly.
+// At most `most` entries of ascending ranges, spread evenly.
 std::vector<int64_t> spread(const std::vector<Range>& ranges, int64_t most) {
   std::vector<int64_t> all, out;
   for (const Range& range : ranges) {

@@ -1,4 +1,4 @@
-// Both runs are made by the same code, one without interventions; heads are compared as questions/compare.h says.
+// Both runs use the same code, one without interventions. Heads are compared as in questions/compare.h.
 #include "viewer/questions/what_if.h"
 
 #include <algorithm>
@@ -65,7 +65,7 @@ constexpr size_t kAnswersShown = 8;
 
 using Tell = std::function<void(double, const std::string&)>;
 
-// What the model answers: a distribution, or a probability of each token that was written.
+// A model's answer: a distribution, or the probability of each generated token.
 struct Answer {
   std::vector<std::string> names{};
   std::vector<double> probabilities{};
@@ -85,7 +85,7 @@ std::string spelled(const Tokenizer& tokenizer, int32_t id) {
   return bytes.empty() ? std::string(tokenizer.token(id)) : bytes;
 }
 
-// Edits as the model's interventions: ids of the text become places in the sequences of each family that has them.
+// Converts edits to interventions: ids of the text become positions in the sequences of each family that has them.
 Interventions interventions_of(const RunPlan& plan, const WhatIfLook& look) {
   Interventions out{.ablated = look.knock_out};
   for (Interventions::Head& head : out.ablated) {
@@ -119,7 +119,7 @@ class Rerun {
   Rerun(LoadedTrace& loaded, const Tell& tell, const std::atomic<bool>* cancel)
       : loaded_(loaded), model_(loaded.model()), kind_(answer_kind_of(model_->info())), tell_(tell), cancel_(cancel) {}
 
-  // Of the text that is looked at; with `look`, of the one it names under its edits.
+  // Runs the open text; with `look`, the text that it names, with its edits.
   Answer run(const WhatIfLook* look, Trace* trace) {
     WatchedRun watched(trace, tell_, cancel_);
     if (loaded_.options().input) return of_input(look, watched);
@@ -146,14 +146,15 @@ class Rerun {
     return out;
   }
 
-  // What was written stays, so that each of its tokens has a probability before and after.
+  // The generated text stays the same, so that each of its tokens has a probability before and after.
   Answer of_sound(const ModelInput& input, const Interventions& edits, Observer& observer) {
     const WrittenText written = written_again(target_of(loaded_.trace().plan()));
     return answer_of(written.encoding, model_->run_from_input(input, written.encoding,
                                                               {.observer = &observer, .text = written.text, .interventions = edits}));
   }
 
-  // Of another source a target is written first; else the target stays, so that each of its tokens has a probability before and after.
+  // For another source, a target is generated first; otherwise the target stays, so that each of its tokens has a probability before and
+  // after.
   Answer of_written(const WhatIfLook* look, Observer& observer) {
     SourceAndTarget parts = parts_of(loaded_.trace().plan());
     auto [source, target] = loaded_.given();
@@ -177,12 +178,12 @@ class Rerun {
     return answer_of(parts.target, model_->run_from(parts.source, parts.target, options));
   }
 
-  // The target that is looked at, with its text.
+  // The target of the open trace, with its text.
   WrittenText written_again(const Encoding& target) const {
     return written_text(model_->info().first_token, {target.ids.begin() + 1, target.ids.end()}, &model_->tokenizer());
   }
 
-  // Every token of what is written, by the row before it.
+  // The probability of every generated token, from the row before it.
   Answer answer_of(const Encoding& target, const RunResult& result) const {
     Answer out;
     const int64_t vocabulary = result.causal_logits.size(2);
@@ -195,7 +196,7 @@ class Rerun {
     return out;
   }
 
-  // The plan of a run, which is not made.
+  // The plan of a run, which is stopped before it computes anything.
   RunPlan planned(const SourceAndTarget& parts, RunOptions options) {
     struct Heard final : judge::Listener {
       RunPlan plan{};
@@ -259,7 +260,7 @@ class Rerun {
   const std::atomic<bool>* cancel_;
 };
 
-// The most probable before and after, side by side; of what was written every token, where it is the same.
+// The most probable answers before and after, paired by name. For generated text: every token, paired if the tokens are the same.
 Json answers_json(const Answer& before, const Answer& after, AnswerKind kind) {
   const auto one_json = [](const std::string& name, Json was, Json is) {
     return Json::object({{"name", name}, {"before", std::move(was)}, {"after", std::move(is)}});
@@ -283,7 +284,7 @@ Json answers_json(const Answer& before, const Answer& after, AnswerKind kind) {
   return out;
 }
 
-// Σ p ln(p / q) in nats; nothing where the answers are no distribution: written tokens, labels that stand by themselves.
+// Σ p ln(p / q) in nats; null if the answers are not a distribution: generated tokens, independent labels.
 Json divergence_json(const Answer& before, const Answer& after, const ModelInfo& info) {
   const bool stands_alone = answer_kind_of(info) == AnswerKind::kClass && info.problem == ProblemType::kMultiLabel;
   if (answer_kind_of(info) == AnswerKind::kWritten || stands_alone || before.names.empty()) return Json();
@@ -295,7 +296,7 @@ Json divergence_json(const Answer& before, const Answer& after, const ModelInfo&
   return Json(std::max(0.0, sum));
 }
 
-// {"id", "rows", "divergence"} of a family; null where a layer was not kept or no row is in both.
+// {"id", "rows", "divergence"} of a family; null if a layer was not kept or no row is in both runs.
 Json family_json(const std::string& name, const HeadDivergences& found) {
   Json layers = Json::array();
   for (const std::vector<double>& layer : found.divergence) {

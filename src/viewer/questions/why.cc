@@ -1,5 +1,5 @@
-// Methods are asked one after the other, then each ranking is judged by what the answer loses without its highest items, against rankings at random. Removals
-// are remembered: rankings that agree cost one run.
+// Computes the methods one after the other. Then evaluates each ranking by what the answer loses without its highest items, compared with
+// random rankings. Answers are cached by removal, so rankings that agree share runs.
 #include "viewer/questions/why.h"
 
 #include <algorithm>
@@ -47,12 +47,13 @@ using judge::MethodInfo;
 using judge::Removal;
 using judge::Subject;
 
-constexpr size_t kMostWords = 400;      // beyond, sentences
-constexpr size_t kRandomRankings = 10;  // what a method is held against
-constexpr size_t kAllCuts = 100;  // items of which each is cut once to find the one that counts most; of more the highest of each method
+constexpr size_t kMostWords = 400;      // with more words, sentences are used
+constexpr size_t kRandomRankings = 10;  // baseline for each method
+constexpr size_t kAllCuts =
+    100;  // with at most this many items, each is cut once to find the most important one; with more, only the highest of each method
 constexpr size_t kCutsOfMethod = 8;
 
-// Returns what the items are.
+// Groups the subject's tokens into items and returns the kind of item.
 std::string choose_items(LoadedTrace& loaded, const WhyLook& look, Subject& subject) {
   const RunText& text = loaded.trace().plan().text;
   if (!text.items.empty()) return text.items_of(subject.items().front().begin)->kind;
@@ -66,7 +67,7 @@ std::string choose_items(LoadedTrace& loaded, const WhyLook& look, Subject& subj
 
 struct Asked {
   MethodInfo method{};
-  std::vector<double> scores{};  // empty: refused
+  std::vector<double> scores{};  // empty: the method failed
   std::string refused{};
   double comprehensiveness = std::nan("");
   double seconds = 0;
@@ -80,7 +81,7 @@ void check_cancelled(const WhyEvents& events) {
   if (events.cancel && events.cancel->load(std::memory_order_relaxed)) fail(ErrorCode::kCancelled, "why: cancelled");
 }
 
-// A share of the sum of sizes each.
+// Each score divided by the sum of the absolute scores.
 Json shares_json(const std::vector<double>& scores) {
   double sum = 0;
   for (const double score : scores) sum += std::abs(score);
@@ -115,7 +116,7 @@ class Why {
   }
 
  private:
-  // A model that gives no gradients is asked without them: methods that need them then say why.
+  // A model that does not support gradients is still opened: the methods that need them then report the reason.
   void open(std::vector<Asked>& asked) {
     const bool gradients = std::any_of(asked.begin(), asked.end(), [](const Asked& one) { return one.method.needs_gradients; });
     if (events_.progress) events_.progress(0, gradients ? "reading the weights" : "asking the model");
@@ -140,7 +141,7 @@ class Why {
     return out;
   }
 
-  // Runs are counted, one is timed.
+  // Estimates the cost: counts the runs and times one of them.
   double say_cost(const std::vector<Asked>& asked, Json& out) {
     const size_t items = subject_->items().size();
     int64_t runs = static_cast<int64_t>(2 * kRandomRankings + 1 + (items <= kAllCuts ? items : kCutsOfMethod * asked.size()));
@@ -174,7 +175,7 @@ class Why {
       if (error.code() == ErrorCode::kCancelled) throw;
       one.refused = error.what();
     }
-    check_cancelled(events_);  // what was cut short has gaps
+    check_cancelled(events_);  // results of a cancelled method are incomplete
     one.seconds = seconds_since(begin);
   }
 
@@ -231,7 +232,7 @@ class Why {
     return out;
   }
 
-  // The item without which the answer changes most: of all, or of those that some method ranks highest.
+  // The item whose removal changes the answer most, among all items or among those that some method ranks highest.
   Json cut_json(const std::vector<Asked>& asked) {
     const size_t items = subject_->items().size();
     if (events_.progress) events_.progress(0, "cuts");
@@ -265,7 +266,7 @@ class Why {
       return subject_->answers({removed}, judge::RemovedBy::kMasked)[0];
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kUnsupported) throw;
-      return Json();  // no token to put in its place
+      return Json();  // no token to replace it with
     }
   }
 
