@@ -1,4 +1,4 @@
-// Pairs in opposite order are the exchanges of a merge sort.
+// Counts discordant pairs as the exchanges of a merge sort.
 #include "judge/agreement.h"
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 namespace clearhead::judge {
 namespace {
 
-// Exchanges that sort `values` takes; they are sorted.
+// Sorts `values` and returns the number of exchanges.
 double exchanges(std::span<double> values, std::span<double> scratch) {
   if (values.size() < 2) return 0;
   const size_t half = values.size() / 2;
@@ -27,7 +27,7 @@ double exchanges(std::span<double> values, std::span<double> scratch) {
   return count;
 }
 
-// Pairs of neighbours that `equal` holds together, in an order that puts them next to each other.
+// The number of tied pairs, in an order that puts items that are `equal` next to each other.
 template <class Equal>
 double tied_pairs(size_t count, const Equal& equal) {
   double pairs = 0;

@@ -1,4 +1,4 @@
-// Words of a question become numbers of a vocabulary; an encoder-decoder writes before it is asked.
+// Converts the words of a question to token ids; generates the target of an encoder-decoder.
 #include "judge/asked.h"
 
 #include <algorithm>
@@ -27,15 +27,15 @@ std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\
 
 namespace {
 
-// Ids without the tokens that the tokenizer adds at the end.
+// The ids without the special tokens that the tokenizer appends.
 std::vector<int32_t> without_end(const Encoding& encoding) {
   size_t count = encoding.size();
   while (count > 0 && encoding.is_special(count - 1)) --count;
   return {encoding.ids.begin(), encoding.ids.begin() + static_cast<std::ptrdiff_t>(count)};
 }
 
-// The tokens that `word` adds to a text, if it leaves those of the text as they are; else those of the word by itself. A word by
-// itself is spelled as at the beginning of a text, which some tokenizers put a space before.
+// The tokens that `word` adds to a text if the tokens of the text stay the same; otherwise the tokens of the word alone. A word alone is
+// tokenized as at the beginning of a text, where some tokenizers insert a space before it.
 std::vector<int32_t> continuation(const Tokenizer& tokenizer, const std::string& word, const std::optional<std::string>& before) {
   if (before) {
     const std::vector<int32_t> text = without_end(tokenizer.encode(*before)), both = without_end(tokenizer.encode(*before + word));
@@ -45,14 +45,15 @@ std::vector<int32_t> continuation(const Tokenizer& tokenizer, const std::string&
   return tokenizer.encode(word, {.add_special_tokens = false}).ids;
 }
 
-// Letters and numbers of scripts that put spaces between words.
+// Whether a character is a letter or number of a script that separates words by spaces.
 bool is_of_a_spaced_word(char32_t c) {
   const bool is_unspaced = (c >= 0x0E00 && c < 0x0F00) || (c >= 0x1000 && c < 0x10A0) || (c >= 0x1780 && c < 0x1800) ||
                            (c >= 0x3040 && c < 0x3100) || text::is(c, text::kChinese);  // Thai and Lao, Burmese, Khmer, kana, Han
   return !is_unspaced && text::is(c, text::kLetter | text::kNumber);
 }
 
-// Between a text and the word that follows: two words have a space between them; punctuation and scripts without spaces may or may not.
+// What separates a text and the word after it: two words have a space between them; with punctuation and scripts without spaces both are
+// possible.
 enum class Joint { kNone, kSpace, kEither };
 Joint joint_of(const std::string& word, const std::optional<std::string>& before) {
   const std::string next = text::replace_invalid(word), text = text::replace_invalid(before.value_or(""));

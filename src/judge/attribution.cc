@@ -1,6 +1,7 @@
-// Records of one run, or gradients as a backward pass comes by them from the last call to the first; then vectors through whole maps, from the side of each call's
-// queries to that of its keys (sides.h). Relevance multiplies while the pass runs and keeps nothing; of an encoder-decoder Transformer it keeps each call's record
-// and dO, because cross-attention is normalised by what comes before it.
+// Uses the records of one run, or the gradients that a backward pass reports from the last call to the first. Vectors are multiplied with
+// whole maps, from the side of each call's queries to the side of its keys (sides.h). Relevance multiplies during the backward pass and
+// stores nothing. For an encoder-decoder Transformer it stores the record and dO of each call, because cross-attention is normalised by
+// the maps before it.
 #include "judge/attribution.h"
 
 #include <algorithm>
@@ -18,8 +19,8 @@
 namespace clearhead::judge {
 namespace {
 
-constexpr int64_t kWrittenTokens = 4096;  // whose self-attention is multiplied as a matrix
-constexpr int64_t kFlowTokens = 128;      // a search each, through all weights
+constexpr int64_t kWrittenTokens = 4096;  // limit for relevance, which stores their self-attention as a matrix
+constexpr int64_t kFlowTokens = 128;      // limit for flow, which runs one search per token over all weights
 using Vector = std::vector<double>;
 
 Tensor row_tensor(const Vector& values) {
@@ -27,7 +28,7 @@ Tensor row_tensor(const Vector& values) {
   return Tensor::from(row, {1, static_cast<int64_t>(row.size())});
 }
 
-// The mean over heads of [1, head, length].
+// The mean over heads of a tensor [1, head, length].
 Vector mean_of_heads(const Tensor& t) {
   const int64_t heads = t.size(1), length = t.size(2);
   Vector out(static_cast<size_t>(length));
@@ -48,7 +49,7 @@ void add(Vector& to, const Vector& more, double factor = 1) {
   for (size_t i = 0; i < to.size(); ++i) to[i] += factor * more[i];
 }
 
-// Adds shares of one side to those of the ids that it stands for.
+// Adds the shares of a side to the ids that it corresponds to.
 void place(const Subject& subject, const std::string& side, const Vector& of_side, Vector& of_ids) {
   const Range ids = ids_of_side(subject.plan(), side);
   for (size_t at = 0; at < of_side.size() && static_cast<int64_t>(at) < ids.size(); ++at)
@@ -66,12 +67,12 @@ void check_cancelled(const AttributionOptions& options) {
   if (options.cancel && options.cancel->load()) fail(ErrorCode::kCancelled, "why: cancelled");
 }
 
-// The rows of a call that the answer is read from: its only one, if it has one.
+// The rows of a call from which the answer is read. If the call has only one row, it is that one.
 std::vector<int64_t> rows_in(const Subject& subject, const AttentionRecord& record) {
   return record.query_length == 1 ? std::vector<int64_t>{0} : subject.rows();
 }
 
-// Records of the sites that are wanted, in the order of the calls.
+// Keeps the records of the wanted sites, in the order of the calls.
 class Records final : public Observer {
  public:
   explicit Records(std::optional<Site> only = {}) : only_(std::move(only)) {}
@@ -91,11 +92,11 @@ class Records final : public Observer {
   std::optional<Site> only_;
 };
 
-// Vectors on the sides of maps, from 1 where the answer is read.
+// Vectors on the sides of maps. On the side from which the answer is read, the initial vector has the sum 1.
 class Shares {
  public:
   explicit Shares(const Subject& subject) : subject_(subject) {}
-  // Of the side of this call's queries: zeros until something reached it.
+  // The vector of a side of this length; zeros if nothing has been added to it yet, except on the answer's side.
   Vector& of(const std::string& side, int64_t length) {
     Vector& r = by_side_[side];
     if (r.empty() && side == subject_.side()) r = start(subject_, length);
@@ -108,7 +109,7 @@ class Shares {
     for (const auto& [side, r] : by_side_) place(subject_, side, r, out);
     return out;
   }
-  // What reached the ids beyond the 1 that the answer's rows start as.
+  // The shares minus the initial vector of the answer's rows.
   Vector of_ids_beyond_start() const {
     Vector out = of_ids();
     const auto own = by_side_.find(subject_.side());
@@ -125,7 +126,7 @@ class Shares {
   std::map<std::string, Vector> by_side_{};
 };
 
-// The mean over heads, or one head, of a row of numbers by key.
+// A vector over keys: the mean over heads, or a single head.
 Vector of_heads(const AttentionShape& shape, const std::optional<int64_t>& head,
                 const std::function<void(int64_t head, double factor, Vector& to)>& add_head) {
   if (head && (*head < 0 || *head >= shape.heads))
@@ -164,7 +165,7 @@ Vector last_layer(const Subject& subject, Method method, const AttributionOption
   return of_ids;
 }
 
-// Ids are the tokens that the one text's attention has as its keys.
+// The ids are the tokens that the attention of a single text has as its keys.
 Vector mixed(const Subject& subject, const AttributionOptions& options) {
   if (options.head) fail(ErrorCode::kInvalidArgument, "mixed: all heads of a layer write one vector; --head names one of them");
   return subject.mixed_norms(looked_at(subject, options.layer).layer);
@@ -177,7 +178,7 @@ Vector rollout(const Subject& subject, const AttributionOptions& options) {
   for (size_t left = records.kept.size(); left > 0; --left) {
     check_cancelled(options);
     const auto& [site, map, norms] = records.kept[left - 1];
-    if (map.shape().batch != 1) continue;  // inside each item, not between items
+    if (map.shape().batch != 1) continue;  // attention within each item, not between items
     Vector& r = shares.of(query_side(site), map.shape().queries);
     const Vector read = mean_of_heads(map.after().transposed_times(row_tensor(r), {.cancel = options.cancel}));
     for (double& share : r) share *= 0.5;
@@ -187,7 +188,7 @@ Vector rollout(const Subject& subject, const AttributionOptions& options) {
   return shares.of_ids();
 }
 
-// Of one stack of tokens; ½P + ½I of each layer, as rollout takes them.
+// For a single stack of tokens. The capacities of each layer are ½P + ½I, as in rollout.
 Vector flow(const Subject& subject, const AttributionOptions& options) {
   Records records;
   subject.run(&records);
@@ -220,7 +221,7 @@ Vector flow(const Subject& subject, const AttributionOptions& options) {
   return out;
 }
 
-// P ⊙ ∂y/∂P of one layer, as its backward comes by.
+// Takes P ⊙ ∂y/∂P of one layer when the backward pass reaches it.
 class OneGradient final : public Listener {
  public:
   OneGradient(const Subject& subject, const AttributionOptions& options, Site site)
@@ -257,7 +258,7 @@ Vector attention_gradient(const Subject& subject, const AttributionOptions& opti
   return of_ids;
 }
 
-// Vectors go through each call while the backward pass is there; nothing is kept.
+// Multiplies the vectors with each call's map during the backward pass; stores no maps.
 class RelevanceWalk final : public Listener {
  public:
   RelevanceWalk(const Subject& subject, const AttributionOptions& options) : shares(subject), options_(options) {
@@ -266,7 +267,7 @@ class RelevanceWalk final : public Listener {
   bool wants_gradient(const Site&) override { return true; }
   void take_gradient(const Site& site, const AttentionRecord& record, const OutputGradient& gradient) override {
     check_cancelled(options_);
-    if (record.shape().batch != 1) return;  // inside each item, not between items
+    if (record.shape().batch != 1) return;  // attention within each item, not between items
     const Vector& r = shares.of(query_side(site), record.query_length);
     const GradientMap map(record, gradient, GradientLook::kPositive);
     const Vector read = mean_of_heads(map.transposed_times(row_tensor(r), {.cancel = options_.cancel}));
@@ -281,7 +282,7 @@ class RelevanceWalk final : public Listener {
   int64_t calls_ = 0, heard_ = 0;
 };
 
-// Of an encoder-decoder: everything is kept.
+// Keeps the gradient maps of all calls, for an encoder-decoder.
 class KeptGradients final : public Listener {
  public:
   bool wants_gradient(const Site&) override { return true; }
@@ -296,10 +297,10 @@ class KeptGradients final : public Listener {
   std::map<std::pair<std::string, int>, GradientMap> maps{};
 };
 
-// 0 of a row of zeros, whose R̄ is I.
+// Returns 0 for a row whose sum is zero; its R̄ is then I.
 double divided(double value, double by) { return by == 0 ? 0 : value / by; }
 
-// Rows of R normalised (eq. 8 and 9): R̄ = (R − I)/Σ_j (R − I)_ij + I.
+// Relevance of an encoder-decoder. The rows of R are normalised (eq. 8 and 9): R̄ = (R − I)/Σ_j (R − I)_ij + I.
 class RelevanceOfPair {
  public:
   RelevanceOfPair(const Subject& subject, const KeptGradients& kept) : subject_(subject), kept_(kept) {}
@@ -343,7 +344,7 @@ class RelevanceOfPair {
   }
 
  private:
-  // mean_h (P ⊙ g)⁺ of the decoder's self-attention; zeros where there is none.
+  // mean_h (P ⊙ g)⁺ of the decoder's self-attention; zeros if the layer has none.
   Vector self_map(int64_t layer, int64_t written) const {
     Vector out(static_cast<size_t>(written * written));
     const GradientMap* map = kept_.find("dec", layer);
@@ -382,7 +383,7 @@ class RelevanceOfPair {
     }
     return out;
   }
-  // sᵀ·R̄ of the encoder: R·1 gives the sums of its rows.
+  // sᵀ·R̄ of the encoder. R·1 gives the sums of the rows of R.
   Vector through_encoder(const Vector& s) const {
     const int64_t layers = layers_of(subject_, "enc");
     Vector ones(s.size(), 1.0), sums = ones;
@@ -417,7 +418,7 @@ Vector relevance(const Subject& subject, const AttributionOptions& options) {
   return heard.shares.of_ids_beyond_start();
 }
 
-// Shares of items that each are some rows of an input: the frames of a sound over the steps of its spectrogram.
+// Adds the shares of an input's rows to items that each cover several rows: the steps of a spectrogram to the frames of a sound.
 bool place_frames(const Subject& subject, const Vector& of_steps, Vector& of_ids) {
   const auto& items = subject.plan().text.items;
   const auto frames = std::find_if(items.begin(), items.end(), [](const ItemRange& range) { return range.kind == "frame"; });
@@ -428,13 +429,13 @@ bool place_frames(const Subject& subject, const Vector& of_steps, Vector& of_ids
   return true;
 }
 
-// The side that an input of the tape is; networks of parts read their source first.
+// The side that an input of the tape belongs to; networks of parts read their source first.
 std::string side_of(const Subject& subject, const InputTape& tape, size_t input) {
   if (!tape.inputs[input].family.empty()) return tape.inputs[input].family;
   return tape.inputs.size() == 1 ? subject.side() : input == 0 ? "source" : "target";
 }
 
-// x·g for each row of each input.
+// Adds x·g of each row of each input.
 void add_gradient_times_input(const Subject& subject, const InputTape& tape, double factor, Vector& of_ids) {
   for (size_t input = 0; input < tape.inputs.size(); ++input) {
     const auto& [_, values, gradient] = tape.inputs[input];

@@ -1,4 +1,4 @@
-// One pass, and one over the sorted weights.
+// One pass over the weights and one over the sorted weights.
 #include "judge/clearness.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Removals made from rankings; the model sees each list of them once.
+// Makes removals from rankings and passes each list of them to the model at once.
 #include "judge/faithfulness.h"
 
 #include <algorithm>
@@ -19,7 +19,7 @@ size_t items_of(double share, size_t items) {
   return std::clamp(static_cast<size_t>(std::ceil(exact - 1e-9)), size_t{1}, items);  // 0.07 · 100 is 7.000000000000001
 }
 
-// The first `count` of an order, or all others.
+// Removes the first `count` items of an order, or all others.
 Removal first_of(const std::vector<size_t>& order, size_t count, bool others = false) {
   Removal removed(order.size(), others ? 1 : 0);
   for (size_t at = 0; at < count; ++at) removed[order[at]] = others ? 0 : 1;
@@ -41,7 +41,7 @@ double area(const std::vector<double>& x, const std::vector<double>& y) {
   return sum;
 }
 
-// Σ of the scores of each set.
+// The sum of the scores of each set.
 std::vector<double> sums_of(std::span<const double> scores, const Changes& changes) {
   metrics::check_finite("faithfulness", "scores", scores);
   metrics::check_sides("faithfulness", "sets", changes.removed.size(), changes.change.size());

@@ -1,4 +1,4 @@
-// Nodes are tokens of layers, numbered layer by layer; an edge lies beside its reverse.
+// Nodes are the tokens of each layer, numbered layer by layer. Each edge is stored next to its reverse edge.
 #include "judge/flow.h"
 
 #include <algorithm>
@@ -7,7 +7,7 @@
 namespace clearhead::judge {
 namespace {
 
-constexpr double kNothing = 1e-12;  // of a total of 1
+constexpr double kNothing = 1e-12;  // tolerance, for a total flow of 1
 
 class Network {
  public:
@@ -34,7 +34,7 @@ class Network {
     size_t to;
     double capacity, left;
   };
-  // Levels by breadth-first search over what is left.
+  // Assigns levels by breadth-first search over the residual capacities. Returns whether the sink can be reached.
   bool reaches(size_t source, size_t sink) {
     std::fill(level_.begin(), level_.end(), -1);
     std::vector<size_t> queue = {source};
@@ -49,7 +49,7 @@ class Network {
     }
     return level_[sink] >= 0;
   }
-  // One path of ascending levels.
+  // Sends flow along one path of ascending levels.
   double send(size_t node, size_t sink, double most) {
     if (node == sink) return most;
     for (size_t& at = next_[node]; at < edges_of_[node].size(); ++at) {

@@ -1,5 +1,6 @@
-// Questions to networks of parts that are given inputs: a document's sentences, a story's statements, a picture's patches. Items are these. Masked, a sentence or a
-// statement is as many unknown tokens, a patch the mean of its picture.
+// Attribution targets for networks of parts with structured inputs. Items are the sentences of a document, the statements of a story or
+// the patches of a picture. As "masked", the tokens of a sentence or statement are replaced by unknown tokens, and a patch by the mean of
+// its picture.
 #include <algorithm>
 #include <numeric>
 
@@ -74,7 +75,7 @@ class InputSubject final : public Subject {
     begin_with(std::move(items));
   }
 
-  // A picture is where gradients begin, as embeddings are of tokens.
+  // Gradients of a picture start at its pixels, as those of a text start at the embeddings.
   static void start_at(Rows& rows, Recorder* recorder) {
     if (recorder && rows.features.defined()) recorder->embedded("picture", rows.features);
   }
@@ -107,7 +108,7 @@ class InputSubject final : public Subject {
     return out;
   }
 
-  // One patch of [channels, height, width] as the mean of each channel.
+  // Replaces one patch of [channels, height, width] by the mean of each channel.
   void blank(int64_t patch, Tensor& picture) const {
     const PictureFacts& facts = network_.facts().picture;
     const int64_t row = patch / facts.columns() * facts.patch, column = patch % facts.columns() * facts.patch;

@@ -1,4 +1,5 @@
-// Runs with one head changed at a time; outputs of heads as a run writes them; and what a head writes, read by the final norm and the unembedding alone.
+// Runs with one head changed at a time; the outputs of heads as recorded in a run; and outputs of heads through the final norm and the
+// unembedding alone.
 #include "judge/inside.h"
 
 #include <algorithm>
@@ -13,7 +14,7 @@
 namespace clearhead::judge {
 namespace {
 
-// Outputs of all heads by family and layer, [head, query, d_v].
+// Keeps the outputs of all heads by family and layer, [head, query, d_v].
 class Outputs final : public Listener {
  public:
   bool wants_output(const Site&) override { return true; }
@@ -50,7 +51,7 @@ std::vector<HeadEffect> every_head(const Subject& subject) {
   return out;
 }
 
-// Calls each head's body until somebody cancels.
+// Calls `body` for each head until the computation is cancelled.
 std::vector<HeadEffect> for_each_head(const Subject& subject, const InsideOptions& options,
                                       const std::function<double(const HeadEffect&)>& body) {
   std::vector<HeadEffect> out;
@@ -84,7 +85,7 @@ void check_pair(const Subject& clean, const Subject& corrupted) {
     fail(ErrorCode::kInvalidArgument, "patching: the two texts ask for different answers");
 }
 
-// The part of the answer that comes back.
+// The fraction of the answer that patching restores.
 struct Recovered {
   double clean = 0, corrupted = 0;
   double operator()(double y) const { return (y - corrupted) / (clean - corrupted); }
@@ -122,7 +123,7 @@ std::vector<HeadEffect> heads_by_what_they_add(const Subject& subject) {
   subject.run(&outputs);
   std::vector<HeadEffect> out;
   for (const auto& [site, of_site] : outputs.kept) {
-    if (site.first != subject.side() && site.first != "cross") continue;  // an encoder adds to another stream
+    if (site.first != subject.side() && site.first != "cross") continue;  // an encoder adds to a different residual stream
     const int64_t row = subject.rows()[0];
     const Tensor of_row = of_site.slice(1, row, row + 1).contiguous().reshape({of_site.size(0), of_site.size(2)});
     const Tensor logits = subject.model().lens(subject.model().added_by_heads(site.first, site.second, of_row), at);

@@ -1,4 +1,4 @@
-// Groups of the items that a subject has, which are its tokens.
+// Groups the subject's initial items, which are its tokens.
 #include "judge/items.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// One row of one attention, moved by numbers that are added to its scores (Interventions::Scores).
+// Moves one row of one attention by numbers that are added to its scores (Interventions::Scores).
 #include "judge/moved_map.h"
 
 #include <algorithm>
@@ -14,15 +14,15 @@
 namespace clearhead::judge {
 namespace {
 
-constexpr double kRate = 0.5, kFirst = 0.9, kSecond = 0.999, kTiny = 1e-8;  // Adam's
+constexpr double kRate = 0.5, kFirst = 0.9, kSecond = 0.999, kTiny = 1e-8;  // parameters of Adam
 constexpr double kStrength = 20;                                            // of the penalty; JS is at most ln 2
-constexpr double kSpread = 1;                                               // of the random scores it begins with
+constexpr double kSpread = 1;                                               // standard deviation of the random initial scores
 
 using Heads = std::vector<std::vector<double>>;  // [head][key]
 
 bool is_same(const Site& a, const Site& b) { return a.family == b.family && a.layer == b.layer; }
 
-// The row's weights in every head; with a backward pass also ∂/∂P.
+// Records the row's weights in every head and, from the backward pass, ∂/∂P.
 class Row final : public Listener {
  public:
   explicit Row(Site site, int64_t query) : site_(std::move(site)), query_(query) {}
@@ -128,7 +128,7 @@ class Search {
     out_.after = mean_of(row.weights);
   }
 
-  // ∂/∂b = P̃ ⊙ (x − Σ P̃ x) of the objective's x = ∂/∂P̃.
+  // The gradient of the objective: ∂/∂b = P̃ ⊙ (x − Σ P̃ x) with x = ∂/∂P̃.
   Heads gradient_of(const Row& row) const {
     const double off = probability_ - out_.probability;
     const double penalty = std::fabs(off) > options_.tolerance ? (off > 0 ? kStrength : -kStrength) * probability_ : 0;
@@ -161,7 +161,7 @@ class Search {
   MovedMap out_{};
   Heads own_{};
   double probability_ = 0;
-  bool is_only_ = false;  // the row, of its call
+  bool is_only_ = false;  // whether the row is the only one of its call
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Sets of items and of links.
+// Plausibility from sets of marked items and sets of links.
 #include "judge/plausibility.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Panels side by side over shared rows; ticks at 1, 2 or 5 times a power of ten.
+// Panels side by side that share their rows; ticks at 1, 2 or 5 times a power of ten.
 #include "judge/plot.h"
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 namespace clearhead::judge {
 namespace {
 
-// Control characters, which XML cannot hold, are blanks.
+// Escapes XML; control characters, which XML does not allow, become spaces.
 std::string xml(std::string_view text) {
   std::string out = markup_escaped(text);
   std::replace_if(
@@ -97,7 +97,8 @@ std::string dot_plot_svg(const DotPlot& plot) {
       fail(ErrorCode::kInvalidArgument, "plot: panel \"{}\" has {} values for {} rows; expected one each", panel.title, panel.values.size(),
            plot.rows.size());
   }
-  const double width = std::max(460.0, kNames + static_cast<double>(plot.panels.size()) * (kPanel + kGap) + 16);  // the caption's
+  const double width =
+      std::max(460.0, kNames + static_cast<double>(plot.panels.size()) * (kPanel + kGap) + 16);  // at least wide enough for the caption
   const double height = kTop + kRow * static_cast<double>(plot.rows.size()) + kBottom;
   std::string out =
       format("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {:.0f} {:.0f}\" width=\"{:.0f}\" height=\"{:.0f}\" role=\"img\">\n",

@@ -1,4 +1,4 @@
-// Changed texts encoded; tokens found again by the bytes that a change kept.
+// Tokenizes changed texts, and maps their tokens to those of the unchanged text through the bytes that a change kept.
 #include "judge/readings.h"
 
 #include <algorithm>
@@ -13,7 +13,7 @@
 namespace clearhead::judge {
 namespace {
 
-// The stretch of the unchanged text that bytes [begin, end) of the changed one are, or nothing.
+// The bytes of the unchanged text that correspond to bytes [begin, end) of the changed text; nullopt if the change did not keep them.
 std::optional<std::array<int64_t, 2>> bytes_before(const std::vector<KeptBytes>& kept, int64_t begin, int64_t end) {
   for (const KeptBytes& one : kept) {
     if (one.at <= begin && end <= one.at + one.end - one.begin) return std::array{begin - one.at + one.begin, end - one.at + one.begin};
@@ -21,9 +21,9 @@ std::optional<std::array<int64_t, 2>> bytes_before(const std::vector<KeptBytes>&
   return std::nullopt;
 }
 
-// Tokens that share their bytes (parts of a character) and special tokens are told apart by their order.
+// Fills `origin` and `same`. Special tokens, and tokens with the same bytes (parts of a character), are matched in order.
 void find_origins(const Encoding& clean, const std::vector<KeptBytes>& kept, Reading& in) {
-  std::map<std::array<int64_t, 2>, std::vector<int64_t>> tokens;  // by bytes, the last first
+  std::map<std::array<int64_t, 2>, std::vector<int64_t>> tokens;  // by bytes; in each list, the last token comes first
   for (auto token = static_cast<int64_t>(clean.size()) - 1; token >= 0; --token) {
     const auto at = static_cast<size_t>(token);
     tokens[clean.is_special(at) ? std::array<int64_t, 2>{-1, -1} : clean.offsets[at]].push_back(token);

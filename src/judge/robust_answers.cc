@@ -1,4 +1,4 @@
-// Labels and their probabilities; translations, BLEU and the probability of the first translation; bits per byte.
+// Three kinds of answers: labels and their probabilities; translations, BLEU and the probability of the clean translation; bits per byte.
 #include "judge/robust_answers.h"
 
 #include <algorithm>
@@ -86,7 +86,7 @@ class Labels final : public RobustAnswers {
 
  private:
   static size_t best(const std::vector<double>& of) { return static_cast<size_t>(std::max_element(of.begin(), of.end()) - of.begin()); }
-  // Probabilities of each label; nothing of a reading without tokens.
+  // The probabilities of each label; empty for a reading without tokens.
   std::vector<std::vector<double>> ask(const std::vector<Reading>& readings) const {
     std::vector<std::vector<double>> out(readings.size());
     for (const std::vector<size_t>& which : batches_of(readings, kBatchTokens)) {
@@ -173,14 +173,14 @@ class Translations final : public RobustAnswers {
     for (size_t at = 0; at < places.size(); ++at) out[places[at]] = std::move(made[at]);
     return out;
   }
-  // n-grams of each text's translation and its reference; nothing without references.
+  // The n-gram counts of each translation and its reference; empty without references.
   std::vector<Bleu> counts_of(const std::vector<Generated>& made) const {
     std::vector<Bleu> out;
     for (size_t text = 0; text < texts_.wanted.size(); ++text)
       out.push_back(clearhead::bleu({made[text].text}, {texts_.wanted[text]}, options_.bleu));
     return out;
   }
-  // BLEU of the texts chosen, less that of `from` if there are any; texts are drawn again together (Koehn 2004).
+  // BLEU of the chosen texts, minus that of `from` if it is not empty. The bootstrap resamples texts (Koehn 2004), the same ones for both.
   metrics::Interval bleu(const std::vector<Bleu>& counts, const std::vector<Bleu>& from, const std::vector<size_t>& texts) const {
     const metrics::BootstrapOptions options{.seed = options_.seed};
     const auto score = [&](const std::vector<Bleu>& of, const auto& drawn) {
@@ -206,7 +206,7 @@ class Translations final : public RobustAnswers {
     };
     return {difference([](size_t at) { return at; }), quantile((1 - options.confidence) / 2), quantile((1 + options.confidence) / 2)};
   }
-  // exp(mean ln p) of the clean translation's tokens; NaN where there are none.
+  // exp(mean ln p) of the clean translation's tokens; NaN if there are none.
   std::vector<double> probabilities(const std::vector<Reading>& readings) const {
     std::vector<double> out(readings.size(), std::nan(""));
     const int64_t most = std::max<int64_t>(64, kBatchLogits / model_.info().vocabulary);
@@ -280,13 +280,13 @@ class Bits final : public RobustAnswers {
   static double bytes_of(const Reading& reading, size_t token) {
     return static_cast<double>(reading.encoding.offsets[token][1] - reading.encoding.offsets[token][0]);
   }
-  // −ln p of every token, 0 of the first.
+  // −ln p of every token, 0 for the first.
   std::vector<std::vector<double>> ask(const std::vector<Reading>& readings) const {
     std::vector<std::vector<double>> out(readings.size());
     const int64_t most = std::max<int64_t>(64, kBatchLogits / model_.info().vocabulary);
     for (const std::vector<size_t>& which : batches_of(readings, std::min(most, kBatchTokens))) {
       const Reading& first = readings[which[0]];
-      if (first.size() > most && first.shift == 0 && first.before == 0) {  // one long text, read piece by piece
+      if (first.size() > most && first.shift == 0 && first.before == 0) {  // a single long text, which is read in pieces
         out[which[0]].push_back(0);
         for (const float value : log_probabilities(model_, first.encoding.ids)) out[which[0]].push_back(-static_cast<double>(value));
         continue;

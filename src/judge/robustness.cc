@@ -1,4 +1,5 @@
-// Every change to every text, asked as batches; maps of some texts held against those of the text as it is, row by row.
+// Applies every change to every text and runs the texts in batches. The maps of some texts are compared with those of the unchanged text,
+// row by row.
 #include "judge/robustness.h"
 
 #include <algorithm>
@@ -20,7 +21,7 @@ namespace {
 
 using HeadKey = std::tuple<std::string, int, int64_t>;  // family, layer, head
 
-// The maps of one run, and how its rows and keys belong to the text as it is: origin[row] of queries and keys by family.
+// The maps of one run, and the reading whose `origin` maps its rows and keys to the unchanged text.
 struct Watched {
   Maps maps{};
   const Reading* reading = nullptr;
@@ -39,7 +40,7 @@ void watch(const Model& model, Answering kind, const std::vector<Reading>& readi
   model.run_from(batch, written, options);
 }
 
-// Places of what both runs have, on either side: rows of queries, columns of keys.
+// Positions that both runs have, for each run: rows of queries or columns of keys.
 struct Shared {
   std::vector<int64_t> clean{}, changed{};
 };
@@ -62,7 +63,7 @@ Shared all_of(int64_t count) {
   return out;
 }
 
-// Mean divergence over sampled rows of every head of two runs.
+// The mean divergence over sampled rows, for every head of two runs.
 std::map<HeadKey, double> divergences(const Watched& clean, const Watched& changed, Answering kind, int64_t rows) {
   std::map<HeadKey, double> out;
   const Shared source = of_source(*changed.reading);
@@ -88,7 +89,7 @@ std::map<HeadKey, double> divergences(const Watched& clean, const Watched& chang
   return out;
 }
 
-// Of one text under every change that left it tokens: the change's number, and the divergence of each head.
+// For one text, under every change that left it with tokens: the index of the change and the divergence of each head.
 std::vector<std::pair<size_t, std::map<HeadKey, double>>> divergences_of(const Model& model, Answering kind,
                                                                          const std::vector<std::vector<Reading>>& readings, size_t text,
                                                                          const std::vector<int32_t>& target, int64_t rows) {
@@ -122,7 +123,7 @@ void add_divergences(const std::vector<std::map<HeadKey, double>>& of_texts, uin
     to.heads.push_back({std::get<0>(head), std::get<1>(head), std::get<2>(head), metrics::bootstrap_mean(values, {.seed = seed})});
 }
 
-// Heads by their mean divergence over the outcomes that change something.
+// The heads, sorted by their mean divergence over the outcomes that change something.
 std::vector<HeadDivergence> movers_of(const std::vector<Outcome>& outcomes, const std::vector<NamedChange>& changes) {
   std::map<HeadKey, std::pair<HeadDivergence, double>> sums;
   for (size_t at = 0; at < outcomes.size(); ++at) {
@@ -210,7 +211,7 @@ Robustness robustness(const Model& model, const RobustTexts& texts, const Robust
     report();
   }
   std::vector<std::vector<std::map<HeadKey, double>>> moved(changes.size());
-  for (size_t text = 0; text < watched; ++text) {  // one by one: the maps of a text take memory of all its keys
+  for (size_t text = 0; text < watched; ++text) {  // one text at a time, because its maps take memory proportional to all its keys
     for (auto& [number, of_text] : divergences_of(model, out.kind, looked_at, text, answers->target_of(text), options.map_rows))
       moved[number].push_back(std::move(of_text));
     report();

@@ -1,4 +1,4 @@
-// A copy of the model's folder: links to its files, and a model.safetensors whose matrices are random down to one stage.
+// Makes a copy of the model's folder: links to its files, and a model.safetensors whose matrices are random up to one stage.
 #include "judge/sanity.h"
 
 #include <unistd.h>
@@ -51,12 +51,12 @@ Tensor random_like(const Tensor& values, uint64_t seed) {
   return out;
 }
 
-// A folder that is gone with this object.
+// A temporary folder that is removed with this object.
 class Folder {
  public:
   Folder(const std::string& model, const RandomOrder& order, int last, uint64_t seed) {
     path_ = fs::temp_directory_path() / format("clearhead-sanity-{}-{}", ::getpid(), last);
-    fs::remove_all(path_);  // of a process that was killed
+    fs::remove_all(path_);  // left by a process that was killed
     fs::create_directories(path_);
     for (const auto& entry : fs::directory_iterator(model)) {
       const std::string name = entry.path().filename().string();
@@ -108,7 +108,7 @@ Scores scores_of(const std::string& path, const std::shared_ptr<const Model>& mo
   return out;
 }
 
-// Means over the questions where tau is defined.
+// Means over the questions for which tau is defined.
 std::vector<double> agreement_of(const Scores& scores, const Scores& trained, size_t methods) {
   std::vector<double> out;
   for (size_t method = 0; method < methods; ++method) {
@@ -127,7 +127,7 @@ std::vector<double> agreement_of(const Scores& scores, const Scores& trained, si
 }  // namespace
 
 RandomOrder random_order(const std::vector<std::string>& names) {
-  // Sorted from the answer back: heads, layers of a decoder, layers of an encoder, embeddings.
+  // Sorted from the answer backwards: heads, layers of a decoder, layers of an encoder, embeddings.
   std::vector<std::tuple<int, int>> places;
   for (const std::string& name : names) {
     const int layer = layer_in(name);

@@ -1,5 +1,6 @@
-// A question to a network that writes what it hears: one token of what it writes, over the frames of the sound. Items are frames as its attention has them, each of
-// some steps of the spectrogram. Masked, a frame is the mean of the sound.
+// The attribution target for a network that transcribes sound: one or more tokens of the transcript, over the frames of the sound. Items
+// are the frames of the network's attention, each of several steps of the spectrogram. As "masked", a frame is replaced by the mean of
+// the sound.
 #include <numeric>
 
 #include "base/format.h"
@@ -22,7 +23,7 @@ class SoundSubject final : public Subject {
     const WrittenText written = written_text(model_->info().first_token, transcribe(*model_, {input.sound})[0].ids, &tokenizer);
     const Range at = written_tokens(*model_, asked.of, written);
     target_ = written.encoding;
-    const auto longest = static_cast<size_t>(model_->info().longest);  // what is written last of a text of this length is not read
+    const auto longest = static_cast<size_t>(model_->info().longest);  // the last token of a transcript of this length is never read
     if (longest > 0 && target_.size() > longest) keep_first(target_, longest);
     const std::string before = written.text.substr(0, static_cast<size_t>(target_.offsets[static_cast<size_t>(at.begin)][1]));
     for (int64_t row = at.begin; row < at.end; ++row) rows_.push_back(row);
@@ -80,7 +81,7 @@ class SoundSubject final : public Subject {
  private:
   const Tensor& frames() const { return read_.source->features; }  // f32 [step, mel]
 
-  // Of the rows that are asked about: [row, token]
+  // The logits of the rows from which the answer is read: [row, token]
   Tensor logits_of(const Tensor& spectrogram, const RunOptions& options) const {
     const Reading sound{.features = spectrogram}, text{.sequences = {target_.ids}};
     Rows source = rows_of({&sound}, network_.facts().pad);
@@ -106,7 +107,7 @@ class SoundSubject final : public Subject {
 
   const LoadedNetwork& network_;
   ReadInput read_;
-  Encoding target_{};  // all that is written: what follows the row that is asked about changes nothing, and ids are those of a trace
+  Encoding target_{};  // the whole transcript: tokens after the row do not affect the answer, and ids match those of a trace
   int64_t first_ = 0;  // id of the first frame
 };
 

@@ -1,5 +1,5 @@
-// What is asked of each kind of model: where its answer stands among its logits, and what its run reads. Sets of removed items run in batches: a token that is not
-// seen is one of a document of its own, as padding is.
+// Attribution targets for each kind of text model: where the answer is among the model's logits, and what a run reads. Sets of removed
+// items run in batches: a hidden token belongs to a document of its own, as padding does.
 #include "judge/subject.h"
 
 #include <algorithm>
@@ -23,10 +23,10 @@
 namespace clearhead::judge {
 namespace {
 
-constexpr int64_t kTokensTogether = 8192;  // of a batch of edited inputs
+constexpr int64_t kTokensTogether = 8192;  // tokens in a batch of edited inputs
 constexpr const char* kAgainstNeedsOne = "answers are compared one token against one";
 
-// One row of every state, the last before the final norm.
+// One row of every hidden state; the last one is taken before the final norm.
 Tensor states_of(const RunResult& result, int64_t row) {
   std::vector<Tensor> all = result.all_hidden;
   all.back() = result.residual;
@@ -37,7 +37,7 @@ Tensor states_of(const RunResult& result, int64_t row) {
   return out;
 }
 
-// One text, or a pair read together, by a model that is no encoder-decoder.
+// A single text, or a pair that is read together, by a model that is not an encoder-decoder.
 class TextSubject final : public Subject {
  public:
   TextSubject(std::shared_ptr<const Model> model, Encoding encoding, const Asked& asked, const std::optional<std::string>& text,
@@ -64,7 +64,7 @@ class TextSubject final : public Subject {
   std::vector<double> answers(const std::vector<std::vector<uint8_t>>& removed, RemovedBy how) const override {
     std::vector<double> out(removed.size());
     const size_t together = static_cast<size_t>(std::max<int64_t>(1, kTokensTogether / static_cast<int64_t>(encoding_.ids.size())));
-    // Knockouts apply to every sequence of a batch, so sets that remove the row run in batches of their own.
+    // Knockouts apply to every sequence of a batch, so sets that remove the row run in separate batches.
     std::vector<size_t> with_row, without_row;
     for (size_t set = 0; set < removed.size(); ++set)
       (how == RemovedBy::kUnseen && removed_ids(removed[set])[static_cast<size_t>(row_)] ? without_row : with_row).push_back(set);
@@ -146,7 +146,7 @@ class TextSubject final : public Subject {
     return static_cast<int64_t>(row);
   }
 
-  // The place of the only mask, or of the one that "token N" names.
+  // The position of the only mask, or of the one that "token N" names.
   int64_t mask_asked_for(std::optional<int64_t> at) const {
     const std::string& name = model_->info().name;
     const std::optional<int32_t> mask = model_->tokenizer().special_tokens().mask;
@@ -167,7 +167,7 @@ class TextSubject final : public Subject {
          places.size(), list, places.front());
   }
 
-  // From the names to numbers, now that the logits are known.   logits: [1, count]
+  // Converts names to ids, now that the logits are known.   logits: [1, count]
   void settle(const Tensor& first, const Asked& asked) {
     const float* logits = first.data<float>();
     const int64_t count = first.size(1);
@@ -206,7 +206,7 @@ class TextSubject final : public Subject {
 
   Spellings spellings(const std::string& word) const { return spellings_of(*model_, word, kind_ == Kind::kNext ? text_ : std::nullopt); }
 
-  // The spelling whose tokens, each given those before, are the most probable.
+  // The spelling with the most probable tokens, each given those before.
   std::vector<int32_t> most_probable(const Spellings& spelled_in, const float* logits, int64_t count) {
     std::vector<int32_t> best = spelled_in.ids.front();
     double highest = -std::numeric_limits<double>::infinity();
@@ -229,7 +229,7 @@ class TextSubject final : public Subject {
     return found;
   }
 
-  // Puts the tokens of a span after the text, except its last one, which is only predicted. Each is read from the token before it.
+  // Appends the tokens of a span to the text, except its last one, which is only predicted. Each is read from the token before it.
   void read_span() {
     for (size_t at = 0; at + 1 < answer_ids_.size(); ++at) {
       std::array<int64_t, 2> bytes{};
@@ -246,7 +246,7 @@ class TextSubject final : public Subject {
     }
   }
 
-  // The answers without some sets of items, of which all or none remove the row that the answer is read from.
+  // The answers without some sets of items. Either all or none of the sets remove the row from which the answer is read.
   void answer_some(const std::vector<std::vector<uint8_t>>& removed, const std::vector<size_t>& sets, RemovedBy how,
                    std::vector<double>& out) const {
     const int32_t mask = how == RemovedBy::kMasked ? hiding_token() : 0;
@@ -260,7 +260,7 @@ class TextSubject final : public Subject {
         if (away[id]) ids.back()[id] = mask;
       }
       if (how == RemovedBy::kMasked) continue;
-      uint8_t& row = away[static_cast<size_t>(row_)];  // goes on to see others
+      uint8_t& row = away[static_cast<size_t>(row_)];  // still attends to the other tokens
       if (row) interventions.knockouts = {{{0, static_cast<int64_t>(encoding_.size())}, {row_, row_ + 1}, {}, {}, {}}};
       row = 0;
       hidden.push_back(std::move(away));
@@ -305,13 +305,13 @@ class TextSubject final : public Subject {
     return result.masked_logits;
   }
 
-  Encoding encoding_{};                // of a span's tokens all but the last too
-  std::optional<std::string> text_{};  // of these
+  Encoding encoding_{};                // for a span, including all of its tokens except the last
+  std::optional<std::string> text_{};  // the text of these tokens
   Kind kind_ = Kind::kClass;
-  int64_t row_ = 0;  // the first of rows_, the only one that may be of the text's own tokens
+  int64_t row_ = 0;  // first of rows_, and the only one that can be a token of the text itself
 };
 
-// A source, and what was written from it before one token: it begins with the model's first token.
+// A source, and the target that was generated from it before the answer; it starts with the model's first token.
 struct Pair {
   Encoding source{}, target{};
   std::string source_text{}, target_text{};
@@ -334,7 +334,7 @@ Pair written_pair(const Model& model, const std::string& source, const Asked& as
   return out;
 }
 
-// All tokens of the answer but its last are read too.
+// Appends all tokens of the answer except its last to the target.
 Pair with_span(Pair pair) {
   for (size_t at = 0; at + 1 < pair.of.size(); ++at) {
     pair.target.ids.push_back(pair.of[at]);
@@ -427,7 +427,7 @@ class PairSubject final : public Subject {
   RunOptions options(Observer* observer, const Interventions& interventions) const {
     return {.observer = observer, .text = pair_.target_text, .source = pair_.source_text, .interventions = interventions};
   }
-  // What is written before the answer.
+  // The generated text before the answer.
   std::string text_before() const {
     const auto at = static_cast<size_t>(rows_.front());
     return pair_.target_text.substr(0, static_cast<size_t>(target().offsets[at][1]));
@@ -445,7 +445,7 @@ class PairSubject final : public Subject {
   Pair pair_;
 };
 
-// The family whose keys are what is explained: cross-attention if there is one, else the first whose keys hold an item.
+// The family whose keys are explained: cross-attention if there is one, else the first family whose keys include an item.
 const MapFamily& family_looked_at(const Subject& subject) {
   const auto& families = subject.plan().families;
   const auto holds_item = [&](const MapFamily& family) {
@@ -523,7 +523,7 @@ double Subject::backward(InputTape& tape, const Tensor& logits, Number number) c
     return compute.multiply(x, Tensor::from<float>({static_cast<float>(factor)}, {1, 1}));
   };
   const bool is_softmax = against_ < 0 && !stands_alone_, is_span = answer_ids_.size() > 1;
-  if (is_span || (number == Number::kLogProbability && is_softmax)) {  // cross-entropy is the mean over rows
+  if (is_span || (number == Number::kLogProbability && is_softmax)) {  // cross_entropy() is the mean over rows
     const Tensor loss = times(compute.cross_entropy(logits, answer_ids_).reshape({1, 1}), -static_cast<double>(answer_ids_.size()));
     const double value = static_cast<double>(*loss.data<float>());
     tape.backward(loss);

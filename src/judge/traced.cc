@@ -1,4 +1,4 @@
-// The run of a question reads ids, so the plan that the trace keeps, with its text, is the question's.
+// A run of the subject reads ids only, so the trace keeps the subject's plan, which includes the text.
 #include "judge/traced.h"
 
 #include "judge/listener.h"

@@ -1,4 +1,5 @@
-// One text after another: what is the same for every ranking is asked once (remembered.h), then each ranking is measured.
+// Evaluates one text after another. Results that all rankings of a text share are computed once (remembered.h), then each ranking is
+// measured.
 #include "judge/verdict.h"
 
 #include <algorithm>
@@ -21,7 +22,7 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr int64_t kFewest = 3;
 constexpr size_t kCurveSteps = 20;
 
-// What is the same for every ranking of one text.
+// The results that all rankings of one text share.
 struct Known {
   Answers answers{};
   std::vector<double> left_out{};

@@ -1,4 +1,4 @@
-// A query string's keys, each with its own form.
+// Parses a query string; each key has its own format.
 #include "viewer/view_state.h"
 
 #include <algorithm>

@@ -1,4 +1,5 @@
-// Every character is a space, part of a word, a word of its own or an apostrophe; a token belongs to the word of its first byte that has one.
+// Classifies every character as a space, part of a word, a word by itself, or an apostrophe. A token belongs to the word of its first
+// byte that has one.
 #include "viewer/words.h"
 
 #include <algorithm>
@@ -9,7 +10,7 @@ namespace {
 
 enum class Letter : uint8_t { kSpace, kWord, kAlone, kApostrophe };
 
-// One character of UTF-8; ill-formed bytes are letters of one byte.
+// Decodes one character of UTF-8; an ill-formed byte counts as one letter.
 uint32_t decode_at(std::string_view text, size_t at, size_t& length) {
   const auto byte = [&](size_t i) { return static_cast<uint32_t>(static_cast<unsigned char>(text[i])); };
   const uint32_t lead = byte(at);
@@ -51,7 +52,7 @@ Letter letter_of(uint32_t code) {
   return Letter::kWord;
 }
 
-// For every byte the word it belongs to, −1 for white space.
+// The word of every byte, −1 for whitespace.
 std::vector<int32_t> words_of_bytes(std::string_view text) {
   std::vector<int32_t> out(text.size(), -1);
   int32_t word = -1;
@@ -90,7 +91,7 @@ std::vector<int32_t> words_of(const RunText& text) {
     for (int64_t b = begin; b < end && own < 0; ++b) own = bytes[static_cast<size_t>(b)];
     // A token without text, such as an inserted "▁", belongs to the word that begins there.
     if (begin == end && static_cast<size_t>(begin) < bytes.size()) own = bytes[static_cast<size_t>(begin)];
-    if (own < 0 || own != last) ++word;  // white space of its own is a word of its own
+    if (own < 0 || own != last) ++word;  // a token of whitespace is a word by itself
     last = own;
     out[i] = word;
   }
