@@ -373,9 +373,7 @@ bool ViewServer::Parts::run_beside(Job& job, Channel& channel, const ApiRequest&
       }
     };
     stream(*copy, asked, emit, options);
-    on_engine(Job::Kind::kLong, [&] {
-      trace_of(asked).adopt(std::move(*copy), id);
-    });  // a kLong job never runs inside another request that uses the old trace
+    on_engine(Job::Kind::kLong, [&] { trace_of(asked).adopt(std::move(*copy), id); });  // kLong: not inside a request on the old trace
     channel.push(std::move(done));
   });
 }

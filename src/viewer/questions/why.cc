@@ -49,8 +49,8 @@ using judge::Subject;
 
 constexpr size_t kMostWords = 400;      // with more words, sentences are used
 constexpr size_t kRandomRankings = 10;  // baseline for each method
-constexpr size_t kAllCuts =
-    100;  // with at most this many items, each is cut once to find the most important one; with more, only the highest of each method
+// Up to this many items, each is cut once to find the most important one; with more, only the highest of each method.
+constexpr size_t kAllCuts = 100;
 constexpr size_t kCutsOfMethod = 8;
 
 // Groups the subject's tokens into items and returns the kind of item.
