@@ -35,10 +35,9 @@ constexpr int64_t kOverviewSide = 256;
 constexpr int64_t kStatisticBins = 256, kFewStatisticBins = 64;
 constexpr int64_t kWatchedRows = 1024;
 constexpr int64_t kTop = 32, kTopOfAll = 8;
-constexpr uint64_t kMostWeights =
-    200'000'000;                          // limit for tier A, whatever the budget: a browser must still open the page
-constexpr double kDeflatesTo = 0.25;      // best compression ratio to hope for with codes of weights
-constexpr double kFloatsDeflateTo = 0.7;  // and with visible weights as f32
+constexpr uint64_t kMostWeights = 200'000'000;  // limit for tier A, whatever the budget: a browser must still open the page
+constexpr double kDeflatesTo = 0.25;            // best compression ratio to hope for with codes of weights
+constexpr double kFloatsDeflateTo = 0.7;        // and with visible weights as f32
 
 constexpr double kHopeless = 1.25;  // give up tier A if the extrapolated size exceeds the room by this factor
 
@@ -590,8 +589,7 @@ Json TraceWriter::manifest() {
   Json info = questions::info(loaded_);
   info["source"] = "offline";
   info["can_run"] = false;
-  info["command"] =
-      loaded_.options().command.empty() ? options_.command : loaded_.options().command;  // shows only this trace
+  info["command"] = loaded_.options().command.empty() ? options_.command : loaded_.options().command;  // shows this trace alone
   Json missing = Json::array();
   const bool takes_size = options_.command.starts_with("clearhead view ");  // a page of examples has a fixed size
   const std::string larger = takes_size ? options_.command + " --page-size 200MB" : "";

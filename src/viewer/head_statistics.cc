@@ -56,8 +56,7 @@ void add_own_thumbnail(const LayerMap& map, const FamilyFacts& known, const Look
 
 std::vector<HeadStatistics> sweep_heads(const Trace& trace, const FamilyFacts& known, int layer, Range heads, const LookOptions& options) {
   const LayerMap map = trace.map(known.shape.name, layer);
-  const RunText text =
-      first_tokens(trace.plan().text, known.keys);  // without the last generated token, which the model never read
+  const RunText text = first_tokens(trace.plan().text, known.keys);  // without the last generated token, which was never read
   ReductionRequest request = atlas_request(text);
   request.heads = heads;
   if (has_own_thumbnail(known) || !known.all_rows) request.cells = {0, 0};
