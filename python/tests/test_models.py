@@ -106,7 +106,7 @@ def test_why_gives_every_part_its_share(known_model):
     assert several["answer"] == 'next tokens "cd"' and several["probability"] > 0.98
     with pytest.raises(ch.NotFoundError, match="there is no method"):
         model.why(text, by=["relevanse"])
-    with pytest.raises(ch.InvalidArgumentError, match="a layer is of the methods attention"):
+    with pytest.raises(ch.InvalidArgumentError, match="a layer can be set only for the methods attention"):
         model.why(text, layer=99)
     with pytest.raises(ch.InvalidArgumentError, match="layer 99; this model's layers are 0 to 1"):
         model.why(text, by=["attention"], layer=99)

@@ -125,13 +125,13 @@ void keep_first(Encoding& encoding, size_t count) {
 
 Range written_tokens(const Model& model, const std::string& of, const WrittenText& target) {
   const auto count = static_cast<int64_t>(target.encoding.ids.size()) - 1;
-  if (count < 1) fail(ErrorCode::kInvalidArgument, "{}: nothing is written from this text", model.info().name);
+  if (count < 1) fail(ErrorCode::kInvalidArgument, "{}: no token is generated from this text", model.info().name);
   const std::optional<int64_t> at = of.empty() ? std::optional<int64_t>(0) : place_in(of);
   if (at && *at < count) return {*at, *at + 1};
-  if (at) fail(ErrorCode::kNotFound, "{}: token {} of {} tokens that are written: {}", model.info().name, *at, count, quoted(target.text));
+  if (at) fail(ErrorCode::kNotFound, "{}: token {} of {} generated tokens: {}", model.info().name, *at, count, quoted(target.text));
   const size_t found = target.text.find(of);
   if (found == std::string::npos)
-    fail(ErrorCode::kNotFound, "{}: {} is not in what is written: {}", model.info().name, quoted(of), quoted(target.text));
+    fail(ErrorCode::kNotFound, "{}: {} is not in the generated text: {}", model.info().name, quoted(of), quoted(target.text));
   const auto begin = static_cast<int64_t>(found), end = begin + static_cast<int64_t>(of.size());
   const auto byte_range = [&](int64_t token) { return target.encoding.offsets[static_cast<size_t>(token + 1)]; };
   Range out{0, count};

@@ -167,7 +167,7 @@ Vector last_layer(const Subject& subject, Method method, const AttributionOption
 
 // The ids are the tokens that the attention of a single text has as its keys.
 Vector mixed(const Subject& subject, const AttributionOptions& options) {
-  if (options.head) fail(ErrorCode::kInvalidArgument, "mixed: all heads of a layer write one vector; --head names one of them");
+  if (options.head) fail(ErrorCode::kInvalidArgument, "mixed: this method combines all heads of a layer; expected no --head");
   return subject.mixed_norms(looked_at(subject, options.layer).layer);
 }
 
@@ -194,11 +194,11 @@ Vector flow(const Subject& subject, const AttributionOptions& options) {
   subject.run(&records);
   const MapFamily& family = subject.plan().families.front();
   if (subject.plan().families.size() != 1 || family.queries != family.keys || family.is_part)
-    fail(ErrorCode::kUnsupported, "why: attention flow goes through the layers of one stack of tokens, which {} has not",
+    fail(ErrorCode::kUnsupported, "why: attention flow needs a model with a single stack of tokens, which {} does not have",
          subject.model().info().name);
   const int64_t tokens = family.keys;
   if (tokens > kFlowTokens)
-    fail(ErrorCode::kBudget, "why: attention flow searches once a token through all weights; expected a text of at most {} tokens, not {}",
+    fail(ErrorCode::kBudget, "why: attention flow searches all weights once per token; expected a text of at most {} tokens, found {}",
          kFlowTokens, tokens);
   std::vector<Vector> layers;
   for (const Records::Kept& kept : records.kept) {
@@ -455,7 +455,8 @@ void add_gradient_times_input(const Subject& subject, const InputTape& tape, dou
 Vector integrated(const Subject& subject, const AttributionOptions& options, int64_t steps, bool at_the_input) {
   const auto& of_items = subject.plan().text.items;
   if (std::any_of(of_items.begin(), of_items.end(), [](const ItemRange& range) { return range.kind != "frame"; }))
-    fail(ErrorCode::kUnsupported, "why: this model's embeddings are not those of what is explained: its sentences, statements or patches");
+    fail(ErrorCode::kUnsupported,
+         "why: this method needs an embedding of each explained item, but the items of this model are sentences, statements or patches");
   Vector of_ids(subject.plan().text.ids.size());
   for (int64_t step = 0; step < steps; ++step) {
     check_cancelled(options);
@@ -492,16 +493,17 @@ const std::vector<MethodInfo>& attribution_methods() {
   static const std::vector<MethodInfo> methods = {
       {Method::kAttention, "attention", "weights of the last layer, mean of heads", false, true, true},
       {Method::kRollout, "rollout", "weights of all layers multiplied (Abnar & Zuidema 2020)", false},
-      {Method::kFlow, "flow", "the most that flows through the weights of all layers (Abnar & Zuidema 2020)", false},
+      {Method::kFlow, "flow", "maximum flow through the weights of all layers (Abnar & Zuidema 2020)", false},
       {Method::kValueWeighted, "value-weighted", "weight times the value's norm, last layer (Kobayashi et al. 2020)", false, true, true},
-      {Method::kOutputWeighted, "output-weighted", "weight times the norm of what it adds, last layer (Kobayashi et al. 2020)", false, true,
-       true},
-      {Method::kMixed, "mixed", "what all heads add, with residual and norm, last layer (Kobayashi et al. 2021)", false, true},
+      {Method::kOutputWeighted, "output-weighted", "weight times the norm of the projected value, last layer (Kobayashi et al. 2020)",
+       false, true, true},
+      {Method::kMixed, "mixed", "all heads together, with residual and norm, last layer (Kobayashi et al. 2021)", false, true},
       {Method::kAttentionGradient, "attention-gradient", "weight times its gradient, last layer", true, true, true},
       {Method::kRelevance, "relevance", "weights times their gradients through all layers (Chefer et al. 2021)", true},
       {Method::kGradientInput, "gradient-input", "embedding times its gradient", true},
-      {Method::kIntegrated, "integrated-gradients", "the same along the way from zeros (Sundararajan et al. 2017)", true},
-      {Method::kOcclusion, "occlusion", "what the answer loses without it", false},
+      {Method::kIntegrated, "integrated-gradients",
+       "embedding times its gradient, averaged along the path from zeros (Sundararajan et al. 2017)", true},
+      {Method::kOcclusion, "occlusion", "loss of the answer's probability when the item is removed", false},
   };
   return methods;
 }
@@ -522,8 +524,8 @@ void check_used(const AttributionOptions& options, const std::vector<MethodInfo>
     for (const MethodInfo& info : attribution_methods()) {
       if (info.*uses) names += (names.empty() ? "" : ", ") + std::string(info.name);
     }
-    fail(ErrorCode::kInvalidArgument, "why: a {} is of the methods {}; {} reads all of them", what, names,
-         methods.size() == 1 ? methods[0].name : "each of those asked for");
+    fail(ErrorCode::kInvalidArgument, "why: a {0} can be set only for the methods {1}; {2} uses every {0}", what, names,
+         methods.size() == 1 ? methods[0].name : "each requested method");
   };
   if (options.layer) check("layer", &MethodInfo::of_a_layer);
   if (options.head) check("head", &MethodInfo::of_heads);

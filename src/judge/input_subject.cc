@@ -33,7 +33,7 @@ class InputSubject final : public Subject {
       answer_ids_ = asked.of_ids.empty() ? std::vector<int32_t>{largest(logits.data<float>(), logits.size(1))} : asked.of_ids;
     }
     against_ = asked.against.empty() ? asked.against_id.value_or(-1) : label_named(model_->info(), asked.against);
-    (void)answer_id("what such a model is asked");
+    (void)answer_id("an explanation of such a model");
     check_answer(logits.size(1));
     const auto spelled = [&](int32_t at) { return "\"" + model_->info().labels[static_cast<size_t>(at)] + "\""; };
     answer_ = "class " + spelled(answer_ids_.front()) + (against_ >= 0 ? " against " + spelled(against_) : "");
@@ -70,7 +70,7 @@ class InputSubject final : public Subject {
       for (int64_t id = range.begin; id < range.end; ++id) items.push_back({id, id + 1});
     }
     if (items.empty())
-      fail(ErrorCode::kUnsupported, "{}: a model that reads a {} has no items that could be taken away", model_->info().name,
+      fail(ErrorCode::kUnsupported, "{}: a model that reads a {} has no items that can be removed", model_->info().name,
            model_->info().reads);
     begin_with(std::move(items));
   }

@@ -79,7 +79,8 @@ Interventions::Patch patch_of(const Outputs& clean, const HeadEffect& head, Rang
 
 void check_pair(const Subject& clean, const Subject& corrupted) {
   const size_t a = clean.plan().text.ids.size(), b = corrupted.plan().text.ids.size();
-  if (a != b) fail(ErrorCode::kInvalidArgument, "patching: the clean text has {} tokens, the corrupted one {}; expected as many", a, b);
+  if (a != b)
+    fail(ErrorCode::kInvalidArgument, "patching: the clean text has {} tokens, the corrupted one {}; expected equal numbers", a, b);
   if (&clean.model() != &corrupted.model() || clean.answer_ids() != corrupted.answer_ids() || clean.against() != corrupted.against() ||
       clean.rows() != corrupted.rows())
     fail(ErrorCode::kInvalidArgument, "patching: the two texts ask for different answers");
@@ -93,7 +94,7 @@ struct Recovered {
 Recovered recovered(const Subject& clean, const Subject& corrupted, Outputs& outputs) {
   const Recovered out{clean.run(&outputs).y, corrupted.run(nullptr).y};
   if (out.clean == out.corrupted)
-    fail(ErrorCode::kInvalidArgument, "patching: both texts give the same answer; there is nothing to bring back");
+    fail(ErrorCode::kInvalidArgument, "patching: both texts give the same answer; there is nothing to restore");
   return out;
 }
 
@@ -117,7 +118,7 @@ std::vector<HeadEffect> heads_by_gradient(const Subject& subject) {
 }
 
 std::vector<HeadEffect> heads_by_what_they_add(const Subject& subject) {
-  const int32_t of = subject.answer_id("what a head adds to a logit");
+  const int32_t of = subject.answer_id("direct logit attribution");
   const Tensor states = subject.states(), at = states.slice(0, states.size(0) - 1, states.size(0));
   Outputs outputs;
   subject.run(&outputs);

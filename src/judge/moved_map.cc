@@ -31,7 +31,7 @@ class Row final : public Listener {
     const AttentionMap map(record);
     const GradientMap gradients(record, of_output, GradientLook::kGradient);
     if (!std::holds_alternative<Softmax>(record.spec.normaliser))
-      fail(ErrorCode::kUnsupported, "moved maps: the weights of this attention are no softmax; numbers added to scores say nothing there");
+      fail(ErrorCode::kUnsupported, "moved maps: this attention is not softmax, so adding numbers to its scores has no meaning");
     is_only_ = record.query_length == 1;
     const int64_t query = is_only_ ? 0 : query_;
     weights.clear();
@@ -66,7 +66,7 @@ double divergence(const Heads& p, const Heads& q) {
 class Search {
  public:
   Search(const Subject& subject, const MovedMapOptions& options) : subject_(subject), options_(options) {
-    (void)subject.answer_id("how far a map can move");
+    (void)subject.answer_id("moving a map");
     out_.site = looked_at(subject, options.layer);
     out_.probability = subject.probability();
   }

@@ -62,18 +62,19 @@ Encoding encoded(const Model& model, Answering kind, const std::string& text) {
 
 std::vector<NamedChange> changes_for(Answering kind, const RobustOptions& options) {
   const auto percent = [](double share) { return format("{:.3g} %", share * 100); };
-  std::vector<NamedChange> out{{Change::kNone, "none", "", false},
-                               {Change::kTypos, "typos", format("in {} of the words", percent(options.typos))},
-                               {Change::kUpper, "upper case", ""},
-                               {Change::kLower, "lower case", ""},
-                               {Change::kTruncation, "truncation", format("the first {} of the words", percent(options.words_kept))},
-                               {Change::kBefore, "distractor before", format("\"{}\"", options.distractor)},
-                               {Change::kAfter, "distractor after", format("\"{}\"", options.distractor)},
-                               {Change::kDropout, "token dropout", format("{} of the tokens", percent(options.token_dropout))},
-                               {Change::kShift, "position shift", format("by {}", options.shift)},
-                               {Change::kPaddingAfter, "padding after", format("{} tokens; must change nothing", options.padding), false}};
+  std::vector<NamedChange> out{
+      {Change::kNone, "none", "", false},
+      {Change::kTypos, "typos", format("in {} of the words", percent(options.typos))},
+      {Change::kUpper, "upper case", ""},
+      {Change::kLower, "lower case", ""},
+      {Change::kTruncation, "truncation", format("the first {} of the words", percent(options.words_kept))},
+      {Change::kBefore, "distractor before", format("\"{}\"", options.distractor)},
+      {Change::kAfter, "distractor after", format("\"{}\"", options.distractor)},
+      {Change::kDropout, "token dropout", format("{} of the tokens", percent(options.token_dropout))},
+      {Change::kShift, "position shift", format("by {}", options.shift)},
+      {Change::kPaddingAfter, "padding after", format("{} tokens; must not change anything", options.padding), false}};
   if (kind == Answering::kLanguageModel)
-    out.push_back({Change::kPaddingBefore, "padding before", format("{} tokens; must change nothing", options.padding), false});
+    out.push_back({Change::kPaddingBefore, "padding before", format("{} tokens; must not change anything", options.padding), false});
   return out;
 }
 

@@ -47,7 +47,7 @@ class Labels final : public RobustAnswers {
       if (found == labels.end()) {
         std::string known;
         for (const std::string& label : labels) known += (known.empty() ? "" : ", ") + label;
-        fail(ErrorCode::kInvalidArgument, "text {}: \"{}\" is no label of this model; expected one of {}", text + 1, texts.wanted[text],
+        fail(ErrorCode::kInvalidArgument, "text {}: \"{}\" is not a label of this model; expected one of {}", text + 1, texts.wanted[text],
              known);
       }
       wanted_.push_back(static_cast<size_t>(found - labels.begin()));

@@ -30,8 +30,7 @@ class SoundSubject final : public Subject {
     answer_ids_ = asked.of_ids;
     if (answer_ids_.empty()) answer_ids_.assign(written.encoding.ids.begin() + at.begin + 1, written.encoding.ids.begin() + at.end + 1);
     if (answer_ids_.size() != rows_.size())
-      fail(ErrorCode::kInvalidArgument, "{}: {} answers for {} tokens that are written", model_->info().name, answer_ids_.size(),
-           rows_.size());
+      fail(ErrorCode::kInvalidArgument, "{}: {} answers for {} generated tokens", model_->info().name, answer_ids_.size(), rows_.size());
     against_ = asked.against_id.value_or(-1);
     if (!asked.against.empty()) {
       const Tensor logits = logits_of(frames(), {});

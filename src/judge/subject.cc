@@ -117,7 +117,7 @@ class TextSubject final : public Subject {
       fail(ErrorCode::kNotFound, "{}: token {} of a text of {} tokens; expected {} to {}{}", info.name, *at, tokens,
            info.has_causal ? 1 : 0, tokens - 1, info.has_causal ? " (token 0 has none before it)" : "");
     if (info.has_classifier && info.tags) {
-      if (!at) fail(ErrorCode::kInvalidArgument, "{}: a model that tags is asked about one token: \"token N\"", info.name);
+      if (!at) fail(ErrorCode::kInvalidArgument, "{}: for a token classifier, expected the token to explain: \"token N\"", info.name);
       kind_ = Kind::kTag;
       row_ = *at;
     } else if (info.has_classifier && !info.answers) {
@@ -133,7 +133,7 @@ class TextSubject final : public Subject {
       kind_ = Kind::kMasked;
       row_ = mask_asked_for(at);
     } else {
-      fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" gives no class and no word that could be explained", info.name,
+      fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" predicts neither a class nor a word that could be explained", info.name,
            info.model_type);
     }
   }
@@ -156,14 +156,15 @@ class TextSubject final : public Subject {
     }
     const std::string token = mask ? std::string(model_->tokenizer().token(*mask)) : "a mask token";
     if (places.empty())
-      fail(ErrorCode::kInvalidArgument, "{}: the word at a mask is explained, and the text has no mask; write {} where a word is missing",
-           name, token);
+      fail(ErrorCode::kInvalidArgument,
+           "{}: for a masked model the word at a mask is explained, but the text has no mask; write {} where a word is missing", name,
+           token);
     if (at && std::find(places.begin(), places.end(), *at) == places.end())
-      fail(ErrorCode::kInvalidArgument, "{}: token {} is not {}; a masked model is asked about a mask", name, *at, token);
+      fail(ErrorCode::kInvalidArgument, "{}: token {} is not {}; expected the position of a mask", name, *at, token);
     if (at || places.size() == 1) return at.value_or(places.front());
     std::string list;
     for (const int64_t place : places) list += format("{}{}", list.empty() ? "" : ", ", place);
-    fail(ErrorCode::kInvalidArgument, "{}: the text has {} masks, tokens {}; expected one, or \"token {}\" as what is explained", name,
+    fail(ErrorCode::kInvalidArgument, "{}: the text has {} masks, tokens {}; expected one, or \"token {}\" as the token to explain", name,
          places.size(), list, places.front());
   }
 
@@ -174,7 +175,7 @@ class TextSubject final : public Subject {
     const ModelInfo& info = model_->info();
     stands_alone_ = kind_ == Kind::kClass && info.problem == ProblemType::kMultiLabel;
     if (kind_ == Kind::kClass && info.problem == ProblemType::kRegression)
-      fail(ErrorCode::kUnsupported, "{}: a model that gives numbers, not classes, is not explained yet", info.name);
+      fail(ErrorCode::kUnsupported, "{}: explanations of regression models are not supported yet", info.name);
     const bool is_label = kind_ == Kind::kClass || kind_ == Kind::kTag;
     const auto one_token = [&](const std::string& name, const char* why) {
       return is_label ? label_named(info, name) : single_token(*model_, name, spellings(name), logits, why);
@@ -189,7 +190,7 @@ class TextSubject final : public Subject {
       }
     }
     if (answer_ids_.empty()) answer_ids_ = {largest(logits, count)};
-    if (kind_ != Kind::kNext) (void)answer_id("what such a model is asked");
+    if (kind_ != Kind::kNext) (void)answer_id("an explanation of such a model");
     against_ = asked.against.empty() ? asked.against_id.value_or(-1) : one_token(asked.against, kAgainstNeedsOne);
     check_answer(count);
     const auto spelling = [&](const std::vector<int32_t>& ids) {
@@ -349,7 +350,7 @@ class PairSubject final : public Subject {
  public:
   PairSubject(std::shared_ptr<const Model> model, Pair pair) : Subject(std::move(model)), pair_(std::move(pair)) {
     if (source().ids.empty() || target().ids.empty())
-      fail(ErrorCode::kInvalidArgument, "{}: the source or what was written before has no token", model_->info().name);
+      fail(ErrorCode::kInvalidArgument, "{}: the source or the generated text before the answer has no token", model_->info().name);
     const auto written = static_cast<int64_t>(target().ids.size()), asked_for = std::max<int64_t>(1, static_cast<int64_t>(pair_.of.size()));
     for (int64_t row = written - asked_for; row < written; ++row) rows_.push_back(row);
     const Tensor logits = rows_of_answer(model_->run_from(source(), target(), {}));
@@ -454,7 +455,7 @@ const MapFamily& family_looked_at(const Subject& subject) {
   };
   const auto cross = std::find_if(families.begin(), families.end(), [](const MapFamily& family) { return family.name == "cross"; });
   const auto found = cross != families.end() ? cross : std::find_if(families.begin(), families.end(), holds_item);
-  if (found == families.end()) fail(ErrorCode::kUnsupported, "no attention of this model has what is explained as its keys");
+  if (found == families.end()) fail(ErrorCode::kUnsupported, "no attention of this model has the explained items as its keys");
   return *found;
 }
 
@@ -500,7 +501,7 @@ void Subject::check_answer(int64_t count) const {
   std::vector<int32_t> ids = answer_ids_;
   if (against_ != -1) ids.push_back(against_);
   for (const int32_t id : ids) {
-    if (id < 0 || id >= count) fail(ErrorCode::kNotFound, "{}: answer {} of {}; they count from 0", name, id, count);
+    if (id < 0 || id >= count) fail(ErrorCode::kNotFound, "{}: answer {} of {}; answers count from 0", name, id, count);
   }
   if (answer_ids_.size() > 1 && against_ >= 0)
     fail(ErrorCode::kUnsupported, "{}: an answer of {} tokens against another; {}: expected a word of one token", name, answer_ids_.size(),
@@ -510,7 +511,7 @@ void Subject::check_answer(int64_t count) const {
 
 int32_t Subject::answer_id(const char* what) const {
   if (answer_ids_.size() == 1) return answer_ids_.front();
-  fail(ErrorCode::kUnsupported, "{}: {} is of an answer of one token, and {} has {}", model_->info().name, what, answer_,
+  fail(ErrorCode::kUnsupported, "{}: {} needs an answer of one token, but {} has {}", model_->info().name, what, answer_,
        answer_ids_.size());
 }
 
@@ -566,7 +567,7 @@ void Subject::set_items(std::vector<Range> items) {
       taken[static_cast<size_t>(id)] = 1;
       any = any || may_go_[static_cast<size_t>(id)];
     }
-    if (!any) fail(ErrorCode::kInvalidArgument, "item [{}, {}) holds no token that could be taken away", item.begin, item.end);
+    if (!any) fail(ErrorCode::kInvalidArgument, "item [{}, {}) contains no token that can be removed", item.begin, item.end);
   }
   items_ = std::move(items);
 }
@@ -604,12 +605,12 @@ std::optional<int32_t> masking_token(const Tokenizer& tokenizer) {
 
 int32_t Subject::hiding_token() const {
   if (const std::optional<int32_t> id = masking_token(model_->tokenizer())) return *id;
-  fail(ErrorCode::kUnsupported, "{}: its tokenizer has no mask, unknown or padding token to put in place of others; take them away unseen",
+  fail(ErrorCode::kUnsupported, "{}: its tokenizer has no mask, unknown or padding token to replace others with; remove them as \"unseen\"",
        model_->info().name);
 }
 
 std::vector<double> Subject::mixed_norms(int) const {
-  fail(ErrorCode::kUnsupported, "{}: the residual stream is taken apart in models that read one text", model_->info().name);
+  fail(ErrorCode::kUnsupported, "{}: the residual stream can be split only in models that read a single text", model_->info().name);
 }
 
 Tensor Subject::states() const {
@@ -640,8 +641,8 @@ std::unique_ptr<Subject> ask_about(std::shared_ptr<const Model> model, const std
     Encoding encoding = model->tokenizer().encode(text, options);
     return std::make_unique<TextSubject>(std::move(model), std::move(encoding), asked, text, pair);
   }
-  fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\", which reads a {}, is not explained yet; models that read texts are", info.name,
-       info.model_type, info.reads);
+  fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\", which reads a {}, cannot be explained yet; expected a model that reads texts",
+       info.name, info.model_type, info.reads);
 }
 
 std::unique_ptr<Subject> ask_about(std::shared_ptr<const Model> model, const Encoding& ids, const Asked& asked,

@@ -124,7 +124,7 @@ CompareLook compare_look_of(const QueryParameters& query) {
 void check_text(const LoadedTrace& loaded, const QueryParameters& query) {
   const std::string id = query.text("id");
   if (!id.empty() && id != loaded.id())
-    fail(ErrorCode::kStale, "This page shows another text than the server holds now (another window ran one): load it again.");
+    fail(ErrorCode::kStale, "This page shows a text that the server no longer has, because another window ran a new one: reload the page.");
 }
 
 // One frame of a stream in the requested format.

@@ -599,23 +599,23 @@ Json TraceWriter::manifest() {
   const std::string live = loaded_.options().command;
   if (tier_ != 'A') {
     const bool could = all_weights_ <= static_cast<double>(kMostWeights);  // whether a larger budget would help
-    const std::string detail = could ? format("All weights of all heads do not fit {}.", human_bytes(options_.budget_bytes))
-                                     : "All weights of all heads are more than a page can hold; the live view has them.";
+    const std::string detail = could ? format("All weights of all heads do not fit into {}.", human_bytes(options_.budget_bytes))
+                                     : "All weights of all heads are too large for a page; the live view has them.";
     for (const char* feature : {"weights", "column", "tile", "mass", "compare"})
       lacks(feature, "over-budget", could ? larger : live, detail);
     const bool all = holds("top8") || holds("qk");
-    lacks("row", "over-budget", larger, format("Rows are held for {} heads{}.", heads_held_, all ? "" : ", of the last tokens"));
+    lacks("row", "over-budget", larger, format("The page has rows of {} heads{}.", heads_held_, all ? "" : ", for the last tokens"));
     if (!holds("overview")) lacks("overview", "over-budget", larger, detail);
   }
   lacks("verify", "not-in-page", live, "A page cannot recompute from Q and K in f32.");
-  for (const char* feature : {"run", "why", "what-if"}) lacks(feature, "no-model", live, "A page holds no model.");
-  lacks("export", "not-in-page", live, "A page holds what it holds; its state can be copied as text.");
+  for (const char* feature : {"run", "why", "what-if"}) lacks(feature, "no-model", live, "An offline page contains no model.");
+  lacks("export", "not-in-page", live, "An offline page cannot export files; its state can be copied as text.");
   std::vector<const char*> kinds{"value", "output"};
   const bool has_gradients = !loaded_.trace().gradients_of().empty();
   if (has_gradients) kinds.insert(kinds.end(), {"raises", "lowers"});
   if (has_gradients && !holds("gradients")) kinds.insert(kinds.end(), {"for", "against"});
   for (const char* kind : kinds)
-    lacks(kind, "not-in-page", live, "A page holds no lengths of values, and gradients only beside all weights.");
+    lacks(kind, "not-in-page", live, "An offline page contains no norms of values, and gradients only together with all weights.");
   info["missing"] = missing;
   for (Json& family : info["families"].items()) {
     Json held(Json::Array{"raw"});
@@ -645,7 +645,7 @@ std::string filled(std::string_view text, const std::vector<std::pair<std::strin
   for (size_t m = 0; m < markers.size(); ++m) {
     const size_t at = text.find(markers[m].first);
     if (at == std::string_view::npos || text.find(markers[m].first, at + 1) != std::string_view::npos) {
-      fail(ErrorCode::kFormat, "export: the page's template has the marker {} not exactly once", markers[m].first);
+      fail(ErrorCode::kFormat, "export: the page's template must contain the marker {} exactly once", markers[m].first);
     }
     found.emplace_back(at, m);
   }

@@ -97,7 +97,7 @@ void LoadedTrace::adopt(LoadedTrace&& copy, const std::string& id) {
 }
 
 LoadedTrace& LoadedTrace::edited(const std::string& id) const {
-  if (!edited_ || edited_->id() != id) fail(ErrorCode::kStale, "edited={}: another edit took its place; ask api/what-if again.", id);
+  if (!edited_ || edited_->id() != id) fail(ErrorCode::kStale, "edited={}: a newer edit replaced this one; call api/what-if again.", id);
   return *edited_;
 }
 
@@ -121,9 +121,9 @@ void LoadedTrace::run(const std::string& text, const std::optional<std::string>&
                       const std::function<void(double, const std::string&)>& progress, const std::atomic<bool>* cancel) {
   const std::shared_ptr<const Model> reader = model();
   if (!reads_texts(reader->info()))
-    fail(ErrorCode::kUnsupported, "{}: a model that reads a {} is given another one by `clearhead view {} INPUT`", reader->info().name,
+    fail(ErrorCode::kUnsupported, "{}: this model reads a {}; for another one, run `clearhead view {} INPUT`", reader->info().name,
          reader->info().reads, reader->info().name);
-  if (text.empty()) fail(ErrorCode::kInvalidArgument, "text: is empty; expected some text.");
+  if (text.empty()) fail(ErrorCode::kInvalidArgument, "text: expected a text that is not empty.");
   EncodeOptions encode;
   if (pair) encode.pair = *pair;
   const Encoding encoding = reader->tokenizer().encode(text, encode);

@@ -176,7 +176,7 @@ VerifyLook verify_look_of(const Json& body) {
   VerifyLook look;
   look.family = string_of(fields, "f", "");
   for (const Range& pair : ranges_of(fields.require("heads"), "heads")) {
-    if (pair.begin < 0 || pair.begin > 100'000) fail(ErrorCode::kInvalidArgument, "heads: layer {} is none.", pair.begin);
+    if (pair.begin < 0 || pair.begin > 100'000) fail(ErrorCode::kInvalidArgument, "heads: there is no layer {}.", pair.begin);
     look.heads.emplace_back(static_cast<int>(pair.begin), pair.end);
   }
   look.rows = ranges_of(fields.require("rows"), "rows");

@@ -31,7 +31,7 @@ constexpr const char* kPolicy =
 std::string random_token() {
   unsigned char bytes[16];
   if (::getrandom(bytes, sizeof bytes, 0) != static_cast<ssize_t>(sizeof bytes))
-    fail(ErrorCode::kIo, "view: the system gave no random numbers");
+    fail(ErrorCode::kIo, "view: could not get random numbers from the system");
   std::string out;
   for (const unsigned char byte : bytes) out += format("{:02x}", static_cast<unsigned>(byte));
   return out;
@@ -121,8 +121,8 @@ ApiAnswer refusal_of(int status) {
   switch (status) {
     case 413: return answer_refusal(status, "kBudget", "The body is longer than 16 MB.");
     case 414: return answer_refusal(status, "kInvalidArgument", "The address is longer than 8,192 bytes.");
-    case 404: return answer_refusal(status, "kNotFound", "There is nothing here.");
-    default: return answer_refusal(status, "kInvalidArgument", "This is no request that is understood here.");
+    case 404: return answer_refusal(status, "kNotFound", "There is no page at this address.");
+    default: return answer_refusal(status, "kInvalidArgument", "The server does not understand this request.");
   }
 }
 
@@ -248,23 +248,25 @@ httplib::Server::HandlerResponse ViewServer::Parts::admit(const httplib::Request
   }
   if (request.has_header("Origin")) {
     const std::string origin = request.get_header_value("Origin");
-    if (origin.rfind("http://", 0) != 0 || !is_known_host(origin.substr(7))) return refuse("Another site may not ask.");
+    if (origin.rfind("http://", 0) != 0 || !is_known_host(origin.substr(7))) return refuse("Requests from other sites are not allowed.");
   }
   const bool by_token = request.has_param("token"), by_once = request.has_param("once");
   if (request.method == "GET" && request.path == "/" && (by_token || by_once)) {
     if (by_token && !same_secret(request.get_param_value("token"), token))
       return refuse("The token is wrong: open the address that `clearhead view` printed.");
     if (!by_token && !use_once(request.get_param_value("once")))
-      return refuse("This address opened a page before: open the one that `clearhead view` printed.");
+      return refuse("This address works only once and was used before: open the one that `clearhead view` printed.");
     response.set_header("Set-Cookie", format("clearhead_{}={}; Path=/; HttpOnly; SameSite=Strict", port, token));
     response.set_header("Location", "/");
     send(response, 303, "text/plain", "");
     return httplib::Server::HandlerResponse::Handled;
   }
-  if (!may_ask(request)) return refuse("Open the address that `clearhead view` printed: it holds the token.");
+  if (!may_ask(request)) return refuse("Open the address that `clearhead view` printed: it contains the token.");
   // Bodies must have a known length and no encoding, so that the size limit applies to what is read.
-  if (request.has_header("Transfer-Encoding")) return refuse_as(411, "kInvalidArgument", "A body comes whole, with its Content-Length.");
-  if (request.has_header("Content-Encoding")) return refuse_as(415, "kInvalidArgument", "A body comes as it is, without Content-Encoding.");
+  if (request.has_header("Transfer-Encoding"))
+    return refuse_as(411, "kInvalidArgument", "Transfer-Encoding is not supported: send the body with a Content-Length.");
+  if (request.has_header("Content-Encoding"))
+    return refuse_as(415, "kInvalidArgument", "Content-Encoding is not supported: send the body uncompressed.");
   return httplib::Server::HandlerResponse::Unhandled;
 }
 
@@ -301,7 +303,7 @@ void ViewServer::Parts::answer_by(Engine& by, httplib::Response& response, const
   auto given = std::make_shared<ApiAnswer>();
   job->work = [channel, given, give = std::move(give)](Job& own) {
     try {
-      if (own.cancelled()) fail(ErrorCode::kCancelled, "a newer question took this one's place.");
+      if (own.cancelled()) fail(ErrorCode::kCancelled, "a newer request replaced this one.");
       *given = give(own);
     } catch (const Error& error) {
       if (stepped_aside(own, error)) return false;
@@ -331,7 +333,7 @@ void ViewServer::Parts::answer_once(httplib::Response& response, const ApiReques
 // Runs the work of a stream and closes its channel. Returns false if a survey was interrupted and must be resumed.
 bool run_to_the_end(Job& job, Channel& channel, const ApiRequest& asked, const std::function<void(const LookOptions& options)>& work) {
   try {
-    if (job.cancelled()) fail(ErrorCode::kCancelled, "a newer question took this one's place.");
+    if (job.cancelled()) fail(ErrorCode::kCancelled, "a newer request replaced this one.");
     work({.cancel = job.token()});
     channel.finish();
   } catch (const Error& error) {

@@ -65,7 +65,7 @@ bool is_watch_folder(const std::string& path) { return !files_of(path).empty(); 
 
 std::vector<LoadedTrace> open_checkpoints(const std::string& folder, const LoadedTrace::Options& options) {
   const auto files = files_of(folder);
-  if (files.empty()) fail(ErrorCode::kNotFound, "{}: there is no step-NNNNNN.trace in it; expected RUN/watch of a training run", folder);
+  if (files.empty()) fail(ErrorCode::kNotFound, "{}: no step-NNNNNN.trace in this folder; expected RUN/watch of a training run", folder);
   std::vector<std::shared_ptr<const Trace>> traces;
   LoadedTrace::Options all = options;
   all.is_run = true;
@@ -73,7 +73,7 @@ std::vector<LoadedTrace> open_checkpoints(const std::string& folder, const Loade
     traces.push_back(std::make_shared<const Trace>(Trace::load(path)));
     if (traces.back()->plan().text.ids != traces.front()->plan().text.ids ||
         traces.back()->plan().text.text != traces.front()->plan().text.text) {
-      fail(ErrorCode::kFormat, "{}: is of another text than {}; expected traces of one run", path, files.front().second);
+      fail(ErrorCode::kFormat, "{}: its text differs from that of {}; expected traces of one run", path, files.front().second);
     }
     all.together.push_back({.number = step, .id = traces.back()->id()});
   }

@@ -66,7 +66,7 @@ ShownPart part_of(LoadedTrace& loaded, const ViewState& state, const std::string
   } else if (const MapFamily& shape = known.shape; shape.is_part) {
     out = {{shape.first_query, shape.first_query + shape.queries}, {shape.first_key, shape.first_key + shape.keys}};
   }
-  if (out.keys.size() <= 0 || out.queries.size() <= 0) fail(ErrorCode::kInvalidArgument, "x: the rectangle holds nothing of the map.");
+  if (out.keys.size() <= 0 || out.queries.size() <= 0) fail(ErrorCode::kInvalidArgument, "x: the rectangle does not overlap the map.");
   return out;
 }
 

@@ -199,7 +199,7 @@ class Lines(Case):
         ask = ("why", self.golden("bert/mlm"), "a [MASK] b [MASK] c", "--by", "attention")
         done = run(*ask)
         self.assertEqual((done.code, done.out), (1, ""))
-        self.assertIn('the text has 2 masks, tokens 2, 4; expected one, or "token 2" as what is explained', done.errors)
+        self.assertIn('the text has 2 masks, tokens 2, 4; expected one, or "token 2" as the token to explain', done.errors)
         first, second = (self.ok(*ask, "--of", f"token {at}", "--json").json for at in (2, 4))
         self.assertNotEqual(first["probability"], second["probability"])
         self.assertIn("token 3 is not [MASK]", run(*ask, "--of", "token 3").errors)

@@ -79,7 +79,7 @@ class Classifiers(TaskCase):
         file = self.folder / "a.tsv"
         file.write_text("colour\tthe red road\nplant\ta tree\n", encoding="utf-8")
         table = ["robust", self.model, "--file", file]
-        self.refused(1, 'text 2: "plant" is no label of this model; expected one of animal, colour', *table, "--text", 2, "--label", 1)
+        self.refused(1, 'text 2: "plant" is not a label of this model; expected one of animal, colour', *table, "--text", 2, "--label", 1)
         self.refused(2, "--text words: expected a column of the table, counted from 1 (names belong to fields of a .jsonl)", *table, "--text", "words")
         self.refused(1, f"{file}, line 1: expected 3 columns with tabs between, found 2", *table, "--text", 3)
         self.refused(1, f"{self.folder}/none.tsv: cannot be read: No such file or directory", "robust", self.model, "--file", self.folder / "none.tsv")

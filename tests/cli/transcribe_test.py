@@ -108,7 +108,7 @@ class Transcription(Case):
         for method in methods[:3]:
             high, low = (sum(own[word, method]) / len(own[word, method]) for word in ("high", "low"))
             self.assertGreater(high + low, 1.3, f"{method}: {own}")  # 1 would say that both words came from the same frames
-        self.refused(1, f'{best}: "mid" is not in what is written: "high low"', "why", best, sound, "--of", "mid")
+        self.refused(1, f'{best}: "mid" is not in the generated text: "high low"', "why", best, sound, "--of", "mid")
 
     def test_a_run_goes_on_with_the_same_bits(self):
         self.assertEqual(run(*self.task("steps=8", "validate=4", "checkpoint=4")).code, 0)

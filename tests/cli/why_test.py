@@ -139,9 +139,9 @@ class Why(Asking):
 
     def test_options_that_the_question_does_not_use_are_refused(self):
         ask = ("why", self.BOOK, self.TEXT)
-        self.fails("a layer is of the methods attention", *ask, "--layer", "99")
-        self.fails("a layer is of the methods attention", *ask, "--by", "rollout,relevance", "--head", "L9.H0")
-        self.fails("a head is of the methods attention", *ask, "--by", "mixed", "--head", "L1.H0")
+        self.fails("a layer can be set only for the methods attention", *ask, "--layer", "99")
+        self.fails("a layer can be set only for the methods attention", *ask, "--by", "rollout,relevance", "--head", "L9.H0")
+        self.fails("a head can be set only for the methods attention", *ask, "--by", "mixed", "--head", "L1.H0")
         self.refused("--head and --layer name different layers", *ask, "--by", "attention", "--head", "L1.H0", "--layer", "2")
         self.refused("--removal is how occlusion takes parts away", *ask, "--removal", "masked")
         self.refused("--steps is of integrated-gradients", *ask, "--steps", "4")

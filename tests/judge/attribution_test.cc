@@ -244,8 +244,9 @@ TEST(Attribution, a_layer_or_a_head_that_no_method_uses_is_refused) {
   const auto model = book();
   const auto subject = ask_about(model, "It was a dark", {});
   const auto check = [&](const AttributionOptions& options, const char* method) { check_used(options, {method_named(method)}, *subject); };
-  expect_refused(ErrorCode::kInvalidArgument, "a layer is of the methods attention", [&] { check({.layer = 0}, "relevance"); });
-  expect_refused(ErrorCode::kInvalidArgument, "a head is of the methods attention", [&] { check({.head = 0}, "mixed"); });
+  expect_refused(ErrorCode::kInvalidArgument, "a layer can be set only for the methods attention",
+                 [&] { check({.layer = 0}, "relevance"); });
+  expect_refused(ErrorCode::kInvalidArgument, "a head can be set only for the methods attention", [&] { check({.head = 0}, "mixed"); });
   expect_refused(ErrorCode::kInvalidArgument, "layer 99; this model's layers are 0 to 5", [&] { check({.layer = 99}, "mixed"); });
   check({.layer = 5, .head = 0}, "attention");
 }

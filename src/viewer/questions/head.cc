@@ -108,7 +108,7 @@ void check_rows(LoadedTrace& loaded, const std::string& family, const std::vecto
 
 void check_all_rows(LoadedTrace& loaded, const std::string& family, const char* what) {
   if (loaded.facts(family).all_rows) return;
-  throw NotKept(format("{} needs the query vectors of all tokens; this trace kept those of some.", what),
+  throw NotKept(format("{} needs the query vectors of all tokens; this trace kept only some of them.", what),
                 keep_command(loaded.trace(), "--budget 64G"));
 }
 
@@ -134,7 +134,7 @@ std::vector<float> norms(LoadedTrace& loaded, const HeadLook& at) {
   const bool value = of == LengthOf::kValue;
   const Tensor& tensor = value ? norms.value : norms.output;
   if (!tensor.defined()) {
-    throw NotKept(format("w={}: the lengths of the values were not kept in this trace.", to_string(at.weight)),
+    throw NotKept(format("w={}: the norms of the values were not kept in this trace.", to_string(at.weight)),
                   keep_command(loaded.trace(), ""));
   }
   const int64_t row = value ? at.head * known.shape.key_heads / known.shape.heads : at.head;

@@ -67,7 +67,7 @@ void add_limits(const Trace& trace, const FamilyFacts& known, Json& missing, Jso
     notes.push(format("Attention sinks were found from {} of {} rows.", with_commas(known.sink_rows), with_commas(known.queries)));
   }
   if (known.layers.size() < static_cast<size_t>(known.shape.layers)) {
-    notes.push(format("Of {} layers, these were kept: {}. Trace again with --layers naming others.", known.shape.layers,
+    notes.push(format("Of {} layers, these were kept: {}. To keep others, trace again with --layers.", known.shape.layers,
                       layers_text(known.layers)));
   }
   if (!known.all_rows) {
@@ -78,8 +78,8 @@ void add_limits(const Trace& trace, const FamilyFacts& known, Json& missing, Jso
     for (const char* feature : {"column", "tile", "overview"}) lacks(feature, "q-not-kept", command, detail);
     if (!trace.has_statistics(known.shape.name, known.layers[0])) lacks("atlas", "q-not-kept", command, detail);
   }
-  if (!known.value) lacks("value", "v-not-kept", nullptr, "This run did not measure its values.");
-  if (!known.output) lacks("output", "v-not-kept", nullptr, "This run did not measure its values.");
+  if (!known.value) lacks("value", "v-not-kept", nullptr, "The norms of the values were not kept in this trace.");
+  if (!known.output) lacks("output", "v-not-kept", nullptr, "The norms of the values were not kept in this trace.");
 }
 
 // Instruction set and dtype that the weights were computed with, taken from the last family that kept a layer.
@@ -176,10 +176,10 @@ Json info(LoadedTrace& loaded) {
     Json command;  // a checkpoint of a training run exists only in its trace
     if (!options.is_run) command = format("clearhead view {} \"your text\"", plan.model.empty() ? "MODEL" : plan.model);
     for (const char* feature : {"run", "why", "what-if"})
-      missing.push(missing_json(feature, "no-model", command, "A trace holds no model."));
+      missing.push(missing_json(feature, "no-model", command, "A trace contains no model."));
   } else if (!reads_texts(options.model->info())) {
     missing.push(missing_json("run", "other-input", format("clearhead view {} INPUT", options.model->info().name),
-                              format("It reads a {}.", options.model->info().reads)));
+                              format("This model reads a {}.", options.model->info().reads)));
   }
   // The page steps through tokens by the rows of any family, so this needs every family to have all rows of the text.
   const bool has_parts = std::any_of(plan.families.begin(), plan.families.end(), [](const MapFamily& family) { return family.is_part; });

@@ -46,7 +46,7 @@ WhatIfLook what_if_look_of(const Json& body) {
     for (const Json& one : heads->items()) {
       Fields head(one, "api/what-if", "knock_out");
       const int64_t layer = head.integer("layer");
-      if (layer < 0 || layer > 100'000) fail(ErrorCode::kInvalidArgument, "api/what-if: \"knock_out\": layer {} is none.", layer);
+      if (layer < 0 || layer > 100'000) fail(ErrorCode::kInvalidArgument, "api/what-if: \"knock_out\": there is no layer {}.", layer);
       look.knock_out.push_back({static_cast<int>(layer), head.integer("head"), head.string_or("f", "")});
       head.refuse_rest();
     }
@@ -94,7 +94,8 @@ Interventions interventions_of(const RunPlan& plan, const WhatIfLook& look) {
   const auto ids = static_cast<int64_t>(plan.text.ids.size());
   const auto add = [&](const std::vector<WhatIfLook::Span>& spans, std::vector<Interventions::Pairs>& to) {
     for (const WhatIfLook::Span& span : spans) {
-      if (span.ids.end > ids) fail(ErrorCode::kInvalidArgument, "token {} of {}: tokens count from 0.", span.ids.end - 1, ids);
+      if (span.ids.end > ids)
+        fail(ErrorCode::kInvalidArgument, "token {} is out of range: the text has {} tokens, counted from 0.", span.ids.end - 1, ids);
       bool any = false;
       for (const MapFamily& family : plan.families) {
         const Range keys{std::max<int64_t>(0, span.ids.begin - family.first_key), std::min(family.keys, span.ids.end - family.first_key)};
@@ -129,7 +130,7 @@ class Rerun {
  private:
   Answer of_input(const WhatIfLook* look, Observer& observer) {
     if (look && look->text)
-      fail(ErrorCode::kUnsupported, "{}: a model that reads a {} is not given another text here.", model_->info().name,
+      fail(ErrorCode::kUnsupported, "{}: this model reads a {}; its input cannot be replaced by a text.", model_->info().name,
            model_->info().reads);
     const ModelInput& input = *loaded_.options().input;
     const Interventions edits = look ? interventions_of(loaded_.trace().plan(), *look) : Interventions{};
@@ -218,7 +219,7 @@ class Rerun {
     auto [text, pair] = loaded_.given();
     if (look && look->text) {
       text = *look->text;
-      if (text.empty()) fail(ErrorCode::kInvalidArgument, "text: is empty; expected some text.");
+      if (text.empty()) fail(ErrorCode::kInvalidArgument, "text: expected a text that is not empty.");
     }
     EncodeOptions encode;
     if (pair) encode.pair = *pair;
