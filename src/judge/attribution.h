@@ -1,5 +1,5 @@
 // Attribution of one answer to the parts of the input, by methods of the literature. Whole maps are multiplied with a vector (map.h), so
-// no N×N matrix is stored, except by flow and by relevance in a decoder, whose lengths are limited.
+// no N×N matrix is stored, except by flow and, for the decoder of an encoder-decoder, by relevance; both limit the length.
 //
 //   r is a row vector over tokens. It starts as 1 at the rows from which the answer is read; layers are visited from last to first.
 //     rollout     r ← ½r + ½·mean_h rᵀP                                          (Abnar & Zuidema 2020, section 3.1)

@@ -26,7 +26,7 @@ enum class Change { kNone, kTypos, kUpper, kLower, kTruncation, kBefore, kAfter,
 struct NamedChange {
   Change change{};
   std::string name{}, says{};
-  bool moves = true;  // false: the change must not affect the answer
+  bool moves = true;  // false: must not change anything
 };
 /// The changes that apply to models of this kind.
 std::vector<NamedChange> changes_for(Answering kind, const RobustOptions& options);

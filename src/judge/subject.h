@@ -1,5 +1,5 @@
-// An attribution target: one answer of one model on one input ("why this answer?"). Attribution explains it, and the measures of this room
-// remove parts of its input.
+// An attribution target: one answer of one model on one input ("why this answer?"). Attribution explains it, and the measures in this
+// directory remove parts of its input.
 //
 //   The answer is one number y: the logit of a class or of a token, or the difference of two logits. The reported `probability` is
 //   its softmax (sigmoid for independent labels and for a difference). An answer of several tokens is a span: y is the sum of the

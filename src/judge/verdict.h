@@ -46,7 +46,7 @@ class Verdict {
  public:
   explicit Verdict(VerdictOptions options);
   /// Evaluates the methods on one more subject. marks: one flag per item of the subject, or empty. Returns false for a subject of fewer
-  /// than 3 items, which says too little and is skipped. Throws what attribute() throws.
+  /// than 3 items, which is skipped as uninformative. Throws what attribute() throws.
   bool add(const Subject& subject, const std::vector<uint8_t>& marks = {});
 
   const std::vector<std::string>& names() const { return names_; }  ///< the methods, "random", "reverse of …"

@@ -1,5 +1,5 @@
-// Facts about a family of maps that are known before any weight is computed: which layers and rows were kept, whether rows sum to one, and
-// where the attention sinks are.
+// Facts about a family of maps that do not depend on what is shown: which layers and rows were kept, whether rows sum to one, where the
+// attention sinks are.
 #pragma once
 
 #include <cstdint>

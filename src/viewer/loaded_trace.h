@@ -2,9 +2,9 @@
 // are functions that take it, in viewer/questions/; this header does not depend on them. There is no HTTP here: the server and the offline
 // page are two ways to ask.
 //
-// Every number comes from the exact f32 weights of the trace's records; answers that do not say so in their badge. Not thread-safe: one
-// thread (the server's engine) owns a loaded trace. A copy shares the trace and the model, which are const, and may be used by another
-// thread. A function that may take long takes LookOptions and stops with kCancelled.
+// Every number comes from the exact f32 weights of the trace's records, unless the badge of the answer says otherwise. Not thread-safe:
+// one thread (the server's engine) owns a loaded trace. A copy shares the trace and the model, which are const, and may be used by
+// another thread. A function that may take long takes LookOptions and stops with kCancelled.
 #pragma once
 
 #include <atomic>

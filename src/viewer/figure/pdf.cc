@@ -1,7 +1,7 @@
 // librsvg draws a document as a whole and cannot be interrupted, so marks are drawn in groups, each as its own SVG on the same page.
 //
-// Declares the functions that are called of librsvg 2.46 and later and of cairo 1.16 and later as in their headers (librsvg/rsvg.h,
-// cairo-pdf.h). Their binary interfaces are stable, so the headers are not needed.
+// The functions of librsvg 2.46 and later and of cairo 1.16 and later that are called are declared here as in their headers
+// (librsvg/rsvg.h, cairo-pdf.h). Their binary interfaces are stable, so the headers are not needed.
 #include "viewer/figure/pdf.h"
 
 #include <dlfcn.h>

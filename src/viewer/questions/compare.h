@@ -1,7 +1,7 @@
 // Compares two maps: two heads of one trace, the same head of two traces, or a head before and after an edit.
 //
-//   difference of a cell    mean of P'_ij − P_ij over the pairs that both maps have; a pair that is hidden in one map only counts as 0
-//                          there
+//   difference of a cell    mean of P'_ij − P_ij over the pairs that both maps have; a pair that is hidden in one map only has
+//                           weight 0 there
 //   divergence of a row     Jensen–Shannon divergence in nats over the keys that both maps have, plus one outcome for all other keys
 //                           (judge/agreement.h); for a cell, the mean over its rows
 //

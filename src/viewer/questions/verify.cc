@@ -1,4 +1,4 @@
-// Verifies evenly spread rows of those that are asked for. A shown weight may be off by (4 + d/2)·ε·S of its scores
+// Verifies rows that are spread evenly over the requested ones. A shown weight may be off by (4 + d/2)·ε·S of its scores
 // (docs/ARCHITECTURE.md, "viewer").
 #include "viewer/questions/verify.h"
 
