@@ -37,9 +37,11 @@ enum class ApiKind : uint8_t {
   kStream,  ///< a stream of frames
   kSurvey,  ///< a stream that may take minutes, and can be interrupted and resumed
   kEvents,  ///< server-sent events
-  kAlone,   ///< one answer that needs no trace, so that nothing waits for it
+  kAlone,   ///< one answer that needs no trace and does not block other requests
 };
+/// How a request is answered.
 ApiKind kind_of(const ApiRequest& request);
+/// Whether this path takes POST; all other paths take GET.
 bool wants_post(const std::string& path);
 
 /// For kOnce, kLong and kPatient. `other`: the second trace of a question that compares two traces; null: the same trace. Throws
@@ -57,6 +59,7 @@ ApiAnswer answer_alone(const ApiRequest& request, const AloneOptions& options = 
 /// Calls `options.progress` from time to time.
 void stream(LoadedTrace& loaded, const ApiRequest& request, const std::function<void(std::string chunk)>& emit,
             const LookOptions& options = {}, LoadedTrace* other = nullptr);
+/// The media type of a stream's answer.
 const char* stream_type(const ApiRequest& request);
 /// The chunk that ends a stream that failed after it had started.
 std::string error_chunk(const ApiRequest& request, const std::exception& error);

@@ -27,6 +27,7 @@ class ObjectText {
  public:
   explicit ObjectText(const Json& fields);
   ObjectText& add(std::string_view name, std::string_view json);
+  /// Ends the object and returns its text.
   std::string text() &&;
 
  private:

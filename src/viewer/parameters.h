@@ -44,6 +44,7 @@ class QueryParameters {
   const QueryString& query_;
 };
 
+/// The inverse of to_string(). Throw kInvalidArgument for unknown names.
 WeightKind weight_kind_of(std::string_view text);
 SinkRule sink_rule_of(std::string_view text);
 

@@ -16,8 +16,9 @@ struct FigureOptions {
   LookOptions look{};
 };
 
-/// v=map: the rectangle, pooled if a side has more than 512 cells · v=lines: curves of the pinned heads, up to 300 tokens · v=read: the
-/// text shaded by a row or a column, and its heaviest tokens · v=atlas: all heads. Throws kUnsupported for other views, NotKept, kNotFound.
+/// v=map: the rectangle, pooled if a side has more than 512 cells · v=lines: curves of the pinned heads, up to 300 tokens · v=atlas: all
+/// heads · v=read and other views: the text shaded by a row or a column, and its heaviest tokens. Throws kInvalidArgument for a state
+/// that cannot be shown, kNotFound, NotKept.
 Figure figure_of(LoadedTrace& loaded, const std::string& state, const FigureOptions& options = {});
 
 /// An output format of figures.

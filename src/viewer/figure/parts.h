@@ -101,6 +101,7 @@ double value_at(double t, double most, Scale scale);
 /// The widths of one column and of a two-column page, as journals use them.
 constexpr double kColumnMillimetres = 84, kPageMillimetres = 174;
 
+/// Lays out a figure: its parts, and the caption below them. The height follows from the width.
 Drawing draw(const Figure& figure, double millimetres);
 
 // Draw an element at a place on a drawing; each returns the height of the element.

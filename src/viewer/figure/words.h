@@ -11,6 +11,7 @@ namespace clearhead::figure {
 /// The readable form of a token: its characters without surrounding whitespace, which is shown if there is nothing else; or the name of
 /// an item.
 std::string label_of(const RunText& text, int64_t id);
+/// "#3 token" for an id, "#3 first to #7 last" for a range; several are separated by commas.
 std::string spans_text(LoadedTrace& loaded, const std::vector<Range>& spans);
 
 std::string grouped(int64_t count);                             ///< "100,000"
@@ -25,6 +26,7 @@ Legend legend_of(const ViewState& state, double most, double largest);
 /// A caption: model, heads, what is shown, kind of weights, scale, sink rule.
 std::string caption_of(LoadedTrace& loaded, const ViewState& state, const std::string& heads, const std::string& what);
 
+/// The figures of v=lines and v=read, see figure_of().
 Figure lines_figure(LoadedTrace& loaded, const ViewState& state, const FigureOptions& options);
 Figure text_figure(LoadedTrace& loaded, const ViewState& state, const FigureOptions& options);
 

@@ -11,6 +11,8 @@
 
 namespace clearhead::questions {
 
+/// Scores of one head, and its entropy, received attention and distance in at most `bins` bins. Throws kInvalidArgument unless `bins`
+/// is 1 to 65,536, and NotKept.
 ViewFrame stats(LoadedTrace& loaded, const HeadLook& at, int64_t bins, const LookOptions& options = {});
 /// Emits "heads" events: sampled first if the maps are large, exact last.
 void atlas(LoadedTrace& loaded, const std::string& family, const TakeFrame& take, const LookOptions& options = {});

@@ -33,6 +33,8 @@ struct Line {
 
 namespace questions {
 
+/// The rows or columns of `look` as a frame (docs/viewer-api.md). Throw as check_head(), check_rows() and check_all_rows() do, and
+/// kInvalidArgument for ranges that do not exist.
 ViewFrame row(LoadedTrace& loaded, const LineLook& look, const LookOptions& options = {});
 ViewFrame column(LoadedTrace& loaded, const LineLook& look, const LookOptions& options = {});
 
