@@ -400,7 +400,7 @@ def test_gradients_of_weights_are_those_of_eager_attention(kind, implementation,
             np.testing.assert_allclose(shown["gradient"][:, visible], raw[layer][:, visible], atol=1e-5 * np.abs(raw[layer]).max())
             np.testing.assert_array_equal((shown["for"] - shown["against"])[:, visible], shown["product"][:, visible])
             assert np.abs(product).max() > 0
-    with pytest.raises(ch.UnsupportedError, match="masses and statistics are of weights"):
+    with pytest.raises(ch.UnsupportedError, match="mass and statistics need a map of weights"):
         watched.map(0).gradients().mass()
     with pytest.raises(ch.InvalidArgumentError, match="expected gradient, product"):
         watched.map(0).gradients("sum")

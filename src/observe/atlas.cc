@@ -1,10 +1,10 @@
-// Scores of heads from one reduction.
+// Scores of heads, computed from one reduction of the map.
 //
-//   previous    mean over rows that have a key before them of P[i, p_i − 1]           offsets at −1
-//   matches     mean over rows that can see a candidate of Σ_{j candidate} P_ij       its Match sums
-//   broad       mean over rows that see n > 1 keys of H_i / ln n
+//   previous    mean of P[i, p_i − 1] over the rows that have a previous key           from the offsets, at −1
+//   matches     mean of Σ_{j candidate} P_ij over the rows that can see a candidate    from the Match sums
+//   broad       mean of H_i / ln n over the rows that see n > 1 keys                   from the entropies
 //
-// Candidates are counted here from the tags alone, so that a row which cannot attend to one does not speak against the head.
+// Candidates are counted here, from the tags alone, so that a row that cannot see a candidate does not lower the head's score.
 #include "clearhead/atlas.h"
 
 #include <algorithm>
@@ -21,7 +21,8 @@ constexpr int64_t kReach = 64;
 constexpr int64_t kLocalReach = 4;
 enum MatchIndex : size_t { kMatchDuplicate, kMatchInduction, kMatchDelimiter, kMatchRetrieval, kMatchCount };
 
-// Marks and blanks only, and a mark at least: a blank by itself is none, or every sixth token of a model that reads bytes would be.
+// True for tokens of punctuation marks and whitespace with at least one mark. Whitespace alone does not count: otherwise every
+// sixth token of a byte-level model would be punctuation.
 bool is_punctuation(std::string_view bytes) {
   // ASCII punctuation, and the blocks of general (U+2000) and CJK (U+3000) punctuation and full-width forms by their UTF-8 lead bytes.
   bool any = false;
@@ -46,7 +47,7 @@ bool is_punctuation(std::string_view bytes) {
   return any;
 }
 
-// How many rows of `rows` can see a key j ≠ i with the query's tag.
+// For each row i of `rows`: 1 if it can see a key j ≠ i with the query's tag, else 0.
 std::vector<uint8_t> rows_with_candidates(const Match& match, const std::vector<int64_t>& rows, bool causal) {
   std::unordered_map<int32_t, int64_t> earliest, count;
   for (size_t j = 0; j < match.key_tags.size(); ++j) {
@@ -114,13 +115,14 @@ const std::array<HeadScoreDefinition, kHeadScores>& head_score_definitions() {
        "Wang et al. 2023 (IOI), §3 duplicate token heads"},
       {"first", "Weight on the first token, the usual attention sink: mean of P[i, 0].",
        "Xiao et al. 2024 (StreamingLLM), §3; Gu et al. 2025, §3.2"},
-      {"delimiter", "Weight on punctuation and special tokens, the query itself excepted.", "Clark et al. 2019, §3.2"},
+      {"delimiter", "Weight on punctuation and special tokens, excluding the query's own token.", "Clark et al. 2019, §3.2"},
       {"self", "Weight on the token itself: mean of P[i, i].", "Clark et al. 2019, §3.1"},
       {"retrieval", "Weight on tokens equal to the one that comes next in the text: mean of Σ P[i, j] over j with token[j] = token[i+1].",
-       "Wu et al. 2024, eq. 1, with the mass in place of the argmax"},
+       "Wu et al. 2024, eq. 1, with the mass instead of the argmax"},
       {"local", "Weight within four tokens on either side, the token itself included.", "Clark et al. 2019, §3.1"},
-      {"broad", "Entropy over its largest possible value, ln of the keys a row sees: 1 is uniform.", "Clark et al. 2019, §3.3"},
-      {"distance", "Mean distance to what is attended, in tokens: mean of Σ P[i, j]·|i−j|.", "Vig and Belinkov 2019, §4.2"},
+      {"broad", "Entropy divided by its largest possible value, ln of the number of keys a row sees: 1 is uniform.",
+       "Clark et al. 2019, §3.3"},
+      {"distance", "Mean distance to the attended keys, in tokens: mean of Σ P[i, j]·|i−j|.", "Vig and Belinkov 2019, §4.2"},
   }};
   return kDefinitions;
 }
@@ -128,7 +130,7 @@ const std::array<HeadScoreDefinition, kHeadScores>& head_score_definitions() {
 std::vector<NamedScore> strongest(const HeadScores& head, size_t count) {
   std::vector<NamedScore> out;
   for (size_t s = 0; s < static_cast<size_t>(HeadScore::kDistance); ++s) {
-    // Sums of f32 may pass 1 by 1e-6.
+    // Sums in f32 may exceed 1 by 1e-6.
     if (!std::isnan(head.scores[s])) {
       out.push_back({static_cast<HeadScore>(s), head_score_definitions()[s].id, std::clamp(head.scores[s], 0.0f, 1.0f)});
     }
@@ -170,7 +172,7 @@ ReductionRequest atlas_request(const RunText& text) {
   }
   const std::vector<uint8_t> delimiters = delimiters_of(text);
   for (size_t i = 0; i < count; ++i) request.matches[kMatchDelimiter].query_tags[i] = 1;
-  for (size_t i = 0; i < tokens; ++i) {  // an item is equal to nothing
+  for (size_t i = 0; i < tokens; ++i) {  // items match nothing
     const int32_t id = text.special[i] ? -1 : text.ids[i];
     request.matches[kMatchDuplicate].query_tags[i] = request.matches[kMatchDuplicate].key_tags[i] = id;
     request.matches[kMatchInduction].query_tags[i] = id;
@@ -186,10 +188,11 @@ std::vector<HeadScores> head_scores(const ReductionResult& found, const RunText&
   const int64_t heads = found.entropy.size(1), rows = found.entropy.size(2), keys = found.received.size(2),
                 reach = (found.offsets.size(2) - 1) / 2;
   ReductionRequest request = atlas_request(text);
-  // A family of a part of the text sees that part; and where rows and columns are of two texts, no place in one is a place in the other.
+  // A family over a range of the text sees that range only. If rows and columns are different ranges, positions in one do not
+  // correspond to positions in the other.
   const Range seen_keys = family.is_part ? Range{family.first_key, family.first_key + family.keys} : Range{0, keys};
   const ItemRange* last_keys = family.is_part && family.keys > 0 ? text.items_of(family.first_key + family.keys - 1) : nullptr;
-  const bool is_grid = last_keys && last_keys->rows > 0;  // neighbours in a row of patches may lie far apart
+  const bool is_grid = last_keys && last_keys->rows > 0;  // a grid of patches: neighbouring ids may be far apart
   const bool is_across = family.first_query != family.first_key || is_grid;
   const auto seen = [&](int64_t i) { return family.causal ? i - seen_keys.begin + 1 : seen_keys.size(); };
   for (Match& match : request.matches) {
@@ -259,7 +262,7 @@ std::vector<HeadScores> head_atlas(const Trace& trace, const std::string& family
       own.progress = [&, at](double part) { options.progress((static_cast<double>(at) + part) / static_cast<double>(layers.size())); };
     }
     const ReductionResult& found = trace.statistics(family, layers[at], own);
-    // Statistics of the prefill do not know tokens generated since: their own rows say how far they reach.
+    // Statistics of the prefill do not cover tokens that were generated later; their number of keys tells what they cover.
     const RunText text = first_tokens(trace.plan().text, found.received.size(2));
     for (HeadScores& head : head_scores(found, text, *shape, layers[at])) out.push_back(std::move(head));
   }

@@ -1,4 +1,4 @@
-// Looks at gradients of weights, over the blocks of map_values.h; and products of whole maps of weights with a vector.
+// GradientMap, computed over the blocks of map_values.h, and the products of an AttentionMap with a vector.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -19,7 +19,7 @@ void check_head(const AttentionRecord& record, int64_t batch, int64_t head) {
   if (head < 0 || head >= shape.heads) fail(ErrorCode::kInvalidArgument, "map: head {} of {}; heads count from 0", head, shape.heads);
 }
 
-// Cells of the greatest size and of the mean, filled row by row.
+// Pools signed values into cells, row by row: the value of largest magnitude, and the mean.
 class SignedCells {
  public:
   explicit SignedCells(const CellGrid& grid)
@@ -146,7 +146,7 @@ Tensor AttentionMap::times(const Tensor& r, const LookOptions& options) const {
   return clearhead::times({.record = *record_, .is_after = is_after_, .precision = precision_}, r, options);
 }
 
-// What a sweep adds up by key, each row multiplied by its number.
+// A sweep that sums the weights of each key, with row i multiplied by r_i.
 Tensor AttentionMap::transposed_times(const Tensor& r, const LookOptions& options) const {
   check_look(*record_);
   const AttentionShape lengths = shape();

@@ -1,8 +1,11 @@
-// One layer's map over a whole text, put together from frames.
+// One layer's map over a whole text, assembled from frames.
 //
-// A frame is a record of some rows. Three cases are one mechanism: all rows in one frame (the usual one, handed straight to AttentionMap), watched rows
-// only (several frames against the same keys), and windows slid over a text too long for the model (frames whose keys are named by a table).
-// What no frame scored is NaN in rows and columns, −1 in cells (where NaN says that the description hides every pair).
+// A frame is a record of some rows. One mechanism covers three cases:
+//   all rows in one frame    the usual case, passed straight to AttentionMap
+//   watched rows only        several frames over the same keys
+//   sliding windows          for a text that is too long for the model; each frame has a table of the text's keys
+//
+// Pairs that no frame scored are NaN in rows and columns, and −1 in cells, where NaN means that the description hides all pairs.
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -18,12 +21,12 @@ namespace clearhead {
 namespace {
 
 constexpr float kUnknown = std::numeric_limits<float>::quiet_NaN();
-constexpr float kNeverScored = -1.0f;  // in cells; picture.h hatches it
+constexpr float kNeverScored = -1.0f;  // in cells; paint() (picture.h) hatches them
 constexpr int64_t kRowsAtOnce = 48;
 
 Range overlap(Range a, Range b) { return {std::max(a.begin, b.begin), std::min(a.end, b.end)}; }
 
-// Cells of single weights, whatever order they come in.
+// Pools single weights into cells. Weights may arrive in any order.
 class Pooler {
  public:
   explicit Pooler(const TileRequest& request) : request_(request), grid_(grid_of(request, request.queries)) {
@@ -39,7 +42,7 @@ class Pooler {
     if (!request_.row_factors.empty()) weight *= request_.row_factors[static_cast<size_t>(query - request_.queries.begin)];
     const size_t at = static_cast<size_t>(grid_.row_of(query) * grid_.cells[1] + grid_.column_of(key));
     if (std::isnan(weight)) {
-      if (counts_[at] == 0) largest_[at] = kUnknown;  // scored, and hidden by the description
+      if (counts_[at] == 0) largest_[at] = kUnknown;  // scored, but hidden by the description
     } else {
       largest_[at] = counts_[at]++ == 0 || std::abs(weight) > std::abs(largest_[at]) ? weight : largest_[at];
       sums_[at] += static_cast<double>(weight);
@@ -63,7 +66,7 @@ class Pooler {
   std::vector<int64_t> counts_;
 };
 
-// One head of a frame. Its map copies the record, so it is made once for many tiles.
+// Computes tiles of one head of a frame. The map copies the record, so it is made once for many tiles.
 using Tiles = std::function<Tile(const TileRequest&, const LookOptions&)>;
 Tiles tiles_of(const Frame& frame, int64_t head, const std::optional<GradientLook>& look) {
   if (!look)
@@ -74,7 +77,7 @@ Tiles tiles_of(const Frame& frame, int64_t head, const std::optional<GradientLoo
   };
 }
 
-// Hidden pairs are 0, with a score below all others.
+// A row of gradient values, with their magnitudes as scores. Hidden pairs have value 0 and score −∞.
 MapRow row_of_gradients(const GradientMap& map, int64_t head, int64_t query, int64_t keys) {
   const Tile tile = map.tile(0, head, {.queries = {query, query + 1}, .keys = {0, keys}});
   std::vector<float> values(tile.max.data<float>(), tile.max.data<float>() + keys), sizes(values.size());
@@ -86,7 +89,7 @@ MapRow row_of_gradients(const GradientMap& map, int64_t head, int64_t query, int
 }
 
 void refuse_gradients(const std::optional<GradientLook>& look) {
-  if (look) fail(ErrorCode::kUnsupported, "map: masses and statistics are of weights; this map shows their gradients");
+  if (look) fail(ErrorCode::kUnsupported, "map: mass and statistics need a map of weights; this map shows gradients of weights");
 }
 
 void check_range(Range range, int64_t length, const char* what) {
@@ -96,7 +99,7 @@ void check_range(Range range, int64_t length, const char* what) {
   }
 }
 
-// Tags of the text's tokens as one frame's record counts them.
+// Converts the tags of the text's tokens to tags of the queries and keys of one frame's record.
 Match match_of_frame(const Match& match, const Frame& frame) {
   Match out;
   out.query_tags.assign(static_cast<size_t>(frame.record.query_length), -1);
@@ -113,7 +116,7 @@ Match match_of_frame(const Match& match, const Frame& frame) {
   return out;
 }
 
-// Copies the rows of one frame's statistic, counted along `axis`, into the rows [at, at + rows) of the whole's.
+// Copies one frame's statistic, whose rows lie along `axis`, into the rows [at, at + rows) of `whole`.
 void place_rows(const Tensor& part, Tensor& whole, int axis, int64_t at) {
   if (!part.defined() || part.numel() == 0) return;
   int64_t lines = 1, row = static_cast<int64_t>(size_of(part.dtype()));
@@ -125,7 +128,7 @@ void place_rows(const Tensor& part, Tensor& whole, int axis, int64_t at) {
   }
 }
 
-// Keys of a frame as the text counts them.
+// Converts key indices of a frame to key indices of the text.
 Tensor named_keys(const Tensor& part, const Frame& frame) {
   if (!part.defined() || part.numel() == 0 || frame.keys.empty()) return part;
   Tensor keys = part.clone();
@@ -182,8 +185,8 @@ std::vector<Range> LayerMap::rows_kept() const {
 
 const Frame& LayerMap::frame_of(int64_t query) const {
   if (query < 0 || query >= queries_) {
-    fail(ErrorCode::kInvalidArgument, "map: there is no query {}; they are [0, {}) (a token generated last was never read, only written)",
-         query, queries_);
+    fail(ErrorCode::kInvalidArgument,
+         "map: there is no query {}; they are [0, {}) (the last generated token has no query: the model never read it)", query, queries_);
   }
   for (const Frame& frame : frames_) {
     if (query >= frame.queries.begin && query < frame.queries.end) return frame;
@@ -264,7 +267,7 @@ std::vector<float> LayerMap::mass(Range rows, Range keys, const LookOptions& opt
     const AttentionMap map(frame.record);
     const int64_t shift = frame.record.first_query - frame.queries.begin;
     const Range own{wanted.begin + shift, wanted.end + shift};
-    // The frame's keys inside `keys` are runs of neighbours: one look each.
+    // The frame's keys inside `keys` form runs of consecutive indices; each run needs one call to mass().
     const int64_t known = key_length(frame.record.keys);
     const auto inside = [&](int64_t j) {
       const int64_t at = frame.keys.empty() ? j : frame.keys[static_cast<size_t>(j)];

@@ -1,7 +1,7 @@
-// Maps of a whole call: how much of these rows went to those keys, and several statistics in one pass. Heads and tiles: map_head.cc.
+// AttentionMap: the mass that rows give to keys, and several statistics in one pass. Heads and tiles: map_head.cc.
 //
-// Sums are taken in double over slices of rows that depend on the request alone, and added in the order of the slices: any number of
-// threads gives the same bits.
+// Sums are taken in double over slices of rows that depend on the request alone, and are added in slice order, so results have
+// the same bits for any number of threads.
 #include "clearhead/map.h"
 
 #include <algorithm>
@@ -15,9 +15,9 @@ namespace clearhead {
 namespace {
 
 constexpr int64_t kSliceRows = 96;    // two query tiles of the fast kernel
-constexpr int64_t kPieceKeys = 1024;  // 48 rows of them stay in L2
+constexpr int64_t kPieceKeys = 1024;  // 48 rows of this many keys stay in L2
 
-// Σ of a row of weights, in eight chains so that it is not bound by latency.
+// The sum of `count` weights, in eight independent chains so that latency does not bound it.
 double sum_of(const float* values, int64_t count) {
   double chains[8] = {};
   int64_t j = 0;
@@ -28,7 +28,7 @@ double sum_of(const float* values, int64_t count) {
   return ((chains[0] + chains[1]) + (chains[2] + chains[3])) + ((chains[4] + chains[5]) + (chains[6] + chains[7]));
 }
 
-// Mass of one slice of rows → keys in one head; `asked` says which, and leaves where to write open.
+// The mass that one slice of rows gives to keys, in one head. `asked` names head, rows and keys, and leaves `out` unset.
 double slice_mass(const WeightsCall& asked) {
   const Range keys = asked.keys;
   std::vector<float> weights(static_cast<size_t>(asked.row_count * std::min(kPieceKeys, keys.size())));  // [row, key of the piece]

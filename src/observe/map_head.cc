@@ -1,4 +1,4 @@
-// Looks at one head: a row, a column, a tile of weights one by one or pooled.
+// MapHead: a row, a column, and a tile of weights, one by one or pooled.
 #include <algorithm>
 #include <limits>
 #include <numbers>
@@ -12,7 +12,7 @@ namespace clearhead {
 namespace {
 
 constexpr int64_t kBlockRows = 48;          // one query tile of the fast kernel
-constexpr int64_t kStripWeights = 1 << 22;  // weights between two looks at the cancel token
+constexpr int64_t kStripWeights = 1 << 22;  // weights between two checks of the cancel token
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 // Multiplies one row of a tile's weights by its factors. `row` counts from the tile's first query.
@@ -27,14 +27,14 @@ void apply_factors(const TileRequest& request, int64_t row, float* weights) {
   }
 }
 
-// Which head of which sequence, before or after, exact or as used.
+// One head of one sequence; weights before or after the description's `after`, exact or as the call used them.
 struct Place {
   int64_t batch, head;
   bool is_after;
   LookPrecision precision;
 };
 
-// All cells of a tile in one pass over its pairs, by the backend's sweep.
+// Computes all cells of a tile in one pass over its pairs, with the backend's sweep.
 Tile pooled(const AttentionRecord& record, const Place& at, const TileRequest& request, const CellGrid& grid, const LookOptions& options) {
   if (grid.rows.size() == 0 || grid.keys.size() == 0) {
     const Tensor nothing =
@@ -59,7 +59,7 @@ Tile pooled(const AttentionRecord& record, const Place& at, const TileRequest& r
   return {swept.pooled_max.reshape(cells), swept.pooled_mean.reshape(cells), static_cast<int64_t>(rows.size()) == grid.rows.size()};
 }
 
-// One cell a weight, in strips so that a long look can be cancelled.
+// One cell per weight, computed in strips so that a long look can be cancelled.
 Tensor weights_one_by_one(const AttentionRecord& record, const TileRequest& request, const Place& at, Range rows,
                           const LookOptions& options) {
   const int64_t keys = request.keys.size();
@@ -107,7 +107,7 @@ std::vector<Weighted> MapRow::top_k(int64_t count) const {
   order.reserve(scores_.size());
   constexpr float kHidden = -std::numeric_limits<float>::infinity();
   for (size_t j = 0; j < scores_.size(); ++j) {
-    if (scores_[j] > kHidden) order.push_back(static_cast<int64_t>(j));  // hidden and NaN are in no order
+    if (scores_[j] > kHidden) order.push_back(static_cast<int64_t>(j));  // hidden and NaN scores have no rank
   }
   const auto heavier = [&](int64_t a, int64_t b) {
     const float left = scores_[static_cast<size_t>(a)], right = scores_[static_cast<size_t>(b)];

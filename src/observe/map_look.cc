@@ -1,5 +1,5 @@
-// Checks and ranges of a look at a record: stale records, refusals of the backend, rows that were not kept. Sampled rows are spread evenly, at least one for each
-// row of cells.
+// Checks and ranges of a look at a record: stale records, descriptions that the backend refuses, rows that were not kept.
+// Sampled rows are spread evenly, with at least one for each row of cells.
 #include "observe/map_look.h"
 
 #include <algorithm>
@@ -40,7 +40,7 @@ void check_size(std::string_view what, std::initializer_list<int64_t> counts) {
   double bytes = sizeof(float);
   for (const int64_t count : counts) bytes *= static_cast<double>(count);
   const auto memory = static_cast<double>(physical_memory());
-  if (bytes <= memory / 4) return;  // sums and counts in double stand beside them
+  if (bytes <= memory / 4) return;  // leaves room for sums and counts in double
   fail(ErrorCode::kBudget, "map: {} would take {}; expected at most a quarter of the {} of this machine. Ask for fewer, or for fewer heads",
        what, human_bytes(static_cast<uint64_t>(std::min(bytes, 1e18))), human_bytes(physical_memory()));
 }
@@ -72,7 +72,7 @@ CellGrid grid_of(const TileRequest& request, Range rows) {
   const bool counted = row_cells > 0 && key_cells > 0, no_count = row_cells == 0 && key_cells == 0;
   if (request.cell_side < 0 || !(counted ? request.cell_side == 0 : no_count)) {
     fail(ErrorCode::kInvalidArgument,
-         "map: a tile of {} × {} cells of side {}; expected two counts above 0 and no side, or no counts and a side, 0 for one cell a "
+         "map: a tile of {} × {} cells of side {}; expected two counts above 0 and no side, or no counts and a side, 0 for one cell per "
          "weight",
          row_cells, key_cells, request.cell_side);
   }

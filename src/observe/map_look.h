@@ -1,5 +1,5 @@
-// Checks and row selection at the start of every look: is the record fresh, does the backend support it, are the ranges
-// valid, which rows are looked at.
+// Checks and row selection that every look starts with. A look recomputes weights from the record of an attention call.
+// It needs a fresh record, a description that the backend supports, valid ranges, and the rows to read.
 #pragma once
 
 #include <atomic>
@@ -25,19 +25,19 @@ void check_range(std::string_view what, Range range, int64_t count);
 /// if Q was not kept.
 Range rows_of(const AttentionRecord& record, Range queries);
 
-/// Throws kBudget where counts of what a look gives make more numbers than this machine could hold; `what` names them in
-/// the message. Without it the system might end the process.
+/// Throws kBudget if a result of counts[0]·counts[1]·… f32 values would take more than a quarter of this machine's memory;
+/// `what` names it in the message. Without this check the system might end the process.
 void check_size(std::string_view what, std::initializer_list<int64_t> counts);
 
 /// begin, begin + 1 … end − 1.
 std::vector<int64_t> every(Range rows);
 
-/// The rows to look at: all, or `wanted` evenly spaced ones. Adds a row for every cell row of the grid
-/// that would have none.
+/// The rows to read, ascending: all of them, or `wanted` evenly spaced ones if 0 < wanted < rows.size(). Adds one row for
+/// every row of cells of the grid that would otherwise have none.
 std::vector<int64_t> sampled(Range rows, int64_t wanted, const CellGrid& grid = {});
 
-/// The cells of a tile whose queries are `rows`. One cell per weight is a side of 1. Throws kInvalidArgument for counts
-/// and sides that contradict each other, kBudget as check_size does.
+/// The grid of cells of a tile whose queries are `rows`. A tile with one cell per weight has a side of 1. Throws
+/// kInvalidArgument if counts and side contradict each other, kBudget as check_size does.
 CellGrid grid_of(const TileRequest& request, Range rows);
 
 /// Counts the finished tasks of a look. Throws kCancelled at the next task after the token is set; reports progress on

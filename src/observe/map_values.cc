@@ -1,5 +1,5 @@
-// Weights by the backend's look, gradients by one product dO·Vᵀ, multiplied in place; then sums over rows or over keys. Every block is cut by the request alone, so
-// that any number of threads gives the same bits.
+// Weights come from the backend, gradients from one product dO·Vᵀ; they are multiplied in place and then summed over rows or keys.
+// Blocks depend on the request alone, so results have the same bits for any number of threads.
 #include "observe/map_values.h"
 
 #include <algorithm>
@@ -16,9 +16,9 @@
 namespace clearhead {
 namespace {
 
-constexpr int64_t kGrain = 512;  // keys or values of one thread
+constexpr int64_t kGrain = 512;  // keys or values per task
 
-// One head's rows, f32 with channels next to one another.
+// One head's rows in f32 with contiguous channels.
 Tensor near_rows(const Tensor& of_head) {
   const Tensor wide = widened(of_head);
   return wide.stride(1) == 1 || wide.size(1) == 1 ? wide : wide.contiguous();
@@ -39,7 +39,7 @@ void fill_gradients(const MapValues& at, const int64_t* rows, int64_t row_count,
                              .out = to,
                              .out_stride = keys.size()});
   };
-  for (int64_t begin = 0; begin < row_count;) {  // stretches of rows that follow one another
+  for (int64_t begin = 0; begin < row_count;) {  // runs of consecutive rows
     int64_t end = begin + 1;
     while (end < row_count && rows[end] == rows[end - 1] + 1) ++end;
     product(rows[begin], end - begin, out + begin * keys.size());
@@ -87,7 +87,7 @@ void MapValues::fill(const int64_t* rows, int64_t row_count, Range keys, float* 
 
 namespace {
 
-// The keys that the band of a description shows to any of these rows of a record.
+// The range of keys that the description's band shows to at least one of these rows of the record.
 Range keys_of_rows(const AttentionRecord& record, Range rows) {
   const Band& band = record.spec.topology.band;
   const int64_t keys = key_length(record.keys);
@@ -98,8 +98,8 @@ Range keys_of_rows(const AttentionRecord& record, Range rows) {
   return {begin, end};
 }
 
-// All values of a head in blocks that fit a cache, in ascending order of rows, then of keys; keys that the band hides from all rows of a block are left out.
-// values: [rows.size(), keys.size()]
+// Calls body(rows, keys, values) for all values of a head, in blocks that fit a cache, ordered by rows, then keys. Keys that the
+// band hides from all rows of a block are skipped.   values: [rows.size(), keys.size()] of the block
 void for_each_block(const MapValues& values, Range rows, Range keys, const LookOptions& options,
                     const std::function<void(Range, Range, const float*)>& body) {
   const int64_t blocks = (rows.size() + kBlockRows - 1) / kBlockRows;
@@ -111,7 +111,7 @@ void for_each_block(const MapValues& values, Range rows, Range keys, const LookO
     const Range of_block{rows.begin + block * kBlockRows, std::min(rows.end, rows.begin + (block + 1) * kBlockRows)};
     const Range seen = keys_of_rows(values.record, of_block);
     const std::vector<int64_t> all = every(of_block);
-    // Tiles begin at multiples of their size, whatever the band is.
+    // Blocks of keys begin at multiples of kBlockKeys, whatever the band is.
     const Range looked{std::max(keys.begin, seen.begin), std::min(keys.end, seen.end)};
     for (int64_t tile = looked.begin / kBlockKeys * kBlockKeys; tile < looked.end; tile += kBlockKeys) {
       const Range part{std::max(tile, looked.begin), std::min(tile + kBlockKeys, looked.end)};
@@ -127,7 +127,7 @@ void for_each_block(const MapValues& values, Range rows, Range keys, const LookO
 void check_vector(const Tensor& r, int64_t batch, int64_t length, const char* what) {
   if (r.dtype() != DType::kF32) fail(ErrorCode::kUnsupported, "map: a vector of {}; expected f32", to_string(r.dtype()));
   if (r.rank() != 2 || r.size(0) != batch || r.size(1) != length)
-    fail(ErrorCode::kShape, "map: a vector {}; expected [{}, {}], one number a {}", to_string(r.shape()), batch, length, what);
+    fail(ErrorCode::kShape, "map: a vector {}; expected [{}, {}], one number per {}", to_string(r.shape()), batch, length, what);
 }
 
 Tensor times(const MapValues& values, const Tensor& r, const LookOptions& options) {

@@ -1,15 +1,15 @@
-// The numbers of a map, block by block: weights, gradients of weights, or both multiplied. What products of whole maps and
-// looks at gradients are made of.
+// The values of a map, computed block by block: weights, gradients of weights, or products of both. GradientMap and the
+// products of a whole map with a vector are built on them.
 #pragma once
 
 #include "clearhead/map.h"
 
 namespace clearhead {
 
-constexpr int64_t kBlockRows = 96;    // looked at together: two query tiles of the fast kernel
-constexpr int64_t kBlockKeys = 2048;  // with 96 rows: 768 KB of values, and as many of gradients
+constexpr int64_t kBlockRows = 96;    // rows per block: two query tiles of the fast kernel
+constexpr int64_t kBlockKeys = 2048;  // with 96 rows: 768 KB of values, and the same amount of gradients
 
-/// Which numbers of which head.
+/// Selects the values of one head.
 struct MapValues {
   const AttentionRecord& record;
   const OutputGradient* gradient = nullptr;  // null: weights
@@ -18,11 +18,11 @@ struct MapValues {
   LookPrecision precision = LookPrecision::kExact;
   int64_t batch = 0, head = 0;
 
-  /// out [row_count, keys.size()]; 0, or NaN if `marks_hidden`, for hidden pairs. Not inside parallel_for.
+  /// Writes out [row_count, keys.size()]. Hidden pairs are 0, or NaN if `marks_hidden`. Must not be called inside parallel_for.
   void fill(const int64_t* rows, int64_t row_count, Range keys, float* out, bool marks_hidden = false) const;
 };
 
-/// M·r and rᵀM of every head; those of AttentionMap and GradientMap.   r: f32 [batch, key] or [batch, row]
+/// M·r and rᵀM for the map M of every head, as in AttentionMap and GradientMap.   r: f32 [batch, key] or [batch, row]
 Tensor times(const MapValues& values, const Tensor& r, const LookOptions& options);
 Tensor transposed_times(const MapValues& values, const Tensor& r, const LookOptions& options);
 /// Throws kShape unless r is f32 [batch, length].

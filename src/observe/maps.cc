@@ -1,4 +1,4 @@
-// Maps of a run: a pinned record for each site.
+// Maps: keeps a pinned record for each site of a run.
 #include <algorithm>
 #include <utility>
 

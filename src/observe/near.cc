@@ -1,5 +1,6 @@
-// Blocks of queries against the keys that any of them is near to, in parallel; each block's weights are pooled at once, so that no more than a
-// block stands in memory. A block computes (queries + offsets)/offsets of what is asked.
+// Works in parallel on blocks of queries, each against the keys within the offsets of any of its queries. The weights of a block
+// are pooled at once, so that only the blocks in progress are in memory. A block computes (queries + offsets)/offsets times as
+// many weights as are requested, where `queries` is the number of queries in the block.
 #include "observe/near.h"
 
 #include <algorithm>
@@ -14,18 +15,19 @@
 namespace clearhead {
 namespace {
 
-constexpr int64_t kBlock = 64;  // queries looked at together
+constexpr int64_t kBlock = 64;  // queries per block
 
 constexpr float kNothing = -std::numeric_limits<float>::infinity();
 
-// Of each cell the largest weight, kNothing where none is visible, and sum and count of those that were scored.
+// For each cell: the largest weight (kNothing if no pair is visible), and the sum and count of the scored weights.
 struct Pool {
   std::vector<float> max;
   std::vector<double> sum;
   std::vector<int32_t> count;
 };
 
-// `count` weights to as many neighbouring cells, or all to one. NaN compares false, so nothing branches, and the former is vectorised.
+// Adds `count` weights to `count` neighbouring cells (kEach), or all of them to one cell. Comparisons with NaN are false, so there
+// are no branches, and the kEach loop is vectorised.
 template <bool kEach>
 void add_weights(const float* __restrict weights, int64_t count, float* __restrict max, double* __restrict sum,
                  int32_t* __restrict scored) {
@@ -38,7 +40,7 @@ void add_weights(const float* __restrict weights, int64_t count, float* __restri
   }
 }
 
-// The largest and the sum of what the rows [begin, end) give, into cells of row cells that no other task writes to.
+// Pools the weights of `rows` into their cells. No other task writes to these cells.
 void add_block(const LayerMap& map, int64_t head, const NearRequest& request, Range rows, Pool& pool, int64_t columns) {
   const Range keys{std::max<int64_t>(0, rows.begin + request.offsets.begin), std::min(map.keys(), rows.end - 1 + request.offsets.end)};
   if (keys.size() <= 0) return;
@@ -58,7 +60,7 @@ void add_block(const LayerMap& map, int64_t head, const NearRequest& request, Ra
     const int64_t first = from - i - request.offsets.begin;
     size_t cell = first_cell + static_cast<size_t>(first / request.column_side);
     const auto add = request.column_side == 1 ? add_weights<true> : add_weights<false>;
-    int64_t left = request.column_side == 1 ? to - from : request.column_side - first % request.column_side;  // that are added together
+    int64_t left = request.column_side == 1 ? to - from : request.column_side - first % request.column_side;  // weights per call of add
     for (int64_t j = from; j < to; j += left, ++cell, left = request.column_side) {
       left = std::min(left, to - j);
       add(row + (j - keys.begin), left, pool.max.data() + cell, pool.sum.data() + cell, pool.count.data() + cell);
@@ -78,10 +80,10 @@ NearCells near_cells(const LayerMap& map, int64_t head, const NearRequest& reque
   NearCells out;
   out.rows = (queries.size() + request.row_side - 1) / request.row_side;
   out.columns = (near.size() + request.column_side - 1) / request.column_side;
-  check_size("cells of offsets", {out.rows, out.columns, 5});  // three numbers, two of them in double
+  check_size("cells of offsets", {out.rows, out.columns, 5});  // max, mean and count, and a sum in double
   const auto cells = static_cast<size_t>(out.rows * out.columns);
   Pool pool{std::vector<float>(cells, kNothing), std::vector<double>(cells, 0.0), std::vector<int32_t>(cells, 0)};
-  // A task is whole row cells, so that none is written by two threads.
+  // A task covers whole rows of cells, so that no cell is written by two threads.
   const int64_t unit = (kBlock + request.row_side - 1) / request.row_side * request.row_side;
   const int64_t of_each = options.sampled_rows > 0 ? std::max<int64_t>(1, options.sampled_rows / out.rows) : request.row_side;
   out.exact = of_each >= request.row_side;
@@ -100,7 +102,7 @@ NearCells near_cells(const LayerMap& map, int64_t head, const NearRequest& reque
     const int64_t finished = ++done;
     if (options.progress && thread == 0) options.progress(static_cast<double>(finished) / static_cast<double>(tasks));
   };
-  if (map.look()) {  // a look at gradients is parallel by itself
+  if (map.look()) {  // gradient maps run in parallel internally
     for (int64_t task = 0; task < tasks; ++task) take(task, 0);
   } else {
     parallel_for(tasks, take);

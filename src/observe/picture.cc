@@ -1,4 +1,5 @@
-// Levels, codes and pixels: linear, √ or log scale to 3 … 255, cividis by linear interpolation, hatching for pairs that were never scored.
+// Levels, codes and pixels: a linear, √ or log scale onto the codes 3 … 255, cividis by linear interpolation, and hatching for
+// pairs that were never scored.
 #include "observe/picture.h"
 
 #include <algorithm>
@@ -13,11 +14,12 @@ namespace clearhead {
 namespace {
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-constexpr double kDecades = 6;      // shown by the log scale
+constexpr double kDecades = 6;      // range of the log scale
 constexpr float kNeverScored = -1;  // in cells
 
-// Every fifth of the 256 colours that Nuñez, Anderton & Renslow published with "Optimizing colormaps with consideration for color vision deficiency"
-// (PLoS ONE 13(7), 2018, supporting data), as 0xRRGGBB; between them straight lines, which stay within 4/255 of the published ramp.
+// Every fifth of the 256 colours that Nuñez, Anderton & Renslow published with "Optimizing colormaps with consideration for color
+// vision deficiency" (PLoS ONE 13(7), 2018, supporting data), as 0xRRGGBB. Colours between them are interpolated linearly, which
+// stays within 4/255 of the published ramp.
 constexpr std::array<uint32_t, 52> kCividis = {
     0x00224e, 0x002656, 0x002a5f, 0x002d68, 0x003070, 0x083370, 0x163770, 0x203a6f, 0x273e6e, 0x2e416d, 0x34456c, 0x3a486c, 0x3f4c6c,
     0x444f6c, 0x49536c, 0x4e566c, 0x535a6d, 0x575d6d, 0x5c616e, 0x60646f, 0x656870, 0x696b71, 0x6d6f72, 0x727274, 0x767676, 0x7a7a78,
@@ -53,13 +55,14 @@ uint8_t code_of(const Codes& codes, float value) {
   return static_cast<uint8_t>(2 + std::lround(253 * at));
 }
 
-// code_of for many cells, without its logarithms: codes ascend with the value, so a table of the least value of every code says the same.
-// Floats are entered by their exponent and first eight fraction bits; from there on it is seldom a step.
+// code_of() for many cells, without logarithms. Codes ascend with the value, so a table of the smallest value of every code gives
+// the same results. A second table, indexed by the exponent and first eight fraction bits of a float, gives the code to start
+// from; a further step is seldom needed.
 class CodeTable {
  public:
   explicit CodeTable(const Codes& codes) {
     for (uint32_t code = 3; code <= 255; ++code) {
-      uint32_t below = 0, from = std::bit_cast<uint32_t>(codes.high);  // codes of `from` and above are at least `code`, if any is
+      uint32_t below = 0, from = std::bit_cast<uint32_t>(codes.high);  // values ≥ `from` have at least this code, if any has
       while (below + 1 < from) {
         const uint32_t middle = below + (from - below) / 2;
         (code_of(codes, value_of(middle)) >= code ? from : below) = middle;
@@ -87,7 +90,7 @@ class CodeTable {
   std::vector<uint8_t> first_ = std::vector<uint8_t>(kEntries);
   std::array<float, 256> least_{};
 };
-constexpr size_t kTableCells = 32'768;  // fewer: their logarithms cost less than the table
+constexpr size_t kTableCells = 32'768;  // for fewer cells, logarithms cost less than the table
 
 // Paints one cell of `side` pixels at pixel (x, y).
 void fill(Picture& picture, int64_t x, int64_t y, int64_t side, Rgb colour) {
@@ -101,7 +104,7 @@ void fill(Picture& picture, int64_t x, int64_t y, int64_t side, Rgb colour) {
   }
 }
 
-// Diagonal stripes that run on across neighbouring cells.
+// Diagonal stripes that continue across neighbouring cells.
 void hatch(Picture& picture, int64_t x, int64_t y, int64_t side, Rgb colour) {
   const Rgb darker{static_cast<uint8_t>(colour.red * 3 / 4), static_cast<uint8_t>(colour.green * 3 / 4),
                    static_cast<uint8_t>(colour.blue * 3 / 4)};

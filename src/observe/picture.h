@@ -24,7 +24,7 @@ struct Rgb {
   uint8_t red = 0, green = 0, blue = 0;
 };
 
-/// The cividis colour map: dark blue to yellow, perceptually uniform in lightness, alike for most kinds of colour
+/// The cividis colour map: dark blue to yellow, perceptually uniform in lightness, similar for most kinds of colour
 /// vision (Nuñez, Anderton & Renslow 2018).
 Rgb cividis(uint8_t level);
 
@@ -59,12 +59,12 @@ struct Picture {
   std::vector<uint8_t> rgb{};     ///< [height, width, 3]
 };
 
-/// cells: f32 [rows, columns], any strides. Throws kInvalidArgument for others or if cell_pixels < 1.
+/// cells: f32 [rows, columns], any strides. Throws kInvalidArgument for another dtype or rank, or if cell_pixels < 1.
 Picture paint(const Tensor& cells, const PictureOptions& options = {});
 
 // --- the attention-sink rule ---
 
-/// kMark: mark the sinks, change nothing. kHide: leave out the weights at sinks. kRenormalise: leave them out and scale
+/// kMark: mark the sinks, change no weight. kHide: leave out the weights at sinks. kRenormalise: leave them out and scale
 /// up the remaining weights to the row's previous sum.
 enum class SinkRule : uint8_t { kMark, kHide, kRenormalise };
 
@@ -73,8 +73,8 @@ enum class SinkRule : uint8_t { kMark, kHide, kRenormalise };
 ///
 ///   received_hj / (rows that see j)  >  share
 ///
-/// and it is the first key, a delimiter, or seen by at least `rows` rows. Without the last condition any weight
-/// would make sinks of the last tokens of a causal text, which few rows see. Per-head metric and share 0.3: Gu
+/// and it is the first key, a delimiter, or seen by at least `rows` rows. Without the last condition, any weight at all
+/// would turn the last tokens of a causal text, which few rows see, into sinks. Per-head metric and share 0.3: Gu
 /// et al. 2025 ("When Attention Sink Emerges", §3.2); first tokens: Xiao et al. 2024 (StreamingLLM); delimiters:
 /// Clark et al. 2019, §3.2.
 struct SinkThresholds {
@@ -83,8 +83,9 @@ struct SinkThresholds {
   int64_t rows = 32;
 };
 
-/// How many queries may see each key by the topology (a bias of −∞ is not considered), in the head where most do.
-/// [key], of one sequence. Time: O(queries + keys) for bands and segments, O(queries·keys) with masks, lists or rules.
+/// For each key of one sequence, the number of queries that the topology lets see it (a bias of −∞ is not considered), in
+/// the head where this number is largest. Returns [key].
+/// Time: O(queries + keys) for bands and segments, O(queries·keys) with masks, lists or rules.
 std::vector<int64_t> rows_that_see(const AttentionRecord& record, int64_t batch);
 
 /// Returns the sink keys, ascending. layers: one tensor [batch, head, key] per layer (ReductionResult::received).

@@ -1,4 +1,4 @@
-// The attention-sink rule: which keys are sinks, and what a row or a tile looks like without them. Definitions: picture.h.
+// The attention-sink rule: finds the sinks, and removes them from a row or a tile. Definitions: picture.h.
 #include <algorithm>
 #include <limits>
 #include <map>
@@ -19,12 +19,12 @@ std::vector<int64_t> segment_ids(const Tensor& ids, int64_t batch) {
   return out;
 }
 
-// Queries at positions [begin, end) out of an ascending list.
+// The number of positions inside [begin, end), from an ascending list.
 int64_t count_between(const std::vector<int64_t>& positions, int64_t begin, int64_t end) {
   return std::lower_bound(positions.begin(), positions.end(), end) - std::lower_bound(positions.begin(), positions.end(), begin);
 }
 
-// The most of all heads.
+// For each key, the number of rows that see it, in the head where this number is largest.
 std::vector<int64_t> count_shown(const AttentionRecord& record, int64_t batch) {
   constexpr int64_t kKeys = 1024;
   const ShownPairs pairs(record, batch);
@@ -114,7 +114,7 @@ double apply_sink_rule(std::span<float> row, std::span<const int64_t> sinks, Sin
   for (const int64_t key : sinks) row[static_cast<size_t>(key)] = 0;
   if (rule == SinkRule::kHide) return mass;
   for (const float weight : row)
-    rest += static_cast<double>(weight);  // what remains, summed: 1 − mass would cancel where sinks take nearly all
+    rest += static_cast<double>(weight);  // summed, because 1 − mass cancels if the sinks take nearly all weight
   if (rest <= 0) return mass;
   for (float& weight : row) weight = static_cast<float>(static_cast<double>(weight) * (rest + mass) / rest);
   return mass;

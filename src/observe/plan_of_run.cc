@@ -1,4 +1,4 @@
-// The plan of a run, read off its attention calls: which families there are, how many layers, and what their rows and columns are.
+// The plan of a run, built from its attention calls: the families, their number of layers, and what their rows and columns are.
 #include <algorithm>
 
 #include "base/format.h"
@@ -8,7 +8,7 @@
 namespace clearhead {
 namespace {
 
-// The ids that a side of a map stands for.
+// The range of ids that the rows or columns of a map cover, by the name in its Site; {0, −1} for an unknown name.
 Range side_of(const RunText& text, const std::string& name) {
   const auto count = static_cast<int64_t>(text.ids.size());
   if (name.empty()) return {0, text.items.empty() ? count : text.items.front().begin};
@@ -64,7 +64,8 @@ class Sites final : public Observer {
 RunPlan plan_of_run(const std::string& model, RunText text, const std::function<void(Observer&)>& run) {
   Sites sites(text);
   run(sites);
-  // What is nearest to the answer comes first, and before it what joins two texts: it is what a translation is looked at for.
+  // The families nearest to the output come first, except that cross-attention comes before all: it is the map of interest for a
+  // translation.
   std::reverse(sites.families.begin(), sites.families.end());
   std::stable_partition(sites.families.begin(), sites.families.end(), [](const MapFamily& family) { return family.name == "cross"; });
   return {.model = model, .families = std::move(sites.families), .text = std::move(text)};

@@ -1,5 +1,5 @@
-// Visibility read off scores: with q = k = 0 and no terms, a pair's score is 0 where it is shown and −∞ where it is hidden.
-// Heads share one answer unless a mask, lists or a rule tells them apart.
+// Reads visibility from scores: with q = k = 0 and no terms, the score of a pair is 0 if it is visible and −∞ if it is hidden.
+// All heads share one result unless a mask, lists or a rule differs between them.
 #include "observe/shown.h"
 
 #include <algorithm>

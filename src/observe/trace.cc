@@ -2,7 +2,7 @@
 //
 //   always      K, m, ℓ, norms            layers · (key_heads·d_k + 2·heads + norms) · tokens · 4 bytes
 //   if it fits  Q of all rows             layers · heads · d_k · tokens · 4 bytes
-//   otherwise   Q of watched rows, and every row's statistics, swept while the layer's Q is at hand
+//   otherwise   Q of watched rows, and statistics of every row, computed while the layer's Q is available
 #include "clearhead/trace.h"
 
 #include <algorithm>
@@ -63,8 +63,8 @@ AttentionSpec pinned_spec(AttentionSpec spec) {
   return spec;
 }
 
-// Rows of a causal layer can be joined: the row of step i saw exactly the keys that the joined record's band shows it. Rules speak of positions, which
-// are the same in both.
+// True if the rows of generated steps can be joined into one record. In a causal layer they can: the row of step i saw exactly
+// the keys that the joined record's band shows it. Rules read positions, which are the same in both.
 bool can_join(const AttentionSpec& spec) {
   const Band& band = spec.topology.band;
   bool plain = band.ahead == int64_t{0} && band.align == Align::kEnd && band.offset == 0 && !spec.topology.segments &&
@@ -73,7 +73,7 @@ bool can_join(const AttentionSpec& spec) {
     return std::holds_alternative<Alibi>(term) || std::holds_alternative<SoftCap>(term) || std::holds_alternative<Rule>(term);
   };
   plain = plain && std::all_of(spec.terms.begin(), spec.terms.end(), of_positions);
-  plain = plain && !spec.after.dropout && !spec.after.gaussian;  // these count the queries of one call
+  plain = plain && !spec.after.dropout && !spec.after.gaussian;  // these index the queries of one call
   return plain;
 }
 
@@ -113,7 +113,7 @@ Tensor gather_keys(const Keys& keys, std::optional<int64_t> key_head) {
 
 namespace {
 
-// Steps of one kind become a frame, or part of the last one.
+// Joins steps that all have rounded P, or all have not, into a new frame, or into the last frame if it is of the same kind.
 void join(LayerTrace& layer, const std::vector<AttentionRecord>& steps) {
   const bool rounds = steps.back().rows.used.defined();
   std::vector<AttentionRecord> parts;
@@ -144,14 +144,14 @@ void join(LayerTrace& layer, const std::vector<AttentionRecord>& steps) {
 void join_steps(LayerTrace& layer) {
   if (layer.steps.empty()) return;
   const Keys keys = layer.steps.back().keys;
-  // Rows whose P was rounded, and those whose P was not, stay apart.
+  // Rows whose P was rounded and rows whose P was not go to separate frames.
   const auto rounds = [](const AttentionRecord& step) { return step.rows.used.defined(); };
   for (auto first = layer.steps.begin(); first != layer.steps.end();) {
     const auto last = std::find_if(first, layer.steps.end(), [&](const AttentionRecord& step) { return rounds(step) != rounds(*first); });
     join(layer, {first, last});
     first = last;
   }
-  // All of them look at the same keys, and count their rows among all queries now.
+  // Now all frames share the final keys, and their rows are indices among all queries.
   for (Frame& frame : layer.frames) {
     frame.record.query_length = key_length(keys);
     frame.record.keys = keys;
@@ -167,7 +167,7 @@ void join_steps(LayerTrace& layer) {
   layer.step_norms.clear();
   int64_t kept = 0;
   for (const Frame& frame : layer.frames) kept += frame.queries.size();
-  if (kept == layer.frames.back().queries.end) layer.statistics.reset();  // every row is at hand: sweep again
+  if (kept == layer.frames.back().queries.end) layer.statistics.reset();  // every row is kept: compute them again on the next call
 }
 
 const MapFamily& Trace::State::family(const std::string& name) const {
@@ -203,9 +203,9 @@ TraceSize Trace::size_of(const RunPlan& plan, const TraceOptions& options) {
     for (int layer = 0; layer < family.layers; ++layer) layers += layer_wanted(options, layer);
     const auto u = [](int64_t value) { return static_cast<uint64_t>(value); };
     size.keys += layers * u(family.keys) * u(family.key_heads * (family.d_k + 1) + family.heads) * 4;  // K, ‖v‖, ‖v·W_O‖
-    // m, ℓ, entropy, distance and four matches a row; received a key; thumbnails and offsets a head
+    // per row: m, ℓ, entropy, distance and four matches; per key: received; per head: thumbnails and offsets
     size.statistics += layers * u(family.heads) * (u(family.queries) * 8 + u(family.keys) + 2 * u(kThumbnail * kThumbnail) + 129) * 4;
-    const uint64_t doubled = options.gradients_of.empty() ? 1 : 2;  // values are as wide as keys, outputs as queries
+    const uint64_t doubled = options.gradients_of.empty() ? 1 : 2;  // assumes values as wide as keys, and outputs as queries
     if (doubled > 1) size.keys += layers * u(family.keys) * u(family.key_heads * family.d_k) * 4;
     size.queries += layers * doubled * u(family.heads * family.d_k) * u(family.queries) * 4;
     uint64_t rows = 0;
@@ -224,7 +224,7 @@ void Trace::begin(const RunPlan& plan) {
   const TraceSize size = size_of(plan, state_->options);
   TraceOptions unlimited = state_->options;
   unlimited.budget_bytes = std::numeric_limits<uint64_t>::max();
-  const uint64_t rows = is_part ? size_of(plan, unlimited).queries : size.queries;  // families of parts keep every row or nothing
+  const uint64_t rows = is_part ? size_of(plan, unlimited).queries : size.queries;  // families with is_part keep every row or nothing
   const uint64_t needed = size.keys + size.statistics + (size.all_rows && !is_part ? 0 : rows);
   if (needed > state_->options.budget_bytes) {
     const std::string what = is_part ? format("all rows of {} families of maps", plan.families.size())
@@ -244,7 +244,7 @@ bool Trace::wants(const Site& site) { return layer_wanted(state_->options, site.
 
 namespace {
 
-// Numbers of the keys [.., keys] as those of a longer text, where they begin at `first`; zeros elsewhere.
+// Copies values per key, [a, b, keys], to [a, b, tokens], starting at token `first`; the rest is zeros.
 Tensor placed(const Tensor& part, int64_t first, int64_t tokens) {
   if (!part.defined()) return part;
   Tensor whole = Tensor::zeros({part.size(0), part.size(1), tokens});
@@ -256,7 +256,7 @@ Tensor placed(const Tensor& part, int64_t first, int64_t tokens) {
   return whole;
 }
 
-// A family of a part of the text: its frames say where its rows and keys stand in the whole.
+// For a family over a range of the text: converts the queries and keys of its frames to indices of the whole text.
 void place(LayerTrace& layer, const MapFamily& family, int64_t tokens) {
   for (Frame& frame : layer.frames) {
     frame.queries = {frame.queries.begin + family.first_query, frame.queries.end + family.first_query};
@@ -304,7 +304,7 @@ bool Trace::wants_gradient(const Site& site) {
   return !state_->options.gradients_of.empty() && wants(site) && site.step == 0 && site.reported;
 }
 
-// After take() of the same site: the frames that it made take the gradients of their rows. The values are shared by all.
+// Called after take() for the same site. Each frame that take() made gets the gradients of its rows; all frames share the values.
 void Trace::take_gradient(const Site& site, const AttentionRecord& record, const OutputGradient& gradient) {
   LayerTrace& layer = state_->layer(site.family, site.layer);
   const Tensor values = gradient.values.clone();
@@ -362,7 +362,7 @@ std::vector<int> Trace::layers(const std::string& family) const {
 }
 
 std::string Trace::main_family() const {
-  if (state_->plan.families.empty()) fail(ErrorCode::kInvalidArgument, "trace: nothing has been run with it yet");
+  if (state_->plan.families.empty()) fail(ErrorCode::kInvalidArgument, "trace: no run has been traced yet");
   return state_->plan.families[0].name;
 }
 

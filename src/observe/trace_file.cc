@@ -1,17 +1,18 @@
 // A trace as a safetensors file.
 //
-//   text                 u8  [bytes]      the text as given, generated text included
+//   text                 u8  [bytes]      the text as given, including generated text
 //   ids                  i32 [token]      offsets  i64 [token, 2] bytes of text      special  u8 [token]
 //   pieces               u8  [bytes]      piece_ends  i64 [token]                    tokens as the vocabulary spells them
-//   pictureN             u8  [height, width, 3]                                      what the items of range N are cut from
-//   FAMILY.LAYER.k       [batch, key_head, key, d_k]               one for all frames of a layer, FRAME.k where windows have their own; f32, or the
-//                                                                  bf16 or f16 of the pages that the kernels read: widened when loaded
+//   pictureN             u8  [height, width, 3]                                      the picture that the items of range N are cut from
+//   FAMILY.LAYER.k       [batch, key_head, key, d_k]   one tensor for all frames of a layer, or FRAME.k per window; f32, or the bf16 or f16
+//                                                      of the pages that the kernels read, which is widened when loaded
 //   FAMILY.LAYER.frameN.q / .m / .l   f32 [batch, head, row, d_k] / [batch, head, row]      .keys  i64 [key]   for windows
 //   FAMILY.LAYER.value_norm / .output_norm / .entropy / .received / …   f32
 //   FAMILY.LAYER.NAME    the description's operands by name
 //
-// Metadata: `clearhead_trace: 1`; `plan`: model, families, segments, generated tokens; `layers`: per "FAMILY.LAYER" the description, instruction set, frames.
-// A weight: P_ij = 2^(scale·log₂e·q_i·k_j + … − m_i) / l_i. docs/trace.md shows it in twenty lines of Python.
+// Metadata: `clearhead_trace: 1`; `plan`: model, families, segments, generated tokens; `layers`: for each "FAMILY.LAYER" the
+// description, the instruction set and the frames.
+// A weight is P_ij = 2^(scale·log₂e·q_i·k_j + … − m_i) / l_i. docs/trace.md computes it in twenty lines of Python.
 #include <algorithm>
 #include <cstdlib>
 #include <iterator>
@@ -127,7 +128,7 @@ Json add_statistics(const std::string& name, const ReductionResult& statistics, 
   return Json::object({{"exact", statistics.exact}, {"rows_looked_at", statistics.rows_looked_at}});
 }
 
-// Reads one field of a hostile file: every count is checked before it is believed.
+// Reads tensors and metadata of an untrusted file: every count is checked before it is used.
 class Reader {
  public:
   explicit Reader(SafeTensors file) : file_(std::move(file)) {}
@@ -141,7 +142,7 @@ class Reader {
     }
     return tensor;
   }
-  // Queries or keys: [batch, head, length, d_k] in any dtype that attention takes.
+  // Queries or keys: [batch, head, length, d_k] in any dtype that attention accepts.
   Tensor operand(const std::string& name) const {
     const DType dtype = file_.get(name).dtype();
     return get(name, dtype == DType::kBF16 || dtype == DType::kF16 ? dtype : DType::kF32, 4);
@@ -219,7 +220,7 @@ RunPlan read_plan(const Reader& file, std::vector<GeneratedToken>& generated) {
     out.first_query = family.integer_or("first_query", 0);
     out.first_key = family.integer_or("first_key", 0);
     family.refuse_rest();
-    constexpr int64_t kMost = 100000;  // of layers, heads and channels: none of them has a sum or a product that overflows
+    constexpr int64_t kMost = 100000;  // layers, heads or channels: keeps their sums and products from overflowing
     out.layers = static_cast<int>(std::clamp<int64_t>(layers, 0, kMost));
     file.expect(layers == out.layers && layers > 0 && out.heads > 0 && out.heads <= kMost && out.key_heads > 0 &&
                     out.heads % out.key_heads == 0 && layers * out.heads <= 100 * kMost && out.d_k > 0 && out.d_k <= kMost &&
@@ -280,7 +281,7 @@ Frame read_frame(const Reader& file, const std::string& own, const Json& item, c
   record.rows = {.m = file.get(own + ".m", DType::kF32, 3), .l = file.get(own + ".l", DType::kF32, 3)};
   if (file.contains(own + ".used")) record.rows.used = file.get(own + ".used", DType::kF32, 3);
   Tensor k = file.operand(fields.string_or("k", ""));
-  if (k.dtype() != record.q.dtype()) k = to_f32(k);  // of 16-bit pages
+  if (k.dtype() != record.q.dtype()) k = to_f32(k);  // from 16-bit pages
   record.keys = k;
   record.first_query = fields.integer("first_query");
   record.query_length = fields.integer("query_length");
@@ -306,11 +307,11 @@ Frame read_frame(const Reader& file, const std::string& own, const Json& item, c
   return frame;
 }
 
-// All frames of a layer have gradients, over the same values, or none has.
+// Either all frames of a layer have gradients, over the same values, or none has.
 void read_gradients(const Reader& file, const std::string& name, LayerTrace& layer) {
   if (!file.contains(name + ".values")) return;
   file.expect(file.all_metadata().count("gradients_of") > 0,
-              name + ".values: metadata \"gradients_of\", which says of what the gradients are, is missing");
+              name + ".values: metadata \"gradients_of\", which names the number that was differentiated, is missing");
   const Tensor values = file.operand(name + ".values");
   for (size_t i = 0; i < layer.frames.size(); ++i) {
     const std::string own = name + ".frame" + std::to_string(i);
@@ -325,7 +326,7 @@ void read_gradients(const Reader& file, const std::string& name, LayerTrace& lay
   }
 }
 
-// What head_scores() reads: every statistic of atlas_request(), of the family's heads; cells may be missing.
+// Reads what head_scores() needs: every statistic of atlas_request(), for the family's heads. Cells may be missing.
 ReductionResult read_statistics(const Reader& file, const std::string& name, const Json& json, const MapFamily& family, int64_t tokens) {
   Fields fields(json, file.where(), name + ".statistics");
   ReductionResult out;
@@ -343,7 +344,7 @@ ReductionResult read_statistics(const Reader& file, const std::string& name, con
                           {1, heads, 2 * request.offset_reach + 1},
                           {matches, 1, heads, rows},
                           {1, heads, row_cells, key_cells},
-                          {1, heads, row_cells, key_cells}};  // as kStatistics; −1: any
+                          {1, heads, row_cells, key_cells}};  // in the order of kStatistics; −1: any size
   static_assert(std::size(shapes) == std::size(kStatistics));
   for (size_t i = 0; i < std::size(kStatistics); ++i) {
     const std::string label = name + "." + kStatistics[i].name;
@@ -364,13 +365,14 @@ ReductionResult read_statistics(const Reader& file, const std::string& name, con
   return out;
 }
 
-// Frames against each other and against the plan: what stands behind (LayerMap, statistics, views) counts by the map's queries and keys and asks no more.
+// Checks the frames against each other and against the plan. Later code (LayerMap, statistics, views) relies on the map's numbers
+// of queries and keys and does not check again.
 void check_frames(const Reader& file, const std::string& name, const LayerTrace& layer, const MapFamily& family, int64_t tokens) {
   file.expect(!layer.frames.empty(), name + ": has no frames");
   const Frame& last = layer.frames.back();
   const bool named = !last.keys.empty();
   int64_t queries = family.is_part ? tokens : family.queries, keys = family.is_part ? tokens : family.keys;
-  if (!named) {  // generated tokens are rows and keys beyond the plan's
+  if (!named) {  // generated tokens add rows and keys to those of the plan
     queries = std::max(queries, last.record.query_length);
     keys = std::max(keys, key_length(last.record.keys));
   }
@@ -380,8 +382,7 @@ void check_frames(const Reader& file, const std::string& name, const LayerTrace&
     const AttentionRecord& record = frame.record;
     file.expect(record.q.size(1) == family.heads && key_heads(record.keys) == family.key_heads && record.q.size(3) == family.d_k,
                 own + ": its heads or channels differ from the plan's");
-    file.expect(i == 0 || layer.frames[i - 1].queries.end <= frame.queries.begin,
-                own + ": overlaps the frame before it, or stands before it");
+    file.expect(i == 0 || layer.frames[i - 1].queries.end <= frame.queries.begin, own + ": overlaps the previous frame or precedes it");
     file.expect(frame.queries.end <= queries, format("{}: its queries end at {}, the map has {}", own, frame.queries.end, queries));
     file.expect(frame.keys.empty() != named || key_length(record.keys) == 0, own + ": some frames name their keys, others do not");
     file.expect(named || key_length(record.keys) <= keys, format("{}: has {} keys, the map {}", own, key_length(record.keys), keys));

@@ -1,4 +1,5 @@
-// Items stand behind the tokens, range after range; their names are their pieces, what text they have are their offsets.
+// Items follow the tokens, one range after another. The name of an item is its piece; its text, if it has any, is given by its
+// offsets.
 #include "observe/trace_items.h"
 
 #include <algorithm>
@@ -8,7 +9,7 @@
 namespace clearhead {
 namespace {
 
-constexpr int64_t kMostPixels = 4096;  // of a side of a picture
+constexpr int64_t kMostPixels = 4096;  // per side of a picture
 constexpr size_t kLongestKind = 32;
 
 std::string problem_with_picture(const ItemRange& range) {
@@ -46,7 +47,7 @@ std::string problem_with_range(const RunText& text, const ItemRange& range, int6
                   text.ids.size());
   const int64_t count = range.end - range.begin;
   if (range.kind == "patch" ? range.rows <= 0 || count % range.rows != 0 : range.rows != 0)
-    return format("{} of them do not stand in {} rows", count, range.rows);
+    return format("{} of them cannot be arranged in {} rows", count, range.rows);
   const std::string problem = problem_with_picture(range);
   return problem.empty() ? problem_with_ids(text, range) : problem;
 }

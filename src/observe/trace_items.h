@@ -1,4 +1,5 @@
-// The items of a trace's text (observer.h): ids that are no tokens. What a plan says of them is checked once, whether a model or a file says it.
+// The items of a trace's text: ids that are not tokens (observer.h). Plans from a model and plans from a file go through the
+// same check.
 #pragma once
 
 #include <functional>
@@ -9,14 +10,15 @@
 
 namespace clearhead {
 
-/// What is wrong with the items of a text, as a sentence without its full stop; empty: nothing.
+/// Describes the first problem with the items of a text, as a sentence without a full stop. Empty if there is none.
 std::string problem_with_items(const RunText& text);
 
-/// [{"kind", "begin", "end", "rows", "picture": name of its tensor}], the last two where there are any.
+/// [{"kind", "begin", "end", "rows", "picture": name of its tensor}]; the last two are present only where they apply.
 Json items_to_json(const RunText& text);
 std::string picture_name(size_t range);  ///< of the tensor that holds the picture of a range of items
 
-/// Reads them back. `picture` gives a tensor by name. Throws kFormat for malformed fields; what they mean is not checked.
+/// Reads items back. `picture` returns a tensor by name. Throws kFormat for malformed fields; the values of the fields are not
+/// checked.
 std::vector<ItemRange> items_from_json(const Json& items, const std::string& where,
                                        const std::function<Tensor(const std::string&)>& picture);
 

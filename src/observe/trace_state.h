@@ -15,11 +15,11 @@ struct LayerTrace {
   std::vector<Frame> frames{};
   KeyNorms norms{};
   std::optional<ReductionResult> statistics{};
-  // Rows of generated steps that are not joined to the last frame yet. They are joined when somebody looks, so
-  // n steps cost O(n).
+  // Rows of generated steps that are not yet joined to the last frame. They are joined when the layer is first read, so n
+  // steps cost O(n).
   std::vector<AttentionRecord> steps{};
   std::vector<KeyNorms> step_norms{};
-  std::string module{};  // path of the module that computed it; empty: not known
+  std::string module{};  // path of the module that computed the layer; empty: unknown
 };
 
 using LayerKey = std::pair<std::string, int>;  // family, layer

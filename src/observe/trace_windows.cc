@@ -1,7 +1,7 @@
-// A trace over a long text, put together from runs over overlapping windows.
+// A trace of a long text, assembled from runs over overlapping windows.
 //
-// Each window is a run of its own: its tokens see each other and nothing else. Every token of the text takes its row from one window (the owned rows);
-// the keys of that row are the window's tokens, named by their place in the text. What lies outside was never scored.
+// Each window is a separate run, whose tokens see only each other. The row of every token comes from the one window that owns it.
+// The keys of that row are the window's tokens, as indices of the text. Pairs with keys outside the window were never scored.
 #include "base/format.h"
 #include "observe/trace_state.h"
 
@@ -20,7 +20,7 @@ Frame owned_frame(const Frame& whole, const Trace::Window& window) {
   return {.queries = {begin, begin + rows.size()}, .record = record, .keys = window.tokens};
 }
 
-// Norms of a window's keys, placed where its owned tokens stand in the text.
+// Copies the norms of the keys that a window owns to the positions of these tokens in the text.
 void place_norms(const Tensor& part, const Trace::Window& window, int64_t keys, Tensor& whole) {
   if (!part.defined()) return;
   const int64_t heads = part.size(1), known = part.size(2);

@@ -397,7 +397,7 @@ class Traces(Case):
         data = self.kept.read_bytes()
         (size,) = struct.unpack("<Q", data[:8])
         for change, says in (
-            (lambda header: header["__metadata__"].pop("gradients_of"), 'dec.0.values: metadata "gradients_of", which says of what the gradients are, is missing'),
+            (lambda header: header["__metadata__"].pop("gradients_of"), 'dec.0.values: metadata "gradients_of", which names the number that was differentiated, is missing'),
             (lambda header: header["dec.0.frame0.d_out"]["shape"].reverse(), "they do not fit its q and k"),
             (lambda header: header["dec.1.values"]["shape"].reverse(), "they do not fit its q and k"),
             (lambda header: header["dec.1.frame0.d_out"].update(dtype="I32"), 'tensor "dec.1.frame0.d_out": expected f32 of rank 4'),

@@ -120,8 +120,8 @@ TEST(TraceItems, WhatDoesNotFitIsRefusedByName) {
       {"items[1], \"patch\": they are ids [5, 8); expected a range that begins at 4 and ends by 8",
        [](RunText& t) { t.items[1].begin = 5; }},
       {"they end at id 4; expected at the last one, 8", [](RunText& t) { t.items.pop_back(); }},
-      {"items[1], \"patch\": 4 of them do not stand in 3 rows", [](RunText& t) { t.items[1].rows = 3; }},
-      {"items[0], \"sentence\": 2 of them do not stand in 1 rows", [](RunText& t) { t.items[0].rows = 1; }},
+      {"items[1], \"patch\": 4 of them cannot be arranged in 3 rows", [](RunText& t) { t.items[1].rows = 3; }},
+      {"items[0], \"sentence\": 2 of them cannot be arranged in 1 rows", [](RunText& t) { t.items[0].rows = 1; }},
       {"items[0], \"\": their kind must be a word in lower case", [](RunText& t) { t.items[0].kind = ""; }},
       {"items[1], \"patch\": its picture is f32 [2, 2, 3]; expected u8 [height, width, 3], sides of 1 to 4096",
        [](RunText& t) {
@@ -162,7 +162,8 @@ TEST(TraceItems, OfAFileAreCheckedAsThoseOfARun) {
     write_safetensors(path, tensors, metadata);
     return error_of([&] { Trace::load(path); });
   };
-  EXPECT_EQ(says("\"rows\":9", "\"rows\":8"), "kFormat: " + path + ": plan.items: items[0], \"patch\": 81 of them do not stand in 8 rows");
+  EXPECT_EQ(says("\"rows\":9", "\"rows\":8"),
+            "kFormat: " + path + ": plan.items: items[0], \"patch\": 81 of them cannot be arranged in 8 rows");
   EXPECT_EQ(
       says("\"end\":91", "\"end\":92"),
       "kFormat: " + path + ": plan.items: items[0], \"patch\": they are ids [10, 92); expected a range that begins at 10 and ends by 91");
