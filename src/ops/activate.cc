@@ -1,4 +1,4 @@
-// Element by element: f(x), f(gate) ⊙ up, sums and dropout, each with its gradient.
+// Elementwise ops with their gradients: f(x), f(gate) ⊙ up, sums, copies, conversion between dtypes, and dropout.
 #include "backends/registry.h"
 #include "base/format.h"
 #include "ops/ops.h"
@@ -45,7 +45,7 @@ void gated(Run& run, Activation activation, const Tensor& x, Tensor& out) {
 
 namespace {
 
-// Gradients are f32 on both sides and pass as they are.
+// Converts x to a dtype. Gradients are f32 on both sides and pass unchanged.
 Tensor in_dtype(Run& run, const Tensor& x, DType dtype, const char* op) {
   if (x.dtype() == dtype) return x;
   Tensor out = run.take(x.shape(), dtype);

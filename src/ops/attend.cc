@@ -1,4 +1,4 @@
-// The fused call: checks what the caller gave, allocates, lets the backend in use compute, and stamps what was kept.
+// The fused attention call: checks its arguments, allocates its results, calls the backend in use, and stamps the record.
 #include "clearhead/attend.h"
 
 #include <utility>
@@ -58,7 +58,7 @@ AttentionShape checked(const Tensor& q, const Keys& keys, const Tensor& v, const
   return shape;
 }
 
-// Into result.out and, where they are defined, its entropy and distance.
+// Computes result.out and, if they are defined, result.entropy and result.distance.
 AttentionRecord run(const Tensor& q, const Keys& keys, const Tensor& v, const AttentionSpec& spec, const AttentionShape& shape,
                     AttendedRows& result) {
   AttentionRecord record;
@@ -80,7 +80,7 @@ AttentionRecord run(const Tensor& q, const Keys& keys, const Tensor& v, const At
   return record;
 }
 
-// Of the output, or of its gradient.
+// Checks the output or its gradient.
 void check_output(const char* name, const Tensor& tensor, const AttentionShape& shape, DType dtype) {
   const Shape expected = {shape.batch, shape.heads, shape.queries, shape.d_v};
   if (tensor.defined() && tensor.dtype() == dtype && tensor.shape() == expected) return;
@@ -175,8 +175,8 @@ void check_kept(const char* what, const PagedKV& keys, const AttentionSpec& spec
   const Range seen = visible_band(spec.topology.band, position, shape.keys);
   if (seen.size() == 0 || seen.begin >= keys.first) return;
   fail(ErrorCode::kInvalidArgument,
-       "{}: the cache let keys before {} go, and the description shows key {} to query 0. Use a band whose `back` is no more than what "
-       "keep_last() kept, or a cache that keeps all keys.",
+       "{}: the cache has released the keys before {}, but the description shows key {} to query 0. Use a band whose `back` is at most "
+       "what keep_last() kept, or a cache that keeps all keys.",
        what, keys.first, seen.begin);
 }
 

@@ -1,12 +1,12 @@
-// Parts of attend() for other calls of this room: attention into an output that the caller allocated (e.g. laid out as
-// [batch, query, head, d_v]), and a check of KV caches.
+// Helpers of attend() that other files of this room share: attention into an output that the caller allocated (for example
+// laid out as [batch, query, head, d_v]), and a check of KV caches.
 #pragma once
 
 #include "clearhead/attend.h"
 
 namespace clearhead {
 
-/// As attend(), but writes to out: [batch, head, query, d_v], in q's dtype, any strides without overlap. v is undefined
+/// Like attend(), but writes to out: [batch, head, query, d_v], in q's dtype, any strides without overlap. v is undefined
 /// if keys are pages.
 AttentionRecord attend_into(const Tensor& q, const Keys& keys, const Tensor& v, const AttentionSpec& spec, Tensor& out);
 

@@ -1,6 +1,6 @@
-// Attention inside a model: the fused call, and its report to whoever watches.
+// Attention inside a model: the fused call, and its report to the observer.
 //
-//   ‖v·W‖² = v·(W·Wᵀ)·vᵀ = ‖v·L‖² with W·Wᵀ = L·Lᵀ      so one d_v × d_v matrix a head replaces the whole output projection
+//   ‖v·W‖² = v·(W·Wᵀ)·vᵀ = ‖v·L‖² with W·Wᵀ = L·Lᵀ      so one d_v × d_v matrix per head replaces the whole output projection
 //                                                      (Kobayashi et al. 2020, eq. 5)
 #include <algorithm>
 #include <cmath>
@@ -20,10 +20,11 @@
 namespace clearhead::ops {
 namespace {
 
-// Rounding errors of a pivot, as a share of the diagonal: what is below is a dependent row.
+// Rounding error of a pivot relative to the diagonal. A row with a smaller pivot is treated as linearly dependent.
 constexpr double kSmallestPivot = 1e-14;
 
-// L with L·Lᵀ = G (Cholesky), [width, width], of a G that is symmetric and has no negative eigenvalues. Columns of dependent rows are 0.
+// The Cholesky factor L with L·Lᵀ = G, [width, width], of a symmetric positive semidefinite G. Columns of dependent rows are 0.
+// Overwrites `gram`.
 void factor(std::vector<double>& gram, int64_t width, float* to) {
   const auto at = [&](int64_t row, int64_t column) -> double& { return gram[static_cast<size_t>(row * width + column)]; };
   for (int64_t column = 0; column < width; ++column) {
@@ -39,7 +40,7 @@ void factor(std::vector<double>& gram, int64_t width, float* to) {
   }
 }
 
-// The lengths of rows.   rows: [count, width], `stride` apart.
+// The Euclidean norms of rows.   rows: [count, width], `stride` apart.
 void lengths_of(const float* rows, int64_t count, int64_t width, int64_t stride, float* out) {
   parallel_ranges(count, 256, [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row) {
@@ -85,7 +86,7 @@ KeyNorms key_norms(const Tensor& v, const Tensor& output) {
   return norms;
 }
 
-// The projection is read through itself: unit vectors in, its columns out.
+// Reads the projection by applying it: with unit vectors as inputs, the outputs are its columns.
 Tensor output_factor(Run& run, const PreparedWeight& output, int64_t heads, int64_t d_v) {
   const Arena::Scope scope(run.arena);
   Run unrecorded{.arena = run.arena, .operands = run.operands};
@@ -113,8 +114,9 @@ Tensor output_factor(Run& run, const PreparedWeight& output, int64_t heads, int6
 
 namespace {
 
-// Keys and values of a fused projection stand far apart. Every block of queries reads all of them: once they no longer fit the caches near a core, rows that
-// follow each other are worth a copy (100,000 keys of 32 channels in a row of 192: 27 s of one core became 16).
+// Keys and values from a fused projection have a large row stride, and every block of queries reads all of them. Once they no
+// longer fit the caches near a core, a contiguous copy is worth its cost (100,000 keys of 32 channels in a row of 192: 27 s on one
+// core became 16).
 constexpr int64_t kKeysWorthACopy = 8192;
 Tensor near(const Tensor& tensor) { return tensor.size(2) >= kKeysWorthACopy ? tensor.contiguous() : tensor; }
 
@@ -122,7 +124,7 @@ Tensor near(const Tensor& tensor) { return tensor.size(2) >= kKeysWorthACopy ? t
 
 namespace {
 
-// The reverse of a call, whichever of its results a loss reached.
+// The backward pass of a call, from the gradients of either or both of its results.
 using ReverseCall = std::function<void(Gradients&, const Tensor& d_out, const Tensor& d_log_sum_exp)>;
 
 ReverseCall reverse_of(const AttentionCall& call, const AttentionRecord& record, const Tensor& out, Observer* heard) {
@@ -150,8 +152,9 @@ ReverseCall reverse_of(const AttentionCall& call, const AttentionRecord& record,
   };
 }
 
-// Two results and one reverse. That of the log-sum-exp is recorded first, so that its gradient stands until both are reversed;
-// it reverses the call itself if no loss reached `out`. An empty view of it is told of: −∞ is no fault in it.
+// Records a call with two results and one reverse. The log-sum-exp is recorded first, so that its gradient exists until both
+// entries are reversed. Its entry reverses the call itself if no loss reached `out`. The entry names an empty view of it, because
+// −∞ is a valid value there and must not fail the check for finite results.
 void record_attention(Run& run, const AttentionCall& call, const AttentionRecord& record, const Tensor& out, const Tensor& log_sum_exp) {
   Observer* heard = !call.site.family.empty() && run.observer && run.observer->wants_gradient(call.site) ? run.observer : nullptr;
   const ReverseCall reverse = reverse_of(call, record, out, heard);
@@ -176,7 +179,7 @@ bool is_at(const Interventions::Head& head, const Site& site) {
   return head.layer == site.layer && (head.family.empty() || head.family == site.family);
 }
 
-// Puts given outputs in the place of a head's own.
+// Replaces outputs of a head by given values.
 void patch(const std::vector<Interventions::Patch>& patches, const Site& site, Tensor& out) {
   for (const Interventions::Patch& one : patches) {
     if (!is_at(one.head, site)) continue;
@@ -197,7 +200,7 @@ void patch(const std::vector<Interventions::Patch>& patches, const Site& site, T
 
 namespace {
 
-// The log-sum-exp of each row, where somebody asks for it.
+// The log-sum-exp of each row if the caller or the listener asks for it, else undefined.
 Tensor wanted_log_sum_exp(const AttentionCall& call, const AttentionRecord& record, bool is_heard) {
   const bool is_softmax = std::holds_alternative<Softmax>(record.spec.normaliser);
   if (!call.log_sum_exp) return is_heard && is_softmax ? clearhead::log_sum_exp(record.rows) : Tensor();

@@ -1,12 +1,12 @@
-// Statistics of attention weights as results with gradients. Each is attention over other values, and a few numbers a row.
+// Differentiable statistics of attention weights. Each is attention over other values, plus a few numbers per row.
 //
 //   mass on a span      Σ_j P_ij x_j              values x_j = 1[j in the span]
 //   distance            Σ_j P_ij |p_i − j|        values 0, and C[δ] = |δ| of a relative score (spec.h) whose A is 0
 //   entropy             L_i − s·q_i·Σ_j P_ij k_j  values k_j;  for ln P_ij = s·q_i·k_j − L_i, and Σ_j P_ij = 1
-//   ln P of pairs       s·q_i·k_j − L_i           one dot product a pair and head
+//   ln P of pairs       s·q_i·k_j − L_i           one dot product per pair and head
 //
-// L_i is the rows' log-sum-exp, a second result of the call. Its gradient g_i costs the backward pass one subtraction a row:
-// dS_ij = P_ij (dP_ij − D_i + g_i) (attend.h). So nothing here is queries × keys, forward or backward.
+// L_i is the log-sum-exp of row i, a second result of the call. Its gradient g_i costs the backward pass one subtraction per row:
+// dS_ij = P_ij (dP_ij − D_i + g_i) (attend.h). So no tensor here has size queries × keys, forward or backward.
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
@@ -35,7 +35,7 @@ void check_rank(const char* what, const Tensor& q, const Tensor& k) {
        q.defined() ? to_string(q.shape()) : "undefined", k.defined() ? to_string(k.shape()) : "undefined");
 }
 
-// Whether ln P_ij = scale·q_i·k_j − L_i.
+// Throws kUnsupported unless ln P_ij = scale·q_i·k_j − L_i holds for the description.
 void check_plain(const char* what, const AttentionSpec& spec) {
   const auto refuse = [&](const std::string& found, const char* expected) {
     fail(ErrorCode::kUnsupported, "{}: the description has {}; expected {}", what, found, expected);
@@ -50,7 +50,7 @@ AttentionSpec before_after(AttentionSpec spec) {
   return spec;
 }
 
-// [batch, head, query, d_v], contiguous.
+// Attention without a site.   Returns [batch, head, query, d_v], contiguous.
 Tensor attended(Run& run, const Tensor& q, const Keys& k, const Tensor& v, const AttentionSpec& spec, Tensor* log_sum_exp) {
   Tensor out = run.result({q.size(0), q.size(1), q.size(2), v.size(3)});
   attention(run, {.site = {}, .q = q, .keys = k, .v = v, .spec = spec, .output = {}, .log_sum_exp = log_sum_exp}, out);
@@ -67,7 +67,7 @@ const float* row_of(const Tensor& t, int64_t batch, int64_t head, int64_t row) {
   return t.data<float>() + batch * t.stride(0) + head * t.stride(1) + row * t.stride(2);
 }
 
-// f32 with adjacent channels.
+// t in f32 with contiguous channels.
 Tensor rows_of(const Tensor& t) {
   const Tensor wide = t.dtype() == DType::kF32 ? t : to_f32(t);
   return wide.stride(3) == 1 ? wide : wide.contiguous();
@@ -109,7 +109,7 @@ Tensor row_entropy(Run& run, const Tensor& q, const Tensor& mean, const Tensor& 
   return out;
 }
 
-// Which pairs a description without lists shows.
+// Tells whether a description without lists shows a pair.
 class Shown {
  public:
   Shown(const AttentionSpec& spec, int64_t queries, int64_t keys)
@@ -176,7 +176,7 @@ Tensor attention_entropy(Run& run, const Tensor& q, const Tensor& k, const Atten
   check_rank("attention_entropy", q, k);
   check_plain("attention_entropy", spec);
   if (std::get<Softmax>(spec.normaliser).sinks)
-    fail(ErrorCode::kUnsupported, "attention_entropy: the description has sink logits; expected none: they are no key with a score");
+    fail(ErrorCode::kUnsupported, "attention_entropy: the description has sink logits; expected none: a sink has no key");
   Tensor log_sum_exp;
   const Tensor wide_q = widened(run, q), wide_k = widened(run, k);
   const Tensor mean = attended(run, wide_q, wide_k, wide_k, before_after(spec), &log_sum_exp);
@@ -212,7 +212,7 @@ Tensor attention_log_weights(Run& run, const Tensor& q, const Tensor& k, const A
     const Tensor d_out = gradients.of(out);
     Tensor d_q = Tensor::zeros(q.shape()), d_k = Tensor::zeros(k.shape()), d_log = Tensor::zeros(log_sum_exp.shape());
     float *q_to = d_q.mutable_data<float>(), *k_to = d_k.mutable_data<float>(), *log_to = d_log.mutable_data<float>();
-    parallel_for(key_heads, [&](int64_t key_head, int) {  // its pairs add to no other key head's rows
+    parallel_for(key_heads, [&](int64_t key_head, int) {  // pairs of one key head write only to its own rows
       for (int64_t item = 0; item < count * group; ++item) {
         const int64_t at = item / group, head = key_head * group + item % group;
         const float given = d_out.data<float>()[at * heads + head];
@@ -237,7 +237,7 @@ Tensor mean_head_cross_entropy(Run& run, const Tensor& log_weights, const std::v
   const int64_t pairs = log_weights.size(0), heads = log_weights.size(1);
   if (pairs != static_cast<int64_t>(factors.size()))
     fail(ErrorCode::kShape, "mean_head_cross_entropy: {} factors of {} pairs; expected one of each", factors.size(), pairs);
-  std::vector<double> sums(factors.size());  // Σ_h e^x − largest
+  std::vector<double> sums(factors.size());  // Σ_h e^(x_h − largest)
   const auto largest_of = [=](int64_t pair) {
     const float* of = log_weights.data<float>() + pair * heads;
     return static_cast<double>(*std::max_element(of, of + heads));

@@ -1,10 +1,12 @@
-// Batch norm (Ioffe & Szegedy 2015, algorithm 1): y = x̂·w + b, x̂ = (x − mean)/√(variance + ε), by channels over all the rest.
+// Batch norm (Ioffe & Szegedy 2015, algorithm 1): y = x̂·w + b, x̂ = (x − mean)/√(variance + ε), per channel over all other axes.
 //
-//   in training    mean and variance (over n) of this batch;   running (1 − momentum) + momentum·statistic, the variance over n − 1
-//   in evaluation  the running ones, which are constants
-//   back           d_w += Σ d_y·x̂,  d_b += Σ d_y,  d_x += w/√(…)·(d_y − [mean of d_y − x̂·mean of d_y·x̂, in training])
+//   in training    mean and variance (divisor n) of this batch;
+//                  running ← (1 − momentum)·running + momentum·statistic, where the variance has divisor n − 1
+//   in evaluation  the running statistics, which are constants
+//   backward       d_w += Σ d_y·x̂,  d_b += Σ d_y,
+//                  d_x += w/√(variance + ε)·(d_y − [mean of d_y + x̂·mean of d_y·x̂, in training only])
 //
-// Channels stand in [batch, channels, positions]; one block of channels is one thread's, sums are in double in the order of the batch.
+// The layout is [batch, channels, positions]. One thread computes a block of channels; sums are in double, in batch order.
 #include <cmath>
 #include <vector>
 
@@ -15,11 +17,11 @@
 namespace clearhead::ops {
 namespace {
 
-constexpr int64_t kBlock = 16;  // channels side by side: a cache line where positions are one
+constexpr int64_t kBlock = 16;  // channels per block: a cache line if there is one position
 
 struct Layout {
   int64_t batch, channels, positions;
-  int64_t elements() const { return batch * positions; }  // of a channel
+  int64_t elements() const { return batch * positions; }  // per channel
 };
 
 Layout layout_of(const Tensor& x) {
@@ -27,7 +29,7 @@ Layout layout_of(const Tensor& x) {
   return {x.size(0), x.size(1), count > 0 ? x.numel() / count : 0};
 }
 
-// f(channel, first element, count) of all runs of elements of channels [begin, end), channels innermost but for positions.
+// Calls f(channel, first element, count) for every contiguous run of elements of the channels [begin, end), in memory order.
 template <class F>
 void for_each_run(const Layout& at, int64_t begin, int64_t end, const F& f) {
   for (int64_t n = 0; n < at.batch; ++n) {
@@ -41,7 +43,8 @@ void for_each_block(const Layout& at, const Body& body) {
                [&](int64_t block, int) { body(block * kBlock, std::min(at.channels, (block + 1) * kBlock)); });
 }
 
-// Mean and 1/√(variance + ε) by channel: of the batch, which moves the running ones along; or these themselves.
+// Mean and 1/√(variance + ε) per channel. In training they are those of the batch, and the running statistics are updated; in
+// evaluation they are the running statistics.
 void measure(const BatchNorm& norm, const Layout& at, const float* x, float* mean, float* scale) {
   const double count = static_cast<double>(at.elements());
   Tensor running_mean = norm.running_mean, running_variance = norm.running_variance;
@@ -122,7 +125,7 @@ void check(const Tensor& x, const BatchNorm& norm, const Tensor& out) {
     }
   }
   if (norm.training && layout_of(x).elements() < 2) {
-    fail(ErrorCode::kShape, "batch norm: x is {}; expected two elements a channel or more to learn from", to_string(x.shape()));
+    fail(ErrorCode::kShape, "batch norm: x is {}; expected at least two elements per channel in training", to_string(x.shape()));
   }
 }
 

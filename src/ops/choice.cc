@@ -1,4 +1,5 @@
-// Reverse of out[i] = x[chosen[i]] by planes: d_x[chosen[i]] += d_out[i], one thread a plane. An index is i32, so a plane has less than 2^31 elements.
+// The reverse of out[i] = x[chosen[i]] within each plane: d_x[chosen[i]] += d_out[i]. One thread computes a plane. Indices are
+// i32, so a plane has fewer than 2^31 elements.
 #include "ops/choice.h"
 
 #include <algorithm>

@@ -9,10 +9,10 @@
 
 namespace clearhead::ops {
 
-/// Of equal values the first is the best. NaN is better than any number, as in PyTorch.
+/// True if `value` replaces `best`. Of equal values the first stays the best. NaN is better than any number, as in PyTorch.
 inline bool is_better(float value, float best) { return value > best || (std::isnan(value) && !std::isnan(best)); }
 
-/// Records the op. x and out are contiguous and divided into `planes` equal parts; `chosen` holds indices within the
+/// Records the op. x and out are contiguous and divided into `planes` equal planes; `chosen` holds indices within the
 /// plane of x. Throws kUnsupported for planes of 2³¹ elements or more.
 void record_choice(Run& run, const char* op, const Tensor& x, const Tensor& out, const std::shared_ptr<const std::vector<int32_t>>& chosen,
                    int64_t planes);

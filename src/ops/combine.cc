@@ -1,4 +1,4 @@
-// Products element by element, tensors end to end, rows put in their places. Splitting is a view, and needs no op.
+// Elementwise product, concatenation and index_add. Splitting a tensor is a view and needs no op.
 #include <algorithm>
 #include <cstring>
 

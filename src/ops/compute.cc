@@ -1,6 +1,8 @@
-// The public face of the ops: each takes memory for its result and lets src/ops compute, and record where the run does.
+// The public interface of the ops: each method allocates its result and calls the op in src/ops, which is recorded if the run
+// has a recorder.
 //
-// Results live as long as somebody holds them (Run::result); what an op needs inside is the arena's until it returns.
+// Results live as long as a tensor refers to them (Run::result). Temporary memory of an op belongs to the arena until the op
+// returns.
 #include "clearhead/compute.h"
 
 #include <utility>
@@ -14,7 +16,7 @@ namespace clearhead {
 namespace {
 
 Tensor reduce(Run& run, ops::Reduction reduction, const Tensor& x, int axis) {
-  x.size(axis);  // refuses an axis that is not there
+  x.size(axis);  // throws for an axis that does not exist
   Shape shape = x.shape();
   shape.erase(shape.begin() + (axis < 0 ? axis + x.rank() : axis));
   Tensor out = run.result(shape);
@@ -22,7 +24,7 @@ Tensor reduce(Run& run, ops::Reduction reduction, const Tensor& x, int axis) {
   return out;
 }
 
-// A sequence as a plane of height 1; what comes of it as a sequence again.
+// Views a sequence as an image of height 1; like() turns the result back into a sequence.
 Tensor plane_of(const char* op, const Tensor& x) {
   if (x.rank() == 4) return x;
   if (x.rank() != 3) {
@@ -42,7 +44,7 @@ Tensor pooled(Run& run, const Tensor& x, const PoolWindow& window, const Pool& p
   return like(x, out);
 }
 
-// [batch, time, hidden] of a recurrence.
+// The shape [batch, time, hidden] of a recurrence's states.
 Shape states_shape(const Tensor& x, const Recurrence& layer) {
   if (x.rank() != 3 || layer.hidden_weight.rank() != 2) {
     fail(ErrorCode::kShape, "recurrence: x is {}, the hidden state's weight {}; expected [batch, time, in] and [gates·hidden, hidden]",
@@ -51,7 +53,7 @@ Shape states_shape(const Tensor& x, const Recurrence& layer) {
   return {x.size(0), x.size(1), layer.hidden_weight.size(1)};
 }
 
-// output_factor() of each head. x·Wᵀ reads head h of x from columns [h·d_v, (h + 1)·d_v) of the weight.
+// output_factor() of each head. In x·Wᵀ, head h of x is multiplied by the columns [h·d_v, (h + 1)·d_v) of the weight.
 Tensor factor_of(Run& run, const Tensor& output_weight, int64_t heads, int64_t d_v) {
   if (!output_weight.defined()) return {};
   if (output_weight.rank() != 2 || output_weight.size(1) != heads * d_v) {
@@ -137,7 +139,7 @@ Tensor Compute::max(const Tensor& x, int axis) { return reduce(state_->run, ops:
 
 Tensor Compute::concat(const std::vector<Tensor>& parts, int axis) {
   if (parts.empty()) fail(ErrorCode::kShape, "concat: no parts; expected at least one");
-  parts.front().size(axis);  // refuses an axis that is not there
+  parts.front().size(axis);  // throws for an axis that does not exist
   Shape shape = parts.front().shape();
   for (size_t part = 1; part < parts.size(); ++part) {
     shape[static_cast<size_t>(axis < 0 ? axis + parts.front().rank() : axis)] += parts[part].size(axis);

@@ -1,4 +1,5 @@
-// What a Compute holds: the run of its ops, and what attention needs beside it. Training adds a recorder to the run.
+// The state of a Compute: the run that its ops use, interventions on attention, dropout seeds, and cached rotary angles.
+// Training adds a recorder to the run.
 #pragma once
 
 #include <optional>
@@ -11,14 +12,14 @@ namespace clearhead {
 
 struct Compute::State {
   State() = default;
-  explicit State(const Run& given) : run(given) {}  // over the arena of another
+  explicit State(const Run& given) : run(given) {}  // uses the arena of `given`
 
   Arena arena{};
   Run run{arena};
   Interventions interventions{};
-  uint64_t seed = 0, dropped = 0;  // of dropout: seeds are drawn in the order of the ops
+  uint64_t seed = 0, dropped = 0;  // for dropout, whose seeds are drawn in the order of the ops
 
-  // Angles of the last rotation: the layers of a network turn the same rows by the same angles.
+  // Angles of the last rotary embedding, cached because all layers of a network rotate the same rows by the same angles.
   struct Turned {
     std::vector<int32_t> positions{};
     double base = 0;

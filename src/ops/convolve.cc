@@ -1,6 +1,8 @@
-// Convolution (LeCun et al. 1998; dilated: Yu & Koltun 2016; in groups: Krizhevsky et al. 2012) and pooling, over planes; the formulas: backends/convolution.h.
+// Convolution (LeCun et al. 1998; dilated: Yu & Koltun 2016; in groups: Krizhevsky et al. 2012) and pooling of images. Formulas:
+// backends/convolution.h.
 //
-// Over sequences they are those of planes of height 1. What comes back of a mean is spread over its window; of a largest element it is that element's.
+// Sequences are images of height 1. The gradient of a mean is spread over its window; the gradient of a maximum goes to the
+// element that was chosen.
 #include <string>
 
 #include "backends/registry.h"
@@ -18,7 +20,7 @@ std::string pair_of(const std::array<int64_t, 2>& values) { return format("[{}, 
 void check(const char* op, const WindowShape& w) {
   for (size_t axis = 0; axis < 2; ++axis) {
     if (w.kernel[axis] < 1 || w.stride[axis] < 1 || w.dilation[axis] < 1 || w.padding[axis] < 0) {
-      fail(ErrorCode::kShape, "{}: kernel {}, stride {}, dilation {}, padding {}; expected 1 or more, of the padding 0 or more", op,
+      fail(ErrorCode::kShape, "{}: kernel {}, stride {}, dilation {}, padding {}; expected 1 or more, and a padding of 0 or more", op,
            pair_of(w.kernel), pair_of(w.stride), pair_of(w.dilation), pair_of(w.padding));
     }
     if (w.size[axis] < 1 || w.size[axis] + 2 * w.padding[axis] < w.dilation[axis] * (w.kernel[axis] - 1) + 1) {
@@ -35,7 +37,7 @@ ConvolutionShape shape_of(const Tensor& x, const Tensor& weight, const Convoluti
   if (!fits) {
     fail(ErrorCode::kShape,
          "convolution: x is {}, the weight {}, in {} groups; expected [batch, channels, height, width] and [out, channels / groups, kernel "
-         "height, kernel width], both kinds of channels in equal groups",
+         "height, kernel width], with both numbers of channels divisible by the number of groups",
          to_string(x.shape()), to_string(weight.shape()), how.groups);
   }
   ConvolutionShape shape;
@@ -53,7 +55,7 @@ WindowShape windows_of(const Tensor& x, const PoolWindow& how) {
   const WindowShape windows{{x.size(2), x.size(3)}, how.kernel, how.stride, how.padding};
   check("pooling", windows);
   if (how.padding[0] >= how.kernel[0] || how.padding[1] >= how.kernel[1]) {
-    fail(ErrorCode::kShape, "pooling: a padding of {} for a kernel of {}; expected less, so that every window holds something",
+    fail(ErrorCode::kShape, "pooling: a padding of {} for a kernel of {}; expected less, so that no window is all padding",
          pair_of(how.padding), pair_of(how.kernel));
   }
   return windows;
@@ -66,7 +68,7 @@ void check_places(const char* op, const Tensor& x, const Tensor& out, const Shap
   }
 }
 
-// f(place of the output, the inputs' rows, their columns) of every window of a plane, without its padding.
+// Calls f(output index, input rows, input columns) for every window of a plane. Rows and columns exclude the padding.
 template <class F>
 void for_each_window(const WindowShape& w, const F& f) {
   const int64_t width = w.outputs(1);

@@ -1,4 +1,4 @@
-// The loss of next tokens and of classes, fused: softmax is never stored; its gradient is (softmax − target)·d_loss.
+// Cross-entropy over tokens or classes, fused: the softmax is never stored. d_logits = (softmax − target)·d_loss.
 #include <algorithm>
 #include <array>
 #include <limits>
@@ -10,7 +10,8 @@
 namespace clearhead::ops {
 namespace {
 
-// Of elements that are no NaN; 0 where there are none. Lanes of maxima, which compilers make vectors of; std::max_element took longer than the exponentials.
+// The index of the largest element that is not NaN; 0 if there is none. Compilers vectorise the lanes of maxima; std::max_element
+// took longer than the exponentials.
 int64_t index_of_largest(const float* x, int64_t count) {
   constexpr int64_t kLanes = 16;
   std::array<float, kLanes> most;
@@ -28,7 +29,7 @@ int64_t index_of_largest(const float* x, int64_t count) {
   return found == x + count ? 0 : found - x;
 }
 
-// How many rows count.
+// Checks shapes and targets. Returns the number of rows that are not ignored.
 int64_t counted_rows(const Tensor& logits, const std::vector<int32_t>& targets, int32_t ignored) {
   if (logits.rank() != 2 || !logits.is_contiguous() || logits.size(1) < 1 || static_cast<int64_t>(targets.size()) != logits.size(0)) {
     fail(ErrorCode::kShape, "cross_entropy: logits are {}, targets {}; expected contiguous [rows, classes] and [rows]",
@@ -37,8 +38,8 @@ int64_t counted_rows(const Tensor& logits, const std::vector<int32_t>& targets, 
   int64_t counted = 0;
   for (const int32_t target : targets) {
     if (target != ignored && (target < 0 || target >= logits.size(1))) {
-      fail(ErrorCode::kInvalidArgument, "cross_entropy: target {}; expected a class of [0, {}), or {} for a row that does not count",
-           target, logits.size(1), ignored);
+      fail(ErrorCode::kInvalidArgument, "cross_entropy: target {}; expected a class of [0, {}), or {} for a row to ignore", target,
+           logits.size(1), ignored);
     }
     counted += target != ignored;
   }
@@ -64,7 +65,7 @@ double log_sum_exp(const float* x, int64_t count) {
   float loss = 0, rounded = 0;
   backend().gradients.cross_entropy(
       {.logits = x, .targets = &largest, .rows = 1, .classes = count, .losses = &loss, .log_sum_exp = &rounded});
-  return static_cast<double>(x[largest]) + static_cast<double>(loss);  // the loss is small: little is lost by its rounding
+  return static_cast<double>(x[largest]) + static_cast<double>(loss);  // the loss is small, so its rounding error is small
 }
 
 Tensor cross_entropy(Run& run, const Tensor& logits, const std::vector<int32_t>& targets, const CrossEntropyOptions& options) {

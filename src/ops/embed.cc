@@ -1,4 +1,4 @@
-// A sum of rows of tables; their gradients are sums by row.
+// Embeddings: each output row is a sum of rows of tables. The gradient of a table row is the sum over its uses.
 #include "backends/registry.h"
 #include "base/format.h"
 #include "ops/ops.h"
@@ -9,7 +9,7 @@ namespace {
 const int32_t* checked(const char* what, const Tensor& table, const std::vector<int32_t>& ids, const Tensor& out) {
   if (!table.defined()) return nullptr;
   if (table.rank() != 2 || table.size(1) != out.size(1) || static_cast<int64_t>(ids.size()) != out.size(0)) {
-    fail(ErrorCode::kShape, "embedding: {} {} ids in a table {} give no {}", ids.size(), what, to_string(table.shape()),
+    fail(ErrorCode::kShape, "embedding: {} {} ids and a table {} do not fit out {}", ids.size(), what, to_string(table.shape()),
          to_string(out.shape()));
   }
   for (const int32_t id : ids) {

@@ -1,9 +1,9 @@
-// Feature maps of linear attention, forward beside gradient.
+// Feature maps for linear attention, with their gradients.
 //
 //   elu + 1                x + 1, or e^x                         slope min(φ, 1)
 //   positive random        φ_r = e^{w_r·y − ‖y‖²/2 − c}/√m       d_y = Σ_r d_φ_r φ_r (w_r − y),  y = x/d^¼
 //
-// The products of the second, w_r·y and Σ_r (d_φ φ)_r w_r, are RowProducts: the features of a row do not depend on the rows beside it.
+// The products of the second, w_r·y and Σ_r (d_φ φ)_r w_r, are RowProducts, so the features of a row do not depend on other rows.
 // Sources: Katharopoulos et al. 2020, eq. 7; Choromanski et al. 2021, lemma 1, eq. 5 and §2.4.
 #include <algorithm>
 #include <bit>
@@ -23,7 +23,7 @@ namespace clearhead {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity(), kNaN = std::numeric_limits<double>::quiet_NaN();
-constexpr int64_t kGrain = 1 << 14;  // elements
+constexpr int64_t kGrain = 1 << 14;  // elements per task
 
 void check_features(const char* what, const Tensor& x) {
   if (!x.defined() || x.rank() != 4 || x.dtype() != DType::kF32) {
@@ -55,7 +55,7 @@ void check_out(const char* what, const Tensor& out, const Shape& shape) {
 
 Shape features_of(const Tensor& x, const Tensor& projection) { return {x.size(0), x.size(1), x.size(2), projection.size(0)}; }
 
-// f of two tensors of one shape, any strides; out is contiguous.
+// out = f(x, other), elementwise. Equal shapes; x and other with any strides, out contiguous.
 template <class F>
 void element_by_element(const Tensor& x, const Tensor& other, Tensor& out, const F& f) {
   if (out.numel() == 0) return;
@@ -67,10 +67,12 @@ void element_by_element(const Tensor& x, const Tensor& other, Tensor& out, const
   });
 }
 
-// e^x off by 2ε of itself; 0 below 2⁻¹²⁶, NaN of NaN. Without branches or calls, so that the compiler makes vectors of it, as it does not of std::exp:
-// e^x = 2^n·e^r, n next to x·log₂e, ln 2 in two pieces of which the first has ten bits, so that its products are exact.
+// e^x with a relative error of at most 2ε; results below 2⁻¹²⁶ are 0, and NaN gives NaN. It has no branches or calls, so that the
+// compiler vectorises it, which it does not do with std::exp.
+// e^x = 2^n·e^r, where n is the integer nearest to x·log₂e. ln 2 is split in two; the first part has ten bits, so that its products
+// are exact.
 float exponential(float x) {
-  constexpr float kRound = 12582912;  // 1.5·2²³: adding it leaves the integer next to a number
+  constexpr float kRound = 12582912;  // 1.5·2²³: adding it rounds a number to the nearest integer
   const float shifted = x * std::numbers::log2e_v<float> + kRound, n = shifted - kRound;
   const float r = (x - n * 0.693359375F) + n * 2.12194440e-4F;
   float p = 1.0F / 5040;
@@ -81,20 +83,20 @@ float exponential(float x) {
   p = p * r + 0.5F;
   p = (p * r * r + r) + 1;
   const uint32_t whole = std::bit_cast<uint32_t>(shifted) - std::bit_cast<uint32_t>(kRound) + 256, half = whole / 2;
-  p *= std::bit_cast<float>((half - 1) << 23);  // 2^(n/2), twice: 2¹²⁸ is no float
+  p *= std::bit_cast<float>((half - 1) << 23);  // 2^(n/2), twice: 2¹²⁸ is not a float
   p *= std::bit_cast<float>((whole - half - 1) << 23);
   const uint32_t is_small = -static_cast<uint32_t>(x < -87.33654F), is_large = -static_cast<uint32_t>(x > 88.72284F);  // all bits or none
   return std::bit_cast<float>((std::bit_cast<uint32_t>(p) & ~(is_small | is_large)) | (is_large & 0x7F800000U));
 }
 
-// NaN stays NaN by the order of max and min's operands.
+// The order of the operands of max and min keeps NaN.
 void elu_into(const Tensor& x, Tensor& out) {
   element_by_element(x, x, out, [](float value, float) { return std::max(value, 0.0F) + std::min(exponential(value), 1.0F); });
 }
 
 double shrink_of(int64_t d) { return 1 / std::sqrt(std::sqrt(static_cast<double>(std::max<int64_t>(1, d)))); }
 
-// The largest, NaN left out; −∞ of none.
+// The largest value that is not NaN; −∞ if there is none.
 double largest(const float* values, int64_t count) {
   float most[8];
   std::fill(most, most + 8, -std::numeric_limits<float>::infinity());
@@ -106,14 +108,15 @@ double largest(const float* values, int64_t count) {
   return static_cast<double>(*std::max_element(most, most + 8));
 }
 
-// ‖y‖²/2 in base 2; NaN where the row is not finite.
+// ‖y‖²/2 in base 2; NaN if the row is not finite.
 double half_square(const float* x, int64_t d) {
   double sum = 0;
   for (int64_t c = 0; c < d; ++c) sum += static_cast<double>(x[c]) * static_cast<double>(x[c]);
   return std::isfinite(sum) ? sum * shrink_of(d) * shrink_of(d) / 2 * std::numbers::log2e : kNaN;
 }
 
-// What is subtracted from the scores of each row: ‖y‖²/2 and the shift, base 2. Of the largest exponents what is not finite is no shift.
+// The number to subtract from the scores of each row, in base 2: ‖y‖²/2 plus the shift. A largest exponent that is not finite is
+// not used as a shift.
 std::vector<double> subtrahends(const Tensor& rows, const float* scores_of, int64_t m, FeatureShift shift) {
   const int64_t d = rows.size(3), length = rows.size(2), count = rows.size(0) * rows.size(1) * length;
   std::vector<double> taken(static_cast<size_t>(count)), most(static_cast<size_t>(count), 0);
@@ -174,7 +177,7 @@ Tensor orthogonal_projection(int64_t features, int64_t d, uint64_t seed) {
   if (features < 1 || d < 1) fail(ErrorCode::kInvalidArgument, "orthogonal_projection: {} features of {}; expected 1 or more", features, d);
   Tensor out = Tensor::empty({features, d});
   float* to = out.mutable_data<float>();
-  std::vector<std::vector<double>> block;  // orthonormal so far
+  std::vector<std::vector<double>> block;  // rows of the current block, orthonormal
   uint64_t counter = 0;
   for (int64_t r = 0; r < features; ++r) {
     if (r % d == 0) block.clear();
@@ -182,8 +185,8 @@ Tensor orthogonal_projection(int64_t features, int64_t d, uint64_t seed) {
     double length = 0, left = 0;
     for (double& x : row) x = random_normal(seed, counter++);
     for (int64_t c = 0; c < d; ++c)
-      length += std::pow(random_normal(seed, counter++), 2);  // of another draw: direction and length are independent
-    for (int twice = 0; twice < 2; ++twice) {                 // Gram-Schmidt, again for what rounding left
+      length += std::pow(random_normal(seed, counter++), 2);  // from other draws: direction and length are independent
+    for (int twice = 0; twice < 2; ++twice) {                 // Gram-Schmidt, repeated to remove what rounding left
       for (const std::vector<double>& other : block) {
         double along = 0;
         for (size_t c = 0; c < row.size(); ++c) along += row[c] * other[c];
@@ -251,7 +254,7 @@ void positive_random_features(Run& run, const Tensor& x, const Tensor& projectio
   check_projection(kWhat, x, projection);
   check_out(kWhat, out, features_of(x, projection));
   if (run.records({&projection}))
-    fail(ErrorCode::kUnsupported, "{}: a gradient is asked for of the projection; expected one that is drawn, not trained", kWhat);
+    fail(ErrorCode::kUnsupported, "{}: the projection needs a gradient; expected a projection that is drawn, not trained", kWhat);
   random_features_into(x, projection, shift, out);
   if (!run.records({&x})) return;
   run.recorder->record(kWhat, out, {x, projection, out}, [=](Gradients& gradients) {

@@ -1,4 +1,5 @@
-// Interventions as changes of a description: a head's mask becomes 0, pairs leave the visibility rule, scores get one more term.
+// Applies interventions to a description: the mask of an ablated head becomes 0, the visibility rule hides knocked-out pairs, and
+// changed scores are one more term.
 #include <algorithm>
 #include <map>
 #include <tuple>
@@ -9,9 +10,9 @@
 namespace clearhead {
 namespace {
 
-constexpr size_t kFewRanges = 8;  // more are looked up in a table: a rule has at most 1,024 nodes
+constexpr size_t kFewRanges = 8;  // more ranges are looked up in a table: a rule has at most 1,024 nodes
 
-// Both of two visibility rules in one.
+// The conjunction of two visibility rules.
 Rule both(const Rule& a, const Rule& b) {
   Rule out = a;
   const auto nodes = static_cast<int32_t>(a.nodes.size()), tables = static_cast<int32_t>(a.tables.size());
@@ -36,7 +37,7 @@ void check(const char* what, const Interventions::Pairs& pairs, int64_t heads) {
     fail(ErrorCode::kInvalidArgument, "{}: head {}; heads are 0 to {}", what, *pairs.head, heads - 1);
 }
 
-// The place of a query within its sequence.
+// The position of a query within its sequence.
 RuleValue place_of(RuleValue query, const InterventionSite& site) {
   if (!site.cross_queries) return query;
   const int64_t length = site.cross_queries->end - site.cross_queries->begin;
@@ -53,7 +54,8 @@ Rule rule_of(const Interventions::Pairs& pairs, bool keep_only, const Interventi
   });
 }
 
-// Knockouts of many ranges of keys, alike in all else, as one look-up a pair. Keys beyond the table clamp to its last entry, which hides nothing.
+// Combines many knockouts that differ only in their range of keys into one table lookup per pair. Keys beyond the table clamp to
+// its last entry, which hides nothing.
 Rule rule_of_many(const std::vector<Interventions::Pairs>& alike, const InterventionSite& site) {
   int64_t end = 0;
   for (const Interventions::Pairs& pairs : alike) end = std::max(end, pairs.keys.end);
@@ -85,7 +87,7 @@ bool reads_query(const Rule& rule) {
   return std::any_of(rule.nodes.begin(), rule.nodes.end(), [](const RuleNode& node) { return node.op == RuleOp::kQuery; });
 }
 
-// Whether where a query stands among the keys changes what it sees or how much.
+// True if the position of a query among the keys affects which keys it sees, or their scores.
 bool reads_positions(const AttentionSpec& spec) {
   const auto does = [](const Term& term) {
     const Rule* rule = std::get_if<Rule>(&term);
@@ -96,8 +98,9 @@ bool reads_positions(const AttentionSpec& spec) {
          topology.band.ahead || (topology.visible && reads_query(*topology.visible));
 }
 
-// Interventions of cross-attention count its queries from the first, wherever the keys end. An intervention changes what is visible and nothing else, so a description that
-// counts from the end, and whose scores or band would move with its queries, stays as it is.
+// Interventions on cross-attention count its queries from 0, wherever the keys end, so the description must align at the start.
+// An intervention must not change anything else: throws kUnsupported for a description that aligns at the end and whose scores or
+// band would move with its queries.
 void count_from_first(AttentionSpec& spec, const char* what) {
   if (spec.topology.band.align == Align::kStart && spec.topology.band.offset == 0) return;
   if (reads_positions(spec)) {
@@ -134,7 +137,7 @@ AttentionSpec with_interventions(const AttentionSpec& spec, const Interventions&
   if (masked) out.after.head_mask = Tensor::from(mask, {site.heads});
   const auto hide_pairs = [&](const std::vector<Interventions::Pairs>& all, const char* what, bool keep_only) {
     std::map<std::tuple<int64_t, int64_t, int64_t>, std::vector<Interventions::Pairs>>
-        alike;  // of one range of queries and one head, or all
+        alike;  // by range of queries and head, −1 for all heads
     for (const Interventions::Pairs& pairs : all) {
       if (!is_here(pairs.family)) continue;
       check(what, pairs, site.heads);

@@ -1,12 +1,16 @@
-// Keys and values that grow by append.
+// The KV cache: pages of keys and values that grow by append.
 //
-//   page of key n: n / 256      keys of a page: [key_head, 16 panels, d_k, 16 keys]      values: [key_head, 256, d_v]      f32, or rounded to 16 bits
+//   page of key n       n / 256
+//   keys of a page      [key_head, 16 panels, d_k, 16 keys]
+//   values of a page    [key_head, 256, d_v]                   both f32, or rounded to 16 bits
 //
-// A sequence of at most 64 keys has one page of 4 panels, which moves into a whole one when it is outgrown: sentences of twenty tokens take a quarter of the
-// memory, and their heads do not stand a power of two of kilobytes apart, where caches hold few lines at once.
+// A sequence of at most 64 keys has one short page of 4 panels. It is copied into a full page when the sequence outgrows it.
+// Sentences of twenty tokens then take a quarter of the memory, and their heads are not a power of two of kilobytes apart, a
+// distance at which caches hold few lines at once.
 //
-// Only elements of keys at or beyond the length are ever written, so a snapshot (shared pages and its own length) stays true. Pages start as zeros:
-// vector code may load a whole panel. A copy of the cache takes the last, partly filled page for itself, and shares the full ones.
+// Only elements of keys at or beyond the length are ever written, so a snapshot (shared pages and its own length) stays valid.
+// Pages start as zeros, because vector code may load a whole panel. A copy of the cache clones the last, partly filled page and
+// shares the full ones.
 #include <algorithm>
 #include <cstring>
 
@@ -26,13 +30,13 @@ void check_appended(const char* name, const char* axes, const Tensor& tensor) {
        to_string(tensor.shape()));
 }
 
-// As the pages hold it; itself where that is so already.
+// The tensor in the given dtype: itself if it has that dtype, else a copy.
 Tensor in_dtype(const Tensor& tensor, DType dtype) { return tensor.dtype() == dtype ? tensor : to_dtype(tensor, dtype); }
 
-// Pages made together lie side by side: long streams over them stay in large pages of memory. Not more than that at once: memory is given back group by
-// group, when the last page of it is let go.
+// Pages are allocated in groups with about this many bytes of keys. The pages of a group are adjacent, so that long streams over
+// them stay in large pages of memory. Groups are not larger, because a group's memory is freed only when its last page is released.
 constexpr int64_t kGroupBytes = int64_t{8} << 20;
-constexpr int64_t kShort = 64;  // keys: kernels take as many at once
+constexpr int64_t kShort = 64;  // keys: kernels process this many at once
 
 std::vector<std::shared_ptr<KVPage>> empty_pages(const PagedKV& keys, int64_t count, int64_t length) {
   const Tensor all_keys = Tensor::zeros({count, keys.key_heads, length / KVPage::kPanel, keys.d_k, KVPage::kPanel}, keys.dtype);
@@ -46,7 +50,8 @@ std::vector<std::shared_ptr<KVPage>> empty_pages(const PagedKV& keys, int64_t co
   return pages;
 }
 
-// Writes new keys [begin, end), counted from the first appended one, which stands at `length`, into the page that holds them all. T: the bits of an element.
+// Writes the new keys [begin, end) into the page that holds all of them. They count from the first appended key, whose position is
+// `length`. T: an unsigned integer as wide as an element.
 template <class T>
 void write_page(KVPage& page, const Tensor& k, const Tensor& v, int64_t batch, int64_t length, Range new_keys) {
   const int64_t heads = k.size(1), d_k = k.size(3), d_v = v.size(3), k_row = k.stride(2), v_row = v.stride(2), k_step = k.stride(3),
@@ -68,7 +73,7 @@ void write_page(KVPage& page, const Tensor& k, const Tensor& v, int64_t batch, i
   }
 }
 
-// The keys before `inside` of a page, which `to` has room for, and the panel they end in.
+// Copies the first `inside` keys and values of a page; keys are copied in whole panels. `to` must have room for them.
 void copy_beginning(const KVPage& from, KVPage& to, int64_t inside) {
   const int64_t panels = (inside + KVPage::kPanel - 1) / KVPage::kPanel;
   const auto copy = [](const Tensor& source, Tensor& target, int64_t rows) {  // the first rows of every head
@@ -109,7 +114,7 @@ KVCache& KVCache::operator=(const KVCache& other) {
   return *this;
 }
 
-// So many pages of a sequence, the first of them with room for so many keys.
+// Grows a sequence to `count` pages, the first of which has room for at least `room` keys.
 void KVCache::make_room(size_t sequence, int64_t room, int64_t count) {
   std::vector<std::shared_ptr<KVPage>>& pages = writable_[sequence];
   if (!pages.empty() && pages[0] && pages[0]->length() < room) {
@@ -150,8 +155,8 @@ void KVCache::append(const Tensor& new_k, const Tensor& new_v) {
          keys_.d_v, to_string(k.shape()), to_string(v.shape()));
   }
   const int64_t added = k.size(2), length = keys_.length, first = length / KVPage::kLength;
-  const int64_t last = (length + added + KVPage::kLength - 1) / KVPage::kLength;  // pages once grown
-  const int64_t room = length + added <= kShort ? kShort : KVPage::kLength;       // of the first page
+  const int64_t last = (length + added + KVPage::kLength - 1) / KVPage::kLength;  // number of pages after growing
+  const int64_t room = length + added <= kShort ? kShort : KVPage::kLength;       // keys that the first page has room for
   parallel_for(batch, [&](int64_t b, int) { make_room(static_cast<size_t>(b), room, last); });
   const int64_t touched = std::max<int64_t>(0, last - first);
   parallel_for(batch * touched, [&](int64_t item, int) {
@@ -172,13 +177,13 @@ void KVCache::select(const std::vector<int64_t>& rows) {
   }
   const int64_t inside = keys_.length % KVPage::kLength;
   const auto last = static_cast<size_t>(keys_.length / KVPage::kLength);
-  std::vector<std::shared_ptr<KVPage>> spare;  // of sequences that end here, and of nobody's snapshot
+  std::vector<std::shared_ptr<KVPage>> spare;  // last pages of dropped sequences that no snapshot shares
   for (size_t row = 0; row < uses.size() && inside > 0; ++row) {
     if (uses[row] == 0 && writable_[row][last].use_count() == 2) spare.push_back(writable_[row][last]);
   }
   struct Copy {
-    std::shared_ptr<KVPage>* page;  // what is shared, and then its copy
-    std::shared_ptr<KVPage> own{};  // null: to be made
+    std::shared_ptr<KVPage>* page;  // the shared page; later its copy
+    std::shared_ptr<KVPage> own{};  // memory for the copy; null: to be allocated
   };
   std::vector<Copy> copies;
   std::vector<std::vector<std::shared_ptr<KVPage>>> selected;

@@ -1,7 +1,7 @@
-// y = x·Wᵀ + b, and back:  d_x += d_y·W,  d_W += d_yᵀ·x,  d_b += Σ_r d_y.  Where gradients are recorded, f(y) is an op of its own.
+// y = x·Wᵀ + b; backward:  d_x += d_y·W,  d_W += d_yᵀ·x,  d_b += Σ_r d_y.  If gradients are recorded, f(y) is a separate op.
 //
-// With operands in bf16 the six matrices that are read are rounded first (x and W once for both directions); what is added and written is f32. Of prepared
-// weights that goes for those stored in bf16.
+// With bf16 operands, the six matrices that the products read are rounded first (x and W once for both passes); sums and results
+// are f32. For prepared weights, this applies to those stored in bf16.
 #include "backends/registry.h"
 #include "base/format.h"
 #include "ops/ops.h"
@@ -29,7 +29,7 @@ void multiply(const MatrixOf<Element>& a, const MatrixOf<Element>& b, int64_t in
                               .out_stride = out.stride(0)});
 }
 
-// As products of bf16 read it.
+// x in bf16, as bf16 products read it.
 Tensor rounded_rows(Run& run, const Tensor& x) {
   if (x.dtype() == DType::kBF16) return x;
   Tensor rows = run.take(x.shape(), DType::kBF16);
@@ -37,7 +37,7 @@ Tensor rounded_rows(Run& run, const Tensor& x) {
   return rows;
 }
 
-// Through a prepared weight. A run in bf16 has x in it where attention wrote it.
+// Applies a prepared weight. In a bf16 run, x is bf16 where attention wrote it.
 void apply(Run& run, const Tensor& x, const PreparedWeight& weight, const Tensor& bias, Tensor& out, const LinearOptions& options) {
   const bool is_narrow = run.operands == DType::kBF16 && weight.storage == WeightStorage::kBF16, rounds = out.dtype() == DType::kBF16;
   const Tensor rows = is_narrow ? rounded_rows(run, x) : widened(run, x);
@@ -54,7 +54,7 @@ void apply(Run& run, const Tensor& x, const PreparedWeight& weight, const Tensor
                           .narrow_out = rounds ? reinterpret_cast<uint16_t*>(out.mutable_raw()) : nullptr});
 }
 
-// Through a live weight, whose rows are `values`.
+// Applies a live weight, whose rows are `values`.
 template <class Element>
 void multiply(const MatrixOf<Element>& x, const MatrixOf<Element>& values, int64_t inner, const Tensor& bias, Tensor& out,
               const LinearOptions& options) {
@@ -70,7 +70,7 @@ void multiply(const MatrixOf<Element>& x, const MatrixOf<Element>& values, int64
                               .out_stride = out.stride(0)});
 }
 
-// d, rows and weights: what the products read of d_out, x and the weight.
+// d, rows and weights: d_out, x and the weight in the dtype that the products read.
 template <class Element>
 void reverse_products(Gradients& gradients, const MatrixOf<Element>& d, const MatrixOf<Element>& rows, const MatrixOf<Element>& weights,
                       const Tensor& x, const Tensor& weight) {
@@ -116,11 +116,11 @@ void linear(Run& run, const Tensor& x, const PreparedWeight& weight, const Tenso
   }
   if (out.dtype() == DType::kBF16 && (linear_dtype(run, weight) != DType::kBF16 || options.accumulate))
     fail(ErrorCode::kUnsupported,
-         "linear: out is bf16; expected f32, or a run in bf16 through a weight of it, without gradients, adding to nothing");
+         "linear: out is bf16; expected f32, or a run in bf16 with a prepared bf16 weight, without gradients and without accumulation");
   const auto* live = dynamic_cast<const LiveWeight*>(&weight);
   const Tensor values = live ? live->values : Tensor();
   const bool is_recorded = run.records({&x, &values, &bias}), is_narrow = run.operands == DType::kBF16;
-  if (!live && is_recorded) fail(ErrorCode::kUnsupported, "linear: gradients are asked for through a prepared weight; expected a live one");
+  if (!live && is_recorded) fail(ErrorCode::kUnsupported, "linear: gradients are requested through a prepared weight; expected a live one");
   if (!live) return apply(run, x, weight, bias, out, options);
   if (!is_recorded && !is_narrow) return multiply(rows_of(x), rows_of(values), weight.in, bias, out, options);
   if (is_recorded && options.activation != Activation::kNone) {

@@ -1,6 +1,7 @@
-// Local attention around predicted centres, said in parts of the description: a visibility rule, and a Gaussian once weights are normalised.
+// Local attention around predicted centres, as a description: a visibility rule, and a Gaussian that multiplies the normalised
+// weights.
 //
-// A rule knows a query by its position, the Gaussian's centres by its index: the band aligns starts, so that the two are one number.
+// A rule identifies a query by its position, the Gaussian by its index. The band aligns starts, so that both are the same number.
 // Source: Luong, Pham & Manning 2015, §3.2, eq. 9 and 10.
 #include <utility>
 

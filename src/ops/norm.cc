@@ -1,4 +1,4 @@
-// y = norm(x)·w + b; its gradient starts from x̂ and the scale of each row (backends/dense_gradients.h).
+// y = norm(x)·w + b. Its gradient is computed from x̂ and the scale of each row (backends/dense_gradients.h).
 #include "backends/registry.h"
 #include "base/format.h"
 #include "ops/ops.h"

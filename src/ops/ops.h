@@ -1,5 +1,5 @@
-// The ops of a forward pass. Each op checks shapes (kShape) and calls the backend in use. There is one .cc per op. It
-// also holds the gradient, which is recorded if the run has a recorder.
+// The ops of a forward pass. Each op checks shapes (kShape) and calls the backend in use. The .cc file of an op also holds
+// its gradient, which is recorded if the run has a recorder.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,8 @@ struct LinearOptions {
 /// If Run::operands is bf16, x, a live W and (in the backward pass) d_out are rounded to bf16 first. Sums, results,
 /// bias and all gradients are f32. Throws kUnsupported for gradients through a prepared weight that is not live.
 void linear(Run& run, const Tensor& x, const PreparedWeight& weight, const Tensor& bias, Tensor& out, const LinearOptions& options = {});
-/// The dtype to use for a result of `linear` that only products read. bf16, rounded once, if the run computes in bf16
-/// without gradients and the weight is stored as bf16; else f32.
+/// The dtype to use for a result of `linear` that only products read: bf16, rounded once, if the run computes in bf16
+/// without gradients and the weight is prepared and stored as bf16; else f32.
 DType linear_dtype(const Run& run, const PreparedWeight& weight);
 
 struct Normalisation {
@@ -109,20 +109,21 @@ struct Dropping {
 /// the element's index only. May run in place.
 void dropout(Run& run, const Tensor& x, const Dropping& dropping, Tensor& out);
 
-/// out = ln(p·softmax(logits) + (1 − p)·copied), p = σ(gate): log-probabilities of words that are written or copied (See et al. 2017,
-/// eq. 9). A column of `copied`, of shares ≥ 0, is that of one token.
-/// logits, out: [rows, vocabulary], gate: [rows, 1], copied: [rows, columns]; contiguous. tokens: [sequence, column], each token once in a
-/// sequence, −1: none; rows / sequences rows each. Throws kInvalidArgument for a token beyond the vocabulary.
+/// out = ln(p·softmax(logits) + (1 − p)·copied), p = σ(gate): log-probabilities of words that are generated or copied (See et
+/// al. 2017, eq. 9). Each column of `copied` holds the shares, ≥ 0, of one token.
+/// logits, out: [rows, vocabulary], gate: [rows, 1], copied: [rows, columns]; contiguous. tokens: [sequence, column], the token
+/// of each column, −1 for an unused column; a token occurs at most once per sequence. Each sequence has rows / sequences
+/// consecutive rows. Throws kInvalidArgument for a token beyond the vocabulary.
 void pointer_mixture(Run& run, const Tensor& logits, const Tensor& gate, const Tensor& copied, const std::vector<int32_t>& tokens,
                      Tensor& out);
 
 struct CrossEntropyOptions {
   float smoothing = 0;     // label smoothing (Szegedy et al. 2016, §7)
   int32_t ignored = -100;  // rows with this target are left out
-  // The sum of losses is divided by this; 0: by the number of rows that count. Gradient accumulation passes the number
-  // of the whole batch.
+  // The sum of losses is divided by this; 0: by the number of rows that are not ignored. Gradient accumulation passes the
+  // number of rows of the whole batch.
   double divisor = 0;
-  std::vector<float> row_weights{};  // [rows], factors of the rows' losses; empty: ones
+  std::vector<float> row_weights{};  // [rows], factors for the losses of the rows; empty: ones
 };
 /// The mean loss [1].   logits: [rows, classes], contiguous.
 Tensor cross_entropy(Run& run, const Tensor& logits, const std::vector<int32_t>& targets, const CrossEntropyOptions& options = {});
@@ -154,7 +155,7 @@ struct BatchNorm {
 void batch_norm(Run& run, const Tensor& x, const BatchNorm& norm, Tensor& out);
 
 /// States at all steps (GRU: Cho et al. 2014, with the reset gate after the product, as in PyTorch; LSTM: Hochreiter &
-/// Schmidhuber 1997).   x: [batch, time, in]. out: [batch, time, hidden]; of an LSTM [2, batch, time, hidden], states
+/// Schmidhuber 1997).   x: [batch, time, in]. out: [batch, time, hidden]; for an LSTM [2, batch, time, hidden], states
 /// then cells. Contiguous. Throws kInvalidArgument for lengths out of range.
 void recurrent(Run& run, RecurrentKind kind, const Tensor& x, const Recurrence& given, Tensor& out);
 
@@ -169,32 +170,33 @@ struct AttentionCall {
   /// Set to the rows' log-sum-exp, f32 [batch, head, query], a second recorded result; null: not asked for.
   Tensor* log_sum_exp = nullptr;
 };
-/// Attention into out: [batch, head, query, d_v], any strides. Calls the observer's take() if wanted. Throws kUnsupported
-/// where a log-sum-exp is asked for and the normaliser is not softmax, or the keys are pages.
+/// Computes attention into out: [batch, head, query, d_v], any strides. Calls the observer's take() if wanted. Throws
+/// kUnsupported if a log-sum-exp is requested and the normaliser is not softmax or the keys are pages.
 void attention(Run& run, const AttentionCall& call, Tensor& out);
 
-/// Statistics of weights: see the functions of Compute with these names. They are computed in f32, before `after`.
+/// Statistics of attention weights: see the methods of Compute with these names. They are computed in f32, from the weights
+/// before the description's `after`.
 Tensor attention_log_sum_exp(Run& run, const Tensor& q, const Tensor& k, const AttentionSpec& spec);
 Tensor attention_mean(Run& run, const Tensor& q, const Tensor& k, const AttentionSpec& spec, const Tensor& of_keys);
 Tensor attention_distance(Run& run, const Tensor& q, const Tensor& k, const AttentionSpec& spec);
 Tensor attention_entropy(Run& run, const Tensor& q, const Tensor& k, const AttentionSpec& spec);
-/// log_sum_exp: of a call of the same q, k and description, f32 [batch, head, query], in which gradients are recorded.
+/// log_sum_exp: f32 [batch, head, query], from a call with the same q, k and description; gradients flow through it.
 Tensor attention_log_weights(Run& run, const Tensor& q, const Tensor& k, const AttentionSpec& spec, const Tensor& log_sum_exp,
                              const std::vector<AttentionPair>& pairs);
-/// −Σ_p f_p·ln(mean_h e^x_ph), as one number: a cross-entropy between given shares f and the mean of heads.
-/// log_weights: [pair, head], contiguous, factors: [pair]
+/// −Σ_p f_p·ln(mean_h e^x_ph), shape [1]: a cross-entropy between given shares f and the mean over heads.
+/// log_weights: x, [pair, head], contiguous; factors: f, [pair]. Throws kShape if the numbers of pairs differ.
 Tensor mean_head_cross_entropy(Run& run, const Tensor& log_weights, const std::vector<float>& factors);
 
-/// L_h with ‖v·L_h‖ = ‖v·W_O^h‖ for every v, of each head of an output projection: f32 [head, d_v, d_v]. Not recorded.
-/// output.in: heads·d_v
+/// For each head h of an output projection, the matrix L_h with ‖v·L_h‖ = ‖v·W_O^h‖ for every v: f32 [head, d_v, d_v]. Not
+/// recorded.   output.in: heads·d_v
 Tensor output_factor(Run& run, const PreparedWeight& output, int64_t heads, int64_t d_v);
 
 /// Features for LinearAttention (attend.h), with gradients.   x: [batch, head, length, d], any strides; out:
-/// contiguous, [batch, head, length, d] of elu_plus_one, [batch, head, length, features] of
+/// contiguous, [batch, head, length, d] for elu_plus_one, [batch, head, length, features] for
 /// positive_random_features; not in place.
 ///
 /// The gradient treats the shift as a constant; it cancels in LinearAttention. The projection, f32 [features, d], is
-/// not trained: throws kUnsupported if its gradient is asked for.
+/// not trained: throws kUnsupported if its gradient is requested.
 void elu_plus_one(Run& run, const Tensor& x, Tensor& out);
 void positive_random_features(Run& run, const Tensor& x, const Tensor& projection, FeatureShift shift, Tensor& out);
 

@@ -1,7 +1,9 @@
-// Words that are written or copied, as log-probabilities:  out_w = ln m_w,  m_w = p·s_w + (1 − p)·c_w,  s = softmax(logits), p = σ(gate).
+// Log-probabilities of words that are generated or copied:
 //
-// Computed as ln(e^(ln p + ln s_w) + e^(ln (1 − p) + ln c_w)), so that no probability is too small for f32. With r_w = p·s_w / m_w, the share of
-// what was written, and R = Σ_w d_w·r_w:
+//   out_w = ln m_w,  m_w = p·s_w + (1 − p)·c_w,  s = softmax(logits), p = σ(gate)
+//
+// Computed as ln(e^(ln p + ln s_w) + e^(ln (1 − p) + ln c_w)), so that no probability is too small for f32. With the generated
+// share r_w = p·s_w / m_w and R = Σ_w d_w·r_w:
 //   d_logits_w = d_w·r_w − s_w·R      d_gate = R − p·Σ_w d_w      d_c_w = d_w·(1 − p) / m_w
 #include <algorithm>
 #include <cmath>
@@ -17,7 +19,7 @@ namespace {
 // ln σ(x)
 float log_sigmoid(float x) { return std::min(x, 0.0F) - std::log1p(std::exp(-std::abs(x))); }
 
-// One row of a sequence whose columns of `copied` are these tokens.
+// One row; column c of `copied` belongs to tokens[c].
 struct Mixed {
   const float* logits;
   const float* copied;
@@ -29,7 +31,7 @@ struct Mixed {
 
 Mixed row_of(const Tensor& logits, const Tensor& gate, const Tensor& copied, const std::vector<int32_t>& tokens, int64_t row) {
   const int64_t vocabulary = logits.size(1), columns = copied.size(1);
-  const int64_t each = logits.size(0) * columns / static_cast<int64_t>(tokens.size());  // rows of a sequence
+  const int64_t each = logits.size(0) * columns / static_cast<int64_t>(tokens.size());  // rows per sequence
   const float* x = logits.data<float>() + row * vocabulary;
   const float g = gate.data<float>()[row];
   return {x,
@@ -58,7 +60,7 @@ void mix(const Mixed& row, float* out) {
   });
 }
 
-// Fills d_logits and the columns of d_copied that have a token; returns d_gate.   out: what mix() made
+// Fills d_logits and the columns of d_copied that have a token; returns d_gate.   out: the result of mix()
 float go_back(const Mixed& row, const float* out, const float* d_out, float* d_logits, float* d_copied) {
   std::copy(d_out, d_out + row.vocabulary, d_logits);
   for_each_copied(row, [&](int64_t c, int32_t w) {
@@ -87,7 +89,7 @@ void check(const Tensor& logits, const Tensor& gate, const Tensor& copied, const
   }
   for (const int32_t token : tokens) {
     if (token >= logits.size(1)) {
-      fail(ErrorCode::kInvalidArgument, "pointer_mixture: token {}; expected one of [0, {}), or below 0 for a column that is none", token,
+      fail(ErrorCode::kInvalidArgument, "pointer_mixture: token {}; expected one of [0, {}), or below 0 for an unused column", token,
            logits.size(1));
     }
   }

@@ -1,9 +1,9 @@
-// GRU and LSTM over whole sequences; a step's formulas: backends/recurrence.h.
+// GRU and LSTM over whole sequences. Formulas of one step: backends/recurrence.h.
 //
-//   W_ih·x of all steps is one product, and so are the gradients of both weights and of x; what is left for each step is W_hh·h, or on the way back
-//   W_hhᵀ·d_b, and one pass over the gates.
+//   W_ih·x is one product over all steps, and so is each gradient of both weights and of x. What remains per step is W_hh·h, or
+//   W_hhᵀ·d_b in the backward pass, and one pass over the gates.
 //
-// Kept: the gates as they opened, of a GRU W_hh·h + b_hh too; the states are the result itself.
+// Kept for the backward pass: the activated gates and, for a GRU, W_hh·h + b_hh. The states are the result itself.
 #include <vector>
 
 #include "backends/registry.h"
@@ -78,9 +78,9 @@ Layer check(RecurrentKind kind, const Tensor& x, const Recurrence& given, const 
 
 const float* data_or_null(const Tensor& t) { return t.defined() ? t.data<float>() : nullptr; }
 
-// What of the forward the way back needs.
+// Tensors of the forward pass that the backward pass needs.
 struct Kept {
-  Tensor gates, hidden, out, state, cell;  // hidden: of a GRU
+  Tensor gates, hidden, out, state, cell;  // hidden: GRU only
   const float* states() const { return out.data<float>(); }
   const float* cells(const Layer& layer) const {
     return layer.is_lstm() ? out.data<float>() + layer.batch * layer.time * layer.width : nullptr;
@@ -127,9 +127,9 @@ void forward(const Layer& layer, const Tensor& x, const Recurrence& given, Kept&
   }
 }
 
-// Gradients of what goes into the gates, step by step; those of the first state and cell are left in d_state and d_cell.
+// Gradients of the inputs of the gates at all steps, and of the initial state and cell.
 struct GateGradients {
-  Tensor gates, hidden;  // [batch, time, gates·hidden]; hidden is gates where they are the same
+  Tensor gates, hidden;  // [batch, time, gates·hidden]; of an LSTM, hidden is the same tensor as gates
   Tensor state, cell;    // [batch, hidden]
 };
 
@@ -172,7 +172,7 @@ GateGradients gates_back(const Layer& layer, const Kept& kept, const Tensor& hid
   return d;
 }
 
-// The states that steps started from, [batch, time, hidden].
+// The state before each step, [batch, time, hidden].
 Tensor states_before(const Layer& layer, const Kept& kept) {
   Tensor all = Tensor::empty({layer.batch, layer.time, layer.width});
   const Tensor out = layer.is_lstm() ? kept.out.select(0, 0) : kept.out;

@@ -1,7 +1,7 @@
-// What is left of an axis: its sum, its mean, its largest element.
+// Reductions over one axis: sum, mean and maximum.
 //
-//   sum, mean:  out is broadcast over the axis and x added to it (strided.cc);   d_x += scale·d_out, broadcast likewise
-//   max:        out[i] = x[chosen[i]], and what comes back goes to the chosen
+//   sum, mean:  out is broadcast over the axis and x is added to it (strided.cc);   d_x += scale·d_out, broadcast likewise
+//   max:        out[i] = x[chosen[i]], and the gradient goes to the chosen element
 #include <cmath>
 
 #include "base/format.h"
@@ -15,7 +15,7 @@ namespace {
 
 void largest(Run& run, const Tensor& x, int64_t outer, int64_t size, Tensor& out) {
   if (!x.is_contiguous())
-    fail(ErrorCode::kShape, "reduce: the largest of a strided {}; expected a contiguous tensor", to_string(x.shape()));
+    fail(ErrorCode::kShape, "reduce: the maximum of a strided {}; expected a contiguous tensor", to_string(x.shape()));
   const int64_t inner = x.numel() / std::max<int64_t>(1, outer * size);
   const float* from = x.data<float>();
   float* to = out.mutable_data<float>();

@@ -1,4 +1,4 @@
-// Pairs of channels turned by an angle; the gradient turns back.
+// Rotary embeddings: pairs of channels are rotated by an angle. The gradient is rotated back.
 #include <cmath>
 
 #include "backends/registry.h"

@@ -1,4 +1,4 @@
-// A record of rows and columns, whose scores the backend in use is asked for.
+// Builds a record with rows as queries and columns as keys. The backend in use computes its scores.
 #include "ops/row_products.h"
 
 #include <numeric>
@@ -10,7 +10,7 @@ namespace clearhead {
 
 RowProducts::RowProducts(const Tensor& x, const Tensor& w, double scale) {
   const int64_t width = w.size(1), rows = x.numel() / width;
-  const Tensor unread = Tensor::zeros({1, 1, 1}).expand({1, 1, rows});  // statistics of rows: of weights
+  const Tensor unread = Tensor::zeros({1, 1, 1}).expand({1, 1, rows});  // row statistics, which scores do not use
   record_.spec.score = Dot{static_cast<float>(scale)};
   record_.q = x.reshape({1, 1, rows, width});
   record_.keys = w.contiguous().reshape({1, 1, w.size(0), width});

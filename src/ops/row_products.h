@@ -1,7 +1,7 @@
 // Products of rows with a few columns, for results that must not depend on neighbouring rows: features and hashes.
 //
 // They are computed as attention scores, with rows as queries and columns as keys. Each product is one chain of
-// multiply-adds, so it has the same bits whatever is computed beside it. oneDNN's products do not guarantee that.
+// multiply-adds, so it has the same bits whatever other products are computed. oneDNN's products do not guarantee that.
 #pragma once
 
 #include "clearhead/record.h"
@@ -13,8 +13,8 @@ class RowProducts {
   /// x: f32 […, width], contiguous, width > 0; w: f32 [count, width], any strides.
   RowProducts(const Tensor& x, const Tensor& w, double scale);
   int64_t rows() const { return record_.query_length; }
-  /// to[row][count] = scale·log₂e·x·w for rows [first, first + some). A product below −1e30 counts as hidden and
-  /// gives −∞. Thread-safe.
+  /// Writes to [some, count] = scale·log₂e·x·wᵀ for the rows [first, first + some). A product below −1e30 counts as hidden
+  /// and gives −∞. Thread-safe.
   void take(int64_t first, int64_t some, float* to) const;
 
  private:

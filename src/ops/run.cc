@@ -1,4 +1,4 @@
-// The arena: a stack of blocks of at least 1 MiB; elements are handed out in cache lines, and a scope's end sets the place back.
+// The arena: a stack of blocks of at least 1 MiB. Allocations are whole cache lines, and the end of a scope resets the position.
 #include "ops/run.h"
 
 #include <algorithm>

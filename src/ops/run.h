@@ -26,7 +26,7 @@ class Arena {
   /// A view of a block that the arena owns. Writing it increments the version of the whole block, so a record that
   /// shares scratch memory becomes stale.
   Tensor take(const Shape& shape);
-  /// 16-bit memory. It is freed with its last view, not by scope.
+  /// 16-bit memory. It is freed with its last view, not at the end of a scope.
   Tensor take_narrow(const Shape& shape, DType dtype) { return narrow_.take(shape, dtype); }
 
   class Scope {
@@ -46,34 +46,34 @@ class Arena {
   };
 
   int64_t bytes() const;
-  /// Frees all memory if more than `keep_bytes` is held. Call it outside scopes only.
+  /// Frees all memory if the arena owns more than `keep_bytes`. Call it outside scopes only.
   void trim(int64_t keep_bytes);
 
  private:
   TensorPool narrow_;
   std::vector<Tensor> blocks_;  // f32 [elements]
   size_t block_ = 0;            // the block in use
-  int64_t used_ = 0;            // elements of it that are taken
+  int64_t used_ = 0;            // elements of it that are in use
 };
 
 /// Dropout in a forward pass. Every dropout op draws its own seed, in the order of the pass. 0 ≤ rate < 1.
 struct RunDropout {
-  float rate = 0;       ///< of embeddings and of what blocks add to the residual stream (Vaswani et al. 2017, §5.4)
+  float rate = 0;       ///< of embeddings and of what each block adds to the residual stream (Vaswani et al. 2017, §5.4)
   float attention = 0;  ///< of attention weights
   uint64_t seed = 0;
   uint64_t drawn = 0;
   uint64_t next() { return random_bits(seed, drawn++); }
 };
 
-/// One attention call of a pass, as a loss on its weights reads it: the tensors are those of the pass, so gradients with
-/// respect to them reach the parameters.
+/// An attention call of a forward pass, for a loss on its weights. The tensors are those of the pass itself, so gradients
+/// with respect to them reach the parameters.
 struct HeardCall {
   Site site{};
   Tensor q{}, k{};  // [batch, head, query, d_k], [batch, key_head, key, d_k]; in Run::operands
   AttentionSpec spec{};
-  Tensor log_sum_exp{};  // f32 [batch, head, query], recorded; undefined where the normaliser is not softmax
+  Tensor log_sum_exp{};  // f32 [batch, head, query], recorded; undefined if the normaliser is not softmax
 };
-/// Collects the calls at the sites that it wants, in the order of the pass.
+/// Collects the attention calls at the wanted sites, in the order of the pass.
 struct CallListener {
   std::function<bool(const Site&)> wants{};
   std::vector<HeardCall> heard{};
@@ -84,17 +84,20 @@ struct Run {
   Observer* observer = nullptr;
   Recorder* recorder = nullptr;   ///< the tape; null in inference
   RunDropout* dropout = nullptr;  ///< null in inference
-  /// kBF16: attention and products with live or bf16 weights round what they read (Micikevicius et al. 2018).
+  /// With kBF16, attention and products with live or bf16 weights round their inputs to bf16 (Micikevicius et al. 2018).
   DType operands = DType::kF32;
-  const std::vector<Interventions::Patch>* patched = nullptr;  ///< where attention is given a site
-  /// With a recorder: gradients of a trained model's answer are wanted. Nothing is dropped, and running statistics are used.
+  const std::vector<Interventions::Patch>* patched = nullptr;  ///< applied where attention is given a site
+  /// With a recorder: the run computes gradients of a trained model's output, in evaluation mode. There is no dropout, and
+  /// running statistics are used.
   bool evaluates = false;
-  /// True while a checkpoint runs its layer once more: the observer has its records already, and hears gradients only.
+  /// True while an activation checkpoint recomputes its layer. The observer already has the layer's records and receives
+  /// gradients only.
   bool repeats = false;
-  /// Activation checkpoints: keep only each layer's input and compute the rest again (Chen et al. 2016).
+  /// Activation checkpointing: keep only each layer's input and recompute the rest (Chen et al. 2016).
   bool checkpoints = false;
 
-  /// Hears attention over tensors that has a site. Not beside checkpoints, which forget what they recorded first.
+  /// Captures the attention calls that have a site and whose keys are tensors. Cannot be combined with checkpoints, which
+  /// discard what their first run recorded.
   CallListener* listener = nullptr;
 
   bool wants(const Site& site) const { return observer && !repeats && observer->wants(site); }
@@ -109,7 +112,7 @@ struct Run {
   Tensor result(const Shape& shape) const { return recorder ? recorder->take(shape) : Tensor::empty(shape); }
   bool drops() const { return dropout && dropout->rate > 0; }
   bool drops_attention() const { return dropout && dropout->attention > 0; }
-  /// Whether an op that reads these tensors must be recorded.
+  /// True if an op that reads these tensors must be recorded.
   bool records(std::initializer_list<const Tensor*> read) const {
     return recorder && std::any_of(read.begin(), read.end(), [&](const Tensor* t) { return t->defined() && recorder->wants(*t); });
   }

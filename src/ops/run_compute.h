@@ -1,4 +1,4 @@
-// The ops of Compute over a run that somebody else holds, such as a step of a training run.
+// A Compute over a Run that the caller owns, such as the run of a training step.
 #pragma once
 
 #include "clearhead/compute.h"
@@ -8,7 +8,7 @@ namespace clearhead {
 
 class RunCompute final : public Compute {
  public:
-  /// The run's arena and recorder must outlive it. Seeds of dropout come from the run's.
+  /// The run's arena and recorder must outlive this object. Dropout seeds are derived from the run's seed.
   explicit RunCompute(const Run& run, const Interventions& interventions = {});
   bool is_training() const override;
 };

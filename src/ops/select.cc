@@ -1,4 +1,4 @@
-// Keys chosen by content, resolved to lists: by score, by blocks' means, by hash.
+// Selects keys by content and returns them as lists: by score, by the means of blocks, or by hash.
 #include <algorithm>
 #include <cmath>
 #include <iterator>
@@ -54,11 +54,11 @@ AttentionShape shape_of(const char* what, const Tensor& q, const PagedKV& keys) 
   return {q.size(0), q.size(1), keys.key_heads, q.size(2), keys.length, q.size(3), keys.d_v};
 }
 
-// The indices of the `count` largest of `scores`, ascending; the earlier of equals; −∞ and NaN are never among them.
+// The indices of the `count` largest scores, ascending. Of equal scores the earlier is chosen; −∞ and NaN are never chosen.
 std::vector<int32_t> largest(const float* scores, int64_t length, int64_t count) {
   using Entry = std::pair<float, int32_t>;
   const auto better = [](const Entry& a, const Entry& b) { return a.first != b.first ? a.first > b.first : a.second < b.second; };
-  std::vector<Entry> heap;  // the worst on top
+  std::vector<Entry> heap;  // the smallest on top
   float least = -std::numeric_limits<float>::infinity();
   for (int64_t j = 0; j < length && count > 0; ++j) {
     if (!(scores[j] > least)) continue;
@@ -76,7 +76,7 @@ std::vector<int32_t> largest(const float* scores, int64_t length, int64_t count)
   return out;
 }
 
-// Means over blocks of the length.   [batch, head, length, d] → [batch, head, blocks, d]
+// Means over blocks of the length axis.   [batch, head, length, d] → [batch, head, blocks, d]
 Tensor block_means(const Tensor& x, int64_t block) {
   const int64_t blocks = (x.size(2) + block - 1) / block;
   Tensor out = Tensor::zeros({x.size(0), x.size(1), blocks, x.size(3)});
@@ -94,7 +94,7 @@ Tensor block_means(const Tensor& x, int64_t block) {
   return out;
 }
 
-// Ids of a block's rows, the negative ones left out.
+// The smallest and largest id of a block's rows, negative ids excluded.
 struct IdBounds {
   int32_t low = std::numeric_limits<int32_t>::max(), high = -1;
 };
@@ -113,8 +113,9 @@ std::vector<IdBounds> id_bounds(const Tensor& ids, int64_t block) {
   return out;
 }
 
-// Key blocks that hold at least one pair with a query block that the topology shows. The band says it of whole blocks; ranges of segment ids and the bounds of
-// a visibility rule hide whole blocks; what is still open then is asked pair by pair, up to the first that is shown.
+// The key blocks for which the topology shows at least one pair with a query block. The band decides for whole blocks. Ranges of
+// segment ids and the bounds of a visibility rule exclude whole blocks. The blocks that are still open are searched pair by pair,
+// up to the first visible pair.
 class ShownBlocks {
  public:
   ShownBlocks(const Topology& topology, const AttentionShape& shape, const BlockChoice& choice)
@@ -128,10 +129,10 @@ class ShownBlocks {
 
   Range queries(int64_t block) const { return {block * choice_.query_block, std::min((block + 1) * choice_.query_block, shape_.queries)}; }
   Range keys(int64_t block) const { return {block * choice_.key_block, std::min((block + 1) * choice_.key_block, shape_.keys)}; }
-  // Positions among the keys, of which some may not be there.
+  // Positions among the keys; some may lie outside the keys.
   Range positions(int64_t block) const { return {first_ + queries(block).begin, first_ + queries(block).end}; }
 
-  // [key block]: 1 where shown.
+  // Returns [key block], 1 for the blocks that are shown.
   std::vector<uint8_t> of(int64_t batch, int64_t head, int64_t query_block) const {
     const int64_t count = blocks_of(shape_.keys, choice_.key_block);
     std::vector<uint8_t> shown(static_cast<size_t>(count), 0), open(static_cast<size_t>(count), 0);
@@ -179,7 +180,7 @@ class ShownBlocks {
     return rule_ && rule_->shown(batch, head, positions(query_block), keys(key_block)) == Shown::kNone;
   }
 
-  // The keys that band and lists show to a query.
+  // Visits the ranges of keys that band and lists show to a query.
   template <class Visit>
   void for_each_range(int64_t batch, int64_t head, int64_t query, const Visit& visit) const {
     const Range band = visible_band(topology_.band, first_ + query, shape_.keys);
@@ -194,7 +195,7 @@ class ShownBlocks {
     }
   }
 
-  // Whether segments, mask and rule do.
+  // True if segments, mask and rule show the pair.
   bool shows(const PairAt& at, std::optional<RuleReader>& rule) const {
     if (!segments_and_mask_show(topology_, at)) return false;
     return !rule || rule->value({.batch = at.batch, .head = at.head, .query = first_ + at.query, .key = at.key}) != 0;
@@ -208,7 +209,7 @@ class ShownBlocks {
   std::optional<RuleBounds> rule_;
 };
 
-// Bucket of every row of x in one round.   [batch, head, length, d] → [batch·head·length]
+// The bucket of every row of x in one round.   [batch, head, length, d] → [batch·head·length]
 std::vector<int32_t> buckets_of(const Tensor& x, const Hashing& hashing, int64_t round) {
   const int64_t width = x.size(3), half = hashing.buckets / 2;
   Tensor rotation = Tensor::empty({width, half});
@@ -289,9 +290,8 @@ void check_choice(const AttentionSpec& spec, const BlockChoice& choice) {
   const auto& lists = spec.topology.lists;
   if (!lists || (lists->query_block % choice.query_block == 0 && lists->key_block % choice.key_block == 0)) return;
   fail(ErrorCode::kUnsupported,
-       "select_top_blocks: topology.lists has blocks of {} queries x {} keys, which blocks of {} x {} do not divide: chosen in their "
-       "place, they "
-       "would show pairs that the lists hide. Use blocks that divide them, or a description without lists.",
+       "select_top_blocks: topology.lists has blocks of {} queries x {} keys, which blocks of {} x {} do not divide: used instead of the "
+       "lists, the selected blocks would show pairs that the lists hide. Use blocks that divide them, or a description without lists.",
        lists->query_block, lists->key_block, choice.query_block, choice.key_block);
 }
 

@@ -1,4 +1,4 @@
-// p = softmax(x) by rows; back:  d_x = p ⊙ (d_p − Σ_c p_c·d_p_c).
+// p = softmax(x) for each row; backward:  d_x = p ⊙ (d_p − Σ_c p_c·d_p_c).
 #include "backends/registry.h"
 #include "base/format.h"
 #include "ops/ops.h"
@@ -7,7 +7,7 @@ namespace clearhead::ops {
 
 void softmax(Run& run, const Tensor& x, Tensor& out) {
   if (x.rank() < 1 || x.shape() != out.shape() || !x.is_contiguous() || !out.is_contiguous() || x.size(-1) < 1) {
-    fail(ErrorCode::kShape, "softmax: x is {}, out {}; expected contiguous tensors of one shape with something in the last axis",
+    fail(ErrorCode::kShape, "softmax: x is {}, out {}; expected contiguous tensors of one shape whose last axis is not empty",
          to_string(x.shape()), to_string(out.shape()));
   }
   const int64_t width = x.size(-1), rows = x.numel() / width;

@@ -1,7 +1,8 @@
-// Sums, copies and products of tensors in any strides: how gradients of views meet.
+// Sums, copies and products of tensors with any strides. Gradients of views are accumulated with them.
 //
-// A tensor that is broadcast stands still along an axis (stride 0). Read, that costs nothing. Written, it gets the sum over that axis, in ascending order, in
-// double: so the gradient of a row that was added to all rows needs no code of its own, and a sum over an axis is a copy into what stands still along it.
+// A tensor that is broadcast along an axis has stride 0 there. Reading it costs nothing. Writing to it stores the sum over that
+// axis, added in ascending order in double. So the gradient of a row that was added to all rows needs no code of its own, and a
+// sum over an axis is a copy into a tensor that is broadcast along it.
 #include <vector>
 
 #include "base/format.h"
@@ -13,7 +14,7 @@ namespace clearhead::ops {
 namespace {
 
 struct Axis {
-  int64_t size, x, factor, out;  // steps of the three along it
+  int64_t size, x, factor, out;  // strides of the three tensors along the axis
 };
 
 struct Pointers {
@@ -22,7 +23,7 @@ struct Pointers {
   float* out;
 };
 
-// At number `at`, row-major, of these axes.
+// The pointers to the element with row-major index `at` of these axes.
 Pointers moved(Pointers p, const std::vector<Axis>& axes, int64_t at) {
   for (size_t axis = axes.size(); axis-- > 0;) {
     const int64_t index = at % axes[axis].size;
@@ -40,7 +41,7 @@ int64_t count_of(const std::vector<Axis>& axes) {
   return count;
 }
 
-// out[c] (+)= scale·x[c]·factor[c] of `count` elements along an axis.
+// out[c] (+)= scale·x[c]·factor[c] for `count` elements along an axis.
 void put_row(const Pointers& p, const Axis& step, int64_t count, float scale, bool accumulate) {
   if (step.x == 1 && step.out == 1 && !p.factor && scale == 1) {
     if (!accumulate) return void(std::copy(p.x, p.x + count, p.out));
@@ -57,12 +58,12 @@ void put_row(const Pointers& p, const Axis& step, int64_t count, float scale, bo
   }
 }
 
-// out stands still along `summed`; `kept` are the other axes.
+// Sums over the axes `summed`, along which out has stride 0; `kept` are the other axes.
 void sum_strided(const Pointers& p, std::vector<Axis> kept, std::vector<Axis> summed, float scale, bool accumulate) {
   const Axis columns = kept.empty() ? Axis{1, 0, 0, 0} : kept.back(), last = summed.back();
   if (!kept.empty()) kept.pop_back();
   summed.pop_back();
-  // Sums that are built side by side: as many as one vector register's worth of lines where columns are far apart, else a page.
+  // Sums that are accumulated side by side: 8 if columns are strided, the width of one vector register, else up to kMost.
   constexpr int64_t kMost = 256;
   const int64_t side = columns.x == 1 ? kMost : 8, blocks = (columns.size + side - 1) / side, outer = count_of(summed);
   const int64_t each = side * outer * last.size;

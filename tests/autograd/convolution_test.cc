@@ -276,7 +276,7 @@ TEST(Convolutions, WhatDoesNotFitIsRefused) {
   Tensor normed = Tensor::zeros(x.shape()), four = Tensor::zeros({4}), flat = Tensor::zeros({1, 4}), to = Tensor::zeros({1, 4});
   refused("running mean [5]", [&] { ops::batch_norm(run, x, {four, four, five, four}, normed); });
   refused("bias []", [&] { ops::batch_norm(run, x, {four, {}, four, four}, normed); });
-  refused("two elements a channel", [&] { ops::batch_norm(run, flat, {four, four, four, four}, to); });
+  refused("two elements per channel", [&] { ops::batch_norm(run, flat, {four, four, four, four}, to); });
   ops::batch_norm(run, flat, {four, four, four, four, false}, to);
 }
 

@@ -349,8 +349,8 @@ TEST(KVCache, LetsGoOfKeysThatNoLaterQuerySeesAndStaysTrueAboutTheRest) {
   EXPECT_TRUE(first_page.expired());
   EXPECT_EQ(
       error_of([&] { attend(q.slice(2, 0, 1), cache.snapshot(), {.topology = causal()}); }),
-      "kInvalidArgument: attend: the cache let keys before 1792 go, and the description shows key 0 to query 0. Use a band whose `back` is "
-      "no more than what keep_last() kept, or a cache that keeps all keys.");
+      "kInvalidArgument: attend: the cache has released the keys before 1792, but the description shows key 0 to query 0. Use a band whose "
+      "`back` is at most what keep_last() kept, or a cache that keeps all keys.");
 }
 
 TEST(KVCache, ACopyKeepsWhatTheOriginalLetsGo) {

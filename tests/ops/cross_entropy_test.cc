@@ -93,10 +93,9 @@ TEST(Losses, AndTheirGradientsHoldWhereverTheLogitsAre) {
 
 TEST(Losses, RefuseTargetsAndShapesThatDoNotFit) {
   const Tensor logits = waves({2, 3}, 1, 0);
-  expect_refused(ErrorCode::kInvalidArgument, "cross_entropy: target 3; expected a class of [0, 3), or -100 for a row that does not count",
-                 [&] {
-                   ops::losses(logits, {0, 3});
-                 });
+  expect_refused(ErrorCode::kInvalidArgument, "cross_entropy: target 3; expected a class of [0, 3), or -100 for a row to ignore", [&] {
+    ops::losses(logits, {0, 3});
+  });
   expect_refused(ErrorCode::kShape, "cross_entropy: logits are [2, 3], targets 1; expected contiguous [rows, classes] and [rows]",
                  [&] { ops::losses(logits, {0}); });
   expect_refused(ErrorCode::kShape, "cross_entropy: logits are [6], targets 1; expected contiguous [rows, classes] and [rows]",

@@ -370,7 +370,7 @@ TEST(Select, ImpossibleChoicesAreRefused) {
     select_top_keys(random_tensor({2, 1, 1, 4}, 9), cache.snapshot(), {}, 2);
   });
   cache.keep_last(10);
-  expect_refused(ErrorCode::kInvalidArgument, "select_top_keys: the cache let keys before 256 go", [&] {
+  expect_refused(ErrorCode::kInvalidArgument, "select_top_keys: the cache has released the keys before 256", [&] {
     select_top_keys(random_tensor({1, 1, 1, 4}, 9), cache.snapshot(), {}, 2);
   });
 }
