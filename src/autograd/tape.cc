@@ -1,5 +1,6 @@
-// Backward: from a loss of one element, entries are reversed last to first, and a gradient goes back to the pool when the op that first wrote it is reversed.
-// What a checkpoint records while it runs again takes its place on the tape.
+// The backward pass starts at a loss of one element and reverses the entries from last to first. The gradient of a storage
+// returns to the pool when the op that first wrote the storage is reversed. A checkpoint runs its ops again; they are recorded
+// in its place on the tape.
 #include "autograd/tape.h"
 
 #include <algorithm>
@@ -13,7 +14,7 @@
 namespace clearhead {
 namespace {
 
-// All of its storage's elements, in their order.
+// True if t covers all elements of its storage, in order.
 bool is_whole(const Tensor& t) { return t.is_contiguous() && t.numel() == t.storage_elements(); }
 
 bool is_finite(const Tensor& t) {
@@ -25,7 +26,7 @@ bool is_finite(const Tensor& t) {
 
 void Tape::watch(const Tensor& leaf) {
   if (!leaf.defined() || leaf.dtype() != DType::kF32 || leaf.storage_elements() == 0) {
-    fail(ErrorCode::kUnsupported, "tape: what is watched is an f32 tensor with memory of its own; found {}",
+    fail(ErrorCode::kUnsupported, "tape: cannot watch this tensor; expected an f32 tensor with its own memory, found {}",
          leaf.defined() ? std::string(to_string(leaf.dtype())) + " " + to_string(leaf.shape()) : "no tensor");
   }
   Slot& slot = slots_[leaf.storage_number()];
@@ -73,8 +74,8 @@ void Tape::checkpoint(Tensor& x, const std::function<void()>& body) {
 
 void Tape::backward(const Tensor& loss) {
   if (loss.numel() != 1 || !wants(loss)) {
-    fail(ErrorCode::kInvalidArgument, "tape: a backward pass starts at one recorded number; found shape {}{}", to_string(loss.shape()),
-         wants(loss) ? "" : ", and nothing that was watched led to it");
+    fail(ErrorCode::kInvalidArgument, "tape: a backward pass starts at a recorded loss of one element; found shape {}{}",
+         to_string(loss.shape()), wants(loss) ? "" : ", and it does not depend on a watched tensor");
   }
   const size_t length = entries_.size();
   plan(length);
@@ -120,7 +121,7 @@ void Tape::plan(size_t length) {
   }
 }
 
-// Says of what is done by now.
+// Calls the callback for the leaves whose gradients are complete by now.
 void Tape::settle() {
   for (; !settling_.empty() && slots_[settling_.back()].settles <= reversed_; settling_.pop_back()) heard_(settling_.back());
 }
@@ -144,7 +145,8 @@ void Tape::clear() {
 
 Tape::Slot& Tape::slot_of(const Tensor& t) {
   const auto found = slots_.find(t.storage_number());
-  if (found == slots_.end()) fail(ErrorCode::kInvalidArgument, "tape: the gradient of a tensor that nobody asked for");
+  if (found == slots_.end())
+    fail(ErrorCode::kInvalidArgument, "tape: no gradient is computed for this tensor: it does not depend on a watched tensor");
   Slot& slot = found->second;
   if (!slot.gradient.defined()) slot.gradient = pool_.take({t.storage_elements()});
   return slot;
@@ -158,7 +160,7 @@ void Tape::check_gradients(const char* op) const {
   }
 }
 
-// By an op of the pass.
+// The slot of a tensor whose gradient an op of the pass reads or writes.
 Tape::Slot& Tape::reached(const Tensor& t) {
   Slot& slot = slot_of(t);
   if (checks_) written_.push_back(t.storage_number());

@@ -29,14 +29,14 @@ class Tape : public Recorder, private Gradients {
   /// Declares a leaf: an f32 tensor that owns its memory, or a view of one. Throws kUnsupported otherwise.
   void watch(const Tensor& leaf);
   /// Reverses all recorded ops, last first, and clears the record. loss: one element. Throws kInvalidArgument if
-  /// nothing that is watched led to it, kStale if a tensor that an op keeps was written since.
+  /// the loss does not depend on a watched tensor, kStale if a tensor that an op keeps was written since.
   void backward(const Tensor& loss);
   /// The gradient of a watched tensor, as the same view; zeros if no loss reached it. Throws
   /// kInvalidArgument for others.
   Tensor gradient(const Tensor& leaf);
   void clear_gradients();
   /// Sets a callback. Each pass calls it once for each watched storage, with its number, when the pass will not touch
-  /// the storage's gradient any more: during the pass if it has as many entries as the one before, else at the end. The
+  /// the storage's gradient any more: during the pass if it has as many entries as the previous pass, else at the end. The
   /// order depends on the record and on the order of watch() only.
   void on_settled(std::function<void(uint64_t storage)> heard) { heard_ = std::move(heard); }
   /// Clears the record.
@@ -59,7 +59,8 @@ class Tape : public Recorder, private Gradients {
   struct Slot {
     Tensor gradient{};  // [elements of the storage]; undefined: not allocated yet
     bool is_leaf = false;
-    // Of a leaf: how many entries were reversed when this pass, and the pass before, last touched it.
+    // For a leaf: the number of entries that were reversed when its gradient was last touched, in this pass (touched) and in
+    // the previous one (settles).
     size_t touched = 0, settles = 0;
     bool filled = false;
   };
@@ -85,18 +86,18 @@ class Tape : public Recorder, private Gradients {
 
   TensorPool pool_;
   std::vector<Entry> entries_;
-  int64_t ops_ = 0;  // ops recorded in this pass, those run inside checkpoints included
-  // During a checkpoint's first run: storages first written by its ops, whose slots are removed after it.
+  int64_t ops_ = 0;  // ops recorded in this pass, including those inside checkpoints
+  // During a checkpoint's first run: storages first written by its ops. Their slots are removed after the run.
   std::optional<std::vector<uint64_t>> passing_{};
   size_t reversed_ = 0;                       // entries reversed in this pass
   std::unordered_map<uint64_t, Slot> slots_;  // by storage number
   bool checks_ = false;
-  std::vector<uint64_t> written_{};  // with checks_: storages whose gradients the present reverse asked for
+  std::vector<uint64_t> written_{};  // with checks_: storages whose gradients the current reverse asked for
   std::function<void(uint64_t)> heard_{};
   std::vector<uint64_t> leaves_;  // in the order of watch()
-  // Leaves that the callback has not been called for, the next one last; used in a pass as long as the one before.
+  // Leaves whose callback is still due, the next one last. Used only if the pass has as many entries as the previous one.
   std::vector<uint64_t> settling_;
-  size_t length_ = 0;  // entries of the pass before
+  size_t length_ = 0;  // entries of the previous pass
 };
 
 }  // namespace clearhead
