@@ -67,7 +67,7 @@ void element_by_element(const Tensor& x, const Tensor& other, Tensor& out, const
   });
 }
 
-// e^x with a relative error of at most 2ε; results below 2⁻¹²⁶ are 0, and NaN gives NaN. It has no branches or calls, so that the
+// e^x with a relative error of 2ε; results below 2⁻¹²⁶ are 0, and NaN gives NaN. It has no branches or calls, so that the
 // compiler vectorises it, which it does not do with std::exp.
 // e^x = 2^n·e^r, where n is the integer nearest to x·log₂e. ln 2 is split in two; the first part has ten bits, so that its products
 // are exact.

@@ -120,8 +120,8 @@ void pointer_mixture(Run& run, const Tensor& logits, const Tensor& gate, const T
 struct CrossEntropyOptions {
   float smoothing = 0;     // label smoothing (Szegedy et al. 2016, §7)
   int32_t ignored = -100;  // rows with this target are left out
-  // The sum of losses is divided by this; 0: by the number of rows that are not ignored. Gradient accumulation passes the
-  // number of rows of the whole batch.
+  // The sum of losses is divided by this; 0: by the number of rows that are not ignored. Gradient accumulation passes
+  // that number for the whole batch.
   double divisor = 0;
   std::vector<float> row_weights{};  // [rows], factors for the losses of the rows; empty: ones
 };

@@ -63,7 +63,7 @@ void sum_strided(const Pointers& p, std::vector<Axis> kept, std::vector<Axis> su
   const Axis columns = kept.empty() ? Axis{1, 0, 0, 0} : kept.back(), last = summed.back();
   if (!kept.empty()) kept.pop_back();
   summed.pop_back();
-  // Sums that are accumulated side by side: 8 if columns are strided, the width of one vector register, else up to kMost.
+  // Sums that are accumulated side by side: one vector register's worth if columns are strided, else up to kMost.
   constexpr int64_t kMost = 256;
   const int64_t side = columns.x == 1 ? kMost : 8, blocks = (columns.size + side - 1) / side, outer = count_of(summed);
   const int64_t each = side * outer * last.size;
