@@ -15,9 +15,9 @@ namespace clearhead {
 
 struct NearRequest {
   Range queries{};
-  Range offsets{};       ///< key − query, [begin, end)
-  int64_t row_side = 1;     ///< queries per cell; the last cells may cover fewer
-  int64_t column_side = 1;  ///< offsets per cell; the last cells may cover fewer
+  Range offsets{};                   ///< key − query, [begin, end)
+  int64_t row_side = 1;              ///< queries per cell; the last cells may cover fewer
+  int64_t column_side = 1;           ///< offsets per cell; the last cells may cover fewer
   std::vector<float> key_factors{};  ///< [key of the map], as in TileRequest; may be empty
   std::vector<float> row_factors{};  ///< [queries.size()]; may be empty
 };
