@@ -52,8 +52,8 @@ class Sites final : public Observer {
   Range checked(const Site& site, const std::string& name, int64_t found, const char* what) const {
     const Range range = side_of(text_, name);
     if (range.size() == found) return range;
-    fail(ErrorCode::kInvalidArgument, "plan: the {} of \"{}\" are {}: {} of them; the text has {}", what, site.family,
-         name.empty() ? "tokens" : "\"" + name + "\"", found,
+    fail(ErrorCode::kInvalidArgument, "plan: the {} of family \"{}\" are {}; the attention call has {} of them, the text has {}", what,
+         site.family, name.empty() ? "tokens" : "\"" + name + "\"", found,
          range.size() < 0 ? "neither a segment nor items of that name" : std::to_string(range.size()));
   }
   const RunText& text_;
