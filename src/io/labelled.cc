@@ -50,8 +50,7 @@ struct Columns {
   bool parted = false;
 };
 
-Columns columns_of(std::string_view line, const LabelledColumns& wanted, const std::string& where) {
-  const std::vector<std::string_view> names = cells_of(line);
+Columns columns_of(const std::vector<std::string_view>& names, const LabelledColumns& wanted, const std::string& where) {
   Columns out{names.size(), find_column(names, wanted.file, where), find_column(names, wanted.label, where), 0,
               !wanted.part_column.empty()};
   if (out.parted) out.part = find_column(names, wanted.part_column, where);
@@ -109,15 +108,16 @@ std::vector<LabelledFile> labelled_files_from(std::string_view table, const std:
   std::map<std::string, int32_t, std::less<>> numbers;
   std::vector<std::map<std::string, int32_t, std::less<>>::iterator> labels_of_rows;
   std::set<std::string, std::less<>> parts;
-  for_each_line(table, [&](std::string_view line, int64_t number) {
+  for_each_row(table, where, [&](const TableRow& row) {
+    const std::vector<std::string_view>& cells = row.cells;
+    const int64_t number = row.line;
     if (number == 1) {
-      at = columns_of(line, columns, where);
+      at = columns_of(cells, columns, where);
       return;
     }
-    const std::vector<std::string_view> cells = cells_of(line);
     if (cells.size() != at.count) {
-      fail(ErrorCode::kFormat, "{}, line {}: expected {} cells between tabs as in the first line, found {}", where, number, at.count,
-           cells.size());
+      fail(ErrorCode::kFormat, "{}, line {}: expected {} cells between {} as in the first line, found {}", where, number, at.count,
+           separators_of(where), cells.size());
     }
     const auto filled = [&](size_t column, const std::string& name) {
       if (cells[column].empty()) fail(ErrorCode::kFormat, "{}, line {}, column \"{}\": the cell is empty", where, number, name);

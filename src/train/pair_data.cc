@@ -114,19 +114,20 @@ void add_pairs(const std::string& file, const Recipe& recipe, bool aligned, std:
     });
     return;
   }
-  for_each_line(opened.text, [&](std::string_view line, int64_t number) {
-    const std::vector<std::string_view> cells = cells_of(line);
+  for_each_row(opened.text, opened.path(), [&](const TableRow& row) {
+    const std::vector<std::string_view>& cells = row.cells;
     if (cells.size() < 2) {
-      fail(ErrorCode::kFormat, "{}, line {}: expected two texts with a tab between, found \"{}\"", opened.path(), number, line);
+      fail(ErrorCode::kFormat, "{}, line {}: expected two texts with a {} between, found \"{}\"", opened.path(), row.line,
+           is_csv(file) ? "comma" : "tab", row.text);
     }
-    if (number == 1 && names_pair_columns(cells[0], cells[1])) {
-      if (headers) headers->emplace_back(line);
+    if (row.line == 1 && names_pair_columns(cells[0], cells[1])) {
+      if (headers) headers->emplace_back(row.text);
       return;
     }
     TextPair& pair = out.emplace_back();
     pair.source = cells[0];
     pair.target = cells[1];
-    if (aligned) pair.alignment = links_in_cell(cells, recipe, pair, format("{}, line {}", opened.path(), number));
+    if (aligned) pair.alignment = links_in_cell(cells, recipe, pair, format("{}, line {}", opened.path(), row.line));
   });
 }
 

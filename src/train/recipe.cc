@@ -187,7 +187,8 @@ const Schema<WatchRecipe>& watch_schema() {
 const Schema<PairFiles>& pair_schema() {
   const auto is_dialogue = [](const PairFiles& to) { return !to.turns.empty(); };
   static const Schema<PairFiles> schema = {
-      files("train", &PairFiles::train, true, "training pairs: a source and a target on a line, with a tab between them, or JSON lines"),
+      files("train", &PairFiles::train, true,
+            "training pairs: a table whose first two columns are source and target, or JSON lines; *.csv has commas, others tabs"),
       files("valid", &PairFiles::valid, true, "validation pairs"),
       files("test", &PairFiles::test, false, "test pairs, for --test"),
       {{"turns", "a text", "none", "dialogues: the field of JSON lines that is a list of turns; every turn after the first is a target"},

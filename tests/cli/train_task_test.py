@@ -1,5 +1,6 @@
 """Fine-tuning from the command line: classes of texts and of pairs, tags of words, their metrics, and the models that come of it."""
 
+import csv
 import json
 import random
 import subprocess
@@ -261,6 +262,28 @@ class Problems(TaskCase):
         done = self.train("second")
         self.assertEqual(done.code, 0, done.errors)
         self.assertEqual(*((self.folder / name / "best/model.safetensors").read_bytes() for name in ("first", "second")))
+
+    def test_a_csv_file_with_named_columns_trains_the_same_model(self):
+        for part, count in (("train", 40), ("valid", 20)):
+            lines = [(random_label, [*words, "said \"so\""]) for random_label, words in (self.single() for _ in range(count))]
+            self.write_lines(f"{part}.tsv", lines)
+            with (self.folder / f"{part}.csv").open("w", encoding="utf-8", newline="") as file:
+                table = csv.writer(file)
+                table.writerow(["id", "text", "label"])
+                table.writerows([number, " ".join(words), label] for number, (label, words) in enumerate(lines))
+        self.write({"kind": "classify", "train": "train.tsv", "valid": "valid.tsv", "text": 2, "label": 1}, steps=20)
+        self.assertEqual(self.train("first").code, 0)
+        self.write({"kind": "classify", "train": "train.csv", "valid": "valid.csv", "text": "text", "label": "label"}, steps=20)
+        done = self.train("second")
+        self.assertEqual(done.code, 0, done.errors)
+        self.assertEqual(*((self.folder / name / "best/model.safetensors").read_bytes() for name in ("first", "second")))
+        (self.folder / "train.csv").write_text("text,label\n\"a, b\",x\n\"open,y\n", encoding="utf-8")
+        self.refused(1, f"{self.folder}/train.csv, line 3: a cell that begins with a quote has no closing quote", "train", self.recipe,
+                     f"data={self.folder}", "-o", self.folder / "third")
+
+    def single(self):
+        label = self.random.choice(("good", "bad"))
+        return label, [*self.words(FILLERS), label]
 
     def test_a_number_is_learned_measured_and_answered(self):
         def counted():

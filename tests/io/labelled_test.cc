@@ -76,12 +76,12 @@ TEST(LabelledFiles, RefuseATableThatIsWrongAndSayWhere) {
   const LabelledColumns train = columns_of("train");
   expect_refused(ErrorCode::kNotFound, "none.tsv", [&] { LabelledFiles(folder / "none.tsv", train); });
   expect_refused(ErrorCode::kFormat, "an empty file; expected a line that names columns", open("", train));
-  expect_refused(ErrorCode::kFormat, "no line below", open("file\tword\tsplit\n", train));
+  expect_refused(ErrorCode::kFormat, "no rows after the line that names columns", open("file\tword\tsplit\n", train));
   expect_refused(ErrorCode::kInvalidArgument, R"(table.tsv, line 1: no column "label"; there are "file", "speaker", "word", "split")",
                  open(kTable, {}));
   expect_refused(ErrorCode::kInvalidArgument, R"(no column "part")",
                  open(kTable, {.label = "word", .part_column = "part", .part = "train"}));
-  expect_refused(ErrorCode::kInvalidArgument, R"(part "train" of which column)", open(kTable, {.label = "word", .part = "train"}));
+  expect_refused(ErrorCode::kInvalidArgument, R"(part "train" was given without part_column)", open(kTable, {.label = "word", .part = "train"}));
   expect_refused(ErrorCode::kFormat, R"(line 1: two columns "word")", open("file\tword\tword\n", train));
   expect_refused(ErrorCode::kFormat, "table.tsv, line 6: expected 4 cells between tabs as in the first line, found 2",
                  open(std::string(kTable) + "e.wav\tanna\n", train));

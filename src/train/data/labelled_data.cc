@@ -24,14 +24,6 @@ constexpr int64_t kStretch = 32;  // batches that are sorted by length together
 
 }  // namespace
 
-size_t column_of(const std::string& name, const std::string& what, const std::string& where) {
-  const bool is_number =
-      !name.empty() && name.size() < 7 && std::all_of(name.begin(), name.end(), [](unsigned char c) { return c >= '0' && c <= '9'; });
-  if (is_number && std::stoul(name) > 0) return std::stoul(name);
-  fail(ErrorCode::kFormat, "{}: \"task.{}\" is \"{}\"; expected a column of the table, counted from 1 (a field's name belongs to .jsonl)",
-       where, what, name);
-}
-
 namespace {
 
 // "comedy, drama" → "comedy", "drama"; nothing → none.
@@ -67,15 +59,15 @@ struct Columns {
   size_t last() const { return std::max({text, pair, label}); }
 };
 
-bool is_number(const std::string& name) { return name.find_first_not_of("0123456789") == std::string::npos; }
-
 // Whether the recipe names columns by the first line.
-bool has_names(const TaskRecipe& task) { return !is_number(task.data.text) || !is_number(task.data.pair) || !is_number(task.data.label); }
+bool has_names(const TaskRecipe& task) {
+  return !is_column_number(task.data.text) || !is_column_number(task.data.pair) || !is_column_number(task.data.label);
+}
 
 Columns columns_of(const Recipe& recipe, const std::vector<std::string_view>& first_line, const std::string& path) {
   const auto column = [&](const std::string& name, const char* field) {
     if (name.empty()) return size_t{0};
-    return is_number(name) ? column_of(name, field, recipe.where) : column_in(first_line, name, field, path);
+    return column_of(name, field, recipe.where, first_line, path);
   };
   const TaskRecipe& task = *recipe.task;
   return {column(task.data.text, "text"), column(task.data.pair, "pair"), column(task.data.label, "label")};
@@ -100,16 +92,17 @@ std::vector<LabelledLine> read_table(const std::string& file, const Recipe& reci
   std::vector<LabelledLine> out;
   Columns columns;
   std::string first_line;
-  for_each_line(opened.text, [&](std::string_view line, int64_t number) {
-    const std::vector<std::string_view> cells = cells_of(line);
-    if (number == 1) {
-      first_line = line;
+  for_each_row(opened.text, opened.path(), [&](const TableRow& row) {
+    const std::vector<std::string_view>& cells = row.cells;
+    if (row.line == 1) {
+      first_line = row.text;
       columns = columns_of(recipe, cells, opened.path());
       if (is_named) return;
     }
-    const std::string where = format("{}, line {}", opened.path(), number);
+    const std::string where = format("{}, line {}", opened.path(), row.line);
     if (cells.size() < columns.last())
-      fail(ErrorCode::kFormat, "{}: expected {} columns with tabs between, found {}", where, columns.last(), cells.size());
+      fail(ErrorCode::kFormat, "{}: expected {} columns with {} between, found {}", where, columns.last(), separators_of(opened.path()),
+           cells.size());
     const auto cell = [&](size_t at) { return at == 0 ? std::string() : std::string(cells[at - 1]); };
     LabelledLine read{cell(columns.text), cell(columns.pair), {}, where};
     if (columns.label > 0) read.labels = are_many ? parts_of(cell(columns.label)) : std::vector<std::string>{cell(columns.label)};

@@ -31,8 +31,6 @@ struct LeftOut {
   std::string header{};  // the first line, if it names the columns
   int64_t skipped = 0;   // lines with a label that the recipe skips
 };
-/// A column of a table, counted from 1. Throws kFormat, naming the recipe's field, for what is no number.
-size_t column_of(const std::string& name, const std::string& field, const std::string& where);
 /// The lines of a file of the recipe's task, without those that have a label the recipe skips. Several labels of a text have commas between them in a table,
 /// and are a list in JSON lines. A first line that names the columns is left out: because the recipe names columns by it, or because it
 /// holds usual names, and no other line has its label. Throws kNotFound with the file and its origin, kFormat with file, line

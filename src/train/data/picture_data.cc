@@ -12,6 +12,7 @@
 #include "clearhead/data.h"
 #include "clearhead/error.h"
 #include "train/data/labelled_data.h"
+#include "train/data/table_header.h"
 
 namespace clearhead {
 namespace {
@@ -43,16 +44,22 @@ Tensor picture_of_file(const std::string& path, const PictureFacts& size, const 
 
 std::vector<LabelledInput> read_table(const std::string& file, const Recipe& recipe, const PictureFacts& size) {
   const TaskRecipe& task = *recipe.task;
-  const size_t picture = column_of(task.data.pictures->column, "pictures.column", recipe.where),
-               label = column_of(task.data.label, "label", recipe.where);
+  const std::string &picture_column = task.data.pictures->column, &label_column = task.data.label;
+  const bool is_named = !is_column_number(picture_column) || !is_column_number(label_column);
+  size_t picture = 0, label = 0;
   const SourceText opened = open_text(recipe.source, file);
   const std::string folder = std::filesystem::path(opened.path()).parent_path().string();
   std::vector<LabelledInput> out;
-  for_each_line(opened.text, [&](std::string_view line, int64_t number) {
-    const std::vector<std::string_view> cells = cells_of(line);
-    const std::string where = format("{}, line {}", opened.path(), number);
+  for_each_row(opened.text, opened.path(), [&](const TableRow& row) {
+    const std::vector<std::string_view>& cells = row.cells;
+    const std::string where = format("{}, line {}", opened.path(), row.line);
+    if (row.line == 1) {
+      picture = column_of(picture_column, "pictures.column", recipe.where, cells, opened.path());
+      label = column_of(label_column, "label", recipe.where, cells, opened.path());
+      if (is_named) return;
+    }
     if (const size_t most = std::max(picture, label); cells.size() < most)
-      fail(ErrorCode::kFormat, "{}: expected {} columns with tabs between, found {}", where, most, cells.size());
+      fail(ErrorCode::kFormat, "{}: expected {} columns with {} between, found {}", where, most, separators_of(file), cells.size());
     const std::string_view cell = cells[picture - 1];
     out.push_back({.label = std::string(cells[label - 1]), .where = where});
     out.back().input.picture = task.data.pictures->form == "bits" ? picture_of_bits(cell, size, where)

@@ -51,12 +51,20 @@ bool names_pair_columns(std::string_view source, std::string_view target) {
   return first != second && is_among(kLanguages, source) && is_among(kLanguages, target);
 }
 
-size_t column_in(const std::vector<std::string_view>& header, const std::string& name, const std::string& field, const std::string& where) {
-  const auto found = std::find(header.begin(), header.end(), name);
-  if (found != header.end()) return static_cast<size_t>(found - header.begin()) + 1;
+bool is_column_number(std::string_view column) { return column.find_first_not_of("0123456789") == std::string_view::npos; }
+
+size_t column_of(const std::string& column, const std::string& field, const std::string& where,
+                 const std::vector<std::string_view>& first_row, const std::string& path) {
+  if (is_column_number(column)) {
+    if (column.size() < 7 && std::stoul(column) > 0) return std::stoul(column);
+    fail(ErrorCode::kFormat, "{}: \"task.{}\" is {}; expected a column of the table, counted from 1, or its name in the first line", where,
+         field, column);
+  }
+  const auto found = std::find(first_row.begin(), first_row.end(), column);
+  if (found != first_row.end()) return static_cast<size_t>(found - first_row.begin()) + 1;
   std::string names;
-  for (const std::string_view one : header) names += (names.empty() ? "" : ", ") + Json(std::string(one)).dump();
-  fail(ErrorCode::kFormat, "{}, line 1: no column \"{}\" (\"task.{}\"); the first line names {}", where, name, field, names);
+  for (const std::string_view one : first_row) names += (names.empty() ? "" : ", ") + Json(std::string(one)).dump();
+  fail(ErrorCode::kFormat, "{}, line 1: no column \"{}\" (\"task.{}\"); the first line names {}", path, column, field, names);
 }
 
 }  // namespace clearhead

@@ -13,8 +13,11 @@ bool names_label_column(std::string_view cell);
 /// Whether both cells of a pair are usual names of columns: "source" and "target", or two languages.
 bool names_pair_columns(std::string_view source, std::string_view target);
 
-/// A column by its number, counted from 1, or by its name in the first line. field: of the recipe, for messages.
-/// Throws kFormat, naming the columns there are.
-size_t column_in(const std::vector<std::string_view>& header, const std::string& name, const std::string& field, const std::string& where);
+/// Whether a recipe gives a column by its number, not by its name. "" is no name.
+bool is_column_number(std::string_view column);
+/// The number of a column, from 1: given as such, or found by name in the first row. field: of the recipe's task; where: the recipe.
+/// Throws kFormat for 0, and for a name that the first row does not have, with the names there are.
+size_t column_of(const std::string& column, const std::string& field, const std::string& where,
+                 const std::vector<std::string_view>& first_row, const std::string& path);
 
 }  // namespace clearhead

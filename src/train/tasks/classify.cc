@@ -295,7 +295,9 @@ const Schema<LabelledDataRecipe>& data_schema() {
       schema::object("pictures", &Data::pictures, picture_schema(), "for a model that reads pictures"),
       schema::object("scenes", &Data::scenes, scene_schema(), "questions about scenes that are composed of these pictures")
           .when([](const Data& to) { return to.pictures.has_value(); }),
-      schema::column("text", &Data::text, true, "the column of texts").when(has_texts),
+      schema::column("text", &Data::text, true,
+                     "the column of texts, in a table (*.csv with commas, others with tabs) or in JSON lines (*.jsonl)")
+          .when(has_texts),
       schema::column("pair", &Data::pair, false, "the column of second texts, for pairs").when(has_texts),
       schema::column("label", &Data::label, true, "the column of labels").when([](const Data& to) {
         return !to.passages && (!to.pictures || to.pictures->form != "cifar10");
