@@ -81,7 +81,8 @@ TEST(LabelledFiles, RefuseATableThatIsWrongAndSayWhere) {
                  open(kTable, {}));
   expect_refused(ErrorCode::kInvalidArgument, R"(no column "part")",
                  open(kTable, {.label = "word", .part_column = "part", .part = "train"}));
-  expect_refused(ErrorCode::kInvalidArgument, R"(part "train" was given without part_column)", open(kTable, {.label = "word", .part = "train"}));
+  expect_refused(ErrorCode::kInvalidArgument, R"(part "train" was given without part_column)",
+                 open(kTable, {.label = "word", .part = "train"}));
   expect_refused(ErrorCode::kFormat, R"(line 1: two columns "word")", open("file\tword\tword\n", train));
   expect_refused(ErrorCode::kFormat, "table.tsv, line 6: expected 4 cells between tabs as in the first line, found 2",
                  open(std::string(kTable) + "e.wav\tanna\n", train));
