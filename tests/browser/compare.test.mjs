@@ -88,7 +88,7 @@ test('two heads: map, rows, ranking and words say what the server says; a click 
   await page.click('[data-testid=compare-heads] [data-head="5.0"]');
   await settled(page);
   assert.equal(stateOf(page).to, '5.0');
-  await eventually(async () => /L5\.H0 less L4\.H4/.test(await page.textContent('.compare-title h3')), 'the other head is shown');
+  await eventually(async () => /L5\.H0 minus L4\.H4/.test(await page.textContent('.compare-title h3')), 'the other head is shown');
 });
 
 test('a head against itself: no difference, no divergence, and it says so', { skip }, async () => {
@@ -125,7 +125,7 @@ test('two texts: aligned by their tokens, what stands in one only is hatched and
   const change = (is[2] - was[2]) * 100;
   assert.ok(status.includes(`${change < 0 ? '−' : '+'}${Math.abs(change).toFixed(2)}`), `${status} has not ${change}`);
   await page.click('.compare-panel .text-frame:nth-child(2) .box[data-box="3"]'); // “bright”
-  await eventually(async () => /“bright” stands in one of the two only/.test(await page.textContent('.notices')), 'why there is no row');
+  await eventually(async () => /“bright” occurs in only one of the two/.test(await page.textContent('.notices')), 'why there is no row');
   await page.click('.compare-panel .text-frame:nth-child(2) .box:has-text("fell")');
   await settled(page);
   assert.match(stateOf(page).q, /^13$/); // of the first text
@@ -145,7 +145,7 @@ test('two models on one text: tokens over the same characters are aligned, other
   const note = await page.textContent('[data-testid=compare-note]');
   const places = await json(server, 'aligned?t=0&with=1&format=json');
   assert.equal(places.by, 'offsets');
-  assert.match(note, /One text, split in two ways/);
+  assert.match(note, /One text, tokenized in two ways/);
   const alone = places.arrays.before.data.filter((b, i) => b < 0 || places.arrays.after.data[i] < 0).length;
   const [first] = await frames(server, 'compare?t=0&with=1&l=0&h=1');
   const [rows, across] = first.arrays.before.shape;
@@ -157,7 +157,7 @@ test('the run of an edit: before and after, from What if', { skip }, async () =>
   const server = await view(book, kStory);
   const page = await open(`${server.url}#v=compare&h=2.1&q=8&with=edit&edit=c~2-4`);
   await waited(page);
-  assert.match(await page.textContent('.compare-title h3'), /after L2\.H1 less before L2\.H1/);
+  assert.match(await page.textContent('.compare-title h3'), /after L2\.H1 minus before L2\.H1/);
   await page.hover('.compare-panel .box[data-box="3"]');
   assert.match(await page.textContent('[data-testid=compare-status]'), /→ 0/);
   const none = await open(`${server.url}#v=compare&h=2.1`);
@@ -227,7 +227,7 @@ test('an offline page compares what it holds whole, with the numbers of the serv
 });
 
 for (const [name, hash, wanted] of [
-  ['why', 'v=why&by=relevance', [/^Method$/, /^at random, mean$/, /^dark$/]],
+  ['why', 'v=why&by=relevance', [/^Method$/, /^random ranking, mean$/, /^dark$/]],
   ['what-if', 'v=what-if&h=2.1&q=8&edit=c~2-4', [/^before$/, /^JS \(nats\)$/, /^dark$/, /^−\.\d+$/]],
   ['compare', 'v=compare&h=4.4,2.1&q=8', [/^JS \(nats\)$/, /^dark$/, /^\+\.\d+$/, /^L\d\.H\d$/]],
 ]) {

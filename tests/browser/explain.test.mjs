@@ -78,7 +78,7 @@ test('the shares on the page are those of the server, and the method chosen shad
   const rows = await page.$$eval('[data-testid=why-shares] tbody tr', (list) =>
     list.map((row) => [...row.children].map((cell) => cell.textContent)),
   );
-  assert.match(await page.textContent('[data-testid=why-maps]'), /^Which weights speak for it.*clearhead view .*book.* --gradients$/);
+  assert.match(await page.textContent('[data-testid=why-maps]'), /^To see as maps which weights support the answer.*clearhead view .*book.* --gradients$/);
   const front = data.methods[0].shares;
   const order = front.map((_, i) => i).sort((a, b) => Math.abs(front[b]) - Math.abs(front[a]));
   rows.forEach((row, i) => methods.forEach((_, m) => assertPrinted(signed(row[1 + m]), data.methods[m].shares[order[i]])));
@@ -98,10 +98,10 @@ test('of a run with gradients, what speaks for the answer and against it is a ki
   await page.waitForSelector('[data-testid=answers] button');
   assert.ok(await page.isHidden('[data-control=norm]'), 'lengths of values are a kind of weight of their own');
   for (const [kind, says] of [
-    ['for', 'speaks for'],
-    ['for-value', 'times the length of its value'],
-    ['against-value', 'speaks against'],
-    ['against', 'speaks against'],
+    ['for', 'support for'],
+    ['for-value', 'times the norm of its value'],
+    ['against-value', 'opposition to'],
+    ['against', 'opposition to'],
     ['raises', 'would rise'],
     ['lowers', 'would fall'],
   ]) {
@@ -148,7 +148,7 @@ test('of a run with gradients, what speaks for the answer and against it is a ki
   assert.ok(Math.abs(sum - most.sum) <= 0.05 * most.sum, `${sum} is not ${most.sum}`);
   await page.evaluate(() => (location.hash = 'v=atlas&h=4.0&w=for&sink=hide'));
   await eventually(
-    async () => (await page.textContent('.atlas-panel')).includes('what the whole map sums to'),
+    async () => (await page.textContent('.atlas-panel')).includes('the sum over the whole map'),
     'the caption says what the numbers are',
   );
   await page.selectOption('[data-testid=atlas-sort]', 'sum');
@@ -274,7 +274,7 @@ test('a word is swapped whole, and hatched where rows are compared', { skip }, a
   await page.waitForSelector('[data-testid=if-answers] tbody tr');
   await page.locator('.what-if-panel .box', { hasText: /^fell$/ }).click();
   await eventually(async () => (await page.locator('.what-if-panel .box.unscored').count()) > 0, 'the new word is hatched');
-  assert.match(await page.textContent('[data-testid=if-caption]'), /after less before/);
+  assert.match(await page.textContent('[data-testid=if-caption]'), /after minus before/);
   const changed = await page.locator('[data-testid=if-heads] [data-head]').count();
   assert.equal(changed, 36);
 });

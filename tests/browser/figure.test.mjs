@@ -133,7 +133,7 @@ test('lines become TikZ; a figure with pictures says why it does not', { skip },
   await atlas.waitForSelector('[data-testid=atlas-badge] [data-badge=exact]');
   await atlas.keyboard.press('p');
   await atlas.click('[data-export=tikz]');
-  await atlas.waitForFunction(() => /TikZ holds no pictures/.test(document.querySelector('dialog [role=status]').textContent));
+  await atlas.waitForFunction(() => /TikZ cannot contain pictures/.test(document.querySelector('dialog [role=status]').textContent));
 });
 
 for (const where of ['a server without librsvg', 'a file']) {

@@ -77,7 +77,7 @@ test('the button of the top bar returns, and then any other trace can be opened'
   await cards(page).first().click();
   await opened(page, 'lines');
   assert.match(await page.textContent('[data-testid=look-for]'), /Cat looks at <cat>/);
-  assert.equal(await page.getByLabel('Which trace').inputValue(), '0');
+  assert.equal(await page.getByLabel('Choose a trace').inputValue(), '0');
 });
 
 test('the keyboard alone chooses, opens and returns', { skip }, async () => {

@@ -52,8 +52,8 @@ async function listed(page, whom) {
 }
 
 const kWords = 10; // of the scene's question
-/** The share in a status line that says who gives it. */
-const sharePrinted = (status) => /gives it (.*%)/.exec(status)?.[1] ?? status;
+/** The share in a status line that names the query it comes from. */
+const sharePrinted = (status) => /weight from “.*”: (.*%)/.exec(status)?.[1] ?? status;
 const patch = (r, c) => kWords + (r - 1) * 9 + (c - 1);
 
 /** The middle of a patch on the page. */

@@ -181,8 +181,8 @@ test('tier C recomputes watched rows from K and Q in a worker', { skip }, async 
   assert.equal(p.workers().length, 1);
   await p.locator('.box[data-box="50"]').click();
   await p.mouse.move(3, 3);
-  await p.waitForFunction(() => /Not to be had/.test(document.querySelector('.answers-panel h2').textContent));
-  assert.match(await p.textContent('[data-testid=answer-caption]'), /does not hold.* To have it: clearhead view known-answers/);
+  await p.waitForFunction(() => /Not available/.test(document.querySelector('.answers-panel h2').textContent));
+  assert.match(await p.textContent('[data-testid=answer-caption]'), /does not contain.* To get it: clearhead view known-answers/);
   quiet();
 });
 
@@ -190,13 +190,13 @@ test('it opens by saying what it lacks, and what is off says why and how to get 
   const { page: p } = await page('B', 'h=0.2&q=40');
   await answers(p, 40);
   const banner = await p.textContent('[data-testid=banner]');
-  assert.match(banner, /offline page, which holds .*thumbnails of every head.*top eight keys of all rows.*Not in it: .*verification/i);
+  assert.match(banner, /offline page\. It contains .*thumbnails of every head.*top eight keys of all rows.*Not included: .*verification/i);
   assert.match(banner, /For the rest: clearhead view known-answers --html page\.html --page-size 60MB/);
   const verify = p.locator('[data-action=verify]');
   assert.ok(await verify.isDisabled());
   assert.match(await verify.getAttribute('title'), /clearhead view .*--page-size/);
   for (const value of ['value', 'output']) assert.ok(await p.locator(`[data-control=weight] input[value=${value}]`).isDisabled());
-  assert.match(await p.getAttribute('[data-control=direction] [data-value=in]', 'title'), /does not hold/);
+  assert.match(await p.getAttribute('[data-control=direction] [data-value=in]', 'title'), /does not contain/);
   await p.keyboard.press('?');
   assert.match(await p.textContent('dialog[open] .missing'), /--html page\.html --page-size 60MB/);
 });
@@ -221,7 +221,7 @@ test('a page of several traces shows the one that is chosen, in the state it ope
   };
   await near(30, [1, 2], long);
   assert.equal(await p.getAttribute('#app', 'data-view'), 'map');
-  const choice = p.getByLabel('Which trace');
+  const choice = p.getByLabel('Choose a trace');
   assert.deepEqual(await choice.locator('option').allTextContents(), ['long: prose', 'short: a cat']);
   await choice.selectOption('short: a cat');
   await near(4, [0, 1], short);

@@ -80,10 +80,13 @@ test('the status line, the live region and the list are about the row that was c
   const status = () => page.textContent('[data-testid=status]');
   await page.locator('.box[data-box="30"]').hover();
   await answers(page, 30);
-  assert.ok((await status()).includes(`“${await word(20)}” gives it`), await status());
+  assert.ok((await status()).includes(`weight from “${await word(20)}”`), await status());
   assertPrinted(firstShare(await status()), row(20)[30]);
   await page.locator('.box[data-box="30"]').click(); // the pointer stays
-  await page.waitForFunction((w) => document.querySelector('[data-testid=status]').textContent.includes(`“${w}” gives it`), await word(30));
+  await page.waitForFunction(
+    (w) => document.querySelector('[data-testid=status]').textContent.includes(`weight from “${w}”`),
+    await word(30),
+  );
   assertPrinted(firstShare(await status()), row(30)[30]);
   await page.waitForFunction((w) => document.querySelector('[data-testid=live]').textContent.startsWith(`L2.H2: ${w} →`), await word(30));
   const live = await page.textContent('[data-testid=live]');
@@ -110,7 +113,7 @@ test('a word that the mask hides from the pinned one is called hidden, not 0 %',
   await page.mouse.move(5, 5);
   await answers(page, 20);
   await page.locator('.box[data-box="10"]').hover();
-  assert.match(await page.textContent('[data-testid=status]'), /#10 · .* gives it .*%$/);
+  assert.match(await page.textContent('[data-testid=status]'), /#10 · .* weight from .*%$/);
 });
 
 test('fast scrubbing ends on the row of the last word under the pointer', { skip }, async () => {
@@ -153,7 +156,7 @@ test('attended-by shows a column and says that it does not sum to one', { skip }
   const page = await open(`${url}#h=2.2&q=20`);
   await answers(page, 20);
   await page.keyboard.press('x');
-  await page.waitForFunction(() => /does not sum to one/.test(document.querySelector('[data-testid=answer-caption]').textContent));
+  await page.waitForFunction(() => /need not sum to one/.test(document.querySelector('[data-testid=answer-caption]').textContent));
   const shown = await answers(page, 20);
   const { values } = mock.line({ l: 2, h: 2, k: '20' }, false);
   shown.forEach((s) => assertPrinted(s.weight, values[s.token]));
@@ -166,12 +169,12 @@ test('the sink rules mark, hide with the share still printed, and renormalise', 
   await answers(page, 20);
   const raw = mock.line({ l: 0, h: 3, q: '20' }, true);
   const caption = () => page.textContent('[data-testid=answer-caption]');
-  assertPrinted(/hold ([^ ]+)\s?of it/.exec(await caption())[1], raw.sinkMass);
+  assertPrinted(/receive ([^ ]+)\s?of it/.exec(await caption())[1], raw.sinkMass);
   await page.click('[data-control=sink] [data-value=hide]');
   await page.waitForFunction(() => /are hidden/.test(document.querySelector('[data-testid=answer-caption]').textContent));
   assert.ok((await answers(page, 20)).every((s) => s.token !== 0));
   await page.click('[data-control=sink] [data-value=renorm]');
-  await page.waitForFunction(() => /left out/.test(document.querySelector('[data-testid=answer-caption]').textContent));
+  await page.waitForFunction(() => /are removed/.test(document.querySelector('[data-testid=answer-caption]').textContent));
   const shown = await answers(page, 20);
   assertPrinted(shown[0].weight, raw.values[shown[0].token] / (1 - raw.sinkMass));
 });

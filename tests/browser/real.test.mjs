@@ -277,7 +277,7 @@ test('an offline page that holds no whole maps still shows a short band by key �
     assert.ok(await page.isChecked('[data-control=axes] [value=offset]'));
     const caption = await page.textContent('[data-testid=map-caption]');
     assert.match(caption, /from 255 before to 0 after/);
-    const [, rows, columns] = /a cell covers (\d+) × (\d+) weights/.exec(caption).map(Number);
+    const [, rows, columns] = /each cell covers (\d+) × (\d+) weights/.exec(caption).map(Number);
     assert.equal(columns, layer === '0' ? 4 : 1, caption);
     assert.ok(rows > 1, caption);
     await page.close();
@@ -335,7 +335,7 @@ test('of several traces the chosen one is shown, live and offline', { skip }, as
       for (const shown of await answers(page, token)) assertPrinted(shown.weight, data[shown.token]);
     };
     await check(0, 6, [1, 0]);
-    const choice = page.getByLabel('Which trace');
+    const choice = page.getByLabel('Choose a trace');
     assert.deepEqual(await choice.locator('option').allTextContents(), [`${name}: abc abc ab`, `${name}: once upon once upon`]);
     await choice.selectOption({ index: 1 });
     await page.locator('.box[data-box="16"]').click();

@@ -106,7 +106,7 @@ test('the interface speaks Chinese when asked, and remembers it in the URL', { s
   await answers(page, 3);
   await page.click('[data-action=language]');
   await page.waitForFunction(
-    () => document.documentElement.lang === 'zh' && /注意到/.test(document.querySelector('.answers-panel h2').textContent),
+    () => document.documentElement.lang === 'zh' && /关注/.test(document.querySelector('.answers-panel h2').textContent),
   );
   const texts = await page.$$eval('button, legend, label, h2, .caption, .status', (list) =>
     list.filter((e) => e.offsetParent && !e.closest('.pins, .heads')).map((e) => e.textContent + (e.title ?? '')),
