@@ -1,8 +1,8 @@
-"""Which rows of an attention call belong to the watched input.
+"""Selects the rows of an attention call that belong to the watched input.
 
-The rows (the batch axis) of a call are inputs only if there are as many of them as there are inputs. Otherwise they are windows of a
-picture, frames of a video, channels of a series or chunks of a sound: several rows for each input, which become one map in which each sees
-itself. A call whose rows are neither is left out, with the reason.
+If the number of rows (the size of the batch axis) equals the number of inputs, each row is an input. Otherwise there are several rows per
+input: windows of a picture, frames of a video, channels of a series or chunks of a sound. These rows become one map in which each window
+sees only itself. A call whose rows fit neither case is left out, with the reason.
 """
 
 from .errors import InvalidArgumentError
@@ -11,7 +11,7 @@ _ONE_BY_ONE = "it computes one row at a time, of {} {} one after the other; watc
 
 
 def inputs_of(watch, layer, call):
-    """(number of inputs that the rows of a call are of, what they are)."""
+    """Returns (number of inputs in a call's batch, their kind as a plural noun)."""
     texts = watch.texts_of(layer)
     if texts is not None:
         return texts, "texts"
@@ -23,13 +23,13 @@ def inputs_of(watch, layer, call):
     tokens_first = [shape for shape in shapes if len(shape) > 2 and shape[1] == call.batch]
     if any(call.is_token_first or shape[0] in (call.queries, call.keys) for shape in tokens_first):
         return call.batch, "inputs"
-    if watch.reading.main is None and any(shape[0] == call.batch for shape in shapes):  # a mask may stand before the inputs
+    if watch.reading.main is None and any(shape[0] == call.batch for shape in shapes):  # a mask may precede the inputs
         return call.batch, "inputs"
     return shapes[0][0], "inputs"
 
 
 def _texts(watch):
-    """Number of texts whose tokens have pictures or sounds among them; None where they have not."""
+    """Returns the number of texts that contain pictures or sounds among their tokens; None if the model does not mix them."""
     reading = watch.reading
     return reading.text("source" if reading.is_pair else "").batch if reading.mixes_media_and_tokens else None
 
@@ -39,7 +39,7 @@ def _is_of_one_text(watch):
 
 
 def problem_of(watch, layer, call):
-    """Why the rows of a call cannot be taken for inputs, or for a whole number of rows of each; None: they can."""
+    """Returns why the rows of a call cannot be assigned to inputs; None if they can."""
     count, what = inputs_of(watch, layer, call)
     if watch.reading.total not in (None, count // watch.reading.copies(count)):
         return f"its generate() has left some of {watch.reading.total} inputs out of the batch; watch one of them"
@@ -51,7 +51,7 @@ def problem_of(watch, layer, call):
         if texts not in (None, count) and not watch.reading.medium(layer).is_packed:
             return f"it reads {count} {what} of {texts} texts, and which are whose is not known; watch one text at a time"
         return None
-    if call.batch == 1 and what != "texts":  # all inputs in one row; or one at a time, if its module attends again
+    if call.batch == 1 and what != "texts":  # all inputs in one row; or one input at a time, if the module makes several calls
         others = [one for one in watch._layers.values() if one is not layer and (one.module, one.run) == (layer.module, layer.run)]
         for one in others:
             one.problem = _ONE_BY_ONE.format(count, what)
@@ -59,14 +59,14 @@ def problem_of(watch, layer, call):
     if what == "texts" or call.batch % count:
         return f"it computes {call.batch} rows of a batch of {count} {what if count > 1 else what[:-1]}, which are not one for each"
     if count > 1 and call.lead[0] != count and not type(call.module).__module__.startswith("transformers."):
-        # all models of transformers have the rows of the first input first, which all_batches.py checks
+        # in all models of transformers, the rows of the first input come first (checked by all_batches.py)
         return f"it computes {call.batch} rows for {count} {what}, and which are whose is not known; watch one of them"
     return None
 
 
 def _beyond(watch, layer, count, what):
-    """Why there is no row for the watched input, where a text has been read that is there; None: there is. Raises InvalidArgumentError
-    where nothing else was read."""
+    """Returns why the call has no row for the watched input, although a text was read that has it; None if it has one. Raises
+    InvalidArgumentError if no text was read."""
     medium = watch.reading.medium(layer)
     if count == 1 and (watch.reading.has_read or (medium is not None and medium.is_packed)):
         return None
@@ -80,7 +80,7 @@ def _beyond(watch, layer, count, what):
 
 
 def rows_of(watch, layer, call):
-    """The rows of a call's batch that are kept."""
+    """Returns the rows of a call's batch to keep, as a slice."""
     reading = watch.reading
     if watch.texts_of(layer) is not None:
         return reading.rows(call.batch)
@@ -93,7 +93,7 @@ def rows_of(watch, layer, call):
 
 
 def part_of(reading, layer, count):
-    """What each of the `count` rows of an input is, in a word."""
+    """Returns the noun for each of the `count` rows of an input."""
     medium = reading.medium(layer)
     if medium is not None and count == medium.batch and count > 1:
         return medium.plural[:-1]

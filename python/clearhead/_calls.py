@@ -1,8 +1,8 @@
-"""What an attention call of another library means: scale, terms, who sees whom. Read from the arguments of transformers' attention
-interface (AttentionInterface, transformers 5), for whatever implementation a model runs.
+"""Interprets one attention call of another library: its scale, terms and visible pairs.
 
-Everything here is about one call: `Call.described()` is exact for the whole call, `Call.weights(rows)` is the eager formula for a few
-rows, which checks it.
+The arguments are those of transformers' attention interface (AttentionInterface, transformers 5), for any implementation that a model
+runs. `Call.described()` is an exact description of the whole call. `Call.weights(rows)` evaluates the eager formula for a few rows, to
+check the description.
 """
 
 import contextlib
@@ -13,13 +13,13 @@ from . import _core
 from ._masks import MaskSource, remembered_mask, uniform_term, visible_pairs
 
 
-# Scores of which one is larger are computed in double by the eager formula: float32 rounds a sum of d products of this size by some 1e-6,
-# and a weight then differs by as much, whichever kernel computes it. The weights that check a map have only one rounding so.
+# If a score is larger than this, the eager formula computes in double: float32 rounds a sum of d products of this size by some 1e-6, and
+# a weight then differs by as much, whichever kernel computes it. In double, the weights that check a map are rounded only once.
 LARGE_SCORE = 16.0
 
 
 def float32(x):
-    """x detached, on the CPU, in a dtype that the engine reads."""
+    """Returns x, detached, on the CPU, in a dtype that the engine supports."""
     x = x.detach()
     if x.dtype not in (torch.float32, torch.bfloat16, torch.float16):
         x = x.float()
@@ -27,19 +27,21 @@ def float32(x):
 
 
 def copied(x):
-    """A contiguous copy of x, detached, on the CPU, in a dtype that the engine reads."""
+    """Returns a contiguous copy of x, detached, on the CPU, in a dtype that the engine supports."""
     on_cpu = float32(x)
     return on_cpu.clone(memory_format=torch.contiguous_format) if on_cpu.is_cpu and on_cpu.data_ptr() == x.data_ptr() else on_cpu.contiguous()
 
 
 def _as_float32(mask):
-    """An additive mask in float32; finfo.min of float64 stays finite."""
+    """Converts an additive mask to float32. finfo.min of float64 stays finite."""
     return mask.float() if mask.dtype != torch.float64 else torch.where(mask.isinf(), mask, mask.clamp(min=torch.finfo(torch.float32).min)).float()
 
 
 def under_query_sinks(bias, sinks, keys):
-    """The bias [batch, head, query, key] under which a sink of 0 for each head gives the weights of a sink for every query, [batch, head,
-    query, 1] (Inkling 2): e^s / (sum e^s + e^sink) = e^(s - sink) / (sum e^(s - sink) + 1)."""
+    """Rewrites a sink for each query, [batch, head, query, 1] (Inkling 2), as a sink of 0 for each head and a bias.
+
+    Returns the bias [batch, head, query, key]: e^s / (sum e^s + e^sink) = e^(s - sink) / (sum e^(s - sink) + 1).
+    """
     return (-sinks.float()).expand(*sinks.shape[:3], keys) if bias is None else bias[..., :keys].float() - sinks.float()
 
 
@@ -48,12 +50,12 @@ def _is_autocast_on(device):
 
 
 def without_autocast(device):
-    """A context in which what is computed on a device (its type) keeps its dtype."""
+    """Returns a context that disables autocast on a device type."""
     return torch.autocast(device, enabled=False) if _is_autocast_on(device) else contextlib.nullcontext()
 
 
 def as_computed(*tensors):
-    """The tensors in the dtype that attention multiplies them in: autocast's, where it is on."""
+    """Casts the tensors to the dtype in which attention multiplies them: autocast's dtype if it is enabled."""
     device = tensors[0].device.type
     if not _is_autocast_on(device):
         return tensors
@@ -70,11 +72,11 @@ class Call:
     def __init__(self, implementation, module, query, key, value, mask, kwargs):
         self.query, self.key, self.value = as_computed(query, key, value)
         if isinstance(mask, torch.Tensor) and mask.dim() == 4 and mask.dtype != torch.bool and not mask.is_floating_point():
-            mask = mask.float()  # eager attention adds whole numbers as they are
+            mask = mask.float()  # eager attention adds integer masks without conversion
         self.mask, self.module = mask, module
         self.batch, self.queries, self.keys = query.shape[0], query.shape[2], key.shape[2]
-        self.lead = (self.batch,)  # the axes that became the batch
-        self.is_token_first = False  # whether its module reads [token, batch, d]
+        self.lead = (self.batch,)  # sizes of the axes that were merged into the batch
+        self.is_token_first = False  # whether the module's input is [token, batch, d]
         scaling = kwargs.get("scaling")
         self.scale = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
         self.softcap = kwargs.get("softcap")
@@ -83,8 +85,8 @@ class Call:
         self.dropout = float(kwargs.get("dropout") or 0.0)
         is_causal = kwargs.get("is_causal")
         is_causal = getattr(module, "is_causal", implementation != "clearhead") if is_causal is None else is_causal
-        # What a function does without a mask: the eager formula shows all keys, SDPA places query 0 at key 0, flash attention the last
-        # query at the last key.
+        # Without a mask, eager attention shows all keys; SDPA aligns query 0 with key 0; flash attention aligns the last query with the
+        # last key.
         self.band = None
         if mask is None and is_causal and implementation != "eager":
             if "flash" in implementation:
@@ -110,7 +112,7 @@ class Call:
             self.problem = f"its mask is a {type(mask).__name__}" + (f" of {mask.dim()} axes" if isinstance(mask, torch.Tensor) else "")
 
     def of(self, sequence):
-        """The same call of one sequence."""
+        """Returns the same call, restricted to one sequence."""
         one = object.__new__(type(self))
         one.__dict__.update(self.__dict__)
         pick = lambda x: x if x is None else x[min(sequence, x.shape[0] - 1) :][:1]  # noqa: E731
@@ -123,7 +125,7 @@ class Call:
         return self.mask is not None or self.source is not None
 
     def mask_rows(self, rows):
-        """The mask of these queries, bool or additive [batch|1, head|1, row|1, key]; None without a mask."""
+        """Returns the mask of these queries, bool or additive [batch|1, head|1, row|1, key]; None without a mask."""
         if self.source is not None:
             return self.source.rows(rows)
         if self.mask is None:
@@ -131,7 +133,7 @@ class Call:
         return (self.mask if self.mask.shape[2] == 1 else self.mask[:, :, rows])[..., : self.keys]
 
     def visible_keys(self, q_begin, q_end, block=256):
-        """bool [key]: the keys that one of these queries sees, in any head of the first sequence."""
+        """Returns bool [key]: the keys that any of these queries sees, in any head of the first sequence."""
         if not self.is_masked:
             shown = torch.ones(self.keys, dtype=torch.bool)
             if self.band is not None:
@@ -147,8 +149,8 @@ class Call:
         return shown
 
     def key_ranges(self, queries, keys, block=256):
-        """The range of keys that each of these queries sees, int64 [query, 2], counted from the first of `keys`; None if a query sees keys
-        with gaps between them, or heads see different keys. Of the first sequence."""
+        """Returns the range of keys that each of these queries sees in the first sequence, int64 [query, 2], relative to the first of
+        `keys`. None if a query's visible keys have gaps, or differ between heads."""
         out = []
         for begin in range(*queries, block):
             rows = self.mask_rows(list(range(begin, min(begin + block, queries[1]))))[:1, ..., slice(*keys)]
@@ -163,12 +165,12 @@ class Call:
         return torch.cat(out)
 
     def last_visible_key(self):
-        """The last key that any query sees; the last key if none is seen. A cache may have room for keys that do not exist yet."""
+        """Returns the last key that any query sees, or the last key if none is seen. A static cache has free slots after it."""
         shown = self.visible_keys(0, self.queries).nonzero()
         return int(shown[-1]) if len(shown) else self.keys - 1
 
     def sees_only(self, q_begin, q_end, k_begin, k_end):
-        """Whether these queries see no key outside [k_begin, k_end)."""
+        """Returns whether these queries see no key outside [k_begin, k_end)."""
         if k_begin == 0 and k_end == self.keys:
             return True
         if self.source is not None and self.source.padding is not None:
@@ -179,9 +181,9 @@ class Call:
         return not bool(shown[:k_begin].any() or shown[k_end:].any())
 
     def described(self, queries, keys):
-        """(topology, terms) of these queries over these keys. The terms are in the order of the functions: the cap, then one tensor
-        [1, head|1, query|1, key] with the position bias and the mask's own numbers, if they are not all 0; then uniform_term(), if there are
-        rows that the mask makes uniform."""
+        """Returns (topology, terms) for these queries and keys. The terms are in the order in which attention functions apply them: the soft
+        cap; one tensor [1, head|1, query|1, key], the sum of the position bias and the mask's values, if it is not all 0; and
+        uniform_term(), if the mask makes rows uniform."""
         terms = [] if self.softcap is None else [_core.SoftCap(float(self.softcap))]
         if self.bias is not None:
             bias = self.bias if self.bias.shape[2] == 1 else self.bias[:, :, queries]
@@ -202,11 +204,11 @@ class Call:
         return _core.causal(window, align="start" if shift == 0 and self.keys != self.queries else "end"), terms
 
     def score(self):
-        """The score function of its description."""
+        """Returns the score function for the description."""
         return _core.Dot(self.scale)
 
     def row_size(self):
-        """Numbers that the eager formula makes for one query."""
+        """Number of scores that the eager formula computes for one query."""
         return self.query.shape[0] * self.query.shape[1] * self.keys
 
     def _scores(self, rows, dtype=torch.float32):
@@ -217,10 +219,10 @@ class Call:
         return scores.reshape(batch, heads, count, self.keys) * self.scale
 
     def weights(self, rows, hide=None):
-        """The eager formula for these queries of every sequence, f32 [batch, head, row, key], with gradients; NaN where a row sees
-        nothing.
+        """Evaluates the eager formula for these queries of every sequence: f32 [batch, head, row, key], differentiable. A row that sees no
+        key is NaN.
 
-        hide: bool [batch|1, head|1, row, key] of pairs to hide as well; a row that sees nothing then is 0.
+        hide: bool [batch|1, head|1, row, key], more pairs to hide; a row that then sees no key is 0.
         """
         scores = self._scores(rows)
         if not scores.requires_grad and scores.device.type != "mps" and bool((scores.detach().abs() > LARGE_SCORE).any()):
@@ -258,7 +260,7 @@ class Call:
         return weights if empty is None else weights.masked_fill(empty, 0)
 
     def output(self, weights):
-        """weights [batch, head, row, key] times the values, f32 [batch, row, head, d_v]: what an attention function returns."""
+        """Multiplies weights [batch, head, row, key] by the values: f32 [batch, row, head, d_v], as attention functions return it."""
         value = self.value.float()
         batch, heads, count, keys = weights.shape
         groups = heads // value.shape[1]
@@ -267,9 +269,9 @@ class Call:
 
 
 class RelativeCall(Call):
-    """A call whose scores are those of DeBERTa (He et al. 2021, equation 4): s_ij = scale (q_i·k_j + q_i·A[j - i] + k_j·B[j - i]).
+    """A call with DeBERTa's scores (He et al. 2021, equation 4): s_ij = scale (q_i·k_j + q_i·A[j - i] + k_j·B[j - i]).
 
-    of_queries, of_keys: A and B, f32 [head, 2 * reach + 1, d_k], row j - i + reach.
+    of_queries, of_keys: A and B, f32 [head, 2 * reach + 1, d_k]; the offset j - i is in row j - i + reach.
     """
 
     def __init__(self, module, query, key, value, mask, scale, of_queries, of_keys, dropout):

@@ -1,26 +1,28 @@
-"""One attention layer of a run: the queries, keys and visible pairs of each call, without padding."""
+"""CapturedLayer: queries, keys and visible pairs of all calls of one attention layer, without padding."""
 
 import json
 
 import torch
 
-RECENT_KEYS = 64  # keys of the cache that are compared at every step; at calls that are checked, all are
+RECENT_KEYS = 64  # cached keys that are compared at every step; calls that are checked compare all
 
 
 def band_of(topology):
-    """The topology as its JSON object: {"band": …} alone if only a band is visible."""
+    """Returns the topology as its JSON object. It is {"band": …} if the topology is only a band."""
     return json.loads(repr(topology))["topology"]
 
 
 class Seen:
-    """One call: the topology and terms of its description, how many queries and keys it had, and, where more than a band is visible, the
-    range of keys of every query, int64 [query, 2]; None if a query sees keys with gaps between them."""
+    """Description of one call: topology, terms, and the numbers of queries and keys.
+
+    ranges: if the topology is more than a band, the range of keys of each query, int64 [query, 2]; None if a query's keys have gaps.
+    """
 
     def __init__(self, topology, terms, queries, keys, ranges=None):
         self.topology, self.terms, self.queries, self.keys, self.ranges = topology, terms, queries, keys, ranges
 
     def key_ranges(self):
-        """The range of keys of every query, int64 [query, 2], or None."""
+        """Returns the range of keys of each query, int64 [query, 2], or None."""
         band = band_of(self.topology)
         if set(band) != {"band"}:
             return self.ranges
@@ -31,7 +33,7 @@ class Seen:
         return torch.stack([begin.clamp(0, self.keys), end.clamp(0, self.keys)], 1)
 
     def without_last(self, queries, keys):
-        """The same call without its last queries and keys. Raises ValueError where its mask does not allow that."""
+        """Returns the call without its last queries and keys. Raises ValueError if the mask is more than a band."""
         if set(band_of(self.topology)) != {"band"}:
             raise ValueError("tokens that were rejected cannot be removed from a call whose mask is more than a band")
         kept = slice(0, self.queries - queries), slice(0, self.keys - keys)
@@ -44,8 +46,11 @@ class Seen:
 
 
 class Sample:
-    """Weights that are known from the call itself. query: in tokens of the trace; first_key: the place of the call's key 0 among the keys
-    of the trace, which may be negative; weights: f32 [head, key], of all keys of the call."""
+    """Weights of one query, computed by the eager formula at the call.
+
+    query: as a token of the trace. first_key: position of the call's key 0 among the keys of the trace, possibly negative. weights: f32
+    [head, key], over all keys of the call.
+    """
 
     def __init__(self, query, first_key, weights):
         self.query, self.first_key, self.weights = query, first_key, weights
@@ -54,32 +59,33 @@ class Sample:
 class CapturedLayer:
     """One attention layer of a run.
 
-    path: of its module. family, number: its name in the trace. q, k: one tensor [1|beam, head, token, d] for each call; norms: of the values.
+    path: of the module. family, number: identify the layer in the trace. q, k: one tensor [1|beam, head, token, d] per call. norms: of the
+    values.
     """
 
     def __init__(self, path, family, number, is_cross):
         self.path, self.family, self.number, self.is_cross = path, family, number, is_cross
-        self.is_packed = False  # whether one row of its calls holds several inputs
-        self.tower = ""  # the kind of input whose tower it is in, if the model has several
-        self.is_text, self.run = True, 0  # whether its tokens may be those of a text; the top-level call that filled it last
+        self.is_packed = False  # whether one row of a call contains several inputs
+        self.tower = ""  # the tower that it belongs to, if the model has several
+        self.is_text, self.run = True, 0  # whether its tokens may be those of a text; number of the top-level call that last filled it
         self.module = None  # id of its module
-        self.reads_other = is_cross  # whether its keys are of other states than its queries
+        self.reads_other = is_cross  # whether its keys come from other states than its queries
         self.clear()
 
     def clear(self):
         self.q, self.k, self.norms, self.seen = [], [], [], []
-        self.is_in_windows, self.windows = False, []  # (queries, keys) of each window that a call, or the calls of one block, attended in
+        self.is_in_windows, self.windows = False, []  # windows: (queries, keys) of each window of a call, or of the calls of one block
         self.samples = []
-        self.steps, self.of_beams = [], []  # of a beam search: the step of every call; samples as (step, beam, sample)
+        self.steps, self.of_beams = [], []  # for beam search: the step of each call; samples as (step, beam, sample)
         self.score = self.sinks = None
-        self.problem = None  # why it cannot be shown
-        self.wrong = None  # how far its output is from the formula
-        self.calls = self.before = 0  # calls so far; queries before the first of them
-        self.place = self.values = self.d_out = None  # for gradients: (rows, query begin, query end) of a lone call, its values, dy/dout
+        self.problem = None  # why the layer cannot be shown, or None
+        self.wrong = None  # how its output differs from the formula, or None
+        self.calls = self.before = 0  # number of calls; queries before the first call
+        self.place = self.values = self.d_out = None  # for gradients: (rows, query begin, query end) of a single call, its values, dy/dout
 
     @property
     def sees_other_windows(self):
-        """Whether the keys of a window may be in another one (two pictures that are matched)."""
+        """Whether the keys of a window may lie in another window (two pictures that are matched)."""
         return self.reads_other and len(self.windows) > 1
 
     @property
@@ -91,7 +97,7 @@ class CapturedLayer:
         return sum(k.shape[2] for k in self.k)
 
     def crop(self, queries):
-        """Forgets everything after the first `queries` queries, and in self-attention their keys: tokens that were read and rejected."""
+        """Drops everything after the first `queries` queries (in self-attention their keys, too), because those tokens were rejected."""
         surplus = self.queries - queries
         while surplus > 0 and self.seen:
             last = self.seen[-1]
@@ -113,7 +119,7 @@ class CapturedLayer:
         self.samples = [one for one in self.samples if one.query < queries]
 
     def continues_keys(self, keys, whole):
-        """Whether a cache [1, key_head, key, d_k] still holds the last keys that were kept; whole: all of them are compared."""
+        """Returns whether a cache [1, key_head, key, d_k] still contains the last kept keys. whole: compare all of them."""
         end, known = keys.shape[2], self.keys
         wanted = min(end, known) if whole else min(end, known, RECENT_KEYS)
         for chunk in reversed(self.k):
@@ -126,7 +132,7 @@ class CapturedLayer:
         return True
 
     def keep_winner(self, beams):
-        """Keeps the calls of the beam that won. beams: which beam of its text it was at each step."""
+        """Keeps only the calls of the winning beam. beams: its index among the beams of its text at each step."""
         if all(step is None for step in self.steps):
             return
         kept = [at for at, step in enumerate(self.steps) if step is None or step < len(beams)]

@@ -1,4 +1,4 @@
-// Both directions. An owner keeps the memory alive as long as a tensor or an array refers to it.
+// Conversion between tensors and Python arrays. An owner keeps the memory alive while a tensor or an array refers to it.
 #include "arrays.h"
 
 #include <nanobind/stl/string.h>
@@ -41,7 +41,7 @@ DType dtype_of_array(nb::dlpack::dtype dtype, const char* name) {
        is_double ? ", as in x.astype(\"float32\")" : "");
 }
 
-// A function of clearhead/_memory.py. Imported at every call: a cached object would outlive the interpreter.
+// Returns a function of clearhead/_memory.py. Imported at every call, because a cached object would outlive the interpreter.
 nb::object of_memory(const char* function) { return nb::module_::import_("clearhead._memory").attr(function); }
 
 bool is_jax(nb::handle array) {
@@ -81,7 +81,7 @@ Tensor tensor_of(nb::handle given, const char* name) {
   }
   if (view.size() > 0 && view.data() == nullptr) fail(ErrorCode::kInvalidArgument, "{}: its memory was freed", name);
   if (is_backwards) return tensor_of(nb::module_::import_("numpy").attr("ascontiguousarray")(array), name);
-  for (int64_t& stride : strides) stride = std::max<int64_t>(stride, 0);  // an axis of one item may have any
+  for (int64_t& stride : strides) stride = std::max<int64_t>(stride, 0);  // an axis of size 1 may have any stride
   const std::shared_ptr<const void> keep(new nb::ndarray<nb::ro>(view), [](const void* held) {
     const nb::gil_scoped_acquire gil;
     delete static_cast<const nb::ndarray<nb::ro>*>(held);

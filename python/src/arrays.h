@@ -1,7 +1,7 @@
-// Arrays of Python as tensors, and tensors as arrays of Python.
+// Converts Python arrays to tensors and tensors to Python arrays.
 //
-// Input: any array with DLPack or the buffer protocol (numpy, torch, jax, …). It is not copied, unless its strides are negative or its
-// memory does not hold its values as they are (clearhead/_memory.py: lazy negation and conjugation of torch, foreign byte order).
+// Input: any array with DLPack or the buffer protocol (numpy, torch, jax, …). It is copied only if its strides are negative or its
+// memory does not hold its plain values (clearhead/_memory.py: lazy negation and conjugation in torch, foreign byte order).
 // Output: an array of the same library as the input, otherwise numpy; it shares the tensor's memory.
 #pragma once
 
@@ -12,12 +12,12 @@
 
 namespace clearhead::python {
 
-/// Throws kInvalidArgument for what is no array, kUnsupported for another device than the CPU and for other dtypes than f32, bf16, f16,
-/// i32, i64, u8 and bool. `name` is the argument's, for messages.
+/// Returns a tensor over the array. Throws kInvalidArgument for objects that are not arrays; kUnsupported for devices other than the CPU and
+/// for dtypes other than f32, bf16, f16, i32, i64, u8 and bool. name: of the argument, for messages.
 Tensor tensor_of(nanobind::handle array, const char* name);
-/// The same; a tensor of i64 is converted to i32. Throws kInvalidArgument for numbers beyond it.
+/// Like tensor_of(), but converts i64 to i32. Also throws kInvalidArgument for numbers that do not fit into i32.
 Tensor indices_of(nanobind::handle array, const char* name);
-/// like: the array that decides the kind; none: numpy. numpy has no bf16: there the values come as f32.
+/// Returns an array of the same library as `like`, or of numpy by default. numpy has no bf16, so bf16 is converted to f32 for it.
 nanobind::object array_of(const Tensor& tensor, nanobind::handle like = nanobind::handle());
 
 }  // namespace clearhead::python

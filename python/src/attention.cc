@@ -1,4 +1,4 @@
-// attend, its gradients and the KV cache. The GIL is released while they compute.
+// Bindings of attend(), its gradients and the KV cache. The GIL is released during computation.
 #include "clearhead/attend.h"
 
 #include <nanobind/nanobind.h>
@@ -18,14 +18,14 @@ using namespace nb::literals;
 namespace clearhead::python {
 namespace {
 
-// The record that attend() returns, with the values and the output, which gradients need.
+// The record of a call, with the values and the output, which the gradients need.
 struct Attention {
   AttentionRecord record{};
   Tensor v{}, out{};
   SharedDigests digests{};
 };
 
-// The output is shared with the array that Python holds, so it can be written as v can.
+// Python holds an array over the output, so the output can be overwritten, like v; both are digested.
 Attention attention_of(const AttentionRecord& record, const Tensor& v, const Tensor& out) {
   return {record, v, out, std::make_shared<const Digests>(record, std::vector<std::pair<std::string, Tensor>>{{"v", v}, {"out", out}})};
 }
@@ -53,7 +53,7 @@ nb::tuple attend_cache(const nb::object& q, const KVCache& cache, const Attentio
   return nb::make_tuple(out, nb::cast(std::move(kept)));
 }
 
-// A record that owns all its memory.
+// Returns a copy of the record that owns all its memory.
 Attention pinned(const Attention& of) {
   return freely([&] {
     if (of.digests) of.digests->check_all();
@@ -87,7 +87,7 @@ FeatureShift shift_of(const std::string& name) {
   fail(ErrorCode::kInvalidArgument, "shift: \"{}\"; expected \"row\" for queries, \"all\" for keys, or \"none\"", name);
 }
 
-// Lists of keys chosen by content, and feature maps of linear attention.
+// Key selection by content, and feature maps of linear attention.
 void add_choices(nb::module_& module) {
   module.def(
       "select_top_keys",
@@ -96,7 +96,10 @@ void add_choices(nb::module_& module) {
         return Topology{.lists = freely([&] { return select_top_keys(queries, keys, spec, count); })};
       },
       "q"_a, "k"_a, "description"_a, "count"_a,
-      "Lists of the `count` keys of highest score of each query, to attend to these alone. q, k: as attend() has them.");
+      "Topology of the `count` keys with the highest score of each query, for sparse attention.\n\n"
+      "q: [batch, head, query, d_k]; k: [batch, key_head, key, d_k]; as in attend(). description: the scores and the visible keys to "
+      "choose\n"
+      "from. The selection is made once; gradients treat it as constant. Raises InvalidArgumentError for count < 1.");
   module.def(
       "select_top_blocks",
       [](const nb::object& q, const nb::object& k, const AttentionSpec& spec, int64_t count, int64_t query_block, int64_t key_block,
@@ -106,8 +109,10 @@ void add_choices(nb::module_& module) {
         return Topology{.lists = freely([&] { return select_top_blocks(queries, keys, spec, choice); })};
       },
       "q"_a, "k"_a, "description"_a, "count"_a = 8, nb::kw_only(), "query_block"_a = 64, "key_block"_a = 64, "own"_a = true,
-      "Lists, for each block of queries, of the `count` blocks of keys whose mean key is most like the mean query (Lu et al. 2025); own:\n"
-      "the blocks of its own places are among them.");
+      "Topology that selects, for each block of `query_block` queries, the `count` blocks of `key_block` keys whose mean key has the "
+      "largest\n"
+      "dot product with the mean query (Lu et al. 2025).\n\n"
+      "q: [batch, head, query, d_k]; k: [batch, key_head, key, d_k]. own: always include the blocks of the queries' own positions.");
   module.def(
       "select_same_bucket",
       [](const nb::object& q, const nb::object& k, int64_t buckets, int64_t rounds, uint64_t seed) {
@@ -116,23 +121,24 @@ void add_choices(nb::module_& module) {
         return Topology{.lists = freely([&] { return select_same_bucket(queries, keys, hashing); })};
       },
       "q"_a, "k"_a, nb::kw_only(), "buckets"_a = 64, "rounds"_a = 1, "seed"_a = 0,
-      "Lists, for each query, of the keys in its hash bucket, in any of the rounds (Reformer; Kitaev et al. 2020).");
+      "Topology in which a query sees the keys that share its hash bucket in any of the rounds (Reformer; Kitaev et al. 2020).\n\n"
+      "q: [batch, head, query, d_k]; k: [batch, key_head, key, d_k]. buckets: an even number.");
   module.def(
       "local_p", [](const nb::object& centres, int64_t reach) { return local_p(tensor_of(centres, "centres"), reach); }, "centres"_a,
       "reach"_a,
-      "The Description of local attention around predicted centres (Luong et al. 2015, local-p).   centres: f32 [batch|1, head|1, query],\n"
-      "in keys");
+      "Description of local attention around predicted centres (Luong et al. 2015, local-p).\n\n"
+      "centres: f32 [batch|1, head|1, query], as positions among the keys.");
   module.def(
       "elu_plus_one",
       [](const nb::object& x) {
         const Tensor of = tensor_of(x, "x");
         return array_of(freely([&] { return elu_plus_one(of); }), x);
       },
-      "x"_a, "Features for Linear: elu(x) + 1 (Katharopoulos et al. 2020).   x: f32 [batch, head, length, d]");
+      "x"_a, "Feature map elu(x) + 1 for Linear attention (Katharopoulos et al. 2020). x: f32 [batch, head, length, d].");
   module.def(
       "orthogonal_projection",
       [](int64_t features, int64_t d, uint64_t seed) { return array_of(orthogonal_projection(features, d, seed)); }, "features"_a, "d"_a,
-      "seed"_a = 0, "A random projection for positive_random_features(), f32 [features, d].");
+      "seed"_a = 0, "Random orthogonal projection for positive_random_features(), f32 [features, d].");
   module.def(
       "positive_random_features",
       [](const nb::object& x, const nb::object& projection, const std::string& shift) {
@@ -141,15 +147,16 @@ void add_choices(nb::module_& module) {
         return array_of(freely([&] { return positive_random_features(of, by, how); }), x);
       },
       "x"_a, "projection"_a, "shift"_a,
-      "Features for Linear that estimate softmax (Choromanski et al. 2021), f32 [batch, head, length, features]. shift, against overflow:\n"
-      "\"row\" for queries, \"all\" for keys, \"none\" for keys that arrive one by one.");
+      "Feature map for Linear attention that approximates softmax (Choromanski et al. 2021).\n\n"
+      "x: f32 [batch, head, length, d]; projection: f32 [features, d]. Returns f32 [batch, head, length, features]. shift prevents\n"
+      "overflow: \"row\" for queries, \"all\" for keys, \"none\" for keys that arrive one at a time.");
 }
 
 }  // namespace
 
 void add_attention(nb::module_& module) {
   nb::class_<Attention>(module, "Record",
-                        "What an attention call keeps: q, k, two numbers a row, and the description. ch.Map(record) shows its weights.")
+                        "Record of an attention call: q, k, two numbers per row, and the description. ch.Map(record) shows its weights.")
       .def_prop_ro(
           "description", [](const Attention& self) { return self.record.spec; }, "The Description of the call.")
       .def_prop_ro(
@@ -158,21 +165,23 @@ void add_attention(nb::module_& module) {
             const AttentionShape shape = self.record.shape();
             return nb::make_tuple(shape.batch, shape.heads, shape.queries, shape.keys);
           },
-          "(batch, heads, queries, keys)")
+          "Shape of the call: (batch, heads, queries, keys).")
       .def_prop_ro(
           "unpinned", [](const Attention& self) { return self.record.unpinned(); },
-          "True: the record shares memory with arrays that can be written. Their bytes are hashed at the call and compared before every\n"
-          "look and gradient, which raise StaleError if they changed. pin() copies them.")
+          "True if the record shares memory with arrays that can be overwritten. Their bytes are hashed at the call. Before weights or\n"
+          "gradients are computed, the hashes are compared, and StaleError is raised if they differ. pin() makes copies instead.")
       .def("pin", &pinned,
-           "A record with its own copies of q, k, v, the output and the operands, which nobody can change. Raises StaleError.")
+           "Returns a record with its own copies of q, k, v, the output and the operands, which no other code can change. Raises "
+           "StaleError.")
       .def_prop_ro(
           "log_sum_exp", [](const Attention& self) { return array_of(log_sum_exp(self.record.rows)); },
-          "Natural log-sum-exp of every row of a softmax, f32 [batch, head, query].")
+          "Natural log-sum-exp of each row of the softmax, f32 [batch, head, query].")
       .def("gradients", &gradients, "d_out"_a, "operands"_a = false,
-           "(d_q, d_k, d_v) from the gradient of the output, d_out: [batch, head, query, d_v] in its dtype. Nothing N x N is made.\n"
-           "operands=True: a dict more, of the gradients of the description's operands (bias, slopes, tables of rules ...), f32, by name.\n"
-           "Raises ShapeError, StaleError if q, k, v, the output or an operand was changed since, UnsupportedError for a record over a "
-           "KVCache.")
+           "Backward pass: returns (d_q, d_k, d_v) for d_out, the gradient of the output. No N x N buffer is allocated.\n\n"
+           "d_out: [batch, head, query, d_v], in the dtype of the output. operands=True also returns a dict of the gradients of the\n"
+           "description's operands (bias, slopes, tables of rules, ...), f32, by name. Raises ShapeError; StaleError if q, k, v, the "
+           "output\n"
+           "or an operand was changed after the call; UnsupportedError for a record over a KVCache.")
       .def("__repr__", [](const Attention& self) {
         const AttentionShape shape = self.record.shape();
         return "clearhead.Record(batch " + std::to_string(shape.batch) + ", heads " + std::to_string(shape.heads) + ", " +
@@ -181,7 +190,8 @@ void add_attention(nb::module_& module) {
   module.def("attend", &attend_arrays, "q"_a.none(), "k"_a.none(), "v"_a.none(), "description"_a);
   module.def("attend", &attend_cache, "q"_a, "cache"_a, "description"_a);
   add_choices(module);
-  nb::class_<KVCache>(module, "KVCache", "Keys and values in pages, grown by append(); attend(q, cache) is about the last queries.")
+  nb::class_<KVCache>(module, "KVCache",
+                      "Paged cache of keys and values. append() extends it; in attend(q, cache) the queries are its last positions.")
       .def(
           "__init__",
           [](KVCache* self, const std::string& dtype) {
@@ -190,7 +200,7 @@ void add_attention(nb::module_& module) {
             const DType wanted = dtype == "bf16" ? DType::kBF16 : dtype == "f16" ? DType::kF16 : DType::kF32;
             new (self) KVCache(wanted);
           },
-          "dtype"_a = "f32", "dtype: \"f32\", or \"bf16\" or \"f16\" in half the memory.")
+          "dtype"_a = "f32", "dtype of the stored keys and values: \"f32\", or \"bf16\" or \"f16\" with half the memory.")
       .def(
           "append",
           [](KVCache& self, const nb::object& k, const nb::object& v) {
@@ -198,12 +208,14 @@ void add_attention(nb::module_& module) {
             self.append(keys, values);  // under the GIL: one thread at a time
           },
           "k"_a, "v"_a,
-          "Appends keys k: [batch, key_head, new, d_k] and values v: [batch, key_head, new, d_v]. Raises ShapeError "
-          "if\n"
-          "a later call differs from the first in more than the number of keys.")
+          "Appends keys k: [batch, key_head, new, d_k] and values v: [batch, key_head, new, d_v]. Raises ShapeError if a later call "
+          "differs\n"
+          "from the first in anything but the number of keys.")
       .def("keep_last", &KVCache::keep_last, "count"_a,
-           "Lets go of whole pages before the last `count` keys; places stay as they are. attend() refuses a description that shows one.")
-      .def("select", &KVCache::select, "rows"_a, "Sequence i goes on as sequence rows[i] was: beam search.")
+           "Releases all whole pages before the last `count` keys. Positions do not change. attend() raises InvalidArgumentError for a "
+           "description\n"
+           "that shows a released key.")
+      .def("select", &KVCache::select, "rows"_a, "Reorders the sequences, for beam search: sequence i becomes a copy of sequence rows[i].")
       .def("__len__", [](const KVCache& self) { return self.length(); });
   module.def("_record_of", [](const Attention& of) { return CheckedRecord{of.record, of.digests}; });
   module.def(

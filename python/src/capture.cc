@@ -1,4 +1,4 @@
-// Traces of attention that other libraries computed: from their q and k, and what they say of masks, the row statistics are computed here.
+// Builds traces of attention that other libraries computed. The row statistics are computed here from their q, k and masks.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/optional.h>
@@ -23,7 +23,7 @@ using namespace nb::literals;
 namespace clearhead::python {
 namespace {
 
-// One sequence and head of a mask, read by rows.
+// One sequence and one head of a mask, accessed by rows.
 struct MaskRows {
   const Tensor& mask;
   int64_t keys = mask.size(3);
@@ -32,7 +32,7 @@ struct MaskRows {
   }
 };
 
-// First and last key that a row shows; {keys, -1}: none.
+// First and last visible key of a row; {keys, -1} if none is visible.
 Range span_of(const uint8_t* row, int64_t keys) {
   const auto* first = static_cast<const uint8_t*>(std::memchr(row, 1, static_cast<size_t>(keys)));
   if (!first) return {keys, -1};
@@ -41,7 +41,7 @@ Range span_of(const uint8_t* row, int64_t keys) {
   return {first - row, last};
 }
 
-// Limits of a band around places i + shift of queries i.
+// Limits of a band around position i + shift of query i.
 struct Limits {
   std::optional<int64_t> back, ahead;
   Range keys_of(int64_t place, int64_t keys) const {
@@ -49,7 +49,7 @@ struct Limits {
   }
 };
 
-// The narrowest limits that show all that the rows show.
+// Returns the narrowest limits that contain all visible keys of the rows.
 Limits narrowest(const std::vector<Range>& spans, int64_t shift) {
   Limits out;
   for (size_t i = 0; i < spans.size(); ++i) {
@@ -61,7 +61,7 @@ Limits narrowest(const std::vector<Range>& spans, int64_t shift) {
   return out;
 }
 
-// Whether a row shows what these limits show of the keys that anybody sees, and nothing else.
+// Returns whether a row shows exactly the keys inside `shown` that any query sees.
 bool shows(const uint8_t* row, const uint8_t* any, int64_t keys, Range shown) {
   if (shown.size() <= 0) return std::memchr(row, 1, static_cast<size_t>(keys)) == nullptr;
   return std::memcmp(row + shown.begin, any + shown.begin, static_cast<size_t>(shown.size())) == 0 &&
@@ -69,7 +69,7 @@ bool shows(const uint8_t* row, const uint8_t* any, int64_t keys, Range shown) {
          std::memchr(row + shown.end, 1, static_cast<size_t>(keys - shown.end)) == nullptr;
 }
 
-// A limit on the other side of the query is a shift.
+// If a limit lies on the other side of the query, the band is expressed with an offset.
 Band band_of(const Limits& limits, Align align) {
   Band out{.back = limits.back, .ahead = limits.ahead, .align = align};
   if (out.ahead && *out.ahead < 0) out.offset = *out.ahead;
@@ -79,8 +79,8 @@ Band band_of(const Limits& limits, Align align) {
   return out;
 }
 
-// A description that shows exactly what the mask shows: a band, keys that nobody sees (padding), or both; else the mask itself. A mask
-// of several sequences or heads is kept as it is.
+// Converts a mask to an equivalent topology: a band, a mask of keys that no query sees (padding), or both; otherwise the mask itself.
+// Masks with several sequences or heads are not simplified.
 Topology topology_of_mask(const Tensor& given) {
   if (given.dtype() != DType::kBool || given.rank() != 4)
     fail(ErrorCode::kShape, "mask: expected bool [batch|1, head|1, query|1, key], found {} {}", to_string(given.dtype()),
@@ -91,7 +91,7 @@ Topology topology_of_mask(const Tensor& given) {
   const MaskRows rows{mask};
   const int64_t queries = mask.size(2), keys = rows.keys;
   std::vector<Range> spans;
-  Tensor seen = Tensor::zeros({1, 1, 1, keys}, DType::kBool);  // by anybody
+  Tensor seen = Tensor::zeros({1, 1, 1, keys}, DType::kBool);  // keys that any query sees
   auto* any = reinterpret_cast<uint8_t*>(seen.mutable_raw());
   for (int64_t i = 0; i < queries; ++i) {
     const uint8_t* row = rows.row(i);
@@ -125,7 +125,8 @@ std::vector<T> list_of(const nb::dict& from, const char* name) {
   return from.contains(name) ? nb::cast<std::vector<T>>(from[name]) : std::vector<T>{};
 }
 
-// text: dict of "text", "ids", "offsets", "special", "pieces", "segments" [(name, role, begin, end)], "items" [(kind, begin, end, rows, picture)].
+// text: a dict with "text", "ids", "offsets", "special", "pieces", "segments" [(name, role, begin, end)] and
+// "items" [(kind, begin, end, rows, picture)].
 RunText text_of(const nb::dict& from) {
   RunText out;
   out.text = nb::cast<std::string>(from["text"]);
@@ -172,7 +173,7 @@ MapFamily family_of(const nb::handle& from) {
   return out;
 }
 
-// Attention without values: only the statistics of its rows are of use.
+// Runs attention for its row statistics only; a slice of k stands in for the values.
 AttentionRecord record_of(const Tensor& q, const Tensor& k, const AttentionSpec& spec) {
   return attend(q, k, k.slice(3, 0, std::min<int64_t>(16, k.size(3))), spec).record;
 }
@@ -199,9 +200,10 @@ std::vector<GeneratedToken> generated_of(const nb::list& generated) {
   return out;
 }
 
-// calls: an iterator of (family, layer, q, k, description, value norms or None, (dy/dout, values) or None); each is let go before the next is asked for.
-// generated: (id, piece, bytes, probability). Where the families are parts of the text (encoder-decoders, items), these are its last tokens;
-// otherwise they stand behind it and are appended to it.
+// calls: an iterator of (family, layer, q, k, description, value norms or None, (dy/dout, values) or None). Each call is released before the
+// next one is requested.
+// generated: (id, piece, bytes, probability). If the families cover parts of the text (encoder-decoders, items), these are its last tokens.
+// Otherwise they follow the text and are appended to it.
 Trace trace_of_calls(const std::string& model, const nb::dict& text, const nb::list& families, const nb::object& calls,
                      const nb::list& generated, uint64_t budget, int64_t tail, const std::vector<std::array<int64_t, 2>>& rows,
                      const std::vector<int>& layers, const std::string& gradients_of) {
@@ -281,7 +283,7 @@ void add_capture(nb::module_& module) {
       [](const AttentionSpec& spec, const nb::list& heads, const nb::list& cuts, const nb::list& keep_only, int layer, int64_t count,
          const std::string& family, std::optional<int64_t> queries) {
         InterventionSite site{.layer = layer, .heads = count, .family = family};
-        if (queries) site.cross_queries = Range{0, *queries};  // they are counted from the first, wherever the keys end
+        if (queries) site.cross_queries = Range{0, *queries};  // query positions start at 0, independent of the number of keys
         return with_interventions(spec, interventions_of(heads, cuts, keep_only), site);
       },
       "description"_a, "heads"_a, "cuts"_a, "keep_only"_a, "layer"_a, "count"_a, "family"_a, "queries"_a = nb::none());

@@ -1,4 +1,4 @@
-// AttentionSpec and its parts. Arrays in a description are borrowed as those of a call are.
+// Bindings of AttentionSpec (Description in Python) and its components. A description shares the memory of its arrays, as a call does.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
@@ -30,7 +30,7 @@ Align align_of(const std::string& name) {
   fail(ErrorCode::kInvalidArgument, "align: \"{}\"; expected \"end\" or \"start\"", name);
 }
 
-// The narrower of two limits.
+// Returns the smaller of two optional limits.
 std::optional<int64_t> narrower(const std::optional<int64_t>& a, const std::optional<int64_t>& b) {
   if (a && b) return std::min(*a, *b);
   return a ? a : b;
@@ -44,7 +44,7 @@ std::optional<Part> only(const std::optional<Part>& a, const std::optional<Part>
   return a ? a : b;
 }
 
-// What both show.
+// Returns the topology of the pairs that are visible in both a and b.
 Topology both(const Topology& a, const Topology& b) {
   Topology out{.band = is_all(a.band) ? b.band : a.band};
   if (!is_all(a.band) && !is_all(b.band)) {
@@ -60,7 +60,7 @@ Topology both(const Topology& a, const Topology& b) {
   return out;
 }
 
-// The same JSON, and the same numbers in all operands.
+// Two descriptions are equal if their JSON is equal and all operands have the same bytes.
 bool are_equal(const AttentionSpec& a, const AttentionSpec& b) {
   if (to_json(a) != to_json(b)) return false;
   std::vector<Tensor> of_a, of_b;
@@ -72,11 +72,11 @@ bool are_equal(const AttentionSpec& a, const AttentionSpec& b) {
 }
 
 void add_topology(nb::module_& module) {
-  nb::class_<Topology>(module, "Topology", "Which keys a query sees. a & b: the keys that both show.")
+  nb::class_<Topology>(module, "Topology", "Which keys each query sees. a & b: the keys that are visible in both.")
       .def("__and__", &both)
       .def("__repr__", [](const Topology& topology) { return to_json(AttentionSpec{.topology = topology}); })
       .def("__eq__", [](const Topology& a, const Topology& b) { return are_equal({.topology = a}, {.topology = b}); });
-  module.def("full", &full, "All pairs are visible.");
+  module.def("full", &full, "Topology in which all pairs are visible.");
   module.def(
       "causal",
       [](std::optional<int64_t> keys, const std::string& align) {
@@ -85,11 +85,13 @@ void add_topology(nb::module_& module) {
         return causal(keys ? std::optional<int64_t>(*keys - 1) : std::nullopt, align_of(align));
       },
       "window"_a = nb::none(), nb::kw_only(), "align"_a = "end",
-      "A query sees its own key and those before it: with `window` so many keys in all, as Hugging Face's sliding_window counts.\n"
-      "align: \"end\" places the last query at the last key, \"start\" the first at the first.");
+      "Causal topology: a query sees its own key and the keys before it.\n\n"
+      "window: number of visible keys, the own key included, as sliding_window in Hugging Face; default: no limit.\n"
+      "align: \"end\" aligns the last query with the last key, \"start\" the first query with the first key.");
   module.def(
       "window", [](int64_t back, int64_t ahead, const std::string& align) { return window(back, ahead, align_of(align)); }, "back"_a,
-      "ahead"_a, nb::kw_only(), "align"_a = "end", "A query sees its own key, `back` keys before it and `ahead` keys after it.");
+      "ahead"_a, nb::kw_only(), "align"_a = "end",
+      "Band: a query sees its own key, `back` keys before it and `ahead` keys after it. align: as in causal().");
   module.def(
       "_placed",
       [](std::optional<int64_t> back, std::optional<int64_t> ahead, int64_t first) {
@@ -99,7 +101,7 @@ void add_topology(nb::module_& module) {
       "back"_a.none(), "ahead"_a.none(), "first"_a);
   module.def(
       "mask", [](const nb::object& visible) { return Topology{.mask = Mask{tensor_of(visible, "mask")}}; }, "visible"_a,
-      "True: the pair is visible.   visible: bool [batch|1, head|1, query|1, key]");
+      "Topology of a boolean mask. visible: bool [batch|1, head|1, query|1, key]; True means visible.");
   module.def(
       "segments",
       [](const nb::object& queries, const nb::object& keys) {
@@ -107,34 +109,38 @@ void add_topology(nb::module_& module) {
         return Topology{.segments = Segments{of_queries, keys.is_none() ? of_queries : indices_of(keys, "segments.keys")}};
       },
       "queries"_a, "keys"_a = nb::none(),
-      "A query sees the keys of its own segment; a negative id sees nothing: packed documents, padding.   queries: int [batch|1, query]; "
-      "keys: int [batch|1, key], of self-attention the same");
+      "Segments: a query sees the keys with its own segment id, as for packed documents. A negative id sees nothing (padding).\n\n"
+      "queries: int [batch|1, query]; keys: int [batch|1, key], by default the same as queries (self-attention).");
   module.def(
       "lists",
       [](const nb::object& offsets, const nb::object& keys, int64_t query_block, int64_t key_block) {
         return Topology{.lists = Lists{query_block, key_block, indices_of(offsets, "lists.offsets"), indices_of(keys, "lists.keys")}};
       },
       "offsets"_a, "keys"_a, "query_block"_a = 1, "key_block"_a = 1,
-      "Lists of visible keys, or of blocks of keys: query block b sees keys[offsets[b]:offsets[b + 1]], ascending.   offsets: int\n"
-      "[batch|1, head|1, blocks + 1]; keys: int [batch|1, head|1, entry]");
+      "Block-sparse topology in CSR form: query block b sees the key blocks keys[offsets[b]:offsets[b + 1]], in ascending order.\n\n"
+      "offsets: int [batch|1, head|1, blocks + 1]; keys: int [batch|1, head|1, entry]. query_block, key_block: block sizes.");
   module.def(
       "graph", [](const nb::object& edges, int64_t nodes) { return Topology{.lists = graph(indices_of(edges, "edges"), nodes).lists}; },
-      "edges"_a, "nodes"_a, "The edges of a graph: edges[0] sees edges[1].   edges: int [2, edge]");
+      "edges"_a, "nodes"_a, "Topology of a graph: node edges[0, e] sees node edges[1, e]. edges: int [2, edge]. nodes: number of nodes.");
   module.def(
       "big_bird",
       [](int64_t length, int64_t block, int64_t reach, int64_t everywhere, int64_t random, uint64_t seed) {
         return Topology{.lists = big_bird(length, {block, reach, everywhere, random, seed})};
       },
       "length"_a, "block"_a = 64, "window"_a = 1, "global_"_a = 1, "random"_a = 3, "seed"_a = 0,
-      "Block-sparse attention (Zaheer et al. 2020, section 2); with random = 0 that of Longformer, in blocks.");
+      "Block-sparse topology of Big Bird (Zaheer et al. 2020, section 2). With random=0 it is that of Longformer, in blocks.\n\n"
+      "length: number of tokens. block: block size. window: blocks on either side of the own block. global_: global blocks. random: "
+      "random\n"
+      "blocks per query block.");
 }
 
 void add_scores(nb::module_& module) {
-  nb::class_<Dot>(module, "Dot", "Scaled dot product. No scale: 1/sqrt(d_k).")
+  nb::class_<Dot>(module, "Dot", "Scaled dot product: s = scale * q.k. Default scale: 1/sqrt(d_k).")
       .def(nb::init<std::optional<float>>(), "scale"_a = nb::none());
-  nb::class_<Additive>(module, "Additive",
-                       "s = sum over channels of weight * tanh(q + k) (Bahdanau et al. 2015); with a slope LeakyReLU in place of tanh "
-                       "(GATv2).   weight: f32 [head|1, d_k]")
+  nb::class_<Additive>(
+      module, "Additive",
+      "Additive score: s = sum over channels of weight * tanh(q + k) (Bahdanau et al. 2015). With `slope`, LeakyReLU of that "
+      "slope instead of tanh (GATv2). weight: f32 [head|1, d_k].")
       .def(
           "__init__",
           [](Additive* self, const nb::object& weight, std::optional<float> slope) {
@@ -142,9 +148,11 @@ void add_scores(nb::module_& module) {
                                 slope ? Additive::Activation::kLeakyRelu : Additive::Activation::kTanh, slope.value_or(0.2F)};
           },
           "weight"_a, "slope"_a = nb::none());
-  nb::class_<Relative>(module, "Relative",
-                       "Relative positions through tables of 2 * reach + 1 rows (Shaw et al. 2018; Transformer-XL; DeBERTa).   keys, "
-                       "queries: f32 [head|1, 2 * reach + 1, d_k]; query_bias: f32 [head|1, d_k]; values: f32 [head|1, 2 * reach + 1, d_v]")
+  nb::class_<Relative>(
+      module, "Relative",
+      "Score with relative positions, from tables of 2 * reach + 1 rows (Shaw et al. 2018; Transformer-XL; DeBERTa).\n\n"
+      "keys, queries: f32 [head|1, 2 * reach + 1, d_k]; query_bias: f32 [head|1, d_k]; values: f32 [head|1, 2 * reach + 1, "
+      "d_v]. Default scale: 1/sqrt(d_k).")
       .def(
           "__init__",
           [](Relative* self, const nb::object& keys, const nb::object& queries, const nb::object& query_bias, const nb::object& values,
@@ -153,28 +161,36 @@ void add_scores(nb::module_& module) {
                                 optional_tensor(query_bias, "relative.query_bias"), optional_tensor(values, "relative.values")};
           },
           "keys"_a, "queries"_a = nb::none(), "query_bias"_a = nb::none(), "values"_a = nb::none(), "scale"_a = nb::none());
-  nb::class_<Alibi>(module, "Alibi", "s - slope * distance (Press et al. 2022).   slopes: f32 [head]")
+  nb::class_<Alibi>(module, "Alibi", "ALiBi: s - slope * distance (Press et al. 2022). slopes: f32 [head].")
       .def(
           "__init__", [](Alibi* self, const nb::object& slopes) { new (self) Alibi{tensor_of(slopes, "slopes")}; }, "slopes"_a);
-  nb::class_<AttentionBias>(module, "Bias", "s + bias; -inf hides the pair.   bias: f32 [batch|1, head|1, query|1, key]")
+  nb::class_<AttentionBias>(module, "Bias", "Additive bias: s + bias; -inf hides the pair. bias: f32 [batch|1, head|1, query|1, key].")
       .def(
           "__init__", [](AttentionBias* self, const nb::object& bias) { new (self) AttentionBias{tensor_of(bias, "bias")}; }, "bias"_a);
-  nb::class_<SoftCap>(module, "SoftCap", "cap * tanh(s / cap).").def(nb::init<float>(), "cap"_a);
-  nb::class_<Rule>(module, "Rule", "A rule of one's own, recorded.");
-  nb::class_<EdgeBias>(module, "EdgeBias", "s + the bias of the list entry that shows the pair.   bias: f32 [batch|1, head|1, entry]")
+  nb::class_<SoftCap>(module, "SoftCap", "Soft cap: cap * tanh(s / cap).").def(nb::init<float>(), "cap"_a);
+  nb::class_<Rule>(module, "Rule", "A recorded user-defined term, as rule() returns it.");
+  nb::class_<EdgeBias>(
+      module, "EdgeBias",
+      "Bias for each entry of lists(): s + the bias of the entry that makes the pair visible. bias: f32 [batch|1, head|1, entry].")
       .def(
           "__init__", [](EdgeBias* self, const nb::object& bias) { new (self) EdgeBias{tensor_of(bias, "edges")}; }, "bias"_a);
 }
 
 void add_normalisers(nb::module_& module) {
-  nb::class_<Softmax>(module, "Softmax", "Softmax; with sinks, logits that take weight and have no value.   sinks: f32 [head]")
+  nb::class_<Softmax>(module, "Softmax", "Softmax. sinks: f32 [head], one more logit per head that receives weight and has no value.")
       .def(
           "__init__", [](Softmax* self, const nb::object& sinks) { new (self) Softmax{optional_tensor(sinks, "sinks")}; },
           "sinks"_a = nb::none());
-  nb::class_<Sparsemax>(module, "Sparsemax", "The nearest point of the simplex (Martins & Astudillo 2016).").def(nb::init<>());
-  nb::class_<Entmax15>(module, "Entmax15", "entmax at alpha = 1.5 (Peters et al. 2019).").def(nb::init<>());
-  nb::class_<Sigmoid>(module, "Sigmoid", "sigmoid(s + bias), each pair by itself.").def(nb::init<float>(), "bias"_a = 0.0F);
-  nb::class_<Hard>(module, "Hard", "One key has all the weight: that of the highest score, or one drawn from the softmax.")
+  nb::class_<Sparsemax>(module, "Sparsemax",
+                        "Sparsemax: the point of the simplex that is nearest to the scores (Martins & Astudillo 2016).")
+      .def(nb::init<>());
+  nb::class_<Entmax15>(module, "Entmax15", "Entmax with alpha = 1.5 (Peters et al. 2019).").def(nb::init<>());
+  nb::class_<Sigmoid>(module, "Sigmoid", "Sigmoid attention: weight = sigmoid(s + bias), independently for each pair.")
+      .def(nb::init<float>(), "bias"_a = 0.0F);
+  nb::class_<Hard>(
+      module, "Hard",
+      "Hard attention: one key has all the weight, the one with the highest score or, with sampled=True, one drawn from the softmax.\n\n"
+      "score_function: score-function gradients instead of straight-through gradients. seed: for sampling.")
       .def(
           "__init__",
           [](Hard* self, bool sampled, bool score_function, uint64_t seed) {
@@ -182,7 +198,8 @@ void add_normalisers(nb::module_& module) {
                             score_function ? Hard::Gradient::kScoreFunction : Hard::Gradient::kStraightThrough, seed};
           },
           "sampled"_a = false, "score_function"_a = false, "seed"_a = 0);
-  nb::class_<LinearAttention>(module, "Linear", "s / sum of s, for features of q and k that are positive (Katharopoulos et al. 2020).")
+  nb::class_<LinearAttention>(module, "Linear",
+                              "Linear attention: weight = s / sum of s. Features of q and k must be positive (Katharopoulos et al. 2020).")
       .def(nb::init<>());
 }
 
@@ -200,9 +217,10 @@ void add_description(nb::module_& module) {
   add_topology(module);
   add_scores(module);
   add_normalisers(module);
-  nb::class_<AttentionSpec>(module, "Description",
-                            "What one attention call computes: score, then terms, topology, normaliser, and what is done to a weight after "
-                            "it. Prints as JSON (docs/spec.md); equal descriptions are equal.")
+  nb::class_<AttentionSpec>(
+      module, "Description",
+      "Describes what an attention call computes: the score, its terms, the topology, the normaliser, and what follows the "
+      "normaliser (dropout, head mask).\n\nrepr() is JSON (docs/spec.md). Descriptions with equal contents compare equal.")
       .def(
           "__init__",
           [](AttentionSpec* self, const Score& score, const std::vector<Term>& terms, const Topology& topology,
@@ -218,7 +236,7 @@ void add_description(nb::module_& module) {
             for_each_operand(spec, [&](const std::string& name, const Tensor& operand) { out[name.c_str()] = array_of(operand); });
             return out;
           },
-          "The arrays in it by name, which is also how its JSON and its gradients name them.")
+          "Dict of the arrays in the description. The names are those in its JSON and in Record.gradients().")
       .def("__repr__", [](const AttentionSpec& spec) { return to_json(spec); })
       .def("__eq__", &are_equal);
 }

@@ -1,5 +1,6 @@
-// The digest of a plane: 64 chains of rotations and odd multiplications, each over every 64th word of 32 bits. A step is a bijection of its
-// chain, so a change of one word always changes the chain; changes of several words of one chain cancel with probability 2⁻³².
+// Digest of a plane: 64 chains of rotations and multiplications by odd numbers, each over every 64th 32-bit word. Each step is a bijection
+// of the chain's state, so a change of one word always changes the digest; changes of several words of one chain cancel with probability
+// 2⁻³².
 #include "digests.h"
 
 #include <algorithm>
@@ -19,9 +20,9 @@ constexpr size_t kLanes = 64;
 constexpr size_t kStripe = 4 * kLanes;  // bytes
 using Lanes = std::array<uint32_t, kLanes>;
 
-using Vector = uint32_t __attribute__((vector_size(kStripe / 4)));  // 16 lanes; the compiler splits it where registers are shorter
+using Vector = uint32_t __attribute__((vector_size(kStripe / 4)));  // 16 lanes; the compiler splits it for shorter registers
 
-// Four vectors at once: each waits for its multiplication only. Compiled for each instruction set.
+// Processes four independent vectors to hide the latency of the multiplications. Compiled for each instruction set.
 __attribute__((target_clones("avx512f", "avx2", "default"))) void add_stripes(uint32_t* state, const std::byte* data, size_t count) {
   Vector a, b, c, d;
   const auto load = [](Vector & to, const void* from) __attribute__((always_inline)) { std::memcpy(&to, from, sizeof to); };
@@ -87,7 +88,7 @@ void add_axes(Hasher& hasher, const std::byte* data, const Axis* axis, const Axi
   }
 }
 
-// The bytes of a view in the order of memory: broadcast axes once, neighbouring axes joined.
+// Hashes the bytes of a view in memory order. Broadcast axes are read once; adjacent axes are merged.
 uint64_t digest_of(const Tensor& view) {
   Hasher hasher;
   if (view.numel() == 0) return hasher.value();
@@ -121,7 +122,7 @@ uint64_t digest_of_plane(const Tensor& tensor, int64_t plane) {
 
 }  // namespace
 
-// Planes of the first `count` operands, in parallel.
+// Calls body for each plane of the first `count` operands, in parallel.
 template <class Body>
 void Digests::for_each_plane(size_t count, const Body& body) const {
   std::vector<std::pair<size_t, int64_t>> all;
@@ -167,11 +168,9 @@ void Digests::check_head(int64_t batch, int64_t head) const {
     const auto& [name, tensor, planes] = operands_[at];
     int64_t plane = 0;
     if (tensor.rank() == 4) {
-      const int64_t own =
-          tensor.size(1) == 0 ? 0 : heads_ / std::max<int64_t>(1, tensor.size(1));  // query heads that share one of its heads
+      const int64_t own = tensor.size(1) == 0 ? 0 : heads_ / std::max<int64_t>(1, tensor.size(1));  // query heads per head of this tensor
       plane = (tensor.size(0) == 1 ? 0 : batch) * tensor.size(1) + (own == 0 ? 0 : head / own);
-      if (batch < 0 || head < 0 || head >= heads_ || plane >= planes_of(tensor))
-        continue;  // the look itself says that there is no such head
+      if (batch < 0 || head < 0 || head >= heads_ || plane >= planes_of(tensor)) continue;  // out of range; the map reports this itself
     }
     if (digest_of_plane(tensor, plane) != planes[static_cast<size_t>(plane)]) fail_stale(name);
   }

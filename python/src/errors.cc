@@ -1,8 +1,8 @@
-// Errors as Python sees them.
+// Translates errors to Python exceptions.
 //
-// clearhead::Error becomes the exception of clearhead/errors.py for its code. Messages that name options of the command line name keywords
-// instead. A call with arguments of the wrong type is a TypeError that names the argument: nanobind's own message lists C++ signatures, and
-// has no hook, so each function's entry point is replaced by one that rewrites the message.
+// clearhead::Error becomes the exception of clearhead/errors.py for its code. In messages, command-line options are replaced by Python
+// keywords. A call with arguments of the wrong type raises a TypeError that names the argument. nanobind's own message lists C++ signatures
+// and cannot be customised, so each function's entry point is replaced by one that rewrites the message.
 #include "clearhead/error.h"
 
 #include <nanobind/stl/string.h>
@@ -20,15 +20,15 @@ namespace {
 
 using Entry = PyObject* (*)(PyObject*, PyObject* const*, size_t, PyObject*);
 
-constexpr size_t kCount = 0xFFFFFF;  // the bits of an argument count; nanobind has flags of its own above them
+constexpr size_t kCount = 0xFFFFFF;  // bits of the argument count; nanobind uses the bits above for flags
 
-// The entry points that nanobind made, by function. Written once, while the module is made.
+// nanobind's original entry points, by function. Written only while the module is initialised.
 std::unordered_map<PyObject*, Entry>& entries() {
   static auto* all = new std::unordered_map<PyObject*, Entry>;
   return *all;
 }
 
-// The exception that is set, which has nanobind's message, with the message of clearhead.errors.wrong_type instead.
+// Replaces the message of the pending TypeError by that of clearhead.errors.wrong_type.
 void rewrite_type_error(PyObject* function, PyObject* const* args, size_t count, PyObject* names) {
   nb::python_error problem;
   const auto message = nb::cast<std::string>(nb::str(problem.value()));
@@ -58,8 +58,9 @@ PyObject* enter(PyObject* function, PyObject* const* args, size_t flagged, PyObj
 void replace_entry(nb::handle function) {
   const std::string kind = nb::cast<std::string>(nb::getattr(function.type(), "__name__"));
   if (kind != "nb_func" && kind != "nb_method") return;
-  auto* slot = reinterpret_cast<Entry*>(reinterpret_cast<char*>(function.ptr()) + sizeof(PyVarObject));    // nb_func::vectorcall
-  if (*slot != reinterpret_cast<Entry>(PyVectorcall_Function(function.ptr())) || *slot == &enter) return;  // another layout of nanobind's
+  auto* slot = reinterpret_cast<Entry*>(reinterpret_cast<char*>(function.ptr()) + sizeof(PyVarObject));  // nb_func::vectorcall
+  if (*slot != reinterpret_cast<Entry>(PyVectorcall_Function(function.ptr())) || *slot == &enter)
+    return;  // unknown nanobind layout: keep its message
   entries().emplace(function.ptr(), *slot);
   *slot = &enter;
 }
@@ -85,7 +86,7 @@ void name_arguments_in_type_errors(nb::module_& module) {
     if (!nb::isinstance(member, type)) continue;
     for (const nb::handle method : member.attr("__dict__").attr("values")()) {
       replace_entry(method);
-      const nb::object function = nb::getattr(method, "__func__", nb::none());  // of a static method
+      const nb::object function = nb::getattr(method, "__func__", nb::none());  // present on static methods
       if (!function.is_none()) replace_entry(function);
     }
   }

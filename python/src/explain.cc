@@ -1,4 +1,4 @@
-// Why an answer, and how far each explanation can be trusted: Model.why() and Model.judge().
+// Bindings of attribution and its evaluation: Model.why(), trace_gradients(), split_score() and judge().
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/optional.h>
@@ -48,7 +48,7 @@ SharedModel model_for(const Loaded& self, const std::vector<MethodInfo>& methods
   return gradients ? self.gradients->get() : self.model;
 }
 
-// A text with a second one, or what else the model reads.
+// The input: a text, or a ModelInput for models that read another type of input.
 struct Given {
   std::optional<ModelInput> input{};
   std::string text{};
@@ -183,39 +183,50 @@ nb::dict split(const Loaded& self, const std::string& text, int layer, int64_t h
 
 void add_explanations(nb::class_<Loaded>& model) {
   model
-      .def(
-          "why", &why, "text"_a, "pair"_a = nb::none(), nb::kw_only(), "question"_a = nb::none(), "of"_a = "", "against"_a = "",
-          "by"_a = std::vector<std::string>{"relevance"}, "items"_a = "word", "steps"_a = 32, "layer"_a = nb::none(), "head"_a = nb::none(),
-          "Which parts of a text an answer came from: a dict with \"answer\", its \"probability\", \"items\" (their text), \"bytes\" of "
-          "each\n"
-          "in the UTF-8 text, and \"shares\", f32 [item] by method, of no fixed total; signed methods say what speaks against it.\n\n"
-          "of: a class, a word or several, or \"token N\"; empty: what the model answers. Several tokens are explained as a whole: by the\n"
-          "sum of their log-probabilities. against: explain why that and not this, a class or a word of one token. by: attention,\n"
-          "rollout, flow, value-weighted, output-weighted, mixed, attention-gradient, relevance, gradient-input, integrated-gradients,\n"
-          "occlusion. items: \"word\", \"token\" or \"sentence\"; of what is no text (reads) its statements, patches or frames. steps: of "
-          "integrated gradients. layer, head: of methods of one layer; refused where no method uses it.\n"
-          "Methods with gradients read the weights a second time when first used. Raises NotFoundError for a class or word that is not\n"
-          "there, UnsupportedError for what the model cannot have.")
-      .def(
-          "trace_gradients", &traced, "text"_a, "pair"_a = nb::none(), nb::kw_only(), "question"_a = nb::none(), "of"_a = "",
-          "against"_a = "", "budget"_a = uint64_t{2} << 30, "layers"_a = std::vector<int>{}, "rows"_a = Bytes{},
-          "trace() of a run with gradients: it also keeps how an answer changes with every weight, for LayerMap.gradients(). of, against:\n"
-          "which answer, as why() has it; the rest is as of trace().")
+      .def("why", &why, "text"_a, "pair"_a = nb::none(), nb::kw_only(), "question"_a = nb::none(), "of"_a = "", "against"_a = "",
+           "by"_a = std::vector<std::string>{"relevance"}, "items"_a = "word", "steps"_a = 32, "layer"_a = nb::none(),
+           "head"_a = nb::none(),
+           "Attributes an answer of the model to parts of the input.\n\n"
+           "Returns a dict: \"answer\" and its \"probability\"; \"items\", the text of each item; \"bytes\", its byte range in the UTF-8 "
+           "text;\n"
+           "\"shares\", the attribution of each item by method, f32 [item]. Shares have no fixed total. Signed methods give negative "
+           "shares to\n"
+           "items that speak against the answer.\n\n"
+           "text: an input of the type that `reads` names. pair: the second text. question: for models that read a story or a scene.\n"
+           "of: the answer to explain: a class, one or more words, or \"token N\"; default: the model's own answer. Several tokens are\n"
+           "explained together, by the sum of their log-probabilities.\n"
+           "against: a class or a word of one token; explains why the answer is `of` and not `against`.\n"
+           "by: methods, of: attention, rollout, flow, value-weighted, output-weighted, mixed, attention-gradient, relevance,\n"
+           "gradient-input, integrated-gradients, occlusion.\n"
+           "items: \"word\", \"token\" or \"sentence\"; inputs other than texts have statements, patches or frames as items.\n"
+           "steps: number of steps of integrated gradients. layer, head: for methods that use one layer; an error if no method does.\n\n"
+           "The first use of a method with gradients loads the weights a second time. Raises NotFoundError for a class or word that does "
+           "not\n"
+           "exist, UnsupportedError for a method or answer that the model does not support.")
+      .def("trace_gradients", &traced, "text"_a, "pair"_a = nb::none(), nb::kw_only(), "question"_a = nb::none(), "of"_a = "",
+           "against"_a = "", "budget"_a = uint64_t{2} << 30, "layers"_a = std::vector<int>{}, "rows"_a = Bytes{},
+           "Like trace(), and also keeps the gradient of an answer with respect to every weight, for LayerMap.gradients().\n\n"
+           "of, against: the answer, as in why(). Other parameters as in trace().")
       .def("split_score", &split, "text"_a, "layer"_a, "head"_a, "query"_a, "key"_a, "pair"_a = nb::none(), "family"_a = "",
-           "One score of a head, taken apart: a dict with \"score\" (scale * q.k, before the terms of the description) and \"parts\",\n"
-           "[(what, of the query, of the key)]: what embeddings, every head and MLP below, and biases wrote into either. Norms keep the\n"
-           "scale of the run, so either column adds up to the score. query, key: numbers of tokens.\n\n"
-           "Of encoder-decoders family is \"enc\", \"dec\" or \"cross\" (its query stands in what is written, its key in the source), and\n"
-           "pair what is written, by default what the model writes. Raises InvalidArgumentError for a pair that is not visible,\n"
-           "UnsupportedError for networks of parts.")
+           "Decomposes one attention score into contributions of the components below it.\n\n"
+           "Returns a dict: \"score\", which is scale * q.k before the terms of the description, and \"parts\", a list of (component,\n"
+           "contribution through the query, contribution through the key). Components are the embeddings, every head and MLP below, and\n"
+           "biases. Normalisation layers keep the scale that they had in the run, so each column adds up to the score.\n\n"
+           "query, key: token indices. pair: the second text. For encoder-decoders, family is \"enc\", \"dec\" or \"cross\" (the query is "
+           "in\n"
+           "the target, the key in the source) and pair is the target text, by default what the model generates. Raises\n"
+           "InvalidArgumentError for a pair that is not visible, UnsupportedError for models made of parts.")
       .def("judge", &judged, "texts"_a, nb::kw_only(), "by"_a = std::vector<std::string>{"attention", "relevance", "occlusion"},
            "of"_a = std::vector<std::string>{}, "marks"_a = std::vector<Bytes>{}, "items"_a = "word", "removal"_a = "unseen",
            "steps"_a = 16, "seed"_a = 1,
-           "How far each method says what the answers needed: a dict by method, with \"random\" and the reverse of the first one beside, "
-           "of\n"
-           "dicts by measure of (mean, low, high): 95 % intervals by bootstrap over texts, NaN where a measure is not defined.\n\n"
-           "of: what is asked of each text, as why() has it. marks: of each text, (begin, end) of bytes that people marked. removal:\n"
-           "\"unseen\" (no token attends to it) or \"masked\". Texts of fewer than 3 items say nothing.");
+           "Evaluates attribution methods: how faithfully each identifies the items that the answers depend on.\n\n"
+           "Returns a dict by method of dicts by measure of (mean, low, high), where low and high bound the 95 % bootstrap interval over\n"
+           "texts; NaN where a measure is not defined. As baselines, the dict also has \"random\" and the reverse of the first method.\n\n"
+           "by, items, steps: as in why(). of: the answer to explain for each text, as in why(); default: the model's own answers.\n"
+           "marks: for each text, byte ranges (begin, end) that people marked as the reason. removal: how an item is removed: \"unseen\" "
+           "(no\n"
+           "token attends to it) or \"masked\". seed: of random rankings and random sets of items. Texts with fewer than 3 items are "
+           "ignored.");
 }
 
 }  // namespace clearhead::python

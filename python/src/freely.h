@@ -1,4 +1,4 @@
-// Work of the library without the GIL. Ctrl-C stops it.
+// Runs library code without the GIL. Ctrl-C cancels it.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -10,14 +10,14 @@
 
 namespace clearhead::python {
 
-/// Runs Python's signal handlers. What they raise, as KeyboardInterrupt, is thrown.
+/// Runs Python's signal handlers. Exceptions that they raise, such as KeyboardInterrupt, are thrown.
 inline void run_signal_handlers() {
-  if (::gettid() != ::getpid()) return;  // Python runs them in the main thread only
+  if (::gettid() != ::getpid()) return;  // Python runs signal handlers only in the main thread
   const nanobind::gil_scoped_acquire gil;
   if (PyErr_CheckSignals() != 0) throw nanobind::python_error();
 }
 
-/// What `work` returns. It must touch nothing of Python's.
+/// Releases the GIL, runs `work` and returns its result. `work` must not touch Python objects.
 template <class Work>
 auto freely(const Work& work) {
   const nanobind::gil_scoped_release free;

@@ -1,4 +1,4 @@
-// Files are read by the library, arrays are taken as they are or, of bytes, as shares of 255.
+// Converts Python objects to model inputs: the library reads files; float arrays are used unchanged; u8 arrays are divided by 255.
 #include "inputs.h"
 
 #include <nanobind/stl/string.h>
@@ -21,7 +21,7 @@ namespace {
        nb::cast<std::string>(nb::str(given.type())));
 }
 
-// A path of any kind; nothing where it is none.
+// Returns the path if the object is a str or path-like, else nullopt.
 std::optional<std::string> path_of(nb::handle given) {
   if (nb::isinstance<nb::str>(given)) return nb::cast<std::string>(given);
   if (nb::hasattr(given, "__fspath__")) return nb::cast<std::string>(nb::module_::import_("os").attr("fspath")(given));

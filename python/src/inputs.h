@@ -1,4 +1,4 @@
-// What a model of the literature is given, as Python has it: a document, a story, a picture, a scene, a sound (ModelInput).
+// Converts Python objects to a ModelInput: a document, a story, a picture, a scene or a sound.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -10,16 +10,17 @@
 
 namespace clearhead::python {
 
-/// True for models that are given a ModelInput, not texts.
+/// Returns true for models that read a ModelInput instead of texts.
 bool reads_inputs(const ModelInfo& info);
-/// Of a model that reads texts. Throws kInvalidArgument for what is no str.
+/// Returns the text for a model that reads texts. Throws kInvalidArgument unless `given` is a str.
 std::string text_of(const ModelInfo& info, nanobind::handle given);
-/// given, by what the model reads:
-///   "document"          a str, which is cut into sentences, or a list of them
-///   "story"             the same, its statements; with a question
-///   "picture", "scene"  a path, u8 [height, width] or [height, width, 3], or f32 [channels, height, width] from 0 to 1; a scene with a question
-///   "sound"             a path, or (samples f32 [frame] or [channel, frame], frames a second)
-/// Throws kInvalidArgument for anything else, and for a question that is missing or that nothing reads; what reading a file throws.
+/// Converts `given` according to ModelInfo::reads:
+///   "document"          a str, which is split into sentences, or a list of sentences
+///   "story"             a str, which is split into statements, or a list of statements; needs a question
+///   "picture", "scene"  a path, u8 [height, width] or [height, width, 3], or f32 [channels, height, width] from 0 to 1; a scene needs a
+///                       question
+///   "sound"             a path, or (samples f32 [frame] or [channel, frame], frames per second)
+/// Throws kInvalidArgument for anything else, and for a missing or superfluous question. Errors of reading a file pass through.
 ModelInput input_of(const ModelInfo& info, nanobind::handle given, const std::optional<std::string>& question);
 
 }  // namespace clearhead::python

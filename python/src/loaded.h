@@ -1,4 +1,4 @@
-// A model as Python holds it.
+// The C++ object behind a Python Model.
 #pragma once
 
 #include <memory>
@@ -11,7 +11,7 @@ namespace clearhead::python {
 
 using SharedModel = std::shared_ptr<const Model>;
 
-/// The same model with weights that a backward pass can go through, read when first asked for. Safe to use from several threads.
+/// The same model with weights that support gradients. Loaded on first use. Safe to use from several threads.
 class ForGradients {
  public:
   ForGradients(std::string name, LoadOptions options) : name_(std::move(name)), options_(options) { options_.gradients = true; }

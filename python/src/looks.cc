@@ -1,4 +1,4 @@
-// Maps of records, and heads of any map: rows, columns, tiles, masses and sums of exact weights, recomputed when asked for.
+// Bindings of maps over records and of single heads: rows, columns, tiles and statistics of exact weights, recomputed on demand.
 #include "looks.h"
 
 #include <nanobind/nanobind.h>
@@ -114,7 +114,7 @@ Tensor weights_of(const Head& head, Range queries, Range keys) {
   if (out.numel() == 0) return out;
   float* to = out.mutable_data<float>();
   if (head.has_whole_tiles) {
-    (void)head.row(queries.begin);  // says what is wrong with a head that is not there
+    (void)head.row(queries.begin);  // throws a descriptive error if the head does not exist
     const Tile tile = head.tile({.queries = queries, .keys = keys});
     std::transform(tile.max.data<float>(), tile.max.data<float>() + out.numel(), to, [](float x) { return std::isnan(x) ? 0.0F : x; });
     return out;
@@ -128,7 +128,7 @@ Tensor weights_of(const Head& head, Range queries, Range keys) {
 
 namespace {
 
-// A map of a record, which checks before each look that its operands are as they were.
+// A map over a record that checks before every read that its operands are unchanged.
 struct CheckedMap {
   AttentionMap map;
   SharedDigests digests{};
@@ -163,21 +163,22 @@ std::string repr_of(const MapRow& row) {
 }
 
 void add_heads(nb::module_& module) {
-  nb::class_<Weighted>(module, "Weighted", "A key, its score and its weight.")
-      .def_ro("key", &Weighted::key, "Which key.")
-      .def_ro("score", &Weighted::score, "Its score in natural units, after all terms.")
-      .def_ro("weight", &Weighted::weight, "Its weight.")
+  nb::class_<Weighted>(module, "Weighted", "A key with its score and weight.")
+      .def_ro("key", &Weighted::key, "Index of the key.")
+      .def_ro("score", &Weighted::score, "Score after all terms, in natural units (base e).")
+      .def_ro("weight", &Weighted::weight, "Attention weight.")
       .def("__repr__", [](const Weighted& one) { return format("key {}: weight {:.6g}, score {:.6g}", one.key, one.weight, one.score); });
-  nb::class_<MapRow>(module, "MapRow", "The weights of one query over all keys.")
+  nb::class_<MapRow>(module, "MapRow", "Weights of one query over all keys.")
       .def_prop_ro(
-          "weights", [](const MapRow& row) { return floats(row.weights()); }, "f32 [key]")
+          "weights", [](const MapRow& row) { return floats(row.weights()); }, "Attention weights, f32 [key]; 0 for hidden keys.")
       .def_prop_ro(
-          "scores", [](const MapRow& row) { return floats(row.scores()); }, "f32 [key], -inf for hidden keys")
-      .def("top_k", &MapRow::top_k, "count"_a, "The `count` keys of highest score, best first.")
+          "scores", [](const MapRow& row) { return floats(row.scores()); }, "Scores after all terms, f32 [key]; -inf for hidden keys.")
+      .def("top_k", &MapRow::top_k, "count"_a, "Returns the `count` keys with the highest scores as a list of Weighted, highest first.")
       .def("__len__", [](const MapRow& row) { return row.weights().size(); })
       .def("__repr__", &repr_of);
-  nb::class_<Head>(module, "MapHead",
-                   "One head of a map: row, column, tile, to_numpy, to_image, plot. head[query] is a row, head[query, key] one weight.")
+  nb::class_<Head>(
+      module, "MapHead",
+      "One head of a map. head[query] is a MapRow, head[query, key] a float; see also row, column, tile, to_numpy, to_image and plot.")
       .def("__repr__",
            [](const Head& head) { return format("clearhead.MapHead({}, {} queries x {} keys)", head.name, head.queries, head.keys); })
       .def("__len__", [](const Head& head) { return head.queries; })
@@ -189,18 +190,19 @@ void add_heads(nb::module_& module) {
           },
           "queries"_a = nb::none(), "keys"_a = nb::none())
       .def_prop_ro(
-          "shape", [](const Head& head) { return nb::make_tuple(head.queries, head.keys); }, "(queries, keys)")
+          "shape", [](const Head& head) { return nb::make_tuple(head.queries, head.keys); }, "Shape of the map: (queries, keys).")
       .def(
           "row", [](const Head& head, int64_t query) { return freely([&] { return head.row(query); }); }, "query"_a,
-          "The weights of one query over all keys, by its place in the text.\n"
-          "Raises NotFoundError for a row that a trace did not keep, InvalidArgumentError for one that is not there.")
+          "Returns the MapRow of one query: its weights over all keys.\n\n"
+          "Raises NotFoundError for a row that a trace did not keep, InvalidArgumentError for an index out of range.")
       .def(
           "column",
           [](const Head& head, int64_t key, const nb::object& queries) {
             const Range range = range_of(queries, head.queries, "queries");
             return floats(freely([&] { return head.column(key, range); }));
           },
-          "key"_a, "queries"_a = nb::none(), "Weights of one key over these queries, f32 [query].")
+          "key"_a, "queries"_a = nb::none(),
+          "Weights that one key receives from these queries, f32 [query]. queries: (begin, end), a slice or a single index; default: all.")
       .def(
           "tile",
           [](const Head& head, const nb::object& queries, const nb::object& keys, const std::array<int64_t, 2>& cells,
@@ -215,9 +217,11 @@ void add_heads(nb::module_& module) {
           },
           "queries"_a = nb::none(), "keys"_a = nb::none(), "cells"_a = std::array<int64_t, 2>{0, 0}, "key_factors"_a = std::vector<float>{},
           "row_factors"_a = std::vector<float>{},
-          "(largest, mean) weights of cells, f32 [rows, columns]; NaN where all is hidden, -1 where nothing was scored.\n"
-          "queries, keys: (begin, end), a slice or one number. cells = (0, 0): one cell a weight. Factors, not negative, of each key and\n"
-          "row of the tile (norms of values) multiply the weights.");
+          "Pools a region of the map into cells. Returns (largest weight, mean weight) of each cell, f32 [rows, columns].\n\n"
+          "A cell is NaN if all its pairs are hidden, and -1 if none was scored. queries, keys: (begin, end), a slice or a single index;\n"
+          "default: all. cells: (rows, columns) of the result; (0, 0) gives one cell per weight. key_factors, row_factors: factors, at "
+          "least\n"
+          "0, for each key and row of the region, that multiply the weights, for example norms of values.");
 }
 
 void add_maps(nb::module_& module) {

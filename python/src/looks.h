@@ -1,4 +1,4 @@
-// Shared by maps of records and maps of traces: ranges, sweeps and heads.
+// Code shared by maps of records and maps of traces: ranges, sweeps and heads.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -13,13 +13,13 @@
 
 namespace clearhead::python {
 
-/// (begin, end), a slice, one number, or None for all `size` of them. Throws kInvalidArgument with the argument's name.
+/// Converts (begin, end), a slice, a single index, or None (all `size`) to a range. Throws kInvalidArgument with the argument's name.
 Range range_of(const nanobind::object& given, int64_t size, const char* name);
 
-/// f32 [value]
+/// Returns a numpy array, f32 [value].
 nanobind::object floats(const std::vector<float>& values);
 
-/// The keywords of sweep().
+/// The parsed keyword arguments of sweep().
 struct Sweep {
   ReductionRequest request{};
   LookOptions options{};
@@ -28,19 +28,19 @@ Sweep sweep_of(const std::vector<std::string>& statistics, int64_t top_k, const 
                const nanobind::list& matches, int64_t offset_reach, const nanobind::object& heads, int64_t sampled_rows);
 nanobind::dict dict_of(const ReductionResult& found);
 
-/// One head of a record's map, or of a layer of a trace. The functions are called without the GIL.
+/// One head of the map of a record or of a trace's layer. The functions are called without the GIL.
 struct Head {
   std::function<MapRow(int64_t)> row;
   std::function<std::vector<float>(int64_t, Range)> column;
   std::function<Tile(const TileRequest&)> tile;
   int64_t queries = 0, keys = 0;
   std::string name{};  // "head 3 of layer 2"
-  /// True if a tile has the same weights as its rows, except for hidden pairs. False for maps with unknown pairs and for gradients.
+  /// True if tile() returns the same weights as row(), except for hidden pairs. False for maps with unscored pairs and for gradients.
   bool has_whole_tiles = true;
 };
 
-/// All weights of these rows and keys, f32 [row, key]: 0 for hidden pairs, NaN for pairs that were never scored. Throws kNotFound for a row
-/// that was not kept.
+/// Returns the weights of these rows and keys, f32 [row, key]; 0 for hidden pairs, NaN for pairs that were never scored. Throws kNotFound
+/// for a row that was not kept.
 Tensor weights_of(const Head& head, Range queries, Range keys);
 
 }  // namespace clearhead::python

@@ -1,4 +1,4 @@
-// Models of this library: load, ask, and watch.
+// Bindings of models: loading, inference, generation and tracing.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/optional.h>
@@ -86,7 +86,7 @@ std::vector<std::string> transcribed(const Loaded& self, const nb::list& sounds,
   return out;
 }
 
-// The target of an encoder-decoder's trace ends with the tokens that were written, without the last one where that was never read.
+// Marks the generated tokens in the trace of an encoder-decoder. They end its target, without the last one if the decoder never read it.
 void name_generated(Trace& trace, std::vector<GeneratedToken> tokens) {
   const RunText& text = trace.plan().text;
   const auto ends_with = [&] {
@@ -179,50 +179,50 @@ nb::dict ran(const Loaded& self, const nb::object& text_or_ids, bool all_hidden)
   return out;
 }
 
-// What it is, and what it says of a text.
+// Properties of a model, and single forward passes.
 void add_answers(nb::class_<Loaded>& model) {
   model
       .def("__repr__",
            [](const Loaded& self) { return format("clearhead.Model({}, {})", self.model->info().name, self.model->info().model_type); })
       .def_prop_ro(
-          "name", [](const Loaded& self) { return self.model->info().name; }, "Its folder's or hub's name.")
+          "name", [](const Loaded& self) { return self.model->info().name; }, "Name of the model: its folder or its name on the hub.")
       .def_prop_ro(
-          "model_type", [](const Loaded& self) { return self.model->info().model_type; }, "Its family.")
+          "model_type", [](const Loaded& self) { return self.model->info().model_type; }, "Model family, as model_type in config.json.")
       .def_prop_ro(
           "layers", [](const Loaded& self) { return self.model->info().layers; }, "Number of layers.")
       .def_prop_ro(
-          "heads", [](const Loaded& self) { return self.model->info().heads; }, "Query heads of a layer.")
+          "heads", [](const Loaded& self) { return self.model->info().heads; }, "Number of query heads per layer.")
       .def_prop_ro(
-          "width", [](const Loaded& self) { return self.model->info().width; }, "Size of a hidden state.")
+          "width", [](const Loaded& self) { return self.model->info().width; }, "Size of the hidden states.")
       .def(
           "encode", [](const Loaded& self, const std::string& text) { return self.model->tokenizer().encode(text).ids; }, "text"_a,
-          "The token ids of a text, special tokens included.")
+          "Token ids of a text, with special tokens.")
       .def(
           "decode", [](const Loaded& self, const std::vector<int32_t>& ids) { return self.model->tokenizer().decode(ids, true); }, "ids"_a,
-          "The text of token ids, without special tokens.")
+          "Text of token ids, without special tokens.")
       .def("run", &ran, "text_or_ids"_a, nb::kw_only(), "all_hidden"_a = false,
-           "One run: a dict of what the model has, f32: \"hidden\" [1, token, width], \"pooled\" [1, width], \"causal_logits\" and\n"
-           "\"masked_logits\" [1, token, vocabulary], \"class_logits\" [1, label]; all_hidden=True: a list more, of the embeddings and "
-           "every\n"
-           "layer's output. Raises TooLongError for more tokens than the model has positions.")
+           "Runs the model on a text or on token ids (int [token]). Returns a dict of f32 arrays, with the outputs that the model has.\n\n"
+           "\"hidden\" [1, token, width], \"pooled\" [1, width], \"causal_logits\" and \"masked_logits\" [1, token, vocabulary],\n"
+           "\"class_logits\" [1, label], \"next_sentence_logits\". all_hidden=True adds \"all_hidden\", a list of the embeddings and the\n"
+           "output of every layer. Raises TooLongError if there are more tokens than the model has positions.")
       .def(
           "hidden",
           [](const Loaded& self, const std::string& text) {
             return array_of(freely([&] { return self.model->run(self.model->tokenizer().encode(text), {.logits = false}); }).hidden);
           },
-          "text"_a, "The last hidden state, f32 [1, token, width].")
+          "text"_a, "Hidden states of the last layer, f32 [1, token, width].")
       .def(
           "embed",
           [](const Loaded& self, const std::string& text) {
             return array_of(rows_of({freely([&] { return self.model->embed(text); })}).select(0, 0));
           },
-          "text"_a, "The sentence's vector as sentence-transformers computes it, f32 [width].")
+          "text"_a, "Sentence embedding, as sentence-transformers computes it, f32 [width].")
       .def(
           "embed",
           [](const Loaded& self, const std::vector<std::string>& texts) {
             return array_of(rows_of(freely([&] { return self.model->embed_all(texts); })));
           },
-          "texts"_a, "f32 [text, width]")
+          "texts"_a, "Sentence embeddings of a list of texts, f32 [text, width].")
       .def(
           "classify",
           [](const Loaded& self, const nb::object& text, const std::optional<std::string>& pair,
@@ -237,14 +237,16 @@ void add_answers(nb::class_<Loaded>& model) {
                 freely([&] { return self.model->classify(own, pair ? std::optional<std::string_view>(*pair) : std::nullopt); }));
           },
           "text"_a, "pair"_a = nb::none(), nb::kw_only(), "question"_a = nb::none(),
-          "[(label, probability)], best first. text: what the model reads (reads).")
+          "Classifies a text, a pair of texts or another input. Returns [(label, probability)], most probable first.\n\n"
+          "text: an input of the type that `reads` names. pair: the second text. question: for models that read a story or a scene.")
       .def_prop_ro(
           "reads", [](const Loaded& self) { return self.model->info().reads; },
-          "What the model is given where a method says \"text\".\n\n"
-          "\"text\", \"pair\": a str. \"document\", \"story\": a str, or the list of its sentences. \"picture\", \"scene\": a path, u8\n"
-          "[height, width] or [height, width, 3], or f32 [channels, height, width] from 0 to 1. \"sound\": a path, or (samples f32 [frame] "
-          "or\n"
-          "[channel, frame], frames a second). A story and a scene have a question beside.");
+          "Type of input that the model reads, which its methods take as the argument `text`.\n\n"
+          "\"text\", \"pair\": a str.\n"
+          "\"document\", \"story\": a str, or a list of sentences.\n"
+          "\"picture\", \"scene\": a path, u8 [height, width] or [height, width, 3], or f32 [channels, height, width] from 0 to 1.\n"
+          "\"sound\": a path, or (samples f32 [frame] or [channel, frame], frames per second).\n"
+          "A story and a scene also need the argument `question`.");
 }
 
 void add_runs(nb::class_<Loaded>& model) {
@@ -260,7 +262,8 @@ void add_runs(nb::class_<Loaded>& model) {
             }
             return out;
           },
-          "text"_a, "count"_a = 5, "For every mask token of the text, [(token, probability)], best first.")
+          "text"_a, "count"_a = 5,
+          "Fills mask tokens. Returns for each mask token of the text a list of `count` pairs (token, probability), most probable first.")
       .def(
           "answer",
           [](const Loaded& self, const std::string& question, const std::string& text) -> std::optional<std::string> {
@@ -268,20 +271,23 @@ void add_runs(nb::class_<Loaded>& model) {
             if (!found.found) return std::nullopt;
             return text.substr(static_cast<size_t>(found.begin), static_cast<size_t>(found.end - found.begin));
           },
-          "question"_a, "text"_a, "The answer as a part of the text; None if the text has none.")
+          "question"_a, "text"_a, "Answers a question with a span of the text; None if the text has no answer.")
       .def("score", &scored, "text"_a, "target"_a = nb::none(),
-           "ln p of every token but the first, f32 [token - 1]. Of an encoder-decoder: of every token of `target`, its end included.\n"
-           "Raises UnsupportedError for a model that writes nothing.")
+           "Log-probability (natural) of every token except the first, f32 [token - 1]. For an encoder-decoder: of every token of "
+           "`target`,\n"
+           "including the end token. Raises UnsupportedError for a model that does not generate text.")
       .def(
           "translate",
           [](const Loaded& self, const std::string& text, std::optional<int64_t> beams, std::optional<int64_t> max_tokens) {
             return translated(self, {text}, beams, max_tokens).front();
           },
           "text"_a, nb::kw_only(), "beams"_a = nb::none(), "max_tokens"_a = nb::none(),
-          "What an encoder-decoder writes for a text, by beam search with its own settings, or with so many beams (1: greedily).\n"
-          "generate(text, watch=True) also gives the trace. Raises UnsupportedError for other models, TooLongError.")
+          "Translates a text with an encoder-decoder. beams: number of beams, 1 for greedy decoding; default: the model's own settings.\n"
+          "max_tokens: largest number of tokens to generate. generate(text, watch=True) also returns the trace. Raises UnsupportedError "
+          "for\n"
+          "other models, TooLongError.")
       .def("translate", &translated, "texts"_a, nb::kw_only(), "beams"_a = nb::none(), "max_tokens"_a = nb::none(),
-           "The same for many texts, in batches.")
+           "Translates a list of texts, in batches.")
       .def(
           "tag",
           [](const Loaded& self, const std::string& text) {
@@ -292,23 +298,31 @@ void add_runs(nb::class_<Loaded>& model) {
             }
             return out;
           },
-          "text"_a, "[(type, words, probability)] of the text's entities, in its order. Raises UnsupportedError without a tagger.")
+          "text"_a,
+          "Token classification: returns [(type, words, probability)], the entities of the text in order. Raises UnsupportedError for "
+          "other models.")
       .def(
           "summarise",
           [](const Loaded& self, const std::vector<std::string>& sentences) {
             return classes_of(freely([&] { return self.model->summarise({.texts = sentences}); }));
           },
-          "sentences"_a, "[(sentence, weight)] of a document, heaviest first. Raises UnsupportedError for a model that chooses none.")
+          "sentences"_a,
+          "Extractive summary: returns [(sentence, weight)] of a document, largest weight first. Raises UnsupportedError for models that "
+          "do not\n"
+          "select sentences.")
       .def("_generate", &generated, "prompt"_a, "max_tokens"_a, "temperature"_a.none(), "top_k"_a, "top_p"_a, "seed"_a, "watch"_a)
       .def("transcribe", &transcribed, "sounds"_a, nb::kw_only(), "beams"_a = nb::none(),
-           "What a model that reads sounds writes, for each of a list of them (reads), greedily or with so many beams.")
+           "Transcribes a list of sounds (see `reads`). beams: number of beams; default: greedy decoding. Returns a list of str.\n"
+           "Raises UnsupportedError for models that do not read sounds.")
       .def("trace", &traced, "text"_a, "pair"_a = nb::none(), nb::kw_only(), "question"_a = nb::none(), "truncate"_a = false,
            "window"_a = 0, "budget"_a = uint64_t{2} << 30, "layers"_a = std::vector<int>{},
            "rows"_a = std::vector<std::array<int64_t, 2>>{},
-           "Reads the text, or what else the model reads (reads), and keeps its attention, within `budget` bytes. A text longer than the "
-           "model's positions is refused, cut\n"
-           "(truncate) or read in windows of so many tokens. layers: those to keep, else all. rows: ranges of tokens whose rows are kept\n"
-           "where the budget is too short for all. Raises TooLongError, BudgetError before anything is computed.");
+           "Runs the model on an input and returns a Trace of its attention.\n\n"
+           "text: an input of the type that `reads` names. pair: the second text. question: for models that read a story or a scene.\n"
+           "truncate, window: for a text with more tokens than the model has positions: truncate it, or read it in windows of `window`\n"
+           "tokens. Otherwise such a text raises TooLongError. budget: largest size of the trace, in bytes. layers: layers to keep;\n"
+           "default: all. rows: ranges (begin, end) of tokens whose rows are kept if the budget does not suffice for all rows.\n"
+           "Raises TooLongError or BudgetError before anything is computed.");
 }
 
 }  // namespace
@@ -321,8 +335,10 @@ void add_models(nb::module_& module) {
         return Loaded{freely([&] { return load(name, options); }), std::make_shared<ForGradients>(name, options)};
       },
       "name"_a, nb::kw_only(), "precision"_a = "f32",
-      "A model from a folder, or by its name in the local Hugging Face cache. Nothing is downloaded.");
-  nb::class_<Loaded> model(module, "Model", "A model of this library, which load() returns. Immutable; safe to use from several threads.");
+      "Loads a model from a folder, or by name from the local Hugging Face cache. Nothing is downloaded.\n\n"
+      "precision: what linear layers and attention multiply, \"f32\" or \"bf16\". Raises NotFoundError, FormatError for broken files, and\n"
+      "UnsupportedError for a model with features that this library does not have.");
+  nb::class_<Loaded> model(module, "Model", "A model, as load() returns it. Immutable; safe to use from several threads.");
   add_answers(model);
   add_runs(model);
   add_explanations(model);
@@ -330,7 +346,7 @@ void add_models(nb::module_& module) {
       "_page",
       [](const std::vector<const Trace*>& traces, const std::string& path, uint64_t budget, const std::string& state) {
         freely([&] {
-          // The page looks at the traces only while it is written.
+          // Non-owning pointers: the traces are only read while the page is written.
           std::vector<ShownTrace> shown;
           for (const Trace* trace : traces) shown.push_back({.trace = std::shared_ptr<const Trace>(std::shared_ptr<const Trace>(), trace)});
           std::vector<LoadedTrace> loaded;

@@ -1,4 +1,4 @@
-// clearhead._core: the C++ library as Python sees it. clearhead/__init__.py makes the public names of it.
+// The extension module clearhead._core. clearhead/__init__.py exports its public names.
 #include "module.h"
 
 #include <nanobind/stl/string.h>
@@ -13,12 +13,12 @@ using namespace nb::literals;
 
 NB_MODULE(_core, module) {
   using namespace clearhead;
-  nb::set_leak_warnings(false);  // notebooks hold arrays until the end
+  nb::set_leak_warnings(false);  // notebooks keep arrays until the interpreter exits
   module.attr("__version__") = CLEARHEAD_VERSION;
   module.def(
       "threads", [] { return threads(); },
       "Number of threads that compute: those of the machine that this process may use, or what set_threads() said.");
-  module.def("set_threads", &set_threads, "count"_a, "Number of threads that compute, at least 1. Results do not depend on it.");
+  module.def("set_threads", &set_threads, "count"_a, "Sets the number of compute threads, at least 1. Results do not depend on it.");
   module.def(
       "_use_openmp", [](uintptr_t parallel) { use_openmp(reinterpret_cast<OpenMpParallel>(parallel)); }, "parallel"_a);
   module.def(

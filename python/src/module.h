@@ -1,4 +1,4 @@
-// The parts of the extension module clearhead._core.
+// Registration functions of the extension module clearhead._core.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -6,17 +6,17 @@
 namespace clearhead::python {
 
 void add_errors(nanobind::module_& module);                     // errors.cc
-void name_arguments_in_type_errors(nanobind::module_& module);  // errors.cc: once everything has been added
-void add_description(nanobind::module_& module);                // description.cc: what attention is asked for
-void add_attention(nanobind::module_& module);                  // attention.cc: calls, gradients, caches, choices of keys
+void name_arguments_in_type_errors(nanobind::module_& module);  // errors.cc: call last
+void add_description(nanobind::module_& module);                // description.cc: descriptions of attention
+void add_attention(nanobind::module_& module);                  // attention.cc: calls, gradients, caches, key selection
 void add_rules(nanobind::module_& module);                      // rules.cc: terms and visibility from lambdas
-void add_looks(nanobind::module_& module);                      // looks.cc: maps of records, heads of maps
-void add_traces(nanobind::module_& module);                     // traces.cc: traces and maps of their layers
-void add_operator(nanobind::module_& module);                   // operator.cc: what the operator of torch calls
-void add_capture(nanobind::module_& module);                    // capture.cc: traces of what other libraries computed
+void add_looks(nanobind::module_& module);                      // looks.cc: maps of records; heads of maps
+void add_traces(nanobind::module_& module);                     // traces.cc: traces and the maps of their layers
+void add_operator(nanobind::module_& module);                   // operator.cc: functions behind the torch operator
+void add_capture(nanobind::module_& module);                    // capture.cc: traces of attention computed by other libraries
 void add_models(nanobind::module_& module);                     // models.cc
 struct Loaded;
-void add_explanations(nanobind::class_<Loaded>& model);  // explain.cc: a part of models.cc
+void add_explanations(nanobind::class_<Loaded>& model);  // explain.cc: methods of Model
 void add_pictures(nanobind::module_& module);            // pictures.cc
 
 }  // namespace clearhead::python

@@ -1,4 +1,4 @@
-// The two calls behind the operator of torch: plain tensors and a description as text in, plain tensors out.
+// Forward and backward functions behind the torch operator. They take and return plain tensors; the description is JSON text.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
@@ -21,7 +21,7 @@ using namespace nb::literals;
 namespace clearhead::python {
 namespace {
 
-// The description that `text` is, with its operands in the order of for_each_operand.
+// Parses the JSON description `text`. operands: its tensors, in the order of for_each_operand.
 AttentionSpec spec_of(const std::string& text, const std::vector<nb::object>& operands) {
   size_t next = 0;
   return spec_from_json(text, "description", [&](const std::string& name) {
@@ -30,7 +30,7 @@ AttentionSpec spec_of(const std::string& text, const std::vector<nb::object>& op
   });
 }
 
-// Row statistics as one tensor f32 [3, batch, head, query]: m, l and `used`; all of `used` is -1 where it is undefined.
+// Packs row statistics into one tensor f32 [3, batch, head, query]: m, l and `used`. If `used` is undefined, it is filled with -1.
 Tensor packed(const RowStats& rows) {
   Shape shape = rows.m.shape();
   shape.insert(shape.begin(), 3);
@@ -70,7 +70,7 @@ nb::tuple forward(const nb::object& q, const nb::object& k, const nb::object& v,
   return nb::make_tuple(array_of(out, q), array_of(stats, q));
 }
 
-// The output alone, laid out as [batch, query, head, d_v].
+// Computes only the output, laid out as [batch, query, head, d_v].
 nb::object outputs(const nb::object& q, const nb::object& k, const nb::object& v, const AttentionSpec& spec) {
   const Tensor queries = tensor_of(q, "q"), keys = tensor_of(k, "k"), values = tensor_of(v, "v");
   if (queries.rank() != 4 || values.rank() != 4) fail(ErrorCode::kShape, "attention: expected q, k and v with four axes");

@@ -1,4 +1,4 @@
-// Cells of maps as PNG files, by the painter that the command line and the viewer have.
+// Renders cells of maps as PNG files, with the renderer that the command line and the viewer use.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 

@@ -1,8 +1,8 @@
-// Rules from Python's lambdas: the lambda is called once with symbols, whose operators record (clearhead/rule.h).
+// Bindings of rules. A Python lambda is called once with symbols, whose operators record an expression (clearhead/rule.h).
 //
 //   ch.rule(lambda s, b, h, i, j: s - 0.1 * abs(i - j))            ch.visible(lambda b, h, i, j: (i - j) % 3 == 0)
 //
-// Where Python would ask a symbol for its truth or its number (`and`, `if`, an index of an array), an error says what to write.
+// Where Python needs the truth value or the number of a symbol (`and`, `if`, an array index), an error names the replacement.
 #include "clearhead/rule.h"
 
 #include <nanobind/nanobind.h>
@@ -26,7 +26,7 @@ namespace {
 
 RuleValue number_of(const RuleTruth& truth) { return where(truth, RuleValue(1), RuleValue(0)); }
 
-// A symbol, a truth as 1 or 0, or whatever Python holds for a number; arrays are none.
+// Converts a symbol, a condition (to 1 or 0) or any Python number. Returns nullopt for arrays and everything else.
 std::optional<RuleValue> as_number(nb::handle given) {
   if (nb::isinstance<RuleValue>(given)) return nb::cast<RuleValue>(given);
   if (nb::isinstance<RuleTruth>(given)) return number_of(nb::cast<RuleTruth>(given));
@@ -57,7 +57,7 @@ RuleValue number(nb::handle given, const char* of) {
 
 nb::object not_implemented() { return nb::borrow(Py_NotImplemented); }
 
-// A binary operator of Python, and the one that is asked where the symbol stands on the right.
+// Defines a binary operator and its reflected form, which Python calls if the symbol is the right operand.
 template <class Apply>
 void binary(nb::class_<RuleValue>& symbol, const char* name, const char* reflected, const Apply& apply) {
   symbol.def(name, [apply](const RuleValue& a, nb::handle b) {
@@ -98,15 +98,17 @@ RuleValue power(const RuleValue& base, double exponent) {
 }
 
 void add_numbers(nb::module_& module) {
-  nb::class_<RuleValue> symbol(module, "RuleValue",
-                               "A number inside a rule, known by name only: score, place, or what is computed of them. Takes + - * / // % "
-                               "**, abs(), comparisons and the functions of rules.");
+  nb::class_<RuleValue> symbol(
+      module, "RuleValue",
+      "Symbolic number inside a rule: the score, a position, or an expression of them. Supports + - * / // % **, abs(), "
+      "comparisons and the functions for rules (exp, log, tanh, sqrt, floor, minimum, maximum, where).");
   binary(symbol, "__add__", "__radd__", [](RuleValue a, RuleValue b) { return a + b; });
   binary(symbol, "__sub__", "__rsub__", [](RuleValue a, RuleValue b) { return a - b; });
   binary(symbol, "__mul__", "__rmul__", [](RuleValue a, RuleValue b) { return a * b; });
   binary(symbol, "__truediv__", "__rtruediv__", [](RuleValue a, RuleValue b) { return a / b; });
   binary(symbol, "__floordiv__", "__rfloordiv__", [](RuleValue a, RuleValue b) { return floor(a / b); });
-  binary(symbol, "__mod__", "__rmod__", [](RuleValue a, RuleValue b) { return a - b * floor(a / b); });  // of b's sign, as Python's
+  binary(symbol, "__mod__", "__rmod__",
+         [](RuleValue a, RuleValue b) { return a - b * floor(a / b); });  // the result has the sign of b, as in Python
   binary(symbol, "__lt__", nullptr, [](RuleValue a, RuleValue b) { return a < b; });
   binary(symbol, "__le__", nullptr, [](RuleValue a, RuleValue b) { return a <= b; });
   binary(symbol, "__gt__", nullptr, [](RuleValue a, RuleValue b) { return a > b; });
@@ -122,13 +124,13 @@ void add_numbers(nb::module_& module) {
       .def("__index__", [](const RuleValue&) -> int { no_value(); })
       .def("__float__", [](const RuleValue&) -> double { no_value(); })
       .def("__repr__", [](const RuleValue&) { return "clearhead.RuleValue (a symbol inside a rule)"; });
-  symbol.attr("__array_ufunc__") = nb::none();  // numpy's numbers leave the operator to the symbol
+  symbol.attr("__array_ufunc__") = nb::none();  // numpy scalars defer the operator to the symbol
   symbol.attr("__hash__") = nb::none();
 }
 
 void add_truths(nb::module_& module) {
-  nb::class_<RuleTruth> symbol(module, "RuleTruth",
-                               "A truth inside a rule, as a comparison gives it. Takes & | ~ ^; as a number it is 1 or 0.");
+  nb::class_<RuleTruth> symbol(
+      module, "RuleTruth", "Symbolic condition inside a rule, the result of a comparison. Supports & | ~ ^. In arithmetic it is 1 or 0.");
   const auto both = [](RuleTruth a, RuleTruth b) { return a && b; };
   const auto any = [](RuleTruth a, RuleTruth b) { return a || b; };
   const auto one = [](RuleTruth a, RuleTruth b) { return (a && !b) || (!a && b); };
@@ -167,17 +169,17 @@ void add_functions(nb::module_& module) {
     module.def(
         name, [apply, name](nb::handle x) { return apply(number(x, name)); }, "x"_a, about);
   };
-  of_one("exp", "e to the x, inside a rule.", [](RuleValue x) { return exp(x); });
-  of_one("log", "The natural logarithm, inside a rule.", [](RuleValue x) { return log(x); });
-  of_one("tanh", "The hyperbolic tangent, inside a rule.", [](RuleValue x) { return tanh(x); });
-  of_one("sqrt", "The square root, inside a rule.", [](RuleValue x) { return sqrt(x); });
-  of_one("floor", "The largest whole number that is not above x, inside a rule.", [](RuleValue x) { return floor(x); });
+  of_one("exp", "Exponential e**x, for use inside a rule.", [](RuleValue x) { return exp(x); });
+  of_one("log", "Natural logarithm, for use inside a rule.", [](RuleValue x) { return log(x); });
+  of_one("tanh", "Hyperbolic tangent, for use inside a rule.", [](RuleValue x) { return tanh(x); });
+  of_one("sqrt", "Square root, for use inside a rule.", [](RuleValue x) { return sqrt(x); });
+  of_one("floor", "Largest integer that is at most x, for use inside a rule.", [](RuleValue x) { return floor(x); });
   module.def(
       "minimum", [](nb::handle a, nb::handle b) { return min(number(a, "minimum"), number(b, "minimum")); }, "a"_a, "b"_a,
-      "The smaller one, inside a rule.");
+      "The smaller of two numbers, for use inside a rule.");
   module.def(
       "maximum", [](nb::handle a, nb::handle b) { return max(number(a, "maximum"), number(b, "maximum")); }, "a"_a, "b"_a,
-      "The larger one, inside a rule.");
+      "The larger of two numbers, for use inside a rule.");
   module.def(
       "where",
       [](nb::handle condition, nb::handle yes, nb::handle no) {
@@ -185,7 +187,7 @@ void add_functions(nb::module_& module) {
         if (!truth) fail(ErrorCode::kInvalidArgument, "where: the condition is no comparison; write it as one, as in h == 0");
         return where(*truth, number(yes, "where"), number(no, "where"));
       },
-      "condition"_a, "yes"_a, "no"_a, "`yes` where the condition holds, else `no`, inside a rule.");
+      "condition"_a, "yes"_a, "no"_a, "`yes` if the condition holds, else `no`; for use inside a rule.");
 }
 
 RuleValue look_up(const RuleTable& table, const nb::object& given) {
@@ -200,7 +202,7 @@ RuleValue look_up(const RuleTable& table, const nb::object& given) {
   }
 }
 
-// What the lambda returns. numpy reports a symbol as an index in words of its own: ours say what to write.
+// Calls the lambda. numpy raises its own IndexError if a symbol indexes an array; the message is extended by what to write instead.
 template <class... Symbols>
 nb::object called(const nb::callable& body, const Symbols&... symbols) {
   try {
@@ -236,7 +238,7 @@ Topology record_visible(const nb::callable& body) {
           })};
 }
 
-// The rules that the library brings.
+// Predefined terms and topologies.
 void add_library(nb::module_& module) {
   module.def(
       "t5_bias",
@@ -244,46 +246,52 @@ void add_library(nb::module_& module) {
         return t5_bias(tensor_of(weights, "t5_bias.weights"), bidirectional, max_distance);
       },
       "weights"_a, "bidirectional"_a, "max_distance"_a = 128,
-      "A term: s + weights[bucket(j - i), head] (Raffel et al. 2020, section 2.1).   weights: f32 [bucket, head]");
+      "T5's relative position bias, as a term: s + weights[bucket(j - i), head] (Raffel et al. 2020, section 2.1).\n\n"
+      "weights: f32 [bucket, head]. bidirectional: separate buckets for keys before and after the query. max_distance: distances from "
+      "here\n"
+      "on share the last bucket.");
   module.def(
       "temperature",
       [](const nb::object& t) {
         if (nb::isinstance<nb::float_>(t) || nb::isinstance<nb::int_>(t)) return temperature(nb::cast<float>(t));
         return temperature(tensor_of(t, "temperature"));
       },
-      "t"_a, "A term: s / t, for a number or for one of each head, f32 [head].");
+      "t"_a, "Temperature, as a term: s / t. t: a number, or f32 [head].");
   module.def(
       "alibi_2d", [](const nb::object& slopes, int64_t width) { return alibi_2d(tensor_of(slopes, "alibi_2d.slopes"), width); }, "slopes"_a,
-      "width"_a, "A term: s - slope times the distance in an image of `width` patches a row.   slopes: f32 [head]");
+      "width"_a, "Two-dimensional ALiBi, as a term: s - slope * distance in an image with `width` patches per row. slopes: f32 [head].");
   module.def(
       "relative_2d",
       [](const nb::object& table, int64_t height, int64_t width) {
         return relative_2d(tensor_of(table, "relative_2d.table"), height, width);
       },
       "table"_a, "height"_a, "width"_a,
-      "A term: the bias of Swin (Liu et al. 2021, equation 4).   table: f32 [head, 2 * height - 1, 2 * width - 1]");
+      "Relative position bias of Swin, as a term (Liu et al. 2021, equation 4). table: f32 [head, 2 * height - 1, 2 * width - 1].");
   module.def(
       "dilated", [](int64_t step, int64_t back) { return Topology{.visible = dilated(step, back)}; }, "step"_a, "back"_a,
-      "A query sees its own key and `back` keys before it, `step` apart.");
+      "Dilated window: a query sees its own key and `back` keys before it, at a spacing of `step`.");
   module.def(
       "prefix_lm",
       [](const nb::object& prefix) {
         if (nb::isinstance<nb::int_>(prefix)) return Topology{.visible = prefix_lm(nb::cast<int64_t>(prefix))};
         return Topology{.visible = prefix_lm(indices_of(prefix, "prefix_lm"))};
       },
-      "prefix"_a, "Causal, and the first `prefix` keys are seen by all; a number, or one of each sequence, int [batch].");
+      "prefix"_a, "Prefix language model: causal, and all queries see the first `prefix` keys. prefix: a number, or int [batch].");
   module.def(
       "strided", [](int64_t stride) { return Topology{.visible = strided(stride)}; }, "stride"_a,
-      "Causal: the `stride` keys before the query, and every stride-th before those (Child et al. 2019).");
+      "Strided sparse attention: causal; the `stride` keys before the query, and every stride-th key before those (Child et al. 2019).");
   module.def(
       "fixed", [](int64_t stride, int64_t summary) { return Topology{.visible = fixed(stride, summary)}; }, "stride"_a, "summary"_a,
-      "Causal: the query's own block of `stride` keys, and the last `summary` keys of every block (Child et al. 2019).");
+      "Fixed sparse attention: causal; the query's own block of `stride` keys, and the last `summary` keys of every block (Child et al. "
+      "2019).");
   module.def(
       "longformer",
       [](int64_t side, const nb::object& everywhere) {
         return Topology{.visible = longformer(side, indices_of(everywhere, "longformer"))};
       },
-      "side"_a, "global_"_a, "`side` keys on both sides; places with global_ != 0 see all and are seen by all.   global_: int [key]");
+      "side"_a, "global_"_a,
+      "Longformer: a query sees `side` keys on each side. Positions with global_ != 0 see all keys and are seen by all queries.\n\n"
+      "global_: int [key].");
 }
 
 }  // namespace
@@ -293,22 +301,23 @@ void add_rules(nb::module_& module) {
   add_truths(module);
   add_functions(module);
   nb::class_<RuleTable>(module, "RuleTable",
-                        "An array that rules look up by symbols: t[h], t[h, i - j]. An index is floored, then clamped.")
+                        "Array that a rule indexes by symbols: t[h], t[h, i - j]. An index is floored, then clamped to the array.")
       .def("__getitem__", &look_up, "index"_a)
       .def("__call__", [](const RuleTable& self, const nb::args& at) { return look_up(self, at); });
   module.def(
       "table", [](const nb::object& values) { return table(indices_of(values, "table")); }, "values"_a,
-      "An array for rules: ch.table(slopes)[h].   values: float32 or int, 1 to 4 axes. float32 tables have gradients.");
-  module.def("rule", &record_rule, "body"_a,
-             "A term of one's own: ch.rule(lambda s, b, h, i, j: s - 0.1 * abs(i - j)) gives each pair a new score.\n\n"
-             "The lambda is called once, with symbols: score s (natural units, after the terms before it), batch b, head h, the query's\n"
-             "place among the keys i, key j. What it does with them is kept as data, so kernels, gradients, maps and files all have it.\n"
-             "Numbers: + - * / // % **, abs(), ch.exp, ch.log, ch.tanh, ch.sqrt, ch.floor, ch.minimum, ch.maximum, ch.where,\n"
-             "ch.table(array)[h, ...]. Conditions: < <= == ..., & | ~. A score of -inf hides the pair.\n"
-             "Raises InvalidArgumentError where Python's own and, or, not, if, min or max meets a symbol.");
+      "Makes an array usable in a rule: ch.table(slopes)[h]. values: float32 or int, 1 to 4 axes. float32 tables have gradients.");
+  module.def(
+      "rule", &record_rule, "body"_a,
+      "User-defined term: ch.rule(lambda s, b, h, i, j: s - 0.1 * abs(i - j)) returns the new score of each pair.\n\n"
+      "The lambda is called once, with symbols: score s (in natural units, after the preceding terms), batch b, head h, the position i\n"
+      "of the query among the keys, and key j. The recorded expression is data: kernels, gradients, maps and files support it.\n"
+      "Numbers: + - * / // % **, abs(), ch.exp, ch.log, ch.tanh, ch.sqrt, ch.floor, ch.minimum, ch.maximum, ch.where,\n"
+      "ch.table(array)[h, ...]. Conditions: < <= == ..., & | ~. A score of -inf hides the pair.\n"
+      "Raises InvalidArgumentError if Python's own and, or, not, if, min or max is applied to a symbol.");
   module.def("visible", &record_visible, "body"_a,
-             "A topology of one's own: ch.visible(lambda b, h, i, j: (j <= i) & ((i - j) % 3 == 0)) says which pairs are visible.\n\n"
-             "The lambda is called once, as that of ch.rule. Blocks of pairs that it hides are never computed.");
+             "User-defined topology: ch.visible(lambda b, h, i, j: (j <= i) & ((i - j) % 3 == 0)) returns whether a pair is visible.\n\n"
+             "The lambda is called once, as in ch.rule. Blocks of pairs that are entirely hidden are never computed.");
   add_library(module);
 }
 

@@ -1,4 +1,4 @@
-// Traces, and the maps of their layers.
+// Bindings of traces and of the maps of their layers.
 #include "clearhead/trace.h"
 
 #include <nanobind/nanobind.h>
@@ -34,13 +34,13 @@ nb::list segments_of(const RunText& text) {
   return out;
 }
 
-// A layer's map, and what is said of it.
+// The map of one layer, with its name and the tokens of its rows and columns.
 struct Layer {
   std::shared_ptr<const LayerMap> map;
   std::string family{};
   int number = 0;
   std::string module{};
-  Range queries{}, keys{};  // the ids of the trace that its rows and columns are
+  Range queries{}, keys{};  // tokens of the trace that its rows and columns stand for
 };
 
 Head head_of(const Layer& layer, int64_t head) {
@@ -67,8 +67,8 @@ std::string repr_of(const Layer& layer) {
   return out + (layer.module.empty() ? ")" : format(", module {})", layer.module));
 }
 
-// Where a family is a part of the text, the trace's map counts rows and columns as ids of the whole text. This one counts them from the
-// family's own first query and key.
+// If a family covers only a part of the text, the trace's map indexes rows and columns by the tokens of the whole text. This function
+// re-indexes them from the family's own first query and key.
 LayerMap counted_from_own_first(const LayerMap& map, const MapFamily& family) {
   std::vector<Frame> frames = map.frames();
   for (Frame& frame : frames) {
@@ -96,12 +96,12 @@ Layer layer_of(const Trace& trace, int number, const std::optional<std::string>&
   return out;
 }
 
-// Norms of a family's own keys.
+// Selects the norms of a family's own keys.
 Tensor norms_of_own(const Tensor& norms, const MapFamily& family) {
   return norms.defined() && family.is_part ? norms.slice(2, family.first_key, family.first_key + family.keys) : norms;
 }
 
-// The weights of one query in every head, f32 [head, key].
+// Returns the weights of one query in every head, f32 [head, key].
 Tensor rows_of(const Layer& layer, int64_t query) {
   const int64_t heads = layer.map->heads(), keys = layer.map->keys();
   Tensor out = Tensor::empty({heads, keys});
@@ -126,14 +126,15 @@ void add_looks_of_layers(nb::class_<Layer>& type) {
   type.def_prop_ro(
           "heads", [](const Layer& layer) { return layer.map->heads(); }, "Number of heads.")
       .def_prop_ro(
-          "queries", [](const Layer& layer) { return layer.map->queries(); }, "Number of queries, kept or not.")
+          "queries", [](const Layer& layer) { return layer.map->queries(); },
+          "Number of queries, including those whose rows were not kept.")
       .def_prop_ro(
           "keys", [](const Layer& layer) { return layer.map->keys(); }, "Number of keys.")
       .def(
           "_rows", [](const Layer& layer, int64_t query) { return array_of(freely([&] { return rows_of(layer, query); })); }, "query"_a)
       .def(
           "has_row", [](const Layer& layer, int64_t query) { return layer.map->has_row(query); }, "query"_a,
-          "Whether the trace kept this query's row; row() of another raises NotFoundError.")
+          "Returns whether the trace kept the row of this query. row() raises NotFoundError for other rows.")
       .def(
           "gradients",
           [](const Layer& layer, const std::string& show) {
@@ -142,12 +143,11 @@ void add_looks_of_layers(nb::class_<Layer>& type) {
             return out;
           },
           "show"_a = "product",
-          "The same map showing how an answer y changes with each weight (Trace.gradients_of), in place of the weight. show: "
-          "\"gradient\",\n"
-          "dy/dP; \"product\", P * dy/dP; \"for\" and \"against\", what of it is above and below zero, as sizes; \"raises\" and "
-          "\"lowers\",\n"
-          "the same of dy/dP. Rows, columns, tiles and images have it; mass and sweep do not. Raises NotFoundError where no gradients were "
-          "kept.")
+          "Returns the same map with gradients instead of weights: how the answer y (Trace.gradients_of) changes with each weight P.\n\n"
+          "show: \"gradient\" is dy/dP, \"product\" is P * dy/dP, \"for\" is max(0, P * dy/dP), \"against\" is max(0, -P * dy/dP), "
+          "\"raises\" is\n"
+          "max(0, dy/dP), \"lowers\" is max(0, -dy/dP). Rows, columns, tiles and images support it; mass and sweep do not. Raises\n"
+          "NotFoundError if the trace has no gradients.")
       .def_prop_ro(
           "rows_kept",
           [](const Layer& layer) {
@@ -162,7 +162,8 @@ void add_looks_of_layers(nb::class_<Layer>& type) {
             const Range rows = range_of(queries, layer.map->queries(), "queries"), columns = range_of(keys, layer.map->keys(), "keys");
             return floats(freely([&] { return layer.map->mass(rows, columns); }));
           },
-          "queries"_a = nb::none(), "keys"_a = nb::none(), "Mean weight that these rows give to these keys, f32 [head].")
+          "queries"_a = nb::none(), "keys"_a = nb::none(),
+          "Mean over `queries` of the weight that falls on `keys`, f32 [head]. Ranges: (begin, end), a slice or a single index.")
       .def(
           "_sweep",
           [](const Layer& layer, const std::vector<std::string>& statistics, int64_t top_k, const std::array<int64_t, 2>& cells,
@@ -177,30 +178,30 @@ void add_looks_of_layers(nb::class_<Layer>& type) {
 void add_layers(nb::module_& module) {
   nb::class_<Layer> type(
       module, "LayerMap",
-      "The map of one layer of a trace: map[head], map[head, query], numpy.asarray(map).\n\n"
-      "Rows and columns are counted from the family's own first query and key: in a map of cross-attention row 0 is the first\n"
-      "token of the target, and column 0 the first of the source.");
+      "Map of one layer of a trace: map[head] is a MapHead, map[head, query] a MapRow, numpy.asarray(map) all weights.\n\n"
+      "Rows and columns are counted from the family's first query and key: in a map of cross-attention, row 0 is the first token of the\n"
+      "target and column 0 the first token of the source.");
   type.def("__repr__", &repr_of)
       .def("__len__", [](const Layer& layer) { return layer.map->heads(); })
       .def(
           "head", [](const Layer& layer, int64_t head) { return head_of(layer, head); }, "head"_a,
-          "One head of it. Raises InvalidArgumentError for one that is not there.")
+          "Returns the MapHead of one head. Raises InvalidArgumentError for an index out of range.")
       .def_prop_ro(
           "shape", [](const Layer& layer) { return nb::make_tuple(layer.map->heads(), layer.map->queries(), layer.map->keys()); },
-          "(heads, queries, keys)")
+          "Shape of the map: (heads, queries, keys).")
       .def_prop_ro(
-          "family", [](const Layer& layer) { return layer.family; }, "Name of its family: \"enc\", \"dec\", \"cross\" ...")
+          "family", [](const Layer& layer) { return layer.family; }, "Name of the map's family: \"enc\", \"dec\", \"cross\", ...")
       .def_prop_ro(
-          "layer", [](const Layer& layer) { return layer.number; }, "Its number.")
+          "layer", [](const Layer& layer) { return layer.number; }, "Number of the layer.")
       .def_prop_ro(
           "module", [](const Layer& layer) { return layer.module.empty() ? std::nullopt : std::optional(layer.module); },
-          "Path of the module that computed it, as in model.get_submodule(path); None for models of this library.")
+          "Path of the module that computed the layer, for model.get_submodule(path); None for models of this library.")
       .def_prop_ro(
           "query_range", [](const Layer& layer) { return nb::make_tuple(layer.queries.begin, layer.queries.end); },
-          "(begin, end): which tokens of the trace its rows are, as in trace.tokens[begin:end].")
+          "Range (begin, end) of the tokens that the rows stand for: trace.tokens[begin:end].")
       .def_prop_ro(
           "key_range", [](const Layer& layer) { return nb::make_tuple(layer.keys.begin, layer.keys.end); },
-          "(begin, end): which tokens of the trace its columns are.");
+          "Range (begin, end) of the tokens that the columns stand for: trace.tokens[begin:end].");
   add_looks_of_layers(type);
 }
 
@@ -208,15 +209,16 @@ void add_layers_of_traces(nb::class_<Trace>& type) {
   type.def_prop_ro(
           "gradients_of",
           [](const Trace& trace) { return trace.gradients_of().empty() ? std::nullopt : std::optional(trace.gradients_of()); },
-          "What answer the kept gradients are of (LayerMap.gradients); None: none were kept.")
+          "The answer whose gradients the trace keeps (see LayerMap.gradients); None if it keeps none.")
       .def(
           "layers",
           [](const Trace& trace, const std::optional<std::string>& family) { return trace.layers(family.value_or(trace.main_family())); },
-          "family"_a = nb::none(), "Numbers of the layers that were kept.")
+          "family"_a = nb::none(), "Numbers of the layers that the trace keeps. family: default: the main one.")
       .def("map", &layer_of, "layer"_a, "family"_a = nb::none(), nb::kw_only(), "joined"_a = false,
-           "The map of a layer. Raises NotFoundError for one that was not kept.\n\n"
-           "Rows and columns are counted from the family's first query and key (query_range, key_range). joined=True: they are places in\n"
-           "trace.tokens instead, where the source and the target of an encoder-decoder follow one another, and items stand behind tokens.")
+           "Returns the LayerMap of a layer. Raises NotFoundError for a layer that was not kept.\n\n"
+           "family: name of the map's family; default: the main one. Rows and columns are counted from the family's first query and key\n"
+           "(query_range, key_range). With joined=True they are indices into trace.tokens, in which the target of an encoder-decoder\n"
+           "follows the source, and items follow tokens.")
       .def(
           "norms",
           [](const Trace& trace, int layer, const std::optional<std::string>& family) {
@@ -226,9 +228,8 @@ void add_layers_of_traces(nb::class_<Trace>& type) {
             return nb::make_tuple(array_of(norms_of_own(norms.value, of)), array_of(norms_of_own(norms.output, of)));
           },
           "layer"_a, "family"_a = nb::none(),
-          "Norms of the values v [batch, key_head, key] and of v through the output projection [batch, head, key], f32; None where the "
-          "run\n"
-          "did not compute them.")
+          "Returns (norms of the values v, f32 [batch, key_head, key]; norms of v after the output projection, f32 [batch, head, key]).\n"
+          "An entry is None if the run did not compute it.")
       .def(
           "name_segments",
           [](Trace& trace, const std::vector<std::tuple<std::string, int64_t, int64_t>>& segments) {
@@ -241,7 +242,10 @@ void add_layers_of_traces(nb::class_<Trace>& type) {
             }
             trace.set_segments(std::move(named));
           },
-          "segments"_a, "Names ranges of tokens, [(name, begin, end)], in place of those of the run.")
+          "segments"_a,
+          "Names ranges of tokens, [(name, begin, end)]. Replaces the segments of the run. Raises InvalidArgumentError for an empty range "
+          "or one\n"
+          "beyond the tokens.")
       .def(
           "atlas",
           [](const Trace& trace, const std::optional<std::string>& family) {
@@ -257,33 +261,36 @@ void add_layers_of_traces(nb::class_<Trace>& type) {
             }
             return out;
           },
-          "family"_a = nb::none(), "Ten scores of every head, and the kind that they make it: \"previous\", \"induction\", ...");
+          "family"_a = nb::none(),
+          "Classifies heads. Returns a list of dicts, one per head: \"layer\", \"head\", \"kind\" (\"previous\", \"induction\", ...) and "
+          "ten scores.");
 }
 
 void add_trace(nb::module_& module) {
   nb::class_<Trace> type(module, "Trace",
-                         "What a run keeps for later looks: the text, and of each layer its keys, queries and row statistics.");
+                         "The attention of one run: its text, and for each layer the queries, the keys and the row statistics, from which "
+                         "weights are recomputed.");
   type.def_static(
           "load", [](const std::filesystem::path& path) { return freely([&] { return Trace::load(path.string()); }); }, "path"_a,
           "Opens a trace file, memory-mapped. Raises NotFoundError, FormatError.")
       .def(
           "save", [](const Trace& trace, const std::filesystem::path& path) { freely([&] { trace.save(path.string()); }); }, "path"_a,
-          "Writes the complete file or nothing.")
+          "Writes the trace to a file, either completely or not at all.")
       .def("__repr__",
            [](const Trace& trace) {
              const RunPlan& plan = trace.plan();
              return format("clearhead.Trace of {} on {} tokens", plan.model, plan.text.ids.size());
            })
-      .def_prop_ro("id", &Trace::id, "A hash of model, text and rows: two traces of one run agree.")
+      .def_prop_ro("id", &Trace::id, "Hash of the model, the text and the rows. Two traces of the same run have the same id.")
       .def_prop_ro(
-          "model", [](const Trace& trace) { return trace.plan().model; }, "The model, as the caller named it.")
+          "model", [](const Trace& trace) { return trace.plan().model; }, "Name of the model, as the caller gave it.")
       .def_prop_ro(
-          "text", [](const Trace& trace) { return trace.plan().text.text; }, "The text, with what was generated.")
+          "text", [](const Trace& trace) { return trace.plan().text.text; }, "The text, including generated text.")
       .def_prop_ro(
           "ids", [](const Trace& trace) { return trace.plan().text.ids; }, "Token ids.")
       .def_prop_ro(
           "pieces", [](const Trace& trace) { return trace.plan().text.pieces; },
-          "Each token as the vocabulary spells it, as convert_ids_to_tokens() of transformers has it.")
+          "Tokens as the vocabulary spells them, as convert_ids_to_tokens() of transformers returns them.")
       .def_prop_ro("_byte_offsets", [](const Trace& trace) { return trace.plan().text.offsets; })
       .def_prop_ro("_special", [](const Trace& trace) { return trace.plan().text.special; })
       .def_prop_ro("_text_tokens", [](const Trace& trace) { return trace.plan().text.tokens(); })
@@ -294,9 +301,10 @@ void add_trace(nb::module_& module) {
             for (const GeneratedToken& one : trace.generated_tokens()) out.append(nb::make_tuple(one.id, one.piece, one.probability));
             return out;
           },
-          "(id, piece, probability) of the tokens that were generated behind the prompt.")
+          "The tokens that were generated after the prompt: [(id, piece, probability)].")
       .def_prop_ro(
-          "segments", [](const Trace& trace) { return segments_of(trace.plan().text); }, "(name, role, begin, end) in tokens.")
+          "segments", [](const Trace& trace) { return segments_of(trace.plan().text); },
+          "Named ranges of tokens: [(name, role, begin, end)].")
       .def_prop_ro(
           "families",
           [](const Trace& trace) {
@@ -304,7 +312,7 @@ void add_trace(nb::module_& module) {
             for (const MapFamily& family : trace.plan().families) out.append(family.name);
             return out;
           },
-          "Names of the kinds of maps: \"enc\", \"dec\", \"cross\".");
+          "Names of the families of maps in the trace, such as \"enc\", \"dec\" and \"cross\".");
   add_layers_of_traces(type);
 }
 
