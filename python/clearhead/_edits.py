@@ -1,4 +1,4 @@
-"""Heads knocked out, and pairs of queries and keys cut, as a caller names them."""
+"""Interventions on a watched model: heads that are knocked out, and pairs of queries and keys that are hidden."""
 
 import re
 
@@ -7,7 +7,7 @@ import torch
 from . import _core
 from .errors import InvalidArgumentError
 
-MOST_AT_ONCE = 1 << 22  # numbers of a block of rows that the eager formula computes
+MOST_AT_ONCE = 1 << 22  # largest number of scores that the eager formula computes at once
 
 
 def _is_head(given):
@@ -15,8 +15,11 @@ def _is_head(given):
 
 
 class Edits:
-    """knock_out: heads as "L3.H5", "cross.L3.H5" or (3, 5). cut, keep_only: (query begin, query end, key begin, key end), for all layers
-    and heads, or with a head's name as the fifth number: (10, 20, 3, 5, "L3.H5"), ("L3" for all heads of a layer)."""
+    """The edits of one watch.
+
+    knock_out: heads as "L3.H5", "cross.L3.H5" or (3, 5). cut, keep_only: (query begin, query end, key begin, key end), for all layers and
+    heads; or with a fifth entry for one head, (10, 20, 3, 5, "L3.H5"), or for all heads of one layer, "L3".
+    """
 
     def __init__(self, knock_out=(), cut=(), keep_only=()):
         self.heads = [self._head(one) for one in ([knock_out] if _is_head(knock_out) else knock_out)]
@@ -52,20 +55,20 @@ class Edits:
         return (*map(int, one[:4]), layer, head, family)
 
     def of(self, family, layer):
-        """(heads knocked out, cuts, keep_only) of one layer."""
+        """Returns (heads knocked out, cuts, keep_only) of one layer."""
         heads = [head for at, head, of in self.heads if at == layer and of in ("", family)]
         chosen = [[one for one in pairs if one[4] in (None, layer) and one[6] in ("", family)] for pairs in (self.cuts, self.keep_only)]
         return heads, *chosen
 
     def touches(self, family, layer):
-        """Whether anything is changed in this layer. What never touched a layer is found by unused()."""
+        """Returns whether this layer is edited. Edits that never touch a layer are reported by unused()."""
         found = self.of(family, layer)
         self._used.update(found[0] and [("knock_out", one) for one in self.heads if one[0] == layer and one[2] in ("", family)])
         self._used.update((what, one) for what, pairs in (("cut", found[1]), ("keep_only", found[2])) for one in pairs)
         return any(found)
 
     def unused(self):
-        """What named no layer that has run, in words."""
+        """Returns descriptions of the edits that named no layer that has run."""
         known = [("knock_out", one) for one in self.heads] + [("cut", one) for one in self.cuts] + [("keep_only", one) for one in self.keep_only]
         name = lambda what, one: (one[2], one[0], one[1]) if what == "knock_out" else (one[6], one[4], one[5])  # noqa: E731
         parts = [(what, *name(what, one)) for what, one in known if (what, one) not in self._used]
@@ -73,13 +76,14 @@ class Edits:
                 for what, of, layer, head in parts]
 
     def described(self, description, family, layer, heads, queries):
-        """The description with the edits of this layer. queries: how many, if they are counted from 0 and not to the last key."""
+        """Returns the description with the edits of this layer. queries: their number if query 0 has position 0; None if the last query is
+        aligned with the last key."""
         if not any(self.of(family, layer)):
             return description
         return _core._edited(description, self.heads, self.cuts, self.keep_only, layer, heads, family, queries)
 
     def hidden(self, family, layer, heads, places, rows):
-        """Pairs that the cuts of this layer hide in these rows of a call: bool [batch|1, head|1, row, key]; None: no pair."""
+        """Returns the pairs that the edits of this layer hide in these rows of a call: bool [batch|1, head|1, row, key]; None for no pair."""
         _, cuts, keep = self.of(family, layer)
         query, key = places.queries[:, rows], places.keys
         out = None
@@ -96,7 +100,7 @@ class Edits:
         return out
 
     def apply(self, call, out, family, layer, places):
-        """What the layer returns with its edits: out [batch, query, head, d_v]."""
+        """Returns the output of the layer with its edits. out: [batch, query, head, d_v]."""
         heads, cuts, keep = self.of(family, layer)
         count = out.shape[2]
         for head in heads + [one[5] for one in cuts + keep if one[5] is not None]:
@@ -117,9 +121,9 @@ class Edits:
 
 
 class Places:
-    """Where the queries and keys of a call stand in their texts, whose padding in front is not counted.
+    """Positions of a call's queries and keys in their texts, without the left padding.
 
-    queries: int64 [batch|1, query]; keys: int64 [batch|1, key]; padding has places below 0.
+    queries: int64 [batch|1, query]; keys: int64 [batch|1, key]; padding has negative positions.
     """
 
     def __init__(self, queries, keys):
@@ -127,15 +131,15 @@ class Places:
 
     @classmethod
     def of(cls, call, before, padding_of_queries, padding_of_keys, is_cross):
-        """before: number of queries of earlier steps; padding: int64 [batch] in front of each text, or None."""
+        """before: number of queries of earlier steps. padding: int64 [batch], left padding of each text, or None."""
         device = call.query.device
         queries = torch.arange(call.queries, device=device)[None] + before
         keys = torch.arange(call.keys, device=device)[None]
-        if before and not is_cross:  # a cache may have let go of its first keys, or have room for more
+        if before and not is_cross:  # a cache may have evicted its first keys, or have free slots
             keys = keys + before + call.queries - 1 - (call.last_visible_key() if call.keys > call.queries else call.keys - 1)
         less = lambda places, padding: places if padding is None else places - padding.to(device)[:, None]  # noqa: E731
         return cls(less(queries, padding_of_queries), less(keys, padding_of_keys))
 
     def at(self, sequence):
-        """The same of one sequence."""
+        """Returns the positions of one sequence."""
         return Places(*(one[min(sequence, one.shape[0] - 1) :][:1] for one in (self.queries, self.keys)))

@@ -1,4 +1,4 @@
-"""Traces of queries and keys that are at hand: plain arrays, or what TransformerLens keeps of a run."""
+"""Traces from given queries and keys: plain arrays, or an ActivationCache of TransformerLens."""
 
 from . import _core
 from ._attend import _description, _readable
@@ -27,13 +27,35 @@ def _text(tokens, tokenizer, ids, count):
 
 def from_qkv(layers, tokens=None, description=None, *, ids=None, tokenizer=None, family=None, name="arrays", topology=None, scale=None,
              softcap=None, bias=None, terms=(), normaliser=None, budget=2 << 30, tail=1024):
-    """A Trace of queries and keys that were kept by any means: the maps are those of the attention that they are said to be of.
+    """Builds a Trace from queries and keys of self-attention.
 
-    layers: one (q, k) or (q, k, v) for each layer. q: [1, head, token, d_k] after rotation; k: [1, key_head, token, d_k]; v only for the
-    lengths of the values; float32, float16 or bfloat16, numpy or torch. tokens: their spellings; or ids, with a tokenizer.
-    What attention it was is said as in attend(): a description, or topology (ch.causal()), scale (1/sqrt(d_k)), softcap, bias, normaliser,
-    for all layers; or a list with one description for each layer. family: "enc" or "dec".
-    Raises ShapeError, UnsupportedError, BudgetError.
+    The maps are computed from q, k and the given description of the attention.
+
+    Parameters
+    ----------
+    layers : list of (q, k) or (q, k, v), one per layer
+        q: [1, head, token, d_k], after rotation; k: [1, key_head, token, d_k]; v: [1, key_head, token, d_v], used only for its norms.
+        float32, float16 or bfloat16; numpy or torch.
+    tokens : list of str, optional
+        The tokens. Alternatively, `ids` with `tokenizer`.
+    description : Description, or list of one Description per layer, optional
+        Describes the attention. Default: built from the keyword arguments, for all layers.
+    topology, scale, softcap, bias, terms, normaliser
+        As in attend(), for example topology=ch.causal().
+    ids : sequence of int, optional
+        Token ids.
+    tokenizer : optional
+        A transformers tokenizer for `ids`.
+    family : {"enc", "dec"}, optional
+        Name of the map's family. Default: "dec" for a causal description, else "enc".
+    name : str
+        Name of the model in the trace.
+    budget : int
+        Largest size of the trace, in bytes.
+    tail : int
+        If the rows of all queries do not fit into the budget, the last `tail` rows are kept.
+
+    Raises ShapeError, UnsupportedError, BudgetError, InvalidArgumentError.
     """
     if not layers:
         raise InvalidArgumentError("from_qkv: no layers; expected a list of (q, k) or (q, k, v)")
@@ -69,11 +91,22 @@ def from_qkv(layers, tokens=None, description=None, *, ids=None, tokenizer=None,
 
 
 def from_transformer_lens(cache, tokens=None, *, config=None, ids=None, tokenizer=None, sequence=0, **options):
-    """A Trace of a run that TransformerLens has cached (`logits, cache = model.run_with_cache(tokens)`).
+    """Builds a Trace from a run that TransformerLens has cached (`logits, cache = model.run_with_cache(tokens)`).
 
-    cache: its ActivationCache, or any mapping with blocks.N.attn.hook_q and hook_k (hook_rot_q, hook_rot_k where there are), each
-    [batch, token, head, d_head]. config: the model's cfg (that of cache.model by default), for the scale, the direction, local windows and
-    the soft cap. Raises NotFoundError for a cache without queries or keys.
+    Parameters
+    ----------
+    cache : ActivationCache or mapping
+        Must have blocks.N.attn.hook_q and hook_k, each [batch, token, head, d_head]; hook_rot_q and hook_rot_k are preferred if present.
+    tokens, ids, tokenizer
+        As in from_qkv().
+    config : optional
+        The model's cfg, for the scale, the direction, local windows and the soft cap. Default: cache.model.cfg.
+    sequence : int
+        Index of the sequence of the batch.
+    **options
+        Further arguments of from_qkv().
+
+    Raises NotFoundError for a cache without queries or keys, and the errors of from_qkv().
     """
     import numpy as np
 

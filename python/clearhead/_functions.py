@@ -1,8 +1,8 @@
-"""Functions of libraries that compute attention: a watched module may call them directly.
+"""Captures direct calls of attention functions: flex_attention, flash_attn, xformers and F.multi_head_attention_forward.
 
-`flex_attention` and `flash_attn_func` pass no mode of torch, so they are replaced while somebody watches: in their own modules, and under
-the names that the modules of the watched model have imported them by (compiled ones too). F.multi_head_attention_forward passes the mode
-(_plain.py). Functions that are known and not described put the module that calls them into `left_out`.
+`flex_attention` and `flash_attn_func` do not reach a TorchFunctionMode, so they are replaced while a watch is active: in their own modules,
+and under the names by which the modules of the watched model have imported them (compiled versions, too). F.multi_head_attention_forward
+does reach the mode (_plain.py). A module that calls a known function whose arguments cannot be described is listed in `left_out`.
 """
 
 import sys
@@ -18,12 +18,12 @@ from ._scores import Axes, Scores, described
 
 _lock = threading.RLock()
 _listeners = []
-_replaced = []  # (dict of a module, name, what stood there)
+_replaced = []  # (dict of a module, name, original function)
 _functions = {}  # (module, name): handler(plain, result, arguments) -> result
 
 
 def handles(*places):
-    """Registers a handler for functions, "module:name" each."""
+    """Registers a handler for functions, each given as "module:name"."""
 
     def add(handler):
         _functions.update({tuple(place.split(":")): handler for place in places})
@@ -51,7 +51,7 @@ def _wrapped(function, handler):
 
 
 class Functions:
-    """Tells a mode about calls of these functions, until stop()."""
+    """Reports calls of these functions to a Plain mode, until stop()."""
 
     def __init__(self, plain, model):
         self.plain = plain
@@ -65,14 +65,14 @@ class Functions:
             for names in self._names(model) if wanted else ():
                 for name, function in list(names.items()):
                     if isinstance(function, types.FunctionType):
-                        original = getattr(function, "_torchdynamo_orig_callable", function)  # of torch.compile(flex_attention)
+                        original = getattr(function, "_torchdynamo_orig_callable", function)  # set by torch.compile(flex_attention)
                         if id(original) in wanted:
                             self._replace(names, name, function, wanted[id(original)])
             _listeners.append(self)
 
     @staticmethod
     def _names(model):
-        """Global names of the Python modules that the model's classes are from, and of their packages."""
+        """Returns the global namespaces of all Python modules in the packages that define the model's classes."""
         classes = {type(module) for module in model.modules()}
         packages = {of.__module__.split(".")[0] for one in classes for of in one.__mro__} - _LIBRARIES
         if not packages:
@@ -126,7 +126,8 @@ def _flex(plain, result, positional, keywords):
 
 
 def _modified(call, modify):
-    """An additive mask [batch, head, query, key]: what score_mod makes of the scores, above q·k, and what the block mask hides."""
+    """Returns an additive mask [batch, head, query, key]: the difference between the scores after score_mod and q·k, and -inf where the block
+    mask hides."""
     scores = call._scores(list(range(call.queries)))
     batch, heads, queries, keys = scores.shape
     at = lambda count, axis: torch.arange(count, device=scores.device).reshape([-1 if i == axis else 1 for i in range(4)])  # noqa: E731
@@ -148,7 +149,7 @@ def _flash(plain, result, positional, keywords):
     queries, keys, device = query.shape[2], key.shape[2], query.device
     back, ahead = given.get("window_size") or (-1, -1)
     ahead = 0 if given.get("causal") else ahead
-    places = torch.arange(queries, device=device)[:, None] + keys - queries  # the last query at the last key
+    places = torch.arange(queries, device=device)[:, None] + keys - queries  # the last query is aligned with the last key
     offsets = torch.arange(keys, device=device)[None] - places
     mask = None
     if ahead >= 0 and (back >= 0 or ahead > 0):
@@ -190,7 +191,7 @@ _MULTI_HEAD = ("query", "key", "value", "embed_dim_to_check", "num_heads", "in_p
 
 
 def multi_head(plain, result, positional, keywords):
-    """A direct call of F.multi_head_attention_forward. Returns its result, with the edits of its layer."""
+    """Handles a direct call of F.multi_head_attention_forward. Returns its result, with the edits of its layer."""
     given = _arguments(_MULTI_HEAD, positional, keywords)
     watch = plain._watch
     kept, module = plain.layer(), plain.running[-1]
@@ -230,7 +231,7 @@ def multi_head(plain, result, positional, keywords):
 
 
 def _hidden(given, batch, heads):
-    """Both masks of a call of F.multi_head_attention_forward as one, additive [batch|1, head|1, query|1, key]; None without."""
+    """Joins both masks of a call of F.multi_head_attention_forward: additive [batch|1, head|1, query|1, key], or None without masks."""
     out = None
     for name in ("attn_mask", "key_padding_mask"):
         mask = given.get(name)

@@ -1,11 +1,11 @@
-"""The decoding loops of transformers while a model is watched: where each text ends, and which beam won.
+"""Observes the decoding loops of transformers: where each text ends, and which beam wins.
 
-generate() calls one of three methods of GenerationMixin: _sample (greedy search too), _assisted_decoding and _beam_search. They are
-replaced while at least one watch is active. Results are unchanged; a watch learns when a loop begins, where every row of the batch
-stopped (what follows is padding), and the sequences that the loop returned.
+generate() calls one of three methods of GenerationMixin: _sample (also for greedy search), _assisted_decoding and _beam_search. They are
+replaced while at least one watch is active. Results are unchanged. A watch is told when a loop begins, where each row of the batch
+stopped (what follows is padding), and which sequences the loop returned.
 
-Whisper runs such loops for one chunk of its sounds after the other, and leaves sounds that have ended out of the batch; a watch learns how
-many sounds there were.
+Whisper runs one such loop for each chunk of its sounds, and removes sounds that have ended from the batch. A watch is told the original
+number of sounds.
 """
 
 import functools
@@ -13,7 +13,7 @@ import sys
 import threading
 
 _METHODS = ("_sample", "_assisted_decoding", "_beam_search")
-_CHUNK = "generate_with_fallback"  # of Whisper
+_CHUNK = "generate_with_fallback"  # method of Whisper
 _lock = threading.RLock()
 _listeners = []
 _originals = {}
@@ -22,8 +22,8 @@ _originals = {}
 class Generation:
     """One decoding loop.
 
-    prompt: length of the given ids, 0 if the prompt is given as embeddings. batch: rows of the model's calls. beams: rows of each text.
-    ends: for each row the length at which it stopped, None while it has not. returned: number of sequences returned for each text.
+    prompt: length of the given ids, 0 if the prompt is given as embeddings. batch: rows of the model's calls. beams: rows per text.
+    ends: for each row, the length at which it stopped, None while it continues. returned: number of sequences returned per text.
     """
 
     def __init__(self, prompt, batch, beams, returned):
@@ -37,17 +37,17 @@ class Generation:
         return self.beams > 1
 
     def step(self, before, count):
-        """The step of a call that reads `count` tokens after `before` earlier ones; 0 for the prompt."""
+        """Returns the step number of a call that reads `count` tokens after `before` earlier ones; 0 for the prompt."""
         if not self.has_ids and self.prompt == 0:
             self.prompt = count
         return max(0, before + count - self.prompt)
 
     def first_row(self, sequence):
-        """The first row of the batch that belongs to a text."""
+        """Returns the first row of the batch that belongs to a text."""
         return min(sequence, self.batch // self.beams - 1) * self.beams
 
     def note_ends(self, is_done, length):
-        """is_done: bool [row], said by the stopping criteria for texts of this length."""
+        """Records the rows that stop at this length. is_done: bool [row], from the stopping criteria."""
         if is_done.numel() != self.batch:
             return
         for row, done in enumerate(is_done.tolist()):
@@ -64,7 +64,7 @@ def _mixin():
 
 
 def _noting_ends(criteria, generation):
-    """The stopping criteria, which also tell the generation where each row stops."""
+    """Wraps the stopping criteria so that they also report to the generation where each row stops."""
     from transformers.generation.stopping_criteria import StoppingCriteriaList
 
     class Noting(StoppingCriteriaList):
@@ -77,7 +77,7 @@ def _noting_ends(criteria, generation):
 
 
 def _replacement(original, is_beam_search):
-    @functools.wraps(original)  # generate() reads its signature
+    @functools.wraps(original)  # generate() inspects the signature
     def decode(model, input_ids, logits_processor, stopping_criteria, generation_config, *positional, **keywords):
         with _lock:
             listeners = [one for one in _listeners if one.owns(model)]
@@ -125,14 +125,14 @@ def _whisper():
 
 
 def _replace(owner, name, replacement):
-    """Replaces a method of a class, if it has it, by replacement(method), until nothing listens any more."""
+    """Replaces a method of a class, if it exists, by replacement(method). forget() restores it."""
     if hasattr(owner, name):
         _originals[owner, name] = getattr(owner, name)
         setattr(owner, name, replacement(_originals[owner, name]))
 
 
 def listen(listener):
-    """listener: owns(module), begin_generation(generation), end_generation(generation), reading."""
+    """Registers a listener. Its members: owns(module), begin_generation(generation), end_generation(generation), reading."""
     mixin = _mixin()
     if mixin is None:
         return

@@ -1,5 +1,7 @@
-"""Attention calls of transformers' models: AttentionInterface.get_interface, through which every implementation is reached, is replaced
-while something listens."""
+"""Captures attention calls of transformers models.
+
+AttentionInterface.get_interface, which returns the function of every implementation, is replaced while a listener is registered.
+"""
 
 import threading
 
@@ -40,7 +42,7 @@ def _replacement(original):
 
 
 def listen(listener):
-    """Hands the listener every attention call of modules that it owns, until forget()."""
+    """Passes every attention call of modules that the listener owns to the listener, until forget()."""
     interface = _transformers_interface()
     with _lock:
         if not _listeners:

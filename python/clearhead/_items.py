@@ -1,10 +1,10 @@
-"""Rows and columns of maps that are no tokens: patches of a picture with class tokens before them, frames of a sound, or plain items."""
+"""Names the rows and columns of maps that are not text tokens: patches of a picture after its class tokens, frames of a sound, or items."""
 
 import numpy as np
 
 from ._batch import part_of
 
-LARGEST = 4096  # pixels of a side
+LARGEST = 4096  # pixels per side
 
 
 def _setting(config, name):
@@ -21,7 +21,7 @@ def _grey(values):
 
 
 def _picture(pixels):
-    """[channel, height, width] as u8 [height, width, 3]."""
+    """Converts [channel, height, width] to u8 [height, width, 3]; None if it is not a picture."""
     pixels = pixels.resolve_neg().numpy()
     while pixels.ndim > 3:
         pixels = pixels[0]
@@ -31,7 +31,7 @@ def _picture(pixels):
 
 
 def _spectrogram(features, count):
-    """[channel, frame] with the low channels below, as many columns as there are frames, and a strip high enough to be seen."""
+    """Converts [channel, frame] to u8 [height, width, 3], low channels at the bottom, at most LARGEST columns; None if it does not fit."""
     features = features.resolve_neg().numpy()
     if features.ndim != 2 or features.shape[0] > LARGEST:
         return None
@@ -40,7 +40,7 @@ def _spectrogram(features, count):
 
 
 def _extra_tokens(watch):
-    """Names of the tokens that may stand before the patches of a picture, for each number of them."""
+    """Returns the names of the tokens before the patches of a picture, for each possible number of them."""
     config = getattr(watch._model, "config", None)
     registers = max((int(getattr(of, "num_register_tokens", None) or 0) for of in (config, getattr(config, "vision_config", None))), default=0)
     has_distillation = any(name.rpartition(".")[2] == "distillation_token" for name, _ in watch._model.named_parameters())
@@ -49,9 +49,11 @@ def _extra_tokens(watch):
 
 
 def items_of(watch, layer, count, windows=(), medium=None, is_other=False):
-    """[(kind, names, rows, picture)] of `count` queries or keys of a layer that are not tokens. windows: sizes of the windows that they
-    stand in, whose order is the model's own. medium: what they are of; None if they are positions of a text whose tokens are not known.
-    is_other: they are keys that windows see and that may be in other windows."""
+    """Returns [(kind, names, rows, picture)] for `count` queries or keys of a layer that are not text tokens.
+
+    windows: sizes of the windows that contain them, in the model's order. medium: the input that they belong to; None if they are
+    positions of a text with unknown tokens. is_other: they are keys of windows, and may lie in other windows.
+    """
     if len(windows) > 1:
         part = ("keys of " if is_other else "") + part_of(watch.reading, layer, len(windows))
         return [("item", [f"{part} {window + 1}, {at + 1}" for window, size in enumerate(windows) for at in range(size)], 0, None)]

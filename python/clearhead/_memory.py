@@ -1,7 +1,7 @@
-"""Arrays whose memory the engine can read as it is: dense values on the CPU, in the machine's byte order.
+"""Prepares arrays for the engine, which reads dense memory on the CPU, in native byte order.
 
-Every array that enters the extension module passes through readable() (src/arrays.cc). Framework features that keep values elsewhere than
-in memory (lazy negation, wrappers, sparse layouts) are resolved here if that is exact, and refused by name if it is not.
+Every array that enters the extension module passes through readable() (src/arrays.cc). Framework features whose values are not plain
+memory (lazy negation, wrappers, sparse layouts) are resolved here if that is exact; otherwise an error names them.
 """
 
 import sys
@@ -10,7 +10,7 @@ from .errors import InvalidArgumentError, UnsupportedError
 
 
 def plain(array, name):
-    """`array`, or a copy of it with the same values, whose memory can be read as it is. Objects of other libraries are returned unchanged.
+    """Returns `array`, or a copy with the same values, whose memory can be read directly. Objects of other libraries are returned unchanged.
 
     name: the argument's name, for messages. Raises UnsupportedError and InvalidArgumentError.
     """
@@ -24,8 +24,10 @@ def plain(array, name):
 
 
 def readable(array, name):
-    """What the extension module reads of an array: plain(array), and of a torch tensor its DLPack capsule, which takes a tenth of the time of
-    Tensor.__dlpack__() because plain() has made its checks already."""
+    """Returns what the extension module reads: plain(array), or the DLPack capsule of a torch tensor.
+
+    Making the capsule directly takes a tenth of the time of Tensor.__dlpack__(), whose checks plain() has already made.
+    """
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(array, torch.Tensor):
         return torch._C._to_dlpack(_plain_tensor(torch, array, name))
@@ -33,7 +35,7 @@ def readable(array, name):
 
 
 def is_torch(array):
-    """Whether `array` is a torch tensor, subclasses included."""
+    """Returns whether `array` is a torch tensor or an instance of a subclass."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(array, torch.Tensor)
 

@@ -1,24 +1,24 @@
-"""Every call of a module of a watched model, before and after.
+"""Calls listeners before and after every call of a module of a watched model.
 
-nn.Module.__call__ hands a call to the module's `_compiled_call_impl` where it has one (torch 2.0 and later), and while something listens
-the modules of its model have one that tells the listeners. Forward hooks are not used because torch leaves its fused paths for modules
-that have hooks, and a watched model would then compute other bits. nn.Module.__call__ itself is not replaced because Python then updates
-every class of modules there is, which takes a millisecond, and because modules of other models would be slowed.
+nn.Module.__call__ forwards to the module's `_compiled_call_impl` if it is set (torch 2.0 and later). While a listener is registered, this
+attribute is set on the modules of its model, to a function that calls the listeners. Forward hooks are not used, because torch avoids its
+fused paths for modules with hooks, and a watched model would then compute different bits. nn.Module.__call__ itself is not replaced,
+because Python would then update every subclass of nn.Module, which takes a millisecond, and because other models would become slower.
 
-Threads: a listener hears the calls of the thread that entered it. Calls of another thread go to it only if that thread has no listener of
-its own for the model and the listener is not in the middle of a run (a streamer that starts generate() in a thread).
+Threads: a listener receives the calls of the thread in which it was entered. It receives a call of another thread only if that thread has
+no listener of its own for the model and the listener is not in the middle of a run (a streamer that starts generate() in a thread).
 """
 
 import functools
 import threading
 
 _lock = threading.RLock()
-_heard = {}  # id(module): (listeners, the _compiled_call_impl that was there before)
+_heard = {}  # id(module): (listeners, original _compiled_call_impl)
 _NAME = "_compiled_call_impl"
 
 
 def hearing(module):
-    """The listeners that hear a call of this module in the current thread."""
+    """Returns the listeners that receive a call of this module in the current thread."""
     owners, _ = _heard.get(id(module), ((), None))
     if not owners:
         return owners
@@ -28,7 +28,7 @@ def hearing(module):
 
 
 def is_compiled(module):
-    """Whether a module is compiled in place (module.compile())."""
+    """Returns whether a module is compiled in place (module.compile())."""
     _, before = _heard.get(id(module), ((), module.__dict__.get(_NAME)))
     return before is not None
 
@@ -51,8 +51,12 @@ def _call(module, *positional, **keywords):
 
 
 def listen(listener):
-    """listener: modules, a list; thread: the one that it was entered in; hears(thread): whether it may hear a call of this thread now;
-    before(module, positional, keywords); after(…, result; None after an exception), which returns the module's result."""
+    """Registers a listener.
+
+    It has these members: modules, a list; thread, in which it was entered; hears(thread), whether it accepts a call of this thread now;
+    before(module, positional, keywords); after(module, positional, keywords, result), which returns the module's result. `result` is None
+    after an exception.
+    """
     with _lock:
         for module in listener.modules:
             owners, before = _heard.get(id(module), ((), module.__dict__.get(_NAME)))
@@ -72,7 +76,7 @@ def forget(listener):
                 continue
             del _heard[id(module)]
             if getattr(module.__dict__.get(_NAME), "func", None) is not _call:
-                continue  # compiled in the meantime
+                continue  # the module was compiled in the meantime
             if before is None:
                 del module.__dict__[_NAME]
             else:

@@ -1,4 +1,4 @@
-"""attn_implementation="clearhead": the engine's kernel as an operator of torch, and transformers' attention function over it."""
+"""attn_implementation="clearhead": the engine's kernel as a torch operator, and the attention function for transformers that calls it."""
 
 import torch
 
@@ -61,11 +61,12 @@ def _check(q, k, v):
 
 
 def attention(q, k, v, description, operands=()):
-    """The operator torch.ops.clearhead.attention: out [batch, head, query, d_v] and the row statistics f32 [3, batch, head, query].
+    """Calls the operator torch.ops.clearhead.attention, which supports autograd and torch.compile.
 
     q: [batch, head, query, d_k]; k: [batch, key_head, key, d_k]; v: [batch, key_head, key, d_v]; float32, bfloat16 or float16 on the CPU.
-    description: a ch.Description. operands: tensors in the order of description.operands, for gradients of a bias or of sinks; by default
-    the description's own. With autograd; torch.compile takes it.
+    description: a ch.Description. operands: tensors in the order of description.operands, for gradients with respect to a bias or sinks;
+    default: those of the description. Returns out [batch, head, query, d_v] and the row statistics f32 [3, batch, head, query].
+    Raises UnsupportedError for another dtype or device.
     """
     _check(q, k, v)
     operands = list(operands) or [torch.as_tensor(one) for one in description.operands.values()]
@@ -73,7 +74,7 @@ def attention(q, k, v, description, operands=()):
 
 
 def _is_plain(*tensors):
-    """Whether a call needs nothing but its output: no gradient, and no mode, transform or tracer of torch that has to see an operator."""
+    """Returns whether a call needs only its output: no gradients, and no torch mode, transform or tracer that must see the operator."""
     for one in tensors:
         if one is not None and (type(one) not in (torch.Tensor, torch.nn.Parameter) or (one.requires_grad and torch.is_grad_enabled())):
             return False
@@ -87,17 +88,17 @@ def _terms(softcap, biases):
 
 
 def _chosen(indices):
-    """Lists of the keys that an indexer chose for every query (DeepSeek Sparse Attention): int [batch, query, key]."""
+    """Returns the topology of the keys that an indexer chose for each query (DeepSeek Sparse Attention). indices: int [batch, query, key]."""
     ordered = indices.detach().to("cpu", torch.int32).sort(-1).values
     batch, queries, count = ordered.shape
     offsets = torch.arange(queries + 1, dtype=torch.int32) * count
     return _core.lists(offsets[None, None].contiguous(), ordered.reshape(batch, 1, queries * count).contiguous())
 
 
-@torch.compiler.disable  # what is described is read from Python's objects; the operator itself is compiled
+@torch.compiler.disable  # the description is built from Python objects; only the operator itself is compiled
 def clearhead_attention(module, query, key, value, attention_mask, dropout=0.0, scaling=None, is_causal=None, softcap=None, s_aux=None,
                         position_bias=None, output_attentions=None, sinks=None, indices=None, block_indices=None, **_):
-    """transformers' attention function (AttentionInterface). Returns (out [batch, query, head, d_v], Map or None)."""
+    """Attention function for transformers (AttentionInterface). Returns (out [batch, query, head, d_v], Map or None)."""
     if sinks is not None and s_aux is not None:
         raise UnsupportedError('attn_implementation="clearhead": this model has a sink for every query and one for each head')
     if block_indices is not None:
@@ -142,7 +143,10 @@ def clearhead_attention(module, query, key, value, attention_mask, dropout=0.0, 
 
 
 def register():
-    """Makes attn_implementation="clearhead" known to transformers 5 or later. Importing both packages does it too."""
+    """Registers attn_implementation="clearhead" with transformers 5 or later. Importing both packages does this, too.
+
+    Raises UnsupportedError for an older transformers.
+    """
     try:
         from transformers.masking_utils import AttentionMaskInterface
         from transformers.modeling_utils import AttentionInterface

@@ -1,14 +1,16 @@
-"""The text of a run from its token ids: pieces, bytes, and which tokens a tokenizer added."""
+"""Reconstructs the text of a run from its token ids: pieces, byte offsets and special tokens."""
 
 
 def text_of(tokenizer, ids, text=None, given=None):
-    """dict for a trace: text, ids, offsets (bytes), special, pieces. Without a tokenizer the ids stand for themselves. text: of the first
-    `given` ids (all of them by default), if it is known."""
+    """Returns the dict for a trace: text, ids, offsets (in bytes), special, pieces. Without a tokenizer the text consists of the ids.
+
+    text: the known text of the first `given` ids (default: of all ids).
+    """
     ids = [int(one) for one in ids]
     if tokenizer is None:
         pieces = [str(one) if one >= 0 else f"embedding {at + 1}" for at, one in enumerate(ids)]
         return _joined(ids, pieces, [piece + " " for piece in pieces], [0] * len(ids))
-    tokenizer = getattr(tokenizer, "tokenizer", tokenizer)  # a processor's
+    tokenizer = getattr(tokenizer, "tokenizer", tokenizer)  # the tokenizer of a processor
     pieces = [str(piece) if one >= 0 else f"embedding {at + 1}" for at, (one, piece) in enumerate(zip(ids, tokenizer.convert_ids_to_tokens([max(0, one) for one in ids])))]
     added = set(tokenizer.all_special_ids)
     special = [int(one in added) for one in ids]
@@ -43,7 +45,7 @@ def _spelled(piece):
 
 
 def _offsets(tokenizer, text, ids, special):
-    """Bytes of every token if the tokenizer makes these ids of the text again, else None."""
+    """Returns the byte range of each token if tokenizing the text gives these ids again, else None."""
     if not getattr(tokenizer, "is_fast", False):
         return None
     plain = [one for one, extra in zip(ids, special) if not extra]

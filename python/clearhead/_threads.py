@@ -1,7 +1,7 @@
-"""Shares torch's OpenMP threads with the engine.
+"""Lets the engine run on torch's OpenMP threads.
 
-After every operator, torch's OpenMP threads spin for some milliseconds. A second pool of threads would compete with them for the cores,
-so the engine runs on the same threads when it is called from models of torch.
+After every operator, torch's OpenMP threads spin for some milliseconds. A second thread pool would compete with them for the cores, so the
+engine uses the same threads when it is called from torch models.
 """
 
 import ctypes
@@ -12,7 +12,7 @@ from . import _core
 
 
 def _loaded_runtimes():
-    """Paths of the OpenMP runtimes that this process has loaded, torch's first."""
+    """Returns the paths of the OpenMP runtimes that this process has loaded, torch's first."""
     try:
         with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
             paths = {line.split(None, 5)[5].strip() for line in maps if re.search(r"/lib(gomp|iomp5|omp)[-.]", line)}
@@ -22,7 +22,7 @@ def _loaded_runtimes():
 
 
 def share_with_torch():
-    """Lets the engine compute on the threads of torch's OpenMP runtime, if it has one; otherwise on its own."""
+    """Makes the engine compute on the threads of torch's OpenMP runtime, if one is loaded; otherwise it keeps its own threads."""
     for path in _loaded_runtimes():
         try:
             parallel = ctypes.CDLL(path, mode=os.RTLD_NOLOAD | os.RTLD_NOW).GOMP_parallel

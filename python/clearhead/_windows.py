@@ -1,7 +1,7 @@
-"""Attention in windows (Swin, the towers of Qwen-VL): the windows of one block as one call over all of its tokens.
+"""Attention in windows (Swin, the towers of Qwen-VL): joins the windows of one block to one call over all of its tokens.
 
-Token t of window w is row and column w·n + t, where n is the size of a window. Each window is a segment that sees only itself. What a
-call adds to the scores of a window is one table, [window, head, query, key], read by a rule, so that nothing N × N is made.
+Token t of window w is row and column w·n + t, where n is the size of a window. Each window is a segment that sees only itself. The biases
+of the windows form one table, [window, head, query, key], which a rule indexes, so that no N × N buffer is allocated.
 """
 
 import torch
@@ -11,13 +11,14 @@ from ._masks import hidden_pairs
 
 
 def segments_of(windows):
-    """The topology in which consecutive windows, (queries, keys) each, see only themselves."""
+    """Returns the topology in which each of the consecutive windows, given as (queries, keys), sees only itself."""
     numbers = torch.arange(len(windows), dtype=torch.int32)
     return _core.segments(*(torch.repeat_interleave(numbers, torch.tensor(sizes))[None].contiguous() for sizes in zip(*windows)))
 
 
 def windowed_terms(call, rows):
-    """Terms of a call whose batch rows [rows) are windows of one size. Raises ValueError, with the reason, if no description fits."""
+    """Returns the terms of a call whose batch rows `rows` (a slice) are windows of one size. Raises ValueError with the reason if no
+    description fits."""
     terms = [] if call.softcap is None else [_core.SoftCap(float(call.softcap))]
     if call.source is not None or call.band is not None:
         raise ValueError("its windows have masks that are functions of positions")

@@ -1,11 +1,11 @@
-"""BertViz' two functions over this viewer: `from clearhead.bertviz import head_view, model_view` in place of `from bertviz import …`.
+"""Drop-in replacements of BertViz' head_view and model_view: import them from clearhead.bertviz instead of bertviz.
 
     output = model(**inputs, output_attentions=True)
     head_view(output.attentions, tokens)                     # tokens: the words of the rows and columns
     model_view(output.attentions, tokens, sentence_b_start)
 
-Weights that were computed elsewhere become a trace whose scores are their logarithms: it shows the weights that were given, to 1e-6. It
-holds all of them; `ch.watch` of a model does not, at any length.
+The given weights become a Trace whose scores are their logarithms, so that the viewer shows them to within 1e-6. Such a trace stores all
+N x N weights. `ch.watch` of a model does not store them, at any length.
 """
 
 import re
@@ -15,20 +15,37 @@ import numpy as np
 from . import _core
 from .errors import InvalidArgumentError, ShapeError
 
-_SUM = 5e-7  # how far the sum of a softmax's row may be from one
+_SUM = 5e-7  # largest deviation from 1 of the sum of a softmax row
 _MARKS = ("\u0120", "\u2581")
-_LARGEST_LOGIT = 40.0  # of a weight of 1: the logistic function is 1 there in f32
+_LARGEST_LOGIT = 40.0  # logit of a weight of 1: the logistic function is 1 there in f32
 
 
 def head_view(attention=None, tokens=None, sentence_b_start=None, prettify_tokens=True, layer=None, heads=None, encoder_attention=None,
               decoder_attention=None, cross_attention=None, encoder_tokens=None, decoder_tokens=None, include_layers=None,
               html_action="view"):
-    """The words twice, with lines to what they attend to, head by head.
+    """Shows the tokens in two columns, with lines from each token to the tokens that it attends to, for each head.
 
-    attention: per layer [1, head, query, key], as `output_attentions=True` gives it; tokens: [query] words. Of an encoder-decoder
-    encoder_attention, decoder_attention and cross_attention, each alone or together, with encoder_tokens and decoder_tokens.
-    sentence_b_start: where the second sentence begins. layer, heads: what is shown first. include_layers: the layers to keep, by number;
-    the attention of these alone may be given. html_action: "view", or "return" for the page as an HTML object.
+    Parameters
+    ----------
+    attention : sequence of arrays [1, head, query, key], one per layer
+        The weights, as `output_attentions=True` returns them.
+    tokens : list of str
+        One token for each query.
+    sentence_b_start : int, optional
+        Index of the first token of the second sentence.
+    prettify_tokens : bool
+        Join the pieces of words and remove the marks of the tokenizer.
+    layer, heads : int, list of int, optional
+        The layer and the heads that are shown first.
+    encoder_attention, decoder_attention, cross_attention : sequence of arrays, optional
+        Instead of `attention`, for an encoder-decoder: one, two or all three of them.
+    encoder_tokens, decoder_tokens : list of str, optional
+        The tokens of the source and of the target.
+    include_layers : list of int, optional
+        Numbers of the layers to keep. `attention` may have all layers or only these.
+    html_action : {"view", "return"}
+        Show the page, or return it as an IPython HTML object (as a str without IPython).
+
     Raises ShapeError, InvalidArgumentError.
     """
     trace = trace_of(attention, tokens, sentence_b_start, prettify_tokens, encoder_attention, decoder_attention, cross_attention,
@@ -39,8 +56,11 @@ def head_view(attention=None, tokens=None, sentence_b_start=None, prettify_token
 def model_view(attention=None, tokens=None, sentence_b_start=None, prettify_tokens=True, display_mode="light", encoder_attention=None,
                decoder_attention=None, cross_attention=None, encoder_tokens=None, decoder_tokens=None, include_layers=None,
                include_heads=None, html_action="view"):
-    """All heads of all layers on one page; a head opens where it is clicked. Takes what head_view() takes. display_mode is the page's own
-    choice; include_heads: the heads that are shown first."""
+    """Shows all heads of all layers on one page; click a head to open it.
+
+    Parameters as in head_view(), except: include_heads: the heads that are shown first. display_mode: accepted and ignored, because the
+    page has its own setting. Raises ShapeError, InvalidArgumentError.
+    """
     del display_mode
     trace = trace_of(attention, tokens, sentence_b_start, prettify_tokens, encoder_attention, decoder_attention, cross_attention,
                      encoder_tokens, decoder_tokens, include_layers)
@@ -49,7 +69,10 @@ def model_view(attention=None, tokens=None, sentence_b_start=None, prettify_toke
 
 def trace_of(attention=None, tokens=None, sentence_b_start=None, prettify_tokens=True, encoder_attention=None, decoder_attention=None,
              cross_attention=None, encoder_tokens=None, decoder_tokens=None, include_layers=None):
-    """The Trace behind the views: map(layer).head(h).row(i).weights are the weights that were given, to 1e-6."""
+    """Returns the Trace behind the views. Its map(layer).head(h).row(i).weights equal the given weights to within 1e-6.
+
+    Parameters as in head_view(). Raises ShapeError, InvalidArgumentError.
+    """
     given = {"enc": encoder_attention, "dec": decoder_attention, "cross": cross_attention}
     given = {name: layers for name, layers in given.items() if layers is not None}
     if (attention is None) == (not given):
@@ -84,7 +107,7 @@ def trace_of(attention=None, tokens=None, sentence_b_start=None, prettify_tokens
 
 
 def _family(name, layers, queries, keys, is_part, include_layers):
-    """The family of maps for a trace's plan, and its calls one by one."""
+    """Returns the description of a family of maps for the trace, and an iterator over its calls."""
     shape = (queries[1] - queries[0], keys[1] - keys[0])
     layers = list(layers)
     if not layers:
@@ -115,7 +138,7 @@ def _family(name, layers, queries, keys, is_part, include_layers):
 
 
 def _weights(given, shape):
-    """One layer's weights, f32 [1, head, query, key]."""
+    """Returns the weights of one layer, f32 [1, head, query, key]."""
     if hasattr(given, "detach"):
         given = given.detach().float().cpu().resolve_neg()
     array = np.asarray(given, np.float32)
@@ -128,14 +151,14 @@ def _weights(given, shape):
 
 
 def _is_causal(weights):
-    """Whether no query gives weight to a later key: one corner of the map first, for most are full there."""
+    """Returns whether no query attends to a later key. Row 0 is checked first, because it decides most maps that are not causal."""
     if weights[0, :, 0, 1:].any():
         return False
     return not np.triu(np.abs(weights[0]).max(0), 1).any()
 
 
 def _description(weights, is_causal):
-    """Scores whose weights these are: log P where rows sum to one, else the logit of each. A weight of 0 hides its pair."""
+    """Returns a description that yields these weights: its scores are log P if rows sum to one, else logits. A weight of 0 hides its pair."""
     low, high = weights.min(), weights.max()
     if not (low >= 0 and high <= 1 + 1e-3):
         raise InvalidArgumentError(f"attention: weights from {low:.6g} to {high:.6g}; expected numbers from 0 to 1, as softmax gives them")
@@ -152,7 +175,7 @@ def _description(weights, is_causal):
 
 
 def _text(sides, prettify):
-    """The words joined to a text, and each side's range of tokens."""
+    """Returns the tokens joined to one text, and the range of tokens of each side."""
     text = {"text": "", "ids": [], "offsets": [], "special": [], "pieces": [], "segments": [], "items": []}
     ranges, at = {}, 0
     for side, tokens in sides:
@@ -178,8 +201,8 @@ def _text(sides, prettify):
 
 
 def _speller(tokens):
-    """What a token adds to its text, from how the list spells where words begin: GPT-2's and SentencePiece's marks, BPE's ends of words,
-    or BERT's pieces, whose words are apart."""
+    """Returns a function that converts a token to text. It detects how the tokens mark word boundaries: GPT-2's or SentencePiece's marks,
+    BPE's end-of-word marks, or BERT's "##" pieces."""
     if any(token[:1] in _MARKS for token in tokens):
         return lambda token, is_first: ("" if is_first else " ") + token[1:] if token[:1] in _MARKS else token.replace("\u010a", "\n")
     if any(token.endswith("</w>") for token in tokens):
