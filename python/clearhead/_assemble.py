@@ -1,4 +1,4 @@
-"""The trace of a run from what its layers kept: which tokens or items each family's queries and keys are, and one map for each layer."""
+"""Builds the trace of a run from its captured layers: the tokens or items of each family's rows and columns, and one map per layer."""
 
 import numpy as np
 import torch
@@ -15,14 +15,14 @@ MOST_JOINED_BIASES = 4096  # queries
 
 
 def difference(trace, family, layer, samples):
-    """Largest difference between rows of the map and weights that are known: of every key of the map, and of every key of the call."""
+    """Returns the largest difference between rows of the map and known weights, over all keys of the map and all keys of the call."""
     worst, found = 0.0, trace.map(layer, family)
     for sample in samples:
         known, first = sample.weights.numpy(), sample.first_key
         rows = found._rows(sample.query)  # [head, key]
         rows[rows != rows] = 0  # NaN: pairs that no window scored
         begin = max(0, -first)
-        end = max(begin, min(known.shape[1], rows.shape[1] - first))  # the keys of the call that are keys of the map
+        end = max(begin, min(known.shape[1], rows.shape[1] - first))  # the keys that are in both the call and the map
         rows[:, first + begin : first + end] -= known[:, begin:end]
         worst = max(worst, float(rows.max(initial=0)), -float(rows.min(initial=0)))
         if end - begin < known.shape[1]:
@@ -31,7 +31,7 @@ def difference(trace, family, layer, samples):
 
 
 def _joined(layer):
-    """(q, k, description without edits) of all calls of a layer as one. Raises ValueError with a reason."""
+    """Joins all calls of a layer to one: (q, k, description without edits). Raises ValueError with a reason."""
     first = layer.seen[0]
     topology, terms = first.topology, first.terms
     if layer.windows:
@@ -50,7 +50,7 @@ def _joined(layer):
 
 
 def _joined_topology(layer):
-    """The keys that the queries of all steps see: a causal band, or a range of keys for each query."""
+    """Returns the topology of all steps together: a causal band, or a range of keys for each query."""
     try:
         return _core.causal(_window(layer))
     except ValueError:
@@ -61,12 +61,12 @@ def _joined_topology(layer):
                 raise
             ranges.append(of_step + read - seen.keys)
     begin, end = (_core.table(torch.cat(ranges)[:, at].to(torch.int32).contiguous()) for at in (0, 1))
-    shift = layer.keys - layer.queries  # a rule counts queries by their place among the keys
+    shift = layer.keys - layer.queries  # a rule indexes queries by their position among the keys
     return _core.visible(lambda b, h, i, j: (j >= begin[i - shift]) & (j < end[i - shift]))
 
 
 def _window(layer):
-    """Number of keys that a query sees at most, or None: every call must show what is before a query, of the last so many."""
+    """Returns the sliding window of the layer (largest number of visible keys), or None. Each call must be causal with this window."""
     first, *later = layer.seen
     band = band_of(first.topology)
     if set(band) != {"band"} or band["band"].get("offset", 0) != 0 or (first.queries > 1 and band["band"]["ahead"] != 0):
@@ -79,12 +79,12 @@ def _window(layer):
         if set(band) != {"band"} or (seen.queries > 1 and band["band"]["ahead"] != 0):
             raise ValueError("a step's mask hides keys between those that it shows")
         if seen.keys < at and window is None:
-            window = seen.keys  # a cache that lets go of what is outside the window
+            window = seen.keys  # a cache that evicts keys outside the window
     return window
 
 
 def _bias(terms):
-    """The position bias [1, head, query, key] among terms, if there is one that is not zero."""
+    """Returns the position bias [1, head, query, key] among the terms, or None."""
     found = [term for term in terms if isinstance(term, torch.Tensor)]
     return found[0] if found else None
 
@@ -109,12 +109,12 @@ def _joined_terms(layer, count):
 
 
 class _Sides:
-    """The tokens and items that are the rows and columns of maps: tokens of each side, then items."""
+    """Assigns tokens and items to the rows and columns of maps: first the tokens of each side, then items."""
 
     def __init__(self, watch):
         self.watch, self.text, self.ranges = watch, None, {}
-        self.begins = {}  # of each side: the position of its first token
-        self.items, self.known = [], {}  # (kind, begin, end, rows, picture), behind the tokens; their ranges by side and count
+        self.begins = {}  # for each side, the position of its first token
+        self.items, self.known = [], {}  # items: (kind, begin, end, rows, picture), after the tokens; known: their ranges by side and count
         self._read_tokens()
 
     def _read_tokens(self):
@@ -127,7 +127,7 @@ class _Sides:
             begin, end = read.range(len(ids))
             counts = {count for layer in watch._layers.values() if layer.is_text for count in (layer.queries, layer.keys)}
             if end - begin not in counts and len(ids) in counts:
-                begin, end = 0, len(ids)  # the padding could not be left away
+                begin, end = 0, len(ids)  # the layers were captured with padding
             self.begins[side] = read.start + begin
             parts.append((side, text_of(watch._tokenizer, ids[begin:end], watch._text if side in ("", "source") else None, read.prompt - self.begins[side])))
         whole = {"text": "", "ids": [], "offsets": [], "special": [], "pieces": [], "segments": []}
@@ -146,7 +146,8 @@ class _Sides:
         self.tokens = len(whole["ids"])
 
     def of(self, side, count, layer, axis):
-        """(begin, end) of `count` queries (axis 0) or keys (1) of a layer: tokens of the side if the layer reads it and they are as many, else items."""
+        """Returns the range of `count` queries (axis 0) or keys (axis 1) of a layer: tokens of the side if the layer reads that text and the
+        counts agree, else items."""
         is_text = layer.is_text and side in self.ranges
         if is_text:
             begin, end = self.ranges[side]
@@ -172,8 +173,10 @@ class _Sides:
 
 
 def _generated(watch, sides, is_part):
-    """[(id, piece, bytes, probability)] of the tokens that were generated and read. They end the text; where families are no parts of a
-    text they are taken off it, for the trace appends them. None are listed if the probability of one is not known."""
+    """Returns [(id, piece, bytes, probability)] for the generated tokens that the model has read; empty if a probability is unknown.
+
+    They end the text. If the families do not cover parts of the text (is_part), they are removed from it, because the trace appends them.
+    """
     text, side = sides.text, watch.reading.written_side
     read = watch.reading.texts.get(side)
     if read is None or side not in sides.ranges:
@@ -198,7 +201,7 @@ def _generated(watch, sides, is_part):
 
 
 def assemble(watch):
-    """(trace or None, left out, checks) of a run. left out: [(module's path, reason)]."""
+    """Returns (trace or None, left_out, checks) for a run. left_out: [(path of the module, reason)]."""
     left_out, ready, shown = [], [], []
     sides = _Sides(watch)
     for layer in watch._layers.values():
@@ -215,7 +218,7 @@ def assemble(watch):
     families, names, taken = {}, {}, set()
     for layer, q, k, description in ready:
         shape = (q.shape[1], k.shape[1], q.shape[3], q.shape[2], k.shape[2], tuple(layer.windows), layer.sees_other_windows)
-        alike = names.setdefault(layer.family, {})  # layers of other shapes are a family of their own
+        alike = names.setdefault(layer.family, {})  # layers with a different shape form a separate family
         name = alike.setdefault(shape, layer.family if not alike else f"{layer.family}-{len(alike) + 1}")
         if name not in families:
             sides_of = watch._sides_of(layer)
@@ -225,7 +228,7 @@ def assemble(watch):
                 "keys": k.shape[2], "causal": band_of(description)["band"]["ahead"] == 0, "first_query": query_range[0], "first_key": key_range[0],
                 "modules": {}}
         number = layer.number
-        while (name, number) in taken:  # several modules whose paths say the same number
+        while (name, number) in taken:  # several modules with the same number in their paths
             number += 1
         taken.add((name, number))
         families[name]["layers"] = max(families[name]["layers"], number + 1)

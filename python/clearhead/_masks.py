@@ -1,8 +1,8 @@
-"""Masks of transformers as descriptions: what its mask functions say is recorded once, and nothing N x N is made.
+"""Converts transformers masks to topologies. Mask functions are recorded once; no N x N mask is allocated.
 
-A model asks its implementation's mask function for a mask and hands what it gets to every layer (AttentionMaskInterface). Ours gets a
-DescribedMask: a tensor without storage. Whoever computes with it gets what eager attention adds, [batch, 1, query, key]: 0, or the smallest
-number of the dtype.
+A model calls the mask function of its attention implementation and passes the result to every layer (AttentionMaskInterface). The function
+here returns a DescribedMask, a tensor without storage. Code that computes with it gets the mask that eager attention adds, [batch, 1,
+query, key]: 0, or the smallest number of the dtype.
 """
 
 import torch
@@ -14,7 +14,7 @@ from ._core import RuleTruth
 
 
 class MaskSource:
-    """The arguments of a mask function (transformers.masking_utils): which keys the queries q_offset ... see among the keys kv_offset ..."""
+    """The arguments of a mask function (transformers.masking_utils). Queries begin at position q_offset, keys at position kv_offset."""
 
     def __init__(self, batch_size, q_length, kv_length, q_offset, kv_offset, mask_function, padding, device, dtype):
         self.shape = (int(batch_size), 1, int(q_length), int(kv_length))
@@ -23,7 +23,7 @@ class MaskSource:
         self._topology = None
 
     def part(self, sequence=None, queries=slice(None), keys=slice(None)):
-        """The same of one sequence, and of a range of queries and keys."""
+        """Returns the source for one sequence, a range of queries and a range of keys."""
         batch, _, count, length = self.shape
         q_begin, q_end, _ = queries.indices(count)
         k_begin, k_end, _ = keys.indices(length)
@@ -40,7 +40,7 @@ class MaskSource:
         return out
 
     def rows(self, rows):
-        """bool [batch, 1, row, key] of these queries, by the function itself."""
+        """Evaluates the mask function for these queries: bool [batch, 1, row, key]."""
         batch, _, _, keys = self.shape
         index = lambda count, axis: torch.arange(count, device=self.device).reshape([-1 if at == axis else 1 for at in range(4)])  # noqa: E731
         queries = torch.as_tensor(rows, device=self.device).reshape(1, 1, -1, 1) + self.q_offset
@@ -58,7 +58,7 @@ class MaskSource:
         return self._topology
 
     def _described(self):
-        shift = self.q_offset - self.kv_offset  # the place of query 0 among the keys
+        shift = self.q_offset - self.kv_offset  # position of query 0 among the keys
         back = ahead = None
         segments, rest = None, []
         for part in _conjuncts(self.function):
@@ -85,12 +85,12 @@ class MaskSource:
         if rest:
             try:
                 out = out & _recorded(rest, self.kv_offset)
-            except Exception:  # a function that no symbol goes through: asked block by block
+            except Exception:  # the function does not accept symbols: evaluate it block by block
                 out = out & self._listed(rest)
         return out
 
     def _listed(self, functions, block=256):
-        """Lists of the visible keys, from the functions' own answers for 256 queries at a time."""
+        """Returns lists of the visible keys, by evaluating the functions for 256 queries at a time."""
         batch, _, count, keys = self.shape
         counts, found = [], []
         alone = self.part()
@@ -121,7 +121,7 @@ def _cells(function):
 
 
 def _conjuncts(function):
-    """The functions that a mask function is the intersection of."""
+    """Returns the functions whose intersection is this mask function."""
     if hasattr(function, "parts"):
         return function.parts
     if getattr(function, "__qualname__", "").startswith("and_masks.<locals>"):
@@ -140,7 +140,7 @@ def _shifted(function, sequence):
 
 
 def _known(function):
-    """What a function of transformers.masking_utils shows: ("band", back, ahead), ("segments", ids), ("all",); None: something else."""
+    """Recognises functions of transformers.masking_utils: ("band", back, ahead), ("segments", ids) or ("all",); None for other functions."""
     if hasattr(function, "known"):
         return function.known
     if getattr(function, "__module__", None) != "transformers.masking_utils":
@@ -161,7 +161,7 @@ def _known(function):
 
 
 class _Symbol:
-    """A symbol of a rule where a mask function expects an index tensor."""
+    """A symbol of a rule, passed to a mask function instead of an index tensor."""
 
     def __init__(self, value):
         self.value = value
@@ -236,7 +236,7 @@ _logical("__or__")
 
 
 class _Recording(torch.overrides.TorchFunctionMode):
-    """While a mask function is asked with symbols: tensors that it looks up by them are tables."""
+    """Active while a mask function is recorded: tensors that it indexes by symbols become tables."""
 
     def __torch_function__(self, function, types, positional=(), keywords=None):
         return self.called(function, positional, keywords)
@@ -275,16 +275,16 @@ def _recorded(functions, kv_offset):
 
 
 def hidden_pairs(mask):
-    """Pairs that an additive mask hides: it holds the smallest number of its dtype, or -inf."""
+    """Returns the pairs that an additive mask hides, with -inf or the smallest number of a dtype (anything up to half of it)."""
     return mask <= max(-1e30, torch.finfo(mask.dtype).min / 2)
 
 
 def visible_pairs(mask, spreads=True):
-    """(visible, uniform) of a mask, bool or additive, [batch|1, head|1, query|1, key].
+    """Returns (visible, uniform) for a mask, bool or additive, [batch|1, head|1, query|1, key].
 
-    visible: bool, the pairs that can have a weight. uniform: bool [batch|1, head|1, query|1], or None if no row is: rows whose every pair
-    is hidden by a finite number as large as finfo.min. It absorbs the scores, so softmax is uniform over the pairs with the row's largest
-    number. spreads=False: such rows see nothing (a sink takes all of their weight).
+    visible: bool, the pairs that can have a weight. uniform: bool [batch|1, head|1, query|1], or None if there is no such row: rows in
+    which every pair is hidden by a finite number as large as finfo.min. It absorbs the scores, so softmax is uniform over the pairs with
+    the row's largest number. spreads=False: such rows see nothing (a sink gets all of their weight).
     """
     if mask.dtype == torch.bool:
         return mask, None
@@ -299,15 +299,18 @@ def visible_pairs(mask, spreads=True):
 
 
 def uniform_term(uniform, queries, keys):
-    """The term that makes the scores of these rows 0. uniform: bool [batch|1, head|1, query|1]."""
+    """Returns a term that sets the scores of these rows to 0. uniform: bool [batch|1, head|1, query|1]."""
     rows = _core.table(uniform.to("cpu", torch.int32).contiguous())
-    shift = keys - queries  # a rule counts queries by their place among the keys
+    shift = keys - queries  # a rule indexes queries by their position among the keys
     return _core.rule(lambda s, b, h, i, j: _core.where(rows[b, h, i - shift] == 1, 0.0, s))
 
 
 def read_mask(mask, spreads=True):
-    """(topology, bias, uniform) of a mask on the CPU, bool or additive, [batch|1, head|1, query|1, key]. bias: what is added to visible
-    pairs, with the mask's gradient, or None. uniform: as visible_pairs() has it; its rows need uniform_term()."""
+    """Returns (topology, bias, uniform) for a mask on the CPU, bool or additive, [batch|1, head|1, query|1, key].
+
+    bias: the numbers that are added to visible pairs, differentiable if the mask is; None if all are 0. uniform: as in visible_pairs();
+    these rows need uniform_term().
+    """
     if mask.dtype == torch.bool:
         return _core._topology_of_mask(mask.contiguous()), None, None
     visible, uniform = visible_pairs(mask.detach(), spreads)
@@ -315,12 +318,15 @@ def read_mask(mask, spreads=True):
     return _core._topology_of_mask(visible.contiguous()), bias if bias.requires_grad or bool(bias.any()) else None, uniform
 
 
-_read = WeakTensorKeyDictionary()  # of tensors that own their memory: (version, {view: what read_mask said})
+_read = WeakTensorKeyDictionary()  # tensor that owns its memory: (version, {view: result of read_mask})
 
 
 def remembered_mask(mask, spreads=True):
-    """read_mask, once for a tensor that a model hands to every layer: what was read is kept as long as the tensor that owns the memory
-    lives and is not written. A mask that gradients flow to, or that counts no writes (inference mode), is read each time."""
+    """Cached read_mask(), since a model passes the same tensor to every layer.
+
+    The result is kept while the tensor that owns the memory lives and is not written to. A mask that requires gradients or has no version
+    counter (inference mode) is read each time.
+    """
     if mask.requires_grad or mask.is_inference():
         return read_mask(mask.cpu(), spreads)
     owner = mask if mask._base is None else mask._base
@@ -334,7 +340,7 @@ def remembered_mask(mask, spreads=True):
 
 
 class DescribedMask(torch.Tensor):
-    """An additive mask [batch, 1, query, key] that is only described: `source`."""
+    """An additive mask [batch, 1, query, key] without storage, described by its `source`."""
 
     @staticmethod
     def __new__(cls, source):
@@ -368,9 +374,11 @@ class DescribedMask(torch.Tensor):
 @torch.compiler.disable
 def clearhead_mask(batch_size, q_length, kv_length, q_offset=0, kv_offset=0, mask_function=None, attention_mask=None, device="cpu",
                    dtype=torch.float32, allow_is_bidirectional_skip=False, allow_is_causal_skip=False, local_size=None, **_):
-    """The mask function of attn_implementation="clearhead" (AttentionMaskInterface). There is no mask where a model allows that and all
-    pairs are visible: as for eager attention between all tokens (Informer relies on it, since its layers shorten the text and leave the
-    mask as it is), and as for SDPA for one query at the end of its keys."""
+    """The mask function of attn_implementation="clearhead" (AttentionMaskInterface).
+
+    Returns None if all pairs are visible and the model allows that: for bidirectional attention as eager attention does (Informer relies on
+    it, because its layers shorten the text without changing the mask), and for a single query at the end of its keys as SDPA does.
+    """
     from transformers import masking_utils
 
     is_last = allow_is_causal_skip and q_length == 1 and (local_size is None or kv_length < local_size) and q_offset + 1 == kv_offset + kv_length

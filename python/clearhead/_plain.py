@@ -1,4 +1,4 @@
-"""Attention of torch itself inside a watched model: F.scaled_dot_product_attention, and nn.MultiheadAttention whichever way it computes."""
+"""Captures torch's own attention in a watched model: F.scaled_dot_product_attention, and nn.MultiheadAttention on all of its code paths."""
 
 import torch
 from torch import nn
@@ -12,7 +12,7 @@ from ._recorder import Recorder
 
 
 def _visible(mask, batch, heads):
-    """A mask of nn.MultiheadAttention, where True hides, as bool that shows or as numbers to add: [batch|1, head|1, query, key]."""
+    """Converts a mask of nn.MultiheadAttention (True hides) to bool (True shows) or additive: [batch|1, head|1, query, key]."""
     if mask is None:
         return None
     mask = ~mask if mask.dtype == torch.bool else mask
@@ -22,7 +22,7 @@ def _visible(mask, batch, heads):
 
 
 def _both(a, b):
-    """Two masks as one."""
+    """Joins two masks."""
     if a is None or b is None:
         return b if a is None else a
     if a.dtype == b.dtype == torch.bool:
@@ -35,7 +35,7 @@ _SCALED, _MULTI_HEAD = F.scaled_dot_product_attention, F.multi_head_attention_fo
 _ORDINALS = {1: "second", 2: "third", 3: "fourth"}
 
 
-# Modules of torch that compute no attention, read no text and contain no modules. A watch does not listen to their calls.
+# Modules of torch that compute no attention, read no text and contain no other modules. A watch does not observe their calls.
 _ELEMENTARY = (nn.Linear, nn.Embedding, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.Dropout, nn.Identity,
                nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid)
 
@@ -45,15 +45,18 @@ def _is_elementary(module):
 
 
 def _has_fast_path(module):
-    """Whether torch has a fused path for a module, which it takes under no mode. An encoder of torch's own layers leaves padding away."""
+    """Returns whether torch has a fused path for a module, which it takes only without an active mode. An encoder of torch's own layers removes
+    padding on this path."""
     if isinstance(module, nn.TransformerEncoder):
         return all(type(layer) is nn.TransformerEncoderLayer for layer in module.layers)
     return isinstance(module, (nn.MultiheadAttention, nn.TransformerEncoderLayer))
 
 
 class Plain(TorchFunctionMode):
-    """Tells a watch about calls of modules and about calls that reach torch's own attention, from start() until stop(). The mode is on
-    while a module of the model runs, in the thread that runs it."""
+    """Reports calls of modules and of torch's attention functions to a watch, from start() until stop().
+
+    The mode is active while a module of the model runs, in the thread that runs it.
+    """
 
     def __init__(self, watch):
         super().__init__()
@@ -72,17 +75,20 @@ class Plain(TorchFunctionMode):
 
     @property
     def thread_of_run(self):
-        """The thread that runs a module of the model, or None."""
+        """The thread that currently runs a module of the model, or None."""
         return self._watch._busy if self._stack else None
 
     @property
     def running(self):
-        """The modules that are running, outermost first."""
+        """The modules that are currently running, outermost first."""
         return [module for module, *_ in self._stack]
 
     def layer(self, call_length=None):
-        """The layer of an attention call that the running module makes. call_length: its queries, if they are as many as its keys. A
-        module that attends again, not in another window of its input (the two streams of XLNet), has a layer in a family of its own."""
+        """Returns the layer of an attention call by the running module.
+
+        call_length: the number of queries if it equals the number of keys, else None. If a module makes another call that is not another
+        window of its input (the two streams of XLNet), that call is a layer of a separate family.
+        """
         module = self._stack[-1][0]
         path, whole, called = self.paths[id(module)] or "attention", self.input_length(module), self._watch._called
         count, before = called.get(path, (1, 0))
@@ -92,7 +98,7 @@ class Plain(TorchFunctionMode):
         return self._watch._layer(path, module, call_length)
 
     def first_row(self, layer, call):
-        """The row of a call's batch that is kept, or the first of several."""
+        """Returns the first row of a call's batch that is kept."""
         return _batch.rows_of(self._watch, layer, call).start
 
     def hears(self, thread):
@@ -107,14 +113,14 @@ class Plain(TorchFunctionMode):
             if self._within == 1 and not self._watch._edits:
                 self.__exit__(None, None, None)
         self._recorder.claimed += _families.of(module) is not None
-        if len(self._stack) == 1 or self.paths[id(self._stack[-2][0])] != self.paths[id(module)]:  # not what a compiled module holds
-            with torch._C.DisableTorchFunction():  # what is asked here is no part of the model
+        if len(self._stack) == 1 or self.paths[id(self._stack[-2][0])] != self.paths[id(module)]:  # not the module inside a compiled one
+            with torch._C.DisableTorchFunction():  # these operations are not part of the model
                 self._watch.before(module, positional, keywords, len(self._stack) == 1)
 
     def after(self, module, positional, keywords, result):
         family = _families.of(module)
         self._recorder.claimed -= family is not None
-        self._watch._inside += 1  # what is computed here is no attention of the model
+        self._watch._inside += 1  # attention that is computed here is not the model's
         try:
             if result is not None:
                 result = self._seen(family, module, positional, keywords, result)
@@ -134,7 +140,7 @@ class Plain(TorchFunctionMode):
         return result
 
     def input_length(self, module):
-        """Number of tokens in what a running module was given first, [..., token, d]; None if that is no tensor."""
+        """Returns the number of tokens in the first argument of a running module, [..., token, d]; None if that is not a tensor."""
         for running, positional, keywords in reversed(self._stack):
             if running is module:
                 given = positional[0] if positional else keywords.get("hidden_states")
@@ -142,7 +148,7 @@ class Plain(TorchFunctionMode):
         return None
 
     def reads_other(self, module):
-        """Whether a running module was given other states to make its keys of."""
+        """Returns whether a running module was given separate states for its keys."""
         given = next((keywords for running, _, keywords in reversed(self._stack) if running is module), {})
         return any(isinstance(given.get(name), torch.Tensor) for name in ("encoder_hidden_states", "key_value_states"))
 
@@ -172,7 +178,7 @@ class Plain(TorchFunctionMode):
         lead = query.shape[:-3]
 
         def four(x):
-            """x [..., head, token, d] as [batch, head, token, d]."""
+            """Reshapes x [..., head, token, d] to [batch, head, token, d]."""
             x = x.reshape(*[1] * (4 - x.dim()), *x.shape) if x.dim() < 4 else x
             return x.expand(*lead, *x.shape[-3:]).flatten(0, -4) if len(lead) > 1 else x
 
@@ -192,14 +198,14 @@ class Plain(TorchFunctionMode):
         return self._projected(module, given["query"], given["key"], given["value"], given, result)
 
     def _encoded(self, layer, positional, keywords):
-        """A layer that computed everything at once, without asking its nn.MultiheadAttention."""
+        """Handles an nn.TransformerEncoderLayer that used its fused path, without calling its nn.MultiheadAttention."""
         attention = layer.self_attn
         if attention in self._asked:
             self._asked.remove(attention)
             return
         given = {**dict(zip(("src", "src_mask", "src_key_padding_mask"), positional)), **keywords}
         source, padding = given["src"], given.get("src_key_padding_mask")
-        if source.is_nested:  # nn.TransformerEncoder has left padding away; here it is hidden
+        if source.is_nested:  # nn.TransformerEncoder removed the padding; here it is restored and hidden
             lengths = torch.tensor([one.shape[0] for one in source.unbind()])
             source = source.to_padded_tensor(0.0)
             padding = torch.arange(source.shape[1]) >= lengths[:, None]
@@ -209,13 +215,13 @@ class Plain(TorchFunctionMode):
             self._projected(attention, source, source, source, masks, None)
 
     def _weights(self, kept, call):
-        """The weights of an edited layer [batch, head, query, key], without dropout and as they are before heads are knocked out."""
+        """Returns the weights of an edited layer, [batch, head, query, key], without dropout and before heads are knocked out."""
         rows, edits = list(range(call.queries)), self._watch._edits
         return call.weights(rows, edits.hidden(kept.family, kept.number, call.query.shape[1], self._watch._places(kept, call), rows))
 
     def _projected(self, module, query, key, value, masks, result):
-        """nn.MultiheadAttention. result: what it returned, None inside a layer that computes everything at once. Returns it, with the
-        edits of this layer."""
+        """Handles a call of nn.MultiheadAttention. result: its result; None inside a layer that used its fused path. Returns the result, with
+        the edits of this layer."""
         watch, heads, batch_first = self._watch, module.num_heads, module.batch_first
         kept = watch._layer(self.paths[id(module)], module)
         if module.bias_k is not None or module.add_zero_attn:
@@ -246,7 +252,7 @@ class Plain(TorchFunctionMode):
             call.is_token_first = not batch_first
 
             def compare(at, rows, expected):
-                """What it returned for these rows of a text, and what weights times values give by its output projection."""
+                """Returns the module's output for these rows of a text, and the output projection of weights times values."""
                 if returned is None:
                     return None
                 whole = returned.unsqueeze(0 if batch_first else 1) if returned.dim() == 2 else returned

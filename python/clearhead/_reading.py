@@ -1,8 +1,8 @@
-"""The tokens that a watched model has read, text by text, from the arguments of its modules.
+"""Reconstructs the tokens that a watched model has read from the arguments of its modules.
 
-A decoder or an encoder reads one text; an encoder-decoder reads two, "source" and "target". A call over a cache continues its text. A call
-whose cache holds fewer tokens than were read goes on after tokens that were rejected (speculative decoding, cache.crop()): those leave the
-text. A call without a cache begins the text again.
+A decoder or an encoder reads one text; an encoder-decoder reads two, "source" and "target". A call with a cache continues its text. If the
+cache contains fewer tokens than were read, the surplus tokens were rejected (speculative decoding, cache.crop()) and are removed from the
+text. A call without a cache starts the text again.
 """
 
 import functools
@@ -18,9 +18,9 @@ from .errors import InvalidArgumentError
 PICTURES = ("pixel_values", "pixel_values_videos", "pixel_values_images")
 SOUNDS = ("input_features", "input_values", "audio_values")
 INPUTS = ("input_ids", "inputs_embeds", *PICTURES, *SOUNDS)
-# Pictures or sounds of a call: how many (1 if they are packed into one tensor without a batch axis), and the watched one of them.
+# Pictures or sounds of a call. batch: their number (1 if they are packed into one tensor without a batch axis); value: the watched one.
 Medium = namedtuple("Medium", ("name", "batch", "value", "plural", "is_packed"))
-MOST_LOGITS = 64  # positions of a call behind the prompt whose logits are kept, for the probabilities of tokens that were drafted
+MOST_LOGITS = 64  # number of positions of a call after the prompt whose logits are kept, for the probabilities of drafted tokens
 
 
 def has_numbers(x):
@@ -28,23 +28,23 @@ def has_numbers(x):
 
 
 def cached_tokens(keywords):
-    """Number of tokens that the cache of a call holds; None without a cache."""
+    """Returns the number of tokens in the cache of a call; None without a cache."""
     cache = keywords.get("past_key_values", keywords.get("cache"))
     try:
         return int(cache.get_seq_length()) if hasattr(cache, "get_seq_length") else None
-    except ValueError:  # one of states, without keys
+    except ValueError:  # a cache of recurrent states, without keys
         return None
 
 
 class Text:
     """One text, as far as the model has read it.
 
-    ids: of the watched text, padding included; -1 where only embeddings were given. start: the position of the first of them. padding:
-    bool [token], False for padding, or None. front: (padding in front of each text of the batch [batch], length of the mask), or None.
-    before: tokens in the cache at the last call. continues: whether the last call went on with a cache. prompt: number of tokens that
-    were given, the others were generated. batch, count: number of texts in the last call, and of the tokens of each. read_ids: [row,
-    token] of the last call, logits: (position of the first, f32 [row, position, vocabulary]) after it. probabilities: of generated tokens,
-    {position: f32 [row before, row]}; there are several rows in a beam search.
+    ids: of the watched text, including padding; -1 where only embeddings were given. start: position of the first id. padding: bool [token],
+    False for padding, or None. front: (left padding of each text of the batch [batch], length of the mask), or None. before: number of
+    tokens in the cache at the last call. continues: whether the last call used a cache. prompt: number of given tokens; the others were
+    generated. batch, count: number of texts in the last call, and of tokens in each. read_ids: [row, token] of the last call. logits:
+    (position of the first, f32 [row, position, vocabulary]) after the last call. probabilities: of generated tokens, {position: f32 [row
+    before, row]}; there are several rows in a beam search.
     """
 
     def __init__(self, start=0):
@@ -56,7 +56,7 @@ class Text:
         return self.start + len(self.ids)
 
     def range(self, count):
-        """(begin, end) of the tokens among the first `count` that are no padding; all of them if padding stands between tokens."""
+        """Returns the range of the first `count` tokens without padding; all of them if there is padding between tokens."""
         if self.padding is None or self.padding.numel() < count:
             return 0, count
         shown = self.padding[:count].nonzero().flatten()
@@ -65,7 +65,7 @@ class Text:
         return int(shown[0]), int(shown[-1]) + 1
 
     def crop(self, position):
-        """Forgets what was read after a position."""
+        """Drops the tokens from a position on."""
         count = max(0, position - self.start)
         self.ids = self.ids[:count]
         if self.padding is not None:
@@ -74,8 +74,11 @@ class Text:
 
 
 class Reading:
-    """The texts and the media that a model reads in a run. kinds: {module's path: kinds of input that it was given, of "text", "picture" and
-    "sound"}; media: {kind: Medium}; shapes: those of the tensors that the call from outside was given, the main input first; main: its name."""
+    """The texts and media that a model reads in a run.
+
+    kinds: {path of a module: the kinds of input that it was given, of "text", "picture" and "sound"}. media: {kind: Medium}. shapes: shapes
+    of the tensor arguments of the outermost call, the main input first. main: name of the main input.
+    """
 
     def __init__(self, model, tokenizer, text, sequence):
         self._model, self._tokenizer, self._text, self._sequence = model, tokenizer, text, sequence
@@ -91,11 +94,11 @@ class Reading:
     def begin(self):
         self.texts, self.kinds, self.media = {}, {}, {}
         self._reader, self.has_read, self.step = None, False, 0
-        self.total = None  # number of inputs of a generation that leaves some out of its batch
+        self.total = None  # number of inputs of a generation that removes finished ones from its batch
         self.shapes, self.main, self.may_lack_batch = [], None, False
 
     def begins_call(self, module, positional, keywords):
-        """The model, or a module of it, is called from outside."""
+        """Called when the model, or a module of it, is called from outside."""
         self._reader, self.has_read, self.kinds, self._noted = None, False, {}, set()
         self.main = getattr(type(module), "main_input_name", None)
         given = (*positional, *keywords.values())
@@ -113,27 +116,27 @@ class Reading:
 
     @functools.cached_property
     def mixes_media_and_tokens(self):
-        """Whether pictures or sounds stand among the tokens of a text."""
+        """Whether a text contains pictures or sounds among its tokens."""
         settings = {} if self.config is None else vars(self.config)
         return any(value is not None and re.search(r"(image|video|audio|speech)_token_(id|index)$", name) for name, value in settings.items())
 
     @property
     def sources(self):
-        """Number of sources that an encoder has read; None without an encoder."""
+        """Number of source texts or media that an encoder has read; None without an encoder."""
         known = self.text("source").batch if self.is_pair else None
         return known or next((medium.batch for medium in self.media.values() if self.is_pair), None)
 
     def has_frames(self, medium):
-        """Whether these pictures are videos."""
+        """Returns whether these pictures are videos."""
         configs = (self.config, getattr(self.config, "vision_config", None))
         return medium.name == "pixel_values_videos" or any(getattr(of, "num_frames", None) is not None for of in configs)
 
     # The rows of a batch.
 
     def row_of(self, batch, what="texts"):
-        """The watched text's place in a batch. Raises InvalidArgumentError if the batch is smaller."""
+        """Returns the index of the watched text in a batch. Raises InvalidArgumentError if the batch is smaller."""
         if self.total not in (None, batch):
-            return 0  # nothing is shown of such a batch
+            return 0  # such a batch is not shown
         at = self._sequence if self._sequence >= 0 else batch + self._sequence
         if not 0 <= at < batch:
             last = f"0 to {batch - 1}, or -{batch} to -1" if batch > 1 else "0, or -1"
@@ -141,15 +144,15 @@ class Reading:
         return at
 
     def rows(self, batch, what="texts"):
-        """The rows of a batch that are kept: the one of the watched text, or all beams of it. Of several samples of one source
-        (num_return_sequences) the first is kept."""
+        """Returns the rows of a batch to keep: the row of the watched text, or all of its beams. Of several samples of one source
+        (num_return_sequences), the first is kept."""
         copies = self.copies(batch)
         first = self.row_of(batch // copies, what) * copies
         is_beam_search = self.generation is not None and self.generation.is_beam_search and copies > 1
-        return slice(first, first + (copies if is_beam_search and self.step > 0 else 1))  # all beams begin as the first
+        return slice(first, first + (copies if is_beam_search and self.step > 0 else 1))  # at step 0 all beams are equal to the first
 
     def copies(self, batch):
-        """How many rows of a generation's batch continue one text, or read one source."""
+        """Returns the number of rows of a generation's batch that belong to one text or source."""
         generation = self.generation
         if generation is None or batch != generation.batch:
             return 1
@@ -159,8 +162,8 @@ class Reading:
     # Arguments of modules.
 
     def reads(self, module, path, positional, keywords):
-        """Notes a module's inputs. Gives (side, None) before a text is read from its beginning, and (side, position) before reading goes
-        on at an earlier position: the caller then discards what it keeps after that position."""
+        """Records a module's inputs. Yields (side, None) before a text is read from its beginning, and (side, position) before reading
+        continues at an earlier position; the caller then discards what it keeps from that position on."""
         side = self._side_of_module.get(id(module))
         given = self._given(module, positional, keywords)
         return () if side is None and not given else self._reads(side, path, given, keywords)
@@ -176,7 +179,7 @@ class Reading:
 
     @staticmethod
     def _given(module, positional, keywords):
-        """The tensors among a module's arguments, by the names that transformers gives them."""
+        """Returns the tensors among a module's arguments, by their transformers names."""
         out = {name: value for name, value in keywords.items() if name in INPUTS and has_numbers(value)}
         first = positional[0] if positional else None
         if isinstance(first, Mapping):
@@ -192,14 +195,14 @@ class Reading:
 
     def _note_kinds(self, path, given):
         kinds = {"picture" if name in PICTURES else "sound" for name in given if name in PICTURES or name in SOUNDS}
-        if "input_ids" in given or (kinds and "inputs_embeds" in given):  # encoders of pictures call their states inputs_embeds, too
+        if "input_ids" in given or (kinds and "inputs_embeds" in given):  # vision encoders also call their states inputs_embeds
             kinds.add("text")
         if not kinds:
             return
         self.kinds[path] = kinds
         for name, value in given.items():
             kind = "picture" if name in PICTURES else "sound" if name in SOUNDS else None
-            if kind is not None and kind not in self._noted:  # what the outermost module is given has the axes that the caller knows
+            if kind is not None and kind not in self._noted:  # only the arguments of the outermost module have the axes that the caller knows
                 self._noted.add(kind)
                 self.media[kind] = self._medium(name, value)
 
@@ -211,7 +214,7 @@ class Reading:
         return Medium(name, batch, value.detach()[at].float().cpu(), plural, is_packed)
 
     def medium(self, layer):
-        """The pictures or sounds that a layer reads, a Medium; None if it reads something else."""
+        """Returns the Medium that a layer reads; None if it reads something else."""
         if (layer.is_text and not layer.is_cross) or not self.media:
             return None
         kinds = self._kinds_of(layer.path) - {"text"}
@@ -219,13 +222,13 @@ class Reading:
         return self.media.get(next(iter(kinds)) if len(kinds) == 1 else tower) or next(iter(self.media.values()))
 
     def _kinds_of(self, path):
-        """The kinds of input of the nearest module around a path that was given any; of none, text."""
+        """Returns the kinds of input of the nearest enclosing module that was given any; text if there is none."""
         parts = path.split(".")
         above = [".".join(parts[:count]) for count in range(len(parts), -1, -1)]
         return next((self.kinds[one] for one in above if one in self.kinds), {"text"})
 
     def reads_text(self, path, tower):
-        """Whether the tokens of the attention at a path may be those of a text. tower: which of several towers it is in, "" for none."""
+        """Returns whether the tokens of the attention at a path may be those of a text. tower: its tower, or ""."""
         if tower in ("vision", "audio"):
             return False
         nearest = self._kinds_of(path)
@@ -234,7 +237,7 @@ class Reading:
         return len(nearest) == 1 or tower == "text" or path.startswith(self._path_of_text())
 
     def _path_of_text(self):
-        """The path below which a model with several kinds of input reads its text."""
+        """Path of the module that reads the text, in a model with several kinds of input."""
         if not hasattr(self, "_text_path"):
             self._text_path = ""
             try:
@@ -260,7 +263,7 @@ class Reading:
             earlier = known if self.generation is not None and before is None else None
             self.texts = {name: one for name, one in self.texts.items() if side == "target" and name != side}
             known = self.texts[side] = Text(before or 0)
-            if earlier is not None:  # a generation without a cache reads the whole text at every step
+            if earlier is not None:  # a generation without a cache reads the whole text at each step
                 known.probabilities, known.logits = earlier.probabilities, earlier.logits
             yield side, None
         else:
@@ -293,13 +296,13 @@ class Reading:
         known.ids.extend(ids[rows.start].tolist())
         known.read_ids = ids[rows].detach().cpu()
         if known.logits is not None:
-            end = begin + 1 if known.continues else begin + count  # later logits may be those behind tokens that were rejected
+            end = begin + 1 if known.continues else begin + count  # later logits may follow rejected tokens
             self._note_probabilities(known, begin, end, ids[rows], begin)
 
     @staticmethod
     def _note_probabilities(known, begin, end, ids, first_id):
-        """Probabilities of the tokens at positions [begin, end) that were not given, where the logits before them are at hand. ids: [row,
-        token], from position first_id."""
+        """Records probabilities of the generated tokens at positions [begin, end) for which the preceding logits are known. ids: [row, token],
+        from position first_id."""
         first, logits = known.logits
         for position in range(max(begin, known.prompt), end):
             at = position - 1 - first
@@ -307,7 +310,7 @@ class Reading:
                 known.probabilities[position] = torch.softmax(logits[:, at], -1)[:, ids[:, position - first_id].cpu()]
 
     def _ids_of_embeddings(self, count):
-        """Ids of a text that was given as embeddings: those of `text=`, else -1."""
+        """Returns ids for a text that was given as embeddings: those of `text=`, else -1."""
         if self._text is None or self._tokenizer is None:
             return [-1] * count
         ids = list(getattr(self._tokenizer, "tokenizer", self._tokenizer)(self._text)["input_ids"])
@@ -316,7 +319,7 @@ class Reading:
         return ids
 
     def _check_text(self, known, count):
-        """Raises InvalidArgumentError, showing the first difference, if `text=` is not the text of the tokens."""
+        """Raises InvalidArgumentError, with the first difference, if `text=` is not the text of the tokens."""
         if self._text is None or self._tokenizer is None or -1 in known.ids:
             return
         tokenizer = getattr(self._tokenizer, "tokenizer", self._tokenizer)
@@ -332,8 +335,8 @@ class Reading:
         raise InvalidArgumentError(f"watch: text= is not what the model reads: token {at} of the text is {piece(ids)}, the model's is {piece(given)}")
 
     def _read_padding(self, known, mask, before, count):
-        """Which tokens are padding. A generation over a static cache hands over masks that are made already: its first says which keys no
-        query sees."""
+        """Determines which tokens are padding. A generation with a static cache passes prepared masks; in the first of them, padding is the
+        keys that no query sees."""
         if isinstance(mask, Mapping):
             mask = next(iter(mask.values()), None)
         if before == 0 and isinstance(mask, torch.Tensor) and mask.dim() == 4:
@@ -350,7 +353,7 @@ class Reading:
             known.padding = torch.cat([known.padding, torch.ones(count, dtype=torch.bool)])
 
     def wrote(self, path, result):
-        """A module has returned: the logits of what comes next are kept until it is known."""
+        """Called when a module has returned. Keeps its logits until the next tokens are known."""
         logits, known = getattr(result, "logits", None), self.texts.get(self.written_side)
         if known is None or path not in ("", self._reader) or not has_numbers(logits) or logits.dim() != 3:
             return
@@ -364,7 +367,7 @@ class Reading:
     # The end of a generation.
 
     def accepted(self, generation):
-        """Position behind the last token that belongs to the result of a generation: rejected drafts and padding do not."""
+        """Returns the end position of the result of a generation, without rejected drafts and padding."""
         known = self.texts.get(self.written_side)
         sequences = getattr(generation.result, "sequences", generation.result)
         if known is None or not isinstance(sequences, torch.Tensor):
@@ -381,7 +384,7 @@ class Reading:
         return known.start + common
 
     def keep_winner(self, generation):
-        """Keeps the beam that won. Returns which beam of its text it was at each step."""
+        """Keeps the winning beam. Returns its index among the beams of its text at each step."""
         result, side = generation.result, self.written_side
         first = self.row_of(generation.batch // generation.beams) * generation.beams
         at = first // generation.beams * generation.returned
@@ -400,7 +403,7 @@ class Reading:
         return [p[min(a, len(p) - 1), b : b + 1] for p, a, b in zip(of_steps, won, won[1:])]
 
     def crop(self, side, position):
-        """Keeps the tokens before a position. Returns how many of them are no padding; None if there is nothing to remove."""
+        """Drops the tokens from a position on. Returns how many of the remaining tokens are not padding; None if there was nothing to drop."""
         known = self.texts.get(side)
         if known is None or position is None:
             return None

@@ -1,10 +1,11 @@
-"""Attention that a module computes by itself, without an interface: softmax of the products of queries and keys, times values.
+"""Detects attention that a module computes with plain tensor operations: softmax(q·k) times values, without an attention function.
 
-Every function of torch that a watched model calls passes here. A product of two activations may be scores (_scores.py); what becomes of it
-is followed up to softmax, and the weights of softmax up to the product with the values. That product is an attention call, which is checked
-and kept as any other. Weights that meet values but cannot be described put their module into `left_out`.
+Every torch function that a watched model calls is inspected here. A product of two activations may be attention scores (_scores.py). It is
+followed to softmax, and the weights from softmax to the product with the values. That product is an attention call, which is checked and
+kept like any other. If weights are multiplied by values but cannot be described, their module is listed in `left_out`.
 
-No router and no classifier is taken for attention: their scores are products with parameters, and their results meet no values.
+Routers and classifiers are not mistaken for attention: their scores are products with parameters, and their results are not multiplied by
+values.
 """
 
 import copy
@@ -21,18 +22,18 @@ _HEADS = ("num_attention_heads", "num_heads", "n_heads", "n_head", "nhead", "hea
 
 
 class Product:
-    """A product of two tensors as matmul or einsum names its axes: the result is [*lead, row, column] after `order`."""
+    """A product of two tensors by matmul or einsum. The result, permuted by `order`, is [*lead, row, column]."""
 
     def __init__(self, left, right, order=None, shape=None):
         self.left, self.right = left, right  # [*lead|1, row, inner], [*lead|1, inner, column]
         self.order, self.shape = order, shape  # axes of the result, permuted; its shape before columns were joined
 
     def result(self, out):
-        """The result as [*lead, row, column]."""
+        """Returns the result as [*lead, row, column]."""
         return out if self.order is None else out.permute(self.order).reshape(*self.shape)
 
     def inverse(self, x, out):
-        """[*lead, row, column] in the shape of the result `out`."""
+        """Converts x [*lead, row, column] to the shape of the result `out`."""
         if self.order is None:
             return x.reshape(out.shape)
         permuted = [out.shape[axis] for axis in self.order]
@@ -40,7 +41,7 @@ class Product:
 
 
 def _letters(equation, left, right):
-    """(letters of the operands, letters of the result) of an einsum of two, None if it is another."""
+    """Returns (letters of the operands, letters of the result) of an einsum with two operands; None for another form."""
     if not isinstance(equation, str) or "->" not in equation:
         return None
     inputs, output = equation.replace(" ", "").split("->")
@@ -57,14 +58,14 @@ def _letters(equation, left, right):
 
 
 def _arranged(x, letters, wanted):
-    """x with its axes in the order `wanted`; letters that it lacks are axes of 1."""
+    """Returns x with its axes in the order `wanted`; missing letters become axes of size 1."""
     there = [one for one in wanted if one in letters]
     x = x.permute([letters.index(one) for one in there])
     return x.reshape([x.shape[there.index(one)] if one in letters else 1 for one in wanted])
 
 
 def _einsum(equation, left, right, row, column):
-    """The Product of an einsum whose result has rows and columns of these letters (strings; several are joined), or None."""
+    """Returns the Product of an einsum whose result has these letters as rows and columns (several letters are joined), or None."""
     found = _letters(equation, left, right)
     if found is None:
         return None
@@ -86,7 +87,7 @@ def _einsum(equation, left, right, row, column):
 
 
 def product(name, positional, keywords):
-    """(left, right) of a call of matmul or bmm, else None."""
+    """Returns (left, right) for a call of matmul or bmm, else None."""
     if name in ("matmul", "bmm"):
         given = (*positional, *[keywords[one] for one in ("other", "mat2", "tensor2") if one in keywords])
         if len(given) >= 2 and all(isinstance(one, torch.Tensor) and one.dim() >= 2 for one in given[:2]):
@@ -95,7 +96,7 @@ def product(name, positional, keywords):
 
 
 def _operands(positional):
-    """(equation, left, right) of torch.einsum, None for another form."""
+    """Returns (equation, left, right) for a call of torch.einsum; None for another form."""
     if len(positional) == 2 and isinstance(positional[1], (list, tuple)):
         positional = (positional[0], *positional[1])
     if len(positional) != 3 or not all(isinstance(one, torch.Tensor) for one in positional[1:]):
@@ -104,19 +105,19 @@ def _operands(positional):
 
 
 class Recorder:
-    """Follows the scores and weights of a watched model. plain: the mode, which says what modules are running."""
+    """Follows the scores and weights of a watched model. plain: the Plain mode, which knows the running modules."""
 
     def __init__(self, watch, plain):
         self._watch, self._plain = watch, plain
         self._known = {}  # id: (weak reference, "scores" | "weights", Scores)
         self._edited = {}  # id of weights: (weak reference, weights of the edited layer)
         self._parameters = None
-        self.claimed = 0  # modules on the stack that a family describes
+        self.claimed = 0  # number of running modules that a model family handles
 
     # Modules.
 
     def returned(self, result):
-        """A module has returned: weights of an edited layer, where it returns them, are those after the edits."""
+        """Called when a module has returned. Replaces returned weights of an edited layer by those after the edits."""
         if self._edited and isinstance(result, tuple):
             found = [self._edited.get(id(one)) for one in result]
             if any(found):
@@ -125,14 +126,14 @@ class Recorder:
         return result
 
     def clear(self):
-        """A run of the model has ended."""
+        """Called when a run of the model has ended."""
         self._known.clear()
         self._edited.clear()
 
     # Functions.
 
     def saw(self, function, positional, keywords, result):
-        """A function of torch was called. Returns its result, or that of an edited layer."""
+        """Called after a torch function. Returns its result, or the result of an edited layer."""
         name = getattr(function, "__name__", "")
         if name in _PRODUCTS and not self.claimed:
             return self._multiplied(name, positional, keywords, result)
@@ -150,7 +151,7 @@ class Recorder:
 
     @staticmethod
     def _name(name, function):
-        """The name of a function; that of the property, of a property."""
+        """Returns the name of a function or of a property."""
         return getattr(getattr(function, "__self__", None), "__name__", name) if name == "__get__" else name
 
     def _assigned(self, x, known):
@@ -251,10 +252,10 @@ class Recorder:
         weights, values, out = (found[0], found[1], found[2]) if at == 1 else (found[1], found[0], found[2])
         of_weights, of_values = (operands[1], operands[2]) if at == 1 else (operands[2], operands[1])
         if weights[-1] in out:
-            return result  # no sum over the keys
+            return result  # the product does not sum over the keys
         column = [one for one in out if one not in weights]
         if scores.query is None and (weights[-2] in values or weights[-2] not in out):
-            return result  # a choice of experts by each token
+            return result  # each token chooses experts
         one = _einsum(f"{weights},{values}->{out}", of_weights, of_values, weights[-2], "".join(column))
         if one is None or scores.is_swapped:
             self._leave_out(scores.lost or f'its weights meet the values in a sum that cannot be described ("{operands[0]}")')
@@ -298,9 +299,9 @@ class Recorder:
 
     @staticmethod
     def _filled(name, scores, given, result):
-        """Weights some of which were filled: rows that became 0 see nothing."""
+        """Handles weights that were partly overwritten: rows that became 0 see nothing."""
         changed = ((result - given).abs() > 1e-6).any(-1, keepdim=True)
-        if not bool(changed.any()):  # NaN of rows that see nothing, or weights that were 0
+        if not bool(changed.any()):  # only NaN of rows without visible keys, or weights that were 0 already
             return scores
         if scores.is_swapped or scores.whole is not None or bool((result.masked_fill(~changed, 0) != 0).any()):
             return scores.copy(lost=scores.lost or f"its weights go through {name} before they meet the values")
@@ -325,7 +326,7 @@ class Recorder:
         return scores.copy(lost=f"the axes of its {kind} are exchanged")
 
     def _changed(self, name, at, scores, positional, keywords, result):
-        """Scores after an operation that keeps their shape."""
+        """Returns the scores after an operation that keeps their shape."""
         lead = tuple(result.shape[:-2])
         other = positional[1 - at] if len(positional) > 1 and at < 2 else keywords.get("other")
         name = name.rstrip("_") if not name.startswith("__") else name
@@ -373,7 +374,7 @@ class Recorder:
         if scores.opaque and tuple(given.shape[-2:]) != scores.shape[-2:]:
             scores = scores.copy(lost=f"{scores.opaque} changes its scores")
         elif scores.lost is not None and tuple(given.shape) == scores.shape and given.dim() > 2:
-            scores, whole = scores.copy(lost=None, opaque=scores.lost, added=[], filled=[]), given  # they are in the whole scores
+            scores, whole = scores.copy(lost=None, opaque=scores.lost, added=[], filled=[]), given  # these are included in `whole`
         self._set(result, "weights", scores.copy(whole=whole, is_swapped=axis == -2, same=[]))
 
     # Calls.
@@ -383,7 +384,7 @@ class Recorder:
         self._watch.leave_out(self._plain.paths[id(module)] or type(module).__name__, f"it computes attention by itself, and {reason}")
 
     def _attended(self, weights, scores, found, out):
-        """Weights met values: one call of attention. Returns what the product is, with the edits of the layer."""
+        """Handles the product of weights and values, which is one attention call. Returns the product, with the edits of the layer."""
         if scores.query is None and not self._may_attend(scores, found):
             return out
         watch, lost, call = self._watch, scores.lost, None
@@ -416,7 +417,7 @@ class Recorder:
             return out
         returned = found.inverse(axes.parted(streams.together(edited, 1).transpose(1, 2), whole.shape), out).to(out.dtype)
         if not is_edited:
-            return returned  # the same numbers, by a way on which gradients are heard
+            return returned  # the same numbers, through tensors that have gradient hooks
         shown = axes.parted(streams.together([self._plain._weights(layer, one) for layer, one in zip(layers, calls)], 2), found.left.shape)
         shown = shown.transpose(-1, -2) if scores.is_swapped else shown
         for one in scores.same:
@@ -425,19 +426,19 @@ class Recorder:
         return returned
 
     def _may_attend(self, scores, found):
-        """False of a softmax that reads no scores and is another thing: probabilities of classes, experts that each token chooses, streams
-        that are mixed within each token (hyper-connections)."""
+        """Returns False for a softmax that is not attention: class probabilities, experts that each token chooses, streams that are mixed
+        within each token (hyper-connections)."""
         weights = found.left
         if found.right.dim() < 3 or self._is_parameter(found.right) or weights.shape[-2] != scores.shape[-2]:
             return False
         return weights.dim() == 3 or weights.shape[1] == self._heads()
 
     def _heads(self):
-        """The number of heads that the running module, or the one around it, says; None if neither does."""
+        """Returns the number of heads that the running module or its parent declares; None if neither does."""
         return next((size for of in self._plain.running[:-3:-1] for name in _HEADS if isinstance(size := getattr(of, name, None), int) and size > 0), None)
 
     def _call(self, scores, found):
-        """(the Call, its Axes) of weights that met values. Raises ValueError with a reason."""
+        """Returns (Call, Axes) for weights that are multiplied by values. Raises ValueError with a reason."""
         shapes = [found.left.shape, scores.shape, *[(*lead, 1, 1) for *_, lead in (*scores.added, *scores.filled)]]
         axes = Axes(shapes, self._heads())
         known = described(scores, axes)
@@ -449,13 +450,13 @@ class Recorder:
         return call, axes
 
     def _difference(self, kept, call, weights):
-        """Why the weights that met the values are not those of the call, for a few rows; None: they are."""
+        """Compares the model's weights with those of the call for a few rows. Returns the reason if they differ, else None."""
         at = self._plain.first_row(kept, call)
         rows = sorted({0, call.queries // 2, call.queries - 1})
         with torch.no_grad():
             expected = call.of(at).weights(rows)
             found = weights[min(at, weights.shape[0] - 1) :][:1, :, rows].float()
-            seen = ~expected.isnan().any(-1, keepdim=True)  # rows that see nothing
+            seen = ~expected.isnan().any(-1, keepdim=True)  # skip rows that see no key
             off = float(torch.where(seen, (found - expected).abs(), torch.zeros_like(expected)).max())
         if not off <= WEIGHT_TOLERANCE.get(weights.dtype, 3e-2):
             return f"it computes attention by itself, and its weights are off by {off:.2g} from those that its scores have"
@@ -463,9 +464,11 @@ class Recorder:
 
 
 class _Streams:
-    """Streams of a text in one call, as the n-grams of ProphetNet are: rows of the batch, where its scores have the axes [text, stream, head,
-    query, key], or in cross-attention the queries of all streams one after the other. (Chunks of a text are no streams: they have fewer
-    queries than it has tokens.) count: how many."""
+    """Splits a call with several streams of one text, such as the n-grams of ProphetNet.
+
+    The streams are rows of the batch if the scores have the axes [text, stream, head, query, key]; in cross-attention, the queries of all
+    streams are concatenated. Chunks of a text are not streams: they have fewer queries than the text has tokens. count: number of streams.
+    """
 
     def __init__(self, call, axes, text, config):
         """text: the Text that the layer reads, or None."""
@@ -479,7 +482,7 @@ class _Streams:
             self.count, self._of_queries = call.queries // tokens, True
 
     def part(self, x, at, axis):
-        """One stream's part of a tensor [batch, ...] whose queries are at an axis."""
+        """Returns the part of one stream of a tensor [batch, ...]. axis: of the queries."""
         if self.count == 1:
             return x
         if self._of_queries:
@@ -487,7 +490,7 @@ class _Streams:
         return x if x.shape[0] == 1 else x[at :: self.count]
 
     def call(self, at):
-        """The call of one stream."""
+        """Returns the call of one stream."""
         if self.count == 1:
             return self._call
         one, pick = copy.copy(self._call), lambda x: x if x is None else self.part(x, at, 2)

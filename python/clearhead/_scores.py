@@ -1,9 +1,9 @@
-"""Attention scores on their way from the product of queries and keys to softmax, as a module computes them by itself.
+"""Follows attention scores from q·k to softmax, for modules that compute attention with plain tensor operations.
 
-    s = scale * q·k + sum of what is added,   hidden where it is filled,   weights = softmax(s)
+    s = scale * q·k + sum of added terms,   hidden where filled,   weights = softmax(s)
 
-`Scores` follows one tensor of scores through the operations of a module's forward: scaling, masks, biases, changes of shape. What it
-cannot follow makes it `opaque`; then the difference between the scores that softmax reads and q·k is the bias, which is exact too.
+`Scores` follows one tensor of scores through the operations of a module's forward: scaling, masks, biases, changes of shape. An operation
+that it cannot follow makes it `opaque`. Then the difference between the input of softmax and q·k becomes the bias, which is exact, too.
 Nothing here changes what the module computes.
 """
 
@@ -14,25 +14,25 @@ import torch
 
 from ._masks import MaskSource, hidden_pairs
 
-MOST_KEPT = 1 << 25  # numbers of a layer's bias that are kept
-LEAST_FILL = -1000.0  # a score that is replaced by less than this is hidden
-LEAST_ADDED = -9000.0  # so is one to which less than this is added, if q·k cannot make up for it and its row sees others
+MOST_KEPT = 1 << 25  # largest number of elements of a layer's bias that is kept
+LEAST_FILL = -1000.0  # filling a score with this or less hides the pair
+LEAST_ADDED = -9000.0  # so does adding this or less, if q·k cannot compensate for it and the row sees other keys
 
 
 class Scores:
     """One tensor of scores [*lead, query, key].
 
     query: [*lead|1, query, d]; key: [*lead|1, key, d]; added: [(tensor, coefficient, lead of the scores at that time)];
-    filled: [(bool where hidden, number that is filled in, how many of `added` were there by then, lead)]
+    filled: [(bool mask of the filled pairs, fill value, length of `added` at that time, lead)]
     """
 
     def __init__(self, query, key, shape, scale=1.0):
         self.query, self.key, self.shape, self.scale = query, key, tuple(shape), scale
         self.added, self.filled = [], []
         self.opaque = None  # the first operation that could not be followed
-        self.lost = None  # why these are no scores that can be described
-        self.dropout, self.whole, self.is_swapped = 0.0, None, False  # of weights: their dropout; the scores of softmax, if opaque
-        self.same = []  # of weights: weak references to the tensors that hold them, from softmax to the values
+        self.lost = None  # why these scores cannot be described
+        self.dropout, self.whole, self.is_swapped = 0.0, None, False  # for weights: their dropout; the input of softmax if opaque
+        self.same = []  # for weights: weak references to the tensors that contain them, from softmax to the product with the values
 
     def copy(self, **changes):
         out = object.__new__(Scores)
@@ -41,7 +41,7 @@ class Scores:
         return out
 
     def scaled(self, factor, lead):
-        """Scores times a number, or times a tensor that is one for each query or key (a learned temperature)."""
+        """Multiplies the scores by a number, or by a tensor with one factor per query or per key (a learned temperature)."""
         if not isinstance(factor, torch.Tensor) or factor.numel() == 1:
             factor = float(factor)
             if factor <= 0:
@@ -55,7 +55,7 @@ class Scores:
 
     def plus(self, term, coefficient, lead):
         if not isinstance(term, torch.Tensor) or (term.dim() > 0 and term.shape[-1] == 1 and self.shape[-1] != 1):
-            return self  # the same for all keys of a row: softmax does not see it
+            return self  # constant over the keys of a row: softmax is invariant to it
         if term.dim() > len(lead) + 2:
             return self.copy(opaque="a term of more axes than the scores")
         return self.copy(added=[*self.added, (term, coefficient, lead)])
@@ -66,7 +66,7 @@ class Scores:
         return self.copy(filled=[*self.filled, (mask, float(value), len(self.added), lead)])
 
     def swapped(self):
-        """The same with queries and keys exchanged, of scores [*lead, key, query]."""
+        """Transposes scores [*lead, key, query]: exchanges queries and keys."""
         turn = lambda x: x if x.dim() < 2 else x.transpose(-1, -2)  # noqa: E731
         if any(one.dim() == 1 for one, *_ in (*self.added, *self.filled)):
             return self.copy(opaque="transpose")
@@ -75,13 +75,13 @@ class Scores:
 
 
 class Axes:
-    """Which leading axes of scores are texts of a batch and which are heads.
+    """Determines which leading axes of scores are the batch and which are heads.
 
     base: the leading axes; order: these axes, batch first, then heads; batch, heads: their sizes.
     """
 
     def __init__(self, shapes, heads):
-        """shapes: those that the scores had on their way; heads: as the module says, or None."""
+        """shapes: all shapes that the scores had. heads: the number of heads according to the module, or None."""
         leads = list(dict.fromkeys(tuple(shape[:-2]) for shape in shapes))
         self.base = next((lead for lead in leads if len(lead) == 2 and lead[1] == heads), None)
         self.base = self.base or next((lead for lead in leads if len(lead) > 2), None) or next((lead for lead in leads if len(lead) == 2), leads[0])
@@ -100,12 +100,12 @@ class Axes:
         self.batch = math.prod(self.base) // max(1, self.heads)
 
     def _ranges(self):
-        """Ranges of axes that may be the heads: the last axis, then the last two …, then those before."""
+        """Returns candidate ranges for the head axes: the last axis, then the last two, …, then earlier axes."""
         count = len(self.base)
         return [(first, last) for last in range(count, 0, -1) for first in range(last - 1, 0 if last == count else -1, -1)]
 
     def joined(self, x, lead):
-        """x [*lead|1, a, b] as [batch|1, head|1, a, b]."""
+        """Reshapes x [*lead|1, a, b] to [batch|1, head|1, a, b]."""
         tail = x.shape[-2:] if x.dim() >= 2 else (1, x.shape[-1] if x.dim() else 1)
         x = x.reshape(*[1] * (len(lead) - max(0, x.dim() - 2)), *x.shape[:-2], *tail)
         if math.prod(x.shape[:-2]) == 1:
@@ -123,14 +123,14 @@ class Axes:
         return x.reshape(math.prod(x.shape[:split]), math.prod(x.shape[split:count]), *tail)
 
     def parted(self, x, shape):
-        """The inverse, for x [batch, head, a, b]."""
+        """The inverse of joined(), for x [batch, head, a, b]."""
         x = x.reshape(*[self.base[at] for at in self.order], *x.shape[2:])
         count = len(self.base)
         return x.permute(*[self.order.index(at) for at in range(count)], count, count + 1).reshape(shape)
 
 
 def described(scores, axes):
-    """dict of what the scores are for a Call: query, key, mask, bias, scale. Raises ValueError with a reason."""
+    """Returns the arguments of a Call that gives these scores: a dict of query, key, mask, bias, scale. Raises ValueError with a reason."""
     lead = scores.shape[:-2]
     query, key = axes.joined(scores.query, lead), axes.joined(scores.key, lead)
     query = query.expand(axes.batch, axes.heads, -1, -1)
@@ -145,7 +145,7 @@ def described(scores, axes):
         term = axes.joined(term, at)
         term = _with_hidden(term if coefficient == 1.0 else term.float() * coefficient, out)
         is_mask = term.is_floating_point() and bool(hidden_pairs(term.detach()).any())
-        if is_mask and term.shape[1] > 1:  # numbers of each head beside a mask that is the same for all
+        if is_mask and term.shape[1] > 1:  # a bias per head in one tensor with a mask that all heads share
             term, numbers = _parted(term)
             biases += numbers
         (masks if is_mask else biases).append(term)
@@ -165,7 +165,7 @@ def described(scores, axes):
                 torch.zeros(where.shape, device=where.device).masked_fill(where, torch.finfo(torch.float32).min)
         else:
             mask = (mask.float() + torch.zeros_like(where, dtype=torch.float32)).masked_fill(where, torch.finfo(torch.float32).min)
-        for term in hides[before:]:  # the smallest number twice is -inf, which counts in a row that shows nothing else
+        for term in hides[before:]:  # finfo.min added twice is -inf, which matters in a row without visible keys
             if term is not None:
                 mask = mask.masked_fill(where & (_width(term, key.shape[2]).float() + value).isneginf(), -torch.inf)
     out["mask"] = mask if mask is None else _window(mask, axes.batch)
@@ -173,7 +173,7 @@ def described(scores, axes):
 
 
 def _parted(term):
-    """(mask, [bias]) of an additive mask [batch|1, head, query|1, key] if it hides the same pairs in all heads, else (term, [])."""
+    """Splits an additive mask [batch|1, head, query|1, key] into (mask, [bias]) if it hides the same pairs in all heads; else (term, [])."""
     hidden = hidden_pairs(term.detach())
     if not bool((hidden == hidden[:, :1]).all()):
         return term, []
@@ -183,7 +183,7 @@ def _parted(term):
 
 
 def _window(mask, batch):
-    """A mask of one query that hides nothing but the first keys, as the window that it is: a step of a generation. Else the mask."""
+    """Converts a mask of one query that hides only the first keys (a generation step) to a sliding window. Returns other masks unchanged."""
     if mask.shape[2] != 1 or mask.shape[3] == 1 or mask.requires_grad:
         return mask
     visible = mask if mask.dtype == torch.bool else ~hidden_pairs(mask)
@@ -197,7 +197,7 @@ def _window(mask, batch):
 
 
 def _with_hidden(term, known):
-    """A term in which numbers as -10000, by which older models hide a pair, are the smallest number: both make its weight exactly 0."""
+    """Replaces values such as -10000, with which older models hide a pair, by finfo.min. Both make the weight exactly 0."""
     low = term.detach() <= LEAST_ADDED
     if not term.is_floating_point() or not bool(low.any()) or bool((low == hidden_pairs(term.detach())).all()):
         return term
@@ -220,7 +220,7 @@ def _width(x, keys):
 
 
 def _rest(scores, axes, known):
-    """What the scores of softmax are above q·k, without the largest score of each row: an additive mask [batch, head, query, key]."""
+    """Returns the input of softmax minus the largest score of each row minus scale * q·k, as an additive mask [batch, head, query, key]."""
     whole = scores.whole
     if whole.numel() > MOST_KEPT:
         raise ValueError(f"{scores.opaque} changes its scores, and their {whole.numel():,} numbers are more than is kept")
