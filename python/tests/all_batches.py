@@ -1,11 +1,11 @@
-"""Rows of a batch, in every model, encoder, decoder and tower of the installed transformers that can be made small.
+"""Checks that ch.watch selects the right row of a batch, for every model, encoder, decoder and tower of transformers that can be made small.
 
     python python/tests/all_batches.py                 all of them
     python python/tests/all_batches.py swin whisper …  these folders of transformers/models only
 
-Each class is run on two inputs with sequence=1, and on the second input alone. The maps must be the same (within 1e-3: batches of other sizes
-round differently, and random weights amplify it), and so must the names of their rows and columns. Prints a line for each class that was
-built; returns 1 if one of them differs for another reason than those of EXPLAINED.
+Each class runs on two inputs with sequence=1, and on the second input alone. The maps must agree within 1e-3 (batches of other sizes round
+differently, and random weights amplify the difference), and the names of rows and columns must be equal. Prints one line for each class
+that was built. Returns 1 if a class differs for a reason that is not in EXPLAINED.
 """
 
 import argparse
@@ -30,7 +30,7 @@ EXPLAINED = {
 
 
 def inputs_of(model):
-    """Inputs to try: those of all_models.py, then numbers of each size that the config has, as the first argument."""
+    """Yields inputs to try: those of all_models.py, then random tensors of each size in the config, as the first argument."""
     try:
         yield all_models.inputs_of(model)
     except (all_models.Skip, Exception):
@@ -43,7 +43,7 @@ def inputs_of(model):
 
 
 def build(kind):
-    """(model, inputs) of a class, or None."""
+    """Returns (model, inputs) for a class, or None."""
     for kept in all_models.KEPT:
         try:
             with all_models.time_limit(SECONDS):
@@ -70,7 +70,7 @@ def build(kind):
 
 
 def watched(model, inputs, sequence):
-    """({(family, layer): (path, map or None, names of rows, names of columns)}, left out) of one run."""
+    """Runs the model once: ({(family, layer): (path, map or None, names of rows, names of columns)}, left_out)."""
     torch.manual_seed(3)
     trace = ch.watch(model, sequence=sequence)
     with torch.no_grad(), trace:
@@ -85,7 +85,7 @@ def watched(model, inputs, sequence):
 
 
 def difference(batch, alone):
-    """Why the maps of a batch and those of its second input alone differ; None: they do not."""
+    """Returns how the maps of a batch differ from those of its second input alone, or None."""
     if batch.keys() != alone.keys():
         return f"{len(batch)} maps of the batch, {len(alone)} of the input alone"
     for key, (path, found, *names) in batch.items():
@@ -98,7 +98,7 @@ def difference(batch, alone):
 
 
 def check(kind):
-    """(a line about a class, whether it is good); None if it cannot be built."""
+    """Returns (line about a class, whether it passes); None if the class cannot be built."""
     built = build(kind)
     if built is None:
         return None

@@ -1,15 +1,15 @@
-"""Every architecture of the installed transformers that can be made small: eager, with clearhead's kernel, and watched.
+"""Compares every transformers architecture that can be made small: eager, with clearhead's kernel, and watched.
 
     python python/tests/all_models.py                  the whole table, as Markdown, with a line of totals
-    python python/tests/all_models.py bert llama …     these only (names of folders in transformers/models)
+    python python/tests/all_models.py bert llama …     only these (names of folders in transformers/models)
     python python/tests/all_models.py --slice 2/4      the second quarter
-    python python/tests/all_models.py --tenth          a tenth that covers the kinds; fails if one of them is not the same
+    python python/tests/all_models.py --tenth          a tenth that covers all kinds of model; fails if one of them differs
 
 One row for each folder of transformers/models with a model file: random weights, with queries and keys large enough that rows are far from
 uniform, and random inputs. "clearhead" compares logits with eager attention (within 1e-4 of max(1, largest)). "watched" and "masked" compare
-every map with the attention that the model itself computes under eager (own_attention.py), within 1e-5:
-without a mask, and with a mask that differs for each query, or with padding where a model takes no other. "seen" counts the maps
-that were compared. Whatever is not seen is named: in `left_out`, or as a softmax of the model that no map shows ("not explained").
+every map with the attention that the model itself computes under eager (own_attention.py), within 1e-5: without a mask, and with a mask
+that differs for each query (or with padding, if a model accepts no other mask). "seen" counts the maps that were compared. Attention that
+is not seen is listed in `left_out`, or is a softmax of the model that no map shows ("not explained").
 """
 
 import argparse
@@ -68,12 +68,12 @@ SMALL = {
 
 
 class Skip(Exception):
-    """A model that this script cannot build: it says nothing about attention."""
+    """This script cannot build the model. This is not a failure of attention."""
 
 
 @contextlib.contextmanager
 def time_limit(seconds):
-    """Seconds of this process, so that a busy machine changes nothing."""
+    """Returns the CPU seconds of this process, which do not depend on the load of the machine."""
     def stop(*_):
         raise Skip(f"took more than {seconds} s")
 
@@ -87,7 +87,7 @@ def time_limit(seconds):
 
 
 def files():
-    """Names of the folders with a model file."""
+    """Returns the names of the folders that contain a model file."""
     return sorted({path.parent.name for path in MODELS.glob("*/modeling_*.py")})
 
 
@@ -95,7 +95,7 @@ def has_interface(folder):
     return any("ALL_ATTENTION_FUNCTIONS" in path.read_text(encoding="utf-8") for path in (MODELS / folder).glob("modeling_*.py"))
 
 
-# What to leave as a config has it, if a model cannot be made or run otherwise: sizes that must fit others which are not known here.
+# Fields to leave unchanged if a model cannot be built or run otherwise: sizes that must match others that are unknown here.
 KEPT = [
     (), ("head_dim", "num_key_value_heads", "kv_channels", "d_kv"), tuple(name for name in SMALL if name != "_attn_implementation"),
     ("image_size", "patch_size"), ("head_dim", "num_attention_heads", "num_key_value_heads", "image_size", "patch_size", "num_heads"),
@@ -105,13 +105,13 @@ KEPT = [
 
 
 def shrink(config, kept=(), depth=0):
-    """Sets what makes a model large, in a config and in the configs inside it, where the config has such a field."""
+    """Reduces the fields that make a model large, in a config and in its nested configs."""
     for name, value in SMALL.items():
         if name in kept or name in getattr(type(config), "attribute_map", {}):
             continue
         try:
             known = getattr(config, name)
-        except Exception:  # it has no such field, or one for each layer
+        except Exception:  # there is no such field, or a list with one entry per layer
             continue
         if isinstance(known, bool) != isinstance(value, bool) and not isinstance(value, str):
             continue
@@ -139,7 +139,7 @@ def shrink(config, kept=(), depth=0):
         config.mamba_n_heads, config.mamba_d_head = 8, config.mamba_expand * config.hidden_size // 8
     if "default_language" in vars(config) and vars(config).get("languages"):
         config.default_language = config.languages[0]
-    if "num_hidden_layers" not in kept:  # of layers with a state and layers with attention, one each
+    if "num_hidden_layers" not in kept:  # one recurrent layer and one attention layer
         for name, value in (("attn_layer_indices", [1]), ("attn_layer_period", 2), ("attn_layer_offset", 1), ("expert_layer_period", 2)):
             if name in vars(config):
                 setattr(config, name, value)
@@ -175,7 +175,7 @@ def candidates(folder):
 
 
 def inputs_of(model):
-    """Random inputs by the names in the model's forward."""
+    """Returns random inputs for the parameter names of the model's forward."""
     names = inspect.signature(model.forward).parameters
     config, random = model.config, torch.Generator().manual_seed(5)
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
@@ -233,7 +233,7 @@ def inputs_of(model):
 
 
 def numbers(out):
-    """Tensors of a model's output, the first of them."""
+    """Returns the first tensors of a model's output."""
     if isinstance(out, torch.Tensor):
         return out
     for one in (out.values() if hasattr(out, "values") else out):
@@ -252,14 +252,14 @@ def draw(model, std):
 
 
 def parameters_of(kind, config):
-    """Number of a model's parameters, of which none is made; 0 if its class cannot do that."""
+    """Returns the number of a model's parameters without allocating them; 0 if the class does not support that."""
     with contextlib.suppress(Exception), torch.device("meta"):
         return sum(one.numel() for one in kind(copy.deepcopy(config)).parameters())
     return 0
 
 
 def build(folder):
-    """(model, inputs) of the first class in a folder that can be made small and runs eager."""
+    """Returns (model, inputs) for the first class in a folder that can be made small and runs with eager attention."""
     reasons, begin, kinds = [], time.process_time(), candidates(folder)
     last = next((kind for kind in kinds if kind.__name__.endswith("Model")), None)  # if no class of it attends
     for kind, kept in ((kind, kept) for kept in KEPT for kind in kinds):
@@ -295,7 +295,7 @@ def build(folder):
 
 
 def peak(model, inputs):
-    """Makes queries and keys larger, so that rows of attention are far from uniform, where the model's numbers stay moderate."""
+    """Scales queries and keys up, so that rows of attention are far from uniform, as long as the model's activations stay moderate."""
     chosen = [one for name, one in model.named_parameters() if one.dim() == 2 and PEAKED.search(name)]
     with torch.no_grad():
         for one in chosen:
@@ -306,8 +306,8 @@ def peak(model, inputs):
 
 
 def masked(model, inputs, plain):
-    """(kind, inputs) with a mask that differs for each query, if the model takes one and computes something else with it, else with padding;
-    (reason, None) if it takes no mask."""
+    """Returns (kind, inputs) with a mask that differs for each query, if the model accepts one and it changes the result; otherwise with
+    padding; (reason, None) if the model accepts no mask."""
     ids = inputs.get("input_ids")
     if ids is None or "attention_mask" not in inspect.signature(model.forward).parameters:
         return "takes no mask", None
@@ -329,7 +329,7 @@ def masked(model, inputs, plain):
 
 
 def own_weights(model, inputs):
-    """(what the model returns as its attentions, [(path, weights)] of every softmax of a run)."""
+    """Returns (the attentions that the model returns, [(path, weights)] of every softmax in the run)."""
     found = []
     with contextlib.suppress(Exception):
         torch.manual_seed(3)
@@ -341,7 +341,7 @@ def own_weights(model, inputs):
 
 
 class Shown:
-    """One map: three of its rows, [head, row, key], over the keys that the layer has."""
+    """Three rows of a map, [head, row, key], over the keys of the layer."""
 
     def __init__(self, trace, family, layer):
         self.map, self.name = trace.map(layer, family), f"{family} L{layer}"
@@ -351,10 +351,10 @@ class Shown:
         weights = np.stack([[head.row(self.rows[at]).weights for at in self.at] for head in heads])
         scores = [abs(head.row(self.rows[at]).scores) for head in heads for at in self.at]
         self.tolerance = max(MAPS, 2**-22 * float(np.max(np.where(np.isfinite(scores), scores, 0), initial=0)))
-        self.weights = np.nan_to_num(weights[..., ~np.isnan(weights).all((0, 1))])  # NaN: a token or item that is no key of this layer
+        self.weights = np.nan_to_num(weights[..., ~np.isnan(weights).all((0, 1))])  # NaN: a token or item that is not a key of this layer
 
     def off(self, weights):
-        """Largest difference from weights of its shape [batch, head, query, key], or [batch * head, query, key]; None for another shape."""
+        """Returns the largest difference from weights [batch, head, query, key] or [batch * head, query, key]; None for another shape."""
         heads, queries, keys = self.map.heads, len(self.rows), self.weights.shape[-1]
         if weights.dim() == 3 and weights.shape[0] % heads == 0:
             weights = weights.reshape(-1, heads, *weights.shape[-2:])
@@ -367,18 +367,18 @@ class Shown:
             windows = weights.transpose(0, 1).split(number, 1)  # of each picture
             weights = torch.stack([torch.stack([torch.block_diag(*head) for head in of_all]) for of_all in windows[:8]])
             count, width = queries, keys
-        if of_heads == heads and count > queries + 3 and count % queries == 0 and keys <= width <= keys + 3:  # streams of a text, one after the other
+        if of_heads == heads and count > queries + 3 and count % queries == 0 and keys <= width <= keys + 3:  # streams of a text, concatenated
             weights, count = weights.unflatten(-2, (-1, queries)).transpose(1, 2).flatten(0, 1), queries
         if of_heads != heads or not (queries <= count <= queries + 3 and keys <= width <= keys + 3):
             return None
         offs = [float(np.abs(np.pad(self.weights, [(0, 0), (0, 0), (0, width - keys)]) - one[:, self.at].numpy()).max()) for one in weights[:64]]
-        if width == keys + 1:  # the last column may be a sink, which is no key
+        if width == keys + 1:  # the last column may be a sink, which is not a key
             offs += [float(np.abs(self.weights - one[:, self.at, :keys].numpy()).max()) for one in weights[:64]]
         return min(offs)
 
 
 def compare(model, inputs, eager):
-    """(word, number of maps compared, what is left out, softmaxes that no map shows) of one watched run."""
+    """Returns (verdict, number of maps compared, left_out, softmaxes that no map shows) for one watched run."""
     own, softmaxes = own_weights(model, inputs)
     torch.manual_seed(3)
     trace = ch.watch(model)
@@ -413,7 +413,7 @@ def compare(model, inputs, eager):
         return "nothing to show", 0, trace.left_out, missed
     if trace.verify() > MAPS:
         wrong.append("maps differ from the eager formula")
-    if alone and not wrong:  # computed in blocks, or in windows that are calls of their own
+    if alone and not wrong:  # computed in blocks, or in windows that are separate calls
         wrong.append(f"{'same; ' if compared else ''}{', '.join(alone[:3])}: verified only, the model computes no weights of this shape")
         missed = []
     word = "; ".join(wrong[:3]) or "same"
@@ -433,7 +433,7 @@ def clearhead_kernel(model, eager, run):
 
 
 def reasons_of(left_out):
-    """Reasons with the modules that have them, shortly."""
+    """Summarises reasons with the modules that they apply to."""
     by_reason = {}
     for path, reason in left_out:
         by_reason.setdefault(reason, []).append(path)
@@ -441,7 +441,7 @@ def reasons_of(left_out):
 
 
 def check(folder):
-    """A row of the table: {column: text}; "built" says whether there is a model."""
+    """Returns a row of the table: {column: text}. "built" tells whether the model was built."""
     row = {"model": folder, "class": "", "clearhead": "", "seen": "", "watched": "", "masked": "", "mask": "", "left out": "", "not explained": ""}
     try:
         model, inputs = build(folder)

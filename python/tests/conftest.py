@@ -1,4 +1,4 @@
-"""What the tests share: the formula in double, and a small model that needs no file of anybody."""
+"""Shared fixtures: the attention formula in double precision, and a small model that needs no download."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 
 
 def eager(q, k, v, visible=None, bias=0.0, scale=None, cap=None):
-    """(out, weights) by the formula, in double. visible, bias: broadcast to [batch, head, query, key]."""
+    """Evaluates the formula in double: (out, weights). visible, bias: broadcastable to [batch, head, query, key]."""
     groups = q.shape[1] // k.shape[1]
     q, k, v = (np.asarray(x, np.float64) for x in (q, np.repeat(k, groups, 1), np.repeat(v, groups, 1)))
     scores = q @ k.swapaxes(-1, -2) * (scale if scale is not None else q.shape[-1] ** -0.5)
@@ -25,7 +25,7 @@ def eager(q, k, v, visible=None, bias=0.0, scale=None, cap=None):
 
 
 def random_qkv(shape=(2, 4, 2, 60, 90, 32, 16), seed=0):
-    """q, k, v in f32. shape: batch, heads, key heads, queries, keys, d_k, d_v"""
+    """Returns random q, k, v in f32. shape: batch, heads, key heads, queries, keys, d_k, d_v."""
     batch, heads, key_heads, queries, keys, d_k, d_v = shape
     random = np.random.default_rng(seed)
     return tuple(random.standard_normal((batch, h, n, d)).astype(np.float32)
@@ -33,7 +33,7 @@ def random_qkv(shape=(2, 4, 2, 60, 90, 32, 16), seed=0):
 
 
 def causal(queries, keys, back=None):
-    """bool [query, key]: the last query at the last key."""
+    """Returns a causal mask, bool [query, key], with the last query aligned with the last key."""
     position, key = np.arange(queries)[:, None] + keys - queries, np.arange(keys)[None]
     return (key <= position) & (key >= (position - back if back is not None else -1))
 

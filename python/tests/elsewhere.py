@@ -1,5 +1,6 @@
-"""A device that is none: tensors whose memory only this file reaches. They say that they are on "elsewhere", refuse tensors of the CPU beside
-them and numpy, as a device does, and compute on the CPU. For what must hold on any device where there is none but the CPU."""
+"""A fake device "elsewhere" for machines that have only a CPU: tensors whose memory only this file can access.
+
+As on a real device, operations refuse to mix its tensors with CPU tensors, and numpy cannot read them. They compute on the CPU."""
 
 import torch
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend  # experimental: of torch 2.10 and later
@@ -98,14 +99,14 @@ def _run(function, positional, keywords):
 
 
 class Device(TorchDispatchMode):
-    """While it lasts tensors can be made and moved there."""
+    """Context in which tensors can be created on the device or moved to it."""
 
     def __torch_dispatch__(self, function, types, positional=(), keywords=None):
         return _run(function, positional, dict(keywords or {}))
 
 
 def moved(module):
-    """The module with its parameters and buffers there."""
+    """Moves the parameters and buffers of a module to the device."""
     for one in module.modules():
         for name, parameter in list(one._parameters.items()):
             if parameter is not None:

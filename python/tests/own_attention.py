@@ -1,6 +1,8 @@
-"""The attention weights of a model as the model itself computes them: what it returns with output_attentions, and the result of every softmax
-and the weights of every call of torch's own attention in a run. Granite-SWA multiplies the output of softmax attention by sigmoid(logsumexp of
-the scores - sink), which is a sink in the denominator; its weights are multiplied in the same way here. Shares nothing with the package that it is compared with."""
+"""Collects the attention weights that a model itself computes, independently of the package under test.
+
+These are the tensors that it returns with output_attentions, the result of every softmax, and the weights of every call of torch's own
+attention. Granite-SWA multiplies the output of softmax attention by sigmoid(logsumexp of the scores - sink), which equals a sink in the
+denominator; its weights are multiplied in the same way here."""
 
 import contextlib
 
@@ -10,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 
 def returned(out, depth=0):
-    """Attention tensors [batch, head, query, key] in an output of transformers, whatever they are nested in."""
+    """Returns the attention tensors [batch, head, query, key] in a transformers output, at any nesting."""
     found = []
     for name, one in out.items() if hasattr(out, "items") else ():
         if "attentions" in name and one is not None:
@@ -37,7 +39,7 @@ def weights_of(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False
 
 
 class Spy(TorchFunctionMode):
-    """While it lasts: `found`, [(path of the module, weights [..., query, key])]."""
+    """Context manager that collects `found`: [(path of the module, weights [..., query, key])]."""
 
     def __init__(self, model):
         super().__init__()

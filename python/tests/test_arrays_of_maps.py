@@ -16,7 +16,7 @@ LENGTH, HEADS = 12, 3
 
 @pytest.fixture(scope="module")
 def given():
-    """(a trace of one layer, its weights [head, query, key])"""
+    """Returns (a trace of one layer, its weights [head, query, key])."""
     q, k, v = random_qkv((1, HEADS, HEADS, LENGTH, LENGTH, 8, 8))
     trace = ch.Trace.from_qkv([(q, k)], [f"t{i}" for i in range(LENGTH)], topology=ch.causal())
     return trace, eager(q, k, v, causal(LENGTH, LENGTH))[1][0]

@@ -1,4 +1,4 @@
-"""attend() and Map against the formula in double, over every kind of array and what is no array."""
+"""attend() and Map compared with the formula in double, for every kind of array and for objects that are not arrays."""
 
 import gc
 

@@ -1,4 +1,4 @@
-"""BertViz' functions over given weights: the maps are these weights, whatever their rows sum to, and the page opens."""
+"""head_view and model_view on given weights: the maps equal the weights, for any row sums, and the page opens."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_the_map_is_the_weights_that_were_given():
 
 
 @pytest.mark.parametrize("change", [
-    lambda weights: np.where(weights < 0.05, 0, weights),  # dropout's and padding's zeros: rows that sum to less
+    lambda weights: np.where(weights < 0.05, 0, weights),  # zeros from dropout and padding: rows that sum to less than 1
     lambda weights: np.float16(weights).astype(np.float32),
     lambda weights: np.zeros_like(weights),
     lambda weights: np.eye(10, dtype=np.float32)[None, None].repeat(3, 1),

@@ -1,4 +1,4 @@
-"""Models on another device than the CPU, which elsewhere.py plays: watched and edited there, q and k are copied; our kernel says no."""
+"""Models on a device other than the CPU (faked by elsewhere.py): watching and editing work, and our kernel refuses the device."""
 
 import copy
 

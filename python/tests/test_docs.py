@@ -1,7 +1,7 @@
 """The Python examples of README.md, README.zh-CN.md and docs/python.md run as they stand, block after block in one session.
 
-What a reader brings along (a folder of a model, texts, a run of another library) is brought along here by `reader`; everything else must
-come from the blocks themselves.
+The fixture `reader` provides what a reader is assumed to have (a model folder, texts, a run of another library). Everything else must be
+defined by the blocks themselves.
 """
 
 import os
@@ -23,7 +23,7 @@ needs_checkout = pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="not in
 
 
 def blocks(document):
-    """(line, source) of each Python block."""
+    """Returns (line, source) for each Python block."""
     text = (ROOT / document).read_text(encoding="utf-8")
     return [(text[: found.start(1)].count("\n") + 1, found[1]) for found in re.finditer(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)]
 
@@ -46,7 +46,7 @@ def folder(tmp_path_factory):
 
 
 class Lens:
-    """What run_with_cache() of TransformerLens gives, of one layer."""
+    """Stands in for a TransformerLens model with the cache of one layer."""
 
     class cfg:
         model_name, attn_scale, use_attn_scale, attention_dir, attn_scores_soft_cap = "lens", 4.0, True, "causal", -1.0
@@ -61,7 +61,7 @@ class Lens:
 
 @pytest.fixture
 def reader(folder, tmp_path, monkeypatch):
-    """The names that a reader has before the first block, in a folder with the models that ship."""
+    """The variables that exist before the first block, in a folder with the models of the repository."""
     monkeypatch.chdir(tmp_path)
     os.symlink(ROOT / "models", tmp_path / "models")
     shown = []

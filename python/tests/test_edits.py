@@ -1,4 +1,4 @@
-"""Edits: heads knocked out and pairs cut in a running model are what a hand-written eager formula gives, whoever computes the attention."""
+"""Edits of a running model: knocked-out heads and hidden pairs equal a hand-written eager formula, for every attention implementation."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def changed(layer, heads, queries, keys):
 
 
 def eager(q, k, v, visible, kept, bias=0.0, scale=None):
-    """Eager attention [batch, head, query, d]: (out, weights); a row that sees nothing is 0."""
+    """Eager attention [batch, head, query, d]: (out, weights). A row that sees no key is 0."""
     scores = torch.matmul(q, k.transpose(2, 3)) * (q.shape[-1] ** -0.5 if scale is None else scale) + bias
     scores = scores.masked_fill(~visible, -1e30)
     weights = torch.softmax(scores, -1) * visible.any(-1, keepdim=True)
@@ -36,7 +36,7 @@ def eager(q, k, v, visible, kept, bias=0.0, scale=None):
 
 
 def multihead(attention, query, key, value, visible, kept, bias=0.0):
-    """nn.MultiheadAttention by hand, [batch, query, width] in and out."""
+    """Reference implementation of nn.MultiheadAttention, [batch, query, width] in and out."""
     weights = attention.in_proj_weight.chunk(3) if attention.in_proj_weight is not None else (
         attention.q_proj_weight, attention.k_proj_weight, attention.v_proj_weight)
     q, k, v = (F.linear(x, weight, b).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
@@ -50,7 +50,7 @@ def gradients(model):
 
 
 def same_gradients(model, loss_of, expected_of):
-    """Two losses and the gradients of the model's parameters are equal."""
+    """Asserts that two losses and the gradients of the model's parameters are equal."""
     found = []
     for run in (loss_of, expected_of):
         model.zero_grad()

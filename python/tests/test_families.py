@@ -1,4 +1,4 @@
-"""ch.watch of models that compute attention by themselves: maps against the attentions that they return, and what is named instead."""
+"""ch.watch on models that compute attention themselves: maps equal the returned attentions, or left_out gives the reason."""
 
 import sys
 import types
@@ -20,7 +20,7 @@ PADDING[0, 13:] = 0
 
 
 def peaked(model, std=0.3):
-    """The model with weights that make rows of attention far from uniform."""
+    """Scales the model's weights so that rows of attention are far from uniform."""
     torch.manual_seed(0)
     for name, one in model.named_parameters():
         if one.dim() >= 2:
@@ -51,7 +51,7 @@ def watched(model, **inputs):
 
 
 def same(trace, family, attentions, queries=17, keys=17, numbers=None):
-    """Maps against [batch, head, query, key] of each layer, for the first text of the batch."""
+    """Compares the maps with [batch, head, query, key] of each layer, for the first text of the batch."""
     for number, weights in zip(numbers or range(len(attentions)), attentions):
         for head in range(weights.shape[1]):
             np.testing.assert_allclose(rows(trace, number, head, family), weights[0, head, :queries, :keys].numpy(), atol=1e-5)
@@ -196,7 +196,7 @@ def longformer(kind="LongformerModel"):
 
 
 def banded(weights, window, columns=()):
-    """What transformers returns for a Longformer, [head, query, global key … then window], as [head, query, key]."""
+    """Converts the attentions of a Longformer, [head, query, global keys then window], to [head, query, key]."""
     heads, queries, _ = weights.shape
     out = torch.zeros(heads, queries, queries)
     for row in range(queries):
@@ -249,11 +249,11 @@ def test_what_has_no_map_is_named_with_its_module():
             model(ids)
 
 
-# Modules of a user's own.
+# User-defined modules.
 
 
 class Own(nn.Module):
-    """Attention as people write it. how: the way in which scores become an output."""
+    """Hand-written attention. how: the way in which the output is computed from the scores."""
 
     def __init__(self, how="plain", heads=4, width=32):
         super().__init__()
@@ -484,7 +484,7 @@ def test_a_nystromformer_with_fewer_landmarks_is_left_out_by_name():
 
 
 def test_the_sink_of_granite_swa_is_in_its_weights():
-    """It returns weights without the sink, and multiplies the output by what the sink leaves of a row."""
+    """Returns weights without the sink, and multiplies the output by the share of the row that the sink leaves."""
     model = build("GraniteSWAForCausalLM", **WIDE, num_key_value_heads=2, sliding_window=6)
     for layer in model.model.layers:
         nn.init.normal_(layer.self_attn.sinks)

@@ -1,4 +1,4 @@
-"""Traces of queries and keys that are at hand."""
+"""Traces from given queries and keys."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Whatever arrays and numbers come: a right result, or an exception that says what is wrong. Never a crash."""
+"""Random arrays and numbers give a correct result or a descriptive exception, never a crash."""
 
 import resource
 import warnings
@@ -20,7 +20,7 @@ DTYPES = ["f4", "f4", "f4", "f4", "f2", "f8", "i4", "i8", "u1", "?", "c8", ">f4"
 
 @st.composite
 def arrays(draw, shape=None, dtype=None):
-    """An array of any kind, in any layout of its memory."""
+    """Returns an array of a random library, dtype and memory layout."""
     if shape is None:
         shape = tuple(draw(st.lists(SIZES, min_size=0, max_size=6)))
     dtype = np.dtype(draw(st.sampled_from(DTYPES)) if dtype is None else dtype)
@@ -49,7 +49,7 @@ def arrays(draw, shape=None, dtype=None):
 
 @pytest.fixture(autouse=True, scope="module")
 def little_memory():
-    """What asks for more than 1 GiB gets a MemoryError, not the machine's memory."""
+    """Limits memory: an allocation of more than 1 GiB raises MemoryError."""
     with open("/proc/self/statm", encoding="ascii") as status:
         used = int(status.read().split()[0]) * resource.getpagesize()
     before = resource.getrlimit(resource.RLIMIT_AS)
@@ -59,7 +59,7 @@ def little_memory():
 
 
 def is_refused(call):
-    """The result, or None where an exception said why there is none."""
+    """Returns the result, or None if a descriptive exception was raised."""
     try:
         return call()
     except REFUSALS as problem:

@@ -1,4 +1,4 @@
-"""attn_implementation="clearhead": outputs and gradients are those of eager attention; masks are described, not made."""
+"""attn_implementation="clearhead": outputs and gradients equal eager attention; masks are described, not allocated."""
 
 import subprocess
 import sys

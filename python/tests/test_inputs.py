@@ -1,4 +1,4 @@
-"""Models of the literature that ship: what they read besides one text, and what can be asked of it."""
+"""Shipped models that read inputs other than one text: tracing, classification and attribution."""
 
 import json
 import math
@@ -91,7 +91,7 @@ def test_what_reads_texts_reads_nothing_else(digits):
 
 @pytest.fixture(scope="module")
 def listener(tmp_path_factory):
-    """A network that writes what it hears, trained for two steps: what it writes is no matter here."""
+    """A speech recognition network, trained for two steps: the quality of its output does not matter here."""
     folder = tmp_path_factory.mktemp("sounds")
     rows = ["file\tword\tvoice\tsplit"]
     for at, part in enumerate(["train", "train", "valid", "test"]):

@@ -1,4 +1,4 @@
-"""Ctrl-C: a call that would take minutes ends within moments as KeyboardInterrupt, and what was there before still works."""
+"""Ctrl-C ends a call that would take minutes with KeyboardInterrupt within moments; existing objects still work."""
 
 import signal
 import subprocess

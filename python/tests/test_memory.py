@@ -1,4 +1,4 @@
-"""Arrays whose memory does not hold their values as they are: read with the right values, or refused by name."""
+"""Arrays whose memory does not contain their plain values: read correctly, or refused with an error that names the argument."""
 
 import numpy as np
 import pytest
@@ -66,7 +66,7 @@ def test_every_way_in_reads_a_lazy_negative(way):
 
 
 class Wrapped(torch.Tensor):
-    """Values that its own memory does not hold, as quantized and distributed tensors are made."""
+    """A tensor whose own memory does not contain its values, like quantized and distributed tensors."""
 
     @staticmethod
     def __new__(cls, inner):

@@ -1,4 +1,4 @@
-"""Models and traces from Python: the same answers as the command line has, and a page that holds them."""
+"""Models and traces from Python: the same answers as on the command line, and exported pages."""
 
 import os
 
@@ -134,7 +134,7 @@ def test_a_score_is_taken_apart(known_model):
     assert names[0] == "embeddings" and names[-1] == "biases" and "L0.H0" in names
     assert sum(of_query) == pytest.approx(split["score"], abs=1e-5) == sum(of_key)
     assert model.trace("abcdefab").map(1).head(0).row(7).scores[2] == pytest.approx(split["score"], abs=1e-4)
-    assert names[int(np.argmax(of_key))] == "L0.H0"  # the head that looks at the token before makes the key of an induction head
+    assert names[int(np.argmax(of_key))] == "L0.H0"  # the previous-token head provides the keys of the induction head
     with pytest.raises(ch.InvalidArgumentError, match="does not see"):
         model.split_score("abcdefab", 1, 0, 2, 7)
 

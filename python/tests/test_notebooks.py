@@ -1,4 +1,4 @@
-"""The notebooks of examples/ run from the first cell to the last."""
+"""The notebooks in examples/ run from the first cell to the last."""
 
 import os
 import pathlib

@@ -1,4 +1,4 @@
-"""The operator against F.scaled_dot_product_attention: what PyTorch's own tests ask of that function."""
+"""The torch operator compared with F.scaled_dot_product_attention, following PyTorch's own tests of that function."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def qkv(heads=4, key_heads=4, queries=13, keys=17, d=8, d_v=8, batch=2, dtype=to
 
 
 def check(arrays, described, tolerance=1e-6, **options):
-    """Outputs and gradients of both, for arrays in any strides."""
+    """Returns outputs and gradients of both, for tensors with any strides."""
     q, k, v = arrays
     out, _ = attention(q, k, v, described)
     expected = F.scaled_dot_product_attention(q, k, v, enable_gqa=q.shape[1] != k.shape[1], **options)

@@ -1,4 +1,4 @@
-"""The package as it is installed: the command, the types, and what an import costs."""
+"""The installed package: the command, the type stubs, and the cost of an import."""
 
 import os
 import re

@@ -1,5 +1,6 @@
-"""attn_implementation="clearhead" inside DistributedDataParallel and FSDP (two processes, gloo, the CPU) and torch.compile: the gradients
-are those of one process that runs eagerly."""
+"""attn_implementation="clearhead" in DistributedDataParallel and FSDP (two processes, gloo, CPU) and with torch.compile.
+
+The gradients must equal those of one process that runs eagerly."""
 
 import os
 
@@ -19,7 +20,7 @@ needs_gloo = pytest.mark.skipif(not (distributed.is_available() and distributed.
 
 
 def make(kind):
-    """(model, its inputs for two texts): a tiny Llama with padding in front, a tiny BERT with padding behind."""
+    """Returns (model, inputs for two texts): a tiny Llama with left padding, or a tiny BERT with right padding."""
     mask = torch.ones_like(IDS)
     if kind == "llama":
         mask[0, :4] = 0
@@ -32,14 +33,14 @@ def make(kind):
 
 
 def loss_of(model, inputs):
-    """Mean over the texts, each of which has the mean of its own tokens."""
+    """Returns the mean over texts of the mean over the tokens of each text."""
     out = model(**inputs)[0].square().mean(-1)
     mask = inputs["attention_mask"]
     return ((out * mask).sum(-1) / mask.sum(-1)).mean()
 
 
 def wrapped(model, how):
-    """(the model as `how` wraps it, a function that gives the whole gradients by name)."""
+    """Returns (model wrapped according to `how`, function that returns the full gradients by name)."""
     if how == "ddp":
         parallel = torch.nn.parallel.DistributedDataParallel(model)
         return parallel, lambda: {name: one.grad.clone() for name, one in model.named_parameters() if one.grad is not None}
@@ -67,7 +68,7 @@ def wrapped(model, how):
 
 
 def work(rank, meeting, kind, how, file):
-    """One of two processes: half of the texts."""
+    """Runs one of two processes, with half of the texts."""
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
     try:
@@ -77,7 +78,7 @@ def work(rank, meeting, kind, how, file):
         found = gradients()
         if rank == 0:
             torch.save(found, file)
-        distributed.barrier()  # who leaves early closes the connections of who still waits
+        distributed.barrier()  # a process that exits early closes the connections of one that still waits
     finally:
         distributed.destroy_process_group()
     # torch's caches of meshes keep gloo's group alive: gloo_tcp_loop and two pt_gloo_runloop threads run on after destroy_process_group(), and

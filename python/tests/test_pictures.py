@@ -1,4 +1,4 @@
-"""Pictures of maps: the weights in the painter's colours, and axes of matplotlib."""
+"""Images of maps: the colors of the renderer for given weights, and matplotlib axes."""
 
 import struct
 import zlib
@@ -11,7 +11,7 @@ from conftest import eager, random_qkv
 
 
 def pixels_of(png):
-    """u8 [height, width, 3] of a PNG without interlacing."""
+    """Decodes a PNG without interlacing to u8 [height, width, 3]."""
     assert png[:8] == b"\x89PNG\r\n\x1a\n"
     at, data, size = 8, b"", None
     while at < len(png):

@@ -1,4 +1,4 @@
-"""Which rows of a call's batch ch.watch takes for the watched input: one for each input, or several that attend within themselves."""
+"""Which rows of a batch ch.watch assigns to the watched input: one row per input, or several windows per input."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def watched(model, sequence, **inputs):
 
 
 def same(found, weights):
-    """A map against weights [window, head, query, key]: each window sees itself alone."""
+    """Compares a map with weights [window, head, query, key]: each window sees only itself."""
     whole = torch.stack([torch.block_diag(*weights[:, head]) for head in range(weights.shape[1])])
     np.testing.assert_allclose(np.nan_to_num(found.to_numpy()), whole.numpy(), atol=1e-5)
 
@@ -121,7 +121,7 @@ def llava():
 
 
 def prompt(*pictures):
-    """Texts of 11 tokens, with the 4 patches of so many pictures among them each."""
+    """Texts of 11 tokens that contain this many pictures of 4 patches each."""
     ids = IDS[: len(pictures), :11].clone()
     for row, count in enumerate(pictures):
         ids[row, 1 : 1 + 4 * count] = 99
@@ -277,7 +277,7 @@ def test_a_mask_may_stand_before_the_inputs():
 
 
 class Scores(nn.Module):
-    """The same, of a text, with a softmax of its own: scores [text, chunk, head, query, key]."""
+    """The same for a text, with a hand-written softmax: scores [text, chunk, head, query, key]."""
 
     num_heads = 2
 

@@ -1,4 +1,4 @@
-"""Rules from lambdas: the same numbers as the formula written with numpy, and errors where Python would decide at once."""
+"""Rules from lambdas: equal to the formula in numpy; errors where Python would need a value during recording."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def scores_of(q, k):
 
 
 def check(rule, expected_scores=None, visible=None):
-    """Output, weights and scores against the formula's."""
+    """Compares output, weights and scores with the formula."""
     q, k, v = random_qkv()
     scores = scores_of(q, k)
     changed = expected_scores(scores) if expected_scores else scores

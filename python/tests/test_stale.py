@@ -1,4 +1,4 @@
-"""Records over foreign arrays: gradients and looks raise StaleError once the bytes have changed."""
+"""Records over external arrays: maps and gradients raise StaleError once the bytes have changed."""
 
 import numpy as np
 import pytest

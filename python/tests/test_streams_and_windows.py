@@ -1,4 +1,4 @@
-"""ch.watch of modules whose calls of attention are not one row for each text: streams of n-grams, windows with pooled queries, five axes."""
+"""ch.watch on attention calls whose batch rows are not texts: n-gram streams, windows with pooled queries, tensors with five axes."""
 
 import numpy as np
 import pytest
@@ -82,7 +82,7 @@ def test_steps_of_streams_over_a_cache_are_left_out_by_name():
 
 
 class RowsOfChunks(nn.Module):
-    """Attention in chunks of four tokens, which are rows of its batch."""
+    """Attention in chunks of four tokens, which are the rows of the batch."""
 
     def __init__(self):
         super().__init__()
@@ -123,7 +123,7 @@ def test_windows_with_pooled_queries_are_one_layer(sequence):
 
 
 class Blocks(nn.Module):
-    """scaled_dot_product_attention of five axes, [text, block, head, token, d], with a bias for each block."""
+    """scaled_dot_product_attention with five axes, [text, block, head, token, d], and a bias for each block."""
 
     main_input_name = "input_features"
 

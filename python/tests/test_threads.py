@@ -1,4 +1,4 @@
-"""The engine on the threads of torch's OpenMP runtime: the same bits, in other threads, and after a fork."""
+"""The engine on the threads of torch's OpenMP runtime: the same bits, also in other threads and after a fork."""
 
 import os
 import signal
@@ -56,7 +56,7 @@ def test_a_child_of_fork_computes_on_threads_of_its_own(several_threads):
     expected = attended().numpy()
     child = os.fork()
     if child == 0:
-        signal.alarm(60)  # a region that waits for threads of the parent would wait for ever
+        signal.alarm(60)  # a parallel region that waits for threads of the parent process would never end
         os._exit(0 if np.array_equal(attended().numpy(), expected) else 1)
     _, status = os.waitpid(child, 0)
     assert status == 0

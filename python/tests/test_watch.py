@@ -1,4 +1,4 @@
-"""ch.watch: the maps are those of eager attention, the outputs the model's own, and what is watched is as before afterwards."""
+"""ch.watch: maps equal eager attention, outputs are unchanged, and the model is restored afterwards."""
 
 import json
 
@@ -25,7 +25,7 @@ def llama(**settings):
 
 
 def eager_maps(model, **inputs):
-    """Attentions of the model by its eager function, the materialised ones."""
+    """Returns the attentions of the model with eager attention."""
     before = model.config._attn_implementation
     model.set_attn_implementation("eager")
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""ch.watch at its edges: what a new user runs into. Every map is compared with weights that clearhead did not compute."""
+"""Edge cases of ch.watch. Every map is compared with weights that clearhead did not compute."""
 
 import threading
 import warnings
@@ -24,14 +24,14 @@ def rows_of(found, head, queries):
 
 
 class Scaled(nn.Module):
-    """F.scaled_dot_product_attention over tensors that are given."""
+    """Calls F.scaled_dot_product_attention on given tensors."""
 
     def forward(self, q, k, v, mask=None):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
 
 def formula(q, k, mask):
-    """Weights [batch, head, query, key] by the formula, with a boolean or additive mask."""
+    """Evaluates the formula with a boolean or additive mask: weights [batch, head, query, key]."""
     scores = torch.matmul(q, k.transpose(2, 3)) / q.shape[-1] ** 0.5
     scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
     return torch.softmax(scores, -1)
@@ -66,7 +66,7 @@ def test_verify_finds_a_map_that_lacks_keys(monkeypatch):
     assert "from the eager formula" in trace.left_out[0][1]
 
 
-# 6. Rows that a finite mask hides everywhere.
+# 6. Rows that a finite mask hides completely.
 
 
 @pytest.mark.parametrize("implementation", ["sdpa", "eager", "clearhead"])
@@ -188,7 +188,7 @@ def test_a_generation_in_a_thread_of_its_own_is_seen():
     assert len(trace.ids) == 21 and trace.left_out == []
 
 
-# 7. Patches are no words.
+# 7. Patches are not words.
 
 
 def test_a_picture_with_as_many_patches_as_there_are_tokens_has_no_words():
@@ -549,7 +549,7 @@ class WithLargeScores(nn.Module):
 
 
 class OtherScores(torch.overrides.TorchFunctionMode):
-    """Adds 0.01 to the scores of one key of scaled_dot_product_attention, unseen by what runs inside it."""
+    """Adds 0.01 to the scores of one key in scaled_dot_product_attention, invisible to modes that are active inside it."""
 
     def __torch_function__(self, function, types, positional=(), keywords=None):
         if function is F.scaled_dot_product_attention:

@@ -1,4 +1,4 @@
-"""ch.watch of plain torch: F.scaled_dot_product_attention and nn.MultiheadAttention inside any module."""
+"""ch.watch on plain torch modules: F.scaled_dot_product_attention and nn.MultiheadAttention."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Tokens and words of traces as people read them, with their places in the text; what a trace says of its modules and generated tokens."""
+"""Readable tokens and words of traces, with their positions in the text; module paths and generated tokens of a trace."""
 
 import numpy as np
 import pytest
@@ -74,7 +74,7 @@ PLAN = {"layers": 1, "heads": 2, "key_heads": 2, "d_k": 8, "causal": False, "is_
 
 
 def of_two_sides(generated=()):
-    """A trace of a source of 3 tokens and a target of 2."""
+    """Returns a trace with a source of 3 tokens and a target of 2."""
     text = {"text": "a b c\nd e", "ids": [1, 2, 3, 4, 5], "offsets": [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9)], "special": [0] * 5, "pieces": list("abcde"),
             "segments": [("source", "text", 0, 3), ("target", "text", 3, 5)]}
     random = np.random.default_rng(0)
