@@ -32,7 +32,7 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-// As a prefill leaves them.
+// With the memory layout after a prefill.
 PagedKV random_pages(const Plan& plan, uint32_t seed) {
   KVCache cache;
   const Shape shape = {plan.batch, plan.key_heads, plan.length, plan.d};
@@ -40,7 +40,7 @@ PagedKV random_pages(const Plan& plan, uint32_t seed) {
   return cache.snapshot();
 }
 
-// One call's operands and results.
+// Operands and results of one call.
 struct Operands {
   Tensor q{}, v{}, out{};
   Keys keys{};
@@ -141,7 +141,7 @@ struct ComputeTimes {
   double clean = 0, wall = 0, peak = 0;
 };
 
-// A call that is run again and again: an observed run (bursts and items), then a plain one (wall).
+// A call that is repeated: an observed run (bursts and items), then a plain run (wall).
 class Timing {
  public:
   Timing(InstructionSet isa, bool of_bf16, const std::function<void()>& call) : call_(call), times_(isa, of_bf16) { call_(); }
@@ -175,7 +175,7 @@ ComputeTimes time_compute(InstructionSet isa, double budget, const std::function
   return timing.result();
 }
 
-// The limit is that of bf16's own instruction.
+// The limit is the peak of the bf16 instruction.
 bool is_narrow(const Backend& backend, DType dtype) {
   return dtype == DType::kBF16 && backend.isa == InstructionSet::kAvx512 && cpu::bf16_products() != cpu::Products::kF32;
 }
@@ -215,7 +215,7 @@ ComputeTimes time_tile(const AttentionRecord& record, const Backend& backend, co
   return time_compute(backend.isa, options.seconds_per_case, [&] { backend.weights(call); });
 }
 
-// Choosing has no items to be timed one by one: the best whole call is both figures, and bursts come before each call.
+// Selection has no items that could be timed separately: both figures are of the best whole call, and bursts precede each call.
 AttentionCase run_choice(const Plan& plan, const Operands& operands, const Backend& backend, const AttentionOptions& options) {
   ItemTimes bursts(backend.isa, false);
   double best = 1e9;
@@ -270,7 +270,7 @@ AttentionCase run_compute(Plan plan, const Backend& backend, const AttentionOpti
       times = time_tile(record, backend, options);
     } else {
       out.driver = describe(choose_backward(facts));
-      // Five products of a pair, not two; of linear attention three sums and three uses of them.
+      // Five products per pair instead of two; for linear attention, three sums and three uses of them.
       out.work *= std::holds_alternative<LinearAttention>(plan.spec.normaliser) ? 3 : 2.5;
       times = time_backward(operands, record, backend, options);
     }
@@ -301,7 +301,7 @@ const Backend& table_of(InstructionSet isa) {
 
 AttentionBench run_attention(const AttentionOptions& options) {
   const Backend& backend = table_of(options.isa);
-  choose_backend(to_string(backend.isa));  // what choosing by content computes with
+  choose_backend(to_string(backend.isa));  // the backend that selection by content uses
   AttentionBench bench;
   bench.isa = to_string(backend.isa);
   bench.threads = threads();

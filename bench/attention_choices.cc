@@ -1,10 +1,10 @@
-// Cases of lists: blocks by a pattern, and keys chosen by content (choosing and attending each by itself).
+// Cases with lists: block patterns, and keys selected by content (selection and attention separately).
 //
-// choose/ counts the multiplications and additions that the choice's scores take, so what selecting and gathering cost is loss:
+// choose/ counts the multiplications and additions of the selection scores, so selecting and gathering count as loss:
 //   top keys     every visible pair, 2·d: O(length²·d), so these end at 32,768 tokens
 //   top blocks   the means of all queries and keys, d each, and every visible pair of blocks, 2·d: less than reading q and k takes
 //   buckets      every query and key against buckets / 2 rotations, 2·d each
-// forward/ counts the pairs that the lists show, as all patterns do; single keys are met one by one, each with its own reads.
+// forward/ counts the pairs in the lists, like all patterns; single keys are processed one at a time, each with its own reads.
 #include <algorithm>
 #include <functional>
 #include <string>
@@ -23,11 +23,11 @@ namespace {
 constexpr int64_t kWidth = 64;
 constexpr int64_t kTopKeys = 64, kLongestForTopKeys = 32768;
 constexpr int64_t kBlock = 64, kTopBlocks = 8;
-constexpr int64_t kKeysOfBucket = 128;  // about so many keys meet in a bucket
+constexpr int64_t kKeysOfBucket = 128;  // approximate number of keys per bucket
 
 double pairs_before(int64_t count) { return static_cast<double>(count) * static_cast<double>(count + 1) / 2; }
 
-// Both cases of one choice. `flops` of choosing.
+// Both cases of one selection. flops: of the selection.
 void add_chosen(const std::string& name, int64_t length, bool is_causal, double flops,
                 const std::function<Lists(const Tensor& q, const Tensor& k, const AttentionSpec& spec)>& choose, std::vector<Plan>& plans) {
   Plan plan = forward_plan(name, 1, length, kWidth, is_causal, false);
@@ -39,7 +39,7 @@ void add_chosen(const std::string& name, int64_t length, bool is_causal, double 
   plans.push_back(plan);
 }
 
-// A causal form of blocks: its own, the three before it and every stride-th (Child et al. 2019, §4.3, strided, in blocks).
+// A causal block pattern: the own block, the three before it and every stride-th (Child et al. 2019, §4.3, strided, in blocks).
 Lists strided_blocks(int64_t length) {
   const int64_t blocks = length / kBlock, stride = length <= 8192 ? 8 : length <= 32768 ? 16 : 32;
   std::vector<std::vector<int32_t>> lists(static_cast<size_t>(blocks));
@@ -51,7 +51,7 @@ Lists strided_blocks(int64_t length) {
   return gathered(lists, 1, 1, kBlock, kBlock);
 }
 
-// Blocks of 16 queries × 128 keys in no order that a cache could know: eight for each, drawn at random.
+// Blocks of 16 queries × 128 keys in an order that defeats caches: eight per query block, drawn at random.
 Lists random_blocks(int64_t length) {
   const int64_t query_blocks = length / 16, key_blocks = length / 128;
   std::vector<std::vector<int32_t>> lists(static_cast<size_t>(query_blocks));

@@ -1,4 +1,5 @@
-// Cases of who sees whom: what is counted is the pairs that are visible, so a share that holds from 8,192 to 131,072 tokens says that cost follows them.
+// Cases with sparse topologies. Only visible pairs count as work, so a constant fraction from 8,192 to 131,072 tokens means that the cost is
+// proportional to them.
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -14,14 +15,14 @@
 namespace clearhead::bench {
 namespace {
 
-constexpr int64_t kSide = 256;   // keys on one side, of windows that have two
-constexpr int64_t kGlobal = 16;  // of Longformer: the first tokens
-constexpr int64_t kSummary = 8;  // of Child et al.'s fixed pattern
+constexpr int64_t kSide = 256;   // keys per side, for two-sided windows
+constexpr int64_t kGlobal = 16;  // for Longformer: number of global tokens, the first ones
+constexpr int64_t kSummary = 8;  // for the fixed pattern of Child et al.
 constexpr int64_t kDilation = 4, kDilated = 127;
 
 int64_t window_size(int64_t i, int64_t length) { return std::min(length, i + kSide + 1) - std::max<int64_t>(0, i - kSide); }
 
-// About √length, as Child et al. have it.
+// About √length, as in Child et al.
 int64_t stride_of(int64_t length) { return length <= 8192 ? 128 : length <= 32768 ? 256 : 512; }
 
 // Packed documents of 256 to 1,791 tokens, causal within each.
@@ -39,7 +40,7 @@ void add_segments(Plan& plan) {
   plan.seen = [places](int64_t i) { return int64_t{places[static_cast<size_t>(i)]} + 1; };
 }
 
-// Luong et al.'s local-p: a window around a predicted centre, and the Gaussian in it. Centres wander about the query's own place.
+// Luong et al.'s local-p: a window around a predicted centre, with a Gaussian inside. Centres vary around the query's own position.
 void add_local_p(Plan& plan) {
   std::vector<float> centres;
   for (int64_t i = 0; i < plan.length; ++i) {

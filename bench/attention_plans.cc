@@ -24,7 +24,7 @@ Plan forward_plan(const std::string& shape_name, int64_t heads, int64_t length, 
 
 namespace {
 
-// The same in bf16: by the limit of its own instruction where the machine has it.
+// The same in bf16, against the limit of the bf16 instruction if the machine has it.
 Plan in_bf16(Plan plan) {
   plan.dtype = DType::kBF16;
   plan.by_default = false;
@@ -47,7 +47,7 @@ Plan sweep_plan(const std::string& which, ReductionRequest request, int64_t leng
   return plan;
 }
 
-// A forward whose time is told as a ratio to softmax's on the same data. Small queries give nearly uniform rows: every key survives.
+// A forward whose time is reported relative to softmax on the same data. Small queries give nearly uniform rows, so every key survives.
 Plan normaliser_plan(const std::string& which, const Normaliser& normaliser, float query_size, int64_t d) {
   Plan plan = forward_plan("", 8, 4096, d, false, false);
   plan.kind = Kind::kAgainstSoftmax;
@@ -63,7 +63,7 @@ Tensor slopes_of_eight() {
   return Tensor::from(slopes, {8});
 }
 
-// A rule whose time is told as a ratio to the built-in that says the same; a pair or a term, to the scaled dot product.
+// A rule whose time is reported relative to the equivalent built-in; a pair or a term, relative to the scaled dot product.
 Plan twin_plan(const std::string& kind, const std::string& which, AttentionSpec spec, AttentionSpec twin, int64_t d) {
   Plan plan = forward_plan("", 8, 4096, d, false, false);
   plan.kind = Kind::kAgainstTwin;
@@ -81,7 +81,7 @@ void add_term_plans(std::vector<Plan>& plans) {
   plans.push_back(dense);
 }
 
-// Entropy and distance on the way, against the same call without.
+// With entropy and distance in the same pass, relative to the same call without them.
 void add_sum_plans(std::vector<Plan>& plans) {
   const AttentionSpec before{.topology = causal()};
   for (const auto& [which, spec, d] :
@@ -209,7 +209,7 @@ std::vector<Plan> attention_plans() {
 
 namespace {
 
-// Of one list for all heads, what the band shows.
+// The keys inside the band, as one list for all heads.
 double listed_pairs(const Plan& plan, const Lists& lists) {
   const int32_t *offsets = lists.offsets.data<int32_t>(), *keys = lists.keys.data<int32_t>();
   int64_t pairs = 0;
@@ -227,7 +227,7 @@ double listed_pairs(const Plan& plan, const Lists& lists) {
 
 double forward_flops(const Plan& plan) {
   double pairs = 0;
-  if (std::holds_alternative<LinearAttention>(plan.spec.normaliser)) {  // a key joins d × d sums, a query meets them
+  if (std::holds_alternative<LinearAttention>(plan.spec.normaliser)) {  // each key is added to d × d sums, each query is multiplied by them
     return 4.0 * static_cast<double>(plan.batch * plan.heads * plan.length) * static_cast<double>(plan.d * plan.d);
   }
   if (const auto& lists = plan.spec.topology.lists) {

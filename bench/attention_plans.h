@@ -1,10 +1,10 @@
-// What `bench attention` runs under the limit of multiplying: each case by name, and what it has to multiply.
+// The compute-bound cases of `bench attention`: their names and their arithmetic work.
 //
 //   forward/ backward/                   full, causal, with a term (against the plain call), and by topology (attention_patterns.cc, attention_choices.cc);
 //                                        linear_attention/…
-//   choose/                              keys chosen by content, before they are attended to
-//   sweep/ look/                         statistics of whole maps, against the forward; one tile of weights
-//   normaliser/ rule/ pair/              against softmax, the built-in that says the same, the dot product
+//   choose/                              selecting keys by content, before attention
+//   sweep/ look/                         statistics of whole maps, relative to the forward; one tile of weights
+//   normaliser/ rule/ pair/              relative to softmax, the equivalent built-in, the dot product
 #pragma once
 
 #include <cstdint>
@@ -27,24 +27,25 @@ struct Plan {
   bool by_default = true;
   AttentionSpec spec{};
   float query_size = 1;
-  bool has_features = false;  // q and k are 0 or more
+  bool has_features = false;  // q and k are nonnegative
   AttentionSpec twin{};       // kAgainstTwin
-  bool gives_sums = false;    // entropy and distance of every row, beside out: kAgainstTwin, which gives none
+  bool gives_sums = false;    // also computes entropy and distance of every row; kAgainstTwin computes none
   DType dtype = DType::kF32;
-  bool heads_inside = false;                                        // memory is [batch, length, head, d]
-  std::function<int64_t(int64_t)> seen{};                           // keys that a query sees, where the band does not say it
-  std::function<void(Plan&)> prepare{};                             // makes operands too large to be made before they are wanted
-  std::function<Lists(const Tensor& q, const Tensor& k)> choose{};  // by content: the lists that are attended to, or that kChoose times
-  double choice_flops = 0;                                          // of kChoose
+  bool heads_inside = false;               // memory is [batch, length, head, d]
+  std::function<int64_t(int64_t)> seen{};  // number of keys that a query sees, if it does not follow from the band
+  std::function<void(Plan&)> prepare{};    // creates operands that are too large to be created in advance
+  std::function<Lists(const Tensor& q, const Tensor& k)>
+      choose{};             // selects lists by content, for attention or as the timed work of kChoose
+  double choice_flops = 0;  // for kChoose
 };
-inline constexpr int64_t kTileSide = 256;  // of kTile
+inline constexpr int64_t kTileSide = 256;  // for kTile
 
 std::vector<Plan> attention_plans();
 /// forward/f32/SHAPE_NAME/hHEADS/nLENGTH/dD
 Plan forward_plan(const std::string& shape_name, int64_t heads, int64_t length, int64_t d, bool is_causal, bool by_default);
 void add_pattern_plans(std::vector<Plan>& plans);
 void add_choice_plans(std::vector<Plan>& plans);
-/// Multiplications and additions of one forward call: of the pairs that are visible, whatever is computed.
+/// Multiplications and additions of one forward call, counting only visible pairs.
 double forward_flops(const Plan& plan);
 
 }  // namespace clearhead::bench

@@ -39,7 +39,7 @@ BandwidthPlan decode_plan(DType dtype, bool in_pages, bool is_grouped, int64_t l
   return plan;
 }
 
-// As a model in bf16 has it.
+// As in a bf16 model.
 BandwidthPlan with_narrow_queries(BandwidthPlan plan) {
   plan.query_dtype = DType::kBF16;
   plan.name += "/bf16";
@@ -65,12 +65,12 @@ BandwidthPlan graph_plan(bool is_gradient) {
   return plan;
 }
 
-// One call's operands and results, each copy in memory of its own.
+// Operands and results of one call; each copy has its own memory.
 class Stream {
  public:
   virtual ~Stream() = default;
   virtual void run(const Backend& backend) = 0;
-  /// What is chosen for it; empty: no attention.
+  /// The chosen driver; empty for cases without attention.
   virtual std::string driver(cpu::Machine) { return {}; }
 };
 
@@ -81,7 +81,7 @@ class Decode final : public Stream {
     const Shape shape = {1, plan.key_heads, plan.length, plan.d}, rows = {1, plan.heads, plan.queries};
     q_ = to_dtype(random_tensor({1, plan.heads, plan.queries, plan.d}, seed), plan.query_dtype);
     Tensor k = random_tensor(shape, seed + 1), v = random_tensor(shape, seed + 2);
-    if (plan.in_pages) {  // as a prefill leaves them
+    if (plan.in_pages) {  // with the page layout after a prefill
       KVCache cache(plan.dtype);
       cache.append(k, v);
       keys_ = cache.snapshot();
@@ -124,7 +124,7 @@ class Linear final : public Stream {
   std::shared_ptr<const PreparedWeight> weight_{};
 };
 
-// Veličković et al. 2018: e_ij = LeakyReLU(a_i + b_j), a product of width two and a rule. What a node has of its heads stands together, as a layer leaves it.
+// Veličković et al. 2018: e_ij = LeakyReLU(a_i + b_j), a product of width two and a rule. The heads of a node are adjacent in memory, as after a linear layer.
 class GraphAttention final : public Stream {
  public:
   GraphAttention(const BandwidthPlan& plan, const Backend& backend, uint32_t seed)
@@ -185,7 +185,7 @@ std::unique_ptr<Stream> stream_of(const BandwidthPlan& plan, const Backend& back
 }
 
 int64_t bytes_of(const BandwidthPlan& plan) {
-  if (plan.kind == BandwidthPlan::Kind::kGraph) {  // an edge's key and value; in a gradient their gradients too, read and written
+  if (plan.kind == BandwidthPlan::Kind::kGraph) {  // key and value of each edge; for gradients also their gradients, read and written
     return plan.length * plan.neighbours * plan.heads * (plan.d + 2) * 4 * (plan.is_gradient ? 3 : 1);
   }
   if (plan.kind == BandwidthPlan::Kind::kDecode) {
@@ -206,10 +206,10 @@ double time_read(InstructionSet isa, const float* data, int64_t bytes) {
   return seconds_since(start) * static_cast<double>(bytes) / static_cast<double>(bytes / kPiece * kPiece);
 }
 
-// A stretch of work, and a plain read of as many bytes just after it.
+// Some work, and a plain read of as many bytes right after it.
 struct MeasuredPair {
-  double fraction = 0;    // of the read's speed
-  double read_bytes = 0;  // bytes/s of the read
+  double fraction = 0;    // of the speed of the read
+  double read_bytes = 0;  // bytes/s of the plain read
 };
 
 // After every work item, reads as many other bytes on the same thread.
@@ -252,7 +252,7 @@ MemoryMode mode_of(const std::vector<MeasuredPair>& pairs) {
   return {median(rates), median(fractions), static_cast<int64_t>(pairs.size())};
 }
 
-// One mode, or two where the speeds of reads lie far apart.
+// One mode, or two if the speeds of reads differ widely.
 std::vector<MemoryMode> modes_of(const std::vector<MeasuredPair>& pairs) {
   std::vector<double> rates;
   for (const MeasuredPair& pair : pairs) rates.push_back(pair.read_bytes);
@@ -263,7 +263,7 @@ std::vector<MemoryMode> modes_of(const std::vector<MeasuredPair>& pairs) {
   return {mode_of(slow), mode_of(fast)};
 }
 
-// Share of the time needed by whatever takes longer, reading or multiplying.
+// Share of the time that the slower of reading and multiplying needs.
 double roofline_of(const BandwidthPlan& plan, const Backend& backend, bool by_pairs, const AttentionCase& done) {
   double fma = 0;
   for (int burst = 0; burst < 20; ++burst) {
@@ -327,14 +327,14 @@ AttentionCase run_bandwidth(const BandwidthPlan& plan, const Backend& backend, c
   out.limit = "read";
   const bool is_decode = plan.kind == BandwidthPlan::Kind::kDecode;
   const int64_t bytes = bytes_of(plan);
-  const int64_t copies = std::max<int64_t>(2, (int64_t{200} << 20) / bytes);  // beyond the last cache
+  const int64_t copies = std::max<int64_t>(2, (int64_t{200} << 20) / bytes);  // more than the last-level cache
   out.work = static_cast<double>(bytes);
   std::vector<std::unique_ptr<Stream>> streams;
   for (int64_t copy = 0; copy < copies; ++copy) {
     streams.push_back(stream_of(plan, backend, static_cast<uint32_t>(copy * 10'000)));
   }
   out.driver = streams[0]->driver(cpu::this_machine(backend.isa));
-  const int64_t stretch = std::min(bytes, int64_t{256} << 20);  // of a plain read
+  const int64_t stretch = std::min(bytes, int64_t{256} << 20);  // bytes of a plain read
   const Tensor other = random_tensor({copies * stretch / 4}, 3);
   ItemPairs items(backend.isa, other, bytes / plan.key_heads * std::min<int64_t>(1024, plan.length) / plan.length);  // 1,024 keys of a head
   std::vector<MeasuredPair> calls;
@@ -364,7 +364,7 @@ AttentionCase run_bandwidth(const BandwidthPlan& plan, const Backend& backend, c
   out.fraction_of_limit = mode_of(pairs).fraction;
   out.seconds = out.work / (out.fraction_of_limit * out.limit_value);
   const bool in_bf16 = plan.query_dtype == DType::kBF16 && backend.isa == InstructionSet::kAvx512;
-  const cpu::Products products = in_bf16 ? cpu::bf16_products() : cpu::Products::kF32;  // the peak of matrices is out of reach
+  const cpu::Products products = in_bf16 ? cpu::bf16_products() : cpu::Products::kF32;  // the peak of matrix instructions is out of reach
   if (flops_of(plan) > 4 * out.work && products != cpu::Products::kAmx)
     out.roofline = roofline_of(plan, backend, products == cpu::Products::kBf16Dot, out);
   return out;

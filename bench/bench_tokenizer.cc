@@ -1,4 +1,4 @@
-// Megabytes a second of Tokenizer::encode on one core: bench_tokenizer FOLDER TEXT [TEXT …], the best of five runs after loading.
+// Measures Tokenizer::encode on one core, in megabytes per second: bench_tokenizer FOLDER TEXT [TEXT …]. Best of five runs after loading.
 #include <time.h>
 
 #include <algorithm>
@@ -10,7 +10,7 @@
 
 namespace {
 
-// Time of this thread, so that a busy machine does not count.
+// CPU time of this thread, which does not depend on the load of the machine.
 double cpu_seconds() {
   timespec now{};
   ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);

@@ -44,7 +44,7 @@ struct Plan {
   DType precision = DType::kF32;
 };
 
-// Wants every layer or none, and keeps the records of one run.
+// Observes every layer or none, and keeps the records of one run.
 class Watcher : public Observer {
  public:
   explicit Watcher(bool wanted) : wanted_(wanted) {}
@@ -80,7 +80,7 @@ std::vector<Plan> plans() {
   return all;
 }
 
-// Folders of the models, written when first asked for.
+// Folders of the models, written on first use.
 class Folders {
  public:
   explicit Folders(const ModelOptions& options) : options_(options), root_(options.models) {
@@ -117,7 +117,7 @@ TokenBatch random_tokens(int64_t batch, int64_t length, int64_t vocabulary) {
   return tokens;
 }
 
-// Elements of the matrices every token is multiplied by.
+// Number of elements of the matrices that multiply every token.
 double matrix_elements(const ModelInfo& info) {
   const double width = static_cast<double>(info.width), heads = static_cast<double>((2 * info.heads + 2 * info.key_heads) * info.head_dim);
   return static_cast<double>(info.layers) * width * (heads + 2 * static_cast<double>(info.inner));
@@ -138,7 +138,7 @@ double decode_bytes(const ModelInfo& info, const Plan& plan) {
 
 InstructionSet limit_isa() { return backend().isa == InstructionSet::kAvx2 ? InstructionSet::kAvx2 : InstructionSet::kAvx512; }
 
-// The limit is that of bf16's own instruction where the machine has it.
+// The limit is the peak of the bf16 instruction if the machine has it.
 bool is_of_bf16(const Plan& plan) {
   return plan.precision == DType::kBF16 && backend().isa == InstructionSet::kAvx512 && cpu::bf16_products() != cpu::Products::kF32;
 }

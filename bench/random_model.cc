@@ -24,7 +24,7 @@ class Writer {
     parallel_ranges(tensor.numel(), 1 << 14, [&](int64_t begin, int64_t end, int) {
       for (int64_t i = begin; i < end; ++i) {
         const uint64_t bits = mix_bits(seed + static_cast<uint64_t>(i));
-        // The sum of two uniforms: a triangle of variance 1/6.
+        // The sum of two uniform numbers: a triangular distribution of variance 1/6.
         const auto sum = static_cast<float>((bits & 0xFFFFFF) + ((bits >> 24) & 0xFFFFFF)) / static_cast<float>(1 << 24) - 1;
         to[i] = middle + spread * 2.4495F * sum;
       }

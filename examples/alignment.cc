@@ -1,7 +1,7 @@
 // Bahdanau's alignment by hand: which French word each English word attends to, e_ij = vᵀ tanh(W s_i + U h_j)
 // (Bahdanau, Cho & Bengio 2015, A.1.2; the sentence is their figure 3).
 //
-// Here a hidden unit is a meaning. It fires where the decoder asks for what the source word has.
+// Each hidden unit stands for one meaning. It is active if the decoder asks for that meaning and the source word has it.
 #include <clearhead/clearhead.h>
 
 #include <cstdio>
@@ -12,10 +12,11 @@ namespace ch = clearhead;
 int main() {
   const std::vector<std::string> english = {"the", "agreement", "on", "the", "European", "Economic", "Area"};
   const std::vector<std::string> french = {"l'", "accord", "sur", "la", "zone", "économique", "européenne"};
-  const std::vector<int64_t> meaning = {0, 1, 2, 3, 6, 5, 4};  // of the English words: the French word that says it
+  const std::vector<int64_t> meaning = {0, 1, 2, 3, 6, 5, 4};  // for each English word, the French word with the same meaning
   const int64_t words = static_cast<int64_t>(french.size());
 
-  // W s_i is 4 at what is asked for, U h_j is −6, but −2 at what is meant: their sum is 2 only where both agree.
+  // W s_i is 4 in the unit of the requested meaning. U h_j is −2 in the unit of the word's meaning and −6 elsewhere. Their sum is 2 only where
+  // both agree.
   std::vector<float> asked(static_cast<size_t>(words * words), 0), meant(static_cast<size_t>(words * words), -6);
   for (int64_t i = 0; i < words; ++i) {
     asked[static_cast<size_t>(i * words + meaning[static_cast<size_t>(i)])] = 4;

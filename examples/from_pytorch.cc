@@ -1,4 +1,4 @@
-// What a caller of PyTorch writes, and what is written here. docs/from-pytorch.md quotes these lines. Each is checked
+// PyTorch attention calls and their equivalents in clearhead. docs/from-pytorch.md quotes these lines. Each is checked
 // against the eager formula.
 #include "mechanisms.h"
 
@@ -6,13 +6,13 @@ namespace {
 
 constexpr int64_t kLength = 24, kRow = 17;
 
-// Two sequences, four query heads on two key heads, 16 channels.
+// Two sequences, four query heads, two key heads, 16 channels.
 const ch::Tensor q = any(1, {2, 4, kLength, 16}), k = any(2, {2, 2, kLength, 16}), v = any(3, {2, 2, kLength, 16});
 const ch::Tensor slopes = any(4, {4}), sinks = any(5, {4}), bias = any(6, {1, 4, kLength, kLength});
 
 double scaled(int64_t i, int64_t j) { return dot(q, i, k, j) / 4; }
 
-// Row i of the first head is Σ_j softmax_j(score(j)) v_j over the keys j that it sees; `sink` is one more exponential in the sum.
+// Row i of the first head is Σ_j softmax_j(score(j)) v_j over the visible keys j; `sink` is one more logit in the softmax.
 bool is(const ch::Tensor& out, int64_t i, const std::function<double(int64_t)>& score, const std::function<bool(int64_t)>& sees,
         double sink = 0) {
   for (int64_t c = 0; c < v.size(3); ++c) {

@@ -1,9 +1,9 @@
-// Graph attention (Veličković et al. 2018) without a kernel of its own. Edges are lists; e_ij = LeakyReLU(a_i + b_j) is
-// a dot product of width two and a rule.
+// Graph attention (Veličković et al. 2018) without a special kernel. Edges become lists of keys; e_ij = LeakyReLU(a_i + b_j)
+// is a dot product of width two followed by a rule.
 //
 //   a_i + b_j = (a_i, 1)·(1, b_j)
 //
-// Cost follows the edges. What a node attended to is one look at the record.
+// The cost is proportional to the number of edges. The record shows what a node attended to.
 #include <clearhead/clearhead.h>
 
 #include <cstdio>
@@ -11,7 +11,7 @@
 namespace ch = clearhead;
 
 int main() {
-  // Zachary's karate club would do; a ring of ten people, each also knowing the first, does as well.
+  // A ring of ten people, each of whom also knows the first.
   constexpr int32_t kNodes = 10, kHeads = 2, kFeatures = 4;
   std::vector<int32_t> from, to;
   for (int32_t node = 0; node < kNodes; ++node) {
@@ -23,7 +23,7 @@ int main() {
   from.insert(from.end(), to.begin(), to.end());  // i32 [2, edge]
   const ch::Graph edges = ch::graph(ch::Tensor::from(from, {2, static_cast<int64_t>(to.size())}), kNodes);
 
-  // In a network a_i = aᵀ_left·W·h_i and b_j = aᵀ_right·W·h_j; here any numbers.
+  // In a network a_i = aᵀ_left·W·h_i and b_j = aᵀ_right·W·h_j; here they are arbitrary.
   std::vector<float> queries, keys, values;
   for (int32_t head = 0; head < kHeads; ++head) {
     for (int32_t node = 0; node < kNodes; ++node) {

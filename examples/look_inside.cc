@@ -1,4 +1,4 @@
-// The lines of the README: fused attention, then any exact weight.
+// The example of the README: fused attention, then exact weights on demand.
 #include <clearhead/clearhead.h>
 
 #include <cstdio>

@@ -1,5 +1,5 @@
-// What the pages of the cookbook share (mechanisms_scores.cc, _topology.cc, _weights.cc, _keys.cc): numbers to attend over, a row of the map to
-// look at, and one line of print for a mechanism: its name, and what was seen of it. A page exits 1 if anything seen is not so.
+// Code shared by the pages of the cookbook (mechanisms_scores.cc, _topology.cc, _weights.cc, _keys.cc): input numbers, a row of the map, and one
+// line of output per mechanism with its name and what was checked. A page exits with 1 if a check fails.
 #pragma once
 
 #include <clearhead/clearhead.h>
@@ -15,7 +15,7 @@
 
 namespace ch = clearhead;
 
-// Any numbers between −1 and 1, the same in every run.
+// Arbitrary numbers between −1 and 1, the same in every run.
 inline ch::Tensor any(uint32_t seed, ch::Shape shape) {
   std::mt19937 random(seed);
   ch::Tensor out = ch::Tensor::empty(std::move(shape));
@@ -39,7 +39,7 @@ inline double dot(const ch::Tensor& a, int64_t i, const ch::Tensor& b, int64_t j
   return sum;
 }
 
-// A row of the first head, exact: its scores after all terms, and its weights.
+// An exact row of the first head: its scores after all terms, and its weights.
 inline std::vector<double> scores(const ch::Attended& done, int64_t i) {
   const ch::MapRow row = ch::AttentionMap(done.record).head(0, 0).row(i);
   return {row.scores().begin(), row.scores().end()};
@@ -54,7 +54,7 @@ inline double sum(const std::vector<double>& row) {
   return total;
 }
 
-// How far a row is from what a formula says of key j.
+// The largest difference between a row and a formula of key j.
 inline double off(const std::vector<double>& row, const std::function<double(int64_t j)>& formula) {
   double farthest = 0;
   for (size_t j = 0; j < row.size(); ++j) farthest = std::max(farthest, std::abs(row[j] - formula(static_cast<int64_t>(j))));
@@ -62,7 +62,7 @@ inline double off(const std::vector<double>& row, const std::function<double(int
 }
 inline bool near(double a, double b, double tolerance = 2e-6) { return std::abs(a - b) <= tolerance; }
 
-// The largest ∂L/∂θ of an operand by the engine, and (L(θ + h) − L(θ − h)) / 2h, of the loss L = Σ out·w with any numbers w.
+// The largest ∂L/∂θ of an operand by the engine, and (L(θ + h) − L(θ − h)) / 2h, for the loss L = Σ out·w with arbitrary numbers w.
 struct Slope {
   double engine = 0, differences = 0;
   bool agrees() const { return engine != 0 && std::abs(engine - differences) < 1e-4 + 2e-3 * std::abs(engine); }
@@ -93,9 +93,9 @@ inline Slope slope_of(const std::string& operand, const Tokens& x, ch::Attention
   return {static_cast<double>(slopes[largest]), (loss_with(0x1p-8F) - loss_with(-0x1p-8F)) / 0x1p-7};
 }
 
-inline int untrue = 0;  // of what was seen
+inline int untrue = 0;  // number of failed checks
 
-// One line. `holds` is the check: what is printed is true.
+// Prints one line. `holds`: whether the check succeeded.
 [[gnu::format(printf, 3, 4)]] inline void show(const char* mechanism, bool holds, const char* seen, ...) {
   std::printf("  %-30s", mechanism);
   va_list values;

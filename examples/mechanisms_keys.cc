@@ -1,6 +1,6 @@
 // The cookbook, page 4: keys and interventions.
 //
-// Keys that grow, slide and are shared; memory of another sequence or of an earlier segment; interventions; and the
+// KV caches that grow, slide and share pages; keys from another sequence or an earlier segment; interventions; and the
 // gradients of q, k and v.
 #include "mechanisms.h"
 
@@ -16,7 +16,7 @@ ch::Tensor row_of(const ch::Tensor& t, int64_t i) { return t.slice(2, i, i + 1);
 
 // --- pages ------------------------------------------------------------------------------------------------------------------------------------
 
-// A decoder appends a token's key and value and attends: each step is the row of the prefill.
+// A decoder appends the key and value of a token, then attends. Each step equals the corresponding row of the prefill.
 void growing() {
   const Tokens x{.length = 300};
   const ch::Tensor prefill = ch::attend(x.q, x.k, x.v, {.topology = ch::causal()}).out;
@@ -30,7 +30,7 @@ void growing() {
   show("pages that grow", farthest < 2e-6, "300 steps, each within %.0e of the prefill's row", farthest);
 }
 
-// A window forgets what no later query sees: memory is bounded, positions stay.
+// A sliding window releases keys that no later query sees: memory is bounded, positions do not change.
 void sliding() {
   const Tokens x{.length = 1000};
   const ch::AttentionSpec spec{.topology = ch::causal(/*back=*/99)};
@@ -45,12 +45,12 @@ void sliding() {
        "keys before %d are let go, the last row within %.0e of the prefill's", static_cast<int>(cache.snapshot().first), error);
 }
 
-// Beam search: sequence b goes on as sequence rows[b] was. Full pages are shared, not copied.
+// Beam search: sequence b continues from sequence rows[b]. Full pages are shared, not copied.
 void beams() {
   const ch::Tensor k = any(2, {2, 1, 300, 8}), v = any(3, {2, 1, 300, 8}), q = any(1, {2, 1, 1, 8});
   ch::KVCache cache;
   cache.append(k, v);
-  cache.select({1, 1});  // both beams go on from the second
+  cache.select({1, 1});  // both beams continue from the second
   cache.append(any(4, {2, 1, 1, 8}), any(5, {2, 1, 1, 8}));
   const ch::PagedKV keys = cache.snapshot();
   const ch::Attended done = ch::attend(q, keys, {});
@@ -60,7 +60,7 @@ void beams() {
        "beam 0 scores %.4f with a key of beam 1; page 0 is one in memory, page 1 is not", s);
 }
 
-// A prompt read once, and two answers to it: copies of a cache share its full pages and grow apart.
+// One prompt, two continuations: copies of a cache share its full pages and grow independently.
 void shared_prefix() {
   const Tokens x{.length = 600};
   ch::KVCache one;
@@ -72,7 +72,7 @@ void shared_prefix() {
        "600 and 605 keys; the full pages are the same memory");
 }
 
-// Half the memory: keys and values are rounded to nearest even, |Δk| ≤ 2⁻⁸·|k|, and attention is exact for what is stored.
+// bf16 halves the memory: keys and values are rounded to nearest even, |Δk| ≤ 2⁻⁸·|k|; attention is exact for the stored values.
 void pages_of_16_bits() {
   const Tokens x{.length = 300};
   ch::KVCache cache(ch::DType::kBF16);
@@ -87,7 +87,7 @@ void pages_of_16_bits() {
 
 // --- memory -----------------------------------------------------------------------------------------------------------------------------------
 
-// Vaswani et al. 2017, §3.2.3: the decoder asks the encoder's output, whose keys and values are made once.
+// Vaswani et al. 2017, §3.2.3: the decoder attends to the encoder's output, whose keys and values are computed once.
 void cross_memory() {
   const ch::Tensor k = any(2, {1, 1, 40, 8}), v = any(3, {1, 1, 40, 8}), q = any(1, {1, 1, 2, 8});
   ch::KVCache memory;
@@ -115,7 +115,7 @@ void segment_memory() {
 
 // --- interventions: the same call under another description -------------------------------------------------------------------------------------------
 
-// Michel, Levy & Neubig 2019, eq. 2: what if a head were not there?
+// Michel, Levy & Neubig 2019, eq. 2: ablate a head.
 void knock_out() {
   const Tokens x{.heads = 2};
   const ch::InterventionSite layer{.layer = 3, .heads = 2};
@@ -126,7 +126,7 @@ void knock_out() {
        "L3.H1 gives zeros; its map can still be seen (a row sums to %.4f)", sum(weights(done, 5, 1)));
 }
 
-// Geva et al. 2023, §4: what if these tokens did not see those? The rest of the row takes the mass.
+// Geva et al. 2023, §4: hide some keys from some queries (attention knockout). The rest of the row is renormalised.
 void cut() {
   const Tokens x;
   const ch::Interventions interventions{.knockouts = {{.queries = {5, 6}, .keys = {2, 4}}}};
@@ -137,7 +137,7 @@ void cut() {
        "keys 2 and 3 had %.4f, now 0; key 0 has %.4f = %.4f / (1 − %.4f)", lost, left[0], whole[0], lost);
 }
 
-// Those queries see nothing else.
+// keep_only: these queries see only these keys.
 void keep_only() {
   const Tokens x;
   const ch::Interventions interventions{.keep_only = {{.queries = {5, 6}, .keys = {2, 4}}}};
@@ -149,13 +149,13 @@ void keep_only() {
 
 // --- gradients --------------------------------------------------------------------------------------------------------------------------------
 
-// Dao 2023, algorithm 2: weights are recomputed tile by tile, none is stored. Beside each, (L(x + h) − L(x − h)) / 2h of L = Σ out·w.
+// Dao 2023, algorithm 2: weights are recomputed tile by tile and never stored. Each gradient is compared with (L(x + h) − L(x − h)) / 2h for L = Σ out·w.
 void gradients() {
   Tokens x;
   const ch::Attended done = ch::attend(x.q, x.k, x.v);
   const ch::Tensor w = any(4, done.out.shape());
   const ch::AttendGradients d = ch::attend_gradients(done.record, x.v, done.out, /*d_out=*/w);
-  const auto differences = [&](ch::Tensor& operand) {  // of its first element
+  const auto differences = [&](ch::Tensor& operand) {  // for the first element
     const ch::Tensor before = operand;
     double loss[2] = {0, 0};
     for (const int side : {0, 1}) {

@@ -1,15 +1,15 @@
-// The cookbook, page 1: scores. What q and k give, directly or after a transform, and the terms that change it.
+// The cookbook, page 1: scores. How q and k become scores, directly or after a transform, and the terms that modify scores.
 //
 //   s_ij = score(q_i, k_j), then each term in the order written
 //
-// Each entry says a mechanism of the literature as a description, and checks one thing that is true of it by a line of
+// Each entry expresses a mechanism of the literature as a description, and checks one of its properties with a line of
 // arithmetic.
 #include "mechanisms.h"
 
 namespace {
 
 constexpr int64_t kLength = 12, kWidth = 8;
-constexpr int64_t i = 5;  // the query that is looked at
+constexpr int64_t i = 5;  // the query that is inspected
 
 // --- pairs ------------------------------------------------------------------------------------------------------------------------------------
 
@@ -29,7 +29,7 @@ void dot_unscaled() {
   show("dot, unscaled", error < 2e-6, "s = q·k: a row within %.0e", error);
 }
 
-// x·W for every row x: what a linear layer without bias does.
+// x·W for every row x: a linear layer without bias.
 ch::Tensor projected(const ch::Tensor& x, const ch::Tensor& w) {
   ch::Tensor out = ch::Tensor::zeros({1, 1, x.size(2), w.size(1)});
   for (int64_t row = 0; row < x.size(2); ++row) {
@@ -42,7 +42,7 @@ ch::Tensor projected(const ch::Tensor& x, const ch::Tensor& w) {
   return out;
 }
 
-// Luong, Pham & Manning 2015, §3.1, general: the queries go through W first.
+// Luong, Pham & Manning 2015, §3.1, general: the queries are multiplied by W first.
 void bilinear() {
   const Tokens x;
   const ch::Tensor w = any(4, {kWidth, kWidth});
@@ -77,7 +77,7 @@ void cosine() {
   show("cosine", near(self, 3) && error < 2e-6, "s = β·cos(q, k): a query against itself scores β = %.4f", self);
 }
 
-// Henry et al. 2020, eq. 4: g·q̂·k̂ with a learned g, here one a head. As a temperature 1/g it has its gradient.
+// Henry et al. 2020, eq. 4: g·q̂·k̂ with a learned g, here one per head. It is expressed as a temperature 1/g, which has a gradient.
 void query_key_norm() {
   Tokens x{.heads = 2};
   x.q = of_unit_length(x.q), x.k = of_unit_length(x.k);
@@ -220,7 +220,7 @@ void random_features() {
 
 // --- terms ------------------------------------------------------------------------------------------------------------------------------------
 
-// Press et al. 2022, §3. All keys are equal here, so that only the distance tells them apart.
+// Press et al. 2022, §3. All keys are equal here, so the weights depend only on the distance.
 void alibi() {
   const Tokens x{.k = ch::Tensor::zeros({1, 1, kLength, kWidth})};
   const ch::AttentionSpec spec{.terms = {ch::Alibi{ch::Tensor::from<float>({0.5F}, {1})}}, .topology = ch::causal()};
@@ -231,7 +231,7 @@ void alibi() {
        slope.differences);
 }
 
-// Raffel et al. 2020, §2.1: near distances have a bucket each, far ones share; the encoder tells before from after. T5 does not scale.
+// Raffel et al. 2020, §2.1: each small distance has its own bucket, large distances share buckets; the encoder distinguishes keys before and after. T5 does not scale.
 void t5_encoder() {
   const Tokens x{.length = 300, .k = ch::Tensor::zeros({1, 1, 300, kWidth})};
   const ch::AttentionSpec spec{.score = ch::Dot{1}, .terms = {ch::t5_bias(any(4, {32, 1}), /*bidirectional=*/true)}};
@@ -240,7 +240,7 @@ void t5_encoder() {
        "keys 130 and 149 after: %.3f, %.3f; 3 and 4 after: %.3f, %.3f; 3 before: %.3f", s[280], s[299], s[153], s[154], s[147]);
 }
 
-// The same of a decoder: all buckets are for what is before.
+// The same for a decoder: all buckets are for keys before the query.
 void t5_decoder() {
   const Tokens x{.length = 300, .k = ch::Tensor::zeros({1, 1, 300, kWidth})};
   const ch::Tensor w = any(4, {32, 1});
@@ -252,7 +252,7 @@ void t5_decoder() {
        slope.differences);
 }
 
-// A number for every pair, −∞ hides it (Jumper et al. 2021, supplement, algorithm 7: a bias from pairs of residues).
+// A bias for every pair; −∞ hides the pair (Jumper et al. 2021, supplement, algorithm 7: a bias from pairs of residues).
 void dense_bias() {
   const Tokens x;
   ch::Tensor bias = any(4, {1, 1, kLength, kLength});
@@ -265,7 +265,7 @@ void dense_bias() {
        "adds %.4f; −∞ leaves weight 0; ∂L/∂bias = %.4f, by differences %.4f", added, slope.engine, slope.differences);
 }
 
-// Features of edges (Ying et al. 2021, eq. 7: Graphormer adds them to scores): as many numbers as edges.
+// Features of edges (Ying et al. 2021, eq. 7: Graphormer adds them to scores): one number per edge.
 void per_edge_bias() {
   const Tokens x;
   const ch::Graph edges = ch::graph(ch::Tensor::from<int32_t>({5, 5, 5, 0, /*to*/ 9, 1, 4, 0}, {2, 4}), kLength);
@@ -317,10 +317,10 @@ void alibi_2d() {
   show("2-D ALiBi", near(seen, -0.25 * 5), "4 right, 3 down is 5 away: s − slope·5 = %.4f", seen);
 }
 
-// A term of one's own: a lambda, recorded once as data. Its tables are parameters.
+// A user-defined term: a lambda that is recorded once as data. Its tables are parameters.
 void own_rule() {
   const Tokens x{.heads = 2};
-  const auto decay = ch::table(ch::Tensor::from<float>({0.7F, 0.1F}, {2}));  // one number a head
+  const auto decay = ch::table(ch::Tensor::from<float>({0.7F, 0.1F}, {2}));  // one number per head
   const ch::AttentionSpec spec{.terms = {ch::rule([&](auto s, auto at) { return s - decay(at.head) * log(1 + abs(at.query - at.key)); })}};
   const double error = off(scores(ch::attend(x.q, x.k, x.v, spec), i), [&](int64_t j) {
     return dot(x.q, i, x.k, j) / std::sqrt(8.0) - 0.7 * std::log(1 + std::abs(static_cast<double>(i - j)));

@@ -1,14 +1,14 @@
-// The cookbook, page 2: topology. Which keys a query sees.
+// The cookbook, page 2: topology, that is, which keys a query sees.
 //
 //   a pair is visible if the band, the segments, the mask, the lists and the visibility rule all show it
 //
-// Each entry prints what one query sees: # is a key with weight, . a key without. What no query of a block sees is not
-// computed.
+// Each entry prints the keys of one query: # is a key with weight, . a key without. Blocks in which no query sees a key
+// are not computed.
 #include "mechanisms.h"
 
 namespace {
 
-// What query i of the first head sees.
+// Prints the keys that query i of the first head sees.
 std::string sees(const ch::Attended& done, int64_t i) {
   std::string keys;
   for (const double weight : weights(done, i)) keys += weight > 0 ? '#' : '.';
@@ -24,14 +24,14 @@ void show_row(const char* mechanism, const std::string& seen, const std::string&
 
 // --- bands ------------------------------------------------------------------------------------------------------------------------------------
 
-// Vaswani et al. 2017, §3.2.3. Four queries over twelve keys are the last four tokens: a decoding step, a chunk of a prompt.
+// Vaswani et al. 2017, §3.2.3. Four queries over twelve keys are the last four tokens, as in a decoding step or a chunk of a prompt.
 void causal_end() {
   Tokens x;
   x.q = x.q.slice(2, 0, 4);
   show_row("causal, aligned at the end", sees(x, ch::causal(), 1), "##########..", "query 1 of 4 stands at key 9 of 11");
 }
 
-// The same four as the first four tokens.
+// The same four queries as the first four tokens.
 void causal_start() {
   Tokens x;
   x.q = x.q.slice(2, 0, 4);
@@ -44,7 +44,7 @@ void sliding_window() {
   show_row("sliding window", sees(Tokens(), ch::causal(/*back=*/3), 8), ".....####...", "query 8 and three keys before it");
 }
 
-// Luong, Pham & Manning 2015, §3.2, local-m: D keys on both sides. (local-p: mechanisms_weights.cc.)
+// Luong, Pham & Manning 2015, §3.2, local-m: D keys on each side. (local-p: mechanisms_weights.cc.)
 void local_m() { show_row("local-m", sees(Tokens(), ch::window(2, 2), 6), "....#####...", "query 6, D = 2"); }
 
 // Beltagy et al. 2020, §3.1.
@@ -54,7 +54,7 @@ void dilated() {
 
 // --- sequences together -----------------------------------------------------------------------------------------------------------------------
 
-// Three documents packed into one sequence, none sees another (Krell et al. 2021). −1 is padding.
+// Three documents packed into one sequence, none of which sees another (Krell et al. 2021). −1 is padding.
 void segments() {
   const auto document = ch::Tensor::from<int32_t>({0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, -1}, {1, 12});
   ch::Topology topology = ch::causal();
@@ -62,7 +62,7 @@ void segments() {
   show_row("segments", sees(Tokens(), topology, 7), ".....###....", "query 7 is of the document of keys 5 to 8");
 }
 
-// Raffel et al. 2020, §3.2.1: the question is read in both directions, the answer is not.
+// Raffel et al. 2020, §3.2.1: the prefix (the question) is bidirectional, the answer is causal.
 void prefix_lm() {
   const Tokens x;
   const ch::Topology topology{.visible = ch::prefix_lm(4)};
@@ -70,7 +70,7 @@ void prefix_lm() {
   show_row("prefix LM, after it", sees(x, topology, 6), "#######.....", "query 6");
 }
 
-// Any other shape: a truth for every pair.
+// Any other pattern: a boolean for every pair.
 void mask() {
   std::vector<bool> visible(12 * 12, false);
   for (const size_t key : {1, 4, 9}) visible[6 * 12 + key] = true;
@@ -120,7 +120,7 @@ void graph_edges() {
 
 // --- chosen by content ------------------------------------------------------------------------------------------------------------------------
 
-// Gupta et al. 2021: only the best few keys of every query. Chosen once; the record keeps the lists.
+// Gupta et al. 2021: only the top few keys of every query. They are selected once; the record keeps the lists.
 void top_keys() {
   const Tokens x;
   const ch::Attended all = ch::attend(x.q, x.k, x.v);
@@ -129,10 +129,10 @@ void top_keys() {
   show_row("top keys", sees(x, {.lists = ch::select_top_keys(x.q, x.k, {}, 3)}, 6), best, "query 6: its three largest weights");
 }
 
-// Lu et al. 2025, §2.2: blocks of keys, by their mean; here one beside the query's own.
+// Lu et al. 2025, §2.2: blocks of keys, selected by their mean key; here one in addition to the query's own block.
 void top_blocks() {
   const Tokens x{.length = 16};
-  const auto score_of = [&](int64_t block) {  // of the sums over queries 8 to 11 and the block's keys
+  const auto score_of = [&](int64_t block) {  // from the sums over queries 8 to 11 and over the block's keys
     double s = 0;
     for (int64_t i = 8; i < 12; ++i) {
       for (int64_t j = 4 * block; j < 4 * block + 4; ++j) s += dot(x.q, i, x.k, j);
@@ -147,7 +147,7 @@ void top_blocks() {
            "query 9: its own block, and the best of the others");
 }
 
-// Reformer (Kitaev et al. 2020, §2): what hashes alike. Keys that are the queries' double point the same way, their negatives never do.
+// Reformer (Kitaev et al. 2020, §2): pairs with equal hashes. Keys that are twice a query always share its bucket, keys that are its negative never do.
 void hashed_buckets() {
   Tokens x;
   x.k = x.q.clone();
@@ -161,7 +161,7 @@ void hashed_buckets() {
   show("hashed buckets", meet, "%-32s  query 6: its bucket; a key that is −q is in none of its query's", sees(done, 6).c_str());
 }
 
-// One's own: a lambda, recorded once as data, and bounded over blocks so that those without a visible pair are skipped.
+// User-defined: a lambda that is recorded once as data. Its bounds over blocks tell which blocks have no visible pair and are skipped.
 void own_visibility() {
   const auto knight = ch::visible([](auto at) {
     const auto row = floor(at.key / 4), column = at.key - 4 * row, own_row = floor(at.query / 4), own_column = at.query - 4 * own_row;

@@ -1,12 +1,12 @@
-// The cookbook, page 3: weights. How scores become weights (the normaliser), what happens to weights afterwards, and
-// the precision in which a look shows them.
+// The cookbook, page 3: weights. How scores become weights (the normaliser), what is applied to weights afterwards, and
+// the precision in which a map shows them.
 //
 //   P_i = normaliser(s_i)          out_i = Σ_j P_ij a_ij v_j
 #include "mechanisms.h"
 
 namespace {
 
-constexpr int64_t i = 5;  // the query that is looked at
+constexpr int64_t i = 5;  // the query that is inspected
 
 // --- normalisers ------------------------------------------------------------------------------------------------------------------------------
 
@@ -20,7 +20,7 @@ void softmax() {
        "exp(s) / Σ exp(s): the row sums to %.6f", sum(p));
 }
 
-// A logit that takes mass and has no value (gpt-oss, OpenAI 2025; a first token that does so by itself: Xiao et al. 2024).
+// An extra logit that receives weight and has no value (gpt-oss, OpenAI 2025; a first token that learns to do this: Xiao et al. 2024).
 void sinks() {
   const Tokens x;
   const ch::AttentionSpec spec{.normaliser = ch::Softmax{.sinks = ch::Tensor::from<float>({2}, {1})}};
@@ -57,7 +57,7 @@ void entmax15() {
        "max(0, s / 2 − τ)², τ = %.4f: %d of 12 weights are exactly 0", tau, static_cast<int>(std::count(p.begin(), p.end(), 0)));
 }
 
-// Xu et al. 2015, §4.1, the best key; the gradient is the softmax's (straight-through: Bengio, Léonard & Courville 2013, §4).
+// Xu et al. 2015, §4.1: the key with the highest score; the gradient is that of softmax (straight-through: Bengio, Léonard & Courville 2013, §4).
 void hard_argmax() {
   const Tokens x;
   const ch::Attended hard = ch::attend(x.q, x.k, x.v, {.normaliser = ch::Hard{}}), soft = ch::attend(x.q, x.k, x.v);
@@ -70,9 +70,9 @@ void hard_argmax() {
        "key %d has all the weight; ∂L/∂q = %.4f, as the softmax's %.4f", static_cast<int>(best), slope, of_softmax);
 }
 
-// Xu et al. 2015, eq. 11: one key drawn from the softmax; the gradient follows the log-probability of what was drawn, times what it earned.
+// Xu et al. 2015, eq. 11: one key drawn from the softmax; the gradient is that of the log-probability of the drawn key, times its reward.
 void hard_sampled() {
-  const ch::Tensor one = any(1, {1, 1, 1, 8});  // a question, asked 4,000 times
+  const ch::Tensor one = any(1, {1, 1, 1, 8});  // one query, repeated 4,000 times
   const Tokens x{.length = 4000, .q = one.expand({1, 1, 4000, 8}), .k = any(2, {1, 1, 3, 8}), .v = any(3, {1, 1, 3, 8})};
   const ch::Hard drawn{.choice = ch::Hard::Choice::kSampled, .gradient = ch::Hard::Gradient::kScoreFunction, .seed = 7};
   const ch::Attended hard = ch::attend(x.q, x.k, x.v, {.normaliser = drawn});
@@ -81,13 +81,13 @@ void hard_sampled() {
   for (int64_t query = 0; query < x.length; ++query) times += weights(hard, query)[0];
   const ch::Tensor d_out = any(6, hard.out.shape());
   const double slope = at(ch::attend_gradients(hard.record, x.v, hard.out, d_out).q, i, 2), earned = dot(hard.out, i, d_out, i);
-  double expected = 0;  // Σ_j earned·(1[j is chosen] − p_j)·∂s_j/∂q
+  double expected = 0;  // Σ_j reward·(1[j is chosen] − p_j)·∂s_j/∂q
   for (size_t j = 0; j < 3; ++j) expected += earned * (chosen[j] - p[j]) * at(x.k, static_cast<int64_t>(j), 2) / std::sqrt(8.0);
   show("hard, sampled", near(times / 4000, p[0], 0.03) && near(slope, expected),
        "key 0 drawn in %.3f of 4,000, softmax says %.3f; ∂L/∂q = %.4f, by the formula %.4f", times / 4000, p[0], slope, expected);
 }
 
-// Ramapuram et al. 2024, eq. 3: every pair by itself; the bias is −ln of the number of keys.
+// Ramapuram et al. 2024, eq. 3: each pair independently; the bias is −ln of the number of keys.
 void sigmoid() {
   const Tokens x;
   const ch::Attended done = ch::attend(x.q, x.k, x.v, {.normaliser = ch::Sigmoid{-std::log(12.0F)}});
@@ -96,7 +96,7 @@ void sigmoid() {
   show("sigmoid", error < 1e-6, "1 / (1 + exp(−s − b)): the row sums to %.4f, which need not be 1", sum(p));
 }
 
-// Katharopoulos et al. 2020, eq. 8–9: causal, by two sums that run along the sequence.
+// Katharopoulos et al. 2020, eq. 8–9: causal, with two running sums along the sequence.
 void linear_causal() {
   const Tokens x;
   const ch::Tensor q = ch::elu_plus_one(x.q), k = ch::elu_plus_one(x.k);
@@ -116,7 +116,7 @@ void linear_causal() {
 
 // --- after the normaliser ---------------------------------------------------------------------------------------------------------------------
 
-// Srivastava et al. 2014, §10. The map shows weights before; map.after() as values meet them.
+// Srivastava et al. 2014, §10. The map shows the weights before dropout; map.after() those that multiply the values.
 void dropout() {
   const Tokens x{.length = 1000};
   ch::AttentionSpec spec;
@@ -131,7 +131,7 @@ void dropout() {
        static_cast<int>(dropped));
 }
 
-// Michel, Levy & Neubig 2019, eq. 2: ξ_h, 0 to prune a head. It has a gradient: what the head is worth.
+// Michel, Levy & Neubig 2019, eq. 2: ξ_h, 0 to prune a head. Its gradient measures the importance of the head.
 void head_mask() {
   const Tokens x{.heads = 2};
   ch::AttentionSpec spec;
@@ -159,7 +159,7 @@ void local_p() {
 
 // --- precision --------------------------------------------------------------------------------------------------------------------------------
 
-// q, k and v in bf16. Kernels that multiply bf16 round the weights too: a look shows them exact, or as they were used (docs/NUMERICS.md).
+// q, k and v in bf16. Kernels that multiply bf16 also round the weights: a map shows them exact, or as they were used (docs/NUMERICS.md).
 void as_used() {
   const Tokens x{.length = 64, .q = any(1, {1, 1, 64, 32}), .k = any(2, {1, 1, 64, 32}), .v = any(3, {1, 1, 64, 32})};
   const ch::Attended done =

@@ -1,7 +1,7 @@
 // A normaliser other than softmax, and what happens to weights after it.
 //
-// Sparsemax gives most keys a weight of exactly zero. Dropout acts on what the values are multiplied by: the map shows
-// the weights before it, map.after() the weights after it.
+// Sparsemax gives most keys a weight of exactly zero. Dropout is applied to the weights that multiply the values: the map
+// shows the weights before dropout, map.after() the weights after it.
 #include <clearhead/clearhead.h>
 
 #include <cstdio>
@@ -16,7 +16,7 @@ int main() {
 
   ch::AttentionSpec spec{.topology = ch::causal(), .normaliser = ch::Sparsemax{}};
   spec.after.dropout = ch::Dropout{.rate = 0.1f, .seed = 7};
-  const ch::Attended done = ch::attend(q, k, v, spec);  // fused, whatever the normaliser
+  const ch::Attended done = ch::attend(q, k, v, spec);  // fused for any normaliser
 
   const ch::AttentionMap map(done.record);
   const std::vector<float> weights = map.head(0, 0).row(511).weights(), met = map.after().head(0, 0).row(511).weights();

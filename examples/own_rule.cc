@@ -1,4 +1,4 @@
-// Your own kind of attention: a score term and a visibility, each a lambda that is recorded once as data.
+// User-defined attention: a score term and a topology, each a lambda that is recorded once as data.
 #include <clearhead/clearhead.h>
 
 #include <cmath>

@@ -1,9 +1,9 @@
-"""Recomputes one weight of a trace from nothing but its tensors.
+"""Recomputes one weight of a trace from its tensors alone.
 
     python3 examples/read_trace.py FILE [LAYER HEAD QUERY KEY]
 
-Needs numpy and safetensors. Covers scaled dot products with causal or full visibility, as most models have;
-docs/trace.md says the rest.
+Needs numpy and safetensors. Supports scaled dot products with causal or full topology, as in most models;
+docs/trace.md describes the rest.
 """
 import json
 import sys

@@ -1,9 +1,9 @@
-// Where attention began: a recurrent encoder and decoder with an additive score between them, trained from nothing
+// The first attention: a recurrent encoder and decoder with an additive score between them, trained from scratch
 // (Bahdanau, Cho & Bengio 2015, A.1 and A.2).
 //
-// The task: say a row of digits backwards. The encoder reads the row in both directions. Before each digit that it
-// says, the decoder's state asks which of the digits read to look at, e_ij = vᵀ tanh(W s_i + U h_j). The map of the
-// trained model shows that it learned to look from the end.
+// The task is to reverse a sequence of digits. The encoder reads the sequence in both directions. Before each output
+// digit, the decoder's state attends to the input digits, e_ij = vᵀ tanh(W s_i + U h_j). The map of the trained model
+// shows that it learned to read from the end.
 #include <clearhead/clearhead.h>
 
 #include <cstdio>
@@ -23,13 +23,13 @@ struct Translator {
   parts::Linear w{scope / "w", kHidden, kScore, {.bias = false}}, u{scope / "u", 2 * kHidden, kScore, {.bias = false}};
   ch::AttentionSpec score{.score = ch::Additive{.weight = scope.parameter("v", {1, kScore}, ch::Init::normal(0.2))}};
 
-  // Logits of every digit, given those that were read and those said before it.
+  // Logits of every output digit, given the input digits and the previous output digits.
   ch::Tensor operator()(ch::Compute& compute, const std::vector<int32_t>& digits, const std::vector<int32_t>& said,
                         const ch::Layout& layout) const {
     const int64_t batch = layout.batch;
     const auto [rows, ends] = encoder(compute, source(compute, digits), layout);
     const ch::Tensor h = rows.reshape({batch, 1, kLength, 2 * kHidden}), keys = u(compute, rows).reshape({batch, 1, kLength, kScore});
-    parts::RecurrentState s{.state = {compute.activate("tanh", begin(compute, ends.state[1]))}};  // what was read backwards
+    parts::RecurrentState s{.state = {compute.activate("tanh", begin(compute, ends.state[1]))}};  // the state of the backward direction
     std::vector<ch::Tensor> states;
     for (int64_t step = 0; step < kLength; ++step) {
       std::vector<int32_t> before;

@@ -1,11 +1,11 @@
-// A long text, segment by segment. Each segment attends over the hidden states of the one before it and its own
+// Reads a long text segment by segment. Each segment attends to its own hidden states and to those of the previous segment
 // (Transformer-XL: Dai et al. 2019, §3.2).
 //
 //   h̃ = [SG(h_old) ∘ h]      q = h·W_qᵀ   k = h̃·W_kᵀ   v = h̃·W_vᵀ
-//   causal(): query i sees all of the memory, and its segment up to itself
+//   causal(): query i sees all of the memory, and its own segment up to itself
 //
-// Gradients stop at h_old, but not at W_k and W_v, which learn from the memory's rows too. Over a cache of keys, whose
-// rows are constants, W_k and W_v do not learn from them: that is attend_gradients' `memory`.
+// Gradients stop at h_old, but not at W_k and W_v, which also learn from the rows of the memory. With a cache of keys, whose
+// rows are constants, W_k and W_v do not learn from these rows: that is the argument `memory` of attend_gradients.
 #include <clearhead/clearhead.h>
 
 #include <cmath>
@@ -18,7 +18,7 @@ constexpr int64_t kSegment = 4, kWidth = 8;
 
 ch::Tensor as_one_head(const ch::Tensor& rows) { return rows.reshape({1, 1, rows.size(0), kWidth}); }
 
-// d_kᵀ·h: what W_k learns from keys k = h·W_kᵀ.
+// d_kᵀ·h: the gradient of W_k through the keys k = h·W_kᵀ.
 ch::Tensor learnt(const ch::Tensor& d_k, const ch::Tensor& h) {
   ch::Tensor out = ch::Tensor::zeros({kWidth, kWidth});
   for (int64_t j = 0; j < h.size(0); ++j) {
@@ -49,7 +49,7 @@ int main() {
     const ch::Tensor seen = training.attend(q, k, v, {.topology = ch::causal()});
     const ch::Tensor parts = training.multiply(training.contiguous(seen), as_one_head(d_out)).reshape({kSegment * kWidth});
 
-    // The same by hand: all rows of d_k, those of the memory too, take part in W_k's gradient; with `memory` only the segment's do.
+    // The same by hand: all rows of d_k, including those of the memory, contribute to W_k's gradient; with `memory` only the segment's rows do.
     const auto [out, record] = ch::attend(q, k, v, {.topology = ch::causal()});
     const auto all = ch::attend_gradients(record, v, out, as_one_head(d_out));
     const auto cached = ch::attend_gradients(record, v, out, as_one_head(d_out), nullptr, /*memory=*/kSegment);

@@ -1,7 +1,7 @@
-// The small samples that introductory articles on attention print, with the numbers that come out of them.
+// The small examples of introductory articles on attention, with their correct results.
 //
-// Two common mistakes are shown beside the right numbers: softmax over one number, and 1000 in place of 10,000 in the
-// sines. docs/zh/the-articles.md explains the output in Chinese; the test computes every number again in double.
+// Two common mistakes are shown next to the correct numbers: softmax over a single number, and 1000 instead of 10,000 in
+// the sines. docs/zh/the-articles.md explains the output in Chinese; the test recomputes every number in double.
 #include <clearhead/clearhead.h>
 
 #include <cmath>
@@ -43,11 +43,11 @@ bool dot_product() {
   const ch::Tensor out = attended(tokens({1, 2, 3}, 3), tokens({4, 5, 6}, 3), tokens({7, 8, 9}, 3));
   std::printf(" mistake: one token of three channels. Q·K = 32 is one number, softmax of one number is 1, the output is V\n");
   const ch::Tensor one = attended(tokens({1, 2, 3}, 1), tokens({4, 5, 6}, 1), tokens({7, 8, 9}, 1));
-  const ch::Tensor other = attended(tokens({-100, 0, 2}, 1), tokens({4, 5, 6}, 1), tokens({7, 8, 9}, 1));  // whatever Q is
+  const ch::Tensor other = attended(tokens({-100, 0, 2}, 1), tokens({4, 5, 6}, 1), tokens({7, 8, 9}, 1));  // independent of Q
   return is_near(first(out), 8.5752F) && is_near(first(one), 7) && is_near(first(other), 7);
 }
 
-// The same scores with and without 1/√d. With more channels scores grow by √d, and softmax comes near to a choice of one key.
+// The same scores with and without 1/√d. With more channels, scores grow by √d and softmax approaches the choice of a single key.
 bool scaled_dot_product() {
   const ch::Tensor q = tokens({1, 0, 1, 0}, 1), k = tokens({4, 0, 4, 0, 0, 4, 0, 4, 4, 4, 0, 0}, 3), v = tokens({1, 2, 3}, 3);
   std::printf("2. scaled dot product: scores 8, 0, 4 by the scale 1/√4\n");
@@ -72,7 +72,7 @@ bool positions() {
   return is_near(right.weight.data<float>()[6], 0.0100F) && is_near(wrong.data<float>()[6], 0.0316F);
 }
 
-// Weights that are plain to compute again: sin(1), sin(2), … in rows of [out, in].
+// Weights that are easy to recompute: sin(1), sin(2), … in rows of [out, in].
 parts::Linear plain(parts::Linear layer) {
   for (int64_t i = 0; i < layer.weight.numel(); ++i) layer.weight.mutable_data<float>()[i] = std::sin(static_cast<float>(i + 1));
   return layer;
@@ -86,7 +86,7 @@ parts::Attention two_heads(const ch::Scope& scope) {
   return attention;
 }
 
-// Two heads of two channels each: they attend apart, and output() mixes what they saw.
+// Two heads of two channels each attend independently; output() mixes their results.
 bool multi_head() {
   ch::Parameters parameters;
   const parts::Attention attention = two_heads(ch::Scope(parameters) / "attention");
@@ -103,7 +103,7 @@ bool multi_head() {
   return is_near(first(out), -0.3397F);
 }
 
-// x ← norm(x + attention(x)), x ← norm(x + feed-forward(x)): norms behind the blocks, as in the paper.
+// x ← norm(x + attention(x)), x ← norm(x + feed-forward(x)): post-norm, as in the paper.
 struct Block {
   ch::Scope scope;
   parts::Attention attention = two_heads(scope / "attention");
@@ -124,7 +124,7 @@ bool block() {
   std::printf("5. a Transformer block, %d numbers in %zu parameters\n", static_cast<int>(parameters.count()), parameters.named().size());
   print_rows("output", out);
   const float* row = out.data<float>();
-  return is_near(row[0], 0.65F) && is_near(row[0] + row[1] + row[2] + row[3], 0);  // a norm leaves a mean of zero
+  return is_near(row[0], 0.65F) && is_near(row[0] + row[1] + row[2] + row[3], 0);  // a layer norm gives a mean of zero
 }
 
 // Self-attention over made-up embeddings: article, thing, deed, place. q = k = v = x.

@@ -1,5 +1,5 @@
-// Spoken digits from a table (columns file, digit, split; docs/training.md): a spectrogram, a convolution, and
-// attention that does not see the padding.
+// Classifies spoken digits from a table (columns file, digit, split; docs/training.md), with a spectrogram, a convolution,
+// and attention that does not see padding.
 #include <clearhead/clearhead.h>
 
 #include <algorithm>
@@ -34,7 +34,7 @@ struct Digits {
   ch::Tensor operator()(ch::Compute& compute, const ch::SoundBatch& batch) const {
     const ch::Tensor waves = compute.conv(batch.samples, filters, {}, {.stride = {1, kHop}, .padding = {0, kWindow / 2}});
     ch::Layout layout{.batch = waves.size(0), .length = waves.size(2)};
-    ch::Tensor power = ch::Tensor::zeros({layout.batch, kBands, layout.length});  // what is past the end of a sound stays zero
+    ch::Tensor power = ch::Tensor::zeros({layout.batch, kBands, layout.length});  // frames after the end of a sound stay zero
     for (int64_t row = 0; row < layout.batch; ++row) {
       const int64_t real = 1 + batch.lengths[row] / kHop, first = row * kBands * layout.length;
       layout.lengths.push_back(static_cast<int32_t>(real));
@@ -76,7 +76,7 @@ int main(int count, char** arguments) try {
       const float* first = logits.data<float>();
       right += std::max_element(first, first + logits.numel()) - first == test.rows()[row].label;
     }
-    const double seconds = static_cast<double>(std::clock()) / CLOCKS_PER_SEC;  // of all cores
+    const double seconds = static_cast<double>(std::clock()) / CLOCKS_PER_SEC;  // summed over all cores
     std::printf("epoch %d: %d of %d right, %.1f s\n", epoch + 1, right, static_cast<int>(test.size()), seconds);
   }
 } catch (const ch::Error& error) {

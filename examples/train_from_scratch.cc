@@ -1,7 +1,7 @@
-// A Transformer layer from nothing: parts with names, cross-entropy, AdamW, and a look at what its heads learned.
+// A Transformer layer trained from scratch: parts with names, cross-entropy, AdamW, and the map of what its heads learned.
 //
-// The task: write a row of digits backwards. Nothing says where to look; the position embeddings learn it, and the map
-// of the trained head shows the anti-diagonal. Vaswani et al. 2017, §3, with norms before the blocks.
+// The task is to reverse a sequence of digits. The position embeddings learn where to attend, and the map of the trained
+// head shows the anti-diagonal. Vaswani et al. 2017, §3, with norms before the blocks (pre-norm).
 #include <clearhead/clearhead.h>
 
 #include <cstdio>

@@ -1,4 +1,4 @@
-// Layers other than attention: convolution, pooling, a gate and a recurrent layer, recorded op by op
+// Layers other than attention: convolution, pooling, a gate and a recurrent layer, recorded as single ops
 // (docs/training.md).
 #include <clearhead/clearhead.h>
 

@@ -1,5 +1,5 @@
 // Besides: backends/dense.cc models/config.cc models/families.cc models/families/*.cc
-// A config.json of any family: it becomes an architecture or is refused in one line.
+// A config.json of any family is converted to an architecture or refused with a one-line error.
 #include "base/json.h"
 #include "fuzz.h"
 #include "models/architecture.h"
@@ -7,7 +7,7 @@
 #include "numbers.h"
 
 namespace clearhead {
-std::string network_types() { return {}; }  // in place of models/network.cc, which brings what computes
+std::string network_types() { return {}; }  // replaces models/network.cc, which would link the compute code
 }  // namespace clearhead
 
 using namespace clearhead;

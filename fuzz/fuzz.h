@@ -1,4 +1,4 @@
-// What every target shares: bytes at an address of their own, and the one exception a parser may leave by.
+// Code shared by all fuzz targets: input in a separate allocation, and the only exception that a parser may throw.
 #pragma once
 
 #include <cstddef>
@@ -13,12 +13,12 @@
 
 namespace clearhead {
 
-/// Stops the run, so that libFuzzer keeps the input, where something that must hold does not.
+/// Traps if the condition is false, so that libFuzzer keeps the input.
 inline void must(bool holds) {
   if (!holds) __builtin_trap();
 }
 
-/// Runs `parse`; an Error is an answer as long as it keeps its promises. Anything else that is thrown ends the run as a find.
+/// Runs `parse`. It may throw an Error whose message is one line of valid UTF-8. Any other exception ends the run as a finding.
 template <class Parse>
 void allow_errors(const Parse& parse) {
   try {
@@ -29,7 +29,7 @@ void allow_errors(const Parse& parse) {
   }
 }
 
-/// A copy that begins at a multiple of 64 and ends where its allocation does, so that reading past it is seen.
+/// Copies the input to an address that is a multiple of 64. The allocation ends with the data, so that reading past it is detected.
 inline std::shared_ptr<const char> own(const uint8_t* data, size_t size) {
   void* memory = nullptr;
   must(::posix_memalign(&memory, 64, size) == 0);

@@ -1,4 +1,4 @@
-// The bytes of a picture: what is read has as many numbers as its shape says, each from 0 to 1.
+// The bytes of a picture: a decoded picture has as many numbers as its shape requires, each from 0 to 1.
 #include "fuzz.h"
 #include "io/image.h"
 

@@ -1,4 +1,4 @@
-// Any text as JSON: what parses is written and read back as the same value.
+// Any text as JSON: a value that parses is written and read back unchanged.
 #include "base/json.h"
 #include "fuzz.h"
 #include "numbers.h"

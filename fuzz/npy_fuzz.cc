@@ -1,4 +1,4 @@
-// The bytes of a .npy file: what is read, written again and read again has the same elements.
+// The bytes of a .npy file: an array that is read, written and read again has the same elements.
 #include "fuzz.h"
 #include "io/npy.h"
 

@@ -1,7 +1,7 @@
-// Mutations that keep a file valid but for one number. Bytes that are flipped anywhere seldom reach what stands behind a parser; a number of the JSON
-// that is set to an edge does. For JSON, and for safetensors, whose header is JSON behind its length: the length is mended.
+// Mutations that change single numbers of a JSON file and keep the rest valid. Flipped bytes rarely get past a parser; a number that is set to an
+// edge case does. For JSON, and for safetensors, whose header is JSON preceded by its length: the length is corrected.
 //
-// A target says LLVMFuzzerCustomMutator(…) { return change_numbers(…); }.
+// Usage in a target: LLVMFuzzerCustomMutator(…) { return change_numbers(…); }.
 #pragma once
 
 #include <algorithm>
@@ -15,10 +15,10 @@ extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t max_size);
 
 namespace clearhead {
 
-/// Where JSON stands in an input.
+/// Location of the JSON in an input.
 enum class JsonPlace : uint8_t { kWhole, kHeader };
 
-/// Every other time libFuzzer's own mutation; else one to three numbers become edges, or one more or less than they were.
+/// Half of the time, libFuzzer's own mutation. Otherwise one to three numbers become edge cases, or change by one.
 inline size_t change_numbers(JsonPlace place, uint8_t* data, size_t size, size_t max_size, unsigned seed) {
   std::minstd_rand random(seed);
   if (random() % 2 == 0) return LLVMFuzzerMutate(data, size, max_size);

@@ -1,5 +1,5 @@
 // Besides: train/recipe.cc train/json_lines.cc
-// A recipe of a training run: it is read or refused in one line, and so are fields given beside it.
+// A training recipe is read or refused with a one-line error, as are key=value overrides.
 #include "base/json.h"
 #include "fuzz.h"
 #include "models/find_model.h"
@@ -7,7 +7,7 @@
 #include "train/recipe.h"
 
 namespace clearhead {
-std::string model_directory(const std::string& name) { return name; }  // in place of models/load.cc
+std::string model_directory(const std::string& name) { return name; }  // replaces models/load.cc
 }  // namespace clearhead
 
 using namespace clearhead;

@@ -1,4 +1,4 @@
-// The bytes of a safetensors file: what the header check lets pass must be readable to the last byte.
+// The bytes of a safetensors file: every tensor of a header that passes the check must be readable to its last byte.
 #include "fuzz.h"
 #include "io/safetensors.h"
 #include "numbers.h"

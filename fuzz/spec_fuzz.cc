@@ -1,4 +1,4 @@
-// The JSON of a description: what is accepted is written and read back as the same description, and validation answers for any shape.
+// The JSON of a description: an accepted description is written and read back unchanged, and validation handles any shape.
 #include "clearhead/spec.h"
 #include "fuzz.h"
 #include "numbers.h"

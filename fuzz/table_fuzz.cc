@@ -1,4 +1,4 @@
-// The bytes of a table of labelled files: every row that is read has a path, a line and one of the labels, which are sorted and none twice.
+// The bytes of a table of labelled files: every row has a path, a line and one of the labels; the labels are sorted and unique.
 #include <algorithm>
 
 #include "fuzz.h"

@@ -1,5 +1,5 @@
-// The first byte chooses a reader; then the bytes of a tokenizer's file, a zero byte, and a text. Whatever loads must encode any text into
-// offsets that lie in it, decode what it encoded, and stream the same bytes.
+// The first byte selects a reader; then follow the bytes of a tokenizer file, a zero byte, and a text. A tokenizer that loads must encode any
+// text with offsets inside it, decode the encoding, and stream the same bytes.
 #include <string>
 
 #include "clearhead/tokenizer.h"
@@ -47,7 +47,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     } else if (data[0] % 3 == 1) {
       tokenizer = Tokenizer::from_wordpiece(file, text.starts_with("{") ? text : std::string_view());
     } else {
-      const size_t line = file.find('\n');  // vocab.json on the first line, merges.txt behind it
+      const size_t line = file.find('\n');  // vocab.json on the first line, merges.txt after it
       tokenizer = Tokenizer::from_bpe(file.substr(0, line), line == std::string_view::npos ? std::string_view() : file.substr(line + 1));
     }
     check(tokenizer, text);

@@ -1,5 +1,5 @@
 // Besides: backends/dense.cc backends/ref/*.cc observe/*.cc
-// The bytes of a trace file: what loads can be looked at. Looks run on the reference backend, whose loops a sanitizer follows.
+// The bytes of a trace file: the maps of a trace that loads can be read. They are computed by the reference backend, which sanitizers can check.
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -14,14 +14,14 @@
 #include "numbers.h"
 
 namespace clearhead {
-const Backend& backend() { return ref_backend(); }  // in place of registry.cc, which brings the kernels
+const Backend& backend() { return ref_backend(); }  // replaces registry.cc, which would link the kernels
 }  // namespace clearhead
 
 using namespace clearhead;
 
 namespace {
 
-// The bytes as a file that can be mapped.
+// Writes the bytes to a file that can be mapped.
 class MemoryFile {
  public:
   MemoryFile(const uint8_t* data, size_t size) : descriptor_(::memfd_create("trace", 0)) {
