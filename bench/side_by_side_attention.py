@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""clearhead's attention beside PyTorch, ONNX Runtime, OpenVINO and ggml: same shapes, same threads, interleaved.
+"""Compares clearhead's attention with PyTorch, ONNX Runtime, OpenVINO and ggml: same shapes, same threads, interleaved.
 
   bench/side_by_side_attention.py [--clearhead build/release/clearhead] [--threads N] [--seconds S] [--rounds R] [--json FILE] [--svg FILE] [--all] [case …]
-  bench/side_by_side_attention.py --from FILE.json --svg FILE.svg          draws what was measured before, and runs nothing
+  bench/side_by_side_attention.py --from FILE.json --svg FILE.svg          draws earlier measurements without running anything
 
 Each round runs every peer of a case once, clearhead first and last; the best of all rounds counts (decode: the best median). Peers that are not
-installed, or cannot do a case, are left out by name. Needs torch; onnxruntime + onnx, openvino and ggml-python are used where installed:
+installed, or do not support a case, are skipped and listed. Needs torch; onnxruntime + onnx, openvino and ggml-python are optional:
 
   pip install torch onnxruntime onnx openvino ggml-python
 """
@@ -49,7 +49,7 @@ class Case:
         self.window = int(self.shape.removeprefix("window")) if self.shape.startswith("window") else None  # keys a query sees, its own the last
 
     def seen(self):
-        """bool [query, key] where a mask is all that a peer takes; None where everything is seen."""
+        """Returns bool [query, key] for peers that need a mask; None if all keys are visible."""
         import numpy
 
         if self.window is None and not self.causal:
@@ -106,7 +106,7 @@ def torch_sdpa(options, case):
 
 
 def torch_folded(options, case):
-    """The query heads of a group as queries of their key head: each key is read once."""
+    """Merges the query heads of a group into the queries of their key head, so that each key is read once."""
     import torch
     from torch.nn.functional import scaled_dot_product_attention as sdpa
 
@@ -119,7 +119,7 @@ def torch_folded(options, case):
 
 
 def torch_eager(options, case):
-    """What looking costs without clearhead: the weights are there, N x N of them."""
+    """The cost of inspecting weights without clearhead: N x N weights are allocated."""
     import torch
 
     if case.kind != "forward":
@@ -302,7 +302,7 @@ INSTRUCTION_SETS = ("avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf1
 
 
 def machine(options):
-    """What a plot must say of where it was measured."""
+    """Returns the caption: the machine and versions of the measurement."""
     lines = open("/proc/cpuinfo").read().splitlines() if os.path.exists("/proc/cpuinfo") else []
     told = dict(reversed([[part.strip() for part in line.split(":", 1)] for line in lines if ":" in line]))
     flags = told.get("flags", told.get("Features", "")).split()
@@ -345,7 +345,7 @@ def text_of(case, best, limit):
 
 
 def svg_of(results):
-    """Bars of the share of the limit reached, a group for each case."""
+    """Draws bars of the fraction of the limit, one group per case."""
     rows, y = [], 10
     for result in results:
         rows.append(f'<text x="10" y="{y + 12}" font-weight="bold">{result["name"]}</text>')
@@ -363,7 +363,7 @@ def svg_of(results):
 
 
 def measured(options):
-    """What --json writes: all that --from needs to draw it."""
+    """Returns the contents of --json: everything that --from needs for drawing."""
     import torch
 
     torch.set_num_threads(options.threads)
@@ -381,12 +381,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clearhead", default="build/release/clearhead")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=1.0, help="for each peer in each round")
+    parser.add_argument("--seconds", type=float, default=1.0, help="measuring time for each peer in each round")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--all", action="store_true", help="the long list of cases")
-    parser.add_argument("--json", help="write what was measured, with versions and the machine")
-    parser.add_argument("--from", dest="source", help="take what --json wrote in place of measuring")
-    parser.add_argument("--svg", help="draw it")
+    parser.add_argument("--all", action="store_true", help="run the long list of cases")
+    parser.add_argument("--json", help="write the measurements, with versions and the machine")
+    parser.add_argument("--from", dest="source", help="read the file of an earlier --json instead of measuring")
+    parser.add_argument("--svg", help="draw the results")
     parser.add_argument("cases", nargs="*")
     options = parser.parse_args()
     options.limits, options.missing = {}, {}

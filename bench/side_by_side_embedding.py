@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Sentences embedded a second: clearhead beside sentence-transformers on ONNX Runtime and OpenVINO, in alternating rounds of one run.
+"""Compares sentence embeddings per second: clearhead and sentence-transformers on ONNX Runtime and OpenVINO, in alternating rounds.
 
     python3 bench/side_by_side_embedding.py MODEL SENTENCES.txt [--rounds 3] [--binary build/release/clearhead] [--backends onnx openvino openvino-f32]
 
-OpenVINO multiplies bf16 by itself where the machine has it; "openvino-f32" asks it not to. So clearhead runs in both precisions.
-The packages are the reader's to install: pip install "sentence-transformers[onnx,openvino]". MODEL is what tools/demo-model prints. Loading a model is
-left out on both sides: of clearhead, the time of a file with one line is taken off.
+OpenVINO uses bf16 by default if the machine has it; "openvino-f32" disables that. Therefore clearhead runs in both precisions.
+Install the packages first: pip install "sentence-transformers[onnx,openvino]". MODEL is the folder that tools/demo-model prints. Loading time is excluded
+on both sides: for clearhead, the time for a file with one line is subtracted.
 """
 
 import argparse

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""clearhead beside PyTorch, OpenVINO and ONNX Runtime: the model cases of `clearhead bench model`, same files, same threads, f32 and bf16, alternating.
+"""Compares clearhead with PyTorch, OpenVINO and ONNX Runtime: the model cases of `clearhead bench model`, same files, same threads, f32 and bf16, alternating.
 
   bench/side_by_side_model.py --models FOLDER [--minilm FOLDER] [--clearhead build/release/clearhead] [--threads N] [--seconds S] [case …]
 
-Needs torch and transformers; openvino, and onnxruntime with onnx, where they are to be compared (--peers). FOLDER keeps the random models that the bench
-writes. Each case runs as clearhead, its peers, clearhead; the better of clearhead's two runs and the best repetition of each peer are compared (decode:
-medians). OpenVINO and ONNX Runtime run encoders, ONNX Runtime in f32. Prints one line a case, or JSON with --json.
+Needs torch and transformers; also openvino, and onnxruntime with onnx, if these are compared (--peers). The bench writes its random models to FOLDER.
+ Each case runs as clearhead, its peers, clearhead; the better of clearhead's two runs and the best repetition of each peer are compared (decode:
+medians). OpenVINO and ONNX Runtime run encoders, ONNX Runtime in f32. Prints one line per case, or JSON with --json.
 """
 
 import argparse
@@ -73,7 +73,7 @@ def of_torch(options, case):
 
 
 def last_hidden(model):
-    """What the other peers are given of an encoder: ids to the last hidden state."""
+    """Wraps an encoder for the other peers: from ids to the last hidden state."""
     import torch
 
     class LastHidden(torch.nn.Module):

@@ -1,10 +1,10 @@
-"""Models of transformers with clearhead's attention beside PyTorch's SDPA, and watched beside not watched, in turn on this machine.
+"""Compares transformers models with clearhead's attention and with PyTorch's SDPA, and watched and unwatched runs, in turn.
 
     pip install . torch transformers
     python bench/side_by_side_python.py [--tokens 128 512 4096] [--models bert gpt2 llama] [--rounds 5] [--layers N] [--written 64]
 
-Random weights of the real sizes (BERT-base, GPT-2, a Llama of 12 layers x 768), float32, batch such that a run has at least 1,024 tokens.
-Prints the fastest of the rounds in ms, and SDPA's time over clearhead's: above 1 clearhead is faster. At the end Llama writes so many
+Random weights of the real sizes (BERT-base, GPT-2, a Llama of 12 layers x 768), float32, with a batch size such that a run has at least 1,024 tokens.
+Prints the fastest of the rounds in ms, and SDPA's time over clearhead's: above 1 clearhead is faster. At the end, Llama generates --written
 tokens after 512, and a BERT of 4 layers x 256 reads 1 x 128 tokens watched and not watched.
 """
 
@@ -39,7 +39,7 @@ def seconds(run):
 
 
 def fastest(runs, rounds):
-    """Milliseconds of the fastest of the rounds; the runs take turns, and the first round warms up."""
+    """Returns the milliseconds of the fastest round. The runs alternate, and the first round is a warm-up."""
     times = [[seconds(run) for run in runs] for _ in range(rounds + 1)][1:]
     return [min(one) * 1e3 for one in zip(*times)]
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""clearhead's training beside PyTorch's: the speed of a step, and the losses of the same model on the same batches.
+"""Compares training in clearhead and PyTorch: the speed of a step, and the losses of the same model on the same batches.
 
   bench/side_by_side_training.py speed  [--steps 12] [--rounds 2] [--bf16] [--json FILE]
   bench/side_by_side_training.py losses RECIPE data=DIR [key=value …] [--steps 200] [--json FILE]
@@ -7,23 +7,23 @@
   bench/side_by_side_training.py whole  RECIPE data=DIR [key=value …] --run RUN --out DIR [--json FILE]
 
 speed: a GPT of 4 layers, d = 256, 4 heads, vocabulary 4,096 on 8 sequences of 512 tokens, AdamW and clipping: clearhead, PyTorch eager, PyTorch compiled,
-each a process of its own, in turn, in every round; the median step of the best round counts. The share of the machine's peak is of all matrix products
-and of attention's needed ones, against the peak that `clearhead bench attention` measures.
+each in a separate process, in turn, in every round; the median step of the best round counts. The share of the machine's peak counts all matrix
+products and the needed products of attention, against the peak that `clearhead bench attention` measures.
 
 losses: clearhead draws a model and writes the batches of its steps (`train --batches`); transformers loads that model and PyTorch takes the same steps.
-Dropout is off on both sides, for its draws cannot be shared.
+Dropout is off on both sides, because its random draws cannot be shared.
 
 whole: RUN is a finished run of the recipe. From the same first weights PyTorch takes all of its steps on the same batches, with dropout (its own draws) and the
-running mean of the weights; DIR keeps its models, one at every validation and the last. Both are measured on the recipe's test part, by clearhead. Of an
-encoder fine-tuned for a task the model that does best on the validation part counts, as in a run.
+running mean of the weights; DIR keeps its models, one at every validation and the last. Both are measured on the recipe's test part, by clearhead. For an
+encoder that is fine-tuned for a task, the model with the best validation result counts, as in a run.
 
-pace: tokens a second, padding not counted: clearhead; PyTorch on the same batches, whose texts are of similar length; and, of an encoder that is fine-tuned,
-PyTorch on batches drawn at random, as its loops usually draw them, padded to the longest of each.
+pace: tokens per second without padding: clearhead; PyTorch on the same batches, whose texts have similar lengths; and, for an encoder that is fine-tuned,
+PyTorch on random batches, as in usual training loops, padded to the longest text of each.
 
-losses and whole take recipes of language models and translators (also of torch_networks.py), and of the tasks classify and tag; pace takes all but language
-models.
+losses and whole support recipes of language models and translators (also of torch_networks.py), and of the tasks classify and tag; pace supports all of
+these except language models.
 
-Needs torch; all but speed need transformers too.
+Needs torch; all commands except speed also need transformers.
 """
 
 import argparse

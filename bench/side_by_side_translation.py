@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""A file of sentences translated: clearhead beside CTranslate2, the same weights, beams, length penalty and threads, in alternating rounds of one run.
+"""Compares translation of a file by clearhead and CTranslate2: same weights, beams, length penalty and threads, in alternating rounds.
 
     python3 bench/side_by_side_translation.py models/en-fr SOURCES.txt [--references REFERENCES.txt] [--rounds 3] [--types float32 bfloat16 int8]
 
-The packages are the reader's to install: pip install ctranslate2 transformers torch tokenizers. Loading a model is left out on both sides: of clearhead,
-the time of a file with one line is taken off. The model's own files are read right: the decoder starts with its start token's embedding (CTranslate2's
-loader of Marian's models puts zeros there and drops the padding token, which these files have at another place).
+Install the packages first: pip install ctranslate2 transformers torch tokenizers. Loading time is excluded on both sides: for clearhead, the time for a
+file with one line is subtracted. The model files are converted correctly: the decoder starts with its start token's embedding (CTranslate2's
+loader of Marian's models puts zeros there and drops the padding token, which has another index in these files).
 """
 
 import argparse
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--references")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--batches", type=int, nargs="*", default=[32, 64, 128], help="sentences that CTranslate2 takes at once: its best counts")
+    parser.add_argument("--batches", type=int, nargs="*", default=[32, 64, 128], help="batch sizes for CTranslate2; its best result counts")
     parser.add_argument("--binary", default="build/release/clearhead")
     parser.add_argument("--types", nargs="*", default=list(OURS))
     arguments = parser.parse_args()

@@ -1,5 +1,5 @@
-"""Networks of the literature in PyTorch, for side_by_side_training.py: as src/models/networks has them, with the same names of weights. They are called,
-answer and are saved as those of transformers."""
+"""PyTorch versions of the networks in src/models/networks, with the same weight names, for side_by_side_training.py. Their interface is that of
+transformers models."""
 
 import json
 import math
@@ -19,7 +19,7 @@ class Network(nn.Module):
 
 
 class RecurrentTranslator(Network):
-    """Bahdanau's network (recurrent_translator.cc) with global additive attention, chosen softly."""
+    """Bahdanau's network (recurrent_translator.cc) with global additive soft attention."""
 
     def __init__(self, config):
         super().__init__()
@@ -62,7 +62,7 @@ KINDS = {"recurrent_translator": RecurrentTranslator}
 
 
 def load(folder):
-    """The network of a clearhead model's folder, or None: transformers knows its kind."""
+    """Returns the network for the folder of a clearhead model, or None if transformers supports its type."""
     config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
     if config["model_type"] not in KINDS:
         return None

@@ -1,5 +1,5 @@
-# oneDNN as the target oneDNN::dnnl. Its own package file also asks for OpenCL's headers where a distribution built it with a GPU engine,
-# which this project never uses; so header and library are looked for by name. Installed beside clearheadConfig.cmake, which uses it too.
+# oneDNN as the target oneDNN::dnnl. Its own package file also requires OpenCL headers if a distribution built it with a GPU engine,
+# which this project never uses. Therefore header and library are searched by name. Installed with clearheadConfig.cmake, which also uses it.
 find_path(OneDNN_INCLUDE_DIR NAMES dnnl.hpp)
 find_library(OneDNN_LIBRARY NAMES dnnl)
 mark_as_advanced(OneDNN_INCLUDE_DIR OneDNN_LIBRARY)

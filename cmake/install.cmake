@@ -1,4 +1,4 @@
-# `cmake --install` and find_package(clearhead): the rooms as static libraries, the public headers, the package files.
+# `cmake --install` and find_package(clearhead): installs the rooms as static libraries, the public headers and the package files.
 #
 #   find_package(clearhead REQUIRED)
 #   target_link_libraries(mine PRIVATE clearhead::clearhead)

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Holds `clearhead attend` against the ONNX operator Attention (opset 25) of the onnx package's reference: docs/onnx.md, case by case.
+"""Compares `clearhead attend` with the reference implementation of the ONNX operator Attention (opset 25): docs/onnx.md, case by case.
 
   tools/check_onnx_attention.py [--clearhead build/release/clearhead] [--cases N] [--seed S]
 
 Needs onnx, numpy and safetensors (development only). Random shapes, masks, caches, caps and windows, then the operator's own tests in f32 with 4-D inputs, against
-the Y that they hold; prints the largest difference and exits 1 beyond 1e-5.
+their expected Y. Prints the largest difference and exits with 1 if it exceeds 1e-5.
 """
 
 import argparse
@@ -25,7 +25,7 @@ TOLERANCE = 1e-5
 
 
 def random_case(dice, rng):
-    """What the operator is given."""
+    """The inputs and attributes of one call of the operator."""
     batch, key_heads, group = dice.choice([1, 2]), dice.choice([1, 2, 3]), dice.choice([1, 2, 4])
     past, new_keys = dice.choice([0, 0, 5, 40]), dice.choice([1, 7, 33])
     queries = dice.choice([1, new_keys, 19])
@@ -56,7 +56,7 @@ def random_case(dice, rng):
 
 
 def described(case):
-    """The tensors and the description that say the same (docs/onnx.md)."""
+    """Returns the equivalent tensors and description (docs/onnx.md)."""
     keys = np.concatenate([case["past_key"], case["K"]], 2) if "past_key" in case else case["K"]
     values = np.concatenate([case["past_value"], case["V"]], 2) if "past_value" in case else case["V"]
     tensors = {"q": case["Q"], "k": keys, "v": values}
@@ -122,12 +122,12 @@ def ours(binary, case, folder):
 
 
 def difference(a, b):
-    a, b = (np.where(np.isneginf(x), -1e30, x) for x in (a, b))  # hidden in both, or in one and far off
+    a, b = (np.where(np.isneginf(x), -1e30, x) for x in (a, b))  # hidden in both: equal; hidden in only one: a huge difference
     return float(np.max(np.abs(a - b), initial=0))
 
 
 def own_cases():
-    """(name, what the operator is given, its Y) of the operator's own tests; 3-D inputs and other types are left out."""
+    """Yields (name, inputs, expected Y) for the operator's own tests, except those with 3-D inputs and other dtypes."""
     given = ("Q", "K", "V", "attn_mask", "past_key", "past_value", "nonpad_kv_seqlen")
     for test in collect_testcases("Attention"):
         nodes = [node for node in test.model.graph.node if node.op_type == "Attention"]
@@ -157,7 +157,7 @@ def main():
             case = random_case(dice, rng)
             out, modes = ours(options.clearhead, case, Path(name))
             for mode in range(4):
-                raw = {"softcap": None} if mode == 0 else {}  # the package's mode 0 is capped where a cap is given; the operator's text says raw
+                raw = {"softcap": None} if mode == 0 else {}  # in mode 0 the package applies the cap, although the operator's specification says raw scores
                 expected = _compute_attention(**(case | raw), qk_matmul_output_mode=mode)
                 off = max(0 if raw else difference(out, expected[0]), difference(modes[mode], np.broadcast_to(expected[3], modes[mode].shape)))
                 worst = max(worst, off)

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Holds `clearhead attend --gradients` against PyTorch: eager formulas in float64, and their gradients by autograd, for all that PyTorch can express.
+"""Compares `clearhead attend --gradients` with PyTorch: eager formulas in float64 and autograd, for everything that PyTorch can express.
 
   tools/check_pytorch.py [--clearhead build/release/clearhead] [--cases N] [--seed S] [--backend cpu|ref]
 
 Needs torch, numpy and safetensors (development only). Every case is a random description: dot, additive or relative pairs; ALiBi, T5's buckets (both
 directions), dense and per-edge biases, soft-caps, temperatures, ALiBi and relative biases of images, in any order; bands, segments, masks, edges, lists of
 blocks, prefix-LM, dilated windows; softmax (with sinks), sparsemax, entmax-1.5, sigmoid, hard choices (straight-through), linear (over elu + 1); head masks
-and Gaussians; grouped heads; f32, and bf16 against float64 over the rounded inputs. Where scaled_dot_product_attention can say the same, it is asked too.
-Differences are relative to the largest element (at least one; for slopes: to the sum of the sizes of what is added) of what they are of; prints the largest,
-and exits 1 beyond TOLERANCE. bf16: BF16 says against what.
+and Gaussians; grouped heads; f32, and bf16 against float64 over the rounded inputs. Results are also compared with scaled_dot_product_attention where it is applicable.
+Differences are relative to the largest element of the tensor (at least one; for slopes: to the sum of the magnitudes of the summands). Prints the
+largest difference, and exits with 1 if it exceeds TOLERANCE. For bf16, BF16 defines the reference magnitudes.
 """
 
 import argparse
@@ -33,7 +33,7 @@ HIDDEN = -torch.inf
 
 
 class Case:
-    """A description as JSON, its tensors, and the same as a function of them in torch."""
+    """A description as JSON, its tensors, and the equivalent function of them in torch."""
 
     def __init__(self, dice, generator):
         self.dice, self.generator = dice, generator
@@ -139,7 +139,7 @@ class Case:
         return visible
 
     def choose_lists(self):
-        """Single keys, or blocks of whatever sizes: the last ones hang over the end."""
+        """Lists of single keys, or of blocks of any size; the last blocks extend beyond the end."""
         block = self.dice.choice([(1, 1), (1, 1), (16, 16), (16, 64), (5, 3), (64, 16), (1, 32)])
         self.what.append("edges" if block == (1, 1) else "blocks")
         self.blocks_of = lambda x: x.repeat_interleave(block[0], 0)[: self.queries].repeat_interleave(block[1], 1)[:, : self.keys]
@@ -195,7 +195,7 @@ class Case:
         return lambda t, s: s + self.blocks_of(torch.zeros(self.listed.shape, dtype=s.dtype).masked_scatter(self.listed, t["of edges"]))
 
     def add_rule(self, nodes):
-        """A rule term, and under which names `attend` writes the gradients of its tables."""
+        """Adds a rule term. Records the names under which `attend` writes the gradients of its tables."""
         self.rules += 1
         tables = list(dict.fromkeys(node[1] for node in nodes if node[0] == "table"))
         for at, name in enumerate(tables):
@@ -286,7 +286,7 @@ class Case:
         return factors
 
     def attended(self, t):
-        """out of tensors t in float64."""
+        """Computes out from the tensors t in float64."""
         group = self.heads // t["k"].shape[1]
         k, v = (t[name].repeat_interleave(group, 1) for name in ("k", "v"))
         s = self.pair(t, t["q"], k)
@@ -305,7 +305,7 @@ class Case:
         return out
 
     def sdpa(self, t):
-        """The same by scaled_dot_product_attention, where it can say it; None elsewhere."""
+        """Computes out with scaled_dot_product_attention if it is applicable, else returns None."""
         plain = "dot" in self.what and "softmax" in self.what and not self.after and not {"soft_cap", "temperature"} & set(self.what)
         if not plain or not self.visible.any(-1).all():
             return None
@@ -318,7 +318,7 @@ class Case:
 
 
 def threshold(z, squared, differentiable):
-    """τ of every row, by sorting; through it autograd sees only the members of the support."""
+    """Returns τ of every row, by sorting. Autograd then reaches only the members of the support."""
     ordered = z.masked_fill(z == HIDDEN, -1e300).sort(-1, descending=True).values
     top = ordered[..., :1]
     x = (ordered - top).clamp(min=-1e6)
@@ -347,7 +347,7 @@ def ours(options, case, folder):
     return load_file(folder / "out.safetensors")
 
 
-# What `attend` calls the operands whose gradients it writes.
+# Names under which `attend` writes the gradients of operands.
 WRITTEN = {"weight": "additive.weight", "slope": "slopes", "biases": "bias", "of edges": "edges", "sink": "sinks",
            "of heads": "head_mask", "centre": "centres"}
 

@@ -1,4 +1,4 @@
-// Writes models whose attention is known (src/models/known_answers.h), and a text that they have an answer for.
+// Writes models with known attention (src/models/known_answers.h), and a text for which their answer is known.
 #include <charconv>
 #include <cstdio>
 #include <map>

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Style that executes: what CONTRIBUTING.md promises about the tree and no compiler checks.
+"""Checks the conventions of CONTRIBUTING.md that no compiler checks.
 
-  tools/tidy.py            all checks but the slow one
-  tools/tidy.py --headers  also compiles headers alone (each must be self-contained), but for those that a source file begins with
+  tools/tidy.py            all checks except the slow one
+  tools/tidy.py --headers  also compiles each header alone (it must be self-contained), except those that a source file includes first
 
-Checks: who may include whom (docs/ARCHITECTURE.md's house), and no circle of modules in the page; file and function sizes; public headers
-name their room and carry no build flags; every source file opens with its idea; the library never prints, exits or aborts; each wrapped
-library stands in one file; no type's name is defined twice; no file is dead; what a document quotes of an example stands in both, the files
-and options it names exist, its lines and paragraphs are short; formatting by clang-format when it is installed. Prints `file:line: what` per finding and exits 1 when there
-is one.
+Checks: includes between rooms (docs/ARCHITECTURE.md) and no import cycles in the page; file and function sizes; public headers name their
+room and contain no build flags; every source file begins with a summary; the library never prints, exits or aborts; each wrapped library is
+used in one file; no type is defined twice; no file is dead; quotations of examples in documents are exact, the files and options that
+documents name exist, and their lines and paragraphs are short; clang-format, if it is installed. Prints `file:line: what` for each finding
+and exits with 1 if there is one.
 """
 
 import concurrent.futures
@@ -22,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Room → rooms whose headers it may include directly or through them. Siblings do not include each other.
+# Room → rooms whose headers it may include, directly or transitively. Siblings do not include each other.
 HOUSE = {
     "base": [],
     "tensor": ["base"],
@@ -55,10 +55,10 @@ HOUSE = {
 }
 MAXIMUM_FILE = {".cc": 800, ".h": 800, ".py": 800, ".ts": 470, ".css": 1500}
 MAXIMUM_FUNCTION = 70
-MAXIMUM_COLUMNS = 120  # of a document, tables and code left out
+MAXIMUM_COLUMNS = 120  # of a document, except tables and code
 MAXIMUM_PARAGRAPH = 6  # lines
 MAXIMUM_PUBLIC_HEADERS = 19
-ONE_FILE_ONLY = {  # what → the files that may say it
+ONE_FILE_ONLY = {  # pattern → the files that may contain it
     r"#include <nlohmann/": {"src/base/json.cc"},
     r"#include <fmt/": {"src/base/format.cc"},
     r"#include [<\"]httplib": {"src/viewer/connections.h"},
@@ -68,7 +68,7 @@ ONE_FILE_ONLY = {  # what → the files that may say it
     r"#include <CLI/": None,  # only in cli/
 }
 PAGE = ROOT / "src/viewer/web/src"
-QUOTED_BY = {"readme": ["README.md", "README.zh-CN.md"]}  # mark in an example → documents; any other mark is a document's path
+QUOTED_BY = {"readme": ["README.md", "README.zh-CN.md"]}  # mark in an example → documents; any other mark is the path of a document
 findings = []
 
 
@@ -77,7 +77,7 @@ def complain(path, line, what):
 
 
 def reach(first, graph=HOUSE):
-    """What `first` leads to, itself among it."""
+    """Returns everything reachable from `first`, including itself."""
     seen, todo = set(), [first]
     while todo:
         at = todo.pop()
@@ -88,7 +88,7 @@ def reach(first, graph=HOUSE):
 
 
 def room_of(path):
-    """The room of a file below src/ or include/, or None."""
+    """Returns the room of a file below src/ or include/, or None."""
     parts = path.relative_to(ROOT).parts
     if parts[0] == "include":
         first = path.read_text(encoding="utf-8").split("\n", 1)[0]
@@ -129,13 +129,13 @@ def check_includes(path, text):
 
 
 def strip_code(text):
-    """The text with comments, strings and characters blanked, line breaks kept."""
+    """Returns the text with comments, strings and characters blanked; line breaks are kept."""
     pattern = r'R"(\w*)\((?:.|\n)*?\)\1"|//[^\n]*|/\*(?:.|\n)*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])\''
     return re.sub(pattern, lambda m: re.sub(r"[^\n]", " ", m.group(0)), text)
 
 
 def check_functions(path, text):
-    """Finds brace blocks that follow a parameter list and measures them; lambdas count to the function they stand in."""
+    """Finds brace blocks after a parameter list and measures them. Lambdas count towards the enclosing function."""
     code = strip_code(text)
     stack, line, statement = [], 1, ""
     inside = 0
@@ -207,7 +207,7 @@ def check_opening(path, text):
 
 
 def check_quotes(path, text):
-    """What stands between `// [readme]` and `// [/readme]`, or between marks that name another document, stands there too, up to indentation."""
+    """Text between `// [readme]` and `// [/readme]`, or marks that name another document, must occur in that document, up to indentation."""
     for match in re.finditer(r"(?ms)^ *// \[(readme|[\w./-]+\.md)\]\n(.*?)(^ *// \[/\1\]$|\Z)", text):
         mark, block, end = match.groups()
         line = text.count("\n", 0, match.start()) + 1
@@ -223,7 +223,7 @@ def check_quotes(path, text):
 
 
 def check_page_functions(path, text):
-    """Functions and methods as prettier lays them out: one begins on a line that opens a bracket and ends where its indentation closes one."""
+    """Measures functions and methods in prettier's layout: from a line that opens a bracket to the line of equal indentation that closes it."""
     lines = text.split("\n")
     words = r"(?:export |private |protected |static |async |override |get |set )*"
     for at, line in enumerate(lines):
@@ -237,7 +237,7 @@ def check_page_functions(path, text):
 
 
 def check_page_modules(modules):
-    """No module of the page reaches itself through what it imports (types alone are no import: they are gone when it runs), none is dead."""
+    """Finds import cycles and dead modules in the page. Type-only imports do not count, because they do not exist at run time."""
     imports, named = {}, {PAGE / "main.ts"}
     for path in modules:
         imports[path] = {}
@@ -257,7 +257,7 @@ def check_page_modules(modules):
 
 
 def check_dead_files(names):
-    """A header that nothing includes; a file of bench/, tools/ or examples/ that no other file names (what a pattern of CMake builds is named)."""
+    """Finds headers that nothing includes, and files of bench/, tools/ or examples/ that no other file or CMake pattern names."""
     texts = {}
     for name in names:
         path = ROOT / name
@@ -283,7 +283,7 @@ def check_dead_files(names):
 
 
 def prose(text):
-    """(number, line) of a document's lines outside blocks of code."""
+    """Yields (number, line) for the lines of a document outside code blocks."""
     fence = None
     for number, line in enumerate(text.split("\n"), 1):
         mark = re.match(r"\s*(```+|~~~+)", line)
@@ -294,7 +294,7 @@ def prose(text):
 
 
 def check_names(path, text, options):
-    """Files that inline code or a link names exist, and so do the options of our command line. What may be a placeholder is let pass."""
+    """Checks that files in inline code and links exist, and that command-line options exist. Possible placeholders are accepted."""
     folders = {"src", "include", "cli", "tests", "tools", "bench", "examples", "docs", "fuzz", "recipes", "cmake", ".ci", ".github"}
     roots = [ROOT, ROOT / "include", ROOT / "src", ROOT / "src/backends", PAGE, path.parent]
     for number, line in prose(text):
@@ -319,7 +319,7 @@ def check_widths(path, text):
     paragraph, last = 0, 0
     for number, line in prose(text):
         is_table = line.lstrip().startswith("|")
-        # A link cannot be broken: what stands alone on its line may be longer.
+        # A link cannot be broken over lines: alone on its line, it may be longer.
         if len(line) > MAXIMUM_COLUMNS and not is_table and not line.startswith("    ") and " " in line.strip():
             complain(path, number, f"line of {len(line)} columns; at most {MAXIMUM_COLUMNS}")
         ends = not line.strip() or is_table or line.startswith(("#", "    "))
@@ -331,7 +331,7 @@ def check_widths(path, text):
 
 
 def types_of(text):
-    """[(qualified name, line)] of the types that a file defines outside anonymous namespaces."""
+    """Returns [(qualified name, line)] for the types that a file defines outside anonymous namespaces."""
     inside, out = [], []
     for number, line in enumerate(text.split("\n"), 1):
         if found := re.match(r"(?:inline )?namespace ?([\w:]*) \{$", line):
@@ -344,7 +344,7 @@ def types_of(text):
 
 
 def check_one_definition(paths):
-    """One name, one type (the rule of C++, which no compiler checks across files: .ci/run odr asks the linker)."""
+    """Finds type names that are defined twice (C++'s one definition rule, which compilers do not check across files; see .ci/run odr)."""
     seen = {}
     for path in paths:
         for name, line in types_of(path.read_text(encoding="utf-8")):
@@ -354,7 +354,7 @@ def check_one_definition(paths):
 
 
 def is_included_first(path):
-    """Whether a source file of the same name begins with this header: then building that file has shown what compiling it alone would."""
+    """Returns whether a source file of the same name includes this header first. Building that file then proves it self-contained."""
     name = str(path.relative_to(ROOT / path.relative_to(ROOT).parts[0]))
     for source in [path.with_suffix(".cc")] if path.parent.name != "clearhead" else ROOT.glob(f"src/**/{path.stem}.cc"):
         first = re.search(r'^#include ([<"][^>"]+)', source.read_text(encoding="utf-8"), re.M) if source.exists() else None

@@ -1,10 +1,10 @@
-"""Goldens of attribution: shares of tokens in one answer, by whole matrices and PyTorch's gradients.
+"""Goldens of attribution: shares of tokens in one answer, computed with full matrices and PyTorch's gradients.
 
     pip install torch transformers safetensors numpy networkx
     python tools/goldens/attribution.py
 
 Reads the small models of tests/goldens (models.py), runs them in float64 with eager attention, and writes tests/goldens/attribution.json. Each
-method is written out from its paper over N×N matrices, as the tools that need them do it: rollout (Abnar & Zuidema 2020), relevance (Chefer, Gur &
+method is implemented from its paper on N×N matrices: rollout (Abnar & Zuidema 2020), relevance (Chefer, Gur &
 Wolf 2021, eq. 5, 6 and 8 to 11), attention × gradient, gradient × input, integrated gradients at midpoints; attention flow by networkx.
 """
 

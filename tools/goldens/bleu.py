@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Makes tests/goldens/bleu/{cases,zh,char}.json: what sacrebleu's corpus BLEU says of odd sentences put together at random, by tokeniser (cases: 13a).
+"""Makes tests/goldens/bleu/{cases,zh,char}.json: sacrebleu's corpus BLEU of random unusual sentences, by tokeniser (cases: 13a).
 
 Usage: python3 tools/goldens/bleu.py                   (needs `pip install sacrebleu`, made with 2.6.0)
-       python3 tools/goldens/bleu.py CLEARHEAD COUNT   compares that many other corpora with what the program says, writes nothing
+       python3 tools/goldens/bleu.py CLEARHEAD COUNT   compares the program on COUNT other corpora, writes nothing
 
 Each case: hypotheses, references, words (of each hypothesis, after its tokeniser), score, precisions, brevity_penalty, matched, total, lengths.
 """

@@ -1,4 +1,4 @@
-"""config.json files that the families must read: tests/goldens/configs.json.
+"""config.json files that the model families must accept: tests/goldens/configs.json.
 
     pip install transformers
     python tools/goldens/configs.py
@@ -15,7 +15,7 @@ from golden_files import ROOT
 CLASSES = [hf.BertConfig, hf.DistilBertConfig, hf.RobertaConfig, hf.XLMRobertaConfig, hf.CamembertConfig, hf.GPT2Config, hf.LlamaConfig, hf.MistralConfig,
            hf.Qwen2Config, hf.SmolLM3Config, hf.MarianConfig]
 
-# What configurations of transformers 4 held beside the model's own fields.
+# Fields of transformers 4 configurations in addition to those of the model.
 COMMON = {"_name_or_path": "x", "transformers_version": "4.30.0", "torch_dtype": "float32", "output_attentions": False, "output_hidden_states": False,
           "return_dict": True, "torchscript": False, "use_bfloat16": False, "tf_legacy_loss": False, "pruned_heads": {}, "chunk_size_feed_forward": 0,
           "is_encoder_decoder": False, "is_decoder": False, "cross_attention_hidden_size": None, "add_cross_attention": False,

@@ -1,10 +1,10 @@
-"""What transformers' `generate` writes under the settings of generation_config.json: tests/goldens/generation/*.json.
+"""Goldens of transformers' `generate` for the settings of generation_config.json: tests/goldens/generation/*.json.
 
     pip install torch transformers safetensors numpy
     python tools/goldens/generation.py
 
 The models are those of tests/goldens/marian/searched and tests/goldens/gpt2/plain. Each case is a generation_config.json; the golden
-holds the new tokens for each prompt, and the scores of beam searches. A case whose settings change nothing for any prompt is left out.
+contains the new tokens for each prompt, and the scores of beam searches. A case whose settings change nothing for any prompt is omitted.
 """
 
 import json
@@ -17,7 +17,7 @@ import transformers as hf
 from golden_files import ROOT
 from safetensors.torch import load_file
 
-MAX_TOKENS = 12  # for cases that do not say how long
+MAX_TOKENS = 12  # for cases without a length setting
 torch.set_num_threads(1)
 
 

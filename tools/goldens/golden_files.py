@@ -1,13 +1,13 @@
-"""What every golden of a model has in common: seeded weights, a float64 run that also keeps q and k, and the names in the file.
+"""Code shared by the goldens of models: seeded weights, a float64 run that also keeps q and k, and the names in the file.
 
-golden.safetensors holds, for a batch of sequences of one length (padding at the end where attention_mask is 0):
+golden.safetensors contains, for a batch of sequences of one length (padding at the end where attention_mask is 0):
 
     input_ids, attention_mask[, token_type_ids]   i32 [batch, length]
-    hidden.0 … hidden.L                           f32 [batch, length, hidden]       what `hidden_states` is in transformers:
+    hidden.0 … hidden.L                           f32 [batch, length, hidden]       `hidden_states` of transformers:
                                                   0 after the embeddings, l after block l, L also after the final norm
     attention.l                                   f32 [batch, head, query, key]     `output_attentions`
     q.l, k.l                                      f32 [batch, head, length, d_k]    as they enter the dot product (after rotary positions)
-    scale.l                                       f32 []                            what the dot product is multiplied with
+    scale.l                                       f32 []                            factor of the dot product
     logits, pooled                                f32                               where the model has them
     greedy                                        i32 [batch, new]                  greedy continuation, causal models only
     greedy_margin                                 f32 [batch, new]                  distance of the two largest logits at each step
@@ -35,7 +35,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2] / "tests" / "goldens"
 
 
 def seed_weights(model, seed):
-    """Every parameter away from zero and one, so that a missing bias, gain or table shows."""
+    """Moves every parameter away from zero and one, so that a missing bias, gain or table is detected."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in sorted(model.named_parameters()):
@@ -57,7 +57,7 @@ def owner_of(model, name):
 
 @contextlib.contextmanager
 def keep_queries_and_keys(modeling, kept):
-    """Eager attention stands in one function of each modelling module; it is wrapped while the golden is made."""
+    """Wraps the eager attention function of each modelling module while the golden is made."""
     module = importlib.import_module(modeling)
     original = module.eager_attention_forward
 
@@ -84,7 +84,7 @@ def i32(tensor):
 
 
 def run(model, inputs):
-    """One float64 run; everything the engine should also say. Padding is dropped by the reader, not here."""
+    """Runs the model once in float64 and returns everything that the engine should reproduce. The reader drops padding, not this function."""
     model = model.double().eval()
     kept, golden = [], {name: i32(tensor) for name, tensor in inputs.items()}
     with torch.no_grad(), keep_queries_and_keys(type(model).__module__, kept):

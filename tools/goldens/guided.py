@@ -1,4 +1,4 @@
-"""The golden of losses on maps: gradients of a translation loss with guided alignment and an entropy penalty, by PyTorch over whole maps.
+"""Golden of losses on attention maps: gradients of a translation loss with guided alignment and an entropy penalty, by PyTorch over whole maps.
 
     pip install torch transformers safetensors numpy
     python tools/goldens/guided.py

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Makes tests/goldens/judge/*.json: what the reference implementations say of rankings of small models' inputs, seeds fixed.
+"""Makes tests/goldens/judge/*.json: faithfulness measures of rankings of small models' inputs, from the reference implementations, with fixed seeds.
 
 Usage: python3 tools/goldens/judge.py
 
 Needs pip install torch captum quantus nltk scikit-learn scipy numpy. Made with Python 3.11, captum 0.9.0, quantus 0.6.0, torch 2.15.0, scipy 1.17.1,
 scikit-learn 1.9.1, nltk 3.10.4, numpy 2.4.6.
 
-An input has n items that are there (1) or removed (0); a model in float64 answers any of the 2^n sets, and the file holds its whole table, index Σ removed_i·2^i. So
-the tests ask nothing but what the reference implementation saw.
+An input has n items that are present (1) or removed (0). A float64 model answers each of the 2^n sets, and the file contains its complete table, index
+Σ removed_i·2^i, so the tests use exactly the answers that the reference implementation saw.
 
   ERASER     comprehensiveness, sufficiency and AOPC as its scorer averages them: differences to the whole text's answer, over thresholds. The scorer is a
              repository and no package; its few lines of arithmetic are followed here (rationale_benchmark/metrics.py, _instances_aopc)

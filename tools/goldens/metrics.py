@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Makes tests/goldens/metrics/*.json: what the reference implementations say of made-up predictions, seeds fixed.
+"""Makes tests/goldens/metrics/*.json: metrics of made-up predictions, from the reference implementations, with fixed seeds.
 
 Usage: python3 tools/goldens/metrics.py SQUAD1            writes the goldens
-       python3 tools/goldens/metrics.py SQUAD1 TIMES SEED  that many times as many cases from another seed: run the tests on them, then put the goldens back
+       python3 tools/goldens/metrics.py SQUAD1 TIMES SEED  TIMES as many cases from another seed: run the tests on them, then restore the goldens
 
 Needs pip install scikit-learn scipy seqeval rouge-score jiwer pytrec-eval-terrier 'transformers<5', and SQUAD1, the official evaluation script of SQuAD 1.1
 (https://rajpurkar.github.io/SQuAD-explorer/). Made with Python 3.11, scikit-learn 1.9.1, scipy 1.17.1, seqeval 1.2.2, rouge-score 0.1.2, jiwer 4.0.0

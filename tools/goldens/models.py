@@ -3,8 +3,8 @@
     pip install torch transformers safetensors numpy
     python tools/goldens/models.py [bert|distilbert|roberta|gpt2|llama|marian|loading …]
 
-Writes tests/goldens/FAMILY/VARIANT/{config.json, model.safetensors, golden.safetensors}; golden_files.py says what is in the last. Weights and
-inputs come from fixed seeds: another run of the same versions writes the same numbers.
+Writes tests/goldens/FAMILY/VARIANT/{config.json, model.safetensors, golden.safetensors}; golden_files.py describes the last. Weights and
+inputs come from fixed seeds: another run with the same versions writes the same numbers.
 """
 
 import sys

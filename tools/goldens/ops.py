@@ -1,10 +1,10 @@
-"""Goldens of the ops that are recorded in training: what PyTorch computes in float64, forward and backward.
+"""Goldens of the ops that are recorded in training: PyTorch's results in float64, forward and backward.
 
     pip install torch safetensors numpy
     python tools/goldens/ops.py
 
-Writes tests/goldens/ops/ops.safetensors. Of each case NAME it holds the inputs (NAME/x …), the result NAME/out, the gradient NAME/d_out that it was given, and
-those of the inputs NAME/d.x …; what the result does not depend on differentiably has no gradient. Inputs are float32, the run is float64, what is stored is
+Writes tests/goldens/ops/ops.safetensors. For each case NAME it contains the inputs (NAME/x …), the result NAME/out, the given gradient NAME/d_out, and the
+gradients of the inputs NAME/d.x …; an input on which the result does not depend differentiably has no gradient. Inputs are float32, the run is float64, what is stored is
 rounded once. Seeds are fixed: another run of the same version writes the same numbers.
 """
 

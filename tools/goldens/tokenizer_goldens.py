@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Makes tests/goldens/tokenizers/: small tokenizers, and what the `tokenizers` package says to 2,200 lines.
+"""Makes tests/goldens/tokenizers/: small tokenizers, and the encodings of 2,200 lines by the `tokenizers` package.
 
 Usage: python3 tools/goldens/tokenizer_goldens.py --text BOOK.txt [--text …]     (needs `pip install tokenizers`, made with 0.23.3)
 
-The texts (public domain books) are only trained on, beside the lines themselves. The files:
+The texts (public domain books) are used only for training, together with the lines. The files:
   lines.bin       varint count, then per line varint length and bytes
   NAME.json       a trained tokenizer: wordpiece, gpt2, llama3
   NAME.golden     per line an encoding; then per 8th line one of the pair (line, next line); then per 16th line one without special tokens.
@@ -13,8 +13,8 @@ The texts (public domain books) are only trained on, beside the lines themselves
                   same bytes of the line's encoding, so that every step a file may name is compared without a megabyte of numbers.
   minilm.sums     with --minilm FOLDER: 8 digits per line of such a sum for the real all-MiniLM-L6-v2, whose vocabulary is not committed
   decoded.json    {NAME: [[ids …], text, text without special tokens], …}
-Training breaks ties by chance: each run makes another WordPiece vocabulary, and all files of it together.
-Invalid UTF-8 goes to the package as Python users would give it: decoded with errors="replace". Byte offsets are those of the given bytes.
+Training breaks ties randomly: each run makes another WordPiece vocabulary, and regenerates all files with it.
+Invalid UTF-8 is passed to the package decoded with errors="replace", as Python users would. Byte offsets refer to the original bytes.
 """
 import argparse
 import json

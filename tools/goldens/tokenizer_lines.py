@@ -1,5 +1,5 @@
-"""The lines that tokenizers are compared on: sentences written for this purpose in some forty languages, and what a seeded generator makes
-of them and of Unicode's ranges: mixtures, odd white space, controls, marks, emoji with joiners, numbers, code, invalid UTF-8.
+"""The lines on which tokenizers are compared: sentences written for this purpose in some forty languages, and lines that a seeded generator
+derives from them and from Unicode ranges: mixtures, odd white space, controls, marks, emoji with joiners, numbers, code, invalid UTF-8.
 
 Every line is bytes. `lines()` always returns the same list.
 """

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes tests/goldens/tokenizers/trained_*.json: what the trainers of the `tokenizers` package learn from lines.bin.
+"""Makes tests/goldens/tokenizers/trained_*.json: vocabularies that the trainers of the `tokenizers` package learn from lines.bin.
 
 Usage: python3 tools/goldens/trained_vocabulary.py     (needs `pip install tokenizers`, made with 0.23.3)
 
