@@ -97,9 +97,8 @@ void add_choices(nb::module_& module) {
       },
       "q"_a, "k"_a, "description"_a, "count"_a,
       "Topology of the `count` keys with the highest score of each query, for sparse attention.\n\n"
-      "q: [batch, head, query, d_k]; k: [batch, key_head, key, d_k]; as in attend(). description: the scores and the visible keys to "
-      "choose\n"
-      "from. The selection is made once; gradients treat it as constant. Raises InvalidArgumentError for count < 1.");
+      "q: [batch, head, query, d_k]; k: [batch, key_head, key, d_k]; as in attend(). description: the scores and the visible keys\n"
+      "to choose from. The selection is made once; gradients treat it as constant. Raises InvalidArgumentError for count < 1.");
   module.def(
       "select_top_blocks",
       [](const nb::object& q, const nb::object& k, const AttentionSpec& spec, int64_t count, int64_t query_block, int64_t key_block,
@@ -109,10 +108,10 @@ void add_choices(nb::module_& module) {
         return Topology{.lists = freely([&] { return select_top_blocks(queries, keys, spec, choice); })};
       },
       "q"_a, "k"_a, "description"_a, "count"_a = 8, nb::kw_only(), "query_block"_a = 64, "key_block"_a = 64, "own"_a = true,
-      "Topology that selects, for each block of `query_block` queries, the `count` blocks of `key_block` keys whose mean key has the "
-      "largest\n"
-      "dot product with the mean query (Lu et al. 2025).\n\n"
-      "q: [batch, head, query, d_k]; k: [batch, key_head, key, d_k]. own: always include the blocks of the queries' own positions.");
+      "Topology that selects, for each block of `query_block` queries, the `count` blocks of `key_block` keys whose mean key has\n"
+      "the largest dot product with the mean query (Lu et al. 2025).\n\n"
+      "q: [batch, head, query, d_k]; k: [batch, key_head, key, d_k]. own: always include the blocks of the queries' own\n"
+      "positions.");
   module.def(
       "select_same_bucket",
       [](const nb::object& q, const nb::object& k, int64_t buckets, int64_t rounds, uint64_t seed) {
@@ -148,8 +147,8 @@ void add_choices(nb::module_& module) {
       },
       "x"_a, "projection"_a, "shift"_a,
       "Feature map for Linear attention that approximates softmax (Choromanski et al. 2021).\n\n"
-      "x: f32 [batch, head, length, d]; projection: f32 [features, d]. Returns f32 [batch, head, length, features]. shift prevents\n"
-      "overflow: \"row\" for queries, \"all\" for keys, \"none\" for keys that arrive one at a time.");
+      "x: f32 [batch, head, length, d]; projection: f32 [features, d]. Returns f32 [batch, head, length, features]. shift,\n"
+      "against overflow: \"row\" for queries, \"all\" for keys, \"none\" for keys that arrive one at a time.");
 }
 
 }  // namespace
@@ -168,20 +167,18 @@ void add_attention(nb::module_& module) {
           "Shape of the call: (batch, heads, queries, keys).")
       .def_prop_ro(
           "unpinned", [](const Attention& self) { return self.record.unpinned(); },
-          "True if the record shares memory with arrays that can be overwritten. Their bytes are hashed at the call. Before weights or\n"
-          "gradients are computed, the hashes are compared, and StaleError is raised if they differ. pin() makes copies instead.")
+          "True if the record shares memory with arrays that can be overwritten. Their bytes are hashed at the call. Before weights\n"
+          "or gradients are computed, the hashes are compared, and StaleError is raised if they differ. pin() makes copies instead.")
       .def("pin", &pinned,
-           "Returns a record with its own copies of q, k, v, the output and the operands, which no other code can change. Raises "
-           "StaleError.")
+           "Returns a record with its own copies of q, k, v, the output and the operands, unaffected by later changes. Raises StaleError.")
       .def_prop_ro(
           "log_sum_exp", [](const Attention& self) { return array_of(log_sum_exp(self.record.rows)); },
           "Natural log-sum-exp of each row of the softmax, f32 [batch, head, query].")
       .def("gradients", &gradients, "d_out"_a, "operands"_a = false,
            "Backward pass: returns (d_q, d_k, d_v) for d_out, the gradient of the output. No N x N buffer is allocated.\n\n"
            "d_out: [batch, head, query, d_v], in the dtype of the output. operands=True also returns a dict of the gradients of the\n"
-           "description's operands (bias, slopes, tables of rules, ...), f32, by name. Raises ShapeError; StaleError if q, k, v, the "
-           "output\n"
-           "or an operand was changed after the call; UnsupportedError for a record over a KVCache.")
+           "description's operands (bias, slopes, tables of rules, ...), f32, by name. Raises ShapeError; StaleError if q, k, v, the\n"
+           "output or an operand was changed after the call; UnsupportedError for a record over a KVCache.")
       .def("__repr__", [](const Attention& self) {
         const AttentionShape shape = self.record.shape();
         return "clearhead.Record(batch " + std::to_string(shape.batch) + ", heads " + std::to_string(shape.heads) + ", " +
@@ -208,13 +205,11 @@ void add_attention(nb::module_& module) {
             self.append(keys, values);  // under the GIL: one thread at a time
           },
           "k"_a, "v"_a,
-          "Appends keys k: [batch, key_head, new, d_k] and values v: [batch, key_head, new, d_v]. Raises ShapeError if a later call "
-          "differs\n"
-          "from the first in anything but the number of keys.")
+          "Appends keys k: [batch, key_head, new, d_k] and values v: [batch, key_head, new, d_v]. Raises ShapeError if a later call\n"
+          "differs from the first in anything but the number of keys.")
       .def("keep_last", &KVCache::keep_last, "count"_a,
-           "Releases all whole pages before the last `count` keys. Positions do not change. attend() raises InvalidArgumentError for a "
-           "description\n"
-           "that shows a released key.")
+           "Releases all whole pages before the last `count` keys. Positions do not change. attend() raises InvalidArgumentError for a\n"
+           "description that shows a released key.")
       .def("select", &KVCache::select, "rows"_a, "Reorders the sequences, for beam search: sequence i becomes a copy of sequence rows[i].")
       .def("__len__", [](const KVCache& self) { return self.length(); });
   module.def("_record_of", [](const Attention& of) { return CheckedRecord{of.record, of.digests}; });

@@ -129,9 +129,8 @@ void add_topology(nb::module_& module) {
       },
       "length"_a, "block"_a = 64, "window"_a = 1, "global_"_a = 1, "random"_a = 3, "seed"_a = 0,
       "Block-sparse topology of Big Bird (Zaheer et al. 2020, section 2). With random=0 it is that of Longformer, in blocks.\n\n"
-      "length: number of tokens. block: block size. window: blocks on either side of the own block. global_: global blocks. random: "
-      "random\n"
-      "blocks per query block.");
+      "length: number of tokens. block: block size. window: blocks on either side of the own block. global_: global blocks.\n"
+      "random: random blocks per query block.");
 }
 
 void add_scores(nb::module_& module) {
@@ -151,8 +150,8 @@ void add_scores(nb::module_& module) {
   nb::class_<Relative>(
       module, "Relative",
       "Score with relative positions, from tables of 2 * reach + 1 rows (Shaw et al. 2018; Transformer-XL; DeBERTa).\n\n"
-      "keys, queries: f32 [head|1, 2 * reach + 1, d_k]; query_bias: f32 [head|1, d_k]; values: f32 [head|1, 2 * reach + 1, "
-      "d_v]. Default scale: 1/sqrt(d_k).")
+      "keys, queries: f32 [head|1, 2 * reach + 1, d_k]; query_bias: f32 [head|1, d_k]; values: f32 [head|1, 2 * reach + 1, d_v].\n"
+      "Default scale: 1/sqrt(d_k).")
       .def(
           "__init__",
           [](Relative* self, const nb::object& keys, const nb::object& queries, const nb::object& query_bias, const nb::object& values,
@@ -187,10 +186,10 @@ void add_normalisers(nb::module_& module) {
   nb::class_<Entmax15>(module, "Entmax15", "Entmax with alpha = 1.5 (Peters et al. 2019).").def(nb::init<>());
   nb::class_<Sigmoid>(module, "Sigmoid", "Sigmoid attention: weight = sigmoid(s + bias), independently for each pair.")
       .def(nb::init<float>(), "bias"_a = 0.0F);
-  nb::class_<Hard>(
-      module, "Hard",
-      "Hard attention: one key has all the weight, the one with the highest score or, with sampled=True, one drawn from the softmax.\n\n"
-      "score_function: score-function gradients instead of straight-through gradients. seed: for sampling.")
+  nb::class_<Hard>(module, "Hard",
+                   "Hard attention: one key has all the weight, the one with the highest score or, with sampled=True, one drawn from the\n"
+                   "softmax.\n\n"
+                   "score_function: score-function gradients instead of straight-through gradients. seed: for sampling.")
       .def(
           "__init__",
           [](Hard* self, bool sampled, bool score_function, uint64_t seed) {
@@ -219,8 +218,9 @@ void add_description(nb::module_& module) {
   add_normalisers(module);
   nb::class_<AttentionSpec>(
       module, "Description",
-      "Describes what an attention call computes: the score, its terms, the topology, the normaliser, and what follows the "
-      "normaliser (dropout, head mask).\n\nrepr() is JSON (docs/spec.md). Descriptions with equal contents compare equal.")
+      "Describes what an attention call computes: the score, its terms, the topology, the normaliser, and what follows the\n"
+      "normaliser (dropout, head mask).\n\n"
+      "repr() is JSON (docs/spec.md). Descriptions with equal contents compare equal.")
       .def(
           "__init__",
           [](AttentionSpec* self, const Score& score, const std::vector<Term>& terms, const Topology& topology,

@@ -187,11 +187,9 @@ void add_explanations(nb::class_<Loaded>& model) {
            "by"_a = std::vector<std::string>{"relevance"}, "items"_a = "word", "steps"_a = 32, "layer"_a = nb::none(),
            "head"_a = nb::none(),
            "Attributes an answer of the model to parts of the input.\n\n"
-           "Returns a dict: \"answer\" and its \"probability\"; \"items\", the text of each item; \"bytes\", its byte range in the UTF-8 "
-           "text;\n"
-           "\"shares\", the attribution of each item by method, f32 [item]. Shares have no fixed total. Signed methods give negative "
-           "shares to\n"
-           "items that speak against the answer.\n\n"
+           "Returns a dict: \"answer\" and its \"probability\"; \"items\", the text of each item; \"bytes\", its byte range in the\n"
+           "UTF-8 text; \"shares\", the attribution of each item by method, f32 [item]. Shares have no fixed total. Signed methods\n"
+           "give negative shares to items that speak against the answer.\n\n"
            "text: an input of the type that `reads` names. pair: the second text. question: for models that read a story or a scene.\n"
            "of: the answer to explain: a class, one or more words, or \"token N\"; default: the model's own answer. Several tokens are\n"
            "explained together, by the sum of their log-probabilities.\n"
@@ -200,9 +198,8 @@ void add_explanations(nb::class_<Loaded>& model) {
            "gradient-input, integrated-gradients, occlusion.\n"
            "items: \"word\", \"token\" or \"sentence\"; inputs other than texts have statements, patches or frames as items.\n"
            "steps: number of steps of integrated gradients. layer, head: for methods that use one layer; an error if no method does.\n\n"
-           "The first use of a method with gradients loads the weights a second time. Raises NotFoundError for a class or word that does "
-           "not\n"
-           "exist, UnsupportedError for a method or answer that the model does not support.")
+           "The first use of a method with gradients loads the weights a second time. Raises NotFoundError for a class or word that\n"
+           "does not exist, UnsupportedError for a method or answer that the model does not support.")
       .def("trace_gradients", &traced, "text"_a, "pair"_a = nb::none(), nb::kw_only(), "question"_a = nb::none(), "of"_a = "",
            "against"_a = "", "budget"_a = uint64_t{2} << 30, "layers"_a = std::vector<int>{}, "rows"_a = Bytes{},
            "Like trace(), and also keeps the gradient of an answer with respect to every weight, for LayerMap.gradients().\n\n"
@@ -210,23 +207,22 @@ void add_explanations(nb::class_<Loaded>& model) {
       .def("split_score", &split, "text"_a, "layer"_a, "head"_a, "query"_a, "key"_a, "pair"_a = nb::none(), "family"_a = "",
            "Decomposes one attention score into contributions of the components below it.\n\n"
            "Returns a dict: \"score\", which is scale * q.k before the terms of the description, and \"parts\", a list of (component,\n"
-           "contribution through the query, contribution through the key). Components are the embeddings, every head and MLP below, and\n"
-           "biases. Normalisation layers keep the scale that they had in the run, so each column adds up to the score.\n\n"
-           "query, key: token indices. pair: the second text. For encoder-decoders, family is \"enc\", \"dec\" or \"cross\" (the query is "
-           "in\n"
-           "the target, the key in the source) and pair is the target text, by default what the model generates. Raises\n"
+           "contribution through the query, contribution through the key). Components are the embeddings, every head and MLP below,\n"
+           "and biases. Normalisation layers keep the scale that they had in the run, so each column adds up to the score.\n\n"
+           "query, key: token indices. pair: the second text. For encoder-decoders, family is \"enc\", \"dec\" or \"cross\" (the query\n"
+           "is in the target, the key in the source) and pair is the target text, by default what the model generates. Raises\n"
            "InvalidArgumentError for a pair that is not visible, UnsupportedError for models made of parts.")
       .def("judge", &judged, "texts"_a, nb::kw_only(), "by"_a = std::vector<std::string>{"attention", "relevance", "occlusion"},
            "of"_a = std::vector<std::string>{}, "marks"_a = std::vector<Bytes>{}, "items"_a = "word", "removal"_a = "unseen",
            "steps"_a = 16, "seed"_a = 1,
            "Evaluates attribution methods: how faithfully each identifies the items that the answers depend on.\n\n"
-           "Returns a dict by method of dicts by measure of (mean, low, high), where low and high bound the 95 % bootstrap interval over\n"
-           "texts; NaN where a measure is not defined. As baselines, the dict also has \"random\" and the reverse of the first method.\n\n"
+           "Returns a dict by method of dicts by measure of (mean, low, high), where low and high bound the 95 % bootstrap interval\n"
+           "over texts; NaN where a measure is not defined. As baselines, the dict also has \"random\" and the reverse of the first\n"
+           "method.\n\n"
            "by, items, steps: as in why(). of: the answer to explain for each text, as in why(); default: the model's own answers.\n"
-           "marks: for each text, byte ranges (begin, end) that people marked as the reason. removal: how an item is removed: \"unseen\" "
-           "(no\n"
-           "token attends to it) or \"masked\". seed: of random rankings and random sets of items. Texts with fewer than 3 items are "
-           "ignored.");
+           "marks: for each text, byte ranges (begin, end) that people marked as the reason. removal: how an item is removed:\n"
+           "\"unseen\" (no token attends to it) or \"masked\". seed: of random rankings and random sets of items. Texts with fewer\n"
+           "than 3 items are ignored.");
 }
 
 }  // namespace clearhead::python

@@ -218,10 +218,9 @@ void add_heads(nb::module_& module) {
           "queries"_a = nb::none(), "keys"_a = nb::none(), "cells"_a = std::array<int64_t, 2>{0, 0}, "key_factors"_a = std::vector<float>{},
           "row_factors"_a = std::vector<float>{},
           "Pools a region of the map into cells. Returns (largest weight, mean weight) of each cell, f32 [rows, columns].\n\n"
-          "A cell is NaN if all its pairs are hidden, and -1 if none was scored. queries, keys: (begin, end), a slice or a single index;\n"
-          "default: all. cells: (rows, columns) of the result; (0, 0) gives one cell per weight. key_factors, row_factors: factors, at "
-          "least\n"
-          "0, for each key and row of the region, that multiply the weights, for example norms of values.");
+          "A cell is NaN if all its pairs are hidden, and -1 if none was scored. queries, keys: (begin, end), a slice or a single\n"
+          "index; default: all. cells: (rows, columns) of the result; (0, 0) gives one cell per weight. key_factors, row_factors:\n"
+          "factors, at least 0, for each key and row of the region, that multiply the weights, for example norms of values.");
 }
 
 void add_maps(nb::module_& module) {

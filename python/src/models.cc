@@ -203,8 +203,8 @@ void add_answers(nb::class_<Loaded>& model) {
       .def("run", &ran, "text_or_ids"_a, nb::kw_only(), "all_hidden"_a = false,
            "Runs the model on a text or on token ids (int [token]). Returns a dict of f32 arrays, with the outputs that the model has.\n\n"
            "\"hidden\" [1, token, width], \"pooled\" [1, width], \"causal_logits\" and \"masked_logits\" [1, token, vocabulary],\n"
-           "\"class_logits\" [1, label], \"next_sentence_logits\". all_hidden=True adds \"all_hidden\", a list of the embeddings and the\n"
-           "output of every layer. Raises TooLongError if there are more tokens than the model has positions.")
+           "\"class_logits\" [1, label], \"next_sentence_logits\". all_hidden=True adds \"all_hidden\", a list of the embeddings and\n"
+           "the output of every layer. Raises TooLongError if there are more tokens than the model has positions.")
       .def(
           "hidden",
           [](const Loaded& self, const std::string& text) {
@@ -273,19 +273,17 @@ void add_runs(nb::class_<Loaded>& model) {
           },
           "question"_a, "text"_a, "Answers a question with a span of the text; None if the text has no answer.")
       .def("score", &scored, "text"_a, "target"_a = nb::none(),
-           "Log-probability (natural) of every token except the first, f32 [token - 1]. For an encoder-decoder: of every token of "
-           "`target`,\n"
-           "including the end token. Raises UnsupportedError for a model that does not generate text.")
+           "Log-probability (natural) of every token except the first, f32 [token - 1]. For an encoder-decoder: of every token of\n"
+           "`target`, including the end token. Raises UnsupportedError for a model that does not generate text.")
       .def(
           "translate",
           [](const Loaded& self, const std::string& text, std::optional<int64_t> beams, std::optional<int64_t> max_tokens) {
             return translated(self, {text}, beams, max_tokens).front();
           },
           "text"_a, nb::kw_only(), "beams"_a = nb::none(), "max_tokens"_a = nb::none(),
-          "Translates a text with an encoder-decoder. beams: number of beams, 1 for greedy decoding; default: the model's own settings.\n"
-          "max_tokens: largest number of tokens to generate. generate(text, watch=True) also returns the trace. Raises UnsupportedError "
-          "for\n"
-          "other models, TooLongError.")
+          "Translates a text with an encoder-decoder. beams: number of beams, 1 for greedy decoding; default: the model's own\n"
+          "settings. max_tokens: largest number of tokens to generate. generate(text, watch=True) also returns the trace. Raises\n"
+          "UnsupportedError for other models, TooLongError.")
       .def("translate", &translated, "texts"_a, nb::kw_only(), "beams"_a = nb::none(), "max_tokens"_a = nb::none(),
            "Translates a list of texts, in batches.")
       .def(
@@ -299,17 +297,13 @@ void add_runs(nb::class_<Loaded>& model) {
             return out;
           },
           "text"_a,
-          "Token classification: returns [(type, words, probability)], the entities of the text in order. Raises UnsupportedError for "
-          "other models.")
+          "Token classification: returns [(type, words, probability)], the entities of the text in order. Raises UnsupportedError.")
       .def(
           "summarise",
           [](const Loaded& self, const std::vector<std::string>& sentences) {
             return classes_of(freely([&] { return self.model->summarise({.texts = sentences}); }));
           },
-          "sentences"_a,
-          "Extractive summary: returns [(sentence, weight)] of a document, largest weight first. Raises UnsupportedError for models that "
-          "do not\n"
-          "select sentences.")
+          "sentences"_a, "Extractive summary: returns [(sentence, weight)] of a document, largest weight first. Raises UnsupportedError.")
       .def("_generate", &generated, "prompt"_a, "max_tokens"_a, "temperature"_a.none(), "top_k"_a, "top_p"_a, "seed"_a, "watch"_a)
       .def("transcribe", &transcribed, "sounds"_a, nb::kw_only(), "beams"_a = nb::none(),
            "Transcribes a list of sounds (see `reads`). beams: number of beams; default: greedy decoding. Returns a list of str.\n"
@@ -336,8 +330,8 @@ void add_models(nb::module_& module) {
       },
       "name"_a, nb::kw_only(), "precision"_a = "f32",
       "Loads a model from a folder, or by name from the local Hugging Face cache. Nothing is downloaded.\n\n"
-      "precision: what linear layers and attention multiply, \"f32\" or \"bf16\". Raises NotFoundError, FormatError for broken files, and\n"
-      "UnsupportedError for a model with features that this library does not have.");
+      "precision: what linear layers and attention multiply, \"f32\" or \"bf16\". Raises NotFoundError, FormatError for broken\n"
+      "files, and UnsupportedError for a model with features that this library does not have.");
   nb::class_<Loaded> model(module, "Model", "A model, as load() returns it. Immutable; safe to use from several threads.");
   add_answers(model);
   add_runs(model);

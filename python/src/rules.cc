@@ -247,9 +247,8 @@ void add_library(nb::module_& module) {
       },
       "weights"_a, "bidirectional"_a, "max_distance"_a = 128,
       "T5's relative position bias, as a term: s + weights[bucket(j - i), head] (Raffel et al. 2020, section 2.1).\n\n"
-      "weights: f32 [bucket, head]. bidirectional: separate buckets for keys before and after the query. max_distance: distances from "
-      "here\n"
-      "on share the last bucket.");
+      "weights: f32 [bucket, head]. bidirectional: separate buckets for keys before and after the query. max_distance: distances\n"
+      "from here on share the last bucket.");
   module.def(
       "temperature",
       [](const nb::object& t) {
@@ -307,14 +306,13 @@ void add_rules(nb::module_& module) {
   module.def(
       "table", [](const nb::object& values) { return table(indices_of(values, "table")); }, "values"_a,
       "Makes an array usable in a rule: ch.table(slopes)[h]. values: float32 or int, 1 to 4 axes. float32 tables have gradients.");
-  module.def(
-      "rule", &record_rule, "body"_a,
-      "User-defined term: ch.rule(lambda s, b, h, i, j: s - 0.1 * abs(i - j)) returns the new score of each pair.\n\n"
-      "The lambda is called once, with symbols: score s (in natural units, after the preceding terms), batch b, head h, the position i\n"
-      "of the query among the keys, and key j. The recorded expression is data: kernels, gradients, maps and files support it.\n"
-      "Numbers: + - * / // % **, abs(), ch.exp, ch.log, ch.tanh, ch.sqrt, ch.floor, ch.minimum, ch.maximum, ch.where,\n"
-      "ch.table(array)[h, ...]. Conditions: < <= == ..., & | ~. A score of -inf hides the pair.\n"
-      "Raises InvalidArgumentError if Python's own and, or, not, if, min or max is applied to a symbol.");
+  module.def("rule", &record_rule, "body"_a,
+             "User-defined term: ch.rule(lambda s, b, h, i, j: s - 0.1 * abs(i - j)) returns the new score of each pair.\n\n"
+             "The lambda is called once, with symbols: score s (in natural units, after the preceding terms), batch b, head h, the\n"
+             "position i of the query among the keys, and key j. The recorded expression is data: kernels, gradients, maps and files\n"
+             "support it. Numbers: + - * / // % **, abs(), ch.exp, ch.log, ch.tanh, ch.sqrt, ch.floor, ch.minimum, ch.maximum, ch.where,\n"
+             "ch.table(array)[h, ...]. Conditions: < <= == ..., & | ~. A score of -inf hides the pair.\n"
+             "Raises InvalidArgumentError if Python's own and, or, not, if, min or max is applied to a symbol.");
   module.def("visible", &record_visible, "body"_a,
              "User-defined topology: ch.visible(lambda b, h, i, j: (j <= i) & ((i - j) % 3 == 0)) returns whether a pair is visible.\n\n"
              "The lambda is called once, as in ch.rule. Blocks of pairs that are entirely hidden are never computed.");

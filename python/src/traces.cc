@@ -144,10 +144,9 @@ void add_looks_of_layers(nb::class_<Layer>& type) {
           },
           "show"_a = "product",
           "Returns the same map with gradients instead of weights: how the answer y (Trace.gradients_of) changes with each weight P.\n\n"
-          "show: \"gradient\" is dy/dP, \"product\" is P * dy/dP, \"for\" is max(0, P * dy/dP), \"against\" is max(0, -P * dy/dP), "
-          "\"raises\" is\n"
-          "max(0, dy/dP), \"lowers\" is max(0, -dy/dP). Rows, columns, tiles and images support it; mass and sweep do not. Raises\n"
-          "NotFoundError if the trace has no gradients.")
+          "show: \"gradient\" is dy/dP, \"product\" is P * dy/dP, \"for\" is max(0, P * dy/dP), \"against\" is max(0, -P * dy/dP),\n"
+          "\"raises\" is max(0, dy/dP), \"lowers\" is max(0, -dy/dP). Rows, columns, tiles and images support it; mass and sweep do\n"
+          "not. Raises NotFoundError if the trace has no gradients.")
       .def_prop_ro(
           "rows_kept",
           [](const Layer& layer) {
@@ -179,8 +178,8 @@ void add_layers(nb::module_& module) {
   nb::class_<Layer> type(
       module, "LayerMap",
       "Map of one layer of a trace: map[head] is a MapHead, map[head, query] a MapRow, numpy.asarray(map) all weights.\n\n"
-      "Rows and columns are counted from the family's first query and key: in a map of cross-attention, row 0 is the first token of the\n"
-      "target and column 0 the first token of the source.");
+      "Rows and columns are counted from the family's first query and key: in a map of cross-attention, row 0 is the first token\n"
+      "of the target and column 0 the first token of the source.");
   type.def("__repr__", &repr_of)
       .def("__len__", [](const Layer& layer) { return layer.map->heads(); })
       .def(
@@ -216,9 +215,9 @@ void add_layers_of_traces(nb::class_<Trace>& type) {
           "family"_a = nb::none(), "Numbers of the layers that the trace keeps. family: default: the main one.")
       .def("map", &layer_of, "layer"_a, "family"_a = nb::none(), nb::kw_only(), "joined"_a = false,
            "Returns the LayerMap of a layer. Raises NotFoundError for a layer that was not kept.\n\n"
-           "family: name of the map's family; default: the main one. Rows and columns are counted from the family's first query and key\n"
-           "(query_range, key_range). With joined=True they are indices into trace.tokens, in which the target of an encoder-decoder\n"
-           "follows the source, and items follow tokens.")
+           "family: name of the map's family; default: the main one. Rows and columns are counted from the family's first query and\n"
+           "key (query_range, key_range). With joined=True they are indices into trace.tokens, in which the target of an\n"
+           "encoder-decoder follows the source, and items follow tokens.")
       .def(
           "norms",
           [](const Trace& trace, int layer, const std::optional<std::string>& family) {
@@ -228,8 +227,8 @@ void add_layers_of_traces(nb::class_<Trace>& type) {
             return nb::make_tuple(array_of(norms_of_own(norms.value, of)), array_of(norms_of_own(norms.output, of)));
           },
           "layer"_a, "family"_a = nb::none(),
-          "Returns (norms of the values v, f32 [batch, key_head, key]; norms of v after the output projection, f32 [batch, head, key]).\n"
-          "An entry is None if the run did not compute it.")
+          "Returns (norms of the values v, f32 [batch, key_head, key]; norms of v after the output projection, f32 [batch, head,\n"
+          "key]). An entry is None if the run did not compute it.")
       .def(
           "name_segments",
           [](Trace& trace, const std::vector<std::tuple<std::string, int64_t, int64_t>>& segments) {
@@ -243,9 +242,8 @@ void add_layers_of_traces(nb::class_<Trace>& type) {
             trace.set_segments(std::move(named));
           },
           "segments"_a,
-          "Names ranges of tokens, [(name, begin, end)]. Replaces the segments of the run. Raises InvalidArgumentError for an empty range "
-          "or one\n"
-          "beyond the tokens.")
+          "Names ranges of tokens, [(name, begin, end)]. Replaces the segments of the run. Raises InvalidArgumentError for an empty\n"
+          "range or one beyond the tokens.")
       .def(
           "atlas",
           [](const Trace& trace, const std::optional<std::string>& family) {
