@@ -43,7 +43,7 @@ import time
 from pathlib import Path
 
 BATCH, LENGTH, LAYERS, WIDTH, HEADS, VOCABULARY = 8, 512, 4, 256, 4, 4096
-WARM_UP = 3  # steps that do not count
+WARM_UP = 3  # steps that are not measured
 GPT = {
     "architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "vocab_size": VOCABULARY, "n_embd": WIDTH, "n_layer": LAYERS, "n_head": HEADS,
     "n_positions": LENGTH, "activation_function": "gelu_new",
@@ -66,7 +66,7 @@ def machine_peak(options):
 
 
 def lines_of(command):
-    """A process's lines of JSON."""
+    """Returns the lines of JSON that a process prints."""
     process = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
     if process.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))}\n{process.stderr}")
@@ -143,7 +143,7 @@ def torch_gpt():
 
 
 def decay_groups(model, torch):
-    """Matrices decay, tables and vectors do not: as clearhead's."""
+    """Weight decay for matrices, none for tables and vectors, as in clearhead."""
     tables = {id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding)}
     matrices = [p for p in model.parameters() if p.requires_grad and p.dim() > 1 and id(p) not in tables]
     others = [p for p in model.parameters() if p.requires_grad and not (p.dim() > 1 and id(p) not in tables)]
@@ -201,7 +201,7 @@ def speed(options):
 
 
 def recipe_of(options):
-    """The recipe with key=value settings in place, as clearhead reads it."""
+    """Returns the recipe with key=value overrides applied, as clearhead reads it."""
     recipe = json.loads(Path(options.recipe).read_text(encoding="utf-8"))
     for setting in options.settings:
         key, value = setting.split("=", 1)
@@ -217,7 +217,7 @@ def recipe_of(options):
 
 
 def rate_at(schedule, step, steps):
-    """As include/clearhead/train.h says: kinds, warm-up, cool-down."""
+    """The learning-rate schedule of include/clearhead/train.h: kinds, warm-up, cool-down."""
     rate, warmup, floor = schedule.get("learning_rate", 1e-3), schedule.get("warmup", 0), schedule.get("min_ratio", 0)
     kind, cooldown = schedule.get("kind", "constant"), schedule.get("cooldown", 0)
     if step < warmup:
@@ -276,7 +276,7 @@ class TorchTraining:
         return self.torch.tensor([row + [value] * (longest - len(row)) for row in rows])
 
     def take(self, step, part):
-        """One step. Returns its loss, nats a counted target."""
+        """Runs one step. Returns its loss in nats per counted target."""
         inputs = {"input_ids": self.padded(part["ids"], 0)}
         if self.pairs:
             seen = self.padded([[1] * len(row) for row in part["source_ids"]], 0)
@@ -315,7 +315,7 @@ class TorchTraining:
 
 
 def first_weights(options, folder):
-    """The weights a run of this recipe begins with: it goes one step at rate 0."""
+    """Returns the initial weights of a run of this recipe, by running one step with learning rate 0."""
     lines_of([options.clearhead, "--threads", options.threads, "train", options.recipe, *options.settings, "average=0", "save=f32", "steps=1",
               "schedule.learning_rate=0", "schedule.cooldown=0", "-o", folder, "--json"])
     return folder / "best"
@@ -359,7 +359,7 @@ def losses(options):
 
 
 def whole(options):
-    """The run's own losses stand in its log.csv; PyTorch's are means over the same steps."""
+    """Compares losses: the run's own are in its log.csv; PyTorch's are means over the same steps."""
     run, out, recipe = Path(options.run), Path(options.out), recipe_of(options)
     options.steps = recipe["steps"]
     with open(run / "log.csv", encoding="utf-8") as file:
@@ -387,12 +387,12 @@ def whole(options):
 
 
 def tokens_of(part):
-    """As a run counts them: what is read, of pairs the targets too."""
+    """Counts tokens as a run does: the tokens that are read; for pairs, also the targets."""
     return part["counted"] + sum(map(len, part["source_ids"])) if "source_ids" in part else sum(map(len, part["ids"]))
 
 
 def drawn_at_random(parts, size):
-    """The same texts in batches of any length."""
+    """Returns the same texts in random batches, independent of length."""
     texts = [pair for part in parts for pair in zip(part["ids"], part["targets"])]
     random.Random(1).shuffle(texts)
     out = []
@@ -425,7 +425,7 @@ def pace(options):
                      "PyTorch, the same batches": (torch_pace(recipe, first, parts, options.threads), parts)}
             if drawn:
                 taken["PyTorch, drawn at random"] = (torch_pace(recipe, first, drawn, options.threads), drawn)
-            for who, (seconds, of) in taken.items():  # the last report stands after a validation
+            for who, (seconds, of) in taken.items():  # the last report comes after a validation
                 rate = sum(map(tokens_of, of[WARM_UP:-1])) / sum(seconds[WARM_UP : len(of) - 1])
                 best[who] = max(best.get(who, 0), rate)
     for who, rate in best.items():
@@ -463,7 +463,7 @@ def main():
         if does is whole:
             added.add_argument("--run", required=True)
             added.add_argument("--out", required=True)
-    added = command("torch", torch_worker)  # a process of `speed`
+    added = command("torch", torch_worker)  # worker process of `speed`
     added.add_argument("kind")
     added.add_argument("--steps", type=int)
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Families of models whose attention modules are described by hand: one file for each family, which registers itself.
+"""Model families whose attention modules need their own description: one self-registering file per family.
 
 Most modules that compute attention by themselves need no file here: the recorder (_recorder.py) follows their softmax. A family has one
 where its attention is described more shortly than by its scores (DeBERTa: tables of relative positions instead of a bias for every pair),
@@ -13,8 +13,8 @@ _loaded = False
 
 
 def register(*class_names):
-    """Registers a family for modules whose class has one of these names. A family has fits(module) and
-    attended(watch, module, positional, keywords, result), which returns what the module returns."""
+    """Registers a family for modules whose class has one of these names. A family has the functions fits(module) and
+    attended(watch, module, positional, keywords, result), which returns the module's result, with edits if there are any."""
 
     def add(family):
         for name in class_names:
@@ -25,7 +25,7 @@ def register(*class_names):
 
 
 def of(module):
-    """The family that describes the attention of a module, or None."""
+    """Returns the family that describes the attention of a module, or None."""
     global _loaded
     if not _loaded:
         _loaded = True

@@ -1,4 +1,4 @@
-"""DeBERTa-v2 and -v3, and SEW-D, whose attention is the same: scores with tables of relative positions (He et al. 2021, equation 4)."""
+"""DeBERTa-v2, DeBERTa-v3 and SEW-D, which share their attention: scores with tables of relative positions (He et al. 2021, equation 4)."""
 
 import torch
 
@@ -9,7 +9,7 @@ _NAMES = ("hidden_states", "attention_mask", "output_attentions", "query_states"
 
 
 def described(module, hidden, source, mask, relative, rel_embeddings):
-    """The Call of a DisentangledSelfAttention of these inputs: q, k, v and its two tables, as the module computes them."""
+    """Returns the Call of a DisentangledSelfAttention for these inputs, with q, k, v and its two tables as the module computes them."""
     heads = module.num_attention_heads
     split = lambda x: x.unflatten(-1, (heads, -1)).transpose(1, 2)  # noqa: E731
     q, k, v = (split(of(x)) for of, x in ((module.query_proj, source), (module.key_proj, hidden), (module.value_proj, hidden)))
@@ -35,7 +35,7 @@ def described(module, hidden, source, mask, relative, rel_embeddings):
 
 
 def edited(watch, kept, call, result, wanted):
-    """A module's result with the edits of its layer. wanted: its output, edited."""
+    """Returns the module's result with the edits of its layer. wanted: the edited output."""
     if not watch._edited(kept):
         return result
     rows = list(range(call.queries))

@@ -20,7 +20,7 @@ _NAMES = ("hidden_states", "attention_mask", "is_index_masked", "is_index_global
 
 
 def _source(shown, is_global, window):
-    """The mask of the local rows. shown, is_global: bool [batch, token]."""
+    """Returns the mask of the local rows. shown, is_global: bool [batch, token]."""
     if not bool(is_global.any()):
         near = lambda b, h, q, k: (q - k <= window) & (k - q <= window)  # noqa: E731
         near.known = ("band", window, window)

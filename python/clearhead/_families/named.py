@@ -1,4 +1,4 @@
-"""Modules whose attention is no map of queries and keys, or is computed from parts of it: they are named in `left_out`."""
+"""Modules whose attention is not a map of queries and keys, or is computed from parts of one: they are listed in `left_out`."""
 
 from . import register
 
@@ -39,7 +39,7 @@ _REASONS = {
 
 
 def name(watch, module, reason):
-    """Puts a module into left_out, or raises UnsupportedError if it is edited."""
+    """Adds a module to left_out, or raises UnsupportedError if the watch has edits."""
     path = watch.paths[id(module)] or type(module).__name__
     if watch._edits:
         kept = watch._layer(path, module)
@@ -53,7 +53,7 @@ def name(watch, module, reason):
 class Named:
     @staticmethod
     def fits(module):
-        """False of a Nystromformer with a landmark for each token: it computes attention as it is, which the recorder follows."""
+        """Returns False for a Nystromformer with one landmark per token: it computes exact attention, which the recorder follows."""
         return not 0 < getattr(module, "num_landmarks", 0) == getattr(module, "seq_len", None)
 
     @staticmethod
