@@ -146,8 +146,8 @@ class _Sides:
         self.tokens = len(whole["ids"])
 
     def of(self, side, count, layer, axis):
-        """Returns the range of `count` queries (axis 0) or keys (axis 1) of a layer: tokens of the side if the layer reads that text and the
-        counts agree, else items."""
+        """Returns the range of `count` queries (axis 0) or keys (axis 1) of a layer: tokens of the side if the layer reads that text and
+        the counts agree, else items."""
         is_text = layer.is_text and side in self.ranges
         if is_text:
             begin, end = self.ranges[side]

@@ -1,4 +1,4 @@
-"""attend() with its description as keywords, and the map of what it kept."""
+"""attend() with keyword arguments, and Map, the attention weights of a record."""
 
 import sys
 
@@ -6,7 +6,7 @@ from . import _core, _indexing, _pictures
 
 
 def _readable(array):
-    """The array without its connection to torch's autograd."""
+    """The array, detached from torch's autograd graph."""
     return array.detach() if getattr(array, "requires_grad", False) else array
 
 
@@ -16,7 +16,7 @@ def _wants_gradients(*arrays):
 
 
 def _attend_with_gradients(q, k, v, bias, description):
-    """attend() as the operator torch.ops.clearhead.attention, whose output autograd can go back through."""
+    """attend() through the differentiable operator torch.ops.clearhead.attention."""
     import torch
 
     from ._operator import attention
@@ -53,17 +53,59 @@ def _errors():
 def attend(q, k, v=None, description: _core.Description | None = None, *, topology: _core.Topology | None = None,
            scale: float | None = None, softcap: float | None = None, bias=None, terms=(), score=None, normaliser=None,
            dropout: float = 0.0, dropout_seed: int = 0, head_mask=None) -> tuple:
-    """Computes attention, and keeps what is needed to recompute any of its weights later.
+    """Computes attention and keeps what is needed to recompute any attention weight later.
 
-    q: [batch, head, query, d_k]; k: [batch, key_head, key, d_k]; v: [batch, key_head, key, d_v]; any strides, all float32, float16 or
-    bfloat16. `head` is a multiple of `key_head`. In place of k and v a KVCache: the queries are then its last positions.
-    What is computed is said by a Description, or by keywords: topology (which keys a query sees: causal(), window(), mask() …, joined
-    by &), scale (1/sqrt(d_k)), terms in their order (then softcap, then bias), score, normaliser, dropout, head_mask.
+    The call is described either by one Description or by the keyword arguments, not by both.
 
-    Returns (out, record). out: [batch, head, query, d_v], an array of q's kind. The record shares q, k, v and out; nothing is copied, and
-    looks raise StaleError once their bytes have changed (Record.unpinned). Where torch records gradients and q, k, v or `bias` require
-    them, so does out.
-    Raises ShapeError, UnsupportedError, InvalidArgumentError.
+    Parameters
+    ----------
+    q : array [batch, head, query, d_k]
+        Queries. Any array with DLPack or the buffer protocol (numpy, torch, jax, …), with any strides. q, k and v are all float32, all
+        float16 or all bfloat16.
+    k : array [batch, key_head, key, d_k], or KVCache
+        Keys. `head` is a multiple of `key_head`. With a KVCache, leave v out: the queries are the last positions of the cache.
+    v : array [batch, key_head, key, d_v]
+        Values.
+    description : Description, optional
+        Describes the whole call.
+    topology : Topology, optional
+        Which keys a query sees: causal(), window(), mask(), …; combine them with &. Default: all keys.
+    scale : float, optional
+        Factor of the dot product. Default: 1/sqrt(d_k). With `score`, give the scale there: score=Dot(scale).
+    softcap : float, optional
+        Appends SoftCap(softcap) to `terms`: s becomes softcap * tanh(s / softcap).
+    bias : array f32 [batch|1, head|1, query|1, key], optional
+        Appends Bias(bias) after `terms` and `softcap`; -inf hides a pair.
+    terms : sequence of terms
+        Applied to the score in this order, before `softcap` and `bias`.
+    score : Dot, Additive or Relative, optional
+        Default: Dot(scale).
+    normaliser : optional
+        Softmax (default), Sparsemax, Entmax15, Sigmoid, Hard or Linear.
+    dropout : float
+        Probability with which a weight is dropped.
+    dropout_seed : int
+        Seed of the dropout mask.
+    head_mask : array f32 [head], optional
+        Factors, at least 0, that multiply the weights of each head; 0 ablates the head.
+
+    Returns
+    -------
+    out : array [batch, head, query, d_v]
+        An array of the same library as q, in its dtype. If torch's autograd is enabled and q, k, v or `bias` requires gradients, so does
+        out.
+    record : Record
+        Shares the memory of q, k, v and out. Pass it to Map to see the weights. Nothing is copied, so a Map of it raises StaleError once
+        the bytes of an array have changed; Record.pin() makes copies.
+
+    Raises
+    ------
+    ShapeError
+        Shapes do not fit together.
+    UnsupportedError
+        The dtypes differ, or no backend computes this description.
+    InvalidArgumentError
+        An argument is outside its range, or a description was given together with keywords.
     """
     keywords = (topology, scale, softcap, bias, score, normaliser, head_mask)
     if description is None:
@@ -84,12 +126,20 @@ def attend(q, k, v=None, description: _core.Description | None = None, *, topolo
 
 
 class Map:
-    """The exact weights of an attention call, recomputed where they are looked at.
+    """The exact attention weights of one call, recomputed when they are read.
 
-    map.head(batch, head).row(query).top_k(8); .column(key); .tile(queries, keys, cells)
-    map[batch, head], map[batch, head, query], map[batch, head, query, key], with slices an array; numpy.asarray(map) is all of it
+        map.head(batch, head).row(query).top_k(8)        # the heaviest keys of one query
+        map.head(batch, head).column(key)                # the weights that one key receives
+        map.head(batch, head).tile(queries, keys, cells) # a region, pooled to at most this many cells
+        map[batch, head], map[batch, head, query], map[batch, head, query, key]   # a MapHead, a MapRow, a float; an array for slices
+        numpy.asarray(map)                               # all weights, f32 [batch, head, query, key]
 
-    A look raises StaleError if q, k or an operand was changed since the call.
+    Parameters
+    ----------
+    record : Record
+        Returned by attend().
+
+    Reading weights raises StaleError if q, k or an operand of the description was changed after the call.
     """
 
     def __init__(self, record: _core.Record, _map=None):
@@ -97,52 +147,71 @@ class Map:
 
     @property
     def shape(self):
-        """(batch, heads, queries, keys)"""
+        """Shape of the map: (batch, heads, queries, keys)."""
         return self._map.shape
 
     @property
     def unpinned(self):
-        """True: the map is over memory of somebody else, who may write it unseen."""
+        """True if the map reads memory that it does not own, so that others can write to it without notice (see Record.unpinned)."""
         return self._map.unpinned
 
     @property
     def rows_kept(self):
-        """(begin, end): the queries whose rows the record has."""
+        """Range (begin, end) of the queries whose rows the record keeps."""
         return self._map.rows_kept
 
     def head(self, batch: int, head: int) -> _core.MapHead:
-        """One head of one sequence. Raises InvalidArgumentError, at its first look, for one that is not there."""
+        """Returns the MapHead of one head of one sequence. An index out of range raises InvalidArgumentError when weights are first
+        read."""
         return self._map.head(batch, head)
 
     def after(self) -> "Map":
-        """The map of what the values were multiplied by: after dropout and head mask."""
+        """Returns the map of the factors that multiplied the values: the weights after dropout and head mask."""
         return Map(None, self._map.after())
 
     def as_used(self) -> "Map":
-        """The map of the weights as the kernel rounded them: to bf16 where it multiplied bf16, else the same."""
+        """Returns the map of the weights as the kernel rounded them: to bf16 if it multiplied bf16, otherwise unchanged."""
         return Map(None, self._map.as_used())
 
     def mass(self, queries=None, keys=None):
-        """Mean weight that these rows give to these keys, f32 [batch, head]. Ranges: (begin, end), slices or single numbers."""
+        """Mean over `queries` of the weight that falls on `keys`, f32 [batch, head].
+
+        queries, keys: (begin, end), a slice or a single index; None for all.
+        """
         return self._map.mass(queries, keys)
 
     def sweep(self, *statistics: str, top_k: int = 0, cells=(0, 0), matches=(), offset_reach: int = 64, heads=None,
               sampled_rows: int = 0) -> dict:
-        """Sums over every row and key in one pass, as a dict of arrays.
+        """Computes statistics of the whole map in one pass over its rows. Returns a dict of arrays.
 
-        statistics: "entropy" (nats) and "distance" f32 [batch, head, query], "received" [batch, head, key], "offsets" [batch, head,
-        2 * offset_reach + 1]. top_k: the heaviest keys of each row, "top_keys" and "top_weights" [batch, head, query, top_k]. cells =
-        (rows, columns): the whole map pooled, "pooled_max" and "pooled_mean". matches: pairs of tags (of queries, of keys), int arrays,
-        whose equal ones are summed, "matches" [match, batch, head, query]. heads: a range of them. sampled_rows: look at so many evenly
-        spaced rows only; "exact" is then False. "queries" says which query each row is. Raises InvalidArgumentError, StaleError.
+        Parameters
+        ----------
+        statistics : str
+            "entropy" (in nats) and "distance" (mean, in positions), each f32 [batch, head, query]; "received", the total weight of each
+            key, f32 [batch, head, key]; "offsets", the total weight at each relative position, f32 [batch, head, 2 * offset_reach + 1].
+        top_k : int
+            If positive, adds "top_keys" and "top_weights" [batch, head, query, top_k], the heaviest keys of each row.
+        cells : (int, int)
+            If not (0, 0), adds "pooled_max" and "pooled_mean": the whole map, pooled to this many rows and columns.
+        matches : sequence of (int array [query], int array [key])
+            Adds "matches" [match, batch, head, query]: for each pair of tag arrays, the weight on keys whose tag equals the query's.
+        offset_reach : int
+            Range of "offsets"; larger distances are added to the ends.
+        heads : range of heads, optional
+            (begin, end), a slice or a single index.
+        sampled_rows : int
+            If positive, reads only this many evenly spaced rows.
+
+        The dict also has "queries", the query of each row, and "exact", which is False if rows were sampled.
+        Raises InvalidArgumentError, StaleError.
         """
         return self._map.sweep(list(statistics), top_k=top_k, cells=list(cells), matches=list(matches), offset_reach=offset_reach,
                                heads=heads, sampled_rows=sampled_rows)
 
     def to_numpy(self, rows=None, columns=None):
-        """The weights as an array, f32 [batch, head, query, key], of these rows and columns: (begin, end), slices or single numbers.
+        """Returns the weights as an array, f32 [batch, head, query, key]. Hidden pairs are 0.
 
-        Hidden pairs are 0.
+        rows, columns: (begin, end), a slice or a single index; None for all.
         """
         import numpy as np
 
@@ -150,7 +219,7 @@ class Map:
         return np.stack([np.stack([self.head(b, h).to_numpy(rows, columns) for h in range(heads)]) for b in range(batch)])
 
     def __getitem__(self, index):
-        """map[batch, head] is a MapHead; with a query a MapRow, with a key too a float; with slices behind them an array of weights."""
+        """map[batch, head] is a MapHead, map[batch, head, query] a MapRow, map[batch, head, query, key] a float; slices give an array."""
         if not isinstance(index, tuple) or len(index) < 2 or any(isinstance(one, slice) or one is Ellipsis for one in index[:2]):
             raise _errors().InvalidArgumentError("map[...]: expected map[batch, head] with two numbers, or map.to_numpy()[...]")
         batch, heads, _, _ = self.shape
@@ -158,7 +227,7 @@ class Map:
         return head[index[2:]] if len(index) > 2 else head
 
     def __array__(self, dtype=None, copy=None):
-        """All weights, f32 [batch, head, query, key]: N x N numbers, so for texts that are short."""
+        """All weights, f32 [batch, head, query, key]. This allocates N x N numbers for each head, so use it for short texts."""
         return _indexing.to_array(self, dtype, copy)
 
     def __repr__(self):

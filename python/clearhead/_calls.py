@@ -181,8 +181,8 @@ class Call:
         return not bool(shown[:k_begin].any() or shown[k_end:].any())
 
     def described(self, queries, keys):
-        """Returns (topology, terms) for these queries and keys. The terms are in the order in which attention functions apply them: the soft
-        cap; one tensor [1, head|1, query|1, key], the sum of the position bias and the mask's values, if it is not all 0; and
+        """Returns (topology, terms) for these queries and keys. The terms are in the order in which attention functions apply them: the
+        soft cap; one tensor [1, head|1, query|1, key], the sum of the position bias and the mask's values, if it is not all 0; and
         uniform_term(), if the mask makes rows uniform."""
         terms = [] if self.softcap is None else [_core.SoftCap(float(self.softcap))]
         if self.bias is not None:

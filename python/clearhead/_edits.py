@@ -83,7 +83,8 @@ class Edits:
         return _core._edited(description, self.heads, self.cuts, self.keep_only, layer, heads, family, queries)
 
     def hidden(self, family, layer, heads, places, rows):
-        """Returns the pairs that the edits of this layer hide in these rows of a call: bool [batch|1, head|1, row, key]; None for no pair."""
+        """Returns the pairs that the edits of this layer hide in these rows of a call: bool [batch|1, head|1, row, key]; None for no
+        pair."""
         _, cuts, keep = self.of(family, layer)
         query, key = places.queries[:, rows], places.keys
         out = None

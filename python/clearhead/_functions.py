@@ -126,8 +126,8 @@ def _flex(plain, result, positional, keywords):
 
 
 def _modified(call, modify):
-    """Returns an additive mask [batch, head, query, key]: the difference between the scores after score_mod and q·k, and -inf where the block
-    mask hides."""
+    """Returns an additive mask [batch, head, query, key]: the difference between the scores after score_mod and q·k, and -inf where the
+    block mask hides."""
     scores = call._scores(list(range(call.queries)))
     batch, heads, queries, keys = scores.shape
     at = lambda count, axis: torch.arange(count, device=scores.device).reshape([-1 if i == axis else 1 for i in range(4)])  # noqa: E731

@@ -140,7 +140,8 @@ def _shifted(function, sequence):
 
 
 def _known(function):
-    """Recognises functions of transformers.masking_utils: ("band", back, ahead), ("segments", ids) or ("all",); None for other functions."""
+    """Recognises functions of transformers.masking_utils: ("band", back, ahead), ("segments", ids) or ("all",); None for other
+    functions."""
     if hasattr(function, "known"):
         return function.known
     if getattr(function, "__module__", None) != "transformers.masking_utils":
@@ -275,7 +276,7 @@ def _recorded(functions, kv_offset):
 
 
 def hidden_pairs(mask):
-    """Returns the pairs that an additive mask hides, with -inf or the smallest number of a dtype (anything up to half of it)."""
+    """Returns the pairs that an additive mask hides, with -inf or a number close to the smallest of its dtype."""
     return mask <= max(-1e30, torch.finfo(mask.dtype).min / 2)
 
 

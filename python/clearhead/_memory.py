@@ -10,7 +10,8 @@ from .errors import InvalidArgumentError, UnsupportedError
 
 
 def plain(array, name):
-    """Returns `array`, or a copy with the same values, whose memory can be read directly. Objects of other libraries are returned unchanged.
+    """Returns `array`, or a copy with the same values, whose memory can be read directly. Objects of other libraries are returned
+    unchanged.
 
     name: the argument's name, for messages. Raises UnsupportedError and InvalidArgumentError.
     """

@@ -88,7 +88,8 @@ def _terms(softcap, biases):
 
 
 def _chosen(indices):
-    """Returns the topology of the keys that an indexer chose for each query (DeepSeek Sparse Attention). indices: int [batch, query, key]."""
+    """Returns the topology of the keys that an indexer chose for each query (DeepSeek Sparse Attention). indices: int [batch, query,
+    key]."""
     ordered = indices.detach().to("cpu", torch.int32).sort(-1).values
     batch, queries, count = ordered.shape
     offsets = torch.arange(queries + 1, dtype=torch.int32) * count

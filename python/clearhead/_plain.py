@@ -45,8 +45,8 @@ def _is_elementary(module):
 
 
 def _has_fast_path(module):
-    """Returns whether torch has a fused path for a module, which it takes only without an active mode. An encoder of torch's own layers removes
-    padding on this path."""
+    """Returns whether torch has a fused path for a module, which it takes only without an active mode. An encoder of torch's own layers
+    removes padding on this path."""
     if isinstance(module, nn.TransformerEncoder):
         return all(type(layer) is nn.TransformerEncoderLayer for layer in module.layers)
     return isinstance(module, (nn.MultiheadAttention, nn.TransformerEncoderLayer))
@@ -220,8 +220,8 @@ class Plain(TorchFunctionMode):
         return call.weights(rows, edits.hidden(kept.family, kept.number, call.query.shape[1], self._watch._places(kept, call), rows))
 
     def _projected(self, module, query, key, value, masks, result):
-        """Handles a call of nn.MultiheadAttention. result: its result; None inside a layer that used its fused path. Returns the result, with
-        the edits of this layer."""
+        """Handles a call of nn.MultiheadAttention. result: its result; None inside a layer that used its fused path. Returns the result,
+        with the edits of this layer."""
         watch, heads, batch_first = self._watch, module.num_heads, module.batch_first
         kept = watch._layer(self.paths[id(module)], module)
         if module.bias_k is not None or module.add_zero_attn:

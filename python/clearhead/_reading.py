@@ -301,8 +301,8 @@ class Reading:
 
     @staticmethod
     def _note_probabilities(known, begin, end, ids, first_id):
-        """Records probabilities of the generated tokens at positions [begin, end) for which the preceding logits are known. ids: [row, token],
-        from position first_id."""
+        """Records probabilities of the generated tokens at positions [begin, end) for which the preceding logits are known. ids: [row,
+        token], from position first_id."""
         first, logits = known.logits
         for position in range(max(begin, known.prompt), end):
             at = position - 1 - first
@@ -403,7 +403,8 @@ class Reading:
         return [p[min(a, len(p) - 1), b : b + 1] for p, a, b in zip(of_steps, won, won[1:])]
 
     def crop(self, side, position):
-        """Drops the tokens from a position on. Returns how many of the remaining tokens are not padding; None if there was nothing to drop."""
+        """Drops the tokens from a position on. Returns how many of the remaining tokens are not padding; None if there was nothing to
+        drop."""
         known = self.texts.get(side)
         if known is None or position is None:
             return None

@@ -173,7 +173,8 @@ def described(scores, axes):
 
 
 def _parted(term):
-    """Splits an additive mask [batch|1, head, query|1, key] into (mask, [bias]) if it hides the same pairs in all heads; else (term, [])."""
+    """Splits an additive mask [batch|1, head, query|1, key] into (mask, [bias]) if it hides the same pairs in all heads; else (term,
+    [])."""
     hidden = hidden_pairs(term.detach())
     if not bool((hidden == hidden[:, :1]).all()):
         return term, []
@@ -183,7 +184,8 @@ def _parted(term):
 
 
 def _window(mask, batch):
-    """Converts a mask of one query that hides only the first keys (a generation step) to a sliding window. Returns other masks unchanged."""
+    """Converts a mask of one query that hides only the first keys (a generation step) to a sliding window. Returns other masks
+    unchanged."""
     if mask.shape[2] != 1 or mask.shape[3] == 1 or mask.requires_grad:
         return mask
     visible = mask if mask.dtype == torch.bool else ~hidden_pairs(mask)

@@ -1,15 +1,15 @@
-"""ch.watch: a model of transformers or of torch keeps its own kernel, and its attention becomes a Trace.
+"""ch.watch: captures the attention of a transformers or torch model as a Trace, while the model keeps its own kernel.
 
-A call's q (after rotation) and k are copied, and what its mask shows is described (_calls.py). At the end the engine computes the row
-statistics. Each layer is checked twice before it is shown. At the call, the eager formula of a few rows, from the tensors and the mask as
-the layer received them, times the values must be what the layer returned. At the end, the same rows of the map must be those weights, over
-all keys of the call. A layer that fails is left out, by name and with the reason.
+Each call's q (after rotation) and k are copied, and its mask is converted to a description (_calls.py). At the end the engine computes
+the row statistics. Each layer passes two checks before it is shown. At the call, the eager formula is evaluated for a few rows from the
+tensors and the mask that the layer received; these weights times the values must equal what the layer returned. At the end, the same
+rows of the map must equal these weights, over all keys of the call. A layer that fails a check is listed in left_out with the reason.
 
-    _modules.py      who calls whom: every call of a module of the model
-    _interface.py    attention calls of transformers            _plain.py       attention of torch itself
+    _modules.py      observes every call of a module of the model
+    _interface.py    attention calls of transformers            _plain.py       attention functions of torch
     _generation.py   decoding loops of transformers             _reading.py     the tokens that a model has read
-    _captured.py     what is kept of one layer                  _assemble.py    the trace of it all
-    _batch.py        which rows of a call are of the watched input
+    _captured.py     what is kept of one layer                  _assemble.py    builds the trace
+    _batch.py        selects the rows of a batch that belong to the watched input
 """
 
 import functools
@@ -33,14 +33,14 @@ OUTPUT_TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 3e
 
 
 def is_recomputing():
-    """Whether this is a forward pass inside a backward pass: gradient checkpointing computes its layers again."""
+    """Returns whether this is a forward pass inside a backward pass: gradient checkpointing recomputes its layers."""
     return torch._C._current_graph_task_id() != -1
 
 
 class Watch:
-    """Returned by ch.watch: while its `with` lasts the model is watched; afterwards it is a Trace, and its methods are a Trace's.
+    """Context manager that ch.watch returns. Inside the `with` block it captures attention; afterwards it forwards to its Trace.
 
-    left_out: [(module's path, reason)] of attention that could not be shown.
+    left_out: [(path of the module, reason)] for attention that is not in the trace.
     """
 
     def __init__(self, model, tokenizer=None, *, sequence=0, text=None, layers=None, rows=(), tail=1024, budget=2 << 30, check=False,
@@ -69,12 +69,12 @@ class Watch:
         self.left_out = []
         self._clear()
 
-    # The life of a watch.
+    # Entering and leaving.
 
     def _clear(self):
         self._layers, self._unseen, self._called, self._recomputed = {}, {}, {}, {}
         self._warned = set()
-        self._inside = 0  # depth of calls of attention functions that are captured already
+        self._inside = 0  # nesting depth of attention calls that are already being captured
         self._run, self._text_run, self._busy, self._missed_a_thread = 0, 0, None, False
 
     def __enter__(self):
@@ -90,7 +90,7 @@ class Watch:
                 _generation.listen(self)
             self._plain.start()
             if self._is_compiled:
-                self._stance = torch.compiler.set_stance("force_eager")  # compiled code calls no modules
+                self._stance = torch.compiler.set_stance("force_eager")  # compiled code does not call modules
                 self._stance.__enter__()
         except BaseException:
             self._stop()
@@ -122,7 +122,7 @@ class Watch:
             warnings.warn(f"clearhead.watch: no trace: {'the model ran no attention that can be seen' if self._run else 'the model was not run'}", stacklevel=3)
 
     def _warn_of(self, left_out):
-        """Warns, once for each, of attention that is not in the trace."""
+        """Warns once for each module whose attention is not in the trace."""
         new = [(path, reason) for path, reason in left_out if path not in self._warned]
         if not new or not self._keep:
             return
@@ -141,11 +141,11 @@ class Watch:
             self._plain = None
 
     def leave_out(self, path, reason):
-        """Says that the attention of a module is not in the trace."""
+        """Records that the attention of a module is not in the trace, and why."""
         self._unseen.setdefault(path, reason)
 
     def _reasons(self):
-        """[(path, reason)] of attention that is not in the trace. A module may have other attention that is (ConvBERT)."""
+        """[(path, reason)] for attention that is not in the trace. Other attention of the same module may be in it (ConvBERT)."""
         shown = {layer.path for layer in self._layers.values() if layer.problem is None} - {path for path, _ in self.left_out}
         beside = "; this is beside its attention of queries and keys, which is shown"
         return [(path, reason + beside if path in shown else reason) for path, reason in self._unseen.items()]
@@ -153,7 +153,7 @@ class Watch:
     # Threads and runs.
 
     def hears(self, thread):
-        """Whether a call of this thread may be heard now: a run is of one thread."""
+        """Returns whether calls of this thread are captured now. A run belongs to one thread."""
         heard = self._busy in (None, thread)
         self._missed_a_thread = self._missed_a_thread or not heard
         return heard
@@ -162,7 +162,7 @@ class Watch:
         return self._plain in _modules.hearing(module)
 
     def begin_generation(self, generation):
-        if self.reading.generation is None:  # one inside another drafts tokens
+        if self.reading.generation is None:  # a nested generation drafts tokens (assisted decoding)
             self._busy = threading.get_ident()
             self.reading.generation = generation
 
@@ -180,7 +180,7 @@ class Watch:
         self.reading.generation = None
 
     def before(self, module, positional, keywords, is_first):
-        """A module is about to run. is_first: it was called from outside the model."""
+        """Called before a module runs. is_first: the call comes from outside the model."""
         if is_recomputing():
             return
         if is_first:
@@ -207,14 +207,14 @@ class Watch:
         if self.reading.generation is None:
             self._busy = None
         self._warn_of([*self._reasons(), *((one.path, one.problem) for one in self._layers.values() if one.problem is not None)])
-        if path == "" and result is not None and not self.reading.has_read:  # a model without a text: its last run is kept
+        if path == "" and result is not None and not self.reading.has_read:  # a model that reads no text: keep its last run
             self._layers = {name: layer for name, layer in self._layers.items() if layer.run == self._run}
         wanted, known = self._options["layers"], {layer.number for layer in self._layers.values()}
         if result is not None and known and (missing := [one for one in wanted if one not in known]) and not self._unseen:
             raise InvalidArgumentError(f"watch: layers={wanted}: there is no layer {missing[0]}; there are {self._run_layers()}")
 
     def _begin_text(self, side):
-        """A text is read from its beginning: what was kept of the one before it goes. Towers that ran since then stay."""
+        """Starts a new text: drops the layers of the previous one, and keeps towers (vision, audio) that ran after it began."""
         def stays(layer):
             if layer.run == self._run:
                 return True
@@ -226,7 +226,7 @@ class Watch:
         self._text_run = self._run
 
     def _crop(self, side, position):
-        """Keeps what was read of a side before a position: what came after it was rejected, or is padding."""
+        """Drops the tokens of a side from a position on: they were rejected, or are padding."""
         tokens = self.reading.crop(side, position)
         if tokens is None:
             return
@@ -237,9 +237,12 @@ class Watch:
     # Layers.
 
     def _layer(self, path, module, call_length=None):
-        """The layer that an attention call of this module is of. A module that is called again in one run is another layer (shared
-        weights). Several calls of attention while it runs once are windows of one layer if each is of a part of the module's input, else
-        layers of their own. call_length: number of queries, if it is also that of the keys."""
+        """Returns the layer that an attention call of this module belongs to.
+
+        A module that is called again in one run is a new layer (shared weights). Several attention calls during one call of the module
+        are windows of one layer if each covers a part of the module's input; otherwise each is a layer. call_length: the number of
+        queries if it equals the number of keys, else None.
+        """
         if is_recomputing():
             return self._recomputed_layer(path, module)
         count, calls = self._called.get(path, (1, 0))
@@ -267,7 +270,7 @@ class Watch:
         return layer
 
     def _recomputed_layer(self, path, module):
-        """The layer whose forward pass a backward pass computes again; of a module with several layers the last one comes first."""
+        """Returns the layer whose forward pass a backward pass recomputes. For a module with several layers, the last one comes first."""
         count, _ = self._called.get(path, (1, 0))
         again = self._recomputed[path] = self._recomputed.get(path, 0) + 1
         at = max(1, count - again + 1)
@@ -278,7 +281,8 @@ class Watch:
         return self._layers[name]
 
     def _family(self, path, module):
-        """(family, layer, is cross-attention, layers alike): "enc", "dec" or "cross", or the name of a tower where there are several."""
+        """Returns (family, layer number, is cross-attention, number of layers with this path pattern). The family is "enc", "dec" or
+        "cross", or the name of a tower if there are several."""
         is_cross = _is_cross(path, module)
         pattern, own = _numbered(path)
         if pattern not in self._families:
@@ -299,7 +303,7 @@ class Watch:
 
     @functools.cached_property
     def _numbers_of_paths(self):
-        """The numbers in the paths of modules that differ in nothing else, ascending: {path with # for numbers: [tuple]}."""
+        """Groups module paths that differ only in numbers: {path with # for each number: [tuple of numbers], ascending}."""
         out = {}
         for path in set(self.paths.values()):
             pattern, numbers = _numbered(path)
@@ -307,7 +311,7 @@ class Watch:
         return {pattern: sorted(numbers) for pattern, numbers in out.items()}
 
     def _places_in_lists(self, path):
-        """Which of the numbers in a path say a place in a list of several modules."""
+        """Returns which of the numbers in a path are indices into a list of several modules."""
         parts, out, at = path.split("."), [], 0
         for end, part in enumerate(parts):
             numbers = re.findall(r"\d+", part)
@@ -325,11 +329,11 @@ class Watch:
         return ("" if not self.reading.is_pair else "target" if is_target else "source",) * 2
 
     def text_of(self, layer):
-        """The text that a layer's queries are of, or None."""
+        """Returns the text that a layer's queries belong to, or None."""
         return self.reading.text(self._sides_of(layer)[0]) if layer.is_text else None
 
     def texts_of(self, layer):
-        """Number of texts in the batch that a layer's queries are of; None if they are of no text."""
+        """Returns the number of texts in the batch of a layer's queries; None if the queries are not tokens of a text."""
         return self.text_of(layer).batch if layer.is_text else None
 
     def _run_layers(self):
@@ -341,7 +345,7 @@ class Watch:
     # One call.
 
     def attention(self, implementation, run, module, query, key, value, mask, kwargs):
-        """One call of transformers' interface. Returns what the function returns, with edits if there are any."""
+        """Handles one call of transformers' attention interface. Returns the function's result, with the edits of this layer."""
         self._inside += 1
         try:
             result = run()
@@ -358,7 +362,7 @@ class Watch:
         return (out, *rest) if isinstance(result, tuple) else out
 
     def _hear_gradient(self, layer, out):
-        """Keeps dy/dout of the watched text, [1, head, query, d_v], when a backward pass comes by."""
+        """Registers a hook that keeps dy/dout of the watched text, [1, head, query, d_v], during the backward pass."""
         if self._gradients_of is None or layer.place is None or not out.requires_grad:
             return
         rows, begin, end = layer.place
@@ -369,8 +373,11 @@ class Watch:
         out.register_hook(heard)
 
     def observe(self, layer, call, out, heads=None):
-        """Keeps what is needed of a call. out: [batch, query, head, d_v]; or a function (text, rows, weights times values) that says
-        what is to be compared, with another one, `heads`, that computes it. Returns out, with the edits of this layer."""
+        """Captures one call. Returns out, with the edits of this layer.
+
+        out: [batch, query, head, d_v]; or a function (text, rows, weights times values) that returns the pair of tensors to compare. In
+        that case `heads` is a function that computes the output.
+        """
         self._inside += 1
         try:
             return self._observed(layer, call, out, heads)
@@ -402,7 +409,7 @@ class Watch:
             return self._edits.apply(call, out, layer.family, layer.number, places)
 
     def _edited(self, layer):
-        """Whether this layer is edited. Raises UnsupportedError if it is and cannot be."""
+        """Returns whether this layer is edited. Raises UnsupportedError if it should be and cannot be."""
         if not self._edits or not self._edits.touches(layer.family, layer.number):
             return False
         if layer.problem is not None and layer.wrong is None:
@@ -410,11 +417,11 @@ class Watch:
         return True
 
     def _places(self, layer, call):
-        """Where the queries and keys of a call stand in their texts."""
+        """Returns the positions of a call's queries and keys in their texts."""
         of_queries, of_keys = self._sides_of(layer)
         text = self.reading.text(of_queries)
         before = text.before
-        if before is None:  # no cache, or one that transformers does not know
+        if before is None:  # no cache, or a cache that is not one of transformers
             before = call.last_visible_key() + 1 - call.queries if call.keys > call.queries and not layer.is_cross else 0
 
         def front(side, count):
@@ -428,8 +435,8 @@ class Watch:
         return Places.of(call, before, padding, front(of_keys, call.keys) if layer.is_cross else padding, layer.is_cross)
 
     def _shown(self, layer, call):
-        """The range of queries and that of keys that are kept of a call of one text: without padding, and without room of a cache for keys
-        that do not exist yet. All of a call is kept where its queries see what would be left out."""
+        """Returns the ranges of queries and of keys to keep of a call of one text: without padding, and without the free slots of a static
+        cache. If the queries see a key that would be dropped, all of the call is kept."""
         of_queries, of_keys = self._sides_of(layer)
         begun = layer.queries > 0
         q_begin, q_end = (0, call.queries) if begun else self._range(layer, of_queries, call.queries)
@@ -438,7 +445,7 @@ class Watch:
             k_end = call.last_visible_key() + 1
         if call.is_masked and begun and not layer.is_cross:
             text = self.reading.text(of_keys)
-            dropped = text.end - k_end  # keys that a window has let go of
+            dropped = text.end - k_end  # keys that a sliding-window cache has evicted
             k_begin = max(0, self._range(layer, of_keys, len(text.ids))[0] - dropped)
         elif call.is_masked:
             k_begin, k_end = self._range(layer, of_keys, k_end)
@@ -450,7 +457,7 @@ class Watch:
         return self.reading.text(side).range(count) if layer.is_text else (0, count)
 
     def _take(self, layer, call, out, places):
-        """Copies what is needed of the call, without padding. places: as observe() found them, if the layer is edited."""
+        """Copies q, k and the description of a call, without padding. places: from _places() if the layer is edited, else None."""
         rows = _batch.rows_of(self, layer, call)
         if self._is_in_windows(layer, call, rows):
             self._take_windows(layer, call, rows, out)
@@ -499,7 +506,7 @@ class Watch:
         return generation is not None and generation.is_beam_search and call.batch == generation.batch
 
     def _continues(self, layer, call, begin, end):
-        """Whether a cache holds what was kept of the steps before, as far as its window reaches. Says what is wrong if it does not."""
+        """Returns whether a cache holds the keys that were kept of earlier steps, within its window. Sets layer.problem if not."""
         read = self.reading.text(self._sides_of(layer)[0]).end
         if layer.is_text and end - begin + call.queries > read > 0:
             layer.problem = f"it has {end - begin + call.queries} keys after {read} tokens, keys of another stream among them, so its steps are not joined"
@@ -510,8 +517,8 @@ class Watch:
         return layer.problem is None
 
     def _take_windows(self, layer, call, rows, out):
-        """Windows of a picture, or of another input that is no text: rows of a batch, or one call of several in a block. They become one
-        call, each a segment that sees itself."""
+        """Captures attention in windows of a picture or of another input that is not a text. The windows are rows of the batch, or several
+        calls of one block. They become one call in which each window is a segment that sees only itself."""
         self._refuse_cuts(layer)
         for row in rows_of(rows):
             at = row - rows.start
@@ -542,8 +549,8 @@ class Watch:
         layer.score, layer.sinks = call.score(), call.sinks
 
     def _samples(self, layer, batch, at, out, places, queries, shift):
-        """Rows that are known, as Samples, with the layer's edits: of the text `at` of a call. shift: from rows and keys of the call to
-        those of the trace."""
+        """Returns rows with known weights, as Samples, for the text `at` of a call, with the layer's edits. shift: offsets that convert
+        queries and keys of the call to those of the trace."""
         rows, weights = self._compared(layer, batch, at, out, *queries)
         if not rows or layer.problem is not None:
             return []
@@ -553,15 +560,15 @@ class Watch:
         return [Sample(shift[0] + rows[one] - queries[0], shift[1], weights[0, :, one].cpu()) for one in sorted(chosen)]
 
     def _compared(self, layer, batch, at, out, begin, end):
-        """The eager formula for a few rows of the text `at` must give what the layer returned. Returns (rows, weights [1, head, row,
-        key])."""
+        """Checks that the eager formula reproduces what the layer returned, for a few rows of the text `at`. Returns (rows, weights [1,
+        head, row, key])."""
         call = batch.of(at)
         if call.dropout > 0 or (layer.calls & (layer.calls - 1) and not self._check):
             return [], None
         count = end - begin if self._check else min(CHECKED_ROWS, end - begin)
         rows = sorted({begin + round(i * (end - begin - 1) / max(1, count - 1)) for i in range(count)})
         weights = call.weights(rows)
-        if bool(weights.isnan().any()):  # rows that see nothing
+        if bool(weights.isnan().any()):  # rows that see no key
             seen = ~weights.isnan().any(-1).any(1)[0]
             rows, weights = [row for row, shown in zip(rows, seen.tolist()) if shown], weights[:, :, seen]
             if not rows:
@@ -581,7 +588,7 @@ class Watch:
             layer.problem = layer.wrong
         return rows, weights
 
-    # Afterwards.
+    # After the run.
 
     def __getattr__(self, name):
         if name.startswith("_") or name in ("left_out", "thread"):
@@ -609,8 +616,10 @@ class Watch:
         self._trace, self.left_out, self._checks = assemble(self)
 
     def verify(self):
-        """Recomputes the checked rows of every layer from what is kept, by the engine, against the eager formula over what the layer
-        received. Returns the largest difference of a weight; raises Error if it is above 1e-5."""
+        """Compares the checked rows of every layer: the engine's weights against the eager formula on the tensors that the layer received.
+
+        Returns the largest absolute difference of a weight. Raises Error if it exceeds 1e-5.
+        """
         from ._assemble import WEIGHT_TOLERANCE, difference
 
         worst = max((difference(self.trace, *one) for one in self._checks), default=0.0)
@@ -620,7 +629,7 @@ class Watch:
 
 
 def merged(x):
-    """[window, head, token, d] as one text, [1, head, window and token, d]."""
+    """Joins the windows of x [window, head, token, d]: [1, head, window * token, d]."""
     return x if x.shape[0] == 1 else x.transpose(0, 1).flatten(1, 2)[None]
 
 
@@ -630,12 +639,12 @@ def rows_of(rows):
 
 @functools.lru_cache(maxsize=1 << 14)
 def _numbered(path):
-    """(a module's path with # for every number, the numbers): ("layer.#.attention", (3,)). Cached, since a model is watched many times."""
+    """Splits a path into its pattern and its numbers: ("layer.#.attention", (3,)). Cached, since a model is watched many times."""
     return re.sub(r"\d+", "#", path), tuple(map(int, re.findall(r"\d+", path)))
 
 
 def _path_without_compilation(path):
-    """A module's path without the parts that torch.compile adds."""
+    """Removes from a module's path what torch.compile added."""
     return path if "_orig_mod" not in path else ".".join(part for part in path.split(".") if part != "_orig_mod")
 
 
@@ -646,7 +655,8 @@ def _is_cross(path, module):
 
 
 def _tower(model, path):
-    """The kind of input ("vision", "audio", "text") whose tower holds a module; "" for the main stack, or if the model has only one kind."""
+    """Returns the tower that contains a module: "vision", "audio", "text", or "" for the main stack and for models with one kind of
+    input."""
     config = getattr(model, "config", None)
     if not any(hasattr(config, name) for name in ("vision_config", "audio_config")):
         return ""
@@ -656,33 +666,71 @@ def _tower(model, path):
 
 def watch(model, tokenizer=None, *, sequence=0, text=None, layers=None, rows=(), tail=1024, budget=2 << 30, check=False, knock_out=(),
           cut=(), keep_only=(), name=None, gradients_of=None):
-    """Watches a model of transformers: inside the `with` it computes with its own kernel, and afterwards its attention is a Trace.
+    """Captures the attention of a torch model: inside the `with` block the model runs with its own kernel; afterwards there is a Trace.
 
         with ch.watch(model, tokenizer) as trace:
             model.generate(**inputs)
         trace.view()
 
-    model: any module of transformers that calls attention through AttentionInterface, on any device, with any implementation; and of any
-    other module nn.MultiheadAttention and F.scaled_dot_product_attention inside it. Its outputs are the same to the bit, unless it is
-    edited. Memory: O(tokens · d) for each layer.
-    tokenizer: for the text of the tokens; text: what was tokenized, if it is known. sequence: which one of a batch is kept. Of several
-    runs inside the `with` the last is kept; calls over a cache that grows are one run.
-    layers, rows, tail, budget: as of Trace: layers to keep (all), ranges of queries to keep if not all fit, with the last `tail`; bytes.
-    check=True holds weights times values of every row against what each layer returned (else of a few rows).
-    knock_out: heads whose output becomes zero, "L3.H5" or "cross.L3.H5". cut: (query begin, query end, key begin, key end), pairs that are
-    hidden in all layers, or with a fifth entry "L3.H5" in one head; keep_only: these queries see only these keys. The map shows them.
-    gradients_of: of what number y backward() is called inside the `with`, in words. The trace then also keeps how y changes with every
-    weight, and trace.map(layer).gradients() shows it:
+    The outputs of the model stay bit-identical unless it is edited. Memory: O(tokens * d) per layer. If the model runs several times
+    inside the block, the last run is kept; calls that extend one cache count as one run.
 
-        with ch.watch(model, tokenizer, gradients_of="class positive") as trace:
-            model(**inputs).logits[0, 1].backward()
+    Parameters
+    ----------
+    model : torch.nn.Module
+        A transformers model that computes attention through AttentionInterface, on any device and with any implementation; or any other
+        module that contains nn.MultiheadAttention or calls F.scaled_dot_product_attention.
+    tokenizer : optional
+        The model's tokenizer or processor, to show the text of the tokens.
+    sequence : int
+        Index of the sequence of the batch to keep; negative values count from the end.
+    text : str, optional
+        The text that was tokenized. Default: decoded from the tokens.
+    layers : list of int, optional
+        Layers to keep. Default: all.
+    rows : sequence of (begin, end)
+        Queries to keep if the rows of all queries do not fit into `budget`.
+    tail : int
+        In that case, the last `tail` queries are kept as well.
+    budget : int
+        Largest size of the trace, in bytes.
+    check : bool
+        Compare weights times values with the layer's output for every row, not only for a few rows.
+    knock_out : heads
+        Heads whose output is set to zero: "L3.H5", "cross.L3.H5" or (3, 5).
+    cut : sequence of (query begin, query end, key begin, key end)
+        Pairs to hide, in all layers; with a fifth entry "L3.H5" only in that head, "L3" in all heads of that layer. The map shows the edit.
+    keep_only : sequence of (query begin, query end, key begin, key end)
+        These queries see only these keys. Fifth entry as for `cut`.
+    name : str, optional
+        Name of the model in the trace.
+    gradients_of : str, optional
+        Describes the number y on which backward() is called inside the block. The trace then also keeps dy/dP for every weight P, and
+        trace.map(layer).gradients() shows it:
 
-    Raises UnsupportedError where transformers is older than 5; the trace's left_out names layers that could not be shown.
+            with ch.watch(model, tokenizer, gradients_of="class positive") as trace:
+                model(**inputs).logits[0, 1].backward()
+
+    Returns
+    -------
+    Watch
+        A context manager. After the block it has the methods of Trace, and `left_out`, which lists the attention that is not in the
+        trace with the reason.
+
+    Raises
+    ------
+    UnsupportedError
+        transformers is older than version 5, or an edited layer cannot be edited.
+    InvalidArgumentError
+        An argument is malformed, or names a layer, head or sequence that does not exist.
     """
     return Watch(model, tokenizer, sequence=sequence, text=text, layers=layers, rows=rows, tail=tail, budget=budget, check=check,
                  edits=Edits(knock_out, cut, keep_only), name=name, gradients_of=gradients_of)
 
 
 def edits(model, *, knock_out=(), cut=(), keep_only=()):
-    """The same changes of attention as watch(), without a trace: inside the `with` the model runs with them."""
+    """Edits the attention of a model without a trace: inside the `with` block the model runs with the edits.
+
+    knock_out, cut and keep_only: as in watch(). Raises InvalidArgumentError, UnsupportedError.
+    """
     return Watch(model, edits=Edits(knock_out, cut, keep_only), keep=False)

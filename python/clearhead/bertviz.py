@@ -158,7 +158,8 @@ def _is_causal(weights):
 
 
 def _description(weights, is_causal):
-    """Returns a description that yields these weights: its scores are log P if rows sum to one, else logits. A weight of 0 hides its pair."""
+    """Returns a description that yields these weights: its scores are log P if rows sum to one, else logits. A weight of 0 hides its
+    pair."""
     low, high = weights.min(), weights.max()
     if not (low >= 0 and high <= 1 + 1e-3):
         raise InvalidArgumentError(f"attention: weights from {low:.6g} to {high:.6g}; expected numbers from 0 to 1, as softmax gives them")
