@@ -23,7 +23,7 @@ from .errors import (
     StaleError, TooLongError, UnsupportedError,
 )
 
-_OF_TORCH = {"watch": "_watch", "edits": "_watch", "register": "_operator"}  # imported when they are asked for: torch takes seconds
+_OF_TORCH = {"watch": "_watch", "edits": "_watch", "register": "_operator"}  # imported on first access, because importing torch takes seconds
 __all__ = [name for name in dir() if not name.startswith("_")] + list(_OF_TORCH)
 
 

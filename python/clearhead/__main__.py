@@ -1,4 +1,4 @@
-"""`python -m clearhead …` and the command `clearhead`: the program that the package brings along, in place of this process."""
+"""Entry point of `python -m clearhead …` and of the command `clearhead`: replaces this process by the program in the package."""
 
 import os
 import sys

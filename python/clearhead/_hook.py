@@ -1,11 +1,11 @@
-"""attn_implementation="clearhead" is known as soon as both packages are imported, whichever comes first, and neither imports the other."""
+"""Registers attn_implementation="clearhead" as soon as both packages are imported, in either order. Neither imports the other."""
 
 import sys
 
 _MODULE = "transformers.modeling_utils"
 
 
-class _Loader:  # importlib.abc, whose classes these two are like, takes longer to import than all of this package
+class _Loader:  # not a subclass of importlib.abc.Loader: importing importlib.abc takes longer than this whole package
     def __init__(self, loader):
         self._loader = loader
 
@@ -21,7 +21,7 @@ class _Loader:  # importlib.abc, whose classes these two are like, takes longer 
 
 
 class _Finder:
-    """Steps aside after it has found the one module that it waits for."""
+    """Waits for the import of one module, and removes itself from sys.meta_path once it has found it."""
 
     def find_spec(self, name, path=None, target=None):
         if name != _MODULE:
@@ -41,7 +41,7 @@ def _register():
     try:
         register()
     except (ImportError, AttributeError):
-        pass  # a transformers without attention interfaces: register() says so when it is asked
+        pass  # this version of transformers has no attention interface; an explicit register() reports that
 
 
 def install():

@@ -3,8 +3,7 @@
     layer[head], layer[head, query], layer[head, query, key]      a MapHead, a MapRow, a float
     layer[head, 10:20, :5], layer[:, 3]                           an array of the weights
 
-Weights are computed for what is asked for, so an index costs what it shows. Hidden pairs are 0; pairs that no window of a long text
-scored are NaN.
+Only the requested weights are computed. Hidden pairs are 0; pairs that no window of a long text scored are NaN.
 """
 
 import operator
@@ -26,7 +25,7 @@ def _is_place(index):
 
 
 def _split(index, axes):
-    """One entry for each axis: a place or a slice."""
+    """Returns one entry per axis, an index or a slice, and whether all given entries are indices."""
     parts = list(index) if isinstance(index, tuple) else [index]
     if any(part is Ellipsis for part in parts):
         at = next(i for i, part in enumerate(parts) if part is Ellipsis)
@@ -40,7 +39,7 @@ def _split(index, axes):
 
 
 def _span(index, size, axis):
-    """(begin, end, the index within that range) of a place or a slice."""
+    """Converts an index or a slice to (begin, end, index within that range)."""
     if _is_place(index):
         at = _place(index, size, axis)
         return at, at + 1, 0
@@ -52,14 +51,14 @@ def _span(index, size, axis):
 
 
 def _of_head(head, rows, columns):
-    """The weights at two indices, each a place or a slice, of one head."""
+    """Returns the weights of one head at two indices, each an int or a slice."""
     row_begin, row_end, row = _span(rows, head.shape[0], "query")
     key_begin, key_end, key = _span(columns, head.shape[1], "key")
     return head._weights((row_begin, row_end), (key_begin, key_end))[row, key]
 
 
 def head_getitem(self, index):
-    """head[query] is a MapRow, head[query, key] a float, and with slices an array of weights."""
+    """head[query] is a MapRow, head[query, key] a float; slices give an array of weights."""
     (row, column), all_places = _split(index, ("query", "key"))
     if all_places:
         found = self.row(_place(row, self.shape[0], "query"))
@@ -68,7 +67,7 @@ def head_getitem(self, index):
 
 
 def layer_getitem(self, index):
-    """layer[head] is a MapHead, layer[head, query] a MapRow, layer[head, query, key] a float, and with slices an array of weights."""
+    """layer[head] is a MapHead, layer[head, query] a MapRow, layer[head, query, key] a float; slices give an array of weights."""
     import numpy as np
 
     (head, *rest), all_places = _split(index, ("head", "query", "key"))
@@ -85,13 +84,13 @@ def layer_getitem(self, index):
 
 
 def row_getitem(self, index):
-    """The weight of one key, or with a slice those of several, f32 [key]."""
+    """row[key] is a float; a slice gives an array, f32 [key]."""
     weights = self.weights
     return float(weights[_place(index, len(weights), "key")]) if _is_place(index) else weights[index]
 
 
 def _index(given, axis):
-    """A range of rows or columns, as the other methods of maps take it, as an index."""
+    """Converts a range of rows or columns, as the other methods of maps accept it, to an index."""
     if given is None:
         return slice(None)
     if isinstance(given, slice):
@@ -106,34 +105,36 @@ def _index(given, axis):
 
 
 def head_to_numpy(self, rows=None, columns=None):
-    """The weights as an array, f32 [query, key], of these rows and columns: (begin, end), slices or single numbers; all by default.
+    """Returns the weights as an array, f32 [query, key]. Hidden pairs are 0.
 
-    Hidden pairs are 0. Raises NotFoundError for rows that a trace did not keep.
+    rows, columns: (begin, end), a slice or a single index (kept as an axis of 1); None for all.
+    Raises NotFoundError for rows that a trace did not keep.
     """
     return self[_index(rows, "rows"), _index(columns, "columns")]
 
 
 def layer_to_numpy(self, rows=None, columns=None):
-    """The weights of all heads as an array, f32 [head, query, key], of these rows and columns: (begin, end), slices or single numbers.
+    """Returns the weights of all heads as an array, f32 [head, query, key]. Hidden pairs are 0.
 
-    Hidden pairs are 0. Raises NotFoundError for rows that a trace did not keep.
+    rows, columns: (begin, end), a slice or a single index (kept as an axis of 1); None for all.
+    Raises NotFoundError for rows that a trace did not keep.
     """
     return self[:, _index(rows, "rows"), _index(columns, "columns")]
 
 
 def row_to_numpy(self, columns=None):
-    """The weights as an array, f32 [key]."""
+    """Returns the weights as an array, f32 [key]. columns: (begin, end), a slice or a single index; None for all."""
     return self[_index(columns, "columns")]
 
 
 def to_array(self, dtype=None, copy=None):
-    """All weights, for numpy.asarray(): N x N numbers for each head, so for texts that are short."""
+    """All weights, for numpy.asarray(). This allocates N x N numbers for each head, so use it for short texts."""
     found = self.to_numpy()
     return found if dtype is None else found.astype(dtype, copy=False)
 
 
 def every(self):
-    """One by one: the heads of a layer, the rows of a head, the weights of a row."""
+    """Iterates over the heads of a layer, the rows of a head, or the weights of a row."""
     return (self[at] for at in range(len(self)))
 
 

@@ -1,4 +1,4 @@
-"""What models and traces do beyond the extension module: writing, and showing the page."""
+"""Methods of Model, Trace and LayerMap that are written in Python: generation, statistics and the viewer."""
 
 import os
 
@@ -8,19 +8,56 @@ from ._given import give
 
 def generate(self, prompt: str, max_tokens: int = 128, *, temperature: "float | None" = None, top_k: int = 0, top_p: float = 1.0,
              seed: int = 0, watch: bool = False):
-    """The text that follows, greedily unless a temperature is given; of an encoder-decoder the text it writes. watch=True returns (text,
-    trace) with the attention of every step."""
+    """Generates text: the continuation of the prompt, or what an encoder-decoder writes for it.
+
+    Parameters
+    ----------
+    prompt : str
+        The text to continue, or the source text of an encoder-decoder.
+    max_tokens : int
+        Largest number of tokens to generate.
+    temperature : float, optional
+        Softmax temperature for sampling. Default: greedy decoding; an encoder-decoder uses its own beam search settings.
+    top_k : int
+        Sample among the k most probable tokens; 0 for all.
+    top_p : float
+        Sample among the most probable tokens that together have this probability.
+    seed : int
+        Seed for sampling.
+    watch : bool
+        Also keep the attention of every step.
+
+    Returns
+    -------
+    str, or (str, Trace) with watch=True
+        The generated text.
+    """
     text, trace = self._generate(prompt, max_tokens, temperature, top_k, top_p, seed, watch)
     return (text, trace) if watch else text
 
 
 def sweep(self, *statistics: str, top_k: int = 0, cells=(0, 0), matches=(), offset_reach: int = 64, heads=None, sampled_rows: int = 0) -> dict:
-    """Sums over every kept row and key in one pass, as a dict of arrays: Map.sweep() of sequence 0.
+    """Computes statistics of the layer in one pass over the kept rows. Returns a dict of arrays, as Map.sweep() does for a batch of 1.
 
-    statistics: "entropy" (nats) and "distance" f32 [1, head, row], "received" [1, head, key], "offsets" [1, head, 2 * offset_reach + 1].
-    top_k: "top_keys" and "top_weights" [1, head, row, top_k]. cells = (rows, columns): "pooled_max" and "pooled_mean". matches: pairs of
-    tags (of queries, of keys), int [token], whose equal ones are summed, "matches" [match, 1, head, row]. heads: a range of them.
-    sampled_rows: look at so many rows only; "exact" is then False. "queries" says which query each row is.
+    Parameters
+    ----------
+    statistics : str
+        "entropy" (in nats) and "distance", each f32 [1, head, row]; "received", f32 [1, head, key]; "offsets", f32 [1, head,
+        2 * offset_reach + 1].
+    top_k : int
+        If positive, adds "top_keys" and "top_weights" [1, head, row, top_k].
+    cells : (int, int)
+        If not (0, 0), adds "pooled_max" and "pooled_mean": the map, pooled to this many rows and columns.
+    matches : sequence of (int array [token], int array [token])
+        Adds "matches" [match, 1, head, row]: for each pair of tag arrays (of queries, of keys), the weight on keys with an equal tag.
+    offset_reach : int
+        Range of "offsets"; larger distances are added to the ends.
+    heads : range of heads, optional
+        (begin, end), a slice or a single index.
+    sampled_rows : int
+        If positive, reads only this many rows.
+
+    The dict also has "queries", the query of each row, and "exact", which is False if rows were sampled.
     Raises InvalidArgumentError, StaleError.
     """
     return self._sweep(list(statistics), top_k=top_k, cells=list(cells), matches=list(matches), offset_reach=offset_reach, heads=heads,
@@ -28,9 +65,13 @@ def sweep(self, *statistics: str, top_k: int = 0, cells=(0, 0), matches=(), offs
 
 
 def received(self, layer, family=None, *, heads=None):
-    """What every key has received so far, step by step: f32 [step, head, key], the sum of the weights that the queries up to then gave it.
+    """Accumulated weight that each key has received after each generation step, f32 [step, head, key].
 
-    Step 0 is the prompt, then one step for each generated token: what a cache would ask that wants to let keys go. heads: these alone.
+    Step 0 is the prompt; one step follows for each generated token. Entry [s, h, j] is the sum of the weights on key j over all queries
+    up to step s. A key-value cache can use it to choose the keys that it evicts.
+
+    layer: number of the layer. family: name of the map's family (Trace.families); default: the main one. heads: heads to compute;
+    default: all.
     """
     import numpy as np
 
@@ -45,12 +86,22 @@ def received(self, layer, family=None, *, heads=None):
 
 
 def to_html(self, path=None, *, others=(), budget: int = 20_000_000, state: str = ""):
-    """The viewer as one page that works offline, of at most `budget` bytes: written to `path`, or returned as a string. state: what it
-    opens with, as the page's own address has it behind `#`: "v=map&h=5.3" is the map of L5.H3. others: traces that the page compares with
-    this one (checkpoints, runs with edits)."""
+    """Exports the viewer as one HTML page that works offline.
+
+    Parameters
+    ----------
+    path : str or path, optional
+        File to write. Default: return the page as a string.
+    others : sequence of Trace
+        Traces that the page compares with this one, such as other checkpoints or runs with edits.
+    budget : int
+        Largest size of the page, in bytes.
+    state : str
+        Initial view, as in the page's URL after `#`: "v=map&h=5.3" shows the map of L5.H3.
+    """
     if path is not None:
         return _page([self, *[getattr(one, "trace", one) for one in others]], str(path), budget, state)
-    import tempfile  # here: its own imports take longer than all of the package
+    import tempfile  # imported here, because its own imports take longer than the whole package
 
     with tempfile.TemporaryDirectory() as folder:
         name = os.path.join(folder, "page.html")
@@ -68,8 +119,10 @@ def _in_notebook():
 
 
 def view(self, *others, height=700, budget=20_000_000, state=""):
-    """Shows the viewer: in the cell's output of a notebook, `height` pixels high, else in a browser's tab. others: traces to compare with,
-    side by side. state: as to_html() has it."""
+    """Shows the viewer in the output of a notebook cell or, outside a notebook, in a browser tab.
+
+    others: traces to compare side by side. height: of the notebook frame, in pixels. budget (bytes) and state: as for to_html().
+    """
     if _in_notebook():
         import html
 
@@ -77,7 +130,7 @@ def view(self, *others, height=700, budget=20_000_000, state=""):
 
         page = html.escape(self.to_html(others=others, budget=budget, state=state), quote=True)
         frame = f'<iframe srcdoc="{page}" width="100%" height="{height}" style="border:0"></iframe>'
-        return display({"text/html": frame, "text/plain": "the page of a trace"}, raw=True)  # HTML() warns of frames
+        return display({"text/html": frame, "text/plain": "the page of a trace"}, raw=True)  # display.HTML() would warn about the iframe
     import tempfile
     import webbrowser
 

@@ -1,4 +1,4 @@
-"""Maps as pictures: PNG bytes by the library's own painter, or axes of matplotlib."""
+"""Images of maps: PNG bytes from the library's own renderer, or matplotlib axes."""
 
 import math
 
@@ -21,7 +21,7 @@ def _range(given, size, name):
 
 
 def _tile(head, queries, keys, pixels):
-    """(weights of cells, the ranges that they show); at most `pixels` cells a side, the largest weight of each."""
+    """Returns (cells, query range, key range). There are at most `pixels` cells per side; a cell is the largest weight in it."""
     queries, keys = _range(queries, head.shape[0], "queries"), _range(keys, head.shape[1], "keys")
     sizes = [end - begin for begin, end in (queries, keys)]
     shrink = min(1.0, pixels / max(sizes))
@@ -30,8 +30,8 @@ def _tile(head, queries, keys, pixels):
 
 
 def _grid(heads, queries, keys, pixels):
-    """All heads beside each other, each in the scale of its own largest weight."""
-    import numpy as np  # here: it takes longer than the package
+    """Tiles all heads into one array, each scaled by its own largest weight."""
+    import numpy as np  # imported here, because it takes longer than the package
 
     columns = math.ceil(math.sqrt(len(heads)))
     tiles = [_tile(head, queries, keys, max(8, pixels // columns - _GAP))[0] for head in heads]
@@ -47,18 +47,39 @@ def _grid(heads, queries, keys, pixels):
 
 
 def head_image(self, queries=None, keys=None, *, pixels: int = 512, scale: str = "sqrt") -> bytes:
-    """The map as a PNG file's bytes: rows are queries, columns keys, dark is 0 and yellow the largest weight, grey is hidden.
+    """Renders the head's map as a PNG file and returns its bytes.
 
-    queries, keys: (begin, end) or a slice. pixels: of the longer side; a map of more shows the largest weight of each pixel.
-    scale: "sqrt", "linear" or "log".
+    Rows are queries and columns are keys. Dark is 0, yellow is the largest weight, grey is hidden.
+
+    Parameters
+    ----------
+    queries, keys : (begin, end), slice or int, optional
+        The region to show. Default: all.
+    pixels : int
+        Largest number of pixels of the longer side. In a larger map, a pixel shows the largest weight that it covers.
+    scale : {"sqrt", "linear", "log"}
+        Color scale.
     """
     cells, *_ = _tile(self, queries, keys, pixels)
     return _core._png(cells, scale, max(1, pixels // max(cells.shape)))
 
 
 def head_plot(self, queries=None, keys=None, *, ax=None, tokens=None, pixels: int = 512):
-    """The map on axes of matplotlib, which are returned. tokens: the words of queries and keys (or a pair of lists), written beside the
-    rows and columns where these are at most 60."""
+    """Plots the head's map with matplotlib and returns the axes.
+
+    Parameters
+    ----------
+    queries, keys : (begin, end), slice or int, optional
+        The region to show. Default: all.
+    ax : matplotlib axes, optional
+        Axes to draw on. Default: a new figure.
+    tokens : list of str, or (list of str, list of str), optional
+        Labels of queries and keys, as one list or as a pair. Drawn on an axis that shows at most 60 of them.
+    pixels : int
+        Largest number of cells per side.
+
+    Raises ImportError without matplotlib, InvalidArgumentError if the number of tokens does not match the map.
+    """
     cells, queries, keys = _tile(self, queries, keys, pixels)
     if ax is None:
         ax = _pyplot().subplots()[1]
@@ -108,22 +129,28 @@ def _plot_grid(heads, queries, keys, pixels):
 
 
 def map_image(self, batch: int = 0, queries=None, keys=None, *, pixels: int = 768, scale: str = "sqrt") -> bytes:
-    """All heads of a sequence as a PNG file's bytes, each in the scale of its own largest weight."""
+    """Renders all heads of one sequence as a PNG file and returns its bytes. Each head is scaled by its own largest weight.
+
+    Parameters as in MapHead.to_image().
+    """
     return _core._png(_grid([self.head(batch, head) for head in range(self.shape[1])], queries, keys, pixels), scale, 1)
 
 
 def map_plot(self, batch: int = 0, queries=None, keys=None, *, pixels: int = 1024):
-    """All heads of a sequence on a figure of matplotlib, which is returned."""
+    """Plots all heads of one sequence with matplotlib and returns the figure. Parameters as in MapHead.plot()."""
     return _plot_grid([self.head(batch, head) for head in range(self.shape[1])], queries, keys, pixels)
 
 
 def layer_image(self, queries=None, keys=None, *, pixels: int = 768, scale: str = "sqrt") -> bytes:
-    """All heads of the layer as a PNG file's bytes, each in the scale of its own largest weight."""
+    """Renders all heads of the layer as a PNG file and returns its bytes. Each head is scaled by its own largest weight.
+
+    Parameters as in MapHead.to_image().
+    """
     return _core._png(_grid([self.head(head) for head in range(self.heads)], queries, keys, pixels), scale, 1)
 
 
 def layer_plot(self, queries=None, keys=None, *, pixels: int = 1024):
-    """All heads of the layer on a figure of matplotlib, which is returned."""
+    """Plots all heads of the layer with matplotlib and returns the figure. Parameters as in MapHead.plot()."""
     return _plot_grid([self.head(head) for head in range(self.heads)], queries, keys, pixels)
 
 
@@ -132,7 +159,7 @@ def _picture_of_a_cell(self):
 
 
 def attach(map_type):
-    """Gives the types their pictures; notebooks show a map that is a cell's value."""
+    """Adds to_image() and plot() to the map types. A notebook shows a map that is the value of a cell."""
     for kind, image, plot in ((_core.MapHead, head_image, head_plot), (map_type, map_image, map_plot), (_core.LayerMap, layer_image, layer_plot)):
         give(kind, to_image=image, plot=plot)
         kind._repr_png_ = _picture_of_a_cell

@@ -1,4 +1,4 @@
-"""Tokens and words of a trace as people read them, with their places in its text."""
+"""Readable tokens and words of a trace, with their positions in its text."""
 
 import bisect
 import re
@@ -12,7 +12,10 @@ _WORD = re.compile(f"{_LETTERS}+(?:['\u2019]{_LETTERS}+)*|[{_ALONE}]|[^\\w\\s]")
 
 
 class Word(str):
-    """A word of a trace's text: trace.text[word.begin:word.end], made of the tokens trace.tokens[word.tokens.start:word.tokens.stop]."""
+    """A word of a trace's text.
+
+    It equals trace.text[word.begin:word.end]; its tokens are trace.tokens[word.tokens.start:word.tokens.stop].
+    """
 
     __slots__ = ("begin", "end", "tokens")
 
@@ -26,10 +29,10 @@ class Word(str):
 
 
 def _characters(text, offsets):
-    """Byte ranges of a text as ranges of characters; a character that a range holds in part belongs to it."""
+    """Converts byte ranges of a text to character ranges. A range that covers a part of a character includes the whole character."""
     if text.isascii():
         return [tuple(one) for one in offsets]
-    first = [0] * (len(text.encode()) + 1)  # of each byte, its character
+    first = [0] * (len(text.encode()) + 1)  # index of the character of each byte
     at = 0
     for place, letter in enumerate(text):
         size = len(letter.encode())
@@ -40,12 +43,12 @@ def _characters(text, offsets):
 
 
 def offsets(self):
-    """(begin, end) of each token in `text`, in characters; empty ranges for special tokens and items."""
+    """Character range (begin, end) of each token in `text`. Special tokens and items have empty ranges."""
     return _characters(self.text, self._byte_offsets)
 
 
 def _readable(piece):
-    """A vocabulary's spelling without its marks, for a token that has no place in the text."""
+    """A vocabulary entry without its word-boundary marks, for a token that has no range in the text."""
     for mark in ("\u0120", "\u2581"):
         piece = piece.replace(mark, " ")
     piece = piece.replace("\u010a", "\n").replace("</w>", "")
@@ -53,10 +56,10 @@ def _readable(piece):
 
 
 def tokens(self):
-    """Each token as people read it: its part of the text, without the spaces around it; special tokens and items by their names.
+    """The tokens in readable form: the text that each covers, without surrounding spaces; special tokens and items by name.
 
-    A token that is a part of a character, as in byte-level vocabularies, reads as the whole character. `pieces` has the vocabulary's
-    own spellings, `words` joins the tokens of a word.
+    A token that covers a part of a character, as in byte-level vocabularies, shows the whole character. See `pieces` for the entries of
+    the vocabulary, and `words` for tokens joined to words.
     """
     text, out = self.text, []
     for piece, (begin, end), special, at in zip(self.pieces, self.offsets, self._special, range(len(self.pieces))):
@@ -69,13 +72,13 @@ def tokens(self):
 
 
 def words(self):
-    """The words of the text in its order, each a str with `begin` and `end` in `text` (characters) and the range `tokens` of the tokens
-    that have a part in it.
+    """The words of the text, in order.
 
-    Words are runs of letters and digits (an apostrophe between letters joins), single ideographs and single marks. Special tokens and items
-    belong to none.
+    Each word is a str with the attributes `begin` and `end`, its character range in `text`, and `tokens`, the range of the tokens that
+    overlap it. A word is a run of letters and digits (an apostrophe between letters joins them), a single ideograph or a single
+    punctuation mark. Special tokens and items belong to no word.
     """
-    ends, starts = [], []  # of the tokens that are a part of the text, ascending
+    ends, starts = [], []  # (position, token) of the tokens that cover text, ascending
     for at, (begin, end) in enumerate(self.offsets[: self._text_tokens]):
         if begin < end:
             starts.append((begin, at))

@@ -1,34 +1,34 @@
-"""The exceptions of the library: one for each error code, all of them Error, and of the built-in kind that fits."""
+"""Exceptions of the library: one for each error code. Each derives from Error and from the built-in exception that fits."""
 
 import re
 
 
 class Error(RuntimeError):
-    """What the library refuses, in one line: what is wrong, where, what was expected, and what to do."""
+    """Base class of all errors. The message is one line: what is wrong, where, what was expected, and what to do."""
 
 
 class InvalidArgumentError(Error, ValueError):
-    """A value outside its documented range."""
+    """A value is outside its documented range."""
 
 
 class OutOfRangeError(InvalidArgumentError, IndexError):
-    """An index beyond what there is."""
+    """An index is out of range."""
 
 
 class ShapeError(Error, ValueError):
-    """Shapes or dtypes that do not fit together."""
+    """Shapes or dtypes do not fit together."""
 
 
 class UnsupportedError(Error, NotImplementedError):
-    """A valid request that this build cannot run. It is never approximated silently."""
+    """The request is valid, but this build cannot run it. It is never approximated silently."""
 
 
 class FormatError(Error, ValueError):
-    """Malformed bytes in a file."""
+    """A file is malformed."""
 
 
 class NotFoundError(Error, LookupError):
-    """A model, file, tensor, row or name that does not exist."""
+    """A model, file, tensor, row or name does not exist."""
 
 
 class FileError(Error, OSError):
@@ -36,15 +36,15 @@ class FileError(Error, OSError):
 
 
 class StaleError(Error):
-    """An operand changed after a record of it was made."""
+    """An array was changed after the record that shares it was made."""
 
 
 class BudgetError(Error, MemoryError):
-    """More memory needed than allowed; nothing was started."""
+    """The call needs more memory than its budget allows. Nothing was computed."""
 
 
 class TooLongError(Error, ValueError):
-    """A text with more tokens than the model has positions."""
+    """The text has more tokens than the model has positions."""
 
 
 class CancelledError(Error):
@@ -57,7 +57,7 @@ KINDS = {
     "kCancelled": CancelledError,
 }
 
-# Options of the command line in the library's messages, and what Python has instead. {} stands for the option's value.
+# Python equivalents of the command-line options that messages of the C++ library name. {} is the value of the option.
 _KEYWORDS = {
     "budget": "budget={}", "gradients": "trace_gradients(), or watch(..., gradients_of=...)", "head": "head={}", "layers": "layers={}",
     "overlap": "overlap={}", "pair": "pair={}", "port": "port={}", "rows": "rows={}", "truncate": "truncate=True", "window": "window={}",
@@ -71,7 +71,7 @@ _OPTION = re.compile(r"(?<![\w-])--(" + "|".join(_KEYWORDS) + r")(?![\w-])(?: (\
 
 
 def with_keywords(message):
-    """A message of the library with keywords of Python where it names options of the command line."""
+    """Replaces command-line options in a message of the C++ library by the Python keywords for them."""
     for option, phrase in _PHRASES.items():
         message = message.replace(option, phrase)
 
@@ -89,7 +89,7 @@ _PREFIXES = re.compile(r"\b(?:clearhead\._core|collections\.abc|typing|os|pathli
 
 
 def _parameters(signature):
-    """[(name, type, has a default)] of a signature as the binding prints it, and whether each may be given by position."""
+    """Parses a signature as nanobind prints it: [(name, type, has a default, may be positional)]."""
     begin = signature.index("(")
     depth, part, parts = 0, "", []
     for letter in signature[begin:]:
@@ -120,7 +120,7 @@ _KINDS = {"int": int, "float": (int, float), "str": str, "bool": bool, "bytes": 
 
 
 def _fits(value, kind):
-    """Whether a value may be of a type by its name: True where that is not known."""
+    """Returns whether a value matches a type given by name; True if the type is unknown."""
     if "|" in kind:
         return any(_fits(value, one.strip()) for one in kind.split("|"))
     if kind == "None":
@@ -139,7 +139,7 @@ def _fits(value, kind):
 
 
 def _problem(parameters, positional, named):
-    """(number of arguments that fit, what is wrong with the next one: its name, its type, what was found)."""
+    """Returns (number of arguments that fit, name of the first that does not, its expected type, what was found)."""
     places = [one for one in parameters if one[3]]
     given = dict(zip((one[0] for one in places), positional))
     if len(positional) > len(places):
@@ -159,9 +159,9 @@ def _problem(parameters, positional, named):
 
 
 def wrong_type(message, function, positional, named):
-    """The message of a TypeError for a call whose arguments fit no signature: which argument, what was expected, what was found.
+    """Returns the message of a TypeError for a call that matches no signature: the argument, what was expected and what was found.
 
-    message: the binding's own, with every signature on a line. function: its qualified name.
+    message: nanobind's message, with one signature on each line. function: qualified name of the function.
     """
     signatures = [line.split(". ", 1)[1] for line in message.split("\n\nInvoked")[0].split("\n")[1:] if ". " in line]
     function = ".".join(part.removeprefix("_") for part in function.removesuffix(".__init__").split("."))
