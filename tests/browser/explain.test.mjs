@@ -78,7 +78,10 @@ test('the shares on the page are those of the server, and the method chosen shad
   const rows = await page.$$eval('[data-testid=why-shares] tbody tr', (list) =>
     list.map((row) => [...row.children].map((cell) => cell.textContent)),
   );
-  assert.match(await page.textContent('[data-testid=why-maps]'), /^To see as maps which weights support the answer.*clearhead view .*book.* --gradients$/);
+  assert.match(
+    await page.textContent('[data-testid=why-maps]'),
+    /^To see as maps which weights support the answer.*clearhead view .*book.* --gradients$/,
+  );
   const front = data.methods[0].shares;
   const order = front.map((_, i) => i).sort((a, b) => Math.abs(front[b]) - Math.abs(front[a]));
   rows.forEach((row, i) => methods.forEach((_, m) => assertPrinted(signed(row[1 + m]), data.methods[m].shares[order[i]])));

@@ -1,4 +1,4 @@
-// The page: loads a source, builds the regions, and keeps them in step with the state.
+// The page: loads a source, builds the regions and keeps them in sync with the state.
 
 import { type Context, type View, anchor, isIn } from './context';
 import type { Exported } from './figure/figure';
@@ -26,11 +26,11 @@ import { WhatIfView } from './views/what-if/what-if';
 import { CompareView } from './views/compare/compare';
 import { Timeline } from './views/timeline/timeline';
 
-/** Shows what the state says: a trace, or the choice of several. `before` is the trace that was shown last. */
+/** Shows what the state selects: one trace, or the gallery of several. `before` is the trace that was shown last. */
 export async function open(root: HTMLElement, source: Source, store: Store, before: number | null = null): Promise<void> {
   const t = strings(store.now.lang ?? (navigator.language.startsWith('zh') ? 'zh' : 'en'));
   let info: Info;
-  for (const old of root.querySelectorAll<HTMLElement>(':scope > *')) old.inert = true; // a click on the page before, read by its family's ranges
+  for (const old of root.querySelectorAll<HTMLElement>(':scope > *')) old.inert = true; // ignore clicks on the old page, which would be resolved against the old family's ranges
   try {
     info = await source.info();
     if (info.protocol !== 1) throw new Error(`protocol ${info.protocol}: this page speaks 1`);
@@ -129,7 +129,7 @@ function build(root: HTMLElement, known: Known, reload: () => void, isOther: boo
 
 function actionsOf(ctx: Context, map: MapView, reload: () => void, toggleAtlas: () => void, save: () => void): Actions {
   const again = (patch: Partial<State>, how: 'push' | 'replace'): void => {
-    ctx.life.abort(); // everything that listens or streams for the page as it was
+    ctx.life.abort(); // ends every listener and stream of the old page
     ctx.store.set(patch, how);
     reload();
   };
@@ -201,7 +201,7 @@ function wire(ctx: Context, root: HTMLElement, parts: Parts, actions: Actions): 
     'hashchange',
     () => {
       const state = fromAddress(store.now);
-      const turns = state.step !== store.now.step && ctx.info.traces.length > 0; // to another trace, with a text of its own
+      const turns = state.step !== store.now.step && ctx.info.traces.length > 0; // switches to another trace, which has its own text
       const isOwn = turns || isOfText(ctx.info, ctx.text, state.id);
       store.load(isOwn ? state : { ...forAnotherText(state), id: ctx.text.digest });
       if (!isOwn) ctx.notify(ctx.t('banner.other'));
@@ -220,7 +220,7 @@ function wire(ctx: Context, root: HTMLElement, parts: Parts, actions: Actions): 
   requestAnimationFrame(showAnchor);
 }
 
-/** Shows another checkpoint of a training run; null is the last one. */
+/** Shows another checkpoint of a training run; null is the last checkpoint. */
 async function turnTo(ctx: Context, views: readonly View[], step: number | null): Promise<void> {
   const { checkpoints } = ctx.info;
   const wanted = step ?? checkpoints[checkpoints.length - 1]?.step;
@@ -235,7 +235,7 @@ async function turnTo(ctx: Context, views: readonly View[], step: number | null)
   }
 }
 
-/** What to look for in this trace, where it is one of a choice. */
+/** The sentence that says what to look for in this trace, shown if the trace is one of a gallery. */
 function sentence({ info, t }: Context): HTMLElement | null {
   const look = info.traces.find((one) => one.number === info.step)?.look_for;
   if (!look || !hasGallery(info)) return null;
@@ -248,11 +248,11 @@ function sentence({ info, t }: Context): HTMLElement | null {
   return element;
 }
 
-/** Whether a state was made on this text; one that names none may be. Links of earlier versions name the trace. */
+/** Whether a state was made for this text. A state without an id may be. Links of earlier versions use the trace's id. */
 const isOfText = (info: Info, text: TextModel, id: string | null): boolean =>
   id === null || id === text.digest || id === info.id || info.checkpoints.some((one) => one.id === id);
 
-/** What an offline page opens with, and the warning on a link made for another trace. */
+/** The opening note of an offline page, and the warning for a link that was made for another text. */
 function banner(ctx: Context, wrong: boolean): HTMLElement | null {
   const { t, info } = ctx;
   if (!wrong && !ctx.source.offline) return null;
@@ -271,7 +271,7 @@ function banner(ctx: Context, wrong: boolean): HTMLElement | null {
   return element;
 }
 
-/** Another tab ran another text: says so once, with the way to see it. */
+/** Another tab ran another text: a single warning, with a button that loads the new text. */
 function staleBanner(ctx: Context, reload: () => void): HTMLElement {
   const { t } = ctx;
   return h(
@@ -290,7 +290,7 @@ function copyLink(ctx: Context): void {
   );
 }
 
-/** The rows and keys on the screen: of the map, or in reading of everything. */
+/** The rows and keys on the screen: those of the map, or everything in the reading view. */
 function visiblePart(ctx: Context, map: MapView): { rows: { begin: number; end: number }; keys: { begin: number; end: number } } {
   const { q0, q1 } = map.rect;
   const [k0, k1] = [map.keyAt(q0, map.rect.k0), map.keyAt(q1, map.rect.k1)];

@@ -1,4 +1,4 @@
-// What every view is given: the source and what it said of itself, the text, the state, and the few things that all of them do.
+// The context of every view: the source and its metadata, the text, the state, and helpers that all views share.
 
 import type { Exported } from './figure/figure';
 import type { Focus } from './focus';
@@ -27,46 +27,48 @@ export interface Context {
   source: Source;
   info: Info;
   family: Family;
-  text: TextModel; // of the queries
-  keyText: TextModel; // of the keys: the same, but for cross-attention
+  text: TextModel; // text of the queries
+  keyText: TextModel; // text of the keys; differs from `text` only in cross-attention
   segments: readonly Segment[];
   store: Store;
   focus: Focus;
-  /** Ends when the page is built anew (another text, language or family): whatever listens or streams ends with it. */
+  /** Aborted when the page is rebuilt (another text, language or family); every listener and stream ends with it. */
   life: AbortController;
   t: Strings;
   theme(): Theme;
-  /** Says it to screen readers, once things are quiet. */
+  /** Announces a sentence to screen readers, once no newer one has come for a moment. */
   announce(sentence: string): void;
-  /** Says it to everyone, for some seconds. */
+  /** Shows a message to everyone for a few seconds. */
   notify(message: string, kind?: 'plain' | 'bad'): void;
   /** Brings a token into view in the text. */
   reveal(token: number, remember: boolean): void;
-  /** Which span the next click in the text chooses, in the atlas' span mode. */
+  /** Which span the next click in the text selects, in the atlas's span mode. */
   picking: 'q' | 'k' | null;
 }
 
 export interface View {
   readonly element: HTMLElement;
-  /** The state or the line changed. */
+  /** Called when the state or the line has changed. */
   update(state: State, before: State): void;
-  /** The source turned to another checkpoint: everything that came from it is to be asked for again. */
+  /** Called when the source has switched to another checkpoint: everything that came from it must be requested again. */
   renew?(): void;
-  /** What it shows now, as a figure for print (figure/figure.ts). */
+  /** What the view shows now, as a figure for print (figure/figure.ts). */
   figure?(): Exported | Promise<Exported>;
-  /** The numbers of what it shows now. Views without it show rows, maps or an atlas, whose numbers the source exports. */
+  /**
+   * The numbers behind what the view shows now. Views without this method show rows, maps or an atlas; the source exports their numbers.
+   */
   numbers?(): Numbers;
-  /** The same of a view whose numbers the server exports, for a page without one. */
+  /** The same for a page without a server, in views whose numbers the server would export. */
   offlineNumbers?(): Promise<Numbers>;
 }
 
 export interface Numbers {
   json: Record<string, unknown>;
-  rows: readonly Float32Array[]; // the same for NPY
-  shape?: readonly number[]; // of all rows together; without it, that of a matrix
+  rows: readonly Float32Array[]; // the same numbers, for NPY
+  shape?: readonly number[]; // of all rows together; default: [rows, row length]
 }
 
-/** Why a feature is not to be had here, in the page's language; null when it is. */
+/** The reason why a feature is not available here, in the page's language; null if it is available. */
 export function absent(ctx: Context, feature: Feature): string | null {
   const found = ctx.info.missing.find((m) => m.feature === feature);
   return found ? reasonOf(ctx, found) : null;
@@ -77,19 +79,19 @@ export function reasonOf(ctx: Context, missing: Missing): string {
   return parts.filter(Boolean).join(' ');
 }
 
-/** An axis of the map: queries down, keys across. */
+/** An axis of the map: queries run down, keys run across. */
 export type Side = 'query' | 'key';
 
-/** The tokens that stand on a side of a family's maps. */
+/** The range of ids on one axis of a family's maps. */
 export function rangeOf(family: Family, side: Side): Span {
   const [begin, end] = side === 'query' ? family.query_range : family.key_range;
   return { begin, end };
 }
 
-/** The side whose tokens are chosen. */
+/** The axis whose tokens are selected. */
 export const askedSide = (state: State): Side => (state.direction === 'out' ? 'query' : 'key');
 
-/** Whether spans lie inside one of a family's ranges. */
+/** Whether all spans lie inside a range of a family. */
 export const isIn = ([begin, end]: [number, number], spans: readonly Span[]): boolean =>
   spans.every((s) => begin <= s.begin && s.end <= end);
 
@@ -102,12 +104,12 @@ export function setAnchor(ctx: Context, spans: readonly Span[], how: 'push' | 'r
   }
   const other = which === 'q' ? ctx.family.key_range : ctx.family.query_range;
   if (!isIn(other, spans)) return ctx.notify(ctx.t('items.elsewhere', { name: spans[0] ? quoted(ctx, spans[0]) : '' }));
-  // A token of the other text: it is looked at from its own side.
+  // The token belongs to the other axis: select it there and switch the direction.
   if (which === 'q') ctx.store.set({ direction: 'in', k: spans }, how);
   else ctx.store.set({ direction: 'out', q: spans }, how);
 }
 
-/** Turning the direction keeps the token looked at, when the other side has none chosen yet. */
+/** Switches the direction. The selected token is kept if the other axis has no selection yet, and always in the reading view. */
 export function turn(ctx: Context, direction: Direction): void {
   const state = ctx.store.now;
   if (direction === state.direction) return;
@@ -117,7 +119,7 @@ export function turn(ctx: Context, direction: Direction): void {
   ctx.store.set(patch, 'push');
 }
 
-/** Pins a head and brings it to the front; the head in front is let go. */
+/** Pins a head and brings it to the front; a head that is already in front is unpinned. */
 export function pin(ctx: Context, at: HeadId): void {
   const heads = ctx.store.now.heads;
   const others = heads.filter((o) => !sameHead(o, at));
@@ -132,18 +134,20 @@ export function solo(ctx: Context, at: HeadId): void {
   ctx.store.set({ heads: [at] }, 'push');
 }
 
-/** Weights are shares of their row (a sink logit may take some of it); weighted by norms they are numbers. */
+/**
+ * Prints a weight. Raw weights are shares of their row (a sink logit may take part of it); weights multiplied by norms are plain numbers.
+ */
 export function printWeight(ctx: Context, value: number, badge: Badge, error: number): string {
   const approximate = badge === 'quantised' || badge === 'sampled' || error > 0;
   return isShare(ctx) ? format.share(value, approximate) : format.weight(value, approximate);
 }
 
-/** How an answer changes with weights, where they are shown by that. */
+/** The gradient part of a weight kind, such as `for` of `for-value`; null for kinds without a gradient. */
 export const gradientOf = (weight: WeightKind): Gradient | null => kGradients.find((g) => weight === g || weight === `${g}-value`) ?? null;
 export const isGradient = (weight: WeightKind): boolean => gradientOf(weight) !== null;
 export const hasLengths = (weight: WeightKind): boolean => weight === 'value' || weight.endsWith('-value');
 
-/** The weight kind as captions say it. */
+/** The name of the weight kind in captions. */
 export function weightName(ctx: Context): string {
   const { weight } = ctx.store.now;
   const gradient = gradientOf(weight);
@@ -161,7 +165,7 @@ export function badgeTitle(ctx: Context, badge: Badge, error: number): string {
   return error > 0 ? `${plain} ${ctx.t('badge.error', { error: format.power(error, 2) })}` : plain;
 }
 
-/** A token as a sentence would quote it: whitespace at the ends gone, or shown when there is nothing else. */
+/** A token as it is quoted in a sentence: whitespace at the ends is removed, or made visible if there is nothing else. */
 export function quoted(ctx: Pick<Context, 'text'>, span: Span, text: TextModel = ctx.text): string {
   const label = text.labelOf(span);
   return label.trim() || visibleSpace(label) || '∅';
@@ -176,12 +180,12 @@ export function visibleSpace(text: string): string {
     .replace(/\u00a0/g, '⍽');
 }
 
-/** Where an id stands and what it is: “#12 word” of a token, its name of an item. */
+/** Position and name of an id: “#12 word” for a token, the name for an item. */
 export function placed(ctx: Context, id: number, text: TextModel = ctx.text): string {
   return text.itemsOf(id) ? text.label(id) : `#${format.whole(id)} ${quoted(ctx, { begin: id, end: id + 1 }, text)}`;
 }
 
-/** What items are called: “patch 2,3 of 8 × 8”, “sentence 3”. */
+/** The description of an item: “patch 2,3 of 8 × 8”, “sentence 3”; empty for a token. */
 export function described(ctx: Context, id: number): string {
   const items = ctx.text.itemsOf(id);
   if (!items) return '';
@@ -189,7 +193,7 @@ export function described(ctx: Context, id: number): string {
   return items.rows > 0 ? ctx.t('items.of', { name, rows: items.rows, columns: (items.end - items.begin) / items.rows }) : name;
 }
 
-/** A family's name where its kind does not say it. */
+/** The display name of a family; for kind `other`, made from the kinds of its rows and columns. */
 export function familyName(ctx: Context, family: Family): string {
   if (family.kind !== 'other') return ctx.t(`family.${family.kind}`);
   const kind = ([begin]: [number, number]): string => ctx.t.kind(ctx.text.itemsOf(begin)?.kind ?? 'token');
@@ -197,17 +201,17 @@ export function familyName(ctx: Context, family: Family): string {
   return sides.split(' ').includes(family.id) ? sides : `${family.id}: ${sides}`;
 }
 
-/** What the layer of a head computes: layers of one family may see windows of different lengths. */
+/** A summary of what the layer of a head computes: layers of one family may use windows of different lengths. */
 export const summaryOf = (family: Family, head: HeadId | undefined): string => {
   const summary = family.summaries[head?.layer ?? 0];
   return summary ? `L${head?.layer ?? 0}: ${summary}` : '';
 };
 
-/** The command that shows this again. */
+/** The command that reproduces the current view. */
 export function commandOf(ctx: Context): string {
   const { command } = ctx.info;
   const state = `--state '${formatState(ctx.store.now)}'`;
   if (/^clearhead view /.test(command)) return `${command} ${state}`;
-  const file = / --trace (\S+)/.exec(command)?.[1]; // made by another command: its trace is viewed
+  const file = / --trace (\S+)/.exec(command)?.[1]; // the trace was written by another command: view that file
   return file ? `${command} && clearhead view ${file} ${state}` : command;
 }

@@ -1,5 +1,5 @@
-// JSON and NPY of the numbers behind what is shown, made by the page itself: for offline pages, where no server can, and for views whose numbers are the
-// page's own (`numbers()` of View in context.ts).
+// JSON and NPY exports made by the page itself: for offline pages, which have no server, and for views that provide their own numbers
+// (`numbers()` of View in context.ts).
 
 import { type Context, type Numbers, type View, commandOf } from './context';
 import type { ExportKind, LineRequest } from './source/source';
@@ -30,7 +30,7 @@ async function exportHere(ctx: Context, kind: ExportKind): Promise<{ blob: Blob;
   return { blob: new Blob([npy(values, commandOf(ctx))]), name: 'clearhead.npy' };
 }
 
-/** What a view of an offline page shows, in the fields of the server's exports (docs/viewer-api.md, api/export). */
+/** The numbers of a view of an offline page, in the fields of the server's exports (docs/viewer-api.md, api/export). */
 export async function exportOffline(ctx: Context, kind: 'json' | 'npy', view: View): Promise<{ blob: Blob; name: string }> {
   return view.offlineNumbers ? exportNumbers(ctx, kind, await view.offlineNumbers()) : exportHere(ctx, kind);
 }
@@ -47,7 +47,7 @@ function jsonFile(ctx: Context, numbers: Record<string, unknown>, of = ''): { bl
   return { blob: new Blob([JSON.stringify(body)], { type: 'application/json' }), name: `clearhead${of}.json` };
 }
 
-/** NPY version 1: float32 [lines, items], or of a shape; the command stands behind the data, where readers stop. */
+/** NPY version 1: float32 [lines, items], or the given shape. The command follows the data, where readers stop. */
 export function npy(
   rows: readonly Float32Array[],
   command: string,

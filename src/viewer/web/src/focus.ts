@@ -1,8 +1,8 @@
-// What is being looked at: from the state and the pointer to the lines of weights that the views paint.
+// The focus: from the state and the pointer to the lines of weights that the views paint.
 //
-// The front head has one line (a row when looking out, a column when looking in); every other pinned head has its own for the underbars.
-// A pointer over a token or a thumbnail previews: it changes the line shown, not the state. A line is delivered only while its request
-// is still the wanted one, so that fast scrubbing never leaves a stale row.
+// The front head has one line (a row in direction out, a column in direction in); every other pinned head has its own line for the
+// underbars. A pointer over a token or a thumbnail previews: it changes the line shown, not the state. A line is delivered only while its
+// request is still the wanted one, so that fast scrubbing never leaves a stale row.
 
 import { askedSide, rangeOf } from './context';
 import type { Family, HeadId, Line, LineRequest, Source, Span } from './source/source';
@@ -14,12 +14,12 @@ import type { TextModel } from './text/model';
 export interface Shown {
   request: LineRequest;
   line: Line;
-  preview: boolean; // not what the state says, but what a pointer is over
+  preview: boolean; // the line of what is under the pointer, not of the state
 }
 
 export interface FocusEvents {
   front(shown: Shown | null): void;
-  pins(lines: readonly (Line | null)[]): void; // one per pinned head
+  pins(lines: readonly (Line | null)[]): void; // one line per pinned head
   fail(error: Error): void;
 }
 
@@ -30,7 +30,7 @@ interface Preview {
 
 export class Focus {
   shown: Shown | null = null;
-  pinned: Shown | null = null; // what the state says, also while something else is previewed
+  pinned: Shown | null = null; // the line of the state, also during a preview
   pinLines: (Line | null)[] = [];
   private preview: Preview = { span: null, head: null };
   private isPreview = false;
@@ -52,7 +52,7 @@ export class Focus {
     this.listeners.push(events);
   }
 
-  /** Tokens that have no line of their own in this direction leave the line in place. */
+  /** Previews a span of tokens. Tokens that have no line in this direction leave the current line in place. */
   previewTokens(wanted: Span | null): void {
     const range = rangeOf(this.family, askedSide(this.store.now));
     const span = wanted !== null && range.begin <= wanted.begin && wanted.begin < range.end ? wanted : null;
@@ -77,14 +77,14 @@ export class Focus {
     this.refreshPins(state);
   }
 
-  /** The request for a head in the present state; null when no token is chosen or its line cannot be had. */
+  /** The line request for a head in the current state; null if no token is selected or the head has no line for it. */
   requestFor(state: State, at: HeadId, preview: Span | null): LineRequest | null {
     const chosen = preview === null ? (state.direction === 'out' ? state.q : state.k) : [this.around(preview, state)];
     const range = rangeOf(this.family, askedSide(state));
     const clipped = chosen.map((s) => ({ begin: Math.max(s.begin, range.begin), end: Math.min(s.end, range.end) }));
     const spans = clipped.filter((s) => s.begin < s.end);
     if (spans.length === 0 || at.layer >= this.family.layers || at.head >= this.family.heads) return null;
-    const reduce = state.direction === 'out' ? 'mean' : 'sum'; // rows are shares: their mean is one too; keys of a span are one key
+    const reduce = state.direction === 'out' ? 'mean' : 'sum'; // the mean of rows is again a row of shares; the keys of a span count as one key
     return {
       family: this.family.id,
       at,
@@ -110,7 +110,7 @@ export class Focus {
     this.isPreview = key !== chosen;
     if (this.pinned && JSON.stringify(this.pinned.request) !== chosen) this.pinned = null;
     if (key === this.wanted) {
-      const { shown, isPreview } = this; // what was previewed may be chosen now
+      const { shown, isPreview } = this; // what was previewed may now be selected
       if (shown && shown.preview !== isPreview && JSON.stringify(shown.request) === key) this.deliver({ ...shown, preview: isPreview });
       return;
     }

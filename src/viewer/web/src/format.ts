@@ -1,7 +1,7 @@
-// Every number a person reads is printed here, so that one quantity looks the same everywhere and tests can print it again.
+// Formatting of every number that a person reads, so that a quantity looks the same everywhere and tests can reproduce it.
 //
-// A share is a percentage with two decimals from 1 % up, three significant digits below, and a power of ten when tiny.
-// A value that does not come from exact f32 is preceded by ≈.
+// A share is a percentage with two decimals from 1 % up, three significant digits below, and a power of ten when tiny. A value that does
+// not come from exact f32 is preceded by ≈.
 
 const kThin = '\u202f'; // narrow no-break space: between digits and %, and every three digits
 
@@ -32,7 +32,7 @@ export function shortShare(value: number, approximate = false): string {
   return `${mark}<0.1${kThin}%`;
 }
 
-/** A weight that is no share (value- or output-weighted, sums of columns). */
+/** A weight that is not a share (value- or output-weighted, sums of columns). */
 export function weight(value: number, approximate = false): string {
   const mark = approximate ? '≈\u2009' : '';
   if (!Number.isFinite(value)) return '–';

@@ -1,6 +1,6 @@
-// Where the page begins. The same script is the page and, inside an offline page, the worker that recomputes rows.
+// Entry point of the page. The same script is the page and, inside an offline page, the worker that recomputes rows.
 
-import './timeline.css'; // before the rules for narrow windows
+import './timeline.css'; // must come before the rules for narrow windows
 import './style.css';
 import './sides.css';
 import './gallery.css';
@@ -17,9 +17,9 @@ if (typeof document === 'undefined') {
   const root = document.getElementById('app');
   if (root) {
     const offline = OfflineSource.find(document);
-    const places = location.protocol === 'about:' ? null : history; // a frame in a notebook's cell has no address to write to
+    const places = location.protocol === 'about:' ? null : history; // a frame in a notebook cell has no address to write to
     const opening = location.hash || `#${offline?.state ?? ''}`;
-    if (!location.hash && offline?.state) places?.replaceState(null, '', opening); // a place to come back to
+    if (!location.hash && offline?.state) places?.replaceState(null, '', opening); // an entry in the history to come back to
     void open(root, offline ?? new LiveSource('./'), new Store(parseState(opening), places));
   }
 }

@@ -1,21 +1,21 @@
-// What is opened: one of several traces or the choice of them, and the family, head and rows where the state names none.
+// What a page opens: one of several traces or the gallery; and the family, head and rows if the state names none.
 
 import type { Family, HeadId, Info, Span, TraceChoice } from './source/source';
 import { type Language, type State, parseState } from './state';
 import type { TextModel } from './text/model';
 
-/** Whether traces are to be chosen by their pictures: two of them say what to look for. */
+/** Whether the page opens on the gallery: at least two traces have a sentence that says what to look for. */
 export const hasGallery = (info: Info): boolean => info.traces.filter((one) => one.look_for !== null).length > 1;
 
-/** A trace among others, in one line. */
+/** The name of a trace in a list, on one line. */
 export const traceName = ({ model, begins }: TraceChoice): string => (begins ? `${model}: ${begins}` : model);
 
-/** A trace as it opens. */
+/** The state in which a trace opens. */
 export const openingOf = (one: TraceChoice, lang: Language | null): State => ({ ...parseState(one.state), lang, step: one.number });
 
 export const readableFamilies = (info: Info): Family[] => info.families.filter((f) => f.query_side === 0 && f.key_side === 0);
 
-/** The family of that id, else the first. */
+/** The family with that id, else the first one. */
 export function familyOf(info: Info, id: string | null): Family {
   const readable = readableFamilies(info);
   const family = readable.find((f) => f.id === id) ?? readable[0];
@@ -25,7 +25,9 @@ export function familyOf(info: Info, id: string | null): Family {
 
 export const firstHead = (family: Family): HeadId => ({ layer: Math.floor(family.layers / 2), head: 0 });
 
-/** What a page opens on: the last word of the text's first block, or of the rows there are, so that there is something to see. */
+/**
+ * The rows selected when a page opens: the last word of the text's first block, or of the family's rows, so that there is something to see.
+ */
 export function firstChoice(text: TextModel, { query_range: [begin, end] }: Family): Span[] {
   const items = text.itemsOf(begin);
   if (items) {

@@ -1,4 +1,4 @@
-// One addition to a PNG: a tEXt chunk with the command that makes the picture again, put before IEND.
+// Adds to a PNG a tEXt chunk with the command that reproduces the picture, before IEND.
 
 const kCrc = Uint32Array.from({ length: 256 }, (_, n) => {
   let c = n;

@@ -1,7 +1,7 @@
 // The state of the page, kept in one place and written into the URL: #v=read&f=dec&h=5.3,8.11&q=1204&k=300-340&…
 //
-// Views are functions of this state. Keys this version does not know are kept as they came. While something moves the URL is replaced,
-// when something is pinned it is pushed, so that the browser's back button goes from pin to pin.
+// Views are functions of this state. Keys that this version does not know are kept unchanged. Continuous changes replace the URL, pins push
+// a new one, so that the browser's back button goes from pin to pin.
 
 import {
   type Direction,
@@ -16,8 +16,8 @@ import {
 
 export const kViews = ['read', 'lines', 'map', 'atlas', 'why', 'what-if', 'compare'] as const;
 export type ViewName = (typeof kViews)[number];
-export type MapAxes = 'key' | 'offset'; // columns: keys, or key − query
-export type CompareShow = 'difference' | 'sides'; // one map of the change, or both maps
+export type MapAxes = 'key' | 'offset'; // columns of the map: keys, or key − query
+export type CompareShow = 'difference' | 'sides'; // one map of the difference, or both maps
 export type Language = 'en' | 'zh';
 
 export interface Rect {
@@ -30,7 +30,7 @@ export interface Rect {
 export interface State {
   view: ViewName;
   family: string | null;
-  heads: readonly HeadId[]; // pinned; the first is in front
+  heads: readonly HeadId[]; // pinned heads; the first is in front
   q: readonly Span[];
   k: readonly Span[];
   direction: Direction;
@@ -38,18 +38,18 @@ export interface State {
   scale: Scale;
   sink: SinkRule;
   words: boolean;
-  step: number | null; // which checkpoint of a training run, null: the last; or which of several traces, null: the first, or their choice
-  axes: MapAxes | null; // of the map; null: chosen by the layer
-  rect: Rect | null; // what the map shows; null: all
-  of: string; // what is explained: “#12” of the text, a class or a word; empty: what the model answers
-  against: string; // rather than this
-  by: readonly string[]; // methods, the first shades; empty: as opened
-  edit: string; // what is changed (views/what-if/edits.ts)
-  versus: string; // what is compared with (views/compare/choice.ts); empty: as opened
-  to: string; // the head there; empty: as opened
+  step: number | null; // checkpoint of a training run (null: the last) or number of a trace (null: the first, or the gallery)
+  axes: MapAxes | null; // axes of the map; null: chosen by the layer
+  rect: Rect | null; // visible part of the map; null: all
+  of: string; // the answer to explain: “#12” of the text, a class or a word; empty: the model's answer
+  against: string; // the alternative answer
+  by: readonly string[]; // explanation methods; the first one shades the text; empty: the default
+  edit: string; // edits (views/what-if/edits.ts)
+  versus: string; // other side of the comparison (views/compare/choice.ts); empty: the default
+  to: string; // the head on the other side; empty: the default
   show: CompareShow;
-  lang: Language | null; // null: the browser's
-  id: string | null; // the text that positions and edits are of (text/model.ts, digest)
+  lang: Language | null; // null: the browser's language
+  id: string | null; // digest of the text that positions and edits refer to (text/model.ts)
   unknown: readonly (readonly [string, string])[];
 }
 
@@ -81,7 +81,7 @@ export const kInitial: State = {
   unknown: [],
 };
 
-/** The state without what belongs to one text: its positions, targets and edits. */
+/** The state without the parts that belong to one text: its positions, targets and edits. */
 export const forAnotherText = (state: State): State => ({
   ...state,
   q: [],
@@ -129,7 +129,7 @@ export function parseState(hash: string): State {
   return { ...state, unknown };
 }
 
-/** The state in the page's address; the language stays where it names none. */
+/** The state in the page's address; without a language in the address, the current one is kept. */
 export function fromAddress(before: State): State {
   const state = parseState(location.hash);
   return { ...state, lang: state.lang ?? before.lang };
@@ -189,7 +189,7 @@ function parseKey(key: string, value: string): Partial<State> | null {
   }
 }
 
-/** The URL form without `#`. What has its default is left out, but for the view and the head, which make a link speak for itself. */
+/** The URL form without `#`. Defaults are left out, except the view and the heads, which make a link self-explanatory. */
 export function formatState(state: State): string {
   const parts: [string, string][] = [['v', state.view]];
   if (state.family) parts.push(['f', state.family]);
@@ -220,7 +220,7 @@ const escapeValue = (value: string): string => encodeURIComponent(value).replace
 
 export type Listener = (state: State, before: State) => void;
 
-/** Holds the state, tells who listens, and keeps the URL in step. */
+/** Holds the state, notifies listeners and keeps the URL in sync. */
 export class Store {
   private readonly listeners = new Set<Listener>();
   private timer: ReturnType<typeof setTimeout> | undefined;
@@ -230,7 +230,7 @@ export class Store {
     private readonly history: Pick<History, 'pushState' | 'replaceState'> | null,
   ) {}
 
-  /** False in a frame whose address is not its own: a link to a state would leave the page. */
+  /** False in a frame without an address of its own, where a link to a state would leave the page. */
   get hasAddress(): boolean {
     return this.history !== null;
   }
@@ -239,13 +239,13 @@ export class Store {
     return this.state;
   }
 
-  /** Calls back on every change, until the signal ends it. */
+  /** Calls the listener on every change, until the signal aborts. */
   listen(listener: Listener, signal?: AbortSignal): void {
     this.listeners.add(listener);
     signal?.addEventListener('abort', () => this.listeners.delete(listener));
   }
 
-  /** `push` for pins and view changes, `replace` for what moves. */
+  /** `push` for pins and changes of view, `replace` for continuous changes. */
   set(patch: Partial<State>, how: 'replace' | 'push' = 'replace'): void {
     const before = this.state;
     this.state = { ...before, ...patch };
@@ -253,12 +253,12 @@ export class Store {
     for (const listener of this.listeners) listener(this.state, before);
   }
 
-  /** Puts the present state into the history as it is: what moved so far becomes a place to come back to. */
+  /** Pushes the current state to the history, so that the back button can return to it. */
   pin(): void {
     this.write('push');
   }
 
-  /** The URL changed under us (back, a pasted link): what was to be written into it is no longer so. */
+  /** Takes over a state from the URL (back button, pasted link) and drops a pending write to it. */
   load(state: State): void {
     clearTimeout(this.timer);
     const before = this.state;

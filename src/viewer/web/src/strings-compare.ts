@@ -1,4 +1,4 @@
-// Strings of the view that compares two maps, in both languages, as in strings.ts.
+// Strings of the comparison view, in both languages, as in strings.ts.
 
 export const kCompare = {
   'view.compare': ['Compare', '比较'],

@@ -1,4 +1,4 @@
-// Strings of the views that explain and that edit, in both languages, as in strings.ts.
+// Strings of the explanation and what-if views, in both languages, as in strings.ts.
 
 export const kExplain = {
   'why.over.patches': ['Share of each patch: orange supports the answer, blue opposes it', '每个图块的占比：橙色支持答案，蓝色反对'],

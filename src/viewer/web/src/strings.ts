@@ -1,4 +1,4 @@
-// Every string of the interface, in both of its languages: [English, 中文]. {name} is filled in.
+// All strings of the interface in both languages: [English, 中文]. {name} is a placeholder.
 
 import type { MissingCode } from './source/source';
 import { kCompare } from './strings-compare';
@@ -440,14 +440,14 @@ const kTable = {
 
 export type Language = 'en' | 'zh';
 
-/** A function from a key to its string, in one language. */
+/** A function from a key to its string in one language. */
 export interface Strings {
   (key: string, values?: Record<string, string | number>): string;
   readonly language: Language;
   missing(code: MissingCode): string;
-  /** What the engine says that it is doing; what is not known here as it came. */
+  /** Translates a progress message of the engine; unknown messages are returned unchanged. */
   progress(what: string): string;
-  /** What items of a kind are called; a kind that is not known here by its own name. */
+  /** The plural name of a kind of items; an unknown kind is returned unchanged. */
   kind(kind: string): string;
 }
 

@@ -1,8 +1,8 @@
-// Arithmetic on lines of weights: what word mode, the sink rules and the answer list need. Sums are in double over f32 weights.
+// Arithmetic on lines of weights for word mode, the sink rules and the answer list. Sums over f32 weights are computed in double.
 
 import type { Scale, SinkRule, Span, TopItem } from './source/source';
 
-/** The heaviest `count` items, heaviest first; ties go to the earlier item. `skip` (ascending) are left out. */
+/** The `count` heaviest items, heaviest first; ties go to the earlier item. Indices in `skip` (ascending) are left out. */
 export function topK(values: ArrayLike<number>, count: number, skip: readonly number[] = []): TopItem[] {
   const kept: { at: number; weight: number }[] = [];
   let nextSkip = 0;
@@ -42,14 +42,14 @@ export function wordAround(word: ArrayLike<number>, token: number): Span {
   return { begin, end };
 }
 
-/** Weights of spans: the sum over each. */
+/** The sum of the weights over each span. */
 export function sumSpans(values: ArrayLike<number>, spans: readonly Span[]): Float64Array {
   const sums = new Float64Array(spans.length);
   for (let s = 0; s < spans.length; s++) for (let i = spans[s].begin; i < spans[s].end; i++) sums[s] += values[i];
   return sums;
 }
 
-/** The heaviest words. A word that holds a sink is left out when the rule leaves sinks out. */
+/** The heaviest words. A word that contains an index in `skip` (a sink) is left out. */
 export function topWords(values: ArrayLike<number>, words: readonly Span[], count: number, skip: readonly number[] = []): TopItem[] {
   const skipped = new Set(skip);
   const sums = sumSpans(values, words);
@@ -59,7 +59,7 @@ export function topWords(values: ArrayLike<number>, words: readonly Span[], coun
   return topK(sums, count).map((item) => ({ ...words[item.begin], weight: item.weight }));
 }
 
-/** Largest weight outside the sinks: what the picture is scaled to, so that a sink never flattens the rest. */
+/** The largest weight outside the sinks. It sets the colour scale, so that a sink never flattens the rest. */
 export function largest(values: ArrayLike<number>, sinks: readonly number[]): number {
   let most = 0;
   let next = 0;
@@ -70,7 +70,7 @@ export function largest(values: ArrayLike<number>, sinks: readonly number[]): nu
   return most;
 }
 
-/** 0…1 on the chosen scale; log spans four decades. */
+/** Intensity 0…1 on the selected scale; log spans four decades. */
 export function intensity(value: number, most: number, scale: Scale): number {
   if (!(value > 0) || !(most > 0)) return 0;
   const t = Math.min(1, value / most);
@@ -81,7 +81,7 @@ export function intensity(value: number, most: number, scale: Scale): number {
 
 const kSmallestRest = 1e-12;
 
-/** What is left of a row without its sinks: where rows sum to one, as a sum, else from their mass. */
+/** The weight left in a row without its sinks: the sum of the rest if rows sum to one, else one minus the sinks' weight. */
 export function leftBySinks(row: ArrayLike<number>, sinks: readonly number[], sumsToOne: boolean): number {
   let [mass, rest] = [0, 0];
   const skip = new Set(sinks);
@@ -93,7 +93,7 @@ export function leftBySinks(row: ArrayLike<number>, sinks: readonly number[], su
   return Math.max(kSmallestRest, sumsToOne ? rest : 1 - mass);
 }
 
-/** The sink rule on a raw row, as the engine has it (viewer/questions/lines.cc): for sources that cannot ask a server. */
+/** Applies the sink rule to a raw row, as the engine does (viewer/questions/lines.cc), for sources without a server. */
 export function applySinkRule(
   values: Float32Array,
   sinks: readonly number[],
@@ -109,7 +109,7 @@ export function applySinkRule(
   return { values: out, sinkMass };
 }
 
-/** Largest of each of `bins` equal parts (floor rule). */
+/** The largest value in each of `bins` equal parts (boundaries rounded down). */
 export function profile(values: ArrayLike<number>, bins: number): Float32Array {
   const out = new Float32Array(bins);
   const n = values.length;

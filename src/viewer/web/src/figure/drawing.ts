@@ -1,10 +1,10 @@
-// A figure as marks on white paper, and the files it becomes: SVG, TikZ. PDF is the SVG as a server or the browser prints it.
+// A figure as a list of marks on white paper, and its file formats: SVG and TikZ. PDF is the SVG printed by a server or the browser.
 //
-// Lengths are points (1/72 inch) from the upper left corner, x to the right, y down. Text stays text. Its font is Helvetica or what stands in for
-// it, so its width is known without one: the widths of Adobe's metrics, and 8 % for stand-ins that are wider.
+// Lengths are in points (1/72 inch) from the upper left corner, x to the right, y down. Text stays text. The font is Helvetica or its
+// substitute, so text is measured without a font: by Adobe's metrics, plus 8 % for substitutes that are wider.
 //
-// The terminal draws the same marks by the same rules (src/viewer/figure/drawing.h), for it has no browser: tests/goldens/figures holds both to one
-// output. A change here is a change there.
+// The terminal has no browser and draws the same marks by the same rules (src/viewer/figure/drawing.h). tests/goldens/figures requires
+// equal output from both, so a change here needs the same change there.
 
 import { type Rgb, type Theme, diverge as divergeOn, inkOn as inkNameOn, mix, shade as shadeOn } from '../paint/ramp';
 
@@ -18,14 +18,14 @@ export interface Area {
 export type Anchor = 'start' | 'middle' | 'end';
 
 export interface Text {
-  x: number; // of the base line, where the anchor says
+  x: number; // position of the anchor on the base line
   y: number;
   text: string;
   size?: number;
   anchor?: Anchor;
   colour?: Rgb;
   bold?: boolean;
-  turn?: number; // degrees, counter-clockwise about (x, y)
+  turn?: number; // rotation in degrees, counter-clockwise about (x, y)
 }
 
 export type Mark =
@@ -38,7 +38,7 @@ export type Mark =
 export interface Drawing {
   width: number;
   height: number;
-  title: string; // for screen readers; the description holds the command that makes the figure again
+  title: string; // for screen readers; the description contains the command that reproduces the figure
   description: string;
   marks: Mark[];
 }
@@ -47,7 +47,7 @@ export const kPaper: Rgb = [255, 255, 255];
 export const kInk: Rgb = [26, 26, 26];
 export const kSoft: Rgb = [90, 90, 96];
 export const kAccent: Rgb = [180, 18, 60];
-/** Of the pinned heads (Okabe and Ito 2008), as on the page. */
+/** Colours of the pinned heads (Okabe and Ito 2008), as on the page. */
 export const kPins: readonly Rgb[] = [
   [0, 114, 178],
   [213, 94, 0],
@@ -58,9 +58,9 @@ export const kPins: readonly Rgb[] = [
 ];
 const kTheme: Theme = { dark: false, paper: kPaper, ink: kInk };
 
-/** The colour of an intensity 0…1 on paper: nothing is white, more is darker. */
+/** The colour of an intensity 0…1 on paper: 0 is white, more is darker. */
 export const shade = (t: number): Rgb => shadeOn(Math.max(0, Math.min(1, t)), kTheme);
-/** The colour of a change −1…1: blue is less, orange more. Of the page's own figures only. */
+/** The colour of a change −1…1: blue is a decrease, orange an increase. Used only by the page's own figures. */
 export const diverge = (t: number): Rgb => divergeOn(Math.max(-1, Math.min(1, t)), kTheme);
 export const inkOn = (colour: Rgb): Rgb => (inkNameOn(colour) === '#000' ? [0, 0, 0] : [255, 255, 255]);
 export const tone = (t: number): Rgb => mix(kPaper, kInk, t);
@@ -82,14 +82,14 @@ function widthOf(code: number): number {
   return wide ? 1000 / kStandIn : code === 0x202f || code === 0x2009 ? 200 : 600;
 }
 
-/** Points that a text takes in a font of that size. */
+/** Width of a text in points, at a font size. */
 export function textWidth(text: string, size: number): number {
   let sum = 0;
   for (const c of text) sum += widthOf(c.codePointAt(0) ?? 0);
   return (sum * size * kStandIn) / 1000;
 }
 
-/** Cut with … to at most `width` points. */
+/** The text, truncated with … to at most `width` points. */
 export function fitted(text: string, width: number, size: number): string {
   if (textWidth(text, size) <= width) return text;
   const room = width - textWidth('…', size);
@@ -101,7 +101,7 @@ export function fitted(text: string, width: number, size: number): string {
   return `${kept}…`;
 }
 
-/** As a server reads it (POST api/pdf): pixels are base64. */
+/** The body of POST api/pdf: pixels are encoded in base64. */
 export function posted(d: Drawing): object {
   const letters = (bytes: Uint8Array): string => {
     let out = '';
@@ -113,10 +113,10 @@ export function posted(d: Drawing): object {
 
 const hex = (c: Rgb): string => `#${c.map((v) => v.toString(16).padStart(2, '0')).join('')}`;
 
-/** A hundredth of a point is less than a printer's dot. */
+/** Two decimals: a hundredth of a point is less than a printer's dot. */
 const number = (value: number): string => String(Math.floor(value * 100 + 0.5) / 100 || 0);
 
-/** Text between tags: what XML 1.0 cannot hold becomes U+FFFD. */
+/** Escapes text between tags; characters that XML 1.0 cannot represent become U+FFFD. */
 const escaped = (text: string): string =>
   text
     // eslint-disable-next-line no-control-regex
@@ -125,7 +125,7 @@ const escaped = (text: string): string =>
     .replace(/</g, '&lt;')
     .replace(/>/g, '&gt;');
 
-/** `urlOf` makes a picture's data URL. */
+/** Renders a drawing as SVG. `urlOf` returns the data URL of a picture. */
 export function svg(d: Drawing, urlOf: (mark: Mark & { kind: 'pixels' }) => string): string {
   const mm = 25.4 / 72;
   const place = (a: Area): string => `x="${number(a.left)}" y="${number(a.top)}" width="${number(a.width)}" height="${number(a.height)}"`;
@@ -184,10 +184,10 @@ const kLatex: Record<string, string> = {
 const latex = (text: string): string =>
   [...text].map((c) => kLatex[c] ?? ('{}$&#_%'.includes(c) ? `\\${c}` : c < ' ' ? ' ' : c === '\ufffd' ? '?' : c)).join('');
 
-/** Whether the drawing holds pictures, which TikZ has not. */
+/** Whether the drawing contains pictures, which TikZ does not support. */
 export const hasPictures = (d: Drawing): boolean => d.marks.some((m) => m.kind === 'pixels');
 
-/** A tikzpicture of a drawing without pictures. */
+/** Renders a drawing without pictures as a tikzpicture. */
 export function tikz(d: Drawing): string {
   const colour = (c: Rgb): string => `{rgb,255:red,${c[0]};green,${c[1]};blue,${c[2]}}`;
   const at = (x: number, y: number): string => `(${number(x)},${number(y)})`;

@@ -1,16 +1,19 @@
-// What a view exports: a description of its figure, of these parts. SVG, PDF and TikZ, sizes, colours and captions follow for all views alike.
+// The description of a figure that a view exports. SVG, PDF and TikZ, sizes, colours and captions are derived from it in the same way for
+// all views.
 //
-// A new view takes part by one method of its class, `figure()` (interface View in context.ts), which returns the parts of what it shows now, and a
-// sentence that says what they are:
+// A new view needs two things. One is a method of its class, `figure()` (interface View in context.ts), which returns the parts of what it
+// shows now and a sentence that describes them:
 //
-//   figure(): Exported {
-//     return { parts: [{ kind: 'matrix', … }, { kind: 'table', … }], says: /* a sentence */, badge: 'exact' };
-//   }
+//     figure(): Exported {
+//       return { parts: [{ kind: 'matrix', … }, { kind: 'table', … }], says: /* a sentence */, badge: 'exact' };
+//     }
 //
-// and by its line in the table of views in app.ts (`exported`). Numbers come from the view's own fields, not from the screen; text is given whole, for
-// the layout cuts it. Parts that no kind fits are a new kind: a case in parts.ts, and in src/viewer/figure/parts.h if the terminal is to draw it.
+// The other is its line in the table of views in app.ts (`exported`). Numbers come from the view's own fields, not from the screen; text is
+// passed in full, for the layout truncates it. If no kind of part fits, add a new kind: a case in parts.ts, and in
+// src/viewer/figure/parts.h if the terminal should draw it.
 //
-// What only the page draws (why, what if and compare, which the terminal does not have) is here alone: signed matrices with bars beside their rows, signed words.
+// Parts that only the page draws (why, what if and compare do not exist in the terminal) are here alone: signed matrices with bars beside
+// their rows, signed words.
 
 import type { Badge, Scale } from '../source/source';
 import { type Drawing, kSoft, textWidth } from './drawing';
@@ -18,13 +21,13 @@ import type { Legend } from './legend';
 import { grid, table, words } from './parts_text';
 import { lines, matrix, picture } from './parts';
 
-/** Rows or columns of a matrix: labels where they have room, else every so many the number of the first. */
+/** The rows or columns of a matrix: labels if there is room, else the number of the first id at regular intervals. */
 export interface Axis {
-  name: string; // 'query', 'key'; empty: none
+  name: string; // 'query', 'key'; empty: no name
   count: number; // cells
   labels: readonly string[]; // [count], or empty
-  begin: number; // what the first cell stands for
-  step: number; // and how many a cell
+  begin: number; // first id of the first cell
+  step: number; // ids per cell
 }
 
 export interface Span {
@@ -36,17 +39,17 @@ export interface Matrix {
   kind: 'matrix';
   rows: Axis;
   columns: Axis;
-  values: ArrayLike<number>; // [rows, columns]; NaN hidden, −1 never scored
-  most: number; // the darkest
+  values: ArrayLike<number>; // [rows, columns]; NaN: hidden, −1: never scored
+  most: number; // the value of the darkest colour
   scale: Scale;
-  texts: readonly string[]; // [rows, columns], written into cells where they have room; or empty
-  square: boolean; // false: cells are as wide as there is room for
+  texts: readonly string[]; // [rows, columns], written into cells if there is room; or empty
+  square: boolean; // false: cells use the available width
   sinks: readonly number[]; // columns
   chosenRows: readonly Span[];
   chosenColumns: readonly Span[];
   legend: Legend | null;
-  signed?: boolean; // below zero is blue, above orange; NaN hidden, infinite not comparable
-  bars?: { name: string; values: ArrayLike<number>; most: number }; // beside the rows; NaN: none
+  signed?: boolean; // negative values are blue, positive ones orange; NaN: hidden, infinite: not comparable
+  bars?: { name: string; values: ArrayLike<number>; most: number }; // beside the rows; NaN: no bar
 }
 
 export interface Lines {
@@ -56,25 +59,25 @@ export interface Lines {
   queries: readonly string[];
   keys: readonly string[];
   lines: readonly { query: number; key: number; strength: number; head: number; standsOut: boolean }[]; // faintest first
-  chosen: readonly number[]; // places on the side that is asked
+  chosen: readonly number[]; // indices on the selected side
   asksKeys: boolean;
-  strengths: readonly number[]; // of the other side's tokens, or empty
-  shares: readonly string[]; // beside them, or empty
-  heads: readonly Legend[]; // of the pinned heads, whose lines have scales of their own; named where there are several
+  strengths: readonly number[]; // for the tokens of the other side, or empty
+  shares: readonly string[]; // printed beside those tokens, or empty
+  heads: readonly Legend[]; // one per pinned head, since each has its own scale; named if there are several
 }
 
 export interface Word {
   text: string;
-  gap: 'none' | 'space' | 'line'; // before it
-  strength: number; // NaN: none; below zero: blue, where `signed`
+  gap: 'none' | 'space' | 'line'; // gap before the word
+  strength: number; // NaN: no weight; negative values are blue if `signed`
   signed?: boolean;
-  alone?: boolean; // in one of two texts only: not comparable
+  alone?: boolean; // occurs in only one of two texts: not comparable
   chosen?: boolean;
   sink?: boolean;
   special?: boolean;
   hidden?: boolean;
-  share?: string; // under it
-  bars?: readonly number[]; // of the pinned heads, 0…1
+  share?: string; // printed under the word
+  bars?: readonly number[]; // one per pinned head, 0…1
 }
 
 export interface Words {
@@ -82,7 +85,7 @@ export interface Words {
   title: string;
   words: readonly Word[];
   legend: Legend | null;
-  bars: readonly string[]; // of the pinned heads: what their bars mean, 'L1.H0: bars to 41 %'
+  bars: readonly string[]; // one per pinned head, the scale of its bars: 'L1.H0: bars to 41 %'
 }
 
 export interface Thumbnail {
@@ -91,7 +94,7 @@ export interface Thumbnail {
   rows: number;
   columns: number;
   values: ArrayLike<number>; // [rows, columns]
-  strength: number; // shades the name; NaN: none
+  strength: number; // shading of the name; NaN: none
   chosen: boolean;
 }
 
@@ -99,7 +102,7 @@ export interface Grid {
   kind: 'grid';
   columns: number;
   cells: readonly Thumbnail[];
-  legends: readonly Legend[]; // of the thumbnails, and of the names where they are shaded
+  legends: readonly Legend[]; // of the thumbnails, and of the names if these are shaded
 }
 
 export interface Table {
@@ -108,15 +111,15 @@ export interface Table {
   rows: readonly (readonly string[])[];
 }
 
-/** A picture with weights in their places over it: patches, or frames below it. */
+/** A picture overlaid with the weights of its patches, or with the weights of its frames below it. */
 export interface PicturePart {
   kind: 'picture';
-  width: number; // of the pixels; 0: there is no picture
+  width: number; // in pixels; 0: no picture
   height: number;
   rgb: Uint8Array;
   rows: number;
   columns: number;
-  strengths: readonly number[]; // [rows, columns]; NaN without weight; empty: the picture alone
+  strengths: readonly number[]; // [rows, columns]; NaN: no weight; empty: show the picture alone
   chosen: readonly number[];
   labels: readonly { at: number; text: string }[];
   aspect: number; // width / height
@@ -125,12 +128,12 @@ export interface PicturePart {
 
 export type Part = Matrix | Lines | Words | Grid | Table | PicturePart;
 
-/** What a view shows now. */
+/** What a view exports. */
 export interface Exported {
   parts: Part[];
   says: string;
-  badge: Badge; // of its numbers
-  rules?: readonly string[]; // what the caption says of heads and weights, where it is not what the controls say
+  badge: Badge; // badge of the numbers
+  rules?: readonly string[]; // what the caption says about heads and weights, if this differs from the controls
 }
 
 export interface Figure {
@@ -140,7 +143,7 @@ export interface Figure {
   parts: readonly Part[];
 }
 
-/** Widths of a column and of a page of two, as journals have them, in millimetres. */
+/** Widths in millimetres of one column and of a two-column page, as in journals. */
 export const kWidths = { column: 84, page: 174 };
 
 const kPad = 4;
@@ -181,7 +184,7 @@ export function draw(figure: Figure, millimetres: number): Drawing {
   return d;
 }
 
-/** At blanks, and between ideographs. */
+/** Wraps text at spaces and between ideographs. */
 function wrapped(text: string, width: number): string[] {
   const out: string[] = [];
   let line = '';

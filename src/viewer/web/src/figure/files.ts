@@ -1,4 +1,4 @@
-// Figures as files: what the export dialog and its keys offer.
+// Figures as files, for the export dialog and its keys.
 
 import { type Context, commandOf, familyName, weightName } from '../context';
 import { head as headName } from '../format';
@@ -15,7 +15,7 @@ export interface SavedFile {
   name: string;
 }
 
-/** The caption says what is shown, of which model and heads, and by which rules. */
+/** Adds the caption: what is shown, the model and heads, and the rules for weights, scale and sinks. */
 export function figureOf(ctx: Context, { parts, says, badge, rules: own }: Exported): Figure {
   const { t, info, store, family } = ctx;
   const state = store.now;
@@ -30,7 +30,7 @@ export function figureOf(ctx: Context, { parts, says, badge, rules: own }: Expor
   return { name: `${info.name} ${heads}`.trim(), caption: `${says} ${about}`.trim(), command: commandOf(ctx), parts };
 }
 
-/** Null where the browser's own dialog saves it: PDF where no server can make it. */
+/** Renders a figure as a file. Returns null if the browser's print dialog saves it instead: PDF without a server that can make it. */
 export async function figureFile(ctx: Context, shown: Exported, kind: FigureKind, millimetres: number): Promise<SavedFile | null> {
   const drawing = draw(figureOf(ctx, shown), millimetres);
   const name = `clearhead-${ctx.store.now.view}.${kind === 'tikz' ? 'tex' : kind}`;
@@ -53,7 +53,7 @@ export async function figureFile(ctx: Context, shown: Exported, kind: FigureKind
 function urlOf(mark: Mark & { kind: 'pixels' }): string {
   const canvas = h('canvas', { width: mark.width, height: mark.height });
   const context = canvas.getContext('2d');
-  if (!context) throw new Error('canvas 2d is not to be had');
+  if (!context) throw new Error('canvas 2d is not available');
   const image = context.createImageData(mark.width, mark.height);
   for (let i = 0; i < mark.width * mark.height; i++) {
     for (let c = 0; c < 3; c++) image.data[4 * i + c] = mark.rgb[3 * i + c];
@@ -63,7 +63,7 @@ function urlOf(mark: Mark & { kind: 'pixels' }): string {
   return canvas.toDataURL('image/png');
 }
 
-/** Prints the figure alone, on a page of its own size: saved as PDF, its text is text. */
+/** Prints the figure alone, on a page of its size. If saved as PDF, its text remains text. */
 function print(text: string, { width, height }: Drawing): void {
   const element = new DOMParser().parseFromString(text, 'image/svg+xml').documentElement;
   const holder = h('div', { class: 'print-figure' }, document.importNode(element, true));

@@ -1,18 +1,19 @@
-// Colour bars of figures. src/viewer/figure/legend.cc draws the same bars, except those of changes and of lit pictures, which only the page has.
+// Colour bars of figures. src/viewer/figure/legend.cc draws the same bars, except those of changes and of overlaid pictures, which exist
+// only on the page.
 
 import type { Rgb } from '../paint/ramp';
 import { type Area, type Drawing, type Mark, kSoft, shade, textWidth, tone } from './drawing';
 
-/** Colours from no weight to the largest, the numbers of the two ends and the middle, and the scale between them. */
+/** A colour bar from no weight to the largest: the numbers at both ends and in the middle, and the scale. */
 export interface Legend {
   low: string; // '0', '10 %', '41 %'
   middle: string;
   high: string;
   scale: string; // 'square root scale'
-  name?: string; // before the bar: what it is about
+  name?: string; // label before the bar
 }
 
-/** The mark that fills an area of a bar; t is its place, 0…1. */
+/** Returns the mark that fills an area of a bar; t is its position, 0…1. */
 export type Swatch = (area: Area, t: number) => Mark;
 export const swatch =
   (colour: (t: number) => Rgb): Swatch =>
@@ -21,8 +22,8 @@ export const swatch =
 const kSize = 8;
 const kGap = 6;
 const kLeading = 9.5;
-const kTall = 6; // of the bar
-const kBar = 120; // its width, if its numbers have room
+const kTall = 6; // height of the bar
+const kBar = 120; // minimum width; wider if its numbers need more room
 const kSwatches = 24;
 
 function barWidth(l: Legend): number {
@@ -30,13 +31,13 @@ function barWidth(l: Legend): number {
   return Math.max(kBar, 2 * end + textWidth(l.middle, kSize) + 2 * kGap);
 }
 
-/** Draws a bar at the top of an area, `indent` from its left if there is room. Returns how tall it is. */
+/** Draws a bar at the top of an area, `indent` from its left if there is room. Returns its height. */
 export function legend(d: Drawing, l: Legend | null, at: Area, indent = 0, mark: Swatch = swatch(shade)): number {
   if (!l) return 0;
   const bar = barWidth(l);
   const name = l.name ? textWidth(l.name, kSize) + kGap : 0;
   const all = name + bar + kGap + textWidth(l.scale, kSize);
-  const isBelow = all > at.width; // the scale
+  const isBelow = all > at.width; // whether the name of the scale goes below the bar
   const left = at.left + Math.max(0, Math.min(indent, at.width - all));
   const [from, to] = [left + name, left + name + bar];
   const [text, numbers] = [at.top + kTall + 1, at.top + kTall + 9];

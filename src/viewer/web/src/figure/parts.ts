@@ -1,4 +1,5 @@
-// Matrices, lines and pictures. src/viewer/figure/parts.cc says the same, but for signed matrices and bars beside their rows, which are the page's alone.
+// Matrices, lines and pictures. src/viewer/figure/parts.cc draws the same, except signed matrices and the bars beside their rows, which
+// exist only on the page.
 
 import { cividis, mix, type Rgb } from '../paint/ramp';
 import { intensity } from '../weights';
@@ -6,32 +7,32 @@ import { type Area, type Drawing, diverge, fitted, inkOn, kAccent, kInk, kPaper,
 import type { Axis, Lines, Matrix, PicturePart } from './figure';
 import { legend, swatch } from './legend';
 
-const kSize = 8; // of every label
-const kLabelled = 9; // a cell needs so much for its label
-const kNumbered = 19; // and this for its number
-const kWidest = 22; // a square cell
-const kStretched = 42; // one that is not
-const kFlat = 13; // and its height
-const kMostBoxes = 4096; // cells beyond are one picture
-const kSlope = 60; // of column labels, degrees
+const kSize = 8; // font size of every label
+const kLabelled = 9; // cell size needed for a label
+const kNumbered = 19; // cell size needed for a number
+const kWidest = 22; // largest size of a square cell
+const kStretched = 42; // largest width of other cells
+const kFlat = 13; // largest height of other cells
+const kMostBoxes = 4096; // with more cells, all are drawn as one picture
+const kSlope = 60; // rotation of column labels, degrees
 const kSine = 0.866;
-const kPitch = 11; // of the tokens beside lines
-const kCurves = 180; // the widest that curves become
-const kBars = 62; // beside a matrix, with their margin
+const kPitch = 11; // line height of the tokens beside lines
+const kCurves = 180; // largest width of the curves
+const kBars = 62; // width of the bars beside a matrix, with their margin
 const kHidden = tone(0.06);
 const kUnscored = tone(0.2);
 const kFrame = tone(0.4);
 
 const widest = (labels: readonly string[]): number => labels.reduce((most, l) => Math.max(most, textWidth(l, kSize)), 0);
 
-/** The round number of at least `atLeast`: 1, 2 or 5 times a power of ten. */
+/** The smallest round number (1, 2 or 5 times a power of ten) of at least `atLeast`. */
 function tick(atLeast: number): number {
   let power = 1;
   while (power * 10 <= Math.max(1, atLeast)) power *= 10;
   return [1, 2, 5].map((m) => m * power).find((v) => v >= atLeast) ?? 10 * power;
 }
 
-/** Room for the marks of sinks, between labels and cells. */
+/** Height of the sink marks between labels and cells. */
 const pointers = (m: Matrix): number => (m.sinks.length > 0 ? 5 : 0);
 
 interface Layout {
@@ -162,7 +163,7 @@ function axes(d: Drawing, m: Matrix, l: Layout, at: Area): void {
   }
 }
 
-/** A bar a row: at its end line is all that there can be. */
+/** Draws one bar per row. The line at the end marks the largest possible value. */
 function bars(d: Drawing, m: Matrix, l: Layout, at: Area): void {
   if (!m.bars) return;
   const [left, room] = [l.left + m.columns.count * l.wide + 8, kBars - 14];
@@ -183,7 +184,7 @@ function bars(d: Drawing, m: Matrix, l: Layout, at: Area): void {
   }
 }
 
-/** Each part returns how tall it is. */
+/** Draws a matrix. Each drawing function of a part returns its height. */
 export function matrix(d: Drawing, m: Matrix, at: Area): number {
   const l = layoutOf(m, at);
   cells(d, m, l);
@@ -194,13 +195,13 @@ export function matrix(d: Drawing, m: Matrix, at: Area): number {
   return bottom + 5 + legend(d, m.legend, below, l.left - at.left, swatch(m.signed ? (t) => diverge(2 * t - 1) : shade)) - at.top;
 }
 
-/** How opaque a line is: in front, or behind those that are asked about. */
+/** Opacity of a line, which depends on whether it stands out and on whether tokens are selected. */
 function opacityOf(strength: number, standsOut: boolean, asked: boolean): number {
   if (!standsOut) return 0.05 + 0.08 * strength;
   return asked ? 0.25 + 0.75 * strength : 0.08 + 0.82 * strength;
 }
 
-/** The bars under lines: of shaded tokens, then of each head's lines as they are drawn. */
+/** Draws the colour bars under lines: first that of shaded tokens, then one per head with its lines as they are drawn. */
 function barsOfLines(d: Drawing, part: Lines, at: Area): number {
   let { top } = at;
   const asked = part.chosen.length > 0;
@@ -257,7 +258,7 @@ export function lines(d: Drawing, part: Lines, at: Area): number {
   return bottom + barsOfLines(d, part, { ...at, top: bottom }) - at.top;
 }
 
-/** The picture as it is, and beside it lit by weight, dark where there is none. */
+/** Draws the original picture, and beside it the picture lit by weight: dark without weight. */
 export function picture(d: Drawing, part: PicturePart, at: Area): number {
   const lit = part.strengths.length > 0;
   const count = (part.width > 0 ? 1 : 0) + (lit ? 1 : 0);
@@ -290,7 +291,7 @@ export function picture(d: Drawing, part: PicturePart, at: Area): number {
 /** The colour of a weight over a picture. */
 const light = (t: number): Rgb => cividis(0.06 + 0.94 * t);
 
-/** Darkness first, then light by weight: a picture has no paper (lightPatches of paint/pixels.ts, pixel by pixel). */
+/** The picture darkened and then lit by weight, because a picture has no paper colour (per pixel, as lightPatches of paint/pixels.ts). */
 function litMark(part: PicturePart, area: Area): Drawing['marks'][number] {
   const [width, height] = part.width > 0 ? [part.width, part.height] : [part.columns, part.rows];
   const rgb = new Uint8Array(3 * width * height);

@@ -1,4 +1,5 @@
-// Words, thumbnails and tables. src/viewer/figure/parts_text.cc says the same, but for signed words and those in one text only, which are the page's alone.
+// Words, thumbnails and tables. src/viewer/figure/parts_text.cc draws the same, except signed words and words in one text only, which exist
+// only on the page.
 
 import type { Rgb } from '../paint/ramp';
 import { intensity } from '../weights';
@@ -8,17 +9,17 @@ import { legend, swatch } from './legend';
 
 const kSize = 8;
 const kWord = 9;
-const kPitch = 13; // of lines of words
-const kShare = 9; // under a line with shares
-const kSpace = 2.8; // between words
-const kThumb = 36; // the narrowest cell of a grid
+const kPitch = 13; // line height of words
+const kShare = 9; // extra height of a line with shares
+const kSpace = 2.8; // width of a space
+const kThumb = 36; // smallest cell of a grid
 
-/** Hebrew and Arabic are written from the right. */
+/** Whether a text is written right to left: Hebrew or Arabic. */
 const isFromRight = (text: string): boolean => /^[\u0580-\u077f]/.test(text);
 
-/** Words without a space between them: pieces of one, marks behind it. Lines do not break inside. */
+/** Words without a space between them, such as the pieces of a word and the punctuation after it. Lines do not break inside a run. */
 interface Run {
-  words: { word: Word; begin: number; wide: number; joins: boolean; joined: boolean }[]; // joins the one before, is joined by the next
+  words: { word: Word; begin: number; wide: number; joins: boolean; joined: boolean }[]; // joins: touches the previous word; joined: is touched by the next
   width: number;
   gap: Word['gap'];
 }
@@ -70,7 +71,7 @@ function drawWord(d: Drawing, { word, joins, joined }: Run['words'][number], box
   if (word.sink) d.marks.push({ kind: 'pointer', x: middle, y: box.top + 1 });
   const ink = shaded ? inkOn(colour) : word.hidden ? tone(0.5) : kInk;
   const text = fitted(word.text, box.width, kWord);
-  const anchor = joins === joined ? 'middle' : joins ? 'start' : 'end'; // pieces touch
+  const anchor = joins === joined ? 'middle' : joins ? 'start' : 'end'; // so that pieces touch
   const x = joins === joined ? middle : joins ? box.left + 0.5 : box.left + box.width - 0.5;
   d.marks.push({ kind: 'text', x, y: box.top + box.height - 3, text, size: kWord, anchor, colour: ink });
   let under = box.top + box.height + 0.5;
@@ -88,7 +89,7 @@ export function words(d: Drawing, part: Words, at: Area): number {
     d.marks.push({ kind: 'text', x: at.left, y: y + 8, text: fitted(part.title, at.width, kSize), bold: true });
     y += 14;
   }
-  if (part.words.some((word) => word.sink)) y += 4; // its mark stands above it
+  if (part.words.some((word) => word.sink)) y += 4; // room for the mark above the word
   for (const line of linesOf(part.words, at.width)) {
     let [bars, shares] = [0, false];
     for (const { run, begin } of line.runs) {

@@ -1,4 +1,4 @@
-// A canvas that is as sharp as the screen and knows when its size changed.
+// A canvas at the resolution of the screen that reports changes of its size.
 
 export interface Surface {
   element: HTMLCanvasElement;
@@ -10,7 +10,7 @@ export interface Surface {
 
 export function surface(element: HTMLCanvasElement, changed: () => void): Surface {
   const context = element.getContext('2d');
-  if (!context) throw new Error('canvas 2d is not to be had');
+  if (!context) throw new Error('canvas 2d is not available');
   const self: Surface = { element, context, width: 0, height: 0, ratio: 1 };
   new ResizeObserver(() => {
     const rect = element.getBoundingClientRect();
@@ -25,7 +25,7 @@ export function surface(element: HTMLCanvasElement, changed: () => void): Surfac
   return self;
 }
 
-/** Runs at most once a frame, however often it is asked for. */
+/** Wraps `work` so that it runs at most once per animation frame, however often it is requested. */
 export function oncePerFrame(work: () => void): () => void {
   let asked = false;
   return () => {

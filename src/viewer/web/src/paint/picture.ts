@@ -1,4 +1,4 @@
-// From u8 codes to a bitmap: one lookup table a picture, one write a cell. Hatching for pairs that were never scored.
+// From u8 codes to a bitmap: one lookup table per picture, one write per cell. Pairs that were never scored are hatched.
 
 import { type Codes, codeTable, kHidden, kUnscored } from '../source/frame';
 import type { Picture, Scale } from '../source/source';
@@ -18,7 +18,7 @@ export function colourTable(codes: Codes, most: number, scale: Scale, theme: The
   return table;
 }
 
-/** Paints a picture into a bitmap of its own size. Codes of one kind alternate along diagonals where nothing was scored. */
+/** Paints a picture into a bitmap of the same size. Cells that were never scored alternate between two colours along diagonals. */
 export function bitmapOf(codes: Uint8Array, rows: number, columns: number, colours: Uint32Array): HTMLCanvasElement {
   const canvas = document.createElement('canvas');
   canvas.width = columns;
@@ -36,7 +36,7 @@ export function bitmapOf(codes: Uint8Array, rows: number, columns: number, colou
   return canvas;
 }
 
-/** Largest weight of a picture outside the columns that hold sinks: what the colours are scaled to. */
+/** Largest weight of a picture outside the columns that contain sinks; it sets the colour scale. */
 export function mostOf(picture: Picture, pool: Pool, sinks: readonly number[]): number {
   const values = codeTable(pool === 'max' ? picture.maxCodes : picture.meanCodes);
   const codes = pool === 'max' ? picture.max : picture.mean;

@@ -1,4 +1,4 @@
-// Pictures that items are cut from, as canvases: asked for once, and cut into swatches where an item stands in a list.
+// Pictures whose patches or frames are items, as canvases: requested once, and cut into swatches for items in lists.
 
 import type { Context } from '../context';
 import type { Items, Pixels } from '../source/source';
@@ -6,10 +6,10 @@ import { h } from '../ui/dom';
 import { cividis, css, mix } from './ramp';
 
 const kSwatch = 18; // CSS pixels
-const kSmall = 48; // a picture of so few pixels is shown pixel by pixel
+const kSmall = 48; // smaller pictures are shown pixel by pixel
 const kept = new WeakMap<Items, Promise<HTMLCanvasElement>>();
 
-/** The picture of a range of items; null where they have none. */
+/** The picture of a range of items; null if they have none. */
 export function pictureOf(ctx: Pick<Context, 'source' | 'text'>, items: Items): Promise<HTMLCanvasElement> | null {
   if (!items.picture) return null;
   let found = kept.get(items);
@@ -44,7 +44,7 @@ export function drawPicture(c: CanvasRenderingContext2D, picture: HTMLCanvasElem
   c.drawImage(picture, left, top, width, height);
 }
 
-/** Where a patch lies in an area that its picture fills. */
+/** The area of a patch inside the area that its picture fills. */
 export function patchArea(items: Items, id: number, { left, top, width, height }: Area): Area {
   const columns = (items.end - items.begin) / items.rows;
   const at = id - items.begin;
@@ -52,8 +52,11 @@ export function patchArea(items: Items, id: number, { left, top, width, height }
   return { left: left + (at % columns) * w, top: top + Math.floor(at / columns) * t, width: w, height: t };
 }
 
-/** Lays weights over a picture, or paints them where there is none: darkness first, then light by weight, in the ramp of dark pages, for a picture has
- * no paper. `lightOf` gives 0…1, "hidden", or null for a patch without weight. Returns how many patches have one. */
+/**
+ * Overlays a picture with weights, or paints the weights if there is no picture. The picture is darkened and then lit by weight in the ramp
+ * of dark pages, because a picture has no paper colour. `lightOf` returns 0…1, "hidden", or null for a patch without weight. Returns the
+ * number of patches that have a weight.
+ */
 export function lightPatches(
   c: CanvasRenderingContext2D,
   items: Items,
@@ -83,7 +86,7 @@ export function lightPatches(
   return shown;
 }
 
-/** What a patch shows, beside its name in a list; null for other items. */
+/** The image of a patch, shown beside its name in a list; null for other items. */
 export function swatch(ctx: Context, id: number): HTMLElement | null {
   const items = ctx.text.itemsOf(id);
   const picture = items && items.rows > 0 ? pictureOf(ctx, items) : null;

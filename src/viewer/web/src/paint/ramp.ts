@@ -1,9 +1,9 @@
-// Cividis: a ramp that reads the same with and without colour vision, and in grey. On paper more weight is more ink (pale yellow to
-// navy); on a dark page more weight is more light (navy to yellow). Source of the ramp: Nuñez, Anderton, Renslow 2018.
+// Cividis: a colour ramp that reads the same with and without colour vision, and in grey. On paper more weight is more ink (pale yellow to
+// navy); on a dark page more weight is more light (navy to yellow). Source: Nuñez, Anderton, Renslow 2018.
 
 export type Rgb = readonly [number, number, number];
 
-// Every fifth of its 256 colours, as the engine has them (src/observe/picture.cc), so that pictures and figures of either are the same.
+// Every fifth of its 256 colours, as in the engine (src/observe/picture.cc), so that both make the same pictures and figures.
 const kCividis: readonly Rgb[] = (
   '00224e 002656 002a5f 002d68 003070 083370 163770 203a6f 273e6e 2e416d 34456c 3a486c 3f4c6c ' +
   '444f6c 49536c 4e566c 535a6d 575d6d 5c616e 60646f 656870 696b71 6d6f72 727274 767676 7a7a78 ' +
@@ -28,21 +28,24 @@ export interface Theme {
   ink: Rgb;
 }
 
-/** The colour of an intensity 0…1; nothing is paper, so that light weights fade out instead of beginning with a stain. */
+/** The colour of an intensity 0…1; zero is the paper colour, so that light weights fade out instead of beginning with a stain. */
 export function shade(t: number, theme: Theme): Rgb {
   const fade = Math.min(1, t / 0.18);
   const colour = theme.dark ? cividis(0.16 + 0.84 * t) : cividis(1 - t);
   return mix(theme.paper, colour, theme.dark ? Math.min(1, t / 0.3) : fade);
 }
 
-/** The colour of a change −1…1: blue is less, orange more, told apart with every kind of colour vision; none is paper. */
+/**
+ * The colour of a change −1…1: blue is a decrease, orange an increase, distinguishable with every kind of colour vision; zero is the paper
+ * colour.
+ */
 export function diverge(t: number, theme: Theme): Rgb {
   const more: Rgb = theme.dark ? [255, 150, 66] : [196, 86, 0];
   const less: Rgb = theme.dark ? [86, 170, 240] : [0, 92, 170];
   return mix(theme.paper, t < 0 ? less : more, Math.min(1, Math.abs(t)));
 }
 
-/** Black or white, whichever is read better on the colour; one of them always reaches 4.5 : 1. */
+/** Black or white, whichever is more legible on the colour; one of them always reaches 4.5 : 1. */
 export function inkOn(colour: Rgb): string {
   const l = luminance(colour);
   return (l + 0.05) / 0.05 >= 1.05 / (l + 0.05) ? '#000' : '#fff';
@@ -58,10 +61,10 @@ export function luminance(colour: Rgb): number {
 
 export const css = (c: Rgb): string => `rgb(${c[0]} ${c[1]} ${c[2]})`;
 
-/** 64 steps are enough for shading text, and let the browser share styles. */
+/** Number of shades of text: 64 are enough, and let the browser share styles. */
 export const kSteps = 64;
 
-/** Colours of the pinned heads, in the order of pinning (Okabe and Ito 2008); each also has its number. */
+/** Colours of the pinned heads, in the order of pinning (Okabe and Ito 2008); each head also has a number. */
 export const kPinColours = {
   light: ['#0072b2', '#d55e00', '#00875f', '#b4508a', '#8a6d00', '#5b5bd6'],
   dark: ['#56b4e9', '#ff8b3d', '#2fc79a', '#e79ac6', '#e6c229', '#a5a5ff'],

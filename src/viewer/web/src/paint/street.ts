@@ -1,4 +1,5 @@
-// The map as drawn: base picture, finer tiles over it, numbers when cells are large, axes, cross-hair. Knows nothing of DOM or requests.
+// Drawing of the map: base picture, finer tiles over it, numbers when cells are large, axes, cross-hair. Independent of the DOM and of
+// requests.
 
 import { cell as printCell } from '../format';
 import type { Cells, Scale, Span } from '../source/source';
@@ -10,22 +11,22 @@ export interface Layer {
   bitmap: HTMLCanvasElement;
   keyBegin: number;
   queryBegin: number;
-  cell: number; // weights a pixel of the bitmap: down
+  cell: number; // weights per pixel of the bitmap, down
   cellAcross: number;
 }
 
 export interface AxisLabel {
-  at: number; // token
+  at: number; // id
   text: string;
 }
 
 export interface Street {
   queries: number;
   keys: number;
-  rect: Rect; // what is seen, in weights; may reach beyond the map
+  rect: Rect; // the visible rectangle, in weights; may reach beyond the map
   cell: CellShape;
-  layers: readonly Layer[]; // coarse first
-  cells: readonly Cells[]; // numbers, when large enough
+  layers: readonly Layer[]; // coarsest first
+  cells: readonly Cells[]; // single weights, printed when cells are large enough
   most: number;
   scale: Scale;
   q: readonly Span[];
@@ -35,16 +36,16 @@ export interface Street {
   keySegments: readonly (Span & { name: string })[];
   querySegments: readonly (Span & { name: string })[];
   label(token: number): string;
-  tick(token: number): string; // where labels have no room
+  tick(token: number): string; // used if labels have no room
   select: Rect | null;
-  columnOrigin?: number; // the column of 0, where columns are no tokens but offsets
+  columnOrigin?: number; // the column of offset 0, if columns are offsets instead of tokens
   theme: Theme;
 }
 
 const kNumberCell = 26; // CSS pixels a cell needs for its number
 const kLabelCell = 8;
-const kStretched = 30; // CSS pixels that a cell is stretched to, at most
-const kWorthIt = 1.5; // times square: less is left square
+const kStretched = 30; // CSS pixels: largest size of a stretched cell
+const kWorthIt = 1.5; // smallest stretch; below it cells stay square
 const kPad = 12; // free space at the right and below
 
 export interface Frame2d {
@@ -57,7 +58,10 @@ export interface Margins {
   top: number;
 }
 
-/** How wide and tall a cell is, in multiples of the zoom. Tokens against tokens keep square cells; few words against many patches do not. */
+/**
+ * Width and height of a cell, in multiples of the zoom. Maps of tokens against tokens keep square cells; maps of few words against many
+ * patches do not.
+ */
 export interface CellShape {
   wide: number;
   tall: number;
@@ -65,7 +69,7 @@ export interface CellShape {
 
 export const kSquare: CellShape = { wide: 1, tall: 1 };
 
-/** The cells of a map that is much longer one way than the other: as tall, or wide, as its frame has room for. */
+/** The cell shape of a map that is much longer one way than the other: as tall, or wide, as its frame allows. */
 export function stretched(whole: Rect, size: Frame2d): CellShape {
   const zoom = zoomOf(whole, size, kSquare);
   const { left, top } = marginsAt(Infinity);
@@ -85,7 +89,7 @@ export const marginsAt = (zoom: number, cell = kSquare): Margins => ({
   top: zoom * cell.wide >= kLabelCell ? 72 : 40,
 });
 
-/** The margins a rectangle is seen with: a map narrower than its frame stands in the middle. */
+/** The margins around a rectangle: a map narrower than its frame is centred. */
 export function marginsOf(rect: Rect, size: Frame2d, cell = kSquare): Margins {
   const base = baseMargins(rect, size, cell);
   const free = size.width - base.left - kPad - (rect.k1 - rect.k0) * cell.wide * within(rect, size, base, cell);
@@ -94,7 +98,7 @@ export function marginsOf(rect: Rect, size: Frame2d, cell = kSquare): Margins {
 
 const baseMargins = (rect: Rect, size: Frame2d, cell: CellShape): Margins => marginsAt(within(rect, size, marginsAt(0), cell), cell);
 
-/** CSS pixels a weight, times the shape of a cell. */
+/** CSS pixels per weight, before the shape of a cell is applied. */
 export function zoomOf(rect: Rect, size: Frame2d, cell = kSquare): number {
   return within(rect, size, baseMargins(rect, size, cell), cell);
 }
@@ -105,7 +109,7 @@ const within = (rect: Rect, size: Frame2d, m: Margins, cell: CellShape): number 
     (size.height - m.top - kPad) / ((rect.q1 - rect.q0) * cell.tall),
   );
 
-/** Whether numbers fit into cells at this zoom and there are few enough of them. */
+/** Whether numbers fit into cells at this zoom and are few enough. */
 export const showsNumbers = (zoom: number, size: Frame2d): boolean =>
   zoom >= kNumberCell && size.width / zoom <= 66 && size.height / zoom <= 66;
 
@@ -255,7 +259,7 @@ function axes(c: CanvasRenderingContext2D, size: Frame2d, street: Street, zoom: 
   }
 }
 
-/** Segments as bands along both axes, with names where they fit. */
+/** Draws segments as bands along both axes, with names if they fit. */
 function segmentBands(c: CanvasRenderingContext2D, size: Frame2d, street: Street, zoom: number, x: Along, y: Along): void {
   const { theme } = street;
   const { left, top } = marginsOf(street.rect, size, street.cell);
@@ -292,7 +296,7 @@ function stroke(c: CanvasRenderingContext2D, x0: number, y0: number, x1: number,
   c.stroke();
 }
 
-/** The round number of at least `atLeast`: 1, 2 or 5 times a power of ten. */
+/** The smallest round number (1, 2 or 5 times a power of ten) of at least `atLeast`. */
 export function tick(atLeast: number): number {
   const power = 10 ** Math.floor(Math.log10(Math.max(1, atLeast)));
   return [1, 2, 5, 10].map((m) => m * power).find((v) => v >= atLeast) ?? 10 * power;
@@ -300,7 +304,7 @@ export function tick(atLeast: number): number {
 
 function fitted(c: CanvasRenderingContext2D, text: string, width: number): string {
   if (c.measureText(text).width <= width) return text;
-  const tail = /\s\S{1,5}$/.exec(text)?.[0] ?? ''; // “sentence 12” and “sentence 13” differ at their ends
+  const tail = /\s\S{1,5}$/.exec(text)?.[0] ?? ''; // keeps the end: “sentence 12” and “sentence 13” differ there
   let cut = [...text.slice(0, Math.min(60, text.length - tail.length))];
   while (cut.length > 1 && c.measureText(`${cut.join('')}…${tail}`).width > width) cut = cut.slice(0, -1);
   return `${cut.join('')}…${tail}`;

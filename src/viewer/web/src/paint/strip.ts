@@ -1,17 +1,18 @@
-// The minimap: the whole text as one strip. Segments as bands, the pinned line's profile, column mass, search hits, and the view.
+// The minimap: the whole text as one strip, with segments as bands, the profile of the pinned line, column mass, search hits, and the
+// visible part.
 
 import { type Rgb, type Theme, css, mix, shade } from './ramp';
 
 export interface Strip {
-  length: number; // of the text, UTF-16
+  length: number; // of the text, in UTF-16 units
   bands: readonly { from: number; to: number }[];
   profile: Float32Array | null; // intensities 0…1, top to bottom
   received: Float32Array | null; // intensities 0…1
   hits: readonly number[]; // UTF-16 offsets
-  marks: readonly number[]; // the chosen tokens
+  marks: readonly number[]; // the selected tokens
 }
 
-/** Everything but the view, which alone changes while scrolling. */
+/** Paints everything except the visible part, which alone changes while scrolling. */
 export function paintStrip(context: CanvasRenderingContext2D, width: number, height: number, strip: Strip, theme: Theme): void {
   const y = (offset: number): number => (strip.length ? (offset / strip.length) * height : 0);
   const tone = (t: number): string => css(mix(theme.paper, theme.ink, t));
@@ -34,7 +35,7 @@ export function paintStrip(context: CanvasRenderingContext2D, width: number, hei
   }
 }
 
-/** The part of the text in view, over the strip. */
+/** Paints the visible part of the text over the strip. */
 export function paintView(
   context: CanvasRenderingContext2D,
   width: number,

@@ -1,4 +1,4 @@
-// The colours of the page, as canvases need them.
+// The colours of the page, for canvases.
 
 import type { Rgb, Theme } from './ramp';
 

@@ -1,20 +1,21 @@
-// How two texts are laid over each other, where no server can say it. src/viewer/questions/alignment.cc does the same: ids of one text by the characters they stand on,
-// blanks at their ends aside; of two texts by a diff of the tokens' texts (Myers 1986); what has no characters by its name. What aligns with nothing is left alone.
+// Aligns two texts when there is no server to ask; src/viewer/questions/alignment.cc does the same. Two tokenizations of one text are
+// aligned by the characters that the ids cover, without whitespace at their ends; two different texts by a diff of their tokens (Myers
+// 1986); ids without characters by name. An id without a counterpart stays unaligned.
 
 import type { Info, Places, TextData } from './source';
 
 const kMostDifferences = 4000;
 
-/** A text with its ids, as a page holds it. */
+/** A text with its ids, as stored in a page. */
 export interface HeldText {
   data: TextData;
   special: Info['special'];
 }
 
-/** Pairs of equal places, ascending: a longest common subsequence. Null where there are more differences than are sought. */
+/** Index pairs of a longest common subsequence, ascending; null if there are more than kMostDifferences differences. */
 export function commonOf(before: readonly string[], after: readonly string[]): [number, number][] | null {
   const [n, m] = [before.length, after.length];
-  const furthest: Int32Array[] = []; // [d][(k + d) / 2]: the furthest x on diagonal k = x − y by d differences
+  const furthest: Int32Array[] = []; // [d][(k + d) / 2]: the furthest x on diagonal k = x − y with d differences
   const reached = (d: number, k: number): number => (k < -d || k > d ? -1 : furthest[d][(k + d) / 2]);
   const step = (d: number, k: number): { x: number; down: boolean } => {
     if (d === 0) return { x: 0, down: false };
@@ -51,7 +52,7 @@ const isPlain = ({ data }: HeldText, id: number): boolean =>
 
 const decode = (bytes: Uint8Array): string => Array.from(bytes, (b) => String.fromCharCode(b)).join('');
 
-/** What an id is, apart from where. */
+/** The identity of an id without its position: the kind and name of an item, the name of a special token, or the text of a token. */
 function spelling(text: HeldText, id: number): string {
   const { data, special } = text;
   const items = data.items.find((r) => r.begin <= id && id < r.end);
@@ -97,7 +98,7 @@ function byCharacters(before: HeldText, after: HeldText, was: readonly string[],
   return out;
 }
 
-/** Both texts in one order. */
+/** The ids of both texts merged into one order; −1 where one text has no counterpart. */
 export function placesOf(pairs: readonly [number, number][], n: number, m: number): Pick<Places, 'before' | 'after'> {
   const [before, after]: [number[], number[]] = [[], []];
   let [i, j] = [0, 0];

@@ -1,4 +1,4 @@
-// What frames of the engine hold, decoded: of a server's answers and of an offline page's blobs alike.
+// Decodes the frames of the engine, from a server's answers and from an offline page's blobs alike.
 
 import { type Codes, type Frame, need } from './frame';
 import type { AtlasHead, Badge, HeadPicture, Items, Near, Picture, Pixels, ScoreName, TextData, WeightedHead } from './source';
@@ -26,9 +26,9 @@ export interface HeadsHeader {
   heads: {
     layer: number;
     head: number;
-    scores: Record<ScoreName, number | null>; // of raw weights
+    scores: Record<ScoreName, number | null>; // only for raw weights
     strongest: ScoreName[];
-    sum: number; // under another kind of weight
+    sum: number; // only for other kinds of weights
     codes: Codes;
     offsets?: [number, number];
   }[];

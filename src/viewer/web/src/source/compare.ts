@@ -1,6 +1,6 @@
-// Two whole maps of an offline page compared, as src/viewer/questions/compare.cc compares those of a server.
+// Compares two complete maps of an offline page, as src/viewer/questions/compare.cc does on a server.
 //
-//   JS(p, q) = ½ Σ p ln(2p/(p + q)) + ½ Σ q ln(2q/(p + q))    over the keys that both have and all others as one more, in nats
+//   JS(p, q) = ½ Σ p ln(2p/(p + q)) + ½ Σ q ln(2q/(p + q))    over the shared keys and all other keys as one more, in nats
 
 import { type Matrix, badgeOf } from './matrix';
 import type { Badge, Compared, Family, HeadId, Places, RankedHeads, Span } from './source';
@@ -17,7 +17,7 @@ const weight = (m: Matrix, i: number): number => {
   return value > 0 ? value : 0;
 };
 
-/** Of two lists of shares, each divided by its sum; NaN where one has none. */
+/** Jensen–Shannon divergence of two lists of shares, each divided by its sum; NaN if a sum is zero. */
 export function jensenShannon(p: readonly number[], q: readonly number[]): number {
   const [a, b] = [p, q].map((list) => list.reduce((sum, v) => sum + v, 0));
   if (a === 0 || b === 0) return NaN;
@@ -30,7 +30,7 @@ export function jensenShannon(p: readonly number[], q: readonly number[]): numbe
   return Math.min(Math.LN2, Math.max(0, sum));
 }
 
-/** Weights at the places that both have, and the sum of all others. */
+/** The weights at the shared keys, followed by the sum of all other weights. */
 function sharedRow(m: Matrix, row: number, keys: readonly number[]): number[] {
   const out: number[] = [];
   let rest = 0;
@@ -48,7 +48,7 @@ interface Shared {
   after: number[];
 }
 
-/** Ids that both maps have: as keys, and as rows. */
+/** The ids that both maps share, as keys and as rows. */
 function sharedOf(was: Held, is: Held, places: Places): { keys: Shared; rows: Shared } {
   const both = (b0: number, b1: number, a0: number, a1: number): Shared => {
     const out: Shared = { before: [], after: [] };
@@ -69,7 +69,7 @@ function sharedOf(was: Held, is: Held, places: Places): { keys: Shared; rows: Sh
 export const divergenceOfRow = (was: Matrix, is: Matrix, keys: Shared, b: number, a: number): number =>
   jensenShannon(sharedRow(was, b, keys.before), sharedRow(is, a, keys.after));
 
-/** Mean over the rows that both have; NaN where there is none. */
+/** Mean divergence over the shared rows; NaN if there is none. */
 export function meanDivergence(was: Held, is: Held, places: Places): { mean: number; rows: number } {
   const { keys, rows } = sharedOf(was, is, places);
   let [sum, count] = [0, 0];
@@ -82,7 +82,7 @@ export function meanDivergence(was: Held, is: Held, places: Places): { mean: num
   return { mean: count ? sum / count : NaN, rows: rows.before.length };
 }
 
-/** The places from the first to the last that either family has. */
+/** The range of places from the first to the last that either family has. */
 function rangeOf(places: Places, was: [number, number], is: [number, number]): Span {
   const has = ([begin, end]: [number, number], id: number): boolean => id >= begin && id < end;
   const inside = Array.from(places.before.keys()).filter((p) => has(was, places.before[p]) || has(is, places.after[p]));
@@ -145,7 +145,7 @@ export function comparedMaps(was: Held, is: Held, places: Places, wanted: { rows
   };
 }
 
-/** Every head of a family against its like, or against a fixed one. */
+/** Mean divergence of every head of a family from the head with the same number, or from a fixed head. */
 export async function rankedMaps(
   maps: { before(at: HeadId): Promise<Held>; after(at: HeadId): Promise<Held> },
   families: { before: Family; after: Family },

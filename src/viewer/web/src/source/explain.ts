@@ -1,4 +1,4 @@
-// What the explaining questions ask and answer (docs/viewer-api.md, api/why and api/what-if).
+// Requests and answers of the explanations (docs/viewer-api.md, api/why and api/what-if).
 
 import type { HeadId } from './source';
 
@@ -20,11 +20,11 @@ export const kMethods = [
 export type MethodName = (typeof kMethods)[number];
 
 export interface WhyRequest {
-  of: string; // a class or a word; empty: what the model answers
+  of: string; // a class or a word; empty: the model's answer
   against: string;
-  token: number | null; // the id of the text that is explained
+  token: number | null; // the id of the token to explain
   methods: MethodName[];
-  at_most: number; // seconds; 0: no limit
+  at_most: number; // time limit in seconds; 0: no limit
 }
 
 export interface WhyCost {
@@ -37,11 +37,11 @@ export interface WhyCost {
 
 export interface MethodResult {
   name: MethodName;
-  refused?: string; // why this model does not have it; the rest is then missing
-  shares?: number[]; // one an item; sizes sum to one
+  refused?: string; // the reason why this model does not support the method; the other fields are then missing
+  shares?: number[]; // one per item; absolute values sum to one
   signed?: boolean;
-  comprehensiveness?: number; // what the answer loses without the highest items
-  beats?: number; // of the random rankings
+  comprehensiveness?: number; // drop in the answer without the highest-ranked items
+  beats?: number; // number of random rankings that do worse
   seconds?: number;
 }
 

@@ -1,7 +1,7 @@
-// Frames: one JSON header and named little-endian arrays behind it (docs/viewer-api.md, "Frames").
+// Frames: one JSON header followed by named little-endian arrays (docs/viewer-api.md, "Frames").
 //
 // A frame is decoded without copying: arrays are views into its buffer, so the buffer must begin at the frame. In a stream each frame
-// follows its length as u32, which leaves it unaligned: `readFrames` cuts it out.
+// follows its length as u32, which leaves it unaligned: `readFrames` copies it out.
 
 export type Bulk = Uint8Array | Uint32Array | Int32Array | Float32Array | Uint16Array;
 
@@ -58,7 +58,7 @@ function viewOf(buffer: ArrayBuffer, at: number, count: number, dtype: ArraySpec
   }
 }
 
-/** An array of a frame that must be there, of the wanted kind. */
+/** Returns an array of a frame; throws FrameError if it is missing or of another type. */
 export function need<T extends Bulk>(frame: Frame<unknown>, name: string, kind: new (n: number) => T): T {
   const found = frame.arrays[name];
   if (!(found instanceof kind)) throw new FrameError(`frame: array "${name}" is missing or of another type`);
@@ -92,7 +92,7 @@ function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
   return all;
 }
 
-// ---- codes: how a picture's u8 stand for weights
+// ---- codes: u8 values of a picture that represent weights
 
 export interface Codes {
   kind: 'linear' | 'sqrt' | 'log';
@@ -101,10 +101,10 @@ export interface Codes {
   error: number;
 }
 
-export const kHidden = 0; // the description hides every pair of the cell
+export const kHidden = 0; // the attention spec hides every pair of the cell
 export const kUnscored = 1; // no window scored it: hatched, not zero
 
-/** The 256 weights the codes stand for; NaN where there is no weight. */
+/** The 256 weights that the codes represent; NaN where there is no weight. */
 export function codeTable(codes: Codes): Float32Array {
   const table = new Float32Array(256);
   table[kHidden] = NaN;
@@ -118,7 +118,7 @@ export function codeTable(codes: Codes): Float32Array {
   return table;
 }
 
-/** IEEE half to single, for the f16 arrays. */
+/** Converts IEEE half precision to single precision, for the f16 arrays. */
 export function halfToFloat(half: Uint16Array): Float32Array {
   const out = new Float32Array(half.length);
   for (let i = 0; i < half.length; i++) {

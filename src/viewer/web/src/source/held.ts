@@ -1,4 +1,5 @@
-// What an offline page holds of one trace. Blobs are decoded when first asked for; what is not there rejects with the reason, which `info.missing` has given.
+// The data of one trace in an offline page. Blobs are decoded on first use; a request for missing data rejects with the reason, which is
+// also in `info.missing`.
 
 import { type HeadsHeader, type PictureHeader, type TextHeader, headsOf, pictureOf, pixelsOf, textOf } from './answers';
 import type { Held } from './compare';
@@ -59,7 +60,7 @@ interface QkHeader {
   error: number;
 }
 
-/** A thumbnail as a picture: its cells are no powers of two, so its level is fractional. */
+/** A thumbnail as a picture. Its cell size need not be a power of two, so its level may be fractional. */
 const thumbnailOf = (head: AtlasHead, z: number, queryBegin: number, keyBegin: number): Picture => ({
   badge: 'quantised',
   sampledRows: null,
@@ -74,7 +75,7 @@ const thumbnailOf = (head: AtlasHead, z: number, queryBegin: number, keyBegin: n
   meanCodes: head.codes,
 });
 
-/** What the page holds of one trace. */
+/** The data of one trace in an offline page. */
 export class HeldTrace {
   private readonly frames = new Map<string, Promise<Frame<unknown>>>();
   private worker: RowWorker | null = null;
@@ -157,7 +158,7 @@ export class HeldTrace {
       take(poolNear(matrix, request.near, { z: level(matrix.queries), columnZ: level(back + ahead + 1) }, { q0: 0, k0: 0 }, 512));
       return;
     }
-    if (!matrix && request.sink !== 'mark' && this.familyOf(request.family).sinks.length > 0) throw this.absent('overview'); // pictures hold the sinks
+    if (!matrix && request.sink !== 'mark' && this.familyOf(request.family).sinks.length > 0) throw this.absent('overview'); // stored pictures include the sinks
     if (request.near) return take(await this.nearOf(request, request.near));
     if (matrix) return take(poolMatrix(matrix, level(Math.max(matrix.queries, matrix.keys)), { q0: 0, k0: 0 }, 512));
     if (request.weight !== 'raw') throw this.absent(request.weight);
@@ -167,14 +168,17 @@ export class HeldTrace {
     const heads = headsOf(await this.need<HeadsHeader>(`atlas/${request.family}`));
     const head = heads.find((h) => h.layer === request.at.layer && h.head === request.at.head);
     if (!head) throw this.absent('overview');
-    // The thumbnail stands in where its cells are square.
+    // Fall back to the thumbnail if its cells are square.
     const [queries, keys] = [head.queries ?? [0, family.queries], head.keys ?? [0, family.keys]];
     const cell = (keys[1] - keys[0]) / head.columns;
     if (Math.abs((queries[1] - queries[0]) / head.rows - cell) > 0.01 * cell) throw this.absent('overview');
     take(thumbnailOf(head, Math.log2(cell), queries[0], keys[0]));
   }
 
-  /** What is near, where no whole map is held: a picture of its own, else the thumbnail of a layer whose band is as wide. */
+  /**
+   * A band about the diagonal if the page does not contain the complete map: the stored picture of the band, else the thumbnail of a layer
+   * with a band of that width.
+   */
   private async nearOf(request: MapRequest, near: Near): Promise<Picture> {
     if (request.weight !== 'raw') throw this.absent(request.weight);
     const heads = headsOf(await this.need<HeadsHeader>(`atlas/${request.family}`));
@@ -246,7 +250,7 @@ export class HeldTrace {
     };
   }
 
-  /** One row, from what the page has of its head: K and Q, else the heaviest keys. */
+  /** One row, from the data of its head: K and Q, else the heaviest keys. */
   private async row(where: string, row: number, request: LineRequest): Promise<Line> {
     const family = this.familyOf(request.family);
     const qk = await this.frame<QkHeader>(`qk/${where}`);
@@ -277,21 +281,21 @@ export class HeldTrace {
     throw this.absent('row');
   }
 
-  /** A map that is held whole, to compare it. */
+  /** A map that the page contains completely, for comparison. */
   async held(family: string, at: HeadId): Promise<Held> {
     const matrix = await this.matrix(`${family}/${at.layer}/${at.head}`);
     if (!matrix) throw this.absent('compare');
     return { matrix, family: this.familyOf(family) };
   }
 
-  /** Under the sink rule; null where the page holds no such weights. */
+  /** The map under the sink rule; null if the page does not contain these weights. */
   private async shownOf(request: MapRequest): Promise<Matrix | null> {
     const matrix = await this.matrixOf(request);
     const { sinks, sums_to_one } = this.familyOf(request.family);
     return matrix && underRule(matrix, sinks, request.sink, sums_to_one);
   }
 
-  /** Null where the page holds no such weights. */
+  /** The map of a weight kind; null if the page does not contain these weights. */
   private matrixOf(request: Pick<MapRequest, 'family' | 'at' | 'weight'>): Promise<Matrix | null> {
     if (!this.familyOf(request.family).weights.includes(request.weight)) throw this.absent(request.weight);
     return this.matrix(whereOf(request) + (request.weight === 'raw' ? '' : `/${request.weight}`));
@@ -317,7 +321,7 @@ export class HeldTrace {
 
   absent(what: string): SourceError {
     const missing = this.manifest.info.missing.find((m) => m.feature === what);
-    const detail = missing?.detail ?? `This page does not hold this (${what}).`;
+    const detail = missing?.detail ?? `This page does not contain this (${what}).`;
     return new SourceError('kNotFound', detail, missing?.command ?? null);
   }
 

@@ -1,4 +1,4 @@
-// Lines of an offline page of which only the heaviest keys are known, and several lines added up.
+// Lines of an offline page that contain only the heaviest keys, and sums of several lines.
 
 import { type Frame, need } from './frame';
 import type { Line, SinkRule } from './source';
@@ -39,7 +39,10 @@ export function topLine(
   };
 }
 
-/** Several lines added up. Where any of them has only its heaviest keys, those are known that are among the heaviest of all. */
+/**
+ * Sums several lines. If any of them contains only its heaviest keys, the sum is known only for keys that are in the top list of every
+ * line.
+ */
 export function sumOf(lines: readonly Line[], divisor: number): Line {
   const full = lines.every((l) => l.values);
   const sums = new Map<number, number>();

@@ -1,6 +1,7 @@
-// The live source: asks `clearhead view` over loopback. Every asker has a slot; a newer request of a slot aborts the older one, and the
-// server is told by `slot` and `seq` so that it stops computing too. A slot's name begins with the tab's own: two tabs of one server leave
-// each other alone. Every question names the text it is about, so that a run in another tab is an error here, never another text's numbers.
+// The live source: requests data from `clearhead view` over loopback. Every requester has a slot; a newer request of a slot aborts the
+// older one, and `slot` and `seq` tell the server to stop computing it too. Slot names begin with an id of the browser tab, so two tabs of
+// one server do not interfere. Every request names the text it is about: after a run in another tab it fails instead of returning numbers
+// of another text.
 
 import { type Drawing, posted } from '../figure/drawing';
 import type { Progress, WhatIfRequest, WhatIfResult, WhyCost, WhyRequest, WhyResult } from './explain';
@@ -68,12 +69,12 @@ export class LiveSource implements Source {
   step: number | null = null;
   private readonly slots = new Map<string, { seq: number; abort: AbortController }>();
   private readonly tab = Array.from(crypto.getRandomValues(new Uint8Array(6)), (b) => b.toString(16).padStart(2, '0')).join('');
-  private id = ''; // of the text this page shows
-  private turning = -1; // the step asked for last
+  private id = ''; // id of the text that this page shows
+  private turning = -1; // the step requested last
 
   constructor(
     private readonly base: string,
-    private readonly edit: string | null = null, // the run of an edit that is asked about
+    private readonly edit: string | null = null, // id of an edited run, if the requests are about one
   ) {}
 
   async info(): Promise<Info> {
@@ -258,7 +259,7 @@ export class LiveSource implements Source {
     });
   }
 
-  /** Server-sent events by their names; what `done` brings is the answer. */
+  /** Reads server-sent events, each passed to `take` by name; returns the data of `done`. */
   private async events(path: string, body: unknown, signal: AbortSignal, take: Record<string, (data: unknown) => void>): Promise<unknown> {
     const response = await this.post(path, body, signal);
     if (!response.body) throw new SourceError('kIo', `api/${path}: no answer`);

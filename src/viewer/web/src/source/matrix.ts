@@ -1,4 +1,5 @@
-// A whole map, as an offline page of tier A holds it: rows, columns, masses and pooled pictures of it. Weights are f32 as they were, or u8 codes of them.
+// A complete map, as in an offline page of tier A: rows, columns, masses and pooled pictures. Weights are the original f32 values or u8
+// codes of them.
 
 import { type Codes, codeTable, kHidden, kUnscored } from './frame';
 import { leftBySinks } from '../weights';
@@ -7,9 +8,9 @@ import type { HeadId, LineRequest, Near, Picture, SinkRule, Span, WeightedHead }
 export interface Matrix {
   queries: number;
   keys: number;
-  codes: Codes | null; // those that the weights were stored in, where they still have these values
-  error: number; // largest absolute difference to f32; 0: the weights are exact
-  at(i: number): number; // i = query · keys + key; NaN hidden, −1 never scored
+  codes: Codes | null; // the codes in which the weights were stored, if the values are still those
+  error: number; // largest absolute difference from f32; 0: exact
+  at(i: number): number; // i = query · keys + key; NaN: hidden, −1: never scored
 }
 
 export function exactMatrix(weights: Float32Array, queries: number, keys: number): Matrix {
@@ -22,7 +23,7 @@ export function codedMatrix(weights: Uint8Array, queries: number, keys: number, 
   return { queries, keys, codes, error: codes.error, at: (i) => table[weights[i]] };
 }
 
-/** A map under a sink rule: sinks get nothing; renormalised, each row is divided by what is left of it. */
+/** Applies a sink rule to a map. Sinks get weight 0; with `renorm`, each row is divided by what is left of it. */
 export function underRule(m: Matrix, sinks: readonly number[], rule: SinkRule, sumsToOne: boolean): Matrix {
   if (rule === 'mark' || sinks.length === 0) return m;
   const isSink = new Set(sinks);
@@ -44,7 +45,7 @@ export function underRule(m: Matrix, sinks: readonly number[], rule: SinkRule, s
 
 export const badgeOf = (m: Matrix): 'exact' | 'quantised' => (m.codes || m.error > 0 ? 'quantised' : 'exact');
 
-/** What a pair gives: nothing where it is hidden or was never scored. */
+/** The weight of a pair; 0 if it is hidden or was never scored. */
 const given = (m: Matrix, i: number): number => {
   const value = m.at(i);
   return value > 0 ? value : 0;
@@ -64,7 +65,7 @@ export function columnOf(m: Matrix, spans: readonly Span[]): Float32Array {
   return out;
 }
 
-/** Ranges of one row that are visible or were never scored. */
+/** The ranges of one row (or column) that are visible, and those that were never scored. */
 export function seenIn(matrix: Matrix, request: LineRequest): { visible: [number, number][]; unscored: [number, number][] } {
   const out = request.direction === 'out';
   const at = request.spans[0].begin;
@@ -83,7 +84,7 @@ export function seenIn(matrix: Matrix, request: LineRequest): { visible: [number
   return { visible: ranges((value) => value >= 0), unscored: ranges((value) => value < 0) };
 }
 
-/** Mean over the rows of the sum over the keys. */
+/** Mean over the rows of the sum of weights over the keys. */
 export function massOf(m: Matrix, rows: readonly Span[], keys: readonly Span[], sinks: readonly number[], sink: SinkRule): number {
   const skip = new Set(sinks);
   let total = 0;
@@ -102,12 +103,15 @@ export function massOf(m: Matrix, rows: readonly Span[], keys: readonly Span[], 
   return count ? total / count : 0;
 }
 
-/** At most side × side cells of 2^z × 2^z weights from a corner on, coded: the maximum by the map's own codes, or by the logarithm; a mean linearly. */
+/**
+ * Pools a map from a corner on into at most side × side cells of 2^z × 2^z weights. Maxima use the map's own codes, or logarithmic ones;
+ * means use linear codes.
+ */
 export function poolMatrix(m: Matrix, z: number, corner: { q0: number; k0: number }, side: number): Picture {
   return { ...poolCells(m, { rows: 2 ** z, columns: 2 ** z }, corner, side), z };
 }
 
-/** A head's map of at most 64² cells, and what it sums to; sinks count nowhere. */
+/** A head's map in at most 64² cells, and the sum of the map; sinks count in neither. */
 export function pooledHead(m: Matrix, at: HeadId, sinks: readonly number[]): WeightedHead {
   const z = Math.max(0, Math.ceil(Math.log2(Math.max(m.queries, m.keys) / 64)));
   const sinkKeys = new Set(sinks);
@@ -168,7 +172,7 @@ function poolCells(m: Matrix, cell: { rows: number; columns: number }, corner: {
   };
 }
 
-/** The same of key − query, from a corner on (matrix.ts says `keys`; here column 0 is −back). */
+/** The same for columns of key − query, from a corner on (`keys` is then the width of the band; column 0 is −back). */
 export function poolNear(
   m: Matrix,
   near: Near,
@@ -192,9 +196,9 @@ export function poolNear(
 
 const highest = (values: Float32Array): number => values.reduce((a, v) => (v > a ? v : a), 0);
 
-const kLeast = 1e-6; // of the highest: what lies below is coded as zero
+const kLeast = 1e-6; // relative to the largest: smaller values are coded as zero
 
-/** As the live view codes a picture: from the smallest positive value, or a millionth of the largest. */
+/** Logarithmic codes as in the live view: from the smallest positive value, or a millionth of the largest if that is greater. */
 function logCodes(values: Float32Array): Codes {
   const hi = highest(values);
   const least = values.reduce((a, v) => (v > 0 && v < a ? v : a), hi);

@@ -1,5 +1,5 @@
-// The offline source: a page that carries its data, of one trace or of several. What the page does not hold rejects with the reason, and `info.missing`
-// has said so already, so that the controls are off.
+// The offline source: a page that contains the data of one or several traces. A request for missing data rejects with the reason;
+// `info.missing` lists it beforehand, so that the controls are disabled.
 
 import { aligned } from './alignment';
 import { comparedMaps, rankedMaps } from './compare';
@@ -35,14 +35,14 @@ import {
 } from './source';
 import { hasGallery } from '../opening';
 
-/** Answers from the trace that was turned to last, as it was when the question came. */
+/** Answers from the trace selected last at the time of the request. */
 export class OfflineSource implements Source {
   readonly offline = true;
   private held: HeldTrace;
 
   private constructor(private readonly all: readonly HeldTrace[]) {
     const { traces } = all[0].info;
-    this.held = traces.length > 0 ? all[0] : all[all.length - 1]; // of a run its last step
+    this.held = traces.length > 0 ? all[0] : all[all.length - 1]; // of a training run: the last step
   }
 
   static find(page: Document): OfflineSource | null {
@@ -51,7 +51,7 @@ export class OfflineSource implements Source {
     return new OfflineSource((JSON.parse(element.textContent ?? '[]') as Manifest[]).map((manifest) => new HeldTrace(manifest, page)));
   }
 
-  /** What the page opens with; null where traces are to be chosen first. */
+  /** The state that the page opens with; null if it opens on the gallery. */
   get state(): string | null {
     return hasGallery(this.held.info) ? null : this.held.manifest.state;
   }

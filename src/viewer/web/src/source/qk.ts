@@ -1,4 +1,6 @@
-// A row of weights from Q, K and the row's record: w_j = 2^(s_j·log2 e − shift)/scale, s = scale·q·k, soft-cap, ALiBi (docs/viewer-api.md).
+// Recomputes a row of weights from Q, K and the row's record (docs/viewer-api.md):
+//
+//   w_j = 2^(s_j·log2 e − shift)/norm,    s = scale·q·k, then soft-cap, then ALiBi
 
 export interface QkSpec {
   scale: number;
@@ -11,7 +13,7 @@ export interface HeadQk {
   spec: QkSpec;
   d: number;
   keys: number;
-  rows: Uint32Array; // which query each stored q belongs to, ascending
+  rows: Uint32Array; // query of each stored q
   q: Float32Array; // [rows, d]
   k: Float32Array; // [keys, d]
   shift: Float32Array; // [rows], base 2
@@ -20,7 +22,7 @@ export interface HeadQk {
   segmentsK: Uint32Array | null; // [keys]
 }
 
-/** The keys a query may see by its band, as [begin, end). */
+/** The keys that the band lets a query see, as [begin, end). */
 export function bandOf(spec: QkSpec, query: number, keys: number): [number, number] {
   const { back, ahead, offset } = spec.band;
   const begin = back === null ? 0 : Math.max(0, query + offset - back);

@@ -1,5 +1,5 @@
-// The page's end of the worker: starts it from the page's own script (nothing is fetched), falls back to this thread where a browser
-// refuses workers in files.
+// The page's side of the worker. The worker is started from the page's own script (nothing is fetched); if a browser refuses workers in
+// local files, rows are computed on this thread.
 
 import { type Frame, halfToFloat, need } from './frame';
 import { type HeadQk, type QkSpec, rowOf } from './qk';

@@ -1,5 +1,5 @@
-// A source is what the viewer looks at: two sides and the maps between them. The live server and the offline page are its two kinds;
-// both speak the JSON and frames of docs/viewer-api.md, so the views never know which one is behind.
+// A source provides what the viewer shows: two sides and the maps between them. There are two sources, the live server and the offline
+// page. Both use the JSON and frames of docs/viewer-api.md, so the views do not depend on which one is used.
 
 import type { Drawing } from '../figure/drawing';
 import type { AnswerKind, Progress, WhatIfRequest, WhatIfResult, WhyCost, WhyRequest, WhyResult } from './explain';
@@ -17,9 +17,9 @@ export interface HeadId {
 
 export type Badge = 'exact' | 'sampled' | 'top-k' | 'quantised';
 export type Direction = 'out' | 'in';
-export const kGradients = ['for', 'against', 'raises', 'lowers'] as const; // P·∂y/∂P above zero, and below; ∂y/∂P above zero, and below
+export const kGradients = ['for', 'against', 'raises', 'lowers'] as const; // positive and negative part of P·∂y/∂P; positive and negative part of ∂y/∂P
 export type Gradient = (typeof kGradients)[number];
-export type WeightKind = 'raw' | 'value' | 'output' | Gradient | `${Gradient}-value`; // the last: times the lengths of the values
+export type WeightKind = 'raw' | 'value' | 'output' | Gradient | `${Gradient}-value`; // the last: multiplied by the norms of the value vectors
 export const kWeightKinds: readonly WeightKind[] = [
   'raw',
   'value',
@@ -61,7 +61,10 @@ export interface Side {
   lang: string | null;
 }
 
-/** Where the rest of a row goes: to a logit without a value; nowhere, as each pair has a weight of its own; nowhere, as weights are scaled afterwards. */
+/**
+ * Why a row need not sum to one: part of it goes to a sink logit without a value vector; each weight is computed independently; or weights
+ * are scaled after normalisation.
+ */
 export type Remainder = 'sink-logit' | 'independent' | 'after';
 
 export interface Family {
@@ -73,20 +76,20 @@ export interface Family {
   d_k: number;
   queries: number;
   keys: number;
-  query_range: [number, number]; // the stretches of the text that rows and columns are
+  query_range: [number, number]; // the ranges of ids that are the rows and the columns
   key_range: [number, number];
   query_side: number;
   key_side: number;
   causal: boolean;
   sums_to_one: boolean;
-  remainders: (Remainder | null)[]; // by layer: why rows need not sum to one
+  remainders: (Remainder | null)[]; // per layer
   sinks: number[];
   weights: WeightKind[];
   rows: [number, number][];
   all_rows: boolean;
   windows: [number, number][] | null;
-  bands: ([number, number] | null)[]; // by layer: how far back and ahead a query sees, where both ways end
-  summaries: (string | null)[]; // by layer: what it computes, in one line
+  bands: ([number, number] | null)[]; // per layer: how far back and ahead a query sees, if bounded both ways
+  summaries: (string | null)[]; // per layer: what it computes, in one line
 }
 
 /** One of several traces. */
@@ -94,8 +97,8 @@ export interface TraceChoice {
   number: number;
   id: string;
   model: string;
-  begins: string; // how its text begins, or empty
-  state: string; // what it opens with
+  begins: string; // the beginning of its text, or empty
+  state: string; // the state it opens with
   look_for: { en: string; zh: string } | null;
 }
 
@@ -112,19 +115,19 @@ export interface Info {
   notes: string[];
   missing: Missing[];
   can_run: boolean;
-  answers: { kind: AnswerKind; labels: string[] } | null; // what the model answers, where one is loaded
+  answers: { kind: AnswerKind; labels: string[] } | null; // the kind of the model's answers, if a model is loaded
   pair: boolean;
   max_tokens: number | null;
-  gradients_of: string | null; // the answer y whose gradients the trace kept
-  generated: number[]; // the probability of each token at the text's end that a model made
-  checkpoints: { step: number; id: string }[]; // of a training run that was watched, ascending
-  traces: TraceChoice[]; // to choose from
-  step: number | null; // which checkpoint or which trace this is
+  gradients_of: string | null; // the answer y whose gradients are in the trace
+  generated: number[]; // probabilities of the generated tokens, which are the last of the text
+  checkpoints: { step: number; id: string }[]; // of a recorded training run, ascending
+  traces: TraceChoice[]; // the traces to choose from
+  step: number | null; // number of this checkpoint or trace
   versions: Record<string, string>;
 }
 
 export interface TextData {
-  bytes: Uint8Array; // UTF-8 as given, [byteBegin, …)
+  bytes: Uint8Array; // UTF-8 as given, from byte `byteBegin` on
   byteBegin: number;
   begin: Uint32Array; // byte offsets per token
   end: Uint32Array;
@@ -134,15 +137,15 @@ export interface TextData {
   items: Items[];
 }
 
-/** Ids behind the tokens that are no tokens: sentences, slots, patches, frames. */
+/** Ids after the tokens that are not tokens: sentences, slots, patches, frames. */
 export interface Items extends Span {
   kind: string;
-  rows: number; // of patches, which stand row by row; else 0
-  picture: [number, number] | null; // height and width of what they are cut from
+  rows: number; // number of rows of patches, which are in row-major order; else 0
+  picture: [number, number] | null; // height and width of the picture that contains them
   names: string[];
 }
 
-/** RGB, row by row. */
+/** RGB, row-major. */
 export interface Pixels {
   height: number;
   width: number;
@@ -155,7 +158,7 @@ export interface Segment extends Span {
   lang: string | null;
 }
 
-/** Which line of the map: a row (direction out, the spans are queries) or a column (in, keys). */
+/** A line of the map: a row (direction out, the spans are queries) or a column (direction in, the spans are keys). */
 export interface LineRequest {
   family: string;
   at: HeadId;
@@ -164,14 +167,14 @@ export interface LineRequest {
   reduce: 'sum' | 'mean';
   weight: WeightKind;
   sink: SinkRule;
-  step: number | null; // of the source: which checkpoint
+  step: number | null; // checkpoint of the source
 }
 
 export interface TopItem extends Span {
   weight: number;
 }
 
-/** A row or a column. `values` has one weight per item of the other side; null where only the heaviest are known (badge top-k). */
+/** A row or a column. `values` has one weight per item of the other side; null if only the heaviest are known (badge top-k). */
 export interface Line {
   badge: Badge;
   error: number; // largest absolute difference to f32; 0 when exact
@@ -184,14 +187,14 @@ export interface Line {
   unscored: [number, number][];
 }
 
-/** Columns of a map that are key − query, from −back to ahead; column 0 is −back. */
+/** The columns of a map over key − query, from −back to ahead; column 0 is −back. */
 export interface Near {
   back: number;
   ahead: number;
 }
 
 export interface MapRequest {
-  near?: Near | null; // in place of keys
+  near?: Near | null; // columns of key − query instead of keys
   family: string;
   at: HeadId;
   weight: WeightKind;
@@ -199,12 +202,12 @@ export interface MapRequest {
   step: number | null;
 }
 
-/** A pooled piece of the map: cells of 2^z × 2^z weights, first cell at (keyBegin, queryBegin). */
+/** A pooled part of the map: cells of 2^z × 2^z weights, first cell at (keyBegin, queryBegin). */
 export interface Picture {
   badge: Badge;
   sampledRows: number | null;
   z: number;
-  columnZ?: number; // where columns are key − query: 2^columnZ of them a cell
+  columnZ?: number; // if columns are key − query: a cell spans 2^columnZ of them
   rows: number;
   columns: number;
   queryBegin: number;
@@ -215,7 +218,7 @@ export interface Picture {
   meanCodes: Codes;
 }
 
-/** Weights one by one, for the numbers in cells. NaN hidden, −1 never scored. */
+/** Single weights, for the numbers in cells. NaN: hidden, −1: never scored. */
 export interface Cells {
   badge: Badge;
   error: number;
@@ -240,26 +243,26 @@ export const kScores = [
 ] as const;
 export type ScoreName = (typeof kScores)[number];
 
-/** A head's map, small. */
+/** A thumbnail of a head's map. */
 export interface HeadPicture extends HeadId {
   badge: Badge;
-  queries: [number, number] | null; // what the thumbnail shows; null: all
+  queries: [number, number] | null; // the range that the thumbnail shows; null: all
   keys: [number, number] | null;
   rows: number;
   columns: number;
   codes: Codes;
-  offsets: [number, number] | null; // the thumbnail's columns are key − query
+  offsets: [number, number] | null; // set if the thumbnail's columns are key − query
   thumbnail: Uint8Array;
 }
 
 export interface AtlasHead extends HeadPicture {
   scores: Record<ScoreName, number | null>;
-  strongest: readonly ScoreName[]; // what a thumbnail says of the head
+  strongest: readonly ScoreName[]; // the scores printed on the thumbnail
 }
 
-/** Under another kind of weight than raw. */
+/** A head under a kind of weight other than raw. */
 export interface WeightedHead extends HeadPicture {
-  sum: number; // of the whole map
+  sum: number; // sum over the whole map
 }
 
 export interface Mass {
@@ -286,16 +289,16 @@ export interface VerifyResult {
   seconds: number;
 }
 
-/** What a map is compared with: one of another trace or checkpoint, of the run of an edit, or (neither) of the same trace. */
+/** The other side of a comparison: another trace or checkpoint, the run of an edit, or (both null) the same trace. */
 export interface Versus {
   step: number | null;
   edited: string | null;
 }
 
-/** Ids of two texts by place in one order; −1: not in that text. */
+/** The ids of two texts, merged into one order of places; −1: not in that text. */
 export interface Places {
   by: 'same' | 'offsets' | 'texts';
-  whole: boolean; // false: the texts differ in too much to be aligned but at their ends
+  whole: boolean; // false: the texts differ too much to be aligned, except at their ends
   before: Int32Array;
   after: Int32Array;
 }
@@ -306,61 +309,61 @@ export interface CompareRequest {
   after: HeadId & { family: string };
   rows: Span | null; // places; null: all
   columns: Span | null;
-  exact: boolean; // all rows, however long it takes
+  exact: boolean; // compute all rows, however long it takes
 }
 
-/** Two maps in cells of 2^z × 2^z places: means, NaN hidden, −1 in one text only. */
+/** Two maps in cells of 2^z × 2^z places: means. NaN: hidden, −1: in one text only. */
 export interface Compared {
   badge: Badge;
   error: number;
   z: number;
   rows: Span;
   columns: Span;
-  lookedAt: number; // rows, of those that both maps have
+  lookedAt: number; // number of shared rows that were computed, out of `of`
   of: number;
-  mean: number | null; // divergence of these rows, in nats
+  mean: number | null; // mean divergence of these rows, in nats
   before: Float32Array; // [cells down, cells across]
   after: Float32Array;
-  divergence: Float32Array; // [cells down], NaN: none
+  divergence: Float32Array; // [cells down]; NaN: no value
 }
 
-/** Mean divergence of each head; of one trace from the head that is compared, else from that of the same number. */
+/** Mean divergence of each head. Within one trace it is measured from the compared head, else from the head with the same number. */
 export interface RankedHeads {
   badge: Badge;
   lookedAt: number;
   of: number;
-  heads: number; // of a layer
-  divergence: Float32Array; // [layer, head], NaN: none
+  heads: number; // heads per layer
+  divergence: Float32Array; // [layer, head]; NaN: no value
 }
 
 export type ExportKind = 'html' | 'json' | 'npy';
 
-/** What an offline page may hold beside text, statistics and thumbnails. */
+/** What an offline page may contain besides text, statistics and thumbnails. */
 export const kHoldings = ['exact', 'weights', 'overview', 'near', 'top', 'top8', 'qk'] as const;
 export type Holding = (typeof kHoldings)[number];
 
 export interface Source {
   readonly offline: boolean;
-  readonly holds: readonly Holding[]; // of an offline page
-  /** The checkpoint or the trace that everything is asked of; null where there is but one. */
+  readonly holds: readonly Holding[]; // contents of an offline page
+  /** The checkpoint or trace that requests refer to; null if there is only one. */
   readonly step: number | null;
   info(): Promise<Info>;
-  /** Turns to another checkpoint or trace and says what it is; `step` is this one as soon as that is known. */
+  /** Switches to another checkpoint or trace and returns its info; `step` has the new value once the info has arrived. */
   turn(step: number): Promise<Info>;
   text(side: number): Promise<TextData>;
   segments(side: number): Promise<Segment[]>;
-  /** What the items of a range are cut from. */
+  /** The picture that contains the items of a range. */
   picture(range: number): Promise<Pixels>;
-  /** `slot` names the asker: a newer request of the same slot supersedes an older one, which rejects with AbortError. */
+  /** `slot` names the requester: a newer request of the same slot supersedes an older one, which rejects with AbortError. */
   line(request: LineRequest, slot: string): Promise<Line>;
   received(family: string, at: HeadId): Promise<Float32Array | null>;
-  /** `columnZ`: of a request for what is near. */
+  /** `columnZ`: level of the columns, for requests with `near`. */
   tile(request: MapRequest, z: number, x: number, y: number, signal: AbortSignal, columnZ?: number): Promise<Picture>;
-  /** At level z > 0 the mean of each cell of 2^z × 2^z weights. */
+  /** At level z > 0, the mean of each cell of 2^z × 2^z weights. */
   cells(request: MapRequest, x: number, y: number, signal: AbortSignal, z?: number): Promise<Cells>;
   overview(request: MapRequest, take: (picture: Picture) => void, signal: AbortSignal): Promise<void>;
   atlas(family: string, take: (heads: AtlasHead[], done: number) => void, signal: AbortSignal): Promise<void>;
-  /** Under a kind of weight other than raw. */
+  /** Thumbnails and sums under a kind of weight other than raw. */
   weightedHeads(
     family: string,
     weight: WeightKind,
@@ -373,17 +376,17 @@ export interface Source {
   run(text: string, pair: string | null, progress: (done: number, what: string) => void, signal: AbortSignal): Promise<void>;
   why(request: WhyRequest, cost: (cost: WhyCost) => void, progress: Progress, signal: AbortSignal): Promise<WhyResult>;
   whatIf(request: WhatIfRequest, progress: Progress, signal: AbortSignal): Promise<WhatIfResult>;
-  /** What is compared with, as a source of its own. */
+  /** The other side of a comparison, as a source. */
   beside(versus: Versus): Source;
   places(versus: Versus): Promise<Places>;
   compare(request: CompareRequest, take: (found: Compared) => void, signal: AbortSignal): Promise<void>;
   compareHeads(request: CompareRequest, take: (found: RankedHeads) => void, signal: AbortSignal): Promise<void>;
   export(kind: ExportKind, state: string): Promise<{ blob: Blob; name: string }>;
-  /** PDF of a figure; kUnsupported where this source cannot make one. */
+  /** PDF of a figure; rejects with kUnsupported if this source cannot make one. */
   pdf(drawing: Drawing): Promise<Blob>;
 }
 
-/** What a source answers instead: the closed codes of clearhead/error.h, or `forbidden`. */
+/** An error of a source. The codes are those of clearhead/error.h, or `forbidden`. */
 export class SourceError extends Error {
   constructor(
     readonly code: string,

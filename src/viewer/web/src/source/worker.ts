@@ -1,4 +1,4 @@
-// Rows recomputed from K and Q in half precision, off the page's thread. One message opens a head, each later one asks for a row.
+// Recomputes rows from K and Q in half precision, off the page's thread. One message opens a head; each later message requests a row.
 
 import { halfToFloat } from './frame';
 import { type HeadQk, rowOf } from './qk';

@@ -1,17 +1,18 @@
-// A box is what a reader sees as one piece: the tokens that share graphemes. GPT-2 splits 東 in two tokens, an emoji with joiners in ten:
-// each is one box. Found by Intl.Segmenter: a boundary between two tokens stands only where a grapheme ends too.
+// A box is what a reader sees as one unit: the tokens that share graphemes. GPT-2 splits 東 into two tokens and an emoji with joiners into
+// ten; each becomes one box. Intl.Segmenter finds the graphemes: a boundary between two tokens separates boxes only if a grapheme ends
+// there too.
 
 import type { Span } from '../source/source';
 import { type TextModel, cutAtCharacter } from './model';
 
 export interface Box extends Span {
-  from: number; // UTF-16; from === to for a token without text
+  from: number; // UTF-16 offsets; from === to for a token without text
   to: number;
 }
 
 const segmenter = new Intl.Segmenter(undefined, { granularity: 'grapheme' });
 
-/** The boxes of a range of tokens, in order of text. The range must begin and end where no token overlaps. */
+/** The boxes of a range of tokens, in text order. At both ends of the range, no tokens may overlap. */
 export function boxesOf(model: TextModel, tokens: Span): Box[] {
   const boxes: Box[] = [];
   if (tokens.end <= tokens.begin) return boxes;
@@ -34,7 +35,7 @@ export function boxesOf(model: TextModel, tokens: Span): Box[] {
   return boxes;
 }
 
-/** breaks[i] = 1 where a grapheme begins (or the text ends). Runs of printable ASCII need no segmenter. */
+/** breaks[i] = 1 if a grapheme begins at i (or the text ends). Printable ASCII needs no segmenter. */
 export function graphemeBreaks(text: string): Uint8Array {
   const breaks = new Uint8Array(text.length + 1);
   breaks[text.length] = 1;
@@ -43,7 +44,7 @@ export function graphemeBreaks(text: string): Uint8Array {
   return breaks;
 }
 
-/** At most `length` UTF-16 units, for boxes of monstrous tokens. */
+/** The text, truncated to `length` UTF-16 units, for boxes of very long tokens. */
 export function shortened(text: string, length: number): string {
   return text.length <= length ? text : `${cutAtCharacter(text, length)}…`;
 }

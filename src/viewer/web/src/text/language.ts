@@ -1,4 +1,4 @@
-// The language of a block, from its script, so that the browser picks the right glyphs (Han differs between zh and ja) and voice.
+// Guesses the language of a block from its script, so that the browser picks the right glyphs (Han differs between zh and ja) and voice.
 
 const kScripts: [RegExp, string][] = [
   [/[\u3040-\u30ff]/g, 'ja'],
@@ -12,11 +12,11 @@ const kScripts: [RegExp, string][] = [
   [/[\u0400-\u04ff]/g, 'ru'],
 ];
 
-/** A language tag, or null when the script does not tell (Latin). */
+/** A language tag, or null if the script does not determine it (Latin). */
 export function languageOf(text: string, given: string | null): string | null {
   if (given) return given;
   const sample = text.slice(0, 600);
-  if (!/[\u0370-\uffff]/.test(sample)) return null; // most blocks of most texts, at a tenth of the cost
+  if (!/[\u0370-\uffff]/.test(sample)) return null; // fast path for most blocks of most texts: a tenth of the cost
   const letters = sample.replace(/[^\p{L}]/gu, '').length;
   for (const [script, tag] of kScripts) if ((sample.match(script)?.length ?? 0) > letters * (tag === 'ja' ? 0.1 : 0.3)) return tag;
   return null;

@@ -1,32 +1,32 @@
-// A side's text as the page needs it: one JavaScript string, tokens in UTF-16 offsets, and blocks of about 200 tokens. Behind the tokens stand
-// items (sentences, slots, patches, frames): ids with a name. Where items have text, a block begins with each of them.
+// The text of one side: one JavaScript string, tokens in UTF-16 offsets, and blocks of about 200 tokens. Items (sentences, slots, patches,
+// frames) follow the tokens: ids with a name. If items have text, a block begins with each of them.
 //
-// Offsets on the wire are bytes. A token boundary inside a character (a byte token) is moved outward: a begin to the character's start,
-// an end to its end, so that tokens of one character overlap and `boxes` joins them. Invalid bytes become U+FFFD, one each.
+// Offsets in the protocol are bytes. A token boundary inside a character (a byte token) is moved outward: a begin to the character's start,
+// an end to its end, so that tokens of one character overlap and `boxes` joins them. Each invalid byte becomes one U+FFFD.
 
 import type { Items, Segment, Span, TextData } from '../source/source';
 
 export interface Block {
   tokens: Span;
-  begin: number; // UTF-16; blocks tile the string
+  begin: number; // UTF-16 offset; the blocks tile the string
   end: number;
-  segment: number; // index into segments, −1 none
+  segment: number; // index into segments; −1: none
   opensSegment: boolean;
-  items: number[]; // items in the margin whose text begins here
+  items: number[]; // margin items whose text begins here
 }
 
 const kBlock = 200;
-const kWhole = ['document']; // kinds of items that are no part of a text, but all of it
+const kWhole = ['document']; // kinds of items that cover the whole text
 
 export class TextModel {
   private digested: string | undefined;
   readonly text: string;
-  readonly begin: Uint32Array; // UTF-16
+  readonly begin: Uint32Array; // UTF-16 offsets
   readonly end: Uint32Array;
   readonly blocks: Block[];
-  readonly count: number; // of ids, items among them
-  readonly tokens: number; // of ids that are tokens: those before the first item
-  readonly inMargin: number[]; // items that stand beside their text, in its order
+  readonly count: number; // number of ids, including items
+  readonly tokens: number; // number of tokens: the ids before the first item
+  readonly inMargin: number[]; // items shown in the margin beside their text, in text order
 
   constructor(
     readonly data: TextData,
@@ -56,12 +56,12 @@ export class TextModel {
     return (this.data.flags[token] & 1) !== 0;
   }
 
-  /** The items among which an id is; null for a token. */
+  /** The range of items that contains an id; null for a token. */
   itemsOf(id: number): Items | null {
     return id < this.tokens ? null : (this.data.items.find((range) => range.begin <= id && id < range.end) ?? null);
   }
 
-  /** The text that an item covers, as one line. */
+  /** The text that an item covers, on one line. */
   excerpt(id: number): string {
     return this.text
       .slice(this.begin[id], Math.min(this.end[id], this.begin[id] + 200))
@@ -69,7 +69,7 @@ export class TextModel {
       .trim();
   }
 
-  /** What a token is called where it stands alone: its text, or a special token's name. */
+  /** The label of a single id: the text of a token, the name of a special token or item. */
   label(token: number): string {
     if (token < 0 || token >= this.count) return '';
     const items = this.itemsOf(token);
@@ -79,7 +79,7 @@ export class TextModel {
     return this.text.slice(this.begin[token], Math.min(this.end[token], this.begin[token] + 200));
   }
 
-  /** Names the text and its tokens, whatever model or machine read them: FNV-1a in two lanes. */
+  /** A digest of the text and its tokens, independent of model and machine: FNV-1a in two lanes. */
   get digest(): string {
     this.digested ??= digestOf([
       this.data.bytes,
@@ -99,7 +99,7 @@ export class TextModel {
     return text.length > 60 ? `${cutAtCharacter(text, 40)} … ${text.slice(-12)}` : text;
   }
 
-  /** The bytes of a token, as hexadecimal pairs (at most 16). */
+  /** The bytes of a token as pairs of hexadecimal digits (at most 16 bytes). */
   bytesOf(token: number): string {
     const { begin, end, byteBegin, bytes } = this.data;
     const slice = bytes.subarray(begin[token] - byteBegin, Math.min(end[token], begin[token] + 16) - byteBegin);
@@ -117,13 +117,13 @@ export class TextModel {
     return low > 0 && token < this.segments[low - 1].end ? low - 1 : -1;
   }
 
-  /** The block that a token is in, or with which an item's text begins. */
+  /** The block that contains a token, or in which the text of an item begins. */
   blockOf(token: number): number {
     if (token < this.tokens) return lastAtMost(this.blocks.length, (b) => this.blocks[b].tokens.begin, token);
     return lastAtMost(this.blocks.length, (b) => this.blocks[b].begin, afterSpace(this, token));
   }
 
-  /** The token that covers, or else follows, a UTF-16 position. */
+  /** The token at a UTF-16 position, else the one that follows it. */
   tokenAt(position: number): number {
     let at = lastAtMost(this.tokens, (t) => this.begin[t], position);
     while (at > 0 && this.begin[at - 1] === this.begin[at] && this.end[at - 1] > position) at--;
@@ -132,7 +132,7 @@ export class TextModel {
   }
 }
 
-/** The last index whose (ascending) key is at most `wanted`; 0 when none is. */
+/** The last index whose (ascending) key is at most `wanted`; 0 if there is none. */
 function lastAtMost(count: number, key: (i: number) => number, wanted: number): number {
   let low = 0;
   let high = count;
@@ -169,10 +169,10 @@ export interface ByteIndex {
   ceil(byte: number): number; // UTF-16 index after that character, or of the boundary itself
 }
 
-/** Decodes UTF-8, an invalid byte to U+FFFD, and keeps where each byte went. */
+/** Decodes UTF-8 (each invalid byte to U+FFFD) and records the position of each byte. */
 export function decodeUtf8(bytes: Uint8Array): { text: string; index: ByteIndex } {
   const units = new Uint16Array(bytes.length + 1);
-  const starts = new Uint32Array(bytes.length + 1); // of the character each byte is in
+  const starts = new Uint32Array(bytes.length + 1); // start of the character that contains each byte
   const ends = new Uint32Array(bytes.length + 1);
   let n = 0;
   for (let i = 0; i < bytes.length; ) {
@@ -213,7 +213,7 @@ function sequenceLength(bytes: Uint8Array, i: number): number {
   return length;
 }
 
-/** Cuts the tokens into blocks: at segments always, else near 200 tokens, where the text has a line's, a sentence's or a word's end. */
+/** Splits the tokens into blocks: always at segments, else near 200 tokens, at the end of a line, sentence or word. */
 function cutBlocks(model: TextModel): Block[] {
   const blocks: Block[] = [];
   const starts = new Map(model.segments.map((s, i) => [s.begin, i]));
@@ -241,7 +241,7 @@ function cutBlocks(model: TextModel): Block[] {
   return blocks;
 }
 
-/** The same blocks, cut once more where the text of an item begins. */
+/** Splits the blocks further where the text of an item begins. */
 function splitAtItems(model: TextModel, blocks: readonly Block[]): Block[] {
   const out: Block[] = [];
   let next = 0;
@@ -263,7 +263,7 @@ function splitAtItems(model: TextModel, blocks: readonly Block[]): Block[] {
   return out;
 }
 
-/** Where an id's own characters begin: the space before a word stays in the block before it. */
+/** The offset of an id's first non-space character: the space before a word stays in the previous block. */
 function afterSpace(model: TextModel, token: number): number {
   const own = model.text.slice(model.begin[token], model.end[token]).search(/\S/);
   return model.begin[token] + Math.max(0, own);

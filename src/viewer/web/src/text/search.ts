@@ -1,4 +1,4 @@
-// What the search box understands: text, /regex/, #1204 (a position), L5.H3 (a head), seg:name. Hits are token ranges.
+// Queries of the search box: text, /regex/, #1204 (a position), L5.H3 (a head), seg:name. Hits are token ranges.
 
 import type { HeadId, Span } from '../source/source';
 import type { TextModel } from './model';
@@ -39,7 +39,7 @@ export function parseQuery(input: string): Query {
   return { kind: 'text', text: input.replace(/^\s+|\s+$/g, '') };
 }
 
-/** Token ranges of the hits, in order; `more` when the search stopped early. */
+/** Token ranges of the hits, in order; `more` is true if the search stopped early. */
 export function findHits(model: TextModel, query: Query): { hits: Span[]; more: boolean } {
   if (query.kind === 'position') {
     const end = Math.min(query.span.end, model.count);
@@ -55,7 +55,7 @@ export function findHits(model: TextModel, query: Query): { hits: Span[]; more: 
   return { hits: [], more: false };
 }
 
-/** Runs a pattern block by block, so that a slow expression can be stopped by the clock. A match may reach into the next block. */
+/** Runs a pattern block by block, so that a slow expression can be stopped after a time limit. A match may reach into the next block. */
 function matches(model: TextModel, pattern: RegExp): { hits: Span[]; more: boolean } {
   const hits: Span[] = [];
   const started = performance.now();

@@ -1,4 +1,4 @@
-// The badge that every view carries: exact · sampled · top-k · quantised. Its shape says it too, not only its colour.
+// The badge of every view: exact · sampled · top-k · quantised. It differs in its sign, not only in its colour.
 
 import type { Context } from '../context';
 import type { Badge } from '../source/source';

@@ -1,4 +1,4 @@
-// What stands on every page of it: the mark, and the way to the other language.
+// Parts of every page: the logo and the button for the other language.
 
 import type { Strings } from '../strings';
 import { h } from './dom';
@@ -19,7 +19,7 @@ export const languageButton = (t: Strings, onclick: () => void): HTMLButtonEleme
     t('language'),
   );
 
-/** A head seen through: rows of a causal map, as a mark. */
+/** The logo: rows of a causal attention map. */
 function brandMark(): SVGSVGElement {
   const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
   svg.setAttribute('viewBox', '0 0 20 20');

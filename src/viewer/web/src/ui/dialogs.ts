@@ -56,7 +56,7 @@ export function helpDialog(ctx: Context): void {
 const commandLine = (ctx: Context, command: string | null): HTMLElement | null =>
   command ? h('p', {}, ctx.t('command', { command: '' }), commandText(command)) : null;
 
-/** `shown` says what the view shows now, as a figure. */
+/** The export dialog. `shown` returns the current view as a figure. */
 export function exportDialog(ctx: Context, root: HTMLElement, shown: () => Promise<Exported>, view: View): void {
   const { t } = ctx;
   let width = kWidths.page;

@@ -1,4 +1,5 @@
-// Building DOM: one function for elements, and the few controls the page repeats. Text always goes in as text, never as markup.
+// DOM helpers: one function that creates elements, and the few controls that the page repeats. Text is always inserted as text, never as
+// markup.
 
 type Attribute = string | number | boolean | null | undefined | ((event: never) => void);
 type Child = Node | string | null | false;
@@ -13,7 +14,7 @@ export function h<K extends keyof HTMLElementTagNameMap>(
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
     if (name === 'style')
-      element.style.cssText = String(value); // through CSSOM: the page's policy allows no style attributes
+      element.style.cssText = String(value); // through CSSOM: the page's content security policy allows no style attributes
     else if (typeof value === 'function') element.addEventListener(name.slice(2), value as EventListener);
     else element.setAttribute(name, value === true ? '' : String(value));
   }
@@ -23,7 +24,7 @@ export function h<K extends keyof HTMLElementTagNameMap>(
 
 const kSvg = 'http://www.w3.org/2000/svg';
 
-/** Line icons on a 16-grid; each a path drawn with the text's colour. */
+/** Line icons on a 16 × 16 grid; each is a path drawn in the text's colour. */
 const kIcons = {
   link: 'M6.5 9.5l3-3M7 4.5l1.2-1.2a3 3 0 0 1 4.3 4.3L11.3 8.8M9 11.5l-1.2 1.2a3 3 0 0 1-4.3-4.3L4.7 7.2',
   export: 'M8 2v8M5 7l3 3 3-3M3 13h10',
@@ -64,7 +65,7 @@ export interface Choice<T extends string> {
   value: T;
   label: string;
   title: string;
-  disabled?: string | null; // the reason, when it is not to be had
+  disabled?: string | null; // the reason why the choice is not available
 }
 
 let nextGroup = 0;
@@ -103,13 +104,13 @@ export function setChosen(group: HTMLFieldSetElement, value: string): void {
   for (const input of group.querySelectorAll('input')) input.checked = input.value === value;
 }
 
-/** A command as it would be typed. */
+/** A command in monospace, breakable between words. */
 export function commandText(command: string, attributes: Record<string, Attribute> = {}): HTMLElement {
   const words = command.split(' ').flatMap((word, i) => [i > 0 ? ' ' : '', h('span', { class: 'word' }, word)]);
   return h('span', { class: 'mono', ...attributes }, ...words);
 }
 
-/** A dialog that closes with Esc, its button, or a click beside it. */
+/** A dialog that closes on Esc, with its button, or on a click outside it. */
 export function dialog(title: string, closeLabel: string, ...content: Child[]): HTMLDialogElement {
   const box = h(
     'dialog',

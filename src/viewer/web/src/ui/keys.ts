@@ -1,5 +1,5 @@
-// The keyboard: ←→ token, ↑↓ line, Alt+←→ head, Alt+↑↓ layer, Enter pin, Space play, Shift+arrows span, x direction, s sink, r/l/m/a/w/e/d views, g pictures,
-// c link, p export, ? help, / search, Esc back.
+// Keyboard shortcuts: ←→ token, ↑↓ line, Alt+←→ head, Alt+↑↓ layer, Enter pin, Space play, Shift+arrows span, x direction, s sink,
+// r/l/m/a/w/e/d views, g gallery, c link, p export, ? help, / search, Esc back.
 
 import { type Context, absent, anchor, askedSide, rangeOf, setAnchor, turn } from '../context';
 import type { Items, SinkRule, Span } from '../source/source';
@@ -52,7 +52,7 @@ function onArrow(ctx: Context, targets: KeyTargets, event: KeyboardEvent): boole
   return extend(ctx, targets, spans, last, active, next);
 }
 
-let targetEnd: 'begin' | 'end' = 'end'; // which end of the span Shift+arrows move
+let targetEnd: 'begin' | 'end' = 'end'; // the end of the span that Shift+arrow moves
 
 function extend(ctx: Context, targets: KeyTargets, spans: readonly Span[], last: Span, active: number, next: number): boolean {
   const single = last.end === last.begin + 1;
@@ -85,7 +85,10 @@ function stepBox(targets: KeyTargets, token: number, by: number, count: number):
   return next >= 0 && next < count ? next : null;
 }
 
-/** The item beside one: patches stand in rows, others in one line, in which up and down are back and on too. Null at an end. */
+/**
+ * The neighbour of an item: patches form rows; other items form one line, in which up and down also mean back and forward. Null at either
+ * end.
+ */
 function stepItem(ctx: Context, items: Items, id: number, across: number, down: number): number | null {
   const columns = items.rows > 0 ? (items.end - items.begin) / items.rows : 1;
   const { begin, end } = rangeOf(ctx.family, askedSide(ctx.store.now));
@@ -93,7 +96,7 @@ function stepItem(ctx: Context, items: Items, id: number, across: number, down: 
   return next >= begin && next < end ? next : null;
 }
 
-/** The head in front moves; other pins stay. */
+/** Moves the front head; the other pins stay. */
 function moveHead(ctx: Context, across: number, down: number): boolean {
   const { heads } = ctx.store.now;
   const front = heads[0];

@@ -1,4 +1,4 @@
-// The colour bar of a view: its colours from nothing to the strongest, with numbers at its ends and in its middle, and the scale between them.
+// The colour bar of a view, from zero to the strongest colour, with numbers at its ends and in the middle, and the scale.
 
 import type { Context } from '../context';
 import type { Legend as FigureLegend } from '../figure/legend';
@@ -8,26 +8,26 @@ import type { Scale } from '../source/source';
 import { h, replace } from './dom';
 
 export interface Legend {
-  most: number; // what the strongest colour stands for
+  most: number; // the value of the strongest colour
   scale: Scale;
   isShare: boolean;
   approximate?: boolean;
   signed?: boolean; // from −most to most
-  largest?: number; // of what is shown, where sinks are more than `most`: the strongest colour stands for all that
-  others?: readonly { name: string; most: number }[]; // pinned heads with scales of their own, each from 0 to its largest
+  largest?: number; // largest value shown; if sinks exceed `most`, the strongest colour stands for all values from there on
+  others?: readonly { name: string; most: number }[]; // other pinned heads, each with its own scale from 0 to its largest weight
 }
 
 const kStops = 12;
-const kDecades = 4; // of the logarithmic scale (weights.ts)
+const kDecades = 4; // decades of the logarithmic scale (weights.ts)
 
-/** The number whose colour stands at a place 0…1 of the bar: the inverse of weights.ts, intensity. */
+/** The value whose colour is at position 0…1 of the bar: the inverse of `intensity` in weights.ts. */
 export function valueAt(t: number, { most, scale }: Pick<Legend, 'most' | 'scale'>): number {
   if (scale === 'linear') return most * t;
   if (scale === 'sqrt') return most * t * t;
   return most * 10 ** (kDecades * (t - 1));
 }
 
-/** The least 1, 2 or 5 times a power of ten that is not below a number: a scale that small changes leave as it is. */
+/** The smallest number of the form 1, 2 or 5 times a power of ten that is not below a value: a scale that small changes do not alter. */
 export function roundUp(value: number): number {
   if (!(value > 0)) return 1;
   const unit = 10 ** Math.floor(Math.log10(value) + 1e-9);
@@ -43,7 +43,7 @@ const printer =
   (v: number): string =>
     legend.isShare ? share(v, legend.approximate) : printNumber(v, legend.approximate);
 
-/** The bar as figures draw it; null where nothing has a weight. */
+/** The colour bar for figures; null if nothing has a weight. */
 export function legendOf(ctx: Context, legend: Legend, name = ''): FigureLegend | null {
   const { most, scale, signed = false, largest = 0 } = legend;
   if (!(most > 0)) return null;
@@ -58,7 +58,7 @@ export function legendOf(ctx: Context, legend: Legend, name = ''): FigureLegend 
   };
 }
 
-/** The bar of pictures that are each scaled to their own largest weight. */
+/** The colour bar for pictures that are each scaled to their own largest weight. */
 export const ownLegend = (ctx: Context, name = ''): FigureLegend => ({
   low: '0',
   middle: '25\u202f%',

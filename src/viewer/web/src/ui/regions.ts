@@ -1,5 +1,5 @@
-// The regions of the page: atlas at the left (can be put away), a centre, and a side of two panels whose edges can be moved. Which panel
-// stands in the centre is a matter of style (`data-view` on the root); under 900 px the same panels are tabs.
+// The regions of the page: the atlas on the left (can be hidden), a centre, and a side of two panels with movable edges. CSS decides which
+// panel is in the centre (`data-view` on the root); below 900 px the same panels are tabs.
 
 import type { Strings } from '../strings';
 import { h } from './dom';

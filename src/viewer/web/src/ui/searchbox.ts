@@ -1,4 +1,4 @@
-// The search box: text, /regex/, #1204, L5.H3, seg:name. Enter goes to the next hit, Shift+Enter to the one before.
+// The search box: text, /regex/, #1204, L5.H3, seg:name. Enter goes to the next hit, Shift+Enter to the previous one.
 
 import { type Context, pin, setAnchor } from '../context';
 import { whole } from '../format';

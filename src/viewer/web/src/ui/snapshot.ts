@@ -1,5 +1,5 @@
-// PNG of exactly what is shown: walks the visible panel and paints backgrounds, canvases and text onto one canvas, with a caption, and
-// writes the command that makes it again into the file (a tEXt chunk).
+// A PNG of exactly what is shown: walks the visible panel, paints backgrounds, canvases and text onto one canvas with a caption, and writes
+// the command that reproduces it into the file (a tEXt chunk).
 
 import { type Context, commandOf, weightName } from '../context';
 import { head as headName } from '../format';
@@ -25,7 +25,7 @@ export async function picturePng(ctx: Context, root: HTMLElement): Promise<{ blo
   canvas.width = Math.round(bounds.width * ratio);
   canvas.height = Math.round((bounds.height + kCaption) * ratio);
   const c = canvas.getContext('2d');
-  if (!c) throw new Error('canvas 2d is not to be had');
+  if (!c) throw new Error('canvas 2d is not available');
   c.scale(ratio, ratio);
   c.fillStyle = getComputedStyle(root).getPropertyValue('--paper') || '#fff';
   c.fillRect(0, 0, bounds.width, bounds.height + kCaption);
@@ -49,7 +49,7 @@ export async function picturePng(ctx: Context, root: HTMLElement): Promise<{ blo
   ];
   c.fillText(words.join(' · '), 12, bounds.height + 24, bounds.width - 24);
   const blob = await new Promise<Blob | null>((resolve) => canvas.toBlob(resolve, 'image/png'));
-  if (!blob) throw new Error('canvas: PNG is not to be had');
+  if (!blob) throw new Error('canvas: PNG is not available');
   const png = withComment(new Uint8Array(await blob.arrayBuffer()), commandOf(ctx));
   return { blob: new Blob([png], { type: 'image/png' }), name: `clearhead-${state.view}.png` };
 }
@@ -87,7 +87,7 @@ function paintBox(c: CanvasRenderingContext2D, part: DOMRect, style: CSSStyleDec
   }
 }
 
-/** Text run by run: one fillText for what stands on one line. */
+/** Paints text run by run: one fillText per visual line. */
 function paintText(c: CanvasRenderingContext2D, node: Text, style: CSSStyleDeclaration, bounds: DOMRect): void {
   c.font = `${style.fontStyle} ${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
   c.fillStyle = style.color;

@@ -1,4 +1,4 @@
-// The top bar: what is looked at (model, head, direction, weight kind, scale, sink), the search, and what can be done with it.
+// The top bar: the selection (model, head, direction, weight kind, scale, sink), the search box, and the actions.
 
 import type { Context, View } from '../context';
 import { absent, badgeTitle, familyName, gradientOf, hasLengths, isGradient, pin, summaryOf, turn } from '../context';
@@ -16,14 +16,14 @@ export interface Actions {
   exportDialog(): void;
   verify(): void;
   runDialog(): void;
-  renew(): void; // shows what the source holds now, as when first opened
-  reload(): void; // builds the page anew, in the state it is in
+  renew(): void; // shows the source's current text, as when first opened
+  reload(): void; // rebuilds the page in its current state
   help(): void;
   language(): void;
   toggleAtlas(): void;
   family(id: string): void;
   trace(number: number): void;
-  gallery(): void; // the choice of traces, where there is one
+  gallery(): void; // returns to the gallery, if there is one
 }
 
 export class TopBar implements View {
@@ -75,7 +75,7 @@ export class TopBar implements View {
       );
     };
     const runnable = info.can_run ? null : ('run' as const);
-    this.name = h('h1', { class: info.traces.length > 1 ? 'visually-hidden' : '' }); // the choice of traces names them
+    this.name = h('h1', { class: info.traces.length > 1 ? 'visually-hidden' : '' }); // the list of traces shows the names
     this.model = h('div', { class: 'model' }, this.name, this.traces(actions), this.families(actions), this.summary);
     this.renew();
     this.element = h(
@@ -168,7 +168,7 @@ export class TopBar implements View {
     );
   }
 
-  /** Which trace, where several are shown together. */
+  /** The list of traces, if there are several. */
   private traces(actions: Actions): HTMLElement | null {
     const { info, t } = this.ctx;
     if (info.traces.length < 2) return null;
@@ -180,7 +180,7 @@ export class TopBar implements View {
     return select;
   }
 
-  /** Which map family, where a model has several. */
+  /** The list of map families, if the model has several. */
   private families(actions: Actions): HTMLElement | null {
     const { ctx } = this;
     const { info, family, t } = ctx;
@@ -261,7 +261,7 @@ export class TopBar implements View {
     return all;
   }
 
-  // Lengths stay with a gradient that takes another's place, and rows of gradients have no sum to restore.
+  // Multiplication by norms is kept when one gradient kind replaces another; rows of gradients have no sum to restore.
   private showWeight(kind: WeightKind): void {
     const { store } = this.ctx;
     const gradient = gradientOf(kind);

@@ -1,16 +1,16 @@
-// Which heads the atlas shows, and in which order.
+// Selection and order of the heads in the atlas.
 
 import type { HeadId, ScoreName } from '../../source/source';
 
 export interface Order {
   by: 'layer' | 'sum' | ScoreName;
-  atLeast: number; // of the chosen score; by layer: of the highest score but distance
+  atLeast: number; // threshold on the chosen score; in layer order, on the highest score other than distance
 }
 
 export interface Row {
   at: HeadId;
   scores: Record<ScoreName, number | null> | null;
-  sum?: number | null; // under another kind of weight than raw
+  sum?: number | null; // under a kind of weight other than raw
 }
 
 export function arrange(rows: readonly Row[], order: Order): Row[] {

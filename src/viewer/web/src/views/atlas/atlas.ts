@@ -1,5 +1,5 @@
-// The head atlas: every head as a thumbnail with its scores on this text. Slim beside the text, wide as a view of its own, where it can be
-// sorted, filtered, and recoloured by the mass that flows from chosen rows to chosen keys.
+// The head atlas: every head as a thumbnail with its scores on this text. Narrow beside the text, wide as a view of its own, where it can
+// be sorted, filtered, and recoloured by the attention from selected rows to selected keys.
 
 import type { Context, Numbers, View } from '../../context';
 import { absent, badgeTitle, pin, printWeight, quoted, solo, weightName } from '../../context';
@@ -179,7 +179,10 @@ export class AtlasView implements View {
     );
   }
 
-  /** Span mode: which span the next click in the text chooses, and the heads that link the two. */
+  /**
+   * Span mode: buttons that choose which span the next click in the text selects, and the heads with the most attention between the two
+   * spans.
+   */
   private spanTools(): HTMLElement {
     const { ctx } = this;
     const { t } = ctx;
@@ -253,7 +256,7 @@ export class AtlasView implements View {
     this.rearrange();
   }
 
-  /** The badge of what is printed: the masses between the spans, else the scores. */
+  /** Shows the badge of the printed numbers: the masses between the spans, else the scores. */
   private sayBadge(): void {
     this.sayScale();
     if (this.mass) {
@@ -307,7 +310,10 @@ export class AtlasView implements View {
     return this.weighted.at(cell.at) ?? cell.head;
   }
 
-  /** Under a kind of weight the map's sum; else the chosen score, or the strongest ones, which the engine names. */
+  /**
+   * The note under a head: the sum of the map under a kind of weight other than raw; else the chosen score, or the strongest scores, which
+   * the engine selects.
+   */
   private noteOf({ at, head }: Cell): HTMLElement[] {
     if (this.weighted.on && (this.order.by === 'layer' || this.order.by === 'sum')) {
       const weighted = this.weighted.at(at);

@@ -10,7 +10,7 @@ export function scaleOfMass(ctx: Context, { mass, error }: Mass): Legend {
   return { most, scale: 'linear', isShare: isShare(ctx), approximate: error > 0 };
 }
 
-/** The colour bars of its figure. */
+/** The colour bars of the atlas figure. */
 export function legendsOf(ctx: Context, mass: Mass | null): FigureLegend[] {
   const names = mass && legendOf(ctx, scaleOfMass(ctx, mass), ctx.t('legend.names'));
   return [ownLegend(ctx, ctx.t('legend.maps')), ...(names ? [names] : [])];

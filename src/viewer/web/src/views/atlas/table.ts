@@ -1,4 +1,4 @@
-// The atlas as a table: scores of every head, and under a kind of weight what its map sums to; some heads a page.
+// The atlas as a table, in pages: the scores of every head and, under a kind of weight other than raw, the sum of its map.
 
 import { type Context, type Numbers, pin, printWeight } from '../../context';
 import { head as headName, score as printScore } from '../../format';
@@ -6,7 +6,7 @@ import { type AtlasHead, type Badge, type Family, type Mass, kScores } from '../
 import { h, iconButton } from '../../ui/dom';
 import type { Row } from './arrange';
 
-const kHeads = 96; // a page
+const kHeads = 96; // heads per page
 
 export const pagesOf = (rows: readonly Row[]): number => Math.max(1, Math.ceil(rows.length / kHeads));
 
@@ -56,7 +56,7 @@ export function scoresTable(
   ];
 }
 
-/** Scores of the heads that are known, and of each head in its place, NaN where they are not. */
+/** The scores of the heads that have arrived, as JSON; and of all heads as rows, NaN for those that have not. */
 export function numbersOf(heads: readonly (AtlasHead | null)[], family: Family, mass: Mass | null): Numbers {
   const known = heads.flatMap((head) => (head ? [head] : []));
   const json = known.map(({ layer, head, badge, scores, strongest }) => ({

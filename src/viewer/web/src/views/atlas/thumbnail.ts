@@ -1,10 +1,10 @@
-// A head's thumbnail: which of its cells are of the family's own part of the text, and their values.
+// A head's thumbnail: the cells that belong to the family's own part of the text, and their values.
 
 import { type Side, rangeOf } from '../../context';
 import { codeTable, kUnscored } from '../../source/frame';
 import type { Family, HeadPicture } from '../../source/source';
 
-/** The cells of a thumbnail that are of the family's own part of the text. */
+/** The cells of a thumbnail that belong to the family's own part of the text. */
 export function ownPart(head: HeadPicture, family: Family): { left: number; top: number; width: number; height: number } {
   const part = (side: Side, cells: number, shown: [number, number]): [number, number] => {
     const { begin, end } = rangeOf(family, side);

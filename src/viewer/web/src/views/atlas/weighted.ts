@@ -1,4 +1,4 @@
-// Thumbnails and sums of heads under another kind of weight than raw: the atlas shows them in place of its own while that kind is chosen.
+// Thumbnails and sums of heads under a kind of weight other than raw. The atlas shows them instead of its own while that kind is selected.
 
 import type { Context } from '../../context';
 import { type HeadId, type WeightedHead, isAbort } from '../../source/source';
@@ -16,7 +16,7 @@ export class WeightedHeads {
     private readonly failed: (message: string) => void,
   ) {}
 
-  /** Whether another kind of weight is shown. */
+  /** Whether a kind of weight other than raw is shown. */
   get on(): boolean {
     return this.visible && this.key !== '';
   }
@@ -39,7 +39,7 @@ export class WeightedHeads {
     if (!this.visible || isSame) {
       if (!isSame && (!wanted || again)) this.forget();
       if (was !== this.on) this.changed();
-      return; // what was found stays for when the atlas is opened again
+      return; // keep the results for when the atlas is opened again
     }
     this.forget();
     this.key = key;

@@ -1,5 +1,5 @@
-// What a map is compared with, as the address has it: `with=head` another head, `with=t3` the trace or checkpoint of that number, `with=edit` the run of the edits in `edit=`;
-// `to=3.5` or `to=cross.3.5` the head there.
+// The other side of a comparison in the address: `with=head` another head, `with=t3` the trace or checkpoint with that number, `with=edit`
+// the run of the edits in `edit=`; `to=3.5` or `to=cross.3.5` the head on that side.
 
 import { absent, type Context } from '../../context';
 import { traceName } from '../../opening';
@@ -11,10 +11,10 @@ export type NamedHead = HeadId & { family: string };
 
 export interface Other {
   step: number;
-  name: string; // of a trace its model and how its text begins; of a checkpoint its number
+  name: string; // the model of a trace and the beginning of its text, or the number of a checkpoint
 }
 
-/** The traces and checkpoints that are loaded beside this one. */
+/** The other traces and checkpoints that are loaded. */
 export function othersOf(ctx: Pick<Context, 'info' | 't'>): Other[] {
   const { info, t } = ctx;
   const all = [
@@ -26,7 +26,7 @@ export function othersOf(ctx: Pick<Context, 'info' | 't'>): Other[] {
 
 export const writtenChoice = (choice: Choice): string => (choice.kind === 'trace' ? `t${choice.step}` : choice.kind);
 
-/** Without a word in the address: another trace where there is one, else another head. */
+/** The choice in the address; by default another trace if there is one, else another head. */
 export function choiceOf(state: Pick<State, 'versus' | 'edit'>, others: readonly Other[]): Choice {
   const step = /^t(\d{1,15})$/.exec(state.versus);
   if (step && others.some((one) => one.step === Number(step[1]))) return { kind: 'trace', step: Number(step[1]) };
@@ -34,7 +34,7 @@ export function choiceOf(state: Pick<State, 'versus' | 'edit'>, others: readonly
   return state.versus === '' && others.length > 0 ? { kind: 'trace', step: others[0].step } : { kind: 'head' };
 }
 
-/** Why an edit cannot be compared with here; null where it can. */
+/** The reason why an edit cannot be compared with here; null if it can. */
 export function noEdit(ctx: Context): string | null {
   return absent(ctx, 'what-if') ?? (ctx.store.now.edit ? null : ctx.t('compare.edit.none'));
 }
@@ -45,7 +45,10 @@ const sameSides = (a: Family, b: Family): boolean =>
   a.key_range[0] === b.key_range[0] &&
   a.key_range[1] === b.key_range[1];
 
-/** The families whose heads a head can be compared with: within a trace those whose rows and columns are the same tokens. */
+/**
+ * The families whose heads can be compared with a head: within a trace, those with the same rows and columns; in another trace, those of
+ * the same kind.
+ */
 export function familiesFor(family: Family, there: Info, isSameTrace: boolean): Family[] {
   return isSameTrace ? there.families.filter((one) => sameSides(one, family)) : there.families.filter((one) => one.kind === family.kind);
 }
@@ -53,7 +56,10 @@ export function familiesFor(family: Family, there: Info, isSameTrace: boolean): 
 export const writtenHead = (at: NamedHead, family: string): string =>
   `${at.family === family ? '' : `${at.family}.`}${at.layer}.${at.head}`;
 
-/** The head there: the one in the address, else the next pinned one, or the next of the layer; in another trace the one of the same number. */
+/**
+ * The head on the other side: the one in the address, else the second pinned head, or the next head of the layer; in another trace, the
+ * head with the same number.
+ */
 export function otherHead(
   state: Pick<State, 'to' | 'heads'>,
   front: NamedHead,

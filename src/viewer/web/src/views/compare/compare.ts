@@ -1,5 +1,6 @@
-// Compare: two heads, two traces, or before and after an edit. The text (both, where they differ) shaded by how the row that is looked at changed, the two maps or their
-// difference, how far every row moved, and the heads by how far they differ. What is compared stands in the address.
+// Compare: two heads, two traces, or before and after an edit. Shows the text (both texts, if they differ) shaded by how the selected row
+// changed, the two maps or their difference, the divergence of every row, and the heads ranked by how much they differ. The address names
+// what is compared.
 
 import { type Context, type Numbers, type View, absent, badgeTitle, pin, quoted } from '../../context';
 import type { Exported } from '../../figure/figure';
@@ -17,7 +18,7 @@ import { changesPanel, headsPanel, nats, rankedHeads, rowsPanel } from './panels
 import { type Rows, Texts } from './texts';
 import { type There, frontOf, openThere } from './there';
 
-const kFinest = 256; // places that a map has room for one by one
+const kFinest = 256; // places that a map can show one by one
 
 export class CompareView implements View {
   readonly element: HTMLElement;
@@ -130,9 +131,9 @@ export class CompareView implements View {
     );
   }
 
-  // ---- what is compared
+  // ---- requests
 
-  /** Starts a question of a kind, in place of the last one. */
+  /** Starts a request of a kind, replacing the previous one; null if the same request was made last. */
   private begin(kind: keyof CompareView['asked'], key: string): AbortController | null {
     if (this.asked[kind] === key) return null;
     this.asked[kind] = key;
@@ -182,7 +183,7 @@ export class CompareView implements View {
   private showControls(choice: Choice): void {
     const focused = this.controls.contains(document.activeElement) ? (document.activeElement as HTMLElement).dataset['testid'] : null;
     replace(this.controls, ...choiceControls(this.ctx, choice, this.there));
-    if (focused) this.controls.querySelector<HTMLElement>(`[data-testid=${focused}]`)?.focus(); // made anew, but the keyboard stays
+    if (focused) this.controls.querySelector<HTMLElement>(`[data-testid=${focused}]`)?.focus(); // restore the keyboard focus after rebuilding
   }
 
   private look(): void {
@@ -203,7 +204,7 @@ export class CompareView implements View {
     const abort = this.begin('maps', key);
     if (!abort) return;
     const heads = JSON.stringify([request.before, request.after]);
-    if (this.shownHeads !== heads) this.pair = null; // no map of other heads under these names
+    if (this.shownHeads !== heads) this.pair = null; // do not show a map of other heads under these names
     this.shownHeads = heads;
     if (!this.pair) this.mapNote.textContent = ctx.t('loading');
     ctx.source
@@ -222,7 +223,7 @@ export class CompareView implements View {
 
   private askHeads(there: There, request: CompareRequest): void {
     const { ctx } = this;
-    // Heads of another trace are held against their like: which of them is looked at changes nothing.
+    // Heads of another trace are compared with the head of the same number, so the selected head does not matter.
     const about = { ...request, before: there.isWithin ? request.before : request.before.family, after: request.after.family };
     const key = JSON.stringify([about, this.asked.there]);
     const abort = this.begin('heads', key);
@@ -237,7 +238,7 @@ export class CompareView implements View {
     ctx.source.compareHeads(request, take, abort.signal).catch(this.fail('heads', key, this.heads));
   }
 
-  /** The row that is looked at, in both maps. */
+  /** Requests the selected row from both maps. */
   private askRow(there: There, request: CompareRequest): void {
     const { ctx } = this;
     const spans = there.selection();
@@ -275,7 +276,7 @@ export class CompareView implements View {
     this.texts.reveal(id);
   }
 
-  // ---- what is seen
+  // ---- display
 
   figure(): Exported {
     const { ctx, there, pair, ranked } = this;
@@ -387,7 +388,7 @@ export class CompareView implements View {
     );
   }
 
-  /** The row that is looked at, and the key its map was read at. */
+  /** The place to zoom into: the selected row, else the cell that was read last, else the middle. */
   private aim(there: There): { row: number; key: number } | null {
     const chosen = there.selection().before[0];
     const middle = this.one.middle;

@@ -1,4 +1,4 @@
-// What is compared with, and the head there, as two lists to choose from.
+// Two lists that choose the other side of the comparison and its head.
 
 import type { Context } from '../../context';
 import { head as headName } from '../../format';
@@ -8,7 +8,7 @@ import { type There, frontOf } from './there';
 
 const shortened = (name: string): string => (name.length > 48 ? `${name.slice(0, 47)}…` : name);
 
-/** `there`: once it is open. */
+/** `there`: the other side, once it is open. */
 export function choiceControls(ctx: Context, choice: Choice, there: There | null): HTMLElement[] {
   const { t, store } = ctx;
   const option = (value: string, label: string, reason: string | null = null): HTMLElement =>

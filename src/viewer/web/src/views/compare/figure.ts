@@ -1,4 +1,5 @@
-// Two maps of the same places as matrices of a figure: one of their difference, or both; the divergence of every row beside it.
+// Two maps of the same places as matrices of a figure: one matrix of their difference, or both maps, with the divergence of every row
+// beside it.
 
 import type { Context } from '../../context';
 import type { Axis, Matrix, Table } from '../../figure/figure';
@@ -50,7 +51,7 @@ export function matrixOfPair(
   };
 }
 
-/** The heads that differ most. */
+/** A table of the heads that differ most. */
 export const tableOfHeads = (ctx: Context, found: RankedHeads): Table => ({
   kind: 'table',
   head: ['', ctx.t('compare.head'), ctx.t('compare.bars')],

@@ -1,5 +1,5 @@
-// Two maps of the same places as one picture: either of them, or their difference, with the divergence of every row beside it. Drawn on a canvas that reads its cells by
-// pointer and arrow keys. What stands in one text only is hatched.
+// Two maps of the same places as one picture: either of them, or their difference, with the divergence of every row beside it. Drawn on a
+// canvas whose cells can be read with the pointer and the arrow keys. Places that exist in one text only are hatched.
 
 import type { Numbers } from '../../context';
 import { cell as printCell } from '../../format';
@@ -11,24 +11,24 @@ import { h } from '../../ui/dom';
 import { roundUp } from '../../ui/legend';
 
 const kInOneOnly = -1;
-const kStrip = 64; // beside the cells: how far each row moved
-const kLabelled = 10; // a cell needs so much for its label
+const kStrip = 64; // width of the divergence bars beside the cells
+const kLabelled = 10; // cell size needed for a label
 
 export type Show = 'before' | 'after' | 'difference';
 
 export interface Pair extends Compared {
   height: number; // cells
   width: number;
-  cell: number; // places a cell is wide
-  most: number; // what the strongest colour stands for, in either map and in their difference
-  changed: Float32Array; // after − before; what one map hides has no weight there; NaN: hidden in both, or in one text only
+  cell: number; // places per cell
+  most: number; // value of the strongest colour, in either map and in their difference
+  changed: Float32Array; // after − before, where a weight hidden in one map counts as 0; NaN: hidden in both, or in one text only
 }
 
-/** What is hidden in one map only has no weight there. */
+/** Replaces hidden weights by 0, for pairs that only one map hides. */
 export const zeroed = (value: number): number => (value >= 0 ? value : 0);
 export const isInOneOnly = (value: number): boolean => value === kInOneOnly;
 
-/** Its numbers for a file; what cannot be compared is null. */
+/** The numbers of a pair, for export; null where the maps cannot be compared. */
 export function numbersOfPair(pair: Pair, place: (place: number) => string): Numbers {
   const plain = (values: Float32Array): (number | null)[] => Array.from(values, (v) => (isInOneOnly(v) || Number.isNaN(v) ? null : v));
   const names = (span: Span): string[] => Array.from({ length: span.end - span.begin }, (_, i) => place(span.begin + i));
@@ -60,14 +60,14 @@ export function pairOf(found: Compared): Pair {
   return { ...found, height, width, cell: 2 ** found.z, most: roundUp(largest), changed };
 }
 
-/** A number in a cell; a change too small for its three decimals is none. */
+/** A number in a cell; a change too small for three decimals is printed as 0. */
 export function cellText(value: number, signed: boolean): string {
   if (signed && Math.abs(value) < 0.001) return '0';
   return `${value < 0 ? '−' : signed ? '+' : ''}${printCell(Math.abs(value))}`;
 }
 
 export interface Change {
-  row: number; // places: of the first of a cell
+  row: number; // places of the cell's first row and key
   key: number;
   before: number;
   after: number;
@@ -85,14 +85,14 @@ export const changeAt = (pair: Pair, i: number): Change => {
   };
 };
 
-/** The cells that changed most. */
+/** The `count` cells that changed most. */
 export function largestChanges(pair: Pair, count: number): Change[] {
   const order = Array.from(pair.changed.keys()).filter((i) => Math.abs(pair.changed[i]) > 0);
   order.sort((a, b) => Math.abs(pair.changed[b]) - Math.abs(pair.changed[a]) || a - b);
   return order.slice(0, count).map((i) => changeAt(pair, i));
 }
 
-/** The rows that moved most, as cells. */
+/** The `count` rows of cells with the largest divergence. */
 export function largestRows(pair: Pair, count: number): { row: number; divergence: number }[] {
   const order = Array.from(pair.divergence.keys()).filter((r) => pair.divergence[r] > 0);
   order.sort((a, b) => pair.divergence[b] - pair.divergence[a] || a - b);
@@ -100,10 +100,10 @@ export function largestRows(pair: Pair, count: number): { row: number; divergenc
 }
 
 export interface PairEvents {
-  read(change: Change | null): void; // under the pointer or the keyboard
-  choose(place: number): void; // of a row
-  point?(cell: Cell | null): void; // for a map beside this one
-  zoom?(place: { row: number; key: number }): void; // a double click
+  read(change: Change | null): void; // the cell under the pointer or the keyboard cursor
+  choose(place: number): void; // place of a row
+  point?(cell: Cell | null): void; // for a second map beside this one
+  zoom?(place: { row: number; key: number }): void; // on a double click
 }
 
 export interface Cell {
@@ -117,8 +117,8 @@ interface Look {
   scale: Scale;
   theme: Theme | null;
   label(place: number): string;
-  strip: 'bars' | 'room' | 'none'; // the divergence of rows, or as much room for it
-  chosen: readonly number[]; // places of rows
+  strip: 'bars' | 'room' | 'none'; // the divergence of rows, or empty space of the same width
+  chosen: readonly number[]; // places of the selected rows
 }
 
 export class PairMap {
@@ -153,19 +153,19 @@ export class PairMap {
   set(look: Partial<Look>): void {
     if (look.pair !== undefined && look.pair !== this.now.pair && this.at) {
       this.at = null;
-      this.events.read(null); // its numbers were another map's
+      this.events.read(null); // its numbers belong to the previous map
     }
     this.now = { ...this.now, ...look };
     this.draw();
   }
 
-  /** Outlines the cell that the pointer is over in the map beside. */
+  /** Outlines the cell that the pointer is over in the other map. */
   mark(cell: Cell | null): void {
     this.at = cell;
     this.draw();
   }
 
-  /** The place in the middle of what was read last, else of all. */
+  /** The place of the cell that was read last, else of the middle cell. */
   get middle(): { row: number; key: number } | null {
     const { pair } = this.now;
     if (!pair) return null;
@@ -196,7 +196,7 @@ export class PairMap {
     this.draw();
   }
 
-  /** Where cells stand: labels at the left and above where they have room. */
+  /** Layout of the cells, with labels on the left and above if there is room. */
   private place(): { left: number; top: number; side: number; labels: boolean; strip: number } {
     const { surface } = this;
     const { pair } = this.now;
@@ -211,7 +211,7 @@ export class PairMap {
     return { left: margin, top: margin, side: Math.min(fit(margin), 40), labels, strip };
   }
 
-  /** Of the longest number of a place. */
+  /** Width of the longest position number. */
   private get tickWidth(): number {
     const { pair } = this.now;
     return 6.6 * String(Math.max(pair?.rows.end ?? 0, pair?.columns.end ?? 0, 100)).length;
@@ -289,7 +289,7 @@ export class PairMap {
     return this.pattern.fill ?? of;
   }
 
-  /** A bar a row, as long as its divergence: at its end is all that there can be. */
+  /** Draws one bar per row for its divergence. The line at the end marks the largest possible value. */
   private rows(c: CanvasRenderingContext2D, pair: Pair, theme: Theme): void {
     const { left, top, side, strip } = this.place();
     const from = left + pair.width * side + 8;

@@ -1,4 +1,4 @@
-// What stands beside two maps as tables: the cells that changed most, the rows that moved most, and the heads, the one that differs most first.
+// The tables beside two maps: the cells that changed most, the rows that changed most, and the heads in descending order of divergence.
 
 import type { Context } from '../../context';
 import { change, head as headName, share, whole } from '../../format';
@@ -8,9 +8,9 @@ import { h } from '../../ui/dom';
 import { type Pair, largestChanges, largestRows, zeroed } from './pair-map';
 
 const kLines = 20;
-const kHeads = 12; // before all are asked for
+const kHeads = 12; // heads shown before “Show all”
 
-/** Divergences are printed in nats, with three decimals. */
+/** Formats a divergence in nats, with three decimals. */
 export const nats = (value: number): string => (Number.isNaN(value) ? '–' : value > 0 && value < 0.0005 ? '<0.001' : value.toFixed(3));
 
 const column = (name: string, number = true): HTMLElement => h('th', { scope: 'col', class: number ? 'number' : '' }, name);
@@ -28,7 +28,7 @@ function details(title: string, open: boolean, testid: string, head: HTMLElement
   );
 }
 
-/** The map as a table: where it changed most. `names`: what the two maps are called. */
+/** A table of the largest changes of the map. `names`: the names of the two maps. */
 export function changesPanel(
   ctx: Context,
   pair: Pair,
@@ -57,7 +57,7 @@ export function changesPanel(
   return details(t('if.map.table'), look.open, look.testid, head, rows);
 }
 
-/** The rows that moved most; a click looks at one. */
+/** The rows that changed most; a click selects one. */
 export function rowsPanel(
   ctx: Context,
   pair: Pair,
@@ -79,14 +79,17 @@ export function rowsPanel(
 
 const bar = (value: number): HTMLElement => h('span', { class: 'loss-bar', style: `--t: ${Math.min(1, value / Math.LN2).toFixed(4)}` });
 
-/** Heads by how far they differ; NaN last, as “–”. */
+/** Heads in descending order of divergence; NaN comes last and is printed as “–”. */
 export function rankedHeads(found: RankedHeads): { at: HeadId; value: number }[] {
   const all = Array.from(found.divergence, (value, i) => ({ at: { layer: Math.floor(i / found.heads), head: i % found.heads }, value }));
   const size = (v: number): number => (Number.isNaN(v) ? -1 : v);
   return all.sort((a, b) => size(b.value) - size(a.value) || a.at.layer - b.at.layer || a.at.head - b.at.head);
 }
 
-/** Every head with its mean divergence and a bar; a click chooses it. `within`: of one trace, from the head that is compared. */
+/**
+ * Every head with its mean divergence and a bar; a click selects it. `within`: within one trace, the head that the others are compared
+ * with; else null.
+ */
 export function headsPanel(
   ctx: Context,
   found: RankedHeads | null,

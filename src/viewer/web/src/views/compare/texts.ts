@@ -1,4 +1,5 @@
-// The text of a comparison, or both where they differ: shaded by how the row that is looked at changed, hatched where a text stands alone. A click chooses a row.
+// The text of a comparison, or both texts if they differ: shaded by how the selected row changed, hatched where a token exists in one text
+// only. A click selects a row.
 
 import { legendSlot, roundUp, showLegend } from '../../ui/legend';
 import { type Context, quoted } from '../../context';
@@ -15,7 +16,7 @@ import { type Shading, largestOf, shaded } from '../why/shading';
 import { zeroed } from './pair-map';
 import type { There } from './there';
 
-/** The row that is looked at in both maps, by ids of either text. */
+/** The selected row in both maps, indexed by the ids of each text. */
 export interface Rows {
   before: Float32Array | null;
   after: Float32Array | null;
@@ -28,7 +29,7 @@ interface Half {
   style: ((box: Box) => { className: string; css: string; share: string }) | null;
 }
 
-/** One scale for what a row was, is and by how much it changed. */
+/** One scale for the row before, the row after, and their difference. */
 export const scaleOfRows = ({ before, after }: Rows): number =>
   roundUp([before, after].reduce((a, row) => (row ? row.reduce((b, v) => (v > b ? v : b), a) : a), 0));
 
@@ -83,7 +84,7 @@ export class Texts {
     }
   }
 
-  /** What is in view, as words of a figure; nothing where no row is looked at. */
+  /** The visible part of the texts as words of a figure; empty if no row is selected. */
   words(): Words[] {
     const { there, halves } = this;
     if (!there || !this.rows.before) return [];
@@ -127,7 +128,7 @@ export class Texts {
     this.choose(half, grown ? { begin: Math.min(last.begin, word.begin), end: Math.max(last.end, word.end) } : word);
   }
 
-  /** Chooses a row by ids of either text; the address has those of the first. */
+  /** Selects a row by ids of either text; the address stores the ids of the first. */
   private choose(half: Half, span: Span): void {
     const { ctx, there } = this;
     if (!there) return;
@@ -151,7 +152,7 @@ export class Texts {
     half.pane.reveal(next);
   }
 
-  /** The change of the row by ids of a half: NaN where there is none, null where a text has the id alone. */
+  /** The change of the row, by ids of one text: NaN where there is no value, null for ids that exist in this text only. */
   private changes(half: Half): { value(id: number): number | null; most: number; largest: Set<number> } {
     const { there, rows } = this;
     const values = new Float32Array(half.text.count).fill(NaN);

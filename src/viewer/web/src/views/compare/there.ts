@@ -1,4 +1,4 @@
-// What the map in front is compared with, once it is open: the other source, its text, and the places that both texts have. What it says follows the state.
+// The open other side of a comparison: its source, its text, and the places that both texts share. Its answers follow the state.
 
 import { type Context, quoted } from '../../context';
 import { head as headName, whole } from '../../format';
@@ -16,7 +16,7 @@ export interface Opened {
   places: Places;
 }
 
-/** Opens a choice; for an edit the model runs first, and `tell` hears of it. */
+/** Opens a choice; for an edit the model runs first, and `tell` receives the progress. */
 export async function openThere(
   ctx: Context,
   choice: Choice,
@@ -34,7 +34,7 @@ export async function openThere(
   return new There(ctx, { choice, versus, source, info, text, places });
 }
 
-/** The head in front. */
+/** The front head. */
 export const frontOf = (ctx: Context): NamedHead => ({ ...(ctx.store.now.heads[0] ?? { layer: 0, head: 0 }), family: ctx.family.id });
 
 export class There {
@@ -42,8 +42,8 @@ export class There {
   readonly source: Source;
   readonly text: TextModel;
   readonly places: Places;
-  readonly isWithin: boolean; // another head of the same trace
-  readonly placeOf: { before: Int32Array; after: Int32Array }; // [id] its place
+  readonly isWithin: boolean; // the other side is another head of the same trace
+  readonly placeOf: { before: Int32Array; after: Int32Array }; // [id] → place
 
   constructor(
     private readonly ctx: Context,
@@ -71,7 +71,7 @@ export class There {
     return { versus: this.opened.versus, before: frontOf(this.ctx), after: this.head, rows: null, columns: null, exact: false };
   }
 
-  /** The rectangle in the address, in places. */
+  /** The visible rectangle of the address, in places. */
   part(): { rows: Span | null; columns: Span | null } {
     const { rect } = this.ctx.store.now;
     const count = this.places.before.length;
@@ -83,7 +83,7 @@ export class There {
     return spans && spans.rows.begin < spans.rows.end && spans.columns.begin < spans.columns.end ? spans : { rows: null, columns: null };
   }
 
-  /** The chosen ids that both texts have, one by one, in either. */
+  /** The selected ids that both texts share, one span per id, in each text. */
   selection(): { before: Span[]; after: Span[] } {
     const { ctx, places, placeOf } = this;
     const out: { before: Span[]; after: Span[] } = { before: [], after: [] };
@@ -107,7 +107,7 @@ export class There {
     return (this.places.before[place] ?? -1) >= 0 && (this.places.after[place] ?? -1) >= 0;
   }
 
-  /** What the two are called: heads, or traces. */
+  /** The names of the two sides: heads, or traces. */
   names(): [string, string] {
     const { ctx, choice } = this;
     const { t } = ctx;
@@ -119,7 +119,7 @@ export class There {
     return name === own ? [t('compare.first'), t('compare.second')] : [own, name];
   }
 
-  /** The same with their heads, where they are those of two traces. */
+  /** The same names, followed by the heads if the sides are two traces. */
   namesOfMaps(): [string, string] {
     const [was, is] = this.names();
     return this.isWithin ? [was, is] : [`${was} ${headName(frontOf(this.ctx))}`, `${is} ${headName(this.head)}`];

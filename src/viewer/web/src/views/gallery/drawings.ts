@@ -1,5 +1,6 @@
-// What a card draws of its trace, by what its keys are: patches over their picture, a map under its spectrogram, else the map of the head that it
-// opens with. A family with one query and several layers, as a memory has, is drawn as one map with a row a layer.
+// The drawing on a gallery card, which depends on the keys: patches over their picture, a map under its spectrogram, else the map of the
+// head that the trace opens with. A family with one query and several layers, such as a memory network, is drawn as one map with one row
+// per layer.
 
 import { quoted } from '../../context';
 import { head as headName } from '../../format';
@@ -16,9 +17,9 @@ import { intensity, largest } from '../../weights';
 export type Drawing = (c: CanvasRenderingContext2D, size: Frame2d, theme: Theme) => void;
 
 const kGap = 8; // CSS pixels
-const kSpectrogram = 0.4; // of the height
+const kSpectrogram = 0.4; // fraction of the height
 
-/** A trace as a card needs it. */
+/** The parts of a trace that a card needs. */
 interface Opened {
   source: Source;
   text: TextModel;
@@ -30,7 +31,7 @@ interface Opened {
   signal: AbortSignal;
 }
 
-/** Turns the source to the trace and reads what is to be drawn. */
+/** Switches the source to the trace and reads the data to draw. */
 export async function drawingOf(source: Source, one: TraceChoice, signal: AbortSignal): Promise<Drawing> {
   const info = await source.turn(one.number);
   const [data, segments] = await Promise.all([source.text(0), source.segments(0)]);
@@ -46,7 +47,7 @@ export async function drawingOf(source: Source, one: TraceChoice, signal: AbortS
   return picture ? underPicture(opened, map, picture) : (c, size, theme) => drawStreet(c, size, map(size, theme));
 }
 
-/** The picture as it is, and lit by the weights of the row that is chosen. */
+/** The original picture, and the picture lit by the weights of the selected row. */
 async function patches(opened: Opened, items: Items, picture: HTMLCanvasElement | null): Promise<Drawing> {
   const { source, text, family, at } = opened;
   const spans = opened.q.length > 0 ? [...opened.q] : firstChoice(text, family);
@@ -86,7 +87,7 @@ async function mapOf(opened: Opened): Promise<Map> {
   for (const head of heads)
     pictures.push(await overviewOf(opened, { family: family.id, at: head, weight: 'raw', sink: 'mark', step: source.step }));
   const most = Math.max(...pictures.map((picture) => mostOf(picture, 'max', family.sinks)));
-  const rows = isHops ? { q0: text.count, q1: text.count + heads.length } : { q0, q1 }; // hops have no ids: theirs come after all others
+  const rows = isHops ? { q0: text.count, q1: text.count + heads.length } : { q0, q1 }; // hops have no ids; give them ids after all others
   const rect: Rect = { k0, k1, ...rows };
   const isText = Math.max(q1, k1) <= text.tokens;
   return (size, theme) => {
@@ -140,7 +141,7 @@ async function overviewOf({ source, signal }: Opened, request: MapRequest): Prom
   return found;
 }
 
-/** A map whose columns stand under the picture they are cut from. */
+/** Draws a map whose columns align with the picture above it, such as a spectrogram. */
 function underPicture({ family }: Opened, map: Map, picture: HTMLCanvasElement): Drawing {
   return (c, size, theme) => {
     const above = Math.round(size.height * kSpectrogram);

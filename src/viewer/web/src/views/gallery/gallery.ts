@@ -1,4 +1,5 @@
-// The choice that a page of several traces opens on: a picture of each and the sentence that says what to look for. A card is a link to its trace.
+// The gallery, on which a page of several traces opens: for each trace a picture and a sentence that says what to look for. A card is a
+// link to its trace.
 
 import { oncePerFrame, surface } from '../../paint/canvas';
 import type { Theme } from '../../paint/ramp';
@@ -14,7 +15,7 @@ import { type Drawing, drawingOf } from './drawings';
 interface Card {
   of: TraceChoice;
   link: HTMLAnchorElement;
-  show(drawing: Drawing | null): void; // null: nothing can be drawn
+  show(drawing: Drawing | null): void; // null: no drawing available
   draw(): void;
 }
 
@@ -74,7 +75,7 @@ export class Gallery {
       matchMedia(query).addEventListener('change', () => this.cards.forEach((card) => card.draw()), { signal });
   }
 
-  /** The source answers for one trace at a time: what is asked for here ends before another page asks. */
+  /** The source serves one trace at a time, so pending requests must end before another page makes any. */
   private leave(): void {
     this.life.abort();
     void this.painted.then(this.open);
@@ -120,7 +121,7 @@ export class Gallery {
       try {
         card.show(await drawingOf(this.source, card.of, this.life.signal));
       } catch (error) {
-        if (!isAbort(error)) card.show(null); // its sentence still stands, and opening it says what is wrong
+        if (!isAbort(error)) card.show(null); // the sentence remains, and opening the trace shows the error
       }
     }
   }

@@ -1,27 +1,27 @@
-// Which weights become curves, and how strongly each is drawn.
+// Which weights are drawn as curves, and how strongly.
 
 import type { Cells, Scale, Span } from '../../source/source';
 import { intensity } from '../../weights';
 
-export const kMostTokens = 300; // of a column
+export const kMostTokens = 300; // tokens in a column
 export const kMostCurves = 2000;
-const kFaintest = 0.05; // of the heaviest: fainter ones cannot be seen
+const kFaintest = 0.05; // relative to the heaviest: fainter curves are invisible
 
 export interface Curve {
   query: number;
   key: number;
   weight: number;
-  head: number; // which of the pinned ones
-  strength: number; // 0…1 on the chosen scale
+  head: number; // index of the pinned head
+  strength: number; // 0…1 on the selected scale
 }
 
-/** Two columns that stand side by side: all of a text that has room, else a stretch of it. */
+/** Two columns side by side: the whole text if it fits, else a stretch of it. */
 export interface Stretch {
   queries: Span;
   keys: Span;
 }
 
-/** The stretches of a map in order; each but the last has `side` tokens, as the tiles that it is read from. */
+/** The stretches of a map in order. Each but the last has `side` tokens, like the tiles that it is read from. */
 export function stretchesOf(queries: Span, keys: Span, side: number): Stretch[] {
   if (queries.end - queries.begin <= kMostTokens && keys.end - keys.begin <= kMostTokens) return [{ queries, keys }];
   const tilesOf = ({ begin, end }: Span): number => Math.ceil(end / side) - Math.floor(begin / side);
@@ -34,13 +34,15 @@ export function stretchesOf(queries: Span, keys: Span, side: number): Stretch[] 
   return Array.from({ length: count }, (_, i) => ({ queries: part(queries, i), keys: part(keys, i) }));
 }
 
-/** The weight of a head's strongest curve without sinks, which sets the scale, and the head's largest weight with them. */
+/**
+ * most: the weight of a head's strongest curve outside the sinks, which sets the scale. largest: the head's largest weight including sinks.
+ */
 export interface Scaled {
   most: number;
   largest: number;
 }
 
-/** The heaviest curves of one stretch, faintest first: the strong ones are painted over them. `heads[h]` are the cells of a pinned head. */
+/** The heaviest curves of one stretch, faintest first, so that strong ones are painted on top. `heads[h]`: the cells of pinned head h. */
 export function curvesOf(
   heads: readonly (readonly Cells[])[],
   at: Stretch,

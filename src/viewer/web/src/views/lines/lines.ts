@@ -1,4 +1,5 @@
-// Lines: queries in a column at the left, keys at the right, a curve for each weight; a token that is pointed at or chosen shows its own alone.
+// Lines: queries in a column on the left, keys on the right, and a curve for each weight. A token that is hovered or selected shows only
+// its own curves.
 
 import type { Context, Side, View } from '../../context';
 import { absent, askedSide, badgeTitle, isShare, placed, printWeight, quoted, rangeOf, turn } from '../../context';
@@ -16,7 +17,7 @@ import { type Legend, legendOf, legendSlot, showLegend } from '../../ui/legend';
 import { kTile } from '../map/store';
 import { type Curve, type Stretch, type Scaled, curvesOf, stretchesOf } from './curves';
 
-const kRow = 22; // pixels of a token
+const kRow = 22; // height of a token in pixels
 const kTableRows = 40;
 
 export class LinesView implements View {
@@ -33,15 +34,15 @@ export class LinesView implements View {
   private readonly tableButton: HTMLButtonElement;
   private readonly stretches: Stretch[];
   private readonly draw: () => void;
-  private at = 0; // which stretch
-  private built = -1; // whose tokens the columns hold
+  private at = 0; // current stretch
+  private built = -1; // stretch whose tokens are in the columns
   private wanted = '';
   private loading = new AbortController();
-  private cells: Cells[][] = []; // of each pinned head
+  private cells: Cells[][] = []; // per pinned head
   private curves: Curve[] = [];
   private scales: Scaled[] = [];
   private hover: { side: Side; token: number } | null = null;
-  private rest = { x: Infinity, y: 0 }; // where the pointer chose a token: what scrolls under it there is not pointed at
+  private rest = { x: Infinity, y: 0 }; // where the pointer selected a token: tokens that scroll under a resting pointer are not hovered
 
   constructor(private readonly ctx: Context) {
     const { t, family } = ctx;
@@ -130,7 +131,7 @@ export class LinesView implements View {
     );
   }
 
-  /** Scrolls the columns so that a token is well inside. */
+  /** Scrolls the columns so that a token is well inside the view. */
   private reveal(side: Side, token: number): void {
     const { queries, keys } = this.stretches[this.at];
     const top = kRow * (token - (side === 'query' ? queries : keys).begin);
@@ -163,7 +164,7 @@ export class LinesView implements View {
     this.draw();
   }
 
-  /** The columns' tokens. */
+  /** Fills the columns with the tokens of the stretch. */
   private build(): void {
     if (this.built === this.at) return;
     this.built = this.at;
@@ -235,7 +236,7 @@ export class LinesView implements View {
     return tiles;
   }
 
-  /** The curves of the cells at hand. */
+  /** Recomputes the curves from the loaded cells. */
   private find(): void {
     const state = this.ctx.store.now;
     const found = curvesOf(this.cells, this.stretches[this.at], this.ctx.family.sinks, state.scale);
@@ -276,14 +277,14 @@ export class LinesView implements View {
     );
   }
 
-  /** The scales of the pinned heads. */
+  /** The colour scales of the pinned heads. */
   private legends(): Legend[] {
     const { scale } = this.ctx.store.now;
     const approximate = this.badgeNow.error > 0;
     return this.scales.map((own) => ({ ...own, scale, isShare: isShare(this.ctx), approximate }));
   }
 
-  /** The tokens whose curves stand out: what is pointed at, else what is chosen; null: all are alike. */
+  /** The tokens whose curves are emphasised: the hovered token, else the selected ones; null: all curves are equal. */
   private get focused(): { side: Side; tokens: Set<number> } | null {
     if (this.hover) return { side: this.hover.side, tokens: new Set([this.hover.token]) };
     const state = this.ctx.store.now;
@@ -319,7 +320,7 @@ export class LinesView implements View {
     this.paintTokens(focused);
   }
 
-  /** The chosen tokens are outlined, those on the other side shaded by what the front head gives them. */
+  /** Outlines the selected tokens and shades those on the other side by their weight in the front head. */
   private paintTokens(focused: { side: Side; tokens: Set<number> } | null): void {
     const { ctx } = this;
     const theme = ctx.theme();

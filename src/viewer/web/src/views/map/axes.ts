@@ -1,20 +1,23 @@
-// Which axes a map has: queries down and keys across, or key − query across, where column 0 is −back. The second is for what is near: a window of 256
-// over 100,000 tokens is a band to read there, and a diagonal one pixel wide in the first.
+// The axes of a map: queries down and keys across, or key − query across, where column 0 is −back. The latter is for attention near the
+// diagonal: a window of 256 over 100,000 tokens is a readable band there, and a diagonal one pixel wide on the other axes.
 
 import { type Context, absent } from '../../context';
 import type { Family, Near, Picture } from '../../source/source';
 import type { Rect, State } from '../../state';
 import { type CellShape, type Frame2d, marginsAt } from '../../paint/street';
 
-const kNear = 256; // tokens to each side that are near where no band says it
-const kLong = 4; // times a band: a text is long against it
-const kBands = 4; // widths of a band that the map by keys opens on, where it is longer
-const kLargest = 64; // CSS pixels of a cell
+const kNear = 256; // tokens to each side that count as near, if the layer has no band
+const kLong = 4; // a text is long if it exceeds this many widths of the band
+const kBands = 4; // the map by keys opens on this many widths of the band, if it is longer
+const kLargest = 64; // CSS pixels of the largest cell
 const kPad = 12;
 
 const isShort = (near: Near, family: Family): boolean => kLong * (near.back + near.ahead + 1) < family.queries;
 
-/** What is near in a layer; null where queries and keys are not the same tokens. A source that has no tiles shows short bands only. */
+/**
+ * The range of offsets that is near in a layer; null if queries and keys are not the same tokens. A source without tiles shows short bands
+ * only.
+ */
 export function nearIn(ctx: Context, layer: number): Near | null {
   const { family } = ctx;
   const same = family.query_range[0] === family.key_range[0] && family.query_range[1] === family.key_range[1];
@@ -24,7 +27,7 @@ export function nearIn(ctx: Context, layer: number): Near | null {
   return absent(ctx, 'tile') && !(band && family.all_rows && isShort(near, family)) ? null : near;
 }
 
-/** What the map shows of key − query; null where its columns are keys. */
+/** The range of offsets that the map shows; null if its columns are keys. */
 export function nearOf(ctx: Context, state: State): Near | null {
   const layer = state.heads[0]?.layer ?? 0;
   const near = nearIn(ctx, layer);
@@ -40,13 +43,13 @@ const room = (size: Frame2d): { across: number; down: number } => {
   return { across: size.width - left - kPad, down: size.height - top - kPad };
 };
 
-/** Cells fill the frame both ways, whatever their shape. */
+/** The cell shape with which a rectangle fills its frame both ways. */
 export function cellOf(rect: Rect, size: Frame2d): CellShape {
   const { across, down } = room(size);
   return { wide: across / (rect.k1 - rect.k0) / (down / (rect.q1 - rect.q0)), tall: 1 };
 }
 
-/** Zoomed about a place: rows first, which are many; columns with them once cells are square. Null: all of it. */
+/** Zooms about a place: first the rows, which are many; then also the columns, once cells are square. Null: the whole map. */
 export function zoomed(rect: Rect, whole: Rect, size: Frame2d, factor: number, about: { query: number; column: number }): Rect | null {
   const { across, down } = room(size);
   const fit = { across: across / (whole.k1 - whole.k0), down: down / (whole.q1 - whole.q0) };
@@ -62,7 +65,10 @@ export function zoomed(rect: Rect, whole: Rect, size: Frame2d, factor: number, a
   return { q0, q1, k0, k1 };
 }
 
-/** The part that a map opens on whose queries see a band of keys: over a long text that is a line too thin to read. Null: all of it. */
+/**
+ * The part on which a map by keys opens if its queries see a band of keys: over a long text the band is a line too thin to read. Null: the
+ * whole map.
+ */
 export function openingOf(ctx: Context, whole: Rect): Rect | null {
   const { family, store } = ctx;
   const { heads, q, k } = store.now;
@@ -79,7 +85,7 @@ export function openingOf(ctx: Context, whole: Rect): Rect | null {
   return { ...rect, q1: rect.q0 + side, k1: rect.k0 + side };
 }
 
-/** The levels of rows and columns of the tiles whose cells are about a screen pixel; null if that is no finer than the overview. */
+/** The tile levels of rows and columns at which a cell is about one screen pixel; null if that is no finer than the overview. */
 export function finerLevels(overview: Picture, down: number, across: number, ratio: number): [number, number] | null {
   const level = (pixels: number): number => Math.max(0, Math.round(Math.log2(1 / (pixels * ratio))));
   const z = level(down);

@@ -1,4 +1,4 @@
-// Pictures of a map as bitmaps in the colours of a scale and a theme, made once for each.
+// Bitmaps of a map's pictures in the colours of a scale and a theme, cached per picture.
 
 import { type Layer } from '../../paint/street';
 import { type Pool, bitmapOf, codesOf, colourTable } from '../../paint/picture';

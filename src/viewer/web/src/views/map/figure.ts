@@ -1,4 +1,4 @@
-// The map as a figure: the rectangle that is seen, at the finest level that has at most 512 cells a side, exact where the source has its tiles.
+// The map as a figure: the visible rectangle, at the finest level with at most 512 cells per side, exact if the source has tiles.
 
 import { type Context, isShare, quoted } from '../../context';
 import type { Axis, Exported, Matrix, Span } from '../../figure/figure';
@@ -24,7 +24,7 @@ export async function figureOfMap(
   return { parts: [matrixOf(ctx, part, request.near?.back ?? null)], says, badge: part.badge };
 }
 
-/** `back`: columns are key − query from −back on; null: keys. */
+/** `back`: columns are key − query, from −back on; null: columns are keys. */
 function matrixOf(ctx: Context, part: Part, back: number | null): Matrix {
   const state = ctx.store.now;
   const axis = (name: string, begin: number, count: number): Axis => ({

@@ -2,7 +2,7 @@
 
 import type { MapView } from './map';
 
-const kClick = 4; // pixels a click may move
+const kClick = 4; // pixels that the pointer may move during a click
 
 export function listenToMap(map: MapView): void {
   const element = map.canvas.element;
@@ -88,7 +88,7 @@ function spanned(
   };
 }
 
-/** Arrows move the chosen pair; + − 0 zoom. */
+/** Arrow keys move the selected pair; + − 0 zoom. */
 function onKey(map: MapView, key: string): boolean {
   if (key === '+' || key === '=') map.zoomBy(2);
   else if (key === '-') map.zoomBy(0.5);
@@ -101,7 +101,7 @@ function onKey(map: MapView, key: string): boolean {
     const query = clamp((q[0]?.begin ?? 0) + (key === 'ArrowDown' ? 1 : key === 'ArrowUp' ? -1 : 0), q0, q1);
     const column = clamp((k[0]?.begin ?? 0) + (key === 'ArrowRight' ? 1 : key === 'ArrowLeft' ? -1 : 0), k0, k1);
     map.choose([{ begin: query, end: query + 1 }], [{ begin: column, end: column + 1 }], 'replace');
-    map.point(null); // the status line is about the chosen pair
+    map.point(null); // the status line shows the selected pair
   } else return false;
   return true;
 }

@@ -1,9 +1,9 @@
-// What the status line says of the pair under the pointer: its exact weight, from its own row.
+// The status line for the pair under the pointer: its exact weight, read from its own row.
 
 import { type Context, placed, printWeight } from '../../context';
 import { type HeadId, type Span, isAbort } from '../../source/source';
 
-/** Null where a later pair was asked for. */
+/** Null if a later pair was requested in the meantime. */
 export async function weightAt(ctx: Context, at: HeadId, { query, key }: { query: number; key: number }): Promise<string | null> {
   const state = ctx.store.now;
   const spans: Span[] = [{ begin: query, end: query + 1 }];

@@ -1,4 +1,5 @@
-// The map panel: a street map of the matrix. Wheel or +/− zooms, drag moves, a click chooses query and key, Shift+drag chooses spans.
+// The map panel: the matrix, zoomable like a street map. The wheel or +/− zooms, dragging moves, a click selects query and key, Shift+drag
+// selects spans.
 
 import type { Context, Numbers, View } from '../../context';
 import { absent, badgeTitle, isShare, quoted } from '../../context';
@@ -33,7 +34,7 @@ import { numbersOf } from './part';
 import { TableSlot } from './table';
 import { listenToMap } from './gestures';
 
-const kKept = 6; // complete maps kept for going back
+const kKept = 6; // number of complete maps kept for going back
 
 export class MapView implements View {
   readonly element: HTMLElement;
@@ -47,7 +48,7 @@ export class MapView implements View {
   private readonly axes: HTMLFieldSetElement;
   private readonly draw: () => void;
   private maps: MapStore | null = null;
-  private coming: MapStore | null = null; // of another checkpoint, until its first picture is there
+  private coming: MapStore | null = null; // map of another checkpoint, until its first picture arrives
   private wanted = '';
   private opened = false;
   private readonly bitmaps = new Bitmaps();
@@ -55,8 +56,8 @@ export class MapView implements View {
   hover: { query: number; key: number } | null = null;
   select: Rect | null = null;
   private pointer: { x: number; y: number } | null = null;
-  private scaled = ''; // what the colour bar says
-  private read = ''; // what the status line is about
+  private scaled = ''; // current content of the colour bar
+  private read = ''; // current subject of the status line
   private hoverTimer: ReturnType<typeof setTimeout> | undefined;
   private followTimer: ReturnType<typeof setTimeout> | undefined;
   private readonly finished = new Map<string, MapStore>();
@@ -115,7 +116,7 @@ export class MapView implements View {
         clearTimeout(this.followTimer);
         const follow = (): void => this.follow(shown?.request.at ?? null);
         if (shown?.preview)
-          this.followTimer = setTimeout(follow, 120); // a pointer that only passes over a head asks for no map
+          this.followTimer = setTimeout(follow, 120); // do not load a map when the pointer only passes over a head
         else follow();
       },
     });
@@ -133,7 +134,7 @@ export class MapView implements View {
     setChosen(this.axes, this.near ? 'offset' : 'key');
     const changed = state.weight !== before.weight || state.sink !== before.sink || !sameHead(state.heads[0], before.heads[0]);
     if (!this.maps || turned || changed) this.follow(state.heads[0] ?? null);
-    this.point(this.pointer); // what is under it may have moved
+    this.point(this.pointer); // the pair under it may have changed
     this.draw();
     this.fillTable();
   }
@@ -142,12 +143,12 @@ export class MapView implements View {
     this.follow(this.ctx.store.now.heads[0] ?? null);
   }
 
-  /** What is shown of key − query; null where columns are keys. */
+  /** The range of offsets shown; null if columns are keys. */
   get near(): Near | null {
     return nearOf(this.ctx, this.ctx.store.now);
   }
 
-  /** Columns mean something else now: what was seen of the others is let go, and a long text by keys opens on its part. */
+  /** The meaning of the columns has changed: drop the visible rectangle, and for a long text by keys, open on a part. */
   private turn(stale: boolean): void {
     const { store } = this.ctx;
     const rect = stale ? null : store.now.rect;
@@ -155,12 +156,12 @@ export class MapView implements View {
     if (next !== store.now.rect) queueMicrotask(() => store.set({ rect: next }));
   }
 
-  /** What is seen, in weights: the state's rectangle, or all of the map that is of this family. */
+  /** The visible rectangle, in weights: that of the state, or this family's whole map. */
   get rect(): Rect {
     return this.ctx.store.now.rect ?? this.whole;
   }
 
-  /** What is seen, in whole rows and columns of the map. */
+  /** The visible rectangle, rounded outward to whole rows and columns inside the map. */
   private get seen(): Rect {
     const { rect, whole } = this;
     return {
@@ -171,7 +172,7 @@ export class MapView implements View {
     };
   }
 
-  /** All of it. */
+  /** The rectangle of the whole map. */
   get whole(): Rect {
     const [k0, k1] = this.ctx.family.key_range;
     const [q0, q1] = this.ctx.family.query_range;
@@ -186,14 +187,14 @@ export class MapView implements View {
     return zoomOf(this.rect, this.canvas, this.cell);
   }
 
-  /** Square, unless rows or columns are items: then a map much longer one way than the other fills its frame. */
+  /** The cell shape: square, unless rows or columns are items; then a map that is much longer one way than the other fills its frame. */
   get cell(): CellShape {
     const { family, text } = this.ctx;
     if (this.near) return cellOf(this.rect, this.canvas);
     return Math.max(family.query_range[1], family.key_range[1]) > text.tokens ? stretched(this.whole, this.canvas) : kSquare;
   }
 
-  /** CSS pixels of a cell. */
+  /** Width of a cell in CSS pixels. */
   get across(): number {
     return this.zoom * this.cell.wide;
   }
@@ -202,7 +203,7 @@ export class MapView implements View {
     return this.zoom * this.cell.tall;
   }
 
-  /** The pair under a point of the canvas, or null outside the map. */
+  /** The pair under a point of the canvas; null outside the map. */
   pairAt(x: number, y: number): { query: number; key: number } | null {
     const { left, top } = this.margins;
     const column = Math.floor(this.rect.k0 + (x - left) / this.across);
@@ -213,7 +214,7 @@ export class MapView implements View {
     return inside && key >= 0 && key < this.ctx.family.keys ? { query, key } : null;
   }
 
-  /** The key of a column in a query's row, and the column of a key. */
+  /** The key at a column of a query's row. */
   keyAt(query: number, column: number): number {
     return this.near ? query + column - this.near.back : column;
   }
@@ -222,7 +223,7 @@ export class MapView implements View {
     return this.near ? key - query + this.near.back : key;
   }
 
-  /** Zooms about a point of the canvas (its middle by default), between the whole map and cells of 64 pixels. */
+  /** Zooms about a point of the canvas (default: its middle), between the whole map and cells of 64 pixels. */
   zoomBy(factor: number, x = (this.canvas.width + this.margins.left) / 2, y = (this.canvas.height + this.margins.top) / 2): void {
     const { rect } = this;
     const now = this.margins;
@@ -243,17 +244,17 @@ export class MapView implements View {
     this.show(key - (x - then.left) / (next * this.cell.wide), query - (y - then.top) / (next * this.cell.tall), next);
   }
 
-  /** Shows all of the map. Where it opens on a part of it, all has to be said. */
+  /** Shows the whole map. If the map opens on a part by default, the whole rectangle must be stored explicitly. */
   fit(): void {
     this.ctx.store.set({ rect: !this.near && this.opening() ? this.whole : null });
   }
 
-  /** The part that a map by keys opens on. Null: all of it. */
+  /** The part on which a map by keys opens. Null: the whole map. */
   private opening(): Rect | null {
     return openingOf(this.ctx, this.whole);
   }
 
-  /** Shows the map from a corner at a zoom, kept inside the map. */
+  /** Shows the map from a corner at a zoom, clamped to the map. */
   show(key: number, query: number, zoom: number): void {
     const { left, top } = marginsAt(zoom, this.cell);
     const across = (this.canvas.width - left - 12) / (zoom * this.cell.wide);
@@ -268,7 +269,7 @@ export class MapView implements View {
     if (q[0]) this.ctx.reveal(this.ctx.store.now.direction === 'out' ? q[0].begin : (k[0] ?? q[0]).begin, false);
   }
 
-  /** The pointer is over a point of the canvas; null: it left. */
+  /** Handles a pointer over a point of the canvas; null: the pointer has left. */
   point(pointer: { x: number; y: number } | null): void {
     this.pointer = pointer;
     this.hover = pointer && this.pairAt(pointer.x, pointer.y);
@@ -288,7 +289,7 @@ export class MapView implements View {
     this.draw();
   }
 
-  /** The exact weight of a pair, from its own row. */
+  /** Shows the exact weight of a pair, read from its own row. */
   private async readOut(pair: { query: number; key: number }, key: string): Promise<void> {
     const at = this.maps?.request.at;
     const text = at && (await weightAt(this.ctx, at, pair));
@@ -311,7 +312,7 @@ export class MapView implements View {
     const next: MapStore = kept ?? new MapStore(ctx.source, request, () => this.arrived(next));
     if (!kept && !absent(ctx, 'overview')) next.start();
     const before = this.maps;
-    // The same head at another checkpoint: what is seen stays until there is something to see.
+    // The same head at another checkpoint: keep the old map until the new one has a picture.
     if (before?.overview && !next.overview && sameHead(before.request.at, head) && before.request.step !== request.step) this.coming = next;
     else this.take(next);
   }
@@ -334,7 +335,7 @@ export class MapView implements View {
     this.fillTable();
   }
 
-  /** Keeps the last few maps that are complete, so that going back to a head shows it at once. */
+  /** Keeps the last few complete maps, so that going back to a head is instant. */
   private putAway(map: MapStore): void {
     const complete = !map.streaming && map.overview !== null;
     map.stop();
@@ -374,7 +375,7 @@ export class MapView implements View {
     const state = ctx.store.now;
     const overview = maps?.overview ?? null;
     const { near } = this;
-    const sinks = near ? [] : ctx.family.sinks; // about the diagonal they have no column
+    const sinks = near ? [] : ctx.family.sinks; // sinks have no column when columns are offsets
     const most = overview ? mostOf(overview, this.pool, sinks) : 1;
     const layerOf = (picture: Picture): Layer => this.bitmaps.layerOf(picture, this.pool, most, state.scale, ctx.theme());
     const layers: Layer[] = overview ? [layerOf(overview)] : [];
@@ -384,7 +385,7 @@ export class MapView implements View {
     const drawn: Badge[] = [];
     for (const at of tiles) {
       const found = maps?.tile(at);
-      if (!found || (found.badge === 'sampled' && overview?.badge === 'exact')) continue; // finer, but only of some rows: the badge would not be true
+      if (!found || (found.badge === 'sampled' && overview?.badge === 'exact')) continue; // finer, but only from some rows: the badge would be wrong
       drawn.push(found.badge);
       layers.push(layerOf(found));
     }
@@ -413,7 +414,7 @@ export class MapView implements View {
     };
   }
 
-  /** The cell of the chosen pair, which has no column of its own about the diagonal. */
+  /** The cell of the selected pair when columns are offsets, where its key has no column of its own. */
   private chosenPair(): Rect | null {
     const { q, k } = this.ctx.store.now;
     if (!q[0] || !k[0]) return null;
@@ -422,7 +423,7 @@ export class MapView implements View {
     return column >= 0 && column < k1 ? { q0: q[0].begin, q1: q[0].begin + 1, k0: column, k1: column + 1 } : null;
   }
 
-  /** Tiles of the level whose cells are about a screen pixel, when that is finer than the overview. */
+  /** The tiles of the level at which a cell is about one screen pixel, if that is finer than the overview. */
   private tilesWanted(overview: Picture | null): TileAt[] {
     const finer = overview && finerLevels(overview, this.zoom, this.across, this.canvas.ratio);
     return finer ? this.tilesAt(...finer) : [];

@@ -1,5 +1,5 @@
-// The weights of a rectangle of a map, at the finest level that has at most 512 cells a side: single f32 weights where a source has tiles
-// and the rectangle is small enough, else cells of its pictures.
+// The weights of a rectangle of a map, at the finest level with at most 512 cells per side: single f32 weights if the source has tiles and
+// the rectangle is small enough, else cells of its pictures.
 
 import { type Context, type Numbers, absent } from '../../context';
 import { type Pool, codesOf } from '../../paint/picture';
@@ -8,21 +8,21 @@ import type { Badge, MapRequest, Picture } from '../../source/source';
 import type { Rect } from '../../state';
 import { kTile } from './store';
 
-const kMostCells = 512; // on a side
+const kMostCells = 512; // cells per side
 
-/** A rectangle's cells, row by row. */
+/** The cells of a rectangle, row-major. */
 export interface Part {
   begin: { query: number; key: number };
   step: number;
-  across: number; // weights a column; as many as a row, except about the diagonal
+  across: number; // weights per column; equal to `step`, except if columns are offsets
   rows: number;
   columns: number;
-  values: Float32Array; // NaN hidden, −1 never scored
-  error: number; // largest absolute difference to f32
+  values: Float32Array; // NaN: hidden, −1: never scored
+  error: number; // largest absolute difference from f32
   badge: Badge;
 }
 
-/** `overview` is what the map shows already; it is used where the source has no tiles. */
+/** `overview`: the picture that the map shows already; used if the source has no tiles. */
 export async function partOf(ctx: Context, request: MapRequest, rect: Rect, pool: Pool, overview: Picture | null): Promise<Part> {
   return absent(ctx, 'tile') ? partOfPicture(overview, rect, pool) : fromTiles(ctx, request, rect, pool);
 }
@@ -65,7 +65,7 @@ async function fromTiles(ctx: Context, request: MapRequest, rect: Rect, pool: Po
   return part;
 }
 
-/** A rectangle of a picture, in the picture's cells. */
+/** A rectangle of a picture, at the picture's cell size. */
 export function partOfPicture(picture: Picture | null, rect: Rect, pool: Pool): Part {
   if (!picture) throw new Error('the map is not there yet');
   const part = blank(rect, 2 ** picture.z, 2 ** (picture.columnZ ?? picture.z));
@@ -90,7 +90,7 @@ function put(part: Part, query: number, key: number, rows: number, columns: numb
       part.values[(top + r) * part.columns + left + c] = at(r * columns + c);
 }
 
-/** The visible part as numbers: for each cell the largest weight and the mean. */
+/** The numbers of the visible part: the largest weight and the mean of each cell. */
 export async function numbersOf(ctx: Context, request: MapRequest, seen: Rect, overview: Picture | null): Promise<Numbers> {
   const [most, mean] = await Promise.all((['max', 'mean'] as const).map((pool) => partOf(ctx, request, seen, pool, overview)));
   const { rows, columns, badge, error, step } = most;

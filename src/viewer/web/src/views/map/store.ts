@@ -1,4 +1,4 @@
-// The pictures of one map: the overview as it streams in, and tiles by level, kept while there is room and dropped oldest first.
+// The pictures of one map: the overview as it streams in, and a cache of tiles by level that drops the least recently used ones.
 
 import { isAbort, type Cells, type MapRequest, type Picture, type Source } from '../../source/source';
 
@@ -6,7 +6,7 @@ const kTiles = 96;
 const kAtOnce = 4;
 export const kTile = 256;
 
-/** A tile of a level; `columnZ` is that of its columns. */
+/** A tile of a level; `columnZ` is the level of its columns. */
 export interface TileAt {
   z: number;
   columnZ: number;
@@ -14,7 +14,7 @@ export interface TileAt {
   y: number;
 }
 
-/** The tiles of a level that a part has; `isLower`: those above the diagonal are empty. */
+/** The tiles of a level that cover a part. `isLower`: tiles above the diagonal are empty and left out. */
 export function tilesIn(part: { k0: number; q0: number; k1: number; q1: number }, z: number, columnZ: number, isLower: boolean): TileAt[] {
   const [side, wide] = [kTile * 2 ** z, kTile * 2 ** columnZ];
   const wanted: TileAt[] = [];
@@ -60,7 +60,7 @@ export class MapStore {
     const key = `${z}/${columnZ}/${x}/${y}`;
     const found = this.tiles.get(key) ?? null;
     if (found) {
-      this.tiles.delete(key); // to the young end
+      this.tiles.delete(key); // mark as most recently used
       this.tiles.set(key, found);
     }
     return found;
@@ -70,7 +70,7 @@ export class MapStore {
     return this.numbers.get(`n/${x}/${y}`) ?? null;
   }
 
-  /** Asks for what is missing of these and gives up what is no longer wanted. */
+  /** Requests the missing tiles and cancels requests that are no longer wanted. */
   want(tiles: readonly TileAt[], numbers: readonly { x: number; y: number }[]): void {
     const keys = new Map<string, () => Promise<void>>();
     for (const { x, y } of numbers) {

@@ -1,5 +1,5 @@
-// The map's table: what is seen of the map. Each cell is one weight where there is room for that, else the largest weight of a part, whose
-// tokens the headings name.
+// The map as a table of its visible part. Each cell is one weight if there is room, else the largest weight of a block, whose tokens the
+// headings name.
 
 import { type Context, isShare } from '../../context';
 import { share, power, weight as printNumber, whole } from '../../format';
@@ -9,9 +9,9 @@ import { cutAtCharacter } from '../../text/model';
 import { h, replace } from '../../ui/dom';
 import { type Part, isOneByOne, partOf, partOfPicture } from './part';
 
-const kOneByOne = 24; // rows or columns that are shown one by one
-const kParts = 12; // else in so many parts
-const kLabel = 24; // characters of a heading
+const kOneByOne = 24; // rows or columns up to this number are shown one by one
+const kParts = 12; // more are grouped into this many parts
+const kLabel = 24; // characters per heading
 
 interface MapTable {
   element: HTMLElement;
@@ -25,13 +25,13 @@ async function tableOf(ctx: Context, request: MapRequest, seen: Rect, overview: 
   return { element: element(ctx, part, request.near?.back ?? null), badge, error: part.error };
 }
 
-/** Cells of an axis joined to at most `kParts`, unless all of them have room. */
+/** Groups the cells of an axis into at most `kParts` spans, unless there is room for all. */
 function spansOf(count: number): Span[] {
   const parts = count <= kOneByOne ? count : kParts;
   return Array.from({ length: parts }, (_, i) => ({ begin: Math.floor((i * count) / parts), end: Math.floor(((i + 1) * count) / parts) }));
 }
 
-/** NaN where all is hidden, −1 where nothing was scored. */
+/** The largest value of a block; NaN if all pairs are hidden, −1 if none was scored. */
 function largest(part: Part, rows: Span, columns: Span): number {
   let most = NaN;
   for (let r = rows.begin; r < rows.end; r++) {
@@ -43,7 +43,7 @@ function largest(part: Part, rows: Span, columns: Span): number {
   return most;
 }
 
-/** `back`: columns are key − query from −back on; null: keys. */
+/** `back`: columns are key − query, from −back on; null: columns are keys. */
 function element(ctx: Context, part: Part, back: number | null): HTMLElement {
   const [rows, columns] = [spansOf(part.rows), spansOf(part.columns)];
   const ids = (cells: Span, begin: number, step: number): Span => ({
@@ -85,7 +85,7 @@ function captionOf(ctx: Context, part: Part, down: number, across: number): stri
   return said.join(' ');
 }
 
-/** The tokens that a row or a column holds: “#12 word”, “#12–15 words of the text”. */
+/** A heading with the tokens of a row or column: “#12 word”, “#12–15 words of the text”. */
 function heading(ctx: Context, scope: 'row' | 'col', ids: Span, count: number): HTMLElement {
   const { text } = ctx;
   const span = { begin: ids.begin, end: Math.min(ids.end, count) };
@@ -108,13 +108,13 @@ export class TableSlot {
   readonly element = h('div', { class: 'table-slot', hidden: true });
   private shown: { key: string; badge: Badge; error: number } | null = null;
 
-  /** changed: the table's numbers have another badge. */
+  /** `changed` is called when the table's numbers have another badge. */
   constructor(
     private readonly ctx: Context,
     private readonly changed: () => void,
   ) {}
 
-  /** Badge and error of the numbers that are printed; null while no table is shown. */
+  /** Badge and error of the printed numbers; null while no table is shown. */
   get printed(): { badge: Badge; error: number } | null {
     return this.element.hidden ? null : this.shown;
   }

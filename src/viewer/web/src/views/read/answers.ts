@@ -1,4 +1,5 @@
-// The answer list: the heaviest keys as lines of context, each with its share, position and segment. A click scrolls there; ← goes back.
+// The answer list: the heaviest keys with their context, each with its share, position and segment. A click scrolls there; the back button
+// returns.
 
 import type { Context } from '../../context';
 import { anchor, gradientOf, hasLengths, isGradient, printWeight, quoted } from '../../context';
@@ -63,7 +64,7 @@ export class Answers {
     replace(this.list);
   }
 
-  /** Remembers where the reader was before a jump. */
+  /** Remembers the reader's position before a jump. */
   remember(token: number): void {
     this.trail.push(token);
     this.backButton.hidden = false;
@@ -102,7 +103,7 @@ export class Answers {
           { class: 'answer-text', dir: 'auto' },
           swatch(ctx, item.begin),
           h('span', { class: 'before' }, h('bdi', {}, before.trimEnd())),
-          before.endsWith(' ') ? h('span', {}, ' ') : null, // in the part cut at its start it would change sides
+          before.endsWith(' ') ? h('span', {}, ' ') : null, // inside the part that is truncated at its start, it would move to the other end
           h('mark', {}, mark),
           h('span', { class: 'after' }, after),
         ),
@@ -155,7 +156,7 @@ export class Answers {
   }
 }
 
-/** One sentence of plain words under the title: what the numbers add up to, and what was done to them. */
+/** The caption, one sentence under the title: what the numbers sum to, and how they were processed. */
 export function captionOf(ctx: Context, shown: Shown): string {
   const { t } = ctx;
   const { direction, weight, sink } = shown.request;
@@ -183,7 +184,7 @@ export function captionOf(ctx: Context, shown: Shown): string {
 
 const spanLength = (spans: readonly Span[]): number => spans.reduce((n, s) => n + s.end - s.begin, 0);
 
-/** The text around an item, with the spaces that stand between: pieces of one word touch. */
+/** The text around an item, with the spaces between: pieces of one word touch. */
 function contextOf(ctx: Context, item: Span): { before: string; mark: string; after: string } {
   const { text } = ctx;
   if (text.itemsOf(item.begin)) return { before: '', mark: quoted(ctx, item), after: ` ${text.excerpt(item.begin)}` };
@@ -201,7 +202,7 @@ function contextOf(ctx: Context, item: Span): { before: string; mark: string; af
   };
 }
 
-/** The sentence for aria-live: “it” attends to animal 41 %, street 12 %. */
+/** The sentence for screen readers (aria-live): L5.H3: it → animal 41 %, street 12 %. */
 export function spoken(ctx: Context, shown: Shown): string {
   const top = topOf(ctx, shown, 5).map((i) => `${quoted(ctx, i)} ${printWeight(ctx, i.weight, shown.line.badge, shown.line.error)}`);
   const { at, direction } = shown.request;

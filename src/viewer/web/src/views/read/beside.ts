@@ -1,5 +1,5 @@
-// Lines that are shown beside the one in front, where items have text: of the words inside them, from the family whose rows they are; and of the
-// pinned heads or the other layers, which stand in columns.
+// Additional lines for texts whose items have text: the weights of the words inside the items, from the family whose rows are these items;
+// and the lines of the pinned heads or of the other layers, shown as columns.
 //
 //   word t of item s    w_t = P_st · √(p_s / max p)      √ keeps words of light items visible (Yang et al. 2016, §3.3)
 
@@ -11,13 +11,13 @@ import { type Family, type HeadId, type LineRequest, isAbort } from '../../sourc
 import { largest } from '../../weights';
 import type { Column } from './margin';
 
-const kMostLayers = 8; // that stand as columns
+const kMostLayers = 8; // layers shown as columns
 
 export class Beside {
   words: { values: Float32Array; most: number } | null = null;
   columns: Column[] = [];
   private wanted = '';
-  private readonly inside: Int32Array; // token → the item in the margin that covers it, −1 none
+  private readonly inside: Int32Array; // token → the margin item that covers it; −1: none
 
   constructor(
     private readonly ctx: Context,
@@ -47,7 +47,7 @@ export class Beside {
     this.loadColumns(shown.request, heads, key);
   }
 
-  /** The family of the words inside these items. */
+  /** The family whose rows are these items and whose keys are the words inside them. */
   private get inner(): Family | null {
     const { family, info, text } = this.ctx;
     const [begin, end] = family.key_range;
@@ -82,7 +82,7 @@ export class Beside {
       },
       (error: unknown) => {
         if (isAbort(error) || this.wanted !== key) return;
-        this.words = null; // its words are not to be had: their lines are shaded
+        this.words = null; // without weights of words, whole lines are shaded
         this.changed();
       },
     );

@@ -1,4 +1,4 @@
-// Items that stand for themselves, as chips: a query that is no text, a class token, a document as a whole.
+// Items without text or picture, as chips: a query that is not text, a class token, a document as a whole.
 
 import type { Context } from '../../context';
 import { h } from '../../ui/dom';

@@ -1,4 +1,5 @@
-// The reading view as a figure: the words in view, pictures lit by their weights, items with their columns, and the heaviest tokens as a table.
+// The reading view as a figure: the visible words, pictures lit by their weights, items with their columns, and a table of the heaviest
+// tokens.
 
 import { type Context, isShare, printWeight, quoted } from '../../context';
 import type { Exported, Part, PicturePart, Word, Words } from '../../figure/figure';
@@ -17,7 +18,7 @@ import { topOf } from './top';
 const kMostWords = 1200;
 const kTop = 8;
 
-/** `view`: the part of the text in view, UTF-16. */
+/** `view`: the visible part of the text, in UTF-16 offsets. */
 export async function figureOfRead(
   ctx: Context,
   view: { from: number; to: number },
@@ -46,7 +47,7 @@ export async function figureOfRead(
   return { parts, says, badge: shown?.line.badge ?? 'exact' };
 }
 
-/** The tokens about one, as a line. */
+/** The text around a range of tokens, on one line. */
 function contextAround(ctx: Context, begin: number, end: number): string {
   const { text } = ctx;
   if (text.itemsOf(begin)) return text.excerpt(begin);
@@ -62,7 +63,7 @@ function words(ctx: Context, view: { from: number; to: number }, paint: Paint): 
   return { ...shown, legend: legendOf(ctx, paint.scale), bars: bars.map((bar) => ctx.t('legend.bars', bar)) };
 }
 
-/** The words of a text in view, each as it looks. */
+/** The visible words of a text; `look` returns the appearance of each. */
 export function wordsInView(
   text: TextModel,
   view: { from: number; to: number },
@@ -102,7 +103,7 @@ function look(box: Box, paint: Paint): Omit<Word, 'text' | 'gap'> {
   };
 }
 
-/** Items beside their text: a row each, a column for every head or layer that is shown. */
+/** Items beside their text: one row per item, one column per head or layer shown. */
 function items(ctx: Context, paint: Paint, columns: readonly Column[]): Part | null {
   const { text } = ctx;
   const ids = text.inMargin.filter((id) => paint.isPart(itemBox(id)));

@@ -1,5 +1,5 @@
-// Frames in time: the spectrogram, the weights of what is chosen as bars below it, and a line for each query of the family, so that an alignment
-// is seen under the sound it belongs to.
+// Frames over time: the spectrogram, the weights of the selection as bars below it, and a row for each query of the family, so that an
+// alignment appears under the sound it belongs to.
 
 import type { Context } from '../../context';
 import { absent, quoted, rangeOf } from '../../context';
@@ -21,7 +21,7 @@ const kAxis = 22;
 const kGap = 6;
 const kNames = 84; // width of the queries' names
 const kMargin = 14;
-const kMostRows = 48; // queries that have a line each
+const kMostRows = 48; // most queries that get a row each
 const kMostTiles = 16;
 
 export class FrameSide implements Side {
@@ -85,7 +85,7 @@ export class FrameSide implements Side {
     this.draw();
   }
 
-  /** The queries that have a line each: those of a family whose keys are these frames, where they are few and no frames themselves. */
+  /** The queries that get a row each: those of a family whose keys are these frames, if they are few and not frames themselves. */
   private get queries(): number[] {
     const { family } = this.ctx;
     const { begin, end } = rangeOf(family, 'query');
@@ -105,7 +105,7 @@ export class FrameSide implements Side {
     return this.queries.length > 0 ? kNames : kMargin;
   }
 
-  /** CSS pixels of a frame. */
+  /** Width of a frame in CSS pixels. */
   private get step(): number {
     return (this.canvas.width - this.left - kMargin) / (this.items.end - this.items.begin);
   }
@@ -117,7 +117,7 @@ export class FrameSide implements Side {
     return frame >= 0 && frame < this.items.end - this.items.begin && y < this.top('rows') ? this.items.begin + frame : null;
   }
 
-  /** Weights of all queries, of the head in front. */
+  /** Loads the weights of all queries in the front head. */
   private load(at: HeadId | null): void {
     const { ctx } = this;
     const { weight, sink } = ctx.store.now;

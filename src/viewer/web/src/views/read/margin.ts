@@ -1,5 +1,5 @@
-// The margin: items beside the text that they cover, with their weights. One column for the line in front, or several: of the pinned heads, or of
-// the same head in every layer, such as the hops of a memory.
+// The margin: items beside the text that they cover, with their weights. One column for the front line, or several: the pinned heads, or
+// the same head in every layer, such as the hops of a memory network.
 
 import type { Context } from '../../context';
 import { isShare } from '../../context';
@@ -12,8 +12,8 @@ import { intensity } from '../../weights';
 import type { Paint } from './painter';
 import { isChosen, itemBox } from './side';
 
-const kTint = 0.34; // of a line's weight over its text, which must stay readable
-const kFaintest = 0.02; // what is less cannot be seen
+const kTint = 0.34; // strength of the tint over a line's text, which must stay readable
+const kFaintest = 0.02; // weaker tints are invisible
 
 export interface Column {
   at: HeadId;
@@ -24,11 +24,11 @@ export interface Column {
 interface Cell {
   element: HTMLElement;
   weights: HTMLElement;
-  line: HTMLElement | null; // the text beside it
+  line: HTMLElement | null; // the text beside the item
 }
 
 export class Margin {
-  /** Names of the columns, above the text; hidden while there is but one. */
+  /** Names of the columns, above the text; hidden if there is only one. */
   readonly head: HTMLElement;
   private readonly cells = new Map<number, Cell>();
 
@@ -36,7 +36,7 @@ export class Margin {
     this.head = h('div', { class: 'margin-head', role: 'group', 'aria-label': ctx.t('items.layers'), 'data-testid': 'hops', hidden: true });
   }
 
-  /** What stands beside a block: its items. `line` is the block's text. */
+  /** Creates the margin of a block with its items. `line` is the block's text. */
   beside(items: readonly number[], line: HTMLElement): HTMLElement {
     const margin = h('div', { class: 'margin' });
     for (const id of items) {
@@ -57,7 +57,7 @@ export class Margin {
     return this.cells.get(id)?.element ?? null;
   }
 
-  /** `tints`: whether the text of a line is shaded as a whole, which is when its words are not shaded one by one. */
+  /** `tints`: whether the text of a line is shaded as a whole, because its words are not shaded one by one. */
   paint(paint: Paint, columns: readonly Column[], tints: boolean): void {
     const { ctx } = this;
     const theme = ctx.theme();

@@ -1,4 +1,4 @@
-// The strip beside the text: shows the whole, and a drag on it scrolls.
+// The strip beside the text: an overview of the whole text; dragging on it scrolls.
 
 import type { Context } from '../../context';
 import { surface, oncePerFrame, type Surface } from '../../paint/canvas';
@@ -12,7 +12,7 @@ export class Minimap {
   readonly element: HTMLCanvasElement;
   readonly draw: () => void;
   private readonly canvas: Surface;
-  private strip: HTMLCanvasElement | null = null; // all but the view, painted once
+  private strip: HTMLCanvasElement | null = null; // everything except the visible part, cached
   private profile: Float32Array | null = null;
   private received: Float32Array | null = null;
   private hits: readonly number[] = [];
@@ -40,13 +40,13 @@ export class Minimap {
     });
   }
 
-  /** A line of weights over the tokens of the text, largest per row of pixels. */
+  /** Sets the line of weights over the tokens; each row of pixels shows its largest weight. */
   setProfile(values: ArrayLike<number> | null, most: number): void {
     this.profile = values ? this.binned((t) => values[t], values.length, most) : null;
     this.changed();
   }
 
-  /** Column mass in equal bins of tokens. */
+  /** Sets the column mass, in equal bins of tokens. */
   setReceived(bins: Float32Array | null): void {
     if (!bins || bins.length === 0) this.received = null;
     else {
@@ -67,13 +67,13 @@ export class Minimap {
     this.changed();
   }
 
-  /** Something but the view changed. */
+  /** Called when anything other than the visible part has changed. */
   changed(): void {
     this.strip = null;
     this.draw();
   }
 
-  /** Of tokens and of items in the margin, each over the text that it covers. */
+  /** Bins the values of tokens and of margin items by the position of their text. */
   private binned(valueOf: (id: number) => number, count: number, most: number): Float32Array {
     const { text } = this.ctx;
     const bins = new Float32Array(Math.max(1, Math.min(1024, Math.round(this.canvas.height) || 400)));

@@ -1,5 +1,5 @@
-// How a box looks: background by the front head's weight, underbars by the other pins', underline and share for the top five, marks for
-// the query, the sinks and what cannot be seen. Pure: from numbers to class and style.
+// The appearance of a box: background by the front head's weight, underbars by the other pinned heads, underline and share for the top
+// five, and marks for the query, sinks, and hidden or unscored tokens. A pure function from numbers to class and style.
 
 import type { Span, TopItem } from '../../source/source';
 import type { Box } from '../../text/boxes';
@@ -13,24 +13,24 @@ export interface BoxStyle {
 }
 
 export interface Paint {
-  /** 0…1 of a box under the front head; NaN without a line. */
+  /** Intensity 0…1 of a box under the front head; NaN without a line. */
   intensity(box: Box): number;
   /** Weight of a box under the front head; NaN without a line. */
   weight(box: Box): number;
-  /** Scale of the colours of the boxes. */
+  /** Colour scale of the boxes. */
   scale: Legend;
-  /** 0…1 of a box under each pinned head, empty when fewer than two are pinned. */
+  /** Intensity 0…1 of a box under each pinned head; empty if fewer than two are pinned. */
   bars(box: Box): readonly number[];
-  /** Scale of the lengths of a head's bars. */
+  /** Scales of the bar lengths, one per pinned head. */
   barScales: readonly Legend[];
   top: readonly (TopItem & { label: string })[];
   anchors: readonly Span[];
-  others: readonly Span[]; // the other side's chosen span
+  others: readonly Span[]; // spans selected on the other side
   sinks: ReadonlySet<number>;
   hideSinks: boolean;
   special(token: number): boolean;
   visibility(box: Box): 'visible' | 'hidden' | 'unscored';
-  /** Whether a box may have a weight in the direction looked in. Where a text has items, others are plain and not hatched. */
+  /** Whether a box can have a weight in the current direction. If a text has items, other boxes are plain, not hatched. */
   isPart(box: Box): boolean;
   hits: readonly Span[];
   hit: Span | null;
@@ -84,7 +84,7 @@ export function stepStyles(theme: Theme): StepStyle[] {
   });
 }
 
-/** Up to six bars under a box, 3 px each in the order of pinning; the width says how much. */
+/** Up to six bars under a box, 3 px high, in the order of pinning; the width shows the amount. */
 function barsOf(bars: readonly number[], theme: Theme): string {
   const colours = theme.dark ? kPinColours.dark : kPinColours.light;
   const shown = bars.map((t, i) => ({ t, i })).filter(({ t }) => t > 0.15);

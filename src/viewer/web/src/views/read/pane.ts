@@ -1,5 +1,5 @@
-// The flowing text. Far blocks are plain text (find, copy and screen readers see them all); blocks within a screen of the view hold one
-// span per box, which is what gets shaded, outlined and clicked.
+// The running text. Distant blocks are plain text (find, copy and screen readers reach all of them); blocks within one screen of the view
+// contain one span per box, which is shaded, outlined and clicked.
 
 import type { Context } from '../../context';
 import { described, quoted, visibleSpace } from '../../context';
@@ -11,13 +11,13 @@ import { Margin } from './margin';
 import type { BoxStyle } from './painter';
 import { itemBox } from './side';
 
-const kMonstrous = 400; // UTF-16 units shown of one box
-const kOpened = 2; // blocks: about a screen
+const kMonstrous = 400; // largest number of UTF-16 units shown in one box
+const kOpened = 2; // blocks: about one screen
 
 export interface LiveBlock {
   boxes: Box[];
   elements: HTMLElement[];
-  painted: string[]; // the style each element has now
+  painted: string[]; // current style of each element
 }
 
 export interface PaneEvents {
@@ -48,12 +48,12 @@ export class TextPane {
     this.listen();
   }
 
-  /** Boxes for the text's first blocks at once, without waiting for the browser to say that they are in view. */
+  /** Creates the boxes of the first blocks immediately, without waiting for the browser to report them visible. */
   open(): void {
     for (let i = 0; i < Math.min(kOpened, this.bodies.length); i++) this.hydrate(i);
   }
 
-  /** The element of a token's box, if its block is near the view. */
+  /** The element of a token's box; null if its block is not near the view. */
   boxOf(token: number): { element: HTMLElement; box: Box } | null {
     const item = this.margin.elementOf(token);
     if (item) return { element: item, box: itemBox(token) };
@@ -62,25 +62,25 @@ export class TextPane {
     return live && i >= 0 ? { element: live.elements[i], box: live.boxes[i] } : null;
   }
 
-  /** Scrolls a token into the middle of the view unless it is well inside already. */
+  /** Scrolls a token towards the middle of the view, unless it is well inside already. */
   reveal(token: number): void {
     const index = this.ctx.text.blockOf(token);
     const block = this.bodies[index]?.closest<HTMLElement>('.block');
     if (!block) return;
     const settle = (tries: number): void => {
-      this.hydrate(index); // it may have been let go as far away before the scroll arrived
+      this.hydrate(index); // it may have been dehydrated as distant before the scroll arrived
       const found = this.boxOf(token);
       if (!found) return;
       const outer = this.element.getBoundingClientRect();
       const inner = found.element.getBoundingClientRect();
       const away = inner.top < outer.top + 40 || inner.bottom > outer.bottom - 40;
       if (away) this.element.scrollTop += inner.top - outer.top - outer.height * 0.4;
-      if (tries > 0) requestAnimationFrame(() => settle(tries - 1)); // block heights become known as they are laid out
+      if (tries > 0) requestAnimationFrame(() => settle(tries - 1)); // block heights become known only as blocks are laid out
     };
     settle(6);
   }
 
-  /** Position of the view in the text, as a range of UTF-16 offsets. */
+  /** The visible part of the text, as a range of UTF-16 offsets. */
   visibleRange(): { from: number; to: number } {
     const outer = this.element.getBoundingClientRect();
     const blocks = this.ctx.text.blocks;
@@ -93,7 +93,7 @@ export class TextPane {
     for (const live of this.live.values()) this.paintBlock(live, style);
   }
 
-  /** Moves the shares over neighbouring boxes apart, where one would cover the next. */
+  /** Moves the printed shares of neighbouring boxes apart where they would overlap. */
   spreadShares(): void {
     const labels = [...this.element.querySelectorAll<HTMLElement>('[data-share]')].map((element) => {
       const rect = element.getClientRects()[0] ?? element.getBoundingClientRect();
@@ -101,7 +101,7 @@ export class TextPane {
     });
     labels.sort((a, b) => a.top - b.top);
     let line = -Infinity;
-    for (const label of labels) label.top = line = label.top - line > 14 ? label.top : line; // chips stand a little lower than words
+    for (const label of labels) label.top = line = label.top - line > 14 ? label.top : line; // chips are a little lower than words
     labels.sort((a, b) => a.top - b.top || a.at - b.at);
     for (let round = 0; round < 4; round++) {
       for (let i = 1; i < labels.length; i++) {
@@ -132,7 +132,7 @@ export class TextPane {
     }
   }
 
-  /** The box one visual line up or down from a token's, nearest in x; null at the text's ends. */
+  /** The box one visual line above or below a token's, nearest in x; null at the ends of the text. */
   verticalNeighbour(token: number, down: boolean): number | null {
     const here = this.boxOf(token);
     if (!here) return null;
@@ -207,11 +207,11 @@ export class TextPane {
       const content = box.to > box.from ? text.text.slice(Math.max(at, box.from), box.to) : text.label(box.begin);
       at = Math.max(at, box.to);
       const element = document.createElement('span');
-      const lead = /^\s*(?=\S)/.exec(content)?.[0] ?? ''; // the space before a word is the token's, but shading it would smear words together
+      const lead = /^\s*(?=\S)/.exec(content)?.[0] ?? ''; // the space before a word belongs to the token, but shading it would make words run together
       if (lead) body.append(lead);
       element.dataset['box'] = String(box.begin);
       element.textContent = shortened(content.slice(lead.length), kMonstrous);
-      if (text.isSpecial(box.begin)) element.dir = 'ltr'; // so that dir=auto of the block looks at its own text only
+      if (text.isSpecial(box.begin)) element.dir = 'ltr'; // so that dir=auto of the block considers only its own text
       elements.push(element);
       body.append(element);
     }
@@ -284,7 +284,7 @@ export class TextPane {
   }
 }
 
-/** One line about a token: what it is, where it stands, its bytes. */
+/** One line about a token: its text, position and bytes. */
 export function describeToken(ctx: Context, box: Box): string {
   const { text } = ctx;
   const items = text.itemsOf(box.begin);

@@ -1,4 +1,4 @@
-// Patches: their picture as it is, and beside it the same picture lit by weight, dark where there is none. Both can be pointed at and clicked.
+// Patches: the original picture, and beside it the same picture lit by weight, dark without weight. Both can be hovered and clicked.
 
 import type { Context } from '../../context';
 import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
@@ -8,7 +8,7 @@ import { h } from '../../ui/dom';
 import type { Paint } from './painter';
 import { isChosen, itemBox, listenToCanvas, type Side, type SideEvents } from './side';
 
-const kLabelled = 26; // CSS pixels a patch needs for its share
+const kLabelled = 26; // CSS pixels that a patch needs to show its share
 
 export class PatchSide implements Side {
   readonly element: HTMLElement;
@@ -63,7 +63,7 @@ export class PatchSide implements Side {
         this.picture = picture;
         this.draw();
       },
-      () => undefined, // without it, weights still stand in their places
+      () => undefined, // without the picture, the weights are still drawn in place
     );
   }
 

@@ -1,4 +1,5 @@
-// The reading view: text, minimap and status line, painted from the lines in focus; above the text the sides that are none (patches, frames).
+// The reading view: text, minimap and status line, painted from the focused lines; above the text, the sides that are not text (patches,
+// frames).
 
 import type { Context, View } from '../../context';
 import { anchor, printWeight, rangeOf, setAnchor } from '../../context';
@@ -23,7 +24,7 @@ import { itemBox, type Side, type SideEvents } from './side';
 import { sidesOf } from './sides';
 import { painted, topOf, whomOf } from './top';
 
-const kShort = 600; // UTF-16 units of a text under figures that needs no strip beside it
+const kShort = 600; // UTF-16 units: a shorter text under figures needs no minimap
 
 export class ReadView implements View {
   readonly element: HTMLElement;
@@ -33,7 +34,7 @@ export class ReadView implements View {
   private readonly beside: Beside;
   private readonly status: HTMLElement;
   private readonly legend = legendSlot();
-  private readonly how: string; // what can be done here
+  private readonly how: string; // the hint shown in the status line
   private readonly repaint: () => void;
   private values: Float32Array | null = null;
   private most = 0;
@@ -42,7 +43,7 @@ export class ReadView implements View {
   private hit: Span | null = null;
   private steps: StepStyle[] = [];
   private receivedOf = '';
-  private hovered: Box | null = null; // under the pointer
+  private hovered: Box | null = null; // the box under the pointer
   private style: ((box: Box) => BoxStyle) | null = null; // as of the last paint
 
   constructor(private readonly ctx: Context) {
@@ -110,7 +111,7 @@ export class ReadView implements View {
     this.loadReceived(this.ctx.store.now);
   }
 
-  /** Brings an id into view: in the text, or on the side where it stands. */
+  /** Scrolls an id into view, in the text or on the side that contains it. */
   reveal(id: number): void {
     const side = this.sides.find((one) => one.holds(id));
     if (side) side.element.scrollIntoView({ block: 'nearest' });
@@ -135,7 +136,7 @@ export class ReadView implements View {
     this.repaint();
   }
 
-  /** Colour scale of the front head. */
+  /** The colour scale of the front head. */
   private scaleOf(shown: Shown | null): Legend {
     const approximate = shown !== null && (shown.line.error > 0 || shown.line.badge === 'quantised');
     const isHidden = this.ctx.store.now.sink !== 'mark';
@@ -171,7 +172,7 @@ export class ReadView implements View {
     this.pane.spreadShares();
   }
 
-  /** A block that came near while scrolling: painted alone, as the others were last. */
+  /** Paints one block that scrolled near the view, in the style of the last paint. */
   private paintNew(block: LiveBlock): void {
     if (!this.style) return this.repaint();
     this.pane.paintBlock(block, this.style);
@@ -236,13 +237,13 @@ export class ReadView implements View {
     this.say();
   }
 
-  /** The status line: what is under the pointer, and its weight in the line that is pinned. */
+  /** The status line: the box under the pointer and its weight in the pinned line. */
   private say(): void {
     const { ctx, hovered } = this;
     this.status.textContent = hovered ? describeToken(ctx, hovered) + this.weightOfPinned(hovered) : this.how;
   }
 
-  /** Says whose line it is: the one that is painted may be a preview. */
+  /** The weight of a box in the pinned line. Names the query, because the painted line may be a preview. */
   private weightOfPinned(box: Box): string {
     const { ctx } = this;
     const { pinned } = ctx.focus;

@@ -1,5 +1,5 @@
-// A side of the maps that is no text, as the reading view shows it: patches over their picture, frames in time, items that stand alone.
-// All of them are painted from the same numbers as text is (painter.ts): an item is a box of one id.
+// A side of the maps that is not text, in the reading view: patches over their picture, frames over time, single items. All are painted
+// from the same numbers as text (painter.ts): an item is a box of one id.
 
 import type { Box } from '../../text/boxes';
 import type { Paint } from './painter';
@@ -7,7 +7,7 @@ import type { Paint } from './painter';
 export interface Side {
   readonly element: HTMLElement;
   paint(paint: Paint): void;
-  /** Whether an id stands on this side. */
+  /** Whether this side contains an id. */
   holds(id: number): boolean;
 }
 
@@ -22,7 +22,7 @@ export const itemBox = (id: number): Box => ({ begin: id, end: id + 1, from: 0, 
 export const isChosen = (spans: readonly { begin: number; end: number }[], id: number): boolean =>
   spans.some((s) => s.begin <= id && id < s.end);
 
-/** Hovering and picking on a canvas; `at` finds the id under a point of it. */
+/** Handles hovering and clicking on a canvas; `at` returns the id at a point. */
 export function listenToCanvas(canvas: HTMLCanvasElement, events: SideEvents, at: (x: number, y: number) => number | null): void {
   let hovered: number | null = null;
   const idOf = (event: MouseEvent): number | null => {

@@ -1,4 +1,5 @@
-// Which sides a text has beside its words, chosen by what its items are. Items with text of their own are none of these: they stand in the margin.
+// Creates the sides of a text other than its words, according to the kinds of its items. Items with text of their own are shown in the
+// margin instead.
 
 import type { Context } from '../../context';
 import { ChipSide } from './chips';

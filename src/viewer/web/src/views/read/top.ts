@@ -1,4 +1,4 @@
-// The heaviest items of the line shown, by token or by word, under the sink rule.
+// The heaviest items of the current line, by token or by word, under the sink rule.
 
 import { type Context, quoted } from '../../context';
 import type { Shown } from '../../focus';
@@ -13,7 +13,7 @@ export function words(ctx: Context): Span[] {
   return spans;
 }
 
-/** Whose line it is: “word”, “word and 2 more”. */
+/** The name of the line's query or key: “word”, “word and 2 more”. */
 export function whomOf(ctx: Context, shown: Shown): string {
   const { spans } = shown.request;
   const whom = quoted(ctx, spans.length === 1 ? spans[0] : { begin: spans[0].begin, end: spans[0].begin + 1 });
@@ -28,7 +28,7 @@ export function topOf(ctx: Context, shown: Shown, count: number): TopItem[] {
   if (!values) return top.filter((i) => !skip.includes(i.begin)).slice(0, count);
   if (!state.words) return topK(values, count, skip);
   if (direction === 'out') return topWords(values, words(ctx), count, skip);
-  const spans = words(ctx); // looking in, a word's weight is the mean over its query rows
+  const spans = words(ctx); // in direction in, a word's weight is the mean over its query rows
   const means = new Float32Array(values.length);
   for (const w of spans) {
     let sum = 0;
@@ -41,7 +41,7 @@ export function topOf(ctx: Context, shown: Shown, count: number): TopItem[] {
   });
 }
 
-/** Weight per token as painted: in word mode every piece carries its word's weight. */
+/** Weight per token as painted: in word mode, every piece has the weight of its word. */
 export function painted(ctx: Context, shown: Shown): Float32Array | null {
   const { values, top } = shown.line;
   const state = ctx.store.now;

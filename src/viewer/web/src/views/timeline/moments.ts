@@ -1,4 +1,4 @@
-// What a timeline goes through, moment by moment: the checkpoints of a training run that was watched, or the tokens of a text that was generated.
+// The moments of a timeline: the checkpoints of a recorded training run, or the tokens of a generated text.
 
 import type { Context } from '../../context';
 import { quoted } from '../../context';
@@ -8,13 +8,13 @@ import type { State } from '../../state';
 export interface Moments {
   readonly kind: 'training' | 'generated';
   readonly count: number;
-  /** The moment the state is at, or −1. */
+  /** The moment of a state, or −1. */
   at(state: State): number;
-  /** What a slider says of it. */
+  /** The label of a moment at the slider. */
   label(moment: number): string;
-  /** Its name in the table, its text on the strip. */
+  /** The name of a moment in the table and on the strip. */
   name(moment: number): string;
-  /** How sure the model was of a generated token; null where that means nothing. */
+  /** The probability of a generated token; null for other moments. */
   probability(moment: number): number | null;
   go(moment: number): void;
 }
@@ -38,7 +38,7 @@ function training(ctx: Context): Moments {
   };
 }
 
-/** A token was chosen by the row of the token before it: going to it shows that row. */
+/** A token was predicted from the row of the preceding token: selecting the token shows that row. */
 function generated(ctx: Context): Moments {
   const chances = ctx.info.generated;
   const begin = ctx.text.count - chances.length;

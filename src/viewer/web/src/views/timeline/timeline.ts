@@ -1,5 +1,5 @@
-// The timeline at the foot of the page: a slider over moments, Space plays. For generated text also a strip of its tokens, each with a bar as high as
-// its probability.
+// The timeline at the bottom of the page: a slider over moments; Space plays it. For generated text also a strip of its tokens, each with a
+// bar for its probability.
 
 import type { Context, View } from '../../context';
 import { shortShare, share } from '../../format';
@@ -9,8 +9,8 @@ import { h, icon, iconButton, replace } from '../../ui/dom';
 import { legendOf } from '../../ui/legend';
 import { type Moments, momentsOf } from './moments';
 
-const kPause = 700; // milliseconds that a moment is shown for
-const kMostChips = 400; // of a strip; the slider and the table have the rest
+const kPause = 700; // milliseconds per moment
+const kMostChips = 400; // tokens on the strip; the slider and the table have all
 
 export class Timeline implements View {
   readonly element: HTMLElement;
@@ -58,7 +58,7 @@ export class Timeline implements View {
     ctx.life.signal.addEventListener('abort', () => this.stop());
   }
 
-  /** The timeline of what is looked at, if it has moments. */
+  /** The timeline of the current trace; null if it has no moments. */
   static of(ctx: Context): Timeline | null {
     const moments = momentsOf(ctx);
     return moments && new Timeline(ctx, moments);
@@ -78,7 +78,7 @@ export class Timeline implements View {
     for (const row of this.table.querySelectorAll('tr')) row.classList.toggle('now', row.dataset['moment'] === String(at));
   }
 
-  /** The moments as words: tokens with their probabilities, or steps; the present one is outlined. */
+  /** The moments as words of a figure: tokens with their probabilities, or steps; the current one is outlined. */
   figure(): Exported {
     const { moments, ctx } = this;
     const at = moments.at(ctx.store.now);
@@ -187,7 +187,7 @@ export class Timeline implements View {
   }
 }
 
-/** Moves the strip alone: scrollIntoView would move the page too. */
+/** Scrolls only the strip: scrollIntoView would scroll the page too. */
 function scrollIntoStrip(chip: HTMLElement): void {
   const strip = chip.parentElement;
   if (strip) strip.scrollLeft = chip.offsetLeft - (strip.clientWidth - chip.clientWidth) / 2;

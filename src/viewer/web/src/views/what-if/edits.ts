@@ -1,5 +1,5 @@
-// Edits of a run as one string, for the address: “x~dec.1.3” a head knocked out, “c~4-6” tokens cut, “k~0-9” only these kept, “t~The%20cat” another text; in the order in
-// which they were made, with “;” between. The last one is undone first.
+// The edits of a run as one string, for the address: “x~dec.1.3” a head knocked out, “c~4-6” tokens cut, “k~0-9” only these kept,
+// “t~The%20cat” another text; in the order in which they were made, separated by “;”. Undo removes the last one first.
 
 import type { WhatIfRequest } from '../../source/explain';
 import type { HeadId, Span } from '../../source/source';
@@ -19,7 +19,7 @@ export function parseEdits(text: string): Edit[] {
     try {
       return [{ kind: 'text', text: decodeURIComponent(rest) }];
     } catch {
-      return []; // cut short somewhere
+      return []; // a truncated address
     }
   });
 }
@@ -34,7 +34,7 @@ export function formatEdits(edits: readonly Edit[]): string {
     .join(';');
 }
 
-/** Another text takes back what was cut and kept before it: these were places in the text as it was. */
+/** Adds an edit. Another text drops earlier cut and keep edits, whose positions refer to the old text. */
 export function withEdit(edits: readonly Edit[], edit: Edit): Edit[] {
   if (edit.kind !== 'text') return [...edits, edit];
   return [...edits.filter((e) => e.kind === 'knock-out'), edit];
@@ -51,7 +51,7 @@ export function requestOf(edits: readonly Edit[]): WhatIfRequest {
   };
 }
 
-/** For each id after the id before, −1 where it was not there; and the other way round. */
+/** Maps each id after an edit to the id before, −1 if there is none; and vice versa. */
 export function alignment(
   pieces: readonly [number, number, number][],
   before: number,

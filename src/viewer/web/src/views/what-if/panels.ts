@@ -1,4 +1,4 @@
-// What stands beside the text of an edited run: the answer before and after, the heads by how far they changed.
+// The panels beside the text of an edited run: the answer before and after, and the heads by how much they changed.
 
 import { type Context, visibleSpace } from '../../context';
 import { change, head as headName, share } from '../../format';
@@ -7,7 +7,7 @@ import type { WhatIfResult } from '../../source/explain';
 import type { HeadId } from '../../source/source';
 import { h } from '../../ui/dom';
 
-const kWide = 16; // heads side by side
+const kWide = 16; // most heads side by side
 
 const numberHead = (ctx: Context, key: string): HTMLElement => h('th', { scope: 'col', class: 'number' }, ctx.t(key));
 
@@ -32,7 +32,7 @@ export function answersPanel(ctx: Context, result: WhatIfResult): HTMLElement[] 
   return [title, table, h('p', { class: 'caption' }, t('if.kl', { kl: result.kl < 1e-9 ? '0' : result.kl.toPrecision(3) }))];
 }
 
-/** Heads of the family that is looked at, the most changed first. */
+/** The heads of the current family, most changed first. */
 export function divergences(ctx: Context, result: WhatIfResult | null): { at: HeadId; value: number }[] {
   const family = result?.families.find((f) => f.id === ctx.family.id);
   const all = (family?.divergence ?? []).flatMap((heads, layer) =>
@@ -41,7 +41,7 @@ export function divergences(ctx: Context, result: WhatIfResult | null): { at: He
   return all.sort((a, b) => b.value - a.value || a.at.layer - b.at.layer || a.at.head - b.at.head);
 }
 
-/** Every head, coloured by how far its rows changed; `out` are those that are knocked out. */
+/** Every head, coloured by how much its rows changed; `out`: the heads that are knocked out. */
 export function headsPanel(
   ctx: Context,
   result: WhatIfResult | null,

@@ -1,4 +1,4 @@
-// The run that What if shows: the edited one, or without edits the source as it is; and what is said of it.
+// The run that What if shows (the edited one, or without edits the original), and its descriptions.
 
 import { type Context, type Numbers, visibleSpace } from '../../context';
 import type { Table } from '../../figure/figure';
@@ -19,7 +19,7 @@ export interface Run {
   places: Places;
 }
 
-/** What an edit changed, for a file. */
+/** The numbers of an edited run, for export. */
 export function numbersOfRun(run: Run, pair: Pair, edit: string, place: (place: number) => string): Numbers {
   const { json, rows } = numbersOfPair(pair, place);
   const { answers = [], kl = null, families = [] } = run.result ?? {};
@@ -45,7 +45,10 @@ export async function runEdited(ctx: Context, edits: readonly Edit[], tell: Prog
   return { source, text, result, toBefore, versus, places };
 }
 
-/** The rows of the family in the text that is shown: those of the first text move with their ends. */
+/**
+ * The range of the family's rows in the shown text: if a segment of the original text is that range, the segment of the same name, else the
+ * whole text.
+ */
 export function queryRangeOf(ctx: Context, run: Run): [number, number] {
   const [begin, end] = ctx.family.query_range;
   if (run.text === ctx.text) return [begin, end];
@@ -54,7 +57,7 @@ export function queryRangeOf(ctx: Context, run: Run): [number, number] {
   return moved ? [moved.begin, moved.end] : [0, run.text.count];
 }
 
-/** What is said of an edit that was made. */
+/** The sentence that announces the effect of an edit. */
 export function saidOf(ctx: Context, result: WhatIfResult): string {
   const { t } = ctx;
   const answers = result.answers
@@ -72,7 +75,7 @@ export function saidOf(ctx: Context, result: WhatIfResult): string {
   return t('if.said', { answers: answers.join(t('list.comma')) || '–', head: most ? headName(most.at) : '–' });
 }
 
-/** The answer before and after, as a table of a figure; none where the model gives none. */
+/** The answer before and after, as a table of a figure; empty if the model gives no answer. */
 export function answersTable(ctx: Context, result: WhatIfResult | null): Table[] {
   const { t } = ctx;
   if (!result || result.answers.length === 0) return [];

@@ -1,4 +1,4 @@
-// What the boxes of a text show under What if: the sum of their tokens' values, and its number on those with the largest values.
+// The values of boxes under What if: the sum of their tokens' values, printed on the boxes of the largest values.
 
 import { change, share, shortShare } from '../../format';
 import type { Box } from '../../text/boxes';
@@ -6,7 +6,7 @@ import { type Shading, largestOf } from '../why/shading';
 
 const kLabelled = 5; // tokens
 
-/** values: [id], NaN where there is none. isNew: a token that has no value before the edit. */
+/** values: [id]; NaN: no value. isNew: whether a token has no value before the edit. */
 export function labelledSums(
   values: Float32Array | null,
   signed: boolean,

@@ -1,4 +1,4 @@
-// The tools of an edit: cut, keep only, swap, another text, a head knocked out; the edits that were made, each of which can be taken back.
+// The editing tools: cut, keep only, replace, edit the text, knock out a head; and the list of edits, each of which can be removed.
 
 import { type Context, absent } from '../../context';
 import { head as headName } from '../../format';
@@ -8,7 +8,7 @@ import type { TextModel } from '../../text/model';
 import { dialog, h, icon, replace } from '../../ui/dom';
 import { type Edit, formatEdits, parseEdits, withEdit } from './edits';
 
-/** What the tools work on. */
+/** The input of the tools. */
 export interface Edited {
   text: TextModel;
   selection: Span | null;
@@ -60,7 +60,7 @@ export class Toolbar {
       this.button('reset', t('if.reset'), t('if.reset'), () => ctx.store.set({ edit: '' }, 'push'), none),
     );
     this.swap.disabled = Boolean(needs ?? noText);
-    if (focused) this.element.querySelector<HTMLElement>(`[data-edit="${focused}"]`)?.focus(); // made anew, but the keyboard stays
+    if (focused) this.element.querySelector<HTMLElement>(`[data-edit="${focused}"]`)?.focus(); // restore the keyboard focus after rebuilding
     this.showList();
   }
 
@@ -101,12 +101,12 @@ export class Toolbar {
     return t(`if.edit.${edit.kind}`, { what: this.edited?.words(edit.ids) ?? '' });
   }
 
-  /** The text that may be edited: of two texts the first, which is what the model is given. */
+  /** The text that can be edited: of two texts the first, which is the model's input. */
   private editable(): string {
     const text = this.edited?.text ?? this.ctx.text;
     const second = text.segments.find((s) => s.begin > 0 && ['target', 'second'].includes(s.name));
     if (!second) return text.text;
-    let at = text.text.length; // where its first token with text begins
+    let at = text.text.length; // start of the first token with text
     for (let id = second.end - 1; id >= second.begin; id--) if (text.end[id] > text.begin[id]) at = text.begin[id];
     const line = text.text.lastIndexOf('\n', at);
     return line >= 0 ? text.text.slice(0, line) : text.text;

@@ -1,5 +1,6 @@
-// What if: heads knocked out, words cut, kept or swapped, another text; the answer before and after, the text and the map of the edited run, and the difference. The edits
-// stand in the address; one question (api/what-if) makes the edited run, and everything else is asked of both runs as of any source.
+// What if: knock out heads; cut, keep or replace words; edit the text. Shows the answer before and after, the text and the map of the
+// edited run, and the difference. The edits are in the address. One request (api/what-if) creates the edited run; everything else is
+// requested from both runs as from any source.
 
 import { legendSlot, showLegend } from '../../ui/legend';
 import { scaleOfRows } from '../compare/texts';
@@ -24,7 +25,7 @@ import { labelledSums, weightsOf } from './sums';
 import { Toolbar } from './toolbar';
 
 interface Rows {
-  before: Float32Array | null; // [id after]: of the same token
+  before: Float32Array | null; // [id after]: weight of the same token before
   after: Float32Array | null;
 }
 
@@ -55,7 +56,7 @@ export class WhatIfView implements View {
   private rows: Rows = { before: null, after: null };
   private pair: Pair | null = null;
   private asked: string | null = null;
-  private looked = ''; // the row and the map that were asked for last
+  private looked = ''; // key of the last requested row and map
   private lookedMap = '';
   private abort = new AbortController();
   private looks = new AbortController();
@@ -142,7 +143,7 @@ export class WhatIfView implements View {
     this.status.textContent = t('if.how');
   }
 
-  /** The row that is looked at: the chosen tokens, in the text that is shown. */
+  /** The selected row: the selected tokens, in the shown text. */
   private selection(): Span | null {
     const span = this.ctx.store.now.q[0];
     const count = this.run?.text.tokens ?? 0;
@@ -238,7 +239,7 @@ export class WhatIfView implements View {
     pane.open();
   }
 
-  /** What is chosen with a token: its word, all of a box that it shares with others. */
+  /** The span selected with a token: its word, and all of a box that it shares with other tokens. */
   private wordAt(token: number): Span {
     const box = this.pane?.boxOf(token)?.box ?? { begin: token, end: token + 1 };
     const word = this.run && token < this.run.text.tokens ? wordAround(this.run.text.data.word, token) : box;
@@ -264,7 +265,7 @@ export class WhatIfView implements View {
     pane.reveal(next);
   }
 
-  /** Asks both runs for the row and the map of the head in front. */
+  /** Requests the row and the map of the front head from both runs. */
   private look(state: State): void {
     const { ctx, run } = this;
     const at = state.heads[0];
@@ -277,7 +278,7 @@ export class WhatIfView implements View {
       return;
     }
     this.looked = key;
-    this.rows = { before: null, after: null }; // no row under another one's name
+    this.rows = { before: null, after: null }; // do not show a row under another one's name
     if (this.lookedMap !== map) this.pair = null;
     this.lookedMap = map;
     this.looks.abort();
@@ -311,7 +312,7 @@ export class WhatIfView implements View {
     ctx.source.compare(whole, (found) => take(pairOf(found)), looks.signal).catch(fail);
   }
 
-  // ---- what is seen
+  // ---- display
 
   figure(): Exported {
     const { ctx, run, pane, pair } = this;
@@ -406,7 +407,7 @@ export class WhatIfView implements View {
     return before && after && before.length === after.length ? after.map((v, i) => v - before[i]) : null;
   }
 
-  /** Whether a token stands only in the edited text: it has no number before, and is hatched. */
+  /** Whether a token exists only in the edited text: it has no weight before the edit and is hatched. */
   private isNew(id: number): boolean {
     return (this.run?.toBefore[id] ?? -1) < 0;
   }
@@ -426,7 +427,7 @@ export class WhatIfView implements View {
     }
   }
 
-  /** What stands at a place of both texts: in the edited one, else in the one before. */
+  /** The name of a place: its token in the edited text, else in the original. */
   private placeName(place: number, numbered = false): string {
     const { ctx, run } = this;
     const after = run?.places.after[place] ?? -1;

@@ -1,4 +1,5 @@
-// Text shaded by signed numbers as words of a figure; the answer explained as a figure: these words, the shares by method, and how far to trust each.
+// Figures of explanations: text shaded by signed numbers, as words; and the explanation of an answer, as these words with tables of the
+// shares by method and of how far to trust each method.
 
 import type { Context } from '../../context';
 import type { Exported, Part, Words } from '../../figure/figure';
@@ -14,7 +15,7 @@ import { type Known, known } from './tables';
 
 const kRows = 12;
 
-/** `view`: the part of the text in view, UTF-16. */
+/** `view`: the visible part of the text, in UTF-16 offsets. */
 export function shadedWords(ctx: Context, text: TextModel, view: { from: number; to: number }, shading: Shading, title = ''): Words {
   const look = (box: Parameters<Shading['value']>[0]): Omit<Words['words'][number], 'text' | 'gap'> => {
     const value = shading.value(box);

@@ -1,5 +1,5 @@
-// Shares of what is no text, over the picture that it is cut from: patches tinted, frames of a sound as bars under its spectrogram; orange speaks for the answer,
-// blue against it. A point names its share in the status line; the table beside has the same numbers.
+// Shares of items other than text, over their picture: patches are tinted, frames of a sound are bars under the spectrogram. Orange
+// supports the answer, blue opposes it. The status line shows the share under the pointer; the table beside has the same numbers.
 
 import type { Context } from '../../context';
 import { type Surface, oncePerFrame, surface } from '../../paint/canvas';
@@ -69,7 +69,7 @@ export class SharesOver {
     return id >= begin && id < end ? id : null;
   }
 
-  /** The share of an item, −1…1 of the largest; 0 where it has none. */
+  /** The share of an item relative to the largest, −1…1; 0 if it has none. */
   private shareOf(id: number): number {
     const value = this.shading?.value(itemBox(id)) ?? 0;
     return Number.isFinite(value) && this.shading && this.shading.most > 0 ? value / this.shading.most : 0;
@@ -90,7 +90,7 @@ export class SharesOver {
     const area = { left: 0, top: 0, width, height };
     if (this.picture) drawPicture(c, this.picture, area);
     c.fillStyle = css(theme.paper);
-    c.globalAlpha = 0.55; // the picture steps back behind the shares
+    c.globalAlpha = 0.55; // fade the picture behind the shares
     c.fillRect(0, 0, width, height);
     for (let id = this.items.begin; id < this.items.end; id++) {
       const share = this.shareOf(id);
@@ -125,7 +125,7 @@ export class SharesOver {
     for (let i = 0; i < end - begin; i += tick(64 / this.step)) c.fillText(names[i] ?? '', i * this.step + 2, top + 4);
   }
 
-  /** Of the largest, where there is room. */
+  /** Draws the label of an item that has one, if there is room. */
   private drawLabel(c: CanvasRenderingContext2D, id: number, x: number, y: number, room: number): void {
     const label = this.shading?.label(itemBox(id)) ?? '';
     if (!label || room < 26) return;

@@ -1,5 +1,5 @@
-// How text is shaded by signed numbers of stretches of it: orange for what is above zero, blue for what is below, the largest with their number over them. In forced
-// colours a line under the text says how much, dashed below zero. Pure: from numbers to class and style.
+// Shading of text by signed numbers: orange for positive, blue for negative values, with the numbers of the largest printed above. In
+// forced colours the thickness of an underline shows the size, dashed for negative values. Pure functions from numbers to class and style.
 
 import { type Theme, css, diverge, inkOn, shade } from '../../paint/ramp';
 import type { Scale, Span } from '../../source/source';
@@ -8,16 +8,16 @@ import { intensity } from '../../weights';
 import type { BoxStyle } from '../read/painter';
 
 export interface Shading {
-  /** The number of a box: NaN is none (plain), null is not comparable (hatched). */
+  /** The value of a box; NaN: none (plain), null: not comparable (hatched). */
   value(box: Box): number | null;
-  /** What stands over a box; empty: nothing. */
+  /** The label above a box; empty: none. */
   label(box: Box): string;
-  most: number; // the largest size
-  signed: boolean; // false: one colour, as weights have elsewhere
+  most: number; // largest absolute value
+  signed: boolean; // false: one colour ramp, as for weights elsewhere
   scale: Scale;
   special(token: number): boolean;
-  marks: readonly Span[]; // outlined: what is looked at
-  cursor: Span | null; // dashed: where the keyboard is
+  marks: readonly Span[]; // outlined: the selection
+  cursor: Span | null; // dashed: the keyboard cursor
   theme: Theme;
 }
 
@@ -34,12 +34,12 @@ export function shaded(box: Box, shading: Shading): BoxStyle {
   if (!(t > 0.005)) return { className: classes.join(' '), css: '', share: shading.label(box) };
   classes.push(`w${Math.ceil(t * 5)}`);
   if (value < 0) classes.push('less');
-  const steps = Math.round(t * 63) / 63; // styles that the browser can share
+  const steps = Math.round(t * 63) / 63; // few distinct styles, which the browser can share
   const colour = shading.signed ? diverge(value < 0 ? -steps : steps, shading.theme) : shade(steps, shading.theme);
   return { className: classes.join(' '), css: `background-color:${css(colour)};color:${inkOn(colour)};`, share: shading.label(box) };
 }
 
-/** Places of the `count` largest sizes. */
+/** Indices of the `count` largest absolute values. */
 export function largestOf(values: ArrayLike<number>, count: number): number[] {
   const order = Array.from({ length: values.length }, (_, i) => i).filter((i) => values[i] !== 0 && Number.isFinite(values[i]));
   return order.sort((a, b) => Math.abs(values[b]) - Math.abs(values[a]) || a - b).slice(0, count);

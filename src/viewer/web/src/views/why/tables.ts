@@ -1,4 +1,4 @@
-// The tables beside the text: shares by method, how far to trust each, how far they agree. Functions from a result to elements.
+// The tables beside the text: shares by method, how far to trust each method, and how far they agree. Functions from a result to elements.
 
 import { type Context, visibleSpace } from '../../context';
 import { share } from '../../format';
@@ -17,13 +17,15 @@ export interface Known extends MethodResult {
 
 export const known = (result: WhyResult): Known[] => (result.methods ?? []).filter((m): m is Known => m.shares !== undefined);
 
-/** A number on the colour of its sign. */
+/** A table cell coloured by the sign and size of its value. */
 function cell(ctx: Context, value: number, most: number, text: string): HTMLElement {
   const colour = diverge(most > 0 ? (0.85 * value) / most : 0, ctx.theme());
   return h('td', { class: 'number', style: `background-color:${css(colour)};color:${inkOn(colour)}` }, text);
 }
 
-/** The parts with the largest shares by the method in front, a column a method; a column's head shades the text by it. */
+/**
+ * The parts with the largest shares under the front method, one column per method; clicking a column's head shades the text by that method.
+ */
 export function sharesTable(
   ctx: Context,
   result: WhyResult,
@@ -80,7 +82,7 @@ export function sharesTable(
   );
 }
 
-/** What the answer loses without each method's highest parts, beside rankings at random. */
+/** The drop in the answer without each method's highest-ranked parts, compared with random rankings. */
 export function trustTable(ctx: Context, result: WhyResult): HTMLElement {
   const { t } = ctx;
   const methods = known(result).sort((a, b) => b.comprehensiveness - a.comprehensiveness);
@@ -175,7 +177,7 @@ export function agreementTable(ctx: Context, result: WhyResult): HTMLElement | n
   );
 }
 
-/** The engine's words for an answer, in the page's language. */
+/** Translates the engine's description of an answer into the page's language. */
 export function answerOf(ctx: Context, said: string): string {
   const [, kind, what, , against] = /^(class|tag|next token|word at the mask) "([^]*?)"( against "([^]*)")?$/.exec(said) ?? [];
   if (!kind) return said;

@@ -1,5 +1,5 @@
-// Why an answer: the text shaded by one method, several methods side by side, how far they agree, how far each can be trusted here, and the cut that counts most.
-// Everything comes from one question (api/why); which method shades is a matter of the page alone.
+// Why an answer: the text shaded by one method, several methods side by side, how far they agree, how far each can be trusted here, and the
+// removal with the largest effect. All of it comes from one request (api/why); which method shades the text is decided by the page alone.
 
 import { type Context, type Numbers, type View, absent, quoted } from '../../context';
 import { share, shortShare, whole } from '../../format';
@@ -17,8 +17,8 @@ import { type Shading, largestOf, shaded } from './shading';
 import { type Known, agreementTable, answerOf, known, sharesTable, trustTable } from './tables';
 
 const kOpened: readonly MethodName[] = ['relevance', 'attention', 'rollout', 'occlusion'];
-const kPatience = 20; // seconds that are spent without asking
-const kFewLabels = 60; // classes that a list can hold
+const kPatience = 20; // seconds that are spent without asking the user
+const kFewLabels = 60; // most classes shown as a list
 
 export class WhyView implements View {
   readonly element: HTMLElement;
@@ -29,19 +29,19 @@ export class WhyView implements View {
   private readonly again = h('button', { type: 'button', class: 'quiet', hidden: true });
   private readonly caption = h('p', { class: 'caption', 'data-testid': 'why-caption' });
   private readonly legend = legendSlot('why-legend');
-  private said: number | null = null; // the token that the status line is about
+  private said: number | null = null; // the token that the status line describes
   private readonly status = h('p', { class: 'status', 'data-testid': 'why-status' });
   private readonly boxes = new Map<string, HTMLInputElement>();
   private of: HTMLInputElement | HTMLSelectElement | null = null;
   private against: HTMLInputElement | null = null;
-  private pane: TextPane | null = null; // built when the view is first looked at
+  private pane: TextPane | null = null; // built when the view is first shown
   private over: SharesOver[] = [];
   private style: ((box: Box) => { className: string; css: string; share: string }) | null = null;
   private asked = '';
   private abort = new AbortController();
   private result: WhyResult | null = null;
-  private itemOf = new Int32Array(0); // [id]: which item, −1 none
-  private cursor: number | null = null; // an id
+  private itemOf = new Int32Array(0); // [id] → item; −1: none
+  private cursor: number | null = null; // id under the keyboard cursor
   private allRows = false;
 
   constructor(private readonly ctx: Context) {
@@ -149,7 +149,7 @@ export class WhyView implements View {
           const chosen = this.methods(store.now);
           const by = box.checked ? [...chosen, name] : chosen.filter((m) => m !== name);
           if (by.length) store.set({ by }, 'push');
-          else box.checked = true; // one is always there
+          else box.checked = true; // at least one method stays selected
         },
       });
       this.boxes.set(name, box);
@@ -183,7 +183,7 @@ export class WhyView implements View {
       of: token ? '' : state.of,
       against: state.against,
       token: token ? Number(token[1]) : null,
-      methods: kMethods.filter((m) => this.methods(state).includes(m)), // their order is the page's affair
+      methods: kMethods.filter((m) => this.methods(state).includes(m)), // a fixed order; the order of selection matters only to the page
       at_most: patience,
     };
     const key = JSON.stringify({ ...request, at_most: 0, id: ctx.info.id });
@@ -239,7 +239,7 @@ export class WhyView implements View {
     this.again.onclick = stop;
   }
 
-  /** Nothing runs; a button begins it. */
+  /** Shows a text and a button that starts the explanation; nothing is running. */
   private offer(text: string, begin: () => void): void {
     this.progress.hidden = true;
     this.note.textContent = text;
@@ -270,7 +270,7 @@ export class WhyView implements View {
     );
   }
 
-  /** The method that shades: the first chosen one that this model has. */
+  /** The method that shades the text: the first selected one that this model supports. */
   private front(): Known | null {
     if (!this.result) return null;
     const methods = known(this.result);
@@ -319,7 +319,7 @@ export class WhyView implements View {
     this.paint();
   }
 
-  /** The command whose page shows, weight by weight, what speaks for this answer; null where this page does. */
+  /** The command whose page shows which weights support this answer; null if this page shows them already. */
   private mapsHint(): HTMLElement | null {
     const { ctx } = this;
     const { of, against } = ctx.store.now;
@@ -416,7 +416,7 @@ export class WhyView implements View {
     if (this.style) this.pane?.paintBlock(block, this.style);
   }
 
-  /** The shares of a token's part under every method; without one, what can be done here. */
+  /** Shows the shares of a token's part under every method in the status line; without a token, a hint. */
   private say(token: number | null): string {
     const { ctx, result } = this;
     this.said = token;
@@ -430,7 +430,7 @@ export class WhyView implements View {
     return this.status.textContent;
   }
 
-  /** A token is explained where the model's answers are tokens. */
+  /** Moves the cursor to a token, and explains the token if the model's answers are tokens. */
   private pick(token: number): void {
     const { ctx } = this;
     const kind = ctx.info.answers?.kind;
