@@ -179,10 +179,7 @@ const kTable = {
   'define.self': ['self: mean weight of a token on itself.', '自身：词元对自身的平均权重。'],
   'define.local': ['local: mean weight within four tokens on either side of the query.', '局部：对查询前后各四个词元以内的平均权重。'],
   'define.delimiter': ['delimiter: mean weight on punctuation and special tokens.', '分隔符：对标点与特殊词元的平均权重。'],
-  'define.duplicate': [
-    'duplicate: mean weight on other occurrences of the query’s token.',
-    '重复词：对查询词元在其他位置的出现的平均权重。',
-  ],
+  'define.duplicate': ['duplicate: mean weight on other occurrences of the query’s token.', '重复词：对查询词元其他出现处的平均权重。'],
   'define.induction': [
     'induction: mean weight on tokens that follow another occurrence of the query’s token.',
     '归纳：对紧跟在查询词元其他出现之后的词元的平均权重。',
@@ -270,10 +267,7 @@ const kTable = {
   'weight.value': ['× ‖v‖', '× ‖v‖'],
   'weight.value.title': ['Weighted by the norm of the value vector', '以值向量的范数加权'],
   'weight.output': ['× ‖v·Wₒ‖', '× ‖v·Wₒ‖'],
-  'weight.output.title': [
-    'Weighted by the norm of the value vector after the output projection W_O',
-    '以值向量经输出投影 W_O 后的范数加权',
-  ],
+  'weight.output.title': ['Weighted by the norm of the value after the output projection W_O', '以值向量经输出投影 W_O 后的范数加权'],
   'sink.mark': ['mark', '标记'],
   'sink.mark.title': ['Mark attention sinks; they do not set the colour scale (s)', '标记注意力汇点，且不影响颜色刻度 (s)'],
   'sink.hide': ['hide', '隐藏'],
@@ -329,10 +323,7 @@ const kTable = {
   ],
   verify: ['Verify', '验证'],
   'verify.title': ['Recompute the visible weights eagerly, in double precision', '以双精度直接重算屏幕上的权重'],
-  'verify.what': [
-    'Recomputes the visible weights eagerly, in double precision, and compares them.',
-    '以双精度逐项重算屏幕上的权重并比较。',
-  ],
+  'verify.what': ['Recomputes the visible weights eagerly, in double precision, and compares.', '以双精度逐项重算屏幕上的权重并比较。'],
   'verify.busy': ['Recomputing …', '正在重算…'],
   'verify.good': [
     'Checked {checked} of {of} weights in {seconds} s. The largest difference is {difference}, at {at}; allowed: {bound}.',
@@ -363,7 +354,7 @@ const kTable = {
   ],
   'banner.other': [
     'This link was made for another text: its selection and edits are ignored.',
-    '此链接针对另一段文本：其中的选择与改动已忽略。',
+    '此链接针对另一段文本：其选择与改动已忽略。',
   ],
   'banner.stale': [
     'Another window ran another text on this server: new requests refer to that text.',
@@ -447,7 +438,7 @@ export interface Strings {
   missing(code: MissingCode): string;
   /** Translates a progress message of the engine; unknown messages are returned unchanged. */
   progress(what: string): string;
-  /** The plural name of a kind of items; an unknown kind is returned unchanged. */
+  /** The display name of a kind of items; an unknown kind is returned unchanged. */
   kind(kind: string): string;
 }
 

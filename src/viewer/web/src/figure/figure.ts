@@ -4,16 +4,16 @@
 // A new view needs two things. One is a method of its class, `figure()` (interface View in context.ts), which returns the parts of what it
 // shows now and a sentence that describes them:
 //
-//     figure(): Exported {
-//       return { parts: [{ kind: 'matrix', … }, { kind: 'table', … }], says: /* a sentence */, badge: 'exact' };
-//     }
+//   figure(): Exported {
+//     return { parts: [{ kind: 'matrix', … }, { kind: 'table', … }], says: /* a sentence */, badge: 'exact' };
+//   }
 //
 // The other is its line in the table of views in app.ts (`exported`). Numbers come from the view's own fields, not from the screen; text is
-// passed in full, for the layout truncates it. If no kind of part fits, add a new kind: a case in parts.ts, and in
+// passed in full, because the layout truncates it. If no kind of part fits, add a new kind: a case in parts.ts, and in
 // src/viewer/figure/parts.h if the terminal should draw it.
 //
-// Parts that only the page draws (why, what if and compare do not exist in the terminal) are here alone: signed matrices with bars beside
-// their rows, signed words.
+// Some parts are drawn by the page only, because why, what if and compare do not exist in the terminal: signed matrices with bars beside
+// their rows, and signed words.
 
 import type { Badge, Scale } from '../source/source';
 import { type Drawing, kSoft, textWidth } from './drawing';

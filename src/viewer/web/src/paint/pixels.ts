@@ -37,7 +37,7 @@ export interface Area {
   height: number;
 }
 
-/** Draws a picture into an area: small ones pixel by pixel, others smoothly. */
+/** Draws a picture into an area: small pictures pixel by pixel, others smoothly. */
 export function drawPicture(c: CanvasRenderingContext2D, picture: HTMLCanvasElement, { left, top, width, height }: Area): void {
   c.imageSmoothingEnabled = picture.width >= kSmall || picture.height >= kSmall;
   c.imageSmoothingQuality = 'high';

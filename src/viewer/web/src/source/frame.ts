@@ -102,7 +102,7 @@ export interface Codes {
 }
 
 export const kHidden = 0; // the attention spec hides every pair of the cell
-export const kUnscored = 1; // no window scored it: hatched, not zero
+export const kUnscored = 1; // scored by no window: hatched, not zero
 
 /** The 256 weights that the codes represent; NaN where there is no weight. */
 export function codeTable(codes: Codes): Float32Array {

@@ -133,7 +133,7 @@ export function pooledHead(m: Matrix, at: HeadId, sinks: readonly number[]): Wei
 function poolCells(m: Matrix, cell: { rows: number; columns: number }, corner: { q0: number; k0: number }, side: number): Picture {
   const rows = Math.max(0, Math.min(side, Math.ceil((m.queries - corner.q0) / cell.rows)));
   const columns = Math.max(0, Math.min(side, Math.ceil((m.keys - corner.k0) / cell.columns)));
-  const most = new Float32Array(rows * columns); // NaN hidden, −1 never scored
+  const most = new Float32Array(rows * columns); // NaN: hidden, −1: never scored
   const means = new Float32Array(rows * columns);
   for (let r = 0; r < rows; r++) {
     for (let c = 0; c < columns; c++) {

@@ -179,10 +179,7 @@ export class AtlasView implements View {
     );
   }
 
-  /**
-   * Span mode: buttons that choose which span the next click in the text selects, and the heads with the most attention between the two
-   * spans.
-   */
+  /** Span mode: which span the next click in the text selects, and the heads with the most attention between the two spans. */
   private spanTools(): HTMLElement {
     const { ctx } = this;
     const { t } = ctx;
@@ -311,8 +308,7 @@ export class AtlasView implements View {
   }
 
   /**
-   * The note under a head: the sum of the map under a kind of weight other than raw; else the chosen score, or the strongest scores, which
-   * the engine selects.
+   * The note under a head: the map's sum under another kind of weight; else the chosen score, or the strongest, which the engine selects.
    */
   private noteOf({ at, head }: Cell): HTMLElement[] {
     if (this.weighted.on && (this.order.by === 'layer' || this.order.by === 'sum')) {

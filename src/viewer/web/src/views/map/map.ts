@@ -1,5 +1,4 @@
-// The map panel: the matrix, zoomable like a street map. The wheel or +/− zooms, dragging moves, a click selects query and key, Shift+drag
-// selects spans.
+// The map panel: the matrix as a street map. Wheel or +/− zooms, drag moves, click selects query and key, Shift+drag selects spans.
 
 import type { Context, Numbers, View } from '../../context';
 import { absent, badgeTitle, isShare, quoted } from '../../context';
@@ -148,7 +147,7 @@ export class MapView implements View {
     return nearOf(this.ctx, this.ctx.store.now);
   }
 
-  /** The meaning of the columns has changed: drop the visible rectangle, and for a long text by keys, open on a part. */
+  /** The meaning of the columns has changed: drops the visible rectangle; a long text by keys opens on a part. */
   private turn(stale: boolean): void {
     const { store } = this.ctx;
     const rect = stale ? null : store.now.rect;
@@ -187,7 +186,7 @@ export class MapView implements View {
     return zoomOf(this.rect, this.canvas, this.cell);
   }
 
-  /** The cell shape: square, unless rows or columns are items; then a map that is much longer one way than the other fills its frame. */
+  /** The cell shape: square, unless rows or columns are items and the map is much longer one way than the other. */
   get cell(): CellShape {
     const { family, text } = this.ctx;
     if (this.near) return cellOf(this.rect, this.canvas);
