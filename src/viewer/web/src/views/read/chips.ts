@@ -1,4 +1,4 @@
-// Items without text or picture, as chips: a query that is not text, a class token, a document as a whole.
+// Items shown neither in the margin nor on a picture, as chips: a query that is not text, a class token, a document as a whole.
 
 import type { Context } from '../../context';
 import { h } from '../../ui/dom';
