@@ -63,8 +63,8 @@ TEST(Tagging, NoEntityAnywhereScoresZero) {
 
 TEST(Tagging, RefusesTagsOfNoScheme) {
   for (const char* tag : {"", "PER", "BPER", "OTHER", "L-PER", "b-PER"}) {
-    expect_refused(ErrorCode::kInvalidArgument, std::string("tagging: tag [1] is \"") + tag + "\"; expected O, or one of BIES with -TYPE",
-                   [&] {
+    expect_refused(ErrorCode::kInvalidArgument,
+                   std::string("tagging: tag [1] is \"") + tag + "\"; expected O, or one of BIES followed by -TYPE", [&] {
                      spans_of({"O", tag});
                    });
   }

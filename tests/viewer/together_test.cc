@@ -56,7 +56,7 @@ TEST(Checkpoints, AFolderWithoutStepsIsNone) {
   folder.put("model.safetensors", "");
   EXPECT_FALSE(is_watch_folder(folder.path()));
   EXPECT_FALSE(is_watch_folder(folder / "nowhere"));
-  expect_refused(ErrorCode::kNotFound, "there is no step-NNNNNN.trace in it", [&] { (void)open_checkpoints(folder.path(), {}); });
+  expect_refused(ErrorCode::kNotFound, "no step-NNNNNN.trace in this folder", [&] { (void)open_checkpoints(folder.path(), {}); });
 }
 
 TEST(SideBySide, EachTraceKnowsAllAndItsOwnPlace) {
