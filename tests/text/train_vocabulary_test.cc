@@ -153,10 +153,9 @@ TEST(TrainVocabulary, PiecesAndThreadsChangeNothing) {
 TEST(TrainVocabulary, WhatCannotBeIsSaid) {
   EXPECT_EQ(message_of({"ab"}, {.size = 256, .special = {"<e>"}}),
             "a vocabulary of 256 tokens has no room for its 1 special tokens and 256 single bytes; expected a size of 257 or more");
-  EXPECT_EQ(
-      message_of({"ab"}, {.kind = VocabularyKind::kWordPiece, .size = 3, .special = {"[UNK]"}}),
-      "a vocabulary of 3 tokens has no room for its 1 special tokens and 3 single characters; expected a size of 4 or more, or a "
-      "smaller alphabet");
+  EXPECT_EQ(message_of({"ab"}, {.kind = VocabularyKind::kWordPiece, .size = 3, .special = {"[UNK]"}}),
+            "a vocabulary of 3 tokens has no room for its 1 special tokens and 3 single characters; expected a size of 4 or more, or a "
+            "smaller alphabet");
   EXPECT_EQ(message_of({"", ""}, {}), "the texts contain no words to train a vocabulary on");
   EXPECT_EQ(message_of({"ab"}, {.special = {"<e>", "<e>"}}), "the special token \"<e>\" is given twice");
   EXPECT_EQ(message_of({"ab"}, {.kind = VocabularyKind::kWordPiece}), "the special tokens lack \"[UNK]\", which WordPiece needs");
