@@ -3,7 +3,7 @@
 // attention of every step.
 //
 //   const Encoding prompt = model->tokenizer().encode("Once upon");
-//   auto made = clearhead::generate(*model, prompt, {.max_tokens = 40, .observer = &trace});
+//   auto made = clearhead::generate(*model, prompt, {.max_tokens = 40, .run = {.observer = &trace}});
 //   made.text;                                            // the text after the prompt
 //
 // Maps are exact at every step. Step 0 is the prefill. Step t has one row: generated token t − 1, which predicts token t,

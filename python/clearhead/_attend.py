@@ -110,7 +110,7 @@ def attend(q, k, v=None, description: _core.Description | None = None, *, topolo
     keywords = (topology, scale, softcap, bias, score, normaliser, head_mask)
     if description is None:
         description = _description(scale, softcap, bias, terms, score, topology, normaliser, dropout, dropout_seed, head_mask)
-    elif any(one is not None for one in keywords) or terms or dropout:
+    elif any(one is not None for one in keywords) or terms or dropout or dropout_seed:
         raise _errors().InvalidArgumentError("attend: give a description, or keywords, not both")
     if isinstance(k, _core.KVCache):
         if v is not None:

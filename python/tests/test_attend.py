@@ -141,6 +141,7 @@ def test_half_precision_comes_back_as_it_came():
     (lambda q, k, v: ch.attend(q, k.astype(np.float16), v), ch.UnsupportedError, "dtype"),
     (lambda q, k, v: ch.attend(q, k), ch.InvalidArgumentError, "v is missing"),
     (lambda q, k, v: ch.attend(q, k, v, ch.Description(), scale=1.0), ch.InvalidArgumentError, "a description, or keywords"),
+    (lambda q, k, v: ch.attend(q, k, v, ch.Description(), dropout_seed=3), ch.InvalidArgumentError, "a description, or keywords"),
     (lambda q, k, v: ch.attend(q, k, v, scale=1.0, score=ch.Dot()), ch.InvalidArgumentError, "scale belongs to the score"),
     (lambda q, k, v: ch.attend(q, k, v, bias=np.zeros((3, 3), np.float32)), ch.ShapeError, 'operand "bias"'),
     (lambda q, k, v: ch.causal(window=0), ch.InvalidArgumentError, "1 or more keys"),

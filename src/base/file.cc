@@ -210,9 +210,11 @@ void AtomicFile::close_and_forget() {
 
 void AtomicFile::fail_with(const char* what) {
   const int reason = errno;
-  if (descriptor_ >= 0 && !temporary_.empty()) ::unlink(temporary_.c_str());
+  const bool is_device = descriptor_ >= 0 && temporary_.empty();  // or a pipe, which keeps the bytes that it has taken
+  if (descriptor_ >= 0 && !is_device) ::unlink(temporary_.c_str());
   close_and_forget();
-  fail(ErrorCode::kIo, "{}: {}: {}; nothing was changed", path_, what, std::strerror(reason));
+  fail(ErrorCode::kIo, "{}: {}: {}; {}", path_, what, std::strerror(reason),
+       is_device ? "some bytes may have been written" : "nothing was changed");
 }
 
 void AtomicFile::write(const void* data, size_t size) {

@@ -301,7 +301,7 @@ class Copies {
   std::vector<float> x_, weights_;
 };
 
-[[noreturn]] void no_memory() { fail(ErrorCode::kBudget, "dense products: the system has no memory to give"); }
+[[noreturn]] void no_memory() { fail(ErrorCode::kBudget, "dense products: out of memory"); }
 
 class Engine {
  public:

@@ -94,6 +94,7 @@ export class MapStore {
     this.asked.set(key, abort);
     try {
       into.set(key, await ask(abort.signal));
+      this.failure = null; // a later answer shows that the source answers again
       const oldest = into.keys().next().value;
       if (into.size > kTiles && oldest !== undefined) into.delete(oldest);
     } catch (error) {
