@@ -316,7 +316,7 @@ class TorchTraining:
 
 def first_weights(options, folder):
     """Returns the initial weights of a run of this recipe, by running one step with learning rate 0."""
-    lines_of([options.clearhead, "--threads", options.threads, "train", options.recipe, *options.settings, "average=0", "save=f32", "steps=1",
+    lines_of([options.clearhead, "--threads", options.threads, "train", options.recipe, *options.settings, "ema_decay=0", "save=f32", "steps=1",
               "schedule.learning_rate=0", "schedule.cooldown=0", "-o", folder, "--json"])
     return folder / "best"
 
@@ -342,7 +342,7 @@ def losses(options):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         first = first_weights(options, folder / "new")
-        settings = [f"from={first}", f"tokenizer={first}", "dropout=0", "average=0", "save=f32", "accumulate=1"]
+        settings = [f"from={first}", f"tokenizer={first}", "dropout=0", "ema_decay=0", "save=f32", "accumulate=1"]
         reports = lines_of([options.clearhead, "--threads", options.threads, "train", options.recipe, *options.settings, *settings, f"steps={options.steps}",
                             "report=1", f"validate={options.steps}", "checkpoint=1000000", "-o", folder / "run", "--json"])
         ours = [line["loss"] for line in reports]
@@ -365,7 +365,7 @@ def whole(options):
     with open(run / "log.csv", encoding="utf-8") as file:
         log = {int(line["step"]): float(line["loss"]) for line in csv.DictReader(file)}
     first = first_weights(options, out / "new")
-    training = TorchTraining(recipe, options.steps, first, options.threads, recipe.get("dropout", 0), recipe.get("average", 0))
+    training = TorchTraining(recipe, options.steps, first, options.threads, recipe.get("dropout", 0), recipe.get("ema_decay", 0))
     table, since = [], []
     for step, part in enumerate(batches_of(options, [])):
         since.append(training.take(step, part))

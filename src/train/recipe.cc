@@ -164,12 +164,12 @@ const Schema<Schedule>& schedule_schema() {
 const Schema<Repeats>& repeat_schema() {
   static const Schema<Repeats> schema = {
       integer("from", &Repeats::from, {0}, "the step at which this stage begins"),
-      number("share", &Repeats::share, {0, 1}, "share of the sequences that have such a passage").with_fallback("0.1"),
+      number("probability", &Repeats::share, {0, 1}, "share of the sequences that have such a passage").with_fallback("0.1"),
       integer("shortest", &Repeats::shortest, {1}, "least number of tokens of the passage"),
       {{"longest", "an integer of \"shortest\" or more", "64", "largest number of tokens of the passage"},
        [](Fields& fields, Repeats& to) { to.longest = read_integer(fields, "longest", to.longest, {to.shortest}); }},
-      integer("apart", &Repeats::apart, {0}, "maximum distance in tokens between the starts of a passage and its copy; 0: no limit"),
-      boolean("fills", &Repeats::fills, "the passage is repeated up to the end of the sequence"),
+      integer("max_distance", &Repeats::apart, {0}, "maximum distance in tokens between the starts of a passage and its copy; 0: no limit"),
+      boolean("repeat_to_end", &Repeats::fills, "the passage is repeated up to the end of the sequence"),
       number("random", &Repeats::random, {0, 1}, "share of the passages that are random tokens, not text"),
   };
   return schema;
@@ -218,7 +218,7 @@ const Schema<PairFiles>& pair_schema() {
 
 const Schema<Noise>& noise_schema() {
   static const Schema<Noise> schema = {
-      number("share", &Noise::share, {0, 1}, "share of the texts that are changed"),
+      number("probability", &Noise::share, {0, 1}, "share of the texts that are changed"),
       number("typos", &Noise::typos, {0, 1},
              "share of their words with two letters swapped, one left out, doubled, or replaced by a neighbouring key"),
       number("upper", &Noise::upper, {0, 1}, "share of them that are put into capitals"),
@@ -411,8 +411,8 @@ Rows data_rows() {
   return {
       {{"data", "a folder", ".", "the folder of the files"},
        [](Fields& fields, Recipe& to) { to.source.folder = fields.string_or("data", "."); }},
-      {{"origin", "a text", "none", "where the recipe's own files come from: printed if one of them is missing"},
-       [](Fields& fields, Recipe& to) { to.source.origin = fields.string_or("origin", ""); }},
+      {{"data_source", "a text", "none", "where the recipe's own files come from: printed if one of them is missing"},
+       [](Fields& fields, Recipe& to) { to.source.origin = fields.string_or("data_source", ""); }},
       object("pairs", &Recipe::pairs, pair_schema(), "pairs of texts, for an encoder-decoder or for sentence vectors"),
       {{"task", "an object", "none", "a task on labelled examples; its fields are those of the task"},
        [](Fields& fields, Recipe& to) {
@@ -431,7 +431,7 @@ Rows data_rows() {
       integer("batch", &Recipe::batch, {1}, "sequences in a batch; not with \"pairs\"")
           .when(has_batches_of_sequences)
           .with_fallback("8; 32 with \"task\""),
-      integer("places", &Recipe::places, {1}, "with \"pairs\": size of a batch in tokens, padding included").when(has_batches_of_tokens),
+      integer("max_tokens", &Recipe::places, {1}, "with \"pairs\": size of a batch in tokens, padding included").when(has_batches_of_tokens),
       Schema<Recipe>::Field{
           {"repeat", "an object, or a list of them", "none", "passages that are repeated in a sequence, which teaches heads to copy"},
           read_repeats,
@@ -472,7 +472,7 @@ Rows training_rows() {
       choice("precision", &Recipe::precision, types, "bf16: linear layers and attention read operands rounded to bf16"),
       boolean("gradient_checkpointing", &Recipe::gradient_checkpointing, "keep only each layer's input for the backward pass"),
       number("smoothing", &Recipe::smoothing, {0, 0.9}, "label smoothing"),
-      number("average", &Recipe::average, {0, 0.99999},
+      number("ema_decay", &Recipe::average, {0, 0.99999},
              "decay of a running mean of the weights, which is validated and saved; 0: the weights themselves"),
       choice("save", &Recipe::save, types, "type of the weights in best/"),
       {{"generation", "an object", "none", "the content of best/generation_config.json"},

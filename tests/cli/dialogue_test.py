@@ -31,8 +31,8 @@ def write_data(folder):
         (folder / f"{part}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     recipe = {
         "pairs": {"train": ["train.jsonl"], "valid": "valid.jsonl", "test": "test.jsonl", "turns": "turns", "turns_before": 3},
-        "origin": "The dialogues are made by the test.", "tokenizer": {"bpe": 330}, "model": MARIAN, "generation": {"num_beams": 2, "eos_token_id": 0},
-        "places": 400, "length": 64, "steps": 600, "optimiser": {"beta2": 0.98},
+        "data_source": "The dialogues are made by the test.", "tokenizer": {"bpe": 330}, "model": MARIAN, "generation": {"num_beams": 2, "eos_token_id": 0},
+        "max_tokens": 400, "length": 64, "steps": 600, "optimiser": {"beta2": 0.98},
         "schedule": {"kind": "linear", "learning_rate": 0.003, "warmup": 40}, "report": 100, "validate": 100, "checkpoint": 200,
     }  # fmt: skip
     (folder / "names.json").write_text(json.dumps(recipe), encoding="utf-8")

@@ -88,7 +88,7 @@ class Classifiers(TaskCase):
 
     def test_a_recipe_trains_on_noise_and_goes_on_with_the_same_bits(self):
         task = json.loads(self.recipe.read_text(encoding="utf-8"))["task"]
-        self.write(task, noise={"share": 0.7, "upper": 0.5, "typos": 0.3, "token_dropout": 0.1}, checkpoint=1, steps=120)
+        self.write(task, noise={"probability": 0.7, "upper": 0.5, "typos": 0.3, "token_dropout": 0.1}, checkpoint=1, steps=120)
         self.assertEqual(self.train("noisy").code, 0)
         process = subprocess.Popen([BINARY, "train", self.recipe, f"data={self.folder}", "-o", "parts"], cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    env=environment())

@@ -53,7 +53,7 @@ class JsonLines(TrainingCase):
             (self.folder / f"{part}.tsv").write_text("".join(f"{source}\t{target}\t0-2 1-1 2-0\n" for source, target in held), encoding="utf-8")
             (self.folder / f"{part}.jsonl").write_text(lines_of({"de": target, "en": source.split(" "), "links": "0-2 1-1 2-0"} for source, target in held),
                                                        encoding="utf-8")
-        recipe = {"model": MARIAN | {"vocab_size": 280}, "tokenizer": {"bpe": 280}, "places": 200, "length": 32, "steps": 6, "report": 3, "validate": 6}
+        recipe = {"model": MARIAN | {"vocab_size": 280}, "tokenizer": {"bpe": 280}, "max_tokens": 200, "length": 32, "steps": 6, "report": 3, "validate": 6}
         table = self.outcome("table", recipe | {"pairs": {part: f"{part}.tsv" for part in files}})
         lines = self.outcome("lines", recipe | {"pairs": {part: f"{part}.jsonl" for part in files}, "fields": ["en", "de"]})
         self.same(lines, table)

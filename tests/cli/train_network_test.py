@@ -50,7 +50,7 @@ class Title(NetworkCase):
         self.recipe = self.folder / "titles.json"
         self.recipe.write_text(json.dumps({
             "pairs": {"train": "train.jsonl", "valid": "valid.jsonl", "test": "test.jsonl", "cut": True, "measure": "rouge"},
-            "fields": ["abstract", "title"], "tokenizer": {"bpe": 700, "lowercase": True}, "places": 512, "length": 64, "steps": 150,
+            "fields": ["abstract", "title"], "tokenizer": {"bpe": 700, "lowercase": True}, "max_tokens": 512, "length": 64, "steps": 150,
             "report": 50, "validate": 50, "checkpoint": 100,
             "model": {"model_type": "pointer_generator", "vocab_size": 700, "embedding_size": 24, "hidden_size": 32, "eos_token_id": 0,
                       "pad_token_id": 1, "decoder_start_token_id": 1, "max_position_embeddings": 64, "task_specific_params": {"summarization": {}}},
@@ -159,7 +159,7 @@ class Translator(NetworkCase):
             "pairs": {"train": "train.tsv", "valid": "valid.tsv", "test": "test.tsv"}, "tokenizer": {"bpe": 258},
             "model": {"model_type": "recurrent_translator", "vocab_size": 258, "embedding_size": 24, "hidden_size": 32, "eos_token_id": 0,
                       "pad_token_id": 1, "decoder_start_token_id": 1},
-            "places": 512, "length": 16, "steps": 400, "report": 100, "validate": 100, "checkpoint": 100, "schedule": {"kind": "cosine", "learning_rate": 0.01},
+            "max_tokens": 512, "length": 16, "steps": 400, "report": 100, "validate": 100, "checkpoint": 100, "schedule": {"kind": "cosine", "learning_rate": 0.01},
         }), encoding="utf-8")
 
     def test_it_translates_and_shows_what_it_looked_at(self):

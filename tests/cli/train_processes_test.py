@@ -24,7 +24,7 @@ class Processes(TrainingCase):
 
     def setUp(self):
         super().setUp()
-        self.write(steps=20, accumulate=4, dropout=0.1, average=0.9, report=5, validate=10, checkpoint=5)
+        self.write(steps=20, accumulate=4, dropout=0.1, ema_decay=0.9, report=5, validate=10, checkpoint=5)
 
     def command(self, count, *arguments):
         return ["mpirun", "-n", str(count), str(BINARY), "train", *(str(item) for item in arguments)]
@@ -36,7 +36,7 @@ class Processes(TrainingCase):
         return {name: (self.folder / out / name).read_bytes() for name in self.FILES}
 
     def test_any_number_of_processes_gives_the_bits_of_one(self):
-        self.write(steps=20, accumulate=4, dropout=0.1, attention_dropout=0.1, average=0.9, report=5, validate=10, checkpoint=5)
+        self.write(steps=20, accumulate=4, dropout=0.1, attention_dropout=0.1, ema_decay=0.9, report=5, validate=10, checkpoint=5)
         self.assertEqual(self.train("one").code, 0)
         for count in (1, 2, 4):
             done = self.together(count, self.recipe, f"data={self.folder}", "-o", self.folder / f"by{count}")

@@ -40,7 +40,7 @@ class Stories(Case):
     def write(self, model=None, **task):
         files = {part: f"t{{1..2}}_{part}.txt" for part in ("train", "valid", "test")}
         recipe = {
-            "task": {"kind": "stories"} | files | task, "origin": "The stories are made by the test.", "tokenizer": {"wordpiece": 100},
+            "task": {"kind": "stories"} | files | task, "data_source": "The stories are made by the test.", "tokenizer": {"wordpiece": 100},
             "model": {"model_type": "memory_network", "vocab_size": 100, "hidden_size": 20, "hops": 2, "memory_size": 10, "noise": 0.1} | (model or {}),
             "batch": 32, "steps": 600, "optimiser": {"kind": "adam", "clip": 1}, "schedule": {"kind": "linear", "learning_rate": 0.01},
             "report": 100, "validate": 100, "checkpoint": 100,

@@ -44,7 +44,7 @@ class TaskCase(Case):
 
     def write(self, task, **fields):
         recipe = {
-            "task": task, "origin": "The texts are made by the test.", "model": BERT, "batch": 16, "length": 64, "steps": 120,
+            "task": task, "data_source": "The texts are made by the test.", "model": BERT, "batch": 16, "length": 64, "steps": 120,
             "schedule": {"kind": "linear", "learning_rate": 0.005, "warmup": 10}, "report": 20, "validate": 20, "checkpoint": 20,
         } | fields
         self.recipe.write_text(json.dumps(recipe), encoding="utf-8")

@@ -35,7 +35,7 @@ class TrainingCase(Case):
 
     def write(self, **fields):
         recipe = {
-            "files": ["text.txt"], "origin": "The text is made by the test.", "held_out": 0.1, "model": MODEL, "batch": 4, "length": 32, "steps": 60,
+            "files": ["text.txt"], "data_source": "The text is made by the test.", "held_out": 0.1, "model": MODEL, "batch": 4, "length": 32, "steps": 60,
             "accumulate": 2, "schedule": {"kind": "cosine", "learning_rate": 0.01, "warmup": 5}, "report": 7, "validate": 20, "checkpoint": 3,
         } | fields
         self.recipe.write_text(json.dumps({name: value for name, value in recipe.items() if value is not None}), encoding="utf-8")
@@ -156,8 +156,8 @@ class Training(TrainingCase):
         self.assertEqual(names["model.embed_tokens.weight"][0], [256, 32])
 
     def test_killed_anywhere_it_goes_on_bit_for_bit(self):
-        self.write(steps=900, report=70, validate=200, dropout=0.1, attention_dropout=0.1, average=0.99, watch={"texts": ["line 7: 49", "line 8: 64 abc"]},
-                   repeat={"share": 0.5, "shortest": 4, "longest": 10})
+        self.write(steps=900, report=70, validate=200, dropout=0.1, attention_dropout=0.1, ema_decay=0.99, watch={"texts": ["line 7: 49", "line 8: 64 abc"]},
+                   repeat={"probability": 0.5, "shortest": 4, "longest": 10})
         began = time.monotonic()
         self.assertEqual(self.train("whole").code, 0)
         seconds = time.monotonic() - began
@@ -188,7 +188,7 @@ class Training(TrainingCase):
     def test_a_run_begins_at_a_model(self):
         self.assertEqual(self.train("first").code, 0)
         self.write(model=None, **{"from": str(self.folder / "first/best")})
-        done = self.train("second", "--json", "steps=20", "average=0.9")
+        done = self.train("second", "--json", "steps=20", "ema_decay=0.9")
         self.assertEqual(done.code, 0, done.errors)
         first = [json.loads(line) for line in done.out.splitlines()][0]
         self.assertLess(first["loss"], 2.2)  # a new model's first line is above 4.5
@@ -205,7 +205,7 @@ class Training(TrainingCase):
         self.assertFalse((self.folder / "fourth").exists())
 
     def test_batches_are_shown_before_anything_is_trained(self):
-        self.write(tokenizer="bytes", repeat={"share": 1, "shortest": 8, "longest": 8, "random": 1})
+        self.write(tokenizer="bytes", repeat={"probability": 1, "shortest": 8, "longest": 8, "random": 1})
         shown = self.ok("train", self.recipe, f"data={self.folder}", "--batches", "2", "--json").out.splitlines()
         self.assertEqual(len(shown), 2)
         part = json.loads(shown[1])
@@ -222,7 +222,7 @@ class Training(TrainingCase):
 
     def test_dropout_averages_repeats_and_bf16_do_what_they_say(self):
         losses = {}
-        for name, settings in {"plain": [], "dropped": ["dropout=0.3"], "averaged": ["average=0.98"], "repeated": ["repeat.share=1"], "narrow": ['save="bf16"']}.items():
+        for name, settings in {"plain": [], "dropped": ["dropout=0.3"], "averaged": ["ema_decay=0.98"], "repeated": ["repeat.probability=1"], "narrow": ['save="bf16"']}.items():
             done = self.train(name, "--json", *settings)
             self.assertEqual(done.code, 0, done.errors)
             losses[name] = [json.loads(line) for line in done.out.splitlines()]
@@ -270,7 +270,7 @@ class Training(TrainingCase):
         (self.folder / "train.tsv").write_text("".join(lines), encoding="utf-8")
         (self.folder / "valid.tsv").write_text("".join(lines[::10]), encoding="utf-8")
         recipe = {
-            "pairs": {"train": "train.tsv", "valid": "valid.tsv"}, "tokenizer": {"bpe": 290}, "model": MARIAN, "places": 200, "length": 20, "steps": 400,
+            "pairs": {"train": "train.tsv", "valid": "valid.tsv"}, "tokenizer": {"bpe": 290}, "model": MARIAN, "max_tokens": 200, "length": 20, "steps": 400,
             "generation": {"num_beams": 2, "length_penalty": 0.5, "eos_token_id": 0}, "smoothing": 0.1, "dropout": 0.05, "optimiser": {"beta2": 0.98}, "schedule": {"kind": "noam", "learning_rate": 0.01, "warmup": 30}, "report": 50, "validate": 50,
         }
         self.recipe.write_text(json.dumps(recipe), encoding="utf-8")

@@ -50,7 +50,7 @@ class Watch(TrainingCase):
         lines = [f"{'abcdef'[i % 6]} {'ghijk'[i * 7 % 5]}\t{'GHIJK'[i * 7 % 5]} {'ABCDEF'[i % 6]}\n" for i in range(60)]
         for name in ("train.tsv", "valid.tsv"):
             (self.folder / name).write_text("".join(lines), encoding="utf-8")
-        recipe = {"pairs": {"train": "train.tsv", "valid": "valid.tsv"}, "tokenizer": {"bpe": 290}, "model": MARIAN, "places": 200, "length": 20,
+        recipe = {"pairs": {"train": "train.tsv", "valid": "valid.tsv"}, "tokenizer": {"bpe": 290}, "model": MARIAN, "max_tokens": 200, "length": 20,
                   "steps": 12, "generation": {"num_beams": 1, "eos_token_id": 0}, "schedule": {"learning_rate": 0.01}, "report": 6, "validate": 12, "watch": watch}
         self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
 

@@ -32,7 +32,7 @@ class Transcription(Case):
         self.recipe.write_text(json.dumps({
             "task": {"kind": "transcribe", "table": "tones.tsv", "file": "file", "text": "word", "part": "split", "speaker": "voice",
                      "train": "train", "valid": "valid", "test": "test", "joined": [1, 3], "tested": [2, 3], "best": "loss"},
-            "origin": "The tones are made by the test.", "tokenizer": {"bpe": 280}, "model": MODEL, "batch": 16, "length": 24, "steps": 600,
+            "data_source": "The tones are made by the test.", "tokenizer": {"bpe": 280}, "model": MODEL, "batch": 16, "length": 24, "steps": 600,
             "schedule": {"kind": "linear", "learning_rate": 0.005, "warmup": 20}, "optimiser": {"clip": 5},
             "report": 100, "validate": 100, "checkpoint": 300}), encoding="utf-8")
 

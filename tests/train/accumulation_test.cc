@@ -76,8 +76,8 @@ TEST_F(Accumulation, OfPairsOfUnequalLengthIsTheGradientOfOneBatch) {
     };
     const std::string name = format("{}", losses.size());
     const Step before = step("before" + name, with({"schedule.learning_rate=0"}));
-    const Step one = step("one" + name, with({"places=1000", "accumulate=1"}));
-    const Step two = step("two" + name, with({"places=50", "accumulate=2"}));
+    const Step one = step("one" + name, with({"max_tokens=1000", "accumulate=1"}));
+    const Step two = step("two" + name, with({"max_tokens=50", "accumulate=2"}));
     expect_same_gradient(before, one, two);
     EXPECT_NEAR(two.report.loss, one.report.loss, tolerance::kLoss);
     ASSERT_EQ(two.report.maps.size(), losses.size());

@@ -35,7 +35,7 @@ constexpr const char* kRecipe = R"({
             "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 32, "decoder_layers": 2, "decoder_attention_heads": 2,
             "decoder_ffn_dim": 32, "activation_function": "relu", "scale_embedding": true, "share_encoder_decoder_embeddings": true,
             "tie_word_embeddings": true, "is_encoder_decoder": true, "eos_token_id": 0, "pad_token_id": 1, "decoder_start_token_id": 1},
-  "places": 128, "length": 40, "steps": 12, "accumulate": 2, "report": 1, "validate": 6, "checkpoint": 5,
+  "max_tokens": 128, "length": 40, "steps": 12, "accumulate": 2, "report": 1, "validate": 6, "checkpoint": 5,
   "schedule": {"learning_rate": 0.005, "warmup": 3}
 })";
 
@@ -206,7 +206,7 @@ TEST_F(MapLossRuns, TheirGradientsAreThoseOfPyTorchOverWholeMaps) {
   const std::string golden = std::string(CLEARHEAD_SOURCE_DIR) + "/tests/goldens/guided/marian";
   const std::string text =
       format(R"({{"data": "{0}", "pairs": {{"train": "train.tsv", "valid": "train.tsv"}}, "from": "{0}", "tokenizer": "bytes",
-    "places": 1000, "length": 32, "steps": 1, "dropout": 0, "attention_dropout": 0, "optimiser": {{"kind": "sgd", "clip": 0, "weight_decay": 0}},
+    "max_tokens": 1000, "length": 32, "steps": 1, "dropout": 0, "attention_dropout": 0, "optimiser": {{"kind": "sgd", "clip": 0, "weight_decay": 0}},
     "schedule": {{"learning_rate": 1}}, "alignment": {{"column": 3, "weight": 0.7}}, "entropy": {{"weight": 0.2}}}})",
              golden);
   std::vector<TrainingReport> reports;

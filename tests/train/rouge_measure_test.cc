@@ -15,7 +15,7 @@ namespace clearhead {
 namespace {
 
 constexpr const char* kRecipe = R"({
-  "pairs": {"train": "train.tsv", "valid": "train.tsv", "measure": "rouge"}, "tokenizer": "bytes", "places": 400, "length": 64, "steps": 5,
+  "pairs": {"train": "train.tsv", "valid": "train.tsv", "measure": "rouge"}, "tokenizer": "bytes", "max_tokens": 400, "length": 64, "steps": 5,
   "report": 1, "validate": 1,
   "model": {"model_type": "pointer_generator", "vocab_size": 256, "embedding_size": 8, "hidden_size": 8, "eos_token_id": 0, "pad_token_id": 1,
             "decoder_start_token_id": 1, "max_position_embeddings": 64, "task_specific_params": {"summarization": {}}}

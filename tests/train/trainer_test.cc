@@ -63,7 +63,7 @@ const std::vector<std::vector<std::string>> kKinds = {
     {"gradient_checkpointing=true", "dropout=0.1", "precision=bf16"},
     {"optimiser.kind=adam", "optimiser.weight_decay=0.1",
      R"(optimiser.groups=[{"match":"k_proj|norm","learning_rate_scale":0.5,"weight_decay":0}])"},
-    {"average=0.9", R"(optimiser.groups=[{"match":"embed|layers.0","learning_rate_scale":0}])"},
+    {"ema_decay=0.9", R"(optimiser.groups=[{"match":"embed|layers.0","learning_rate_scale":0}])"},
     {"gradient_checkpointing=true", R"(optimiser.groups=[{"match":"embed|layers.0|layers.1.self_attn.v","learning_rate_scale":0}])"},
 };
 
