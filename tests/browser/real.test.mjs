@@ -296,7 +296,7 @@ test('a run that was watched opens at its last step and goes back to its first',
     hidden_act: 'silu',
     tie_word_embeddings: true,
   };
-  const schedule = { rate: 0.01 };
+  const schedule = { learning_rate: 0.01 };
   const watch = { texts: ['line 12: 144', 'line 30: 900'], checkpoints: 5 };
   const modelFacts = { architectures: ['LlamaForCausalLM'], model_type: 'llama', ...heads, ...rest };
   writeFileSync(recipe, JSON.stringify({ files: ['lines.txt'], model: modelFacts, length: 32, steps: 60, schedule, watch }));
