@@ -431,7 +431,8 @@ Rows data_rows() {
       integer("batch", &Recipe::batch, {1}, "sequences in a batch; not with \"pairs\"")
           .when(has_batches_of_sequences)
           .with_fallback("8; 32 with \"task\""),
-      integer("max_tokens", &Recipe::places, {1}, "with \"pairs\": size of a batch in tokens, padding included").when(has_batches_of_tokens),
+      integer("max_tokens", &Recipe::places, {1}, "with \"pairs\": size of a batch in tokens, padding included")
+          .when(has_batches_of_tokens),
       Schema<Recipe>::Field{
           {"repeat", "an object, or a list of them", "none", "passages that are repeated in a sequence, which teaches heads to copy"},
           read_repeats,
