@@ -18,7 +18,7 @@ const Schema<Distortion>& distortion_schema() {
 }
 
 template <class T>
-Schema<T>::Field some_files(std::vector<std::string> T::*member, const char* meaning) {
+typename Schema<T>::Field some_files(std::vector<std::string> T::*member, const char* meaning) {
   return {{"files", "a list of files", "required", meaning}, [=](Fields& fields, T& to) {
             to.*member = fields.strings("files");
             if ((to.*member).empty()) fields.wrong("files", "at least one file", Json::array());
