@@ -59,7 +59,7 @@ class Processes(TrainingCase):
         lines = "".join(f"{i} and {i * 7 % 40}\t{i * 7 % 40} und {i}\t0-2 1-1 2-0\n" for i in range(90))
         for name in ("train.tsv", "valid.tsv"):
             (self.folder / name).write_text(lines, encoding="utf-8")
-        self.write(files=None, held_out=None, batch=None, pairs={"train": "train.tsv", "valid": "valid.tsv"}, model=MARIAN, places=128, steps=6, accumulate=4,
+        self.write(files=None, held_out=None, batch=None, pairs={"train": "train.tsv", "valid": "valid.tsv"}, model=MARIAN, max_tokens=128, steps=6, accumulate=4,
                    report=2, validate=6, checkpoint=5, attention_dropout=0.1, alignment={"column": 3, "weight": 0.5}, entropy={"weight": -0.1})
         self.assertEqual(self.train("one").code, 0)
         done = self.together(2, self.recipe, f"data={self.folder}", "-o", self.folder / "by2")
