@@ -1,12 +1,13 @@
 // A backend is one table of functions. A process uses one complete table (registry.h); tests compare several tables.
 //
-// Calls arrive validated (spec.h's validate), with outputs allocated. A function may use parallel_for. It must give the
-// same bits for any number of threads, batch size and number of heads. q, k, v, out and their gradients are f32, bf16
-// or f16, all alike in one call; scores and sums are f32. widen.h lets a kernel see f32 only. Inside kernels the
-// maximum of an empty row is −1e30; in stored rows a row that saw no key has m = −∞, ℓ = 0.
+// Every call has been validated (spec.h's validate) and its outputs are allocated. A function may use parallel_for. It
+// must give the same bits for any number of threads, batch size and number of heads. q, k, v, out and their gradients
+// are f32, bf16 or f16, with one dtype per call; scores and sums are f32. widen.h converts 16-bit operands for kernels
+// that compute in f32 only. Inside kernels, a row that has seen no key has the maximum −1e30; in the stored row
+// statistics it has m = −∞ and ℓ = 0.
 //
-// To add a backend: a folder beside ref/ and cpu/, a function that returns its table, and a line in registry.cc. The
-// conformance tests then include it.
+// To add a backend, add a folder beside ref/ and cpu/, a function that returns its table, and a line in registry.cc.
+// The conformance tests then include it.
 #pragma once
 
 #include <algorithm>
@@ -32,31 +33,33 @@ struct ForwardCall {
   const AttentionSpec& spec;
   const Tensor& q;   // [batch, head, query, d_k], any strides
   const Keys& keys;  // [batch, key_head, key, d_k], any strides; or pages
-  const Tensor& v;   // [batch, key_head, key, d_v], any strides; undefined if keys are pages, which hold the values
+  const Tensor& v;   // [batch, key_head, key, d_v], any strides; undefined for a paged cache, which holds the values
   Tensor& out;       // [batch, head, query, d_v], any strides; in memory it may be [batch, query, head, d_v]
   RowStats& rows;    // f32 [batch, head, query], contiguous; a kernel that rounds P to bf16 allocates `used`
-  // As Statistic::kEntropy and kDistance, f32 [batch, head, query], contiguous; null: not asked for.
+  // Statistic::kEntropy and kDistance of each row: f32 [batch, head, query], contiguous. Null if not requested.
   Tensor* entropy = nullptr;
   Tensor* distance = nullptr;
 };
 
-/// The gradients of one forward call; d_out is the gradient of the loss with respect to out. Softmax's row sums give dS_ij = P_ij (dP_ij − D_i)
-/// with D_i = dO_i·O_i; a gradient g_i of the log-sum-exp L_i makes that D_i − g_i, since ∂L_i/∂s_ij = P_ij.
+/// The gradients of one forward call. d_out is the gradient of the loss with respect to out. For softmax,
+///   dS_ij = P_ij (dP_ij − D_i)   with D_i = dO_i·O_i.
+/// A gradient g_i of the row's log-sum-exp L_i replaces D_i by D_i − g_i, because ∂L_i/∂s_ij = P_ij.
 struct BackwardCall {
-  const AttentionRecord& record;  // of the forward call, with all its rows; the keys are a tensor
+  const AttentionRecord& record;  // of the forward call, with all its rows; its keys are a tensor, not pages
   const Tensor& v;                // [batch, key_head, key, d_v], any strides
   const Tensor& out;              // [batch, head, query, d_v], any strides: the result of the forward call
   const Tensor& d_out;            // shape of out, any strides
-  // f32 [batch, head, query], any strides; undefined: zeros. Defined only for softmax.
+  // f32 [batch, head, query], any strides; undefined means zeros. Always undefined unless the normaliser is softmax.
   const Tensor& d_log_sum_exp;
-  // Contiguous, in the shapes of q, k and v; must be written in full.
+  // Contiguous, with the shapes of q, k and v. The backend must write every element.
   Tensor &d_q, &d_k, &d_v;
-  // In the order of for_each_operand: f32, contiguous, shape of the operand; must be written in full. Undefined: not
-  // wanted, or not an f32 operand.
+  // One entry per operand, in the order of for_each_operand: f32, contiguous, with the operand's shape. The backend must
+  // write every element. Undefined if the gradient is not wanted or the operand is not f32.
   std::vector<Tensor>& d_operands;
 };
 
-/// The gradient tensor of this operand of the description; null if it is not wanted or not an operand of this call.
+/// The gradient tensor of `operand`, an operand of the call's description. Null if that gradient is not wanted or
+/// `operand` does not belong to this call.
 inline Tensor* gradient_of(const BackwardCall& call, const Tensor& operand) {
   size_t at = 0;
   Tensor* found = nullptr;
@@ -70,12 +73,12 @@ inline Tensor* gradient_of(const BackwardCall& call, const Tensor& operand) {
 /// Weights or scores of some rows of one head over a range of keys. Scores are computed by the same chain of operations
 /// as in the forward call, so they have the same bits.
 struct WeightsCall {
-  // kScore2: in base 2 (natural·log₂e), after all terms, −∞ if hidden. kWeight: 0 if hidden. kWeightOrNaN: the same
-  // bits, NaN if hidden.
+  // kScore2: the score in base 2 (natural·log₂e) after all terms, −∞ if hidden. kWeight: the weight, 0 if hidden.
+  // kWeightOrNaN: the same bits as kWeight, but NaN if hidden.
   enum class Quantity : uint8_t { kScore2, kWeight, kWeightOrNaN };
   const AttentionRecord& record;
   int64_t batch = 0, head = 0;
-  const int64_t* rows = nullptr;  // row indices into record.q, ascending, `row_count` of them
+  const int64_t* rows = nullptr;  // [row_count] row indices into record.q, ascending
   int64_t row_count = 0;
   Range keys{};
   Quantity quantity = Quantity::kWeight;
@@ -85,11 +88,12 @@ struct WeightsCall {
   int64_t out_stride = 0;  // elements between rows of out
 };
 
-/// A grid of cells over a rectangle of a map. No cells: nothing is pooled.
+/// A grid of cells over a rectangle of an attention map, for pooling. With no cells, nothing is pooled.
 struct CellGrid {
-  Range rows{}, keys{};  // rows of the record; keys
-  std::array<int64_t, 2> cells{0, 0};
-  // > 0: cells of side × side from the rectangle's first pair. 0: cell r of R over n items covers [⌊rn/R⌋, ⌊(r+1)n/R⌋).
+  Range rows{}, keys{};                // the rectangle: rows of the record × keys
+  std::array<int64_t, 2> cells{0, 0};  // [rows, keys]: number of cells along each axis
+  // > 0: cells are side × side pairs, counted from the rectangle's first pair.
+  // 0: along an axis of n items with R cells, cell r covers items [⌊rn/R⌋, ⌊(r+1)n/R⌋).
   int64_t side = 0;
 
   bool empty() const { return cells[0] <= 0 || cells[1] <= 0; }
@@ -108,20 +112,21 @@ struct CellGrid {
   }
 };
 
-/// Cells over all rows and keys of a record.
+/// A grid over all rows and keys of a record.
 inline CellGrid grid_over(const AttentionRecord& record, std::array<int64_t, 2> cells) {
   return {.rows = {0, record.rows_kept()}, .keys = {0, key_length(record.keys)}, .cells = cells};
 }
 
-/// All requested statistics in one pass over all rows (or those in `rows`), with memory for tiles only. Results are
-/// exact sums in a fixed order; hidden pairs do not count. The backend allocates the tensors of ReductionResult.
+/// Computes all requested statistics in one pass over the rows in `rows`. Memory is O(one tile); the map is not stored.
+/// Sums run over all of these pairs in a fixed order; hidden pairs do not count. The backend allocates the tensors of
+/// ReductionResult.
 struct SweepCall {
   const AttentionRecord& record;
-  const ReductionRequest& request;   // its `cells` are in `grid`
-  const std::vector<int64_t>& rows;  // row indices to look at, ascending; all rows if exact
-  // Factors on weights are allowed only in a call that requests nothing but cells, or with row_factors of any sign nothing
-  // but kReceived, which is then Σ_i f_i P_ij. Cells over a part of the keys are allowed only in a call that requests
-  // nothing else. An empty span means ones; a NaN in key_factors leaves the key out.
+  const ReductionRequest& request;   // `grid` replaces its `cells`
+  const std::vector<int64_t>& rows;  // row indices to visit, ascending; all rows for an exact result
+  // Factors on weights are allowed only in a call that requests cells alone. Exception: row_factors, of any sign, are
+  // also allowed in a call that requests kReceived alone; it is then Σ_i f_i P_ij. A grid over a subset of the keys is
+  // allowed only in a call that requests cells alone. An empty span means ones; a NaN in key_factors skips the key.
   CellGrid grid{};
   std::span<const float> row_factors{}, key_factors{};  // [grid.rows.size()], [grid.keys.size()]
   Range batches{0, -1};                                 // −1: all
@@ -134,7 +139,7 @@ struct SweepCall {
 struct Backend {
   const char* name = "";  // "ref", "cpu"
   InstructionSet isa = InstructionSet::kReference;
-  /// Empty if the description can be run; else what is missing, for the kUnsupported message.
+  /// Empty if the backend can run the description. Otherwise the missing feature, for the kUnsupported message.
   std::optional<std::string> (*refusal)(const AttentionSpec& spec, const AttentionShape& shape) = nullptr;
   void (*forward)(const ForwardCall& call) = nullptr;
   void (*backward)(const BackwardCall& call) = nullptr;

@@ -1,8 +1,8 @@
-// Shapes of windows over planes, and convolutions over them.
+// Two-dimensional convolution: shapes of sliding windows, the forward call and its gradients.
 //
-// Buffers are f32; planes [height, width] are row-major and contiguous. Along each axis output o of tap t reads
-// input o·stride + t·dilation − padding, or nothing if that lies outside. Results have the same bits for any
-// number of threads.
+// Buffers are f32; planes [height, width] are row-major and contiguous. A tap is one position in the kernel. Along each
+// axis, output o reads at tap t the input o·stride + t·dilation − padding, or nothing if that lies outside. Results
+// have the same bits for any number of threads.
 #pragma once
 
 #include <algorithm>
@@ -13,7 +13,7 @@
 
 namespace clearhead {
 
-/// Arrays are [height, width].
+/// The shape of a sliding window. Arrays are [height, width].
 struct WindowShape {
   std::array<int64_t, 2> size{}, kernel{1, 1}, stride{1, 1}, padding{0, 0}, dilation{1, 1};
 
@@ -21,7 +21,7 @@ struct WindowShape {
     return (size[axis] + 2 * padding[axis] - dilation[axis] * (kernel[axis] - 1) - 1) / stride[axis] + 1;
   }
   int64_t offset(size_t axis, int64_t tap) const { return tap * dilation[axis] - padding[axis]; }
-  /// The outputs for which a tap reads an input.
+  /// The range of outputs for which this tap reads inside the plane.
   Range inside(size_t axis, int64_t tap) const {
     const int64_t from = offset(axis, tap), step = stride[axis];
     const int64_t begin = std::max<int64_t>(0, (step - 1 - from) / step);
@@ -34,7 +34,7 @@ struct WindowShape {
 
 struct ConvolutionShape {
   WindowShape windows{};
-  int64_t batch = 0, groups = 1, in = 0, out = 0;  // channels of one group
+  int64_t batch = 0, groups = 1, in = 0, out = 0;  // in, out: channels of one group
   int64_t inner() const { return in * windows.taps(); }
 };
 

@@ -1,4 +1,4 @@
-// Names of activations, and a live weight rounded to bf16 once for each of its versions.
+// Names of activations, and the cached bf16 copy of a live weight.
 #include "backends/dense.h"
 
 #include "tensor/convert.h"

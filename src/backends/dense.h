@@ -1,8 +1,9 @@
-// The dense ops of a backend's table: what a Transformer computes besides attention.
+// The dense ops of a backend's table: linear layers, norms, embeddings, activations and everything else that a
+// Transformer computes besides attention.
 //
-// Buffers are f32. Rows are contiguous and `stride` elements apart. Weights are prepared once, in the layout the
-// backend wants for any number of rows, and are read-only afterwards. Functions may use parallel_for and must not
-// be called inside it.
+// Buffers are f32. Each row is contiguous; consecutive rows are `stride` elements apart. Weights are prepared once, in
+// a layout that the backend chooses and that serves any number of rows, and are read-only afterwards. Functions may use
+// parallel_for and must not be called inside it.
 #pragma once
 
 #include <cstdint>
@@ -27,10 +28,10 @@ enum class Activation : uint8_t {
   kSigmoid,
 };
 const char* to_string(Activation activation);
-/// By the Hugging Face name; empty for an unknown one.
+/// The activation with this Hugging Face name; empty if the name is unknown.
 std::optional<Activation> activation_from(std::string_view name);
 
-/// W of y = x·Wᵀ in the layout of one backend. Immutable and shared between threads.
+/// The weight W of y = x·Wᵀ in the layout of one backend. Immutable; threads may share it.
 class PreparedWeight {
  public:
   virtual ~PreparedWeight() = default;
@@ -39,7 +40,7 @@ class PreparedWeight {
   WeightStorage storage = WeightStorage::kF32;
 };
 
-/// A weight that changes between calls, such as one in training. It is read in place; nothing is prepared.
+/// A weight that changes between calls, as in training. It is read in place; nothing is prepared.
 class LiveWeight : public PreparedWeight {
  public:
   explicit LiveWeight(Tensor rows) : values(std::move(rows)) {
@@ -48,7 +49,7 @@ class LiveWeight : public PreparedWeight {
     bytes = values.bytes();
   }
   Tensor values{};  // f32 [out, in]
-  /// The values in bf16, rounded to nearest even; rounded again only after they have changed. Not thread-safe.
+  /// The values in bf16, rounded to nearest even. The result is cached until the values change. Not thread-safe.
   const Tensor& rounded() const;
 
  private:
@@ -56,8 +57,8 @@ class LiveWeight : public PreparedWeight {
   mutable uint64_t version_ = 0;  // of the values that rounded_ was made from
 };
 
-/// A range of a weight's outputs as stored in a file: [out, in], or [in, out] if input_first; f32, bf16
-/// or f16, any strides.
+/// A range of a weight's outputs, as stored in a file: [out, in], or [in, out] if `input_first`; f32, bf16 or f16; any
+/// strides.
 struct WeightPart {
   Tensor values{};
   bool input_first = false;
@@ -66,7 +67,7 @@ struct WeightPart {
 /// out = f(x·Wᵀ + bias), or out += … if `accumulate`. x and out must not overlap.
 struct LinearCall {
   const PreparedWeight& weight;
-  // [rows, in]. Null: the input is bf16, at narrow_x, and the weight is stored in bf16.
+  // [rows, in]. Null if the input is bf16: it is then at narrow_x, and the weight is stored in bf16.
   const float* x = nullptr;
   int64_t rows = 0;
   int64_t x_stride = 0;
@@ -76,10 +77,10 @@ struct LinearCall {
   float* out = nullptr;     // [rows, out]
   int64_t out_stride = 0;
   const uint16_t* narrow_x = nullptr;
-  uint16_t* narrow_out = nullptr;  // used instead of out with narrow_x: each sum is rounded once; no accumulate
+  uint16_t* narrow_out = nullptr;  // with narrow_x, replaces `out`: each sum is rounded once; no `accumulate`
 };
 
-/// A matrix in place: element [r, c] is data[r·row + c·column]; row or column is 1.
+/// A view of a matrix: element [r, c] is data[r·row + c·column]. At least one of `row` and `column` is 1.
 template <class Element>
 struct MatrixOf {
   const Element* data = nullptr;
@@ -119,8 +120,8 @@ struct NormCall {
 };
 
 /// out[r] = scale·tokens[ids[r]] + positions[position_ids[r]] + types[type_ids[r]]. Tables are f32, bf16 or f16,
-/// [entries, width], contiguous; undefined tables are left out. Only the rows asked for are read, so a mapped file
-/// stays on disk. The caller has checked the ids.
+/// [entries, width], contiguous; an undefined table adds nothing. Only the rows that the ids name are read, so the rest
+/// of a memory-mapped file is not loaded. The caller has checked the ids.
 struct EmbeddingCall {
   const Tensor& tokens;
   const Tensor& positions;
@@ -160,7 +161,8 @@ struct SoftmaxCall {
 };
 
 struct DenseOps {
-  /// Parts are stacked along their outputs, so q, k and v become one product. Throws kShape if their inputs differ.
+  /// Stacks the parts along their outputs, so that q, k and v become one product. Throws kShape if the parts' input
+  /// widths differ.
   std::shared_ptr<const PreparedWeight> (*prepare)(const WeightPart* parts, int64_t count, WeightStorage storage) = nullptr;
   void (*linear)(const LinearCall& call) = nullptr;
   void (*product)(const ProductCall& call) = nullptr;

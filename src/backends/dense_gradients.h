@@ -1,7 +1,8 @@
-// Gradients of the dense ops, losses, and optimiser steps: what training computes besides products and attention.
+// Gradients of the dense ops, losses, dropout and optimiser steps: everything that training computes besides matrix
+// products and attention.
 //
-// Buffers are f32, rows contiguous. Sums over rows are added in a fixed order for any number of threads. Functions
-// may use parallel_for.
+// Buffers are f32 and rows are contiguous. Sums over rows are added in the same order for any number of threads.
+// Functions may use parallel_for. "(+)=" means += if `accumulate`, else =.
 #pragma once
 
 #include <cmath>
@@ -33,7 +34,7 @@ struct GatedGradientCall {
 };
 
 /// Gradient of y = x̂·w + b, where x̂ = (x − mean)·scale with scale = 1/√(var + ε) (RMS norm: 1/√(mean x² + ε)), and
-/// g = d_out·w. d_x is added to, not set, if `accumulate`:
+/// g = d_out·w:
 ///   d_x (+)= scale·(g − mean g − x̂·mean(g·x̂)), without `mean g` for RMS norm
 ///   d_w += Σ_r d_out·x̂,  d_b += Σ_r d_out
 struct NormGradientCall {
@@ -56,7 +57,7 @@ struct ColumnSumCall {
   float* sums = nullptr;
 };
 
-/// d_table[ids[r]] += scale·d_out[r], for each entry in ascending r.
+/// d_table[ids[r]] += scale·d_out[r]. The additions to one entry run in ascending r.
 struct EmbeddingGradientCall {
   const int32_t* ids = nullptr;  // [rows]
   const float* d_out = nullptr;  // [rows, width]
@@ -81,13 +82,13 @@ struct CrossEntropyCall {
   bool accumulate = false;
 };
 
-/// Dropout keeps element i if 16 bits of a counter-based random number are not below rate·2¹⁶. One number
+/// Dropout keeps element i if its 16 bits of a counter-based random number are at least rate·2¹⁶. One 64-bit number
 /// serves four elements.
 inline uint32_t dropout_threshold(float rate) { return static_cast<uint32_t>(std::lround(rate * 65536.0F)); }
 inline bool keeps(uint64_t number, int64_t i, uint32_t threshold) { return ((number >> (i % 4 * 16)) & 0xFFFF) >= threshold; }
 
-/// out[i] = x[i]·65536/(65536 − threshold) if kept, else 0; added if `accumulate`. Which elements are kept depends on
-/// seed and i only, so the gradient is the same call.
+/// out[i] (+)= x[i]·65536/(65536 − threshold) if element i is kept, else 0. Whether it is kept depends only on `seed`
+/// and i, so the same call, applied to d_out, computes the gradient.
 struct DropoutCall {
   const float* x = nullptr;
   float* out = nullptr;  // may be x

@@ -8,7 +8,7 @@
 //     i, f, o = σ(a_i), σ(a_f), σ(a_o)   g = tanh(a_g)   c' = f·c + i·g   h' = o·tanh c'
 //     a = W_ih·x + b_ih + W_hh·h + b_hh
 //
-// A row holds the gates r, z, n or i, f, g, o side by side. A sequence that has ended keeps its state.
+// A row holds its gates side by side: r, z, n (GRU) or i, f, g, o (LSTM). A sequence that has ended keeps its state.
 #pragma once
 
 #include <cstdint>
@@ -28,9 +28,9 @@ struct StridedRows {
 struct GateCall {
   RecurrentKind kind = RecurrentKind::kGru;
   int64_t rows = 0, width = 0;               // sequences, hidden units
-  const uint8_t* runs = nullptr;             // [rows]: 0 if the sequence has ended; null: none has
-  StridedRows<float> gates{};                // [rows, gates·width]: input a, overwritten by r, z, n or i, f, g, o
-  StridedRows<const float> hidden{};         // [rows, 3·width]: b, for a GRU
+  const uint8_t* runs = nullptr;             // [rows]: 0 if the sequence has ended; null if none has
+  StridedRows<float> gates{};                // [rows, gates·width]: in: a. Out: r, z, n or i, f, g, o
+  StridedRows<const float> hidden{};         // [rows, 3·width]: b; GRU only
   StridedRows<const float> state{}, cell{};  // [rows, width]: h, c
   StridedRows<float> next{}, next_cell{};    // h', c'
 };
@@ -43,10 +43,11 @@ struct GateGradientCall {
   StridedRows<const float> gates{}, hidden{};  // as the forward call left them
   StridedRows<const float> state{}, cell{}, next_cell{};
   StridedRows<const float> d_next{}, d_next_cell{};  // of h' and c', from outside the layer
-  // [rows, width]. In: gradients of h' and c' from later steps. Out: of h, without the part through W_hh, and of c.
+  // [rows, width]. In: gradients of h' and c' from later steps. Out: gradients of h, without the part through W_hh, and
+  // of c.
   float *d_state = nullptr, *d_cell = nullptr;
   StridedRows<float> d_gates{};   // of a
-  StridedRows<float> d_hidden{};  // of b, for a GRU
+  StridedRows<float> d_hidden{};  // of b; GRU only
 };
 
 }  // namespace clearhead

@@ -1,4 +1,5 @@
-// The best whole table that runs here: cpu with AVX-512, cpu with AVX2, ref. A name that is unknown or cannot run here is refused with what can.
+// Chooses the best complete table that runs here: cpu with AVX-512, cpu with AVX2, then ref. For a name that is unknown
+// or cannot run here, the error names an alternative.
 #include "backends/registry.h"
 
 #include <atomic>
@@ -15,7 +16,7 @@ namespace {
 
 std::atomic<const Backend*> chosen{nullptr};
 
-// A table with a hole is not handed out: a process uses one whole table.
+// A process takes all its functions from one table, so a table that lacks one of these is never returned.
 bool is_whole(const Backend& table) {
   const DenseOps& dense = table.dense;
   return table.refusal && table.forward && table.weights && table.sweep && dense.prepare && dense.linear && dense.norm && dense.embed &&
@@ -27,7 +28,7 @@ std::string environment(const char* name) {
   return value ? value : "";
 }
 
-// The best whole table of that name, and of that instruction set unless it is empty.
+// The best complete table with this name and instruction set; an empty string matches any. `asked_by` opens the message.
 const Backend& table_for(std::string_view name, std::string_view isa, const char* asked_by) {
   if (name != "ref" && name != "cpu" && !name.empty()) {
     fail(ErrorCode::kUnsupported, "{}: there is no backend \"{}\"; expected ref or cpu", asked_by, name);

@@ -9,12 +9,13 @@
 
 namespace clearhead {
 
-/// The table in use, chosen by the first call. Throws kUnsupported if the environment forces one that cannot run here.
+/// The table in use, chosen on the first call. Throws kUnsupported if the environment forces one that cannot run here.
 const Backend& backend();
-/// Chooses by name ("ref", "cpu", or an instruction set of cpu: "avx2", "avx512"). Call it before or between
-/// computations. Throws kUnsupported.
+/// Chooses a table by name: "ref", "cpu", or an instruction set of cpu, "avx2" or "avx512". Must not be called during a
+/// computation. Throws kUnsupported if the name is unknown or the table cannot run here.
 void choose_backend(std::string_view name);
-/// All tables that can run on this machine (ref, then each instruction set of cpu), for tests and `doctor`.
+/// All tables that can run on this machine, slowest first: ref, then each instruction set of cpu. For tests and
+/// `clearhead doctor`.
 std::vector<const Backend*> runnable_backends();
 
 }  // namespace clearhead

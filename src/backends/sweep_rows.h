@@ -1,5 +1,5 @@
-// Entropy and distance of the rows of a forward call, by a separate sweep: for drivers that do not sum them
-// in the forward pass.
+// Entropy and distance (Statistic) of the rows of a forward call, computed by a separate sweep. For drivers that do not
+// accumulate them during the forward pass.
 #pragma once
 
 #include <numeric>
@@ -9,7 +9,7 @@
 
 namespace clearhead {
 
-/// Call after the forward pass has written its row statistics. Does nothing if neither sum was asked for.
+/// Call this after the forward pass has written its row statistics. Does nothing if neither statistic was requested.
 inline void sweep_rows(const ForwardCall& call, ReductionResult (*sweep)(const SweepCall&)) {
   ReductionRequest request;
   if (call.entropy) request.statistics.push_back(Statistic::kEntropy);

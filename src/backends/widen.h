@@ -1,11 +1,10 @@
-// Runs f32 kernels on 16-bit operands: operands are widened once per call, results are rounded once at the end.
+// Runs f32 kernels on 16-bit operands: operands are widened once per call, and results are rounded once at the end.
 //
-//   q, keys, v, out, d_out of bf16 or f16 → f32, exactly → the kernel → out, d_q, d_k, d_v → 16 bits, to nearest even
+//   q, keys, v, out, d_out in bf16 or f16 → f32, exactly → kernel → out, d_q, d_k, d_v → 16 bits, to nearest even
 //
-// Every table uses this step, so its kernels see f32, except for operands that the table's
-// dispatch leaves unchanged.
-// Cost and memory are O(length·d). A look at some rows and keys widens only those. The caller's record keeps the
-// original operands.
+// Every table uses this step, so its kernels see f32, except for operands that the table's dispatch leaves unchanged.
+// Cost and memory are O(length·d). Recomputing weights of some rows and keys widens only those. The caller's record
+// keeps the original operands.
 #pragma once
 
 #include <algorithm>
@@ -20,7 +19,7 @@ inline bool is_wide(const Tensor& tensor) { return !tensor.defined() || tensor.d
 /// Returns `tensor` unchanged if it is f32 or undefined.
 inline Tensor widened(const Tensor& tensor) { return is_wide(tensor) ? tensor : to_f32(tensor); }
 
-/// Paged caches are read by the kernels directly; they are not widened.
+/// A paged cache is returned unchanged: kernels read its dtype directly.
 inline Keys widened(const Keys& keys) {
   const Tensor* k = std::get_if<Tensor>(&keys);
   return k && !is_wide(*k) ? Keys(to_f32(*k)) : keys;
@@ -31,7 +30,7 @@ inline bool is_wide(const AttentionRecord& record) {
   return is_wide(record.q) && (!k || is_wide(*k));
 }
 
-/// For use within one call: the record's stamp no longer matches its operands.
+/// The result is for use within one call only: its stamp does not match its widened operands.
 inline AttentionRecord widened(const AttentionRecord& record) {
   AttentionRecord wide = record;
   wide.q = widened(record.q);
@@ -39,7 +38,7 @@ inline AttentionRecord widened(const AttentionRecord& record) {
   return wide;
 }
 
-/// A result that a kernel writes in f32 and the caller wants in the dtype of `wanted`.
+/// A result that a kernel writes in f32; finish() converts it to the dtype of `wanted`.
 class WideResult {
  public:
   explicit WideResult(Tensor& wanted) : wanted_(wanted), wide_(is_wide(wanted) ? wanted : Tensor::empty(wanted.shape())) {}
@@ -53,19 +52,19 @@ class WideResult {
   Tensor wide_;
 };
 
-/// kernel(call) in f32: operands widened, out rounded.
+/// Runs kernel(call) in f32: widens the operands and rounds out.
 template <class F>
 void forward_widened(const ForwardCall& call, F&& kernel) {
   const Tensor q = widened(call.q), v = widened(call.v);
   const Keys keys = widened(call.keys);
   WideResult out(call.out);
-  // All fields by name: a new field does not compile until it is passed on here.
+  // A structured binding of all fields: a new field does not compile until it is passed on here.
   const auto& [spec, _q, _keys, _v, _out, rows, entropies, distances] = call;
   kernel(ForwardCall{spec, q, keys, v, out.tensor(), rows, entropies, distances});
   out.finish();
 }
 
-/// The same of values and out alone: for kernels that multiply q and keys as they are.
+/// The same for values and out only: for kernels that take q and keys in 16 bits.
 template <class F>
 void forward_with_wide_values(const ForwardCall& call, F&& kernel) {
   const Tensor v = widened(call.v);
@@ -75,7 +74,8 @@ void forward_with_wide_values(const ForwardCall& call, F&& kernel) {
   out.finish();
 }
 
-/// kernel(call) in f32, or over 16-bit operands as they are (`as_given`): gradients are f32 there, and rounded here.
+/// Runs kernel(call) in f32, or with `as_given` on the operands in their own dtype. In both cases the kernel writes
+/// f32 gradients, which are rounded here.
 template <class F>
 void backward_widened(const BackwardCall& call, bool as_given, F&& kernel) {
   const auto given = [&](const auto& operand) { return as_given ? operand : widened(operand); };
@@ -94,8 +94,8 @@ void backward_widened(const BackwardCall& call, bool as_given, F&& kernel) {
   for (WideResult* result : {&d_q, &d_k, &d_v}) result->finish();
 }
 
-/// A tensor of the same shape as `tensor` [batch, head, length, d] in f32. Only positions [begin, end)
-/// of one head are set.
+/// An f32 tensor with the shape of `tensor` [batch, head, length, d]. All heads share the memory of one, and only its
+/// `positions` are set: those of (batch, head).
 inline Tensor partly_widened(const Tensor& tensor, int64_t batch, int64_t head, Range positions) {
   Tensor wide = Tensor::empty({1, 1, tensor.size(2), tensor.size(3)});
   Tensor part = wide.slice(2, positions.begin, positions.end);
@@ -103,7 +103,7 @@ inline Tensor partly_widened(const Tensor& tensor, int64_t batch, int64_t head, 
   return wide.expand({tensor.size(0), tensor.size(1), tensor.size(2), tensor.size(3)});
 }
 
-/// kernel(call) in f32.
+/// Runs kernel(call) in f32.
 template <class F>
 void weights_widened(const WeightsCall& call, F&& kernel) {
   const AttentionRecord& given = call.record;
@@ -111,16 +111,16 @@ void weights_widened(const WeightsCall& call, F&& kernel) {
   AttentionRecord record = given;
   record.q = partly_widened(given.q, call.batch, call.head, {call.rows[0], call.rows[call.row_count - 1] + 1});
   if (const Tensor* k = std::get_if<Tensor>(&given.keys)) {
-    constexpr int64_t kAround = KVPage::kLength;  // kernels read keys in groups
+    constexpr int64_t kAround = KVPage::kLength;  // widen whole pages, because kernels read keys in groups
     const Range keys{call.keys.begin / kAround * kAround, std::min(k->size(2), (call.keys.end + kAround - 1) / kAround * kAround)};
     record.keys = partly_widened(*k, call.batch, call.head / (given.q.size(1) / k->size(1)), keys);
   }
-  // All fields by name: a new field does not compile until it is passed on here.
+  // A structured binding of all fields: a new field does not compile until it is passed on here.
   const auto& [_, batch, head, rows, row_count, keys, quantity, after, precision, out, out_stride] = call;
   kernel(WeightsCall{record, batch, head, rows, row_count, keys, quantity, after, precision, out, out_stride});
 }
 
-/// kernel(call) in f32.
+/// Runs kernel(call) in f32.
 template <class F>
 ReductionResult sweep_widened(const SweepCall& call, F&& kernel) {
   if (is_wide(call.record)) return kernel(call);

@@ -1,6 +1,6 @@
-// The tables for AVX2 and AVX-512. Refuses lengths and rule tables of 2^31 or more. Each call asks
-// dispatch.h once for its driver; its operands are widened if the driver computes in f32, and a paged cache
-// is copied to rows if the driver needs rows.
+// The function tables for AVX2 and AVX-512. They refuse lengths and rule tables of 2^31 or more. Each call asks
+// dispatch.h once for its driver. Its operands are widened if the driver computes in f32, and a paged cache is copied to
+// rows if the driver needs rows.
 #include "backends/cpu/cpu.h"
 
 #include "backends/cpu/dense/dense.h"
@@ -9,7 +9,7 @@
 #include "backends/cpu/simd/targets.h"
 #include "backends/sweep_rows.h"
 #include "backends/widen.h"
-// After targets.h, which chooses the targets that Highway compiles.
+// Must follow targets.h, which chooses the targets that Highway compiles.
 #include <hwy/highway.h>
 
 #include <algorithm>
@@ -56,7 +56,7 @@ ReductionResult sweep(const SweepCall& call) {
   return choice.products == Products::kF32 ? sweep_widened(call, kernel) : kernel(call);
 }
 
-// Calls the driver with operands in the dtype that it takes.
+// Calls the chosen driver with operands in the dtype that it expects.
 template <const Kernels& kKernels>
 void forward_chosen(const ForwardCall& call, const ForwardChoice& choice) {
   const auto kernel = [&](const ForwardCall& of) {

@@ -1,4 +1,4 @@
-// The tables of drivers. Each condition says when a driver can compute a call, or when it is the fastest that can.
+// The choice of drivers. Each condition states when a driver can compute a call, or when it is the fastest that can.
 #include "backends/cpu/dispatch.h"
 
 #include <algorithm>
@@ -22,14 +22,14 @@ bool is(const Normaliser& normaliser) {
 
 bool drops(const AttentionSpec& spec) { return spec.after.dropout && spec.after.dropout->rate > 0; }
 
-// Dropout and the Gaussian give every (query, key) pair its own factor. Only drivers with
-// queries in lanes apply such factors.
+// Dropout and the Gaussian give every (query, key) pair its own factor. Only drivers with queries in lanes apply such
+// factors.
 bool is_after_by_pair(const AttentionSpec& spec) { return drops(spec) || spec.after.gaussian; }
 
 bool is_relative(const CallFacts& facts) { return std::holds_alternative<Relative>(facts.spec.score) && facts.d_k > 0; }
 
-// Lists of single queries, or of too few queries to fill the lanes, are computed key by key.
-// Lists of many queries go through key tiles.
+// Lists of single queries, or of too few queries to fill the lanes, are computed key by key. Lists of many queries are
+// computed by key tiles.
 bool gathers(const CallFacts& facts) {
   const auto& lists = facts.spec.topology.lists;
   const int64_t lanes = facts.machine.isa == InstructionSet::kAvx512 ? 16 : 8;
@@ -37,7 +37,7 @@ bool gathers(const CallFacts& facts) {
          (std::min(lists->query_block, std::max<int64_t>(1, facts.query_length)) < lanes || facts.queries <= kDecodeQueries);
 }
 
-// Whether running sums can express the description and cost less than computing its (query, key) pairs.
+// Whether running sums can compute the description, and need fewer operations than its (query, key) pairs.
 bool has_running_sums(const CallFacts& facts) {
   const auto& [band, segments, mask, lists, visible] = facts.spec.topology;
   if (!is<LinearAttention>(facts.spec.normaliser) || !std::holds_alternative<Dot>(facts.spec.score) || !facts.spec.terms.empty())
@@ -46,8 +46,8 @@ bool has_running_sums(const CallFacts& facts) {
   return facts.queries * facts.keys * (facts.d_k + facts.d_v) > 2 * (2 * facts.keys + facts.queries) * facts.d_k * facts.d_v;
 }
 
-// Keys per chunk where there are too few rows to keep the threads busy; 0: keys are not split. Chunks are long enough
-// that packing and merging take less than 2 % of the time, and few enough to bound the memory of partial results.
+// Keys per chunk if there are too few rows to keep the threads busy; 0 if keys are not split. Chunks are long enough that
+// packing and merging take less than 2 % of the time, and few enough to bound the memory of partial results.
 int64_t split_of(const CallFacts& facts) {
   constexpr int64_t kRows = 192, kLeastKeys = 2048, kMostChunks = 8;
   if (facts.queries * facts.group > kRows || facts.keys < 2 * kLeastKeys) return 0;
@@ -55,7 +55,7 @@ int64_t split_of(const CallFacts& facts) {
   return std::max(kLeastKeys, (even + KVPage::kLength - 1) / KVPage::kLength * KVPage::kLength);
 }
 
-// Whether the description means the same over fewer keys, if the keys left out lie before all that its band shows.
+// Whether the description keeps its meaning if leading keys, which its band does not show, are dropped.
 bool counts_from_the_end(const AttentionSpec& spec) {
   const auto& [band, segments, mask, lists, visible] = spec.topology;
   const auto counts = [](const Term& term) { return std::holds_alternative<Alibi>(term) || std::holds_alternative<SoftCap>(term); };
@@ -72,10 +72,10 @@ Range seen_keys(const CallFacts& facts) {
 
 // --- products -------------------------------------------------------------------------------------------------------
 
-// bf16 channels of d that one TDPBF16PS multiplies: 32 or 16; 0: d is not a multiple of 16.
+// Number of bf16 channels that one TDPBF16PS multiplies: 32 or 16; 0 if d is not a multiple of 16.
 int64_t amx_channels(int64_t d) { return d % 32 == 0 ? 32 : d % 16 == 0 ? 16 : 0; }
 
-// Dot-product scores of bf16 operands, on a machine that uses bf16 products.
+// Whether the scores are dot products of bf16 operands, on a machine that uses bf16 products.
 bool may_multiply_bf16(const CallFacts& facts) {
   return facts.machine.isa == InstructionSet::kAvx512 && facts.machine.bf16 != Products::kF32 && facts.dtype == DType::kBF16 &&
          std::holds_alternative<Dot>(facts.spec.score) && facts.d_k > 0;
@@ -85,15 +85,15 @@ bool suits_amx(const CallFacts& facts) {
   return is<Softmax>(facts.spec.normaliser) && !facts.spec.topology.lists && amx_channels(facts.d_k) > 0;
 }
 
-// For scores of keys in rows. Linear attention stays in f32: its weights are its scores, so a
-// look would show their rounding.
+// The products for row-major keys. Linear attention stays in f32: its weights are its scores, so recomputed weights
+// would show their rounding.
 Products products_over_rows(const CallFacts& facts) {
   if (!may_multiply_bf16(facts)) return Products::kF32;
   const bool fits = facts.machine.bf16 == Products::kAmx ? suits_amx(facts) : !is<LinearAttention>(facts.spec.normaliser);
   return fits ? facts.machine.bf16 : Products::kF32;
 }
 
-// For few queries over KV pages. d_k must be a multiple of 16 with dot products too, not only with AMX.
+// The products for few queries over KV pages. d_k must be a multiple of 16 for bf16 dot products too, not only for AMX.
 Products products_over_pages(const CallFacts& facts) {
   const bool fits = may_multiply_bf16(facts) && facts.pages == DType::kBF16 && suits_amx(facts) && 1 < facts.queries &&
                     facts.queries <= kDecodeQueries && !is_after_by_pair(facts.spec);
@@ -116,8 +116,8 @@ ForwardDriver forward_driver(const CallFacts& facts, Products products) {
   return ForwardDriver::kFlash;
 }
 
-// Many bf16 queries over bf16 pages (a prompt or a part of one): the keys that they can see are copied to rows, which
-// the bf16 products read as they are. Returns the facts of the call over those rows.
+// For many bf16 queries over bf16 pages (a prompt or a part of one), the visible keys are copied to rows, which bf16
+// products read directly. Returns the facts of the call over those rows.
 std::optional<CallFacts> over_rows(const CallFacts& facts) {
   if (facts.pages != DType::kBF16 || facts.queries <= kDecodeQueries || facts.queries > facts.keys) return std::nullopt;
   if (products_over_rows(facts) == Products::kF32) return std::nullopt;
@@ -151,12 +151,12 @@ BackwardChoice choose_backward(const CallFacts& facts) {
   const After& after = facts.spec.after;
   const bool is_plain = is<Softmax>(facts.spec.normaliser) && !drops(facts.spec) && !after.head_mask && !after.gaussian;
   if (has_running_sums(facts) && !after.head_mask) return {BackwardDriver::kChunkLinear, Products::kF32};
-  // Rows of two strips may share one entry of a dense bias's gradient.
+  // Two strips may add to the same entry of the gradient of a dense bias.
   if (gathers(facts) && !std::holds_alternative<Additive>(facts.spec.score) && !facts.wants_bias_gradient)
     return {BackwardDriver::kGather, Products::kF32};
   if (!is_plain) return {BackwardDriver::kFlashGeneral, Products::kF32};
   const Products products = facts.spec.topology.lists ? Products::kF32 : products_over_rows(facts);
-  // AMX multiplies dO by V in steps of as many channels as Q by K.
+  // AMX multiplies dO by V in steps of the same number of channels as Q by K.
   const bool fits = products != Products::kAmx || (facts.d_v > 0 && amx_channels(facts.d_v) >= amx_channels(facts.d_k));
   if (products == Products::kF32 || !fits) return {BackwardDriver::kFlash, Products::kF32};
   return {BackwardDriver::kFlashBf16, products};
@@ -219,7 +219,7 @@ CallFacts facts_of(const SweepCall& call, Machine machine) {
 }
 
 ForwardDriver driver_of(const AttentionRecord& record) {
-  // If P was not rounded, the driver does not depend on how scores were multiplied.
+  // If P was not rounded, the driver does not depend on the products.
   const Products products = record.rows.used.defined() ? Products::kBf16Dot : Products::kF32;
   CallFacts facts = facts_of(record, {record.stamp.isa, record.stamp.isa == InstructionSet::kAvx512 ? products : Products::kF32});
   facts.queries = record.query_length;
@@ -249,7 +249,8 @@ Products bf16_products() {
 }
 
 Machine this_machine(InstructionSet isa) {
-  const Products products = bf16_products();  // asked for under AVX2 too: what the environment demands and this machine lacks is refused
+  // Called under AVX2 too, so that a value of CLEARHEAD_BF16 that this machine cannot satisfy is always refused.
+  const Products products = bf16_products();
   return {isa, isa == InstructionSet::kAvx512 ? products : Products::kF32};
 }
 

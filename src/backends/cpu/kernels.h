@@ -1,5 +1,5 @@
-// The entry points that forward/, backward/ and inspect/ define, compiled once per instruction set. cpu.cc calls them
-// with the driver it chose. Operands must have the dtype that the chosen products take.
+// The entry points of forward/, backward/ and inspect/, compiled once per instruction set. cpu.cc calls them with the
+// driver it chose. Operands must have the dtype that the chosen products take.
 #pragma once
 
 #include "backends/contract.h"

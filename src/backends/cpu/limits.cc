@@ -1,4 +1,4 @@
-// Measures peak rates with long runs of independent multiply-adds and of plain reads, once per instruction set.
+// Peak rates: long runs of independent multiply-adds and of plain reads, compiled once per instruction set.
 #include "backends/cpu/limits.h"
 
 #include <chrono>
@@ -18,7 +18,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// As many independent chains as hide the latency of a multiply-add on two ports and still fit in registers.
+// Enough independent chains to hide the latency of a multiply-add on two ports, few enough to fit in registers.
 inline constexpr int kChains = kLanes == 16 ? 24 : 12;
 
 float fma_chains(int64_t steps) {
@@ -80,8 +80,8 @@ double fma_burst(InstructionSet isa, int64_t fmas, double* flops) {
 
 namespace {
 
-// Independent chains on the six AMX accumulator tiles (amx-inl.h). The time does not depend on
-// the data, so zeros will do.
+// Independent chains on the six AMX accumulator tiles (amx-inl.h). The time does not depend on the data, so the tiles may
+// contain zeros.
 void amx_chains(int64_t steps) {
   configure_amx(16);
   for (int64_t step = 0; step < steps; ++step) {

@@ -1,5 +1,5 @@
-// Peak rates of this machine, measured at the place and time of the work: multiply-adds and memory reads.
-// Benches report kernels as fractions of them.
+// Measures this machine's peak rates of multiply-adds and memory reads, on the thread that does the work and right before
+// it. Benchmarks report kernels as fractions of these rates.
 #pragma once
 
 #include <cstdint>
@@ -8,16 +8,16 @@
 
 namespace clearhead::cpu {
 
-/// Runs about `fmas` fused multiply-adds of the instruction set in registers, on this thread. Returns the seconds they
-/// took and sets *flops to their number of operations.
+/// Runs about `fmas` fused multiply-adds in registers, on this thread. Returns the elapsed seconds and sets *flops to the
+/// number of floating-point operations.
 double fma_burst(InstructionSet isa, int64_t fmas, double* flops);
 
 /// The same for bf16, for about 15 µs, with the products that attention uses (bf16_products): AMX (TDPBF16PS) or bf16
 /// dot products (VDPBF16PS, four flops per lane). Returns 0 if attention widens bf16 to f32.
 double bf16_burst(double* flops);
 
-/// Reads `bytes` bytes (a multiple of 4,096) on this thread, with a software prefetch 2 KiB ahead. Returns their sum,
-/// so that the compiler cannot drop the reads.
+/// Reads `bytes` bytes (a multiple of 4,096) on this thread, with a software prefetch 2 KiB ahead. Returns the sum of the
+/// floats, so that the compiler cannot drop the reads.
 float read_bytes(InstructionSet isa, const float* data, int64_t bytes);
 
 namespace N_AVX2 {

@@ -1,5 +1,4 @@
-// Dropout, head mask and Gaussian of one (query, key) pair, and their reverse. Sums carry the
-// sizes that errors are measured in.
+// Dropout, head mask and Gaussian of one (query, key) pair, and their gradients. Every sum carries its size (backward.h).
 #include "backends/ref/after.h"
 
 #include <cmath>

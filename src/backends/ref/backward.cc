@@ -1,5 +1,5 @@
-// Row by row: recomputes weights from the record, computes dP = dO·vᵀ, and goes back through normaliser, terms and
-// score function. All sums are in double, with their sizes.
+// Backward pass, row by row: recomputes the weights from the record, computes dP = dO·vᵀ, and propagates it back through
+// the normaliser, the terms and the score function. All sums are in double and carry their sizes.
 #include "backends/ref/backward.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Convolution by its formula, sums in double.
+// Convolution and its gradients as plain loops with sums in double.
 #include <vector>
 
 #include "backends/ref/dense.h"
@@ -9,8 +9,8 @@ namespace {
 
 double wide(float x) { return static_cast<double>(x); }
 
-// Calls f(index of the weight, index in x) for all products that go into output [y, x] of channel
-// `out` of a group, in the order of the weights.
+// Calls f(index of the weight, index in x) for each product in output [y, x] of channel `out` of a group, in the order
+// of the weights.
 template <class F>
 void for_each_pair(const ConvolutionShape& s, int64_t out, int64_t y, int64_t x, const F& f) {
   const WindowShape& w = s.windows;

@@ -1,5 +1,5 @@
-// Linear layers, products, norms, embeddings, rotary positions, gated units and softmax as plain loops with sums in
-// double. Weights are rounded as if stored.
+// Linear layers, matrix products, norms, embeddings, rotary positions, gated units and softmax as plain loops with sums
+// in double. Weights are rounded as their WeightStorage rounds them.
 #include "backends/ref/dense.h"
 
 #include <algorithm>
@@ -18,7 +18,7 @@ class RowMajor : public PreparedWeight {
   std::vector<float> values{};  // [out, in]
 };
 
-// Rounds a row of one output's weights as storing it would.
+// Rounds the weights of one output as `storage` would.
 void round_as_stored(WeightStorage storage, float* row, int64_t in) {
   if (storage == WeightStorage::kBF16) {
     for (int64_t i = 0; i < in; ++i) row[i] = bf16_to_f32(f32_to_bf16(row[i]));
@@ -152,7 +152,7 @@ void norm(const NormCall& call) {
   });
 }
 
-// Entry [row, channel] of a table in any of its three dtypes.
+// Entry [row, channel] of an embedding table, in f32, bf16 or f16.
 double entry(const Tensor& table, int64_t row, int64_t channel) {
   const int64_t at = row * table.size(1) + channel;
   if (table.dtype() == DType::kF32) return static_cast<double>(table.data<float>()[at]);

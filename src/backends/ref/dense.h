@@ -1,4 +1,4 @@
-// The dense operations of the reference: plain loops, sums in double.
+// The dense ops of the reference backend: plain loops with sums in double.
 #pragma once
 
 #include "backends/dense.h"

@@ -1,4 +1,4 @@
-// Gradients of the dense operations, losses and optimiser steps: plain loops, arithmetic in double.
+// Gradients of the dense ops, losses and optimiser steps: plain loops with arithmetic in double.
 #include "backends/dense_gradients.h"
 
 #include <algorithm>

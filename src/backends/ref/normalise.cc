@@ -1,5 +1,5 @@
-// Weights, row statistics, error sizes and reverse of each kind of normaliser: one visitor per question. τ comes from
-// the largest scores, sorted; the noise of a sampled hard choice is Gumbel's.
+// Weights, row statistics, error sizes and gradients of every normaliser: one visitor for each of these. τ is found from
+// the sorted scores; a sampled hard choice adds Gumbel noise.
 #include "backends/ref/normalise.h"
 
 #include <algorithm>
@@ -36,26 +36,26 @@ std::optional<double> sink_of(const AttentionSpec& spec, int64_t head) {
   return in_base_2(static_cast<double>(softmax->sinks->data<float>()[head * softmax->sinks->stride(0)]));
 }
 
-// The f32 nearest to x if that is not below x, else the next one above.
+// The smallest f32 that is not below x.
 double rounded_up(double x) {
   const float near = static_cast<float>(x);
   return static_cast<double>(near) < x ? std::nextafter(near, std::numeric_limits<float>::infinity()) : near;
 }
 
-// The factor on a score for normalisers with a threshold: y = factor·score, and y − τ, in
-// natural units, is the weight or its root.
+// The factor on a score for normalisers with a threshold: with y = factor·score in natural units, y − τ is the weight
+// (sparsemax) or its square root (entmax-1.5).
 double unit_of(const Sparsemax&) { return 1; }
 double unit_of(const Entmax15&) { return 0.5; }
 
 // max(0, y − τ).
 template <class Sparse>
 double excess(const Sparse& sparse, double score, const RecordedRow& row) {
-  if (row.l > 0) return above(unit_of(sparse) * score, row.m);  // a record of an earlier version: record.h
+  if (row.l > 0) return above(unit_of(sparse) * score, row.m);  // a record written by an earlier version (record.h)
   return above(unit_of(sparse) * std::numbers::ln2 * (in_base_2(score) - row.m), row.l);
 }
 
-// τ with Σ_j max(0, z_j − τ) = 1, or Σ_j max(0, z_j − τ)² = 1. It is the τ that the k largest z alone would need, for
-// the largest k whose smallest member lies above it. NaN and +∞ give NaN.
+// Solves Σ_j max(0, z_j − τ) = 1, or Σ_j max(0, z_j − τ)² = 1, for τ. The k largest z alone would need a τ_k; the result
+// is τ_k for the largest k such that all of these z lie above τ_k. NaN and +∞ give NaN.
 double threshold_of(std::vector<double> z, bool squared) {
   for (const double x : z) {
     if (!(x < std::numeric_limits<double>::infinity())) return std::numeric_limits<double>::quiet_NaN();
@@ -75,13 +75,13 @@ double threshold_of(std::vector<double> z, bool squared) {
   return top + tau;
 }
 
-// The noise added to a score for sampling: −ln(−ln u), u uniform from the random bits of the (query, key) pair.
+// Gumbel noise, added to a score for sampling: −ln(−ln u), with u uniform, from the random bits of the (query, key) pair.
 double gumbel(uint64_t noise, int64_t key) {
   const double u = (static_cast<double>(pair_bits(noise, key) >> 9) + 0.5) * 0x1p-23;
   return -std::log(-std::log(u));
 }
 
-// ln Σ_j e^{s_j − shift}, where `shift` is set to the largest score. NaN if a score is NaN or +∞.
+// Sets `shift` to the largest score and returns ln Σ_j e^{s_j − shift}. NaN if a score is NaN or +∞.
 double log_sum_exp_beside(const std::vector<double>& scores, double& shift) {
   double sum = 0;
   shift = kHidden;
@@ -129,7 +129,7 @@ struct Normalise {
     for (const double score : scores) out.l += score == kHidden ? 0 : score;
     if (std::abs(out.l) < 0x1p-126) out.l = 0;  // too small for f32 to divide by
   }
-  // `unit` is the factor on scores in base 2. m is rounded up, so the threshold lies below it.
+  // `unit` is the factor on scores in base 2. m is rounded up, so that the threshold lies below it.
   void take_threshold(double unit, bool squared) const {
     double largest = kHidden;
     for (const double score : scores) largest = greater(in_base_2(score), largest);
@@ -191,9 +191,9 @@ struct SizeOfWeight {
   double operator()(const LinearAttention&) const { return row.cancellation * (std::abs(weight) + row.largest); }
 };
 
-// g of one key and its size; then the key's share in D and the size of that share.
+// For one key: g and its size, then the factor on its dP in D and the size of that factor.
 struct Slope {
-  double weight, share;  // share: its softmax weight, for kinds that need it
+  double weight, share;  // share: the key's softmax weight; hard attention only
   const RowWeights& row;
   struct Answer {
     double g = 0, size = 0, part = 0, part_size = 0;
@@ -211,7 +211,8 @@ struct Slope {
   static Answer same(double g) { return {g, g, g, g}; }
 };
 
-// The score-function estimator: the gradient of the chosen weight times the gradient of the choice's log-probability.
+// The score-function (REINFORCE) estimator: the gradient of the chosen weight times the gradient of the log-probability
+// of the choice.
 std::vector<Sum> reverse_choice(const RowWeights& row, const std::vector<double>& scores, const std::vector<Sum>& d_weights) {
   const size_t chosen = static_cast<size_t>(row.m);
   std::vector<Sum> d_scores(scores.size());

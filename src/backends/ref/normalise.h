@@ -1,4 +1,6 @@
-// From the scores of a row to its weights and back, in double. Nothing else in ref knows the kinds of normalisers.
+// Normalisers: the weights of a row from its scores, and the gradients of the scores from those of the weights, in
+// double. Everything that depends on the normaliser is here, except sink logits (backward.cc, oracle.cc) and the entropy
+// of linear attention (sweep.cc).
 //
 //   softmax      P_j = e^{s_j − L}              m, ℓ: shift in base 2, and the sum
 //   sparsemax    P_j = max(0, s_j − τ)          m, ℓ: the largest score in base 2, and τ − m·ln 2
@@ -30,12 +32,12 @@ namespace clearhead::reference {
 
 struct RowWeights {
   std::vector<double> weights{};  // [key], 0 where hidden
-  double m = 0, l = 0;            // what a record keeps (record.h); −∞ and 0 for a row that saw nothing
+  double m = 0, l = 0;            // the row statistics of a record (record.h); −∞ and 0 if no key is visible
   double threshold = 0;           // τ
   double slope_sum = 0;           // Σ g, for normalisers with a threshold
   double sink_share = 0;          // share of a sink logit
-  double lead = 0;                // hard: how far the next best key is behind the chosen one
-  // Linear, whose sum may cancel: Σ|s|/|ℓ|, by which relative errors grow, and the largest |P|.
+  double lead = 0;                // hard: margin of the chosen key over the next best
+  // Linear attention, whose sum may cancel: Σ|s|/|ℓ|, the factor by which relative errors grow, and the largest |P|.
   double cancellation = 1, largest = 0;
   bool sees_any = false;
 };
@@ -43,35 +45,35 @@ struct RowWeights {
 /// Normalises a row from its scores alone. m is rounded to f32, as it is stored.
 RowWeights normalise(const RowOfScores& at, const std::vector<double>& scores);
 
-/// ℓ as a record stores it. A threshold is rounded down, so that the largest weight is never lost.
+/// ℓ as a record stores it, in f32. A threshold is rounded down, so that the largest weight is never rounded away.
 float stored_l(const Normaliser& normaliser, double l);
 
-/// A row's statistics as a record has them.
+/// The statistics of a row, read from a record.
 struct RecordedRow {
   double m = 0, l = 0;
   bool rounds = false;  // P was rounded to bf16: l is the sum of the rounded weights
 };
 RecordedRow recorded_row(const AttentionRecord& record, int64_t batch, int64_t head, int64_t row,
                          LookPrecision precision = LookPrecision::kExact);
-/// The weight of a visible (query, key) pair.
+/// Returns the weight of a visible (query, key) pair from its score.
 double weight_of(const Normaliser& normaliser, double score, int64_t key, const RecordedRow& row);
-/// All of a row's weights.
+/// Returns all weights of a row, from its scores and the record's row statistics.
 RowWeights weights_of(const AttentionRecord& record, int64_t batch, int64_t head, int64_t row, const std::vector<double>& scores);
-/// The share of a sink logit in a row that sees something; 0 without sinks.
+/// Returns the share of the sink logit in a row that sees at least one key; 0 without sinks.
 double sink_share(const AttentionSpec& spec, int64_t head, const RecordedRow& row);
 
-/// Whether it is sparsemax or entmax.
+/// Whether the normaliser is sparsemax or entmax-1.5.
 bool has_threshold(const Normaliser& normaliser);
-/// Whether the value of a weight of exactly 0 is ignored, whatever it holds.
+/// Whether a value whose weight is exactly 0 is skipped, even if it is infinite or NaN.
 bool leaves_zeros_out(const Normaliser& normaliser);
-/// Whether the gradient needs dP of weights that are 0 nevertheless.
+/// Whether the gradient needs dP also where the weight is 0.
 bool has_gradients_of_zeros(const Normaliser& normaliser);
 
-/// The size of the parts of a weight and of its g, which errors of gradients are relative to. With a threshold the
-/// error is absolute: a weight near it is known no better than a large one.
+/// Returns the size of a weight, which errors of gradients are relative to. With a threshold the error is absolute: a
+/// weight near the threshold is as inaccurate as a large one.
 double size_of_weight(const Normaliser& normaliser, const RowWeights& row, double weight);
 
-/// dS from dP, both [key]. Adds to `mean` what makes it D.
+/// Returns dS from dP, both [key]. Adds this row's terms of D to `mean`.
 std::vector<Sum> reverse_weights(const Normaliser& normaliser, const RowWeights& row, const std::vector<double>& scores,
                                  const std::vector<Sum>& d_weights, Sum& mean);
 

@@ -1,5 +1,5 @@
-// One row by the formula, in double: scores and their sizes, weights, out = Σ_j P_ij a_ij (v_j + offset_ij)
-// and Σ_j |P_ij a_ij|·(|v_j| + |offset_ij|).
+// Computes one row in double: scores and their magnitudes, weights, out = Σ_j P_ij a_ij (v_j + offset_ij) and
+// Σ_j |P_ij a_ij|·(|v_j| + |offset_ij|).
 #include "backends/oracle.h"
 
 #include <algorithm>
@@ -19,7 +19,7 @@ using reference::Vector;
 
 namespace {
 
-// 0 if values are not known: a trace need not keep them.
+// Returns d_v, or 0 if the values are unknown: a trace need not keep them.
 int64_t value_width(const Keys& keys, const Tensor& v) {
   const PagedKV* pages = std::get_if<PagedKV>(&keys);
   if (!pages) return v.defined() ? v.size(3) : 0;

@@ -1,4 +1,4 @@
-// The gates of recurrent layers by their formulas, in double.
+// The gates of recurrent layers and their gradients: the formulas of recurrence.h in double.
 #include "backends/recurrence.h"
 
 #include <cmath>

@@ -1,9 +1,9 @@
-// The reference table: plain loops whose results (out, m, ℓ) have the form of a fused backend's.
+// The reference backend's table: plain loops that return out, m and ℓ as a fused backend does.
 //
 //   s_i  →  P_i, m_i, ℓ_i (normalise.h)  →  out_i = Σ_j P_ij·v_j      m_i and ℓ_i are stored in f32
 //
-// It needs memory for one row of scores in double. Weights and sweeps start from the record's m
-// and ℓ, never from the scores alone.
+// Memory: one row of scores in double per thread. Weights and sweeps use the record's m and ℓ; they do not normalise the
+// scores again.
 #include "backends/ref/ref.h"
 
 #include <limits>
@@ -33,7 +33,8 @@ constexpr double kHidden = -std::numeric_limits<double>::infinity();
 
 std::optional<std::string> refusal(const AttentionSpec&, const AttentionShape&) { return std::nullopt; }
 
-// Where a forward pass writes. Opened once, so that the versions of its outputs do not depend on threads.
+// Output pointers of a forward pass. mutable_data is called once, so that the outputs' versions do not depend on the
+// number of threads.
 struct Outputs {
   float* out = nullptr;  // [batch, head, query, d_v] by the strides of call.out
   float* m = nullptr;    // [batch, head, query]

@@ -1,5 +1,5 @@
-// The reference backend: the formulas of docs/spec.md as plain loops in double. It is not fast;
-// everything else is measured against it.
+// The reference backend: the formulas of docs/spec.md as plain loops in double. It is slow; other backends are tested
+// against it.
 #pragma once
 
 #include "backends/contract.h"

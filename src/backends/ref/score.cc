@@ -1,5 +1,5 @@
-// Visibility (band, segments, mask, lists, rule), then the terms in order, each with the size of
-// its parts; and the terms in reverse.
+// Visibility (band, segments, mask, lists, rule), the terms in order, each with its magnitude, and the gradients of the
+// terms.
 #include "backends/ref/score.h"
 
 #include <algorithm>
@@ -23,7 +23,7 @@ PairAt pair_of(const RowOfScores& at, int64_t key) { return {.batch = at.batch, 
 
 // The rules of a description, ready to be evaluated for pairs.
 struct Rules {
-  std::vector<RuleReader> terms{};  // those of the terms, in order
+  std::vector<RuleReader> terms{};  // one for each term that is a rule, in order
   std::optional<RuleReader> visible{};
   explicit Rules(const AttentionSpec& spec) {
     for (const Term& term : spec.terms) {
@@ -54,7 +54,7 @@ bool visible(const RowOfScores& at, Range band, int64_t position, int64_t key, R
   return !rules.visible || rules.visible->value({.batch = at.batch, .head = at.head, .query = position, .key = key}) != 0;
 }
 
-// A score on its way through the terms, and the size of its parts.
+// A score on its way through the terms, and the sum of its absolute addends.
 struct Score {
   double value = 0, magnitude = 0;
 };
@@ -72,7 +72,7 @@ struct ApplyTerm {
   void operator()(const AttentionBias& term) const {
     const double bias = static_cast<double>(pair_element<float>(term.bias, pair_of(at, key)));
     add(bias);
-    // Also if the product is NaN: a hidden key must not reach a result.
+    // Even if the score is NaN: a hidden key must not affect a result.
     if (bias == kHidden) score.value = kHidden;
   }
   void operator()(const EdgeBias& term) const {
@@ -148,7 +148,7 @@ int64_t position_of(const RowOfScores& at) {
 
 namespace {
 
-// Row [batch, key_head, key] of a tensor; or elements of a page's keys or values, `step` apart from element `at` on.
+// vector_of: row [batch, key_head, key] of a tensor. part_of: elements at, at + step, … of a page's keys or values.
 Vector vector_of(const Tensor& t, int64_t batch, int64_t key_head, int64_t key) {
   const int64_t at = batch * t.stride(0) + key_head * t.stride(1) + key * t.stride(2);
   return {t.raw() + at * static_cast<int64_t>(size_of(t.dtype())), t.stride(3), t.dtype()};

@@ -1,10 +1,10 @@
-// The score of a (query, key) pair as the formula says it, in double.
+// The score of a (query, key) pair, computed from the formula, in double.
 //
 //   s_ij = score function of q_i and k_j (score_function.h)  →  each term in the order written  →  −∞ where hidden
 //
-// A score that is −∞ after any step stays −∞: a bias of −∞ hides its pair even if a soft cap follows. At the end, so
-// does a score below the range that f32 has for scores (spec/base2.h). Hidden keys are never read. Keys are read one at
-// a time, from a tensor of any strides or from the panels of pages.
+// A score that is −∞ after any step stays −∞: a bias of −∞ hides its pair even if a soft cap follows. At the end, a score
+// below kLowestScore (spec/base2.h) also becomes −∞. Hidden keys are never read. Keys are read one at a time, from a
+// tensor of any strides or from the panels of pages.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ namespace clearhead::reference {
 struct Sum;  // backward.h
 class OperandSums;
 
-/// One key or one value, of any real dtype.
+/// A view of one key or value vector, of any real dtype.
 struct Vector {
   const std::byte* first = nullptr;
   int64_t step = 0;  // elements
@@ -35,7 +35,7 @@ Vector key_vector(const Keys& keys, int64_t batch, int64_t key_head, int64_t key
 /// From v, or from the pages when the keys are pages.
 Vector value_vector(const Keys& keys, const Tensor& v, int64_t batch, int64_t key_head, int64_t key);
 
-/// The facts that the scores of one row depend on.
+/// Everything that the scores of one row depend on.
 struct RowOfScores {
   const AttentionSpec& spec;
   const Tensor& q;  // f32 [batch, head, row, d_k]
@@ -50,12 +50,12 @@ struct RowOfScores {
 int64_t position_of(const RowOfScores& at);
 int64_t key_head_of(const RowOfScores& at);
 
-/// Natural-log scores of keys [range.begin, range.end), −∞ where hidden. With `magnitudes` also
-/// scale·Σ|q||k| + Σ_terms|value|: how large the numbers were that a score was made of (0 where hidden).
+/// Writes the scores of keys [range.begin, range.end) in natural units, −∞ where hidden. If `magnitudes` is not null, also
+/// writes scale·Σ|q||k| + Σ_terms|value|, the sum of the absolute addends of each score (0 where hidden).
 void score_row(const RowOfScores& at, Range range, double* scores, double* magnitudes = nullptr);
 
-/// Returns the gradient of a visible pair's score before the terms, given that of the score after them.
-/// Adds to the gradients of the terms' operands.
+/// Returns the gradient of a visible pair's score before the terms, given that of the score after them. Adds to the
+/// gradients of the terms' operands.
 Sum reverse_terms(const RowOfScores& at, int64_t key, Sum d_score, OperandSums& operands);
 
 }  // namespace clearhead::reference

@@ -1,5 +1,5 @@
-// The three score functions: the score with its size, the reverse into q, k and operands, and a
-// relative score's offset on values.
+// The three score functions: the score with its size, its gradients with respect to q, k and the operands, and the
+// value offsets of a relative score.
 #include "backends/ref/score_function.h"
 
 #include <cmath>
@@ -21,7 +21,7 @@ double channel_of(const Tensor& operand, int64_t head, int64_t c) {
   return static_cast<double>(operand.data<float>()[broadcast_stride(operand, 0) * head + c * operand.stride(1)]);
 }
 
-// The row δ of a table [head|1, offset, width]; and that row of a table.
+// row_of: the index δ of a row in a table [head|1, offset, width]. table_row: that row.
 int64_t row_of(const RowOfScores& at, const Relative& pair, int64_t key) { return offset_row(key, position_of(at), reach_of(pair)); }
 Vector table_row(const Tensor& table, int64_t head, int64_t row) {
   return {reinterpret_cast<const std::byte*>(table.data<float>() + head * broadcast_stride(table, 0) + row * table.stride(1)),

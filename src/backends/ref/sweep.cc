@@ -1,7 +1,8 @@
-// Statistics of whole maps, one row of double weights at a time: P_ij from its score and the record's m and ℓ.
+// Statistics of whole attention maps, one row at a time, in double. P_ij follows from its score and the record's m and ℓ.
 //
-// One head of one sequence is one work item, summed in the order of its rows, so threads, batch and heads change no
-// bits. Sums per key and per offset over sampled rows are scaled by rows kept / rows looked at.
+// One head of one sequence is one work item and is summed in the order of its rows, so the bits of a result do not
+// depend on threads, batch or heads. If only some rows are visited, sums per key and per offset are scaled by
+// (rows kept)/(rows visited).
 #include "backends/ref/sweep.h"
 
 #include <algorithm>
@@ -27,7 +28,7 @@ struct Sums {
   std::vector<int64_t> cell_count;
 };
 
-// Tensors of the result, opened once.
+// Data pointers of the result's tensors, taken once.
 struct Pointers {
   float *entropy = nullptr, *distance = nullptr, *received = nullptr, *offsets = nullptr, *matches = nullptr, *pooled_max = nullptr,
         *pooled_mean = nullptr, *top_weights = nullptr;
@@ -39,7 +40,7 @@ float* opened(Tensor& tensor, Shape shape) {
   return tensor.numel() > 0 ? tensor.mutable_data<float>() : nullptr;
 }
 
-// One head's part of a sweep.
+// The sweep of one head.
 class HeadSweep {
  public:
   HeadSweep(const SweepCall& call, const Pointers& to, int64_t batch, int64_t head, int64_t map, int64_t maps)
@@ -111,13 +112,13 @@ class HeadSweep {
   }
 
  private:
-  // Linear weights may be negative or above one; only those in [0, 1] count.
+  // −P ln P. Weights of linear attention may lie outside [0, 1]; those do not count.
   double surprise(double weight) const {
     const bool is_linear = std::holds_alternative<LinearAttention>(record_.spec.normaliser);
     return weight == 0 || (is_linear && (weight < 0 || weight > 1)) ? 0 : -weight * std::log(weight);
   }
 
-  // Orders keys by the score that a look shows: f32, base 2.
+  // Orders keys by the score in f32 and base 2, as WeightsCall returns it.
   void write_top(int64_t index) {
     std::stable_sort(seen_.begin(), seen_.end(), [](const Seen& a, const Seen& b) { return a.score > b.score; });
     const int64_t wanted = call_.request.top_k, count = std::min(wanted, static_cast<int64_t>(seen_.size()));
@@ -159,7 +160,7 @@ class HeadSweep {
   int64_t batch_, head_, map_, maps_, keys_;
   Sums sums_;
   std::vector<double> scores_;
-  std::vector<Seen> seen_;  // of the row, if its top keys are asked for
+  std::vector<Seen> seen_;  // visible keys of the current row, if top_k > 0
 };
 
 Pointers allocate(const SweepCall& call, int64_t batch, int64_t heads, ReductionResult& result) {

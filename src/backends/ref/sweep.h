@@ -1,4 +1,4 @@
-// Statistics of whole maps, one row of double weights at a time.
+// Statistics of whole attention maps, one row at a time, in double.
 #pragma once
 
 #include "backends/contract.h"

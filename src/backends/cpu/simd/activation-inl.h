@@ -1,4 +1,4 @@
-// Activation functions and their derivatives, in vectors. Included once per target.
+// Activation functions and their derivatives, for vectors of f32. Included once per target.
 //
 //   gelu:  x/2·(1 + erf(x/√2)),  erf by Abramowitz & Stegun 7.1.26 (absolute error 1.5e-7)
 #if defined(CLEARHEAD_CPU_SIMD_ACTIVATION_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -23,8 +23,8 @@ using F32 = hn::ScalableTag<float>;
 using Floats = hn::Vec<F32>;
 constexpr int64_t kStep = HWY_LANES(float);
 
-// e^x with relative error 2e-7·max(1, |x|): 2^(x·log₂e) by whole and fractional part. NaN stays NaN, by
-// the order of the operands of Max and Min.
+// e^x with relative error 2e-7·max(1, |x|): 2^(x·log₂e), split into integral and fractional part. NaN stays NaN because
+// of the order of the operands of Max and Min.
 HWY_INLINE Floats exponential(Floats x) {
   const F32 d;
   const Floats c = hn::Min(hn::Set(d, 127.0F), hn::Max(hn::Set(d, -126.0F), x * hn::Set(d, std::numbers::log2e_v<float>)));

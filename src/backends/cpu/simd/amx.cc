@@ -1,4 +1,4 @@
-// Detects AMX by CPUID and by Linux's permission for the tile state; configures a thread's tiles and releases them.
+// Detects AMX by CPUID, requests Linux's permission for the tile state, and configures and releases a thread's tiles.
 #include "backends/cpu/simd/amx.h"
 
 #include <cpuid.h>
@@ -12,7 +12,7 @@ bool has_amx_bf16() {
     unsigned a = 0, b = 0, c = 0, d = 0;
     constexpr unsigned kBf16 = 1U << 22U, kTiles = 1U << 24U;
     if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (d & (kBf16 | kTiles)) != (kBf16 | kTiles)) return false;
-    // Linux grants the tile state, 8 KiB per thread, to processes that ask for it (Documentation/arch/x86/xstate.rst).
+    // Linux grants the tile state, 8 KiB per thread, to processes that request it (Documentation/arch/x86/xstate.rst).
     constexpr int kAsk = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM
     return ::syscall(SYS_arch_prctl, kAsk, kTileData) == 0;
   }();

@@ -1,5 +1,5 @@
-// Words: 32-bit lanes that hold two bf16 each. Dot products of words, and rounding f32 into
-// them. Included once per target.
+// Words, that is, 32-bit lanes that hold two bf16 each: dot products of words, and rounding f32 to them. Included once
+// per target.
 #if defined(CLEARHEAD_CPU_SIMD_BF16_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_SIMD_BF16_INL_H_
 #undef CLEARHEAD_CPU_SIMD_BF16_INL_H_
@@ -14,12 +14,12 @@ namespace clearhead::cpu::HWY_NAMESPACE {
 
 inline constexpr bool kHasBf16Dot = HWY_TARGET == HWY_AVX3;
 
-// These instructions are inline assembly, not intrinsics. An intrinsic needs a target of its own, so every kernel
-// around it would be compiled once more. This way the AVX-512 pass contains both kinds of kernel, and bf16_products()
-// chooses at run time. Only that pass has these instructions.
+// These instructions are inline assembly, not intrinsics: an intrinsic needs its own compilation target, so every kernel
+// around it would be compiled once more. With inline assembly the AVX-512 pass contains both the f32 and the bf16
+// kernels, and bf16_products() chooses at run time. Only that pass has these instructions.
 
 // s + a_even·b_even + a_odd·b_odd, in that order (VDPBF16PS). Products are exact, sums are rounded to nearest, and
-// subnormal inputs and results count as zero.
+// subnormal inputs and results are treated as zero.
 HWY_INLINE Floats dot_bf16(Floats a, Floats b, Floats s) {
 #if HWY_TARGET == HWY_AVX3
   asm("vdpbf16ps %2, %1, %0" : "+v"(s.raw) : "v"(a.raw), "v"(b.raw));
@@ -27,8 +27,8 @@ HWY_INLINE Floats dot_bf16(Floats a, Floats b, Floats s) {
   return s;
 }
 
-// Rounds to bf16, to nearest even: the lanes of `low`, then those of `high`, as one vector of
-// 16-bit halves. NaN stays NaN.
+// Rounds to bf16, to nearest even: the lanes of `low`, then those of `high`, as one vector of 16-bit halves. NaN stays
+// NaN.
 HWY_INLINE Floats to_halves(Floats low, Floats high) {
 #if HWY_TARGET == HWY_AVX3
   __m512i halves;
@@ -39,7 +39,7 @@ HWY_INLINE Floats to_halves(Floats low, Floats high) {
 #endif
 }
 
-// Turns one row of 32 halves into words: word n holds half n (low) and half 16 + n (high).
+// Rearranges one row of 32 halves into words: word n holds half n (low) and half 16 + n (high).
 HWY_INLINE Floats words_of_halves(Floats halves) {
 #if HWY_TARGET == HWY_AVX3
   alignas(64) static constexpr uint16_t kOrder[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
@@ -53,8 +53,8 @@ HWY_INLINE Floats words_of_halves(Floats halves) {
 // Word i: bf16 of even[i] in the low half, of odd[i] in the high half.
 HWY_INLINE Floats to_bf16_words(Floats even, Floats odd) { return words_of_halves(to_halves(even, odd)); }
 
-// Interleaves two rows of 32 halves: each word holds the halves of one column, `even` low.
-// Columns 0 to 15, or with kUpper 16 to 31.
+// Interleaves two rows of 32 halves: each word holds the two halves of one column, `even` in the low half. Returns
+// columns 0 to 15, or 16 to 31 with kUpper.
 template <bool kUpper>
 HWY_INLINE Floats words_of_rows(Floats even, Floats odd) {
 #if HWY_TARGET == HWY_AVX3
@@ -68,8 +68,8 @@ HWY_INLINE Floats words_of_rows(Floats even, Floats odd) {
 #endif
 }
 
-// Rounds two rows of V f32 vectors and stores each as a row of halves. With kTurns also stores them
-// interleaved: V vectors of words, one word per column.
+// Rounds two rows of V f32 vectors and stores each as a row of halves. With kTurns, also stores them interleaved: V
+// vectors of words, one word per column.
 template <int V, bool kTurns>
 HWY_INLINE void store_halves(const Floats (&rows)[2][V], float* to_even, float* to_odd, [[maybe_unused]] float* to_turned) {
   const F32 d;
@@ -92,8 +92,8 @@ HWY_INLINE void store_halves(const Floats (&rows)[2][V], float* to_even, float* 
   }
 }
 
-// A mask with all bits set in the halves that are not −0, that is in the weights of visible
-// (query, key) pairs (mark_hidden).
+// Returns a mask whose bits are set in the halves that are not −0, that is, in the weights of visible (query, key) pairs
+// (see mark_hidden).
 HWY_INLINE Ints seen_halves(Floats weights) {
   const I32 d;
   const Ints bits = hn::BitCast(d, weights), low = hn::Set(d, 0xFFFF), high = hn::Set(d, -65536), none = hn::Zero(d);

@@ -1,4 +1,4 @@
-// Vector loops over arrays. Included once per target.
+// Element-wise vector loops over arrays. Included once per target.
 #if defined(CLEARHEAD_CPU_SIMD_ELEMENTS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_SIMD_ELEMENTS_INL_H_
 #undef CLEARHEAD_CPU_SIMD_ELEMENTS_INL_H_

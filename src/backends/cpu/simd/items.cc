@@ -1,4 +1,4 @@
-// Loops over work items. Each item releases the AMX tiles when it ends, because oneDNN configures them for itself.
+// Loops over work items. Each item releases the AMX tiles when it ends, because oneDNN configures them itself.
 #include "backends/cpu/simd/items.h"
 
 #include "backends/cpu/simd/amx.h"

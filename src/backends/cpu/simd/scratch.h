@@ -1,4 +1,5 @@
-// Memory that a thread keeps between calls. It grows when needed, never shrinks, and is aligned for vectors.
+// Thread-local scratch memory that is kept between calls. It grows when needed, never shrinks, and is aligned for
+// vectors.
 #pragma once
 
 #include <cstdint>
@@ -10,17 +11,17 @@ namespace clearhead::cpu {
 
 class ThreadScratch {
  public:
-  /// Returns `count` floats of this thread, 64-byte aligned, uninitialised. Valid until the
-  /// thread's next call of the same function.
+  /// Returns `count` floats that belong to this thread: 64-byte aligned, uninitialised, valid until the thread's next
+  /// call of the same function.
   static float* floats(int64_t count) { return own<0>(count); }
   /// Separate buffers for keys and values of 16-bit KV pages widened to f32 (page-inl.h).
   static float* widened_keys(int64_t count) { return own<1>(count); }
   static float* widened_values(int64_t count) { return own<2>(count); }
-  /// Separate buffers for a head's values as bf16 words of two keys, and for f32 rows of out
-  /// before they are rounded (flash_bf16-inl.h).
+  /// Separate buffers for a head's values as bf16 words of two keys, and for f32 rows of out before they are rounded
+  /// (flash_bf16-inl.h).
   static float* value_words(int64_t count) { return own<3>(count); }
   static float* wide_rows(int64_t count) { return own<4>(count); }
-  /// Sums of the cells of a sweep's strip (sweep_plan.h).
+  /// A separate buffer for the sums of the cells of a sweep's strip (sweep_plan.h).
   static double* cell_sums(int64_t count) { return reinterpret_cast<double*>(own<5>(2 * count)); }
 
  private:

@@ -1,4 +1,5 @@
-// Vectors of the instruction set being compiled: lanes, 2^x, tanh, e^x, ln x, transposes. Included once per target.
+// Vector types and functions of the instruction set being compiled: 2^x, tanh, e^x, ln x, transposes. Included once per
+// target.
 //
 //   2^c·2^−m with m an integer:  f = c − ⌊c⌋,  p(f)·2^(⌊c⌋ − m)
 //
@@ -34,14 +35,14 @@ using Lanes = hn::Mask<F32>;
 
 inline constexpr int kLanes = HWY_LANES(float);   // 16 with AVX-512, 8 with AVX2
 inline constexpr int kVectors = 3;                // vectors of queries in a block
-inline constexpr int kBlock = kVectors * kLanes;  // queries in a block: 48, 24
+inline constexpr int kBlock = kVectors * kLanes;  // queries in a block: 48 with AVX-512, 24 with AVX2
 inline constexpr int kRows =
     // Keys per group. kRows·kVectors accumulators, three vectors of queries and one broadcast key fill the registers.
     kLanes == 16 ? 8 : 4;
 inline constexpr int kColumns = kRows;  // channels of the values per pass, for the same reason
 
-// Calls f(std::integral_constant<int, 0>) … f(<N − 1>) as straight-line code, so that arrays
-// indexed by the argument live in registers.
+// Calls f(std::integral_constant<int, 0>), …, f(std::integral_constant<int, N − 1>) without a loop, so that arrays
+// indexed by the argument stay in registers.
 template <int... I, class F>
 HWY_INLINE void unroll_over(std::integer_sequence<int, I...>, F&& f) {
   (f(std::integral_constant<int, I>{}), ...);
@@ -55,7 +56,7 @@ HWY_INLINE void unroll(F&& f) {
 HWY_INLINE Ints keys_of(int64_t key) { return hn::Set(I32(), static_cast<int32_t>(key)); }
 HWY_INLINE Ints keys_of(Ints keys) { return keys; }
 
-// sum + x in the `chosen` lanes, sum in the others: a masked addition, or the cheapest equivalent in AVX2.
+// Returns sum + x in the `chosen` lanes and sum in the others: a masked addition, or the cheapest equivalent in AVX2.
 HWY_INLINE Floats add_where(Lanes chosen, Floats x, Floats sum) {
 #if HWY_TARGET == HWY_AVX3
   return hn::IfThenElse(chosen, sum + x, sum);
@@ -73,16 +74,16 @@ HWY_INLINE Floats scale_by_power(Floats p, Floats n) {
 #if HWY_TARGET == HWY_AVX3
   return Floats{_mm512_scalef_ps(p.raw, n.raw)};
 #else
-  // Gives 0 below 2^−126. Callers keep n ≤ 127. n is integral, so the cast does not need the
-  // overflow check of Highway's conversion.
+  // Gives 0 below 2^−126. Callers keep n ≤ 127. n is integral and bounded, so the overflow check of Highway's conversion
+  // is not needed.
   const Ints exponent = Ints{_mm256_cvttps_epi32(hn::Max(hn::Set(F32(), -127.0F), n).raw)} + hn::Set(I32(), 127);
   return p * hn::BitCast(F32(), hn::ShiftLeft<23>(exponent));
 #endif
 }
 
-// c − ⌊c⌋. AVX-512 rounds down, because just below 0 the difference is not a float. kReduces uses VREDUCEPS,
-// which does the same and saves two operations; it is fast on Intel processors (on Zen 5 it takes five
-// cycles). Both give the same bits, except for −∞.
+// c − ⌊c⌋. AVX-512 rounds down, because for c just below 0 the difference is not representable. kReduces uses VREDUCEPS,
+// which does the same and saves two operations; it is fast on Intel processors (on Zen 5 it takes five cycles). Both
+// give the same bits, except for −∞.
 template <bool kReduces>
 HWY_INLINE Floats fraction_of(Floats c) {
 #if HWY_TARGET == HWY_AVX3
@@ -96,15 +97,15 @@ HWY_INLINE Floats fraction_of(Floats c) {
 // p·2^(⌊c⌋ − m) for integral m.
 HWY_INLINE Floats scale_by_whole_power(Floats p, Floats c, Floats m) {
 #if HWY_TARGET == HWY_AVX3
-  return Floats{// VSCALEFPS takes the floor of its exponent, and c − m lies less than 1 above ⌊c⌋ − m
+  return Floats{// VSCALEFPS takes the floor of its exponent, and c − m is less than 1 above ⌊c⌋ − m
                 _mm512_scalef_ps(p.raw, _mm512_sub_round_ps(c.raw, m.raw, kRoundDown))};
 #else
   return scale_by_power(p, hn::Floor(c) - m);
 #endif
 }
 
-// 2^(c − m) for integral m. kHidden gives 0, NaN gives NaN. −∞ gives 0 with AVX-512 (VSCALEFPS,
-// whatever the fraction), NaN with AVX2.
+// 2^(c − m) for integral m. kHidden gives 0, NaN gives NaN. −∞ gives 0 with AVX-512 (by VSCALEFPS, whatever the
+// fraction) and NaN with AVX2.
 template <bool kReduces = false>
 HWY_INLINE Floats exp2_shifted(Floats c, Floats m) {
   const F32 d;
@@ -134,8 +135,8 @@ HWY_INLINE Floats exp2_coarse(Floats x) {
 #endif
 }
 
-// tanh with relative error 3e-7: an odd rational function fitted on [0, 8.7], beyond which tanh is 1 in float. NaN
-// stays NaN, by the order of the operands of Max and Min.
+// tanh with relative error 3e-7: an odd rational function fitted on [0, 8.7], beyond which tanh is 1 in float. NaN stays
+// NaN because of the order of the operands of Max and Min.
 HWY_INLINE Floats tanh_of(Floats x) {
   const F32 d;
   x = hn::Min(hn::Set(d, 8.7F), hn::Max(hn::Set(d, -8.7F), x));
@@ -207,12 +208,12 @@ HWY_INLINE Floats exp_of(Floats x) {
   p = hn::MulAdd(p, r, hn::Set(d, 1.666652011e-1F));
   p = hn::MulAdd(p, r, hn::Set(d, 4.999999341e-1F));
   p = hn::MulAdd(p, r * r, r) + hn::Set(d, 1.0F);
-  const Floats half = hn::Floor(n * hn::Set(d, 0.5F));  // 2^128 is not a float; its two halves are
+  const Floats half = hn::Floor(n * hn::Set(d, 0.5F));  // in two steps, because 2^128 is not representable
   return scale_by_power(scale_by_power(p, n - half), half);
 }
 
-// ln x with relative error 2e-7: x = 2^e·(1 + f) with 1 + f in [√½, √2). ln 0 = −∞, ln ∞ = ∞; a
-// negative number or NaN gives NaN.
+// ln x with relative error 2e-7: x = 2^e·(1 + f) with 1 + f in [√½, √2). ln 0 = −∞, ln ∞ = ∞; a negative number or NaN
+// gives NaN.
 HWY_INLINE Floats log_of(Floats x) {
   const F32 d;
   const I32 di;
@@ -274,8 +275,8 @@ HWY_INLINE void transpose(Floats (&x)[kLanes]) {
   unroll<kLanes>([&](auto i) CLEARHEAD_INLINE_LAMBDA { x[i] = y[i]; });
 }
 
-// Sums each of kRows vectors over its lanes: lane r of the result is the sum of x[r]. Only the first kRows lanes
-// count. The order of additions is a fixed tree.
+// Sums each of kRows vectors over its lanes: lane r of the result is the sum of x[r]. Only the first kRows lanes of the
+// result are meaningful. The order of additions is a fixed tree.
 HWY_INLINE Floats sums_of_rows(Floats* x) {
   const F32 d;
   const hn::Repartition<double, F32> dd;
@@ -304,7 +305,7 @@ HWY_INLINE Floats sums_of_rows(Floats* x) {
   return hn::TableLookupLanes(quads, hn::SetTableIndices(d, kOrder));
 }
 
-// One vector from kLanes / 4 groups of four floats, at rows[r], rows[r + 4], rows[r + 8], …, each plus `offset`.
+// Loads one vector from kLanes / 4 groups of four floats, at rows[r], rows[r + 4], rows[r + 8], …, each plus `offset`.
 HWY_INLINE Floats load_quarters(const float* const* rows, int r, int64_t offset) {
   const hn::FixedTag<float, 4> quarter;
 #if HWY_TARGET == HWY_AVX3
