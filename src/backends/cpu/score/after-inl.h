@@ -1,11 +1,11 @@
-// Factors on normalised weights that differ between (query, key) pairs: dropout and the Gaussian
-// around a centre. Included once per target.
+// Factors on normalised weights that differ between (query, key) pairs: dropout and the Gaussian around a centre.
+// Included once per target.
 //
 //   P·keep·2^(−(j − c)²·log₂e/(2σ²))
 //
-// The head mask and the 1/(1 − rate) of dropout are the same for a whole head:
-// ScoreView::after.factor, multiplied into 1/ℓ. Lanes may hold queries or keys. Which pairs are kept
-// follows from the integer arithmetic of spec/keep.h, to the bit.
+// The head mask and dropout's 1/(1 − rate) are the same for a whole head: they are ScoreView::after.factor, which is
+// multiplied into 1/ℓ. Lanes may hold queries or keys. Whether a pair is kept follows from the integer arithmetic of
+// spec/keep.h, so every backend keeps the same pairs.
 #if defined(CLEARHEAD_CPU_SCORE_AFTER_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_SCORE_AFTER_INL_H_
 #undef CLEARHEAD_CPU_SCORE_AFTER_INL_H_
@@ -29,14 +29,14 @@ HWY_INLINE Words mix_pairs(Words x) {
   return hn::Xor(x, hn::ShiftRight<16>(x));
 }
 
-// spec/keep.h's pair_bits for a vector of rows against one key, or against a vector of keys.
+// pair_bits of spec/keep.h, for a vector of rows and one key or a vector of keys.
 template <class Key>
 HWY_INLINE Words pair_bits_of(Words low, Words high, Key key) {
   return mix_pairs(hn::Xor(mix_pairs(low + hn::BitCast(U32(), keys_of(key))), high));
 }
 
-// What follows the normaliser (dropout, Gaussian), as a factor for each weight of one vector: the (query, key) pairs of
-// one key, queries in lanes. `at` is the vector's first lane in the block.
+// The factor (dropout, Gaussian) on each weight of one vector of queries, starting at lane `at` of the block. `key` is
+// one key for all lanes, or one key per lane.
 template <class Key>
 HWY_INLINE Floats after_factor(const AfterView& after, const QueryBlock& block, int at, Key key) {
   const F32 d;
@@ -56,7 +56,8 @@ HWY_INLINE Floats after_factor(const AfterView& after, const QueryBlock& block, 
   return out;
 }
 
-// Multiplies the weights p [key][kBlock lanes] of kRows keys by their factors, from vector first_vector on.
+// Multiplies the weights p [key][kBlock lanes] of kRows keys by their factors. p begins at vector `first_vector` of the
+// block.
 inline HWY_NOINLINE void apply_after(const AfterView& after, const QueryBlock& block, int64_t key, int first_vector, int vectors,
                                      float* p) {
   const F32 d;

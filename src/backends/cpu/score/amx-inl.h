@@ -1,4 +1,5 @@
-// AMX: scores and values as products of 16 × 16 tiles, where q, k and v are bf16. Included once per target.
+// AMX: computes scores, and weights times values, as products of 16 × 16 tiles if q, k and v are bf16. Included once per
+// target.
 //
 //   C[16 × 16] += A[16 × 2·step]·B[2·step × 16]   step: words of two bf16 in a row of A, 16 or 8 (ScoreView::amx_step)
 //
@@ -9,9 +10,9 @@
 //            (lay_out_for_amx)
 //
 // One TDPBF16PS adds e + o to each c. e is the chain of fused multiply-adds over the even halves of the words, from 0,
-// and o the chain over the odd halves; products are exact, subnormals count as zero. The processor's documentation
-// defines it so. The code here computes the same chains without AMX in decoding (AmxStep), and where a tile would
-// multiply numbers by weights of hidden (query, key) pairs: the bits are equal.
+// and o the chain over the odd halves. Products are exact, and subnormals are treated as zero. This is how the processor's
+// documentation defines the instruction. The same chains are computed without AMX, with the same bits, in decoding
+// (AmxStep) and where a tile would multiply numbers by weights of hidden pairs.
 #if defined(CLEARHEAD_CPU_SCORE_AMX_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_SCORE_AMX_INL_H_
 #undef CLEARHEAD_CPU_SCORE_AMX_INL_H_
@@ -35,8 +36,8 @@ inline constexpr bool kHasAmx = HWY_TARGET == HWY_AVX3;
 inline constexpr int kSide = 16;  // rows of an AMX tile
 static_assert(kAmxKeys == 2 * kSide);
 
-// Inline assembly, for the reason given at dot_bf16 (bf16-inl.h). Tiles 0 to 5 are C, for three vectors of queries and
-// two tiles of keys or channels: six independent chains hide the latency of TDPBF16PS. Tile 6 is A, tile 7 is B.
+// Inline assembly is used for the reason given in bf16-inl.h. Tiles 0 to 5 are C, for three vectors of queries and two
+// tiles of keys or channels: six independent chains hide the latency of TDPBF16PS. Tile 6 is A, tile 7 is B.
 #if HWY_TARGET == HWY_AVX3
 template <int kRegister>
 HWY_INLINE void amx_load(const void* from, int64_t row_bytes) {
@@ -66,7 +67,8 @@ HWY_INLINE void amx_dot() {}
 #endif
 inline constexpr int64_t kBlockBytes = kBlock * static_cast<int64_t>(sizeof(float));
 
-// Adds to C of V vectors the product of one A, or with kTwo of two. `pairs` [word][kBlock] holds the B of all vectors.
+// Adds the product of one A (two with kTwo) and B to the C of V vectors. `pairs` [word][kBlock] holds the B of all
+// vectors.
 template <int V, bool kTwo>
 HWY_INLINE void add_products(const float* first, const float* second, int64_t row_bytes, const float* pairs) {
   amx_load<6>(first, row_bytes);
@@ -105,8 +107,8 @@ struct WordRows {
   float* tail;  // [kAmxKeys][words]
 };
 
-// Products of kAmxKeys rows with V vectors of queries, qt [words][kBlock]: to[row][kBlock]. Each query's sums start
-// at from[query], or at 0 if `from` is null.
+// Multiplies kAmxKeys rows by V vectors of queries, qt [words][kBlock], into to[row][kBlock]. Each query's sums start at
+// from[query], or at 0 if `from` is null.
 template <int V>
 HWY_NOINLINE void multiply_whole_rows(const float* rows, int64_t stride, const float* qt, int64_t words, int64_t step, const float* from,
                                       float* to) {
@@ -125,7 +127,7 @@ HWY_NOINLINE void multiply_whole_rows(const float* rows, int64_t stride, const f
   store_products<V, true>(to, to + kSide * kBlock);
 }
 
-// The same for rows [begin, begin + kAmxKeys). Past the end the last row is repeated; those scores are hidden.
+// The same for rows [begin, begin + kAmxKeys). Past the end, the last row is repeated; those scores are hidden.
 template <int V>
 HWY_INLINE void multiply_rows(const WordRows& rows, int64_t begin, const float* qt, int64_t step, const float* from, float* to) {
   if (HWY_LIKELY(begin + kAmxKeys <= rows.count))
@@ -139,7 +141,7 @@ HWY_INLINE WordRows key_rows(const ScoreView& view, const TileScratch& scratch) 
   return {view.keys, view.key_stride, view.d_k, view.key_length, scratch.amx_tail};
 }
 
-// Call before the groups of a key tile.
+// Must be called before the groups of a key tile.
 HWY_INLINE void open_amx(const ScoreView& view, const TileScratch& scratch) {
   configure_amx(view.amx_step);
   *scratch.amx_key = -1;
@@ -155,8 +157,8 @@ HWY_INLINE void load_products(const float* from, float factor, Scores<V>& s) {
   });
 }
 
-// The scores of the group of kRows keys from `key`. One AMX product covers kAmxKeys keys, that is several groups, which
-// are visited in order; it is computed at the first of them.
+// Computes the scores of the group of kRows keys from `key`. One AMX product covers kAmxKeys keys, that is, several
+// groups, which are visited in order; it is computed at the first of them.
 template <int V>
 HWY_INLINE void amx_products(const TileContext& in, int64_t key, int first_vector, Scores<V>& s) {
   const int64_t first = key / kAmxKeys * kAmxKeys;
@@ -169,8 +171,8 @@ HWY_INLINE void amx_products(const TileContext& in, int64_t key, int first_vecto
   load_products(in.scratch.amx + (key - first) * kBlock + first_vector * kLanes, in.view.product_factor, s);
 }
 
-// plain_groups with AMX. An epilogue that has take_products, one that works with AMX only, reads the products from
-// memory itself. kSums: the epilogue also adds up entropy and distance.
+// plain_groups with AMX. An epilogue that has take_products (it is compiled for AMX only) reads the products from memory
+// itself. kSums: the epilogue also accumulates entropy and distance.
 template <int V, class Epilogue>
 HWY_NOINLINE void plain_amx(const TileContext& in, int64_t begin, int64_t end, Epilogue& epilogue) {
   const WordRows keys = key_rows(in.view, in.scratch);
@@ -195,8 +197,7 @@ HWY_NOINLINE void plain_amx(const TileContext& in, int64_t begin, int64_t end, E
 HWY_INLINE Floats even_of(Floats pairs) { return hn::BitCast(F32(), hn::ShiftLeft<16>(hn::BitCast(I32(), pairs))); }
 HWY_INLINE Floats odd_of(Floats pairs) { return hn::BitCast(F32(), hn::And(hn::BitCast(I32(), pairs), hn::Set(I32(), -65536))); }
 
-// The halves of a value's word that the weights in these lanes may be multiplied with: those of
-// visible pairs (mark_hidden).
+// Clears the halves of a value's word that belong to hidden pairs, as marked in `weights` (see mark_hidden).
 HWY_INLINE Floats seen_of(Floats value, Floats weights) {
   return hn::BitCast(F32(), hn::And(hn::BitCast(I32(), value), seen_halves(weights)));
 }
@@ -214,7 +215,7 @@ HWY_INLINE Floats value_of(const AmxSum& s) { return s.total; }
 struct AmxStep {
   using Sum = AmxSum;
   int64_t step;
-  bool last = false;  // this word is the last of a TDPBF16PS
+  bool last = false;  // the current word is the last one of a TDPBF16PS
 
   HWY_INLINE void enter(int64_t channel) { last = (channel + 1) % step == 0; }
   HWY_INLINE Sum operator()(Floats k, Floats q, Sum s) const {
@@ -226,11 +227,11 @@ struct AmxStep {
 
 // --- values ---------------------------------------------------------------------------------------------------------
 
-/// The number of floats that lay_out_for_amx fills.
+/// The number of floats that lay_out_for_amx writes.
 inline int64_t laid_out_floats(int64_t rows, int64_t width) { return round_up(rows, 2 * kSide) / 2 * round_up(width, kSide); }
 
-/// Packs rows of bf16 as words of two rows: [32 rows][channel, up to a multiple of 16][16 words], zero past the last
-/// row and channel. `spare` holds 16·width floats.
+/// Packs rows of bf16 as words of two rows: [block of 32 rows][channel, padded to a multiple of 16][16 words], zero past
+/// the last row and channel. `spare` has room for 16·width floats.
 inline void lay_out_for_amx(const uint16_t* from, int64_t row_stride, int64_t channel_stride, int64_t rows, int64_t width, float* spare,
                             float* to) {
   const int64_t channels = round_up(width, kSide);
@@ -254,9 +255,9 @@ inline void lay_out_for_amx(const uint16_t* from, int64_t row_stride, int64_t ch
 /// A word of two hidden pairs: −0 twice (mark_hidden).
 inline constexpr int32_t kHiddenPair = INT32_MIN | 0x8000;
 
-/// A TDPBF16PS takes 2·step rows, that is `step` words, of `words` [word of two keys][kBlock]. Marks as
-/// hidden, in all vectors, what lies between the runs, before the first and after the last. Returns the
-/// range of multiplications that cover the runs.
+/// Marks the words between the runs, before the first and after the last as hidden, in all vectors. One TDPBF16PS reads
+/// 2·step keys, that is, `step` words of `words` [word of two keys][kBlock]; the marks reach to whole multiplications.
+/// Returns the range of multiplications that cover the runs.
 template <class Run>
 Range fill_between_runs(const Run* runs, int run_count, int vectors, int64_t step, float* words) {
   const Range keys{runs[0].begin / (2 * step) * (2 * step), round_up(runs[run_count - 1].end, 2 * step)};
@@ -277,13 +278,13 @@ Range fill_between_runs(const Run* runs, int run_count, int vectors, int64_t ste
   return {keys.begin / (2 * step), keys.end / (2 * step)};
 }
 
-// The values of multiplication `i` of a key tile; `values` begins at its first 32 keys.
+// The address of the values of multiplication `i` of a key tile. `values` begins at the tile's first 32 keys.
 HWY_INLINE const float* values_at(const float* values, int64_t step, int64_t i, int64_t channels) {
   const int64_t pair = i * step;
   return values + pair / kSide * channels * kSide + pair % kSide;
 }
 
-// o[16 channels, or 32][V vectors] += the sum over multiplications `of` of a key tile.
+// o[16 channels, or 32 with kTwo][V vectors] += the sum over multiplications `of` of a key tile.
 template <int V, bool kTwo>
 HWY_INLINE void add_amx_channels(const float* p, const float* values, int64_t step, Range of, int64_t channels, float* o) {
   float* second = o + kSide * kBlock;
@@ -306,7 +307,7 @@ HWY_NOINLINE void add_amx_values_of(const float* p, const float* values, int64_t
   if (c < channels) add_amx_channels<V, false>(p, values + c * kSide, step, of, channels, o + c * kBlock);
 }
 
-// The same chain, but a value is multiplied only in lanes that see its key.
+// The same chains, but a value is multiplied only in lanes that see its key.
 inline HWY_NOINLINE void add_amx_values_carefully(const float* p, const float* values, int64_t step, Range of, int64_t d_v, int vectors,
                                                   float* o) {
   const F32 d;
@@ -327,8 +328,8 @@ inline HWY_NOINLINE void add_amx_values_carefully(const float* p, const float* v
   }
 }
 
-/// o[d_v, up to a multiple of 16][kBlock] += the values of multiplications `of`, times p [word of two keys][kBlock].
-/// `values` is laid out by lay_out_for_amx. With `careful` a value is multiplied only in lanes that see its key.
+/// o[d_v, padded to a multiple of 16][kBlock] += the values of multiplications `of`, times p [word of two keys][kBlock].
+/// `values` is laid out by lay_out_for_amx. With `careful`, a value is multiplied only in lanes that see its key.
 inline void add_amx_values(const float* p, const float* values, int64_t step, Range of, int64_t d_v, int vectors, bool careful, float* o) {
   if (HWY_UNLIKELY(careful)) return add_amx_values_carefully(p, values, step, of, d_v, vectors, o);
   with_vectors(vectors, [&](auto count) { add_amx_values_of<count>(p, values, step, of, d_v, o); });

@@ -1,9 +1,9 @@
-// Products summed over the lanes of query blocks: what keys collect from queries (dK, dV), and
-// running sums. Included once per target.
+// Products summed over the lanes of query blocks: the sums over queries of dK and dV, and running sums. Included once per
+// target.
 //
 //   to[key][channel] += Σ_lane weights[key][lane]·rows[lane][channel], lanes ascending, block after block: one chain
 //
-// With Bf16DotStep a lane is a word of two: two neighbouring weights in bf16, and two rows interleaved.
+// With Bf16DotStep, a lane is a word: it holds two neighbouring weights in bf16, and the rows are interleaved in pairs.
 #if defined(CLEARHEAD_CPU_SCORE_LANE_PRODUCTS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_SCORE_LANE_PRODUCTS_INL_H_
 #undef CLEARHEAD_CPU_SCORE_LANE_PRODUCTS_INL_H_
@@ -21,8 +21,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// Lanes of a block, and how many parts (blocks of lanes) are summed before a result is stored. Storing after every
-// f32 block would cost the backward pass 2 %.
+// kStepsOfBlock: lanes of a block. kParts: blocks that are summed before a result is stored. Storing after every f32
+// block would cost the backward pass 2 %.
 template <class Step>
 inline constexpr int kStepsOfBlock = kBlock;
 template <>
@@ -31,15 +31,15 @@ template <class Step>
 inline constexpr int kParts = 2 * kBlock / kStepsOfBlock<Step>;
 inline constexpr int kTwoBlocks = kParts<DotStep>;
 
-// One block's part in the sums of a group of keys: lanes [begin, end).
+// One block's contribution to the sums of a group of keys: lanes [begin, end).
 struct LanePart {
   const float* weights = nullptr;  // [kRows keys][kStepsOfBlock]
   const float* rows = nullptr;     // [lane][padded width]
   int begin = 0, end = 0;
 };
 
-// to[kRows keys][C vectors] += Σ weights[key][lane]·rows[lane], lanes ascending. With kPartial only
-// `left` channels of the last vector exist.
+// to[kRows keys][C vectors] += Σ weights[key][lane]·rows[lane], lanes ascending. With kPartial, the last vector has only
+// `left` channels.
 template <class Step, int C, bool kPartial>
 HWY_INLINE void add_products(const LanePart* HWY_RESTRICT parts, int64_t padded, float* HWY_RESTRICT to, int64_t stride, int64_t left) {
   const F32 d;
@@ -89,8 +89,8 @@ HWY_NOINLINE void add_group_products(const LanePart* parts, int64_t width, float
   if (c < width) add_products<Step, 1, true>(at, padded, to + c, stride, width - c);
 }
 
-// The same chains, except that a number which is not finite is multiplied only with weights of
-// visible (query, key) pairs (weight not −0).
+// The same chains, except that a number that is not finite is multiplied only by weights of visible (query, key) pairs,
+// that is, weights that are not −0.
 inline HWY_NOINLINE void add_group_products_carefully(const LanePart* parts, int64_t width, float* to, int64_t stride) {
   const int64_t padded = round_up(width, 16);
   for (int r = 0; r < kRows; ++r) {

@@ -1,7 +1,7 @@
-// Moves tensors into lane order and back: packs queries, biases and masks, stores outputs. Included once per target.
+// Moves tensors into lane order and back: packs queries, biases and masks, and stores outputs. Included once per target.
 //
-// A block is up to kBlock queries, one per lane, in `vectors` vectors. Lanes past the last query
-// repeat it; their results are not stored.
+// A block is up to kBlock queries, one per lane, in `vectors` vectors. Lanes past the last query repeat it; their results
+// are not stored.
 #if defined(CLEARHEAD_CPU_SCORE_PACK_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_SCORE_PACK_INL_H_
 #undef CLEARHEAD_CPU_SCORE_PACK_INL_H_
@@ -20,21 +20,21 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// Queries in lanes, and what visibility and terms need to know about them.
+// Queries in lanes, and the data about them that visibility and terms need.
 struct QueryBlock {
   float* qt = nullptr;       // [d_k][kBlock], times scale·log₂e; 64-byte aligned, owned by the caller
-  int count = 0;             // queries
-  int vectors = 0;           // of kLanes lanes
-  bool consecutive = false;  // the queries of all lanes are neighbours, in ascending order
+  int count = 0;             // number of queries
+  int vectors = 0;           // number of vectors of kLanes lanes
+  bool consecutive = false;  // the lanes hold consecutive queries, in ascending order
   alignas(64) int64_t query[kBlock];
   alignas(64) float position[kBlock];
   alignas(64) int32_t low[kBlock], high[kBlock];  // the band: keys [low, high)
-  alignas(64) int32_t segment[kBlock];            // segment id; −1: sees nothing
+  alignas(64) int32_t segment[kBlock];            // segment id; −1 if the query sees nothing
   int32_t segment_low = 0, segment_high = 0;
   // Set only if the description has dropout or a Gaussian, whose factors differ between (query, key) pairs.
   alignas(64) float centre[kBlock];
   alignas(64) uint32_t noise_low[kBlock], noise_high[kBlock];
-  // Per vector, by the band alone: the keys that some lane sees, and the keys that all lanes see.
+  // Per vector, and by the band alone: keys [any_low, any_high) that some lane sees, [all_low, all_high) that all see.
   int32_t any_low[kVectors], any_high[kVectors], all_low[kVectors], all_high[kVectors];
 
   bool may_see(int v, int64_t begin, int64_t end) const { return any_low[v] < end && begin < any_high[v]; }
@@ -43,7 +43,7 @@ struct QueryBlock {
   int64_t last_key() const { return *std::max_element(any_high, any_high + vectors); }
 };
 
-// One thread's scratch for one key tile. Its size in floats is tile_scratch_floats().
+// A thread's scratch for one key tile. Its size in floats is tile_scratch_floats().
 struct TileScratch {
   float* bias = nullptr;        // [packed term][kKeyTile][kBlock]
   float* tail = nullptr;        // [kRows][d_k]: copies of the last keys of row-major K
@@ -52,30 +52,30 @@ struct TileScratch {
   float* offsets = nullptr;     // scratch of a relative score (relative-inl.h)
   float* amx = nullptr;         // [32][kBlock]: AMX products of keys and queries (amx-inl.h)
   float* amx_tail = nullptr;    // [32][d_k]: as `tail`, for AMX
-  int64_t* amx_key = nullptr;   // the first key of the products in `amx`; −1: none
-  bool careful = false;         // rows may meet ±inf or NaN: every group takes the general kernel
+  int64_t* amx_key = nullptr;   // the first key of the products in `amx`; −1 if there are none
+  bool careful = false;         // operands may be ±inf or NaN: every group is computed by the general kernel
 };
 
-// What is scored: one head, a block of its queries, and the thread's room for one key tile.
+// One head, a block of its queries, and the thread's scratch for one key tile.
 struct TileContext {
   const ScoreView& view;
   const QueryBlock& block;
   const TileScratch& scratch;
 };
 
-// Terms whose numbers are packed once per key tile.
+// Whether the term's values are packed once per key tile.
 inline bool is_packed(const ScoreTerm& term) { return term.kind == ScoreTerm::Kind::kDense || term.kind == ScoreTerm::Kind::kOffsets; }
 inline int64_t packed_terms(const ScoreView& view) {
   return view.terms ? std::count_if(view.terms->begin(), view.terms->end(), is_packed) : 0;
 }
-// Table rows of a relative score that a key tile can touch.
+// Upper bound on the table rows of a relative score that a key tile uses.
 inline constexpr int64_t kOffsetRows = kKeyTile + kBlock + kRows;
 inline int64_t offset_floats(const ScoreView& view) {
   if (!view.relative) return 0;
   constexpr int64_t kWindow = 4 * kLanes;
   return view.d_k * kBlock + kOffsetRows * kBlock + view.d_k * (kKeyTile + kWindow) + kRows * kWindow;
 }
-// A bias of −∞ hides its pair, and so does a rule that gives −∞.
+// Whether a term may hide pairs: a bias of −∞ does, and so does a rule that returns −∞.
 inline bool terms_may_hide(const ScoreView& view) {
   const auto hides = [](const ScoreTerm& t) { return t.kind == ScoreTerm::Kind::kDense || t.kind == ScoreTerm::Kind::kRule; };
   return view.terms && std::any_of(view.terms->begin(), view.terms->end(), hides);
@@ -140,7 +140,7 @@ inline HWY_NOINLINE void to_lanes(const float* const* from, int64_t step, int64_
                                   int64_t stride = kBlock) {
   const F32 d;
   const Floats scale = hn::Set(d, factor);
-  const bool moves_only = factor == 1.0F;  // bits that are no f32 (bf16 words) must not be multiplied
+  const bool moves_only = factor == 1.0F;  // bf16 words are not f32 numbers and must not be multiplied
   int64_t channel = 0;
   for (; step == 1 && channel + kLanes <= width; channel += kLanes) {
     for (int v = 0; v < vectors; ++v) {
@@ -168,7 +168,7 @@ inline HWY_NOINLINE void to_lanes(const float* const* from, int64_t step, int64_
   }
 }
 
-/// to[c] = one word of two bf16: even[c·step] in the low half, odd[c·step] in the high half, 0 if there is no `odd`.
+/// to[c] = one word of two bf16: even[c·step] in the low half, and odd[c·step], or 0 if `odd` is null, in the high half.
 inline void interleave(const uint16_t* even, const uint16_t* odd, int64_t step, int64_t width, float* to) {
   const auto put = [&](int64_t c, uint32_t low, uint32_t high) {
     const uint32_t word = low | high << 16;
@@ -210,8 +210,8 @@ inline HWY_NOINLINE void pack_queries(const ScoreView& view, const int64_t* rows
 
 // --- biases and masks of a key tile ---------------------------------------------------------------------------------
 
-// Packs the bias of keys [begin, end) for every lane: to[key − begin][lane]. Keys from
-// view.key_length on get 0; they are hidden.
+// Packs the bias of keys [begin, end) for every lane: to[key − begin][lane]. Keys from view.key_length on get 0; they are
+// hidden.
 inline HWY_NOINLINE void pack_bias(const ScoreView& view, const ScoreTerm& term, const QueryBlock& block, int64_t begin, int64_t end,
                                    float* to) {
   const F32 d;
@@ -245,8 +245,8 @@ inline HWY_NOINLINE void pack_bias(const ScoreView& view, const ScoreTerm& term,
 }
 
 // Computes the mask bits of keys [begin, end), end ≤ key_length: bit i of visible[key − begin] says whether lane i sees
-// the key. Without a mask all bits are set. Eight neighbouring mask bytes of eight rows become the eight keys' bits of
-// these rows: each byte is reduced to 0 or 1, shifted by its row, and or-ed.
+// the key. Without a mask all bits are set. Works on eight mask bytes (keys) of eight rows at a time: each byte is
+// reduced to 0 or 1, shifted by its row, and combined with a bitwise or.
 inline HWY_NOINLINE void pack_mask(const ScoreView& view, const QueryBlock& block, int64_t begin, int64_t end, uint64_t* visible) {
   std::fill(visible, visible + (end - begin), view.mask ? uint64_t{0} : ~uint64_t{0} >> (64 - block.vectors * kLanes));
   if (!view.mask) return;
@@ -275,8 +275,8 @@ inline HWY_NOINLINE void pack_mask(const ScoreView& view, const QueryBlock& bloc
 
 // --- lists ----------------------------------------------------------------------------------------------------------
 
-// Calls f(first lane, lanes, entry, keys) for each entry of the lists of the block's queries that shows keys of
-// [begin, end). Lanes of the same query block, and lanes past the last query, share a call.
+// Calls f(first lane, number of lanes, entry, keys) for each list entry of the block's queries that shows keys of
+// [begin, end). Neighbouring lanes of the same query block, including lanes past the last query, share a call.
 template <class F>
 inline void for_each_entry(const ScoreView& view, const QueryBlock& block, int64_t begin, int64_t end, F&& f) {
   const ListView& lists = view.lists;
@@ -292,7 +292,7 @@ inline void for_each_entry(const ScoreView& view, const QueryBlock& block, int64
   }
 }
 
-// Returns the first key from `key` on for which some query of the block has an entry; INT64_MAX: none.
+// Returns the first key, from `key` on, for which some query of the block has an entry; INT64_MAX if there is none.
 inline int64_t next_listed(const ScoreView& view, const QueryBlock& block, int64_t key) {
   int64_t next = INT64_MAX, last_block = -1;
   for (int lane = 0; lane < block.vectors * kLanes; ++lane) {
@@ -305,7 +305,7 @@ inline int64_t next_listed(const ScoreView& view, const QueryBlock& block, int64
   return next;
 }
 
-// Clears bits of visible[key − begin] in lanes that have no list entry for the key.
+// Clears the bits of visible[key − begin] in lanes that have no list entry for the key.
 inline HWY_NOINLINE void keep_listed(const ScoreView& view, const QueryBlock& block, int64_t begin, int64_t end, uint64_t* visible) {
   uint64_t listed[kKeyTile] = {};
   for_each_entry(view, block, begin, end, [&](int first, int lanes, int64_t, Range keys) {
@@ -328,7 +328,7 @@ inline HWY_NOINLINE void pack_edges(const ScoreView& view, const ScoreTerm& term
 
 inline bool is_finite(const float* data, int64_t count) {
   const F32 d;
-  Floats sum = hn::Zero(d);  // sums x − x, which is 0, or NaN if x is not finite
+  Floats sum = hn::Zero(d);  // of x − x, which is 0 if x is finite and NaN otherwise
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) sum = sum + (hn::LoadU(d, data + i) - hn::LoadU(d, data + i));
   bool finite = hn::AllTrue(d, hn::Eq(sum, hn::Zero(d)));
@@ -336,14 +336,14 @@ inline bool is_finite(const float* data, int64_t count) {
   return finite;
 }
 
-// Where output rows go: lane i's row begins at rows[i], its channels are `channel` apart.
+// Destinations of output rows: lane i's row begins at rows[i], and its channels are `channel` apart.
 struct OutputRows {
   float* rows[kBlock];
   int64_t channel = 1;
 };
 
 /// Writes ot[channel][lane]·factor[lane] to the block's rows. Lanes past the last query write to `spare` (d_v floats).
-/// Returns false if a number written is not finite.
+/// Returns whether all numbers written are finite.
 inline HWY_NOINLINE bool store_outputs(const float* ot, const float* factor, const QueryBlock& block, int64_t d_v, OutputRows& out,
                                        float* spare) {
   const F32 d;
@@ -352,7 +352,7 @@ inline HWY_NOINLINE bool store_outputs(const float* ot, const float* factor, con
   for (int v = 0; v < block.vectors; ++v) {
     const Floats scale = hn::Load(d, factor + v * kLanes);
     float* const* rows = out.rows + v * kLanes;
-    Floats none = scale - scale;  // stays 0 while all numbers are finite, else becomes NaN
+    Floats none = scale - scale;  // stays 0 while all numbers are finite, and becomes NaN otherwise
     const auto take = [&](int64_t of) CLEARHEAD_INLINE_LAMBDA {
       const Floats x = hn::Load(d, ot + of * kBlock + v * kLanes) * scale;
       none = none + (x - x);

@@ -1,10 +1,10 @@
-// Keys and values of KV pages as f32 numbers. Included once per target.
+// Reads keys and values of KV pages as f32. Included once per target.
 //
 //   f32: unchanged      bf16: 16 bits shifted up      f16: VCVTPH2PS (Highway's AVX2 target includes F16C)
 //
-// Widening is exact. Decode widens elements on their way into registers. Kernels over key tiles of f32 get the
-// tile widened into the thread's memory. So a score over 16-bit keys runs the same chain as one over f32 keys
-// of the same values, and has the same bits.
+// Widening is exact. Decode widens elements as it loads them into registers. Kernels over f32 key tiles get the tile
+// widened into the thread's scratch memory. So a score over 16-bit keys is the same chain as one over f32 keys of the
+// same values, and has the same bits.
 #if defined(CLEARHEAD_CPU_SCORE_PAGE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_SCORE_PAGE_INL_H_
 #undef CLEARHEAD_CPU_SCORE_PAGE_INL_H_
@@ -21,7 +21,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// Elements of bf16 and of f16 pages.
+// Element types of bf16 and f16 pages.
 struct Brain {
   uint16_t bits;
 };
@@ -29,7 +29,7 @@ struct Half {
   uint16_t bits;
 };
 
-/// Calls f with a value of the element type of pages.
+/// Calls f with a value of the pages' element type, as a type tag.
 template <class F>
 HWY_INLINE decltype(auto) with_element(DType dtype, F&& f) {
   if (dtype == DType::kBF16) return f(Brain{});
@@ -60,8 +60,8 @@ inline void widen(const T* from, int64_t count, float* to) {
   for (; i < count; ++i) to[i] = widened(from[i]);
 }
 
-/// The panels of the page that begins at key `tile`. Of a 16-bit page only the panels that hold keys [begin, end) are
-/// widened, into the thread's memory, valid until its next call.
+/// Returns the panels of the page that begins at key `tile`. For a 16-bit page, only the panels that hold keys
+/// [begin, end) are widened, into the thread's scratch memory; they are valid until the thread's next call.
 inline const float* tile_panels(const ScoreView& view, int64_t tile, int64_t begin, int64_t end) {
   if (view.page_dtype == DType::kF32) return view.panels<float>(tile / kKeyTile);
   float* room = ThreadScratch::widened_keys(kKeyTile * view.d_k);
@@ -81,7 +81,7 @@ struct ValueView {
   int64_t key_head = 0, page_keys = kKeyTile;  // page_keys: as in ScoreView
 
   bool is_narrow() const { return pages && page_dtype != DType::kF32; }
-  // The row of key `key` in its page.
+  // The row of key `key` within its page.
   template <class T>
   const T* in_page(int64_t key) const {
     return reinterpret_cast<const T*>(pages[key / kKeyTile]) + (key_head * page_keys + key % kKeyTile) * d_v;
@@ -89,8 +89,8 @@ struct ValueView {
   const std::byte* values_at(int64_t key) const {
     return pages[key / kKeyTile] + (key_head * page_keys + key % kKeyTile) * d_v * static_cast<int64_t>(size_of(page_dtype));
   }
-  // The rows of keys [key, key + count), all in one key tile. Rows of 16-bit pages are widened into the
-  // thread's memory, valid until its next call.
+  // The rows of keys [key, key + count), which all lie in one key tile. Rows of 16-bit pages are widened into the
+  // thread's scratch memory and are valid until the thread's next call.
   const float* rows(int64_t key, int64_t count) const {
     if (!pages) return values + key * stride;
     if (!is_narrow()) return in_page<float>(key);

@@ -1,14 +1,14 @@
 // Relative scores and values: tables indexed by the clipped offset between key and query.
 // Included once per target, by score_kernel-inl.h.
 //
-//   products   T[x][lane] = Σ_c q_c·table[first + x][c]      the score kernel's own chain, table rows in place of keys
+//   products   T[x][lane] = Σ_c q_c·table[first + x][c]      the score kernel's own chain, with table rows instead of keys
 //   scores     + T[δ][lane]·scale + scale·Σ_c k_jc·B[δ][c]   δ = clip(j − p, −reach, reach) + reach, gathered from T
-//   sums       W[x][lane] = Σ_{j: δ = first + x} w_j[lane]   the reverse; then Σ_x W[x]·table[first + x], computed like
-//                                                            weights times values
+//   sums       W[x][lane] = Σ_{j: δ = first + x} w_j[lane]   for values and gradients; then Σ_x W[x]·table[first + x],
+//                                                            computed like weights times values
 //
-// A block of neighbouring queries and a key tile touch at most kBlock + kKeyTile rows of a table. Queries that are not
-// neighbours (looks at single rows) compute the same chains for each (query, key) pair. The order of operations is the
-// same everywhere, so the bits of a score do not depend on which of the two computed it.
+// A block of consecutive queries and a key tile use at most kBlock + kKeyTile rows of a table. For queries that are not
+// consecutive (when single rows are recomputed), the same chains run for each (query, key) pair. The order of operations
+// is the same in both cases, and so are the bits of a score.
 #if defined(CLEARHEAD_CPU_SCORE_RELATIVE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_SCORE_RELATIVE_INL_H_
 #undef CLEARHEAD_CPU_SCORE_RELATIVE_INL_H_
@@ -26,7 +26,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// Offsets between a group of keys and a block: fewer than kBlock + kRows.
+// Upper bound on the number of offsets between a group of keys and a block, which is below kBlock + kRows.
 inline constexpr int64_t kOffsetWindow = 4 * kLanes;
 static_assert(kOffsetWindow >= kBlock + kRows);
 
@@ -42,7 +42,7 @@ struct OffsetRoom {
         window(turned + view.d_k * (kKeyTile + kOffsetWindow)) {}
 };
 
-// The positions of a block's lanes, and the table rows that they and some keys touch.
+// The positions of a block's lanes, and the table rows that these lanes and a range of keys use.
 struct OffsetSpan {
   alignas(64) int32_t position[kBlock];
   int64_t lowest = 0, highest = 0;  // lowest and highest position
@@ -61,7 +61,7 @@ struct OffsetSpan {
     count = offset_row(keys.end - 1, lowest, view.relative.reach) + 1 - first;
   }
   bool is_near() const { return highest - lowest < kBlock; }
-  // For one key and the lanes of vector v: table rows, counted from `first`.
+  // The table rows, counted from `first`, for one key and the lanes of vector v.
   HWY_INLINE Ints rows(const RelativeView& relative, int64_t key, int v) const {
     const I32 di;
     const Ints far = hn::Set(di, static_cast<int32_t>(relative.reach));
@@ -70,8 +70,8 @@ struct OffsetSpan {
   }
 };
 
-// to[x][lane] = Σ_c qt[c][lane]·table[x][c] for `count` rows x of the span. `table` begins at the span's first
-// row; `tail` is scratch of [kRows][width].
+// to[x][lane] = Σ_c qt[c][lane]·table[x][c] for `count` rows x of the span. `table` begins at the span's first row;
+// `tail` is scratch [kRows][width].
 inline HWY_NOINLINE void offset_products(const float* qt, int vectors, const float* table, int64_t width, int64_t count, float* tail,
                                          float* to) {
   const F32 d;
@@ -112,8 +112,8 @@ inline HWY_NOINLINE void spread_products(const RelativeView& relative, const Off
   }
 }
 
-// sums[x][lane] += weights[key][lane] over keys, where x is the table row of (lane, key).
-// `weights` begins at key keys.begin.
+// sums[x][lane] += weights[key][lane] for each key, where x is the table row of (lane, key). `weights` begins at key
+// keys.begin.
 inline HWY_NOINLINE void gather_weights(const RelativeView& relative, const OffsetSpan& span, Range keys, int first_lane, int last_lane,
                                         const float* weights, float* sums) {
   for (int64_t key = keys.begin; key < keys.end; ++key, weights += kBlock) {
@@ -123,10 +123,10 @@ inline HWY_NOINLINE void gather_weights(const RelativeView& relative, const Offs
   }
 }
 
-// --- the table that keys are multiplied by --------------------------------------------------------------------------
+// --- products of keys with table B ----------------------------------------------------------------------------------
 
-// window[key][x] = Σ_c k_c·turned[c][x] for a group of keys. `turned` (the transposed table)
-// begins at the group's first offset.
+// window[key][x] = Σ_c k_c·turned[c][x] for a group of keys. `turned`, the transposed table, begins at the group's first
+// offset.
 template <class Address>
 HWY_INLINE void window_products(const float* turned, Address keys, int64_t d_k, float* window) {
   const F32 d;
@@ -152,7 +152,7 @@ HWY_INLINE void window_products(const float* turned, Address keys, int64_t d_k, 
   }
 }
 
-// to[key][lane] += scale·Σ_c k_c·B[δ][c]. Column x of the transposed table belongs to the offset
+// to[key][lane] += scale·Σ_c k_c·B[δ][c]. Column x of the transposed table is the offset
 // (last key − lowest position) − x.
 inline HWY_NOINLINE void add_key_products(const ScoreView& view, const OffsetSpan& span, const TileScratch& scratch, const TileSight& sight,
                                           int vectors, Range keys, float* to) {
@@ -188,7 +188,7 @@ inline HWY_NOINLINE void add_key_products(const ScoreView& view, const OffsetSpa
 
 // --- a key tile -----------------------------------------------------------------------------------------------------
 
-// Queries plus their bias, times scale·log₂e: [d_k][kBlock].
+// Returns the queries plus their bias, times scale·log₂e: [d_k][kBlock].
 inline const float* shifted_queries(const ScoreView& view, const QueryBlock& block, float* to) {
   if (!view.relative.query_bias) return block.qt;
   const F32 d;
@@ -201,7 +201,7 @@ inline const float* shifted_queries(const ScoreView& view, const QueryBlock& blo
   return to;
 }
 
-// The same for each (query, key) pair by itself, for queries that are not neighbours.
+// pack_offsets for queries that are not consecutive: computes each (query, key) pair separately.
 inline HWY_NOINLINE void pack_far_offsets(const ScoreView& view, const QueryBlock& block, const OffsetSpan& span, const TileSight& sight,
                                           const float* qt, Range keys, float* to) {
   const int lanes = block.vectors * kLanes;
@@ -224,7 +224,7 @@ inline HWY_NOINLINE void pack_far_offsets(const ScoreView& view, const QueryBloc
   }
 }
 
-// What the tables add to scores of `keys`, in base 2: to[key − keys.begin][lane].
+// Computes the terms that the tables add to the scores of `keys`, in base 2: to[key − keys.begin][lane].
 inline HWY_NOINLINE void pack_offsets(const TileContext& in, const TileSight& sight, Range keys, float* to) {
   const OffsetRoom room(in.view, in.scratch);
   const OffsetSpan span(in.view, in.block, keys);
@@ -236,8 +236,8 @@ inline HWY_NOINLINE void pack_offsets(const TileContext& in, const TileSight& si
   if (in.view.relative.queries) add_key_products(in.view, span, in.scratch, sight, in.block.vectors, keys, to);
 }
 
-// Sums weights by table row: [row][kBlock], in the scratch of `products`. f(take) must call take(keys, first lane, last
-// lane, weights) for the keys that have weights; weights: [key][kBlock] from the first of them.
+// Sums weights by table row: [row][kBlock], in the scratch of `products`. f(take) must call
+// take(keys, first lane, last lane, weights) for each range of keys that has weights, [key][kBlock] from keys.begin.
 template <class F>
 inline const float* weights_by_offset(const ScoreView& view, const OffsetSpan& span, const TileScratch& scratch, F&& f) {
   float* sums = OffsetRoom(view, scratch).products;

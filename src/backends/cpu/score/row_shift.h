@@ -1,15 +1,15 @@
-// A row's two numbers (RowStats), in the form that kernels use.
+// The statistics m and ℓ of a row (RowStats), in the form that kernels use to recompute weights.
 //
 //   softmax      P = 2^(s − m)/ℓ = 2^(s − ⌊m⌋)·inverse,   inverse = 2^(⌊m⌋ − m)/ℓ
 //   sigmoid      m is −bias·log₂e; inverse is 1
 //   linear       inverse is ln 2/ℓ, 0 where ℓ is 0
-//   thresholds   (sparsemax, entmax) m is the largest score, `threshold` how far below it τ lies; inverse is 1.
+//   thresholds   (sparsemax, entmax) m is the largest score, `threshold` is τ relative to it; inverse is 1.
 //                Records of earlier versions (record.h) give m = 0 and threshold = τ.
 //   hard         m is the record's; inverse is 1
 //
-// In a look at weights as used, ℓ is the sum of the rounded weights (RowStats::used).
+// With LookPrecision::kAsUsed, ℓ is the sum of the rounded weights (RowStats::used).
 //
-// The cpu backend's own shifts are integers, so inverse is 1/ℓ. A record of another backend may have any m.
+// For softmax, the cpu backend's own m is an integer, so inverse is 1/ℓ. A record of another backend may have any m.
 #pragma once
 
 #include <cmath>
@@ -25,14 +25,14 @@ namespace clearhead::cpu {
 struct RowShift {
   float m = 0;          // softmax: integral
   float threshold = 0;  // natural units
-  float inverse = 0;    // 0 for a row that saw nothing
-  // Softmax: the record's m + log₂ℓ; 0 for a row that saw nothing.
+  float inverse = 0;    // 0 for a row that saw no key
+  // Softmax: the record's m + log₂ℓ; 0 for a row that saw no key.
   double log_sum_exp2 = 0;
-  double log_rest = 0;  // softmax: log_sum_exp2 − m; f32 would lose it if m is large
+  double log_rest = 0;  // softmax: log_sum_exp2 − m, which f32 would lose if m is large
   bool saw_nothing = true;
 };
 
-/// Whether a look shows the weights that a bf16 kernel rounded.
+/// Whether to recompute the weights as a bf16 kernel rounded them.
 inline bool shows_rounded(const AttentionRecord& record, LookPrecision precision) {
   return precision == LookPrecision::kAsUsed && record.rows.used.defined();
 }

@@ -1,13 +1,13 @@
-// Rules inside kernels. With queries in lanes: some parts once per key tile, the rest per group of keys. With keys in
-// lanes (decode): over runs of keys. Included once per target.
+// Rules inside kernels. With queries in lanes, programs run once per key tile or once per group of keys; with keys in
+// lanes (decode), over runs of keys. Included once per target.
 //
-//   scratch of a rule in TileScratch::rules, each part [slot][…]:
+//   scratch of a rule in TileScratch::rules, each array [slot][…]:
 //   lane kLaneFloats · key kKeyFloats · offset kOffsetFloats · expanded keys · group offsets · pair
 //
-// The key line has one number per key, beginning at the tile's first key. The offset line has one number
-// per offset, beginning at offset position[0] − (tile + kKeyTile − 1). Neighbouring queries are
-// neighbours in it, so the vector of key j begins at tile + kKeyTile − 1 − j. Blocks whose queries are
-// not neighbours compute the offset of each (query, key) pair instead.
+// The key line has one number per key, beginning at the tile's first key. The offset line has one number per offset,
+// beginning at offset position[0] − (tile + kKeyTile − 1). Consecutive queries are adjacent in it, so the vector of key j
+// begins at tile + kKeyTile − 1 − j. Blocks whose queries are not consecutive compute the offset of each (query, key)
+// pair instead.
 #if defined(CLEARHEAD_CPU_SCORE_RULE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_SCORE_RULE_INL_H_
 #undef CLEARHEAD_CPU_SCORE_RULE_INL_H_
@@ -22,7 +22,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// Scores of kRows keys for V vectors of queries. Index it by constants only, so that it stays in registers.
+// Scores of kRows keys and V vectors of queries. Must be indexed by constants only, so that it stays in registers.
 template <int V>
 struct Scores {
   Floats c[kRows * V];  // [key][vector]
@@ -41,7 +41,7 @@ struct RuleRoom {
   }
 };
 
-// Writes first, first + step, first + 2·step, …, in whole vectors.
+// Writes first, first + step, first + 2·step, …, rounding `count` up to whole vectors.
 HWY_INLINE void fill_line(float* to, int64_t count, float first, float step) {
   const F32 d;
   Floats x = hn::MulAdd(hn::Iota(d, 0.0F), hn::Set(d, step), hn::Set(d, first));
@@ -52,7 +52,7 @@ HWY_INLINE void fill_line(float* to, int64_t count, float first, float step) {
   }
 }
 
-// Runs a program over a line of `count` elements whose slot 0 is filled.
+// Runs a program over a line of `count` elements. The caller has filled slot 0.
 inline void run_line(const RuleUse& use, const RuleCode& code, float* line, int64_t slot_step, int64_t count) {
   if (code.steps.empty()) return;
   RuleFrame frame;
@@ -63,7 +63,7 @@ inline void run_line(const RuleUse& use, const RuleCode& code, float* line, int6
   run_rule(*use.program, code, frame);
 }
 
-/// Computes the lines for keys [begin, end) of one key tile.
+/// Runs the lane, key and offset programs for keys [begin, end) of one key tile.
 inline HWY_NOINLINE void prepare_rule(const RuleUse& use, const QueryBlock& block, const TileScratch& scratch, int64_t begin, int64_t end) {
   const RuleRoom room(use, scratch);
   const RuleProgram& program = *use.program;
@@ -83,12 +83,12 @@ inline HWY_NOINLINE void prepare_rule(const RuleUse& use, const QueryBlock& bloc
   }
 }
 
-// Where a group reads the offset line: each next key begins one element earlier.
+// The part of the offset line that a group reads: for each next key it begins one element earlier.
 HWY_INLINE RuleBankView offset_bank(const RuleRoom& room, int64_t key, int first_vector) {
   return {room.offset + (kKeyTile - 1 - key % kKeyTile) + first_vector * kLanes, RuleProgram::kOffsetFloats, -1, kLanes};
 }
 
-// Computes the offset of every pair of a group whose queries are not neighbours.
+// Runs the offset program for every pair of a group whose queries are not consecutive.
 inline HWY_NOINLINE RuleBankView group_offsets(const RuleUse& use, const QueryBlock& block, const RuleRoom& room, int64_t key,
                                                int first_vector, int vectors) {
   const F32 d;
@@ -109,7 +109,7 @@ HWY_INLINE RuleBankView result_of(const RuleProgram& program, const RuleFrame& f
   return result;
 }
 
-// Runs the pair program for a group; slot 0 is filled. Returns its result.
+// Runs the pair program for a group and returns its result. The caller has filled slot 0.
 inline HWY_NOINLINE RuleBankView run_pairs(const RuleUse& use, const QueryBlock& block, const TileScratch& scratch, int64_t key,
                                            int first_vector, int vectors) {
   const F32 d;
@@ -136,7 +136,7 @@ inline HWY_NOINLINE RuleBankView run_pairs(const RuleUse& use, const QueryBlock&
   return result_of(program, frame);
 }
 
-// Keeps hidden scores hidden, if something before the rule may have hidden pairs.
+// Keeps hidden scores hidden if a term before the rule may have hidden pairs (`guards`).
 HWY_INLINE Floats kept_hidden(bool guards, Floats before, Floats after) {
   return guards ? hn::IfThenElse(hn::Lt(before, hn::Set(F32(), kVisible)), before, after) : after;
 }
@@ -152,7 +152,7 @@ inline Range positions_of(const QueryBlock& block) {
   return {static_cast<int64_t>(*low), static_cast<int64_t>(*high) + 1};
 }
 
-// Evaluates a visibility rule that depends on the offset alone, at every offset of the call.
+// Evaluates a visibility rule that depends on offsets alone at every offset of the call.
 inline OffsetBits ask_offsets(const ScoreView& view) {
   constexpr int64_t kPiece = 512;  // a multiple of 64
   const RuleUse& use = *view.visible;
@@ -169,7 +169,7 @@ inline OffsetBits ask_offsets(const ScoreView& view) {
   }
   return OffsetBits(offsets, std::move(shows));
 }
-/// Evaluates a visibility rule of offsets once, before a call's loop over blocks.
+/// Evaluates a visibility rule that depends on offsets alone, once per call. Call this before the loop over blocks.
 inline void read_offsets(ScoreProblem& problem) {
   if (problem.hides_by_offset()) problem.set_visible_offsets(ask_offsets);
 }
@@ -191,8 +191,8 @@ inline void keep_ruled_pairs(const TileContext& in, int64_t begin, int64_t end, 
   }
 }
 
-/// Clears bits of visible[key − begin] that the visibility rule hides, for keys [begin, end) of one key tile; begin is
-/// a multiple of kRows. Where the rule's bounds decide for a piece of the tile, the rule is not evaluated.
+/// Clears the bits of visible[key − begin] that the visibility rule hides, for keys [begin, end) of one key tile. begin is
+/// a multiple of kRows. Where the rule's bounds show all or none of a piece of the tile, the rule is not evaluated.
 inline HWY_NOINLINE void keep_ruled(const TileContext& in, int64_t begin, int64_t end, uint64_t* visible) {
   if (in.view.visible_offsets && in.block.consecutive) {
     const int64_t first = static_cast<int64_t>(in.block.position[0]);
@@ -224,8 +224,8 @@ HWY_NOINLINE void general_rule(const RuleUse& use, const QueryBlock& block, cons
   }
 }
 
-/// Applies a rule to the group of kRows keys from `key`. A rule that only adds its offset line
-/// to the score costs a load and an addition.
+/// Applies a rule to the group of kRows keys from `key`. A rule that only adds its offset line to the score costs one
+/// load and one addition per vector.
 template <int V>
 HWY_INLINE void apply_rule(const RuleUse& use, const QueryBlock& block, const TileScratch& scratch, int64_t key, int first_vector,
                            Scores<V>& s) {
@@ -251,7 +251,7 @@ HWY_INLINE void apply_rule(const RuleUse& use, const QueryBlock& block, const Ti
 
 // --- keys in lanes --------------------------------------------------------------------------------------------------
 
-/// Floats that apply_rule_along_keys needs for `count` keys, with the rule that needs the most.
+/// Scratch, in floats, that apply_rule_along_keys needs for `count` keys: the maximum over the call's rules.
 inline int64_t rule_line_floats(const ScoreView& view, int64_t count) {
   int64_t most = 0;
   for (size_t t = 0; view.terms && t < view.terms->size(); ++t) {
@@ -261,11 +261,11 @@ inline int64_t rule_line_floats(const ScoreView& view, int64_t count) {
   if (view.visible) most = std::max(most, view.visible->program->line_floats(count));
   return most;
 }
-/// Where the caller writes the key indices, as floats.
+/// The address in `room` at which the caller writes the key indices, as floats.
 HWY_INLINE float* rule_keys(const RuleUse& use, float* room) { return room + use.program->lane.slots * RuleProgram::kScalarFloats; }
 
-// Runs a rule for one query at `position` over `count` keys (whole vectors) whose indices stand in
-// rule_keys(use, room). s: their scores; null for a visibility rule.
+// Runs a rule for one query at `position` over `count` keys (whole vectors), whose indices are at rule_keys(use, room).
+// s: their scores; null for a visibility rule.
 inline HWY_NOINLINE RuleBankView run_along_keys(const RuleUse& use, float position, int64_t count, const float* s, float* room) {
   const F32 d;
   const RuleProgram& program = *use.program;
@@ -293,8 +293,8 @@ inline HWY_NOINLINE RuleBankView run_along_keys(const RuleUse& use, float positi
   return result_of(program, frame);
 }
 
-/// Applies a rule in place to the scores s of one query at `position` and `count` keys (whole vectors)
-/// whose indices stand in rule_keys(use, room).
+/// Applies a rule in place to the scores s of one query at `position` and `count` keys (whole vectors), whose indices are
+/// at rule_keys(use, room).
 inline void apply_rule_along_keys(const RuleUse& use, float position, int64_t count, float* s, float* room) {
   const F32 d;
   const RuleBankView f = run_along_keys(use, position, count, s, room);
@@ -304,7 +304,7 @@ inline void apply_rule_along_keys(const RuleUse& use, float position, int64_t co
   }
 }
 
-/// The same with the visibility rule: scores of keys that it hides become kHidden.
+/// The same for the visibility rule: scores of keys that it hides become kHidden.
 inline void hide_along_keys(const RuleUse& use, float position, int64_t count, float* s, float* room) {
   const F32 d;
   const RuleBankView f = run_along_keys(use, position, count, nullptr, room);

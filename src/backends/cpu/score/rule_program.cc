@@ -1,5 +1,5 @@
-// The compiler of rules. It folds constants, moves the factors of base 2 to the ends, assigns nodes to programs by what
-// they depend on, and reuses slots by liveness.
+// The compiler of rules. It folds constants, moves the factors ln 2 and log₂e of base-2 scores to where they cost
+// nothing, assigns nodes to programs by their dependencies, and reuses slots by liveness.
 #include "backends/cpu/score/rule_program.h"
 
 #include <algorithm>
@@ -14,8 +14,8 @@
 namespace clearhead::cpu {
 namespace {
 
-// What a node depends on. kPair: on the score, or on query and key otherwise than through their
-// difference. Such nodes belong to the pair program.
+// What a node depends on. kPair: on the score, or on both query and key other than through their difference. Such nodes
+// belong to the pair program.
 enum class Kind : uint8_t { kScalar, kLane, kKey, kOffset, kPair };
 
 struct Node {
@@ -71,8 +71,8 @@ class RuleCompiler {
     return at->second;
   }
 
-  // Adds a node, simplified where that costs no accuracy. Constants are folded. Division of a score-dependent node by a
-  // constant or scalar becomes multiplication by its inverse.
+  // Adds a node, simplified where that costs no accuracy: constants are folded, and the division of a score-dependent
+  // node by a constant or scalar becomes a multiplication by its inverse.
   int32_t add(RuleOp op, std::initializer_list<int32_t> of_these, int32_t table = -1) {
     std::array<int32_t, 4> arguments{-1, -1, -1, -1};
     std::copy(of_these.begin(), of_these.end(), arguments.begin());
@@ -142,7 +142,7 @@ class RuleCompiler {
     }
   }
 
-  // Whether a factor on the node can be moved through its operations to the score.
+  // Whether a factor on the node can be moved through its operations towards the score.
   bool absorbs(int32_t n) const {
     const Node& node = of(n);
     if (!node.scored) return false;
@@ -160,7 +160,7 @@ class RuleCompiler {
     }
   }
 
-  // Returns the node times a positive factor.
+  // Returns a node that computes node n times a positive factor.
   int32_t scaled(int32_t n, double factor) {
     const Node node = of(n);
     const auto& a = node.arguments;
@@ -211,11 +211,11 @@ class RuleCompiler {
     return phase == Kind::kLane ? to_.lane : phase == Kind::kKey ? to_.key : phase == Kind::kOffset ? to_.offset : to_.pair;
   }
 
-  // Returns how the program of `phase` reads a node.
+  // Returns the operand by which the program of `phase` reads node n.
   RuleOperand operand(Kind phase, int32_t n) {
     const Node& node = of(n);
     if (node.kind == Kind::kScalar) return {RuleBank::kScalar, scalar_slot(n)};
-    if (phase == Kind::kOffset) {  // position − key stands for the query, 0 for the key
+    if (phase == Kind::kOffset) {  // the query is position − key, and the key is 0
       if (node.op == RuleOp::kKey) return {RuleBank::kScalar, scalar_slot(constant(0))};
       if (node.op == RuleOp::kQuery) return {RuleBank::kOwn, 0};
       return {RuleBank::kOwn, slot(phase, n)};
@@ -294,7 +294,7 @@ class RuleCompiler {
       }
       std::sort(freed.begin(), freed.end());
       freed.erase(std::unique(freed.begin(), freed.end()), freed.end());
-      open.insert(open.end(), freed.begin(), freed.end());  // every step reads an element before it writes it
+      open.insert(open.end(), freed.begin(), freed.end());  // a result may overwrite an argument: steps are element-wise
       int32_t to = 0;
       if (open.empty()) {
         to = used++;

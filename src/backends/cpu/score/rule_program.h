@@ -1,21 +1,22 @@
-// A rule compiled for vectors. Each node is computed only as often as what it depends on changes.
+// A rule (an expression graph for scores or visibility, clearhead/rule.h) compiled for vector code. Each node is computed
+// only as often as its inputs change:
 //
 //   scalar   depends on batch and head: once per (batch, head), in double
 //   lane     depends on the query's position: once per block of queries
-//   key      depends on the key: once per key tile, a line over its keys
-//   offset   depends on position − key: once per key tile, a line over the offsets in it
+//   key      depends on the key: once per key tile, as a line (array) over its keys
+//   offset   depends on position − key: once per key tile, as a line over the offsets in it
 //   pair     depends on the score or mixes the above: for every (query, key) pair
 //
-// All but the scalars are arrays of f32, computed by run_rule (rule_run.h) with the same operations in the
-// same order for every kernel: the same bits.
+// All except the scalars are arrays of f32. run_rule (rule_run.h) computes them with the same operations in the same
+// order for every kernel, so they have the same bits.
 //
-// A node is of the offset kind if query and key enter it only as c·query − c·key. It is computed at
-// (query = position − key, key = 0) everywhere, also where lanes are not neighbours. So ALiBi, T5's buckets and soft
-// windows cost one load per vector of pairs.
+// A node is an offset node if query and key enter it only as c·query − c·key. It is always computed at
+// (query = position − key, key = 0), even if the queries in the lanes are not consecutive. So ALiBi, T5's buckets and
+// soft windows cost one load per vector of pairs.
 //
-// Kernels hold scores in base 2. The rule sees s₂·ln 2, and its result is multiplied by log₂e. Both factors are
-// moved to where they cost nothing: s₂·ln 2 − f, times log₂e, becomes s₂ − f·log₂e; cap·tanh(s₂·ln 2/cap)
-// becomes tanh between two multiplications.
+// Kernels compute scores in base 2. The rule receives s₂·ln 2, and its result is multiplied by log₂e. The compiler moves
+// both factors to where they cost nothing: (s₂·ln 2 − f)·log₂e becomes s₂ − f·log₂e, and the soft cap
+// cap·tanh(s₂·ln 2/cap) becomes a tanh between two multiplications.
 #pragma once
 
 #include <array>
@@ -26,7 +27,7 @@
 
 namespace clearhead::cpu {
 
-/// Where a step finds an argument: in its own program's slots, or in those of a program that ran before.
+/// Where a step finds an argument: in a slot of its own program, or in a slot of a program that ran before.
 enum class RuleBank : uint8_t { kOwn, kScalar, kLane, kKey, kOffset };
 inline constexpr size_t kRuleBanks = 5;
 
@@ -42,13 +43,13 @@ struct RuleStep {
   std::array<RuleOperand, 4> arguments{};
 };
 
-/// A program: steps over arrays. Slot 0 is the input: the score (base 2), the position, the key or the offset.
+/// A program: steps over arrays. Slot 0 holds the input: the score in base 2, the position, the key or the offset.
 struct RuleCode {
   std::vector<RuleStep> steps{};
   int64_t slots = 1;
 };
 
-/// A table as kernels read it: f32, contiguous.
+/// A rule's table as kernels read it: f32, contiguous.
 struct RuleTableView {
   const float* values = nullptr;
   int32_t axes = 0;
@@ -68,8 +69,9 @@ class RuleProgram {
   RuleProgram& operator=(const RuleProgram&) = delete;
 
   RuleCode lane{}, key{}, offset{}, pair{};
-  RuleOperand result{};  // as the pair program would name it
-  /// The term is the score plus (or minus) `result`, which does not depend on the score. There is no pair program then.
+  RuleOperand result{};  // as an operand of the pair program
+  /// Set if the term is the score plus (or minus) `result`, which does not depend on the score. There is then no pair
+  /// program.
   bool adds = false, subtracts = false;
   bool uses_lane = false, uses_offset = false;
   // Slots of the key program that the pair program or the result reads.
@@ -77,9 +79,9 @@ class RuleProgram {
   std::vector<RuleTableView> tables{};
 
   int64_t scalar_count() const { return static_cast<int64_t>(scalars_.size()); }
-  /// Writes the scalars of one head: scalar_count()·kScalarFloats numbers.
+  /// Writes the scalars of one head: scalar_count()·kScalarFloats floats.
   void write_scalars(int64_t batch, int64_t head, float* to) const;
-  /// Floats needed for a key tile, and for a run of `length` keys of one query.
+  /// Scratch in floats: for a key tile, and for a run of `length` keys of one query.
   int64_t tile_floats() const;
   int64_t line_floats(int64_t length) const { return lane.slots * kScalarFloats + (key.slots + offset.slots + pair.slots) * length; }
 
@@ -97,25 +99,25 @@ class RuleProgram {
   std::vector<std::vector<float>> copies_;
 };
 
-/// A rule as written, in natural units, with a slot for every node. Gradients run it forward again and then in reverse,
-/// group by group. The score is slot 0; positions and keys are slot 0 of the lane and key banks.
+/// A rule as written, in natural units, with one slot per node. The backward pass runs it forward again and then in
+/// reverse, group by group. The score is slot 0; positions and keys are slot 0 of the lane and key banks.
 class RuleReverse {
  public:
-  /// entries[table]: whether gradients of the table's entries are wanted.
+  /// entries[table] says whether the gradients of the table's entries are wanted.
   RuleReverse(const Rule& rule, std::vector<bool> entries);
 
   RuleCode code{};
   RuleOperand result{};
-  std::vector<bool> active{};         // [slot]: its gradient reaches the score or a wanted entry
+  std::vector<bool> active{};         // [slot]: its gradient contributes to that of the score or of a wanted entry
   std::vector<bool> active_scalar{};  // [slot of the scalar bank]: the same
   std::vector<bool> entries{};
 
   int64_t scalar_count() const { return static_cast<int64_t>(scalars_.size()); }
   void write_scalars(int64_t batch, int64_t head, float* to) const;
-  /// Continues from the gradients of one head's scalars, d_scalars [scalar slot], to the table entries they were
+  /// Propagates the gradients of one head's scalars, d_scalars [scalar slot], to the table entries that they were
   /// computed from. Adds to sums[table][row-major entry].
   void add_scalar_gradients(int64_t batch, int64_t head, const double* d_scalars, double* const* sums) const;
-  /// Floats for a group: values, gradients, expanded keys, scalars and their sums.
+  /// Scratch in floats for a group: values, gradients, expanded keys, scalars and their sums.
   int64_t group_floats() const {
     return 2 * code.slots * RuleProgram::kGroupFloats + RuleProgram::kExpandedFloats + 2 * scalar_count() * RuleProgram::kScalarFloats;
   }
@@ -125,10 +127,10 @@ class RuleReverse {
   std::vector<int32_t> scalars_;  // [scalar slot]: node
 };
 
-/// One rule as applied to one head.
+/// A rule as applied to one head.
 struct RuleUse {
   const RuleProgram* program = nullptr;
-  bool guards = true;              // pairs may be hidden already and must stay so
+  bool guards = true;              // pairs may already be hidden, and must stay hidden
   const float* scalars = nullptr;  // [slot][kScalarFloats]
   int64_t scratch = 0;             // where its scratch begins in TileScratch::rules
 };

@@ -1,5 +1,5 @@
-// Runs one loop per operation over the vectors of a frame. Rows are merged into one loop if all arguments lie
-// in a line. Intermediate results stay in L1.
+// Runs a rule with one loop per operation over the vectors of a frame. Rows are merged into one loop if all arguments
+// are contiguous. Intermediate results stay in L1.
 #include "backends/cpu/simd/targets.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -22,7 +22,7 @@ struct Argument {
   const float* base;
   int64_t row, vector;
   HWY_INLINE Floats at(int64_t r, int64_t v) const { return hn::LoadU(F32(), base + r * row + v * vector); }
-  // Whether all rows lie in one line: they follow one another, or are a scalar.
+  // Whether the rows form one contiguous array, or all are the same scalar.
   bool is_flat(int64_t vectors) const { return row == vectors * vector; }
 };
 
@@ -64,7 +64,7 @@ HWY_INLINE Ints entries_of(const RuleTableView& table, const Step& step, int64_t
   for (int axis = 0; axis < table.axes; ++axis) {
     const size_t at = static_cast<size_t>(axis);
     const Floats last = hn::Set(d, static_cast<float>(table.sizes[at] - 1));
-    // NaN → 0, because Max returns its second operand then.
+    // NaN becomes 0, because Max then returns its second operand.
     const Floats along = hn::Min(hn::Floor(hn::Max(step.arguments[at].at(r, v), hn::Zero(d))), last);
     index = index + hn::ConvertTo(di, along) * hn::Set(di, table.strides[at]);
   }
@@ -81,7 +81,7 @@ void look_up(const RuleTableView& table, const Step& step) {
   }
 }
 
-// tanh_of_scores, testing only once whether all arguments are near 0.
+// tanh_of_scores, but tests only once whether all arguments are near 0.
 void take_tanh(const Step& step) {
   const F32 d;
   const Argument& x = step.arguments[0];
@@ -121,18 +121,18 @@ void run_step(RuleOp op, const RuleTableView* table, const Step& step) {
     case RuleOp::kWhere:
       return each<3>(step, [](Floats c, Floats x, Floats y) CLEARHEAD_INLINE_LAMBDA { return hn::IfThenElse(holds(c), x, y); });
     case RuleOp::kTable: return look_up(*table, step);
-    case RuleOp::kConstant:  // leaves are inputs and scalars; they have no step
+    case RuleOp::kConstant:  // leaves have no step: they are inputs or scalars
     case RuleOp::kScore:
     case RuleOp::kBatch:
     case RuleOp::kHead:
     case RuleOp::kQuery:
-    case RuleOp::kKey: return;  // leaves are inputs and scalars
+    case RuleOp::kKey: return;
   }
 }
 
 // --- backwards ------------------------------------------------------------------------------------------------------
 
-// One step in reverse: `step.to` holds its values, `gradient` their gradients.
+// One step in reverse: `step.to` holds the step's results, `gradient` their gradients.
 struct Reversal {
   const Step& step;
   const RuleStep& from;
@@ -142,7 +142,7 @@ struct Reversal {
   const float* gradient;
 };
 
-// Adds gradient·slope(x, y, z, value) to the gradient of argument `i`, if that argument's gradient is wanted.
+// Adds gradient·slope(x, y, z, value) to the gradient of argument i, if that gradient is wanted.
 template <class F>
 HWY_INLINE void pass(const Reversal& at, size_t i, F&& slope) {
   const F32 d;
@@ -202,12 +202,12 @@ void reverse_step(const Reversal& at, const RuleTableView* table) {
     case RuleOp::kTable:
       if (at.reverse.entries[static_cast<size_t>(at.from.table)]) add_to_entries(*table, at, at.adjoint.tables[at.from.table]);
       return;
-    default: return;  // steps have no slope
+    default: return;  // piecewise constant operations: the derivative is 0
   }
 }
 #undef CLEARHEAD_SLOPE
 
-// A step with the addresses of its result and arguments in the frame.
+// Returns a step with the addresses of its result and arguments in the frame.
 Step step_of(const RuleFrame& frame, const RuleStep& from) {
   Step step{frame, frame.own + from.to * frame.own_step, {}};
   for (size_t i = 0; i < 4; ++i) {

@@ -1,7 +1,6 @@
 // Runs the steps of a rule over arrays of f32, one vector at a time. Compiled once per instruction set (rule_run.cc).
 //
-// Every operation is element-wise: the same inputs give the same bits, whichever array they
-// stand in and wherever in it.
+// Every operation is element-wise: the same inputs give the same bits, whatever their position in an array.
 #pragma once
 
 #include <array>
@@ -11,8 +10,8 @@
 
 namespace clearhead::cpu {
 
-/// Where arguments lie: element (row, vector, lane) of a slot is at
-/// base + slot·slot_step + row·row_step + vector·vector_step + lane, unaligned.
+/// The layout of arguments: element (row, vector, lane) of a slot is at
+/// base + slot·slot_step + row·row_step + vector·vector_step + lane. It need not be aligned.
 struct RuleBankView {
   const float* base = nullptr;
   int64_t slot_step = 0, row_step = 0, vector_step = 0;
@@ -25,9 +24,9 @@ struct RuleFrame {
   std::array<RuleBankView, kRuleBanks> banks{};  // results of programs that ran before; run_rule sets kOwn
 };
 
-/// Where gradients go when a rule is run in reverse.
+/// Destinations of gradients when a rule is run in reverse.
 struct RuleAdjoint {
-  // Laid out as RuleFrame::own. The caller sets the gradient of the result and clears those of the other active slots.
+  // Same layout as RuleFrame::own. The caller sets the gradient of the result and clears those of the other active slots.
   float* own = nullptr;
   float* scalars = nullptr;         // [scalar slot][kScalarFloats]: sums over (query, key) pairs, lane by lane
   double* const* tables = nullptr;  // [table][row-major entry]
@@ -35,8 +34,8 @@ struct RuleAdjoint {
 
 namespace N_AVX2 {
 void run_rule(const RuleProgram& program, const RuleCode& code, RuleFrame& frame);
-/// Call after run_rule of reverse.code. A gradient of 0 stays 0 whatever the derivative is, because at hidden pairs the
-/// derivative may be anything, also infinite or NaN.
+/// Call this after run_rule(reverse.code). A gradient of 0 stays 0 whatever the derivative is, because at hidden pairs
+/// the derivative may be any number, including infinity and NaN.
 void reverse_rule(const RuleProgram& program, const RuleReverse& reverse, const RuleFrame& frame, const RuleAdjoint& to);
 }  // namespace N_AVX2
 namespace N_AVX3 {

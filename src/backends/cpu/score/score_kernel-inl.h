@@ -1,22 +1,23 @@
-// Scores in registers: the one place where q·k, the terms and visibility become numbers. Included once per target.
+// The score kernel: computes q·k and applies the terms and visibility, for a group of keys in registers. Included once
+// per target.
 //
 //   pack_queries → QueryBlock     queries in lanes, multiplied by scale·log₂e: Qt [d_k][kBlock]
-//   prepare_tile → TileSight      which keys of a key tile are worth computing; bias and mask of the tile in lane order
+//   prepare_tile → TileSight      the keys of a key tile to compute; bias and mask of the tile in lane order
 //   for_each_group(…, epilogue)   calls epilogue(Scores<V>& s, key, first_vector) for each group of kRows keys.
-//                                 s.c[r·V + v] is the score of key `key + r` and the queries of vector first_vector+v:
-//                                 all terms applied, hidden (query, key) pairs kHidden, still in registers.
+//                                 s.c[r·V + v] is the score of key `key + r` and the queries of vector first_vector+v,
+//                                 still in registers: all terms are applied, and hidden pairs are kHidden.
 //
 // Forward, weights and sweep differ only in their epilogue, so a score has the same bits in all of them. It is one
-// chain of multiply-adds over ascending channels, from 0, whatever the address rule, key tile or lane. Element-wise
+// chain of multiply-adds over ascending channels, starting from 0, for every key layout, key tile and lane. Element-wise
 // terms follow (term_alibi, term_soft_cap, term_dense); decode applies the same functions with keys in lanes.
 //
 // Groups start at multiples of kRows. Work is skipped where nothing is visible: groups that no query sees, and vectors
 // none of whose queries sees a key of the group (V < block.vectors, first_vector > 0). Groups that every query sees
-// skip masking. In calls of dot products without terms, and with one term if the epilogue has kTakesTerm, such groups
-// take a kernel without masking (plain_groups).
+// skip masking. If the score is a dot product without terms, or with one term and an epilogue that has kTakesTerm, such
+// groups are computed by a kernel without masking (plain_groups).
 //
-// Two address rules for keys: row-major (base, stride) and panels of 16 keys [d_k][16]. Scores of bf16 may come from
-// AMX instead of chains of multiply-adds (amx-inl.h); which of the two depends on the call alone.
+// Keys have one of two layouts: row-major (base, stride), or panels of 16 keys [d_k][16]. Scores of bf16 may be computed
+// by AMX instead of chains of multiply-adds (amx-inl.h); which of the two depends on the call alone.
 #if defined(CLEARHEAD_CPU_SCORE_SCORE_KERNEL_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_SCORE_SCORE_KERNEL_INL_H_
 #undef CLEARHEAD_CPU_SCORE_SCORE_KERNEL_INL_H_
@@ -45,21 +46,22 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// The part of a key tile that is computed, and what hides pairs in it besides the band.
+// The visible part of a key tile, and what else than the band hides pairs in it.
 struct TileSight {
   int64_t tile = 0;             // first key of the tile
-  int64_t begin = 0, end = 0;   // begin is a multiple of kRows; begin ≥ end: nothing is visible
-  const float* keys = nullptr;  // of the tile's first key: its row, or the panels of its page
+  int64_t begin = 0, end = 0;   // keys to compute; begin is a multiple of kRows; nothing is visible if begin ≥ end
+  const float* keys = nullptr;  // the row of the tile's first key, or the panels of its page
   bool segments = false, mask = false;
-  // Scores may be −∞ after the terms and are raised to kHidden. Otherwise they are checked as in a call without terms:
-  // a result that is not finite sends the block through the careful kernels.
+  // Set if scores may be −∞ after the terms: they are then raised to kHidden. Otherwise they are checked as in a call
+  // without terms: if a result is not finite, the block is computed again by the careful kernels.
   bool floors = true;
   bool empty() const { return begin >= end; }
 };
 
 // --- visible part of a key tile -------------------------------------------------------------------------------------
 
-// Narrows `sight` to the keys whose segments the block's queries can have. Checks the tile's bounds first.
+// Narrows `sight` to keys of segments between the lowest and the highest of the block's queries. Tests the segment bounds
+// of the tile first.
 inline HWY_NOINLINE void look_at_segments(const ScoreView& view, const QueryBlock& block, TileSight& sight) {
   const size_t tile = static_cast<size_t>(sight.begin / kKeyTile);
   const int32_t low = std::max(0, block.segment_low), high = block.segment_high;
@@ -79,20 +81,20 @@ inline HWY_NOINLINE void look_at_segments(const ScoreView& view, const QueryBloc
   if (block.segment_low == low && low == high) {
     bool all = true;
     for (int64_t key = sight.begin; all && key < sight.end; ++key) all = !outside(key);
-    // Groups start at multiples of kRows. Unless the range does so too, its groups contain keys of other segments.
+    // Groups start at multiples of kRows. If the range does not, its groups contain keys of other segments.
     sight.segments = !all || sight.begin % kRows != 0 || (sight.end % kRows != 0 && sight.end != view.key_length);
   }
 }
 
-// What the visibility rule shows of the groups of `sight`.
+// Whether the visibility rule shows all, none or some pairs of the groups of `sight`.
 inline Shown shown_by_rule(const ScoreView& view, const QueryBlock& block, const TileSight& sight) {
   if (!view.visible) return Shown::kAll;
   return view.shown(positions_of(block), {sight.begin / kRows * kRows, std::min(round_up(sight.end, kRows), view.key_length)});
 }
 
-// Returns the first key tile from `tile` on of which the lists and the visibility rule may show the block anything, or
-// at least `end` if there is none. Tiles that the rule hides are skipped in stretches that double, then halve. So
-// finding a window costs the logarithm of the distance to it.
+// Returns the first key tile, from `tile` on, of which the lists and the visibility rule may show the block anything; a
+// value of at least `end` if there is none. Tiles that the rule hides are skipped in stretches that double, then halve,
+// so finding a window costs the logarithm of the distance to it.
 inline int64_t next_tile(const ScoreView& view, const QueryBlock& block, int64_t tile, int64_t end) {
   if (tile < end && view.lists) {
     const int64_t key = next_listed(view, block, tile);
@@ -114,7 +116,7 @@ inline int64_t next_tile(const ScoreView& view, const QueryBlock& block, int64_t
   return tile;
 }
 
-// Computes the visibility bits of mask, lists and rule, and narrows `sight` to keys that some lane may see.
+// Computes the visibility bits from mask, lists and rule, and narrows `sight` to keys that some lane may see.
 inline HWY_NOINLINE void look_at_bits(const TileContext& in, bool ruled, TileSight& sight) {
   const int64_t tile = sight.begin / kKeyTile * kKeyTile;
   const int64_t begin = sight.begin / kRows * kRows;
@@ -135,8 +137,8 @@ inline HWY_NOINLINE void look_at_bits(const TileContext& in, bool ruled, TileSig
 inline void pack_offsets(const TileContext& in, const TileSight& sight, Range keys,
                          float* to);  // relative-inl.h
 
-/// Returns what the block can see of the keys `of` (beginning at a multiple of kRows) in the key tile that begins at
-/// key `tile` (a multiple of kKeyTile). Packs biases and visibility bits for what it can see.
+/// Returns the part of the keys `of` that the block may see, and packs its biases and visibility bits. `of` begins at a
+/// multiple of kRows and lies in the key tile that begins at key `tile`, a multiple of kKeyTile.
 inline TileSight prepare_tile(const TileContext& in, int64_t tile, Range of) {
   TileSight sight;
   sight.begin = std::max(of.begin, in.block.first_key());
@@ -171,19 +173,19 @@ inline TileSight prepare_tile(const TileContext& in, int64_t tile) { return prep
 
 // --- blocks of rows -------------------------------------------------------------------------------------------------
 
-/// Rows of the next block if `left` rows remain: kBlock, or fewer at the end. If the last block would have only one
-/// vector, this block takes two and leaves it two, because a kernel with one vector is bound by loads.
+/// The number of rows of the next block if `left` rows remain: kBlock, or fewer at the end. If the last block would have
+/// only one vector, this block has two and leaves it two, because a kernel with one vector is bound by loads.
 inline int rows_of_block(int64_t left) {
   const int64_t vectors = (left + kLanes - 1) / kLanes;
   return static_cast<int>(std::min<int64_t>(left, vectors == kVectors + 1 ? 2 * kLanes : kBlock));
 }
 
-/// Query blocks of a head that are computed together, interleaved by key tile: a tile comes from
+/// Number of query blocks of a head that are computed together, interleaved by key tile, so that a tile is read from
 /// memory once for all of them.
 inline constexpr int kTogether = 8;
 
-/// Up to kTogether jobs, constructed in place. An array of std::optional would first zero 50 KB,
-/// for blocks that take 6 µs.
+/// Up to kTogether jobs, constructed in place. An array of std::optional would first zero 50 KB, for blocks that take
+/// 6 µs.
 template <class Job>
 class JobsTogether {
  public:
@@ -206,8 +208,8 @@ class JobsTogether {
   int count_ = 0;
 };
 
-/// Runs jobs interleaved: all jobs do one key tile before any goes on to the next. job.take_tile() does the work at key
-/// tile job.tile and sets job.tile to the job's next tile, at least job.last when it is done.
+/// Runs jobs interleaved: all jobs finish one key tile before any continues with the next. job.take_tile() does the work
+/// at key tile job.tile and sets job.tile to the job's next tile, or to at least job.last when the job is done.
 template <class Job>
 void interleave_key_tiles(JobsTogether<Job>& jobs) {
   constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
@@ -221,10 +223,10 @@ void interleave_key_tiles(JobsTogether<Job>& jobs) {
   }
 }
 
-// --- address rules --------------------------------------------------------------------------------------------------
+// --- key layouts ----------------------------------------------------------------------------------------------------
 
 struct RowMajor {
-  // Keys 0, 3 and 6; the other keys lie one or two strides further, which x86 addresses can express.
+  // Addresses of keys 0, 3 and 6. The other keys lie one or two strides further, which an x86 address can express.
   const float *p0, *p3, *p6;
   int64_t stride;
   RowMajor(const float* base, int64_t key_stride) : p0(base), p3(base + 3 * key_stride), p6(base + 6 * key_stride), stride(key_stride) {}
@@ -246,7 +248,7 @@ struct Panel {
 
 // --- score functions ------------------------------------------------------------------------------------------------
 
-// Extends the sums s by the chain of `step` over ascending channels. qt: [d_k][kBlock] from the first of V vectors.
+// Continues the chains s by `step` over ascending channels. qt: [d_k][kBlock], beginning at the first of V vectors.
 template <int V, class Step, class Address>
 HWY_INLINE void add_channels(Step step, const float* HWY_RESTRICT qt, Address keys, int64_t d_k, Scores<V>& s) {
   const F32 d;
@@ -278,7 +280,7 @@ HWY_INLINE void dot_products(const float* HWY_RESTRICT qt, Address keys, int64_t
   add_dot_products<V>(qt, keys, d_k, s);
 }
 
-// The same for bf16 words. Their factor is applied after the chain.
+// The same for bf16 words. product_factor is applied after the chain.
 template <int V, class Address>
 HWY_INLINE void bf16_dot_products(const ScoreView& view, const float* HWY_RESTRICT qt, Address keys, Scores<V>& s) {
   clear(s);
@@ -287,8 +289,7 @@ HWY_INLINE void bf16_dot_products(const ScoreView& view, const float* HWY_RESTRI
   unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = s.c[i] * factor; });
 }
 
-// An epilogue may declare that its scores come from one kind of products only; then the other
-// kernels are not compiled for it.
+// An epilogue may declare that it uses one kind of products only. The other kernels are then not compiled for it.
 template <class Epilogue>
 constexpr bool is_bf16_dot_only() {
   if constexpr (requires { Epilogue::kBf16DotOnly; }) return Epilogue::kBf16DotOnly;
@@ -313,8 +314,8 @@ HWY_INLINE bool by_amx(const ScoreView& view) {
 HWY_INLINE Floats term_alibi(Floats s, Floats slope, Floats position, Floats key) {
   return hn::NegMulAdd(slope, hn::Abs(position - key), s);
 }
-// Pairs that are hidden already stay hidden: −∞ does not become −cap. Few scores come near the
-// cap; the others need no division.
+// Pairs that are already hidden stay hidden: −∞ does not become −cap. Few scores come near the cap; the others need no
+// division.
 HWY_INLINE Floats term_soft_cap(Floats s, Floats cap, Floats inverse_cap) {
   const Floats x = s * inverse_cap;
   const Lanes near = is_near(x);
@@ -322,8 +323,8 @@ HWY_INLINE Floats term_soft_cap(Floats s, Floats cap, Floats inverse_cap) {
   if (HWY_LIKELY(hn::AllTrue(F32(), near))) return inner;
   return hn::IfThenElse(hn::Or(near, hn::Lt(s, hn::Set(F32(), kVisible))), hn::IfThenElse(near, inner, s), cap * tanh_of(x));
 }
-// The same for a group, [key][vector]. Rounding is monotone: if the largest magnitude times
-// inverse_cap is near 0, all are.
+// The same for a group, [key][vector]. It suffices to test the largest magnitude: rounding is monotone, so if that one
+// times inverse_cap is near 0, all are.
 template <int N>
 HWY_INLINE void soft_cap_group(float cap, float inverse_cap, Floats (&s)[N]) {
   const F32 d;
@@ -341,21 +342,22 @@ HWY_INLINE void soft_cap_group(float cap, float inverse_cap, Floats (&s)[N]) {
   for (int i = 0; i < N * kLanes; i += kLanes) hn::Store(term_soft_cap(hn::Load(d, room + i), hn::Set(d, cap), inverse), d, room + i);
   unroll<N>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s[i] = hn::Load(d, room + i * kLanes); });
 }
-// A bias of −∞ hides the pair whatever its score is, also if the score is NaN.
+// A bias of −∞ hides the pair whatever its score is, even NaN.
 HWY_INLINE Floats term_dense(Floats s, Floats bias) {
   const F32 d;
   const Lanes hides = hn::Eq(bias, hn::Set(d, -std::numeric_limits<float>::infinity()));
   return hn::IfThenElse(hides, hn::Set(d, kHidden), hn::MulAdd(bias, hn::Set(d, kLog2E), s));
 }
-// Raises −∞ to kHidden, for which 2^x is 0 rather than NaN. NaN stays NaN, by the order of the operands of Max.
+// Raises −∞ to kHidden, for which 2^x is 0 rather than NaN. NaN stays NaN because of the order of the operands of Max.
 HWY_INLINE Floats term_floor(Floats s) { return hn::Max(hn::Set(F32(), kHidden), s); }
 
-// Where packed term `index` keeps its bias for tile-relative key `key`.
+// The address of the bias of packed term `index` for tile-relative key `key`.
 HWY_INLINE const float* bias_at(const TileScratch& scratch, int64_t index, int64_t key) {
   return scratch.bias + (index * kKeyTile + key) * kBlock;
 }
 
-// An epilogue that later reverses the terms has before_term(term, s), which receives the scores that go into each term.
+// An epilogue that later computes gradients of the terms has before_term(term, s), which receives the input scores of
+// each term.
 template <int V, class Epilogue>
 HWY_INLINE void apply_terms(const TileContext& in, int64_t key, int first_vector, Scores<V>& s, Epilogue& epilogue) {
   const F32 d;
@@ -394,7 +396,7 @@ HWY_INLINE void apply_terms(const TileContext& in, int64_t key, int first_vector
 
 // --- visibility -----------------------------------------------------------------------------------------------------
 
-// What may hide pairs in one group.
+// The mechanisms that may hide pairs in one group.
 struct Hiding {
   bool band = false, segments = false, mask = false;
 };
@@ -417,8 +419,8 @@ HWY_INLINE void hide(const TileContext& in, int64_t key, int first_vector, const
   }
   if (hiding.segments) {
     unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
-      // Keys past the end are hidden by the band. Negative ids match nothing: query ids below 0
-      // are stored as −1, key ids as −2.
+      // Keys past the end are hidden by the band. Negative ids match nothing: query ids below 0 are stored as −1, key ids
+      // as −2.
       const int64_t j = std::min<int64_t>(key + r, in.view.key_length - 1);
       const int32_t id = in.view.key_segments[j * in.view.key_segment_stride];
       const Ints own = hn::Set(di, id < 0 ? -2 : id);
@@ -441,13 +443,13 @@ HWY_INLINE void hide(const TileContext& in, int64_t key, int first_vector, const
 
 // --- one group, one key tile ----------------------------------------------------------------------------------------
 
-// The panel address of the group of kRows keys from `key`.
+// The address, within a panel, of the group of kRows keys from `key`.
 HWY_INLINE Panel panel_of(const ScoreView& view, const TileSight& sight, int64_t key) {
   const uint64_t in_page = static_cast<uint64_t>(key - sight.tile), in_panel = in_page % KVPage::kPanel;
   return Panel{sight.keys + (in_page - in_panel) * static_cast<uint64_t>(view.d_k) + in_panel};
 }
 
-// A row-major group that reaches past the last key is copied, repeating the last row. The extra scores are hidden.
+// Copies a row-major group that extends past the last key, repeating the last row. The extra scores are hidden.
 inline HWY_NOINLINE RowMajor copied_tail(const ScoreView& view, const TileScratch& scratch, int64_t key) {
   for (int64_t r = 0; r < kRows; ++r) {
     const float* from = view.keys + std::min(key + r, view.key_length - 1) * view.key_stride;
@@ -461,8 +463,8 @@ HWY_INLINE RowMajor rows_of(const ScoreView& view, const TileScratch& scratch, c
   return RowMajor(sight.keys + (key - sight.tile) * view.key_stride, view.key_stride);
 }
 
-// Prefetches the rows of a group. Rows that are not adjacent (heads interleaved in a row) are no stream that the
-// hardware prefetcher follows, so the kernel fetches two groups ahead.
+// Prefetches the rows of a group. The hardware prefetcher does not follow rows that are not adjacent (heads interleaved
+// in a row), so the kernel prefetches two groups ahead.
 HWY_INLINE void fetch_rows(const ScoreView& view, const float* rows) {
   constexpr int64_t kLine = 16;
   for (int64_t r = 0; r < kRows; ++r) {
@@ -470,8 +472,8 @@ HWY_INLINE void fetch_rows(const ScoreView& view, const float* rows) {
   }
 }
 
-// Prefetches the biases of the next key tile: every 16 keys, one cache line of each query's row, into L2 (L1 has no
-// room for them). 48 rows are more streams than the hardware prefetcher follows.
+// Prefetches the biases of the next key tile: every 16 keys, one cache line of each query's row, into L2 (they do not fit
+// in L1). 48 rows are more streams than the hardware prefetcher follows.
 HWY_INLINE void fetch_biases(const ScoreView& view, const QueryBlock& block, int64_t key) {
   constexpr int64_t kLine = 16;
   if (key % kLine != 0) return;
@@ -484,9 +486,9 @@ HWY_INLINE void fetch_biases(const ScoreView& view, const QueryBlock& block, int
 
 // --- a call's only term ---------------------------------------------------------------------------------------------
 
-// A call's only term, applied in registers to groups that every query sees. general_group, in
-// contrast, goes from term to term by way of memory. For epilogues with kTakesTerm, which recompute a
-// block with `careful` if a result is not finite.
+// A call's only term, applied in registers to groups that every query sees. (general_group, in contrast, passes scores
+// from term to term through memory.) For epilogues with kTakesTerm, which compute a block again with `careful` if a
+// result is not finite.
 struct NoTerm {
   template <int V>
   HWY_INLINE void operator()(int64_t, Scores<V>&) const {}
@@ -552,7 +554,8 @@ inline bool takes_terms(const ScoreView& view, const QueryBlock& block) {
   return kind == ScoreTerm::Kind::kAlibi || kind == ScoreTerm::Kind::kSoftCap || kind == ScoreTerm::Kind::kDense;
 }
 
-// Groups [begin, end), seen by every query of the block, in a call of dot products with at most one term.
+// Computes the groups of keys [begin, end), which every query of the block sees, if scores are dot products with at most
+// one term.
 template <int V, class Term, class Epilogue>
 HWY_NOINLINE void plain_groups(const ScoreView& view, const QueryBlock& block, const TileSight& sight, int64_t begin, int64_t end,
                                const Term& term, Epilogue& epilogue) {
@@ -590,7 +593,8 @@ HWY_NOINLINE void plain_groups(const ScoreView& view, const QueryBlock& block, c
   }
 }
 
-// One query's scores, keys in lanes: the same chains, so the same bits, in one vector where queries in lanes would take kRows.
+// The scores of one query with keys in lanes: the same chains and so the same bits, in one vector where queries in lanes
+// would need kRows.
 template <class Step, class Address>
 HWY_INLINE void score_one_query(Step step, const float* qt, Address keys, int64_t d_k, float* to) {
   const F32 d;
@@ -612,8 +616,8 @@ HWY_INLINE void score_one_query(Step step, const float* qt, Address keys, int64_
   unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA { hn::Store(hn::Set(d, turned[r]), d, to + r * kLanes); });
 }
 
-// Scores of a group whose score function is not a dot product: to[key][vector]. One vector of
-// queries at a time, since φ needs the registers.
+// Scores of a group whose score function is not a dot product: to[key][vector]. Computes one vector of queries at a time,
+// because φ needs the registers.
 inline HWY_NOINLINE void other_scores(const TileContext& in, const float* qt, int vectors, const TileSight& sight, int64_t key, float* to) {
   const F32 d;
   const auto score = [&](auto step, auto keys) CLEARHEAD_INLINE_LAMBDA {
@@ -630,8 +634,7 @@ inline HWY_NOINLINE void other_scores(const TileContext& in, const float* qt, in
   });
 }
 
-// Computes the score function, of any kind, for the group of kRows keys from `key`, also where
-// the group reaches past the last key.
+// Computes any score function for the group of kRows keys from `key`. The group may extend past the last key.
 template <int V, class Epilogue>
 HWY_INLINE void group_products(const TileContext& in, const TileSight& sight, int64_t key, int first_vector, Scores<V>& s) {
   const float* qt = in.block.qt + first_vector * kLanes;
@@ -652,7 +655,8 @@ HWY_INLINE void group_products(const TileContext& in, const TileSight& sight, in
   }
 }
 
-// A group with several terms, with a score function other than the dot product, or at the edge of what is visible.
+// Computes a group in the general case: with several terms, with a score function other than the dot product, or with
+// hidden pairs.
 template <int V, class Epilogue>
 HWY_NOINLINE void general_group(const TileContext& in, const TileSight& sight, int64_t key, int first_vector, const Hiding& hiding,
                                 Epilogue& epilogue) {
@@ -664,7 +668,7 @@ HWY_NOINLINE void general_group(const TileContext& in, const TileSight& sight, i
   epilogue(s, key, first_vector);
 }
 
-// In a key tile with visibility bits: the lanes that see any of the kRows keys from `key`.
+// For a key tile with visibility bits: the lanes that see any of the kRows keys from `key`.
 HWY_INLINE uint64_t lanes_that_see(const TileScratch& scratch, int64_t key) {
   uint64_t any = 0;
   for (int64_t r = 0; r < kRows; ++r) any |= scratch.visible[key % kKeyTile + r];

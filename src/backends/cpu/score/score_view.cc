@@ -1,5 +1,5 @@
-// Resolves a description's operands to pointers and strides of one head. Block sizes of lists
-// are cut to the lengths that exist.
+// Resolves a description's operands to pointers and strides of one head. Block sizes of lists are limited to the number
+// of queries and keys.
 #include "backends/cpu/score/score_view.h"
 
 #include <algorithm>
@@ -27,10 +27,10 @@ struct KindOf {
 
 namespace {
 
-// f32 queries as they are; bf16 queries as words of two channels.
+// Returns f32 queries unchanged, bf16 queries as words of two channels.
 Tensor queries_of(const Tensor& q) { return q.dtype() == DType::kBF16 ? bf16_words(q) : q; }
 
-// Words of two channels that one TDPBF16PS takes from a row of d channels; 0: d is not a multiple of 16.
+// Number of words of two channels that one TDPBF16PS reads from a row of d channels; 0 if d is not a multiple of 16.
 int64_t amx_step_of(int64_t d) { return d % 32 == 0 ? 16 : d % 16 == 0 ? 8 : 0; }
 
 }  // namespace
@@ -84,7 +84,8 @@ ScoreProblem::ScoreProblem(const AttentionSpec& spec, const Tensor& q, const Key
   add_pages();
 }
 
-// Pointers are taken once: Tensor::data is a function call, and decoding crosses a page every few microseconds.
+// Pointers are taken once, because Tensor::data is a function call and decoding moves to a new page every few
+// microseconds.
 void ScoreProblem::add_pages() {
   const auto* paged = std::get_if<PagedKV>(&keys_);
   if (!paged) return;
@@ -92,7 +93,7 @@ void ScoreProblem::add_pages() {
   page_count_ = (paged->length + KVPage::kLength - 1) / KVPage::kLength;
   for (const auto& sequence : paged->pages) {
     for (int64_t page = 0; page < page_count_; ++page) {
-      // Null: the page was released, and its keys are hidden.
+      // A page is null if it was released; its keys are then hidden.
       const KVPage* from = sequence[static_cast<size_t>(page)].get();
       key_pages_.push_back(from ? from->keys.raw() : nullptr);
       value_pages_.push_back(from && from->values.defined() ? from->values.raw() : nullptr);
@@ -154,15 +155,15 @@ void ScoreProblem::add_rule(const Rule& rule, bool is_visibility) {
   for (int64_t map = 0; map < batch_ * heads_; ++map) program.write_scalars(map / heads_, map % heads_, scalars.data() + map * floats);
 }
 
-// Whether the rule must keep hidden (query, key) pairs hidden: a bias or rule before it may have hidden some. It need
-// not, if it is the first such term and adds to the score or subtracts from it.
+// The rule as applied to one head. `guards` says whether it must keep hidden pairs hidden. It need not if it is the first
+// term that may hide pairs (no bias or rule precedes it) and only adds to the score or subtracts from it.
 RuleUse ScoreProblem::rule_use(size_t rule, int64_t map, bool may_hide) const {
   const RuleProgram& program = *rules_[rule];
   const float* scalars = rule_scalars_[rule].data() + map * program.scalar_count() * RuleProgram::kScalarFloats;
   return {&program, may_hide || !(program.adds || program.subtracts), scalars, rule_scratch_[rule]};
 }
 
-// Whether two heads have the same scalars of the visibility rule.
+// Whether the visibility rule has the same scalars for two heads.
 bool ScoreProblem::has_scalars_of(int64_t map, int64_t other) const {
   const RuleUse &one = visible_[static_cast<size_t>(map)], &two = visible_[static_cast<size_t>(other)];
   return std::equal(one.scalars, one.scalars + one.program->scalar_count() * RuleProgram::kScalarFloats, two.scalars);
@@ -257,7 +258,7 @@ AfterView ScoreProblem::after_view(int64_t batch, int64_t head) const {
 
 ScoreView ScoreProblem::view(int64_t batch, int64_t head) const {
   ScoreView out = common_;
-  const auto from = [&](const Tensor& tensor, int64_t of_head) {  // bf16: offsets count words of 32 bits
+  const auto from = [&](const Tensor& tensor, int64_t of_head) {  // for bf16, offsets count words of 32 bits
     const int64_t place = batch * tensor.stride(0) + of_head * tensor.stride(1);
     return common_.is_bf16 ? reinterpret_cast<const float*>(tensor.raw()) + place / 2 : tensor.data<float>() + place;
   };

@@ -1,10 +1,10 @@
-// A description resolved for one head: its operands as addresses, strides and numbers, in base 2.
+// A description (AttentionSpec) resolved for one head: its operands as addresses, strides and numbers, in base 2.
 //
 //   s_ij = (q_i·scale·log₂e)·k_j, or another score function  →  terms in the order written, each times log₂e
 //                                                            →  hidden pairs dropped
 //
-// A ScoreProblem holds what all heads of a call share. Kernels read the ScoreView that view(batch, head) returns. A row
-// is a row of q; its query is first_query + row. This file has no vector code; score_kernel-inl.h has.
+// A ScoreProblem holds the data that all heads of a call share. Kernels read the ScoreView that view(batch, head)
+// returns. A row is a row of q; its query is first_query + row. The vector code is in score_kernel-inl.h.
 #pragma once
 
 #include <algorithm>
@@ -27,15 +27,16 @@
 
 namespace clearhead::cpu {
 
-// One KV page; tiles are counted from key 0, for tensors and pages alike.
+// The length of one KV page. Tiles are counted from key 0, for tensors and pages alike.
 inline constexpr int64_t kKeyTile = 256;
 static_assert(kKeyTile == KVPage::kLength);
 inline constexpr float kLog2E = std::numbers::log2e_v<float>;
-inline constexpr float kVisible = kLowestScore;  // lower scores are hidden
+inline constexpr float kVisible = kLowestScore;  // pairs with lower scores are hidden
 inline constexpr float kNone = kVisible;         // the running maximum m of a row that has seen no key
 inline constexpr float kHidden = -4e30F;         // the score of a hidden pair; 2^(kHidden − kNone) is 0
 
-/// Which formula recomputes a weight from its score (weight-inl.h). kRounded is softmax, in looks at weights as used.
+/// The formula that recomputes a weight from its score (weight-inl.h). kRounded is softmax with weights shown as a bf16
+/// kernel rounded them (LookPrecision::kAsUsed).
 enum class WeightKind : uint8_t { kSoftmax, kSparsemax, kEntmax15, kSigmoid, kHard, kLinear, kRounded };
 WeightKind kind_of(const Normaliser& normaliser);
 
@@ -43,14 +44,14 @@ WeightKind kind_of(const Normaliser& normaliser);
 struct ScoreFunction {
   enum class Kind : uint8_t { kDot, kTanh, kLeakyRelu };
   Kind kind = Kind::kDot;
-  // Additive scores: weights of φ(q + k), times log₂e: [d_k].
+  // Additive scores: the weights of φ(q + k), multiplied by log₂e, [d_k].
   const float* weight = nullptr;
-  const float* natural_weight = nullptr;  // the same without log₂e: [d_k]
-  float slope = 0;                        // of kLeakyRelu
+  const float* natural_weight = nullptr;  // the same without the factor log₂e, [d_k]
+  float slope = 0;                        // kLeakyRelu
   bool is_dot() const { return kind == Kind::kDot; }
 };
 
-/// One head's tables of a relative score (relative-inl.h), in natural units. Null: absent.
+/// One head's tables of a relative score (relative-inl.h), in natural units. Null if absent.
 struct RelativeView {
   int64_t reach = 0;
   const float *keys = nullptr, *queries = nullptr;  // [2·reach + 1, d_k]
@@ -60,13 +61,13 @@ struct RelativeView {
 };
 
 struct ScoreTerm {
-  // kOffsets: the tables of a relative score; applied before the description's terms
+  // kOffsets: the tables of a relative score, applied before the description's terms.
   enum class Kind : uint8_t { kAlibi, kSoftCap, kDense, kRule, kOffsets };
   Kind kind = Kind::kAlibi;
   bool per_edge = false;           // kDense: the bias is indexed by the entries of the view's lists
   float slope = 0;                 // kAlibi: slope·log₂e
   float cap = 0, inverse_cap = 0;  // kSoftCap: cap·log₂e and its inverse
-  const float* bias = nullptr;     // kDense: at [query 0, key 0] of this head, natural units
+  const float* bias = nullptr;     // kDense: the element [query 0, key 0] of this head, natural units
   int64_t query_stride = 0, key_stride = 0;
   RuleUse rule{};  // kRule
 };
@@ -76,22 +77,22 @@ struct SegmentBounds {
   std::vector<int32_t> low{}, high{};
 };
 
-/// One head's lists: which key blocks each query block sees.
+/// One head's block-sparse lists: the key blocks that each query block sees.
 struct ListView {
   int64_t query_block = 1, key_block = 1;
-  const int32_t* offsets = nullptr;  // [query block + 1]; null: no lists
+  const int32_t* offsets = nullptr;  // [query block + 1]; null if there are no lists
   const int32_t* blocks = nullptr;   // [entry]: key blocks
 
   explicit operator bool() const { return offsets != nullptr; }
   int64_t begin_of(int64_t query) const { return offsets[query / query_block]; }
   int64_t end_of(int64_t query) const { return offsets[query / query_block + 1]; }
-  /// Returns the first entry of the query's list whose block reaches key `key` or beyond.
+  /// Returns the first entry of the query's list whose block is the one of key `key`, or a later one.
   int64_t first_entry(int64_t query, int64_t key) const {
     return std::lower_bound(blocks + begin_of(query), blocks + end_of(query), key / key_block) - blocks;
   }
 };
 
-/// What one head's weights are multiplied by after normalisation (after-inl.h).
+/// One head's factors on normalised weights: dropout, Gaussian, head mask (after-inl.h).
 struct AfterView {
   bool drops = false;
   uint32_t dropped_below = 0;
@@ -100,40 +101,40 @@ struct AfterView {
   const float* centres = nullptr;  // of this head
   int64_t centre_stride = 0;
   float narrowness = 0;  // log₂e / (2σ²)
-  // A factor on all weights of the head: head mask and 1/(1 − rate) of dropout.
+  // The factor that is common to all weights of the head: the head mask times dropout's 1/(1 − rate).
   float factor = 1;
 
-  /// Whether factors differ between pairs. Only drivers with queries in lanes apply such factors.
+  /// Whether factors differ between pairs. Only drivers with queries in lanes can apply such factors.
   bool is_by_pair() const { return drops || centres; }
   bool any() const { return is_by_pair() || factor != 1; }
 };
 
-/// What kernels need to compute the scores of one (batch, head). Pointers are borrowed from the
-/// call's tensors and from the ScoreProblem.
+/// Everything that kernels need to compute the scores of one (batch, head). Pointers are borrowed from the call's tensors
+/// and from the ScoreProblem.
 struct ScoreView {
   int64_t d_k = 0, key_length = 0, query_length = 0, first_query = 0, rows = 0;
   // Row r of the queries begins at queries + r·query_stride; channels are query_channel apart.
   const float* queries = nullptr;
   int64_t query_stride = 0, query_channel = 0;
-  float query_factor = 0;  // scale·log₂e; 1 if the score is not a product
+  float query_factor = 0;  // scale·log₂e; 1 for additive scores
   ScoreFunction function{};
-  // bf16 operands, not widened: a channel is a 32-bit word of two bf16, and d_k and the strides count words. Scores are
-  // multiplied by product_factor after the chain; query_factor is 1.
+  // Set if operands are bf16 and not widened: a channel is then a 32-bit word of two bf16, d_k and the strides count
+  // words, scores are multiplied by product_factor after the chain of multiply-adds, and query_factor is 1.
   bool is_bf16 = false;
   float product_factor = 1;
-  // Words that one TDPBF16PS takes from each row (amx-inl.h): 16 or 8; 0: scores are not computed by AMX.
+  // Number of words that one TDPBF16PS reads from each row (amx-inl.h): 16 or 8; 0 if scores are not computed by AMX.
   int64_t amx_step = 0;
   RelativeView relative{};
-  // Keys of a tensor, row-major with adjacent channels; used if pages is null.
+  // Keys of a tensor, row-major with adjacent channels; used if `pages` is null.
   const float* keys = nullptr;
   int64_t key_stride = 0;
   const std::byte* const* pages = nullptr;  // [page]: panels of all key heads
-  // [page]: values of all key heads; null for a page whose values are not kept
+  // [page]: values of all key heads; an entry is null if the page's values are not kept
   const std::byte* const* value_pages = nullptr;
   DType page_dtype = DType::kF32;
-  int64_t page_keys = kKeyTile;  // keys that a page has room for: the distance between its heads
+  int64_t page_keys = kKeyTile;  // capacity of a page in keys, which is the distance between its heads
   int64_t key_head = 0;
-  const std::vector<ScoreTerm>* terms = nullptr;  // null: none
+  const std::vector<ScoreTerm>* terms = nullptr;  // null if there are none
   int64_t rule_floats = 0;                        // floats that all rules need for one key tile
   const Band* band = nullptr;
   int64_t position_offset = 0;  // position of query 0 among the keys
@@ -145,21 +146,21 @@ struct ScoreView {
   int64_t mask_query_stride = 0, mask_key_stride = 0;
   ListView lists{};
   WeightKind kind = WeightKind::kSoftmax;
-  bool by_score_function = false;  // kHard: which gradient was asked for
+  bool by_score_function = false;  // kHard: the gradient is Hard::Gradient::kScoreFunction
   AfterView after{};
   int64_t batch = 0, head = 0;
-  const RuleUse* visible = nullptr;  // the visibility rule; null: none
+  const RuleUse* visible = nullptr;  // the visibility rule; null if there is none
   const RuleBounds* visible_bounds = nullptr;
-  const OffsetBits* visible_offsets = nullptr;  // for a visibility rule of offsets, once read_offsets has evaluated it
-  const float* sink = nullptr;                  // this head's sink logit, natural units; null: none
+  const OffsetBits* visible_offsets = nullptr;  // a visibility rule that depends on offsets alone, set by read_offsets
+  const float* sink = nullptr;                  // this head's sink logit, natural units; null if there is none
 
   int64_t query_of(int64_t row) const { return first_query + row; }
   int64_t position_of(int64_t query) const { return query + position_offset; }
   /// The keys that the band shows to a query.
   Range band_of(int64_t query) const { return visible_band(*band, position_of(query), key_length); }
-  /// A channel of a query as kernels hold it: an f32 times query_factor, or a word of two bf16 unchanged.
+  /// A channel of a query as kernels use it: an f32 times query_factor, or a word of two bf16 unchanged.
   float query_at(const float* at) const { return is_bf16 ? *at : *at * query_factor; }
-  /// What the visibility rule shows of positions × keys, neither empty.
+  /// Whether the visibility rule shows all, none or some of positions × keys. Both ranges must not be empty.
   Shown shown(Range positions, Range of_keys) const {
     if (!visible) return Shown::kAll;
     return visible_offsets ? visible_offsets->shown(positions, of_keys) : visible_bounds->shown(batch, head, positions, of_keys);
@@ -171,11 +172,11 @@ struct ScoreView {
   }
 };
 
-/// What all heads of one call or record share.
+/// The data that all heads of one call or record share.
 class ScoreProblem {
  public:
   /// q: [batch, head, row, d_k]; row 0 is query `first_query` of `query_length`. q and keys are f32, or both bf16 if
-  /// `products` are bf16 products. Row-major f32 keys are copied only if their channels are not adjacent; bf16 operands
+  /// `products` are bf16 products. f32 keys in a tensor are copied only if their channels are not adjacent; bf16 operands
   /// only if their rows are not whole words (bf16_words).
   ScoreProblem(const AttentionSpec& spec, const Tensor& q, const Keys& keys, int64_t first_query, int64_t query_length, Products products);
   ScoreProblem(const ScoreProblem&) = delete;
@@ -188,14 +189,14 @@ class ScoreProblem {
   bool uses_amx() const { return common_.amx_step > 0; }
   int64_t group() const { return heads_ / key_heads_; }  // query heads per key head
   ScoreView view(int64_t batch, int64_t head) const;
-  /// Whether the visibility rule depends on position − key alone and the call has enough rows to evaluate every offset
-  /// once. Decoding visits too few pairs for that to pay.
+  /// Whether the visibility rule depends on position − key alone and the call has enough rows for evaluating every offset
+  /// once to pay. Decoding visits too few pairs.
   bool hides_by_offset() const;
-  /// Sets the offsets that the visibility rule shows. ask(view) is called once per run of
-  /// neighbouring heads for which the rule has the same scalars.
+  /// Sets visible_offsets of every head to the result of ask(view), which is called once per run of neighbouring heads
+  /// for which the rule has the same scalars.
   template <class F>
   void set_visible_offsets(F&& ask) {
-    // Assigned to the member only when complete, because `view` reads the member.
+    // The member is assigned only when the vector is complete, because `view` reads the member.
     std::vector<std::shared_ptr<const OffsetBits>> asked;
     for (int64_t map = 0; map < batch_ * heads_; ++map) {
       const bool is_same = map > 0 && has_scalars_of(map, map - 1);
@@ -225,21 +226,22 @@ class ScoreProblem {
   int64_t page_count_ = 0;
   std::vector<const std::byte*> key_pages_, value_pages_;              // [batch · page]
   Tensor offset_keys_, offset_queries_, offset_bias_, offset_values_;  // tables of a relative score, contiguous
-  std::vector<float> additive_weights_;                                // [head|1][2][d_k]: times log₂e, and natural
-  std::vector<std::unique_ptr<RuleProgram>> rules_;                    // of the terms in order; then of visibility
+  std::vector<float> additive_weights_;                                // [head|1][2][d_k]: times log₂e, then natural
+  std::vector<std::unique_ptr<RuleProgram>> rules_;                    // of the terms in order, then of visibility
   std::vector<int64_t> rule_scratch_;                                  // [rule]
   std::vector<std::vector<float>> rule_scalars_;                       // [rule]: [batch · head][slot][kScalarFloats]
   std::vector<std::vector<ScoreTerm>> terms_;                          // [batch · head]
   std::vector<RuleUse> visible_;                                       // [batch · head]
   std::optional<RuleBounds> visible_bounds_;
-  std::vector<std::shared_ptr<const OffsetBits>> visible_offsets_;  // [batch · head]; empty: not evaluated
+  std::vector<std::shared_ptr<const OffsetBits>> visible_offsets_;  // [batch · head]; empty if not evaluated
   std::vector<SegmentBounds> segment_bounds_;                       // [batch|1]
   Tensor list_offsets_, list_keys_;                                 // contiguous
   std::vector<Tensor> edge_biases_;                                 // [EdgeBias term], contiguous
 };
 
-/// Returns bf16 [batch, head, length, d] with rows of whole 32-bit words of two channels: the tensor itself if its
-/// channels are adjacent and d, strides and address are even; else a copy, with a zero channel added if d is odd.
+/// Returns bf16 [batch, head, length, d] whose rows consist of whole 32-bit words of two channels: the tensor itself if
+/// its channels are adjacent, d and the strides are even and the address is a multiple of 4; else a copy, with a zero
+/// channel added if d is odd.
 Tensor bf16_words(const Tensor& tensor);
 
 }  // namespace clearhead::cpu

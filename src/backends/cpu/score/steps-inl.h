@@ -1,4 +1,4 @@
-// What one channel of q and k adds to a score: one step of the chain that every kernel computes.
+// Steps: the contribution of one channel of q and k to a score. Every kernel computes a score as a chain of steps.
 // Included once per target.
 //
 //   s ← step(k_c, q_c, s)      c = 0, 1, …, from s = 0
@@ -18,7 +18,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// The state of a chain that is a plain number. The state of AmxStep is AmxSum.
+// For chains whose state is one number. The state of AmxStep is an AmxSum (amx-inl.h).
 HWY_INLINE void start_sum(Floats& s) { s = hn::Zero(F32()); }
 HWY_INLINE Floats value_of(Floats s) { return s; }
 
@@ -53,8 +53,8 @@ HWY_INLINE void with_step(const ScoreFunction& function, F&& f) {
   f(AdditiveStep<ScoreFunction::Kind::kLeakyRelu>(function));
 }
 
-/// q·k of bf16: a channel is a word of two. Scale and log₂e are applied after the chain (ScoreView::product_factor),
-/// because multiplying q by them in bf16 would round q.
+/// q·k in bf16: a channel is a word of two. Scale and log₂e are applied after the chain (ScoreView::product_factor),
+/// because multiplying q by them in bf16 would round it.
 struct Bf16DotStep {
   using Sum = Floats;
   HWY_INLINE void enter(int64_t) {}

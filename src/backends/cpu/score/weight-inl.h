@@ -1,4 +1,5 @@
-// A weight from its score and what the record keeps of its row, for every kind of normaliser. Included once per target.
+// Recomputes a weight from its score and the row statistics of the record, for every normaliser. Included once per
+// target.
 //
 //   softmax      2^(c − m)·(1/ℓ)
 //   sparsemax    max(0, (c − m)·ln 2 − t)       m: the row's largest score, so that no precision is lost at any size of
@@ -10,8 +11,8 @@
 //   rounded      bf16(2^(c − m))·(1/Σ bf16(…))  softmax as a bf16 kernel used it. m is an integer, so the rounding does
 //                                               not depend on the shift that the kernel had when it rounded
 //
-// c is the score in base 2. Forward, weights and sweep all take weights from here, so the support (the keys with a
-// weight above zero) is the same in all of them.
+// c is the score in base 2. Forward, weights and sweep all use these functions, so the support (the keys with a weight
+// above zero) is the same in all of them.
 #if defined(CLEARHEAD_CPU_SCORE_WEIGHT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_SCORE_WEIGHT_INL_H_
 #undef CLEARHEAD_CPU_SCORE_WEIGHT_INL_H_
@@ -27,8 +28,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// log₂ of x > 0; −126 below 2⁻¹²⁶. Sum of the exponent and 2·log₂e·atanh((f − 1)/(f + 1)) for the mantissa f in
-// [1/√2, √2). Error 1e-7, absolute near 1, relative elsewhere.
+// log₂ of x > 0; −126 below 2⁻¹²⁶. Computed as the exponent plus 2·log₂e·atanh((f − 1)/(f + 1)), for the mantissa f in
+// [1/√2, √2). Error 1e-7: absolute near 1, relative elsewhere.
 HWY_INLINE Floats log2_of(Floats x) {
   const F32 d;
   const I32 di;
@@ -58,8 +59,8 @@ HWY_INLINE Floats nearest_bf16(Floats x) {
 
 inline constexpr bool has_threshold(WeightKind kind) { return kind == WeightKind::kSparsemax || kind == WeightKind::kEntmax15; }
 
-// max(0, score − threshold), in natural units for sparsemax and half of them for entmax-1.5. NaN stays NaN, by the
-// order of the operands of Max.
+// max(0, score − threshold), in natural units for sparsemax and half natural units for entmax-1.5. NaN stays NaN because
+// of the order of the operands of Max.
 template <WeightKind kKind>
 HWY_INLINE Floats excess_of(Floats c, Floats m, Floats t) {
   const F32 d;
@@ -85,7 +86,7 @@ HWY_INLINE Floats weight_of(Floats c, Floats m, Floats factor, [[maybe_unused]] 
     return hn::IfThenZeroElse(hn::Lt(c, hn::Set(F32(), kVisible)), c) * factor;
   }
 }
-// The same for every kind; `t` is used by kinds with a threshold.
+// The same for every normaliser; `t` is used only by those with a threshold.
 template <WeightKind kKind, class Key = int64_t>
 HWY_INLINE Floats weight_beside(Floats c, Floats m, [[maybe_unused]] Floats t, Floats factor, [[maybe_unused]] Key key) {
   if constexpr (has_threshold(kKind)) {
@@ -96,7 +97,7 @@ HWY_INLINE Floats weight_beside(Floats c, Floats m, [[maybe_unused]] Floats t, F
   }
 }
 
-// Calls f with the kind as an integral constant.
+// Calls f with `kind` as an integral constant.
 template <class F>
 HWY_INLINE void with_kind(WeightKind kind, F&& f) {
   if (HWY_LIKELY(kind == WeightKind::kSoftmax)) return f(std::integral_constant<WeightKind, WeightKind::kSoftmax>{});
@@ -106,7 +107,7 @@ HWY_INLINE void with_kind(WeightKind kind, F&& f) {
   if (kind == WeightKind::kLinear) return f(std::integral_constant<WeightKind, WeightKind::kLinear>{});
   f(std::integral_constant<WeightKind, WeightKind::kHard>{});
 }
-// The same for looks, where the kind may be kRounded.
+// The same for recomputed weights, where `kind` may also be kRounded.
 template <class F>
 HWY_INLINE void with_kind_of_look(WeightKind kind, F&& f) {
   if (HWY_UNLIKELY(kind == WeightKind::kRounded)) return f(std::integral_constant<WeightKind, WeightKind::kRounded>{});
