@@ -1,8 +1,8 @@
-// Linear attention by running sums, forward. Included once per target.
+// The forward pass of linear attention by running sums. Included once per target.
 //
 //   out_i = (q_i·S + Σ_{own chunk} s_ij v_j) / ℓ_i        ℓ_i = q_i·z + Σ_{own chunk} s_ij        (running_sums-inl.h)
 //
-// The (query, key) pairs of a row's own chunk are computed by EachBlock (one_pass-inl.h). Time O(length·d_k·d_v).
+// The (query, key) pairs of a row's own chunk are computed by EachBlock (one_pass-inl.h). Time: O(length·d_k·d_v).
 #if defined(CLEARHEAD_CPU_FORWARD_CHUNK_LINEAR_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_FORWARD_CHUNK_LINEAR_INL_H_
 #undef CLEARHEAD_CPU_FORWARD_CHUNK_LINEAR_INL_H_
@@ -19,7 +19,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// S [d_k][d_v], then z [d_k]. A piece is a chunk of keys, a map a key head of a sequence.
+// The state is S [d_k][d_v], then z [d_k]. A piece (RunningSums) is a chunk of keys; a map is a key head of a sequence.
 class KeySums {
  public:
   KeySums(const ForwardPlan& plan, const PrefixLayout& layout)

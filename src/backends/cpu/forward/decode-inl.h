@@ -1,13 +1,13 @@
-// Decoding: few queries over many keys. Every byte of keys and values is read once for all query heads
-// of its key head. Included once per target.
+// Decoding: few queries over many keys. Every byte of keys and values is read once for all query heads of its key head.
+// Included once per target.
 //
 //   chunk of 1,024 keys → sub-blocks: all scores (keys in lanes) → terms, visibility, maximum → 2^(s − m)
 //     → values (channels in lanes) → partial (m, ℓ, O) per chunk → merged in chunk order
 //
 // A score is the same chain over ascending channels as in score_kernel-inl.h, followed by the same element-wise
-// operations: the same bits. m is an integer here too, so merging multiplies by exact powers of two. Chunks begin at
-// multiples of 1,024 keys; nothing else decides where keys are split. Row-major keys are transposed in registers,
-// kLanes keys at a time; pages hold them transposed.
+// operations, so it has the same bits. m is an integer here too, so merging multiplies by exact powers of two. Chunks
+// begin at multiples of 1,024 keys; nothing else decides where keys are split. Row-major keys are transposed in
+// registers, kLanes keys at a time; pages store them transposed.
 #if defined(CLEARHEAD_CPU_FORWARD_DECODE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_FORWARD_DECODE_INL_H_
 #undef CLEARHEAD_CPU_FORWARD_DECODE_INL_H_
@@ -29,28 +29,28 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-inline constexpr int64_t kChunk = 1024;  // keys of a work item
-// Keys that are scored before their values are read; with longer phases memory would idle.
+inline constexpr int64_t kChunk = 1024;  // keys per work item
+// Keys that are scored before their values are read. With longer phases, memory would idle.
 inline constexpr int64_t kSubBlock = 256;
 inline constexpr int64_t kValueRows = 32;    // rows of values that all query rows use while they are in cache
 inline constexpr int64_t kAhead = 8192;      // prefetch distance in bytes
-inline constexpr int64_t kFetchingRows = 4;  // rows whose exponentials prefetch values: 1 KB each
+inline constexpr int64_t kFetchingRows = 4;  // rows that prefetch values during their exponentials: 1 KB each
 inline constexpr int kPanelVectors = 16 / kLanes;
-// Rows that share a loaded key, as many as registers allow.
+// Rows that share a loaded key: as many as the registers allow.
 inline constexpr int kScoreRows = kLanes == 16 ? 8 : 4;
-inline constexpr int kWeightRows = 4;  // the same for a loaded value
+inline constexpr int kWeightRows = 4;  // rows that share a loaded value
 
-// One query of one query head of the group.
+// One query of one of the key head's query heads.
 struct DecodeRow {
   const ScoreView* view = nullptr;
   int64_t query = 0, head = 0;
   Range band{};
-  int32_t segment = 0;                  // −1: sees nothing
-  Shown shown = Shown::kAll;            // what the visibility rule shows of the sub-block
+  int32_t segment = 0;                  // −1 if the row sees nothing
+  Shown shown = Shown::kAll;            // whether the visibility rule shows all, none or some of the sub-block
   float m = kNone, l = 0, rounded = 0;  // rounded: ℓ', if P is bf16
 };
 
-// All rows of a key head, and the memory of one item.
+// All rows of a key head, and the scratch memory of one item.
 struct DecodeBlock {
   std::vector<ScoreView> views{};  // [query head of the group]
   std::vector<DecodeRow> rows{};
@@ -59,12 +59,12 @@ struct DecodeBlock {
   // [row set][d_k][rows of the set], in sets of kScoreRows; for additive scores [row][d_k]
   float* q = nullptr;
   float* s = nullptr;      // [row][sub_block]: scores, then weights
-  float* raw = nullptr;    // a copy of the scores, for careful items
+  float* raw = nullptr;    // a copy of the scores, if `careful`
   float* rules = nullptr;  // scratch of a rule over a sub-block
   float* o = nullptr;      // [row][d_v_padded]
   bool careful = false;
-  int64_t key_end = 0;  // of the item
-  // Pages: the keys and values that the thread reads after this item.
+  int64_t key_end = 0;  // end of the item's keys
+  // For pages: the keys and values that the thread reads after this item.
   const std::byte *after = nullptr, *values_after = nullptr;
 
   const ScoreView& view() const { return views[0]; }
@@ -81,11 +81,11 @@ HWY_INLINE void for_row_sets(int64_t rows, F&& f) {
   }
 }
 
-// Schedules prefetches among the sets of rows that work on the same keys. Memory needed next is prefetched a part at a
-// time, one part per step of the arithmetic, by each set in turn. In a burst, prefetches would wait for one another;
-// and if one set prefetched for all, memory would idle while the other sets compute.
+// Schedules prefetches among the sets of rows that work on the same keys. The memory that is needed next is prefetched in
+// small parts, one per step of the arithmetic, by the sets in turn. Prefetches issued in a burst would wait for one
+// another; and if one set prefetched for all, memory would idle while the other sets compute.
 struct Turns {
-  // This set prefetches at every sets-th step, beginning with `next`; −1: at none.
+  // This set prefetches at every sets-th step, beginning with step `next`; never if `next` is −1.
   int64_t next = -1, sets = 1;
 
   template <int kMost>
@@ -100,7 +100,7 @@ struct Turns {
   }
 };
 
-// Consecutive parts of memory, `part` bytes each.
+// Memory to prefetch: consecutive parts of `part` bytes each, one per step.
 struct Ahead {
   const std::byte* at = nullptr;
   int64_t part = 0;
@@ -120,10 +120,10 @@ HWY_INLINE const T* panel_at(const ScoreView& view, int64_t key) {
   return view.panels<T>(key / kKeyTile) + key % kKeyTile * view.d_k;
 }
 
-// Scores of the 16·P keys of P panels for N rows. q: [d_k][N]. Several panels make many independent chains; few would
-// be bound by the latency of additions (bf16 in cache: 41 GB/s per core with two). Each step prefetches as much
-// memory as it reads: one cache line's channels. 16-bit elements are widened again for each set of rows: among the
-// products that is cheaper than a copy in memory.
+// Scores of the 16·P keys of P panels for N rows. q: [d_k][N]. Several panels give many independent chains; few chains
+// would be bound by the latency of additions (bf16 in cache: 41 GB/s per core with two). Each step prefetches as much
+// memory as it reads: the channels of one cache line. 16-bit elements are widened again for each set of rows; between
+// the products, that is cheaper than a copy in memory.
 template <int N, int P, class Step, class T>
 HWY_INLINE void score_panel(Step step, const T* HWY_RESTRICT panels, Ahead ahead, const float* HWY_RESTRICT q, int64_t d_k, float* to,
                             int64_t row_stride) {
@@ -155,9 +155,8 @@ HWY_INLINE void score_panel(Step step, const T* HWY_RESTRICT panels, Ahead ahead
   });
 }
 
-// Prefetches lines of row-major keys in memory order, kAhead bytes before their use, straight into
-// L1. A second prefetch distance for L2 would take load slots that the keys need: 87 % of the
-// bandwidth, against 95 % with one distance.
+// Prefetches lines of row-major keys in memory order, kAhead bytes before their use, into L1. A second prefetch distance
+// for L2 would take load slots that the keys need: it reaches 87 % of the bandwidth, one distance 95 %.
 struct KeyLines {
   const float* at = nullptr;
   int64_t line = 0, lines = 0, jump = 0;
@@ -179,7 +178,7 @@ struct KeyLines {
   }
 };
 
-// Scores of kLanes row-major keys for N rows: four channels of all keys are transposed, then used.
+// Scores of kLanes row-major keys for N rows. Transposes four channels of all keys at a time.
 template <int N, bool kFetch, class Step>
 HWY_INLINE void score_rows(Step step, const float* const* keys, KeyLines ahead, const float* HWY_RESTRICT q, int64_t d_k, float* to,
                            int64_t row_stride) {
@@ -207,13 +206,13 @@ HWY_INLINE void score_rows(Step step, const float* const* keys, KeyLines ahead, 
   unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA { hn::Store(value_of(sum[r]), d, to + r * row_stride); });
 }
 
-// The scores of a sub-block of pages. The end of each phase prefetches what the next phase reads
-// first, so that memory does not idle.
+// Scores of a sub-block of paged keys. The end of each phase prefetches the memory that the next phase reads first, so
+// that memory does not idle.
 template <class T>
 HWY_NOINLINE void score_panels(const DecodeBlock& block, int64_t begin, int64_t end) {
   const ScoreView& view = block.view();
   const int64_t d_k = view.d_k, stride = block.sub_block;
-  // Four would be faster in cache and slower beyond it, where the streams would be 8 KB wide.
+  // Four panels would be faster in cache and slower beyond it, where the streams would be 8 KB wide.
   constexpr int64_t kMany = kLanes == 16 ? 2 : 1;
   const int64_t keys_ahead = 16 * std::max<int64_t>(kMany, kAhead / (d_k * 16 * static_cast<int64_t>(sizeof(T))));
   const T* values = block.values.in_page<T>(begin);
@@ -227,7 +226,7 @@ HWY_NOINLINE void score_panels(const DecodeBlock& block, int64_t begin, int64_t 
     });
   };
   for (int64_t key = begin; key < end;) {
-    // Within one page.
+    // Panels that are scored together lie in one page.
     const bool many = kMany > 1 && key + 16 * kMany <= end && key % kKeyTile <= kKeyTile - 16 * kMany;
     if (many) {
       score(std::integral_constant<int, kMany>{}, key);
@@ -294,8 +293,8 @@ inline HWY_NOINLINE void score_additive(const DecodeBlock& block, int64_t begin,
   }
 }
 
-// Copies kLanes elements from `from`, `stride` apart, for operands that lie along the keys. Past
-// `count` elements the last one is repeated.
+// Copies kLanes elements, `stride` apart, of an operand that has a key axis. Past `count` elements, the last one is
+// repeated.
 template <class T>
 HWY_INLINE void copy_lanes(const T* from, int64_t stride, int64_t count, T* to) {
   for (int64_t i = 0; i < kLanes; ++i) to[i] = from[std::min(i, count - 1) * stride];
@@ -308,8 +307,8 @@ struct Unwatched {
 };
 
 // Applies the terms to the scores of one query over `count` keys (whole vectors). along.keys(i) returns the keys of the
-// vector at i; along.copy_bias(term, query, i, to) copies a bias along them. `rule_room` holds
-// rule_line_floats(view, count). before(term, scores) receives the scores that go into each term.
+// vector at i; along.copy_bias(term, query, i, to) copies their biases. `rule_room` has rule_line_floats(view, count)
+// floats. before(term, scores) receives the input scores of each term.
 template <class Along, class Before>
 HWY_INLINE void terms_along_keys(const ScoreView& view, int64_t query, const Along& along, int64_t count, float* scores, float* rule_room,
                                  Before&& before) {
@@ -339,7 +338,7 @@ HWY_INLINE void terms_along_keys(const ScoreView& view, int64_t query, const Alo
   }
 }
 
-// Consecutive keys from `first` on. Past the last key, its bias is repeated.
+// Consecutive keys from `first` on, for terms_along_keys. Past the last key, its bias is repeated.
 struct NeighbouringKeys {
   int64_t first, key_length;
   HWY_INLINE Ints keys(int64_t i) const { return hn::Iota(I32(), static_cast<int32_t>(first + i)); }
@@ -349,7 +348,7 @@ struct NeighbouringKeys {
   }
 };
 
-// Sets the scores of one row to kHidden where the row does not see the key, one vector of keys at a time.
+// Returns the scores s of one row and one vector of keys from `key` on, with kHidden where the row does not see the key.
 inline Floats hide_scores(const DecodeRow& row, int64_t key, Floats s) {
   const F32 d;
   const I32 di;
@@ -379,8 +378,8 @@ inline Floats hide_scores(const DecodeRow& row, int64_t key, Floats s) {
 
 // --- one sub-block --------------------------------------------------------------------------------------------------
 
-// Turns `count` scores of one row (whole vectors) into weights 2^(s − m) in place, and updates m, ℓ and o
-// [width, whole vectors]. With kFetch prefetches one cache line from `fetch` on per vector.
+// Replaces `count` scores of one row (whole vectors) by weights 2^(s − m), and updates m, ℓ and o [width, whole vectors].
+// With kFetch, prefetches one cache line per vector, from `fetch` on.
 template <bool kFetch = false>
 HWY_INLINE void softmax_along_keys(float* HWY_RESTRICT s, int64_t count, float& m, float& l, float* HWY_RESTRICT o, int64_t width,
                                    const std::byte* fetch = nullptr) {
@@ -406,15 +405,15 @@ HWY_INLINE void softmax_along_keys(float* HWY_RESTRICT s, int64_t count, float& 
   l += hn::GetLane(hn::SumOfLanes(d, sum));
 }
 
-// Whether the scores of `count` keys from `begin` on are all visible and need no terms.
+// Whether `count` keys from `begin` on are all visible and their scores need no terms.
 inline bool is_plain(const DecodeBlock& block, const DecodeRow& row, int64_t begin, int64_t count) {
   const ScoreView& view = *row.view;
   return !view.terms && !view.key_segments && !view.mask && row.shown == Shown::kAll && !block.careful && row.band.begin <= begin &&
          begin + count <= row.band.end;
 }
 
-// Turns the scores s of row r for keys [begin, end) into weights 2^(s − m) in place, and updates m, ℓ
-// and O. `fetch`: memory to prefetch, or null.
+// Replaces the scores s of row r for keys [begin, end) by weights 2^(s − m), and updates m, ℓ and O. `fetch`: memory to
+// prefetch, or null.
 inline HWY_NOINLINE void weigh(DecodeBlock& block, int64_t r, float* s, int64_t begin, int64_t end, const std::byte* fetch = nullptr) {
   const F32 d;
   DecodeRow& row = block.rows[static_cast<size_t>(r)];
@@ -438,8 +437,8 @@ inline HWY_NOINLINE void weigh(DecodeBlock& block, int64_t r, float* s, int64_t 
   }
 }
 
-// o[N rows][V vectors] += weights·values over `keys` rows of values. With kPartial only `lanes` of the vector are read.
-// Each step prefetches one row of values to come.
+// o[N rows][V vectors] += weights·values over `keys` rows of values. With kPartial, only `lanes` of the vector are read.
+// Each step prefetches one later row of values.
 template <int N, int V, bool kPartial, class Page, class T>
 HWY_INLINE void add_decoded(const float* HWY_RESTRICT weights, int64_t weight_stride, const T* HWY_RESTRICT values, Ahead ahead,
                             int64_t stride, int64_t keys, Lanes lanes, float* HWY_RESTRICT o, int64_t o_stride) {
@@ -469,8 +468,8 @@ HWY_INLINE void add_decoded(const float* HWY_RESTRICT weights, int64_t weight_st
   });
 }
 
-// All channels of one set of rows. A vector that reaches past d_v is loaded with a mask, since
-// the memory after it may not be readable.
+// The same for all channels of one set of rows. A vector that extends past d_v is loaded with a mask, because the memory
+// after it may not be readable.
 template <int N, class Page, class T>
 HWY_INLINE void add_decoded_rows(const float* weights, int64_t weight_stride, const T* values, const Ahead& ahead, int64_t stride,
                                  int64_t keys, int64_t d_v, float* o, int64_t o_stride) {
@@ -485,14 +484,14 @@ HWY_INLINE void add_decoded_rows(const float* weights, int64_t weight_stride, co
   for (; c + kLanes <= d_v; c += kLanes) {
     add_decoded<N, 1, false, Page>(weights, weight_stride, values + c, from(), stride, keys, all, o + c, o_stride);
   }
-  if constexpr (std::is_same_v<T, float>) {  // 16-bit values are whole vectors here
+  if constexpr (std::is_same_v<T, float>) {  // rows of 16-bit values are whole vectors here
     if (c == d_v) return;
     const Lanes rest = hn::FirstN(d, static_cast<size_t>(d_v - c));
     add_decoded<N, 1, true, Page>(weights, weight_stride, values + c, from(), stride, keys, rest, o + c, o_stride);
   }
 }
 
-// Adds the values of `keys` ≤ 2·kValueRows keys from `key` on, all in one key tile.
+// Adds the values of `keys` ≤ 2·kValueRows keys from `key` on, which all lie in one key tile.
 template <class Page, class T>
 HWY_INLINE void add_value_rows(const DecodeBlock& block, int64_t begin, int64_t key, int64_t keys, const T* values, const Page* next,
                                int64_t stride) {
@@ -510,9 +509,10 @@ HWY_NOINLINE void add_sub_block_values(const DecodeBlock& block, int64_t begin, 
   const int64_t key_length = block.view().key_length, row_bytes = static_cast<int64_t>(sizeof(T)) * std::max<int64_t>(1, block.d_v);
   const int64_t rows_ahead = round_up(std::max<int64_t>(1, kAhead / row_bytes), kValueRows);
   const int64_t most = block.row_count() <= kWeightRows ? std::clamp(rows_ahead, kValueRows, 2 * kValueRows) : kValueRows;
-  // Widen in memory: a load of a row's last vector would reach into the next row.
+  // If d_v is not whole vectors, 16-bit values are widened in memory: a load of a row's last vector would extend into the
+  // next row.
   const bool is_widened = block.d_v % kLanes != 0;
-  const T* next = nullptr;  // the keys that are scored next
+  const T* next = nullptr;  // pages: the keys that are scored next
   if (block.values.pages) next = end < block.key_end ? panel_at<T>(block.view(), end) : reinterpret_cast<const T*>(block.after);
   const auto ahead_of = [&](int64_t key) { return key < end ? block.values.in_page<T>(key) : next + (key - end) * block.d_v; };
   for (int64_t key = begin, keys = 0; key < end; key += keys) {
@@ -530,7 +530,7 @@ HWY_NOINLINE void add_sub_block_values(const DecodeBlock& block, int64_t begin, 
   }
 }
 
-// The same chain without the keys that a row does not see, whatever their values are.
+// The same chains without the keys that a row does not see, so that their values cannot matter.
 inline HWY_NOINLINE void add_sub_block_values_carefully(const DecodeBlock& block, int64_t begin, int64_t end) {
   for (int64_t key = begin; key < end; ++key) {
     const float* values = block.values.rows(key, 1);
@@ -545,7 +545,7 @@ inline HWY_NOINLINE void add_sub_block_values_carefully(const DecodeBlock& block
   }
 }
 
-// Asks the visibility rule what it shows each row of keys [begin, end). Returns whether any row sees any key.
+// Sets `shown` of every row for keys [begin, end). Returns whether the visibility rule may show any key to any row.
 inline bool look_at_rule(DecodeBlock& block, int64_t begin, int64_t end) {
   if (!block.view().visible) return true;
   bool any = false;
@@ -557,7 +557,7 @@ inline bool look_at_rule(DecodeBlock& block, int64_t begin, int64_t end) {
   return any;
 }
 
-// Clears the sums of every row, before an item.
+// Clears the sums of every row, at the beginning of an item.
 inline void clear_sums(DecodeBlock& block) {
   std::fill(block.o, block.o + block.row_count() * block.d_v_padded, 0.0F);
   for (DecodeRow& row : block.rows) row.m = kNone, row.l = row.rounded = 0;
@@ -568,7 +568,7 @@ inline bool has_finite_sums(const DecodeBlock& block) {
   return finite;
 }
 
-// Attends to keys [begin, end) of the item: m, ℓ and O of every row. Returns whether all of them are finite.
+// Computes m, ℓ and O of every row over the item's keys [begin, end). Returns whether all of them are finite.
 inline bool decode_chunk(DecodeBlock& block, int64_t begin, int64_t end) {
   clear_sums(block);
   for (int64_t sub = begin; sub < end; sub += block.sub_block) {
@@ -594,13 +594,13 @@ inline bool decode_chunk(DecodeBlock& block, int64_t begin, int64_t end) {
 
 // The partial results of all items: [row][m, ℓ, ℓ', O…].
 struct Partials {
-  static constexpr int64_t kNumbers = 3;  // before O
+  static constexpr int64_t kNumbers = 3;  // m, ℓ and ℓ'
   std::vector<float> data{};
   int64_t row_floats = 0, rows = 0, chunks = 0, first_chunk = 0;
   float* at(int64_t key_head, int64_t chunk, int64_t row) { return data.data() + ((key_head * chunks + chunk) * rows + row) * row_floats; }
 };
 
-// Fills what DecodeBlock and Bf16DecodeBlock have in common.
+// Fills the members that DecodeBlock and Bf16DecodeBlock have in common.
 inline void add_rows(const ForwardPlan& plan, int64_t batch, int64_t key_head, DecodeBlock& block) {
   const int64_t group = plan.problem.group();
   for (int64_t g = 0; g < group; ++g) block.views.push_back(plan.problem.view(batch, key_head * group + g));
@@ -643,7 +643,7 @@ inline void fill_block(const ForwardPlan& plan, int64_t batch, int64_t key_head,
   for (int64_t row = 0; row < block.row_count(); ++row) pack(std::integral_constant<int, 1>{}, row);
 }
 
-// The keys that some row of the call can see, by the band alone.
+// The range of keys that some row of the call can see, by the band alone.
 inline Range band_of_all(const ScoreView& view) {
   Range out{view.key_length, 0};
   for (int64_t i = 0; i < view.query_length; ++i) {
@@ -655,7 +655,7 @@ inline Range band_of_all(const ScoreView& view) {
   return out.begin < out.end ? out : Range{0, 0};
 }
 
-// What the items of a call share.
+// The data that the items of a call share.
 struct DecodeCall {
   const ForwardPlan& plan;
   Range keys{};
@@ -677,7 +677,7 @@ inline const std::byte* panels_of(const ScoreView& view, int64_t key) {
                       [&](auto element) { return reinterpret_cast<const std::byte*>(panel_at<decltype(element)>(view, key)); });
 }
 
-// Computes items [begin, end) on one thread, in the order of memory. What they share of a key head is made once.
+// Computes items [begin, end) on one thread, in the order of memory. The block of a key head is prepared once.
 template <class Block>
 void decode_items(DecodeCall& call, Range items, int thread) {
   const ForwardPlan& plan = call.plan;
@@ -712,8 +712,8 @@ void decode_items(DecodeCall& call, Range items, int thread) {
   }
 }
 
-// Splits items into runs: long runs first, so that memory is read in long streams; short ones
-// last, so that threads end together.
+// Splits items into runs: long runs first, so that memory is read in long streams; short runs last, so that threads
+// finish together.
 inline std::vector<Range> runs_of_items(int64_t items) {
   std::vector<Range> runs;
   for (int64_t begin = 0; begin < items;) {
@@ -726,7 +726,7 @@ inline std::vector<Range> runs_of_items(int64_t items) {
 
 inline float exp2_scalar(float c, float m) { return hn::GetLane(exp2_shifted(hn::Set(F32(), c), hn::Set(F32(), m))); }
 
-// Merges row `row` of a key head: partial results in chunk order, then the sink, then out, m and ℓ.
+// Merges row `row` of a key head: adds up the partial results in chunk order, then the sink, and writes out, m and ℓ.
 inline void merge_row(const ForwardPlan& plan, Partials& partials, int64_t head_index, int64_t row) {
   const int64_t key_heads = plan.problem.heads() / plan.problem.group();
   const int64_t batch = head_index / key_heads, head = head_index % key_heads * plan.problem.group() + row / plan.rows,

@@ -1,18 +1,18 @@
-// Decoding of 2 to 16 bf16 queries over bf16 pages. Both products take words of two bf16; every byte of keys and values
-// is read once for all query heads of its key head. Included once per target.
+// Decoding of 2 to 16 bf16 queries over bf16 pages. Both matrix products multiply words of two bf16. Every byte of keys
+// and values is read once for all query heads of its key head. Included once per target.
 //
 //             A                                    B                                         C
 //   scores    16 queries' rows                     panels of 16 keys, words of two channels  s [row][key]
 //   values    P = bf16(2^(s − m)) of 16 queries    channels of V, words of two keys          o [row][channel]
 //
-// With AMX (amx-inl.h) the keys and values of a sub-block are first interleaved into words in memory. Without it, words
-// are multiplied one by one (dot_bf16) and pages are interleaved in registers at every use. Among the products that
-// costs less than going through memory, and it leaves L1 free for data to come.
+// With AMX (amx-inl.h), the keys and values of a sub-block are first interleaved into words in memory. Without AMX, words
+// are multiplied one by one (dot_bf16), and pages are interleaved in registers at every use: between the products, that
+// costs less than going through memory, and it leaves L1 free for prefetched data.
 //
-// Each set of 16 rows does scores, weights and values in turn, so its data stay in L1. Meanwhile the next sub-block is
-// prefetched at an even pace, because reading it takes about as long as all this work. Terms, visibility and merging
-// are those of decode-inl.h. A score has the same bits as in flash_bf16-inl.h with the same products; out is divided
-// by ℓ', the sum of the rounded P, as there.
+// Each set of 16 rows computes scores, weights and values in turn, so that its data stay in L1. Meanwhile the next
+// sub-block is prefetched at an even pace, because reading it takes about as long as all this work. Terms, visibility and
+// merging are those of decode-inl.h. A score has the same bits as in flash_bf16-inl.h with the same products. As there,
+// out is divided by ℓ', the sum of the rounded P.
 #if defined(CLEARHEAD_CPU_FORWARD_DECODE_BF16_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_FORWARD_DECODE_BF16_INL_H_
 #undef CLEARHEAD_CPU_FORWARD_DECODE_BF16_INL_H_
@@ -30,21 +30,21 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// Panels of keys scored together: as many independent chains.
+// Panels of keys that are scored together, as independent chains.
 inline constexpr int kPanels = 4;
 inline constexpr int64_t kFewKeys = kPanels * kSide;  // keys of a sub-block with AMX
-// Without AMX, where the work per row and sub-block counts more.
+// Keys of a sub-block without AMX, where the overhead per row and sub-block matters more.
 inline constexpr int64_t kMoreKeys = 2 * kFewKeys;
 
-// Units of work, which pace the prefetches: interleaving one cache line for AMX is 1. With AMX the work of
-// a row stands for all that is done for it.
-inline constexpr int64_t kRowWork = 64;     // computing the weights of a row over kMoreKeys
-inline constexpr int64_t kProductWork = 3;  // eight dot_bf16
+// Prefetches are paced by units of work; interleaving one cache line for AMX is one unit. With AMX, the work of a row
+// includes everything that is done for it.
+inline constexpr int64_t kRowWork = 64;     // units for the weights of a row over kMoreKeys
+inline constexpr int64_t kProductWork = 3;  // units for eight dot_bf16
 
 // All rows of a key head in sets of 16, padded with zeros. s and p hold one set at a time.
 struct Bf16DecodeBlock : DecodeBlock {
   bool by_amx = false;               // whether the products use AMX
-  int64_t step = 16;                 // words that one multiplication sums
+  int64_t step = 16;                 // number of words that one multiplication (TDPBF16PS or `step` dot_bf16) sums
   int64_t sets = 0;                  // number of sets of 16 rows
   const float* k_panels = nullptr;   // the sub-block's keys in their page
   const uint16_t* v_rows = nullptr;  // the sub-block's values in their page
@@ -53,24 +53,24 @@ struct Bf16DecodeBlock : DecodeBlock {
   float* p = nullptr;                // [multiplication][16 rows][step words of two keys]
   int64_t row_work = 0;              // units of work for the weights of a row over a sub-block
   int64_t work = 1;                  // units of work for a sub-block
-  // [row][ℓ, ℓ'][16 lanes]: partial sums per lane, added up at the end of the item
+  // [row][ℓ, ℓ'][16 lanes]: partial sums per lane, summed at the end of the item
   float* sums = nullptr;
 
   int64_t rows_of(int64_t set) const { return std::min<int64_t>(kSide, row_count() - set * kSide); }
-  // Whether values are interleaved in memory: for AMX, for rows that are not whole vectors, and
-  // where each weight is examined (careful).
+  // Whether values are interleaved in memory: for AMX, for rows that are not whole vectors, and if `careful`, which
+  // examines every weight.
   bool interleaves_values() const { return by_amx || careful || d_v % (2 * kSide) != 0; }
 };
 
-// Prefetches the keys and values of the next sub-block, some with each piece of work on the
-// present one. Into L1 without AMX, where L1 has room for both (prefetching into L2, four queries
-// take 1.5 times as long). With AMX L2 is as fast.
+// Prefetches the keys and values of the next sub-block, a few parts with each piece of work on the current one. Without
+// AMX it prefetches into L1, which has room for both (prefetching into L2, four queries take 1.5 times as long). With AMX,
+// L2 is as fast.
 struct NextBytes {
   static constexpr int64_t kPart = 256;  // bytes
   static constexpr int kFraction = 16;   // fraction bits of `pace` and `due`
   const std::byte *keys = nullptr, *values = nullptr;
-  int64_t key_parts = 0, parts = 0, part = 0;  // part: the next one to prefetch
-  int64_t pace = 0, due = 0;                   // parts per unit of work; parts due by now
+  int64_t key_parts = 0, parts = 0, part = 0;  // part: the next part to prefetch
+  int64_t pace = 0, due = 0;                   // fixed point: parts per unit of work; parts due by now
 
   NextBytes(const std::byte* k, const std::byte* v, int64_t count, const Bf16DecodeBlock& block)
       : keys(k),
@@ -90,8 +90,8 @@ struct NextBytes {
 
 // --- without AMX -----------------------------------------------------------------------------------------------------
 
-// Columns of B, one row of words at a time: from panels of keys in a page, from two rows of values in a
-// page, or from interleaved words in memory.
+// The columns of B, one row of words at a time: from panels of keys in a page, from two rows of values in a page, or from
+// interleaved words in memory.
 struct PanelColumns {
   const float* at;
   int64_t panel;  // floats from one panel to the next
@@ -126,8 +126,8 @@ struct InterleavedColumns {
   }
 };
 
-// C [N rows][16·V columns] += A·B over `count` multiplications of `step` words. With kFresh, C begins at 0. A:
-// [multiplication][16 rows][step], from the first of these rows on.
+// C [N rows][16·V columns] += A·B over `count` multiplications of `step` words. With kFresh, C starts at 0.
+// A: [multiplication][16 rows][step], beginning at the first of the N rows.
 template <int N, int V, bool kFresh, class Columns>
 HWY_INLINE void add_words_of_rows(const float* HWY_RESTRICT a, Columns from, int64_t count, int64_t step, float* HWY_RESTRICT c,
                                   int64_t c_row, NextBytes& next) {
@@ -159,7 +159,7 @@ HWY_INLINE void add_words(int64_t rows, const float* a, Columns columns, int64_t
 
 // --- scores ---------------------------------------------------------------------------------------------------------
 
-// Scores of P panels, from key `first` of the sub-block on.
+// Products of a set of rows with P panels of keys, from key `first` of the sub-block on.
 template <int P>
 HWY_INLINE void multiply_panels(const Bf16DecodeBlock& block, int64_t set, int64_t first, NextBytes& next) {
   const int64_t words = block.view().d_k, step = block.step;
@@ -180,8 +180,8 @@ HWY_INLINE void multiply_panels(const Bf16DecodeBlock& block, int64_t set, int64
   unroll<P>([&](auto panel) CLEARHEAD_INLINE_LAMBDA { amx_store<panel>(to + panel * kSide, block.sub_block * 4); });
 }
 
-// Interleaves the sub-block's `count` keys into words of two channels. A cache line of a bf16 panel holds one
-// channel of 16 keys, then the next channel.
+// Interleaves the sub-block's `count` keys into words of two channels. A cache line of a bf16 panel holds one channel of
+// 16 keys, then the next channel.
 HWY_INLINE void interleave_keys(const Bf16DecodeBlock& block, int64_t count, NextBytes& next) {
   const F32 d;
   const int64_t pairs = (count + kSide - 1) / kSide * block.view().d_k;
@@ -194,7 +194,7 @@ HWY_INLINE void interleave_keys(const Bf16DecodeBlock& block, int64_t count, Nex
   }
 }
 
-// q·k of a set of rows and the sub-block's `count` keys.
+// Computes q·k for a set of rows and the sub-block's `count` keys.
 HWY_INLINE void score_set(const Bf16DecodeBlock& block, int64_t set, int64_t count, NextBytes& next) {
   int64_t first = 0;
   for (; first + kFewKeys <= count; first += kFewKeys) multiply_panels<kPanels>(block, set, first, next);
@@ -203,8 +203,8 @@ HWY_INLINE void score_set(const Bf16DecodeBlock& block, int64_t set, int64_t cou
 
 // --- weights --------------------------------------------------------------------------------------------------------
 
-// Rounds two vectors of weights of a row, from weight j on, and stores them where the
-// multiplications read them. Adds them to ℓ'.
+// Rounds two vectors of weights of a row, from weight j on, stores them where the multiplications read them, and adds them
+// to ℓ'.
 HWY_INLINE void put_weights(Floats low, Floats high, int64_t step, int64_t j, float* to, Floats& sum) {
   const F32 d;
   const Floats halves = to_halves(low, high);
@@ -215,8 +215,9 @@ HWY_INLINE void put_weights(Floats low, Floats high, int64_t step, int64_t j, fl
   hn::StoreU(hn::UpperHalf(half, halves), half, to + (j / 2 + step) * kSide);
 }
 
-// Rescales the lanes of a row's two sums, ℓ over exact and ℓ' over bf16-rounded weights, when its shift m moves. They are
-// added into row.l and row.rounded at the chunk's end; those and o, the caller rescales.
+// Rescales the per-lane partial sums of ℓ (exact weights) and ℓ' (weights rounded to bf16), and row.rounded, after the
+// row's shift changed. The caller rescales row.l and o. At the end of the chunk, the partial sums are added to row.l and
+// row.rounded.
 inline void scale_sums(const Bf16DecodeBlock& block, int64_t r, DecodeRow& row, float from, float to) {
   const F32 d;
   const float factor = exp2_scalar(from, to);
@@ -225,7 +226,7 @@ inline void scale_sums(const Bf16DecodeBlock& block, int64_t r, DecodeRow& row, 
   row.rounded *= factor;
 }
 
-// Turns row r's products with `count` keys into P, if all keys are visible and there are no terms.
+// Computes P of row r from its products with `count` keys, if all keys are visible and there are no terms.
 HWY_INLINE void weigh_plainly(const Bf16DecodeBlock& block, int64_t r, DecodeRow& row, int64_t count) {
   const F32 d;
   const float* s = block.s + r % kSide * block.sub_block;
@@ -254,7 +255,7 @@ HWY_INLINE void weigh_plainly(const Bf16DecodeBlock& block, int64_t r, DecodeRow
   hn::Store(rounded, d, sums + kSide);
 }
 
-// The same for any row. Weights past `end`, in the last multiplication, are 0.
+// The same in the general case. In the last multiplication, weights past `end` are 0.
 inline HWY_NOINLINE void weigh_to_words(Bf16DecodeBlock& block, int64_t r, int64_t begin, int64_t end) {
   const F32 d;
   DecodeRow& row = block.rows[static_cast<size_t>(r)];
@@ -320,7 +321,7 @@ HWY_INLINE void add_channels_of(const Bf16DecodeBlock& block, int64_t set, int64
   unroll<C>([&](auto c) CLEARHEAD_INLINE_LAMBDA { amx_store<c>(o + c * kSide, width * 4); });
 }
 
-// The same for one row and the sub-block's `known` keys, but without the keys that the row does not see.
+// The same chains for one row and the sub-block's `known` keys, without the keys that the row does not see.
 inline HWY_NOINLINE void add_values_of_row_carefully(const Bf16DecodeBlock& block, int64_t r, int64_t known) {
   const int64_t keys = 2 * block.step;
   const float* raw = block.raw + r * block.sub_block;
@@ -351,7 +352,7 @@ inline HWY_NOINLINE void add_values_of_row_carefully(const Bf16DecodeBlock& bloc
   }
 }
 
-// The values of a set of rows over the sub-block's `known` keys.
+// Adds P·V for a set of rows and the sub-block's `known` keys.
 HWY_INLINE void add_values_of_set(const Bf16DecodeBlock& block, int64_t set, int64_t known, NextBytes& next) {
   if (HWY_UNLIKELY(block.careful)) {
     for (int64_t r = set * kSide; r < std::min((set + 1) * kSide, block.row_count()); ++r) add_values_of_row_carefully(block, r, known);
@@ -367,12 +368,12 @@ HWY_INLINE void add_values_of_set(const Bf16DecodeBlock& block, int64_t set, int
 
 // --- one item -------------------------------------------------------------------------------------------------------
 
-// Attends to keys [begin, end) of the item: m, ℓ, ℓ' and O of every row. Returns whether all of them are finite.
+// Computes m, ℓ, ℓ' and O of every row over the item's keys [begin, end). Returns whether all of them are finite.
 inline bool decode_chunk(Bf16DecodeBlock& block, int64_t begin, int64_t end) {
   clear_sums(block);
   std::fill_n(block.sums, block.row_count() * 2 * kSide, 0.0F);
   if (block.by_amx) configure_amx(block.step);
-  // Within one page.
+  // A sub-block lies in one page.
   const auto end_of = [&](int64_t sub) { return std::min({end, sub + block.sub_block, (sub / kKeyTile + 1) * kKeyTile}); };
   const auto bytes_of = [&](int64_t sub) {
     if (sub == end) return NextBytes(block.after, block.values_after, block.sub_block, block);
@@ -438,8 +439,7 @@ inline void fill_block(const ForwardPlan& plan, int64_t batch, int64_t key_head,
   }
 }
 
-/// Runs a call of the driver kDecodeBf16. Items whose sums are not finite are computed again
-/// with `careful` (decode_items).
+/// Runs the driver kDecodeBf16. Items whose sums are not finite are computed again with `careful` (decode_items).
 inline void forward_decode_bf16(ForwardPlan& plan) {
   plan.call.rows.used = Tensor::empty(plan.call.rows.m.shape());
   plan.used = plan.call.rows.used.template mutable_data<float>();

@@ -1,27 +1,28 @@
-// Online softmax: blocks of queries in lanes over key tiles. No row of scores is ever stored
-// whole. Included once per target.
+// Online softmax over key tiles, with blocks of queries in lanes. A full row of scores is never stored. Included once per
+// target.
 //
 //   scores in registers → stale maximum m → e = 2^(s − m), stored once as P → ℓ += e → O[c] += Σ_j P_j·v_jc
 //
-// m is an integer and moves rarely: at once when a score exceeds m + kHard, at the end of a key tile when ℓ exceeds
-// kSoftSum. Moving it multiplies ℓ, O and the tile's P by exact powers of two (simd-inl.h), so the moment when it moves
-// changes no bit. Invariant between key tiles: O/ℓ is the exact output over the keys seen so far. A row that has seen
-// nothing keeps m = kNone, ℓ = 0, O = 0. Sources: Milakov & Gimelshein 2018; Dao 2023, algorithm 1.
+// m, the shift of a row, is an integer that changes rarely: immediately if a score exceeds m + kHard, and at the end of a
+// key tile if ℓ exceeds kSoftSum. A change multiplies ℓ, O and the tile's P by exact powers of two (simd-inl.h), so the
+// bits of a result do not depend on when m changes. Invariant between key tiles: O/ℓ is the exact output over the keys
+// seen so far. A row that has seen no key has m = kNone, ℓ = 0, O = 0. Sources: Milakov & Gimelshein 2018; Dao 2023,
+// algorithm 1.
 //
 // Several neighbouring blocks are interleaved by key tile (interleave_key_tiles in score_kernel-inl.h), because the
 // keys and values of long texts do not fit in the caches.
 //
-// If a call asks for row sums (Summing), entropy and distance come from two more sums, added up
-// while e is in registers:
-//   A = Σ e·(c − m)           entropy = ln 2·(log₂ℓ − A/ℓ), where a sink is one more e. Moving m to m' makes it
+// If a call requests entropy and distance (Summing), they are computed from two more sums, accumulated while e is in
+// registers:
+//   A = Σ e·(c − m)           entropy = ln 2·(log₂ℓ − A/ℓ), where a sink is one more e. A change from m to m' turns A into
 //                             (A + (m − m')·ℓ)·2^(m − m').
-//   D = Σ e·|position − j|    distance = D/ℓ. A group whose keys j₀, j₀ + 1, … lie on one side of all queries adds
-//                             ±((position − j₀)·Σ e − Σ r·e_r).
+//   D = Σ e·|position − j|    distance = D/ℓ. A group of keys j₀, j₀ + 1, … that are all before, or all after, every query
+//                             adds ±((position − j₀)·Σ e − Σ r·e_r).
 //
-// ±inf and NaN: the fast path may turn scores of −inf, or values of hidden keys that are not finite, into
-// NaN. A block whose results are not all finite is computed again with `careful` set. It then raises −inf
-// to kHidden, marks P of hidden (query, key) pairs with −0, and adds values that are not finite only in lanes that see
-// their key. Finite rows get the same bits.
+// ±inf and NaN: the fast path may produce NaN from scores of −inf, or from values of hidden keys that are not finite. A
+// block whose results are not all finite is computed again with `careful` set: it then raises −inf to kHidden, marks P of
+// hidden (query, key) pairs with −0, and adds values that are not finite only in lanes that see their key. Finite rows
+// get the same bits.
 #if defined(CLEARHEAD_CPU_FORWARD_FLASH_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_FORWARD_FLASH_INL_H_
 #undef CLEARHEAD_CPU_FORWARD_FLASH_INL_H_
@@ -47,21 +48,21 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// 2^64 in P leaves room for sums and values; below 40, steep ALiBi would rescale at every tile.
+// P up to 2^64 leaves room for sums and values in f32; with less than 40, steep ALiBi would rescale at every tile.
 inline constexpr float kHard = 64.0F;
-// Less than 2^kHard by more than the error of 2^x.
+// Below 2^kHard by more than the error of 2^x.
 inline constexpr float kHardWeight = 0x1p63F;
 inline constexpr float kSoftSum = 0x1p16F;
 
-// Consecutive keys of the tile whose P is stored for the same vectors.
+// A run of consecutive keys of the tile whose P is stored for the same vectors.
 struct Run {
   int32_t begin, end;  // keys, relative to the tile
   int32_t first_vector, vectors;
 };
 
-// P of a key tile and the outputs it is added to: the part that all normalisers working by key tile share.
+// P of a key tile and the outputs that it is added to. Shared by all normalisers that work key tile by key tile.
 struct TileBlock {
-  // [key][vector][lane]: the group's scores, during a rescale and when careful
+  // [key][vector][lane]: the group's scores, during a rescale and if `careful`
   alignas(64) float raw[kRows * kBlock];
   float* p = nullptr;                   // [kKeyTile][kBlock]
   float* o = nullptr;                   // [d_v][kBlock]
@@ -90,8 +91,8 @@ struct TileBlock {
     unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hn::Store(s.c[i], F32(), raw + i * kLanes); });
   }
 
-  // Sets P of hidden pairs to −0. Unlike a weight that underflowed to 0, it must not be
-  // multiplied with a value that is not finite.
+  // Sets P of hidden pairs to −0. Unlike a weight that underflowed to 0, it must not be multiplied by a value that is not
+  // finite.
   template <int V>
   HWY_NOINLINE void mark_hidden(float* to) {
     const F32 d;
@@ -106,15 +107,15 @@ struct TileBlock {
   void follow_maximum(int) {}
 };
 
-// The state of a block's rows, one lane each. Also an epilogue of for_each_group.
+// The softmax state of a block's rows, one per lane. An epilogue of for_each_group.
 struct SoftmaxBlock : TileBlock {
   static constexpr bool kSums = false, kTakesTerm = true;
   alignas(64) float m[kBlock], hard[kBlock], l[kBlock];
-  // Σ of the weights as rounded to bf16, if P is rounded (flash_bf16-inl.h); else null
+  // The sum of the weights as rounded to bf16, if P is rounded (flash_bf16-inl.h); else null
   float* used = nullptr;
   alignas(64) float surprise[kBlock], distance[kBlock];  // A and D
-  bool sums = false;                                     // A and D are wanted
-  int64_t first_position = 0, last_position = 0;         // of the block's queries, which are neighbours
+  bool sums = false;                                     // whether A and D are wanted
+  int64_t first_position = 0, last_position = 0;         // of the block's queries, which are consecutive
 
   void reset() {
     std::fill(m, m + kBlock, kNone);
@@ -124,22 +125,22 @@ struct SoftmaxBlock : TileBlock {
     std::fill(distance, distance + kBlock, 0.0F);
     for (float* at = o; at < o + d_v * kBlock; at += kLanes) {
       hn::Store(hn::Zero(F32()), F32(), at);
-      // Keeps this from becoming a memset call, which takes several times as long for 12 KB.
+      // Keeps the compiler from calling memset, which takes several times as long for 12 KB.
       asm volatile("" ::: "memory");
     }
   }
-  // Moves the shift of vector v to `to` in the lanes `moves`, and rescales all that is kept for them.
+  // Changes the shift of vector v to `to` in the lanes `moves`, and rescales the state of these lanes.
   HWY_NOINLINE void rescale(int v, Lanes moves, Floats to) {
     const F32 d;
     const Floats old = hn::Load(d, m + v * kLanes);
     to = hn::IfThenElse(moves, to, old);
-    // So far the row saw no key; all is 0.
+    // These rows have seen no key, so their state is 0.
     if (hn::AllTrue(d, hn::Or(hn::Not(moves), hn::Eq(old, hn::Set(d, kNone))))) {
       hn::Store(to, d, m + v * kLanes);
       hn::Store(to + hn::Set(d, kHard), d, hard + v * kLanes);
       return;
     }
-    // Scales in two steps: a single factor could underflow where the number scaled is large.
+    // Scales in two steps, because a single factor could underflow even if the number to scale is large.
     const Floats change = hn::Max(hn::Set(d, -250.0F), old - to), half = hn::Floor(change * hn::Set(d, 0.5F)), one = hn::Set(d, 1.0F);
     const Floats f = hn::IfThenElse(moves, scale_by_power(one, half), one);
     const Floats g = hn::IfThenElse(moves, scale_by_power(one, change - half), one);
@@ -172,8 +173,8 @@ struct SoftmaxBlock : TileBlock {
     hn::Store(to_bf16_words(even * f * g, odd * f * g), d, at);
   }
 
-  // Moves the shift of lanes in which a score in `raw` exceeds the hard threshold. Other lanes stay,
-  // so a row does not depend on its neighbours.
+  // Changes the shift of lanes in which a score in `raw` exceeds the hard threshold. Other lanes are not changed, so a row
+  // does not depend on its neighbours.
   template <int V>
   HWY_NOINLINE void raise(int first_vector) {
     const F32 d;
@@ -189,8 +190,8 @@ struct SoftmaxBlock : TileBlock {
     if (!hn::AllFalse(d, moves)) rescale(v, moves, hn::Ceil(largest));
   }
 
-  // Between tiles, when P has been used: brings sums that have grown large back to [1, 2). Where the maximum has
-  // grown beyond m, the sum has grown with it.
+  // Called between tiles, when P is no longer needed: rescales sums that have become large to [1, 2). If the maximum has
+  // grown beyond m, so has the sum.
   void follow_maximum(int vectors) {
     const F32 d;
     run_count = 0;
@@ -203,7 +204,7 @@ struct SoftmaxBlock : TileBlock {
     }
   }
 
-  // Moves the shift where the group's scores exceed it too far.
+  // Changes the shift in lanes where the group's scores exceed the hard threshold.
   template <int V>
   HWY_INLINE void follow_scores(Scores<V>& s, int first_vector) {
     const F32 d;
@@ -221,7 +222,7 @@ struct SoftmaxBlock : TileBlock {
     }
     if (HWY_UNLIKELY(careful)) spill(s);
   }
-  // Adds the group's e to ℓ, in the order of a fixed tree over its keys.
+  // Adds the group's e to ℓ, summed by a fixed tree over its keys.
   template <int V>
   HWY_INLINE void add_to_sum(Scores<V>& s, int v, float* sum) {
     const F32 d;
@@ -231,10 +232,10 @@ struct SoftmaxBlock : TileBlock {
     hn::Store(hn::Load(d, sum) + s.c[v], d, sum);
   }
 
-  // Whether the group is far enough from every query of the block that the closed form of its
-  // distances does not cancel.
+  // Whether the group is far enough from every query of the block that the closed form of its distances does not suffer
+  // from cancellation.
   bool is_far(int64_t key) const { return key + 2 * kRows <= first_position || key >= last_position + kRows; }
-  // Adds a near group to D. Call before its weights are added up.
+  // Adds a group that is not far to D. Must be called before add_to_sum overwrites its weights.
   template <int V>
   HWY_INLINE void add_near_distance(const Scores<V>& s, int v, int64_t key, int at) {
     const F32 d;
@@ -244,8 +245,8 @@ struct SoftmaxBlock : TileBlock {
         [&](auto r) CLEARHEAD_INLINE_LAMBDA { sum = hn::MulAdd(s.c[r * V + v], hn::Abs(ahead - hn::Set(d, static_cast<float>(r))), sum); });
     hn::Store(sum, d, distance + at);
   }
-  // Adds a far group to D, from what add_to_sum leaves: Σ e in row 0, Σ over odd r in row 1, the other rows
-  // as before the last two levels of its tree.
+  // Adds a far group to D, from the partial sums that add_to_sum leaves in s: row 0 holds Σ e, row 1 the sum over odd r,
+  // and the other rows what they held before the last two levels of the tree.
   template <int V>
   HWY_INLINE void add_far_distance(const Scores<V>& s, int v, int64_t key, int at) {
     const F32 d;
@@ -255,19 +256,19 @@ struct SoftmaxBlock : TileBlock {
     }
     add_far_distance(s.c[v], by_row, key, at);
   }
-  // The same from Σ e and Σ r·e_r.
+  // The same, given Σ e and Σ r·e_r.
   HWY_INLINE void add_far_distance(Floats sum, Floats by_row, int64_t key, int at) {
     const F32 d;
     const Floats ahead = hn::Load(d, queries->position + at) - hn::Set(d, static_cast<float>(key));
     hn::Store(hn::Load(d, distance + at) + hn::Abs(hn::MulSub(ahead, sum, by_row)), d, distance + at);
   }
-  // Adds to A, from Σ e and Σ e·c.
+  // Adds a group to A, given Σ e and Σ e·c.
   HWY_INLINE void add_surprise(Floats sum, Floats surprised, int at) {
     const F32 d;
     hn::Store(hn::Load(d, surprise + at) + hn::NegMulAdd(hn::Load(d, m + at), sum, surprised), d, surprise + at);
   }
 
-  // Adds a group's e to ℓ and, given its Σ e·c, to A and D.
+  // Adds a group to ℓ and, with kSums, to A and D. surprised: the group's Σ e·c.
   template <bool kSums, int V>
   HWY_INLINE void add_sums(Scores<V>& s, int v, int64_t key, int at, [[maybe_unused]] Floats surprised) {
     if constexpr (!kSums) return add_to_sum<V>(s, v, l + at);
@@ -306,7 +307,7 @@ struct SoftmaxBlock : TileBlock {
   }
 };
 
-// A block that also adds up entropy and distance.
+// A block that also accumulates entropy and distance.
 template <class Block>
 struct Summing : Block {
   static constexpr bool kSums = true;
@@ -318,8 +319,8 @@ struct Summing : Block {
 
 // --- values ---------------------------------------------------------------------------------------------------------
 
-// o[C channels][V vectors] += Σ_j p[j]·values[j][C channels], keys ascending. With Bf16DotStep,
-// j counts words of two keys.
+// o[C channels][V vectors] += Σ_j p[j]·values[j][C channels], keys ascending. With Bf16DotStep, j counts words of two
+// keys.
 template <int C, int V, class Step>
 HWY_INLINE void add_values(const float* HWY_RESTRICT p, const float* HWY_RESTRICT values, int64_t stride, int64_t keys,
                            float* HWY_RESTRICT o) {
@@ -344,7 +345,7 @@ HWY_INLINE void add_values(const float* HWY_RESTRICT p, const float* HWY_RESTRIC
   });
 }
 
-// All channels of one run. The last ones are taken by fours, twos and ones.
+// The same for all channels of one run. The last channels are computed in groups of four, two and one.
 template <int V, class Step = DotStep>
 HWY_NOINLINE void add_run_values(const float* p, const float* values, int64_t stride, int64_t keys, int64_t d_v, float* o) {
   int64_t c = 0;
@@ -363,7 +364,7 @@ HWY_INLINE void add_run_values_of(int vectors, const float* p, const float* valu
   add_run_values<1, Step>(p, values, stride, keys, d_v, o);
 }
 
-// The same chain, but a value that is not finite is added only in lanes that see its key.
+// The same chains, but a value that is not finite is added only in lanes that see its key.
 inline HWY_NOINLINE void add_run_values_carefully(const Run& run, const float* p, const float* values, int64_t stride, int64_t keys,
                                                   int64_t d_v, float* o) {
   const F32 d;
@@ -416,7 +417,8 @@ inline void add_tile_values(TileBlock& block, const ValueView& values, int64_t k
   }
 }
 
-// o += Σ_j P_j·C[δ]: sums the tile's weights by offset, then multiplies by the table's rows as if they were values.
+// o += Σ_j P_j·C[δ]: sums the tile's weights by offset, then multiplies the sums by the table's rows, as weights by
+// values.
 inline HWY_NOINLINE void add_offset_values(const TileContext& in, TileBlock& block) {
   if (block.run_count == 0) return;
   const auto keys_of = [&](const Run& run) {
@@ -433,19 +435,19 @@ inline HWY_NOINLINE void add_offset_values(const TileContext& in, TileBlock& blo
 
 // --- one block ------------------------------------------------------------------------------------------------------
 
-// The sink logit in base 2. In double, because the error bound of scores does not cover its rounding.
+// The sink logit in base 2; in double, because the error bound of scores does not cover its rounding.
 inline double sink_of(const ScoreView& view) { return in_base_2(static_cast<double>(*view.sink)); }
 inline float sink_share(double sink, float m) { return static_cast<float>(std::exp2(sink - static_cast<double>(m))); }
 
-// Adds the sink to each row's sum. Rows that saw nothing become m = −∞, ℓ = 0. Leaves in `hard` the factor
-// for O: 1/ℓ times the head's factor, or 0.
+// Adds the sink to each row's sum. Rows that saw no key get m = −∞ and ℓ = 0. Sets `hard` to the factor on O: 1/ℓ times
+// the head's factor, or 0.
 inline void finish_rows(const ScoreView& view, int vectors, SoftmaxBlock& softmax) {
   const F32 d;
   softmax.run_count = 0;
   for (int v = 0; v < vectors; ++v) {
     const int at = v * kLanes;
     const Floats zero = hn::Zero(d);
-    // The largest score of a row adds about 1, so ℓ is not 0; nor is NaN.
+    // ℓ is 0 only if the row saw no key: the largest score of a row adds about 1. (NaN is not 0 either.)
     const Lanes empty = hn::Eq(hn::Load(d, softmax.l + at), zero);
     if (view.sink) {
       const double sink = sink_of(view);
@@ -471,17 +473,17 @@ inline void finish_rows(const ScoreView& view, int vectors, SoftmaxBlock& softma
 
 // --- the call -------------------------------------------------------------------------------------------------------
 
-/// What a forward call resolves before its parallel loop.
+/// The data that a forward call resolves before its parallel loop.
 struct ForwardPlan {
   const ForwardCall& call;
   ScoreProblem problem;
-  // f32, row-major with adjacent channels. Undefined for pages, and where each thread makes its own (flash_bf16-inl.h).
+  // f32, row-major with adjacent channels. Undefined for pages, and if each thread makes its own (flash_bf16-inl.h).
   Tensor values;
-  Tensor wide;  // out in f32, any strides; undefined where blocks round their rows
+  Tensor wide;  // out in f32, any strides; undefined if blocks round their rows themselves
   int64_t rows = 0, d_v = 0;
   float *out = nullptr, *m = nullptr, *l = nullptr, *used = nullptr;
-  float *entropy = nullptr, *distance = nullptr;  // set by a driver that adds them up itself
-  std::byte* narrow_out = nullptr;                // out in bf16, in place of `wide`
+  float *entropy = nullptr, *distance = nullptr;  // set if the driver accumulates them itself
+  std::byte* narrow_out = nullptr;                // out in bf16, used instead of `wide`
 
   ForwardPlan(const ForwardCall& forward, const ForwardChoice& choice)
       : call(forward),
@@ -522,8 +524,8 @@ struct ForwardPlan {
   int64_t stats_row(int64_t batch, int64_t head, int64_t row) const { return (batch * problem.heads() + head) * rows + row; }
 };
 
-// Rows [begin, begin + count) of one head, computed on one thread in its memory. Scratch for one key tile is shared by
-// the blocks that are interleaved; the rest is separate, at `place`.
+// The computation of rows [begin, begin + count) of one head, on one thread and in its scratch memory. Interleaved blocks
+// share the scratch for one key tile; the rest of their memory is separate, at index `place`.
 template <class Block = SoftmaxBlock>
 struct BlockJob {
   ScoreView view;
@@ -533,7 +535,7 @@ struct BlockJob {
   TileScratch scratch;
   OutputRows out;
   float* spare = nullptr;
-  int64_t first_row = 0;  // in the statistics
+  int64_t first_row = 0;  // index in the row statistics
   int64_t tile = 0;       // the next key tile
   int64_t last = 0;       // end of the keys
 
@@ -561,10 +563,10 @@ struct BlockJob {
       softmax.last_position = static_cast<int64_t>(queries.position[count - 1]);
     }
   }
-  BlockJob(const BlockJob&) = delete;  // its parts point to one another
+  BlockJob(const BlockJob&) = delete;  // members point to one another
   BlockJob& operator=(const BlockJob&) = delete;
 
-  /// Attends to the keys of `keys` that the block sees. keys.begin is a multiple of kKeyTile.
+  /// Attends to those of `keys` that the block sees. keys.begin is a multiple of kKeyTile.
   void attend(Range keys, bool careful) {
     open(keys, careful);
     while (tile < last) take_tile();
@@ -597,11 +599,11 @@ struct BlockJob {
     const bool finite = !plan.has_sums() || write_sums(plan);
     return store_outputs(softmax.o, softmax.hard, queries, plan.d_v, out, spare) && finite;
   }
-  // Returns whether all are finite. A score of −∞ may show up in A only.
+  // Returns whether all sums are finite. A score of −∞ may affect A only.
   bool write_sums(const ForwardPlan& plan) const {
     bool finite = true;
     for (int i = 0; i < queries.count; ++i) {
-      // A row that saw nothing gets zeros.
+      // A row that saw no key gets zeros.
       const double l = static_cast<double>(softmax.l[i]), share = l == 0 ? 0 : 1 / l;
       const double nats = l == 0 ? 0 : std::numbers::ln2 * (std::log2(l) - static_cast<double>(softmax.surprise[i]) * share);
       if (plan.entropy) plan.entropy[first_row + i] = static_cast<float>(nats < 0 ? 0 : nats);
@@ -612,7 +614,7 @@ struct BlockJob {
   }
 };
 
-// Attends with interleaved blocks. No row's bits depend on which blocks are interleaved.
+// Computes interleaved blocks. The bits of a row do not depend on which blocks are interleaved.
 template <class Block>
 void forward_blocks(const ForwardPlan& plan, JobsTogether<BlockJob<Block>>& jobs) {
   for (BlockJob<Block>& job : jobs) job.open({0, job.view.key_length}, false);
@@ -627,10 +629,10 @@ void forward_blocks(const ForwardPlan& plan, JobsTogether<BlockJob<Block>>& jobs
 struct BlockRange {
   int64_t begin;
   int count;
-  int64_t work;  // (query, key) pairs that the band shows
+  int64_t work;  // estimated number of (query, key) pairs that the band shows
 };
 
-// Splits rows into blocks, most work first.
+// Splits rows into blocks, sorted by work, most first.
 inline std::vector<BlockRange> split_rows(const ScoreView& view, int64_t rows) {
   std::vector<BlockRange> blocks;
   for (int64_t begin = 0; begin < rows;) {
@@ -644,16 +646,16 @@ inline std::vector<BlockRange> split_rows(const ScoreView& view, int64_t rows) {
   return blocks;
 }
 
-// Calls f(batch, head, blocks, thread) with up to `together` neighbouring blocks; with fewer if
-// threads would run out of items.
+// Calls f(batch, head, blocks, thread) with up to `together` neighbouring blocks, or with fewer if there would be too few
+// items for all threads.
 template <class F>
 void for_each_block(const ForwardPlan& plan, int together, F&& f) {
-  constexpr int64_t kItems = 16;  // items per thread, so that threads end at about the same time
+  constexpr int64_t kItems = 16;  // items per thread, so that threads finish at about the same time
   const std::vector<BlockRange> blocks = split_rows(plan.problem.view(0, 0), plan.rows);
   const int64_t heads = plan.problem.batch() * plan.problem.heads(), per_head = static_cast<int64_t>(blocks.size());
   const int64_t step = std::clamp<int64_t>(heads * per_head / (kItems * threads()), 1, together), items = (per_head + step - 1) / step;
-  // Heads follow one another, so that a head's keys stay in cache. Within a head the longest blocks come first,
-  // so that the last head ends with short ones.
+  // Heads are computed one after another, so that a head's keys stay in cache. Within a head the longest blocks come
+  // first, so that the last head ends with short ones.
   for_items(heads * items, [&](int64_t item, int thread) {
     const int64_t head = item / items, begin = item % items * step;
     const std::span<const BlockRange> taken(blocks.data() + begin, static_cast<size_t>(std::min(step, per_head - begin)));
@@ -663,8 +665,8 @@ void for_each_block(const ForwardPlan& plan, int together, F&& f) {
 
 template <class Block = SoftmaxBlock>
 void forward_flash(const ForwardPlan& plan) {
-  // A tile's packed biases are as large as its P. Those of many interleaved blocks would not
-  // stay in L2 until they are packed.
+  // A tile's packed biases are as large as its P. The biases of many interleaved blocks would not stay in L2 until they
+  // are packed.
   const int together = packed_terms(plan.problem.view(0, 0)) > 0 ? 2 : kTogether;
   for_each_block(plan, together, [&](int64_t batch, int64_t head, std::span<const BlockRange> blocks, int) {
     JobsTogether<BlockJob<Block>> jobs;

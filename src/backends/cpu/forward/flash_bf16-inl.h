@@ -1,12 +1,12 @@
-// Online softmax over key tiles with q, k and v in bf16. Both products take words of two bf16: two channels in scores,
-// two keys in values. They use VDPBF16PS, or AMX (amx-inl.h). Included once per target.
+// Online softmax over key tiles with q, k and v in bf16. Both matrix products multiply words of two bf16: two channels for
+// scores, two keys for values. They use VDPBF16PS or AMX (amx-inl.h). Included once per target.
 //
 //   scores (steps-inl.h) → m, e = 2^(s − m) and ℓ += e as in flash-inl.h
 //                        → P = bf16(e) in words of two keys, ℓ' += P → O[c] += Σ P_j·v_jc
 //
-// The output is O/ℓ', so the rounding of P changes numerator and divisor alike. The record keeps ℓ, so that looks show
-// the exact weights of the given q and k, and ℓ' for looks at weights as used. m is an integer: moving it scales a
-// rounded P without rounding it again. V is interleaved in words of two keys; out is rounded block by block.
+// The output is O/ℓ', so the rounding of P changes numerator and divisor alike. The record keeps ℓ, for recomputing the
+// exact weights of the given q and k, and ℓ', for recomputing the weights as used. m is an integer: changing it scales a
+// rounded P without rounding it again. V is interleaved into words of two keys; out is rounded block by block.
 //
 // VDPBF16PS halves the time of the products; the exponentials take as long as in f32. So for groups that every query
 // sees, the exponentials of one group are interleaved with the products of the next (RoundedBlock::weave).
@@ -31,7 +31,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// A group's bf16 dot products, added up some channels at a time.
+// A group's bf16 dot products, computed a few channels at a time.
 template <int V>
 struct ProductsOf {
   const float* HWY_RESTRICT qt;
@@ -48,12 +48,12 @@ struct ProductsOf {
   }
 };
 
-// p: [kKeyTile / 2][kBlock] words of two keys. Also an epilogue of for_each_group.
+// A softmax block whose P is rounded to bf16. p: [kKeyTile / 2][kBlock] words of two keys. An epilogue of for_each_group.
 template <bool kByAmx>
 struct RoundedBlock : SoftmaxBlock {
   static constexpr bool kBf16DotOnly = !kByAmx, kAmxOnly = kByAmx;
   static constexpr int kHalves = 2, kLeastStep = 2;
-  // In words of two channels: with fewer there is nothing to hide exponentials behind.
+  // The smallest d_k, in words of two channels, for which weave has products to interleave with the exponentials.
   static constexpr int64_t kLeastWoven = kLeastStep * 2 * kHalves * kVectors;
   alignas(64) float rounded[kBlock];  // ℓ'
   int64_t amx_step = 0;
@@ -73,8 +73,8 @@ struct RoundedBlock : SoftmaxBlock {
     weigh<kSums>(s, key, first_vector);
     add_run(static_cast<int32_t>(key - tile), first_vector, V);
   }
-  // For plain_amx: takes the products of V vectors from memory, one vector at a time. More would
-  // not fit in registers beside the constants.
+  // For plain_amx: reads the products of V vectors from memory, one vector at a time. More would not fit in registers
+  // together with the constants.
   template <int V, bool kSums>
   HWY_INLINE void take_products(const float* products, float factor, int64_t key) {
     unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
@@ -84,7 +84,7 @@ struct RoundedBlock : SoftmaxBlock {
     });
     add_run(static_cast<int32_t>(key - tile), 0, V);
   }
-  // For plain_groups.
+  // For plain_groups: processes groups [begin, end), interleaved where possible.
   template <bool kSums>
   HWY_NOINLINE void take_groups(const ScoreView& view, const float* qt, const TileSight& sight, int64_t begin, int64_t end) {
     while (begin < end) {
@@ -131,9 +131,9 @@ struct RoundedBlock : SoftmaxBlock {
     if (HWY_UNLIKELY(careful)) mark_hidden_words<V>(to);
   }
 
-  // What `weigh` does to one vector of a group that every query sees, in two halves, with the same bits. Products
-  // come from memory, [key][vector][lane]. It checks sums instead of maxima: if the sum of weights is small
-  // enough, all scores are below the threshold.
+  // Does what `weigh` does, for one vector of a group that every query sees, in two halves and with the same bits. It reads
+  // products from memory, [key][vector][lane]. It tests the sum of weights instead of the maximum score: if the sum is
+  // small enough, all scores are below the threshold.
   template <bool kSums>
   struct Part {
     RoundedBlock& block;
@@ -142,7 +142,7 @@ struct RoundedBlock : SoftmaxBlock {
     int64_t key;
     int at;  // first lane in the block
     Floats even, odd, rounded, surprised, middle, high;
-    Floats first, second;  // of the half that has begun
+    Floats first, second;  // weights of the half that has begun
 
     HWY_INLINE Part(RoundedBlock& softmax, const float* of_group, int64_t group, int vector)
         : block(softmax),
@@ -174,7 +174,7 @@ struct RoundedBlock : SoftmaxBlock {
       if constexpr (kSums) middle = first + second;
       even = even + first, odd = odd + second;
     }
-    // Whether a weight may have passed the threshold; true for NaN.
+    // Whether a score may exceed the threshold; true for NaN.
     HWY_INLINE bool is_beyond() const { return !hn::AllTrue(F32(), hn::Lt(even + odd, hn::Set(F32(), kHardWeight))); }
     HWY_INLINE void end() {
       const F32 d;
@@ -199,10 +199,10 @@ struct RoundedBlock : SoftmaxBlock {
     part.end();
   }
 
-  // Takes groups [begin, end), all of them far if sums are wanted. Exponentials of one group are interleaved with the
-  // products of the next: kStep channels after each two keys. Multiplying, and exponentials with rounding, adding and
-  // scaling, use different execution units, which would idle in turn if one phase followed the other. kStep is a
-  // template argument, because a loop of so few steps would mispredict its end too often.
+  // Processes groups [begin, end); with kSums all of them must be far. The exponentials of one group are interleaved with
+  // the products of the next: kStep channels after every two keys. Multiplication on the one hand, and exponentials with
+  // rounding, adding and scaling on the other, use different execution units, which would idle in turn if one phase
+  // followed the other. kStep is a template argument, because a loop of so few steps would mispredict its end too often.
   template <bool kSums, int kStep>
   HWY_NOINLINE void weave(const ScoreView& view, const float* HWY_RESTRICT qt, const TileSight& sight, int64_t begin, int64_t end) {
     alignas(64) float products[2][kRows * kBlock];
@@ -296,8 +296,8 @@ inline void add_tile_values(AmxBlock& block, const ValueView& values, int64_t) {
   add_amx_values(block.p, from, block.amx_step, of, values.d_v, vectors, block.careful, block.o);
 }
 
-// Packs one head's values, bf16 [key, d_v], as words (v[2j][c], v[2j + 1][c]), 0 past the last key: [⌈key / 2⌉][d_v],
-// or for AMX in the layout of lay_out_for_amx.
+// Packs one head's values, bf16 [key, d_v], as words (v[2j][c], v[2j + 1][c]), with 0 past the last key: [⌈key / 2⌉][d_v]
+// or, for AMX, in the layout of lay_out_for_amx.
 template <bool kByAmx>
 void interleave_values(const Tensor& v, int64_t batch, int64_t key_head, float* spare, float* to) {
   const auto* row = reinterpret_cast<const uint16_t*>(v.raw()) + batch * v.stride(0) + key_head * v.stride(1);
@@ -307,7 +307,7 @@ void interleave_values(const Tensor& v, int64_t batch, int64_t key_head, float* 
   }
 }
 
-// Rounds rows of f32 to bf16, at the place the call wants them.
+// Rounds the f32 rows of a block to bf16 and writes them to the call's out.
 inline void round_rows(const ForwardPlan& plan, int64_t batch, int64_t head, const BlockRange& block, const float* rows) {
   const Tensor& out = plan.call.out;
   auto* to = reinterpret_cast<uint16_t*>(plan.narrow_out) + batch * out.stride(0) + head * out.stride(1) + block.begin * out.stride(2);
@@ -321,14 +321,14 @@ inline void round_rows(const ForwardPlan& plan, int64_t batch, int64_t head, con
   }
 }
 
-// Each thread interleaves the values of the head it works on itself. That takes 0.2 % of a head's time
-// and needs no memory of the size of the call.
+// Each thread interleaves the values of its current head itself. That takes 0.2 % of a head's time and avoids memory
+// proportional to the call's values.
 template <class Block>
 void forward_flash_bf16(ForwardPlan& plan) {
   const int64_t key_heads = plan.problem.heads() / plan.problem.group(), keys = plan.call.v.size(2);
   constexpr bool kByAmx = Block::kAmxOnly;
   const int64_t stride = kByAmx ? round_up(plan.d_v, kSide) : plan.d_v;  // floats from one word of two keys to the next
-  std::vector<int64_t> holds(static_cast<size_t>(threads()), -1);        // [thread]: key head whose values it holds
+  std::vector<int64_t> holds(static_cast<size_t>(threads()), -1);        // [thread]: key head whose values are interleaved
   plan.narrow_out = plan.call.out.mutable_raw();
   plan.call.rows.used = Tensor::empty(plan.call.rows.m.shape());
   plan.used = plan.call.rows.used.template mutable_data<float>();

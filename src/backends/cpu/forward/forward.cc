@@ -1,4 +1,4 @@
-// The forward pass, compiled once per instruction set. Runs the driver that dispatch.h chose.
+// The forward pass: runs the driver that dispatch.h chose. Compiled once per instruction set.
 #include "backends/cpu/simd/targets.h"
 
 #undef HWY_TARGET_INCLUDE

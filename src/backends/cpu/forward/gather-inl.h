@@ -1,16 +1,16 @@
-// Queries that see the keys of a list: the edges of a graph, or keys selected per query. The cost follows the listed
-// (query, key) pairs. Included once per target.
+// Attention over lists: each query sees the keys of its list, such as the edges of a graph or keys selected per query. The
+// cost is proportional to the number of listed (query, key) pairs. Included once per target.
 //
 //   the row's visible keys, 256 at a time → scores (keys in lanes) → terms → maximum → 2^(s − m)
 //     → values (channels in lanes) → m, ℓ, O
 //
-// A key that band, segments, mask or a bias of −∞ hide leaves the list before more of it is read. A score is the
-// chain of score_kernel-inl.h, so it has the bits that the same (query, key) pair has in any other driver. Sums
-// follow the list and depend on nothing else.
+// A key that the band, segments, the mask or a bias of −∞ hides is dropped before more of it is read. A score is the chain
+// of score_kernel-inl.h, so the same (query, key) pair has the same bits in any other driver. Sums are taken in the order
+// of the list and depend on nothing else.
 //
-// All heads of a row are computed before the next row: heads that share keys find them in cache. If the heads'
-// rows of a key are adjacent in memory (as a layer over nodes leaves them), they are prefetched together; the next
-// row's while this row is computed (NextRows).
+// All heads of a row are computed before the next row, so that heads that share keys find them in cache. If the heads'
+// rows of a key are adjacent in memory (as they are after a layer over nodes), they are prefetched together. The rows
+// that the next query needs are prefetched while the current one is computed (NextRows).
 #if defined(CLEARHEAD_CPU_FORWARD_GATHER_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_FORWARD_GATHER_INL_H_
 #undef CLEARHEAD_CPU_FORWARD_GATHER_INL_H_
@@ -30,10 +30,11 @@ namespace clearhead::cpu::HWY_NAMESPACE {
 inline constexpr int64_t kListed = 256;     // keys that are scored before their values are read
 inline constexpr int64_t kListedRows = 32;  // rows of a work item
 inline constexpr int64_t kNextKeys = 64;    // keys of the next row that are prefetched
-// Above this many bytes of keys and values (or of what is read in their place), no cache is assumed to hold them.
+// Above this many bytes of keys and values (or of other operands that are read in the same way), they are assumed not to
+// be in any cache.
 inline constexpr int64_t kFar = 24 << 20;
 
-// Up to kListed visible keys of one row. Past `count` only the rest of the last vector is set, in scores and keys.
+// Up to kListed visible keys of one row. Elements past `count` are set only up to the end of the last vector.
 struct ListedKeys {
   int64_t count = 0;
   alignas(64) int32_t key[kListed + kLanes];
@@ -41,7 +42,7 @@ struct ListedKeys {
   alignas(64) float score[kListed + kLanes];  // after all terms, base 2; later 2^(s − m)
 };
 
-// One row of one head, and how far its list has been read.
+// One row of one head, and the current position in its list.
 struct ListedRow {
   const ScoreView* view = nullptr;
   int64_t query = 0;
@@ -49,7 +50,7 @@ struct ListedRow {
   int32_t segment = 0;
   const float* q = nullptr;  // [d_k], times scale·log₂e
   int64_t entry = 0, end = 0;
-  int64_t inside = 0;  // keys of the entry's block that have been taken
+  int64_t inside = 0;  // number of keys of the entry's block that have been read
 
   ListedRow(const ScoreView& of, int64_t row, float* to) : view(&of), query(of.query_of(row)), band(of.band_of(of.query_of(row))), q(to) {
     segment = of.query_segments ? std::max(-1, of.query_segments[query * of.query_segment_stride]) : 0;
@@ -65,7 +66,7 @@ struct ListedRow {
     return !view->mask || view->mask[query * view->mask_query_stride + key * view->mask_key_stride] != 0;
   }
 
-  // Takes the next keys of the list that the rest of the topology shows. Returns false if there are none.
+  // Reads the next keys of the list that band, segments and mask show. Returns false if there are none.
   bool next(ListedKeys& to) {
     const int64_t block = view->lists.key_block;
     to.count = 0;
@@ -81,7 +82,7 @@ struct ListedRow {
   }
 };
 
-// Operands of terms along listed keys.
+// Listed keys and their biases, for terms_along_keys.
 struct AlongListedKeys {
   const ListedKeys& listed;
   HWY_INLINE Ints keys(int64_t i) const { return hn::Load(I32(), listed.key + i); }
@@ -92,7 +93,7 @@ struct AlongListedKeys {
   }
 };
 
-// Points at the row-major keys of kLanes lanes. Keys in pages are copied from their panels to `copies` [kLanes][d_k].
+// Sets `rows` to the row-major keys of kLanes lanes. Keys in pages are copied from their panels to `copies` [kLanes][d_k].
 inline void point_at_keys(const ScoreView& view, const int32_t* key, float* copies, const float** rows) {
   for (int64_t i = 0; i < kLanes; ++i) {
     if (!view.pages) {
@@ -109,7 +110,7 @@ inline void point_at_keys(const ScoreView& view, const int32_t* key, float* copi
   }
 }
 
-// Fills the rest of the last vector with copies of the last key.
+// Pads the last vector with copies of the last key.
 inline void fill_vector(ListedKeys& listed) {
   for (int64_t i = listed.count; i < round_up(listed.count, kLanes); ++i) {
     listed.key[i] = listed.key[listed.count - 1];
@@ -135,9 +136,9 @@ inline HWY_NOINLINE void keep_ruled(const ListedRow& row, float* room, ListedKey
   fill_vector(listed);
 }
 
-// Computes the scores of the listed keys and drops keys that a term hides. `copies`: [kLanes][d_k], then scratch
-// for a rule. before(term, scores) receives the scores that go into each term; moved(from, to) reports the new
-// place of a key when keys before it are dropped.
+// Computes the scores of the listed keys and drops keys that the visibility rule or a term hides. `copies`: [kLanes][d_k],
+// then scratch for a rule. before(term, scores) receives the input scores of each term; moved(from, to) reports the new
+// index of each key that is kept.
 template <class Before, class Moved>
 HWY_NOINLINE void score_listed(const ListedRow& row, float* copies, ListedKeys& listed, Before&& before, Moved&& moved) {
   const F32 d;
@@ -164,7 +165,7 @@ HWY_NOINLINE void score_listed(const ListedRow& row, float* copies, ListedKeys& 
   }
   int64_t kept = 0;
   for (int64_t i = 0; i < listed.count; ++i) {
-    if (listed.score[i] < kVisible) continue;  // NaN stays
+    if (listed.score[i] < kVisible) continue;  // keeps NaN
     moved(i, kept);
     listed.key[kept] = listed.key[i], listed.entry[kept] = listed.entry[i], listed.score[kept++] = listed.score[i];
   }
@@ -176,17 +177,16 @@ inline void score_listed(const ListedRow& row, float* copies, ListedKeys& listed
   score_listed(row, copies, listed, Unwatched{}, Unwatched{});
 }
 
-// Prefetches what the next row reads: the rows of keys and values that its list names, a part with each
-// part of this row's work. The rows are scattered, so prefetches must be issued early and evenly: in a
-// burst they would wait for one another. (The prefetch must not be a function of its own: the compiler
-// drops calls of a function that does nothing else.)
+// Prefetches the keys and values that the next query's list names, a few with each part of the current query's work. They
+// are scattered in memory, so prefetches must be issued early and evenly: in a burst they would wait for one another. (The
+// prefetch must not be a separate function: the compiler removes calls of a function that does nothing else.)
 class NextRows {
  public:
-  // Parts of a head's work before values are added, and parts of each kAtOnce channels of adding them.
+  // Number of parts into which a head's work before the values is divided, and so is adding each kAtOnce channels of them.
   static constexpr int64_t kParts = 4;
   static constexpr int64_t kAtOnce = 8 * kLanes;
 
-  // Begins with the rows `named` of each operand that is added. Past kNextKeys of them nothing is prefetched.
+  // Begins prefetching rows `named` [count] of the operands passed to add(). At most kNextKeys rows are prefetched.
   void begin(const int32_t* named, int64_t count) {
     named_ = named;
     count_ = std::min(count, kNextKeys);
@@ -198,7 +198,7 @@ class NextRows {
     operand_[operands_++] = {reinterpret_cast<const std::byte*>(rows), stride * static_cast<int64_t>(sizeof(float)), lines};
     pieces_ += count_ * ((lines + kPieceLines - 1) / kPieceLines);
   }
-  // Spreads what was added over the work of `heads` heads of this row, each of which adds up `width` channels.
+  // Distributes the prefetches over the work of `heads` heads of the current query, each of which sums `width` channels.
   void start(int64_t heads, int64_t width) {
     pace_ = (pieces_ << kFraction) / (heads * kParts * (1 + (width + kAtOnce - 1) / kAtOnce)) + 1;
     due_ = done_ = at_ = row_ = line_ = 0;
@@ -230,8 +230,8 @@ class NextRows {
   Operand operand_[2];
   const int32_t* named_ = nullptr;
   int64_t count_ = 0, operands_ = 0, pieces_ = 0;
-  int64_t done_ = 0, at_ = 0, row_ = 0, line_ = 0;  // pieces done, and where the next one is
-  int64_t pace_ = 0, due_ = 0;                      // pieces per part of the work; pieces due by now
+  int64_t done_ = 0, at_ = 0, row_ = 0, line_ = 0;  // pieces done, and the position of the next one
+  int64_t pace_ = 0, due_ = 0;                      // fixed point: pieces per part of the work; pieces due by now
 };
 
 // o[V vectors] += Σ weights·values over the listed keys.
@@ -277,7 +277,7 @@ inline HWY_NOINLINE void add_listed_values(const ListedKeys& listed, const Value
   add_weighted_rows(listed.score, rows, listed.count, values.d_v, o, next);
 }
 
-// Floats that several heads' rows of one key span together; 0: they are not adjacent.
+// Number of floats that the heads' rows of one key span together; 0 if they are not adjacent.
 template <class RowsOf>
 int64_t joint_width(int64_t heads, int64_t width, RowsOf&& rows_of) {
   int64_t joint = width;
@@ -289,10 +289,10 @@ int64_t joint_width(int64_t heads, int64_t width, RowsOf&& rows_of) {
   return joint;
 }
 
-// How the heads' rows of two operands are prefetched: each head its own, or, if all heads have
-// the same lists, adjacent rows together.
+// How the heads' rows of two operands are prefetched: separately for each head or, if all heads have the same lists and
+// their rows are adjacent, together.
 struct TwoOperands {
-  // Whether prefetching pays; if caches hold all of it, the instructions cost more than they save.
+  // Whether prefetching pays. If the operands fit in the caches, the instructions cost more than they save.
   bool far = false;
   bool joint = false;  // the heads' rows are adjacent
   std::array<int64_t, 2> widths{};
@@ -306,7 +306,7 @@ struct TwoOperands {
   }
 };
 
-// Begins prefetching what `row` names. Past the last row there is nothing.
+// Begins prefetching the keys and values that the list of `row` names, unless `row` is past the last row.
 inline void begin_neighbours(const ScoreView& view, const ValueView& values, int64_t row, const TwoOperands& of, NextRows& next) {
   next.begin(nullptr, 0);
   if (!of.far || row >= view.rows || view.lists.key_block != 1 || view.pages) return;
@@ -316,17 +316,17 @@ inline void begin_neighbours(const ScoreView& view, const ValueView& values, int
   next.add(values.values, values.stride, of.widths[1]);
 }
 
-// Whether two heads' rows of one query find the same keys in their lists.
+// Whether a query has the same listed keys in two heads.
 inline bool lists_alike(const ScoreView& one, const ScoreView& other) {
   return one.lists.offsets == other.lists.offsets && one.lists.blocks == other.lists.blocks && one.mask == other.mask;
 }
 
-// One thread's memory.
+// A thread's scratch memory.
 struct ListedMemory {
   float *q, *copies, *o;
   ListedKeys listed;
-  ListedKeys found;        // the keys of a short list, for the other heads with the same list
-  int64_t found_row = -1;  // row of `found`; −1: none
+  ListedKeys found;        // the keys of a short list, for other heads with the same list
+  int64_t found_row = -1;  // the row of `found`; −1 if there is none
   ListedMemory(const ScoreView& view, int64_t d_v) {
     const int64_t q_floats = round_up(view.d_k, 16), copy_floats = kLanes * q_floats + rule_line_floats(view, kListed + kLanes);
     q = ThreadScratch::floats(q_floats + copy_floats + round_up(std::max<int64_t>(1, d_v), 16));
@@ -335,7 +335,7 @@ struct ListedMemory {
   }
 };
 
-// keys.next(memory.listed). Heads with the same list reuse what the first of them found.
+// Calls keys.next(memory.listed). Heads with the same list reuse the keys that the first of them found.
 inline bool next_of_row(ListedRow& keys, int64_t row, bool is_alike, ListedMemory& memory) {
   const auto copy = [](const ListedKeys& from, ListedKeys& to) {
     to.count = from.count;

@@ -1,14 +1,14 @@
-// Normalisers that need no more of a row than each score as it comes: sigmoid, linear, and hard
-// (one key chosen). Included once per target.
+// Normalisers that process each score once, as it is computed: sigmoid, linear, and hard (one key is chosen). Included
+// once per target.
 //
-//   sigmoid   P = σ(s + b), added to values tile by tile as softmax's weights are; there is no ℓ
-//   linear    the scores themselves weight the values; the output is divided by ℓ = Σ s at the end
-//   hard      per lane the best score so far and its key, and Σ 2^(s − m) for the log-probability of the choice; then
-//             one value row is copied. A sampled choice takes the best of s + noise, noise = −log₂(−ln u) for a u that
-//             follows from (seed, batch, head, query, key): exact, in the same pass.
+//   sigmoid   P = σ(s + b). Weights are multiplied by values tile by tile, as for softmax; there is no ℓ.
+//   linear    The scores themselves are the weights; the output is divided by ℓ = Σ s at the end.
+//   hard      Each lane keeps the best score so far and its key, and Σ 2^(s − m) for the log-probability of the choice;
+//             at the end, one row of values is copied. A sampled choice uses the best of s + noise, where
+//             noise = −log₂(−ln u) and u is a function of (seed, batch, head, query, key): exact sampling in one pass.
 //
-// Ties go to the earlier key, because keys come in ascending order. Sources: Ramapuram et al. 2024; Xu et al. 2015;
-// Maddison, Tarlow & Minka 2014 (Gumbel-max); Katharopoulos et al. 2020.
+// Ties go to the earlier key, because keys are visited in ascending order. Sources: Ramapuram et al. 2024; Xu et al.
+// 2015; Maddison, Tarlow & Minka 2014 (Gumbel-max); Katharopoulos et al. 2020.
 #if defined(CLEARHEAD_CPU_FORWARD_ONE_PASS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_FORWARD_ONE_PASS_INL_H_
 #undef CLEARHEAD_CPU_FORWARD_ONE_PASS_INL_H_
@@ -29,7 +29,7 @@ namespace clearhead::cpu::HWY_NAMESPACE {
 
 // --- sigmoid, linear ------------------------------------------------------------------------------------------------
 
-// Sigmoid and linear as an epilogue of for_each_group.
+// Sigmoid and linear weights: an epilogue of for_each_group.
 template <WeightKind kKind>
 struct EachBlock : TileBlock {
   alignas(64) float sees[kBlock];  // 1 once the row has seen a key
@@ -72,10 +72,10 @@ struct EachBlock : TileBlock {
 
 // --- hard -----------------------------------------------------------------------------------------------------------
 
-// The hard choice as an epilogue of for_each_group.
+// The hard choice: an epilogue of for_each_group.
 struct HardBlock {
-  alignas(64) float m[kBlock], l[kBlock];         // of the softmax: its shift and Σ 2^(s − m)
-  alignas(64) float best[kBlock], score[kBlock];  // of the best key: score with noise, and without
+  alignas(64) float m[kBlock], l[kBlock];         // the row's softmax: shift and Σ 2^(s − m)
+  alignas(64) float best[kBlock], score[kBlock];  // the best key's score with noise, and without
   alignas(64) int32_t chosen[kBlock];
   alignas(64) uint32_t low[kBlock], high[kBlock];  // noise of a sampled choice
   bool draws = false;
@@ -138,7 +138,7 @@ struct HardBlock {
   }
 };
 
-// Writes one row: its statistics, and the value of its key.
+// Writes one row: its statistics, and the value of the chosen key.
 inline void write_choice(const ForwardPlan& plan, const ScoreView& view, const ValueView& values, const QueryBlock& queries,
                          const HardBlock& hard, int lane, int64_t at, float* out) {
   const F32 d;

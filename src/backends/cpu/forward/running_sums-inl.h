@@ -1,15 +1,14 @@
-// Running sums over keys for linear attention where every query sees a prefix of the keys. They replace most
+// Running sums over keys, for linear attention in which every query sees a prefix of the keys. They replace most
 // (query, key) pairs. Included once per target.
 //
-//   Keys come in chunks of C, the last one shorter. Row i sees keys [0, e_i), and e_i never falls as i grows. Its own
-//   chunk is ⌊e_i/C⌋, or one past the last if it sees all keys.
-//     S_c = Σ_{j < cC} k_j·v_jᵀ          Σ_j s_ij v_j = q_i·S_c + (the same over pairs of the row's own chunk)
-//     z_c = Σ_{j < cC} k_j               Σ_j s_ij     = q_i·z_c + (the same)
+//   Keys are divided into chunks of C; the last one may be shorter. Row i sees keys [0, e_i), where e_i does not decrease
+//   with i. The row's own chunk is ⌊e_i/C⌋, or one past the last chunk if the row sees all keys.
+//     S_c = Σ_{j < cC} k_j·v_jᵀ          Σ_j s_ij v_j = q_i·S_c + (the same sum over pairs of the row's own chunk)
+//     z_c = Σ_{j < cC} k_j               Σ_j s_ij     = q_i·z_c + (the same sum over pairs of the row's own chunk)
 //
-// A running sum over n pieces (chunks) is kept at every kSpan-th piece, so every other one is at most
-// kSpan − 1 pieces away. A piece is summed by itself before it is added, so a sum over N keys consists
-// of chains of C, kSpan and N/(C·kSpan) additions. The bounds of pieces follow from lengths alone.
-// Source: Katharopoulos et al. 2020, eq. 5, 8–12.
+// The running sum over pieces (chunks) is stored at every kSpan-th piece, so any other is at most kSpan − 1 pieces away.
+// A piece is summed separately before it is added, so a sum over N keys consists of chains of C, kSpan and N/(C·kSpan)
+// additions. The bounds of pieces depend on lengths alone. Source: Katharopoulos et al. 2020, eq. 5, 8–12.
 #if defined(CLEARHEAD_CPU_FORWARD_RUNNING_SUMS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_FORWARD_RUNNING_SUMS_INL_H_
 #undef CLEARHEAD_CPU_FORWARD_RUNNING_SUMS_INL_H_
@@ -30,17 +29,18 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-inline constexpr int64_t kSpan = 42;  // pieces between two kept sums: 2,016 keys at C = 48
+inline constexpr int64_t kSpan = 42;  // pieces between two stored sums: 2,016 keys at C = 48
 
-// Rows of one chunk, the chunk in which the keys that they see end.
+// A block of rows with the same own chunk.
 struct PrefixBlock {
   int64_t chunk = 0, begin = 0;
   int count = 0;
 };
 struct PrefixLayout {
   int64_t keys = 0, chunks = 0;
-  std::vector<PrefixBlock> blocks{};   // rows ascending
-  std::vector<int64_t> first_block{};  // [chunk]; then of rows that see all keys; then the number of blocks
+  std::vector<PrefixBlock> blocks{};  // rows ascending
+  // [chunk]: the first block with this own chunk; then the first block that sees all keys; then the number of blocks
+  std::vector<int64_t> first_block{};
 
   PrefixLayout(const ScoreView& view, int64_t rows) : keys(view.key_length), chunks((view.key_length + kBlock - 1) / kBlock) {
     first_block.assign(static_cast<size_t>(chunks + 2), 0);
@@ -65,8 +65,8 @@ inline hwy::AlignedFreeUniquePtr<float[]> aligned_floats(int64_t count) {
   return hwy::AllocateAligned<float>(static_cast<size_t>(std::max<int64_t>(count, 16)));
 }
 
-// to += lanesᵀ·rows. to: [a][round_up(b, 16)], lanes: [round_up(a, kRows)][kBlock], rows: [count][round_up(b, 16)].
-// `sum` is scratch of the size of `to`; both have their rows rounded up to kRows.
+// to += lanes·rows. to: [a][round_up(b, 16)], lanes: [round_up(a, kRows)][kBlock], rows: [count][round_up(b, 16)].
+// `sum` is scratch of the size of `to`; the number of rows of both is rounded up to a multiple of kRows.
 inline HWY_NOINLINE void add_outer(const float* lanes, int64_t a, const float* rows, int64_t b, int count, float* sum, float* to) {
   const int64_t stride = round_up(b, 16), floats = round_up(a, kRows) * stride;
   std::fill(sum, sum + floats, 0.0F);
@@ -78,8 +78,8 @@ inline HWY_NOINLINE void add_outer(const float* lanes, int64_t a, const float* r
 }
 inline int64_t outer_floats(int64_t a, int64_t b) { return round_up(a, kRows) * round_up(b, 16); }
 
-/// Running sums over pieces 0 … n − 1 of several maps. Pieces::add(map, piece, state) adds one
-/// piece; each thread has its own Pieces.
+/// Running sums over pieces 0 … n − 1 of several maps. Pieces::add(map, piece, state) adds one piece to the state. Each
+/// thread has its own Pieces.
 template <class Pieces>
 class RunningSums {
  public:
@@ -103,7 +103,7 @@ class RunningSums {
     });
   }
 
-  /// Visits running sums of one map. Cheapest in ascending order.
+  /// Returns running sums of one map. Fastest if they are requested in ascending order.
   class Cursor {
    public:
     Cursor(RunningSums& sums, int64_t map, Pieces pieces)
@@ -134,12 +134,12 @@ class RunningSums {
   std::vector<float> kept_;  // [map][span]: the sum of all pieces before it
 };
 
-// Keys and values of one chunk as rows. Rows past the last key repeat it.
+// The keys and values of one chunk as rows. Rows past the last key repeat it.
 struct ChunkRows {
   int count = 0;
   const float *keys[kBlock], *values[kBlock];
 
-  // `room` [kBlock][d_k + d_v] takes copies of keys and values that lie in pages.
+  // `room` [kBlock][d_k + d_v] holds copies of keys and values that lie in pages.
   ChunkRows(const ScoreView& view, const ValueView& of, Range range, float* room) : count(static_cast<int>(range.size())) {
     float* value_room = view.pages ? room + kBlock * view.d_k : nullptr;
     for (int i = 0; i < kBlock; ++i) {

@@ -1,22 +1,23 @@
-// Sparsemax and entmax-1.5: blocks of queries in lanes, with the scores of all of their keys in
-// scratch. Included once per target.
+// Sparsemax and entmax-1.5, with blocks of queries in lanes and the scores of all of their keys in scratch. Included once
+// per target.
 //
-//   scores of all keys → [key][lane] in scratch, and the largest per lane
-//   a first guess of the thresholds from every eighth key, then Newton's method in all lanes at once, over a list of
-//   keys that shrinks:
+//   scores of all keys → [key][lane] in scratch, and the largest score of each lane
+//   an initial guess of the thresholds t from every eighth key, then Newton's method in all lanes at once, over a
+//   shrinking list of keys:
 //     sparsemax    Σ_j max(0, y_j − t) = 1          t += (Σ max(0, y − t) − 1) / #{y > t}
 //     entmax-1.5   Σ_j max(0, y_j − t)² = 1         t += (Σ max(0, y − t)² − 1) / (2 Σ max(0, y − t))      y = s/2
-//   P as every later look computes it (weight-inl.h); values of the listed keys; O / Σ P
+//   P, by the same function that recomputes weights later (weight-inl.h); values of the listed keys; O / Σ P
 //
-// Both sums are convex in t. After the first step t lies below the solution and only rises, so a key that has left the
-// list never returns. y is taken relative to the lane's largest score; t then lies in [−1, 0] and converges to 6e-8 at
-// any size of scores. (Here y is in base 2 as the scores are; one factor at the end is accurate enough.) t is stored in
-// this form: a record holds the largest score and t.
+// Both sums are convex in t. After the first step t lies below the solution and only increases, so a key that has left
+// the list never returns. y is relative to the lane's largest score; t then lies in [−1, 0] and converges to 6e-8 for any
+// magnitude of scores. (In this code y is in base 2, as the scores are; one factor at the end is accurate enough.) t is
+// stored in this form: a record holds the largest score and t.
 //
-// A lane adds its keys in ascending order, stops by its own steps, and gets zeros from keys that only its neighbours
-// listed. So no bit depends on the neighbours. The value of a weight that is zero does not count: a block that is not
-// all finite is computed again, adding values only in lanes with a weight that is not zero (`careful`). Sources:
-// Martins & Astudillo 2016; Peters, Niculae & Martins 2019; Condat 2016 for Newton's method on the simplex.
+// A lane adds its keys in ascending order, decides by its own steps when to stop, and adds zeros for keys that are listed
+// only because of its neighbours. So no bit depends on the neighbours. A value whose weight is zero does not count: if the
+// results of a block are not all finite, it is computed again (`careful`), adding values only in lanes whose weight is
+// not zero. Sources: Martins & Astudillo 2016; Peters, Niculae & Martins 2019; Condat 2016 for Newton's method on the
+// simplex.
 #if defined(CLEARHEAD_CPU_FORWARD_SPARSEMAX_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_FORWARD_SPARSEMAX_INL_H_
 #undef CLEARHEAD_CPU_FORWARD_SPARSEMAX_INL_H_
@@ -34,21 +35,21 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// What Σ max(0, y − t)^power must equal for y in base 2: (log₂e)¹ or (2·log₂e)².
+// The value that Σ max(0, y − t)^power must have for y in base 2: (log₂e)¹ or (2·log₂e)².
 template <WeightKind kKind>
 inline constexpr float kMass = kKind == WeightKind::kEntmax15 ? 4 * kLog2E* kLog2E : kLog2E;
-// τ > largest score − kDepth, in base-2 scores: keys further below cannot have a weight.
+// τ > largest score − kDepth, in base-2 scores: the weight of a key with a lower score is zero.
 template <WeightKind kKind>
 inline constexpr float kDepth = kKind == WeightKind::kEntmax15 ? 2 * kLog2E : kLog2E;
-inline constexpr int kMostSteps = 64;  // the most that were seen are 11
+inline constexpr int kMostSteps = 64;  // the largest number observed is 11
 
-// The scores of a block of rows against all their keys, and the keys that still matter. Also an
-// epilogue of for_each_group.
+// The scores of a block of rows and all of their keys, and the list of keys that may have a weight. An epilogue of
+// for_each_group.
 struct ThresholdBlock {
   alignas(64) float largest[kBlock], t[kBlock], sum[kBlock];
   float* scores = nullptr;  // [key − first][kBlock]; later P
   float* o = nullptr;       // [d_v][kBlock]
-  int32_t* list = nullptr;  // keys − first, ascending; behind them room for the sample
+  int32_t* list = nullptr;  // keys − first, ascending; followed by room for the sample
   int64_t d_v = 0, first = 0, count = 0;
   int vectors = 0;
   bool guesses = false;
@@ -84,15 +85,16 @@ struct ThresholdBlock {
   }
 };
 
-// A list of keys that only gets shorter.
+// A list of keys that only shrinks.
 struct KeyList {
   int32_t* keys = nullptr;
   int64_t count = 0;
 };
 
-// One step of Newton's method, towards `mass`, in every `open` lane. A lane leaves `open` when its step is smaller than
-// `done` times its mean excess. Keys at or below the t of every lane leave the list; with kFirst, where t may be too
-// high, only keys that no t can reach. NaN stays on the list. Returns whether any lane is still open.
+// Performs one step of Newton's method, towards the sum `mass`, in every `open` lane. A lane is closed when its step is
+// smaller than `done` times its mean excess. Keys at or below the t of every lane are removed from the list; with kFirst,
+// where t may be too high, only keys at or below the lowest possible t are. NaN stays in the list. Returns whether any
+// lane is still open.
 template <WeightKind kKind, int V, bool kFirst>
 HWY_NOINLINE bool step_thresholds(const ThresholdBlock& strip, float mass, float done, KeyList& list, Lanes* open, float* thresholds) {
   const F32 d;
@@ -139,8 +141,8 @@ HWY_NOINLINE bool step_thresholds(const ThresholdBlock& strip, float mass, float
   return any;
 }
 
-// A first guess from every eighth key, accurate to a few hundredths of the mean excess. It saves
-// five passes over all keys.
+// Sets t to an initial guess from every eighth key, accurate to a few hundredths of the mean excess. It saves five passes
+// over all keys.
 template <WeightKind kKind, int V>
 HWY_NOINLINE void guess_thresholds(ThresholdBlock& strip, const Lanes* sees) {
   Lanes open[V];
@@ -161,27 +163,27 @@ HWY_NOINLINE void find_thresholds(ThresholdBlock& strip) {
   unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
     const Floats top = hn::Load(d, strip.largest + v * kLanes), depth = hn::Set(d, kDepth<kKind>);
     sees[v] = hn::Not(hn::Lt(top, hn::Set(d, kVisible)));
-    // With a score of +∞ there is no threshold: NaN. A lane that sees nothing lists no keys.
+    // With a score of +∞ there is no threshold, so t is NaN. A lane that sees no key lists none.
     hn::Store(hn::IfThenElse(sees[v], hn::Zero(d) - depth - (top - top), hn::Zero(d)), d, strip.t + v * kLanes);
     hn::Store(hn::IfThenElse(sees[v], top, hn::Zero(d)), d, strip.largest + v * kLanes);
   });
-  // Depends on the call's length alone, so no row's bits depend on the other rows of its block.
+  // `guesses` depends on the call's key length alone, so no row's bits depend on the other rows of its block.
   if (strip.guesses) guess_thresholds<kKind, V>(strip, sees);
   constexpr float kDone =
-      // Stop here: each step squares the error, so the step just taken has left none that f32 shows.
+      // The bound at which to stop. Each step squares the error, so after such a step the error is below f32 precision.
       kKind == WeightKind::kEntmax15 ? 3e-5F : 1e-6F;
   KeyList list{strip.list, strip.count};
   bool open = step_thresholds<kKind, V, true>(strip, kMass<kKind>, kDone, list, sees, strip.t);
   for (int step = 0; open && step < kMostSteps; ++step)
     open = step_thresholds<kKind, V, false>(strip, kMass<kKind>, kDone, list, sees, strip.t);
   strip.count = list.count;
-  // The factor on scores in weight-inl.h.
+  // The same factor as in weight-inl.h, from base 2 to natural units (entmax-1.5: half natural units).
   const Floats unit = hn::Set(d, kKind == WeightKind::kEntmax15 ? kLn2 / 2 : kLn2);
   for (int v = 0; v < V; ++v) hn::Store(hn::Load(d, strip.t + v * kLanes) * unit, d, strip.t + v * kLanes);
 }
 
-// Turns the scores of the listed keys into weights in place, and sums them. Keys without a
-// weight in any lane leave the list.
+// Replaces the scores of the listed keys by weights, and sums the weights. Keys whose weight is zero in all lanes are
+// removed from the list.
 template <WeightKind kKind, int V>
 HWY_NOINLINE void weigh_list(ThresholdBlock& strip) {
   const F32 d;
@@ -212,8 +214,8 @@ HWY_NOINLINE void weigh_list(ThresholdBlock& strip) {
 
 // --- values of listed keys ------------------------------------------------------------------------------------------
 
-// o[C channels][V vectors] += Σ_j p[j]·values[j][C channels] over the listed keys j. `values`
-// begins at key 0 of the list's numbering.
+// o[C channels][V vectors] += Σ_j p[j]·values[j][C channels] over the listed keys j. `values` begins at the key that the
+// list calls 0.
 template <int C, int V>
 HWY_INLINE void add_kept(const int32_t* HWY_RESTRICT list, int64_t count, const float* HWY_RESTRICT p, const float* HWY_RESTRICT values,
                          int64_t stride, float* HWY_RESTRICT o) {
@@ -285,7 +287,7 @@ inline void add_strip_values(const ValueView& values, bool careful, ThresholdBlo
   }
 }
 
-// The same with a table of offsets in place of values.
+// The same for the value offsets of a relative score.
 inline HWY_NOINLINE void add_strip_offsets(const TileContext& in, ThresholdBlock& strip) {
   for (int64_t begin = 0, end = 0; begin < strip.count; begin = end) {
     const int64_t tile = (strip.first + strip.list[begin]) / kKeyTile * kKeyTile;
@@ -348,7 +350,7 @@ inline void strip_block(const ForwardPlan& plan, int64_t batch, int64_t head, in
     const Range band = view.band_of(view.query_of(begin + i));
     if (band.size() > 0) keys = {std::min(keys.begin, band.begin), std::max(keys.end, band.end)};
   }
-  constexpr int64_t kGuesses = 512;  // keys from which on a first guess pays
+  constexpr int64_t kGuesses = 512;  // from this key length on, the initial guess pays
   const int64_t room = round_up(std::max<int64_t>(1, keys.end - keys.begin / kKeyTile * kKeyTile), 16);
   const int64_t qt_floats = view.d_k * kBlock, o_floats = plan.d_v * kBlock, spare_floats = round_up(plan.d_v, 16);
   float* memory = ThreadScratch::floats(qt_floats + o_floats + spare_floats + room * (kBlock + 2) + tile_scratch_floats(view));
@@ -374,7 +376,7 @@ inline void strip_block(const ForwardPlan& plan, int64_t batch, int64_t head, in
     alignas(64) float factor[kBlock];
     const int64_t first_row = plan.stats_row(batch, head, begin);
     for (int i = 0; i < queries.vectors * kLanes; ++i) {
-      const bool is_empty = strip.sum[i] == 0;  // a row that sees something has Σ P > 0
+      const bool is_empty = strip.sum[i] == 0;  // a row that sees a key has Σ P > 0
       factor[i] = is_empty ? 0 : view.after.factor / strip.sum[i];
       if (i >= count) continue;
       plan.m[first_row + i] = is_empty ? -std::numeric_limits<float>::infinity() : strip.largest[i];

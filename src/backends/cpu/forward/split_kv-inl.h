@@ -1,9 +1,9 @@
-// Few rows over many keys: there are too few blocks to keep the threads busy, so keys are split
-// into chunks too. Included once per target.
+// Split-KV: few rows over many keys. There are too few blocks to keep the threads busy, so keys are also split into
+// chunks. Included once per target.
 //
 //   (m, ℓ, O) per block and chunk  →  m* = max m,  ℓ = Σ ℓ·2^(m − m*),  O = Σ O·2^(m − m*)  in chunk order
 //
-// Where keys are split follows from query length, key length and the heads per key head (dispatch.cc).
+// Chunk boundaries depend only on query length, key length and query heads per key head (dispatch.cc).
 #if defined(CLEARHEAD_CPU_FORWARD_SPLIT_KV_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_FORWARD_SPLIT_KV_INL_H_
 #undef CLEARHEAD_CPU_FORWARD_SPLIT_KV_INL_H_
