@@ -1,5 +1,5 @@
-// The products of gradients by AMX (score/amx-inl.h), over the operands that the bf16 dot
-// products have. Included once per target.
+// The matrix products of the backward pass by AMX (score/amx-inl.h), with the same operands as with bf16 dot products.
+// Included once per target.
 //
 //             A                                           B                                       C
 //   dP − D    16 values' rows as they lie in memory       dO in lanes, words of two channels      [key][query], from −D
@@ -7,7 +7,7 @@
 //             words of two keys
 //   dV, dK    P, dS of 16 keys, words of two queries      rows of dO, q, words of two queries     [key][channel]
 //
-// For dV and dK, the queries of the blocks that are worked on together are one row of words: 96 queries take three
+// For dV and dK, the queries of the blocks that are processed together form one row of words: 96 queries take three
 // multiplications. P and dS that no group has written are set to those of hidden (query, key) pairs.
 #if defined(CLEARHEAD_CPU_BACKWARD_AMX_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_BACKWARD_AMX_INL_H_
@@ -52,9 +52,9 @@ inline void fill_around(float* words, int64_t stride, int first, int last) {
   }
 }
 
-/// to[kSide keys][width] += the sum over `pairs` words of two queries.
+/// Computes to[kSide keys][width] += the sum over `pairs` words of two queries.
 struct KeyProducts {
-  int64_t step, pairs, weight_stride, keys;  // keys: how many exist from the first on
+  int64_t step, pairs, weight_stride, keys;  // keys: number of keys from the first one to the end; may be below kSide
   bool careful;
   float* tail;  // [kSide][width]
 
@@ -91,7 +91,7 @@ struct KeyProducts {
     unroll<N>([&](auto n) CLEARHEAD_INLINE_LAMBDA { amx_store<n>(to + n * kSide, row_bytes); });
   }
 
-  // The same chains, but a row is multiplied only for keys that it sees.
+  // The same chains, but a row is multiplied only by the weights of keys that it sees.
   HWY_NOINLINE void add_carefully(const float* weights, const float* rows, int64_t width, float* to) const {
     const F32 d;
     for (int64_t key = 0; key < kSide; ++key, weights += weight_stride, to += width) {

@@ -1,17 +1,16 @@
-// Gradients of attention, with no stored weights: strips of queries, one after another, over chunks
-// of keys. Compiled once per instruction set.
+// Gradients of attention without stored weights: strips of queries over chunks of keys. Compiled once per instruction
+// set.
 //
-// A strip is some blocks of rows of one head, as many as stay in L2 with their gradients. One thread takes a strip over
-// all chunks of keys that its band shows, in ascending order, so dQ never leaves the thread. Strips of a head go from
-// the last to the first (under a causal band the longest first); then comes the next head of the same key head. The dK
-// and dV of a chunk are summed in this order, whatever the threads: a strip waits at a chunk until the strips before it
-// have left it. `left_by` counts those. No two strips write a chunk at the same time, and only the counters are atomic.
-// Beyond the results, memory holds one strip per thread.
+// A strip is a number of blocks of rows of one head: as many as fit in L2 with their gradients. One thread processes a
+// strip over all chunks of keys that its band shows, in ascending order, so dQ never leaves the thread. The strips of a
+// head run from the last to the first (under a causal band, the longest first), followed by those of the next head of the
+// same key head. The dK and dV of a chunk are summed in this order for any number of threads: a strip waits at a chunk
+// until all earlier strips have left it; `left_by` counts them. No two strips write to a chunk at the same time, and only
+// the counters are atomic. Memory besides the results: one strip per thread.
 //
-// A chain is a sequence of strips that must keep one order: those of a key head's query heads, or those
-// of all heads that share the gradient of a bias. Threads follow one another through a chain, a chunk
-// apart, and its keys stay in cache. Several chains run side by side only if one is too short for the
-// threads. Bits depend on lengths and widths alone.
+// A chain is a sequence of strips whose order must be kept: those of a key head's query heads, or those of all heads that
+// share the gradient of a bias. Threads follow one another through a chain, a chunk apart, so its keys stay in cache.
+// Several chains run side by side only if one is too short for all threads. Bits depend on lengths and widths alone.
 #include "backends/cpu/simd/targets.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -42,10 +41,10 @@ HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 namespace {
 
-// P is scaled up by 2^kHeadroom and dO down by as much, so weights below 2^−126 still count.
+// P is scaled by 2^kHeadroom and dO by 2^−kHeadroom, so that weights below 2^−126 still count.
 constexpr int kHeadroom = 16;
 
-// One strip of one head on one thread, by tiles of blocks and keys.
+// The computation of one strip of one head on one thread, block by block and chunk by chunk.
 struct StripJob : StripTerms {
   BackwardScratch scratch;
   StripBlock blocks[kMostBlocks];
@@ -70,11 +69,11 @@ struct StripJob : StripTerms {
     block_count = static_cast<int>((of.size() + kBlock - 1) / kBlock);
     int64_t rule_floats = 0;
     for (const auto& rule : plan.rules) rule_floats = std::max(rule_floats, rule ? rule->reverse.group_floats() : 0);
-    const int64_t blocks_of_rows = block_count + block_count % 2;  // AMX takes blocks in twos
+    const int64_t blocks_of_rows = block_count + block_count % 2;  // AMX processes blocks in pairs
     const int64_t row_floats = blocks_of_rows * (wide_k + wide_v) * steps;
     float* memory =
         ThreadScratch::floats(row_floats + block_count * per_block + rows + BackwardScratch::floats(view, d_k, d_v, rule_floats));
-    if (plan.is_bf16) std::fill_n(memory, row_floats, 0.0F);  // zeros for rows that do not exist
+    if (plan.is_bf16) std::fill_n(memory, row_floats, 0.0F);  // rows past the strip's end must be zero
     float *q_rows = memory, *d_out_rows = memory + blocks_of_rows * wide_k * steps;
     memory += row_floats;
     for (StripBlock* block = blocks; block < blocks + block_count; ++block) {
@@ -93,7 +92,8 @@ struct StripJob : StripTerms {
     scratch.lay_out(view, d_k, d_v, memory + rows);
   }
 
-  // A last block that would have one vector takes one from the block before it, as in the forward pass (rows_of_block).
+  // If the last block would have one vector, it takes one from the block before it, as in the forward pass
+  // (rows_of_block).
   void pack(double* sink_sum) {
     const Range of = plan.rows_of(strip);
     int64_t begin = of.begin;
@@ -140,19 +140,19 @@ struct StripJob : StripTerms {
     std::fill(to + width, to + round_up(width, 16), 0.0F);
   }
 
-  // Whether D = dO·O, so that out gives it.
+  // Whether D = dO·O, so that D can be computed from out.
   bool out_gives_mean() const {
     return view.kind == WeightKind::kSoftmax || view.kind == WeightKind::kLinear ||
            (view.kind == WeightKind::kHard && view.by_score_function);
   }
 
-  // What D is less by: the gradient of the row's log-sum-exp.
+  // The gradient of the row's log-sum-exp, which is subtracted from D.
   float d_log_sum_exp(int64_t row) const {
     const Tensor& given = plan.call.d_log_sum_exp;
     return given.defined() ? given.data<float>()[batch * given.stride(0) + head * given.stride(1) + row * given.stride(2)] : 0.0F;
   }
 
-  // Packs M, dO·f and, if out gives it, −D·f of one row.
+  // Packs M and dO·f of one row, and −D·f if it can be computed from out.
   void pack_row(int64_t row, int lane, StripBlock& block, double* sink_sum) const {
     const F32 d;
     const Tensor &d_out = plan.call.d_out, &out = plan.call.out;
@@ -166,7 +166,7 @@ struct StripJob : StripTerms {
     float factor = shift.inverse, m = shift.m;
     if (view.kind == WeightKind::kHard) block.chosen[lane] = shift.m;
     if (view.kind == WeightKind::kSoftmax && factor > 0 && std::isfinite(factor)) {
-      // Beyond, f32 may not hold m − power.
+      // Beyond kWholeScores, m − power may not be representable in f32.
       const int power = std::abs(m) < kWholeScores ? std::ilogb(factor) + kHeadroom : 0;
       factor = std::ldexp(factor, -power);
       m -= static_cast<float>(power);
@@ -184,7 +184,7 @@ struct StripJob : StripTerms {
     if (view.sink) *sink_sum -= std::exp2(sink_of(view) - static_cast<double>(m)) * static_cast<double>(mean);
   }
 
-  // Packs dO·2^−16 and q as words of two channels in lanes and as words of two rows; M; and −D·2^−16.
+  // Packs dO·2^−16 and q, both as words of two channels in lanes and as words of two rows; also M and −D·2^−16.
   void pack_words(int64_t begin, int count, StripBlock& block, double* sink_sum) const {
     const int64_t wide_k = round_up(plan.d_k, 16), wide_v = round_up(plan.d_v, 16), value_words = round_up(keys.value_words, 16);
     const float* from[kBlock];
@@ -217,8 +217,8 @@ struct StripJob : StripTerms {
       }
       std::fill(wide + plan.d_v, wide + round_up(plan.d_v, 16), 0.0F);
     };
-    // Next to a large m, log₂ℓ and the headroom would be lost in f32. 1/ℓ is multiplied into dO instead,
-    // which is then rounded to bf16 once more.
+    // If m is large, f32 would lose log₂ℓ and the headroom in M. dO is multiplied by 1/ℓ instead, and then rounded to bf16
+    // once more.
     const bool is_large = std::abs(shift.m) >= kWholeScores && std::isfinite(shift.inverse);
     const float factor = is_large ? shift.inverse : std::ldexp(1.0F, -kHeadroom);
     widen(plan.d_out, factor, d_out_row);
@@ -236,7 +236,7 @@ struct StripJob : StripTerms {
     if (view.sink) *sink_sum -= std::exp2(sink_of(view) - m) * static_cast<double>(mean);
   }
 
-  // Extra passes over all keys: the shifts of hard, and D where out does not give it.
+  // Extra passes over all keys: the shifts of hard attention, and D if it cannot be computed from out.
   void look_before(ChunkJob<Way::kGeneral>& job, Range chunks) {
     if (view.kind == WeightKind::kHard) find_choices(job, chunks);
     if (out_gives_mean() || view.kind == WeightKind::kSigmoid) return;
@@ -246,7 +246,8 @@ struct StripJob : StripTerms {
         block->minus_mean[i] = block->divisor[i] == 0 ? 0 : -static_cast<float>(block->mean[i] / block->divisor[i]);
     }
   }
-  // Sets M and `share` from the softmax's log-sum-exp in base 2: the chosen key's score minus its log-probability.
+  // Sets M and `share` from the log-sum-exp of the row's softmax in base 2, which is the chosen key's score minus its
+  // log-probability.
   void find_choices(ChunkJob<Way::kGeneral>& job, Range chunks) {
     const Tensor& l = plan.call.record.rows.l;
     for (StripBlock* block = blocks; block < blocks + block_count; ++block) {
@@ -268,7 +269,8 @@ struct StripJob : StripTerms {
     job.begin_chunk(chunk);
     for (int first = 0; first < block_count; first += kTogether) job.work(blocks + first, std::min(kTogether, block_count - first), chunk);
   }
-  // After the last strip of a key head at a chunk: multiplies dK by the scale, which bf16 rows of q do not contain.
+  // Called after the last strip of a key head has left a chunk. Multiplies dK by the scale, which bf16 rows of q do not
+  // contain.
   void scale_keys(int64_t chunk) const {
     float* first = keys.d_keys + chunk * plan.d_k;
     const int64_t floats = std::min(kChunkKeys, plan.keys - chunk) * plan.d_k;
@@ -300,9 +302,9 @@ struct StripJob : StripTerms {
   }
 };
 
-// --- the order ------------------------------------------------------------------------------------------------------
+// --- the order of strips --------------------------------------------------------------------------------------------
 
-// Runs some chains. Strips of a chain are numbered in their order: heads ascending, strips of a head descending.
+// Runs the given chains. The strips of a chain are numbered in their order: heads ascending, strips of a head descending.
 class BackwardRun {
  public:
   BackwardRun(BackwardPlan& plan, const BackwardChoice& choice, std::vector<int64_t> chains, bool careful)
@@ -319,7 +321,7 @@ class BackwardRun {
 
   void run() {
     const int64_t all = static_cast<int64_t>(chains_.size()), length = plan_.strips_of_chain();
-    // Chains side by side. Strips of two chains at a time cost 6 % at d = 128.
+    // Number of chains that run side by side. Strips of two chains at a time cost 6 % at d = 128.
     const int64_t abreast = std::clamp<int64_t>(2 * threads() / length, 1, all);
     if (!plan_.abreast) {
       for_items(all, [&](int64_t at, int) {
@@ -333,7 +335,7 @@ class BackwardRun {
       try {
         run_strip(first + inside % side_by_side, inside / side_by_side);
       } catch (...) {
-        failed_.store(true, std::memory_order_relaxed);  // strips that wait for this one stop waiting
+        failed_.store(true, std::memory_order_relaxed);  // ends the wait of strips that depend on this one
         throw;
       }
     });
@@ -379,8 +381,8 @@ class BackwardRun {
     return count;
   }
 
-  // Waits until `count` strips have left a chunk. Strips are started in order, so those strips are
-  // running. Returns false if one of them failed.
+  // Waits until `count` strips have left a chunk. Strips are started in order, so those strips have been started. Returns
+  // false if a strip failed.
   bool wait(const std::atomic<int32_t>& left_by, int32_t count) const {
     for (int spins = 0; left_by.load(std::memory_order_acquire) != count; ++spins) {
       if (failed_.load(std::memory_order_relaxed)) return false;
@@ -402,7 +404,7 @@ class BackwardRun {
   std::atomic<bool> failed_{false};
 };
 
-// Calls f(data, number of floats) for dK and for dV of a chain.
+// Calls f(data, number of floats) for the dK and the dV of a chain.
 template <class F>
 void for_each_sum(const BackwardPlan& plan, int64_t chain, F&& f) {
   const int64_t group = plan.problem.group(), first = chain * plan.chain_heads, key_heads = plan.chain_heads / group;
@@ -446,7 +448,7 @@ std::vector<int64_t> chains_with_gaps(const BackwardPlan& plan) {
   return out;
 }
 
-// Gradients of centres: one number per row, summed over the heads and sequences that share it.
+// Writes the gradient of the Gaussian's centres: one number per row, summed over the heads and sequences that share it.
 void store_centres(BackwardPlan& plan) {
   if (!plan.d_centres || plan.d_centres->numel() == 0) return;
   Tensor& to = *plan.d_centres;
@@ -462,7 +464,7 @@ void store_centres(BackwardPlan& plan) {
   for (size_t i = 0; i < sums.size(); ++i) data[i] = static_cast<float>(sums[i]);
 }
 
-// The gradient of a rule's table: the sums of all chains, in chain order.
+// Writes the gradient of a rule's table: the sums of all chains, added in chain order.
 void store_entries(const BackwardPlan& plan, Tensor* to, int64_t first) {
   if (!to || to->numel() == 0) return;
   float* data = to->mutable_data<float>();
@@ -473,8 +475,8 @@ void store_entries(const BackwardPlan& plan, Tensor* to, int64_t first) {
   }
 }
 
-// The gradient of additive weights or of a relative score's query bias, per head or shared:
-// summed over strips, then heads, then sequences.
+// Writes the gradient of additive weights or of a relative score's query bias, which is per head or shared: summed over
+// strips, then heads, then sequences.
 void store_weights(const BackwardPlan& plan) {
   if (!plan.d_weight || plan.d_weight->numel() == 0) return;
   float* data = plan.d_weight->mutable_data<float>();
@@ -489,7 +491,7 @@ void store_weights(const BackwardPlan& plan) {
   for (size_t i = 0; i < sums.size(); ++i) data[i] = static_cast<float>(sums[i]);
 }
 
-// The gradients of a relative score's tables, summed over heads and sequences in order.
+// Writes the gradients of a relative score's tables, summed over heads and sequences in order.
 void store_offset_tables(BackwardPlan& plan) {
   for (BackwardPlan::OffsetTable& table : plan.offset_tables) {
     if (!table.gradient || table.gradient->numel() == 0) continue;
@@ -503,8 +505,8 @@ void store_offset_tables(BackwardPlan& plan) {
   }
 }
 
-// Gradients of ALiBi slopes, sinks and head mask: one number per head, summed over sequences and strips in order. Then
-// all other gradients that are sums over strips or chains.
+// Writes the gradients of ALiBi slopes, sinks and head mask (one number per head, summed over sequences and strips in
+// order), then all other gradients that are sums over strips or chains.
 void store_sums(BackwardPlan& plan) {
   const auto store = [&](Tensor* to, size_t slot) {
     if (!to || to->numel() == 0) return;
@@ -524,7 +526,7 @@ void store_sums(BackwardPlan& plan) {
   }
   store(plan.d_sinks, plan.d_terms.size());
   store(plan.d_mask, plan.d_terms.size() + 1);
-  // These sums contain the weights after dropout, but without its factor 1/(1 − rate).
+  // The sums contain the weights after dropout, but without dropout's factor 1/(1 − rate).
   if (plan.d_mask && plan.call.record.spec.after.dropout) {
     float* data = plan.d_mask->numel() > 0 ? plan.d_mask->mutable_data<float>() : nullptr;
     const double kept = 1 / (1 - static_cast<double>(plan.call.record.spec.after.dropout->rate));
@@ -539,7 +541,7 @@ void store_sums(BackwardPlan& plan) {
     }
   }
   const auto& visible = plan.call.record.spec.topology.visible;
-  // Visibility is a step function of its tables: the gradient is zero.
+  // Visibility is a step function of its tables, so their gradient is zero.
   for (size_t i = 0; visible && i < visible->tables.size(); ++i) {
     Tensor* zeros = plan.gradient_of(visible->tables[i]);
     if (zeros) std::fill_n(zeros->mutable_data<float>(), zeros->numel(), 0.0F);

@@ -1,21 +1,26 @@
-// Gradients of one chunk of keys and of the blocks of queries that are worked on together: two in
-// f32, four in bf16. Included once per target.
+// Gradients of one chunk of keys and a few blocks of queries that are processed together: two in f32, four in bf16.
+// Included once per target.
 //
 //   S = K·Qt → terms → P = 2^(S − M)      dP − D = V·dOt − D      dS = g·(dP − D) → terms in reverse
 //   dQt += K·dS   over the chunk's keys      dV += P·dO,  dK += dS·Q   over the blocks' queries
-//   factors a after the normaliser: dS = g·(a·dP − D), P·a for dV; head mask: Σ P·(a/mask)·dP; centre:
-//   Σ P·a·dP·(j − c)/σ². g = P for softmax. Other normalisers have their own g; their D = Σ g·dP/Σ g takes an earlier
-//   pass over all keys (find_means). linear: P = s, g = 1; 1/ℓ is in dO and D; out gives D as for softmax. hard: g is
-//   the softmax that the key was chosen by, from the chosen score (find_choices) and the log-probability in the record.
+//   factors a after the normaliser: dS = g·(a·dP − D), and P·a for dV
+//     gradient of the head mask: Σ P·(a/mask)·dP      of a centre: Σ P·a·dP·(j − c)/σ²
+//   softmax  g = P
+//   linear   P = s, g = 1; 1/ℓ is in dO and D
+//   hard     g is the softmax by which the key was chosen, computed from the chosen score (find_choices) and the
+//            log-probability in the record
+//   others   have their own g (weigh)
+//   D is computed from out for softmax, linear, and hard with the score-function estimator. It is 0 for sigmoid. For the
+//   others, D = Σ g·dP/Σ g needs an earlier pass over all keys (find_means).
 //
-// The record's m and ℓ become M, an integer, and a factor f near 2^−16: the row's weights are
-// 2^(s − M)·f. f is multiplied into dO instead of P: dO and D = Σ dO·O contain it, so dS and dV come out
-// complete, and no (query, key) pair is multiplied by it. Lanes past the last query, and rows that saw
-// nothing, have M = 2e30, so P = 0. bf16: see Way.
+// The record's m and ℓ become M, an integer, and a factor f near 2^−16: the row's weights are 2^(s − M)·f. f is
+// multiplied into dO instead of P: dO and D = Σ dO·O contain it, so dS and dV are complete without multiplying every
+// (query, key) pair by it. Lanes past the last query, and rows that saw no key, have M = 2e30, so P = 0. For bf16, see
+// Way.
 //
-// Scores are those of the forward pass (score_kernel-inl.h). All sums are chains of multiply-adds:
-// dQ of a row over ascending keys, dK and dV of a key over queries in the order of backward.cc.
-// Neither depends on how keys and queries are cut.
+// Scores are those of the forward pass (score_kernel-inl.h). All sums are chains of multiply-adds: dQ of a row over
+// ascending keys, dK and dV of a key over queries in the order of backward.cc. Neither depends on how keys and queries
+// are divided.
 //
 // ±inf and NaN: a hidden pair's 0·NaN is NaN. Results that are not finite are computed again with `careful`: P and dS
 // of hidden pairs are −0, and numbers that are not finite are multiplied only for visible pairs. Finite results get the
@@ -44,7 +49,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// P and dS of one block over the groups of a chunk. An epilogue of for_each_group.
+// Computes P and dS of one block over the groups of a chunk. An epilogue of for_each_group.
 template <Way kWay>
 struct BlockGradients {
   static constexpr bool kGeneral = kWay == Way::kGeneral, kBf16DotOnly = kWay == Way::kBf16Dot, kAmxOnly = kWay == Way::kAmx;
@@ -57,18 +62,18 @@ struct BlockGradients {
   float *p = nullptr, *ds = nullptr;                  // [kChunkKeys][kStepsOfBlock]
   int64_t chunk = 0;
   bool careful = false, finds_means = false, finds_choices = false;
-  bool leaves_zeros = false;  // without a weight a (query, key) pair has no part in any sum, whatever its value
+  bool leaves_zeros = false;  // a (query, key) pair whose weight is 0 is in no sum, whatever its value
   bool by_choice = false;     // hard, score-function estimator: dS = r·(1[j = c] − p); minus_mean is −r
   int run_count = 0;
   Run runs[kGroups];
   uint8_t first[kGroups], last[kGroups];       // per group: vectors [first, last) hold P and dS
-  alignas(64) float raw[kRows * kBlock];       // [key][vector][lane]: the group's scores, when careful or kGeneral
+  alignas(64) float raw[kRows * kBlock];       // [key][vector][lane]: the group's scores, if careful or kGeneral
   alignas(64) float products[kRows * kBlock];  // kGeneral: dP, as raw; bf16: P, [key][kBlock]
   alignas(64) float d_scores[kRows * kBlock];  // bf16: dS, [key][kBlock]
   alignas(64) float means[kBlock];             // Σ g·dP of the chunk
   alignas(64) float slopes[kBlock];            // Σ g
   alignas(64) float mask_chunk[kBlock], centre_chunk[kBlock];
-  int64_t products_key = -1;  // AMX: the first key of what scratch->value_products holds
+  int64_t products_key = -1;  // AMX: the first key of the products in scratch->value_products; −1 if there are none
 
   void begin(int64_t first_key, int slot) {
     chunk = first_key;
@@ -92,7 +97,7 @@ struct BlockGradients {
     }
   }
 
-  // dP − D of the group of kRows keys, [key][kBlock]; computed for kAmxKeys keys at a time, as in amx_products.
+  // Returns dP − D of the group of kRows keys, [key][kBlock], computed for kAmxKeys keys at a time as in amx_products.
   HWY_INLINE const float* value_products_of(int64_t key) {
     const int64_t first = key / kAmxKeys * kAmxKeys;
     if (products_key != first) {
@@ -102,7 +107,7 @@ struct BlockGradients {
     return scratch->value_products + (key - first) * kBlock;
   }
 
-  // Row-major values of a group. Past the last key its row is repeated; P is 0 there.
+  // Returns the row-major values of a group. Past the last key, its row is repeated; P is 0 there.
   HWY_INLINE RowMajor values_of(int64_t key) const {
     if (HWY_UNLIKELY(key + kRows > view->key_length)) return copied_value_tail(key);
     return RowMajor(keys->values + key * keys->value_stride, keys->value_stride);
@@ -145,7 +150,7 @@ struct BlockGradients {
       add_channels<V>(StepOf<kWay>(), block->d_out_t + at, values_of(key), keys->value_words, g);
     }
     if (HWY_UNLIKELY(!kNarrow && view->relative.values != nullptr)) {
-      // A copy, so that g's address is not taken and g stays in registers.
+      // Pass a copy, so that g's address is not taken and g stays in registers.
       Scores<V> all = g;
       add_offset_values(in_chunk, at, all);
       g = all;
@@ -188,8 +193,8 @@ struct BlockGradients {
     note(in_chunk, 0, V);
   }
 
-  // Stores P and dS as words of two queries, and dS as words of two keys. Not inlined: its
-  // tables would take registers from the products.
+  // Stores P and dS as words of two queries, and dS also as words of two keys. Not inlined, because its tables would take
+  // registers from the products.
   template <int V>
   HWY_NOINLINE void keep_words(int32_t in_chunk, int first_vector) {
     const F32 d;
@@ -205,7 +210,7 @@ struct BlockGradients {
       keep_two_keys<V>(weights, gradients, in_chunk + 2 * pair, first_vector);
     });
   }
-  // The same of two keys.
+  // The same for two keys.
   template <int V>
   HWY_INLINE void keep_two_keys(const Floats (&weights)[2][V], const Floats (&gradients)[2][V], int64_t in_chunk, int first_vector) {
     constexpr int kRow = kWordsOfKey<kWay>;
@@ -214,7 +219,7 @@ struct BlockGradients {
     store_halves<V, true>(gradients, ds + at, ds + at + kRow, scratch->turned + in_chunk / 2 * kBlock + first_vector * kLanes);
   }
 
-  // dO·C[δ] for the chunk; then what it adds to a group's dP.
+  // pack_offset_values computes dO·C[δ] for the chunk; add_offset_values adds a group's part of it to dP.
   HWY_NOINLINE void pack_offset_values() const {
     const Range of{chunk, chunk + kChunkKeys};
     const OffsetSpan span(*view, block->queries, of);
@@ -247,7 +252,8 @@ struct BlockGradients {
     }
   }
 
-  // P and g from the scores in `raw`. Returns false if all g are zero: then the group adds nothing to any sum.
+  // Computes P and g from the scores in `raw`. Returns false if the normaliser has a threshold and all g are zero: the
+  // group then adds nothing to any sum.
   template <int V>
   HWY_NOINLINE bool weigh(float* to_p, float* to_g, int64_t key, int at) {
     const F32 d;
@@ -264,7 +270,7 @@ struct BlockGradients {
           g = hn::NegMulAdd(weight, weight, weight);
           hn::Store(weight, d, to_p + offset);
         } else if constexpr (kind() == WeightKind::kLinear) {
-          // M is 2e30 in lanes without a row.
+          // M is 2e30 in lanes that have no row.
           const Lanes none = hn::Or(hn::Lt(s, hn::Set(d, kVisible)), hn::Gt(m, hn::Zero(d)));
           hn::Store(hn::IfThenZeroElse(none, s * hn::Set(d, kLn2)), d, to_p + offset);
           g = hn::IfThenZeroElse(none, hn::Set(d, 1.0F));
@@ -275,7 +281,7 @@ struct BlockGradients {
         } else {
           g = excess_of<kind()>(term_floor(s), m, hn::Load(d, block->threshold + at + v * kLanes));
           hn::Store(kind() == WeightKind::kEntmax15 ? g * g : g, d, to_p + offset);
-          // NaN stays.
+          // 1 where the weight is above zero; NaN stays NaN.
           if (kind() == WeightKind::kSparsemax) g = hn::IfThenZeroElse(hn::Eq(g, hn::Zero(d)), hn::Set(d, 1.0F) + (g - g));
         }
         hn::Store(g, d, to_g + offset);
@@ -284,7 +290,7 @@ struct BlockGradients {
     });
     return !has_threshold(view->kind) || !hn::AllFalse(d, any);
   }
-  // Keeps the scores of the chosen keys, in base 2.
+  // Stores the scores of the chosen keys, in base 2, in `means`.
   template <int V>
   HWY_NOINLINE void keep_choices(int64_t key, int at) {
     const F32 d;
@@ -294,17 +300,17 @@ struct BlockGradients {
       hn::Store(hn::IfThenElse(here, hn::Load(d, raw + index), hn::Load(d, means + lane)), d, means + lane);
     });
   }
-  // Dropout and Gaussian factors of one vector of pairs, without the head's factor.
+  // The dropout and Gaussian factors of one vector of pairs, without the head's factor.
   HWY_INLINE Floats after_of(int64_t key, int at) const {
     return view->after.is_by_pair() ? after_factor(view->after, block->queries, at, key) : hn::Set(F32(), 1.0F);
   }
 
-  // g·x. Where a sparse normaliser's g is 0, the value does not count.
+  // g·x. For a sparse normaliser, 0 where g is 0, even if x is not finite.
   HWY_INLINE Floats weighted(Floats g, Floats product) const {
     const Floats x = g * product;
     return leaves_zeros ? hn::IfThenZeroElse(hn::Eq(g, hn::Zero(F32())), x) : x;
   }
-  // P and g become P·a and dS = g·(a·dP − D).
+  // Replaces P by P·a and g by dS = g·(a·dP − D).
   template <int V>
   HWY_NOINLINE void reverse_weights(float* p_of, float* g, int64_t key, int at) {
     const F32 d;
@@ -349,7 +355,7 @@ struct BlockGradients {
     }
   }
 
-  // Sets what is hidden, or has no weight under a sparse normaliser, to −0, and turns any other −0 into +0.
+  // Sets numbers of pairs that are hidden, or whose weight is 0 under a sparse normaliser, to −0, and any other −0 to +0.
   template <int V>
   HWY_NOINLINE void mark_hidden(float* to) {
     const F32 d;
@@ -372,7 +378,7 @@ struct BlockGradients {
     unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hn::Store(s.c[i], F32(), to + i * kLanes); });
   }
 
-  // Turns d_scores [kRows][kBlock], the gradient of the scores after all terms, into the gradient before them.
+  // Replaces d_scores [kRows][kBlock], the gradient of the scores after all terms, by the gradient of those before them.
   template <int V>
   HWY_NOINLINE void reverse_terms(float* d_scores, int32_t in_chunk, int64_t key, int first_vector) {
     const F32 d;
@@ -403,7 +409,7 @@ struct BlockGradients {
     }
   }
 
-  // Runs the rule again on the scores it was given, then in reverse.
+  // Runs the rule again on its input scores, then in reverse.
   HWY_NOINLINE void reverse_rule_term(const ScoreTerm& term, const TermGradient& to, int vectors, float* d_scores, int64_t key,
                                       int first_vector) const {
     const F32 d;
@@ -433,7 +439,8 @@ struct BlockGradients {
     }
   }
 
-  // What the terms' operands collect from a chunk: cleared before its groups, added up after them.
+  // begin_terms clears the sums for the gradients of the terms' operands before the groups of a chunk; finish_terms adds
+  // them to the gradients afterwards.
   void begin_terms() {
     if (!view->terms) return;
     std::fill(scratch->d_slopes, scratch->d_slopes + view->terms->size() * kBlock, 0.0F);
@@ -463,7 +470,7 @@ struct BlockGradients {
     });
   }
 
-  // Adds the run's dS to the rows of the bias's gradient, or sums it into the gradient's only row.
+  // Adds the run's dS to the rows of the bias's gradient, or to its only row.
   HWY_NOINLINE void add_bias(const Run& run, const float* d_scores, const TermGradient& to) const {
     const F32 d;
     const int64_t end = std::min<int64_t>(run.end, view->key_length - chunk);
@@ -494,7 +501,7 @@ struct BlockGradients {
   }
 };
 
-// --- some blocks and a chunk of keys --------------------------------------------------------------------------------
+// --- several blocks and a chunk of keys -----------------------------------------------------------------------------
 
 template <Way kWay>
 struct ChunkJob {
@@ -522,7 +529,7 @@ struct ChunkJob {
     scratch.tile.careful = careful;
   }
 
-  // Call before the blocks of a chunk.
+  // Must be called before the blocks of a chunk.
   void begin_chunk(int64_t chunk) {
     if constexpr (kAmxOnly) lay_out_keys(view, chunk, scratch);
     if constexpr (!kBf16DotOnly) return;
@@ -533,7 +540,7 @@ struct ChunkJob {
     }
   }
 
-  // Computes `count` ≤ kTogether blocks against keys [chunk, chunk + kChunkKeys).
+  // Computes the gradients of `count` ≤ kTogether blocks and keys [chunk, chunk + kChunkKeys).
   void work(StripBlock* some, int count, int64_t chunk) {
     int runs = 0;
     for (int slot = 0; slot < kTogether; ++slot) {
@@ -551,7 +558,8 @@ struct ChunkJob {
     if (view.function.is_dot()) add_keys(some, count, keys.d_k, keys.d_keys, &StripBlock::q_rows, &Block::ds);
   }
 
-  // Σ g·dP of one block over keys [chunk, chunk + kChunkKeys), and Σ g for normalisers with a threshold.
+  // Adds Σ g·dP over keys [chunk, chunk + kChunkKeys) to block.mean and, for normalisers with a threshold, Σ g to
+  // block.divisor.
   void find_means(StripBlock& block, int64_t chunk) {
     Block& to = blocks[0];
     std::fill(to.means, to.means + kBlock, 0.0F);
@@ -615,14 +623,14 @@ struct ChunkJob {
     const Range of = fill_between_runs(from.runs, from.run_count, vectors, step, scratch.turned);
     add_amx_values(scratch.turned, scratch.key_words, step, of, keys.d_k, vectors, careful, block.d_q_t);
   }
-  // dV += P·dO, then dK += dS·Q, each by 16 keys at a time: first the rows of dO stay in L1, then those of q.
+  // dV += P·dO, then dK += dS·Q, each for 16 keys at a time, so that the rows of dO stay in L1 first, then those of q.
   void add_keys_by_amx(const StripBlock* some, int count, int64_t chunk) {
     add_by_amx(&Block::p, some[0].d_out_rows, count, chunk, keys.d_v, keys.d_values);
     add_by_amx(&Block::ds, some[0].q_rows, count, chunk, keys.d_k, keys.d_keys);
   }
   void add_by_amx(float* Block::*words, const float* rows, int count, int64_t chunk, int64_t width, float* sums) {
     constexpr int kRow = kWordsOfKey<kWay>;
-    // So that the words of two blocks make whole multiplications.
+    // An even number of blocks, because the words of two blocks are a whole number of multiplications.
     const int used = (count + 1) / 2 * 2;
     for (int group = 0; group < kGroups; group += 2) {
       const auto has = [&](const Block& block) {
@@ -639,7 +647,7 @@ struct ChunkJob {
     }
   }
 
-  // A relative score: adds a block's dS and P to the gradients of queries, keys and tables.
+  // For relative scores: adds a block's contribution to the gradients of queries, keys and tables.
   void reverse_offsets(const Block& from, StripBlock& block) const {
     if (from.run_count == 0) return;
     const int64_t d_k = view.d_k;
@@ -661,7 +669,7 @@ struct ChunkJob {
     if (keys.d_offset_values) add_rows(by_offset(from.p), block.d_out_rows, keys.d_v, span, block.queries.count, keys.d_offset_values);
   }
 
-  // table[x] += Σ over lanes of sums[x]·rows.
+  // table[first + x] += Σ over lanes of sums[x]·rows.
   void add_rows(const float* sums, const float* rows, int64_t width, const OffsetSpan& span, int count, float* table) const {
     for (int64_t x = 0; x < span.count; x += kRows) {
       LanePart parts[kTwoBlocks];
@@ -680,7 +688,7 @@ struct ChunkJob {
     }
   }
 
-  // du += scale·Σ sums[x]·A[x], and what u adds to the gradient of A.
+  // du += scale·Σ sums[x]·A[x], and dA[x] += scale·Σ sums[x]·u.
   void add_query_bias(const float* sums, const OffsetSpan& span, int count) const {
     for (int64_t x = 0; x < span.count; ++x) {
       const float sum = keys.scale * std::accumulate(sums + x * kBlock, sums + x * kBlock + count, 0.0F);
@@ -701,7 +709,7 @@ struct ChunkJob {
       float* d_key = keys.d_keys + key * view.d_k;
       for (int i = from.first[group] * kLanes; i < std::min<int>(from.last[group] * kLanes, count); ++i) {
         const float ds = keys.scale * from.ds[in_chunk * kBlock + i];
-        if (ds == 0) continue;  // hidden: k must not be read
+        if (ds == 0) continue;  // the pair may be hidden, and then k must not be read
         const int64_t row = offset_row(key, span.position[i], view.relative.reach) * view.d_k;
         for (int64_t c = 0; c < view.d_k; ++c) d_key[c] += ds * view.relative.queries[row + c];
         if (!keys.d_offset_queries) continue;
@@ -710,7 +718,7 @@ struct ChunkJob {
     }
   }
 
-  // An additive score: adds a block's dS to the gradients of queries, keys and weights.
+  // For additive scores: adds a block's contribution to the gradients of queries, keys and weights.
   void reverse_score_function(const Block& from, StripBlock& block) const {
     for (int group = 0; group < kGroups; ++group) {
       const int64_t first = from.first[group] * kLanes, in_chunk = group * kRows, key = from.chunk + in_chunk;
@@ -782,7 +790,7 @@ struct ChunkJob {
     if (HWY_LIKELY(!careful)) return add_group_products<StepOf<kWay>>(parts, width, to, stride);
     kBf16DotOnly ? add_word_products_carefully(parts, width, to, stride) : add_group_products_carefully(parts, width, to, stride);
   }
-  // A group that reaches past the last key is summed in scratch.
+  // A group that extends past the last key is summed in scratch.
   void add_last_keys(const LanePart* parts, int64_t width, float* sums, int64_t key) const {
     const int64_t count = (view.key_length - key) * width;
     std::fill(scratch.sum_tail, scratch.sum_tail + kRows * width, 0.0F);

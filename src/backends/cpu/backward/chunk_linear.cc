@@ -1,5 +1,5 @@
-// Gradients of linear attention by running sums, in time O(length·d_k·d_v) as in the forward
-// pass. Compiled once per instruction set.
+// Gradients of linear attention by running sums. Time: O(length·d_k·d_v), as in the forward pass. Compiled once per
+// instruction set.
 //
 //   g_i = dO_i/ℓ_i,  D_i = g_i·O_i        dS_ij = g_i·v_j − D_i
 //   dQ_i = scale·Σ_j dS_ij k_j,  dK_j = scale·Σ_i dS_ij q_i,  dV_j = Σ_i s_ij g_i
@@ -8,9 +8,9 @@
 //   over rows of later chunks:           dK_j = v_j·R + r,  dV_j = k_j·U
 //                                        R = Σ_i g_i·(scale·q_i)ᵀ,  r = −Σ_i D_i scale·q_i,  U = Rᵀ
 //
-// The (query, key) pairs of a row's own chunk are computed by ChunkJob. running_sums-inl.h defines chunks and which
-// rows belong to them. One work item covers a span of chunks of one key head: dQ of its rows, dK and dV of its keys,
-// one head of the group after another. Rows that see all keys have no such pairs and are items of their own. Source:
+// The (query, key) pairs of a row's own chunk are computed by ChunkJob. running_sums-inl.h defines chunks and the rows
+// that belong to them. One work item covers a span of chunks of one key head: dQ of its rows, and dK and dV of its keys,
+// one head of the group after another. Rows that see all keys have no such pairs; they form separate work items. Source:
 // Katharopoulos et al. 2020, §3.3.1 and eq. 13–15.
 #include "backends/cpu/simd/targets.h"
 
@@ -59,7 +59,7 @@ struct LinearPlan {
   int64_t group() const { return problem.group(); }
   int64_t key_heads() const { return heads() / group(); }
   int64_t blocks() const { return static_cast<int64_t>(layout.blocks.size()); }
-  // The view of a key head (map) of a sequence, or of one head of its group.
+  // The view of query head `in_group` of a key head of a sequence (map).
   ScoreView view(int64_t map, int64_t in_group = 0) const {
     return problem.view(map / key_heads(), map % key_heads() * group() + in_group);
   }
@@ -82,7 +82,7 @@ struct LinearPlan {
   }
 };
 
-// 48 rows of q and dO in the layouts of StripBlock, with their own memory.
+// Up to 48 rows of q and dO in the layouts of StripBlock, with their own memory.
 class LinearRows {
  public:
   explicit LinearRows(const LinearPlan& plan) : plan_(plan), wide_k_(round_up(plan.d_k, 16)), wide_v_(round_up(plan.d_v, 16)) {
@@ -145,7 +145,7 @@ class LinearRows {
   hwy::AlignedFreeUniquePtr<float[]> memory_;
 };
 
-// Sums over chunks of keys (the pieces): T [d_v][d_k], then z [d_k].
+// Sums over chunks of keys, which are the pieces (RunningSums): T [d_v][d_k], then z [d_k].
 class ValueKeySums {
  public:
   explicit ValueKeySums(const LinearPlan& plan) : plan_(plan) {
@@ -171,8 +171,8 @@ class ValueKeySums {
   float *lanes_ = nullptr, *rows_ = nullptr, *sum_ = nullptr;
 };
 
-// Sums over the heads of a group and over blocks of rows (the pieces, the last block first):
-// R [d_v][d_k], U·log₂e [d_k][d_v], r [d_k].
+// Sums over the heads of a group and over blocks of rows, which are the pieces, last block first: R [d_v][d_k],
+// U·log₂e [d_k][d_v], r [d_k].
 class QuerySums {
  public:
   explicit QuerySums(const LinearPlan& plan) : plan_(plan), rows_(plan) {
@@ -237,7 +237,7 @@ class LinearRun {
   }
 
  private:
-  // Writes what the chunks' keys receive from rows of later chunks: dK and dV.
+  // Writes the part of dK and dV of the chunks' keys that comes from rows of later chunks.
   void from_later_rows(int64_t map, Range chunks) {
     const int64_t d_k = plan_.d_k, d_v = plan_.d_v;
     const ScoreView view = plan_.view(map);
@@ -273,7 +273,7 @@ class LinearRun {
     }
   }
 
-  // Writes dQ of the chunks' rows, and adds what these rows contribute to dK and dV of their own chunk's keys.
+  // Writes dQ of the chunks' rows, and adds these rows' contributions to dK and dV of their own chunk's keys.
   void of_rows(int64_t map, Range chunks) {
     KeyCursor cursor(key_sums_, map, ValueKeySums(plan_));
     LinearRows rows(plan_);

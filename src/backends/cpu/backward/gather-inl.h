@@ -1,16 +1,16 @@
-// Gradients for queries that see the keys of a list: the edges of a graph, or keys selected per query. Cost and memory
-// follow the listed (query, key) pairs. Included once per target.
+// Gradients of attention over lists: each query sees the keys of its list, such as the edges of a graph or keys selected
+// per query. Cost and memory are proportional to the number of listed (query, key) pairs. Included once per target.
 //
 //   rows    P = 2^(s − m)/ℓ → x = dO·V → dS = P·(a·x − D), D = dO·O → terms in reverse → dQ += dS·K
-//           P·a and dS of every pair are kept
+//           P·a and dS of every pair are stored
 //   keys    over the transposed lists: dV += P·a·dO,  dK += dS·Q over the queries that list a key, ascending
 //
-// Up to eight heads with the same lists are computed together: threads take strips of rows, then runs of keys. A row
-// (or key) goes through all of these heads before the next one, because the heads' parts of a node are often adjacent
-// in memory. Every sum belongs to one row or one key and follows the lists; bits depend on nothing else.
+// Up to eight heads with the same lists are computed together. Work items are strips of rows, then ranges of keys. All of
+// these heads are computed for one row (or key) before the next one, because the heads' rows of a node are often adjacent
+// in memory. Every sum belongs to one row or one key and is taken in the order of the lists; bits depend on nothing else.
 //
-// Pairs hidden by band, segments, mask, rule or a bias of −∞ are dropped before any operand of theirs is read; they
-// keep kUnseen. Scores are those of the forward pass (forward/gather-inl.h).
+// Pairs hidden by the band, segments, the mask, a rule or a bias of −∞ are dropped before their operands are read; they
+// keep the mark kUnseen. Scores are those of the forward pass (forward/gather-inl.h).
 #if defined(CLEARHEAD_CPU_BACKWARD_GATHER_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_BACKWARD_GATHER_INL_H_
 #undef CLEARHEAD_CPU_BACKWARD_GATHER_INL_H_
@@ -34,14 +34,14 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-inline constexpr float kUnseen = -1;        // in place of a weight: the pair is hidden
-inline constexpr int64_t kTurnedKeys = 64;  // keys of a work item
+inline constexpr float kUnseen = -1;        // marks a hidden pair, instead of a weight
+inline constexpr int64_t kTurnedKeys = 64;  // keys per work item
 
-// The transposed lists: which rows list each key. Pairs are numbered by row, then by their place in the row's list.
+// The transposed lists: the rows that list each key. Pairs are numbered by row, then by their position in the row's list.
 struct TurnedLists {
   ListView of{};
   std::vector<int64_t> first_pair{};  // [row + 1]: number of the row's first pair
-  std::vector<int64_t> first{};       // [key + 1]: where the key begins in `row` and `pair`
+  std::vector<int64_t> first{};       // [key + 1]: the key's first element in `row` and `pair`
   std::vector<int32_t> row{};         // ascending within a key
   std::vector<int64_t> pair{};
 
@@ -82,7 +82,7 @@ struct TurnedLists {
   }
 };
 
-// Heads that are computed together. Each takes eight bytes of memory per pair.
+// The maximum number of heads that are computed together. Each needs eight bytes of memory per pair.
 inline constexpr int64_t kHeadsTogether = 8;
 
 // P·a and dS of all pairs of the heads that are computed together: [pair][head][2].
@@ -106,7 +106,7 @@ class PairSums {
   Sum* sums_ = nullptr;
 };
 
-// One strip of rows, for the heads that are computed together.
+// The computation of one strip of rows, for the heads that are computed together.
 class ListedStrip {
  public:
   ListedStrip(const BackwardPlan& plan, const std::vector<std::unique_ptr<StripTerms>>& jobs, const TurnedLists& turned, PairSums& pairs)
@@ -144,7 +144,7 @@ class ListedStrip {
 
  private:
   static constexpr int64_t kLine = kListed + kLanes;
-  // One thread's floats, handed out in whole vectors.
+  // A thread's scratch memory, allocated in multiples of 16 floats.
   struct Room {
     float* next = nullptr;
     std::vector<float> memory{};
@@ -207,7 +207,7 @@ class ListedStrip {
     }
   }
 
-  // Sums in eight chains.
+  // The dot product in double, summed in eight chains.
   static double dot(const float* a, const float* b, int64_t width) {
     std::array<double, 8> sums{};
     int64_t c = 0;
@@ -220,8 +220,8 @@ class ListedStrip {
 
   float* before_of(size_t term) const { return before_ + static_cast<int64_t>(term) * kLine; }
 
-  // Computes the forward's scores and keeps those that go into soft caps and rules. Returns
-  // false if all pairs are hidden.
+  // Computes the scores of the forward pass and stores the input scores of soft caps and rules. Returns false if all pairs
+  // are hidden.
   bool score(const ListedRow& row) {
     score_listed(
         row, copies_, listed_,
@@ -306,7 +306,7 @@ class ListedStrip {
   const TurnedLists& turned_;
   PairSums& pairs_;
   size_t terms_ = 0;
-  // Of the selected head.
+  // State of the selected head.
   int64_t head_ = 0;
   StripTerms* job_ = nullptr;
   const ScoreView* view_ = nullptr;
@@ -319,7 +319,7 @@ class ListedStrip {
   float *x_ = nullptr, *d_scores_ = nullptr, *before_ = nullptr, *copies_ = nullptr, *rule_ = nullptr;
 };
 
-// The rows of q or dO of one head, [row] with adjacent channels, and the gradient that keys receive from them.
+// The rows of q or dO of one head, with adjacent channels, and the gradient of keys or values that they contribute to.
 struct TurnedRows {
   const float* rows = nullptr;
   int64_t stride = 0, width = 0;
@@ -351,7 +351,7 @@ inline void add_turned(const TurnedLists& turned, const PairSums& pairs, int64_t
   for (int64_t c = 0; c < of.width; ++c) to[c] += of.factor * room[c];
 }
 
-// dV and dK of one item's keys, for the heads that are computed together. Prefetches what the next key needs.
+// Computes dV and dK of one item's keys, for the heads that are computed together. Prefetches the operands of the next key.
 inline void add_turned_keys(const TurnedLists& turned, const PairSums& pairs, const std::vector<std::array<TurnedRows, 2>>& heads,
                             Range keys, float* room) {
   const auto count = static_cast<int64_t>(heads.size()), rows = static_cast<int64_t>(turned.first_pair.size()) - 1;
@@ -379,7 +379,7 @@ inline void add_turned_keys(const TurnedLists& turned, const PairSums& pairs, co
 
 // --- the call -------------------------------------------------------------------------------------------------------
 
-// Whether strips must not run in parallel, because two of them may add to the same entry of a table or of the lists.
+// Whether strips must run one after another, because two of them may add to the same entry of a table or of the lists.
 inline bool strips_share_entries(const BackwardPlan& plan) {
   const int64_t query_block = plan.call.record.spec.topology.lists->query_block;
   for (size_t t = 0; t < plan.d_terms.size(); ++t) {

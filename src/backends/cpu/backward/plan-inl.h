@@ -1,9 +1,9 @@
-// What a gradient call resolves before its parallel loop; and one strip of one head: what it reads, and where the
-// gradients of its terms go. Included once per target.
+// The plan of a backward call, resolved before its parallel loop, and the operands and destinations of one strip of one
+// head. Included once per target.
 //
-// A strip is some rows of one head; its length depends on the widths alone. A chain is the strips that
-// must keep one order (backward.cc). Sums to which several strips or chains add have one place for each;
-// the places are added in order at the end.
+// A strip is a range of rows of one head; its length depends on the widths alone. A chain is a sequence of strips whose
+// order must be kept (backward.cc). A sum to which several strips or chains contribute has a separate accumulator for
+// each; the accumulators are added in order at the end.
 #if defined(CLEARHEAD_CPU_BACKWARD_PLAN_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_BACKWARD_PLAN_INL_H_
 #undef CLEARHEAD_CPU_BACKWARD_PLAN_INL_H_
@@ -22,12 +22,13 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// Bytes for a strip's rows and their gradients: half of L2, next to a chunk's keys and P. Processors with AMX have
-// twice the L2, and the gradients of keys come from beyond it. Then the most blocks of a strip.
+// Bytes for a strip's rows and their gradients: half of L2, which also holds a chunk's keys and P. Processors with AMX
+// have twice the L2, and the gradients of keys are read from beyond it.
 inline constexpr int64_t kStripBytes = 480 * 1024, kAmxStripBytes = 2 * kStripBytes;
+// The maximum number of blocks of a strip.
 inline constexpr int64_t kMostBlocks = 24, kMostBlocksWithoutAmx = 12;
 
-// Blocks of a strip: a multiple of the number that is worked on together; depends on the widths alone.
+// Number of blocks of a strip: a multiple of the number that is processed together. Depends on the widths alone.
 inline int64_t strip_blocks(int64_t d_k, int64_t d_v, bool is_bf16, bool by_amx) {
   const int64_t floats = is_bf16 ? 2 * d_k + d_v : 3 * d_k + 2 * d_v, bytes = floats * kBlock * static_cast<int64_t>(sizeof(float));
   const int64_t together = is_bf16 ? kParts<Bf16DotStep> : kParts<DotStep>;
@@ -35,15 +36,15 @@ inline int64_t strip_blocks(int64_t d_k, int64_t d_v, bool is_bf16, bool by_amx)
   return std::clamp<int64_t>(room / bytes / together * together, together, most);
 }
 
-// A rule that does not pass dS through unchanged. Any (query, key) pair may look up any entry of its tables. If their
-// gradients are wanted, a chain runs on one thread and has its own sums.
+// A rule that does not pass dS through unchanged. Any (query, key) pair may look up any entry of its tables. If gradients
+// of the tables are wanted, a chain therefore runs on one thread and has its own sums.
 struct RulePlan {
   RuleReverse reverse;
   std::vector<Tensor*> d_tables;     // [table]: null if not wanted
-  std::vector<int64_t> first_entry;  // [table]: where its sums begin among a chain's
+  std::vector<int64_t> first_entry;  // [table]: index of its first sum among a chain's sums
 };
 
-// What a call resolves before its parallel loop.
+// The data that a call resolves before its parallel loop.
 struct BackwardPlan {
   const BackwardCall& call;
   ScoreProblem problem;
@@ -55,13 +56,13 @@ struct BackwardPlan {
   std::vector<Tensor*> d_terms;  // [term]: gradient of its operand; null if not wanted
   std::vector<float*> d_terms_data;
   std::vector<std::unique_ptr<RulePlan>> rules;  // [term]
-  int64_t entries = 0;                           // of all tables whose gradients are wanted
+  int64_t entries = 0;                           // number of entries of all tables whose gradients are wanted
   std::vector<double> entry_sums;                // [chain][entry]
   bool is_additive = false, has_weight = false;
-  Tensor* d_weight = nullptr;       // of additive weights, or of a relative score's query bias
+  Tensor* d_weight = nullptr;       // gradient of additive weights, or of a relative score's query bias
   std::vector<double> weight_sums;  // [batch·head][strip][d_k]
-  // The tables of a relative score: keys, queries, values. If their gradients are wanted, a chain runs on
-  // one thread, and each head has its own sums.
+  // The tables of a relative score: keys, queries, values. If their gradients are wanted, a chain runs on one thread, and
+  // each head has its own sums.
   struct OffsetTable {
     Tensor* gradient = nullptr;
     int64_t floats = 0;
@@ -74,7 +75,7 @@ struct BackwardPlan {
   std::vector<Range> seen;          // [strip]: the chunks that its band shows
   // Whether several threads may run a chain. False if two of them might add to the same entry.
   bool abreast = true;
-  // A chain has chain_heads heads; chain c has heads [c·chain_heads, …) of batch·heads.
+  // The number of heads of a chain; chain c has the heads from c·chain_heads on, counted in batch·heads.
   int64_t chain_heads, chains;
   std::vector<double> sums;     // [batch·head][strip][term, then sink and head mask]
   std::vector<uint8_t> finite;  // [batch·head][strip]: whether its dQ is finite
@@ -141,8 +142,9 @@ inline void BackwardPlan::find_operands() {
       if (gradient->size(0) == 1) chain_heads = heads() * problem.batch();
     }
     if (gradient && gradient->rank() == 3) {
-      // Threads may share a chain if an entry belongs to one chunk, which strips and heads visit in turn, or to one
-      // strip of one head. An entry of one strip that several heads share does not do: they would work on it at once.
+      // Threads may share a chain if an entry belongs to one chunk, which strips and heads visit one after another, or to
+      // one strip of one head. They may not if several heads share an entry of a strip: they would write it at the same
+      // time.
       const Lists& lists = *call.record.spec.topology.lists;
       const bool is_shared = gradient->size(0) < problem.batch() || gradient->size(1) < heads();
       abreast = abreast && (kChunkKeys % lists.key_block == 0 || (strip_rows % lists.query_block == 0 && !is_shared));
@@ -159,7 +161,7 @@ inline void BackwardPlan::find_operands() {
   if (after.gaussian) d_centres = gradient_of(after.gaussian->centres);
 }
 
-// The term of the tables is the first of a view's terms.
+// Adds an entry to d_terms, because the tables of a relative score are the first of a view's terms.
 inline void BackwardPlan::find_offset_tables(const Relative& pair) {
   d_terms.push_back(nullptr);
   d_terms_data.push_back(nullptr);
@@ -201,7 +203,7 @@ inline void BackwardPlan::find_seen() {
   const ScoreView view = problem.view(0, 0);
   for (int64_t strip = 0; strip < strips; ++strip) {
     const Range of = rows_of(strip);
-    // Bands move with the query: the first row's band begins first, the last row's ends last.
+    // A band moves with its query, so the first row's band begins first and the last row's band ends last.
     const int64_t begin = view.band_of(of.begin).begin, end = view.band_of(of.end - 1).end;
     seen.push_back({begin / kChunkKeys, std::max(begin / kChunkKeys, (end + kChunkKeys - 1) / kChunkKeys)});
   }
@@ -209,10 +211,10 @@ inline void BackwardPlan::find_seen() {
 
 // --- a strip --------------------------------------------------------------------------------------------------------
 
-// One strip of one head: what it reads, and where the gradients of its terms go.
+// One strip of one head: its operands, and the destinations of its gradients.
 struct StripTerms {
   const BackwardPlan& plan;
-  int64_t batch, head, index, strip;  // index: in batch·heads
+  int64_t batch, head, index, strip;  // index: batch·heads + head
   ScoreView view;
   KeySide keys;
   std::vector<TermGradient> wanted;
@@ -272,8 +274,8 @@ struct StripTerms {
     out.d_tables = room.d_tables.data();
     return out;
   }
-  // After the strip's last chunk: continues from the gradients of a rule's scalars to the table
-  // entries they were computed from.
+  // Must be called after the strip's last chunk. Propagates the gradients of a rule's scalars to the table entries that
+  // they were computed from.
   void finish_rules() const {
     for (size_t t = 0; t < rules.size(); ++t) {
       if (plan.rules[t]) plan.rules[t]->reverse.add_scalar_gradients(batch, head, rules[t].d_scalars.data(), rules[t].d_tables.data());

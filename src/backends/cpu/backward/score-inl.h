@@ -1,10 +1,10 @@
-// Gradients of an additive score: what q, k and the weights receive from dS. Included once per target.
+// Gradients of an additive score with respect to q, k and the weights. Included once per target.
 //
 //   x = q_ic + k_jc      dq_ic += Σ_j dS_ij·w_c·φ'(x)      dk_jc += Σ_i dS_ij·w_c·φ'(x)      dw_c += Σ_ij dS_ij·φ(x)
 //
-// Queries are in lanes, or channels where there is one query, with the same bits; φ is computed again. dq is summed over ascending keys;
-// dk over a block's lanes by a fixed tree, then over blocks and strips in the order of backward.cc; dw group by group, into the strip's
-// double.
+// Lanes hold queries or, if there is only one query, channels, with the same bits. φ is computed again. dq is summed over
+// ascending keys; dk over a block's lanes by a fixed tree, then over blocks and strips in the order of backward.cc; dw
+// group by group, in the strip's double.
 #if defined(CLEARHEAD_CPU_BACKWARD_SCORE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_BACKWARD_SCORE_INL_H_
 #undef CLEARHEAD_CPU_BACKWARD_SCORE_INL_H_
@@ -21,15 +21,15 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// One group of keys against some vectors of a block.
+// One group of keys and a range of a block's vectors.
 struct AdditiveGroup {
   const float* qt = nullptr;    // [d_k][kBlock], from the first vector
   const float* ds = nullptr;    // [key][kBlock], from the first vector
-  const float* keys = nullptr;  // row-major, of the group's first key
+  const float* keys = nullptr;  // row-major, from the group's first key
   int64_t key_stride = 0;
-  int rows = 0, vectors = 0;   // keys that exist; vectors that hold dS
+  int rows = 0, vectors = 0;   // number of keys; number of vectors that hold dS
   bool is_one = false;         // only the first lane holds a query
-  float* d_qt = nullptr;       // as qt
+  float* d_qt = nullptr;       // same layout as qt
   float* d_keys = nullptr;     // [key][d_k]
   double* d_weight = nullptr;  // [d_k]
 };
@@ -84,7 +84,7 @@ HWY_NOINLINE void reverse_additive(const ScoreFunction& pair, int64_t d_k, const
   }
 }
 
-// The same of the first query alone.
+// The same for the first query only, with channels in lanes.
 template <ScoreFunction::Kind kKind>
 HWY_NOINLINE void reverse_additive_of_one(const ScoreFunction& pair, int64_t d_k, bool careful, const AdditiveGroup& of) {
   const F32 d;

@@ -1,5 +1,5 @@
-// The data of the backward pass: of a block of up to 48 rows, of a head's keys and values, and
-// of a thread. Included once per target.
+// Data structures of the backward pass: a block of up to 48 rows, a head's keys and values, and a thread's scratch.
+// Included once per target.
 #if defined(CLEARHEAD_CPU_BACKWARD_SCRATCH_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_BACKWARD_SCRATCH_INL_H_
 #undef CLEARHEAD_CPU_BACKWARD_SCRATCH_INL_H_
@@ -17,57 +17,60 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// P and dS of the blocks that are worked on together take 96 KB, in L2 next to the strip.
+// P and dS of the blocks that are processed together take 96 KB; they share L2 with the strip.
 inline constexpr int64_t kChunkKeys = 128;
 inline constexpr int kGroups = kChunkKeys / kRows;
 static_assert(kKeyTile % kChunkKeys == 0);
 
-// How weights are computed, and in which type. kSoftmax: softmax alone. kGeneral: any normaliser, and factors after it.
+// How weights are computed, and in which type.
 //
-// kBf16Dot, kAmx: softmax alone over bf16, with words of two as in the forward pass: two channels in S and dP, two keys
-// in dQ, two queries in dV and dK. P and dS are rounded to bf16 for the products; terms receive dS before it is
-// rounded. Here f is 2^−16, and M is not an integer: dO·f is as exact as dO. AMX takes the same operands (amx-inl.h).
+//   kSoftmax         softmax without factors after it
+//   kGeneral         any normaliser, with factors after it
+//   kBf16Dot, kAmx   softmax without factors after it, of bf16 operands. Products multiply words of two bf16 as in the
+//                    forward pass: two channels for S and dP, two keys for dQ, two queries for dV and dK. P and dS are
+//                    rounded to bf16 for the products; terms receive dS before it is rounded. f is 2^−16 and M is not an
+//                    integer, so dO·f is as exact as dO. Both use the same operands (amx-inl.h).
 enum class Way : uint8_t { kSoftmax, kGeneral, kBf16Dot, kAmx };
 template <Way kWay>
 inline constexpr bool kIsNarrow = kWay == Way::kBf16Dot || kWay == Way::kAmx;
 template <Way kWay>
 using StepOf = std::conditional_t<kIsNarrow<kWay>, Bf16DotStep, DotStep>;
-// Floats from one key's P to the next key's: the words of a block; with AMX those of all blocks
-// that are worked on together.
+// Floats from one key's P to the next key's: the words of a block or, with AMX, those of all blocks that are processed
+// together.
 template <Way kWay>
 inline constexpr int kWordsOfKey = kStepsOfBlock<StepOf<kWay>>*(kWay == Way::kAmx ? kParts<Bf16DotStep> : 1);
 
 // Up to 48 rows of q and dO in two layouts. Queries in lanes: [channel][kBlock]. Rows: [lane][padded width], zeros past
-// the width. In bf16 the first holds words of two channels, the second words of two rows; d_q_t is always f32.
+// the width. In bf16, the first layout holds words of two channels, the second words of two rows; d_q_t is always f32.
 struct StripBlock {
   QueryBlock queries;
   alignas(64) float m[kBlock], minus_mean[kBlock];  // M and −D
-  alignas(64) float threshold[kBlock];              // of normalisers that have one
+  alignas(64) float threshold[kBlock];              // for normalisers that have one
   alignas(64) double divisor[kBlock];               // Σ g so far, if D needs it; else 1
-  // Hard: the key, and the factor that makes 2^(s − M) the row's softmax.
+  // Hard attention: the chosen key, and the factor that turns 2^(s − M) into the row's softmax.
   alignas(64) float chosen[kBlock], share[kBlock];
   alignas(64) double mean[kBlock];  // Σ g·dP so far
   alignas(64) double mask_sum[kBlock], centre_sum[kBlock];
   float *d_out_t = nullptr, *d_q_t = nullptr;
-  // q·scale (in bf16 q) and dO·f; the rows of a strip's blocks follow one another.
+  // q·scale (in bf16: q) and dO·f. The rows of a strip's blocks are contiguous.
   float *q_rows = nullptr, *d_out_rows = nullptr;
 };
 
-// The head's keys and values, and where their gradients are summed.
+// A head's keys and values, and the destinations of their gradients.
 struct KeySide {
-  // row-major, adjacent channels; in bf16 words of two, which value_stride and value_words count.
+  // Row-major with adjacent channels. In bf16, channels are words of two, which value_stride and value_words count.
   const float* values = nullptr;
   int64_t value_stride = 0, value_words = 0;
   int64_t d_k = 0, d_v = 0;
   float *d_keys = nullptr, *d_values = nullptr;  // [key][d_k], [key][d_v]
   // [d_k]: the strip's gradient of additive weights or of a relative score's query bias.
   double* d_weight = nullptr;
-  // The head's gradients of a relative score's tables; null if not wanted.
+  // The gradients of a relative score's tables for this head; null if not wanted.
   float *d_offset_keys = nullptr, *d_offset_queries = nullptr, *d_offset_values = nullptr;
   float scale = 1;
 };
 
-// One thread's memory. Its size is BackwardScratch::floats().
+// A thread's scratch memory. Its size is BackwardScratch::floats().
 struct BackwardScratch {
   float *p = nullptr, *ds = nullptr;  // [kParts][kChunkKeys][kStepsOfBlock]
   // bf16: dS of one block as words of two keys, [kChunkKeys / 2][kBlock]
@@ -76,13 +79,13 @@ struct BackwardScratch {
   float* key_words = nullptr;
   float* value_products = nullptr;  // AMX: dP − D, [kAmxKeys][kBlock]
   float* value_tail = nullptr;      // [kAmxKeys][d_v]: copies of the last values
-  // [kSide][padded width]: gradients of the last keys; also scratch of lay_out_for_amx.
+  // [kSide][padded width]: gradients of the last keys; also scratch for lay_out_for_amx.
   float* sum_tail = nullptr;
-  float* spare = nullptr;          // a row for results that nobody reads
-  float* before = nullptr;         // [term][kRows·kBlock]: scores that went into soft caps and rules
+  float* spare = nullptr;          // a row for results that are not used
+  float* before = nullptr;         // [term][kRows·kBlock]: input scores of soft caps and rules
   float* d_bias = nullptr;         // [term][kChunkKeys][kBlock]
   float* d_slopes = nullptr;       // [term][kBlock]
-  float* rule = nullptr;           // a group of one rule, run in reverse
+  float* rule = nullptr;           // scratch for running one rule in reverse over a group
   float* offset_values = nullptr;  // [kChunkKeys][kBlock]: dO·C[δ]
   TileScratch tile;
 

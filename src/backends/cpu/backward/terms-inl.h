@@ -1,4 +1,5 @@
-// Where the gradients of terms' operands go, and rules run in reverse. Included once per target.
+// Gradients of the terms: the destinations of their operands' gradients, and running rules in reverse. Included once per
+// target.
 #if defined(CLEARHEAD_CPU_BACKWARD_TERMS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_BACKWARD_TERMS_INL_H_
 #undef CLEARHEAD_CPU_BACKWARD_TERMS_INL_H_
@@ -13,25 +14,24 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// Where the gradient of a term's operand goes. Null pointers: not wanted.
+// Destination of the gradient of a term's operand. Pointers are null if the gradient is not wanted.
 struct TermGradient {
-  float* bias = nullptr;          // at [query 0, key 0] of this head; for an EdgeBias at its entry 0
+  float* bias = nullptr;          // the element [query 0, key 0] of this head; for an EdgeBias, its entry 0
   int64_t bias_query_stride = 0;  // 0: one row for all queries
   bool per_edge = false;          // one number per entry of the lists
   double* slope = nullptr;
-  // For a rule, unless it passes dS through unchanged.
+  // Set for a rule, unless it passes dS through unchanged.
   const RuleReverse* rule = nullptr;
   const float* rule_scalars = nullptr;  // [scalar slot][kScalarFloats]
   double* d_scalars = nullptr;          // [scalar slot]
   double* const* d_tables = nullptr;    // [table][entry]
 };
 
-// Some (query, key) pairs of a rule that is run again, then in reverse. `room` holds
-// RuleReverse::group_floats() floats.
+// Runs a rule again for a group of (query, key) pairs, then in reverse. `room` has RuleReverse::group_floats() floats.
 struct RuleGroup {
   const RuleReverse& rule;
   RuleFrame frame;
-  // Scores: in natural units, filled by the caller.
+  // scores: in natural units, filled by the caller.
   float *scores, *gradients, *keys_of_rows, *sums;
 
   RuleGroup(const RuleReverse& of, float* room, int64_t rows, int64_t vectors) : rule(of), scores(room) {
@@ -46,7 +46,7 @@ struct RuleGroup {
   }
   RuleBankView& bank(RuleBank which) { return frame.banks[static_cast<size_t>(which)]; }
 
-  // Turns *at(row, vector), the gradient of the rule's result, into the gradient of the scores.
+  // Replaces *at(row, vector), the gradient of the rule's result, by the gradient of the scores.
   template <class At>
   void reverse(const ScoreTerm& term, const TermGradient& to, At&& at) {
     const F32 d;

@@ -1,6 +1,6 @@
-// All statistics of a sweep, in one pass over the weights: the forward's score kernel over blocks of rows that are
-// interleaved by key tile. sweep_block-inl.h says what is kept of a weight, sweep_plan.h in which order sums are
-// added. Compiled once per instruction set.
+// Computes all statistics of a sweep in one pass over the weights, with the forward pass's score kernel over blocks of
+// rows that are interleaved by key tile. sweep_block-inl.h describes the statistics of a weight, sweep_plan.h the order in
+// which sums are added. Compiled once per instruction set.
 #include "backends/cpu/simd/targets.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -32,11 +32,11 @@ struct BlockOfRows {
   int count;
 };
 
-// Whether m is so large that log_rest would be lost next to it. A block then leaves log_rest out
-// of −log₂P, and write_entropy adds it.
+// Whether m is so large that f32 would lose log_rest in their sum. A block then omits log_rest from −log₂P, and
+// write_entropy adds it.
 bool is_large(const RowShift& shift) { return std::abs(shift.m) >= kWholeScores; }
 
-// Sets shifts, tags and cell rows of the block's lanes.
+// Sets the shifts, tags and cell rows of the block's lanes.
 void set_lanes(const SweepPlan& plan, const BlockOfRows& at, const ScoreView& view, const QueryBlock& queries, SweepBlock& block) {
   const std::vector<int64_t>& rows = plan.call.rows;
   block.run_count = 0;
@@ -110,8 +110,8 @@ void write_cells(const float* max, const double* sum, const double* count, int64
   }
 }
 
-// One block on one thread, in the thread's memory. Scratch for one key tile is shared by the
-// blocks that are interleaved.
+// The computation of one block, on one thread and in its scratch memory. Interleaved blocks share the scratch for one key
+// tile.
 struct BlockSweep {
   const SweepPlan& plan;
   const BlockOfRows at;
@@ -120,7 +120,7 @@ struct BlockSweep {
   SweepBlock block;
   TileScratch scratch;
   bool biased = false;
-  int64_t tile = 0, last = 0;  // the next key tile; end of the keys
+  int64_t tile = 0, last = 0;  // the next key tile; the end of the keys
 
   static int64_t own_floats(const SweepPlan& plan, const ScoreView& view) { return (view.d_k + 4 * plan.matches + 2 * plan.top) * kBlock; }
 
@@ -146,7 +146,7 @@ struct BlockSweep {
     last = std::min(queries.last_key(), plan.looked_keys.end);
     tile = next_tile(view, queries, std::max(queries.first_key(), plan.looked_keys.begin) / kKeyTile * kKeyTile, last);
   }
-  BlockSweep(const BlockSweep&) = delete;  // its parts point to one another
+  BlockSweep(const BlockSweep&) = delete;  // members point to one another
   BlockSweep& operator=(const BlockSweep&) = delete;
 
   void take_tile() {
@@ -166,7 +166,7 @@ struct BlockSweep {
   }
 };
 
-// Computes the rows of a strip in blocks cut as in the forward pass.
+// Computes the rows of a strip, divided into blocks as in the forward pass.
 void sweep_blocks(SweepPlan& plan, int64_t map, const ScoreView& view, Range rows, StripSums& sums, int thread) {
   const int64_t own = BlockSweep::own_floats(plan, view);
   float* memory = ThreadScratch::floats(kTogether * own + tile_scratch_floats(view));
@@ -208,7 +208,7 @@ void sweep_strip(SweepPlan& plan, int64_t map, int64_t strip, int thread) {
 ReductionResult sweep(const SweepCall& call, const ReductionChoice& choice) {
   SweepPlan plan(call, choice, kBlock, write_cells);
   read_offsets(plan.problem);
-  // Head by head, last strips first: with a causal band they are the longest.
+  // Head by head, last strips first, because with a causal band they are the longest.
   for_items(plan.maps * plan.strips,
             [&](int64_t item, int thread) { sweep_strip(plan, item / plan.strips, plan.strips - 1 - item % plan.strips, thread); });
   return plan.take_result();

@@ -1,18 +1,18 @@
 // Statistics of a block of rows, computed while its weights are in registers. Included once per target.
 //
-//   p = 2^(s − m)·(1/ℓ)   with the record's own shift, so no maximum is needed. P is stored only where a statistic
-//                         needs neighbouring weights.
-//   entropy   E += p·(s − L)     base 2, L = m + log₂ℓ; −E·ln 2 is the row's entropy
+//   p = 2^(s − m)·(1/ℓ)   with the record's own shift, so no maximum is needed. P is stored only if a statistic needs
+//                         neighbouring weights.
+//   entropy   E += p·(s − L)     in base 2, with L = m + log₂ℓ; −E·ln 2 is the row's entropy
 //   distance  D += p·|position − j|
-//   received  the three vectors of each key are added, then eight keys reduced together: one update of eight floats
-//   offsets   groups beyond the reach add to two far sums; near ones, as [key][lane], are added along their diagonals
+//   received  the three vectors of each key are added, then eight keys are reduced together: one update of eight floats
+//   offsets   groups beyond the reach add to two far sums; near groups, as [key][lane], are added along their diagonals
 //   matches   M += p where the tags are equal and j ≠ position
-//   cells     maxima and sums per lane until the cell column ends; then kLanes columns are transposed together and
-//             their lanes are added into cell rows
+//   cells     maxima and sums per lane until the cell column ends; then kLanes columns are transposed together, and their
+//             lanes are added to cell rows
 //   top       by score (sweep_top-inl.h); if nothing else is requested, no weights are computed
 //
-// Row sums are f32 within a key tile and double across tiles; cells are f32 within kTilesAdded
-// tiles. Lanes past the last query have 1/ℓ = 0.
+// Row sums are f32 within a key tile and double across tiles; cells are f32 within kTilesAdded tiles. Lanes past the last
+// query have 1/ℓ = 0.
 #if defined(CLEARHEAD_CPU_INSPECT_SWEEP_BLOCK_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_INSPECT_SWEEP_BLOCK_INL_H_
 #undef CLEARHEAD_CPU_INSPECT_SWEEP_BLOCK_INL_H_
@@ -35,46 +35,47 @@ namespace clearhead::cpu::HWY_NAMESPACE {
 // The lanes of a block that share a cell row.
 struct LaneRun {
   int32_t begin, end;
-  int64_t cells;  // where the row's cells begin in StripSums
+  int64_t cells;  // index of the row's first cell in StripSums::cells
 };
 
-// The state of a block. Also an epilogue of for_each_group.
+// The state of a block. An epilogue of for_each_group.
 struct SweepBlock {
-  static constexpr int kPad = kLanes;                 // zeros on both sides of a row of weights
-  static constexpr int kStride = kBlock + 2 * kPad;   // of `weights`
-  static constexpr int kWindow = kBlock + kRows - 1;  // diagonals of a group
+  static constexpr int kPad = kLanes;                 // zeros on both sides of a row of `weights`
+  static constexpr int kStride = kBlock + 2 * kPad;   // row stride of `weights`
+  static constexpr int kWindow = kBlock + kRows - 1;  // number of diagonals of a group
   static constexpr int kTilesAdded = 4;               // key tiles over which a wide cell column is summed in f32
 
   const SweepPlan* plan = nullptr;
   const QueryBlock* queries = nullptr;
-  const AfterView* after = nullptr;  // looks at weights after dropout and Gaussian; else null
+  const AfterView* after = nullptr;  // set if weights are multiplied by dropout and Gaussian factors
   WeightKind kind = WeightKind::kSoftmax;
-  // Entropy takes the logarithm of each weight, because it is not the score minus L.
+  // Set if entropy needs the logarithm of each weight, because that is not the score minus L.
   bool by_log = false;
   StripSums* sums = nullptr;
-  // Per lane.
+  // One element per lane.
   alignas(64) float m[kBlock], threshold[kBlock], inverse[kBlock], log_sum[kBlock];
-  alignas(64) float entropy[kBlock], distance[kBlock];  // of the key tile
+  alignas(64) float entropy[kBlock], distance[kBlock];  // sums over the current key tile
   alignas(64) double entropy_total[kBlock], distance_total[kBlock];
-  // The open cell column and those waiting to be added to cells, [column][lane]. Unused places hold kNoWeight, 0, 0.
+  // Slots: the open cell column and the columns waiting to be added to cells, [column][lane]. Unused slots hold kNoWeight
+  // and 0.
   alignas(64) float slot_max[kLanes * kBlock], slot_sum[kLanes * kBlock], slot_count[kLanes * kBlock];
   alignas(64) float turned[kBlock * kLanes];  // [lane][column]
   float slot_inside[kLanes];
   bool slot_counted[kLanes];
-  alignas(64) float far_before[kLanes], far_after[kLanes];  // of the key tile
-  // [key][pad, lane, pad]: the group's weights, for near offsets and for groups cut by a cell border.
+  alignas(64) float far_before[kLanes], far_after[kLanes];  // sums over the current key tile
+  // [key][pad, lane, pad]: the group's weights, for near offsets and for groups that are pooled key by key.
   alignas(64) float weights[kRows * kStride];
-  alignas(64) float scores[kRows * kBlock];  // [key][lane]: the group's scores, where visibility must be known
+  alignas(64) float scores[kRows * kBlock];  // [key][lane]: the group's scores, if visibility must be known
   int32_t* tags = nullptr;                   // [match][kBlock]
-  float* matched = nullptr;                  // [match][kBlock], of the key tile
+  float* matched = nullptr;                  // [match][kBlock]: sums over the current key tile
   double* matched_total = nullptr;           // [match][kBlock]
   TopKeys top;
-  // The block.
+  // State of the block.
   bool consecutive = false, hides = false;  // hides: mask, segments or biases may hide pairs inside the band
   int64_t first_position = 0, last_position = 0;
-  int64_t column = 0, column_end = 0;  // of cells; column_end 0: no column is open
-  int slots = 0;                       // columns that wait; the open column is the next slot
-  int tiles = 0;                       // key tiles that have ended
+  int64_t column = 0, column_end = 0;  // the open cell column and the end of its keys; column_end 0: no column is open
+  int slots = 0;                       // number of waiting columns; the open column uses the next slot
+  int tiles = 0;                       // number of key tiles that have ended
   int run_count = 0;
   LaneRun runs[kBlock];
 
@@ -83,7 +84,8 @@ struct SweepBlock {
     const int first = first_vector * kLanes;
     if (top.count > 0) top.follow(s, key, first);
     if (!plan->weighs) return;
-    // The cell column ends inside the group, or some of its (query, key) pairs may be hidden.
+    // Whether the group must be pooled key by key: the cell column ends inside the group, some of its (query, key) pairs
+    // may be hidden, or a factor skips one of its keys.
     bool cut = false;
     if (plan->pooled) {
       if (HWY_UNLIKELY(key >= column_end)) enter_column(std::max(key, plan->looked_keys.begin));
@@ -108,7 +110,7 @@ struct SweepBlock {
     if (plan->pooled && HWY_LIKELY(!cut)) pool_group(s, first);
   }
 
-  // Turns scores into weights, and adds up entropy.
+  // Replaces scores by weights, and accumulates entropy.
   template <int V>
   HWY_INLINE void weigh(Scores<V>& s, int64_t key, int first) {
     const F32 d;
@@ -138,16 +140,16 @@ struct SweepBlock {
     });
   }
 
-  // The same if entropy takes the logarithm of each weight: E += p·log₂p. Goes through memory, so that
-  // it takes no registers from the other path.
+  // The same if entropy needs the logarithm of each weight: E += p·log₂p. Works through memory, so that it takes no
+  // registers from the other path.
   template <int V>
   HWY_INLINE void weigh_other(Scores<V>& s, int64_t key, int first) {
     unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hn::Store(s.c[i], F32(), turned + i * kLanes); });
     weigh_turned(V, key, first);
     unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = hn::Load(F32(), turned + i * kLanes); });
   }
-  // The part of a weight that counts in the entropy. Linear weights may be negative or above one;
-  // only those in [0, 1] count. NaN stays NaN.
+  // Returns p, or 0 if p does not count in the entropy: of the weights of linear attention, only those in [0, 1] count.
+  // NaN stays NaN.
   template <WeightKind kKind>
   static HWY_INLINE Floats counted(Floats p) {
     const F32 d;
@@ -173,7 +175,7 @@ struct SweepBlock {
     });
   }
 
-  // Sets to[lane] to the weight of the key at `place` of each row's top keys, 0 if there is none.
+  // Sets to[lane] to the weight of the key at index `place` of each row's top keys; 0 if there is none.
   void weigh_top(int64_t place, float* to) const {
     const F32 d;
     with_kind_of_look(kind, [&](auto k) CLEARHEAD_INLINE_LAMBDA {
@@ -207,7 +209,7 @@ struct SweepBlock {
     const F32 d;
     const I32 di;
     const int32_t* key_tags = plan->key_tags[static_cast<size_t>(match)].data() + key;
-    // Some query of the block is at the position of a key of the group.
+    // Whether a query of the block is at the position of a key of the group.
     const bool own = key <= last_position && first_position < key + kRows;
     Ints tag[kRows];
     unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA { tag[r] = hn::Set(di, key_tags[r]); });
@@ -226,7 +228,7 @@ struct SweepBlock {
     });
   }
 
-  // Adds received weight and far offsets. Returns whether some pair of the group is within the reach.
+  // Adds received weights and far offsets. Returns whether a pair of the group is within the reach.
   template <int V>
   HWY_INLINE bool add_columns(const Scores<V>& s, int64_t key) {
     const F32 d;
@@ -294,7 +296,7 @@ struct SweepBlock {
     });
   }
 
-  // Whether a factor leaves out a key of the group.
+  // Whether a NaN factor skips a key of the group.
   HWY_INLINE bool leaves_some_out(int64_t key) const {
     const float* factors = plan->key_factors(key);
     if (!factors) return false;
@@ -311,7 +313,7 @@ struct SweepBlock {
     return all;
   }
 
-  // Adds the group in `weights` along its diagonals p − j: lane − r has kWindow values.
+  // Adds the group in `weights` along its diagonals p − j. The difference lane − r has kWindow values.
   HWY_NOINLINE void add_near_offsets(int64_t key) {
     const F32 d;
     const int64_t reach = plan->reach, base = reach + SweepPlan::kMargin;
@@ -373,7 +375,7 @@ struct SweepBlock {
       unroll<kLanes>([&](auto lane) CLEARHEAD_INLINE_LAMBDA { hn::Store(t[lane], d, turned + (v * kLanes + lane) * kLanes); });
     }
   }
-  // Adds the waiting columns to cells: all columns of a lane at once, the lanes of a run in order.
+  // Adds the waiting columns to the cells: all columns of a lane at once, the lanes of a run in order.
   HWY_NOINLINE void fold_slots() {
     const F32 d;
     const int64_t first = column + 1 - slots;  // the last waiting column is `column`

@@ -1,5 +1,5 @@
-// Statistics of maps whose queries see the keys of a list: one weight at a time, at a cost that follows
-// the listed pairs. Included once per target.
+// Statistics of attention maps over lists, one weight at a time. The cost is proportional to the number of listed pairs.
+// Included once per target.
 #if defined(CLEARHEAD_CPU_INSPECT_SWEEP_GATHER_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_INSPECT_SWEEP_GATHER_INL_H_
 #undef CLEARHEAD_CPU_INSPECT_SWEEP_GATHER_INL_H_
@@ -23,7 +23,8 @@ class ListedSweep {
   ListedSweep(const SweepPlan& plan, int64_t map, const ScoreView& view, StripSums& sums)
       : plan_(plan), map_(map), view_(view), sums_(sums), memory_(view, 0) {}
 
-  /// Writes what is asked for of row `index` of the call. Returns −Σ P log₂P over its keys.
+  /// Writes the requested statistics of row `index` of the call, and adds to the strip's sums. Returns −Σ P log₂P over the
+  /// row's keys.
   double take_row(int64_t index) {
     const int64_t row = plan_.call.rows[static_cast<size_t>(index)];
     const RowShift shift = row_shift(plan_.call.record, plan_.batch_of(map_), plan_.head_of(map_), row);
@@ -54,7 +55,7 @@ class ListedSweep {
     float score, weight;
     int32_t key;
   };
-  // Keys come in ascending order, so of equal scores the earlier key stays ahead.
+  // Keys are visited in ascending order, so among equal scores the earlier key stays first.
   void rank(const TopKey& candidate) {
     const bool full = static_cast<int64_t>(top_.size()) == plan_.top;
     if (!(candidate.score > (full ? top_.back().score : kVisible))) return;

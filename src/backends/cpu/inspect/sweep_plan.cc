@@ -1,4 +1,4 @@
-// Cuts rows into strips, allocates their sums, and adds them in strip order when a head's last strip is done.
+// Divides rows into strips, allocates their sums, and adds them in strip order when the last strip of a head has finished.
 #include "backends/cpu/inspect/sweep_plan.h"
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 namespace clearhead::cpu {
 namespace {
 
-constexpr int64_t kMostStrips = 32;  // each strip has a sum per key
+constexpr int64_t kMostStrips = 32;  // bounds the memory: each strip has one sum per key
 
 float* opened(Tensor& tensor, Shape shape) {
   tensor = Tensor::zeros(std::move(shape));
@@ -92,7 +92,7 @@ void SweepPlan::allocate() {
   if (result_.pooled_max.numel() == 0) return;
   max_ = result_.pooled_max.mutable_data<float>();
   mean_ = result_.pooled_mean.mutable_data<float>();
-  // With rows, a map's last strip writes all of them.
+  // If there are rows, the strips write all cells.
   for (int64_t map = 0; looked == 0 && map < maps; ++map) leave_cell_rows(map, {0, rows});
 }
 
@@ -174,7 +174,7 @@ void SweepPlan::write_cells(int64_t map, int64_t strip, StripSums& sums) {
   const CellSums& cells = sums.cells;
   const int64_t columns = call.grid.cells[1], before = strip > 0 ? cell_rows_of(strip - 1).end : 0;
   const int64_t after = strip + 1 < strips ? cell_rows_of(strip + 1).begin : call.grid.cells[0];
-  leave_cell_rows(map, {before, cells.first_row});  // none of their rows is selected
+  leave_cell_rows(map, {before, cells.first_row});  // cell rows without a selected row
   for (int64_t i = 0; i < cells.rows; ++i) {
     const float* const max = cells.max + i * columns;
     const double *const sum = cells.sum + i * columns, *const count = cells.count + i * columns;
@@ -187,7 +187,7 @@ void SweepPlan::write_cells(int64_t map, int64_t strip, StripSums& sums) {
   if (strip + 1 == strips) leave_cell_rows(map, {cells.first_row + cells.rows, after});
 }
 
-// Strips are added in order.
+// Adds the shared cell rows of neighbouring strips, in strip order, and writes them.
 void SweepPlan::write_shared_cells(int64_t map, std::vector<StripSums>& all) {
   SharedCellRow* whole = nullptr;
   const auto write = [&] {
@@ -216,7 +216,7 @@ void SweepPlan::write_cell_row(int64_t map, int64_t row, const float* max, const
   write_row_(max, sum, count, columns, max_ + at, mean_ + at);
 }
 
-// Fills cell rows with NaN: nothing was added to them.
+// Fills cell rows to which nothing was added with NaN.
 void SweepPlan::leave_cell_rows(int64_t map, Range of) {
   const auto [rows, columns] = call.grid.cells;
   for (float* to : {max_, mean_}) {

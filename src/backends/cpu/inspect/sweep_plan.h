@@ -1,13 +1,13 @@
-// What a sweep collects, and in which order it is added up. No vector code.
+// The plan of a sweep: the sums of each strip, and the order in which they are added. No vector code.
 //
-// The selected rows of a head are cut into strips, by their number alone. A strip is one work item. It has its own sums
-// over keys, offsets and cells, to which its blocks add in a fixed order; the last strip of a head to finish adds the
-// strips' sums, in strip order. So bits do not depend on threads, batch or heads.
+// The selected rows of a head are divided into strips, by their number alone. A strip is one work item. It has its own
+// sums over keys, offsets and cells, to which its blocks add in a fixed order. The last strip of a head to finish adds
+// the sums of all strips, in strip order. So bits do not depend on threads, batch or heads.
 //
-//   offsets  a window over p − j ∈ [−reach − kMargin, reach + kMargin], and two sums for farther offsets; the result
-//            adds the margins to its ends
-//   cells    max, sum and count of visible (query, key) pairs, for the cell rows that the strip touches. They are
-//            written when the strip ends, except for rows that other strips touch too.
+//   offsets  a window over p − j ∈ [−reach − kMargin, reach + kMargin], and two sums for more distant offsets; in the
+//            result, the margins are added to its ends
+//   cells    max, sum and count of visible (query, key) pairs, for the cell rows that contain rows of the strip. They are
+//            written when the strip ends, except for cell rows that other strips contribute to.
 #pragma once
 
 #include <array>
@@ -21,42 +21,42 @@
 
 namespace clearhead::cpu {
 
-// Below every weight, also below linear ones.
+// Below every weight, including the negative ones of linear attention.
 inline constexpr float kNoWeight = -3e38F;
 
-// Sums of cell rows first_row … first_row + rows: [cell row − first_row, cell column].
+// Sums of cell rows [first_row, first_row + rows): [cell row − first_row, cell column].
 struct CellSums {
-  float* max = nullptr;  // kNoWeight: nothing seen
+  float* max = nullptr;  // kNoWeight if no weight was added
   double *sum = nullptr, *count = nullptr;
   int64_t first_row = 0, rows = 0;
 };
 
-// The sums of a cell row that several strips touch.
+// One strip's sums of a cell row that several strips contribute to.
 struct SharedCellRow {
   int64_t row = 0;
   std::vector<float> max;
   std::vector<double> sum, count;
 };
 
-// Writes one cell row: max and mean; NaN for cells to which nothing was added.
+// Writes the max and mean of one cell row; NaN for cells to which nothing was added.
 using WriteCells = void (*)(const float* max, const double* sum, const double* count, int64_t columns, float* max_out, float* mean_out);
 
 struct StripSums {
   std::vector<float> received;  // [key, plus room for a group past the end]
   std::vector<float> window;    // [p − j + reach + kMargin]
-  // Weight on keys farther back than the reach: p − j > reach.
+  // Total weight on keys farther back than the reach (p − j > reach), and on keys farther ahead.
   double far_before = 0;
   double far_after = 0;
-  CellSums cells;                     // in the memory of the strip's thread, until the strip ends
+  CellSums cells;                     // in the thread's scratch memory, until the strip ends
   std::vector<SharedCellRow> shared;  // of the strip's first and last cell row
 };
 
 class SweepPlan {
  public:
-  // The most by which a group that touches the reach extends beyond it: a block's lanes and a group's keys.
+  // Bounds how far a group that is partly within the reach extends beyond it: by a block's lanes and a group's keys.
   static constexpr int64_t kMargin = 128;
-  static constexpr int64_t kKeyRoom = 16;   // keys of a group that may lie past the selected ones
-  static constexpr int64_t kCellRoom = 16;  // unused cells past the last one, to which a store may add nothing
+  static constexpr int64_t kKeyRoom = 16;   // bounds the number of a group's keys that lie past the selected ones
+  static constexpr int64_t kCellRoom = 16;  // padding past the last cell; a store may cover it, but adds nothing to it
 
   SweepPlan(const SweepCall& call, const ReductionChoice& choice, int64_t block_rows, WriteCells write_row);
 
@@ -64,13 +64,13 @@ class SweepPlan {
   const ReductionChoice& choice;
   ScoreProblem problem;
   bool entropy = false, distance = false, received = false, offsets = false, pooled = false;
-  bool weighs = false;  // some statistic needs weights; top keys need only scores
+  bool weighs = false;  // whether a statistic needs weights; top keys need only scores
   int64_t matches = 0, top = 0;
   int64_t looked = 0, keys = 0, kept = 0, reach = 0, block_rows = 0;
   Range looked_keys{};  // all keys, or those of the grid
-  int64_t maps = 0;     // requested sequences · heads
+  int64_t maps = 0;     // requested sequences · requested heads
   int64_t strips = 0;
-  // [match][query], [match][key, plus room]; negative tags never match.
+  // [match][query] and [match][key, plus kKeyRoom]; negative tags never match.
   std::vector<std::vector<int32_t>> query_tags, key_tags;
 
   int64_t batch_of(int64_t map) const { return batches_.begin + map / heads_.size(); }
@@ -78,7 +78,7 @@ class SweepPlan {
   /// Indices into call.rows. All strips except the last consist of whole blocks.
   Range strip_rows(int64_t strip) const;
   const int64_t* column_ends() const { return column_ends_.data(); }  // [cell column]
-  /// The factors of keys from `key` on; nullptr: all ones. A group may read past the grid's ends.
+  /// The factors of keys from `key` on; null if all are 1. A group may read past the ends of the grid.
   const float* key_factors(int64_t key) const {
     return key_factors_.empty() ? nullptr : key_factors_.data() + kKeyRoom + key - looked_keys.begin;
   }
@@ -92,7 +92,7 @@ class SweepPlan {
   float* match_row(int64_t match, int64_t map) const { return matched_ + (match * maps + map) * looked; }
   int32_t* top_keys_of(int64_t map, int64_t index) const { return top_keys_ + (map * looked + index) * call.request.top_k; }
   float* top_weights_of(int64_t map, int64_t index) const { return top_weights_ + (map * looked + index) * call.request.top_k; }
-  /// Hands in a strip's sums. The last strip of a map writes the map's part of the result.
+  /// Takes a strip's sums. The last strip of a map to finish writes the map's part of the result.
   void finish_strip(int64_t map, int64_t strip, StripSums sums);
 
   /// Throws kCancelled if the token is set.

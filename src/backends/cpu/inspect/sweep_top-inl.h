@@ -1,11 +1,12 @@
-// The keys that each row of a block scores highest, found while its scores are in registers. Included once per target.
+// The keys with the highest scores of each row of a block, found while the scores are in registers. Included once per
+// target.
 //
-//   is the largest score of a group's keys above the least score that a lane keeps?
-//       rare: about 8 ln(N / 8) times per row, for eight keys of N in random order
-//   if so, each such key is inserted in all lanes at once, and the keys that it passes move down by one
+//   Test whether the largest score of a group exceeds the lowest score that a lane keeps.
+//       This is rare: about 8 ln(N / 8) times per row, for eight keys of N in random order.
+//   If so, insert each such key in all lanes at once; the keys that it passes move down by one.
 //
-// A key passes only keys with lower scores, and keys come in ascending order, so ties keep the
-// earlier key. NaN passes nothing.
+// A key passes only keys with lower scores, and keys are visited in ascending order, so ties keep the earlier key. NaN
+// passes no key.
 #if defined(CLEARHEAD_CPU_INSPECT_SWEEP_TOP_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_INSPECT_SWEEP_TOP_INL_H_
 #undef CLEARHEAD_CPU_INSPECT_SWEEP_TOP_INL_H_
@@ -22,8 +23,8 @@ namespace clearhead::cpu::HWY_NAMESPACE {
 
 struct TopKeys {
   int64_t count = 0;
-  float* scores = nullptr;                  // [count][kBlock], descending; kVisible where there is none yet
-  int32_t* keys = nullptr;                  // [count][kBlock], −1 where there is none yet
+  float* scores = nullptr;                  // [count][kBlock], descending; kVisible where there is no key yet
+  int32_t* keys = nullptr;                  // [count][kBlock]; −1 where there is no key yet
   alignas(64) float group[kRows * kBlock];  // [key][vector][lane]
 
   void reset() {
@@ -40,7 +41,7 @@ struct TopKeys {
       const Floats bar = hn::Load(d, least + v * kLanes);
       Floats largest = bar;
       unroll<kRows>([&](auto r)
-                    // Never NaN, by the order of operands.
+                    // Never NaN, because of the order of the operands.
                     CLEARHEAD_INLINE_LAMBDA { largest = hn::Max(s.c[r * V + v], largest); });
       above = hn::Or(above, hn::Gt(largest, bar));
     });
@@ -60,7 +61,7 @@ struct TopKeys {
     }
   }
 
-  // From the last place up, each place keeps its key, takes the new one, or takes the one above it.
+  // From the last place to the first, each place keeps its key, or receives the new key or the key above it.
   HWY_INLINE void insert(Floats score, Ints key, int lane) {
     const F32 d;
     const I32 di;

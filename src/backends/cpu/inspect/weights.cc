@@ -1,12 +1,12 @@
-// Weights and scores of any rows of a head over a range of keys: the forward's score kernel,
-// with an epilogue that stores its results.
+// Weights and scores of any rows of a head over a range of keys: the forward pass's score kernel, with an epilogue that
+// stores its results.
 //
 //   kScore2: s      kWeight: P (weight-inl.h)      hidden: −∞, 0 or NaN
 //
-// Computes up to kBlock rows at a time. The scores of kChunk keys stay in L1 as [key][lane] and are transposed
-// to rows from there. Every weight is computed by itself, so work may be cut anywhere: by rows, and by keys if
-// there are few rows. A shift m that is not an integer (a record of another backend) is split into ⌊m⌋ and a
-// factor on 1/ℓ. Compiled once per instruction set.
+// Computes up to kBlock rows at a time. The scores of kChunk keys stay in L1 as [key][lane] and are transposed to rows
+// from there. Every weight is computed independently, so work can be divided anywhere: by rows, and by keys if there are
+// few rows. A shift m that is not an integer (in a record of another backend) is split into ⌊m⌋ and a factor on 1/ℓ.
+// Compiled once per instruction set.
 #include "backends/cpu/simd/targets.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -32,18 +32,18 @@ HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 namespace {
 
-constexpr int64_t kChunk = 64;  // keys: 12 KB of scores, next to 12 KB of queries at d = 64
+constexpr int64_t kChunk = 64;  // keys: 12 KB of scores, besides 12 KB of queries at d = 64
 
-// Turns the scores of one chunk into what was asked for. An epilogue of for_each_group.
+// Replaces the scores of one chunk by the requested quantity. An epilogue of for_each_group.
 struct WeightsBlock {
   alignas(64) float m[kBlock], threshold[kBlock], inverse[kBlock];
   float* chunk = nullptr;  // [kChunk][kBlock]
-  int64_t first_key = 0;   // of the chunk
-  bool scores = false;     // kScore2
+  int64_t first_key = 0;   // the chunk's first key
+  bool scores = false;     // whether kScore2 was requested
   WeightKind kind = WeightKind::kSoftmax;
-  const AfterView* after = nullptr;  // looks at weights after dropout and Gaussian; else null
+  const AfterView* after = nullptr;  // set if weights are multiplied by dropout and Gaussian factors
   const QueryBlock* queries = nullptr;
-  float hidden = 0;
+  float hidden = 0;  // the result for a hidden pair
 
   template <int V>
   HWY_INLINE void operator()(Scores<V>& s, int64_t key, int first_vector) {
@@ -65,7 +65,7 @@ struct WeightsBlock {
   }
 };
 
-// Restricts the block's band to keys [begin, end). Keys outside were not asked for.
+// Restricts the block's band to the requested keys [begin, end).
 void narrow(QueryBlock& block, int64_t begin, int64_t end) {
   const int32_t low = static_cast<int32_t>(begin), high = static_cast<int32_t>(end);
   for (int i = 0; i < block.vectors * kLanes; ++i) {
@@ -80,7 +80,7 @@ void narrow(QueryBlock& block, int64_t begin, int64_t end) {
   }
 }
 
-// Transposes keys [begin, end) of the chunk, counted from its first key, to rows[lane][key].
+// Transposes keys [begin, end) of the chunk, counted from its first key, into rows[lane][key].
 void store_rows(const float* chunk, int64_t begin, int64_t end, const QueryBlock& block, float* const* rows) {
   const F32 d;
   if (block.count == 1) {
@@ -118,7 +118,7 @@ void weigh_tile(const TileContext& in, const Range keys, int64_t tile, float* co
   }
 }
 
-// Computes `count` ≤ kBlock rows for the keys of `keys`.
+// Computes `count` ≤ kBlock of the call's rows, from index `begin` on, for `keys`.
 void weigh_block(const WeightsCall& call, const ScoreView& view, int64_t begin, int count, Range keys) {
   const int64_t qt_floats = view.d_k * kBlock, chunk_floats = kChunk * kBlock;
   float* memory = ThreadScratch::floats(qt_floats + chunk_floats + kChunk + tile_scratch_floats(view));
