@@ -40,7 +40,8 @@ std::shared_ptr<const PreparedWeight> prepare(const WeightPart* parts, int64_t c
   for (int64_t part = 0; part < count; ++part) {
     const Tensor stored = parts[part].input_first ? parts[part].values.permute({1, 0}) : parts[part].values;
     if (stored.rank() != 2 || (part > 0 && stored.size(1) != weight->in)) {
-      fail(ErrorCode::kShape, "linear: part {} is {}; the parts of one weight share their inputs", part, to_string(stored.shape()));
+      fail(ErrorCode::kShape, "linear: part {} has shape {}; all parts of a weight must have the same number of inputs", part,
+           to_string(stored.shape()));
     }
     const Tensor rows = to_f32(stored.contiguous());
     weight->in = rows.size(1);

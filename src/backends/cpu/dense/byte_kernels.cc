@@ -1,4 +1,4 @@
-// Kernels that round input rows to bytes and scale integer sums to f32, compiled once per instruction set.
+// Kernels that round input rows to bytes and convert integer sums to f32, compiled once per instruction set.
 #include <algorithm>
 #include <bit>
 #include <limits>
@@ -32,7 +32,7 @@ struct RowScale {
   float scale, inverse;  // s_r and 1/s_r
 };
 
-// The bits of magnitudes, read as integers, are ordered as the magnitudes are; infinity and NaN are the largest.
+// Compares magnitudes by their bits: read as integers, these have the same order, and infinity and NaN are the largest.
 RowScale scale_of(const float* x, int64_t in) {
   const F32 d;
   const I32 di;
@@ -58,7 +58,7 @@ float round(const float* x, int64_t in, uint8_t* to) {
   const I32 di;
   const U8 d8;
   const RowScale scale = scale_of(x, in);
-  if (!(scale.scale > 0)) {  // zero or NaN decides every output, so any bytes will do
+  if (!(scale.scale > 0)) {  // a scale of 0 or NaN determines every output, so the bytes do not matter
     std::fill_n(to, in, uint8_t{128});
     return scale.scale;
   }

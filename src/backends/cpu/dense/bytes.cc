@@ -1,5 +1,5 @@
-// Weights are packed once into the panels of bytes that oneDNN prefers. A product is split into tiles, and one thread computes each
-// tile: it rounds the rows, multiplies integers and scales the sums.
+// Packs weights once into the panels of bytes that oneDNN prefers. A product is split into tiles, each of which is computed
+// by one thread: it rounds the rows, multiplies integers and scales the sums.
 #include "backends/cpu/dense/bytes.h"
 
 #include <algorithm>
@@ -23,10 +23,11 @@ class Bytes : public PreparedWeight {
   Tensor values{};  // s8 in panels [out / panel][padded_in / 4][panel][4]
   std::vector<float> scales{};
   std::vector<int32_t> offsets{};
-  std::shared_ptr<const PreparedWeight> widened{};  // int8 rows for products in f32; values, scales and offsets are then empty
+  // If set, products are computed in f32 from these int8 rows; values, scales and offsets are then empty.
+  std::shared_ptr<const PreparedWeight> widened{};
 };
 
-// The byte of weight [output, input].
+// The address of the byte of weight [output, input].
 int8_t* element(const WeightLayout& layout, int8_t* values, int64_t output, int64_t input) {
   const int64_t panel = layout.panel;
   return values + output / panel * panel * layout.padded_in + input / 4 * panel * 4 + output % panel * 4 + input % 4;
@@ -55,7 +56,7 @@ struct Rounded {
   const float* scales = nullptr;  // [rows]
 };
 
-// A thread's buffers. They grow and are never given back, so that calls allocate nothing.
+// A thread's buffers. They grow and are never freed, so that calls do not allocate.
 struct Memory {
   std::vector<uint8_t> x{};
   std::vector<float> scales{}, results{};
@@ -70,7 +71,7 @@ void round_rows(const ByteKernels& kernels, const LinearCall& call, int64_t firs
     to.scales[static_cast<size_t>(row)] = kernels.round(call.x + (first + row) * call.x_stride, in, to.x.data() + row * in);
 }
 
-// Turns the integer sums of a tile into outputs: scale, bias, activation and residual.
+// Computes the outputs of a tile from its integer sums: scale, bias, activation and residual.
 void finish(InstructionSet isa, const LinearCall& call, const Tile& tile, const float* row_scales, Memory& memory) {
   const auto& weight = static_cast<const Bytes&>(call.weight);
   const bool is_apart = call.accumulate && call.activation != Activation::kNone;
@@ -105,7 +106,7 @@ Memory& own_memory() {
 // 64 rows and 512 outputs: the inputs, sums and panels of a tile fit in a core's L2 cache.
 constexpr int64_t kTileRows = 64, kTileOutputs = 512;
 
-// For few rows, the calling thread rounds all of them; threads then share the outputs.
+// For few rows: the calling thread rounds all of them, then threads divide the outputs among themselves.
 void few_rows(InstructionSet isa, const LinearCall& call) {
   const auto& weight = static_cast<const Bytes&>(call.weight);
   const int64_t panel = weight.layout.panel, step = std::max<int64_t>(1, 128 / panel) * panel;
@@ -119,7 +120,7 @@ void few_rows(InstructionSet isa, const LinearCall& call) {
   });
 }
 
-// For many rows, each thread rounds and multiplies 64 rows at a time, for all outputs.
+// For many rows: each thread rounds and multiplies 64 rows at a time, for all outputs.
 void many_rows(InstructionSet isa, const LinearCall& call) {
   const auto& weight = static_cast<const Bytes&>(call.weight);
   parallel_for((call.rows + kTileRows - 1) / kTileRows, [&](int64_t at, int) {
@@ -132,7 +133,7 @@ void many_rows(InstructionSet isa, const LinearCall& call) {
   });
 }
 
-// Multiplies the same rounded numbers in f32.
+// Multiplies the same rounded numbers in f32, on machines without the instruction.
 void widened_rows(InstructionSet isa, const LinearCall& call) {
   const auto& weight = static_cast<const Bytes&>(call.weight);
   static const TensorPool pool;

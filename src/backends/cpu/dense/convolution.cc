@@ -1,15 +1,16 @@
 // Convolutions as dense products over unfolded windows (im2col).
 //
-//   out [out, positions] = W [out, in·taps] · U [in·taps, positions]     U = x as each tap sees it, made in blocks of
-//                                                                        at most 4 MiB, never as a whole
-//   d_W += d_out · Uᵀ        d_U = Wᵀ · d_out, added back into d_x: every element receives its taps in one order
+//   out [out, positions] = W [out, in·taps] · U [in·taps, positions]     U: the input that each tap reads, unfolded in
+//                                                                        blocks of at most 4 MiB, never as a whole
+//   d_W += d_out · Uᵀ        d_U = Wᵀ · d_out, added to d_x; the taps of an element are added in a fixed order
 //
-// Why not oneDNN's convolutions: planes are row-major here, for which its AVX2 kernels unfold too (its direct kernels
-// want channels in blocks of 8 or 16, so both operands would be reordered around every call). And its weight gradient
-// splits images between threads, so its bits would depend on their number. The products used here are cut by shape
-// alone (dnnl.cc) and images follow in order: one set of bits, forward and backward.
+// oneDNN's convolutions are not used for two reasons. Planes are row-major here, for which its AVX2 kernels unfold too
+// (its direct kernels need channels in blocks of 8 or 16, so both operands would be reordered around every call). And its
+// weight gradient splits images between threads, so its bits would depend on their number. The products used here are
+// split by shape alone (dnnl.cc), and images are processed in order, so the bits are always the same, forward and
+// backward.
 //
-// A group with very few channels (depthwise) is too small for a product: rows are added to rows, tap by tap.
+// A group with very few channels (depthwise) is too small for a product. Its rows are scaled and added, tap by tap.
 #include "backends/convolution.h"
 
 #include <cstring>
@@ -23,18 +24,19 @@ namespace clearhead::cpu {
 namespace {
 
 constexpr int64_t kMostUnfolded = int64_t{1} << 20;  // elements
-// (input, output) pairs of channels in a group; with fewer, calling a product costs more than its work.
+// Maximum number of (input, output) channel pairs of a group for the direct path, where calling a product would cost more
+// than its work.
 constexpr int64_t kFewChannels = 16;
 
 bool is_direct(const ConvolutionShape& s) { return s.groups > 1 && s.in * s.out <= kFewChannels; }
 
-// Nothing to unfold: every position reads only itself.
+// Whether every position reads only itself, so that nothing needs unfolding.
 bool is_pointwise(const WindowShape& w) {
   using Pair = std::array<int64_t, 2>;
   return w.kernel == Pair{1, 1} && w.stride == Pair{1, 1} && w.padding == Pair{0, 0};
 }
 
-// Calls f(y, begin, end) for the parts of rows that `positions` covers.
+// Calls f(y, begin, end) for each row y of outputs that overlaps `positions`; [begin, end) is the overlap.
 template <class F>
 void for_each_row(Range positions, int64_t width, const F& f) {
   for (int64_t at = positions.begin; at < positions.end;) {
@@ -74,7 +76,7 @@ void unfold(const ConvolutionShape& s, const float* x, Range positions, float* c
   });
 }
 
-// The reverse: adds columns to the planes d_x, the taps of a channel in order.
+// The reverse of unfold: adds columns to the planes d_x, with the taps of a channel in order.
 void fold(const ConvolutionShape& s, const float* columns, Range positions, float* d_x) {
   const WindowShape& w = s.windows;
   parallel_for(s.in, [&](int64_t channel, int) {
@@ -93,7 +95,8 @@ void fold(const ConvolutionShape& s, const float* columns, Range positions, floa
   });
 }
 
-// Calls f(group number in x, positions) for every product. Blocks have one size, and none is a single column.
+// Calls f(index of the image's group, positions) for every product. Blocks of positions have about the same size, and none
+// is a single column.
 template <class F>
 void for_each_product(const ConvolutionShape& s, const F& f) {
   const int64_t positions = s.windows.outputs();
@@ -105,7 +108,7 @@ void for_each_product(const ConvolutionShape& s, const F& f) {
   }
 }
 
-// The columns of a group's planes as the product reads them, unfolded into scratch if necessary.
+// Returns the columns of a group's planes, unfolded into scratch if necessary.
 MatrixView columns_of(const ConvolutionShape& s, const float* planes, Range positions, float* scratch) {
   if (is_pointwise(s.windows)) return {planes, s.windows.inputs(), 1};
   unfold(s, planes, positions, scratch);
@@ -118,10 +121,10 @@ Tensor scratch_for(const ConvolutionShape& s) {
   return Tensor::empty({most * s.inner()});
 }
 
-// --- very few channels: rows added to rows -------------------------------------------------------------------------
+// --- direct convolution for very few channels ----------------------------------------------------------------------
 
-// Calls f(index in a plane's outputs, index in its inputs, count) for the rows that a tap reads.
-// Inputs are a stride apart.
+// Calls f(index in a plane's outputs, index in its inputs, count) for the rows that a tap reads. Consecutive inputs are a
+// stride apart.
 template <class F>
 void for_each_read(const WindowShape& w, int64_t i, int64_t j, const F& f) {
   const Range rows = w.inside(0, i), across = w.inside(1, j);
@@ -181,7 +184,7 @@ void input_gradient_direct(InstructionSet isa, const ConvolutionGradientCall& ca
 }
 
 double product_of(const float* a, const float* b, int64_t step, int64_t count) {
-  double lanes[8] = {};  // a fixed number, so that they become vectors
+  double lanes[8] = {};  // a fixed number, so that the compiler vectorises them
   int64_t n = 0;
   for (; n + 8 <= count; n += 8) {
     for (int64_t lane = 0; lane < 8; ++lane) lanes[lane] += static_cast<double>(a[n + lane]) * static_cast<double>(b[(n + lane) * step]);
@@ -190,7 +193,7 @@ double product_of(const float* a, const float* b, int64_t step, int64_t count) {
   return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
 }
 
-// One thread computes a weight's gradient; images follow in order.
+// One thread computes the gradient of a weight, with images in order.
 void weight_gradient_direct(const ConvolutionGradientCall& call) {
   const ConvolutionShape& s = call.shape;
   const WindowShape& w = s.windows;

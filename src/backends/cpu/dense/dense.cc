@@ -1,6 +1,6 @@
-// Chooses who computes what. oneDNN computes products of many rows; everything else, products of one row
-// included, is computed here. Weights are packed once, from the dtype of the file straight to the layout that
-// both read; no second copy of a weight is held.
+// Dispatches the dense ops. oneDNN computes products with many rows; our own kernels compute everything else, including
+// products with one row. A weight is packed once, from the file's dtype directly into a layout that both can read, so
+// there is never a second copy of it.
 #include "backends/cpu/dense/dense.h"
 
 #include <algorithm>
@@ -36,7 +36,7 @@ class Packed : public PreparedWeight {
   std::unique_ptr<float[], Release> values{};
 };
 
-// Packs outputs [first, first + count) of the stacked parts, or columns of one panel.
+// Packs outputs [first, first + count) of the stacked parts: as rows or, with panels, as columns of one panel.
 void pack_outputs(const std::vector<PartView>& parts, const WeightLayout& layout, int64_t first, int64_t count, float* to) {
   const bool panel = layout.panel != 0;
   const int64_t step = panel ? layout.panel : 1, next = panel ? 1 : layout.in;
@@ -44,7 +44,7 @@ void pack_outputs(const std::vector<PartView>& parts, const WeightLayout& layout
   for (const PartView& part : parts) {
     const int64_t begin = std::max(first, before), end = std::min(first + count, before + part.out);
     if (part.dtype == DType::kF32 && part.out_stride == 1 && panel &&
-        // Stored input-first: a panel's row is contiguous in the file.
+        // Stored input-first, so a panel's row is contiguous in the file.
         begin < end) {
       const float* from = reinterpret_cast<const float*>(part.first) + (begin - before);
       for (int64_t i = 0; i < layout.in; ++i) std::copy_n(from + i * part.in_stride, end - begin, to + i * step + (begin - first));
@@ -89,7 +89,7 @@ void linear_for(InstructionSet isa, const LinearCall& call) {
   const Product product{layout,    weight.values.get(), call.x,          call.rows, call.x_stride,
                         call.bias, call.activation,     call.accumulate, call.out,  call.out_stride};
   const DenseKernels& kernels = dense_kernels(isa);
-  // oneDNN 3.7 writes a single column as if its rows were adjacent, whatever their stride.
+  // oneDNN 3.7 writes a single column as if its rows were adjacent, regardless of the stride.
   if (layout.out == 1) {
     parallel_ranges(call.rows, grain_of(layout.in), [&](int64_t begin, int64_t end, int) {
       for (int64_t row = begin; row < end; ++row) {
@@ -118,7 +118,7 @@ void product_for(const ProductCall& call) {
             call.a.column, true});
 }
 
-// The matrix in f32, with adjacent lines; `memory` holds it.
+// Returns the matrix widened to f32, with contiguous lines, in `memory`.
 MatrixView widened(const MatrixOf<uint16_t>& matrix, int64_t rows, int64_t columns, Tensor& memory) {
   static const TensorPool pool;
   const bool by_rows = matrix.column == 1;
@@ -130,8 +130,8 @@ MatrixView widened(const MatrixOf<uint16_t>& matrix, int64_t rows, int64_t colum
   return by_rows ? out : out.transposed();
 }
 
-// Multiplies bf16 as it is or, where that is not possible, the same numbers in f32. A product of
-// two bf16 is exact in both.
+// Multiplies bf16 directly or, where that is not possible, the same numbers in f32. A product of two bf16 is exact in
+// both cases.
 void narrow_product_for(InstructionSet isa, const NarrowProductCall& call) {
   const WeightLayout layout = layout_of(call.inner, call.columns, call.b.row, call.b.column);
   const Product as_it_is{layout,

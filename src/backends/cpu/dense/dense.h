@@ -1,4 +1,4 @@
-// The dense operations of the cpu backend.
+// The dense ops of the cpu backend and their gradients.
 #pragma once
 
 #include "backends/dense.h"
@@ -7,7 +7,7 @@
 
 namespace clearhead::cpu {
 
-/// The tables of an instruction set that this machine has: kAvx2 or kAvx512.
+/// The tables of an instruction set, kAvx2 or kAvx512. This machine must have it.
 const DenseOps& dense_ops(InstructionSet isa);
 const DenseGradients& dense_gradients(InstructionSet isa);
 

@@ -1,5 +1,5 @@
-// Divides gradients among threads: elements and rows. A sum over rows has a fixed number of
-// parts, which are added in order.
+// Divides the gradients of the dense ops among threads, by elements or rows. The number of parts of a sum over rows
+// depends on the shape alone, and the parts are added in order.
 #include <algorithm>
 #include <vector>
 
@@ -12,7 +12,7 @@
 namespace clearhead::cpu {
 namespace {
 
-constexpr int64_t kParts = 16;  // parts of a sum over rows
+constexpr int64_t kParts = 16;  // maximum number of parts of a sum over rows
 
 void activation_for(InstructionSet isa, const ActivationGradientCall& call) {
   parallel_ranges(call.count, kGrain, [&](int64_t begin, int64_t end, int) { gradient_kernels(isa).activation(call, begin, end); });
@@ -22,8 +22,8 @@ void gated_for(InstructionSet isa, const GatedGradientCall& call) {
   parallel_ranges(call.rows, grain_of(call.width), [&](int64_t begin, int64_t end, int) { gradient_kernels(isa).gated(call, begin, end); });
 }
 
-// Calls run(begin, end, sums) for the rows of each part; `sums` are `wide` zeros of its own.
-// Then adds the parts to `to` in order.
+// Calls run(begin, end, sums) for the rows of each part, with a separate array `sums` of `wide` zeros. Then adds the parts
+// to `to` in order.
 template <class Run>
 void sum_of_parts(InstructionSet isa, int64_t rows, int64_t wide, const Run& run, const std::vector<std::pair<float*, int64_t>>& to) {
   const int64_t parts = std::clamp<int64_t>(rows * wide / kGrain, 1, kParts), each = (rows + parts - 1) / parts;
@@ -60,7 +60,7 @@ void column_sums_for(InstructionSet isa, const ColumnSumCall& call) {
   sum_of_parts(isa, call.rows, call.width, run, {{call.sums, call.width}});
 }
 
-// Each entry belongs to one part, so rows of the same id are added in order.
+// Each entry of the table belongs to one part, so rows with the same id are added in order.
 void embedding_for(InstructionSet isa, const EmbeddingGradientCall& call) {
   parallel_for(kParts, [&](int64_t part, int) {
     for (int64_t row = 0; row < call.rows; ++row) {

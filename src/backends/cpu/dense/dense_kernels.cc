@@ -1,8 +1,8 @@
-// Matrix times one vector, norms and activations.
+// Matrix-vector products, norms, gated units and activations.
 //
-// In decoding, the matrix-vector product reads every weight once, so it is a stream: each thread reads one panel (or
-// row) at a time, its cache lines in order, prefetching 4 KB ahead. With several streams per thread, 15 % of the
-// bandwidth is lost (docs/measurements/tried.md). There are enough accumulators to hide the latency of an FMA.
+// In decoding, the matrix-vector product reads every weight once, so it is bound by memory. Each thread reads one panel
+// (or row) at a time as one stream, its cache lines in order, prefetching 4 KB ahead. With several streams per thread,
+// 15 % of the bandwidth is lost (docs/measurements/tried.md). There are enough accumulators to hide the latency of an FMA.
 #include "backends/cpu/dense/dense_kernels.h"
 
 #include <algorithm>
@@ -36,7 +36,7 @@ void activate(Activation activation, float* x, int64_t count) {
   std::copy(tail, tail + (count - i), x + i);
 }
 
-// Turns sums[0 … width) into outputs [first, first + width) of the product.
+// Computes outputs [first, first + width) of the product from sums [0, width).
 HWY_INLINE void finish(const Product& p, int64_t first, int64_t width, float* sums) {
   if (p.bias) {
     for (int64_t c = 0; c < width; ++c) sums[c] += p.bias[first + c];
@@ -109,7 +109,8 @@ void product(const Product& p, int64_t begin, int64_t end) {
   }
 }
 
-// Sums f(x[c], c) over a row: four chains of vectors, then the rest one by one.
+// Sums over a row: vector(i, sum) adds a vector of elements in one of four chains, scalar(i) returns one of the remaining
+// elements.
 template <class Vector, class Scalar>
 HWY_INLINE float sum_over(int64_t width, const Vector& vector, const Scalar& scalar) {
   const F32 d;

@@ -1,16 +1,17 @@
-// Dense products by oneDNN: one matmul primitive per shape and epilogue, created once, run with
-// our scratchpad in the calling thread.
+// Dense products by oneDNN: one matmul primitive per shape and epilogue, created once and run on the calling thread with
+// our scratchpad.
 //
 //   attributes: eltwise (the activation), then sum (the residual), so that  out = f(x·W + b) + out
 //
 // Weights have one layout for every number of rows. oneDNN's AVX-512 brgemm kernels read panels of 64 columns
-// ("BA16a64b", in bf16 "BA16a64b2a"). Where the library would choose a layout that our own kernels cannot read (in AVX2
-// its gemm uses none), weights are rows, and it multiplies by the transpose. The brgemm kernels cannot read or write
-// rows that are not adjacent; such rows are copied through a thread's own memory.
+// ("BA16a64b", in bf16 "BA16a64b2a"). If the library would choose a layout that our own kernels cannot read (with AVX2,
+// its gemm uses no panels), weights are stored as rows, and the library multiplies by the transpose. The brgemm kernels
+// cannot read or write rows that are not adjacent; such rows are copied through thread-local memory.
 //
-// oneDNN never starts threads here. A product is cut into tiles, each computed by one thread: columns are cut by shape
-// alone, rows anywhere, which changes no bit. Threads take tiles one at a time (parallel_for). So bits do not depend on
-// the number of threads, a descheduled thread delays only its tile, and a process has one thread pool.
+// oneDNN never starts threads here. A product is split into tiles, each of which is computed by one thread. Columns are
+// split by shape alone; rows are split anywhere, which does not change any bit. Threads take tiles one at a time
+// (parallel_for). So bits do not depend on the number of threads, a descheduled thread delays only its tile, and a
+// process has one thread pool.
 #include "backends/cpu/dense/dnnl.h"
 
 #include <dlfcn.h>
@@ -89,7 +90,7 @@ dnnl::primitive_attr attributes_for(Activation activation, bool accumulate) {
 
 struct Panel {
   int64_t width;
-  Tag wide, narrow, bytes;  // tags for f32, for bf16, for 8 bits
+  Tag wide, narrow, bytes;  // format tags for f32, bf16 and 8 bits
   memory::desc weights(int64_t in, int64_t out, bool is_bf16) const {
     return {{in, out}, is_bf16 ? memory::data_type::bf16 : memory::data_type::f32, is_bf16 ? narrow : wide};
   }
@@ -106,18 +107,18 @@ memory::desc weights_of(const WeightLayout& layout, bool is_bf16) {
   return matrix_of(layout.in, layout.out, layout.in_step, layout.out_step, is_bf16);
 }
 
-// A primitive and the descriptions of its arguments.
+// A primitive and the memory descriptors of its arguments.
 struct Made {
   dnnl::matmul primitive{};
   memory::desc x{}, weights{}, bias{}, out{}, scratch{};
-  // The weights as stored, if the kernel wants them arranged as `weights`; they are then reordered at every call.
+  // If is_arranged, the layout in which the weights are stored. They are reordered to `weights` at every call.
   memory::desc given{};
   bool is_arranged = false;
-  bool is_gemm = false;  // oneDNN's BLAS-like gemm, not a kernel generated for the shape
+  bool is_gemm = false;  // whether oneDNN uses its BLAS-like gemm, not a kernel generated for the shape
 };
 
-// While an object exists, OpenMP loops inside oneDNN run on the calling thread alone. The functions are found by name,
-// because whether the library uses OpenMP, and which one, is its own affair.
+// While an object of this class exists, OpenMP loops inside oneDNN run on the calling thread alone. The OpenMP functions
+// are looked up by name, because we do not know whether the library uses OpenMP, and which one.
 class OneThread {
  public:
   OneThread() : before_(count() ? count()() : 1) { set_to(1); }
@@ -139,9 +140,9 @@ class OneThread {
   int before_;
 };
 
-// While an object exists, the calling thread handles no signals except those that its own instructions raise, and those
-// on a separate stack. oneDNN's gemm (seen in 2.6) keeps data below the stack pointer, where the kernel puts a
-// handler's frame: a Ctrl-C or a host's timer would corrupt the heap.
+// While an object of this class exists, the calling thread handles only signals that its own instructions raise, and
+// those on a separate stack. oneDNN's gemm (seen in 2.6) keeps data below the stack pointer, where the kernel puts the
+// frame of a signal handler: a Ctrl-C or a timer of the host program would corrupt the heap.
 class Undisturbed {
  public:
   Undisturbed() {
@@ -159,7 +160,7 @@ class Undisturbed {
   Undisturbed& operator=(const Undisturbed&) = delete;
 
  private:
-  // A stack for handlers that ask for one (SA_ONSTACK), in threads that have none yet.
+  // An alternate stack for handlers that request one (SA_ONSTACK), in threads that have none yet.
   struct OwnStack {
     OwnStack() {
       stack_t there{};
@@ -184,18 +185,18 @@ class Undisturbed {
   sigset_t before_{};
 };
 
-// `operand` advanced by so many elements, of two bytes in bf16.
+// Returns `operand` advanced by `elements`, of two bytes each in bf16 and four in f32.
 template <class Float>
 Float* moved(Float* operand, int64_t elements, bool is_bf16) {
   using Byte = std::conditional_t<std::is_const_v<Float>, const std::byte, std::byte>;
   return reinterpret_cast<Float*>(reinterpret_cast<Byte*>(operand) + elements * (is_bf16 ? 2 : 4));
 }
 
-// The part of a product with rows from `row` on and outputs from `column` on.
+// The part of a product with `rows` rows from `row` on and `columns` outputs from `column` on.
 Product part_of(const Product& whole, int64_t row, int64_t rows, int64_t column, int64_t columns) {
   Product out = whole;
   out.layout.out = out.layout.padded_out = columns;
-  if (const int64_t panel = whole.layout.panel; panel > 0) {  // `column` is the first of a panel
+  if (const int64_t panel = whole.layout.panel; panel > 0) {  // `column` is the first column of a panel
     out.layout = panels_layout(whole.layout.in, columns, panel, whole.is_bf16);
     out.weights = moved(whole.weights, column * whole.layout.padded_in, whole.is_bf16);
   } else {
@@ -208,8 +209,8 @@ Product part_of(const Product& whole, int64_t row, int64_t rows, int64_t column,
   return out;
 }
 
-// Calls f(piece) for pieces of at most `depth` inputs. Each piece adds to what the ones before it left
-// in out. Only without panels and activation.
+// Calls f(piece) for pieces of at most `depth` inputs. Every piece except the first adds to out. Only for products without
+// panels and activation.
 template <class F>
 void for_each_piece(const Product& whole, int64_t depth, const F& f) {
   for (int64_t first = 0; first < whole.layout.in; first += depth) {
@@ -222,11 +223,11 @@ void for_each_piece(const Product& whole, int64_t depth, const F& f) {
   }
 }
 
-// Cuts a product into tiles: as small as is worth a call, but at most kMost unless one would take long. Tiles of gemm
-// are halved along their longer side. Others are blocks of rows, or of columns if there are few rows. A tile of rows
-// reads all weights, which come from beyond the core's own caches if they are large: 128 rows, if every thread gets two
-// such tiles, are 10–15 % faster than 32 (BERT-base, two Zen 5 cores). The number of rows changes no bit. bf16 weights
-// stored as rows are reordered again for every tile.
+// Splits a product into tiles: as small as is worth a call, but at most kMost tiles unless one would take long. Tiles of
+// gemm are halved along their longer side. Other tiles are blocks of rows, or of columns if there are few rows. A tile of
+// rows reads all weights, which do not come from the core's own caches if they are large: tiles of 128 rows, if every
+// thread gets two of them, are 10–15 % faster than tiles of 32 (BERT-base, two Zen 5 cores). The number of rows does not
+// change any bit. bf16 weights stored as rows are reordered again for every tile.
 std::vector<Product> tiles_of(const Product& p, bool is_gemm) {
   constexpr int64_t kLeastSide = 96, kLeastColumns = 128, kMost = 16;
   constexpr double kLongWork = 64e6;  // multiply-adds: about half a millisecond of one core
@@ -258,9 +259,9 @@ std::vector<Product> tiles_of(const Product& p, bool is_gemm) {
   return out;
 }
 
-// oneDNN's gemm walks down a matrix line by line. Lines a multiple of 256 bytes apart share few cache sets: 39–72 of a
-// core's 104 Gflop/s. Such an operand (a weight's gradient has two, its inputs' gradient one) is copied to slightly
-// longer lines, some inputs at a time: 84–88 Gflop/s.
+// oneDNN's gemm reads a matrix line by line. Lines that are a multiple of 256 bytes apart share few cache sets: it then
+// reaches 39–72 of a core's 104 Gflop/s. Such an operand (the gradient of a weight has two, the gradient of its inputs one)
+// is copied to slightly longer lines, a few hundred inputs at a time: 84–88 Gflop/s.
 class Copies {
  public:
   static bool help(const Product& p) {
@@ -425,7 +426,7 @@ class Engine {
     stream.wait();
   }
 
-  // A thread's own memory, as much as the library asks for.
+  // Thread-local memory of the size that the library requests.
   memory memory_in(Tensor& own, const memory::desc& like) {
     const auto bytes = static_cast<int64_t>(like.get_size());
     if (!own.defined() || own.numel() < bytes) own = Tensor::empty({bytes}, DType::kU8);
@@ -436,7 +437,7 @@ class Engine {
   static constexpr size_t kMostPrimitives = 512;
 
   static bool limit(InstructionSet isa) {
-    // Fails if something else in this process has used the library; it then keeps its choice.
+    // Fails if something else in this process has already used the library; the library then keeps its choice.
     if (isa == InstructionSet::kAvx2) (void)dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx2);
     return true;
   }
@@ -447,7 +448,7 @@ class Engine {
     return kept(key, p);
   }
 
-  // No product of floats has a negative bias flag.
+  // The −1 separates these keys from those of f32 and bf16 products, where it is the bias flag, 0 or 1.
   std::shared_ptr<const Made> made(const ByteProduct& p) {
     return kept({p.layout.in, p.layout.out, p.layout.panel, 0, 0, p.rows, 0, 0, 0, -1}, p);
   }
@@ -460,15 +461,15 @@ class Engine {
       const OneThread alone;
       check_room();
       auto fresh = std::make_shared<const Made>(make(p));
-      // With a new length per run, thousands of runs would fill memory: start over.
+      // If every run has a new length, thousands of runs would fill memory, so the cache is cleared when it is full.
       if (made_.size() > kMostPrimitives) made_.clear();
       return made_[key] = std::move(fresh);
     }
     return out;
   }
 
-  // oneDNN generates a kernel into pages that it maps, and (seen in 2.6) writes to them even if the mapping failed.
-  // So this fails first if memory is exhausted.
+  // Fails if memory is exhausted. oneDNN generates a kernel into pages that it maps and (seen in 2.6) writes to them even
+  // if the mapping failed.
   static void check_room() {
     constexpr size_t kRoom = size_t{4} << 20;
     void* room = ::mmap(nullptr, kRoom, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -523,8 +524,8 @@ bool multiplies_bf16() {
   return has_instructions;
 }
 
-// Runs `action`. Returns false if the library has no kernel for it and may_lack is set. Other exceptions of
-// oneDNN say little; ours name the product.
+// Runs `action`. Returns false if the library has no kernel for it and `may_lack` is set. Translates other exceptions of
+// oneDNN, which say little, to errors that name the product.
 template <class Action>
 bool is_there(int64_t rows, int64_t in, int64_t out, bool may_lack, const Action& action) {
   try {

@@ -1,4 +1,4 @@
-// Dense products by oneDNN. Only dnnl.cc knows the library, in both of its interfaces (2.x and 3.x).
+// Dense matrix products by oneDNN. Only dnnl.cc uses the library; it supports both of its interfaces (2.x and 3.x).
 #pragma once
 
 #include <cstdint>
@@ -9,10 +9,10 @@
 
 namespace clearhead::cpu {
 
-/// How the weights of a product are stored. With panels: [out / panel][padded_in][panel] in f32,
-/// [out / panel][padded_in / 2][panel][2] in bf16, zeros where padded. oneDNN's AVX-512 kernels read panels as they
-/// are, and a matrix-vector product streams them. Without panels (panel 0): element [i, o] at
-/// i·in_step + o·out_step, one of which is 1.
+/// The memory layout of a product's weights. With panels: [out / panel][padded_in][panel] in f32,
+/// [out / panel][padded_in / 2][panel][2] in bf16, zeros where padded. oneDNN's AVX-512 kernels read panels directly, and
+/// a matrix-vector product streams them. Without panels (panel = 0): element [i, o] is at i·in_step + o·out_step, and one
+/// of the steps is 1.
 struct WeightLayout {
   int64_t in = 0, out = 0;
   int64_t panel = 0, padded_in = 0, padded_out = 0;
@@ -20,7 +20,7 @@ struct WeightLayout {
   int64_t elements() const { return padded_in * padded_out; }
 };
 
-/// Rows [out][in].
+/// Plain rows [out][in].
 inline WeightLayout rows_layout(int64_t in, int64_t out) { return {in, out, 0, in, out, 1, in}; }
 
 /// Panels of `panel` outputs. Inputs are padded to multiples of 16 in f32, of 32 in bf16.
@@ -29,8 +29,8 @@ inline WeightLayout panels_layout(int64_t in, int64_t out, int64_t panel, bool i
   return {in, out, panel, padded(in, is_bf16 ? 32 : 16), padded(out, panel)};
 }
 
-/// Returns the layout that oneDNN prefers here for any number of rows; plain rows where it has no kernel that reads
-/// panels. The first call in a process limits oneDNN to `isa` for good.
+/// Returns the layout that oneDNN prefers on this machine, for any number of rows; plain rows if it has no kernel that
+/// reads panels. The first call in a process permanently limits oneDNN to `isa`.
 WeightLayout wanted_layout(int64_t in, int64_t out, InstructionSet isa, bool is_bf16 = false);
 
 struct Product {
@@ -43,19 +43,19 @@ struct Product {
   bool accumulate = false;
   float* out = nullptr;  // [rows, out]
   int64_t out_stride = 0;
-  int64_t x_step = 1;        // between inputs; if it is not 1, x_stride is
+  int64_t x_step = 1;        // elements between the inputs of a row; if it is not 1, x_stride is 1
   bool in_training = false;  // the bits must not depend on the number of threads
   bool is_bf16 = false;      // weights and x point to bf16 elements
   bool rounds_out = false;   // out points to bf16 elements
 };
 
-/// out = f(x·Wᵀ + bias) (+ out), in parallel by tiles. Bits do not depend on the number of threads.
+/// Computes out = f(x·Wᵀ + bias) (+ out), in parallel by tiles. Bits do not depend on the number of threads.
 void multiply(const Product& product);
 
 /// The same for bf16 operands, summed in f32. Returns false if the machine or the library has no kernel for it.
 bool multiply_bf16(const Product& product);
 
-/// sums = x·Wᵀ of unsigned and signed bytes; exact while 255·127·in < 2³¹ (kMostExactInputs).
+/// sums = x·Wᵀ, with x in unsigned and W in signed bytes. Exact if 255·127·in < 2³¹ (kMostExactInputs).
 struct ByteProduct {
   WeightLayout layout{};  // panels [out / panel][padded_in / 4][panel][4]
   const int8_t* weights = nullptr;
@@ -65,14 +65,14 @@ struct ByteProduct {
 };
 inline constexpr int64_t kMostExactInputs = 66'000;
 
-/// Returns the panels of bytes that oneDNN prefers here; empty if the machine (or the library, as limited) has no dot
-/// products of bytes that add up in 32 bits (VNNI): older instructions saturate at 16 bits.
+/// Returns the panel layout for bytes that oneDNN prefers on this machine. Empty if the machine (or the library, as
+/// limited) has no dot products of bytes that accumulate in 32 bits (VNNI): older instructions saturate at 16 bits.
 std::optional<WeightLayout> byte_layout(int64_t in, int64_t out);
 
-/// Runs on the calling thread. The layout is one that byte_layout returned, or some of its panels.
+/// Computes a product on the calling thread. The layout must be one that byte_layout returned, or some of its panels.
 void multiply_bytes(const ByteProduct& product);
 
-/// The library's version for `doctor`: "2.6.3".
+/// The library's version, for `clearhead doctor`: "2.6.3".
 const char* onednn_version();
 
 }  // namespace clearhead::cpu

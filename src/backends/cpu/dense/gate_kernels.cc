@@ -1,4 +1,4 @@
-// The gates of recurrent layers in vectors; every array is read and written once. Formulas: backends/recurrence.h.
+// The gates of recurrent layers, with vector code. Every array is read and written once. Formulas: backends/recurrence.h.
 #include "backends/cpu/dense/gate_kernels.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// The loops of a recurrent step, compiled once per instruction set. Each call covers rows [begin, end) on one thread.
+// The kernels of a recurrent step, compiled once per instruction set. Each call computes rows [begin, end) on one thread.
 #pragma once
 
 #include "backends/recurrence.h"

@@ -1,5 +1,5 @@
-// Derivatives of activations, norms in reverse, losses and optimiser steps, in vectors. Each array is read once. What
-// does not fill a vector goes through a padded one.
+// Gradients of activations and norms, losses, softmax and optimiser steps, with vector code. The last elements, which do
+// not fill a vector, are padded.
 #include "backends/cpu/dense/gradient_kernels.h"
 
 #include <algorithm>
@@ -93,8 +93,7 @@ float largest_of(const float* x, int64_t count) {
   return largest;
 }
 
-// Applies sum = add(sum, x) to all x; lanes past the end read `past`. Pieces are summed in f32,
-// the pieces' sums in double.
+// Applies sum = add(sum, x) to all x; lanes past the end read `past`. Pieces are summed in f32, their sums in double.
 template <class F>
 HWY_INLINE double sum_of(const float* x, int64_t count, const F& add, float past = 0) {
   constexpr int64_t kPiece = 1024;
@@ -181,7 +180,7 @@ double sum_of_squares(const float* x, int64_t count) {
   return sum_of(x, count, [](Floats all, Floats v) HWY_ATTR { return hn::MulAdd(v, v, all); });
 }
 
-// e^(x − largest). Below f32's normal numbers, and at x = −∞, the result is 0.
+// e^(x − largest). The result is 0 below the normal numbers of f32 and at x = −∞.
 HWY_INLINE Floats shifted_exponential(Floats x, Floats largest) {
   const Floats below = x - largest;
   return hn::IfThenZeroElse(below < hn::Set(F32(), -87.0F), exponential(below));

@@ -1,5 +1,5 @@
-// The loops of dense_gradients.cc, compiled once per instruction set. Each call covers a part of
-// the work on one thread.
+// The kernels that dense_gradients.cc calls, compiled once per instruction set. Each call computes a range of elements or
+// rows on one thread.
 #pragma once
 
 #include "backends/dense_gradients.h"
@@ -10,7 +10,7 @@ namespace clearhead::cpu {
 struct GradientKernels {
   void (*activation)(const ActivationGradientCall& call, int64_t begin, int64_t end) = nullptr;  // elements
   void (*gated)(const GatedGradientCall& call, int64_t begin, int64_t end) = nullptr;            // rows
-  // Rows. d_weight and d_bias of the call are sums of this part alone.
+  // Rows. d_weight and d_bias of the call receive the sums over these rows only.
   void (*norm)(const NormGradientCall& call, int64_t begin, int64_t end) = nullptr;
   void (*column_sums)(const ColumnSumCall& call, int64_t begin, int64_t end) = nullptr;                // rows
   void (*add_scaled)(const float* x, float scale, float* to, int64_t count) = nullptr;                 // to += scale·x

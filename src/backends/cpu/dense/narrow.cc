@@ -1,5 +1,5 @@
-// Weights rounded to bf16 or int8, stored as panels or rows. Products with few inputs widen them in registers or cache;
-// products with many use oneDNN on widened pieces.
+// Weights rounded to bf16 or int8, stored as panels or rows. Products with few input rows widen them in registers or
+// cache; products with many input rows use oneDNN on widened pieces.
 #include "backends/cpu/dense/narrow.h"
 
 #include <algorithm>
@@ -16,17 +16,17 @@
 namespace clearhead::cpu {
 namespace {
 
-// Up to this many inputs, each row of weights is widened in cache.
+// Up to this many input rows, each row of weights is widened in cache.
 constexpr int64_t kFewRows = 16;
-constexpr int64_t kPieceElements = int64_t{1} << 20;  // widened at a time for oneDNN: 4 MiB
-constexpr int64_t kGrainBytes = 64 * 1024;            // least bytes of weights per thread that are worth waking it
-constexpr int64_t kOutputs = 64;                      // sums that are kept before they are finished; no panel has more
+constexpr int64_t kPieceElements = int64_t{1} << 20;  // elements that are widened at a time for oneDNN: 4 MiB
+constexpr int64_t kGrainBytes = 64 * 1024;            // minimum bytes of weights for which waking a thread pays
+constexpr int64_t kOutputs = 64;                      // outputs whose sums are computed before `finish`; the widest panel
 
 class Narrow : public PreparedWeight {
  public:
   WeightLayout layout{};  // int8: rows
-  // u8 [elements · element_bytes]. A tensor, because its memory asks for large pages; without
-  // them a stream is a fifth slower.
+  // u8 [elements · element_bytes]. A tensor, because its memory requests large pages; without them, a stream is a fifth
+  // slower.
   Tensor values{};
   std::vector<float> scales{};  // [out], int8 only
 
@@ -66,7 +66,7 @@ void store_column(const std::vector<float>& row, const Narrow& weight, int64_t o
     panel[i / 2 * layout.panel * 2 + i % 2] = i < layout.in ? f32_to_bf16(row[static_cast<size_t>(i)]) : 0;
 }
 
-// Adds bias, activation and residual to one row's sums of outputs [first, first + count).
+// Applies bias, activation and residual to one row's sums, and writes outputs [first, first + count).
 void finish(const DenseKernels& kernels, const LinearCall& call, int64_t row, int64_t first, int64_t count, float* sums) {
   for (int64_t o = 0; call.bias && o < count; ++o) sums[o] += call.bias[first + o];
   if (call.activation != Activation::kNone) kernels.activate(call.activation, sums, count);
@@ -74,7 +74,7 @@ void finish(const DenseKernels& kernels, const LinearCall& call, int64_t row, in
   for (int64_t o = 0; o < count; ++o) out[o] = call.accumulate ? out[o] + sums[o] : sums[o];
 }
 
-// The call's x in f32: its own rows, or widened rows that `memory` owns.
+// Returns the call's x in f32: the rows themselves, or widened rows in `memory`.
 MatrixView wide_rows(const LinearCall& call, Tensor& memory) {
   if (call.x) return {call.x, call.x_stride, 1};
   memory = to_f32(Tensor::borrow(call.narrow_x, {call.rows, call.weight.in}, DType::kBF16, nullptr, true, {call.x_stride, 1}));
@@ -121,7 +121,7 @@ void few_rows(InstructionSet isa, const Narrow& weight, const LinearCall& call) 
   });
 }
 
-// Multiplies both operands as stored, if the machine multiplies bf16.
+// Multiplies both operands as stored. Returns false if the machine or the library cannot multiply bf16.
 bool multiply_as_stored(const Narrow& weight, const LinearCall& call) {
   const auto at = [](const void* bf16) { return static_cast<const float*>(bf16); };
   return multiply_bf16({.layout = weight.layout,
@@ -138,13 +138,12 @@ bool multiply_as_stored(const Narrow& weight, const LinearCall& call) {
                         .rounds_out = call.narrow_out != nullptr});
 }
 
-// The layout of `outputs` outputs once widened to f32.
+// The layout of `outputs` outputs after widening to f32.
 WeightLayout wide_layout(const Narrow& weight, int64_t outputs) {
   return weight.has_panels() ? panels_layout(weight.in, outputs, weight.layout.panel, /*is_bf16=*/false) : rows_layout(weight.in, outputs);
 }
 
-// Widens a panel, or the row of one output, for the padded_in inputs of a piece. row: room for
-// an output with its padding.
+// Widens panel `at`, or the row of output `at`, to `padded_in` inputs. row: scratch for one output with its padding.
 void widen_unit(const NarrowKernels& narrow, const Narrow& weight, int64_t at, int64_t padded_in, std::vector<float>& row, float* to) {
   if (weight.has_panels()) {
     NarrowPanel panel = weight.panel(at);
@@ -196,7 +195,7 @@ std::shared_ptr<const PreparedWeight> prepare_narrow(InstructionSet isa, const W
   weight->storage = storage;
   const std::vector<PartView> views = views_of(parts, count, weight->in, weight->out);
   if (storage == WeightStorage::kBF16 && isa == InstructionSet::kAvx512) weight->layout = wanted_layout(weight->in, weight->out, isa, true);
-  // With few outputs, a panel would be mostly padding.
+  // With few outputs, a panel would be largely padding.
   if (!weight->has_panels() || weight->layout.elements() > weight->in * weight->out * 5 / 4) {
     weight->layout = rows_layout(weight->in, weight->out);
     weight->layout.out_step = std::max<int64_t>(1, (weight->in + kNarrowStep - 1) / kNarrowStep) * kNarrowStep;  // never an empty row

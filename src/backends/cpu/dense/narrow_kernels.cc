@@ -1,9 +1,9 @@
-// Rows and panels of 16- and 8-bit weights times vectors, compiled once per instruction set.
+// Products of rows and panels of bf16 and int8 weights with vectors, compiled once per instruction set.
 //
-// A 32-bit lane holds two bf16: the even weight is the lane shifted up, the odd one the lane with its low
-// half cleared. For rows, x is arranged as [evens | odds] of a vector's lanes each, so nothing is
-// shuffled. In a panel outputs lie along lanes, and inputs are broadcast. int8 is widened to 32 bits and
-// converted. Eight chains hide the latency of an FMA.
+// A 32-bit lane holds two bf16: the even weight is the lane shifted left by 16 bits, the odd weight is the lane with its
+// low half cleared. For rows, x is arranged as one vector of even elements followed by one of odd elements, so no shuffles
+// are needed. In a panel, outputs lie along lanes, and inputs are broadcast. int8 is widened to 32 bits and converted.
+// Eight chains hide the latency of an FMA.
 #include "backends/cpu/dense/narrow.h"
 
 #include <algorithm>
@@ -34,7 +34,7 @@ struct Pair {
   Floats even, odd;
 };
 
-// 2·kStep bf16 weights.
+// Loads 2·kStep bf16 weights.
 HWY_INLINE Pair load_bf16(const uint8_t* from) {
   const U32 d;
   const F32 df;
@@ -42,7 +42,7 @@ HWY_INLINE Pair load_bf16(const uint8_t* from) {
   return {hn::BitCast(df, hn::ShiftLeft<16>(both)), hn::BitCast(df, hn::And(both, hn::Set(d, 0xFFFF0000U)))};
 }
 
-// kStep int8 weights.
+// Loads kStep int8 weights.
 HWY_INLINE Floats load_int8(const uint8_t* from) {
   const F32 d;
   const hn::RebindToSigned<F32> di;
@@ -101,7 +101,7 @@ void widen(const NarrowRows& p, int64_t output, float* to) {
   }
 }
 
-// One row of f32 weights (in cache) times one x.
+// The dot product of one row of f32 weights (in cache) and one row of x.
 HWY_INLINE float wide_sum(const float* HWY_RESTRICT w, const float* HWY_RESTRICT x, int64_t padded_in) {
   const F32 d;
   Floats sums[kChains];
@@ -131,8 +131,8 @@ void sums(const NarrowRows& p, int64_t begin, int64_t end, float* out, int64_t s
   }
 }
 
-// kOutputs vectors of a panel's outputs for kRows rows of x. With a single row, the odd inputs have their own chains;
-// otherwise each FMA would wait for the one before.
+// Computes kOutputs vectors of a panel's outputs for kRows rows of x. With a single row, the odd inputs have separate
+// chains; otherwise each FMA would wait for the previous one.
 template <int kRows, int kOutputs>
 HWY_INLINE void panel_part(const NarrowPanel& p, int64_t first, const float* HWY_RESTRICT x, int64_t x_stride, float* sums) {
   const F32 d;
@@ -160,8 +160,8 @@ HWY_INLINE void panel_part(const NarrowPanel& p, int64_t first, const float* HWY
   }
 }
 
-// For one row of x the panel is read once, as one stream. For more, it is read once per set of
-// rows and outputs whose sums fit in registers.
+// For one row of x, the panel is read once, as one stream. For more rows, it is read once per set of rows and outputs
+// whose sums fit in registers.
 template <int kRows>
 HWY_INLINE void panel_rows(const NarrowPanel& p, const float* x, int64_t x_stride, float* sums) {
   constexpr int kMost = kRows == 1 ? 64 / static_cast<int>(kStep) : 2;

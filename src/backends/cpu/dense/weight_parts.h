@@ -1,4 +1,4 @@
-// The parts of a weight as a file stores them, read in f32 by element or by output.
+// Reads the parts of a weight, as stored in a file, in f32: by element or by output.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 
 namespace clearhead::cpu {
 
-// Reads element (o, i) of a part of any strides and dtype.
+// A view of one part, with any strides and dtype. at(o, i) returns element (output, input).
 struct PartView {
   const std::byte* first = nullptr;
   int64_t out_stride = 0, in_stride = 0, out = 0;
@@ -31,7 +31,8 @@ inline std::vector<PartView> views_of(const WeightPart* parts, int64_t count, in
   for (int64_t part = 0; part < count; ++part) {
     const Tensor stored = parts[part].input_first ? parts[part].values.permute({1, 0}) : parts[part].values;
     if (stored.rank() != 2 || (part > 0 && stored.size(1) != in)) {
-      fail(ErrorCode::kShape, "linear: part {} is {}; the parts of one weight share their inputs", part, to_string(stored.shape()));
+      fail(ErrorCode::kShape, "linear: part {} has shape {}; all parts of a weight must have the same number of inputs", part,
+           to_string(stored.shape()));
     }
     in = stored.size(1);
     out += stored.size(0);
@@ -50,8 +51,9 @@ inline void copy_output(const PartView& part, int64_t o, int64_t in, float* to, 
   for (int64_t i = 0; i < in; ++i) to[i * step] = part.at(o, i);
 }
 
-// The step of one output's int8 weights, max|w|/127. NaN if a weight is not finite, so that the output is NaN too. Weights below
-// 2⁻¹⁰⁰ count as zero: their step would be subnormal, and w/step might not fit in 8 bits.
+// Returns the scale of one output's int8 weights, max|w|/127. It is NaN if a weight is not finite, so that the output is
+// NaN too. If all weights are below 2⁻¹⁰⁰ they are treated as zero: the scale would be subnormal, and w/scale might not fit
+// in 8 bits.
 inline float int8_step(const std::vector<float>& row) {
   float largest = 0;
   for (const float w : row) {
