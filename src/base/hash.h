@@ -21,4 +21,12 @@ class Digest {
   uint64_t hash_ = 1469598103934665603ull;
 };
 
+/// The digest of several data sets, in this order. Each adds itself by `add_to(Digest&)`.
+template <class... Data>
+std::string digest_of(const Data&... data) {
+  Digest digest;
+  (data.add_to(digest), ...);
+  return digest.hex();
+}
+
 }  // namespace clearhead

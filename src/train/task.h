@@ -97,7 +97,7 @@ class Task {
   virtual Tensor loss(Run& run, const RunResult& result, const Example& example, double smoothing, double divisor) const;
   /// What the metrics are computed from, as numbers that processes can exchange; empty if there are no metrics.
   virtual std::vector<double> predictions(const RunResult&, const Example&) const { return {}; }
-  /// Whether the metrics need the attention maps of a run.
+  /// Returns true if the metrics need the attention maps of a run.
   virtual bool reads_maps() const { return false; }
   /// maps: of the run, where reads_maps(); else there are none.
   virtual std::vector<double> predictions(const RunResult& result, const Maps&, const Example& example) const {

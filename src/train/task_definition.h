@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -63,6 +64,33 @@ struct TaskDefinition {
   void (*adopt)(const ModelInfo&, Recipe&) = nullptr;
   std::unique_ptr<Task> (*make)(const Recipe&, const Tokenizer&, const TaskFacts&) = nullptr;
 };
+
+/// TaskDefinition::make for a task that is constructed from recipe and tokenizer, with the facts of the network if it takes them.
+template <class T>
+std::unique_ptr<Task> make_task(const Recipe& recipe, const Tokenizer& tokenizer, const TaskFacts& facts) {
+  if constexpr (std::is_constructible_v<T, const Recipe&, const Tokenizer&, const NetworkFacts&>) {
+    return std::make_unique<T>(recipe, tokenizer, *facts.network);
+  } else {
+    return std::make_unique<T>(recipe, tokenizer);
+  }
+}
+
+/// Reads the settings that only one task has into TaskRecipe::settings.
+template <class Settings>
+void read_settings(const Schema<Settings>& schema, Fields& fields, Recipe& to) {
+  Settings settings;
+  schema.read(fields, settings);
+  to.task->settings = std::move(settings);
+}
+
+/// The rows of several tables, for TaskDefinition::fields.
+template <class... Schemas>
+std::vector<FieldDescription> described_by(const Schemas&... schemas) {
+  std::vector<FieldDescription> out;
+  const auto add = [&](std::vector<FieldDescription> rows) { out.insert(out.end(), rows.begin(), rows.end()); };
+  (add(schemas.describe()), ...);
+  return out;
+}
 
 /// Every task, in the order of their files' names.
 const std::vector<const TaskDefinition*>& task_definitions();

@@ -343,7 +343,7 @@ bool Trainer::any(bool here) {
   return std::any_of(said.begin(), said.end(), [](const std::vector<double>& one) { return one.front() > 0; });
 }
 
-// Whether a step was taken, not dropped because it was cancelled.
+// Returns true if the step was taken, false if it was dropped because the run was cancelled.
 bool Trainer::take_step_or_drop() {
   try {
     const std::vector<double> losses = take_step();

@@ -78,7 +78,7 @@ class Trainer {
   int64_t parameter_count() const { return learner_->count(); }
   int64_t training_tokens() const { return task_->tokens(); }
   const Recipe& recipe() const { return recipe_; }
-  /// Whether the data differs from the checkpoint's; false if the checkpoint does not say.
+  /// Returns true if the data differs from the checkpoint's; false if the checkpoint does not say.
   bool data_has_changed() const { return data_has_changed_; }
   /// What the training and the validation data hold, in counts.
   std::vector<DataSummary> data() const { return task_->summary(); }

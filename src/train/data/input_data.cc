@@ -2,6 +2,7 @@
 #include "train/data/input_data.h"
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 
 #include "base/format.h"
@@ -43,20 +44,50 @@ std::vector<LabelledInput> read_documents(const std::string& file, const Recipe&
   return out;
 }
 
-std::vector<LabelledInput> read_questions(const std::string& files, const Recipe& recipe) {
+std::vector<LabelledInput> read_questions(const std::string& files, const Recipe& recipe, LeftOut*) {
   std::vector<LabelledInput> out;
   for (StoryQuestion& one : read_stories(files, recipe)) out.push_back(std::move(one.asked));
   return out;
 }
 
+// How examples are read for models that do not read one text, and the fields of the recipe's data that they need; other models refuse these.
+struct InputReader {
+  std::string_view reads;  // as ModelInfo::reads
+  bool needs_pictures = false, needs_scenes = false;
+  std::vector<LabelledInput> (*read)(const std::string& file, const Recipe& recipe, LeftOut* left_out) = nullptr;
+};
+constexpr InputReader kReaders[] = {
+    {.reads = "document",
+     .read =
+         [](const std::string& file, const Recipe& recipe, LeftOut* left_out) {
+           return recipe.task->data.passages ? read_passages(file, recipe) : read_documents(file, recipe, left_out);
+         }},
+    {.reads = "picture",
+     .needs_pictures = true,
+     .read = [](const std::string& file, const Recipe& recipe, LeftOut*) { return read_pictures(file, recipe, pictures_of(recipe)); }},
+    {.reads = "scene",
+     .needs_pictures = true,
+     .needs_scenes = true,
+     .read = [](const std::string& file, const Recipe& recipe, LeftOut*) { return read_scenes(file, recipe); }},
+    {.reads = "story", .read = read_questions},
+};
+
+// Null for a model that reads one text, or that has no reader.
+const InputReader* find_reader(std::string_view reads) {
+  const auto* found = std::find_if(std::begin(kReaders), std::end(kReaders), [&](const InputReader& one) { return one.reads == reads; });
+  return found == std::end(kReaders) ? nullptr : found;
+}
+
 }  // namespace
 
 std::vector<LabelledLine> read_lines(const std::string& file, const Recipe& recipe, LeftOut* left_out) {
-  const std::string reads = what_is_read(recipe.model);
   if (recipe.task->data.folds) return read_fold(file, recipe, left_out);
-  if (reads == "text" && recipe.task->data.passages)
-    fail(ErrorCode::kUnsupported, "{}: \"task.passages\" makes documents; the model reads a text", recipe.where);
-  if (reads == "text") return read_labelled(file, recipe, left_out);
+  const std::string reads = what_is_read(recipe.model);
+  if (reads == ModelInfo{}.reads) {  // one text
+    if (recipe.task->data.passages)
+      fail(ErrorCode::kUnsupported, "{}: \"task.passages\" makes documents; the model reads a {}", recipe.where, reads);
+    return read_labelled(file, recipe, left_out);
+  }
   std::vector<LabelledLine> out;
   for (LabelledInput& one : read_inputs(file, recipe, reads, left_out)) {
     out.push_back({.labels = {std::move(one.label)}, .where = std::move(one.where), .input = std::move(one.input)});
@@ -65,26 +96,19 @@ std::vector<LabelledLine> read_lines(const std::string& file, const Recipe& reci
 }
 
 std::vector<LabelledInput> read_inputs(const std::string& file, const Recipe& recipe, const std::string& reads, LeftOut* left_out) {
-  std::vector<LabelledInput> out;
-  const bool has_pictures = reads == "picture" || reads == "scene";
-  if (has_pictures != recipe.task->data.pictures.has_value()) {
+  const LabelledDataRecipe& data = recipe.task->data;
+  const InputReader* reader = find_reader(reads);
+  const bool needs_pictures = reader && reader->needs_pictures, needs_scenes = reader && reader->needs_scenes;
+  if (needs_pictures != data.pictures.has_value()) {
     fail(ErrorCode::kInvalidArgument, "{}: the model reads a {}: expected {}", recipe.where, reads,
-         has_pictures ? "\"task.pictures\"" : "\"task.text\" in place of \"task.pictures\"");
+         needs_pictures ? "\"task.pictures\"" : "\"task.text\" in place of \"task.pictures\"");
   }
-  if (has_pictures && (reads == "scene") != recipe.task->data.scenes.has_value()) {
+  if (needs_scenes != data.scenes.has_value()) {
     fail(ErrorCode::kInvalidArgument, "{}: the model reads a {}: expected {}", recipe.where, reads,
-         reads == "scene" ? "\"task.scenes\"" : "no \"task.scenes\"");
+         needs_scenes ? "\"task.scenes\"" : "no \"task.scenes\"");
   }
-  if (reads == "document")
-    out = recipe.task->data.passages ? read_passages(file, recipe) : read_documents(file, recipe, left_out);
-  else if (reads == "picture")
-    out = read_pictures(file, recipe, pictures_of(recipe));
-  else if (reads == "scene")
-    out = read_scenes(file, recipe);
-  else if (reads == "story")
-    out = read_questions(file, recipe);
-  else
-    fail(ErrorCode::kUnsupported, "{}: there is no task yet for a model that reads a {}", recipe.where, reads);
+  if (!reader) fail(ErrorCode::kUnsupported, "{}: there is no task yet for a model that reads a {}", recipe.where, reads);
+  std::vector<LabelledInput> out = reader->read(file, recipe, left_out);
   const auto skipped = std::erase_if(out, [&](const LabelledInput& one) {
     const std::vector<std::string>& skip = recipe.task->data.skip;
     return std::find(skip.begin(), skip.end(), one.label) != skip.end();

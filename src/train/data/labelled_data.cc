@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "base/table.h"
 #include "clearhead/error.h"
+#include "ops/ops.h"
 #include "text/strings.h"
 #include "text/unicode.h"
 #include "train/data/picture_data.h"
@@ -59,7 +60,7 @@ struct Columns {
   size_t last() const { return std::max({text, pair, label}); }
 };
 
-// Whether the recipe names columns by the first line.
+// Returns true if the recipe names columns by the first line.
 bool has_names(const TaskRecipe& task) {
   return !is_column_number(task.data.text) || !is_column_number(task.data.pair) || !is_column_number(task.data.label);
 }
@@ -73,7 +74,7 @@ Columns columns_of(const Recipe& recipe, const std::vector<std::string_view>& fi
   return {column(task.data.text, "text"), column(task.data.pair, "pair"), column(task.data.label, "label")};
 }
 
-// Whether the first line holds names of columns, by its cells; `lines` are all lines, the first included.
+// Returns true if the first line holds names of columns, by its cells; `lines` are all lines, the first included.
 bool begins_with_header(const std::vector<LabelledLine>& lines) {
   const LabelledLine& first = lines.front();
   const bool names_text = names_text_column(first.text);
@@ -377,12 +378,7 @@ std::vector<Example> ItemTask::test() const {
   return test_->batches.in_order();
 }
 
-std::string ItemTask::digest() const {
-  Digest digest;
-  batches(training_, files_.train).add_to(digest);
-  batches(held_, files_.valid).add_to(digest);
-  return digest.hex();
-}
+std::string ItemTask::digest() const { return digest_of(batches(training_, files_.train), batches(held_, files_.valid)); }
 
 // Folds and passages have no file of their own for each part, and generated examples have none at all.
 DataSummary ItemTask::summary_of(const char* part, const std::string& file, const Loaded& of) const {
@@ -402,6 +398,21 @@ DataSummary ItemTask::summary_of(const char* part, const std::string& file, cons
 std::vector<DataSummary> ItemTask::summary() const {
   return {summary_of("training", files_.train, loaded(training_, files_.train)),
           summary_of("validation", files_.valid, loaded(held_, files_.valid))};
+}
+
+namespace {
+
+Tensor by_token(const Tensor& logits) { return logits.reshape({logits.size(0) * logits.size(1), logits.size(2)}); }
+
+}  // namespace
+
+Tensor TokenTask::loss(Run& run, const RunResult& result, const Example& example, double smoothing, double divisor) const {
+  return ops::cross_entropy(run, by_token(result.class_logits), example.targets,
+                            {.smoothing = static_cast<float>(smoothing), .divisor = divisor});
+}
+
+std::vector<double> TokenTask::predictions(const RunResult& result, const Example&) const {
+  return largest_of_rows(by_token(result.class_logits));
 }
 
 }  // namespace clearhead

@@ -136,4 +136,16 @@ class ItemTask : public Task {
   mutable std::optional<Loaded> training_{}, held_{}, test_{};
 };
 
+/// A task with one class per token, by a token classifier. A target of −100 does not count.
+class TokenTask : public ItemTask {
+ public:
+  Tensor loss(Run& run, const RunResult& result, const Example& example, double smoothing, double divisor) const override;
+  /// The class with the largest logit, for each token.
+  std::vector<double> predictions(const RunResult& result, const Example& example) const override;
+
+ protected:
+  TokenTask(const Recipe& recipe, const Tokenizer& tokenizer, Read read)
+      : ItemTask(recipe, tokenizer, /*per_token=*/true, std::move(read)) {}
+};
+
 }  // namespace clearhead

@@ -61,7 +61,7 @@ struct LabelledDataRecipe {
   std::optional<PassageRecipe> passages{};
   std::optional<PictureRecipe> pictures{};  // the examples are pictures, not texts
   std::optional<SceneRecipe> scenes{};      // the examples are questions about scenes of these pictures
-  /// Whether a recipe without validation examples is a mistake.
+  /// Returns true if a recipe without validation examples is a mistake.
   bool needs_validation() const { return !folds || folds->validates; }
 };
 

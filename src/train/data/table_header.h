@@ -7,13 +7,13 @@
 
 namespace clearhead {
 
-/// Whether a cell holds a usual name of a column of texts ("sentence"), or of labels ("label"), whatever its case.
+/// Returns true if a cell holds a usual name of a column of texts ("sentence"), or of labels ("label"), whatever its case.
 bool names_text_column(std::string_view cell);
 bool names_label_column(std::string_view cell);
-/// Whether both cells of a pair are usual names of columns: "source" and "target", or two languages.
+/// Returns true if both cells of a pair are usual names of columns: "source" and "target", or two languages.
 bool names_pair_columns(std::string_view source, std::string_view target);
 
-/// Whether a recipe gives a column by its number, not by its name. "" is no name.
+/// Returns true if a recipe gives a column by its number, not by its name. "" is no name.
 bool is_column_number(std::string_view column);
 /// The number of a column, from 1: given as such, or found by name in the first row. field: of the recipe's task; where: the recipe.
 /// Throws kFormat for 0, and for a name that the first row does not have, with the names there are.

@@ -327,9 +327,7 @@ const TaskDefinition& answer_task() {
       .fields = [] { return recipe_schema().describe(); },
       .read =
           [](Fields& fields, Recipe& to) {
-            AnswerRecipe settings;
-            recipe_schema().read(fields, settings);
-            to.task->settings = settings;
+            read_settings(recipe_schema(), fields, to);
             to.length = 256;
           },
       .command =
@@ -346,9 +344,7 @@ const TaskDefinition& answer_task() {
             if (model.answers) settings.threshold = model.answers->threshold;
             to.task->settings = settings;
           },
-      .make = [](const Recipe& recipe, const Tokenizer& tokenizer, const TaskFacts&) -> std::unique_ptr<Task> {
-        return std::make_unique<Answer>(recipe, tokenizer);
-      },
+      .make = make_task<Answer>,
   };
   return definition;
 }

@@ -356,12 +356,7 @@ const TaskDefinition& classify_task() {
       .class_suffix = "ForSequenceClassification",
       .has_sequence_targets = true,
       .takes_noise = [](const Recipe& recipe) { return !recipe.task->data.pictures; },
-      .fields =
-          [] {
-            std::vector<FieldDescription> out = data_schema().describe();
-            for (FieldDescription& row : settings_schema().describe()) out.push_back(std::move(row));
-            return out;
-          },
+      .fields = [] { return described_by(data_schema(), settings_schema()); },
       .read = read,
       .command = [](const Recipe&) { return RunCommand{"classify"}; },
       .labels = labels_of,

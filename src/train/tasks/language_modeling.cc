@@ -46,12 +46,7 @@ class Windows : public Task {
     if (windows > kValidationWindows) held.notes.push_back(format("the first {} windows are validated", kValidationWindows));
     return {of("training", training_), held};
   }
-  std::string digest() const override {
-    Digest digest;
-    training_.add_to(digest);
-    held_.add_to(digest);
-    return digest.hex();
-  }
+  std::string digest() const override { return digest_of(training_, held_); }
   double held_bytes_per_token() const override {
     return held_.tokens() > 0 ? static_cast<double>(held_.bytes()) / static_cast<double>(held_.tokens()) : 0;
   }
@@ -76,9 +71,7 @@ const TaskDefinition& language_modeling_task() {
       .test = TestMethod::kTextScores,
       .command = [](const Recipe&) { return RunCommand{"generate"}; },
       .vocabulary_texts = [](const Recipe& recipe) { return read_part(recipe.source, Part::kTrain); },
-      .make = [](const Recipe& recipe, const Tokenizer& tokenizer, const TaskFacts&) -> std::unique_ptr<Task> {
-        return std::make_unique<Windows>(recipe, tokenizer);
-      },
+      .make = make_task<Windows>,
   };
   return definition;
 }

@@ -154,9 +154,7 @@ const TaskDefinition& mask_task() {
       .fields = [] { return text_schema().describe(); },
       .read = [](Fields& fields, Recipe& to) { text_schema().read(fields, to.task->data); },
       .command = [](const Recipe&) { return RunCommand{"fill"}; },
-      .make = [](const Recipe& recipe, const Tokenizer& tokenizer, const TaskFacts&) -> std::unique_ptr<Task> {
-        return std::make_unique<MaskedTokens>(recipe, tokenizer);
-      },
+      .make = make_task<MaskedTokens>,
   };
   return definition;
 }

@@ -270,16 +270,9 @@ const TaskDefinition& match_task() {
       .class_suffix = "Model",
       .has_sequence_targets = true,
       .fields = [] { return settings_schema().describe(); },
-      .read =
-          [](Fields& fields, Recipe& to) {
-            MatchSettings settings;
-            settings_schema().read(fields, settings);
-            to.task->settings = settings;
-          },
+      .read = [](Fields& fields, Recipe& to) { read_settings(settings_schema(), fields, to); },
       .command = [](const Recipe&) { return RunCommand{"embed"}; },
-      .make = [](const Recipe& recipe, const Tokenizer& tokenizer, const TaskFacts&) -> std::unique_ptr<Task> {
-        return std::make_unique<Matching>(recipe, tokenizer);
-      },
+      .make = make_task<Matching>,
   };
   return definition;
 }

@@ -5,7 +5,6 @@
 
 #include "base/format.h"
 #include "base/random.h"
-#include "ops/ops.h"
 #include "train/data/labelled_data.h"
 #include "train/task_definition.h"
 
@@ -59,21 +58,14 @@ std::vector<Item> items_of(const std::string& part, const Recipe& recipe, const 
   return out;
 }
 
-class Sort final : public ItemTask {
+class Sort final : public TokenTask {
  public:
   Sort(const Recipe& recipe, const Tokenizer& tokenizer)
-      : ItemTask(recipe, tokenizer, /*per_token=*/true,
-                 [&](const std::string& part, DataSummary& summary) { return items_of(part, recipe, tokenizer, summary); }) {}
+      : TokenTask(recipe, tokenizer,
+                  [&](const std::string& part, DataSummary& summary) { return items_of(part, recipe, tokenizer, summary); }) {}
 
-  Tensor loss(Run& run, const RunResult& result, const Example& example, double smoothing, double divisor) const override {
-    return ops::cross_entropy(run, by_token(result.class_logits), example.targets,
-                              {.smoothing = static_cast<float>(smoothing), .divisor = divisor});
-  }
   std::vector<std::string> metric_names() const override { return {"sorted", "digits"}; }
-  std::vector<double> predictions(const RunResult& result, const Example&) const override {
-    return largest_of_rows(by_token(result.class_logits));
-  }
-  Measured measured(const std::vector<Example>& examples) const override { return {ItemTask::measured(examples).count, "digits"}; }
+  Measured measured(const std::vector<Example>& examples) const override { return {TokenTask::measured(examples).count, "digits"}; }
   // Shares of sequences and of digits that are right.
   std::vector<double> metrics(const std::vector<Example>& examples, const std::vector<std::vector<double>>& predictions) const override {
     int64_t sequences = 0, sorted = 0, digits = 0, right = 0;
@@ -94,9 +86,6 @@ class Sort final : public ItemTask {
     }
     return {static_cast<double>(sorted) / static_cast<double>(sequences), static_cast<double>(right) / static_cast<double>(digits)};
   }
-
- private:
-  static Tensor by_token(const Tensor& logits) { return logits.reshape({logits.size(0) * logits.size(1), logits.size(2)}); }
 };
 
 }  // namespace
@@ -108,20 +97,13 @@ const TaskDefinition& sort_task() {
       .data = DataFields::kGenerated,
       .class_suffix = "ForTokenClassification",
       .fields = [] { return settings_schema().describe(); },
-      .read =
-          [](Fields& fields, Recipe& to) {
-            SortRecipe settings;
-            settings_schema().read(fields, settings);
-            to.task->settings = settings;
-          },
+      .read = [](Fields& fields, Recipe& to) { read_settings(settings_schema(), fields, to); },
       .command =
           [](const Recipe&) {
             return RunCommand{"tag", "\"5 2 9\""};
           },
       .labels = [](const Recipe&) { return std::vector<std::string>{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}; },
-      .make = [](const Recipe& recipe, const Tokenizer& tokenizer, const TaskFacts&) -> std::unique_ptr<Task> {
-        return std::make_unique<Sort>(recipe, tokenizer);
-      },
+      .make = make_task<Sort>,
   };
   return definition;
 }

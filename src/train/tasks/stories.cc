@@ -248,9 +248,7 @@ const TaskDefinition& stories_task() {
       .command = [](const Recipe&) { return RunCommand{"classify"}; },
       .labels = [](const Recipe& recipe) { return class_names(recipe, 2); },
       .vocabulary_texts = training_texts,
-      .make = [](const Recipe& recipe, const Tokenizer& tokenizer, const TaskFacts& facts) -> std::unique_ptr<Task> {
-        return std::make_unique<Stories>(recipe, tokenizer, *facts.network);
-      },
+      .make = make_task<Stories>,
   };
   return definition;
 }

@@ -142,9 +142,7 @@ const TaskDefinition& summarise_task() {
       .read = [](Fields& fields, Recipe& to) { column_schema().read(fields, to.task->data); },
       .command = [](const Recipe&) { return RunCommand{"summarise"}; },
       .vocabulary_texts = summarised_texts,
-      .make = [](const Recipe& recipe, const Tokenizer& tokenizer, const TaskFacts& facts) -> std::unique_ptr<Task> {
-        return std::make_unique<Summaries>(recipe, tokenizer, *facts.network);
-      },
+      .make = make_task<Summaries>,
   };
   return definition;
 }

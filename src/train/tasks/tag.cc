@@ -8,7 +8,6 @@
 #include "base/table.h"
 #include "clearhead/error.h"
 #include "metrics/tagging.h"
-#include "ops/ops.h"
 #include "train/data/labelled_data.h"
 #include "train/data/table_header.h"
 #include "train/task_definition.h"
@@ -55,22 +54,15 @@ std::vector<Sentence> read_sentences(const std::string& file, const Recipe& reci
   return out;
 }
 
-class TagTask final : public ItemTask {
+class TagTask final : public TokenTask {
  public:
   TagTask(const Recipe& recipe, const Tokenizer& tokenizer)
-      : ItemTask(recipe, tokenizer, /*per_token=*/true,
-                 [&](const std::string& file, DataSummary& summary) { return items_of(file, recipe, tokenizer, summary); }),
+      : TokenTask(recipe, tokenizer,
+                  [&](const std::string& file, DataSummary& summary) { return items_of(file, recipe, tokenizer, summary); }),
         tags_(recipe.task->labels) {}
 
-  Tensor loss(Run& run, const RunResult& result, const Example& example, double smoothing, double divisor) const override {
-    return ops::cross_entropy(run, by_token(result.class_logits), example.targets,
-                              {.smoothing = static_cast<float>(smoothing), .divisor = divisor});
-  }
   std::vector<std::string> metric_names() const override { return {"f1", "precision", "recall"}; }
-  std::vector<double> predictions(const RunResult& result, const Example&) const override {
-    return largest_of_rows(by_token(result.class_logits));
-  }
-  Measured measured(const std::vector<Example>& examples) const override { return {ItemTask::measured(examples).count, "words"}; }
+  Measured measured(const std::vector<Example>& examples) const override { return {TokenTask::measured(examples).count, "words"}; }
   // Words that were cut off with their sentence's end do not count; `--test` says how many tokens a sentence may have.
   std::vector<double> metrics(const std::vector<Example>& examples, const std::vector<std::vector<double>>& predictions) const override {
     std::vector<metrics::Tags> predicted, expected;
@@ -89,7 +81,6 @@ class TagTask final : public ItemTask {
   }
 
  private:
-  static Tensor by_token(const Tensor& logits) { return logits.reshape({logits.size(0) * logits.size(1), logits.size(2)}); }
   static std::vector<Item> items_of(const std::string& file, const Recipe& recipe, const Tokenizer& tokenizer, DataSummary& summary) {
     std::vector<Item> out;
     summary.of = "sentences";
@@ -138,9 +129,7 @@ const TaskDefinition& tag_task() {
       .class_suffix = "ForTokenClassification",
       .command = [](const Recipe&) { return RunCommand{"tag"}; },
       .labels = tags_of,
-      .make = [](const Recipe& recipe, const Tokenizer& tokenizer, const TaskFacts&) -> std::unique_ptr<Task> {
-        return std::make_unique<TagTask>(recipe, tokenizer);
-      },
+      .make = make_task<TagTask>,
   };
   return definition;
 }

@@ -267,27 +267,18 @@ const TaskDefinition& transcribe_task() {
       .head = TrainedHead::kCausal,
       .test = TestMethod::kTranscripts,
       .writes_text = true,
-      .fields =
-          [] {
-            std::vector<FieldDescription> out = text_schema().describe();
-            for (FieldDescription& row : sound_schema().describe()) out.push_back(std::move(row));
-            return out;
-          },
+      .fields = [] { return described_by(text_schema(), sound_schema()); },
       .read =
           [](Fields& fields, Recipe& to) {
             text_schema().read(fields, to.task->data);
-            SoundTable sounds;
-            sound_schema().read(fields, sounds);
-            to.task->settings = sounds;
+            read_settings(sound_schema(), fields, to);
           },
       .command =
           [](const Recipe&) {
             return RunCommand{"transcribe", "FILE.wav"};
           },
       .vocabulary_texts = transcribed_texts,
-      .make = [](const Recipe& recipe, const Tokenizer& tokenizer, const TaskFacts& facts) -> std::unique_ptr<Task> {
-        return std::make_unique<Transcribe>(recipe, tokenizer, *facts.network);
-      },
+      .make = make_task<Transcribe>,
   };
   return definition;
 }

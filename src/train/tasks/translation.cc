@@ -22,12 +22,7 @@ class Pairs : public Task {
   std::vector<DataSummary> summary() const override {
     return {training_.summary("training", recipe_.pairs->train), held_.summary("validation", recipe_.pairs->valid)};
   }
-  std::string digest() const override {
-    Digest digest;
-    training_.add_to(digest);
-    held_.add_to(digest);
-    return digest.hex();
-  }
+  std::string digest() const override { return digest_of(training_, held_); }
   double held_bytes_per_token() const override { return 0; }
 
   int64_t writes() const override { return recipe_.pairs->rouge && recipe_.pairs->best != "loss" ? held_.longest_target() : 0; }
