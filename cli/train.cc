@@ -117,7 +117,7 @@ void print_fields(const std::string& task, bool json) {
                  schema::alternatives(task_names())));
 }
 
-// Whether it came to its end.
+// Trains. Returns false if the run was stopped before its last step.
 bool train(const Options& options, const std::shared_ptr<Comm>& comm) {
   const std::unique_ptr<Trainer> trainer = trainer_of(options, comm);
   const bool speaks = comm->rank() == 0;

@@ -18,7 +18,7 @@ struct TableRow {
   std::string_view text{};  // of the whole row, as it is in the file
   int64_t line = 1;         // the line on which the row begins, from 1
 };
-/// Whether a file's name ends in ".csv".
+/// Returns true if a file's name ends in ".csv".
 bool is_csv(std::string_view path);
 /// "commas" or "tabs", by the file's name; for messages.
 const char* separators_of(std::string_view path);

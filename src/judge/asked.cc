@@ -45,7 +45,7 @@ std::vector<int32_t> continuation(const Tokenizer& tokenizer, const std::string&
   return tokenizer.encode(word, {.add_special_tokens = false}).ids;
 }
 
-// Whether a character is a letter or number of a script that separates words by spaces.
+// Returns true if a character is a letter or number of a script that separates words by spaces.
 bool is_of_a_spaced_word(char32_t c) {
   const bool is_unspaced = (c >= 0x0E00 && c < 0x0F00) || (c >= 0x1000 && c < 0x10A0) || (c >= 0x1780 && c < 0x1800) ||
                            (c >= 0x3040 && c < 0x3100) || text::is(c, text::kChinese);  // Thai and Lao, Burmese, Khmer, kana, Han

@@ -135,7 +135,8 @@ std::vector<ClassScore> LoadedModel::classify(std::string_view text, std::option
 
 namespace {
 
-// Whether a token goes on with the word of the token before it: by the vocabulary's mark, or by letters and digits without anything between.
+// Returns true if a token continues the word of the previous token: the vocabulary marks it so, or letters and digits
+// follow each other without a gap.
 bool continues_word(const Tokenizer& tokenizer, std::string_view text, const Encoding& encoding, size_t token) {
   if (token == 0 || encoding.is_special(token - 1)) return false;
   const auto [begin, end] = encoding.offsets[token];

@@ -157,7 +157,7 @@ struct ClassifierFacts {
   /// kLast: the last token that is not this one (transformers' rule, whatever the attention mask says).
   std::optional<int64_t> pad_token{};
 };
-/// Whether the logits are of every token, not of a sequence.
+/// Returns true if there are logits for every token, not one set for the sequence.
 inline bool is_by_token(const ClassifierFacts& facts) { return facts.where >= ClassifierFacts::Where::kEvery; }
 /// logits = x·Wᵀ + b.
 struct CausalHeadFacts {

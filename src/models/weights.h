@@ -47,7 +47,7 @@ class Weights {
   void set_layer(int64_t layer) { layer_ = layer; }
 
   bool has(const std::string& name) const { return !name.empty() && (parameters_ || !find(name).empty()); }
-  /// Whether a file has its own copy of a weight that can be shared (tied). In training such weights are always shared.
+  /// Returns true if a file has its own copy of a weight that can be shared (tied). In training such weights are always shared.
   bool has_own(const std::string& name) const { return !parameters_ && has(name); }
   /// A table that stays in the file: [entries, width] in the file's dtype.
   Tensor table(const std::string& name, int64_t entries, int64_t width) const;

@@ -41,7 +41,7 @@ enum class ApiKind : uint8_t {
 };
 /// How a request is answered.
 ApiKind kind_of(const ApiRequest& request);
-/// Whether this path takes POST; all other paths take GET.
+/// Returns true if this path takes POST; all other paths take GET.
 bool wants_post(const std::string& path);
 
 /// For kOnce, kLong and kPatient. `other`: the second trace of a question that compares two traces; null: the same trace. Throws

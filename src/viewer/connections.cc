@@ -75,7 +75,7 @@ class RequestStream : public httplib::Stream {
         unread_(head.body),
         is_too_long_(head.body > static_cast<int64_t>(most_body)),
         closes_(head.closes) {}
-  /// Whether another request can follow on this connection.
+  /// Returns true if another request can follow on this connection.
   bool goes_on() const { return !closes_ && unread_ <= 0; }
 
   bool is_readable() const override { return at_ < head_.size() || is_ready(socket_, POLLIN, deadline_); }

@@ -458,7 +458,7 @@ void TraceWriter::add_heads(const FamilyFacts& known) {
   }
 }
 
-// Whether the page can recompute this attention: scaled dot product, ALiBi, soft cap, band, softmax.
+// Returns true if the page can recompute this attention: scaled dot product, ALiBi, soft cap, band, softmax.
 bool qk_can_say(const AttentionSpec& spec) {
   bool plain = std::holds_alternative<Dot>(spec.score) && !spec.topology.segments && !spec.topology.mask && !spec.topology.lists &&
                !spec.topology.visible && std::holds_alternative<Softmax>(spec.normaliser);

@@ -12,7 +12,7 @@ namespace {
 
 constexpr int64_t kLong = 4;  // a text is long compared to a band if it is longer than this many times the band
 
-// Whether the thumbnail of the sweep, 64² cells over the whole text, cannot be used.
+// Returns true if the thumbnail of the sweep, 64² cells over the whole text, cannot be used.
 bool has_own_thumbnail(const FamilyFacts& known) { return known.queries < kThumbnail || known.keys < kThumbnail || known.shape.is_part; }
 
 template <class T>

@@ -104,7 +104,7 @@ class LoadedTrace {
   std::map<HeadKey, std::vector<float>> sink_masses_;
 };
 
-/// Whether the model reads a text, or generates one from a text, so that it can be run on another text.
+/// Returns true if the model reads a text, or generates one from a text, so that it can run on another text.
 bool reads_texts(const ModelInfo& info);
 
 /// Forwards all calls to an observer, if there is one, reports progress for each layer, and stops if the token is set.

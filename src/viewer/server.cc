@@ -141,7 +141,7 @@ Job::Kind job_kind_of(ApiKind kind) {
   }
 }
 
-// Whether a survey was only interrupted for another job and must be resumed.
+// Returns true if a survey was only interrupted for another job and must be resumed.
 bool stepped_aside(const Job& job, const Error& error) {
   return error.code() == ErrorCode::kCancelled && !job.cancelled() && job.kind == Job::Kind::kSurvey;
 }

@@ -10,7 +10,7 @@
 
 namespace clearhead {
 
-/// Whether the folder contains step-NNNNNN.trace files.
+/// Returns true if the folder contains step-NNNNNN.trace files.
 bool is_watch_folder(const std::string& path);
 
 /// Returns one loaded trace per file, in ascending order; each knows all steps. Throws kNotFound if there are no files,

@@ -12,7 +12,7 @@ namespace clearhead {
 /// between letters joins them), single ideographs and single punctuation marks.
 std::vector<int32_t> words_of(const RunText& text);
 
-/// Whether a token that is not special covers no bytes of the text, such as an inserted "▁".
+/// Returns true if a token that is not special covers no bytes of the text, such as an inserted "▁".
 bool is_without_text(const RunText& text, size_t id);
 
 }  // namespace clearhead

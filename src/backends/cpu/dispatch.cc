@@ -37,7 +37,7 @@ bool gathers(const CallFacts& facts) {
          (std::min(lists->query_block, std::max<int64_t>(1, facts.query_length)) < lanes || facts.queries <= kDecodeQueries);
 }
 
-// Whether running sums can compute the description, and need fewer operations than its (query, key) pairs.
+// Returns true if running sums can compute the description with fewer operations than visiting its (query, key) pairs.
 bool has_running_sums(const CallFacts& facts) {
   const auto& [band, segments, mask, lists, visible] = facts.spec.topology;
   if (!is<LinearAttention>(facts.spec.normaliser) || !std::holds_alternative<Dot>(facts.spec.score) || !facts.spec.terms.empty())
@@ -55,7 +55,7 @@ int64_t split_of(const CallFacts& facts) {
   return std::max(kLeastKeys, (even + KVPage::kLength - 1) / KVPage::kLength * KVPage::kLength);
 }
 
-// Whether the description keeps its meaning if leading keys, which its band does not show, are dropped.
+// Returns true if the leading keys that the band hides can be dropped without changing the result.
 bool counts_from_the_end(const AttentionSpec& spec) {
   const auto& [band, segments, mask, lists, visible] = spec.topology;
   const auto counts = [](const Term& term) { return std::holds_alternative<Alibi>(term) || std::holds_alternative<SoftCap>(term); };
@@ -75,7 +75,7 @@ Range seen_keys(const CallFacts& facts) {
 // Number of bf16 channels that one TDPBF16PS multiplies: 32 or 16; 0 if d is not a multiple of 16.
 int64_t amx_channels(int64_t d) { return d % 32 == 0 ? 32 : d % 16 == 0 ? 16 : 0; }
 
-// Whether the scores are dot products of bf16 operands, on a machine that uses bf16 products.
+// Returns true if the scores are dot products of bf16 operands and this machine has bf16 products.
 bool may_multiply_bf16(const CallFacts& facts) {
   return facts.machine.isa == InstructionSet::kAvx512 && facts.machine.bf16 != Products::kF32 && facts.dtype == DType::kBF16 &&
          std::holds_alternative<Dot>(facts.spec.score) && facts.d_k > 0;

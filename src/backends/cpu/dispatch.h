@@ -80,10 +80,10 @@ struct ForwardChoice {
   int64_t split_keys = 0;  // kSplitKv: keys per chunk
 };
 ForwardChoice choose_forward(const CallFacts& facts);
-/// Whether the driver takes values in bf16 and rounds out itself. For other drivers, values are widened to f32 and out
-/// is rounded afterwards.
+/// Returns true if the driver reads bf16 values and rounds its own output. For other drivers, values are widened to f32
+/// and the output is rounded afterwards.
 bool takes_bf16_values(ForwardDriver driver);
-/// Whether the driver accumulates the entropy and distance of its rows during the pass.
+/// Returns true if the driver accumulates the entropy and distance of its rows during its pass.
 bool sums_rows(ForwardDriver driver);
 
 enum class BackwardDriver : uint8_t {

@@ -62,11 +62,11 @@ RowWeights weights_of(const AttentionRecord& record, int64_t batch, int64_t head
 /// Returns the share of the sink logit in a row that sees at least one key; 0 without sinks.
 double sink_share(const AttentionSpec& spec, int64_t head, const RecordedRow& row);
 
-/// Whether the normaliser is sparsemax or entmax-1.5.
+/// Returns true if the normaliser is sparsemax or entmax-1.5.
 bool has_threshold(const Normaliser& normaliser);
-/// Whether a value whose weight is exactly 0 is skipped, even if it is infinite or NaN.
+/// Returns true if a value whose weight is exactly 0 is skipped, even if it is infinite or NaN.
 bool leaves_zeros_out(const Normaliser& normaliser);
-/// Whether the gradient needs dP also where the weight is 0.
+/// Returns true if the gradient needs dP also where the weight is 0.
 bool has_gradients_of_zeros(const Normaliser& normaliser);
 
 /// Returns the size of a weight, which errors of gradients are relative to. With a threshold the error is absolute: a

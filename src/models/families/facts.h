@@ -25,7 +25,7 @@ inline void read_heads(Config& config, const std::string& name, std::string_view
   facts.head_dim = facts.width / facts.heads;
 }
 
-/// Whether "architectures" names a model for the task: "ForTokenClassification".
+/// Returns true if "architectures" names a model for the task: "ForTokenClassification".
 inline bool is_for(const Architecture& facts, std::string_view task) {
   return std::any_of(facts.architectures.begin(), facts.architectures.end(),
                      [&](const std::string& name) { return name.find(task) != std::string::npos; });

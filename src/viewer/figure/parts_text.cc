@@ -14,7 +14,7 @@ constexpr double kSpace = 2.8;  // between words
 constexpr double kThumb = 36;   // minimum width of a cell of a grid
 constexpr double kPad = 4, kGap = 9, kLeading = 10.5;
 
-// Whether a text is written from right to left: Hebrew and Arabic.
+// Returns true if a text is written from right to left: Hebrew and Arabic.
 bool is_from_right(std::string_view text) {
   const auto lead = text.empty() ? uint8_t{0} : static_cast<uint8_t>(text[0]);
   return lead >= 0xD6 && lead <= 0xDD;

@@ -140,7 +140,7 @@ struct StripJob : StripTerms {
     std::fill(to + width, to + round_up(width, 16), 0.0F);
   }
 
-  // Whether D = dO·O, so that D can be computed from out.
+  // Returns true if D = dO·O, so that D can be computed from out.
   bool out_gives_mean() const {
     return view.kind == WeightKind::kSoftmax || view.kind == WeightKind::kLinear ||
            (view.kind == WeightKind::kHard && view.by_score_function);

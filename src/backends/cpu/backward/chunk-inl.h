@@ -5,22 +5,18 @@
 //   dQt += K·dS   over the chunk's keys      dV += P·dO,  dK += dS·Q   over the blocks' queries
 //   factors a after the normaliser: dS = g·(a·dP − D), and P·a for dV
 //     gradient of the head mask: Σ P·(a/mask)·dP      of a centre: Σ P·a·dP·(j − c)/σ²
-//   softmax  g = P
-//   linear   P = s, g = 1; 1/ℓ is in dO and D
+//   softmax  g = P      linear: P = s, g = 1; 1/ℓ is in dO and D
 //   hard     g is the softmax by which the key was chosen, computed from the chosen score (find_choices) and the
 //            log-probability in the record
-//   others   have their own g (weigh)
-//   D is computed from out for softmax, linear, and hard with the score-function estimator. It is 0 for sigmoid. For the
-//   others, D = Σ g·dP/Σ g needs an earlier pass over all keys (find_means).
+//   D is computed from out for softmax, linear, and hard with the score-function estimator. It is 0 for sigmoid. Others
+//   have their own g (weigh), and D = Σ g·dP/Σ g needs an earlier pass over all keys (find_means).
 //
 // The record's m and ℓ become M, an integer, and a factor f near 2^−16: the row's weights are 2^(s − M)·f. f is
 // multiplied into dO instead of P: dO and D = Σ dO·O contain it, so dS and dV are complete without multiplying every
-// (query, key) pair by it. Lanes past the last query, and rows that saw no key, have M = 2e30, so P = 0. For bf16, see
-// Way.
+// (query, key) pair by it. Lanes past the last query, and rows that saw no key, have M = 2e30: P = 0. bf16: see Way.
 //
 // Scores are those of the forward pass (score_kernel-inl.h). All sums are chains of multiply-adds: dQ of a row over
-// ascending keys, dK and dV of a key over queries in the order of backward.cc. Neither depends on how keys and queries
-// are divided.
+// ascending keys, dK and dV of a key over queries in the order of backward.cc. Neither depends on the division into chunks.
 //
 // ±inf and NaN: a hidden pair's 0·NaN is NaN. Results that are not finite are computed again with `careful`: P and dS
 // of hidden pairs are −0, and numbers that are not finite are multiplied only for visible pairs. Finite results get the
@@ -439,8 +435,7 @@ struct BlockGradients {
     }
   }
 
-  // begin_terms clears the sums for the gradients of the terms' operands before the groups of a chunk; finish_terms adds
-  // them to the gradients afterwards.
+  // begin_terms clears the sums for the gradients of the terms' operands before a chunk; finish_terms adds them up.
   void begin_terms() {
     if (!view->terms) return;
     std::fill(scratch->d_slopes, scratch->d_slopes + view->terms->size() * kBlock, 0.0F);
@@ -558,8 +553,7 @@ struct ChunkJob {
     if (view.function.is_dot()) add_keys(some, count, keys.d_k, keys.d_keys, &StripBlock::q_rows, &Block::ds);
   }
 
-  // Adds Σ g·dP over keys [chunk, chunk + kChunkKeys) to block.mean and, for normalisers with a threshold, Σ g to
-  // block.divisor.
+  // Adds Σ g·dP over the chunk to block.mean and, for normalisers with a threshold, Σ g to block.divisor.
   void find_means(StripBlock& block, int64_t chunk) {
     Block& to = blocks[0];
     std::fill(to.means, to.means + kBlock, 0.0F);

@@ -73,7 +73,7 @@ struct BackwardPlan {
   Tensor *d_sinks = nullptr, *d_mask = nullptr, *d_centres = nullptr;
   std::vector<double> centre_sums;  // [batch·head][row], if wanted
   std::vector<Range> seen;          // [strip]: the chunks that its band shows
-  // Whether several threads may run a chain. False if two of them might add to the same entry.
+  // True if several threads may run a chain. False if two of them might add to the same entry.
   bool abreast = true;
   // The number of heads of a chain; chain c has the heads from c·chain_heads on, counted in batch·heads.
   int64_t chain_heads, chains;

@@ -30,7 +30,7 @@ constexpr int64_t kFewChannels = 16;
 
 bool is_direct(const ConvolutionShape& s) { return s.groups > 1 && s.in * s.out <= kFewChannels; }
 
-// Whether every position reads only itself, so that nothing needs unfolding.
+// Returns true if every position reads only itself, so that nothing needs unfolding.
 bool is_pointwise(const WindowShape& w) {
   using Pair = std::array<int64_t, 2>;
   return w.kernel == Pair{1, 1} && w.stride == Pair{1, 1} && w.padding == Pair{0, 0};

@@ -405,7 +405,7 @@ HWY_INLINE void softmax_along_keys(float* HWY_RESTRICT s, int64_t count, float& 
   l += hn::GetLane(hn::SumOfLanes(d, sum));
 }
 
-// Whether `count` keys from `begin` on are all visible and their scores need no terms.
+// Returns true if `count` keys from `begin` on are all visible and their scores need no terms.
 inline bool is_plain(const DecodeBlock& block, const DecodeRow& row, int64_t begin, int64_t count) {
   const ScoreView& view = *row.view;
   return !view.terms && !view.key_segments && !view.mask && row.shown == Shown::kAll && !block.careful && row.band.begin <= begin &&

@@ -57,8 +57,8 @@ struct Bf16DecodeBlock : DecodeBlock {
   float* sums = nullptr;
 
   int64_t rows_of(int64_t set) const { return std::min<int64_t>(kSide, row_count() - set * kSide); }
-  // Whether values are interleaved in memory: for AMX, for rows that are not whole vectors, and if `careful`, which
-  // examines every weight.
+  // Returns true if values are interleaved in memory: for AMX, for rows that are not whole vectors, and for `careful`
+  // passes, which examine every weight.
   bool interleaves_values() const { return by_amx || careful || d_v % (2 * kSide) != 0; }
 };
 

@@ -232,8 +232,8 @@ struct SoftmaxBlock : TileBlock {
     hn::Store(hn::Load(d, sum) + s.c[v], d, sum);
   }
 
-  // Whether the group is far enough from every query of the block that the closed form of its distances does not suffer
-  // from cancellation.
+  // Returns true if the group is far enough from every query of the block to compute its distances in closed form without
+  // cancellation.
   bool is_far(int64_t key) const { return key + 2 * kRows <= first_position || key >= last_position + kRows; }
   // Adds a group that is not far to D. Must be called before add_to_sum overwrites its weights.
   template <int V>

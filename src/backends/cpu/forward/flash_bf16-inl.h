@@ -174,7 +174,7 @@ struct RoundedBlock : SoftmaxBlock {
       if constexpr (kSums) middle = first + second;
       even = even + first, odd = odd + second;
     }
-    // Whether a score may exceed the threshold; true for NaN.
+    // True if a score may exceed the threshold; also true if one is NaN.
     HWY_INLINE bool is_beyond() const { return !hn::AllTrue(F32(), hn::Lt(even + odd, hn::Set(F32(), kHardWeight))); }
     HWY_INLINE void end() {
       const F32 d;

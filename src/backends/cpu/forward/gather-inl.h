@@ -292,7 +292,7 @@ int64_t joint_width(int64_t heads, int64_t width, RowsOf&& rows_of) {
 // How the heads' rows of two operands are prefetched: separately for each head or, if all heads have the same lists and
 // their rows are adjacent, together.
 struct TwoOperands {
-  // Whether prefetching pays. If the operands fit in the caches, the instructions cost more than they save.
+  // True if the operands are larger than the caches, so that prefetching saves more than its instructions cost.
   bool far = false;
   bool joint = false;  // the heads' rows are adjacent
   std::array<int64_t, 2> widths{};
@@ -316,7 +316,7 @@ inline void begin_neighbours(const ScoreView& view, const ValueView& values, int
   next.add(values.values, values.stride, of.widths[1]);
 }
 
-// Whether a query has the same listed keys in two heads.
+// Returns true if a query has the same listed keys in two heads.
 inline bool lists_alike(const ScoreView& one, const ScoreView& other) {
   return one.lists.offsets == other.lists.offsets && one.lists.blocks == other.lists.blocks && one.mask == other.mask;
 }

@@ -32,7 +32,7 @@ struct BlockOfRows {
   int count;
 };
 
-// Whether m is so large that f32 would lose log_rest in their sum. A block then omits log_rest from −log₂P, and
+// Returns true if m is so large that adding log_rest to it in f32 would lose log_rest. A block then omits log_rest from −log₂P, and
 // write_entropy adds it.
 bool is_large(const RowShift& shift) { return std::abs(shift.m) >= kWholeScores; }
 

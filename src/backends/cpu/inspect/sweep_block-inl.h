@@ -84,7 +84,7 @@ struct SweepBlock {
     const int first = first_vector * kLanes;
     if (top.count > 0) top.follow(s, key, first);
     if (!plan->weighs) return;
-    // Whether the group must be pooled key by key: the cell column ends inside the group, some of its (query, key) pairs
+    // True if the group must be pooled key by key: the cell column ends inside the group, some of its (query, key) pairs
     // may be hidden, or a factor skips one of its keys.
     bool cut = false;
     if (plan->pooled) {
@@ -209,7 +209,7 @@ struct SweepBlock {
     const F32 d;
     const I32 di;
     const int32_t* key_tags = plan->key_tags[static_cast<size_t>(match)].data() + key;
-    // Whether a query of the block is at the position of a key of the group.
+    // True if a query of the block is at the position of a key of the group.
     const bool own = key <= last_position && first_position < key + kRows;
     Ints tag[kRows];
     unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA { tag[r] = hn::Set(di, key_tags[r]); });
@@ -296,7 +296,7 @@ struct SweepBlock {
     });
   }
 
-  // Whether a NaN factor skips a key of the group.
+  // Returns true if a NaN factor skips a key of the group.
   HWY_INLINE bool leaves_some_out(int64_t key) const {
     const float* factors = plan->key_factors(key);
     if (!factors) return false;
@@ -305,7 +305,7 @@ struct SweepBlock {
     return some;
   }
 
-  // Whether every query of the block sees every key of the group.
+  // Returns true if every query of the block sees every key of the group.
   HWY_INLINE bool inside(int64_t key) const {
     if (hides) return false;
     bool all = true;

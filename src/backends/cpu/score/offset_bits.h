@@ -23,7 +23,8 @@ class OffsetBits {
     int32_t count = 0;
     for (const uint64_t word : shows_) before_.push_back(count), count += std::popcount(word);
   }
-  /// Whether all, none or some of the offsets between `positions` and `keys` are shown. Both must not be empty. Exact.
+  /// Returns kAll, kNone or kMixed: how many of the offsets between `positions` and `keys` are shown. Exact. Neither range
+  /// may be empty.
   Shown shown(Range positions, Range keys) const {
     const int64_t low = positions.begin - (keys.end - 1), end = positions.end - keys.begin, count = count_to(end) - count_to(low);
     return count == 0 ? Shown::kNone : count == end - low ? Shown::kAll : Shown::kMixed;

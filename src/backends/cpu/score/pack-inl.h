@@ -63,7 +63,7 @@ struct TileContext {
   const TileScratch& scratch;
 };
 
-// Whether the term's values are packed once per key tile.
+// Returns true if the term's values are packed once per key tile.
 inline bool is_packed(const ScoreTerm& term) { return term.kind == ScoreTerm::Kind::kDense || term.kind == ScoreTerm::Kind::kOffsets; }
 inline int64_t packed_terms(const ScoreView& view) {
   return view.terms ? std::count_if(view.terms->begin(), view.terms->end(), is_packed) : 0;
@@ -75,7 +75,7 @@ inline int64_t offset_floats(const ScoreView& view) {
   constexpr int64_t kWindow = 4 * kLanes;
   return view.d_k * kBlock + kOffsetRows * kBlock + view.d_k * (kKeyTile + kWindow) + kRows * kWindow;
 }
-// Whether a term may hide pairs: a bias of −∞ does, and so does a rule that returns −∞.
+// Returns true if a term may hide pairs: a bias of −∞ does, and so does a rule that returns −∞.
 inline bool terms_may_hide(const ScoreView& view) {
   const auto hides = [](const ScoreTerm& t) { return t.kind == ScoreTerm::Kind::kDense || t.kind == ScoreTerm::Kind::kRule; };
   return view.terms && std::any_of(view.terms->begin(), view.terms->end(), hides);

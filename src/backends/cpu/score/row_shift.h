@@ -32,7 +32,7 @@ struct RowShift {
   bool saw_nothing = true;
 };
 
-/// Whether to recompute the weights as a bf16 kernel rounded them.
+/// Returns true if the weights are to be recomputed with the rounding of the bf16 kernel that computed the call.
 inline bool shows_rounded(const AttentionRecord& record, LookPrecision precision) {
   return precision == LookPrecision::kAsUsed && record.rows.used.defined();
 }

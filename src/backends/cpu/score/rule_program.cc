@@ -142,7 +142,7 @@ class RuleCompiler {
     }
   }
 
-  // Whether a factor on the node can be moved through its operations towards the score.
+  // Returns true if a factor on the node can be moved through its operations towards the score.
   bool absorbs(int32_t n) const {
     const Node& node = of(n);
     if (!node.scored) return false;

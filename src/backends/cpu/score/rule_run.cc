@@ -22,7 +22,7 @@ struct Argument {
   const float* base;
   int64_t row, vector;
   HWY_INLINE Floats at(int64_t r, int64_t v) const { return hn::LoadU(F32(), base + r * row + v * vector); }
-  // Whether the rows form one contiguous array, or all are the same scalar.
+  // Returns true if the rows form one contiguous array, or all are the same scalar.
   bool is_flat(int64_t vectors) const { return row == vectors * vector; }
 };
 

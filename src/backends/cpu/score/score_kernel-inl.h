@@ -86,7 +86,7 @@ inline HWY_NOINLINE void look_at_segments(const ScoreView& view, const QueryBloc
   }
 }
 
-// Whether the visibility rule shows all, none or some pairs of the groups of `sight`.
+// Returns kAll, kNone or kMixed: how many pairs in the groups of `sight` the visibility rule shows.
 inline Shown shown_by_rule(const ScoreView& view, const QueryBlock& block, const TileSight& sight) {
   if (!view.visible) return Shown::kAll;
   return view.shown(positions_of(block), {sight.begin / kRows * kRows, std::min(round_up(sight.end, kRows), view.key_length)});

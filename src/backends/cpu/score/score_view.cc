@@ -163,7 +163,7 @@ RuleUse ScoreProblem::rule_use(size_t rule, int64_t map, bool may_hide) const {
   return {&program, may_hide || !(program.adds || program.subtracts), scalars, rule_scratch_[rule]};
 }
 
-// Whether the visibility rule has the same scalars for two heads.
+// Returns true if the visibility rule has the same scalars for two heads.
 bool ScoreProblem::has_scalars_of(int64_t map, int64_t other) const {
   const RuleUse &one = visible_[static_cast<size_t>(map)], &two = visible_[static_cast<size_t>(other)];
   return std::equal(one.scalars, one.scalars + one.program->scalar_count() * RuleProgram::kScalarFloats, two.scalars);

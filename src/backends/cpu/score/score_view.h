@@ -104,7 +104,7 @@ struct AfterView {
   // The factor that is common to all weights of the head: the head mask times dropout's 1/(1 − rate).
   float factor = 1;
 
-  /// Whether factors differ between pairs. Only drivers with queries in lanes can apply such factors.
+  /// Returns true if factors differ between pairs. Only drivers with queries in lanes can apply such factors.
   bool is_by_pair() const { return drops || centres; }
   bool any() const { return is_by_pair() || factor != 1; }
 };
@@ -160,7 +160,7 @@ struct ScoreView {
   Range band_of(int64_t query) const { return visible_band(*band, position_of(query), key_length); }
   /// A channel of a query as kernels use it: an f32 times query_factor, or a word of two bf16 unchanged.
   float query_at(const float* at) const { return is_bf16 ? *at : *at * query_factor; }
-  /// Whether the visibility rule shows all, none or some of positions × keys. Both ranges must not be empty.
+  /// Returns kAll, kNone or kMixed: how many pairs of positions × keys the visibility rule shows. Both ranges must not be empty.
   Shown shown(Range positions, Range of_keys) const {
     if (!visible) return Shown::kAll;
     return visible_offsets ? visible_offsets->shown(positions, of_keys) : visible_bounds->shown(batch, head, positions, of_keys);
@@ -189,8 +189,8 @@ class ScoreProblem {
   bool uses_amx() const { return common_.amx_step > 0; }
   int64_t group() const { return heads_ / key_heads_; }  // query heads per key head
   ScoreView view(int64_t batch, int64_t head) const;
-  /// Whether the visibility rule depends on position − key alone and the call has enough rows for evaluating every offset
-  /// once to pay. Decoding visits too few pairs.
+  /// Returns true if the visibility rule depends on position − key alone and the call has enough rows to evaluate every
+  /// offset once. Decoding visits too few pairs.
   bool hides_by_offset() const;
   /// Sets visible_offsets of every head to the result of ask(view), which is called once per run of neighbouring heads
   /// for which the rule has the same scalars.

@@ -5,7 +5,7 @@
 
 namespace clearhead::cpu {
 
-/// Whether this machine has bf16 AMX (TDPBF16PS) and Linux lets this process use it. Cached after the first call.
+/// Returns true if this machine has bf16 AMX (TDPBF16PS) and Linux lets this process use it. Cached after the first call.
 bool has_amx_bf16();
 
 namespace detail {
