@@ -1,4 +1,4 @@
-// Besides: train/recipe.cc train/json_lines.cc
+// Besides: train/recipe.cc train/schema.cc train/json_lines.cc train/task_definition.cc train/data/labelled_recipe.cc
 // A training recipe is read or refused with a one-line error, as are key=value overrides.
 #include "base/json.h"
 #include "fuzz.h"

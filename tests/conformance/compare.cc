@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "backends/ref/normalise.h"
+#include "backends/widen.h"
 #include "base/format.h"
 #include "base/parallel.h"
 #include "largest.h"
@@ -29,11 +30,13 @@ struct Place {
 std::vector<Expected> expected_among(const Case& c, int64_t first, int64_t rows, int64_t most) {
   const int64_t count = std::min(rows, most);
   std::vector<Expected> expected(static_cast<size_t>(count));
+  const Tensor q = widened(c.q), v = widened(c.v);  // once, not for every row
+  const Keys keys = widened(c.keys);
   parallel_for(count, [&](int64_t n, int) {
     const int64_t row = first + (count == 1 ? 0 : n * (rows - 1) / (count - 1));
     const int64_t query = row % c.shape.queries, head = row / c.shape.queries % c.shape.heads,
                   batch = row / c.shape.queries / c.shape.heads;
-    OracleRow oracle = oracle_row(c.spec, c.q, c.keys, c.v, batch, head, query);
+    OracleRow oracle = oracle_row(c.spec, q, keys, v, batch, head, query);
     RowBounds bounds = bounds_of(c.spec, oracle, c.keys, c.v, batch, head / (c.shape.heads / c.shape.key_heads));
     expected[static_cast<size_t>(n)] = {batch, head, query, std::move(oracle), std::move(bounds)};
   });

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "backends/oracle.h"
+#include "backends/widen.h"
 #include "base/format.h"
 #include "viewer/questions/ranges.h"
 
@@ -21,9 +22,10 @@ struct EagerRow {
   std::vector<double> weights{};  // NaN: hidden or never scored
   std::vector<double> errors{};   // bound on the change of a weight by rounding of its score
 
-  EagerRow(const Frame& frame, const FamilyFacts& known, int64_t head, int64_t query, WeightKind kind)
+  // record: that of the frame, with operands in f32
+  EagerRow(const Frame& frame, const AttentionRecord& record, const FamilyFacts& known, int64_t head, int64_t query, WeightKind kind)
       : weights(static_cast<size_t>(known.keys), std::numeric_limits<double>::quiet_NaN()), errors(weights.size(), 0) {
-    const OracleRow eager = oracle_row(frame.record, Tensor(), 0, head, query - frame.queries.begin);
+    const OracleRow eager = oracle_row(record, Tensor(), 0, head, query - frame.queries.begin);
     // A chain of d multiply-adds is off by at most d·ε/2·S (Higham 2002, §3.1). Usually 4εS suffices, but equal terms all round in the
     // same direction.
     const double delta = (4 + static_cast<double>(known.shape.d_k) / 2) * 0x1p-23 * eager.largest;
@@ -121,10 +123,15 @@ Json verify(LoadedTrace& loaded, const VerifyLook& look, const LookOptions& opti
     check_head(loaded, at);
     const LayerMap map = map_of(loaded, at);
     const std::vector<float> norm = norms(loaded, at);
+    const Frame* widened_frame = nullptr;
+    AttentionRecord record;
     for (const int64_t query : spread(rows, kMostVerifiedRows)) {
       if (options.cancel && options.cancel->load(std::memory_order_relaxed)) fail(ErrorCode::kCancelled, "verify was cancelled");
       if (options.progress) options.progress(0);
-      const EagerRow eager(*frame_of(map, query), known, head, query, look.weight);
+      const Frame* frame = frame_of(map, query);
+      if (frame != widened_frame) record = widened(frame->record);  // once for all rows of a frame
+      widened_frame = frame;
+      const EagerRow eager(*frame, record, known, head, query, look.weight);
       verdict.take_row(at, query, eager, map.row(head, query).weights(), norm, keys);
     }
   }
