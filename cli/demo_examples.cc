@@ -10,6 +10,7 @@
 #include "cli/look.h"
 #include "cli/run_lines.h"
 #include "models/example.h"
+#include "models/input_kind.h"
 #include "text/turns.h"
 #include "viewer/export.h"
 #include "viewer/view_state.h"
@@ -48,7 +49,7 @@ Seen read_by(const ModelInfo& info, const ModelExample& example) {
   look.pair = example.question;
   Seen out{.trace = look.trace(), .command = look.as_typed("view")};
   std::string answer;
-  if (info.reads == "sound") {
+  if (input_kind(info).has_target) {
     answer = "\n  → " + out.trace.plan().text.text;
   } else if (info.has_classifier && !info.answers) {
     std::optional<std::string_view> pair;

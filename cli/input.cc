@@ -8,41 +8,45 @@
 #include "clearhead/data.h"
 #include "clearhead/generate.h"
 #include "cli/cli.h"
-#include "models/reading.h"
+#include "models/input_kind.h"
+#include "models/input_picture.h"
+#include "models/input_text.h"
 #include "viewer/loaded_trace.h"
 
 namespace clearhead::cli {
 
-bool reads_inputs(const ModelInfo& info) { return !reads_texts(info); }
+bool reads_inputs(const ModelInfo& info) { return !input_kind(info).is_text(); }
 
-bool writes_from_text(const ModelInfo& info) { return info.encoder_layers > 0 && info.reads != "sound"; }
+bool writes_from_text(const ModelInfo& info) {
+  const InputKind& kind = input_kind(info);
+  return kind.is_text() && kind.has_target;
+}
 
 std::string given_to(const ModelInfo& info, const TextArguments& text) {
-  const bool is_path = info.reads == "picture" || info.reads == "scene" || info.reads == "sound";
-  if (!is_path) return text.read();
+  if (!input_kind(info).is_file()) return text.read();
   if (text.is_standard_input()) usage_error(format("{} reads a {}: give its path", info.name, info.reads));
   if (text.has_text && !text.file.empty()) usage_error("give the text or --file, not both");
   return text.has_text ? text.text : text.file;
 }
 
 ModelInput input_of(const ModelInfo& info, const std::string& given, const std::string& question) {
-  const bool asks = info.reads == "story" || info.reads == "scene";
-  if (!asks && !question.empty()) usage_error(format("{} reads a {}, and no question", info.name, info.reads));
+  const InputKind& kind = input_kind(info);
+  if (!kind.has_question && !question.empty()) usage_error(format("{} reads a {}, and no question", info.name, info.reads));
   ModelInput input{.question = question};
-  if (info.reads == "picture" || info.reads == "scene") {
-    input.picture = read_picture(info, given);
-  } else if (info.reads == "sound") {
-    input.sound = read_sound(given);
-  } else {
-    input.texts = sentences_of(given);
+  switch (kind.form) {
+    case InputKind::Form::kPicture: input.picture = read_picture(info, given); break;
+    case InputKind::Form::kSound: input.sound = read_sound(given); break;
+    case InputKind::Form::kText:
+    case InputKind::Form::kTexts: input.texts = sentences_of(given); break;
   }
-  if (info.reads == "story" && question.empty() && !input.texts.empty() && input.texts.back().ends_with('?')) {
+  const bool may_end_with_question = kind.has_question && kind.form == InputKind::Form::kTexts;
+  if (may_end_with_question && question.empty() && !input.texts.empty() && input.texts.back().ends_with('?')) {
     input.question = input.texts.back();
     input.texts.pop_back();
   }
-  if (asks && input.question.empty())
+  if (kind.has_question && input.question.empty())
     usage_error(format("{} reads a {} and a question: give it by --question{}", info.name, info.reads,
-                       info.reads == "story" ? ", or as the last line" : ""));
+                       may_end_with_question ? ", or as the last line" : ""));
   return input;
 }
 
@@ -66,11 +70,11 @@ std::vector<std::string> tasks_of(const ModelInfo& info) {
                                   {info.tags, "tag"},
                                   {info.chooses, "summarise"},
                                   {info.answers.has_value(), "answer"},
-                                  {info.has_causal && info.encoder_layers == 0, "generate"},
+                                  {info.has_causal && !input_kind(info).has_target, "generate"},
                                   {writes_from_text(info), "translate"},
                                   {writes_from_text(info) && summarises(info), "summarise"},
                                   {writes_from_text(info) && turns_before(info), "chat"},
-                                  {info.reads == "sound", "transcribe"}}) {
+                                  {input_kind(info).has_target && reads_inputs(info), "transcribe"}}) {
     if (has) out.emplace_back(task);
   }
   return out;

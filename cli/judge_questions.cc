@@ -8,6 +8,7 @@
 #include "cli/items.h"
 #include "cli/judge.h"
 #include "judge/items.h"
+#include "models/input_kind.h"
 
 namespace clearhead::cli {
 
@@ -91,14 +92,14 @@ std::unique_ptr<Subject> judge_subject_or_none(const std::shared_ptr<const Model
 }
 
 std::vector<uint8_t> judge_marks(const Model& model, const Subject& subject, const JudgeQuestion& question) {
-  const std::string& reads = model.info().reads;
+  const InputKind& kind = input_kind(model.info());
   if (question.marks.empty()) return {};
-  if (reads != "picture" && reads != "scene" && reads != "sound") return items_in_bytes(subject, question.marks);
+  if (!kind.is_file()) return items_in_bytes(subject, question.marks);
   std::vector<uint8_t> out(subject.items().size());
   for (const auto& [begin, end] : question.marks) {
     if (begin < 0 || begin >= end || end > static_cast<int64_t>(out.size()))
       fail(ErrorCode::kInvalidArgument, "{}: mark [{}, {}]: expected some of the {} items of the {}, counted from 0", question.where, begin,
-           end, out.size(), reads == "sound" ? "sound" : "picture");
+           end, out.size(), kind.file());
     std::fill(out.begin() + begin, out.begin() + end, uint8_t{1});
   }
   return out;

@@ -11,7 +11,7 @@
 #include "cli/dialogue.h"
 #include "cli/transcripts.h"
 #include "metrics/rouge.h"
-#include "models/reading.h"
+#include "models/encoded_input.h"
 #include "text/bleu.h"
 #include "text/scripts.h"
 #include "train/learner.h"

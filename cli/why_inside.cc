@@ -13,7 +13,7 @@
 #include "cli/input.h"
 #include "cli/terminal.h"
 #include "judge/inside.h"
-#include "models/reading.h"
+#include "models/run_text.h"
 
 namespace clearhead::cli {
 

@@ -8,7 +8,9 @@
 #include "base/format.h"
 #include "clearhead/data.h"
 #include "clearhead/error.h"
-#include "models/reading.h"
+#include "models/input_kind.h"
+#include "models/input_picture.h"
+#include "models/input_text.h"
 #include "viewer/loaded_trace.h"
 
 namespace nb = nanobind;
@@ -70,7 +72,7 @@ std::vector<std::string> texts_of(const ModelInfo& info, nb::handle given) {
 
 }  // namespace
 
-bool reads_inputs(const ModelInfo& info) { return !reads_texts(info); }
+bool reads_inputs(const ModelInfo& info) { return !input_kind(info).is_text(); }
 
 std::string text_of(const ModelInfo& info, nb::handle given) {
   if (!nb::isinstance<nb::str>(given)) refuse(info, "a str", given);
@@ -78,17 +80,16 @@ std::string text_of(const ModelInfo& info, nb::handle given) {
 }
 
 ModelInput input_of(const ModelInfo& info, nb::handle given, const std::optional<std::string>& question) {
-  const bool asks = info.reads == "story" || info.reads == "scene";
-  if (asks != question.has_value())
+  const InputKind& kind = input_kind(info);
+  if (kind.has_question != question.has_value())
     fail(ErrorCode::kInvalidArgument, "{} reads a {}{}", info.name, info.reads,
-         asks ? " and a question: question=\"…\"" : ", and no question");
+         kind.has_question ? " and a question: question=\"…\"" : ", and no question");
   ModelInput input;
-  if (info.reads == "picture" || info.reads == "scene") {
-    input.picture = picture_of(info, given);
-  } else if (info.reads == "sound") {
-    input.sound = sound_of(info, given);
-  } else {
-    input.texts = texts_of(info, given);
+  switch (kind.form) {
+    case InputKind::Form::kPicture: input.picture = picture_of(info, given); break;
+    case InputKind::Form::kSound: input.sound = sound_of(info, given); break;
+    case InputKind::Form::kText:
+    case InputKind::Form::kTexts: input.texts = texts_of(info, given); break;
   }
   input.question = question.value_or("");
   return input;

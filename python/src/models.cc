@@ -17,6 +17,7 @@
 #include "freely.h"
 #include "inputs.h"
 #include "loaded.h"
+#include "models/input_kind.h"
 #include "models/trace_text.h"
 #include "module.h"
 #include "viewer/export.h"
@@ -74,7 +75,7 @@ Trace traced(const Loaded& self, const nb::object& given, const std::optional<st
 
 std::vector<std::string> transcribed(const Loaded& self, const nb::list& sounds, std::optional<int64_t> beams) {
   const ModelInfo& info = self.model->info();
-  if (info.reads != "sound")
+  if (const InputKind& kind = input_kind(info); kind.is_text() || !kind.has_target)
     fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\", which reads a {}, transcribes no sound", info.name, info.model_type,
          info.reads);
   std::vector<Sound> read;
@@ -101,7 +102,7 @@ void name_generated(Trace& trace, std::vector<GeneratedToken> tokens) {
 
 nb::tuple generated(const Loaded& self, const std::string& prompt, int64_t max_tokens, std::optional<double> temperature, int64_t top_k,
                     double top_p, uint64_t seed, bool watch) {
-  const bool reads_pairs = self.model->info().reads == "pair";
+  const bool reads_pairs = input_kind(self.model->info()).has_target;
   GenerateOptions options{.max_tokens = max_tokens};
   if (temperature) options.sampling = Sampling{.temperature = *temperature, .top_k = top_k, .top_p = top_p, .seed = seed};
   if (reads_pairs) options.beams = default_beams(*self.model);

@@ -12,7 +12,8 @@
 #include "generate/rules.h"
 #include "generate/sampling.h"
 #include "models/batches.h"
-#include "models/reading.h"
+#include "models/input_kind.h"
+#include "models/run_text.h"
 
 namespace clearhead {
 
@@ -319,7 +320,7 @@ std::vector<Generated> generate_from(const Model& model, const std::vector<Encod
 }
 
 std::vector<Generated> transcribe(const Model& model, const std::vector<Sound>& sounds, const GenerateOptions& options) {
-  if (model.info().reads != "sound")
+  if (const InputKind& kind = input_kind(model.info()); !kind.has_target || kind.is_text())
     fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" does not read sounds", model.info().name, model.info().model_type);
   std::vector<Generated> made = write_from(
       model, sounds.size(), options, [&](size_t index) { return sounds[index].samples.defined() ? sounds[index].samples.size(1) : 0; },

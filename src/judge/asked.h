@@ -11,7 +11,7 @@
 #include "clearhead/model.h"
 #include "judge/subject.h"
 #include "models/loaded_network.h"
-#include "models/reading.h"
+#include "models/run_text.h"
 
 namespace clearhead::judge {
 

@@ -9,8 +9,8 @@
 #include "judge/asked.h"
 #include "judge/sides.h"
 #include "judge/subject.h"
+#include "models/input_kind.h"
 #include "models/loaded_network.h"
-#include "models/reading.h"
 #include "ops/recorder.h"
 
 namespace clearhead::judge {
@@ -19,7 +19,7 @@ namespace {
 class InputSubject final : public Subject {
  public:
   InputSubject(std::shared_ptr<const Model> model, const LoadedNetwork& network, const ModelInput& input, const Asked& asked)
-      : Subject(std::move(model)), network_(network), read_(read_input(network.facts(), network.tokenizer_or_null(), input)) {
+      : Subject(std::move(model)), network_(network), read_(encode_input(network.facts(), network.tokenizer_or_null(), input)) {
     HeardSites heard;
     model_->observe(input, heard);
     plan_ = heard.plan;
@@ -62,10 +62,10 @@ class InputSubject final : public Subject {
 
  private:
   void find_items() {
+    const InputKind& kind = input_kind(model_->info());
     std::vector<Range> items;
     for (const ItemRange& range : plan_.text.items) {
-      if (range.kind != "slot" && range.kind != "sentence" && range.kind != "patch") continue;
-      kind_ = range.kind;
+      if (!kind.item || range.kind != kind.item) continue;
       first_ = range.begin;
       for (int64_t id = range.begin; id < range.end; ++id) items.push_back({id, id + 1});
     }
@@ -81,7 +81,7 @@ class InputSubject final : public Subject {
   }
 
   // [1, label]
-  Tensor logits_of(const ReadInput& read, const RunOptions& options) const {
+  Tensor logits_of(const EncodedInput& read, const RunOptions& options) const {
     const int32_t pad = network_.facts().pad;
     Rows input = rows_of({&read.input}, pad);
     start_at(input, options.recorder);
@@ -91,10 +91,10 @@ class InputSubject final : public Subject {
     return network_.run_rows(input, &source, options).class_logits;
   }
 
-  ReadInput masked(const std::vector<uint8_t>& away) const {
-    ReadInput out = read_;
-    Reading& changed = out.source ? *out.source : out.input;
-    if (kind_ == "patch") {
+  EncodedInput masked(const std::vector<uint8_t>& away) const {
+    EncodedInput out = read_;
+    EncodedSide& changed = out.source ? *out.source : out.input;
+    if (changed.features.defined()) {
       changed.features = changed.features.clone();
       for (size_t id = static_cast<size_t>(first_); id < away.size(); ++id) {
         if (away[id]) blank(static_cast<int64_t>(id) - first_, changed.features);
@@ -119,11 +119,10 @@ class InputSubject final : public Subject {
       for (int64_t y = row; y < row + facts.patch; ++y) std::fill_n(values + y * facts.width + column, facts.patch, mean);
     }
   }
-  static const Reading& out_of(const ReadInput& read) { return read.source ? *read.source : read.input; }
+  static const EncodedSide& out_of(const EncodedInput& read) { return read.source ? *read.source : read.input; }
 
   const LoadedNetwork& network_;
-  ReadInput read_;
-  std::string kind_{};
+  EncodedInput read_;
   int64_t first_ = 0;  // id of the first item
 };
 
@@ -132,7 +131,7 @@ class InputSubject final : public Subject {
 std::unique_ptr<Subject> ask_about(std::shared_ptr<const Model> model, const ModelInput& input, const Asked& asked) {
   const ModelInfo& info = model->info();
   const auto* network = dynamic_cast<const LoadedNetwork*>(model.get());
-  if (network && info.reads == "sound") return ask_about_sound(std::move(model), *network, input, asked);
+  if (network && input_kind(info).has_target) return ask_about_sound(std::move(model), *network, input, asked);
   if (!network || info.labels.empty()) {
     fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\", which reads a {}, gives no class that could be explained", info.name,
          info.model_type, info.reads);

@@ -3,7 +3,8 @@
 
 #include <algorithm>
 
-#include "models/reading.h"
+#include "models/input_kind.h"
+#include "models/input_text.h"
 #include "models/trace_text.h"
 
 namespace clearhead::judge {

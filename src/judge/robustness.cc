@@ -14,6 +14,7 @@
 #include "judge/agreement.h"
 #include "judge/readings.h"
 #include "judge/robust_answers.h"
+#include "models/input_kind.h"
 #include "text/unicode.h"
 
 namespace clearhead::judge {
@@ -169,7 +170,8 @@ void check(const Model& model, const RobustTexts& texts, const RobustOptions& op
 }  // namespace
 
 Answering answering(const ModelInfo& info) {
-  if (info.reads == "text" && info.encoder_layers > 0 && info.has_causal) return Answering::kTranslator;
+  const InputKind& kind = input_kind(info);
+  if (kind.is_text() && kind.has_target) return Answering::kTranslator;
   if (info.reads == "text" && info.has_classifier && !info.tags && !info.answers && info.problem == ProblemType::kSingleLabel &&
       info.labels.size() > 1)
     return Answering::kClassifier;

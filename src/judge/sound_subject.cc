@@ -10,6 +10,9 @@
 #include "judge/joined_steps.h"
 #include "judge/sides.h"
 #include "judge/subject.h"
+#include "models/encoded_input.h"
+#include "models/input_kind.h"
+#include "models/run_text.h"
 #include "ops/recorder.h"
 
 namespace clearhead::judge {
@@ -18,7 +21,7 @@ namespace {
 class SoundSubject final : public Subject {
  public:
   SoundSubject(std::shared_ptr<const Model> model, const LoadedNetwork& network, const ModelInput& input, const Asked& asked)
-      : Subject(std::move(model)), network_(network), read_(read_input(network.facts(), network.tokenizer_or_null(), input)) {
+      : Subject(std::move(model)), network_(network), read_(encode_input(network.facts(), network.tokenizer_or_null(), input)) {
     const Tokenizer& tokenizer = model_->tokenizer();
     const WrittenText written = written_text(model_->info().first_token, transcribe(*model_, {input.sound})[0].ids, &tokenizer);
     const Range at = written_tokens(*model_, asked.of, written);
@@ -82,7 +85,7 @@ class SoundSubject final : public Subject {
 
   // The logits of the rows from which the answer is read: [row, token]
   Tensor logits_of(const Tensor& spectrogram, const RunOptions& options) const {
-    const Reading sound{.features = spectrogram}, text{.sequences = {target_.ids}};
+    const EncodedSide sound{.features = spectrogram}, text{.sequences = {target_.ids}};
     Rows source = rows_of({&sound}, network_.facts().pad);
     const Rows target = rows_of({&text}, network_.facts().pad);
     if (options.recorder) options.recorder->embedded("frame", source.features);
@@ -105,7 +108,7 @@ class SoundSubject final : public Subject {
   }
 
   const LoadedNetwork& network_;
-  ReadInput read_;
+  EncodedInput read_;
   Encoding target_{};  // the whole transcript: tokens after the row do not affect the answer, and ids match those of a trace
   int64_t first_ = 0;  // id of the first frame
 };

@@ -16,7 +16,8 @@
 #include "judge/joined_steps.h"
 #include "judge/listener.h"
 #include "judge/sides.h"
-#include "models/reading.h"
+#include "models/input_kind.h"
+#include "models/run_text.h"
 #include "ops/run_compute.h"
 #include "text/strings.h"
 
@@ -631,11 +632,12 @@ std::vector<uint8_t> Subject::removed_ids(const std::vector<uint8_t>& removed) c
 std::unique_ptr<Subject> ask_about(std::shared_ptr<const Model> model, const std::string& text, const Asked& asked,
                                    const std::optional<std::string>& pair) {
   const ModelInfo& info = model->info();
-  if (info.reads == "pair" || info.encoder_layers > 0) {
+  const InputKind& kind = input_kind(info);
+  if (kind.is_text() && kind.has_target) {
     Pair written = written_pair(*model, text, asked, pair);
     return std::make_unique<PairSubject>(std::move(model), std::move(written));
   }
-  if (info.reads == "text") {
+  if (kind.is_text()) {
     EncodeOptions options;
     if (pair) options.pair = *pair;
     Encoding encoding = model->tokenizer().encode(text, options);

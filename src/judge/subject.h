@@ -23,7 +23,8 @@
 
 #include "clearhead/model.h"
 #include "judge/input_tape.h"
-#include "models/reading.h"
+#include "models/encoded_input.h"
+#include "models/run_text.h"
 
 namespace clearhead::judge {
 

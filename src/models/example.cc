@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/format.h"
 #include "base/json.h"
+#include "models/input_kind.h"
 
 namespace clearhead {
 namespace {
@@ -37,12 +38,11 @@ ModelExample read_example(const ModelInfo& model) {
   out.look_for = {.en = given(look_for, "en"), .zh = given(look_for, "zh")};
   look_for.refuse_rest();
   fields.refuse_rest();
-  if (model.reads == "picture" || model.reads == "scene" || model.reads == "sound") {
+  if (const InputKind& kind = input_kind(model); kind.is_file()) {
     out.input = model.directory + "/" + out.input;
     std::error_code ignored;
     if (!std::filesystem::is_regular_file(out.input, ignored))
-      fail(ErrorCode::kNotFound, "{}: \"input\" names {}, which is not there; expected the file of a {}", path, out.input,
-           model.reads == "sound" ? "sound" : "picture");
+      fail(ErrorCode::kNotFound, "{}: \"input\" names {}, which is not there; expected the file of a {}", path, out.input, kind.file());
   }
   return out;
 }

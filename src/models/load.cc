@@ -130,6 +130,7 @@ Found find(const std::string& name) {
   info.type_count = facts.embedding.type_count;
   info.causal = std::all_of(facts.attention.begin(), facts.attention.end(), [](const AttentionFacts& layer) { return layer.causal; });
   info.encoder_layers = facts.encoder ? facts.encoder->layers : 0;
+  info.reads = facts.encoder ? "pair" : "text";
   info.first_token = facts.first_token;
   info.labels = facts.labels;
   info.problem = facts.problem;

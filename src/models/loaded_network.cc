@@ -8,8 +8,10 @@
 #include "clearhead/error.h"
 #include "clearhead/tokenizer.h"
 #include "clearhead/trace.h"
+#include "models/encoded_input.h"
+#include "models/input_kind.h"
 #include "models/loaded_model.h"
-#include "models/reading.h"
+#include "models/run_text.h"
 #include "ops/run_compute.h"
 
 namespace clearhead {
@@ -52,7 +54,7 @@ void LoadedNetwork::check_writes() const {
 // Of writers: is their source a text, or something else?
 void LoadedNetwork::check_reads(bool is_text) const {
   check_writes();
-  if (is_text == (info_.reads == "pair")) return;
+  if (is_text == input_kind(info_).is_text()) return;
   fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" reads a {}, not a {}", info_.name, info_.model_type,
        is_text ? info_.reads : "text", is_text ? "text: transcribe() gives it one" : "sound");
 }
@@ -103,8 +105,8 @@ RunResult LoadedNetwork::run_from(const Encoding& source, const Encoding& target
 RunResult LoadedNetwork::run_from_input(const ModelInput& source, const Encoding& target, const RunOptions& options) const {
   check_reads(/*is_text=*/false);
   const NetworkFacts& facts = network_->facts();
-  const ReadInput read = read_input(facts, tokenizer_.get(), source);
-  const RunText text = with_frames(run_text(target, tokenizer_.get(), options.text), facts, read.source->features);
+  const EncodedInput read = encode_input(facts, tokenizer_.get(), source);
+  const RunText text = input_kind(facts.reads).describe_written(run_text(target, tokenizer_.get(), options.text), facts, *read.source);
   return written(rows_of({&*read.source}, facts.pad), checked(batch_of(target.ids)), options, text);
 }
 
@@ -124,10 +126,10 @@ ModelCache LoadedNetwork::read(const TokenBatch& source, DType dtype, const Inte
 
 ModelCache LoadedNetwork::read_inputs(const std::vector<ModelInput>& sources, DType dtype, const Interventions& interventions) const {
   check_reads(/*is_text=*/false);
-  std::vector<ReadInput> read_ones;
-  for (const ModelInput& source : sources) read_ones.push_back(read_input(network_->facts(), tokenizer_.get(), source));
-  std::vector<const Reading*> readings;
-  for (const ReadInput& one : read_ones) readings.push_back(&*one.source);
+  std::vector<EncodedInput> read_ones;
+  for (const ModelInput& source : sources) read_ones.push_back(encode_input(network_->facts(), tokenizer_.get(), source));
+  std::vector<const EncodedSide*> readings;
+  for (const EncodedInput& one : read_ones) readings.push_back(&*one.source);
   return read(rows_of(readings, network_->facts().pad), dtype, interventions);
 }
 
@@ -155,10 +157,10 @@ std::vector<std::vector<ClassScore>> LoadedNetwork::classify_inputs(const std::v
   std::vector<std::vector<ClassScore>> out;
   for (size_t begin = 0; begin < inputs.size(); begin += kInputsAtOnce) {
     const size_t end = std::min(inputs.size(), begin + kInputsAtOnce);
-    std::vector<ReadInput> read;
-    for (size_t at = begin; at < end; ++at) read.push_back(read_input(network_->facts(), tokenizer_.get(), inputs[at]));
-    std::vector<const Reading*> input, source;
-    for (const ReadInput& one : read) {
+    std::vector<EncodedInput> read;
+    for (size_t at = begin; at < end; ++at) read.push_back(encode_input(network_->facts(), tokenizer_.get(), inputs[at]));
+    std::vector<const EncodedSide*> input, source;
+    for (const EncodedInput& one : read) {
       input.push_back(&one.input);
       if (one.source) source.push_back(&*one.source);
     }
@@ -174,7 +176,7 @@ std::vector<std::vector<ClassScore>> LoadedNetwork::classify_inputs(const std::v
 std::vector<ClassScore> LoadedNetwork::summarise(const ModelInput& document, const Interventions& interventions) const {
   if (!info_.chooses) return Model::summarise(document, interventions);
   const NetworkFacts& facts = network_->facts();
-  const ReadInput read = read_input(facts, tokenizer_.get(), document);
+  const EncodedInput read = encode_input(facts, tokenizer_.get(), document);
   std::vector<std::string> sentences = document.texts;  // those that were read
   std::erase_if(sentences, [&](const std::string& sentence) { return tokenizer_->encode(sentence).ids.empty(); });
   const auto turn = take_turn();
@@ -216,12 +218,12 @@ std::vector<int32_t> LoadedNetwork::write_greedily(const ModelInput& source, con
 
 void LoadedNetwork::observe(const ModelInput& input, Observer& observer, const Interventions& interventions) const {
   const NetworkFacts& facts = network_->facts();
-  if (facts.reads == "sound") {
+  if (input_kind(facts.reads).has_target) {
     const WrittenText target = written_text(info_.first_token, write_greedily(input, interventions), tokenizer_.get());
     run_from_input(input, target.encoding, {.observer = &observer, .text = target.text, .interventions = interventions});
     return;
   }
-  const ReadInput read = read_input(facts, tokenizer_.get(), input);
+  const EncodedInput read = encode_input(facts, tokenizer_.get(), input);
   const Rows rows = rows_of({&read.input}, facts.pad);
   const std::optional<Rows> source = read.source ? std::optional(rows_of({&*read.source}, facts.pad)) : std::nullopt;
   const auto turn = take_turn();
@@ -229,7 +231,7 @@ void LoadedNetwork::observe(const ModelInput& input, Observer& observer, const I
     Compute compute({.observer = &watching, .operands = info_.precision, .interventions = interventions});
     network_->logits(compute, rows, source ? &*source : nullptr);
   };
-  observer.begin(plan_of_run(info_.name, run_text_of(facts, tokenizer_.get(), input), run));
+  observer.begin(plan_of_run(info_.name, describe_input(facts, tokenizer_.get(), input), run));
   run(observer);
 }
 

@@ -9,7 +9,7 @@
 #include "base/parallel.h"
 #include "clearhead/map.h"
 #include "models/loaded_model.h"
-#include "models/reading.h"
+#include "models/run_text.h"
 
 namespace clearhead {
 namespace {

@@ -3,6 +3,7 @@
 
 #include "base/format.h"
 #include "clearhead/error.h"
+#include "models/input_kind.h"
 #include "models/networks/networks.h"
 
 namespace clearhead {
@@ -70,28 +71,10 @@ std::unique_ptr<Network> network_of(const Json& config, const std::string& where
   if (const Json* end = fields.take("eos_token_id"); end && end->is_integer())
     facts.end_token = token_or(fields, "eos_token_id", 0, facts.vocabulary);
   facts.labels = labels_of(fields);
-  if (facts.reads == "picture" || facts.reads == "scene") facts.picture = picture_of(fields);
+  if (const InputKind& input = input_kind(facts.reads); input.read_config) input.read_config(fields, facts);
   std::unique_ptr<Network> network = kind->make(fields, std::move(facts), parameters);
   fields.refuse_rest();
   return network;
-}
-
-PictureFacts picture_of(Fields& config) {
-  PictureFacts out{.channels = size_of(config, "num_channels", 4)};
-  constexpr int64_t kMostPixels = 4096;
-  if (const Json& size = config.require("image_size"); size.is_array()) {
-    const auto is_side = [](const Json& side) { return side.is_integer() && side.integer() >= 1 && side.integer() <= kMostPixels; };
-    if (size.size() != 2 || !is_side(size.items()[0]) || !is_side(size.items()[1]))
-      config.wrong("image_size", format("a side, or [height, width], of 1 to {} pixels", kMostPixels), size);
-    out.height = size.items()[0].integer();
-    out.width = size.items()[1].integer();
-  } else {
-    out.height = out.width = size_of(config, "image_size", kMostPixels);
-  }
-  out.patch = size_of(config, "patch_size", kMostPixels);
-  if (out.height % out.patch != 0 || out.width % out.patch != 0)
-    config.wrong("patch_size", format("a divisor of {} and {}, the picture's sides", out.height, out.width), Json(out.patch));
-  return out;
 }
 
 int64_t size_of(Fields& fields, const char* name, int64_t most) {
@@ -104,26 +87,6 @@ double rate_of(Fields& fields, const char* name) {
   const double rate = fields.number_or(name, 0);
   if (!(rate >= 0 && rate <= 0.9)) fields.wrong(name, "a number from 0 to 0.9", Json(rate));
   return rate;
-}
-
-SoundFacts sound_of(Fields& fields) {
-  const Json& given = fields.require("sound");
-  Fields sound(given, fields.where(), "sound");
-  SoundFacts facts;
-  LogMelOptions& mel = facts.mel;
-  mel.rate = size_of(sound, "rate");
-  mel.window = size_of(sound, "window");
-  mel.hop = size_of(sound, "hop");
-  mel.mels = size_of(sound, "mels");
-  mel.lowest = sound.number_or("lowest", 0);
-  mel.highest = sound.number_or("highest", 0);
-  sound.refuse_rest();
-  try {
-    mel_filters(mel);
-  } catch (const Error& error) {
-    fail(ErrorCode::kFormat, "{}: \"sound\": {}", fields.where(), error.what());
-  }
-  return facts;
 }
 
 std::string choice_of(Fields& fields, const char* name, const std::vector<std::string>& choices) {

@@ -37,7 +37,7 @@ struct SoundFacts {
 };
 
 struct NetworkFacts {
-  std::string reads{};     // as ModelInfo::reads
+  std::string reads{};     // name of its kind of input (models/input_kind.h)
   int64_t vocabulary = 0;  // 0: it reads no tokens
   int64_t layers = 1, heads = 1, width = 0;
   int64_t longest = 0;      // tokens in a sequence; 0: no limit
@@ -74,11 +74,8 @@ class Network {
 /// Throws kFormat and kUnsupported, naming the field of the config.
 std::unique_ptr<Network> network_of(const Json& config, const std::string& where, Parameters& parameters);
 bool is_network(const Json& config);
-/// ModelInfo::reads of a config: that of its network; "text" for all others.
+/// The name of the kind of input (models/input_kind.h) that a model of this config reads.
 std::string what_is_read(const Json& config);
-/// The pictures that a config says: "num_channels", "image_size" (a side, or [height, width]) and "patch_size", a divisor of
-/// both. Throws kFormat, naming the field.
-PictureFacts picture_of(Fields& config);
 /// The model types of all networks, for messages.
 std::string network_types();
 

@@ -4,7 +4,7 @@
 #include "base/format.h"
 #include "base/utf8.h"
 #include "models/loaded_model.h"
-#include "models/reading.h"
+#include "models/run_text.h"
 #include "text/unicode.h"
 
 namespace clearhead {
@@ -93,6 +93,20 @@ RunText run_text(const Encoding& encoding, const Tokenizer* tokenizer, const std
   }
   if (has_pair && of_pair[0].begin >= 0) text.segments.assign(of_pair.begin(), of_pair.end());
   return text;
+}
+
+WrittenText written_text(int32_t first, const std::vector<int32_t>& ids, const Tokenizer* tokenizer) {
+  WrittenText out{.encoding = {.ids = {first}, .type_ids = {0}, .offsets = {{0, 0}}, .segment = {Encoding::kSpecial}}};
+  for (const int32_t id : ids) {
+    const bool is_special = tokenizer && tokenizer->is_special(id);
+    const auto begin = static_cast<int64_t>(out.text.size());
+    if (tokenizer && !is_special) out.text += tokenizer->token_bytes(id);
+    out.encoding.ids.push_back(id);
+    out.encoding.type_ids.push_back(0);
+    out.encoding.offsets.push_back({begin, static_cast<int64_t>(out.text.size())});
+    out.encoding.segment.push_back(is_special ? Encoding::kSpecial : 0);
+  }
+  return out;
 }
 
 RunText joined(RunText source, const RunText& target) {

@@ -11,9 +11,10 @@
 #include "clearhead/parts.h"
 #include "io/safetensors.h"
 #include "models/find_model.h"
+#include "models/input_kind.h"
 #include "models/network.h"
 #include "models/parameters.h"
-#include "models/reading.h"
+#include "models/run_text.h"
 #include "models/weights.h"
 #include "ops/run_compute.h"
 #include "tensor/convert.h"
@@ -209,7 +210,7 @@ class NetworkLearner final : public Learner {
   // One text: what this kind of network reads. A pair is source, tab, target.
   void watch(const Tokenizer& tokenizer) {
     const std::vector<std::string>& texts = recipe_.watch.texts;
-    if (facts_.reads != "pair")
+    if (const InputKind& kind = input_kind(facts_.reads); !kind.is_text() || !kind.has_target)
       fail(ErrorCode::kUnsupported, "{}: \"watch.texts\": a model that reads a {} is not watched in training", recipe_.where, facts_.reads);
     const size_t tab = texts[0].find('\t');
     if (texts.size() != 1 || tab == std::string::npos || tab == 0 || tab + 1 == texts[0].size())

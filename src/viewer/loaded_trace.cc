@@ -6,6 +6,7 @@
 #include "base/format.h"
 #include "clearhead/generate.h"
 #include "clearhead/tokenizer.h"
+#include "models/input_kind.h"
 #include "viewer/words.h"
 
 namespace clearhead {
@@ -55,8 +56,6 @@ std::string model_name(const RunPlan& plan) {
   if (slash != std::string::npos && is_path) name = name.substr(slash + 1);
   return name;
 }
-
-bool reads_texts(const ModelInfo& info) { return info.reads == "text" || info.reads == "pair"; }
 
 void WatchedRun::begin(const RunPlan& plan) {
   layers_ = done_ = 0;
@@ -120,7 +119,7 @@ std::pair<std::string, std::optional<std::string>> LoadedTrace::given() const {
 void LoadedTrace::run(const std::string& text, const std::optional<std::string>& pair,
                       const std::function<void(double, const std::string&)>& progress, const std::atomic<bool>* cancel) {
   const std::shared_ptr<const Model> reader = model();
-  if (!reads_texts(reader->info()))
+  if (!input_kind(reader->info()).is_text())
     fail(ErrorCode::kUnsupported, "{}: this model reads a {}; for another one, run `clearhead view {} INPUT`", reader->info().name,
          reader->info().reads, reader->info().name);
   if (text.empty()) fail(ErrorCode::kInvalidArgument, "text: expected a text that is not empty.");

@@ -104,9 +104,6 @@ class LoadedTrace {
   std::map<HeadKey, std::vector<float>> sink_masses_;
 };
 
-/// Returns true if the model reads a text, or generates one from a text, so that it can run on another text.
-bool reads_texts(const ModelInfo& info);
-
 /// Forwards all calls to an observer, if there is one, reports progress for each layer, and stops if the token is set.
 class WatchedRun final : public Observer {
  public:

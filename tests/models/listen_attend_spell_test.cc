@@ -7,8 +7,8 @@
 
 #include "clearhead/map.h"
 #include "clearhead/trace.h"
+#include "models/input_kind.h"
 #include "models/network.h"
-#include "models/reading.h"
 #include "refused.h"
 #include "tolerance.h"
 
@@ -39,10 +39,10 @@ Sound sound_of_length(int64_t count) {
 }
 
 Rows rows_of_sounds(const Network& network, const std::vector<int64_t>& counts) {
-  std::vector<Reading> read;
-  for (const int64_t count : counts) read.push_back(sound_of(network.facts(), sound_of_length(count)));
-  std::vector<const Reading*> readings;
-  for (const Reading& one : read) readings.push_back(&one);
+  std::vector<EncodedSide> read;
+  for (const int64_t count : counts) read.push_back(*encode_input(network.facts(), nullptr, {.sound = sound_of_length(count)}).source);
+  std::vector<const EncodedSide*> readings;
+  for (const EncodedSide& one : read) readings.push_back(&one);
   return rows_of(readings, 1);
 }
 
@@ -123,10 +123,10 @@ TEST(ListenAttendSpell, FramesAreItemsUnderTheSpectrogram) {
   const Small small;
   const NetworkFacts& facts = small.network->facts();
   EXPECT_EQ(facts.end_token, 0);
-  const Reading read = sound_of(facts, sound_of_length(40 * 18));
+  const EncodedSide read = *encode_input(facts, nullptr, {.sound = sound_of_length(40 * 18)}).source;
   EXPECT_EQ(*std::max_element(read.features.data<float>(), read.features.data<float>() + read.features.numel()), 1);
   RunText target{.ids = {1, 4}, .offsets = {{0, 0}, {0, 1}}, .special = {1, 0}, .pieces = {"<pad>", "a"}};
-  const RunText text = with_frames(target, facts, read.features);
+  const RunText text = input_kind("sound").describe_written(target, facts, read);
   ASSERT_EQ(text.items.size(), 1u);
   EXPECT_EQ(text.items[0].kind, "frame");
   EXPECT_EQ(text.items[0].begin, 2);

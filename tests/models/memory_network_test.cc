@@ -11,9 +11,9 @@
 #include "clearhead/map.h"
 #include "clearhead/trace.h"
 #include "clearhead/train.h"
+#include "models/input_kind.h"
 #include "models/loaded_network.h"
 #include "models/network.h"
-#include "models/reading.h"
 #include "refused.h"
 #include "text/train_vocabulary.h"
 
@@ -43,7 +43,7 @@ std::string tokenizer_json() {
 
 std::vector<double> logits_of(const Network& network, Compute& compute, const ModelInput& input) {
   const auto tokenizer = Tokenizer::from_json(tokenizer_json());
-  const ReadInput read = read_input(network.facts(), tokenizer.get(), input);
+  const EncodedInput read = encode_input(network.facts(), tokenizer.get(), input);
   const Rows rows = rows_of({&read.input}, 0), source = rows_of({&*read.source}, 0);
   const Tensor logits = network.logits(compute, rows, &source);
   return {logits.data<float>(), logits.data<float>() + logits.numel()};
@@ -192,10 +192,10 @@ TEST_P(MemoryNetworks, ASavedOneAnswersWithTheSameBitsAndABatchAsEachAlone) {
   scale(parameters);
   const auto model = saved(parameters, json);
   const std::vector<ModelInput> inputs = {story(0, 5), story(4, 5), story(1, 3)};
-  std::vector<Reading> questions, stories;
-  std::vector<const Reading*> input, source;
+  std::vector<EncodedSide> questions, stories;
+  std::vector<const EncodedSide*> input, source;
   for (const ModelInput& one : inputs) {
-    const ReadInput read = read_input(network->facts(), &model->tokenizer(), one);
+    const EncodedInput read = encode_input(network->facts(), &model->tokenizer(), one);
     questions.push_back(read.input);
     stories.push_back(*read.source);
   }

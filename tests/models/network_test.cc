@@ -10,7 +10,8 @@
 #include "clearhead/model.h"
 #include "clearhead/trace.h"
 #include "largest.h"
-#include "models/reading.h"
+#include "models/input_kind.h"
+#include "models/run_text.h"
 #include "refused.h"
 #include "text/tokenizer_json.h"
 
@@ -116,7 +117,8 @@ const char* const kDocuments =
 
 TEST(Networks, ADocumentIsReadAloneAsInABatchAndItsWordsAreWeighedBySentence) {
   const Made made(Json::parse(kDocuments, "config"));
-  const Reading one{.sequences = {{1, 2, 3}, {4}}, .is_group = true}, other{.sequences = {{5, 6}, {7, 8, 9, 10}, {11}}, .is_group = true};
+  const EncodedSide one{.sequences = {{1, 2, 3}, {4}}, .is_group = true},
+      other{.sequences = {{5, 6}, {7, 8, 9, 10}, {11}}, .is_group = true};
   Compute compute;
   const Tensor both = made.network->logits(compute, rows_of({&one, &other}, 0), nullptr);
   const Tensor alone = made.network->logits(compute, rows_of({&one}, 0), nullptr);
@@ -125,13 +127,13 @@ TEST(Networks, ADocumentIsReadAloneAsInABatchAndItsWordsAreWeighedBySentence) {
 
   const auto tokenizer = Tokenizer::from_json(byte_tokenizer_json());
   const ModelInput input{.texts = {"ab", "c", "def"}};
-  const ReadInput read = read_input(made.network->facts(), tokenizer.get(), input);
+  const EncodedInput read = encode_input(made.network->facts(), tokenizer.get(), input);
   const auto run = [&](Observer& observer) {
     Compute observed({.observer = &observer});
     made.network->logits(observed, rows_of({&read.input}, 0), nullptr);
   };
   Trace trace;
-  trace.begin(plan_of_run("small", run_text_of(made.network->facts(), tokenizer.get(), input), run));
+  trace.begin(plan_of_run("small", describe_input(made.network->facts(), tokenizer.get(), input), run));
   run(trace);
   const MapFamily &words = trace.family("words"), &sentences = trace.family("sentences");
   EXPECT_EQ(words.queries, 3);

@@ -7,8 +7,8 @@
 #include "clearhead/model.h"
 #include "clearhead/trace.h"
 #include "largest.h"
+#include "models/input_kind.h"
 #include "models/network.h"
-#include "models/reading.h"
 #include "random_tensor.h"
 #include "refused.h"
 #include "text/tokenizer_json.h"
@@ -68,7 +68,7 @@ TEST_P(EveryPictureNetwork, AnswersAloneAsInABatchAndLoadedAsMade) {
     EXPECT_NEAR(both[1][label].probability, alone[0][label].probability, 1e-6);
   }
   const auto tokenizer = Tokenizer::from_json(byte_tokenizer_json());
-  const ReadInput read = read_input(saved.network->facts(), tokenizer.get(), input(1));
+  const EncodedInput read = encode_input(saved.network->facts(), tokenizer.get(), input(1));
   const Rows rows = rows_of({&read.input}, 0), source = read.source ? rows_of({&*read.source}, 0) : Rows();
   Compute compute;
   const Tensor made = saved.network->logits(compute, rows, &source), loaded = run_rows(*saved.model, rows, &source).class_logits;

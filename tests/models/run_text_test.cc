@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "clearhead/tokenizer.h"
-#include "models/reading.h"
+#include "models/run_text.h"
 #include "models/trace_text.h"
 
 namespace clearhead {

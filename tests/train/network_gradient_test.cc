@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "clearhead/train.h"
+#include "models/input_kind.h"
 #include "models/network.h"
-#include "models/reading.h"
 #include "random_tensor.h"
 
 namespace clearhead {
@@ -78,7 +78,8 @@ TEST(NetworkGradients, OfANetworkThatCopies) {
 }
 
 TEST(NetworkGradients, OfAHierarchy) {
-  const Reading one{.sequences = {{1, 2, 3}, {4}}, .is_group = true}, other{.sequences = {{5, 6}, {7, 8, 9, 10}, {11}}, .is_group = true};
+  const EncodedSide one{.sequences = {{1, 2, 3}, {4}}, .is_group = true},
+      other{.sequences = {{5, 6}, {7, 8, 9, 10}, {11}}, .is_group = true};
   expect_gradients(
       R"({"model_type": "hierarchical_attention", "vocab_size": 12, "embedding_size": 8, "hidden_size": 12, "id2label": {"0": "no", "1": "yes"}})",
       rows_of({&one, &other}, 0), nullptr, {0, 1});
@@ -86,7 +87,8 @@ TEST(NetworkGradients, OfAHierarchy) {
 
 // Its logits are weights, so their cross-entropy is one more softmax over them: a loss like another.
 TEST(NetworkGradients, OfAHierarchyThatChoosesASentence) {
-  const Reading one{.sequences = {{1, 2, 3}, {4}}, .is_group = true}, other{.sequences = {{5, 6}, {7, 8, 9, 10}, {11}}, .is_group = true};
+  const EncodedSide one{.sequences = {{1, 2, 3}, {4}}, .is_group = true},
+      other{.sequences = {{5, 6}, {7, 8, 9, 10}, {11}}, .is_group = true};
   expect_gradients(
       R"({"model_type": "hierarchical_attention", "output": "sentence", "vocab_size": 12, "embedding_size": 8, "hidden_size": 12})",
       rows_of({&one, &other}, 0), nullptr, {0, 1});

@@ -26,7 +26,6 @@ class ListenAttendSpell final : public Network {
     if (facts.vocabulary < 1) config.wrong("vocab_size", "1 or more tokens", Json(facts.vocabulary));
     facts_ = std::move(facts);
     facts_.width = hidden_;
-    facts_.sound = sound_of(config);
     facts_.sound.frames = int64_t{1} << halvings;
     for (int64_t layer = 0; layer <= halvings; ++layer) {
       const int64_t in = layer == 0 ? facts_.sound.mel.mels : 2 * hidden_;

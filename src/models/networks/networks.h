@@ -29,8 +29,6 @@ extern const NetworkKind kConvolutionalAttention, kHierarchicalAttention, kListe
 int64_t size_of(Fields& fields, const char* name, int64_t most = 1 << 20);
 /// 0 if absent.
 double rate_of(Fields& fields, const char* name);
-/// "sound": {"rate": 8000, "window": 256, "hop": 128, "mels": 40, "lowest": 0, "highest": 0}. The last two may be absent.
-SoundFacts sound_of(Fields& fields);
 /// The first if absent.
 std::string choice_of(Fields& fields, const char* name, const std::vector<std::string>& choices);
 

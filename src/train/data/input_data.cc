@@ -7,7 +7,8 @@
 
 #include "base/format.h"
 #include "clearhead/error.h"
-#include "models/reading.h"
+#include "models/input_kind.h"
+#include "models/input_text.h"
 #include "train/data/labelled_data.h"
 #include "train/data/parted_data.h"
 #include "train/data/picture_data.h"
@@ -83,7 +84,7 @@ const InputReader* find_reader(std::string_view reads) {
 std::vector<LabelledLine> read_lines(const std::string& file, const Recipe& recipe, LeftOut* left_out) {
   if (recipe.task->data.folds) return read_fold(file, recipe, left_out);
   const std::string reads = what_is_read(recipe.model);
-  if (reads == ModelInfo{}.reads) {  // one text
+  if (input_kind(reads).is_text()) {
     if (recipe.task->data.passages)
       fail(ErrorCode::kUnsupported, "{}: \"task.passages\" makes documents; the model reads a {}", recipe.where, reads);
     return read_labelled(file, recipe, left_out);

@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "base/table.h"
 #include "clearhead/error.h"
+#include "models/input_kind.h"
 #include "ops/ops.h"
 #include "text/strings.h"
 #include "text/unicode.h"
@@ -173,10 +174,10 @@ void note_unread(const std::vector<Item>& items, const NetworkFacts& network, Da
   int64_t cut = 0, left_out = 0;
   for (const Item& item : items) {
     if (!item.read) continue;
-    cut += item.read->input.cut + (item.read->source ? item.read->source->cut : 0);
+    cut += item.read->input.truncated + (item.read->source ? item.read->source->truncated : 0);
     left_out += item.read->source ? item.read->source->left_out : 0;
   }
-  const char* what = network.reads == "document" ? "sentences" : network.reads == "story" ? "statements and questions" : "questions";
+  const char* what = input_kind(network.reads).texts;
   summary.note(format("{} cut to {} tokens (\"max_position_embeddings\")", what, with_commas(network.longest)), cut);
   summary.note(format("oldest statements left out, a story has more than {} (\"memory_size\")", with_commas(network.slots)), left_out);
 }
@@ -209,12 +210,12 @@ Encoding within(Encoding encoding, int64_t length) {
 
 int64_t Item::size() const {
   if (!read) return static_cast<int64_t>(ids.size());
-  return read->input.size() + (read->source ? read->source->size() : 0);
+  return read->input.positions() + (read->source ? read->source->positions() : 0);
 }
 
 namespace {
 
-void add_side(const Reading& side, Digest& digest) {
+void add_side(const EncodedSide& side, Digest& digest) {
   for (const std::vector<int32_t>& ids : side.sequences) {
     const uint64_t size = ids.size();
     digest.add(&size, sizeof size);
@@ -294,7 +295,7 @@ Example ItemBatches::example_of(const std::vector<const Item*>& items) const {
   Rows& rows = out.input;
   rows.batch = static_cast<int64_t>(items.size());
   if (items.front()->read) {
-    std::vector<const Reading*> inputs, sources;
+    std::vector<const EncodedSide*> inputs, sources;
     for (const Item* const one : items) {
       const Item& item = *one;
       inputs.push_back(&item.read->input);

@@ -12,7 +12,7 @@
 
 #include "base/hash.h"
 #include "clearhead/tokenizer.h"
-#include "models/reading.h"
+#include "models/encoded_input.h"
 #include "train/epoch_order.h"
 #include "train/recipe.h"
 #include "train/task.h"
@@ -45,7 +45,7 @@ struct Item;
 void count_classes(const LabelledLine& line, DataSummary& summary);
 /// Adds notes of what read_labelled() left out.
 void note_left_out(const LeftOut& left_out, DataSummary& summary);
-/// Adds notes of what a network does not read of its items (ItemTask reads them by read_input()).
+/// Adds notes of what a network does not read of its items (ItemTask reads them by encode_input()).
 void note_unread(const std::vector<Item>& items, const NetworkFacts& network, DataSummary& summary);
 /// Ids of a text, or of a pair, of at most `length` tokens: the longer text loses tokens at its end, special tokens stay.
 /// is_cut: whether tokens were lost
@@ -56,12 +56,12 @@ Encoding within(Encoding encoding, int64_t length);
 /// An input and what is to be said of it.
 struct Item {
   std::vector<int32_t> ids{}, type_ids{};
-  std::vector<int32_t> targets{};   // equally many of every item, or one per token
-  std::vector<float> values{};      // what is to be said in numbers, equally many of every item
-  int64_t number = -1;              // by which a task knows it again; −1: it need not
-  std::optional<ReadInput> read{};  // of a network that reads no text; then there are no ids
-  std::vector<int32_t> about{};     // as of Example
-  std::string text{}, pair{};       // where noise is to change them in training; else empty
+  std::vector<int32_t> targets{};      // equally many of every item, or one per token
+  std::vector<float> values{};         // what is to be said in numbers, equally many of every item
+  int64_t number = -1;                 // by which a task knows it again; −1: it need not
+  std::optional<EncodedInput> read{};  // of a network that reads no text; then there are no ids
+  std::vector<int32_t> about{};        // as of Example
+  std::string text{}, pair{};          // where noise is to change them in training; else empty
 
   int64_t size() const;  // tokens, or places that it takes
 };

@@ -10,7 +10,7 @@
 
 #include "base/format.h"
 #include "base/hash.h"
-#include "models/reading.h"
+#include "models/input_text.h"
 #include "text/strings.h"
 #include "text/unicode.h"
 #include "train/text_data.h"

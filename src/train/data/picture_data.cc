@@ -11,6 +11,7 @@
 #include "base/table.h"
 #include "clearhead/data.h"
 #include "clearhead/error.h"
+#include "models/input_picture.h"
 #include "train/data/labelled_data.h"
 #include "train/data/table_header.h"
 
@@ -112,7 +113,7 @@ std::vector<LabelledInput> read_records(const std::string& file, const Recipe& r
 
 PictureFacts pictures_of(const Recipe& recipe) {
   Fields model(recipe.model, recipe.where, "model");
-  return picture_of(model);
+  return read_picture_facts(model);
 }
 
 std::vector<LabelledInput> read_pictures(const std::string& file, const Recipe& recipe, const PictureFacts& size) {

@@ -15,6 +15,8 @@
 #include "base/random.h"
 #include "clearhead/error.h"
 #include "metrics/classification.h"
+#include "models/encoded_input.h"
+#include "models/input_kind.h"
 #include "ops/ops.h"
 #include "train/data/input_data.h"
 #include "train/data/labelled_data.h"
@@ -112,9 +114,9 @@ class Texts : public ItemTask {
     RandomSequence(random_bits(seed, kLabelSeed)).shuffle(labels);
     for (size_t at = 0; at < lines.size(); ++at) lines[at].labels = labels[at];
   }
-  static ReadInput read_line(const NetworkFacts& network, const Tokenizer& tokenizer, const LabelledLine& line) {
+  static EncodedInput read_line(const NetworkFacts& network, const Tokenizer& tokenizer, const LabelledLine& line) {
     try {
-      return read_input(network, &tokenizer, *line.input);
+      return encode_input(network, &tokenizer, *line.input);
     } catch (const Error& error) {
       fail(error.code(), "{}: {}", line.where, error.what());
     }

@@ -15,6 +15,7 @@
 #include "base/table.h"
 #include "clearhead/error.h"
 #include "clearhead/map.h"
+#include "models/input_kind.h"
 #include "ops/ops.h"
 #include "train/data/input_data.h"
 #include "train/data/labelled_data.h"
@@ -197,7 +198,7 @@ class Stories final : public ItemTask {
     std::vector<Item> out;
     const bool trains = files == recipe.task->train;
     for (const StoryQuestion& one : read_stories(files, recipe)) {
-      Item item{.read = read_input(network, &tokenizer, one.asked.input)};
+      Item item{.read = encode_input(network, &tokenizer, one.asked.input)};
       item.targets = {trains || knows(recipe, one.asked.label) ? recipe.task->id_of(one.asked.label, one.asked.where) : -100};
       item.about = {one.file};
       const auto dropped = static_cast<int32_t>(one.asked.input.texts.size() - item.read->source->sequences.size());

@@ -12,7 +12,8 @@
 #include "base/format.h"
 #include "clearhead/error.h"
 #include "metrics/rouge.h"
-#include "models/reading.h"
+#include "models/input_kind.h"
+#include "models/input_text.h"
 #include "ops/ops.h"
 #include "train/data/labelled_data.h"
 #include "train/json_lines.h"
@@ -107,7 +108,7 @@ class Summaries final : public ItemTask {
       const auto best = std::max_element(worths.begin(), worths.end(), [](const Worth& a, const Worth& b) { return a.mean() < b.mean(); });
       out.push_back({.targets = {static_cast<int32_t>(best - worths.begin())},
                      .number = static_cast<int64_t>(worths_.size()) - 1,
-                     .read = read_input(network, &tokenizer, one.document)});
+                     .read = encode_input(network, &tokenizer, one.document)});
     }
     return out;
   }

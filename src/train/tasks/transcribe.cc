@@ -10,7 +10,7 @@
 #include "base/hash.h"
 #include "base/random.h"
 #include "clearhead/error.h"
-#include "models/reading.h"
+#include "models/input_kind.h"
 #include "train/data/labelled_data.h"
 #include "train/task_definition.h"
 #include "train/text_data.h"
@@ -171,12 +171,12 @@ class Transcribe final : public Task {
   }
 
   Example example_of(const std::vector<Transcript>& strings, size_t begin, size_t end) const {
-    std::vector<Reading> sounds;
+    std::vector<EncodedSide> sounds;
     std::vector<std::vector<int32_t>> texts;
     Example out;
     out.input.batch = static_cast<int64_t>(end - begin);
     for (size_t at = begin; at < end; ++at) {
-      sounds.push_back(sound_of(facts_, strings[at].sound));
+      sounds.push_back(std::move(*encode_input(facts_, &tokenizer_, {.sound = strings[at].sound}).source));
       texts.push_back(tokenizer_.encode(strings[at].text).ids);
       if (texts.back().empty()) fail(ErrorCode::kInvalidArgument, "{}: the text \"{}\" has no tokens", recipe_.where, strings[at].text);
       out.input.length = std::max(out.input.length, static_cast<int64_t>(texts.back().size()));
@@ -185,8 +185,8 @@ class Transcribe final : public Task {
       fail(ErrorCode::kTooLong, "{}: a text of {} tokens; \"length\" is {}. Give a larger length, or join fewer sounds", recipe_.where,
            out.input.length, recipe_.length);
     }
-    std::vector<const Reading*> readings;
-    for (const Reading& sound : sounds) readings.push_back(&sound);
+    std::vector<const EncodedSide*> readings;
+    for (const EncodedSide& sound : sounds) readings.push_back(&sound);
     out.source = rows_of(readings, facts_.pad);
     const auto padded = [&](std::vector<int32_t>& to, int32_t fill) {
       to.resize((to.size() + static_cast<size_t>(out.input.length) - 1) / static_cast<size_t>(out.input.length) *

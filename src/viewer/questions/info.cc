@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/format.h"
+#include "models/input_kind.h"
 #include "viewer/questions/head.h"
 #include "viewer/questions/ranges.h"
 #include "viewer/questions/subject.h"
@@ -177,7 +178,7 @@ Json info(LoadedTrace& loaded) {
     if (!options.is_run) command = format("clearhead view {} \"your text\"", plan.model.empty() ? "MODEL" : plan.model);
     for (const char* feature : {"run", "why", "what-if"})
       missing.push(missing_json(feature, "no-model", command, "A trace contains no model."));
-  } else if (!reads_texts(options.model->info())) {
+  } else if (!input_kind(options.model->info()).is_text()) {
     missing.push(missing_json("run", "other-input", format("clearhead view {} INPUT", options.model->info().name),
                               format("This model reads a {}.", options.model->info().reads)));
   }
@@ -198,7 +199,7 @@ Json info(LoadedTrace& loaded) {
                        {"special", special_json(plan.text)},
                        {"notes", notes},
                        {"missing", missing},
-                       {"can_run", options.model && reads_texts(options.model->info())},
+                       {"can_run", options.model && input_kind(options.model->info()).is_text()},
                        {"answers", answers_json(options)},
                        {"pair", has_pair(plan.text)},
                        {"max_tokens", longest > 0 ? Json(longest) : Json()},

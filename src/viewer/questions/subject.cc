@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/format.h"
+#include "models/input_kind.h"
 
 namespace clearhead::questions {
 namespace {
@@ -63,9 +64,9 @@ void check_same(const RunText& looked_at, const judge::Subject& subject) {
 }  // namespace
 
 AnswerKind answer_kind_of(const ModelInfo& info) {
-  if (info.reads == "sound") return AnswerKind::kWritten;
-  if (!reads_texts(info)) return info.labels.empty() ? AnswerKind::kNone : AnswerKind::kClass;
-  if (info.reads == "pair" || info.encoder_layers > 0) return AnswerKind::kWritten;
+  const InputKind& kind = input_kind(info);
+  if (kind.has_target) return AnswerKind::kWritten;
+  if (!kind.is_text()) return info.labels.empty() ? AnswerKind::kNone : AnswerKind::kClass;
   if (info.has_classifier && info.tags) return AnswerKind::kTag;
   if (info.has_classifier && !info.answers) return info.problem == ProblemType::kRegression ? AnswerKind::kNone : AnswerKind::kClass;
   if (info.has_causal) return AnswerKind::kNext;

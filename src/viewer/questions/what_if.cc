@@ -9,7 +9,7 @@
 #include "clearhead/generate.h"
 #include "clearhead/tokenizer.h"
 #include "judge/listener.h"
-#include "models/reading.h"
+#include "models/run_text.h"
 #include "viewer/questions/compare.h"
 #include "viewer/questions/subject.h"
 

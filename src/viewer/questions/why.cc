@@ -15,7 +15,7 @@
 #include "judge/items.h"
 #include "judge/remembered.h"
 #include "judge/sides.h"
-#include "models/reading.h"
+#include "models/run_text.h"
 #include "models/trace_text.h"
 #include "viewer/questions/ranges.h"
 #include "viewer/questions/subject.h"

@@ -1,0 +1,88 @@
+// A sound, from which a model writes a text. Its log-mel frames are the source; the input is the text written so far.
+//
+//   frame = (x + 4)/4, x = log10 energies of the 8 decades below the loudest, which counts as 0: as Whisper scales them (Radford et al. 2023)
+#include <algorithm>
+#include <cmath>
+
+#include "base/format.h"
+#include "clearhead/data.h"
+#include "clearhead/error.h"
+#include "models/input_kind.h"
+#include "models/input_text.h"
+#include "models/networks/networks.h"
+
+namespace clearhead {
+namespace {
+
+constexpr float kDecades = 8;  // of energy below the loudest that count
+
+// A spectrogram as a picture, u8 [mels, items · frames, 3]: low frequencies at the bottom, black through red to light yellow.
+Tensor spectrogram(const Tensor& frames, int64_t width) {
+  constexpr float kColours[][3] = {{0, 0, 4}, {81, 18, 124}, {183, 55, 121}, {252, 137, 97}, {252, 253, 191}};
+  const int64_t count = frames.size(0), mels = frames.size(1);
+  Tensor out = Tensor::empty({mels, width, 3}, DType::kU8);
+  auto* to = reinterpret_cast<uint8_t*>(out.mutable_raw());
+  for (int64_t row = 0; row < mels; ++row) {
+    for (int64_t t = 0; t < width; ++t) {
+      const float value = t < count ? frames.data<float>()[t * mels + mels - 1 - row] : -1.0F;  // −1 … 1
+      const float at = std::clamp((value + 1) * 2, 0.0F, 4.0F);
+      const auto below = static_cast<size_t>(std::min(at, 3.0F));
+      const float share = at - static_cast<float>(below);
+      for (size_t c = 0; c < 3; ++c)
+        *to++ = static_cast<uint8_t>(std::lround(kColours[below][c] + share * (kColours[below + 1][c] - kColours[below][c])));
+    }
+  }
+  return out;
+}
+
+// "sound": {"rate": 8000, "window": 256, "hop": 128, "mels": 40, "lowest": 0, "highest": 0}. The last two may be absent.
+void read_config(Fields& fields, NetworkFacts& to) {
+  const Json& given = fields.require("sound");
+  Fields sound(given, fields.where(), "sound");
+  LogMelOptions& mel = to.sound.mel;
+  mel.rate = size_of(sound, "rate");
+  mel.window = size_of(sound, "window");
+  mel.hop = size_of(sound, "hop");
+  mel.mels = size_of(sound, "mels");
+  mel.lowest = sound.number_or("lowest", 0);
+  mel.highest = sound.number_or("highest", 0);
+  sound.refuse_rest();
+  try {
+    mel_filters(mel);
+  } catch (const Error& error) {
+    fail(ErrorCode::kFormat, "{}: \"sound\": {}", fields.where(), error.what());
+  }
+}
+
+EncodedInput encode(const NetworkFacts& facts, const Tokenizer*, const ModelInput& input) {
+  Tensor frames = log_mel(input.sound, facts.sound.mel);
+  float* values = frames.mutable_data<float>();
+  const float loudest = *std::max_element(values, values + frames.numel());
+  for (int64_t at = 0; at < frames.numel(); ++at) values[at] = (std::max(values[at] - loudest, -kDecades) + kDecades / 2) / (kDecades / 2);
+  return {.source = EncodedSide{.features = frames}};
+}
+
+// The frames are items behind the words, under their spectrogram.
+RunText describe_written(RunText target, const NetworkFacts& facts, const EncodedSide& source) {
+  const Tensor& frames = source.features;
+  const int64_t each = facts.sound.frames, items = (frames.size(0) + each - 1) / each, begin = static_cast<int64_t>(target.ids.size());
+  const double seconds = static_cast<double>(each * facts.sound.mel.hop) / static_cast<double>(facts.sound.mel.rate);
+  target.segments = {{"target", "text", 0, begin}};
+  for (int64_t item = 0; item < items; ++item) add_item(target, format("{:.2f} s", static_cast<double>(item) * seconds), {});
+  target.items.push_back({.kind = "frame", .begin = begin, .end = begin + items, .picture = spectrogram(frames, items * each)});
+  return target;
+}
+
+}  // namespace
+
+const InputKind& sound_input() {
+  static const InputKind kind = {.name = "sound",
+                                 .form = InputKind::Form::kSound,
+                                 .has_target = true,
+                                 .read_config = read_config,
+                                 .encode = encode,
+                                 .describe_written = describe_written};
+  return kind;
+}
+
+}  // namespace clearhead

@@ -1,0 +1,11 @@
+// A text, or a text and a second one, which the tokenizer encodes.
+#include "models/input_kind.h"
+
+namespace clearhead {
+
+const InputKind& text_input() {
+  static const InputKind kind = {.name = "text"};
+  return kind;
+}
+
+}  // namespace clearhead
