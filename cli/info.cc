@@ -1,4 +1,4 @@
-// clearhead info MODEL|TRACE: what it is, before anything is computed.
+// clearhead info MODEL|TRACE: describes a model or a trace without running the model.
 #include <algorithm>
 
 #include "backends/cpu/dispatch.h"
@@ -9,7 +9,7 @@
 namespace clearhead::cli {
 namespace {
 
-// The forward drivers of a layer's frames, in the order they first ran: a prompt's, then a step's.
+// The distinct forward drivers of a layer's frames, in the order in which they first ran: the prompt's, then a decode step's.
 Json drivers_of(const LayerMap& map) {
   std::vector<std::string> seen;
   Json out = Json::array();
@@ -38,7 +38,7 @@ void print_trace(const std::string& path, bool json) {
       const LayerMap map = trace.map(family.name, trace.layers(family.name)[0]);
       for (const Range& range : map.rows_kept()) rows.push(Json::Array{range.begin, range.end});
       drivers = drivers_of(map);
-      queries = map.queries();  // generation adds to those of the plan
+      queries = map.queries();  // the plan does not count generated tokens
       keys = map.keys();
     }
     out["families"].push(Json::object({{"name", family.name},
