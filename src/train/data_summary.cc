@@ -1,4 +1,4 @@
-// Counts as text. At most 20 classes are listed, the most frequent ones.
+// Formats the summary. Lists at most 20 classes, the most frequent ones.
 #include "train/data_summary.h"
 
 #include <algorithm>

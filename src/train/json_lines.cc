@@ -1,4 +1,4 @@
-// Lines of a .jsonl parsed one by one; an error names the file, the line and the fields that are there.
+// Parses the lines of a .jsonl file one by one. An error names the file, the line and the object's fields.
 #include "train/json_lines.h"
 
 #include <algorithm>

@@ -1,5 +1,6 @@
-// A step: the norm of all gradients, clipping, then each stretch with its group's rate and decay. A gradient that is not finite is refused before anything moves.
-// Schedule: linear warmup, then constant, linear, cosine or 1/√step, and a cooldown.
+// A step computes the norm of all gradients, clips, and updates each stretch with its group's rate and decay. A gradient that is
+// not finite is refused before anything is updated. Schedule: linear warmup, then constant, linear, cosine or 1/√step, and a
+// cooldown.
 #include "train/optimiser.h"
 
 #include <algorithm>
@@ -122,9 +123,10 @@ void Optimiser::move(Leaf& leaf, const Stretch& stretch, const float* gradients,
                         .gradient_scale = narrow(scale)});
   }
   const bool is_coupled = options_.kind == Kind::kAdam;
-  const auto correction = [&](double beta) {  // of the β that the kernel rounds to: 1 − β₂ would be off by 1e-5 of itself
-    return narrow(1 - std::pow(static_cast<double>(narrow(beta)), static_cast<double>(steps_)));
-  };
+  const auto correction =
+      [&](double beta) {  // uses β rounded to f32 as in the kernel; otherwise 1 − β₂ would have a relative error of 1e-5
+        return narrow(1 - std::pow(static_cast<double>(narrow(beta)), static_cast<double>(steps_)));
+      };
   kernels.adam({.weights = place(leaf.values),
                 .m = place(leaf.first),
                 .v = place(leaf.second),

@@ -1,4 +1,5 @@
-// Pairs sorted by length and cut into batches within `places`. An epoch shuffles the pairs, sorts them stably by length, and shuffles the batches.
+// Sorts pairs by length and divides them into batches of at most `places` tokens. An epoch shuffles the pairs, sorts them stably by
+// length, and shuffles the batches.
 #include "train/pair_data.h"
 
 #include <algorithm>
@@ -38,7 +39,7 @@ std::vector<std::array<int64_t, 2>> words_of(std::string_view text) {
   return out;
 }
 
-// "0-0 1-2". where: file and line, for messages.
+// Parses an alignment like "0-0 1-2". where: file and line, for messages.
 std::vector<WordLink> links_in(std::string_view text, const TextPair& pair, const std::string& where) {
   std::vector<WordLink> out;
   const auto sources = std::ssize(words_of(pair.source)), targets = std::ssize(words_of(pair.target));
@@ -59,7 +60,7 @@ std::vector<WordLink> links_in(std::string_view text, const TextPair& pair, cons
   return out;
 }
 
-// Words' links as those of their tokens, sorted by target, each once.
+// Converts links of words to links of their tokens, sorted by target, without duplicates.
 std::vector<WordLink> links_of_tokens(const TextPair& pair, const Encoding& source, const Encoding& target) {
   const auto tokens_of = [](const std::string& text, const Encoding& encoding) {
     std::vector<std::vector<int32_t>> out;
@@ -84,7 +85,7 @@ std::vector<WordLink> links_of_tokens(const TextPair& pair, const Encoding& sour
   return out;
 }
 
-// Of one line of a table.
+// The alignment in one line of a table.
 std::vector<WordLink> links_in_cell(const std::vector<std::string_view>& cells, const Recipe& recipe, const TextPair& pair,
                                     const std::string& where) {
   const std::string& column = recipe.alignment->column;

@@ -1,4 +1,4 @@
-// Recipes from JSON: the table of fields, settings that replace them, and rules that involve several fields.
+// Reads recipes from JSON: the table of fields, settings that override them, and rules that involve several fields.
 #include "train/recipe.h"
 
 #include <algorithm>
@@ -13,7 +13,7 @@
 
 namespace clearhead {
 
-using namespace schema;  // builders of rows
+using namespace schema;  // functions that build rows
 
 namespace {
 
@@ -50,8 +50,8 @@ void add_strings(const Json& value, std::vector<std::string>& to) {
   }
 }
 
-// A dropout rate from the recipe's field, or from the fields of the model's config that mean the same; all that are given must agree. If the run
-// starts from another model's weights, that model's config does not count against the recipe's field.
+// A dropout rate from the recipe's field, or from the equivalent fields of the model's config; all given values must agree. If the
+// run starts from another model's weights, the recipe's field overrides that model's config.
 double agreed_rate(const Recipe& recipe, const char* name, std::optional<double> rate, std::initializer_list<const char*> of_model) {
   if (rate && !recipe.initial.empty()) return *rate;
   std::string said_by = format("\"{}\"", name);
@@ -80,7 +80,7 @@ VocabularyOptions read_vocabulary(const Json& json, const std::string& where, bo
   out.size = read_integer(fields, is_bpe ? "bpe" : "wordpiece", 0, {is_bpe ? 256 : 2});
   out.lowercase = fields.boolean_or("lowercase", false);
   if (out.lowercase && !is_bpe) fields.wrong("lowercase", "false: \"wordpiece\" always puts texts into lower case", Json(true));
-  if (!is_bpe) out.special = {"[UNK]"};  // no template: a window of the text has neither a begin nor an end
+  if (!is_bpe) out.special = {"[UNK]"};  // no template: a window of a text has no special tokens at its begin and end
   if (ends_texts) {
     if (!is_bpe)
       fail(ErrorCode::kUnsupported, "{}: \"tokenizer.wordpiece\": what is written is learned with \"bpe\", or a tokenizer that is there",
@@ -285,11 +285,11 @@ const Schema<VectorsRecipe>& vectors_schema() {
   return schema;
 }
 
-// The fields of JSON lines: required if a file holds such lines, else refused.
+// Reads "fields", the fields of JSON lines: required if a file is a .jsonl, otherwise refused.
 void read_line_fields(Fields& fields, Recipe& to) {
   std::vector<std::string> files = to.source.files;
   if (to.pairs) {
-    if (!to.pairs->turns.empty()) return;  // which name their field themselves
+    if (!to.pairs->turns.empty()) return;  // "turns" names the field
     files = to.pairs->train;
     for (const auto* more : {&to.pairs->valid, &to.pairs->test}) files.insert(files.end(), more->begin(), more->end());
   }
@@ -346,7 +346,8 @@ void read_alignment(Fields& fields, Recipe& to) {
   to.alignment = alignment_schema().read(*given, to.where, "alignment");
 }
 
-// Takes what the recipe leaves out from that model. The recipe's text holds it from now on, so a checkpoint no longer needs the folder.
+// Takes the tokenizer and config that the recipe leaves out from the model in "from". They become part of the recipe's text, so
+// that a checkpoint does not need that folder.
 void begin_at_model(Recipe& recipe, bool has_tokenizer) {
   if (has_tokenizer && !recipe.model.is_null()) return;
   const std::string folder = model_directory(recipe.initial);
@@ -355,7 +356,7 @@ void begin_at_model(Recipe& recipe, bool has_tokenizer) {
     recipe.text["model"] = recipe.model = Json::parse(read_config(folder + "/config.json"), folder + "/config.json");
 }
 
-// Tokenizer, model, and the first weights.
+// Reads the tokenizer, the model, and the source of the initial weights.
 void read_model(Fields& fields, Recipe& to) {
   const Json* tokenizer = fields.take("tokenizer");
   if (tokenizer && tokenizer->is_object()) {
@@ -397,7 +398,7 @@ void read_text_files(Fields& fields, Recipe& to) {
   if (to.source.splits.empty()) to.source.held_out = read_number(fields, "held_out", to.source.held_out, {0, 0.9});
 }
 
-// A row that another row reads: it stands in the reference only.
+// A row for the reference only; another row reads the field.
 Schema<Recipe>::Field described(FieldDescription description, std::vector<FieldDescription> nested = {}) {
   return {std::move(description), [](Fields&, Recipe&) {}, std::move(nested)};
 }
@@ -490,7 +491,7 @@ Rows training_rows() {
   };
 }
 
-// Rows of the data and the task come first: later defaults depend on them.
+// The rows of the data and the task come first because later defaults depend on them.
 const Schema<Recipe>& recipe_schema() {
   static const Schema<Recipe> schema({data_rows(), model_rows(), training_rows()});
   return schema;

@@ -1,4 +1,4 @@
-// Finding a recipe's task, and reading the fields that every task with a "task" field has.
+// Finds a recipe's task, and reads the fields that every task with a "task" field has.
 #include "train/task_definition.h"
 
 #include <algorithm>
@@ -14,7 +14,8 @@ using namespace schema;
 
 bool has_task_field(const TaskDefinition& task) { return task.data != DataFields::kFiles && task.data != DataFields::kPairs; }
 
-// Folds and passages are split by this code, and a task of pairs has its files beside it.
+// True if the task has fields for its own files. Folds and passages are split by this code, and a task on pairs has its files in
+// "pairs".
 bool has_own_files(const TaskRecipe& task) {
   return find_task(task.kind)->data == DataFields::kTask && !task.data.folds && !task.data.passages;
 }

@@ -336,7 +336,7 @@ class Training(TrainingCase):
     def test_what_is_wrong_is_said_with_the_way_out(self):
         where = self.recipe
         self.assertEqual(self.train("run", "steps=3").code, 0)
-        self.refused(1, f"{self.folder}/run holds a run already; go on with it by --resume, or give another folder", "train", where,
+        self.refused(1, f"{self.folder}/run already contains a run; continue it with --resume, or give another folder", "train", where,
                      f"data={self.folder}", "-o", self.folder / "run")
         self.refused(1, f"{where}: field \"lenght\" is not understood; remove it, or use a version of clearhead that knows it", "train", where, "lenght=3")
         self.refused(1, "nowhere/text.txt: there is no such file; give the folder that holds it with data=DIR. The text is made by the test.", "train",

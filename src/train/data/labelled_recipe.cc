@@ -1,9 +1,9 @@
-// The fields of a recipe that name labelled examples.
+// Declares the fields of a recipe that describe labelled examples.
 #include "train/data/labelled_recipe.h"
 
 namespace clearhead {
 
-using namespace schema;  // the rows' builders
+using namespace schema;  // functions that build rows
 
 namespace {
 
