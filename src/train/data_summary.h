@@ -2,7 +2,7 @@
 //
 //   training: 1,000 texts of train.tsv; tokens: 3 to 128, median 21
 //     classes: neg 480, pos 520
-//     texts cut to 128 tokens ("length"): 12
+//     texts truncated to 128 tokens ("length"): 12
 #pragma once
 
 #include <cstdint>

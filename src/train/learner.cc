@@ -73,7 +73,7 @@ class TransformerLearner final : public Learner {
     named_ = parameters_.named();
     facts_ = facts_of(architecture_);
     if (recipe.pairs && recipe.pairs->rouge && recipe.pairs->best != "loss")
-      fail(ErrorCode::kUnsupported, "{}: \"pairs.best\": expected \"loss\"; a model of type \"{}\" writes nothing while it is trained",
+      fail(ErrorCode::kUnsupported, "{}: \"pairs.best\": expected \"loss\"; a model of type \"{}\" does not generate text during training",
            recipe.where, facts_.model_type);
   }
 
@@ -210,7 +210,8 @@ class NetworkLearner final : public Learner {
   void watch(const Tokenizer& tokenizer) {
     const std::vector<std::string>& texts = recipe_.watch.texts;
     if (facts_.reads != "pair")
-      fail(ErrorCode::kUnsupported, "{}: \"watch.texts\": a model that reads a {} is not watched in training", recipe_.where, facts_.reads);
+      fail(ErrorCode::kUnsupported, "{}: \"watch.texts\": a model that reads a {} cannot be watched during training", recipe_.where,
+           facts_.reads);
     const size_t tab = texts[0].find('\t');
     if (texts.size() != 1 || tab == std::string::npos || tab == 0 || tab + 1 == texts[0].size())
       fail(ErrorCode::kInvalidArgument,
@@ -269,7 +270,7 @@ void standardise_columns(Tensor& values, double deviation) {
 }  // namespace
 
 std::vector<double> Learner::write(Run&, const Example&, int64_t) const {
-  fail(ErrorCode::kUnsupported, "a model of type \"{}\" writes nothing while it is trained", facts_.model_type);
+  fail(ErrorCode::kUnsupported, "a model of type \"{}\" does not generate text during training", facts_.model_type);
 }
 
 int64_t Learner::count() const {

@@ -27,8 +27,8 @@ void check(const OptimiserOptions& options) {
   check(options.beta2 >= 0 && options.beta2 < 1, "beta2", options.beta2, "0 or more, and less than 1");
   check(options.epsilon > 0, "epsilon", options.epsilon, "more than 0");
   check(options.momentum >= 0 && options.momentum < 1, "momentum", options.momentum, "0 or more, and less than 1");
-  check(is_sgd || options.momentum == 0, "momentum", options.momentum, "0: it is of SGD; Adam's is beta1");
-  check(!options.nesterov || options.momentum > 0, "momentum", options.momentum, "more than 0 with nesterov, which is of SGD");
+  check(is_sgd || options.momentum == 0, "momentum", options.momentum, "0: momentum is for SGD; Adam has beta1");
+  check(!options.nesterov || options.momentum > 0, "momentum", options.momentum, "more than 0 with nesterov, which is for SGD");
   check(options.weight_decay >= 0, "weight_decay", options.weight_decay, "0 or more");
   check(options.clip >= 0, "clip", options.clip, "0 or more");
   for (const ParameterGroup& group : options.groups) {
@@ -59,7 +59,8 @@ Optimiser::Optimiser(const OptimiserOptions& options) : options_(options) {
 Optimiser::Stretch Optimiser::stretch_of(const Named& named, bool decays) {
   Stretch out{named.begin, named.end, 1, decays ? options_.weight_decay : 0};
   if (named.name.empty()) return out;
-  if (valid_utf8_prefix(named.name) != named.name.size()) fail(ErrorCode::kInvalidArgument, "optimiser: a parameter's name is no UTF-8");
+  if (valid_utf8_prefix(named.name) != named.name.size())
+    fail(ErrorCode::kInvalidArgument, "optimiser: a parameter's name is not valid UTF-8");
   const std::string shown = without_numbers(named.name);
   if (std::find(names_.begin(), names_.end(), shown) == names_.end()) names_.push_back(shown);
   const auto group =

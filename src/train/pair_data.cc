@@ -53,8 +53,8 @@ std::vector<WordLink> links_in(std::string_view text, const TextPair& pair, cons
     if (!has_dash || target.ec != std::errc() || target.ptr != last || read.source < 0 || read.target < 0)
       fail(ErrorCode::kFormat, "{}: expected an alignment like \"0-0 1-2\", source word and target word, found \"{}\"", where, link);
     if (read.source >= sources || read.target >= targets)
-      fail(ErrorCode::kFormat, "{}: the alignment \"{}\" names a word that is not there; the source has {} words and the target {}", where,
-           link, sources, targets);
+      fail(ErrorCode::kFormat, "{}: the alignment \"{}\" names a word that does not exist; the source has {} words and the target {}",
+           where, link, sources, targets);
     out.push_back(read);
   }
   return out;
@@ -233,9 +233,9 @@ DataSummary PairData::summary(const char* part, const std::vector<std::string>& 
   out.add_lengths("target tokens", targets);
   for (const std::string& header : headers_)
     out.notes.push_back(format("line 1 names the columns and was left out: {}", Json(header).dump()));
-  out.note(format("pairs left out, a side has more than {} tokens (\"length\")", with_commas(recipe_.length)), too_long_);
-  out.note("pairs left out, a side has no token", empty_);
-  out.note(format("sources cut to {} tokens (\"length\")", with_commas(recipe_.length)), cut_);
+  out.note(format("pairs left out because a side has more than {} tokens (\"length\")", with_commas(recipe_.length)), too_long_);
+  out.note("pairs left out because a side has no token", empty_);
+  out.note(format("sources truncated to {} tokens (\"length\")", with_commas(recipe_.length)), cut_);
   return out;
 }
 

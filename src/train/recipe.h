@@ -36,7 +36,7 @@ struct TaskRecipe {
   static constexpr std::array<const char*, 3> kParts = {"train", "valid", "test"};
   LabelledDataRecipe data{};
   std::vector<std::string> labels{};  // in order of id; default: the labels of the training file
-  std::string best{};                 // the metric that decides which model is best; empty: the task's first
+  std::string best{};                 // the metric that selects the best model; empty: the task's first
   int64_t patience = 0;               // early stopping after this many validations without a better model; 0: never
   std::any settings{};                // a struct of the task's file
 
@@ -58,7 +58,7 @@ struct PairFiles {
   BleuWords bleu = BleuWords::kMteval13a;             // tokenization for the BLEU of --test
   bool cut = false;                                   // true: sources longer than `length` are truncated; false: the pair is left out
   bool rouge = false;                                 // measure ROUGE instead of BLEU, also on texts generated for the validation pairs
-  std::string best{};                                 // rouge: the metric that decides which model is best; empty: the first
+  std::string best{};                                 // rouge: the metric that selects the best model; empty: the first
 };
 
 /// Initial values of one parameter, such as word vectors, or of a whole encoder, from another model's file.

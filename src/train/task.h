@@ -107,7 +107,7 @@ class Task {
   /// Maximum number of tokens to generate greedily for each source of an example, if the metrics are computed from generated text
   /// instead of predictions(); otherwise 0.
   virtual int64_t writes() const { return 0; }
-  /// Higher is better. The first decides which model is best, unless the recipe names another.
+  /// Higher is better. The first one selects the best model, unless the recipe names another.
   virtual std::vector<std::string> metric_names() const { return {}; }
   /// The values of metric_names(), in that order.   predictions: those of each example
   virtual std::vector<double> metrics(const std::vector<Example>&, const std::vector<std::vector<double>>&) const { return {}; }

@@ -97,7 +97,7 @@ std::vector<std::string> read_part(const TextSource& source, Part part) {
       const auto found = splits.find(name);
       if (found == splits.end() || found->second.first > found->second.second || found->second.second > file.file->size()) {
         fail(ErrorCode::kFormat, "{}/{}: \"{}\" ({} bytes) {}", source.folder, source.splits, name, file.file->size(),
-             found == splits.end() ? "has no line" : "is cut outside itself");
+             found == splits.end() ? "has no line" : "has positions outside the file");
       }
       std::tie(begin, end) = std::pair(std::max(mark, found->second.first) - mark, std::max(mark, found->second.second) - mark);
     } else {

@@ -187,8 +187,8 @@ std::vector<double> Trainer::part_losses(int64_t number, const Example& example,
     try {
       return part_losses(number, example, counts, true);
     } catch (const Error& error) {
-      fail(ErrorCode::kInvalidArgument, "step {}: the loss is no number; {}. The last checkpoint stands; try a smaller rate", step_,
-           error.what());
+      fail(ErrorCode::kInvalidArgument,
+           "step {}: the loss is not a number; {}. The last checkpoint is not affected; try a smaller learning rate", step_, error.what());
     }
   }
   fail(ErrorCode::kInvalidArgument, "cross_entropy gave a value that is not finite");
@@ -240,7 +240,8 @@ void Trainer::optimise(const std::vector<double>& counts) {
   try {
     gradient_norm_ = optimiser_.step(tape_, recipe_.schedule.at(step_));
   } catch (const Error& error) {
-    fail(error.code(), "{}; {}. The last checkpoint stands; try a smaller rate", error.what(), source_of_gradient(counts));
+    fail(error.code(), "{}; {}. The last checkpoint is not affected; try a smaller learning rate", error.what(),
+         source_of_gradient(counts));
   }
 }
 

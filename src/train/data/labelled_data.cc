@@ -166,7 +166,7 @@ void count_classes(const LabelledLine& line, DataSummary& summary) {
 void note_left_out(const LeftOut& left_out, DataSummary& summary) {
   if (!left_out.header.empty())
     summary.notes.push_back(format("line 1 names the columns and was left out: {}", Json(left_out.header).dump()));
-  summary.note("lines left out, their label is in \"skip\"", left_out.skipped);
+  summary.note("lines left out because their label is in \"skip\"", left_out.skipped);
 }
 
 void note_unread(const std::vector<Item>& items, const NetworkFacts& network, DataSummary& summary) {
@@ -177,8 +177,9 @@ void note_unread(const std::vector<Item>& items, const NetworkFacts& network, Da
     left_out += item.read->source ? item.read->source->left_out : 0;
   }
   const char* what = network.reads == "document" ? "sentences" : network.reads == "story" ? "statements and questions" : "questions";
-  summary.note(format("{} cut to {} tokens (\"max_position_embeddings\")", what, with_commas(network.longest)), cut);
-  summary.note(format("oldest statements left out, a story has more than {} (\"memory_size\")", with_commas(network.slots)), left_out);
+  summary.note(format("{} truncated to {} tokens (\"max_position_embeddings\")", what, with_commas(network.longest)), cut);
+  summary.note(format("oldest statements left out because a story has more than {} (\"memory_size\")", with_commas(network.slots)),
+               left_out);
 }
 
 Encoding encoded_within(const Tokenizer& tokenizer, const std::string& text, const std::string& pair, int64_t length, bool* is_cut) {

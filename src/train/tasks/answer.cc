@@ -37,7 +37,7 @@ struct AnswerRecipe {
 const Schema<AnswerRecipe>& recipe_schema() {
   static const Schema<AnswerRecipe> schema = {
       schema::strings("contexts", &AnswerRecipe::contexts, "none",
-                      "files of texts that questions name; without them each question holds its text"),
+                      "files of texts that questions refer to; without them, each question contains its text"),
       schema::integer("overlap", &AnswerRecipe::overlap, {0}, "tokens that neighbouring windows of a text share"),
       schema::integer("longest", &AnswerRecipe::longest, {1}, "maximum number of tokens in an answer"),
       schema::integer("answerable_first", &AnswerRecipe::answerable_first, {0},
@@ -298,7 +298,7 @@ class Answer final : public ItemTask {
     }
     summary.note(format("windows of at most {} tokens", with_commas(settings_.window)), static_cast<int64_t>(out.size()));
     summary.note("questions without an answer", without_answer);
-    summary.note("questions whose answer is whole in no window, read as questions without an answer", in_no_window);
+    summary.note("questions whose answer does not fit one window, read as questions without an answer", in_no_window);
     const auto answerable_first = recipe_.task->as<AnswerRecipe>().answerable_first;
     if (file == recipe_.task->train && answerable_first > 0 && std::none_of(out.begin(), out.end(), &holds_answer)) {
       fail(ErrorCode::kInvalidArgument, "{}: \"task.answerable_first\" is {}, and no window of {} holds an answer", recipe_.where,

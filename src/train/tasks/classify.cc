@@ -100,7 +100,7 @@ class Texts : public ItemTask {
       judge(line, out.back());
       if (recipe.task->data.problem != ProblemType::kRegression) count_classes(line, summary);
     }
-    summary.note(format("texts cut to {} tokens (\"length\")", with_commas(recipe.length)), cut);
+    summary.note(format("texts truncated to {} tokens (\"length\")", with_commas(recipe.length)), cut);
     if (network) note_unread(out, *network, summary);
     return out;
   }
@@ -294,7 +294,7 @@ const Schema<LabelledDataRecipe>& data_schema() {
   const auto has_texts = [](const Data& to) { return !to.pictures && !to.passages; };
   static const Schema<Data> schema = {
       schema::object("folds", &Data::folds, fold_schema(), "instead of \"train\", \"valid\" and \"test\": files that are split into folds"),
-      schema::object("passages", &Data::passages, passage_schema(), "instead of these: passages of books, whose label is their book"),
+      schema::object("passages", &Data::passages, passage_schema(), "instead of these: passages of books, labelled with their book"),
       schema::object("pictures", &Data::pictures, picture_schema(), "for a model that reads pictures"),
       schema::object("scenes", &Data::scenes, scene_schema(), "questions about scenes that are composed of these pictures")
           .when([](const Data& to) { return to.pictures.has_value(); }),
@@ -307,7 +307,7 @@ const Schema<LabelledDataRecipe>& data_schema() {
       }),
       schema::strings("skip", &Data::skip, "none", "examples with these labels are left out"),
       schema::choice("problem_type", &Data::problem, problems(),
-                     "one label of each text, any number of them (separated by commas in a table, or a list), or a number"),
+                     "each text has one label, any number of labels (separated by commas in a table, or a list), or a number"),
   };
   return schema;
 }
@@ -328,7 +328,7 @@ void read_class_weights(Fields& fields, ClassifyRecipe& to) {
 const Schema<ClassifyRecipe>& settings_schema() {
   static const Schema<ClassifyRecipe> schema = {
       schema::boolean("shuffle_labels", &ClassifyRecipe::shuffles_labels,
-                      "training examples have each other's labels, as a control for explanations"),
+                      "permute the labels of the training examples, as a control for explanations"),
       {{"class_weights", "\"balanced\", or an object of label and weight", "1",
         "single label: factors on the loss of each label; balanced: examples / (labels · examples with it)"},
        read_class_weights},

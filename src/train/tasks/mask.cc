@@ -128,8 +128,8 @@ class MaskedTokens final : public ItemTask {
       empty += has_words ? 0 : 1;
     }
     note_left_out(left_out, summary);
-    summary.note("texts left out, without a word", empty);
-    summary.note(format("texts cut to {} tokens (\"length\")", with_commas(recipe.length)), cut);
+    summary.note("texts left out because they have no words", empty);
+    summary.note(format("texts truncated to {} tokens (\"length\")", with_commas(recipe.length)), cut);
     return out;
   }
 

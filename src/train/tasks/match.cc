@@ -187,7 +187,7 @@ class Matching final : public Task {
     }
     out.add_lengths("source tokens", sources);
     out.add_lengths("target tokens", targets);
-    out.note(format("texts cut to {} tokens (\"length\")", with_commas(recipe_.length)), matches.cut);
+    out.note(format("texts truncated to {} tokens (\"length\")", with_commas(recipe_.length)), matches.cut);
     return out;
   }
 
@@ -267,7 +267,7 @@ class Matching final : public Task {
 const TaskDefinition& match_task() {
   static const TaskDefinition definition = {
       .name = "match",
-      .description = "vectors of texts that belong together, by an encoder",
+      .description = "embeddings of texts that belong together, by an encoder",
       .data = DataFields::kTaskAndPairs,
       .head = TrainedHead::kNone,
       .class_suffix = "Model",

@@ -21,12 +21,13 @@ struct SortRecipe {
 
 const Schema<SortRecipe>& settings_schema() {
   static const Schema<SortRecipe> schema = {
-      schema::integer("shortest", &SortRecipe::shortest, {1, 100}, "least number of digits of a sequence"),
-      {{"longest", "an integer from \"shortest\" to 100", "8", "largest number of digits of a sequence"},
+      schema::integer("shortest", &SortRecipe::shortest, {1, 100}, "smallest number of digits in a sequence"),
+      {{"longest", "an integer from \"shortest\" to 100", "8", "largest number of digits in a sequence"},
        [](Fields& fields, SortRecipe& to) {
          to.longest = schema::read_integer(fields, "longest", to.longest, {to.shortest, 100});
        }},
-      schema::integer("examples", &SortRecipe::examples, {1, 1 << 24}, "training sequences; a tenth as many validate, and as many test"),
+      schema::integer("examples", &SortRecipe::examples, {1, 1 << 24},
+                      "number of training sequences; a tenth of this number is generated for validation, and as many for testing"),
   };
   return schema;
 }

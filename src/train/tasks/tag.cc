@@ -107,7 +107,7 @@ class TagTask final : public TokenTask {
       }
       out.push_back(std::move(item));
     }
-    summary.note(format("sentences cut to {} tokens (\"length\")", with_commas(recipe.length)), cut);
+    summary.note(format("sentences truncated to {} tokens (\"length\")", with_commas(recipe.length)), cut);
     return out;
   }
   std::vector<std::string> tags_;

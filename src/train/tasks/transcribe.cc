@@ -231,10 +231,10 @@ SoundTable::Count read_count(Fields& fields, const char* name, const SoundTable:
 
 const Schema<SoundTable>& sound_schema() {
   static const Schema<SoundTable> schema = {
-      schema::required_string("table", &SoundTable::table, "the table, a file of the folder, whose first line names its columns"),
+      schema::required_string("table", &SoundTable::table, "the table: a file in the data's folder whose first line names the columns"),
       schema::required_string("file", &SoundTable::file, "the column of the sounds' files"),
       schema::required_string("part", &SoundTable::part,
-                              "the column that names the part of each sound: \"train\", \"valid\" and \"test\" name its values"),
+                              "the column with the split of each sound; \"train\", \"valid\" and \"test\" give its values"),
       schema::string("speaker", &SoundTable::speaker, "a column: only sounds of one speaker are joined"),
       {{"joined", "two integers from 1 to 100", "[1, 1]",
         "least and largest number of sounds that are joined to an example, with pauses of 0.05 to 0.2 s"},
@@ -263,7 +263,7 @@ TestTranscripts test_transcripts(const Recipe& recipe) {
 const TaskDefinition& transcribe_task() {
   static const TaskDefinition definition = {
       .name = "transcribe",
-      .description = "the text of a sound, by a network that listens, attends and spells",
+      .description = "the transcript of a sound, by a speech recognition network (Listen, Attend and Spell)",
       .reads = {"sound"},
       .head = TrainedHead::kCausal,
       .test = TestMethod::kTranscripts,
