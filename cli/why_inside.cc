@@ -103,7 +103,9 @@ void print_inside(const Subject& subject, const InsideView& view) {
     print(format("  {:<16} {:>7.2f} % {:>10.3f} {:>10}", name_of(row.head, families), row.lost * 100, row.gradient,
                  std::isnan(row.adds) ? "–" : format("{:+.3f}", row.adds)));
   }
-  print("  lost: probability lost if the head's output is zero · gradient: of a factor on the output · adds: direct effect on the logit");
+  print(
+      "  lost: probability lost if the head's output is zero · gradient: of a factor on the output · adds: direct contribution to the "
+      "logit");
 }
 
 void print_patching(const Subject& clean, const Subject& corrupted, const InsideView& view) {
@@ -221,7 +223,7 @@ void print_score(const Model& model, const std::string& text, const std::optiona
   if (rows < of_query.size())
     print(format("  {:>+8.3f}  {:<14}  {:>+8.3f}  the other {}", rest_of_query, format("the other {}", of_query.size() - rows), rest_of_key,
                  of_query.size() - rows));
-  print("  each column adds up to the score before position terms and biases; the scale of each norm is held fixed");
+  print("  each column adds up to the score, scale · q·k before biases and soft caps; norms keep the scale that they had in the run");
 }
 
 }  // namespace clearhead::cli

@@ -138,7 +138,7 @@ HeadsInFile heads_of(const Recipe& recipe, const Architecture& facts);
 std::unique_ptr<Task> task_of(const Recipe& recipe, const Tokenizer& tokenizer, const TaskFacts& facts);
 /// The texts on which a vocabulary is trained.
 std::vector<std::string> vocabulary_texts(const Recipe& recipe);
-/// The content of the recipe's tokenizer.json, which is read from a file or trained now. Throws whatever either throws.
+/// The content of the recipe's tokenizer.json, which is read from a file or trained now. Throws whatever reading or training throws.
 std::string tokenizer_json_of(const Recipe& recipe);
 
 }  // namespace clearhead

@@ -23,9 +23,9 @@ namespace clearhead {
 
 enum class Part : uint8_t { kTrain, kValid, kTest };
 
-/// Text files, and how each is split into parts. With `splits`, a table in the folder: after a heading line, each line
-/// has a file's name and six byte positions, the begins and ends of its three parts, separated by tabs. Without it, the
-/// last `held_out` of each file, from the start of a line, is for validation, and there is no test part.
+/// Text files, and how each is split into training, validation and test data. `splits` names a table in the folder: after a
+/// heading line, each line has a file's name and six byte positions, the begins and ends of the three splits, separated by
+/// tabs. Without it, the last `held_out` of each file, from the start of a line, is for validation, and there is no test data.
 /// A JSON lines file (json_lines.h) is split at whole lines; its text is the texts of the lines, each with a line end.
 struct TextSource {
   std::string folder{};
@@ -46,7 +46,7 @@ struct SourceText {
 };
 /// Throws as open_source(), and kFormat, naming file and line, for another encoding.
 SourceText open_text(const TextSource& source, const std::string& name);
-/// One part of each file. Throws kNotFound with the file and its origin, kFormat for an invalid table or line.
+/// The text of one split in each file. Throws kNotFound with the file and its origin, kFormat for an invalid table or line.
 std::vector<std::string> read_part(const TextSource& source, Part part);
 
 struct Repeats {

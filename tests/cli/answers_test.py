@@ -521,7 +521,7 @@ class Answers(Case):
         self.assertEqual((told["model_type"], told["layers"], told["heads"], told["longest"], told["causal"]), ("clearhead-attention", 2, 2, 0, True))
         self.assertEqual(told["tasks"], ["generate"])
         self.assertEqual(told["dtype"], "f32")
-        self.assertIn("answers  clearhead run generate", self.ok("info", self.causal).out)
+        self.assertIn("tasks  clearhead run generate", self.ok("info", self.causal).out)
 
     def test_sixteen_bit_weights_announce_what_they_become(self):
         model = self.copy_of(GOLDENS / "llama/bf16")

@@ -1,8 +1,8 @@
 // Generates questions about scenes from a file of labelled pictures. Each scene is a grid of side × side pictures drawn from the file.
 //
-//   "what is in the middle?"   "what is in the second row and third column?"   one cell is asked for
+//   "what is in the middle?"   "what is in the second row and third column?"   about one cell
 //   "where is the three?"                                                      the cell of the only 3, as "first row and third column"
-//   "what is left of the three?"                                               the cell beside the only 3: two cells matter
+//   "what is left of the three?"                                               the cell next to the only 3: two cells matter
 //   "how many threes are there?"                                               all cells
 //
 // In questions, labels that are digits are written as words ("three"), other labels as they are. Answers are labels, counts as words,
