@@ -114,8 +114,7 @@ struct Recipe {
   std::optional<AlignmentRecipe> alignment{};            // for pairs
   std::optional<EntropyRecipe> entropy{};
   std::vector<Repeats> repeats{};  // stages, ordered by first step; empty: no repeated passages
-  // Decay of the exponential moving average of the weights, which is validated and saved. 0: no average; the weights themselves
-  // are.
+  // Decay of the exponential moving average of the weights; the average is validated and saved. 0: the weights themselves are.
   double average = 0;
   DType save = DType::kF32;  // dtype of best/
   Json generation{};         // best/generation_config.json; null: none
