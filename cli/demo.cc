@@ -162,14 +162,15 @@ ShownTrace read_long_text(const std::string& out, Checks& checks) {
   checks.line(difference.holds, format("each of its {} weights ", with_commas(map.keys())) + in_words(difference));
 
   print(format("  {:.1f} s", clock.seconds()));
-  return {shared,
-          format("v=read&h=1.0&q={}&k={}", query, known.answer.begin),
-          format("clearhead view {} --file TEXT --precision bf16", directory),
-          {.en = format("Of {} tokens, the last one looks at a single other, {} tokens back: what followed the same words there, where the "
-                        "red lines meet.",
-                        with_commas(kLongText), with_commas(query - known.answer.begin)),
-           .zh = format("{} 个词元中，最后一个只看向 {} 个词元之前的一个：同样的话在那里出现时随后的词元，即红线相交之处。",
-                        with_commas(kLongText), with_commas(query - known.answer.begin))}};
+  return {
+      shared,
+      format("v=read&h=1.0&q={}&k={}", query, known.answer.begin),
+      format("clearhead view {} --file TEXT --precision bf16", directory),
+      {.en = format("The last of {} tokens attends to a single other token, {} tokens back: the one that followed the same words there, "
+                    "where the red lines meet.",
+                    with_commas(kLongText), with_commas(query - known.answer.begin)),
+       .zh = format("{} 个词元中，最后一个只看向 {} 个词元之前的一个：同样的话在那里出现时随后的词元，即红线相交之处。",
+                    with_commas(kLongText), with_commas(query - known.answer.begin))}};
 }
 
 ShownTrace read_book(const std::string& directory, Checks& checks) {
@@ -208,9 +209,8 @@ ShownTrace read_book(const std::string& directory, Checks& checks) {
   return {trace,
           format("v=map&h=4.1&q={}", prompt.size()),
           format("clearhead run generate {} TEXT --trace FILE --precision bf16", directory),
-          {.en = "Every token looks at the last line break, so the map is a staircase of one step a line. The model began to write at the "
-                 "red row, and "
-                 "breaks its own lines as the book does.",
+          {.en = "Every token attends to the last line break, so the map is a staircase with one step per line. The model starts to "
+                 "generate at the red row, and breaks its lines as the book does.",
            .zh = "每个词元都看向最近的换行，所以矩阵图像一道楼梯，每行文字一级。模型从红线处开始续写，并像原书一样换行。"}};
 }
 

@@ -124,10 +124,9 @@ void Optimiser::move(Leaf& leaf, const Stretch& stretch, const float* gradients,
                         .gradient_scale = narrow(scale)});
   }
   const bool is_coupled = options_.kind == Kind::kAdam;
-  const auto correction =
-      [&](double beta) {  // uses β rounded to f32 as in the kernel; otherwise 1 − β₂ would have a relative error of 1e-5
-        return narrow(1 - std::pow(static_cast<double>(narrow(beta)), static_cast<double>(steps_)));
-      };
+  const auto correction = [&](double beta) {  // of the kernel's β, rounded to f32; else 1 − β₂ would be off by a relative 1e-5
+    return narrow(1 - std::pow(static_cast<double>(narrow(beta)), static_cast<double>(steps_)));
+  };
   kernels.adam({.weights = place(leaf.values),
                 .m = place(leaf.first),
                 .v = place(leaf.second),
