@@ -1,4 +1,5 @@
-// Tokens of a word are one box; weights are summed over them.
+// Computes and prints the alignment of a generated text with its source. The tokens of a word form one box, over which weights
+// are summed.
 #include "cli/alignment.h"
 
 #include <algorithm>
@@ -12,7 +13,7 @@
 namespace clearhead::cli {
 namespace {
 
-// Tokens of one word as one box, special tokens left out; `shift` is added to where they stand.
+// One box per word, special tokens left out. `shift` is added to the token numbers of the boxes.
 std::vector<Box> boxes_of_words(const RunText& text, Range tokens, int64_t shift) {
   const std::vector<int32_t> words = words_of(text);
   std::vector<Box> out;

@@ -1,4 +1,4 @@
-// clearhead ask TRACE --from SPAN --to SPAN: which heads link these two spans, and how much.
+// clearhead ask TRACE --from SPAN --to SPAN: the heads with the most weight from the queries of one span to the keys of another.
 #include <algorithm>
 
 #include "base/format.h"
@@ -23,7 +23,8 @@ std::string quote(const RunText& text, Range span) {
   return cut(visible(text.text.substr(begin, end > begin ? end - begin : 0)), 40);
 }
 
-// Families of a part of the text have their own queries and keys: patches, frames, or the tokens of one segment.
+// Refuses spans outside the family's queries and keys. A family may cover only a section of the text: patches, frames, or the
+// tokens of one segment.
 void check_side(const MapFamily& family, Range rows, Range keys) {
   if (!family.is_part) return;
   const auto check = [&](const char* option, Range span, const char* what, int64_t first, int64_t count) {
@@ -59,13 +60,13 @@ void run(Options& options) {
                                     {"to", Json(Json::Array{keys.begin, keys.end})},
                                     {"heads", list}}));
   }
-  print(format("from #{}:{} \"{}\" to #{}:{} \"{}\": mass a query sends there, by head", rows.begin, rows.end, quote(text, rows),
-               keys.begin, keys.end, quote(text, keys)));
+  print(format("from #{}:{} \"{}\" to #{}:{} \"{}\": weight per query, by head", rows.begin, rows.end, quote(text, rows), keys.begin,
+               keys.end, quote(text, keys)));
   for (size_t i = 0; i < count; ++i) {
-    print(format("  {:<8} {:>6.2f} %  {:>6.1f} × chance ({:.2f} %)   sinks took {:>3.0f} %  {}", head_name(heads[i].layer, heads[i].head),
+    print(format("  {:<8} {:>6.2f} %  {:>6.1f} × chance ({:.2f} %)   sinks {:>3.0f} %  {}", head_name(heads[i].layer, heads[i].head),
                  heads[i].mass * 100, heads[i].ratio(), heads[i].chance * 100, heads[i].sink * 100, bar(heads[i].mass)));
   }
-  print("  chance: even attention over all that these queries see");
+  print("  chance: uniform attention over all keys that these queries see");
   const std::vector<int64_t> sinks = sinks_of(trace, family);
   if (!sinks.empty()) print(format("  sinks: {}", sink_names(text, sinks)));
 }
@@ -74,7 +75,7 @@ void run(Options& options) {
 
 void add_ask(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("ask", "Find the heads that link two spans of the text, and how much");
+  CLI::App* command = app.add_subcommand("ask", "Find the heads that link two spans of the text, with their weights");
   command->footer(
       "Example: clearhead ask prompt.trace --from \"the answer\" --to \"seg:doc 3\" --segments parts.json\n"
       "A span is text that occurs in the text, tokens (#12:20 is 12 to 19), or a segment (seg:NAME).");
@@ -83,9 +84,10 @@ void add_ask(CLI::App& app) {
   command->add_option("--to", options->to, "The span whose keys are attended to")->required()->type_name("SPAN");
   command->add_option("--top", options->top, "How many heads to print (default: 10)")->check(whole_from(1));
   command
-      ->add_option("--sort", options->sort,
-                   "Order by the weight between the spans (mass), or by its ratio to what uniform attention\nover all that the queries see "
-                   "would give (default: mass)")
+      ->add_option(
+          "--sort", options->sort,
+          "Order by the weight between the spans (mass), or by its ratio to the weight under uniform\nattention over all keys that "
+          "the queries see (default: mass)")
       ->check(CLI::IsMember({"mass", "ratio"}));
   command->add_option("--family", options->family, "Which maps of a model with several: enc, dec or cross (default: its first)");
   command->add_flag("--json", options->json, "Print JSON");

@@ -1,4 +1,4 @@
-// clearhead atlas MODEL TEXT: what kind of head is each head, on this text.
+// clearhead atlas MODEL TEXT: scores each head on a text, for example as an induction head or a previous-token head.
 #include <algorithm>
 #include <cmath>
 
@@ -36,7 +36,8 @@ std::vector<HeadScores> sorted(std::vector<HeadScores> heads, const std::string&
   usage_error(format("--sort {}: expected strength or one of the scores (clearhead atlas --definitions)", by));
 }
 
-// A row a head: its strongest scores by name, and a column a score; in a narrow window whole percents under shortened names.
+// One row per head: its strongest scores by name, then one column per score. In a narrow terminal, names are shortened and
+// percentages are rounded to whole numbers.
 void print_table(const std::vector<HeadScores>& heads) {
   constexpr int kNames = 8, kStrongest = 36, kStrongestShort = 20, kScores = static_cast<int>(kHeadScores);
   const Terminal screen = terminal();
@@ -82,7 +83,7 @@ void run(Options& options) {
 
 void add_atlas(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("atlas", "Say what kind of head each head is, on a text");
+  CLI::App* command = app.add_subcommand("atlas", "Classify each head by its scores on a text");
   command->footer("Example: clearhead atlas MODEL --file corpus.txt --sort induction");
   options->look.add(*command);
   command->get_option("model")->required(false);

@@ -1,4 +1,4 @@
-// clearhead attend IN.safetensors: one call of attention on tensors from a file, for people of any language.
+// clearhead attend IN.safetensors: one attention call on tensors from a file, for callers in any programming language.
 #include "clearhead/attend.h"
 
 #include <algorithm>
@@ -18,11 +18,11 @@ struct Options {
   bool weights = false, scores = false, stats = false, gradients = false, json = false, as_used = false;
 };
 
-// Every row of every map, as `of` takes it from a row.
+// Collects (row.*of)() of every row into one tensor [batch, head, query, key].
 Tensor all_rows(const AttentionMap& map, const char* what, const std::vector<float>& (MapRow::*of)() const) {
   const AttentionShape shape = map.shape();
   Tensor out = Tensor::empty({shape.batch, shape.heads, shape.queries, shape.keys});
-  if (out.numel() == 0) return out;  // an axis without elements lets the others be of any size
+  if (out.numel() == 0) return out;  // if one axis is empty, the others may be of any size: do not loop over them
   float* to = out.mutable_data<float>();
   Progress progress(what);
   const auto report = progress.callback();
@@ -38,7 +38,7 @@ Tensor all_rows(const AttentionMap& map, const char* what, const std::vector<flo
   return out;
 }
 
-// q, k, v are attended in one dtype, whatever the file holds: in f32 unless another is asked for.
+// Converts q, k, v and d_out to the dtype of --dtype (default: f32), whatever the file stores.
 Tensor operand(const SafeTensors& in, const char* name, const std::string& asked) {
   const DType dtype = asked.empty() ? DType::kF32 : dtype_named(asked);
   const Tensor stored = in.get(name);
@@ -49,7 +49,7 @@ Tensor operand(const SafeTensors& in, const char* name, const std::string& asked
   return to_dtype(stored, dtype);
 }
 
-// What is kept of a row, under the name of what it is.
+// Adds the row statistics that the normaliser keeps, each under its own name.
 struct AddRows {
   const RowStats& rows;
   NamedTensors& to;
@@ -85,7 +85,8 @@ void run(const Options& options) {
   if (!options.backend.empty()) choose_backend(options.backend);
   const SafeTensors in = SafeTensors::open(options.in);
   for (const char* name : {"q", "k", "v"}) check_contains(in, name, "attend needs q [batch, head, query, d_k], k and v");
-  if (options.gradients) check_contains(in, "d_out", "--gradients needs d_out [batch, head, query, d_v], what a loss says of out");
+  if (options.gradients)
+    check_contains(in, "d_out", "--gradients needs d_out [batch, head, query, d_v], the gradient of a loss with respect to out");
   AttentionSpec spec;
   if (!options.spec.empty()) {
     spec = spec_from_json(read_config(options.spec), options.spec, [&](const std::string& name) { return in.get(name); });
@@ -149,9 +150,10 @@ void add_attend(CLI::App& app) {
   command->add_flag("--gradients", options->gradients,
                     "Also write d_q, d_k, d_v, and d_NAME of the description's f32 tensors. They need d_out\n"
                     "[batch, head, query, d_v] in the input, the gradient of the loss with respect to out");
-  command->add_option("--dtype", options->dtype, "Round q, k, v and d_out to this and attend in it (default: f32); what is written is f32")
+  command->add_option("--dtype", options->dtype, "Round q, k, v and d_out to this dtype and attend in it (default: f32); the output is f32")
       ->check(CLI::IsMember({"f32", "bf16", "f16"}));
-  command->add_flag("--as-used", options->as_used, "Write weights and statistics as a bf16 kernel rounded them, instead of the exact ones");
+  command->add_flag("--as-used", options->as_used,
+                    "Write the weights and statistics that a bf16 kernel used, with its rounding, instead of exact ones");
   command->add_option("--backend", options->backend, "ref (plain loops in double, slow) or cpu (fast); default: the best this machine has")
       ->check(CLI::IsMember({"ref", "cpu"}));
   command->add_flag("--json", options->json, "Print what was written as JSON");

@@ -1,4 +1,4 @@
-// clearhead bench: how fast attention and models are here, as fractions of this machine's measured limits.
+// clearhead bench: measures the speed of attention and models, as fractions of this machine's measured limits.
 #include "bench/attention.h"
 #include "bench/model.h"
 #include "cli/cli.h"

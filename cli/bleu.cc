@@ -1,4 +1,4 @@
-// clearhead bleu HYPOTHESES REFERENCES: how near translations come to a reference, one sentence a line.
+// clearhead bleu HYPOTHESES REFERENCES: corpus BLEU of translations against one reference each, one sentence per line.
 #include <algorithm>
 
 #include "base/format.h"
@@ -54,18 +54,18 @@ void add_bleu(CLI::App& app) {
   CLI::App* command = app.add_subcommand("bleu", "Score translations against a reference by BLEU, as sacrebleu does");
   command->footer(
       "Example: clearhead bleu translated.txt reference.txt\n"
-      "Corpus BLEU as sacrebleu computes it: one reference, case kept, exponential smoothing. Lines are sentences.");
-  command->add_option("hypotheses", options->hypotheses, "File of translations, one a line; - is standard input")
+      "Corpus BLEU as sacrebleu computes it: one reference, case-sensitive, exponential smoothing. Each line is a sentence.");
+  command->add_option("hypotheses", options->hypotheses, "File of translations, one per line; - is standard input")
       ->required()
       ->type_name("FILE");
   command->add_option("references", options->references, "File of reference translations, in the same order")
       ->required()
       ->type_name("FILE");
-  command->add_option("--tokenize", options->tokenize, "Words, by sacrebleu's names: 13a, zh (Chinese) or char (each character)")
+  command->add_option("--tokenize", options->tokenize, "Tokenization, by sacrebleu's names: 13a, zh (Chinese) or char (each character)")
       ->check(CLI::IsMember({"13a", "zh", "char"}))
       ->capture_default_str();
   command->add_flag("--json", options->json,
-                    "Print JSON: score, signature, precisions, brevity penalty, n-grams matched\nand in all, lengths");
+                    "Print JSON: score, signature, precisions, brevity penalty, matched and total n-grams,\nlengths");
   command->callback([options] { run(options->hypotheses, options->references, options->tokenize, options->json); });
 }
 

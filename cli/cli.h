@@ -1,7 +1,9 @@
-// What every subcommand shares. One file per subcommand: `void add_NAME(CLI::App& app)` declares its options and leaves a callback that does the work.
+// Declarations that all subcommands share. Each subcommand has one file, in which `void add_NAME(CLI::App& app)` declares the
+// options and sets a callback that does the work.
 //
-// A command prints its answer on stdout (JSON with --json), progress and notices on stderr, errors as one line. Exit codes: 0 done, 1 could not be done,
-// 2 the command line was wrong, 130 interrupted. To add one: a file here, its line in commands().
+// A command prints its answer to stdout (JSON with --json), and progress and notices to stderr; an error is one line. Exit codes:
+// 0 success, 1 failure, 2 invalid command line, 130 interrupted. To add a subcommand: a file here, its declaration below, and its
+// line in run() of main.cc.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -44,38 +46,39 @@ void add_view(CLI::App& app);
 void add_vocabulary(CLI::App& app);
 void add_why(CLI::App& app);
 
-/// What main() turns into one line and exit code 2.
+/// An invalid command line. main() prints its message as one line and exits with code 2.
 struct UsageError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 [[noreturn]] void usage_error(const std::string& message);
 
-/// An argument as a shell has to be given it.
+/// Quotes an argument for a shell, if it needs quotes.
 std::string quoted(const std::string& text);
 
-/// The lines of a text, without what ends them.
+/// The lines of a text, without their line ends (\n or \r\n).
 std::vector<std::string> lines_of(const std::string& text);
 
 /// Prints JSON on one line.
 void print_json(const Json& json);
-void print(const std::string& text);   ///< to stdout, a line
-void notice(const std::string& text);  ///< to stderr, a line
-/// Lines to stdout, now: an interrupt waits until they are written, a second one does not.
+void print(const std::string& text);   ///< to stdout, followed by a line end
+void notice(const std::string& text);  ///< to stderr, followed by a line end
+/// Writes lines to stdout and flushes. An interrupt is delayed until they are written; a second interrupt is not.
 void print_whole(const std::string& lines);
-/// For the handler of Ctrl-C: true where lines are being written and the interrupt is kept for later. Async-signal-safe.
+/// For the Ctrl-C handler: returns true if print_whole is writing, which then raises the signal itself when it is done.
+/// Async-signal-safe.
 bool keep_interrupt(int signal);
 
-/// Text from an argument, --file, or standard input with "-".
+/// The text to read: an argument, --file, or standard input ("-").
 struct TextArguments {
   std::string text{}, file{};
-  bool has_text = false;  ///< an empty text is one too
+  bool has_text = false;  ///< true for an empty text, too
   void add(CLI::App& app);
   bool given() const { return has_text || !file.empty(); }
   bool is_standard_input() const { return text == "-" || file == "-"; }
   std::string read() const;
 };
 
-/// --knock-out, --cut, --keep-only.
+/// The options --knock-out, --cut and --keep-only.
 struct InterventionArguments {
   std::vector<std::string> knock_out{}, cut{}, keep_only{};
   void add(CLI::App& app);
@@ -84,7 +87,7 @@ struct InterventionArguments {
   bool given() const { return !knock_out.empty() || !cut.empty() || !keep_only.empty(); }
 };
 
-/// MODEL with a text, or a TRACE: everything that the looking commands take.
+/// The arguments of the commands that inspect attention: MODEL with a text, or TRACE, and their options.
 struct LookArguments {
   std::string model{};
   TextArguments text{};
@@ -96,18 +99,19 @@ struct LookArguments {
   int64_t window = 0;
   std::optional<int64_t> overlap{};
   bool statistics_in_run = false, gradients = false;
-  judge::Asked asked{};  // what the gradients are of
+  judge::Asked asked{};  // the target of the gradients
 
   void add(CLI::App& app);
-  /// A trace answers without running anything: options that shape a run are refused with it.
+  /// Throws usage_error if an option is given that only affects a run; with a trace, nothing is run.
   void refuse_run_options() const;
-  /// Runs the model on the text, or loads the trace; says on stderr what was cut or not kept.
+  /// Runs the model on the text, or loads the trace. Notices on stderr report what was truncated or not kept.
   Trace trace();
-  /// The command that looks at the same again, for a shell. A long text is named by its file, or as one.
+  /// A shell command that inspects the same run again. A text of more than 200 bytes that was not read from a file is written as
+  /// "--file TEXT".
   std::string as_typed(const char* command) const;
-  /// The model, when one was run.
+  /// The model, if one was run.
   std::shared_ptr<const Model> loaded{};
-  /// What it was given, where it reads no text.
+  /// The model's input, if it reads something other than one text.
   std::optional<ModelInput> input{};
 
  private:
@@ -117,26 +121,26 @@ struct LookArguments {
   void name_segments(Trace& trace) const;
 };
 
-/// "10:20/3:5@L3.H5": queries, keys, and where. Throws usage_error naming the option.
+/// Parses "10:20/3:5@L3.H5": queries, keys, and optionally a family, layer or head. Throws usage_error that names the option.
 Interventions::Pairs parse_pairs(const std::string& text, const std::string& option);
 
-/// A whole number from `least` to `most`; and a number above 0 and up to `most`.
+/// Validators for a whole number in [least, most], and for a number in (0, most].
 CLI::Validator whole_from(int64_t least, int64_t most = 1'000'000'000);
 CLI::Validator above_zero(double most = 1e9);
 
-/// A file with a trace's metadata?
+/// True for a file with the metadata of a trace. Throws kFormat for a file that is not in safetensors format.
 bool is_trace_file(const std::string& path);
-/// Loads a model; prints first what converting its weights to f32 will take.
+/// Loads a model. If its weights are converted to f32, a notice first reports the bytes in the file and in memory.
 std::shared_ptr<const Model> load_model(const std::string& name, const LoadOptions& options = {});
 
-/// Of "f32", "bf16" or "f16": an option that takes one checks that first.
+/// The dtype named "f32", "bf16" or "f16"; f32 for other names, which options must refuse before.
 DType dtype_named(const std::string& name);
-/// --precision, what linear layers and attention multiply, and --weights, what linear layers are kept as.
+/// Adds --precision (the dtype in which linear layers and attention multiply) and --weights (how linear layers store weights).
 void add_load_options(CLI::App& app, LoadOptions& load);
 
-/// "1204" → [1204, 1205); "1204:1210" → [1204, 1210). Throws usage_error naming the option.
+/// "1204" → [1204, 1205); "1204:1210" → [1204, 1210). Throws usage_error that names the option.
 Range parse_range(const std::string& text, const std::string& option);
-/// The whole decimal number a text is, or nothing.
+/// The value of a text of 1 to 18 decimal digits; std::nullopt for any other text.
 std::optional<int64_t> whole_number(std::string_view text);
 std::vector<int> parse_layers(const std::string& text);                    ///< "0,3,5:8"
 uint64_t parse_bytes(const std::string& text, const std::string& option);  ///< "2G", "512M", "60MB"
@@ -147,25 +151,26 @@ struct HeadName {
 HeadName parse_head(const std::string& text, const std::string& option = "--head");  ///< "L3.H5" or "3.5"
 std::string head_name(int layer, int64_t head);
 
-/// A span of tokens: "#12", "#12:20", "seg:NAME", text that occurs in the text (the first time it does), or a segment's name that does not.
+/// Finds a span of tokens. `span` is "#12", "#12:20", "seg:NAME", or a string whose first occurrence in the text is taken; a
+/// string that does not occur in the text may be the name of a segment or of an item.
 Range find_span(const RunText& text, const std::string& span);
 
-/// Translates a line by an encoder-decoder; prints it, and which source words each word was chosen by.
+/// Translates a line with an encoder-decoder; prints the translation and its alignment (which source words each word attends to).
 Trace print_translation(const Model& model, const std::string& line);
 
-/// The line of progress on stderr, with time left, for what takes longer than a second; silent when stderr is no terminal.
+/// A progress line on stderr with the time left. It appears after one second, and only if stderr is a terminal.
 class Progress {
  public:
   explicit Progress(std::string what);
   ~Progress();
-  std::function<void(double)> callback();  // null when nobody would see it
+  std::function<void(double)> callback();  // null if stderr is not a terminal
 
  private:
   struct State;
   std::shared_ptr<State> state_;
 };
 
-/// Moves on from a line of progress that stays as it is. Async-signal-safe.
+/// Ends the progress line, which stays on the screen. Async-signal-safe.
 void leave_progress();
 
 }  // namespace clearhead::cli

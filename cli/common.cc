@@ -1,4 +1,4 @@
-// The parts every subcommand shares: texts, models or traces, ranges, spans, progress.
+// Code that all subcommands share: reads texts, loads models and traces, parses ranges and spans, shows progress.
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -53,7 +53,7 @@ CLI::Validator above_zero(double most) {
 
 void usage_error(const std::string& message) { throw UsageError(message); }
 
-// Is a line of progress on the screen? Whatever is said next takes its place.
+// 1 while a progress line is on the screen. The next output replaces it.
 static volatile std::sig_atomic_t progress_is_shown = 0;
 
 static void clear_progress() {
@@ -61,7 +61,7 @@ static void clear_progress() {
   progress_is_shown = 0;
 }
 
-void leave_progress() {  // for the handler of Ctrl-C
+void leave_progress() {  // called by the Ctrl-C handler
   if (progress_is_shown && ::write(STDERR_FILENO, "\n", 1) < 0) return;
 }
 
@@ -110,7 +110,7 @@ void notice(const std::string& text) {
   std::fprintf(stderr, "%s\n", escaped(text).c_str());
 }
 
-// Under which heading of --help an option stands; a command's own options come first.
+// Headings of the option groups in --help; a command's own options come first.
 static constexpr const char* kText = "The text";
 static constexpr const char* kKept = "What is kept";
 static constexpr const char* kInterventions = "Interventions";
@@ -125,7 +125,7 @@ void TextArguments::add(CLI::App& app) {
   app.add_option("--file,-f", file, "Read the text from this file; - is standard input")->type_name("FILE")->group(kText);
 }
 
-// A file's name is a text too, but it is rarely meant as one.
+// Notes that the text is also the name of a file: the user probably meant --file.
 static void notice_file_name(const TextArguments& given) {
   std::error_code ignored;
   if (given.has_text && !given.is_standard_input() && std::filesystem::is_regular_file(given.text, ignored))
@@ -171,7 +171,8 @@ void LookArguments::add(CLI::App& app) {
   add_load_options(app, load);
 }
 
-// A file in the place of a model is most often a text. Every safetensors file has a brace at byte 8.
+// Refuses a file that is not in safetensors format: a file given instead of a model is most often a text. Byte 8 of every
+// safetensors file is a brace.
 static void refuse_text_file(const std::string& path) {
   const std::shared_ptr<MappedFile> file = MappedFile::open(path);
   if (file->size() > 8 && file->bytes()[8] != '{')
@@ -283,7 +284,7 @@ void InterventionArguments::add(CLI::App& app) {
       ->group(kInterventions);
 }
 
-// The family that "cross.L2.H1" begins with, which is taken off; "" of "L2.H1".
+// Removes and returns the family at the beginning of "cross.L2.H1"; "" for "L2.H1".
 static std::string take_family(std::string& place) {
   const std::string first = place.substr(0, place.find('.'));
   if (first.size() < 2 || !std::all_of(first.begin(), first.end(), [](char c) { return c >= 'a' && c <= 'z'; })) return "";
@@ -357,7 +358,7 @@ Trace LookArguments::trace() {
   if (overlap && window == 0) usage_error("--overlap needs --window: how many tokens neighbouring windows share");
   if (truncate && window > 0) usage_error("--window slides over the whole text and --truncate cuts it: give one of them");
   if (!text.given()) {
-    model_directory(model);  // a name that is nothing at all comes first
+    model_directory(model);  // an unknown model is reported before the missing text
     usage_error("a model needs a text: give one, or --file, or - for standard input");
   }
   TextRequest request;
@@ -424,7 +425,8 @@ Trace LookArguments::trace_of_input(const TextRequest& request) {
   return trace;
 }
 
-// An encoder-decoder writes first; what is kept is a run over both texts, which no text alone makes again.
+// An encoder-decoder first generates its target. The trace is of a run over both texts, so it cannot be reproduced from the
+// source alone.
 Trace LookArguments::trace_of_written(const TextRequest& request) {
   if (window > 0 || !segments.empty() || request.pair)
     usage_error(format("{} writes a second text from the one it reads: --window, --segments and --pair are of models that read one text",

@@ -1,4 +1,4 @@
-// clearhead completion bash|zsh|fish: a script for the shell, made from the commands themselves.
+// clearhead completion bash|zsh|fish: a completion script for the shell, generated from the declared commands and options.
 #include <algorithm>
 
 #include "base/format.h"
@@ -7,7 +7,7 @@
 namespace clearhead::cli {
 namespace {
 
-// "show", "run embed": every command with its own commands, and the words that may follow.
+// One command ("show", "run embed"): its subcommands, its options and its description.
 struct Words {
   std::string path{}, commands{}, options{}, about{};
 };
@@ -50,7 +50,7 @@ std::string bash(const CLI::App& app) {
          "complete -o filenames -F _clearhead clearhead";
 }
 
-// In single quotes for fish: \ and ' are the two characters that need a backslash there.
+// Quotes a text for fish: inside single quotes, only \ and ' need a backslash.
 std::string fish_quoted(const std::string& text) {
   std::string out = "'";
   for (const char c : text) {

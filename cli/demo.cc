@@ -1,13 +1,15 @@
-// clearhead demo: the main job on real input, with every claim checked while it is made. `make demo` calls it.
+// clearhead demo: runs the main tasks on real input and checks every claim that it prints. `make demo` calls it.
 //
-//   1. what the machine is
-//   2. a real model (when one was fetched) reading two sentences, as heat maps with words
-//   3. a text of 100,000 tokens through a model whose heads are known: memory, atlas, one far token's keys, each checked
-//   4. 100,000 tokens of novels through the model of our own that learned from such: does it read on as well as it began? Then it writes on
-//   5. every other model that was trained here, on its example
-//   6. the traces of all of these in one page, which opens on pictures to choose from
-//   7. three commands to try
-// A line that says "checked" was compared with the double reference, with the known answer or with what must hold; if one does not, the exit code is 1.
+//   1. describes the machine
+//   2. runs a real model (if one was downloaded) on two sentences and draws heat maps with words
+//   3. runs a text of 100,000 tokens through a model with known heads; checks memory, the atlas and the keys of a distant token
+//   4. runs 100,000 tokens of unseen novels through models/book, checks that its predictions do not get worse with distance from
+//      the beginning, and lets it continue the text
+//   5. runs every other shipped model on its example
+//   6. writes all these traces into one page, which opens with a picture of each
+//   7. prints three commands to try
+// A line that says "checked" was compared with the double-precision reference, a known answer or an invariant. If a check fails,
+// the exit code is 1.
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -48,11 +50,11 @@ std::string in_words(const Difference& difference) {
   return format("differs from the double reference by at most {:.1e} (allowed: {:.1e})", difference.largest, difference.allowed);
 }
 
-// How far a row's weights are from the double reference, and how far f32 scores of this size may be: |ΔP| ≤ P·(1e-6 + 4εS) with S the largest
-// Σ_c |q_c·k_c|·scale of the row (docs/NUMERICS.md).
+// Difference between a row's weights and the double-precision reference, and the bound for f32 scores of this size:
+// |ΔP| ≤ P·(1e-6 + 4εS), where S is the largest Σ_c |q_c·k_c|·scale of the row (docs/NUMERICS.md).
 Difference difference_to_reference(const LayerMap& map, int64_t head, int64_t query) {
   const AttentionRecord& record = map.frames()[0].record;
-  const Tensor k = to_f32(std::get<Tensor>(record.keys));  // a trace of a prefill holds them as one tensor
+  const Tensor k = to_f32(std::get<Tensor>(record.keys));  // a trace of a prefill stores the keys as one tensor
   const MapRow row = map.row(head, query);
   std::vector<float> exact(row.weights().size());
   const int64_t at = query - record.first_query, d = record.q.size(3), key_head = head * k.size(1) / record.q.size(1);
@@ -101,7 +103,7 @@ void read_sentences(const std::string& directory, Checks& checks) {
   print(format("  {:.1f} s", clock.seconds()));
 }
 
-// Passages around a token of a byte-level text, on one line.
+// The text around a token of a byte-level tokenizer, on one line.
 std::string around(const RunText& text, int64_t token) {
   const int64_t begin = std::max<int64_t>(0, token - 24), end = std::min<int64_t>(static_cast<int64_t>(text.ids.size()), token + 16);
   const auto part = [&](int64_t a, int64_t b) {
@@ -155,23 +157,24 @@ ShownTrace read_long_text(const std::string& out, Checks& checks) {
   for (const Weighted& key : keys)
     print(format("    {:>6.2f} %  #{:<8} {}", key.weight * 100, with_commas(key.key), around(trace.plan().text, key.key)));
   checks.line(!keys.empty() && keys[0].key == known.answer.begin && keys[0].weight > 0.9f,
-              format("L1.H0 looks at the answer, {} tokens back", with_commas(query - known.answer.begin)));
+              format("L1.H0 attends to the answer, {} tokens back", with_commas(query - known.answer.begin)));
   const Difference difference = difference_to_reference(map, 0, query);
   checks.line(difference.holds, format("each of its {} weights ", with_commas(map.keys())) + in_words(difference));
 
   print(format("  {:.1f} s", clock.seconds()));
-  return {shared,
-          format("v=read&h=1.0&q={}&k={}", query, known.answer.begin),
-          format("clearhead view {} --file TEXT --precision bf16", directory),
-          {.en = format("Of {} tokens, the last one looks at a single other, {} tokens back: what followed the same words there, where the "
-                        "red lines meet.",
-                        with_commas(kLongText), with_commas(query - known.answer.begin)),
-           .zh = format("{} 个词元中，最后一个只看向 {} 个词元之前的一个：同样的话在那里出现时随后的词元，即红线相交之处。",
-                        with_commas(kLongText), with_commas(query - known.answer.begin))}};
+  return {
+      shared,
+      format("v=read&h=1.0&q={}&k={}", query, known.answer.begin),
+      format("clearhead view {} --file TEXT --precision bf16", directory),
+      {.en = format("The last of {} tokens attends to a single other token, {} tokens back: the one that followed the same words there, "
+                    "where the red lines meet.",
+                    with_commas(kLongText), with_commas(query - known.answer.begin)),
+       .zh = format("{} 个词元中，最后一个只看向 {} 个词元之前的一个：同样的话在那里出现时随后的词元，即红线相交之处。",
+                    with_commas(kLongText), with_commas(query - known.answer.begin))}};
 }
 
 ShownTrace read_book(const std::string& directory, Checks& checks) {
-  constexpr int64_t kAnew = 1024, kPieces = 12;  // the end of the text, also read in pieces that begin anew
+  constexpr int64_t kAnew = 1024, kPieces = 12;  // the end of the text is also read as 12 independent texts of 1,024 tokens
   constexpr int64_t kPassage = 300, kWritten = 60;
   const Clock clock;
   const auto model = load(directory, {.precision = DType::kBF16});
@@ -182,17 +185,16 @@ ShownTrace read_book(const std::string& directory, Checks& checks) {
                with_commas(kLongText), directory, with_commas(model->info().parameters), model->info().layers, model->info().heads,
                to_string(model->info().precision)));
   const std::vector<float> at_once = log_probabilities(*model, ids);
-  print(format("  read in {:.1f} s: {:.3f} bits a byte", clock.seconds(), sum_of(encoding, at_once, 1, kLongText).bits_per_byte()));
+  print(format("  read in {:.1f} s: {:.3f} bits per byte", clock.seconds(), sum_of(encoding, at_once, 1, kLongText).bits_per_byte()));
   double far = 0, anew = 0;
   for (int64_t begin = kLongText - kPieces * kAnew; begin < kLongText; begin += kAnew) {
     const std::vector<float> piece = log_probabilities(*model, {ids.begin() + begin, ids.begin() + begin + kAnew});
     far += sum_of(encoding, at_once, begin + 1, begin + kAnew).bits_per_byte() / kPieces;
     anew += sum_of(encoding, piece, begin + 1, begin + kAnew, begin).bits_per_byte() / kPieces;
   }
-  checks.line(
-      far <= anew,
-      format("after {} tokens it reads as well as at a beginning: the last {} take {:.3f} bits a byte, and {:.3f} begun anew every {}",
-             with_commas(kLongText - kPieces * kAnew), with_commas(kPieces * kAnew), far, anew, with_commas(kAnew)));
+  checks.line(far <= anew, format("after {} tokens it predicts as well as near a beginning: the last {} take {:.3f} bits per byte, and "
+                                  "{:.3f} if read in texts of {}",
+                                  with_commas(kLongText - kPieces * kAnew), with_commas(kPieces * kAnew), far, anew, with_commas(kAnew)));
   const size_t from = text.find('\n', static_cast<size_t>(encoding.offsets[kLongText - kPassage][0])) + 1,
                to = static_cast<size_t>(encoding.offsets[kLongText][0]);
   const std::string passage = text.substr(from, to - from);
@@ -202,22 +204,21 @@ ShownTrace read_book(const std::string& directory, Checks& checks) {
   settings.run.text = passage;
   settings.run.observer = trace.get();
   const Generated made = generate(*model, prompt, settings);
-  print(format("  and writes on: …{} ⟨{}⟩", visible(passage.substr(passage.rfind('\n', passage.size() - 60) + 1)), visible(made.text)));
+  print(format("  and continues: …{} ⟨{}⟩", visible(passage.substr(passage.rfind('\n', passage.size() - 60) + 1)), visible(made.text)));
   print(format("  {:.1f} s", clock.seconds()));
   return {trace,
           format("v=map&h=4.1&q={}", prompt.size()),
           format("clearhead run generate {} TEXT --trace FILE --precision bf16", directory),
-          {.en = "Every token looks at the last line break, so the map is a staircase of one step a line. The model began to write at the "
-                 "red row, and "
-                 "breaks its own lines as the book does.",
+          {.en = "Every token attends to the last line break, so the map is a staircase with one step per line. The model starts to "
+                 "generate at the red row, and breaks its lines as the book does.",
            .zh = "每个词元都看向最近的换行，所以矩阵图像一道楼梯，每行文字一级。模型从红线处开始续写，并像原书一样换行。"}};
 }
 
 void write_page(const std::vector<ShownTrace>& traces, const std::string& path) {
   const Clock clock;
-  print("\n6. these in one page, which opens on a picture of each");
+  print("\n6. all of these in one page, which opens with a picture of each");
   std::vector<LoadedTrace> loaded = side_by_side(traces, {});
-  // Of the long text one overview: the whole takes a minute.
+  // most_work limits the long text to one overview; exporting all of it takes a minute.
   const ExportedPage page = export_html(loaded, path, {.command = "make demo", .budget_bytes = 25'000'000, .most_work = 6e11});
   print(format("  {:.1f} s; {} ({}) works offline", clock.seconds(), path, human_bytes(page.bytes)));
 }
@@ -227,16 +228,16 @@ struct Options {
   bool examples_only = false;
 };
 
-// The long text and the novels, which take most of the time.
+// Steps 2 to 4: the sentences, the long text and the novels, which take most of the time.
 std::vector<ShownTrace> show_long_texts(const Options& options, Checks& checks) {
   if (!options.model.empty()) {
     read_sentences(options.model, checks);
   } else {
-    print("\n2. no package index could be reached, so no real model: the models with known answers do the job");
+    print("\n2. no real model (no package index could be reached): the models with known answers are used instead");
   }
   std::vector<ShownTrace> traces{read_long_text(options.out, checks)};
   if (std::filesystem::exists(options.models + "/book/held-out.txt")) traces.push_back(read_book(options.models + "/book", checks));
-  std::reverse(traces.begin(), traces.end());  // the shorter first
+  std::reverse(traces.begin(), traces.end());  // the shorter one first
   return traces;
 }
 
@@ -269,7 +270,7 @@ int run(const Options& options) {
 
 void add_demo(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("demo", "Do the main job on real input and check every claim (what `make demo` runs)");
+  CLI::App* command = app.add_subcommand("demo", "Run the main tasks on real input and check every claim (called by `make demo`)");
   command->footer("Example: clearhead demo --model ~/.cache/clearhead/models/all-MiniLM-L6-v2 --out build/demo");
   command->add_option("--model", options->model, "Directory of a real model (default: the models with known answers only)")
       ->type_name("DIR");

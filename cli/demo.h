@@ -1,4 +1,4 @@
-// What the parts of clearhead demo share: claims that are checked while they are made, and the models' examples.
+// Declarations that the files of clearhead demo share: checked claims, and the models' examples.
 #pragma once
 
 #include <algorithm>
@@ -20,7 +20,7 @@ class Clock {
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
 
-/// Prints each claim with whether it holds.
+/// Prints each claim with the result of its check, and counts failures.
 struct Checks {
   int failed = 0;
   void line(bool holds, const std::string& what) {
@@ -29,7 +29,7 @@ struct Checks {
   }
 };
 
-/// How far numbers are from what they should be, and how far they may be.
+/// The largest difference between numbers and their expected values, and the largest allowed difference.
 struct Difference {
   double largest = 0, allowed = 0;
   bool holds = true;
@@ -40,8 +40,8 @@ struct Difference {
   }
 };
 
-/// Runs every model of the folder that has an example.json (models/example.h) on it, in the order of their names, and
-/// prints what each makes of it. Throws what reading the example throws, and kFormat for a state that its trace lacks.
+/// Runs every model of the folder that has an example.json (models/example.h) on that example, in alphabetical order, and prints
+/// the results. Throws what reading an example throws, and kFormat if its "state" names a layer or head that the trace lacks.
 std::vector<ShownTrace> show_examples(const std::string& folder, Checks& checks);
 
 }  // namespace clearhead::cli

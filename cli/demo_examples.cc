@@ -1,4 +1,4 @@
-// The examples of the models in a folder: each read by the model's own task, printed with its answer, and checked.
+// Runs the models of a folder on their examples with each model's own task, prints the answers and checks the traces.
 #include <cmath>
 #include <filesystem>
 
@@ -30,10 +30,10 @@ std::vector<std::string> models_with_example(const std::string& folder) {
 
 struct Seen {
   Trace trace{};
-  std::string command{};  // that shows the same
+  std::string command{};  // shows the same trace
 };
 
-// What an encoder-decoder writes from a line, or from turns, is printed with what it looked at.
+// Generates from a line or from turns of a dialogue with an encoder-decoder; prints the text and its alignment.
 Seen written_from(const ModelInfo& info, const ModelExample& example) {
   const auto model = load_model(info.name);
   const std::string task = turns_before(info) ? format("chat {} --file TURNS", quoted(info.name))
@@ -41,7 +41,7 @@ Seen written_from(const ModelInfo& info, const ModelExample& example) {
   return {.trace = print_translation(*model, example.input), .command = format("clearhead run {} --trace FILE", task)};
 }
 
-// Read as `clearhead trace MODEL INPUT` reads it, and printed with the model's answer, where its task has one.
+// Traces the example as `clearhead trace MODEL INPUT` does, and prints the model's answer if its task has one.
 Seen read_by(const ModelInfo& info, const ModelExample& example) {
   LookArguments look;
   look.model = info.name;
@@ -62,7 +62,7 @@ Seen read_by(const ModelInfo& info, const ModelExample& example) {
   return out;
 }
 
-// The rows of a trace's maps, where its attention is shares of one.
+// The largest difference from 1 of the sums of rows, over all layers whose rows sum to one. Adds the number of rows to `rows`.
 Difference sums_to_one(const Trace& trace, int64_t& rows) {
   Difference out{.allowed = 1e-6};
   for (const MapFamily& family : trace.plan().families) {
@@ -85,7 +85,7 @@ Difference sums_to_one(const Trace& trace, int64_t& rows) {
   return out;
 }
 
-// A state that names what the trace does not have would show something else in silence.
+// Checks the layers and heads of an example's state: with a missing one, the page would silently show something else.
 void check_state(const Trace& trace, const std::string& state) {
   const ViewState shown = parse_state(state);
   const std::string family = family_of(trace, shown.family);

@@ -1,4 +1,5 @@
-// clearhead train RECIPE --test MODEL of dialogues. The end of a turn counts as one word and one byte of it, as a line break would.
+// clearhead train RECIPE --test MODEL for dialogues. Perplexity per word and bits per byte count the end of a turn as one word
+// and one byte, like a line break.
 #include "cli/dialogue.h"
 
 #include <algorithm>
@@ -22,7 +23,7 @@ namespace {
 
 constexpr size_t kCandidates = 10;
 
-// The next turns of a test part, and where each stands.
+// All turns of the test set that follow at least one other turn, with the text that precedes each.
 struct NextTurns {
   std::vector<Encoding> sources{}, targets{};
   std::vector<std::string> texts{};
@@ -47,7 +48,7 @@ double total_of(const std::vector<float>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0, [](double sum, float value) { return sum + static_cast<double>(value); });
 }
 
-// Which turns stand beside the right one: of other dialogues, no two alike. Fewer where the part has no more.
+// Draws the distractors for a turn: different texts from other dialogues. Returns fewer if the test set has no more.
 std::vector<size_t> drawn_beside(const NextTurns& all, size_t right, RandomSequence& random) {
   std::vector<size_t> out;
   std::set<std::string> texts = {all.texts[right]};
@@ -58,13 +59,13 @@ std::vector<size_t> drawn_beside(const NextTurns& all, size_t right, RandomSeque
   return out;
 }
 
-// The share of turns that are rated above all that stand beside them.
+// The fraction of turns that are rated above all their distractors.
 double share_chosen(const NextTurns& all, const Model& model, uint64_t seed, const BatchOptions& options) {
   RandomSequence random(seed);
   const std::vector<double> prior_of = priors_of(model, all.targets);
   std::vector<Encoding> sources, turns;
   std::vector<double> priors;
-  std::vector<size_t> begins = {0};  // of each turn's candidates, the right one first; and the end
+  std::vector<size_t> begins = {0};  // where each turn's candidates begin (the right one first), then the end
   for (size_t at = 0; at < all.texts.size(); ++at) {
     std::vector<size_t> candidates = drawn_beside(all, at, random);
     candidates.insert(candidates.begin(), at);
@@ -94,8 +95,8 @@ ReadTurns encoded_turns(const Model& model, std::string joined) {
     const auto tokens = static_cast<int64_t>(encoding.size());
     if (longest == 0 || tokens <= longest) return {std::move(joined), std::move(encoding)};
     if (joined.find('\n') == std::string::npos) {
-      fail(ErrorCode::kTooLong, "a turn has {} tokens; this model's positions end at {}. Say less at once: \"{}\"", with_commas(tokens),
-           with_commas(longest), joined.substr(0, 60));
+      fail(ErrorCode::kTooLong, "a turn has {} tokens, but this model supports {} positions. Use a shorter turn: \"{}\"",
+           with_commas(tokens), with_commas(longest), joined.substr(0, 60));
     }
     joined = without_oldest_turn(joined);
   }
@@ -120,7 +121,7 @@ std::vector<double> ratings_of(const Model& model, const std::vector<Encoding>& 
 
 void measure_dialogues(const Recipe& recipe, const Model& model, bool json) {
   const NextTurns all = next_turns_of(recipe, model);
-  if (all.texts.empty()) fail(ErrorCode::kInvalidArgument, "{}: the test part has no dialogue of two turns", recipe.where);
+  if (all.texts.empty()) fail(ErrorCode::kInvalidArgument, "{}: the test set has no dialogue of two turns", recipe.where);
   Progress progress("measuring");
   const std::function<void(double)> shown = progress.callback();
   const auto part = [&](double from, double to) -> std::function<void(double)> {
@@ -150,9 +151,10 @@ void measure_dialogues(const Recipe& recipe, const Model& model, bool json) {
                                     {"turns", static_cast<int64_t>(all.texts.size())},
                                     {"tokens", tokens}}));
   }
-  print(format("perplexity {:.2f} a token, {:.2f} a word, {:.3f} bits a byte; chosen of {}: {:.2f} %  ({} turns, {} before each)",
-               per_token, per_word, bits, kCandidates, chosen * 100, with_commas(static_cast<int64_t>(all.texts.size())),
-               recipe.pairs->turns_before));
+  print(
+      format("perplexity {:.2f} per token, {:.2f} per word, {:.3f} bits per byte; rated first of {}: {:.2f} %  ({} turns, {} before each)",
+             per_token, per_word, bits, kCandidates, chosen * 100, with_commas(static_cast<int64_t>(all.texts.size())),
+             recipe.pairs->turns_before));
 }
 
 }  // namespace clearhead::cli

@@ -1,4 +1,4 @@
-// Dialogues: what an encoder-decoder reads before it says the next turn, how well a candidate follows, and what --test measures of it.
+// Dialogues for encoder-decoders: the source of the next turn, ratings of candidate turns, and the measurements of --test.
 #pragma once
 
 #include <string>
@@ -14,17 +14,18 @@ struct ReadTurns {
   std::string text{};
   Encoding encoding{};
 };
-/// As many of the last turns as the model has positions for. Throws kTooLong where the last one alone has too many tokens.
+/// Encodes as many of the last turns as fit the model's positions. Throws kTooLong if the last turn alone has too many tokens.
 ReadTurns encoded_turns(const Model& model, std::string joined);
 
-/// ln p of each turn, its end included, with no turn before it. 0 for a model whose tokenizer makes no token of an empty text.
+/// ln p of each turn, including its end token, given an empty source. 0 if the tokenizer encodes an empty text as no tokens.
 std::vector<double> priors_of(const Model& model, const std::vector<Encoding>& turns, const BatchOptions& options = {});
 
-/// How well turn i follows the turns of source i: (ln p(turn | source) − its prior) / tokens. Without the prior, turns that are likely anywhere win.
+/// How well turn i follows source i: (ln p(turn | source) − prior) / tokens. Without the prior, generic turns would win.
 std::vector<double> ratings_of(const Model& model, const std::vector<Encoding>& sources, const std::vector<Encoding>& turns,
                                const std::vector<double>& priors, const BatchOptions& options = {});
 
-/// Perplexity of the next turn, and how often it is rated best among ten: itself, and nine turns of other dialogues, drawn by the recipe's seed.
+/// Prints the perplexity of the next turn, and how often it is rated best of ten: the other nine are turns of other dialogues,
+/// drawn with the recipe's seed.
 void measure_dialogues(const Recipe& recipe, const Model& model, bool json);
 
 }  // namespace clearhead::cli

@@ -1,4 +1,4 @@
-// clearhead doctor: what this machine and this build can do.
+// clearhead doctor: reports the machine, the available backends, and the driver that computes each common attention call.
 #include <cstdlib>
 #include <fstream>
 
@@ -20,17 +20,17 @@ std::string processor() {
   return "unknown";
 }
 
-// How attention multiplies bf16 there.
+// How attention multiplies bf16 with this backend: "amx", "dot" or "widen".
 std::string way_over_bf16(const Backend& table) {
-  const cpu::Products products = cpu::bf16_products();  // says what is wrong with CLEARHEAD_BF16, whatever computes
+  const cpu::Products products = cpu::bf16_products();  // reports an invalid CLEARHEAD_BF16 with any backend
   if (table.isa != InstructionSet::kAvx512) return "widen";
   return products == cpu::Products::kAmx ? "amx" : products == cpu::Products::kBf16Dot ? "dot" : "widen";
 }
 std::string in_words(const std::string& way) {
-  return way == "amx" ? "multiplies matrices (AMX)" : way == "dot" ? "takes dot products of bf16 (VDPBF16PS)" : "widens to f32";
+  return way == "amx" ? "multiplies matrices (AMX)" : way == "dot" ? "computes dot products of bf16 (VDPBF16PS)" : "widens to f32";
 }
 
-// Calls that people make, and the driver that computes each here.
+// Common attention calls, and the driver that computes each on this machine.
 std::vector<std::pair<std::string, std::string>> drivers_here(InstructionSet isa) {
   std::vector<std::pair<std::string, std::string>> out;
   const auto add = [&](std::string name, const AttentionSpec& spec, int64_t queries, int64_t keys, DType dtype,
@@ -65,7 +65,7 @@ void add_doctor(CLI::App& app) {
   CLI::App* command = app.add_subcommand("doctor", "Report what this machine and this build can do");
   command->footer(
       "Example: clearhead doctor --json\n"
-      "Environment variables, of every command:\n"
+      "Environment variables, for every command:\n"
       "  CLEARHEAD_BACKEND=ref|cpu          which backend computes\n"
       "  CLEARHEAD_ISA=avx2|avx512          which instruction set it uses\n"
       "  CLEARHEAD_BF16=amx|dot|widen       how AVX-512 multiplies bf16 in attention: AMX, VDPBF16PS, or widened to f32");

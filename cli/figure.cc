@@ -1,4 +1,5 @@
-// Files are made in the order SVG, PDF, TikZ: where a machine has no librsvg, the SVG is there.
+// Options for figures, and writing their files. The SVG is written before the PDF, so that it exists even if the PDF fails
+// because librsvg is missing.
 #include "cli/figure.h"
 
 #include <string>
@@ -29,12 +30,12 @@ void FigureArguments::add(CLI::App& app, CLI::Option* json) {
   app.add_option("--figure-width", width, "Its width in millimetres: 84 for a column, 174 for a page (default: 174)")
       ->check(CLI::Range(kLeast, kMost));
   app.add_option("--weight", weight,
-                 "In the figure: raw; value or output, times the lengths of the values; of a run with --gradients for or\nagainst, what "
-                 "speaks for its answer and against it; raises or lowers, where more weight would; for-value\nand so on, these times the "
-                 "lengths of the values (default: raw)")
+                 "Weights in the figure: raw; value or output, times the norms of the values; after a run with\n--gradients also for or "
+                 "against, what supports the answer or opposes it, and raises or lowers,\nthe effect of more weight; for-value and so "
+                 "on, these times the norms of the values\n(default: raw)")
       ->check(CLI::IsMember(weight_kinds()));
-  app.add_flag("--offsets", offsets, "In the figure of a map: columns are key − query, so that a window over a long text is a band");
-  app.add_flag("--lines", lines, "In the figure: lines between words in place of a map");
+  app.add_flag("--offsets", offsets, "In the figure of a map: columns are key − query, so that a sliding window is a vertical band");
+  app.add_flag("--lines", lines, "In the figure: lines between words instead of a map");
 }
 
 std::string FigureArguments::as_typed() const {
@@ -48,7 +49,7 @@ std::string FigureArguments::as_typed() const {
 void FigureArguments::check() const {
   if (given()) return;
   for (const auto& [has, name] : {std::pair{lines, "--lines"}, {offsets, "--offsets"}, {!weight.empty(), "--weight"}}) {
-    if (has) usage_error(format("{} is of a figure: add --svg FILE, --pdf FILE or --tikz FILE", name));
+    if (has) usage_error(format("{} applies to a figure: add --svg FILE, --pdf FILE or --tikz FILE", name));
   }
 }
 

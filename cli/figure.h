@@ -1,4 +1,4 @@
-// --svg, --pdf and --tikz: what a command shows, as a figure for print.
+// The options --svg, --pdf and --tikz, which write a figure for print.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -12,16 +12,16 @@ struct FigureArguments {
   std::string svg{}, pdf{}, tikz{};
   double width = figure::kPageMillimetres;
   bool lines = false, offsets = false;
-  std::string weight{};  ///< what the figure shows; empty: raw weights
+  std::string weight{};  ///< which weights the figure shows; empty: raw weights
 
-  /// `json`: what prints instead of drawing.
+  /// `json` is the command's --json option; it excludes figures.
   void add(CLI::App& app, CLI::Option* json);
   bool given() const { return !svg.empty() || !pdf.empty() || !tikz.empty(); }
-  /// " --lines --svg FILE …"
+  /// The options as on a command line: " --lines --svg FILE …".
   std::string as_typed() const;
-  /// Throws usage_error where options need a file that is not named.
+  /// Throws usage_error if --lines, --offsets or --weight is given without a file to write.
   void check() const;
-  /// Every file that was asked for, complete or not at all, and a line that names it.
+  /// Writes every requested file, each completely or not at all, and prints a line that names it.
   void write(const figure::Figure& figure) const;
 };
 

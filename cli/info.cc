@@ -1,4 +1,4 @@
-// clearhead info MODEL|TRACE: what it is, before anything is computed.
+// clearhead info MODEL|TRACE: describes a model or a trace without running the model.
 #include <algorithm>
 
 #include "backends/cpu/dispatch.h"
@@ -9,7 +9,7 @@
 namespace clearhead::cli {
 namespace {
 
-// The forward drivers of a layer's frames, in the order they first ran: a prompt's, then a step's.
+// The distinct forward drivers of a layer's frames, in the order in which they first ran: the prompt's, then a decode step's.
 Json drivers_of(const LayerMap& map) {
   std::vector<std::string> seen;
   Json out = Json::array();
@@ -38,7 +38,7 @@ void print_trace(const std::string& path, bool json) {
       const LayerMap map = trace.map(family.name, trace.layers(family.name)[0]);
       for (const Range& range : map.rows_kept()) rows.push(Json::Array{range.begin, range.end});
       drivers = drivers_of(map);
-      queries = map.queries();  // generation adds to those of the plan
+      queries = map.queries();  // the plan does not count generated tokens
       keys = map.keys();
     }
     out["families"].push(Json::object({{"name", family.name},
@@ -90,8 +90,8 @@ void print_model(const std::string& name, bool json) {
   }
   print(format("{} ({})", info.name, info.model_type));
   if (info.directory != info.name) print(format("  {}", info.directory));
-  print(format("  {}{} {} × {} heads{}, width {}, head width {}, {} words",
-               info.encoder_layers > 0 ? format("{} layers that read, ", info.encoder_layers) : "", info.layers,
+  print(format("  {}{} {} × {} heads{}, width {}, head width {}, vocabulary {}",
+               info.encoder_layers > 0 ? format("{} encoder layers, ", info.encoder_layers) : "", info.layers,
                info.layers == 1 ? "layer" : "layers", info.heads,
                info.key_heads != info.heads ? format(" on {} key heads", info.key_heads) : "", info.width, info.head_dim,
                with_commas(info.vocabulary)));
@@ -103,13 +103,13 @@ void print_model(const std::string& name, bool json) {
   } else {
     print(format("  reads {}{}",
                  info.longest > 0 ? format("up to {} tokens", with_commas(info.longest)) : std::string("texts of any length"),
-                 info.encoder_layers > 0 ? ", writes as many"
-                 : info.causal           ? ", left to right"
-                                         : ", both ways"));
+                 info.encoder_layers > 0 ? ", writes at most as many"
+                 : info.causal           ? ", causal"
+                                         : ", bidirectional"));
   }
   std::string tasks;
   for (const Json& head : heads.items()) tasks += (tasks.empty() ? "" : ", ") + head.string();
-  if (!tasks.empty()) print("  answers  clearhead run " + tasks);
+  if (!tasks.empty()) print("  tasks  clearhead run " + tasks);
 }
 
 }  // namespace

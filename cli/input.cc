@@ -1,4 +1,4 @@
-// One case for each kind of input, as ModelInfo::reads names them.
+// Reads a model's input from the command line; one case per value of ModelInfo::reads.
 #include "cli/input.h"
 
 #include <utility>
@@ -52,7 +52,7 @@ ModelInput input_of(const ModelInfo& info, const std::string& given, const std::
 
 namespace {
 
-// As Hugging Face's configs say what a model is for.
+// True if config.json has "task_specific_params" with "summarization", as in Hugging Face's configs.
 bool summarises(const ModelInfo& info) {
   const std::string path = info.directory + "/config.json";
   const Json config = Json::parse(read_config(path), path);

@@ -1,5 +1,5 @@
-// What a command line gives a model to read: a text, a document, a story and a question, or the file of a picture or a sound. And what
-// a model can be asked.
+// Reads a model's input from the command line (a text, a document, a story and a question, or the file of a picture or a sound),
+// and lists the tasks of a model.
 #pragma once
 
 #include <string>
@@ -10,17 +10,18 @@
 
 namespace clearhead::cli {
 
-/// True for models that are given a ModelInput, not one text.
+/// True for models that read a ModelInput instead of one text.
 bool reads_inputs(const ModelInfo& info);
-/// True for encoder-decoders, which write a second text from the one they read.
+/// True for encoder-decoders, which generate a second text from the one they read.
 bool writes_from_text(const ModelInfo& info);
-/// The model's input on the command line, TEXT or --file: a text, or the path of a picture or sound. Throws UsageError for a
-/// picture or sound from standard input.
+/// Returns the argument TEXT or --file for this model: the text itself, or the path of a picture or sound. Throws UsageError for
+/// a picture or sound from standard input.
 std::string given_to(const ModelInfo& info, const TextArguments& text);
-/// given: the text, or the path of the picture or sound. question: of a story, if empty its last line; of a scene.
-/// Throws UsageError for a question that is missing or that nothing reads; what reading a file throws.
+/// given: the text, or the path of the picture or sound. question: for stories and scenes; if it is empty for a story, the
+/// story's last line is the question if it ends with "?". Throws UsageError for a question that is missing or that the model does
+/// not read, and whatever reading the file throws.
 ModelInput input_of(const ModelInfo& info, const std::string& given, const std::string& question);
-/// The commands of `clearhead run` that the model answers; the last one is its own task.
+/// The tasks of `clearhead run` that the model has; the last one is its own task, the default.
 std::vector<std::string> tasks_of(const ModelInfo& info);
 
 }  // namespace clearhead::cli

@@ -1,4 +1,4 @@
-// Items from words, sentences and named bytes.
+// Divides a text into items: words, sentences or named byte ranges.
 #include "cli/items.h"
 
 #include <algorithm>
@@ -17,7 +17,7 @@ using namespace judge;  // NOLINT(google-build-using-namespace)
 
 void choose_items(Subject& subject, const std::string& what, const std::string& segments) {
   const RunText& text = subject.plan().text;
-  if (!text.items.empty()) return;  // those of a network: its sentences, statements or patches
+  if (!text.items.empty()) return;  // a network has its own items: sentences, statements or patches
   if (!segments.empty()) {
     std::vector<std::array<int64_t, 2>> stretches;
     for (const NamedBytes& part : segments_from_json(read_config(segments), segments)) {
@@ -43,7 +43,7 @@ std::atomic<bool>& cancel_flag() {
 }
 
 Cancellable::Cancellable() {
-  cancel_flag() = false;  // made before the handler may ask for it
+  cancel_flag() = false;  // also initialises the static flag before the signal handler can run
   before_ = std::signal(SIGINT, [](int) { cancel_flag() = true; });
 }
 Cancellable::~Cancellable() { std::signal(SIGINT, before_); }

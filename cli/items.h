@@ -1,4 +1,5 @@
-// What gets shares and is taken away, for why and judge: words, sentences, named parts; and how Ctrl-C ends either with what there is.
+// The items that `why` and `judge` attribute to and remove: words, sentences or named sections. Also lets Ctrl-C end these commands
+// early with the results so far.
 #pragma once
 
 #include <atomic>
@@ -8,14 +9,15 @@
 
 namespace clearhead::cli {
 
-/// Sets the items of a subject: "word", "token" or "sentence"; or the parts that a JSON file names, if `segments` is given. A network's items stay what they
-/// are. Throws what reading the file throws.
+/// Sets the items of a subject. what: "word", "token" or "sentence". segments: if given, a JSON file that names the items. The
+/// items of a network stay as they are. Throws whatever reading the file throws.
 void choose_items(judge::Subject& subject, const std::string& what, const std::string& segments = "");
-/// Its bytes of the text without blanks at the ends, or its name.
+/// The item's text without leading and trailing whitespace, or its name if it covers no bytes of the text.
 std::string text_of_item(const judge::Subject& subject, const Range& item);
 
-/// Set by Ctrl-C while a Cancellable lives.
+/// Set by Ctrl-C while a Cancellable exists.
 std::atomic<bool>& cancel_flag();
+/// While it exists, Ctrl-C sets cancel_flag() instead of ending the process.
 class Cancellable {
  public:
   Cancellable();

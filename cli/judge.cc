@@ -1,6 +1,7 @@
-// clearhead judge MODEL --file DATA: how far each method of attribution says what the answers needed, on these texts.
+// clearhead judge MODEL --file DATA: measures how faithful each attribution method is to the model, on these texts.
 //
-//   DATA   a text a line; or JSON lines {"text", "question" or "pair", "of", "against", "marks": [[begin, end], …]}, marks in bytes of the text, or items of a picture
+//   DATA   one text per line; or JSON lines {"text", "question" or "pair", "of", "against", "marks": [[begin, end], …]}, where
+//          marks are in bytes of the text, or in items of a picture or sound
 #include <algorithm>
 #include <cmath>
 
@@ -19,7 +20,7 @@ using namespace judge;  // NOLINT(google-build-using-namespace)
 
 namespace {
 
-// "both" leaves masking out where no token could stand in another's place.
+// The ways of removal to measure. "both" leaves out masking if the tokenizer has no token to replace others with.
 std::vector<RemovedBy> ways_to_remove(const JudgeOptions& options, const Model& model) {
   std::vector<RemovedBy> out;
   if (options.removal != "masked") out.push_back(RemovedBy::kUnseen);
@@ -77,7 +78,7 @@ Json verdict_json(const Verdict& verdict, RemovedBy how) {
   return Json::object({{"removal", to_string(how)}, {"texts", verdict.texts()}, {"methods", methods}});
 }
 
-// A panel for each measure that these texts have; the dashed line is the random ranking.
+// One panel for each measure that is defined for these texts; the dashed line is the random ranking.
 DotPlot plot_of(const Verdict& verdict, RemovedBy how, const JudgeOptions& options) {
   DotPlot out{.title = format("{}: methods of attribution, removed items {}", options.model, to_string(how)),
               .caption = format("Dots: means over {} texts; lines: 95 % bootstrap intervals. Dashed: a random ranking.", verdict.texts()),
@@ -124,8 +125,8 @@ void write_plots(const JudgeOptions& options, const std::vector<Verdict>& verdic
       options.html,
       page_html(
           format("How far explanations of {} can be trusted", options.model),
-          "Each method ranks the parts of a text; what it ranks first is taken away, and the model is asked again. An explanation that "
-          "does not beat a random ranking is none. Removal decides figures, so every way to remove is shown.",
+          "Each method ranks the items of a text; the items that it ranks first are removed, and the model is run again. A method that "
+          "does not beat a random ranking explains nothing. The numbers depend on how items are removed, so each way is shown.",
           svgs, tables));
 }
 
@@ -133,7 +134,7 @@ std::vector<MethodInfo> methods_of(const JudgeOptions& options) {
   std::vector<MethodInfo> out;
   const bool all = std::find(options.by.begin(), options.by.end(), "all") != options.by.end();
   for (const MethodInfo& info : attribution_methods()) {
-    if (all && info.method != Method::kFlow) out.push_back(info);  // that is for short texts
+    if (all && info.method != Method::kFlow) out.push_back(info);  // flow is for short texts only
   }
   for (const std::string& name : options.by) {
     const bool is_there = std::any_of(out.begin(), out.end(), [&](const MethodInfo& info) { return info.name == name; });
@@ -173,8 +174,8 @@ void run_verdict(const JudgeOptions& options, VerdictOptions settings, const std
     }
   }
   if (done < static_cast<int64_t>(questions.size())) notice(format("ended after {} of {} texts", done, questions.size()));
-  if (short_ones > 0) notice(format("{} texts have fewer than 3 items and say nothing", short_ones));
-  if (not_given > 0) notice(format("{} questions ask for what the model does not write", not_given));
+  if (short_ones > 0) notice(format("{} texts were skipped: they have fewer than 3 items", short_ones));
+  if (not_given > 0) notice(format("{} questions were skipped: the model does not generate what they ask about", not_given));
   if (verdicts[0].texts() == 0) fail(ErrorCode::kInvalidArgument, "judge: no text has 3 items or more");
   write_plots(options, verdicts, ways);
   Json out = Json::array();
@@ -189,10 +190,10 @@ void run_verdict(const JudgeOptions& options, VerdictOptions settings, const std
 }
 
 void run(JudgeOptions& options) {
-  if (!options.text.given()) usage_error("judge asks about texts: --file, a text, or - for standard input");
+  if (!options.text.given()) usage_error("judge needs texts: --file, a text, or - for standard input");
   const bool checks = options.sanity || options.moved || !options.others.empty();
   if (checks && !(options.svg.empty() && options.html.empty()))
-    usage_error("--svg and --html draw what methods are worth: not with --sanity, --with or --moved");
+    usage_error("--svg and --html draw the comparison of methods: not with --sanity, --with or --moved");
   for (const std::string* out : {&options.svg, &options.html}) {
     if (!out->empty()) check_writable(*out);
   }
@@ -210,46 +211,50 @@ void run(JudgeOptions& options) {
 
 void add_judge(CLI::App& app) {
   auto options = std::make_shared<JudgeOptions>();
-  CLI::App* command = app.add_subcommand("judge", "Say how far each way to explain answers can be trusted, on texts of yours");
+  CLI::App* command = app.add_subcommand("judge", "Measure how faithful each method of explanation is, on your own texts");
   command->footer(
       "Example: clearhead judge models/en-fr --file sentences.txt --limit 20\n"
-      "compr.: what the answer loses without a method's first items (higher is better) · suff.: what it loses with them\n"
-      "alone (lower) · deletion (lower), insertion (higher): areas · loo tau: with what each item alone takes away ·\n"
-      "infidel. (lower) · sens.-n: correlation with what sets of items take away · auprc, token f1: against marks ·\n"
-      "effective: how many items share the weight. Texts of JSON lines may have \"marks\": [[begin, end], …] in bytes;\n"
-      "where \"text\" names a picture or a sound, in its patches row by row, or its frames.");
+      "compr.: what the answer loses without the items that a method ranks first (higher is better) · suff.: what it loses\n"
+      "with these items only (lower) · deletion (lower), insertion (higher): areas under the curves · loo tau: Kendall's tau\n"
+      "with leaving one item out · infidel.: infidelity (lower) · sens.-n: correlation with the effect of removing sets of\n"
+      "items · auprc, token f1: agreement with marks · effective: effective number of items.\n"
+      "A line of JSON may have \"marks\": [[begin, end], …]: bytes of the text, patches of a picture row by row, or frames\n"
+      "of a sound.");
   command->add_option("model", options->model, "A model (its directory, or its name in the local Hugging Face cache)")->required();
   options->text.add(*command);
   command
       ->add_option("--by", options->by,
-                   "Methods, as clearhead why has them, with commas, or all: every one but flow\n"
+                   "Methods of clearhead why, separated by commas, or all: every method except flow\n"
                    "(default: attention,rollout,relevance,gradient-input,occlusion)")
       ->delimiter(',');
-  command->add_option("--items", options->items, "What is ranked and taken away: word, token or sentence (default: word)")
+  command->add_option("--items", options->items, "Items that are ranked and removed: word, token or sentence (default: word)")
       ->check(CLI::IsMember({"word", "token", "sentence"}));
-  command->add_option("--removal", options->removal, "How: unseen, masked, or both, since they disagree (default: both)")
+  command
+      ->add_option("--removal", options->removal,
+                   "How items are removed: unseen (no token attends to them), masked (replaced by a\nmask token), or both (default: both)")
       ->check(CLI::IsMember({"unseen", "masked", "both"}));
-  command->add_option("--column", options->column, "The text's column in lines with tabs, from 1 (default: the whole line)")
+  command->add_option("--column", options->column, "Column of the text in tab-separated lines, counted from 1 (default: the whole line)")
       ->check(whole_from(1));
-  command->add_option("--limit", options->limit, "Judge by the first so many texts only")->check(whole_from(1));
+  command->add_option("--limit", options->limit, "Use only the first N texts")->check(whole_from(1));
   command->add_option("--steps", options->steps, "Steps of integrated gradients (default: 16)")->check(whole_from(1, 10000));
   command->add_option("--sets", options->sets, "Random sets of items for infidelity and sensitivity-n (default: 40)")
       ->check(whole_from(2, 100000));
   command->add_option("--seed", options->seed, "Seed of random rankings and sets (default: 1)");
-  CLI::Option* sanity = command->add_flag("--sanity", options->sanity,
-                                          "Does a method depend on the model? Its ranking as weights become random, layer by layer");
+  CLI::Option* sanity = command->add_flag(
+      "--sanity", options->sanity, "Does a method depend on the model? Compare its rankings while weights are randomised\nlayer by layer");
   CLI::Option* others = command->add_option("--with", options->others,
-                                            "Other models of the task: how far a method's ranking agrees with theirs\n"
-                                            "(other seeds; trained on shuffled labels; repeatable)");
-  CLI::Option* moved = command->add_flag("--moved", options->moved,
-                                         "How far can the map move while the answer stays? Found by gradient, over one row and all heads");
+                                            "Other models of the same task (another seed, shuffled labels; repeatable): how well\n"
+                                            "the rankings of a method agree between the models");
+  CLI::Option* moved = command->add_flag(
+      "--moved", options->moved,
+      "How different can the attention map be while the answer stays the same? Searched by\ngradient, over one row and all heads");
   sanity->excludes(others)->excludes(moved);
   others->excludes(moved);
   command->add_option("--layer", options->layer, "With --moved: the layer (default: the last)")->needs(moved)->check(whole_from(0));
-  command->add_option("--tolerance", options->tolerance, "With --moved: how far the probability may move (default: 0.01)")
+  command->add_option("--tolerance", options->tolerance, "With --moved: largest change of the probability (default: 0.01)")
       ->needs(moved)
       ->check(above_zero(1));
-  command->add_option("--svg", options->svg, "Write the plot to this file (of the first way to remove)")->type_name("FILE");
+  command->add_option("--svg", options->svg, "Write the plot to this file (for the first way of removal)")->type_name("FILE");
   command->add_option("--html", options->html, "Write plots and tables as a page to this file")->type_name("FILE");
   command->add_flag("--json", options->json, "Print JSON");
   command->callback([options] { run(*options); });

@@ -1,4 +1,4 @@
-// What the parts of clearhead judge share: its options, the questions of a file, a question as it is put to a model.
+// Declarations that the files of clearhead judge share: options, and questions read from a file and put to a model.
 #pragma once
 
 #include <array>
@@ -29,19 +29,19 @@ struct JudgeQuestion {
   std::vector<std::array<int64_t, 2>> marks{};
 };
 
-/// A text a line, or JSON lines. Throws kFormat with file and line.
+/// Reads one text per line, or JSON lines. Throws kFormat that names file and line.
 std::vector<JudgeQuestion> judge_questions(const JudgeOptions& options);
-/// The subject with its items chosen; none of a question that asks for what the model does not write.
+/// The subject of a question, with its items set; null if the question asks about a word that the model does not generate.
 std::unique_ptr<judge::Subject> judge_subject_or_none(const std::shared_ptr<const Model>& model, const JudgeQuestion& question,
                                                       const std::string& items);
-/// The items that people marked, a flag each; empty without marks.
+/// One flag per item: 1 if it is marked (a human annotation). Empty if the question has no marks.
 std::vector<uint8_t> judge_marks(const Model& model, const judge::Subject& subject, const JudgeQuestion& question);
 
-/// "–" for what is not defined.
+/// A number with three decimals; "–" if it is not finite.
 std::string judge_number(double value, bool with_sign = false);
 Json judge_interval(const metrics::Interval& interval);
 
-/// --sanity, --with and --moved: what a method or a map depends on (judge_checks.cc).
+/// --sanity, --with and --moved: whether rankings and maps depend on the model (judge_checks.cc).
 void judge_sanity(const JudgeOptions& options, const judge::VerdictOptions& settings, const std::vector<JudgeQuestion>& questions);
 void judge_others(const JudgeOptions& options, const judge::VerdictOptions& settings, const std::vector<JudgeQuestion>& questions);
 void judge_moved_maps(const JudgeOptions& options, const std::vector<JudgeQuestion>& questions);

@@ -1,4 +1,4 @@
-// clearhead judge --sanity, --with and --moved: does a ranking, does a map depend on the model?
+// clearhead judge --sanity, --with and --moved: tests whether a ranking or an attention map depends on the model.
 #include <algorithm>
 #include <cmath>
 
@@ -19,11 +19,12 @@ using namespace judge;  // NOLINT(google-build-using-namespace)
 
 namespace {
 
-// The same question, with the answer that this model gave, to any other model: what a translator wrote is not written anew.
+// Puts the same question to another model, about the answer of this one. For an encoder-decoder, the target generated here is
+// given to the other model, which does not generate its own.
 AskModel asks_again(const Subject& subject, const JudgeQuestion& question) {
   Asked asked{.of = question.asked.of.starts_with("token ") ? question.asked.of : "", .of_ids = subject.answer_ids()};
   if (subject.against() >= 0) asked.against_id = subject.against();
-  const auto before = static_cast<size_t>(subject.rows().front()) + 1;  // tokens of what is written
+  const auto before = static_cast<size_t>(subject.rows().front()) + 1;  // target tokens up to the explained row
   return [question, asked, before, plan = subject.plan(), items = subject.items()](const std::shared_ptr<const Model>& model) {
     const ModelInfo& info = model->info();
     std::unique_ptr<Subject> out;
@@ -41,7 +42,7 @@ AskModel asks_again(const Subject& subject, const JudgeQuestion& question) {
   };
 }
 
-// Of those with 3 items or more.
+// One entry per question with at least 3 items. Throws kInvalidArgument if there is none.
 std::vector<AskModel> asks_of(const JudgeOptions& options, const std::vector<JudgeQuestion>& questions,
                               const std::shared_ptr<const Model>& model) {
   std::vector<AskModel> out;
@@ -53,7 +54,7 @@ std::vector<AskModel> asks_of(const JudgeOptions& options, const std::vector<Jud
   return out;
 }
 
-// Kendall's tau of every method with the model's own scores, a line for each other model.
+// Prints Kendall's tau between each method's scores on this model and on another one, one line per other model.
 void print_agreement(const JudgeOptions& options, const VerdictOptions& settings, size_t texts, const std::vector<SanityStep>& steps,
                      const char* name) {
   if (options.json) {
@@ -95,9 +96,9 @@ void judge_sanity(const JudgeOptions& options, const VerdictOptions& settings, c
     steps = sanity(options.model, asks, sanity_options(options, settings, progress));
   }
   if (!options.json)
-    print(format("{} texts · Kendall's tau with the trained model's scores, weights random from the answer back", asks.size()));
+    print(format("{} texts · Kendall's tau with the trained model's scores, as weights are randomised from the output back", asks.size()));
   print_agreement(options, settings, asks.size(), steps, "random");
-  if (!options.json) print("a method whose tau stays near 1 shows the text, not the model");
+  if (!options.json) print("a method whose tau stays near 1 reflects the text, not the model");
 }
 
 void judge_others(const JudgeOptions& options, const VerdictOptions& settings, const std::vector<JudgeQuestion>& questions) {
@@ -112,7 +113,8 @@ void judge_others(const JudgeOptions& options, const VerdictOptions& settings, c
     print(format("{} texts · Kendall's tau with the scores of {}, asked for the same answers", asks.size(), options.model));
   print_agreement(options, settings, asks.size(), steps, "model");
   if (!options.json)
-    print("of another seed tau should be high; of a model that was trained on shuffled labels a method that keeps it shows the text");
+    print(
+        "with another seed, tau should be high; a method that keeps a high tau with a model trained on shuffled labels reflects the text");
 }
 
 void judge_moved_maps(const JudgeOptions& options, const std::vector<JudgeQuestion>& questions) {
@@ -129,7 +131,7 @@ void judge_moved_maps(const JudgeOptions& options, const std::vector<JudgeQuesti
       try {
         if (subject) found.push_back(furthest_map(*subject, asked));
       } catch (const Error& error) {
-        if (error.code() != ErrorCode::kCancelled) throw;  // what was found before is told
+        if (error.code() != ErrorCode::kCancelled) throw;  // maps found before the cancellation are still printed
       }
       if (report) report(static_cast<double>(at + 1) / static_cast<double>(questions.size()));
     }
@@ -159,11 +161,11 @@ void judge_moved_maps(const JudgeOptions& options, const std::vector<JudgeQuesti
     return format("{} [{}, {}]", judge_number(value.mean, with_sign), judge_number(value.low, with_sign),
                   judge_number(value.high, with_sign));
   };
-  print(format("{} answers · the row that each is read from, {} · means over answers, 95 % intervals", found.size(), where));
+  print(format("{} answers · the attention row that each is read from, {} · means over answers, 95 % intervals", found.size(), where));
   print(format("{}{} nats of at most 0.693", fit("the map moves by", 38), interval(moved, false)));
   print(format("  {}{}", fit("while the probability stays within", 36), options.tolerance));
   print(format("{}{}", fit("equal weights change it by", 38), interval(uniform, true)));
-  print("a map that moves far while the answer stays is one of many that would do: it explains little");
+  print("if the map can change a lot while the answer stays the same, it explains little");
 }
 
 }  // namespace clearhead::cli

@@ -1,4 +1,4 @@
-// Questions of clearhead judge: read from a file, put to a model; numbers as they are printed.
+// Reads the questions of clearhead judge from a file, puts them to a model, and formats numbers.
 #include <algorithm>
 #include <cmath>
 
@@ -74,7 +74,7 @@ std::vector<JudgeQuestion> judge_questions(const JudgeOptions& options) {
                   : options.column > 0 ? JudgeQuestion{.text = column_of(line, options.column, where), .where = where}
                                        : JudgeQuestion{.text = line, .where = where});
   }
-  if (out.empty()) fail(ErrorCode::kInvalidArgument, "{}: there is no text to judge by", name);
+  if (out.empty()) fail(ErrorCode::kInvalidArgument, "{}: contains no text", name);
   return out;
 }
 
@@ -98,8 +98,8 @@ std::vector<uint8_t> judge_marks(const Model& model, const Subject& subject, con
   std::vector<uint8_t> out(subject.items().size());
   for (const auto& [begin, end] : question.marks) {
     if (begin < 0 || begin >= end || end > static_cast<int64_t>(out.size()))
-      fail(ErrorCode::kInvalidArgument, "{}: mark [{}, {}]: expected some of the {} items of the {}, counted from 0", question.where, begin,
-           end, out.size(), kind.file());
+      fail(ErrorCode::kInvalidArgument, "{}: mark [{}, {}]: expected a range within the {} items of the {}, counted from 0", question.where,
+           begin, end, out.size(), kind.file());
     std::fill(out.begin() + begin, out.begin() + end, uint8_t{1});
   }
   return out;

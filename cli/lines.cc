@@ -1,5 +1,5 @@
-// Windows of lines: at most 8192 lines or 8 MiB, read from a text, a file or standard input, answered together and printed in the text's order.
-// A line ends at \n or \r\n. The fraction done is known where the text has a size.
+// Reads lines from a text, a file or standard input in windows of at most 8192 lines or about 8 MiB, answers each window as a
+// whole and prints the answers in input order. A line ends at \n or \r\n. Progress is reported if the input's size is known.
 #include "cli/lines.h"
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 namespace clearhead::cli {
 namespace {
 
-constexpr size_t kWindowLines = 8192, kWindowBytes = size_t{8} << 20;  // enough that lines of one length fill batches
+constexpr size_t kWindowLines = 8192, kWindowBytes = size_t{8} << 20;  // large enough that lines of similar length fill batches
 
 class Source {
  public:
@@ -43,7 +43,7 @@ class Source {
     return !lines.empty();
   }
   bool has_size() const { return size_ > 0; }
-  /// Of the whole text, with so much of this window done.
+  /// The fraction of the whole text that is done, given the fraction of this window.
   double fraction(double of_window) const { return (before_ + (read_ - before_) * of_window) / size_; }
 
  private:
@@ -51,7 +51,7 @@ class Source {
   double size_ = 0, before_ = 0, read_ = 0;
 };
 
-// Errors that another line would not have: an unknown option or a model that cannot do the task concern all lines.
+// True for errors that concern one line only. Others, such as an unknown option or a model without the task, concern all lines.
 bool is_of_one_line(const Error& error) {
   switch (error.code()) {
     case ErrorCode::kInvalidArgument:
@@ -63,7 +63,7 @@ bool is_of_one_line(const Error& error) {
   }
 }
 
-// Answers windows. A window that is refused is answered in halves, down to the lines that are refused themselves.
+// Answers windows. If a window is refused, it is bisected until the refused lines are found.
 class Answers {
  public:
   explicit Answers(const LineTask& task) : task_(task) {}
@@ -79,7 +79,7 @@ class Answers {
     print_whole(out_);
   }
 
-  /// Throws if lines were refused. count: of all lines.
+  /// Throws kInvalidArgument if lines were refused. count: the number of all lines.
   void finish(size_t count) const {
     if (all_refused_ > 0)
       fail(ErrorCode::kInvalidArgument, "{} of {} lines {} no answer", all_refused_, count, all_refused_ == 1 ? "has" : "have");
@@ -118,7 +118,7 @@ class Answers {
     if (!is_blank) refused_.emplace_back(error.code(), message);
   }
 
-  // Nothing was answered, and for one reason: it is not the lines.
+  // True if every line was refused for the same reason: then the lines are not at fault.
   bool all_alike() const {
     if (refused_.empty() || refused_.size() != lines_->size()) return false;
     const auto reason = [](const Error& error) {

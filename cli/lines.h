@@ -1,5 +1,5 @@
-// --lines: one answer for each line of a text, in its order. Lines are read, answered and printed window by window, so memory
-// is that of one window, whatever the length of the text; within a window, lines of similar length run in one batch.
+// --lines: one answer for each line of a text, in order. Lines are read, answered and printed window by window, so memory does
+// not grow with the length of the text. Within a window, lines of similar length run in one batch.
 #pragma once
 
 #include <functional>
@@ -11,25 +11,25 @@
 namespace clearhead::cli {
 
 struct Window {
-  std::vector<std::string> lines{};  ///< without what ends them
+  std::vector<std::string> lines{};  ///< without line ends
   BatchOptions options{};            ///< names lines in errors, reports progress
 };
 
-/// A task that is run over many lines.
+/// A task that runs on many lines.
 struct LineTask {
-  const char* what = "";          ///< for the line of progress
-  Interventions interventions{};  ///< of every line
+  const char* what = "";          ///< shown in the progress line
+  Interventions interventions{};  ///< applied to every line
   bool json = false, prints = true;
-  /// The lines of output for a window, one for each line, without its end; nothing if nothing is printed. May throw for a line.
+  /// Returns the output for a window, one string per line, without line ends; empty if nothing is printed. May throw for a line.
   std::function<std::vector<std::string>(const Window&)> answer{};
   std::string empty{};                 ///< output for a blank line that `answer` refuses
-  std::function<void()> unanswered{};  ///< called, in order, for each line that has no answer
-  std::function<void()> finish{};      ///< called when all lines were read, before lines without an answer are counted
+  std::function<void()> unanswered{};  ///< called, in order, for each line without an answer
+  std::function<void()> finish{};      ///< called after the last line, before the error for unanswered lines is thrown
 };
 
-/// Answers all lines of a text, in order. A line that is refused (too long, no mask in it) has an empty line of output, as JSON
-/// {"error": …}, and a line on stderr; at the end, kInvalidArgument says how many there were. Throws at once for what concerns
-/// all lines. An interrupt leaves whole lines.
+/// Answers all lines of a text, in order. For a refused line (too long, or without a mask), the output is an empty line, or
+/// {"error": …} with JSON, and the reason goes to stderr; at the end, kInvalidArgument reports the number of such lines. Throws
+/// immediately on an error that concerns all lines. After an interrupt, the output contains complete lines only.
 void answer_lines(const TextArguments& text, const LineTask& task);
 
 }  // namespace clearhead::cli

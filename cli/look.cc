@@ -1,5 +1,5 @@
-// Heads ranked for show, ask and atlas: by mass on a range of keys, by the strength of their best statistic, and what an answer prints of them.
-// Layers, heads and ranges that the trace does not hold are refused by name.
+// Ranks heads for show, ask and atlas: by their weight on a range of keys, or by the strength of their best statistic. Refuses
+// layers, heads and ranges that the trace does not contain.
 #include "cli/look.h"
 
 #include <algorithm>
@@ -53,8 +53,8 @@ void check_scored(const LayerMap& map, Range rows, Range keys) {
   }
   const float largest = *map.tile(0, {.queries = rows, .keys = keys, .cells = {1, 1}}).max.data<float>();
   if (largest < 0) {
-    fail(ErrorCode::kNotFound, "no window holds both #{}:{} and #{}:{}: their weights were never scored; use a longer --window", rows.begin,
-         rows.end, keys.begin, keys.end);
+    fail(ErrorCode::kNotFound, "no window contains both #{}:{} and #{}:{}, so these pairs were never scored; use a longer --window",
+         rows.begin, rows.end, keys.begin, keys.end);
   }
 }
 
@@ -135,10 +135,11 @@ void print_top_heads(const Trace& trace, const std::string& family, const std::v
   Json left_out = Json::array();
   for (const int64_t key : sinks) left_out.push(key);
   if (json) return print_json(Json::object({{"family", family}, {"query", query.end - 1}, {"sinks", left_out}, {"heads", list}}));
-  print(format("#{} {}: the heads that are surest where to look{}", query.end - 1, visible(text.pieces[static_cast<size_t>(query.end - 1)]),
-               sinks.empty() ? "" : ", attention sinks left out: " + sink_names(text, sinks)));
+  print(format("#{} {}: the heads with the largest weight on one key{}", query.end - 1,
+               visible(text.pieces[static_cast<size_t>(query.end - 1)]),
+               sinks.empty() ? "" : ", excluding attention sinks: " + sink_names(text, sinks)));
   for (const Json& item : list.items()) {
-    const std::string took = sinks.empty() ? "" : format("   (sinks took {:.0f} %)", item.find("sink")->number() * 100);
+    const std::string took = sinks.empty() ? "" : format("   (sinks: {:.0f} %)", item.find("sink")->number() * 100);
     print(format("  {:<8} {:>6.2f} %  #{:<7} {}{}",
                  head_name(static_cast<int>(item.find("layer")->integer()), item.find("head")->integer()),
                  item.find("weight")->number() * 100, item.find("key")->integer(), visible(item.find("token")->string()), took));
@@ -185,7 +186,7 @@ void print_telling_heads(const Trace& trace, const std::string& family, int64_t 
     for (const HeadScores& head : heads) list.push(head_json(head));
     return print_json(Json::object({{"family", family}, {"heads", list}}));
   }
-  print(cut(format("{} · {} · the heads that say most about this text", heading_name(trace), family), terminal().width));
+  print(cut(format("{} · {} · the heads with the strongest scores on this text", heading_name(trace), family), terminal().width));
   for (const HeadScores& head : heads) {
     print(cut(format("  {:<8} {}", head_name(head.layer, head.head), strongest_text(head)), terminal().width));
   }

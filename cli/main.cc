@@ -1,4 +1,5 @@
-// clearhead — the command line. Each subcommand has its own file; this one parses, runs, and turns errors into one line and an exit code.
+// The clearhead command line. Each subcommand has its own file; this file parses the arguments, runs the subcommand, and reports
+// an error as one line and an exit code.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -30,7 +31,7 @@ constexpr const char* kExamples =
     "  clearhead run embed MODEL \"text\" --json                   a sentence's vector\n"
     "MODEL is a trace, a directory, a shipped model, or a name in the local Hugging Face cache. Nothing is downloaded.";
 
-// Ctrl-C: nothing half-written stays behind.
+// Handler of Ctrl-C: removes unfinished files and exits.
 void interrupted(int signal) {
   if (keep_interrupt(signal)) return;
   remove_unfinished_files();
@@ -43,7 +44,7 @@ int report(const std::string& message, int code = 1) {
   return code;
 }
 
-// The innermost subcommand that was named, for where to find help.
+// The innermost subcommand on the command line; error messages point to its --help.
 const CLI::App* innermost(const CLI::App& app) {
   const CLI::App* at = &app;
   while (!at->get_subcommands().empty()) at = at->get_subcommands().back();
@@ -54,7 +55,7 @@ std::string full_name(const CLI::App* app) {
   return app->get_parent() ? full_name(app->get_parent()) + " " + app->get_name() : app->get_name();
 }
 
-// What was not expected, with what may have been meant: an option of the subcommand, or a subcommand.
+// The message for an unexpected argument, with the nearest option or subcommand as a hint.
 std::string unexpected(const CLI::App& app) {
   const CLI::App* command = innermost(app);
   const std::vector<std::string> rest = app.remaining(true);
@@ -88,7 +89,7 @@ int usage(const CLI::App& app, const CLI::ParseError& error) {
 
 }  // namespace
 
-// `clearhead run MODEL INPUT` asks for the model's own task: its name is inserted. A mistyped task stays as it is.
+// `clearhead run MODEL INPUT` runs the model's own task: inserts the name of the task. A mistyped task is left as it is.
 static std::vector<std::string> with_own_task(const CLI::App& app, int argc, char** argv) {
   std::vector<std::string> words(argv + 1, argv + argc);
   const std::vector<const CLI::App*> commands = app.get_subcommands([](const CLI::App*) { return true; });
@@ -114,8 +115,8 @@ static std::vector<std::string> with_own_task(const CLI::App& app, int argc, cha
   return words;
 }
 
-// Every option takes one value each time it is given, so that none takes the arguments after it for more values. Options of
-// several values are repeated, or take a list with commas.
+// Makes every option take exactly one value each time it is given, so that an option does not consume the positional arguments
+// after it. Options with several values are repeated, or take a comma-separated list.
 static void take_one_value_each(CLI::App& app) {
   for (CLI::Option* option : app.get_options()) {
     const bool takes_more = option->get_items_expected_max() > 1 || option->get_allow_extra_args();
@@ -158,7 +159,7 @@ static int run(int argc, char** argv) {
   });
   try {
     std::vector<std::string> words = with_own_task(app, argc, argv);
-    std::reverse(words.begin(), words.end());  // as CLI11 takes them
+    std::reverse(words.begin(), words.end());  // CLI11 parses the vector from its end
     app.parse(std::move(words));
     const bool flushed = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
     return flushed ? 0 : report(format("standard output cannot be written: {}", std::strerror(errno)));
@@ -180,7 +181,7 @@ static int run(int argc, char** argv) {
     const bool keeps = innermost(app)->get_option_no_throw("--budget");
     return report(keeps ? "out of memory; a shorter text, a smaller --budget or fewer --layers need less"
                         : "out of memory; a shorter text or fewer at a time (a batch, beams) need less");
-  } catch (const std::exception& error) {  // of the standard library: a check of ours is missing
+  } catch (const std::exception& error) {  // from the standard library: one of our checks is missing
     return report(format("a fault of clearhead itself: {}; please report it with the command that led here", error.what()));
   }
 }
@@ -188,14 +189,14 @@ static int run(int argc, char** argv) {
 }  // namespace clearhead::cli
 
 int main(int argc, char** argv) {
-  // A closed stream's number would be given to the next file that is opened, and what is printed would go there.
+  // If stdin, stdout or stderr is closed, the next opened file would get its descriptor, and output would go to that file.
   for (int descriptor = 0; descriptor < 3; ++descriptor) {
     if (::fcntl(descriptor, F_GETFD) < 0 && errno == EBADF) (void)!::open("/dev/null", O_RDWR);
   }
   std::signal(SIGINT, clearhead::cli::interrupted);
   std::signal(SIGTERM, clearhead::cli::interrupted);
   std::signal(SIGHUP, clearhead::cli::interrupted);
-  std::signal(SIGXFSZ, SIG_IGN);  // a write beyond `ulimit -f` fails like any other
+  std::signal(SIGXFSZ, SIG_IGN);  // a write beyond `ulimit -f` then fails with an error instead of a signal
   clearhead::guard_mappings();
   return clearhead::cli::run(argc, argv);
 }

@@ -1,5 +1,5 @@
-// Test scores of a model: bits a byte = nats / (ln 2 · bytes) over texts, whose first tokens are given; BLEU over pairs, translated with beams (dialogues:
-// dialogue.cc; sounds: transcripts.cc).
+// Test scores of a model. Texts: bits per byte = nats / (ln 2 · bytes), where the first token of each text is given. Pairs: BLEU
+// or ROUGE with beam search. Dialogues are in dialogue.cc, sounds in transcripts.cc.
 #include "cli/measure.h"
 
 #include <cmath>
@@ -35,15 +35,15 @@ void measure_texts(const Recipe& recipe, const Model& model, bool json) {
     const int64_t foretold = static_cast<int64_t>(texts[at].size()) - encoding.offsets[0][1];  // the first token is given
     files[recipe.source.files[at]] = bits(own, foretold);
     if (!json)
-      print(format("{:.4f} bits a byte  {} ({} tokens)", bits(own, foretold), recipe.source.files[at],
+      print(format("{:.4f} bits per byte  {} ({} tokens)", bits(own, foretold), recipe.source.files[at],
                    with_commas(static_cast<int64_t>(encoding.size()))));
     nats += own;
     bytes += foretold;
     tokens += static_cast<int64_t>(encoding.size());
   }
-  if (bytes == 0) fail(ErrorCode::kInvalidArgument, "{}: \"splits\" parts nothing off to test on", recipe.where);
+  if (bytes == 0) fail(ErrorCode::kInvalidArgument, "{}: \"splits\" leaves no test data", recipe.where);
   if (json) return print_json(Json::object({{"bits_per_byte", bits(nats, bytes)}, {"tokens", tokens}, {"files", files}}));
-  print(format("{:.4f} bits a byte  all of them ({} tokens)", bits(nats, bytes), with_commas(tokens)));
+  print(format("{:.4f} bits per byte  all files ({} tokens)", bits(nats, bytes), with_commas(tokens)));
 }
 
 void print_rouge(const metrics::Rouge& mean, size_t pairs, const Beams& beams, bool json) {
@@ -97,7 +97,7 @@ void measure_pairs(const Recipe& recipe, const Model& model, bool json) {
 void measure_task(const Recipe& given, const Model& model, bool json) {
   Recipe recipe = fitted_to_task(given);
   if (const auto adopt = definition_of(recipe).adopt) adopt(model.info(), recipe);
-  const bool reads_words = model.info().vocabulary > 0;  // a model of pictures is loaded without a tokenizer
+  const bool reads_words = model.info().vocabulary > 0;  // an image model is loaded without a tokenizer
   const std::shared_ptr<const Tokenizer> tokenizer =
       reads_words ? model.shared_tokenizer() : Tokenizer::from_json(tokenizer_json_of(recipe));
   const std::unique_ptr<Task> task = task_of(recipe, *tokenizer, task_facts(recipe));
@@ -144,7 +144,7 @@ void measure_task(const Recipe& given, const Model& model, bool json) {
 void warn_of_words(const std::vector<std::string>& references, BleuWords words, const std::string& remedy) {
   if (words != BleuWords::kMteval13a || !text::are_written_without_spaces(references)) return;
   notice(format(
-      "the references are in a language written without spaces, of which BLEU's 13a words count a whole sentence as one word; set {}",
+      "the references are in a language written without spaces, and BLEU's 13a tokenizer takes a whole sentence for one word; set {}",
       remedy));
 }
 

@@ -1,4 +1,5 @@
-// An input without tokens has a plan only when the network runs over it, so its places are checked by an observer.
+// Checks the tokens that interventions name. The plan of an input without tokens exists only during a run, so an observer checks
+// such inputs.
 #include "cli/places.h"
 
 #include <algorithm>
@@ -52,7 +53,7 @@ void check_places_in(const Interventions& interventions, const Model& model, con
 void check_places_in(const Window& window, const Model& model, const std::string& pair, int64_t more) {
   if (!names_places(window.options.interventions)) return;
   for (size_t line = 0; line < window.lines.size(); ++line) {
-    if (window.lines[line].find_first_not_of(" \t") == std::string::npos) continue;  // has an answer of its own
+    if (window.lines[line].find_first_not_of(" \t") == std::string::npos) continue;  // blank lines are answered without a run
     try {
       check_places_in(window.options.interventions, model, window.lines[line], pair, more);
     } catch (const Error& error) {

@@ -1,4 +1,4 @@
-// clearhead robust MODEL --file DATA: how far answers and attention maps move when texts change a little.
+// clearhead robust MODEL --file DATA: measures how much answers and attention maps change under small changes of the texts.
 #include <algorithm>
 #include <filesystem>
 #include <numeric>
@@ -23,8 +23,8 @@ using judge::Outcome;
 using judge::Robustness;
 using metrics::Interval;
 
-constexpr size_t kMovers = 5;         // heads named in the terminal
-constexpr size_t kPlottedHeads = 20;  // and in the plot
+constexpr size_t kMovers = 5;         // heads listed in the terminal
+constexpr size_t kPlottedHeads = 20;  // heads in the plot
 
 struct Options {
   std::string model, file, against, text = "1", label, bleu = "13a", svg, html;
@@ -40,14 +40,14 @@ struct Report {
   Robustness found;
 };
 
-// How each measure is shown. A change below zero is worse; of bits per byte, above.
+// How each measure is printed. A negative change is worse, except for bits per byte, where a positive change is worse.
 struct Shown {
   const char *name, *title;
   double scale;
   const char* unit;
   int digits;
 };
-constexpr Shown kShown[] = {{"stays", "answers that stay", 100, " %", 1},
+constexpr Shown kShown[] = {{"stays", "unchanged answers", 100, " %", 1},
                             {"accuracy", "accuracy", 100, " %", 1},
                             {"accuracy_change", "change of accuracy", 100, " %", 1},
                             {"bleu", "BLEU", 1, "", 1},
@@ -58,7 +58,8 @@ constexpr Shown kShown[] = {{"stays", "answers that stay", 100, " %", 1},
 
 bool is_table(const std::string& file) { return is_json_lines(file) || file.ends_with(".tsv"); }
 
-// Splits a text at line ends into pieces of at most `most` bytes, where lines allow; a language model predicts each piece by itself.
+// Splits a text at line ends into pieces of at most `most` bytes (a longer line is a piece of its own). A language model predicts
+// each piece independently.
 std::vector<std::string> pieces_of(const std::string& text, size_t most) {
   std::vector<std::string> out;
   for (const std::string& line : lines_of(text)) {
@@ -72,7 +73,7 @@ std::vector<std::string> pieces_of(const std::string& text, size_t most) {
 judge::RobustTexts read_table(const std::string& path, const Options& options) {
   const auto check_column = [&](const char* option, const std::string& name) {
     if (is_json_lines(path) || whole_number(name).value_or(0) > 0) return;
-    usage_error(format("{} {}: expected a column of the table, counted from 1 (names belong to fields of a .jsonl)", option, name));
+    usage_error(format("{} {}: expected a column number of the table, from 1 (only fields of .jsonl files have names)", option, name));
   };
   check_column("--text", options.text);
   if (!options.label.empty()) check_column("--label", options.label);
@@ -90,7 +91,7 @@ judge::RobustTexts read_table(const std::string& path, const Options& options) {
 }
 
 judge::RobustTexts read_texts(const std::string& path, Answering kind, const Options& options) {
-  (void)MappedFile::open(path);  // says if there is no such file
+  (void)MappedFile::open(path);  // throws if the file does not exist
   judge::RobustTexts all;
   if (is_table(path)) {
     all = read_table(path, options);
@@ -99,7 +100,7 @@ judge::RobustTexts read_texts(const std::string& path, Answering kind, const Opt
   } else {
     all.texts = lines_of(read_text_file(path));
   }
-  if (all.texts.empty()) fail(ErrorCode::kInvalidArgument, "{}: holds no texts; expected at least one", path);
+  if (all.texts.empty()) fail(ErrorCode::kInvalidArgument, "{}: contains no texts; expected at least one", path);
   std::vector<size_t> chosen(all.texts.size());
   std::iota(chosen.begin(), chosen.end(), size_t{0});
   RandomSequence(options.robust.seed).shuffle(chosen);
@@ -121,13 +122,13 @@ std::string in_words(const Interval& value, const Shown& how) {
   return format("{}{} ({} … {})", number(value.mean), how.unit, number(value.low), number(value.high));
 }
 
-const Shown kDivergence{"divergence", "maps move, JS in nats", 1, "", 3};
+const Shown kDivergence{"divergence", "map change, JS in nats", 1, "", 3};
 
 std::string head_words(const judge::HeadDivergence& head) {
   return (head.family.empty() ? "" : head.family + ".") + head_name(head.layer, head.head);
 }
 
-// The measures that any outcome has.
+// The measures that at least one outcome has.
 std::vector<Shown> measures_of(const Robustness& found) {
   std::vector<Shown> out;
   for (const Shown& shown : kShown) {
@@ -157,7 +158,7 @@ judge::PageTable table_of(const Report& report) {
 }
 
 judge::PageTable heads_table(const Report& report) {
-  judge::PageTable out{.title = "Heads that move first", .head = {"head", "JS in nats, mean over the changes"}};
+  judge::PageTable out{.title = "Heads that change most", .head = {"head", "JS in nats, mean over the changes"}};
   for (size_t at = 0; at < std::min(report.found.movers.size(), kPlottedHeads); ++at)
     out.rows.push_back({head_words(report.found.movers[at]), in_words(report.found.movers[at].divergence, kDivergence)});
   return out;
@@ -186,7 +187,7 @@ void print_report(const Report& report) {
   std::string heads;
   for (size_t at = 0; at < std::min(report.found.movers.size(), kMovers); ++at)
     heads += format("{}{} {:.3f}", at == 0 ? "" : ", ", head_words(report.found.movers[at]), report.found.movers[at].divergence.mean);
-  print(format("heads that move first (mean over the changes): {}", heads));
+  print(format("heads that change most (mean over the changes): {}", heads));
 }
 
 Json interval_json(const Interval& value) { return Json::object({{"mean", value.mean}, {"low", value.low}, {"high", value.high}}); }
@@ -216,7 +217,7 @@ Json report_json(const Report& report) {
 
 judge::DotPlot plot_of(const Report& report, const std::string& model) {
   judge::DotPlot out{.title = format("{} on {}", model, std::filesystem::path(report.file).filename().string()),
-                     .caption = "Dots: means over texts; lines: 95 % bootstrap intervals. Dashed: the texts as they are, or no change."};
+                     .caption = "Dots: means over texts; lines: 95 % bootstrap intervals. Dashed: the unchanged texts, or no change."};
   for (const Outcome& outcome : report.found.outcomes) out.rows.push_back(outcome.name);
   const auto add = [&](const Shown& shown, const auto& value_of) {
     judge::Panel panel{.title = format("{}{}", shown.title, shown.scale == 100 ? ", %" : ""), .scale = shown.scale};
@@ -237,7 +238,7 @@ judge::DotPlot plot_of(const Report& report, const std::string& model) {
 }
 
 judge::DotPlot heads_plot(const Report& report) {
-  judge::DotPlot out{.title = "Heads that move first",
+  judge::DotPlot out{.title = "Heads that change most",
                      .caption = "Dots: means over the changes; lines: the means of their 95 % intervals."};
   judge::Panel panel{.title = kDivergence.title};
   for (size_t at = 0; at < std::min(report.found.movers.size(), kPlottedHeads); ++at) {
@@ -257,11 +258,12 @@ void write_page(const Options& options, const std::vector<Report>& reports) {
     tables.push_back(table_of(report));
     if (!report.found.movers.empty()) tables.push_back(heads_table(report));
   }
-  write_file(options.html,
-             judge::page_html(format("Robustness of {}", options.model),
-                              "How far answers and attention maps move when texts change a little. Intervals: 95 %, bootstrap over texts. "
-                              "Divergence: Jensen–Shannon between the rows of a token that is in both texts.",
-                              svgs, tables));
+  write_file(
+      options.html,
+      judge::page_html(format("Robustness of {}", options.model),
+                       "How much answers and attention maps change when texts change a little. Intervals: 95 %, bootstrap over texts. "
+                       "Divergence: Jensen–Shannon divergence between the rows of a token that occurs in both texts.",
+                       svgs, tables));
 }
 
 void run(Options& options) {
@@ -280,7 +282,7 @@ void run(Options& options) {
     reports.push_back({file, texts.texts.size(), judge::robustness(*model, texts, options.robust)});
   }
   if (kind != Answering::kLanguageModel && options.label.empty())
-    notice("no accuracy and no BLEU: name the column of labels or references with --label");
+    notice("accuracy and BLEU are not measured: --label names the column of labels or references");
   if (!options.svg.empty()) write_file(options.svg, judge::dot_plot_svg(plot_of(reports[0], options.model)));
   if (!options.html.empty()) write_page(options, reports);
   if (options.json) {
@@ -295,38 +297,42 @@ void run(Options& options) {
 }
 
 void add_changes(CLI::App& command, judge::RobustOptions& to) {
-  command.add_option("--typos", to.typos, "Share of the words with a typo (default: 0.1)")->check(above_zero(1));
-  command.add_option("--words-kept", to.words_kept, "Share of the words that truncation keeps (default: 0.5)")->check(above_zero(1));
-  command.add_option("--token-dropout", to.token_dropout, "Share of the tokens that are dropped (default: 0.1)")->check(above_zero(1));
-  command.add_option("--shift", to.shift, "By how many positions a text is shifted (default: 16)")->check(whole_from(1));
-  command.add_option("--padding", to.padding, "Tokens of padding (default: 16)")->check(whole_from(1));
-  command.add_option("--distractor", to.distractor, "The sentence that is put before and after a text")->type_name("TEXT");
-  command.add_option("--map-texts", to.map_texts, "Texts whose attention maps are compared (default: 20)")->check(whole_from(0));
-  command.add_option("--map-rows", to.map_rows, "Rows of each head that are compared in a text (default: 16)")->check(whole_from(1));
-  command.add_option("--seed", to.seed, "Seed of all that is drawn (default: 1)")->check(whole_from(0));
+  command.add_option("--typos", to.typos, "Fraction of words that get a typo (default: 0.1)")->check(above_zero(1));
+  command.add_option("--words-kept", to.words_kept, "Fraction of words that truncation keeps (default: 0.5)")->check(above_zero(1));
+  command.add_option("--token-dropout", to.token_dropout, "Fraction of tokens that are dropped (default: 0.1)")->check(above_zero(1));
+  command.add_option("--shift", to.shift, "Number of positions by which a text is shifted (default: 16)")->check(whole_from(1));
+  command.add_option("--padding", to.padding, "Number of padding tokens (default: 16)")->check(whole_from(1));
+  command.add_option("--distractor", to.distractor, "The sentence that is added before and after a text")->type_name("TEXT");
+  command.add_option("--map-texts", to.map_texts, "Number of texts whose attention maps are compared (default: 20)")->check(whole_from(0));
+  command.add_option("--map-rows", to.map_rows, "Number of rows of each head that are compared in a text (default: 16)")
+      ->check(whole_from(1));
+  command.add_option("--seed", to.seed, "Random seed (default: 1)")->check(whole_from(0));
 }
 
 }  // namespace
 
 void add_robust(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("robust", "Say how far answers and attention maps move when texts change a little");
+  CLI::App* command = app.add_subcommand("robust", "Measure how much answers and attention maps change when texts change a little");
   command->footer(
-      "Typos, case, truncation, distractors, token dropout, position shift, padding: each against the texts as they are, with 95 % "
-      "intervals.\n"
+      "Typos, case, truncation, distractors, token dropout, position shift, padding: each is compared with the unchanged texts,\n"
+      "with 95 % intervals.\n"
       "Examples:\n  clearhead robust MODEL --file reviews.tsv --text 3 --label 2 --html report.html\n"
       "  clearhead robust models/en-fr --file test.tsv --label 2\n  clearhead robust models/book --file models/book/held-out.txt");
-  command->add_option("model", options->model, "A classifier of texts, a translator, or a language model")->required();
-  command->add_option("--file", options->file, "Texts: a table (.tsv), JSON lines (.jsonl), or a text; of a language model in pieces")
+  command->add_option("model", options->model, "A text classifier, a translator, or a language model")->required();
+  command
+      ->add_option("--file", options->file,
+                   "Texts: a table (.tsv), JSON lines (.jsonl), or a text file with one text per line;\nfor a language model, a text file "
+                   "is split into pieces")
       ->required()
       ->type_name("DATA");
-  command->add_option("--against", options->against, "A second data set of the same task, measured in the same way")->type_name("DATA");
-  command->add_option("--text", options->text, "The column of the texts, counted from 1, or the field (default: 1)");
-  command->add_option("--label", options->label, "The column or field of the labels, or of the reference translations");
-  command->add_option("--texts", options->texts, "How many texts, drawn at random, of a file that has more (default: 200)")
+  command->add_option("--against", options->against, "A second data set for the same task, measured in the same way")->type_name("DATA");
+  command->add_option("--text", options->text, "Column (counted from 1) or field of the texts (default: 1)");
+  command->add_option("--label", options->label, "Column or field of the labels or reference translations");
+  command->add_option("--texts", options->texts, "Number of texts, drawn at random if the file has more (default: 200)")
       ->check(whole_from(1));
-  command->add_option("--piece", options->piece, "Language models: bytes in a piece of a text (default: 1000)")->check(whole_from(1));
-  command->add_option("--bleu", options->bleu, "What BLEU counts as words: 13a, zh or char (default: 13a)")
+  command->add_option("--piece", options->piece, "For language models: size of a piece in bytes (default: 1000)")->check(whole_from(1));
+  command->add_option("--bleu", options->bleu, "Tokenization of BLEU: 13a, zh or char (default: 13a)")
       ->check(CLI::IsMember({"13a", "zh", "char"}));
   add_changes(*command, options->robust);
   add_load_options(*command, options->load);

@@ -1,4 +1,5 @@
-// clearhead run TASK MODEL TEXT: a model's answer. Tasks: embed, fill, classify, tag, answer, generate, score; summarise, transcribe, translate and chat have files of their own.
+// clearhead run TASK MODEL TEXT: prints a model's answer. This file has the tasks embed, fill, classify, tag, answer, generate and
+// score; summarise, transcribe, translate and chat have their own files.
 #include <unistd.h>
 
 #include <algorithm>
@@ -29,7 +30,7 @@ CLI::App* add_task(CLI::App* run, const std::string& name, const std::string& wh
   options->text.add(*task);
   task->add_flag("--json", options->json, "Print JSON");
   task->add_flag("--lines", options->lines,
-                 "One answer for each line of the text, in its order (with --json one object a line);\n"
+                 "Print one answer for each line of the text, in order (with --json one object per line);\n"
                  "lines of similar length run in one batch");
   options->interventions.add(*task);
   add_load_options(*task, options->load);
@@ -41,7 +42,8 @@ std::string text_of(const Options& options, const Model& model) {
   return given_to(model.info(), options.text);
 }
 
-// The interventions, whose places must be in this text or input. more: tokens that are generated after it.
+// The interventions, after a check that their queries and keys exist in this text or input. more: the number of tokens that are
+// generated after it.
 Interventions interventions_in(const Options& options, const Model& model, const std::string& text, const std::string& pair = "",
                                int64_t more = 0) {
   Interventions out = options.interventions.interventions();
@@ -50,7 +52,7 @@ Interventions interventions_in(const Options& options, const Model& model, const
 }
 
 void embed(const Options& options) {
-  if (!options.out.empty() && !options.lines) usage_error("-o keeps the embeddings of --lines");
+  if (!options.out.empty() && !options.lines) usage_error("-o writes the embeddings of --lines: add --lines");
   if (options.lines) return embed_lines(options);
   const auto model = load_model(options.model, options.load);
   const std::string text = text_of(options, *model);
@@ -105,7 +107,7 @@ void tag(const Options& options) {
   if (options.json) return print_json(entities_json(text, spans));
   for (const TaggedSpan& span : spans)
     print(format("{:>7.2f} %  {:<16} {}", span.probability * 100, span.type, visible(words_of(text, span))));
-  if (spans.empty()) notice("no entity in this text");
+  if (spans.empty()) notice("no entity was found in this text");
 }
 
 void answer(const Options& options) {
@@ -116,11 +118,11 @@ void answer(const Options& options) {
   const std::string span = text.substr(static_cast<size_t>(found.begin), static_cast<size_t>(found.end - found.begin));
   if (options.json) return print_json(answer_json(span, found));
   if (found.found) return print(format("{:>7.2f} %  {}", found.probability * 100, visible(span)));
-  notice(format("the text does not say ({:.2f} %)", found.null_probability * 100));
+  notice(format("the text does not contain the answer ({:.2f} %)", found.null_probability * 100));
 }
 
 void generate_text(const Options& options) {
-  if (options.lines && !options.trace.empty()) usage_error("--trace keeps one text; leave out --lines");
+  if (options.lines && !options.trace.empty()) usage_error("--trace stores the run of one text; leave out --lines");
   if (options.lines) return generate_lines(options);
   const auto model = load_model(options.model, options.load);
   const std::string text = text_of(options, *model);
@@ -157,7 +159,8 @@ void generate_text(const Options& options) {
   print_json(generated_json(done));
 }
 
-// A long text in ranges that are four times as long each: does the model read on as well as it began?
+// Scores of a long text in ranges whose ends grow by a factor of four. They show whether predictions get worse with distance from
+// the beginning.
 std::vector<Scored> ranges_of(const Encoding& encoding, const std::vector<float>& log_probabilities) {
   const int64_t count = static_cast<int64_t>(encoding.size());
   std::vector<Scored> out;
@@ -182,14 +185,14 @@ void score(const Options& options) {
   const Scored all = sum_of(encoding, log_probabilities, 1, count);
   Json ranges = Json::array();
   if (!options.json) {
-    print(format("{} tokens, {} bytes: {:.4f} nats a token (perplexity {:.2f}), {:.4f} bits a byte", with_commas(count),
+    print(format("{} tokens, {} bytes: {:.4f} nats per token (perplexity {:.2f}), {:.4f} bits per byte", with_commas(count),
                  with_commas(static_cast<int64_t>(text.size())), all.per_token(), std::exp(all.per_token()), all.bits_per_byte()));
   }
   for (const Scored& range : ranges_of(encoding, log_probabilities)) {
     ranges.push(Json::object(
         {{"begin", range.begin}, {"end", range.end}, {"nats_per_token", range.per_token()}, {"bits_per_byte", range.bits_per_byte()}}));
     if (!options.json)
-      print(format("  tokens {:>9} to {:>9}  {:.4f} bits a byte", with_commas(range.begin), with_commas(range.end - 1),
+      print(format("  tokens {:>9} to {:>9}  {:.4f} bits per byte", with_commas(range.begin), with_commas(range.end - 1),
                    range.bits_per_byte()));
   }
   if (!options.json) return;
@@ -212,7 +215,7 @@ void add_run(CLI::App& app) {
       "run", "Run a model for its answer: embed, fill, classify, tag, answer, generate, summarise, transcribe, translate, chat, score");
   run->require_subcommand(1);
   run->footer(
-      "Without a task, the model answers with its own: clearhead run MODEL INPUT.\nExamples:\n  clearhead run embed MODEL \"text\" "
+      "Without a task, the model runs its own: clearhead run MODEL INPUT.\nExamples:\n  clearhead run embed MODEL \"text\" "
       "--json\n  clearhead run embed MODEL --file lines.txt --lines -o vectors.npy\n  "
       "clearhead run generate MODEL \"Once upon\" --max-tokens 40 --greedy");
   CLI::App* embed_task = add_task(run, "embed", "Print a sentence's vector, as sentence-transformers computes it", options);
@@ -224,14 +227,14 @@ void add_run(CLI::App& app) {
   CLI::App* classify_task =
       add_task(run, "classify", "Print the probabilities of a classifier's labels, or the value of a regression", options);
   classify_task->add_option("--pair,--question", options->pair,
-                            "A second text, for classifiers of pairs; the question, for models that are asked one");
-  classify_task->add_option("--top", options->labels, "How many labels to print (default: 10; as JSON all are)")->check(whole_from(1));
+                            "A second text, for classifiers of pairs; the question, for models that answer one");
+  classify_task->add_option("--top", options->labels, "How many labels to print (default: 10; JSON has all)")->check(whole_from(1));
   classify_task->callback([options] { classify(*options); });
-  add_task(run, "tag", "Print the entities of a text, by a classifier of tokens", options)->callback([options] { tag(*options); });
+  add_task(run, "tag", "Print the entities of a text, found by a token classifier", options)->callback([options] { tag(*options); });
   CLI::App* answer_task = add_task(run, "answer", "Print the words of a text that answer a question, or that there are none", options);
   answer_task->add_option("--question", options->question, "The question")->required();
   answer_task->callback([options] { answer(*options); });
-  add_task(run, "score", "Print how well a causal model predicts a text, in bits a byte, also by how far into the text", options)
+  add_task(run, "score", "Print how well a causal model predicts a text, in bits per byte, overall and by position", options)
       ->callback([options] { score(*options); });
   CLI::App* generate_task = add_task(run, "generate", "Print how a causal model continues a text", options);
   generate_task
@@ -241,25 +244,26 @@ void add_run(CLI::App& app) {
   generate_task->add_flag("--greedy", options->greedy, "Take the most probable token every time, instead of sampling");
   generate_task
       ->add_option("--temperature", options->temperature,
-                   "Softmax temperature of the sampling: divides the logits (default: as the model's files say, else 1)")
+                   "Softmax temperature for sampling: divides the logits (default: from the model's files, else 1)")
       ->check(above_zero());
   generate_task
-      ->add_option("--top-k", options->top_k, "Sample from this many most probable tokens (default: as the model's files say, else 0, all)")
+      ->add_option("--top-k", options->top_k,
+                   "Sample from the K most probable tokens (default: from the model's files, else 0: all tokens)")
       ->check(whole_from(0));
   generate_task
       ->add_option("--top-p", options->top_p,
-                   "Sample from the smallest set of tokens that has this probability (default: as the model's files say, else 1)")
+                   "Sample from the smallest set of tokens with this total probability (default: from the model's files,\nelse 1)")
       ->check(above_zero(1));
   generate_task
       ->add_option("--repetition-penalty", options->repetition_penalty,
-                   "Above 1, tokens seen before become less probable (default: as the model's files say, else 1)")
+                   "Above 1, tokens that occurred before become less probable (default: from the model's files, else 1)")
       ->check(above_zero());
-  generate_task->add_option("--seed", options->seed, "Seed of the sampling (default: 0)")->check(whole_from(0));
+  generate_task->add_option("--seed", options->seed, "Random seed for sampling (default: 0)")->check(whole_from(0));
   generate_task
       ->add_option_function<std::string>(
           "--cache", [options](const std::string& name) { options->cache = dtype_named(name); },
-          "What the KV cache keeps keys and values in (default: as --precision). bf16 and f16 round\n"
-          "them and halve memory and reading")
+          "Dtype of the keys and values in the KV cache (default: as --precision). bf16 and f16\n"
+          "round them, and halve memory and memory traffic")
       ->check(CLI::IsMember({"f32", "bf16", "f16"}));
   generate_task->add_option("--trace", options->trace, "Write the run's attention to this trace file")->type_name("FILE");
   generate_task->add_option("--budget", options->budget, "Memory that the trace may take: 512M, 4G (default: 2G)")->type_name("SIZE");

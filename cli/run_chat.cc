@@ -1,4 +1,5 @@
-// clearhead run chat MODEL: an encoder-decoder answers turn by turn. It reads the last turns, its own among them, as it was trained to.
+// clearhead run chat MODEL: an encoder-decoder answers turn by turn. Its source is the last turns of the dialogue, including its
+// own, as in training.
 #include <unistd.h>
 
 #include <algorithm>
@@ -36,12 +37,12 @@ Candidates candidates_of(const std::string& path, const Model& model, const Inte
     out.texts.push_back(line);
     out.encodings.push_back(model.tokenizer().encode(line));
   }
-  if (out.texts.empty()) fail(ErrorCode::kInvalidArgument, "{}: holds no line to choose from", path);
+  if (out.texts.empty()) fail(ErrorCode::kInvalidArgument, "{}: contains no line to choose from", path);
   out.priors = priors_of(model, out.encodings, {.interventions = interventions, .name = [&](size_t index) { return out.texts[index]; }});
   return out;
 }
 
-// A dialogue under way.
+// A dialogue in progress.
 class Chat {
  public:
   Chat(const Model& model, const Options& options)
@@ -51,8 +52,8 @@ class Chat {
         before_(options.turns ? options.turns : turns_before(model.info())) {
     if (!before_) {
       fail(ErrorCode::kUnsupported,
-           "{}: its files do not say how many turns it reads (\"turns_before\" in generation_config.json), so it was not trained on "
-           "dialogues; --turns gives a number",
+           "{}: generation_config.json has no \"turns_before\", the number of turns that the model reads, so it was not trained on "
+           "dialogues; --turns sets the number",
            model.info().name);
     }
     if (!options.choose.empty()) candidates_ = candidates_of(options.choose, model, settings_.run.interventions);
@@ -60,7 +61,7 @@ class Chat {
 
   void begin_anew() { turns_.clear(); }
 
-  /// The answer to a turn, which both join the dialogue.
+  /// Prints the answer to a turn, and appends both to the dialogue.
   void answer(const std::string& turn) {
     turns_.push_back(as_line(turn));
     const ReadTurns read = encoded_turns(model_, joined_turns(turns_, turns_.size(), *before_));
@@ -102,7 +103,8 @@ class Chat {
     return candidates_.texts[order[0]];
   }
 
-  // Each turn that was read, by its number in the dialogue, and the answer. A line break belongs to the turn that it ends.
+  // One segment for each turn of the source, named by its number in the dialogue, and one for the answer. A line break belongs to
+  // the turn that it ends.
   std::vector<TextSegment> turns_of(const ReadTurns& read, const RunText& text) const {
     const size_t count = read.text.empty() && *before_ == 0 ? 0 : lines_of(read.text + "\n").size();
     std::vector<TextSegment> out(count);
@@ -135,7 +137,7 @@ void chat(const Options& options) {
   const auto model = load_model(options.model, options.load);
   Chat chat(*model, options);
   const bool asks = reads_input && ::isatty(STDIN_FILENO) && ::isatty(STDOUT_FILENO);
-  if (asks) notice("Say something; an empty line begins a new dialogue, Ctrl-D ends.");
+  if (asks) notice("Type a message; an empty line starts a new dialogue, Ctrl-D quits.");
   const auto next = [&](std::string& line) {
     if (asks) std::fputs("> ", stdout), std::fflush(stdout);
     return lines.next(line);
@@ -157,21 +159,20 @@ void add_run_chat(CLI::App& run) {
   auto options = std::make_shared<Options>();
   CLI::App* task = run.add_subcommand("chat", "Talk with an encoder-decoder that was trained on dialogues");
   task->footer(
-      "A turn a line, from the terminal, --file or a pipe; an empty line begins a new dialogue, Ctrl-D ends.\n"
+      "One turn per line, from the terminal, --file or a pipe; an empty line starts a new dialogue, Ctrl-D quits.\n"
       "Example: clearhead run chat MODEL --trace chat.trace, then clearhead view chat.trace");
-  options->add(*task, "an answer");
+  options->add(*task, "per answer");
   CLI::Option* text = task->add_option("text", options->text,
-                                       "A turn to answer, the first of its dialogue (default: the turns of a dialogue, a line each)");
+                                       "The first turn of a dialogue, to answer (default: read turns from the terminal, one per line)");
   task->add_option("--file,-f", options->file, "Read the turns from this file; - is standard input")->type_name("FILE")->excludes(text);
-  task->add_option("--turns", options->turns, "Read so many turns before each answer (default: as the model was trained)")
+  task->add_option("--turns", options->turns, "Number of turns that the model reads for each answer (default: as in training)")
       ->check(whole_from(0));
-  CLI::Option* choose =
-      task->add_option("--choose", options->choose, "Answer with the line of this file that the model finds most fitting");
+  CLI::Option* choose = task->add_option("--choose", options->choose, "Answer with the line of this file that the model rates best");
   choose->type_name("FILE");
-  task->add_option("--trace", options->trace, "Keep the attention of the last answer in this trace file, with the turns as segments")
+  task->add_option("--trace", options->trace, "Write the attention of the last answer to this trace file, with the turns as segments")
       ->type_name("FILE")
       ->excludes(choose);
-  task->add_flag("--json", options->json, "Print answers as JSON, one a line, with what was read");
+  task->add_flag("--json", options->json, "Print answers as JSON, one per line, with the turns that were read");
   task->callback([options] { chat(*options); });
 }
 

@@ -1,5 +1,5 @@
-// The tasks of clearhead run over many lines. Lines without text get an empty answer; a line that cannot be answered has an error
-// of its own (lines.h).
+// The tasks of clearhead run on many lines (--lines). A blank line gets an empty answer; for a line that cannot be answered, an
+// error is reported (lines.h).
 #include "cli/run_lines.h"
 
 #include "cli/input.h"
@@ -18,9 +18,9 @@
 namespace clearhead::cli {
 namespace {
 
-constexpr int64_t kNewTokens = 64;  // of a text, where neither option nor model says how many
+constexpr int64_t kNewTokens = 64;  // default for new tokens, if neither an option nor the model's files set a limit
 
-// A line of output for each answer: spelling numbers takes as long as a small model does.
+// Formats one line of output per answer, in parallel: formatting numbers takes as long as running a small model.
 template <class Answer, class Spell>
 std::vector<std::string> spelled(const std::vector<Answer>& answers, const Spell& spell) {
   std::vector<std::string> out(answers.size());
@@ -38,7 +38,8 @@ LineTask task_of(const RunArguments& options, const char* what) {
 
 bool is_blank(const std::string& line) { return line.find_first_not_of(" \t") == std::string::npos; }
 
-// Answers for the lines that hold something; the others keep an empty one. `ask` takes those lines and options that name them as they stand in the text.
+// Answers the lines that are not blank; blank lines get an empty answer. `ask` receives these lines, and options whose names use
+// the line numbers of the whole text.
 template <class Answer, class Ask>
 std::vector<Answer> of_lines_that_hold(const Window& window, const Ask& ask) {
   std::vector<std::string> lines;
@@ -64,12 +65,12 @@ std::vector<Encoding> encoded(const Model& model, const std::vector<std::string>
   return out;
 }
 
-// A prompt without a place for its first new token is refused with its line, before any is run.
+// Refuses a prompt that leaves no position for a new token, naming its line, before any prompt is run.
 void check_lengths(const Model& model, const std::vector<Encoding>& texts, const GenerateOptions& settings, const BatchOptions& options) {
   const int64_t longest = model.info().longest;
   for (size_t index = 0; index < texts.size(); ++index) {
     if (settings.max_length && static_cast<int64_t>(texts[index].size()) >= *settings.max_length)
-      fail(ErrorCode::kTooLong, "{} has {} tokens, and with its new tokens it may have {} (\"max_length\"). Use --max-tokens",
+      fail(ErrorCode::kTooLong, "{} has {} tokens, but \"max_length\" allows {} including new tokens. Use --max-tokens",
            options.name(index), with_commas(texts[index].size()), with_commas(*settings.max_length));
     const auto tokens = static_cast<int64_t>(texts[index].size());
     if (longest > 0 && tokens > longest)
@@ -87,7 +88,7 @@ struct LineScore {
 std::string in_words(const LineScore& score) {
   const std::string size = format("{} tokens, {} bytes", with_commas(score.tokens), with_commas(score.bytes));
   if (score.tokens < 2) return size + ": nothing to predict";
-  return size + format(": {:.4f} nats a token (perplexity {:.2f}), {:.4f} bits a byte", score.all.per_token(),
+  return size + format(": {:.4f} nats per token (perplexity {:.2f}), {:.4f} bits per byte", score.all.per_token(),
                        std::exp(score.all.per_token()), score.all.bits_per_byte());
 }
 

@@ -1,4 +1,4 @@
-// What the tasks of clearhead run share, and their answers to many lines (--lines).
+// Arguments and output formats that the tasks of clearhead run share, and the tasks on many lines (--lines).
 #pragma once
 
 #include <optional>
@@ -16,15 +16,15 @@ struct RunArguments {
   TextArguments text{};
   InterventionArguments interventions{};
   bool json = false, greedy = false, lines = false;
-  std::string out{};  ///< a .npy for embeddings
+  std::string out{};  ///< the .npy file for embeddings
   int64_t top = 5, labels = 10;
   std::optional<double> temperature{}, top_p{}, repetition_penalty{};
   std::optional<int64_t> top_k{}, max_tokens{};
   uint64_t seed = 0;
 };
 
-/// One answer for each line of the text; with --json one object a line. A blank line is embedded and classified as an empty text
-/// where the model reads one; elsewhere its answer is empty.
+/// Print one answer for each line of the text; with --json one object per line. A blank line is embedded or classified as an empty
+/// text if the model accepts one; otherwise its answer is empty.
 void embed_lines(const RunArguments& options);
 void fill_lines(const RunArguments& options);
 void classify_lines(const RunArguments& options);
@@ -33,7 +33,7 @@ void score_lines(const RunArguments& options);
 void tag_lines(const RunArguments& options);
 void answer_text_lines(const RunArguments& options);
 
-/// The answers as JSON, of a text or of a line.
+/// The answers for one text or line as JSON.
 Json embedding_json(const Embedding& embedding);
 Json masks_json(const std::vector<std::vector<Candidate>>& masks);
 Json classes_json(const std::vector<ClassScore>& classes, ProblemType problem);

@@ -1,5 +1,5 @@
-// clearhead run summarise MODEL TEXT: the short text that an encoder-decoder writes from a long one, and which of its words each was chosen by; or the sentence
-// of it that a network's attention chooses.
+// clearhead run summarise MODEL TEXT: prints the summary that an encoder-decoder generates, with its alignment to the source, or
+// the sentence that a document network selects by its attention.
 #include "base/file.h"
 #include "base/format.h"
 #include "clearhead/tokenizer.h"
@@ -22,7 +22,7 @@ struct Options : WriteArguments {
 
 void choose(const Options& options, const Model& model, const std::string& text) {
   if (options.align || !options.trace.empty())
-    usage_error(format("{} chooses a sentence: clearhead show and clearhead trace have its attention", model.info().name));
+    usage_error(format("{} selects a sentence; to see its attention, use clearhead show or clearhead trace", model.info().name));
   const ModelInput input = input_of(model.info(), text, "");
   const Interventions interventions = options.interventions.interventions();
   check_places_in(interventions, model, input);
@@ -63,19 +63,18 @@ void summarise(const Options& options) {
 
 void add_run_summarise(CLI::App& run) {
   auto options = std::make_shared<Options>();
-  CLI::App* task =
-      run.add_subcommand("summarise", "Print the short text that a model writes from a long one, or the sentence that it chooses");
+  CLI::App* task = run.add_subcommand("summarise", "Print a model's summary of a text, or the sentence that it selects");
   task->footer(
-      "A text that is longer than the model's positions loses its end.\n"
+      "A text that is longer than the model's positions is truncated at its end.\n"
       "Example: clearhead run summarise MODEL --file abstract.txt --align");
-  options->add(*task, "a text");
+  options->add(*task, "per text");
   options->text.add(*task);
-  CLI::Option* align = task->add_flag("--align", options->align, "Print which word of the text each word was chosen by");
+  CLI::Option* align = task->add_flag("--align", options->align, "Print which source word each word attends to");
   task->add_option("--head", options->head,
-                   "With --align: of this head of cross-attention, like L2.H0 (default: the mean of the last\nlayer's heads)")
+                   "With --align: use this head of cross-attention, like L2.H0 (default: the mean of the last\nlayer's heads)")
       ->needs(align);
-  task->add_option("--trace", options->trace, "Write the attention of what was written to this trace file")->type_name("FILE");
-  task->add_flag("--json", options->json, "Print JSON, with tokens and ratings");
+  task->add_option("--trace", options->trace, "Write the attention to this trace file")->type_name("FILE");
+  task->add_flag("--json", options->json, "Print JSON, with tokens and scores");
   task->callback([options] { summarise(*options); });
 }
 

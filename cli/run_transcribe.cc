@@ -1,4 +1,4 @@
-// clearhead run transcribe MODEL FILE…: the text that a model writes from each sound, and which frames it looked at.
+// clearhead run transcribe MODEL FILE…: transcribes each sound file; --trace stores the attention to the frames.
 #include "base/file.h"
 #include "base/format.h"
 #include "clearhead/data.h"
@@ -34,7 +34,7 @@ Json json_of(const std::string& file, const Sound& sound, const Generated& made)
 
 void transcribe_files(const Options& options) {
   if (!options.trace.empty()) {
-    if (options.files.size() != 1) usage_error(format("--trace keeps one sound, {} were given", options.files.size()));
+    if (options.files.size() != 1) usage_error(format("--trace stores the run of one sound, but {} were given", options.files.size()));
     check_writable(options.trace);
   }
   const auto model = load_model(options.model, options.load);
@@ -74,17 +74,18 @@ void transcribe_files(const Options& options) {
 
 void add_run_transcribe(CLI::App& run) {
   auto options = std::make_shared<Options>();
-  CLI::App* task = run.add_subcommand("transcribe", "Print the text of each sound");
-  task->add_option("model", options->model, "A model that reads sounds (its directory)")->required();
-  task->add_option("files", options->files, "Sounds that libsndfile reads (WAV, FLAC, Ogg …), at the model's rate")->required();
+  CLI::App* task = run.add_subcommand("transcribe", "Print the transcript of each sound file");
+  task->add_option("model", options->model, "A speech model (its directory)")->required();
+  task->add_option("files", options->files, "Sound files that libsndfile reads (WAV, FLAC, Ogg …), at the model's sampling rate")
+      ->required();
   options->interventions.add(*task);
-  task->add_option("--beams", options->beams, "Beams of the search (default: as the model's files say, else 1, greedy)")
+  task->add_option("--beams", options->beams, "Number of beams (default: from the model's files, else 1: greedy search)")
       ->check(whole_from(1, 1000));
-  task->add_option("--max-tokens", options->max_tokens, "Stop after this many tokens a sound (default: as the model's files say, else 256)")
+  task->add_option("--max-tokens", options->max_tokens, "Stop after this many tokens per sound (default: from the model's files, else 256)")
       ->check(whole_from(1));
   add_load_options(*task, options->load);
-  task->add_option("--trace", options->trace, "Write the attention of one sound's text to this trace file")->type_name("FILE");
-  task->add_flag("--json", options->json, "Print the texts as JSON, with the probability of each token");
+  task->add_option("--trace", options->trace, "Write the attention to this trace file (for one sound)")->type_name("FILE");
+  task->add_flag("--json", options->json, "Print the transcripts as JSON, with the probability of each token");
   task->callback([options] { transcribe_files(*options); });
 }
 

@@ -1,4 +1,5 @@
-// clearhead run translate MODEL TEXT: what an encoder-decoder writes from a text, line by line; and which words it looked at for each.
+// clearhead run translate MODEL TEXT: translates a text line by line with an encoder-decoder; --align shows which source words
+// each word attends to.
 #include <algorithm>
 #include <map>
 
@@ -20,12 +21,12 @@ struct Options : WriteArguments {
   bool align = false;
 };
 
-// The lines that are translated, and why others are not: a line that is too long, or without the places that are cut. Lines
-// without words have no translation and no error.
+// The lines to translate, and errors for the lines that cannot be: too long, or without the tokens that an intervention names.
+// Lines without words have no translation and no error.
 struct Sources {
   std::vector<Encoding> encodings{};
   std::vector<size_t> of_line{};      // the line of each encoding
-  std::map<size_t, Error> refused{};  // by line
+  std::map<size_t, Error> refused{};  // key: the line
 };
 
 Sources encoded(const Model& model, const std::vector<std::string>& lines, const GenerateOptions& settings) {
@@ -62,7 +63,7 @@ void translate(const Options& options) {
   const auto model = load_model(options.model, options.load);
   const std::vector<std::string> lines = lines_of(options.text.read());
   if (!options.trace.empty()) {
-    if (lines.size() != 1) usage_error(format("--trace keeps one line, {} were given", lines.size()));
+    if (lines.size() != 1) usage_error(format("--trace stores the run of one line, but {} were given", lines.size()));
     check_writable(options.trace);
   }
   GenerateOptions settings = options.settings(*model);
@@ -120,15 +121,15 @@ Trace print_translation(const Model& model, const std::string& line) {
 
 void add_run_translate(CLI::App& run) {
   auto options = std::make_shared<Options>();
-  CLI::App* task = run.add_subcommand("translate", "Print what an encoder-decoder writes for each line of a text");
-  options->add(*task, "a line");
+  CLI::App* task = run.add_subcommand("translate", "Translate each line of a text with an encoder-decoder");
+  options->add(*task, "per line");
   options->text.add(*task);
-  CLI::Option* align = task->add_flag("--align", options->align, "Draw which source words led to each word");
+  CLI::Option* align = task->add_flag("--align", options->align, "Draw which source words each word attends to");
   task->add_option("--head", options->head,
-                   "With --align: of this head of cross-attention, like L2.H0 (default: the mean of the last\nlayer's heads)")
+                   "With --align: use this head of cross-attention, like L2.H0 (default: the mean of the last\nlayer's heads)")
       ->needs(align);
-  task->add_option("--trace", options->trace, "Write the attention of one line's translation to this trace file")->type_name("FILE");
-  task->add_flag("--json", options->json, "Print the translations as JSON, with tokens and ratings");
+  task->add_option("--trace", options->trace, "Write the attention to this trace file (for one line)")->type_name("FILE");
+  task->add_flag("--json", options->json, "Print the translations as JSON, with tokens and scores");
   task->callback([options] { translate(*options); });
 }
 

@@ -1,9 +1,9 @@
-// clearhead show MODEL TEXT: maps and rows in the terminal.
+// clearhead show MODEL TEXT: draws maps and rows in the terminal.
 //
-//   without --query   the map of one head (--head), or of a layer's mean (--layer): every word against every word up to 64, pooled beyond
-//   with --query      the text shaded by what that token attends to, and its top keys in context, by head or by segment
-//   neither head nor layer: the atlas' ten most telling heads, and what to type next
-//   --svg, --pdf, --tikz: the same as a figure for print, in place of the terminal
+//   --head or --layer   the map of one head, or the mean of a layer's heads: word by word up to 64 words, pooled beyond
+//   --query             the text shaded by what that token attends to, and its top keys in context, by head or by segment
+//   none of these       the ten heads with the strongest atlas scores, and the next command to type
+//   --svg, --pdf, --tikz: the same as a figure for print, instead of the terminal
 #include <algorithm>
 #include <cmath>
 
@@ -20,7 +20,7 @@
 namespace clearhead::cli {
 namespace {
 
-constexpr int64_t kKeys = 8, kTellingHeads = 10;  // printed by default
+constexpr int64_t kKeys = 8, kTellingHeads = 10;  // how many are printed by default
 
 struct Options {
   LookArguments look;
@@ -31,7 +31,7 @@ struct Options {
   FigureArguments figure;
 };
 
-// ▀ with the upper cell's colour before the lower one's.
+// A ▀ whose foreground has the upper cell's colour and whose background has the lower cell's.
 std::string half_blocks(const Terminal& terminal, double upper, double lower) {
   const Rgb above = cividis(static_cast<uint8_t>(upper * 255)), below = cividis(static_cast<uint8_t>(lower * 255));
   switch (terminal.colours) {
@@ -43,7 +43,7 @@ std::string half_blocks(const Terminal& terminal, double upper, double lower) {
                 static_cast<int>(above.blue), static_cast<int>(below.red), static_cast<int>(below.green), static_cast<int>(below.blue));
 }
 
-// What of a map is scored at all: the stretches of the text that a family's rows and columns are.
+// The queries and keys that a family's map contains; a family may cover only a section of the text.
 struct Area {
   Range queries{}, keys{};
 };
@@ -53,7 +53,8 @@ Area area_of(const Trace& trace, const std::string& family, const LayerMap& map)
   return {{shape.first_query, shape.first_query + shape.queries}, {shape.first_key, shape.first_key + shape.keys}};
 }
 
-// One head's largest weights, or the mean of several heads' means. f32 [rows, columns]: NaN hidden, −1 never scored.
+// A map pooled into cells: the largest weight for one head, the mean weight for several. f32 [rows, columns]; NaN: hidden,
+// −1: never scored.
 Tensor cells_of(const LayerMap& map, const Area& area, const std::vector<int64_t>& heads, std::array<int64_t, 2> cells) {
   const TileRequest request{.queries = area.queries, .keys = area.keys, .cells = cells};
   Progress progress("map");
@@ -70,7 +71,7 @@ Tensor cells_of(const LayerMap& map, const Area& area, const std::vector<int64_t
   return out;
 }
 
-// A pooled map: two cells of a column share one character.
+// Prints a pooled map. Two vertically adjacent cells share one character.
 void print_pooled_map(const Terminal& terminal, const LayerMap& map, const Area& area, const std::vector<int64_t>& heads) {
   const int64_t columns = std::min<int64_t>({area.keys.size(), std::max(8, terminal.width - 10), 96});
   const int64_t rows = std::min<int64_t>(area.queries.size(), columns / 2 * 2);
@@ -96,7 +97,7 @@ void print_pooled_map(const Terminal& terminal, const LayerMap& map, const Area&
     print(line + (terminal.colours == Colours::kNone ? "" : "\033[0m"));
   }
   print(cut(format("         keys {} to {}", area.keys.begin, area.keys.end - 1), terminal.width));
-  print(cut(format("         a cell: the {} of about {} × {} weights{}", heads.size() == 1 ? "largest" : "mean",
+  print(cut(format("         each cell: the {} of about {} × {} weights{}", heads.size() == 1 ? "largest" : "mean",
                    (area.queries.size() + rows - 1) / rows, (area.keys.size() + columns - 1) / columns,
                    hatched ? "; ╱ never scored, or not kept" : ""),
             terminal.width));
@@ -160,9 +161,9 @@ void show_map(const Options& options, const Trace& trace, const std::string& fam
   }
 }
 
-// An item's name, with what tells where it stands: its row and column among patches, or the text that it covers.
+// An item's name and its context: the size of the grid of patches, or the text that the item covers.
 std::string item_context(const RunText& text, const ItemRange& items, int64_t id) {
-  constexpr size_t kMost = 60;  // bytes of its text
+  constexpr size_t kMost = 60;  // columns of its text
   const auto [begin, end] = text.offsets[static_cast<size_t>(id)];
   const std::string name = "⟨" + text.pieces[static_cast<size_t>(id)] + "⟩";
   if (items.rows > 0) return format("{} of {}×{}", name, items.rows, (items.end - items.begin) / items.rows);
@@ -170,7 +171,7 @@ std::string item_context(const RunText& text, const ItemRange& items, int64_t id
   return own.empty() ? name : name + " " + cut(visible(own), kMost);
 }
 
-// Text around a token, the token between ⟨ ⟩.
+// The text around a token, which stands between ⟨ and ⟩.
 std::string context_of(const RunText& text, int64_t token, int64_t around) {
   const auto bytes = [&](int64_t i) { return text.offsets[static_cast<size_t>(i)]; };
   if (const ItemRange* items = text.items_of(token)) return item_context(text, *items, token);
@@ -206,7 +207,7 @@ Json keys_json(const RunText& text, const std::vector<Weighted>& keys) {
   return list;
 }
 
-// The text as it reads, each word shaded by its share of the row.
+// Prints the text, each word shaded by its weight in the row.
 void print_shaded_text(const Terminal& screen, const std::vector<Box>& boxes, const MapRow& row) {
   std::vector<float> mass;
   for (const Box& box : boxes) {
@@ -240,7 +241,7 @@ void print_shaded_text(const Terminal& screen, const std::vector<Box>& boxes, co
   print(line);
 }
 
-// The weights of patches in their places, each two columns wide.
+// Prints the weights of patches as an image, two columns per patch.
 void print_patches(const Terminal& screen, const ItemRange& items, const MapRow& row) {
   const int64_t columns = (items.end - items.begin) / items.rows;
   const auto from = row.weights().begin() + items.begin, to = row.weights().begin() + items.end;
@@ -256,7 +257,7 @@ void print_patches(const Terminal& screen, const ItemRange& items, const MapRow&
   }
 }
 
-// What a sink logit takes of a row; none where the description has none.
+// The weight of a row on the sink logit; std::nullopt if the call has no sink logit.
 std::optional<double> sink_share(const LayerMap& map, const MapRow& row) {
   if (!has_sink_logit(map)) return {};
   double seen = 0;
@@ -294,7 +295,7 @@ void show_row(const Options& options, const Trace& trace, const std::string& fam
   if (sink && *sink >= 0.00005) print(cut(format("{:>6.2f} %  to a sink logit, which has no value", *sink * 100), screen.width));
 }
 
-// Which segments a query attends to, a line a head.
+// Prints the weight of a query on each segment, one line per head and segment.
 void show_segments(const Options& options, const Trace& trace, const std::string& family, const std::vector<int>& layers,
                    std::optional<int64_t> head, int64_t query) {
   const RunText& text = trace.plan().text;
@@ -326,12 +327,12 @@ Range query_of(const Options& options, const Trace& trace) {
   return find_span(trace.plan().text, is_number ? "#" + options.query : options.query);
 }
 
-// What the options ask for, as a state of the page.
+// The viewer state (as in the page's address) that corresponds to the options.
 std::string state_of(const Options& options, const Trace& trace, const std::string& family, const std::optional<HeadName>& head) {
   std::string state = format("f={}", family);
   if (!options.query.empty()) {
-    if (!head) usage_error("a figure of what a token attends to is of one head: add --head, like --head L3.H5");
-    if (options.by == "segment") usage_error("--by segment prints a list: it has no figure");
+    if (!head) usage_error("a figure of what a token attends to shows one head: add --head, like --head L3.H5");
+    if (options.by == "segment") usage_error("--by segment prints a list and has no figure");
     state += format("&q={}", query_of(options, trace).end - 1);
   }
   if (head) state += format("&h={}.{}", head->layer, head->head);
@@ -340,7 +341,7 @@ std::string state_of(const Options& options, const Trace& trace, const std::stri
   if (options.figure.lines && !head) usage_error("--lines draws one head: add --head, like --head L3.H5");
   if (!options.figure.weight.empty()) state += "&w=" + options.figure.weight;
   if (options.figure.offsets && (options.figure.lines || !options.query.empty() || !has_head))
-    usage_error("--offsets is of a map: add --head or --layer, without --query and --lines");
+    usage_error("--offsets applies to a map: add --head or --layer, without --query and --lines");
   if (options.figure.offsets) state += "&axes=offset";
   return state + "&v=" + (options.figure.lines ? "lines" : !options.query.empty() ? "read" : has_head ? "map" : "atlas");
 }
@@ -366,7 +367,7 @@ void run(Options& options) {
   options.figure.check();
   if (options.query.empty() && !options.by.empty()) usage_error("--by lists what one token attends to: add --query");
   if (options.query.empty() && options.top && (!options.head.empty() || options.layer >= 0))
-    usage_error("--top is of a list: add --query, or leave out --head and --layer");
+    usage_error("--top applies to a list: add --query, or leave out --head and --layer");
   Trace trace = options.look.trace();
   const std::string family = family_of(trace, options.family);
   std::optional<HeadName> head;
@@ -404,10 +405,10 @@ void add_show(CLI::App& app) {
       "  clearhead show MODEL \"The cat sat on the mat.\" --layer 3 --head L3.H5\n"
       "  clearhead show MODEL --file prompt.txt --query \"answer\" --top 8 --by head\n"
       "  clearhead show MODEL \"The cat sat on the mat.\" --head L3.H5 --svg map.svg --pdf map.pdf\n"
-      "Without --head, --layer and --query: the atlas' ten most telling heads.");
+      "Without --head, --layer and --query: the ten heads with the strongest atlas scores.");
   options->look.add(*command);
   command->add_option("--head", options->head, "Draw the map of this head, like L3.H5");
-  command->add_option("--layer", options->layer, "Draw the map of this layer: the mean of its heads")->check(whole_from(0));
+  command->add_option("--layer", options->layer, "Draw the map of this layer, the mean of its heads")->check(whole_from(0));
   command->add_option("--query", options->query, "Print what this token attends to: its number (1204), or text that occurs in the text");
   command->add_option("--top", options->top, "How many keys, heads or segments to print (default: 8; without --query 10 heads)")
       ->check(whole_from(1));

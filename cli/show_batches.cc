@@ -1,4 +1,5 @@
-// The parts a run would see, decoded for people or as a line of JSON each (ids, targets, how many count). Padding is left out.
+// Prints the batches that a run would see: decoded, or as one line of JSON each (ids, targets, number of targets). Padding is left
+// out.
 #include "cli/show_batches.h"
 
 #include <algorithm>
@@ -30,7 +31,7 @@ Json json_of(const Rows& rows) {
   return out;
 }
 
-// Equally many of each sequence, or of each pair of sequences.
+// Splits values into one list per sequence, or per pair of sequences. All lists have the same length.
 template <class Value>
 Json by_sequence(const std::vector<Value>& values, int64_t batch) {
   Json out = Json::array();
@@ -39,7 +40,7 @@ Json by_sequence(const std::vector<Value>& values, int64_t batch) {
   return out;
 }
 
-// Per token, −100 where nothing is to be said, or what is to be said of each sequence.
+// Targets per token (−100: no target), or per sequence.
 Json targets_of(const Example& part, bool of_sequences) {
   if (of_sequences) return by_sequence(part.targets, std::min(part.input.batch, static_cast<int64_t>(part.targets.size())));
   Rows targets = part.input;
@@ -51,7 +52,7 @@ Json targets_of(const Example& part, bool of_sequences) {
   return json_of(targets);
 }
 
-// Of one part: a line of JSON.
+// Prints one batch as a line of JSON.
 void print_json_of(const Example& part, bool of_sequences) {
   Json line = Json::object({{"ids", json_of(part.input)}, {"targets", targets_of(part, of_sequences)}, {"counted", part.counted}});
   if (!part.values.empty()) line["values"] = by_sequence(part.values, part.input.batch);
@@ -65,12 +66,12 @@ void print_json_of(const Example& part, bool of_sequences) {
 
 std::string text_of(const Rows& rows, int64_t row, const Tokenizer& tokenizer) {
   if (rows.features.rank() == 2) return format("{} frames", rows.lengths[static_cast<size_t>(row)]);
-  if (rows.features.defined()) return format("a picture {}", to_string(rows.features.select(0, row).shape()));
+  if (rows.features.defined()) return format("an image {}", to_string(rows.features.select(0, row).shape()));
   return visible(tokenizer.decode(row_of(rows, row)));
 }
 
 void print_part(const Example& part, int64_t number, const Tokenizer& tokenizer) {
-  print(format("part {}: {} sequences of at most {} tokens, {} targets", number, part.input.batch, part.input.length, part.counted));
+  print(format("batch {}: {} sequences of at most {} tokens, {} targets", number, part.input.batch, part.input.length, part.counted));
   for (int64_t row = 0; row < part.input.batch; ++row) {
     if (part.source) print("  from  " + text_of(*part.source, row, tokenizer));
     print((part.source ? "  to    " : "  ") + text_of(part.input, row, tokenizer));

@@ -1,4 +1,4 @@
-// clearhead train RECIPE --batches N: what the first parts of steps are shown.
+// clearhead train RECIPE --batches N: prints the first N batches.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 
 namespace clearhead::cli {
 
-/// Each sequence as text, its source before it; as JSON the ids and targets that the trainer reads.
+/// Prints each sequence as text, after its source if it has one; with `json`, the ids and targets that the trainer reads.
 void show_batches(const Recipe& recipe, int64_t count, bool json);
 
 }  // namespace clearhead::cli

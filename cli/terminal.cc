@@ -1,5 +1,5 @@
-// Text measured in columns: characters → graphemes → columns, cut and padded by graphemes.
-// Shades are cividis in 24 bits or the nearest of the 256 colours, or block characters. Control characters are shown, never sent.
+// Measures text in columns (characters → graphemes → columns), and truncates and pads it by graphemes. Shades are cividis, in 24
+// bits or as the nearest of 256 colours, or block characters. Control characters are made visible, never sent to the terminal.
 #include "cli/terminal.h"
 
 #include <sys/ioctl.h>
@@ -16,7 +16,7 @@
 namespace clearhead::cli {
 namespace {
 
-// Calls f(code point, bytes) for each character; invalid bytes come one by one as −1.
+// Calls f(code point, bytes) for each character; each invalid byte is a character with code point −1.
 template <class F>
 void for_each_character(std::string_view text, F&& f) {
   size_t at = 0;
@@ -30,8 +30,8 @@ void for_each_character(std::string_view text, F&& f) {
   }
 }
 
-// Calls f(bytes, columns) for each grapheme: what stands in one place. One with several code points is as wide as its widest; an emoji presentation
-// selector and a pair of regional indicators (a flag) make two columns.
+// Calls f(bytes, columns) for each grapheme cluster. A cluster is as wide as its widest code point; an emoji presentation selector
+// or a pair of regional indicators (a flag) makes it two columns wide.
 template <class F>
 void for_each_grapheme(std::string_view text, F&& f) {
   size_t begin = 0, at = 0;
@@ -120,7 +120,7 @@ std::string visible(std::string_view text) {
   return out;
 }
 
-// The bytes of a colour that `shaded` sets at the beginning of `text`; 0: there is none.
+// The size in bytes of a colour sequence as written by `shaded` at the beginning of `text`; 0 if there is none.
 static size_t colour_size(std::string_view text) {
   const bool is_colour = text.rfind("\033[48;", 0) == 0 || text.rfind("\033[38;", 0) == 0 || text.rfind("\033[0m", 0) == 0;
   const size_t end = is_colour ? text.find_first_not_of("0123456789;", 2) : std::string_view::npos;
@@ -174,7 +174,7 @@ std::string shaded(const Terminal& terminal, std::string_view text, double level
   level = std::clamp(level, 0.0, 1.0);
   if (terminal.colours == Colours::kNone) return std::string(text);
   const Rgb back = cividis(static_cast<uint8_t>(std::lround(level * 255)));
-  const bool dark = level < 0.55;  // cividis is even in lightness: white reads well below, black above
+  const bool dark = level < 0.55;  // cividis is uniform in lightness: white text is legible below this level, black above
   const std::string colour = terminal.colours == Colours::kTrue
                                  ? format("\033[48;2;{};{};{}m\033[38;2;{}m", static_cast<int>(back.red), static_cast<int>(back.green),
                                           static_cast<int>(back.blue), dark ? "255;255;255" : "0;0;0")
@@ -195,7 +195,7 @@ std::string bar(double level) {
 std::vector<Box> boxes_of(const RunText& text, int64_t tokens) {
   std::vector<Box> out;
   std::array<int64_t, 2> bytes{0, 0};
-  int64_t last = 0;  // where the text of the boxes so far ends
+  int64_t last = 0;  // the end of the boxes so far, in bytes of the text
   for (size_t i = 0; i < std::min(text.ids.size(), static_cast<size_t>(tokens)); ++i) {
     const auto [begin, end] = text.offsets[i];
     const int64_t at = static_cast<int64_t>(i);

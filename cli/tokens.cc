@@ -1,4 +1,4 @@
-// clearhead tokens MODEL TEXT: how a text becomes tokens.
+// clearhead tokens MODEL TEXT: prints the tokens of a text.
 #include <cstdio>
 #include <unordered_map>
 
@@ -20,7 +20,8 @@ Encoding encode(const Tokenizer& tokenizer, const std::string& text, const std::
   return tokenizer.encode(text, options);
 }
 
-// Prints {"ids", "tokens", "offsets"} on a line, as it goes: a long text is encoded part by part, once for each list.
+// Prints {"ids", "tokens", "offsets"} on one line, incrementally: to save memory, a long text is encoded in chunks, once for each
+// of the three lists.
 void print_tokens_json(const Tokenizer& tokenizer, const std::string& text, const std::string& pair, bool special) {
   const bool is_long = pair.empty() && text.size() > size_t{1} << 20;
   const Encoding whole = is_long ? Encoding{} : encode(tokenizer, text, pair, special);
@@ -39,7 +40,7 @@ void print_tokens_json(const Tokenizer& tokenizer, const std::string& text, cons
     text::encode_parts(tokenizer, text, special, put);
   };
   list("{\"ids\":[", [](const Encoding& from, size_t i, std::string& out) { out += std::to_string(from.ids[i]); });
-  std::unordered_map<int32_t, std::string> spelled;  // a text has far more tokens than its vocabulary
+  std::unordered_map<int32_t, std::string> spelled;  // cache: a long text repeats tokens many times
   list("],\"tokens\":[", [&](const Encoding& from, size_t i, std::string& out) {
     std::string& known = spelled[from.ids[i]];
     if (known.empty()) known = Json(tokenizer.token(from.ids[i])).dump();
@@ -74,9 +75,9 @@ void add_tokens(CLI::App& app) {
   command->footer(
       "Examples:\n"
       "  clearhead tokens MODEL \"The cat sat.\" --json\n"
-      "  clearhead tokens MODEL - <lines.txt                   one JSON object a line of standard input\n"
-      "Offsets are bytes of the text.");
-  command->add_option("model", options->model, "A model, or a folder with tokenizer files only")->required();
+      "  clearhead tokens MODEL - <lines.txt                   one JSON object per line of standard input\n"
+      "Offsets are byte positions in the text.");
+  command->add_option("model", options->model, "A model, or a directory with only tokenizer files")->required();
   options->text.add(*command);
   command->add_option("--pair", options->pair, "A second text, encoded as a pair with the first");
   command->add_flag("--no-special", options->plain, "Leave out the special tokens that the model adds around a text");

@@ -1,4 +1,4 @@
-// clearhead trace MODEL TEXT -o FILE: run once, keep what is needed to look any time.
+// clearhead trace MODEL TEXT -o FILE: runs a model once and stores what is needed to inspect every weight later.
 #include <filesystem>
 
 #include "base/file.h"
@@ -14,9 +14,9 @@ void add_trace(CLI::App& app) {
     bool json = false;
   };
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("trace", "Run a model on a text and keep what is needed to look at every weight later");
+  CLI::App* command = app.add_subcommand("trace", "Run a model on a text and store what is needed to inspect every weight later");
   command->footer(
-      "Example: clearhead trace MODEL --file prompt.txt -o prompt.trace\nview, show, ask and atlas take the trace in place of a model.");
+      "Example: clearhead trace MODEL --file prompt.txt -o prompt.trace\nview, show, ask and atlas accept the trace instead of a model.");
   options->look.add(*command);
   command->add_option("-o,--out", options->out, "Trace file to write")->required()->type_name("FILE");
   command->add_flag("--statistics", options->look.statistics_in_run, "Compute the atlas' statistics in this run and keep them");
@@ -31,7 +31,7 @@ void add_trace(CLI::App& app) {
     const bool is_file = std::filesystem::is_regular_file(options->out, ignored);
     const uint64_t bytes = is_file ? std::filesystem::file_size(options->out) : 0;
     const int64_t tokens = static_cast<int64_t>(trace.plan().text.ids.size());
-    const int64_t queries = trace.family(family).queries;  // of a family that is part of the text, fewer than tokens
+    const int64_t queries = trace.family(family).queries;  // fewer than tokens if the family covers a section of the text
     int64_t rows = 0;
     if (!layers.empty()) {
       for (const Range& range : trace.map(family, layers[0]).rows_kept()) rows += range.size();

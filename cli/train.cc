@@ -1,4 +1,4 @@
-// clearhead train RECIPE [key=value …]: from data to a model the other commands accept.
+// clearhead train RECIPE [key=value …]: trains a model that the other commands accept.
 #include <unistd.h>
 
 #include <atomic>
@@ -24,7 +24,7 @@ namespace {
 
 std::atomic<bool> asked_to_stop{false};
 
-// The first Ctrl-C ends the run after the part of a step that it is at; a second one ends the process.
+// The first Ctrl-C ends the run after the current micro-batch; a second one ends the process.
 void stop(int signal) {
   if (!asked_to_stop.exchange(true)) return;
   remove_unfinished_files();
@@ -97,7 +97,8 @@ Json json_of(const FieldDescription& field, const Json& task) {
       {{"task", task}, {"name", field.name}, {"accepts", field.accepts}, {"default", field.fallback}, {"meaning", field.meaning}});
 }
 
-// The fields of recipes, or of one task, with the values that they accept, their defaults and meanings. As JSON, without a task, those of all tasks too.
+// Prints the fields of recipes, or of one task: accepted values, default, meaning. JSON without a task also lists the fields of
+// all tasks.
 void print_fields(const std::string& task, bool json) {
   const std::vector<FieldDescription> fields = task.empty() ? recipe_fields() : task_fields(task);
   if (json) {
@@ -117,35 +118,35 @@ void print_fields(const std::string& task, bool json) {
                  schema::alternatives(task_names())));
 }
 
-// Trains. Returns false if the run was stopped before its last step.
+// Runs the training. Returns false if it was stopped before its last step.
 bool train(const Options& options, const std::shared_ptr<Comm>& comm) {
   const std::unique_ptr<Trainer> trainer = trainer_of(options, comm);
   const bool speaks = comm->rank() == 0;
   const auto say = [&](const std::string& what) {
     if (speaks) notice(what);
   };
-  const std::string together = comm->size() > 1 ? format(", by {} processes", comm->size()) : "";
+  const std::string together = comm->size() > 1 ? format(", with {} processes", comm->size()) : "";
   say(format("{} parameters, {} tokens to train on, steps {} to {}, in {}{}", with_commas(trainer->parameter_count()),
              with_commas(trainer->training_tokens()), trainer->step(), trainer->steps(), trainer->directory(), together));
   for (const DataSummary& part : trainer->data()) {
     for (const std::string& line : part.lines()) say(line);
   }
-  if (trainer->data_has_changed()) say("the data has changed since the checkpoint was written: from here on this is another run");
+  if (trainer->data_has_changed()) say("the data has changed since the checkpoint was written: from here on, this is a different run");
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) std::signal(signal, stop);
   const int64_t first = trainer->step();
   const auto report = [&](const TrainingReport& now) {
     print_report(now, options.json);
-    std::fflush(stdout);  // a log is read while the run goes on
+    std::fflush(stdout);  // so that a log can be followed during the run
     if (!now.warning.empty()) notice(now.warning);
   };
   const bool finished = trainer->run(report, &asked_to_stop);
   if (comm->size() > 1 && trainer->step() > first) {
     const double sent = static_cast<double>(comm->bytes_sent()) / static_cast<double>(trainer->step() - first);
-    say(format("each process sent {:.2f} MB a step", sent / 1e6));
+    say(format("each process sent {:.2f} MB per step", sent / 1e6));
   }
   const std::string folder = quoted(trainer->directory());
   if (!finished) {
-    say(format("stopped after step {}; go on with: clearhead train --resume {}", trainer->step(), folder));
+    say(format("stopped after step {}; to continue: clearhead train --resume {}", trainer->step(), folder));
   } else {
     const RunCommand command = definition_of(trainer->recipe()).command(trainer->recipe());
     const std::string model = quoted(trainer->directory() + "/best"), separator = command.arguments.empty() ? "" : " ";
@@ -154,7 +155,7 @@ bool train(const Options& options, const std::shared_ptr<Comm>& comm) {
   return finished;
 }
 
-// What one process finds wrong ends all of them: the others may be waiting for it, and would for ever.
+// With several processes, an error in one ends all of them, because the others may be waiting for it and would never return.
 bool train_or_end_all(const Options& options, const std::shared_ptr<Comm>& comm) {
   if (comm->size() == 1) return train(options, comm);
   try {
@@ -169,18 +170,18 @@ void run(const Options& options) {
   if (options.fields) return print_fields(options.recipe, options.json);
   if (options.list) return list_recipes(options.recipe.empty() ? "recipes" : options.recipe, options.json);
   if (options.recipe.empty())
-    usage_error("give a recipe (clearhead train --list shows those there are), or with --resume the folder of a run");
+    usage_error("give a recipe (clearhead train --list shows the available ones), or with --resume the folder of a run");
   if (!options.test.empty()) {
-    if (options.resume) usage_error("--test is given a recipe, with data=DIR where the data is elsewhere, and a model");
+    if (options.resume) usage_error("--test takes a recipe (and data=DIR if the data is elsewhere), not --resume");
     return measure(Recipe::read(options.recipe, options.settings), options.test, options.json);
   }
   if (options.batches > 0) {
-    if (options.resume) usage_error("--batches is given a recipe, with data=DIR where the data is elsewhere");
+    if (options.resume) usage_error("--batches takes a recipe (and data=DIR if the data is elsewhere), not --resume");
     return show_batches(Recipe::read(options.recipe, options.settings), options.batches, options.json);
   }
   if (options.data_changed && !options.resume) usage_error("--data-changed belongs to --resume");
   if (options.resume && !options.out.empty())
-    usage_error("--resume is given the run's folder in place of a recipe; -o belongs to a new run");
+    usage_error("--resume takes the run's folder instead of a recipe and continues there; -o is for a new run");
   if (!train_or_end_all(options, join_processes())) throw CLI::RuntimeError(130);
 }
 
@@ -195,18 +196,16 @@ void add_train(CLI::App& app) {
                       "Fields of the recipe to replace: data=DIR, steps=2000, schedule.learning_rate=1e-3 …; with --resume only data=DIR");
   command->add_option("-o,--out", options->out, "Folder of the run (default: runs/RECIPE)")->type_name("DIR");
   command->add_option("--watch", options->watch,
-                      "Keep traces of this text during training, in RUN/watch: how heads form (repeatable).\n"
-                      "Of an encoder-decoder: source, tab, target");
-  command->add_flag("--resume", options->resume,
-                    "Continue from the folder's last checkpoint, with the same bits as if it had never stopped");
-  command->add_flag("--data-changed", options->data_changed, "With --resume: continue although the data is no longer the same");
-  command->add_option("--test", options->test, "Train nothing: measure this model on the recipe's test data, which no training saw")
+                      "Store traces of this text during training, in RUN/watch, to see how heads develop\n"
+                      "(repeatable). For an encoder-decoder: source, tab, target");
+  command->add_flag("--resume", options->resume, "Continue from the folder's last checkpoint, bit for bit as if the run had never stopped");
+  command->add_flag("--data-changed", options->data_changed, "With --resume: continue although the data has changed");
+  command->add_option("--test", options->test, "Train nothing: measure this model on the recipe's test data, which training never uses")
       ->type_name("MODEL");
-  command->add_option("--batches", options->batches, "Train nothing: print the first so many batches")->check(CLI::PositiveNumber);
-  command->add_flag("--list", options->list, "Train nothing: print the recipes of a folder (default: recipes) and what each reached");
-  command->add_flag("--fields", options->fields,
-                    "Train nothing: print the fields of recipes, or of a task: train --fields, train --fields classify");
-  command->add_flag("--json", options->json, "Print reports as JSON, one a line");
+  command->add_option("--batches", options->batches, "Train nothing: print the first N batches")->check(CLI::PositiveNumber);
+  command->add_flag("--list", options->list, "Train nothing: print the recipes of a folder (default: recipes) with their results");
+  command->add_flag("--fields", options->fields, "Train nothing: print the fields of recipes, or of one task (train --fields classify)");
+  command->add_flag("--json", options->json, "Print reports as JSON, one per line");
   command->callback([options] { run(*options); });
 }
 

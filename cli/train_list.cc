@@ -1,5 +1,5 @@
-// recipes/table.tsv is headings, then a recipe a line, with tabs between: its file, what it trains, what that reached on the test part, the floor to be
-// above, a reference, the time. Its README shows the same.
+// Reads recipes/table.tsv, which recipes/README.md shows too. After a line of headings, each line is one recipe with tab-separated
+// cells: its file, what it trains, the result on the test set, a baseline (floor), a reference, the time.
 #include "cli/train_list.h"
 
 #include <algorithm>
@@ -23,13 +23,13 @@ std::vector<Row> rows_of(const std::string& path) {
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored)) {
     fail(ErrorCode::kNotFound,
-         "{}: there is no such file; give the folder of the recipes (of clearhead's source: recipes), as in train --list FOLDER", path);
+         "{}: there is no such file; give the folder of recipes (recipes in clearhead's source), as in train --list FOLDER", path);
   }
   std::vector<Row> rows;
   for_each_line(read_text_file(path), [&](std::string_view line, int64_t number) {
     const std::vector<std::string_view> cells = cells_of(line);
     if (cells.size() != kHeadings.size())
-      fail(ErrorCode::kFormat, "{}, line {}: expected {} cells with tabs between, found {}", path, number, kHeadings.size(), cells.size());
+      fail(ErrorCode::kFormat, "{}, line {}: expected {} tab-separated cells, found {}", path, number, kHeadings.size(), cells.size());
     std::copy(cells.begin(), cells.end(), rows.emplace_back().begin());
   });
   if (!rows.empty()) rows.erase(rows.begin());

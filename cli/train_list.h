@@ -1,11 +1,11 @@
-// clearhead train --list: the recipes of a folder, and what each reached.
+// clearhead train --list: prints the recipes of a folder with their results.
 #pragma once
 
 #include <string>
 
 namespace clearhead::cli {
 
-/// Reads FOLDER/table.tsv. Throws kNotFound without it, kFormat for a line with other than six cells.
+/// Prints FOLDER/table.tsv. Throws kNotFound if it does not exist, kFormat for a line without exactly six cells.
 void list_recipes(const std::string& folder, bool json);
 
 }  // namespace clearhead::cli

@@ -1,4 +1,5 @@
-// Sounds are written as text with the model's own beams; the strongest frame of each step is read off the map of a run over the text.
+// --test for speech models. Transcribes with the model's own beam settings; takes the strongest frame of each step from the
+// cross-attention of a run over the transcript.
 #include "cli/transcripts.h"
 
 #include <algorithm>
@@ -12,7 +13,8 @@
 namespace clearhead::cli {
 namespace {
 
-// How many rows of the cross-attention have their strongest key where the row before has it, or behind. The last row chose no token.
+// Counts the rows of the cross-attention whose strongest key is the same as that of the row before, or later. The last row is not
+// counted: it predicts the token after the transcript.
 class Forward final : public Observer {
  public:
   void begin(const RunPlan&) override {}
@@ -68,11 +70,12 @@ void measure_transcripts(const Recipe& recipe, const Model& model, bool json) {
                                     {"joined", static_cast<int64_t>(sounds.joined.size())},
                                     {"attention_forward", forward.share()}}));
   }
-  print(format("word errors {:.2f} %  {} sounds, each alone", alone.rate * 100, with_commas(static_cast<int64_t>(sounds.alone.size()))));
-  print(format("word errors {:.2f} %  {} strings of {} to {} sounds: {} substituted, {} inserted, {} left out of {} words",
+  print(
+      format("word error rate {:.2f} %  {} sounds, each alone", alone.rate * 100, with_commas(static_cast<int64_t>(sounds.alone.size()))));
+  print(format("word error rate {:.2f} %  {} sequences of {} to {} sounds: {} substituted, {} inserted, {} deleted of {} words",
                joined.rate * 100, with_commas(static_cast<int64_t>(sounds.joined.size())), least, most, joined.substitutions,
                joined.insertions, joined.deletions, with_commas(joined.hits + joined.substitutions + joined.deletions)));
-  print(format("attention does not go back in {:.2f} % of the steps", forward.share() * 100));
+  print(format("attention does not move backwards in {:.2f} % of the steps", forward.share() * 100));
 }
 
 }  // namespace clearhead::cli

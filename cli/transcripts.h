@@ -1,4 +1,4 @@
-// What --test measures of a model that writes from sounds.
+// The measurements of --test for speech models.
 #pragma once
 
 #include "clearhead/model.h"
@@ -6,7 +6,8 @@
 
 namespace clearhead::cli {
 
-/// Word errors of the recipe's test sounds, each alone and joined to strings, and in how many steps attention does not go back.
+/// Prints the word error rate on the recipe's test sounds, each alone and joined into sequences, and the fraction of steps in which
+/// attention does not move backwards.
 void measure_transcripts(const Recipe& recipe, const Model& model, bool json);
 
 }  // namespace clearhead::cli

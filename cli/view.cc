@@ -1,4 +1,4 @@
-// clearhead view MODEL TEXT | TRACE… | RUN/watch: the viewer in the browser, or one page that works offline.
+// clearhead view MODEL TEXT | TRACE… | RUN/watch: opens the viewer in the browser, or writes one page that works offline.
 #include <spawn.h>
 #include <unistd.h>
 
@@ -23,10 +23,10 @@ struct Options {
   int port = 0;
   bool no_browser = false;
   std::string html, state, query, head, page_size;
-  std::vector<std::string> traces;  // beside the first
+  std::vector<std::string> traces;  // after the first
 };
 
-// The family that a state of the page names ("f=cross"), else the trace's first.
+// The family that a viewer state names ("f=cross"), or the trace's main family.
 std::string family_in(const std::string& state, const Trace& trace) {
   const size_t at = state.starts_with("f=") ? 0 : state.find("&f=");
   if (at == std::string::npos) return trace.main_family();
@@ -34,7 +34,7 @@ std::string family_in(const std::string& state, const Trace& trace) {
   return family_of(trace, state.substr(begin, state.find('&', begin) - begin));
 }
 
-// What is shown first: of a run its last step.
+// The trace that is shown first: the last step of a training run, otherwise the first trace.
 const LoadedTrace& first_of(const std::vector<LoadedTrace>& traces) { return traces[0].options().is_run ? traces.back() : traces.front(); }
 
 std::string state_of(const Options& options, const Trace& trace) {
@@ -64,7 +64,7 @@ void write_page(const Options& options, std::vector<LoadedTrace> traces) {
   const ExportedPage written = export_html(traces, options.html, page);
   std::string holds;
   for (const std::string& what : written.holds) holds += (holds.empty() ? "" : ", ") + what;
-  print(format("{}: {} (holds {})", options.html, human_bytes(written.bytes), holds));
+  print(format("{}: {} (contains {})", options.html, human_bytes(written.bytes), holds));
 }
 
 void open_browser(const std::string& url) {
@@ -72,7 +72,7 @@ void open_browser(const std::string& url) {
   std::string program = "xdg-open", address = url;
   char* arguments[] = {program.data(), address.data(), nullptr};
   pid_t child = 0;
-  ::posix_spawnp(&child, program.c_str(), nullptr, nullptr, arguments, environ);  // where it fails, the address stands on the screen
+  ::posix_spawnp(&child, program.c_str(), nullptr, nullptr, arguments, environ);  // if it fails, the printed address remains
 }
 
 LoadedTrace::Options loaded_options(const Options& options, const std::string& command) {
@@ -93,8 +93,8 @@ void serve(const Options& options, std::vector<LoadedTrace> traces) {
   print(server.url() + opens_at);
   char host[256] = "HOST";
   ::gethostname(host, sizeof host - 1);
-  notice(
-      format("from another machine: ssh -L {0}:127.0.0.1:{0} {1}   then open the address above there. Ctrl-C ends.", server.port(), host));
+  notice(format("from another machine: run ssh -L {0}:127.0.0.1:{0} {1} there, then open the address above. Ctrl-C quits.", server.port(),
+                host));
   std::fflush(stdout);
   if (!options.no_browser) open_browser(server.url_for_once() + opens_at);
   server.serve();
@@ -110,7 +110,8 @@ void check_page_size(const Options& options) {
   }
 }
 
-// What needs no run: the steps of a training run that was watched, or traces side by side; empty: it is one trace, or a model and a text.
+// Opens what needs no run and is not a single trace: the steps of a watched training run, or several traces. Returns an empty list
+// for one trace, or for a model and a text.
 std::vector<LoadedTrace> traces_without_run(const Options& options, const std::string& command) {
   LookArguments look = options.look;
   const bool is_watched = is_watch_folder(look.model);
@@ -142,9 +143,9 @@ void run(Options& options) {
   if (!options.html.empty()) check_writable(options.html);
   std::vector<LoadedTrace> traces = traces_without_run(options, command);
   if (traces.empty()) {
-    auto trace = std::make_shared<const Trace>(options.look.trace());  // first: it loads the model that the options name
+    auto trace = std::make_shared<const Trace>(options.look.trace());  // first, because it loads the model that loaded_options reads
     traces.emplace_back(std::move(trace), loaded_options(options, command));
-    options.look.loaded.reset();  // the viewer alone has it, and may put another in its place
+    options.look.loaded.reset();  // leave the viewer as the only owner; it may replace the model by another
   }
   if (!options.html.empty()) return write_page(options, std::move(traces));
   serve(options, std::move(traces));
@@ -161,13 +162,14 @@ void add_view(CLI::App& app) {
       "  clearhead view MODEL --file book.txt --html book.html  one page, no network, 20 MB (--page-size 60MB for more)\n"
       "  clearhead view prompt.trace --head L5.H3 --query 1204\n"
       "  clearhead view A.trace B.trace --html both.html        several traces in one page, to choose from\n"
-      "  clearhead view RUN/watch                               how heads formed, step by step (train --watch)");
+      "  clearhead view RUN/watch                               how heads developed, step by step (train --watch)");
   options->look.add(*command);
   command->add_option("traces", options->traces, "More traces, to choose from in the page")->type_name("FILE");
   command->add_option("--port", options->port, "Port of the server on 127.0.0.1 (default: any free one)")->check(whole_from(1, 65535));
-  command->add_flag("--no-browser", options->no_browser, "Print the address only, and open no browser");
-  command->add_option("--html", options->html, "Write a page that works offline to this file, and serve nothing")->type_name("FILE");
-  command->add_option("--page-size", options->page_size, "With --html: how large the page may become (default: 20MB)")->type_name("SIZE");
+  command->add_flag("--no-browser", options->no_browser, "Print the address, and do not open a browser");
+  command->add_option("--html", options->html, "Write a page that works offline to this file, instead of serving the viewer")
+      ->type_name("FILE");
+  command->add_option("--page-size", options->page_size, "With --html: largest size of the page (default: 20MB)")->type_name("SIZE");
   command->add_option("--state", options->state, "What to show first, as in the page's address after #: v=map&h=5.3");
   command->add_option("--head", options->head, "Show this head first, like L5.H3");
   command->add_option("--query", options->query, "Show this token first: its number, tokens (#12:20), or text that occurs in the text");

@@ -1,4 +1,4 @@
-// clearhead vocabulary KIND FILE… -o FOLDER: a tokenizer learned from texts.
+// clearhead vocabulary KIND FILE… -o FOLDER: trains a tokenizer on texts.
 #include <deque>
 #include <filesystem>
 #include <optional>
@@ -21,7 +21,7 @@ struct Options {
   bool json = false;
 };
 
-// Files stay mapped while they are read: a large one takes no memory of ours. What is no plain file (a pipe) is read whole.
+// Texts to train on. Regular files are memory-mapped, so a large file is not copied to memory; others (pipes) are read whole.
 struct Texts {
   std::vector<std::shared_ptr<MappedFile>> mapped{};
   std::deque<std::string> read{};
@@ -53,7 +53,7 @@ void run(const Options& options) {
   progress.reset();
   write_file(without_link(path), trained.tokenizer_json);
   if (trained.tokens < training.size) {
-    notice(format("{} of {} tokens: no other pair of neighbours stands {} times in the text", with_commas(trained.tokens),
+    notice(format("{} of {} tokens: no other pair of adjacent tokens occurs {} times in the text", with_commas(trained.tokens),
                   with_commas(training.size), training.minimum_count));
   }
   if (options.json) {
@@ -69,19 +69,20 @@ void run(const Options& options) {
 
 void add_vocabulary(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("vocabulary", "Learn a tokenizer from texts");
+  CLI::App* command = app.add_subcommand("vocabulary", "Train a tokenizer on texts");
   command->footer(
       "Examples:\n"
       "  clearhead vocabulary bpe books/*.txt --size 8000 --special \"<|endoftext|>\" -o my-tokenizer\n"
       "  clearhead tokens my-tokenizer \"The cat sat.\"\n"
-      "bpe: byte-level, words cut as GPT-2's. wordpiece: lower case, words cut as BERT's.\n"
+      "bpe: byte-level, words split as in GPT-2. wordpiece: lower case, words split as in BERT.\n"
       "tokenizer.json is in the format of the tokenizers package.");
-  command->add_option("kind", options->kind, "bpe (byte-level, as GPT-2's) or wordpiece (as BERT's)")
+  command->add_option("kind", options->kind, "bpe (byte-level, as in GPT-2) or wordpiece (as in BERT)")
       ->required()
       ->check(CLI::IsMember({"bpe", "wordpiece"}));
-  command->add_option("files", options->files, "Text files to learn from; - is standard input")->required()->type_name("FILE");
+  command->add_option("files", options->files, "Text files to train on; - is standard input")->required()->type_name("FILE");
   command->add_option("-o,--out", options->out, "Folder to write tokenizer.json to")->required()->type_name("DIR");
-  command->add_option("--size", options->training.size, "Tokens of the vocabulary (default: 4096)")->check(whole_from(1, (1 << 24) - 1));
+  command->add_option("--size", options->training.size, "Number of tokens in the vocabulary (default: 4096)")
+      ->check(whole_from(1, (1 << 24) - 1));
   command->add_option("--special", options->special, "A special token (repeatable; default: none for bpe, BERT's five for wordpiece)");
   command->add_option("--minimum-count", options->training.minimum_count, "Merge only pairs that occur at least this often (default: 2)")
       ->check(whole_from(1));

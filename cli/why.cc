@@ -1,7 +1,7 @@
-// clearhead why MODEL TEXT: which parts of the text this answer came from, by one or several methods side by side.
+// clearhead why MODEL TEXT: attributes an answer to the items of the text, by one or several methods side by side.
 //
-//   shares of a method are divided by the sum of their sizes; what speaks against the answer is negative
-//   the last lines take the strongest part away, unseen and masked, and say what becomes of the answer
+//   The shares of a method are divided by the sum of their absolute values. Items that oppose the answer have negative shares.
+//   The last lines give the answer's probability without the strongest item, removed as unseen and as masked.
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -71,7 +71,7 @@ std::vector<Shares> all_shares(const Options& options, const Subject& subject, c
   for (const MethodInfo& method : methods) {
     const int64_t runs = runs_of(subject, method.method, how);
     if (runs > 200)
-      notice(format("{}: the work of {} runs over {} tokens; Ctrl-C ends it and keeps what there is", method.name, with_commas(runs),
+      notice(format("{}: {} runs over {} tokens; Ctrl-C stops it and keeps the results so far", method.name, with_commas(runs),
                     with_commas(static_cast<int64_t>(subject.plan().text.ids.size()))));
     Progress progress(method.name);
     how.progress = progress.callback();
@@ -84,14 +84,14 @@ std::vector<Shares> all_shares(const Options& options, const Subject& subject, c
       if (error.code() != ErrorCode::kCancelled && !is_one_of_all) throw;
     }
     if (!cancel_flag()) continue;
-    notice(format("{} was ended; what was not reached has no share", method.name));
+    notice(format("{} was stopped; items that it did not reach have no share", method.name));
     break;
   }
   if (out.empty()) fail(ErrorCode::kCancelled, "why: cancelled before any method was done");
   return out;
 }
 
-// The parts in their order, shaded by the size of their share.
+// Prints the items in text order, shaded by the size of their shares.
 void print_text(const Terminal& screen, const Subject& subject, const std::vector<double>& shares) {
   double most = 0;
   for (const double share : shares) most = std::max(most, std::isnan(share) ? 0 : share);
@@ -112,7 +112,7 @@ void print_text(const Terminal& screen, const Subject& subject, const std::vecto
   print(line);
 }
 
-// A column a method; names of many stand above the table.
+// Prints one column per method. With more than three methods, their names are listed above the table.
 void print_table(const Options& options, const Terminal& screen, const Subject& subject, const std::vector<Shares>& found) {
   const bool few = found.size() <= 3;
   const int width = found.size() == 1 ? 9 : few ? 21 : 9;
@@ -137,7 +137,7 @@ void print_table(const Options& options, const Terminal& screen, const Subject& 
 
 struct Cut {
   size_t item = 0;
-  double unseen = 0, masked = 0;  // the answer's probability without the item; masked NaN: no token to put in its place
+  double unseen = 0, masked = 0;  // the answer's probability without the item; masked is NaN if there is no token to replace it
 };
 
 Cut strongest_cut(const Subject& subject, const std::vector<double>& shares) {
@@ -185,8 +185,9 @@ void look_inside(const Options& options) {
 }
 
 void run(Options& options) {
-  if (!options.text.given()) usage_error("why explains an answer about a text: give one, or --file, or - for standard input");
-  if (!options.clean.empty() && !options.inside) usage_error("--clean names the text that heads are taken from; give --inside too");
+  if (!options.text.given()) usage_error("why explains an answer about a text: give a text, --file, or - for standard input");
+  if (!options.clean.empty() && !options.inside)
+    usage_error("--clean names the text whose heads' outputs are patched in; it needs --inside");
   if (options.inside) return look_inside(options);
   if (!options.score.empty()) {
     const std::shared_ptr<const Model> model = load_model(options.model);
@@ -205,8 +206,9 @@ void run(Options& options) {
   const auto has = [&](Method method) {
     return std::any_of(methods.begin(), methods.end(), [&](const MethodInfo& one) { return one.method == method; });
   };
-  if (options.gives_removal && !has(Method::kOcclusion)) usage_error("--removal is how occlusion takes parts away: add it to --by");
-  if (options.gives_steps && !has(Method::kIntegrated)) usage_error("--steps is of integrated-gradients: add it to --by");
+  if (options.gives_removal && !has(Method::kOcclusion)) usage_error("--removal applies to occlusion: add occlusion to --by");
+  if (options.gives_steps && !has(Method::kIntegrated))
+    usage_error("--steps applies to integrated-gradients: add integrated-gradients to --by");
   const bool gradients = std::any_of(methods.begin(), methods.end(), [](const MethodInfo& method) { return method.needs_gradients; });
   const std::shared_ptr<const Model> model = load_model(options.model, {.gradients = gradients});
   const std::optional<std::string> pair = options.pair.empty() ? std::nullopt : std::optional(options.pair);
@@ -215,7 +217,7 @@ void run(Options& options) {
           ? ask_about(model, input_of(model->info(), given_to(model->info(), options.text), options.pair), options.asked)
           : ask_about(model, options.text.read(), options.asked, pair);
   choose_items(*subject, options.items, options.segments);
-  if (subject->items().empty()) fail(ErrorCode::kInvalidArgument, "why: this text has no token that the answer could come from");
+  if (subject->items().empty()) fail(ErrorCode::kInvalidArgument, "why: this text has no token to attribute the answer to");
   const std::vector<Shares> found = all_shares(options, *subject, methods);
   const Cut cut_of = strongest_cut(*subject, found[0].of_items);
   if (options.json) return print_json_of(*subject, found, cut_of);
@@ -232,51 +234,53 @@ void run(Options& options) {
 
 void add_why(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("why", "Say which parts of the text an answer came from");
+  CLI::App* command = app.add_subcommand("why", "Attribute an answer to the words of the text, or to heads and layers");
   std::string names = "all";
   for (const MethodInfo& method : attribution_methods()) names += ", " + std::string(method.name);
   command->footer(
       "Example: clearhead why models/book \"It was a dark and stormy\" --of night --by relevance,occlusion\n"
-      "Shares of a method add up to 100 % in size. No method is the truth: clearhead judge says how far each can be trusted.");
+      "The absolute shares of a method add up to 100 %. No method is exact: clearhead judge measures how faithful each is.");
   command->add_option("model", options->model, "A model (its directory, or its name in the local Hugging Face cache)")->required();
   options->text.add(*command);
   command->add_option("--pair,--question", options->pair,
-                      "A second text, for models that read pairs; the question, for models that are asked one;\nof an encoder-decoder, "
-                      "what it is to write");
+                      "A second text, for models that read pairs; the question, for models that answer one;\nthe target text, for an "
+                      "encoder-decoder");
   CLI::Option* of =
       command->add_option("--of", options->asked.of,
-                          "What is explained: a class, the next word or words, or \"token N\" (default: what the model answers;\nof an "
-                          "encoder-decoder the first token of what it writes)");
-  CLI::Option* against = command->add_option("--against", options->asked.against, "Explain why that and not this: a class, or a word");
-  CLI::Option* by = command->add_option("--by", options->by, format("Methods, side by side, with commas (default: relevance): {}", names))
-                        ->delimiter(',');
-  CLI::Option* items = command->add_option("--items", options->items, "What gets shares: word, token or sentence (default: word)")
+                          "The answer to explain: a class, the next word or words, or \"token N\" (default: the model's answer;\nfor an "
+                          "encoder-decoder, the first token that it generates)");
+  CLI::Option* against =
+      command->add_option("--against", options->asked.against, "Explain why the model answers that and not this class or word");
+  CLI::Option* by =
+      command->add_option("--by", options->by, format("Methods to compare, separated by commas (default: relevance): {}", names))
+          ->delimiter(',');
+  CLI::Option* items = command->add_option("--items", options->items, "Items that get shares: word, token or sentence (default: word)")
                            ->check(CLI::IsMember({"word", "token", "sentence"}));
   CLI::Option* segments =
-      command->add_option("--segments", options->segments, "JSON file that names parts of the text, which get the shares")
+      command->add_option("--segments", options->segments, "JSON file that names sections of the text, which are then the items")
           ->type_name("FILE");
   CLI::Option* layer =
-      command->add_option("--layer", options->layer, "The layer of attention and what is weighted by it (default: the last)")
+      command->add_option("--layer", options->layer, "The layer of attention and of the methods derived from it (default: the last)")
           ->check(whole_from(0));
-  CLI::Option* head = command->add_option("--head", options->head, "One head of it, as L3.H5 (default: the mean of all)");
+  CLI::Option* head = command->add_option("--head", options->head, "One head, like L3.H5 (default: the mean of all heads)");
   CLI::Option* removal =
-      command->add_option("--removal", options->removal, "How occlusion takes parts away: unseen or masked (default: unseen)")
+      command->add_option("--removal", options->removal, "How occlusion removes items: unseen or masked (default: unseen)")
           ->check(CLI::IsMember({"unseen", "masked"}));
   CLI::Option* steps =
       command->add_option("--steps", options->steps, "Steps of integrated gradients (default: 32)")->check(whole_from(1, 10000));
-  command->add_option("--top", options->top, "How many parts to print (default: 12)")->check(whole_from(1));
-  CLI::Option* inside = command->add_flag("--inside", options->inside, "Look at heads and layers in place of words");
+  command->add_option("--top", options->top, "How many items to print (default: 12)")->check(whole_from(1));
+  CLI::Option* inside = command->add_flag("--inside", options->inside, "Attribute the answer to heads and layers instead of words");
   command
       ->add_option(
           "--clean", options->clean,
-          "With --inside: another text of as many tokens, whose heads' outputs are put in one by one;\nwhich bring its answer back?")
+          "With --inside: another text of the same number of tokens. Its head outputs are patched in one by\none, to see which restore its "
+          "answer")
       ->type_name("TEXT");
   CLI::Option* score =
       command
-          ->add_option(
-              "--score", options->score,
-              "Take one score apart: 12/3@L4.H0 is what token 12 looks for in token 3, in head 0 of layer 4; which\nembeddings, heads "
-              "and MLPs below made its query and its key?")
+          ->add_option("--score", options->score,
+                       "Decompose one attention score: 12/3@L4.H0 is that of query 12 and key 3, in head 0 of layer 4, as a sum\nover the "
+                       "embeddings, heads and MLPs below that made its query and its key")
           ->type_name("QUERY/KEY@HEAD");
   command->add_flag("--json", options->json, "Print JSON");
   items->excludes(segments);

@@ -1,4 +1,5 @@
-// Tables of heads, one column a way of asking, the strongest first; a line a layer; and the grid of heads that patching fills.
+// Prints the answer that each layer would give, a table of heads (one column per measure, strongest head first), and the grid of
+// heads with the effects of patching.
 #include "cli/why_inside.h"
 
 #include <algorithm>
@@ -36,7 +37,7 @@ Json heads_json(const std::vector<HeadEffect>& heads) {
   return out;
 }
 
-// Nothing where a model does not have it.
+// The result of `ask`, or an empty one if the model does not support the question.
 template <class F>
 auto if_there(const F& ask) -> decltype(ask()) {
   try {
@@ -78,8 +79,8 @@ void print_inside(const Subject& subject, const InsideView& view) {
   }
   print(format("{} · {} · {}", subject.plan().model, visible(subject.answer()), percent(subject.probability())));
   if (subject.answer_ids().size() > 1)
-    notice("an answer of several tokens is of several rows: what layers would answer, and what heads add, is of one");
-  if (!layers.empty()) print("if no layer followed:");
+    notice("the answer has several tokens and so several rows; the layers' answers and the column \"adds\" are for a single row");
+  if (!layers.empty()) print("the answer if the model ended after a layer (logit lens):");
   for (const LayerAnswer& layer : layers) {
     print(format("  {:<11} {:>6.2f} %   best \"{}\" {:.2f} %", layer.layer == 0 ? "embeddings" : format("layer {}", layer.layer - 1),
                  layer.probability * 100, visible(layer.best), layer.best_probability * 100));
@@ -96,13 +97,15 @@ void print_inside(const Subject& subject, const InsideView& view) {
   for (const auto& [place, row] : rows) order.push_back(row);
   std::stable_sort(order.begin(), order.end(), [](const Row& a, const Row& b) { return std::abs(a.lost) > std::abs(b.lost); });
   const bool families = subject.plan().families.size() > 1;
-  print(format("heads, by what the answer loses without them:\n  {:<16} {:>9} {:>10} {:>10}", "", "lost", "gradient", "adds"));
+  print(format("heads, by the loss of probability without them:\n  {:<16} {:>9} {:>10} {:>10}", "", "lost", "gradient", "adds"));
   for (size_t i = 0; i < std::min(order.size(), static_cast<size_t>(view.top)); ++i) {
     const Row& row = order[i];
     print(format("  {:<16} {:>7.2f} % {:>10.3f} {:>10}", name_of(row.head, families), row.lost * 100, row.gradient,
                  std::isnan(row.adds) ? "–" : format("{:+.3f}", row.adds)));
   }
-  print("  lost: of the probability when its output is zero · gradient: of a factor on it · adds: to the logit, by itself");
+  print(
+      "  lost: probability lost if the head's output is zero · gradient: of a factor on the output · adds: direct contribution to the "
+      "logit");
 }
 
 void print_patching(const Subject& clean, const Subject& corrupted, const InsideView& view) {
@@ -130,7 +133,7 @@ void print_patching(const Subject& clean, const Subject& corrupted, const Inside
   const Terminal screen = terminal();
   print(format("{} · {} · clean {}, corrupted {}", clean.plan().model, visible(clean.answer()), percent(clean.probability()),
                percent(corrupted.probability())));
-  print("what comes back with the clean text's output of one head, a row a layer:");
+  print("how much of the answer is restored by the clean text's output of one head, one row per layer:");
   for (const MapFamily& family : clean.plan().families) {
     for (int layer = 0; layer < family.layers; ++layer) {
       std::string line =
@@ -141,7 +144,7 @@ void print_patching(const Subject& clean, const Subject& corrupted, const Inside
       print(line);
     }
   }
-  print(format("{}, place by place:", name_of(order[0], clean.plan().families.size() > 1)));
+  print(format("{}, token by token:", name_of(order[0], clean.plan().families.size() > 1)));
   std::vector<size_t> by_place(places.size());
   for (size_t i = 0; i < places.size(); ++i) by_place[i] = i;
   std::stable_sort(by_place.begin(), by_place.end(), [&](size_t a, size_t b) { return std::abs(places[a]) > std::abs(places[b]); });
@@ -154,7 +157,7 @@ void print_patching(const Subject& clean, const Subject& corrupted, const Inside
 
 namespace {
 
-// Places of the parts, those of greatest size first.
+// Indices of the parts, sorted by absolute value, largest first.
 std::vector<size_t> order_of(const std::vector<ScorePart>& parts, double ScorePart::*side) {
   std::vector<size_t> order(parts.size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -206,7 +209,7 @@ void print_score(const Model& model, const std::string& text, const std::optiona
   print(format("{} · {}{} · the score of {} with {}: {:+.3f}", model.info().name, at.family.empty() ? "" : at.family + " ",
                head_name(at.layer, at.head), token(at.query, writes && at.family != "enc"), token(at.key, at.family == "dec" && writes),
                split.score));
-  print(format("  {:<24}  {}", "what made the query", "what made the key"));
+  print(format("  {:<24}  {}", "parts of the query", "parts of the key"));
   const std::vector<size_t> of_query = order_of(split.parts, &ScorePart::query), of_key = order_of(split.parts, &ScorePart::key);
   const size_t rows = std::min(of_query.size(), static_cast<size_t>(view.top));
   double rest_of_query = split.score, rest_of_key = split.score;
@@ -220,7 +223,7 @@ void print_score(const Model& model, const std::string& text, const std::optiona
   if (rows < of_query.size())
     print(format("  {:>+8.3f}  {:<14}  {:>+8.3f}  the other {}", rest_of_query, format("the other {}", of_query.size() - rows), rest_of_key,
                  of_query.size() - rows));
-  print("  either column adds up to the score, before the terms of the description; norms keep their scale");
+  print("  each column adds up to the score, scale · q·k before biases and soft caps; norms keep the scale that they had in the run");
 }
 
 }  // namespace clearhead::cli

@@ -1,4 +1,4 @@
-// clearhead why --inside and --score: heads and layers in place of words.
+// clearhead why --inside and --score: explanations in terms of heads and layers instead of words.
 #pragma once
 
 #include <atomic>
@@ -16,11 +16,12 @@ struct InsideView {
   bool json = false;
   const std::atomic<bool>* cancel = nullptr;
 };
-/// What the heads of a subject do for its answer, and what its layers would answer.
+/// Prints the effect of each head on the subject's answer, and the answer that each layer would give (logit lens).
 void print_inside(const judge::Subject& subject, const InsideView& view);
-/// What each head of the clean text brings back of its answer, and the strongest one's places.
+/// Prints how much of the clean text's answer each of its heads restores when it is patched into the corrupted run, and the effect
+/// of the strongest head token by token.
 void print_patching(const judge::Subject& clean, const judge::Subject& corrupted, const InsideView& view);
-/// One score, "QUERY/KEY@L3.H5", by what made its query and its key.
+/// Prints the decomposition of one score, "QUERY/KEY@L3.H5", by the parts of its query and of its key.
 void print_score(const Model& model, const std::string& text, const std::optional<std::string>& pair, const std::string& place,
                  const InsideView& view);
 

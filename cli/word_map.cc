@@ -1,5 +1,5 @@
-// Words × words as shaded cells: weights of tokens are gathered to words, column labels stand upright, as many letters of labels as the width leaves.
-// Shade √(weight / largest); hidden cells stay empty, cells that were never scored are hatched.
+// Draws a map of words × words as shaded cells. Weights of tokens are aggregated to words; column labels are vertical and truncated
+// to the available space. Shade: √(weight / largest). Hidden cells stay empty; cells that were never scored are hatched.
 #include "cli/word_map.h"
 
 #include <algorithm>
@@ -60,7 +60,7 @@ Words map_words(const Trace& trace, const std::string& family) {
 
 namespace {
 
-// The first letters of a label; of "sentence 12" the last ones too, where it differs from "sentence 13".
+// The first letters of a label; for a label like "sentence 12" also the last ones, where it differs from "sentence 13".
 std::vector<std::string> letters_of(const std::string& label, int count) {
   constexpr size_t kTail = 6;
   const size_t most = static_cast<size_t>(count), space = label.rfind(' ');
@@ -76,7 +76,7 @@ std::vector<std::string> letters_of(const std::string& label, int count) {
 
 struct Layout {
   int label = 4, header = 1, cell = 1;
-  bool has_header = true;  // false where a letter is wider than a column
+  bool has_header = true;  // false if a letter is wider than a column
 };
 
 Layout layout_of(const Terminal& terminal, const Words& words) {
@@ -95,7 +95,7 @@ Layout layout_of(const Terminal& terminal, const Words& words) {
   return layout;
 }
 
-// Column names stand upright, the last letter nearest to the map.
+// Prints the column names vertically, with the last letter next to the map.
 void print_header(const std::vector<Box>& boxes, int label, int header, int cell) {
   std::vector<std::vector<std::string>> letters;
   for (const Box& box : boxes) letters.push_back(letters_of(box.label, header));
@@ -152,7 +152,7 @@ void print_words(const Terminal& terminal, const Words& words, const LayerMap& m
     print(line);
   }
   std::string caption = layout.cell >= 4 ? "in percent; rows attend to columns" : "rows attend to columns, ";
-  if (layout.cell < 4) caption += layout.has_header ? "√ scale" : "which stand in the rows' order; √ scale";
+  if (layout.cell < 4) caption += layout.has_header ? "√ scale" : "in the same order as rows; √ scale";
   if (hatched) caption += "; ╱ was never scored";
   const std::string indent(static_cast<size_t>(layout.label + 1), ' ');
   print(cut(indent + caption, terminal.width));

@@ -1,4 +1,4 @@
-// A map with words on both sides, in the terminal.
+// Draws an attention map with words as rows and columns, in the terminal.
 #pragma once
 
 #include <cstdint>
@@ -10,29 +10,29 @@
 
 namespace clearhead::cli {
 
-/// Up to so many boxes are drawn one by one; beyond that a map is pooled.
+/// A map with at most this many boxes per side is drawn box by box; a larger one is pooled.
 inline constexpr int64_t kWholeMap = 64;
 
-/// √(weight / largest): how strongly a weight is shaded.
+/// The shade of a weight, from 0 to 1: √(weight / largest).
 double shade(float weight, float largest);
 
-/// Pairs that were never scored (other windows): "╱╱".
+/// The mark "╱╱" for pairs that were never scored (in different windows).
 std::string hatching(int width);
 
-/// The boxes of a map's two sides.
+/// The boxes of a map's rows and columns.
 struct Words {
   std::vector<Box> rows{}, columns{};
 };
-/// Of the stretches of the text that a family's rows and columns are.
+/// The boxes of the queries and keys that a family's map contains.
 Words map_words(const Trace& trace, const std::string& family);
 
-/// Few enough boxes, and a column for each?
+/// True if a map has at most kWholeMap boxes per side and the terminal has at least one column for each.
 bool words_fit(const Terminal& terminal, const Words& words);
 
-/// Every row against every column; the mean of several heads. Keys of one box add up, queries of one box are averaged.
+/// Draws the map of one head, or the mean of several. Weights are summed over the keys of a box and averaged over its queries.
 void print_words(const Terminal& terminal, const Words& words, const LayerMap& map, const std::vector<int64_t>& heads);
 
-/// Weights between boxes as print_words shows them: [row][column], −1 where the description hides the pair, −2 where it was never scored.
+/// The weights that print_words draws: [row][column]; −1 for a hidden pair, −2 for a pair that was never scored.
 std::vector<std::vector<float>> word_weights(const Words& words, const LayerMap& map, const std::vector<int64_t>& heads);
 
 }  // namespace clearhead::cli

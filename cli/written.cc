@@ -1,4 +1,4 @@
-// Options of a search by beams, and its result as JSON.
+// Options of beam search, and its result as JSON.
 #include "cli/written.h"
 
 #include "base/format.h"
@@ -12,11 +12,11 @@ void WriteArguments::add(CLI::App& app, const std::string& of) {
   app.add_option("model", model, "An encoder-decoder (its directory, or its name in the local Hugging Face cache)")->required();
   interventions.add(app);
   app.add_option("--beams", beams,
-                 "Beams of the search (default: as the model's files say, else 4). 1 takes the most\nprobable token every time")
+                 "Number of beams (default: from the model's files, else 4). With 1, the most probable\ntoken is taken every time")
       ->check(whole_from(1, 1000));
   app.add_option("--length-penalty", length_penalty,
-                 "Beams are rated by log-probability / length^penalty (default: as the model's files say,\nelse 1)");
-  app.add_option("--max-tokens", max_tokens, format("Stop after this many tokens {} (default: as the model's files say, else 256)", of))
+                 "The score of a beam is log-probability / length^penalty (default: from the model's\nfiles, else 1)");
+  app.add_option("--max-tokens", max_tokens, format("Stop after this many tokens {} (default: from the model's files, else 256)", of))
       ->check(whole_from(1));
   add_load_options(app, load);
 }

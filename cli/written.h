@@ -1,4 +1,4 @@
-// What an encoder-decoder writes from a source: shared by clearhead run translate and clearhead run chat.
+// Generation with an encoder-decoder, shared by clearhead run translate, run summarise and run chat.
 #pragma once
 
 #include <optional>
@@ -10,7 +10,7 @@
 
 namespace clearhead::cli {
 
-/// The model, how it searches, and where the attention of what it wrote is kept.
+/// Arguments of these commands: the model, the search, and the trace file for the attention.
 struct WriteArguments {
   std::string model{};
   LoadOptions load{};
@@ -21,26 +21,27 @@ struct WriteArguments {
   std::string trace{};
   bool json = false;
 
-  /// A model, the options of the search and of loading. `of`: "a line", "an answer".
+  /// Adds the model and the options of search and loading. `of` completes the help of --max-tokens: "per line", "per answer".
   void add(CLI::App& app, const std::string& of);
   GenerateOptions settings(const Model& of) const;
 };
-/// The settings of the model's files: of what they leave open, four beams and at most 256 tokens.
+/// The settings in the model's files; defaults: four beams, at most 256 tokens.
 GenerateOptions write_settings(const Model& model);
-/// Throws kInvalidArgument for interventions on places that neither a source of `source` tokens nor what is written from it has.
+/// Throws kInvalidArgument if an intervention names a query or key that neither a source of `source` tokens nor its target can have.
 void check_places_of(const GenerateOptions& settings, int64_t source);
 
 struct Watched {
   Generated made{};
   Trace trace{};
 };
-/// Writes from one source, and watches it. text: of the source.
+/// Generates from one source, and traces it. text: the text of the source.
 Watched write_watched(const Model& model, const std::string& text, const Encoding& source, GenerateOptions settings,
                       const TraceOptions& keep = {});
-/// A text as a source. One beyond the model's positions loses its end, with a notice; unless it `cuts`, it throws kTooLong.
+/// Encodes a text as a source. If it is longer than the model's positions, it is truncated with a notice if `cuts` is true;
+/// otherwise this throws kTooLong.
 Encoding encoded_source(const Model& model, const std::string& text, bool cuts);
 
-/// Adds what was written to an object: "text", "tokens", "probabilities", "score", "stopped".
+/// Adds a generated text to an object: "text", "tokens", "probabilities", "score", "stopped".
 void add_written(Json& to, const Generated& made);
 
 }  // namespace clearhead::cli

@@ -52,8 +52,8 @@ bool is_of_a_spaced_word(char32_t c) {
   return !is_unspaced && text::is(c, text::kLetter | text::kNumber);
 }
 
-// What separates a text and the word after it: two words have a space between them; with punctuation and scripts without spaces both are
-// possible.
+// The separator between a text and the word after it: a space between two words, none, or (next to punctuation and in scripts without
+// spaces) either.
 enum class Joint { kNone, kSpace, kEither };
 Joint joint_of(const std::string& word, const std::optional<std::string>& before) {
   const std::string next = text::replace_invalid(word), text = text::replace_invalid(before.value_or(""));

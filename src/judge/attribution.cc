@@ -1,7 +1,7 @@
-// Uses the records of one run, or the gradients that a backward pass reports from the last call to the first. Vectors are multiplied with
-// whole maps, from the side of each call's queries to the side of its keys (sides.h). Relevance multiplies during the backward pass and
-// stores nothing. For an encoder-decoder Transformer it stores the record and dO of each call, because cross-attention is normalised by
-// the maps before it.
+// Computes attributions from the records of one run, or from the gradients that a backward pass reports from the last call to the
+// first. Vectors are multiplied with whole maps, from the side of each call's queries to the side of its keys (sides.h). Relevance
+// multiplies during the backward pass and stores nothing. For an encoder-decoder Transformer it stores the record and dO of each call,
+// because cross-attention is normalised by the maps before it.
 #include "judge/attribution.h"
 
 #include <algorithm>
@@ -19,7 +19,7 @@
 namespace clearhead::judge {
 namespace {
 
-constexpr int64_t kWrittenTokens = 4096;  // limit for relevance, which stores their self-attention as a matrix
+constexpr int64_t kWrittenTokens = 4096;  // limit for relevance, which stores the decoder's self-attention as a matrix
 constexpr int64_t kFlowTokens = 128;      // limit for flow, which runs one search per token over all weights
 using Vector = std::vector<double>;
 
@@ -165,7 +165,7 @@ Vector last_layer(const Subject& subject, Method method, const AttributionOption
   return of_ids;
 }
 
-// The ids are the tokens that the attention of a single text has as its keys.
+// Method::kMixed. It is only for models that read a single text, so the keys are the text's ids.
 Vector mixed(const Subject& subject, const AttributionOptions& options) {
   if (options.head) fail(ErrorCode::kInvalidArgument, "mixed: this method combines all heads of a layer; expected no --head");
   return subject.mixed_norms(looked_at(subject, options.layer).layer);

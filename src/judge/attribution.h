@@ -5,7 +5,7 @@
 //     rollout     r ← ½r + ½·mean_h rᵀP                                          (Abnar & Zuidema 2020, section 3.1)
 //     relevance   r ← r + mean_h rᵀ(P ⊙ ∂y/∂P)⁺                                  (Chefer, Gur & Wolf 2021b, eq. 5 and 6)
 //                 The shares are r minus the initial 1: the contribution of attention, as in their eq. 8 and 9. The 1 does not
-//                 depend on the size of the gradients, so next to small ones the row's own token would get nearly everything.
+//                 depend on the size of the gradients, so if gradients are small, the row's own token would get nearly everything.
 //   Cross-attention connects a decoder to its source: rollout halves r again, relevance follows eq. 8 to 11 of Chefer et al.
 #pragma once
 

@@ -1,4 +1,4 @@
-// One pass over the weights and one over the sorted weights.
+// Computes the measures in one pass over the weights and one over the sorted weights.
 #include "judge/clearness.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// How concentrated a row of weights is, independent of what it explains.
+// Measures of how concentrated a row of weights is, independent of what it explains.
 //
 //   entropy = −Σ p ln p (nats)      effective number of keys = exp(entropy)
 //   Gini    = 1 − 2 Σ_k (p_(k) / Σp)·(n − k + ½)/n, p_(1) ≤ … ≤ p_(n): 0 if all are equal, 1 − 1/n if one has everything

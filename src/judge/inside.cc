@@ -1,5 +1,5 @@
-// Runs with one head changed at a time; the outputs of heads as recorded in a run; and outputs of heads through the final norm and the
-// unembedding alone.
+// Runs the model with one head changed at a time, records the outputs of heads, and passes outputs of heads through the final norm and
+// the unembedding alone.
 #include "judge/inside.h"
 
 #include <algorithm>

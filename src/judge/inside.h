@@ -1,5 +1,5 @@
-// Mechanisms between an input and one answer: which heads it depends on, what each head adds to it directly, what every layer would
-// answer, and where activations of one text restore the answer in another text.
+// Mechanisms inside the model that produce one answer: the heads that it depends on, the direct contribution of each head, the answer
+// that each layer would give, and activation patching between two texts.
 #pragma once
 
 #include <atomic>
@@ -27,12 +27,12 @@ struct InsideOptions {
 std::vector<HeadEffect> heads_by_knock_out(const Subject& subject, const InsideOptions& options = {});
 /// |∂y/∂ξ| for a factor ξ = 1 on a head's output, Σ_i dO_i·O_i (ibid., eq. 3 for one text). One forward and one backward pass.
 std::vector<HeadEffect> heads_by_gradient(const Subject& subject);
-/// What each head adds to y directly: its output at the row from which the answer is read, through the final norm (with its scale held
-/// fixed) and the unembedding (direct logit attribution: Elhage et al. 2021, "A mathematical framework"). Throws kUnsupported for models
-/// that do not predict next tokens.
+/// The direct contribution of each head to y: its output at the row from which the answer is read, through the final norm (with its
+/// scale held fixed) and the unembedding (direct logit attribution: Elhage et al. 2021, "A mathematical framework"). Throws
+/// kUnsupported for models that do not predict next tokens.
 std::vector<HeadEffect> heads_by_what_they_add(const Subject& subject);
 
-/// What every layer would answer if it were the last (logit lens). Layer 0: the embeddings.
+/// The answer that a layer would give if it were the last one (logit lens). Layer 0: the embeddings.
 struct LayerAnswer {
   int layer = 0;
   double probability = 0;  ///< of the subject's answer

@@ -15,7 +15,7 @@ namespace clearhead::judge {
 namespace {
 
 constexpr double kRate = 0.5, kFirst = 0.9, kSecond = 0.999, kTiny = 1e-8;  // parameters of Adam
-constexpr double kStrength = 20;                                            // of the penalty; JS is at most ln 2
+constexpr double kStrength = 20;                                            // strength of the penalty; JS is at most ln 2
 constexpr double kSpread = 1;                                               // standard deviation of the random initial scores
 
 using Heads = std::vector<std::vector<double>>;  // [head][key]

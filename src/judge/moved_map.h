@@ -1,12 +1,13 @@
-// How far can an attention map move while the answer stays the same? If far, the model's own map is only one of many that give this
-// answer, and does not explain it (Jain & Wallace 2019, section 4.2.2; Wiegreffe & Pinter 2019).
+// Searches for the attention map that differs most from the model's own while the answer stays the same. If it differs much, the
+// model's own map is only one of many that give this answer, and does not explain it (Jain & Wallace 2019, section 4.2.2; Wiegreffe &
+// Pinter 2019).
 //
 //   P̃_h = softmax(s_h + b_h) for the row from which the answer is read, in one layer, all heads; everything else is unchanged
 //   b   = argmax mean_h JS(P_h, P̃_h)   subject to |p(b) − p(0)| ≤ tolerance
 //
 // b is found by gradient ascent: Adam (Kingma & Ba 2015) on JS − strength·max(0, |p(b) − p(0)| − tolerance), starting from random
-// numbers, because the gradient of JS is zero at b = 0. Of all visited maps that keep the answer, the one that moved farthest is
-// reported, so the result is a lower bound. For comparison, the answer with equal weights in that row is reported as well.
+// numbers, because the gradient of JS is zero at b = 0. The result is the farthest of all visited maps that keep the answer, so it is
+// a lower bound. For comparison, the answer with equal weights in that row is reported as well.
 #pragma once
 
 #include <atomic>

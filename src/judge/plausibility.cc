@@ -1,4 +1,4 @@
-// Plausibility from sets of marked items and sets of links.
+// Computes plausibility from marked items, and alignment error rates from sets of links.
 #include "judge/plausibility.h"
 
 #include <algorithm>

@@ -1,6 +1,6 @@
-// Does an explanation depend on the model at all? Weights are randomised from the last layer down, and the scores of a method are
-// compared with those of the trained model (Adebayo et al. 2018, cascading randomisation). A method whose ranking does not change shows
-// the text, not the model.
+// Tests whether an explanation depends on the model at all. Weights are randomised from the last layer down, and the scores of a
+// method are compared with those of the trained model (Adebayo et al. 2018, cascading randomisation). A method whose ranking does not
+// change reflects the text, not the model.
 #pragma once
 
 #include <functional>

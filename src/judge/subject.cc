@@ -1,5 +1,5 @@
-// Attribution targets for each kind of text model: where the answer is among the model's logits, and what a run reads. Sets of removed
-// items run in batches: a hidden token belongs to a document of its own, as padding does.
+// Attribution targets for each kind of text model: the input of a run, and the position of the answer in the model's logits. Sets of
+// removed items run in batches; a hidden token gets the document number −1, like padding, so that no other token attends to it.
 #include "judge/subject.h"
 
 #include <algorithm>
@@ -169,7 +169,7 @@ class TextSubject final : public Subject {
          places.size(), list, places.front());
   }
 
-  // Converts names to ids, now that the logits are known.   logits: [1, count]
+  // Converts the names in the question to ids, once the logits are known.   logits: [1, count]
   void settle(const Tensor& first, const Asked& asked) {
     const float* logits = first.data<float>();
     const int64_t count = first.size(1);
@@ -262,7 +262,7 @@ class TextSubject final : public Subject {
         if (away[id]) ids.back()[id] = mask;
       }
       if (how == RemovedBy::kMasked) continue;
-      uint8_t& row = away[static_cast<size_t>(row_)];  // still attends to the other tokens
+      uint8_t& row = away[static_cast<size_t>(row_)];  // the row still attends to the other tokens
       if (row) interventions.knockouts = {{{0, static_cast<int64_t>(encoding_.size())}, {row_, row_ + 1}, {}, {}, {}}};
       row = 0;
       hidden.push_back(std::move(away));
@@ -313,7 +313,7 @@ class TextSubject final : public Subject {
   int64_t row_ = 0;  // first of rows_, and the only one that can be a token of the text itself
 };
 
-// A source, and the target that was generated from it before the answer; it starts with the model's first token.
+// A source, and the part of its generated target before the answer. The target starts with the model's start token.
 struct Pair {
   Encoding source{}, target{};
   std::string source_text{}, target_text{};

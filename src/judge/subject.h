@@ -78,7 +78,7 @@ class Subject {
   struct Outcome {
     double y = 0, probability = 0;
   };
-  /// One run with these interventions; the observer sees its attention.
+  /// One run with these interventions; the observer receives its attention.
   virtual Outcome run(Observer* observer, const Interventions& interventions = {}) const = 0;
   /// The residual stream at the first of rows(), before the first layer and after each layer: f32 [layers + 1, width].
   /// Throws kUnsupported for networks of parts.

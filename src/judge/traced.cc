@@ -1,4 +1,4 @@
-// A run of the subject reads ids only, so the trace keeps the subject's plan, which includes the text.
+// Traces one answer. A run of the subject reads only ids, so the trace gets the subject's plan, which includes the text.
 #include "judge/traced.h"
 
 #include "judge/listener.h"

@@ -6,8 +6,8 @@
 
 namespace clearhead::judge {
 
-/// One forward and one backward pass of the subject with these interventions. The trace keeps what `options` says and, for every kept
-/// row, the gradient of the answer with respect to the output of each head (TraceOptions::gradients_of is set to the answer).
+/// One forward and one backward pass of the subject with these interventions. The trace keeps what `options` selects and, for every
+/// kept row, the gradient of the answer with respect to the output of each head (TraceOptions::gradients_of is set to the answer).
 /// The model must be loaded with LoadOptions::gradients.
 Trace trace_with_gradients(const Subject& subject, TraceOptions options, const Interventions& interventions = {});
 

@@ -1,5 +1,4 @@
-// Evaluates one text after another. Results that all rankings of a text share are computed once (remembered.h), then each ranking is
-// measured.
+// Evaluates one text after another. Results that all rankings of a text share are computed only once (remembered.h).
 #include "judge/verdict.h"
 
 #include <algorithm>

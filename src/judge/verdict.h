@@ -16,7 +16,7 @@ enum class Measure : uint8_t {
   kComprehensiveness,  ///< AOPC over 1, 5, 10, 20 and 50 %; higher: the answer needs the highest items
   kSufficiency,        ///< AOPC; lower: the highest items are enough
   kDeletion,           ///< area under the answer as items are removed, highest first; lower is better
-  kInsertion,          ///< area as items are put back; higher is better
+  kInsertion,          ///< area under the answer as items are put back, highest first; higher is better
   kLeaveOneOut,        ///< Kendall's tau with the change that removing each item alone makes
   kInfidelity,         ///< with the best-fitting scale; lower is better
   kSensitivity,        ///< sensitivity-n for sets of a quarter of the items

@@ -8,7 +8,7 @@
 namespace clearhead {
 namespace {
 
-constexpr int64_t kGrain = int64_t{1} << 15;  // weights of one thread
+constexpr int64_t kGrain = int64_t{1} << 15;  // weights per unit of parallel work
 
 }  // namespace
 

@@ -16,14 +16,14 @@ class WeightAverage {
   explicit WeightAverage(double keep) : keep_(keep) {}
   explicit operator bool() const { return keep_ > 0; }
 
-  /// values: f32, contiguous.   moves: false, if they stay as they are and need no average
+  /// values: f32, contiguous.   moves: false for frozen values, which need no average
   void add(const Tensor& values, bool moves = true);
   /// Updates the average after step number `step`, which counts from 0.
   void follow(int64_t step);
   /// The average of tensor number `at`, in the order of add(), for checkpoints; undefined if there is none.
   Tensor mean(size_t at) const { return parts_[at].mean; }
 
-  /// While it lives, the weights hold their average and the average holds the weights.
+  /// Swaps the weights and their average for as long as it exists.
   class Shown {
    public:
     explicit Shown(WeightAverage& average) : average_(average) { average_.exchange(); }

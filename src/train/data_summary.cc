@@ -1,4 +1,4 @@
-// Counts as text. At most 20 classes are listed, the most frequent ones.
+// Formats the summary. Lists at most 20 classes, the most frequent ones.
 #include "train/data_summary.h"
 
 #include <algorithm>
@@ -50,7 +50,7 @@ void DataSummary::note_suspicious_classes() {
     if (names.size() < 2) continue;
     std::string all;
     for (const std::string& name : names) all += (all.empty() ? "" : ", ") + Json(name).dump();
-    notes.push_back(format("the classes {} differ only by case; if they are one class, write them alike", all));
+    notes.push_back(format("the classes {} differ only by case; if they are one class, write them the same way", all));
   }
 }
 

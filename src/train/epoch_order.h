@@ -1,5 +1,5 @@
-// The order of one epoch over items in batches: items shuffled, then sorted as the data wants them (similar lengths share a
-// batch), then the batches shuffled. It depends on the seed and the epoch's number only.
+// The order of items and batches in one epoch. Items are shuffled and then sorted by the caller's function (so that similar
+// lengths share a batch); batches are shuffled. The order depends on the seed and the epoch's number only.
 #pragma once
 
 #include <cstdint>
@@ -12,9 +12,10 @@ namespace clearhead {
 
 struct EpochOrder {
   std::vector<int64_t> items{}, batches{};
-  int64_t epoch = -1;  // which one this is
+  int64_t epoch = -1;  // the epoch whose order this is; -1: none yet
 
-  /// Makes the order of an epoch unless it is this one.   sort(items): stable, so that items it does not tell apart stay shuffled
+  /// Computes the order of epoch `wanted`, unless it is the current one.   sort(items): a stable sort, so that items of equal rank
+  /// stay shuffled
   template <class Sort>
   void open(uint64_t seed, int64_t wanted, int64_t item_count, int64_t batch_count, Sort&& sort) {
     if (wanted == epoch) return;

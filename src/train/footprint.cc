@@ -1,4 +1,4 @@
-// Parameters of the attention and MLP maps and of the token table, from the architecture's sizes; the rest is small and not counted.
+// Counts the parameters of attention, MLP and token embeddings from the architecture's sizes. The others are few and not counted.
 #include "train/footprint.h"
 
 #include <algorithm>
@@ -32,7 +32,7 @@ Footprint least_footprint(const Architecture& facts, const Recipe& recipe) {
     layers += of(facts.encoder->layers);
   }
   const double element = recipe.precision == DType::kF32 ? 4 : 2;
-  // A part of pairs may have fewer places than it is allowed: the data decides.
+  // A micro-batch of pairs may have fewer tokens than the recipe allows; this depends on the data.
   return {.held = parameters * (8 + 4 * sums_of(recipe.optimiser)),
           .part = recipe.pairs ? 0 : of(recipe.batch) * of(recipe.length) * (layers * of(facts.width) + of(facts.vocabulary)) * element};
 }

@@ -1,12 +1,12 @@
 // The minimum memory of a training run, computed before anything is allocated.
 //
 //   held      the large parameters, their gradients and the optimiser's sums    parameters · (8 + 4·sums) bytes
-//   a part    input of every layer in the residual stream, and the logits
+//   part      for one micro-batch: the input of every layer in the residual stream, and the logits
 //             batch · length · (layers · width + vocabulary) · 2 or 4 bytes
 //
-// The large parameters are the token table and the weights of attention and MLP. A part of pairs counts as 0, because
-// the data decides how much of it is filled. These are lower bounds: a run that fits is never refused, and a run that
-// cannot fit is refused at once and not killed an hour later.
+// The large parameters are the token embedding table and the weights of attention and MLP. A micro-batch of pairs counts as 0,
+// because its size depends on the data. These are lower bounds: a run that fits is never refused, and a run that cannot fit is
+// refused immediately instead of being killed an hour later.
 #pragma once
 
 #include "models/architecture.h"

@@ -1,4 +1,4 @@
-// Lines of a .jsonl parsed one by one; an error names the file, the line and the fields that are there.
+// Parses the lines of a .jsonl file one by one. An error names the file, the line and the object's fields.
 #include "train/json_lines.h"
 
 #include <algorithm>
@@ -53,8 +53,7 @@ void for_each_json_object(std::string_view bytes, const std::string& path, LineR
     if (end <= range.begin) continue;
     const std::string where = format("{}, line {}", path, number);
     if (begin < range.begin || stop > last) {
-      fail(ErrorCode::kFormat, "{}: is cut at byte {}; expected a part to begin and to end with a line", where,
-           begin < range.begin ? range.begin : last);
+      fail(ErrorCode::kFormat, "{}: is split at byte {}; expected splits at line ends", where, begin < range.begin ? range.begin : last);
     }
     const Json line = Json::parse(bytes.substr(begin, stop - begin), where);
     if (!line.is_object()) fail(ErrorCode::kFormat, "{}: expected an object, found {}", where, line.describe());

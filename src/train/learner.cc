@@ -1,4 +1,4 @@
-// The two kinds of learners, and the order of their leaves: that of their making.
+// The two kinds of learners. Their leaves are in the order in which the parameters are created.
 #include "train/learner.h"
 
 #include <algorithm>
@@ -25,7 +25,7 @@
 namespace clearhead {
 namespace {
 
-// What a leaf holds, in order: names are views of whole stretches of it.
+// The parameters in a leaf, in order. Each is a contiguous range of the leaf's elements.
 std::vector<Optimiser::Named> names_in(const ModelParameters& parameters, const Tensor& leaf) {
   std::vector<Optimiser::Named> out;
   for (const auto& [name, values] : parameters.named()) {
@@ -74,7 +74,7 @@ class TransformerLearner final : public Learner {
     named_ = parameters_.named();
     facts_ = facts_of(architecture_);
     if (recipe.pairs && recipe.pairs->rouge && recipe.pairs->best != "loss")
-      fail(ErrorCode::kUnsupported, "{}: \"pairs.best\": expected \"loss\"; a model of type \"{}\" writes nothing while it is trained",
+      fail(ErrorCode::kUnsupported, "{}: \"pairs.best\": expected \"loss\"; a model of type \"{}\" does not generate text during training",
            recipe.where, facts_.model_type);
   }
 
@@ -102,7 +102,7 @@ class TransformerLearner final : public Learner {
   Trace look(Arena& arena, int64_t step) const override { return watch_.look(transformer_, arena, step); }
 
  private:
-  // A tensor's name without the name of the model around it.
+  // A tensor's name without the prefix of the model ("bert.").
   std::string bare(const std::string& name) const {
     const std::string& prefix = architecture_.prefix;
     return !prefix.empty() && name.starts_with(prefix) ? name.substr(prefix.size()) : name;
@@ -112,7 +112,7 @@ class TransformerLearner final : public Learner {
     const std::string rest = bare(name);
     return std::any_of(std::begin(kHeads), std::end(kHeads), [&](const char* head) { return rest.starts_with(head); });
   }
-  // Throws for tensors that the recipe's model would lose; heads of other tasks may be lost.
+  // Throws for tensors that the recipe's model would ignore, except the heads of other tasks.
   void check_all_read(const SafeTensors& file) const {
     std::set<std::string> read;
     for (const std::string& name : file.names()) {
@@ -195,7 +195,7 @@ class NetworkLearner final : public Learner {
   }
 
  private:
-  // The recipe's rate is the config's, so that a network reads one.
+  // Copies the recipe's dropout rate into the config, where the network reads it.
   static Json with_dropout(const Recipe& recipe) {
     Json config = recipe.model;
     if (recipe.dropout) config["dropout"] = recipe.dropout_rates().residual;
@@ -207,11 +207,12 @@ class NetworkLearner final : public Learner {
     forward(run, watched_);
   }
 
-  // One text: what this kind of network reads. A pair is source, tab, target.
+  // Watches one text, which must be a pair: source, tab, target.
   void watch(const Tokenizer& tokenizer) {
     const std::vector<std::string>& texts = recipe_.watch.texts;
     if (const InputKind& kind = input_kind(facts_.reads); !kind.is_text() || !kind.has_target)
-      fail(ErrorCode::kUnsupported, "{}: \"watch.texts\": a model that reads a {} is not watched in training", recipe_.where, facts_.reads);
+      fail(ErrorCode::kUnsupported, "{}: \"watch.texts\": a model that reads a {} cannot be watched during training", recipe_.where,
+           facts_.reads);
     const size_t tab = texts[0].find('\t');
     if (texts.size() != 1 || tab == std::string::npos || tab == 0 || tab + 1 == texts[0].size())
       fail(ErrorCode::kInvalidArgument,
@@ -250,7 +251,7 @@ void copy_values(const SafeTensors& file, const std::string& tensor, const std::
   convert(from, to);
 }
 
-// Each column gets mean 0 and this standard deviation; a column of equal values becomes zeros.
+// Gives each column mean 0 and this standard deviation; a column of equal values becomes 0.
 void standardise_columns(Tensor& values, double deviation) {
   const int64_t columns = values.shape().back(), rows = values.numel() / columns;
   float* data = values.mutable_data<float>();
@@ -270,7 +271,7 @@ void standardise_columns(Tensor& values, double deviation) {
 }  // namespace
 
 std::vector<double> Learner::write(Run&, const Example&, int64_t) const {
-  fail(ErrorCode::kUnsupported, "a model of type \"{}\" writes nothing while it is trained", facts_.model_type);
+  fail(ErrorCode::kUnsupported, "a model of type \"{}\" does not generate text during training", facts_.model_type);
 }
 
 int64_t Learner::count() const {
@@ -280,7 +281,7 @@ int64_t Learner::count() const {
 
 namespace {
 
-// What the shapes of weights do not tell.
+// Checks the settings of a BERT that the shapes of its weights do not determine.
 void check_is_that_bert(const std::string& folder, const Json& encoder, const std::string& where) {
   const std::string path = folder + "/config.json";
   const Json bert = Json::parse(read_config(path), path);

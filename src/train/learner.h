@@ -1,5 +1,5 @@
-// What a run trains: a Transformer in Hugging Face's form, or a network of parts; with its parameters. The trainer knows it by this
-// interface only.
+// The model that a run trains, with its parameters: a Transformer in Hugging Face's format, or a network of parts. The trainer uses
+// only this interface.
 #pragma once
 
 #include <memory>
@@ -17,7 +17,7 @@ namespace clearhead {
 
 class Learner {
  public:
-  /// One tensor for the optimiser, and the parameters that stand in it one after another.
+  /// One tensor for the optimiser; it stores one or more parameters one after another.
   struct Leaf {
     Tensor values{};
     bool decays = false;  // weight decay applies, unless a group says otherwise
@@ -25,7 +25,7 @@ class Learner {
   };
   virtual ~Learner() = default;
   const std::vector<Leaf>& leaves() const { return leaves_; }
-  /// Trained parameters by name, as their file has them: views of the leaves.
+  /// Trained parameters under their names in the model's file. They are views of the leaves.
   const NamedTensors& named() const { return named_; }
   /// Values that training changes without gradients (running statistics).
   const NamedTensors& buffers() const { return buffers_; }
@@ -33,16 +33,17 @@ class Learner {
   const TaskFacts& facts() const { return facts_; }
 
   virtual RunResult forward(Run& run, const Example& example) const = 0;
-  /// What a network writes greedily from each source of an example: [batch, most] ids, −1 after the end of a text. Throws kUnsupported for
-  /// other models.
+  /// Generates greedily from each source of an example. Returns ids [batch, most], −1 after the end of a text. Throws kUnsupported
+  /// for models that cannot generate during training.
   virtual std::vector<double> write(Run& run, const Example& example, int64_t most) const;
-  /// Copies the weights of the model that the recipe starts from. What its file does not have of the task's head stays new.
+  /// Copies the weights of the model that the recipe starts from. Weights of the task's head that its file lacks keep their new
+  /// values.
   virtual void begin_at(const std::string& model) = 0;
-  /// Copies a tensor of another model's file into a parameter, or a BERT's into an encoder of the model's config. Throws kNotFound with the names there are, kShape,
-  /// kUnsupported for a BERT of another kind.
+  /// Copies a tensor of another model's file into a parameter, or the weights of a BERT into an encoder of the model's config.
+  /// Throws kNotFound with the known names, kShape, and kUnsupported for a BERT with other settings than the encoder's.
   void begin_at(const VectorsRecipe& vectors, const Json& model, const std::string& where);
   virtual bool is_watched(int64_t step) const = 0;
-  /// A trace of the recipe's texts with the present weights.
+  /// A trace of the recipe's watched texts with the current weights.
   virtual Trace look(Arena& arena, int64_t step) const = 0;
 
  protected:
@@ -54,9 +55,9 @@ class Learner {
   void begin_encoder_at(const VectorsRecipe& vectors, const Json& model, const std::string& where);
 };
 
-/// Throws what the recipe's model config causes, and kBudget for a run that this machine's memory cannot hold.
+/// Throws errors of the recipe's model config, and kBudget for a run that does not fit this machine's memory.
 std::unique_ptr<Learner> learner_of(const Recipe& recipe, const Tokenizer& tokenizer);
-/// What learner_of(…)->facts() says, without weights for a step.
+/// The same as learner_of(…)->facts(), without allocating memory for a step.
 TaskFacts task_facts(const Recipe& recipe);
 
 }  // namespace clearhead

@@ -1,4 +1,5 @@
-// A date is drawn, then one of nine ways to write it. Which part a date belongs to follows from its number of days.
+// Draws a date, then one of nine formats. The number of days since the first date decides whether a date is for training,
+// validation or testing.
 #include "train/made_dates.h"
 
 #include <array>
@@ -44,7 +45,7 @@ std::string written(sys_days when, size_t way) {
   }
 }
 
-// Of ten dates one is for testing, one for validation.
+// One in ten dates is for testing, one for validation.
 size_t part_of(sys_days when) {
   const uint64_t draw = random_bits(17, static_cast<uint64_t>((when - kFirst).count())) % 10;
   return draw == 0 ? 2 : draw == 1 ? 1 : 0;

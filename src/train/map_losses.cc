@@ -1,5 +1,5 @@
-// The listener keeps the calls of the named family; their q, k and log-sum-exp are the pass's own, so that a loss on them costs its
-// own statistics and no second backward pass of the layer.
+// The listener keeps the calls of the named family. Their q, k and log-sum-exp are those of the forward pass, so that a loss on
+// them costs only its own statistics and no second backward pass of the layer.
 #include "train/map_losses.h"
 
 #include <algorithm>
@@ -27,7 +27,7 @@ Tensor weighted_sum(Run& run, const Tensor& x, const Tensor& factors) {
   return out;
 }
 
-// 1 for each row that is no padding.   [batch, 1, query]
+// 1 for each row that is not padding.   [batch, 1, query]
 Tensor real_rows(const Rows& of) {
   Tensor out = Tensor::zeros({of.batch, 1, of.length});
   for (int64_t row = 0; row < of.batch * of.length; ++row) {
@@ -62,7 +62,7 @@ MapLosses::Heard::Heard(const Recipe& recipe) {
   };
 }
 
-// No layers: all of the family's.
+// The captured calls of a family in these layers; of all its layers if `layers` is empty.
 std::vector<const HeardCall*> MapLosses::calls(const Heard& heard, const char* field, const std::string& family,
                                                const std::vector<int64_t>& layers) const {
   int64_t count = 0;
@@ -99,7 +99,7 @@ Tensor MapLosses::of_field(const char* field, F&& compute) const {
   }
 }
 
-// The sequences whose attention the entropy is of.
+// The sequences over whose attention the entropy is averaged.
 const Rows& MapLosses::entropy_rows(const Example& example) const {
   return example.source && recipe_.entropy->family == "enc" ? *example.source : example.input;
 }

@@ -4,8 +4,8 @@
 //                                                         for the n source tokens that the token of row i is aligned with
 //   entropy      mean of −Σ_j P_ij ln P_ij in nats        over real rows (not padding), heads and layers
 //
-// Guided alignment: Chen, Matusov, Khadivi & Peter 2016, the alignment cost G(A, α) as a cross-entropy; their α of one
-// recurrent attention is here the mean of a layer's heads. Row i is the one that writes token i of the target. Both are
+// Guided alignment: Chen, Matusov, Khadivi & Peter 2016, the alignment cost G(A, α) as a cross-entropy. Their α, of a single
+// recurrent attention, is here the mean of a layer's heads. Row i is the one that predicts token i of the target. Both losses are
 // means over all rows of a step, as if its batches were one: a batch adds its sum, divided by the rows of the whole step.
 #pragma once
 
@@ -24,15 +24,15 @@ namespace clearhead {
 
 class MapLosses {
  public:
-  /// The recipe must outlive it. Throws kUnsupported where the recipe has such losses and gradient checkpointing.
+  /// The recipe must outlive this object. Throws kUnsupported if the recipe has both such losses and gradient checkpointing.
   explicit MapLosses(const Recipe& recipe);
-  /// "alignment" and "entropy", those that the recipe has.
+  /// The names of the losses that the recipe has: "alignment", "entropy".
   std::vector<std::string> names() const;
   bool any() const { return recipe_.alignment || recipe_.entropy; }
   /// Number of rows of a batch that each loss is a mean over, in the order of names().
   std::vector<double> rows_of(const Example& example) const;
 
-  /// The calls of one forward pass that the losses read.
+  /// Captures the attention calls of one forward pass that the losses read.
   class Heard {
    public:
     explicit Heard(const Recipe& recipe);
@@ -41,13 +41,13 @@ class MapLosses {
    private:
     friend class MapLosses;
     CallListener listener_{};
-    std::set<std::pair<std::string, int>> sites_{};  // all there are, for messages
+    std::set<std::pair<std::string, int>> sites_{};  // all families and layers of the model, for messages
   };
 
   /// loss + Σ weight·value, recorded, where each value is this batch's share of the step's mean; appends the values to `values`.
   /// loss: [1]   rows: rows_of() summed over all batches of the step
-  /// Throws kInvalidArgument for a family or layer that the model does not have, and kUnsupported for attention whose
-  /// description the formulas do not hold for, naming the field.
+  /// Throws kInvalidArgument for a family or layer that the model does not have, and kUnsupported for attention to which the
+  /// formulas do not apply, naming the field.
   Tensor add_to(Run& run, const Tensor& loss, const Heard& heard, const Example& example, std::span<const double> rows,
                 std::vector<double>& values) const;
 

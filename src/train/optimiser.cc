@@ -1,5 +1,6 @@
-// A step: the norm of all gradients, clipping, then each stretch with its group's rate and decay. A gradient that is not finite is refused before anything moves.
-// Schedule: linear warmup, then constant, linear, cosine or 1/√step, and a cooldown.
+// A step computes the norm of all gradients, clips, and updates each stretch with its group's rate and decay. A gradient that is
+// not finite is refused before anything is updated. Schedule: linear warmup, then constant, linear, cosine or 1/√step, and a
+// cooldown.
 #include "train/optimiser.h"
 
 #include <algorithm>
@@ -26,8 +27,8 @@ void check(const OptimiserOptions& options) {
   check(options.beta2 >= 0 && options.beta2 < 1, "beta2", options.beta2, "0 or more, and less than 1");
   check(options.epsilon > 0, "epsilon", options.epsilon, "more than 0");
   check(options.momentum >= 0 && options.momentum < 1, "momentum", options.momentum, "0 or more, and less than 1");
-  check(is_sgd || options.momentum == 0, "momentum", options.momentum, "0: it is of SGD; Adam's is beta1");
-  check(!options.nesterov || options.momentum > 0, "momentum", options.momentum, "more than 0 with nesterov, which is of SGD");
+  check(is_sgd || options.momentum == 0, "momentum", options.momentum, "0: momentum is for SGD; Adam has beta1");
+  check(!options.nesterov || options.momentum > 0, "momentum", options.momentum, "more than 0 with nesterov, which is for SGD");
   check(options.weight_decay >= 0, "weight_decay", options.weight_decay, "0 or more");
   check(options.clip >= 0, "clip", options.clip, "0 or more");
   for (const ParameterGroup& group : options.groups) {
@@ -58,7 +59,8 @@ Optimiser::Optimiser(const OptimiserOptions& options) : options_(options) {
 Optimiser::Stretch Optimiser::stretch_of(const Named& named, bool decays) {
   Stretch out{named.begin, named.end, 1, decays ? options_.weight_decay : 0};
   if (named.name.empty()) return out;
-  if (valid_utf8_prefix(named.name) != named.name.size()) fail(ErrorCode::kInvalidArgument, "optimiser: a parameter's name is no UTF-8");
+  if (valid_utf8_prefix(named.name) != named.name.size())
+    fail(ErrorCode::kInvalidArgument, "optimiser: a parameter's name is not valid UTF-8");
   const std::string shown = without_numbers(named.name);
   if (std::find(names_.begin(), names_.end(), shown) == names_.end()) names_.push_back(shown);
   const auto group =
@@ -122,7 +124,7 @@ void Optimiser::move(Leaf& leaf, const Stretch& stretch, const float* gradients,
                         .gradient_scale = narrow(scale)});
   }
   const bool is_coupled = options_.kind == Kind::kAdam;
-  const auto correction = [&](double beta) {  // of the β that the kernel rounds to: 1 − β₂ would be off by 1e-5 of itself
+  const auto correction = [&](double beta) {  // of the kernel's β, rounded to f32; else 1 − β₂ would be off by a relative 1e-5
     return narrow(1 - std::pow(static_cast<double>(narrow(beta)), static_cast<double>(steps_)));
   };
   kernels.adam({.weights = place(leaf.values),

@@ -1,8 +1,8 @@
 // AdamW, Adam or SGD on the leaves of a tape, with parameter groups.
 //
-// A leaf may hold several parameters one after another (q | k | v). A stretch is a range of its elements with
-// the same settings. Stretches whose rate is 0 are frozen: they stay as they are, and the norm of the gradient is of the others, as where
-// requires_grad is false in PyTorch.
+// A leaf may store several parameters one after another (q | k | v). A stretch is a range of its elements with the same settings.
+// Stretches whose rate is 0 are frozen: they do not change, and the gradient norm does not include them, as with
+// requires_grad=False in PyTorch.
 #pragma once
 
 #include <cstdint>
@@ -27,12 +27,13 @@ class Optimiser {
     int64_t begin = 0, end = 0;
   };
   /// Adds a leaf. values: f32, contiguous, whole, watched by the tape that is passed to step(). names: ordered by
-  /// begin; elements without a name belong to no group. False: all of it is frozen, and the tape need not watch it.
+  /// begin; elements without a name belong to no group. Returns false if the whole leaf is frozen, so that the tape need not
+  /// watch it.
   bool add(const Tensor& values, bool decays, const std::vector<Named>& names);
   /// Throws kInvalidArgument for a group that matches no name, and lists the names.
   void check_groups() const;
-  /// Moves all parameters by their gradients, clears the gradients, and returns their norm before clipping. Throws
-  /// kInvalidArgument if a gradient is not finite, naming the step and the first such parameter; nothing has moved then.
+  /// Updates all parameters, clears the gradients, and returns their norm before clipping. Throws kInvalidArgument if a gradient is
+  /// not finite, naming the step and the first such parameter; then nothing has been updated.
   double step(Tape& tape, double rate);
   /// For checkpoints: the optimiser state of leaf number `at`, by name; and the number of steps it belongs to.
   std::vector<std::pair<const char*, Tensor>> sums(size_t at) const;
@@ -46,8 +47,8 @@ class Optimiser {
   };
   struct Leaf {
     Tensor values{};
-    Tensor first{}, second{};          // Adam's m and v, or the sum of momentum; undefined if not used
-    std::vector<Stretch> stretches{};  // those that move
+    Tensor first{}, second{};          // Adam's m and v, or SGD's momentum buffer; undefined if not used
+    std::vector<Stretch> stretches{};  // those that are not frozen
     std::vector<Named> names{};
   };
   struct Group {

@@ -1,4 +1,5 @@
-// Pairs sorted by length and cut into batches within `places`. An epoch shuffles the pairs, sorts them stably by length, and shuffles the batches.
+// Sorts pairs by length and divides them into batches of at most `places` tokens. An epoch shuffles the pairs, sorts them stably by
+// length, and shuffles the batches.
 #include "train/pair_data.h"
 
 #include <algorithm>
@@ -38,7 +39,7 @@ std::vector<std::array<int64_t, 2>> words_of(std::string_view text) {
   return out;
 }
 
-// "0-0 1-2". where: file and line, for messages.
+// Parses an alignment like "0-0 1-2". where: file and line, for messages.
 std::vector<WordLink> links_in(std::string_view text, const TextPair& pair, const std::string& where) {
   std::vector<WordLink> out;
   const auto sources = std::ssize(words_of(pair.source)), targets = std::ssize(words_of(pair.target));
@@ -52,14 +53,14 @@ std::vector<WordLink> links_in(std::string_view text, const TextPair& pair, cons
     if (!has_dash || target.ec != std::errc() || target.ptr != last || read.source < 0 || read.target < 0)
       fail(ErrorCode::kFormat, "{}: expected an alignment like \"0-0 1-2\", source word and target word, found \"{}\"", where, link);
     if (read.source >= sources || read.target >= targets)
-      fail(ErrorCode::kFormat, "{}: the alignment \"{}\" names a word that is not there; the source has {} words and the target {}", where,
-           link, sources, targets);
+      fail(ErrorCode::kFormat, "{}: the alignment \"{}\" names a word that does not exist; the source has {} words and the target {}",
+           where, link, sources, targets);
     out.push_back(read);
   }
   return out;
 }
 
-// Words' links as those of their tokens, sorted by target, each once.
+// Converts links of words to links of their tokens, sorted by target, without duplicates.
 std::vector<WordLink> links_of_tokens(const TextPair& pair, const Encoding& source, const Encoding& target) {
   const auto tokens_of = [](const std::string& text, const Encoding& encoding) {
     std::vector<std::vector<int32_t>> out;
@@ -84,7 +85,7 @@ std::vector<WordLink> links_of_tokens(const TextPair& pair, const Encoding& sour
   return out;
 }
 
-// Of one line of a table.
+// The alignment in one line of a table.
 std::vector<WordLink> links_in_cell(const std::vector<std::string_view>& cells, const Recipe& recipe, const TextPair& pair,
                                     const std::string& where) {
   const std::string& column = recipe.alignment->column;
@@ -232,9 +233,9 @@ DataSummary PairData::summary(const char* part, const std::vector<std::string>& 
   out.add_lengths("target tokens", targets);
   for (const std::string& header : headers_)
     out.notes.push_back(format("line 1 names the columns and was left out: {}", Json(header).dump()));
-  out.note(format("pairs left out, a side has more than {} tokens (\"length\")", with_commas(recipe_.length)), too_long_);
-  out.note("pairs left out, a side has no token", empty_);
-  out.note(format("sources cut to {} tokens (\"length\")", with_commas(recipe_.length)), cut_);
+  out.note(format("pairs left out because a side has more than {} tokens (\"length\")", with_commas(recipe_.length)), too_long_);
+  out.note("pairs left out because a side has no token", empty_);
+  out.note(format("sources truncated to {} tokens (\"length\")", with_commas(recipe_.length)), cut_);
   return out;
 }
 

@@ -1,4 +1,4 @@
-// Recipes from JSON: the table of fields, settings that replace them, and rules that involve several fields.
+// Reads recipes from JSON: the table of fields, settings that override them, and rules that involve several fields.
 #include "train/recipe.h"
 
 #include <algorithm>
@@ -13,7 +13,7 @@
 
 namespace clearhead {
 
-using namespace schema;  // builders of rows
+using namespace schema;  // functions that build rows
 
 namespace {
 
@@ -50,8 +50,8 @@ void add_strings(const Json& value, std::vector<std::string>& to) {
   }
 }
 
-// A dropout rate from the recipe's field, or from the fields of the model's config that mean the same; all that are given must agree. If the run
-// starts from another model's weights, that model's config does not count against the recipe's field.
+// A dropout rate from the recipe's field, or from the equivalent fields of the model's config; all given values must agree. If the
+// run starts from another model's weights, the recipe's field overrides that model's config.
 double agreed_rate(const Recipe& recipe, const char* name, std::optional<double> rate, std::initializer_list<const char*> of_model) {
   if (rate && !recipe.initial.empty()) return *rate;
   std::string said_by = format("\"{}\"", name);
@@ -79,11 +79,11 @@ VocabularyOptions read_vocabulary(const Json& json, const std::string& where, bo
   out.kind = is_bpe ? VocabularyKind::kByteBpe : VocabularyKind::kWordPiece;
   out.size = read_integer(fields, is_bpe ? "bpe" : "wordpiece", 0, {is_bpe ? 256 : 2});
   out.lowercase = fields.boolean_or("lowercase", false);
-  if (out.lowercase && !is_bpe) fields.wrong("lowercase", "false: \"wordpiece\" always puts texts into lower case", Json(true));
-  if (!is_bpe) out.special = {"[UNK]"};  // no template: a window of the text has neither a begin nor an end
+  if (out.lowercase && !is_bpe) fields.wrong("lowercase", "false: \"wordpiece\" always converts texts to lower case", Json(true));
+  if (!is_bpe) out.special = {"[UNK]"};  // no template: a window of a text has no special tokens at its begin and end
   if (ends_texts) {
     if (!is_bpe)
-      fail(ErrorCode::kUnsupported, "{}: \"tokenizer.wordpiece\": what is written is learned with \"bpe\", or a tokenizer that is there",
+      fail(ErrorCode::kUnsupported, "{}: \"tokenizer.wordpiece\": a task that generates text needs \"bpe\" or an existing tokenizer",
            where);
     out.special = {"</s>", "<pad>"};
     out.end = "</s>";
@@ -165,8 +165,8 @@ const Schema<Repeats>& repeat_schema() {
   static const Schema<Repeats> schema = {
       integer("from", &Repeats::from, {0}, "the step at which this stage begins"),
       number("probability", &Repeats::share, {0, 1}, "share of the sequences that have such a passage").with_fallback("0.1"),
-      integer("shortest", &Repeats::shortest, {1}, "least number of tokens of the passage"),
-      {{"longest", "an integer of \"shortest\" or more", "64", "largest number of tokens of the passage"},
+      integer("shortest", &Repeats::shortest, {1}, "smallest number of tokens in a passage"),
+      {{"longest", "an integer of \"shortest\" or more", "64", "largest number of tokens in a passage"},
        [](Fields& fields, Repeats& to) { to.longest = read_integer(fields, "longest", to.longest, {to.shortest}); }},
       integer("max_distance", &Repeats::apart, {0}, "maximum distance in tokens between the starts of a passage and its copy; 0: no limit"),
       boolean("repeat_to_end", &Repeats::fills, "the passage is repeated up to the end of the sequence"),
@@ -177,9 +177,10 @@ const Schema<Repeats>& repeat_schema() {
 
 const Schema<WatchRecipe>& watch_schema() {
   static const Schema<WatchRecipe> schema = {
-      {{"texts", "a list of texts", "required", "texts whose traces are kept, of at most 512 tokens in all; of pairs \"source\\ttarget\""},
+      {{"texts", "a list of texts", "required",
+        "texts to trace during training, with at most 512 tokens in total; for pairs: \"source\\ttarget\""},
        [](Fields& fields, WatchRecipe& to) { to.texts = fields.strings("texts"); }},
-      integer("checkpoints", &WatchRecipe::checkpoints, {1, 40}, "largest number of traces over the run"),
+      integer("checkpoints", &WatchRecipe::checkpoints, {1, 40}, "maximum number of traces during the run"),
   };
   return schema;
 }
@@ -203,13 +204,13 @@ const Schema<PairFiles>& pair_schema() {
            }
          }
        }},
-      integer("turns_before", &PairFiles::turns_before, {0}, "dialogues: largest number of turns before the target that are its source")
+      integer("turns_before", &PairFiles::turns_before, {0}, "dialogues: the source of a target is at most this many turns before it")
           .when(is_dialogue),
       choice("bleu", &PairFiles::bleu, {{"13a", BleuWords::kMteval13a}, {"zh", BleuWords::kChinese}, {"char", BleuWords::kCharacters}},
-             "what BLEU counts as words; char is for languages written without spaces"),
+             "tokenization for BLEU; char is for languages written without spaces"),
       boolean("cut", &PairFiles::cut, "true: a source of more than \"length\" tokens is truncated; false: the pair is left out"),
       choice("measure", &PairFiles::rouge, {{"bleu", false}, {"rouge", true}}, "what --test measures; rouge: also at each validation"),
-      string("best", &PairFiles::best, "rouge: the metric that decides which model is best: rouge_1, rouge_l or loss")
+      string("best", &PairFiles::best, "rouge: the metric that selects the best model: rouge_1, rouge_l or loss")
           .when([](const PairFiles& to) { return to.rouge; })
           .with_fallback("rouge_1"),
   };
@@ -221,8 +222,8 @@ const Schema<Noise>& noise_schema() {
       number("probability", &Noise::share, {0, 1}, "share of the texts that are changed"),
       number("typos", &Noise::typos, {0, 1},
              "share of their words with two letters swapped, one left out, doubled, or replaced by a neighbouring key"),
-      number("upper", &Noise::upper, {0, 1}, "share of them that are put into capitals"),
-      {{"lower", "a number from 0 to 1 − \"upper\"", "0", "share of them that are put into lower case"},
+      number("upper", &Noise::upper, {0, 1}, "share of them that are converted to upper case"),
+      {{"lower", "a number from 0 to 1 − \"upper\"", "0", "share of them that are converted to lower case"},
        [](Fields& fields, Noise& to) {
          to.lower = read_number(fields, "lower", 0, {0, 1 - to.upper});
        }},
@@ -240,12 +241,12 @@ const Schema<AlignmentRecipe>& alignment_schema() {
          if (to.column == "1" || to.column == "2") fields.wrong("column", "a column behind the two texts, as in 3", Json(to.column));
        }},
       number("weight", &AlignmentRecipe::weight, {0, 1000}, "factor of this loss; 0 measures it without training on it"),
-      {{"family", "an attention family in which targets see sources", "cross", "the attention family that learns"},
+      {{"family", "an attention family in which targets see sources", "cross", "the attention family that the loss applies to"},
        [](Fields& fields, AlignmentRecipe& to) {
          to.family = fields.string_or("family", to.family);
          if (to.family == "enc" || to.family == "dec") fields.wrong("family", "cross, in which a target sees its source", Json(to.family));
        }},
-      {{"layer", "an integer", "-1", "the layer that learns; negative: counted from the last"},
+      {{"layer", "an integer", "-1", "the layer that the loss applies to; negative: counted from the last"},
        [](Fields& fields, AlignmentRecipe& to) { to.layer = fields.integer_or("layer", to.layer); }},
   };
   return schema;
@@ -253,7 +254,7 @@ const Schema<AlignmentRecipe>& alignment_schema() {
 
 const Schema<EntropyRecipe>& entropy_schema() {
   static const Schema<EntropyRecipe> schema = {
-      number("weight", &EntropyRecipe::weight, {-1000, 1000}, "factor of the mean entropy in nats; negative rewards spread"),
+      number("weight", &EntropyRecipe::weight, {-1000, 1000}, "factor of the mean entropy in nats; a negative factor rewards high entropy"),
       string("family", &EntropyRecipe::family, "enc, dec or cross"),
       {{"layers", "a list of integers", "all", "layers that the loss applies to; negative: counted from the last"},
        [](Fields& fields, EntropyRecipe& to) {
@@ -274,8 +275,7 @@ const Schema<VectorsRecipe>& vectors_schema() {
       required_string("from", &VectorsRecipe::from, "the other model, a folder or a name"),
       string("tensor", &VectorsRecipe::tensor, "a tensor of its file; absent: all weights of a BERT go into the encoder at \"parameter\""),
       required_string("parameter", &VectorsRecipe::parameter, "the parameter, or the path of an encoder, that starts from these values"),
-      {{"deviation", "a number from 0 to 1000", "0",
-        "each column is scaled to this standard deviation and mean 0; 0: columns stay as they are"},
+      {{"deviation", "a number from 0 to 1000", "0", "scale each column to mean 0 and this standard deviation; 0: do not scale"},
        [](Fields& fields, VectorsRecipe& to) {
          to.deviation = read_number(fields, "deviation", 0, {0, 1000});
          if (to.tensor.empty() && to.deviation > 0)
@@ -285,11 +285,11 @@ const Schema<VectorsRecipe>& vectors_schema() {
   return schema;
 }
 
-// The fields of JSON lines: required if a file holds such lines, else refused.
+// Reads "fields", the fields of JSON lines: required if a file is a .jsonl, otherwise refused.
 void read_line_fields(Fields& fields, Recipe& to) {
   std::vector<std::string> files = to.source.files;
   if (to.pairs) {
-    if (!to.pairs->turns.empty()) return;  // which name their field themselves
+    if (!to.pairs->turns.empty()) return;  // "turns" names the field
     files = to.pairs->train;
     for (const auto* more : {&to.pairs->valid, &to.pairs->test}) files.insert(files.end(), more->begin(), more->end());
   }
@@ -301,7 +301,7 @@ void read_line_fields(Fields& fields, Recipe& to) {
     if (given) fields.wrong("fields", "none: no file's name ends in .jsonl", *given);
     return;
   }
-  if (!given) fail(ErrorCode::kFormat, "{}: \"{}\" holds JSON lines: expected \"fields\", {}", to.where, *found, expected);
+  if (!given) fail(ErrorCode::kFormat, "{}: \"{}\" contains JSON lines: expected \"fields\", {}", to.where, *found, expected);
   if (!given->is_array() || given->size() != (to.pairs ? 2 : 1)) fields.wrong("fields", expected, *given);
   for (const Json& name : given->items()) {
     if (!name.is_string()) fields.wrong("fields", expected, name);
@@ -346,7 +346,8 @@ void read_alignment(Fields& fields, Recipe& to) {
   to.alignment = alignment_schema().read(*given, to.where, "alignment");
 }
 
-// Takes what the recipe leaves out from that model. The recipe's text holds it from now on, so a checkpoint no longer needs the folder.
+// Takes the tokenizer and config that the recipe leaves out from the model in "from". They become part of the recipe's text, so
+// that a checkpoint does not need that folder.
 void begin_at_model(Recipe& recipe, bool has_tokenizer) {
   if (has_tokenizer && !recipe.model.is_null()) return;
   const std::string folder = model_directory(recipe.initial);
@@ -355,7 +356,7 @@ void begin_at_model(Recipe& recipe, bool has_tokenizer) {
     recipe.text["model"] = recipe.model = Json::parse(read_config(folder + "/config.json"), folder + "/config.json");
 }
 
-// Tokenizer, model, and the first weights.
+// Reads the tokenizer, the model, and the source of the initial weights.
 void read_model(Fields& fields, Recipe& to) {
   const Json* tokenizer = fields.take("tokenizer");
   if (tokenizer && tokenizer->is_object()) {
@@ -397,7 +398,7 @@ void read_text_files(Fields& fields, Recipe& to) {
   if (to.source.splits.empty()) to.source.held_out = read_number(fields, "held_out", to.source.held_out, {0, 0.9});
 }
 
-// A row that another row reads: it stands in the reference only.
+// A row for the reference only; another row reads the field.
 Schema<Recipe>::Field described(FieldDescription description, std::vector<FieldDescription> nested = {}) {
   return {std::move(description), [](Fields&, Recipe&) {}, std::move(nested)};
 }
@@ -411,7 +412,7 @@ Rows data_rows() {
   return {
       {{"data", "a folder", ".", "the folder of the files"},
        [](Fields& fields, Recipe& to) { to.source.folder = fields.string_or("data", "."); }},
-      {{"data_source", "a text", "none", "where the recipe's own files come from: printed if one of them is missing"},
+      {{"data_source", "a text", "none", "the source of the recipe's own files, printed if one of them is missing"},
        [](Fields& fields, Recipe& to) { to.source.origin = fields.string_or("data_source", ""); }},
       object("pairs", &Recipe::pairs, pair_schema(), "pairs of texts, for an encoder-decoder or for sentence vectors"),
       {{"task", "an object", "none", "a task on labelled examples; its fields are those of the task"},
@@ -421,11 +422,11 @@ Rows data_rows() {
       Schema<Recipe>::Field{{"files", "a list of files", "required without \"pairs\" or \"task\"", "texts, joined in this order"},
                             read_text_files}
           .when(is_of_files),
-      described({"splits", "a file", "none", "with \"files\": a table of the byte positions of training, validation and test part"}),
+      described({"splits", "a file", "none", "with \"files\": a table of the byte positions of the training, validation and test data"}),
       described({"held_out", "a number from 0 to 0.9", "0.05",
-                 "with \"files\", without \"splits\": share at the end of each file that validates"}),
+                 "with \"files\", without \"splits\": share of each file, at its end, that is used for validation"}),
       Schema<Recipe>::Field{{"fields", "a list of texts", "required for *.jsonl files",
-                             "the fields of JSON lines: the text's, or the source's and the target's"},
+                             "the names of the fields of JSON lines: that of the text, or those of source and target"},
                             read_line_fields}
           .when([](const Recipe& to) { return definition_of(to).data != DataFields::kTask; }),
       integer("batch", &Recipe::batch, {1}, "sequences in a batch; not with \"pairs\"")
@@ -454,18 +455,19 @@ Rows model_rows() {
       described({"from", "a model's folder or name", "none",
                  "the model whose weights the run starts from; also its config and tokenizer unless given"}),
       described({"model", "an object", "required without \"from\"", "a config.json in Hugging Face's form"}),
-      described({"vectors", "an object", "none", "first values of one parameter, from another model's file"}, vectors_schema().describe()),
+      described({"vectors", "an object", "none", "initial values of one parameter, from another model's file"},
+                vectors_schema().describe()),
   };
 }
 
 Rows training_rows() {
   const std::vector<std::pair<std::string, DType>> types = {{"f32", DType::kF32}, {"bf16", DType::kBF16}};
   return {
-      integer("length", &Recipe::length, {1}, "tokens of a sequence; of pairs the largest number on either side")
+      integer("length", &Recipe::length, {1}, "tokens in a sequence; for pairs, the maximum on either side")
           .with_fallback("256; 128 with \"task\", 256 with answer"),
       integer("accumulate", &Recipe::accumulate, {1, int64_t{1} << 20}, "batches in a step (gradient accumulation)"),
       integer("steps", &Recipe::steps, {1}, "steps of the optimiser"),
-      {{"seed", "an integer of 0 or more", "1", "seed of the first weights, the order of the data, dropout and noise"}, read_seed},
+      {{"seed", "an integer of 0 or more", "1", "seed of the initial weights, the order of the data, dropout and noise"}, read_seed},
       optional_number("dropout", &Recipe::dropout, kDropoutRange, "the model's, else 0",
                       "dropout of embeddings and of each block's output"),
       optional_number("attention_dropout", &Recipe::attention_dropout, kDropoutRange, "the model's, else 0",
@@ -486,11 +488,11 @@ Rows training_rows() {
       integer("report", &Recipe::report, {1}, "steps between reports"),
       integer("validate", &Recipe::validate, {1}, "steps between validations"),
       integer("checkpoint", &Recipe::checkpoint, {1}, "steps between checkpoints"),
-      object("watch", &Recipe::watch, watch_schema(), "texts whose traces are kept during the run"),
+      object("watch", &Recipe::watch, watch_schema(), "texts to trace during training"),
   };
 }
 
-// Rows of the data and the task come first: later defaults depend on them.
+// The rows of the data and the task come first because later defaults depend on them.
 const Schema<Recipe>& recipe_schema() {
   static const Schema<Recipe> schema({data_rows(), model_rows(), training_rows()});
   return schema;

@@ -3,8 +3,8 @@
 //   { "data": "DIR", "files": ["book.txt"], "tokenizer": "bytes", "model": { … a config.json in Hugging Face's form … },
 //     "steps": 1000, "schedule": {"kind": "cosine", "learning_rate": 3e-3, "warmup": 100} }
 //
-// Every field is declared in a table (schema.h), those of a task in the task's file. `clearhead train --fields` prints them. A field that is
-// not declared is refused by name. A rule that involves several fields stands in recipe.cc or in the task's file.
+// Every field is declared in a table (schema.h), those of a task in the task's file. `clearhead train --fields` prints them. A field
+// that is not declared is refused by name. Rules that involve several fields are in recipe.cc or in the task's file.
 #pragma once
 
 #include <any>
@@ -29,15 +29,15 @@ struct WatchRecipe {
   int64_t checkpoints = 40;          // at most this many traces
 };
 
-/// A task on labelled examples. What only one task has is in its `settings`.
+/// A task on labelled examples. Fields that only one task has are in `settings`.
 struct TaskRecipe {
   std::string kind{};                    // the name of a TaskDefinition
-  std::string train{}, valid{}, test{};  // files; test may be empty. Of folds and passages the names of the parts, kParts.
+  std::string train{}, valid{}, test{};  // files; test may be empty. For folds and passages: the names in kParts
   static constexpr std::array<const char*, 3> kParts = {"train", "valid", "test"};
   LabelledDataRecipe data{};
-  std::vector<std::string> labels{};  // in order of id; those of the training file unless given
-  std::string best{};                 // the metric that decides which model is best; empty: the task's first
-  int64_t patience = 0;               // validations without a better model before the run ends; 0: it goes on
+  std::vector<std::string> labels{};  // in order of id; default: the labels of the training file
+  std::string best{};                 // the metric that selects the best model; empty: the task's first
+  int64_t patience = 0;               // early stopping after this many validations without a better model; 0: never
   std::any settings{};                // a struct of the task's file
 
   /// The task's own settings; default ones if the recipe was not read from JSON.
@@ -54,30 +54,30 @@ struct TaskRecipe {
 struct PairFiles {
   std::vector<std::string> train{}, valid{}, test{};  // test: may be empty
   std::string turns{};                                // dialogues: the field of JSON lines with the list of turns; empty: pairs
-  int64_t turns_before = 4;                           // dialogues: the source of a turn is so many turns before it, at most
-  BleuWords bleu = BleuWords::kMteval13a;             // what --test counts as words
-  bool cut = false;                                   // sources of more than `length` tokens lose their end; else the pair is left out
-  bool rouge = false;  // measured by ROUGE, in place of BLEU; also of what is written for the validation pairs
-  std::string best{};  // rouge: the metric that decides which model is best; empty: the first
+  int64_t turns_before = 4;                           // dialogues: the largest number of turns in a source
+  BleuWords bleu = BleuWords::kMteval13a;             // tokenization for the BLEU of --test
+  bool cut = false;                                   // true: sources longer than `length` are truncated; false: the pair is left out
+  bool rouge = false;                                 // measure ROUGE instead of BLEU, also on texts generated for the validation pairs
+  std::string best{};                                 // rouge: the metric that selects the best model; empty: the first
 };
 
-/// One parameter's first values: a tensor of another model's file, such as word vectors. Or those of a part: a BERT.
+/// Initial values of one parameter, such as word vectors, or of a whole encoder, from another model's file.
 struct VectorsRecipe {
-  std::string from{};       // the other model, a folder or a name
-  std::string tensor{};     // there; empty: all that a parts::Encoder has
-  std::string parameter{};  // here; of a part the path
-  double deviation = 0;     // each column is given this standard deviation, and the mean 0; 0: columns stay
+  std::string from{};       // the other model: a folder or a name
+  std::string tensor{};     // the tensor in the other model; empty: all weights of a parts::Encoder
+  std::string parameter{};  // the parameter in this model, or the path of an encoder
+  double deviation = 0;     // scale each column to mean 0 and this standard deviation; 0: do not scale
 };
 
-/// Guided alignment (train/map_losses.h): gold alignments of words, of which attention learns.
+/// Guided alignment (train/map_losses.h): attention is trained on gold alignments of words.
 struct AlignmentRecipe {
-  std::string column{};  // of the training pairs' table, counted from 1, or the field of JSON lines
+  std::string column{};  // the column of the training pairs' table, counted from 1, or the field of JSON lines
   double weight = 0.05;
   std::string family = "cross";
   int64_t layer = -1;  // negative: counted from the end
 };
 
-/// A penalty on the entropy of attention, or where its weight is negative a reward (train/map_losses.h).
+/// A penalty on the entropy of attention; a reward if the weight is negative (train/map_losses.h).
 struct EntropyRecipe {
   double weight = 0.01;
   std::string family = "cross";
@@ -86,36 +86,35 @@ struct EntropyRecipe {
 
 /// Dropout rates in training.
 struct DropoutRates {
-  double residual = 0;   // of embeddings and of what each block adds to the residual stream
-  double attention = 0;  // of attention weights
+  double residual = 0;   // for embeddings and for the output that each block adds to the residual stream
+  double attention = 0;  // for attention weights
 };
 
 struct Recipe {
   std::string where{};  // path of the file, for messages
   TextSource source{};
-  std::optional<PairFiles> pairs{};  // used in place of the source's files
-  std::optional<TaskRecipe> task{};  // in place of both; "match" takes pairs
+  std::optional<PairFiles> pairs{};  // used instead of the source's files
+  std::optional<TaskRecipe> task{};  // used instead of both; "match" also uses pairs
   std::string initial{};             // a model with the initial weights; empty: new weights
   std::optional<VectorsRecipe> vectors{};
   std::string tokenizer = "bytes";
-  std::optional<VocabularyOptions> vocabulary{};  // used in place of `tokenizer`: a vocabulary to be trained
+  std::optional<VocabularyOptions> vocabulary{};  // used instead of `tokenizer`: a vocabulary to be trained
   Json model{};
-  // Sequences in a part of a step, and tokens in a sequence (of pairs: the maximum on a side).
+  // Sequences in a micro-batch, and tokens in a sequence (for pairs: the maximum on either side).
   int64_t batch = 8, length = 256;
-  int64_t places = 4096;   // places in a part of pairs: sequences times their length, padding included
-  int64_t accumulate = 1;  // gradient accumulation: parts per step
+  int64_t places = 4096;   // size of a micro-batch of pairs in tokens: sequences times their length, padding included
+  int64_t accumulate = 1;  // gradient accumulation: micro-batches per step
   int64_t steps = 1000;
   uint64_t seed = 1;
   std::optional<double> dropout{}, attention_dropout{};  // absent: as in the model's config
-  DType precision = DType::kF32;                         // what products and attention read in training: f32 or bf16
+  DType precision = DType::kF32;                         // operands of linear layers and attention in training: f32 or bf16
   bool gradient_checkpointing = false;                   // keep only each layer's input for the backward pass
   double smoothing = 0;                                  // label smoothing in training
-  Noise noise{};                                         // on sources of pairs and on texts that are classified, in training
-  std::optional<AlignmentRecipe> alignment{};            // of pairs
+  Noise noise{};                                         // in training: on sources of pairs and on texts to classify
+  std::optional<AlignmentRecipe> alignment{};            // for pairs
   std::optional<EntropyRecipe> entropy{};
-  std::vector<Repeats> repeats{};  // ordered by first step; empty: nothing repeats
-  // Exponential average of the weights that are validated and saved: the share of the average that a step keeps; 0: the
-  // weights themselves.
+  std::vector<Repeats> repeats{};  // stages, ordered by first step; empty: no repeated passages
+  // Decay of the exponential moving average of the weights; the average is validated and saved. 0: the weights themselves are.
   double average = 0;
   DType save = DType::kF32;  // dtype of best/
   Json generation{};         // best/generation_config.json; null: none

@@ -1,5 +1,5 @@
-// A turn of the ring: keys and values travel on while they are attended to, and (out, rows) are merged.
-// The band is moved by how far the queries stand from those keys.
+// Each step of the ring attends to one block of keys and values while the next block arrives, and merges (out, rows). The band is
+// shifted by the distance between the block of queries and the block of keys.
 #include "train/ring_attention.h"
 
 #include <algorithm>
@@ -20,7 +20,7 @@ namespace {
 
 void add(const Tensor& values, Tensor to) { ops::add_strided(values, to, true); }
 
-// Tensors that travel as one, in one stretch of memory.
+// Several tensors in one contiguous buffer, sent as one message.
 class Parcel {
  public:
   explicit Parcel(const std::vector<Shape>& shapes) {
@@ -70,7 +70,8 @@ void check(Comm& comm, const Tensor& q, const Tensor& k, const Tensor& v, const 
   }
 }
 
-// What queries see of the keys of some stretch: `count` of them from `query` on, of as many keys from `key` on, by a description of their own.
+// The visible rectangle between this process's queries and one block of keys: `count` queries from `query` on and `count` keys from
+// `key` on, with the description for this rectangle.
 struct Sight {
   AttentionSpec spec;
   int64_t query = 0, key = 0, count = 0;
@@ -79,8 +80,9 @@ struct Sight {
   RowStats rows(const RowStats& of) const { return {queries(of.m).clone(), queries(of.l).clone()}; }
 };
 
-// Queries that stand `ahead` positions after the keys of the same number. A limit of the band moves by that; one that has passed the query's own position is made
-// up for by leaving out the queries and keys that it hides from each other. Nothing where no query sees any key.
+// The rectangle for queries that are `ahead` positions after the keys of the same index. Both limits of the band are shifted by
+// `ahead`. A limit that becomes negative is set to 0, and the queries or keys that it hides completely are left out. Returns
+// std::nullopt if no query sees any key.
 std::optional<Sight> seen_from(const AttentionSpec& spec, int64_t ahead, int64_t length) {
   Sight out{.spec = spec, .count = length};
   Band& band = out.spec.topology.band;
@@ -100,7 +102,7 @@ std::optional<Sight> seen_from(const AttentionSpec& spec, int64_t ahead, int64_t
   return out;
 }
 
-// (out, rows) of some keys, and of others: of both.
+// Merges the (out, rows) of one set of keys into that of another.
 void merge(const Attended& more, const Sight& seen, RingAttended& all) {
   const int64_t width = all.out.size(3), length = all.out.size(2);
   const float *m = more.record.rows.m.data<float>(), *l = more.record.rows.l.data<float>(), *out = more.out.data<float>();
@@ -122,7 +124,8 @@ void merge(const Attended& more, const Sight& seen, RingAttended& all) {
   });
 }
 
-// Keys and values go round the ring: visit(what this process sees of them, them) at each turn, while they travel on; then turned(), where they are the next ones.
+// Sends keys and values once around the ring. At each step it calls visit(the visible rectangle, its keys, its values) while the next
+// block is transferred, then turned() after the transfer.
 void go_round(
     Comm& comm, const Tensor& k, const Tensor& v, const AttentionSpec& spec,
     const std::function<void(const Sight& seen, const Tensor& keys, const Tensor& values)>& visit,
@@ -169,7 +172,7 @@ AttendGradients ring_attend_gradients(Comm& comm, const Tensor& q, const Tensor&
     add(found.k, seen.keys(gradient[0]));
     add(found.v, seen.keys(gradient[1]));
   };
-  go_round(comm, k, v, spec, visit, [&] {  // gradients go where their keys are next; at last home
+  go_round(comm, k, v, spec, visit, [&] {  // gradients follow their keys, and finally return to the owner
     comm.shift(gradient.whole(), next.whole());
     comm.wait();
     std::swap(gradient, next);

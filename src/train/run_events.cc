@@ -1,4 +1,4 @@
-// Reports as TensorBoard tags; a layer's heads as one picture of √P, 0 to 1 in every step.
+// Writes reports as TensorBoard tags, and the heads of each layer as one image of √P on a fixed scale from 0 to 1.
 #include "train/run_events.h"
 
 #include <algorithm>
@@ -13,7 +13,7 @@ namespace {
 
 constexpr int64_t kMostCells = 128, kGap = 2;
 
-// All heads of a layer in one row: weights as √P from 0 to 1, so that steps can be compared.
+// All heads of a layer in one row. Weights are drawn as √P on the scale 0 to 1, so that steps can be compared.
 Image heads_of(const LayerMap& map, Range queries, Range keys) {
   const int64_t rows = std::min(queries.size(), kMostCells), columns = std::min(keys.size(), kMostCells), heads = map.heads();
   const int64_t pixels = std::max<int64_t>(1, kMostCells / std::max(rows, columns)), stride = columns * pixels + kGap;
@@ -44,7 +44,8 @@ void RunEvents::add(const TrainingReport& report) {
 
 void RunEvents::add_gradients(const NamedTensors& parameters, Tape& tape) {
   for (const auto& [name, values] : parameters) {
-    if (tape.wants(values)) writer_.add_histogram("gradients/" + name, Histogram::of(tape.gradient(values)));  // not of frozen ones
+    if (tape.wants(values))
+      writer_.add_histogram("gradients/" + name, Histogram::of(tape.gradient(values)));  // frozen parameters have no gradient
   }
 }
 

@@ -1,4 +1,4 @@
-// Single values of a recipe: the ranges that they accept, as a check and as words.
+// Reads single values of a recipe, checks their ranges, and describes the ranges in words.
 #include "train/schema.h"
 
 namespace clearhead::schema {

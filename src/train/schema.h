@@ -42,12 +42,12 @@ class Schema {
     Field(FieldDescription row, std::function<void(Fields&, T&)> reader, std::vector<FieldDescription> rows = {},
           std::function<bool(const T&)> condition = {})
         : description(std::move(row)), read(std::move(reader)), nested(std::move(rows)), applies(std::move(condition)) {}
-    /// This field, understood only if `condition` holds for the fields above it.
+    /// The same field, which applies only if `condition` holds for the fields above it.
     Field when(std::function<bool(const T&)> condition) && {
       applies = std::move(condition);
       return std::move(*this);
     }
-    /// This field, with another text for its default: one that depends on other fields.
+    /// The same field with another description of its default, for defaults that depend on other fields.
     Field with_fallback(std::string text) && {
       description.fallback = std::move(text);
       return std::move(*this);
@@ -67,7 +67,8 @@ class Schema {
       if (!field.applies || field.applies(to)) field.read(from, to);
     }
   }
-  /// Reads a whole object. path: of the object within the recipe, for messages. Throws kUnsupported for a field that is not declared.
+  /// Reads a whole object. path: the object's path within the recipe, for messages. Throws kUnsupported for a field that is not
+  /// declared.
   T read(const Json& object, const std::string& where, const std::string& path) const {
     Fields from(object, where, path);
     T out{};
@@ -75,7 +76,7 @@ class Schema {
     from.refuse_rest();
     return out;
   }
-  /// The rows of the reference, with those of nested objects.
+  /// The rows of the reference, including those of nested objects.
   std::vector<FieldDescription> describe() const {
     std::vector<FieldDescription> out;
     for (const Field& field : fields_) {
@@ -96,7 +97,7 @@ namespace schema {
 
 // Reading and describing single values; the templates below wrap them.
 struct IntegerRange {
-  int64_t least = 0, most = int64_t{1} << 40;  // so that sums of a few do not overflow
+  int64_t least = 0, most = int64_t{1} << 40;  // with this limit, sums of a few values do not overflow
 };
 struct NumberRange {
   double least = 0, most = 1;
@@ -173,7 +174,7 @@ Field<T> files(const char* name, std::vector<std::string> T::*member, bool is_re
           [=](Fields& fields, T& to) { to.*member = read_files(fields, name, is_required); }};
 }
 
-/// One of a few names. The first is described first; the default is the name of the member's default value.
+/// One of several names, described in the given order. The default is the name of the member's default value.
 template <class T, class Value>
 Field<T> choice(const char* name, Value T::*member, std::vector<std::pair<std::string, Value>> values, const char* meaning) {
   std::vector<std::string> names;
@@ -193,7 +194,7 @@ Field<T> choice(const char* name, Value T::*member, std::vector<std::pair<std::s
           }};
 }
 
-/// A nested object with a schema of its own. Absent: the member keeps its value.
+/// A nested object with its own schema. Absent: the member keeps its value.
 template <class T, class Member>
 Field<T> object(const char* name, Member T::*member, const auto& nested, const char* meaning) {
   return {{name, "an object", "none", meaning},

@@ -1,4 +1,5 @@
-// A leaf's gradient is merged as soon as the tape is done with it (tree_sum over parts), and sent in messages of at least 1 MiB while the pass goes on.
+// A leaf's gradient is added as soon as the tape has finished it (tree_sum over micro-batches), and sent in messages of at least
+// 1 MiB while the backward pass continues.
 #include "train/step_gradient.h"
 
 #include <cstring>
@@ -9,7 +10,7 @@
 namespace clearhead {
 namespace {
 
-constexpr size_t kMessageBytes = size_t{1} << 20;  // sums of less wait for more
+constexpr size_t kMessageBytes = size_t{1} << 20;  // smaller sums are collected until a message has this size
 
 }  // namespace
 

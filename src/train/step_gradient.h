@@ -1,8 +1,8 @@
-// The gradient of a step, summed over its parts (gradient accumulation) and over the processes that share them.
+// The gradient of a step, summed over its micro-batches (gradient accumulation) and over the processes that share them.
 //
-// Parts are added in a binary tree over their numbers (comm/comm.h), so the sum has the same bits whichever process
-// computed which part. The sum of a parameter over the processes starts as soon as the last part's backward pass is
-// done with the parameter, and overlaps with the rest of the pass.
+// Micro-batches are added in a binary tree over their numbers (comm/comm.h), so the sum has the same bits whichever process
+// computed which one. The sum of a parameter over the processes starts as soon as the last micro-batch's backward pass has
+// finished that parameter's gradient, and overlaps with the rest of the pass.
 #pragma once
 
 #include <cstdint>
@@ -16,14 +16,14 @@ namespace clearhead {
 
 class StepGradient {
  public:
-  /// `parts`: number of the step's parts on this process. The tape must watch the leaves. Sets the tape's
+  /// `parts`: number of the step's micro-batches on this process. The tape must watch the leaves. Sets the tape's
   /// on_settled callback.
   StepGradient(Tape& tape, Comm& comm, std::vector<Tensor> leaves, int64_t parts);
 
   int64_t parts() const { return parts_; }
-  /// Call before the backward pass of this process's part `at`.
+  /// Call before the backward pass of this process's micro-batch `at`.
   void begin(int64_t at);
-  /// Call after the last part. The tape's gradients are then those of the step.
+  /// Call after the last micro-batch. The tape's gradients are then those of the step.
   void finish();
 
  private:
@@ -35,7 +35,7 @@ class StepGradient {
   std::vector<Tensor> leaves_;
   int64_t parts_, part_ = 0;
   std::unordered_map<uint64_t, size_t> by_storage_;
-  std::vector<std::vector<Tensor>> levels_;  // [level of the tree][leaf]: partial sums that wait for their other half
+  std::vector<std::vector<Tensor>> levels_;  // [level of the tree][leaf]: partial sums that wait for the other operand
   std::vector<Tensor> ready_;                // gradients to be sent to the other processes
   size_t ready_bytes_ = 0;
 };

@@ -1,4 +1,4 @@
-// A recipe's task: checks that model and data fit it, and the config of a new model for it.
+// Creates a recipe's task: checks that model and data match, and completes the config of a new model.
 #include "train/task.h"
 
 #include <algorithm>
@@ -15,7 +15,7 @@
 namespace clearhead {
 namespace {
 
-// The recipe's field that chooses a task: "\"files\"" or "\"task.kind\" \"classify\"".
+// The recipe field that selects a task, for messages: "\"files\"" or "\"task.kind\" \"classify\"".
 std::string choice_of(const TaskDefinition& task) {
   if (task.data == DataFields::kFiles) return "\"files\"";
   if (task.data == DataFields::kPairs) return "\"pairs\"";
@@ -44,7 +44,7 @@ void check_model(const Recipe& recipe, const TaskDefinition& task, const TaskFac
   }
 }
 
-// "bert" → "BertForSequenceClassification".
+// The Hugging Face class of a model type for a task: "bert" → "BertForSequenceClassification".
 std::string architecture_of(const Recipe& recipe, const TaskDefinition& task, const std::string& model_type) {
   std::string known;
   for (const Family& family : families()) {

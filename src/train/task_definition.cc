@@ -1,4 +1,4 @@
-// Finding a recipe's task, and reading the fields that every task with a "task" field has.
+// Finds a recipe's task, and reads the fields that every task with a "task" field has.
 #include "train/task_definition.h"
 
 #include <algorithm>
@@ -14,20 +14,22 @@ using namespace schema;
 
 bool has_task_field(const TaskDefinition& task) { return task.data != DataFields::kFiles && task.data != DataFields::kPairs; }
 
-// Folds and passages are split by this code, and a task of pairs has its files beside it.
+// True if the task has fields for its own files. Folds and passages are split by this code, and a task on pairs has its files in
+// "pairs".
 bool has_own_files(const TaskRecipe& task) {
   return find_task(task.kind)->data == DataFields::kTask && !task.data.folds && !task.data.passages;
 }
 
 const Schema<TaskRecipe>& common_schema() {
   static const Schema<TaskRecipe> schema = {
-      required_string("train", &TaskRecipe::train, "the training file; of sounds the name of the part").when(has_own_files),
+      required_string("train", &TaskRecipe::train, "the training file; for sounds, the name of the split").when(has_own_files),
       required_string("valid", &TaskRecipe::valid, "the validation file").when(has_own_files),
       string("test", &TaskRecipe::test, "the test file, for --test").when(has_own_files),
       strings("labels", &TaskRecipe::labels, "those of the training file, sorted", "labels in the order of their ids")
           .when([](const TaskRecipe& task) { return find_task(task.kind)->labels != nullptr; }),
-      string("best", &TaskRecipe::best, "the metric that decides which model is best, or loss").with_fallback("the task's first metric"),
-      integer("patience", &TaskRecipe::patience, {0}, "validations without a better model after which the run ends; 0: it goes on"),
+      string("best", &TaskRecipe::best, "the metric that selects the best model, or loss").with_fallback("the task's first metric"),
+      integer("patience", &TaskRecipe::patience, {0},
+              "early stopping: end the run after this many validations without a better model; 0: never"),
   };
   return schema;
 }

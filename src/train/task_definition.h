@@ -1,4 +1,4 @@
-// The tasks that a recipe may name. Each file of train/tasks defines one; CMake lists the files, so nothing else names them.
+// The registry of tasks. Each file of train/tasks defines one task; CMake lists the files, so no other code names them.
 #pragma once
 
 #include <functional>
@@ -30,7 +30,7 @@ enum class TrainedHead : uint8_t { kCausal, kMasked, kClassifier, kNone };
 /// How `clearhead train --test` measures a model.
 enum class TestMethod : uint8_t { kBatches, kTextScores, kTranslations, kTranscripts };
 
-/// A subcommand of `clearhead run`, and what follows the model: "answer", "--question \"…\" \"…\"".
+/// A subcommand of `clearhead run` and the arguments after the model: "answer", "--question \"…\" \"…\"".
 struct RunCommand {
   std::string name{}, arguments = "\"…\"";
 };
@@ -43,15 +43,15 @@ struct TaskDefinition {
   bool chooses_sentence = false;                   // the model's answer is a sentence of its document (NetworkFacts::chooses)
   TrainedHead head = TrainedHead::kClassifier;
   std::string_view
-      class_suffix{};  // of the Hugging Face class of its models: "ForSequenceClassification"; empty: the config stays as it is
+      class_suffix{};  // suffix of the Hugging Face class of its models: "ForSequenceClassification"; empty: do not change the config
   TestMethod test = TestMethod::kBatches;
-  bool writes_text = false;                      // a vocabulary that is trained for it has tokens for the end of a text and for padding
-  bool has_sequence_targets = false;             // targets are of whole sequences, not of tokens
+  bool writes_text = false;                      // generates text: a trained vocabulary gets tokens for the end of a text and padding
+  bool has_sequence_targets = false;             // targets belong to whole sequences, not to tokens
   bool (*takes_noise)(const Recipe&) = nullptr;  // null: never
 
   /// The task's own fields of "task", for the reference.
   std::vector<FieldDescription> (*fields)() = nullptr;
-  /// Reads them, and sets the recipe's defaults that depend on the task. Null: there are none.
+  /// Reads these fields, and sets the recipe's defaults that depend on the task. Null: the task has no fields.
   void (*read)(Fields&, Recipe&) = nullptr;
   RunCommand (*command)(const Recipe&) = nullptr;
   /// Labels of the training data, in order of id. Null: the task has none.
@@ -60,12 +60,12 @@ struct TaskDefinition {
   void (*configure)(const Recipe&, Json& model) = nullptr;
   /// The texts that a vocabulary is trained on. Null: the tokenizer must exist.
   std::vector<std::string> (*vocabulary_texts)(const Recipe&) = nullptr;
-  /// Takes settings over from the model that --test measures. Null: none.
+  /// Copies settings from the model that --test measures to the recipe. Null: none.
   void (*adopt)(const ModelInfo&, Recipe&) = nullptr;
   std::unique_ptr<Task> (*make)(const Recipe&, const Tokenizer&, const TaskFacts&) = nullptr;
 };
 
-/// TaskDefinition::make for a task that is constructed from recipe and tokenizer, with the facts of the network if it takes them.
+/// TaskDefinition::make for a task class whose constructor takes recipe and tokenizer, and optionally the network's facts.
 template <class T>
 std::unique_ptr<Task> make_task(const Recipe& recipe, const Tokenizer& tokenizer, const TaskFacts& facts) {
   if constexpr (std::is_constructible_v<T, const Recipe&, const Tokenizer&, const NetworkFacts&>) {
@@ -75,7 +75,7 @@ std::unique_ptr<Task> make_task(const Recipe& recipe, const Tokenizer& tokenizer
   }
 }
 
-/// Reads the settings that only one task has into TaskRecipe::settings.
+/// Reads a task's own settings into TaskRecipe::settings.
 template <class Settings>
 void read_settings(const Schema<Settings>& schema, Fields& fields, Recipe& to) {
   Settings settings;
@@ -92,18 +92,18 @@ std::vector<FieldDescription> described_by(const Schemas&... schemas) {
   return out;
 }
 
-/// Every task, in the order of their files' names.
+/// All tasks, in the order of their file names.
 const std::vector<const TaskDefinition*>& task_definitions();
-/// The task of a recipe: named by "task.kind", or that of its "pairs" or "files".
+/// The task of a recipe: named by "task.kind", or the task for its "pairs" or "files".
 const TaskDefinition& definition_of(const Recipe& recipe);
-/// A task with a "task" field, by name; null if there is none. data: of its recipe.
+/// Finds a task with a "task" field by name; null if there is none.
 const TaskDefinition* find_task(std::string_view name);
 /// Names of the tasks with a "task" field, in alphabetical order.
 std::vector<std::string> task_names();
 
 /// Reads a recipe's "task".
 void read_task(const Json& json, Recipe& to);
-/// Fields of every recipe, and of the task with this name. Throws kNotFound with the names there are.
+/// The fields of every recipe, and the fields of the task with this name. Throws kNotFound with the known names.
 std::vector<FieldDescription> recipe_fields();
 std::vector<FieldDescription> task_fields(std::string_view name);
 

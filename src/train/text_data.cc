@@ -1,4 +1,4 @@
-// Files of a part joined to one row of tokens; windows by (seed, number) alone; passages that are repeated inside a window.
+// Joins the texts of a data split to one sequence of tokens, selects windows by (seed, number), and repeats passages inside windows.
 #include "train/text_data.h"
 
 #include <algorithm>
@@ -50,7 +50,7 @@ SourceText open_text(const TextSource& source, const std::string& name) {
 
 namespace {
 
-// [begin, end) of every file's part in bytes.
+// Byte range [begin, end) of this split in every file.
 std::map<std::string, std::pair<size_t, size_t>> read_splits(const TextSource& source, Part part) {
   const std::string where = source.folder + "/" + source.splits;
   std::map<std::string, std::pair<size_t, size_t>> out;
@@ -75,7 +75,7 @@ std::map<std::string, std::pair<size_t, size_t>> read_splits(const TextSource& s
   return out;
 }
 
-// The last `share` of a text begins here, at a line's begin.
+// The byte at which the last `share` of a text begins, moved to the start of a line.
 size_t begin_of_last(std::string_view text, double share) {
   const size_t at = static_cast<size_t>((1 - share) * static_cast<double>(text.size()));
   if (at == 0 || at >= text.size()) return std::min(at, text.size());
@@ -97,7 +97,7 @@ std::vector<std::string> read_part(const TextSource& source, Part part) {
       const auto found = splits.find(name);
       if (found == splits.end() || found->second.first > found->second.second || found->second.second > file.file->size()) {
         fail(ErrorCode::kFormat, "{}/{}: \"{}\" ({} bytes) {}", source.folder, source.splits, name, file.file->size(),
-             found == splits.end() ? "has no line" : "is cut outside itself");
+             found == splits.end() ? "has no line" : "has positions outside the file");
       }
       std::tie(begin, end) = std::pair(std::max(mark, found->second.first) - mark, std::max(mark, found->second.second) - mark);
     } else {
@@ -118,9 +118,9 @@ std::vector<std::string> read_part(const TextSource& source, Part part) {
 }
 
 TextData::TextData(const std::vector<std::string>& texts, const Tokenizer& tokenizer) {
-  constexpr size_t kWindow = size_t{1} << 18, kOverlap = size_t{1} << 14;  // bytes that are encoded at once
+  constexpr size_t kWindow = size_t{1} << 18, kOverlap = size_t{1} << 14;  // bytes that are encoded in one call
   for (const std::string& text : texts) bytes_ += static_cast<int64_t>(text.size());
-  ids_.reserve(static_cast<size_t>(bytes_));  // hardly a token has no byte; pages that are never written take no memory
+  ids_.reserve(static_cast<size_t>(bytes_));  // nearly every token has at least one byte, and pages that are never written use no memory
   for (const std::string& text : texts) {
     text::encode_parts(
         tokenizer, text, false, [&](const Encoding& part) { ids_.insert(ids_.end(), part.ids.begin(), part.ids.end()); }, kWindow,
@@ -133,7 +133,7 @@ void TextData::append(Batch& to, int64_t begin, int64_t length) const {
   to.targets.insert(to.targets.end(), ids_.begin() + begin + 1, ids_.begin() + begin + 1 + length);
 }
 
-// Of the window that was appended last, all of its length + 1 tokens: those at [at, at + count) come again at `again`.
+// Repeats a passage inside the window that was appended last (length + 1 tokens): tokens [at, at + count) are copied to `again`.
 void TextData::repeat(Batch& in, const Order& order, int64_t window) const {
   RandomSequence random(random_bits(random_bits(order.seed, 0x726570656174ULL), static_cast<uint64_t>(window)));
   const Repeats& repeats = order.repeats;
@@ -158,7 +158,7 @@ void TextData::repeat(Batch& in, const Order& order, int64_t window) const {
     if (token > 0) in.targets[in.targets.size() - static_cast<size_t>(order.length - token + 1)] = -100;
   };
   for (int64_t i = 0; i < count && is_random; ++i) hide(at + i);
-  hide(again);  // nothing foretells that it begins
+  hide(again);  // the start of the copy cannot be predicted
 }
 
 TextData::Batch TextData::shuffled(const Order& order, int64_t first, int64_t rows) const {
@@ -179,7 +179,7 @@ TextData::Batch TextData::shuffled(const Order& order, int64_t first, int64_t ro
       ordered_seed_ = order.seed;
       ordered_length_ = length;
     }
-    // All windows of an epoch move together by up to a window, the last one back into the text.
+    // All windows of an epoch are shifted by the same random offset, less than one window; the last one is moved back into the text.
     const int64_t shift = static_cast<int64_t>(random_bits(~order.seed, static_cast<uint64_t>(epoch)) % static_cast<uint64_t>(length));
     const int64_t begin = order_[static_cast<size_t>(at % windows)] * length + shift;
     append(out, std::min(begin, windows * length + spare - length), length);

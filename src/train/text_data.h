@@ -1,12 +1,12 @@
-// Texts as one sequence of tokens, cut into windows. The windows of a step depend on the seed and the step's number
+// Texts as one sequence of tokens, divided into windows. The windows of a step depend on the seed and the step's number
 // only, so a checkpoint stores no reader state.
 //
 // Each epoch shuffles windows of length + 1 tokens that start at a random offset; the last token of a window is the
 // first of the next.
 //
 // Repeats teach the model to copy: in a share of the windows, a passage is followed later by a copy of itself. Some of
-// these passages are random tokens, which can be predicted only from their first occurrence. So they count as targets
-// only where they occur again.
+// these passages are random tokens, which can be predicted only from their first occurrence; therefore only their copies
+// count as targets.
 #pragma once
 
 #include <cstdint>
@@ -23,15 +23,15 @@ namespace clearhead {
 
 enum class Part : uint8_t { kTrain, kValid, kTest };
 
-/// Text files, and how each is split into parts. With `splits`, a table in the folder: after a heading line, each line
-/// has a file's name and six byte positions, the begins and ends of its three parts, separated by tabs. Without it, the
-/// last `held_out` of each file, from the start of a line, is for validation, and there is no test part.
+/// Text files, and how each is split into training, validation and test data. `splits` names a table in the folder: after a
+/// heading line, each line has a file's name and six byte positions, the begins and ends of the three splits, separated by
+/// tabs. Without it, the last `held_out` of each file, from the start of a line, is for validation, and there is no test data.
 /// A JSON lines file (json_lines.h) is split at whole lines; its text is the texts of the lines, each with a line end.
 struct TextSource {
   std::string folder{};
   std::vector<std::string> files{};
   std::string origin{};                    // where the recipe's own files come from, for the error message if one is missing
-  std::vector<std::string> given_files{};  // files that settings put in place of the recipe's: the origin is not theirs
+  std::vector<std::string> given_files{};  // files from key=value settings instead of the recipe: the origin does not apply to them
   std::string splits{};
   double held_out = 0.05;
   std::vector<std::string> fields{};  // fields to read from JSON lines
@@ -41,12 +41,12 @@ std::shared_ptr<MappedFile> open_source(const TextSource& source, const std::str
 /// A text of the folder: UTF-8, without its byte order mark.
 struct SourceText {
   std::shared_ptr<MappedFile> file{};
-  std::string_view text{};  // of the file, which must be kept
+  std::string_view text{};  // a view of `file`
   const std::string& path() const { return file->path(); }
 };
 /// Throws as open_source(), and kFormat, naming file and line, for another encoding.
 SourceText open_text(const TextSource& source, const std::string& name);
-/// One part of each file. Throws kNotFound with the file and its origin, kFormat for an invalid table or line.
+/// The text of one split in each file. Throws kNotFound with the file and its origin, kFormat for an invalid table or line.
 std::vector<std::string> read_part(const TextSource& source, Part part);
 
 struct Repeats {
@@ -60,7 +60,7 @@ struct Repeats {
 
 class TextData {
  public:
-  /// Stores 4 bytes per token. While it reads it also needs the memory to encode one part of a text.
+  /// Stores 4 bytes per token. Construction also needs memory to encode one chunk of a text.
   TextData(const std::vector<std::string>& texts, const Tokenizer& tokenizer);
 
   int64_t tokens() const { return static_cast<int64_t>(ids_.size()); }
@@ -72,7 +72,7 @@ class TextData {
   };
   struct Order {
     uint64_t seed = 0;
-    int64_t length = 0;  // of a window
+    int64_t length = 0;  // length of a window in tokens
     Repeats repeats{};
   };
   /// Windows [first, first + rows) of the endless shuffled sequence. Throws kInvalidArgument if the text is
@@ -86,7 +86,7 @@ class TextData {
   void repeat(Batch& in, const Order& order, int64_t window) const;
   std::vector<int32_t> ids_{};
   int64_t bytes_ = 0;
-  mutable std::vector<int64_t> order_{};  // of one epoch
+  mutable std::vector<int64_t> order_{};  // the order of windows in epoch_
   mutable int64_t epoch_ = -1, ordered_length_ = 0;
   mutable uint64_t ordered_seed_ = 0;
 };

@@ -1,5 +1,5 @@
-// The loop of a run: step, average, report, watch, validate, checkpoint. A step is parts of a batch, whose gradients are added in a fixed order.
-// Cancelling drops the step that is under way: a checkpoint stands between steps.
+// The training loop: step, average, report, watch, validate, checkpoint. A step has one or more micro-batches, whose gradients are
+// added in a fixed order. Cancelling drops the step in progress, because a checkpoint is a state between steps.
 #include "train/trainer.h"
 
 #include <algorithm>
@@ -31,12 +31,12 @@ std::string checkpoint_of(const std::string& directory) { return directory + "/c
 std::string tokenizer_of_new(const Recipe& recipe, const std::string& directory) {
   std::error_code ignored;
   if (std::filesystem::exists(checkpoint_of(directory), ignored)) {
-    fail(ErrorCode::kInvalidArgument, "{} holds a run already; go on with it by --resume, or give another folder", directory);
+    fail(ErrorCode::kInvalidArgument, "{} already contains a run; continue it with --resume, or give another folder", directory);
   }
   return tokenizer_json_of(recipe);
 }
 
-// Of a step's parts, those of one process.
+// The number of a step's micro-batches that one process computes.
 int64_t parts_of_one(const Recipe& recipe, const Comm& comm) {
   const int64_t parts = recipe.accumulate / comm.size();
   if (parts * comm.size() == recipe.accumulate && (comm.size() == 1 || (parts & (parts - 1)) == 0)) return parts;
@@ -60,19 +60,19 @@ std::string metadata_of(const SafeTensors& file, const std::string& name) {
   return found->second;
 }
 
-// The data's folder as the recipe names it.
+// The data folder as written in the recipe.
 std::string fields_folder(const Recipe& recipe) {
   const Json* data = recipe.text.find("data");
   return data && data->is_string() ? data->string() : ".";
 }
 
-// The checkpoint's recipe. Its data is in `data`, if given. A relative folder is the one that it was when the run began: it is found
-// from the run's folder, wherever the run is resumed from.
+// The checkpoint's recipe, with the data folder `data` if given. A relative data folder is resolved through its path relative to the
+// run's folder, so the run can be resumed from any working directory.
 Recipe recipe_of_checkpoint(const SafeTensors& file, const std::string& directory, const std::string& data) {
   Json json = Json::parse(metadata_of(file, "recipe"), file.where());
   if (!data.empty()) json["data"] = data;
   Recipe recipe = Recipe::from(json, file.where());
-  // Checkpoints of earlier versions have neither of these.
+  // Checkpoints of earlier versions have neither "data_from_run" nor "given_files".
   if (const auto from_run = file.metadata().find("data_from_run");
       data.empty() && from_run != file.metadata().end() && !from_run->second.empty())
     recipe.source.folder = (std::filesystem::path(directory) / from_run->second).lexically_normal().string();
@@ -82,7 +82,7 @@ Recipe recipe_of_checkpoint(const SafeTensors& file, const std::string& director
   return recipe;
 }
 
-// As a JSON array.
+// The elements of a JSON array as text.
 std::string joined(const std::vector<double>& numbers) {
   std::string out;
   for (const double number : numbers) out += format("{}{:.17g}", out.empty() ? "" : ",", number);
@@ -129,7 +129,7 @@ Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string
       gradient_(tape_, *comm_, learning_leaves(), parts_of_one(recipe, *comm_)) {
   map_sums_.assign(map_losses_.names().size(), 0);
   optimiser_.check_groups();
-  static_cast<void>(deciding_metric());  // throws
+  static_cast<void>(deciding_metric());  // throws if the metric does not exist
   require_validation();
   if (!writes()) return;
   make_folder(directory);
@@ -149,12 +149,12 @@ std::unique_ptr<Trainer> Trainer::resume(const std::string& directory, std::shar
   return trainer;
 }
 
-// Processes that wait for each other agree between steps (run).
+// Only for a single process. Several processes agree on cancelling between steps (see run), because they wait for each other.
 void Trainer::check_cancel() const {
   if (comm_->size() == 1 && cancel_ && cancel_->load()) fail(ErrorCode::kCancelled, "training was stopped");
 }
 
-// What the losses of a batch are divided by: targets, then rows of the losses on maps.
+// The denominators of a batch's losses: number of targets, then number of rows for each loss on maps.
 std::vector<double> Trainer::counts_of(const Example& example) const {
   std::vector<double> out = {static_cast<double>(example.counted)};
   const std::vector<double> rows = map_losses_.rows_of(example);
@@ -187,18 +187,19 @@ std::vector<double> Trainer::part_losses(int64_t number, const Example& example,
     try {
       return part_losses(number, example, counts, true);
     } catch (const Error& error) {
-      fail(ErrorCode::kInvalidArgument, "step {}: the loss is no number; {}. The last checkpoint stands; try a smaller rate", step_,
-           error.what());
+      fail(ErrorCode::kInvalidArgument,
+           "step {}: the loss is not a number; {}. The last checkpoint is not affected; try a smaller learning rate", step_, error.what());
     }
   }
   fail(ErrorCode::kInvalidArgument, "cross_entropy gave a value that is not finite");
 }
 
-// The losses and gradients of all batches of the step as one: each sum is divided by the counts of the whole step, so a batch with
-// few targets weighs as little as it would inside a large batch. Returns the step's losses, as part_losses().
+// Computes the losses and gradients of the step as if its batches were one: each sum is divided by the counts of the whole step, so
+// a batch with few targets has as little weight as inside a large batch. Returns the step's losses, as part_losses().
 std::vector<double> Trainer::take_step() {
   const int64_t parts = gradient_.parts(), first = step_ * recipe_.accumulate + comm_->rank() * parts;
-  constexpr size_t kMostKept = size_t{64} << 20;  // bytes of batches that are made once; later ones are made again when their turn comes
+  constexpr size_t kMostKept =
+      size_t{64} << 20;  // bytes of batches that are kept between counting and training; batches beyond this are made twice
   size_t kept = 0;
   std::vector<Example> examples;
   std::vector<double> counts(1 + map_losses_.names().size(), 0);
@@ -239,13 +240,14 @@ void Trainer::optimise(const std::vector<double>& counts) {
   try {
     gradient_norm_ = optimiser_.step(tape_, recipe_.schedule.at(step_));
   } catch (const Error& error) {
-    fail(error.code(), "{}; {}. The last checkpoint stands; try a smaller rate", error.what(), source_of_gradient(counts));
+    fail(error.code(), "{}; {}. The last checkpoint is not affected; try a smaller learning rate", error.what(),
+         source_of_gradient(counts));
   }
 }
 
-// The first op of this process's batches that gives a gradient that is not finite. Computes the step again, which ends the run.
+// Finds the first op in this process's batches whose gradient is not finite, by computing the step again; the run ends afterwards.
 std::string Trainer::source_of_gradient(const std::vector<double>& counts) {
-  tape_.on_settled({});  // the gradients are not added to those of other batches and processes
+  tape_.on_settled({});  // do not add these gradients to those of other batches and processes
   const int64_t parts = gradient_.parts(), first = step_ * recipe_.accumulate + comm_->rank() * parts;
   for (int64_t part = 0; part < parts; ++part) {
     tape_.clear_gradients();
@@ -259,7 +261,7 @@ std::string Trainer::source_of_gradient(const std::vector<double>& counts) {
                            : "each batch has a finite gradient, and their sum is not";
 }
 
-// The tokens that either side reads, for tokens_per_second.
+// Counts the tokens that encoder and decoder read, for tokens_per_second.
 void Trainer::count_tokens(const Example& example) {
   const std::vector<int32_t>& lengths = example.input.lengths;
   tokens_read_ = recipe_.task ? std::accumulate(lengths.begin(), lengths.end(), tokens_read_) : tokens_read_ + example.counted;
@@ -268,7 +270,7 @@ void Trainer::count_tokens(const Example& example) {
 
 Trainer::Validation Trainer::validate() {
   const auto processes = static_cast<size_t>(comm_->size());
-  std::vector<double> said;  // of each example: its loss, how many predictions, then those
+  std::vector<double> said;  // for each example: its loss, the number of predictions, the predictions
   for (size_t at = static_cast<size_t>(comm_->rank()); at < held_.size(); at += processes) {
     Maps maps;
     Run run{arena_, task_->reads_maps() ? &maps : nullptr};
@@ -294,7 +296,8 @@ Trainer::Validation Trainer::validate() {
   return {sum / static_cast<double>(counted), task_->metrics(held_, predictions)};
 }
 
-// Which of the task's metrics decides; absent: the loss does. Throws kInvalidArgument for a metric that the task does not have.
+// The index of the metric that selects the best model; std::nullopt if the loss does. Throws kInvalidArgument for a metric that the
+// task does not have.
 std::optional<size_t> Trainer::deciding_metric() const {
   const std::vector<std::string> names = task_->metric_names();
   const std::string wanted = recipe_.task ? recipe_.task->best : recipe_.pairs ? recipe_.pairs->best : "";
@@ -307,8 +310,8 @@ std::optional<size_t> Trainer::deciding_metric() const {
        wanted, known);
 }
 
-// A metric that has the same value at every validation chooses no model: best/ keeps the first one. Said at the third validation, and at
-// the end.
+// A metric with the same value at every validation cannot select a model: best/ keeps the first one. Returns a warning at the third
+// validation, and at the end.
 std::string Trainer::warning_of_metric(const std::string& name, double value) {
   constexpr int64_t kSuspicious = 3;
   if (same_metric_ > 0 && constant_metric_ != value) constant_metric_.reset();
@@ -322,7 +325,7 @@ std::string Trainer::warning_of_metric(const std::string& name, double value) {
       name, value * 100, same_metric_);
 }
 
-// A validation file without examples is a mistake. Texts may be too short for a window, and folds need not validate.
+// Refuses a validation file without examples. Exceptions: texts may be too short for a window, and folds need not validate.
 void Trainer::require_validation() const {
   const bool needs = recipe_.pairs || (recipe_.task && recipe_.task->data.needs_validation());
   if (!needs || !held_.empty()) return;
@@ -386,7 +389,7 @@ bool Trainer::run(const std::function<void(const TrainingReport&)>& report, cons
       return false;
     }
     TrainingReport now{.steps = recipe_.steps, .rate = recipe_.schedule.at(step_)};
-    if (!take_step_or_drop()) continue;  // nothing of it was kept: the check above ends the run
+    if (!take_step_or_drop()) continue;  // the step was dropped; the check above ends the run
     ++summed_;
     ++timed;
     now.step = step_;
@@ -426,7 +429,7 @@ bool Trainer::run(const std::function<void(const TrainingReport&)>& report, cons
     if (due(recipe_.validate)) events_->add_weights(learner_->named());
     watch();
     events_->write(step_);
-    if (reports && report) report(now);  // what is told is in the files
+    if (reports && report) report(now);  // after the files are written, so that reported values are in them
     if (due(recipe_.checkpoint)) save_checkpoint();
   }
   if (!validates && writes()) {
@@ -436,7 +439,7 @@ bool Trainer::run(const std::function<void(const TrainingReport&)>& report, cons
   return true;
 }
 
-// Means of the losses since the last report, which begin anew.
+// Stores the mean losses since the last report, and resets the sums.
 void Trainer::take_means(TrainingReport& report) {
   const auto count = static_cast<double>(std::exchange(summed_, 0));
   report.loss = std::exchange(loss_sum_, 0) / count;
@@ -451,7 +454,7 @@ std::string Trainer::log_header() const {
   return out + "\n";
 }
 
-// Lines after the checkpoint that a run goes on from are written again.
+// Appends a line and rewrites log.csv. After a resume, this drops the lines that were written after the checkpoint.
 void Trainer::log(const TrainingReport& report) {
   log_ += format("{},{:.6f},{:.6g},{:.6g},{}", report.step, report.loss, report.rate, report.gradient_norm,
                  report.validation ? format("{:.6f}", *report.validation) : "");
@@ -475,7 +478,7 @@ std::vector<Tensor> Trainer::learning_leaves() {
   return leaves;
 }
 
-// Before the step's checkpoint: a run that goes on from it has all traces up to it.
+// Writes a trace. Called before the step's checkpoint, so that a run that resumes from it has all traces up to it.
 void Trainer::watch() {
   if (!learner_->is_watched(step_)) return;
   make_folder(without_link(Watch::folder_of(directory_)));
@@ -562,12 +565,12 @@ void Trainer::save_model(const std::string& to) const {
   write_safetensors(without_link(to + "/model.safetensors"), saved, {{"format", "pt"}});
   write_file(without_link(to + "/config.json"), config.dump(2) + "\n");
   if (Json generation = recipe_.generation; !generation.is_null()) {
-    // Where this file exists, the end token of config.json is not read.
+    // If generation_config.json exists, the end token of config.json is not read.
     if (const Json* end = config.find("eos_token_id"); end && !generation.find("eos_token_id")) generation["eos_token_id"] = *end;
     write_file(without_link(to + "/generation_config.json"), generation.dump(2) + "\n");
   }
   if (learner_->facts().vocabulary > 0)
-    write_file(without_link(to + "/tokenizer.json"), tokenizer_json_);  // what reads no tokens needs none
+    write_file(without_link(to + "/tokenizer.json"), tokenizer_json_);  // a model that does not read tokens needs no tokenizer
 }
 
 }  // namespace clearhead

@@ -5,15 +5,15 @@
 //                                Face's form
 //   RUN/log.csv                  step, loss, learning rate, gradient norm, validation loss, metrics, losses on maps
 //   RUN/watch/                   traces of the recipe's texts during the run (train/watch.h)
-//   RUN/lock                     the process that trains here now
+//   RUN/lock                     locked by the process that is training here
 //   RUN/events.out.tfevents.…    the same metrics and more, for TensorBoard; one file per start
 //
 // The data of a step depends on the recipe and the step's number only. So a run that was stopped anywhere resumes
 // from its checkpoint with the same bits as an uninterrupted run. Files are written completely or not at all,
 // events record by record.
 //
-// Processes share the parts of a step (comm/comm.h); there can be as many as the recipe accumulates, or fewer. The
-// result has the bits of a single process. The first process writes the files.
+// Processes share the micro-batches of a step (comm/comm.h); there can be at most as many processes as the recipe accumulates
+// micro-batches. The result has the bits of a single process. The first process writes the files.
 #pragma once
 
 #include <atomic>
@@ -40,33 +40,34 @@ namespace clearhead {
 
 /// Metrics of the steps since the last report.
 struct TrainingReport {
-  int64_t step = 0, steps = 0;  // steps done; steps in all
-  double loss = 0;              // mean of the task's, in nats per token; losses on maps are not part of it
+  int64_t step = 0, steps = 0;  // steps done; total number of steps
+  double loss = 0;              // mean loss of the task, in nats per token, without losses on maps
   double rate = 0, gradient_norm = 0;
   double tokens_per_second = 0, seconds_per_step = 0;
   std::optional<double> validation{};                     // in nats per token
   std::vector<std::pair<std::string, double>> metrics{};  // of the validation data, by name
   std::vector<std::pair<std::string, double>> maps{};     // means of the losses on maps, by name (train/map_losses.h)
   double bytes_per_token = 0;                             // of the validation text; 0: unknown
-  std::string warning{};                                  // of a metric that decides which model is best and does not move
+  std::string warning{};                                  // set if the metric that selects the best model does not change
 };
 
 class Trainer {
  public:
-  /// A new run. Throws kInvalidArgument if `directory` already holds a checkpoint, if a file or folder that the run writes there is a
-  /// symbolic link, or if the processes cannot share the parts of a step evenly, and whatever errors the recipe, data or model cause.
+  /// Starts a new run. Throws kInvalidArgument if `directory` already has a checkpoint, if a file or folder that the run writes there
+  /// is a symbolic link, or if the processes cannot share the micro-batches of a step evenly, and any errors of the recipe, data or
+  /// model.
   Trainer(const Recipe& recipe, const std::string& directory, std::shared_ptr<Comm> comm = alone());
   struct ResumeOptions {
-    std::string data{};         // the data's folder, where it is no longer where the run found it
+    std::string data{};         // the data's folder, if it was moved
     bool data_changed = false;  // continue although the data differs; results are then not bit-equal any more
   };
-  /// Resumes from RUN/checkpoint.safetensors, with its recipe. A data folder that was given relative to the working directory is
-  /// found from the run's folder. Throws kInvalidArgument if the data differs from the checkpoint's.
+  /// Resumes from RUN/checkpoint.safetensors, with its recipe. A relative data folder is found through its path relative to the
+  /// run's folder, so the working directory does not matter. Throws kInvalidArgument if the data differs from the checkpoint's.
   static std::unique_ptr<Trainer> resume(const std::string& directory, std::shared_ptr<Comm> comm, const ResumeOptions& options);
   static std::unique_ptr<Trainer> resume(const std::string& directory) { return resume(directory, alone(), {}); }
 
-  /// Runs to the recipe's last step, or until `cancel` is set in any of the processes. Then it writes a checkpoint and
-  /// returns false. A single process checks `cancel` before each part of a step and drops an unfinished step. `report`
+  /// Runs to the recipe's last step, or until `cancel` is set in any of the processes; then it writes a checkpoint and
+  /// returns false. A single process checks `cancel` before each micro-batch and drops an unfinished step. `report`
   /// is called in the first process.
   /// Throws kInvalidArgument for a loss or a gradient that is not finite, naming the step, the first op with such a result or such a
   /// gradient, and for gradients the parameter.
@@ -78,9 +79,9 @@ class Trainer {
   int64_t parameter_count() const { return learner_->count(); }
   int64_t training_tokens() const { return task_->tokens(); }
   const Recipe& recipe() const { return recipe_; }
-  /// Returns true if the data differs from the checkpoint's; false if the checkpoint does not say.
+  /// Returns true if the data differs from the checkpoint's; false if the checkpoint does not record it.
   bool data_has_changed() const { return data_has_changed_; }
-  /// What the training and the validation data hold, in counts.
+  /// Summaries of the training data and the validation data.
   std::vector<DataSummary> data() const { return task_->summary(); }
 
  private:
@@ -91,7 +92,7 @@ class Trainer {
   std::vector<double> take_step();
   struct Validation {
     double loss = 0;
-    std::vector<double> metrics{};  // of task_->metric_names()
+    std::vector<double> metrics{};  // values of task_->metric_names()
   };
   Validation validate();
   std::optional<size_t> deciding_metric() const;
@@ -101,8 +102,8 @@ class Trainer {
   std::string log_header() const;
   void take_means(TrainingReport& report);
   bool has_ended() const;
-  /// Adds the gradients of batch number `number` to the tape's. Returns the batch's share of the step's loss of the task, then of
-  /// those on maps. counts: of the whole step, as counts_of().
+  /// Adds the gradients of batch number `number` to the tape's. Returns the batch's share of the step's task loss, then its shares of
+  /// the losses on maps. counts: the sums of counts_of() over the whole step.
   std::vector<double> part_losses(int64_t number, const Example& example, const std::vector<double>& counts, bool checks);
   std::vector<double> counts_of(const Example& example) const;
   void count_tokens(const Example& example);
@@ -125,7 +126,7 @@ class Trainer {
   std::unique_ptr<Learner> learner_;
   std::unique_ptr<Task> task_;
   MapLosses map_losses_;
-  std::string data_digest_;      // of the data; stored in every checkpoint
+  std::string data_digest_;      // stored in every checkpoint
   std::string data_from_run_{};  // the data's folder, relative to the run's; empty if the recipe has an absolute path
   std::vector<Example> held_;
   Optimiser optimiser_;
@@ -138,14 +139,14 @@ class Trainer {
   double gradient_norm_ = 0;
   int64_t waited_ = 0;  // validations since the best one
   double best_ = 1e30;
-  std::optional<double> constant_metric_{};  // the value of the metric that decides, while it has never changed since this start
+  std::optional<double> constant_metric_{};  // the value of the deciding metric, as long as it has not changed since this start
   int64_t same_metric_ = 0;                  // validations with that value
-  double loss_sum_ = 0;                      // of the steps since the last report
-  std::vector<double> map_sums_{};           // of the same, of map_losses_.names()
+  double loss_sum_ = 0;                      // sum over the steps since the last report
+  std::vector<double> map_sums_{};           // the same for each of map_losses_.names()
   int64_t summed_ = 0;
-  int64_t tokens_read_ = 0;            // by either side, on this process, since the last report
+  int64_t tokens_read_ = 0;            // by encoder and decoder, on this process, since the last report
   std::string log_{};                  // all lines of log.csv
-  std::optional<RunEvents> events_{};  // while it runs
+  std::optional<RunEvents> events_{};  // set during run()
   std::optional<FolderLock> lock_{};   // held by the process that writes
   const std::atomic<bool>* cancel_ = nullptr;
   bool data_has_changed_ = false;

@@ -1,4 +1,5 @@
-// The tape behind Training: it records what the ops of Compute do, goes back through them, and the optimiser steps.
+// Implements Training: a tape records the ops of Compute, the backward pass computes gradients from it, and the optimiser updates the
+// parameters.
 #include <unordered_set>
 #include <utility>
 
@@ -13,7 +14,7 @@ namespace clearhead {
 
 struct Training::Learning {
   explicit Learning(const OptimiserOptions& options) : optimiser(options) {}
-  uint64_t drawn = 0;  // random numbers of parameters
+  uint64_t drawn = 0;  // number of random numbers drawn for parameters
   Optimiser optimiser;
   Tape tape;
   std::unordered_set<uint64_t> adopted{};  // storage numbers of parameters

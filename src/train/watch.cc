@@ -1,4 +1,4 @@
-// Texts of the recipe packed side by side as segments of one run, and the steps at which it is taken: n_max·(i/(c − 1))².
+// Packs the recipe's texts as segments of one run, and computes the steps at which traces are taken: n_max·(i/(c − 1))².
 #include "train/watch.h"
 
 #include <algorithm>

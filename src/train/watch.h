@@ -3,10 +3,10 @@
 //   RUN/watch/step-NNNNNN.trace     after n of n_max updates, n = n_max · (i/(c − 1))², i = 0 … c − 1: dense at the
 //                                   start, and the last trace at the last step
 //
-// All texts go through the model in one run, side by side: a token sees only its own text, and positions restart with
-// each text. The texts are the segments of the trace. An encoder-decoder is watched on pairs, source and target
-// separated by a tab as in its data. The sources are side by side, then the targets, each after the model's first
-// token. A trace depends on the weights and the recipe only.
+// All texts are packed into one run: a token sees only its own text, and positions restart with each text. The texts are
+// the segments of the trace. An encoder-decoder is watched on pairs, source and target separated by a tab as in its data;
+// the sources are packed into one sequence, and the targets into another, each target after the model's start token. A
+// trace depends only on the weights and the recipe.
 #pragma once
 
 #include <memory>
@@ -35,10 +35,10 @@ class Watch {
   static std::string file_of(const std::string& directory, int64_t step);
 
  private:
-  /// Texts side by side, as one stack reads them.
+  /// Packed texts, as the encoder or the decoder reads them.
   struct Side {
     RunText text{};
-    std::vector<int32_t> positions{}, documents{};  // [token] place in its text; number of its text
+    std::vector<int32_t> positions{}, documents{};  // [token] position in its text; number of its text
     int64_t tokens() const { return static_cast<int64_t>(documents.size()); }
     ForwardInput input() const;
   };
@@ -48,7 +48,7 @@ class Watch {
   RunPlan plan_of(const Transformer& transformer) const;
 
   std::vector<int64_t> steps_{};  // ascending
-  std::optional<Side> source_{};  // of an encoder-decoder
+  std::optional<Side> source_{};  // only for an encoder-decoder
   Side side_{};
 };
 

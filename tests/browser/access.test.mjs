@@ -1,4 +1,5 @@
-// Access: axe finds nothing in light, dark and forced colours, wide and narrow; every panel has a table; colour is never alone.
+// Accessibility: axe finds no violation with light, dark and forced colours, in wide and narrow windows; every panel has a table; no
+// information depends on colour alone.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';

@@ -1,4 +1,4 @@
-// The viewer's budgets at 100,000 tokens, measured in a real Chromium: prints each figure beside its budget.
+// Measures the viewer at 100,000 tokens in a real Chromium, and prints each number beside its budget.
 //
 //   node tests/browser/bench.mjs URL      URL of a running `clearhead view` (with ?token=…), best on a 100,000-token trace with d = 64
 
@@ -50,7 +50,7 @@ const until = async (name, limit) => {
 report('text', await until('text', 20_000), 300, 'ms');
 report('first sampled map', await until('sampled', 20_000), 600, 'ms');
 report('exact overview', await until('exact', 120_000), 5000, 'ms');
-await until('atlas', 300_000); // what follows is a reader's alone, not shared with the survey of every head
+await until('atlas', 300_000); // wait for the survey of all heads, so that it does not slow down the measurements below
 
 const info = await page.evaluate(async () => (await fetch('./api/info')).json());
 const family = info.families[0];

@@ -1,4 +1,4 @@
-// Starts Debian's Chromium. Without one, tests skip with a message, except where CLEARHEAD_REQUIRE_BROWSER=1.
+// Starts Debian's Chromium. If there is none, tests are skipped with a message, or fail if CLEARHEAD_REQUIRE_BROWSER=1.
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
@@ -13,7 +13,7 @@ function core() {
   }
 }
 
-/** Why there is no browser here, or null when there is one. */
+/** The reason why no browser is available; null if one is. */
 export function noBrowser() {
   const reason = !path ? 'no Chromium (apt-get install chromium)' : !core() ? 'no playwright-core (npm ci in src/viewer/web)' : null;
   if (reason && process.env.CLEARHEAD_REQUIRE_BROWSER === '1') throw new Error(`CLEARHEAD_REQUIRE_BROWSER=1, but ${reason}`);

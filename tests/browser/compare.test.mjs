@@ -1,5 +1,5 @@
-// Compare: what it says of two heads, two texts, two tokenizers and an edit against what the server answers; the address, the keyboard, offline pages; figures of why,
-// what if and compare.
+// The view "Compare": its numbers for two heads, two texts, two tokenizers and an edit equal the server's answers. Also tests its URL
+// state, the keyboard, offline pages, and the figures of Why, What if and Compare.
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -25,7 +25,7 @@ const traced = (name, ...args) => {
   return path;
 };
 
-/** A text of some 380 tokens. */
+/** A text of about 380 tokens. */
 function longer() {
   const path = join(folder, 'longer.txt');
   writeFileSync(path, readFileSync(join(book, 'held-out.txt'), 'utf8').slice(0, 950));
@@ -40,7 +40,7 @@ after(() => {
   if (folder) rmSync(folder, { recursive: true });
 });
 
-/** The frames of a stream of the server, as JSON. */
+/** The events of a server stream, parsed as JSON. */
 async function frames(server, path) {
   const text = await (await get(server, `${path}&format=json`)).text();
   return text
@@ -52,7 +52,7 @@ async function frames(server, path) {
 const waited = (page) => page.waitForSelector('[data-testid=compare-heads] tbody tr');
 const printed = (value) => (value > 0 && value < 0.0005 ? '<0.001' : value.toFixed(3));
 
-/** The shares of a row of one head, by token. */
+/** The weights of one row of a head, by token. */
 async function rowOf(server, head, query, more = '') {
   const [layer, number] = head.split('.');
   const frame = await json(server, `row?l=${layer}&h=${number}&q=${query}&values=all&format=json${more}`);
@@ -102,7 +102,7 @@ test('a head against itself: no difference, no divergence, and it says so', { sk
   assert.equal(blue.signed, 0, 'no cell is coloured');
 });
 
-/** How many pixels of the map are clearly blue: where one weight is less another is more, and red is what is chosen. */
+/** The number of clearly blue pixels in the map. One colour is enough: if one weight is lower, another is higher. Red also marks the selection. */
 async function colours(page) {
   return page.$eval('[data-testid=compare-map]', (canvas) => {
     const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
@@ -119,7 +119,7 @@ test('two texts: aligned by their tokens, what stands in one only is hatched and
   assert.match(await page.textContent('[data-testid=compare-note]'), /diff of their tokens/);
   const hatched = await page.$$eval('.compare-panel .box.unscored', (list) => list.map((b) => b.textContent.trim()));
   assert.deepEqual(hatched.join(''), 'darkstormy;brightquietwhen');
-  const [was, is] = [await rowOf(server, '4.4', 4, '&t=0'), await rowOf(server, '4.4', 5, '&t=1')]; // “and” stands one token later
+  const [was, is] = [await rowOf(server, '4.4', 4, '&t=0'), await rowOf(server, '4.4', 5, '&t=1')]; // in the second text, “and” is one token later
   await page.hover('.compare-panel .text-frame:nth-child(2) .box[data-box="2"]');
   const status = await page.textContent('[data-testid=compare-status]');
   const change = (is[2] - was[2]) * 100;
@@ -128,7 +128,7 @@ test('two texts: aligned by their tokens, what stands in one only is hatched and
   await eventually(async () => /“bright” occurs in only one of the two/.test(await page.textContent('.notices')), 'why there is no row');
   await page.click('.compare-panel .text-frame:nth-child(2) .box:has-text("fell")');
   await settled(page);
-  assert.match(stateOf(page).q, /^13$/); // of the first text
+  assert.match(stateOf(page).q, /^13$/); // the query in the first text
   assert.ok((await colours(page)).signed > 100, 'the map has colours');
   await page.click('[data-testid=compare-heads] tbody tr:first-child button');
   await settled(page);

@@ -1,4 +1,5 @@
-// A translation: source and target are one text, and the families of maps are parts of it. Rows of the cross map are the target's, columns the source's.
+// A translation: source and target form one text, and each family of maps covers sections of it. The rows of the cross map are the
+// target's tokens, the columns the source's.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';

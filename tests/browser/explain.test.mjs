@@ -1,4 +1,5 @@
-// Why and What if: what they say on real models against what the server answers, the edits in the address, undo, the keyboard; where there is no model, why not.
+// The views "Why" and "What if": their numbers on real models equal the server's answers. Also tests the edits in the URL, undo, the
+// keyboard, and the message shown without a model.
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -24,7 +25,7 @@ after(() => {
   if (folder) rmSync(folder, { recursive: true });
 });
 
-/** What the server says at the end of a question that answers by events. */
+/** The final event of a request that the server answers with a stream of events. */
 async function done(server, path, body) {
   const response = await fetch(`${server.base}api/${path}`, {
     method: 'POST',
@@ -63,7 +64,7 @@ test('looks are answered while an explanation runs, which can be given up', { sk
   assert.ok(!ended && !/event: done/.test(events), `the explanation was over first: ${events}`);
   giveUp.abort();
   await rest;
-  const { name, data } = await done(server, 'why', { methods: ['relevance'], at_most: 0 }); // the next one does not wait for it to end
+  const { name, data } = await done(server, 'why', { methods: ['relevance'], at_most: 0 }); // the next request does not wait for it
   assert.equal(name, 'event: done'.slice(7));
   assert.ok(data.methods[0].shares.length > 0);
 });
@@ -131,7 +132,7 @@ test('of a run with gradients, what speaks for the answer and against it is a ki
   await settled(page);
   assert.equal(stateOf(page).w, undefined);
 
-  // The atlas ranks heads by what their maps sum to.
+  // The atlas ranks heads by the sums of their maps.
   const asked = await fetch(`${server.base}api/atlas?w=for&sink=hide&format=json`, {
     headers: { Authorization: `Bearer ${server.token}` },
   });
@@ -157,7 +158,7 @@ test('of a run with gradients, what speaks for the answer and against it is a ki
   await page.selectOption('[data-testid=atlas-sort]', 'sum');
   const first = await page.$$eval('.heads .head', (list) => list.sort((a, b) => a.style.order - b.style.order)[0].dataset.head);
   assert.equal(first, `${most.layer}.${most.head}`);
-  assertPrinted(await page.textContent(`.heads [data-head="${first}"] .note`), most.sum / 100); // a number, no share
+  assertPrinted(await page.textContent(`.heads [data-head="${first}"] .note`), most.sum / 100); // a number, not a percentage
 
   const file = join(folder, 'gradients.html');
   execFileSync(binary, ['view', join(models, 'book'), kStory, '--gradients', '--of', ' the', '--html', file]);

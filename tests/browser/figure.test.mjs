@@ -1,4 +1,5 @@
-// Figures for print: every view gives an SVG whose text is text, TikZ where it has no pictures, and PDF as the browser prints it.
+// Figures for print: every view exports an SVG whose text is real text, TikZ if the figure contains no raster image, and a PDF that
+// the browser prints.
 
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -31,7 +32,7 @@ async function exported(page, kind, width = 'page') {
   return { text, name: download.suggestedFilename() };
 }
 
-/** What a browser makes of an SVG: its texts, the least size of a letter in points, and whether all of it lies inside. */
+/** Renders an SVG in a browser: its texts, the smallest font size in points, and whether everything lies inside the picture. */
 async function read(svg) {
   const path = join(folder, 'figure.svg');
   writeFileSync(path, svg);
@@ -79,7 +80,7 @@ for (const view of ['read', 'lines', 'map', 'atlas']) {
       assert.deepEqual(found.outside, []);
       assert.match(found.says, /clearhead view known-answers .*--state 'v=/s);
       assert.match(found.says, /weights: raw · scale: √ · attention sinks: mark · exact/);
-      const word = view === 'atlas' ? 'L1.H2' : view === 'map' && width === 'column' ? '30' : 'engineer'; // 31 names have no room in a column
+      const word = view === 'atlas' ? 'L1.H2' : view === 'map' && width === 'column' ? '30' : 'engineer'; // a column has no space for 31 names
       assert.ok(found.texts.includes('square root scale'), 'the colour bar names its scale');
       assert.ok(found.texts.includes(word), `${word} is not a text of ${found.texts.join('|').slice(0, 200)}`);
     }

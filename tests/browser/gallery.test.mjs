@@ -1,4 +1,5 @@
-// The choice of pictures that an offline page of several traces opens on: cards with a sentence, opened by click or key, left and come back to.
+// The gallery that an offline page of several traces opens with: cards with a caption, which open by click or key; leaving and
+// returning.
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -128,7 +129,7 @@ test('traces without a sentence open on the first, with no choice to return to',
 
 const maker = join(build, 'clearhead-item-traces');
 
-/** A page of the program's on made traces of items, with sentences; each is [name, state]. */
+/** A page that the program exports from generated traces of items, with captions; each trace is [name, state]. */
 function pageOfItems(list) {
   execFileSync(maker, [folder]);
   const path = join(folder, 'items.html');

@@ -1,4 +1,5 @@
-// What the browser tests share: one Chromium per file, pages that fail on any script error, and the ways to read what the page shows.
+// Helpers of the browser tests: one Chromium per file, pages that fail on any script error, and functions that read what the page
+// shows.
 
 import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
@@ -6,7 +7,7 @@ import { launch, noBrowser } from './browser.mjs';
 
 export const skip = noBrowser() ?? false;
 
-/** A browser for the tests of one file; `open` gives a page that records its requests and errors. */
+/** A browser for the tests of one file; `open` returns a page that records its requests and errors. */
 export function useBrowser() {
   const state = { browser: null, pages: [] };
   before(async () => {
@@ -31,7 +32,7 @@ export function useBrowser() {
         if (message.type() === 'error' && !/403|404|409/.test(message.text())) page.errors.push(message.text());
       });
       page.on('request', (request) => page.requests.push(request.url()));
-      page.waitForFunction = (test, argument) => until(page, test, argument); // the library's own would evaluate strings, which the page's policy forbids
+      page.waitForFunction = (test, argument) => until(page, test, argument); // the library's version evaluates strings, which the page's content security policy forbids
       state.pages.push(page);
       await page.goto(url);
       return page;
@@ -46,7 +47,7 @@ async function until(page, test, argument) {
   }
 }
 
-/** Waits until the answer list belongs to a token, and gives its lines as {token, weight text}. */
+/** Waits until the list of answers belongs to a token; returns its lines as {token, weight text}. */
 export async function answers(page, token) {
   await page.waitForFunction(
     (t) =>
@@ -61,7 +62,7 @@ export async function answers(page, token) {
   );
 }
 
-/** A printed share equals the exact weight to its last printed digit. */
+/** Asserts that a printed share equals the exact weight to its last printed digit. */
 export function assertPrinted(text, weight) {
   const digits = text.replace(/[\s\u202f\u2009≈%]/g, '');
   const power = /^(-?[\d.]+)·10(.+)$/.exec(digits);
@@ -80,12 +81,12 @@ export function assertPrinted(text, weight) {
 /** The state in the page's URL. */
 export const stateOf = (page) => Object.fromEntries(new URLSearchParams(new URL(page.url()).hash.slice(1)));
 
-/** Waits until `check` holds, at most ten seconds: what it says is for a failure. */
+/** Waits until `check` holds, for at most ten seconds. Its error is the message of a failure. */
 export async function eventually(check, says) {
   for (const end = Date.now() + 10_000; Date.now() < end; await new Promise((go) => setTimeout(go, 50))) if (await check()) return;
   throw new Error(`after ten seconds still not: ${says}`);
 }
 
 export async function settled(page) {
-  await page.waitForTimeout(250); // the URL follows moves after 150 ms
+  await page.waitForTimeout(250); // the URL is updated 150 ms after a move
 }

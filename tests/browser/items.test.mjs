@@ -1,5 +1,5 @@
-// Queries and keys that are no tokens: sentences, slots, patches, frames. Made traces with planted weights (tests/item_traces.h), on the real program
-// and as offline pages.
+// Queries and keys that are not tokens: sentences, slots, patches, frames. Generated traces with known weights (tests/item_traces.h),
+// in the real program and as offline pages.
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -34,11 +34,11 @@ after(() => {
 
 const openTrace = (name, state, options) => open(`${servers[name].url}#${state}`, options);
 
-/** A row's exact weights by id. */
+/** The exact weights of a row, by id. */
 const row = async (name, family, layer, head, query) =>
   (await json(servers[name], `row?f=${family}&l=${layer}&h=${head}&q=${query}&values=all&format=json`)).arrays.values.data;
 
-/** The list of answers, once its title speaks of `whom`. */
+/** The list of answers, after its title names `whom`. */
 async function listed(page, whom) {
   await page.waitForFunction(
     (name) =>
@@ -51,12 +51,12 @@ async function listed(page, whom) {
   );
 }
 
-const kWords = 10; // of the scene's question
-/** The share in a status line that names the query it comes from. */
+const kWords = 10; // number of words in the scene's question
+/** The share in a status line that also names the query. */
 const sharePrinted = (status) => /weight from “.*”: (.*%)/.exec(status)?.[1] ?? status;
 const patch = (r, c) => kWords + (r - 1) * 9 + (c - 1);
 
-/** The middle of a patch on the page. */
+/** The centre of a patch on the page. */
 async function placeOf(page, r, c, testid = 'picture-lit') {
   const box = await page.locator(`[data-testid=${testid}]`).boundingBox();
   const [wide, tall] = (await page.getAttribute(`[data-testid=${testid}]`, 'data-place')).split(',').map(Number);
@@ -174,7 +174,7 @@ test('a click while another family is on its way waits for it', { skip }, async 
   const page = await openTrace('hierarchy', 'h=0.0');
   await listed(page, 'document');
   await page.route('**/text*', async (route) => {
-    await new Promise((go) => setTimeout(go, 700)); // a slow server: the page of the sentences stays on the screen
+    await new Promise((go) => setTimeout(go, 700)); // a slow server: the page keeps showing the sentences
     await route.continue();
   });
   await page.selectOption('.model select', 'words');
@@ -199,7 +199,7 @@ test('maps and lines name rows and columns by their items, and so do their table
   await page.click('.map-panel [aria-label="Show as a table"]');
   await page.waitForSelector('.map-panel th');
   const heads = await page.$$eval('.map-panel th', (list) => list.map((e) => e.textContent));
-  assert.ok(heads.includes('#8 7') && heads.includes('patch 1,1 … patch 1,6'), heads.join(' ')); // words one by one, parts of patches
+  assert.ok(heads.includes('#8 7') && heads.includes('patch 1,1 … patch 1,6'), heads.join(' ')); // words one by one, patches as ranges
   await page.keyboard.press('l');
   await page.waitForFunction(() => Number(document.querySelector('[data-testid=lines]')?.dataset.curves) > 0);
   const right = await page.$$eval('.lines-column.of-key button', (list) => list.map((b) => b.textContent));

@@ -1,4 +1,4 @@
-// Everything by keyboard: load, choose a head, pin a token, grow a span, copy the link, and the link brings the same state back.
+// Keyboard only: load, select a head, pin a token, extend a span, copy the link; the link restores the same state.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';

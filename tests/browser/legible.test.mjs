@@ -1,4 +1,4 @@
-// What the page prints can be read: labels keep clear of each other, nothing is cut off, captions are one sentence, quotes are the text.
+// Legibility: labels do not overlap, nothing is clipped, captions are one sentence, and quotes are text from the input.
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
@@ -16,13 +16,13 @@ async function start(mock) {
   return server;
 }
 
-/** A token for each character. */
+/** One token per character. */
 function charactersOf(text) {
   let at = 0;
   return [...text].map((c, i) => ({ begin: at, end: (at += Buffer.byteLength(c)), id: 5 + (i % 900), word: i, flags: 0 }));
 }
 
-/** The shares over the text: where each is drawn, and where it would be without its shift. */
+/** The shares above the text: the position where each is drawn, and its position without the shift that avoids overlaps. */
 const labels = (page) =>
   page.$$eval('[data-share]', (list) => {
     const ink = document.createElement('canvas').getContext('2d');
@@ -55,7 +55,7 @@ test('shares over neighbouring characters do not cover each other', { skip }, as
 });
 
 test('the token of a link is in view when the page opens, wherever it stands', { skip }, async () => {
-  const text = '动物没有过马路因为它太累了猫坐在垫子上'.repeat(120); // wide characters: blocks turn out taller than supposed
+  const text = '动物没有过马路因为它太累了猫坐在垫子上'.repeat(120); // wide characters: blocks become taller than estimated
   const { url } = await start(new Mock({ text, tokens: charactersOf(text), layers: 1, heads: 1 }));
   for (const q of [700, 850, 1000, 1900]) {
     const page = await open(`${url}#h=0.0&q=${q}`);
@@ -143,7 +143,7 @@ for (const width of [1280, 420]) {
   });
 }
 
-/** Starts to add up how far things move by themselves. */
+/** Starts to sum the layout shifts that happen without user input. */
 const watchShifts = (page) =>
   page.evaluate(() => {
     window.shifts = [];
@@ -207,7 +207,7 @@ for (const [width, height, lang] of [
 test('every view has a colour bar with numbers, and states its scale', { skip }, async () => {
   const { url, mock } = await start(proseMock(200, { layers: 3, heads: 4 }));
   const row = mock.line({ l: 1, h: 1, q: '20' }, true).values;
-  const most = Math.max(...row.slice(1)); // the sink does not set the scale
+  const most = Math.max(...row.slice(1)); // the sink does not determine the scale
   for (const [scale, middle] of [
     ['sqrt', most / 4],
     ['linear', most / 2],

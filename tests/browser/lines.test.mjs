@@ -1,4 +1,5 @@
-// Lines: two columns with curves; what is chosen stands out, numbers are the map's, long texts go by stretches.
+// The view "Lines": two columns connected by curves; the selection is highlighted, numbers equal the map's, and long texts are shown in
+// sections.
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';

@@ -1,4 +1,4 @@
-// The page in a frame without an address of its own (srcdoc), as trace.view() puts it into the output of a notebook's cell.
+// The page in a frame without a URL (srcdoc), as trace.view() embeds it in the output of a notebook cell.
 
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
@@ -31,7 +31,7 @@ before(async () => {
 });
 after(() => server.close());
 
-/** A page with a cell, and the frame in it. */
+/** A page with a notebook cell, and the frame in it. */
 async function cell(path) {
   const notebook = await open(`http://127.0.0.1:${server.address().port}${path}`);
   const frame = notebook.frames().find((one) => one.url() === 'about:srcdoc');

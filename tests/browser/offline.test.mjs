@@ -1,4 +1,4 @@
-// The offline page: opened from a file, asks for nothing, shows what its tier holds, and says why the rest is off.
+// The offline page: it opens from a file, makes no requests, shows the data of its tier, and explains why other features are disabled.
 
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -81,7 +81,7 @@ test('several rows and the sink rules give the numbers of a live server', { skip
   }
 });
 
-/** The array of an NPY file: its shape and its numbers. */
+/** Parses an NPY file: shape and numbers of its array. */
 function readNpy(path) {
   const bytes = readFileSync(path);
   const size = bytes.readUInt16LE(8);
@@ -302,5 +302,5 @@ test('the policy forbids connections and any other script', { skip }, async () =
     return { asked, owned: window.owned ?? null };
   });
   assert.deepEqual(blocked, { asked: 'blocked', owned: null });
-  p.errors.length = 0; // the browser reports what the policy stopped
+  p.errors.length = 0; // the browser reports requests that the content security policy blocked
 });

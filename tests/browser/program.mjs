@@ -1,4 +1,4 @@
-// The real program: `clearhead view` as a server to ask, and where its binaries are.
+// The real program: starts `clearhead view` as a server, and finds the binaries.
 
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
@@ -8,12 +8,12 @@ export const build = process.env.CLEARHEAD_BUILD ?? fileURLToPath(new URL('../..
 export const binary = join(build, 'clearhead');
 const running = [];
 
-/** Ends every server that was started here. */
+/** Stops every server that was started here. */
 export function endAll() {
   for (const child of running) child.kill('SIGINT');
 }
 
-/** Starts the viewer and gives the address that it prints. */
+/** Starts the viewer and returns the address that it prints. */
 export function view(...args) {
   const child = spawn(binary, ['view', ...args, '--no-browser']);
   running.push(child);

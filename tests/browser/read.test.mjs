@@ -1,4 +1,5 @@
-// Reading at every size: the page opens, previews under the pointer, pins on a click, and prints what the source computes.
+// Reading a text of any size: the page opens, previews the row under the pointer, pins it on a click, and prints the numbers that the
+// source computes.
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
@@ -15,7 +16,7 @@ async function start(tokens, options = {}) {
   return server;
 }
 
-/** The heaviest keys of a row by the source's own numbers. */
+/** The keys of a row with the largest weights, from the source's own numbers. */
 function exactTop(mock, query, [l, h], count = 8) {
   const { values } = mock.line({ l, h, q: String(query) }, true);
   return [...values.keys()]
@@ -68,7 +69,7 @@ test('a pointer over a word previews its row without changing the state', { skip
   await answers(page, 20);
 });
 
-/** What a live region or a status line prints as a share, the first of them. */
+/** The first share that a live region or a status line prints. */
 const firstShare = (text) => /(\d[\d.]*\u202f%)/.exec(text)[1];
 
 test('the status line, the live region and the list are about the row that was clicked', { skip }, async () => {
@@ -82,7 +83,7 @@ test('the status line, the live region and the list are about the row that was c
   await answers(page, 30);
   assert.ok((await status()).includes(`weight from “${await word(20)}”`), await status());
   assertPrinted(firstShare(await status()), row(20)[30]);
-  await page.locator('.box[data-box="30"]').click(); // the pointer stays
+  await page.locator('.box[data-box="30"]').click(); // the pointer stays there
   await page.waitForFunction(
     (w) => document.querySelector('[data-testid=status]').textContent.includes(`weight from “${w}”`),
     await word(30),
@@ -197,7 +198,7 @@ test('six heads can be pinned as underbars, a double-click leaves one', { skip }
   await answers(page, 20);
   for (const head of ['0.1', '1.1', '3.1', '4.1', '5.1', '5.5']) {
     await page.click(`[data-head="${head}"]`);
-    await page.waitForTimeout(550); // a second click within the double-click time on another head still counts as one
+    await page.waitForTimeout(550); // otherwise the next click, on another head, would count as a double click
   }
   assert.equal(await page.locator('[data-pin]').count(), 6);
   await page.mouse.move(5, 5);

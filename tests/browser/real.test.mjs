@@ -1,4 +1,5 @@
-// The page on the real binary: `clearhead view` of models with known answers, from 10 to 100,000 tokens; who may ask; what the exports hold.
+// The page with the real program: `clearhead view` on models with known answers, from 10 to 100,000 tokens; access control; the
+// content of exports.
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -30,7 +31,7 @@ after(() => {
   if (folder) rmSync(folder, { recursive: true });
 });
 
-/** A text with known answers, of about so many tokens (bytes), and where they stand in it. */
+/** A text of about the given number of tokens (bytes) with known answers, and the positions of the answers. */
 function knownText(bytes) {
   const path = join(folder, `${bytes}.txt`);
   const where = JSON.parse(
@@ -42,7 +43,7 @@ function knownText(bytes) {
   return { path, where };
 }
 
-/** A row's exact weights, as the source prints them for people. */
+/** The exact weights of a row, in the format that the source prints. */
 const row = async (server, query, layer, head) =>
   (await json(server, `row?l=${layer}&h=${head}&q=${query}&values=all&top=8&format=json`)).arrays.values.data;
 
@@ -188,7 +189,7 @@ test('a tab whose text another tab replaced says so, shows none of the otherâ€™s
   await old.click('[data-testid=stale] button');
   await old.waitForFunction(() => /another text altogether/.test(document.querySelector('.prose')?.textContent ?? ''));
   assert.equal(await old.locator('[data-testid=stale]').count(), 0);
-  old.errors.length = 0; // the browser reports the refused question
+  old.errors.length = 0; // the browser reports the refused request
 });
 
 test('JSON and NPY hold the numbers shown and the command that makes them again', { skip }, async () => {
@@ -269,7 +270,7 @@ test('an offline page that holds no whole maps still shows a short band by key â
   const held = JSON.parse(/id="clearhead-manifest">(.*?)<\/script>/s.exec(readFileSync(file, 'utf8'))[1])[0];
   assert.equal(held.tier, 'B');
   const own = Object.keys(held.blobs).find((name) => name.startsWith('near/'));
-  const heads = [own.split('/').slice(2), ['0', '0']]; // with a picture of its own, and with its thumbnail alone
+  const heads = [own.split('/').slice(2), ['0', '0']]; // a head with its own picture, and a head with only a thumbnail
   assert.ok(!held.blobs['near/dec/0/0']);
   for (const [layer, head] of heads) {
     const page = await open(`${pathToFileURL(file)}#v=map&h=${layer}.${head}`);

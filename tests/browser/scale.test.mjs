@@ -1,4 +1,4 @@
-// At 100,000 tokens: the page stays light (DOM, heap) while it is scrolled from end to end, and find-in-page still sees all text.
+// At 100,000 tokens: DOM and heap stay small while the page is scrolled from end to end, and find-in-page still finds all text.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';

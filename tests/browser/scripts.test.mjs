@@ -1,4 +1,4 @@
-// Writing of the world, and text that means harm: a box is whole graphemes, and whatever a token says stays text.
+// Scripts of the world, and malicious text: a box contains whole graphemes, and the content of a token is never interpreted as markup.
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';

@@ -1,4 +1,4 @@
-// Takes pictures of the page for people to look at: node tests/browser/shot.mjs OUT URL#state [width height] [dark|light] [forced]
+// Takes a screenshot of the page: node tests/browser/shot.mjs OUT URL#state [width height] [dark|light] [forced]
 import { launch } from './browser.mjs';
 
 const [out, url, width = '1440', height = '900', scheme = 'light', forced] = process.argv.slice(2);

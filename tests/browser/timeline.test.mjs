@@ -1,4 +1,5 @@
-// The timeline: a slider over the checkpoints of a training run, and over generated tokens; Space plays; what is shown is always of the step it says.
+// The timeline: a slider over the checkpoints of a training run, or over generated tokens; Space plays; the page always shows the data
+// of the step that it names.
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
@@ -19,7 +20,7 @@ const kSteps = [0, 10, 40, 90];
 const kShape = { layers: 2, heads: 4 };
 const label = (page) => page.textContent('[data-testid=timeline-label]');
 
-/** Waits until every answer is the exact weight of this checkpoint; with `within` 0 it must be so now. */
+/** Waits until every answer is the exact weight of this checkpoint; with `within` 0, this must hold immediately. */
 async function showsStep(page, mock, step, query, within = 5000) {
   const at = mock.steps.find((m) => m.step === step);
   const { values } = at.line({ q: String(query), l: 1, h: 1 }, true);

@@ -1,4 +1,4 @@
-// The map and the atlas: what a click chooses, what the numbers say, how spans find heads, and what goes out as files.
+// The map and the atlas: selection by click, the numbers, finding heads by spans, and exported files.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -11,7 +11,7 @@ let server;
 before(async () => (server = await serve(proseMock(300, { layers: 3, heads: 4 }))));
 after(() => server.close());
 
-/** Where a pair stands on the page, by the rectangle that the canvas says it shows. */
+/** The position of a pair on the page, computed from the rectangle that the canvas reports. */
 async function placeOf(page, query, key) {
   return page.evaluate(
     ([q, k]) => {
@@ -125,7 +125,7 @@ test('a map whose description is a band opens about the chosen query, and shows 
   assert.ok(Number.isNaN((await seen(await open(`${short.url}#v=map&h=0.0&q=100`)))[0]), 'a short map is seen whole');
 });
 
-/** Where a pair stands about the diagonal. */
+/** The position of a pair with the offset axis (key − query). */
 async function nearPlace(page, query, offset, back) {
   return page.evaluate(
     ([q, column]) => {
@@ -193,7 +193,7 @@ test('maps of other layers have keys across, and can be asked for what is near',
   assert.match(await page.textContent('.map-panel thead th'), /^−256 … −\d+$/);
 });
 
-/** The table's headings as token ranges [begin, end), and its numbers as they are printed. */
+/** The table's headings as token ranges [begin, end), and its printed numbers. */
 const readTable = (page) =>
   page.$eval('.map-panel table', (table) => {
     const range = (th) => {
@@ -256,7 +256,7 @@ test('a table that is read from a picture says so', { skip }, async () => {
   assert.equal(await page.getAttribute('[data-testid=map-badge] .badge', 'data-badge'), 'quantised');
 });
 
-// The answer to api/tile, as if it came from a few rows.
+// Answers api/tile as if the tile had been sampled from a few rows.
 async function answerSampled(route) {
   const response = await route.fetch();
   const body = await response.body();

@@ -76,16 +76,16 @@ class Looking(Case):
             self.assertIn(" ".join(("clearhead show", str(self.causal), "abcdef", *options, "--svg", str(svg), "--figure-width 84")), made)
         self.ok("show", self.causal, "abcdef", "--head", "L0.H0", "--lines", "--tikz", tex)
         self.assertIn("\\begin{tikzpicture}", tex.read_text(encoding="utf-8"))
-        self.refused(2, "--lines is of a figure: add --svg FILE, --pdf FILE or --tikz FILE", "show", self.causal, "abcdef", "--head", "L0.H0", "--lines")
-        self.refused(2, "a figure of what a token attends to is of one head: add --head, like --head L3.H5", "show", self.causal, "abcdef", "--query", "3", "--svg", svg)
+        self.refused(2, "--lines applies to a figure: add --svg FILE, --pdf FILE or --tikz FILE", "show", self.causal, "abcdef", "--head", "L0.H0", "--lines")
+        self.refused(2, "a figure of what a token attends to shows one head: add --head, like --head L3.H5", "show", self.causal, "abcdef", "--query", "3", "--svg", svg)
         self.refused(1, "TikZ holds no pictures: this figure has one of 6 × 6 cells. Write SVG or PDF, or show fewer tokens.", "show", self.causal, "abcdef", "--tikz", tex)
 
     def test_a_query_without_a_head_names_the_surest_heads_and_the_next_command(self):
         shown = self.ok("show", self.causal, "abcdab", "--query", "5")
-        self.assertIn("#5 b: the heads that are surest where to look", shown.out)
-        self.assertIn("attention sinks left out: #0 a\n", shown.out)
-        self.assertRegex(shown.out, r"L0\.H0 +100\.00 %  #4 +a   \(sinks took 0 %\)\n")
-        self.assertRegex(shown.out, r"L1\.H1 +0\.00 % .*\(sinks took 100 %\)\nnext")  # it looks at the sink alone: last
+        self.assertIn("#5 b: the heads with the largest weight on one key", shown.out)
+        self.assertIn("excluding attention sinks: #0 a\n", shown.out)
+        self.assertRegex(shown.out, r"L0\.H0 +100\.00 %  #4 +a   \(sinks: 0 %\)\n")
+        self.assertRegex(shown.out, r"L1\.H1 +0\.00 % .*\(sinks: 100 %\)\nnext")  # it looks at the sink alone: last
         self.assertRegex(shown.out, r"next: clearhead show \S+ abcdab --head L\d\.H\d --query 5\n$")
 
     def test_segments_share_a_querys_attention(self):
@@ -521,7 +521,7 @@ class Answers(Case):
         self.assertEqual((told["model_type"], told["layers"], told["heads"], told["longest"], told["causal"]), ("clearhead-attention", 2, 2, 0, True))
         self.assertEqual(told["tasks"], ["generate"])
         self.assertEqual(told["dtype"], "f32")
-        self.assertIn("answers  clearhead run generate", self.ok("info", self.causal).out)
+        self.assertIn("tasks  clearhead run generate", self.ok("info", self.causal).out)
 
     def test_sixteen_bit_weights_announce_what_they_become(self):
         model = self.copy_of(GOLDENS / "llama/bf16")

@@ -370,7 +370,7 @@ class Traces(Case):
         self.refused(1, message, "trace", self.both, "--file", self.text, "--window", "16", "--budget", "1K", "-o", self.folder / "x")
 
     def test_spans_that_no_window_holds_have_no_mass_instead_of_none(self):
-        message = "no window holds both #0:1 and #50:51: their weights were never scored; use a longer --window"
+        message = "no window contains both #0:1 and #50:51, so these pairs were never scored; use a longer --window"
         done = run("ask", self.both, "abcdefgh" * 8, "--window", "24", "--from", "#0", "--to", "#50")
         self.assertEqual((done.code, done.errors.splitlines()[-1], done.out), (1, f"clearhead: {message}", ""))
 
@@ -439,7 +439,7 @@ class AttendInput(Case):
 
     def test_gradients_need_d_out_in_the_shape_of_out(self):
         self.given(q=NUMBERS, k=NUMBERS, v=NUMBERS)
-        self.fails('in.safetensors: has no tensor "d_out"; --gradients needs d_out [batch, head, query, d_v], what a loss says of out', "--gradients")
+        self.fails('in.safetensors: has no tensor "d_out"; --gradients needs d_out [batch, head, query, d_v], the gradient of a loss with respect to out', "--gradients")
         self.given(q=NUMBERS, k=NUMBERS, v=NUMBERS, d_out=("F32", [1, 1, 1, 2], [1.0, 2.0]))
         self.fails("attend: d_out: expected f32 [1, 1, 2, 2], found f32 [1, 1, 1, 2]", "--gradients")
 

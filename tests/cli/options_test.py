@@ -84,7 +84,7 @@ class Options(Case):
         self.refused(2, "layer 99: this model's layers are 0 to 1", "view", trace, "--head", "L99.H0", "--html", page)
         self.refused(2, 'span "#99": the text has 4 tokens', "view", trace, "--query", "99", "--html", page)
         self.refused(2, "--by lists what one token attends to: add --query", "show", trace, "--by", "segment")
-        self.refused(2, "--top is of a list: add --query, or leave out --head and --layer", "show", trace, "--head", "L0.H0", "--top", "3")
+        self.refused(2, "--top applies to a list: add --query, or leave out --head and --layer", "show", trace, "--head", "L0.H0", "--top", "3")
         self.assertEqual(len(self.ok("show", trace, "--top", "3", "--json").json["heads"]), 3)
 
     def test_a_missing_model_is_said_to_be_missing(self):

@@ -65,11 +65,11 @@ class Classifiers(TaskCase):
         (self.folder / "b.jsonl").write_text('{"2": "we saw a dog", "1": "animal"}\n', encoding="utf-8")
         svg, page = self.folder / "plot.svg", self.folder / "report.html"
         done = self.ok("robust", self.model, "--file", self.folder / "a.tsv", "--against", self.folder / "b.jsonl", "--text", 2, "--label", 1, "--svg", svg, "--html", page)
-        for said in ("a.tsv: 2 texts", "b.jsonl: 1 texts", "position shift", "heads that move first", "L1.H0"):
+        for said in ("a.tsv: 2 texts", "b.jsonl: 1 texts", "position shift", "heads that change most", "L1.H0"):
             self.assertIn(said, done.out)
         drawn = xml.etree.ElementTree.parse(svg).getroot()
         words = " ".join(drawn.itertext())
-        for said in (*CHANGES, "answers that stay, %", "maps move, JS in nats"):
+        for said in (*CHANGES, "unchanged answers, %", "map change, JS in nats"):
             self.assertIn(said, words)
         self.assertEqual(sum(1 for _ in drawn.iter("{http://www.w3.org/2000/svg}circle")), 9 + 10 + 9 + 9 + 9)
         self.assertIn("b.jsonl", page.read_text(encoding="utf-8"))
@@ -80,11 +80,11 @@ class Classifiers(TaskCase):
         file.write_text("colour\tthe red road\nplant\ta tree\n", encoding="utf-8")
         table = ["robust", self.model, "--file", file]
         self.refused(1, 'text 2: "plant" is not a label of this model; expected one of animal, colour', *table, "--text", 2, "--label", 1)
-        self.refused(2, "--text words: expected a column of the table, counted from 1 (names belong to fields of a .jsonl)", *table, "--text", "words")
+        self.refused(2, "--text words: expected a column number of the table, from 1 (only fields of .jsonl files have names)", *table, "--text", "words")
         self.refused(1, f"{file}, line 1: expected 3 columns with tabs between, found 2", *table, "--text", 3)
         self.refused(1, f"{self.folder}/none.tsv: cannot be read: No such file or directory", "robust", self.model, "--file", self.folder / "none.tsv")
         file.write_text("", encoding="utf-8")
-        self.refused(1, f"{file}: holds no texts; expected at least one", *table)
+        self.refused(1, f"{file}: contains no texts; expected at least one", *table)
 
     def test_a_recipe_trains_on_noise_and_goes_on_with_the_same_bits(self):
         task = json.loads(self.recipe.read_text(encoding="utf-8"))["task"]

@@ -65,7 +65,7 @@ class JsonLines(TrainingCase):
     def test_a_line_that_does_not_fit_is_named(self):
         (self.folder / "a.jsonl").write_text(lines_of([{"text": "a"}, {"txt": "b"}]), encoding="utf-8")
         self.write(files=["a.jsonl"], held_out=0)
-        self.refused(1, f'{self.recipe}: "a.jsonl" holds JSON lines: expected "fields", the name of the field that is the text, as in ["text"]',
+        self.refused(1, f'{self.recipe}: "a.jsonl" contains JSON lines: expected "fields", the name of the field that is the text, as in ["text"]',
                      "train", self.recipe, f"data={self.folder}", "--batches", "1")
         self.write(files=["a.jsonl"], held_out=0, fields=["text"])
         self.refused(1, f'{self.folder}/a.jsonl, line 2: expected a field "text", found "txt"', "train", self.recipe, f"data={self.folder}", "--batches", "1")

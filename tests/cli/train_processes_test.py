@@ -104,7 +104,7 @@ class Processes(TrainingCase):
             errors = run.communicate(timeout=40)[1]
         finally:
             run.kill()
-        self.assertRegex(errors, f"stopped after step [0-9]+; go on with: clearhead train --resume {self.folder / 'asked'}\n")
+        self.assertRegex(errors, f"stopped after step [0-9]+; to continue: clearhead train --resume {self.folder / 'asked'}\n")
         done = self.together(4, "--resume", self.folder / "asked")
         self.assertEqual(done.code, 0, done.errors)
         self.assertEqual(self.files("asked"), self.files("one"))

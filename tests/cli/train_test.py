@@ -72,7 +72,7 @@ class RunsThatMeet(TrainingCase):
         first.kill()
         first.communicate(timeout=30)
         third = self.start("--resume", self.folder / "run")
-        self.assertRegex(self.stopped(third, signal.SIGHUP), r"stopped after step \d+; go on with")
+        self.assertRegex(self.stopped(third, signal.SIGHUP), r"stopped after step \d+; to continue")
         self.assertFalse((self.folder / "run/lock").exists())
 
     def test_a_resume_over_other_data_is_refused_unless_it_is_asked_for(self):
@@ -93,7 +93,7 @@ class RunsThatMeet(TrainingCase):
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=10)
         self.assertEqual(process.returncode, 130, errors.decode())
-        self.assertIn("stopped after step 0; go on with", errors.decode())
+        self.assertIn("stopped after step 0; to continue", errors.decode())
 
     def test_a_finished_run_whose_best_model_is_gone_says_so(self):
         self.assertEqual(self.train("run", "steps=20").code, 0)
@@ -216,7 +216,7 @@ class Training(TrainingCase):
             self.assertTrue(all(target in (-100, after) for target, after in zip(targets, ids[1:])))
         self.write(tokenizer="bytes")
         told = self.ok("train", self.recipe, f"data={self.folder}", "--batches", "1").out.splitlines()
-        self.assertEqual(told[0], "part 0: 4 sequences of at most 32 tokens, 128 targets")
+        self.assertEqual(told[0], "batch 0: 4 sequences of at most 32 tokens, 128 targets")
         self.assertIn("⏎line ", told[1] + told[2])
         self.assertFalse((self.folder / "runs").exists())
 
@@ -300,7 +300,7 @@ class Training(TrainingCase):
     def test_ctrl_c_saves_and_says_how_to_go_on(self):
         self.write(steps=100000)
         process = self.start(self.recipe, f"data={self.folder}", "-o", "a run")
-        self.assertRegex(self.stopped(process, signal.SIGINT), r"stopped after step \d+; go on with: clearhead train --resume 'a run'\n$")
+        self.assertRegex(self.stopped(process, signal.SIGINT), r"stopped after step \d+; to continue: clearhead train --resume 'a run'\n$")
         self.assertTrue((self.folder / "a run/checkpoint.safetensors").exists())
 
     def test_a_loss_or_gradient_that_is_not_finite_names_the_step_and_the_op(self):
@@ -325,7 +325,7 @@ class Training(TrainingCase):
         scored = self.ok("run", "score", self.rotary_model(), "--file", part, "--json").json
         self.assertAlmostEqual(measured["bits_per_byte"], scored["bits_per_byte"], delta=DOUBLE)
         self.assertEqual(measured["tokens"], len(text) - cut)
-        self.refused(1, f"{self.recipe}: \"splits\" parts nothing off to test on", "train", self.recipe, f"data={self.folder}", "--test", self.folder / "run/best")
+        self.refused(1, f"{self.recipe}: \"splits\" leaves no test data", "train", self.recipe, f"data={self.folder}", "--test", self.folder / "run/best")
 
     def rotary_model(self):
         """The trained model, allowed longer texts: its positions turn, they have no end."""
@@ -336,7 +336,7 @@ class Training(TrainingCase):
     def test_what_is_wrong_is_said_with_the_way_out(self):
         where = self.recipe
         self.assertEqual(self.train("run", "steps=3").code, 0)
-        self.refused(1, f"{self.folder}/run holds a run already; go on with it by --resume, or give another folder", "train", where,
+        self.refused(1, f"{self.folder}/run already contains a run; continue it with --resume, or give another folder", "train", where,
                      f"data={self.folder}", "-o", self.folder / "run")
         self.refused(1, f"{where}: field \"lenght\" is not understood; remove it, or use a version of clearhead that knows it", "train", where, "lenght=3")
         self.refused(1, "nowhere/text.txt: there is no such file; give the folder that holds it with data=DIR. The text is made by the test.", "train",

@@ -95,4 +95,4 @@ class OwnData(Case):
         small = {"vocab_size": 280, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
         _, answer, score = self.follow(example, tokenizer={"bpe": 280}, model=example[1]["model"] | small, length=64, batch=4)
         self.assertTrue(answer)
-        self.assertIn("bits a byte", score)
+        self.assertIn("bits per byte", score)

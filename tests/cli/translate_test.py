@@ -157,7 +157,7 @@ class Translate(Case):
     def test_info_knows_both_stacks(self):
         told = self.ok("info", self.model, "--json").json
         self.assertEqual((told["encoder_layers"], told["layers"], told["tasks"]), (2, 2, ["translate"]))
-        self.assertIn("2 layers that read, 2 layers × 2 heads", self.ok("info", self.model).out)
+        self.assertIn("2 encoder layers, 2 layers × 2 heads", self.ok("info", self.model).out)
 
     def test_a_line_that_is_too_long_leaves_the_others(self):
         text, says = "a\n" + "b" * 70 + "\n\nc d", "line 2 has 70 tokens; this model's positions end at 64. Give it one sentence a line."
@@ -175,5 +175,5 @@ class Translate(Case):
                      "run", "translate", self.model, "b" * 70)  # fmt: skip
         self.refused(1, f'{self.causal}: a model of type "clearhead-attention" reads no source; expected an encoder-decoder',
                      "run", "translate", self.causal, "a")  # fmt: skip
-        self.refused(2, "--trace keeps one line, 2 were given", "run", "translate", self.model, "a\nb", "--trace", self.folder / "t.trace")
+        self.refused(2, "--trace stores the run of one line, but 2 were given", "run", "translate", self.model, "a\nb", "--trace", self.folder / "t.trace")
         self.refused(2, "give a text, --file, or - for standard input", "run", "translate", self.model)

@@ -52,7 +52,7 @@ class Why(Asking):
             self.assertIn("--weight against", figure.read_text(encoding="utf-8"))
             self.done("show", path, "--head", "L4.H0", "--svg", str(figure), "--offsets")
             self.assertIn("key − query", figure.read_text(encoding="utf-8"))
-            self.refused("--offsets is of a map", "show", path, "--svg", str(figure), "--offsets")
+            self.refused("--offsets applies to a map", "show", path, "--svg", str(figure), "--offsets")
             self.refused("--gradients shapes a run", "trace", path, "--gradients", "-o", path + "2")
         self.refused("--of and --against say what --gradients are of", "trace", self.BOOK, self.TEXT, "--of", "night", "-o", "x")
         self.refused("--gradients are of one run over the whole text", "trace", self.BOOK, self.TEXT, "--gradients", "--window", "4", "-o", "x")
@@ -143,8 +143,8 @@ class Why(Asking):
         self.fails("a layer can be set only for the methods attention", *ask, "--by", "rollout,relevance", "--head", "L9.H0")
         self.fails("a head can be set only for the methods attention", *ask, "--by", "mixed", "--head", "L1.H0")
         self.refused("--head and --layer name different layers", *ask, "--by", "attention", "--head", "L1.H0", "--layer", "2")
-        self.refused("--removal is how occlusion takes parts away", *ask, "--removal", "masked")
-        self.refused("--steps is of integrated-gradients", *ask, "--steps", "4")
+        self.refused("--removal applies to occlusion: add occlusion to --by", *ask, "--removal", "masked")
+        self.refused("--steps applies to integrated-gradients: add integrated-gradients to --by", *ask, "--steps", "4")
         self.refused("excludes", *ask, "--inside", "--by", "attention")
         self.refused("excludes", *ask, "--score", "1/0@L0.H0", "--of", "night")
         said = self.done(*ask, "--by", "attention,relevance", "--layer", "0").errors
@@ -172,7 +172,7 @@ class Judge(Asking):
         self.assertEqual(methods["occlusion"]["auprc"]["mean"], 1)
         self.assertLess(methods["reverse of occlusion"]["auprc"]["mean"], 0.2)
         (self.folder / "scene.jsonl").write_text(json.dumps(question | {"marks": [[8, 10]]}), encoding="utf-8")
-        self.fails("scene.jsonl:1: mark [8, 10]: expected some of the 9 items of the picture, counted from 0", *command)
+        self.fails("scene.jsonl:1: mark [8, 10]: expected a range within the 9 items of the picture, counted from 0", *command)
 
     def test_marks_of_people(self):
         question = json.dumps({"text": self.SENTENCE, "of": "voiture", "marks": [[8, 11]]}) + "\n"

@@ -62,7 +62,7 @@ class Data : public RunFolder {
 TEST_F(Data, IsCountedByClassAndLength) {
   EXPECT_EQ(training("good\tpos\nbad\tneg\nvery very good\tpos\nno idea\t-\n", {R"(task.skip=["-"])"}).lines(),
             (Lines{"training: 3 texts of train.tsv; tokens: 3 to 8, median 4", "  classes: neg 1, pos 2",
-                   "  lines left out, their label is in \"skip\": 1", "  texts cut to 8 tokens (\"length\"): 1"}));
+                   "  lines left out because their label is in \"skip\": 1", "  texts truncated to 8 tokens (\"length\"): 1"}));
 }
 
 TEST_F(Data, WithAHeaderIsReadWithoutIt) {
@@ -92,7 +92,7 @@ TEST_F(Data, WithClassesThatAreOneClassIsRefusedOrNamed) {
                 "\"task\" leaves such lines out");
   EXPECT_EQ(training("a\tpos\nb\tneg\nc\t\n", {R"(task.skip=[""])"}).count, 2);
   EXPECT_EQ(training("a\tpos\nb\tneg\nc\tPOS\n").notes,
-            (Lines{"the classes \"POS\", \"pos\" differ only by case; if they are one class, write them alike"}));
+            (Lines{"the classes \"POS\", \"pos\" differ only by case; if they are one class, write them the same way"}));
 }
 
 TEST_F(Data, InAnotherEncodingIsRefusedByFileAndLine) {
@@ -111,7 +111,7 @@ TEST_F(Data, WithoutAnythingToValidateOnIsRefused) {
                 "/recipe.json: there are no texts to validate on in valid.tsv. Nothing would choose the best model: give a file that "
                 "has some");
   write_file(folder_ + "/valid.tsv", "meh\t-\n");
-  EXPECT_NE(trained({R"(task.skip=["-"])"}).find("in valid.tsv; lines left out, their label is in \"skip\": 1. Nothing"),
+  EXPECT_NE(trained({R"(task.skip=["-"])"}).find("in valid.tsv; lines left out because their label is in \"skip\": 1. Nothing"),
             std::string::npos);
 }
 
@@ -123,8 +123,8 @@ TEST_F(Data, OfANetworkSaysWhatTheNetworkDoesNotRead) {
   write_file(folder_ + "/recipe.json", stories + "}");
   write_file(folder_ + "/valid.tsv", "1 Ann sleeps.\n2 Who?\tAnn\n");
   EXPECT_EQ(training("1 Ann sleeps.\n2 Ben is out now.\n3 Al left.\n4 Who?\tAnn\n5 Who is awake?\tBen\n").notes,
-            (Lines{"statements and questions cut to 12 tokens (\"max_position_embeddings\"): 3",
-                   "oldest statements left out, a story has more than 2 (\"memory_size\"): 2"}));
+            (Lines{"statements and questions truncated to 12 tokens (\"max_position_embeddings\"): 3",
+                   "oldest statements left out because a story has more than 2 (\"memory_size\"): 2"}));
   write_file(folder_ + "/recipe.json", R"({
     "task": {"kind": "summarise", "train": "train.jsonl", "valid": "valid.jsonl", "text": "text", "label": "short"},
     "tokenizer": "bytes", "batch": 4, "length": 12, "steps": 2,
@@ -133,21 +133,23 @@ TEST_F(Data, OfANetworkSaysWhatTheNetworkDoesNotRead) {
   })");
   const std::string document = R"({"text": ["Short.", "This one is longer.", "So is this one."], "short": ["This one."]})";
   for (const char* name : {"/train.jsonl", "/valid.jsonl"}) write_file(folder_ + name, document + "\n");
-  EXPECT_EQ(training("").notes, (Lines{"sentences cut to 12 tokens (\"max_position_embeddings\"): 2"}));
+  EXPECT_EQ(training("").notes, (Lines{"sentences truncated to 12 tokens (\"max_position_embeddings\"): 2"}));
 }
 
 TEST_F(Data, OfPairsSaysWhatWasLeftOutAndCut) {
   write_file(folder_ + "/recipe.json", kPairs);
   const std::string pairs = "source\ttarget\none\tun\nfour\tquatre\nsomewhat longer\tcourt\nshort\tbeaucoup plus\n\tvide\n";
-  EXPECT_EQ(training(pairs).lines(),
-            (Lines{"training: 2 pairs of train.tsv; source tokens: 3 to 4, median 4; target tokens: 2 to 6, median 6",
-                   "  line 1 names the columns and was left out: \"source\\ttarget\"",
-                   "  pairs left out, a side has more than 8 tokens (\"length\"): 2", "  pairs left out, a side has no token: 1"}));
-  EXPECT_EQ(training(pairs, {"pairs.cut=true"}).notes.back(), "sources cut to 8 tokens (\"length\"): 1");
+  EXPECT_EQ(
+      training(pairs).lines(),
+      (Lines{"training: 2 pairs of train.tsv; source tokens: 3 to 4, median 4; target tokens: 2 to 6, median 6",
+             "  line 1 names the columns and was left out: \"source\\ttarget\"",
+             "  pairs left out because a side has more than 8 tokens (\"length\"): 2", "  pairs left out because a side has no token: 1"}));
+  EXPECT_EQ(training(pairs, {"pairs.cut=true"}).notes.back(), "sources truncated to 8 tokens (\"length\"): 1");
   EXPECT_EQ(training("English\tFrench\none\tun\n").count, 1);
   write_file(folder_ + "/train.tsv", "one\tun\n");
   write_file(folder_ + "/valid.tsv", "somewhat longer\tcourt\n");
-  EXPECT_NE(trained().find("there are no pairs to validate on in valid.tsv; pairs left out, a side has more than 8 tokens (\"length\"): 1"),
+  EXPECT_NE(trained().find(
+                "there are no pairs to validate on in valid.tsv; pairs left out because a side has more than 8 tokens (\"length\"): 1"),
             std::string::npos);
 }
 

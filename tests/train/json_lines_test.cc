@@ -35,9 +35,9 @@ TEST(JsonLines, PartsAreWholeLines) {
   EXPECT_EQ(read_part(source, Part::kTest), Texts{"cd\n"});
   folder.put("splits.tsv", "file\ttrain\tto\tvalid\tto\ttest\tto\na.jsonl\t0\t20\t20\t30\t45\t60\n");
   EXPECT_EQ(error_of([&] { read_part(source, Part::kTrain); }),
-            "kFormat: " + folder / "a.jsonl" + ", line 2: is cut at byte 20; expected a part to begin and to end with a line");
+            "kFormat: " + folder / "a.jsonl" + ", line 2: is split at byte 20; expected splits at line ends");
   EXPECT_EQ(error_of([&] { read_part(source, Part::kValid); }),
-            "kFormat: " + folder / "a.jsonl" + ", line 2: is cut at byte 20; expected a part to begin and to end with a line");
+            "kFormat: " + folder / "a.jsonl" + ", line 2: is split at byte 20; expected splits at line ends");
 }
 
 TEST(JsonLines, WhatIsNoTextIsNamedWithItsLine) {
@@ -77,7 +77,7 @@ TEST(JsonLines, ARecipeNamesTheFieldsOfTheFilesThatHaveThem) {
   EXPECT_EQ(message("\"files\": [\"a.jsonl\"], \"fields\": [\"t\"]"), "no error");
   EXPECT_EQ(message(pairs + ", \"fields\": [\"s\", \"t\"]"), "no error");
   EXPECT_EQ(message("\"files\": [\"a.txt\", \"a.jsonl\"]"),
-            "kFormat: r.json: \"a.jsonl\" holds JSON lines: expected \"fields\", the name of the field that is the text, as in "
+            "kFormat: r.json: \"a.jsonl\" contains JSON lines: expected \"fields\", the name of the field that is the text, as in "
             "[\"text\"]");
   EXPECT_EQ(message("\"files\": [\"a.jsonl\"], \"fields\": \"t\""), "kFormat: r.json: \"fields\": " + text + "\"t\"");
   EXPECT_EQ(message("\"files\": [\"a.jsonl\"], \"fields\": [\"s\", \"t\"]"), "kFormat: r.json: \"fields\": " + text + "an array of 2");

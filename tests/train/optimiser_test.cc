@@ -131,9 +131,9 @@ TEST(Optimisers, AGroupThatMatchesNothingIsRefusedWithTheNamesThereAre) {
 
 TEST(Optimisers, OptionsThatDoNotGoTogetherAreRefused) {
   using Kind = OptimiserOptions::Kind;
-  EXPECT_EQ(refusal_of({.momentum = 0.9}), "optimiser: momentum is 0.9; expected 0: it is of SGD; Adam's is beta1");
+  EXPECT_EQ(refusal_of({.momentum = 0.9}), "optimiser: momentum is 0.9; expected 0: momentum is for SGD; Adam has beta1");
   EXPECT_EQ(refusal_of({.kind = Kind::kSgd, .nesterov = true}),
-            "optimiser: momentum is 0; expected more than 0 with nesterov, which is of SGD");
+            "optimiser: momentum is 0; expected more than 0 with nesterov, which is for SGD");
   EXPECT_EQ(refusal_of({.kind = Kind::kSgd, .momentum = 1}), "optimiser: momentum is 1; expected 0 or more, and less than 1");
   EXPECT_EQ(refusal_of({.beta2 = 1}), "optimiser: beta2 is 1; expected 0 or more, and less than 1");
   EXPECT_EQ(refusal_of({.groups = {{"bias", -1}}}), "optimiser: a group's learning_rate_scale is -1; expected 0 or more");

@@ -248,7 +248,7 @@ TEST(PairData, AnAlignmentThatIsNoneIsNamedWithItsLine) {
     return error_of([&] { (void)Aligned("1 2\t3\t0-0\n4 5\t6\t" + cell + "\n").read(); });
   };
   EXPECT_EQ(of_line_2("0-0 2-0"),
-            "kFormat: " + place + "2: the alignment \"2-0\" names a word that is not there; the source has 2 words and the target 1");
+            "kFormat: " + place + "2: the alignment \"2-0\" names a word that does not exist; the source has 2 words and the target 1");
   for (const char* bad : {"0:0", "0-", "-0", "0-0x", "0--1", "0"})
     EXPECT_NE(of_line_2(bad).find("2: expected an alignment like \"0-0 1-2\", source word and target word, found \"" + std::string(bad)),
               std::string::npos)

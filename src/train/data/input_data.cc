@@ -1,4 +1,4 @@
-// One reader for each kind of input.
+// Reads labelled inputs; one reader for each kind of input.
 #include "train/data/input_data.h"
 
 #include <algorithm>
@@ -51,7 +51,8 @@ std::vector<LabelledInput> read_questions(const std::string& files, const Recipe
   return out;
 }
 
-// How examples are read for models that do not read one text, and the fields of the recipe's data that they need; other models refuse these.
+// A reader of examples for models that do not read one text, and the fields of the recipe's data that it needs. Other models refuse
+// these fields.
 struct InputReader {
   std::string_view reads;  // as ModelInfo::reads
   bool needs_pictures = false, needs_scenes = false;

@@ -1,4 +1,4 @@
-// Columns and fields to lines, lines to items, items to padded batches.
+// Reads columns and fields into lines, encodes lines as items, and pads items to batches.
 #include "train/data/labelled_data.h"
 
 #include <algorithm>
@@ -22,13 +22,13 @@ namespace clearhead {
 namespace {
 
 constexpr uint64_t kDistortionSeed = 0x6D6F7665;
-constexpr int64_t kStretch = 32;  // batches that are sorted by length together
+constexpr int64_t kStretch = 32;  // number of batches within which items are sorted by length
 
 }  // namespace
 
 namespace {
 
-// "comedy, drama" → "comedy", "drama"; nothing → none.
+// Splits "comedy, drama" into "comedy" and "drama". An empty cell has no labels.
 std::vector<std::string> parts_of(std::string_view cell) {
   std::vector<std::string> out;
   while (cell.find_first_not_of(' ') != std::string_view::npos) {
@@ -55,13 +55,13 @@ std::vector<std::string> labels_of_field(const Json& line, const std::string& fi
 
 namespace {
 
-// The columns of a table that are read; 0: none.
+// The numbers of a table's columns that are read, counted from 1; 0: none.
 struct Columns {
   size_t text = 0, pair = 0, label = 0;
   size_t last() const { return std::max({text, pair, label}); }
 };
 
-// Returns true if the recipe names columns by the first line.
+// Returns true if the recipe gives columns by their names in the first line.
 bool has_names(const TaskRecipe& task) {
   return !is_column_number(task.data.text) || !is_column_number(task.data.pair) || !is_column_number(task.data.label);
 }
@@ -75,7 +75,7 @@ Columns columns_of(const Recipe& recipe, const std::vector<std::string_view>& fi
   return {column(task.data.text, "text"), column(task.data.pair, "pair"), column(task.data.label, "label")};
 }
 
-// Returns true if the first line holds names of columns, by its cells; `lines` are all lines, the first included.
+// Returns true if the cells of the first line look like column names. lines: all lines, including the first.
 bool begins_with_header(const std::vector<LabelledLine>& lines) {
   const LabelledLine& first = lines.front();
   const bool names_text = names_text_column(first.text);
@@ -167,7 +167,7 @@ void count_classes(const LabelledLine& line, DataSummary& summary) {
 void note_left_out(const LeftOut& left_out, DataSummary& summary) {
   if (!left_out.header.empty())
     summary.notes.push_back(format("line 1 names the columns and was left out: {}", Json(left_out.header).dump()));
-  summary.note("lines left out, their label is in \"skip\"", left_out.skipped);
+  summary.note("lines left out because their label is in \"skip\"", left_out.skipped);
 }
 
 void note_unread(const std::vector<Item>& items, const NetworkFacts& network, DataSummary& summary) {
@@ -178,8 +178,9 @@ void note_unread(const std::vector<Item>& items, const NetworkFacts& network, Da
     left_out += item.read->source ? item.read->source->left_out : 0;
   }
   const char* what = input_kind(network.reads).texts;
-  summary.note(format("{} cut to {} tokens (\"max_position_embeddings\")", what, with_commas(network.longest)), cut);
-  summary.note(format("oldest statements left out, a story has more than {} (\"memory_size\")", with_commas(network.slots)), left_out);
+  summary.note(format("{} truncated to {} tokens (\"max_position_embeddings\")", what, with_commas(network.longest)), cut);
+  summary.note(format("oldest statements left out because a story has more than {} (\"memory_size\")", with_commas(network.slots)),
+               left_out);
 }
 
 Encoding encoded_within(const Tokenizer& tokenizer, const std::string& text, const std::string& pair, int64_t length, bool* is_cut) {
@@ -381,7 +382,7 @@ std::vector<Example> ItemTask::test() const {
 
 std::string ItemTask::digest() const { return digest_of(batches(training_, files_.train), batches(held_, files_.valid)); }
 
-// Folds and passages have no file of their own for each part, and generated examples have none at all.
+// The summary of one split. Folds and passages do not have one file per split, and generated examples have no files at all.
 DataSummary ItemTask::summary_of(const char* part, const std::string& file, const Loaded& of) const {
   DataSummary out = of.summary;
   out.part = part;

@@ -1,7 +1,7 @@
-// Texts with labels: read from a table or JSON lines, encoded, and made into batches of similar length.
+// Texts with labels: read from a table or JSON lines, encoded, and grouped into batches of similar length.
 //
-// An epoch shuffles all items, sorts by length within stretches of 32 batches, cuts them into batches and shuffles those: little padding, and batches that differ
-// from epoch to epoch. A batch depends on the seed and its number only.
+// An epoch shuffles all items, sorts them by length within stretches of 32 batches, divides them into batches and shuffles the
+// batches. So there is little padding, and batches differ from epoch to epoch. A batch depends on the seed and its number only.
 #pragma once
 
 #include <cstdint>
@@ -19,22 +19,22 @@
 
 namespace clearhead {
 
-/// One line of a file: its texts and its labels, and where it stands, for messages.
+/// One line of a file: its texts and labels, and its location for messages.
 struct LabelledLine {
   std::string text{}, pair{};
-  std::vector<std::string> labels{};  // one, unless a text may have several
+  std::vector<std::string> labels{};  // one, except for multi-label tasks
   std::string where{};                // "sst_train.tsv, line 3"
-  std::optional<ModelInput> input{};  // of a network that reads no text, in place of the text
+  std::optional<ModelInput> input{};  // used instead of the text by a network that does not read text
 };
-/// What reading a file left out.
+/// What was left out when a file was read.
 struct LeftOut {
   std::string header{};  // the first line, if it names the columns
   int64_t skipped = 0;   // lines with a label that the recipe skips
 };
-/// The lines of a file of the recipe's task, without those that have a label the recipe skips. Several labels of a text have commas between them in a table,
-/// and are a list in JSON lines. A first line that names the columns is left out: because the recipe names columns by it, or because it
-/// holds usual names, and no other line has its label. Throws kNotFound with the file and its origin, kFormat with file, line
-/// and column.
+/// The lines in a file of the recipe's task, except those with a label that the recipe skips. Several labels of a text are separated
+/// by commas in a table, and a list in JSON lines. A first line that names the columns is left out. It is recognised because the
+/// recipe gives columns by name, or because its cells are usual column names and no other line has its label. Throws kNotFound with
+/// the file and its origin, kFormat with file, line and column.
 std::vector<LabelledLine> read_labelled(const std::string& file, const Recipe& recipe, LeftOut* left_out = nullptr);
 
 /// Throws kFormat, naming the line, for a class without a name, and for two classes that differ by spaces only.
@@ -43,32 +43,32 @@ void check_classes(const std::vector<LabelledLine>& lines);
 struct Item;
 /// Adds the labels of a line to the summary's classes.
 void count_classes(const LabelledLine& line, DataSummary& summary);
-/// Adds notes of what read_labelled() left out.
+/// Adds notes about the lines that read_labelled() left out.
 void note_left_out(const LeftOut& left_out, DataSummary& summary);
-/// Adds notes of what a network does not read of its items (ItemTask reads them by encode_input()).
+/// Adds notes about the parts of items that the network does not read because of its size limits (models/encoded_input.h).
 void note_unread(const std::vector<Item>& items, const NetworkFacts& network, DataSummary& summary);
-/// Ids of a text, or of a pair, of at most `length` tokens: the longer text loses tokens at its end, special tokens stay.
-/// is_cut: whether tokens were lost
+/// Encodes a text, or a pair, with at most `length` tokens: the longer text is truncated at its end, special tokens are kept.
+/// is_cut: whether tokens were removed
 Encoding encoded_within(const Tokenizer& tokenizer, const std::string& text, const std::string& pair, int64_t length,
                         bool* is_cut = nullptr);
 Encoding within(Encoding encoding, int64_t length);
 
-/// An input and what is to be said of it.
+/// An encoded input with its targets.
 struct Item {
   std::vector<int32_t> ids{}, type_ids{};
-  std::vector<int32_t> targets{};      // equally many of every item, or one per token
-  std::vector<float> values{};         // what is to be said in numbers, equally many of every item
-  int64_t number = -1;                 // by which a task knows it again; −1: it need not
-  std::optional<EncodedInput> read{};  // of a network that reads no text; then there are no ids
-  std::vector<int32_t> about{};        // as of Example
-  std::string text{}, pair{};          // where noise is to change them in training; else empty
+  std::vector<int32_t> targets{};      // the same number for every item, or one per token
+  std::vector<float> values{};         // regression targets, the same number for every item
+  int64_t number = -1;                 // the example's id; −1 if the task does not need one
+  std::optional<EncodedInput> read{};  // input of a network that does not read text; then there are no ids
+  std::vector<int32_t> about{};        // metadata for metrics, as Example::about
+  std::string text{}, pair{};          // kept if noise changes them in training; otherwise empty
 
-  int64_t size() const;  // tokens, or places that it takes
+  int64_t size() const;  // in tokens, or in positions of a network's input
 };
 
 class ItemBatches {
  public:
-  /// batch: items of a batch.   pad: the token that fills the ends.   per_token: targets are padded as tokens are
+  /// batch: number of items in a batch.   pad: the padding token.   per_token: targets are padded like tokens
   ItemBatches(std::vector<Item> items, int64_t batch, int32_t pad, bool per_token);
   int64_t tokens() const { return tokens_; }
   bool empty() const { return items_.empty(); }
@@ -76,7 +76,7 @@ class ItemBatches {
   /// Batches of some of the items.
   ItemBatches chosen(const std::function<bool(const Item&)>& is_chosen) const;
   void add_to(Digest& digest) const;
-  /// Changes the item at a place of a batch.
+  /// Changes the item at an index of a batch.
   using Renew = std::function<void(Item&, int64_t place)>;
   /// Batch `number` of the endless sequence. Throws kInvalidArgument if there are no items.
   Example shuffled(uint64_t seed, int64_t number, const Renew& renew = {}) const;
@@ -94,11 +94,11 @@ class ItemBatches {
   mutable EpochOrder order_{};
 };
 
-/// The index of the largest element of each row of [rows, classes]; of equals the first.
+/// The argmax of each row of [rows, classes]; the first of equal elements.
 std::vector<double> largest_of_rows(const Tensor& logits);
 
-/// What tasks over labelled items share: their batches. A file is read when its batches are first asked for, so training
-/// does not read the test file, and measuring reads no other.
+/// Base class of tasks on labelled items, which makes their batches. A file is read when its batches are first needed, so training
+/// does not read the test file, and measuring reads only that.
 class ItemTask : public Task {
  public:
   Example part(int64_t number) const override;
@@ -110,12 +110,13 @@ class ItemTask : public Task {
   double held_bytes_per_token() const override { return 0; }
 
  protected:
-  /// Changes the items of training batch `number`, by the seed and the number only; empty: they stay.
+  /// A function that changes the items of training batch `number`, depending only on the seed and the number; empty: no change.
   virtual ItemBatches::Renew renewal(int64_t) const { return {}; }
   const ItemBatches& training() const { return batches(training_, files_.train); }
-  /// Reads the items of a file, and adds to the summary what it left out and cut, and the classes. count: of examples, if not items
+  /// Reads the items of a file, and adds classes and notes about skipped and truncated examples to the summary. It sets the summary's
+  /// count if an example is not one item.
   using Read = std::function<std::vector<Item>(const std::string& file, DataSummary& summary)>;
-  /// read: what it refers to must outlive the task.   per_token: as of ItemBatches
+  /// read: objects that it refers to must outlive the task.   per_token: as for ItemBatches
   ItemTask(const Recipe& recipe, const Tokenizer& tokenizer, bool per_token, Read read);
 
  private:
@@ -136,7 +137,7 @@ class ItemTask : public Task {
   mutable std::optional<Loaded> training_{}, held_{}, test_{};
 };
 
-/// A task with one class per token, by a token classifier. A target of −100 does not count.
+/// A task that trains a token classifier: one class per token. A target of −100 is ignored.
 class TokenTask : public ItemTask {
  public:
   Tensor loss(Run& run, const RunResult& result, const Example& example, double smoothing, double divisor) const override;

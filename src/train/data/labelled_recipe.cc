@@ -1,9 +1,9 @@
-// The fields of a recipe that name labelled examples.
+// Declares the fields of a recipe that describe labelled examples.
 #include "train/data/labelled_recipe.h"
 
 namespace clearhead {
 
-using namespace schema;  // the rows' builders
+using namespace schema;  // functions that build rows
 
 namespace {
 
@@ -11,7 +11,7 @@ const Schema<Distortion>& distortion_schema() {
   static const Schema<Distortion> schema = {
       number("shift", &Distortion::shift, {0, 4096}, "largest shift in pixels, in each direction"),
       number("rotate", &Distortion::rotate, {0, 180}, "largest rotation in degrees, either way"),
-      number("zoom", &Distortion::zoom, {0, 0.5}, "largest change of size, as a share of it"),
+      number("zoom", &Distortion::zoom, {0, 0.5}, "largest relative change of the size"),
       boolean("flip", &Distortion::flip, "mirror left and right in every other picture, and independently above and below"),
   };
   return schema;
@@ -33,12 +33,13 @@ const Schema<PictureRecipe>& picture_schema() {
       {{"form", "bits, cifar10 or files", "required",
         "bits: a cell of a table holds the pixels in hexadecimal, row by row, the most significant bit leftmost, 1 is ink · files: a cell "
         "holds the "
-        "path of a PNG or JPEG file, from the data's folder · cifar10: records of a byte for the label and a byte for each value"},
+        "path of a PNG or JPEG file, from the data's folder · cifar10: records of one byte for the label and one byte per value"},
        [](Fields& fields, PictureRecipe& to) {
          to.form = fields.string("form");
          if (to.form != "bits" && to.form != "files" && to.form != "cifar10") fields.wrong("form", "bits, cifar10 or files", Json(to.form));
        }},
-      column("column", &PictureRecipe::column, true, "bits, files: the column of pictures; \"label\" is that of labels").when(has_table),
+      column("column", &PictureRecipe::column, true, "bits, files: the column with the pictures; \"label\" is the column with the labels")
+          .when(has_table),
       required_string("names", &PictureRecipe::names, "cifar10: a table of number and label, as in \"0<TAB>cat\"")
           .when([](const PictureRecipe& to) { return to.form == "cifar10"; }),
       object("distort", &PictureRecipe::distortion, distortion_schema(), "random changes of training pictures"),
@@ -48,12 +49,12 @@ const Schema<PictureRecipe>& picture_schema() {
 
 const Schema<SceneRecipe>& scene_schema() {
   static const Schema<SceneRecipe> schema = {
-      integer("side", &SceneRecipe::side, {2, 5}, "pictures on a side of a scene"),
-      integer("shrink", &SceneRecipe::shrink, {1}, "pixels of a picture on a side of a scene's pixel"),
-      integer("train", &SceneRecipe::train, {1}, "training scenes"),
-      integer("valid", &SceneRecipe::valid, {1}, "validation scenes"),
-      integer("test", &SceneRecipe::test, {1}, "test scenes"),
-      integer("questions", &SceneRecipe::questions, {1}, "questions about each scene"),
+      integer("side", &SceneRecipe::side, {2, 5}, "number of pictures along each side of a scene"),
+      integer("shrink", &SceneRecipe::shrink, {1}, "a pixel of a scene is the mean of shrink × shrink pixels of a picture"),
+      integer("train", &SceneRecipe::train, {1}, "number of training scenes"),
+      integer("valid", &SceneRecipe::valid, {1}, "number of validation scenes"),
+      integer("test", &SceneRecipe::test, {1}, "number of test scenes"),
+      integer("questions", &SceneRecipe::questions, {1}, "number of questions about each scene"),
       {{"fewest", "an integer of 1 or more", "every cell",
         "half of the training scenes have empty cells: the number of pictures is log-uniform from this one to all"},
        [](Fields& fields, SceneRecipe& to) {
@@ -71,12 +72,13 @@ const Schema<FoldRecipe>& fold_schema() {
   static const Schema<FoldRecipe> schema = {
       some_files(&FoldRecipe::files, "files whose lines are split into folds by a digest of their text"),
       integer("count", &FoldRecipe::count, {3}, "number of folds"),
-      {{"hold_out", "a fold, counted from 0", "0", "the fold that tests; the next one validates"},
+      {{"hold_out", "a fold, counted from 0", "0", "the fold for testing; the next one is for validation"},
        [](Fields& fields, FoldRecipe& to) {
          to.hold_out = read_integer(fields, "hold_out", 0, {0});
          if (to.hold_out >= to.count) fields.wrong("hold_out", format("a fold from 0 to {}", to.count - 1), Json(to.hold_out));
        }},
-      boolean("validate", &FoldRecipe::validates, "false: the next fold trains too, and the model after the last step is the best"),
+      boolean("validate", &FoldRecipe::validates,
+              "false: no validation; the next fold is used for training too, and the model after the last step is saved"),
   };
   return schema;
 }
@@ -85,9 +87,10 @@ const Schema<PassageRecipe>& passage_schema() {
   static const Schema<PassageRecipe> schema = {
       some_files(&PassageRecipe::files, "books; a passage's label is its book"),
       required_string("splits", &PassageRecipe::splits,
-                      "a table of the byte positions of training, validation and test part, as \"splits\" of texts"),
-      integer("words", &PassageRecipe::words, {1}, "least number of words of a passage, in whole sentences"),
-      string("names", &PassageRecipe::names, "replaces every name: a word that its book never writes without a capital, except \"I\""),
+                      "a table of the byte positions of the training, validation and test data, as \"splits\" for texts"),
+      integer("words", &PassageRecipe::words, {1}, "smallest number of words in a passage, which consists of whole sentences"),
+      string("names", &PassageRecipe::names,
+             "the word that replaces every name; a name is a word, except \"I\", that its book never writes without a capital letter"),
   };
   return schema;
 }

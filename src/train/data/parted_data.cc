@@ -1,4 +1,4 @@
-// A fold is a remainder of a hash. A passage is sentences of paragraphs, after what gives its book away is taken out.
+// Assigns lines to folds by a hash, and cuts books into passages after removing clues that identify the book.
 #include "train/data/parted_data.h"
 
 #include <algorithm>
@@ -24,7 +24,7 @@ size_t number_of_part(const std::string& part) {
   return static_cast<size_t>(std::find(TaskRecipe::kParts.begin(), TaskRecipe::kParts.end(), part) - TaskRecipe::kParts.begin());
 }
 
-// Quotation marks and dashes as a typewriter has them.
+// Replaces typographic quotation marks, dashes and ellipses by ASCII.
 std::string in_plain_marks(std::string text) {
   constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kMarks = {
       {{"“", "\""}, {"”", "\""}, {"‘", "'"}, {"’", "'"}, {"—", "--"}, {"…", "..."}}};
@@ -37,7 +37,7 @@ std::string in_plain_marks(std::string text) {
 
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || static_cast<unsigned char>(c) >= 0x80; }
 
-// The text with each run of letters written as `as` says.
+// The text with each word (run of letters) replaced by as(word, word in lower case).
 std::string with_words(const std::string& text, const std::function<std::string(const std::string& word, const std::string& lower)>& as) {
   std::string out;
   for (size_t at = 0; at < text.size();) {
@@ -69,16 +69,16 @@ std::string without_names(const std::string& text, const Words& lower_words, con
   });
 }
 
-// "Chapter 5", "I.", "ADVENTURE I. A SCANDAL IN BOHEMIA", "The Arrival"
+// Recognises headings: "Chapter 5", "I.", "ADVENTURE I. A SCANDAL IN BOHEMIA", "The Arrival".
 bool is_heading(const std::string& paragraph) {
   const bool has_sentence = std::any_of(paragraph.begin(), paragraph.end(), [](char c) { return c >= 'a' && c <= 'z'; });
   return !has_sentence || is_letter(paragraph.back()) || text::lower(paragraph.substr(0, 7)) == "chapter";
 }
 
-// "First Citizen:", as the first line of a speech
+// Recognises the first line of a speech in a play: "First Citizen:".
 bool names_speaker(std::string_view line) { return line.ends_with(':') && std::count(line.begin(), line.end(), ' ') < 4; }
 
-// Lines between empty ones, each paragraph as one.
+// Paragraphs are separated by empty lines; the lines of each are joined to one.
 std::vector<std::string> paragraphs_of(std::string_view text) {
   std::vector<std::string> out(1);
   while (!text.empty()) {
@@ -94,7 +94,7 @@ std::vector<std::string> paragraphs_of(std::string_view text) {
   return out;
 }
 
-// What is left at the end, too short for a passage, is dropped.
+// Divides paragraphs into passages of at least `least` words. A shorter rest at the end is dropped.
 std::vector<std::vector<std::string>> passages_of(const std::vector<std::string>& paragraphs, int64_t least) {
   std::vector<std::vector<std::string>> out;
   std::vector<std::string> passage;

@@ -1,4 +1,4 @@
-// Cells and records to pixels; pixels to those of a moved picture.
+// Decodes cells and records to pixels, and resamples pixels of a distorted picture.
 #include "train/data/picture_data.h"
 
 #include <algorithm>
@@ -69,7 +69,7 @@ std::vector<LabelledInput> read_table(const std::string& file, const Recipe& rec
   return out;
 }
 
-// "0<TAB>RBC": the label of each number.
+// Reads the label of each number from lines like "0<TAB>RBC".
 std::vector<std::string> read_names(const Recipe& recipe) {
   const SourceText opened = open_text(recipe.source, recipe.task->data.pictures->names);
   std::vector<std::string> out;

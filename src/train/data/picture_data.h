@@ -1,8 +1,8 @@
-// Labelled pictures, and how they are moved in training.
+// Reads labelled pictures, and distorts them for training (data augmentation).
 //
-//   "bits"      a table; a cell of hex figures holds the pixels row by row, the most significant bit leftmost, 1 is ink
-//   "cifar10"   records of a byte for the label and a byte for each value, channel by channel, row by row (Krizhevsky 2009)
-//   "files"     a table; a cell holds the path of a PNG or JPEG file, from the data's folder
+//   "bits"      a table; a cell has the pixels as hexadecimal digits, row by row, the most significant bit leftmost; 1 is ink
+//   "cifar10"   records: one byte for the label, then one byte per value, channel by channel, row by row (Krizhevsky 2009)
+//   "files"     a table; a cell has the path of a PNG or JPEG file, relative to the data's folder
 //
 // Values are from 0 to 1.
 #pragma once
@@ -17,13 +17,14 @@
 
 namespace clearhead {
 
-/// The pictures that the recipe's model reads. Throws kFormat for a config that does not say it.
+/// The size of the pictures that the recipe's model reads. Throws kFormat for a config that does not state it.
 PictureFacts pictures_of(const Recipe& recipe);
-/// The pictures of a file, of the given size. Throws kNotFound; kFormat with file and line or record; kShape for one of another size.
+/// The pictures of a file, which must have the given size. Throws kNotFound; kFormat with file and line or record; kShape for a
+/// picture of another size.
 std::vector<LabelledInput> read_pictures(const std::string& file, const Recipe& recipe, const PictureFacts& size);
 
-/// Shifts, turns, zooms and flips each picture of [batch, channels, height, width] by its own draw, a function of seed and number.
-/// Values between pixels are interpolated; beyond the edge stands the edge.
+/// Randomly shifts, rotates, zooms and flips each picture of [batch, channels, height, width], depending only on seed and number.
+/// Values between pixels are interpolated; beyond the edge, the edge pixel is repeated.
 void distort(Tensor& pictures, const Distortion& how, uint64_t seed, uint64_t number);
 
 }  // namespace clearhead

@@ -1,4 +1,4 @@
-// Pictures to scenes, scenes to questions and answers.
+// Composes pictures to scenes, and generates questions and answers about them.
 #include "train/data/scene_data.h"
 
 #include <algorithm>
@@ -19,7 +19,7 @@ const char* const kNumbers[] = {"zero",       "one",        "two",          "thr
                                 "fourteen",   "fifteen",    "sixteen",      "seventeen",   "eighteen",   "nineteen", "twenty",
                                 "twenty-one", "twenty-two", "twenty-three", "twenty-four", "twenty-five"};
 const char* const kPlaces[] = {"first", "second", "third", "fourth", "fifth"};
-const char* const kNothing = "nothing";  // in an empty cell
+const char* const kNothing = "nothing";  // the label of an empty cell
 struct Relation {
   const char* words;
   int64_t down, right;
@@ -33,7 +33,7 @@ std::string word_of(const std::string& label) {
 
 struct Question {
   std::string text{}, answer{};
-  std::vector<int64_t> cells{};  // that hold what is asked for; empty: all do
+  std::vector<int64_t> cells{};  // the cells that the question is about; empty: all cells
 };
 
 struct Scene {
@@ -102,12 +102,12 @@ class Scenes {
   }
 
  private:
-  // From fewest_ to all cells, log-uniform.
+  // A number of pictures from fewest_ to the number of cells, log-uniformly distributed.
   int64_t some(RandomSequence& random) const {
     const double fewest = static_cast<double>(fewest_), all = static_cast<double>(recipe_.side * recipe_.side);
     return std::lround(fewest * std::pow(all / fewest, static_cast<double>(random.roll(size_t{1} << 30)) * 0x1p-30));
   }
-  // Means of shrink × shrink pixels.
+  // Draws a picture into a cell; each pixel is the mean of shrink × shrink pixels.
   void put(const Tensor& from, int64_t row, int64_t column, Tensor& scene) const {
     const int64_t shrink = recipe_.shrink, width = cell_.width * shrink, height = cell_.height * shrink;
     float* to = scene.mutable_data<float>();
@@ -143,7 +143,8 @@ class Scenes {
             scene.words[row * side + column],
             {static_cast<int64_t>(row * side + column)}};
   }
-  // Of a picture whose word occurs once; else another kind of question. So is beside.
+  // Asks about a picture whose label occurs once in the scene; if there is none, another kind of question is returned. The same
+  // holds for beside().
   Question where_is(const Scene& scene, RandomSequence& random) const {
     const auto side = static_cast<size_t>(recipe_.side);
     const size_t cell = random.roll(scene.words.size());
@@ -179,7 +180,7 @@ class Scenes {
   uint64_t seed_ = 0;
 };
 
-// [layer][patch] Σ over words of the answer's weight of the word times the patch's weight for it, mean of the heads.
+// [layer][patch]: Σ over words of (the word's attention weight in "pool") · (the word's weight on the patch, mean of the heads).
 std::vector<std::vector<double>> weights_of_patches(const Model& model, const ModelInput& input) {
   Trace trace;
   model.observe(input, trace, {});
@@ -221,7 +222,7 @@ double share_of_asked(const Model& model, const Recipe& recipe) {
   const PictureFacts size = pictures_of(recipe);
   const int64_t side = recipe.task->data.scenes->side, height = size.rows() / side, width = size.columns() / side;
   int64_t asked = 0;
-  std::vector<int64_t> held;  // of each layer
+  std::vector<int64_t> held;  // [layer] number of questions whose cell has the largest weight
   for (int64_t number = 0; number < scenes.count(); ++number) {
     const Scene scene = scenes.scene(number);
     for (const Question& question : scenes.questions(scene, number)) {

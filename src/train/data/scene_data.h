@@ -1,14 +1,14 @@
-// Questions about scenes, made from a file of labelled pictures: each scene is side × side pictures drawn from the file, one in a cell.
+// Generates questions about scenes from a file of labelled pictures. Each scene is a grid of side × side pictures drawn from the file.
 //
-//   "what is in the middle?"   "what is in the second row and third column?"   one cell is asked for
+//   "what is in the middle?"   "what is in the second row and third column?"   about one cell
 //   "where is the three?"                                                      the cell of the only 3, as "first row and third column"
-//   "what is left of the three?"                                               the cell beside the only 3: two cells matter
+//   "what is left of the three?"                                               the cell next to the only 3: two cells matter
 //   "how many threes are there?"                                               all cells
 //
-// Labels stand in questions as words if they are digits ("three"), else as they are. Answers are labels, counts as words, places, or
-// "nothing". Scenes and questions depend on the recipe's seed of scenes and on the part. Training scenes distort each picture by itself;
-// with "fewest" half of them have empty cells: where a single picture is there, what a question names is easily found, and that is learned
-// first.
+// In questions, labels that are digits are written as words ("three"), other labels as they are. Answers are labels, counts as words,
+// places, or "nothing". Scenes and questions depend only on the recipe's seed for scenes and on the split. In training scenes, each
+// picture is distorted independently. With "fewest", half of the training scenes have empty cells: in a scene with a single picture,
+// the object of a question is easy to find, and the model learns this first.
 #pragma once
 
 #include <cstdint>
@@ -23,9 +23,9 @@ namespace clearhead {
 
 std::vector<LabelledInput> read_scenes(const std::string& file, const Recipe& recipe);
 
-/// Over the test questions that ask for one cell: the share in which that cell, or the one that it is named by, holds the most weight of
-/// a layer of the family "cross" (mean of its heads; each word counts by its weight in the answer, of the family "pool"). Of the layer
-/// in which it does so most often.
+/// An attention metric over the test questions about one cell: the share of questions for which that cell, or the cell that the
+/// question refers to, has the largest weight in a layer of the family "cross" (mean of the layer's heads; words are weighted by
+/// their attention in the family "pool"). Returns the share of the layer where it is highest.
 double share_of_asked(const Model& model, const Recipe& recipe);
 
 }  // namespace clearhead

@@ -1,4 +1,4 @@
-// Lists of usual names.
+// Lists of usual column names.
 #include "train/data/table_header.h"
 
 #include <algorithm>
@@ -27,7 +27,7 @@ constexpr std::string_view kLanguages[] = {"en",      "fr",         "de",    "es
                                            "zh",      "ja",         "ko",    "ar",      "english", "french",   "german", "spanish",
                                            "italian", "portuguese", "dutch", "russian", "chinese", "japanese", "korean", "arabic"};
 
-// Lower case, without spaces and quotation marks around it.
+// The cell in lower case, without surrounding spaces and quotation marks and without a leading "#".
 std::string bare(std::string_view cell) {
   while (!cell.empty() && (cell.front() == '"' || cell.front() == ' ' || cell.front() == '#')) cell.remove_prefix(1);
   while (!cell.empty() && (cell.back() == '"' || cell.back() == ' ')) cell.remove_suffix(1);

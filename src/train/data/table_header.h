@@ -1,4 +1,4 @@
-// Lines that name the columns of a table. A table may have one as its first line; trained as an example, its class would be "label".
+// Recognises a table's header line, which names the columns. If it were read as an example, its class would be "label".
 #pragma once
 
 #include <string>
@@ -7,16 +7,16 @@
 
 namespace clearhead {
 
-/// Returns true if a cell holds a usual name of a column of texts ("sentence"), or of labels ("label"), whatever its case.
+/// Returns true if a cell is a usual name for a column of texts ("sentence"), or of labels ("label"); case-insensitive.
 bool names_text_column(std::string_view cell);
 bool names_label_column(std::string_view cell);
-/// Returns true if both cells of a pair are usual names of columns: "source" and "target", or two languages.
+/// Returns true if both cells of a pair are usual column names: "source" and "target", or two languages.
 bool names_pair_columns(std::string_view source, std::string_view target);
 
-/// Returns true if a recipe gives a column by its number, not by its name. "" is no name.
+/// Returns true if a recipe gives a column by its number, not by its name; also for "" (no column).
 bool is_column_number(std::string_view column);
-/// The number of a column, from 1: given as such, or found by name in the first row. field: of the recipe's task; where: the recipe.
-/// Throws kFormat for 0, and for a name that the first row does not have, with the names there are.
+/// The number of a column, from 1: given as a number, or found by name in the first row. field: the field of the recipe's task;
+/// where: the recipe. Throws kFormat for 0, and for a name that the first row does not have, with the names that it has.
 size_t column_of(const std::string& column, const std::string& field, const std::string& where,
                  const std::vector<std::string_view>& first_row, const std::string& path);
 

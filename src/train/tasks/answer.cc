@@ -1,14 +1,16 @@
-// Questions with answers that are spans of a text, as SQuAD 2.0 has them. JSON lines:
+// Extractive question answering, as in SQuAD 2.0: an answer is a span of a text. JSON lines:
 //
-//   questions   {"question": "…", "context": "…", "answers": …}      "context": the text, or an id of the files of contexts
-//               answers: [[first character, first byte, "…"], …], or {"text": ["…", …], "answer_start": [first character, …]}; none: unanswerable
+//   questions   {"question": "…", "context": "…", "answers": …}      "context": the text, or an id in the files of contexts
+//               answers: [[first character, first byte, "…"], …], or {"text": ["…", …], "answer_start": [first character, …]};
+//               an empty list: unanswerable
 //   contexts    {"id": "…", "text": "…"}
 //
 //   loss = mean over windows of ½·(cross-entropy of starts + cross-entropy of ends), over the window's tokens
 //
-// The first answer trains; all of them measure. A window (models/spans.h) that does not hold the whole answer has its target at the first token, as a question
-// without an answer has. Scores are those of SQuAD 2.0 (metrics/answers.h). The threshold is the one with the best F1 on the validation file, as find_best_thresh
-// of SQuAD's script chooses it, halfway to the next question's: a validation's F1 is at its own best threshold, the test's at the saved model's.
+// Training uses the first answer, measurements use all. A window (models/spans.h) that does not contain the whole answer has its target
+// at the first token, like an unanswerable question. Scores are those of SQuAD 2.0 (metrics/answers.h). The threshold is the one with
+// the best F1 on the validation file, as chosen by find_best_thresh of SQuAD's script, but halfway to the next question's value. The
+// validation F1 is at its own best threshold, the test F1 at the saved model's threshold.
 #include <algorithm>
 #include <limits>
 #include <unordered_map>
@@ -26,16 +28,16 @@ namespace clearhead {
 namespace {
 
 struct AnswerRecipe {
-  std::vector<std::string> contexts{};  // files of texts that questions name; empty: questions hold their text
-  int64_t overlap = 64, longest = 30;   // as of AnswerSettings
-  int64_t answerable_first = 0;         // for the first N steps, train only on windows that hold the answer
-  std::optional<double> threshold{};    // as of AnswerSettings; absent: the one with the best F1 on the validation file
+  std::vector<std::string> contexts{};  // files of texts that questions refer to; empty: questions contain their text
+  int64_t overlap = 64, longest = 30;   // as in AnswerSettings
+  int64_t answerable_first = 0;         // for the first N steps, train only on windows that contain the answer
+  std::optional<double> threshold{};    // as in AnswerSettings; absent: the one with the best F1 on the validation file
 };
 
 const Schema<AnswerRecipe>& recipe_schema() {
   static const Schema<AnswerRecipe> schema = {
       schema::strings("contexts", &AnswerRecipe::contexts, "none",
-                      "files of texts that questions name; without them each question holds its text"),
+                      "files of texts that questions refer to; without them, each question contains its text"),
       schema::integer("overlap", &AnswerRecipe::overlap, {0}, "tokens that neighbouring windows of a text share"),
       schema::integer("longest", &AnswerRecipe::longest, {1}, "maximum number of tokens in an answer"),
       schema::integer("answerable_first", &AnswerRecipe::answerable_first, {0},
@@ -53,10 +55,10 @@ struct Question {
   std::string text{};
   std::shared_ptr<const std::string> context{};
   std::vector<std::string> answers{};
-  std::array<int64_t, 2> span{};  // bytes of the context, of the first answer; empty: there is none
+  std::array<int64_t, 2> span{};  // byte range of the first answer in the context; empty: unanswerable
 };
 
-// The byte at which a character of valid UTF-8 begins; −1 beyond the text's end.
+// The byte offset of a character in valid UTF-8; −1 beyond the text's end.
 int64_t byte_of(const std::string& text, int64_t character) {
   for (size_t byte = 0; byte < text.size(); ++byte) {
     if ((static_cast<unsigned char>(text[byte]) & 0xC0) != 0x80 && character-- == 0) return static_cast<int64_t>(byte);
@@ -113,7 +115,7 @@ class AnswerFiles {
     return found->second;
   }
 
-  // First byte and text of each.
+  // The first byte and the text of each answer.
   static std::vector<std::pair<int64_t, std::string>> answers_of(Fields& fields, const std::string& context) {
     const Json& given = fields.require("answers");
     const std::string expected = "a list of [first character, first byte, text], or {\"text\": [...], \"answer_start\": [...]}";
@@ -141,7 +143,7 @@ class AnswerFiles {
   std::unordered_map<std::string, std::shared_ptr<const std::string>> contexts_;
 };
 
-// The first and the last token of a window that hold the answer; the window's first token where it does not hold all of it.
+// The first and the last token of the answer in a window; the window's first token, twice, if it does not contain the whole answer.
 std::vector<int32_t> targets_of(const Encoding& window, std::array<int64_t, 2> span) {
   int32_t first = -1, last = -1;
   for (size_t token = 0; token < window.size(); ++token) {
@@ -170,7 +172,8 @@ class Answer final : public ItemTask {
            recipe.where);
   }
 
-  // Where half the questions have no answer, a small encoder first learns to point at the first token for all of them, and then hardly leaves it.
+  // If half of the questions have no answer, a small encoder first learns to point at the first token for every question, and then
+  // hardly changes. So it is first trained on answerable windows only.
   Example part(int64_t number) const override {
     if (number / recipe_.accumulate >= recipe_.task->as<AnswerRecipe>().answerable_first) return ItemTask::part(number);
     if (!answerable_) answerable_.emplace(training().chosen(&holds_answer));
@@ -260,10 +263,10 @@ class Answer final : public ItemTask {
 
   double threshold() const { return threshold_.value_or(best_threshold_); }
 
-  // judged: by ascending difference
+  // judged: sorted by ascending difference
   static double best_threshold(const std::vector<Judged>& judged) {
     const auto f1 = [](metrics::AnsweredQuestion one) { return metrics::squad2({&one, 1}).all.f1; };
-    double sum = 0, best = 0, out = judged.empty() ? 0 : judged.front().difference - 1;  // over that of no answer at all
+    double sum = 0, best = 0, out = judged.empty() ? 0 : judged.front().difference - 1;  // so low that every question is unanswered
     for (size_t at = 0; at < judged.size(); ++at) {
       sum += f1(judged[at].answer) - f1({"", judged[at].answer.answers});
       const bool is_last = at + 1 == judged.size();
@@ -295,7 +298,7 @@ class Answer final : public ItemTask {
     }
     summary.note(format("windows of at most {} tokens", with_commas(settings_.window)), static_cast<int64_t>(out.size()));
     summary.note("questions without an answer", without_answer);
-    summary.note("questions whose answer is whole in no window, read as questions without an answer", in_no_window);
+    summary.note("questions whose answer does not fit one window, read as questions without an answer", in_no_window);
     const auto answerable_first = recipe_.task->as<AnswerRecipe>().answerable_first;
     if (file == recipe_.task->train && answerable_first > 0 && std::none_of(out.begin(), out.end(), &holds_answer)) {
       fail(ErrorCode::kInvalidArgument, "{}: \"task.answerable_first\" is {}, and no window of {} holds an answer", recipe_.where,
@@ -311,7 +314,7 @@ class Answer final : public ItemTask {
   const Recipe& recipe_;
   mutable std::optional<ItemBatches> answerable_{};
   mutable double best_threshold_ = 0;
-  // Of all files that were read; an item's number is its window's.
+  // From all files that were read. An item's number is the index of its window.
   std::vector<Question> questions_;
   std::vector<Window> windows_;
 };

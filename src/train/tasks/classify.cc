@@ -1,11 +1,12 @@
-// Classification of texts, pairs of texts, or other inputs of networks, in three forms, named as Hugging Face's "problem_type":
+// Classification of texts, pairs of texts, or other inputs of networks: single-label, multi-label and regression, named as in
+// Hugging Face's "problem_type":
 //
-//   single_label_classification   cross-entropy over the labels, times the label's weight; accuracy and F1
-//   multi_label_classification    binary cross-entropy of each label, their mean; F1 over the labels of all texts
-//   regression                    squared error, its mean; Pearson's and Spearman's correlation
+//   single_label_classification   loss: cross-entropy over the labels, times the label's weight; metrics: accuracy and F1
+//   multi_label_classification    loss: mean of the binary cross-entropies of the labels; metric: F1 over the labels of all texts
+//   regression                    loss: mean squared error; metrics: Pearson's and Spearman's correlation
 //
-// Binary cross-entropy of a logit x is the cross-entropy of two classes with the logits 0 and x. A label that the training file does not have is named with its
-// line.
+// Binary cross-entropy of a logit x is the cross-entropy of two classes with the logits 0 and x. For a label that does not occur in
+// the training file, the error names the line.
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
@@ -27,15 +28,16 @@ namespace clearhead {
 namespace {
 
 struct ClassifyRecipe {
-  // Single label: factors on the losses of texts with these labels, others 1; or such that all labels weigh alike: texts / (labels · texts with it).
+  // Single label: factors on the losses of texts with these labels (default 1); or "balanced": texts / (labels · texts with the
+  // label), so that all labels have the same total weight.
   std::vector<std::pair<std::string, double>> class_weights{};
   bool balances_classes = false;
-  bool shuffles_labels = false;  // training texts have each other's labels, for judging explanations
+  bool shuffles_labels = false;  // permute the labels of the training texts, to test explanations
 };
 
-using ReadsOther = std::optional<NetworkFacts>;  // of a model that reads no text
+using ReadsOther = std::optional<NetworkFacts>;  // set for a model that does not read text
 constexpr uint64_t kNoiseSeed = 0x6E6F697365, kLabelSeed = 0x6C6162656C;
-// What is wanted of a line, into an item.
+// Sets an item's targets from a line.
 using Judge = std::function<void(const LabelledLine&, Item&)>;
 
 class Texts : public ItemTask {
@@ -100,14 +102,15 @@ class Texts : public ItemTask {
       judge(line, out.back());
       if (recipe.task->data.problem != ProblemType::kRegression) count_classes(line, summary);
     }
-    summary.note(format("texts cut to {} tokens (\"length\")", with_commas(recipe.length)), cut);
+    summary.note(format("texts truncated to {} tokens (\"length\")", with_commas(recipe.length)), cut);
     if (network) note_unread(out, *network, summary);
     return out;
   }
   static const char* counted_as(const Recipe& recipe) {
     return recipe.task->data.scenes ? "questions" : recipe.task->data.pictures ? "pictures" : "texts";
   }
-  // As many of each as before: what a model learns of them is by heart (Adebayo et al. 2018, section 4: "data randomization").
+  // Permutes labels among the texts, so that the model can only memorise them (Adebayo et al. 2018, section 4: "data
+  // randomization"). The number of texts with each label does not change.
   static void shuffle_labels(std::vector<LabelledLine>& lines, uint64_t seed) {
     std::vector<std::vector<std::string>> labels;
     for (const LabelledLine& line : lines) labels.push_back(line.labels);
@@ -165,7 +168,7 @@ class OneLabel final : public Texts {
   }
 
  private:
-  // To balance classes, the training file is counted when a loss is first asked for.
+  // The factors of the classes. To balance them, the labels of the training file are counted when a loss is first computed.
   const std::vector<float>& class_weights() const {
     const TaskRecipe& task = *recipe_.task;
     if (!weights_.empty() || !task.as<ClassifyRecipe>().balances_classes) return weights_;
@@ -239,7 +242,7 @@ class Regression final : public Texts {
     const float* values = result.class_logits.data<float>();
     return {values, values + result.class_logits.numel()};
   }
-  // A correlation that is not defined, of equal numbers, counts as none.
+  // A correlation that is undefined, because all numbers are equal, counts as 0.
   std::vector<double> metrics(const std::vector<Example>& examples, const std::vector<std::vector<double>>& predictions) const override {
     std::vector<double> predicted, expected;
     for (size_t at = 0; at < examples.size(); ++at) {
@@ -293,7 +296,7 @@ const Schema<LabelledDataRecipe>& data_schema() {
   const auto has_texts = [](const Data& to) { return !to.pictures && !to.passages; };
   static const Schema<Data> schema = {
       schema::object("folds", &Data::folds, fold_schema(), "instead of \"train\", \"valid\" and \"test\": files that are split into folds"),
-      schema::object("passages", &Data::passages, passage_schema(), "instead of these: passages of books, whose label is their book"),
+      schema::object("passages", &Data::passages, passage_schema(), "instead of these: passages of books, labelled with their book"),
       schema::object("pictures", &Data::pictures, picture_schema(), "for a model that reads pictures"),
       schema::object("scenes", &Data::scenes, scene_schema(), "questions about scenes that are composed of these pictures")
           .when([](const Data& to) { return to.pictures.has_value(); }),
@@ -306,7 +309,7 @@ const Schema<LabelledDataRecipe>& data_schema() {
       }),
       schema::strings("skip", &Data::skip, "none", "examples with these labels are left out"),
       schema::choice("problem_type", &Data::problem, problems(),
-                     "one label of each text, any number of them (separated by commas in a table, or a list), or a number"),
+                     "each text has one label, any number of labels (separated by commas in a table, or a list), or a number"),
   };
   return schema;
 }
@@ -327,7 +330,7 @@ void read_class_weights(Fields& fields, ClassifyRecipe& to) {
 const Schema<ClassifyRecipe>& settings_schema() {
   static const Schema<ClassifyRecipe> schema = {
       schema::boolean("shuffle_labels", &ClassifyRecipe::shuffles_labels,
-                      "training examples have each other's labels, as a control for explanations"),
+                      "permute the labels of the training examples, as a control for explanations"),
       {{"class_weights", "\"balanced\", or an object of label and weight", "1",
         "single label: factors on the loss of each label; balanced: examples / (labels · examples with it)"},
        read_class_weights},

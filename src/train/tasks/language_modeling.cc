@@ -1,4 +1,4 @@
-// Language modelling: windows of texts, whose next tokens are predicted.
+// Language modelling: predicts the next tokens in windows of texts.
 #include <algorithm>
 
 #include "base/format.h"

@@ -1,8 +1,9 @@
-// Masked language modelling (Devlin et al. 2019, section 3.1): of each text 15 % of the tokens are chosen, at least one, no special ones. A chosen token is
-// replaced by the mask token (80 %) or by any token (10 %), or stays (10 %); the loss is the cross-entropy of what stood there.
+// Masked language modelling (Devlin et al. 2019, section 3.1). In each text, 15 % of the tokens are selected, at least one, and no
+// special tokens. A selected token is replaced by the mask token (80 %) or by a random token (10 %), or kept (10 %). The loss is the
+// cross-entropy of the original tokens.
 //
-// Which are chosen follows from the seed and the batch's number in training, and from the batch's place in the file in validation and tests, which are so the
-// same each time.
+// In training, the selection depends on the seed and the batch's number; in validation and tests on the batch's position in the file,
+// so that it is the same each time.
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -45,7 +46,7 @@ class MaskedTokens final : public ItemTask {
     return ops::cross_entropy(run, result.masked_logits, example.targets, {.smoothing = static_cast<float>(smoothing), .divisor = divisor});
   }
   std::vector<std::string> metric_names() const override { return {"accuracy"}; }
-  // Of each masked token: whether the most probable one stood there, and the loss.
+  // For each selected token: whether the most probable token is the original one, and the loss.
   std::vector<double> predictions(const RunResult& result, const Example& example) const override {
     const std::vector<double> best = largest_of_rows(result.masked_logits);
     const Tensor losses = ops::losses(result.masked_logits, example.targets);
@@ -79,7 +80,8 @@ class MaskedTokens final : public ItemTask {
     return examples;
   }
 
-  // Targets come as what stands at each place, −100 at special tokens, and leave as those of the chosen places.
+  // Input: an example whose targets are the tokens at all positions (−100 for special tokens). Output: the masked example, with the
+  // targets of the selected positions.
   Example masked(Example example, uint64_t seed) const {
     RandomSequence random(seed);
     Rows& rows = example.input;
@@ -108,7 +110,7 @@ class MaskedTokens final : public ItemTask {
     return example;
   }
 
-  // Texts without any token but special ones have nothing to foretell.
+  // Texts with only special tokens are left out: there is nothing to predict.
   static std::vector<Item> items_of(const std::string& file, const Recipe& recipe, const Tokenizer& tokenizer, DataSummary& summary) {
     std::vector<Item> out;
     LeftOut left_out;
@@ -126,8 +128,8 @@ class MaskedTokens final : public ItemTask {
       empty += has_words ? 0 : 1;
     }
     note_left_out(left_out, summary);
-    summary.note("texts left out, without a word", empty);
-    summary.note(format("texts cut to {} tokens (\"length\")", with_commas(recipe.length)), cut);
+    summary.note("texts left out because they have no words", empty);
+    summary.note(format("texts truncated to {} tokens (\"length\")", with_commas(recipe.length)), cut);
     return out;
   }
 

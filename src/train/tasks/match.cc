@@ -1,10 +1,11 @@
-// Texts that belong together, by the other pairs of a batch (Henderson et al. 2017, §4.4):
+// Sentence similarity: embeddings of texts that belong together, trained with in-batch negatives (Henderson et al. 2017, §4.4):
 //
 //   u = mean of a text's last hidden rows, divided by its length      s_ij = scale · u(source i) · u(target j)
 //   loss = mean over i of −log softmax_j(s_ij)[i]
 //
-// A batch reads its sources and then its targets as one batch of texts. Measured is how often the right target is nearest among
-// `candidates`: itself and targets of other groups (of a dialogue all turns are one group), drawn by the recipe's seed.
+// The model reads a batch's sources and then its targets as one batch of texts. The metric is how often the right target is nearest
+// among `candidates` targets: the right one, and targets of other groups, drawn with the recipe's seed. All turns of a dialogue are
+// one group.
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -44,10 +45,11 @@ constexpr uint64_t kDrawn = 0x6D617463;
 
 struct Match {
   std::vector<int32_t> source{}, target{};
-  int32_t group = 0, text = 0;  // text: a number of the target's; equal ones are not drawn beside each other
+  int32_t group = 0, text = 0;  // text: identifies the target's text; equal texts are not candidates together
 };
 
-// The last turns are what is answered: a source that is too long loses its oldest turns, then the longest text its end.
+// Encodes turns. If they are too long, the oldest turns are removed first, because the last ones are to be answered; a single turn
+// that is too long is truncated at its end.
 std::vector<int32_t> ids_of_turns(const Tokenizer& tokenizer, std::string turns, int64_t length, bool& is_cut) {
   is_cut = static_cast<int64_t>(tokenizer.encode(turns).size()) > length;
   while (static_cast<int64_t>(tokenizer.encode(turns).size()) > length && turns.find('\n') != std::string::npos)
@@ -55,7 +57,7 @@ std::vector<int32_t> ids_of_turns(const Tokenizer& tokenizer, std::string turns,
   return encoded_within(tokenizer, turns, "", length).ids;
 }
 
-// cut: how many texts lost tokens
+// cut: receives the number of texts that were truncated
 std::vector<Match> read_matches(const std::vector<std::string>& files, const Recipe& recipe, const Tokenizer& tokenizer, int64_t& cut) {
   std::vector<Match> out;
   std::map<std::string, int32_t> texts;
@@ -85,7 +87,7 @@ class Matching final : public Task {
 
   Example part(int64_t number) const override {
     const std::vector<Match>& all = training_of().all;
-    const auto count = static_cast<int64_t>(all.size()), batches = count / recipe_.batch;  // whole ones
+    const auto count = static_cast<int64_t>(all.size()), batches = count / recipe_.batch;  // only complete batches
     if (batches == 0)
       fail(ErrorCode::kInvalidArgument, "{}: the training part has {} pairs, fewer than one batch of {}", recipe_.where, count,
            recipe_.batch);
@@ -127,7 +129,7 @@ class Matching final : public Task {
   }
 
   std::vector<std::string> metric_names() const override { return {"chosen", "reciprocal_rank"}; }
-  // The vectors, sources and then targets.
+  // The embeddings, sources first, then targets.
   std::vector<double> predictions(const RunResult& result, const Example& example) const override {
     Compute compute;
     const Tensor units = vectors(compute, result.hidden, example.input, 1);
@@ -185,7 +187,7 @@ class Matching final : public Task {
     }
     out.add_lengths("source tokens", sources);
     out.add_lengths("target tokens", targets);
-    out.note(format("texts cut to {} tokens (\"length\")", with_commas(recipe_.length)), matches.cut);
+    out.note(format("texts truncated to {} tokens (\"length\")", with_commas(recipe_.length)), matches.cut);
     return out;
   }
 
@@ -226,7 +228,8 @@ class Matching final : public Task {
     return out;
   }
 
-  // size · the mean of each text's rows / its length. The norm over channels does not see by how many rows a sum would be divided.
+  // Embeddings of norm `size`: size · u. The sum of a text's rows is normalised directly, because dividing it by the number of rows
+  // would not change the result.
   static Tensor vectors(Compute& compute, const Tensor& hidden, const Rows& rows, double size) {
     const int64_t width = hidden.size(2);
     std::vector<int32_t> texts;
@@ -239,7 +242,7 @@ class Matching final : public Task {
     return compute.norm(sums, Tensor::from(scale, {width}), {}, 1e-12);
   }
 
-  // The right one first. Fewer than asked for where the part has no more.
+  // The candidates for a source, the right target first. There are fewer than the recipe's number if the data has no more.
   std::vector<size_t> candidates(const std::vector<Vectors>& all, size_t right) const {
     RandomSequence random(random_bits(random_bits(recipe_.seed, kDrawn), right));
     std::vector<size_t> out = {right};
@@ -264,7 +267,7 @@ class Matching final : public Task {
 const TaskDefinition& match_task() {
   static const TaskDefinition definition = {
       .name = "match",
-      .description = "vectors of texts that belong together, by an encoder",
+      .description = "embeddings of texts that belong together, by an encoder",
       .data = DataFields::kTaskAndPairs,
       .head = TrainedHead::kNone,
       .class_suffix = "Model",

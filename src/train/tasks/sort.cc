@@ -1,6 +1,7 @@
-// Sorting of digits: the tag of each digit of "5 2 9" is the digit that stands in its place once they are sorted, "2 5 9".
+// Sorting of digits: the tag of each digit in "5 2 9" is the digit at its position in the sorted sequence, "2 5 9".
 //
-// Sequences are generated from the recipe's seed: no files. An encoder solves it by attention alone, so its heads can be read.
+// Sequences are generated from the recipe's seed; there are no files. An encoder solves the task by attention alone, so its heads can
+// be interpreted.
 #include <algorithm>
 
 #include "base/format.h"
@@ -20,12 +21,13 @@ struct SortRecipe {
 
 const Schema<SortRecipe>& settings_schema() {
   static const Schema<SortRecipe> schema = {
-      schema::integer("shortest", &SortRecipe::shortest, {1, 100}, "least number of digits of a sequence"),
-      {{"longest", "an integer from \"shortest\" to 100", "8", "largest number of digits of a sequence"},
+      schema::integer("shortest", &SortRecipe::shortest, {1, 100}, "smallest number of digits in a sequence"),
+      {{"longest", "an integer from \"shortest\" to 100", "8", "largest number of digits in a sequence"},
        [](Fields& fields, SortRecipe& to) {
          to.longest = schema::read_integer(fields, "longest", to.longest, {to.shortest, 100});
        }},
-      schema::integer("examples", &SortRecipe::examples, {1, 1 << 24}, "training sequences; a tenth as many validate, and as many test"),
+      schema::integer("examples", &SortRecipe::examples, {1, 1 << 24},
+                      "number of training sequences; a tenth of this number is generated for validation, and as many for testing"),
   };
   return schema;
 }
@@ -50,7 +52,7 @@ std::vector<Item> items_of(const std::string& part, const Recipe& recipe, const 
     const Encoding encoding = encoded_within(tokenizer, text, "", recipe.length);
     Item item{encoding.ids, encoding.type_ids, std::vector<int32_t>(encoding.size(), -100)};
     for (size_t token = 0; token < encoding.size(); ++token) {
-      const auto last = static_cast<size_t>(encoding.offsets[token][1] - 1);  // of "5" or " 5" a digit, of " " a space
+      const auto last = static_cast<size_t>(encoding.offsets[token][1] - 1);  // the last byte: a digit for "5" and " 5", a space for " "
       if (!encoding.is_special(token) && last % 2 == 0) item.targets[token] = digits[last / 2] - '0';
     }
     out.push_back(std::move(item));
@@ -66,7 +68,7 @@ class Sort final : public TokenTask {
 
   std::vector<std::string> metric_names() const override { return {"sorted", "digits"}; }
   Measured measured(const std::vector<Example>& examples) const override { return {TokenTask::measured(examples).count, "digits"}; }
-  // Shares of sequences and of digits that are right.
+  // The shares of sequences and of digits that are right.
   std::vector<double> metrics(const std::vector<Example>& examples, const std::vector<std::vector<double>>& predictions) const override {
     int64_t sequences = 0, sorted = 0, digits = 0, right = 0;
     for (size_t at = 0; at < examples.size(); ++at) {

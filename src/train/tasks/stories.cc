@@ -1,10 +1,11 @@
-// Cross-entropy over the answers; right answers by file, and whether a hop looks at what supports them.
+// Question answering on bAbI's stories. Loss: cross-entropy over the answers. Metrics: accuracy by file, and whether a hop attends to
+// a supporting statement.
 //
 //   mean_accuracy      the mean of the files' accuracies
 //   solved             share of files with at most 5 % wrong answers (Weston et al. 2015)
 //   supporting_facts   share of the questions of solved files for which the strongest slot of a hop is a supporting statement
 //
-// An answer of a validation or test file that training has not counts as wrong, and `--test` names it.
+// An answer in a validation or test file that does not occur in the training data counts as wrong, and `--test` names it.
 #include "train/tasks/stories.h"
 
 #include <algorithm>
@@ -27,7 +28,7 @@ namespace {
 
 constexpr double kSolved = 0.95;
 
-// A number at the front of `text`, which is cut off; −1: none.
+// Removes a number from the front of `text` and returns it; −1 if there is none.
 int32_t number_of(std::string_view& text) {
   int32_t number = -1;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -41,7 +42,7 @@ std::string_view trimmed(std::string_view text) {
   return begin == std::string_view::npos ? "" : text.substr(begin, text.find_last_not_of(' ') + 1 - begin);
 }
 
-// The statements so far of the story that is read, and the lines' numbers.
+// The statements read so far of the current story, and their line numbers.
 struct Story {
   std::vector<std::string> statements{};
   std::map<int32_t, int32_t> places{};  // a line's number → its statement
@@ -94,10 +95,10 @@ class Reader {
   int32_t file_;
   std::vector<StoryQuestion>& to_;
   Story story_{};
-  std::string_view begin_{};  // of the line that is read
+  std::string_view begin_{};  // the beginning of the current line
 };
 
-// What a test file is called beside a figure: "qa3" of qa{1..20}_test.txt.
+// The name of a test file in results: "qa3" for qa3_test.txt.
 std::string subject_of(const std::string& file) { return file.substr(0, file.find_first_of("_.")); }
 
 class Stories final : public ItemTask {
@@ -121,7 +122,7 @@ class Stories final : public ItemTask {
   std::vector<std::string> metric_names() const override { return {"mean_accuracy", "solved", "supporting_facts"}; }
 
   bool reads_maps() const override { return true; }
-  // Of each question: the answer, and whether a hop looks most at a supporting statement.
+  // For each question: the answer, and whether the strongest slot of a hop is a supporting statement.
   std::vector<double> predictions(const RunResult& result, const Maps& maps, const Example& example) const override {
     std::vector<double> out;
     const std::vector<double> answers = largest_of_rows(result.class_logits);
@@ -150,7 +151,7 @@ class Stories final : public ItemTask {
     return {accuracy / files, solved / files, asked > 0 ? seen / asked : 0};
   }
 
-  // Right answers by file; then the answers that training has not.
+  // The accuracy by file; then the answers that do not occur in the training data.
   std::vector<std::pair<std::string, double>> test_details(const std::vector<Example>& examples,
                                                            const std::vector<std::vector<double>>& predictions) const override {
     std::vector<std::pair<std::string, double>> out;
@@ -167,7 +168,7 @@ class Stories final : public ItemTask {
  private:
   struct Count {
     double asked = 0, right = 0;
-    double supported = 0, seen = 0;  // questions that name their support; those where a hop looks at it
+    double supported = 0, seen = 0;  // questions with supporting statements; those where a hop attends most to one of them
     double accuracy() const { return right / asked; }
   };
 
@@ -192,7 +193,7 @@ class Stories final : public ItemTask {
     return std::find(labels.begin(), labels.end(), label) != labels.end();
   }
 
-  // Item::about: the file, then the slots of the supporting statements; those that memory has dropped are negative.
+  // Item::about: the file, then the slots of the supporting statements; negative for statements that the memory has dropped.
   static std::vector<Item> items_of(const std::string& files, const Recipe& recipe, const Tokenizer& tokenizer,
                                     const NetworkFacts& network) {
     std::vector<Item> out;

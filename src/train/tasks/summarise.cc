@@ -1,12 +1,12 @@
-// Summaries of one sentence, chosen from the document by a network whose answer is its attention.
+// Extractive summaries of one sentence, selected by a network whose answer is its attention over the document's sentences.
 //
-//   JSON lines: "text" names the field with the document's sentences, "label" that with its summaries, one or more
-//   R_i      the mean of ROUGE-1's and ROUGE-L's F of sentence i, each with the summary that it fits best (as SciTLDR is measured:
-//            Cachola et al. 2020, §4)
-//   loss     Σ_i α_i (1 − R_i): what is lost in the mean by a sentence that is drawn by the attention's weights α
+//   JSON lines: "text" names the field with the document's sentences, "label" the field with its summaries, one or more
+//   R_i      the mean of the ROUGE-1 F1 and the ROUGE-L F1 of sentence i, each against the best-matching summary (as SciTLDR is
+//            measured: Cachola et al. 2020, §4)
+//   loss     Σ_i α_i (1 − R_i): the expected loss of a sentence that is drawn with the attention weights α
 //   metrics  ROUGE-1 and ROUGE-L of the sentence with the largest weight
 //
-// The ROUGE scores of every sentence are computed when the file is read, and found again by the document's number.
+// The ROUGE scores of all sentences are computed when the file is read, and looked up by the document's number.
 #include <algorithm>
 
 #include "base/format.h"
@@ -42,12 +42,12 @@ std::vector<Summarised> read_summaries(const std::string& file, const Recipe& re
   return out;
 }
 
-// F of ROUGE-1 and of ROUGE-L.
+// The F1 of ROUGE-1 and of ROUGE-L.
 struct Worth {
   double rouge1 = 0, rouge_l = 0;
   double mean() const { return (rouge1 + rouge_l) / 2; }
 };
-using Worths = std::vector<Worth>;  // of each sentence
+using Worths = std::vector<Worth>;  // [sentence]
 
 class Summaries final : public ItemTask {
  public:
@@ -94,7 +94,7 @@ class Summaries final : public ItemTask {
   }
 
  private:
-  // Item::targets: the sentence that is worth most.
+  // Item::targets: the sentence with the best score.
   std::vector<Item> items_of(const std::string& file, const Recipe& recipe, const Tokenizer& tokenizer, const NetworkFacts& network) const {
     std::vector<Item> out;
     for (Summarised& one : read_summaries(file, recipe)) {
@@ -113,7 +113,7 @@ class Summaries final : public ItemTask {
     return out;
   }
 
-  mutable std::vector<Worths> worths_{};  // by Item::number
+  mutable std::vector<Worths> worths_{};  // [Item::number]
 };
 
 std::vector<std::string> summarised_texts(const Recipe& recipe) {

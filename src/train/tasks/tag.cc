@@ -1,5 +1,6 @@
-// CoNLL's form: a word, a tab (or blanks), its tag; an empty line ends a sentence. A word's first token has its tag, the others do not count (Devlin et al. 2019,
-// section 5.3). Sentences are joined with blanks before they are tokenized, so any tokenizer serves. Scores are those of entities (metrics/tagging.h).
+// Token classification, such as named-entity recognition. Reads CoNLL's format: a word, a tab (or spaces), its tag; an empty line ends
+// a sentence. The first token of a word has its tag, the others are ignored (Devlin et al. 2019, section 5.3). The words of a sentence
+// are joined with spaces before tokenization, so any tokenizer can be used. Scores are those of entities (metrics/tagging.h).
 #include <algorithm>
 #include <set>
 
@@ -37,7 +38,7 @@ bool names_columns(std::string_view line) {
   return names_text_column(line.substr(0, first)) && (names_label_column(tag) || tag == "ner" || tag == "ner_tags" || tag == "pos");
 }
 
-// A first line that names the columns is left out, and said in the summary.
+// A first line that names the columns is left out, and noted in the summary.
 std::vector<Sentence> read_sentences(const std::string& file, const Recipe& recipe, DataSummary* summary = nullptr) {
   const SourceText opened = open_text(recipe.source, file);
   std::vector<Sentence> out(1);
@@ -63,7 +64,7 @@ class TagTask final : public TokenTask {
 
   std::vector<std::string> metric_names() const override { return {"f1", "precision", "recall"}; }
   Measured measured(const std::vector<Example>& examples) const override { return {TokenTask::measured(examples).count, "words"}; }
-  // Words that were cut off with their sentence's end do not count; `--test` says how many tokens a sentence may have.
+  // Words that were removed when their sentence was truncated are not counted; the data summary states how many sentences were.
   std::vector<double> metrics(const std::vector<Example>& examples, const std::vector<std::vector<double>>& predictions) const override {
     std::vector<metrics::Tags> predicted, expected;
     for (size_t at = 0; at < examples.size(); ++at) {
@@ -106,7 +107,7 @@ class TagTask final : public TokenTask {
       }
       out.push_back(std::move(item));
     }
-    summary.note(format("sentences cut to {} tokens (\"length\")", with_commas(recipe.length)), cut);
+    summary.note(format("sentences truncated to {} tokens (\"length\")", with_commas(recipe.length)), cut);
     return out;
   }
   std::vector<std::string> tags_;

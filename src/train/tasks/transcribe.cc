@@ -1,6 +1,7 @@
-// Strings of sounds are drawn anew for every batch, by the recipe's seed and the batch's number: all strings of a batch have equally many
-// sounds, from as many as "joined" says; a string is of one speaker, with pauses of 0.05 to 0.2 s. For validation and test they are
-// drawn once. Learned as pairs are: cross-entropy of each token after the tokens before it.
+// Speech recognition. For every batch, sequences of sounds are drawn, depending on the recipe's seed and the batch's number. All
+// sequences of a batch have the same number of sounds, in the range that "joined" gives; the sounds of a sequence are by one speaker,
+// with pauses of 0.05 to 0.2 s between them. For validation and test, the sequences are drawn once. The loss is that of translation:
+// cross-entropy of each token given the tokens before it.
 #include "train/tasks/transcribe.h"
 
 #include <algorithm>
@@ -18,16 +19,16 @@
 namespace clearhead {
 namespace {
 
-constexpr uint64_t kStringsSeed = 0x537472696E6773;  // of strings that are drawn once
+constexpr uint64_t kStringsSeed = 0x537472696E6773;  // seed of the sequences that are drawn once
 
 LabelledFiles rows_of_table(const Recipe& recipe, const std::string& column, const std::string& part) {
   const SoundTable& sounds = recipe.task->as<SoundTable>();
-  (void)open_source(recipe.source, sounds.table);  // names the data's origin where it is missing
+  (void)open_source(recipe.source, sounds.table);  // throws with the data's origin if it is missing
   return LabelledFiles(recipe.source.folder + "/" + sounds.table,
                        {.file = sounds.file, .label = column, .part_column = sounds.part, .part = part});
 }
 
-// The sounds of one part of the table, in memory.
+// The sounds of one split of the table, in memory.
 class Sounds {
  public:
   Sounds(const Recipe& recipe, const std::string& part) {
@@ -73,7 +74,7 @@ class Sounds {
     return out;
   }
 
-  // As many strings as there are sounds, each count of `counts` equally often.
+  // Draws as many sequences as there are sounds; each number of sounds in the range `counts` is equally frequent.
   std::vector<Transcript> strings(uint64_t seed, const SoundTable::Count& counts) const {
     RandomSequence random(random_bits(seed, kStringsSeed));
     std::vector<Transcript> out;
@@ -230,10 +231,10 @@ SoundTable::Count read_count(Fields& fields, const char* name, const SoundTable:
 
 const Schema<SoundTable>& sound_schema() {
   static const Schema<SoundTable> schema = {
-      schema::required_string("table", &SoundTable::table, "the table, a file of the folder, whose first line names its columns"),
+      schema::required_string("table", &SoundTable::table, "the table: a file in the data's folder whose first line names the columns"),
       schema::required_string("file", &SoundTable::file, "the column of the sounds' files"),
       schema::required_string("part", &SoundTable::part,
-                              "the column that names the part of each sound: \"train\", \"valid\" and \"test\" name its values"),
+                              "the column with the split of each sound; \"train\", \"valid\" and \"test\" give its values"),
       schema::string("speaker", &SoundTable::speaker, "a column: only sounds of one speaker are joined"),
       {{"joined", "two integers from 1 to 100", "[1, 1]",
         "least and largest number of sounds that are joined to an example, with pauses of 0.05 to 0.2 s"},
@@ -262,7 +263,7 @@ TestTranscripts test_transcripts(const Recipe& recipe) {
 const TaskDefinition& transcribe_task() {
   static const TaskDefinition definition = {
       .name = "transcribe",
-      .description = "the text of a sound, by a network that listens, attends and spells",
+      .description = "the transcript of a sound, by a speech recognition network (Listen, Attend and Spell)",
       .reads = {"sound"},
       .head = TrainedHead::kCausal,
       .test = TestMethod::kTranscripts,

@@ -1,4 +1,5 @@
-// The text of a sound, by a network that writes. Sounds of a table stand alone, or several of one speaker are joined with pauses.
+// Speech recognition: the transcript of a sound. Examples are single sounds of a table, or several sounds of one speaker joined with
+// pauses.
 #pragma once
 
 #include <array>
@@ -11,24 +12,24 @@
 
 namespace clearhead {
 
-/// A table of sounds and their texts; its first line names the columns.
+/// A table of sounds and their transcripts; its first line names the columns.
 struct SoundTable {
   std::string table{};
-  std::string file{}, part{};  // columns: the sound's file, and its part; TaskRecipe's train, valid and test name the parts
-  std::string speaker{};       // column; only sounds of one speaker are joined; empty: any
+  std::string file{}, part{};  // columns: the sound's file, and its split, named as in TaskRecipe's train, valid and test
+  std::string speaker{};       // column: the speaker; only sounds of one speaker are joined; empty: any sounds are
   using Count = std::array<int64_t, 2>;
-  Count joined{1, 1}, tested{1, 1};  // least and largest number of sounds in an example: in training, and in those that --test measures
+  Count joined{1, 1}, tested{1, 1};  // smallest and largest number of sounds in an example: in training, and in --test
 };
 
 struct Transcript {
   Sound sound{};
   std::string text{};
 };
-/// What a model is measured on: every sound of the recipe's test part, and as many strings of them.
+/// The test examples: every sound of the recipe's test split, and the same number of joined sequences of these sounds.
 struct TestTranscripts {
   std::vector<Transcript> alone{}, joined{};
 };
-/// Throws what reading the table and its sounds throws.
+/// Throws whatever reading the table and its sounds throws.
 TestTranscripts test_transcripts(const Recipe& recipe);
 
 }  // namespace clearhead

@@ -1,4 +1,4 @@
-// A target text from a source text: translation, summarisation of long texts, and the next turn of a dialogue.
+// Sequence-to-sequence tasks on pairs of texts: translation, summarisation, and the next turn of a dialogue.
 #include <algorithm>
 
 #include "base/hash.h"

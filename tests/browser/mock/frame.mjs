@@ -1,4 +1,4 @@
-// Frames and codes, written from docs/viewer-api.md.
+// Binary frames and their encodings, implemented from docs/viewer-api.md.
 
 const kTypes = [
   [Uint8Array, 'u8'],

@@ -1,7 +1,9 @@
-// A model of heads with known shapes: real softmax attention over synthetic Q and K, computed in double, so every number is true.
+// A synthetic model with heads of known kinds: real softmax attention over generated Q and K, computed in double, so that all numbers
+// are consistent.
 //
-// q and k hold three things: position (angles at four speeds), the token's own random vector (of the token before it for an induction
-// head), and a constant that makes the first token a sink. A head's kind says how much of each, and how far back its position looks.
+// q and k have three components: position (angles at four speeds), the token's random vector (that of the token before it for an
+// induction head), and a constant that makes the first token a sink. The kind of a head determines the amount of each component and
+// the distance of its position component.
 
 const kD = 32;
 const kKinds = ['previous', 'duplicate', 'local', 'first', 'induction', 'broad', 'retrieval', 'self'];
@@ -14,7 +16,7 @@ export class Model {
       heads,
       causal,
       sharpness,
-      part, // {query: [begin, end], key: [begin, end]} of the text
+      part, // {query: [begin, end], key: [begin, end]}: the section of the text that the family covers
       n: tokens.length,
       d: kD,
     });
@@ -26,7 +28,7 @@ export class Model {
     return kKinds[(head + layer * 3) % kKinds.length];
   }
 
-  /** Q and K of one head: Float32 [n, d] each. */
+  /** Q and K of one head, each Float32 [n, d]. */
   qk(layer, head) {
     const key = `${layer}.${head}`;
     let found = this.cache.get(key);
@@ -138,7 +140,7 @@ export class Model {
     return { values: out, shift: most * Math.LOG2E, norm: sum };
   }
 
-  /** ‖v‖ and ‖v·W_O‖ of a key, made up but fixed. */
+  /** ‖v‖ and ‖v·W_O‖ of a key: arbitrary but fixed numbers. */
   norm(kind = 'raw', key) {
     return kind === 'raw' ? 1 : (kind === 'value' ? 0.6 : 0.35) + 0.5 * Math.abs(Math.sin(key * 12.9898));
   }

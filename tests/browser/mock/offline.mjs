@@ -1,4 +1,4 @@
-// Offline pages of each tier from a mock, made as docs/viewer-api.md says an exporter does.
+// Exports offline pages of each tier from a mock, as docs/viewer-api.md specifies.
 
 import { readFileSync } from 'node:fs';
 import { deflateSync } from 'node:zlib';
@@ -14,7 +14,7 @@ const missing = (feature, code = 'not-in-page') => ({
   detail: null,
 });
 
-/** A page of one mock, or of the several of a mock with steps. */
+/** A page of one mock, or of all steps of a mock with steps. */
 export function offlinePage(mock, tier, options = {}) {
   const blobs = [];
   const manifests = (mock.steps ?? [mock]).map((one) => manifestOf(one, tier, options, blobs));
@@ -37,7 +37,7 @@ export function offlinePage(mock, tier, options = {}) {
     .replace('/*clearhead:script*/', () => dist('app.js'));
 }
 
-/** What the page says of one mock; its blobs join those of the page. */
+/** The page's description of one mock. Its blobs are appended to those of the page. */
 function manifestOf(mock, tier, { pinned = [[0, 0]], watched = [], state = null, exact = false }, blobs) {
   const { model } = mock;
   const names = {};

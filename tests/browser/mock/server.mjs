@@ -1,5 +1,5 @@
-// A source for developing and testing the page without a model: docs/viewer-api.md over a synthetic model. Its numbers are true; its
-// rules of access are not here (the real server's tests have those).
+// A server for developing and testing the page without a real model: docs/viewer-api.md over a synthetic model. Its numbers are
+// consistent. It does not implement access control, which the real server's tests cover.
 //
 //   node tests/browser/mock/server.mjs [--tokens 300] [--text FILE] [--layers 6] [--heads 12] [--causal] [--port 8020]
 
@@ -12,7 +12,7 @@ import { prose, tokenize } from './text.mjs';
 const kDist = new URL('../../../src/viewer/web/dist/', import.meta.url);
 export const kScores = ['previous', 'first', 'self', 'local', 'delimiter', 'duplicate', 'induction', 'retrieval', 'broad', 'distance'];
 
-/** Which scores a thumbnail names: the engine's order is its own affair, this one is by size. */
+/** The scores that a thumbnail names, sorted by size. (The real engine has its own order.) */
 const strongest = (scores) =>
   kScores
     .filter((s) => s !== 'distance' && scores[s] !== null)
@@ -34,9 +34,9 @@ export class Mock {
     Object.assign(this, {
       generated: [], // probabilities of the last tokens
       checkpoints: [], // steps of a training run
-      traces: [], // those to choose from
-      step: null, // which of them this is
-      band: null, // [back, ahead] that the description says; the weights here know of none
+      traces: [], // the traces that the page offers
+      step: null, // the step of this checkpoint
+      band: null, // [back, ahead] that the description reports; the mock's weights ignore it
       ...more,
       text: Buffer.from(text),
       tokens,
@@ -133,7 +133,7 @@ export class Mock {
     );
   }
 
-  /** A row or a column under weight kind and sink rule: values, total and sink mass. */
+  /** A row or a column with a weight kind and a sink rule: values, total and sink mass. */
   line(p, out) {
     const { model } = this;
     const spans = spansOf(p[out ? 'q' : 'k']);
@@ -301,7 +301,7 @@ export class Mock {
     return frame({ ...header, codes: { max: spec, mean: spec } }, { max: codes, mean: codes }, { max: shape, mean: shape });
   }
 
-  /** Atlas frame of some layers: thumbnails and scores of their heads. */
+  /** The atlas frame of some layers: thumbnails and scores of their heads. */
   headsFrame(from = 0, to = this.model.layers, event = 'heads') {
     const { model } = this;
     const side = Math.min(64, model.n);
@@ -328,7 +328,7 @@ export class Mock {
     );
   }
 
-  /** A 64² picture and the scores of one head, from at most 128 rows. */
+  /** A picture of 64 × 64 and the scores of one head, from at most 128 rows. */
   survey(layer, head, side) {
     const { model, tokens } = this;
     const n = model.n;
@@ -399,7 +399,7 @@ const spansOf = (text) =>
 
 export const levelOf = (n, side) => Math.max(0, Math.ceil(Math.log2(n / side)));
 
-/** The part of a mock that a question is about: a checkpoint, or a family of maps. */
+/** The mock that a request refers to: that of a checkpoint, or that of a family of maps. */
 function partOf(mock, p, body) {
   if (mock.steps)
     return mock.steps.find((m) => String(m.step) === p.t) ?? mock.steps[mock.steps[0].traces.length ? 0 : mock.steps.length - 1];
@@ -498,7 +498,7 @@ function answer(mock, path, p, body) {
   }
 }
 
-/** Events of api/why: shares that grow with the place, signed for gradients; a method that is refused. */
+/** Events of api/why: shares that grow with the position, signed for gradient methods; one method is refused. */
 function whyOf(mock, { methods }) {
   const items = mock.tokens.flatMap((t, i) => (t.flags ? [] : [[i, i + 1]])).slice(0, 40);
   const shares = (turn) => {
@@ -535,7 +535,7 @@ function whyOf(mock, { methods }) {
   ];
 }
 
-/** Two heads of a text, weight by weight. */
+/** Compares two heads of a text weight by weight. */
 function comparedFrame(model, p) {
   const { n } = model;
   const heads = { before: [Number(p.l), Number(p.h)], after: [Number(p.with_l), Number(p.with_h)] };
@@ -555,7 +555,7 @@ function rankedFrame({ layers, heads, n }) {
   return frame({ event: 'heads', badge: 'exact', rows: n, of: n, against: 'head' }, { divergence }, { divergence: [layers, heads] });
 }
 
-/** Events of api/what-if: the same text, whose heads changed more the later they are. */
+/** Events of api/what-if: the same text; later heads change more. */
 function whatIfOf(mock) {
   const { model } = mock;
   const divergence = Array.from({ length: model.layers }, (_, l) =>
@@ -635,7 +635,7 @@ export function serve(mock, port = 0) {
   );
 }
 
-/** A mock of about `count` tokens of prose, with chapters as segments when long. */
+/** A mock of about `count` tokens of prose; a long one has chapters as segments. */
 export function proseMock(count, options = {}) {
   const { text, chapters } = prose(count);
   const tokens = tokenize(text);
@@ -652,7 +652,7 @@ export function proseMock(count, options = {}) {
   return new Mock({ text, tokens, segments, ...options });
 }
 
-/** The same text at steps of a training run: heads become sharper. */
+/** The same text at several steps of a training run; heads become sharper. */
 export function watchedMock(count, checkpoints, options = {}) {
   const last = checkpoints[checkpoints.length - 1];
   const steps = checkpoints.map((step) =>
@@ -665,7 +665,7 @@ export function watchedMock(count, checkpoints, options = {}) {
 export function severalMock(list) {
   const traces = list.map(({ name, begins = '', state = '', look_for = null }, number) => ({
     number,
-    id: '', // known below
+    id: '', // set below
     model: name,
     begins,
     state,
@@ -679,7 +679,7 @@ export function severalMock(list) {
   return { steps, asked: [], delay: 0 };
 }
 
-/** A translation as one text, source and target: cross-attention from the target to the source, and what each attends to of itself. */
+/** A translation as one text, source and target: cross-attention from the target to the source, and self-attention within each. */
 export function translationMock(source, target, options = {}) {
   const shift = Buffer.byteLength(source) + 1;
   const first = tokenize(source);

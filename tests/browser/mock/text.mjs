@@ -1,5 +1,5 @@
-// Texts for the browser tests: of any number of tokens, in any script, and hostile. Tokens here are words with their leading space, or
-// bytes where a character is outside the small alphabet (as byte-level BPE does): offsets are bytes, as the contract says.
+// Texts for the browser tests: with any number of tokens, in any script, and malicious ones. Tokens are words with their leading
+// space, or bytes for characters outside the small alphabet (as in byte-level BPE). Offsets are bytes, as docs/viewer-api.md specifies.
 
 const kSubjects = [
   'The old engineer',
@@ -58,7 +58,7 @@ export function prose(count, seed = 7) {
   return { text: text.trimEnd(), chapters };
 }
 
-/** Cuts text into tokens: [CLS], words with their leading space, punctuation; what is not ASCII in bytes of up to `bytes` each. */
+/** Splits text into tokens: [CLS], words with their leading space, punctuation; non-ASCII text in tokens of up to `bytes` bytes. */
 export function tokenize(text, { specials = true, bytes = 2 } = {}) {
   const tokens = []; // {begin, end, id, word, flags}
   const ids = new Map();
@@ -87,7 +87,7 @@ export function tokenize(text, { specials = true, bytes = 2 } = {}) {
   return tokens;
 }
 
-/** Long ASCII words in pieces of six, so that words have pieces. */
+/** Splits long ASCII words into pieces of six letters, so that some words have several tokens. */
 const split = (raw) => (raw.length > 9 && raw.length < 200 ? chunks(raw, 6) : [raw]);
 
 function chunks(raw, size) {
