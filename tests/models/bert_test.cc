@@ -1,3 +1,4 @@
+// BERT, DistilBERT and RoBERTa against the library, an encoder as a part of a network, and config.json.
 #include <gtest/gtest.h>
 
 #include "clearhead/parts.h"

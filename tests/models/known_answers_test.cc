@@ -1,3 +1,4 @@
+// The models with known answers: byte codes, positions, text, and options.
 #include "models/known_answers.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// Llama and its relatives: maps, and the rotary and window fields of config.json.
 #include <gtest/gtest.h>
 
 #include "golden.h"

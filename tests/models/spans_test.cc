@@ -1,3 +1,4 @@
+// Answer spans: windows over a long text, and the best span of the logits.
 #include "models/spans.h"
 
 #include <gtest/gtest.h>

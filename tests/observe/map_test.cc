@@ -1,3 +1,4 @@
+// AttentionMap: rows, tiles, top-k, masses and weights as used, on every backend.
 #include "clearhead/map.h"
 
 #include <gtest/gtest.h>

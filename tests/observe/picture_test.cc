@@ -1,3 +1,4 @@
+// Pictures of maps: colours, 8-bit codes, and attention sinks.
 #include "observe/picture.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// Trace: what it keeps, budgets, the trace file, generated steps, windows, and the heads that an atlas names.
 #include "clearhead/trace.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// The interface of attend() and of the KV cache: dtypes, records, strides, errors, pages that are shared, rounded and dropped.
 #include "clearhead/attend.h"
 
 #include <gtest/gtest.h>

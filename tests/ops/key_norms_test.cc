@@ -1,3 +1,4 @@
+// Norms of values and of their output projections, the scratch arena, and shape errors of ops.
 #include <gtest/gtest.h>
 
 #include <cmath>

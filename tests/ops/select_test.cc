@@ -1,3 +1,4 @@
+// Selection of keys by content: top keys, top blocks and hash buckets, against softmax over the selected keys.
 #include <gtest/gtest.h>
 
 #include <algorithm>

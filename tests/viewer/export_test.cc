@@ -1,3 +1,4 @@
+// The offline page: what it contains within its budget, and exported numbers.
 #include "viewer/export.h"
 
 #include <gtest/gtest.h>

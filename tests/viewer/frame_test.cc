@@ -1,3 +1,4 @@
+// ViewFrame: its binary and JSON forms, and conversion of numbers.
 #include "viewer/frame.h"
 
 #include <gtest/gtest.h>

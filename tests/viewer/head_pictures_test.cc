@@ -1,3 +1,4 @@
+// Thumbnails of heads against the pooled rows that the page requests.
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Parsing of query parameters, of the page's state, and of sizes.
 #include "viewer/parameters.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// The viewer's requests: their answers against the map's rows, weights and statistics.
 #include <gtest/gtest.h>
 
 #include <algorithm>
