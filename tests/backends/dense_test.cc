@@ -372,8 +372,10 @@ TEST_P(Dense, StackedPartsAreOneProduct) {
 
 TEST_P(Dense, PartsWithDifferentInputsAreRefused) {
   const std::vector<WeightPart> parts = {{Tensor::zeros({4, 3}), false}, {Tensor::zeros({4, 5}), false}};
-  expect_refused(ErrorCode::kShape, "part 1 has shape [4, 5]; all parts of a weight must have the same number of inputs", [&] { fast().prepare(parts.data(), 2, WeightStorage::kF32); });
-  expect_refused(ErrorCode::kShape, "part 1 has shape [4, 5]; all parts of a weight must have the same number of inputs", [&] { slow().prepare(parts.data(), 2, WeightStorage::kF32); });
+  expect_refused(ErrorCode::kShape, "part 1 has shape [4, 5]; all parts of a weight must have the same number of inputs",
+                 [&] { fast().prepare(parts.data(), 2, WeightStorage::kF32); });
+  expect_refused(ErrorCode::kShape, "part 1 has shape [4, 5]; all parts of a weight must have the same number of inputs",
+                 [&] { slow().prepare(parts.data(), 2, WeightStorage::kF32); });
 }
 
 TEST_P(Dense, NormsAreThoseOfTheReference) {
