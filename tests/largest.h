@@ -1,5 +1,5 @@
-// The largest of many differences or magnitudes, for tests. std::max ignores NaN, and the maximum of nothing is 0: either would pass any
-// bound.
+// The largest of many differences or magnitudes, for tests. std::max ignores NaN, and the maximum
+// of nothing is 0: either would pass any bound.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
-// Sets the numbers of a JSON text to extreme values, one at a time. The text stays valid except for that number, which random changes of
-// bytes rarely achieve.
+// Sets the numbers of a JSON text to extreme values, one at a time. The text stays valid except
+// for that number, which random changes of bytes rarely achieve.
 #pragma once
 
 #include <cctype>

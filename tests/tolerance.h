@@ -17,7 +17,7 @@ inline constexpr double kRowSum = 1e-5;         // |sum of a row − the oracle'
 inline constexpr double kDecodeWeight = 1e-6;   // weights of one row in prefill and in decode, relative
 inline constexpr double kSweep = 1e-5;          // a statistic of n weights, relative to the sum of the magnitudes of its summands
 inline constexpr double kUnderflow = 0x1p-120;  // smaller weights may be zero: 2^(s − m) is below f32's normal range
-/// What one pair's contribution to a gradient may lose if a product is subnormal and counts as zero: 2⁻¹²⁶, while P is stored times up to
+/// The loss of one pair's contribution to a gradient if a product is subnormal and counts as zero: 2⁻¹²⁶, while P is stored times up to
 /// 2¹⁶.
 inline constexpr double kSubnormal = 0x1p-110;
 
@@ -34,8 +34,8 @@ inline double rounding(DType dtype) { return dtype == DType::kBF16 ? 0x1p-8 : dt
 inline double rounding(DType dtype, double value) { return rounding(dtype) * std::abs(value) + (dtype == DType::kF16 ? 0x1p-25 : 0); }
 
 inline double of_scores(double largest) { return 4 * kEpsilon * largest; }
-// Features have one sign, so the rounding errors of a chain grow with its partial sums: by √d, and not with what remains after
-// cancellation.
+// Features have one sign, so the rounding errors of a chain grow with its partial sums: by √d,
+// and not with what remains after cancellation.
 inline double of_features(double largest, int64_t d_k) { return (4 + std::sqrt(static_cast<double>(d_k))) * kEpsilon * largest; }
 inline double forward(double largest) { return kForwardF32 + of_scores(largest); }
 inline double weight(double largest) { return kWeightF32 + of_scores(largest); }

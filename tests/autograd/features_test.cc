@@ -1,5 +1,5 @@
-// Feature maps on the tape: alone, and as part of linear attention that is trained from its output back to the weight that produced q, k
-// and v.
+// Feature maps on the tape: alone, and as part of linear attention that is trained from its
+// output back to the weight that produced q, k and v.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -89,8 +89,8 @@ Values linear_attention(const std::vector<Values>& in, const Tensor& projection)
   return out;
 }
 
-// The keys have one shift per head, and each query has its own shift. Both cancel, so the gradients are those of the formula without
-// shifts.
+// The keys have one shift per head, and each query has its own shift. Both cancel, so the
+// gradients are those of the formula without shifts.
 TEST_P(TapeOn, LinearAttentionIsTrainedThroughItsFeatures) {
   const Site site{"dec", 0, 0};
   const AttentionSpec spec{.topology = causal(), .normaliser = LinearAttention{}};

@@ -108,7 +108,7 @@ TEST_P(TapeOn, TwoRecurrencesOfOneInputAddTheirGradients) {
       });
 }
 
-// For a sequence that ends early, the last state stands at the end of the result: at the last step forwards, at the first step backwards.
+// For a sequence that ends early, the last state is the last one of the result: at the last step forwards, at the first step backwards.
 TEST_P(TapeOn, WhatLiesBeyondALengthIsNotRead) {
   for (const RecurrentKind kind : {RecurrentKind::kGru, RecurrentKind::kLstm}) {
     for (const bool backwards : {false, true}) {

@@ -262,7 +262,7 @@ TEST_P(TapeOn, RowsThatSeeNothingAndHiddenPairsHaveNoGradient) {
   }
 }
 
-// 16-bit operands are widened, and gradients pass through the rounding unchanged.
+// 16-bit operands are widened, and gradients pass through the rounding.
 TEST_P(TapeOn, StatisticsOfRoundedOperandsAreThoseOfWhatWasRounded) {
   const auto gradients_of = [](const Tensor& q, const Tensor& k, bool rounds) {
     Arena arena;

@@ -1,5 +1,5 @@
-// Every recorded op against differences of its formula in double, on every backend; and the tape's guarantees about views, in-place sums
-// and stale tensors.
+// Every recorded op against differences of its formula in double, on every backend; and the
+// tape's guarantees about views, in-place sums and stale tensors.
 #include "autograd/tape.h"
 
 #include <gtest/gtest.h>
@@ -114,7 +114,7 @@ TEST_P(TapeOn, LinearReadsOperandsRoundedToBf16) {
   }
 }
 
-// q, k and v are rounded once. Their gradients, which attend_gradients() gives in bf16, are added in f32 to the tensors before rounding.
+// q, k and v are rounded once. Their gradients, which attend_gradients() gives in bf16, are added in f32 to those of the unrounded tensors.
 TEST_P(TapeOn, AttentionOverRoundedOperandsSendsItsGradientsThroughTheRounding) {
   const Tensor projected = random_tensor({2 * 13, 3 * 16}, 44);
   Arena arena;
@@ -152,8 +152,8 @@ TEST_P(TapeOn, AttentionOverRoundedOperandsSendsItsGradientsThroughTheRounding) 
   const Tensor found = tape.gradient(projected);
   for (int64_t at = 0; at < 3; ++at) {
     const Values a = values_of(part(found, at)), b = values_of(to_f32(at == 0 ? wanted.q : at == 1 ? wanted.k : wanted.v));
-    // d_rows is rounded to bf16 after sums that differ in their last bit, so that about one element in several thousand rounds to the other
-    // side.
+    // d_rows is rounded to bf16 after sums that differ in their last bit, so that about one element
+    // in several thousand rounds to the other side.
     for (size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a[i], b[i], 0.02 * std::max(0.5, std::abs(b[i]))) << "qkv"[at] << i;
   }
 }

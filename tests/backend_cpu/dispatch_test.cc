@@ -184,8 +184,7 @@ INSTANTIATE_TEST_SUITE_P(
         Row{"bf16 lists", {kDot, with(lists_of(1)), 1000, 1000, kBF16}, "gather (f32)"},
         Row{"AVX2", {kAvx2, {}, 1000, 1000, kBF16}, "flash (f32)"}));
 
-// --- reductions and weights
-// ------------------------------------------------------------------------------------------------------------------
+// --- reductions and weights --------------------------------------------------------------------------------------------------------------
 
 class ReductionDispatch : public testing::TestWithParam<Row> {};
 

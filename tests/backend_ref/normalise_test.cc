@@ -1,5 +1,5 @@
-// Normalisers and `after` of the reference, against hand-made rows and known laws. It does not use the oracle, which shares the reference's
-// code.
+// Normalisers and `after` of the reference, against hand-made rows and known laws. It does not
+// use the oracle, which shares the reference's code.
 #include <gtest/gtest.h>
 
 #include <cmath>

@@ -37,8 +37,8 @@ std::vector<float> random_values(int64_t count, uint32_t seed, float spread = 1)
   return values;
 }
 
-// The widest set comes first, because the first backend used limits oneDNN for the process. The program runs once more with the other sets
-// only.
+// The widest set comes first, because the first backend used limits oneDNN for the process. The
+// program runs once more with the other sets only.
 std::vector<InstructionSet> sets_of_this_machine() {
   std::vector<InstructionSet> sets;
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) sets.push_back(InstructionSet::kAvx512);
@@ -536,8 +536,8 @@ TEST_P(Dense, InnerSumsDoNotDependOnTheNumberOfThreads) {
   set_threads(before);
 }
 
-// Operands whose cache lines conflict are copied, one piece of the inner sums at a time. An offset or a bias that is counted twice would be
-// detected.
+// Operands whose cache lines conflict are copied, one piece of the inner sums at a time. An
+// offset or a bias that is counted twice would be detected.
 TEST_P(Dense, ProductsOfLinesThatClashAreThoseOfTheReference) {
   struct Size {
     int64_t rows, inner, columns;

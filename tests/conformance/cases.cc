@@ -55,8 +55,8 @@ const std::vector<std::vector<std::string>> kFactors = {
 
 using Choice = std::vector<size_t>;
 
-// Greedy pairwise covering: each case starts from an uncovered pair and picks, for every other factor, the value that covers most new
-// pairs.
+// Greedy pairwise covering: each case starts from an uncovered pair and picks, for every other
+// factor, the value that covers most new pairs.
 class Covering {
  public:
   std::vector<Choice> make() {

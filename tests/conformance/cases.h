@@ -1,5 +1,5 @@
-// Descriptions, shapes and layouts that every backend must support: a seeded pairwise covering of factors, and plain calls with one factor
-// changed.
+// Descriptions, shapes and layouts that every backend must support: a seeded pairwise covering of
+// factors, and plain calls with one factor changed.
 //
 // Every pair of values of two factors occurs in at least one case, and every value also occurs in otherwise plain calls. A failing case is
 // identified by its values, e.g. "alibi+soft_cap | causal end | no segments | … | 49x49 | pages".
@@ -29,10 +29,10 @@ struct Case {
 /// The same cases in every run.
 const std::vector<Case>& cases();
 
-/// Whether the backend's forward may round weights to bf16 before multiplying them with values.
+/// Returns whether the backend's forward may round weights to bf16 before multiplying them with values.
 bool keeps_weights_in_bf16(const Backend& backend, const AttentionSpec& spec, const Tensor& q, const Keys& keys);
 inline bool keeps_weights_in_bf16(const Backend& backend, const Case& c) { return keeps_weights_in_bf16(backend, c.spec, c.q, c.keys); }
-/// Whether the backend's gradients round weights, and the gradients of scores, to bf16.
+/// Returns whether the backend's gradients round weights, and the gradients of scores, to bf16.
 bool keeps_gradients_in_bf16(const Backend& backend, const Case& c);
 
 using Random = std::mt19937;

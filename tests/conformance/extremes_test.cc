@@ -362,8 +362,8 @@ TEST_P(Extremes, LargeRandomLogitsStayInsideTheBound) {
   }
 }
 
-// Scores rise in steps of 70 nats, none of them at the beginning of a key tile, so what a block has accumulated from a tile's earlier keys
-// must be rescaled.
+// Scores rise in steps of 70 nats, none of them at the beginning of a key tile, so what a block
+// has accumulated from a tile's earlier keys must be rescaled.
 TEST_P(Extremes, WhereScoresClimbInsideATileTheHighestStepIsAllThatCounts) {
   constexpr int64_t kKeys = 600, kWidth = 64;
   constexpr int64_t kBegins[] = {0, 100, 140, 300, 521};

@@ -1,6 +1,6 @@
-// Gradients at the edges: bits that do not depend on threads, batch, heads or strides; hidden NaN and infinities; sizes of zero; operands
-// whose gradient is not requested. In f32 and in bf16: the bf16 kernels, over pairs and by matrices, each have their own mechanism to
-// isolate hidden values.
+// Gradients at the edges: bits that do not depend on threads, batch, heads or strides; hidden NaN
+// and infinities; sizes of zero; operands whose gradient is not requested. In f32 and in bf16: the
+// bf16 kernels, over pairs and by matrices, each have their own mechanism to isolate hidden values.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -64,8 +64,7 @@ bool all_same_bits(const AttendGradients& a, const AttendGradients& b) {
   return same;
 }
 
-// --- bits do not depend on threads, batch, heads or strides
-// --------------------------------------------------------------------------------
+// --- bits do not depend on threads, batch, heads or strides ------------------------------------------------------------------------------
 
 struct Text {
   std::string name{};
@@ -149,8 +148,7 @@ TEST_P(GradientEdges, StridesChangeNoBits) {
   }
 }
 
-// --- hidden values
-// --------------------------------------------------------------------------------------------------------------------------
+// --- hidden values -----------------------------------------------------------------------------------------------------------------------
 
 constexpr int64_t kLength = 120;
 
@@ -289,8 +287,7 @@ TEST_P(GradientEdges, RowsThatSeeNothingAndKeysThatNobodySeesAreZeros) {
   }
 }
 
-// --- sizes of zero, and gradients that are not requested
-// ------------------------------------------------------------------------------------
+// --- sizes of zero, and gradients that are not requested ---------------------------------------------------------------------------------
 
 TEST_P(GradientEdges, SizesOfZeroGiveEmptyOrZeroResults) {
   const auto shaped = [&](int64_t batch, int64_t heads, int64_t key_heads, int64_t queries, int64_t keys, int64_t d_v) {

@@ -25,7 +25,7 @@ namespace {
 using reference::Gradients;
 using reference::Sum;
 
-// Whether the keys are a tensor. The covering's cases with paged keys have no gradients.
+// Returns whether the keys are a tensor. The covering's cases with paged keys have no gradients.
 bool has_gradients(const Case& c) { return c.v.defined(); }
 
 Tensor upstream_of(const Case& c, size_t index) { return upstream_of(c, static_cast<uint32_t>(104729 * index + 11)); }

@@ -1,5 +1,5 @@
-// Scores up to the largest f32. In the limit of the formula, keys tied at a row's largest score share the weight and all other keys have
-// none.
+// Scores up to the largest f32. In the limit of the formula, keys tied at a row's largest score
+// share the weight and all other keys have none.
 #include <gtest/gtest.h>
 
 #include <algorithm>

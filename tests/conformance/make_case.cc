@@ -42,8 +42,8 @@ std::array<int64_t, 2> two_numbers(const std::string& text, char between) {
   return {std::stoll(text.substr(first)), std::stoll(text.substr(middle + 1))};
 }
 
-// The shape of "dense 1hqk transposed" and similar values: [batch|1, head|1, query|1, key]. If transposed, the query axis is innermost in
-// memory.
+// The shape of "dense 1hqk transposed" and similar values: [batch|1, head|1, query|1, key]. If
+// transposed, the query axis is innermost in memory.
 Shape pair_shape(const std::string& form, const AttentionShape& shape) {
   const auto has = [&](char axis) { return form.find(axis) != std::string::npos; };
   return {has('b') ? shape.batch : 1, has('h') ? shape.heads : 1, has('q') ? shape.queries : 1, shape.keys};

@@ -1,6 +1,6 @@
-// Memory stays O(N·d): 16,384 × 16,384 pairs with every kind of description, and 131,072 × 131,072 pairs with plain softmax, need at most
-// 256 MiB beyond inputs, outputs and record (eager weights would take 1 GiB and 64 GiB per head). Sampled rows are compared with the
-// oracle.
+// Memory stays O(N·d): 16,384 × 16,384 pairs with every kind of description, and 131,072 ×
+// 131,072 pairs with plain softmax, need at most 256 MiB beyond inputs, outputs and record (eager
+// weights would take 1 GiB and 64 GiB per head). Sampled rows are compared with the oracle.
 //
 // Peak memory is a property of a process, so each backend is measured in a child process: this program, with one test and the backend's
 // name in the environment. Slower backends compute fewer queries; their memory does not depend on the number of queries.
@@ -206,8 +206,8 @@ TEST(MemoryChild, DISABLED_EveryDescription) {
   expect_bounded_sweep(backend, q, k, v);
 }
 
-// Runs in the child: the features that the descriptions above do not use. A quarter of the queries: eager weights would still take 256 MiB
-// per head.
+// Runs in the child: the features that the descriptions above do not use. A quarter of the
+// queries: eager weights would still take 256 MiB per head.
 TEST(MemoryChild, DISABLED_EveryOtherPart) {
   const Backend& backend = table_of_child();
   constexpr int64_t kKeys = 16384;

@@ -1,5 +1,5 @@
-// 16-bit operands beyond the covering: scores have the same bits in every driver and every query of the weights, hidden NaN, and the cost
-// of rounding P.
+// 16-bit operands beyond the covering: scores have the same bits in every driver and every query
+// of the weights, hidden NaN, and the cost of rounding P.
 #include <gtest/gtest.h>
 
 #include <cmath>

@@ -1,6 +1,6 @@
-// The bits do not depend on the number of threads, the batch or the number of heads, for every description: forward, map, sums over the
-// map, and gradients of q, k, v and every operand. Lengths cover several strips of rows and chunks of keys, so that threads could change an
-// order.
+// The bits do not depend on the number of threads, the batch or the number of heads, for every
+// description: forward, map, sums over the map, and gradients of q, k, v and every operand.
+// Lengths cover several strips of rows and chunks of keys, so that threads could change an order.
 //
 // The descriptions that a covering draws once (conformance_test.cc) are listed by name here, with their gradients: lists, rules with
 // tables, normalisers, and the steps after normalisation.

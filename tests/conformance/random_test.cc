@@ -185,7 +185,7 @@ rc::Gen<Drawn> calls() {
   });
 }
 
-// Whether f32 can determine the row's gradient: its support or its choice is not at a boundary, and its sum is not near zero.
+// Returns whether f32 can determine the row's gradient: its support or its choice is not at a boundary, and its sum is not near zero.
 bool is_steady(const Case& c, const Expected& e) {
   const double delta = e.bounds.score;
   for (size_t j = 0; j < e.row.scores.size(); ++j) {

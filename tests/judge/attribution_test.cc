@@ -97,8 +97,8 @@ TEST(Attribution, integrated_gradients_add_up_to_what_the_answer_gains) {
   EXPECT_NEAR(sum, gained, 3e-3 * std::abs(gained) + 1e-4);
 }
 
-// A causal classifier reads the last token that is not padding. No earlier token sees the padding after it, so that padding changes no
-// share.
+// A causal classifier reads the last token that is not padding. No earlier token sees the padding
+// after it, so that padding changes no share.
 TEST(Attribution, PaddingAtTheEndOfATextChangesNoShareOfACausalClassifier) {
   const auto model = load(kGoldens + "gpt2/classify_pads", {.tokenizer = false, .gradients = true});
   const Json text = Json::parse("[5, 9, 3, 11, 7]", "text"), padded = Json::parse("[5, 9, 3, 11, 7, 3, 3]", "padded");

@@ -40,8 +40,8 @@ TEST(Inside, what_heads_add_is_that_of_the_residual_stream) {
   EXPECT_EQ(cases, 3);
 }
 
-// Pre- and post-norms, rotary positions, grouped keys: the terms are those of PyTorch's residual stream, and they add up to the map's
-// score.
+// Pre- and post-norms, rotary positions, grouped keys: the terms are those of PyTorch's residual
+// stream, and they add up to the map's score.
 TEST(Inside, a_score_is_the_sum_of_what_made_its_query_and_its_key) {
   int cases = 0;
   for (const Json& golden : golden_cases()) {

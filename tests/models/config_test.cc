@@ -1,5 +1,5 @@
-// The fields of config.json: every field of the library's classes and of published checkpoints is read; any other field that is set is
-// refused by name.
+// The fields of config.json: every field of the library's classes and of published checkpoints is
+// read; any other field that is set is refused by name.
 #include <gtest/gtest.h>
 
 #include "golden.h"

@@ -188,8 +188,8 @@ TEST(Runs, WithNarrowWeightsStayNearTheOnesInF32) {
   }
 }
 
-// Cutting pairs with no effect changes nothing. Cutting a key or knocking out a head changes everything that depends on it, and nothing
-// before it.
+// Hiding pairs that no query sees anyway changes nothing. Hiding a key or ablating a head changes
+// everything that depends on it, and nothing before it.
 TEST(Runs, EditsChangeWhatDependsOnThem) {
   const auto model = load(golden_directory("llama", "gqa"), {.tokenizer = false});
   const std::vector<int32_t> ids = {3, 1, 4, 1, 5, 9, 2, 6};

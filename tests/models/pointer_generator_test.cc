@@ -1,5 +1,5 @@
-// A network with a copy mechanism: its output mixes the map's weights and the vocabulary; step by step equals all at once, a batch equals
-// single inputs.
+// A network with a copy mechanism: its output mixes the map's weights and the vocabulary; step by
+// step equals all at once, a batch equals single inputs.
 #include <gtest/gtest.h>
 
 #include <cmath>

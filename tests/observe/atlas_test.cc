@@ -112,8 +112,8 @@ TEST(Atlas, NamesTheSameHeadsFromSampledRows) {
   for (size_t h = 0; h < heads.size(); ++h) EXPECT_EQ(heads[h].kind, kNames[h]) << h;
 }
 
-// The documented mean of one head, from its weights row by row. `counts` returns whether key j counts for query i; rows without such a key
-// are skipped.
+// The documented mean of one head, from its weights row by row. `counts` returns whether key j
+// counts for query i; rows without such a key are skipped.
 float mean_mass(const MapHead& head, bool is_causal, const std::function<bool(int64_t i, int64_t j)>& counts) {
   double sum = 0;
   int64_t rows = 0;

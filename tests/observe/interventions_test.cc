@@ -240,8 +240,8 @@ TEST(Interventions, CutRowsOfTwentyThousand) {
   });
 }
 
-// Descriptions whose scores or band depend on positions, with fewer queries than keys: an intervention hides pairs and does not change
-// positions.
+// Descriptions whose scores or band depend on positions, with fewer queries than keys: an
+// intervention hides pairs and does not change positions.
 TEST(Interventions, OfCrossAttentionChangeNothingButVisibility) {
   const int64_t queries = 24;
   const Tensor q = random_tensor(1).slice(2, 0, queries), k = random_tensor(2), v = random_tensor(3);

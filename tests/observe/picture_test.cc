@@ -163,8 +163,8 @@ TEST(Sinks, CountTheRowsThatMasksListsAndRulesLeave) {
 }
 
 TEST(Sinks, AreKeysThatHeadsGiveAThirdOfTheirMassAndThatManyRowsSee) {
-  // 100 keys, ten heads: key 0 receives half of every row in two heads, key 50 (a full stop) in one head, and key 99 all of the only row
-  // that sees it.
+  // 100 keys, ten heads: key 0 receives half of every row in two heads, key 50 (a full stop) in one
+  // head, and key 99 all of the only row that sees it.
   constexpr int64_t kKeys = 100;
   Tensor received_mass = Tensor::zeros({1, 10, kKeys});
   float* mass = received_mass.mutable_data<float>();

@@ -95,8 +95,8 @@ TEST(Trace, ARowIsTheMapsRowBeforeAndAfterTheFile) {
   EXPECT_EQ(loaded.norms("dec", 0).output.data<float>()[69], trace.norms("dec", 0).output.data<float>()[69]);
 }
 
-// All rows, and watched rows in several frames, before and after the file: the gradients are those of the record that the backward pass
-// used.
+// All rows, and watched rows in several frames, before and after the file: the gradients are
+// those of the record that the backward pass used.
 TEST(Trace, GradientsAreKeptBesideTheRowsAndTravelWithTheFile) {
   constexpr int64_t kTokens = 300;
   const Case data = causal_case(kTokens, 1);
@@ -498,8 +498,8 @@ TEST(Trace, StatisticsOfRowsOutsideTheTextAreRefused) {
 }
 
 TEST(Atlas, NamesPlantedHeads) {
-  // q and k are built so that head 0 attends to the previous token, head 1 to the successors of equal tokens, head 2 to itself, head 3 to
-  // all tokens.
+  // q and k are built so that head 0 attends to the previous token, head 1 to the successors of
+  // equal tokens, head 2 to itself, head 3 to all tokens.
   const int64_t tokens = 56;
   const RunPlan plan = plan_of(tokens, 1);
   Tensor q = Tensor::zeros({1, kHeads, tokens, 64}), k = Tensor::zeros({1, kHeads, tokens, 64});

@@ -27,8 +27,8 @@ struct Made {
   AttentionSpec spec{.terms = {Alibi{numbers({4}, 5)}, AttentionBias{numbers({1, 1, 9, 11}, 6)}}};
 };
 
-// With an upstream gradient of 1 for the L of each row and none for out, the gradients are those of Σ_i L_i: Σ_j P_ij k_j·scale for q, and
-// 0 for v.
+// With an upstream gradient of 1 for the L of each row and none for out, the gradients are those
+// of Σ_i L_i: Σ_j P_ij k_j·scale for q, and 0 for v.
 TEST(AttendGradients, OfTheLogSumExpAreTheWeightsThemselves) {
   Made made;
   made.spec.terms.clear();
@@ -124,8 +124,8 @@ TEST(AttendGradients, StopAtTheMemoryOfAnEarlierSegment) {
                  [&] { (void)attend_gradients(done.record, v, done.out, d_out, nullptr, kAll + 1); });
 }
 
-// One head over hidden states h, the first `memory` of which belong to an earlier segment: k = h·W_kᵀ, v = h·W_vᵀ, with causal queries for
-// the others.
+// One head over hidden states h, the first `memory` of which belong to an earlier segment: k =
+// h·W_kᵀ, v = h·W_vᵀ, with causal queries for the others.
 struct Segment {
   static constexpr int64_t kHidden = 5, kWidth = 4;  // the weights are [kWidth, kHidden]
   Tensor h, q, d_out;

@@ -50,8 +50,8 @@ struct Case {
   }
 };
 
-// Row (b, h, i) with its centre shifted by `moved`: a_t(s) = softmax over [p − D, p + D] of the scores, times exp(−(s − p)²/(2σ²)), σ =
-// D/2.
+// Row (b, h, i) with its centre shifted by `moved`: a_t(s) = softmax over [p − D, p + D] of the
+// scores, times exp(−(s − p)²/(2σ²)), σ = D/2.
 std::vector<double> row(const Case& of, int64_t b, int64_t h, int64_t i, double moved, std::vector<double>* aligned = nullptr) {
   const double centre = at(of.centres, {b, h, i}), sigma = static_cast<double>(of.reach) / 2;
   std::vector<double> weights(static_cast<size_t>(of.keys), 0), out(Case::kValues, 0);

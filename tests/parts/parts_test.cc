@@ -163,8 +163,8 @@ TEST(Parts, PyTorchAgreesOnProductsNormsAndConvolutions) {
   expect_close(parts::Conv(planes, 12, 4, {3, 3}, options)(compute, input("conv2d.everything/input")), input("conv2d.everything/out"));
 }
 
-// Each golden is one layer in both directions: for each direction the states [3, 5, 6], zeros where padded, the last state and the last
-// cell.
+// Each golden is one layer in both directions: for each direction the states [3, 5, 6], zeros
+// where padded, the last state and the last cell.
 template <class Part>
 void expect_pytorchs(const std::string& golden, bool has_cell) {
   SCOPED_TRACE(golden);

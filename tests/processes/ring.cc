@@ -1,5 +1,5 @@
-// Run by mpirun: ring attention over several processes against attention in one process over the whole sequence. Compares out, row
-// statistics and gradients.
+// Run by mpirun: ring attention over several processes against attention in one process over the
+// whole sequence. Compares out, row statistics and gradients.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>

@@ -1,5 +1,5 @@
-// BLEU against the output of sacrebleu (tools/goldens/bleu.py): quotes, numbers, hyphens, entities, every kind of whitespace, empty
-// sentences.
+// BLEU against the output of sacrebleu (tools/goldens/bleu.py): quotes, numbers, hyphens,
+// entities, every kind of whitespace, empty sentences.
 #include "text/bleu.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
-// Gradient accumulation: batches with different numbers of targets give the gradient, and the losses, of one batch that contains all of
-// them.
+// Gradient accumulation: batches with different numbers of targets give the gradient, and the
+// losses, of one batch that contains all of them.
 //
 // Uses one step of SGD with learning rate 1 from the same weights, so the gradient is the difference of the weights.
 #include <gtest/gtest.h>

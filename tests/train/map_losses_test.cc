@@ -1,5 +1,5 @@
-// Guided alignment and the entropy penalty as recipe fields: they have their intended effect, and runs with them resume and reproduce like
-// others.
+// Guided alignment and the entropy penalty as recipe fields: they have their intended effect, and
+// runs with them resume and reproduce like others.
 //
 // The task is to copy a line backwards, letter by letter: the token that a row predicts is at the mirrored position in the source.
 #include "train/map_losses.h"
@@ -76,8 +76,8 @@ class MapLossRuns : public RunFolder {
     return error_of([&] { train("refused", settings); });
   }
 
-  // The fraction of target letters whose source token with the largest weight, by the mean over the heads of the last layer, is not the one
-  // that they copy.
+  // The fraction of target letters whose source token with the largest weight, by the mean over the
+  // heads of the last layer, is not the one that they copy.
   double alignment_error(const std::string& name) const {
     const std::shared_ptr<const Model> model = load(folder_ + "/" + name + "/best");
     int64_t wrong = 0, all = 0;

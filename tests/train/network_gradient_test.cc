@@ -17,8 +17,8 @@ struct Differences {
 // Near the kinks of ReLU and the maximum, differences do not equal the gradient.
 constexpr Differences kWithTurns{2e-4, 0.1};
 
-// Along a random direction of each parameter, the loss must change as the gradient predicts. Random draws and window edges have no
-// gradient.
+// Along a random direction of each parameter, the loss must change as the gradient predicts.
+// Random draws and window edges have no gradient.
 void expect_gradients(const std::string& config, const Rows& input, const Rows* source, const std::vector<int32_t>& targets,
                       Differences by = {}) {
   Parameters parameters(7);

@@ -1,5 +1,5 @@
-// Runs from recipes: stopped and resumed, with any number of threads, optimiser and precision, and with or without recomputation in the
-// backward pass.
+// Runs from recipes: stopped and resumed, with any number of threads, optimiser and precision,
+// and with or without recomputation in the backward pass.
 #include "train/trainer.h"
 
 #include <gtest/gtest.h>

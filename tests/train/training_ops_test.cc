@@ -59,8 +59,8 @@ Tensor waves(const Shape& shape, double step) {
   return out;
 }
 
-// Mixed precision is f32 arithmetic on rounded operands; attention is attend() of the rounded operands, in the forward and the backward
-// pass.
+// Mixed precision is f32 arithmetic on rounded operands; attention is attend() of the rounded
+// operands, in the forward and the backward pass.
 TEST(TrainingOps, OperandsInBf16AreReadRoundedAndResultsStayF32) {
   const auto in_bf16 = [](const Tensor& t) { return to_dtype(t, DType::kBF16); };
   Training training(1, {}, DType::kBF16), plain;
@@ -139,8 +139,8 @@ TEST(TrainingOps, AConvolutionalNetworkLearnsWhichWayABarLies) {
   EXPECT_GE(right, 31);
 }
 
-// The first token of a sequence of any length is still known at its end; for a sequence that is read backwards, the last token at its
-// beginning.
+// The first token of a sequence of any length is still known at its end; for a sequence that is
+// read backwards, the last token at its beginning.
 TEST(TrainingOps, AnLstmRemembersWhatItReadFirst) {
   constexpr int64_t kBatch = 32, kTime = 9, kTokens = 4, kHidden = 16;
   for (const bool backwards : {false, true}) {
@@ -169,8 +169,8 @@ TEST(TrainingOps, AnLstmRemembersWhatItReadFirst) {
   }
 }
 
-// A query that looks for the key of its own class, among keys whose values contain the class: linear attention learns it through its
-// features.
+// A query that looks for the key of its own class, among keys whose values contain the class:
+// linear attention learns it through its features.
 TEST(TrainingOps, LinearAttentionLearnsThroughItsFeatures) {
   const Tensor projection = orthogonal_projection(16, 4, 3);
   for (const bool random : {false, true}) {

@@ -1,5 +1,5 @@
-// Alignment of two texts, and comparison of two maps: against the same computation in double from whole rows, including tokens that only
-// one text has.
+// Alignment of two texts, and comparison of two maps: against the same computation in double from
+// whole rows, including tokens that only one text has.
 #include "viewer/questions/compare.h"
 
 #include <gtest/gtest.h>

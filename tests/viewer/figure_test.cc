@@ -1,5 +1,5 @@
-// Figures for print: the engine and the page draw the same figure identically (web/test/figure.test.ts); and the contents of figures of a
-// trace.
+// Figures for print: the engine and the page draw the same figure identically
+// (web/test/figure.test.ts); and the contents of figures of a trace.
 #include <gtest/gtest.h>
 
 #include <algorithm>

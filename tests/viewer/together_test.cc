@@ -1,5 +1,5 @@
-// Several traces together: which files of a watched run's folder are its steps, their order, and what is refused; and traces of any texts
-// side by side.
+// Several traces together: which files of a watched run's folder are its steps, their order, and
+// what is refused; and traces of any texts side by side.
 #include "viewer/together.h"
 
 #include <gtest/gtest.h>
