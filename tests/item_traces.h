@@ -1,11 +1,11 @@
-// Traces of the five shapes whose queries or keys are no tokens, with weights that are planted: q and k are made so that attention gives
-// exactly these. `attend` computes them, and a Trace keeps them, as with any model.
+// Five traces whose queries or keys are not tokens, with planted weights: q and k are made so that attention gives exactly these weights.
+// `attend` computes them and a Trace keeps them, as with any model.
 //
 //   hierarchy   a document over sentences, sentences over words (Yang et al. 2016)
 //   memory      a question over the lines of a story, three hops (Sukhbaatar et al. 2015)
-//   patches     a picture's patches and a class token over each other
+//   patches     the patches of a picture and a class token over each other
 //   frames      words over the frames of a sound
-//   scene       words of a question over the patches of a picture
+//   scene       the words of a question over the patches of a picture
 #pragma once
 
 #include <cmath>
@@ -22,7 +22,7 @@ namespace clearhead::item_traces {
 /// Unnormalised weight of a pair.
 using Weight = std::function<double(int64_t query, int64_t key)>;
 
-/// A call whose softmax gives these weights, normalised by row. Keys are the unit vectors, so q·k/√d is ln w. Weights of 0 are 1e-9.
+/// A call whose softmax gives these weights, normalised per row. The keys are unit vectors, so q·k/√d is ln w. Weights of 0 become 1e-9.
 inline AttentionRecord record_of(int64_t queries, int64_t keys, const std::vector<Weight>& heads, const AttentionSpec& spec = {}) {
   const int64_t count = static_cast<int64_t>(heads.size());
   Tensor q = Tensor::zeros({1, count, queries, keys}), k = Tensor::zeros({1, count, keys, keys});
@@ -46,12 +46,13 @@ inline void add_item(RunText& text, const std::string& name, std::array<int64_t,
   text.pieces.push_back(name);
 }
 
-/// Closes a range of items that began at `begin`.
+/// Ends a range of items that began at `begin`.
 inline void close_items(RunText& text, const std::string& kind, int64_t begin, int64_t rows = 0, Tensor picture = {}) {
   text.items.push_back({kind, begin, static_cast<int64_t>(text.ids.size()), rows, std::move(picture)});
 }
 
-/// Words between single spaces, each a token with the space before it; a line break is of the word behind it. Returns the bytes of the lines.
+/// Splits each line at single spaces; each word becomes one token, which includes the space before it. A line break belongs to the word
+/// after it. Returns the byte ranges of the lines.
 inline std::vector<std::array<int64_t, 2>> add_lines(RunText& text, const std::vector<std::string>& lines, const std::string& between) {
   std::vector<std::array<int64_t, 2>> out;
   for (const std::string& line : lines) {
@@ -87,7 +88,7 @@ inline MapFamily part(const std::string& name, int layers, int64_t heads, Range 
 
 inline double bell(double distance, double width) { return std::exp(-distance * distance / (2 * width * width)); }
 
-/// What sentences weigh, and which words in them.
+/// Weights of the sentences of a document, and of the words in each sentence.
 inline Trace hierarchy() {
   const std::vector<std::string> sentences{
       "We came here for a late dinner on a rainy Tuesday .",         "The room is small and the tables stand close together .",
@@ -108,7 +109,7 @@ inline Trace hierarchy() {
   close_items(text, "document", words + count);
   plan.families = {part("sentences", 1, 1, {words + count, words + count + 1}, {words, words + count}),
                    part("words", 1, 1, {words, words + count}, {0, words})};
-  AttentionSpec own;  // a sentence sees its own words
+  AttentionSpec own;  // each sentence sees only its own words
   std::vector<int32_t> of_queries, of_keys;
   for (int32_t i = 0; i < count; ++i) of_queries.push_back(i);
   for (int64_t j = 0; j < words; ++j) {
@@ -130,7 +131,7 @@ inline Trace hierarchy() {
   return trace;
 }
 
-/// Two hops find the two facts that the answer needs; the third stays at the second of them.
+/// Two hops find the two facts that the answer needs; the third stays at the second fact.
 inline Trace memory() {
   const std::vector<std::string> story{"Mary moved to the bathroom .",  "John went to the hallway .",
                                        "Mary picked up the football .", "Sandra went to the bedroom .",
@@ -158,7 +159,7 @@ inline Trace memory() {
   return trace;
 }
 
-/// A numeral's strokes, 7 rows of 5.
+/// The strokes of a digit, 7 rows of 5 cells.
 inline const char* numeral(int digit) {
   static const char* const kStrokes[] = {"01110100011001110101110011000101110", "00100011000010000100001000010001110",
                                          "01110100010000100010001000100011111", "11111000100010000010000011000101110",
@@ -168,7 +169,7 @@ inline const char* numeral(int digit) {
   return kStrokes[digit];
 }
 
-/// Draws a numeral into a square of a grey picture [side, side, 3], with soft edges.
+/// Draws a digit into a square of a grey picture [side, side, 3], with soft edges.
 inline void draw(Tensor& picture, int digit, int64_t left, int64_t top, int64_t size) {
   uint8_t* to = picture.mutable_data<uint8_t>();
   const int64_t width = picture.size(1);
@@ -203,7 +204,7 @@ inline void add_patches(RunText& text, int64_t side, const Tensor& picture) {
   close_items(text, "patch", begin, side, picture);
 }
 
-/// No text at all: a class token and 8 × 8 patches. Head 0 looks at what is bright, head 1 near by.
+/// No text: a class token and 8 × 8 patches. Head 0 of layer 0 attends to nearby patches and head 1 to bright ones; layer 1 swaps them.
 inline Trace patches() {
   constexpr int64_t kSide = 8;
   Tensor picture = Tensor::zeros({64, 64, 3}, DType::kU8);
@@ -227,7 +228,7 @@ inline Trace patches() {
   return trace;
 }
 
-/// Six words over forty frames of 10 ms, one after the other; and the frames over each other.
+/// Six words over forty frames of 10 ms, in order; and the frames over each other.
 inline Trace frames() {
   constexpr int64_t kFrames = 40, kHeight = 40, kWidth = 160;
   const double place[] = {4, 9, 15, 22, 29, 35};
@@ -266,7 +267,7 @@ inline Trace frames() {
   return trace;
 }
 
-/// A question about nine numerals, cut into 9 × 9 patches: each word looks at what it speaks of.
+/// A question about nine digits in a picture of 9 × 9 patches: each word attends to what it refers to.
 inline Trace scene() {
   constexpr int64_t kSide = 9;
   Tensor picture = Tensor::zeros({72, 72, 3}, DType::kU8);
@@ -285,7 +286,7 @@ inline Trace scene() {
   const auto looks = [&](int64_t i, int64_t j) {
     const double lit = 0.1 + brightness(picture, kSide, j);
     if (i >= 7) return 0.002 + lit * at(j, 1, 4);            // the 7
-    if (i == 5 || i == 1) return 0.002 + lit * at(j, 4, 4);  // what stands to its right
+    if (i == 5 || i == 1) return 0.002 + lit * at(j, 4, 4);  // the digit to its right
     return 0.05 + lit * 0.4;
   };
   const auto even = [&](int64_t, int64_t j) { return 0.1 + brightness(picture, kSide, j); };
@@ -296,7 +297,7 @@ inline Trace scene() {
   return trace;
 }
 
-/// By their names.
+/// All traces by name.
 inline const std::vector<std::pair<std::string, Trace (*)()>>& all() {
   static const std::vector<std::pair<std::string, Trace (*)()>> kAll{
       {"hierarchy", hierarchy}, {"memory", memory}, {"patches", patches}, {"frames", frames}, {"scene", scene}};

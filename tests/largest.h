@@ -1,4 +1,5 @@
-// The largest of many differences or magnitudes, for tests. std::max passes NaN over, and the largest of none is 0: either would pass any bound.
+// The largest of many differences or magnitudes, for tests. std::max ignores NaN, and the maximum
+// of nothing is 0: either would pass any bound.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -9,7 +10,7 @@
 
 namespace clearhead {
 
-/// value() fails the test, and is infinite, where nothing was added or something was not finite.
+/// value() fails the test and returns infinity if nothing was added or a number was not finite.
 class Largest {
  public:
   void add(double number) {
@@ -29,7 +30,7 @@ class Largest {
   bool is_finite_ = true;
 };
 
-/// The largest |found − expected| of `count` numbers that stand side by side.
+/// The largest |found − expected| of two contiguous arrays of `count` numbers.
 template <class Float>
 double largest_difference(const Float* found, const Float* expected, int64_t count) {
   Largest largest;

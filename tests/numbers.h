@@ -1,4 +1,5 @@
-// The numbers of a JSON text set to edges, one at a time: files that stay valid but for one number, which bytes changed at random seldom do.
+// Sets the numbers of a JSON text to extreme values, one at a time. The text stays valid except
+// for that number, which random changes of bytes rarely achieve.
 #pragma once
 
 #include <cctype>
@@ -11,7 +12,7 @@ struct Number {
   size_t at = 0, length = 0;
 };
 
-// Whole numbers of a JSON text, strings left out.
+// The integers of a JSON text, except those inside strings.
 inline std::vector<Number> numbers_of(const std::string& json) {
   std::vector<Number> out;
   bool quoted = false;
@@ -47,7 +48,7 @@ inline std::vector<std::string> edges_of(const std::string& number) {
   return out;
 }
 
-/// The text once for each of its numbers and each edge.
+/// One copy of the text for each of its numbers and each extreme value.
 inline std::vector<std::string> with_numbers_at_edges(const std::string& json) {
   std::vector<std::string> out;
   for (const Number& number : numbers_of(json)) {

@@ -1,4 +1,4 @@
-// What must hold on every table of this machine: the reference's and each instruction set's.
+// For tests that must pass on every backend of this machine: the reference and each instruction set.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -9,7 +9,7 @@
 
 namespace clearhead {
 
-/// Runs the body once per table that this machine can run, and puts back the one that was chosen.
+/// Runs the body once for each backend that this machine can run, then restores the one that was chosen before.
 template <class Body>
 void on_every_backend(const Body& body) {
   const auto name_of = [](const Backend& table) { return table.isa == InstructionSet::kReference ? "ref" : to_string(table.isa); };

@@ -1,4 +1,4 @@
-// Tensors of normal numbers.
+// Tensors of normal random numbers.
 #pragma once
 
 #include <cstdint>

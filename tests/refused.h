@@ -1,4 +1,4 @@
-// A call that is to be refused: by which error, in which words.
+// Expects a call to throw a given error with a given message.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -9,7 +9,7 @@
 
 namespace clearhead {
 
-/// The error a call ends in, as "kFormat: message".
+/// The error that a call throws, as "kFormat: message".
 template <class Call>
 std::string error_of(const Call& call) {
   try {

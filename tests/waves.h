@@ -1,4 +1,4 @@
-// A tensor of a sine's values, for tests that ask nothing of values but that they differ.
+// A tensor filled from a sine, for tests that only need values that differ.
 #pragma once
 
 #include <cmath>

@@ -1,4 +1,4 @@
-// Convolution, pooling and batch norm against differences of their formulas in double, in one and two dimensions.
+// Convolution, pooling and batch norm in one and two dimensions, against differences of their formulas in double.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -83,7 +83,7 @@ TEST_P(TapeOn, ConvolutionsGoBackToInputWeightAndBias) {
   }
 }
 
-// The input is read by two convolutions and was computed: gradients are added to what is there.
+// The input is computed and read by two convolutions, so its gradients must accumulate.
 TEST_P(TapeOn, ConvolutionsOfOneInputAddTheirGradients) {
   for (const int64_t groups : {1, 2}) {
     const Case wide{"", {2, 4, 4, 5}, {2, 4 / groups, 1, 1}, {.groups = groups}, false};
@@ -106,7 +106,8 @@ TEST_P(TapeOn, ConvolutionsOfOneInputAddTheirGradients) {
   }
 }
 
-// Above the size of a block: 40·9 rows of columns, 4,000 positions. Forward by the formula; back as the reference, which knows of no blocks.
+// Larger than a block: 40·9 rows of columns, 4,000 positions. The forward is compared with the formula, the backward with the reference,
+// which has no blocks.
 TEST_P(TapeOn, AConvolutionInBlocksIsThatOfItsFormula) {
   const Case of{"", {1, 40, 8, 500}, {3, 40, 3, 3}, {.padding = {1, 1}}};
   const std::vector<Tensor> in = {random_tensor(of.x, 57), random_tensor(of.weight, 58, 0.1), random_tensor({3}, 59)};
@@ -195,7 +196,7 @@ TEST_P(TapeOn, PoolsGoBackToTheLargestOrToAllOfAWindow) {
       const auto pool = largest ? ops::max_pool : ops::avg_pool;
       expect_gradients(
           {random_tensor(of.x, 63)},
-          [&](clearhead::Run& run, std::vector<Tensor>& in) {  // twice, so that gradients are added
+          [&](clearhead::Run& run, std::vector<Tensor>& in) {  // twice, so that gradients accumulate
             Tensor out = run.take(ops::pooled_shape(in[0], of.how)), again = run.take(out.shape());
             pool(run, in[0], of.how, out);
             pool(run, in[0], of.how, again);

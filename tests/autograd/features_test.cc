@@ -1,4 +1,5 @@
-// Feature maps on the tape: by themselves, and as linear attention is trained through them, from its output back to the weight that made q, k and v.
+// Feature maps on the tape: alone, and as part of linear attention that is trained from its
+// output back to the weight that produced q, k and v.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -17,7 +18,7 @@ Tensor features_of(clearhead::Run& run, const Tensor& x, const Tensor& projectio
   return out;
 }
 
-// Of one row; without a projection elu + 1.
+// The features of one row; elu + 1 if there is no projection.
 Values features_of(const Values& x, const Tensor& projection) {
   Values out;
   if (!projection.defined()) {
@@ -38,7 +39,7 @@ Values features_of(const Values& x, const Tensor& projection) {
 TEST_P(TapeOn, FeaturesGoBackToAViewOfWhatTheyWereMadeOf) {
   for (const Tensor& projection : {Tensor(), orthogonal_projection(11, 4, 3)}) {
     expect_gradients(
-        {random_tensor({5, 3, 4}, 41)},  // [length, head, d], of which the first head is not read
+        {random_tensor({5, 3, 4}, 41)},  // [length, head, d]; the first head is not read
         [&](clearhead::Run& run, std::vector<Tensor>& in) {
           return features_of(run, in[0].reshape({1, 5, 3, 4}).slice(2, 1, 3).permute({0, 2, 1, 3}), projection, FeatureShift::kNone);
         },
@@ -58,9 +59,9 @@ TEST_P(TapeOn, FeaturesGoBackToAViewOfWhatTheyWereMadeOf) {
 
 constexpr int64_t kLength = 7, kIn = 5, kHeads = 2, kWidth = 4;
 
-// x·Wᵀ = q | k | v by heads, and linear attention over features of q and k.
+// x·Wᵀ = q | k | v by heads, then linear attention over the features of q and k.
 Values linear_attention(const std::vector<Values>& in, const Tensor& projection) {
-  const auto row = [&](int64_t i, int64_t part) {  // part: of 3·heads
+  const auto row = [&](int64_t i, int64_t part) {  // part: one of 3·heads
     Values out(kWidth, 0);
     for (int64_t c = 0; c < kWidth; ++c) {
       for (int64_t a = 0; a < kIn; ++a)
@@ -88,7 +89,8 @@ Values linear_attention(const std::vector<Values>& in, const Tensor& projection)
   return out;
 }
 
-// The shift of the keys is one number a head and that of a query its own: both cancel, so the gradients are those of the formula without any.
+// The keys have one shift per head, and each query has its own shift. Both cancel, so the
+// gradients are those of the formula without shifts.
 TEST_P(TapeOn, LinearAttentionIsTrainedThroughItsFeatures) {
   const Site site{"dec", 0, 0};
   const AttentionSpec spec{.topology = causal(), .normaliser = LinearAttention{}};

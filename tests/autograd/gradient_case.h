@@ -1,4 +1,4 @@
-// What tests of recorded ops share: gradients against differences of a formula in double, on the backend that the test runs on.
+// Shared by the tests of recorded ops: compares gradients with differences of a formula in double, on the backend under test.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -19,7 +19,7 @@ namespace clearhead {
 
 using Values = std::vector<double>;
 using Formula = std::function<Values(const std::vector<Values>&)>;              // inputs → outputs
-using Recorded = std::function<Tensor(clearhead::Run&, std::vector<Tensor>&)>;  // the same by ops
+using Recorded = std::function<Tensor(clearhead::Run&, std::vector<Tensor>&)>;  // the same as recorded ops
 
 inline Values values_of(const Tensor& t) {
   const Tensor whole = t.contiguous();
@@ -50,7 +50,7 @@ inline double loss_of(const Formula& formula, const std::vector<Values>& inputs)
   return sum;
 }
 
-// Central differences of two steps, extrapolated.
+// Central differences with two steps, extrapolated.
 inline double difference(const Formula& formula, std::vector<Values> inputs, size_t input, size_t i) {
   const double at = inputs[input][i];
   const auto slope = [&](double step) {
@@ -98,7 +98,7 @@ class TapeOn : public testing::TestWithParam<const char*> {
     }
   }
 
-  // The result and every gradient by one thread and by more; sizes should be such that work is shared.
+  // The result and every gradient, with one thread and with more. The inputs should be large enough to be distributed over threads.
   static void expect_the_same_bits_for_any_threads(const std::vector<Tensor>& inputs, const Recorded& recorded) {
     const int before = threads();
     std::vector<Values> first;

@@ -1,5 +1,5 @@
-// Every recorded op against PyTorch in float64, forward and backward: tests/goldens/ops, made by tools/goldens/ops.py. (Dropout draws numbers of its own:
-// tape_test.cc.)
+// Every recorded op against PyTorch in float64, forward and backward: tests/goldens/ops, made by tools/goldens/ops.py. (Dropout draws its
+// own random numbers; see tape_test.cc.)
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -35,7 +35,7 @@ void expect_close(const Tensor& found, const Tensor& golden, const std::string& 
     ASSERT_NEAR(a[i], b[i], tolerance::kResult * std::max(1.0, std::abs(b[i]))) << what << ", element " << i;
 }
 
-// The inputs by their names, in this order; what has a gradient in the golden is watched, and its gradient compared.
+// Passes the inputs by name, in this order. Inputs with a gradient in the golden are watched, and their gradients compared.
 void expect_golden(const std::string& name, const std::vector<std::string>& names, const std::function<Tensor(Run&, Tensors&)>& op) {
   SCOPED_TRACE(name);
   cases_run().insert(name);
@@ -225,7 +225,7 @@ TEST_P(TapeOn, PyTorchAgreesOnBatchNormAndItsRunningStatistics) {
   }
 }
 
-// Both directions; of each the states where a sequence runs (PyTorch fills up with zeros), then its last state and cell.
+// Both directions: for each, the states within a sequence's length (PyTorch pads with zeros), then its last state and cell.
 Tensor directions(clearhead::Run& run, RecurrentKind kind, const std::vector<std::string>& names, const Tensors& in,
                   const std::vector<int32_t>& lengths) {
   const auto input = [&](const std::string& name) {
@@ -277,7 +277,7 @@ TEST_P(TapeOn, PyTorchAgreesOnRecurrencesInBothDirections) {
   }
 }
 
-// Tests of a file run in its order.
+// The tests of a file run in their order.
 TEST_P(TapeOn, PyTorchsGoldensAreAllCompared) {
   if (testing::GTEST_FLAG(filter) != "*") GTEST_SKIP() << "only some of the tests run";
   std::set<std::string> kept;

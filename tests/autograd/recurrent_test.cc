@@ -15,7 +15,7 @@ constexpr size_t kBatch = 3, kTime = 4, kIn = 5, kWidth = 3;
 
 double logistic(double x) { return 1 / (1 + std::exp(-x)); }
 
-// Inputs: x, W_ih, W_hh, b_ih, b_hh, h, c (of an LSTM). Results: h of all steps, then c of all steps.
+// Inputs: x, W_ih, W_hh, b_ih, b_hh, h, and c for an LSTM. Results: h of all steps, then c of all steps.
 Values run_through(RecurrentKind kind, const std::vector<Values>& in, const std::vector<int32_t>& lengths, bool backwards) {
   const size_t gates = static_cast<size_t>(gates_of(kind));
   Values states(kBatch * kTime * kWidth), cells(states.size());
@@ -26,7 +26,7 @@ Values run_through(RecurrentKind kind, const std::vector<Values>& in, const std:
     for (size_t step = 0; step < kTime; ++step) {
       const size_t t = backwards ? kTime - 1 - step : step;
       if (lengths.empty() || t < static_cast<size_t>(lengths[b])) {
-        Values x(gates * kWidth), u(x.size());  // what comes of the input and of the state
+        Values x(gates * kWidth), u(x.size());  // from the input and from the state
         for (size_t g = 0; g < x.size(); ++g) {
           x[g] = in[3][g], u[g] = in[4][g];
           for (size_t i = 0; i < kIn; ++i) x[g] += in[1][g * kIn + i] * in[0][(b * kTime + t) * kIn + i];
@@ -86,7 +86,7 @@ TEST_P(TapeOn, RecurrencesGoBackThroughTimeInBothDirections) {
   }
 }
 
-// Without biases and from zeros, over an input and weights that were read before: gradients are added.
+// Without biases and from zero states. Both layers read the same input and weights, so gradients must accumulate.
 TEST_P(TapeOn, TwoRecurrencesOfOneInputAddTheirGradients) {
   expect_gradients(
       {random_tensor({kBatch, kTime, kIn}, 88), random_tensor({9, kIn}, 89, 0.7), random_tensor({9, kWidth}, 90, 0.7)},
@@ -108,7 +108,7 @@ TEST_P(TapeOn, TwoRecurrencesOfOneInputAddTheirGradients) {
       });
 }
 
-// A sequence that ended early: its last state is the result's last, forwards at the end of time, backwards at its beginning.
+// For a sequence that ends early, the last state is the last one of the result: at the last step forwards, at the first step backwards.
 TEST_P(TapeOn, WhatLiesBeyondALengthIsNotRead) {
   for (const RecurrentKind kind : {RecurrentKind::kGru, RecurrentKind::kLstm}) {
     for (const bool backwards : {false, true}) {

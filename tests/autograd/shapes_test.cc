@@ -1,4 +1,4 @@
-// What changes shapes: sums and largest elements over an axis, products with what is broadcast, tensors end to end, rows put in their places; and softmax.
+// Ops that change shapes: sums and maxima over an axis, products with broadcasting, concatenation, index_add; and softmax.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -20,7 +20,7 @@ Shape without(Shape shape, int axis) {
   return shape;
 }
 
-// x [outer, size, inner] over its middle.
+// Reduces the middle axis of x [outer, size, inner].
 Values reduced(Reduction reduction, const Values& x, size_t outer, size_t size, size_t inner) {
   Values out;
   for (size_t o = 0; o < outer; ++o) {
@@ -60,7 +60,7 @@ TEST_P(TapeOn, SumsMeansAndLargestElementsGoBackOverEveryAxis) {
 TEST_P(TapeOn, ASumIsOfAViewToo) {
   expect_gradients(
       {random_tensor({4, 6, 2}, 32)},
-      [&](clearhead::Run& run, std::vector<Tensor>& in) {  // of [2, 3, 4], a part of what was watched
+      [&](clearhead::Run& run, std::vector<Tensor>& in) {  // a [2, 3, 4] view of the watched tensor
         Tensor out = run.take({2, 4});
         ops::reduce(run, Reduction::kSum, in[0].slice(1, 2, 5).permute({2, 1, 0}), 1, out);
         return out;
@@ -124,7 +124,7 @@ TEST_P(TapeOn, ASquareGetsBothOfItsGradients) {
       });
 }
 
-// Split in three by slices, put together in another order along another axis.
+// Split in three by slices, then concatenated in another order along another axis.
 TEST_P(TapeOn, TensorsEndToEndGoBackToTheirPartsAndSlicesAreTheWayApart) {
   expect_gradients(
       {random_tensor({2, 6, 3}, 37), random_tensor({2, 2, 3}, 38)},
@@ -196,7 +196,7 @@ TEST_P(TapeOn, SoftmaxHidesMinusInfinityAndHoldsLargeScores) {
   EXPECT_EQ(values_of(out), (Values{0, 0.5, 0.5, 0}));
 }
 
-// Two sequences of two rows; the second has a column less.
+// Two sequences of two rows; the second has one column less.
 const std::vector<int32_t> kCopied = {3, 0, 6, 5, 3, -1};
 Values mixture(const std::vector<Values>& in) {
   Values out;

@@ -1,4 +1,4 @@
-// Statistics of attention as results with gradients: against differences of the N×N formulas in double, for every topology, on every backend.
+// Attention statistics as results with gradients: against differences of the N×N formulas in double, for every topology, on every backend.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -27,7 +27,7 @@ Tensor bools(const std::vector<bool>& values, const Shape& shape) {
 struct Described {
   std::string name;
   AttentionSpec spec{};
-  int64_t queries = kQueries;  // rows from here on see nothing
+  int64_t queries = kQueries;  // later rows see nothing
 };
 std::vector<Described> descriptions() {
   std::vector<Described> out = {{"cross", {}}, {"causal", {.topology = causal()}}, {"window", {.topology = window(2, 1)}}};
@@ -43,7 +43,7 @@ std::vector<Described> descriptions() {
   ruled.topology.visible = visible([](auto at) { return at.key != at.query; });
   out.push_back({"ruled", ruled});
   AttentionSpec dropped;
-  dropped.after.dropout = Dropout{.rate = 0.5F, .seed = 3};  // weights before it are meant
+  dropped.after.dropout = Dropout{.rate = 0.5F, .seed = 3};  // statistics use the weights before dropout
   out.push_back({"dropout", dropped});
   return out;
 }
@@ -51,7 +51,7 @@ std::vector<Described> descriptions() {
 Tensor queries_of(uint32_t seed) { return random_tensor({kBatch, kHeads, kQueries, kWidth}, seed); }
 Tensor keys_of(uint32_t seed) { return random_tensor({kBatch, kKeyHeads, kKeys, kWidth}, seed); }
 
-// Scores of every pair in double, −∞ where the oracle says that the pair is hidden; then f(scores, weights, L) of each row.
+// Scores of every pair in double, −∞ where the oracle hides the pair, and from them the weights and L of each row.
 struct Rows {
   explicit Rows(AttentionSpec given, double sink_of_all = kHidden) : spec(std::move(given)), sink(sink_of_all) {
     const Tensor q = queries_of(1), k = keys_of(2);
@@ -82,7 +82,7 @@ struct Rows {
     for (size_t j = 0; j < kKeys; ++j) out.weights[j] = out.scores[j] == kHidden ? 0 : std::exp(out.scores[j] - out.log_sum_exp);
     return out;
   }
-  // f(row) of the first `queries` of each head.
+  // f(row) for the first `queries` rows of each head.
   template <class F>
   Formula formula(int64_t queries, F&& f) const {
     return [*this, queries, f](const std::vector<Values>& in) {
@@ -157,7 +157,7 @@ TEST_P(TapeOn, EntropyHasItsGradientAndIsZeroWhereNothingIsSeen) {
   }
 }
 
-// Pairs that are shown everywhere but under "ruled", where a query does not see its own place; one twice.
+// Visible pairs, except under "ruled", where a query does not see its own position. One pair occurs twice.
 const std::vector<AttentionPair> kPairs = {{0, 0, 0}, {1, 3, 0}, {0, 2, 3}, {1, 3, 0}, {0, 3, 5}, {1, 1, 2}};
 
 TEST_P(TapeOn, LogWeightsOfPairsHaveTheirGradients) {
@@ -208,7 +208,7 @@ TEST_P(TapeOn, ASinkLogitIsPartOfTheLogSumExpAndHasAGradient) {
       });
 }
 
-// −Σ_p f_p ln(mean_h P): the mean of heads, then the logarithm.
+// −Σ_p f_p ln(mean_h P): first the mean over heads, then the logarithm.
 TEST_P(TapeOn, TheCrossEntropyOfTheMeanOfHeadsHasItsGradient) {
   const std::vector<float> factors = {0.5F, 0.25F, 1, 0, 2, 0.125F};
   const Rows rows({});
@@ -232,7 +232,7 @@ TEST_P(TapeOn, TheCrossEntropyOfTheMeanOfHeadsHasItsGradient) {
       });
 }
 
-// What a loss reads of a row that sees nothing, or of a hidden pair, adds nothing to any gradient, however large its own gradient is.
+// A row that sees nothing, or a hidden pair, contributes nothing to any gradient, however large the upstream gradient is.
 TEST_P(TapeOn, RowsThatSeeNothingAndHiddenPairsHaveNoGradient) {
   AttentionSpec spec;
   spec.topology.segments = Segments{Tensor::from(std::vector<int32_t>{-1, 0, 0, 0, 0}, {1, kQueries}),
@@ -262,7 +262,7 @@ TEST_P(TapeOn, RowsThatSeeNothingAndHiddenPairsHaveNoGradient) {
   }
 }
 
-// Operands of 16 bits are widened, and gradients go through the rounding.
+// 16-bit operands are widened, and gradients pass through the rounding.
 TEST_P(TapeOn, StatisticsOfRoundedOperandsAreThoseOfWhatWasRounded) {
   const auto gradients_of = [](const Tensor& q, const Tensor& k, bool rounds) {
     Arena arena;

@@ -1,4 +1,5 @@
-// Every recorded op against differences of its formula in double, on every backend; and what the tape promises of views, sums in place and stale tensors.
+// Every recorded op against differences of its formula in double, on every backend; and the
+// tape's guarantees about views, in-place sums and stale tensors.
 #include "autograd/tape.h"
 
 #include <gtest/gtest.h>
@@ -71,7 +72,7 @@ TEST_P(TapeOn, LinearHasGradientsOfInputWeightAndBiasWithEveryActivation) {
 
 Values rounded_values(const Tensor& t) { return values_of(to_f32(to_dtype(t, DType::kBF16))); }
 
-// Sums in f32 of operands in bf16: the formula over rounded numbers, forward and back, within f32's error.
+// bf16 operands are summed in f32: forward and backward must match the formula over rounded numbers, within f32's error.
 TEST_P(TapeOn, LinearReadsOperandsRoundedToBf16) {
   constexpr size_t kRows = 37, kIn = 21, kOut = 19;
   for (const bool is_narrow_already : {false, true}) {
@@ -113,7 +114,7 @@ TEST_P(TapeOn, LinearReadsOperandsRoundedToBf16) {
   }
 }
 
-// q, k and v rounded once, their gradients as attend_gradients() gives them in bf16, added in f32 to what was rounded.
+// q, k and v are rounded once. Their gradients, which attend_gradients() gives in bf16, are added in f32 to those of the unrounded tensors.
 TEST_P(TapeOn, AttentionOverRoundedOperandsSendsItsGradientsThroughTheRounding) {
   const Tensor projected = random_tensor({2 * 13, 3 * 16}, 44);
   Arena arena;
@@ -151,7 +152,8 @@ TEST_P(TapeOn, AttentionOverRoundedOperandsSendsItsGradientsThroughTheRounding) 
   const Tensor found = tape.gradient(projected);
   for (int64_t at = 0; at < 3; ++at) {
     const Values a = values_of(part(found, at)), b = values_of(to_f32(at == 0 ? wanted.q : at == 1 ? wanted.k : wanted.v));
-    // d_rows is rounded to bf16 after sums that differ in their last bit: an element in some thousands goes the other way.
+    // d_rows is rounded to bf16 after sums that differ in their last bit, so that about one element
+    // in several thousand rounds to the other side.
     for (size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a[i], b[i], 0.02 * std::max(0.5, std::abs(b[i]))) << "qkv"[at] << i;
   }
 }
@@ -170,7 +172,7 @@ TEST(LiveWeights, AreRoundedOnceForEachStateOfTheirValues) {
 }
 
 TEST_P(TapeOn, AResidualStreamIsOneGradientThroughout) {
-  // x += relu(x·W₁ᵀ)·W₂ᵀ twice over one buffer, whose first value came from a table.
+  // x += relu(x·W₁ᵀ)·W₂ᵀ twice in one buffer, whose initial value came from a table.
   const std::vector<int32_t> ids = {2, 0, 2};
   expect_gradients(
       {random_tensor({4, 6}, 4), random_tensor({9, 6}, 5), random_tensor({6, 9}, 6)},
@@ -259,7 +261,7 @@ TEST_P(TapeOn, GatesRotationsAndDropoutGoBack) {
   for (const bool interleaved : {false, true}) {
     expect_gradients(
         {random_tensor({2, 10}, 11)},
-        [&](clearhead::Run& run, std::vector<Tensor>& in) {  // two heads of five channels, four of which turn
+        [&](clearhead::Run& run, std::vector<Tensor>& in) {  // two heads of five channels, four of which are rotated
           Tensor x = run.take({2, 10});
           ops::copy(run, in[0], x);
           Tensor heads = x.reshape({2, 2, 5});
@@ -343,7 +345,7 @@ TEST_P(TapeOn, CrossEntropyOfARowIsTimesItsWeight) {
       });
 }
 
-// One buffer [length, q | k | v]: heads are views of it, two query heads on one key head.
+// One buffer [length, q | k | v]: the heads are views of it, with two query heads per key head.
 TEST_P(TapeOn, AttentionSendsGradientsThroughViewsOfOneProjection) {
   const int64_t length = 5, width = 4;
   AttentionSpec spec;
@@ -388,7 +390,7 @@ TEST_P(TapeOn, AttentionSendsGradientsThroughViewsOfOneProjection) {
       });
 }
 
-// Causal attention of the last rows of h, one head, over all of them: q = h, k = h·W_kᵀ, v = h·W_vᵀ.
+// Causal attention with one head: the last rows of h over all rows, q = h, k = h·W_kᵀ, v = h·W_vᵀ.
 Values attended(const Values& h, const Values& w_k, const Values& w_v, size_t memory, size_t width) {
   const Values k = product(h, w_k, {}, width), v = product(h, w_v, {}, width);
   Values out;
@@ -406,7 +408,8 @@ Values attended(const Values& h, const Values& w_k, const Values& w_v, size_t me
   return out;
 }
 
-// Two segments, the second over [SG(h_old) ∘ h] (Transformer-XL: Dai et al. 2019, §3.2): weights learn through the memory's rows, nothing flows into h_old there.
+// Two segments, the second one over [SG(h_old) ∘ h] (Transformer-XL: Dai et al. 2019, §3.2): weights learn from the memory's rows, but no
+// gradient flows into h_old.
 TEST_P(TapeOn, AGradientStopsAtACloneAndWeightsLearnFromItsRows) {
   constexpr int64_t kOld = 3, kNew = 4, kWidth = 4;
   const Tensor before = random_tensor({kOld, kWidth}, 71);
@@ -460,7 +463,8 @@ TEST(Tape, PassesAddUpUntilGradientsAreCleared) {
   }
 }
 
-// The first pass tells at its end, the ones after it as soon as nothing is left that reads the leaf: `late` is read by the last op, `early` by the first.
+// The first pass reports all leaves at its end. Later passes report a leaf as soon as no remaining op reads it: `late` is read by the last
+// op, `early` by the first.
 TEST(Tape, SaysWhenAGradientIsDone) {
   Arena arena;
   Tape tape;
@@ -468,7 +472,7 @@ TEST(Tape, SaysWhenAGradientIsDone) {
   const Tensor x = random_tensor({5, 4}, 21), early = random_tensor({3, 4}, 22), late = random_tensor({2, 3}, 23),
                unread = Tensor::zeros({2});
   for (const Tensor& leaf : {early, late, unread}) tape.watch(leaf);
-  std::vector<std::pair<uint64_t, int64_t>> heard;  // and entries left
+  std::vector<std::pair<uint64_t, int64_t>> heard;  // and the number of remaining entries
   Values at_end;
   tape.on_settled([&](uint64_t storage) {
     heard.emplace_back(storage, tape.recorded());
@@ -491,13 +495,13 @@ TEST(Tape, SaysWhenAGradientIsDone) {
   EXPECT_EQ(heard, (Heard{{a, 0}, {b, 0}, {c, 0}}));
   pass(false);
   EXPECT_EQ(heard, (Heard{{c, 3}, {b, 1}, {a, 0}}));
-  pass(true);  // another length: nothing is known of it
+  pass(true);  // a different number of ops: nothing is known about it
   EXPECT_EQ(heard, (Heard{{a, 0}, {b, 0}, {c, 0}}));
   pass(true);
   EXPECT_EQ(heard, (Heard{{c, 4}, {b, 2}, {a, 0}}));
 }
 
-// x += dropout(relu(x·W₁ᵀ)·W₂ᵀ) six times over one buffer, then a loss.
+// x += dropout(relu(x·W₁ᵀ)·W₂ᵀ) six times in one buffer, then a loss.
 struct Blocks {
   explicit Blocks(bool checkpoints) : checkpointed(checkpoints) {
     for (const Tensor& leaf : {start, up, down}) tape.watch(leaf);
@@ -536,17 +540,17 @@ struct Blocks {
 
 TEST(Tape, ACheckpointIsComputedAgainWithTheSameBitsInLessMemory) {
   Blocks kept(false), again(true);
-  for (int pass = 0; pass < 3; ++pass) {  // the second one tells on the way when a gradient is done, as the first one went
+  for (int pass = 0; pass < 3; ++pass) {  // later passes report finished gradients on the way, in the first pass's order
     const std::vector<Values> expected = kept.pass();
     EXPECT_EQ(again.pass(), expected) << "pass " << pass;
     std::vector<uint64_t> order = {again.down.storage_number(), again.up.storage_number(), again.start.storage_number()};
-    if (pass == 0) std::reverse(order.begin(), order.end());  // nothing is known yet: all at the end, as they were watched
+    if (pass == 0) std::reverse(order.begin(), order.end());  // nothing is known yet: all at the end, in the order of watch()
     EXPECT_EQ(again.heard, order) << "pass " << pass;
   }
   EXPECT_LT(again.tape.most_bytes(), kept.tape.most_bytes() * 6 / 10);
 }
 
-// A record keeps what it read: the input and the weight.
+// A record keeps the tensors that it read: the input and the weight.
 TEST(Tape, AnOpWhoseInputOrWeightWasWrittenSinceIsNamed) {
   for (const char* written : {"input", "matrix", "gain"}) {
     Arena arena;
@@ -581,14 +585,14 @@ TEST(Tape, TheFirstOpThatGivesNoNumberIsNamed) {
   Tensor out = run.take({1, 1});
   try {
     ops::linear(run, x, LiveWeight(w), {}, out);
-    FAIL() << "infinity went unnoticed";
+    FAIL() << "infinity was not detected";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument) << error.what();
     EXPECT_NE(std::string(error.what()).find("linear"), std::string::npos) << error.what();
   }
 }
 
-// The value is finite, 0 · 3e38 twice; the gradient of x is not, 3e38 + 3e38. It overflows where the first op's share is added.
+// The value is finite, 0 · 3e38 twice, but the gradient of x is 3e38 + 3e38. It overflows when the first op's part is added.
 TEST(Tape, TheFirstOpWhoseBackwardPassOverflowsIsNamed) {
   Arena arena;
   Tape tape;

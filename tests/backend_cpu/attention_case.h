@@ -1,4 +1,4 @@
-// Attention calls made for tests of the fast tables.
+// Attention calls for tests of the CPU backends.
 #pragma once
 
 #include <algorithm>
@@ -48,7 +48,7 @@ inline Result run(const Backend& backend, const Case& c) {
   return result;
 }
 
-/// The tensors of a case as pages; whatever lies beyond the last key is NaN, so that reading it shows.
+/// The tensors of a case as pages. Memory after the last key is NaN, so that reading it is detected.
 inline PagedKV make_pages(const Tensor& k, const Tensor& v) {
   PagedKV paged;
   paged.length = k.size(2), paged.key_heads = k.size(1), paged.d_k = k.size(3), paged.d_v = v.size(3);
@@ -96,7 +96,7 @@ T element(const Tensor& t, std::initializer_list<int64_t> index) {
   return reinterpret_cast<const T*>(t.raw())[offset];
 }
 
-/// Every instruction set this machine runs.
+/// The backends of all instruction sets that this machine supports.
 inline std::vector<const Backend*> tables() {
   std::vector<const Backend*> out;
   for (const InstructionSet isa : {InstructionSet::kAvx2, InstructionSet::kAvx512}) {

@@ -1,4 +1,4 @@
-// The tables of drivers, row by row: which driver and which products a call gets, for every machine. Nothing is computed.
+// The dispatch tables, row by row: which driver and which products a call gets, for every machine. Nothing is computed.
 #include <gtest/gtest.h>
 
 #include <cstdint>
@@ -141,7 +141,7 @@ std::pair<int64_t, int64_t> page_rows(const Call& call) {
 
 TEST(ForwardRows, APromptOverPagesReadsTheRowsThatItsBandShows) {
   Call call{kDot, with(causal(100)), 500, 3000, kBF16, kBF16};
-  EXPECT_EQ(page_rows(call), (std::pair<int64_t, int64_t>{2304, 3000})) << "query 0 stands at 2500 and sees 2400, in the page from 2304";
+  EXPECT_EQ(page_rows(call), (std::pair<int64_t, int64_t>{2304, 3000})) << "query 0 is at 2500 and sees 2400, in the page from 2304";
   call.spec.topology = causal();
   EXPECT_EQ(page_rows(call), (std::pair<int64_t, int64_t>{0, 3000}));
   call.spec = with(causal(100)), call.spec.after = dropout();
@@ -151,7 +151,7 @@ TEST(ForwardRows, APromptOverPagesReadsTheRowsThatItsBandShows) {
 
 TEST(ForwardRows, ABandThatShowsFewKeysIsNotSplit) {
   const Call call{kDot, with(causal(100)), 100, 8000, kBF16, kBF16};
-  EXPECT_EQ(describe(choose_forward(call.facts())), "flash_bf16 (bf16 dot)") << "of the keys that are read";
+  EXPECT_EQ(describe(choose_forward(call.facts())), "flash_bf16 (bf16 dot)") << "for the keys that are read";
 }
 
 TEST(ForwardRows, ChunksOfKeysAreWholeTilesAndAtMostEight) {
@@ -184,7 +184,7 @@ INSTANTIATE_TEST_SUITE_P(
         Row{"bf16 lists", {kDot, with(lists_of(1)), 1000, 1000, kBF16}, "gather (f32)"},
         Row{"AVX2", {kAvx2, {}, 1000, 1000, kBF16}, "flash (f32)"}));
 
-// --- looks -----------------------------------------------------------------------------------------------------------------------------------
+// --- reductions and weights --------------------------------------------------------------------------------------------------------------
 
 class ReductionDispatch : public testing::TestWithParam<Row> {};
 

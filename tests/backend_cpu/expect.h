@@ -1,4 +1,4 @@
-// Whether a forward's results are right, and whether two of them are the same bits.
+// Compares a forward's results with the oracle, and two results bit for bit.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -11,7 +11,7 @@
 
 namespace clearhead::test {
 
-// Rows of the result within the tolerance of the double oracle; about `rows` of them, first and last included.
+// Expects about `rows` rows of the result, including the first and the last, to be within the tolerance of the double oracle.
 inline void expect_close(const Case& c, const Result& result, int64_t rows, const char* what) {
   const AttentionShape& s = c.shape;
   const int64_t step = std::max<int64_t>(1, s.queries / rows);
@@ -20,7 +20,7 @@ inline void expect_close(const Case& c, const Result& result, int64_t rows, cons
       for (int64_t n = 0; n < s.queries; n += step) {
         const int64_t i = n + step >= s.queries ? s.queries - 1 : n;
         const OracleRow expected = oracle_row(c.spec, c.q, c.k, c.v, b, h, i);
-        const double log_sum_exp = expected.m * std::log(2.0) + std::log(expected.l);  // −∞ where nothing is visible
+        const double log_sum_exp = expected.m * std::log(2.0) + std::log(expected.l);  // −∞ if nothing is visible
         const float m = element<float>(result.rows.m, {b, h, i}), l = element<float>(result.rows.l, {b, h, i});
         for (int64_t d = 0; d < s.d_v; ++d) {
           const double found = element<float>(result.out, {b, h, i, d}), wanted = expected.out[static_cast<size_t>(d)];
@@ -54,11 +54,11 @@ inline void expect_same_bits(const Tensor& a, const Tensor& b, const char* what)
   EXPECT_EQ(std::memcmp(left.raw(), right.raw(), left.bytes()), 0) << what;
 }
 
-/// Tests of the fast tables, of which a machine may have none.
+/// Skips on machines that support none of the CPU backends.
 class CpuForward : public testing::Test {
  protected:
   void SetUp() override {
-    if (tables().empty()) GTEST_SKIP() << "this machine runs no fast table";
+    if (tables().empty()) GTEST_SKIP() << "this machine supports no CPU backend";
   }
 };
 

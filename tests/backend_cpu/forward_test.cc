@@ -1,4 +1,4 @@
-// The fused forward against the definition in double, for every instruction set this machine runs.
+// The fused forward against the definition in double, for every instruction set that this machine supports.
 #include <gtest/gtest.h>
 #include <algorithm>
 
@@ -44,7 +44,7 @@ Tensor random_mask(Shape shape, double visible, uint32_t seed) {
   return mask;
 }
 
-// A description with each part drawn by the seed, so that parts meet in many combinations.
+// Draws each part of a description from the seed, so that parts occur in many combinations.
 void describe(Case& c, uint32_t seed) {
   std::mt19937 generator(seed);
   const auto random = [&] { return static_cast<uint32_t>(generator()); };
@@ -113,7 +113,7 @@ TEST_F(CpuForward, ReadsAndWritesAnyStrides) {
         return t.permute(order).clone().permute(back);
       };
       strided.q = transposed(c.q, {0, 2, 1, 3}, {0, 2, 1, 3});
-      strided.k = transposed(c.k, {3, 0, 2, 1}, {1, 3, 2, 0});  // channels far apart
+      strided.k = transposed(c.k, {3, 0, 2, 1}, {1, 3, 2, 0});  // a large stride between channels
       strided.v = transposed(c.v, {0, 2, 1, 3}, {0, 2, 1, 3});
       Result result = empty_result(c.shape);
       result.out = Tensor::empty({2, queries, 4, 20}).permute({0, 2, 1, 3});
@@ -156,7 +156,7 @@ TEST_F(CpuForward, GivesTheSameBitsForAnyThreadCountBatchAndNumberOfHeads) {
 
 TEST_F(CpuForward, ARowIsTheSameBitsInBlocksOfAnySize) {
   Case c = make_case({.batch = 1, .heads = 1, .key_heads = 1, .queries = 600, .keys = 600, .d_k = 32, .d_v = 32}, 21,
-                     6);  // large scores: the shift moves
+                     6);  // large scores, so that the running maximum changes
   c.spec.topology = causal();
   for (const Backend* backend : tables()) {
     const Result whole = run(*backend, c);

@@ -1,4 +1,4 @@
-// The functions of rules in f32, against the C library in double, on every instruction set that this machine has.
+// The functions of rules in f32, against the C library in double, on every instruction set that this machine supports.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -13,7 +13,7 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-// f of every x, x being the score.
+// f(x) for every x, which the rule reads as the score.
 std::vector<float> values_of(InstructionSet isa, const Rule& rule, std::vector<float> x) {
   const size_t count = x.size(), lanes = isa == InstructionSet::kAvx512 ? 16 : 8;
   x.resize((count + lanes - 1) / lanes * lanes, 1.0F);
@@ -77,7 +77,7 @@ TEST_P(RuleFunctions, EndWhereTheCLibraryEnds) {
   EXPECT_EQ(one(logarithm, 0), -kInfinity);
   EXPECT_EQ(one(logarithm, kInfinity), kInfinity);
   EXPECT_TRUE(std::isnan(one(logarithm, -1)) && std::isnan(one(logarithm, NAN)));
-  EXPECT_NEAR(static_cast<double>(one(logarithm, 1e-40F)), std::log(1e-40), 1e-3) << "below the normal numbers";
+  EXPECT_NEAR(static_cast<double>(one(logarithm, 1e-40F)), std::log(1e-40), 1e-3) << "a subnormal number";
   EXPECT_TRUE(std::isnan(one(root, -1)));
 }
 

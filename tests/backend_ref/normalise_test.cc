@@ -1,4 +1,5 @@
-// Normalisers and `after` of the reference against hand-made rows and laws, with nothing of the oracle, which is made of the same parts.
+// Normalisers and `after` of the reference, against hand-made rows and known laws. It does not
+// use the oracle, which shares the reference's code.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -18,7 +19,7 @@ struct Row {
   std::vector<float> weights{};
 };
 
-// One query of value 1 over keys whose values are their scores; values are 1, 10, 100, ….
+// Queries of value 1, and keys whose only channel is their score. The values are 1, 10, 100, ….
 AttentionRecord record_of(const std::vector<float>& scores, const AttentionSpec& spec, int64_t queries = 1) {
   AttentionRecord record;
   record.spec = spec;
@@ -94,7 +95,7 @@ TEST(Normalise, LinearDividesByTheSumOfTheScores) {
   EXPECT_EQ(row.weights, (std::vector<float>{0, 0.25f, 0.75f}));
   EXPECT_EQ(row.m, 0);
   EXPECT_EQ(row.l, 8);
-  EXPECT_EQ(row_of({-1, 3}, {.normaliser = LinearAttention{}}).weights, (std::vector<float>{-0.5f, 1.5f})) << "as the formula has it";
+  EXPECT_EQ(row_of({-1, 3}, {.normaliser = LinearAttention{}}).weights, (std::vector<float>{-0.5f, 1.5f})) << "as in the formula";
   EXPECT_EQ(row_of({0, 0}, {.normaliser = LinearAttention{}}).weights, (std::vector<float>{0, 0})) << "a sum of 0";
 }
 
@@ -120,7 +121,7 @@ TEST(Normalise, ADrawnChoiceFollowsTheSoftmax) {
   EXPECT_EQ(out.data<float>()[77], values_of(4).data<float>()[static_cast<int64_t>(record.rows.m.data<float>()[77])]);
 }
 
-// Σ_i dK_j over many queries of one draw each.
+// The mean of dK_j over many queries, each with its own draw.
 std::vector<double> key_gradients(const Normaliser& normaliser, int64_t queries) {
   AttentionRecord record = record_of({0, 1, -1}, {.normaliser = normaliser}, queries);
   const Tensor v = Tensor::from<float>({3, 5, -4}, {1, 1, 3, 1});

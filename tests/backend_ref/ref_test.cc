@@ -1,3 +1,4 @@
+// The reference backend against rows, masks and sums that are computed by hand.
 #include "backends/ref/ref.h"
 
 #include <gtest/gtest.h>
@@ -48,7 +49,7 @@ std::vector<float> weights_of(const AttentionRecord& record, int64_t head, int64
   return out;
 }
 
-// Who sees whom, one line a query: '#' sees, '.' does not.
+// Which query sees which key, one line per query: '#' is visible, '.' is not.
 std::string picture(const Topology& topology, int64_t queries, int64_t keys) {
   const Call run =
       forward(Tensor::zeros({1, 1, queries, 1}), Tensor::zeros({1, 1, keys, 1}), Tensor::zeros({1, 1, keys, 1}), {.topology = topology});
@@ -81,7 +82,7 @@ TEST(Reference, TheBandShowsWhatItsWordsSay) {
   EXPECT_EQ(picture(moved(causal(std::nullopt, Align::kStart), 2), 2, 6), "###.../####..") << "key ≤ query + 2";
   EXPECT_EQ(picture(moved(causal(std::nullopt, Align::kStart), -1), 3, 3), ".../#../##.");
   EXPECT_EQ(picture(moved(causal(1), -1), 3, 5), "##.../.##../..##.");
-  EXPECT_EQ(picture(moved(window(1, 0), 3), 3, 4), "...#/..../....") << "beyond the keys there is nothing to see";
+  EXPECT_EQ(picture(moved(window(1, 0), 3), 3, 4), "...#/..../....") << "there is nothing to see beyond the keys";
 }
 
 TEST(Reference, SegmentsSeeTheirOwnAndNegativeOnesNothing) {
@@ -139,7 +140,7 @@ TEST(Reference, ARuleIsATermLikeAnyOtherInTheOrderWritten) {
   const Rule twice = rule([](auto s, auto at) { return 2 * s - (at.query - at.key); });
   EXPECT_FLOAT_EQ(scores_after({5, 1}, {SoftCap{4}, twice})[0], static_cast<float>(8 * std::tanh(1.25) - 1));
   EXPECT_FLOAT_EQ(scores_after({5, 1}, {twice, SoftCap{4}})[1], static_cast<float>(4 * std::tanh(0.5)));
-  EXPECT_FLOAT_EQ(scores_after({5, 1}, {twice}, causal(std::nullopt, Align::kStart))[0], 10) << "the query stands at key 0";
+  EXPECT_FLOAT_EQ(scores_after({5, 1}, {twice}, causal(std::nullopt, Align::kStart))[0], 10) << "the query is at key 0";
 }
 
 TEST(Reference, ARuleThatGivesMinusInfinityHidesThePairForGood) {
@@ -187,7 +188,7 @@ TEST(Reference, ARowThatSeesNothingIsZerosAndSaysSo) {
   EXPECT_TRUE(std::isnan(weights_of(run.record, 0, 0, WeightsCall::Quantity::kWeightOrNaN)[0]));
 }
 
-// Weights 1/4, 3/4 in row 0 (key 2 hidden), 1, 0⁺, hidden … made from logs as biases.
+// Weights 1/4, 3/4 in row 0 (key 2 hidden), 1, 0⁺, hidden … made from logarithms as biases.
 Call known_map() {
   const float third = std::log(3.0f);
   const Tensor bias = Tensor::from<float>({0, third, -kInfinity, 0, -kInfinity, 0, third, 0, third}, {1, 1, 3, 3});

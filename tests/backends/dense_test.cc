@@ -1,4 +1,4 @@
-// The dense tables against the reference's loops in double: every op, epilogue, dtype and awkward size.
+// The dense ops of every backend against the reference's loops in double: every op, epilogue, dtype and awkward size.
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -37,7 +37,8 @@ std::vector<float> random_values(int64_t count, uint32_t seed, float spread = 1)
   return values;
 }
 
-// The widest first: the first table used limits oneDNN for the process. The program runs once more with the others alone.
+// The widest set comes first, because the first backend used limits oneDNN for the process. The
+// program runs once more with the other sets only.
 std::vector<InstructionSet> sets_of_this_machine() {
   std::vector<InstructionSet> sets;
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) sets.push_back(InstructionSet::kAvx512);
@@ -51,13 +52,13 @@ class Dense : public testing::TestWithParam<InstructionSet> {
   const DenseOps& slow() const { return ref_dense_ops(); }
 };
 
-// A f32 tensor's values cut to 16 bits, as a file may hold them.
+// The values of an f32 tensor truncated to 16 bits, as a file may store them.
 Tensor halved(const std::vector<float>& values, Shape shape, DType dtype) {
   Tensor out = Tensor::empty(std::move(shape), dtype);
   auto* bits = reinterpret_cast<uint16_t*>(out.mutable_raw());
   for (size_t i = 0; i < values.size(); ++i) {
     const uint32_t word = std::bit_cast<uint32_t>(values[i]);
-    const uint32_t exponent = (word >> 23) & 0xFF;  // f16: exponents 113 … 142 are normal there
+    const uint32_t exponent = (word >> 23) & 0xFF;  // in f16, exponents 113 … 142 are normal
     const bool fits = exponent >= 113 && exponent <= 142;
     const uint32_t half = ((word >> 16) & 0x8000) | (fits ? ((exponent - 112) << 10) | ((word >> 13) & 0x3FF) : 0);
     bits[i] = static_cast<uint16_t>(dtype == DType::kBF16 ? word >> 16 : half);
@@ -177,7 +178,7 @@ TEST_P(Dense, OutputsOfBf16AreThoseOfF32RoundedOnce) {
         for (int64_t i = 0; i < rows * stride; ++i) {
           const auto at = static_cast<size_t>(i);
           if (i % stride >= out) {
-            ASSERT_EQ(narrow[at], 0x4242) << "between rows";
+            ASSERT_EQ(narrow[at], 0x4242) << "memory between rows";
           } else {  // sums of another kernel may round to the other neighbour
             ASSERT_NEAR(bf16_to_f32(narrow[at]), wide[at],
                         0x1p-8 * 1.001 * std::abs(static_cast<double>(wide[at])) + tolerance::kDense * std::sqrt(static_cast<double>(in)));
@@ -211,10 +212,10 @@ TEST_P(Dense, NarrowWeightsAreOffByNoMoreThanIsStated) {
   }
 }
 
-// x and w are each off by at most half a step of their own scale: |Δ(x·w)| ≤ Σ_i |x_i|Δw + |w_i|Δx + ΔxΔw. The products
-// of integers add nothing; scaling a sum in f32 and adding the bias add 4ε of them. The oracle knows no rounding.
+// x and w are each off by at most half a step of their own scale: |Δ(x·w)| ≤ Σ_i |x_i|Δw + |w_i|Δx + ΔxΔw. The integer products are exact;
+// scaling a sum in f32 and adding the bias add a relative error of 4ε. The oracle does not round.
 TEST_P(Dense, ProductsOfBytesAreOffByNoMoreThanIsStated) {
-  // The last ones lie beside the widths of vectors, panels and tiles (16 and 64 inputs, 64 rows, 512 outputs).
+  // The last sizes are next to the widths of vectors, panels and tiles (16 and 64 inputs, 64 rows, 512 outputs).
   for (const auto& [rows, in, out] : {std::array<int64_t, 3>{1, 200, 30},
                                       {37, 200, 30},
                                       {150, 517, 130},
@@ -256,9 +257,9 @@ TEST_P(Dense, ProductsOfBytesAreOffByNoMoreThanIsStated) {
   }
 }
 
-// Where integers are multiplied, sums are exact: neither the rows computed beside a row nor its place change a bit.
+// Sums of integer products are exact: neither the other rows of a call nor the position of a row changes a bit.
 TEST_P(Dense, ARowOfBytesHasTheSameBitsAloneAndAmongOthers) {
-  if (GetParam() != InstructionSet::kAvx512 || !__builtin_cpu_supports("avx512vnni")) GTEST_SKIP() << "no dot products of bytes";
+  if (GetParam() != InstructionSet::kAvx512 || !__builtin_cpu_supports("avx512vnni")) GTEST_SKIP() << "no int8 dot products";
   const int64_t rows = 301, in = 259, out = 700;
   const WeightPart part{Tensor::from(random_values(in * out, 33), {out, in}), false};
   const auto weight = fast().prepare(&part, 1, WeightStorage::kInt8Dynamic);
@@ -333,7 +334,7 @@ TEST_P(Dense, WeightsInBytesThatAreNotFiniteMakeTheirOwnOutputNaN) {
   }
 }
 
-// A step of 189/127 of the smallest float is that float itself, and 189 does not fit in 8 bits.
+// A step of 189/127 of the smallest float rounds to that float itself, and 189 does not fit into 8 bits.
 TEST_P(Dense, SubnormalWeightsInBytesKeepTheirSign) {
   const int64_t in = 70, out = 2;
   const float smallest = std::numeric_limits<float>::denorm_min();
@@ -350,7 +351,7 @@ TEST_P(Dense, SubnormalWeightsInBytesKeepTheirSign) {
   }
 }
 
-// 255·127·70,000 is more than 32 bits hold.
+// 255·127·70,000 does not fit into 32 bits.
 TEST_P(Dense, SumsOfBytesDoNotOverflow) {
   const int64_t in = 70'000, out = 3;
   const std::vector<float> x(static_cast<size_t>(in), 1);
@@ -371,8 +372,10 @@ TEST_P(Dense, StackedPartsAreOneProduct) {
 
 TEST_P(Dense, PartsWithDifferentInputsAreRefused) {
   const std::vector<WeightPart> parts = {{Tensor::zeros({4, 3}), false}, {Tensor::zeros({4, 5}), false}};
-  expect_refused(ErrorCode::kShape, "part 1 has shape [4, 5]; all parts of a weight must have the same number of inputs", [&] { fast().prepare(parts.data(), 2, WeightStorage::kF32); });
-  expect_refused(ErrorCode::kShape, "part 1 has shape [4, 5]; all parts of a weight must have the same number of inputs", [&] { slow().prepare(parts.data(), 2, WeightStorage::kF32); });
+  expect_refused(ErrorCode::kShape, "part 1 has shape [4, 5]; all parts of a weight must have the same number of inputs",
+                 [&] { fast().prepare(parts.data(), 2, WeightStorage::kF32); });
+  expect_refused(ErrorCode::kShape, "part 1 has shape [4, 5]; all parts of a weight must have the same number of inputs",
+                 [&] { slow().prepare(parts.data(), 2, WeightStorage::kF32); });
 }
 
 TEST_P(Dense, NormsAreThoseOfTheReference) {
@@ -459,7 +462,7 @@ TEST_P(Dense, RotationTurnsHalvesOrNeighbours) {
   }
 }
 
-// How many rows a thread takes at once follows from the number of threads.
+// The number of rows that a thread takes at once depends on the number of threads.
 TEST_P(Dense, ProductsDoNotDependOnTheNumberOfThreads) {
   const int before = threads();
   for (const auto& [in, out] : {std::pair<int64_t, int64_t>{96, 200}, {768, 192}, {1100, 64}}) {
@@ -493,7 +496,7 @@ TEST_P(Dense, ProductsDoNotDependOnTheNumberOfThreads) {
   set_threads(before);
 }
 
-// Gradients of weights: few outputs, long inner sums, which threads would like to share.
+// Gradients of weights have few outputs and long inner sums, which it would be tempting to split between threads.
 TEST_P(Dense, InnerSumsDoNotDependOnTheNumberOfThreads) {
   struct Size {
     int64_t rows, inner, columns;
@@ -533,11 +536,12 @@ TEST_P(Dense, InnerSumsDoNotDependOnTheNumberOfThreads) {
   set_threads(before);
 }
 
-// Operands whose lines clash in the cache are copied, a piece of the inner sums at a time: an offset or a bias counted twice would show.
+// Operands whose cache lines conflict are copied, one piece of the inner sums at a time. An
+// offset or a bias that is counted twice would be detected.
 TEST_P(Dense, ProductsOfLinesThatClashAreThoseOfTheReference) {
   struct Size {
     int64_t rows, inner, columns;
-    bool transposed;  // of a
+    bool transposed;  // whether a is transposed
   };
   for (const Size& size : {Size{192, 1500, 128, true}, Size{320, 700, 64, true}, Size{50, 1030, 128, true}, Size{130, 1100, 192, false}}) {
     const std::vector<float> a = random_values(size.inner * size.rows, 27, 0.1F), b = random_values(size.inner * size.columns, 28);
@@ -563,7 +567,7 @@ TEST_P(Dense, ProductsOfLinesThatClashAreThoseOfTheReference) {
 
 std::atomic<int64_t> signals{0};
 
-// A profiler's timer, Ctrl-C, a host's own: their handlers run on the stack of the thread they interrupt.
+// A profiler's timer, Ctrl-C, a host application's signals: their handlers run on the stack of the thread that they interrupt.
 TEST_P(Dense, ProductsWithstandSignals) {
   struct sigaction ours {
   }, before{};
@@ -589,11 +593,11 @@ TEST_P(Dense, ProductsWithstandSignals) {
                       .out = outs[first ? 0 : 1].data(),
                       .out_stride = size});
       if (!first && outs[0] != outs[1]) {
-        ADD_FAILURE() << "sides of " << size << ", after " << signals << " signals";
+        ADD_FAILURE() << "size " << size << ", after " << signals << " signals";
         break;
       }
     }
-    EXPECT_GT(signals, earlier) << "sides of " << size;
+    EXPECT_GT(signals, earlier) << "size " << size;
   }
   done = true;
   sender.join();
@@ -601,7 +605,7 @@ TEST_P(Dense, ProductsWithstandSignals) {
 }
 
 #ifndef __SANITIZE_ADDRESS__
-// A product of a new shape asks the library for a kernel.
+// A product with a new shape makes the library compile a kernel.
 TEST_P(Dense, WhereMemoryRunsOutProductsSaySo) {
   const auto in_a_child = [this](rlim_t more) {
     const rlim_t pages = [] {

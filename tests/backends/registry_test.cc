@@ -1,3 +1,4 @@
+// The registry of backends: choice by name, the default, and completeness.
 #include "backends/registry.h"
 
 #include <gtest/gtest.h>

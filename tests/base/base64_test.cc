@@ -1,4 +1,4 @@
-// Both directions, with the examples of RFC 4648, section 10.
+// Base64 in both directions, with the examples of RFC 4648, section 10.
 #include "base/base64.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// JSON: parsing, writing, limits, and fields that nothing reads.
 #include "base/json.h"
 
 #include <gtest/gtest.h>

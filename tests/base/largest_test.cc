@@ -1,4 +1,4 @@
-// The tests' own helper is to fail where it compared nothing, or a NaN.
+// The helper Largest must fail if it compared nothing, or a NaN.
 #include "largest.h"
 
 #include <gtest/gtest-spi.h>

@@ -1,4 +1,4 @@
-// Files mapped for reading: what others do to them meanwhile; and what is refused in a file's place.
+// Files that are mapped for reading: what happens if other programs change them, and what is refused instead of a file.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -33,12 +33,12 @@ TEST_F(Files, OneThatIsCutWhileItIsMappedIsNamedAndOthersAreNot) {
   EXPECT_NO_THROW(check_mappings());
   ASSERT_EQ(::truncate(path("cut").c_str(), 4096), 0);
   EXPECT_EQ(cut->bytes()[100], 'x');
-  EXPECT_NO_THROW(check_mappings()) << "nothing was read from where there is nothing";
+  EXPECT_NO_THROW(check_mappings()) << "nothing was read beyond the end of the file";
   EXPECT_EQ(cut->bytes()[12000], 0);
   EXPECT_EQ(error_of([] { check_mappings(); }).find("kIo: " + path("cut") + ": was truncated by another program"), 0U);
   EXPECT_EQ(whole->bytes()[12000], 'x');
   expect_refused(ErrorCode::kIo, "was truncated by another program", [&] { write_file(path("result"), "made of zeros"); });
-  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 2) << "no result, no temporary";
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 2) << "neither a result nor a temporary file";
   cut.reset();
   EXPECT_NO_THROW(check_mappings());
 }
@@ -72,8 +72,8 @@ TEST_F(Files, TemporariesOfProcessesThatAreGoneAreRemovedByALaterWrite) {
   for (const std::string& name : {mine, alien}) ::close(::open(name.c_str(), O_CREAT | O_WRONLY, 0600));
   write_file(path("another"), "whole");
   EXPECT_FALSE(std::filesystem::exists(left));
-  EXPECT_TRUE(std::filesystem::exists(mine)) << "its process lives";
-  EXPECT_TRUE(std::filesystem::exists(alien)) << "no name that is given here";
+  EXPECT_TRUE(std::filesystem::exists(mine)) << "its process is alive";
+  EXPECT_TRUE(std::filesystem::exists(alien)) << "not a name that clearhead gives to temporaries";
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 3);
 }
 

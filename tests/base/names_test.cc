@@ -1,3 +1,4 @@
+// Nearest names, error messages, and valid UTF-8 prefixes.
 #include <gtest/gtest.h>
 
 #include "base/format.h"
@@ -41,7 +42,7 @@ TEST(ValidUtf8Prefix, EndsBeforeTheFirstIllFormedSequence) {
   EXPECT_EQ(valid_utf8_prefix("ab\xE0\x9F\xBF"), 2u);            // overlong
   EXPECT_EQ(valid_utf8_prefix("\xED\x9F\xBF\xED\xA0\x80"), 3u);  // a surrogate
   EXPECT_EQ(valid_utf8_prefix("\xF4\x8F\xBF\xBF\xF4\x90\x80\x80"), 4u);
-  EXPECT_EQ(valid_utf8_prefix("12345678\xE4\xB8"), 8u);  // cut short
+  EXPECT_EQ(valid_utf8_prefix("12345678\xE4\xB8"), 8u);  // truncated
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// What parallel_for promises: every item once, whoever calls and whichever threads come; the arithmetic of its bodies.
+// The guarantees of parallel_for: every item runs once, whichever threads call it or help; and the floating-point mode of its bodies.
 #include "base/parallel.h"
 #include "base/busy.h"
 
@@ -28,12 +28,12 @@ float doubled(float tiny) {
 
 TEST(Parallel, SubnormalsAreZeroInEveryThreadAndTheCallersModeComesBack) {
   const float subnormal = std::numeric_limits<float>::denorm_min();
-  for (const int64_t items : {1, 64}) {  // in the calling thread alone, and in all
+  for (const int64_t items : {1, 64}) {  // in the calling thread only, and in all threads
     std::atomic<int64_t> given{0}, taken{0};
     parallel_for(items, [&](int64_t, int) {
       given += product_of_tiny_numbers() == 0;
       taken += doubled(subnormal) == 0;
-      parallel_for(2, [](int64_t, int) {});  // a nested call must not end it
+      parallel_for(2, [](int64_t, int) {});  // a nested call must not end the mode
       given += product_of_tiny_numbers() == 0;
     });
     EXPECT_EQ(given, 2 * items);
@@ -72,7 +72,7 @@ TEST(Parallel, ThreadsThatShareARegionHaveNumbersOfTheirOwn) {
   std::atomic<int64_t> wrong{0}, most{0};
   for (int region = 0; region < 200; ++region) {
     parallel_for(64, [&](int64_t, int thread) {
-      wrong += ++here[thread] != 1;  // two threads of one number would meet here
+      wrong += ++here[thread] != 1;  // two threads with the same number would be detected here
       if (thread > most) most = thread;
       volatile int work = 0;
       for (int i = 0; i < 2000; ++i) work = work + i;
@@ -81,7 +81,7 @@ TEST(Parallel, ThreadsThatShareARegionHaveNumbersOfTheirOwn) {
   }
   set_threads(before);
   EXPECT_EQ(wrong, 0);
-  EXPECT_GT(most, 0) << "no thread came to help in 200 regions";
+  EXPECT_GT(most, 0) << "no thread helped in 200 regions";
 }
 
 TEST(Parallel, AnExceptionReachesTheCallerAndTheNextRegionRuns) {
@@ -112,10 +112,10 @@ TEST(Parallel, TheCallerIsAskedBetweenItemsAndMayStopTheLoop) {
       EXPECT_THROW(parallel_for(10'000, item), std::runtime_error);
     }
     EXPECT_EQ(asked, 2);
-    EXPECT_TRUE(count == 1 || done % 3 == 0) << "an item was left half done that another thread may wait for";
+    EXPECT_TRUE(count == 1 || done % 3 == 0) << "an item that another thread may wait for was only half done";
     EXPECT_LT(done, 3 * 5000);
     parallel_for(200, [&](int64_t, int) { ::usleep(500); });
-    EXPECT_EQ(asked, 2) << "asked after its end";
+    EXPECT_EQ(asked, 2) << "called after the end of the loop";
   }
   set_threads(before);
 }
@@ -128,10 +128,10 @@ TEST(Parallel, AChildOfForkComputesWithThreadsOfItsOwn) {
     helped += thread > 0;
     ::usleep(50);
   };
-  while (helped < 100) parallel_for(100, work);  // the parent's threads run: one that is just being made holds locks of a sanitizer
+  while (helped < 100) parallel_for(100, work);  // the parent's threads run: a thread that is being created holds locks of a sanitizer
   const pid_t child = ::fork();
   if (child == 0) {
-    ::alarm(20);  // a child that waits for its parent's threads would wait for good
+    ::alarm(20);  // a child that waits for its parent's threads would wait forever
     helped = 0;
     while (helped == 0) parallel_for(100, work);
     ::_exit(0);

@@ -1,4 +1,4 @@
-// Rows of tables: TSV as it stands, CSV as RFC 4180 has it.
+// Rows of tables: TSV without quoting, CSV according to RFC 4180.
 #include "base/table.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// Text files: byte order marks, lines, and files that are not text.
 #include "base/text_file.h"
 
 #include <gtest/gtest.h>
@@ -28,7 +29,7 @@ TEST_F(TextFile, IsReadWithoutItsByteOrderMark) {
   EXPECT_EQ(read_text_file(write("Hello.\n")), "Hello.\n");
   EXPECT_EQ(read_text_file(write("\xEF\xBB\xBF")), "");
   EXPECT_EQ(read_text_file(write("")), "");
-  EXPECT_EQ(read_text_file(write("a\xEF\xBB\xBF")), "a\xEF\xBB\xBF") << "inside a text U+FEFF is a character";
+  EXPECT_EQ(read_text_file(write("a\xEF\xBB\xBF")), "a\xEF\xBB\xBF") << "U+FEFF inside a text is a character";
 }
 
 TEST_F(TextFile, IsReadLineByLineWithoutItsByteOrderMark) {

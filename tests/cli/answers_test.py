@@ -1,4 +1,4 @@
-"""Every command's answer against numbers known without it: laws of the known models, a reference in plain Python, the text itself."""
+"""Every command's answer against independently known numbers: laws of the known models, a reference in plain Python, the text itself."""
 
 import json
 import math
@@ -17,7 +17,7 @@ VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqr
 
 
 def attention(q, k, v, causal, cap=None, sinks=None):
-    """[head][query][d] lists in double: (out, log_sum_exp, weights), keys aligned at the end."""
+    """Attention over [head][query][d] lists in double, with the last query aligned to the last key. Returns (out, log_sum_exp, weights)."""
     out, lse, weights = [], [], []
     for h, rows in enumerate(q):
         keys, values = k[h * len(k) // len(q)], v[h * len(v) // len(q)]
@@ -85,7 +85,7 @@ class Looking(Case):
         self.assertIn("#5 b: the heads with the largest weight on one key", shown.out)
         self.assertIn("excluding attention sinks: #0 a\n", shown.out)
         self.assertRegex(shown.out, r"L0\.H0 +100\.00 %  #4 +a   \(sinks: 0 %\)\n")
-        self.assertRegex(shown.out, r"L1\.H1 +0\.00 % .*\(sinks: 100 %\)\nnext")  # it looks at the sink alone: last
+        self.assertRegex(shown.out, r"L1\.H1 +0\.00 % .*\(sinks: 100 %\)\nnext")  # it attends only to the sink: last
         self.assertRegex(shown.out, r"next: clearhead show \S+ abcdab --head L\d\.H\d --query 5\n$")
 
     def test_segments_share_a_querys_attention(self):
@@ -123,7 +123,7 @@ class Looking(Case):
         self.assertAlmostEqual(asked["heads"][0]["mass"], 1, places=LAW_PLACES)
         self.assertLess(asked["heads"][1]["mass"], 0.01)
         first = asked["heads"][0]
-        self.assertAlmostEqual(first["chance"], 1 / self.known["question"][1], places=F32_PLACES)  # a causal row sees itself and all before it
+        self.assertAlmostEqual(first["chance"], 1 / self.known["question"][1], places=F32_PLACES)  # a causal row sees itself and all tokens before it
         self.assertAlmostEqual(first["ratio"], first["mass"] / first["chance"], places=LAW_PLACES)
 
     def test_ask_takes_spans_as_text_and_as_segments(self):
@@ -132,7 +132,7 @@ class Looking(Case):
         asked = self.ok("ask", self.causal, "abcdef", "--from", "bcd", "--to", "seg:start", "--segments", parts)
         self.assertIn('from #1:4 "bcd" to #0:3 "abc"', asked.out)
         self.assertRegex(asked.out, r"\n  L0\.H0 +100\.00 %")
-        self.assertIn("1.1 × chance (91.67 %)", asked.out)  # queries 1 to 3 see 2, 3 and 4 keys of which 2, 3 and 3 are in the span
+        self.assertIn("1.1 × chance (91.67 %)", asked.out)  # queries 1 to 3 see 2, 3 and 4 keys, of which 2, 3 and 3 are in the span
         by_name = self.ok("ask", self.causal, "abcdef", "--from", "bcd", "--to", "start", "--segments", parts)
         self.assertEqual(by_name.out, asked.out)
 
@@ -140,7 +140,7 @@ class Looking(Case):
         heads = {h["name"]: h for h in self.ok("atlas", self.causal, "--file", self.text, "--json").json["heads"]}
         self.assertEqual((heads["L0.H0"]["kind"], heads["L1.H0"]["kind"]), ("previous", "induction"))
         self.assertGreater(heads["L0.H0"]["previous"], 0.99)
-        self.assertGreater(heads["L1.H0"]["induction"], 0.7)  # it matches two bytes, the score one
+        self.assertGreater(heads["L1.H0"]["induction"], 0.7)  # the head matches two bytes, the score one
         by_induction = self.ok("atlas", self.causal, "--file", self.text, "--sort", "induction").out.splitlines()
         self.assertTrue(by_induction[1].startswith("L1.H0"), by_induction[1])
 
@@ -237,7 +237,7 @@ class Drawing(Case):
 
     def test_the_atlas_fits_a_window_of_80(self):
         lines = self.ok("atlas", self.causal, "--file", self.text, COLUMNS="80").out.splitlines()
-        self.assertEqual(len(lines), 5)  # a head a line, below their title
+        self.assertEqual(len(lines), 5)  # a title, then one line per head
         for line in lines:
             self.assertLessEqual(columns(line), 80, line)
 
@@ -380,9 +380,9 @@ class Attend(Case):
             return read_safetensors(to)["weights"][1]
 
         exact, used = weights(), weights("--as-used")
-        self.assertTrue(all(map(math.isfinite, used)))  # max() passes NaN over
+        self.assertTrue(all(map(math.isfinite, used)))  # max() ignores NaN
         off = max(abs(a - b) / a for a, b in zip(exact, used, strict=True))
-        if self.ok("doctor", "--json").json["bf16"] == "widen":  # nothing is rounded there
+        if self.ok("doctor", "--json").json["bf16"] == "widen":  # there nothing is rounded
             self.assertEqual(off, 0)
         else:
             self.assertTrue(2**-12 < off < 2**-7, off)
@@ -481,7 +481,7 @@ class Answers(Case):
         shown = self.ok("show", kept, "--head", "L1.H0", "--query", "10", "--top", "3", "--json").json
         self.assertEqual([key["key"] for key in shown["keys"]], [2 + 3 * n for n in range(3)])
         drawn = self.ok("show", kept, "--head", "L1.H0").out.splitlines()
-        self.assertEqual(len([line for line in drawn if line.startswith("   ") and line.strip()[0] in "abc"]), 1 + 11)  # names above, then a row a token
+        self.assertEqual(len([line for line in drawn if line.startswith("   ") and line.strip()[0] in "abc"]), 1 + 11)  # names at the top, then one row per token
         self.assertIn(" 33.33 %  #2 ", self.ok("show", kept, "--head", "L1.H0", "--query", "10").out)
         page = self.folder / "page.html"
         self.assertIn("holds text, atlas, stats, exact", self.ok("view", kept, "--html", page).out)
@@ -534,7 +534,7 @@ class Answers(Case):
 
     def test_a_library_without_kernels_for_bf16_does_not_keep_a_model_from_bf16(self):
         known = self.ok("run", "embed", self.both, "abc", "--precision", "bf16", "--json").json
-        for limit in ("AVX2", "SSE41"):  # what oneDNN may use, as its users set it
+        for limit in ("AVX2", "SSE41"):  # the instruction set that oneDNN may use, set as its users do
             told = self.ok("run", "embed", self.both, "abc", "--precision", "bf16", "--json", DNNL_MAX_CPU_ISA=limit, ONEDNN_MAX_CPU_ISA=limit).json
             self.assertEqual(len(told["embedding"]), len(known["embedding"]))
             for here, there in zip(told["embedding"], known["embedding"]):
@@ -549,7 +549,7 @@ class Answers(Case):
             widened = self.ok("doctor", "--json", CLEARHEAD_BF16="widen").json["drivers"]
             self.assertEqual((widened["prompt of 2,048 tokens, bf16"], widened["one token over a KV cache, f32"]), ("flash (f32)", "decode (f32)"))
             self.assertEqual(self.ok("doctor", "--json", CLEARHEAD_ISA="avx2").json["drivers"]["graph of single nodes, f32"], "gather (f32)")
-        for name in ("widen", "wide"):  # the latter is an earlier version's
+        for name in ("widen", "wide"):  # the second is the name in an earlier version
             told = self.ok("doctor", "--json", CLEARHEAD_BF16=name).json
             self.assertEqual((told["bf16"], told["forced"]), ("widen", {"CLEARHEAD_BF16": name}))
         self.assertEqual(run("doctor", CLEARHEAD_BF16="on").errors, 'clearhead: CLEARHEAD_BF16 is "on"; expected amx, dot or widen\n')
@@ -568,7 +568,7 @@ class Answers(Case):
 
 class Readme(Case):
     def commands(self, *names):
-        """What stands in lines of their own and in a table's cells."""
+        """The commands of the pages, on lines of their own and in table cells."""
         texts = [(ROOT / name).read_text() for name in names]
         return [shlex.split(line) for text in texts for line in re.findall(r"(?m)(?:^|`)build/release/clearhead ([^`\n]+)", text)]
 
@@ -590,12 +590,12 @@ class Readme(Case):
         ran = 0
         for words in commands:
             if words[0] == "view" and "--html" not in words:
-                continue  # serves until it is ended
+                continue  # runs until it is stopped
             model = "TRANSLATOR" if words[1] in ("translate", "chat", "summarise") else "MODEL"
             done = run(*(model if word == "MODEL" else word.replace("L3.H5", "L0.H1") for word in words), folder=self.folder)
             self.assertEqual(done.code, 0, f"{words}: {done.errors}")
             ran += 1
-            if words[0] != "train" and not any(word.startswith("models/") for word in words) and "--trace" not in words:  # these say on stderr what they begin, and that bf16 becomes f32
+            if words[0] != "train" and not any(word.startswith("models/") for word in words) and "--trace" not in words:  # these write to stderr what they start, and that bf16 is converted to f32
                 self.assertEqual(done.errors, "", words)
         self.assertGreaterEqual(ran, 13)
 

@@ -1,4 +1,4 @@
-"""What goes wrong is said in one line that names what, where and what to do; exit codes are 1 for what could not be done, 2 for wrong usage."""
+"""Errors are reported in one line that says what is wrong, where, and what to do. Exit codes: 1 if something could not be done, 2 for wrong usage."""
 
 import json
 import os
@@ -341,7 +341,7 @@ class Traces(Case):
 
     def test_traces_that_are_cut_or_grown_are_refused(self):
         whole = self.kept.read_bytes()
-        size = len(whole)  # the header names the instruction set
+        size = len(whole)  # not constant: the header contains the name of the instruction set
         self.kept.write_bytes(whole[:-4])
         self.fails(f'kept.trace: tensor "text": header says bytes {size - 6}..{size}, the file ends at {size - 4}. The download is probably incomplete.')
         self.kept.write_bytes(whole + b"x")
@@ -542,7 +542,7 @@ class Output(Case):
         self.assertEqual(waiting.wait(10), 130)
         waiting.stdin.close()
         waiting.stdout.close()
-        # While a file is being written: as soon as its temporary appears.
+        # While a file is being written: waits until its temporary file appears.
         before = {"in.safetensors"}
         arguments = self.attend("out", 3000, "--weights")
         writing = subprocess.Popen([BINARY, *arguments], cwd=self.folder, stdout=subprocess.DEVNULL, env=environment())

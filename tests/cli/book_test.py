@@ -1,4 +1,4 @@
-"""The model that ships: what its card promises."""
+"""The language model in this repository: the properties that its model card states."""
 
 import json
 import random
@@ -14,7 +14,7 @@ class Book(Case):
         text = (BOOK / "held-out.txt").read_text(encoding="utf-8")
         self.assertGreater(len(text.encode()), 400_000)
         part = self.folder / "part.txt"
-        part.write_text(text[60_000:120_000], encoding="utf-8")  # of War and Peace
+        part.write_text(text[60_000:120_000], encoding="utf-8")  # from War and Peace
         done = run("run", "score", BOOK, "--file", part, "--json")
         self.assertEqual(done.code, 0, done.errors)
         told = done.json
@@ -54,7 +54,7 @@ class Book(Case):
         self.assertGreater(previous["previous"], 0.7)
         self.assertGreater(induction["induction"], 0.3)
         self.assertLess(previous["layer"], induction["layer"])
-        # Without it, what comes again is foretold worse.
+        # Without it, repeated text is predicted worse.
         name = f"L{induction['layer']}.H{induction['head']}"
         twice = f"{passage} {passage}"
         self.assertGreater(self.bits(twice, "--knock-out", name), self.bits(twice))

@@ -1,4 +1,4 @@
-"""The demo's page of pictures: every model that ships with an example.json is run on it and shown, and a wrong example is refused by name."""
+"""The demo's page of examples: every shipped model with an example.json is run on it and shown, and a wrong example is refused by name."""
 
 import json
 import shutil
@@ -6,7 +6,7 @@ from urllib.parse import parse_qs
 
 from support import ROOT, Case, run
 
-SHOWN_BY_CODE = {"book"}  # on a page that it writes itself
+SHOWN_BY_CODE = {"book"}  # its page is generated separately
 
 
 class Demo(Case):

@@ -1,4 +1,4 @@
-"""Dialogues: the next turn is learned from the turns before it, measured, written and chosen; run chat keeps what was said."""
+"""Dialogues: the next turn is learned from the turns before it, measured, written and selected; run chat remembers the conversation."""
 
 import json
 import random
@@ -21,7 +21,7 @@ MARIAN = {
 
 
 def write_data(folder):
-    """Who somebody is was said two turns before it is asked."""
+    """Writes dialogues in which a name is given two turns before it is asked for."""
     chance = random.Random(4)
     for part, count in (("train", 300), ("valid", 30), ("test", 40)):
         lines = []
@@ -94,7 +94,7 @@ class Dialogues(Case):
     def test_the_next_turn_is_chosen_among_lines(self):
         lines = self.folder / "lines.txt"
         lines.write_text("".join(f"you are {name}\n" for name in NAMES) + "hello\n", encoding="utf-8")
-        ratings = {}  # of each line behind what each name said
+        ratings = {}  # of each line after each name's turns
         for name in NAMES:
             done = self.chat(f"i am {name}\nwho am i\n", "--choose", lines, "--json")
             first, second = [json.loads(line) for line in done.out.splitlines()]
@@ -102,10 +102,10 @@ class Dialogues(Case):
             self.assertEqual((len(second["candidates"]), second["text"]), (7, second["candidates"][0]["text"]))
             ratings[name] = {candidate["text"]: candidate["rating"] for candidate in second["candidates"]}
             self.assertEqual(max(ratings[name], key=ratings[name].get), second["text"])
-        for name in NAMES:  # a turn fits nowhere better than where it belongs
+        for name in NAMES:  # a turn is rated highest where it belongs
             self.assertEqual(max(NAMES, key=lambda other: ratings[other][f"you are {name}"]), name)
         alone = json.loads(self.chat("who am i\n", "--choose", lines, "--turns", "0", "--json").out)
-        for candidate in alone["candidates"]:  # without turns nothing fits better than by itself
+        for candidate in alone["candidates"]:  # without earlier turns every line has its own unconditional rating
             self.assertAlmostEqual(candidate["rating"], 0, delta=SUM)
 
     def test_a_trace_has_the_turns_as_segments(self):

@@ -1,4 +1,4 @@
-"""The translator that ships: what its card promises."""
+"""The translator in this repository: the properties that its model card states."""
 
 import unicodedata
 from pathlib import Path
@@ -7,7 +7,8 @@ from support import Case, run
 
 EN_FR = Path(__file__).resolve().parents[2] / "models/en-fr"
 
-# By hand: sentences, and which French word (any of them, where it is written) belongs to which English one. Adjectives after their nouns are written with a *.
+# Aligned by hand: sentences, and the French word (any of them, where it is written) that belongs to each English one. Adjectives that
+# follow their nouns are marked with a *.
 ALIGNED = """
 The red car is in front of the house. | red*=rouge car=voiture house=maison
 She has blue eyes. | blue*=bleus eyes=yeux

@@ -1,4 +1,4 @@
-"""clearhead run generate and translate under the rules of generation, and ask of a text whose tokenizer inserts marks."""
+"""clearhead run generate and translate with the rules of generation_config.json, and ask about a text whose tokenizer inserts marks."""
 
 import json
 import shutil
@@ -37,7 +37,7 @@ class Generation(Case):
         self.assertEqual(tokens({"top_k": 1}, *few), greedy)
         self.assertEqual(tokens({"top_p": 1e-6}, *few), greedy)
         self.assertEqual(tokens({"temperature": 1e-4}, *few), greedy)
-        self.assertNotEqual(tokens({"top_k": 1}, "--top-k", 0, *few), greedy)  # what is given goes before
+        self.assertNotEqual(tokens({"top_k": 1}, "--top-k", 0, *few), greedy)  # options override the file
         self.assertEqual(len(tokens({"max_new_tokens": 7, "top_k": 1})), 7)
         self.assertEqual(len(tokens({})), 64)
         prompt = len(self.ok("tokens", model, "It was a dark", "--json").json["tokens"])
@@ -57,7 +57,7 @@ class Generation(Case):
         self.assertIn(f'{model}/generation_config.json: "temperature": expected a number above 0, found 0', done.errors)
 
     def refused_because_of_max_length(self, model):
-        """The prompt of 200 letters has no room for new tokens, with --lines as an error of its line."""
+        """The prompt of 200 letters leaves no room for new tokens; with --lines this is an error of its line."""
         (model / "generation_config.json").write_text('{"max_length": 30}')
         long, says = "a b " * 50, r'has [0-9]+ tokens, and .* may have 30 \("max_length"\)'
         alone = run("run", "generate", model, long, "--json")
@@ -70,7 +70,7 @@ class Generation(Case):
         self.assertRegex(answers[1]["error"], "^line 2 " + says)
 
     def test_the_end_token_is_that_of_generation_config_json(self):
-        """As in transformers: where the file exists, config.json is not asked for what it leaves out."""
+        """As in transformers: if the file exists, config.json is not read for settings that it omits."""
         model = self.folder / "book"
         shutil.copytree(BOOK, model)
         given = ("run", "generate", model, "It was a dark", "--greedy", "--max-tokens", 24, "--json")

@@ -1,4 +1,4 @@
-"""Traces whose queries or keys are no tokens, in the terminal: rows and columns have the names of their items."""
+"""Traces whose queries or keys are not tokens, in the terminal: rows and columns have the names of their items."""
 
 import re
 import shutil
@@ -52,7 +52,7 @@ class Items(unittest.TestCase):
     def test_what_a_sink_logit_takes_is_said(self):
         model, story = str(support.ROOT / "models/stories"), self.folder / "story.txt"
         story.write_text("Mary got the milk there.\nJohn moved to the bedroom.\nDaniel went to the garden.\n")
-        for place, least, most in (("kitchen", 60, 99), ("bedroom", 0, 20)):  # no statement says so; the second one does
+        for place, least, most in (("kitchen", 60, 99), ("bedroom", 0, 20)):  # no statement says the first; the second statement says the other
             question = ("--file", str(story), "--question", f"Is John in the {place}?", "--head", "L0.H0")
             row = support.run("show", model, *question, "--query", "query", "--json").json
             left = 100 * row["sink_logit"]

@@ -1,4 +1,4 @@
-"""run TASK --lines: an answer a line, in order, equal to the line's own answer; errors name the line."""
+"""run TASK --lines: one answer per line, in order, equal to the answer for that line alone; errors name the line."""
 
 import array
 import json
@@ -20,7 +20,7 @@ class Lines(Case):
         return model
 
     def answering(self):
-        """A model that finds answers, in windows of the few tokens that it reads."""
+        """A question-answering model with windows of the few tokens that it supports."""
         model = self.golden("bert/answers")
         config = json.loads((model / "config.json").read_text())
         (model / "config.json").write_text(json.dumps(config | {"answers": {"window": 20, "overlap": 4, "longest": 5, "threshold": 0}}))

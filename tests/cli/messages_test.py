@@ -1,4 +1,4 @@
-"""What a first-time user is told after a wrong command line: what is wrong, where, and what to give instead."""
+"""Messages that a first-time user gets after a wrong command line: what is wrong, where, and what to give instead."""
 
 from support import ROOT, Case, run
 

@@ -1,17 +1,17 @@
-"""What holds of the options of every command: they are found by walking the help of the program."""
+"""Rules for the options of all commands. The options are collected from the help of the program."""
 
 import json
 import re
 
 from support import ROOT, Case, run
 
-# An option's line of the help: its names, then what it takes.
+# A line for an option in the help: its names, then its argument.
 OPTION = re.compile(r"^  (?:-\w,)?(?:-\w|--[\w-]+)(?:,--?[\w-]+)*( [^a-z ].*?)?(?:  |$)")
 
 
 class Options(Case):
     def commands(self, *before):
-        """Every command with its help, those of `run` and `bench` included."""
+        """Yields every command with its help, including the subcommands of `run` and `bench`."""
         told = self.ok(*before, "--help").out
         listed = told.partition("Subcommands:\n")[2].partition("\n\n")[0]
         names = re.findall(r"^  ([a-z]+) ", listed, re.MULTILINE)
@@ -20,7 +20,7 @@ class Options(Case):
             yield from self.commands(*before, name)
 
     def said(self, *arguments, **options):
-        """Of a model in bf16, which is announced on stderr."""
+        """Runs a command that must succeed. stderr may contain text, because the model is in bf16 and a message says so."""
         done = run(*arguments, **options)
         self.assertEqual(done.code, 0, (arguments, done.errors))
         return done
@@ -34,7 +34,7 @@ class Options(Case):
                     continue
                 count += 1
                 self.assertNotIn("...", found[1] or "", (command, line))
-        self.assertGreater(count, 150)  # the walk finds them
+        self.assertGreater(count, 150)  # options were found
 
     def test_texts_after_options_of_several_values_are_texts(self):
         text = "a b c d"

@@ -1,4 +1,4 @@
-"""robust: how far answers and maps move; and recipes that train on the same noise."""
+"""clearhead robust: how much answers and maps change; and recipes that train with the same noise."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ from train_task_test import TaskCase
 from translate_test import write_translator
 
 CHANGES = ["none", "typos", "upper case", "lower case", "truncation", "distractor before", "distractor after", "token dropout", "position shift", "padding after"]
-ROUNDING = 1e-4  # of a probability: the order of f32 sums
+ROUNDING = 1e-4  # for a probability: different orders of f32 sums
 
 
 def by_change(report):
@@ -41,19 +41,19 @@ class Classifiers(TaskCase):
                 if interval:
                     self.assertLessEqual(interval["low"], interval["mean"], (name, measure))
                     self.assertLessEqual(interval["mean"], interval["high"], (name, measure))
-        # What must change nothing changes nothing; what is in no word of the text changes its maps.
+        # Padding and lower case must change nothing; a distractor must change the maps.
         self.assertEqual(changes["padding after"]["stays"]["mean"], 1)
         self.assertLess(abs(changes["padding after"]["probability_change"]["mean"]), ROUNDING)
         self.assertLess(changes["padding after"]["divergence"]["mean"], ROUNDING)
         self.assertEqual(changes["lower case"]["divergence"]["mean"], 0)  # the texts are in lower case
         self.assertEqual(changes["lower case"]["stays"]["mean"], 1)
         self.assertGreater(changes["distractor before"]["divergence"]["mean"], 0.01)
-        self.assertLess(changes["upper case"]["accuracy"]["mean"], 0.9)  # a word in capitals was never seen
+        self.assertLess(changes["upper case"]["accuracy"]["mean"], 0.9)  # words in capitals did not occur in training
         heads = report["heads_that_move_first"]
         self.assertEqual(sorted(head["head"] for head in heads), ["L0.H0", "L0.H1", "L1.H0", "L1.H1"])
         means = [head["divergence"]["mean"] for head in heads]
         self.assertEqual(means, sorted(means, reverse=True))
-        # A typo in every word is worse than one in every tenth.
+        # A typo in every word is worse than one in every tenth word.
         worse = by_change(self.report("--typos", 1))["typos"]
         self.assertLess(worse["probability_change"]["mean"], changes["typos"]["probability_change"]["mean"])
         self.assertGreater(worse["divergence"]["mean"], changes["typos"]["divergence"]["mean"])
@@ -145,7 +145,7 @@ class LanguageModels(Case):
         changes = by_change(self.ok("robust", self.causal, "--file", file, "--piece", 200, "--json").json["files"][0])
         self.assertEqual(list(changes), [*CHANGES, "padding before"])
         self.assertGreater(changes["none"]["bits_per_byte"]["mean"], 0)
-        # Nothing later is seen: what follows a token changes neither its bits nor its maps.
+        # No token sees later tokens, so text after a token changes neither its bits nor its maps.
         for name in ("truncation", "distractor after", "padding after", "padding before"):
             self.assertLess(abs(changes[name]["bits_per_byte_change"]["mean"]), ROUNDING, name)
             self.assertLess(changes[name]["divergence"]["mean"], ROUNDING, name)

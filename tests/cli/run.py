@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the tests of the command line: run.py CLEARHEAD CLEARHEAD_KNOWN_MODELS [unittest options]."""
+"""Runs the command-line tests: run.py CLEARHEAD CLEARHEAD_KNOWN_MODELS [unittest options]."""
 
 import os
 import sys

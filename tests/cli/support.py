@@ -1,4 +1,4 @@
-"""What every test of the command line shares: running it, models with known answers, safetensors without any package."""
+"""Shared by all tests of the command line: running it, models with known answers, and safetensors without any package."""
 
 import array
 import json
@@ -16,17 +16,17 @@ BINARY = Path(os.environ.get("CLEARHEAD", ROOT / "build/release/clearhead"))
 KNOWN_MODELS = Path(os.environ.get("CLEARHEAD_KNOWN_MODELS", ROOT / "build/release/clearhead-known-models"))
 KINDS = {"F32": ("f", 4), "BF16": ("H", 2), "I32": ("i", 4), "BOOL": ("B", 1), "I64": ("q", 8)}
 
-# How far numbers may be apart, as tests/tolerance.h has it for C++: of max(1, |value|), or in decimal places.
-SUM = 1e-5  # f32 sums and what follows from them
-KEPT = 1e-6  # the same f32, kept in a file and found by another run
-TOTAL = 1e-4  # sums of a tensor's f32
+# Tolerances, like those of tests/tolerance.h for C++: times max(1, |value|), or in decimal places.
+SUM = 1e-5  # f32 sums and results that depend on them
+KEPT = 1e-6  # the same f32, saved to a file and found by another run
+TOTAL = 1e-4  # sums over the f32 numbers of a tensor
 DOUBLE = 1e-9  # the same double, from two commands
 BF16 = 0.01  # a weight of a model in bf16
-LAW_PLACES = 3  # what the law of a known model says: others take the rest
-SHARE_PLACES = 4  # of a row of f32
+LAW_PLACES = 3  # weights that the law of a known model predicts; other keys get the rest
+SHARE_PLACES = 4  # fractions of a row of f32
 ROW_PLACES = 5  # a row's sum
-LINE_PLACES = 5  # a line's answer, alone and beside others
-F32_PLACES = 6  # one f32 as it is printed
+LINE_PLACES = 5  # the answer for a line, alone and among others
+F32_PLACES = 6  # one f32, as printed
 
 
 class Done:
@@ -52,7 +52,7 @@ def run(*arguments, stdin=b"", folder=None, timeout=60, **changes):
 
 
 def write_wordpiece(folder, words):
-    """A tokenizer of these words, and of BERT's special tokens around a text or a pair."""
+    """Writes a tokenizer with these words, and with BERT's special tokens around a text or a pair."""
     vocabulary = {token: at for at, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])}
     special = {name: {"id": name, "ids": [vocabulary[name]], "tokens": [name]} for name in ("[CLS]", "[SEP]")}
     cls, end = {"SpecialToken": {"id": "[CLS]", "type_id": 0}}, [{"SpecialToken": {"id": "[SEP]", "type_id": side}} for side in (0, 1)]
@@ -102,13 +102,13 @@ def read_safetensors(path):
 
 
 def columns(text):
-    """Columns that a line takes in a terminal, for texts without joined emoji."""
+    """Number of terminal columns of a line, for texts without joined emoji."""
     wide = sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text if unicodedata.combining(c) == 0)
     return wide - sum(1 for c in text if unicodedata.category(c) in ("Cf", "Mn"))
 
 
 class Case(unittest.TestCase):
-    """Has the two known models, a text with a needle, and a folder of its own."""
+    """Provides the two known models, a text with a needle, and a temporary folder."""
 
     maxDiff = 4000
 
@@ -133,13 +133,13 @@ class Case(unittest.TestCase):
         return done
 
     def refused(self, code, message, *arguments, **options):
-        """Exits with the code, says exactly this one line, prints nothing else."""
+        """Expects this exit code, exactly this one line on stderr, and no other output."""
         done = run(*arguments, **options)
         self.assertEqual(done.errors, f"clearhead: {message}\n")
         self.assertEqual((done.code, done.out), (code, ""))
 
     def manifests(self, page):
-        """What an offline page says of each trace it holds."""
+        """The manifest of each trace in an offline page."""
         text = page.read_text(encoding="utf-8")
         begin = text.index(">", text.index('id="clearhead-manifest"')) + 1
         return json.loads(text[begin : text.index("</script", begin)])

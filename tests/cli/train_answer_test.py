@@ -1,4 +1,4 @@
-"""Answers as spans of a text: learned, measured at the threshold that validation chose, found by `run answer`, and the mistakes in data."""
+"""Answers as spans of a text: learned, measured at the threshold that validation chose, found by `run answer`; and errors in data."""
 
 import json
 import random
@@ -11,7 +11,7 @@ WORDS = sorted({word for part in (*COLOURS, *ANIMALS, *FILLERS, "which colour ?"
 
 
 class AnswerCase(Case):
-    """Texts with an animal, a colour, both or neither; questions for one of them."""
+    """Texts with an animal, a colour, both or neither; questions about one of them."""
 
     def setUp(self):
         super().setUp()

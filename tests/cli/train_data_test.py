@@ -1,4 +1,4 @@
-"""The data of a run from the command line: what is said of it, and where it is found again."""
+"""The data of a run from the command line: its summary, and how it is found again."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""Documents from the command line: word vectors of another model, folds, passages of books, and summaries that attention chooses."""
+"""Documents from the command line: word vectors of another model, folds, passages of books, and summaries selected by attention."""
 
 import json
 import random
@@ -36,7 +36,7 @@ class DocumentsCase(NetworkCase):
 
 
 class Folds(DocumentsCase):
-    """Every line of all files tests in one fold; the recipe says which fold is held out."""
+    """Every line of all files is test data in exactly one fold; the recipe names the fold that is held out."""
 
     def setUp(self):
         super().setUp()
@@ -69,7 +69,7 @@ class Folds(DocumentsCase):
 
 
 class Vectors(DocumentsCase):
-    """A parameter that starts from a tensor of another model, with that model's tokenizer."""
+    """A parameter that is initialised from a tensor of another model, with that model's tokenizer."""
 
     def setUp(self):
         super().setUp()
@@ -161,7 +161,7 @@ class Vectors(DocumentsCase):
 
 
 class Books(DocumentsCase):
-    """Passages of books, whose label is their book."""
+    """Passages of books, labelled with their book."""
 
     def test_they_are_told_by_their_words(self):
         parts = {}
@@ -189,7 +189,7 @@ class Books(DocumentsCase):
 
 
 class Summaries(DocumentsCase):
-    """One sentence of each document is about an animal, and so is the summary."""
+    """One sentence of each document is about an animal, and so is its summary."""
 
     def setUp(self):
         super().setUp()
@@ -210,7 +210,7 @@ class Summaries(DocumentsCase):
         self.assertGreater(measured["rougeL"], 0.9)
         self.assertEqual(measured["counted"], 40)
         text = "We met it. On a road the cat met. It met we today."
-        self.assertEqual(self.done("run", model, text).out, "On a road the cat met.\n")  # its own task, without naming it
+        self.assertEqual(self.done("run", model, text).out, "On a road the cat met.\n")  # the model's own task, without naming it
         weights = self.done("run", "summarise", model, text, "--json").json["sentences"]
         self.assertEqual([len(weights), weights[0]["sentence"]], [3, "On a road the cat met."])
         self.assertAlmostEqual(sum(one["weight"] for one in weights), 1, 5)

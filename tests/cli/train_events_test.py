@@ -1,4 +1,4 @@
-"""What a run tells TensorBoard, read by a reader of our own, and by TensorBoard's where that is installed (pip install tensorboard)."""
+"""TensorBoard events of a run, read by our own reader, and by TensorBoard if it is installed (pip install tensorboard)."""
 
 import csv
 import importlib.util
@@ -40,7 +40,7 @@ def records(path):
 
 
 def message(data):
-    """field → its values in order: integers, floats, bytes."""
+    """Parses a protobuf message: field → its values in order (integers, floats, bytes)."""
     out, at = {}, 0
 
     def varint():
@@ -68,7 +68,7 @@ def message(data):
 
 
 def events(folder):
-    """tag → {step: value message} as a reader keeps it: a start forgets what was said of its step and later ones."""
+    """tag → {step: value message}, as a reader keeps it: a session start discards the values of its step and of later ones."""
     kept = {}
     for path in sorted(folder.glob("events.out.tfevents.*")):
         first = True
@@ -123,14 +123,14 @@ class Events(TrainingCase):
             self.assertEqual(sorted(set(limits)), list(limits))
             self.assertEqual(sum(counts), count)
             begin = -math.inf
-            for end, expected in zip(limits, counts, strict=True):  # a bucket holds its lower end where positive, its upper end where negative
+            for end, expected in zip(limits, counts, strict=True):  # a positive bucket includes its lower end, a negative one its upper end
                 inside = sum(begin <= v < end if end > 0 else begin < v <= end for v in values)
                 self.assertEqual(inside, expected, (name, begin, end))
                 begin = end
             self.assertEqual(message(kept[f"gradients/{name}"][20][5][0])[3], [math.prod(shape)])
 
     def killed_and_resumed(self):
-        """A run that was killed between checkpoints, and ended later; the steps that were reported before and after its checkpoint."""
+        """Kills a run between checkpoints and resumes it. Returns the steps that were reported before and after its checkpoint."""
         self.write(steps=400, report=1, validate=100, checkpoint=50)
         process = subprocess.Popen([BINARY, "train", self.recipe, f"data={self.folder}", "-o", self.folder / "run", "--json"], stdout=subprocess.PIPE,
                                    stderr=subprocess.DEVNULL, env=environment())

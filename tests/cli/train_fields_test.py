@@ -1,4 +1,4 @@
-"""train --fields: the declared fields of recipes, in the terminal and in docs/recipe-fields.md; a task whose data is generated."""
+"""train --fields: the declared fields of recipes, in the terminal and in docs/recipe-fields.md; a task with generated data."""
 
 import importlib.machinery
 import importlib.util
@@ -24,7 +24,7 @@ class Fields(Case):
         self.assertEqual(self.ok("train", "--fields", "sort").out.splitlines()[0], "kind: sort (required)")
 
     def test_every_field_of_the_shipped_recipes_is_declared(self):
-        """The reader takes a field by its row only; so a recipe that is read has no other. Here by their names alone."""
+        """The reader refuses undeclared fields, so a recipe that is read has none. This test compares only their names."""
         declared = {}
         for line in self.ok("train", "--fields", "--json").out.splitlines():
             row = json.loads(line)
@@ -49,4 +49,4 @@ class Fields(Case):
         measured = json.loads(self.ok("train", ROOT / "recipes/sort-digits.json", "task.longest=3", "task.examples=2000", "--test", folder / "best", "--json").out)
         self.assertGreater(measured["digits"], 0.9)
         spans = [line.split()[2:] for line in self.ok("run", "tag", folder / "best", "7 1").out.splitlines()]
-        self.assertEqual([span[-1] for span in spans], ["7", "1"])  # no row for the space between
+        self.assertEqual([span[-1] for span in spans], ["7", "1"])  # the space between has no row

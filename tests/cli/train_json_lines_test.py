@@ -1,4 +1,4 @@
-"""JSON lines in recipes: what is trained and measured is what a plain file with the same texts gives."""
+"""JSON lines in recipes: training and test results equal those of a plain file with the same texts."""
 
 import json
 
@@ -14,7 +14,7 @@ def lines_of(objects):
 
 class JsonLines(TrainingCase):
     def outcome(self, name, recipe):
-        """Batches, training and test by a recipe, without what names the file."""
+        """Batches, training and test results of a recipe, without the fields that name the file."""
         self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
         batches = self.ok("train", self.recipe, f"data={self.folder}", "--batches", "2", "--json").out
         done = self.train(name, "--json")
@@ -28,7 +28,7 @@ class JsonLines(TrainingCase):
 
     def same(self, found, expected):
         for what, value in expected.items():
-            self.assertTrue(found[what] == value, what)  # assertEqual's account of a difference takes minutes
+            self.assertTrue(found[what] == value, what)  # the diff of assertEqual takes minutes
 
     def test_texts_are_those_of_a_plain_file(self):
         turns = [[f"turn {i * 7 % 50}", f"é {i * i}."] for i in range(300)]

@@ -1,4 +1,4 @@
-"""train --list: every recipe has its line in recipes/table.tsv, and the README shows the same."""
+"""train --list: every recipe has a line in recipes/table.tsv, and the README shows the same lines."""
 
 import re
 

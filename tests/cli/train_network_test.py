@@ -1,4 +1,4 @@
-"""Networks of parts from the command line: trained on made-up data, measured, asked, looked into."""
+"""Networks made of parts, from the command line: trained on synthetic data, measured, run and inspected."""
 
 import json
 import random
@@ -24,7 +24,7 @@ class NetworkCase(Case):
         return done
 
     def goes_on(self):
-        """A run that is killed after a checkpoint and resumed ends with the bits of one that was not."""
+        """Expects that a run that is killed after a checkpoint and resumed ends with the same bits as an uninterrupted one."""
         whole, killed = self.trained(folder="whole"), self.folder / "killed"
         with subprocess.Popen([BINARY, "train", self.recipe, f"data={self.folder}", "-o", killed], env=environment(),
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
@@ -38,7 +38,7 @@ class NetworkCase(Case):
 
 
 class Title(NetworkCase):
-    """Three sentences, each with a name, one of which is presented; the title is that name. Names of the test part never were a title."""
+    """Three sentences, each with a name, one of which is presented: that name is the title. Names of the test part do not occur in other titles."""
 
     def setUp(self):
         super().setUp()
@@ -90,7 +90,7 @@ class Title(NetworkCase):
 
 
 class Document(NetworkCase):
-    """Documents of three sentences; one word of one sentence says which class it is."""
+    """Documents of three sentences; one word in one sentence determines the class."""
 
     def setUp(self):
         super().setUp()
@@ -115,7 +115,7 @@ class Document(NetworkCase):
         model = self.trained() / "best"
         measured = self.done("train", self.recipe, f"data={self.folder}", "--test", model, "--json").json
         self.assertGreater(measured["accuracy"], 0.9)
-        answer = self.done("run", model, "We met it today. A dog on a road. It met we.").out  # its own task, without naming it
+        answer = self.done("run", model, "We met it today. A dog on a road. It met we.").out  # the model's own task, without naming it
         self.assertRegex(answer.splitlines()[0], r"9\d\.\d+ %  animal")
         many = self.done("run", "classify", model, "--lines", "--json", "We met a hen.\nAn axe. On a road.").out
         self.assertEqual([json.loads(line)["classes"][0]["label"] for line in many.splitlines()], ["animal", "tool"])
@@ -143,7 +143,7 @@ class Document(NetworkCase):
 
 
 class Translator(NetworkCase):
-    """Words that are written in upper case, by a recurrent translator."""
+    """A recurrent translator that writes words in upper case."""
 
     def setUp(self):
         super().setUp()
@@ -169,7 +169,7 @@ class Translator(NetworkCase):
         self.assertEqual([one["text"] for one in said["translations"]], ["ABCD", "DCBA"])
         self.assertTrue(sorted((out / "watch").glob("*.trace")))
         tested = self.done("train", self.recipe, f"data={self.folder}", "--test", model, "--json").json
-        self.assertEqual(tested["bleu"], 0)  # one word has no four in a row
+        self.assertEqual(tested["bleu"], 0)  # one word contains no 4-gram
         self.assertGreater(tested["exact"], tested["pairs"] / 2)
         trace = self.folder / "one.trace"
         self.done("run", model, "abcd", "--trace", trace)

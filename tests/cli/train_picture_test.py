@@ -1,4 +1,4 @@
-"""Networks of pictures from the command line: trained on made-up bitmaps and scenes of them, measured, asked, looked into."""
+"""Networks for pictures, from the command line: trained on synthetic bitmaps and scenes of them, measured, run and inspected."""
 
 import json
 import random
@@ -9,11 +9,11 @@ from support import run
 from train_network_test import NetworkCase
 
 SIDE = 8
-BARS = {"3": lambda x, y, at: y == at, "7": lambda x, y, at: x == at}  # lying and standing
+BARS = {"3": lambda x, y, at: y == at, "7": lambda x, y, at: x == at}  # horizontal and vertical
 
 
 def png(pixels):
-    """A grey picture of rows of 0 to 255."""
+    """A grey picture from rows of values from 0 to 255."""
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     header = struct.pack(">IIBBBBB", len(pixels[0]), len(pixels), 8, 0, 0, 0, 0)
@@ -21,7 +21,7 @@ def png(pixels):
 
 
 class PictureCase(NetworkCase):
-    """Bars that lie or stand."""
+    """Horizontal and vertical bars."""
 
     TASK = {"kind": "classify", "train": "train.tsv", "valid": "valid.tsv", "test": "test.tsv", "label": 1,
             "pictures": {"form": "bits", "column": 2, "distort": {"shift": 1, "rotate": 5}}}

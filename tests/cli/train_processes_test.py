@@ -1,4 +1,4 @@
-"""Training by several processes: the bits of one, whoever computes which part of a step, and nothing lost when one of them is."""
+"""Training by several processes: the same bits as one process, however a step is distributed, and no loss if a process dies."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ import unittest
 from support import BINARY, Done, environment
 from train_test import MARIAN, TrainingCase
 
-# Also where the tests run as root, with more processes than cores.
+# Also if the tests run as root, and with more processes than cores.
 ALLOWED = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_rmaps_base_oversubscribe": "1"}
 
 
@@ -92,15 +92,15 @@ class Processes(TrainingCase):
         self.assertEqual(self.files("lost"), self.files("alone"))
 
     def test_ctrl_c_saves_and_another_number_goes_on_with_the_bits_of_a_run_that_never_stopped(self):
-        # Seconds, of a quick machine too: mpirun waits one of them before it asks. It reads nothing meanwhile, so that a process with much to say would wait for it
-        # until it is killed.
+        # The run must take seconds even on a fast machine, because mpirun waits one second before it passes the signal on. It reads nothing
+        # meanwhile, so a process with much output would block until it is killed.
         settings = ["steps=3000", "report=75", "validate=3000", "checkpoint=3000"]
         self.assertEqual(self.train("one", *settings).code, 0)
         run = subprocess.Popen(self.command(2, self.recipe, f"data={self.folder}", *settings, "-o", self.folder / "asked"),
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(**ALLOWED))
         try:
             self.assertRegex(run.stdout.readline(), "^step +75 of 3,?000 ")
-            run.send_signal(signal.SIGINT)  # to mpirun alone, as from a terminal: its processes have groups of their own
+            run.send_signal(signal.SIGINT)  # only to mpirun, as from a terminal: its processes have their own process groups
             errors = run.communicate(timeout=40)[1]
         finally:
             run.kill()

@@ -1,4 +1,4 @@
-"""Questions about stories from the command line: a memory network learns made-up ones, is measured, and names what is wrong with a file."""
+"""Questions about stories from the command line: a memory network learns synthetic stories and is measured; errors in a file are named."""
 
 import json
 import random
@@ -59,7 +59,7 @@ class Stories(Case):
         self.assertIn(f"done: clearhead run classify {self.folder}/run/best", done.errors)
         tested = self.measure("run", "--json").json
         self.assertGreater(tested["details"]["t1"], 0.95)
-        self.assertGreater(tested["details"]["t2"], 0.55)  # whether asks for a comparison, which a memory learns slowly
+        self.assertGreater(tested["details"]["t2"], 0.55)  # "whether" needs a comparison, which a memory network learns slowly
         self.assertGreater(tested["supporting_facts"], 0.8)
         self.assertEqual(tested["counted"], 120)
         self.assertEqual(list(tested["details"]), ["t1", "t2"])

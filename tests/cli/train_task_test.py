@@ -1,4 +1,4 @@
-"""Fine-tuning from the command line: classes of texts and of pairs, tags of words, their metrics, and the models that come of it."""
+"""Fine-tuning from the command line: classes of texts and of pairs, tags of words, their metrics, and the resulting models."""
 
 import csv
 import json
@@ -16,7 +16,7 @@ COLOURS, ANIMALS, FILLERS = ("red", "blue", "green"), ("cat", "dog", "hen"), ("w
 
 
 class TaskCase(Case):
-    """Small made-up files, and a recipe for them."""
+    """Small synthetic files and a recipe for them."""
 
     def setUp(self):
         super().setUp()
@@ -57,7 +57,7 @@ class TaskCase(Case):
 
 
 class Matching(TaskCase):
-    """Pairs that belong together by their words, with no letter in common."""
+    """Pairs that belong together by their words and have no letter in common."""
 
     WORDS = {"north": "vik", "south": "ulm", "east": "dogg", "west": "zabb", "home": "cliff", "town": "exx", "sea": "fjk", "hill": "pyq"}
 
@@ -82,7 +82,7 @@ class Matching(TaskCase):
         self.assertLess(reports[-1]["loss"], reports[0]["loss"])
         tested = self.measured("run")
         self.assertEqual(tested["counted"], 60)
-        # Candidates are different texts, but one may hold the right word and another filler: a third of a chance in eight each.
+        # The candidates are different texts, but others may contain the right word with another filler: a third of a 1/8 chance for each.
         self.assertGreater(tested["chosen"], 0.7)
         self.assertGreaterEqual(tested["reciprocal_rank"], tested["chosen"])
         self.assertIn(f"clearhead run embed {self.folder}/run/best", done.errors)
@@ -144,7 +144,7 @@ class Classification(TaskCase):
     def test_batches_show_what_is_to_be_said_of_each_text(self):
         part = run("train", self.recipe, f"data={self.folder}", "--batches", "1", "--json").json
         self.assertEqual((len(part["ids"]), len(part["targets"]), part["counted"]), (16, 16, 16))
-        for ids, targets in zip(part["ids"], part["targets"]):  # bytes are tokens
+        for ids, targets in zip(part["ids"], part["targets"]):  # a token is a byte
             words = bytes(ids).decode().split()
             self.assertEqual(targets, [0 if set(words) & set(ANIMALS) else 1])
 
@@ -219,7 +219,7 @@ class Classification(TaskCase):
 
 
 class Problems(TaskCase):
-    """Several labels of a text, numbers, and classes that do not weigh alike."""
+    """Several labels per text, regression targets, and classes with different weights."""
 
     def write_lines(self, name, lines):
         (self.folder / name).write_text("".join(f"{label}\t{' '.join(words)}\n" for label, words in lines), encoding="utf-8")
@@ -361,7 +361,7 @@ class Tagging(TaskCase):
 class Masks(TaskCase):
     def test_masked_words_are_learned_measured_and_filled(self):
         write_wordpiece(self.folder / "words", [*COLOURS, *ANIMALS, *FILLERS])
-        pairs = dict(zip(COLOURS, ANIMALS))  # a colour says which animal follows
+        pairs = dict(zip(COLOURS, ANIMALS))  # a colour determines the animal that follows
 
         def line():
             colour = self.random.choice(COLOURS)

@@ -1,4 +1,4 @@
-"""Training from the command line: a run that is killed goes on with the same bits, and what comes of it is a model like any other."""
+"""Training from the command line: a run that is killed and resumed gives the same bits, and its model works like any other."""
 
 import json
 import os
@@ -25,7 +25,7 @@ MARIAN = {
 
 
 class TrainingCase(Case):
-    """A text, a small recipe for it, and training by it."""
+    """Has a text and a small recipe for it, and trains with that recipe."""
 
     def setUp(self):
         super().setUp()
@@ -47,7 +47,7 @@ class TrainingCase(Case):
         return subprocess.Popen([BINARY, "train", *arguments], cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
 
     def stopped(self, process, by):
-        """Sends a signal after the first report; what is said on stderr."""
+        """Sends a signal after the first report and returns the text on stderr."""
         process.stdout.readline()
         process.send_signal(by)
         _, errors = process.communicate(timeout=30)
@@ -56,13 +56,13 @@ class TrainingCase(Case):
 
 
 class RunsThatMeet(TrainingCase):
-    """Two runs of one folder, data that changed, signals, and sizes that no machine has."""
+    """Two runs in the same folder, changed data, signals, and sizes that no machine has."""
 
     def test_a_folder_belongs_to_one_process_at_a_time(self):
         self.write(steps=100000)
         first = self.start(self.recipe, f"data={self.folder}", "-o", "run")
         first.stdout.readline()
-        for _ in range(100):  # the first checkpoint
+        for _ in range(100):  # waits for the first checkpoint
             if (self.folder / "run/checkpoint.safetensors").exists():
                 break
             time.sleep(0.05)
@@ -177,7 +177,7 @@ class Training(TrainingCase):
             if (self.folder / "killed/checkpoint.safetensors").exists():
                 command = [BINARY, "train", "--resume", self.folder / "killed"]
         else:
-            self.fail("it never came to its end")
+            self.fail("the run did not finish")
         self.assertGreater(kills, 0)
         whole, killed = self.files("whole"), self.files("killed")
         self.assertEqual(list(killed), list(whole))
@@ -191,10 +191,10 @@ class Training(TrainingCase):
         done = self.train("second", "--json", "steps=20", "ema_decay=0.9")
         self.assertEqual(done.code, 0, done.errors)
         first = [json.loads(line) for line in done.out.splitlines()][0]
-        self.assertLess(first["loss"], 2.2)  # a new model's first line is above 4.5
+        self.assertLess(first["loss"], 2.2)  # a new model's first loss is above 4.5
         for name in ("config.json", "tokenizer.json"):
             self.assertEqual((self.folder / "second/best" / name).read_bytes(), (self.folder / "first/best" / name).read_bytes(), name)
-        (self.folder / "first").rename(self.folder / "elsewhere")  # a checkpoint holds all it needs
+        (self.folder / "first").rename(self.folder / "elsewhere")  # a checkpoint contains everything that it needs
         again = run("train", "--resume", self.folder / "second")
         self.assertEqual(again.code, 0, again.errors)
         self.assertIn("first/best", self.train("third").errors)
@@ -211,7 +211,7 @@ class Training(TrainingCase):
         part = json.loads(shown[1])
         self.assertEqual([len(row) for row in part["ids"]], [32] * 4)
         for ids, targets in zip(part["ids"], part["targets"], strict=True):
-            self.assertIn(targets.count(-100), (8, 9))  # random tokens count the second time only
+            self.assertIn(targets.count(-100), (8, 9))  # random tokens count only the second time
             self.assertEqual(len(targets), len(ids))
             self.assertTrue(all(target in (-100, after) for target, after in zip(targets, ids[1:])))
         self.write(tokenizer="bytes")
@@ -228,8 +228,8 @@ class Training(TrainingCase):
             losses[name] = [json.loads(line) for line in done.out.splitlines()]
         for changed in ("dropped", "repeated"):
             self.assertNotEqual(losses[changed][0]["loss"], losses["plain"][0]["loss"], changed)
-        self.assertEqual(losses["averaged"][-1]["loss"], losses["plain"][-1]["loss"])  # what is trained is the same,
-        self.assertNotEqual(losses["averaged"][-1]["validation_loss"], losses["plain"][-1]["validation_loss"])  # what is shown is not
+        self.assertEqual(losses["averaged"][-1]["loss"], losses["plain"][-1]["loss"])  # training is the same,
+        self.assertNotEqual(losses["averaged"][-1]["validation_loss"], losses["plain"][-1]["validation_loss"])  # but validation uses the average
         plain, narrow = (read_safetensors(self.folder / name / "best/model.safetensors") for name in ("plain", "narrow"))
         for name, (shape, values) in plain.items():
             self.assertEqual(narrow[name][0], shape)
@@ -328,7 +328,7 @@ class Training(TrainingCase):
         self.refused(1, f"{self.recipe}: \"splits\" leaves no test data", "train", self.recipe, f"data={self.folder}", "--test", self.folder / "run/best")
 
     def rotary_model(self):
-        """The trained model, allowed longer texts: its positions turn, they have no end."""
+        """The trained model with longer texts allowed: rotary positions have no limit."""
         config = self.folder / "run/best/config.json"
         config.write_text(json.dumps(json.loads(config.read_text(encoding="utf-8")) | {"max_position_embeddings": 100000}), encoding="utf-8")
         return self.folder / "run/best"

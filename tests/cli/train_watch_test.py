@@ -1,4 +1,4 @@
-"""A run that is watched leaves traces of the same texts on its way."""
+"""A watched run writes traces of the same texts during training."""
 
 import json
 import struct
@@ -20,7 +20,7 @@ class Watch(TrainingCase):
         self.assertEqual(self.names("run"), [f"step-{step:06}.trace" for step in (0, 5, 20, 45)])
         images = {tag: list(steps) for tag, steps in events(self.folder / "run").items() if tag.startswith("attention/")}
         self.assertEqual(images, {f"attention/dec/{layer}": [0, 5, 20, 45] for layer in (0, 1)})
-        image = message(events(self.folder / "run")["attention/dec/1"][45][4][0])  # two heads, 49 bytes each, two pixels a cell, a gap
+        image = message(events(self.folder / "run")["attention/dec/1"][45][4][0])  # two heads of 49 bytes, two pixels per cell, and a gap
         self.assertEqual((image[1], image[2], image[3]), ([98], [198], [3]))
         self.assertEqual(image[4][0][:8] + image[4][0][16:24], b"\x89PNG\r\n\x1a\n" + struct.pack(">II", 198, 98))
 
@@ -29,7 +29,7 @@ class Watch(TrainingCase):
         self.assertEqual(self.train("run").code, 0)
         begin = 0
         for text in TEXTS:
-            for query in (3, len(text) - 1):  # a byte is a token
+            for query in (3, len(text) - 1):  # a token is a byte
                 alone = self.ok("show", self.folder / "run/best", text, "--head", "L1.H1", "--query", query, "--json").json
                 beside = self.ok("show", self.folder / "run/watch/step-000020.trace", "--head", "L1.H1", "--query", begin + query, "--json").json
                 self.assertEqual([key["key"] for key in beside["keys"]], [key["key"] + begin for key in alone["keys"]])
@@ -67,7 +67,7 @@ class Watch(TrainingCase):
         self.assertEqual([name for name, _, _ in names], ["source 1", "source 2", "target 1", "target 2"])
         self.assertEqual(families["cross"]["query_range"], [names[2][1], names[3][2]])
         self.assertEqual(families["cross"]["key_range"], [0, names[1][2]])
-        # Each target looks at its own source only, with the weights that the pair alone gives.
+        # Each target attends only to its own source, with the weights of the pair alone.
         for at, pair in enumerate(pairs):
             self.pairs({"texts": [pair], "checkpoints": 1})
             out = f"alone-{at}"

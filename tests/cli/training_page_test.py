@@ -1,4 +1,4 @@
-"""The examples of docs/training.md for a reader's own data: the recipes and commands of the page, on tiny files of the described form."""
+"""The examples of docs/training.md for a reader's own data: the page's recipes and commands, on tiny files in the described format."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ WORDS = ("good", "bad", "film", "a", "the", "warm", "cold", "very")
 
 
 def examples(heading):
-    """The examples of a chapter: a paragraph `NAME.json`:, a block of JSON, a block of commands. Returns name, fields, commands of each."""
+    """The examples of a chapter: a paragraph `NAME.json`:, a block of JSON, a block of commands. Returns (name, fields, commands) of each."""
     page = (ROOT / "docs/training.md").read_text(encoding="utf-8")
     chapter = page.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     found = re.findall(r"`([\w-]+\.json)`:\n\n```json\n(.*?)```\n\n```\n(.*?)```", chapter, re.S)
@@ -22,7 +22,7 @@ def examples(heading):
 
 
 def png(value, side):
-    """A grey picture of one value."""
+    """A grey picture in which all pixels have one value."""
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     rows = (b"\0" + bytes([value]) * side) * side
@@ -30,10 +30,10 @@ def png(value, side):
 
 
 class OwnData(Case):
-    """Each test writes files as a chapter describes them, then follows the chapter: all of its commands succeed, and the model answers."""
+    """Each test writes files as a chapter describes them, then follows the chapter: all of its commands must succeed, and the model must answer."""
 
     def follow(self, example, **changes):
-        """Runs an example's commands in the folder, with fewer steps; returns what each printed."""
+        """Runs an example's commands in the folder, with fewer steps. Returns the output of each."""
         name, recipe, commands = example
         (self.folder / name).write_text(json.dumps(recipe | changes), encoding="utf-8")
         self.assertEqual(commands[0][:3], ["clearhead", "train", name])
@@ -58,7 +58,7 @@ class OwnData(Case):
         pretrained, scratch = examples("Fine-tune a classifier on your own CSV")
         answer = self.follow(scratch, tokenizer={"wordpiece": 60}, model=scratch[1]["model"] | {"vocab_size": 60})[1]
         self.assertRegex(answer, "positive|negative")
-        # The other recipe's pretrained model is not in the repository: the one that was just trained takes its place.
+        # The pretrained model of the other recipe is not in the repository, so the model that was just trained replaces it.
         _, answer, words = self.follow(pretrained, **{"from": str(self.folder / "runs/small/best")})
         self.assertRegex(answer, "positive|negative")
         self.assertIn("warm", words)

@@ -1,4 +1,4 @@
-"""A network that writes from sounds, from the command line: tones of a table are learned, measured, written and traced."""
+"""A network that writes text from sounds, from the command line: tones listed in a table are learned, measured, written and traced."""
 
 import json
 import math
@@ -37,7 +37,7 @@ class Transcription(Case):
             "report": 100, "validate": 100, "checkpoint": 300}), encoding="utf-8")
 
     def tone(self, name, *words):
-        """A tone for each word, of its frequency and of some length and loudness, with pauses between."""
+        """Writes a tone for each word: the word's frequency, a random length and loudness, and pauses between tones."""
         samples = []
         for at, word in enumerate(words):
             samples += [0] * (800 if at > 0 else 0)
@@ -84,8 +84,8 @@ class Transcription(Case):
         self.refused(1, f"{best}: a model of type \"listen_attend_spell\" reads a sound, not a text: transcribe() gives it one", "run", "translate", best, "a text")
 
     def explained(self, best, sound):
-        """Of a high tone, a pause and a low one: each word came from the frames of its own, in the mean of several sounds, for what is
-        written second hangs on where the first was heard to end."""
+        """Explains transcripts of a high tone, a pause and a low tone. Each word must come from the frames of its own tone. Shares are averaged
+        over several sounds, because the second word depends on where the model heard the first one end."""
         methods = ["attention", "relevance", "occlusion", "gradient-input"]
         more = [self.folder / self.tone(f"more-{at}.wav", "high", "low") for at in range(10)]
         written = run("run", "transcribe", best, *more, "--json").json["transcripts"]
@@ -98,7 +98,7 @@ class Transcription(Case):
                 self.assertGreater(found["probability"], 0.8)
                 items, half = found["items"], len(found["items"]) / 2
                 self.assertTrue(all(item["text"].endswith(" s") for item in items), items)
-                self.assertTrue(any(item["shares"]["gradient-input"] for item in items), "it says something; where a tone begins and ends, too")
+                self.assertTrue(any(item["shares"]["gradient-input"] for item in items), "some item must have a share by gradient-input")
                 for method in methods[:3]:
                     of = [abs(item["shares"][method]) for item in items]
                     own[word, method].append(sum(share for at, share in enumerate(of) if (at < half) == (word == "high")) / sum(of))
@@ -107,7 +107,7 @@ class Transcription(Case):
                 self.assertLess(found["without"]["unseen"], found["probability"] + 0.01)
         for method in methods[:3]:
             high, low = (sum(own[word, method]) / len(own[word, method]) for word in ("high", "low"))
-            self.assertGreater(high + low, 1.3, f"{method}: {own}")  # 1 would say that both words came from the same frames
+            self.assertGreater(high + low, 1.3, f"{method}: {own}")  # 1 would mean that both words came from the same frames
         self.refused(1, f'{best}: "mid" is not in the generated text: "high low"', "why", best, sound, "--of", "mid")
 
     def test_a_run_goes_on_with_the_same_bits(self):

@@ -1,4 +1,4 @@
-"""run translate: lines to lines over an encoder-decoder with random weights; batches, beams and files agree."""
+"""run translate: lines to lines with an encoder-decoder with random weights; batches, beams and files agree."""
 
 import json
 import random
@@ -10,7 +10,7 @@ WIDTH, INNER, VOCABULARY = 16, 24, 256
 
 
 def write_translator(folder, known):
-    """A Marian of two layers a side over bytes, whose texts end with a line break. `known`: a model to take the tokenizer from."""
+    """Writes a Marian over bytes with two layers in each stack; its texts end with a line break. `known`: a model whose tokenizer is used."""
     chance = random.Random(5)
     tensors = {}
 
@@ -89,7 +89,7 @@ class Translate(Case):
         self.assertNotEqual(first, 10)
         (self.model / "generation_config.json").write_text('{"bad_words_ids": [[%d]], "eos_token_id": 10}' % first)
         self.assertNotIn(first, self.ok(*other).json["translations"][0]["tokens"])
-        # The library leaves a lone end token out of the bad words.
+        # transformers does not ban the end token if it is alone.
         (self.model / "generation_config.json").write_text('{"bad_words_ids": [[10]], "eos_token_id": 10}')
         self.assertEqual(self.ok(*one, "--beams", 1).json, greedy)
 
@@ -102,7 +102,7 @@ class Translate(Case):
 
     def test_a_trace_shows_which_source_words_were_looked_at(self):
         trace = self.folder / "t.trace"
-        text = "a cat sat"  # the model stops at once after others
+        text = "a cat sat"  # for other texts the model stops at once
         done = run("run", "translate", self.model, text, "--max-tokens", 9, "--json", "--align", "--head", "L1.H1", "--trace", trace)
         self.assertEqual((done.code, done.errors), (0, ""))
         (made,) = done.json["translations"]

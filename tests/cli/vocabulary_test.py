@@ -1,4 +1,4 @@
-"""Vocabularies learned from the command line, and taken by the commands that read tokenizers."""
+"""Vocabularies learned from the command line, and used by the commands that read tokenizers."""
 
 import json
 import signal
@@ -59,7 +59,7 @@ class Recipes(Case):
     def setUp(self):
         super().setUp()
         self.data = self.folder / "text.txt"
-        # Words of the held-out half stand nowhere in the training half: a vocabulary that had seen them would hold them.
+        # Words of the held-out half do not occur in the training half, so a vocabulary that was learned from both would contain them.
         self.data.write_text("low lower lowest new newer newest\n" * 40 + "zigzag zigzag zigzag zigzag zigzag\n" * 40, encoding="utf-8")
         self.recipe = self.folder / "small.json"
         self.write({"bpe": 270})
@@ -71,7 +71,7 @@ class Recipes(Case):
         }), encoding="utf-8")
 
     def stopped(self, *arguments):
-        """Trains until the first report, then stops with a checkpoint; the checkpoint's metadata."""
+        """Trains until the first report and stops with a checkpoint. Returns the checkpoint's metadata."""
         process = subprocess.Popen([BINARY, "train", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
         process.stdout.readline()
         process.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""--weights: what rounded weights change, and the models that keep weights of f32."""
+"""--weights: the effect of rounded weights, and the models that keep f32 weights."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ class Weights(Case):
         return model
 
     def rounded_model(self):
-        """The weights of linear layers lie on the grid of int8: for each output 255 multiples of its largest weight / 127."""
+        """A model whose linear weights lie on the int8 grid: for each output, 255 multiples of its largest weight / 127."""
         model = self.model("rounded")
         tensors = {}
         for name, (shape, values) in read_safetensors(model / "model.safetensors").items():
@@ -48,11 +48,11 @@ class Weights(Case):
                 for weights in ("int8", "int8-dynamic") for model in (exact, rounded)
             ]
             int8, int8_of_rounded, dynamic, dynamic_of_rounded = told
-            # The weights are rounded to that grid: a model whose weights already lie on it answers the same.
+            # Weights are rounded to that grid, so a model whose weights already lie on it must give the same answer.
             self.assertLess(self.apart(int8, f32_of_rounded), KEPT * largest * 10)
             self.assertLess(self.apart(int8, int8_of_rounded), KEPT * largest * 10)
             self.assertLess(self.apart(dynamic, dynamic_of_rounded), KEPT * largest * 10)
-            # The inputs are rounded too, and the answer stays near.
+            # With int8-dynamic the inputs are rounded too, and the answer stays close.
             self.assertGreater(self.apart(dynamic, int8), 1e-4 * largest)
             self.assertLess(self.apart(dynamic, f32), 0.05 * largest)
 

@@ -1,4 +1,4 @@
-"""clearhead why: shares that are printed and as JSON, heads and layers, and what is refused."""
+"""clearhead why: shares as text and as JSON, heads and layers, and what is refused."""
 
 import json
 import math
@@ -36,7 +36,7 @@ class Why(Asking):
         car = next(item for item in answer["items"] if item["text"] == "car")
         for method in ("attention", "relevance", "occlusion", "integrated-gradients"):
             strongest = max((item for item in answer["items"] if item["text"] != "La"), key=lambda item: abs(item["shares"][method]))
-            self.assertIn(strongest["text"], ("car", "red"), method)  # of the source; "La" was written before
+            self.assertIn(strongest["text"], ("car", "red"), method)  # in the source; "La" was written before
             self.assertAlmostEqual(sum(abs(item["shares"][method]) for item in answer["items"]), 1, places=4)
         self.assertGreater(car["shares"]["occlusion"], 0.5)
         self.assertLess(answer["without"]["unseen"], 0.1)
@@ -74,7 +74,7 @@ class Why(Asking):
         self.refused("has three attentions; expected 12/3@cross.L0.H0", "why", translator, "It was", "--score", "0/1@L0.H0")
         split = self.done("why", translator, "The red car is here.", "--score", "2/1@cross.L2.H1", "--json").json
         self.assertEqual(split["family"], "cross")
-        for side, others in (("query", "enc"), ("key", ("dec", "cross"))):  # what stands on the other side made none of it
+        for side, others in (("query", "enc"), ("key", ("dec", "cross"))):  # terms of the other stack contribute nothing
             self.assertAlmostEqual(sum(part[side] for part in split["parts"]), split["score"], places=5)
             self.assertTrue(all(part[side] == 0 for part in split["parts"] if part["part"].startswith(others)))
 
@@ -182,7 +182,7 @@ class Judge(Asking):
     def test_random_weights_rank_otherwise(self):
         found = self.done("judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--by", "relevance", "--sanity", "--json").json
         self.assertEqual(len(found["sanity"]), 8)
-        self.assertAlmostEqual(found["sanity"][0]["agreement"]["relevance"], 1)  # of heads only vectors are there
+        self.assertAlmostEqual(found["sanity"][0]["agreement"]["relevance"], 1)  # the head has only vectors, which stay
         self.assertLess(abs(found["sanity"][-1]["agreement"]["relevance"]), 0.9)
 
     def test_a_page_with_its_plot(self):

@@ -1,4 +1,4 @@
-// The order of sums over parts and processes. What processes really say to each other: tests/cli/train_processes_test.py.
+// The order of sums over parts and processes. tests/cli/train_processes_test.py tests the real communication between processes.
 #include "comm/comm.h"
 
 #include <gtest/gtest.h>
@@ -9,7 +9,7 @@
 namespace clearhead {
 namespace {
 
-// Numbers [first, first + count) written as they are added up.
+// Writes the order in which tree_sum adds these numbers, with brackets.
 std::string order_of(const std::vector<std::string>& numbers) {
   std::map<int, std::string> kept;
   std::string sum;
@@ -41,7 +41,7 @@ TEST(TreeSum, IsTheSameTreeWhoeverAddsAPowerOfTwoOfIt) {
     for (int processes = 1; processes <= 6; ++processes) {
       std::vector<std::string> sums;
       for (int rank = 0; rank < processes; ++rank) sums.push_back(order_of(numbers(rank * parts, parts)));
-      EXPECT_EQ(order_of(sums), order_of(numbers(0, parts * processes))) << processes << " processes of " << parts << " parts";
+      EXPECT_EQ(order_of(sums), order_of(numbers(0, parts * processes))) << processes << " processes with " << parts << " parts";
     }
   }
 }

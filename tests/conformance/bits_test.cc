@@ -1,5 +1,5 @@
-// One order of summation: the score of a pair has the same bits in a prefill, in a decode step, over a tensor, over pages, in any strides, in every
-// look, and inside the forward itself; the weights of prefill and decode agree to 1e-6.
+// One summation order: the score of a pair has the same bits in a prefill, in a decode step, over a tensor, over pages, with any strides,
+// in every later query of the weights, and inside the forward itself. The weights of prefill and decode agree to 1e-6.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -65,7 +65,7 @@ class Bits : public testing::TestWithParam<const Backend*> {
  protected:
   const Backend& backend_ = *GetParam();
 
-  // The inputs of a text, with keys as a tensor and as pages.
+  // The inputs for a text, with the keys both as a tensor and as pages.
   struct Inputs {
     Tensor q, k, v;
     PagedKV pages;
@@ -145,7 +145,7 @@ TEST_P(Bits, StridesChangeNoBits) {
   }
 }
 
-// Everything that reads pages: the drivers of many rows, of few, of other normalisers, of lists; weights and sweeps.
+// Covers everything that reads pages: the drivers for many rows, for few rows, for other normalisers and for lists; weights and sweeps.
 TEST_P(Bits, PagesOf16BitsAreF32KeysOfTheRoundedValuesBitForBit) {
   std::vector<Text> all = texts();
   all.push_back({"sparsemax", {.topology = causal(), .normaliser = Sparsemax{}}, 40});
@@ -179,7 +179,7 @@ TEST_P(Bits, PagesOf16BitsAreF32KeysOfTheRoundedValuesBitForBit) {
             same_bits(backend_.sweep({narrow.record, request, rows}).received, backend_.sweep({wide.record, request, rows}).received))
             << name;
         if (text.spec.topology.lists) continue;
-        for (const int64_t few : {3, 11}) {  // queries: one set of rows meets a page, or several
+        for (const int64_t few : {3, 11}) {  // number of queries: one row set per page, or several
           const AttentionSpec step = restricted(text.spec, 0, {0, kHeads}, {kLength - few, kLength}, kLength);
           const Tensor q = in.q.slice(0, 0, 1).slice(2, kLength - few, kLength);
           const auto first = [](const Tensor& t) { return t.slice(0, 0, 1); };
@@ -190,7 +190,7 @@ TEST_P(Bits, PagesOf16BitsAreF32KeysOfTheRoundedValuesBitForBit) {
   }
 }
 
-// A prompt in bf16 over pages of it, whole or a piece of a long one, takes the kernels that a tensor takes.
+// A bf16 prompt over its own pages, whole or as a chunk of a longer prompt, uses the same kernels as over a tensor.
 TEST_P(Bits, ManyQueriesOverPagesOfBf16AreThoseOverATensor) {
   const auto narrow = [](const Tensor& t) { return to_dtype(t, DType::kBF16); };
   const auto expect_same = [&](const std::string& name, const AttentionSpec& spec, const Tensor& q, const Tensor& k, const Tensor& v) {
@@ -216,8 +216,9 @@ TEST_P(Bits, ManyQueriesOverPagesOfBf16AreThoseOverATensor) {
   expect_same("the end, in a window, under a rule", {.terms = {far}, .topology = causal(100)}, q, k, v);
 }
 
-// Of a row that sees one key, m + log₂ℓ is that key's score as the forward itself computed it: 2^x is good to 2e-7, one ulp of a score beyond 64
-// moves it by 5e-6, so less than a third of an ulp away means the same bits. (The reference keeps doubles inside: half an ulp.)
+// In a row that sees only one key, m + log₂ℓ is that key's score as the forward itself computed it. 2^x is accurate to 2e-7 and one ulp of
+// a score beyond 64 changes it by 5e-6, so a distance of less than a third of an ulp means equal bits. (The reference computes in double
+// internally, so it may be half an ulp away.)
 TEST_P(Bits, TheForwardsOwnScoresAreTheOnesThatLooksShow) {
   Inputs in = inputs(64);
   for (int64_t i = 0; i < in.q.numel(); ++i) in.q.mutable_data<float>()[i] *= 40;
@@ -249,12 +250,12 @@ TEST_P(Bits, TheForwardsOwnScoresAreTheOnesThatLooksShow) {
   ASSERT_GT(compared, kLength / 3);
 }
 
-// With one thread blocks of rows take turns at a key tile; where there is little to share out each goes by itself.
+// On one thread, blocks of rows share each key tile; where there is little work to distribute, each block runs separately.
 TEST_P(Bits, APrefillDoesNotDependOnThreads) {
   for (const Text& text : texts()) {
     for (const DType dtype : {DType::kF32, DType::kBF16}) {
       Inputs in = inputs(text.width);
-      in.v.mutable_data<float>()[200 * 24] = std::numeric_limits<float>::infinity();  // rows that see it are done again
+      in.v.mutable_data<float>()[200 * 24] = std::numeric_limits<float>::infinity();  // rows that see it are recomputed
       const Tensor q = to_dtype(in.q, dtype), k = to_dtype(in.k, dtype), v = to_dtype(in.v, dtype);
       set_threads(1);
       const Result together = run(backend_, text.spec, q, k, v);
@@ -265,7 +266,7 @@ TEST_P(Bits, APrefillDoesNotDependOnThreads) {
       EXPECT_TRUE(same_bits(together.record.rows.m, apart.record.rows.m)) << text.name;
       EXPECT_TRUE(same_bits(together.record.rows.l, apart.record.rows.l)) << text.name;
     }
-    if (backend_.isa == InstructionSet::kReference) break;  // it knows no blocks, and is slow
+    if (backend_.isa == InstructionSet::kReference) break;  // the reference has no blocks, and is slow
   }
 }
 

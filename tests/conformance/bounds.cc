@@ -11,9 +11,9 @@
 namespace clearhead::conformance {
 namespace {
 
-constexpr double kNoise = 4 * tolerance::kEpsilon * 17;  // of a draw: what is added to a score is 17 at most
+constexpr double kNoise = 4 * tolerance::kEpsilon * 17;  // error of a random draw: the noise added to a score is at most 17
 
-// [channel] The largest that a table of offsets may add to a value.
+// The largest magnitude that a table of relative values can add to each channel of a value. [channel]
 std::vector<double> largest_beside(const AttentionSpec& spec, size_t channels) {
   const Relative* pair = std::get_if<Relative>(&spec.score);
   std::vector<double> largest(channels, 0);
@@ -56,7 +56,8 @@ RowBounds bounds_of(const AttentionSpec& spec, const OracleRow& row, const Keys&
     const bool underflows = std::holds_alternative<Softmax>(spec.normaliser) || std::holds_alternative<Sigmoid>(spec.normaliser);
     const double bound = std::abs(row.weights[j]) * tolerance::kWeightF32 + error + (underflows ? tolerance::kUnderflow : 0);
     out.weights.push_back(bound);
-    // A sparse row's threshold belongs to its own scores, however far these are off: solved for in f32, beside the largest of them.
+    // A sparse row's threshold is computed from its own f32 scores, however inaccurate these are, so the row still sums to one within the
+    // f32 error of the solver.
     const double of_sum = is_sparse && error > 0 ? 4 * tolerance::kEpsilon : bound - tolerance::kWeightF32 * std::abs(row.weights[j]);
     out.row_sum += of_sum;
     if (out.out.empty() || !(bound > 0)) continue;

@@ -1,6 +1,6 @@
-// How far what a backend gives may be from the oracle's row, by what its scores can be known to.
+// Bounds on the difference between a backend's results and the oracle's row, derived from the accuracy of the scores.
 //
-// A score is off by δ = 4εS at most (tolerance.h); a weight then by P·1e-6 and weight_error (oracle.h); a sum over weights by the sum of these.
+// A score may be off by δ = 4εS (tolerance.h), a weight by P·1e-6 plus weight_error (oracle.h), and a sum over weights by the sum of these.
 #pragma once
 
 #include <vector>
@@ -12,13 +12,13 @@ namespace clearhead::conformance {
 
 struct RowBounds {
   std::vector<double> weights{};  // [key]
-  std::vector<double> out{};      // [d_v]; empty where the row has no out
+  std::vector<double> out{};      // [d_v]; empty if the row has no output
   double row_sum = 0;
   double m = 0, l = 0, threshold = 0;
   double score = 0;
 };
 
-/// v is undefined where the keys are pages.
+/// v is undefined if the keys are pages.
 RowBounds bounds_of(const AttentionSpec& spec, const OracleRow& row, const Keys& keys, const Tensor& v, int64_t batch, int64_t key_head);
 
 }  // namespace clearhead::conformance

@@ -1,5 +1,6 @@
-// Descriptions that the covering does not hold, each named and made from a fixed seed: rules of the literature, and both gradients of both hard choices.
-// Every table against the oracle in forward and weights, and against the reference's gradients of every input, operand and table.
+// Descriptions that the pairwise covering does not contain, each with a name and a fixed seed: rules from the literature, and both
+// gradients of both hard choices. Every backend is compared with the oracle (forward and weights) and with the reference's gradients of
+// every input, operand and table.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -17,7 +18,7 @@ namespace {
 
 using Choices = std::vector<std::pair<Factor, std::string>>;
 
-// Each description in each of these.
+// Values of the other factors; every description of a group is tested in each of its frames.
 struct Frame {
   std::string name{};
   Choices choices{};
@@ -82,7 +83,7 @@ std::vector<Param> params() {
   return all;
 }
 
-// What all tables are compared with, made once.
+// The expected results for all backends, computed once.
 struct Wanted {
   Case c;
   std::vector<Expected> rows;
@@ -123,7 +124,7 @@ TEST_P(ByName, ForwardWeightsAndGradientsAgree) {
   }
 }
 
-// A test of gradients that are all zero would hold of anything.
+// A test whose gradients are all zero would pass with any backend.
 TEST(ByNameItself, HasGradientsOfEveryTableAndOfEveryHardChoice) {
   for (const Group& group : groups()) {
     for (const Choices& description : group.descriptions) {

@@ -11,7 +11,7 @@
 namespace clearhead::conformance {
 namespace {
 
-// Values of the factors (make_case.h). A case is one of each.
+// The values of each factor (make_case.h). A case has one value of each factor.
 const std::vector<std::vector<std::string>> kFactors = {
     {"no terms",
      "alibi",
@@ -55,7 +55,8 @@ const std::vector<std::vector<std::string>> kFactors = {
 
 using Choice = std::vector<size_t>;
 
-// Greedy pairwise covering: each case starts from an uncovered pair, and takes for every other factor the value that covers most.
+// Greedy pairwise covering: each case starts from an uncovered pair and picks, for every other
+// factor, the value that covers most new pairs.
 class Covering {
  public:
   std::vector<Choice> make() {
@@ -85,7 +86,7 @@ class Covering {
   Choice next() {
     constexpr size_t kUnset = ~size_t{0};
     Choice choice(kFactors.size(), kUnset);
-    for (size_t at = 0; choice[0] == kUnset && at < covered_.size(); ++at) {  // any uncovered pair sets the first two
+    for (size_t at = 0; choice[0] == kUnset && at < covered_.size(); ++at) {  // any uncovered pair sets the first two factors
       const auto open = std::find(covered_[at].begin(), covered_[at].end(), false);
       if (open == covered_[at].end()) continue;
       const size_t a = at / kFactors.size(), b = at % kFactors.size(), index = static_cast<size_t>(open - covered_[at].begin());
@@ -127,8 +128,8 @@ class Covering {
   Random random_{20240229};
 };
 
-// Plain calls, longer than a block of queries and a tile of keys, but for one value of one factor: kernels have ways of their own for what is plain but for
-// one term, one layout, one normaliser, which a case that differs in every factor never takes.
+// Plain calls, longer than a block of queries and a tile of keys, with one factor changed at a time. Kernels have fast paths for calls with
+// only one term, one layout or one normaliser; a case that differs in every factor never reaches them.
 std::vector<Values> steps_from_plain_calls() {
   std::vector<Values> all;
   for (const std::string type : {"f32", "bf16"}) {
@@ -144,7 +145,7 @@ std::vector<Values> steps_from_plain_calls() {
           all.back()[factor] = value;
         }
       }
-      // Several blocks and tiles, keys split into chunks, decoding from every layout.
+      // Several blocks and tiles; keys split into chunks; decoding from every layout.
       const auto add_long = [&](const std::string& lengths, const std::string& heads, const std::string& layout) {
         all.push_back(plain);
         all.back()[kLengths] = lengths, all.back()[kHeads] = heads, all.back()[kLayout] = layout;
@@ -158,7 +159,7 @@ std::vector<Values> steps_from_plain_calls() {
   return all;
 }
 
-// All bits set: NaN in every floating dtype, so that whatever is not written is seen.
+// All bits set: NaN in every floating dtype, so that elements that are never written are detected.
 Tensor unwritten(Shape shape, DType dtype) {
   Tensor tensor = Tensor::empty(std::move(shape), dtype);
   if (tensor.numel() > 0) std::memset(tensor.mutable_raw(), 0xFF, tensor.bytes());
@@ -203,7 +204,7 @@ Tensor normal(Random& random, Shape shape, float deviation) {
   Tensor tensor = Tensor::empty(std::move(shape));
   if (tensor.numel() == 0) return tensor;
   float* values = tensor.mutable_data<float>();
-  // Sums of four uniforms: near enough to normal, and the same on every standard library.
+  // Sums of four uniforms: close enough to normal, and identical with every standard library.
   for (int64_t i = 0; i < tensor.numel(); ++i) {
     double sum = -2;
     for (int n = 0; n < 4; ++n) sum += static_cast<double>(random()) * 0x1p-32;
@@ -280,10 +281,10 @@ AttentionSpec restricted(const AttentionSpec& spec, int64_t batch, Range heads, 
       operand = part(operand, 0, heads);
     } else if (name.starts_with("slopes") || name == "sinks" || name == "head_mask") {
       operand = operand.slice(0, heads.begin, heads.end);
-    } else if (name.starts_with("lists") || name.starts_with("edges")) {  // queries are all of them
+    } else if (name.starts_with("lists") || name.starts_with("edges")) {  // only used with all queries
       operand = part(part(operand, 0, {batch, batch + 1}), 1, heads);
     } else if (name.starts_with("rule") || name.starts_with("visible")) {
-      if (operand.dtype() == DType::kF32) operand = operand.slice(0, heads.begin, heads.end);  // here all of them begin with the head
+      if (operand.dtype() == DType::kF32) operand = operand.slice(0, heads.begin, heads.end);  // here the head axis is always the first
     } else if (name == "centres") {
       operand = part(part(operand, 0, {batch, batch + 1}), 1, heads).slice(2, queries.begin, queries.end);
     } else if (name.starts_with("segments")) {

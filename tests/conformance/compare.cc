@@ -30,7 +30,7 @@ struct Place {
 std::vector<Expected> expected_among(const Case& c, int64_t first, int64_t rows, int64_t most) {
   const int64_t count = std::min(rows, most);
   std::vector<Expected> expected(static_cast<size_t>(count));
-  const Tensor q = widened(c.q), v = widened(c.v);  // once, not for every row
+  const Tensor q = widened(c.q), v = widened(c.v);  // converted once, not for every row
   const Keys keys = widened(c.keys);
   parallel_for(count, [&](int64_t n, int) {
     const int64_t row = first + (count == 1 ? 0 : n * (rows - 1) / (count - 1));
@@ -87,8 +87,8 @@ double largest_of(const Tensor& tensor) {
   return largest_magnitude(wide.data<float>(), wide.numel());
 }
 
-// What f16 loses below its normal numbers, whatever their size: 2⁻²⁵ of each gradient, and of each small out_ic, of which D_i = Σ_c dO_ic·out_ic is made; D_i
-// meets weights of one at most, scale·k or scale·q, and sums over queries.
+// The absolute loss of f16 below its normal numbers: 2⁻²⁵ for each gradient, and 2⁻²⁵ for each small out_ic that enters D_i = Σ_c
+// dO_ic·out_ic. D_i is multiplied by weights of at most one and by scale·k or scale·q, and is summed over queries.
 double smallest_gradient(const Case& c, const Tensor& out, const Tensor& d_out) {
   if (out.dtype() != DType::kF16 || out.numel() == 0) return 0;
   const Tensor values = to_f32(out), upstream = to_f32(d_out);
@@ -103,15 +103,15 @@ double smallest_gradient(const Case& c, const Tensor& out, const Tensor& d_out) 
   return 0x1p-25 + mean * std::max(1.0, std::max(largest_of(c.q), largest_of(c.k))) * static_cast<double>(c.shape.queries * c.shape.heads);
 }
 
-// Relative to the size of a gradient's parts; and what is lost whatever the size.
+// `relative` is relative to the sum of the magnitudes of a gradient's summands; `smallest` is absolute.
 struct GradientBound {
   double relative = 0, smallest = 0;
-  bool is_gaussian = false;  // what is small is so by its exponent, which is known to a few ε of itself (tolerance::after)
+  bool is_gaussian = false;  // small values come from an exponent that is known to a few ε of itself (tolerance::after)
 };
 
 void check_gradient(const std::string& what, const Tensor& found, const std::vector<reference::Sum>& expected, const GradientBound& bound,
                     Check& check) {
-  check(static_cast<double>(found.numel()), static_cast<double>(expected.size()), 0, [&] { return "the number of elements of " + what; });
+  check(static_cast<double>(found.numel()), static_cast<double>(expected.size()), 0, [&] { return "number of elements of " + what; });
   if (check.failed()) return;
   const Tensor wide = to_f32(found);
   for (size_t i = 0; i < expected.size(); ++i) {
@@ -156,7 +156,7 @@ void check_forward(const Backend& backend, const Case& c, const Result& result, 
 
 void check_weights(const Backend& backend, const AttentionRecord& record, const std::vector<Expected>& expected, Check& check) {
   const Range all{0, key_length(record.keys)};
-  for (size_t begin = 0, end = 0; begin < expected.size(); begin = end) {  // the rows of one head at a time
+  for (size_t begin = 0, end = 0; begin < expected.size(); begin = end) {  // all rows of one head at a time
     const int64_t batch = expected[begin].batch, head = expected[begin].head;
     std::vector<int64_t> rows;
     for (; end < expected.size() && expected[end].batch == batch && expected[end].head == head; ++end) rows.push_back(expected[end].query);
@@ -207,7 +207,7 @@ reference::Gradients expected_gradients(const Case& c, const Tensor& d_out) {
 void check_gradients(const Backend& backend, const Case& c, const Tensor& d_out, const reference::Gradients& expected, Check& check) {
   const Result forward = run(backend, c);
   const AttendGradients found = run_backward(backend, forward, c.v, {d_out, upstream_of_log_sum_exp(c, d_out)});
-  const double pairs = static_cast<double>(c.shape.batch * c.shape.heads * c.shape.queries * c.shape.keys);  // no element has more parts
+  const double pairs = static_cast<double>(c.shape.batch * c.shape.heads * c.shape.queries * c.shape.keys);  // no element has more summands
   GradientBound bound{.relative = tolerance::gradient(expected.largest, c.q.dtype()),
                       .smallest = smallest_gradient(c, forward.out, d_out) + pairs * tolerance::kSubnormal,
                       .is_gaussian = c.spec.after.gaussian.has_value()};

@@ -1,4 +1,4 @@
-// Sweeps against sums over the oracle's weights.
+// Compares sweeps with sums over the oracle's weights.
 #include <algorithm>
 #include <limits>
 
@@ -12,7 +12,7 @@ namespace {
 constexpr double kHidden = -std::numeric_limits<double>::infinity();
 constexpr int64_t kReach = 5;
 
-// Tags from 0 to 3, and some that match nothing.
+// Tags from -1 to 3; -1 matches nothing.
 Match some_match(const AttentionShape& shape) {
   Match match;
   for (int64_t i = 0; i < shape.queries; ++i) match.query_tags.push_back(static_cast<int32_t>(i * 7 % 5) - 1);
@@ -20,7 +20,7 @@ Match some_match(const AttentionShape& shape) {
   return match;
 }
 
-// What a sweep of these rows must give for one head: sums over the oracle's weights.
+// The expected result of a sweep over these rows for one head: sums over the oracle's weights.
 struct Sums {
   std::vector<double> entropy, distance, received, offsets, matches[2], largest, sum, count;
 };
@@ -31,14 +31,15 @@ int64_t cell_of(int64_t item, int64_t count, int64_t cells) {
   return cell;
 }
 
-// p ln p; of an error of p, what it makes of that. Weights that are no shares do not count: linear ones may be negative or beyond one.
+// −p ln p; with `of_errors`, the error of that which an error of p causes. Weights that are not probabilities do not count: those of linear
+// attention may be negative or larger than one.
 double surprise(double p, double error, bool of_errors, bool is_linear = false) {
   if (is_linear && (p < 0 || p > 1)) return of_errors ? error * (std::log(std::abs(p) + error + 1) + 1) : 0;
   if (of_errors) return error > 0 ? error * (std::abs(std::log(std::max(p, error))) + 1) : 0;
   return p > 0 ? -p * std::log(p) : 0;
 }
 
-// Adds the row's weights, or what they may be off by.
+// Adds the row's weights, or with `of_errors` the bounds on their errors.
 void add_row(const Looked& looked, const Expected& e, const ReductionRequest& request, bool of_errors, Sums& sums) {
   const AttentionShape& shape = looked.c.shape;
   const int64_t query = e.query;
@@ -48,14 +49,14 @@ void add_row(const Looked& looked, const Expected& e, const ReductionRequest& re
   double h = 0, d = 0, matched[2] = {};
   const bool is_linear = std::holds_alternative<LinearAttention>(looked.c.spec.normaliser);
   const Softmax* softmax = std::get_if<Softmax>(&looked.c.spec.normaliser);
-  const double rest = softmax && softmax->sinks ? 1 - row.row_sum : 0;  // the share of a sink logit
+  const double rest = softmax && softmax->sinks ? 1 - row.row_sum : 0;  // the sink's share of the row
   if (row.sees_any) h += surprise(rest, rest * tolerance::weight(row.largest), of_errors);
   for (int64_t j = 0; j < shape.keys; ++j) {
     const double factor = looked.after ? row.after[static_cast<size_t>(j)] : 1;
     const double weight = factor * row.weights[static_cast<size_t>(j)];
     double error = std::abs(factor) * e.bounds.weights[static_cast<size_t>(j)];
     if (looked.after) error += std::abs(weight) * tolerance::after(factor) + tolerance::kUnderflow;
-    if (is_linear) error += 2 * tolerance::kSweep * std::abs(weight);  // sums cancel: kSweep is of what is summed
+    if (is_linear) error += 2 * tolerance::kSweep * std::abs(weight);  // summands cancel, and kSweep is relative to their magnitudes
     const double p = of_errors ? error : weight;
     if (row.scores[static_cast<size_t>(j)] == kHidden) continue;
     h += surprise(weight, error, of_errors, is_linear);
@@ -89,13 +90,14 @@ Sums sums_of(const Looked& looked, const ReductionRequest& request, bool of_erro
   return sums;
 }
 
-// The last map of a result: the last `count` floats of [.., count].
+// The map of the last head: the last `count` floats of [.., count].
 std::vector<double> last(const Tensor& tensor, size_t count) {
   const float* end = tensor.data<float>() + tensor.numel();
   return std::vector<double>(end - count, end);
 }
 
-// One statistic: `expected` times scale, within kSweep of it and of what else counts, and what the weights may be off by.
+// One statistic. The expected value is `expected` times `scale`; the bound is kSweep relative to |expected| + `offset`, plus the error that
+// the weights' bounds allow.
 struct Statistic {
   const char* what;
   double scale = 1, offset = 0;

@@ -1,5 +1,5 @@
-// Every backend × every case of the covering, against the double oracle with the bounds of tolerance.h; and the promises about bits:
-// any thread count, any batch and any number of heads give the same ones.
+// Every backend and every case of the covering, compared with the double oracle within the bounds of tolerance.h. Also the guarantees about
+// bits: they do not depend on the number of threads, the batch or the number of heads.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -14,7 +14,7 @@
 namespace clearhead::conformance {
 namespace {
 
-constexpr int64_t kRowsOfACase = 96;  // oracle rows of one case: all where there are no more
+constexpr int64_t kRowsOfACase = 96;  // oracle rows per case; all rows if there are fewer
 
 const std::vector<Expected>& expected_of(size_t index) {
   static std::map<size_t, std::vector<Expected>> cache;
@@ -28,7 +28,7 @@ class Conformance : public testing::TestWithParam<const Backend*> {
   const Backend& backend_ = *GetParam();
   void TearDown() override { set_threads(2); }
 
-  // Calls check(case, its index) for every case the backend accepts, and stops after a few that fail.
+  // Calls check(case, index) for every case that the backend accepts, and stops after a few failures.
   template <class Check>
   void for_each_case(const Check& check) const {
     int failed = 0;
@@ -58,10 +58,10 @@ class Conformance : public testing::TestWithParam<const Backend*> {
   }
 };
 
-// At least one number a row.
+// Expects no failure, and at least one comparison per row.
 void expect_fine(const Check& check, size_t rows) {
   EXPECT_FALSE(check.failed()) << check.what();
-  EXPECT_GE(check.compared(), static_cast<int64_t>(rows)) << "rows were left out";
+  EXPECT_GE(check.compared(), static_cast<int64_t>(rows)) << "some rows were not compared";
 }
 
 size_t rows_of(const Case& c) { return static_cast<size_t>(std::min(kRowsOfACase, c.shape.batch * c.shape.heads * c.shape.queries)); }
@@ -140,10 +140,10 @@ TEST_P(Conformance, TheBitsOfAHeadDoNotDependOnBatchOrHeads) {
   int compared = 0;
   for_each_case([&](const Case& c, size_t) {
     if (c.shape.key_heads == 1 && c.shape.batch == 1) return;
-    if (!c.v.defined()) return;  // pages hold all key heads: covered by the tensors
+    if (!c.v.defined()) return;  // pages contain all key heads; the tensor cases cover this
     const Hard* hard = std::get_if<Hard>(&c.spec.normaliser);
     if (c.spec.after.dropout || (hard && hard->choice == Hard::Choice::kSampled))
-      return;  // what is drawn follows from the sequence and the head
+      return;  // random draws depend on the sequence and the head
     const Result whole = run(backend_, c);
     const int64_t batch = c.shape.batch - 1, key_head = c.shape.key_heads - 1, group = c.shape.heads / c.shape.key_heads;
     const Range heads{key_head * group, (key_head + 1) * group};

@@ -1,4 +1,4 @@
-// Values at the edge: rows that see nothing, logits of ±1e4, NaN and infinities visible and hidden, sizes of zero.
+// Extreme values: rows that see no key, logits of ±1e4, visible and hidden NaN and infinities, sizes of zero.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -20,21 +20,21 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-constexpr int64_t kLength = 120;  // two query tiles and a half
+constexpr int64_t kLength = 120;  // two and a half query tiles
 
 class Extremes : public testing::TestWithParam<const Backend*> {
  protected:
   const Backend& backend_ = *GetParam();
 };
 
-// A way to hide some keys from some queries: the description, and who sees whom.
+// A way to hide some keys from some queries: the description, and which query sees which key.
 struct Hiding {
   std::string name{};
   AttentionSpec spec{};
   std::function<bool(int64_t query, int64_t key)> sees{};
 };
 
-// Keys 37 and 99 are hidden from queries whose number is not a multiple of 3, and everything from query 50.
+// Keys 37 and 99 are hidden from queries whose index is not a multiple of 3, and all keys are hidden from query 50.
 bool sees_by_mask(int64_t query, int64_t key) { return query != 50 && ((key != 37 && key != 99) || query % 3 == 0); }
 
 std::vector<Hiding> hidings() {
@@ -118,10 +118,10 @@ TEST_P(Extremes, WhatAKeyOrValueHoldsReachesOnlyTheRowsThatSeeIt) {
           SCOPED_TRACE(hiding.name + ": key " + std::to_string(key) + ", query " + std::to_string(query));
           if (hiding.sees(query, key)) {
             ASSERT_FALSE(std::isfinite(row_of(value.out, 1, query)[3])) << "a visible value of " << poison;
-            ASSERT_TRUE(all_nan(row_of(score.out, 1, query))) << "a visible key of NaN";
+            ASSERT_TRUE(all_nan(row_of(score.out, 1, query))) << "a visible NaN key";
           } else {
             ASSERT_TRUE(same_bits(row_of(value.out, 1, query), row_of(clean.out, 1, query))) << "a hidden value of " << poison;
-            ASSERT_TRUE(same_bits(row_of(score.out, 1, query), row_of(clean.out, 1, query))) << "a hidden key of NaN";
+            ASSERT_TRUE(same_bits(row_of(score.out, 1, query), row_of(clean.out, 1, query))) << "a hidden NaN key";
           }
         }
       }
@@ -182,7 +182,8 @@ TEST_P(Extremes, AScoreOfMinusInfinityHidesAndOnePlusInfinityMakesItsRowNaN) {
   EXPECT_EQ(look(backend_, hidden.record, 0, 0, {7}, {60, 61}, WeightsCall::Quantity::kScore2), std::vector<float>{-kInfinity});
 }
 
-// Products that leave the range of numbers: queries 0, 3, … meet every key with −∞, or every key but the fifths, whose score is 0. The other queries are 0.
+// Products that overflow: queries 0, 3, … have a score of −∞ with every key, or with every key except each fifth, whose score is 0. The
+// other queries are 0.
 TEST_P(Extremes, AScoreThatOverflowsToMinusInfinityHidesAlsoWhereARowHasNoOther) {
   constexpr int64_t kKeys = 311, kWidth = 64, kFew = 16;
   Random random(4);
@@ -255,7 +256,7 @@ TEST_P(Extremes, RowsThatSeeNothingAreZerosUnderEveryNormaliser) {
       if (name == std::string("sigmoid")) hiding.spec.normaliser = Sigmoid{3};
       if (name == std::string("hard")) hiding.spec.normaliser = Hard{};
       if (name == std::string("linear")) hiding.spec.normaliser = LinearAttention{};
-      // Twice as many queries as keys under the causal band: the first ones stand before key 0.
+      // With twice as many queries as keys under the causal band, the first queries are before key 0.
       const bool band = hiding.name.starts_with("causal");
       const Tensor k = band ? in.k.slice(2, 0, 60) : in.k, v = band ? in.v.slice(2, 0, 60) : in.v;
       const Result result = run(backend_, hiding.spec, in.q, k, v);
@@ -291,16 +292,16 @@ TEST_P(Extremes, OfASparseRowOnlyTheSupportIsRead) {
         for (int64_t query = 0; query < kLength; ++query) {
           SCOPED_TRACE(hiding.name + ": key " + std::to_string(key) + ", query " + std::to_string(query));
           if (look(backend_, clean.record, 0, 1, {query}, {key, key + 1})[0] > 0) {
-            ASSERT_TRUE(all_nan(row_of(value.out, 1, query))) << "a value with a weight";
+            ASSERT_TRUE(all_nan(row_of(value.out, 1, query))) << "a value with a nonzero weight";
             ++inside;
           } else {
-            ASSERT_TRUE(same_bits(row_of(value.out, 1, query), row_of(clean.out, 1, query))) << "a value without one";
+            ASSERT_TRUE(same_bits(row_of(value.out, 1, query), row_of(clean.out, 1, query))) << "a value with a zero weight";
             outside += hiding.sees(query, key);
           }
           if (hiding.sees(query, key)) {
-            ASSERT_TRUE(all_nan(row_of(score.out, 1, query))) << "a visible key of NaN";
+            ASSERT_TRUE(all_nan(row_of(score.out, 1, query))) << "a visible NaN key";
           } else {
-            ASSERT_TRUE(same_bits(row_of(score.out, 1, query), row_of(clean.out, 1, query))) << "a hidden key of NaN";
+            ASSERT_TRUE(same_bits(row_of(score.out, 1, query), row_of(clean.out, 1, query))) << "a hidden NaN key";
           }
         }
       }
@@ -311,7 +312,7 @@ TEST_P(Extremes, OfASparseRowOnlyTheSupportIsRead) {
 }
 
 TEST_P(Extremes, ThresholdsHoldForEqualScoresForLargeOnesAndForInfinity) {
-  constexpr int64_t kKeys = 3000;  // many tiles, and a guess from some of the keys
+  constexpr int64_t kKeys = 3000;  // many tiles; the first guess of the threshold uses only some of the keys
   for (const Normaliser& normaliser : {Normaliser(Sparsemax{}), Normaliser(Entmax15{})}) {
     const AttentionSpec spec{.score = Dot{1}, .normaliser = normaliser};
     for (const float size : {0.0f, 1.0f, 100.0f}) {
@@ -320,7 +321,7 @@ TEST_P(Extremes, ThresholdsHoldForEqualScoresForLargeOnesAndForInfinity) {
       Tensor k = Tensor::from(std::vector<float>(kKeys, size), {1, 1, kKeys, 1});
       const Result equal = run(backend_, spec, q, k, v);
       EXPECT_NEAR(row_of(equal.out, 0, 1)[0], 2, tolerance::kRowSum) << size;
-      k.mutable_data<float>()[2999] = size + 1;  // alone above the others by `size`
+      k.mutable_data<float>()[2999] = size + 1;  // larger than all the others by `size`
       const Result one = run(backend_, spec, q, k, v);
       const auto weights = look(backend_, one.record, 0, 0, {2}, {0, kKeys});
       const OracleRow row = oracle_row(spec, q, k, v, 0, 0, 2);
@@ -333,7 +334,7 @@ TEST_P(Extremes, ThresholdsHoldForEqualScoresForLargeOnesAndForInfinity) {
 }
 
 TEST_P(Extremes, LogitsOfTenThousandAreExact) {
-  constexpr int64_t kKeys = 600;  // more than two tiles, the largest scores in the last
+  constexpr int64_t kKeys = 600;  // more than two tiles, with the largest scores in the last one
   Tensor q = Tensor::zeros({1, 1, 50, 1}), k = Tensor::zeros({1, 1, kKeys, 1});
   std::fill_n(q.mutable_data<float>(), 50, 100.0f);
   std::fill_n(k.mutable_data<float>(), kKeys, -100.0f);
@@ -361,14 +362,15 @@ TEST_P(Extremes, LargeRandomLogitsStayInsideTheBound) {
   }
 }
 
-// By steps of 70 nats, none at the beginning of a key tile: what a block has kept of a tile's earlier keys has to follow.
+// Scores rise in steps of 70 nats, none of them at the beginning of a key tile, so what a block
+// has accumulated from a tile's earlier keys must be rescaled.
 TEST_P(Extremes, WhereScoresClimbInsideATileTheHighestStepIsAllThatCounts) {
   constexpr int64_t kKeys = 600, kWidth = 64;
   constexpr int64_t kBegins[] = {0, 100, 140, 300, 521};
   const auto step_of = [&](int64_t key) { return std::upper_bound(std::begin(kBegins), std::end(kBegins), key) - std::begin(kBegins) - 1; };
   Tensor q = Tensor::zeros({1, 1, kKeys, kWidth}), k = q.clone(), v = q.clone();
   for (int64_t i = 0; i < kKeys; ++i) {
-    q.mutable_data<float>()[i * kWidth] = 8;  // times the scale: 1
+    q.mutable_data<float>()[i * kWidth] = 8;  // 1 after the scale
     k.mutable_data<float>()[i * kWidth] = 70 * static_cast<float>(step_of(i));
     v.mutable_data<float>()[i * kWidth] = 1 + static_cast<float>(step_of(i));
   }

@@ -1,5 +1,6 @@
-// Gradients beyond ordinary calls: one set of bits for any threads, batch, heads and strides; NaN and infinities that nobody sees; sizes of zero;
-// operands whose gradient is not wanted. In f32 and in bf16, whose sums of pairs and of matrices hold what is hidden apart by mechanisms of their own.
+// Gradients at the edges: bits that do not depend on threads, batch, heads or strides; hidden NaN
+// and infinities; sizes of zero; operands whose gradient is not requested. In f32 and in bf16: the
+// bf16 kernels, over pairs and by matrices, each have their own mechanism to isolate hidden values.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -19,7 +20,7 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
-// In sixteens: widths that matrices take.
+// in_sixteens: widths are rounded up to those that the matrix kernels accept.
 struct Kind {
   const Backend* backend;
   DType dtype;
@@ -63,14 +64,14 @@ bool all_same_bits(const AttendGradients& a, const AttendGradients& b) {
   return same;
 }
 
-// --- one set of bits -------------------------------------------------------------------------------------------------------------------------
+// --- bits do not depend on threads, batch, heads or strides ------------------------------------------------------------------------------
 
 struct Text {
   std::string name{};
   AttentionSpec spec{};
 };
 
-// Heads of 6, of a length of several strips. Every kind of operand, and biases that many pairs share.
+// Every kind of operand, and biases that many pairs share. Tests pass 6 heads and a length of several strips.
 std::vector<Text> texts(int64_t batch, int64_t heads, int64_t length, int64_t width) {
   Random random(21);
   std::vector<Text> all = {{"full", {}}, {"causal", {.topology = causal()}}, {"window", {.topology = window(150, 90)}}};
@@ -86,7 +87,7 @@ std::vector<Text> texts(int64_t batch, int64_t heads, int64_t length, int64_t wi
   all.push_back({"bias of all heads, segments", shared});
   AttentionSpec sparse{.terms = {SoftCap{4}}, .topology = causal(), .normaliser = Entmax15{}};
   all.push_back({"entmax-1.5", sparse});
-  // The width of each test's q: an operand of an additive pair has it.
+  // The width of each test's q, because an operand of an additive score has that width.
   all.push_back({"additive tanh", {.score = Additive{.weight = normal(random, {heads, width}, 0.2f)}, .topology = causal()}});
   const Additive shared_weight{.weight = normal(random, {1, width}, 0.2f), .activation = Additive::Activation::kLeakyRelu};
   all.push_back({"additive leaky ReLU, one weight", {.score = shared_weight}});
@@ -139,7 +140,7 @@ TEST_P(GradientEdges, StridesChangeNoBits) {
   const Tensor d_out = normal(random, {2, 4, length, d_v});
   const std::vector<std::vector<int>> orders = {{0, 2, 1, 3}, {0, 1, 3, 2}};
   const AttendGradients plain = gradients({.topology = causal()}, q, k, v, d_out);
-  for (const auto& order : orders) {  // each is its own inverse
+  for (const auto& order : orders) {  // each order is its own inverse
     const auto laid = [&](const Tensor& t) { return given(t).permute(order).clone().permute(order); };
     Result forward = run(backend_, {.topology = causal()}, laid(q), laid(k), laid(v));
     forward.out = forward.out.permute(order).clone().permute(order);
@@ -147,7 +148,7 @@ TEST_P(GradientEdges, StridesChangeNoBits) {
   }
 }
 
-// --- what nobody sees ------------------------------------------------------------------------------------------------------------------------
+// --- hidden values -----------------------------------------------------------------------------------------------------------------------
 
 constexpr int64_t kLength = 120;
 
@@ -157,7 +158,7 @@ struct Hiding {
   std::function<bool(int64_t query, int64_t key)> sees{};
 };
 
-// Query 50 sees nothing; keys 37 and 99 are hidden from two queries of three.
+// Query 50 sees nothing; keys 37 and 99 are hidden from two thirds of the queries.
 bool sees_by_mask(int64_t query, int64_t key) { return query != 50 && ((key != 37 && key != 99) || query % 3 == 0); }
 
 std::vector<Hiding> hidings(int64_t d_k, int64_t d_v) {
@@ -206,7 +207,8 @@ bool any_finite(const std::vector<float>& values) {
   return std::any_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
 }
 
-// Rows of a gradient that may know of the poison are not finite, or were said to differ; all others have the bits that they have without it.
+// Rows of a gradient that may depend on the poisoned value must not be finite or must be expected to differ; all other rows have the same
+// bits as without it.
 void expect_rows(const std::string& what, const Tensor& found, const Tensor& clean, const std::function<bool(int64_t row)>& knows) {
   for (int64_t head = 0; head < found.size(1); ++head) {
     for (int64_t row = 0; row < kLength; ++row) {
@@ -223,7 +225,7 @@ TEST_P(GradientEdges, ANaNOfAKeyOrValueReachesOnlyThoseThatSeeItAndWhatTheySee) 
     const AttendGradients clean = gradients(hiding.spec, in.q, in.k, in.v, in.d_out);
     for (const int64_t key : {0, 37, 70, 99, 119}) {
       const auto query_knows = [&](int64_t query) { return hiding.sees(query, key); };
-      const auto key_knows = [&](int64_t other) {  // some query sees both
+      const auto key_knows = [&](int64_t other) {  // some query sees both keys
         for (int64_t i = 0; i < kLength; ++i) {
           if (hiding.sees(i, key) && hiding.sees(i, other)) return true;
         }
@@ -236,9 +238,9 @@ TEST_P(GradientEdges, ANaNOfAKeyOrValueReachesOnlyThoseThatSeeItAndWhatTheySee) 
         expect_rows("d_q", found.q, clean.q, query_knows);
         expect_rows("d_k", found.k, clean.k, key_knows);
         expect_rows("d_v", found.v, clean.v, key_knows);
-        // Under a sparse normaliser the value of a visible key may have no weight.
+        // Under a sparse normaliser the value of a visible key may have a zero weight.
         for (int64_t i = 0; i < kLength && (!value || std::holds_alternative<Softmax>(hiding.spec.normaliser)); ++i) {
-          ASSERT_FALSE(query_knows(i) && any_finite(row_of(found.q, 1, i))) << "d_q row " << i << " saw the poison";
+          ASSERT_FALSE(query_knows(i) && any_finite(row_of(found.q, 1, i))) << "d_q row " << i << " saw the poisoned value";
         }
       }
     }
@@ -269,7 +271,7 @@ TEST_P(GradientEdges, RowsThatSeeNothingAndKeysThatNobodySeesAreZeros) {
   const Inputs in = inputs(of_keys(24), of_values(17));
   for (const Hiding& hiding : hidings(of_keys(24), of_values(17))) {
     SCOPED_TRACE(hiding.name);
-    bool blind = true;  // query 50
+    bool blind = true;  // whether query 50 sees nothing
     for (int64_t key = 0; key < kLength; ++key) blind = blind && !hiding.sees(50, key);
     const AttendGradients found = gradients(hiding.spec, in.q, in.k, in.v, with(in.d_out, 50, blind ? kNaN : 1));
     for (int64_t row = 0; row < kLength; ++row) {
@@ -285,7 +287,7 @@ TEST_P(GradientEdges, RowsThatSeeNothingAndKeysThatNobodySeesAreZeros) {
   }
 }
 
-// --- sizes and wishes ------------------------------------------------------------------------------------------------------------------------
+// --- sizes of zero, and gradients that are not requested ---------------------------------------------------------------------------------
 
 TEST_P(GradientEdges, SizesOfZeroGiveEmptyOrZeroResults) {
   const auto shaped = [&](int64_t batch, int64_t heads, int64_t key_heads, int64_t queries, int64_t keys, int64_t d_v) {

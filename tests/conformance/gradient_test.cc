@@ -1,6 +1,7 @@
 // Gradients: the reference against finite differences of the double oracle, and every backend against the reference.
 //
-// The loss is Σ out·d_out for a random d_out. Differences are Richardson's, (4 D(h) − D(2h)) / 3, over the oracle, which shares nothing with records.
+// The loss is Σ out·d_out for a random d_out. The differences are Richardson extrapolations, (4 D(h) − D(2h)) / 3, of the oracle, which
+// does not use records.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -24,27 +25,28 @@ namespace {
 using reference::Gradients;
 using reference::Sum;
 
-// A case whose keys are a tensor; the covering's paged ones are left out.
+// Returns whether the keys are a tensor. The covering's cases with paged keys have no gradients.
 bool has_gradients(const Case& c) { return c.v.defined(); }
 
 Tensor upstream_of(const Case& c, size_t index) { return upstream_of(c, static_cast<uint32_t>(104729 * index + 11)); }
 
 Gradients expected_of(const Case& c, size_t index) { return expected_gradients(c, upstream_of(c, index)); }
 
-// What every backend is compared with, made once.
+// The expected gradients for all backends, computed once.
 const Gradients& expected_once(const Case& c, size_t index) {
   static std::map<size_t, Gradients> cache;
   const auto found = cache.find(index);
   return found != cache.end() ? found->second : cache.emplace(index, expected_of(c, index)).first->second;
 }
 
-// A loss, and a sum over which keys have a weight and which channels lie above LeakyReLU's kink: there are slopes only where that does not change.
+// A loss, and a hash of which keys have a nonzero weight and which channels are above LeakyReLU's kink. The loss is differentiable only
+// where this hash stays constant.
 struct Loss {
   double value = 0;
   uint64_t support = 0;
 };
 
-// Of one row of an additive pair by LeakyReLU.
+// The hash for one row of an additive score with LeakyReLU.
 uint64_t above_the_kink(const Case& c, int64_t batch, int64_t head, int64_t query) {
   const auto* additive = std::get_if<Additive>(&c.spec.score);
   if (!additive || additive->activation != Additive::Activation::kLeakyRelu) return 0;
@@ -90,7 +92,7 @@ Loss loss(const Case& c, const Tensor& d_out, int64_t batch, Range heads, Range 
   return sum;
 }
 
-// d loss / d element by differences, none near a kink; the element is put back.   support: of the loss as it is
+// d loss / d element by differences, or nothing near a kink. The element is restored. `support` is the unchanged loss's.
 template <class LossNow>
 std::optional<double> difference(float& element, const LossNow& loss_now, uint64_t support) {
   const float x = element;
@@ -110,7 +112,7 @@ std::optional<double> difference(float& element, const LossNow& loss_now, uint64
   return is_smooth ? std::optional(slopes) : std::nullopt;
 }
 
-// A few elements of a tensor, as offsets into its memory and row-major indices.
+// A few elements of a tensor: their addresses and row-major indices.
 struct Element {
   float* address;
   size_t index;
@@ -135,7 +137,7 @@ std::vector<Element> some_elements(Tensor& tensor, Random& random, int count) {
 
 // Returns whether there was a slope to compare with.
 bool expect_slope(const char* what, const std::vector<Sum>& gradient, const Element& element, std::optional<double> slope) {
-  if (!std::isfinite(*element.address) || !slope) return false;  // a bias of −∞ hides its pair: there is no slope
+  if (!std::isfinite(*element.address) || !slope) return false;  // a bias of −∞ hides its pair, so there is no slope
   const Sum& found = gradient[element.index];
   EXPECT_NEAR(found.value, *slope, tolerance::kSlopeOfOracle * found.size + 1e-9) << what << " element " << element.index;
   return true;
@@ -147,11 +149,11 @@ TEST(Gradients, OfTheReferenceAreTheSlopesOfTheOracle) {
     Case c = cases()[index];
     const AttentionShape& s = c.shape;
     if (!has_gradients(c) || s.heads * s.queries * s.keys > 60'000) continue;
-    if (std::holds_alternative<Hard>(c.spec.normaliser)) continue;  // a choice has no slope: backend_ref/normalise_test.cc has its laws
+    if (std::holds_alternative<Hard>(c.spec.normaliser)) continue;  // a choice has no slope; backend_ref/normalise_test.cc tests its rules
     SCOPED_TRACE("case " + std::to_string(index) + ": " + c.name);
     const Gradients expected = expected_of(c, index);
     const Tensor d_out = to_f32(upstream_of(c, index));
-    c.q = to_f32(c.q), c.k = to_f32(c.k), c.v = to_f32(c.v), c.keys = c.k;  // one element a number: not shared by heads
+    c.q = to_f32(c.q), c.k = to_f32(c.k), c.v = to_f32(c.v), c.keys = c.k;  // every element has its own memory: no sharing between heads
     Random random(static_cast<uint32_t>(index));
     const int64_t group = s.heads / s.key_heads;
     const auto slope_of = [&](const Element& e, Range heads, Range queries) {
@@ -159,7 +161,7 @@ TEST(Gradients, OfTheReferenceAreTheSlopesOfTheOracle) {
       return difference(*e.address, loss_now, loss_now().support);
     };
     const Range all{0, s.queries};
-    for (const Element& e : some_elements(c.q, random, 2)) {  // of which no other query knows
+    for (const Element& e : some_elements(c.q, random, 2)) {  // an element of q affects only its own query
       const bool is_smooth = expect_slope("q", expected.q, e, slope_of(e, {e.at[1], e.at[1] + 1}, {e.at[2], e.at[2] + 1}));
       sparse += is_smooth && !std::holds_alternative<Softmax>(c.spec.normaliser);
     }
@@ -220,7 +222,7 @@ TEST_P(Backward, GradientsOfManyRowsInBf16AgreeWithTheReference) {
   Random random(31);
   const auto rounded = [&](int64_t heads, int64_t width) { return to_dtype(normal(random, {1, heads, 1250, width}), DType::kBF16); };
   static std::map<int64_t, Gradients> expected;                                              // by d_v
-  const auto widths = {std::pair<int64_t, int64_t>{16, 12}, {48, 16}, {32, 64}, {64, 128}};  // from the second on those that matrices take
+  const auto widths = {std::pair<int64_t, int64_t>{16, 12}, {48, 16}, {32, 64}, {64, 128}};  // matrix kernels accept all but the first
   for (const auto& [d_k, d_v] : widths) {
     Case c{.name = "causal", .shape = {.batch = 1, .heads = 2, .key_heads = 1, .queries = 1250, .keys = 1250, .d_k = d_k, .d_v = d_v}};
     c.spec.topology = causal();

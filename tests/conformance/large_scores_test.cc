@@ -1,4 +1,5 @@
-// Scores up to the end of f32: the formula's limit is that ties at a row's largest score share it and all others have nothing.
+// Scores up to the largest f32. In the limit of the formula, keys tied at a row's largest score
+// share the weight and all other keys have none.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -16,7 +17,7 @@ namespace clearhead::conformance {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr int64_t kKeys = 600, kWidth = 32;  // more than two tiles; widths that matrices of bf16 take
+constexpr int64_t kKeys = 600, kWidth = 32;  // more than two tiles; widths that the bf16 matrix kernels accept
 constexpr int64_t kFirst = 3, kSecond = 597;
 constexpr float kSizes[] = {1e4F, 3e6F, 2e7F, 2e8F, 5e9F, 1e13F, 1e20F, 1e30F, 2e38F};
 
@@ -31,7 +32,7 @@ struct Named {
 };
 std::vector<Named> normalisers() { return {{"softmax", Softmax{}}, {"sparsemax", Sparsemax{}}, {"entmax-1.5", Entmax15{}}}; }
 
-// Queries of (1, 0, …) and keys of (s, 0, …): scores are s.
+// Queries of (1, 0, …) and keys of (s, 0, …), so that the score is s.
 Tensor queries_of(int64_t count) {
   Tensor q = Tensor::zeros({1, 1, count, kWidth});
   for (int64_t i = 0; i < count; ++i) q.mutable_data<float>()[i * kWidth] = 1;
@@ -48,7 +49,7 @@ Tensor values_of(const std::vector<float>& values) {
   return Tensor::from(all, {1, 1, static_cast<int64_t>(values.size()), kWidth});
 }
 
-// Two keys at `size`, of values 1 and 3; the others at half of it, at 0 and at −size, of values 100.
+// Two keys have the score `size` and values 1 and 3; the others have half of it, 0 or −size, and value 100.
 std::vector<float> scores_with_a_tie(float size) {
   std::vector<float> scores;
   for (int64_t j = 0; j < kKeys; ++j) scores.push_back(j == kFirst || j == kSecond ? size : j % 3 == 0 ? size / 2 : j % 3 == 1 ? 0 : -size);
@@ -60,7 +61,7 @@ Tensor values_with_a_tie() {
   return values_of(values);
 }
 
-// Every key in one list for all queries.
+// One list with every key, for all queries.
 AttentionSpec listed(int64_t queries) {
   AttentionSpec spec{.score = Dot{1}};
   std::vector<int32_t> begins(static_cast<size_t>(queries + 1)), keys;
@@ -112,7 +113,7 @@ TEST_P(LargeScores, OnlyTiesAtTheLargestShareARow) {
   }
 }
 
-// dS = g·(dP − D) with dP = V, D = 2: at the tie g = P = 1/2, or 1, or √P.
+// dS = g·(dP − D) with dP = V and D = 2. At the tie, g = P = 1/2, or 1, or √P.
 TEST_P(LargeScores, GradientsAreThoseOfTheTie) {
   constexpr int64_t kRows = 50;
   const Tensor d_out = Tensor::from(std::vector<float>(kRows * kWidth, 1.0F / kWidth), {1, 1, kRows, kWidth});
@@ -156,7 +157,7 @@ TEST_P(LargeScores, AHardChoiceKnowsItsProbabilityAtATie) {
   }
 }
 
-// Neighbours in f32 share a row while their distance is less than what a threshold lies below the largest score.
+// Neighbouring f32 scores share a row as long as their distance is smaller than the distance from the threshold to the largest score.
 TEST_P(LargeScores, SparseRowsSumToOneWhateverTheSizeOfTheirScores) {
   for (const float size : {1e3F, 1e5F, 1e6F, 3e6F, 1e7F, 2e8F, 1e12F}) {
     std::vector<float> scores, ones(40, 1);
@@ -183,7 +184,7 @@ TEST_P(LargeScores, ASparseRowOfAnEarlierVersionKeepsItsMeaning) {
     if (named.name == "softmax") continue;
     SCOPED_TRACE(named.name);
     const Result now = run(backend_, {.normaliser = named.normaliser}, q, k, v);
-    Result earlier = now;  // τ, and how many keys lie above it or Σ √P
+    Result earlier = now;  // stores τ, and the number of keys above it or Σ √P
     earlier.record.rows = {.m = thresholds(now.record.rows, named.normaliser), .l = Tensor::zeros({1, 1, kRows})};
     const std::vector<float> weights = look(backend_, now.record, 0, 0, all, {0, kFew});
     for (size_t i = 0; i < weights.size(); ++i) {

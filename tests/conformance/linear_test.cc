@@ -1,5 +1,5 @@
-// Linear attention by running sums: against the double oracle and the reference's gradients, at lengths of many chunks and where rows see nothing,
-// a part, or everything; and the promises about bits and hidden keys, where sums rather than pairs carry them.
+// Linear attention by running sums, compared with the double oracle and the reference's gradients: lengths of many chunks, and rows that
+// see nothing, some keys or all keys. Also the guarantees about bits and hidden keys, where the drivers use sums instead of pairs.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -165,7 +165,7 @@ TEST_P(LinearSums, ANaNReachesOnlyRowsThatSeeIt) {
   }
 }
 
-// The reference goes by pairs, as the other tests see.
+// Without the reference, which computes pairs; the other tests cover it.
 std::vector<const Backend*> fast_backends() {
   std::vector<const Backend*> fast;
   for (const Backend* table : runnable_backends()) {

@@ -1,6 +1,7 @@
-// From words to tensors: the value of every factor is read here, so that a covering, a generator and a person who repeats a failure speak of the same cases.
+// Makes tensors from words. The value of every factor is parsed here, so that the covering, the generator and a person who reproduces a
+// failure all describe the same cases.
 //
-// Every factor draws from its own stream of (seed, factor): changing one leaves the others' tensors as they were.
+// Every factor draws from its own random stream, seeded by (seed, factor): changing one factor leaves the tensors of the others unchanged.
 #include "make_case.h"
 
 #include <algorithm>
@@ -17,7 +18,7 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-// A value's words.
+// The words of a value.
 std::vector<std::string> words_of(std::string value) {
   std::replace(value.begin(), value.end(), ',', ' ');
   std::istringstream stream(value);
@@ -29,7 +30,7 @@ bool has(const std::string& value, const std::string& word) {
   return std::find(words.begin(), words.end(), word) != words.end();
 }
 
-// The word after `word`; empty where there is none.
+// The word after `word`; empty if there is none.
 std::string after_word(const std::string& value, const std::string& word) {
   const auto words = words_of(value);
   const auto found = std::find(words.begin(), words.end(), word);
@@ -41,7 +42,8 @@ std::array<int64_t, 2> two_numbers(const std::string& text, char between) {
   return {std::stoll(text.substr(first)), std::stoll(text.substr(middle + 1))};
 }
 
-// "dense 1hqk transposed" and its like: [batch|1, head|1, query|1, key], and memory with query innermost where transposed.
+// The shape of "dense 1hqk transposed" and similar values: [batch|1, head|1, query|1, key]. If
+// transposed, the query axis is innermost in memory.
 Shape pair_shape(const std::string& form, const AttentionShape& shape) {
   const auto has = [&](char axis) { return form.find(axis) != std::string::npos; };
   return {has('b') ? shape.batch : 1, has('h') ? shape.heads : 1, has('q') ? shape.queries : 1, shape.keys};
@@ -58,16 +60,16 @@ Term make_dense(Random& random, const std::string& value, const AttentionShape& 
   return AttentionBias{has(value, "transposed") ? transposed_in_memory(bias) : bias};
 }
 
-// At least `least`.
+// Absolute values of normal numbers plus `least`.
 Tensor positive(Random& random, Shape shape, float least) {
   Tensor tensor = normal(random, std::move(shape));
   for (int64_t i = 0; i < tensor.numel(); ++i) tensor.mutable_data<float>()[i] = least + std::abs(tensor.data<float>()[i]);
   return tensor;
 }
 
-// Rules of every kind of dependence. Smooth in the score, for finite differences.
+// Rules with every kind of dependence, smooth in the score so that finite differences work.
 Rule make_rule(Random& random, const std::string& value, const AttentionShape& shape) {
-  if (value == "rule line") {  // of the offset alone, by a table of buckets; and of the key, and of the query
+  if (value == "rule line") {  // depends only on the offset, through a table of buckets; on the key; and on the query
     std::vector<int32_t> bucket_of;
     for (int32_t offset = 0; offset < 41; ++offset) bucket_of.push_back(offset * offset / 200);
     const RuleTable buckets = table(Tensor::from(bucket_of, {41})), biases = table(normal(random, {shape.heads, 9}, 2));
@@ -87,7 +89,7 @@ Rule make_rule(Random& random, const std::string& value, const AttentionShape& s
   if (value == "rule alibi_2d") return alibi_2d(normal(random, {shape.heads}, 0.3f), 7);
   if (value == "rule relative_2d") return relative_2d(normal(random, {shape.heads, 9, 13}), 5, 7);
   if (value != "rule pair") fail(ErrorCode::kInvalidArgument, "there is no \"{}\" among the rules of cases", value);
-  // An image 7 wide, whose fifth column hides; pairs that mix query and key.
+  // An image of width 7 whose fifth column is hidden; pairs that mix query and key.
   const RuleTable rows = table(normal(random, {shape.heads, 7, 7}, 1));
   return rule([&](auto s, auto at) {
     auto row = [](auto i) { return floor(i / 7); };
@@ -133,7 +135,7 @@ Relative make_relative(Random& random, const std::string& value, const Attention
 
 Score make_pair(Random& random, const std::string& value, const AttentionShape& shape) {
   if (value.starts_with("scale")) return value.ends_with("null") ? Dot{} : Dot{std::stof(value.substr(6))};
-  const float deviation = 1 / std::sqrt(static_cast<float>(shape.d_k));  // scores as large as those of scaled dots
+  const float deviation = 1 / std::sqrt(static_cast<float>(shape.d_k));  // scores as large as those of scaled dot products
   if (value.starts_with("relative")) return make_relative(random, value, shape);
   Additive pair{.weight = normal(random, {has(value, "h") ? shape.heads : 1, shape.d_k}, deviation)};
   if (has(value, "leaky_relu")) pair.activation = Additive::Activation::kLeakyRelu, pair.slope = 0.1f;
@@ -152,7 +154,7 @@ Topology make_band(const std::string& value) {
   return {.band = {.back = limit(back), .ahead = limit(words_of(value)[2]), .align = align, .offset = offset}};
 }
 
-// Ids that grow along a sequence, one document after another, each of 1 to 40 tokens.
+// Ids that increase along a sequence: consecutive documents of 1 to 40 tokens.
 Tensor document_ids(Random& random, int64_t batch, int64_t length) {
   Tensor ids = Tensor::zeros({batch, length}, DType::kI32);
   int32_t* values = length > 0 ? ids.mutable_data<int32_t>() : nullptr;
@@ -211,7 +213,7 @@ std::vector<int32_t> some_numbers(Random& random, size_t count) {
   return numbers;
 }
 
-// Truths about a pair, of integers alone: exact in f32 as in double, whichever way bounds over a block are found.
+// Boolean expressions over a pair, made of integers only: exact in f32 and in double, however the bounds over a block are computed.
 struct Expression {
   Random& random;
   RulePair at;
@@ -219,7 +221,7 @@ struct Expression {
 
   template <class Join>
   auto two(int depth, const Join& join) {
-    const RuleValue a = number(depth - 1);  // in this order: arguments of a call have none
+    const RuleValue a = number(depth - 1);  // evaluated first; the order of a call's arguments is unspecified
     return join(a, number(depth - 1));
   }
 
@@ -263,7 +265,7 @@ struct Expression {
   }
 };
 
-// Visibility by rule: blocks shown, hidden and mixed; decided by position, by a table of heads, by a table of keys.
+// Visibility rules with blocks that are visible, hidden or mixed; decided by position, by a table of heads, or by a table of keys.
 std::optional<Rule> make_visibility(Random& random, const std::string& value, const AttentionShape& shape) {
   if (value == "visible causal") return visible([](auto at) { return at.key <= at.query; });
   if (value == "visible window") {
@@ -300,7 +302,7 @@ std::optional<Rule> make_visibility(Random& random, const std::string& value, co
   return visible([&](auto at) { return Expression{random, at, numbers}.truth(std::stoi(depth)); });
 }
 
-// Lists of a third of the blocks, a few of them empty; with biases of the entries where the value says so.
+// Lists that contain a third of the blocks, a few of them empty; with biases for the entries if the value says so.
 void add_lists(Random& random, const std::string& value, Case& c) {
   if (value == "no lists") return;
   const auto [query_block, key_block] = value.starts_with("edges") ? std::array<int64_t, 2>{1, 1} : two_numbers(value, 'x');
@@ -323,7 +325,7 @@ void add_lists(Random& random, const std::string& value, Case& c) {
   }
   std::vector<int32_t> all_begins, all_entries;
   for (size_t map = 0; map < begins.size(); ++map) {
-    entries[map].resize(most, -7);  // past the last list: never read
+    entries[map].resize(most, -7);  // after the last list; never read
     all_begins.insert(all_begins.end(), begins[map].begin(), begins[map].end());
     all_entries.insert(all_entries.end(), entries[map].begin(), entries[map].end());
   }
@@ -335,7 +337,7 @@ void add_lists(Random& random, const std::string& value, Case& c) {
   terms.insert(has(value, "first") ? terms.begin() : terms.end(), EdgeBias{normal(random, {batch, heads, count}, 2)});
 }
 
-// [batch, heads, length, d] in memory laid out as the value says.
+// [batch, heads, length, d], with the memory layout that the value names.
 Tensor laid_out(Random& random, const std::string& layout, Shape shape, float deviation, DType dtype, bool positive = false) {
   const auto [batch, heads, length, width] = std::array<int64_t, 4>{shape[0], shape[1], shape[2], shape[3]};
   const auto filled = [&, dtype = dtype, positive = positive](Shape of_memory) {
@@ -372,7 +374,7 @@ DType dtype_of(const std::string& value) { return value == "bf16" ? DType::kBF16
 void fill_tensors(const Values& values, Random random, Case& c) {
   const AttentionShape& shape = c.shape;
   const std::string& layout = values[kLayout];
-  const bool are_pages = layout.starts_with("pages"), features = values[kNormaliser] == "linear";  // not negative; terms add of both signs
+  const bool are_pages = layout.starts_with("pages"), features = values[kNormaliser] == "linear";  // features: not negative
   const float deviation = std::stof(after_word(values[kSizes], "sizes"));
   const DType dtype = dtype_of(values[kDType]), of_keys = are_pages ? DType::kF32 : dtype;
   const bool shared = layout == "q shared by heads";
@@ -431,7 +433,7 @@ Case make_case(const Values& values, uint32_t seed) {
   };
   c.spec.score = made(make_pair, kPair);
   c.spec.terms = made(make_terms, kTerms);
-  for (Term& term : c.spec.terms) {  // keys at the cap are equal in f32: which of them a hard choice takes is nobody's promise
+  for (Term& term : c.spec.terms) {  // keys at the cap are equal in f32, and which of them a hard choice takes is unspecified
     auto* soft_cap = std::get_if<SoftCap>(&term);
     if (soft_cap && values[kNormaliser].starts_with("hard")) soft_cap->cap = 80;
   }

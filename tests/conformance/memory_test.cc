@@ -1,8 +1,9 @@
-// Memory stays O(N·d): 16,384 × 16,384 pairs of every kind of description, and 131,072 × 131,072 of plain softmax, inside 256 MiB beyond inputs,
-// outputs and record (eager weights would take 1 GiB and 64 GiB a head). Sampled rows are held against the oracle.
+// Memory stays O(N·d): 16,384 × 16,384 pairs with every kind of description, and 131,072 ×
+// 131,072 pairs with plain softmax, need at most 256 MiB beyond inputs, outputs and record (eager
+// weights would take 1 GiB and 64 GiB per head). Sampled rows are compared with the oracle.
 //
-// Peak memory is a property of a process, so each table is measured in a child: this program again, with one test and the table's name in the
-// environment. Slower tables take fewer queries: their memory does not depend on how many there are.
+// Peak memory is a property of a process, so each backend is measured in a child process: this program, with one test and the backend's
+// name in the environment. Slower backends compute fewer queries; their memory does not depend on the number of queries.
 #include <gtest/gtest.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -40,7 +41,7 @@ int64_t memory(const std::string& field) {
   for (std::string line; std::getline(status, line);) {
     if (line.starts_with(field + ":")) return std::stoll(line.substr(field.size() + 1)) * 1024;
   }
-  ADD_FAILURE() << "/proc/self/status says no " << field;
+  ADD_FAILURE() << "/proc/self/status has no field " << field;
   return 0;
 }
 
@@ -60,12 +61,12 @@ const Backend& choose_table_of_child() {
 
 bool is_slow(const Backend& backend) { return backend.isa == InstructionSet::kReference; }
 
-// Queries of the longest case: all of them on the fastest table.
+// The number of queries in the longest case: all of them on the fastest backend.
 int64_t longest_queries(const Backend& backend, int64_t keys) {
   return is_slow(backend) ? 64 : &backend == runnable_backends().back() ? keys : keys / 8;
 }
 
-// Some 64 rows of the last head, evenly spaced.
+// Compares about 64 evenly spaced rows of the last head.
 void expect_rows(const Backend& backend, const Result& result, const AttentionSpec& spec, const Tensor& v) {
   const AttentionRecord& record = result.record;
   const int64_t queries = record.q.size(2), heads = record.q.size(1), width = result.out.size(3);
@@ -86,7 +87,8 @@ void expect_rows(const Backend& backend, const Result& result, const AttentionSp
   }
 }
 
-// What the rows sent to the values arrived there: Σ_j dV_j = Σ_i dO_i where weights sum to one. In 16 bits each dV_j is rounded, and perhaps each weight.
+// The gradients of the values sum to those of the rows: Σ_j dV_j = Σ_i dO_i if the weights of each row sum to one. In 16 bits each dV_j is
+// rounded, and perhaps each weight.
 void expect_mass(const Tensor& d_v, const Tensor& d_out) {
   const Tensor from = to_f32(d_out), to = to_f32(d_v);
   double sent = 0, arrived = 0, size = 0;
@@ -96,7 +98,7 @@ void expect_mass(const Tensor& d_v, const Tensor& d_out) {
   EXPECT_NEAR(arrived, sent, tolerance::gradient(0, d_v.dtype()) * size);
 }
 
-// Gradients too, of descriptions over tensors. That of a bias would be N×N itself.
+// Also the gradients, for descriptions over tensors. The gradient of a bias would itself be N×N.
 void expect_bounded_backward(const Backend& backend, const Result& forward, const Tensor& v) {
   Random random(7);
   const Tensor d_out = to_dtype(normal(random, forward.out.shape()), forward.out.dtype());
@@ -109,7 +111,8 @@ void expect_bounded_backward(const Backend& backend, const Result& forward, cons
   if (rows_sum_to_one(spec) && !spec.after.dropout && !spec.after.head_mask && !spec.after.gaussian) expect_mass(found.v, d_out);
 }
 
-// Forward, a sweep and a few rows; returns the peak beyond what stood before and what was returned.
+// Runs the forward, compares a few rows, and computes gradients of up to 16,384 keys. Expects the forward's peak to stay within kAllowed
+// beyond the memory in use before it and the returned tensors.
 void expect_bounded(const Backend& backend, const std::string& name, const AttentionSpec& spec, const Tensor& q, const Keys& keys,
                     const Tensor& v) {
   SCOPED_TRACE(name);
@@ -136,7 +139,7 @@ void expect_bounded_sweep(const Backend& backend, const Tensor& q, const Keys& k
   EXPECT_LT(memory("VmHWM") - before, kAllowed) << "sweep";
 }
 
-// Eight keys of every query.
+// Eight keys for every query.
 Lists random_edges(Random& random, int64_t queries, int64_t keys) {
   constexpr int64_t kNeighbours = 8;
   const Tensor draws = normal(random, {queries * kNeighbours});
@@ -150,14 +153,14 @@ Lists random_edges(Random& random, int64_t queries, int64_t keys) {
   return graph(edges, queries).lists;
 }
 
-// Runs in the child: every kind of description at 16,384.
+// Runs in the child: every kind of description with 16,384 keys.
 TEST(MemoryChild, DISABLED_EveryDescription) {
   const Backend& backend = table_of_child();
   constexpr int64_t kKeys = 16384;
   const int64_t queries = is_slow(backend) ? 128 : kKeys;
   Random random(1);
   const Tensor q = normal(random, {1, 2, queries, 16}), k = normal(random, {1, 1, kKeys, 16}), v = normal(random, {1, 1, kKeys, 16});
-  // Operands with a query axis that take no N×N memory themselves: a query stride of zero.
+  // Operands that have a query axis but no N×N memory, because their query stride is zero.
   const Tensor bias = normal(random, {1, 1, 1, kKeys}).expand({1, 1, queries, kKeys});
   Tensor one = Tensor::zeros({1, 1, 1, kKeys}, DType::kBool), ids = Tensor::zeros({1, kKeys}, DType::kI32);
   for (int64_t j = 0; j < kKeys; ++j) one.mutable_data<bool>()[j] = j % 3 != 0;
@@ -203,7 +206,8 @@ TEST(MemoryChild, DISABLED_EveryDescription) {
   expect_bounded_sweep(backend, q, k, v);
 }
 
-// Runs in the child: the parts that the descriptions above leave out. A quarter of the queries: eager weights would still take 256 MiB a head.
+// Runs in the child: the features that the descriptions above do not use. A quarter of the
+// queries: eager weights would still take 256 MiB per head.
 TEST(MemoryChild, DISABLED_EveryOtherPart) {
   const Backend& backend = table_of_child();
   constexpr int64_t kKeys = 16384;
@@ -252,7 +256,7 @@ TEST(MemoryChild, DISABLED_EveryOtherPart) {
   }
 }
 
-// Runs in the child: a text of any length through a cache that lets go, 400 MiB of keys and values in all.
+// Runs in the child: a text longer than the cache keeps. It appends 400 MiB of keys and values in total.
 TEST(MemoryChild, DISABLED_CacheThatLetsGo) {
   choose_table_of_child();
   constexpr int64_t kPiece = 512, kBack = 999;
@@ -269,7 +273,8 @@ TEST(MemoryChild, DISABLED_CacheThatLetsGo) {
   EXPECT_LT(memory("VmHWM") - before, kAllowed / 8);
 }
 
-// Runs in the child: keys chosen by content take their lists, three times while these are made, and 32 MiB. Scores of all pairs would be 256 MiB a head.
+// Runs in the child: selecting keys by content takes three times the size of its lists while they are made, plus 32 MiB. Scores of all
+// pairs would be 256 MiB per head.
 TEST(MemoryChild, DISABLED_KeysChosenByContent) {
   const Backend& backend = choose_table_of_child();
   constexpr int64_t kKeys = 16384, kBeside = 32 << 20;
@@ -291,7 +296,7 @@ TEST(MemoryChild, DISABLED_KeysChosenByContent) {
   expect_lists("same bucket", [&] { return select_same_bucket(q, k, {.buckets = 64, .rounds = 2, .seed = 3}); });
 }
 
-// Runs in the child: plain softmax at 131,072.
+// Runs in the child: plain softmax with 131,072 keys.
 TEST(MemoryChild, DISABLED_PlainSoftmaxAtItsLongest) {
   const Backend& backend = table_of_child();
   constexpr int64_t kKeys = 131072;
@@ -306,7 +311,7 @@ class BoundedMemory : public testing::TestWithParam<const Backend*> {
   void expect_child_passes(const std::string& test) const {
     ASSERT_EQ(::setenv(kTable, table_name(*GetParam()).c_str(), 1), 0);
     for (const char* sharding : {"GTEST_TOTAL_SHARDS", "GTEST_SHARD_INDEX"})
-      ::unsetenv(sharding);  // the child runs its one test in any share
+      ::unsetenv(sharding);  // the child runs its one test whatever the parent's shard
     std::string self = "/proc/self/exe", filter = "--gtest_filter=MemoryChild.DISABLED_" + test;
     const std::string report = testing::TempDir() + "clearhead_memory_" + std::to_string(::getpid()) + ".json";
     std::string disabled = "--gtest_also_run_disabled_tests", brief = "--gtest_brief=1", output = "--gtest_output=json:" + report;
@@ -315,11 +320,11 @@ class BoundedMemory : public testing::TestWithParam<const Backend*> {
     ASSERT_EQ(::posix_spawn(&child, self.c_str(), nullptr, nullptr, arguments, environ), 0);
     int status = -1;
     ASSERT_EQ(::waitpid(child, &status, 0), child);
-    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "the child's own report stands above";
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "see the child's own report above";
     std::ifstream file(report);
     const std::string told((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
     EXPECT_EQ(told.find("\"tests\": 1,") != std::string::npos && told.find("\"result\": \"COMPLETED\"") != std::string::npos, true)
-        << "the child ran no test of that name: " << told;
+        << "the child ran no test of this name: " << told;
     std::remove(report.c_str());
   }
 };

@@ -1,4 +1,5 @@
-// Operands of 16 bits beyond the covering: one chain of operations for scores in every driver and look, hidden NaN, and what rounding P costs.
+// 16-bit operands beyond the covering: scores have the same bits in every driver and every query
+// of the weights, hidden NaN, and the cost of rounding P.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -37,7 +38,7 @@ Inputs inputs(DType dtype, int64_t width) {
 
 TEST_P(Narrow, ScoresOfADecodeStepAndInAnyStridesEqualThePrefillRowBitForBit) {
   for (const DType dtype : {DType::kBF16, DType::kF16}) {
-    for (const int64_t width : {64, 33, 80}) {  // 33: no whole pairs
+    for (const int64_t width : {64, 33, 80}) {  // 33: an odd width, so not whole pairs of channels
       const Inputs in = inputs(dtype, width);
       const AttentionSpec spec{.topology = causal()};
       const AttentionRecord prefill = run(backend_, spec, in.q, in.k, in.v).record;
@@ -57,12 +58,12 @@ TEST_P(Narrow, ScoresOfADecodeStepAndInAnyStridesEqualThePrefillRowBitForBit) {
   }
 }
 
-// Blocks that round their own rows write where they are told.
+// Blocks that round their own rows write to the strides of the output tensor.
 TEST_P(Narrow, OutInAnyStridesHasTheSameBits) {
   const Inputs in = inputs(DType::kBF16, 64);
   const Keys keys(in.k);
   const Tensor expected = run(backend_, {}, in.q, in.k, in.v).out;
-  for (const std::vector<int>& order : {std::vector<int>{0, 2, 1, 3}, {0, 1, 3, 2}}) {  // each is its own inverse
+  for (const std::vector<int>& order : {std::vector<int>{0, 2, 1, 3}, {0, 1, 3, 2}}) {  // each order is its own inverse
     Tensor out = Tensor::zeros(expected.permute(order).shape(), DType::kBF16).permute(order);
     RowStats rows{.m = Tensor::zeros({1, 4, kLength}), .l = Tensor::zeros({1, 4, kLength})};
     backend_.forward({.spec = {}, .q = in.q, .keys = keys, .v = in.v, .out = out, .rows = rows});
@@ -70,7 +71,7 @@ TEST_P(Narrow, OutInAnyStridesHasTheSameBits) {
   }
 }
 
-// As bits_test.cc: of a row that sees one key, m + log₂ℓ is that key's score as the forward itself computed it.
+// As in bits_test.cc: in a row that sees only one key, m + log₂ℓ is that key's score as the forward itself computed it.
 TEST_P(Narrow, TheForwardsOwnScoresAreTheOnesThatLooksShow) {
   struct Call {
     int64_t queries;
@@ -78,7 +79,7 @@ TEST_P(Narrow, TheForwardsOwnScoresAreTheOnesThatLooksShow) {
   };
   std::vector<Call> calls = {{kLength}, {5}};
   if (backend_.isa == InstructionSet::kAvx512 && cpu::bf16_products() == cpu::Products::kAmx)
-    calls.push_back({5, true});  // the chain of a tensor's keys
+    calls.push_back({5, true});  // over pages, scores have the same summation order as over a tensor
   for (const auto& [queries, is_paged] : calls) {
     Inputs in = inputs(DType::kBF16, 64);
     Random random(5);
@@ -136,7 +137,7 @@ TEST_P(Narrow, WhatAKeyOrValueHoldsReachesOnlyTheRowsThatSeeIt) {
               ASSERT_TRUE(std::isnan(row_of(score, 1, query)[3]));
             } else {
               ASSERT_TRUE(same_bits(row_of(value, 1, query), row_of(clean, 1, query))) << "a hidden value of " << poison;
-              ASSERT_TRUE(same_bits(row_of(score, 1, query), row_of(clean, 1, query))) << "a hidden key of NaN";
+              ASSERT_TRUE(same_bits(row_of(score, 1, query), row_of(clean, 1, query))) << "a hidden NaN key";
             }
           }
         }
@@ -145,8 +146,8 @@ TEST_P(Narrow, WhatAKeyOrValueHoldsReachesOnlyTheRowsThatSeeIt) {
   }
 }
 
-// Two to sixteen queries over pages, each with everything that decoding by matrices takes apart: sets of rows, whole and not, widths in sixteens and not, texts that end
-// within a panel, and bands that begin within one.
+// Two to sixteen queries over pages, covering every distinction of decoding by matrices: full and partial row sets, widths that are and are
+// not multiples of 16, texts that end within a panel, and bands that begin within one.
 TEST_P(Narrow, AFewQueriesOverPagesAgreeWithTheOracle) {
   const auto few = [](const std::string& lengths, const std::string& heads, const std::string& widths, const std::string& band,
                       const std::string& terms = "no terms", const std::string& masks = "no segments | no mask",
@@ -183,7 +184,7 @@ TEST_P(Narrow, AFewQueriesOverPagesAgreeWithTheOracle) {
     check_weights(backend_, result.record, expected_rows(c, 200), check);
     EXPECT_FALSE(check.failed()) << check.what();
     const Result asked = run(backend_, c, /*asks=*/true);
-    EXPECT_TRUE(same_bits(asked.out, result.out) && same_bits(asked.record.rows.l, result.record.rows.l)) << "asked for sums";
+    EXPECT_TRUE(same_bits(asked.out, result.out) && same_bits(asked.record.rows.l, result.record.rows.l)) << "when sums are requested";
     std::vector<int64_t> all(static_cast<size_t>(c.shape.queries));
     std::iota(all.begin(), all.end(), 0);
     const ReductionResult swept = backend_.sweep({.record = result.record, .request = {entropy, distance}, .rows = all});
@@ -206,7 +207,7 @@ TEST_P(Narrow, AFewQueriesOverPagesAgreeWithTheOracle) {
   }
 }
 
-// What nobody sees reaches nobody, and of what some see only they notice.
+// Values that no query sees affect no row, and values that some queries see affect only those rows.
 TEST_P(Narrow, WhatAPageHoldsReachesOnlyTheFewQueriesThatSeeIt) {
   for (const int64_t width : {24, 48, 64}) {
     const Inputs in = inputs(DType::kBF16, width);
@@ -228,7 +229,7 @@ TEST_P(Narrow, WhatAPageHoldsReachesOnlyTheFewQueriesThatSeeIt) {
             ASSERT_TRUE(std::isnan(row_of(score, 1, row)[3]));
           } else {
             ASSERT_TRUE(same_bits(row_of(value, 1, row), row_of(clean, 1, row))) << "a hidden value of " << poison;
-            ASSERT_TRUE(same_bits(row_of(score, 1, row), row_of(clean, 1, row))) << "a hidden key of NaN";
+            ASSERT_TRUE(same_bits(row_of(score, 1, row), row_of(clean, 1, row))) << "a hidden NaN key";
           }
         }
       }
@@ -236,7 +237,7 @@ TEST_P(Narrow, WhatAPageHoldsReachesOnlyTheFewQueriesThatSeeIt) {
   }
 }
 
-// Rounding moves weights by up to 2⁻⁸ each, and the sum that divides them by as much.
+// Rounding moves each weight by up to 2⁻⁸, and the sum that divides them by as much.
 TEST_P(Narrow, AnOutputOfOnesIsOneAndTheWeightsThatLooksShowSumToOne) {
   Random random(3);
   constexpr int64_t kQueries = 48;
@@ -246,14 +247,14 @@ TEST_P(Narrow, AnOutputOfOnesIsOneAndTheWeightsThatLooksShowSumToOne) {
     const Tensor ones = to_dtype(Tensor::from(std::vector<float>(static_cast<size_t>(keys * 64), 1.0F), {1, 1, keys, 64}), DType::kBF16);
     const Result result = run(backend_, {}, q, k, ones);
     const Tensor out = to_f32(result.out);
-    for (int64_t i = 0; i < out.numel(); ++i) ASSERT_EQ(out.data<float>()[i], 1.0F) << "as values meet them, over " << keys << " keys";
+    for (int64_t i = 0; i < out.numel(); ++i) ASSERT_EQ(out.data<float>()[i], 1.0F) << "rounded weights, over " << keys << " keys";
     double sum = 0;
     for (const float weight : look(backend_, result.record, 0, 0, {17}, {0, keys})) sum += static_cast<double>(weight);
-    EXPECT_NEAR(sum, 1, tolerance::kRowSum) << "as looks show them, over " << keys << " keys";
+    EXPECT_NEAR(sum, 1, tolerance::kRowSum) << "recomputed weights, over " << keys << " keys";
   }
 }
 
-// e of recorded rows of a head from their exact weights: P·ℓ.   [row][key]
+// The exponentials of recorded rows of a head, from their exact weights: P·ℓ.   [row][key]
 std::vector<double> exponentials(const Backend& backend, const AttentionRecord& record, int64_t head, const std::vector<int64_t>& rows) {
   const size_t keys = static_cast<size_t>(key_length(record.keys));
   const float* l = record.rows.l.data<float>() + head * record.rows.l.size(2);
@@ -265,7 +266,7 @@ std::vector<double> exponentials(const Backend& backend, const AttentionRecord& 
 
 double to_bf16(double x) { return static_cast<double>(bf16_to_f32(f32_to_bf16(static_cast<float>(x)))); }
 
-// As if the call's kernel had kept P in bf16, where it did not. What of ℓ is no key's is a sink's.
+// Changes the record as if the call's kernel had kept P in bf16, where it did not. The part of ℓ that belongs to no key is the sink's.
 void keep_used(const Backend& backend, AttentionRecord& record) {
   if (record.rows.used.defined()) return;
   record.rows.used = record.rows.l.clone();
@@ -283,7 +284,7 @@ void keep_used(const Backend& backend, AttentionRecord& record) {
   }
 }
 
-// An exponential next to the middle of two bf16 numbers may round to either: its last bit is 2⁻⁷ of it.
+// An exponential near the midpoint of two bf16 numbers may round to either; its last bit is 2⁻⁷ of its value.
 TEST_P(Narrow, WeightsAsUsedAreTheRoundedOnesOverTheSumOfWhatIsRounded) {
   const Inputs in = inputs(DType::kBF16, 64);
   AttentionRecord record = run(backend_, {.topology = causal()}, in.q, in.k, in.v).record;
@@ -311,7 +312,7 @@ TEST_P(Narrow, WeightsAsUsedAreTheRoundedOnesOverTheSumOfWhatIsRounded) {
     }
     EXPECT_NEAR(sum, 1, slack) << "row " << row;
   }
-  EXPECT_GT(moved, looked / 2) << "rounding is seen";
+  EXPECT_GT(moved, looked / 2) << "most weights must differ after rounding";
   EXPECT_LE(apart, looked / 50);
 }
 
@@ -344,7 +345,7 @@ TEST_P(Narrow, ASweepOfWeightsAsUsedIsTheSumOverThem) {
   }
 }
 
-// Values whose sums nearly cancel: what is left in out is what rounding did to the weights.
+// Values whose sums nearly cancel, so that what remains in the output is the effect of rounding the weights.
 TEST_P(Narrow, WeightsAsUsedTimesValuesAreTheOutputThatTheKernelWrote) {
   Random random(11);
   constexpr int64_t kRowsLooked = 60, kWidth = 32;
@@ -352,7 +353,7 @@ TEST_P(Narrow, WeightsAsUsedTimesValuesAreTheOutputThatTheKernelWrote) {
                k = to_dtype(normal(random, {1, 1, 512, 64}), DType::kBF16);
   std::vector<float> signs(512 * kWidth);
   for (float& sign : signs) sign = random() % 2 == 0 ? 1.0F : -1.0F;
-  for (int64_t c = 0; c < kWidth; ++c) {  // as many of one sign as of the other
+  for (int64_t c = 0; c < kWidth; ++c) {  // equal numbers of both signs
     for (int64_t j = 0; j < 512; j += 2) signs[static_cast<size_t>((j + 1) * kWidth + c)] = -signs[static_cast<size_t>(j * kWidth + c)];
   }
   const Tensor v = to_dtype(Tensor::from(signs, {1, 1, 512, kWidth}), DType::kBF16);
@@ -366,7 +367,7 @@ TEST_P(Narrow, WeightsAsUsedTimesValuesAreTheOutputThatTheKernelWrote) {
       return look(backend_, result.record, 0, 1, {row}, {0, 512}, WeightsCall::Quantity::kWeight, false, precision);
     };
     const std::vector<float> exact = weights(LookPrecision::kExact), used = weights(LookPrecision::kAsUsed);
-    ASSERT_TRUE(keeps || same_bits(exact, used)) << "where values meet P in f32, what is used is exact";
+    ASSERT_TRUE(keeps || same_bits(exact, used)) << "where P is multiplied in f32, the weights as used are the exact ones";
     for (int64_t c = 0; c < kWidth; ++c) {
       double by_exact = 0, by_used = 0;
       for (size_t j = 0; j < 512; ++j) {

@@ -1,7 +1,9 @@
-// One set of bits for every description: any number of threads, any batch and any number of heads give the same forward, map, sums over the map and
-// gradients of q, k, v and every operand. Lengths are of several strips of rows and chunks of keys, so that threads have an order to break.
+// The bits do not depend on the number of threads, the batch or the number of heads, for every
+// description: forward, map, sums over the map, and gradients of q, k, v and every operand.
+// Lengths cover several strips of rows and chunks of keys, so that threads could change an order.
 //
-// What a covering draws once (conformance_test.cc) is here said by name, with its gradients: lists, rules with tables, normalisers, what comes after.
+// The descriptions that a covering draws once (conformance_test.cc) are listed by name here, with their gradients: lists, rules with
+// tables, normalisers, and the steps after normalisation.
 #include <gtest/gtest.h>
 
 #include <numeric>
@@ -62,7 +64,7 @@ struct Kind {
   DType dtype;
 };
 
-// In bf16 where it has kernels of its own.
+// Includes bf16 on backends that have bf16 kernels.
 std::vector<Kind> kinds() {
   std::vector<Kind> all;
   for (const Backend* backend : runnable_backends()) {
@@ -72,11 +74,11 @@ std::vector<Kind> kinds() {
   return all;
 }
 
-// What a call gives, in both directions and to whoever looks.
+// Every result of a call: forward, gradients, weights and sweeps.
 struct Everything {
   Result forward{};
   AttendGradients gradients{};
-  std::vector<std::vector<float>> looks{};  // of each head of each sequence: weights, after, scores
+  std::vector<std::vector<float>> looks{};  // for each head of each sequence: weights, weights after, scores
   std::vector<ReductionResult> sweeps{};
 };
 
@@ -85,7 +87,7 @@ class OneSetOfBits : public testing::TestWithParam<Kind> {
   const Backend& backend_ = *GetParam().backend;
   void TearDown() override { set_threads(2); }
 
-  // 700 rows are two strips: 576 of f32 and 624 of bf16 by matrices make one. The reference takes a row at a time.
+  // 700 rows are two strips: a strip is 576 rows in f32 and 624 in bf16 by matrices. The reference processes one row at a time.
   Case case_of(const Choices& description, const std::string& heads, const std::string& lengths) const {
     const bool is_reference = backend_.isa == InstructionSet::kReference;
     Values values = plain_but(description);
@@ -96,7 +98,7 @@ class OneSetOfBits : public testing::TestWithParam<Kind> {
     return make_case(values, 17);
   }
   bool is_narrow() const { return GetParam().dtype == DType::kBF16; }
-  // Other calls in bf16 are those in f32 of widened operands.
+  // Other bf16 calls run the f32 kernels on widened operands.
   bool has_kernels_for(const Case& c) const {
     return !is_narrow() || keeps_weights_in_bf16(backend_, c) || keeps_gradients_in_bf16(backend_, c);
   }
@@ -165,7 +167,7 @@ TEST_P(OneSetOfBits, ForAnyNumberOfThreadsInEveryDirection) {
   EXPECT_GT(compared, 0) << "no description has kernels";
 }
 
-// What is drawn follows from the sequence and the head by number.
+// Random draws depend on the index of the sequence and of the head.
 bool draws(const AttentionSpec& spec) {
   const Hard* hard = std::get_if<Hard>(&spec.normaliser);
   return spec.after.dropout || (hard && hard->choice == Hard::Choice::kSampled);
@@ -175,7 +177,7 @@ TEST_P(OneSetOfBits, OfEveryHeadOfEverySequenceAsIfItWereAlone) {
   int64_t compared = 0;
   for (const Choices& description : descriptions()) {
     const Case c = case_of(description, "heads 4/4", "100x300");
-    const bool by_bucket = c.name.find("rule t5") != std::string::npos;  // its table begins with the bucket, where restricted() cuts heads
+    const bool by_bucket = c.name.find("rule t5") != std::string::npos;  // its table's first axis is the bucket, not the head
     if (draws(c.spec) || by_bucket || !has_kernels_for(c)) continue;
     SCOPED_TRACE(c.name);
     const Tensor d_out = upstream_of(c, 5);

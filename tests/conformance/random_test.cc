@@ -1,11 +1,11 @@
-// Descriptions nobody thought of: whole calls drawn at random and shrunk where one fails, every table against the double oracle within the bounds of docs/NUMERICS.md.
+// Randomly drawn calls, shrunk on failure: every backend is compared with the double oracle within the bounds of docs/NUMERICS.md.
 //
-// A call is a case in words (make_case.h) and a seed. Every value shrinks towards its factor's plainest one, lengths and widths towards 1. A failure prints
-// what is off, the shrunk case and its JSON.
+// A call is a case in words (make_case.h) and a seed. Every value shrinks towards its factor's plainest one, lengths and widths towards 1.
+// A failure prints the first wrong value, the shrunk case and its JSON.
 //
-//   RC_PARAMS="max_success=10000 seed=7"                     so many calls, others than those of the test run
-//   CLEARHEAD_CASE="seed 12 | alibi | causal end | … | f32"  that call alone, from the words of a failure
-//   CLEARHEAD_CASE=print                                     each call before it is made, to find one that crashes
+//   RC_PARAMS="max_success=10000 seed=7"                     the number of calls, and a seed other than that of the test run
+//   CLEARHEAD_CASE="seed 12 | alibi | causal end | … | f32"  only that call, from the words of a failure
+//   CLEARHEAD_CASE=print                                     prints each call before it is made, to find one that crashes
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
@@ -30,9 +30,9 @@ namespace {
 
 using Text = rc::Gen<std::string>;
 
-constexpr int64_t kRows = 24;  // of a case that are compared with the oracle
+constexpr int64_t kRows = 24;  // rows per case that are compared with the oracle
 
-// The calls of a test run, unless the environment asks for others. RapidCheck reads this when the first property begins.
+// The number of calls in a test run, unless the environment sets it. RapidCheck reads the variable when the first property begins.
 const int kUnlessAskedFor = ::setenv("RC_PARAMS", "max_success=600 seed=20240229", /*overwrite=*/0);
 
 struct Drawn {
@@ -41,7 +41,7 @@ struct Drawn {
   std::string text() const { return format("seed {} | {}", seed, joined(values)); }
 };
 
-// Whole numbers below n, whatever size RapidCheck is at; shrinks to 0.
+// Integers in [0, n), whatever RapidCheck's current size; shrinks to 0.
 rc::Gen<int64_t> below(int64_t n) { return rc::gen::resize(rc::kNominalSize, rc::gen::inRange<int64_t>(0, n)); }
 
 Text one_of(std::vector<std::string> values) {
@@ -49,7 +49,7 @@ Text one_of(std::vector<std::string> values) {
   return rc::gen::map(below(count), [values](int64_t at) { return values[static_cast<size_t>(at)]; });
 }
 
-// The first, two times of three.
+// The first value in two of three draws.
 Text mostly(std::vector<std::string> values) {
   const std::vector<std::string> plain(2 * values.size() - 2, values[0]);
   values.insert(values.begin(), plain.begin(), plain.end());
@@ -64,7 +64,7 @@ Text joined_by(const std::string& between, rc::Gen<std::vector<std::string>> par
   });
 }
 
-// "a b": independent parts, of which some may be empty.
+// "a b": independent parts, some of which may be empty.
 template <class... Parts>
 Text words(Parts... parts) {
   return joined_by(" ", rc::gen::map(rc::gen::tuple(std::move(parts)...), [](const auto& all) {
@@ -75,7 +75,7 @@ Text words(Parts... parts) {
 Text only(const std::string& word) { return rc::gen::just(word); }
 Text maybe(const std::string& word) { return one_of({"", word}); }
 
-// One past a tile, a prime, the ends of blocks of lanes and pages; 1 first, 0 last.
+// One past a tile, a prime, the ends of lane blocks and pages. 1 comes first and 0 last.
 Text lengths() {
   return one_of({"1",   "2",   "3",   "5",   "7",   "8",   "9",   "13",  "16",  "17",  "31",   "32",   "33",  "47",  "48",
                  "49",  "50",  "63",  "64",  "65",  "97",  "127", "128", "129", "144", "145",  "191",  "192", "193", "211",
@@ -133,7 +133,7 @@ Text pair() {
                         words(one_of({"additive tanh", "additive leaky_relu"}), maybe("h")), relative);
 }
 
-// Batch, heads and lengths such that a case takes milliseconds: the longer side gives way.
+// Reduces batch, heads and lengths until a case takes milliseconds; the longer of the two lengths shrinks.
 AttentionShape within_reason(AttentionShape shape) {
   const auto work = [&] { return shape.batch * shape.heads * shape.queries * shape.keys * (shape.d_k + shape.d_v + 16); };
   constexpr int64_t kMost = 4'000'000;
@@ -171,7 +171,8 @@ rc::Gen<Drawn> calls() {
     Drawn drawn{.values = {term_list, band, segments, mask, lists, visibility, normaliser, after, pair_value, "heads " + head_counts,
                            "d " + d_k + "/" + d_v, queries + "x" + keys, layout, "batch " + batch, deviation, dtype},
                 .seed = static_cast<uint32_t>(seed)};
-    // Two of three keep one factor in four of what kernels take ways of their own for: such ways are the plain calls'.
+    // Two of three draws keep only a quarter of the factors that have their own kernel paths and reset the others, because such paths are
+    // only taken by otherwise plain calls.
     const auto& [keeps_all, some, others] = of_kept;
     static const Values kPlain = plain_but({});
     for (const Factor factor : {kTerms, kBand, kSegments, kMask, kLists, kVisibility, kNormaliser, kAfter, kPair, kLayout})
@@ -184,7 +185,7 @@ rc::Gen<Drawn> calls() {
   });
 }
 
-// Whether a row has one gradient that f32 can know: its support, or its choice, is not at the edge, nor its sum near zero.
+// Returns whether f32 can determine the row's gradient: its support or its choice is not at a boundary, and its sum is not near zero.
 bool is_steady(const Case& c, const Expected& e) {
   const double delta = e.bounds.score;
   for (size_t j = 0; j < e.row.scores.size(); ++j) {
@@ -199,19 +200,19 @@ bool is_steady(const Case& c, const Expected& e) {
   return true;
 }
 
-// d_out, zero in rows that are not steady.
+// d_out, with zeros in the rows that are not steady.
 Tensor steady_upstream(const Case& c, uint32_t seed) {
   Tensor d_out = upstream_of(c, seed);
   if (std::holds_alternative<Softmax>(c.spec.normaliser) || std::holds_alternative<Sigmoid>(c.spec.normaliser)) return d_out;
   for (const Expected& e : expected_rows(c, std::numeric_limits<int64_t>::max())) {
     if (is_steady(c, e)) continue;
     const Tensor row = d_out.slice(0, e.batch, e.batch + 1).slice(1, e.head, e.head + 1).slice(2, e.query, e.query + 1);
-    std::memset(Tensor(row).mutable_raw(), 0, row.bytes());  // its channels are neighbours
+    std::memset(Tensor(row).mutable_raw(), 0, row.bytes());  // the row's channels are contiguous
   }
   return d_out;
 }
 
-// What is off in this call, on whichever table; empty where nothing is.
+// The first wrong value of this call on any backend; empty if there is none.
 std::string off_in(const Drawn& drawn) {
   const Case c = make_case(drawn.values, drawn.seed);
   const std::vector<Expected> expected = expected_rows(c, kRows);
@@ -242,7 +243,7 @@ std::string off_in(const Drawn& drawn) {
     }
     if (gradients) check_gradients(*backend, c, d_out, *gradients, check);
     if (check.failed()) return table_name(*backend) + ": " + check.what();
-    if (check.compared() < std::ssize(expected)) return table_name(*backend) + ": rows were left out";
+    if (check.compared() < std::ssize(expected)) return table_name(*backend) + ": some rows were not compared";
   }
   return "";
 }

@@ -1,4 +1,5 @@
-// Sweeps of every backend × every case against sums of the oracle's weights; their bits under threads, batch and heads; and maps on top of them.
+// Sweeps of every backend and every case, compared with sums of the oracle's weights; their bits with other thread counts, batches and
+// heads; and maps that use them.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -19,7 +20,7 @@ namespace {
 
 constexpr double kHidden = -std::numeric_limits<double>::infinity();
 
-// The last head of the last sequence, whole.
+// All rows of the last head of the last sequence.
 const std::vector<Expected>& last_head_of(size_t index) {
   static std::map<size_t, std::vector<Expected>> cache;
   auto [at, fresh] = cache.try_emplace(index);
@@ -42,13 +43,13 @@ class Sweeps : public testing::TestWithParam<const Backend*> {
   }
 };
 
-// The last map of a result: the last `count` floats of [.., count].
+// The map of the last head: the last `count` floats of [.., count].
 std::vector<double> last(const Tensor& tensor, size_t count) {
   const float* end = tensor.data<float>() + tensor.numel();
   return std::vector<double>(end - count, end);
 }
 
-// All rows, or every third where the case's number says so.
+// All rows, or every third row in every third case.
 std::vector<int64_t> rows_of(const Case& c, size_t index) {
   std::vector<int64_t> rows;
   for (int64_t i = 0; i < c.shape.queries; i += index % 3 == 0 && c.shape.queries > 3 ? 3 : 1) rows.push_back(i);
@@ -73,7 +74,7 @@ TEST_P(Sweeps, EveryStatisticIsTheSumOverTheOraclesWeights) {
   }
 }
 
-// Summed on the way, or swept where the driver has no such sums; asking for them changes nothing else.
+// Accumulated in the forward, or swept afterwards if the driver cannot; asking for them changes nothing else.
 TEST_P(Sweeps, AForwardsOwnEntropyAndDistanceAreThoseOfTheOraclesWeights) {
   for (size_t index = 0; index < cases().size() && !HasFatalFailure(); ++index) {
     const Case& c = cases()[index];
@@ -96,7 +97,7 @@ TEST_P(Sweeps, AForwardsOwnEntropyAndDistanceAreThoseOfTheOraclesWeights) {
   }
 }
 
-// By the scores and weights that a look at the row gives, bit for bit.
+// The expected order comes from the scores and weights that a weights query of the row returns, bit for bit.
 void expect_top_of_row(const std::vector<float>& scores, const std::vector<float>& weights, const int32_t* keys, const float* found,
                        int64_t count) {
   std::vector<int32_t> order;
@@ -121,7 +122,7 @@ TEST_P(Sweeps, TheTopKeysOfEveryRowAreThoseOfItsScores) {
     const AttentionRecord record = run(backend_, c).record;
     ReductionRequest request;
     request.top_k = 1 + static_cast<int64_t>(index % 11);
-    if (index % 2 == 0) request.statistics = {received};  // beside other statistics, and alone
+    if (index % 2 == 0) request.statistics = {received};  // with other statistics, and alone
     const bool after = index % 4 == 1;
     const ReductionResult result = backend_.sweep({.record = record, .request = request, .rows = rows, .after = after});
     const int64_t batch = c.shape.batch - 1, head = c.shape.heads - 1, looked = static_cast<int64_t>(rows.size());
@@ -193,7 +194,7 @@ TEST_P(Sweeps, ARecordOfSomeRowsIndexesItsOperandsByQuery) {
   }
 }
 
-// The map over the backend in use: its rows, tiles, top-k and masses are one and the same set of weights.
+// The map over the backend in use: its rows, tiles, top-k and masses all come from the same weights.
 TEST_P(Sweeps, MapsShowTheOraclesWeightsByEveryLook) {
   choose_backend(backend_.isa == InstructionSet::kReference ? "ref" : to_string(backend_.isa));
   for (size_t index = 1; index < cases().size() && !HasFatalFailure(); index += 5) {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Every number that examples/the_articles.cc prints, computed again in double: the_articles_test.py PROGRAM."""
+"""Recomputes every number that examples/the_articles.cc prints in double: the_articles_test.py PROGRAM."""
 
 import math
 import re
@@ -57,7 +57,7 @@ CAT = [[1.0, 0, 0, 0], [0, 2, 1, 0], [0, 1, 2, 1], [0, 0, 1, 2], [1, 0, 0, 0], [
 
 
 def two_heads(x: Rows) -> tuple[Rows, Rows]:
-    """The weights of both heads, and the output; query, key, value and output have the same numbers."""
+    """The weights of both heads, and the output; query, key, value and output use the same weights."""
     y = by(x, plain(4, 4))
     halves = [[row[begin : begin + 2] for row in y] for begin in (0, 2)]
     heads = [attended(half, half, half) for half in halves]
@@ -72,7 +72,7 @@ def block(x: Rows) -> Rows:
 
 
 def expected() -> list[Rows]:
-    """The rows of each sample, in the order they are printed."""
+    """The rows of each sample, in the order in which they are printed."""
     column = [[4.0], [5.0], [6.0]]
     dots = attended([[1.0], [2.0], [3.0]], column, [[7.0], [8.0], [9.0]])
     alone = ([[1.0]], [[7.0, 8.0, 9.0]])

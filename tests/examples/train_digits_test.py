@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""examples/train_digits.cc on a tiny set made here, of tones in place of digits: train_digits_test.py PROGRAM."""
+"""examples/train_digits.cc on a tiny synthetic set with tones instead of digits: train_digits_test.py PROGRAM."""
 
 import math
 import random
@@ -16,7 +16,7 @@ HERTZ = [300, 700, 1300, 2100]
 
 
 def write_tone(path: Path, hertz: float, rng: random.Random) -> None:
-    """A tone of 0.2 to 0.7 s, a little off and under a little noise."""
+    """Writes a tone of 0.2 to 0.7 s, slightly detuned and with a little noise."""
     hertz *= rng.uniform(0.97, 1.03)
     loudness, phase = rng.uniform(3000, 12000), rng.uniform(0, 2 * math.pi)
     samples = [round(loudness * math.sin(2 * math.pi * hertz * t / RATE + phase) + rng.gauss(0, 100)) for t in range(rng.randrange(1600, 5600))]

@@ -1,4 +1,4 @@
-// Beam search against the library: the same tokens and ratings, for sentences together, alone and in any order.
+// Beam search against the library: the same tokens and scores, for sentences in a batch, alone and in any order.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -20,7 +20,7 @@ namespace {
 
 struct Expected {
   std::vector<int32_t> ids{};
-  std::optional<double> score{};  // of beam searches
+  std::optional<double> score{};  // for beam searches
 };
 
 class Searches : public testing::TestWithParam<const char*> {
@@ -75,7 +75,7 @@ TEST(BeamSearch, SentencesTogetherAreWrittenAsEachAlone) {
   const Golden golden("marian", "searched");
   const auto model = load(golden.directory, {.tokenizer = false});
   std::vector<Encoding> sources;
-  for (int32_t at = 0; at < 70; ++at) {  // more than one batch of them
+  for (int32_t at = 0; at < 70; ++at) {  // more than one batch
     std::vector<int32_t> ids;
     for (int32_t i = 0; i < 2 + at % 9; ++i) ids.push_back(5 + (at * 7 + i * 11) % 50);
     sources.push_back({.ids = ids});
@@ -91,7 +91,7 @@ TEST(BeamSearch, SentencesTogetherAreWrittenAsEachAlone) {
   }
 }
 
-// Enough sources for two batches of each of three threads.
+// Enough sources for two batches on each of three threads.
 TEST(BeamSearch, BatchesOnSeveralThreadsWriteWhatOneThreadWrites) {
   const auto model = load(golden_directory("marian", "searched"), {.tokenizer = false});
   std::vector<Encoding> sources;
@@ -128,7 +128,7 @@ TEST(LogProbabilitiesFrom, OfWhatASearchWroteAreThoseThatItFoundOnItsWay) {
   const auto model = load(golden_directory("marian", "searched"), {.tokenizer = false});
   std::vector<Encoding> sources, targets;
   std::vector<Generated> written;
-  for (int32_t at = 0; at < 40; ++at) {  // of different lengths, so that batches are padded on both sides
+  for (int32_t at = 0; at < 40; ++at) {  // of different lengths, so that sources and targets are padded
     std::vector<int32_t> ids;
     for (int32_t i = 0; i < 2 + at % 9; ++i) ids.push_back(5 + (at * 7 + i * 11) % 50);
     sources.push_back({.ids = ids});
@@ -190,7 +190,7 @@ TEST(BeamSearch, ATraceHoldsBothTextsAndTheMapsOfTheWholeRunAtTheirPlaces) {
   trace.save(path);
   const Trace loaded = Trace::load(path);
   std::filesystem::remove(path);
-  ASSERT_EQ(kept.taken.size(), 4U);  // two layers that read, one that writes with its cross-attention
+  ASSERT_EQ(kept.taken.size(), 4U);  // two encoder layers, and one decoder layer with its cross-attention
   for (const Trace* look : {static_cast<const Trace*>(&trace), &loaded}) {
     EXPECT_EQ(look->main_family(), "cross");
     EXPECT_EQ(look->plan().text.ids.size(), 5 + target.size());
@@ -217,7 +217,7 @@ TEST(BeamSearch, ATraceHoldsBothTextsAndTheMapsOfTheWholeRunAtTheirPlaces) {
     }
     const std::vector<HeadScores> scores = head_atlas(*look, "cross");
     ASSERT_EQ(scores.size(), 4U);
-    EXPECT_TRUE(std::isnan(scores[0][HeadScore::kSelf])) << "no token of one text is a token of the other";
+    EXPECT_TRUE(std::isnan(scores[0][HeadScore::kSelf])) << "source and target tokens are never the same token";
     EXPECT_LE(scores[0][HeadScore::kBroad], 1.0001F);
     EXPECT_GT(scores[0][HeadScore::kBroad], 0.2F);
   }

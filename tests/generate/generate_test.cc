@@ -1,3 +1,4 @@
+// Generation: greedy tokens against the library, records and maps of the steps, stops, and log-probabilities.
 #include "clearhead/generate.h"
 
 #include <gtest/gtest.h>
@@ -68,7 +69,7 @@ TEST(Generate, AModelOfKnownAnswersCopiesTheNeedle) {
 }
 
 TEST(Generate, AWiderContextCopiesWordsThatShareTheirLastTwoBytes) {
-  const std::string text = "red hat. bad mat, old cat; red h";  // "at" goes on in three ways, every four bytes in one
+  const std::string text = "red hat. bad mat, old cat; red h";  // "at" has three continuations, every four bytes have one
   const auto continued = [&](int64_t context) {
     const auto model = known_model(context);
     return generate(*model, model->tokenizer().encode(text), {.max_tokens = 22}).text;
@@ -77,7 +78,7 @@ TEST(Generate, AWiderContextCopiesWordsThatShareTheirLastTwoBytes) {
   EXPECT_NE(continued(2), "at. bad mat, old cat; ");
 }
 
-/// The keys of a cache of one page as one tensor [1, key_head, key, d_k].
+/// The keys of a one-page cache as one tensor [1, key_head, key, d_k].
 Tensor unpaged(const PagedKV& paged) {
   const Tensor& panels = paged.pages.at(0).at(0)->keys;
   Tensor keys = Tensor::empty({1, paged.key_heads, paged.length, paged.d_k});
@@ -93,7 +94,7 @@ Tensor unpaged(const PagedKV& paged) {
   return keys;
 }
 
-/// The records of one layer, step after step.
+/// The records of one layer, step by step.
 std::vector<AttentionRecord> of_layer(const KeepAll& kept, int layer) {
   std::vector<AttentionRecord> records;
   for (const KeepAll::Taken& taken : kept.taken) {
@@ -104,7 +105,7 @@ std::vector<AttentionRecord> of_layer(const KeepAll& kept, int layer) {
   return records;
 }
 
-/// The queries of all steps, one after the other: [1, head, position, d_k].
+/// The queries of all steps, concatenated: [1, head, position, d_k].
 Tensor queries_of(const std::vector<AttentionRecord>& records) {
   const AttentionRecord& last = records.back();
   const int64_t heads = last.q.size(1), d = last.q.size(3);
@@ -175,7 +176,7 @@ TEST(Generate, MapsOfTheStepsAreThoseOfARunOverTheWholeText) {
   }
 }
 
-/// llama/mistral, whose window is 5 tokens, with positions for long texts.
+/// llama/mistral, whose window is 5 tokens, with enough positions for long texts.
 std::shared_ptr<const Model> long_mistral() {
   const auto folder = std::filesystem::temp_directory_path() / "clearhead-generate-mistral";
   std::filesystem::remove_all(folder);
@@ -211,7 +212,7 @@ TEST(Generate, PagesOfAWindowAreAsManyAsItNeedsHoweverLongTheText) {
     ASSERT_EQ(next[0], expected);
     ASSERT_LE(pages_held(cache), 2 * model->info().layers);
   }
-  ModelCache beam = cache;  // a shared prefix: each goes on by itself
+  ModelCache beam = cache;  // a shared prefix: each copy continues on its own
   const Tensor of_beam = model->step({1}, beam, {}).causal_logits, of_other = model->step({2}, cache, {}).causal_logits;
   ModelCache alone;
   std::vector<int32_t> text = {7, 8, 9};
@@ -222,7 +223,7 @@ TEST(Generate, PagesOfAWindowAreAsManyAsItNeedsHoweverLongTheText) {
   EXPECT_FALSE(std::equal(of_beam.data<float>(), of_beam.data<float>() + of_beam.numel(), of_other.data<float>()));
 }
 
-// Rounded keys and values move the logits a little, bf16 more than f16, and a little is not nothing; what a trace keeps is what the kernels read.
+// Rounded keys and values change the logits a little but measurably, bf16 more than f16. A trace keeps the values that the kernels read.
 TEST(Generate, Over16BitPagesStaysNearF32AndIsTracedAsItWas) {
   const auto model = tiny("llama", "gqa");
   const auto logits = [&](DType dtype) {
@@ -336,7 +337,7 @@ TEST(Generate, RefusesWhatCannotBeContinued) {
             std::string::npos);
 }
 
-// Longer than a piece of the pass: the seams must not show.
+// Longer than one chunk of the pass: chunk boundaries must not change the result.
 TEST(LogProbabilities, AreTheLogSoftmaxOfAWholeRunAtEveryToken) {
   const auto model = known_model();
   const std::vector<int32_t> ids = model->tokenizer().encode(make_known_text(20000, 3).text).ids;
@@ -351,7 +352,7 @@ TEST(LogProbabilities, AreTheLogSoftmaxOfAWholeRunAtEveryToken) {
       sum += std::exp(static_cast<double>(row[c]));
       magnitude.add(static_cast<double>(row[c]));
     }
-    // A logit and the logarithm of the sum, each within kTwoWays of the row's size.
+    // A logit and the logarithm of the sum, each within kTwoWays times the row's magnitude.
     const double allowed = 2 * tolerance::kTwoWays * std::max(1.0, magnitude.value());
     ASSERT_NEAR(static_cast<double>(found[at]), static_cast<double>(row[ids[at + 1]]) - std::log(sum), allowed)
         << at << " of " << magnitude.value();

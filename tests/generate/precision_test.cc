@@ -1,4 +1,4 @@
-// Models that multiply in bf16: what they find, what they record, and how far from f32 they are.
+// Models that multiply in bf16: their answers, their recorded maps, and their distance from f32.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -37,7 +37,7 @@ TEST(LookPrecision, OfBf16MovesHiddenStatesALittleInEveryFamily) {
     const Tensor exact = hidden({.tokenizer = false}), weights = hidden({.tokenizer = false, .weights = WeightStorage::kBF16});
     const Tensor rounded = hidden({.tokenizer = false, .precision = DType::kBF16});
     EXPECT_LT(difference(rounded, exact), tolerance::kNarrowWeights * largest(exact)) << family;
-    EXPECT_GT(difference(rounded, weights), 1e-4 * largest(exact)) << family << ": only its weights are rounded";
+    EXPECT_GT(difference(rounded, weights), 1e-4 * largest(exact)) << family << ": only its weights were rounded";
     const Tensor of_bytes = hidden({.tokenizer = false, .weights = WeightStorage::kInt8, .precision = DType::kBF16});
     EXPECT_LT(difference(of_bytes, exact), 0.1 * largest(exact)) << family;
     EXPECT_GT(difference(of_bytes, rounded), 0) << family;
@@ -61,7 +61,7 @@ TEST(LookPrecision, OfBf16ReadsAPromptAndGoesOnInPagesThatLoseNothing) {
   EXPECT_EQ(file.get("dec.1.k").dtype(), DType::kBF16);
   EXPECT_EQ(file.get("dec.1.frame0.q").dtype(), DType::kBF16);
 
-  // The prompt's rows and those of the steps: of both traces, and as a run over the whole text has them.
+  // Rows of the prompt and of the steps: both traces against each other, and against a run over the whole text.
   std::vector<int32_t> ids = prompt.ids;
   ids.insert(ids.end(), made.ids.begin(), made.ids.end() - 1);
   Trace at_once;
@@ -80,7 +80,7 @@ TEST(LookPrecision, OfBf16ReadsAPromptAndGoesOnInPagesThatLoseNothing) {
       }
     }
   }
-  EXPECT_EQ(trace.statistics("dec", 1).queries.size(), ids.size()) << "the steps' rows too, though the prompt was swept in the run";
+  EXPECT_EQ(trace.statistics("dec", 1).queries.size(), ids.size()) << "including the steps' rows, although the run swept the prompt";
   EXPECT_NEAR(trace.statistics("dec", 1).received.data<float>()[known.answer.begin],
               at_once.statistics("dec", 1).received.data<float>()[known.answer.begin], 10 * tolerance::kAskedAgain);
   const std::vector<Weighted> keys = trace.map(1).row(0, known.question.end - 1).top_k(1);

@@ -1,4 +1,4 @@
-// The rules on the next token: what generation_config.json asks for is written as transformers writes it, or refused by name.
+// The rules for the next token: settings of generation_config.json give the output of transformers or are refused by name.
 #include "generate/rules.h"
 
 #include <gtest/gtest.h>

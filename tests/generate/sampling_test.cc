@@ -1,3 +1,4 @@
+// Sampling: greedy choice, temperature, top-k, top-p, and seeds.
 #include "generate/sampling.h"
 
 #include <gtest/gtest.h>
@@ -82,10 +83,10 @@ TEST(Sampling, TopKAndTopPDrawOnlyFromWhatTheyKeep) {
   };
   EXPECT_EQ(drawn({.temperature = 1e-300}), (std::set<int32_t>{1}));
   EXPECT_EQ(drawn({.top_k = 2}), (std::set<int32_t>{1, 2}));
-  EXPECT_EQ(drawn({.top_p = 0.5}), (std::set<int32_t>{1}));        // token 1 alone holds 0.64
+  EXPECT_EQ(drawn({.top_p = 0.5}), (std::set<int32_t>{1}));        // token 1 alone has 0.64
   EXPECT_EQ(drawn({.top_p = 0.8}), (std::set<int32_t>{1, 2}));     // 0.64 + 0.23
   EXPECT_EQ(drawn({.top_p = 0.9}), (std::set<int32_t>{0, 1, 2}));  // + 0.09
-  EXPECT_EQ(drawn({.top_p = 1e-9}), (std::set<int32_t>{1}));       // never none
+  EXPECT_EQ(drawn({.top_p = 1e-9}), (std::set<int32_t>{1}));       // never empty
   EXPECT_EQ(drawn({.temperature = 4, .top_k = 3, .top_p = 0.999}), (std::set<int32_t>{0, 1, 2}));
 }
 

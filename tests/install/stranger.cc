@@ -1,5 +1,5 @@
-// Attends and looks; trains a small model, saves it, and runs it from its file. Exits 0 if the weights of a row sum to one, and the model that was read computes
-// the bits of the one that was trained.
+// Computes attention and reads a row of its weights; trains a small model, saves it, and runs it from its file. Exits with 0 if the weights
+// of the row sum to one and the loaded model computes the same bits as the trained one.
 #include <clearhead/clearhead.h>
 
 #include <cmath>

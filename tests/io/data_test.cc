@@ -1,4 +1,4 @@
-// Sound and pictures: files written by the libraries themselves come back as the numbers that went in.
+// Sound and pictures: files written by the libraries themselves are read back as the same numbers.
 #include "clearhead/data.h"
 
 #include <gtest/gtest.h>
@@ -58,7 +58,7 @@ TEST(ReadSound, GivesChannelsAndFramesOfWavAndFlac) {
   }
 }
 
-// Their energy would be lost below the floor of a spectrogram: the sound would be silent there.
+// Their energy would disappear below the floor of a spectrogram, so the sound would be silent there.
 TEST(ReadSound, RefusesSamplesThatAreNotFinite) {
   const ScratchFolder folder;
   for (const float broken : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
@@ -107,7 +107,7 @@ TEST(ReadSound, RefusesWhatIsNone) {
 
 // --- pictures ---
 
-// A picture of 5 × 4 by libpng's simplified writer.
+// A 5 × 4 picture, by libpng's simplified writer.
 std::string png_of(uint32_t format, const void* pixels) {
   png_image image{};
   image.version = PNG_IMAGE_VERSION;
@@ -127,7 +127,7 @@ std::vector<uint8_t> pixels_of(int channels) {
   return out;
 }
 
-// Of pixels with `stored` channels the first `shown`.
+// Compares the first `shown` channels of pixels that have `stored` channels.
 void expect_pixels(const Tensor& image, const std::vector<uint8_t>& pixels, int stored, int shown, double most = 0) {
   ASSERT_EQ(image.shape(), (Shape{shown, 4, 5}));
   for (int c = 0; c < shown; ++c) {
@@ -168,7 +168,7 @@ TEST(ReadImage, GivesTheChannelsOfJpeg) {
   tjDestroy(encoder);
 }
 
-// A file that holds nothing but its header says so: whatever is refused here was refused before a pixel was decoded.
+// The file contains only its header, so a refusal shows that no pixel was decoded.
 TEST(ReadImage, ChecksTheSizeBeforeItDecodes) {
   const std::vector<uint8_t> rgb = pixels_of(3), grey = pixels_of(1);
   const std::string png = png_of(PNG_FORMAT_RGB, rgb.data());
@@ -189,7 +189,7 @@ TEST(ReadImage, ChecksTheSizeBeforeItDecodes) {
   const std::string table = folder.put("table.tsv", "file\tlabel\nwhole.png\ta\nbroken.png\tb\ngrey.png\tc\n");
   expect_refused(ErrorCode::kShape, "line 4, column \"file\": " + of_grey + " is [1, 4, 5]", [&] {
     LabelledFiles(table).pictures({0, 1, 2});
-  });  // before the second, which cannot be decoded
+  });  // refused before the second picture, which cannot be decoded
 }
 
 // 16,384 × 16,384 pixels of one colour: 783 kB that would take 3.9 GB.

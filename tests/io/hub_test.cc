@@ -1,3 +1,4 @@
+// Finding a model in the local hub cache.
 #include "io/hub.h"
 
 #include <gtest/gtest.h>
@@ -12,7 +13,7 @@ namespace {
 
 const std::vector<const char*> kVariables = {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "HOME"};
 
-// The environment as the test wants it, put back at its end.
+// Sets the environment variables for a test and restores them at its end.
 class Hub : public ::testing::Test {
  protected:
   Hub() {

@@ -1,4 +1,4 @@
-// Tables of files and labels: what is read, what is padded, what is refused; and the order of an epoch's batches.
+// Tables of files and labels: what is read, padded and refused; and the order of batches in an epoch.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -17,7 +17,7 @@ namespace {
 
 using Batches = std::vector<std::vector<int64_t>>;
 
-// Sample t of channel c is first + t, negative in the second channel.
+// Sample t of a channel is first + t, with a negative sign in the second channel.
 void write_sound(const std::string& path, int frames, int first, int channels = 1, int rate = 8000,
                  int format = SF_FORMAT_WAV | SF_FORMAT_PCM_16) {
   std::vector<int16_t> samples;
@@ -192,7 +192,7 @@ TEST(LabelledPictures, StandInABatch) {
 
 // --- the order of an epoch ---
 
-// As spoken words are: most near the middle, from 1,000 frames to 18,000.
+// Lengths like those of spoken words: most near the middle, from 1,000 frames to 18,000.
 std::vector<int64_t> lengths_of(size_t count) {
   std::vector<int64_t> out;
   for (size_t row = 0; row < count; ++row) {
@@ -252,7 +252,7 @@ TEST(BatchesByLength, AreHardlyPadded) {
       EXPECT_LT(padded(batches, lengths), real * 11 / 10);
     }
   }
-  EXPECT_GT(padded(shuffled_batches(720, {.rows = 32}, 0), lengths), real * 17 / 10);  // what it would be by chance
+  EXPECT_GT(padded(shuffled_batches(720, {.rows = 32}, 0), lengths), real * 17 / 10);  // the padding of random batches
 }
 
 TEST(BatchesByLength, FollowFromSeedAndEpochAlone) {
@@ -261,7 +261,7 @@ TEST(BatchesByLength, FollowFromSeedAndEpochAlone) {
                 next = batches_by_length(lengths, {.rows = 32, .seed = 5}, 1);
   EXPECT_EQ(first, batches_by_length(lengths, {.rows = 32, .seed = 5}, 0));
   EXPECT_NE(first, batches_by_length(lengths, {.rows = 32, .seed = 6}, 0));
-  // Not only do batches come in another order: rows meet others.
+  // Not only the order of the batches changes: rows are also combined differently.
   const auto sorted = [](Batches batches) {
     for (std::vector<int64_t>& batch : batches) std::sort(batch.begin(), batch.end());
     std::sort(batches.begin(), batches.end());
@@ -271,7 +271,7 @@ TEST(BatchesByLength, FollowFromSeedAndEpochAlone) {
   const Batches before = sorted(first), after = sorted(next);
   for (const std::vector<int64_t>& batch : before) kept += static_cast<size_t>(std::count(after.begin(), after.end(), batch));
   EXPECT_LE(kept, 2U);
-  // Not from short to long: something long stands in the first half, something short in the second.
+  // Not sorted by length: the first half contains a long row, the second half a short one.
   std::vector<int64_t> widths;
   for (const std::vector<int64_t>& batch : first) widths.push_back(lengths[static_cast<size_t>(batch.front())]);
   const auto half = widths.begin() + 11;

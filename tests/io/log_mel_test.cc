@@ -1,4 +1,4 @@
-// The log-mel front end equals what numpy and torch.stft compute by Whisper's and librosa's formulas (tools/goldens/sound.py).
+// The log-mel front end equals numpy and torch.stft with the formulas of Whisper and librosa (tools/goldens/sound.py).
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 namespace clearhead {
 namespace {
 
-constexpr float kLogMel = 1e-4F;  // what the front end promises, in log10 of energies
+constexpr float kLogMel = 1e-4F;  // the documented error of the front end, in log10 of energies
 
 void expect_near(const Tensor& found, const Tensor& expected, const std::string& what) {
   ASSERT_EQ(found.shape(), expected.shape()) << what;

@@ -1,3 +1,4 @@
+// Reading and writing npy files, against numpy.
 #include "io/npy.h"
 
 #include <gtest/gtest.h>

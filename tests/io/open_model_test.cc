@@ -1,3 +1,4 @@
+// Opening a model's weights: a single file, or shards with an index.
 #include <gtest/gtest.h>
 
 #include "io/safetensors.h"
@@ -11,7 +12,7 @@ std::string refusal(const std::string& directory) {
   return error_of([&] { SafeTensors::open_model(directory); });
 }
 
-// Two shards, "a" in the first and "b" in the second, and an index that says so.
+// Two shards, "a" in the first and "b" in the second, with their index.
 void put_shards(const ScratchFolder& folder) {
   write_safetensors(folder / "one.safetensors", {{"a", Tensor::from<float>({1}, {1})}}, {{"format", "pt"}});
   write_safetensors(folder / "two.safetensors", {{"b", Tensor::from<float>({2}, {1})}});

@@ -1,3 +1,4 @@
+// Writing PNG files with notes.
 #include "io/png.h"
 
 #include <gtest/gtest.h>
@@ -18,7 +19,7 @@ Image picture(int channels) {
   return image;
 }
 
-// Through libpng's simplified reader, as other programs would.
+// Reads with libpng's simplified reader, as other programs would.
 Image read_back(const std::string& bytes, int channels) {
   png_image reader{};
   reader.version = PNG_IMAGE_VERSION;
@@ -29,7 +30,7 @@ Image read_back(const std::string& bytes, int channels) {
   return image;
 }
 
-// The chunks of one kind, as bytes.
+// The chunks of one type, as bytes.
 std::vector<std::string> chunks(const std::string& png, const std::string& kind) {
   std::vector<std::string> found;
   for (size_t at = 8; at + 12 <= png.size();) {

@@ -1,3 +1,4 @@
+// Reading and writing safetensors files, against the Python package.
 #include "io/safetensors.h"
 
 #include <gtest/gtest.h>
@@ -68,7 +69,7 @@ TEST(SafeTensors, TensorsBorrowTheMappingAndOutliveTheReader) {
     tensor = file.get("f32");
     EXPECT_EQ(tensor.raw(), file.get("f32").raw());
   }
-  EXPECT_FALSE(tensor.is_borrowed());  // immutable: records over it need no copy
+  EXPECT_FALSE(tensor.is_borrowed());  // immutable: records that refer to it need no copy
   EXPECT_EQ(tensor.data<float>()[5], 0.75f);
   EXPECT_EQ(error_of([&] { tensor.mutable_raw(); }), "kInvalidArgument: tensor: borrowed as immutable memory; clone() it before writing");
 }
@@ -137,7 +138,7 @@ TEST(SafeTensors, ReleasedPagesLeaveMemoryAndComeBackWhenTouched) {
   EXPECT_EQ(tensor.data<float>()[count - 1], static_cast<float>(count - 1));
 }
 
-// Hostile and broken headers, one message each.
+// Hostile and broken headers, each with its message.
 
 TEST(SafeTensorsHeader, TooShortForItsLength) {
   EXPECT_EQ(refusal("abc"),
@@ -194,7 +195,7 @@ TEST(SafeTensorsHeader, MetadataThatIsNotText) {
   EXPECT_EQ(refusal(file_of(R"({"__metadata__":null})")), "no error");
 }
 
-// One tensor "a" with these fields.
+// The error for a file with one tensor "a" that has these fields.
 std::string tensor_refusal(const std::string& fields, size_t data_bytes) { return refusal(file_of("{\"a\":" + fields + "}", data_bytes)); }
 
 TEST(SafeTensorsHeader, ATensorWithoutAField) {
@@ -279,7 +280,7 @@ TEST(WriteSafeTensors, StridedTensorsAreWrittenInRowMajorOrder) {
 
 TEST(WriteSafeTensors, AStridedTensorLargerThanAPieceArrivesWhole) {
   const ScratchFolder folder;
-  const int64_t rows = 3, columns = (5 << 20) + 1;  // 3 rows of 20 MiB: each is taken apart in turn
+  const int64_t rows = 3, columns = (5 << 20) + 1;  // 3 rows of 20 MiB, gathered one after another
   Tensor by_column = Tensor::empty({columns, rows}, DType::kI32);
   int32_t* out = by_column.mutable_data<int32_t>();
   for (int64_t i = 0; i < rows * columns; ++i) out[i] = static_cast<int32_t>(i);

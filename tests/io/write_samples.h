@@ -1,4 +1,4 @@
-// A sound file of given samples, by libsndfile itself.
+// Writes a sound file with given samples, using libsndfile.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@
 
 namespace clearhead {
 
-/// samples: frame after frame, a number for each channel. Returns the path.
+/// samples: frame after frame, one number per channel. Returns the path.
 inline std::string write_samples(const std::string& path, const std::vector<int16_t>& samples, int channels, int rate, int format) {
   SF_INFO info{};
   info.format = format;

@@ -1,4 +1,4 @@
-// Shares of tokens against those that PyTorch's gradients and whole matrices give (tools/goldens/attribution.py), and what is refused.
+// Attributions of tokens against those from PyTorch's gradients and whole matrices (tools/goldens/attribution.py), and what is refused.
 #include "judge/attribution.h"
 
 #include <gtest/gtest.h>
@@ -18,7 +18,7 @@
 namespace clearhead::judge {
 namespace {
 
-// A share for each token, that of the row that the answer is read from included.
+// The share of each item, including the token of the row that the answer is read from.
 std::vector<double> expected(const Subject& subject, const Json& shares) {
   std::vector<double> of_ids;
   for (const Json& share : shares.items()) of_ids.push_back(share.number());
@@ -47,7 +47,7 @@ TEST(Attribution, shares_are_those_of_whole_matrices) {
   }
 }
 
-// What attribution sums while the backward pass is there, and what a trace shows afterwards, in every family of models.
+// Attribution sums gradients during the backward pass and a trace shows them afterwards: both must agree, in every model family.
 TEST(Attribution, a_trace_keeps_the_gradients_that_shares_are_made_of) {
   for (const Json& golden : golden_cases()) {
     SCOPED_TRACE(golden.find("folder")->string());
@@ -83,7 +83,7 @@ TEST(Attribution, integrated_gradients_add_up_to_what_the_answer_gains) {
   InputTape at_text, at_zeros;
   at_zeros.scale = 0;
   const double gained = subject->differentiate(at_text, nullptr) - subject->differentiate(at_zeros, nullptr);
-  // Every token, those that are no items too.
+  // Every token, including those that are not items.
   double sum = 0;
   constexpr int kSteps = 400;
   for (int step = 0; step < kSteps; ++step) {
@@ -97,7 +97,8 @@ TEST(Attribution, integrated_gradients_add_up_to_what_the_answer_gains) {
   EXPECT_NEAR(sum, gained, 3e-3 * std::abs(gained) + 1e-4);
 }
 
-// A causal classifier reads the last token that is not padding. Tokens after it are not seen, so they change no share.
+// A causal classifier reads the last token that is not padding. No earlier token sees the padding
+// after it, so that padding changes no share.
 TEST(Attribution, PaddingAtTheEndOfATextChangesNoShareOfACausalClassifier) {
   const auto model = load(kGoldens + "gpt2/classify_pads", {.tokenizer = false, .gradients = true});
   const Json text = Json::parse("[5, 9, 3, 11, 7]", "text"), padded = Json::parse("[5, 9, 3, 11, 7, 3, 3]", "padded");
@@ -114,7 +115,7 @@ TEST(Attribution, PaddingAtTheEndOfATextChangesNoShareOfACausalClassifier) {
   }
 }
 
-// Beyond 4,096 tokens a pass keeps the inputs of layers only and runs them again; what is out of reach has no share.
+// Beyond 4,096 tokens a pass keeps only the inputs of layers and recomputes the layers. Tokens out of reach have no share.
 TEST(Attribution, a_long_text_gives_the_shares_of_a_short_one) {
   const auto model = load(std::string(CLEARHEAD_SOURCE_DIR) + "/models/book", {.gradients = true});  // a window of 256 in 6 layers
   Encoding whole;
@@ -139,7 +140,7 @@ TEST(Attribution, a_long_text_gives_the_shares_of_a_short_one) {
   EXPECT_LT(least, 1e-6 * largest);
 }
 
-// What is removed is not read: an item that is not seen changes the answer as if its token were another one.
+// A removed item is not read: making an item invisible changes the answer as attribution by occlusion reports it.
 TEST(Attribution, what_is_unseen_has_no_part_in_the_answer) {
   for (const Json& golden : golden_cases()) {
     SCOPED_TRACE(golden.find("folder")->string());
@@ -157,7 +158,7 @@ TEST(Attribution, what_is_unseen_has_no_part_in_the_answer) {
 
 std::shared_ptr<const Model> book() { return load(std::string(CLEARHEAD_SOURCE_DIR) + "/models/book", {.gradients = true}); }
 
-// The log-probability of the last tokens of a text, each given those before.
+// The log-probability of the last tokens of a text, each given the tokens before it.
 double log_probability_of_last(const Model& model, const std::string& text, size_t count) {
   const Encoding encoding = model.tokenizer().encode(text);
   const std::vector<float> each = log_probabilities(model, encoding.ids);
@@ -174,7 +175,7 @@ TEST(Attribution, an_answer_of_several_tokens_is_explained_as_a_whole) {
   const double expected_y = log_probability_of_last(*model, text + " night, and", tokens);
   EXPECT_NEAR(subject->run(nullptr).y, expected_y, 1e-4);
   EXPECT_NEAR(subject->probability(), std::exp(expected_y), 1e-4 * std::exp(expected_y));
-  // Gradients are of the same number: Σ x·∂y/∂x is how y changes with the size of all embeddings.
+  // Gradients belong to the same number: Σ x·∂y/∂x is the rate at which y changes when all embeddings are scaled.
   const auto y_at = [&](float scale, InputTape& tape) {
     tape.scale = scale;
     return subject->differentiate(tape, nullptr);
@@ -234,7 +235,7 @@ TEST(Attribution, every_token_of_the_text_has_its_share) {
     EXPECT_NEAR(together[set], subject->answers({sets[set]}, RemovedBy::kUnseen)[0], 1e-6) << set;
   EXPECT_NE(together[1], subject->probability());
   EXPECT_NE(together[1], together[2]);
-  // Unseen: no query sees the last token, which itself sees the others.
+  // Unseen means that no query sees the last token, which itself sees the others.
   const int64_t last = subject->rows()[0], length = last + 1;
   const double hidden = subject->run(nullptr, {.knockouts = {{{0, length}, {last, length}}}}).probability;
   EXPECT_NEAR(together[1], hidden, 1e-6);

@@ -1,4 +1,4 @@
-// The questions of tests/goldens/attribution.json.
+// The cases of tests/goldens/attribution.json.
 #pragma once
 
 #include <memory>
@@ -27,7 +27,7 @@ inline Encoding encoding_of(const Json& ids) {
   return out;
 }
 
-/// A subject over the golden's ids, by its own folder's model or the one given.
+/// The attribution target for the golden's ids, with the model of the golden's folder or the given one.
 inline std::unique_ptr<Subject> golden_subject(const Json& golden, std::shared_ptr<const Model> model = nullptr) {
   if (!model) model = load(kGoldens + golden.find("folder")->string(), {.tokenizer = false, .gradients = true});
   std::optional<Encoding> written;

@@ -1,4 +1,4 @@
-// What tools/goldens/judge.py wrote, read back: lists of cases, null for a number that is undefined; and a model that is a table.
+// Reads the files of tools/goldens/judge.py: lists of cases, with null for an undefined number. Also a model given by a table.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -15,7 +15,7 @@
 
 namespace clearhead::judge {
 
-/// body(case) for each case of tests/goldens/judge/NAME.json.
+/// Calls body(case) for each case of tests/goldens/judge/NAME.json.
 inline void for_each_case(const std::string& name, const std::function<void(const Json&)>& body) {
   const std::string path = std::string(CLEARHEAD_SOURCE_DIR) + "/tests/goldens/judge/" + name + ".json";
   const Json cases = Json::parse(read_file(path), path);
@@ -52,14 +52,14 @@ inline void expect_numbers(const std::vector<double>& found, const Json& expecte
   }
 }
 
-/// The flags of a list of removed items.
+/// One flag per item: 1 for the removed items of the list.
 inline Removal removal_of(const Json& removed, size_t items) {
   Removal out(items, 0);
   for (const Json& item : removed.items()) out[static_cast<size_t>(item.integer())] = 1;
   return out;
 }
 
-/// A model whose answers to all sets of items are known: y = table[Σ removed_i · 2^i].
+/// A model whose answers to all subsets of items are known: y = table[Σ removed_i · 2^i].
 inline Answers answers_of(std::vector<double> table) {
   return [table = std::move(table)](const std::vector<Removal>& removed) {
     std::vector<double> y;

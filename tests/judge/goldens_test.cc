@@ -1,4 +1,4 @@
-// Every metric against the packages that define it (tools/goldens/judge.py): ERASER's arithmetic, Captum, Quantus, SciPy, scikit-learn, NLTK.
+// Every metric against the package that defines it (tools/goldens/judge.py): ERASER's formulas, Captum, Quantus, SciPy, scikit-learn, NLTK.
 #include "judge/goldens.h"
 #include "judge/agreement.h"
 #include "judge/clearness.h"

@@ -1,4 +1,5 @@
-// What heads add and layers would answer, against PyTorch (tools/goldens/attribution.py); patches and knock-outs against runs made by hand.
+// Contributions of heads and answers after each layer, against PyTorch (tools/goldens/attribution.py); patches and knock-outs against runs
+// with the same change made by hand.
 #include "judge/inside.h"
 
 #include <gtest/gtest.h>
@@ -39,7 +40,8 @@ TEST(Inside, what_heads_add_is_that_of_the_residual_stream) {
   EXPECT_EQ(cases, 3);
 }
 
-// Norms before and behind, rotary positions, grouped keys: parts as PyTorch's residual stream has them, which add up to the map's score.
+// Pre- and post-norms, rotary positions, grouped keys: the terms are those of PyTorch's residual
+// stream, and they add up to the map's score.
 TEST(Inside, a_score_is_the_sum_of_what_made_its_query_and_its_key) {
   int cases = 0;
   for (const Json& golden : golden_cases()) {
@@ -83,7 +85,7 @@ TEST(Inside, a_score_is_the_sum_of_what_made_its_query_and_its_key) {
   EXPECT_EQ(cases, 4);
 }
 
-// Of source, target and both: the query's parts stand in the target, the key's in what the encoder gave.
+// For the source, the target and both: the query's terms come from the target, the key's from the encoder's output.
 TEST(Inside, a_score_of_an_encoder_decoder_is_the_sum_of_what_stands_on_either_side) {
   int cases = 0;
   for (const Json& golden : golden_cases()) {
@@ -114,15 +116,15 @@ TEST(Inside, a_score_of_an_encoder_decoder_is_the_sum_of_what_stands_on_either_s
       EXPECT_NEAR(static_cast<double>(row.scores()[static_cast<size_t>(at.key)]), found.score, 1e-5 * std::max(1.0, std::abs(found.score)));
       ++cases;
     }
-    EXPECT_THROW(subject->model().split_score(source, {.family = "cross", .query = 1, .key = 1}), Error) << "no target";
-    EXPECT_THROW(subject->model().split_score(source, {.query = 1, .key = 1}, target), Error) << "which attention?";
+    EXPECT_THROW(subject->model().split_score(source, {.family = "cross", .query = 1, .key = 1}), Error) << "without a target";
+    EXPECT_THROW(subject->model().split_score(source, {.query = 1, .key = 1}, target), Error) << "without a family";
     EXPECT_THROW(subject->model().split_score(source, {.family = "dec", .query = 1, .key = 2}, target), Error) << "not visible";
     EXPECT_THROW(subject->model().split_score(source, {.family = "cross", .query = 99, .key = 2}, target), Error);
   }
   EXPECT_EQ(cases, 4);
 }
 
-// A factor on a head's output, by a patch of its own output times that factor.
+// Keeps a head's output, so that a test can patch in the same output times a factor.
 class Outputs final : public Observer {
  public:
   Site wanted{};
@@ -184,7 +186,7 @@ TEST(Inside, a_patch_brings_back_what_its_head_carries) {
   const auto corrupted = golden_subject(other, model);
   const std::vector<HeadEffect> parts = heads_by_patching(*clean, *corrupted);
   ASSERT_EQ(parts.size(), 4U);
-  // All places one by one: those before the changed token are the same in both texts and bring nothing back.
+  // Patches all positions one by one: those before the changed token are equal in both texts and restore nothing.
   const std::vector<double> places = places_by_patching(*clean, *corrupted, parts[0]);
   for (size_t place = 0; place < 3; ++place) EXPECT_NEAR(places[place], 0, 1e-4);
   double any = 0;

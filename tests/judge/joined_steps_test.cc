@@ -1,4 +1,4 @@
-// A network that looks at its source step by step: gradients of its maps, also through what later steps make of them.
+// A network that attends to its source step by step: the gradients of its maps include their effect through later steps.
 #include "judge/joined_steps.h"
 
 #include <gtest/gtest.h>
@@ -25,7 +25,7 @@ Encoding ids(std::vector<int32_t> of) {
   return out;
 }
 
-// Bahdanau's network of random weights, large enough that maps are not even.
+// Bahdanau's network with random weights that are large enough for uneven maps.
 std::unique_ptr<Subject> bahdanau() {
   static const std::shared_ptr<const Model> model = [] {
     const std::filesystem::path folder = std::filesystem::temp_directory_path() / "clearhead-joined-steps";
@@ -37,7 +37,7 @@ std::unique_ptr<Subject> bahdanau() {
     Parameters parameters{7};
     const auto network = network_of(Json::parse(config, "config.json"), "config.json", parameters);
     for (const Parameters::Named& one : parameters.named()) {
-      Tensor values = one.values;  // the same memory
+      Tensor values = one.values;  // shares the memory
       for (int64_t at = 0; at < values.numel(); ++at) values.mutable_data<float>()[at] *= 3;
     }
     parameters.save((folder / "model.safetensors").string());
@@ -83,13 +83,13 @@ TEST(JoinedSteps, have_the_gradients_of_every_step_and_what_follows_from_it) {
     for (size_t key = 0; key < 6; ++key) mean += static_cast<double>(p[key]) * static_cast<double>(g[key]);
     for (int64_t key = 0; key < 6; ++key) {
       const auto at = static_cast<size_t>(key);
-      const double analytic = static_cast<double>(p[at]) * (static_cast<double>(g[at]) - mean);  // of a score
+      const double analytic = static_cast<double>(p[at]) * (static_cast<double>(g[at]) - mean);  // with respect to a score
       EXPECT_NEAR((changed(query, key, 0.05F) - changed(query, key, -0.05F)) / 0.1, analytic, 2e-4 + 0.01 * std::abs(analytic))
           << "row " << query << " key " << key;
       largest = std::max(largest, query < 3 ? std::abs(analytic) : 0.0);
     }
   }
-  EXPECT_GT(largest, 2e-3) << "of rows whose effect goes through later states";
+  EXPECT_GT(largest, 2e-3) << "for rows that act through later states";
 }
 
 TEST(JoinedSteps, let_every_method_that_can_explain_a_network_that_writes) {

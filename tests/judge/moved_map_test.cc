@@ -1,4 +1,4 @@
-// Maps that move under an answer that stays, on the small models of the goldens.
+// Maps that are changed as far as possible while the answer stays, on the small models of the goldens.
 #include "judge/moved_map.h"
 
 #include <gtest/gtest.h>
@@ -13,7 +13,7 @@
 namespace clearhead::judge {
 namespace {
 
-// The mean row of the site that a result names, in a run with these interventions.
+// The row of a head at this site, in a run with these interventions.
 std::vector<float> row_of(const Subject& subject, const Site& site, const Interventions& interventions, int64_t head) {
   Maps maps;
   subject.run(&maps, interventions);
@@ -24,7 +24,7 @@ class MovedMaps : public testing::TestWithParam<int> {
  protected:
   const std::unique_ptr<Subject> subject_ = golden_subject(golden_cases()[static_cast<size_t>(GetParam())]);
   const Site site_ = looked_at(*subject_, {});
-  const double farthest_ = farthest();  // mean over heads of the largest divergence from a row to all of it on one key
+  const double farthest_ = farthest();  // mean over heads of the largest divergence from a row to a row with all weight on one key
 
  private:
   double farthest() const {
@@ -128,7 +128,7 @@ TEST_P(MovedMaps, the_map_that_is_found_keeps_the_answer_and_was_reached_by_its_
   }
   EXPECT_NEAR(before, 1, 1e-5);
   EXPECT_NEAR(after, 1, 1e-5);
-  // The same search without the condition goes farther than random numbers would, nearly as far as maps can: to one key.
+  // Without the condition, the same search goes further than random numbers, and nearly as far as possible, to one key.
   const MovedMap free = furthest_map(*subject_, {.tolerance = 1, .steps = 60});
   const MovedMap random = furthest_map(*subject_, {.tolerance = 1, .steps = 1});
   EXPECT_GT(random.moved, 0);

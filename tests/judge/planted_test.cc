@@ -1,4 +1,5 @@
-// Planted truth: an answer that needs three of twenty items and nothing else. What the right ranking gets is worked out by hand; a wrong one gets worse, in each metric.
+// Planted truth: an answer that depends on three of twenty items only. The metrics of the right ranking are computed by hand, and a wrong
+// ranking is worse in every metric.
 #include <algorithm>
 #include <numeric>
 
@@ -15,7 +16,7 @@ namespace {
 constexpr size_t kItems = 20;
 constexpr size_t kPlanted[] = {4, 11, 17};
 
-// y = 0.1 + 0.3 · (planted items that are there): 1 with all of them.
+// y = 0.1 + 0.3 · (number of planted items that are present): 1 with all of them.
 std::vector<double> planted_answers(const std::vector<Removal>& removed) {
   std::vector<double> y;
   for (const Removal& set : removed) {
@@ -40,7 +41,7 @@ std::vector<uint8_t> marks() {
 
 TEST(Planted, TheRightRankingGetsWhatTheModelSays) {
   const Erasure found = erasure(planted_answers, right_ranking());
-  // ⌈share · 20⌉ = 1, 1, 2, 4, 10 items: one, one, two, three, three of the planted ones.
+  // ⌈share · 20⌉ = 1, 1, 2, 4, 10 items, of which 1, 1, 2, 3, 3 are planted.
   const std::vector<double> comprehensiveness{0.3, 0.3, 0.6, 0.9, 0.9}, sufficiency{0.6, 0.6, 0.3, 0, 0};
   for (size_t at = 0; at < 5; ++at) {
     EXPECT_NEAR(found.comprehensiveness[at], comprehensiveness[at], tolerance::kDouble);
@@ -52,7 +53,7 @@ TEST(Planted, TheRightRankingGetsWhatTheModelSays) {
 
 TEST(Planted, TheAreasAreThoseOfThreeSteps) {
   const Curves found = curves(planted_answers, right_ranking());
-  // Deletion: 1, 0.7, 0.4, 0.1, … 0.1 at 0, 1/20, 2/20, …: trapezia of 0.85, 0.55, 0.25 and seventeen of 0.1.
+  // Deletion: 1, 0.7, 0.4, 0.1, … 0.1 at 0, 1/20, 2/20, …: trapezoids of 0.85, 0.55, 0.25 and seventeen of 0.1.
   EXPECT_NEAR(found.deletion_area, (0.85 + 0.55 + 0.25 + 17 * 0.1) / 20, tolerance::kDouble);
   EXPECT_NEAR(found.insertion_area, (17 * 1.0 + 0.85 + 0.55 + 0.25) / 20, tolerance::kDouble);
   EXPECT_EQ(found.removed.front(), 0);
@@ -72,7 +73,7 @@ TEST(Planted, MarksAreFoundAndARandomRankingStandsAtPrevalence) {
     f1 += found.token_f1 / draws;
     aopc += erasure(planted_answers, random_ranking(kItems, draw)).comprehensiveness_aopc / draws;
   }
-  // The mean over all orders, exactly: 1/N Σ_k (1 + (k − 1)(R − 1)/(N − 1))/k, a little above R/N = 0.125.
+  // The exact mean over all orders: 1/N Σ_k (1 + (k − 1)(R − 1)/(N − 1))/k, a little above R/N = 0.125.
   double expected = 0;
   for (size_t k = 1; k <= items; ++k) {
     const double others = static_cast<double>((k - 1) * (marks_of_items - 1)) / (items - 1);

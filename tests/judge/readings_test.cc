@@ -1,4 +1,4 @@
-// Which token of a changed text is which of the text as it is, and where positions and padding begin; plots.
+// Maps tokens of a changed text to those of the original text, and finds where positions and padding begin; plots.
 #include "judge/readings.h"
 
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@
 namespace clearhead::judge {
 namespace {
 
-// Reads bytes, knows nothing.
+// A model with a byte tokenizer that is never run.
 class Bytes final : public Model {
  public:
   explicit Bytes(int64_t longest) { info_.longest = longest; }
@@ -56,7 +56,7 @@ TEST(Readings, ShiftsAndPaddingStayWithinTheModelsPositions) {
   EXPECT_EQ(reading_of(Bytes(64), kKind, "a cat", Change::kShift, kOptions, 1).shift, 4);
   EXPECT_EQ(reading_of(Bytes(9), kKind, "a cat", Change::kShift, kOptions, 1).shift, 4);
   EXPECT_EQ(reading_of(Bytes(7), kKind, "a cat", Change::kShift, kOptions, 1).encoding.size(), 0u) << "room for 2 positions, not for 4";
-  EXPECT_EQ(reading_of(Bytes(5), kKind, "a cat", Change::kShift, kOptions, 1).encoding.size(), 0U);  // no room: not asked
+  EXPECT_EQ(reading_of(Bytes(5), kKind, "a cat", Change::kShift, kOptions, 1).encoding.size(), 0U);  // no room: the model is not run
   EXPECT_EQ(reading_of(Bytes(4), kKind, "a cat", Change::kNone, kOptions, 1).encoding.size(), 4U);
   EXPECT_EQ(reading_of(Bytes(4), kKind, "", Change::kNone, kOptions, 1).encoding.size(), 0U);
 }

@@ -1,4 +1,4 @@
-// Which weights become random in which order; and that a method that reads the model loses its ranking with them, one that does not keeps it.
+// The order in which weights are randomised. A method that reads the model loses its ranking, and one that does not keeps it.
 #include "judge/sanity.h"
 
 #include <gtest/gtest.h>
@@ -26,7 +26,7 @@ TEST(Sanity, rankings_of_a_random_model_are_other_ones) {
   const std::vector<SanityStep> steps =
       sanity(kGoldens + golden.find("folder")->string(), {ask},
              {.methods = {method_named("relevance"), method_named("occlusion")}, .attribution = {}, .tokenizer = false});
-  ASSERT_EQ(steps.size(), 4U);  // heads (the final norm, whose vectors stay), two layers, embeddings
+  ASSERT_EQ(steps.size(), 4U);  // the head (the final norm, whose parameters stay), two layers, embeddings
   for (const double tau : steps[0].agreement) EXPECT_NEAR(tau, 1, 1e-9);
   for (const double tau : steps.back().agreement) EXPECT_LT(std::abs(tau), 0.8);
 }

@@ -1,4 +1,4 @@
-// Methods against one another where the truth is planted: the answer of a subject made here needs two known items and nothing else.
+// Compares methods on planted truth: the answer of a synthetic target depends on two known items only.
 #include "judge/verdict.h"
 
 #include <gtest/gtest.h>
@@ -11,7 +11,7 @@
 namespace clearhead::judge {
 namespace {
 
-// A model's text and maps, but an answer that is 1 with both planted items, 0.6 with one, 0.1 with none.
+// A real model's text and maps, but an answer of 1 with both planted items, 0.6 with one, 0.1 with none.
 class Planted final : public Subject {
  public:
   Planted(const Subject& real, std::vector<size_t> planted, std::shared_ptr<const Model> model)
@@ -64,10 +64,10 @@ TEST(Verdict, the_method_that_asks_finds_what_is_planted_and_wrong_ones_do_not) 
   const auto at = [&](size_t method, Measure measure) { return verdict.mean(method, measure).mean; };
   EXPECT_EQ(at(right, Measure::kAuprc), 1);
   EXPECT_EQ(at(right, Measure::kTokenF1), 1);
-  // Of 10 items 1, 5 and 10 % are the first one (0.4), 20 and 50 % both (0.9).
+  // Of 10 items, 1, 5 and 10 % are the first planted item (0.4), 20 and 50 % are both (0.9).
   EXPECT_NEAR(at(right, Measure::kComprehensiveness), (3 * 0.4 + 2 * 0.9) / 5, 1e-12);
   EXPECT_NEAR(at(right, Measure::kSufficiency), 3 * 0.4 / 5, 1e-12);
-  EXPECT_NEAR(at(random, Measure::kAuprc), 0.35, 0.06);  // of 2 marks among 10 in random order
+  EXPECT_NEAR(at(random, Measure::kAuprc), 0.35, 0.06);  // 2 marks among 10 items in random order
   for (const size_t wrong : {attention, random, reverse}) {
     EXPECT_LT(at(wrong, Measure::kComprehensiveness), at(right, Measure::kComprehensiveness));
     EXPECT_GT(at(wrong, Measure::kSufficiency), at(right, Measure::kSufficiency));

@@ -1,4 +1,4 @@
-// Answers against SQuAD's evaluations: 2.0 as transformers carries it, 1.1 as published.
+// Answers against SQuAD's evaluation scripts: version 2.0 as included in transformers, version 1.1 as published.
 #include "metrics/answers.h"
 
 #include "metrics/goldens.h"

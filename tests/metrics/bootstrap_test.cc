@@ -1,4 +1,4 @@
-// The bootstrap against NumPy over the same draws, and against scipy over its own.
+// The bootstrap against NumPy with the same draws, and against SciPy with its own draws.
 #include "metrics/bootstrap.h"
 
 #include <algorithm>
@@ -24,7 +24,8 @@ TEST(Bootstrap, IntervalsAndDifferencesAreNumpysOverTheSameDraws) {
   });
 }
 
-// Scipy draws 100,000 resamples, we 20,000: of the width, a percentile's standard error is 0.2 % and 0.5 %. A t-test's p is another by its normal law alone.
+// SciPy draws 100,000 resamples and this code 20,000: a percentile's standard errors are 0.2 % and 0.5 % of the width. A t-test's p differs
+// only by its normal distribution.
 TEST(Bootstrap, IntervalsAreScipysAndPNearsThatOfATest) {
   for_each_case("large_bootstrap", [](const Json& expected) {
     const auto first = numbers<double>(field(expected, "first")), second = numbers<double>(field(expected, "second"));

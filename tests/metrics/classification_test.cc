@@ -1,4 +1,4 @@
-// Classes, labels and numbers against scikit-learn and scipy; what is refused.
+// Classes, labels and numbers against scikit-learn and SciPy; what is refused.
 #include "metrics/classification.h"
 
 #include <limits>

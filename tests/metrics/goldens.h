@@ -1,4 +1,4 @@
-// What tools/goldens/metrics.py wrote, read back: lists of cases, null for a number that is undefined.
+// Reads the files of tools/goldens/metrics.py: lists of cases, with null for an undefined number.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -15,7 +15,7 @@
 
 namespace clearhead::metrics {
 
-/// body(case) for each case of tests/goldens/metrics/NAME.json.
+/// Calls body(case) for each case of tests/goldens/metrics/NAME.json.
 inline void for_each_case(const std::string& name, const std::function<void(const Json&)>& body) {
   const std::string path = std::string(CLEARHEAD_SOURCE_DIR) + "/tests/goldens/metrics/" + name + ".json";
   const Json cases = Json::parse(read_file(path), path);

@@ -1,4 +1,4 @@
-// Rankings against pytrec_eval, two classes and tied NDCG against scikit-learn.
+// Rankings against pytrec_eval; two classes and NDCG with ties against scikit-learn.
 #include "metrics/ranking.h"
 
 #include <limits>

@@ -61,7 +61,7 @@ TEST(Rouge, TakesRunsOfLettersOfOtherScriptsForWords) {
   EXPECT_EQ(words_of_any_script("x²-Σ"), (Words{"x", "σ"}));
 }
 
-// rouge-score separates words at every character beyond ASCII, and so at these.
+// rouge-score splits words at every non-ASCII character, so also at these.
 TEST(Rouge, FindsInLatinTextTheWordsOfRougeScore) {
   for (const char* text : {"The naïve café's U.S. cats: 1,000 x2 a_b", "Stra\u00dfe, \u0130stanbul", "e\u0301te\u0301"})
     EXPECT_EQ(words_of_any_script(text), latin_words(text)) << text;

@@ -1,4 +1,4 @@
-// Entities against seqeval, by default and strictly IOB2; tags that are none.
+// Entities against seqeval, in its default mode and in strict IOB2; invalid tags.
 #include "metrics/tagging.h"
 
 #include "metrics/goldens.h"
@@ -34,7 +34,7 @@ void expect_tagging(const Json& one, const std::string& mode, TagScheme scheme) 
     EXPECT_EQ(found.types[i].type, field(expected, "types").items()[i].string());
     expect_score(found.types[i].score, field(expected, "scores").items()[i]);
   }
-  if (!found.types.empty()) expect_averages(found.average, expected);  // seqeval's macro of nothing is NaN
+  if (!found.types.empty()) expect_averages(found.average, expected);  // seqeval's macro average of no entities is NaN
 }
 
 TEST(Tagging, SpansAndScoresAreSeqevalsDefault) {

@@ -1,4 +1,4 @@
-// Error rates against jiwer, with the edits one by one; perplexity.
+// Error rates against jiwer, including the counts of each kind of edit; perplexity.
 #include "metrics/words.h"
 
 #include <cmath>

@@ -1,4 +1,4 @@
-// Batches of texts of like length: each text once, little padding, within the budget.
+// Batches of texts of similar length: each text occurs once, with little padding, within the token budget.
 #include "models/batches.h"
 
 #include <gtest/gtest.h>
@@ -67,7 +67,7 @@ class Threads {
   int before_;
 };
 
-// With three threads, five batches run one after another on all of them, six at the same time on one thread each.
+// With three threads, five batches run one after another on all threads; six run concurrently, one thread each.
 TEST(ForBatches, RunsEachOnceAndReportsProgressOnTheCallingThread) {
   const Threads three(3);
   const std::thread::id caller = std::this_thread::get_id();
@@ -85,7 +85,7 @@ TEST(ForBatches, RunsEachOnceAndReportsProgressOnTheCallingThread) {
         },
         [&](const std::vector<size_t>& texts) {
           EXPECT_EQ(threads(), count < 6 ? 3 : 1);
-          std::this_thread::sleep_for(std::chrono::milliseconds(1));  // so that other threads take part
+          std::this_thread::sleep_for(std::chrono::milliseconds(1));  // gives other threads the time to take batches
           for (const size_t text : texts) ++seen[text];
         });
     for (const std::atomic<int>& times : seen) EXPECT_EQ(times, 1);

@@ -1,3 +1,4 @@
+// BERT, DistilBERT and RoBERTa against the library, an encoder as a part of a network, and config.json.
 #include <gtest/gtest.h>
 
 #include "clearhead/parts.h"
@@ -20,7 +21,7 @@ class RobertaGolden : public testing::TestWithParam<const char*> {};
 TEST_P(RobertaGolden, HiddenStatesMapsAndLogitsAreThoseOfTheLibrary) { expect_golden("roberta", GetParam()); }
 INSTANTIATE_TEST_SUITE_P(Variants, RobertaGolden, testing::Values("mlm", "classify", "answers"), variant_name);
 
-// What a network reads words by (hierarchical_attention's "encoder") and what load() makes of the same file.
+// parts::Encoder, with which a network reads words (hierarchical_attention's "encoder"), against what load() makes of the same file.
 TEST(BertAsAPart, GivesTheStatesOfTheModelAloneAndInGroups) {
   const Golden golden("bert", "mlm");
   const SafeTensors file = SafeTensors::open_model(golden.directory);

@@ -1,3 +1,4 @@
+// Models of type clearhead-attention: the fields of config.json, and exact position phases.
 #include <gtest/gtest.h>
 
 #include "golden.h"

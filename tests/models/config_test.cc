@@ -1,5 +1,5 @@
-// What a config.json may hold: every field of the library's classes and of published checkpoints is read; every other one that is
-// set is refused by its name.
+// The fields of config.json: every field of the library's classes and of published checkpoints is
+// read; any other field that is set is refused by name.
 #include <gtest/gtest.h>
 
 #include "golden.h"

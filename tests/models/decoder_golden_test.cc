@@ -1,4 +1,4 @@
-// Causal families in the whole run: hidden states, maps, logits, and greedy tokens over the cache of keys.
+// Whole runs of the causal families: hidden states, maps, logits, and greedy tokens with a KV cache.
 #include <gtest/gtest.h>
 
 #include "golden.h"

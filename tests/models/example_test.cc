@@ -1,4 +1,4 @@
-// example.json of a model: what it may say, and what is refused, by name.
+// A model's example.json: which fields it may contain, and errors that name the wrong field.
 #include "models/example.h"
 
 #include <gtest/gtest.h>

@@ -1,6 +1,6 @@
-// Goldens of the model families (tools/goldens/golden_files.py names every tensor), and the one way in which all families are held against them.
+// Goldens of the model families (tools/goldens/golden_files.py names every tensor), and the comparison with them that all families share.
 //
-// Bounds, from the float64 run of the real library, are those of tolerance.h.
+// The bounds are those of tolerance.h, relative to the float64 run of the original library.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -35,7 +35,7 @@ inline Json golden_config(const std::string& family, const std::string& variant)
   return Json::parse(read_file(golden_directory(family, variant) + "/config.json"), "config.json");
 }
 
-/// What reading the variant's config.json says once the fields of `changes` are set in it; empty if it is read.
+/// The error message of reading the variant's config.json with the fields of `changes` set; empty if it is read.
 inline std::string refusal_of(const std::string& family, const std::string& variant, const std::string& changes) {
   Json config = golden_config(family, variant);
   const Json changed = Json::parse(changes, "changes");
@@ -124,7 +124,7 @@ class Golden {
   SafeTensors tensors_;
 };
 
-/// Largest difference between two tensors of one shape, over max(1, largest magnitude of `expected`).
+/// The largest difference between two tensors of the same shape, divided by max(1, largest magnitude of `expected`).
 inline double difference(const Tensor& actual, const Tensor& expected) {
   EXPECT_EQ(to_string(actual.shape()), to_string(expected.shape()));
   if (actual.shape() != expected.shape()) return INFINITY;
@@ -154,7 +154,7 @@ inline double map_difference(const AttentionRecord& record, const Tensor& golden
   return largest.value();
 }
 
-/// Fed the golden's own Q and K, maps are those of `output_attentions`.
+/// Expects that the golden's own Q and K give the maps of `output_attentions`.
 inline void expect_maps_of_given_queries(const std::string& family, const std::string& variant) {
   const Golden golden(family, variant);
   for (int64_t layer = 0; layer < golden.facts.layers; ++layer) {
@@ -172,7 +172,7 @@ inline void expect_maps_of_given_queries(const std::string& family, const std::s
   }
 }
 
-/// Runs every sequence of a golden alone, then all as one padded batch, and compares all that the golden holds.
+/// Runs every sequence of a golden alone, then all of them as one padded batch, and compares every tensor of the golden.
 inline void expect_golden(const std::string& family, const std::string& variant) {
   const Golden golden(family, variant);
   const auto model = load(golden.directory, {.tokenizer = false});
@@ -224,7 +224,8 @@ inline void expect_golden(const std::string& family, const std::string& variant)
   }
 }
 
-/// Continues every sequence greedily by Model::step and compares with the golden's tokens up to the first step decided by less than kGreedyMargin.
+/// Continues every sequence greedily with Model::step. Compares the tokens with the golden's, up to the first step that is decided by less
+/// than kGreedyMargin.
 inline void expect_greedy(const std::string& family, const std::string& variant) {
   const Golden golden(family, variant);
   const auto model = load(golden.directory, {.tokenizer = false});
@@ -242,7 +243,7 @@ inline void expect_greedy(const std::string& family, const std::string& variant)
       ++compared;
     }
   }
-  EXPECT_GT(compared, 0) << variant << ": no step has a margin";
+  EXPECT_GT(compared, 0) << variant << ": no step has the required margin";
 }
 
 }  // namespace clearhead

@@ -1,3 +1,4 @@
+// GPT-2: scales, maps and config.json.
 #include <gtest/gtest.h>
 
 #include "golden.h"

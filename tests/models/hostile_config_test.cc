@@ -1,5 +1,5 @@
-// Models whose config lies. Goldens of every family, one number of config.json changed at a time to each edge: what loads runs or says why not.
-// Out-of-bounds accesses show under ASan, overflows under UBSan.
+// Models with wrong numbers in their config: goldens of every family, with one number of config.json at a time set to each extreme value. A
+// model that loads must run or report an error. ASan shows out-of-bounds accesses, UBSan overflows.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -10,7 +10,7 @@
 namespace clearhead {
 namespace {
 
-// Errors are answers. Returns whether it ran.
+// An error counts as a valid result. Returns whether the model ran.
 bool run_if_it_loads(const std::string& folder) {
   try {
     const std::shared_ptr<const Model> model = load(folder, {.tokenizer = false});

@@ -1,3 +1,4 @@
+// The models with known answers: byte codes, positions, text, and options.
 #include "models/known_answers.h"
 
 #include <gtest/gtest.h>
@@ -45,7 +46,7 @@ TEST(KnownPositions, NoDistanceUpTo131072ComesNearZero) {
   for (int apart = 1; apart <= 131'072; ++apart) {
     const double kernel = known_position_kernel(apart);
     largest = std::max(largest, kernel);
-    rest += 2 * std::exp(40 * (kernel - 1));  // what a row of sharpness 40 loses to all other positions, both ways
+    rest += 2 * std::exp(40 * (kernel - 1));  // weight that a row with sharpness 40 loses to all other positions, on both sides
   }
   EXPECT_DOUBLE_EQ(known_position_kernel(0), 1.0);
   EXPECT_LT(largest, 0.75);

@@ -1,4 +1,4 @@
-// The laws of known_answers.h, measured in the engine: at 1,000 tokens every row, at 100,000 tokens sampled rows.
+// The laws of known_answers.h, measured in the engine: every row of 1,000 tokens, and sampled rows of 100,000 tokens.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -31,7 +31,7 @@ std::vector<int32_t> bytes_of(const std::string& text) {
   return ids;
 }
 
-/// Looks at chosen rows while the run goes on and lets every record go.
+/// Reads selected rows during the run and does not keep any record.
 class Rows : public Observer {
  public:
   explicit Rows(std::vector<int64_t> wanted) : wanted_(std::move(wanted)) {}
@@ -51,7 +51,7 @@ class Rows : public Observer {
   std::vector<int64_t> wanted_;
 };
 
-/// Where the induction head must look from row i: after every earlier copy of the last `context` bytes.
+/// The keys that the induction head must attend to from row i: those after every earlier copy of the last `context` bytes.
 std::vector<int64_t> induction_targets(const std::string& text, int64_t i, int64_t context) {
   std::vector<int64_t> targets;
   if (i + 1 < context) return targets;
@@ -64,7 +64,7 @@ std::vector<int64_t> induction_targets(const std::string& text, int64_t i, int64
   return targets;
 }
 
-/// The largest |P_ij − 1/targets| of a row, 0 being expected elsewhere.
+/// The largest |P_ij − 1/targets| of a row; the expected weight of all other keys is 0.
 double distance_from_law(const std::vector<float>& row, const std::vector<int64_t>& targets) {
   std::vector<double> expected(row.size());
   for (const int64_t target : targets) expected[static_cast<size_t>(target)] = 1.0 / static_cast<double>(targets.size());
@@ -117,7 +117,7 @@ TEST(KnownLaws, HoldWhereTheFirstLayerSlidesAWindow) {
 }
 
 TEST(KnownLaws, HoldInSampledRowsOfAHundredThousandTokens) {
-  // The reference backend needs minutes for 5·10⁹ pairs a head: there the text is shorter.
+  // The reference backend needs minutes for 5·10⁹ pairs per head, so its text is shorter.
   const int64_t length = backend().isa == InstructionSet::kReference ? 3'000 : 100'000;
   const KnownText known = make_known_text(length, 22);
   std::vector<int64_t> wanted = every(length / 10 - 27, length);

@@ -1,4 +1,5 @@
-// Listen, attend and spell over made-up sounds: batches equal single sounds, steps equal the whole run, and what is reported is what it used.
+// Listen, attend and spell over synthetic sounds: batches equal single sounds, steps equal the whole run, and the reported weights are
+// those that were used.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -28,7 +29,7 @@ struct Small {
   std::unique_ptr<Network> network;
 };
 
-// A sweep of this many samples, with noise.
+// A frequency sweep of `count` samples, with noise.
 Sound sound_of_length(int64_t count) {
   Tensor samples = Tensor::empty({1, count});
   for (int64_t t = 0; t < count; ++t) {

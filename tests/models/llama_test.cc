@@ -1,3 +1,4 @@
+// Llama and its relatives: maps, and the rotary and window fields of config.json.
 #include <gtest/gtest.h>
 
 #include "golden.h"
@@ -58,7 +59,7 @@ TEST(LlamaConfig, ReadsWhichLayersOfASmolLm3TurnAndSlide) {
   const auto without = [&](const char* name) { std::erase_if(config.fields(), [&](const auto& field) { return field.first == name; }); };
   config["no_rope_layers"] = Json(Json::Array{Json(0), Json(1)});
   EXPECT_EQ(pattern(config), "-  tw ");
-  without("layer_types");  // then those slide that do not turn
+  without("layer_types");  // without it, the layers without rotary positions have a window
   EXPECT_EQ(pattern(config), "-w t  ");
   without("no_rope_layers");
   config["no_rope_layer_interval"] = 2;

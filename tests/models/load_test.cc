@@ -1,4 +1,4 @@
-// What a broken model folder says. Each message is the whole line a user sees.
+// Error messages for broken model folders. Each message is the complete line that a user sees.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -22,7 +22,7 @@ class LoadErrors : public testing::Test {
   }
   void TearDown() override { std::filesystem::remove_all(folder); }
 
-  // Writes the weights again after `change` has seen each; an undefined tensor is left out.
+  // Rewrites the weights after `change` has edited each tensor; a tensor that it leaves undefined is omitted.
   void rewrite(const std::function<void(const std::string& name, Tensor& tensor)>& change) const {
     const SafeTensors file = SafeTensors::open(golden_directory("bert", "mlm") + "/model.safetensors");
     NamedTensors tensors;
@@ -169,7 +169,7 @@ TEST(Runs, OneTokenAtATimeIsThePrefill) {
   EXPECT_EQ(cache.length, static_cast<int64_t>(ids.size()));
 }
 
-// Rounded weights move the hidden states a little: bf16 less than int8, and int8 less than with rounded inputs.
+// Rounded weights change the hidden states a little: bf16 less than int8, and int8 weights less than int8 weights with rounded inputs.
 TEST(Runs, WithNarrowWeightsStayNearTheOnesInF32) {
   const std::vector<int32_t> ids = {3, 1, 4, 1, 5, 9, 2, 6};
   const auto hidden = [&](WeightStorage weights) {
@@ -188,7 +188,8 @@ TEST(Runs, WithNarrowWeightsStayNearTheOnesInF32) {
   }
 }
 
-// Cutting what nobody looks at changes nothing; cutting a key, or knocking out a head, changes what depends on it and nothing before it.
+// Hiding pairs that no query sees anyway changes nothing. Hiding a key or ablating a head changes
+// everything that depends on it, and nothing before it.
 TEST(Runs, EditsChangeWhatDependsOnThem) {
   const auto model = load(golden_directory("llama", "gqa"), {.tokenizer = false});
   const std::vector<int32_t> ids = {3, 1, 4, 1, 5, 9, 2, 6};
@@ -206,7 +207,7 @@ TEST(Runs, EditsChangeWhatDependsOnThem) {
     EXPECT_EQ(differs(whole, cut, token), token >= 5) << token;
     EXPECT_TRUE(differs(whole, knocked, token)) << token;
   }
-  ModelCache cache;  // the same cut, a token at a time
+  ModelCache cache;  // the same knockout, one token at a time
   for (size_t i = 0; i < ids.size(); ++i) {
     const RunOptions options{.interventions = {.knockouts = {{.queries = {5, 6}, .keys = {2, 3}}}}};
     const Tensor step = model->step({ids[i]}, cache, options).hidden;
@@ -234,7 +235,7 @@ TEST(Runs, DocumentsOfOnePackedSequenceAreAsIfAlone) {
   EXPECT_LE(difference(model->run(packed).hidden.slice(1, 0, one.length), model->run(one).hidden), tolerance::kTwoWays);
 }
 
-// The bound for maps (docs/NUMERICS.md) that are given the golden's own Q and K.
+// The bound of docs/NUMERICS.md for maps that are computed from the golden's own Q and K.
 TEST(GoldenMaps, AreWithinAMillionthWhenFedTheGoldensQueriesAndKeys) {
   for (const char* variant : {"mlm", "classify"}) {
     const Golden golden("bert", variant);

@@ -1,4 +1,5 @@
-// Encoder-decoders: both stacks and what joins them against the library, padded apart; and steps over the cache against the whole run.
+// Encoder-decoders: both stacks and the cross-attention against the library, with sources and targets padded separately; and steps with the
+// cache against the whole run.
 #include <gtest/gtest.h>
 
 #include "golden.h"
@@ -8,7 +9,7 @@
 namespace clearhead {
 namespace {
 
-// Sources and targets of a golden: one pair without padding, or all as padded batches.
+// Sources and targets of a golden: one pair without padding, or all pairs as padded batches.
 struct Pairs {
   explicit Pairs(const Golden& of) : golden(of) {}
   TokenBatch all(const std::string& prefix) const {
@@ -87,7 +88,8 @@ TEST_P(MarianGolden, MapsOfGivenQueriesAndKeysAreThoseOfTheLibrary) {
   }
 }
 
-// What is cut in one family changes what depends on it and nothing before; step by step, two targets at once, it is the same as in a whole run.
+// A knockout in one family changes everything that depends on it and nothing before it. Steps over two targets at once give the same result
+// as the whole run.
 TEST(Marian, EditsNameOneOfThreeFamilies) {
   const Golden golden("marian", "shared");
   const Pairs pairs(golden);
@@ -113,7 +115,7 @@ TEST(Marian, EditsNameOneOfThreeFamilies) {
   const Tensor logits = under(both).causal_logits;
   ModelCache cache = model->read(source, DType::kF32, both);
   cache.select({0, 0});
-  for (int64_t begin = 0; begin < 4; begin += 2) {  // two tokens a step
+  for (int64_t begin = 0; begin < 4; begin += 2) {  // two tokens per step
     std::vector<int32_t> ids(target.ids.begin() + begin, target.ids.begin() + begin + 2);
     ids.insert(ids.end(), target.ids.begin() + begin, target.ids.begin() + begin + 2);
     const Tensor step = model->step(ids, cache, {.interventions = both}).causal_logits;
@@ -130,7 +132,7 @@ TEST(Marian, EditsNameOneOfThreeFamilies) {
             "kInvalidArgument: a keep-only names layer 9; this model's layers are 0 to 2");
 }
 
-// Two targets of each source at once, one token a step: rows of the batch share their source's keys.
+// Two targets for each source, one token per step: rows of the batch share the keys of their source.
 TEST_P(MarianGolden, StepsOverOneMemoryGiveTheLogitsOfTheWholeRun) {
   const Golden golden("marian", GetParam());
   const Pairs pairs(golden);

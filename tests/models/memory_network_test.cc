@@ -1,4 +1,4 @@
-// End-to-end memory network: against the paper's equations in plain loops, in batches, saved and loaded, and looked at.
+// End-to-end memory network: against the paper's equations in plain loops, in batches, saved and loaded, and traced.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -56,7 +56,7 @@ ModelInput story(size_t begin, size_t end) {
 
 using Vector = std::vector<double>;
 
-// The equations of the paper, over the parameters by name.
+// The paper's equations, over the parameters by name.
 class Reference {
  public:
   explicit Reference(const Parameters& parameters) {
@@ -97,13 +97,13 @@ class Reference {
     for (size_t k = 0; k < a.size(); ++k) sum += a[k] * b[k];
     return sum;
   }
-  // Logits; the weights of each hop are appended to `hops`.
+  // Returns the logits and appends the weights of each hop to `hops`.
   Vector answer(const ModelInput& input, bool is_adjacent, std::vector<Vector>& hops, double empty_slots = 0) const {
     Vector u = sentence(is_adjacent ? "words.0.weight" : "question.weight", input.question);
     for (int hop = 0; hop < 2; ++hop) {
       const std::vector<Vector> m = slots(is_adjacent ? hop : 0, input), c = slots(is_adjacent ? hop + 1 : 1, input);
       Vector p;
-      double sum = empty_slots;  // exp(u·0) each, and nothing in o
+      double sum = empty_slots;  // exp(u·0) for each empty slot, which adds nothing to o
       for (const Vector& slot : m) sum += p.emplace_back(std::exp(dot(u, slot)));
       if (!is_adjacent) u = product("next.weight", u);
       for (size_t i = 0; i < m.size(); ++i) {
@@ -120,7 +120,7 @@ class Reference {
   std::map<std::string, Tensor> named_;
 };
 
-// A float rounds relative to what is summed: 1e-6 of the largest entry, one or more.
+// f32 rounding is relative to the summands: the bound is 1e-6 of the largest entry or of one.
 void expect_near(const Vector& found, const Vector& expected) {
   ASSERT_EQ(found.size(), expected.size());
   double largest = 1;
@@ -136,7 +136,7 @@ class MemoryNetworks : public testing::TestWithParam<std::string> {
     std::filesystem::create_directories(folder);
   }
   void TearDown() override { std::filesystem::remove_all(folder); }
-  // Larger values than training starts with: weights differ from slot to slot.
+  // Larger values than the initial ones, so that the weights differ between slots.
   static void scale(const Parameters& parameters) {
     for (const Parameters::Named& one : parameters.named()) {
       Tensor values = one.values;
@@ -182,7 +182,7 @@ TEST_P(MemoryNetworks, EmptySlotsTakeWeightAndGiveNothing) {
   expect_near({weights.begin(), weights.end()}, hops[1]);
   double seen = 0;
   for (const float weight : weights) seen += weight;
-  EXPECT_LT(seen, 0.5);  // five statements beside seven slots of zeros, at weights that training starts with
+  EXPECT_LT(seen, 0.5);  // five statements and seven slots of zeros, with the initial parameters
 }
 
 TEST_P(MemoryNetworks, ASavedOneAnswersWithTheSameBitsAndABatchAsEachAlone) {

@@ -1,5 +1,5 @@
-// MiniLM's real weights against a float64 run of transformers: text in, maps and sentence vectors out.
-// CLEARHEAD_MINILM names the folder (tools/demo-model prints it); without it these tests skip.
+// MiniLM's real weights against a float64 run of transformers, from the text to maps and sentence embeddings.
+// CLEARHEAD_MINILM is the model's folder (tools/demo-model prints it); without it these tests skip.
 #include <gtest/gtest.h>
 
 #include <cstdlib>

@@ -1,4 +1,4 @@
-// Networks of parts: written step by step as all at once, alone as in a batch, and the maps are the weights that were used.
+// Networks made of parts: step by step equals all at once, a batch equals single inputs, and the maps contain the weights that were used.
 #include "models/network.h"
 
 #include <gtest/gtest.h>
@@ -104,7 +104,7 @@ TEST(Networks, ATranslatorsMapHasARowForEachWordThatItWrites) {
     for (const float weight : weights.weights()) sum += std::isnan(weight) ? 0 : static_cast<double>(weight);
     EXPECT_NEAR(sum, 1, 1e-5);
   }
-  // A word that is cut is not seen: the weights of its column are zero in the map, and the words are others.
+  // A word that is knocked out is not visible: its column of the map is zero, and the output words differ.
   Compute edited({.interventions = {.knockouts = {{.queries = {0, 4}, .keys = {2, 3}, .family = "cross"}}}}), plain;
   const Tensor with = made.network->logits(edited, target, &source), without = made.network->logits(plain, target, &source);
   Largest difference;
@@ -138,7 +138,7 @@ TEST(Networks, ADocumentIsReadAloneAsInABatchAndItsWordsAreWeighedBySentence) {
   const MapFamily &words = trace.family("words"), &sentences = trace.family("sentences");
   EXPECT_EQ(words.queries, 3);
   EXPECT_EQ(words.keys, 6);
-  EXPECT_EQ(words.first_query, 6);  // sentences stand behind the words
+  EXPECT_EQ(words.first_query, 6);  // sentences come after the words
   EXPECT_EQ(sentences.queries, 1);
   EXPECT_EQ(sentences.keys, 3);
   const MapRow row = trace.map("words", 0).row(0, 8);

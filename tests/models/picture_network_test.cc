@@ -1,4 +1,5 @@
-// Networks of pictures: alone as in a batch, saved and loaded to the same bits, and their maps are of patches and are what was used.
+// Networks for pictures: a batch equals single pictures, a loaded model has the same bits as the saved one, and their maps cover patches
+// and contain the weights that were used.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -26,7 +27,7 @@ const std::string kScene = R"({"model_type": "scene_question", "vocab_size": 256
                                "hidden_size": 8, "num_attention_heads": 2, "encoder_layers": 1, "num_hidden_layers": 2,
                                "convolution_layers": 1)";
 
-// A model in a folder, and as load() has it.
+// A saved model: its folder, its parameters, and the model that load() returns.
 struct Saved {
   std::string folder;
   Parameters parameters{7};
@@ -108,12 +109,12 @@ TEST(PictureNetworks, TheWeightsOfPlacesAreTheGate) {
     EXPECT_GT(gate, 0);
     EXPECT_LT(gate, 1);
     sum += gate;
-    // A cell of the second stage is four patches.
+    // A cell of the second stage covers four patches.
     const int64_t first = patch / 16 * 16 + patch % 8 / 2 * 2;
     EXPECT_EQ(weight(trace, "spatial", 1, 32, patch), weight(trace, "spatial", 1, 32, first)) << patch;
   }
   EXPECT_GT(sum, 2);
-  // With half of the places closed, the answer is another one.
+  // With half of the positions closed, the answer differs.
   const auto answer = [&](const Interventions& interventions) { return saved.model->classify_inputs({input(1)}, interventions)[0]; };
   Interventions closed;
   closed.knockouts.push_back({.queries = {0, 1}, .keys = {0, 16}, .family = "spatial"});

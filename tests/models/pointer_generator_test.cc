@@ -1,4 +1,5 @@
-// A network that copies: what it says is what the map's weights and the vocabulary make, step by step as at once, alone as in a batch.
+// A network with a copy mechanism: its output mixes the map's weights and the vocabulary; step by
+// step equals all at once, a batch equals single inputs.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -59,7 +60,7 @@ TEST(PointerGenerator, ReadsAloneAsInABatchAndBeamsGoOnFromTheirOwnStates) {
 }
 
 TEST(PointerGenerator, AWordIsCopiedByTheSumOfTheWeightsOfEqualTokens) {
-  const Made made, without(R"(, "copies": false)");  // parameters follow from their names: all but the gate are the same
+  const Made made, without(R"(, "copies": false)");  // parameters are initialised from their names, so all except the gate's are equal
   Maps maps;
   Compute compute({.observer = &maps});
   const Tensor mixed = made.network->logits(compute, kTarget, &kSource);
@@ -68,7 +69,7 @@ TEST(PointerGenerator, AWordIsCopiedByTheSumOfTheWeightsOfEqualTokens) {
   const Tensor logits = without.network->logits(plain, kTarget, &kSource);
   const AttentionMap& map = maps.at("cross", 0);
   for (int64_t row = 0; row < 4; ++row) {
-    const std::vector<float> weights = map.head(0, 0).row(row).weights();  // of the text 3 4 3 6 7
+    const std::vector<float> weights = map.head(0, 0).row(row).weights();  // for the text 3 4 3 6 7
     const float *said = mixed.data<float>() + row * 20, *written = logits.data<float>() + row * 20;
     double sum = 0, total = 0;
     for (int64_t w = 0; w < 20; ++w) {
@@ -76,7 +77,7 @@ TEST(PointerGenerator, AWordIsCopiedByTheSumOfTheWeightsOfEqualTokens) {
       total += std::exp(static_cast<double>(said[w]));
     }
     EXPECT_NEAR(total, 1, 1e-5);
-    // What is not in the source tells the gate; then every word is known.
+    // A token that is not in the source gives the gate, and with it every other token's probability.
     const double p = std::exp(static_cast<double>(said[12])) / (std::exp(static_cast<double>(written[12])) / sum);
     EXPECT_GT(p, 0);
     EXPECT_LT(p, 1);

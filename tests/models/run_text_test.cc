@@ -1,5 +1,5 @@
-// The spans of tokens that are shown, searched and marked: those that a person would mark, in five scripts. What the tokenizer itself
-// returns stays that of the library (tests/text).
+// The spans of tokens that are shown, searched and marked are those that a person would mark, in five scripts. The tokenizer's own offsets
+// stay those of the library (tests/text).
 #include <gtest/gtest.h>
 
 #include "clearhead/tokenizer.h"
@@ -9,7 +9,7 @@
 namespace clearhead {
 namespace {
 
-// BPE with "▁" in front of words, as SentencePiece has it; "▁" and "h" are one token, other scripts keep "▁" apart.
+// BPE with "▁" before each word, as in SentencePiece. "▁" and "h" merge into one token; in other scripts "▁" stays a separate token.
 std::shared_ptr<const Tokenizer> metaspace() {
   return Tokenizer::from_json(R"({"version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
     "normalizer": null, "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true},
@@ -22,14 +22,14 @@ std::shared_ptr<const Tokenizer> metaspace() {
 
 struct Marked {
   std::string text, marked;
-  std::vector<std::string> pieces;  // of the tokens that hold what is marked
+  std::vector<std::string> pieces;  // the tokens that contain the marked text
 };
 
 TEST(RunText, WhatIsMarkedInFiveScriptsIsTheTokensOfItsOwnCharacters) {
   const auto tokenizer = metaspace();
   const std::vector<Marked> cases = {{"hi hi", "hi", {"▁h", "i"}},         // Latin
                                      {"中国", "中", {"中"}},               // Chinese
-                                     {"中国 中国", "中国", {"中", "国"}},  // with a space of its own
+                                     {"中国 中国", "中国", {"中", "国"}},  // with a separate token for the space
                                      {"мир", "ми", {"м", "и"}},            // Cyrillic
                                      {"رس", "ر", {"ر"}},                   // Arabic
                                      {"नम", "न", {"न"}}};                  // Devanagari

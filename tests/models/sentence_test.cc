@@ -1,4 +1,4 @@
-// Settings of sentence-transformers beside a model: what is read of them changes the vector as the library changes it.
+// The settings files of sentence-transformers in a model folder change the embedding as they do in the library.
 #include <gtest/gtest.h>
 #include <unistd.h>
 

@@ -1,3 +1,4 @@
+// Answer spans: windows over a long text, and the best span of the logits.
 #include "models/spans.h"
 
 #include <gtest/gtest.h>
@@ -51,7 +52,7 @@ TEST(BestSpan, IsWithinTheTextInOrderAndNotTooLong) {
   const WindowAnswer two = best_span(window, logits.data(), 2), three = best_span(window, logits.data(), 3);
   EXPECT_EQ((std::pair{three.begin, three.end}), (std::pair<int64_t, int64_t>{0, 5}));  // a b c: 4 + 5
   EXPECT_EQ(three.score, 9);
-  EXPECT_EQ((std::pair{two.begin, two.end}), (std::pair<int64_t, int64_t>{4, 5}));  // c: 3 + 5; before "a b", 4 + 3
+  EXPECT_EQ((std::pair{two.begin, two.end}), (std::pair<int64_t, int64_t>{4, 5}));  // c: 3 + 5; better than "a b": 4 + 3
   EXPECT_EQ(two.score, 8);
   EXPECT_EQ(two.null_score, 3);
   double starts = 0, ends = 0;

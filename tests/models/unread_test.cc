@@ -1,4 +1,4 @@
-// Tensors of a file that nothing reads: those that would change the result are refused by name, others are let pass.
+// Tensors in a file that the model does not read: those that would change the result are refused by name, others are ignored.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -13,7 +13,7 @@ class Unread : public testing::Test {
  protected:
   ~Unread() override { std::filesystem::remove_all(folder_); }
 
-  // The error of loading a golden's model with more tensors; empty if it loads.
+  // The error of loading a golden's model with additional tensors; empty if it loads.
   std::string error_of(const std::string& family, const std::string& variant, const NamedTensors& more, const std::string& changes = "{}") {
     const std::string from = golden_directory(family, variant);
     std::filesystem::remove_all(folder_);

@@ -1,3 +1,4 @@
+// Layers without a tape: the MLP, its gates, rotary angles, and what attention reports to an observer.
 #include "nn/layers.h"
 
 #include <gtest/gtest.h>
@@ -23,7 +24,7 @@ TEST(Mlp, LongInputsInPiecesAreRowsOnTheirOwn) {
   Arena arena;
   clearhead::Run run{arena};
   nn::Mlp mlp;
-  mlp.up = random_linear(3, 8200, 1);  // so wide that a piece is 256 rows
+  mlp.up = random_linear(3, 8200, 1);  // wide enough that a piece is 256 rows
   mlp.down = random_linear(8200, 3, 3);
   const Tensor x = random_tensor({300, 3}, 5);
   Tensor together = Tensor::zeros({300, 3}), alone = Tensor::zeros({300, 3});

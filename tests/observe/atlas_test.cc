@@ -1,4 +1,4 @@
-// Heads planted by a bias must be called by their names, and scores of heads of noise must be the documented sums over their weights.
+// Heads planted by a bias must get their names, and the scores of random heads must be the documented sums over their weights.
 #include "clearhead/atlas.h"
 
 #include <gtest/gtest.h>
@@ -18,7 +18,7 @@ namespace {
 
 constexpr int64_t kLength = 150;
 
-// Letters with some full stops, one byte a token; every token comes again and again. The first token is special where asked.
+// Letters with some full stops, one byte per token; every token occurs many times. The first token is special if `special_first` is set.
 RunText letters(uint32_t seed, bool special_first = false) {
   RunText text;
   std::mt19937 random(seed);
@@ -33,7 +33,7 @@ RunText letters(uint32_t seed, bool special_first = false) {
   return text;
 }
 
-// Where a planted head looks from query i; −1: nowhere in particular.
+// The key that a planted head attends to from query i; −1 means no key in particular.
 using Target = std::function<int64_t(const RunText& text, int64_t i)>;
 
 Attended planted(const std::vector<Target>& targets, const RunText& text, bool is_causal) {
@@ -112,7 +112,8 @@ TEST(Atlas, NamesTheSameHeadsFromSampledRows) {
   for (size_t h = 0; h < heads.size(); ++h) EXPECT_EQ(heads[h].kind, kNames[h]) << h;
 }
 
-// The documented mean of one head, from its weights row by row: `counts` says whether key j counts for query i, rows without one are left out.
+// The documented mean of one head, from its weights row by row. `counts` returns whether key j
+// counts for query i; rows without such a key are skipped.
 float mean_mass(const MapHead& head, bool is_causal, const std::function<bool(int64_t i, int64_t j)>& counts) {
   double sum = 0;
   int64_t rows = 0;
@@ -162,7 +163,7 @@ TEST(Atlas, ScoresAreTheDocumentedMeansOverTheWeights) {
 
 TEST(Atlas, AScoreThatNoRowCouldEarnIsNaN) {
   RunText text = letters(3);
-  for (size_t i = 0; i < text.ids.size(); ++i) {  // no token twice, no stop
+  for (size_t i = 0; i < text.ids.size(); ++i) {  // no token occurs twice, and there is no full stop
     text.ids[i] = static_cast<int32_t>(i);
     text.text[i] = 'a';
   }
@@ -189,18 +190,18 @@ std::string strongest_text(const HeadScores& head, size_t count) {
 TEST(Atlas, TheStrongestScoresAreThoseFurthestBeyondTheirOwnTellingScore) {
   HeadScores head = scored(0.05f);
   const auto put = [&](HeadScore score, float value) { head.scores[static_cast<size_t>(score)] = value; };
-  put(HeadScore::kPrevious, 0.3f);  // 0.75 of what names a head
+  put(HeadScore::kPrevious, 0.3f);  // 0.75 of the score that names a head
   put(HeadScore::kLocal, 0.5f);     // 0.83
   put(HeadScore::kBroad, 0.6f);     // 0.80
-  put(HeadScore::kDistance, 400);   // in tokens: no share
+  put(HeadScore::kDistance, 400);   // in tokens, so not a fraction
   put(HeadScore::kInduction, std::nanf(""));
   EXPECT_EQ(strongest_text(head, 2), "local, broad");
   EXPECT_EQ(strongest_text(head, 3), "local, broad, previous");
   EXPECT_FLOAT_EQ(strongest(head, 1)[0].value, 0.5f);
   put(HeadScore::kSelf, 1.000001f);
   EXPECT_EQ(strongest_text(head, 2), "self, local");
-  EXPECT_EQ(strongest(head, 1)[0].value, 1) << "a share is at most 1";
-  EXPECT_EQ(strongest(head, 99).size(), 8u) << "all but the distance and what is NaN";
+  EXPECT_EQ(strongest(head, 1)[0].value, 1) << "a fraction is at most 1";
+  EXPECT_EQ(strongest(head, 99).size(), 8u) << "all except the distance and NaN";
 }
 
 TEST(Atlas, TheStrongestScoreOfAPlantedHeadIsWhatItIsCalled) {

@@ -1,4 +1,4 @@
-// Gradients of weights, and products of whole maps with a vector, on every backend against naive double weights.
+// Gradients of weights, and products of whole maps with a vector, on every backend, compared with naive double weights.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -23,7 +23,7 @@ double at(const Tensor& t, int64_t a, int64_t b, int64_t c, int64_t d) {
   return static_cast<double>(t.data<float>()[a * t.stride(0) + b * t.stride(1) + c * t.stride(2) + d * t.stride(3)]);
 }
 
-// A value of a map in double, and the size of the terms that it was summed from.
+// A value of a map in double, and the sum of the magnitudes of its summands.
 struct Value {
   double value = 0, size = 0;
 };
@@ -54,7 +54,7 @@ Rows naive(const Case& c, const Made& made, const Tensor& d_out, GradientLook lo
   return rows;
 }
 
-// A dot product in f32 and, of products, a weight (docs/NUMERICS.md) for scores below 100.
+// The error of a dot product in f32 and, for products, of a weight (docs/NUMERICS.md), for scores below 100.
 double bound(double size) { return 1e-5 * size + 1e-30; }
 
 Tensor random_gradient(const Case& c) { return random_tensor({c.sizes.batch, c.sizes.heads, c.sizes.queries, c.sizes.d_v}, 9); }
@@ -110,7 +110,7 @@ void check_looks() {
 
 TEST(GradientMap, rows_columns_and_cells_are_those_of_the_formula) { on_every_backend(check_looks); }
 
-// Of weights and of their gradients, against sums of double numbers; any number of threads gives the same bits.
+// For weights and for their gradients, against sums in double; any number of threads gives the same bits.
 void check_products() {
   for (const Case& c : all_cases()) {
     SCOPED_TRACE(c.name);

@@ -1,4 +1,5 @@
-// What an intervention does to one layer: the head that is ablated gives zeros and keeps its weights; pairs that are cut lose theirs to the rest of the row.
+// The effect of an intervention on one layer: an ablated head outputs zeros and keeps its weights; the weights of pairs that are knocked
+// out go to the rest of the row.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -63,7 +64,7 @@ TEST(Interventions, AKnockedOutHeadGivesZerosAndKeepsItsWeights) {
   const Seen whole = seen_under({}), edited = seen_under({.ablated = {{2, 1}, {0, 2}}});
   EXPECT_EQ(whole.weights, edited.weights);
   for (int64_t i = 0; i < whole.out.numel(); ++i) {
-    const bool knocked = i / (kLength * kWidth) == 1;  // L0.H2 is of another layer
+    const bool knocked = i / (kLength * kWidth) == 1;  // L0.H2 belongs to another layer
     EXPECT_EQ(edited.out.data<float>()[i], knocked ? 0 : whole.out.data<float>()[i]);
   }
 }
@@ -96,7 +97,7 @@ TEST(Interventions, KeepOnlyHidesEverythingElse) {
   }
 }
 
-// Two sequences' queries one after another, of places 4 to 6, over the keys of another sequence.
+// Queries of two sequences, one sequence after the other, at positions 4 to 6, over the keys of another sequence.
 TEST(Interventions, PlacesOfCrossAttentionAreThoseOfEachSequence) {
   const int64_t queries = 6;
   const Tensor q = random_tensor(1).slice(2, 0, queries), k = random_tensor(2), v = random_tensor(3);
@@ -115,7 +116,7 @@ TEST(Interventions, PlacesOfCrossAttentionAreThoseOfEachSequence) {
   EXPECT_NE(done.out.data<float>()[0], 0);
 }
 
-// Every weight of every head, [head, query, key].
+// The weights of all heads, [head, query, key].
 std::vector<float> all_weights(const AttentionRecord& record) {
   const int64_t queries = record.query_length, keys = key_length(record.keys);
   std::vector<int64_t> rows(static_cast<size_t>(queries));
@@ -135,7 +136,7 @@ std::vector<float> all_weights(const AttentionRecord& record) {
 
 using Hidden = std::function<bool(int64_t head, int64_t query, int64_t key)>;
 
-// Softmax without what is hidden is what is left of softmax, over its sum: nothing but visibility has changed.
+// Softmax over the remaining keys equals the whole softmax renormalised over them, so this expects that nothing except visibility changed.
 void expect_only_hidden(const AttentionRecord& edited, const AttentionRecord& whole, const Hidden& hidden) {
   const std::vector<float> found = all_weights(edited), before = all_weights(whole);
   const int64_t keys = key_length(whole.keys);
@@ -154,7 +155,7 @@ void expect_only_hidden(const AttentionRecord& edited, const AttentionRecord& wh
   }
 }
 
-// The edit's rule goes behind one that has tables of its own, and constants, and a term with tables stands beside it.
+// The intervention's rule is appended to a visibility rule that has its own tables and constants, and a term with tables is also present.
 TEST(Interventions, OfADescriptionWithAVisibilityRuleHideFromWhatThatShows) {
   const Tensor q = random_tensor(1), k = random_tensor(2), v = random_tensor(3);
   const RuleTable reach = table(Tensor::from(std::vector<float>{9, 30, 50}, {kHeads})),
@@ -173,7 +174,7 @@ TEST(Interventions, OfADescriptionWithAVisibilityRuleHideFromWhatThatShows) {
   });
 }
 
-// At any length: no operand grows with it, time does not grow by it, and rows are the formula's.
+// At any length: no operand grows with the length, the intervention adds no time, and rows follow the formula.
 TEST(Interventions, CutRowsOfTwentyThousand) {
   constexpr int64_t kLong = 20'000, kNarrow = 8;
   const auto drawn = [](int64_t length, uint64_t seed) {
@@ -191,12 +192,12 @@ TEST(Interventions, CutRowsOfTwentyThousand) {
     return query == 19'995 ? key >= 19'995 : query != 19'997 || (key >= 300 && key < 302);
   };
   const AttentionSpec spec{.topology = causal()}, under = with_interventions(spec, interventions, {0, 1});
-  for_each_operand(under, [](const std::string& name, const Tensor&) { ADD_FAILURE() << "an operand: " << name; });
+  for_each_operand(under, [](const std::string& name, const Tensor&) { ADD_FAILURE() << "unexpected operand: " << name; });
   on_every_backend([&] {
     const bool is_reference = backend().isa == InstructionSet::kReference;
-    const int64_t first = is_reference ? kLong - 40 : 0;  // the reference takes the last queries alone
+    const int64_t first = is_reference ? kLong - 40 : 0;  // the reference computes only the last queries
     const Tensor q = all_queries.slice(2, first, kLong);
-    const auto seconds_of = [&](const AttentionSpec& of) {  // of one core, the best of three
+    const auto seconds_of = [&](const AttentionSpec& of) {  // on one thread, the best of three
       double best = 1e9;
       for (int n = 0; n < 3; ++n) {
         const std::clock_t begin = std::clock();
@@ -233,13 +234,14 @@ TEST(Interventions, CutRowsOfTwentyThousand) {
             << "query " << query;
       }
     }
-    if (!is_reference) {  // whole blocks are shown or hidden: it takes no longer than without it, 0.8 of the time here
+    if (!is_reference) {  // whole blocks are visible or hidden: not slower than without the intervention; 0.8 of that time was measured
       EXPECT_LT(seconds_of(under), 2 * seconds_of(spec));
     }
   });
 }
 
-// Descriptions whose scores or band go by position, of fewer queries than keys: an intervention hides pairs and moves nothing.
+// Descriptions whose scores or band depend on positions, with fewer queries than keys: an
+// intervention hides pairs and does not change positions.
 TEST(Interventions, OfCrossAttentionChangeNothingButVisibility) {
   const int64_t queries = 24;
   const Tensor q = random_tensor(1).slice(2, 0, queries), k = random_tensor(2), v = random_tensor(3);
@@ -270,9 +272,9 @@ TEST(Interventions, OfCrossAttentionChangeNothingButVisibility) {
               "the last key; "
               "expected one that counts both texts from their beginnings (Align::kStart)");
     const InterventionSite other{.layer = 0, .heads = kHeads, .family = "dec"};
-    EXPECT_EQ(to_json(with_interventions(from_end, interventions, other)), to_json(from_end)) << "of another family";
+    EXPECT_EQ(to_json(with_interventions(from_end, interventions, other)), to_json(from_end)) << "a site of another family";
   }
-  // Where nothing reads positions, where queries stand is nobody's business.
+  // If nothing depends on positions, the alignment of queries does not matter.
   const AttentionSpec plain{.terms = {SoftCap{5}}};
   expect_only_hidden(attend(q, k, v, with_interventions(plain, interventions, site)).record, attend(q, k, v, plain).record, hidden);
 }

@@ -1,4 +1,4 @@
-// Calls of attention that exercise every part of a description, for the tests of maps.
+// Attention calls that use every feature of a description, for the tests of maps.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -42,7 +42,7 @@ inline Tensor packed_segments(int64_t batch, int64_t length, int64_t step) {
   Tensor out = Tensor::empty({batch, length}, DType::kI32);
   int32_t* ids = out.mutable_data<int32_t>();
   for (int64_t i = 0; i < out.numel(); ++i) ids[i] = static_cast<int32_t>(i % length / step);
-  ids[length - 1] = -1;  // padding sees and is seen by nothing
+  ids[length - 1] = -1;  // padding neither sees nor is seen by any position
   return out;
 }
 

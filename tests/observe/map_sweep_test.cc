@@ -1,4 +1,4 @@
-// Sweeps of every backend against statistics of naive double weights.
+// Sweeps of every backend compared with statistics of naive double weights.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -134,7 +134,7 @@ TEST(Sweep, StatisticsAreThoseOfTheEagerWeightsInDouble) {
   });
 }
 
-// Long enough for several blocks of rows to a strip, which take turns at the key tiles: those of a window see different ones.
+// Long enough for several blocks of rows per strip, which share the key tiles. Under a window, blocks see different tiles.
 TEST(Sweep, BlocksOfAStripThatTakeTurnsAreSummedLikeOthers) {
   on_every_backend([] {
     for (const Topology& topology : {causal(), causal(300)}) {
@@ -186,7 +186,7 @@ TEST(Sweep, TheTopKeysOfEveryRowAreTheRowsOwnAndTiesKeepTheEarlierKey) {
   on_every_backend([] {
     const Case c{"causal", {.heads = 4, .key_heads = 2, .queries = 333, .keys = 333}, {.topology = causal()}};
     const Made made = make(c);
-    Tensor twins = made.k.clone();  // keys in threes are one key
+    Tensor twins = made.k.clone();  // every three consecutive keys are equal
     float* k = twins.mutable_data<float>();
     for (int64_t j = 0; j < twins.numel(); j += 16) std::copy_n(k + j / 16 / 3 * 3 * 16, 16, k + j);
     const AttentionMap map(attend(made.q, twins, made.v, c.spec).record);
@@ -301,7 +301,7 @@ TEST(Sweep, ARowThatSeesNothingHasZerosAndHiddenCellsAreNaN) {
 TEST(Sweep, ARecordMadeByOneBackendIsSweptByEveryOther) {
   const Case c{"causal", {.queries = 120, .keys = 120}, {.topology = causal()}};
   choose_backend("ref");
-  const Made made = make(c);  // its m are no integers
+  const Made made = make(c);  // its m are not integers
   const ReductionRequest request = everything(c, {5, 5}, 8);
   on_every_backend([&] { expect_naive(c, made, request, AttentionMap(made.attended.record).reduce(request)); });
   choose_backend("cpu");

@@ -1,3 +1,4 @@
+// AttentionMap: rows, tiles, top-k, masses and weights as used, on every backend.
 #include "clearhead/map.h"
 
 #include <gtest/gtest.h>
@@ -32,7 +33,7 @@ ErrorCode code_of(const std::function<void()>& look) {
   } catch (const Error& error) {
     return error.code();
   }
-  ADD_FAILURE() << "nothing was thrown";
+  ADD_FAILURE() << "no error was thrown";
   return ErrorCode::kIo;
 }
 
@@ -121,7 +122,7 @@ TEST(AttentionMap, TopKIsOrderedByScoreWithTiesToTheEarlierKeyAndNeverShowsHidde
   EXPECT_TRUE(row.top_k(0).empty());
 }
 
-// What a pooled tile must be, from the full weights.
+// The expected pooled tile, from the full weights.
 Tile pool_by_hand(const Tensor& weights, const TileRequest& request) {
   const auto [rows, columns] = request.cells;
   Tile out{Tensor::empty({rows, columns}), Tensor::empty({rows, columns})};
@@ -145,7 +146,7 @@ Tile pool_by_hand(const Tensor& weights, const TileRequest& request) {
   return out;
 }
 
-// The largest weights to the bit, the means as weights are known.
+// Maxima must be equal bit for bit, means within the accuracy of weights.
 void expect_cells(const Tile& got, const Tile& expected) {
   ASSERT_EQ(got.max.shape(), expected.max.shape());
   for (int64_t i = 0; i < expected.max.numel(); ++i) {
@@ -300,7 +301,7 @@ TEST(AttentionMap, RangesOutsideTheMapAreRefusedAndNamed) {
   EXPECT_EQ(error_of([&] { map.head(0, 0).row(70); }), "kInvalidArgument: map: queries [70, 71) are not a range inside [0, 70)");
 }
 
-// What rounding does to a weight: tests/conformance/narrow_test.cc.
+// tests/conformance/narrow_test.cc tests the effect of rounding on a weight.
 TEST(AttentionMap, EveryLookAtWeightsAsUsedShowsTheSameOnes) {
   on_every_backend([] {
     const Case c{"causal", {.queries = 90, .keys = 90}, {.topology = causal()}};
@@ -308,7 +309,7 @@ TEST(AttentionMap, EveryLookAtWeightsAsUsedShowsTheSameOnes) {
     AttentionRecord record = made.attended.record;
     EXPECT_EQ(AttentionMap(record).with(LookPrecision::kAsUsed).head(0, 1).row(70).weights(),
               AttentionMap(record).head(0, 1).row(70).weights())
-        << "P was f32";
+        << "P is f32";
     record.rows.used = Tensor::empty(record.rows.l.shape());
     for (int64_t i = 0; i < record.rows.l.numel(); ++i) record.rows.used.mutable_data<float>()[i] = 2 * record.rows.l.data<float>()[i];
     record.spec.after.head_mask = Tensor::from<float>({1, 0.25F}, {2});
@@ -348,7 +349,7 @@ TEST(AttentionMap, ARecordOfSomeRowsAnswersForThemAndSaysWhichWereNotKept) {
     spec.topology.mask = Mask{map_cases::random_mask({1, 1, 90, 90}, 3, 0.7)};
     const Case c{"causal with a mask by query", {.queries = 90, .keys = 90}, spec};
     const Made made = make(c);
-    AttentionRecord some = made.attended.record;  // rows 61 … 83 alone
+    AttentionRecord some = made.attended.record;  // only rows 61 … 83
     some.q = some.q.slice(2, 61, 83);
     some.rows.m = some.rows.m.slice(2, 61, 83);
     some.rows.l = some.rows.l.slice(2, 61, 83);
@@ -445,7 +446,7 @@ TEST(AttentionMap, ACancelledLookThrowsAndProgressEndsAtOne) {
   set_threads(2);
 }
 
-// Products of such counts would wrap round, or end the process for memory.
+// Products of such counts would overflow, or abort the process for lack of memory.
 TEST(AttentionMap, CountsThatNoMachineHoldsAreRefused) {
   const AttentionMap map(make(all_cases()[0]).attended.record);
   const int64_t most = std::numeric_limits<int64_t>::max();

@@ -1,4 +1,4 @@
-// An observer that keeps the map of every attention call, whoever makes it.
+// Maps: an observer that keeps the map of every attention call of any model.
 #include <gtest/gtest.h>
 
 #include <string>

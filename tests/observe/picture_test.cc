@@ -1,3 +1,4 @@
+// Pictures of maps: colours, 8-bit codes, and attention sinks.
 #include "observe/picture.h"
 
 #include <gtest/gtest.h>
@@ -16,7 +17,7 @@ namespace {
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
-// Lightness of an sRGB colour as CIE L*.
+// The lightness of an sRGB colour, CIE L*.
 double lightness(Rgb colour) {
   const auto linear = [](uint8_t channel) {
     const double c = channel / 255.0;
@@ -65,7 +66,7 @@ TEST(Codes, OfManyCellsAreThoseOfFew) {
       std::vector<float> few(cells.begin() + static_cast<ptrdiff_t>(begin),
                              cells.begin() + static_cast<ptrdiff_t>(std::min(begin + 1000, cells.size())));
       const size_t count = few.size();
-      few.insert(few.end(), {1.0f, 1e-30f});  // the same levels
+      few.insert(few.end(), {1.0f, 1e-30f});  // the same range of levels
       const Codes expected = quantise(few, kind);
       ASSERT_EQ(expected.high, many.high);
       if (expected.low != many.low) continue;
@@ -142,7 +143,7 @@ TEST(Sinks, CountsTheRowsThatMaySeeAKey) {
 
 TEST(Sinks, CountTheRowsThatMasksListsAndRulesLeave) {
   Topology masked = causal();
-  masked.mask = Mask{Tensor::zeros({1, 2, 1, 4}, DType::kBool)};  // of two heads: the second sees more of key 1
+  masked.mask = Mask{Tensor::zeros({1, 2, 1, 4}, DType::kBool)};  // two heads; the second sees more of key 1
   for (const int64_t at : {0, 2, 3, 5}) masked.mask->visible.mutable_data<bool>()[at] = true;
   EXPECT_EQ(rows_that_see(record_of(masked, 4, 4), 0), (std::vector<int64_t>{4, 3, 2, 1}));
   Topology listed = full();
@@ -151,7 +152,7 @@ TEST(Sinks, CountTheRowsThatMasksListsAndRulesLeave) {
   Topology ruled = causal();
   ruled.visible = visible([](auto at) { return at.key != 1; });
   EXPECT_EQ(rows_that_see(record_of(ruled, 4, 4), 0), (std::vector<int64_t>{4, 0, 2, 1}));
-  AttentionRecord watched = record_of(ruled, 4, 4);  // of the last two rows
+  AttentionRecord watched = record_of(ruled, 4, 4);  // keeps the last two rows
   watched.q = watched.q.slice(2, 2, 4);
   watched.first_query = 2;
   EXPECT_EQ(rows_that_see(watched, 0), (std::vector<int64_t>{2, 0, 2, 1}));
@@ -162,7 +163,8 @@ TEST(Sinks, CountTheRowsThatMasksListsAndRulesLeave) {
 }
 
 TEST(Sinks, AreKeysThatHeadsGiveAThirdOfTheirMassAndThatManyRowsSee) {
-  // 100 keys, ten heads: key 0 takes half of every row in two heads, key 50 (a full stop) in one, key 99 takes all of the one row that sees it.
+  // 100 keys, ten heads: key 0 receives half of every row in two heads, key 50 (a full stop) in one
+  // head, and key 99 all of the only row that sees it.
   constexpr int64_t kKeys = 100;
   Tensor received_mass = Tensor::zeros({1, 10, kKeys});
   float* mass = received_mass.mutable_data<float>();

@@ -1,4 +1,4 @@
-// Which pairs a description shows, and the mass that chance would give, against a count of the weights themselves.
+// Which pairs a description makes visible, and the mass that chance would give, compared with counts from the weights.
 #include "observe/shown.h"
 
 #include <gtest/gtest.h>
@@ -14,7 +14,7 @@ namespace {
 
 constexpr int64_t kHeads = 2, kTokens = 150;
 
-// Pairs that have a score, counted one by one.
+// The mean fraction of a row's visible keys that are in `keys`, counted one by one.
 double counted(const LayerMap& map, int64_t head, Range rows, Range keys) {
   double sum = 0;
   for (int64_t i = rows.begin; i < rows.end; ++i) {
@@ -63,7 +63,7 @@ TEST(ChanceMass, OfKeysNamedByAWindowCountsThoseOfTheText) {
       attend(random_tensor({1, kHeads, 4, 8}, 1), random_tensor({1, 1, 4, 8}, 2), random_tensor({1, 1, 4, 8}, 3), {}).record;
   const LayerMap map({Frame{.queries = {6, 10}, .record = record, .keys = {0, 6, 7, 9}}}, 10, 10);
   EXPECT_FLOAT_EQ(chance_mass(map, {6, 10}, {5, 9})[0], 0.5f);
-  EXPECT_TRUE(std::isnan(chance_mass(map, {0, 6}, {5, 9})[0])) << "no row was kept there";
+  EXPECT_TRUE(std::isnan(chance_mass(map, {0, 6}, {5, 9})[0])) << "no row was kept in this range";
 }
 
 }  // namespace

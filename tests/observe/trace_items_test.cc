@@ -1,4 +1,4 @@
-// Traces whose queries or keys are no tokens: what travels with the file, what is refused.
+// Traces whose queries or keys are not tokens: what the file preserves, and what is refused.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -28,7 +28,7 @@ Trace after_the_file(const Trace& trace) {
   return loaded;
 }
 
-// Two tokens, two sentences and four patches with their picture; no run.
+// Two tokens, two sentences and four patches with their picture; without a run.
 RunPlan small_plan() {
   RunPlan plan;
   plan.text.text = "a b";
@@ -68,7 +68,7 @@ TEST(TraceItems, TravelWithTheFileWithNamesTextAndPictures) {
         const std::vector<float> row = trace.map(family.name, layer).row(0, query).weights();
         const std::vector<float> again = loaded.map(family.name, layer).row(0, query).weights();
         ASSERT_EQ(row.size(), before.ids.size());
-        EXPECT_EQ(std::memcmp(row.data(), again.data(), row.size() * sizeof(float)), 0);  // NaN outside the family's keys
+        EXPECT_EQ(std::memcmp(row.data(), again.data(), row.size() * sizeof(float)), 0);  // NaN at keys outside the family
         EXPECT_FALSE(std::isnan(row[static_cast<size_t>(key)]));
       }
     }

@@ -1,3 +1,4 @@
+// Trace: what it keeps, budgets, the trace file, generated steps, windows, and the heads that an atlas names.
 #include "clearhead/trace.h"
 
 #include <gtest/gtest.h>
@@ -94,7 +95,8 @@ TEST(Trace, ARowIsTheMapsRowBeforeAndAfterTheFile) {
   EXPECT_EQ(loaded.norms("dec", 0).output.data<float>()[69], trace.norms("dec", 0).output.data<float>()[69]);
 }
 
-// All rows, and watched rows in several frames: before and after the file, the gradients of the record that the backward pass has.
+// All rows, and watched rows in several frames, before and after the file: the gradients are
+// those of the record that the backward pass used.
 TEST(Trace, GradientsAreKeptBesideTheRowsAndTravelWithTheFile) {
   constexpr int64_t kTokens = 300;
   const Case data = causal_case(kTokens, 1);
@@ -152,7 +154,7 @@ TEST(Trace, SixteenBitQueriesAndKeysTravelAsTheyAre) {
 
 TEST(Trace, WeightsAsUsedTravelWithTheFile) {
   Case data = causal_case(70, 5, DType::kBF16);
-  data.record.rows.used = data.record.rows.l.clone();  // as a kernel that keeps P in bf16 leaves its sum
+  data.record.rows.used = data.record.rows.l.clone();  // the sum that a kernel with P in bf16 would record
   const std::string path = temporary("used.trace");
   trace_of(data, 70).save(path);
   const Trace loaded = Trace::load(path);
@@ -184,7 +186,7 @@ TEST(Trace, NormalisersAndWhatComesAfterTravelWithTheFile) {
       EXPECT_EQ(found.after().head(0, 3).row(query).weights(), after);
       EXPECT_EQ(loaded.map(1).row(3, query).weights(), before);
       differ += before != after;
-      EXPECT_EQ(expected.after().head(0, 2).row(query).weights(), std::vector<float>(40, 0)) << "a head that is knocked out";
+      EXPECT_EQ(expected.after().head(0, 2).row(query).weights(), std::vector<float>(40, 0)) << "a knocked-out head";
     }
     EXPECT_GT(differ, 20);
     EXPECT_NE(expected.after().reduce({received}).received.data<float>()[3], expected.reduce({received}).received.data<float>()[3]);
@@ -279,7 +281,7 @@ TEST(Trace, GeneratedStepsJoinThePrefillIntoOneMap) {
   EXPECT_EQ(trace.plan().text.ids.size(), static_cast<size_t>(prefill + steps));
 }
 
-// In bf16 some calls round the weights that values meet and some do not, as their number of queries has it.
+// In bf16, whether a call rounds the weights that multiply values depends on its number of queries.
 TEST(Trace, FramesHoldRowsWhoseWeightsWereRoundedApartFromOthers) {
   const std::vector<int64_t> ends = {300, 305, 306, 307, 310, 311};
   const Case all = causal_case(ends.back(), 7);
@@ -386,7 +388,7 @@ TEST(Trace, WindowsStandAsBlocksAndWhatTheyNeverScoredIsMarked) {
   EXPECT_TRUE(std::isnan(cells.data<float>()[7 * 16 + 8]));
 }
 
-// plan_of(12) ends in the tokens 1, 2, 3, 4.
+// plan_of(12) ends with the tokens 1, 2, 3, 4.
 TEST(Trace, TokensThatAreSaidToBeGeneratedAreTheLastOfTheTextAndTravelWithTheFile) {
   const Case data = causal_case(12, 3);
   Trace trace = trace_of(data, 12);
@@ -397,7 +399,7 @@ TEST(Trace, TokensThatAreSaidToBeGeneratedAreTheLastOfTheTextAndTravelWithTheFil
   const Trace loaded = Trace::load(path);
   std::filesystem::remove(path);
   for (const Trace* one : {static_cast<const Trace*>(&trace), &loaded}) {
-    EXPECT_EQ(one->plan().text.text, text);  // nothing is added, unlike by generated()
+    EXPECT_EQ(one->plan().text.text, text);  // nothing is appended, unlike with generated()
     EXPECT_EQ(one->plan().text.ids.size(), 12U);
     ASSERT_EQ(one->generated_tokens().size(), 2U);
     const GeneratedToken &before = one->generated_tokens()[0], &last = one->generated_tokens()[1];
@@ -415,10 +417,10 @@ TEST(Trace, GeneratedTokensThatTheTextDoesNotEndInAreRefused) {
   });
   expect_refused(ErrorCode::kInvalidArgument, "trace: 13 generated tokens; the text has 12",
                  [&] { trace.set_generated(std::vector<GeneratedToken>(13)); });
-  ASSERT_EQ(trace.generated_tokens().size(), 1U);  // a refusal changes nothing
+  ASSERT_EQ(trace.generated_tokens().size(), 1U);  // a refused call changes nothing
   EXPECT_EQ(trace.generated_tokens()[0].id, 4);
   trace.begin(plan_of(12));
-  EXPECT_TRUE(trace.generated_tokens().empty());  // of another run
+  EXPECT_TRUE(trace.generated_tokens().empty());  // they belonged to another run
 }
 
 TEST(Trace, AFileWhoseGeneratedTokensAreNotThoseOfItsTextIsRefused) {
@@ -484,7 +486,7 @@ TEST(Trace, StatisticsOfRowsOutsideTheTextAreRefused) {
   const std::vector<int64_t> rows{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
   const size_t at = bytes.find(std::string(reinterpret_cast<const char*>(rows.data()), rows.size() * sizeof(int64_t)));
   ASSERT_NE(at, std::string::npos);
-  bytes[at + 11 * sizeof(int64_t) + 3] = 1;  // the last row becomes 2^24 + 11
+  bytes[at + 11 * sizeof(int64_t) + 3] = 1;  // changes the last row to 2^24 + 11
   write_file(path, bytes);
   try {
     Trace::load(path);
@@ -496,7 +498,8 @@ TEST(Trace, StatisticsOfRowsOutsideTheTextAreRefused) {
 }
 
 TEST(Atlas, NamesPlantedHeads) {
-  // q and k built so that head 0 looks one back, head 1 at equal tokens' successors, head 2 at itself, head 3 everywhere.
+  // q and k are built so that head 0 attends to the previous token, head 1 to the successors of
+  // equal tokens, head 2 to itself, head 3 to all tokens.
   const int64_t tokens = 56;
   const RunPlan plan = plan_of(tokens, 1);
   Tensor q = Tensor::zeros({1, kHeads, tokens, 64}), k = Tensor::zeros({1, kHeads, tokens, 64});

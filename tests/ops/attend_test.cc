@@ -1,3 +1,4 @@
+// The interface of attend() and of the KV cache: dtypes, records, strides, errors, pages that are shared, rounded and dropped.
 #include "clearhead/attend.h"
 
 #include <gtest/gtest.h>
@@ -24,7 +25,7 @@ Tensor counting(Shape shape, float step = 0.37f) {
   return tensor;
 }
 
-// The bounds of both: tests/conformance/sweep_test.cc.
+// tests/conformance/sweep_test.cc tests the bounds of both.
 TEST(Attend, GivesTheEntropyAndDistanceOfEveryRowThatAreAskedFor) {
   const Tensor q = counting({2, 4, 300, 16}), k = counting({2, 2, 300, 16}, 0.11F), v = counting({2, 2, 300, 8}, 0.7F);
   KVCache cache;
@@ -182,7 +183,7 @@ TEST(KVCache, AMapOfAnEarlierStepStaysTrueWhileTheCacheGrows) {
   cache.append(k.slice(2, 250, 600), v.slice(2, 250, 600));
   EXPECT_EQ(key_length(record.keys), 250);
   EXPECT_EQ(all_weights(record), before);
-  EXPECT_EQ(cache.snapshot().pages[0][0], std::get<PagedKV>(record.keys).pages[0][0]) << "the page is shared, not copied";
+  EXPECT_EQ(cache.snapshot().pages[0][0], std::get<PagedKV>(record.keys).pages[0][0]) << "the page must be shared, not copied";
 }
 
 TEST(KVCache, CopiesShareFullPagesAndGrowApart) {
@@ -202,7 +203,7 @@ TEST(KVCache, CopiesShareFullPagesAndGrowApart) {
   EXPECT_NE(all_weights(attend(q, beam.snapshot(), {}).record), all_weights(attend(q, copy.snapshot(), {}).record));
 }
 
-// Sequences of unlike keys that are permuted, doubled and dropped, with and without somebody who still looks at the earlier ones.
+// Sequences with different keys that are permuted, duplicated and dropped, with and without a record that still refers to the earlier ones.
 TEST(KVCache, SelectedSequencesGoOnByThemselves) {
   const Tensor k = counting({3, 2, 300, 4}), more = counting({4, 2, 30, 4}, 0.9f), q = counting({4, 2, 1, 4});
   const std::vector<int64_t> rows = {1, 1, 0, 1};
@@ -224,7 +225,7 @@ TEST(KVCache, SelectedSequencesGoOnByThemselves) {
     cache.select(rows);
     cache.append(more, more);
     EXPECT_EQ(cache.length(), 330);
-    EXPECT_EQ(cache.snapshot().pages[0][0], cache.snapshot().pages[1][0]) << "full pages are shared";
+    EXPECT_EQ(cache.snapshot().pages[0][0], cache.snapshot().pages[1][0]) << "full pages must be shared";
     const Attended found = attend(q, cache.snapshot(), {}), wanted = attend(q, expected.snapshot(), {});
     EXPECT_EQ(all_weights(found.record), all_weights(wanted.record));
     EXPECT_TRUE(std::equal(found.out.data<float>(), found.out.data<float>() + found.out.numel(), wanted.out.data<float>()));
@@ -253,14 +254,14 @@ TEST(KVCache, PagesOf16BitsHoldTheNearestOfWhatIsAppendedWhateverItsType) {
       const Attended found = attend(q, cache->snapshot(), {.topology = causal()});
       EXPECT_EQ(all_weights(found.record), all_weights(expected.record));
       EXPECT_EQ(key_dtype(found.record.keys), cache->dtype());
-      EXPECT_EQ(found.record.stamp.dtype, DType::kF32) << "the queries' type";
+      EXPECT_EQ(found.record.stamp.dtype, DType::kF32) << "the dtype of the queries";
     }
   }
   EXPECT_EQ(error_of([] { KVCache whole(DType::kI32); }), "kUnsupported: cache: pages of i32; expected f32, bf16 or f16");
 }
 
-// With u the rounding of a type and S the largest scale·Σ|q||k| of a row, scores move by δ ≤ u·S and weights by a factor within e^±2δ, so
-// |Δout| ≤ (e^2δ·u + e^2δ − 1)·Σ P|v|, and f32's own error beside it.
+// With u the relative rounding error of a dtype and S the largest scale·Σ|q||k| of a row, scores change by δ ≤ u·S and weights by a factor
+// within e^±2δ, so |Δout| ≤ (e^2δ·u + e^2δ − 1)·Σ P|v|, plus the error of f32.
 TEST(KVCache, TheErrorOf16BitPagesIsWithinWhatTheirRoundingAllows) {
   const int64_t keys = 400, width = 16;
   const Tensor q = counting({1, 1, 8, width}, 1.7f), k = counting({1, 1, keys, width}, 0.93f), v = counting({1, 1, keys, width}, 0.71f);
@@ -291,11 +292,11 @@ TEST(KVCache, TheErrorOf16BitPagesIsWithinWhatTheirRoundingAllows) {
         furthest = std::max(furthest, off / absolute);
       }
     }
-    EXPECT_GT(furthest, u / 64) << "the pages are rounded";
+    EXPECT_GT(furthest, u / 64) << "pages must be rounded";
   }
 }
 
-// A block may be longer than any text: what it costs follows the pairs there are.
+// A block may be longer than the text; its cost depends only on the pairs that exist.
 TEST(Attend, BlocksBeyondTheTextCostNoMoreThanTheText) {
   const Tensor k = waves({1, 2, 90, 8}, 0.7F), v = waves({1, 2, 90, 8}, 0.2F);
   const Tensor offsets = Tensor::from(std::vector<int32_t>{0, 1}, {1, 1, 2}), keys = Tensor::from(std::vector<int32_t>{0}, {1, 1, 1});
@@ -343,8 +344,8 @@ TEST(KVCache, LetsGoOfKeysThatNoLaterQuerySeesAndStaysTrueAboutTheRest) {
     EXPECT_EQ(one.record.position_of(0), step);
     earlier.emplace_back(one.record, all_weights(one.record));
   }
-  for (const auto& [record, before] : earlier) EXPECT_EQ(all_weights(record), before) << "a record made before keys were let go";
-  EXPECT_FALSE(first_page.expired()) << "an earlier record holds it";
+  for (const auto& [record, before] : earlier) EXPECT_EQ(all_weights(record), before) << "a record made before keys were dropped";
+  EXPECT_FALSE(first_page.expired()) << "an earlier record still holds the page";
   earlier.clear();
   EXPECT_TRUE(first_page.expired());
   EXPECT_EQ(
@@ -382,7 +383,7 @@ TEST(KVCache, MemoryForCrossAttentionIsMadeOnceAndReadByEveryStep) {
     EXPECT_EQ(std::get<PagedKV>(over_pages.record.keys).pages[0][1].get(), page);
     EXPECT_TRUE(std::get<Tensor>(over_tensors.record.keys).shares_storage_with(k));
   }
-  EXPECT_EQ(page->keys.version(), keys_written) << "no step wrote to it";
+  EXPECT_EQ(page->keys.version(), keys_written) << "no step may write to it";
   EXPECT_EQ(page->values.version(), values_written);
 }
 

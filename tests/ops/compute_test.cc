@@ -1,4 +1,4 @@
-// The ops without a tape: results that last, attention that is reported and changed at its site, rotations.
+// Compute: results that stay valid, attention that is observed and changed at its site, rotary positions.
 #include "clearhead/compute.h"
 
 #include <gtest/gtest.h>
@@ -29,7 +29,7 @@ double at(const Tensor& t, const Shape& place) {
   return static_cast<double>(t.data<float>()[offset]);
 }
 
-// softmax(q_i·k_j/√d) over the keys that `sees` shows, in double.
+// softmax(q_i·k_j/√d) over the keys for which `sees` returns true, in double.
 template <class Sees>
 std::vector<double> softmax_row(const Tensor& q, const Tensor& k, int64_t head, int64_t query, const Sees& sees) {
   std::vector<double> row;
@@ -44,7 +44,7 @@ std::vector<double> softmax_row(const Tensor& q, const Tensor& k, int64_t head, 
   return row;
 }
 
-// out of one query, by these weights.
+// Compares the output of one query with the weighted sum of values.
 void expect_out(const Tensor& out, const Tensor& v, int64_t head, int64_t query, const std::vector<double>& row) {
   for (int64_t c = 0; c < v.size(3); ++c) {
     double sum = 0;
@@ -142,10 +142,10 @@ TEST(Compute, InterventionsApplyAtTheirSite) {
   }
   const Floats untouched = values_of(plain.attend(q, k, v));
   EXPECT_EQ(values_of(edited.attend(q, k, v, {}, Site{"enc", 0})), untouched);
-  EXPECT_EQ(values_of(edited.attend(q, k, v)), untouched) << "a call without a site";
+  EXPECT_EQ(values_of(edited.attend(q, k, v)), untouched) << "a call without a site must not change";
 }
 
-// More ranges than a rule has room for: one look-up in a table, which hides nothing beyond the last of them.
+// More ranges than fit into a rule: a table with one look-up, which hides nothing beyond the last range.
 TEST(Compute, ManyKnockoutsAreThoseOfEachKey) {
   constexpr int64_t kKeys = 1200;
   Interventions interventions;
@@ -178,7 +178,7 @@ TEST(Compute, InterventionsOnCrossAttentionCountItsQueriesFromTheStep) {
   }
 }
 
-// x_a' = x_a·cos − x_b·sin, x_b' = x_b·cos + x_a·sin of pairs (a, b), by p·base^(−2i/dims).
+// x_a' = x_a·cos − x_b·sin, x_b' = x_b·cos + x_a·sin for pairs (a, b), with the angle p·base^(−2i/dims).
 TEST(Compute, RotateTurnsPairsOfChannelsByTheirPositions) {
   Compute compute;
   const Tensor x = random_tensor({3, 2, 6}, 1);

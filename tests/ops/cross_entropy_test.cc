@@ -1,4 +1,4 @@
-// Losses of rows and ln Σ e^x against double, on every table, wherever the logits lie.
+// Losses of rows and ln Σ e^x against double, on every backend, for logits of any magnitude.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -35,7 +35,7 @@ TEST(LogSumExp, IsThatOfDoubleForAnyCountSizeAndShift) {
         for (const float size : {0.0F, 3.0F, 200.0F}) {
           Tensor x = waves({count}, size, shift);
           ASSERT_NEAR(ops::log_sum_exp(x.data<float>(), count), exact_log_sum_exp(x.data<float>(), count), tolerance::kSum)
-              << count << " of size " << size << " around " << shift;
+              << count << " logits of size " << size << " around " << shift;
           if (count == 1) continue;
           x.mutable_data<float>()[0] = -kInfinity;
           ASSERT_NEAR(ops::log_sum_exp(x.data<float>(), count), exact_log_sum_exp(x.data<float>(), count), tolerance::kSum) << count;
@@ -61,7 +61,7 @@ TEST(Losses, AreThoseOfEveryRowAlone) {
   }
 }
 
-// Softmax does not know its logits' shift; models' may all lie far below 0.
+// Softmax is invariant to a shift of the logits, and all logits of a model may be far below 0.
 TEST(Losses, AndTheirGradientsHoldWhereverTheLogitsAre) {
   on_every_backend([] {
     for (const float shift : {-300.0F, -20.0F, 20.0F, 300.0F}) {

@@ -1,4 +1,4 @@
-// Feature maps of linear attention: values, slopes, and that attention over them is what it stands in for.
+// Feature maps of linear attention: values, slopes, and that attention over them approximates softmax attention.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -71,7 +71,7 @@ TEST(Features, ProjectionsAreOrthogonalWithinEachBlockAndFollowFromTheirSeed) {
       if (a == b) squares += product / 20;
     }
   }
-  EXPECT_NEAR(squares, 8, 3) << "lengths are those of normal vectors";
+  EXPECT_NEAR(squares, 8, 3) << "norms must be those of normal vectors";
   EXPECT_EQ(orthogonal_projection(20, 8, 5).data<float>()[77], w.data<float>()[77]);
   EXPECT_NE(orthogonal_projection(20, 8, 6).data<float>()[77], w.data<float>()[77]);
 }
@@ -107,7 +107,7 @@ TEST(Features, AttentionOverThemDoesNotKnowTheirShiftAndIsNearSoftmax) {
     error += std::abs(static_cast<double>(plain.data<float>()[i] - softmax.data<float>()[i])) / static_cast<double>(plain.numel());
   }
   EXPECT_LT(error, 0.02);
-  const Tensor large = normal(7, {1, 2, 200, 16}, 30);  // exponents in the hundreds
+  const Tensor large = normal(7, {1, 2, 200, 16}, 30);  // exponents of several hundred
   const Tensor out = attend(positive_random_features(large, w, FeatureShift::kEachRow),
                             positive_random_features(large, w, FeatureShift::kAllRows), v, spec)
                          .out;
@@ -116,7 +116,7 @@ TEST(Features, AttentionOverThemDoesNotKnowTheirShiftAndIsNearSoftmax) {
 
 // --- against the formulas in double, within the bounds of attend.h ---------------------------------------------------------------------------------
 
-constexpr double kEpsilon = tolerance::kEpsilon, kSmallest = 0x1p-126;  // below it f32 may be 0
+constexpr double kEpsilon = tolerance::kEpsilon, kSmallest = 0x1p-126;  // f32 may be 0 below it
 constexpr float kInfinite = std::numeric_limits<float>::infinity(), kNotANumber = std::numeric_limits<float>::quiet_NaN();
 
 double at(const Tensor& t, int64_t i) { return static_cast<double>(t.data<float>()[i]); }
@@ -146,11 +146,11 @@ TEST(Features, EluPlusOneOfWhatIsNotFinite) {
   EXPECT_EQ(at(y, 3), 2);
 }
 
-// exp(w·y − ‖y‖²/2 − c)/√m of every row and feature in double, and the sizes that an exponent is made of.
+// exp(w·y − ‖y‖²/2 − c)/√m of every row and feature in double, and the magnitudes of which each exponent is the sum.
 struct RandomReference {
   int64_t rows, m, d;
   double shrink;
-  std::vector<double> exponents{}, sizes{}, values{}, errors{};  // [row, feature]; errors: what f32 may be off by
+  std::vector<double> exponents{}, sizes{}, values{}, errors{};  // [row, feature]; errors: the possible error of f32
 
   RandomReference(const Tensor& x, const Tensor& w, FeatureShift shift)
       : rows(x.numel() / x.size(3)), m(w.size(0)), d(w.size(1)), shrink(1 / std::sqrt(std::sqrt(static_cast<double>(d)))) {
@@ -163,7 +163,7 @@ struct RandomReference {
       }
       exponents.push_back(exponent), sizes.push_back(size);
     }
-    const int64_t shared = (shift == FeatureShift::kAllRows ? x.size(2) : 1) * m;  // elements under one shift
+    const int64_t shared = (shift == FeatureShift::kAllRows ? x.size(2) : 1) * m;  // number of elements with the same shift
     for (int64_t first = 0; first < rows * m; first += shared) {
       const auto begin = exponents.begin() + first, begin_sizes = sizes.begin() + first;
       const bool none = shift == FeatureShift::kNone;

@@ -1,4 +1,4 @@
-// attend_gradients as its callers meet it: what it gives, and what it refuses. The numbers are tests/conformance's.
+// The interface of attend_gradients: what it returns and what it refuses. tests/conformance tests the numbers.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -27,7 +27,8 @@ struct Made {
   AttentionSpec spec{.terms = {Alibi{numbers({4}, 5)}, AttentionBias{numbers({1, 1, 9, 11}, 6)}}};
 };
 
-// A gradient of L alone, 1 in each row, is that of Σ_i L_i: Σ_j P_ij k_j·scale for q, and 0 for v.
+// With an upstream gradient of 1 for the L of each row and none for out, the gradients are those
+// of Σ_i L_i: Σ_j P_ij k_j·scale for q, and 0 for v.
 TEST(AttendGradients, OfTheLogSumExpAreTheWeightsThemselves) {
   Made made;
   made.spec.terms.clear();
@@ -85,7 +86,7 @@ TEST(AttendGradients, ComeInTheDtypeOfTheCallAndThoseOfOperandsInF32) {
             "kShape: attend: d_out: expected f16 [2, 4, 9, 6], found f32 [2, 4, 9, 6]");
 }
 
-// Σ_i dO_i = Σ_j dV_j of one key head: every row's weights sum to one.
+// Σ_i dO_i = Σ_j dV_j for one key head, because every row's weights sum to one.
 TEST(AttendGradients, OfTheValuesSumToThoseOfTheOutputs) {
   const Made made;
   const Attended done = attend(made.q, made.k, made.v, made.spec);
@@ -97,7 +98,8 @@ TEST(AttendGradients, OfTheValuesSumToThoseOfTheOutputs) {
   EXPECT_GT(std::abs(given), 1e-2);
 }
 
-// Two segments of one sequence, the second with the first as its memory: rows and gradients are those of the whole sequence, but nothing flows into the first.
+// Two segments of one sequence, the first being the memory of the second: rows and gradients equal those of the whole sequence, except that
+// no gradient reaches the first segment.
 TEST(AttendGradients, StopAtTheMemoryOfAnEarlierSegment) {
   constexpr int64_t kMemory = 5, kAll = 11;
   const Tensor q = numbers({1, 2, kAll, 8}, 1), k = numbers({1, 2, kAll, 8}, 2), v = numbers({1, 2, kAll, 6}, 3);
@@ -122,9 +124,10 @@ TEST(AttendGradients, StopAtTheMemoryOfAnEarlierSegment) {
                  [&] { (void)attend_gradients(done.record, v, done.out, d_out, nullptr, kAll + 1); });
 }
 
-// One head over hidden states h of which the first `memory` are an earlier segment's: k = h·W_kᵀ, v = h·W_vᵀ, queries of the rest, causal.
+// One head over hidden states h, the first `memory` of which belong to an earlier segment: k =
+// h·W_kᵀ, v = h·W_vᵀ, with causal queries for the others.
 struct Segment {
-  static constexpr int64_t kHidden = 5, kWidth = 4;  // weights: [kWidth, kHidden]
+  static constexpr int64_t kHidden = 5, kWidth = 4;  // the weights are [kWidth, kHidden]
   Tensor h, q, d_out;
   int64_t memory = 0;
 
@@ -160,7 +163,7 @@ struct Segment {
     }
     return loss;
   }
-  // What the fused call's gradients make of it, added to dW_k = d_kᵀ·h and dW_v: of all rows, or without those of the memory.
+  // Adds the gradients of the fused call to dW_k = d_kᵀ·h and dW_v, over all rows or, without `of_memory`, over those after the memory.
   void add_gradients(const std::vector<double>& w_k, const std::vector<double>& w_v, bool of_memory, std::vector<double>& d_w_k,
                      std::vector<double>& d_w_v) const {
     const auto tensor = [&](const std::vector<double>& weight) {
@@ -182,7 +185,8 @@ struct Segment {
   }
 };
 
-// Transformer-XL (Dai et al. 2019, §3.2): the loss over two segments, hidden states given. `memory` leaves out what projections learn from its rows.
+// Transformer-XL (Dai et al. 2019, §3.2): the loss over two segments with given hidden states. Dropping the memory's rows with `memory`
+// loses what the projections learn from them.
 TEST(AttendGradients, OfAllRowsGiveTheProjectionsOfAMemoryWhatTheyLearn) {
   constexpr int64_t kOld = 5, kNew = 6, kHidden = Segment::kHidden, kWidth = Segment::kWidth;
   const Tensor both = numbers({kOld + kNew, kHidden}, 1), q = numbers({1, 1, kOld + kNew, kWidth}, 2);

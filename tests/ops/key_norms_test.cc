@@ -1,3 +1,4 @@
+// Norms of values and of their output projections, the scratch arena, and shape errors of ops.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -21,7 +22,7 @@ std::vector<float> random_values(int64_t count, uint32_t seed) {
 }
 
 TEST(KeyNorms, AreTheLengthsOfValuesAndOfWhatTheyBecome) {
-  // Two key heads, four query heads, values of three channels, an output of five.
+  // Two key heads, four query heads, values with three channels, an output with five.
   const int64_t key_heads = 2, heads = 4, keys = 6, d = 3, width = 5;
   const Tensor v = Tensor::from(random_values(keys * key_heads * d, 1), {1, keys, key_heads, d}).permute({0, 2, 1, 3});
   const std::vector<float> w = random_values(heads * d * width, 2);  // [head, d, width]
@@ -43,7 +44,7 @@ TEST(KeyNorms, AreTheLengthsOfValuesAndOfWhatTheyBecome) {
 }
 
 TEST(KeyNorms, FactorsOfAProjectionHaveItsLengths) {
-  // An output of two channels: of the four channels of a head, two depend on the others.
+  // An output with two channels: of each head's four channels, two depend linearly on the others.
   const int64_t heads = 3, d = 4, width = 2, keys = 5;
   const Tensor weight = Tensor::from(random_values(width * heads * d, 3), {width, heads * d});
   const Tensor v = Tensor::from(random_values(heads * keys * d, 4), {1, heads, keys, d});

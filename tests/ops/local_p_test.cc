@@ -1,4 +1,4 @@
-// Attention around predicted centres against the paper's formula, where queries and keys are not as many.
+// Attention around predicted centres (local-p) against the paper's formula, with different numbers of queries and keys.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -21,7 +21,7 @@ Tensor uniform(uint32_t seed, Shape shape) {
   return out;
 }
 
-// Anywhere among the keys, and beyond their ends by one; never so that a key is next to a window's end.
+// Centres anywhere among the keys and up to one position beyond their ends, but never so that a key is close to the end of a window.
 Tensor centres_among(int64_t keys, uint32_t seed, Shape shape) {
   Tensor out = uniform(seed, std::move(shape));
   for (int64_t i = 0; i < out.numel(); ++i) {
@@ -38,19 +38,20 @@ double at(const Tensor& t, std::vector<int64_t> index) {
 }
 
 struct Case {
-  int64_t queries, keys, reach, batches, heads;  // batches and heads of the centres
+  int64_t queries, keys, reach, batches, heads;  // batches and heads: of the centres
   static constexpr int64_t kBatches = 2, kHeads = 3, kWidth = 8, kValues = 4;
   Tensor q = uniform(1, {kBatches, kHeads, queries, kWidth}), k = uniform(2, {kBatches, kHeads, keys, kWidth}),
          v = uniform(3, {kBatches, kHeads, keys, kValues}), d_out = uniform(4, {kBatches, kHeads, queries, kValues}),
          centres = centres_among(keys, 5, {batches, heads, queries});
   AttentionSpec spec() const {
     AttentionSpec local = local_p(centres, reach);
-    local.score = Dot{1};  // Luong's dot is not scaled
+    local.score = Dot{1};  // Luong's dot product is not scaled
     return local;
   }
 };
 
-// Row (b, h, i) with its centre moved: a_t(s) = softmax over [p − D, p + D] of the scores, times exp(−(s − p)²/(2σ²)), σ = D/2.
+// Row (b, h, i) with its centre shifted by `moved`: a_t(s) = softmax over [p − D, p + D] of the
+// scores, times exp(−(s − p)²/(2σ²)), σ = D/2.
 std::vector<double> row(const Case& of, int64_t b, int64_t h, int64_t i, double moved, std::vector<double>* aligned = nullptr) {
   const double centre = at(of.centres, {b, h, i}), sigma = static_cast<double>(of.reach) / 2;
   std::vector<double> weights(static_cast<size_t>(of.keys), 0), out(Case::kValues, 0);

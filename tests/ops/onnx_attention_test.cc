@@ -1,5 +1,5 @@
-// The ONNX operator Attention with a cache (docs/onnx.md): past and new keys appended one after another are the operator's concatenation, whatever else
-// it is given. What is expected hangs on no alignment: which pairs are visible is written out, key ≤ past + query.
+// The ONNX operator Attention with a cache (docs/onnx.md): appending the past and the new keys equals the operator's concatenation, for all
+// its other inputs. The expected result does not depend on an alignment: visible pairs are written out as key ≤ past + query.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -46,7 +46,7 @@ std::vector<Given> everything_given() {
 
 bool is_masked_out(int64_t query, int64_t key) { return (query * 7 + key * 3) % 5 == 0; }
 
-// true where `sees` says so   [1, 1, query, key]
+// true where `sees` returns true   [1, 1, query, key]
 template <class Sees>
 Tensor visible_pairs(const Given& given, const Sees& sees) {
   Tensor mask = Tensor::empty({1, 1, given.queries, given.keys()}, DType::kBool);
@@ -57,7 +57,7 @@ Tensor visible_pairs(const Given& given, const Sees& sees) {
   return mask;
 }
 
-// What modes 0, 1 and 2 of qk_matmul_output are the scores of; the last one is the whole.
+// The descriptions whose scores the modes 0, 1 and 2 of qk_matmul_output return; the last one is the whole call.
 std::vector<AttentionSpec> stages(const Given& given) {
   AttentionSpec raw, capped;
   if (given.is_capped) capped.terms = {SoftCap{1.5F}};
@@ -66,7 +66,7 @@ std::vector<AttentionSpec> stages(const Given& given) {
   return {raw, capped, whole};
 }
 
-// As docs/onnx.md says it.
+// The description as docs/onnx.md gives it.
 AttentionSpec over_cache(const Given& given, AttentionSpec spec) {
   if (given.is_causal) spec.topology.band = {.ahead = 0, .align = Align::kStart, .offset = given.past};
   if (given.mask == AttentionMask::kBool)
@@ -74,7 +74,7 @@ AttentionSpec over_cache(const Given& given, AttentionSpec spec) {
   return spec;
 }
 
-// As the operator's text says it.
+// The description as the operator's specification gives it.
 AttentionSpec over_concatenation(const Given& given, AttentionSpec spec) {
   spec.topology.mask = Mask{visible_pairs(given, [&](int64_t i, int64_t j) {
     return (!given.is_causal || j <= given.past + i) && (given.mask != AttentionMask::kBool || !is_masked_out(i, j));
@@ -99,16 +99,16 @@ std::vector<float> looked_at(const AttentionRecord& record, WeightsCall::Quantit
   return out;
 }
 
-// The operator's inputs, and what its cache is made of.
+// The operator's inputs, and how its cache is filled.
 struct Inputs {
-  Tensor q, k, v;  // k and v: past and new keys, one after the other
+  Tensor q, k, v;  // k and v: past keys followed by new keys
   explicit Inputs(const Given& given)
       : q(waves({kBatch, kHeads, given.queries, kWidth}, 0.37F)),
         k(waves({kBatch, kKeyHeads, given.keys(), kWidth}, 0.11F)),
         v(waves({kBatch, kKeyHeads, given.keys(), kValueWidth}, 0.71F)) {}
   KVCache cache(const Given& given) const {
     KVCache cache;
-    if (given.past > 1) {  // a past that came in two pieces
+    if (given.past > 1) {  // a past that was appended in two pieces
       cache.append(k.slice(2, 0, given.past / 2), v.slice(2, 0, given.past / 2));
       cache.append(k.slice(2, given.past / 2, given.past), v.slice(2, given.past / 2, given.past));
     }
@@ -124,14 +124,14 @@ std::string told(const Given& given) {
 }
 
 TEST(OnnxAttention, OverACacheIsAttentionOverTheConcatenation) {
-  const double score = 0.25 * kWidth + 1;  // the largest size that a score is made of: 1/√16 times the products, and the float mask
+  const double score = 0.25 * kWidth + 1;  // The largest magnitude of a score: 1/√16 times the products, plus the float mask.
   for (const Given& given : everything_given()) {
     const Inputs inputs(given);
     const KVCache cache = inputs.cache(given);
     const AttentionSpec whole = stages(given).back();
     const Tensor out = attend(inputs.q, cache.snapshot(), over_cache(given, whole)).out,
                  expected = attend(inputs.q, inputs.k, inputs.v, over_concatenation(given, whole)).out;
-    for (int64_t i = 0; i < out.numel(); ++i) {  // values are in [-1, 1], and so is what they are summed to
+    for (int64_t i = 0; i < out.numel(); ++i) {  // values and therefore outputs are in [-1, 1]
       ASSERT_NEAR(out.data<float>()[i], expected.data<float>()[i], 2 * tolerance::forward(score)) << told(given) << " at " << i;
     }
   }

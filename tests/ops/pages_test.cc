@@ -1,5 +1,6 @@
-// A cache of keys is its tensors: over pages that slide, are shared by beams, are copied and grow apart, or are a memory made once, every table gives the
-// bits that it gives over the same keys and values as tensors (rounded ones for pages of 16 bits), for descriptions of every kind that pages meet.
+// A KV cache is equivalent to its tensors. Its pages may slide, be shared by beams, be copied and diverge, or hold a memory that is made
+// once: every backend gives the same bits as over tensors with the same keys and values (rounded ones for 16-bit pages), for every kind of
+// description that supports pages.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -25,7 +26,7 @@ Tensor document_ids(int64_t begin, int64_t end) {
   return ids;
 }
 
-// A description of the last `queries` of `keys` positions.
+// A description for the last `queries` of `keys` positions.
 struct Described {
   std::string name{};
   std::function<AttentionSpec(int64_t queries, int64_t keys)> spec{};
@@ -53,13 +54,13 @@ std::vector<Described> described() {
           {"relative", always({.score = Relative{.keys = offsets}, .topology = causal(kBack)})}};
 }
 
-// The same without its band: of a cache that let nothing go.
+// The same without its band, for a cache that dropped no keys.
 AttentionSpec of_all_keys(AttentionSpec spec) {
   spec.topology.band = {};
   return spec;
 }
 
-// Weights of every row of every head.
+// The weights of every row of every head.
 std::vector<float> weights_of(const AttentionRecord& record) {
   record.check_fresh();
   const int64_t keys = key_length(record.keys), count = record.rows_kept(), maps = record.q.size(0) * kHeads;
@@ -84,7 +85,7 @@ bool same(const Tensor& a, const Tensor& b) {
   return left.shape() == right.shape() && std::equal(left.data<float>(), left.data<float>() + left.numel(), right.data<float>());
 }
 
-// Over the cache as over the tensors that it must hold.
+// Expects the same result over the cache as over the tensors that it must contain.
 AttentionRecord expect_as_tensors(const KVCache& cache, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec) {
   const auto held = [&](const Tensor& t) { return to_f32(to_dtype(t, cache.dtype())); };
   const Attended found = attend(q, cache.snapshot(), spec), wanted = attend(q, held(k), held(v), spec);
@@ -126,8 +127,8 @@ TEST(Pages, ThatSlideGiveWhatTheWholeTextGives) {
       if (piece < 20) earlier.emplace_back(record, weights_of(record));
       at = end;
     }
-    EXPECT_GT(cache.snapshot().first, 0) << "keys were let go";
-    for (const auto& [record, before] : earlier) EXPECT_EQ(weights_of(record), before) << "a record made before keys were let go";
+    EXPECT_GT(cache.snapshot().first, 0) << "keys must be dropped";
+    for (const auto& [record, before] : earlier) EXPECT_EQ(weights_of(record), before) << "a record made before keys were dropped";
   });
 }
 
@@ -135,7 +136,7 @@ TEST(Pages, OfBeamsGoOnByThemselves) {
   const Tensor k = waves({3, kKeyHeads, 300, kWidth}, 0.37F), v = waves({3, kKeyHeads, 300, kValues}, 0.11F);
   const Tensor more_k = waves({4, kKeyHeads, 30, kWidth}, 0.9F), more_v = waves({4, kKeyHeads, 30, kValues}, 0.7F);
   const std::vector<int64_t> rows = {1, 1, 0, 1};
-  const auto followed_by = [&](const Tensor& first, const Tensor& more) {  // [rows][first, then more]
+  const auto followed_by = [&](const Tensor& first, const Tensor& more) {  // `first` followed by `more`, for each selected row
     Tensor all = Tensor::empty({4, kKeyHeads, 330, first.size(3)});
     for (int64_t map = 0; map < 4 * kKeyHeads; ++map) {
       const int64_t width = first.size(3), from = rows[static_cast<size_t>(map / kKeyHeads)] * kKeyHeads + map % kKeyHeads;
@@ -158,14 +159,14 @@ TEST(Pages, OfBeamsGoOnByThemselves) {
       expect_as_tensors(cache, q, all_k, all_v, is.spec(queries, 330));
       expect_as_tensors(cache, q, all_k, all_v, of_all_keys(is.spec(queries, 330)));
     }
-    EXPECT_EQ(weights_of(record), before) << "a record made before they were selected";
+    EXPECT_EQ(weights_of(record), before) << "a record made before the selection";
   });
 }
 
 TEST(Pages, OfACopyGrowApart) {
   const Tensor k = waves({2, kKeyHeads, 300, kWidth}, 0.37F), v = waves({2, kKeyHeads, 300, kValues}, 0.11F);
   const Tensor other_k = waves({2, kKeyHeads, 300, kWidth}, 0.9F), other_v = waves({2, kKeyHeads, 300, kValues}, 0.7F);
-  const auto first_then = [](const Tensor& first, const Tensor& then) {  // 280 keys, then those of the second from 280 on
+  const auto first_then = [](const Tensor& first, const Tensor& then) {  // the first 280 keys, followed by the keys of `then` from 280 on
     Tensor all = first.clone();
     for (int64_t map = 0; map < 2 * kKeyHeads; ++map) {
       const int64_t begin = (map * 300 + 280) * first.size(3);
@@ -178,7 +179,7 @@ TEST(Pages, OfACopyGrowApart) {
     KVCache cache(dtype);
     cache.append(k.slice(2, 0, 280), v.slice(2, 0, 280));
     KVCache copy = cache;
-    for (int64_t at = 280; at < 300; at += 5) {  // by turns
+    for (int64_t at = 280; at < 300; at += 5) {  // alternating between the two caches
       cache.append(k.slice(2, at, at + 5), v.slice(2, at, at + 5));
       copy.append(other_k.slice(2, at, at + 5), other_v.slice(2, at, at + 5));
     }
@@ -193,7 +194,7 @@ TEST(Pages, OfACopyGrowApart) {
   });
 }
 
-// Queries of a decoder, step by step, over keys of another text: places count from the beginning of both.
+// Decoder queries, step by step, over the keys of another text; positions count from the beginning of both.
 TEST(Pages, OfAMemoryServeEveryStep) {
   const Tensor k = waves({2, kKeyHeads, 300, kWidth}, 0.37F), v = waves({2, kKeyHeads, 300, kValues}, 0.11F);
   for_each_description([&](const Described& is, DType dtype) {
@@ -205,7 +206,7 @@ TEST(Pages, OfAMemoryServeEveryStep) {
       spec.topology.band.align = Align::kStart;
       expect_as_tensors(memory, waves({2, kHeads, queries, kWidth}, 0.3F + 0.1F * static_cast<float>(queries)), k, v, spec);
     }
-    EXPECT_EQ(memory.snapshot().pages[0][1]->keys.version(), written) << "no step wrote to it";
+    EXPECT_EQ(memory.snapshot().pages[0][1]->keys.version(), written) << "no step may write to it";
   });
 }
 

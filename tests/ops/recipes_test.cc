@@ -1,6 +1,7 @@
-// Scores of the literature, each against its paper's formula written out in double: the pairs of spec.h by their docstrings' mapping, and the recipes of
-// docs/spec.md that only transform q and k. Outputs and rows of the map, on every backend; of recipes also the gradients of what was there before the transform,
-// which follow from those of the call, against differences of the formula.
+// Scores from the literature, each compared with its paper's formula written out in double: the score functions of spec.h, mapped as their
+// docstrings say, and the recipes of docs/spec.md that only transform q and k. Compares outputs and rows of the map on every backend. For
+// recipes it also compares the gradients of their inputs before the transform, which follow from the gradients of the call, with
+// differences of the formula.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -86,7 +87,7 @@ Tensor table_of(const Matrix& a) { return tensor_of(a, {1, a.rows, a.columns}); 
 using Score = std::function<double(int64_t i, int64_t j)>;
 using Value = std::function<double(int64_t i, int64_t j, int64_t c)>;
 
-// Rows of all heads stand below each other: a score's i and j count through them, and meet within a head.
+// The rows of all heads are stacked: the i and j of a score count through all of them, and are paired only within a head.
 struct Call {
   AttentionSpec spec{};
   Matrix q{}, k{}, v{};
@@ -128,7 +129,7 @@ void expect_near(const Matrix& expected, const float* found, double tolerance, c
   }
 }
 
-// attend() gives Σ_j softmax_j(score)·value, and its map the softmax.
+// Expects that attend() gives Σ_j softmax_j(score)·value, and its map the softmax.
 void expect_formula(const Call& call, const Score& score, const Value& value = nullptr) {
   const Matrix out = out_of(call, score, value), weights = softmax_of(call, score);
   const int64_t queries = call.q.rows / call.heads, keys = call.k.rows / call.heads;
@@ -156,18 +157,18 @@ void expect_formula(const AttentionSpec& spec, const Matrix& q, const Matrix& k,
   expect_formula(Call{spec, q, k, v}, score, value);
 }
 
-// What a call's gradients are, as the matrices that were given.
+// The gradients of a call, in the form of its matrices.
 struct CallGradients {
   Matrix q, k;
   std::vector<Matrix> operands;  // one row each
 };
 
-// A recipe from what it is made of: q, k, and what is learned.
+// A recipe, given by its inputs: q, k, and learned parameters.
 struct Recipe {
   std::vector<Matrix> inputs;
   std::function<Call(const std::vector<Matrix>&)> call;
-  std::function<Score(const std::vector<Matrix>&)> score;                                          // the paper's
-  std::function<std::vector<Matrix>(const std::vector<Matrix>&, const CallGradients&)> through{};  // the transform, back to the inputs
+  std::function<Score(const std::vector<Matrix>&)> score;                                          // the paper's formula
+  std::function<std::vector<Matrix>(const std::vector<Matrix>&, const CallGradients&)> through{};  // the transform's backward pass
 };
 
 double loss_of(const Recipe& recipe, const std::vector<Matrix>& inputs, const Matrix& d_out) {
@@ -177,7 +178,7 @@ double loss_of(const Recipe& recipe, const std::vector<Matrix>& inputs, const Ma
   return sum;
 }
 
-// Central differences of two steps, extrapolated.
+// Central differences with two steps, extrapolated.
 double difference(const Recipe& recipe, const Matrix& d_out, size_t input, size_t i) {
   std::vector<Matrix> inputs = recipe.inputs;
   const auto slope = [&](double step) {
@@ -273,7 +274,7 @@ TEST(Recipes, ShawsRelativePositionsAreTablesOfKeysAndValues) {
 TEST(Recipes, TransformerXLsFourTermsAreOneTableAndTwoBiases) {
   const Matrix q = any(1, kQueries, kUnits), k = any(2, kKeys, kUnits), v = any(3, kKeys, kValues), u = any(4, 1, kUnits),
                bias = any(5, 1, kUnits);
-  const Matrix r = any(6, 2 * kKeys - 1, kUnits);  // W_kR·R of the distance i − j, from −(keys − 1)
+  const Matrix r = any(6, 2 * kKeys - 1, kUnits);  // W_kR·R for the distance i − j, from −(keys − 1)
   Matrix shifted = q, rest = bias, table = r;
   for (int64_t c = 0; c < kUnits; ++c) {
     for (int64_t i = 0; i < kQueries; ++i) shifted.at(i, c) += u.at(0, c);
@@ -287,15 +288,16 @@ TEST(Recipes, TransformerXLsFourTermsAreOneTableAndTwoBiases) {
   });
 }
 
-// Their δ(i, j) ∈ [0, 2k) is not symmetric: 0 where i − j ≤ −k, but 2k − 1 where i − j ≥ k, and at i − j = k − 1 too. Queries see keys beyond k on both sides.
+// The paper's δ(i, j) ∈ [0, 2k) is not symmetric: 0 where i − j ≤ −k, but 2k − 1 both where i − j ≥ k and at i − j = k − 1. Queries see
+// keys beyond k on both sides.
 TEST(Recipes, DeBERTasDisentangledTermsAreTwoTablesOfACheckpointsRows) {
-  constexpr int64_t kSpan = 5;  // their k
+  constexpr int64_t kSpan = 5;  // the paper's k
   const Matrix q = any(1, kQueries, kUnits), k = any(2, kKeys, kUnits), v = any(3, kKeys, kValues);
   const Matrix key_of = any(4, 2 * kSpan, kUnits),
                query_of = any(5, 2 * kSpan, kUnits);  // K^r, Q^r: projected rows of the checkpoint's table
   const auto delta = [&](int64_t i, int64_t j) { return i - j <= -kSpan ? 0 : i - j >= kSpan ? 2 * kSpan - 1 : i - j + kSpan; };
   Matrix a = zeros(2 * kSpan + 1, kUnits), b = a;
-  for (int64_t row = 0; row <= 2 * kSpan; ++row) {  // of j − i = row − k
+  for (int64_t row = 0; row <= 2 * kSpan; ++row) {  // for j − i = row − k
     for (int64_t c = 0; c < kUnits; ++c) {
       a.at(row, c) = key_of.at(std::min(2 * kSpan - row, 2 * kSpan - 1), c);
       b.at(row, c) = query_of.at(std::min(row, 2 * kSpan - 1), c);
@@ -378,7 +380,7 @@ TEST(Recipes, CosineIsADotOfUnitRows) {
 
 constexpr int64_t kHeads = 2;
 
-// g of each head, learned: the rule divides by t = 1/g, so d_g = −d_t/g².
+// A learned g per head: the rule divides by t = 1/g, so d_g = −d_t/g².
 TEST(Recipes, QueryKeyNormWithALearnedFactorIsATemperatureOfUnitRows) {
   const Matrix v = any(3, kHeads * kKeys, kValues), g{1, kHeads, {3, 9}};
   expect_recipe({
@@ -398,7 +400,7 @@ TEST(Recipes, QueryKeyNormWithALearnedFactorIsATemperatureOfUnitRows) {
   });
 }
 
-// An image of 3 × 7 read row by row; τ and the table of each head are learned.
+// An image of 3 × 7, read row by row; the τ and the table of each head are learned.
 TEST(Recipes, SwinV2sScaledCosineIsATemperatureOfUnitRowsAndATableOfTwoDimensions) {
   constexpr int64_t kHeight = 3, kWidth = 7, kEntries = (2 * kHeight - 1) * (2 * kWidth - 1);
   static_assert(kHeight * kWidth == kQueries && kQueries == kKeys);
@@ -432,7 +434,8 @@ TEST(Recipes, SwinV2sScaledCosineIsATemperatureOfUnitRowsAndATableOfTwoDimension
                  [&](int64_t i, int64_t j) { return cosine(q, i, k, j) / 0.25 + biased(table, i, j); });
 }
 
-// To multiples of 1/32, and half of one beside: no sum of two is near the rectifier's corner, where differences see both slopes.
+// Rounds to multiples of 1/32 and adds `beside`, which is 0 or 1/64, so that no sum of two is near the kink of the rectifier, where
+// differences mix both slopes.
 Matrix coarse(Matrix a, double beside) {
   for (double& x : a.data) x = std::round(x * 32) / 32 + beside;
   return a;

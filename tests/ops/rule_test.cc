@@ -1,4 +1,4 @@
-// Attention under rules against the same attention under a dense bias or mask that was written out pair by pair.
+// Attention under rules, compared with the same attention under a dense bias or mask that is written out pair by pair.
 #include "clearhead/rule.h"
 
 #include <gtest/gtest.h>
@@ -32,7 +32,7 @@ struct Inputs {
          v = noise({kBatch, kHeads, kLength, kWidth}, 3);
 };
 
-// What a rule makes of every pair, written out; for terms, of score 0.
+// The result of a rule for every pair as a dense tensor; terms are evaluated at score 0.
 template <class T>
 Tensor written_out(const Rule& rule, DType dtype) {
   Tensor out = Tensor::zeros({kBatch, kHeads, kLength, kLength}, dtype);
@@ -55,7 +55,7 @@ void expect_same(const Tensor& found, const Tensor& expected, const std::string&
   }
 }
 
-// As it is, and read back from its JSON.
+// The description, written to JSON and read back.
 AttentionSpec read_back(const AttentionSpec& spec) {
   return spec_from_json(to_json(spec), "spec", [&](const std::string& wanted) {
     Tensor found;
@@ -95,7 +95,7 @@ TEST(AttendByRule, AVisibilityOfTheLiteratureIsThatMaskWrittenOut) {
   }
 }
 
-// Stretches that a rule hides are stepped over many key tiles at a time.
+// Stretches that a rule hides are skipped many key tiles at a time.
 TEST(AttendByRule, WhatItShowsFarApartIsFoundAmongManyTiles) {
   constexpr int64_t kMany = 2900;
   const Tensor q = noise({1, 1, kMany, 8}, 1), k = noise({1, 1, kMany, 8}, 2), v = noise({1, 1, kMany, 8}, 3);
@@ -120,7 +120,8 @@ TEST(AttendByRule, WhatItShowsFarApartIsFoundAmongManyTiles) {
   }
 }
 
-// A rule of distances is asked once for each; what heads are shown may still differ, queries may be the last of the keys, and gradients and sweeps see the same.
+// A rule that depends only on distances is evaluated once per distance. Heads may still differ, queries may be the last of the keys, and
+// gradients and sweeps must give the same result.
 TEST(AttendByRule, WhatDistancesShowIsTheSameForwardsBackwardsAndSwept) {
   constexpr int64_t kQueries = 230, kKeys = 900;
   const Tensor q = noise({1, kHeads, kQueries, kWidth}, 1), k = noise({1, kHeads, kKeys, kWidth}, 2),
@@ -149,7 +150,7 @@ TEST(AttendByRule, WhatDistancesShowIsTheSameForwardsBackwardsAndSwept) {
   expect_same(one.q, two.q, "d_q");
   expect_same(one.k, two.k, "d_k");
   expect_same(one.v, two.v, "d_v");
-  ruled.normaliser = masked.normaliser = Sparsemax{};  // whose sums of rows are swept
+  ruled.normaliser = masked.normaliser = Sparsemax{};  // its row sums are swept
   expect_same(attend(q, k, v, ruled, {.distance = true}).distance, attend(q, k, v, masked, {.distance = true}).distance, "distance");
 }
 

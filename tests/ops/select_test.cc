@@ -1,3 +1,4 @@
+// Selection of keys by content: top keys, top blocks and hash buckets, against softmax over the selected keys.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -61,7 +62,7 @@ TEST(Select, TheTopKeysOfAQueryAreItsLargestWeights) {
       std::sort(expected.begin(), expected.end());
       EXPECT_EQ(list, expected) << "query " << query;
     }
-    // The record keeps the lists: attention over them is softmax over just those keys.
+    // The record keeps the lists: attention over them is softmax over these keys only.
     spec.topology.lists = lists;
     const std::vector<float> all = weights_of(full, 1, 3, 99), few = weights_of(attend(q, k, v, spec).record, 1, 3, 99);
     double kept = 0;
@@ -79,7 +80,7 @@ TEST(Select, TheTopBlocksHoldTheBestMeansAndTheQuerysOwn) {
     const Tensor q = random_tensor({1, kHeads, kLength, kWidth}, 4), k = random_tensor({1, kKeyHeads, kLength, kWidth}, 5);
     const AttentionSpec spec{.topology = causal()};
     const Lists lists = select_top_blocks(q, k, spec, {.query_block = 16, .key_block = 8, .count = 4});
-    EXPECT_EQ(list_of(lists, 0, 0, 0), std::vector<int32_t>({0, 1}));  // there are no others before it
+    EXPECT_EQ(list_of(lists, 0, 0, 0), std::vector<int32_t>({0, 1}));  // there are no other blocks before it
     const auto list = list_of(lists, 0, 1, 5);                         // queries 80 to 95
     EXPECT_EQ(list.size(), 4U);
     EXPECT_TRUE(std::binary_search(list.begin(), list.end(), 10) && std::binary_search(list.begin(), list.end(), 11));
@@ -110,7 +111,7 @@ TEST(Select, AllOwnBlocksAreListedThoughTheyAreMoreThanTheCount) {
     EXPECT_EQ(chosen(4, 0), std::vector<int32_t>({0, 1, 2, 3, 4, 5, 6, 7}));
     EXPECT_EQ(chosen(4, 1), std::vector<int32_t>({8, 9, 10, 11, 12, 13, 14, 15}));
     EXPECT_EQ(chosen(8, 1), chosen(4, 1));
-    const auto ten = chosen(10, 1);  // they count: two others
+    const auto ten = chosen(10, 1);  // own blocks are included in the count, so two other blocks
     EXPECT_EQ(ten.size(), 10U);
     EXPECT_EQ(std::vector<int32_t>(ten.begin() + 2, ten.end()), chosen(8, 1));
   }
@@ -128,7 +129,7 @@ struct Shown {
   Topology topology;
 };
 
-// What hides whole blocks, one by one and all together.
+// Features that hide whole blocks, one at a time and all together.
 std::vector<Shown> topologies() {
   const Tensor documents = ids({1, kLength}, [](int64_t, int64_t i) { return i < 30 ? 0 : i < 53 ? 1 : 2; });
   const Tensor apart = ids({kBatch, kLength}, [](int64_t batch, int64_t i) { return i >= 90 ? -1 : i / 16 * 7 % (3 + batch); });
@@ -158,7 +159,7 @@ std::vector<Shown> topologies() {
   return out;
 }
 
-// Key blocks of 8 that hold a pair with queries [16·block, 16·(block + 1)) that the formula shows.
+// Key blocks of 8 that contain a visible pair with queries [16·block, 16·(block + 1)), by the formula.
 std::vector<int32_t> blocks_shown(const AttentionSpec& spec, const Tensor& q, const Tensor& k, int64_t batch, int64_t head, int64_t block) {
   std::vector<int32_t> out;
   for (int64_t i = block * 16; i < std::min((block + 1) * 16, q.size(2)); ++i) {
@@ -213,7 +214,7 @@ TEST(Select, FewerQueriesThanKeysAreAskedAboutAtTheirPositions) {
 TEST(Select, ABlockWhoseMeanIsNoNumberIsChosenAsOwnOnly) {
   const Tensor q = random_tensor({1, 1, 32, 4}, 23);
   Tensor k = random_tensor({1, 1, 32, 4}, 24);
-  k.mutable_data<float>()[9 * 4] = std::numeric_limits<float>::quiet_NaN();  // of block 1
+  k.mutable_data<float>()[9 * 4] = std::numeric_limits<float>::quiet_NaN();  // in block 1
   const Lists lists = select_top_blocks(q, k, {}, {.query_block = 8, .key_block = 8, .count = 4});
   for (const int64_t block : {0, 2, 3}) EXPECT_EQ(list_of(lists, 0, 0, block), std::vector<int32_t>({0, 2, 3}));
   EXPECT_EQ(list_of(lists, 0, 0, 1), std::vector<int32_t>({0, 1, 2, 3}));
@@ -245,12 +246,12 @@ TEST(Select, ADecodeStepOverACacheChoosesWhatThePrefillsLastRowsDo) {
       const Tensor prefill = attend(q, k, v, of_rows).out.slice(2, kRows - 1, kRows).contiguous();
       const Tensor decode = attend(last, cache.snapshot(), of_step).out;
       for (int64_t i = 0; i < decode.numel(); ++i)
-        EXPECT_NEAR(decode.data<float>()[i], prefill.data<float>()[i], 2 * 2 * tolerance::kForwardF32);  // each of them; |v| ≤ 2
+        EXPECT_NEAR(decode.data<float>()[i], prefill.data<float>()[i], 2 * 2 * tolerance::kForwardF32);  // each of the two; |v| ≤ 2
     }
   });
 }
 
-// A choice by hash asks no description: what the band hides of a bucket stays hidden.
+// Selection by hash does not read the description: keys of a bucket that the band hides stay hidden.
 TEST(Select, BucketsBesideABandAreTheFormulaOverWhatBothShow) {
   const Tensor q = random_tensor({kBatch, kHeads, kLength, kWidth}, 41), k = random_tensor({kBatch, kKeyHeads, kLength, kWidth}, 42),
                v = random_tensor({kBatch, kKeyHeads, kLength, 8}, 43);
@@ -285,7 +286,7 @@ TEST(Select, BucketsBesideABandAreTheFormulaOverWhatBothShow) {
   });
 }
 
-// The lists are constants: gradients are those of attention over them, and none goes through the choice.
+// The lists are constants: gradients are those of attention over the lists, and none passes through the selection.
 TEST(Select, GradientsOverChosenListsAreTheReferences) {
   const Tensor q = random_tensor({kBatch, kHeads, kLength, kWidth}, 51), k = random_tensor({kBatch, kKeyHeads, kLength, kWidth}, 52),
                v = random_tensor({kBatch, kKeyHeads, kLength, 8}, 53), d_out = random_tensor({kBatch, kHeads, kLength, 8}, 54);
@@ -341,7 +342,7 @@ TEST(Select, ABucketHoldsWhatPointsTheSameWay) {
       }
     }
     EXPECT_GT(listed / static_cast<double>(listed_count), others / static_cast<double>(others_count) + 0.1);
-    Tensor turned = x.clone();  // lengths do not matter, opposites never meet
+    Tensor turned = x.clone();  // norms do not matter, and opposite vectors never share a bucket
     for (int64_t i = 0; i < turned.numel(); ++i) turned.mutable_data<float>()[i] *= i / kWidth % 2 == 0 ? 3.0F : -3.0F;
     const Lists against = select_same_bucket(x, turned, {.buckets = 8, .rounds = 1, .seed = 9});
     for (int64_t i = 0; i < kLength; ++i) {

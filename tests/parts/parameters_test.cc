@@ -1,4 +1,4 @@
-// Parameters by name: how they are drawn, saved and read, and what is refused with which words.
+// Named parameters: how they are initialised, saved and read, and the error messages.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -22,7 +22,7 @@ using Floats = std::vector<float>;
 
 Floats values_of(const Tensor& t) { return {t.data<float>(), t.data<float>() + t.numel()}; }
 
-// A file that goes with the test.
+// A file that is removed with the object.
 struct Temporary {
   explicit Temporary(const std::string& name) : path(testing::TempDir() + "clearhead_" + std::to_string(::getpid()) + "_" + name) {}
   ~Temporary() { std::remove(path.c_str()); }
@@ -134,7 +134,7 @@ TEST(Parameters, GroupsOfTheOptimiserMatchTheirNames) {
          moves = parameters.parameter("head.weight", {2, 2}, Init::xavier()), buffer = parameters.buffer("encoder.mean", {2}, Init::ones());
   Training training(1, {.groups = {{.match = "^encoder\\.", .learning_rate_scale = 0}}});
   training.train(parameters);
-  training.train(parameters);  // again: nothing is added twice
+  training.train(parameters);  // again: nothing may be added twice
   const Floats before = values_of(frozen), moved = values_of(moves);
   training.step(training.cross_entropy(training.linear(training.linear(random_tensor({4, 3}, 1), frozen), moves), {0, 1, 1, 0}), 0.1);
   EXPECT_EQ(values_of(frozen), before);

@@ -1,5 +1,5 @@
-// Parts: each is its ops written out, or what PyTorch computes. A model of them trains, runs without a tape, is
-// observed, edited, saved and read.
+// Parts (layers): each equals its ops written out, or PyTorch's layer. A model made of parts is trained, run without a tape, observed,
+// edited, saved and read.
 #include "clearhead/parts.h"
 
 #include <gtest/gtest.h>
@@ -34,21 +34,21 @@ void expect_equal(const Tensor& found, const Tensor& expected, const char* what)
   EXPECT_EQ(values_of(found), values_of(expected)) << what;
 }
 
-// A product of fewer rows may sum in another order.
+// A product with fewer rows may sum in another order.
 void expect_near(const Tensor& found, const Tensor& expected, const char* what) {
   ASSERT_EQ(found.shape(), expected.shape()) << what;
   const Floats a = values_of(found), b = values_of(expected);
   for (size_t at = 0; at < a.size(); ++at) EXPECT_NEAR(a[at], b[at], 1e-6) << what << ", element " << at;
 }
 
-// A file that goes with the test.
+// A file that is removed with the object.
 struct Temporary {
   explicit Temporary(const std::string& name) : path(testing::TempDir() + "clearhead_" + std::to_string(::getpid()) + "_" + name) {}
   ~Temporary() { std::remove(path.c_str()); }
   std::string path;
 };
 
-// Biases start at 0 and norms at 1: no test of theirs would see them.
+// Biases start at 0 and norms at 1, so tests could not detect whether they are applied.
 void randomise(Parameters& parameters) {
   uint32_t seed = 100;
   for (const Parameters::Named& one : parameters.named()) {
@@ -58,7 +58,7 @@ void randomise(Parameters& parameters) {
   }
 }
 
-// ---- Each part is its ops ----
+// ---- Each part equals its ops ----
 
 TEST(Parts, AreTheirOpsWrittenOut) {
   Parameters parameters;
@@ -138,7 +138,7 @@ void expect_close(const Tensor& found, const Tensor& golden) {
   for (size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a[i], b[i], tolerance::kResult * std::max(1.0F, std::abs(b[i]))) << "element " << i;
 }
 
-// A golden's tensors under other names, as a file of a model; its parameters.
+// The parameters from a golden's tensors under other names, read from a model file.
 Parameters golden_parameters(const std::string& golden, const std::vector<std::pair<std::string, std::string>>& names) {
   const Temporary file("golden.safetensors");
   NamedTensors tensors;
@@ -163,8 +163,8 @@ TEST(Parts, PyTorchAgreesOnProductsNormsAndConvolutions) {
   expect_close(parts::Conv(planes, 12, 4, {3, 3}, options)(compute, input("conv2d.everything/input")), input("conv2d.everything/out"));
 }
 
-// The goldens are one layer in both directions: of each the states [3, 5, 6], zeros where padded, the last state and
-// the last cell.
+// Each golden is one layer in both directions: for each direction the states [3, 5, 6], zeros
+// where padded, the last state and the last cell.
 template <class Part>
 void expect_pytorchs(const std::string& golden, bool has_cell) {
   SCOPED_TRACE(golden);
@@ -216,7 +216,7 @@ TEST(Parts, RecurrentLayersHandOnTheirStatesAndGoStepByStep) {
   Parameters parameters;
   const parts::Lstm two(Scope(parameters) / "two", 4, 3, {.layers = 2}), lower(Scope(parameters) / "lower", 4, 3),
       upper(Scope(parameters) / "upper", 3, 3);
-  for (const Parameters::Named& one : parameters.named()) {  // the two layers one by one
+  for (const Parameters::Named& one : parameters.named()) {  // the two layers separately
     Tensor values = one.values;
     const std::string ending = one.name.substr(one.name.rfind('.') + 1, one.name.rfind("_l") - one.name.rfind('.') - 1);
     if (one.name.starts_with("two.")) continue;
@@ -339,7 +339,7 @@ TEST(Parts, PoolingsWeightsAreThoseOfItsMeansAndPaddingHasNone) {
   EXPECT_EQ(weights.data<float>()[7], 0);
 }
 
-// ---- A model of them ----
+// ---- A model made of parts ----
 
 struct Layer {
   Scope scope;
@@ -355,7 +355,7 @@ struct Layer {
   }
 };
 
-// Two layers, a GRU in both directions, pooling by attention, two classes.
+// Two layers, a bidirectional GRU, attention pooling, two classes.
 struct Reader {
   Scope scope;
   double dropout = 0;
@@ -441,7 +441,7 @@ TEST(PartsModel, IsTrainedSavedReadAndRunWithTheSameBits) {
   expect_equal(again(compute, kIds, kLayout), model(compute, kIds, kLayout), "saved and read");
 }
 
-// All that a tape changes is what acts in training only.
+// Training changes only layers that act in training only, so the results are equal.
 TEST(PartsModel, RunsAsItTrains) {
   Parameters parameters(3);
   const Layer layer{parameters};
@@ -486,7 +486,7 @@ TEST(PartsModel, EveryAttentionIsASiteOfTheObserver) {
   const AttentionMap& map = maps.at("enc", 1);
   const Tensor q = map.record().q, k = std::get<Tensor>(map.record().keys);
   for (int64_t head = 0; head < 2; ++head) {
-    for (int64_t i = 0; i < 4; ++i) {  // of sequence 1, whose last two tokens are padding
+    for (int64_t i = 0; i < 4; ++i) {  // rows of sequence 1, whose last two tokens are padding
       std::vector<double> row;
       double sum = 0;
       for (int64_t j = 0; j < 4; ++j) {

@@ -1,4 +1,4 @@
-// Writes the made traces of items (tests/item_traces.h) to DIRECTORY/NAME.trace, for the browser's tests and for looking at them.
+// Writes the synthetic traces of items (tests/item_traces.h) to DIRECTORY/NAME.trace, for the browser tests and for manual inspection.
 #include "item_traces.h"
 
 #include <cstdio>

@@ -1,4 +1,5 @@
-// Run by mpirun: attention round a ring of processes against attention of one over the whole sequence, out, row statistics and gradients.
+// Run by mpirun: ring attention over several processes against attention in one process over the
+// whole sequence. Compares out, row statistics and gradients.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -22,7 +23,7 @@ double distance(const Tensor& a, const Tensor& b) {
   return most;
 }
 
-// The most that anything is apart from what one process computes.
+// The largest difference from the result of one process.
 double apart(Comm& comm, const AttentionSpec& spec, int64_t length) {
   const int64_t whole = length * comm.size();
   const Tensor q = random_tensor({2, 4, whole, 24}, 1), k = random_tensor({2, 2, whole, 24}, 2), v = random_tensor({2, 2, whole, 17}, 3),
@@ -77,6 +78,6 @@ int main() {
   } catch (const clearhead::Error& error) {
     std::printf("process %d: %s\n", comm->rank(), error.what());
     std::fflush(stdout);
-    std::_Exit(1);  // the others may be waiting
+    std::_Exit(1);  // the other processes may be waiting
   }
 }

@@ -1,3 +1,4 @@
+// Lists of keys from graphs and BigBird patterns.
 #include <gtest/gtest.h>
 
 #include <set>
@@ -50,7 +51,7 @@ TEST(Lists, BigBirdSeesItsNeighboursTheGlobalBlocksAndAFewMore) {
       chosen.insert(seen.begin(), seen.end());
     }
   }
-  EXPECT_GT(chosen.size(), 35U);  // the random ones are not always the same
+  EXPECT_GT(chosen.size(), 35U);  // the random blocks are not always the same
   EXPECT_EQ(list_of(big_bird(64, {.block = 16, .window = 9, .random = 9}), 3).size(), 4U);
 }
 

@@ -1,3 +1,4 @@
+// AttentionRecord: stale and pinned operands, positions, and row statistics.
 #include "clearhead/record.h"
 
 #include <gtest/gtest.h>
@@ -64,7 +65,7 @@ TEST(Record, APinnedRecordStaysTrueWhateverHappensToItsOperands) {
   EXPECT_EQ(pinned.q.data<float>()[0], 1);
   EXPECT_EQ(std::get<Tensor>(pinned.keys).data<float>()[0], 3);
   EXPECT_EQ(std::get<Softmax>(pinned.spec.normaliser).sinks->data<float>()[0], 5);
-  EXPECT_TRUE(pinned.pin().q.shares_storage_with(pinned.q)) << "what is pinned already is not copied again";
+  EXPECT_TRUE(pinned.pin().q.shares_storage_with(pinned.q)) << "a pinned operand is not copied again";
 }
 
 TEST(Record, AStaleRecordCannotBePinned) {

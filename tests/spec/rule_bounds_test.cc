@@ -1,4 +1,4 @@
-// Bounds over blocks: right for every pair, whatever the rule; and sharp where it pays.
+// Bounds of rules over blocks: valid for every pair of any rule, and sharp where it matters.
 #include "spec/rule_bounds.h"
 
 #include <gtest/gtest.h>
@@ -14,7 +14,7 @@
 namespace clearhead {
 namespace {
 
-// The rule in f32, an operation at a time, as kernels compute it.
+// Evaluates the rule in f32, one operation at a time, as kernels do.
 float value_in_f32(const Rule& rule, int64_t head, int64_t query, int64_t key) {
   std::vector<float> values;
   for (const RuleNode& node : rule.nodes) {
@@ -34,7 +34,7 @@ float value_in_f32(const Rule& rule, int64_t head, int64_t query, int64_t key) {
   return values.back();
 }
 
-// Random trees over positions, the head, constants and tables; every operation, infinities and NaN on the way.
+// Random expressions over positions, the head, constants and tables, with every operation, infinities and NaN.
 class Generator {
  public:
   explicit Generator(uint32_t seed) : random_(seed) {
@@ -128,7 +128,7 @@ TEST(RuleBounds, HoldForEveryPairOfRandomRules) {
       }
     }
   }
-  EXPECT_GT(sharp, 6000) << "bounds that say nothing would pass as well";
+  EXPECT_GT(sharp, 6000) << "infinitely wide bounds would also be valid";
 }
 
 TEST(RuleBounds, AllAndNoneAreTrueOfEveryPairOfRandomVisibilityRules) {
@@ -156,7 +156,7 @@ TEST(RuleBounds, AllAndNoneAreTrueOfEveryPairOfRandomVisibilityRules) {
 }
 
 TEST(RuleBounds, OfAnyStretchOfATableAreItsExtremes) {
-  constexpr int64_t kLines = 3, kEntries = 700;  // runs of 16 and 256, and what they leave over
+  constexpr int64_t kLines = 3, kEntries = 700;  // runs of 16 and 256, and remainders
   std::vector<float> values;
   for (int64_t i = 0; i < kLines * kEntries; ++i) values.push_back(static_cast<float>(i * 7919 % 4001) / 8 - 100);
   values[2 * kEntries + 300] = std::numeric_limits<float>::quiet_NaN();

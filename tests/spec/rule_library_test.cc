@@ -1,4 +1,4 @@
-// Rules of the literature against their formulas, pair by pair.
+// Rules from the literature against their formulas, pair by pair.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -13,7 +13,7 @@
 namespace clearhead {
 namespace {
 
-// Values of a rule against a formula over every pair of 40 × 40, two heads and two sequences.
+// Compares a rule with a formula over every pair of 40 × 40 positions, for two heads and two sequences.
 template <class Formula>
 void expect_pairs(const Rule& rule, const Formula& formula) {
   RuleReader reader(rule);
@@ -30,7 +30,7 @@ void expect_pairs(const Rule& rule, const Formula& formula) {
 }
 
 TEST(RuleLibrary, T5BucketsAreThoseOfItsReferenceCode) {
-  // Of transformers' T5Attention._relative_position_bucket, 32 buckets up to 128, for key − query.
+  // From transformers' T5Attention._relative_position_bucket, 32 buckets up to 128, for key − query.
   struct Known {
     int64_t after;
     int bidirectional, causal;

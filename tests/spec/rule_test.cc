@@ -1,4 +1,4 @@
-// Rules as data: what is recorded, what it means, how it is written and read, and what is refused.
+// Rules as data: what is recorded, its meaning, how it is written and read, and what is refused.
 #include "clearhead/rule.h"
 
 #include <gtest/gtest.h>

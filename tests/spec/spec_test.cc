@@ -1,3 +1,4 @@
+// AttentionSpec: its operands, its JSON form, and validation.
 #include "clearhead/spec.h"
 
 #include <gtest/gtest.h>
@@ -261,7 +262,7 @@ TEST(Spec, ListsThatLeadOutsideOrFallBackAreRefused) {
     return refusal(spec);
   };
   EXPECT_EQ(of(lists_of({0, 2, 3, 3}, {0, 2, 1})), "no error");
-  EXPECT_EQ(of(lists_of({1, 2, 3, 3}, {0, 2, 1})), "no error");  // entries that no list names are nobody's
+  EXPECT_EQ(of(lists_of({1, 2, 3, 3}, {0, 2, 1})), "no error");  // entries that belong to no list are allowed
   EXPECT_NE(of(lists_of({0, 2, 3}, {0, 2, 1})).find("lists.offsets"), std::string::npos);
   EXPECT_NE(of(lists_of({0, 2, 1, 3}, {0, 2, 1})).find("lists.offsets: entry 2 is 1; expected 2 to 3"), std::string::npos);
   EXPECT_NE(of(lists_of({0, 2, 3, 4}, {0, 2, 1})).find("entry 3 is 4"), std::string::npos);

@@ -1,3 +1,4 @@
+// Tensor: views, copies, conversions, and reuse of memory.
 #include "clearhead/tensor.h"
 
 #include <gtest/gtest.h>
@@ -25,7 +26,7 @@ TEST(Tensor, AViewSeesItsParentsElementsThroughStrides) {
   EXPECT_EQ(t.permute({1, 0}).contiguous().data<float>()[1], 3.0f);
 }
 
-// Beyond some megabytes threads share a copy.
+// Copies of several megabytes are split between threads.
 TEST(Tensor, LargeCopiesHoldWhatSmallOnesDo) {
   const int64_t rows = 3, tokens = 30'011, heads = 4, width = 5;
   std::vector<float> values(static_cast<size_t>(rows * tokens * heads * width));
@@ -104,7 +105,7 @@ TEST(Convert, KeepsShapesAndReadsStridesOfBothSides) {
   expect_refused(ErrorCode::kUnsupported, "i32 cannot be converted", [&] { to_dtype(t, DType::kI32); });
 }
 
-#ifndef __SANITIZE_ADDRESS__  // under it what is freed is not given out again
+#ifndef __SANITIZE_ADDRESS__  // AddressSanitizer does not reuse freed memory
 constexpr int64_t kMebi = int64_t{1} << 20;
 
 int64_t page_faults() {
@@ -118,7 +119,7 @@ void write_tensor(int64_t bytes) {
   std::fill_n(tensor.mutable_data<float>(), tensor.numel(), 1.0F);
 }
 
-// Larger than what the C library keeps.
+// Larger than the allocations that the C library keeps.
 TEST(Tensor, WhatIsAsLargeAsTheOneBeforeAsksTheSystemForNoPages) {
   const int64_t before = page_faults();
   write_tensor(40 * kMebi);
@@ -140,7 +141,7 @@ TEST(Tensor, OfThoseThatAreGone64MebibytesStay) {
     tensors.push_back(Tensor::empty({10 * kMebi}));
     std::fill_n(tensors.back().mutable_data<float>(), tensors.back().numel(), 1.0F);
   }
-  EXPECT_GT(resident() - before, 170 * kMebi);  // of 240; some were here before
+  EXPECT_GT(resident() - before, 170 * kMebi);  // of 240; some pages were resident before
   tensors.clear();
   EXPECT_LT(resident() - before, 80 * kMebi);
 }
@@ -156,7 +157,6 @@ TEST(TensorPool, MemoryThatIsLetGoServesWhatIsUpToHalfAsLarge) {
   EXPECT_EQ(pool.take({900}).raw(), first);
 }
 
-// A pool through which growing sizes pass holds one block, not one for each of them.
 TEST(TensorPool, CountsTheMostThatWasOutAtOnce) {
   const TensorPool pool;
   {
@@ -182,10 +182,11 @@ TEST(TensorPool, AShadowIsTheViewWithoutItsMemory) {
   EXPECT_EQ(shadow.storage_number(), number);
   EXPECT_EQ(shadow.storage_elements(), 24);
   EXPECT_EQ(shadow.shape(), (Shape{4, 3}));
-  EXPECT_EQ(pool.take({6, 4}).raw(), memory) << "the shadow held it";
+  EXPECT_EQ(pool.take({6, 4}).raw(), memory) << "the shadow kept the memory alive";
   EXPECT_FALSE(TensorPool::shadow({}).defined());
 }
 
+// A pool for growing sizes keeps one block, not one for each size.
 TEST(TensorPool, SizesThatGrowLeaveNothingBehind) {
   const size_t before = mallinfo2().uordblks;
   const TensorPool pool;

@@ -1,4 +1,5 @@
-// BLEU against what sacrebleu said (tools/goldens/bleu.py): quotes, numbers, hyphens, entities, every kind of blank, empty sentences.
+// BLEU against the output of sacrebleu (tools/goldens/bleu.py): quotes, numbers, hyphens,
+// entities, every kind of whitespace, empty sentences.
 #include "text/bleu.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// A text encoded part by part has the tokens of the whole, wherever its windows end.
+// Encoding a text in parts gives the tokens of the whole text, wherever the parts end.
 #include "text/encode_parts.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// What tools/goldens/tokenizer_goldens.py wrote, read back: see there for the format.
+// Reads the files of tools/goldens/tokenizer_goldens.py, which documents their format.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -101,7 +101,7 @@ inline bool equal(const Encoding& a, const Encoding& b) {
   return a.ids == b.ids && a.type_ids == b.type_ids && a.offsets == b.offsets && a.segment == b.segment;
 }
 
-/// Compares every encoding of NAME.golden; prints the first few that differ.
+/// Compares every encoding of NAME.golden and prints the first few that differ.
 inline void expect_goldens(const Tokenizer& tokenizer, const std::string& name) {
   const std::vector<std::string>& lines = golden_lines();
   Packed golden(read_file(golden_path(name + ".golden")));

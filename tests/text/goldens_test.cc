@@ -1,4 +1,4 @@
-// Equality with the `tokenizers` package, on lines in some forty languages, oddities and invalid UTF-8.
+// Equality with the `tokenizers` package, on lines in some forty languages, unusual characters and invalid UTF-8.
 #include <cstdlib>
 
 #include "base/format.h"

@@ -1,4 +1,4 @@
-// Files that are missing, garbled, contradictory, or ask for what is not understood: the exact message of each.
+// Tokenizer files that are missing, corrupt or contradictory, or use unsupported features: the exact message of each.
 #include <gtest/gtest.h>
 #include <unistd.h>
 

@@ -1,4 +1,4 @@
-// Noise: what is changed, what is left, and that nothing but the seed decides.
+// Noise in texts: what is changed, what is kept, and that only the seed decides.
 #include "text/noise.h"
 
 #include <gtest/gtest.h>
@@ -19,7 +19,7 @@ std::vector<std::string> words_of(const std::string& text) {
   return out;
 }
 
-// What stretches say is kept stands in both texts.
+// Bytes that are reported as kept must be in both texts.
 void expect_kept(const std::string& text, const ChangedText& changed) {
   for (const KeptBytes& kept : changed.kept) {
     const auto size = static_cast<size_t>(kept.end - kept.begin);

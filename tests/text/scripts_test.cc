@@ -1,4 +1,4 @@
-// Which characters belong to scripts that separate no words.
+// Which characters belong to scripts without spaces between words.
 #include "text/scripts.h"
 
 #include <gtest/gtest.h>

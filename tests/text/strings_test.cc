@@ -1,4 +1,4 @@
-// Python's strings, as Python 3.11 has them (tools/goldens/metrics.py): sigmas among marks and signs, every kind of blank.
+// String functions that equal those of Python 3.11 (tools/goldens/metrics.py): sigmas among marks and signs, every kind of whitespace.
 #include "text/strings.h"
 
 #include <gtest/gtest.h>

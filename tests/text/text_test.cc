@@ -1,4 +1,4 @@
-// Offsets, invalid UTF-8, splits, streams, special tokens, and giant words: what goldens do not say aloud.
+// Offsets, invalid UTF-8, splits, streams, special tokens and very long words: cases that the goldens do not cover explicitly.
 #include <gtest/gtest.h>
 
 #include <random>
@@ -11,7 +11,7 @@
 namespace clearhead::text {
 namespace {
 
-// 256 byte tokens and no merge: what models with known answers use.
+// 256 byte tokens and no merges: the tokenizer of the models with known answers.
 std::string bytes_json(const std::string& extra_model = "", const std::string& added = "[]") {
   Json vocab = Json::object();
   Json::Object fields;
@@ -36,7 +36,7 @@ TEST(Tokenizer, ByteTokensWithoutMergesSpellAnyBytes) {
   const Encoding encoding = tokenizer->encode(text);
   ASSERT_EQ(encoding.size(), text.size());
   for (size_t i = 0; i < text.size(); ++i) EXPECT_EQ(encoding.ids[i], static_cast<unsigned char>(text[i]));
-  EXPECT_EQ(encoding.offsets[2], (std::array<int64_t, 2>{2, 4}));  // both bytes of é cover it whole
+  EXPECT_EQ(encoding.offsets[2], (std::array<int64_t, 2>{2, 4}));  // each byte of é has the range of the whole character
   EXPECT_EQ(encoding.offsets[3], (std::array<int64_t, 2>{2, 4}));
   EXPECT_EQ(tokenizer->decode(encoding.ids), text);
   EXPECT_EQ(tokenizer->vocabulary_size(), 256);
@@ -54,7 +54,8 @@ TEST(Tokenizer, OffsetsCutTheTextIntoItsTokensExactly) {
     for (size_t i = 0; i < encoding.size(); ++i) {
       joined += tokenizer->token_bytes(encoding.ids[i]);
       const auto [from, to] = encoding.offsets[i];
-      EXPECT_LE(from, end) << line;  // no byte is left out, and a character is shared only by tokens that hold parts of it
+      // No byte is skipped, and only tokens that contain parts of a character share it.
+      EXPECT_LE(from, end) << line;
       EXPECT_EQ(valid_prefix(std::string_view(line).substr(from, to - from)), static_cast<size_t>(to - from));
       end = to;
     }
@@ -78,10 +79,10 @@ TEST(Tokenizer, WordPieceOffsetsShowTheTextAsItWasGiven) {
 
 TEST(Tokenizer, EachMaximalInvalidSubpartIsOneReplacementAndKeepsItsOwnBytes) {
   EXPECT_EQ(replace_invalid("a\xFFz"), "a\uFFFDz");
-  EXPECT_EQ(replace_invalid("\xE2\x82z"), "\uFFFDz");                     // a character cut short is one
-  EXPECT_EQ(replace_invalid("\xE0\x80\xAF"), "\uFFFD\uFFFD\uFFFD");       // an overlong form is three
+  EXPECT_EQ(replace_invalid("\xE2\x82z"), "\uFFFDz");                     // a truncated character becomes one
+  EXPECT_EQ(replace_invalid("\xE0\x80\xAF"), "\uFFFD\uFFFD\uFFFD");       // an overlong form becomes three
   EXPECT_EQ(replace_invalid("\xED\xA0\x80"), "\uFFFD\uFFFD\uFFFD");       // so is a surrogate
-  EXPECT_EQ(replace_invalid("\xF0\x9F\x98\xF0\x9F\x98\x80"), "\uFFFD😀");  // the next character is unharmed
+  EXPECT_EQ(replace_invalid("\xF0\x9F\x98\xF0\x9F\x98\x80"), "\uFFFD😀");  // the next character is unchanged
   const auto tokenizer = Tokenizer::from_json(bytes_json());
   const Encoding encoding = tokenizer->encode("a\xF0\x9F\x98z");
   EXPECT_EQ(encoding.ids, (std::vector<int32_t>{'a', 0xEF, 0xBF, 0xBD, 'z'}));
@@ -117,7 +118,7 @@ TEST(Tokenizer, OfAddedTokensTheLongestIsTakenAndStrippedBlanksBelongToIt) {
     {"id":258,"content":"  ","special":true}])"));
   EXPECT_EQ(tokenizer->encode("<a>bc<a>c").ids, (std::vector<int32_t>{257, 'c', 256, 'c'}));
   const Encoding stripped = tokenizer->encode("x<a>   y");
-  EXPECT_EQ(stripped.ids, (std::vector<int32_t>{'x', 256, 'y'}));  // the blanks are taken already: no token of their own
+  EXPECT_EQ(stripped.ids, (std::vector<int32_t>{'x', 256, 'y'}));  // the spaces belong to the added token and are not tokens
   EXPECT_EQ(stripped.offsets[1], (std::array<int64_t, 2>{1, 7}));
 }
 
@@ -158,8 +159,8 @@ TEST(TokenStream, DecodersThatLookAtNeighboursStreamTheSameText) {
   EXPECT_EQ(streamed + stream.finish(), text);
 }
 
-// The hand-written rules against PCRE2 on every golden line and on random texts of the characters the rules tell apart. Lines with
-// characters younger than PCRE2's Unicode are left to the goldens.
+// The hand-written rules against PCRE2, on every golden line and on random texts of the characters that the rules distinguish. Lines with
+// characters newer than PCRE2's Unicode version are covered by the goldens only.
 TEST(Splitter, WellKnownRulesEqualTheirRegularExpressions) {
   std::vector<std::string> texts;
   for (const std::string& line : golden_lines()) texts.push_back(replace_invalid(line));
@@ -197,11 +198,11 @@ TEST(Splitter, WellKnownRulesEqualTheirRegularExpressions) {
 
 TEST(Regex, WordsOfOnigurumaKeepTheirMeaning) {
   EXPECT_EQ(translate_pattern(R"(\s+[\s\w]\\s)"), R"(\p{White_Space}+[\p{White_Space}\p{Alphabetic}\p{M}\p{Nd}\p{Pc}]\\s)");
-  EXPECT_TRUE(Regex(R"(\s)", "test").find_all("\u180e").empty());  // white space to PCRE2, not to Unicode
+  EXPECT_TRUE(Regex(R"(\s)", "test").find_all("\u180e").empty());  // white space in PCRE2, but not in Unicode
   EXPECT_EQ(Regex(R"(\h+)", "test").find_all("x1aF").size(), 1u);
 }
 
-// Quadratic work on these would take minutes, not moments.
+// Quadratic work would take minutes on these texts.
 TEST(Tokenizer, GiantWordsAreNearLinear) {
   for (const char* name : {"wordpiece", "gpt2", "llama3"}) {
     const auto tokenizer = Tokenizer::from_json(read_file(golden_path(std::string(name) + ".json")), name);

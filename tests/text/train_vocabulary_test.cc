@@ -1,4 +1,4 @@
-// Vocabularies learned from texts: merges worked out by hand, and the same file as the `tokenizers` package writes.
+// Vocabularies learned from texts: merges computed by hand, and files that equal those of the `tokenizers` package.
 #include "text/train_vocabulary.h"
 
 #include <algorithm>
@@ -42,9 +42,9 @@ std::string message_of(const std::vector<std::string_view>& texts, const Vocabul
   return "nothing thrown";
 }
 
-// "low" ·1, " low" ·2, " lower", " newest" ·2, " wide". Counts of pairs: lo 4, ow 4, Ġl 3, then those of 2.
-// l + o comes before o + w: equal counts, lower ids. Then lo + w 4; Ġ + low 3; then of the pairs that stand twice the lowest ids:
-// e + s, e + w, n + ew, Ġ + new, es + t, Ġnew + est; Ġwide and Ġlower stand once.
+// "low" ·1, " low" ·2, " lower", " newest" ·2, " wide". Counts of pairs: lo 4, ow 4, Ġl 3, then several with 2. l + o comes before o + w:
+// equal counts, lower ids. Then lo + w 4 and Ġ + low 3; then, of the pairs that occur twice, those with the lowest ids: e + s, e + w, n +
+// ew, Ġ + new, es + t, Ġnew + est. Ġwide and Ġlower occur once.
 TEST(TrainVocabulary, MergesAreThoseWorkedOutByHand) {
   const Json json = trained({"low low low lower newest newest wide\n"}, {.size = 1000, .special = {"<e>"}});
   EXPECT_EQ(merges_of(json), (std::vector<std::string>{"l o", "lo w", "Ġ low", "e s", "e w", "n ew", "Ġ new", "es t", "Ġnew est"}));
@@ -65,7 +65,7 @@ TEST(TrainVocabulary, InLowerCaseAWordHasTheSameTokensWhereverItStands) {
   EXPECT_EQ(tokenizer->decode(first.ids), " low low");
 }
 
-// aaaa: one pair a a, three times; both merges at once leave aa aa, a pair of its own.
+// aaaa: one pair a a, three times; both merges at once give aa aa, which is a new pair.
 TEST(TrainVocabulary, PairsThatOverlapAreMergedFromTheLeft) {
   EXPECT_EQ(merges_of(trained({"aaaa aaaaa"}, {.size = 300})), (std::vector<std::string>{"a a", "aa aa"}));
 }
@@ -79,10 +79,10 @@ TEST(TrainVocabulary, SizeAndMinimumCountEndIt) {
 TEST(TrainVocabulary, BytePairsEqualThePackagesFileByteForByte) {
   std::vector<std::string_view> texts(golden_lines().begin(), golden_lines().end());
   const std::string found = train_vocabulary(texts, {.size = 1500, .special = {"<|endoftext|>", "<pad>"}}).tokenizer_json;
-  EXPECT_TRUE(found + "\n" == read_file(golden_path("trained_bpe.json")));  // not EXPECT_EQ: it would print both
+  EXPECT_TRUE(found + "\n" == read_file(golden_path("trained_bpe.json")));  // not EXPECT_EQ, which would print both
 }
 
-// The package breaks ties of WordPiece by chance: the golden holds tokens on which ten runs of it agreed.
+// The package breaks ties of WordPiece at random: the golden contains the tokens on which ten runs agreed.
 TEST(TrainVocabulary, WordPiecesAreThePackagesTokens) {
   std::vector<std::string_view> texts(golden_lines().begin(), golden_lines().end());
   const Json golden = Json::parse(read_file(golden_path("trained_wordpiece.json")), "trained_wordpiece.json");
@@ -100,8 +100,8 @@ TEST(TrainVocabulary, WordPiecesAreThePackagesTokens) {
   EXPECT_EQ(apart, std::vector<std::string>());
 }
 
-// hug ·4, hugs ·3, bug ·2, pun ·2 in lower case; b g h n p s u are 5 to 11, ##g ##n ##s ##u follow. ##u ##g 9 times, h ##ug 7, hug ##s 3; then
-// of those that stand twice the lowest ids: b ##ug, then p ##u before ##u ##n, which it takes apart; pu ##n.
+// hug ·4, hugs ·3, bug ·2, pun ·2 in lower case. b g h n p s u have the ids 5 to 11, ##g ##n ##s ##u follow. ##u ##g occurs 9 times, h ##ug
+// 7, hug ##s 3; then, of the pairs that occur twice, those with the lowest ids: b ##ug, then p ##u before ##u ##n, which it splits; pu ##n.
 TEST(TrainVocabulary, WordPiecesAreThoseWorkedOutByHand) {
   const Json json = trained({"Hug hug HUG hug hugs hugs Hügs bug bug pun pun"},
                             {.kind = VocabularyKind::kWordPiece, .size = 40, .special = bert_special_tokens()});
@@ -118,7 +118,7 @@ TEST(TrainVocabulary, AnAlphabetKeepsTheMostFrequentCharacters) {
   const Json& vocabulary = *json.find("model")->find("vocab");
   EXPECT_TRUE(vocabulary.find("a") && vocabulary.find("##b"));
   EXPECT_FALSE(vocabulary.find("c"));
-  EXPECT_TRUE(json.find("post_processor")->is_null());  // no [CLS], no template
+  EXPECT_TRUE(json.find("post_processor")->is_null());  // no [CLS], so no template
 }
 
 TEST(TrainVocabulary, WhatWasLearnedSpellsAnyTextAndIsShorter) {
@@ -131,7 +131,7 @@ TEST(TrainVocabulary, WhatWasLearnedSpellsAnyTextAndIsShorter) {
   EXPECT_LT(encoding.size(), text.size() / 2);
 }
 
-// 3 MB are read in three pieces. Runs of spaces lie across the places where a piece may end.
+// 3 MB are read in three pieces. Runs of spaces cover the places where a piece may end.
 TEST(TrainVocabulary, PiecesAndThreadsChangeNothing) {
   std::string text;
   for (size_t i = 0; text.size() < 3'000'000; ++i) {

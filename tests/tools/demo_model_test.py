@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""tools/demo-model: needs no network once the model stands, keeps nothing that is not the expected model, and says in one line what is missing."""
+"""tools/demo-model: needs no network if the model is present, keeps only the expected model, and reports in one line what is missing."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ TOOL = Path(__file__).resolve().parents[2] / "tools" / "demo-model"
 
 def run(*arguments, **environment):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
-    # An index that refuses at once; a system-wide pip configuration must not bring another.
+    # An index that refuses connections at once; a system-wide pip configuration must not replace it.
     clean |= {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:1/", "PIP_RETRIES": "0"} | environment
     return subprocess.run([sys.executable, TOOL, *arguments], capture_output=True, text=True, env=clean, check=False)
 

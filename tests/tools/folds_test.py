@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""tools/folds: its folds are those of training, and its naive Bayes is the formula."""
+"""tools/folds: its folds equal those of training, and its naive Bayes follows the formula."""
 
 import importlib.machinery
 import importlib.util
@@ -19,11 +19,11 @@ LOADER.exec_module(folds)
 
 class Folds(unittest.TestCase):
     def test_a_fold_is_that_of_training(self):
-        self.assertEqual(folds.fold_of("hello", 1 << 60), 0x5A0D15131EC7A1)  # as tests/train/parted_data_test.cc has it
+        self.assertEqual(folds.fold_of("hello", 1 << 60), 0x5A0D15131EC7A1)  # the value in tests/train/parted_data_test.cc
 
     def test_naive_bayes_adds_one_to_every_word(self):
         train = [(["a", "a", "b"], "x"), (["b", "c"], "y"), (["c"], "y")]
-        # x: 1/3 · P(b) = 2/6; y: 2/3 · 2/6, more; of "a": 1/3 · 3/6, more than 2/3 · 1/6
+        # "b": x 1/3 · 2/6, y 2/3 · 2/6, so y; "a": x 1/3 · 3/6, more than y 2/3 · 1/6
         self.assertEqual(folds.naive_bayes(train, [(["b"], "y"), (["a"], "x"), (["a"], "y")]), 2 / 3)
 
     def test_the_error_is_that_of_a_mean(self):

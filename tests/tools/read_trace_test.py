@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""A trace opens in Python: examples/read_trace.py recomputes weights that `clearhead show --json` prints.  read_trace_test.py CLEARHEAD
+"""Reads a trace in Python: examples/read_trace.py recomputes weights that `clearhead show --json` prints.  read_trace_test.py CLEARHEAD
 
-Uses a model with known answers made by the tool beside the command, so it needs no download. Needs numpy and safetensors.
+Uses a model with known answers from the tool next to the command, so it needs no download. Requires numpy and safetensors.
 """
 import json
 import subprocess

@@ -1,6 +1,7 @@
-// Gradient accumulation: batches with unequal numbers of targets have the gradient, and the losses, of one batch that holds all of them.
+// Gradient accumulation: batches with different numbers of targets give the gradient, and the
+// losses, of one batch that contains all of them.
 //
-// One step of SGD at rate 1 from the same weights: the gradient is what the step takes away from them.
+// Uses one step of SGD with learning rate 1 from the same weights, so the gradient is the difference of the weights.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -63,7 +64,7 @@ class Accumulation : public RunFolder {
   }
 };
 
-// A pair of 2 target tokens and one of 38: of the tokens, the first has a share of 0.05, of the batches one of 0.5.
+// A pair with 2 target tokens and one with 38: the first must have a weight of 0.05, by tokens, and not of 0.5, by batches.
 TEST_F(Accumulation, OfPairsOfUnequalLengthIsTheGradientOfOneBatch) {
   write_file(folder_ + "/train.tsv",
              "ab\tyz\t0-0\nthe long one of the two, by far\ttwo far the by long of one long and longer!\t0-0 1-2 3-4 5-1 2-6 4-7 6-3\n");
@@ -85,7 +86,7 @@ TEST_F(Accumulation, OfPairsOfUnequalLengthIsTheGradientOfOneBatch) {
   }
 }
 
-// Five texts in batches of two: the last batch holds one.
+// Five texts in batches of two: the last batch contains one text.
 TEST_F(Accumulation, OfALastBatchThatIsNotFullIsTheGradientOfOneBatch) {
   write_file(folder_ + "/train.tsv", "one\todd\ntwo apples\teven\nthree\todd\nfour trees\teven\nfive and more\todd\n");
   write_file(folder_ + "/recipe.json", kClassify);

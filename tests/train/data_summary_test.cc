@@ -1,4 +1,4 @@
-// What a run says of its data before it trains, and the data that it refuses.
+// What a run reports about its data before it trains, and the data that it refuses.
 #include "train/data_summary.h"
 
 #include <gtest/gtest.h>
@@ -69,9 +69,9 @@ TEST_F(Data, WithAHeaderIsReadWithoutIt) {
   const DataSummary found = training("Text\tlabel\ngood\tpos\nbad\tneg\n");
   EXPECT_EQ(found.classes, (Classes{{"neg", 1}, {"pos", 1}}));
   EXPECT_EQ(found.notes, (Lines{"line 1 names the columns and was left out: \"Text\\tlabel\""}));
-  EXPECT_EQ(training("no\tsentiment\ngood\tpos\nbad\tneg\n").count, 2) << "the label occurs nowhere else";
+  EXPECT_EQ(training("no\tsentiment\ngood\tpos\nbad\tneg\n").count, 2) << "the label occurs in no other line";
   write_file(folder_ + "/valid.tsv", "a\ttopic\n");
-  EXPECT_EQ(training("no\ttopic\na\ttopic\nb\tother\n").classes, (Classes{{"other", 1}, {"topic", 2}})) << "it occurs again";
+  EXPECT_EQ(training("no\ttopic\na\ttopic\nb\tother\n").classes, (Classes{{"other", 1}, {"topic", 2}})) << "the label occurs again";
 }
 
 TEST_F(Data, HasItsColumnsByNameWhereTheFirstLineNamesThem) {

@@ -1,4 +1,5 @@
-// JSON lines as texts and as pairs: what is read is what a plain file with the same texts gives; what is no text is named with its line.
+// JSON lines as texts and as pairs: the result equals that of a plain file with the same texts,
+// and a value that is not a text is named with its line.
 #include "train/json_lines.h"
 
 #include <gtest/gtest.h>

@@ -1,6 +1,7 @@
-// Guided alignment and the penalty on entropy as a recipe has them: they do what they say, and a run with them is a run like any other.
+// Guided alignment and the entropy penalty as recipe fields: they have their intended effect, and
+// runs with them resume and reproduce like others.
 //
-// The task is to copy a line backwards, letter by letter: the token that a row writes stands at the other end of the source.
+// The task is to copy a line backwards, letter by letter: the token that a row predicts is at the mirrored position in the source.
 #include "train/map_losses.h"
 
 #include <gtest/gtest.h>
@@ -39,7 +40,7 @@ constexpr const char* kRecipe = R"({
   "schedule": {"learning_rate": 0.005, "warmup": 3}
 })";
 
-// Words of one letter; the target is the source from its end, and so is the alignment.
+// Words of one letter. The target is the reversed source, and the alignment is reversed accordingly.
 std::string reversed_lines(int first, int count, bool aligned) {
   std::string out;
   for (int line = first; line < first + count; ++line) {
@@ -75,7 +76,8 @@ class MapLossRuns : public RunFolder {
     return error_of([&] { train("refused", settings); });
   }
 
-  // The share of target letters whose heaviest source token, by the mean of the last layer's heads, is not the one that they copy.
+  // The fraction of target letters whose source token with the largest weight, by the mean over the
+  // heads of the last layer, is not the one that they copy.
   double alignment_error(const std::string& name) const {
     const std::shared_ptr<const Model> model = load(folder_ + "/" + name + "/best");
     int64_t wrong = 0, all = 0;
@@ -112,7 +114,7 @@ TEST_F(MapLossRuns, GuidedAlignmentTeachesTheMapWhatTheTaskAloneDoesNot) {
   const std::vector<std::string> common = {"steps=200", "accumulate=1", "report=20", "validate=200", "checkpoint=200"};
   std::vector<std::string> with = common, without = common;
   with.emplace_back(R"(alignment={"column": 3, "weight": 1})");
-  without.emplace_back(R"(alignment={"column": 3, "weight": 0})");  // measured, not learned
+  without.emplace_back(R"(alignment={"column": 3, "weight": 0})");  // measured but not trained
   const std::vector<TrainingReport> guided = train("guided", with), alone = train("alone", without);
   ASSERT_EQ(guided.back().maps.size(), 1U);
   EXPECT_EQ(guided.back().maps.front().first, "alignment");
@@ -165,7 +167,7 @@ TEST_F(MapLossRuns, EndWithTheSameBitsStoppedOrNotAndForAnyThreads) {
   set_threads(before);
 }
 
-// Asks the run to stop at its n-th exchange of several numbers. A step makes two: its counts before it, its losses at its end.
+// Stops the run at its n-th exchange of more than one number. A step makes two: its counts at the beginning, its losses at the end.
 class StopsAt final : public Comm {
  public:
   StopsAt(int64_t exchange, std::atomic<bool>& stop) : left_(exchange), stop_(stop) {}
@@ -186,7 +188,7 @@ class StopsAt final : public Comm {
   std::atomic<bool>& stop_;
 };
 
-// A stop between two reports: the sums of losses on maps stand in the checkpoint, as that of the task's does.
+// A stop between two reports: the checkpoint stores the running sums of the map losses, like that of the task's loss.
 TEST_F(MapLossRuns, ResumeTheSumsOfAReportThatWasUnderWay) {
   const std::vector<std::string> settings = {kAlignment, kEntropy, "report=4", "checkpoint=12", "validate=12"};
   train("whole", settings);
@@ -201,7 +203,7 @@ TEST_F(MapLossRuns, ResumeTheSumsOfAReportThatWasUnderWay) {
   EXPECT_EQ(files("parts").at("log.csv"), files("whole").at("log.csv"));
 }
 
-// One step of plain gradient descent at rate 1 takes the gradient from the weights.
+// One step of plain gradient descent with learning rate 1 subtracts the gradient from the weights.
 TEST_F(MapLossRuns, TheirGradientsAreThoseOfPyTorchOverWholeMaps) {
   const std::string golden = std::string(CLEARHEAD_SOURCE_DIR) + "/tests/goldens/guided/marian";
   const std::string text =

@@ -1,4 +1,4 @@
-// What networks of parts learn from: the gradient of every parameter, against differences of the loss.
+// Gradients of networks made of parts: every parameter's gradient against differences of the loss.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -14,10 +14,11 @@ namespace {
 struct Differences {
   double step = 2e-3, tolerance = 0.03;
 };
-// Where relu and maxima turn, differences are not the gradient.
+// Near the kinks of ReLU and the maximum, differences do not equal the gradient.
 constexpr Differences kWithTurns{2e-4, 0.1};
 
-// Along a random direction of each parameter, the loss rises as its gradient says. A draw, and the edge of a window, have none.
+// Along a random direction of each parameter, the loss must change as the gradient predicts.
+// Random draws and window edges have no gradient.
 void expect_gradients(const std::string& config, const Rows& input, const Rows* source, const std::vector<int32_t>& targets,
                       Differences by = {}) {
   Parameters parameters(7);
@@ -26,7 +27,7 @@ void expect_gradients(const std::string& config, const Rows& input, const Rows* 
   training.train(parameters);
   training.backward(training.cross_entropy(network->logits(training, input, source), targets));
   const auto loss = [&] {
-    Training again;  // batch norm by the batch's statistics
+    Training again;  // batch norm with the statistics of the batch
     return static_cast<double>(*again.cross_entropy(network->logits(again, input, source), targets).data<float>());
   };
   for (const Parameters::Named& one : parameters.named()) {
@@ -85,7 +86,7 @@ TEST(NetworkGradients, OfAHierarchy) {
       rows_of({&one, &other}, 0), nullptr, {0, 1});
 }
 
-// Its logits are weights, so their cross-entropy is one more softmax over them: a loss like another.
+// Its logits are weights, so their cross-entropy applies one more softmax to them; as a loss it is as good as any other.
 TEST(NetworkGradients, OfAHierarchyThatChoosesASentence) {
   const EncodedSide one{.sequences = {{1, 2, 3}, {4}}, .is_group = true},
       other{.sequences = {{5, 6}, {7, 8, 9, 10}, {11}}, .is_group = true};

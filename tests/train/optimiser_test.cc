@@ -1,4 +1,4 @@
-// Optimisers against torch.optim's steps, and which parameters a group has.
+// Optimisers against the steps of torch.optim, and which parameters belong to a group.
 #include "train/optimiser.h"
 
 #include <gtest/gtest.h>
@@ -49,7 +49,7 @@ class OptimiserOn : public testing::TestWithParam<const char*> {
 };
 INSTANTIATE_TEST_SUITE_P(Backends, OptimiserOn, testing::Values("ref", "avx2"), [](const auto& of) { return std::string(of.param); });
 
-// Both parameters stand in one leaf, as q, k and v of a projection do.
+// Both parameters are in one leaf, as q, k and v of a projection are.
 TEST_P(OptimiserOn, StepsAreThoseOfPyTorch) {
   const Json golden = Json::parse(read_file(std::string(CLEARHEAD_SOURCE_DIR) + "/tests/goldens/optimisers/steps.json"), "steps.json");
   const double rate = golden.find("rate")->number();
@@ -81,7 +81,7 @@ TEST_P(OptimiserOn, StepsAreThoseOfPyTorch) {
         ASSERT_EQ(std::ssize(expected), named.end - named.begin);
         for (size_t i = 0; i < expected.size(); ++i) {
           const double found = static_cast<double>(leaf.data<float>()[static_cast<size_t>(named.begin) + i]);
-          // A step rounds a few numbers of the weight's size, and of the move's.
+          // A step rounds a few numbers of the magnitude of the weight and of its change.
           ASSERT_NEAR(found, expected[i].number(), tolerance::kOptimiser) << "step " << step << ", " << named.name << "[" << i << "]";
         }
       }
@@ -89,7 +89,7 @@ TEST_P(OptimiserOn, StepsAreThoseOfPyTorch) {
   }
 }
 
-// As in PyTorch where requires_grad is false: nothing is kept of it, and the norm that is clipped is that of the others.
+// As in PyTorch with requires_grad false: a frozen parameter has no optimiser state, and the norm that is clipped is that of the others.
 TEST(Optimisers, WhatAGroupFreezesIsNoPartOfTheNorm) {
   Tape tape;
   Optimiser optimiser({.kind = OptimiserOptions::Kind::kSgd, .clip = 1, .groups = {{"frozen", 0}}});

@@ -1,4 +1,4 @@
-// Pairs in batches: everything stands where the model expects it, every pair comes once an epoch, padding is rare.
+// Batches of pairs: every tensor has the layout that the model expects, every pair occurs once per epoch, and there is little padding.
 #include "train/pair_data.h"
 
 #include <gtest/gtest.h>
@@ -40,7 +40,7 @@ struct Made {
   std::shared_ptr<const Tokenizer> tokenizer;
 };
 
-// [source | target] of every row, padding left out, and how often it comes.
+// [source | target] of every row without padding, and how often it occurs.
 std::map<std::vector<int32_t>, int> rows_of(const std::vector<Example>& examples) {
   std::map<std::vector<int32_t>, int> out;
   for (const Example& example : examples) {
@@ -141,7 +141,7 @@ TEST(PairData, ASourceThatIsTooLongLosesItsEndWhereTheRecipeSaysSo) {
   expected.resize(5);
   EXPECT_EQ(cut[0].source->ids, expected);
   made.recipe.length = 2;
-  EXPECT_TRUE(PairData(made.recipe.pairs->train, made.recipe, *made.tokenizer, 1).in_order().empty());  // of targets nothing is cut
+  EXPECT_TRUE(PairData(made.recipe.pairs->train, made.recipe, *made.tokenizer, 1).in_order().empty());  // targets are never truncated
 }
 
 TEST(PairData, OfADialogueEveryTurnAfterTheFirstIsATargetBehindTheTurnsBeforeIt) {
@@ -167,7 +167,7 @@ TEST(PairData, OfADialogueEveryTurnAfterTheFirstIsATargetBehindTheTurnsBeforeIt)
   EXPECT_EQ(vocabulary[0], "one\ntwo  lines\nthree\nfour\nalone\nfive\nsix\n");
 }
 
-// With "noise" sources change from epoch to epoch by seed and number only; targets, lengths and what validates stay.
+// With "noise", sources depend on seed and number and change in every epoch; targets, lengths and validation data stay the same.
 TEST(PairData, NoiseChangesSourcesAnewAndNothingElse) {
   Made made;
   const PairData clean({"train.tsv"}, made.recipe, *made.tokenizer, 1);
@@ -180,7 +180,7 @@ TEST(PairData, NoiseChangesSourcesAnewAndNothingElse) {
     const Example as_read = clean.shuffled(7, number), one = noisy.shuffled(7, number);
     EXPECT_EQ(one.targets, as_read.targets);
     EXPECT_EQ(one.input.ids, as_read.input.ids);
-    EXPECT_EQ(one.source->ids, again.shuffled(7, number).source->ids);  // whatever was asked before
+    EXPECT_EQ(one.source->ids, again.shuffled(7, number).source->ids);  // independent of earlier calls
     for (size_t row = 0; row < one.source->lengths.size(); ++row, ++rows) {
       changed += one.source->lengths[row] != as_read.source->lengths[row];
       EXPECT_LE(one.source->lengths[row], as_read.source->lengths[row]);
@@ -202,7 +202,7 @@ struct Aligned : Made {
   PairData read() const { return {recipe.pairs->train, recipe, *tokenizer, 1, /*trains=*/true}; }
 };
 
-// "12 7" and "112 107 9": a word of several tokens gives its links to all of them; shares of a row sum to one.
+// "12 7" and "112 107 9": a word of several tokens passes its links to all of them; the shares of a row sum to one.
 TEST(PairData, AlignmentsOfWordsBecomeThoseOfTheirTokens) {
   const Aligned made("12 7\t112 107 9\t0-0 1-1 0-1 1-1\n40\t140\t\n");
   const std::vector<Example> batches = made.read().in_order();

@@ -1,4 +1,4 @@
-// Lines that fall into folds by their text, and passages of books whose names and headings are taken out.
+// Lines that are assigned to folds by their text, and passages of books without names and headings.
 #include "train/data/parted_data.h"
 
 #include <gtest/gtest.h>
@@ -27,7 +27,7 @@ class Parted : public testing::Test {
   Recipe recipe(const std::string& task) const {
     return Recipe::from(Json::parse(format(R"({{"data": "{}", "task": {}, {}}})", folder_, task, kModel), "recipe"), "small.json");
   }
-  // The sentences of each passage of a book's training part, with line breaks between.
+  // The sentences of each passage in the training part of a book, separated by line breaks.
   std::vector<std::string> passages(const std::string& book, const std::string& more) const {
     write("a.txt", book);
     write("splits.tsv", format("file\tfrom\tto\tfrom\tto\tfrom\tto\na.txt\t0\t{0}\t{0}\t{0}\t{0}\t{0}\n", book.size()));
@@ -47,7 +47,7 @@ TEST_F(Parted, EveryLineTestsOnceAndValidatesOnceAndEqualTextsAreInOneFold) {
   std::string a, b;
   for (int i = 0; i < 40; ++i) (i % 2 ? a : b) += format("{{\"kind\": \"x\", \"said\": [\"number {}.\", \"and on.\"]}}\n", i);
   write("a.jsonl", a);
-  write("b.jsonl", b + "{\"kind\": \"y\", \"said\": [\"number 7.\", \"and on.\"]}\n");  // the text of a line of a.jsonl
+  write("b.jsonl", b + "{\"kind\": \"y\", \"said\": [\"number 7.\", \"and on.\"]}\n");  // the same text as a line of a.jsonl
   const auto texts = [&](const char* part, int fold) {
     std::multiset<std::string> out;
     const std::string task = format(R"({{"kind": "classify", "text": "said", "label": "kind",
@@ -69,7 +69,7 @@ TEST_F(Parted, EveryLineTestsOnceAndValidatesOnceAndEqualTextsAreInOneFold) {
 }
 
 TEST_F(Parted, AFoldFollowsFromTheTextAlone) {
-  EXPECT_EQ(hash_of({.text = "hello"}), 0x5a0d15131ec7a1ULL);  // as tools/folds computes it
+  EXPECT_EQ(hash_of({.text = "hello"}), 0x5a0d15131ec7a1ULL);  // the value that tools/folds computes
   EXPECT_EQ(hash_of({.input = ModelInput{.texts = {"a", "b"}}}), hash_of({.text = "a\nb"}));
 }
 

@@ -1,4 +1,4 @@
-// Labelled pictures from tables and records, scenes made of them, and how they are moved in training.
+// Labelled pictures from tables and records, scenes composed of them, and augmentation in training.
 #include "train/data/picture_data.h"
 
 #include <gtest/gtest.h>
@@ -17,7 +17,7 @@
 namespace clearhead {
 namespace {
 
-// Pictures of 4 x 4 pixels; each test has its folder.
+// Pictures of 4 x 4 pixels; each test has its own folder.
 class Pictures : public testing::Test {
  protected:
   void SetUp() override {
@@ -72,7 +72,7 @@ TEST_F(Pictures, OfFilesStandBesideTheirTable) {
   write("a", "cat\tone.png\n");
   const std::vector<LabelledInput> read = read_inputs("a", recipe(R"({"form": "files", "column": 2})", kColour), "picture");
   ASSERT_EQ(read.size(), 1u);
-  EXPECT_FLOAT_EQ(read[0].input.picture.data<float>()[8 + 5], 5.0F / 255);  // green of the sixth pixel
+  EXPECT_FLOAT_EQ(read[0].input.picture.data<float>()[8 + 5], 5.0F / 255);  // the green channel of the sixth pixel
   expect_refused(ErrorCode::kShape,
                  "a, line 1: " + folder + "/one.png: a picture of 4 × 2 pixels, channels: 3; expected 4 × 4, channels: 3", [&] {
                    read_inputs("a", recipe(R"({"form": "files", "column": 2})", R"({"num_channels": 3, "image_size": 4, "patch_size": 2})"),
@@ -114,7 +114,7 @@ TEST_F(Pictures, MoveByTheirSeedAndNumberOnly) {
   EXPECT_EQ(moved(all, 1, 1), moved(all, 1, 1));
   EXPECT_NE(moved(all, 1, 1), moved(all, 1, 2));
   EXPECT_NE(moved(all, 1, 1), moved(all, 2, 1));
-  // A flip is one of four, and keeps every value.
+  // A flip gives one of four pictures and keeps every value.
   std::set<std::vector<float>> flips;
   for (uint64_t number = 0; number < 40; ++number) {
     std::vector<float> one = moved({.flip = true}, 1, number);
@@ -125,14 +125,15 @@ TEST_F(Pictures, MoveByTheirSeedAndNumberOnly) {
   EXPECT_EQ(flips.size(), 4u);
 }
 
-// The figure that a cell shows: its first row of four pixels.
+// The figure in a cell: its first row of four pixels.
 int figure_in(const Tensor& scene, int cell) {
   int out = 0;
   for (int x = 0; x < 4; ++x) out = 2 * out + (scene.data<float>()[(cell / 3 * 4) * 12 + cell % 3 * 4 + x] > 0 ? 1 : 0);
   return out;
 }
 
-// Answers of questions about scenes of the figures 1 to 9, or none, as an independent reading of the pixels has them; how often each kind came.
+// Compares the answers to questions about scenes, whose cells contain the figures 1 to 9 or nothing, with an independent reading of the
+// pixels. Returns how often each kind of question occurred.
 std::map<std::string, int> expect_answers_in(const std::vector<LabelledInput>& questions) {
   const std::vector<std::string> numbers = {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"};
   const std::map<std::string, int> places = {
@@ -192,12 +193,12 @@ TEST_F(Pictures, MakeScenesWhoseAnswersAreInThePicture) {
   std::map<std::string, int> kinds = expect_answers_in(questions);
   EXPECT_EQ(kinds["of 9"], 300);
   EXPECT_EQ(kinds.size(), 6u);
-  // The same again, and other scenes of the test's own pictures.
+  // The same call gives the same questions; the test part has other scenes, made of its own pictures.
   EXPECT_EQ(read_inputs("a", made, "scene")[17].input.question, questions[17].input.question);
   const std::vector<LabelledInput> tested = read_inputs("c", made, "scene");
   ASSERT_EQ(tested.size(), 20u);
   EXPECT_GE(figure_in(tested[0].input.picture, 0), 6);
-  // Training scenes with empty cells: half of them full, a few figures as often as many.
+  // Training scenes with empty cells: half of them are full, and small numbers of figures are as frequent as large ones.
   const Recipe sparse = of(R"({"side": 3, "train": 400, "valid": 1, "test": 4, "questions": 5, "fewest": 2})");
   kinds = expect_answers_in(read_inputs("a", sparse, "scene"));
   EXPECT_EQ(kinds.count("of 1"), 0u);

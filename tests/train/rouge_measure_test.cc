@@ -1,4 +1,4 @@
-// "measure": "rouge": what validation compares, and what is said of a metric that never moves.
+// "measure": "rouge": what validation compares, and the warning about a metric that never changes.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -39,7 +39,7 @@ TEST_F(RougeMeasure, OfChineseTextsIsOneWhereTheReferenceWasWritten) {
   ASSERT_EQ(examples.size(), 1U);
   std::vector<double> written(examples[0].targets.begin(), examples[0].targets.end());
   EXPECT_EQ(task->metrics(examples, {written}), (std::vector<double>{1, 1}));
-  std::fill(written.begin() + 3, written.end(), -1);  // the first character of six
+  std::fill(written.begin() + 3, written.end(), -1);  // keeps the first of six characters
   EXPECT_NEAR(task->metrics(examples, {written})[0], 2.0 / 7, tolerance::kDouble);
 }
 

@@ -1,4 +1,4 @@
-// A folder with a recipe and its data, gone with the test, in which runs are made.
+// A temporary folder with a recipe, its data and the runs of a test.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -15,7 +15,7 @@
 
 namespace clearhead {
 
-/// SetUp() of a test that has data writes it, and recipe.json, after this one's.
+/// A fixture that has data overrides SetUp(), calls this one, and then writes the data and recipe.json.
 class RunFolder : public testing::Test {
  protected:
   explicit RunFolder(const std::string& name)
@@ -30,7 +30,7 @@ class RunFolder : public testing::Test {
     settings.push_back("data=" + folder_);
     return Recipe::read(folder_ + "/recipe.json", settings);
   }
-  /// What a run left, by name.
+  /// The files that a run wrote, by name.
   std::map<std::string, std::string> files(const std::string& run) const {
     std::map<std::string, std::string> out;
     for (const char* name : {"checkpoint.safetensors", "best/model.safetensors", "log.csv"})

@@ -1,4 +1,4 @@
-// Stories in bAbI's form: what is asked of which statements, what supports it, and what a broken file is told.
+// Stories in bAbI's format: which statements a question reads, which of them are its supports, and the errors for a broken file.
 #include "train/tasks/stories.h"
 
 #include <gtest/gtest.h>
@@ -39,7 +39,7 @@ TEST_F(StoryFiles, AQuestionIsAskedOfTheStatementsAboveItInItsStory) {
   EXPECT_EQ(found[0].asked.input.question, "Where is Ann?");
   EXPECT_EQ(found[0].asked.label, "home");
   EXPECT_EQ(found[0].supports, (std::vector<int32_t>{0}));
-  EXPECT_EQ(found[1].asked.input.texts.size(), 3U);  // the question before it is none
+  EXPECT_EQ(found[1].asked.input.texts.size(), 3U);  // the question before it is not a statement
   EXPECT_EQ(found[1].supports, (std::vector<int32_t>{2, 1}));
   EXPECT_EQ(found[1].asked.where, recipe.source.folder + "/a1.txt, line 5");
   EXPECT_EQ(found[2].asked.input.texts, (std::vector<std::string>{"Cats purr."}));

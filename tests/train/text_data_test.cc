@@ -1,4 +1,4 @@
-// What a step is shown: parts of files, windows, repeated passages; and the mean of weights.
+// The data of a training step: parts of files, windows, repeated passages. Also the average of weights.
 #include "train/text_data.h"
 
 #include <gtest/gtest.h>
@@ -73,7 +73,7 @@ TEST(TextData, AnEpochShowsEveryWindowOnceAndTargetsAreTheNextTokens) {
     for (int64_t i = 0; i + 1 < length; ++i) ASSERT_EQ(batch.targets[w * length + i], batch.ids[w * length + i + 1]);
   }
   std::sort(seen.begin(), seen.end());
-  EXPECT_LE(seen.end() - std::unique(seen.begin(), seen.end()), 1);  // the last one is moved back into the text
+  EXPECT_LE(seen.end() - std::unique(seen.begin(), seen.end()), 1);  // the last window is moved back into the text
   EXPECT_EQ(data.shuffled(order, 2 * windows + 5, 3).ids,
             std::vector<int32_t>(batch.ids.begin() + 5 * length, batch.ids.begin() + 8 * length));
 }
@@ -94,7 +94,7 @@ TEST(TextData, RepeatedPassagesComeAgainAndRandomOnesCountOnlyThen) {
     EXPECT_LE(ignored, 21);
     hidden += ignored > 1;
     for (int64_t i = 0; i + 1 < length; ++i) ASSERT_TRUE(targets[i] == -100 || targets[i] == tokens[i + 1]);
-    // Some passage of eight stands there twice.
+    // Some passage of eight tokens occurs twice.
     int64_t longest = 0;
     for (int64_t i = 0; i < length; ++i) {
       for (int64_t j = i + 8; j < length; ++j) {
@@ -122,7 +122,7 @@ TEST(TextData, RepetitionsStandNoFurtherApartThanAsked) {
       last = i - w * 128;
     }
     EXPECT_GT(last, first) << w;
-    EXPECT_LT(last - first, 40) << w;  // from the passage's begin to its second end, where all of it was changed
+    EXPECT_LT(last - first, 40) << w;  // from the start of the passage to the end of its copy, if all of it changed
   }
 }
 
@@ -131,11 +131,11 @@ TEST(TextData, APassageThatFillsGoesOnToTheEnd) {
   const TextData::Order order{.seed = 5, .length = 64, .repeats = {.share = 1, .shortest = 7, .longest = 7, .fills = true}};
   const TextData::Batch batch = data.shuffled(order, 0, 50);
   for (int64_t w = 0; w < 50; ++w) {
-    int64_t begin = 64;  // of the tokens that are what stood 7 before
+    int64_t begin = 64;  // start of the final tokens that equal those 7 positions before
     while (begin > 7 && batch.ids[w * 64 + begin - 1] == batch.ids[w * 64 + begin - 8]) --begin;
     EXPECT_LE(begin, 64 - 6) << w;
     const auto targets = batch.targets.begin() + w * 64;
-    const int64_t hidden = std::count(targets, targets + 64, -100);  // where it begins again; of random tokens the first time too
+    const int64_t hidden = std::count(targets, targets + 64, -100);  // at the start of the copy; if random, the first passage too
     EXPECT_TRUE(hidden == 1 || hidden == 7 || hidden == 8) << hidden;
   }
 }

@@ -1,4 +1,5 @@
-// Runs by recipes: stopped and gone on with, for any threads, whatever the optimiser, the precision and what is kept for the backward pass.
+// Runs from recipes: stopped and resumed, with any number of threads, optimiser and precision,
+// and with or without recomputation in the backward pass.
 #include "train/trainer.h"
 
 #include <gtest/gtest.h>
@@ -36,7 +37,7 @@ class Runs : public RunFolder {
     write_file(folder_ + "/text.txt", text);
     write_file(folder_ + "/recipe.json", kRecipe);
   }
-  // All of a run; its losses by step.
+  // Runs the whole training and returns the losses by step.
   std::vector<double> train(const std::string& name, const std::vector<std::string>& settings) const {
     std::vector<double> losses;
     Trainer(recipe(settings), folder_ + "/" + name).run([&](const TrainingReport& report) { losses.push_back(report.loss); });
@@ -80,7 +81,7 @@ TEST_F(Runs, EndWithTheSameBitsStoppedOrNotAndForAnyThreads) {
 }
 
 TEST_F(Runs, AreTheSameWhereLayersAreComputedAgain) {
-  for (const char* scale : {"1", "0"}) {  // 0: the first layer reads what has no gradient
+  for (const char* scale : {"1", "0"}) {  // 0: the first layer's input has no gradient
     const std::string groups = format(R"(optimiser.groups=[{{"match":"embed|layers.0","learning_rate_scale":{}}}])", scale);
     std::vector<std::string> settings = {"dropout=0.1", "attention_dropout=0.2", groups};
     const auto kept = whole(format("kept{}", scale), settings);
@@ -91,7 +92,8 @@ TEST_F(Runs, AreTheSameWhereLayersAreComputedAgain) {
   }
 }
 
-// A loss near 3 of logits whose operands are off by 2⁻⁹ of themselves is off by less than 0.01, and at this rate weights part by no more; another seed makes 0.4.
+// For logits with a relative error of 2⁻⁹ in their operands, a loss near 3 is off by less than 0.01, and at this learning rate the weights
+// do not diverge further. Another seed makes a difference of 0.4.
 TEST_F(Runs, InBf16LearnAsInF32) {
   const std::vector<std::string> settings = {"steps=40", "schedule.learning_rate=0.003", "validate=1000", "checkpoint=1000"};
   std::vector<std::string> in_bf16 = settings;
@@ -115,9 +117,9 @@ TEST_F(Runs, CheckpointsHoldTheSumsOfTheirOptimiser) {
   EXPECT_EQ(sums("plain", {"steps=1", "optimiser.kind=sgd"}), "");
 }
 
-// A model whose loss is finite and whose gradient is not. Its layers add nothing, so that all rows of the text "aaaa…" are the same x,
-// normed to x̂ = (−1.8, 0.95, …). The final gain is 1e-38 and the output of "a" is −3e38 everywhere: the logit is about −80, and
-// d loss / d gain₀ = 3e38 · x̂₀ is beyond f32.
+// A model whose loss is finite but whose gradient is not. Its layers add nothing, so that all rows of the text "aaaa…" are the same x,
+// normalised to x̂ = (−1.8, 0.95, …). The final gain is 1e-38 and the output row of "a" is −3e38 everywhere: the logit is about −80, and
+// d loss / d gain₀ = 3e38 · x̂₀ is beyond the range of f32.
 TEST_F(Runs, NameTheParameterAndTheOpOfAGradientThatIsNotFinite) {
   train("from", {"steps=1", "model.tie_word_embeddings=false"});
   const SafeTensors made = SafeTensors::open_model(folder_ + "/from/best");
@@ -167,7 +169,7 @@ TEST_F(Runs, FromAModelWithTensorsThatTheRecipeDoesNotReadAreRefused) {
   EXPECT_NE(message.find("\"model.layers.0.self_attn.q_norm.weight\""), std::string::npos) << message;
 }
 
-// q, k and v stand in one tensor: a group of one of them moves or keeps these rows alone.
+// q, k and v are stored in one tensor: a group for one of them updates or freezes only its rows.
 TEST_F(Runs, AGroupKeepsItsParametersAndNoOthers) {
   train("none", {"steps=1", "schedule.learning_rate=0"});
   train("one", {"steps=1", R"(optimiser.groups=[{"match":"layers.0.self_attn.k_proj","learning_rate_scale":0}])"});

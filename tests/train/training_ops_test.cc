@@ -1,4 +1,4 @@
-// The ops of the public face, by small numbers; and small networks of convolutions, of recurrences and of linear attention that learn.
+// The public training ops on small numbers; and small convolutional, recurrent and linear-attention networks that learn.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -59,7 +59,8 @@ Tensor waves(const Shape& shape, double step) {
   return out;
 }
 
-// Mixed precision is f32 arithmetic on rounded operands; and attention is what attend() makes of them, forwards and backwards.
+// Mixed precision is f32 arithmetic on rounded operands; attention is attend() of the rounded
+// operands, in the forward and the backward pass.
 TEST(TrainingOps, OperandsInBf16AreReadRoundedAndResultsStayF32) {
   const auto in_bf16 = [](const Tensor& t) { return to_dtype(t, DType::kBF16); };
   Training training(1, {}, DType::kBF16), plain;
@@ -101,7 +102,7 @@ TEST(TrainingOps, WhatDoesNotFitIsRefused) {
   refused("recurrence: x is [2, 3]", [&] { training.lstm(x, {}); });
 }
 
-// Bars in noise: does a bar lie or stand?
+// Bars in noise: is a bar horizontal or vertical?
 TEST(TrainingOps, AConvolutionalNetworkLearnsWhichWayABarLies) {
   std::mt19937 random(3);
   std::normal_distribution<float> noise(0, 0.3F);
@@ -138,7 +139,8 @@ TEST(TrainingOps, AConvolutionalNetworkLearnsWhichWayABarLies) {
   EXPECT_GE(right, 31);
 }
 
-// The first token of a sequence of any length is still known at its end; of one that is read backwards, at its beginning the last.
+// The first token of a sequence of any length is still known at its end; for a sequence that is
+// read backwards, the last token at its beginning.
 TEST(TrainingOps, AnLstmRemembersWhatItReadFirst) {
   constexpr int64_t kBatch = 32, kTime = 9, kTokens = 4, kHidden = 16;
   for (const bool backwards : {false, true}) {
@@ -167,7 +169,8 @@ TEST(TrainingOps, AnLstmRemembersWhatItReadFirst) {
   }
 }
 
-// A query that asks for the key of its own kind among keys whose values say the kind: linear attention learns it through its features.
+// A query that looks for the key of its own class, among keys whose values contain the class:
+// linear attention learns it through its features.
 TEST(TrainingOps, LinearAttentionLearnsThroughItsFeatures) {
   const Tensor projection = orthogonal_projection(16, 4, 3);
   for (const bool random : {false, true}) {

@@ -1,4 +1,4 @@
-// The public face of training: AdamW by its formula, schedules, determinism, and models of every family that train in place.
+// The public training interface: AdamW by its formula, schedules, determinism, and models of every family trained in place.
 #include "clearhead/train.h"
 
 #include <gtest/gtest.h>
@@ -69,7 +69,7 @@ TEST(Schedules, RiseAndFallAsTheirFormulasSay) {
   EXPECT_DOUBLE_EQ(cooled.at(600), noam.at(600) * 0.2);
 }
 
-// Some steps of a small network with dropout; its weights after.
+// The weights of a small network with dropout after a few steps.
 std::vector<float> trained(int with_threads) {
   const int before = threads();
   set_threads(with_threads);
@@ -126,7 +126,7 @@ struct Live {
   Transformer transformer;
 };
 
-// Two sequences of 9; an encoder-decoder writes them, padded, from two of 6 that are padded as well.
+// Two sequences of length 9. An encoder-decoder has them as padded targets, for two padded sources of length 6.
 struct SomeInput {
   explicit SomeInput(const Architecture& facts) {
     std::vector<int32_t> ids;
@@ -219,7 +219,7 @@ void expect_the_loss_falls(const Family& of, float dropped) {
   choose_backend(runnable_backends().back()->isa == InstructionSet::kAvx512 ? "avx512" : "avx2");
 }
 
-// Every gradient of a family's parameters, one after the other, with dropout; and the most memory that the tape held.
+// All gradients of a family's parameters concatenated, with dropout; also measures the most memory that the tape used.
 std::vector<float> gradients_of(const Family& of, bool checkpoints, DType operands) {
   const Live live(of.family, of.variant);
   const SomeInput some(live.facts);
@@ -244,8 +244,8 @@ TEST_P(TrainedFamily, LayersThatAreComputedAgainGiveTheSameGradients) {
     EXPECT_EQ(gradients_of(GetParam(), true, operands), gradients_of(GetParam(), false, operands));
 }
 
-// Two operands of some twenty products one after the other, and of as many back, are off by up to 2⁻⁹ of themselves: √80·2⁻⁹ is 1.7 %, were that independent.
-// Sums that cancel and corners of ReLU lose more: 3.2 % was seen.
+// Each of some twenty products in a row, and as many in the backward pass, has two operands with a relative error of up to 2⁻⁹: √80·2⁻⁹ is
+// 1.7 % if the errors are independent. Sums that cancel and kinks of ReLU lose more: 3.2 % was measured.
 TEST_P(TrainedFamily, GradientsOfRoundedOperandsAreNearThoseOfF32) {
   const std::vector<float> exact = gradients_of(GetParam(), false, DType::kF32), narrow = gradients_of(GetParam(), false, DType::kBF16);
   double off = 0, all = 0;

@@ -1,4 +1,5 @@
-// Alignment of two texts, and two maps compared: against the same in double from whole rows, with what stands in one text only, and of what is the same.
+// Alignment of two texts, and comparison of two maps: against the same computation in double from
+// whole rows, including tokens that only one text has.
 #include "viewer/questions/compare.h"
 
 #include <gtest/gtest.h>
@@ -38,7 +39,7 @@ TEST(Aligned, LongStretchesThatDifferAreNotSoughtAndSaidSo) {
   EXPECT_FALSE(is_whole);
 }
 
-// The longest common subsequence by its table.
+// The length of the longest common subsequence, by its table.
 int64_t longest(const std::vector<int32_t>& a, const std::vector<int32_t>& b) {
   std::vector<std::vector<int64_t>> table(a.size() + 1, std::vector<int64_t>(b.size() + 1, 0));
   for (size_t i = a.size(); i-- > 0;) {
@@ -71,7 +72,7 @@ TEST(Aligned, FindsALongestCommonSubsequenceOfAnyTwo) {
   }
 }
 
-// Tokens of a text, each from where it begins; special ones are named.
+// The tokens of a text, each at its position; special tokens have their names.
 RunText text_of(const std::string& text, const std::vector<std::string>& tokens) {
   RunText out{.text = text};
   int64_t at = 0;
@@ -94,7 +95,7 @@ TEST(Align, OneTextOfTwoTokenizersIsAlignedByItsCharacters) {
   const Alignment found = align(one, two);
   EXPECT_EQ(found.by, Alignment::By::kOffsets);
   EXPECT_EQ(pieces_of(found.pieces),
-            (Pieces{{0, 1, 1}, {3, 9, 1}}));  // blanks at the ends are no difference; un|happy and cat|s are not guessed
+            (Pieces{{0, 1, 1}, {3, 9, 1}}));  // spaces at the ends make no difference; un|happy and cat|s are not guessed
 }
 
 TEST(Align, SpecialTokensOfOneNameAreTheSame) {
@@ -121,7 +122,7 @@ std::vector<ViewFrame> pictures(LoadedTrace& before, LoadedTrace& after, const C
   return out;
 }
 
-// ½ Σ p ln(2p/(p+q)) + ½ Σ q ln(2q/(p+q)) over the keys of both and one more.
+// ½ Σ p ln(2p/(p+q)) + ½ Σ q ln(2q/(p+q)) over the keys of both texts, with all other keys as one more.
 double naive(const std::vector<float>& was, const std::vector<float>& is, const std::vector<Aligned>& pieces) {
   std::vector<double> p, q;
   std::vector<char> in_p(was.size(), 0), in_q(is.size(), 0);
@@ -152,7 +153,7 @@ TEST(Compare, AMapAndItselfDifferInNothing) {
   const auto before = array_of<float>(frame, "before"), after = array_of<float>(frame, "after");
   ASSERT_EQ(before.size(), 90u * 90u);
   for (size_t at = 0; at < before.size(); ++at) {
-    EXPECT_EQ(std::isnan(before[at]), at % 90 > at / 90) << at;  // hidden, and nothing else
+    EXPECT_EQ(std::isnan(before[at]), at % 90 > at / 90) << at;  // NaN exactly where hidden
     EXPECT_TRUE(std::isnan(before[at]) || before[at] == after[at]) << at;
   }
   for (const float divergence : array_of<float>(frame, "divergence")) EXPECT_EQ(divergence, 0.0f);
@@ -182,7 +183,7 @@ TEST(Compare, TwoHeadsOfATraceAreThoseOfItsRowsInDouble) {
   EXPECT_NEAR(frame.header.find("mean")->number(), mean, 1e-6);
 }
 
-// The made-up words repeat; a longer text has them all, and the rest at its end.
+// The synthetic words repeat; the longer text has all of them, and the additional ones at its end.
 TEST(Compare, WhatStandsInOneTextOnlyIsHatchedAndCountsAsOneMoreKey) {
   LoadedTrace one = looked_at::loaded_of({.tokens = 60, .causal = false}), two = looked_at::loaded_of({.tokens = 70, .causal = false});
   const ViewFrame frame = pictures(one, two, {.before = {"enc", 0, 0}, .after = {"enc", 0, 0}}).at(0);
@@ -220,7 +221,7 @@ TEST(Compare, ACellOfALongMapIsTheMeanOfItsPairsAndARowsDivergenceOfItsRows) {
   const auto rows = array_of<float>(whole, "divergence");
   for (size_t r = 0; r < 100; ++r) {
     EXPECT_NEAR(rows[r], (of_rows[2 * r] + of_rows[2 * r + 1]) / 2, 1e-6f);
-    for (size_t c = 0; c < r; ++c) {  // below the diagonal: all four are seen
+    for (size_t c = 0; c < r; ++c) {  // below the diagonal: all four pairs are visible
       const size_t at = 2 * r * 200 + 2 * c;
       EXPECT_NEAR(pooled[r * 150 + c], (single[at] + single[at + 1] + single[at + 200] + single[at + 201]) / 4, 1e-6f) << r << ", " << c;
     }
@@ -233,7 +234,7 @@ TEST(Compare, ALongTextIsSampledFirstSaysSoAndStops) {
   const std::vector<ViewFrame> found = pictures(loaded, loaded, look);
   ASSERT_EQ(found.size(), 2u);
   EXPECT_EQ(found[0].header.find("badge")->string(), "sampled");
-  EXPECT_EQ(found[0].header.find("sampled_rows")->integer(), 188);  // one of each row of cells
+  EXPECT_EQ(found[0].header.find("sampled_rows")->integer(), 188);  // one row for each row of cells
   EXPECT_EQ(found[1].header.find("badge")->string(), "exact");
   std::atomic<bool> cancel{true};
   expect_refused(ErrorCode::kCancelled, "cancelled", [&] { pictures(loaded, loaded, look, {.cancel = &cancel}); });

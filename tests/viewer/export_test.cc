@@ -1,3 +1,4 @@
+// The offline page: what it contains within its budget, and exported numbers.
 #include "viewer/export.h"
 
 #include <gtest/gtest.h>
@@ -24,7 +25,7 @@ namespace {
 
 using looked_at::array_of;
 
-// SHA-256 (FIPS 180-4) in base64, as a content security policy names what it allows.
+// SHA-256 (FIPS 180-4) in base64, the form in which a content security policy lists allowed code.
 std::string sha256_base64(std::string_view text) {
   static constexpr uint32_t kRound[64] = {
       0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5, 0xd807aa98, 0x12835b01, 0x243185be,
@@ -68,7 +69,7 @@ std::string sha256_base64(std::string_view text) {
   return out;
 }
 
-// What a browser finds in the page.
+// The contents of a page as a browser would read them.
 struct ReadPage {
   Json manifest{};
   std::string html{};
@@ -230,7 +231,7 @@ TEST(OfflinePage, HoldsWhatIsNearInLayersOfAShortBand) {
   EXPECT_EQ(header.find("event")->string(), "picture");
   EXPECT_EQ(header.find("keys")->dump(), "[-40,1]");
   const std::vector<uint8_t> cells = page.array<uint8_t>("near/enc/1/3", "max");
-  const auto rows = static_cast<size_t>((1200 + 3) / 4);  // four queries a cell
+  const auto rows = static_cast<size_t>((1200 + 3) / 4);  // four queries per cell
   ASSERT_EQ(cells.size(), rows * 41);
   const LayerMap map = loaded.trace().map("enc", 1);
   const double low = header.find("codes")->find("max")->find("lo")->number(),
@@ -240,7 +241,7 @@ TEST(OfflinePage, HoldsWhatIsNearInLayersOfAShortBand) {
     for (int64_t query = 1000; query < 1004; ++query)
       most = std::max(most, map.row(3, query).weights()[static_cast<size_t>(query + offset)]);
     const double code = cells[250 * 41 + static_cast<size_t>(offset + 40)];
-    const double shown = low * std::pow(high / low, (code - 3) / 252);  // docs/viewer-api.md, codes of the logarithm
+    const double shown = low * std::pow(high / low, (code - 3) / 252);  // docs/viewer-api.md, logarithmic codes
     EXPECT_NEAR(shown, most, 0.05 * static_cast<double>(most)) << "offset " << offset;
   }
   LoadedTrace without = looked_at::loaded_of({.tokens = 1200, .causal = false});
@@ -248,7 +249,7 @@ TEST(OfflinePage, HoldsWhatIsNearInLayersOfAShortBand) {
 }
 
 TEST(OfflinePage, NamesTheCommandThatGivesTheRest) {
-  for (const int64_t tokens : {int64_t{1200}, int64_t{5200}}) {  // all weights of the latter are beyond any budget
+  for (const int64_t tokens : {int64_t{1200}, int64_t{5200}}) {  // for the longer text, all weights exceed any budget
     LoadedTrace loaded = looked_at::loaded_of({.tokens = tokens});
     const std::string live = loaded.options().command;
     const ReadPage page = page_of(loaded, {.budget_bytes = bundle_bytes() + 900'000, .most_work = 1});
@@ -267,7 +268,7 @@ TEST(OfflinePage, NamesTheCommandThatGivesTheRest) {
 }
 
 TEST(OfflinePage, KeepsQueriesAndKeysOfThePinnedHeadWhenThatIsWhatFits) {
-  // The watched rows are few; the heaviest keys of all rows would not fit, Q and K in halves do.
+  // Few rows are watched; the heaviest keys of all rows would not fit, but Q and K in 16 bits do.
   TraceOptions kept;
   kept.budget_bytes = 2'400'000;
   kept.tail = 40;
@@ -292,7 +293,7 @@ TEST(OfflinePage, KeepsQueriesAndKeysOfThePinnedHeadWhenThatIsWhatFits) {
   }
 }
 
-// What halves cannot hold, and who sees whom by segments, which the page does not know.
+// Values beyond the range of f16, and visibility by segments, which the page cannot evaluate.
 TEST(OfflinePage, KeepsNoQueriesAndKeysThatWouldGiveOtherWeights) {
   constexpr int64_t kTokens = 4000;
   const Tensor one = Tensor::zeros({1, kTokens}, DType::kI32);
@@ -337,7 +338,7 @@ TEST(OfflinePage, OfSeveralTracesHoldsEachUnderItsOwnManifest) {
 }
 
 TEST(OfflinePage, WhatAShortTraceLeavesIsForTheLongOne) {
-  // Half of the budget would not hold the weights of 600 tokens.
+  // Half of the budget would be too small for the weights of 600 tokens.
   const uint64_t budget = bundle_bytes() + 2'600'000;
   std::vector<LoadedTrace> traces = side_by_side_of({600, 12});
   ExportedPage told;
@@ -405,7 +406,7 @@ TEST(OfflinePage, InsertsTheBundleUnchangedSoThatItsHashesHold) {
     ASSERT_NE(at, std::string::npos);
     EXPECT_EQ(page.html.find(part, at + 1), std::string::npos);
     EXPECT_EQ(part.find("</script"), std::string::npos);
-    EXPECT_NE(page.html.find("'sha256-" + sha256_base64(part) + "'"), std::string::npos) << "the policy would stop the page's own code";
+    EXPECT_NE(page.html.find("'sha256-" + sha256_base64(part) + "'"), std::string::npos) << "the policy would block the page's own code";
   }
   for (const char* marker : {"<!--clearhead:title-->", "/*clearhead:style*/", "<!--clearhead:data-->", "/*clearhead:script*/"}) {
     const size_t in_bundle = viewer_bundle().script.find(marker) != std::string_view::npos;

@@ -1,4 +1,5 @@
-// Figures for print: the engine and the page draw one figure the same (web/test/figure.test.ts); and what figures of a trace hold.
+// Figures for print: the engine and the page draw the same figure identically
+// (web/test/figure.test.ts); and the contents of figures of a trace.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -121,7 +122,7 @@ TEST(Figures, OfATraceHoldTheirTokensAndWhatMakesThemAgain) {
   }
 }
 
-// The number that a legend prints, as a weight: "≤ 0.01 %" is 0.0001.
+// The number in a legend's label, as a weight: "≤ 0.01 %" is 0.0001.
 double number_in(const std::string& text) { return std::stod(text.substr(text.find_first_of("0123456789"))) / 100; }
 
 std::vector<Legend> legends_of(const Figure& figure) {
@@ -181,7 +182,7 @@ TEST(Figures, OfSeveralHeadsHaveABarForEach) {
   EXPECT_EQ(lines[1].name, "L0.H1");
   const Figure read = figure_of(loaded, "v=read&h=1.2,0.1&q=9");
   EXPECT_EQ(std::get<Words>(read.parts.at(0)).bars.size(), 2u);
-  EXPECT_EQ(legends_of(figure_of(loaded, "v=atlas&q=9&k=3")).size(), 2u) << "maps, and the mass that shades names";
+  EXPECT_EQ(legends_of(figure_of(loaded, "v=atlas&q=9&k=3")).size(), 2u) << "one for the maps and one for the mass that shades the names";
   EXPECT_EQ(legends_of(figure_of(loaded, "v=atlas")).size(), 1u);
 }
 
@@ -290,7 +291,7 @@ TEST(PostedDrawings, OfAnythingElseAreRefusedByName) {
   EXPECT_EQ(message(none, {.pixels = 1}), "api/pdf: \"marks[4].width\": a picture of 2 x 1 pixels; expected 1 to 1 in all");
 }
 
-// Skips where librsvg is not installed.
+// Skips if librsvg is not installed.
 class Pdf : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -308,7 +309,7 @@ TEST_F(Pdf, HasOnePageOfTheFiguresSizeAndItsText) {
   EXPECT_EQ(bytes.substr(0, 5), "%PDF-");
   EXPECT_NE(bytes.find("/MediaBox [ 0 0 238"), std::string::npos);
   EXPECT_NE(bytes.find("(known answers"), std::string::npos);
-  EXPECT_NE(bytes.find("/Font"), std::string::npos) << "text became paths";
+  EXPECT_NE(bytes.find("/Font"), std::string::npos) << "text must not be converted to paths";
   EXPECT_NE(bytes.find("/Count 1"), std::string::npos);
 }
 
@@ -340,7 +341,7 @@ TEST_F(Pdf, ThatTakesTooLongOrIsCancelledSaysSo) {
 TEST_F(Pdf, HoldsAPictureOfTheMostPixels) {
   const PostedLimits limits;
   Pixels noise{.area = {0, 0, 100, 100}, .width = 2000, .height = limits.pixels / 2000};
-  uint32_t state = 1;  // noise does not become smaller in a PNG
+  uint32_t state = 1;  // noise does not compress in a PNG
   for (int64_t i = 0; i < 3 * limits.pixels; ++i) noise.rgb.push_back(static_cast<uint8_t>((state = state * 1664525 + 1013904223) >> 24));
   EXPECT_GT(pdf({.width = 100, .height = 100, .marks = {noise}}).size(), static_cast<size_t>(2 * limits.pixels));
 }

@@ -1,3 +1,4 @@
+// ViewFrame: its binary and JSON forms, and conversion of numbers.
 #include "viewer/frame.h"
 
 #include <gtest/gtest.h>
@@ -90,7 +91,7 @@ TEST(HalfFloats, KeepEveryHalfAndRoundToTheNearest) {
     if (std::isnan(value)) continue;
     ASSERT_EQ(f32_to_f16(value), half) << value;
   }
-  EXPECT_EQ(f32_to_f16(1.0f + 0x1p-11f), f32_to_f16(1.0f));  // a tie goes to even
+  EXPECT_EQ(f32_to_f16(1.0f + 0x1p-11f), f32_to_f16(1.0f));  // a tie rounds to even
   EXPECT_EQ(f32_to_f16(1.0f + 3 * 0x1p-11f), f32_to_f16(1.0f + 0x1p-9f));
   EXPECT_EQ(f32_to_f16(65'519.0f), 0x7BFF);
   EXPECT_EQ(f32_to_f16(65'520.0f), 0x7C00);

@@ -1,3 +1,4 @@
+// Thumbnails of heads against the pooled rows that the page requests.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -21,7 +22,7 @@ LoadedTrace made(int64_t back) {
   return looked_at::loaded_of({.causal = false, .trace = {.gradients_of = "class \"positive\""}, .spec = spec});
 }
 
-// Rows as the page asks for them, one by one.
+// Rows as the page requests them, one by one.
 std::vector<std::vector<float>> rows_of(LoadedTrace& loaded, const HeadLook& at) {
   std::vector<std::vector<float>> rows;
   LineLook look{.at = at, .values = {0, LineLook::kAll}};
@@ -52,9 +53,9 @@ TEST(HeadPictures, AreTheRowsPooledUnderEveryKindAndSinkRule) {
       ASSERT_EQ(head.columns, back > 0 ? 24 : 64);
       EXPECT_EQ(head.offsets.size(), back > 0 ? 24 : 0);
       const auto rows = rows_of(loaded, at);
-      // What sinks leave is 1 − their mass here, and the sum of the rest in a row.
+      // The mass without sinks is computed here as 1 − their mass, in a row as the sum of the other weights.
       const double bound = sink == SinkRule::kRenormalise ? 5e-3 : 2e-6;
-      const double of_sums = is_gradient(weight) ? 2e-6 : 0;  // ∂y/∂P is a sum whose order follows the block's size
+      const double of_sums = is_gradient(weight) ? 2e-6 : 0;  // ∂y/∂P is a sum whose order depends on the block size
       std::vector<float> expected(head.cells.size(), 0);
       double sum = 0;
       for (int64_t i = 0; i < 300; ++i) {

@@ -1,5 +1,5 @@
-// Traces whose numbers lie. Valid files of each kind, one number of their metadata changed at a time to each edge: what loads can be looked at, by everything that
-// looks. Out-of-bounds accesses show under ASan, overflows under UBSan.
+// Traces with wrong numbers: valid files of each kind, with one number of their metadata at a time set to each extreme value. A trace that
+// loads can be used by every request. ASan shows out-of-bounds accesses, UBSan overflows.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -109,7 +109,7 @@ std::vector<Trace> valid_traces() {
   TraceOptions few{.budget_bytes = 68000, .tail = 3, .statistics_in_run = true};
   few.rows = {{1, 3}};
   out.push_back(trace_of(plan_of(kTokens), {}, {.statistics_in_run = true}));
-  out.push_back(trace_of(plan_of(kTokens), {.topology = causal()}, few));  // watched rows, statistics of all
+  out.push_back(trace_of(plan_of(kTokens), {.topology = causal()}, few));  // watched rows, statistics of all rows
   out.push_back(windowed());
   out.push_back(of_a_part());
   out.push_back(generated());
@@ -117,7 +117,7 @@ std::vector<Trace> valid_traces() {
   return out;
 }
 
-// Everything that looks. Errors are answers. Returns whether it loads.
+// Makes every request. Errors are valid results. Returns whether the trace loads.
 bool look(const std::string& path) {
   std::shared_ptr<const Trace> trace;
   try {

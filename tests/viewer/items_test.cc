@@ -1,4 +1,4 @@
-// What the page is told of queries and keys that are no tokens.
+// What the page receives about queries and keys that are not tokens.
 #include <gtest/gtest.h>
 
 #include <cstring>

@@ -1,4 +1,4 @@
-// Traces to look at: random Q and K of a small decoder over made-up words, with norms, sharp enough that keys stand out.
+// Traces for the viewer's tests: random Q and K of a small decoder over synthetic words, with norms, sharp enough that some keys stand out.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -24,9 +24,9 @@ struct Options {
   bool causal = true;
   TraceOptions trace{};
   bool norms = true;
-  std::string word = "";  ///< instead of the made-up words
+  std::string word = "";  ///< a word to use for every token, if not empty
   AttentionSpec spec{};
-  float keys_times = 1;  ///< keys by so much larger, queries smaller
+  float keys_times = 1;  ///< multiplies keys and divides queries
 };
 
 inline RunPlan plan_of(const Options& options) {
@@ -57,7 +57,7 @@ inline RunPlan plan_of(const Options& options) {
   return plan;
 }
 
-/// The first key draws every query a little: an attention sink.
+/// The first key gets some weight from every query: an attention sink.
 inline Tensor keys_with_sink(Shape shape, uint32_t seed, const Tensor& q) {
   Tensor k = random_tensor(shape, seed, 1.5f);
   float* values = k.mutable_data<float>();
@@ -75,7 +75,7 @@ inline Trace trace_of(const Options& options) {
     const uint32_t seed = static_cast<uint32_t>(layer) * 10;
     Tensor q = random_tensor({1, kHeads, options.tokens, kWidth}, seed + 1, 1.2f);
     float* values = q.mutable_data<float>();
-    for (int64_t i = 0; i < q.numel(); i += kWidth) values[i] = std::abs(values[i]) + 1.0f;  // what the sink answers to
+    for (int64_t i = 0; i < q.numel(); i += kWidth) values[i] = std::abs(values[i]) + 1.0f;  // the channel that the sink's key responds to
     Tensor k = keys_with_sink({1, kKeyHeads, options.tokens, kWidth}, seed + 2, q);
     for (int64_t i = 0; i < k.numel(); ++i) k.mutable_data<float>()[i] *= options.keys_times;
     for (int64_t i = 0; i < q.numel(); ++i) values[i] /= options.keys_times;

@@ -1,4 +1,5 @@
-// Maps about the diagonal (api/tile and api/overview with axes=offset) show the weights of the map, sheared, and thumbnails of banded layers do.
+// Maps around the diagonal (api/tile and api/overview with axes=offset) contain the weights of the map, sheared; so do thumbnails of layers
+// with a short band.
 #include <gtest/gtest.h>
 
 #include <cmath>

@@ -1,3 +1,4 @@
+// Parsing of query parameters, of the page's state, and of sizes.
 #include "viewer/parameters.h"
 
 #include <gtest/gtest.h>
@@ -60,7 +61,7 @@ TEST(ViewState, ReadsThePagesOwnAddress) {
   EXPECT_EQ(state.keys[0].end, 340);
   EXPECT_EQ(state.direction, "in");
   EXPECT_EQ(state.rectangle, (std::vector<int64_t>{0, 10, 4096, 200}));
-  EXPECT_EQ(refusal([] { parse_state("h=5"); }), "") << "a head without a layer is left out, as the page does";
+  EXPECT_EQ(refusal([] { parse_state("h=5"); }), "") << "a head without a layer is ignored, as on the page";
   EXPECT_EQ(refusal([] { parse_state("h=a.b"); }).substr(0, 2), "h:");
 }
 

@@ -1,3 +1,4 @@
+// The viewer's requests: their answers against the map's rows, weights and statistics.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -286,7 +287,7 @@ TEST(LoadedTrace, RemembersTheStatisticsOfHeadsThatWereAskedFor) {
   EXPECT_EQ(loaded.find_statistics("dec", 1, 2), nullptr);
   const HeadStatistics& found = questions::head_statistics(loaded, "dec", 1, 2, {});
   EXPECT_EQ(found.scores.head, 2);
-  EXPECT_EQ(loaded.find_statistics("", 1, 2), &found) << "an empty name is the main family's";
+  EXPECT_EQ(loaded.find_statistics("", 1, 2), &found) << "an empty name means the main family";
   EXPECT_EQ(loaded.find_statistics("dec", 1, 3), nullptr);
 }
 
@@ -400,7 +401,7 @@ TEST(Questions, GradientsOfAnAnswerAreLookedAtAsWeightsAre) {
 
 TEST(Questions, VerifyFindsAWeightThatIsWrong) {
   Trace trace = looked_at::trace_of({});
-  // The row statistics of what is shown are off by a thousandth; Q and K are as they were.
+  // The recorded row statistics are off by a thousandth; Q and K are unchanged.
   Tensor l = trace.map("dec", 0).frames()[0].record.rows.l;
   for (int64_t i = 0; i < l.numel(); ++i) l.mutable_data<float>()[i] *= 1.001f;
   LoadedTrace loaded(std::make_shared<const Trace>(std::move(trace)), {});
@@ -450,7 +451,7 @@ TEST(Questions, CancelledLooksStop) {
   const std::atomic<bool> cancel{true};
   try {
     questions::overview(loaded, {"dec", 0, 0}, std::nullopt, [](const ViewFrame&) {}, {.cancel = &cancel});
-    FAIL() << "a cancelled look went on";
+    FAIL() << "a cancelled request completed";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kCancelled);
   }
@@ -490,7 +491,7 @@ TEST(Questions, SaysOfEveryLayerWhichBandOfKeysAQuerySees) {
   };
   EXPECT_EQ(bands({.topology = window(7, 2)}), "[[7,2],[7,2]]");
   EXPECT_EQ(bands({.topology = causal(7)}), "[[7,0],[7,0]]");
-  EXPECT_EQ(bands({.topology = causal()}), "[null,null]") << "no band: a query sees all before it";
+  EXPECT_EQ(bands({.topology = causal()}), "[null,null]") << "no band: a query sees all keys before it";
   EXPECT_EQ(bands({}), "[null,null]");
 }
 

@@ -1,4 +1,4 @@
-// The server over real sockets: who may ask, what comes back, what is cancelled.
+// The server over real sockets: authorisation, answers, cancellation.
 #include "viewer/server.h"
 
 #include <arpa/inet.h>
@@ -26,7 +26,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// A connection that says what it is told to, byte for byte.
+// A connection that sends given bytes unchanged.
 class Connection {
  public:
   explicit Connection(int port) : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
@@ -39,7 +39,7 @@ class Connection {
   ~Connection() { close(); }
   bool connected() const { return connected_; }
   void say(const std::string& text) { EXPECT_TRUE(try_to_say(text)); }
-  // False: the other side has ended.
+  // Returns false if the server has closed the connection.
   bool try_to_say(const std::string& text) {
     return ::send(socket_, text.data(), text.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(text.size());
   }
@@ -103,14 +103,14 @@ class ServerTest : public ::testing::Test {
     connection.say(request);
     return split(connection.hear_all());
   }
-  /// Expects an answer within ten seconds, so that a server which waits for other connections is found out on a busy machine, too.
+  /// Expects an answer within ten seconds, so that a server that waits for other connections is detected even on a busy machine.
   void expect_answer(const std::string& target) const {
     Connection connection(server_.port());
     connection.say("GET " + target + " HTTP/1.1\r\nConnection: close\r\nHost: " + host() + "\r\n" + cookie() + "\r\n");
     ASSERT_TRUE(connection.is_answered_within(10s)) << target;
     EXPECT_EQ(split(connection.hear_all()).status, 200) << target;
   }
-  /// With everything that admits it, unless told otherwise.
+  /// Sends all credentials by default.
   Answer get(const std::string& target, const std::string& headers) const {
     return raw("GET " + target + " HTTP/1.1\r\nConnection: close\r\n" + headers + "\r\n");
   }
@@ -135,7 +135,7 @@ class ServerTest : public ::testing::Test {
   std::thread thread_;
 };
 
-// Three checkpoints of a run, told apart by their scale.
+// Three checkpoints of a run, distinguished by their scale.
 class SteppedServerTest : public ServerTest {
  protected:
   SteppedServerTest() : ServerTest(steps()) {}
@@ -183,7 +183,7 @@ class DrawingServerTest : public ServerTest {
   std::shared_ptr<Gate> gate_;
 };
 
-// A trace in a file, which others may cut.
+// A trace in a file that other programs may truncate.
 class FileServerTest : public ServerTest {
  protected:
   FileServerTest() : ServerTest(saved()) {}
@@ -355,7 +355,7 @@ TEST_F(ServerTest, ABodyOverTheLimitIsRefused) {
   EXPECT_EQ(answer.status, 413);
 }
 
-// Whoever has no token: connections that say little or nothing, slowly.
+// Clients without a token: connections that send little or nothing, slowly.
 TEST_F(ServerTest, TheOwnerIsAnsweredWhileOthersSaySlowlyOrNothing) {
   std::vector<std::unique_ptr<Connection>> others;
   for (int i = 0; i < 600; ++i) {
@@ -364,12 +364,12 @@ TEST_F(ServerTest, TheOwnerIsAnsweredWhileOthersSaySlowlyOrNothing) {
     if (i % 3 == 2) others.back()->try_to_say("POST /api/mass HTTP/1.1\r\nHost: " + host() + "\r\nContent-Length: 100\r\nX: ");
   }
   for (int again = 0; again < 5; ++again) {
-    expect_answer("/api/info");  // 600 connections of 5 s each would keep all threads busy for minutes
+    expect_answer("/api/info");  // 600 connections of 5 s each would block all threads for minutes
     for (size_t i = 1; i < others.size(); i += 3) others[i]->try_to_say("X-More: 1\r\n");
   }
 }
 
-// A head is whole, a body is promised and does not come: the answer is there without it.
+// The header is complete, but the announced body does not come: the server answers without it.
 TEST_F(ServerTest, TheOwnerIsAnsweredWhileOthersKeepTheirBodies) {
   std::vector<std::unique_ptr<Connection>> others;
   for (int i = 0; i < 120; ++i) {
@@ -468,7 +468,7 @@ TEST_F(ServerTest, HeadsThatDoNotEndAreRefused) {
 }
 
 TEST_F(ServerTest, ARequestThatIsNotWholeInTimeEnds) {
-  constexpr int kLines = 100;  // in 20 s; the server waits 5 s
+  constexpr int kLines = 100;  // over 20 s; the server waits 5 s
   Connection connection(server_.port());
   connection.say("GET / HTTP/1.1\r\n");
   std::atomic<bool> done{false};
@@ -485,7 +485,7 @@ TEST_F(ServerTest, ARequestThatIsNotWholeInTimeEnds) {
 TEST_F(ServerTest, AConnectionAsksManyTimes) {
   Connection connection(server_.port());
   const std::string ask = "GET /api/segments?side=0 HTTP/1.1\r\nHost: " + host() + "\r\n" + cookie() + "\r\n";
-  for (int again = 0; again < 200; ++again) connection.say(ask);  // without waiting
+  for (int again = 0; again < 200; ++again) connection.say(ask);  // without waiting for answers
   connection.say("GET /api/segments?side=0 HTTP/1.1\r\nConnection: close\r\nHost: " + host() + "\r\n" + cookie() + "\r\n");
   const std::string all = connection.hear_all();
   int answers = 0;
@@ -493,7 +493,7 @@ TEST_F(ServerTest, AConnectionAsksManyTimes) {
   EXPECT_EQ(answers, 201);
 }
 
-// A refused body is no next request.
+// The body of a refused request is not read as the next request.
 TEST_F(ServerTest, ABodyThatIsNotReadIsNotARequest) {
   const std::string inner = "GET /app.js HTTP/1.1\r\nConnection: close\r\nHost: " + host() + "\r\n" + cookie() + "\r\n";
   Connection connection(server_.port());
@@ -621,7 +621,7 @@ TEST(Engine, ANewerQuestionOfASlotCancelsTheOlderOne) {
   other->number = 9;
   engine.post(other);
   std::this_thread::sleep_for(20ms);
-  EXPECT_FALSE(stopped) << "another slot is none of its business";
+  EXPECT_FALSE(stopped) << "a job of another slot must not be cancelled";
   auto next = job_that(Job::Kind::kShort, [&](Job& job) {
     newer = !job.cancelled();
     return true;

@@ -1,4 +1,5 @@
-// Traces together. A watched run's folder: which files are its steps, in which order, and what is refused; and traces of any texts, side by side.
+// Several traces together: which files of a watched run's folder are its steps, their order, and
+// what is refused; and traces of any texts side by side.
 #include "viewer/together.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// What requests to explain and to edit are refused for.
+// Errors of requests to explain and to edit.
 #include "viewer/questions/what_if.h"
 
 #include <gtest/gtest.h>
@@ -36,7 +36,7 @@ TEST(Explaining, ATraceWithoutAModelIsRefusedWithTheCommand) {
   }
 }
 
-// The viewer asks as the command line and Python do: words of several tokens as a whole, over every token of the text.
+// The viewer explains the same target as the command line and Python: an answer of several tokens as a whole, over every token of the text.
 TEST(Explaining, AnAnswerOfSeveralTokensIsTheOneThatIsAskedElsewhere) {
   const std::string text = "It was a dark and stormy";
   const std::shared_ptr<const Model> model = load(std::string(CLEARHEAD_SOURCE_DIR) + "/models/book", {.gradients = true});
