@@ -67,7 +67,7 @@ ONE_FILE_ONLY = {  # pattern → the files that may contain it
     r"#include <sndfile\.h>": {"src/io/sound.cc"},
     r"#include <CLI/": None,  # only in cli/
 }
-PAGE = ROOT / "src/viewer/web/src"
+PAGE = ROOT / "web/src"
 QUOTED_BY = {"readme": ["README.md", "README.zh-CN.md"]}  # mark in an example → documents; any other mark is the path of a document
 findings = []
 
@@ -261,7 +261,7 @@ def check_dead_files(names):
     texts = {}
     for name in names:
         path = ROOT / name
-        if path.exists() and not name.startswith(("tests/goldens/", "src/viewer/web/dist/", "models/")) and path.suffix not in (".svg", ".png"):
+        if path.exists() and not name.startswith(("tests/goldens/", "web/dist/", "models/")) and path.suffix not in (".svg", ".png"):
             texts[name] = path.read_text(encoding="utf-8", errors="replace")
     included = set()
     for name, text in texts.items():

@@ -5,7 +5,7 @@ import { deflateSync } from 'node:zlib';
 import { encode, frame, toHalf } from './frame.mjs';
 import { levelOf } from './server.mjs';
 
-const dist = (name) => readFileSync(new URL(`../../../src/viewer/web/dist/${name}`, import.meta.url), 'utf8');
+const dist = (name) => readFileSync(new URL(`../../../web/dist/${name}`, import.meta.url), 'utf8');
 
 const missing = (feature, code = 'not-in-page') => ({
   feature,

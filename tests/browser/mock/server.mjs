@@ -9,7 +9,7 @@ import { Model } from './model.mjs';
 import { encode, frame, prefixed } from './frame.mjs';
 import { prose, tokenize } from './text.mjs';
 
-const kDist = new URL('../../../src/viewer/web/dist/', import.meta.url);
+const kDist = new URL('../../../web/dist/', import.meta.url);
 export const kScores = ['previous', 'first', 'self', 'local', 'delimiter', 'duplicate', 'induction', 'retrieval', 'broad', 'distance'];
 
 /** Which scores a thumbnail names: the engine's order is its own affair, this one is by size. */

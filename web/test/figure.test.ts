@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { type Drawing, fitted, hasPictures, svg, textWidth, tikz } from '../src/figure/drawing';
 import { type Figure, draw, kWidths } from '../src/figure/figure';
 
-const kGoldens = new URL('../../../../tests/goldens/figures/', import.meta.url);
+const kGoldens = new URL('../../tests/goldens/figures/', import.meta.url);
 const noPictures = (): string => {
   throw new Error('this figure has no picture');
 };

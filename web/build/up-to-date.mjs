@@ -14,7 +14,7 @@ execFileSync(process.execPath, ['build/offline.mjs'], { cwd, env: { ...process.e
 const stale = files.filter((name) => !readFileSync(new URL(`.check/${name}`, root)).equals(readFileSync(new URL(`dist/${name}`, root))));
 rmSync(new URL('.check/', root), { recursive: true });
 if (stale.length) {
-  process.stderr.write(`dist/ is older than the sources (${stale.join(', ')}): run npm run build in src/viewer/web and commit dist/\n`);
+  process.stderr.write(`dist/ is older than the sources (${stale.join(', ')}): run npm run build in web/ and commit dist/\n`);
   process.exit(1);
 }
 const size = files.slice(0, 2).reduce((sum, name) => sum + gzipSync(readFileSync(new URL(`dist/${name}`, root))).length, 0);
