@@ -17,7 +17,7 @@ export interface Shown {
   preview: boolean; // the line of what is under the pointer, not of the state
 }
 
-export interface FocusEvents {
+interface FocusEvents {
   front(shown: Shown | null): void;
   pins(lines: readonly (Line | null)[]): void; // one line per pinned head
   fail(error: Error): void;

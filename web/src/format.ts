@@ -69,17 +69,6 @@ export function power(value: number, digits: number): string {
   return `${mantissa}·10${superscript(Number(exponent))}`;
 }
 
-export function bytes(count: number): string {
-  const units = ['B', 'KB', 'MB', 'GB'];
-  let value = count;
-  let unit = 0;
-  while (value >= 1000 && unit < units.length - 1) {
-    value /= 1000;
-    unit++;
-  }
-  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)}${kThin}${units[unit]}`;
-}
-
 export const head = (at: { layer: number; head: number }): string => `L${at.layer}.H${at.head}`;
 
 function superscript(n: number): string {

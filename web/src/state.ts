@@ -218,7 +218,7 @@ export function formatState(state: State): string {
 
 const escapeValue = (value: string): string => encodeURIComponent(value).replace(/%2C/gi, ',');
 
-export type Listener = (state: State, before: State) => void;
+type Listener = (state: State, before: State) => void;
 
 /** Holds the state, notifies listeners and keeps the URL in sync. */
 export class Store {

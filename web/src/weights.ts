@@ -108,14 +108,3 @@ export function applySinkRule(
   for (const s of sinks) if (s < out.length) out[s] = 0;
   return { values: out, sinkMass };
 }
-
-/** The largest value in each of `bins` equal parts (boundaries rounded down). */
-export function profile(values: ArrayLike<number>, bins: number): Float32Array {
-  const out = new Float32Array(bins);
-  const n = values.length;
-  for (let b = 0; b < bins; b++) {
-    const end = Math.max(Math.floor(((b + 1) * n) / bins), Math.floor((b * n) / bins) + 1);
-    for (let i = Math.floor((b * n) / bins); i < end && i < n; i++) if (values[i] > out[b]) out[b] = values[i];
-  }
-  return out;
-}

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { bytes, cell, head, power, score, share, shortShare, weight, whole } from '../src/format';
+import { cell, head, power, score, share, shortShare, weight, whole } from '../src/format';
 
 const plain = (text: string): string => text.replace(/[\u202f\u2009]/g, ' ');
 
@@ -38,6 +38,5 @@ describe('numbers', () => {
     expect(score(null)).toBe('–');
     expect(score(0.984)).toBe('0.98');
     expect(power(3.14e-8, 2)).toBe('3.1·10⁻⁸');
-    expect(plain(bytes(19_400_000))).toBe('19.4 MB');
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { applySinkRule, intensity, largest, profile, sumSpans, topK, topWords, wordAround, wordSpans } from '../src/weights';
+import { applySinkRule, intensity, largest, sumSpans, topK, topWords, wordAround, wordSpans } from '../src/weights';
 
 describe('top-k', () => {
   it('orders by weight, ties to the earlier item, and agrees with a sort', () => {
@@ -53,8 +53,5 @@ describe('sinks and scales', () => {
     expect(intensity(0.25, 1, 'sqrt')).toBe(0.5);
     expect(intensity(0.01, 1, 'log')).toBeCloseTo(0.5);
     expect(intensity(1e-9, 1, 'log')).toBe(0);
-  });
-  it('profiles by the floor rule and loses no peak', () => {
-    expect([...profile([0, 1, 0, 0, 5, 0, 2], 3)]).toEqual([1, 0, 5]);
   });
 });

@@ -87,7 +87,7 @@ function manifestOf(mock, tier, { pinned = [[0, 0]], watched = [], state = null,
   };
 }
 
-function addStats({ model, ...mock }, add) {
+function addStats({ model }, add) {
   const bins = Math.min(64, model.n);
   const received = new Float32Array(model.layers * model.heads * bins);
   add('stats/enc', frame({}, { received }, { received: [model.layers, model.heads, bins] }));

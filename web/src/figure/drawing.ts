@@ -15,7 +15,7 @@ export interface Area {
   height: number;
 }
 
-export type Anchor = 'start' | 'middle' | 'end';
+type Anchor = 'start' | 'middle' | 'end';
 
 export interface Text {
   x: number; // position of the anchor on the base line

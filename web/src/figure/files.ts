@@ -16,7 +16,7 @@ export interface SavedFile {
 }
 
 /** Adds the caption: what is shown, the model and heads, and the rules for weights, scale and sinks. */
-export function figureOf(ctx: Context, { parts, says, badge, rules: own }: Exported): Figure {
+function figureOf(ctx: Context, { parts, says, badge, rules: own }: Exported): Figure {
   const { t, info, store, family } = ctx;
   const state = store.now;
   const heads = state.view === 'atlas' ? '' : state.heads.map(headName).join(' ');

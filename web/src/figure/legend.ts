@@ -14,7 +14,7 @@ export interface Legend {
 }
 
 /** Returns the mark that fills an area of a bar; t is its position, 0…1. */
-export type Swatch = (area: Area, t: number) => Mark;
+type Swatch = (area: Area, t: number) => Mark;
 export const swatch =
   (colour: (t: number) => Rgb): Swatch =>
   (area, t) => ({ kind: 'box', area, fill: colour(t) });

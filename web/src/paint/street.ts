@@ -15,11 +15,6 @@ export interface Layer {
   cellAcross: number;
 }
 
-export interface AxisLabel {
-  at: number; // id
-  text: string;
-}
-
 export interface Street {
   queries: number;
   keys: number;

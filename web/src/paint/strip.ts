@@ -3,7 +3,7 @@
 
 import { type Rgb, type Theme, css, mix, shade } from './ramp';
 
-export interface Strip {
+interface Strip {
   length: number; // of the text, in UTF-16 units
   bands: readonly { from: number; to: number }[];
   profile: Float32Array | null; // intensities 0…1, top to bottom

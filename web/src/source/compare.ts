@@ -66,7 +66,7 @@ function sharedOf(was: Held, is: Held, places: Places): { keys: Shared; rows: Sh
   };
 }
 
-export const divergenceOfRow = (was: Matrix, is: Matrix, keys: Shared, b: number, a: number): number =>
+const divergenceOfRow = (was: Matrix, is: Matrix, keys: Shared, b: number, a: number): number =>
   jensenShannon(sharedRow(was, b, keys.before), sharedRow(is, a, keys.after));
 
 /** Mean divergence over the shared rows; NaN if there is none. */

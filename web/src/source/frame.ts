@@ -19,7 +19,7 @@ export interface Frame<Header> {
 
 const kMagic = 0x31464843; // "CHF1", little-endian
 
-export class FrameError extends Error {}
+class FrameError extends Error {}
 
 export function decodeFrame<Header>(buffer: ArrayBuffer): Frame<Header> {
   const view = new DataView(buffer);

@@ -9,7 +9,6 @@ import {
   type Cells,
   type CompareRequest,
   type Compared,
-  type ExportKind,
   type HeadId,
   type Holding,
   type Info,
@@ -26,7 +25,6 @@ import {
   type Source,
   type Span,
   type TextData,
-  type VerifyRequest,
   type VerifyResult,
   type Versus,
   type WeightKind,
@@ -119,7 +117,7 @@ export class OfflineSource implements Source {
     return this.held.mass(family, rows, keys, weight, sink);
   }
 
-  verify(_request: VerifyRequest): Promise<VerifyResult> {
+  verify(): Promise<VerifyResult> {
     return Promise.reject(this.held.absent('verify'));
   }
 
@@ -167,7 +165,7 @@ export class OfflineSource implements Source {
     if (!signal.aborted) take(found);
   }
 
-  export(_kind: ExportKind): Promise<{ blob: Blob; name: string }> {
+  export(): Promise<{ blob: Blob; name: string }> {
     return Promise.reject(this.held.absent('export'));
   }
 

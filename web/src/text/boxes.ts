@@ -36,7 +36,7 @@ export function boxesOf(model: TextModel, tokens: Span): Box[] {
 }
 
 /** breaks[i] = 1 if a grapheme begins at i (or the text ends). Printable ASCII needs no segmenter. */
-export function graphemeBreaks(text: string): Uint8Array {
+function graphemeBreaks(text: string): Uint8Array {
   const breaks = new Uint8Array(text.length + 1);
   breaks[text.length] = 1;
   if (/^[\x20-\x7e\n]*$/.test(text)) return breaks.fill(1);

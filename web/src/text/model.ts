@@ -6,7 +6,7 @@
 
 import type { Items, Segment, Span, TextData } from '../source/source';
 
-export interface Block {
+interface Block {
   tokens: Span;
   begin: number; // UTF-16 offset; the blocks tile the string
   end: number;
@@ -164,7 +164,7 @@ export function cutAtCharacter(text: string, length: number): string {
   return text.slice(0, code >= 0xd800 && code < 0xdc00 ? length - 1 : length);
 }
 
-export interface ByteIndex {
+interface ByteIndex {
   floor(byte: number): number; // UTF-16 index of the character the byte is in
   ceil(byte: number): number; // UTF-16 index after that character, or of the boundary itself
 }

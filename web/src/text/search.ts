@@ -3,7 +3,7 @@
 import type { HeadId, Span } from '../source/source';
 import type { TextModel } from './model';
 
-export type Query =
+type Query =
   | { kind: 'none' }
   | { kind: 'text'; text: string }
   | { kind: 'regex'; source: string }
@@ -12,7 +12,7 @@ export type Query =
   | { kind: 'segment'; name: string }
   | { kind: 'bad'; reason: string };
 
-export const kMostHits = 5000;
+const kMostHits = 5000;
 const kMostMilliseconds = 400;
 
 export function parseQuery(input: string): Query {

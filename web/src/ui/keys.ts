@@ -8,7 +8,7 @@ import type { Answers } from '../views/read/answers';
 import type { ReadView } from '../views/read/read';
 import type { Actions } from './topbar';
 
-export interface KeyTargets {
+interface KeyTargets {
   read: ReadView;
   answers: Answers;
   search(): void;

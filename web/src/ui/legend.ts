@@ -21,7 +21,7 @@ const kStops = 12;
 const kDecades = 4; // decades of the logarithmic scale (weights.ts)
 
 /** The value whose colour is at position 0…1 of the bar: the inverse of `intensity` in weights.ts. */
-export function valueAt(t: number, { most, scale }: Pick<Legend, 'most' | 'scale'>): number {
+function valueAt(t: number, { most, scale }: Pick<Legend, 'most' | 'scale'>): number {
   if (scale === 'linear') return most * t;
   if (scale === 'sqrt') return most * t * t;
   return most * 10 ** (kDecades * (t - 1));

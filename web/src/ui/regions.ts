@@ -4,7 +4,7 @@
 import type { Strings } from '../strings';
 import { h } from './dom';
 
-export interface Panels {
+interface Panels {
   atlas: HTMLElement;
   text: HTMLElement;
   lines: HTMLElement;

@@ -57,23 +57,6 @@ export class TopBar implements View {
     this.views.classList.add('views');
     this.pins.setAttribute('aria-label', t('pins.label'));
     this.words = h('input', { type: 'checkbox', 'data-testid': 'words', onchange: () => store.set({ words: this.words.checked }, 'push') });
-    const action = (name: Icon, key: string, run: () => void, feature: Feature | null, text = false): HTMLButtonElement => {
-      const reason = feature ? absent(ctx, feature) : null;
-      return h(
-        'button',
-        {
-          type: 'button',
-          class: 'action',
-          title: reason ?? t(`${key}.title`),
-          disabled: Boolean(reason),
-          'data-action': key,
-          'aria-label': t(key),
-          onclick: run,
-        },
-        icon(name),
-        text ? h('span', { class: 'action-label' }, t(key)) : null,
-      );
-    };
     const runnable = info.can_run ? null : ('run' as const);
     this.name = h('h1', { class: info.traces.length > 1 ? 'visually-hidden' : '' }); // the list of traces shows the names
     this.model = h('div', { class: 'model' }, this.name, this.traces(actions), this.families(actions), this.summary);
@@ -86,18 +69,18 @@ export class TopBar implements View {
         { class: 'bar-row' },
         iconButton('panel', t('atlas.toggle'), actions.toggleAtlas),
         brand(),
-        hasGallery(info) ? action('grid', 'gallery', actions.gallery, null, true) : null,
+        hasGallery(info) ? this.action('grid', 'gallery', actions.gallery, null, true) : null,
         this.model,
         search,
         h(
           'div',
           { class: 'actions' },
-          action('run', 'run', actions.runDialog, runnable, true),
-          action('verify', 'verify', actions.verify, 'verify', true),
-          action('link', 'link', actions.copyLink, null),
-          action('export', 'export', actions.exportDialog, null),
+          this.action('run', 'run', actions.runDialog, runnable, true),
+          this.action('verify', 'verify', actions.verify, 'verify', true),
+          this.action('link', 'link', actions.copyLink, null),
+          this.action('export', 'export', actions.exportDialog, null),
           languageButton(t, actions.language),
-          action('help', 'help', actions.help, null),
+          this.action('help', 'help', actions.help, null),
         ),
       ),
       h(
@@ -165,6 +148,26 @@ export class TopBar implements View {
             : null,
         ),
       ),
+    );
+  }
+
+  /** A button; disabled, with the reason as its tooltip, if the source lacks `feature`. */
+  private action(name: Icon, key: string, run: () => void, feature: Feature | null, text = false): HTMLButtonElement {
+    const { t } = this.ctx;
+    const reason = feature ? absent(this.ctx, feature) : null;
+    return h(
+      'button',
+      {
+        type: 'button',
+        class: 'action',
+        title: reason ?? t(`${key}.title`),
+        disabled: Boolean(reason),
+        'data-action': key,
+        'aria-label': t(key),
+        onclick: run,
+      },
+      icon(name),
+      text ? h('span', { class: 'action-label' }, t(key)) : null,
     );
   }
 

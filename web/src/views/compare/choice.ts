@@ -9,7 +9,7 @@ import type { State } from '../../state';
 export type Choice = { kind: 'head' } | { kind: 'trace'; step: number } | { kind: 'edit' };
 export type NamedHead = HeadId & { family: string };
 
-export interface Other {
+interface Other {
   step: number;
   name: string; // the model of a trace and the beginning of its text, or the number of a checkpoint
 }

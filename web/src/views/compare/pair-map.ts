@@ -99,14 +99,14 @@ export function largestRows(pair: Pair, count: number): { row: number; divergenc
   return order.slice(0, count).map((r) => ({ row: pair.rows.begin + r * pair.cell, divergence: pair.divergence[r] }));
 }
 
-export interface PairEvents {
+interface PairEvents {
   read(change: Change | null): void; // the cell under the pointer or the keyboard cursor
   choose(place: number): void; // place of a row
   point?(cell: Cell | null): void; // for a second map beside this one
   zoom?(place: { row: number; key: number }): void; // on a double click
 }
 
-export interface Cell {
+interface Cell {
   r: number;
   c: number;
 }

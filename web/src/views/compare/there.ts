@@ -7,7 +7,7 @@ import { TextModel } from '../../text/model';
 import { parseEdits, requestOf } from '../what-if/edits';
 import { type Choice, type NamedHead, familiesFor, otherHead, othersOf } from './choice';
 
-export interface Opened {
+interface Opened {
   choice: Choice;
   versus: Versus;
   source: Source;

@@ -20,7 +20,7 @@ export interface LiveBlock {
   painted: string[]; // current style of each element
 }
 
-export interface PaneEvents {
+interface PaneEvents {
   hover(token: number | null): void;
   pick(token: number, event: MouseEvent): void;
   select(span: Span): void;

@@ -7,7 +7,7 @@ import { topK, topWords, wordSpans } from '../../weights';
 
 const wordsOf = new WeakMap<object, Span[]>();
 
-export function words(ctx: Context): Span[] {
+function words(ctx: Context): Span[] {
   let spans = wordsOf.get(ctx.text);
   if (!spans) wordsOf.set(ctx.text, (spans = wordSpans(ctx.text.data.word)));
   return spans;

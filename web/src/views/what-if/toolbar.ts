@@ -9,7 +9,7 @@ import { dialog, h, icon, replace } from '../../ui/dom';
 import { type Edit, formatEdits, parseEdits, withEdit } from './edits';
 
 /** The input of the tools. */
-export interface Edited {
+interface Edited {
   text: TextModel;
   selection: Span | null;
   front: HeadId;
