@@ -10,7 +10,7 @@ export default [
   ...typescript.configs.recommended,
   {
     linterOptions: { reportUnusedDisableDirectives: 'error' },
-    rules: { eqeqeq: 'error' },
+    rules: { eqeqeq: 'error', 'no-useless-rename': 'error', 'object-shorthand': 'error' },
   },
   {
     files: ['**/*.mjs'],

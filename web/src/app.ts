@@ -1,28 +1,28 @@
 // The page: loads a source, builds the regions and keeps them in sync with the state.
 
-import { type Context, type View, anchor, isIn } from './context';
+import { type Context, type View, selectedSpans, isInside } from './context';
 import type { Exported } from './figure/figure';
 import { Focus } from './focus';
 import { themeOf } from './paint/theme';
-import { familyOf, firstChoice, firstHead, hasGallery, openingOf } from './opening';
+import { familyOf, firstSelection, firstHead, hasGallery, openingOf } from './opening';
 import { type Info, type Source, isAbort, isStale } from './source/source';
-import { type State, type Store, forAnotherText, formatState, fromAddress, kInitial } from './state';
+import { type State, type Store, forAnotherText, formatState, stateFromAddress, kInitial } from './state';
 import { strings } from './strings';
 import { TextModel } from './text/model';
 import { listenToKeys } from './ui/keys';
 import { exportDialog, helpDialog, runDialog, verify } from './ui/dialogs';
 import { commandText, h, replace } from './ui/dom';
 import { regions } from './ui/regions';
-import { SearchBox } from './ui/searchbox';
-import { type Actions, TopBar } from './ui/topbar';
-import { Answers, spoken } from './views/read/answers';
+import { SearchBox } from './ui/searchBox';
+import { type Actions, TopBar } from './ui/topBar';
+import { Answers, announcement } from './views/read/answers';
 import { ReadView } from './views/read/read';
 import { LinesView } from './views/lines/lines';
 import { MapView } from './views/map/map';
 import { AtlasView } from './views/atlas/atlas';
 import { Gallery } from './views/gallery/gallery';
 import { WhyView } from './views/why/why';
-import { WhatIfView } from './views/what-if/what-if';
+import { WhatIfView } from './views/what-if/whatIf';
 import { CompareView } from './views/compare/compare';
 import { Timeline } from './views/timeline/timeline';
 
@@ -37,7 +37,7 @@ export async function open(root: HTMLElement, source: Source, store: Store, befo
     const steps = [...info.checkpoints.map((c) => c.step), ...info.traces.map((trace) => trace.number)];
     const isChoice = hasGallery(info);
     const step = store.now.step ?? (isChoice ? null : (info.traces[0]?.number ?? null));
-    if (step !== null && steps.includes(step)) info = await source.turn(step);
+    if (step !== null && steps.includes(step)) info = await source.switchTo(step);
     else if (step !== null && steps.length > 0) store.set({ step: null });
     if (isChoice && store.now.step === null) {
       new Gallery(root, source, info.traces, store, t, before, () => void open(root, source, store));
@@ -52,9 +52,9 @@ export async function open(root: HTMLElement, source: Source, store: Store, befo
     if (heads.length === 0 || heads.length < store.now.heads.length) store.set({ heads: heads.length ? heads : [firstHead(family)] });
     const { q, k } = store.now;
     const isPart = family.query_range[1] - family.query_range[0] < model.count || family.key_range[1] - family.key_range[0] < model.count;
-    if (q.length === 0 && k.length === 0) store.set({ q: firstChoice(model, family) });
-    else if (isPart && !(isIn(family.query_range, q) && isIn(family.key_range, k)))
-      store.set({ q: firstChoice(model, family), k: [], direction: 'out' });
+    if (q.length === 0 && k.length === 0) store.set({ q: firstSelection(model, family) });
+    else if (isPart && !(isInside(family.query_range, q) && isInside(family.key_range, k)))
+      store.set({ q: firstSelection(model, family), k: [], direction: 'out' });
     const life = new AbortController();
     const focus = new Focus(source, store, model, family, life.signal);
     build(
@@ -69,16 +69,16 @@ export async function open(root: HTMLElement, source: Source, store: Store, befo
   }
 }
 
-type Known = Omit<Context, 'theme' | 'announce' | 'notify' | 'reveal' | 'picking'>;
+type PageData = Omit<Context, 'theme' | 'announce' | 'notify' | 'reveal' | 'picking'>;
 
-function build(root: HTMLElement, known: Known, reload: () => void, isOther: boolean): void {
+function build(root: HTMLElement, data: PageData, reload: () => void, isOther: boolean): void {
   const live = h('div', { class: 'visually-hidden', 'aria-live': 'polite', 'data-testid': 'live' });
   const notices = h('div', { class: 'notices', role: 'status' });
   const ctx: Context = {
-    ...known,
+    ...data,
     picking: null,
     theme: () => themeOf(root),
-    announce: speaker(live),
+    announce: announcer(live),
     notify: notifier(notices),
     reveal: (token, remember) => {
       if (remember) answers.remember(ctx.text.tokenAt(Math.floor(read.pane.visibleRange().from)));
@@ -122,7 +122,7 @@ function build(root: HTMLElement, known: Known, reload: () => void, isOther: boo
   };
   const actions = actionsOf(ctx, map, reload, () => layout.toggleAtlas(), save);
   const bar = new TopBar(ctx, search.element, actions);
-  replace(root, bar.element, sentence(ctx), banner(ctx, isOther), layout.element, timeline?.element ?? null, notices, live);
+  replace(root, bar.element, lookForBanner(ctx), banner(ctx, isOther), layout.element, timeline?.element ?? null, notices, live);
   wire(ctx, root, { bar, read, lines, map, atlas, answers, timeline, why, whatIf, compare }, actions);
   listenToKeys(ctx, { read, answers, search: () => search.focus(), play: () => timeline?.toggle(), actions });
 }
@@ -140,7 +140,7 @@ function actionsOf(ctx: Context, map: MapView, reload: () => void, toggleAtlas: 
     help: () => helpDialog(ctx),
     toggleAtlas,
     runDialog: () => runDialog(ctx, renew),
-    renew,
+    reset: renew,
     reload: () => again({}, 'replace'),
     family: (id) => again({ family: id, heads: [], rect: null }, 'push'),
     trace: (number) => {
@@ -155,7 +155,7 @@ function actionsOf(ctx: Context, map: MapView, reload: () => void, toggleAtlas: 
   };
 }
 
-interface Parts {
+interface Views {
   bar: TopBar;
   read: ReadView;
   lines: LinesView;
@@ -169,13 +169,13 @@ interface Parts {
 }
 
 /** Connects state, focus, URL and theme to the views, for the life of this page. */
-function wire(ctx: Context, root: HTMLElement, parts: Parts, actions: Actions): void {
+function wire(ctx: Context, root: HTMLElement, parts: Views, actions: Actions): void {
   const { bar, read, lines, map, atlas, answers, timeline, why, whatIf, compare } = parts;
   const { store, focus } = ctx;
   const { signal } = ctx.life;
   const views: View[] = [bar, read, lines, map, atlas, why, whatIf, compare, ...(timeline ? [timeline] : [])];
   const showAnchor = (): void => {
-    const first = anchor(store.now)[0];
+    const first = selectedSpans(store.now)[0];
     if (first) read.reveal(first.begin);
   };
   const update = (state: State, before: State): void => {
@@ -183,24 +183,24 @@ function wire(ctx: Context, root: HTMLElement, parts: Parts, actions: Actions): 
     for (const view of views) view.update(state, before);
     if (state.view !== before.view) requestAnimationFrame(showAnchor);
     if (state.step !== before.step && ctx.info.traces.length > 0) return actions.reload();
-    if (state.step !== before.step) void turnTo(ctx, views, state.step);
+    if (state.step !== before.step) void showCheckpoint(ctx, views, state.step);
     if (state.words !== before.words || state.sink !== before.sink || state.direction !== before.direction) answers.show(focus.shown);
   };
   focus.listen({
     front: (shown) => {
       answers.show(shown);
-      if (shown && !shown.preview) ctx.announce(spoken(ctx, shown));
+      if (shown && !shown.preview) ctx.announce(announcement(ctx, shown));
     },
     fail: (error) => {
       answers.fail(error);
-      if (isStale(error) && !root.querySelector('[data-testid=stale]')) bar.element.after(staleBanner(ctx, actions.renew));
+      if (isStale(error) && !root.querySelector('[data-testid=stale]')) bar.element.after(staleBanner(ctx, actions.reset));
     },
   });
   store.listen(update, signal);
   window.addEventListener(
     'hashchange',
     () => {
-      const state = fromAddress(store.now);
+      const state = stateFromAddress(store.now);
       const turns = state.step !== store.now.step && ctx.info.traces.length > 0; // switches to another trace, which has its own text
       const isOwn = turns || isOfText(ctx.info, ctx.text, state.id);
       store.load(isOwn ? state : { ...forAnotherText(state), id: ctx.text.digest });
@@ -221,22 +221,22 @@ function wire(ctx: Context, root: HTMLElement, parts: Parts, actions: Actions): 
 }
 
 /** Shows another checkpoint of a training run; null is the last checkpoint. */
-async function turnTo(ctx: Context, views: readonly View[], step: number | null): Promise<void> {
+async function showCheckpoint(ctx: Context, views: readonly View[], step: number | null): Promise<void> {
   const { checkpoints } = ctx.info;
   const wanted = step ?? checkpoints[checkpoints.length - 1]?.step;
   if (!checkpoints.some((c) => c.step === wanted)) return;
   try {
-    ctx.info = await ctx.source.turn(wanted);
+    ctx.info = await ctx.source.switchTo(wanted);
     ctx.family = ctx.info.families.find((f) => f.id === ctx.family.id) ?? ctx.family;
     ctx.focus.refresh();
-    for (const view of views) view.renew?.();
+    for (const view of views) view.refetch?.();
   } catch (error) {
     if (!isAbort(error)) ctx.notify(error instanceof Error ? error.message : String(error), 'bad');
   }
 }
 
 /** The sentence that says what to look for in this trace, shown if the trace is one of a gallery. */
-function sentence({ info, t }: Context): HTMLElement | null {
+function lookForBanner({ info, t }: Context): HTMLElement | null {
   const look = info.traces.find((one) => one.number === info.step)?.look_for;
   if (!look || !hasGallery(info)) return null;
   const element = h(
@@ -257,7 +257,7 @@ function banner(ctx: Context, wrong: boolean): HTMLElement | null {
   const { t, info } = ctx;
   if (!wrong && !ctx.source.offline) return null;
   const list = (keys: string[]): string => keys.map((key) => t(key)).join(t('list.comma'));
-  const holds = list(['holds.always', ...ctx.source.holds.map((what) => `holds.${what}`)]);
+  const holds = list(['holds.always', ...ctx.source.contents.map((what) => `holds.${what}`)]);
   const lacks = list(info.missing.map((m) => `feature.${m.feature}`));
   const rest = info.missing.find((m) => m.feature === 'weights')?.command ?? info.missing.find((m) => m.command)?.command;
   const text = wrong ? [t('banner.other')] : [t('banner.offline', { holds }), lacks && t('banner.lacks', { lacks })];
@@ -301,7 +301,7 @@ function visiblePart(ctx: Context, map: MapView): { rows: { begin: number; end: 
   return { rows: clip(q0, q1, ctx.family.query_range), keys: clip(k0, k1, ctx.family.key_range) };
 }
 
-function speaker(live: HTMLElement): (sentence: string) => void {
+function announcer(live: HTMLElement): (sentence: string) => void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   return (sentence) => {
     clearTimeout(timer);

@@ -17,7 +17,7 @@ import {
   type WeightKind,
   kGradients,
 } from './source/source';
-import { formatState, kMostPins, sameHead, type State, type Store } from './state';
+import { formatState, kMaxPins, sameHead, type State, type Store } from './state';
 import type { Strings } from './strings';
 import type { TextModel } from './text/model';
 import type { Theme } from './paint/ramp';
@@ -51,7 +51,7 @@ export interface View {
   /** Called when the state or the line has changed. */
   update(state: State, before: State): void;
   /** Called when the source has switched to another checkpoint: everything that came from it must be requested again. */
-  renew?(): void;
+  refetch?(): void;
   /** What the view shows now, as a figure for print (figure/figure.ts). */
   figure?(): Exported | Promise<Exported>;
   /**
@@ -69,48 +69,48 @@ export interface Numbers {
 }
 
 /** The reason why a feature is not available here, in the page's language; null if it is available. */
-export function absent(ctx: Context, feature: Feature): string | null {
+export function unavailableReason(ctx: Context, feature: Feature): string | null {
   const found = ctx.info.missing.find((m) => m.feature === feature);
-  return found ? reasonOf(ctx, found) : null;
+  return found ? missingReason(ctx, found) : null;
 }
 
-export function reasonOf(ctx: Context, missing: Missing): string {
+export function missingReason(ctx: Context, missing: Missing): string {
   const parts = [ctx.t.missing(missing.code), missing.detail, missing.command ? ctx.t('command', { command: missing.command }) : null];
   return parts.filter(Boolean).join(' ');
 }
 
 /** An axis of the map: queries run down, keys run across. */
-export type Side = 'query' | 'key';
+export type MapAxis = 'query' | 'key';
 
 /** The range of ids on one axis of a family's maps. */
-export function rangeOf(family: Family, side: Side): Span {
-  const [begin, end] = side === 'query' ? family.query_range : family.key_range;
+export function rangeOf(family: Family, axis: MapAxis): Span {
+  const [begin, end] = axis === 'query' ? family.query_range : family.key_range;
   return { begin, end };
 }
 
 /** The axis whose tokens are selected. */
-export const askedSide = (state: State): Side => (state.direction === 'out' ? 'query' : 'key');
+export const selectedAxis = (state: State): MapAxis => (state.direction === 'out' ? 'query' : 'key');
 
 /** Whether all spans lie inside a range of a family. */
-export const isIn = ([begin, end]: [number, number], spans: readonly Span[]): boolean =>
+export const isInside = ([begin, end]: [number, number], spans: readonly Span[]): boolean =>
   spans.every((s) => begin <= s.begin && s.end <= end);
 
-export const anchor = (state: State): readonly Span[] => (state.direction === 'out' ? state.q : state.k);
+export const selectedSpans = (state: State): readonly Span[] => (state.direction === 'out' ? state.q : state.k);
 
-export function setAnchor(ctx: Context, spans: readonly Span[], how: 'push' | 'replace'): void {
+export function selectSpans(ctx: Context, spans: readonly Span[], how: 'push' | 'replace'): void {
   const which = ctx.picking ?? (ctx.store.now.direction === 'out' ? 'q' : 'k');
-  if (ctx.picking || isIn(which === 'q' ? ctx.family.query_range : ctx.family.key_range, spans)) {
+  if (ctx.picking || isInside(which === 'q' ? ctx.family.query_range : ctx.family.key_range, spans)) {
     return ctx.store.set(which === 'q' ? { q: spans } : { k: spans }, how);
   }
   const other = which === 'q' ? ctx.family.key_range : ctx.family.query_range;
-  if (!isIn(other, spans)) return ctx.notify(ctx.t('items.elsewhere', { name: spans[0] ? quoted(ctx, spans[0]) : '' }));
+  if (!isInside(other, spans)) return ctx.notify(ctx.t('items.elsewhere', { name: spans[0] ? quoted(ctx, spans[0]) : '' }));
   // The token belongs to the other axis: select it there and switch the direction.
   if (which === 'q') ctx.store.set({ direction: 'in', k: spans }, how);
   else ctx.store.set({ direction: 'out', q: spans }, how);
 }
 
 /** Switches the direction. The selected token is kept if the other axis has no selection yet, and always in the reading view. */
-export function turn(ctx: Context, direction: Direction): void {
+export function setDirection(ctx: Context, direction: Direction): void {
   const state = ctx.store.now;
   if (direction === state.direction) return;
   const patch: Partial<State> = { direction };
@@ -127,7 +127,7 @@ export function pin(ctx: Context, at: HeadId): void {
     if (others.length) ctx.store.set({ heads: others }, 'push');
     return;
   }
-  ctx.store.set({ heads: [at, ...others].slice(0, kMostPins) }, 'push');
+  ctx.store.set({ heads: [at, ...others].slice(0, kMaxPins) }, 'push');
 }
 
 export function solo(ctx: Context, at: HeadId): void {
@@ -145,14 +145,14 @@ export function printWeight(ctx: Context, value: number, badge: Badge, error: nu
 /** The gradient part of a weight kind, such as `for` of `for-value`; null for kinds without a gradient. */
 export const gradientOf = (weight: WeightKind): Gradient | null => kGradients.find((g) => weight === g || weight === `${g}-value`) ?? null;
 export const isGradient = (weight: WeightKind): boolean => gradientOf(weight) !== null;
-export const hasLengths = (weight: WeightKind): boolean => weight === 'value' || weight.endsWith('-value');
+export const hasValueNorm = (weight: WeightKind): boolean => weight === 'value' || weight.endsWith('-value');
 
 /** The name of the weight kind in captions. */
 export function weightName(ctx: Context): string {
   const { weight } = ctx.store.now;
   const gradient = gradientOf(weight);
   if (!gradient) return ctx.t(`weight.${weight}`);
-  const what = (gradient === 'for' || gradient === 'against' ? 'P·∂y/∂P' : '∂y/∂P') + (hasLengths(weight) ? '·‖v‖' : '');
+  const what = (gradient === 'for' || gradient === 'against' ? 'P·∂y/∂P' : '∂y/∂P') + (hasValueNorm(weight) ? '·‖v‖' : '');
   return ctx.t('weight.of', { name: ctx.t(`weight.${gradient}`), answer: ctx.info.gradients_of ?? '', what });
 }
 
@@ -181,12 +181,12 @@ export function visibleSpace(text: string): string {
 }
 
 /** Position and name of an id: “#12 word” for a token, the name for an item. */
-export function placed(ctx: Context, id: number, text: TextModel = ctx.text): string {
+export function positionLabel(ctx: Context, id: number, text: TextModel = ctx.text): string {
   return text.itemsOf(id) ? text.label(id) : `#${format.whole(id)} ${quoted(ctx, { begin: id, end: id + 1 }, text)}`;
 }
 
 /** The description of an item: “patch 2,3 of 8 × 8”, “sentence 3”; empty for a token. */
-export function described(ctx: Context, id: number): string {
+export function itemDescription(ctx: Context, id: number): string {
   const items = ctx.text.itemsOf(id);
   if (!items) return '';
   const name = ctx.text.label(id);

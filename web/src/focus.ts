@@ -4,21 +4,21 @@
 // underbars. A pointer over a token or a thumbnail previews: it changes the line shown, not the state. A line is delivered only while its
 // request is still the wanted one, so that fast scrubbing never leaves a stale row.
 
-import { askedSide, rangeOf } from './context';
+import { selectedAxis, rangeOf } from './context';
 import type { Family, HeadId, Line, LineRequest, Source, Span } from './source/source';
 import { isAbort } from './source/source';
 import { sameHead, type State, type Store } from './state';
 import { wordAround } from './weights';
 import type { TextModel } from './text/model';
 
-export interface Shown {
+export interface ShownLine {
   request: LineRequest;
   line: Line;
   preview: boolean; // the line of what is under the pointer, not of the state
 }
 
 interface FocusEvents {
-  front(shown: Shown | null): void;
+  front(shown: ShownLine | null): void;
   pins(lines: readonly (Line | null)[]): void; // one line per pinned head
   fail(error: Error): void;
 }
@@ -29,8 +29,8 @@ interface Preview {
 }
 
 export class Focus {
-  shown: Shown | null = null;
-  pinned: Shown | null = null; // the line of the state, also during a preview
+  shown: ShownLine | null = null;
+  pinned: ShownLine | null = null; // the line of the state, also during a preview
   pinLines: (Line | null)[] = [];
   private preview: Preview = { span: null, head: null };
   private isPreview = false;
@@ -54,7 +54,7 @@ export class Focus {
 
   /** Previews a span of tokens. Tokens that have no line in this direction leave the current line in place. */
   previewTokens(wanted: Span | null): void {
-    const range = rangeOf(this.family, askedSide(this.store.now));
+    const range = rangeOf(this.family, selectedAxis(this.store.now));
     const span = wanted !== null && range.begin <= wanted.begin && wanted.begin < range.end ? wanted : null;
     if (span?.begin === this.preview.span?.begin && span?.end === this.preview.span?.end) return;
     this.preview = { ...this.preview, span };
@@ -80,7 +80,7 @@ export class Focus {
   /** The line request for a head in the current state; null if no token is selected or the head has no line for it. */
   requestFor(state: State, at: HeadId, preview: Span | null): LineRequest | null {
     const chosen = preview === null ? (state.direction === 'out' ? state.q : state.k) : [this.around(preview, state)];
-    const range = rangeOf(this.family, askedSide(state));
+    const range = rangeOf(this.family, selectedAxis(state));
     const clipped = chosen.map((s) => ({ begin: Math.max(s.begin, range.begin), end: Math.min(s.end, range.end) }));
     const spans = clipped.filter((s) => s.begin < s.end);
     if (spans.length === 0 || at.layer >= this.family.layers || at.head >= this.family.heads) return null;
@@ -153,7 +153,7 @@ export class Focus {
     });
   }
 
-  private deliver(shown: Shown | null): void {
+  private deliver(shown: ShownLine | null): void {
     this.shown = shown;
     if (shown && !shown.preview) this.pinned = shown;
     for (const l of this.listeners) l.front?.(shown);

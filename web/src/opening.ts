@@ -28,7 +28,7 @@ export const firstHead = (family: Family): HeadId => ({ layer: Math.floor(family
 /**
  * The rows selected when a page opens: the last word of the text's first block, or of the family's rows, so that there is something to see.
  */
-export function firstChoice(text: TextModel, { query_range: [begin, end] }: Family): Span[] {
+export function firstSelection(text: TextModel, { query_range: [begin, end] }: Family): Span[] {
   const items = text.itemsOf(begin);
   if (items) {
     const at = items.kind === 'patch' || items.kind === 'frame' ? (begin + end) >> 1 : begin;

@@ -17,7 +17,7 @@ import {
 export const kViews = ['read', 'lines', 'map', 'atlas', 'why', 'what-if', 'compare'] as const;
 export type ViewName = (typeof kViews)[number];
 export type MapAxes = 'key' | 'offset'; // columns of the map: keys, or key − query
-export type CompareShow = 'difference' | 'sides'; // one map of the difference, or both maps
+export type CompareLayout = 'difference' | 'sides'; // one map of the difference, or both maps
 export type Language = 'en' | 'zh';
 
 export interface Rect {
@@ -41,19 +41,19 @@ export interface State {
   step: number | null; // checkpoint of a training run (null: the last) or number of a trace (null: the first, or the gallery)
   axes: MapAxes | null; // axes of the map; null: chosen by the layer
   rect: Rect | null; // visible part of the map; null: all
-  of: string; // the answer to explain: “#12” of the text, a class or a word; empty: the model's answer
-  against: string; // the alternative answer
-  by: readonly string[]; // explanation methods; the first one shades the text; empty: the default
+  target: string; // the answer to explain: “#12” of the text, a class or a word; empty: the model's answer
+  contrast: string; // the alternative answer
+  methods: readonly string[]; // explanation methods; the first one shades the text; empty: the default
   edit: string; // edits (views/what-if/edits.ts)
-  versus: string; // other side of the comparison (views/compare/choice.ts); empty: the default
-  to: string; // the head on the other side; empty: the default
-  show: CompareShow;
+  compareWith: string; // other side of the comparison (views/compare/choice.ts); empty: the default
+  compareHead: string; // the head on the other side; empty: the default
+  compareShow: CompareLayout;
   lang: Language | null; // null: the browser's language
   id: string | null; // digest of the text that positions and edits refer to (text/model.ts)
   unknown: readonly (readonly [string, string])[];
 }
 
-export const kMostPins = 6;
+export const kMaxPins = 6;
 
 export const kInitial: State = {
   view: 'read',
@@ -69,13 +69,13 @@ export const kInitial: State = {
   step: null,
   axes: null,
   rect: null,
-  of: '',
-  against: '',
-  by: [],
+  target: '',
+  contrast: '',
+  methods: [],
   edit: '',
-  versus: '',
-  to: '',
-  show: 'difference',
+  compareWith: '',
+  compareHead: '',
+  compareShow: 'difference',
   lang: null,
   id: null,
   unknown: [],
@@ -87,11 +87,11 @@ export const forAnotherText = (state: State): State => ({
   q: [],
   k: [],
   rect: null,
-  of: '',
-  against: '',
+  target: '',
+  contrast: '',
   edit: '',
-  versus: '',
-  to: '',
+  compareWith: '',
+  compareHead: '',
   id: null,
 });
 
@@ -113,7 +113,7 @@ export function parseHeads(text: string): HeadId[] {
     const m = /^(\d{1,4})\.(\d{1,4})$/.exec(part.trim());
     return m ? [{ layer: Number(m[1]), head: Number(m[2]) }] : [];
   });
-  return heads.filter((h, i) => heads.findIndex((o) => sameHead(o, h)) === i).slice(0, kMostPins);
+  return heads.filter((h, i) => heads.findIndex((o) => sameHead(o, h)) === i).slice(0, kMaxPins);
 }
 
 export const sameHead = (a: HeadId | undefined, b: HeadId | undefined): boolean => a?.layer === b?.layer && a?.head === b?.head;
@@ -130,7 +130,7 @@ export function parseState(hash: string): State {
 }
 
 /** The state in the page's address; without a language in the address, the current one is kept. */
-export function fromAddress(before: State): State {
+export function stateFromAddress(before: State): State {
   const state = parseState(location.hash);
   return { ...state, lang: state.lang ?? before.lang };
 }
@@ -158,19 +158,19 @@ function parseKey(key: string, value: string): Partial<State> | null {
     case 'word':
       return { words: value === '1' };
     case 'of':
-      return { of: value };
+      return { target: value };
     case 'against':
-      return { against: value };
+      return { contrast: value };
     case 'by':
-      return { by: value.split(',').filter(Boolean) };
+      return { methods: value.split(',').filter(Boolean) };
     case 'edit':
       return { edit: value };
     case 'with':
-      return { versus: value };
+      return { compareWith: value };
     case 'to':
-      return { to: value };
+      return { compareHead: value };
     case 'show':
-      return { show: oneOf(['difference', 'sides'], value, 'difference') };
+      return { compareShow: oneOf(['difference', 'sides'], value, 'difference') };
     case 'lang':
       return { lang: value === 'zh' ? 'zh' : 'en' };
     case 'id':
@@ -204,13 +204,13 @@ export function formatState(state: State): string {
   if (state.step !== null) parts.push(['t', String(state.step)]);
   if (state.axes) parts.push(['axes', state.axes]);
   if (state.rect) parts.push(['x', [state.rect.k0, state.rect.q0, state.rect.k1, state.rect.q1].map((v) => Math.round(v)).join(',')]);
-  if (state.of) parts.push(['of', state.of]);
-  if (state.against) parts.push(['against', state.against]);
-  if (state.by.length) parts.push(['by', state.by.join(',')]);
+  if (state.target) parts.push(['of', state.target]);
+  if (state.contrast) parts.push(['against', state.contrast]);
+  if (state.methods.length) parts.push(['by', state.methods.join(',')]);
   if (state.edit) parts.push(['edit', state.edit]);
-  if (state.versus) parts.push(['with', state.versus]);
-  if (state.to) parts.push(['to', state.to]);
-  if (state.show !== 'difference') parts.push(['show', state.show]);
+  if (state.compareWith) parts.push(['with', state.compareWith]);
+  if (state.compareHead) parts.push(['to', state.compareHead]);
+  if (state.compareShow !== 'difference') parts.push(['show', state.compareShow]);
   if (state.lang) parts.push(['lang', state.lang]);
   if (state.id) parts.push(['id', state.id]);
   return [...parts, ...state.unknown].map(([k, v]) => `${k}=${escapeValue(v)}`).join('&');

@@ -1,9 +1,9 @@
 // All strings of the interface in both languages: [English, 中文]. {name} is a placeholder.
 
 import type { MissingCode } from './source/source';
-import { kCompare } from './strings-compare';
-import { kExplain } from './strings-explain';
-import { kFigure } from './strings-figure';
+import { kCompare } from './stringsCompare';
+import { kExplain } from './stringsExplain';
+import { kFigure } from './stringsFigure';
 
 const kTable = {
   ...kExplain,
@@ -443,20 +443,20 @@ export interface Strings {
 }
 
 export function strings(language: Language): Strings {
-  const say = (key: string, values: Record<string, string | number> = {}): string => {
+  const translate = (key: string, values: Record<string, string | number> = {}): string => {
     const entry = (kTable as Record<string, readonly [string, string]>)[key];
     if (!entry) throw new Error(`no string "${key}"`);
     return entry[language === 'en' ? 0 : 1].replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
   };
-  return Object.assign(say, {
+  return Object.assign(translate, {
     language,
-    missing: (code: MissingCode) => say(`missing.${code}`),
+    missing: (code: MissingCode) => translate(`missing.${code}`),
     progress: (what: string) => {
       const layer = /^layer (\d+) of (\d+)$/.exec(what);
-      if (layer) return say('progress.layer', { n: layer[1], of: layer[2] });
-      return `progress.${what}` in kTable ? say(`progress.${what}`) : what;
+      if (layer) return translate('progress.layer', { n: layer[1], of: layer[2] });
+      return `progress.${what}` in kTable ? translate(`progress.${what}`) : what;
     },
-    kind: (kind: string) => (`kind.${kind}` in kTable ? say(`kind.${kind}`) : kind),
+    kind: (kind: string) => (`kind.${kind}` in kTable ? translate(`kind.${kind}`) : kind),
   });
 }
 

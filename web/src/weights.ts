@@ -61,19 +61,19 @@ export function topWords(values: ArrayLike<number>, words: readonly Span[], coun
 
 /** The largest weight outside the sinks. It sets the colour scale, so that a sink never flattens the rest. */
 export function largest(values: ArrayLike<number>, sinks: readonly number[]): number {
-  let most = 0;
+  let max = 0;
   let next = 0;
   for (let i = 0; i < values.length; i++) {
     if (next < sinks.length && sinks[next] === i) next++;
-    else if (values[i] > most) most = values[i];
+    else if (values[i] > max) max = values[i];
   }
-  return most;
+  return max;
 }
 
 /** Intensity 0…1 on the selected scale; log spans four decades. */
-export function intensity(value: number, most: number, scale: Scale): number {
-  if (!(value > 0) || !(most > 0)) return 0;
-  const t = Math.min(1, value / most);
+export function intensity(value: number, max: number, scale: Scale): number {
+  if (!(value > 0) || !(max > 0)) return 0;
+  const t = Math.min(1, value / max);
   if (scale === 'linear') return t;
   if (scale === 'sqrt') return Math.sqrt(t);
   return Math.max(0, 1 + Math.log10(t) / 4);
@@ -82,7 +82,7 @@ export function intensity(value: number, most: number, scale: Scale): number {
 const kSmallestRest = 1e-12;
 
 /** The weight left in a row without its sinks: the sum of the rest if rows sum to one, else one minus the sinks' weight. */
-export function leftBySinks(row: ArrayLike<number>, sinks: readonly number[], sumsToOne: boolean): number {
+export function weightWithoutSinks(row: ArrayLike<number>, sinks: readonly number[], sumsToOne: boolean): number {
   let [mass, rest] = [0, 0];
   const skip = new Set(sinks);
   for (let k = 0; k < row.length; k++) {
@@ -103,7 +103,7 @@ export function applySinkRule(
   let sinkMass = 0;
   for (const s of sinks) sinkMass += values[s] ?? 0;
   if (rule === 'mark' || sinks.length === 0) return { values, sinkMass };
-  const left = rule === 'renorm' && sinkMass > 0 ? leftBySinks(values, sinks, sumsToOne) : 1;
+  const left = rule === 'renorm' && sinkMass > 0 ? weightWithoutSinks(values, sinks, sumsToOne) : 1;
   const out = values.map((v) => v / left);
   for (const s of sinks) if (s < out.length) out[s] = 0;
   return { values: out, sinkMass };

@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from 'vitest';
 import type { Context } from '../src/context';
-import type { Shown } from '../src/focus';
+import type { ShownLine } from '../src/focus';
 import type { Remainder, SinkRule } from '../src/source/source';
 import { strings } from '../src/strings';
 import { captionOf } from '../src/views/read/answers';
@@ -16,7 +16,7 @@ const of = (remainder: Remainder | null, total: number, sink: SinkRule = 'mark',
   } as unknown as Context;
   const request = { direction: 'out', weight: 'raw', sink, at: { layer: 1, head: 0 }, spans: [{ begin: 4, end: 5 }] };
   const line = { badge: 'exact', error: 0, total, sinkMass: 0.25 };
-  return captionOf(ctx, { request, line, preview: false } as unknown as Shown);
+  return captionOf(ctx, { request, line, preview: false } as unknown as ShownLine);
 };
 
 describe('the caption of a row', () => {

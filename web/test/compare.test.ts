@@ -1,16 +1,16 @@
 // Two texts laid over each other and two maps compared, as tests/viewer/compare_test.cc has it of the engine.
 
 import { describe, expect, it } from 'vitest';
-import { type HeldText, aligned, commonOf, placesOf } from '../src/source/alignment';
-import { comparedMaps, jensenShannon, meanDivergence } from '../src/source/compare';
+import { type TokenizedText, alignTexts, longestCommonSubsequence, mergedOrder } from '../src/source/alignment';
+import { compareMaps, jensenShannon, meanDivergence } from '../src/source/compare';
 import { exactMatrix } from '../src/source/matrix';
-import type { Compared, Family, Info, Items, Places } from '../src/source/source';
+import type { MapComparison, Family, Info, Items, Alignment } from '../src/source/source';
 import { formatState, kInitial, parseState } from '../src/state';
-import { choiceOf, familiesFor, otherHead, writtenHead } from '../src/views/compare/choice';
-import { changeAt, largestChanges, largestRows, pairOf } from '../src/views/compare/pair-map';
+import { choiceOf, familiesFor, otherHead, formatHead } from '../src/views/compare/choice';
+import { changeAt, largestChanges, largestRows, pairOf } from '../src/views/compare/pairMap';
 
 /** Tokens of a text, each from where the last one ended; special ones are named in brackets. */
-function textOf(text: string, tokens: string[]): HeldText {
+function textOf(text: string, tokens: string[]): TokenizedText {
   const [begin, end, flags]: [number[], number[], number[]] = [[], [], []];
   const special: Info['special'] = {};
   let at = 0;
@@ -35,19 +35,19 @@ function textOf(text: string, tokens: string[]): HeldText {
   return { data, special };
 }
 
-const pairs = ({ before, after }: Pick<Places, 'before' | 'after'>): [number, number][] =>
+const pairs = ({ before, after }: Pick<Alignment, 'before' | 'after'>): [number, number][] =>
   Array.from(before, (b, i): [number, number] => [b, after[i]]).filter(([b, a]) => b >= 0 && a >= 0);
 
 describe('two texts', () => {
   it('of one tokenizer are the same', () => {
     const text = textOf('a b', ['a', ' b']);
-    expect(aligned(text, text)).toMatchObject({ by: 'same', before: Int32Array.from([0, 1]), after: Int32Array.from([0, 1]) });
+    expect(alignTexts(text, text)).toMatchObject({ method: 'same', before: Int32Array.from([0, 1]), after: Int32Array.from([0, 1]) });
   });
   it('that are one text are aligned by its characters, never guessed', () => {
     const one = textOf('the unhappy cats sat', ['the', ' unhappy', ' cats', ' sat']);
     const two = textOf('the unhappy cats sat', ['[CLS]', 'the', ' ', 'un', 'happy', ' ', 'cat', 's', ' ', 'sat', '[SEP]']);
-    const found = aligned(one, two);
-    expect(found.by).toBe('offsets');
+    const found = alignTexts(one, two);
+    expect(found.method).toBe('offsets');
     expect(pairs(found)).toEqual([
       [0, 1],
       [3, 9],
@@ -55,15 +55,18 @@ describe('two texts', () => {
   });
   it('have special tokens of one name in common', () => {
     const [one, two] = [textOf('a b', ['[CLS]', 'a', ' b', '[SEP]']), textOf('a b', ['[CLS]', 'a ', 'b', '[END]'])];
-    expect(pairs(aligned(one, two))).toEqual([
+    expect(pairs(alignTexts(one, two))).toEqual([
       [0, 0],
       [1, 1],
       [2, 2],
     ]);
   });
   it('are aligned by the texts of their tokens, in one order', () => {
-    const found = aligned(textOf('the cat sat', ['the', ' cat', ' sat']), textOf('then the dog sat', ['then', ' ', 'the', ' dog', ' sat']));
-    expect(found.by).toBe('texts');
+    const found = alignTexts(
+      textOf('the cat sat', ['the', ' cat', ' sat']),
+      textOf('then the dog sat', ['then', ' ', 'the', ' dog', ' sat']),
+    );
+    expect(found.method).toBe('texts');
     expect([...found.before]).toEqual([-1, -1, 0, 1, -1, 2]);
     expect([...found.after]).toEqual([0, 1, 2, -1, 3, 4]);
   });
@@ -76,7 +79,7 @@ describe('two texts', () => {
       for (let i = a.length; i-- > 0; )
         for (let j = b.length; j-- > 0; )
           table[i][j] = a[i] === b[j] ? table[i + 1][j + 1] + 1 : Math.max(table[i + 1][j], table[i][j + 1]);
-      const found = commonOf(a, b) ?? [];
+      const found = longestCommonSubsequence(a, b) ?? [];
       expect(found.length, `${a.join('')} ${b.join('')}`).toBe(table[0][0]);
       found.forEach(([i, j], at) => {
         expect(a[i]).toBe(b[j]);
@@ -87,7 +90,7 @@ describe('two texts', () => {
   it('that share too little say so', () => {
     const far = Array.from({ length: 4200 }, (_, i) => `b${i}`);
     expect(
-      commonOf(
+      longestCommonSubsequence(
         far,
         far.map((one) => `x${one}`),
       ),
@@ -101,10 +104,10 @@ const held = (values: number[], count: number) => ({ matrix: exactMatrix(Float32
 describe('two maps', () => {
   const before = held([1, NaN, 0.25, 0.75], 2);
   const after = held([1, NaN, NaN, 0.5, 0.5, NaN, NaN, 0.4, 0.6], 3);
-  const places: Places = {
-    by: 'texts',
+  const places: Alignment = {
+    method: 'texts',
     whole: true,
-    ...placesOf(
+    ...mergedOrder(
       [
         [0, 0],
         [1, 2],
@@ -113,7 +116,7 @@ describe('two maps', () => {
       3,
     ),
   };
-  const pair = pairOf(comparedMaps(before, after, places, { rows: null, columns: null }));
+  const pair = pairOf(compareMaps(before, after, places, { rows: null, columns: null }));
 
   it('differ where both have a pair; what is in one only is hatched', () => {
     expect([...pair.before]).toEqual([1, -1, NaN, -1, -1, -1, 0.25, -1, 0.75]);
@@ -134,32 +137,32 @@ describe('two maps', () => {
     expect([mean, rows]).toEqual([jensenShannon([0.25, 0.75, 0], [0, 0.6, 0.4].map(Math.fround)) / 2, 2]);
   });
   it('that are the same differ in nothing', () => {
-    const own: Places = {
+    const own: Alignment = {
       ...places,
-      ...placesOf(
+      ...mergedOrder(
         [0, 1, 2].map((i): [number, number] => [i, i]),
         3,
         3,
       ),
     };
-    const same = pairOf(comparedMaps(after, after, own, { rows: null, columns: null }));
+    const same = pairOf(compareMaps(after, after, own, { rows: null, columns: null }));
     expect([...same.divergence]).toEqual([0, 0, 0]);
     expect([...same.changed].filter((v) => v !== 0 && !Number.isNaN(v))).toEqual([]);
   });
   it('of long texts are pooled: a cell is the mean of its pairs, a row of its rows', () => {
     const n = 300;
     const values = (shift: number): number[] => Array.from({ length: n * n }, (_, i) => (1 + ((i * 7 + shift) % 13)) / (7 * n));
-    const own: Places = {
+    const own: Alignment = {
       ...places,
-      ...placesOf(
+      ...mergedOrder(
         Array.from({ length: n }, (_, i): [number, number] => [i, i]),
         n,
         n,
       ),
     };
     const [a, b] = [held(values(0), n), held(values(5), n)];
-    const all: Compared = comparedMaps(a, b, own, { rows: null, columns: null });
-    const part = comparedMaps(a, b, own, { rows: { begin: 2, end: 4 }, columns: { begin: 4, end: 6 } });
+    const all: MapComparison = compareMaps(a, b, own, { rows: null, columns: null });
+    const part = compareMaps(a, b, own, { rows: { begin: 2, end: 4 }, columns: { begin: 4, end: 6 } });
     expect([all.z, part.z]).toEqual([1, 0]);
     expect(all.after[1 * 150 + 2]).toBeCloseTo((part.after[0] + part.after[1] + part.after[2] + part.after[3]) / 4, 8);
     expect(all.divergence[1]).toBeCloseTo((part.divergence[0] + part.divergence[1]) / 2, 7);
@@ -172,12 +175,12 @@ describe('what is compared', () => {
   const front = { family: 'dec', layer: 1, head: 3 };
   const others = [{ step: 3, name: 'three' }];
   it('stands in the address', () => {
-    const text = formatState({ ...kInitial, view: 'compare', versus: 't3', to: 'cross.1.2', show: 'sides' });
-    expect(parseState(text)).toMatchObject({ view: 'compare', versus: 't3', to: 'cross.1.2', show: 'sides' });
+    const text = formatState({ ...kInitial, view: 'compare', compareWith: 't3', compareHead: 'cross.1.2', compareShow: 'sides' });
+    expect(parseState(text)).toMatchObject({ view: 'compare', compareWith: 't3', compareHead: 'cross.1.2', compareShow: 'sides' });
     expect(formatState({ ...kInitial, view: 'compare' })).toBe('v=compare');
   });
   it('is another trace where there is one, else another head; what is not there is not taken', () => {
-    const choice = (versus: string, edit = '', list = others) => choiceOf({ versus, edit }, list);
+    const choice = (versus: string, edit = '', list = others) => choiceOf({ compareWith: versus, edit }, list);
     expect(choice('')).toEqual({ kind: 'trace', step: 3 });
     expect(choice('', '', [])).toEqual({ kind: 'head' });
     expect(choice('t4')).toEqual({ kind: 'head' });
@@ -185,12 +188,13 @@ describe('what is compared', () => {
     expect(choice('edit', 'c~1-2')).toEqual({ kind: 'edit' });
   });
   it('has a head: the one in the address, the one pinned next, the next one; in another trace its like', () => {
-    const at = (to: string, heads: { layer: number; head: number }[] = [], same = true) => otherHead({ to, heads }, front, [dec], same);
+    const at = (to: string, heads: { layer: number; head: number }[] = [], same = true) =>
+      otherHead({ compareHead: to, heads }, front, [dec], same);
     expect(at('0.2')).toEqual({ family: 'dec', layer: 0, head: 2 });
     expect(at('7.2')).toEqual({ family: 'dec', layer: 1, head: 0 });
     expect(at('', [front, { layer: 0, head: 1 }])).toEqual({ family: 'dec', layer: 0, head: 1 });
     expect(at('', [], false)).toEqual(front);
-    expect(writtenHead({ ...front, family: 'cross' }, 'dec')).toBe('cross.1.3');
+    expect(formatHead({ ...front, family: 'cross' }, 'dec')).toBe('cross.1.3');
   });
   it('has the same rows and columns within one trace', () => {
     const info = { families: [dec, cross] } as unknown as Info;

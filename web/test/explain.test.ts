@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { diverge, inkOn, luminance, type Rgb } from '../src/paint/ramp';
 import { formatState, kInitial, parseState } from '../src/state';
-import { alignment, type Edit, formatEdits, parseEdits, requestOf, withEdit } from '../src/views/what-if/edits';
+import { idMaps, type Edit, formatEdits, parseEdits, whatIfRequest, withEdit } from '../src/views/what-if/edits';
 import { largestOf, shaded } from '../src/views/why/shading';
 
 const kEdits: Edit[] = [
@@ -23,7 +23,7 @@ describe('edits', () => {
     expect(withEdit(kEdits, { kind: 'text', text: 'new' })).toEqual([kEdits[0], { kind: 'text', text: 'new' }]);
   });
   it('are asked for together', () => {
-    expect(requestOf(kEdits)).toEqual({
+    expect(whatIfRequest(kEdits)).toEqual({
       text: null,
       knock_out: [{ layer: 1, head: 3, f: 'dec' }],
       cut: [{ ids: [4, 6] }],
@@ -34,7 +34,7 @@ describe('edits', () => {
 
 describe('two texts', () => {
   it('are laid over each other both ways', () => {
-    const { toBefore, toAfter } = alignment(
+    const { toBefore, toAfter } = idMaps(
       [
         [0, 0, 2],
         [3, 4, 1],
@@ -70,7 +70,7 @@ describe('signed shading', () => {
         {
           value: () => value,
           label: () => '',
-          most: 0.5,
+          max: 0.5,
           signed: true,
           scale: 'linear',
           special: () => false,

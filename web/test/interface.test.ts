@@ -2,7 +2,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { npy } from '../src/export';
 import { luminance, cividis, inkOn, shade, type Rgb } from '../src/paint/ramp';
-import { marginsOf, tick, zoomOf } from '../src/paint/street';
+import { marginsOf, tick, zoomOf } from '../src/paint/mapRenderer';
 import { paintView } from '../src/paint/strip';
 import { crc32, withComment } from '../src/png';
 import { stringTable, strings } from '../src/strings';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Cells } from '../src/source/source';
-import { curvesOf, kMostCurves, kMostTokens, stretchesOf } from '../src/views/lines/curves';
+import { curvesOf, kMaxCurves, kMaxTokens, stretchesOf } from '../src/views/lines/curves';
 
 const cells = (values: number[], columns: number, queryBegin = 0, keyBegin = 0): Cells => ({
   badge: 'exact',
@@ -37,7 +37,7 @@ describe('stretches', () => {
       for (const side of ['queries', 'keys'] as const) {
         const seen = new Set<number>();
         for (const s of found) {
-          expect(s[side].end - s[side].begin).toBeLessThanOrEqual(kMostTokens);
+          expect(s[side].end - s[side].begin).toBeLessThanOrEqual(kMaxTokens);
           expect(s[side].begin % 256).toBe(0);
           for (let i = s[side].begin; i < s[side].end; i++) seen.add(i);
         }
@@ -75,16 +75,16 @@ describe('curves', () => {
   it('are no more than can be told apart, the heaviest', () => {
     const values = Array.from({ length: 60 * 60 }, (_, i) => 0.5 + (i % 997) / 2000);
     const { curves: found } = curvesOf([[cells(values, 60)]], whole, [], 'linear');
-    expect(found).toHaveLength(kMostCurves);
+    expect(found).toHaveLength(kMaxCurves);
     const least = found.reduce((m, c) => Math.min(m, c.weight), 1);
-    expect(values.filter((v) => Math.fround(v) > least).length).toBeLessThanOrEqual(kMostCurves);
+    expect(values.filter((v) => Math.fround(v) > least).length).toBeLessThanOrEqual(kMaxCurves);
   });
   it('of each head are scaled alone, and the scales are said', () => {
     const { curves, scales } = curvesOf([[cells([0.5, 0.75], 2)], [cells([0.25, 0.125], 2)]], whole, [1], 'linear');
     expect(curves.map((c) => [c.head, c.strength])).toContainEqual([1, 1]);
     expect(scales).toEqual([
-      { most: 0.5, largest: 0.75 },
-      { most: 0.25, largest: 0.25 },
+      { max: 0.5, largest: 0.75 },
+      { max: 0.25, largest: 0.25 },
     ]);
   });
 });

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { codeTable, decodeFrame, halfToFloat, kHidden, kUnscored, need, readFrames } from '../src/source/frame';
-import { codedMatrix, columnOf, exactMatrix, massOf, poolMatrix, pooledHead, rowValues } from '../src/source/matrix';
-import { decodeBlob } from '../src/source/held';
-import { bandOf, rowOf, type HeadQk } from '../src/source/qk';
+import { codeTable, decodeFrame, halfToFloat, kHidden, kUnscored, requireArray, readFrames } from '../src/source/frame';
+import { codedMatrix, columnOf, exactMatrix, massOf, poolMatrix, poolHead, rowValues } from '../src/source/matrix';
+import { decodeBlob } from '../src/source/offlineTrace';
+import { visibleKeys, computeRow, type HeadQk } from '../src/source/qk';
 import { arrange } from '../src/views/atlas/arrange';
 import { kScores, type ScoreName } from '../src/source/source';
 
@@ -22,8 +22,8 @@ describe('frames', () => {
   it('give their header and arrays', () => {
     const found = decodeFrame<{ badge: string }>(frame({ badge: 'exact' }, Float32Array.from([0.25, 0.75])));
     expect(found.header.badge).toBe('exact');
-    expect([...need(found, 'values', Float32Array)]).toEqual([0.25, 0.75]);
-    expect(() => need(found, 'values', Uint8Array)).toThrow(/missing or of another type/);
+    expect([...requireArray(found, 'values', Float32Array)]).toEqual([0.25, 0.75]);
+    expect(() => requireArray(found, 'values', Uint8Array)).toThrow(/missing or of another type/);
   });
   it('refuse what is cut short or something else', () => {
     const good = frame({}, Float32Array.from([1, 2]));
@@ -91,7 +91,7 @@ describe('rows from Q and K', () => {
     segmentsQ: null,
     segmentsK: null,
   });
-  const raw = (h: HeadQk): number[] => [...rowOf(h, 0)].map((v) => (v > 0 ? Math.log(v) : -Infinity));
+  const raw = (h: HeadQk): number[] => [...computeRow(h, 0)].map((v) => (v > 0 ? Math.log(v) : -Infinity));
   it('are exp of scale·q·k − L over the visible keys', () => {
     const scores = raw(head({}));
     expect(scores[0]).toBeCloseTo(0.5, 5);
@@ -105,9 +105,11 @@ describe('rows from Q and K', () => {
     expect(scores[2]).toBeCloseTo(Math.tanh(1.5), 5);
   });
   it('see a band, cut at the ends', () => {
-    expect(bandOf({ scale: 1, soft_cap: null, alibi_slope: null, band: { back: 3, ahead: 1, offset: 2 } }, 4, 100)).toEqual([3, 8]);
-    expect(bandOf({ scale: 1, soft_cap: null, alibi_slope: null, band: { back: null, ahead: null, offset: 0 } }, 4, 7)).toEqual([0, 7]);
-    expect(bandOf({ scale: 1, soft_cap: null, alibi_slope: null, band: { back: 1, ahead: 0, offset: -9 } }, 4, 7)).toEqual([0, 0]);
+    expect(visibleKeys({ scale: 1, soft_cap: null, alibi_slope: null, band: { back: 3, ahead: 1, offset: 2 } }, 4, 100)).toEqual([3, 8]);
+    expect(visibleKeys({ scale: 1, soft_cap: null, alibi_slope: null, band: { back: null, ahead: null, offset: 0 } }, 4, 7)).toEqual([
+      0, 7,
+    ]);
+    expect(visibleKeys({ scale: 1, soft_cap: null, alibi_slope: null, band: { back: 1, ahead: 0, offset: -9 } }, 4, 7)).toEqual([0, 0]);
   });
 });
 
@@ -150,9 +152,9 @@ describe('a whole map as it is', () => {
     const picture = poolMatrix(m, 1, { q0: 0, k0: 0 }, 256);
     expect([...picture.max].map((code) => codeTable(picture.maxCodes)[code])).toEqual([1, NaN, 0.5, NaN]);
     expect([picture.max[1], picture.max[3]]).toEqual([kHidden, kUnscored]);
-    const head = pooledHead(m, { layer: 1, head: 2 }, []);
+    const head = poolHead(m, { layer: 1, head: 2 }, []);
     expect([head.rows, head.columns, head.sum]).toEqual([3, 3, 2.625]);
-    expect(pooledHead(m, { layer: 1, head: 2 }, [0]).sum).toBe(1.25);
+    expect(poolHead(m, { layer: 1, head: 2 }, [0]).sum).toBe(1.25);
   });
 });
 

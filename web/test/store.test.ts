@@ -10,11 +10,11 @@ describe('the pictures of a map', () => {
     let fails = true;
     const answer = (): Promise<Cells> => (fails ? Promise.reject(new Error('offline')) : Promise.resolve(cells));
     const store = new MapStore({ cells: answer } as unknown as Source, {} as MapRequest, () => {});
-    store.want([], [{ x: 0, y: 0 }]);
+    store.requestMissing([], [{ x: 0, y: 0 }]);
     await settled();
     expect(store.failure?.message).toBe('offline');
     fails = false;
-    store.want([], [{ x: 0, y: 0 }]);
+    store.requestMissing([], [{ x: 0, y: 0 }]);
     await settled();
     expect(store.cells(0, 0)).toBe(cells);
     expect(store.failure).toBeNull();

@@ -5,7 +5,7 @@
 // shows now and a sentence that describes them:
 //
 //   figure(): Exported {
-//     return { parts: [{ kind: 'matrix', … }, { kind: 'table', … }], says: /* a sentence */, badge: 'exact' };
+//     return { parts: [{ kind: 'matrix', … }, { kind: 'table', … }], description: /* a sentence */, badge: 'exact' };
 //   }
 //
 // The other is its line in the table of views in app.ts (`exported`). Numbers come from the view's own fields, not from the screen; text is
@@ -18,7 +18,7 @@
 import type { Badge, Scale } from '../source/source';
 import { type Drawing, kSoft, textWidth } from './drawing';
 import type { Legend } from './legend';
-import { grid, table, words } from './parts_text';
+import { grid, table, words } from './partsText';
 import { lines, matrix, picture } from './parts';
 
 /** The rows or columns of a matrix: labels if there is room, else the number of the first id at regular intervals. */
@@ -40,7 +40,7 @@ export interface Matrix {
   rows: Axis;
   columns: Axis;
   values: ArrayLike<number>; // [rows, columns]; NaN: hidden, −1: never scored
-  most: number; // the value of the darkest colour
+  max: number; // the value of the darkest colour
   scale: Scale;
   texts: readonly string[]; // [rows, columns], written into cells if there is room; or empty
   square: boolean; // false: cells use the available width
@@ -49,7 +49,7 @@ export interface Matrix {
   chosenColumns: readonly Span[];
   legend: Legend | null;
   signed?: boolean; // negative values are blue, positive ones orange; NaN: hidden, infinite: not comparable
-  bars?: { name: string; values: ArrayLike<number>; most: number }; // beside the rows; NaN: no bar
+  bars?: { name: string; values: ArrayLike<number>; max: number }; // beside the rows; NaN: no bar
 }
 
 export interface Lines {
@@ -59,9 +59,9 @@ export interface Lines {
   queries: readonly string[];
   keys: readonly string[];
   lines: readonly { query: number; key: number; strength: number; head: number; standsOut: boolean }[]; // faintest first
-  chosen: readonly number[]; // indices on the selected side
+  chosen: readonly number[]; // indices in the selected column
   asksKeys: boolean;
-  strengths: readonly number[]; // for the tokens of the other side, or empty
+  strengths: readonly number[]; // for the tokens of the other column, or empty
   shares: readonly string[]; // printed beside those tokens, or empty
   heads: readonly Legend[]; // one per pinned head, since each has its own scale; named if there are several
 }
@@ -131,7 +131,7 @@ export type Part = Matrix | Lines | Words | Grid | Table | PicturePart;
 /** What a view exports. */
 export interface Exported {
   parts: Part[];
-  says: string;
+  description: string;
   badge: Badge; // badge of the numbers
   rules?: readonly string[]; // what the caption says about heads and weights, if this differs from the controls
 }

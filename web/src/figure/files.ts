@@ -16,7 +16,7 @@ export interface SavedFile {
 }
 
 /** Adds the caption: what is shown, the model and heads, and the rules for weights, scale and sinks. */
-function figureOf(ctx: Context, { parts, says, badge, rules: own }: Exported): Figure {
+function figureOf(ctx: Context, { parts, description, badge, rules: own }: Exported): Figure {
   const { t, info, store, family } = ctx;
   const state = store.now;
   const heads = state.view === 'atlas' ? '' : state.heads.map(headName).join(' ');
@@ -27,7 +27,7 @@ function figureOf(ctx: Context, { parts, says, badge, rules: own }: Exported): F
   const about = [info.name, own ? '' : `${familyName(ctx, family)}${heads ? ` ${heads}` : ''}`, ...rules, t(`badge.name.${badge}`)]
     .filter(Boolean)
     .join(' · ');
-  return { name: `${info.name} ${heads}`.trim(), caption: `${says} ${about}`.trim(), command: commandOf(ctx), parts };
+  return { name: `${info.name} ${heads}`.trim(), caption: `${description} ${about}`.trim(), command: commandOf(ctx), parts };
 }
 
 /** Renders a figure as a file. Returns null if the browser's print dialog saves it instead: PDF without a server that can make it. */

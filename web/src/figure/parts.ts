@@ -13,7 +13,7 @@ const kNumbered = 19; // cell size needed for a number
 const kWidest = 22; // largest size of a square cell
 const kStretched = 42; // largest width of other cells
 const kFlat = 13; // largest height of other cells
-const kMostBoxes = 4096; // with more cells, all are drawn as one picture
+const kMaxBoxes = 4096; // with more cells, all are drawn as one picture
 const kSlope = 60; // rotation of column labels, degrees
 const kSine = 0.866;
 const kPitch = 11; // line height of the tokens beside lines
@@ -23,7 +23,7 @@ const kHidden = tone(0.06);
 const kUnscored = tone(0.2);
 const kFrame = tone(0.4);
 
-const widest = (labels: readonly string[]): number => labels.reduce((most, l) => Math.max(most, textWidth(l, kSize)), 0);
+const widest = (labels: readonly string[]): number => labels.reduce((max, l) => Math.max(max, textWidth(l, kSize)), 0);
 
 /** The smallest round number (1, 2 or 5 times a power of ten) of at least `atLeast`. */
 function tick(atLeast: number): number {
@@ -72,8 +72,8 @@ function layoutOf(m: Matrix, at: Area): Layout {
 
 function colourOf(m: Matrix, value: number): Rgb {
   if (Number.isNaN(value)) return kHidden;
-  if (m.signed && Number.isFinite(value)) return diverge(Math.sign(value) * intensity(Math.abs(value), m.most, m.scale));
-  return m.signed || value < 0 ? kUnscored : shade(intensity(value, m.most, m.scale));
+  if (m.signed && Number.isFinite(value)) return diverge(Math.sign(value) * intensity(Math.abs(value), m.max, m.scale));
+  return m.signed || value < 0 ? kUnscored : shade(intensity(value, m.max, m.scale));
 }
 
 const isSame = (a: Rgb, b: Rgb): boolean => a[0] === b[0] && a[1] === b[1] && a[2] === b[2];
@@ -81,7 +81,7 @@ const isSame = (a: Rgb, b: Rgb): boolean => a[0] === b[0] && a[1] === b[1] && a[
 function cells(d: Drawing, m: Matrix, l: Layout): void {
   const [rows, columns] = [m.rows.count, m.columns.count];
   const all: Area = { left: l.left, top: l.top, width: l.wide * columns, height: l.tall * rows };
-  if (rows * columns > kMostBoxes) {
+  if (rows * columns > kMaxBoxes) {
     const rgb = new Uint8Array(3 * rows * columns);
     for (let i = 0; i < rows * columns; i++) rgb.set(colourOf(m, m.values[i]), 3 * i);
     d.marks.push({ kind: 'pixels', area: all, width: columns, height: rows, rgb });
@@ -177,7 +177,7 @@ function bars(d: Drawing, m: Matrix, l: Layout, at: Area): void {
     const area = {
       left,
       top: l.top + (r + 0.5) * l.tall - tall / 2,
-      width: (room * Math.min(value, m.bars.most)) / m.bars.most,
+      width: (room * Math.min(value, m.bars.max)) / m.bars.max,
       height: tall,
     };
     d.marks.push({ kind: 'box', area, fill: tone(0.55) });

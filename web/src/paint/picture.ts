@@ -8,11 +8,11 @@ import { type Theme, mix, shade } from './ramp';
 export type Pool = 'max' | 'mean';
 
 /** Colours of the 256 codes as little-endian RGBA. */
-export function colourTable(codes: Codes, most: number, scale: Scale, theme: Theme): Uint32Array {
+export function colourTable(codes: Codes, max: number, scale: Scale, theme: Theme): Uint32Array {
   const values = codeTable(codes);
   const table = new Uint32Array(256);
   const rgba = ([r, g, b]: readonly [number, number, number] | readonly number[]): number => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
-  for (let c = 0; c < 256; c++) table[c] = rgba(shade(intensity(values[c], most, scale), theme));
+  for (let c = 0; c < 256; c++) table[c] = rgba(shade(intensity(values[c], max, scale), theme));
   table[kHidden] = rgba(mix(theme.paper, theme.ink, theme.dark ? 0.09 : 0.06));
   table[kUnscored] = rgba(mix(theme.paper, theme.ink, 0.2));
   return table;
@@ -37,12 +37,12 @@ export function bitmapOf(codes: Uint8Array, rows: number, columns: number, colou
 }
 
 /** Largest weight of a picture outside the columns that contain sinks; it sets the colour scale. */
-export function mostOf(picture: Picture, pool: Pool, sinks: readonly number[]): number {
+export function maxOf(picture: Picture, pool: Pool, sinks: readonly number[]): number {
   const values = codeTable(pool === 'max' ? picture.maxCodes : picture.meanCodes);
   const codes = pool === 'max' ? picture.max : picture.mean;
   const cell = 2 ** picture.z;
   const skip = new Set(sinks.map((s) => Math.floor((s - picture.keyBegin) / cell)));
-  let most = 0;
+  let max = 0;
   let code = 0;
   for (let r = 0; r < picture.rows; r++) {
     for (let c = 0; c < picture.columns; c++) {
@@ -50,8 +50,8 @@ export function mostOf(picture: Picture, pool: Pool, sinks: readonly number[]): 
       if (here > code && !skip.has(c)) code = here;
     }
   }
-  most = code > kUnscored ? values[code] : 0;
-  return most > 0 ? most : values[255];
+  max = code > kUnscored ? values[code] : 0;
+  return max > 0 ? max : values[255];
 }
 
 export const codesOf = (picture: Picture, pool: Pool): Uint8Array => (pool === 'max' ? picture.max : picture.mean);

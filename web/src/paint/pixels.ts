@@ -7,13 +7,13 @@ import { cividis, css, mix } from './ramp';
 
 const kSwatch = 18; // CSS pixels
 const kSmall = 48; // smaller pictures are shown pixel by pixel
-const kept = new WeakMap<Items, Promise<HTMLCanvasElement>>();
+const pictures = new WeakMap<Items, Promise<HTMLCanvasElement>>();
 
 /** The picture of a range of items; null if they have none. */
-export function pictureOf(ctx: Pick<Context, 'source' | 'text'>, items: Items): Promise<HTMLCanvasElement> | null {
+export function loadPicture(ctx: Pick<Context, 'source' | 'text'>, items: Items): Promise<HTMLCanvasElement> | null {
   if (!items.picture) return null;
-  let found = kept.get(items);
-  if (!found) kept.set(items, (found = ctx.source.picture(ctx.text.data.items.indexOf(items)).then(canvasOf)));
+  let found = pictures.get(items);
+  if (!found) pictures.set(items, (found = ctx.source.picture(ctx.text.data.items.indexOf(items)).then(canvasOf)));
   return found;
 }
 
@@ -89,7 +89,7 @@ export function lightPatches(
 /** The image of a patch, shown beside its name in a list; null for other items. */
 export function swatch(ctx: Context, id: number): HTMLElement | null {
   const items = ctx.text.itemsOf(id);
-  const picture = items && items.rows > 0 ? pictureOf(ctx, items) : null;
+  const picture = items && items.rows > 0 ? loadPicture(ctx, items) : null;
   if (!items || !picture) return null;
   const canvas = h('canvas', { class: 'swatch', width: 2 * kSwatch, height: 2 * kSwatch, 'aria-hidden': 'true' });
   void picture.then((whole) => {

@@ -3,11 +3,11 @@
 //   JS(p, q) = ½ Σ p ln(2p/(p + q)) + ½ Σ q ln(2q/(p + q))    over the shared keys and all other keys as one more, in nats
 
 import { type Matrix, badgeOf } from './matrix';
-import type { Badge, Compared, Family, HeadId, Places, RankedHeads, Span } from './source';
+import type { Badge, MapComparison, Family, HeadId, Alignment, HeadRanking, Span } from './source';
 
 const kSide = 256;
 
-export interface Held {
+export interface CompleteMap {
   matrix: Matrix;
   family: Family;
 }
@@ -49,11 +49,11 @@ interface Shared {
 }
 
 /** The ids that both maps share, as keys and as rows. */
-function sharedOf(was: Held, is: Held, places: Places): { keys: Shared; rows: Shared } {
+function sharedIds(before: CompleteMap, after: CompleteMap, alignment: Alignment): { keys: Shared; rows: Shared } {
   const both = (b0: number, b1: number, a0: number, a1: number): Shared => {
     const out: Shared = { before: [], after: [] };
-    places.before.forEach((b, place) => {
-      const a = places.after[place];
+    alignment.before.forEach((b, place) => {
+      const a = alignment.after[place];
       if (b < b0 || b >= b1 || a < a0 || a >= a1) return;
       out.before.push(b);
       out.after.push(a);
@@ -61,20 +61,20 @@ function sharedOf(was: Held, is: Held, places: Places): { keys: Shared; rows: Sh
     return out;
   };
   return {
-    keys: both(0, was.matrix.keys, 0, is.matrix.keys),
-    rows: both(...was.family.query_range, ...is.family.query_range),
+    keys: both(0, before.matrix.keys, 0, after.matrix.keys),
+    rows: both(...before.family.query_range, ...after.family.query_range),
   };
 }
 
-const divergenceOfRow = (was: Matrix, is: Matrix, keys: Shared, b: number, a: number): number =>
-  jensenShannon(sharedRow(was, b, keys.before), sharedRow(is, a, keys.after));
+const divergenceOfRow = (before: Matrix, after: Matrix, keys: Shared, b: number, a: number): number =>
+  jensenShannon(sharedRow(before, b, keys.before), sharedRow(after, a, keys.after));
 
 /** Mean divergence over the shared rows; NaN if there is none. */
-export function meanDivergence(was: Held, is: Held, places: Places): { mean: number; rows: number } {
-  const { keys, rows } = sharedOf(was, is, places);
+export function meanDivergence(before: CompleteMap, after: CompleteMap, alignment: Alignment): { mean: number; rows: number } {
+  const { keys, rows } = sharedIds(before, after, alignment);
   let [sum, count] = [0, 0];
   rows.before.forEach((b, i) => {
-    const found = divergenceOfRow(was.matrix, is.matrix, keys, b, rows.after[i]);
+    const found = divergenceOfRow(before.matrix, after.matrix, keys, b, rows.after[i]);
     if (Number.isNaN(found)) return;
     sum += found;
     count++;
@@ -83,36 +83,44 @@ export function meanDivergence(was: Held, is: Held, places: Places): { mean: num
 }
 
 /** The range of places from the first to the last that either family has. */
-function rangeOf(places: Places, was: [number, number], is: [number, number]): Span {
+function rangeOf(alignment: Alignment, before: [number, number], after: [number, number]): Span {
   const has = ([begin, end]: [number, number], id: number): boolean => id >= begin && id < end;
-  const inside = Array.from(places.before.keys()).filter((p) => has(was, places.before[p]) || has(is, places.after[p]));
+  const inside = Array.from(alignment.before.keys()).filter((p) => has(before, alignment.before[p]) || has(after, alignment.after[p]));
   return { begin: inside[0] ?? 0, end: (inside[inside.length - 1] ?? -1) + 1 };
 }
 
-export function comparedMaps(was: Held, is: Held, places: Places, wanted: { rows: Span | null; columns: Span | null }): Compared {
-  const rows = wanted.rows ?? rangeOf(places, was.family.query_range, is.family.query_range);
-  const columns = wanted.columns ?? rangeOf(places, was.family.key_range, is.family.key_range);
+export function compareMaps(
+  before: CompleteMap,
+  after: CompleteMap,
+  alignment: Alignment,
+  wanted: { rows: Span | null; columns: Span | null },
+): MapComparison {
+  const rows = wanted.rows ?? rangeOf(alignment, before.family.query_range, after.family.query_range);
+  const columns = wanted.columns ?? rangeOf(alignment, before.family.key_range, after.family.key_range);
   let z = 0;
   while (Math.max(rows.end - rows.begin, columns.end - columns.begin) > kSide << z) z++;
   const cells = (s: Span): number => Math.ceil((s.end - s.begin) / (1 << z));
   const [down, across] = [cells(rows), cells(columns)];
-  const inBoth = (place: number): boolean => places.before[place] >= 0 && places.after[place] >= 0;
+  const inBoth = (place: number): boolean => alignment.before[place] >= 0 && alignment.after[place] >= 0;
   const seen = new Float64Array(down * across);
   const counts = [new Float64Array(down * across), new Float64Array(down * across)];
   const sums = [new Float64Array(down * across), new Float64Array(down * across)];
   const shared = new Uint8Array(down * across);
   const divergence = new Float64Array(down);
   const counted = new Float64Array(down);
-  const { keys } = sharedOf(was, is, places);
+  const { keys } = sharedIds(before, after, alignment);
   for (let p = rows.begin; p < rows.end; p++) {
     if (!inBoth(p)) continue;
     const r = (p - rows.begin) >> z;
-    const [b, a] = [places.before[p], places.after[p]];
+    const [b, a] = [alignment.before[p], alignment.after[p]];
     for (let q = columns.begin; q < columns.end; q++) {
       if (!inBoth(q)) continue;
       const at = r * across + ((q - columns.begin) >> z);
       shared[at] = 1;
-      const values = [was.matrix.at(b * was.matrix.keys + places.before[q]), is.matrix.at(a * is.matrix.keys + places.after[q])];
+      const values = [
+        before.matrix.at(b * before.matrix.keys + alignment.before[q]),
+        after.matrix.at(a * after.matrix.keys + alignment.after[q]),
+      ];
       if (!values.some((v) => v >= 0)) continue;
       seen[at]++;
       values.forEach((v, side) => {
@@ -121,7 +129,7 @@ export function comparedMaps(was: Held, is: Held, places: Places, wanted: { rows
         sums[side][at] += v;
       });
     }
-    const found = divergenceOfRow(was.matrix, is.matrix, keys, b, a);
+    const found = divergenceOfRow(before.matrix, after.matrix, keys, b, a);
     if (Number.isNaN(found)) continue;
     divergence[r] += found;
     counted[r]++;
@@ -129,14 +137,14 @@ export function comparedMaps(was: Held, is: Held, places: Places, wanted: { rows
   const means = (side: number): Float32Array =>
     Float32Array.from(sums[side], (sum, i) => (counts[side][i] > 0 ? sum / seen[i] : shared[i] ? NaN : -1));
   const [total, count] = [divergence, counted].map((list) => list.reduce((x, v) => x + v, 0));
-  const badge: Badge = badgeOf(was.matrix) === 'exact' ? badgeOf(is.matrix) : 'quantised';
+  const badge: Badge = badgeOf(before.matrix) === 'exact' ? badgeOf(after.matrix) : 'quantised';
   return {
     badge,
-    error: (was.matrix.codes?.error ?? 0) + (is.matrix.codes?.error ?? 0),
+    error: (before.matrix.codes?.error ?? 0) + (after.matrix.codes?.error ?? 0),
     z,
     rows,
     columns,
-    lookedAt: count,
+    rowsCompared: count,
     of: count,
     mean: count ? total / count : null,
     before: means(0),
@@ -146,30 +154,30 @@ export function comparedMaps(was: Held, is: Held, places: Places, wanted: { rows
 }
 
 /** Mean divergence of every head of a family from the head with the same number, or from a fixed head. */
-export async function rankedMaps(
-  maps: { before(at: HeadId): Promise<Held>; after(at: HeadId): Promise<Held> },
+export async function rankHeads(
+  maps: { before(at: HeadId): Promise<CompleteMap>; after(at: HeadId): Promise<CompleteMap> },
   families: { before: Family; after: Family },
-  places: Places,
+  alignment: Alignment,
   fixed: HeadId | null,
   signal: AbortSignal,
-): Promise<RankedHeads> {
-  const { before, after } = families;
-  const out: RankedHeads = {
+): Promise<HeadRanking> {
+  const { layers, heads } = families.after;
+  const out: HeadRanking = {
     badge: 'exact',
-    lookedAt: 0,
+    rowsCompared: 0,
     of: 0,
-    heads: after.heads,
-    divergence: new Float32Array(after.layers * after.heads).fill(NaN),
+    heads,
+    divergence: new Float32Array(layers * heads).fill(NaN),
   };
   for (let i = 0; i < out.divergence.length && !signal.aborted; i++) {
-    const at = { layer: Math.floor(i / after.heads), head: i % after.heads };
+    const at = { layer: Math.floor(i / heads), head: i % heads };
     const other = fixed ?? at;
-    if (other.layer >= before.layers || other.head >= before.heads) continue;
-    const [was, is] = [await maps.before(other), await maps.after(at)];
-    const { mean, rows } = meanDivergence(was, is, places);
+    if (other.layer >= families.before.layers || other.head >= families.before.heads) continue;
+    const [before, after] = [await maps.before(other), await maps.after(at)];
+    const { mean, rows } = meanDivergence(before, after, alignment);
     out.divergence[i] = mean;
-    out.lookedAt = out.of = rows;
-    if (was.matrix.codes || is.matrix.codes) out.badge = 'quantised';
+    out.rowsCompared = out.of = rows;
+    if (before.matrix.codes || after.matrix.codes) out.badge = 'quantised';
   }
   return out;
 }

@@ -3,7 +3,7 @@
 // A frame is decoded without copying: arrays are views into its buffer, so the buffer must begin at the frame. In a stream each frame
 // follows its length as u32, which leaves it unaligned: `readFrames` copies it out.
 
-export type Bulk = Uint8Array | Uint32Array | Int32Array | Float32Array | Uint16Array;
+export type FrameArray = Uint8Array | Uint32Array | Int32Array | Float32Array | Uint16Array;
 
 interface ArraySpec {
   dtype: 'u8' | 'u32' | 'i32' | 'f16' | 'f32' | 'utf8';
@@ -13,7 +13,7 @@ interface ArraySpec {
 
 export interface Frame<Header> {
   header: Header;
-  arrays: Record<string, Bulk>;
+  arrays: Record<string, FrameArray>;
   shapes: Record<string, number[]>;
 }
 
@@ -30,7 +30,7 @@ export function decodeFrame<Header>(buffer: ArrayBuffer): Frame<Header> {
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, headerLength))) as Header & {
     arrays: Record<string, ArraySpec>;
   };
-  const arrays: Record<string, Bulk> = {};
+  const arrays: Record<string, FrameArray> = {};
   const shapes: Record<string, number[]> = {};
   for (const [name, spec] of Object.entries(header.arrays)) {
     const count = spec.shape.reduce((a, b) => a * b, 1);
@@ -40,7 +40,7 @@ export function decodeFrame<Header>(buffer: ArrayBuffer): Frame<Header> {
   return { header, arrays, shapes };
 }
 
-function viewOf(buffer: ArrayBuffer, at: number, count: number, dtype: ArraySpec['dtype'], name: string): Bulk {
+function viewOf(buffer: ArrayBuffer, at: number, count: number, dtype: ArraySpec['dtype'], name: string): FrameArray {
   const size = dtype === 'u8' || dtype === 'utf8' ? 1 : dtype === 'f16' ? 2 : 4;
   if (at + count * size > buffer.byteLength) throw new FrameError(`frame: array "${name}" ends beyond the frame`);
   switch (dtype) {
@@ -59,14 +59,14 @@ function viewOf(buffer: ArrayBuffer, at: number, count: number, dtype: ArraySpec
 }
 
 /** Returns an array of a frame; throws FrameError if it is missing or of another type. */
-export function need<T extends Bulk>(frame: Frame<unknown>, name: string, kind: new (n: number) => T): T {
+export function requireArray<T extends FrameArray>(frame: Frame<unknown>, name: string, kind: new (n: number) => T): T {
   const found = frame.arrays[name];
   if (!(found instanceof kind)) throw new FrameError(`frame: array "${name}" is missing or of another type`);
   return found;
 }
 
-/** Reads a stream of length-prefixed frames, calling `take` for each in order. */
-export async function readFrames<Header>(stream: ReadableStream<Uint8Array>, take: (frame: Frame<Header>) => void): Promise<void> {
+/** Reads a stream of length-prefixed frames, calling `onFrame` for each in order. */
+export async function readFrames<Header>(stream: ReadableStream<Uint8Array>, onFrame: (frame: Frame<Header>) => void): Promise<void> {
   const reader = stream.getReader();
   let pending = new Uint8Array(0);
   for (;;) {
@@ -76,7 +76,7 @@ export async function readFrames<Header>(stream: ReadableStream<Uint8Array>, tak
     while (pending.length - at >= 4) {
       const length = new DataView(pending.buffer, pending.byteOffset + at, 4).getUint32(0, true);
       if (pending.length - at - 4 < length) break;
-      take(decodeFrame<Header>(pending.slice(at + 4, at + 4 + length).buffer as ArrayBuffer));
+      onFrame(decodeFrame<Header>(pending.slice(at + 4, at + 4 + length).buffer as ArrayBuffer));
       at += 4 + length;
     }
     pending = pending.slice(at);

@@ -1,6 +1,6 @@
 // Lines of an offline page that contain only the heaviest keys, and sums of several lines.
 
-import { type Frame, need } from './frame';
+import { type Frame, requireArray } from './frame';
 import type { Line, SinkRule } from './source';
 
 export interface TopHeader {
@@ -17,9 +17,9 @@ export function topLine(
   sinks: readonly number[],
 ): Line {
   const count = frame.header.top;
-  const k = need(frame, 'keys', Uint32Array);
-  const w = need(frame, 'weights', Float32Array);
-  const sinkMass = need(frame, 'sink_mass', Float32Array)[at];
+  const k = requireArray(frame, 'keys', Uint32Array);
+  const w = requireArray(frame, 'weights', Float32Array);
+  const sinkMass = requireArray(frame, 'sink_mass', Float32Array)[at];
   const renorm = sink === 'renorm' && sinkMass < 1 ? 1 / (1 - sinkMass) : 1;
   const top = Array.from({ length: count }, (_, i) => ({
     begin: k[at * count + i],
@@ -43,7 +43,7 @@ export function topLine(
  * Sums several lines. If any of them contains only its heaviest keys, the sum is known only for keys that are in the top list of every
  * line.
  */
-export function sumOf(lines: readonly Line[], divisor: number): Line {
+export function sumLines(lines: readonly Line[], divisor: number): Line {
   const full = lines.every((l) => l.values);
   const sums = new Map<number, number>();
   let values: Float32Array | null = null;

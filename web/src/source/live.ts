@@ -5,14 +5,23 @@
 
 import { type Drawing, posted } from '../figure/drawing';
 import type { Progress, WhatIfRequest, WhatIfResult, WhyCost, WhyRequest, WhyResult } from './explain';
-import { type HeadsHeader, type PictureHeader, type TextHeader, headsOf, pictureOf, pixelsOf, textOf, weightedOf } from './answers';
-import { type Frame, decodeFrame, need, readFrames } from './frame';
+import {
+  type HeadsHeader,
+  type PictureHeader,
+  type TextHeader,
+  decodeHeads,
+  decodePicture,
+  decodePixels,
+  decodeText,
+  decodeWeightedHeads,
+} from './decode';
+import { type Frame, decodeFrame, requireArray, readFrames } from './frame';
 import type {
   AtlasHead,
   Badge,
   Cells,
   CompareRequest,
-  Compared,
+  MapComparison,
   ExportKind,
   HeadId,
   Info,
@@ -22,8 +31,8 @@ import type {
   Mass,
   Picture,
   Pixels,
-  Places,
-  RankedHeads,
+  Alignment,
+  HeadRanking,
   Segment,
   SinkRule,
   Source,
@@ -32,7 +41,7 @@ import type {
   TopItem,
   VerifyRequest,
   VerifyResult,
-  Versus,
+  CompareTarget,
   WeightKind,
   WeightedHead,
 } from './source';
@@ -65,12 +74,12 @@ interface ComparedHeader {
 
 export class LiveSource implements Source {
   readonly offline = false;
-  readonly holds = [];
+  readonly contents = [];
   step: number | null = null;
   private readonly slots = new Map<string, { seq: number; abort: AbortController }>();
   private readonly tab = Array.from(crypto.getRandomValues(new Uint8Array(6)), (b) => b.toString(16).padStart(2, '0')).join('');
   private id = ''; // id of the text that this page shows
-  private turning = -1; // the step requested last
+  private latestStep = -1; // the step requested last
 
   constructor(
     private readonly base: string,
@@ -84,17 +93,17 @@ export class LiveSource implements Source {
     return info;
   }
 
-  async turn(step: number): Promise<Info> {
-    this.turning = step;
+  async switchTo(step: number): Promise<Info> {
+    this.latestStep = step;
     const info = await this.json<Info>('info', { t: step });
-    if (this.turning !== step) throw new DOMException('a later step is wanted', 'AbortError');
+    if (this.latestStep !== step) throw new DOMException('a later step is wanted', 'AbortError');
     this.id = info.id;
     this.step = info.step;
     return info;
   }
 
   async text(side: number): Promise<TextData> {
-    return textOf(await this.frame<TextHeader>('text', { side }));
+    return decodeText(await this.frame<TextHeader>('text', { side }));
   }
 
   async segments(side: number): Promise<Segment[]> {
@@ -102,7 +111,7 @@ export class LiveSource implements Source {
   }
 
   async picture(range: number): Promise<Pixels> {
-    return pixelsOf(await this.frame<object>('picture', { items: range }));
+    return decodePixels(await this.frame<object>('picture', { items: range }));
   }
 
   async line(request: LineRequest, slot: string): Promise<Line> {
@@ -132,7 +141,7 @@ export class LiveSource implements Source {
       total: head.total,
       sinkMass: head.sink_mass,
       entropy: head.entropy ?? null,
-      values: need(frame, 'values', Float32Array),
+      values: requireArray(frame, 'values', Float32Array),
       top: head.top,
       visible: head.visible,
       unscored: head.unscored,
@@ -146,8 +155,8 @@ export class LiveSource implements Source {
   }
 
   async tile(request: MapRequest, z: number, x: number, y: number, signal: AbortSignal, columnZ = 0): Promise<Picture> {
-    const level = request.near ? { z, zx: columnZ } : { z };
-    return pictureOf(await this.frame<PictureHeader>('tile', { ...mapParams(request), ...level, x, y }, signal), request.near);
+    const level = request.band ? { z, zx: columnZ } : { z };
+    return decodePicture(await this.frame<PictureHeader>('tile', { ...mapParams(request), ...level, x, y }, signal), request.band);
   }
 
   async cells(request: MapRequest, x: number, y: number, signal: AbortSignal, z = 0): Promise<Cells> {
@@ -158,31 +167,31 @@ export class LiveSource implements Source {
       badge: head.badge,
       error: 0,
       queryBegin: head.queries[0],
-      keyBegin: head.keys[0] + (request.near?.back ?? 0),
+      keyBegin: head.keys[0] + (request.band?.back ?? 0),
       rows: head.rows,
       columns: head.columns,
-      values: need(frame, pool, Float32Array),
+      values: requireArray(frame, pool, Float32Array),
     };
   }
 
-  async overview(request: MapRequest, take: (picture: Picture) => void, signal: AbortSignal): Promise<void> {
+  async overview(request: MapRequest, onPicture: (picture: Picture) => void, signal: AbortSignal): Promise<void> {
     await this.stream<PictureHeader>('overview', mapParams(request), signal, (frame) => {
-      if (frame.header.event === 'picture') take(pictureOf(frame, request.near));
+      if (frame.header.event === 'picture') onPicture(decodePicture(frame, request.band));
     });
   }
 
-  async atlas(family: string, take: (heads: AtlasHead[], done: number) => void, signal: AbortSignal): Promise<void> {
+  async atlas(family: string, onHeads: (heads: AtlasHead[], done: number) => void, signal: AbortSignal): Promise<void> {
     let done = 0;
     await this.stream<HeadsHeader>('atlas', { f: family }, signal, (frame) => {
-      if (frame.header.event === 'progress') take([], (done = frame.header.done ?? done));
-      if (frame.header.event === 'heads') take(headsOf(frame), done);
+      if (frame.header.event === 'progress') onHeads([], (done = frame.header.done ?? done));
+      if (frame.header.event === 'heads') onHeads(decodeHeads(frame), done);
     });
-    take([], 1);
+    onHeads([], 1);
   }
 
-  weightedHeads(f: string, w: WeightKind, sink: SinkRule, take: (heads: WeightedHead[]) => void, signal: AbortSignal): Promise<void> {
+  weightedHeads(f: string, w: WeightKind, sink: SinkRule, onHeads: (heads: WeightedHead[]) => void, signal: AbortSignal): Promise<void> {
     return this.stream<HeadsHeader>('atlas', { f, w, sink }, signal, (frame) => {
-      if (frame.header.event === 'heads') take(weightedOf(frame));
+      if (frame.header.event === 'heads') onHeads(decodeWeightedHeads(frame));
     });
   }
 
@@ -190,7 +199,7 @@ export class LiveSource implements Source {
     const body = { f: family, rows: rows.map(pairOf), keys: keys.map(pairOf), w, sink };
     const response = await this.post('mass', body, signal);
     const frame = decodeFrame<{ badge: Badge }>(await response.arrayBuffer());
-    return { badge: frame.header.badge, error: 0, mass: need(frame, 'mass', Float32Array) };
+    return { badge: frame.header.badge, error: 0, mass: requireArray(frame, 'mass', Float32Array) };
   }
 
   async verify(request: VerifyRequest): Promise<VerifyResult> {
@@ -204,63 +213,68 @@ export class LiveSource implements Source {
     return (await (await this.post('verify', body)).json()) as VerifyResult;
   }
 
-  async run(text: string, pair: string | null, progress: (done: number, what: string) => void, signal: AbortSignal): Promise<void> {
-    await this.events('run', { text, pair }, signal, { progress: (data) => said(data, progress) });
+  async run(text: string, pair: string | null, onProgress: (done: number, what: string) => void, signal: AbortSignal): Promise<void> {
+    await this.events('run', { text, pair }, signal, { progress: (data) => reportProgress(data, onProgress) });
   }
 
-  async why(request: WhyRequest, cost: (cost: WhyCost) => void, progress: Progress, signal: AbortSignal): Promise<WhyResult> {
-    const take = { cost: (data: unknown) => cost(data as WhyCost), progress: (data: unknown) => said(data, progress) };
-    return (await this.events('why', request, signal, take)) as WhyResult;
+  async why(request: WhyRequest, onCost: (onCost: WhyCost) => void, onProgress: Progress, signal: AbortSignal): Promise<WhyResult> {
+    const handlers = { cost: (data: unknown) => onCost(data as WhyCost), progress: (data: unknown) => reportProgress(data, onProgress) };
+    return (await this.events('why', request, signal, handlers)) as WhyResult;
   }
 
-  async whatIf(request: WhatIfRequest, progress: Progress, signal: AbortSignal): Promise<WhatIfResult> {
-    return (await this.events('what-if', request, signal, { progress: (data) => said(data, progress) })) as WhatIfResult;
+  async whatIf(request: WhatIfRequest, onProgress: Progress, signal: AbortSignal): Promise<WhatIfResult> {
+    return (await this.events('what-if', request, signal, { progress: (data) => reportProgress(data, onProgress) })) as WhatIfResult;
   }
 
-  beside({ step, edited }: Versus): Source {
+  compareSource({ step, edited }: CompareTarget): Source {
     const source = new LiveSource(this.base, edited);
     source.step = step ?? this.step;
     return source;
   }
 
-  async places(versus: Versus): Promise<Places> {
-    const frame = await this.frame<{ by: Places['by']; whole: boolean }>('aligned', versusParams(versus));
+  async alignment(target: CompareTarget): Promise<Alignment> {
+    const frame = await this.frame<{ by: Alignment['method']; whole: boolean }>('aligned', targetParams(target));
     const { by, whole } = frame.header;
-    return { by, whole, before: need(frame, 'before', Int32Array), after: need(frame, 'after', Int32Array) };
+    return { method: by, whole, before: requireArray(frame, 'before', Int32Array), after: requireArray(frame, 'after', Int32Array) };
   }
 
-  async compare(request: CompareRequest, take: (found: Compared) => void, signal: AbortSignal): Promise<void> {
+  async compare(request: CompareRequest, onComparison: (found: MapComparison) => void, signal: AbortSignal): Promise<void> {
     await this.stream<ComparedHeader>('compare', compareParams(request), signal, (frame) => {
       const { header } = frame;
       if (header.event !== 'picture') return;
       const span = ([begin, end]: [number, number]): Span => ({ begin, end });
-      take({
+      onComparison({
         badge: header.badge,
         error: 0,
         z: header.z,
         rows: span(header.row_places),
         columns: span(header.column_places),
-        lookedAt: header.rows,
+        rowsCompared: header.rows,
         of: header.of,
         mean: header.mean,
-        before: need(frame, 'before', Float32Array),
-        after: need(frame, 'after', Float32Array),
-        divergence: need(frame, 'divergence', Float32Array),
+        before: requireArray(frame, 'before', Float32Array),
+        after: requireArray(frame, 'after', Float32Array),
+        divergence: requireArray(frame, 'divergence', Float32Array),
       });
     });
   }
 
-  async compareHeads(request: CompareRequest, take: (found: RankedHeads) => void, signal: AbortSignal): Promise<void> {
+  async compareHeads(request: CompareRequest, onRanking: (found: HeadRanking) => void, signal: AbortSignal): Promise<void> {
     await this.stream<ComparedHeader>('compare-heads', compareParams(request), signal, (frame) => {
       const { badge, rows, of, event } = frame.header;
       if (event !== 'heads') return;
       const heads = frame.shapes['divergence'][1];
-      take({ badge, lookedAt: rows, of, heads, divergence: need(frame, 'divergence', Float32Array) });
+      onRanking({ badge, rowsCompared: rows, of, heads, divergence: requireArray(frame, 'divergence', Float32Array) });
     });
   }
 
-  /** Reads server-sent events, each passed to `take` by name; returns the data of `done`. */
-  private async events(path: string, body: unknown, signal: AbortSignal, take: Record<string, (data: unknown) => void>): Promise<unknown> {
+  /** Reads server-sent events, and passes each to the handler of its name; returns the data of `done`. */
+  private async events(
+    path: string,
+    body: unknown,
+    signal: AbortSignal,
+    handlers: Record<string, (data: unknown) => void>,
+  ): Promise<unknown> {
     const response = await this.post(path, body, signal);
     if (!response.body) throw new SourceError('kIo', `api/${path}: no answer`);
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -278,7 +292,7 @@ export class LiveSource implements Source {
           const { error } = data as { error: { code: string; message: string; command?: string } };
           throw new SourceError(error.code, error.message, error.command ?? null);
         }
-        take[name]?.(data);
+        handlers[name]?.(data);
       }
       if (done) throw new SourceError('kIo', `api/${path}: the server stopped before it was done`);
     }
@@ -306,13 +320,13 @@ export class LiveSource implements Source {
     path: string,
     params: Params,
     signal: AbortSignal,
-    take: (frame: Frame<Header>) => void,
+    onFrame: (frame: Frame<Header>) => void,
   ): Promise<void> {
     const response = await this.get(path, params, signal);
     if (!response.body) return;
     await readFrames<Header>(response.body, (frame) => {
       if (frame.header.event === 'error' && frame.header.error) throw new SourceError(frame.header.error.code, frame.header.error.message);
-      take(frame);
+      onFrame(frame);
     });
   }
 
@@ -326,10 +340,10 @@ export class LiveSource implements Source {
   }
 
   private address(path: string, params: Params): string {
-    const about: Params = this.id && path !== 'info' && path !== 'run' ? { ...params, id: this.id } : { ...params };
-    if (this.step !== null && path !== 'info') about['t'] = this.step;
-    if (this.edit !== null) about['edited'] = this.edit;
-    const query = new URLSearchParams(Object.entries(about).map(([k, v]) => [k, String(v)] as [string, string])).toString();
+    const all: Params = this.id && path !== 'info' && path !== 'run' ? { ...params, id: this.id } : { ...params };
+    if (this.step !== null && path !== 'info') all['t'] = this.step;
+    if (this.edit !== null) all['edited'] = this.edit;
+    const query = new URLSearchParams(Object.entries(all).map(([k, v]) => [k, String(v)] as [string, string])).toString();
     return `${this.base}api/${path}${query ? `?${query}` : ''}`;
   }
 }
@@ -341,9 +355,9 @@ async function checked(response: Response): Promise<Response> {
   throw new SourceError(body.error.code, body.error.message, body.error.command ?? null);
 }
 
-function said(data: unknown, progress: Progress): void {
+function reportProgress(data: unknown, onProgress: Progress): void {
   const { done, what } = data as { done: number; what: string };
-  progress(done, what);
+  onProgress(done, what);
 }
 
 const pairOf = (s: Span): [number, number] => [s.begin, s.end];
@@ -354,15 +368,15 @@ const mapParams = (request: MapRequest): Params => ({
   h: request.at.head,
   w: request.weight,
   sink: request.sink,
-  ...(request.near ? { axes: 'offset', back: request.near.back, ahead: request.near.ahead } : {}),
+  ...(request.band ? { axes: 'offset', back: request.band.back, ahead: request.band.ahead } : {}),
 });
 
-const versusParams = ({ step, edited }: Versus): Params => ({
+const targetParams = ({ step, edited }: CompareTarget): Params => ({
   ...(step === null ? {} : { with: step }),
   ...(edited === null ? {} : { with_edited: edited }),
 });
 
-const compareParams = ({ versus, before, after, rows, columns, exact }: CompareRequest): Params => ({
+const compareParams = ({ target, before, after, rows, columns, exact }: CompareRequest): Params => ({
   f: before.family,
   l: before.layer,
   h: before.head,
@@ -372,5 +386,5 @@ const compareParams = ({ versus, before, after, rows, columns, exact }: CompareR
   ...(rows ? { rows: formatSpans([rows]) } : {}),
   ...(columns ? { columns: formatSpans([columns]) } : {}),
   ...(exact ? { exact: 1 } : {}),
-  ...versusParams(versus),
+  ...targetParams(target),
 });

@@ -23,7 +23,7 @@ export interface HeadQk {
 }
 
 /** The keys that the band lets a query see, as [begin, end). */
-export function bandOf(spec: QkSpec, query: number, keys: number): [number, number] {
+export function visibleKeys(spec: QkSpec, query: number, keys: number): [number, number] {
   const { back, ahead, offset } = spec.band;
   const begin = back === null ? 0 : Math.max(0, query + offset - back);
   const end = ahead === null ? keys : Math.max(0, Math.min(keys, query + offset + ahead + 1));
@@ -31,11 +31,11 @@ export function bandOf(spec: QkSpec, query: number, keys: number): [number, numb
 }
 
 /** Weights of the stored row `at` (an index into `rows`) over all keys. */
-export function rowOf(head: HeadQk, at: number): Float32Array {
+export function computeRow(head: HeadQk, at: number): Float32Array {
   const { spec, d, q, k } = head;
   const query = head.rows[at];
   const values = new Float32Array(head.keys);
-  const [begin, end] = bandOf(spec, query, head.keys);
+  const [begin, end] = visibleKeys(spec, query, head.keys);
   for (let j = begin; j < end; j++) {
     if (head.segmentsQ && head.segmentsK && head.segmentsQ[at] !== head.segmentsK[j]) continue;
     let dot = 0;

@@ -1,4 +1,4 @@
-// A source provides what the viewer shows: two sides and the maps between them. There are two sources, the live server and the offline
+// A source provides what the viewer shows: the texts of queries and keys, and the maps between them. There are two sources, the live server and the offline
 // page. Both use the JSON and frames of docs/viewer-api.md, so the views do not depend on which one is used.
 
 import type { Drawing } from '../figure/drawing';
@@ -174,7 +174,7 @@ export interface TopItem extends Span {
   weight: number;
 }
 
-/** A row or a column. `values` has one weight per item of the other side; null if only the heaviest are known (badge top-k). */
+/** A row or a column. `values` has one weight per item of the other axis; null if only the heaviest are known (badge top-k). */
 export interface Line {
   badge: Badge;
   error: number; // largest absolute difference to f32; 0 when exact
@@ -187,14 +187,14 @@ export interface Line {
   unscored: [number, number][];
 }
 
-/** The columns of a map over key − query, from −back to ahead; column 0 is −back. */
-export interface Near {
+/** The columns of a map over key − query: from −back to ahead; column 0 is −back. */
+export interface Band {
   back: number;
   ahead: number;
 }
 
 export interface MapRequest {
-  near?: Near | null; // columns of key − query instead of keys
+  band?: Band | null; // columns of key − query instead of keys
   family: string;
   at: HeadId;
   weight: WeightKind;
@@ -289,22 +289,22 @@ export interface VerifyResult {
   seconds: number;
 }
 
-/** The other side of a comparison: another trace or checkpoint, the run of an edit, or (both null) the same trace. */
-export interface Versus {
+/** What to compare with: another trace or checkpoint, the run of an edit, or (both null) the same trace. */
+export interface CompareTarget {
   step: number | null;
   edited: string | null;
 }
 
-/** The ids of two texts, merged into one order of places; −1: not in that text. */
-export interface Places {
-  by: 'same' | 'offsets' | 'texts';
+/** The ids of two texts, merged into one order. A place is a position in this order; −1: not in that text. */
+export interface Alignment {
+  method: 'same' | 'offsets' | 'texts';
   whole: boolean; // false: the texts differ too much to be aligned, except at their ends
   before: Int32Array;
   after: Int32Array;
 }
 
 export interface CompareRequest {
-  versus: Versus;
+  target: CompareTarget;
   before: HeadId & { family: string };
   after: HeadId & { family: string };
   rows: Span | null; // places; null: all
@@ -313,13 +313,13 @@ export interface CompareRequest {
 }
 
 /** Two maps in cells of 2^z × 2^z places: means. NaN: hidden, −1: in one text only. */
-export interface Compared {
+export interface MapComparison {
   badge: Badge;
   error: number;
   z: number;
   rows: Span;
   columns: Span;
-  lookedAt: number; // number of shared rows that were computed, out of `of`
+  rowsCompared: number; // number of shared rows that were computed, out of `of`
   of: number;
   mean: number | null; // mean divergence of these rows, in nats
   before: Float32Array; // [cells down, cells across]
@@ -328,9 +328,9 @@ export interface Compared {
 }
 
 /** Mean divergence of each head. Within one trace it is measured from the compared head, else from the head with the same number. */
-export interface RankedHeads {
+export interface HeadRanking {
   badge: Badge;
-  lookedAt: number;
+  rowsCompared: number;
   of: number;
   heads: number; // heads per layer
   divergence: Float32Array; // [layer, head]; NaN: no value
@@ -339,17 +339,17 @@ export interface RankedHeads {
 export type ExportKind = 'html' | 'json' | 'npy';
 
 /** What an offline page may contain besides text, statistics and thumbnails. */
-export const kHoldings = ['exact', 'weights', 'overview', 'near', 'top', 'top8', 'qk'] as const;
-export type Holding = (typeof kHoldings)[number];
+export const kPageContents = ['exact', 'weights', 'overview', 'near', 'top', 'top8', 'qk'] as const;
+export type PageContent = (typeof kPageContents)[number];
 
 export interface Source {
   readonly offline: boolean;
-  readonly holds: readonly Holding[]; // contents of an offline page
+  readonly contents: readonly PageContent[]; // contents of an offline page
   /** The checkpoint or trace that requests refer to; null if there is only one. */
   readonly step: number | null;
   info(): Promise<Info>;
   /** Switches to another checkpoint or trace and returns its info; `step` has the new value once the info has arrived. */
-  turn(step: number): Promise<Info>;
+  switchTo(step: number): Promise<Info>;
   text(side: number): Promise<TextData>;
   segments(side: number): Promise<Segment[]>;
   /** The picture that contains the items of a range. */
@@ -357,30 +357,30 @@ export interface Source {
   /** `slot` names the requester: a newer request of the same slot supersedes an older one, which rejects with AbortError. */
   line(request: LineRequest, slot: string): Promise<Line>;
   received(family: string, at: HeadId): Promise<Float32Array | null>;
-  /** `columnZ`: level of the columns, for requests with `near`. */
+  /** `columnZ`: level of the columns, for requests with `band`. */
   tile(request: MapRequest, z: number, x: number, y: number, signal: AbortSignal, columnZ?: number): Promise<Picture>;
   /** At level z > 0, the mean of each cell of 2^z × 2^z weights. */
   cells(request: MapRequest, x: number, y: number, signal: AbortSignal, z?: number): Promise<Cells>;
-  overview(request: MapRequest, take: (picture: Picture) => void, signal: AbortSignal): Promise<void>;
-  atlas(family: string, take: (heads: AtlasHead[], done: number) => void, signal: AbortSignal): Promise<void>;
+  overview(request: MapRequest, onPicture: (picture: Picture) => void, signal: AbortSignal): Promise<void>;
+  atlas(family: string, onHeads: (heads: AtlasHead[], done: number) => void, signal: AbortSignal): Promise<void>;
   /** Thumbnails and sums under a kind of weight other than raw. */
   weightedHeads(
     family: string,
     weight: WeightKind,
     sink: SinkRule,
-    take: (heads: WeightedHead[]) => void,
+    onHeads: (heads: WeightedHead[]) => void,
     signal: AbortSignal,
   ): Promise<void>;
   mass(family: string, rows: Span[], keys: Span[], weight: WeightKind, sink: SinkRule, signal: AbortSignal): Promise<Mass>;
   verify(request: VerifyRequest): Promise<VerifyResult>;
-  run(text: string, pair: string | null, progress: (done: number, what: string) => void, signal: AbortSignal): Promise<void>;
-  why(request: WhyRequest, cost: (cost: WhyCost) => void, progress: Progress, signal: AbortSignal): Promise<WhyResult>;
-  whatIf(request: WhatIfRequest, progress: Progress, signal: AbortSignal): Promise<WhatIfResult>;
-  /** The other side of a comparison, as a source. */
-  beside(versus: Versus): Source;
-  places(versus: Versus): Promise<Places>;
-  compare(request: CompareRequest, take: (found: Compared) => void, signal: AbortSignal): Promise<void>;
-  compareHeads(request: CompareRequest, take: (found: RankedHeads) => void, signal: AbortSignal): Promise<void>;
+  run(text: string, pair: string | null, onProgress: (done: number, what: string) => void, signal: AbortSignal): Promise<void>;
+  why(request: WhyRequest, onCost: (onCost: WhyCost) => void, onProgress: Progress, signal: AbortSignal): Promise<WhyResult>;
+  whatIf(request: WhatIfRequest, onProgress: Progress, signal: AbortSignal): Promise<WhatIfResult>;
+  /** A source for what is compared with. */
+  compareSource(target: CompareTarget): Source;
+  alignment(target: CompareTarget): Promise<Alignment>;
+  compare(request: CompareRequest, onComparison: (found: MapComparison) => void, signal: AbortSignal): Promise<void>;
+  compareHeads(request: CompareRequest, onRanking: (found: HeadRanking) => void, signal: AbortSignal): Promise<void>;
   export(kind: ExportKind, state: string): Promise<{ blob: Blob; name: string }>;
   /** PDF of a figure; rejects with kUnsupported if this source cannot make one. */
   pdf(drawing: Drawing): Promise<Blob>;

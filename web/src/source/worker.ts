@@ -1,13 +1,13 @@
 // Recomputes rows from K and Q in half precision, off the page's thread. One message opens a head; each later message requests a row.
 
 import { halfToFloat } from './frame';
-import { type HeadQk, rowOf } from './qk';
+import { type HeadQk, computeRow } from './qk';
 
 export type ToWorker =
   | { kind: 'open'; name: string; head: Omit<HeadQk, 'q' | 'k'> & { q: Uint16Array; k: Uint16Array } }
-  | { kind: 'row'; name: string; at: number; ask: number };
+  | { kind: 'row'; name: string; at: number; requestId: number };
 export interface FromWorker {
-  ask: number;
+  requestId: number;
   values: Float32Array;
 }
 
@@ -21,7 +21,7 @@ export function serveRows(): void {
     }
     const head = heads.get(message.name);
     if (!head) return;
-    const answer: FromWorker = { ask: message.ask, values: rowOf(head, message.at) };
+    const answer: FromWorker = { requestId: message.requestId, values: computeRow(head, message.at) };
     (self as unknown as { postMessage(m: FromWorker, transfer: Transferable[]): void }).postMessage(answer, [answer.values.buffer]);
   };
 }

@@ -3,7 +3,7 @@
 // there too.
 
 import type { Span } from '../source/source';
-import { type TextModel, cutAtCharacter } from './model';
+import { type TextModel, truncateAtCharacter } from './model';
 
 export interface Box extends Span {
   from: number; // UTF-16 offsets; from === to for a token without text
@@ -46,5 +46,5 @@ function graphemeBreaks(text: string): Uint8Array {
 
 /** The text, truncated to `length` UTF-16 units, for boxes of very long tokens. */
 export function shortened(text: string, length: number): string {
-  return text.length <= length ? text : `${cutAtCharacter(text, length)}…`;
+  return text.length <= length ? text : `${truncateAtCharacter(text, length)}…`;
 }

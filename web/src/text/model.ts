@@ -1,4 +1,4 @@
-// The text of one side: one JavaScript string, tokens in UTF-16 offsets, and blocks of about 200 tokens. Items (sentences, slots, patches,
+// The text of the queries or of the keys: one JavaScript string, tokens in UTF-16 offsets, and blocks of about 200 tokens. Items (sentences, slots, patches,
 // frames) follow the tokens: ids with a name. If items have text, a block begins with each of them.
 //
 // Offsets in the protocol are bytes. A token boundary inside a character (a byte token) is moved outward: a begin to the character's start,
@@ -45,7 +45,7 @@ export class TextModel {
     this.tokens = data.items[0]?.begin ?? this.count;
     this.inMargin = data.items.filter((range) => !kWhole.includes(range.kind)).flatMap((range) => this.withText(range));
     this.inMargin.sort((a, b) => this.begin[a] - this.begin[b] || this.end[b] - this.end[a]);
-    this.blocks = splitAtItems(this, cutBlocks(this));
+    this.blocks = splitAtItems(this, splitIntoBlocks(this));
   }
 
   private withText({ begin, end }: Span): number[] {
@@ -96,7 +96,7 @@ export class TextModel {
     const first = this.begin[span.begin];
     const last = this.end[span.end - 1];
     const text = last > first ? this.text.slice(first, last) : this.label(span.begin);
-    return text.length > 60 ? `${cutAtCharacter(text, 40)} … ${text.slice(-12)}` : text;
+    return text.length > 60 ? `${truncateAtCharacter(text, 40)} … ${text.slice(-12)}` : text;
   }
 
   /** The bytes of a token as pairs of hexadecimal digits (at most 16 bytes). */
@@ -158,7 +158,7 @@ function digestOf(parts: readonly (Uint8Array | Int32Array | Uint32Array)[]): st
   return [a, b].map((lane) => (lane >>> 0).toString(16).padStart(8, '0')).join('');
 }
 
-export function cutAtCharacter(text: string, length: number): string {
+export function truncateAtCharacter(text: string, length: number): string {
   if (text.length <= length) return text;
   const code = text.charCodeAt(length - 1);
   return text.slice(0, code >= 0xd800 && code < 0xdc00 ? length - 1 : length);
@@ -214,7 +214,7 @@ function sequenceLength(bytes: Uint8Array, i: number): number {
 }
 
 /** Splits the tokens into blocks: always at segments, else near 200 tokens, at the end of a line, sentence or word. */
-function cutBlocks(model: TextModel): Block[] {
+function splitIntoBlocks(model: TextModel): Block[] {
   const blocks: Block[] = [];
   const starts = new Map(model.segments.map((s, i) => [s.begin, i]));
   const cuts = new Set<number>(model.segments.flatMap((s) => [s.begin, s.end]));
@@ -234,7 +234,7 @@ function cutBlocks(model: TextModel): Block[] {
   while (from < model.tokens) {
     let to = Math.min(model.tokens, from + kBlock * 2);
     for (let t = from + 1; t < to; t++) if (cuts.has(t)) to = t;
-    if (to - from > kBlock * 1.4) to = bestCut(model, from);
+    if (to - from > kBlock * 1.4) to = bestSplit(model, from);
     close(to);
   }
   if (blocks.length === 0) close(model.tokens);
@@ -269,11 +269,11 @@ function afterSpace(model: TextModel, token: number): number {
   return model.begin[token] + Math.max(0, own);
 }
 
-function bestCut(model: TextModel, from: number): number {
+function bestSplit(model: TextModel, from: number): number {
   let best = from + kBlock;
   let bestRank = 0;
   for (let t = from + Math.floor(kBlock * 0.6); t < Math.min(model.tokens, from + Math.floor(kBlock * 1.4)); t++) {
-    const rank = cutRank(model, t);
+    const rank = splitRank(model, t);
     if (rank > bestRank || (rank === bestRank && rank > 0 && Math.abs(t - from - kBlock) < Math.abs(best - from - kBlock))) {
       best = t;
       bestRank = rank;
@@ -283,7 +283,7 @@ function bestCut(model: TextModel, from: number): number {
   return best;
 }
 
-function cutRank(model: TextModel, token: number): number {
+function splitRank(model: TextModel, token: number): number {
   if (model.begin[token] < model.end[token - 1]) return 0;
   const around = model.text.slice(Math.max(0, model.end[token - 1] - 2), model.begin[token] + 1);
   if (/\n\s*\n/.test(around)) return 4;

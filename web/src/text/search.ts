@@ -12,8 +12,8 @@ type Query =
   | { kind: 'segment'; name: string }
   | { kind: 'bad'; reason: string };
 
-const kMostHits = 5000;
-const kMostMilliseconds = 400;
+const kMaxHits = 5000;
+const kMaxMilliseconds = 400;
 
 export function parseQuery(input: string): Query {
   const text = input.trim();
@@ -72,9 +72,9 @@ function matches(model: TextModel, pattern: RegExp): { hits: Span[]; more: boole
       const last = block.begin + m.index + m[0].length;
       hits.push(tokensOf(model, block.begin + m.index, last));
       resumeAt = last;
-      if (hits.length >= kMostHits) return { hits, more: true };
+      if (hits.length >= kMaxHits) return { hits, more: true };
     }
-    if (performance.now() - started > kMostMilliseconds) return { hits, more: true };
+    if (performance.now() - started > kMaxMilliseconds) return { hits, more: true };
   }
   return { hits, more: false };
 }

@@ -1,7 +1,7 @@
 // Dialogs: help, export, verify, run.
 
 import type { Context, View } from '../context';
-import { absent, commandOf, reasonOf, summaryOf } from '../context';
+import { unavailableReason, commandOf, missingReason, summaryOf } from '../context';
 import { head as headName, power, whole } from '../format';
 import { isAbort, type ExportKind, type Missing, type Span } from '../source/source';
 import { formatState } from '../state';
@@ -21,16 +21,16 @@ export function helpDialog(ctx: Context): void {
     });
   const reasons = new Map<string, { names: string[]; first: Missing }>();
   for (const m of info.missing) {
-    const known = reasons.get(reasonOf(ctx, m));
+    const known = reasons.get(missingReason(ctx, m));
     if (known) known.names.push(t(`feature.${m.feature}`));
-    else reasons.set(reasonOf(ctx, m), { names: [t(`feature.${m.feature}`)], first: m });
+    else reasons.set(missingReason(ctx, m), { names: [t(`feature.${m.feature}`)], first: m });
   }
   const missing = [...reasons.values()].map(({ names, first }) =>
     h(
       'li',
       {},
       h('strong', {}, names.join(t('list.comma'))),
-      h('p', {}, reasonOf(ctx, { ...first, command: null })),
+      h('p', {}, missingReason(ctx, { ...first, command: null })),
       commandLine(ctx, first.command),
     ),
   );
@@ -106,7 +106,7 @@ export function exportDialog(ctx: Context, root: HTMLElement, shown: () => Promi
       button('png', () => picturePng(ctx, root), null),
       button('json', ask('json'), null),
       button('npy', ask('npy'), null),
-      button('html', ask('html'), absent(ctx, 'export')),
+      button('html', ask('html'), unavailableReason(ctx, 'export')),
     ),
     note,
     h('p', { class: 'caption' }, t('export.again')),

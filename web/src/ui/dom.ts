@@ -61,7 +61,7 @@ export function iconButton(name: Icon, label: string, onclick: () => void): HTML
   return h('button', { class: 'icon-button', type: 'button', title: label, 'aria-label': label, onclick }, icon(name));
 }
 
-export interface Choice<T extends string> {
+export interface SegmentOption<T extends string> {
   value: T;
   label: string;
   title: string;
@@ -71,7 +71,12 @@ export interface Choice<T extends string> {
 let nextGroup = 0;
 
 /** A row of radio buttons that looks like one control. */
-export function segmented<T extends string>(label: string, choices: Choice<T>[], chosen: T, take: (value: T) => void): HTMLFieldSetElement {
+export function segmented<T extends string>(
+  label: string,
+  choices: SegmentOption<T>[],
+  chosen: T,
+  onChange: (value: T) => void,
+): HTMLFieldSetElement {
   const name = `group-${nextGroup++}`;
   return h(
     'fieldset',
@@ -91,7 +96,7 @@ export function segmented<T extends string>(label: string, choices: Choice<T>[],
             checked: c.value === chosen,
             disabled: Boolean(c.disabled),
             'aria-description': c.disabled ?? null,
-            onchange: () => take(c.value),
+            onchange: () => onChange(c.value),
           }),
           h('span', {}, c.label),
         ),

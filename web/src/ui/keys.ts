@@ -1,12 +1,12 @@
 // Keyboard shortcuts: ←→ token, ↑↓ line, Alt+←→ head, Alt+↑↓ layer, Enter pin, Space play, Shift+arrows span, x direction, s sink,
 // r/l/m/a/w/e/d views, g gallery, c link, p export, ? help, / search, Esc back.
 
-import { type Context, absent, anchor, askedSide, rangeOf, setAnchor, turn } from '../context';
+import { type Context, unavailableReason, selectedSpans, selectedAxis, rangeOf, selectSpans, setDirection } from '../context';
 import type { Items, SinkRule, Span } from '../source/source';
 import { sameHead } from '../state';
 import type { Answers } from '../views/read/answers';
 import type { ReadView } from '../views/read/read';
-import type { Actions } from './topbar';
+import type { Actions } from './topBar';
 
 interface KeyTargets {
   read: ReadView;
@@ -37,10 +37,10 @@ function onArrow(ctx: Context, targets: KeyTargets, event: KeyboardEvent): boole
   const across = event.key === 'ArrowRight' ? 1 : event.key === 'ArrowLeft' ? -1 : 0;
   const down = event.key === 'ArrowDown' ? 1 : event.key === 'ArrowUp' ? -1 : 0;
   if (event.altKey) return moveHead(ctx, across, down);
-  const spans = anchor(ctx.store.now);
+  const spans = selectedSpans(ctx.store.now);
   const last = spans[spans.length - 1];
   if (!last) return choose(ctx, targets, { begin: 0, end: 1 }, 0);
-  const active = event.shiftKey && targetEnd === 'begin' ? last.begin : last.end - 1;
+  const active = event.shiftKey && movedEnd === 'begin' ? last.begin : last.end - 1;
   const items = ctx.text.itemsOf(active);
   const next = items
     ? stepItem(ctx, items, active, across, down)
@@ -52,24 +52,24 @@ function onArrow(ctx: Context, targets: KeyTargets, event: KeyboardEvent): boole
   return extend(ctx, targets, spans, last, active, next);
 }
 
-let targetEnd: 'begin' | 'end' = 'end'; // the end of the span that Shift+arrow moves
+let movedEnd: 'begin' | 'end' = 'end'; // the end of the span that Shift+arrow moves
 
 function extend(ctx: Context, targets: KeyTargets, spans: readonly Span[], last: Span, active: number, next: number): boolean {
   const single = last.end === last.begin + 1;
-  if (single) targetEnd = next < active ? 'begin' : 'end';
+  if (single) movedEnd = next < active ? 'begin' : 'end';
   const box = boxSpan(targets, next);
   const grown =
-    targetEnd === 'begin'
+    movedEnd === 'begin'
       ? { begin: Math.min(box.begin, last.end - 1), end: last.end }
       : { begin: last.begin, end: Math.max(box.end, last.begin + 1) };
-  setAnchor(ctx, [...spans.slice(0, -1), grown], 'replace');
+  selectSpans(ctx, [...spans.slice(0, -1), grown], 'replace');
   targets.read.reveal(next);
   return true;
 }
 
 function choose(ctx: Context, targets: KeyTargets, span: Span, at: number): boolean {
-  targetEnd = 'end';
-  setAnchor(ctx, [span], 'replace');
+  movedEnd = 'end';
+  selectSpans(ctx, [span], 'replace');
   targets.read.reveal(at);
   return true;
 }
@@ -91,7 +91,7 @@ function stepBox(targets: KeyTargets, token: number, by: number, count: number):
  */
 function stepItem(ctx: Context, items: Items, id: number, across: number, down: number): number | null {
   const columns = items.rows > 0 ? (items.end - items.begin) / items.rows : 1;
-  const { begin, end } = rangeOf(ctx.family, askedSide(ctx.store.now));
+  const { begin, end } = rangeOf(ctx.family, selectedAxis(ctx.store.now));
   const next = id + across + down * columns;
   return next >= begin && next < end ? next : null;
 }
@@ -122,7 +122,7 @@ function onLetter(ctx: Context, targets: KeyTargets, event: KeyboardEvent, eleme
       targets.play();
       return true;
     case 'x':
-      turn(ctx, store.now.direction === 'out' ? 'in' : 'out');
+      setDirection(ctx, store.now.direction === 'out' ? 'in' : 'out');
       return true;
     case 's':
       store.set({ sink: next[store.now.sink] }, 'push');
@@ -141,10 +141,11 @@ function onLetter(ctx: Context, targets: KeyTargets, event: KeyboardEvent, eleme
       return true;
     case 'w':
     case 'e':
-      if (!absent(ctx, event.key === 'w' ? 'why' : 'what-if')) store.set({ view: event.key === 'w' ? 'why' : 'what-if' }, 'push');
+      if (!unavailableReason(ctx, event.key === 'w' ? 'why' : 'what-if'))
+        store.set({ view: event.key === 'w' ? 'why' : 'what-if' }, 'push');
       return true;
     case 'd':
-      if (!absent(ctx, 'compare')) store.set({ view: 'compare' }, 'push');
+      if (!unavailableReason(ctx, 'compare')) store.set({ view: 'compare' }, 'push');
       return true;
     case 'c':
       targets.actions.copyLink();

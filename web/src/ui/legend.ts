@@ -8,23 +8,23 @@ import type { Scale } from '../source/source';
 import { h, replace } from './dom';
 
 export interface Legend {
-  most: number; // the value of the strongest colour
+  max: number; // the value of the strongest colour
   scale: Scale;
   isShare: boolean;
   approximate?: boolean;
-  signed?: boolean; // from −most to most
-  largest?: number; // largest value shown; if sinks exceed `most`, the strongest colour stands for all values from there on
-  others?: readonly { name: string; most: number }[]; // other pinned heads, each with its own scale from 0 to its largest weight
+  signed?: boolean; // from −max to max
+  largest?: number; // largest value shown; if sinks exceed `max`, the strongest colour stands for all values from there on
+  others?: readonly { name: string; max: number }[]; // other pinned heads, each with its own scale from 0 to its largest weight
 }
 
 const kStops = 12;
 const kDecades = 4; // decades of the logarithmic scale (weights.ts)
 
 /** The value whose colour is at position 0…1 of the bar: the inverse of `intensity` in weights.ts. */
-function valueAt(t: number, { most, scale }: Pick<Legend, 'most' | 'scale'>): number {
-  if (scale === 'linear') return most * t;
-  if (scale === 'sqrt') return most * t * t;
-  return most * 10 ** (kDecades * (t - 1));
+function valueAt(t: number, { max, scale }: Pick<Legend, 'max' | 'scale'>): number {
+  if (scale === 'linear') return max * t;
+  if (scale === 'sqrt') return max * t * t;
+  return max * 10 ** (kDecades * (t - 1));
 }
 
 /** The smallest number of the form 1, 2 or 5 times a power of ten that is not below a value: a scale that small changes do not alter. */
@@ -45,15 +45,15 @@ const printer =
 
 /** The colour bar for figures; null if nothing has a weight. */
 export function legendOf(ctx: Context, legend: Legend, name = ''): FigureLegend | null {
-  const { most, scale, signed = false, largest = 0 } = legend;
-  if (!(most > 0)) return null;
+  const { max, scale, signed = false, largest = 0 } = legend;
+  if (!(max > 0)) return null;
   const print = printer(legend);
   const named = { scale: ctx.t(`legend.${scale}`), ...(name ? { name } : {}) };
-  if (signed) return { low: `−${print(most)}`, middle: '0', high: `+${print(most)}`, ...named };
+  if (signed) return { low: `−${print(max)}`, middle: '0', high: `+${print(max)}`, ...named };
   return {
     low: scale === 'log' ? `≤ ${print(valueAt(0, legend))}` : '0',
     middle: print(Number(valueAt(0.5, legend).toPrecision(3))),
-    high: `${largest > most ? '≥ ' : ''}${print(most)}`,
+    high: `${largest > max ? '≥ ' : ''}${print(max)}`,
     ...named,
   };
 }
@@ -74,7 +74,7 @@ export function showLegend(ctx: Context, slot: HTMLElement, legend: Legend | nul
     slot.removeAttribute('aria-label');
     return replace(slot);
   }
-  const others = (legend.others ?? []).map((o) => ctx.t('legend.other', { head: o.name, most: printer(legend)(o.most) }));
+  const others = (legend.others ?? []).map((o) => ctx.t('legend.other', { head: o.name, most: printer(legend)(o.max) }));
   showBar(ctx, slot, shown, { signed: legend.signed ?? false, title: ctx.t(`scale.${legend.scale}.title`), others });
 }
 

@@ -52,7 +52,7 @@ function separator(
   orientation: 'vertical' | 'horizontal',
   at: (event: PointerEvent) => number,
   least: number,
-  most: number,
+  max: number,
   start: number,
   apply: (value: number) => void,
 ): HTMLElement {
@@ -64,11 +64,11 @@ function separator(
     'aria-label': label,
     'aria-orientation': orientation,
     'aria-valuemin': least,
-    'aria-valuemax': most,
+    'aria-valuemax': max,
     'aria-valuenow': start,
   });
   const set = (next: number): void => {
-    value = Math.max(least, Math.min(most, next));
+    value = Math.max(least, Math.min(max, next));
     element.setAttribute('aria-valuenow', String(Math.round(value)));
     apply(value);
   };

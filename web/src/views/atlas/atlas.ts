@@ -2,7 +2,7 @@
 // be sorted, filtered, and recoloured by the attention from selected rows to selected keys.
 
 import type { Context, Numbers, View } from '../../context';
-import { absent, badgeTitle, pin, printWeight, quoted, solo, weightName } from '../../context';
+import { unavailableReason, badgeTitle, pin, printWeight, quoted, solo, weightName } from '../../context';
 import { head as headName, score as printScore } from '../../format';
 import { bitmapOf, colourTable } from '../../paint/picture';
 import { css, inkOn, shade } from '../../paint/ramp';
@@ -26,7 +26,7 @@ import type { Exported, Thumbnail } from '../../figure/figure';
 import { codeTable } from '../../source/frame';
 import { type Order, type Row, arrange } from './arrange';
 import { numbersOf, pagesOf, scoresTable } from './table';
-import { ownPart, thumbnailOf } from './thumbnail';
+import { ownCells, thumbnailOf } from './thumbnail';
 import { WeightedHeads } from './weighted';
 
 interface Cell {
@@ -84,12 +84,12 @@ export class AtlasView implements View {
     this.grid.addEventListener('pointerleave', () => ctx.focus.previewHead(null));
     this.grid.addEventListener('keydown', (event) => this.onKey(event));
     this.describe('layer');
-    this.takeMass(null);
+    this.setMass(null);
     this.load();
     ctx.life.signal.addEventListener('abort', () => this.loading.abort());
   }
 
-  renew(): void {
+  refetch(): void {
     this.load();
     this.massKey = '';
     this.loadMass(this.ctx.store.now);
@@ -98,7 +98,7 @@ export class AtlasView implements View {
 
   retheme(): void {
     for (const cell of this.cells) this.paintCell(cell);
-    this.sayScale();
+    this.updateLegend();
   }
 
   update(state: State): void {
@@ -183,7 +183,7 @@ export class AtlasView implements View {
   private spanTools(): HTMLElement {
     const { ctx } = this;
     const { t } = ctx;
-    const missing = absent(ctx, 'mass');
+    const missing = unavailableReason(ctx, 'mass');
     const choose = (which: 'q' | 'k'): HTMLButtonElement =>
       h(
         'button',
@@ -215,7 +215,7 @@ export class AtlasView implements View {
 
   private load(): void {
     const { ctx } = this;
-    const missing = absent(ctx, 'atlas');
+    const missing = unavailableReason(ctx, 'atlas');
     this.caption.textContent = missing ?? ctx.t('atlas.caption');
     if (missing) return;
     this.loading.abort();
@@ -228,7 +228,7 @@ export class AtlasView implements View {
         cell.head = found;
         this.paintCell(cell);
       }
-      this.sayBadge();
+      this.updateBadge();
       if (heads.length) this.rearrange();
     };
     ctx.source.atlas(ctx.family.id, take, this.loading.signal).catch((error: unknown) => {
@@ -247,15 +247,15 @@ export class AtlasView implements View {
       this.order = { ...this.order, by: 'layer' };
       this.bySum.parentElement!.querySelector('option')!.selected = true;
     }
-    if (!absent(this.ctx, 'atlas')) this.caption.textContent = this.captionText();
+    if (!unavailableReason(this.ctx, 'atlas')) this.caption.textContent = this.captionText();
     for (const cell of this.cells) this.paintCell(cell);
-    this.sayBadge();
+    this.updateBadge();
     this.rearrange();
   }
 
   /** Shows the badge of the printed numbers: the masses between the spans, else the scores. */
-  private sayBadge(): void {
-    this.sayScale();
+  private updateBadge(): void {
+    this.updateLegend();
     if (this.mass) {
       replace(this.badge, badgeElement(this.ctx, this.mass.badge, badgeTitle(this.ctx, this.mass.badge, this.mass.error)));
       return;
@@ -265,7 +265,7 @@ export class AtlasView implements View {
     replace(this.badge, isThere ? badgeElement(this.ctx, badge, badgeTitle(this.ctx, badge, 0), this.done < 1) : null);
   }
 
-  private sayScale(): void {
+  private updateLegend(): void {
     const { ctx, mass } = this;
     if (mass) showLegend(ctx, this.legend, scaleOfMass(ctx, mass));
     else showBar(ctx, this.legend, ownLegend(ctx), { title: ctx.t('scale.sqrt.title') });
@@ -281,8 +281,8 @@ export class AtlasView implements View {
     const theme = this.ctx.theme();
     if (this.mass) {
       const value = this.mass.mass[cell.at.layer * this.ctx.family.heads + cell.at.head];
-      const most = this.mass.mass.reduce((a, b) => Math.max(a, b), 0);
-      const colour = shade(most > 0 ? value / most : 0, theme);
+      const max = this.mass.mass.reduce((a, b) => Math.max(a, b), 0);
+      const colour = shade(max > 0 ? value / max : 0, theme);
       cell.button.style.background = css(colour);
       cell.button.style.color = inkOn(colour);
       replace(cell.note, h('span', {}, this.print(value)));
@@ -295,7 +295,7 @@ export class AtlasView implements View {
     if (shown) {
       const values = codeTable(shown.codes);
       const picture = bitmapOf(shown.thumbnail, shown.rows, shown.columns, colourTable(shown.codes, values[255], 'sqrt', theme));
-      const { left, top, width, height } = ownPart(shown, this.ctx.family);
+      const { left, top, width, height } = ownCells(shown, this.ctx.family);
       cell.canvas.width = width;
       cell.canvas.height = height;
       cell.canvas.getContext('2d')?.drawImage(picture, -left, -top);
@@ -376,26 +376,26 @@ export class AtlasView implements View {
     this.massKey = key;
     this.massAbort.abort();
     this.massAbort = new AbortController();
-    if (!spans || absent(ctx, 'mass')) {
-      this.takeMass(null);
+    if (!spans || unavailableReason(ctx, 'mass')) {
+      this.setMass(null);
       return;
     }
     ctx.source.mass(ctx.family.id, [...state.q], [...state.k], state.weight, state.sink, this.massAbort.signal).then(
       (mass) => {
-        if (this.massKey === key) this.takeMass(mass);
+        if (this.massKey === key) this.setMass(mass);
       },
       (error: unknown) => {
         if (isAbort(error) || this.massKey !== key) return;
-        this.takeMass(null);
+        this.setMass(null);
         replace(this.best, h('p', { class: 'bad' }, error instanceof Error ? error.message : String(error)));
       },
     );
   }
 
-  private takeMass(mass: Mass | null): void {
+  private setMass(mass: Mass | null): void {
     this.mass = mass;
     for (const cell of this.cells) this.paintCell(cell);
-    this.sayBadge();
+    this.updateBadge();
     const { ctx } = this;
     if (!mass) {
       replace(this.best, h('p', { class: 'caption' }, ctx.t('span.how')));
@@ -431,19 +431,19 @@ export class AtlasView implements View {
 
   figure(): Exported {
     const { ctx, mass } = this;
-    const most = mass ? mass.mass.reduce((a, b) => Math.max(a, b), 0) : 0;
+    const max = mass ? mass.mass.reduce((a, b) => Math.max(a, b), 0) : 0;
     const sorted = this.order.by !== 'layer' || this.order.atLeast > 0;
     const cells = this.rows().map((row): Thumbnail => {
       const cell = this.cells[row.at.layer * ctx.family.heads + row.at.head];
       const own = mass ? mass.mass[row.at.layer * ctx.family.heads + row.at.head] : NaN;
       const note = cell.note.firstElementChild?.textContent ?? '';
-      const strength = mass ? (most > 0 ? own / most : 0) : NaN;
+      const strength = mass ? (max > 0 ? own / max : 0) : NaN;
       const chosen = ctx.store.now.heads.some((at) => sameHead(at, row.at));
       return { name: headName(row.at), note, strength, chosen, ...thumbnailOf(this.shownOf(cell), ctx.family) };
     });
     const columns = sorted ? Math.min(12, Math.max(1, cells.length)) : ctx.family.heads;
     const says = mass ? (this.best.querySelector('.caption')?.textContent ?? '') : this.captionText();
-    return { parts: [{ kind: 'grid', columns, cells, legends: legendsOf(ctx, mass) }], says, badge: this.badgeOf() };
+    return { parts: [{ kind: 'grid', columns, cells, legends: legendsOf(ctx, mass) }], description: says, badge: this.badgeOf() };
   }
 
   offlineNumbers(): Promise<Numbers> {

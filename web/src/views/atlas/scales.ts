@@ -6,8 +6,8 @@ import type { Mass } from '../../source/source';
 import { type Legend, legendOf, ownLegend } from '../../ui/legend';
 
 export function scaleOfMass(ctx: Context, { mass, error }: Mass): Legend {
-  const most = mass.reduce((a, b) => Math.max(a, b), 0);
-  return { most, scale: 'linear', isShare: isShare(ctx), approximate: error > 0 };
+  const max = mass.reduce((a, b) => Math.max(a, b), 0);
+  return { max, scale: 'linear', isShare: isShare(ctx), approximate: error > 0 };
 }
 
 /** The colour bars of the atlas figure. */

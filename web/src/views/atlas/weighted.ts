@@ -34,11 +34,11 @@ export class WeightedHeads {
     const { weight, sink } = state;
     const wanted = weight !== 'raw' && ctx.family.weights.includes(weight);
     const key = wanted ? `${weight} ${sink}` : '';
-    const [was, isSame] = [this.on, key === this.key && !again];
+    const [wasOn, isSame] = [this.on, key === this.key && !again];
     this.visible = state.view === 'atlas';
     if (!this.visible || isSame) {
       if (!isSame && (!wanted || again)) this.forget();
-      if (was !== this.on) this.changed();
+      if (wasOn !== this.on) this.changed();
       return; // keep the results for when the atlas is opened again
     }
     this.forget();

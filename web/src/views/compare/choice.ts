@@ -1,7 +1,7 @@
 // The other side of a comparison in the address: `with=head` another head, `with=t3` the trace or checkpoint with that number, `with=edit`
 // the run of the edits in `edit=`; `to=3.5` or `to=cross.3.5` the head on that side.
 
-import { absent, type Context } from '../../context';
+import { unavailableReason, type Context } from '../../context';
 import { traceName } from '../../opening';
 import type { Family, HeadId, Info } from '../../source/source';
 import type { State } from '../../state';
@@ -24,22 +24,22 @@ export function othersOf(ctx: Pick<Context, 'info' | 't'>): Other[] {
   return all.filter((one) => one.step !== info.step);
 }
 
-export const writtenChoice = (choice: Choice): string => (choice.kind === 'trace' ? `t${choice.step}` : choice.kind);
+export const formatChoice = (choice: Choice): string => (choice.kind === 'trace' ? `t${choice.step}` : choice.kind);
 
 /** The choice in the address; by default another trace if there is one, else another head. */
-export function choiceOf(state: Pick<State, 'versus' | 'edit'>, others: readonly Other[]): Choice {
-  const step = /^t(\d{1,15})$/.exec(state.versus);
+export function choiceOf(state: Pick<State, 'compareWith' | 'edit'>, others: readonly Other[]): Choice {
+  const step = /^t(\d{1,15})$/.exec(state.compareWith);
   if (step && others.some((one) => one.step === Number(step[1]))) return { kind: 'trace', step: Number(step[1]) };
-  if (state.versus === 'edit' && state.edit) return { kind: 'edit' };
-  return state.versus === '' && others.length > 0 ? { kind: 'trace', step: others[0].step } : { kind: 'head' };
+  if (state.compareWith === 'edit' && state.edit) return { kind: 'edit' };
+  return state.compareWith === '' && others.length > 0 ? { kind: 'trace', step: others[0].step } : { kind: 'head' };
 }
 
 /** The reason why an edit cannot be compared with here; null if it can. */
-export function noEdit(ctx: Context): string | null {
-  return absent(ctx, 'what-if') ?? (ctx.store.now.edit ? null : ctx.t('compare.edit.none'));
+export function noEditReason(ctx: Context): string | null {
+  return unavailableReason(ctx, 'what-if') ?? (ctx.store.now.edit ? null : ctx.t('compare.edit.none'));
 }
 
-const sameSides = (a: Family, b: Family): boolean =>
+const sameAxes = (a: Family, b: Family): boolean =>
   a.query_range[0] === b.query_range[0] &&
   a.query_range[1] === b.query_range[1] &&
   a.key_range[0] === b.key_range[0] &&
@@ -49,33 +49,32 @@ const sameSides = (a: Family, b: Family): boolean =>
  * The families whose heads can be compared with a head: within a trace, those with the same rows and columns; in another trace, those of
  * the same kind.
  */
-export function familiesFor(family: Family, there: Info, isSameTrace: boolean): Family[] {
-  return isSameTrace ? there.families.filter((one) => sameSides(one, family)) : there.families.filter((one) => one.kind === family.kind);
+export function familiesFor(family: Family, other: Info, isSameTrace: boolean): Family[] {
+  return isSameTrace ? other.families.filter((one) => sameAxes(one, family)) : other.families.filter((one) => one.kind === family.kind);
 }
 
-export const writtenHead = (at: NamedHead, family: string): string =>
-  `${at.family === family ? '' : `${at.family}.`}${at.layer}.${at.head}`;
+export const formatHead = (at: NamedHead, family: string): string => `${at.family === family ? '' : `${at.family}.`}${at.layer}.${at.head}`;
 
 /**
  * The head on the other side: the one in the address, else the second pinned head, or the next head of the layer; in another trace, the
  * head with the same number.
  */
 export function otherHead(
-  state: Pick<State, 'to' | 'heads'>,
+  state: Pick<State, 'compareHead' | 'heads'>,
   front: NamedHead,
   families: readonly Family[],
   isSameTrace: boolean,
 ): NamedHead {
-  const found = /^(?:(.+)\.)?(\d{1,4})\.(\d{1,4})$/.exec(state.to);
-  const inThere = (at: NamedHead): boolean => families.some((f) => f.id === at.family && at.layer < f.layers && at.head < f.heads);
+  const found = /^(?:(.+)\.)?(\d{1,4})\.(\d{1,4})$/.exec(state.compareHead);
+  const exists = (at: NamedHead): boolean => families.some((f) => f.id === at.family && at.layer < f.layers && at.head < f.heads);
   if (found) {
     const at = { family: found[1] ?? front.family, layer: Number(found[2]), head: Number(found[3]) };
-    if (inThere(at)) return at;
+    if (exists(at)) return at;
   }
   const own = families.find((f) => f.id === front.family) ?? families[0];
   if (!own) return front;
   const pinned = isSameTrace ? state.heads[1] : undefined;
-  if (pinned && inThere({ ...pinned, family: own.id })) return { ...pinned, family: own.id };
+  if (pinned && exists({ ...pinned, family: own.id })) return { ...pinned, family: own.id };
   const next = isSameTrace ? (front.head + 1) % own.heads : Math.min(front.head, own.heads - 1);
   return { family: own.id, layer: Math.min(front.layer, own.layers - 1), head: next };
 }

@@ -2,21 +2,21 @@
 // changed, the two maps or their difference, the divergence of every row, and the heads ranked by how much they differ. The address names
 // what is compared.
 
-import { type Context, type Numbers, type View, absent, badgeTitle, pin, quoted } from '../../context';
+import { type Context, type Numbers, type View, unavailableReason, badgeTitle, pin, quoted } from '../../context';
 import type { Exported } from '../../figure/figure';
 import { change, head as headName, share, whole } from '../../format';
-import { type CompareRequest, type RankedHeads, type Source, type Span, isAbort } from '../../source/source';
-import type { CompareShow, State } from '../../state';
+import { type CompareRequest, type HeadRanking, type Source, type Span, isAbort } from '../../source/source';
+import type { CompareLayout, State } from '../../state';
 import { badgeElement } from '../../ui/badge';
 import { legendSlot, showLegend } from '../../ui/legend';
 import { h, replace, segmented, setChosen } from '../../ui/dom';
-import { type Choice, type NamedHead, choiceOf, othersOf, writtenHead } from './choice';
+import { type Choice, type NamedHead, choiceOf, othersOf, formatHead } from './choice';
 import { choiceControls } from './controls';
 import { matrixOfPair, tableOfHeads } from './figure';
-import { type Change, type Pair, PairMap, numbersOfPair, pairOf, zeroed } from './pair-map';
+import { type Change, type Pair, PairMap, numbersOfPair, pairOf, hiddenAsZero } from './pairMap';
 import { changesPanel, headsPanel, nats, rankedHeads, rowsPanel } from './panels';
 import { type Rows, Texts } from './texts';
-import { type There, frontOf, openThere } from './there';
+import { type Comparison, frontOf, openComparison } from './comparison';
 
 const kFinest = 256; // places that a map can show one by one
 
@@ -38,16 +38,16 @@ export class CompareView implements View {
   private readonly heads = h('section', { 'data-testid': 'compare-heads-panel' });
   private readonly one: PairMap;
   private readonly two: PairMap;
-  private shown: HTMLFieldSetElement | null = null;
+  private layoutSwitch: HTMLFieldSetElement | null = null;
   private built = false;
-  private there: There | null = null;
+  private comparison: Comparison | null = null;
   private pair: Pair | null = null;
-  private shownHeads = '';
-  private ranked: RankedHeads | null = null;
+  private mapHeads = '';
+  private ranked: HeadRanking | null = null;
   private rows: Rows = { before: null, after: null };
   private allHeads = false;
-  private asked: Record<'there' | 'maps' | 'heads' | 'row', string> = { there: '', maps: '', heads: '', row: '' };
-  private aborts: Partial<Record<'there' | 'maps' | 'heads' | 'row', AbortController>> = {};
+  private requested: Record<'comparison' | 'maps' | 'heads' | 'row', string> = { comparison: '', maps: '', heads: '', row: '' };
+  private aborts: Partial<Record<'comparison' | 'maps' | 'heads' | 'row', AbortController>> = {};
 
   constructor(private readonly ctx: Context) {
     const { t } = ctx;
@@ -71,36 +71,36 @@ export class CompareView implements View {
   }
 
   retheme(): void {
-    if (this.there) this.paint();
+    if (this.comparison) this.paint();
   }
 
-  renew(): void {
-    this.asked = { there: '', maps: '', heads: '', row: '' };
+  refetch(): void {
+    this.requested = { comparison: '', maps: '', heads: '', row: '' };
     this.update(this.ctx.store.now);
   }
 
   update(state: State): void {
     if (state.view !== 'compare') return;
     if (!this.built) this.build();
-    if (absent(this.ctx, 'compare')) return;
-    this.askThere(state);
-    if (this.there) this.look();
+    if (unavailableReason(this.ctx, 'compare')) return;
+    this.openOther(state);
+    if (this.comparison) this.load();
   }
 
   private build(): void {
     const { ctx } = this;
     const { t } = ctx;
     this.built = true;
-    const missing = absent(ctx, 'compare');
+    const missing = unavailableReason(ctx, 'compare');
     const title = h('h2', {}, t('compare.label'));
     if (missing) return replace(this.element, h('header', { class: 'panel-head' }, title), h('p', { class: 'caption' }, missing));
     this.controls.setAttribute('aria-label', t('compare.with'));
     this.progress.setAttribute('aria-label', t('if.progress'));
-    this.shown = segmented<CompareShow>(
+    this.layoutSwitch = segmented<CompareLayout>(
       t('if.show'),
       (['difference', 'sides'] as const).map((value) => ({ value, label: t(`compare.${value}`), title: t(`compare.${value}.title`) })),
-      ctx.store.now.show,
-      (show) => ctx.store.set({ show }, 'push'),
+      ctx.store.now.compareShow,
+      (show) => ctx.store.set({ compareShow: show }, 'push'),
     );
     replace(this.maps, this.one.element, this.two.element);
     const map = h(
@@ -115,7 +115,7 @@ export class CompareView implements View {
     );
     replace(
       this.element,
-      h('header', { class: 'panel-head' }, title, this.controls, h('span', { class: 'spring' }), this.shown),
+      h('header', { class: 'panel-head' }, title, this.controls, h('span', { class: 'spring' }), this.layoutSwitch),
       h('div', { class: 'explain-progress' }, this.progress, this.note),
       h(
         'div',
@@ -134,84 +134,84 @@ export class CompareView implements View {
   // ---- requests
 
   /** Starts a request of a kind, replacing the previous one; null if the same request was made last. */
-  private begin(kind: keyof CompareView['asked'], key: string): AbortController | null {
-    if (this.asked[kind] === key) return null;
-    this.asked[kind] = key;
+  private begin(kind: keyof CompareView['requested'], key: string): AbortController | null {
+    if (this.requested[kind] === key) return null;
+    this.requested[kind] = key;
     this.aborts[kind]?.abort();
     return (this.aborts[kind] = new AbortController());
   }
 
-  private fail(kind: keyof CompareView['asked'], key: string, place: HTMLElement): (error: unknown) => void {
+  private fail(kind: keyof CompareView['requested'], key: string, place: HTMLElement): (error: unknown) => void {
     return (error) => {
-      if (this.asked[kind] !== key || isAbort(error)) return;
+      if (this.requested[kind] !== key || isAbort(error)) return;
       this.progress.hidden = true;
       place.textContent = error instanceof Error ? error.message : String(error);
     };
   }
 
-  private askThere(state: State): void {
+  private openOther(state: State): void {
     const { ctx } = this;
     const others = othersOf(ctx);
     const choice = choiceOf(state, others);
     const key = JSON.stringify([choice, choice.kind === 'edit' ? state.edit : '', ctx.info.id]);
-    const abort = this.begin('there', key);
+    const abort = this.begin('comparison', key);
     if (!abort) return;
-    this.there = null;
+    this.comparison = null;
     this.pair = null;
     this.ranked = null;
     this.note.textContent = ctx.t('loading');
     this.showControls(choice);
-    const tell = (done: number, what: string): void => {
+    const onProgress = (done: number, what: string): void => {
       this.progress.hidden = false;
       this.progress.value = done;
       this.note.textContent = ctx.t.progress(what);
     };
-    openThere(ctx, choice, tell, abort.signal).then(
-      (there) => {
-        if (this.asked.there !== key) return;
-        this.there = there;
+    openComparison(ctx, choice, onProgress, abort.signal).then(
+      (comparison) => {
+        if (this.requested.comparison !== key) return;
+        this.comparison = comparison;
         this.progress.hidden = true;
-        const { by, whole: all } = there.places;
-        this.note.textContent = [ctx.t(`compare.by.${by}`), all ? '' : ctx.t('compare.by.ends')].filter(Boolean).join(' ');
-        this.texts.open(there);
-        this.look();
+        const { method, whole: isWhole } = comparison.alignment;
+        this.note.textContent = [ctx.t(`compare.by.${method}`), isWhole ? '' : ctx.t('compare.by.ends')].filter(Boolean).join(' ');
+        this.texts.open(comparison);
+        this.load();
       },
-      this.fail('there', key, this.note),
+      this.fail('comparison', key, this.note),
     );
   }
 
   private showControls(choice: Choice): void {
     const focused = this.controls.contains(document.activeElement) ? (document.activeElement as HTMLElement).dataset['testid'] : null;
-    replace(this.controls, ...choiceControls(this.ctx, choice, this.there));
+    replace(this.controls, ...choiceControls(this.ctx, choice, this.comparison));
     if (focused) this.controls.querySelector<HTMLElement>(`[data-testid=${focused}]`)?.focus(); // restore the keyboard focus after rebuilding
   }
 
-  private look(): void {
-    const { there } = this;
-    if (!there) return;
-    this.showControls(there.choice);
-    const request = there.request();
-    this.askMaps({ ...request, ...there.part() });
-    this.askHeads(there, request);
-    this.askRow(there, request);
+  private load(): void {
+    const { comparison } = this;
+    if (!comparison) return;
+    this.showControls(comparison.choice);
+    const request = comparison.request();
+    this.loadMaps({ ...request, ...comparison.visibleSpans() });
+    this.loadHeads(comparison, request);
+    this.loadRow(comparison, request);
     this.paint();
   }
 
-  private askMaps(request: CompareRequest, exact = false): void {
+  private loadMaps(request: CompareRequest, exact = false): void {
     const { ctx } = this;
-    const key = JSON.stringify([request, exact, this.asked.there]);
-    if (!exact && this.asked.maps === JSON.stringify([request, true, this.asked.there])) return;
+    const key = JSON.stringify([request, exact, this.requested.comparison]);
+    if (!exact && this.requested.maps === JSON.stringify([request, true, this.requested.comparison])) return;
     const abort = this.begin('maps', key);
     if (!abort) return;
     const heads = JSON.stringify([request.before, request.after]);
-    if (this.shownHeads !== heads) this.pair = null; // do not show a map of other heads under these names
-    this.shownHeads = heads;
+    if (this.mapHeads !== heads) this.pair = null; // do not show a map of other heads under these names
+    this.mapHeads = heads;
     if (!this.pair) this.mapNote.textContent = ctx.t('loading');
     ctx.source
       .compare(
         { ...request, exact },
         (found) => {
-          if (this.asked.maps !== key) return;
+          if (this.requested.maps !== key) return;
           this.pair = pairOf(found);
           this.paint();
           if (found.badge !== 'sampled') ctx.announce(this.mapNote.textContent ?? '');
@@ -221,28 +221,28 @@ export class CompareView implements View {
       .catch(this.fail('maps', key, this.mapNote));
   }
 
-  private askHeads(there: There, request: CompareRequest): void {
+  private loadHeads(comparison: Comparison, request: CompareRequest): void {
     const { ctx } = this;
     // Heads of another trace are compared with the head of the same number, so the selected head does not matter.
-    const about = { ...request, before: there.isWithin ? request.before : request.before.family, after: request.after.family };
-    const key = JSON.stringify([about, this.asked.there]);
+    const compared = { ...request, before: comparison.isWithin ? request.before : request.before.family, after: request.after.family };
+    const key = JSON.stringify([compared, this.requested.comparison]);
     const abort = this.begin('heads', key);
     if (!abort) return;
     this.ranked = null;
     this.allHeads = false;
-    const take = (found: RankedHeads): void => {
-      if (this.asked.heads !== key) return;
+    const onRanking = (found: HeadRanking): void => {
+      if (this.requested.heads !== key) return;
       this.ranked = found;
       this.showHeads();
     };
-    ctx.source.compareHeads(request, take, abort.signal).catch(this.fail('heads', key, this.heads));
+    ctx.source.compareHeads(request, onRanking, abort.signal).catch(this.fail('heads', key, this.heads));
   }
 
   /** Requests the selected row from both maps. */
-  private askRow(there: There, request: CompareRequest): void {
+  private loadRow(comparison: Comparison, request: CompareRequest): void {
     const { ctx } = this;
-    const spans = there.selection();
-    const key = JSON.stringify([request.before, request.after, spans, this.asked.there]);
+    const spans = comparison.selection();
+    const key = JSON.stringify([request.before, request.after, spans, this.requested.comparison]);
     const abort = this.begin('row', key);
     if (!abort) return;
     this.rows = { before: null, after: null };
@@ -256,10 +256,10 @@ export class CompareView implements View {
       ).values;
     Promise.all([
       line(ctx.source, request.before, spans.before, 'compare-before'),
-      line(there.source, request.after, spans.after, 'compare-after'),
+      line(comparison.source, request.after, spans.after, 'compare-after'),
     ]).then(
       ([before, after]) => {
-        if (this.asked.row !== key) return;
+        if (this.requested.row !== key) return;
         this.rows = { before, after };
         this.paint();
       },
@@ -268,10 +268,10 @@ export class CompareView implements View {
   }
 
   private choosePlace(place: number): void {
-    const { ctx, there } = this;
-    if (!there) return;
-    if (!there.isShared(place)) return ctx.notify(ctx.t('compare.only', { what: there.placeName(place) }));
-    const id = there.places.before[place];
+    const { ctx, comparison } = this;
+    if (!comparison) return;
+    if (!comparison.isShared(place)) return ctx.notify(ctx.t('compare.only', { what: comparison.placeName(place) }));
+    const id = comparison.alignment.before[place];
     ctx.store.set({ q: [{ begin: id, end: id + 1 }], direction: 'out' }, 'push');
     this.texts.reveal(id);
   }
@@ -279,90 +279,90 @@ export class CompareView implements View {
   // ---- display
 
   figure(): Exported {
-    const { ctx, there, pair, ranked } = this;
-    if (!there || !pair) throw new Error(this.note.textContent || ctx.t('loading'));
-    const chosen = there.chosenPlaces();
+    const { ctx, comparison, pair, ranked } = this;
+    if (!comparison || !pair) throw new Error(this.note.textContent || ctx.t('loading'));
+    const chosen = comparison.chosenPlaces();
     const words = this.texts.words();
-    const place = (at: number): string => there.placeName(at);
+    const place = (at: number): string => comparison.placeName(at);
     const matrices =
-      ctx.store.now.show === 'sides'
+      ctx.store.now.compareShow === 'sides'
         ? (['before', 'after'] as const).map((show) => matrixOfPair(ctx, pair, show, { place, chosen, bars: show === 'after' }))
         : [matrixOfPair(ctx, pair, 'difference', { place, chosen, bars: true })];
-    const [was, is] = there.namesOfMaps();
-    const said =
+    const [before, after] = comparison.namesOfMaps();
+    const sentence =
       words.length > 0
-        ? ctx.t('compare.caption', { whom: quoted(ctx, ctx.store.now.q[0]), was, is })
-        : ctx.t('compare.map', { was, is }) + '.';
-    const says = [said, there.isOneText ? '' : ctx.t('compare.grey'), this.mapNote.textContent].filter(Boolean).join(' ');
+        ? ctx.t('compare.caption', { whom: quoted(ctx, ctx.store.now.q[0]), before, after })
+        : ctx.t('compare.map', { before, after }) + '.';
+    const description = [sentence, comparison.isOneText ? '' : ctx.t('compare.grey'), this.mapNote.textContent].filter(Boolean).join(' ');
     return {
       parts: [...words, ...matrices, ...(ranked ? [tableOfHeads(ctx, ranked)] : [])],
-      says,
+      description,
       badge: pair.badge,
-      rules: [was, is],
+      rules: [before, after],
     };
   }
 
   numbers(): Numbers {
-    const { ctx, there, pair, ranked } = this;
-    if (!there || !pair) throw new Error(this.note.textContent || ctx.t('loading'));
-    const { json, rows } = numbersOfPair(pair, (at) => there.placeName(at));
-    const [was, is] = there.namesOfMaps();
+    const { ctx, comparison, pair, ranked } = this;
+    if (!comparison || !pair) throw new Error(this.note.textContent || ctx.t('loading'));
+    const { json, rows } = numbersOfPair(pair, (at) => comparison.placeName(at));
+    const [before, after] = comparison.namesOfMaps();
     const heads = ranked && rankedHeads(ranked).map(({ at, value }) => ({ ...at, divergence: value }));
-    return { json: { was, is, map: json, heads }, rows };
+    return { json: { before, after, map: json, heads }, rows };
   }
 
   private paint(): void {
-    const { ctx, there, pair } = this;
-    if (!there) return;
+    const { ctx, comparison, pair } = this;
+    if (!comparison) return;
     const { t } = ctx;
     const state = ctx.store.now;
-    if (this.shown) setChosen(this.shown, state.show);
+    if (this.layoutSwitch) setChosen(this.layoutSwitch, state.compareShow);
     this.texts.paint(this.rows);
-    const [was, is] = there.namesOfMaps();
-    const whom = there.selection().before.length > 0 ? quoted(ctx, state.q[0]) : '';
+    const [before, after] = comparison.namesOfMaps();
+    const whom = comparison.selection().before.length > 0 ? quoted(ctx, state.q[0]) : '';
     const alone = !whom && state.q[0] && state.q[0].end <= ctx.text.count ? quoted(ctx, state.q[0]) : '';
-    const said = whom ? t('compare.caption', { whom, was, is }) : alone ? t('compare.only', { what: alone }) : '';
-    this.caption.textContent = [said, there.isOneText ? '' : t('compare.hatched')].filter(Boolean).join(' ');
-    const sides = state.show === 'sides';
-    this.mapTitle.textContent = sides ? t('compare.map.sides', { was, is }) : t('compare.map', { was, is });
-    const look = {
+    const sentence = whom ? t('compare.caption', { whom, before, after }) : alone ? t('compare.only', { what: alone }) : '';
+    this.caption.textContent = [sentence, comparison.isOneText ? '' : t('compare.hatched')].filter(Boolean).join(' ');
+    const sides = state.compareShow === 'sides';
+    this.mapTitle.textContent = sides ? t('compare.map.sides', { before, after }) : t('compare.map', { before, after });
+    const options = {
       pair,
       scale: state.scale,
       theme: ctx.theme(),
-      label: (place: number) => there.placeName(place),
-      chosen: there.chosenPlaces(),
+      label: (place: number) => comparison.placeName(place),
+      chosen: comparison.chosenPlaces(),
     };
-    const colours = pair && { most: pair.most, scale: state.scale, isShare: true, signed: !sides };
+    const colours = pair && { max: pair.max, scale: state.scale, isShare: true, signed: !sides };
     showLegend(ctx, this.legend, colours);
-    this.one.set({ ...look, show: sides ? 'before' : 'difference', strip: sides ? 'room' : 'bars' });
-    this.two.set({ ...look, show: 'after', strip: 'bars' });
+    this.one.set({ ...options, show: sides ? 'before' : 'difference', strip: sides ? 'room' : 'bars' });
+    this.two.set({ ...options, show: 'after', strip: 'bars' });
     this.two.element.hidden = !sides;
     this.maps.classList.toggle('sides', sides);
-    this.one.canvas.setAttribute('aria-label', t(sides ? 'compare.map.one' : 'compare.map.label', { was, is }));
-    this.two.canvas.setAttribute('aria-label', t('compare.map.one', { was: is, is }));
-    this.showPair(there, [was, is]);
+    this.one.canvas.setAttribute('aria-label', t(sides ? 'compare.map.one' : 'compare.map.label', { before, after }));
+    this.two.canvas.setAttribute('aria-label', t('compare.map.one', { before: after, after }));
+    this.showPair(comparison, [before, after]);
     this.showHeads();
   }
 
-  private showPair(there: There, names: [string, string]): void {
+  private showPair(comparison: Comparison, names: [string, string]): void {
     const { ctx, pair } = this;
     const { t } = ctx;
     if (!pair) return replace(this.tables);
     replace(this.badge, badgeElement(ctx, pair.badge, badgeTitle(ctx, pair.badge, pair.error)));
     const approximate = pair.badge === 'sampled' ? '≈ ' : '';
-    const said =
+    const sentences =
       pair.mean === null
         ? [t('compare.none')]
-        : [t('compare.mean', { nats: approximate + nats(pair.mean), rows: whole(pair.lookedAt), of: whole(pair.of) })];
-    const most = pair.changed.reduce((a, v) => (Math.abs(v) > a ? Math.abs(v) : a), 0);
-    if (ctx.store.now.show === 'difference')
-      said.push(most > 0 ? t('compare.most', { most: change(most).replace('+', '±') }) : t('compare.equal'));
-    if (pair.cell > 1) said.push(t('compare.pooled', { cell: whole(pair.cell) }));
-    said.push(t('compare.js.how'));
-    this.mapNote.textContent = said.join(' ');
-    this.showZoom(there, pair);
+        : [t('compare.mean', { nats: approximate + nats(pair.mean), rows: whole(pair.rowsCompared), of: whole(pair.of) })];
+    const max = pair.changed.reduce((a, v) => (Math.abs(v) > a ? Math.abs(v) : a), 0);
+    if (ctx.store.now.compareShow === 'difference')
+      sentences.push(max > 0 ? t('compare.most', { most: change(max).replace('+', '±') }) : t('compare.equal'));
+    if (pair.cell > 1) sentences.push(t('compare.pooled', { cell: whole(pair.cell) }));
+    sentences.push(t('compare.js.how'));
+    this.mapNote.textContent = sentences.join(' ');
+    this.showZoom(comparison, pair);
     const open = (name: string): boolean => this.tables.querySelector(`[data-testid=${name}]`)?.closest('details')?.open ?? false;
-    const place = (at: number): string => there.placeName(at, true);
+    const place = (at: number): string => comparison.placeName(at, true);
     replace(
       this.tables,
       rowsPanel(ctx, pair, { place, open: open('compare-rows'), choose: (at) => this.choosePlace(at) }),
@@ -370,29 +370,29 @@ export class CompareView implements View {
     );
   }
 
-  private showZoom(there: There, pair: Pair): void {
+  private showZoom(comparison: Comparison, pair: Pair): void {
     const { ctx } = this;
     const { t, store } = ctx;
-    const isPart = there.part().rows !== null;
+    const isPart = comparison.visibleSpans().rows !== null;
     const button = (label: string, run: () => void): HTMLElement => h('button', { type: 'button', class: 'quiet', onclick: run }, label);
-    const waits = pair.badge === 'sampled' && pair.lookedAt < pair.of;
+    const waits = pair.badge === 'sampled' && pair.rowsCompared < pair.of;
     replace(
       this.zoom,
-      pair.cell > 1 ? button(t('compare.zoom'), () => this.zoomTo(this.aim(there), 4)) : null,
+      pair.cell > 1 ? button(t('compare.zoom'), () => this.zoomTo(this.zoomTarget(comparison), 4)) : null,
       isPart ? button(t('compare.whole'), () => store.set({ rect: null }, 'push')) : null,
       waits
         ? button(t('compare.exact', { rows: whole(pair.of) }), () => {
-            this.askMaps({ ...there.request(), ...there.part() }, true);
+            this.loadMaps({ ...comparison.request(), ...comparison.visibleSpans() }, true);
           })
         : null,
     );
   }
 
   /** The place to zoom into: the selected row, else the cell that was read last, else the middle. */
-  private aim(there: There): { row: number; key: number } | null {
-    const chosen = there.selection().before[0];
+  private zoomTarget(comparison: Comparison): { row: number; key: number } | null {
+    const chosen = comparison.selection().before[0];
     const middle = this.one.middle;
-    return chosen ? { row: there.placeOf.before[chosen.begin], key: there.placeOf.before[chosen.begin] } : middle;
+    return chosen ? { row: comparison.placeOf.before[chosen.begin], key: comparison.placeOf.before[chosen.begin] } : middle;
   }
 
   private zoomTo(at: { row: number; key: number } | null, factor: number): void {
@@ -409,48 +409,50 @@ export class CompareView implements View {
   }
 
   private showHeads(): void {
-    const { ctx, there } = this;
-    if (!there) return;
-    const within = there.isWithin;
+    const { ctx, comparison } = this;
+    if (!comparison) return;
+    const within = comparison.isWithin;
     const focused = this.heads.contains(document.activeElement) ? (document.activeElement as HTMLElement).dataset['head'] : undefined;
-    const look = {
+    const options = {
       within: within ? headName(frontOf(ctx)) : null,
-      chosen: within ? there.head : frontOf(ctx),
+      chosen: within ? comparison.head : frontOf(ctx),
       all: this.allHeads,
       more: () => {
         this.allHeads = true;
         this.showHeads();
       },
       choose: (at: { layer: number; head: number }) => {
-        const family = there.head.family;
-        if (within) ctx.store.set({ to: writtenHead({ ...at, family }, frontOf(ctx).family) }, 'push');
+        const family = comparison.head.family;
+        if (within) ctx.store.set({ compareHead: formatHead({ ...at, family }, frontOf(ctx).family) }, 'push');
         else if (frontOf(ctx).layer !== at.layer || frontOf(ctx).head !== at.head) {
-          ctx.store.set({ to: '' }, 'replace');
+          ctx.store.set({ compareHead: '' }, 'replace');
           pin(ctx, at);
         }
       },
     };
-    replace(this.heads, ...headsPanel(ctx, this.ranked, look));
+    replace(this.heads, ...headsPanel(ctx, this.ranked, options));
     if (focused) this.heads.querySelector<HTMLElement>(`[data-head="${focused}"]`)?.focus();
   }
 
   private readCell(found: Change | null): void {
-    const { ctx, there, pair } = this;
-    if (!found || !there || !pair) {
+    const { ctx, comparison, pair } = this;
+    if (!found || !comparison || !pair) {
       this.cellNote.textContent = '';
       return;
     }
-    const alone = [found.row, found.key].find((at) => pair.cell === 1 && (there.places.before[at] < 0 || there.places.after[at] < 0));
+    const alone = [found.row, found.key].find(
+      (at) => pair.cell === 1 && (comparison.alignment.before[at] < 0 || comparison.alignment.after[at] < 0),
+    );
     const approximate = pair.badge !== 'exact';
     this.cellNote.textContent =
       alone !== undefined
-        ? `${there.placeName(alone, true)}   ${ctx.t('compare.alone')}`
+        ? `${comparison.placeName(alone, true)}   ${ctx.t('compare.alone')}`
         : ctx.t('compare.cell', {
-            row: there.placeName(found.row, true),
-            key: there.placeName(found.key, true),
+            row: comparison.placeName(found.row, true),
+            key: comparison.placeName(found.key, true),
             before: share(found.before, approximate),
             after: share(found.after, approximate),
-            change: change(zeroed(found.after) - zeroed(found.before)),
+            change: change(hiddenAsZero(found.after) - hiddenAsZero(found.before)),
             nats: nats(found.divergence),
           });
     const focused = document.activeElement;

@@ -2,10 +2,10 @@
 
 import type { Context } from '../../context';
 import { change, head as headName, share, whole } from '../../format';
-import type { HeadId, RankedHeads } from '../../source/source';
+import type { HeadId, HeadRanking } from '../../source/source';
 import { sameHead } from '../../state';
 import { h } from '../../ui/dom';
-import { type Pair, largestChanges, largestRows, zeroed } from './pair-map';
+import { type Pair, largestChanges, largestRows, hiddenAsZero } from './pairMap';
 
 const kLines = 20;
 const kHeads = 12; // heads shown before “Show all”
@@ -46,7 +46,7 @@ export function changesPanel(
       h('td', {}, look.place(one.key)),
       h('td', { class: 'number' }, share(one.before, approximate)),
       h('td', { class: 'number' }, share(one.after, approximate)),
-      h('td', { class: 'number' }, change(zeroed(one.after) - zeroed(one.before))),
+      h('td', { class: 'number' }, change(hiddenAsZero(one.after) - hiddenAsZero(one.before))),
     ),
   );
   const head = [
@@ -80,7 +80,7 @@ export function rowsPanel(
 const bar = (value: number): HTMLElement => h('span', { class: 'loss-bar', style: `--t: ${Math.min(1, value / Math.LN2).toFixed(4)}` });
 
 /** Heads in descending order of divergence; NaN comes last and is printed as “–”. */
-export function rankedHeads(found: RankedHeads): { at: HeadId; value: number }[] {
+export function rankedHeads(found: HeadRanking): { at: HeadId; value: number }[] {
   const all = Array.from(found.divergence, (value, i) => ({ at: { layer: Math.floor(i / found.heads), head: i % found.heads }, value }));
   const size = (v: number): number => (Number.isNaN(v) ? -1 : v);
   return all.sort((a, b) => size(b.value) - size(a.value) || a.at.layer - b.at.layer || a.at.head - b.at.head);
@@ -92,7 +92,7 @@ export function rankedHeads(found: RankedHeads): { at: HeadId; value: number }[]
  */
 export function headsPanel(
   ctx: Context,
-  found: RankedHeads | null,
+  found: HeadRanking | null,
   look: { within: string | null; chosen: HeadId; all: boolean; more(): void; choose(at: HeadId): void },
 ): HTMLElement[] {
   const { t } = ctx;
@@ -124,8 +124,8 @@ export function headsPanel(
     ),
   );
   const head = h('tr', {}, h('td', {}), column(t('compare.head'), false), column(t('compare.js')));
-  const looked = found.lookedAt < found.of ? 'compare.heads.some' : 'compare.heads.all';
-  const how = t(looked, { rows: whole(found.lookedAt), of: whole(found.of) });
+  const looked = found.rowsCompared < found.of ? 'compare.heads.some' : 'compare.heads.all';
+  const how = t(looked, { rows: whole(found.rowsCompared), of: whole(found.of) });
   return [
     title,
     h('p', { class: 'caption' }, how),

@@ -4,23 +4,23 @@
 
 import { quoted } from '../../context';
 import { head as headName } from '../../format';
-import { familyOf, firstChoice, firstHead } from '../../opening';
-import { drawPicture, lightPatches, pictureOf } from '../../paint/pixels';
-import { bitmapOf, colourTable, mostOf } from '../../paint/picture';
+import { familyOf, firstSelection, firstHead } from '../../opening';
+import { drawPicture, lightPatches, loadPicture } from '../../paint/pixels';
+import { bitmapOf, colourTable, maxOf } from '../../paint/picture';
 import type { Theme } from '../../paint/ramp';
-import { type Frame2d, type Layer, type Street, drawStreet, kSquare, marginsOf, stretched, zoomOf } from '../../paint/street';
+import { type Size, type Layer, type MapScene, drawMap, kSquare, marginsOf, stretched, zoomOf } from '../../paint/mapRenderer';
 import type { Family, HeadId, Items, MapRequest, Picture, Scale, Source, Span, TraceChoice } from '../../source/source';
 import { type Rect, parseState } from '../../state';
 import { TextModel } from '../../text/model';
 import { intensity, largest } from '../../weights';
 
-export type Drawing = (c: CanvasRenderingContext2D, size: Frame2d, theme: Theme) => void;
+export type Drawing = (c: CanvasRenderingContext2D, size: Size, theme: Theme) => void;
 
 const kGap = 8; // CSS pixels
 const kSpectrogram = 0.4; // fraction of the height
 
 /** The parts of a trace that a card needs. */
-interface Opened {
+interface CardData {
   source: Source;
   text: TextModel;
   family: Family;
@@ -33,24 +33,24 @@ interface Opened {
 
 /** Switches the source to the trace and reads the data to draw. */
 export async function drawingOf(source: Source, one: TraceChoice, signal: AbortSignal): Promise<Drawing> {
-  const info = await source.turn(one.number);
+  const info = await source.switchTo(one.number);
   const [data, segments] = await Promise.all([source.text(0), source.segments(0)]);
   const text = new TextModel(data, segments, info.special);
   const state = parseState(one.state);
   const family = familyOf(info, state.family);
   const at = state.heads[0] ?? firstHead(family);
-  const opened: Opened = { source, text, family, at, q: state.q, k: state.k, scale: state.scale, signal };
+  const opened: CardData = { source, text, family, at, q: state.q, k: state.k, scale: state.scale, signal };
   const items = text.itemsOf(family.key_range[0]);
-  const picture = items ? await pictureOf(opened, items) : null;
+  const picture = items ? await loadPicture(opened, items) : null;
   if (items?.kind === 'patch') return patches(opened, items, picture);
   const map = await mapOf(opened);
-  return picture ? underPicture(opened, map, picture) : (c, size, theme) => drawStreet(c, size, map(size, theme));
+  return picture ? underPicture(opened, map, picture) : (c, size, theme) => drawMap(c, size, map(size, theme));
 }
 
 /** The original picture, and the picture lit by the weights of the selected row. */
-async function patches(opened: Opened, items: Items, picture: HTMLCanvasElement | null): Promise<Drawing> {
+async function patches(opened: CardData, items: Items, picture: HTMLCanvasElement | null): Promise<Drawing> {
   const { source, text, family, at } = opened;
-  const spans = opened.q.length > 0 ? [...opened.q] : firstChoice(text, family);
+  const spans = opened.q.length > 0 ? [...opened.q] : firstSelection(text, family);
   const request = {
     family: family.id,
     at,
@@ -62,7 +62,7 @@ async function patches(opened: Opened, items: Items, picture: HTMLCanvasElement 
     step: source.step,
   } as const;
   const { values } = await source.line(request, 'card');
-  const most = values ? largest(values, family.sinks) : 0;
+  const max = values ? largest(values, family.sinks) : 0;
   const [tall, wide] = items.picture ?? [items.rows, (items.end - items.begin) / items.rows];
   return (c, size) => {
     const count = picture ? 2 : 1;
@@ -72,13 +72,13 @@ async function patches(opened: Opened, items: Items, picture: HTMLCanvasElement 
     const area = (place: number) => ({ left: begin + place * (width + kGap), top: (size.height - height) / 2, width, height });
     c.clearRect(0, 0, size.width, size.height);
     if (picture) for (const place of [0, 1]) drawPicture(c, picture, area(place));
-    lightPatches(c, items, area(count - 1), picture !== null, (id) => (values ? intensity(values[id], most, opened.scale) : null));
+    lightPatches(c, items, area(count - 1), picture !== null, (id) => (values ? intensity(values[id], max, opened.scale) : null));
   };
 }
 
-type Map = (size: Frame2d, theme: Theme) => Street;
+type Map = (size: Size, theme: Theme) => MapScene;
 
-async function mapOf(opened: Opened): Promise<Map> {
+async function mapOf(opened: CardData): Promise<Map> {
   const { source, text, family, at } = opened;
   const [[k0, k1], [q0, q1]] = [family.key_range, family.query_range];
   const isHops = q1 - q0 === 1 && family.layers > 1;
@@ -86,13 +86,13 @@ async function mapOf(opened: Opened): Promise<Map> {
   const pictures: Picture[] = [];
   for (const head of heads)
     pictures.push(await overviewOf(opened, { family: family.id, at: head, weight: 'raw', sink: 'mark', step: source.step }));
-  const most = Math.max(...pictures.map((picture) => mostOf(picture, 'max', family.sinks)));
+  const max = Math.max(...pictures.map((picture) => maxOf(picture, 'max', family.sinks)));
   const rows = isHops ? { q0: text.count, q1: text.count + heads.length } : { q0, q1 }; // hops have no ids; give them ids after all others
   const rect: Rect = { k0, k1, ...rows };
   const isText = Math.max(q1, k1) <= text.tokens;
   return (size, theme) => {
     const layers = pictures.map((picture, row) => {
-      const bitmap = bitmapOf(picture.max, picture.rows, picture.columns, colourTable(picture.maxCodes, most, opened.scale, theme));
+      const bitmap = bitmapOf(picture.max, picture.rows, picture.columns, colourTable(picture.maxCodes, max, opened.scale, theme));
       const layer: Layer = {
         bitmap,
         keyBegin: picture.keyBegin,
@@ -109,7 +109,7 @@ async function mapOf(opened: Opened): Promise<Map> {
       cell: isText ? kSquare : stretched(rect, size),
       layers,
       cells: [],
-      most,
+      max,
       scale: opened.scale,
       q: isHops ? [] : opened.q,
       k: opened.k,
@@ -134,7 +134,7 @@ function rowOf({ bitmap, queryBegin, cell }: Layer, query: number): HTMLCanvasEl
   return row;
 }
 
-async function overviewOf({ source, signal }: Opened, request: MapRequest): Promise<Picture> {
+async function overviewOf({ source, signal }: CardData, request: MapRequest): Promise<Picture> {
   let found: Picture | null = null;
   await source.overview(request, (picture) => (found = picture), signal);
   if (!found) throw new Error('there is no overview');
@@ -142,7 +142,7 @@ async function overviewOf({ source, signal }: Opened, request: MapRequest): Prom
 }
 
 /** Draws a map whose columns align with the picture above it, such as a spectrogram. */
-function underPicture({ family }: Opened, map: Map, picture: HTMLCanvasElement): Drawing {
+function underPicture({ family }: CardData, map: Map, picture: HTMLCanvasElement): Drawing {
   return (c, size, theme) => {
     const above = Math.round(size.height * kSpectrogram);
     const below = { width: size.width, height: size.height - above };
@@ -153,7 +153,7 @@ function underPicture({ family }: Opened, map: Map, picture: HTMLCanvasElement):
     drawPicture(c, picture, { left, top: 0, width, height: above });
     c.save();
     c.translate(0, above);
-    drawStreet(c, below, street);
+    drawMap(c, below, street);
     c.restore();
   };
 }

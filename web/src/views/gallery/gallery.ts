@@ -6,7 +6,7 @@ import type { Theme } from '../../paint/ramp';
 import { themeOf } from '../../paint/theme';
 import { openingOf } from '../../opening';
 import { type Source, type TraceChoice, isAbort } from '../../source/source';
-import { type Store, formatState, fromAddress } from '../../state';
+import { type Store, formatState, stateFromAddress } from '../../state';
 import type { Strings } from '../../strings';
 import { brand, languageButton } from '../../ui/brand';
 import { h, replace } from '../../ui/dom';
@@ -49,7 +49,7 @@ export class Gallery {
           { class: 'bar-row' },
           brand(),
           h('span', { class: 'spring' }),
-          languageButton(t, () => this.turnLanguage()),
+          languageButton(t, () => this.switchLanguage()),
         ),
       ),
       h(
@@ -67,7 +67,7 @@ export class Gallery {
 
   private listen(): void {
     const { signal } = this.life;
-    window.addEventListener('hashchange', () => this.store.load(fromAddress(this.store.now)), { signal });
+    window.addEventListener('hashchange', () => this.store.load(stateFromAddress(this.store.now)), { signal });
     this.store.listen((state) => {
       if (state.step !== null) this.leave();
     }, signal);
@@ -81,7 +81,7 @@ export class Gallery {
     void this.painted.then(this.open);
   }
 
-  private turnLanguage(): void {
+  private switchLanguage(): void {
     this.store.set({ lang: this.t.language === 'en' ? 'zh' : 'en' });
     this.leave();
   }

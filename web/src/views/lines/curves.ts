@@ -3,9 +3,9 @@
 import type { Cells, Scale, Span } from '../../source/source';
 import { intensity } from '../../weights';
 
-export const kMostTokens = 300; // tokens in a column
-export const kMostCurves = 2000;
-const kFaintest = 0.05; // relative to the heaviest: fainter curves are invisible
+export const kMaxTokens = 300; // tokens in a column
+export const kMaxCurves = 2000;
+const kMinStrength = 0.05; // relative to the heaviest: fainter curves are invisible
 
 export interface Curve {
   query: number;
@@ -23,7 +23,7 @@ export interface Stretch {
 
 /** The stretches of a map in order. Each but the last has `side` tokens, like the tiles that it is read from. */
 export function stretchesOf(queries: Span, keys: Span, side: number): Stretch[] {
-  if (queries.end - queries.begin <= kMostTokens && keys.end - keys.begin <= kMostTokens) return [{ queries, keys }];
+  if (queries.end - queries.begin <= kMaxTokens && keys.end - keys.begin <= kMaxTokens) return [{ queries, keys }];
   const tilesOf = ({ begin, end }: Span): number => Math.ceil(end / side) - Math.floor(begin / side);
   const count = Math.max(tilesOf(queries), tilesOf(keys));
   const part = (span: Span, i: number): Span => {
@@ -35,10 +35,10 @@ export function stretchesOf(queries: Span, keys: Span, side: number): Stretch[] 
 }
 
 /**
- * most: the weight of a head's strongest curve outside the sinks, which sets the scale. largest: the head's largest weight including sinks.
+ * max: the weight of a head's strongest curve outside the sinks, which sets the scale. largest: the head's largest weight including sinks.
  */
 export interface Scaled {
-  most: number;
+  max: number;
   largest: number;
 }
 
@@ -53,7 +53,7 @@ export function curvesOf(
   const curves: Curve[] = [];
   const scales = heads.map((parts, head) => {
     const own: Curve[] = [];
-    let most = 0;
+    let max = 0;
     let largest = 0;
     for (const { values, columns, rows, queryBegin, keyBegin } of parts) {
       for (let r = Math.max(0, at.queries.begin - queryBegin); r < rows && queryBegin + r < at.queries.end; r++) {
@@ -62,15 +62,15 @@ export function curvesOf(
           if (!(weight > 0)) continue;
           own.push({ query: queryBegin + r, key: keyBegin + c, weight, head, strength: 0 });
           if (weight > largest) largest = weight;
-          if (weight > most && !skip.has(keyBegin + c)) most = weight;
+          if (weight > max && !skip.has(keyBegin + c)) max = weight;
         }
       }
     }
     for (const curve of own) {
-      curve.strength = intensity(curve.weight, most || 1, scale);
-      if (curve.strength >= kFaintest) curves.push(curve);
+      curve.strength = intensity(curve.weight, max || 1, scale);
+      if (curve.strength >= kMinStrength) curves.push(curve);
     }
-    return { most: most || 1, largest };
+    return { max: max || 1, largest };
   });
-  return { curves: curves.sort((a, b) => a.strength - b.strength || a.weight - b.weight).slice(-kMostCurves), scales };
+  return { curves: curves.sort((a, b) => a.strength - b.strength || a.weight - b.weight).slice(-kMaxCurves), scales };
 }

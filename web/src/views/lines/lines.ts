@@ -1,8 +1,18 @@
 // Lines: queries in a column on the left, keys on the right, and a curve for each weight. A token that is hovered or selected shows only
 // its own curves.
 
-import type { Context, Side, View } from '../../context';
-import { absent, askedSide, badgeTitle, isShare, placed, printWeight, quoted, rangeOf, turn } from '../../context';
+import type { Context, MapAxis, View } from '../../context';
+import {
+  unavailableReason,
+  selectedAxis,
+  badgeTitle,
+  isShare,
+  positionLabel,
+  printWeight,
+  quoted,
+  rangeOf,
+  setDirection,
+} from '../../context';
 import { cell as printCell, head as headName, share, shortShare, weight as printNumber, whole } from '../../format';
 import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
 import { swatch } from '../../paint/pixels';
@@ -23,8 +33,8 @@ const kTableRows = 40;
 export class LinesView implements View {
   readonly element: HTMLElement;
   private readonly frame: HTMLElement;
-  private readonly columns: Record<Side, HTMLElement>;
-  private readonly tokens: Record<Side, HTMLButtonElement[]> = { query: [], key: [] };
+  private readonly columns: Record<MapAxis, HTMLElement>;
+  private readonly tokens: Record<MapAxis, HTMLButtonElement[]> = { query: [], key: [] };
   private readonly canvas: Surface;
   private readonly badge = h('span', { class: 'badge-slot', 'data-testid': 'lines-badge' });
   private readonly legend = legendSlot('lines-legend');
@@ -41,7 +51,7 @@ export class LinesView implements View {
   private cells: Cells[][] = []; // per pinned head
   private curves: Curve[] = [];
   private scales: Scaled[] = [];
-  private hover: { side: Side; token: number } | null = null;
+  private hover: { side: MapAxis; token: number } | null = null;
   private rest = { x: Infinity, y: 0 }; // where the pointer selected a token: tokens that scroll under a resting pointer are not hovered
 
   constructor(private readonly ctx: Context) {
@@ -81,11 +91,11 @@ export class LinesView implements View {
   }
 
   retheme(): void {
-    this.say();
+    this.updateCaption();
     this.draw();
   }
 
-  renew(): void {
+  refetch(): void {
     this.load(this.ctx.store.now);
   }
 
@@ -93,15 +103,15 @@ export class LinesView implements View {
     if (state.view !== 'lines') return;
     const chosen = state.direction === 'out' ? state.q : state.k;
     const changed = state.view !== before.view || state.q !== before.q || state.k !== before.k || this.built < 0;
-    if (changed && chosen[0]) this.at = this.stretchOf(askedSide(state), chosen[0].begin);
+    if (changed && chosen[0]) this.at = this.stretchOf(selectedAxis(state), chosen[0].begin);
     this.build();
     this.load(state);
     if (state.scale !== before.scale) this.find();
-    if (changed && chosen[0]) this.reveal(askedSide(state), chosen[0].begin);
+    if (changed && chosen[0]) this.reveal(selectedAxis(state), chosen[0].begin);
     this.draw();
   }
 
-  private column(side: Side): HTMLElement {
+  private column(side: MapAxis): HTMLElement {
     const list = h('div', { class: `lines-column of-${side}`, role: 'group', 'aria-label': this.ctx.t(`lines.${side}`) });
     const tokenOf = (event: Event): number | null => {
       const found = event.target instanceof Element ? event.target.closest<HTMLElement>('[data-token]') : null;
@@ -121,7 +131,7 @@ export class LinesView implements View {
     return list;
   }
 
-  private stretchOf(side: Side, token: number): number {
+  private stretchOf(side: MapAxis, token: number): number {
     const spans = this.stretches.map((s) => (side === 'query' ? s.queries : s.keys));
     const own = spans[this.at];
     if (own.begin <= token && token < own.end) return this.at;
@@ -132,7 +142,7 @@ export class LinesView implements View {
   }
 
   /** Scrolls the columns so that a token is well inside the view. */
-  private reveal(side: Side, token: number): void {
+  private reveal(side: MapAxis, token: number): void {
     const { queries, keys } = this.stretches[this.at];
     const top = kRow * (token - (side === 'query' ? queries : keys).begin);
     const { scrollTop, clientHeight } = this.frame;
@@ -148,17 +158,17 @@ export class LinesView implements View {
     this.frame.scrollTop = 0;
   }
 
-  private choose(side: Side, token: number): void {
+  private choose(side: MapAxis, token: number): void {
     const { ctx } = this;
     const span = [{ begin: token, end: token + 1 }];
     const direction = side === 'query' ? 'out' : 'in';
-    if (direction === 'in' && absent(ctx, 'column')) return ctx.notify(absent(ctx, 'column') ?? '');
-    if (ctx.store.now.direction !== direction) turn(ctx, direction);
+    if (direction === 'in' && unavailableReason(ctx, 'column')) return ctx.notify(unavailableReason(ctx, 'column') ?? '');
+    if (ctx.store.now.direction !== direction) setDirection(ctx, direction);
     ctx.store.set(side === 'query' ? { q: span } : { k: span }, 'push');
     ctx.reveal(token, false);
   }
 
-  private setHover(side: Side, token: number | null): void {
+  private setHover(side: MapAxis, token: number | null): void {
     if (token === null ? this.hover === null : this.hover?.side === side && this.hover.token === token) return;
     this.hover = token === null ? null : { side, token };
     this.draw();
@@ -196,7 +206,7 @@ export class LinesView implements View {
 
   private load(state: State): void {
     const { ctx } = this;
-    const missing = absent(ctx, 'tile');
+    const missing = unavailableReason(ctx, 'tile');
     if (missing) {
       this.caption.textContent = missing;
       return;
@@ -243,7 +253,7 @@ export class LinesView implements View {
     this.curves = found.curves;
     this.scales = found.scales;
     this.canvas.element.dataset['curves'] = String(this.curves.length);
-    this.say();
+    this.updateCaption();
     if (!this.table.hidden) this.fillTable();
     this.draw();
   }
@@ -254,7 +264,7 @@ export class LinesView implements View {
     return { badge: worst?.badge ?? 'exact', error: Math.max(0, ...all.map((c) => c.error)) };
   }
 
-  private say(): void {
+  private updateCaption(): void {
     const { ctx } = this;
     const { badge, error } = this.badgeNow;
     replace(this.badge, this.cells.length ? badgeElement(ctx, badge, badgeTitle(ctx, badge, error)) : null);
@@ -269,7 +279,7 @@ export class LinesView implements View {
       share: share(sum / rows, error > 0),
     };
     const [own, ...others] = this.legends();
-    const named = others.map(({ most }, i) => ({ name: headName(ctx.store.now.heads[i + 1]), most }));
+    const named = others.map(({ max }, i) => ({ name: headName(ctx.store.now.heads[i + 1]), max }));
     showLegend(ctx, this.legend, own ? { ...own, others: named } : null);
     this.caption.textContent = ctx.t(
       isShare(ctx) && front && !ctx.family.remainders[front.layer] ? 'lines.caption' : 'lines.caption.plain',
@@ -285,14 +295,14 @@ export class LinesView implements View {
   }
 
   /** The tokens whose curves are emphasised: the hovered token, else the selected ones; null: all curves are equal. */
-  private get focused(): { side: Side; tokens: Set<number> } | null {
+  private get focused(): { side: MapAxis; tokens: Set<number> } | null {
     if (this.hover) return { side: this.hover.side, tokens: new Set([this.hover.token]) };
     const state = this.ctx.store.now;
     const spans = state.direction === 'out' ? state.q : state.k;
     if (spans.length === 0) return null;
     const tokens = new Set<number>();
     for (const s of spans) for (let i = s.begin; i < Math.min(s.end, s.begin + 1000); i++) tokens.add(i);
-    return { side: askedSide(state), tokens };
+    return { side: selectedAxis(state), tokens };
   }
 
   private paint(): void {
@@ -320,12 +330,12 @@ export class LinesView implements View {
     this.paintTokens(focused);
   }
 
-  /** Outlines the selected tokens and shades those on the other side by their weight in the front head. */
-  private paintTokens(focused: { side: Side; tokens: Set<number> } | null): void {
+  /** Outlines the selected tokens and shades those in the other column by their weight in the front head. */
+  private paintTokens(focused: { side: MapAxis; tokens: Set<number> } | null): void {
     const { ctx } = this;
     const theme = ctx.theme();
     const found = new Map<number, Curve>();
-    const other: Side = focused?.side === 'key' ? 'query' : 'key';
+    const other: MapAxis = focused?.side === 'key' ? 'query' : 'key';
     for (const c of this.curves)
       if (focused && c.head === 0 && focused.tokens.has(c[focused.side]) && (found.get(c[other])?.weight ?? -1) < c.weight)
         found.set(c[other], c);
@@ -351,7 +361,7 @@ export class LinesView implements View {
     const { heads } = ctx.store.now;
     const asksKeys = focused?.side === 'key';
     const [own, other] = asksKeys ? [keys, queries] : [queries, keys];
-    const beside: Side = asksKeys ? 'query' : 'key';
+    const beside: MapAxis = asksKeys ? 'query' : 'key';
     const stands = (c: Curve): boolean => !focused || focused.tokens.has(c[focused.side]);
     const strengths: number[] = focused ? new Array<number>(other.end - other.begin).fill(0) : [];
     const shares: string[] = focused ? new Array<string>(other.end - other.begin).fill('') : [];
@@ -386,7 +396,7 @@ export class LinesView implements View {
       shares,
       heads: this.legends().flatMap((own, i) => legendOf(ctx, own, heads.length > 1 ? headName(heads[i]) : '') ?? []),
     };
-    return { parts: [part], says: this.caption.textContent ?? '', badge: this.badgeNow.badge };
+    return { parts: [part], description: this.caption.textContent ?? '', badge: this.badgeNow.badge };
   }
 
   private toggleTable(): void {
@@ -399,7 +409,7 @@ export class LinesView implements View {
   private fillTable(): void {
     const { ctx } = this;
     const { badge, error } = this.badgeNow;
-    const name = (side: Side, token: number): string => placed(ctx, token, side === 'query' ? ctx.text : ctx.keyText);
+    const name = (side: MapAxis, token: number): string => positionLabel(ctx, token, side === 'query' ? ctx.text : ctx.keyText);
     const heaviest = [...this.curves].sort((a, b) => b.weight - a.weight).slice(0, kTableRows);
     replace(
       this.table,

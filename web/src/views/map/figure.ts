@@ -7,10 +7,10 @@ import type { Pool } from '../../paint/picture';
 import type { MapRequest, Picture } from '../../source/source';
 import type { Rect } from '../../state';
 import { legendOf } from '../../ui/legend';
-import { type Part, partOf } from './part';
+import { type WeightGrid, loadWeightGrid } from './weightGrid';
 
-const kMostLabels = 64;
-const kMostNumbers = 24;
+const kMaxLabels = 64;
+const kMaxNumbers = 24;
 
 export async function figureOfMap(
   ctx: Context,
@@ -20,18 +20,18 @@ export async function figureOfMap(
   overview: Picture | null,
   says: string,
 ): Promise<Exported> {
-  const part = await partOf(ctx, request, rect, pool, overview);
-  return { parts: [matrixOf(ctx, part, request.near?.back ?? null)], says, badge: part.badge };
+  const part = await loadWeightGrid(ctx, request, rect, pool, overview);
+  return { parts: [matrixOf(ctx, part, request.band?.back ?? null)], description: says, badge: part.badge };
 }
 
 /** `back`: columns are key − query, from −back on; null: columns are keys. */
-function matrixOf(ctx: Context, part: Part, back: number | null): Matrix {
+function matrixOf(ctx: Context, part: WeightGrid, back: number | null): Matrix {
   const state = ctx.store.now;
   const axis = (name: string, begin: number, count: number): Axis => ({
     name,
     count,
     labels:
-      part.step === 1 && count <= kMostLabels
+      part.step === 1 && count <= kMaxLabels
         ? Array.from({ length: count }, (_, i) => quoted(ctx, { begin: begin + i, end: begin + i + 1 }))
         : [],
     begin: Math.round(begin),
@@ -56,26 +56,26 @@ function matrixOf(ctx: Context, part: Part, back: number | null): Matrix {
       ? []
       : [...new Set(ctx.family.sinks.map((s) => Math.floor((s - part.begin.key) / part.step)))].filter((c) => c >= 0 && c < part.columns);
   const skip = new Set(sinks);
-  let most = 0;
+  let max = 0;
   let all = 0;
   part.values.forEach((v, i) => {
     if (v > all) all = v;
-    if (v > most && !skip.has(i % part.columns)) most = v;
+    if (v > max && !skip.has(i % part.columns)) max = v;
   });
-  const numbers = part.step === 1 && Math.max(part.rows, part.columns) <= kMostNumbers;
-  const high = most || all;
+  const numbers = part.step === 1 && Math.max(part.rows, part.columns) <= kMaxNumbers;
+  const high = max || all;
   return {
     kind: 'matrix',
     rows: axis(ctx.t('lines.query'), part.begin.query, part.rows),
     columns: back === null ? axis(ctx.t('lines.key'), part.begin.key, part.columns) : offsets,
     values: part.values,
-    most: high,
+    max: high,
     scale: state.scale,
     texts: numbers ? Array.from(part.values, (v) => (v >= 0 ? printCell(v) : '')) : [],
     square: back === null && Math.max(ctx.family.query_range[1], ctx.family.key_range[1]) <= ctx.text.tokens,
     sinks,
     chosenRows: cellsOf(state.q, part.begin.query, part.rows),
     chosenColumns: back !== null ? [] : cellsOf(state.k, part.begin.key, part.columns),
-    legend: legendOf(ctx, { most: high, scale: state.scale, isShare: isShare(ctx), approximate: part.error > 0, largest: all }),
+    legend: legendOf(ctx, { max: high, scale: state.scale, isShare: isShare(ctx), approximate: part.error > 0, largest: all }),
   };
 }

@@ -37,7 +37,7 @@ export function listenToMap(map: MapView): void {
     if (Math.hypot(x - start.x, y - start.y) < kClick) return;
     if (start.spans) {
       map.select = spanned(map, start, { x, y });
-      map.refresh();
+      map.draw();
     } else {
       map.show(start.k0 - (x - start.x) / map.across, start.q0 - (y - start.y) / map.down, map.zoom);
     }

@@ -1,13 +1,13 @@
 // The status line for the pair under the pointer: its exact weight, read from its own row.
 
-import { type Context, placed, printWeight } from '../../context';
+import { type Context, positionLabel, printWeight } from '../../context';
 import { type HeadId, type Span, isAbort } from '../../source/source';
 
 /** Null if a later pair was requested in the meantime. */
 export async function weightAt(ctx: Context, at: HeadId, { query, key }: { query: number; key: number }): Promise<string | null> {
   const state = ctx.store.now;
   const spans: Span[] = [{ begin: query, end: query + 1 }];
-  const where = `${placed(ctx, query)} → ${placed(ctx, key)}`;
+  const where = `${positionLabel(ctx, query)} → ${positionLabel(ctx, key)}`;
   const family = ctx.family.id;
   const request = {
     family,

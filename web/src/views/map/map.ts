@@ -1,14 +1,14 @@
-// The map panel: the matrix as a street map. Wheel or +/− zooms, drag moves, click selects query and key, Shift+drag selects spans.
+// The map panel: the matrix, zoomed and moved like a street map. Wheel or +/− zooms, drag moves, click selects query and key, Shift+drag selects spans.
 
 import type { Context, Numbers, View } from '../../context';
-import { absent, badgeTitle, isShare, quoted } from '../../context';
+import { unavailableReason, badgeTitle, isShare, quoted } from '../../context';
 import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
-import { type Pool, mostOf } from '../../paint/picture';
+import { type Pool, maxOf } from '../../paint/picture';
 import {
   type CellShape,
   type Layer,
-  type Street,
-  drawStreet,
+  type MapScene,
+  drawMap,
   kSquare,
   type Margins,
   marginsAt,
@@ -16,12 +16,12 @@ import {
   showsNumbers,
   stretched,
   zoomOf,
-} from '../../paint/street';
+} from '../../paint/mapRenderer';
 import type { Exported } from '../../figure/figure';
-import { type Badge, type Cells, type Near, type Picture, type Span } from '../../source/source';
+import { type Badge, type Cells, type Band, type Picture, type Span } from '../../source/source';
 import { type Rect, type State, sameHead } from '../../state';
 import { badgeElement } from '../../ui/badge';
-import { cellOf, finerLevels, nearIn, nearOf, openingOf, wholeOf, zoomed } from './axes';
+import { cellOf, finerLevels, availableBand, shownBand, openingRect, wholeOf, zoomed } from './axes';
 import { Bitmaps } from './bitmaps';
 import { captionOf } from './caption';
 import { weightAt } from './hover';
@@ -29,11 +29,11 @@ import { h, iconButton, replace, segmented, setChosen } from '../../ui/dom';
 import { legendSlot, showLegend } from '../../ui/legend';
 import { figureOfMap } from './figure';
 import { MapStore, type TileAt, tilesIn } from './store';
-import { numbersOf } from './part';
+import { numbersOf } from './weightGrid';
 import { TableSlot } from './table';
 import { listenToMap } from './gestures';
 
-const kKept = 6; // number of complete maps kept for going back
+const kCachedMaps = 6; // number of complete maps kept for going back
 
 export class MapView implements View {
   readonly element: HTMLElement;
@@ -45,28 +45,28 @@ export class MapView implements View {
   private readonly table: TableSlot;
   private readonly tableButton: HTMLButtonElement;
   private readonly axes: HTMLFieldSetElement;
-  private readonly draw: () => void;
+  readonly draw: () => void;
   private maps: MapStore | null = null;
-  private coming: MapStore | null = null; // map of another checkpoint, until its first picture arrives
-  private wanted = '';
+  private pendingMap: MapStore | null = null; // map of another checkpoint, until its first picture arrives
+  private wantedKey = '';
   private opened = false;
   private readonly bitmaps = new Bitmaps();
   private pool: Pool = 'max';
   hover: { query: number; key: number } | null = null;
   select: Rect | null = null;
   private pointer: { x: number; y: number } | null = null;
-  private scaled = ''; // current content of the colour bar
-  private read = ''; // current subject of the status line
+  private legendKey = ''; // current content of the colour bar
+  private statusKey = ''; // current subject of the status line
   private hoverTimer: ReturnType<typeof setTimeout> | undefined;
   private followTimer: ReturnType<typeof setTimeout> | undefined;
-  private readonly finished = new Map<string, MapStore>();
+  private readonly cache = new Map<string, MapStore>();
 
   constructor(readonly ctx: Context) {
     this.draw = oncePerFrame(() => this.paint());
     const { t } = ctx;
     const element = h('canvas', { class: 'street', role: 'img', tabindex: 0, 'aria-label': t('map.label'), 'data-testid': 'map' });
     this.canvas = surface(element, this.draw);
-    this.table = new TableSlot(ctx, () => this.say());
+    this.table = new TableSlot(ctx, () => this.updateCaption());
     this.tableButton = iconButton('table', t('table'), () => this.toggleTable());
     const pools = segmented(
       t('map.pool'),
@@ -83,7 +83,7 @@ export class MapView implements View {
     this.axes = segmented(
       t('map.axes'),
       (['key', 'offset'] as const).map((value) => ({ value, label: t(`map.axes.${value}`), title: t(`map.axes.${value}.title`) })),
-      this.near ? 'offset' : 'key',
+      this.band ? 'offset' : 'key',
       (axes) => ctx.store.set({ axes, rect: null }, 'push'),
     );
     this.axes.dataset['control'] = 'axes';
@@ -109,7 +109,7 @@ export class MapView implements View {
       this.status,
     );
     listenToMap(this);
-    ctx.life.signal.addEventListener('abort', () => [this.maps, this.coming].forEach((m) => m?.stop()));
+    ctx.life.signal.addEventListener('abort', () => [this.maps, this.pendingMap].forEach((m) => m?.stop()));
     ctx.focus.listen({
       front: (shown) => {
         clearTimeout(this.followTimer);
@@ -127,31 +127,31 @@ export class MapView implements View {
 
   update(state: State, before: State): void {
     const { ctx } = this;
-    const turned = (this.near === null) !== (nearOf(ctx, before) === null);
-    if (turned) this.turn(state.rect === before.rect);
-    this.axes.hidden = nearIn(ctx, state.heads[0]?.layer ?? 0) === null;
-    setChosen(this.axes, this.near ? 'offset' : 'key');
+    const bandChanged = (this.band === null) !== (shownBand(ctx, before) === null);
+    if (bandChanged) this.resetRect(state.rect === before.rect);
+    this.axes.hidden = availableBand(ctx, state.heads[0]?.layer ?? 0) === null;
+    setChosen(this.axes, this.band ? 'offset' : 'key');
     const changed = state.weight !== before.weight || state.sink !== before.sink || !sameHead(state.heads[0], before.heads[0]);
-    if (!this.maps || turned || changed) this.follow(state.heads[0] ?? null);
+    if (!this.maps || bandChanged || changed) this.follow(state.heads[0] ?? null);
     this.point(this.pointer); // the pair under it may have changed
     this.draw();
     this.fillTable();
   }
 
-  renew(): void {
+  refetch(): void {
     this.follow(this.ctx.store.now.heads[0] ?? null);
   }
 
   /** The range of offsets shown; null if columns are keys. */
-  get near(): Near | null {
-    return nearOf(this.ctx, this.ctx.store.now);
+  get band(): Band | null {
+    return shownBand(this.ctx, this.ctx.store.now);
   }
 
   /** The meaning of the columns has changed: drops the visible rectangle; a long text by keys opens on a part. */
-  private turn(stale: boolean): void {
+  private resetRect(stale: boolean): void {
     const { store } = this.ctx;
     const rect = stale ? null : store.now.rect;
-    const next = rect ?? (this.near ? null : this.opening());
+    const next = rect ?? (this.band ? null : this.opening());
     if (next !== store.now.rect) queueMicrotask(() => store.set({ rect: next }));
   }
 
@@ -161,7 +161,7 @@ export class MapView implements View {
   }
 
   /** The visible rectangle, rounded outward to whole rows and columns inside the map. */
-  private get seen(): Rect {
+  private get visibleRect(): Rect {
     const { rect, whole } = this;
     return {
       q0: Math.max(whole.q0, Math.floor(rect.q0)),
@@ -175,7 +175,7 @@ export class MapView implements View {
   get whole(): Rect {
     const [k0, k1] = this.ctx.family.key_range;
     const [q0, q1] = this.ctx.family.query_range;
-    return this.near ? wholeOf(this.near, q1) : { k0, q0, k1, q1 };
+    return this.band ? wholeOf(this.band, q1) : { k0, q0, k1, q1 };
   }
 
   get margins(): Margins {
@@ -189,7 +189,7 @@ export class MapView implements View {
   /** The cell shape: square, unless rows or columns are items and the map is much longer one way than the other. */
   get cell(): CellShape {
     const { family, text } = this.ctx;
-    if (this.near) return cellOf(this.rect, this.canvas);
+    if (this.band) return cellOf(this.rect, this.canvas);
     return Math.max(family.query_range[1], family.key_range[1]) > text.tokens ? stretched(this.whole, this.canvas) : kSquare;
   }
 
@@ -215,18 +215,18 @@ export class MapView implements View {
 
   /** The key at a column of a query's row. */
   keyAt(query: number, column: number): number {
-    return this.near ? query + column - this.near.back : column;
+    return this.band ? query + column - this.band.back : column;
   }
 
   private columnOf(query: number, key: number): number {
-    return this.near ? key - query + this.near.back : key;
+    return this.band ? key - query + this.band.back : key;
   }
 
   /** Zooms about a point of the canvas (default: its middle), between the whole map and cells of 64 pixels. */
   zoomBy(factor: number, x = (this.canvas.width + this.margins.left) / 2, y = (this.canvas.height + this.margins.top) / 2): void {
     const { rect } = this;
     const now = this.margins;
-    if (this.near) {
+    if (this.band) {
       const about = { query: rect.q0 + (y - now.top) / this.down, column: rect.k0 + (x - now.left) / this.across };
       this.ctx.store.set({ rect: zoomed(rect, this.whole, this.canvas, factor, about) });
       return;
@@ -245,12 +245,12 @@ export class MapView implements View {
 
   /** Shows the whole map. If the map opens on a part by default, the whole rectangle must be stored explicitly. */
   fit(): void {
-    this.ctx.store.set({ rect: !this.near && this.opening() ? this.whole : null });
+    this.ctx.store.set({ rect: !this.band && this.opening() ? this.whole : null });
   }
 
   /** The part on which a map by keys opens. Null: the whole map. */
   private opening(): Rect | null {
-    return openingOf(this.ctx, this.whole);
+    return openingRect(this.ctx, this.whole);
   }
 
   /** Shows the map from a corner at a zoom, clamped to the map. */
@@ -276,23 +276,19 @@ export class MapView implements View {
     const chosen = q[0] && k[0] ? { query: q[0].begin, key: k[0].begin } : null;
     const pair = this.hover ?? chosen;
     const key = JSON.stringify([pair, this.maps?.request]);
-    if (key === this.read) return;
-    this.read = key;
+    if (key === this.statusKey) return;
+    this.statusKey = key;
     this.draw();
     clearTimeout(this.hoverTimer);
     if (!pair) this.status.textContent = this.ctx.t('map.how');
-    else this.hoverTimer = setTimeout(() => void this.readOut(pair, key), 30);
-  }
-
-  refresh(): void {
-    this.draw();
+    else this.hoverTimer = setTimeout(() => void this.showWeight(pair, key), 30);
   }
 
   /** Shows the exact weight of a pair, read from its own row. */
-  private async readOut(pair: { query: number; key: number }, key: string): Promise<void> {
+  private async showWeight(pair: { query: number; key: number }, key: string): Promise<void> {
     const at = this.maps?.request.at;
     const text = at && (await weightAt(this.ctx, at, pair));
-    if (text && this.read === key) this.status.textContent = text;
+    if (text && this.statusKey === key) this.status.textContent = text;
   }
 
   private follow(at: { layer: number; head: number } | null): void {
@@ -300,87 +296,88 @@ export class MapView implements View {
     const state = ctx.store.now;
     const head = at ?? state.heads[0];
     if (!head) return;
-    const near = nearOf(ctx, { ...state, heads: [head] });
-    const request = { family: ctx.family.id, at: head, weight: state.weight, sink: state.sink, step: ctx.source.step, near };
+    const band = shownBand(ctx, { ...state, heads: [head] });
+    const request = { family: ctx.family.id, at: head, weight: state.weight, sink: state.sink, step: ctx.source.step, near: band };
     const key = JSON.stringify(request);
-    if (this.wanted === key) return;
-    this.wanted = key;
-    this.coming?.stop();
-    this.coming = null;
-    const kept = this.finished.get(key);
+    if (this.wantedKey === key) return;
+    this.wantedKey = key;
+    this.pendingMap?.stop();
+    this.pendingMap = null;
+    const kept = this.cache.get(key);
     const next: MapStore = kept ?? new MapStore(ctx.source, request, () => this.arrived(next));
-    if (!kept && !absent(ctx, 'overview')) next.start();
+    if (!kept && !unavailableReason(ctx, 'overview')) next.start();
     const before = this.maps;
     // The same head at another checkpoint: keep the old map until the new one has a picture.
-    if (before?.overview && !next.overview && sameHead(before.request.at, head) && before.request.step !== request.step) this.coming = next;
-    else this.take(next);
+    if (before?.overview && !next.overview && sameHead(before.request.at, head) && before.request.step !== request.step)
+      this.pendingMap = next;
+    else this.showMap(next);
   }
 
   private arrived(map: MapStore): void {
-    if (map === this.coming && (map.overview || map.failure)) this.take(map);
+    if (map === this.pendingMap && (map.overview || map.failure)) this.showMap(map);
     if (map !== this.maps) return;
     this.draw();
-    this.say();
+    this.updateCaption();
     this.fillTable();
   }
 
-  private take(map: MapStore): void {
-    if (this.maps) this.putAway(this.maps);
+  private showMap(map: MapStore): void {
+    if (this.maps) this.cacheMap(this.maps);
     this.maps = map;
-    this.coming = null;
+    this.pendingMap = null;
     this.point(this.pointer);
-    this.say();
+    this.updateCaption();
     this.draw();
     this.fillTable();
   }
 
   /** Keeps the last few complete maps, so that going back to a head is instant. */
-  private putAway(map: MapStore): void {
+  private cacheMap(map: MapStore): void {
     const complete = !map.streaming && map.overview !== null;
     map.stop();
     if (!complete) return;
-    this.finished.set(JSON.stringify(map.request), map);
-    const oldest = this.finished.keys().next().value;
-    if (this.finished.size > kKept && oldest !== undefined) this.finished.delete(oldest);
+    this.cache.set(JSON.stringify(map.request), map);
+    const oldest = this.cache.keys().next().value;
+    if (this.cache.size > kCachedMaps && oldest !== undefined) this.cache.delete(oldest);
   }
 
   private paint(): void {
     if (this.canvas.width < 120 || this.canvas.height < 120) return;
     if (!this.opened) {
       this.opened = true;
-      const rect = this.ctx.store.now.rect ?? (this.near ? null : this.opening());
+      const rect = this.ctx.store.now.rect ?? (this.band ? null : this.opening());
       if (rect !== this.ctx.store.now.rect) this.ctx.store.set({ rect });
     }
-    const street = this.street();
-    this.sayScale(street.most);
-    drawStreet(this.canvas.context, this.canvas, street);
+    const scene = this.scene();
+    this.updateLegend(scene.max);
+    drawMap(this.canvas.context, this.canvas, scene);
     const { left, top } = this.margins;
-    this.canvas.element.dataset['place'] = [street.rect.k0, street.rect.q0, left, top, this.across, this.down].join(',');
+    this.canvas.element.dataset['place'] = [scene.rect.k0, scene.rect.q0, left, top, this.across, this.down].join(',');
   }
 
-  private sayScale(most: number): void {
-    const { ctx, maps, near } = this;
+  private updateLegend(max: number): void {
+    const { ctx, maps, band } = this;
     const codes = this.pool === 'max' ? maps?.overview?.maxCodes : maps?.overview?.meanCodes;
-    const largest = near || ctx.family.sinks.length === 0 ? 0 : Infinity; // sinks do not set the scale
-    const shown = { most, scale: ctx.store.now.scale, isShare: isShare(ctx), approximate: (codes?.error ?? 0) > 0, largest };
+    const largest = band || ctx.family.sinks.length === 0 ? 0 : Infinity; // sinks do not set the scale
+    const shown = { max, scale: ctx.store.now.scale, isShare: isShare(ctx), approximate: (codes?.error ?? 0) > 0, largest };
     const key = JSON.stringify([shown, largest > 0, Boolean(maps?.overview), ctx.theme().paper]);
-    if (key === this.scaled) return;
-    this.scaled = key;
+    if (key === this.legendKey) return;
+    this.legendKey = key;
     showLegend(ctx, this.legend, maps?.overview ? shown : null);
   }
 
-  private street(): Street {
+  private scene(): MapScene {
     const { ctx, maps } = this;
     const state = ctx.store.now;
     const overview = maps?.overview ?? null;
-    const { near } = this;
-    const sinks = near ? [] : ctx.family.sinks; // sinks have no column when columns are offsets
-    const most = overview ? mostOf(overview, this.pool, sinks) : 1;
-    const layerOf = (picture: Picture): Layer => this.bitmaps.layerOf(picture, this.pool, most, state.scale, ctx.theme());
+    const { band } = this;
+    const sinks = band ? [] : ctx.family.sinks; // sinks have no column when columns are offsets
+    const max = overview ? maxOf(overview, this.pool, sinks) : 1;
+    const layerOf = (picture: Picture): Layer => this.bitmaps.layerOf(picture, this.pool, max, state.scale, ctx.theme());
     const layers: Layer[] = overview ? [layerOf(overview)] : [];
     const tiles = this.tilesWanted(overview);
     const numbers = showsNumbers(this.zoom, this.canvas) ? this.tilesAt(0) : [];
-    maps?.want(absent(ctx, 'tile') ? [] : tiles, numbers);
+    maps?.requestMissing(unavailableReason(ctx, 'tile') ? [] : tiles, numbers);
     const drawn: Badge[] = [];
     for (const at of tiles) {
       const found = maps?.tile(at);
@@ -397,19 +394,19 @@ export class MapView implements View {
       cell: this.cell,
       layers,
       cells,
-      most,
+      max,
       scale: state.scale,
       q: state.q,
-      k: near ? [] : state.k,
+      k: band ? [] : state.k,
       hover: this.hover && { query: this.hover.query, key: this.columnOf(this.hover.query, this.hover.key) },
       sinks,
-      keySegments: near ? [] : ctx.segments,
+      keySegments: band ? [] : ctx.segments,
       querySegments: ctx.segments,
       label: (token) => quoted(ctx, { begin: token, end: token + 1 }),
       tick: (token) => (ctx.text.itemsOf(token) ? ctx.text.label(token) : String(token)),
-      select: this.select ?? (near ? this.chosenPair() : null),
+      select: this.select ?? (band ? this.chosenPair() : null),
       theme: ctx.theme(),
-      ...(near ? { columnOrigin: near.back } : {}),
+      ...(band ? { columnOrigin: band.back } : {}),
     };
   }
 
@@ -429,16 +426,16 @@ export class MapView implements View {
   }
 
   private tilesAt(z: number, columnZ = z): TileAt[] {
-    const { rect, near } = this;
+    const { rect, band } = this;
     const right = Math.min(this.whole.k1, rect.k0 + (this.canvas.width - this.margins.left) / this.across);
     const bottom = Math.min(this.whole.q1, rect.q0 + (this.canvas.height - this.margins.top) / this.down);
-    return tilesIn({ k0: rect.k0, q0: rect.q0, k1: right, q1: bottom }, z, columnZ, !near && this.ctx.family.causal);
+    return tilesIn({ k0: rect.k0, q0: rect.q0, k1: right, q1: bottom }, z, columnZ, !band && this.ctx.family.causal);
   }
 
-  private say(): void {
+  private updateCaption(): void {
     const { ctx, maps } = this;
     const picture = maps?.overview ?? null;
-    const missing = absent(ctx, 'overview');
+    const missing = unavailableReason(ctx, 'overview');
     const drawn = { badge: picture?.badge ?? 'exact', error: picture?.badge === 'quantised' ? picture.maxCodes.error : 0 };
     const { badge, error } = this.table.printed ?? drawn;
     replace(this.badge, picture ? badgeElement(ctx, badge, badgeTitle(ctx, badge, error), maps?.streaming === true) : null);
@@ -449,11 +446,11 @@ export class MapView implements View {
   figure(): Promise<Exported> {
     const { ctx, maps } = this;
     if (!maps) return Promise.reject(new Error(ctx.t('loading')));
-    return figureOfMap(ctx, maps.request, this.seen, this.pool, maps.overview, this.caption.textContent ?? '');
+    return figureOfMap(ctx, maps.request, this.visibleRect, this.pool, maps.overview, this.caption.textContent ?? '');
   }
 
   offlineNumbers(): Promise<Numbers> {
-    const { ctx, maps, seen } = this;
+    const { ctx, maps, visibleRect: seen } = this;
     return maps ? numbersOf(ctx, maps.request, seen, maps.overview) : Promise.reject(new Error(ctx.t('loading')));
   }
 
@@ -461,10 +458,10 @@ export class MapView implements View {
     this.table.element.hidden = !this.table.element.hidden;
     this.tableButton.setAttribute('aria-pressed', String(!this.table.element.hidden));
     this.fillTable();
-    this.say();
+    this.updateCaption();
   }
 
   private fillTable(): void {
-    if (this.maps?.overview) this.table.show(this.maps.request, this.seen, this.maps.overview);
+    if (this.maps?.overview) this.table.show(this.maps.request, this.visibleRect, this.maps.overview);
   }
 }

@@ -3,7 +3,7 @@
 import { isAbort, type Cells, type MapRequest, type Picture, type Source } from '../../source/source';
 
 const kTiles = 96;
-const kAtOnce = 4;
+const kMaxRequests = 4;
 export const kTile = 256;
 
 /** A tile of a level; `columnZ` is the level of its columns. */
@@ -29,7 +29,7 @@ export class MapStore {
   streaming = false;
   private readonly tiles = new Map<string, Picture>();
   private readonly numbers = new Map<string, Cells>();
-  private readonly asked = new Map<string, AbortController>();
+  private readonly requested = new Map<string, AbortController>();
   private readonly stream = new AbortController();
 
   constructor(
@@ -45,15 +45,15 @@ export class MapStore {
       this.changed();
     };
     this.source.overview(this.request, take, this.stream.signal).then(
-      () => this.ended(null),
-      (error: unknown) => this.ended(error),
+      () => this.onFailure(null),
+      (error: unknown) => this.onFailure(error),
     );
   }
 
   stop(): void {
     this.stream.abort();
-    for (const abort of this.asked.values()) abort.abort();
-    this.asked.clear();
+    for (const abort of this.requested.values()) abort.abort();
+    this.requested.clear();
   }
 
   tile({ z, x, y, columnZ }: TileAt): Picture | null {
@@ -71,7 +71,7 @@ export class MapStore {
   }
 
   /** Requests the missing tiles and cancels requests that are no longer wanted. */
-  want(tiles: readonly TileAt[], numbers: readonly { x: number; y: number }[]): void {
+  requestMissing(tiles: readonly TileAt[], numbers: readonly { x: number; y: number }[]): void {
     const keys = new Map<string, () => Promise<void>>();
     for (const { x, y } of numbers) {
       if (!this.cells(x, y))
@@ -81,31 +81,31 @@ export class MapStore {
       const key = `${z}/${columnZ}/${x}/${y}`;
       if (!this.tiles.has(key)) keys.set(key, () => this.load(key, (s) => this.source.tile(this.request, z, x, y, s, columnZ), this.tiles));
     }
-    for (const [key, abort] of this.asked) {
+    for (const [key, abort] of this.requested) {
       if (keys.has(key)) continue;
       abort.abort();
-      this.asked.delete(key);
+      this.requested.delete(key);
     }
-    for (const [key, start] of keys) if (!this.asked.has(key) && this.asked.size < kAtOnce) void start();
+    for (const [key, start] of keys) if (!this.requested.has(key) && this.requested.size < kMaxRequests) void start();
   }
 
-  private async load<T>(key: string, ask: (signal: AbortSignal) => Promise<T>, into: Map<string, T>): Promise<void> {
+  private async load<T>(key: string, fetchItem: (signal: AbortSignal) => Promise<T>, into: Map<string, T>): Promise<void> {
     const abort = new AbortController();
-    this.asked.set(key, abort);
+    this.requested.set(key, abort);
     try {
-      into.set(key, await ask(abort.signal));
+      into.set(key, await fetchItem(abort.signal));
       this.failure = null; // a later answer shows that the source answers again
       const oldest = into.keys().next().value;
       if (into.size > kTiles && oldest !== undefined) into.delete(oldest);
     } catch (error) {
       if (!isAbort(error)) this.failure = error instanceof Error ? error : new Error(String(error));
     } finally {
-      if (this.asked.get(key) === abort) this.asked.delete(key);
+      if (this.requested.get(key) === abort) this.requested.delete(key);
     }
     this.changed();
   }
 
-  private ended(error: unknown): void {
+  private onFailure(error: unknown): void {
     this.streaming = false;
     if (error && !isAbort(error)) this.failure = error instanceof Error ? error : new Error(String(error));
     this.changed();

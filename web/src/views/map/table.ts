@@ -5,9 +5,9 @@ import { type Context, isShare } from '../../context';
 import { share, power, weight as printNumber, whole } from '../../format';
 import { type Badge, type MapRequest, type Picture, type Span, isAbort } from '../../source/source';
 import type { Rect } from '../../state';
-import { cutAtCharacter } from '../../text/model';
+import { truncateAtCharacter } from '../../text/model';
 import { h, replace } from '../../ui/dom';
-import { type Part, isOneByOne, partOf, partOfPicture } from './part';
+import { type WeightGrid, isOneByOne, loadWeightGrid, gridOfPicture } from './weightGrid';
 
 const kOneByOne = 24; // rows or columns up to this number are shown one by one
 const kParts = 12; // more are grouped into this many parts
@@ -20,9 +20,9 @@ interface MapTable {
 }
 
 async function tableOf(ctx: Context, request: MapRequest, seen: Rect, overview: Picture | null): Promise<MapTable> {
-  const part = isOneByOne(seen) ? await partOf(ctx, request, seen, 'max', overview) : partOfPicture(overview, seen, 'max');
+  const part = isOneByOne(seen) ? await loadWeightGrid(ctx, request, seen, 'max', overview) : gridOfPicture(overview, seen, 'max');
   const badge = part.badge === 'exact' && part.error > 0 ? 'quantised' : part.badge;
-  return { element: element(ctx, part, request.near?.back ?? null), badge, error: part.error };
+  return { element: element(ctx, part, request.band?.back ?? null), badge, error: part.error };
 }
 
 /** Groups the cells of an axis into at most `kParts` spans, unless there is room for all. */
@@ -32,19 +32,19 @@ function spansOf(count: number): Span[] {
 }
 
 /** The largest value of a block; NaN if all pairs are hidden, −1 if none was scored. */
-function largest(part: Part, rows: Span, columns: Span): number {
-  let most = NaN;
+function largest(part: WeightGrid, rows: Span, columns: Span): number {
+  let max = NaN;
   for (let r = rows.begin; r < rows.end; r++) {
     for (let c = columns.begin; c < columns.end; c++) {
       const value = part.values[r * part.columns + c];
-      if (!(most >= value)) most = Number.isNaN(value) ? most : value;
+      if (!(max >= value)) max = Number.isNaN(value) ? max : value;
     }
   }
-  return most;
+  return max;
 }
 
 /** `back`: columns are key − query, from −back on; null: columns are keys. */
-function element(ctx: Context, part: Part, back: number | null): HTMLElement {
+function element(ctx: Context, part: WeightGrid, back: number | null): HTMLElement {
   const [rows, columns] = [spansOf(part.rows), spansOf(part.columns)];
   const ids = (cells: Span, begin: number, step: number): Span => ({
     begin: Math.round(begin + cells.begin * step),
@@ -78,7 +78,7 @@ function element(ctx: Context, part: Part, back: number | null): HTMLElement {
 
 const longest = (spans: readonly Span[]): number => spans.reduce((a, s) => Math.max(a, s.end - s.begin), 0);
 
-function captionOf(ctx: Context, part: Part, down: number, across: number): string {
+function captionOf(ctx: Context, part: WeightGrid, down: number, across: number): string {
   const { t } = ctx;
   const said = [down * across === 1 ? t('map.table.cells') : t('map.table.parts', { down: whole(down), across: whole(across) })];
   if (part.error > 0) said.push(t('map.table.error', { error: power(part.error, 2) }));
@@ -101,7 +101,7 @@ function offsets({ begin, end }: Span, back: number): HTMLElement {
   return h('th', { scope: 'col' }, end === begin + 1 ? first : `${first} … ${last}`);
 }
 
-const shortened = (label: string): string => (label.length > kLabel ? `${cutAtCharacter(label, kLabel)} …` : label);
+const shortened = (label: string): string => (label.length > kLabel ? `${truncateAtCharacter(label, kLabel)} …` : label);
 
 /** The table below the map. It shows the same part as the map. */
 export class TableSlot {

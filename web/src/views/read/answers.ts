@@ -2,15 +2,15 @@
 // returns.
 
 import type { Context } from '../../context';
-import { anchor, gradientOf, hasLengths, isGradient, printWeight, quoted } from '../../context';
+import { selectedSpans, gradientOf, hasValueNorm, isGradient, printWeight, quoted } from '../../context';
 import { head as headName, power, weight as formatNumber, whole } from '../../format';
 import { swatch } from '../../paint/pixels';
 import { SourceError, type Span, type TopItem } from '../../source/source';
-import type { Shown } from '../../focus';
+import type { ShownLine } from '../../focus';
 import { h, icon, iconButton, replace } from '../../ui/dom';
-import { topOf, whomOf } from './top';
+import { topOf, lineName } from './top';
 
-const kAround = 8; // tokens of context on each side
+const kContextTokens = 8; // tokens of context on each side
 
 export class Answers {
   readonly element: HTMLElement;
@@ -21,7 +21,7 @@ export class Answers {
   private readonly backButton: HTMLButtonElement;
   private readonly trail: number[] = [];
   private table = false;
-  private shown: Shown | null = null;
+  private shown: ShownLine | null = null;
 
   constructor(private readonly ctx: Context) {
     this.tableButton = iconButton('table', ctx.t('table'), () => this.toggleTable());
@@ -40,18 +40,18 @@ export class Answers {
     );
   }
 
-  show(shown: Shown | null): void {
+  show(shown: ShownLine | null): void {
     this.shown = shown;
     const { ctx } = this;
     if (!shown) {
-      const waiting = anchor(ctx.store.now).length > 0;
+      const waiting = selectedSpans(ctx.store.now).length > 0;
       this.title.textContent = ctx.t(waiting ? 'loading' : 'answers.none');
       this.sum.textContent = waiting ? '' : ctx.t('answers.how');
       replace(this.list);
       return;
     }
     const key = shown.request.direction === 'out' ? 'answers.out' : 'answers.in';
-    replace(this.title, h('span', { class: 'title-head' }, headName(shown.request.at)), ' ', ctx.t(key, { whom: whomOf(ctx, shown) }));
+    replace(this.title, h('span', { class: 'title-head' }, headName(shown.request.at)), ' ', ctx.t(key, { whom: lineName(ctx, shown) }));
     this.sum.textContent = captionOf(ctx, shown);
     const top = topOf(ctx, shown, this.table ? 32 : 8);
     replace(this.list, ...(this.table ? [this.tableOf(top)] : top.map((item, i) => this.lineOf(item, top[0].weight, i))));
@@ -84,7 +84,7 @@ export class Answers {
     this.show(this.shown);
   }
 
-  private lineOf(item: TopItem, most: number, rank: number): HTMLElement {
+  private lineOf(item: TopItem, max: number, rank: number): HTMLElement {
     const { ctx } = this;
     const { text } = ctx;
     const sink = ctx.family.sinks.some((s) => item.begin <= s && s < item.end);
@@ -93,7 +93,7 @@ export class Answers {
     const segment = items ? -1 : text.segmentOf(item.begin);
     return h(
       'li',
-      { class: 'answer', style: `--t: ${most > 0 ? (item.weight / most).toFixed(3) : 0}` },
+      { class: 'answer', style: `--t: ${max > 0 ? (item.weight / max).toFixed(3) : 0}` },
       h(
         'button',
         { type: 'button', 'data-token': item.begin, 'data-rank': rank, onclick: () => ctx.reveal(item.begin, true) },
@@ -157,7 +157,7 @@ export class Answers {
 }
 
 /** The caption, one sentence under the title: what the numbers sum to, and how they were processed. */
-export function captionOf(ctx: Context, shown: Shown): string {
+export function captionOf(ctx: Context, shown: ShownLine): string {
   const { t } = ctx;
   const { direction, weight, sink } = shown.request;
   const print = (v: number): string => printWeight(ctx, v, shown.line.badge, shown.line.error);
@@ -166,7 +166,7 @@ export function captionOf(ctx: Context, shown: Shown): string {
   if (direction === 'in') parts.push(t('caption.in', { total: formatNumber(shown.line.total, shown.line.error > 0) }));
   else if (weight !== 'raw') {
     parts.push(t(`caption.${gradientOf(weight) ?? weight}`, { answer: ctx.info.gradients_of ?? '' }));
-    if (isGradient(weight) && hasLengths(weight)) parts.push(t('caption.lengths'));
+    if (isGradient(weight) && hasValueNorm(weight)) parts.push(t('caption.lengths'));
   } else if (total) {
     const count = spanLength(shown.request.spans);
     parts.push(count > 1 ? t('caption.mean', { n: whole(count), total }) : t('caption.row', { total }));
@@ -191,8 +191,8 @@ function contextOf(ctx: Context, item: Span): { before: string; mark: string; af
   const slice = (from: number, to: number): string => text.text.slice(from, to).replace(/\s+/g, ' ');
   const [from, to] = [text.begin[item.begin], Math.max(text.begin[item.begin], text.end[item.end - 1])];
   const own = slice(from, to);
-  const start = text.begin[Math.max(0, item.begin - kAround)];
-  const stop = text.end[Math.min(text.tokens, item.end + kAround) - 1];
+  const start = text.begin[Math.max(0, item.begin - kContextTokens)];
+  const stop = text.end[Math.min(text.tokens, item.end + kContextTokens) - 1];
   const alone = own.trim() === '' || text.isSpecial(item.begin);
   const gap = (space: RegExp): string => (alone ? ' ' : (space.exec(own)?.[0] ?? ''));
   return {
@@ -203,8 +203,8 @@ function contextOf(ctx: Context, item: Span): { before: string; mark: string; af
 }
 
 /** The sentence for screen readers (aria-live): L5.H3: it → animal 41 %, street 12 %. */
-export function spoken(ctx: Context, shown: Shown): string {
+export function announcement(ctx: Context, shown: ShownLine): string {
   const top = topOf(ctx, shown, 5).map((i) => `${quoted(ctx, i)} ${printWeight(ctx, i.weight, shown.line.badge, shown.line.error)}`);
   const { at, direction } = shown.request;
-  return `${headName(at)}: ${whomOf(ctx, shown)} ${direction === 'out' ? '→' : '←'} ${top.join(', ')}`;
+  return `${headName(at)}: ${lineName(ctx, shown)} ${direction === 'out' ? '→' : '←'} ${top.join(', ')}`;
 }

@@ -3,16 +3,16 @@
 import type { Context } from '../../context';
 import { h } from '../../ui/dom';
 import { type Paint, type StepStyle, styleOf } from './painter';
-import { itemBox, type Side, type SideEvents } from './side';
+import { itemBox, type ItemPanel, type ItemPanelEvents } from './itemPanel';
 
-export class ChipSide implements Side {
+export class ChipPanel implements ItemPanel {
   readonly element: HTMLElement;
   private readonly chips = new Map<number, HTMLElement>();
 
   constructor(
     ctx: Context,
     ids: readonly number[],
-    events: SideEvents,
+    events: ItemPanelEvents,
     private readonly steps: () => readonly StepStyle[],
   ) {
     this.element = h('div', { class: 'side-chips', role: 'group', 'aria-label': ctx.t('items.label'), 'data-testid': 'chips' });
@@ -33,7 +33,7 @@ export class ChipSide implements Side {
     }
   }
 
-  holds(id: number): boolean {
+  contains(id: number): boolean {
     return this.chips.has(id);
   }
 

@@ -12,10 +12,10 @@ import { largest } from '../../weights';
 import { captionOf } from './answers';
 import type { Column } from './margin';
 import type { Paint } from './painter';
-import { isChosen, itemBox } from './side';
+import { isChosen, itemBox } from './itemPanel';
 import { topOf } from './top';
 
-const kMostWords = 1200;
+const kMaxWords = 1200;
 const kTop = 8;
 
 /** `view`: the visible part of the text, in UTF-16 offsets. */
@@ -44,7 +44,7 @@ export async function figureOfRead(
   const says = shown
     ? `${t(ctx.store.now.direction === 'out' ? 'figure.out' : 'figure.in', { whom: whom ?? '' })} ${captionOf(ctx, shown)}`
     : '';
-  return { parts, says, badge: shown?.line.badge ?? 'exact' };
+  return { parts, description: says, badge: shown?.line.badge ?? 'exact' };
 }
 
 /** The text around a range of tokens, on one line. */
@@ -57,24 +57,24 @@ function contextAround(ctx: Context, begin: number, end: number): string {
 }
 
 function words(ctx: Context, view: { from: number; to: number }, paint: Paint): Words {
-  const shown = wordsInView(ctx.text, view, (box) => look(box, paint));
+  const shown = wordsInView(ctx.text, view, (box) => appearance(box, paint));
   const { heads } = ctx.store.now;
   const bars = paint.barScales.map((scale, i) => ({ head: headName(heads[i]), most: legendOf(ctx, scale)?.high ?? '0' }));
   return { ...shown, legend: legendOf(ctx, paint.scale), bars: bars.map((bar) => ctx.t('legend.bars', bar)) };
 }
 
-/** The visible words of a text; `look` returns the appearance of each. */
+/** The visible words of a text; `appearanceOf` returns the appearance of each. */
 export function wordsInView(
   text: TextModel,
   view: { from: number; to: number },
-  look: (box: Box) => Omit<Word, 'text' | 'gap'>,
+  appearanceOf: (box: Box) => Omit<Word, 'text' | 'gap'>,
   title = '',
 ): Words {
   const first = text.blocks[text.blockOf(text.tokenAt(Math.floor(view.from)))].tokens.begin;
   const last = text.blocks[text.blockOf(text.tokenAt(Math.ceil(view.to)))].tokens.end;
   const boxes = boxesOf(text, { begin: first, end: last }).filter((b) => b.to >= view.from - 40 && b.from <= view.to + 40);
   let reached = boxes[0]?.from ?? 0;
-  const shown = boxes.slice(0, kMostWords).map((box): Word => {
+  const shown = boxes.slice(0, kMaxWords).map((box): Word => {
     const between = text.text.slice(reached, box.to);
     const blank = /^\s*/.exec(between)?.[0] ?? '';
     const special = text.isSpecial(box.begin);
@@ -82,14 +82,14 @@ export function wordsInView(
     return {
       text: quoted({ text }, box, text),
       gap: blank.includes('\n') ? 'line' : blank || special ? 'space' : 'none',
-      ...look(box),
+      ...appearanceOf(box),
       special,
     };
   });
   return { kind: 'words', title, words: shown, legend: null, bars: [] };
 }
 
-function look(box: Box, paint: Paint): Omit<Word, 'text' | 'gap'> {
+function appearance(box: Box, paint: Paint): Omit<Word, 'text' | 'gap'> {
   const item = paint.top.find((i) => i.begin < box.end && box.begin < i.end);
   const sink = [...paint.sinks].some((s) => box.begin <= s && s < box.end);
   const strength = paint.intensity(box);
@@ -106,7 +106,7 @@ function look(box: Box, paint: Paint): Omit<Word, 'text' | 'gap'> {
 /** Items beside their text: one row per item, one column per head or layer shown. */
 function items(ctx: Context, paint: Paint, columns: readonly Column[]): Part | null {
   const { text } = ctx;
-  const ids = text.inMargin.filter((id) => paint.isPart(itemBox(id)));
+  const ids = text.inMargin.filter((id) => paint.canHaveWeight(itemBox(id)));
   if (ids.length === 0) return null;
   const shown =
     columns.length > 0 ? columns.map((c) => (id: number) => c.values?.[id] ?? NaN) : [(id: number) => paint.weight(itemBox(id))];
@@ -118,14 +118,14 @@ function items(ctx: Context, paint: Paint, columns: readonly Column[]): Part | n
     rows: { name: '', count: ids.length, labels: ids.map((id) => text.excerpt(id) || text.label(id)), begin: 0, step: 1 },
     columns: { name: family.id, count: shown.length, labels: columns.map((c) => c.name), begin: 0, step: 1 },
     values,
-    most: largest(values, []),
+    max: largest(values, []),
     scale: ctx.store.now.scale,
     texts: values.map((v) => (v >= 0 ? print(v) : '')),
     square: false,
     sinks: [],
     chosenRows: ids.flatMap((id, i) => (isChosen(paint.anchors, id) ? [{ begin: i, end: i + 1 }] : [])),
     chosenColumns: [],
-    legend: legendOf(ctx, { ...paint.scale, most: largest(values, []), largest: 0 }),
+    legend: legendOf(ctx, { ...paint.scale, max: largest(values, []), largest: 0 }),
   };
 }
 
@@ -137,7 +137,7 @@ async function pictureOf(ctx: Context, range: Items, paint: Paint): Promise<Pict
   const strengths = Array.from({ length: count }, (_, i) => {
     const box = itemBox(range.begin + i);
     const seen = paint.visibility(box);
-    if (!paint.isPart(box) || seen === 'unscored') return NaN;
+    if (!paint.canHaveWeight(box) || seen === 'unscored') return NaN;
     return seen === 'hidden' ? 0 : paint.intensity(box);
   });
   const chosen = Array.from({ length: count }, (_, i) => i).filter((i) => isChosen(paint.anchors, range.begin + i));

@@ -2,17 +2,17 @@
 // alignment appears under the sound it belongs to.
 
 import type { Context } from '../../context';
-import { absent, quoted, rangeOf } from '../../context';
+import { unavailableReason, quoted, rangeOf } from '../../context';
 import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
-import { drawPicture, pictureOf } from '../../paint/pixels';
+import { drawPicture, loadPicture } from '../../paint/pixels';
 import { css, mix, shade } from '../../paint/ramp';
-import { tick } from '../../paint/street';
+import { tick } from '../../paint/mapRenderer';
 import { type Cells, type HeadId, type Items, isAbort } from '../../source/source';
 import { h } from '../../ui/dom';
 import { intensity } from '../../weights';
 import { kTile } from '../map/store';
 import type { Paint } from './painter';
-import { isChosen, itemBox, listenToCanvas, type Side, type SideEvents } from './side';
+import { isChosen, itemBox, listenToCanvas, type ItemPanel, type ItemPanelEvents } from './itemPanel';
 
 const kPicture = 132; // CSS pixels: heights of the parts
 const kBars = 52;
@@ -21,10 +21,10 @@ const kAxis = 22;
 const kGap = 6;
 const kNames = 84; // width of the queries' names
 const kMargin = 14;
-const kMostRows = 48; // most queries that get a row each
-const kMostTiles = 16;
+const kMaxRows = 48; // most queries that get a row each
+const kMaxTiles = 16;
 
-export class FrameSide implements Side {
+export class FramePanel implements ItemPanel {
   readonly element: HTMLElement;
   private readonly canvas: Surface;
   private readonly draw: () => void;
@@ -38,7 +38,7 @@ export class FrameSide implements Side {
   constructor(
     private readonly ctx: Context,
     private readonly items: Items,
-    events: SideEvents,
+    events: ItemPanelEvents,
   ) {
     const { t } = ctx;
     const n = items.end - items.begin;
@@ -66,7 +66,7 @@ export class FrameSide implements Side {
       h('figcaption', { class: 'caption' }, t(caption, { n, from: items.names[0], to: items.names[n - 1] })),
     );
     ctx.life.signal.addEventListener('abort', () => this.loading.abort());
-    pictureOf(ctx, items)?.then(
+    loadPicture(ctx, items)?.then(
       (picture) => {
         this.picture = picture;
         this.draw();
@@ -75,7 +75,7 @@ export class FrameSide implements Side {
     );
   }
 
-  holds(id: number): boolean {
+  contains(id: number): boolean {
     return this.items.begin <= id && id < this.items.end;
   }
 
@@ -90,8 +90,8 @@ export class FrameSide implements Side {
     const { family } = this.ctx;
     const { begin, end } = rangeOf(family, 'query');
     const [first, last] = family.key_range;
-    if (!(first < this.items.end && this.items.begin < last) || this.holds(begin) || end - begin > kMostRows) return [];
-    return absent(this.ctx, 'tile') ? [] : Array.from({ length: end - begin }, (_, i) => begin + i);
+    if (!(first < this.items.end && this.items.begin < last) || this.contains(begin) || end - begin > kMaxRows) return [];
+    return unavailableReason(this.ctx, 'tile') ? [] : Array.from({ length: end - begin }, (_, i) => begin + i);
   }
 
   private top(part: 'bars' | 'rows' | 'axis'): number {
@@ -131,7 +131,7 @@ export class FrameSide implements Side {
     this.loading = new AbortController();
     const tiles: Promise<Cells>[] = [];
     for (let y = Math.floor(queries[0] / kTile); y * kTile <= queries[queries.length - 1]; y++)
-      for (let x = Math.floor(this.items.begin / kTile); x * kTile < this.items.end && tiles.length < kMostTiles; x++)
+      for (let x = Math.floor(this.items.begin / kTile); x * kTile < this.items.end && tiles.length < kMaxTiles; x++)
         tiles.push(ctx.source.cells(request, x, y, this.loading.signal));
     Promise.all(tiles).then(
       (cells) => {
@@ -165,7 +165,7 @@ export class FrameSide implements Side {
     for (let id = this.items.begin; id < this.items.end; id++) {
       const box = itemBox(id);
       const t = paint.intensity(box);
-      if (!(t > 0) || paint.visibility(box) !== 'visible' || !paint.isPart(box)) continue;
+      if (!(t > 0) || paint.visibility(box) !== 'visible' || !paint.canHaveWeight(box)) continue;
       drawn++;
       c.fillStyle = css(mix(shade(t, theme), theme.ink, 0.12));
       const tall = Math.max(1, (kBars - 14) * t);
@@ -181,7 +181,7 @@ export class FrameSide implements Side {
     const labelled: number[] = [];
     for (const item of paint.top) {
       const at = this.x(item.begin) + this.step / 2;
-      if (!this.holds(item.begin) || labelled.some((other) => Math.abs(other - at) < 42)) continue;
+      if (!this.contains(item.begin) || labelled.some((other) => Math.abs(other - at) < 42)) continue;
       labelled.push(at);
       const tall = (kBars - 14) * paint.intensity(itemBox(item.begin));
       c.fillText(item.label, Math.max(this.left + 14, at), Math.max(top + 12, bottom - tall - 1));
@@ -192,21 +192,21 @@ export class FrameSide implements Side {
     const { queries, ctx } = this;
     if (queries.length === 0) return;
     const theme = ctx.theme();
-    let most = 0;
+    let max = 0;
     const weightOf = (query: number, id: number): number => {
       const of = this.cells.find(
         (p) => p.queryBegin <= query && query < p.queryBegin + p.rows && p.keyBegin <= id && id < p.keyBegin + p.columns,
       );
       return of ? of.values[(query - of.queryBegin) * of.columns + id - of.keyBegin] : NaN;
     };
-    for (const query of queries) for (let id = this.items.begin; id < this.items.end; id++) most = Math.max(most, weightOf(query, id) || 0);
+    for (const query of queries) for (let id = this.items.begin; id < this.items.end; id++) max = Math.max(max, weightOf(query, id) || 0);
     c.font = '13px system-ui, sans-serif';
     c.textAlign = 'right';
     c.textBaseline = 'middle';
     queries.forEach((query, i) => {
       const top = this.top('rows') + i * kRow;
       for (let id = this.items.begin; id < this.items.end; id++) {
-        const t = intensity(weightOf(query, id), most, ctx.store.now.scale);
+        const t = intensity(weightOf(query, id), max, ctx.store.now.scale);
         c.fillStyle = css(shade(t, theme));
         c.fillRect(this.x(id), top + 1, this.step + 0.5, kRow - 2);
       }
@@ -240,7 +240,7 @@ export class FrameSide implements Side {
       c.strokeRect(this.x(id), 0.5, Math.max(2, this.step), bottom - kGap);
     };
     for (let id = this.items.begin; id < this.items.end; id++) if (isChosen(paint.anchors, id)) band(id, accent, 2);
-    if (this.hovered !== null && this.holds(this.hovered)) band(this.hovered, css(mix(ctx.theme().paper, ctx.theme().ink, 0.6)), 1);
+    if (this.hovered !== null && this.contains(this.hovered)) band(this.hovered, css(mix(ctx.theme().paper, ctx.theme().ink, 0.6)), 1);
     this.queries.forEach((query, i) => {
       if (!isChosen(paint.anchors, query)) return;
       c.strokeStyle = accent;

@@ -10,7 +10,7 @@ import { sameHead } from '../../state';
 import { h, replace } from '../../ui/dom';
 import { intensity } from '../../weights';
 import type { Paint } from './painter';
-import { isChosen, itemBox } from './side';
+import { isChosen, itemBox } from './itemPanel';
 
 const kTint = 0.34; // strength of the tint over a line's text, which must stay readable
 const kFaintest = 0.02; // weaker tints are invisible
@@ -37,7 +37,7 @@ export class Margin {
   }
 
   /** Creates the margin of a block with its items. `line` is the block's text. */
-  beside(items: readonly number[], line: HTMLElement): HTMLElement {
+  createBlock(items: readonly number[], line: HTMLElement): HTMLElement {
     const margin = h('div', { class: 'margin' });
     for (const id of items) {
       const weights = h('span', { class: 'margin-weights' });
@@ -62,11 +62,11 @@ export class Margin {
     const { ctx } = this;
     const theme = ctx.theme();
     const { scale, heads } = ctx.store.now;
-    const most = columns.reduce((all, column) => Math.max(all, ...[...this.cells.keys()].map((id) => column.values?.[id] ?? 0)), 0);
+    const max = columns.reduce((all, column) => Math.max(all, ...[...this.cells.keys()].map((id) => column.values?.[id] ?? 0)), 0);
     this.nameColumns(columns);
     for (const [id, cell] of this.cells) {
       const box = itemBox(id);
-      const isPart = paint.isPart(box);
+      const isPart = paint.canHaveWeight(box);
       const t = isPart && paint.visibility(box) === 'visible' ? paint.intensity(box) : NaN;
       const chosen = isChosen(paint.anchors, id);
       cell.element.classList.toggle('query', chosen);
@@ -80,7 +80,7 @@ export class Margin {
       const own = !isPart
         ? []
         : columns.length > 0
-          ? columns.map((c) => shaded(c.values?.[id] ?? NaN, intensity(c.values?.[id] ?? 0, most, scale), sameHead(c.at, heads[0])))
+          ? columns.map((c) => shaded(c.values?.[id] ?? NaN, intensity(c.values?.[id] ?? 0, max, scale), sameHead(c.at, heads[0])))
           : t >= 0
             ? [shaded(paint.weight(box), t, true)]
             : [];

@@ -41,8 +41,8 @@ export class Minimap {
   }
 
   /** Sets the line of weights over the tokens; each row of pixels shows its largest weight. */
-  setProfile(values: ArrayLike<number> | null, most: number): void {
-    this.profile = values ? this.binned((t) => values[t], values.length, most) : null;
+  setProfile(values: ArrayLike<number> | null, max: number): void {
+    this.profile = values ? this.binned((t) => values[t], values.length, max) : null;
     this.changed();
   }
 
@@ -51,8 +51,8 @@ export class Minimap {
     if (!bins || bins.length === 0) this.received = null;
     else {
       const { count } = this.ctx.text;
-      const most = [...bins].sort((a, b) => a - b)[Math.floor(bins.length * 0.99)] || Math.max(...bins);
-      this.received = this.binned((t) => bins[Math.min(bins.length - 1, Math.floor((t * bins.length) / count))], count, most);
+      const max = [...bins].sort((a, b) => a - b)[Math.floor(bins.length * 0.99)] || Math.max(...bins);
+      this.received = this.binned((t) => bins[Math.min(bins.length - 1, Math.floor((t * bins.length) / count))], count, max);
     }
     this.changed();
   }
@@ -74,7 +74,7 @@ export class Minimap {
   }
 
   /** Bins the values of tokens and of margin items by the position of their text. */
-  private binned(valueOf: (id: number) => number, count: number, most: number): Float32Array {
+  private binned(valueOf: (id: number) => number, count: number, max: number): Float32Array {
     const { text } = this.ctx;
     const bins = new Float32Array(Math.max(1, Math.min(1024, Math.round(this.canvas.height) || 400)));
     const scale = this.ctx.store.now.scale;
@@ -86,7 +86,7 @@ export class Minimap {
     };
     for (let t = 0; t < Math.min(count, text.tokens); t++) put(t, binOf(text.begin[t]));
     for (const id of text.inMargin) if (id < count) put(id, binOf(text.end[id] - 1));
-    return bins.map((v) => intensity(v, most, scale));
+    return bins.map((v) => intensity(v, max, scale));
   }
 
   private paint(): void {

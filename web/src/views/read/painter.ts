@@ -25,13 +25,13 @@ export interface Paint {
   barScales: readonly Legend[];
   top: readonly (TopItem & { label: string })[];
   anchors: readonly Span[];
-  others: readonly Span[]; // spans selected on the other side
+  others: readonly Span[]; // spans selected on the other axis
   sinks: ReadonlySet<number>;
   hideSinks: boolean;
   special(token: number): boolean;
   visibility(box: Box): 'visible' | 'hidden' | 'unscored';
   /** Whether a box can have a weight in the current direction. If a text has items, other boxes are plain, not hatched. */
-  isPart(box: Box): boolean;
+  canHaveWeight(box: Box): boolean;
   hits: readonly Span[];
   hit: Span | null;
   theme: Theme;

@@ -2,17 +2,17 @@
 // contain one span per box, which is shaded, outlined and clicked.
 
 import type { Context } from '../../context';
-import { described, quoted, visibleSpace } from '../../context';
+import { itemDescription, quoted, visibleSpace } from '../../context';
 import type { Span } from '../../source/source';
 import { type Box, boxesOf, shortened } from '../../text/boxes';
 import { languageOf } from '../../text/language';
 import { h } from '../../ui/dom';
 import { Margin } from './margin';
 import type { BoxStyle } from './painter';
-import { itemBox } from './side';
+import { itemBox } from './itemPanel';
 
-const kMonstrous = 400; // largest number of UTF-16 units shown in one box
-const kOpened = 2; // blocks: about one screen
+const kMaxBoxLength = 400; // largest number of UTF-16 units shown in one box
+const kOpenedBlocks = 2; // blocks: about one screen
 
 export interface LiveBlock {
   boxes: Box[];
@@ -50,7 +50,7 @@ export class TextPane {
 
   /** Creates the boxes of the first blocks immediately, without waiting for the browser to report them visible. */
   open(): void {
-    for (let i = 0; i < Math.min(kOpened, this.bodies.length); i++) this.hydrate(i);
+    for (let i = 0; i < Math.min(kOpenedBlocks, this.bodies.length); i++) this.hydrate(i);
   }
 
   /** The element of a token's box; null if its block is not near the view. */
@@ -178,7 +178,7 @@ export class TextPane {
         ),
       );
     }
-    if (text.inMargin.length > 0) element.append(h('div', { class: 'beside' }, this.margin.beside(block.items, body), body));
+    if (text.inMargin.length > 0) element.append(h('div', { class: 'beside' }, this.margin.createBlock(block.items, body), body));
     else element.append(body);
     this.bodies.push(body);
     this.observer.observe(element);
@@ -210,7 +210,7 @@ export class TextPane {
       const lead = /^\s*(?=\S)/.exec(content)?.[0] ?? ''; // the space before a word belongs to the token, but shading it would make words run together
       if (lead) body.append(lead);
       element.dataset['box'] = String(box.begin);
-      element.textContent = shortened(content.slice(lead.length), kMonstrous);
+      element.textContent = shortened(content.slice(lead.length), kMaxBoxLength);
       if (text.isSpecial(box.begin)) element.dir = 'ltr'; // so that dir=auto of the block considers only its own text
       elements.push(element);
       body.append(element);
@@ -288,7 +288,7 @@ export class TextPane {
 export function describeToken(ctx: Context, box: Box): string {
   const { text } = ctx;
   const items = text.itemsOf(box.begin);
-  if (items) return [described(ctx, box.begin), shortened(text.excerpt(box.begin), 60)].filter(Boolean).join('   ');
+  if (items) return [itemDescription(ctx, box.begin), shortened(text.excerpt(box.begin), 60)].filter(Boolean).join('   ');
   const parts: string[] = [];
   for (let t = box.begin; t < Math.min(box.end, box.begin + 4); t++) {
     const id = text.data.id[t];

@@ -2,15 +2,15 @@
 
 import type { Context } from '../../context';
 import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
-import { type Area, drawPicture, lightPatches, patchArea, pictureOf } from '../../paint/pixels';
+import { type Area, drawPicture, lightPatches, patchArea, loadPicture } from '../../paint/pixels';
 import type { Items } from '../../source/source';
 import { h } from '../../ui/dom';
 import type { Paint } from './painter';
-import { isChosen, itemBox, listenToCanvas, type Side, type SideEvents } from './side';
+import { isChosen, itemBox, listenToCanvas, type ItemPanel, type ItemPanelEvents } from './itemPanel';
 
 const kLabelled = 26; // CSS pixels that a patch needs to show its share
 
-export class PatchSide implements Side {
+export class PatchPanel implements ItemPanel {
   readonly element: HTMLElement;
   private readonly plain: Surface | null = null;
   private readonly lit: Surface;
@@ -22,14 +22,14 @@ export class PatchSide implements Side {
   constructor(
     ctx: Context,
     private readonly items: Items,
-    events: SideEvents,
+    events: ItemPanelEvents,
   ) {
     const { rows } = items;
     const columns = (items.end - items.begin) / rows;
     const [tall, wide] = items.picture ?? [rows, columns];
     const shape = `aspect-ratio: ${wide} / ${tall}`;
     this.draw = oncePerFrame(() => this.drawAll());
-    const heard: SideEvents = {
+    const heard: ItemPanelEvents = {
       hover: (id) => {
         this.hovered = id;
         this.draw();
@@ -58,7 +58,7 @@ export class PatchSide implements Side {
       h('div', { class: 'pictures' }, plain, lit),
       h('figcaption', { class: 'caption' }, ctx.t('picture.weights', { rows, columns })),
     );
-    pictureOf(ctx, items)?.then(
+    loadPicture(ctx, items)?.then(
       (picture) => {
         this.picture = picture;
         this.draw();
@@ -67,7 +67,7 @@ export class PatchSide implements Side {
     );
   }
 
-  holds(id: number): boolean {
+  contains(id: number): boolean {
     return this.items.begin <= id && id < this.items.end;
   }
 
@@ -105,7 +105,7 @@ export class PatchSide implements Side {
       const box = itemBox(id);
       const t = paint.intensity(box);
       const seen = paint.visibility(box);
-      if (!Number.isFinite(t) || seen === 'unscored' || !paint.isPart(box)) return null;
+      if (!Number.isFinite(t) || seen === 'unscored' || !paint.canHaveWeight(box)) return null;
       return seen === 'hidden' ? seen : t;
     });
     this.lit.element.dataset['patches'] = String(shown);
@@ -119,7 +119,7 @@ export class PatchSide implements Side {
     c.lineWidth = 3;
     c.lineJoin = 'round';
     for (const item of paint.top) {
-      if (!this.holds(item.begin)) continue;
+      if (!this.contains(item.begin)) continue;
       const { left, top, width, height } = patchArea(this.items, item.begin, area);
       if (width < kLabelled) continue;
       c.strokeStyle = 'rgb(0 0 0 / 0.75)';

@@ -1,7 +1,7 @@
 // The heaviest items of the current line, by token or by word, under the sink rule.
 
 import { type Context, quoted } from '../../context';
-import type { Shown } from '../../focus';
+import type { ShownLine } from '../../focus';
 import type { Span, TopItem } from '../../source/source';
 import { topK, topWords, wordSpans } from '../../weights';
 
@@ -14,13 +14,13 @@ function words(ctx: Context): Span[] {
 }
 
 /** The name of the line's query or key: “word”, “word and 2 more”. */
-export function whomOf(ctx: Context, shown: Shown): string {
+export function lineName(ctx: Context, shown: ShownLine): string {
   const { spans } = shown.request;
   const whom = quoted(ctx, spans.length === 1 ? spans[0] : { begin: spans[0].begin, end: spans[0].begin + 1 });
   return spans.length > 1 ? `${whom}${ctx.t('answers.more', { n: spans.length - 1 })}` : whom;
 }
 
-export function topOf(ctx: Context, shown: Shown, count: number): TopItem[] {
+export function topOf(ctx: Context, shown: ShownLine, count: number): TopItem[] {
   const state = ctx.store.now;
   const { direction, sink } = shown.request;
   const skip = sink === 'mark' || direction === 'in' ? [] : ctx.family.sinks;
@@ -42,7 +42,7 @@ export function topOf(ctx: Context, shown: Shown, count: number): TopItem[] {
 }
 
 /** Weight per token as painted: in word mode, every piece has the weight of its word. */
-export function painted(ctx: Context, shown: Shown): Float32Array | null {
+export function paintedWeights(ctx: Context, shown: ShownLine): Float32Array | null {
   const { values, top } = shown.line;
   const state = ctx.store.now;
   const { direction } = shown.request;

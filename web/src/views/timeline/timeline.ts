@@ -10,7 +10,7 @@ import { legendOf } from '../../ui/legend';
 import { type Moments, momentsOf } from './moments';
 
 const kPause = 700; // milliseconds per moment
-const kMostChips = 400; // tokens on the strip; the slider and the table have all
+const kMaxChips = 400; // tokens on the strip; the slider and the table have all
 
 export class Timeline implements View {
   readonly element: HTMLElement;
@@ -82,15 +82,15 @@ export class Timeline implements View {
   figure(): Exported {
     const { moments, ctx } = this;
     const at = moments.at(ctx.store.now);
-    const words = Array.from({ length: Math.min(moments.count, kMostChips) }, (_, i): Word => {
+    const words = Array.from({ length: Math.min(moments.count, kMaxChips) }, (_, i): Word => {
       const chance = moments.probability(i);
       const share = chance === null ? '' : shortShare(chance);
       return { text: moments.name(i), gap: 'space', strength: chance ?? NaN, chosen: i === at, share };
     });
-    const legend = legendOf(ctx, { most: 1, scale: 'linear', isShare: true });
+    const legend = legendOf(ctx, { max: 1, scale: 'linear', isShare: true });
     return {
       parts: [{ kind: 'words', title: ctx.t('timeline.label'), words, legend, bars: [] }],
-      says: this.label.textContent ?? '',
+      description: this.label.textContent ?? '',
       badge: 'exact',
     };
   }
@@ -136,7 +136,7 @@ export class Timeline implements View {
 
   private strip(): HTMLElement {
     const { moments } = this;
-    for (let i = 0; i < Math.min(moments.count, kMostChips); i++) {
+    for (let i = 0; i < Math.min(moments.count, kMaxChips); i++) {
       const chance = moments.probability(i) ?? 0;
       this.chips.push(
         h(

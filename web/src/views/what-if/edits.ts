@@ -40,7 +40,7 @@ export function withEdit(edits: readonly Edit[], edit: Edit): Edit[] {
   return [...edits.filter((e) => e.kind === 'knock-out'), edit];
 }
 
-export function requestOf(edits: readonly Edit[]): WhatIfRequest {
+export function whatIfRequest(edits: readonly Edit[]): WhatIfRequest {
   const spans = (kind: 'cut' | 'keep'): { ids: [number, number] }[] =>
     edits.flatMap((e) => (e.kind === kind ? [{ ids: [e.ids.begin, e.ids.end] as [number, number] }] : []));
   return {
@@ -52,7 +52,7 @@ export function requestOf(edits: readonly Edit[]): WhatIfRequest {
 }
 
 /** Maps each id after an edit to the id before, −1 if there is none; and vice versa. */
-export function alignment(
+export function idMaps(
   pieces: readonly [number, number, number][],
   before: number,
   after: number,

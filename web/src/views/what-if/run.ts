@@ -4,10 +4,10 @@ import { type Context, type Numbers, visibleSpace } from '../../context';
 import type { Table } from '../../figure/figure';
 import { change, head as headName, share, shortShare } from '../../format';
 import type { Progress, WhatIfResult } from '../../source/explain';
-import type { Places, Source, Versus } from '../../source/source';
+import type { Alignment, Source, CompareTarget } from '../../source/source';
 import { TextModel } from '../../text/model';
-import { type Pair, numbersOfPair } from '../compare/pair-map';
-import { type Edit, alignment, requestOf } from './edits';
+import { type Pair, numbersOfPair } from '../compare/pairMap';
+import { type Edit, idMaps, whatIfRequest } from './edits';
 import { divergences } from './panels';
 
 export interface Run {
@@ -15,8 +15,8 @@ export interface Run {
   text: TextModel;
   result: WhatIfResult | null;
   toBefore: Int32Array;
-  versus: Versus;
-  places: Places;
+  target: CompareTarget;
+  alignment: Alignment;
 }
 
 /** The numbers of an edited run, for export. */
@@ -26,23 +26,23 @@ export function numbersOfRun(run: Run, pair: Pair, edit: string, place: (place: 
   return { json: { edit, answers, kl, families, map: json }, rows };
 }
 
-export function runAsItIs(ctx: Context): Run {
+export function originalRun(ctx: Context): Run {
   const same = Int32Array.from({ length: ctx.text.count }, (_, i) => i);
-  const versus = { step: null, edited: null };
-  const places: Places = { by: 'same', whole: true, before: same, after: same };
-  return { source: ctx.source, text: ctx.text, result: null, toBefore: same, versus, places };
+  const target = { step: null, edited: null };
+  const alignment: Alignment = { method: 'same', whole: true, before: same, after: same };
+  return { source: ctx.source, text: ctx.text, result: null, toBefore: same, target, alignment };
 }
 
-export async function runEdited(ctx: Context, edits: readonly Edit[], tell: Progress, signal: AbortSignal): Promise<Run> {
-  const result = await ctx.source.whatIf(requestOf(edits), tell, signal);
-  const versus = { step: null, edited: result.id };
-  const source = ctx.source.beside(versus);
+export async function runEdited(ctx: Context, edits: readonly Edit[], onProgress: Progress, signal: AbortSignal): Promise<Run> {
+  const result = await ctx.source.whatIf(whatIfRequest(edits), onProgress, signal);
+  const target = { step: null, edited: result.id };
+  const source = ctx.source.compareSource(target);
   const info = await source.info();
-  const [data, segments, places] = await Promise.all([source.text(0), source.segments(0), ctx.source.places(versus)]);
+  const [data, segments, alignment] = await Promise.all([source.text(0), source.segments(0), ctx.source.alignment(target)]);
   const isSame = result.aligned.length === 1 && result.aligned[0][2] === ctx.text.count && data.begin.length === ctx.text.count;
   const text = isSame ? ctx.text : new TextModel(data, segments, info.special);
-  const { toBefore } = alignment(result.aligned, ctx.text.count, text.count);
-  return { source, text, result, toBefore, versus, places };
+  const { toBefore } = idMaps(result.aligned, ctx.text.count, text.count);
+  return { source, text, result, toBefore, target, alignment };
 }
 
 /**
@@ -58,7 +58,7 @@ export function queryRangeOf(ctx: Context, run: Run): [number, number] {
 }
 
 /** The sentence that announces the effect of an edit. */
-export function saidOf(ctx: Context, result: WhatIfResult): string {
+export function effectSentence(ctx: Context, result: WhatIfResult): string {
   const { t } = ctx;
   const answers = result.answers
     .filter((a) => a.before !== null && a.after !== null)
@@ -71,8 +71,8 @@ export function saidOf(ctx: Context, result: WhatIfResult): string {
         after: shortShare(a.after ?? NaN),
       }),
     );
-  const most = divergences(ctx, result)[0];
-  return t('if.said', { answers: answers.join(t('list.comma')) || '–', head: most ? headName(most.at) : '–' });
+  const max = divergences(ctx, result)[0];
+  return t('if.said', { answers: answers.join(t('list.comma')) || '–', head: max ? headName(max.at) : '–' });
 }
 
 /** The answer before and after, as a table of a figure; empty if the model gives no answer. */

@@ -11,7 +11,7 @@ import { intensity } from '../../weights';
 import { wordsInView } from '../read/figure';
 import type { Shading } from './shading';
 import { largestOf } from './shading';
-import { type Known, known } from './tables';
+import { type SupportedMethod, supportedMethods } from './tables';
 
 const kRows = 12;
 
@@ -19,7 +19,7 @@ const kRows = 12;
 export function shadedWords(ctx: Context, text: TextModel, view: { from: number; to: number }, shading: Shading, title = ''): Words {
   const look = (box: Parameters<Shading['value']>[0]): Omit<Words['words'][number], 'text' | 'gap'> => {
     const value = shading.value(box);
-    const size = value === null ? NaN : intensity(Math.abs(value), shading.most, shading.scale);
+    const size = value === null ? NaN : intensity(Math.abs(value), shading.max, shading.scale);
     return {
       strength: value !== null && value < 0 ? -size : size,
       signed: shading.signed,
@@ -36,11 +36,11 @@ const printed = (value: number): string => share(value).replace('-', '−');
 export function figureOfWhy(
   ctx: Context,
   result: WhyResult,
-  front: Known,
-  look: { words: Words; says: string; label(item: number): string },
+  front: SupportedMethod,
+  look: { words: Words; description: string; label(item: number): string },
 ): Exported {
   const { t } = ctx;
-  const methods = known(result);
+  const methods = supportedMethods(result);
   const shares: Part = {
     kind: 'table',
     head: [t('why.part'), ...methods.map((m) => t(`method.${m.name}`))],
@@ -59,5 +59,5 @@ export function figureOfWhy(
       [t('why.random'), printed(result.random.comprehensiveness), ''],
     ],
   };
-  return { parts: [look.words, shares, trust], says: look.says, badge: 'exact', rules: [t(`method.${front.name}.what`)] };
+  return { parts: [look.words, shares, trust], description: look.description, badge: 'exact', rules: [t(`method.${front.name}.what`)] };
 }

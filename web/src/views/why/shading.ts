@@ -12,7 +12,7 @@ export interface Shading {
   value(box: Box): number | null;
   /** The label above a box; empty: none. */
   label(box: Box): string;
-  most: number; // largest absolute value
+  max: number; // largest absolute value
   signed: boolean; // false: one colour ramp, as for weights elsewhere
   scale: Scale;
   special(token: number): boolean;
@@ -30,7 +30,7 @@ export function shaded(box: Box, shading: Shading): BoxStyle {
   else if (shading.cursor && within([shading.cursor], box)) classes.push('other');
   const value = shading.value(box);
   if (value === null) return { className: [...classes, 'unscored'].join(' '), css: '', share: '' };
-  const t = intensity(Math.abs(value), shading.most, shading.scale);
+  const t = intensity(Math.abs(value), shading.max, shading.scale);
   if (!(t > 0.005)) return { className: classes.join(' '), css: '', share: shading.label(box) };
   classes.push(`w${Math.ceil(t * 5)}`);
   if (value < 0) classes.push('less');

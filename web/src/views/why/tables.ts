@@ -9,17 +9,18 @@ import { largestOf } from './shading';
 
 const kRows = 12;
 
-export interface Known extends MethodResult {
+export interface SupportedMethod extends MethodResult {
   shares: number[];
   comprehensiveness: number;
   beats: number;
 }
 
-export const known = (result: WhyResult): Known[] => (result.methods ?? []).filter((m): m is Known => m.shares !== undefined);
+export const supportedMethods = (result: WhyResult): SupportedMethod[] =>
+  (result.methods ?? []).filter((m): m is SupportedMethod => m.shares !== undefined);
 
 /** A table cell coloured by the sign and size of its value. */
-function cell(ctx: Context, value: number, most: number, text: string): HTMLElement {
-  const colour = diverge(most > 0 ? (0.85 * value) / most : 0, ctx.theme());
+function cell(ctx: Context, value: number, max: number, text: string): HTMLElement {
+  const colour = diverge(max > 0 ? (0.85 * value) / max : 0, ctx.theme());
   return h('td', { class: 'number', style: `background-color:${css(colour)};color:${inkOn(colour)}` }, text);
 }
 
@@ -29,18 +30,18 @@ function cell(ctx: Context, value: number, most: number, text: string): HTMLElem
 export function sharesTable(
   ctx: Context,
   result: WhyResult,
-  front: Known,
+  front: SupportedMethod,
   all: boolean,
   label: (item: number) => string,
-  choose: (method: Known) => void,
+  choose: (method: SupportedMethod) => void,
   more: () => void,
 ): HTMLElement {
   const { t } = ctx;
-  const methods = known(result);
+  const methods = supportedMethods(result);
   const order = largestOf(front.shares, result.items.length);
   const shown = all ? order : order.slice(0, kRows);
-  const most = methods.map((m) => m.shares.reduce((a, s) => Math.max(a, Math.abs(s)), 0));
-  const head = (method: Known): HTMLElement =>
+  const max = methods.map((m) => m.shares.reduce((a, s) => Math.max(a, Math.abs(s)), 0));
+  const head = (method: SupportedMethod): HTMLElement =>
     h(
       'th',
       { scope: 'col', class: 'number' },
@@ -73,7 +74,7 @@ export function sharesTable(
             'tr',
             {},
             h('th', { scope: 'row', title: `#${result.items[item][0]}` }, label(item)),
-            ...methods.map((m, i) => cell(ctx, m.shares[item], most[i], share(m.shares[item]).replace('-', '−'))),
+            ...methods.map((m, i) => cell(ctx, m.shares[item], max[i], share(m.shares[item]).replace('-', '−'))),
           ),
         ),
       ),
@@ -85,10 +86,10 @@ export function sharesTable(
 /** The drop in the answer without each method's highest-ranked parts, compared with random rankings. */
 export function trustTable(ctx: Context, result: WhyResult): HTMLElement {
   const { t } = ctx;
-  const methods = known(result).sort((a, b) => b.comprehensiveness - a.comprehensiveness);
+  const methods = supportedMethods(result).sort((a, b) => b.comprehensiveness - a.comprehensiveness);
   const { rankings, comprehensiveness: random } = result.random;
-  const most = Math.max(random, ...methods.map((m) => m.comprehensiveness), 1e-9);
-  const bar = (value: number): HTMLElement => h('span', { class: 'loss-bar', style: `--t: ${Math.max(0, value / most)}` });
+  const max = Math.max(random, ...methods.map((m) => m.comprehensiveness), 1e-9);
+  const bar = (value: number): HTMLElement => h('span', { class: 'loss-bar', style: `--t: ${Math.max(0, value / max)}` });
   const row = (name: string, value: number, beats: string, what = ''): HTMLElement =>
     h(
       'tr',
@@ -178,9 +179,9 @@ export function agreementTable(ctx: Context, result: WhyResult): HTMLElement | n
 }
 
 /** Translates the engine's description of an answer into the page's language. */
-export function answerOf(ctx: Context, said: string): string {
-  const [, kind, what, , against] = /^(class|tag|next token|word at the mask) "([^]*?)"( against "([^]*)")?$/.exec(said) ?? [];
-  if (!kind) return said;
+export function answerOf(ctx: Context, description: string): string {
+  const [, kind, what, , against] = /^(class|tag|next token|word at the mask) "([^]*?)"( against "([^]*)")?$/.exec(description) ?? [];
+  if (!kind) return description;
   const answer = ctx.t(`why.answer.${kind}`, { what: visibleSpace(what) });
   return against === undefined ? answer : ctx.t('why.answer.against', { answer, against: visibleSpace(against) });
 }

@@ -1,7 +1,7 @@
 // Why an answer: the text shaded by one method, several methods side by side, how far they agree, how far each can be trusted here, and the
 // removal with the largest effect. All of it comes from one request (api/why); which method shades the text is decided by the page alone.
 
-import { type Context, type Numbers, type View, absent, quoted } from '../../context';
+import { type Context, type Numbers, type View, unavailableReason, quoted } from '../../context';
 import { share, shortShare, whole } from '../../format';
 import { type MethodName, type WhyCost, type WhyRequest, type WhyResult, kMethods } from '../../source/explain';
 import { isAbort } from '../../source/source';
@@ -12,13 +12,13 @@ import { h, replace } from '../../ui/dom';
 import { type LiveBlock, TextPane } from '../read/pane';
 import type { Exported } from '../../figure/figure';
 import { figureOfWhy, shadedWords } from './figure';
-import { SharesOver } from './over';
+import { ShareOverlay } from './shareOverlay';
 import { type Shading, largestOf, shaded } from './shading';
-import { type Known, agreementTable, answerOf, known, sharesTable, trustTable } from './tables';
+import { type SupportedMethod, agreementTable, answerOf, supportedMethods, sharesTable, trustTable } from './tables';
 
-const kOpened: readonly MethodName[] = ['relevance', 'attention', 'rollout', 'occlusion'];
-const kPatience = 20; // seconds that are spent without asking the user
-const kFewLabels = 60; // most classes shown as a list
+const kDefaultMethods: readonly MethodName[] = ['relevance', 'attention', 'rollout', 'occlusion'];
+const kAutoRunSeconds = 20; // seconds that are spent without asking the user
+const kMaxListedLabels = 60; // most classes shown as a list
 
 export class WhyView implements View {
   readonly element: HTMLElement;
@@ -26,18 +26,18 @@ export class WhyView implements View {
   private readonly tables = h('div', { class: 'explain-side' });
   private readonly note = h('p', { class: 'caption', role: 'status', 'data-testid': 'why-note' });
   private readonly progress = h('progress', { max: 1, value: 0, hidden: true });
-  private readonly again = h('button', { type: 'button', class: 'quiet', hidden: true });
+  private readonly startButton = h('button', { type: 'button', class: 'quiet', hidden: true });
   private readonly caption = h('p', { class: 'caption', 'data-testid': 'why-caption' });
   private readonly legend = legendSlot('why-legend');
-  private said: number | null = null; // the token that the status line describes
+  private statusToken: number | null = null; // the token that the status line describes
   private readonly status = h('p', { class: 'status', 'data-testid': 'why-status' });
   private readonly boxes = new Map<string, HTMLInputElement>();
-  private of: HTMLInputElement | HTMLSelectElement | null = null;
-  private against: HTMLInputElement | null = null;
+  private targetInput: HTMLInputElement | HTMLSelectElement | null = null;
+  private contrastInput: HTMLInputElement | null = null;
   private pane: TextPane | null = null; // built when the view is first shown
-  private over: SharesOver[] = [];
+  private overlays: ShareOverlay[] = [];
   private style: ((box: Box) => { className: string; css: string; share: string }) | null = null;
-  private asked = '';
+  private requested = '';
   private abort = new AbortController();
   private result: WhyResult | null = null;
   private itemOf = new Int32Array(0); // [id] → item; −1: none
@@ -53,8 +53,8 @@ export class WhyView implements View {
     if (this.result) this.show();
   }
 
-  renew(): void {
-    this.asked = '';
+  refetch(): void {
+    this.requested = '';
     this.update(this.ctx.store.now);
   }
 
@@ -63,27 +63,28 @@ export class WhyView implements View {
     if (!this.pane) this.build();
     if (!this.pane) return;
     for (const [name, box] of this.boxes) box.checked = this.methods(state).includes(name as MethodName);
-    if (this.of && document.activeElement !== this.of) this.of.value = state.of.startsWith('#') ? '' : state.of;
-    if (this.against && document.activeElement !== this.against) this.against.value = state.against;
-    this.ask(state, kPatience);
+    if (this.targetInput && document.activeElement !== this.targetInput)
+      this.targetInput.value = state.target.startsWith('#') ? '' : state.target;
+    if (this.contrastInput && document.activeElement !== this.contrastInput) this.contrastInput.value = state.contrast;
+    this.load(state, kAutoRunSeconds);
     this.show();
   }
 
   private methods(state: State): MethodName[] {
-    const chosen = state.by.filter((name): name is MethodName => (kMethods as readonly string[]).includes(name));
-    return chosen.length ? chosen : [...kOpened];
+    const chosen = state.methods.filter((name): name is MethodName => (kMethods as readonly string[]).includes(name));
+    return chosen.length ? chosen : [...kDefaultMethods];
   }
 
   private build(): void {
     const { ctx } = this;
     const { t } = ctx;
-    const missing = absent(ctx, 'why') ?? (ctx.info.answers ? null : t('why.none'));
+    const missing = unavailableReason(ctx, 'why') ?? (ctx.info.answers ? null : t('why.none'));
     if (missing) {
       replace(this.element, h('header', { class: 'panel-head' }, h('h2', {}, t('why.label'))), h('p', { class: 'caption' }, missing));
       return;
     }
     this.pane = new TextPane(ctx, {
-      hover: (token) => this.say(token),
+      hover: (token) => this.updateStatus(token),
       pick: (token) => this.pick(token),
       select: () => undefined,
       scroll: () => undefined,
@@ -91,7 +92,7 @@ export class WhyView implements View {
     });
     this.pane.element.addEventListener('keydown', (event) => this.onKey(event));
     const drawn = ctx.text.data.items.filter(({ kind }) => kind === 'patch' || kind === 'frame');
-    this.over = drawn.map((items) => new SharesOver(ctx, items, (id) => this.say(id)));
+    this.overlays = drawn.map((items) => new ShareOverlay(ctx, items, (id) => this.updateStatus(id)));
     replace(
       this.element,
       h('header', { class: 'panel-head' }, h('h2', {}, t('why.label')), this.controls()),
@@ -102,8 +103,8 @@ export class WhyView implements View {
           'div',
           { class: 'explain-main' },
           this.answer,
-          h('div', { class: 'explain-progress' }, this.progress, this.note, this.again),
-          ...this.over.map((over) => over.element),
+          h('div', { class: 'explain-progress' }, this.progress, this.note, this.startButton),
+          ...this.overlays.map((over) => over.element),
           h('div', { class: 'text-frame', hidden: ctx.text.text === '' }, this.pane.element),
           this.legend,
           this.status,
@@ -113,7 +114,7 @@ export class WhyView implements View {
       this.caption,
     );
     this.progress.setAttribute('aria-label', t('why.label'));
-    this.say(null);
+    this.updateStatus(null);
     this.style = (box) => ({ className: ctx.text.isSpecial(box.begin) ? 'box chip' : 'box', css: '', share: '' });
     this.pane.open();
   }
@@ -125,22 +126,26 @@ export class WhyView implements View {
     const kind = answers?.kind ?? 'next';
     const labels = answers?.labels ?? [];
     const set = (): void => {
-      const of = this.of?.value.trim() ?? '';
-      const kept = of === '' && store.now.of.startsWith('#') ? store.now.of : of;
-      store.set({ of: kept, against: this.against?.value.trim() ?? '' }, 'push');
+      const of = this.targetInput?.value.trim() ?? '';
+      const kept = of === '' && store.now.target.startsWith('#') ? store.now.target : of;
+      store.set({ target: kept, contrast: this.contrastInput?.value.trim() ?? '' }, 'push');
     };
-    if (kind === 'class' && labels.length <= kFewLabels) {
-      this.of = h(
+    if (kind === 'class' && labels.length <= kMaxListedLabels) {
+      this.targetInput = h(
         'select',
         { 'aria-label': t('why.class'), 'data-testid': 'why-of', onchange: set },
         h('option', { value: '' }, t('why.model')),
         ...labels.map((label) => h('option', { value: label }, label)),
       );
     } else if (kind !== 'written') {
-      this.of = h('input', { type: 'text', 'aria-label': t(kind === 'class' ? 'why.class' : 'why.word'), 'data-testid': 'why-of' });
-      this.of.setAttribute('placeholder', t('why.model'));
+      this.targetInput = h('input', {
+        type: 'text',
+        'aria-label': t(kind === 'class' ? 'why.class' : 'why.word'),
+        'data-testid': 'why-of',
+      });
+      this.targetInput.setAttribute('placeholder', t('why.model'));
     }
-    this.against = h('input', { type: 'text', 'aria-label': t('why.against'), 'data-testid': 'why-against' });
+    this.contrastInput = h('input', { type: 'text', 'aria-label': t('why.against'), 'data-testid': 'why-against' });
     const methods = kMethods.map((name) => {
       const box = h('input', {
         type: 'checkbox',
@@ -148,7 +153,7 @@ export class WhyView implements View {
         onchange: () => {
           const chosen = this.methods(store.now);
           const by = box.checked ? [...chosen, name] : chosen.filter((m) => m !== name);
-          if (by.length) store.set({ by }, 'push');
+          if (by.length) store.set({ methods: by }, 'push');
           else box.checked = true; // at least one method stays selected
         },
       });
@@ -160,11 +165,11 @@ export class WhyView implements View {
     const form = h(
       'form',
       { class: 'explain-controls' },
-      label(t(kind === 'class' || kind === 'tag' ? 'why.class' : 'why.word'), this.of),
-      label(t('why.against'), this.against),
+      label(t(kind === 'class' || kind === 'tag' ? 'why.class' : 'why.word'), this.targetInput),
+      label(t('why.against'), this.contrastInput),
       h('button', { type: 'submit', class: 'quiet' }, t('why.go')),
       kind === 'next'
-        ? h('button', { type: 'button', class: 'quiet', onclick: () => store.set({ of: '', against: '' }, 'push') }, t('why.whole'))
+        ? h('button', { type: 'button', class: 'quiet', onclick: () => store.set({ target: '', contrast: '' }, 'push') }, t('why.whole'))
         : null,
       h('fieldset', { class: 'explain-methods' }, h('legend', {}, t('why.methods')), ...methods),
     );
@@ -175,20 +180,20 @@ export class WhyView implements View {
     return form;
   }
 
-  private ask(state: State, patience: number): void {
+  private load(state: State, atMost: number): void {
     const { ctx } = this;
     const { t } = ctx;
-    const token = /^#(\d+)$/.exec(state.of);
+    const token = /^#(\d+)$/.exec(state.target);
     const request: WhyRequest = {
-      of: token ? '' : state.of,
-      against: state.against,
+      of: token ? '' : state.target,
+      against: state.contrast,
       token: token ? Number(token[1]) : null,
       methods: kMethods.filter((m) => this.methods(state).includes(m)), // a fixed order; the order of selection matters only to the page
-      at_most: patience,
+      at_most: atMost,
     };
     const key = JSON.stringify({ ...request, at_most: 0, id: ctx.info.id });
-    if (key === this.asked && patience > 0) return;
-    this.asked = key;
+    if (key === this.requested && atMost > 0) return;
+    this.requested = key;
     this.abort.abort();
     const abort = (this.abort = new AbortController());
     let cost: WhyCost | null = null;
@@ -217,14 +222,14 @@ export class WhyView implements View {
       )
       .then(
         (result) => {
-          if (this.asked !== key) return;
-          if (result.methods === null) return this.offer(saidCost('why.cost.ask'), () => this.ask(ctx.store.now, 0));
-          this.take(result);
+          if (this.requested !== key) return;
+          if (result.methods === null) return this.offerStart(saidCost('why.cost.ask'), () => this.load(ctx.store.now, 0));
+          this.setResult(result);
         },
         (error: unknown) => {
-          if (this.asked !== key || ctx.life.signal.aborted) return;
-          this.offer(isAbort(error) ? t('why.stopped') : error instanceof Error ? error.message : String(error), () =>
-            this.ask(ctx.store.now, 0),
+          if (this.requested !== key || ctx.life.signal.aborted) return;
+          this.offerStart(isAbort(error) ? t('why.stopped') : error instanceof Error ? error.message : String(error), () =>
+            this.load(ctx.store.now, 0),
           );
         },
       );
@@ -234,25 +239,25 @@ export class WhyView implements View {
     this.progress.hidden = false;
     this.progress.value = 0;
     this.note.textContent = text;
-    this.again.hidden = false;
-    this.again.textContent = this.ctx.t('why.stop');
-    this.again.onclick = stop;
+    this.startButton.hidden = false;
+    this.startButton.textContent = this.ctx.t('why.stop');
+    this.startButton.onclick = stop;
   }
 
   /** Shows a text and a button that starts the explanation; nothing is running. */
-  private offer(text: string, begin: () => void): void {
+  private offerStart(text: string, begin: () => void): void {
     this.progress.hidden = true;
     this.note.textContent = text;
-    this.again.hidden = false;
-    this.again.textContent = this.ctx.t('why.anyway');
-    this.again.onclick = begin;
+    this.startButton.hidden = false;
+    this.startButton.textContent = this.ctx.t('why.anyway');
+    this.startButton.onclick = begin;
   }
 
-  private take(result: WhyResult): void {
+  private setResult(result: WhyResult): void {
     const { ctx } = this;
     const { t } = ctx;
     this.progress.hidden = true;
-    this.again.hidden = true;
+    this.startButton.hidden = true;
     this.result = result;
     this.allRows = false;
     this.itemOf = new Int32Array(ctx.text.count).fill(-1);
@@ -271,9 +276,9 @@ export class WhyView implements View {
   }
 
   /** The method that shades the text: the first selected one that this model supports. */
-  private front(): Known | null {
+  private front(): SupportedMethod | null {
     if (!this.result) return null;
-    const methods = known(this.result);
+    const methods = supportedMethods(this.result);
     return this.methods(this.ctx.store.now).flatMap((name) => methods.filter((m) => m.name === name))[0] ?? methods[0] ?? null;
   }
 
@@ -288,15 +293,15 @@ export class WhyView implements View {
     const { t, store } = ctx;
     const front = this.front();
     if (!result || !front) return;
-    const token = /^#(\d+)$/.exec(store.now.of);
+    const token = /^#(\d+)$/.exec(store.now.target);
     const probability = share(result.probability);
     this.answer.textContent =
       token && Number(token[1]) < ctx.text.count
         ? t('why.answer.token', { token: token[1], word: quoted(ctx, { begin: Number(token[1]), end: Number(token[1]) + 1 }), probability })
         : t('why.answer', { answer: answerOf(ctx, result.answer), probability });
     this.caption.textContent = t('why.caption', { method: t(`method.${front.name}`), kind: t.kind(result.item_kind) });
-    const choose = (method: Known): void =>
-      store.set({ by: [method.name, ...this.methods(store.now).filter((m) => m !== method.name)] }, 'push');
+    const choose = (method: SupportedMethod): void =>
+      store.set({ methods: [method.name, ...this.methods(store.now).filter((m) => m !== method.name)] }, 'push');
     replace(
       this.tables,
       this.cutCard(result),
@@ -322,7 +327,7 @@ export class WhyView implements View {
   /** The command whose page shows which weights support this answer; null if this page shows them already. */
   private mapsHint(): HTMLElement | null {
     const { ctx } = this;
-    const { of, against } = ctx.store.now;
+    const { target: of, contrast: against } = ctx.store.now;
     const kind = ctx.info.answers?.kind;
     if (ctx.family.weights.includes('for') || !ctx.info.command || kind === 'written') return null;
     const named = of.startsWith('#') ? `token ${of.slice(1)}` : of;
@@ -359,12 +364,12 @@ export class WhyView implements View {
   private paint(): void {
     const shading = this.shading();
     if (!shading || !this.pane) return;
-    this.say(this.said);
+    this.updateStatus(this.statusToken);
     showLegend(this.ctx, this.legend, { ...shading, isShare: true });
     this.style = (box) => shaded(box, shading);
     this.pane.paint(this.style);
     this.pane.spreadShares();
-    for (const over of this.over) over.show(shading);
+    for (const over of this.overlays) over.show(shading);
   }
 
   figure(): Exported {
@@ -372,7 +377,7 @@ export class WhyView implements View {
     const [front, shading] = [this.front(), this.shading()];
     if (!result || !front || !pane || !shading) throw new Error(this.note.textContent || ctx.t('loading'));
     const words = shadedWords(ctx, ctx.text, pane.visibleRange(), shading, this.answer.textContent ?? '');
-    return figureOfWhy(ctx, result, front, { words, says: this.caption.textContent ?? '', label: (item) => this.label(item) });
+    return figureOfWhy(ctx, result, front, { words, description: this.caption.textContent ?? '', label: (item) => this.label(item) });
   }
 
   numbers(): Numbers {
@@ -389,7 +394,7 @@ export class WhyView implements View {
     const front = this.front();
     if (!result || !front) return null;
     const top = new Set(largestOf(front.shares, 5));
-    const token = /^#(\d+)$/.exec(ctx.store.now.of);
+    const token = /^#(\d+)$/.exec(ctx.store.now.target);
     const marks = token ? [Number(token[1])] : result.read_from;
     const itemOf = (box: Box): number => {
       for (let id = box.begin; id < box.end; id++) if (this.itemOf[id] >= 0) return this.itemOf[id];
@@ -402,7 +407,7 @@ export class WhyView implements View {
         const begins = item >= 0 && box.begin <= result.items[item][0] && result.items[item][0] < box.end;
         return begins && top.has(item) ? shortShare(Math.abs(front.shares[item])).replace(/^/, front.shares[item] < 0 ? '−' : '') : '';
       },
-      most: front.shares.reduce((a, s) => Math.max(a, Math.abs(s)), 0),
+      max: front.shares.reduce((a, s) => Math.max(a, Math.abs(s)), 0),
       signed: true,
       scale: ctx.store.now.scale,
       special: (id) => ctx.text.isSpecial(id),
@@ -416,15 +421,15 @@ export class WhyView implements View {
     if (this.style) this.pane?.paintBlock(block, this.style);
   }
 
-  /** Shows the shares of a token's part under every method in the status line; without a token, a hint. */
-  private say(token: number | null): string {
+  /** Shows the shares of the item that contains a token under every method in the status line; without a token, a hint. */
+  private updateStatus(token: number | null): string {
     const { ctx, result } = this;
-    this.said = token;
+    this.statusToken = token;
     const { t } = ctx;
     const kind = ctx.info.answers?.kind ?? 'next';
     const item = token === null ? -1 : (this.itemOf[token] ?? -1);
     const how = kind === 'written' ? 'why.how.written' : kind === 'next' || kind === 'tag' ? 'why.how.token' : 'why.how.class';
-    const shares = result && item >= 0 ? known(result).map((m) => `${t(`method.${m.name}`)} ${share(m.shares[item])}`) : [];
+    const shares = result && item >= 0 ? supportedMethods(result).map((m) => `${t(`method.${m.name}`)} ${share(m.shares[item])}`) : [];
     this.status.textContent =
       token === null ? t(how) : `#${token} ${quoted(ctx, { begin: token, end: token + 1 })}   ${shares.join(' · ')}`;
     return this.status.textContent;
@@ -437,7 +442,7 @@ export class WhyView implements View {
     const target = kind === 'written' ? ctx.segments.find((s) => s.name === 'target') : null;
     const may = kind === 'tag' || (kind === 'next' && token > 0) || (target !== null && target !== undefined && token > target.begin);
     this.cursor = token;
-    if (may) ctx.store.set({ of: `#${token}`, against: kind === 'next' ? this.ctx.store.now.against : '' }, 'push');
+    if (may) ctx.store.set({ target: `#${token}`, contrast: kind === 'next' ? this.ctx.store.now.contrast : '' }, 'push');
     else this.paint();
   }
 
@@ -455,7 +460,7 @@ export class WhyView implements View {
       if (next !== null && next >= 0 && next < ctx.text.tokens) {
         this.cursor = next;
         pane.reveal(next);
-        ctx.announce(this.say(next));
+        ctx.announce(this.updateStatus(next));
         this.paint();
       }
     } else return;

@@ -1,7 +1,7 @@
 // Decodes the frames of the engine, from a server's answers and from an offline page's blobs alike.
 
-import { type Codes, type Frame, need } from './frame';
-import type { AtlasHead, Badge, HeadPicture, Items, Near, Picture, Pixels, ScoreName, TextData, WeightedHead } from './source';
+import { type Codes, type Frame, requireArray } from './frame';
+import type { AtlasHead, Badge, HeadPicture, Items, Band, Picture, Pixels, ScoreName, TextData, WeightedHead } from './source';
 
 export interface PictureHeader {
   event?: string;
@@ -41,52 +41,52 @@ export interface TextHeader {
   items?: Items[];
 }
 
-export function textOf(frame: Frame<TextHeader>): TextData {
+export function decodeText(frame: Frame<TextHeader>): TextData {
   return {
-    bytes: need(frame, 'text', Uint8Array),
+    bytes: requireArray(frame, 'text', Uint8Array),
     byteBegin: frame.header.byte_begin,
-    begin: need(frame, 'begin', Uint32Array),
-    end: need(frame, 'end', Uint32Array),
-    id: need(frame, 'id', Int32Array),
-    word: need(frame, 'word', Int32Array),
-    flags: need(frame, 'flags', Uint8Array),
+    begin: requireArray(frame, 'begin', Uint32Array),
+    end: requireArray(frame, 'end', Uint32Array),
+    id: requireArray(frame, 'id', Int32Array),
+    word: requireArray(frame, 'word', Int32Array),
+    flags: requireArray(frame, 'flags', Uint8Array),
     items: frame.header.items ?? [],
   };
 }
 
-export function pixelsOf(frame: Frame<object>): Pixels {
+export function decodePixels(frame: Frame<object>): Pixels {
   const [height, width] = frame.shapes['pixels'];
-  return { height, width, rgb: need(frame, 'pixels', Uint8Array) };
+  return { height, width, rgb: requireArray(frame, 'pixels', Uint8Array) };
 }
 
-export function pictureOf(frame: Frame<PictureHeader>, near: Near | null = null): Picture {
+export function decodePicture(frame: Frame<PictureHeader>, band: Band | null = null): Picture {
   const head = frame.header;
   return {
     badge: head.badge,
     sampledRows: head.sampled_rows,
     z: head.z,
-    ...(near ? { columnZ: head.column_z ?? 0 } : {}),
+    ...(band ? { columnZ: head.column_z ?? 0 } : {}),
     rows: head.rows,
     columns: head.columns,
     queryBegin: head.queries[0],
-    keyBegin: head.keys[0] + (near?.back ?? 0),
-    max: need(frame, 'max', Uint8Array),
-    mean: need(frame, 'mean', Uint8Array),
+    keyBegin: head.keys[0] + (band?.back ?? 0),
+    max: requireArray(frame, 'max', Uint8Array),
+    mean: requireArray(frame, 'mean', Uint8Array),
     maxCodes: head.codes.max,
     meanCodes: head.codes.mean,
   };
 }
 
-export function headsOf(frame: Frame<HeadsHeader>): AtlasHead[] {
-  return picturesOf(frame).map((head, i) => {
+export function decodeHeads(frame: Frame<HeadsHeader>): AtlasHead[] {
+  return decodeHeadPictures(frame).map((head, i) => {
     const { scores, strongest } = frame.header.heads[i];
     return { ...head, scores, strongest };
   });
 }
 
-function picturesOf(frame: Frame<HeadsHeader>): HeadPicture[] {
+function decodeHeadPictures(frame: Frame<HeadsHeader>): HeadPicture[] {
   const [, rows, columns] = frame.shapes['thumbnails'];
-  const all = need(frame, 'thumbnails', Uint8Array);
+  const all = requireArray(frame, 'thumbnails', Uint8Array);
   return frame.header.heads.map((head, i) => ({
     layer: head.layer,
     head: head.head,
@@ -101,6 +101,6 @@ function picturesOf(frame: Frame<HeadsHeader>): HeadPicture[] {
   }));
 }
 
-export function weightedOf(frame: Frame<HeadsHeader>): WeightedHead[] {
-  return picturesOf(frame).map((head, i) => ({ ...head, sum: frame.header.heads[i].sum }));
+export function decodeWeightedHeads(frame: Frame<HeadsHeader>): WeightedHead[] {
+  return decodeHeadPictures(frame).map((head, i) => ({ ...head, sum: frame.header.heads[i].sum }));
 }

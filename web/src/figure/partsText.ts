@@ -30,15 +30,15 @@ interface Line {
   fromRight: boolean;
 }
 
-function runsOf(words: readonly Word[], most: number): Run[] {
+function runsOf(words: readonly Word[], max: number): Run[] {
   const runs: Run[] = [];
   words.forEach((word, i) => {
     const joins = i > 0 && word.gap === 'none';
     const joined = words[i + 1]?.gap === 'none';
     const own = textWidth(word.text, kWord) + (joins ? 0.5 : 1) + (joined ? 0.5 : 1);
-    const wide = Math.min(most, Math.max(own, word.share ? textWidth(word.share, kSize) + 3 : 0));
+    const wide = Math.min(max, Math.max(own, word.share ? textWidth(word.share, kSize) + 3 : 0));
     let run = runs[runs.length - 1];
-    if (!run || !joins || run.width + wide > most) runs.push((run = { words: [], width: 0, gap: word.gap }));
+    if (!run || !joins || run.width + wide > max) runs.push((run = { words: [], width: 0, gap: word.gap }));
     run.words.push({ word, begin: run.width, wide, joins, joined });
     run.width += wide;
   });
@@ -130,12 +130,12 @@ export function grid(d: Drawing, part: Grid, at: Area): number {
     const x = at.left + wide * (i % columns);
     const y = at.top + tall * Math.floor(i / columns);
     const area = { left: x, top: y, width: side, height: side };
-    let most = 0;
-    for (let v = 0; v < cell.values.length; v++) if (cell.values[v] > most) most = cell.values[v];
+    let max = 0;
+    for (let v = 0; v < cell.values.length; v++) if (cell.values[v] > max) max = cell.values[v];
     const rgb = new Uint8Array(3 * cell.values.length);
     for (let v = 0; v < cell.values.length; v++) {
       const value = cell.values[v];
-      rgb.set(Number.isNaN(value) ? tone(0.06) : value < 0 ? tone(0.2) : shade(intensity(value, most, 'sqrt')), 3 * v);
+      rgb.set(Number.isNaN(value) ? tone(0.06) : value < 0 ? tone(0.2) : shade(intensity(value, max, 'sqrt')), 3 * v);
     }
     if (rgb.length > 0) d.marks.push({ kind: 'pixels', area, width: cell.columns, height: cell.rows, rgb });
     d.marks.push({ kind: 'box', area, stroke: cell.chosen ? kAccent : tone(0.4), line: cell.chosen ? 1.25 : 0.5 });

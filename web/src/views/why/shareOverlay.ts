@@ -3,12 +3,12 @@
 
 import type { Context } from '../../context';
 import { type Surface, oncePerFrame, surface } from '../../paint/canvas';
-import { drawPicture, patchArea, pictureOf } from '../../paint/pixels';
+import { drawPicture, patchArea, loadPicture } from '../../paint/pixels';
 import { css, diverge, mix } from '../../paint/ramp';
-import { tick } from '../../paint/street';
+import { tick } from '../../paint/mapRenderer';
 import type { Items } from '../../source/source';
 import { h } from '../../ui/dom';
-import { itemBox, listenToCanvas } from '../read/side';
+import { itemBox, listenToCanvas } from '../read/itemPanel';
 import type { Shading } from './shading';
 
 const kSpectrogram = 120; // CSS pixels: heights of the parts
@@ -16,7 +16,7 @@ const kBars = 72;
 const kAxis = 20;
 const kGap = 6;
 
-export class SharesOver {
+export class ShareOverlay {
   readonly element: HTMLElement;
   private readonly canvas: Surface;
   private readonly draw: () => void;
@@ -42,7 +42,7 @@ export class SharesOver {
     this.canvas = surface(element, this.draw);
     listenToCanvas(element, { hover, pick: hover }, (x, y) => this.idAt(x, y));
     this.element = h('figure', { class: 'side-figure why-over' }, element, h('figcaption', { class: 'caption' }, label));
-    pictureOf(ctx, items)?.then(
+    loadPicture(ctx, items)?.then(
       (picture) => {
         this.picture = picture;
         this.draw();
@@ -72,7 +72,7 @@ export class SharesOver {
   /** The share of an item relative to the largest, −1…1; 0 if it has none. */
   private shareOf(id: number): number {
     const value = this.shading?.value(itemBox(id)) ?? 0;
-    return Number.isFinite(value) && this.shading && this.shading.most > 0 ? value / this.shading.most : 0;
+    return Number.isFinite(value) && this.shading && this.shading.max > 0 ? value / this.shading.max : 0;
   }
 
   private drawAll(): void {

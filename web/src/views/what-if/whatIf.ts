@@ -4,7 +4,7 @@
 
 import { legendSlot, showLegend } from '../../ui/legend';
 import { scaleOfRows } from '../compare/texts';
-import { type Context, type Numbers, type View, absent, pin, quoted } from '../../context';
+import { type Context, type Numbers, type View, unavailableReason, pin, quoted } from '../../context';
 import type { Exported } from '../../figure/figure';
 import { change, head as headName, share } from '../../format';
 import { type HeadId, type LineRequest, type Source, type Span, isAbort } from '../../source/source';
@@ -14,13 +14,13 @@ import type { TextModel } from '../../text/model';
 import { h, replace, segmented, setChosen } from '../../ui/dom';
 import { wordAround } from '../../weights';
 import { matrixOfPair } from '../compare/figure';
-import { type Change, type Pair, PairMap, type Show, pairOf, zeroed } from '../compare/pair-map';
+import { type Change, type Pair, PairMap, type Show, pairOf, hiddenAsZero } from '../compare/pairMap';
 import { changesPanel } from '../compare/panels';
 import { type LiveBlock, TextPane } from '../read/pane';
 import { shadedWords } from '../why/figure';
 import { type Shading, shaded } from '../why/shading';
 import { answersPanel, headsPanel } from './panels';
-import { type Run, answersTable, numbersOfRun, queryRangeOf, runAsItIs, runEdited, saidOf } from './run';
+import { type Run, answersTable, numbersOfRun, queryRangeOf, originalRun, runEdited, effectSentence } from './run';
 import { labelledSums, weightsOf } from './sums';
 import { Toolbar } from './toolbar';
 
@@ -55,11 +55,11 @@ export class WhatIfView implements View {
   private run: Run | null = null;
   private rows: Rows = { before: null, after: null };
   private pair: Pair | null = null;
-  private asked: string | null = null;
-  private looked = ''; // key of the last requested row and map
-  private lookedMap = '';
+  private requestedEdit: string | null = null;
+  private rowKey = ''; // key of the last requested row and map
+  private mapKey = '';
   private abort = new AbortController();
-  private looks = new AbortController();
+  private rowAbort = new AbortController();
 
   constructor(private readonly ctx: Context) {
     this.element = h('section', { class: 'panel explain-panel what-if-panel', 'aria-label': ctx.t('if.label') });
@@ -68,7 +68,7 @@ export class WhatIfView implements View {
       {
         read: (found) => this.readCell(found),
         choose: (place) => {
-          const id = this.run?.places.after[place] ?? -1;
+          const id = this.run?.alignment.after[place] ?? -1;
           if (id >= 0) this.choose({ begin: id, end: id + 1 });
         },
       },
@@ -76,7 +76,7 @@ export class WhatIfView implements View {
     );
     ctx.life.signal.addEventListener('abort', () => {
       this.abort.abort();
-      this.looks.abort();
+      this.rowAbort.abort();
     });
   }
 
@@ -84,25 +84,25 @@ export class WhatIfView implements View {
     if (this.run) this.paint();
   }
 
-  renew(): void {
-    this.asked = null;
+  refetch(): void {
+    this.requestedEdit = null;
     this.update(this.ctx.store.now);
   }
 
   update(state: State): void {
     if (state.view !== 'what-if') return;
     if (!this.built) this.build();
-    if (absent(this.ctx, 'what-if')) return;
-    this.ask(state);
+    if (unavailableReason(this.ctx, 'what-if')) return;
+    this.startRun(state);
     this.showTools();
-    this.look(state);
+    this.loadRowAndMap(state);
   }
 
   private build(): void {
     const { ctx } = this;
     const { t } = ctx;
     this.built = true;
-    const missing = absent(ctx, 'what-if');
+    const missing = unavailableReason(ctx, 'what-if');
     if (missing) {
       replace(this.element, h('header', { class: 'panel-head' }, h('h2', {}, t('if.label'))), h('p', { class: 'caption' }, missing));
       return;
@@ -163,32 +163,32 @@ export class WhatIfView implements View {
 
   // ---- the runs
 
-  private ask(state: State): void {
+  private startRun(state: State): void {
     const { ctx } = this;
-    if (state.edit === this.asked) return;
-    this.asked = state.edit;
+    if (state.edit === this.requestedEdit) return;
+    this.requestedEdit = state.edit;
     this.abort.abort();
     const abort = (this.abort = new AbortController());
     const { edits } = this.tools;
     this.note.textContent = '';
     if (edits.length === 0) {
       this.progress.hidden = true;
-      this.take(runAsItIs(ctx));
+      this.setRun(originalRun(ctx));
       return;
     }
     this.progress.hidden = false;
     this.progress.value = 0;
-    const tell = (done: number, what: string): void => {
+    const onProgress = (done: number, what: string): void => {
       this.progress.value = done;
       this.note.textContent = ctx.t.progress(what);
     };
-    runEdited(ctx, edits, tell, abort.signal).then(
+    runEdited(ctx, edits, onProgress, abort.signal).then(
       (run) => {
         if (abort.signal.aborted) return;
         this.progress.hidden = true;
         this.note.textContent = '';
-        this.take(run);
-        if (run.result) ctx.announce(saidOf(ctx, run.result));
+        this.setRun(run);
+        if (run.result) ctx.announce(effectSentence(ctx, run.result));
       },
       (error: unknown) => {
         if (abort.signal.aborted || isAbort(error)) return;
@@ -198,17 +198,17 @@ export class WhatIfView implements View {
     );
   }
 
-  private take(run: Run): void {
+  private setRun(run: Run): void {
     if (!this.run || this.run.text !== run.text) this.openText(run.text);
     this.run = run;
-    this.looked = '';
+    this.rowKey = '';
     this.pair = null;
     this.rows = { before: null, after: null };
     const { ctx } = this;
     this.showTools();
     replace(this.answers, ...(run.result ? answersPanel(ctx, run.result) : []));
     this.showHeads();
-    this.look(ctx.store.now);
+    this.loadRowAndMap(ctx.store.now);
   }
 
   private openText(text: TextModel): void {
@@ -220,7 +220,7 @@ export class WhatIfView implements View {
       {
         hover: (token) => {
           this.hovered = token;
-          this.say();
+          this.updateStatus();
         },
         pick: (token, event) => {
           const word = this.wordAt(token);
@@ -266,23 +266,23 @@ export class WhatIfView implements View {
   }
 
   /** Requests the row and the map of the front head from both runs. */
-  private look(state: State): void {
+  private loadRowAndMap(state: State): void {
     const { ctx, run } = this;
     const at = state.heads[0];
     if (!run || !at) return;
     const span = this.selection();
     const map = JSON.stringify([at, ctx.family.id, run.result?.id ?? '', state.edit]);
     const key = JSON.stringify([map, span]);
-    if (key === this.looked) {
+    if (key === this.rowKey) {
       this.paint();
       return;
     }
-    this.looked = key;
+    this.rowKey = key;
     this.rows = { before: null, after: null }; // do not show a row under another one's name
-    if (this.lookedMap !== map) this.pair = null;
-    this.lookedMap = map;
-    this.looks.abort();
-    const looks = (this.looks = new AbortController());
+    if (this.mapKey !== map) this.pair = null;
+    this.mapKey = map;
+    this.rowAbort.abort();
+    const abort = (this.rowAbort = new AbortController());
     const request = { family: ctx.family.id, at, weight: 'raw', sink: 'mark', step: ctx.source.step } satisfies Partial<LineRequest>;
     const line = async (source: Source, spans: Span[], slot: string): Promise<Float32Array | null> =>
       spans.length ? (await source.line({ ...request, direction: 'out', spans, reduce: 'mean' }, slot)).values : null;
@@ -293,23 +293,23 @@ export class WhatIfView implements View {
       return ids.map((id) => ({ begin: id, end: id + 1 }));
     });
     const fail = (error: unknown): void => {
-      if (this.looked === key && !isAbort(error)) this.mapNote.textContent = error instanceof Error ? error.message : String(error);
+      if (this.rowKey === key && !isAbort(error)) this.mapNote.textContent = error instanceof Error ? error.message : String(error);
     };
-    Promise.all([line(ctx.source, before, 'if-before'), line(run.source, after, 'if-after')]).then(([was, is]) => {
-      if (this.looked !== key) return;
-      const moved = was && Float32Array.from(run.toBefore, (b) => (b >= 0 ? was[b] : NaN));
-      this.rows = { before: moved, after: is };
+    Promise.all([line(ctx.source, before, 'if-before'), line(run.source, after, 'if-after')]).then(([valuesBefore, valuesAfter]) => {
+      if (this.rowKey !== key) return;
+      const moved = valuesBefore && Float32Array.from(run.toBefore, (b) => (b >= 0 ? valuesBefore[b] : NaN));
+      this.rows = { before: moved, after: valuesAfter };
       this.paint();
     }, fail);
     const head = { ...at, family: ctx.family.id };
-    const whole = { versus: run.versus, before: head, after: head, rows: null, columns: null, exact: false };
-    const take = (pair: Pair): void => {
-      if (this.looked !== key) return;
+    const whole = { target: run.target, before: head, after: head, rows: null, columns: null, exact: false };
+    const showPair = (pair: Pair): void => {
+      if (this.rowKey !== key) return;
       this.pair = pair;
       this.mapNote.textContent = pair.cell > 1 ? ctx.t('if.map.pooled', { cell: pair.cell }) : '';
       this.paint();
     };
-    ctx.source.compare(whole, (found) => take(pairOf(found)), looks.signal).catch(fail);
+    ctx.source.compare(whole, (found) => showPair(pairOf(found)), abort.signal).catch(fail);
   }
 
   // ---- display
@@ -319,12 +319,12 @@ export class WhatIfView implements View {
     if (!run || !pane || !pair) throw new Error(this.note.textContent || ctx.t('loading'));
     const span = this.selection();
     const words = shadedWords(ctx, run.text, pane.visibleRange(), this.shading(run));
-    const look = { place: (at: number): string => this.placeName(at), chosen: this.chosenPlaces(run), bars: this.show === 'difference' };
+    const options = { place: (at: number): string => this.placeName(at), chosen: this.chosenPlaces(run), bars: this.show === 'difference' };
     const whom = span ? this.captionOf(span) : '';
-    const says = [this.tools.said, whom, run.text === ctx.text ? '' : ctx.t('compare.grey')].filter(Boolean).join(' ');
+    const description = [this.tools.description, whom, run.text === ctx.text ? '' : ctx.t('compare.grey')].filter(Boolean).join(' ');
     return {
-      parts: [words, matrixOfPair(ctx, pair, this.show, look), ...answersTable(ctx, run.result)],
-      says,
+      parts: [words, matrixOfPair(ctx, pair, this.show, options), ...answersTable(ctx, run.result)],
+      description,
       badge: pair.badge,
       rules: [this.mapTitle.textContent ?? ''],
     };
@@ -342,7 +342,7 @@ export class WhatIfView implements View {
 
   private chosenPlaces(run: Run): number[] {
     const span = this.selection();
-    return span ? [run.places.after.indexOf(span.begin)] : [];
+    return span ? [run.alignment.after.indexOf(span.begin)] : [];
   }
 
   private shading(run: Run): Shading {
@@ -350,7 +350,7 @@ export class WhatIfView implements View {
     const values = this.rowValues();
     return {
       ...labelledSums(values, this.show === 'difference', (id) => this.isNew(id)),
-      most: scaleOfRows(this.rows),
+      max: scaleOfRows(this.rows),
       signed: this.show === 'difference',
       scale: this.ctx.store.now.scale,
       special: (id) => run.text.isSpecial(id),
@@ -373,10 +373,10 @@ export class WhatIfView implements View {
     this.style = (box) => shaded(box, shading);
     showLegend(ctx, this.legend, this.rowValues() ? { ...shading, isShare: true } : null);
     const { scale } = state;
-    showLegend(ctx, this.mapLegend, this.pair && { most: this.pair.most, scale, isShare: true, signed: difference });
+    showLegend(ctx, this.mapLegend, this.pair && { max: this.pair.max, scale, isShare: true, signed: difference });
     pane.paint(this.style);
     pane.spreadShares();
-    this.say();
+    this.updateStatus();
     const hatched = run.text === ctx.text ? '' : t('compare.hatched');
     this.caption.textContent = span ? [this.captionOf(span), hatched].filter(Boolean).join(' ') : t('if.how');
     this.mapTitle.textContent = t(difference ? 'if.map' : `if.map.${this.show}`, { head: headName(at) });
@@ -416,7 +416,7 @@ export class WhatIfView implements View {
     if (this.style) this.pane?.paintBlock(block, this.style);
   }
 
-  private say(): void {
+  private updateStatus(): void {
     const { t } = this.ctx;
     const token = this.hovered;
     const { before, after } = this.rows;
@@ -430,8 +430,8 @@ export class WhatIfView implements View {
   /** The name of a place: its token in the edited text, else in the original. */
   private placeName(place: number, numbered = false): string {
     const { ctx, run } = this;
-    const after = run?.places.after[place] ?? -1;
-    const [id, text] = after >= 0 ? [after, run?.text] : [run?.places.before[place] ?? -1, ctx.text];
+    const after = run?.alignment.after[place] ?? -1;
+    const [id, text] = after >= 0 ? [after, run?.text] : [run?.alignment.before[place] ?? -1, ctx.text];
     if (id < 0) return '';
     return `${numbered ? `#${id} ` : ''}${this.words({ begin: id, end: id + 1 }, text)}`;
   }
@@ -447,7 +447,7 @@ export class WhatIfView implements View {
       key: this.placeName(found.key, true),
       before: share(found.before),
       after: share(found.after),
-      change: change(zeroed(found.after) - zeroed(found.before)),
+      change: change(hiddenAsZero(found.after) - hiddenAsZero(found.before)),
     });
     if (document.activeElement === this.map.canvas) ctx.announce(this.cellNote.textContent);
   }

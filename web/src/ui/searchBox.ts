@@ -1,6 +1,6 @@
 // The search box: text, /regex/, #1204, L5.H3, seg:name. Enter goes to the next hit, Shift+Enter to the previous one.
 
-import { type Context, pin, setAnchor } from '../context';
+import { type Context, pin, selectSpans } from '../context';
 import { whole } from '../format';
 import type { Span } from '../source/source';
 import { findHits, parseQuery } from '../text/search';
@@ -78,6 +78,6 @@ export class SearchBox {
     this.count.textContent = `${this.at + 1} / ${whole(this.hits.length)}`;
     this.show(this.hits, hit);
     ctx.reveal(hit.begin, true);
-    if (choose) setAnchor(ctx, [hit], 'push');
+    if (choose) selectSpans(ctx, [hit], 'push');
   }
 }

@@ -5,7 +5,7 @@ import type { Numbers } from '../../context';
 import { cell as printCell } from '../../format';
 import { surface } from '../../paint/canvas';
 import { type Theme, css, diverge, inkOn, mix, shade } from '../../paint/ramp';
-import type { Compared, Scale, Span } from '../../source/source';
+import type { MapComparison, Scale, Span } from '../../source/source';
 import { intensity } from '../../weights';
 import { h } from '../../ui/dom';
 import { roundUp } from '../../ui/legend';
@@ -16,16 +16,16 @@ const kLabelled = 10; // cell size needed for a label
 
 export type Show = 'before' | 'after' | 'difference';
 
-export interface Pair extends Compared {
+export interface Pair extends MapComparison {
   height: number; // cells
   width: number;
   cell: number; // places per cell
-  most: number; // value of the strongest colour, in either map and in their difference
+  max: number; // value of the strongest colour, in either map and in their difference
   changed: Float32Array; // after − before, where a weight hidden in one map counts as 0; NaN: hidden in both, or in one text only
 }
 
 /** Replaces hidden weights by 0, for pairs that only one map hides. */
-export const zeroed = (value: number): number => (value >= 0 ? value : 0);
+export const hiddenAsZero = (value: number): number => (value >= 0 ? value : 0);
 export const isInOneOnly = (value: number): boolean => value === kInOneOnly;
 
 /** The numbers of a pair, for export; null where the maps cannot be compared. */
@@ -48,16 +48,16 @@ export function numbersOfPair(pair: Pair, place: (place: number) => string): Num
   return { json, rows };
 }
 
-export function pairOf(found: Compared): Pair {
+export function pairOf(found: MapComparison): Pair {
   const height = found.divergence.length;
   const width = height === 0 ? 0 : found.before.length / height;
   const changed = found.after.map((after, i) => {
     const before = found.before[i];
     const nothing = isInOneOnly(before) || isInOneOnly(after) || (Number.isNaN(before) && Number.isNaN(after));
-    return nothing ? NaN : zeroed(after) - zeroed(before);
+    return nothing ? NaN : hiddenAsZero(after) - hiddenAsZero(before);
   });
   const largest = [found.before, found.after].reduce((a, list) => list.reduce((b, v) => (v > b ? v : b), a), 0);
-  return { ...found, height, width, cell: 2 ** found.z, most: roundUp(largest), changed };
+  return { ...found, height, width, cell: 2 ** found.z, max: roundUp(largest), changed };
 }
 
 /** A number in a cell; a change too small for three decimals is printed as 0. */
@@ -111,7 +111,7 @@ interface Cell {
   c: number;
 }
 
-interface Look {
+interface PairMapOptions {
   pair: Pair | null;
   show: Show;
   scale: Scale;
@@ -124,7 +124,15 @@ interface Look {
 export class PairMap {
   readonly element: HTMLElement;
   readonly canvas: HTMLCanvasElement;
-  private now: Look = { pair: null, show: 'difference', scale: 'sqrt', theme: null, label: String, strip: 'bars', chosen: [] };
+  private options: PairMapOptions = {
+    pair: null,
+    show: 'difference',
+    scale: 'sqrt',
+    theme: null,
+    label: String,
+    strip: 'bars',
+    chosen: [],
+  };
   private at: Cell | null = null;
   private pattern: { of: string; fill: CanvasPattern | null } = { of: '', fill: null };
   private readonly surface;
@@ -140,22 +148,22 @@ export class PairMap {
     this.canvas.addEventListener('pointerleave', () => this.move(null));
     this.canvas.addEventListener('click', (event) => {
       const cell = this.cellAt(event);
-      if (cell && this.now.pair) this.events.choose(this.now.pair.rows.begin + cell.r * this.now.pair.cell);
+      if (cell && this.options.pair) this.events.choose(this.options.pair.rows.begin + cell.r * this.options.pair.cell);
     });
     this.canvas.addEventListener('dblclick', (event) => {
       const cell = this.cellAt(event);
-      const { pair } = this.now;
+      const { pair } = this.options;
       if (cell && pair) this.events.zoom?.({ row: pair.rows.begin + cell.r * pair.cell, key: pair.columns.begin + cell.c * pair.cell });
     });
     this.canvas.addEventListener('keydown', (event) => this.onKey(event));
   }
 
-  set(look: Partial<Look>): void {
-    if (look.pair !== undefined && look.pair !== this.now.pair && this.at) {
+  set(options: Partial<PairMapOptions>): void {
+    if (options.pair !== undefined && options.pair !== this.options.pair && this.at) {
       this.at = null;
       this.events.read(null); // its numbers belong to the previous map
     }
-    this.now = { ...this.now, ...look };
+    this.options = { ...this.options, ...options };
     this.draw();
   }
 
@@ -167,7 +175,7 @@ export class PairMap {
 
   /** The place of the cell that was read last, else of the middle cell. */
   get middle(): { row: number; key: number } | null {
-    const { pair } = this.now;
+    const { pair } = this.options;
     if (!pair) return null;
     const at = this.at ?? { r: pair.height >> 1, c: pair.width >> 1 };
     return { row: pair.rows.begin + at.r * pair.cell, key: pair.columns.begin + at.c * pair.cell };
@@ -176,7 +184,7 @@ export class PairMap {
   private onKey(event: KeyboardEvent): void {
     const step = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] }[event.key];
     const { at } = this;
-    const { pair } = this.now;
+    const { pair } = this.options;
     if (!pair || event.altKey) return;
     if (event.key === 'Enter' && at) this.events.choose(pair.rows.begin + at.r * pair.cell);
     else if (step) {
@@ -190,17 +198,17 @@ export class PairMap {
   private move(cell: Cell | null): void {
     if (cell?.r === this.at?.r && cell?.c === this.at?.c) return;
     this.at = cell;
-    const { pair } = this.now;
+    const { pair } = this.options;
     this.events.read(pair && cell ? changeAt(pair, cell.r * pair.width + cell.c) : null);
     this.events.point?.(cell);
     this.draw();
   }
 
   /** Layout of the cells, with labels on the left and above if there is room. */
-  private place(): { left: number; top: number; side: number; labels: boolean; strip: number } {
+  private layout(): { left: number; top: number; side: number; labels: boolean; strip: number } {
     const { surface } = this;
-    const { pair } = this.now;
-    const strip = this.now.strip !== 'none' && surface.width > 260 ? kStrip : 0;
+    const { pair } = this.options;
+    const strip = this.options.strip !== 'none' && surface.width > 260 ? kStrip : 0;
     const fit = (margin: number): number =>
       Math.min(
         (surface.width - margin - 6 - strip) / Math.max(1, pair?.width ?? 1),
@@ -213,15 +221,15 @@ export class PairMap {
 
   /** Width of the longest position number. */
   private get tickWidth(): number {
-    const { pair } = this.now;
+    const { pair } = this.options;
     return 6.6 * String(Math.max(pair?.rows.end ?? 0, pair?.columns.end ?? 0, 100)).length;
   }
 
   private cellAt(event: MouseEvent): Cell | null {
-    const { pair } = this.now;
+    const { pair } = this.options;
     if (!pair) return null;
     const rect = this.canvas.getBoundingClientRect();
-    const { left, top, side, strip } = this.place();
+    const { left, top, side, strip } = this.layout();
     const c = Math.floor((event.clientX - rect.left - left) / side);
     const r = Math.floor((event.clientY - rect.top - top) / side);
     const inStrip = c >= pair.width && event.clientX - rect.left < left + pair.width * side + strip;
@@ -230,11 +238,11 @@ export class PairMap {
 
   private draw(): void {
     const { surface } = this;
-    const { pair, theme, show } = this.now;
+    const { pair, theme, show } = this.options;
     const { context: c, width, height } = surface;
     c.clearRect(0, 0, width, height);
     if (!pair || !theme || width < 60) return;
-    const { left, top, side, strip } = this.place();
+    const { left, top, side, strip } = this.layout();
     const signed = show === 'difference';
     const values = signed ? pair.changed : pair[show];
     const numbers = side >= 30;
@@ -255,7 +263,7 @@ export class PairMap {
           c.fillRect(x, y, box, box);
           continue;
         }
-        const t = intensity(Math.abs(value), pair.most, this.now.scale);
+        const t = intensity(Math.abs(value), pair.max, this.options.scale);
         const colour = signed ? diverge(value < 0 ? -t : t, theme) : shade(t, theme);
         c.fillStyle = css(colour);
         c.fillRect(x, y, box, box);
@@ -265,7 +273,7 @@ export class PairMap {
       }
     }
     this.axes(c, pair, theme);
-    if (strip > 0 && this.now.strip === 'bars') this.rows(c, pair, theme);
+    if (strip > 0 && this.options.strip === 'bars') this.rows(c, pair, theme);
   }
 
   private hatch(c: CanvasRenderingContext2D, theme: Theme): CanvasPattern | string {
@@ -291,7 +299,7 @@ export class PairMap {
 
   /** Draws one bar per row for its divergence. The line at the end marks the largest possible value. */
   private rows(c: CanvasRenderingContext2D, pair: Pair, theme: Theme): void {
-    const { left, top, side, strip } = this.place();
+    const { left, top, side, strip } = this.layout();
     const from = left + pair.width * side + 8;
     const room = strip - 14;
     c.fillStyle = css(mix(theme.paper, theme.ink, 0.78));
@@ -311,11 +319,11 @@ export class PairMap {
   }
 
   private axes(c: CanvasRenderingContext2D, pair: Pair, theme: Theme): void {
-    const { left, top, side, labels } = this.place();
+    const { left, top, side, labels } = this.layout();
     c.fillStyle = css(mix(theme.paper, theme.ink, 0.78));
     c.font = '11px system-ui, sans-serif';
     const [down, across] = labels ? [1, 1] : [Math.max(1, Math.ceil(28 / side)), Math.max(1, Math.ceil((this.tickWidth + 10) / side))];
-    const name = (place: number): string => (labels ? [...this.now.label(place)].slice(0, 9).join('') : String(place));
+    const name = (place: number): string => (labels ? [...this.options.label(place)].slice(0, 9).join('') : String(place));
     for (let r = 0; r < pair.height; r += down) {
       c.textAlign = 'right';
       c.fillText(name(pair.rows.begin + r * pair.cell), left - 5, top + (r + 0.5) * side);
@@ -331,7 +339,7 @@ export class PairMap {
     }
     c.strokeStyle = theme.dark ? '#ff9db0' : '#b4123c';
     c.lineWidth = 1.5;
-    for (const place of this.now.chosen) {
+    for (const place of this.options.chosen) {
       const r = Math.floor((place - pair.rows.begin) / pair.cell);
       if (r >= 0 && r < pair.height) c.strokeRect(left - 1, top + r * side - 0.5, pair.width * side + 1, Math.max(2, side));
     }

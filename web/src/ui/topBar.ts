@@ -1,7 +1,7 @@
 // The top bar: the selection (model, head, direction, weight kind, scale, sink), the search box, and the actions.
 
 import type { Context, View } from '../context';
-import { absent, badgeTitle, familyName, gradientOf, hasLengths, isGradient, pin, summaryOf, turn } from '../context';
+import { unavailableReason, badgeTitle, familyName, gradientOf, hasValueNorm, isGradient, pin, summaryOf, setDirection } from '../context';
 import { head as headName } from '../format';
 import { kPinColours } from '../paint/ramp';
 import { type Direction, type Feature, type Scale, type SinkRule, type WeightKind, kGradients } from '../source/source';
@@ -9,14 +9,14 @@ import { type State, type ViewName, kViews } from '../state';
 import { hasGallery, readableFamilies, traceName } from '../opening';
 import { badgeElement } from './badge';
 import { brand, languageButton } from './brand';
-import { type Choice, type Icon, h, icon, iconButton, replace, segmented, setChosen } from './dom';
+import { type SegmentOption, type Icon, h, icon, iconButton, replace, segmented, setChosen } from './dom';
 
 export interface Actions {
   copyLink(): void;
   exportDialog(): void;
   verify(): void;
   runDialog(): void;
-  renew(): void; // shows the source's current text, as when first opened
+  reset(): void; // shows the source's current text, as when first opened
   reload(): void; // rebuilds the page in its current state
   help(): void;
   language(): void;
@@ -49,7 +49,7 @@ export class TopBar implements View {
         value: v,
         label: t(`view.${v}`),
         title: t(`view.${v}.title`),
-        disabled: v === 'why' || v === 'what-if' || v === 'compare' ? absent(ctx, v) : null,
+        disabled: v === 'why' || v === 'what-if' || v === 'compare' ? unavailableReason(ctx, v) : null,
       })),
       store.now.view,
       (view) => store.set({ view }, 'push'),
@@ -60,7 +60,7 @@ export class TopBar implements View {
     const runnable = info.can_run ? null : ('run' as const);
     this.name = h('h1', { class: info.traces.length > 1 ? 'visually-hidden' : '' }); // the list of traces shows the names
     this.model = h('div', { class: 'model' }, this.name, this.traces(actions), this.families(actions), this.summary);
-    this.renew();
+    this.refetch();
     this.element = h(
       'header',
       { class: 'bar' },
@@ -99,7 +99,7 @@ export class TopBar implements View {
     });
   }
 
-  renew(): void {
+  refetch(): void {
     const { info, family, store } = this.ctx;
     this.name.textContent = info.name;
     this.summary.textContent = summaryOf(family, store.now.heads[0]);
@@ -108,7 +108,7 @@ export class TopBar implements View {
   }
 
   update(state: State, before: State): void {
-    if (state.heads[0]?.layer !== before.heads[0]?.layer) this.renew();
+    if (state.heads[0]?.layer !== before.heads[0]?.layer) this.refetch();
     setChosen(this.views, state.view);
     for (const { group, of, shown } of this.groups) {
       setChosen(group, of(state));
@@ -154,7 +154,7 @@ export class TopBar implements View {
   /** A button; disabled, with the reason as its tooltip, if the source lacks `feature`. */
   private action(name: Icon, key: string, run: () => void, feature: Feature | null, text = false): HTMLButtonElement {
     const { t } = this.ctx;
-    const reason = feature ? absent(this.ctx, feature) : null;
+    const reason = feature ? unavailableReason(this.ctx, feature) : null;
     return h(
       'button',
       {
@@ -204,7 +204,7 @@ export class TopBar implements View {
     const all = document.createDocumentFragment();
     const add = <T extends string>(
       key: string,
-      choices: Choice<T>[],
+      choices: SegmentOption<T>[],
       of: (s: State) => T,
       take: (v: T) => void,
       shown: (s: State) => boolean = () => true,
@@ -214,19 +214,19 @@ export class TopBar implements View {
       this.groups.push({ group, of, shown });
       all.append(group);
     };
-    const choice = <T extends string>(prefix: string, value: T, reason: string | null = null): Choice<T> => ({
+    const choice = <T extends string>(prefix: string, value: T, reason: string | null = null): SegmentOption<T> => ({
       value,
       label: t(`${prefix}.${value}`),
       title: t(`${prefix}.${value}.title`, { answer: ctx.info.gradients_of ?? '' }),
       disabled: reason,
     });
     const noWeight = (kind: WeightKind): string | null =>
-      kind === 'raw' ? null : (absent(ctx, kind) ?? (family.weights.includes(kind) ? null : t.missing('v-not-kept')));
+      kind === 'raw' ? null : (unavailableReason(ctx, kind) ?? (family.weights.includes(kind) ? null : t.missing('v-not-kept')));
     add<Direction>(
       'direction',
-      [choice('direction', 'out'), choice('direction', 'in', absent(ctx, 'column'))],
+      [choice('direction', 'out'), choice('direction', 'in', unavailableReason(ctx, 'column'))],
       (s) => s.direction,
-      (v) => turn(ctx, v),
+      (v) => setDirection(ctx, v),
     );
     add<WeightKind>(
       'weight',
@@ -241,7 +241,7 @@ export class TopBar implements View {
       add<'none' | 'value'>(
         'norm',
         [choice('norm', 'none'), choice('norm', 'value')],
-        (s) => (isGradient(s.weight) && hasLengths(s.weight) ? 'value' : 'none'),
+        (s) => (isGradient(s.weight) && hasValueNorm(s.weight) ? 'value' : 'none'),
         (norm) => {
           const gradient = gradientOf(store.now.weight);
           if (gradient) store.set({ weight: norm === 'value' ? `${gradient}-value` : gradient }, 'push');
@@ -269,7 +269,7 @@ export class TopBar implements View {
     const { store } = this.ctx;
     const gradient = gradientOf(kind);
     if (!gradient) return store.set({ weight: kind }, 'push');
-    const weight = isGradient(store.now.weight) && hasLengths(store.now.weight) ? (`${gradient}-value` as const) : gradient;
+    const weight = isGradient(store.now.weight) && hasValueNorm(store.now.weight) ? (`${gradient}-value` as const) : gradient;
     store.set(store.now.sink === 'renorm' ? { weight, sink: 'hide' } : { weight }, 'push');
   }
 }

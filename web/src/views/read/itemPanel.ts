@@ -1,17 +1,17 @@
-// A side of the maps that is not text, in the reading view: patches over their picture, frames over time, single items. All are painted
-// from the same numbers as text (painter.ts): an item is a box of one id.
+// Panels of the reading view for items that are not text: patches over their picture, frames over time, single items. All are painted from
+// the same numbers as text (painter.ts): an item is a box of one id.
 
 import type { Box } from '../../text/boxes';
 import type { Paint } from './painter';
 
-export interface Side {
+export interface ItemPanel {
   readonly element: HTMLElement;
   paint(paint: Paint): void;
-  /** Whether this side contains an id. */
-  holds(id: number): boolean;
+  /** Whether this panel shows an id. */
+  contains(id: number): boolean;
 }
 
-export interface SideEvents {
+export interface ItemPanelEvents {
   hover(id: number | null): void;
   pick(id: number, event: MouseEvent): void;
 }
@@ -23,7 +23,7 @@ export const isChosen = (spans: readonly { begin: number; end: number }[], id: n
   spans.some((s) => s.begin <= id && id < s.end);
 
 /** Handles hovering and clicking on a canvas; `at` returns the id at a point. */
-export function listenToCanvas(canvas: HTMLCanvasElement, events: SideEvents, at: (x: number, y: number) => number | null): void {
+export function listenToCanvas(canvas: HTMLCanvasElement, events: ItemPanelEvents, at: (x: number, y: number) => number | null): void {
   let hovered: number | null = null;
   const idOf = (event: MouseEvent): number | null => {
     const { left, top } = canvas.getBoundingClientRect();

@@ -35,15 +35,15 @@ export const kCompare = {
     '两段文本差异过大，只对齐了相同的开头和结尾。',
   ],
   'compare.maps': ['Maps, heads and tables', '注意力图、头与表格'],
-  'compare.map': ['{is} minus {was}', '{is} 减 {was}'],
-  'compare.map.sides': ['{was} and {is}', '{was} 与 {is}'],
+  'compare.map': ['{after} minus {before}', '{after} 减 {before}'],
+  'compare.map.sides': ['{before} and {after}', '{before} 与 {after}'],
   'compare.map.label': [
-    'Map of {is} minus {was}: queries down, keys across; arrow keys read cells, Enter selects a row',
-    '{is} 减 {was} 的注意力图：纵轴为查询，横轴为键；方向键逐格读取，回车选定该行',
+    'Map of {after} minus {before}: queries down, keys across; arrow keys read cells, Enter selects a row',
+    '{after} 减 {before} 的注意力图：纵轴为查询，横轴为键；方向键逐格读取，回车选定该行',
   ],
   'compare.map.one': [
-    'Map of {was}: queries down, keys across; arrow keys read cells, Enter selects a row',
-    '{was} 的注意力图：纵轴为查询，横轴为键；方向键逐格读取，回车选定该行',
+    'Map of {before}: queries down, keys across; arrow keys read cells, Enter selects a row',
+    '{before} 的注意力图：纵轴为查询，横轴为键；方向键逐格读取，回车选定该行',
   ],
   'compare.mean': [
     'Jensen–Shannon divergence of the rows: {nats} nats on average ({rows} of {of} rows).',
@@ -79,8 +79,8 @@ export const kCompare = {
     '点击词语查看它的行；点击图中的行或某个头可跳转过去。',
   ],
   'compare.caption': [
-    'What “{whom}” attends to: {is} minus {was}. Orange is an increase, blue a decrease.',
-    '“{whom}”的注意力：{is} 减 {was}。橙色为增加，蓝色为减少。',
+    'What “{whom}” attends to: {after} minus {before}. Orange is an increase, blue a decrease.',
+    '“{whom}”的注意力：{after} 减 {before}。橙色为增加，蓝色为减少。',
   ],
   'compare.hatched': ['Hatched words occur in only one of the texts.', '斜线填充的词只出现在其中一段文本中。'],
   'compare.grey': ['Grey marks what occurs in only one of the texts.', '灰色部分只出现在其中一段文本中。'],

@@ -5,16 +5,16 @@
 
 import type { Context } from '../../context';
 import { rangeOf } from '../../context';
-import type { Shown } from '../../focus';
+import type { ShownLine } from '../../focus';
 import { head as headName } from '../../format';
 import { type Family, type HeadId, type LineRequest, isAbort } from '../../source/source';
 import { largest } from '../../weights';
 import type { Column } from './margin';
 
-const kMostLayers = 8; // layers shown as columns
+const kMaxLayers = 8; // layers shown as columns
 
-export class Beside {
-  words: { values: Float32Array; most: number } | null = null;
+export class ItemLines {
+  words: { values: Float32Array; max: number } | null = null;
   columns: Column[] = [];
   private wanted = '';
   private readonly inside: Int32Array; // token → the margin item that covers it; −1: none
@@ -29,7 +29,7 @@ export class Beside {
       for (let t = text.tokenAt(text.begin[id]); t < text.tokens && text.begin[t] < text.end[id]; t++) this.inside[t] = id;
   }
 
-  follow(shown: Shown | null): void {
+  follow(shown: ShownLine | null): void {
     const { ctx } = this;
     const keys = rangeOf(ctx.family, 'key');
     const inMargin = ctx.text.inMargin.some((id) => keys.begin <= id && id < keys.end);
@@ -56,7 +56,7 @@ export class Beside {
     return info.families.find(fits) ?? null;
   }
 
-  private loadWords(shown: Shown, key: string): void {
+  private loadWords(shown: ShownLine, key: string): void {
     const { inner, ctx } = this;
     if (!inner) return;
     const at = { layer: inner.layers - 1, head: Math.min(shown.request.at.head, inner.heads - 1) };
@@ -77,7 +77,7 @@ export class Beside {
         const highest = shares ? largest(shares, []) : 1;
         const values = (line.values ?? new Float32Array(0)).slice(0, ctx.text.tokens);
         for (let t = 0; t < values.length; t++) values[t] *= Math.sqrt(Math.max(0, shares?.[this.inside[t]] ?? 0) / (highest || 1));
-        this.words = { values, most: largest(values, []) };
+        this.words = { values, max: largest(values, []) };
         this.changed();
       },
       (error: unknown) => {
@@ -94,7 +94,7 @@ export class Beside {
     const front = request.at;
     const pinned = heads.length > 1;
     const wanted = pinned ? [...heads] : Array.from({ length: layers }, (_, layer) => ({ layer, head: front.head }));
-    if (!pinned && (layers < 2 || layers > kMostLayers)) {
+    if (!pinned && (layers < 2 || layers > kMaxLayers)) {
       this.columns = [];
       return;
     }
