@@ -1,4 +1,4 @@
-// One script and one style sheet with fixed names: the C++ side embeds both, and the offline page carries both inline.
+// Builds one script and one style sheet with fixed names: the C++ program embeds both, and an offline page contains both inline.
 import { defineConfig } from 'vite';
 
 export default defineConfig({

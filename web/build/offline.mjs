@@ -1,5 +1,5 @@
 // Writes dist/offline.html, the template of the offline page: four markers, and a Content-Security-Policy that names the script and the
-// style sheet by their SHA-256, so that nothing else in the page can ever run. Also tidies dist/index.html to the two fixed files.
+// style sheet by their SHA-256, so that nothing else in the page can run. Also rewrites dist/index.html to name the two files.
 import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 
@@ -14,7 +14,7 @@ for (const [name, close] of [
   ['app.css', '</style'],
 ]) {
   if (readFileSync(new URL(name, dist), 'utf8').toLowerCase().includes(close))
-    throw new Error(`dist/${name} holds "${close}": it could not stand in a page`);
+    throw new Error(`dist/${name} contains "${close}", so it cannot be embedded in a page`);
 }
 
 const policy = [

@@ -1,4 +1,4 @@
-// Fails unless dist/ is what the sources build to, byte for byte, and small enough.
+// Fails unless dist/ is exactly what the sources build to, and small enough.
 import { execFileSync } from 'node:child_process';
 import { readFileSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

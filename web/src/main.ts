@@ -2,7 +2,7 @@
 
 import './timeline.css'; // must come before the rules for narrow windows
 import './style.css';
-import './sides.css';
+import './itemPanels.css';
 import './gallery.css';
 import './explain.css';
 import { open } from './app';

@@ -188,7 +188,7 @@ export const kExplain = {
   'if.label': ['What if', '假如'],
   'if.selection': ['Selected: “{what}”', '已选择：“{what}”'],
   'if.selection.none': ['Select a word in the text', '请在文本中选择词语'],
-  'if.cut': ['Cut', '屏蔽'],
+  'if.cut': ['Hide', '屏蔽'],
   'if.cut.title': ['Hide it from every token; the rest of each row is renormalised', '让所有词元都看不到它，各行其余部分重新归一化'],
   'if.keep': ['Keep only', '仅保留'],
   'if.keep.title': ['Hide everything else from every token', '所有词元只能看到这一部分'],
@@ -206,7 +206,7 @@ export const kExplain = {
   'if.edits.said': ['Edits: {list}.', '改动：{list}。'],
   'if.edits.none': ['No edits yet: this is the original run.', '尚无改动，当前为原始运行。'],
   'if.edit.knock-out': ['{head} knocked out', '已关闭 {head}'],
-  'if.edit.cut': ['“{what}” cut', '已屏蔽“{what}”'],
+  'if.edit.cut': ['“{what}” hidden', '已屏蔽“{what}”'],
   'if.edit.keep': ['only “{what}” kept', '仅保留“{what}”'],
   'if.edit.text': ['text edited', '已编辑文本'],
   'if.edit.remove': ['Remove edit: {edit}', '撤销改动：{edit}'],
@@ -240,7 +240,7 @@ export const kExplain = {
   ],
   'if.heads.table': ['Divergence of every head, in nats', '各头的散度（nat）'],
   'if.how': [
-    'Click a word to see its row; then cut it, keep only it or replace it, or knock out a head.',
+    'Click a word to see its row; then hide it, keep only it or replace it, or knock out a head.',
     '点击词语查看它的行，然后屏蔽、仅保留或替换它，也可关闭某个头。',
   ],
   'if.caption': [

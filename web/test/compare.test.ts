@@ -1,4 +1,4 @@
-// Two texts laid over each other and two maps compared, as tests/viewer/compare_test.cc has it of the engine.
+// Alignment of two texts and comparison of two maps. tests/viewer/compare_test.cc tests the same of the engine.
 
 import { describe, expect, it } from 'vitest';
 import { type TokenizedText, alignTexts, longestCommonSubsequence, mergedOrder } from '../src/source/alignment';
@@ -9,7 +9,7 @@ import { formatState, kInitial, parseState } from '../src/state';
 import { choiceOf, familiesFor, otherHead, formatHead } from '../src/views/compare/choice';
 import { changeAt, largestChanges, largestRows, pairOf } from '../src/views/compare/pairMap';
 
-/** Tokens of a text, each from where the last one ended; special ones are named in brackets. */
+/** The tokens of a text, one after the other; special tokens are given in brackets. */
 function textOf(text: string, tokens: string[]): TokenizedText {
   const [begin, end, flags]: [number[], number[], number[]] = [[], [], []];
   const special: Info['special'] = {};
@@ -39,11 +39,11 @@ const pairs = ({ before, after }: Pick<Alignment, 'before' | 'after'>): [number,
   Array.from(before, (b, i): [number, number] => [b, after[i]]).filter(([b, a]) => b >= 0 && a >= 0);
 
 describe('two texts', () => {
-  it('of one tokenizer are the same', () => {
+  it('are the same if their tokens are the same', () => {
     const text = textOf('a b', ['a', ' b']);
     expect(alignTexts(text, text)).toMatchObject({ method: 'same', before: Int32Array.from([0, 1]), after: Int32Array.from([0, 1]) });
   });
-  it('that are one text are aligned by its characters, never guessed', () => {
+  it('tokenized differently are aligned by characters only', () => {
     const one = textOf('the unhappy cats sat', ['the', ' unhappy', ' cats', ' sat']);
     const two = textOf('the unhappy cats sat', ['[CLS]', 'the', ' ', 'un', 'happy', ' ', 'cat', 's', ' ', 'sat', '[SEP]']);
     const found = alignTexts(one, two);
@@ -53,7 +53,7 @@ describe('two texts', () => {
       [3, 9],
     ]);
   });
-  it('have special tokens of one name in common', () => {
+  it('share special tokens of the same name', () => {
     const [one, two] = [textOf('a b', ['[CLS]', 'a', ' b', '[SEP]']), textOf('a b', ['[CLS]', 'a ', 'b', '[END]'])];
     expect(pairs(alignTexts(one, two))).toEqual([
       [0, 0],
@@ -61,7 +61,7 @@ describe('two texts', () => {
       [2, 2],
     ]);
   });
-  it('are aligned by the texts of their tokens, in one order', () => {
+  it('are aligned by a diff of their tokens, merged into one order', () => {
     const found = alignTexts(
       textOf('the cat sat', ['the', ' cat', ' sat']),
       textOf('then the dog sat', ['then', ' ', 'the', ' dog', ' sat']),
@@ -87,7 +87,7 @@ describe('two texts', () => {
       });
     }
   });
-  it('that share too little say so', () => {
+  it('have no computed subsequence if they differ too much', () => {
     const far = Array.from({ length: 4200 }, (_, i) => `b${i}`);
     expect(
       longestCommonSubsequence(
@@ -99,12 +99,15 @@ describe('two texts', () => {
 });
 
 const family = (count: number): Family => ({ query_range: [0, count], key_range: [0, count] }) as unknown as Family;
-const held = (values: number[], count: number) => ({ matrix: exactMatrix(Float32Array.from(values), count, count), family: family(count) });
+const completeMap = (values: number[], count: number) => ({
+  matrix: exactMatrix(Float32Array.from(values), count, count),
+  family: family(count),
+});
 
 describe('two maps', () => {
-  const before = held([1, NaN, 0.25, 0.75], 2);
-  const after = held([1, NaN, NaN, 0.5, 0.5, NaN, NaN, 0.4, 0.6], 3);
-  const places: Alignment = {
+  const before = completeMap([1, NaN, 0.25, 0.75], 2);
+  const after = completeMap([1, NaN, NaN, 0.5, 0.5, NaN, NaN, 0.4, 0.6], 3);
+  const alignment: Alignment = {
     method: 'texts',
     whole: true,
     ...mergedOrder(
@@ -116,29 +119,29 @@ describe('two maps', () => {
       3,
     ),
   };
-  const pair = pairOf(compareMaps(before, after, places, { rows: null, columns: null }));
+  const pair = pairOf(compareMaps(before, after, alignment, { rows: null, columns: null }));
 
-  it('differ where both have a pair; what is in one only is hatched', () => {
+  it('are compared at shared pairs; pairs that exist in one map only are hatched', () => {
     expect([...pair.before]).toEqual([1, -1, NaN, -1, -1, -1, 0.25, -1, 0.75]);
     expect(pair.changed[0]).toBe(0);
-    expect(pair.changed[1]).toBeNaN(); // key 1 is new
-    expect(pair.changed[3]).toBeNaN(); // so is row 1
+    expect(pair.changed[1]).toBeNaN(); // key 1 exists in the second text only
+    expect(pair.changed[3]).toBeNaN(); // so does row 1
     expect(pair.changed[6]).toBeCloseTo(-0.25, 6); // hidden now
     expect(pair.changed[8]).toBeCloseTo(-0.15, 6);
     expect(largestChanges(pair, 1)[0]).toMatchObject({ row: 2, key: 0 });
     expect(changeAt(pair, 1).before).toBeNaN();
   });
-  it('have the divergence of a row over what both have and all others as one', () => {
+  it('have a divergence per row, over the shared keys and all other keys as one', () => {
     expect(pair.divergence[0]).toBe(0);
     expect(pair.divergence[1]).toBeNaN();
     expect(pair.divergence[2]).toBeCloseTo(jensenShannon([0.25, 0.75, 0], [0, 0.6, 0.4]), 6);
     expect(largestRows(pair, 5)).toEqual([{ row: 2, divergence: pair.divergence[2] }]);
-    const { mean, rows } = meanDivergence(before, after, places);
+    const { mean, rows } = meanDivergence(before, after, alignment);
     expect([mean, rows]).toEqual([jensenShannon([0.25, 0.75, 0], [0, 0.6, 0.4].map(Math.fround)) / 2, 2]);
   });
-  it('that are the same differ in nothing', () => {
+  it('that are equal have no difference', () => {
     const own: Alignment = {
-      ...places,
+      ...alignment,
       ...mergedOrder(
         [0, 1, 2].map((i): [number, number] => [i, i]),
         3,
@@ -149,18 +152,18 @@ describe('two maps', () => {
     expect([...same.divergence]).toEqual([0, 0, 0]);
     expect([...same.changed].filter((v) => v !== 0 && !Number.isNaN(v))).toEqual([]);
   });
-  it('of long texts are pooled: a cell is the mean of its pairs, a row of its rows', () => {
+  it('of long texts are pooled: a cell is the mean of its pairs, a divergence the mean of its rows', () => {
     const n = 300;
     const values = (shift: number): number[] => Array.from({ length: n * n }, (_, i) => (1 + ((i * 7 + shift) % 13)) / (7 * n));
     const own: Alignment = {
-      ...places,
+      ...alignment,
       ...mergedOrder(
         Array.from({ length: n }, (_, i): [number, number] => [i, i]),
         n,
         n,
       ),
     };
-    const [a, b] = [held(values(0), n), held(values(5), n)];
+    const [a, b] = [completeMap(values(0), n), completeMap(values(5), n)];
     const all: MapComparison = compareMaps(a, b, own, { rows: null, columns: null });
     const part = compareMaps(a, b, own, { rows: { begin: 2, end: 4 }, columns: { begin: 4, end: 6 } });
     expect([all.z, part.z]).toEqual([1, 0]);
@@ -169,17 +172,17 @@ describe('two maps', () => {
   });
 });
 
-describe('what is compared', () => {
+describe('the other side of a comparison', () => {
   const dec = { id: 'dec', kind: 'decoder', layers: 2, heads: 4, query_range: [0, 9], key_range: [0, 9] } as unknown as Family;
   const cross = { ...dec, id: 'cross', kind: 'cross', key_range: [9, 12] } as unknown as Family;
   const front = { family: 'dec', layer: 1, head: 3 };
   const others = [{ step: 3, name: 'three' }];
-  it('stands in the address', () => {
+  it('is stored in the address', () => {
     const text = formatState({ ...kInitial, view: 'compare', compareWith: 't3', compareHead: 'cross.1.2', compareShow: 'sides' });
     expect(parseState(text)).toMatchObject({ view: 'compare', compareWith: 't3', compareHead: 'cross.1.2', compareShow: 'sides' });
     expect(formatState({ ...kInitial, view: 'compare' })).toBe('v=compare');
   });
-  it('is another trace where there is one, else another head; what is not there is not taken', () => {
+  it('is by default another trace if there is one, else another head; unknown traces are ignored', () => {
     const choice = (versus: string, edit = '', list = others) => choiceOf({ compareWith: versus, edit }, list);
     expect(choice('')).toEqual({ kind: 'trace', step: 3 });
     expect(choice('', '', [])).toEqual({ kind: 'head' });
@@ -187,7 +190,7 @@ describe('what is compared', () => {
     expect(choice('edit')).toEqual({ kind: 'head' });
     expect(choice('edit', 'c~1-2')).toEqual({ kind: 'edit' });
   });
-  it('has a head: the one in the address, the one pinned next, the next one; in another trace its like', () => {
+  it('has a head: that of the address, else the second pinned one, else the next; in another trace that of the same number', () => {
     const at = (to: string, heads: { layer: number; head: number }[] = [], same = true) =>
       otherHead({ compareHead: to, heads }, front, [dec], same);
     expect(at('0.2')).toEqual({ family: 'dec', layer: 0, head: 2 });
@@ -196,7 +199,7 @@ describe('what is compared', () => {
     expect(at('', [], false)).toEqual(front);
     expect(formatHead({ ...front, family: 'cross' }, 'dec')).toBe('cross.1.3');
   });
-  it('has the same rows and columns within one trace', () => {
+  it('has the same rows and columns within a trace', () => {
     const info = { families: [dec, cross] } as unknown as Info;
     expect(familiesFor(dec, info, true)).toEqual([dec]);
     expect(familiesFor(cross, info, false)).toEqual([cross]);

@@ -11,18 +11,18 @@ const kEdits: Edit[] = [
 ];
 
 describe('edits', () => {
-  it('come back from the address as they were, text with every sign', () => {
+  it('survive the round trip through the address, whatever characters a text contains', () => {
     const edits = [...kEdits, { kind: 'text', text: 'a;b~c & 100 % 猫\n“x”' } as const];
     const state = parseState(`#${formatState({ ...kInitial, view: 'what-if', edit: formatEdits(edits) })}`);
     expect(parseEdits(state.edit)).toEqual(edits);
   });
-  it('that are no edits are left out', () => {
+  it('that cannot be parsed are ignored', () => {
     expect(parseEdits('x~dec.1;c~6-4;t~%E0%A4%A;q~1;;c~2')).toEqual([{ kind: 'cut', ids: { begin: 2, end: 3 } }]);
   });
-  it('of the text take back what was cut in the text before', () => {
+  it('of the text drop earlier cuts, whose positions refer to the old text', () => {
     expect(withEdit(kEdits, { kind: 'text', text: 'new' })).toEqual([kEdits[0], { kind: 'text', text: 'new' }]);
   });
-  it('are asked for together', () => {
+  it('are sent in one request', () => {
     expect(whatIfRequest(kEdits)).toEqual({
       text: null,
       knock_out: [{ layer: 1, head: 3, f: 'dec' }],
@@ -33,7 +33,7 @@ describe('edits', () => {
 });
 
 describe('two texts', () => {
-  it('are laid over each other both ways', () => {
+  it('are mapped onto each other in both directions', () => {
     const { toBefore, toAfter } = idMaps(
       [
         [0, 0, 2],
@@ -50,7 +50,7 @@ describe('two texts', () => {
 describe('signed shading', () => {
   const light = { dark: false, paper: [253, 252, 249] as Rgb, ink: [28, 30, 34] as Rgb };
   const dark = { dark: true, paper: [25, 27, 32] as Rgb, ink: [233, 230, 223] as Rgb };
-  it('is read at 4.5 : 1 or better, and tells signs apart by more than lightness', () => {
+  it('has a contrast of 4.5 : 1 or better, and the signs differ in more than lightness', () => {
     for (const theme of [light, dark]) {
       for (let t = -1; t <= 1; t += 1 / 64) {
         const colour = diverge(t, theme);
@@ -59,11 +59,11 @@ describe('signed shading', () => {
       }
       expect(diverge(0, theme)).toEqual(theme.paper);
       const [less, more] = [diverge(-1, theme), diverge(1, theme)];
-      expect(less[2] - less[0]).toBeGreaterThan(100); // blue against yellow: seen with every kind of colour vision
+      expect(less[2] - less[0]).toBeGreaterThan(100); // blue and yellow are distinguishable with every kind of colour vision
       expect(more[0] - more[2]).toBeGreaterThan(100);
     }
   });
-  it('dashes what is below zero, hatches what cannot be compared', () => {
+  it('dashes negative values and hatches values that cannot be compared', () => {
     const style = (value: number | null): string =>
       shaded(
         { begin: 0, end: 1, from: 0, to: 1 },
@@ -84,5 +84,5 @@ describe('signed shading', () => {
     expect(style(null)).toBe('box unscored');
     expect(style(NaN)).toBe('box');
   });
-  it('names the largest sizes', () => expect(largestOf([0.1, -0.4, 0, 0.2, NaN], 2)).toEqual([1, 3]));
+  it('finds the largest absolute values', () => expect(largestOf([0.1, -0.4, 0, 0.2, NaN], 2)).toEqual([1, 3]));
 });

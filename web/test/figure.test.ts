@@ -1,4 +1,4 @@
-// Figures: one layout here and in the engine (tests/viewer/figure_test.cc draws the same to the same files), and what text becomes in each form.
+// Figures: the layout equals that of the engine (tests/viewer/figure_test.cc compares with the same files); text survives in each format.
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
@@ -119,7 +119,7 @@ describe('figures', () => {
         expect(text).toBe(readFileSync(golden, 'utf8'));
       }
     });
-    it(`of ${name} have no letters below 8 points, and none outside`, () => {
+    it(`of ${name} have no text smaller than 8 points, and none outside the page`, () => {
       for (const width of [kWidths.column, kWidths.page]) {
         const drawing = draw(figure, width);
         for (const mark of drawing.marks) {
@@ -137,7 +137,7 @@ describe('figures', () => {
     });
   }
 
-  it('keep every text a text, whatever it holds', () => {
+  it('keep text as text, whatever characters it contains', () => {
     const text = 'a <b> & "c" \u0000\ud800 100 % {x}_y^z\\ 東京';
     const d: Drawing = { width: 100, height: 20, title: text, description: text, marks: [{ kind: 'text', x: 0, y: 10, text }] };
     const made = svg(d, noPictures);
@@ -146,14 +146,14 @@ describe('figures', () => {
     expect(tikz(d)).toContain('100 \\% \\{x\\}\\_y\\textasciicircum{}z\\textbackslash{} 東京');
   });
 
-  it('cut a label at a character, with a sign that it was cut', () => {
+  it('truncate a label between characters and mark the truncation', () => {
     expect(fitted('short', 100, 8)).toBe('short');
     const cut = fitted('東京'.repeat(20), 60, 8);
     expect(cut.endsWith('…')).toBe(true);
     expect(textWidth(cut, 8)).toBeLessThanOrEqual(60);
   });
 
-  it('of more cells than 64 by 64 are one picture, their labels still text', () => {
+  it('with more than 64 × 64 cells draw them as one picture; labels remain text', () => {
     const count = 100;
     const axis = { name: 'key', count, labels: [], begin: 0, step: 1 };
     const drawing = draw(

@@ -14,7 +14,7 @@ describe('numbers', () => {
     expect(plain(share(0))).toBe('0 %');
     expect(share(NaN)).toBe('–');
   });
-  it('marks what does not come from exact f32', () => {
+  it('marks numbers that are not exact f32', () => {
     expect(plain(share(0.5, true))).toBe('≈ 50.00 %');
     expect(plain(weight(0.25, true))).toBe('≈ 0.25');
     expect(shortShare(0.5, true)).toContain('≈');
@@ -32,7 +32,7 @@ describe('numbers', () => {
     expect(cell(3e-5)).toBe('3e-5');
     expect(cell(NaN)).toBe('');
   });
-  it('groups positions, names heads, and leaves out what is not known', () => {
+  it('groups digits of positions, names heads, and prints unknown values as a dash', () => {
     expect(plain(whole(1204567))).toBe('1 204 567');
     expect(head({ layer: 5, head: 3 })).toBe('L5.H3');
     expect(score(null)).toBe('–');

@@ -8,30 +8,30 @@ import { crc32, withComment } from '../src/png';
 import { stringTable, strings } from '../src/strings';
 
 describe('strings', () => {
-  it('exist in both languages with the same blanks', () => {
-    const blanks = (s: string): string[] => (s.match(/\{\w+\}/g) ?? []).sort();
+  it('exist in both languages with the same placeholders', () => {
+    const placeholders = (s: string): string[] => (s.match(/\{\w+\}/g) ?? []).sort();
     for (const [key, [en, zh]] of Object.entries(stringTable)) {
       expect(zh, key).not.toBe('');
-      expect(blanks(zh), key).toEqual(blanks(en));
+      expect(placeholders(zh), key).toEqual(placeholders(en));
     }
   });
-  it('are there for every key the page asks for', () => {
+  it('exist for every key that the page uses', () => {
     const files = (readdirSync('src', { recursive: true }) as string[]).filter((f) => f.endsWith('.ts'));
-    const asked = files.flatMap((f) => [...readFileSync(`src/${f}`, 'utf8').matchAll(/\bt\('([\w.-]+)'/g)].map((m) => m[1]));
-    expect(asked.length).toBeGreaterThan(60);
-    for (const key of asked) expect(Object.keys(stringTable), key).toContain(key);
+    const used = files.flatMap((f) => [...readFileSync(`src/${f}`, 'utf8').matchAll(/\bt\('([\w.-]+)'/g)].map((m) => m[1]));
+    expect(used.length).toBeGreaterThan(60);
+    for (const key of used) expect(Object.keys(stringTable), key).toContain(key);
   });
-  it('in Chinese are set with Chinese punctuation', () => {
+  it('use Chinese punctuation in Chinese', () => {
     for (const [key, [, zh]] of Object.entries(stringTable))
       expect(zh, key).not.toMatch(/[\u4e00-\u9fff][,;:] ?[\u4e00-\u9fff]|[\u4e00-\u9fff][()]/);
   });
-  it('fill their blanks', () => expect(strings('en')('answers.out', { whom: 'it' })).toBe('“it” attends to'));
+  it('fill in their placeholders', () => expect(strings('en')('answers.out', { whom: 'it' })).toBe('“it” attends to'));
 });
 
 describe('colours', () => {
   const light = { dark: false, paper: [253, 252, 249] as Rgb, ink: [28, 30, 34] as Rgb };
   const dark = { dark: true, paper: [25, 27, 32] as Rgb, ink: [233, 230, 223] as Rgb };
-  it('leave every text at 4.5 : 1 or better', () => {
+  it('give every text a contrast of 4.5 : 1 or better', () => {
     for (const theme of [light, dark]) {
       for (let t = 0; t <= 1; t += 1 / 256) {
         const colour = shade(t, theme);
@@ -41,17 +41,17 @@ describe('colours', () => {
       }
     }
   });
-  it('grow in one direction of lightness', () => {
+  it('change monotonically in lightness', () => {
     for (let t = 0.02; t <= 1; t += 0.02) {
       expect(luminance(cividis(t))).toBeGreaterThan(luminance(cividis(t - 0.02)) - 1e-4);
       expect(luminance(shade(t, light))).toBeLessThan(luminance(shade(t - 0.02, light)) + 1e-4);
     }
   });
-  it('are paper where there is nothing', () => expect(shade(0, light)).toEqual([253, 252, 249]));
+  it('are the paper colour at zero', () => expect(shade(0, light)).toEqual([253, 252, 249]));
 });
 
-describe('the street map', () => {
-  it('keeps the map’s shape and stands it in the middle', () => {
+describe('the map', () => {
+  it('keeps its aspect ratio and is centred', () => {
     const rect = { k0: 0, q0: 0, k1: 1000, q1: 1000 };
     const size = { width: 900, height: 500 };
     const zoom = zoomOf(rect, size);
@@ -63,7 +63,7 @@ describe('the street map', () => {
 });
 
 describe('the minimap', () => {
-  it('keeps the view inside itself, at the end of a long text too', () => {
+  it('keeps the mark of the visible part inside the strip, also at the end of a long text', () => {
     const drawn: number[][] = [];
     const context = { fillRect: () => undefined, strokeRect: (...at: number[]) => drawn.push(at) } as unknown as CanvasRenderingContext2D;
     const theme = { dark: false, paper: [253, 252, 249] as Rgb, ink: [28, 30, 34] as Rgb };
@@ -74,7 +74,7 @@ describe('the minimap', () => {
 });
 
 describe('files', () => {
-  it('PNG: the comment is a chunk with a right checksum before the end', () => {
+  it('PNG: the comment is a chunk before the end, with a correct checksum', () => {
     const tiny = Buffer.from('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII=', 'base64');
     const out = Buffer.from(withComment(new Uint8Array(tiny), 'clearhead view x'));
     const at = out.indexOf('tEXt');
@@ -84,7 +84,7 @@ describe('files', () => {
     expect(out.subarray(-8, -4).toString()).toBe('IEND');
     expect(crc32(new TextEncoder().encode('123456789'))).toBe(0xcbf43926);
   });
-  it('NPY: version 1, aligned to 64, the command behind the data', () => {
+  it('NPY: version 1, header aligned to 64 bytes, the command after the data', () => {
     const file = Buffer.from(npy([Float32Array.from([1, 2, 3]), Float32Array.from([4, 5, 6])], 'clearhead view x'));
     const header = file.readUInt16LE(8);
     expect((10 + header) % 64).toBe(0);

@@ -13,12 +13,12 @@ const cells = (values: number[], columns: number, queryBegin = 0, keyBegin = 0):
 });
 
 describe('stretches', () => {
-  it('are one where a text has room', () => {
+  it('are a single one if the text fits', () => {
     expect(stretchesOf({ begin: 0, end: 300 }, { begin: 0, end: 12 }, 256)).toEqual([
       { queries: { begin: 0, end: 300 }, keys: { begin: 0, end: 12 } },
     ]);
   });
-  it('are those of two texts where rows and columns are', () => {
+  it('cover two texts if rows and columns belong to different texts', () => {
     const two = { queries: { begin: 400, end: 420 }, keys: { begin: 0, end: 400 } };
     expect(stretchesOf(two.queries, { begin: 380, end: 400 }, 256)).toEqual([{ queries: two.queries, keys: { begin: 380, end: 400 } }]);
     expect(stretchesOf(two.queries, two.keys, 256)).toEqual([
@@ -26,7 +26,7 @@ describe('stretches', () => {
       { queries: two.queries, keys: { begin: 256, end: 400 } },
     ]);
   });
-  it('cover both sides, tile by tile, never more than fit', () => {
+  it('cover both columns, tile by tile, and never exceed the limit', () => {
     for (const [queries, keys] of [
       [301, 301],
       [1000, 1000],
@@ -49,7 +49,7 @@ describe('stretches', () => {
 
 describe('curves', () => {
   const whole = stretchesOf({ begin: 0, end: 300 }, { begin: 0, end: 300 }, 256)[0];
-  it('leave out what is hidden, never scored or too faint, and paint the strong ones last', () => {
+  it('exclude hidden, unscored and faint weights, and are painted strongest last', () => {
     const { curves: found } = curvesOf([[cells([NaN, -1, 0, 0.5, 0.001, 0.4], 3)]], whole, [], 'linear');
     expect(found.map(({ query, key, head }) => [query, key, head])).toEqual([
       [1, 2, 0],
@@ -57,12 +57,12 @@ describe('curves', () => {
     ]);
     expect(found.map((c) => c.strength)).toEqual([expect.closeTo(0.8, 5), 1]);
   });
-  it('are scaled without the sinks, which stay', () => {
+  it('are scaled without the sinks, which are still drawn', () => {
     const { curves: found } = curvesOf([[cells([0.9, 0.05, 0.05], 3)]], whole, [0], 'linear');
     expect(found.map((c) => c.strength)).toEqual([1, 1, 1]);
     expect(found[2].key).toBe(0);
   });
-  it('come from several tiles, only of the stretch, with places of the whole map', () => {
+  it('are collected from several tiles, within the stretch, with positions in the whole map', () => {
     const at = { queries: { begin: 256, end: 258 }, keys: { begin: 0, end: 2 } };
     const { curves: found } = curvesOf([[cells([0.1, 0.2, 0.3, 0.4], 2, 256, 0), cells([1, 1], 1, 256, 256)]], at, [], 'linear');
     expect(found.map((c) => [c.query, c.key])).toEqual([
@@ -72,14 +72,14 @@ describe('curves', () => {
       [257, 1],
     ]);
   });
-  it('are no more than can be told apart, the heaviest', () => {
+  it('are limited to the heaviest', () => {
     const values = Array.from({ length: 60 * 60 }, (_, i) => 0.5 + (i % 997) / 2000);
     const { curves: found } = curvesOf([[cells(values, 60)]], whole, [], 'linear');
     expect(found).toHaveLength(kMaxCurves);
     const least = found.reduce((m, c) => Math.min(m, c.weight), 1);
     expect(values.filter((v) => Math.fround(v) > least).length).toBeLessThanOrEqual(kMaxCurves);
   });
-  it('of each head are scaled alone, and the scales are said', () => {
+  it('of each head are scaled separately, and the scales are returned', () => {
     const { curves, scales } = curvesOf([[cells([0.5, 0.75], 2)], [cells([0.25, 0.125], 2)]], whole, [1], 'linear');
     expect(curves.map((c) => [c.head, c.strength])).toContainEqual([1, 1]);
     expect(scales).toEqual([

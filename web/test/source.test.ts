@@ -6,7 +6,7 @@ import { visibleKeys, computeRow, type HeadQk } from '../src/source/qk';
 import { arrange } from '../src/views/atlas/arrange';
 import { kScores, type ScoreName } from '../src/source/source';
 
-/** A frame as docs/viewer-api.md lays it out. */
+/** Encodes a frame as docs/viewer-api.md defines it. */
 function frame(header: object, values: Float32Array): ArrayBuffer {
   const arrays = { values: { dtype: 'f32', shape: [values.length], offset: 0 } };
   let json = JSON.stringify({ ...header, arrays });
@@ -19,19 +19,19 @@ function frame(header: object, values: Float32Array): ArrayBuffer {
 }
 
 describe('frames', () => {
-  it('give their header and arrays', () => {
+  it('are decoded into header and arrays', () => {
     const found = decodeFrame<{ badge: string }>(frame({ badge: 'exact' }, Float32Array.from([0.25, 0.75])));
     expect(found.header.badge).toBe('exact');
     expect([...requireArray(found, 'values', Float32Array)]).toEqual([0.25, 0.75]);
     expect(() => requireArray(found, 'values', Uint8Array)).toThrow(/missing or of another type/);
   });
-  it('refuse what is cut short or something else', () => {
+  it('are refused if they are truncated or not frames', () => {
     const good = frame({}, Float32Array.from([1, 2]));
     expect(() => decodeFrame(good.slice(0, good.byteLength - 4))).toThrow(/ends beyond/);
     expect(() => decodeFrame(good.slice(0, 12))).toThrow(/header says/);
     expect(() => decodeFrame(new ArrayBuffer(16))).toThrow(/CHF1/);
   });
-  it('arrive whole from a stream cut anywhere', async () => {
+  it('are reassembled from a stream that is split anywhere', async () => {
     const parts = [0.5, 0.25, 0.125].map((v) => new Uint8Array(frame({ v }, Float32Array.from([v]))));
     const bytes = parts.flatMap((p) => [...new Uint8Array(Uint32Array.from([p.length]).buffer), ...p]);
     for (const size of [1, 7, 1000]) {
@@ -46,7 +46,7 @@ describe('frames', () => {
       expect(seen).toEqual([0.5, 0.25, 0.125]);
     }
   });
-  it('stand for weights by their codes', () => {
+  it('contain codes, which a table maps to weights', () => {
     for (const kind of ['linear', 'sqrt', 'log'] as const) {
       const table = codeTable({ kind, lo: 1e-6, hi: 0.8, error: 0 });
       expect(table[255]).toBeCloseTo(0.8, 6);
@@ -57,7 +57,7 @@ describe('frames', () => {
     }
     expect(codeTable({ kind: 'log', lo: 1e-6, hi: 0.8, error: 0 })[3]).toBeCloseTo(1e-6, 12);
   });
-  it('widen half precision', () => {
+  it('convert half precision to single precision', () => {
     expect([...halfToFloat(Uint16Array.from([0x3c00, 0xc000, 0x0001, 0x7c00, 0x3555, 0]))]).toEqual([
       1,
       -2,
@@ -67,7 +67,7 @@ describe('frames', () => {
       0,
     ]);
   });
-  it('come out of a page deflated or raw', async () => {
+  it('are read from a page, deflated or raw', async () => {
     const bytes = Uint8Array.from([1, 2, 3, 250]);
     const packed = new Uint8Array(
       await new Response(new Blob([bytes]).stream().pipeThrough(new CompressionStream('deflate'))).arrayBuffer(),
@@ -99,12 +99,12 @@ describe('rows from Q and K', () => {
     expect(scores[2]).toBeCloseTo(1.5, 5);
     expect(scores[3]).toBe(-Infinity);
   });
-  it('cap softly, then add the slope', () => {
+  it('apply the soft cap, then ALiBi', () => {
     const scores = raw(head({ soft_cap: 1, alibi_slope: 0.25 }));
     expect(scores[0]).toBeCloseTo(Math.tanh(0.5) - 0.5, 5);
     expect(scores[2]).toBeCloseTo(Math.tanh(1.5), 5);
   });
-  it('see a band, cut at the ends', () => {
+  it('are limited to the band, which is clipped at both ends', () => {
     expect(visibleKeys({ scale: 1, soft_cap: null, alibi_slope: null, band: { back: 3, ahead: 1, offset: 2 } }, 4, 100)).toEqual([3, 8]);
     expect(visibleKeys({ scale: 1, soft_cap: null, alibi_slope: null, band: { back: null, ahead: null, offset: 0 } }, 4, 7)).toEqual([
       0, 7,
@@ -113,7 +113,7 @@ describe('rows from Q and K', () => {
   });
 });
 
-describe('a whole map in codes', () => {
+describe('a complete map in codes', () => {
   const m = codedMatrix(Uint8Array.from([255, 0, 0, 128, 128, 0, 2, 64, 255]), 3, 3, { kind: 'linear', lo: 0, hi: 253, error: 0.5 });
   it('gives rows, columns and masses', () => {
     expect([...rowValues(m, [{ begin: 1, end: 2 }])]).toEqual([126, 126, 0]);
@@ -130,14 +130,14 @@ describe('a whole map in codes', () => {
   });
 });
 
-describe('a whole map as it is', () => {
+describe('a complete map in f32', () => {
   const weights = Float32Array.from([1, NaN, NaN, 0.25, 0.75, NaN, 0.125, 0.5, -1]);
   const m = exactMatrix(weights, 3, 3);
-  it('gives rows and masses as they are, nothing where no pair was scored', () => {
+  it('gives exact rows and masses, and 0 for pairs that were never scored', () => {
     expect([...rowValues(m, [{ begin: 2, end: 3 }])]).toEqual([0.125, 0.5, 0]);
     expect(massOf(m, [{ begin: 1, end: 3 }], [{ begin: 1, end: 3 }], [], 'mark')).toBe((0.75 + 0.5) / 2);
   });
-  it('is coded by the logarithm, with the error it says', () => {
+  it('is coded logarithmically, within the stated error', () => {
     const picture = poolMatrix(m, 0, { q0: 0, k0: 0 }, 256);
     expect(picture.badge).toBe('exact');
     const table = codeTable(picture.maxCodes);
@@ -148,7 +148,7 @@ describe('a whole map as it is', () => {
     });
     expect(picture.maxCodes).toMatchObject({ kind: 'log', lo: 0.125, hi: 1 });
   });
-  it('pools to the largest weight; a cell is unscored only where nothing in it was scored', () => {
+  it('pools to the largest weight; a cell is unscored only if none of its pairs was scored', () => {
     const picture = poolMatrix(m, 1, { q0: 0, k0: 0 }, 256);
     expect([...picture.max].map((code) => codeTable(picture.maxCodes)[code])).toEqual([1, NaN, 0.5, NaN]);
     expect([picture.max[1], picture.max[3]]).toEqual([kHidden, kUnscored]);

@@ -4,13 +4,13 @@ import { Store, formatState, kInitial, parseHeads, parseSpans, parseState } from
 
 describe('the URL', () => {
   const full = 'v=map&f=dec&h=5.3,8.11&q=1204&k=300-340&d=in&w=value&s=log&sink=renorm&word=1&x=0,10,4096,4106&lang=zh&id=9f2c';
-  it('comes back as it was read', () => {
+  it('survives the round trip through parse and format', () => {
     expect(formatState(parseState(`#${full}`))).toBe(full);
   });
   it('keeps keys of later versions, in order and escaped', () => {
     expect(formatState(parseState('#v=read&t=17&note=a%26b'))).toBe('v=read&t=17&note=a%26b');
   });
-  it('falls back where a value makes no sense', () => {
+  it('falls back to the default for invalid values', () => {
     const state = parseState('#v=fly&h=x,5,1.2&q=9-3,7,a&s=cube&x=5,5,1,1&sink=');
     expect(state).toEqual({ ...kInitial, heads: [{ layer: 1, head: 2 }], q: [{ begin: 7, end: 8 }] });
   });
@@ -26,7 +26,7 @@ describe('the URL', () => {
 });
 
 describe('the store', () => {
-  it('replaces the URL while something moves and pushes on pins', () => {
+  it('replaces the URL on continuous changes and pushes on pins', () => {
     vi.useFakeTimers();
     const history = { pushState: vi.fn(), replaceState: vi.fn() };
     const store = new Store(kInitial, history);
@@ -40,7 +40,7 @@ describe('the store', () => {
     expect(history.pushState).toHaveBeenCalledTimes(1);
     vi.useRealTimers();
   });
-  it('tells listeners the state before', () => {
+  it('passes the previous state to listeners', () => {
     const store = new Store(kInitial, null);
     const heard: string[] = [];
     store.listen((now, before) => heard.push(`${before.scale}→${now.scale}`));
@@ -49,17 +49,17 @@ describe('the store', () => {
   });
 });
 
-describe('the command that shows a state again', () => {
+describe('the command that reproduces a state', () => {
   const of = (command: string): string => commandOf({ info: { command }, store: { now: parseState('v=map&h=5.3') } } as unknown as Context);
   it('is the view command with the state', () => {
     expect(of('clearhead view models/book --file TEXT')).toBe("clearhead view models/book --file TEXT --state 'v=map&h=5.3'");
   });
-  it('views the trace that another command makes', () => {
+  it('views the trace file that another command writes', () => {
     expect(of('clearhead run translate models/en-fr --trace FILE')).toBe(
       "clearhead run translate models/en-fr --trace FILE && clearhead view FILE --state 'v=map&h=5.3'",
     );
   });
-  it('gives no option to a command that has none', () => {
+  it('adds no option to a command that does not accept it', () => {
     expect(of('make demo')).toBe('make demo');
   });
 });

@@ -6,7 +6,7 @@ const cells: Cells = { badge: 'exact', error: 0, queryBegin: 0, keyBegin: 0, row
 const settled = (): Promise<void> => new Promise((done) => setTimeout(done));
 
 describe('the pictures of a map', () => {
-  it('forget a failure once the source answers again', async () => {
+  it('clear a failure once the source answers again', async () => {
     let fails = true;
     const answer = (): Promise<Cells> => (fails ? Promise.reject(new Error('offline')) : Promise.resolve(cells));
     const store = new MapStore({ cells: answer } as unknown as Source, {} as MapRequest, () => {});

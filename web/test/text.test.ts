@@ -7,7 +7,7 @@ import type { Items, Segment } from '../src/source/source';
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
 
-/** A model whose tokens are the given byte lengths in order. */
+/** A text model whose tokens have the given lengths in bytes. */
 function model(text: string | Uint8Array, lengths: number[], segments: Segment[] = [], items: Items[] = []): TextModel {
   const bytes = typeof text === 'string' ? encode(text) : text;
   let at = 0;
@@ -42,7 +42,7 @@ describe('bytes to UTF-16', () => {
       expect(decodeUtf8(Uint8Array.from(bytes)).text).toBe('\ufffd'.repeat(bytes.length));
     }
   });
-  it('moves a begin inside a character down and an end up', () => {
+  it('moves a begin inside a character to its start and an end to its end', () => {
     const { index } = decodeUtf8(encode('a東b'));
     expect([0, 1, 2, 3, 4, 5].map((b) => index.floor(b))).toEqual([0, 1, 1, 1, 2, 3]);
     expect([0, 1, 2, 3, 4, 5].map((b) => index.ceil(b))).toEqual([0, 1, 2, 2, 2, 3]);
@@ -54,7 +54,7 @@ describe('boxes', () => {
   it('join an emoji with its joiners', () => expect(texts(model('a👨‍👩‍👧b', [1, 4, 3, 4, 3, 4, 1]))).toEqual(['a', '👨‍👩‍👧', 'b']));
   it('join a letter and its combining mark', () => expect(texts(model('e\u0301x', [1, 2, 1]))).toEqual(['e\u0301', 'x']));
   it('keep empty tokens apart', () => expect(texts(model('ab', [0, 1, 1, 0]))).toEqual(['', 'a', 'b', '']));
-  it('accept tokens that name the whole character', () => {
+  it('accept tokens that each cover the whole character', () => {
     const m = model('東x', [3, 1]);
     m.data.begin.set([0, 0]);
     m.data.end.set([3, 3]);
@@ -89,14 +89,14 @@ describe('blocks', () => {
     });
     expect(m.blocks[m.blocks.length - 1].end).toBe(m.text.length);
   });
-  it('have about 200 tokens and end where a paragraph does', () => {
+  it('have about 200 tokens and end at paragraphs', () => {
     for (const b of m.blocks.slice(0, -1)) {
       expect(b.tokens.end - b.tokens.begin).toBeGreaterThan(100);
       expect(b.tokens.end - b.tokens.begin).toBeLessThan(290);
       expect(m.text.slice(0, b.end).endsWith('\n\n ') || m.text.slice(0, b.end).endsWith('\n\n')).toBe(true);
     }
   });
-  it('never cut a character, even without spaces', () => {
+  it('never split a character, even without spaces', () => {
     const solid = model('東'.repeat(1000), Array.from({ length: 1000 }, () => [2, 1]).flat());
     const boxes = solid.blocks.flatMap((b) => boxesOf(solid, b.tokens));
     expect(boxes.map((x) => x.to - x.from)).toEqual(Array<number>(1000).fill(1));
@@ -117,7 +117,7 @@ describe('blocks', () => {
 });
 
 describe('search', () => {
-  it('understands its five forms', () => {
+  it('parses its five kinds of queries', () => {
     expect(parseQuery('#1204')).toEqual({ kind: 'position', span: { begin: 1204, end: 1205 } });
     expect(parseQuery('#10-20')).toEqual({ kind: 'position', span: { begin: 10, end: 20 } });
     expect(parseQuery('l5.h3')).toEqual({ kind: 'head', at: { layer: 5, head: 3 } });
@@ -127,7 +127,7 @@ describe('search', () => {
     expect(parseQuery('a.b')).toEqual({ kind: 'text', text: 'a.b' });
     expect(parseQuery('  ')).toEqual({ kind: 'none' });
   });
-  it('finds text whatever its case, across tokens and blocks, each hit once', () => {
+  it('ignores case, matches across tokens and blocks, and returns each hit once', () => {
     const list = Array.from({ length: 900 }, (_, i) => (i % 3 === 0 ? ' needle' : ' hay'));
     const m = model(
       list.join(''),
@@ -151,7 +151,7 @@ describe('language', () => {
   });
 });
 
-/** Items behind the tokens: their ids have offsets of their own. */
+/** Items after the tokens; their ids have their own offsets. */
 function withItems(text: string, lengths: number[], kind: string, ranges: [number, number][]): TextModel {
   const base = model(text, lengths);
   const names = ranges.map((_, i) => `${kind} ${i + 1}`);
@@ -163,14 +163,14 @@ function withItems(text: string, lengths: number[], kind: string, ranges: [numbe
   return new TextModel(data, [], {});
 }
 
-describe('items behind the tokens', () => {
+describe('items after the tokens', () => {
   const story = 'Mary left.\nJohn came.';
   const lines: [number, number][] = [
     [0, 10],
     [11, 21],
   ];
 
-  it('begin a block each, where their text begins', () => {
+  it('each begin a block where their text begins', () => {
     const m = withItems(story, [4, 5, 1, 5, 5, 1], 'slot', lines);
     expect(m.blocks.map((b) => [b.begin, b.end, b.tokens.begin, b.tokens.end, b.items])).toEqual([
       [0, 11, 0, 3, [6]],
@@ -180,7 +180,7 @@ describe('items behind the tokens', () => {
     expect([m.blockOf(2), m.blockOf(3), m.blockOf(6), m.blockOf(7)]).toEqual([0, 1, 0, 1]);
   });
 
-  it('stand beside a text that has no tokens', () => {
+  it('may accompany a text without tokens', () => {
     const m = withItems(story, [], 'slot', lines);
     expect(m.blocks.map((b) => [m.text.slice(b.begin, b.end), b.items])).toEqual([
       ['Mary left.\n', [0]],
@@ -189,7 +189,7 @@ describe('items behind the tokens', () => {
     expect(m.itemsOf(1)?.kind).toBe('slot');
   });
 
-  it('are no part of the text where they are all of it, and no hits of a search', () => {
+  it('that cover the whole text are not shown in the margin; a search finds tokens only', () => {
     const m = withItems(story, [4, 5, 1, 5, 5, 1], 'document', [[0, 21]]);
     expect([m.inMargin, m.blocks.length]).toEqual([[], 1]);
     expect(findHits(m, parseQuery('came')).hits).toEqual([{ begin: 4, end: 5 }]);

@@ -17,7 +17,7 @@ describe('top-k', () => {
 
 describe('words', () => {
   const word = Int32Array.from([-1, 0, 0, 1, 2, 2, 2, -1]);
-  it('are runs of one index; specials stand alone', () => {
+  it('are runs of one index; special tokens are separate', () => {
     expect(wordSpans(word)).toEqual([
       { begin: 0, end: 1 },
       { begin: 1, end: 3 },
@@ -29,7 +29,7 @@ describe('words', () => {
     expect(wordAround(word, 5)).toEqual({ begin: 4, end: 7 });
     expect(wordAround(word, 0)).toEqual({ begin: 0, end: 1 });
   });
-  it('sum their pieces, and keep the row’s sum', () => {
+  it('sum the weights of their pieces, which keeps the sum of the row', () => {
     const values = Float32Array.from([0.1, 0.2, 0.2, 0.05, 0.1, 0.1, 0.15, 0.1]);
     const sums = sumSpans(values, wordSpans(word));
     expect(sums[1]).toBeCloseTo(0.4, 6);
