@@ -4,11 +4,11 @@
   tools/tidy.py            all checks except the slow one
   tools/tidy.py --headers  also compiles each header alone (it must be self-contained), except those that a source file includes first
 
-Checks: includes between rooms (docs/ARCHITECTURE.md) and no import cycles in the page; file and function sizes; public headers name their
-room and contain no build flags; every source file begins with a summary; the library never prints, exits or aborts; each wrapped library is
-used in one file; no type is defined twice; no file is dead; quotations of examples in documents are exact, the files and options that
-documents name exist, and their lines and paragraphs are short; clang-format, if it is installed. Prints `file:line: what` for each finding
-and exits with 1 if there is one.
+Checks: includes between rooms (docs/ARCHITECTURE.md); file and function sizes; public headers name their room and contain no build flags;
+every source file begins with a summary; the library never prints, exits or aborts; each wrapped library is used in one file; no type is
+defined twice; no file is dead; quotations of examples in documents are exact, the files and options that documents name exist, and their
+lines and paragraphs are short; clang-format, if it is installed. Prints `file:line: what` for each finding and exits with 1 if there is one.
+The page is checked by eslint and knip instead (`npm run check` in web/).
 """
 
 import concurrent.futures
@@ -53,7 +53,7 @@ HOUSE = {
     "judge": ["train", "generate"],
     "viewer": ["observe", "generate", "judge"],
 }
-MAXIMUM_FILE = {".cc": 800, ".h": 800, ".py": 800, ".ts": 470, ".css": 1500}
+MAXIMUM_FILE = {".cc": 800, ".h": 800, ".py": 800, ".css": 1500}
 MAXIMUM_FUNCTION = 70
 MAXIMUM_COLUMNS = 120  # of a document, except tables and code
 MAXIMUM_PARAGRAPH = 6  # lines
@@ -67,7 +67,7 @@ ONE_FILE_ONLY = {  # pattern → the files that may contain it
     r"#include <sndfile\.h>": {"src/io/sound.cc"},
     r"#include <CLI/": None,  # only in cli/
 }
-PAGE = ROOT / "src/viewer/web/src"
+PAGE = ROOT / "web/src"
 QUOTED_BY = {"readme": ["README.md", "README.zh-CN.md"]}  # mark in an example → documents; any other mark is the path of a document
 findings = []
 
@@ -76,14 +76,14 @@ def complain(path, line, what):
     findings.append(f"{path.relative_to(ROOT)}:{line}: {what}")
 
 
-def reach(first, graph=HOUSE):
-    """Returns everything reachable from `first`, including itself."""
+def reach(first):
+    """Returns the room `first` and every room that it may include."""
     seen, todo = set(), [first]
     while todo:
         at = todo.pop()
         if at not in seen:
             seen.add(at)
-            todo += graph[at]
+            todo += HOUSE[at]
     return seen
 
 
@@ -222,46 +222,12 @@ def check_quotes(path, text):
                 complain(path, line, f"{name} does not quote this block as it is now")
 
 
-def check_page_functions(path, text):
-    """Measures functions and methods in prettier's layout: from a line that opens a bracket to the line of equal indentation that closes it."""
-    lines = text.split("\n")
-    words = r"(?:export |private |protected |static |async |override |get |set )*"
-    for at, line in enumerate(lines):
-        match = re.match(rf"( {{2}})?{words}(?:function\b|[\w#]+[(<].*[{{(]$|const \w+ = .*(?:=>|\())", line)
-        if not match or line[-1:] not in "{(":
-            continue
-        indent = match.group(1) or ""
-        end = next((i for i in range(at + 1, len(lines)) if re.match(indent + r"[})]", lines[i]) and lines[i][-1] not in "{("), at)
-        if end - at + 1 > MAXIMUM_FUNCTION:
-            complain(path, at + 1, f"function of {end - at + 1} lines; at most {MAXIMUM_FUNCTION}")
-
-
-def check_page_modules(modules):
-    """Finds import cycles and dead modules in the page. Type-only imports do not count, because they do not exist at run time."""
-    imports, named = {}, {PAGE / "main.ts"}
-    for path in modules:
-        imports[path] = {}
-        statement = r"(?ms)^(?:import|export)\b(\s+type\b)?[^;'\"]*?['\"](\.[^'\"]+)['\"]"
-        text = path.read_text(encoding="utf-8")
-        for match in re.finditer(statement, text):
-            target = (path.parent / (match.group(2) + ".ts")).resolve()
-            named.add(target)
-            if target in modules and not match.group(1):
-                imports[path].setdefault(target, text.count("\n", 0, match.start()) + 1)
-    for path in modules:
-        if path not in named and not path.name.endswith(".d.ts"):
-            complain(path, 1, "no module imports this one")
-        for first, line in imports[path].items():
-            if path in reach(first, imports):
-                complain(path, line, f"a circle: {first.relative_to(PAGE)} leads back here")
-
-
 def check_dead_files(names):
     """Finds headers that nothing includes, and files of bench/, tools/ or examples/ that no other file or CMake pattern names."""
     texts = {}
     for name in names:
         path = ROOT / name
-        if path.exists() and not name.startswith(("tests/goldens/", "src/viewer/web/dist/", "models/")) and path.suffix not in (".svg", ".png"):
+        if path.exists() and not name.startswith(("tests/goldens/", "web/dist/", "models/")) and path.suffix not in (".svg", ".png"):
             texts[name] = path.read_text(encoding="utf-8", errors="replace")
     included = set()
     for name, text in texts.items():
@@ -385,7 +351,7 @@ def main():
     listed = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True)
     out_of_git = [str(p.relative_to(ROOT)) for p in ROOT.rglob("*") if p.is_file() and not {"build", "node_modules"} & set(p.parts)]
     names = listed.stdout.splitlines() if listed.returncode == 0 else out_of_git
-    endings = (".cc", ".h", ".ts", ".css", ".py", ".md")
+    endings = (".cc", ".h", ".css", ".py", ".md")
     paths = [ROOT / name for name in names if name.endswith(endings) and (ROOT / name).exists() and "/dist/" not in name]
     sources = [path for path in paths if path.suffix in (".cc", ".h")]
     options = set(re.findall(r"--[a-z][a-z0-9-]*", "".join(path.read_text(encoding="utf-8") for path in sources if path.parts[len(ROOT.parts)] == "cli")))
@@ -398,8 +364,6 @@ def main():
         if path.suffix == ".md":
             check_names(path, text, options)
             check_widths(path, text)
-        if path.suffix == ".ts" and PAGE in path.parents:
-            check_page_functions(path, text)
         if path.suffix not in (".cc", ".h"):
             continue
         check_functions(path, text)
@@ -417,7 +381,6 @@ def main():
     public = [path for path in sources if path.relative_to(ROOT).parts[0] == "include"]
     if len(public) > MAXIMUM_PUBLIC_HEADERS:
         complain(public[0], 1, f"{len(public)} public headers; at most {MAXIMUM_PUBLIC_HEADERS}")
-    check_page_modules([path for path in paths if path.suffix == ".ts" and PAGE in path.parents])
     check_dead_files(names)
     check_one_definition([path for path in sources if path.relative_to(ROOT).parts[0] in ("src", "include", "cli", "python") and "-inl" not in path.name])
     check_format(sources)

@@ -11,7 +11,7 @@ if (!address) {
   process.stderr.write('usage: node tests/browser/bench.mjs URL\n');
   process.exit(2);
 }
-const dist = new URL('../../src/viewer/web/dist/', import.meta.url);
+const dist = new URL('../../web/dist/', import.meta.url);
 const rows = [];
 const report = (name, value, budget, unit) => rows.push({ name, value, budget, unit });
 const at = (list, p) => [...list].sort((a, b) => a - b)[Math.min(list.length - 1, Math.floor(p * list.length))];

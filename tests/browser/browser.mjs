@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
-const require = createRequire(new URL('../../src/viewer/web/package.json', import.meta.url));
+const require = createRequire(new URL('../../web/package.json', import.meta.url));
 const path = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((p) => existsSync(p));
 
 function core() {
@@ -15,7 +15,7 @@ function core() {
 
 /** The reason why no browser is available; null if one is. */
 export function noBrowser() {
-  const reason = !path ? 'no Chromium (apt-get install chromium)' : !core() ? 'no playwright-core (npm ci in src/viewer/web)' : null;
+  const reason = !path ? 'no Chromium (apt-get install chromium)' : !core() ? 'no playwright-core (npm ci in web/)' : null;
   if (reason && process.env.CLEARHEAD_REQUIRE_BROWSER === '1') throw new Error(`CLEARHEAD_REQUIRE_BROWSER=1, but ${reason}`);
   return reason;
 }

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
-import { binary, build, endAll, get, json, view } from './program.mjs';
+import { binary, build, endAll, json, view } from './program.mjs';
 import { answers, assertPrinted, settled, skip as noBrowser, stateOf, useBrowser } from './harness.mjs';
 
 const maker = join(build, 'clearhead-known-models');

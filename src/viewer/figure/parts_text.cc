@@ -1,4 +1,4 @@
-// Words, thumbnails and tables, and the layout of a whole figure. web/src/figure/parts_text.ts of the page draws the same.
+// Words, thumbnails and tables, and the layout of a whole figure. web/src/figure/partsText.ts of the page draws the same.
 #include <algorithm>
 
 #include "base/format.h"

@@ -5,7 +5,7 @@ import { deflateSync } from 'node:zlib';
 import { encode, frame, toHalf } from './frame.mjs';
 import { levelOf } from './server.mjs';
 
-const dist = (name) => readFileSync(new URL(`../../../src/viewer/web/dist/${name}`, import.meta.url), 'utf8');
+const dist = (name) => readFileSync(new URL(`../../../web/dist/${name}`, import.meta.url), 'utf8');
 
 const missing = (feature, code = 'not-in-page') => ({
   feature,
@@ -87,7 +87,7 @@ function manifestOf(mock, tier, { pinned = [[0, 0]], watched = [], state = null,
   };
 }
 
-function addStats({ model, ...mock }, add) {
+function addStats({ model }, add) {
   const bins = Math.min(64, model.n);
   const received = new Float32Array(model.layers * model.heads * bins);
   add('stats/enc', frame({}, { received }, { received: [model.layers, model.heads, bins] }));

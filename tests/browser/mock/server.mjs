@@ -9,7 +9,7 @@ import { Model } from './model.mjs';
 import { encode, frame, prefixed } from './frame.mjs';
 import { prose, tokenize } from './text.mjs';
 
-const kDist = new URL('../../../src/viewer/web/dist/', import.meta.url);
+const kDist = new URL('../../../web/dist/', import.meta.url);
 export const kScores = ['previous', 'first', 'self', 'local', 'delimiter', 'duplicate', 'induction', 'retrieval', 'broad', 'distance'];
 
 /** The scores that a thumbnail names, sorted by size. (The real engine has its own order.) */

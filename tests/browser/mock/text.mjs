@@ -71,7 +71,7 @@ export function tokenize(text, { specials = true, bytes = 2 } = {}) {
     const piece = match[0];
     const raw = encoder.encode(piece);
     word++;
-    const parts = /^[\x00-\x7f]*$/.test(piece) ? split(raw) : chunks(raw, bytes);
+    const parts = raw.length === piece.length /* ASCII */ ? split(raw) : chunks(raw, bytes);
     for (const part of parts) {
       tokens.push({
         begin: at,

@@ -1,0 +1,42 @@
+// What a page opens: one of several traces or the gallery; and the family, head and rows if the state names none.
+
+import type { Family, HeadId, Info, Span, TraceChoice } from './source/source';
+import { type Language, type State, parseState } from './state';
+import type { TextModel } from './text/model';
+
+/** Whether the page opens on the gallery: at least two traces have a sentence that says what to look for. */
+export const hasGallery = (info: Info): boolean => info.traces.filter((one) => one.look_for !== null).length > 1;
+
+/** The name of a trace in a list, on one line. */
+export const traceName = ({ model, begins }: TraceChoice): string => (begins ? `${model}: ${begins}` : model);
+
+/** The state in which a trace opens. */
+export const openingOf = (one: TraceChoice, lang: Language | null): State => ({ ...parseState(one.state), lang, step: one.number });
+
+export const readableFamilies = (info: Info): Family[] => info.families.filter((f) => f.query_side === 0 && f.key_side === 0);
+
+/** The family with that id, else the first one. */
+export function familyOf(info: Info, id: string | null): Family {
+  const readable = readableFamilies(info);
+  const family = readable.find((f) => f.id === id) ?? readable[0];
+  if (!family) throw new Error('the source has no attention map');
+  return family;
+}
+
+export const firstHead = (family: Family): HeadId => ({ layer: Math.floor(family.layers / 2), head: 0 });
+
+/**
+ * The rows selected when a page opens: the last word of the text's first block, or of the family's rows, so that there is something to see.
+ */
+export function firstSelection(text: TextModel, { query_range: [begin, end] }: Family): Span[] {
+  const items = text.itemsOf(begin);
+  if (items) {
+    const at = items.kind === 'patch' || items.kind === 'frame' ? (begin + end) >> 1 : begin;
+    return [{ begin: at, end: at + 1 }];
+  }
+  const last = begin > 0 ? end : Math.min(end, text.blocks[0].tokens.end);
+  for (let t = last - 1; t >= begin; t--) {
+    if (!text.isSpecial(t) && /\p{L}{2}/u.test(text.label(t))) return [{ begin: t, end: t + 1 }];
+  }
+  return [];
+}

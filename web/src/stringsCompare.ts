@@ -1,0 +1,93 @@
+// Strings of the comparison view, in both languages, as in strings.ts.
+
+export const kCompare = {
+  'view.compare': ['Compare', '比较'],
+  'view.compare.title': [
+    'Compare two heads, two traces, or a run before and after an edit (d)',
+    '比较两个头、两份记录，或改动前后的运行 (d)',
+  ],
+  'feature.compare': ['comparing maps', '比较注意力图'],
+  'compare.label': ['Compare', '比较'],
+  'compare.and': ['with', '对比'],
+  'compare.with': ['Compare with', '对比对象'],
+  'compare.with.head': ['another head of this trace', '本记录的另一个头'],
+  'compare.with.edit': ['the edited run from “What if”', '“假如”中改动后的运行'],
+  'compare.edit.none': ['There are no edits yet. Make one in “What if” first.', '尚无改动，请先在“假如”中改动。'],
+  'compare.to': ['head', '头'],
+  'compare.step': ['step {step}', '第 {step} 步'],
+  'compare.first': ['the first text', '第一段文本'],
+  'compare.second': ['the second text', '第二段文本'],
+  'compare.difference': ['difference', '差'],
+  'compare.difference.title': ['Second minus first: orange is an increase, blue a decrease', '后者减前者：橙色为增加，蓝色为减少'],
+  'compare.sides': ['side by side', '并排'],
+  'compare.sides.title': ['Both maps side by side', '并排显示两幅注意力图'],
+  'compare.by.same': ['Both have the same tokens.', '两者的词元相同。'],
+  'compare.by.offsets': [
+    'One text, tokenized in two ways: tokens that cover the same characters are aligned, the rest are hatched.',
+    '同一文本的两种切分方式：覆盖相同字符的词元相互对齐，其余以斜线填充。',
+  ],
+  'compare.by.texts': [
+    'Two texts, aligned by a diff of their tokens; tokens that occur in only one text are hatched.',
+    '两段文本，按词元的 diff 对齐；只出现在其中一段的词元以斜线填充。',
+  ],
+  'compare.by.ends': [
+    'The texts differ too much to be aligned, except at their beginning and end.',
+    '两段文本差异过大，只对齐了相同的开头和结尾。',
+  ],
+  'compare.maps': ['Maps, heads and tables', '注意力图、头与表格'],
+  'compare.map': ['{after} minus {before}', '{after} 减 {before}'],
+  'compare.map.sides': ['{before} and {after}', '{before} 与 {after}'],
+  'compare.map.label': [
+    'Map of {after} minus {before}: queries down, keys across; arrow keys read cells, Enter selects a row',
+    '{after} 减 {before} 的注意力图：纵轴为查询，横轴为键；方向键逐格读取，回车选定该行',
+  ],
+  'compare.map.one': [
+    'Map of {before}: queries down, keys across; arrow keys read cells, Enter selects a row',
+    '{before} 的注意力图：纵轴为查询，横轴为键；方向键逐格读取，回车选定该行',
+  ],
+  'compare.mean': [
+    'Jensen–Shannon divergence of the rows: {nats} nats on average ({rows} of {of} rows).',
+    '各行 Jensen–Shannon 散度的平均值：{nats} nat（{of} 行中的 {rows} 行）。',
+  ],
+  'compare.none': ['The maps have no rows in common: there is nothing to compare.', '两幅图没有共同的行，无法比较。'],
+  'compare.most': ['The largest change is {most}.', '最大变化为 {most}。'],
+  'compare.equal': ['The maps are the same.', '两幅图相同。'],
+  'compare.bars': ['JS (nats)', 'JS（nat）'],
+  'compare.pooled': ['One cell is the mean of {cell} × {cell} weights.', '每格为 {cell} × {cell} 个权重的平均。'],
+  'compare.js.how': [
+    'In nats, over all keys: 0 means identical, 0.693 nothing in common; keys that exist on one side only are counted together as one key.',
+    '按全部键计算，单位 nat：0 表示完全相同，0.693 表示毫无重叠；只存在于一侧的键合并为一个键。',
+  ],
+  'compare.js': ['JS', 'JS'],
+  'compare.head': ['Head', '头'],
+  'compare.rows': ['Rows that changed most', '变化最大的行'],
+  'compare.heads.within': ['Heads by distance from {head}', '各头与 {head} 的距离'],
+  'compare.heads.all': [
+    'Mean Jensen–Shannon divergence over all {of} rows of each head. Click to select a head.',
+    '各头全部 {of} 行的 Jensen–Shannon 散度平均值；点击选择。',
+  ],
+  'compare.heads.some': [
+    'Mean Jensen–Shannon divergence over {rows} of the {of} rows of each head, evenly spaced. Click to select a head.',
+    '各头 {of} 行中均匀抽取的 {rows} 行的 Jensen–Shannon 散度平均值；点击选择。',
+  ],
+  'compare.heads.more': ['Show all {n} heads', '显示全部 {n} 个头'],
+  'compare.zoom': ['Zoom in', '放大'],
+  'compare.whole': ['The whole map', '整幅图'],
+  'compare.exact': ['Compute all {rows} rows', '计算全部 {rows} 行'],
+  'compare.how': [
+    'Click a word to see its row; click a row of the map, or a head, to go to it.',
+    '点击词语查看它的行；点击图中的行或某个头可跳转过去。',
+  ],
+  'compare.caption': [
+    'What “{whom}” attends to: {after} minus {before}. Orange is an increase, blue a decrease.',
+    '“{whom}”的注意力：{after} 减 {before}。橙色为增加，蓝色为减少。',
+  ],
+  'compare.hatched': ['Hatched words occur in only one of the texts.', '斜线填充的词只出现在其中一段文本中。'],
+  'compare.grey': ['Grey marks what occurs in only one of the texts.', '灰色部分只出现在其中一段文本中。'],
+  'compare.alone': ['in only one of the two', '只出现在其中一方'],
+  'compare.only': ['“{what}” occurs in only one of the two: it has no row to compare.', '“{what}”只出现在其中一方，没有可比较的行。'],
+  'compare.cell': [
+    '{row} → {key}: {before}, then {after}, {change}. Row: {nats} nats.',
+    '{row} → {key}：由 {before} 变为 {after}，变化 {change}。该行散度 {nats} nat。',
+  ],
+} as const satisfies Record<string, readonly [string, string]>;

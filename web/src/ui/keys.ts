@@ -1,0 +1,170 @@
+// Keyboard shortcuts: ←→ token, ↑↓ line, Alt+←→ head, Alt+↑↓ layer, Enter pin, Space play, Shift+arrows span, x direction, s sink,
+// r/l/m/a/w/e/d views, g gallery, c link, p export, ? help, / search, Esc back.
+
+import { type Context, unavailableReason, selectedSpans, selectedAxis, rangeOf, selectSpans, setDirection } from '../context';
+import type { Items, SinkRule, Span } from '../source/source';
+import { sameHead } from '../state';
+import type { Answers } from '../views/read/answers';
+import type { ReadView } from '../views/read/read';
+import type { Actions } from './topBar';
+
+interface KeyTargets {
+  read: ReadView;
+  answers: Answers;
+  search(): void;
+  play(): void;
+  actions: Actions;
+}
+
+export function listenToKeys(ctx: Context, targets: KeyTargets): void {
+  document.addEventListener(
+    'keydown',
+    (event) => {
+      if (event.ctrlKey || event.metaKey || document.querySelector('dialog[open]')) return;
+      const element = event.target instanceof HTMLElement ? event.target : document.body;
+      const typing = element.matches('textarea, select, input:not([type=radio]):not([type=checkbox]):not([type=range])');
+      if (typing) return;
+      const arrow = event.key.startsWith('Arrow');
+      if (arrow && !event.altKey && element.matches('input, [role=separator]')) return;
+      const done = arrow ? onArrow(ctx, targets, event) : onLetter(ctx, targets, event, element);
+      if (done) event.preventDefault();
+    },
+    { signal: ctx.life.signal },
+  );
+}
+
+function onArrow(ctx: Context, targets: KeyTargets, event: KeyboardEvent): boolean {
+  const across = event.key === 'ArrowRight' ? 1 : event.key === 'ArrowLeft' ? -1 : 0;
+  const down = event.key === 'ArrowDown' ? 1 : event.key === 'ArrowUp' ? -1 : 0;
+  if (event.altKey) return moveHead(ctx, across, down);
+  const spans = selectedSpans(ctx.store.now);
+  const last = spans[spans.length - 1];
+  if (!last) return choose(ctx, targets, { begin: 0, end: 1 }, 0);
+  const active = event.shiftKey && movedEnd === 'begin' ? last.begin : last.end - 1;
+  const items = ctx.text.itemsOf(active);
+  const next = items
+    ? stepItem(ctx, items, active, across, down)
+    : across !== 0
+      ? stepBox(targets, active, across, ctx.text.tokens)
+      : targets.read.pane.verticalNeighbour(active, down > 0);
+  if (next === null) return true;
+  if (!event.shiftKey) return choose(ctx, targets, boxSpan(targets, next), next);
+  return extend(ctx, targets, spans, last, active, next);
+}
+
+let movedEnd: 'begin' | 'end' = 'end'; // the end of the span that Shift+arrow moves
+
+function extend(ctx: Context, targets: KeyTargets, spans: readonly Span[], last: Span, active: number, next: number): boolean {
+  const single = last.end === last.begin + 1;
+  if (single) movedEnd = next < active ? 'begin' : 'end';
+  const box = boxSpan(targets, next);
+  const grown =
+    movedEnd === 'begin'
+      ? { begin: Math.min(box.begin, last.end - 1), end: last.end }
+      : { begin: last.begin, end: Math.max(box.end, last.begin + 1) };
+  selectSpans(ctx, [...spans.slice(0, -1), grown], 'replace');
+  targets.read.reveal(next);
+  return true;
+}
+
+function choose(ctx: Context, targets: KeyTargets, span: Span, at: number): boolean {
+  movedEnd = 'end';
+  selectSpans(ctx, [span], 'replace');
+  targets.read.reveal(at);
+  return true;
+}
+
+function boxSpan(targets: KeyTargets, token: number): Span {
+  const box = targets.read.pane.boxOf(token)?.box;
+  return box ? { begin: box.begin, end: box.end } : { begin: token, end: token + 1 };
+}
+
+function stepBox(targets: KeyTargets, token: number, by: number, count: number): number | null {
+  const here = boxSpan(targets, token);
+  const next = by > 0 ? here.end : here.begin - 1;
+  return next >= 0 && next < count ? next : null;
+}
+
+/**
+ * The neighbour of an item: patches form rows; other items form one line, in which up and down also mean back and forward. Null at either
+ * end.
+ */
+function stepItem(ctx: Context, items: Items, id: number, across: number, down: number): number | null {
+  const columns = items.rows > 0 ? (items.end - items.begin) / items.rows : 1;
+  const { begin, end } = rangeOf(ctx.family, selectedAxis(ctx.store.now));
+  const next = id + across + down * columns;
+  return next >= begin && next < end ? next : null;
+}
+
+/** Moves the front head; the other pins stay. */
+function moveHead(ctx: Context, across: number, down: number): boolean {
+  const { heads } = ctx.store.now;
+  const front = heads[0];
+  if (!front) return false;
+  const wrap = (v: number, n: number): number => (v + n) % n;
+  const moved = { layer: wrap(front.layer + down, ctx.family.layers), head: wrap(front.head + across, ctx.family.heads) };
+  ctx.store.set({ heads: [moved, ...heads.slice(1).filter((o) => !sameHead(o, moved))] });
+  return true;
+}
+
+function onLetter(ctx: Context, targets: KeyTargets, event: KeyboardEvent, element: HTMLElement): boolean {
+  if (event.altKey) return false;
+  const { store } = ctx;
+  const next: Record<SinkRule, SinkRule> = { mark: 'hide', hide: 'renorm', renorm: 'mark' };
+  switch (event.key) {
+    case 'Enter':
+      if (element.matches('button, summary, a, input')) return false;
+      store.pin();
+      ctx.notify(ctx.t('pinned'));
+      return true;
+    case ' ':
+      if (element.matches('button, summary, a, input:not([type=range])')) return false;
+      targets.play();
+      return true;
+    case 'x':
+      setDirection(ctx, store.now.direction === 'out' ? 'in' : 'out');
+      return true;
+    case 's':
+      store.set({ sink: next[store.now.sink] }, 'push');
+      return true;
+    case 'r':
+      store.set({ view: 'read' }, 'push');
+      return true;
+    case 'l':
+      store.set({ view: 'lines' }, 'push');
+      return true;
+    case 'm':
+      store.set({ view: 'map' }, 'push');
+      return true;
+    case 'a':
+      store.set({ view: 'atlas' }, 'push');
+      return true;
+    case 'w':
+    case 'e':
+      if (!unavailableReason(ctx, event.key === 'w' ? 'why' : 'what-if'))
+        store.set({ view: event.key === 'w' ? 'why' : 'what-if' }, 'push');
+      return true;
+    case 'd':
+      if (!unavailableReason(ctx, 'compare')) store.set({ view: 'compare' }, 'push');
+      return true;
+    case 'c':
+      targets.actions.copyLink();
+      return true;
+    case 'p':
+      targets.actions.exportDialog();
+      return true;
+    case 'g':
+      targets.actions.gallery();
+      return true;
+    case '?':
+      targets.actions.help();
+      return true;
+    case '/':
+      targets.search();
+      return true;
+    case 'Escape':
+      return targets.answers.back();
+    default:
+      return false;
+  }
+}

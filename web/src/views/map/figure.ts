@@ -1,0 +1,81 @@
+// The map as a figure: the visible rectangle, at the finest level with at most 512 cells per side, exact if the source has tiles.
+
+import { type Context, isShare, quoted } from '../../context';
+import type { Axis, Exported, Matrix, Span } from '../../figure/figure';
+import { cell as printCell } from '../../format';
+import type { Pool } from '../../paint/picture';
+import type { MapRequest, Picture } from '../../source/source';
+import type { Rect } from '../../state';
+import { legendOf } from '../../ui/legend';
+import { type WeightGrid, loadWeightGrid } from './weightGrid';
+
+const kMaxLabels = 64;
+const kMaxNumbers = 24;
+
+export async function figureOfMap(
+  ctx: Context,
+  request: MapRequest,
+  rect: Rect,
+  pool: Pool,
+  overview: Picture | null,
+  says: string,
+): Promise<Exported> {
+  const part = await loadWeightGrid(ctx, request, rect, pool, overview);
+  return { parts: [matrixOf(ctx, part, request.band?.back ?? null)], description: says, badge: part.badge };
+}
+
+/** `back`: columns are key − query, from −back on; null: columns are keys. */
+function matrixOf(ctx: Context, part: WeightGrid, back: number | null): Matrix {
+  const state = ctx.store.now;
+  const axis = (name: string, begin: number, count: number): Axis => ({
+    name,
+    count,
+    labels:
+      part.step === 1 && count <= kMaxLabels
+        ? Array.from({ length: count }, (_, i) => quoted(ctx, { begin: begin + i, end: begin + i + 1 }))
+        : [],
+    begin: Math.round(begin),
+    step: part.step,
+  });
+  const cellsOf = (spans: readonly Span[], begin: number, count: number): Span[] =>
+    spans
+      .map((s) => ({
+        begin: Math.max(0, Math.floor((s.begin - begin) / part.step)),
+        end: Math.min(count, Math.ceil((s.end - begin) / part.step)),
+      }))
+      .filter((s) => s.begin < s.end);
+  const offsets: Axis = {
+    name: ctx.t('map.axes.offset'),
+    count: part.columns,
+    labels: [],
+    begin: part.begin.key - (back ?? 0),
+    step: part.across,
+  };
+  const sinks =
+    back !== null
+      ? []
+      : [...new Set(ctx.family.sinks.map((s) => Math.floor((s - part.begin.key) / part.step)))].filter((c) => c >= 0 && c < part.columns);
+  const skip = new Set(sinks);
+  let max = 0;
+  let all = 0;
+  part.values.forEach((v, i) => {
+    if (v > all) all = v;
+    if (v > max && !skip.has(i % part.columns)) max = v;
+  });
+  const numbers = part.step === 1 && Math.max(part.rows, part.columns) <= kMaxNumbers;
+  const high = max || all;
+  return {
+    kind: 'matrix',
+    rows: axis(ctx.t('lines.query'), part.begin.query, part.rows),
+    columns: back === null ? axis(ctx.t('lines.key'), part.begin.key, part.columns) : offsets,
+    values: part.values,
+    max: high,
+    scale: state.scale,
+    texts: numbers ? Array.from(part.values, (v) => (v >= 0 ? printCell(v) : '')) : [],
+    square: back === null && Math.max(ctx.family.query_range[1], ctx.family.key_range[1]) <= ctx.text.tokens,
+    sinks,
+    chosenRows: cellsOf(state.q, part.begin.query, part.rows),
+    chosenColumns: back !== null ? [] : cellsOf(state.k, part.begin.key, part.columns),
+    legend: legendOf(ctx, { max: high, scale: state.scale, isShare: isShare(ctx), approximate: part.error > 0, largest: all }),
+  };
+}

@@ -1,0 +1,140 @@
+// The map as a table of its visible part. Each cell is one weight if there is room, else the largest weight of a block, whose tokens the
+// headings name.
+
+import { type Context, isShare } from '../../context';
+import { share, power, weight as printNumber, whole } from '../../format';
+import { type Badge, type MapRequest, type Picture, type Span, isAbort } from '../../source/source';
+import type { Rect } from '../../state';
+import { truncateAtCharacter } from '../../text/model';
+import { h, replace } from '../../ui/dom';
+import { type WeightGrid, isOneByOne, loadWeightGrid, gridOfPicture } from './weightGrid';
+
+const kOneByOne = 24; // rows or columns up to this number are shown one by one
+const kParts = 12; // more are grouped into this many parts
+const kLabel = 24; // characters per heading
+
+interface MapTable {
+  element: HTMLElement;
+  badge: Badge;
+  error: number;
+}
+
+async function tableOf(ctx: Context, request: MapRequest, seen: Rect, overview: Picture | null): Promise<MapTable> {
+  const part = isOneByOne(seen) ? await loadWeightGrid(ctx, request, seen, 'max', overview) : gridOfPicture(overview, seen, 'max');
+  const badge = part.badge === 'exact' && part.error > 0 ? 'quantised' : part.badge;
+  return { element: element(ctx, part, request.band?.back ?? null), badge, error: part.error };
+}
+
+/** Groups the cells of an axis into at most `kParts` spans, unless there is room for all. */
+function spansOf(count: number): Span[] {
+  const parts = count <= kOneByOne ? count : kParts;
+  return Array.from({ length: parts }, (_, i) => ({ begin: Math.floor((i * count) / parts), end: Math.floor(((i + 1) * count) / parts) }));
+}
+
+/** The largest value of a block; NaN if all pairs are hidden, −1 if none was scored. */
+function largest(part: WeightGrid, rows: Span, columns: Span): number {
+  let max = NaN;
+  for (let r = rows.begin; r < rows.end; r++) {
+    for (let c = columns.begin; c < columns.end; c++) {
+      const value = part.values[r * part.columns + c];
+      if (!(max >= value)) max = Number.isNaN(value) ? max : value;
+    }
+  }
+  return max;
+}
+
+/** `back`: columns are key − query, from −back on; null: columns are keys. */
+function element(ctx: Context, part: WeightGrid, back: number | null): HTMLElement {
+  const [rows, columns] = [spansOf(part.rows), spansOf(part.columns)];
+  const ids = (cells: Span, begin: number, step: number): Span => ({
+    begin: Math.round(begin + cells.begin * step),
+    end: Math.max(Math.round(begin + cells.begin * step) + 1, Math.round(begin + cells.end * step)),
+  });
+  const down = rows.map((cells) => ids(cells, part.begin.query, part.step));
+  const across = columns.map((cells) => ids(cells, part.begin.key, part.across));
+  const approximate = part.error > 0 || part.badge !== 'exact';
+  const print = (v: number): string =>
+    Number.isNaN(v) ? '·' : v < 0 ? '–' : isShare(ctx) ? share(v, approximate) : printNumber(v, approximate);
+  const column = (span: Span): HTMLElement => (back === null ? heading(ctx, 'col', span, ctx.family.keys) : offsets(span, back));
+  return h(
+    'table',
+    {},
+    h('caption', {}, captionOf(ctx, part, longest(down), longest(across))),
+    h('thead', {}, h('tr', {}, h('td', {}), ...across.map(column))),
+    h(
+      'tbody',
+      {},
+      ...rows.map((row, r) =>
+        h(
+          'tr',
+          {},
+          heading(ctx, 'row', down[r], ctx.family.queries),
+          ...columns.map((cells) => h('td', { class: 'number' }, print(largest(part, row, cells)))),
+        ),
+      ),
+    ),
+  );
+}
+
+const longest = (spans: readonly Span[]): number => spans.reduce((a, s) => Math.max(a, s.end - s.begin), 0);
+
+function captionOf(ctx: Context, part: WeightGrid, down: number, across: number): string {
+  const { t } = ctx;
+  const said = [down * across === 1 ? t('map.table.cells') : t('map.table.parts', { down: whole(down), across: whole(across) })];
+  if (part.error > 0) said.push(t('map.table.error', { error: power(part.error, 2) }));
+  return said.join(' ');
+}
+
+/** A heading with the tokens of a row or column: “#12 word”, “#12–15 words of the text”. */
+function heading(ctx: Context, scope: 'row' | 'col', ids: Span, count: number): HTMLElement {
+  const { text } = ctx;
+  const span = { begin: ids.begin, end: Math.min(ids.end, count) };
+  const label = text.labelOf(span).replace(/\s+/g, ' ').trim() || '␣';
+  if (text.itemsOf(span.begin)) return h('th', { scope, title: label }, shortened(label));
+  const where = span.end === span.begin + 1 ? `#${whole(span.begin)}` : `#${whole(span.begin)}–${whole(span.end - 1)}`;
+  return h('th', { scope, title: `${where} ${label}` }, h('span', { class: 'where' }, where), ' ', h('bdi', {}, shortened(label)));
+}
+
+function offsets({ begin, end }: Span, back: number): HTMLElement {
+  const first = String(begin - back).replace('-', '−');
+  const last = String(end - 1 - back).replace('-', '−');
+  return h('th', { scope: 'col' }, end === begin + 1 ? first : `${first} … ${last}`);
+}
+
+const shortened = (label: string): string => (label.length > kLabel ? `${truncateAtCharacter(label, kLabel)} …` : label);
+
+/** The table below the map. It shows the same part as the map. */
+export class TableSlot {
+  readonly element = h('div', { class: 'table-slot', hidden: true });
+  private shown: { key: string; badge: Badge; error: number } | null = null;
+
+  /** `changed` is called when the table's numbers have another badge. */
+  constructor(
+    private readonly ctx: Context,
+    private readonly changed: () => void,
+  ) {}
+
+  /** Badge and error of the printed numbers; null while no table is shown. */
+  get printed(): { badge: Badge; error: number } | null {
+    return this.element.hidden ? null : this.shown;
+  }
+
+  show(request: MapRequest, seen: Rect, picture: Picture): void {
+    const key = JSON.stringify([request, seen, picture.z, picture.badge]);
+    if (this.element.hidden || this.shown?.key === key) return;
+    const shown = (this.shown = { key, badge: picture.badge, error: 0 });
+    tableOf(this.ctx, request, seen, picture).then(
+      ({ element, badge, error }) => {
+        if (this.shown !== shown) return;
+        Object.assign(shown, { badge, error });
+        replace(this.element, element);
+        this.changed();
+      },
+      (error: unknown) => {
+        if (this.shown !== shown) return;
+        this.shown = null;
+        if (!isAbort(error)) replace(this.element, h('p', { class: 'bad' }, error instanceof Error ? error.message : String(error)));
+      },
+    );
+  }
+}

@@ -1,0 +1,63 @@
+// The heaviest items of the current line, by token or by word, under the sink rule.
+
+import { type Context, quoted } from '../../context';
+import type { ShownLine } from '../../focus';
+import type { Span, TopItem } from '../../source/source';
+import { topK, topWords, wordSpans } from '../../weights';
+
+const wordsOf = new WeakMap<object, Span[]>();
+
+function words(ctx: Context): Span[] {
+  let spans = wordsOf.get(ctx.text);
+  if (!spans) wordsOf.set(ctx.text, (spans = wordSpans(ctx.text.data.word)));
+  return spans;
+}
+
+/** The name of the line's query or key: “word”, “word and 2 more”. */
+export function lineName(ctx: Context, shown: ShownLine): string {
+  const { spans } = shown.request;
+  const whom = quoted(ctx, spans.length === 1 ? spans[0] : { begin: spans[0].begin, end: spans[0].begin + 1 });
+  return spans.length > 1 ? `${whom}${ctx.t('answers.more', { n: spans.length - 1 })}` : whom;
+}
+
+export function topOf(ctx: Context, shown: ShownLine, count: number): TopItem[] {
+  const state = ctx.store.now;
+  const { direction, sink } = shown.request;
+  const skip = sink === 'mark' || direction === 'in' ? [] : ctx.family.sinks;
+  const { values, top } = shown.line;
+  if (!values) return top.filter((i) => !skip.includes(i.begin)).slice(0, count);
+  if (!state.words) return topK(values, count, skip);
+  if (direction === 'out') return topWords(values, words(ctx), count, skip);
+  const spans = words(ctx); // in direction in, a word's weight is the mean over its query rows
+  const means = new Float32Array(values.length);
+  for (const w of spans) {
+    let sum = 0;
+    for (let t = w.begin; t < w.end; t++) sum += values[t];
+    means[w.begin] = sum / (w.end - w.begin);
+  }
+  return topK(means, count, skip).map((i) => {
+    const span = spans.find((w) => w.begin === i.begin) ?? i;
+    return { ...span, weight: i.weight };
+  });
+}
+
+/** Weight per token as painted: in word mode, every piece has the weight of its word. */
+export function paintedWeights(ctx: Context, shown: ShownLine): Float32Array | null {
+  const { values, top } = shown.line;
+  const state = ctx.store.now;
+  const { direction } = shown.request;
+  const length = direction === 'out' ? ctx.family.keys : ctx.family.queries;
+  if (!values) {
+    const sparse = new Float32Array(length);
+    for (const item of top) for (let t = item.begin; t < item.end; t++) sparse[t] = item.weight;
+    return sparse;
+  }
+  if (!state.words) return values;
+  const out = new Float32Array(length);
+  for (const w of words(ctx)) {
+    let sum = 0;
+    for (let t = w.begin; t < w.end; t++) sum += values[t];
+    out.fill(direction === 'out' ? sum : sum / (w.end - w.begin), w.begin, w.end);
+  }
+  return out;
+}

@@ -1,0 +1,46 @@
+// Shading of text by signed numbers: orange for positive, blue for negative values, with the numbers of the largest printed above. In
+// forced colours the thickness of an underline shows the size, dashed for negative values. Pure functions from numbers to class and style.
+
+import { type Theme, css, diverge, inkOn, shade } from '../../paint/ramp';
+import type { Scale, Span } from '../../source/source';
+import type { Box } from '../../text/boxes';
+import { intensity } from '../../weights';
+import type { BoxStyle } from '../read/painter';
+
+export interface Shading {
+  /** The value of a box; NaN: none (plain), null: not comparable (hatched). */
+  value(box: Box): number | null;
+  /** The label above a box; empty: none. */
+  label(box: Box): string;
+  max: number; // largest absolute value
+  signed: boolean; // false: one colour ramp, as for weights elsewhere
+  scale: Scale;
+  special(token: number): boolean;
+  marks: readonly Span[]; // outlined: the selection
+  cursor: Span | null; // dashed: the keyboard cursor
+  theme: Theme;
+}
+
+const within = (spans: readonly Span[], box: Box): boolean => spans.some((s) => s.begin < box.end && box.begin < s.end);
+
+export function shaded(box: Box, shading: Shading): BoxStyle {
+  const classes = ['box'];
+  if (shading.special(box.begin)) classes.push('chip');
+  if (within(shading.marks, box)) classes.push('query');
+  else if (shading.cursor && within([shading.cursor], box)) classes.push('other');
+  const value = shading.value(box);
+  if (value === null) return { className: [...classes, 'unscored'].join(' '), css: '', share: '' };
+  const t = intensity(Math.abs(value), shading.max, shading.scale);
+  if (!(t > 0.005)) return { className: classes.join(' '), css: '', share: shading.label(box) };
+  classes.push(`w${Math.ceil(t * 5)}`);
+  if (value < 0) classes.push('less');
+  const steps = Math.round(t * 63) / 63; // few distinct styles, which the browser can share
+  const colour = shading.signed ? diverge(value < 0 ? -steps : steps, shading.theme) : shade(steps, shading.theme);
+  return { className: classes.join(' '), css: `background-color:${css(colour)};color:${inkOn(colour)};`, share: shading.label(box) };
+}
+
+/** Indices of the `count` largest absolute values. */
+export function largestOf(values: ArrayLike<number>, count: number): number[] {
+  const order = Array.from({ length: values.length }, (_, i) => i).filter((i) => values[i] !== 0 && Number.isFinite(values[i]));
+  return order.sort((a, b) => Math.abs(values[b]) - Math.abs(values[a]) || a - b).slice(0, count);
+}

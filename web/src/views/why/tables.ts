@@ -1,0 +1,187 @@
+// The tables beside the text: shares by method, how far to trust each method, and how far they agree. Functions from a result to elements.
+
+import { type Context, visibleSpace } from '../../context';
+import { share } from '../../format';
+import { css, diverge, inkOn } from '../../paint/ramp';
+import type { MethodResult, WhyResult } from '../../source/explain';
+import { h } from '../../ui/dom';
+import { largestOf } from './shading';
+
+const kRows = 12;
+
+export interface SupportedMethod extends MethodResult {
+  shares: number[];
+  comprehensiveness: number;
+  beats: number;
+}
+
+export const supportedMethods = (result: WhyResult): SupportedMethod[] =>
+  (result.methods ?? []).filter((m): m is SupportedMethod => m.shares !== undefined);
+
+/** A table cell coloured by the sign and size of its value. */
+function cell(ctx: Context, value: number, max: number, text: string): HTMLElement {
+  const colour = diverge(max > 0 ? (0.85 * value) / max : 0, ctx.theme());
+  return h('td', { class: 'number', style: `background-color:${css(colour)};color:${inkOn(colour)}` }, text);
+}
+
+/**
+ * The parts with the largest shares under the front method, one column per method; clicking a column's head shades the text by that method.
+ */
+export function sharesTable(
+  ctx: Context,
+  result: WhyResult,
+  front: SupportedMethod,
+  all: boolean,
+  label: (item: number) => string,
+  choose: (method: SupportedMethod) => void,
+  more: () => void,
+): HTMLElement {
+  const { t } = ctx;
+  const methods = supportedMethods(result);
+  const order = largestOf(front.shares, result.items.length);
+  const shown = all ? order : order.slice(0, kRows);
+  const max = methods.map((m) => m.shares.reduce((a, s) => Math.max(a, Math.abs(s)), 0));
+  const head = (method: SupportedMethod): HTMLElement =>
+    h(
+      'th',
+      { scope: 'col', class: 'number' },
+      h(
+        'button',
+        {
+          type: 'button',
+          class: 'quiet',
+          'aria-pressed': String(method === front),
+          'data-method': method.name,
+          title: t('why.shade', { what: t(`method.${method.name}.what`) }),
+          onclick: () => choose(method),
+        },
+        t(`method.${method.name}`),
+      ),
+    );
+  return h(
+    'div',
+    { class: 'explain-table', tabindex: 0, role: 'group', 'aria-label': t('why.table') },
+    h(
+      'table',
+      { 'data-testid': 'why-shares' },
+      h('caption', {}, t('why.table')),
+      h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, t('why.part')), ...methods.map(head))),
+      h(
+        'tbody',
+        {},
+        ...shown.map((item) =>
+          h(
+            'tr',
+            {},
+            h('th', { scope: 'row', title: `#${result.items[item][0]}` }, label(item)),
+            ...methods.map((m, i) => cell(ctx, m.shares[item], max[i], share(m.shares[item]).replace('-', '−'))),
+          ),
+        ),
+      ),
+    ),
+    order.length > shown.length ? h('button', { type: 'button', class: 'quiet', onclick: more }, t('why.more', { n: order.length })) : null,
+  );
+}
+
+/** The drop in the answer without each method's highest-ranked parts, compared with random rankings. */
+export function trustTable(ctx: Context, result: WhyResult): HTMLElement {
+  const { t } = ctx;
+  const methods = supportedMethods(result).sort((a, b) => b.comprehensiveness - a.comprehensiveness);
+  const { rankings, comprehensiveness: random } = result.random;
+  const max = Math.max(random, ...methods.map((m) => m.comprehensiveness), 1e-9);
+  const bar = (value: number): HTMLElement => h('span', { class: 'loss-bar', style: `--t: ${Math.max(0, value / max)}` });
+  const row = (name: string, value: number, beats: string, what = ''): HTMLElement =>
+    h(
+      'tr',
+      {},
+      h('th', { scope: 'row', title: what }, name),
+      h('td', { class: 'number' }, share(value).replace('-', '−'), bar(value)),
+      h('td', { class: 'number' }, beats),
+    );
+  return h(
+    'section',
+    {},
+    h('h3', {}, t('why.trust')),
+    h(
+      'p',
+      { class: 'caption' },
+      t('why.trust.how', { removed: result.removed, items: result.items.length, rankings, random: share(random).replace('-', '−') }),
+    ),
+    h(
+      'div',
+      { class: 'explain-table', tabindex: 0, role: 'group', 'aria-label': t('why.trust') },
+      h(
+        'table',
+        { 'data-testid': 'why-trust' },
+        h(
+          'thead',
+          {},
+          h(
+            'tr',
+            {},
+            h('th', { scope: 'col' }, t('why.trust.method')),
+            h('th', { scope: 'col', class: 'number' }, t('why.trust.loses')),
+            h('th', { scope: 'col', class: 'number' }, t('why.trust.beats')),
+          ),
+        ),
+        h(
+          'tbody',
+          {},
+          ...methods.map((m) =>
+            row(t(`method.${m.name}`), m.comprehensiveness, t('why.trust.of', { n: m.beats, of: rankings }), t(`method.${m.name}.what`)),
+          ),
+          row(t('why.random'), random, '–'),
+        ),
+      ),
+    ),
+  );
+}
+
+/** Kendall's τ of each pair of methods. */
+export function agreementTable(ctx: Context, result: WhyResult): HTMLElement | null {
+  const { t } = ctx;
+  const methods = (result.methods ?? []).map((m, i) => ({ m, i })).filter(({ m }) => m.shares);
+  if (methods.length < 2) return null;
+  return h(
+    'section',
+    {},
+    h('h3', {}, t('why.agreement')),
+    h('p', { class: 'caption' }, t('why.agreement.how')),
+    h(
+      'div',
+      { class: 'explain-table', tabindex: 0, role: 'group', 'aria-label': t('why.agreement') },
+      h(
+        'table',
+        { 'data-testid': 'why-agreement' },
+        h(
+          'thead',
+          {},
+          h('tr', {}, h('td', {}), ...methods.map(({ m }) => h('th', { scope: 'col', class: 'number' }, t(`method.${m.name}`)))),
+        ),
+        h(
+          'tbody',
+          {},
+          ...methods.map(({ m, i }) =>
+            h(
+              'tr',
+              {},
+              h('th', { scope: 'row' }, t(`method.${m.name}`)),
+              ...methods.map(({ i: j }) => {
+                const tau = result.agreement[i][j];
+                return cell(ctx, tau ?? 0, 1, tau === null ? '–' : tau.toFixed(2).replace('-', '−'));
+              }),
+            ),
+          ),
+        ),
+      ),
+    ),
+  );
+}
+
+/** Translates the engine's description of an answer into the page's language. */
+export function answerOf(ctx: Context, description: string): string {
+  const [, kind, what, , against] = /^(class|tag|next token|word at the mask) "([^]*?)"( against "([^]*)")?$/.exec(description) ?? [];
+  if (!kind) return description;
+  const answer = ctx.t(`why.answer.${kind}`, { what: visibleSpace(what) });
+  return against === undefined ? answer : ctx.t('why.answer.against', { answer, against: visibleSpace(against) });
+}
