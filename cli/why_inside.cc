@@ -10,6 +10,7 @@
 
 #include "base/format.h"
 #include "clearhead/error.h"
+#include "clearhead/residual_stream.h"
 #include "cli/cli.h"
 #include "cli/input.h"
 #include "cli/terminal.h"
@@ -184,7 +185,7 @@ void print_score(const Model& model, const std::string& text, const std::optiona
     if (pair) both.pair = *pair;
     read.source = model.tokenizer().encode(text, both);
   }
-  const ScoreSplit split = model.split_score(read.source, at, writes ? std::optional(read.target.encoding) : std::nullopt);
+  const ScoreSplit split = split_score(model, read.source, at, writes ? std::optional(read.target.encoding) : std::nullopt);
   if (view.json) {
     Json parts = Json::array();
     for (const ScorePart& part : split.parts)

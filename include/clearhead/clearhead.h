@@ -14,6 +14,7 @@
 #include "clearhead/observer.h"
 #include "clearhead/parts.h"
 #include "clearhead/record.h"
+#include "clearhead/residual_stream.h"
 #include "clearhead/rule.h"
 #include "clearhead/spec.h"
 #include "clearhead/tensor.h"

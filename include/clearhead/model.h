@@ -143,31 +143,6 @@ struct RunResult {
   std::vector<Tensor> all_source_hidden{};  ///< encoder layers + 1 tensors, as all_hidden
 };
 
-/// The contribution of one component of the residual stream to an attention score: `query` is scale·q_part·k with the
-/// full key, and `key` is scale·q·k_part with the full query.
-struct ScorePart {
-  enum class Kind : uint8_t { kEmbeddings, kHead, kMlp, kBiases };
-  Kind kind = Kind::kBiases;  ///< kBiases: biases of attention outputs, of norms and of the query or key projection
-  /// Encoder-decoders: "enc", "dec" or, for heads of cross-attention, "cross". Empty for kBiases and for other models.
-  std::string family{};
-  int layer = -1;     ///< for kHead and kMlp
-  int64_t head = -1;  ///< for kHead
-  double query = 0, key = 0;
-};
-struct ScoreSplit {
-  double score = 0;  ///< scale·q·k, before the terms of the description
-  std::vector<ScorePart>
-      parts{};  ///< embeddings, then the heads and the MLP of each layer, then biases; in cross-attention the query's, then the key's
-};
-/// Identifies an attention score. In an encoder-decoder, `query` and `key` are tokens of the family's own texts: for
-/// "cross", the query is a token of the target and the key is a token of the source.
-struct ScoreAt {
-  std::string family{};  ///< encoder-decoders: "enc", "dec" or "cross"; others: empty
-  int layer = 0;
-  int64_t head = 0;
-  int64_t query = 0, key = 0;
-};
-
 /// The state of a causal model between steps: the KV caches of its layers. Copies continue independently: use them for
 /// beams and shared prefixes.
 ///
@@ -278,31 +253,6 @@ class Model {
   virtual RunResult step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options = {}) const;
   /// The plan that an observer receives before a run.
   virtual RunPlan plan_of(const Encoding& encoding, const RunOptions& options = {}) const;
-
-  /// Logit lens: the logits of intermediate hidden states, by the final norm and then the causal or masked LM head, as if
-  /// no layer followed (nostalgebraist 2020).   hidden: f32 [rows, width] → [rows, vocabulary]
-  ///
-  /// at: f32 [1, width], a hidden state whose additive components are the rows of `hidden`. The result is then the
-  /// contribution of each component to the logits of `at`, with the norm's scale fixed to that of `at` and without biases.
-  /// Throws kUnsupported for a model without such a head and, with `at`, for a masked LM head.
-  virtual Tensor lens(const Tensor& hidden, const Tensor& at = {}) const;
-  /// The contribution of each head of an attention layer to the residual stream, o_h·W_O^h, without the bias.
-  ///   outputs: f32 [head, d_v], of one query → [head, width]. Throws kInvalidArgument for a layer that does not exist.
-  virtual Tensor added_by_heads(const std::string& family, int layer, const Tensor& outputs) const;
-
-  /// Decomposes one attention score by the components of the residual stream at its query and at its key: embeddings,
-  /// every head and MLP below, biases. Norms keep the scale that they have in this run, so the parts of the query add up
-  /// to the score, and so do the parts of the key (Elhage et al. 2021, "QK circuits").
-  ///   target: the text that an encoder-decoder wrote, including its first token
-  /// Throws kInvalidArgument for a score that does not exist or is not visible, kUnsupported for networks of parts
-  /// (parts.h) and for scores that are not dot products.
-  virtual ScoreSplit split_score(const Encoding& text, const ScoreAt& at, const std::optional<Encoding>& target = {}) const;
-
-  /// Norm of each token's contribution to one row after a layer's attention: all heads together, plus the residual stream
-  /// for the row's own token. If a norm follows, contributions pass through it with the row's scale (Kobayashi et al.
-  /// 2021, eq. 8 to 10). Biases of the output projection and of the norm are attributed to no token.
-  /// → [key]; 0 for keys that the row does not see. Throws as split_score(), and kUnsupported for encoder-decoders.
-  virtual std::vector<double> mixed_norms(const Encoding& text, int layer, int64_t query) const;
 
   /// The sentence embedding as computed by sentence-transformers (modules.json: pooling, normalisation, max_seq_length).
   /// For models without modules.json, the mean over all tokens, not normalised.

@@ -10,6 +10,7 @@
 #include "arrays.h"
 #include "base/format.h"
 #include "clearhead/error.h"
+#include "clearhead/residual_stream.h"
 #include "freely.h"
 #include "inputs.h"
 #include "judge/attribution.h"
@@ -165,11 +166,11 @@ nb::dict split(const Loaded& self, const std::string& text, int layer, int64_t h
     const ScoreAt at{family, layer, head, query, key};
     if (self.model->info().encoder_layers > 0) {
       const ReadAndWritten read = read_and_write(*self.model, text, pair);
-      return self.model->split_score(read.source, at, read.target.encoding);
+      return split_score(*self.model, read.source, at, read.target.encoding);
     }
     EncodeOptions both;
     if (pair) both.pair = *pair;
-    return self.model->split_score(self.model->tokenizer().encode(text, both), at);
+    return split_score(*self.model, self.model->tokenizer().encode(text, both), at);
   });
   nb::list parts;
   for (const ScorePart& part : found.parts) parts.append(nb::make_tuple(part_name(part), part.query, part.key));

@@ -9,6 +9,7 @@
 #include "base/format.h"
 #include "clearhead/error.h"
 #include "clearhead/map.h"
+#include "clearhead/residual_stream.h"
 #include "judge/listener.h"
 
 namespace clearhead::judge {
@@ -127,7 +128,8 @@ std::vector<HeadEffect> heads_by_what_they_add(const Subject& subject) {
     if (site.first != subject.side() && site.first != "cross") continue;  // an encoder adds to a different residual stream
     const int64_t row = subject.rows()[0];
     const Tensor of_row = of_site.slice(1, row, row + 1).contiguous().reshape({of_site.size(0), of_site.size(2)});
-    const Tensor logits = subject.model().lens(subject.model().added_by_heads(site.first, site.second, of_row), at);
+    const Tensor added = head_contributions(subject.model(), site.first, site.second, of_row);
+    const Tensor logits = clearhead::logit_lens(subject.model(), added, at);
     for (int64_t head = 0; head < logits.size(0); ++head) {
       const float* of_head = logits.data<float>() + head * logits.size(1);
       const double against = subject.against() >= 0 ? static_cast<double>(of_head[subject.against()]) : 0;
@@ -139,7 +141,7 @@ std::vector<HeadEffect> heads_by_what_they_add(const Subject& subject) {
 
 std::vector<LayerAnswer> logit_lens(const Subject& subject) {
   const int32_t of = subject.answer_id("the logit lens");
-  const Tensor logits = subject.model().lens(subject.states());
+  const Tensor logits = clearhead::logit_lens(subject.model(), subject.states());
   const std::shared_ptr<const Tokenizer> tokenizer = subject.model().shared_tokenizer();
   std::vector<LayerAnswer> out;
   for (int64_t layer = 0; layer < logits.size(0); ++layer) {

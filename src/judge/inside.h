@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "clearhead/residual_stream.h"
 #include "judge/subject.h"
 
 namespace clearhead::judge {
@@ -41,7 +42,7 @@ struct LayerAnswer {
 };
 std::vector<LayerAnswer> logit_lens(const Subject& subject);
 
-/// "embeddings", "L0.H3", "L0 MLP", "biases": the name of a term of Model::split_score(); for an encoder-decoder, "cross L0.H3".
+/// "embeddings", "L0.H3", "L0 MLP", "biases": the name of a component that split_score() returns; for an encoder-decoder, "cross L0.H3".
 std::string part_name(const ScorePart& part);
 
 /// Activation patching (Vig et al. 2020; Meng et al. 2022): runs the corrupted text with one head's outputs replaced by those of the clean

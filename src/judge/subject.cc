@@ -11,6 +11,7 @@
 #include "base/utf8.h"
 #include "clearhead/error.h"
 #include "clearhead/generate.h"
+#include "clearhead/residual_stream.h"
 #include "generate/parts.h"
 #include "judge/asked.h"
 #include "judge/joined_steps.h"
@@ -89,7 +90,7 @@ class TextSubject final : public Subject {
   std::vector<double> mixed_norms(int layer) const override {
     std::vector<double> out(encoding_.size());
     for (const int64_t row : rows_) {
-      const std::vector<double> of_row = model_->mixed_norms(encoding_, layer, row);
+      const std::vector<double> of_row = clearhead::mixed_norms(*model_, encoding_, layer, row);
       for (size_t id = 0; id < of_row.size(); ++id) out[id] += of_row[id] / static_cast<double>(rows_.size());
     }
     return out;

@@ -83,7 +83,7 @@ class Subject {
   /// The residual stream at the first of rows(), before the first layer and after each layer: f32 [layers + 1, width].
   /// Throws kUnsupported for networks of parts.
   virtual Tensor states() const;
-  /// The mean of Model::mixed_norms() over the rows from which the answer is read. Throws kUnsupported for models that do not read
+  /// The mean of clearhead::mixed_norms() over the rows from which the answer is read. Throws kUnsupported for models that do not read
   /// a single text.
   virtual std::vector<double> mixed_norms(int layer) const;
   /// The number that a backward pass starts from: y, or the logarithm of the reported probability.

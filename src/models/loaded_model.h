@@ -29,10 +29,6 @@ class LoadedModel : public Model {
   RunResult step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options) const override;
   RunPlan plan_of(const Encoding& encoding, const RunOptions& options) const override;
 
-  Tensor lens(const Tensor& hidden, const Tensor& at) const override;
-  Tensor added_by_heads(const std::string& family, int layer, const Tensor& outputs) const override;
-  ScoreSplit split_score(const Encoding& text, const ScoreAt& at, const std::optional<Encoding>& target) const override;
-  std::vector<double> mixed_norms(const Encoding& text, int layer, int64_t query) const override;
   Embedding embed(std::string_view text, const RunOptions& options) const override;
   std::vector<std::vector<Candidate>> fill_mask(std::string_view text, int64_t count, const Interventions& interventions) const override;
   std::vector<ClassScore> classify(std::string_view text, std::optional<std::string_view> pair,
@@ -45,6 +41,13 @@ class LoadedModel : public Model {
                                                             const BatchOptions& options) const override;
   std::vector<std::vector<ClassScore>> classify_all(const std::vector<std::string>& texts, std::optional<std::string_view> pair,
                                                     const BatchOptions& options) const override;
+
+  const Transformer& transformer() const { return transformer_; }
+  /// The input of a forward pass over these tokens. Throws as run().
+  ForwardInput checked(const TokenBatch& tokens) const { return checked(tokens, transformer_.facts()); }
+  /// The input of the encoder's forward pass. Throws as run_from().
+  ForwardInput checked_source(const TokenBatch& tokens) const;
+  RunResult compute(const ForwardInput& input, const RunOptions& options) const { return compute(transformer_, input, options); }
 
  private:
   // With the prompt, cut as sentence-transformers cuts it.
@@ -59,15 +62,11 @@ class LoadedModel : public Model {
   void run_all(const std::vector<Encoding>& texts, const BatchOptions& options, RunOptions run,
                const std::function<void(const std::vector<size_t>& which, const TokenBatch&, RunOptions&)>& prepare,
                const std::function<void(const std::vector<size_t>& which, const TokenBatch&, const RunResult&)>& answer) const;
-  ForwardInput checked(const TokenBatch& tokens) const { return checked(tokens, transformer_.facts()); }
-  // With the facts of the stack that reads the tokens.
+  // `facts` are those of the stack that reads the tokens.
   ForwardInput checked(const TokenBatch& tokens, const Architecture& facts) const;
-  ForwardInput checked_source(const TokenBatch& tokens) const;
-  ForwardInput one_text(const Encoding& text, int layer, std::initializer_list<int64_t> tokens) const;
   RunPlan plan(RunText text) const;
   RunText text_of(const TokenBatch& tokens, const std::optional<std::string>& text) const;
   RunResult run_from(const ForwardInput& source, ForwardInput target, const RunOptions& options) const;
-  RunResult compute(const ForwardInput& input, const RunOptions& options) const { return compute(transformer_, input, options); }
   RunResult compute(const Transformer& stack, const ForwardInput& input, const RunOptions& options) const;
 
   ModelInfo info_;
@@ -77,6 +76,10 @@ class LoadedModel : public Model {
   std::shared_ptr<const Tokenizer> sentence_tokenizer_;
 };
 
+/// Returns the model if it is a Transformer. Throws kUnsupported for other models; `refusal` completes the sentence that begins
+/// with the model: "fills no masks".
+const LoadedModel& transformer_model(const Model& model, std::string_view refusal);
+
 /// Throws kTooLong if `tokens` is more than `longest`; longest = 0: no limit.
 void check_length(int64_t tokens, int64_t longest);
 /// Throws as Model::run() for tokens that do not fit: their number, ids, lengths.
@@ -84,6 +87,8 @@ void check_tokens(const TokenBatch& tokens, int64_t vocabulary, int64_t longest)
 TokenBatch batch_of(const std::vector<int32_t>& ids);
 /// Held while a model computes: runs of a process take turns. Inside a parallel loop (for_batches) a thread has its own turn.
 std::unique_lock<std::recursive_mutex> take_turn();
+/// The scratch memory of the runs that take_turn() puts in order. Use it only while you hold that lock.
+Arena& run_arena();
 /// What Model::classify() says of them, best first.   logits: [labels]
 std::vector<ClassScore> class_scores(const float* logits, const std::vector<std::string>& labels,
                                      ProblemType problem = ProblemType::kSingleLabel);

@@ -1,13 +1,10 @@
 // Running a loaded model: what a caller gives is checked here, once, then computed by the Transformer.
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <functional>
-#include <limits>
 
 #include "base/format.h"
 #include "base/parallel.h"
-#include "clearhead/map.h"
 #include "models/loaded_model.h"
 #include "models/run_text.h"
 
@@ -41,6 +38,8 @@ void check_size(const char* what, const std::vector<int32_t>& values, int64_t ex
 TokenBatch batch_of(const std::vector<int32_t>& ids) { return {.batch = 1, .length = static_cast<int64_t>(ids.size()), .ids = ids}; }
 
 std::unique_lock<std::recursive_mutex> take_turn() { return std::unique_lock(Engine::instance().turn); }
+
+Arena& run_arena() { return Engine::instance().arena; }
 
 void check_length(int64_t tokens, int64_t longest) {
   if (longest == 0 || tokens <= longest) return;
@@ -130,147 +129,6 @@ RunResult LoadedModel::compute(const Transformer& stack, const ForwardInput& inp
   return stack.forward(run, input, options);
 }
 
-Tensor LoadedModel::lens(const Tensor& hidden, const Tensor& at) const {
-  const auto turn = take_turn();
-  Run run{.arena = Engine::instance().arena};
-  return at.defined() ? transformer_.added_to_logits(run, hidden, at) : transformer_.lens(run, hidden);
-}
-
-Tensor LoadedModel::added_by_heads(const std::string& family, int layer, const Tensor& outputs) const {
-  const auto turn = take_turn();
-  Run run{.arena = Engine::instance().arena};
-  return transformer_.added_by_heads(run, family, layer, outputs);
-}
-
-namespace {
-
-// Outputs of the heads of every attention at rows of its queries' text, [head, row, d_v]; and whether the description shows the pair.
-class HeadsAt final : public Observer {
- public:
-  HeadsAt(const ScoreAt& at, std::vector<int64_t> of_source, std::vector<int64_t> of_target)
-      : at_(at), of_source_(std::move(of_source)), of_target_(std::move(of_target)) {}
-  void begin(const RunPlan&) override {}
-  bool wants(const Site& site) override { return site.layer == at_.layer && (at_.family.empty() || site.family == at_.family); }
-  void take(const Site&, const AttentionRecord& record, const KeyNorms&) override {
-    const float score = AttentionMap(record).head(0, at_.head).row(at_.query).scores()[static_cast<size_t>(at_.key)];
-    sees = score > -std::numeric_limits<float>::infinity();
-  }
-  bool wants_output(const Site& site) override { return !rows_of(site).empty(); }
-  void take_output(const Site& site, const Tensor& out) override {
-    const std::vector<int64_t>& rows = rows_of(site);
-    const auto count = static_cast<int64_t>(rows.size());
-    Tensor kept = Tensor::empty({out.size(1), count, out.size(3)});
-    for (int64_t head = 0; head < out.size(1); ++head) {
-      for (int64_t row = 0; row < count; ++row) {
-        const Tensor from = out.select(0, 0).select(0, head).select(0, rows[static_cast<size_t>(row)]).contiguous();
-        std::copy_n(from.data<float>(), out.size(3), kept.mutable_data<float>() + (head * count + row) * out.size(3));
-      }
-    }
-    outputs[{site.family, site.layer}] = std::move(kept);
-  }
-  HeadOutputs outputs{};
-  bool sees = false;
-
- private:
-  const std::vector<int64_t>& rows_of(const Site& site) const { return site.family == "enc" ? of_source_ : of_target_; }
-  ScoreAt at_;
-  std::vector<int64_t> of_source_, of_target_;
-};
-
-void check_token(int64_t token, const Encoding& text) {
-  if (token < 0 || token >= static_cast<int64_t>(text.ids.size()))
-    fail(ErrorCode::kInvalidArgument, "token {} of a text of {} tokens", token, text.ids.size());
-}
-
-}  // namespace
-
-// The input of a look into one text. Throws for tokens and a layer that are not there.
-ForwardInput LoadedModel::one_text(const Encoding& text, int layer, std::initializer_list<int64_t> tokens) const {
-  if (layer < 0 || layer >= info_.layers)
-    fail(ErrorCode::kInvalidArgument, "layer {}; {} has layers 0 to {}", layer, info_.name, info_.layers - 1);
-  for (const int64_t token : tokens) check_token(token, text);
-  TokenBatch batch = batch_of(text.ids);
-  if (info_.type_count > 0) batch.type_ids = text.type_ids;
-  return checked(batch);
-}
-
-ScoreSplit LoadedModel::split_score(const Encoding& text, const ScoreAt& at, const std::optional<Encoding>& target) const {
-  const Transformer* encoder = transformer_.encoder();
-  if (encoder && !target) fail(ErrorCode::kInvalidArgument, "score: {} writes what it reads a source for; no target was given", info_.name);
-  if (encoder ? at.family != "enc" && at.family != "dec" && at.family != "cross"
-              : !at.family.empty() && at.family != transformer_.map_family())
-    fail(ErrorCode::kInvalidArgument, "score: {} has no attention \"{}\"; expected {}", info_.name, at.family,
-         encoder ? "enc, dec or cross" : transformer_.map_family());
-  const bool is_source = encoder && at.family == "enc", is_cross = encoder && at.family == "cross";
-  const Encoding &of_query = encoder && !is_source ? *target : text, &of_key = is_cross ? text : of_query;
-  check_token(at.query, of_query);
-  check_token(at.key, of_key);
-  const Architecture& facts = is_source ? encoder->facts() : transformer_.facts();
-  if (at.layer < 0 || at.layer >= facts.layers || at.head < 0 || at.head >= facts.heads)
-    fail(ErrorCode::kInvalidArgument, "score: L{}.H{}; layers are 0 to {}, their heads 0 to {}", at.layer, at.head, facts.layers - 1,
-         facts.heads - 1);
-  // Of cross-attention the query's row stands in one text and the key's in the other; else both in one.
-  const std::vector<int64_t> both{at.query, at.key}, none{};
-  Streams of_source{.rows = is_source  ? both
-                            : is_cross ? std::vector<int64_t>{at.key}
-                                       : none},
-      of_target{.rows = is_cross ? std::vector<int64_t>{at.query} : both};
-  HeadsAt heads(at, encoder ? of_source.rows : both, is_source ? none : of_target.rows);
-  ForwardInput read, input = encoder ? checked(batch_of(target->ids)) : one_text(text, at.layer, {at.query, at.key});
-  if (encoder) {
-    read = checked_source(batch_of(text.ids));
-    read.streams = &of_source;
-    input.source = &read;
-  }
-  if (!is_source) input.streams = &of_target;
-  const auto turn = take_turn();
-  compute(input, {.observer = &heads, .logits = false});
-  if (!heads.sees)
-    fail(ErrorCode::kInvalidArgument, "score: token {} does not see token {} in {}L{}.H{}", at.query, at.key,
-         encoder ? at.family + "." : "", at.layer, at.head);
-  Run run{.arena = Engine::instance().arena, .operands = info_.precision};
-  const auto place = [](const ForwardInput& of, int64_t token) { return of.positions[static_cast<size_t>(token)]; };
-  const ForwardInput& queries = is_source ? read : input;
-  const Transformer::ScoreRow query{is_source ? &of_source : &of_target, 0, place(queries, at.query)};
-  const Transformer::ScoreRow key = is_cross ? Transformer::ScoreRow{&of_source, 0, place(read, at.key)}
-                                             : Transformer::ScoreRow{query.streams, 1, place(queries, at.key)};
-  return transformer_.split_score(run, at, query, key, heads.outputs);
-}
-
-namespace {
-
-// The weights of one row of one layer, [head][key].
-class RowOfLayer final : public Observer {
- public:
-  RowOfLayer(int layer, int64_t row) : layer_(layer), row_(row) {}
-  void begin(const RunPlan&) override {}
-  bool wants(const Site& site) override { return site.layer == layer_; }
-  void take(const Site&, const AttentionRecord& record, const KeyNorms&) override {
-    const AttentionMap map = AttentionMap(record).after();
-    for (int64_t head = 0; head < map.shape().heads; ++head) weights.push_back(map.head(0, head).row(row_).weights());
-  }
-  std::vector<std::vector<float>> weights{};
-
- private:
-  int layer_;
-  int64_t row_;
-};
-
-}  // namespace
-
-std::vector<double> LoadedModel::mixed_norms(const Encoding& text, int layer, int64_t query) const {
-  if (transformer_.encoder()) fail(ErrorCode::kUnsupported, "{}: norms with all heads are of models that read one text", info_.name);
-  ForwardInput input = one_text(text, layer, {query});
-  Streams streams;
-  for (int64_t row = 0; row < input.length; ++row) streams.rows.push_back(row);
-  input.streams = &streams;
-  RowOfLayer row(layer, query);
-  const auto turn = take_turn();
-  compute(input, {.observer = &row, .logits = false});
-  Run run{.arena = Engine::instance().arena, .operands = info_.precision};
-  return transformer_.mixed_norms(run, layer, query, row.weights, streams);
-}
-
 ForwardInput LoadedModel::checked_source(const TokenBatch& tokens) const {
   const Transformer* encoder = transformer_.encoder();
   if (!encoder)
@@ -331,12 +189,18 @@ RunResult Model::run(const std::vector<int32_t>& ids, const RunOptions& options)
 
 namespace {
 
-[[noreturn]] void refuse(const Model& model, const char* what) {
+[[noreturn]] void refuse(const Model& model, std::string_view what) {
   fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\", which reads a {}, {}", model.info().name, model.info().model_type,
        model.info().reads, what);
 }
 
 }  // namespace
+
+const LoadedModel& transformer_model(const Model& model, std::string_view refusal) {
+  const auto* loaded = dynamic_cast<const LoadedModel*>(&model);
+  if (!loaded) refuse(model, refusal);
+  return *loaded;
+}
 
 // What a kind of model does not override, it does not do.
 RunResult Model::run(const TokenBatch&, const RunOptions&) const { refuse(*this, "does not run over the tokens of one text"); }
@@ -352,12 +216,6 @@ ModelCache Model::read_inputs(const std::vector<ModelInput>&, DType, const Inter
 }
 RunResult Model::step(const std::vector<int32_t>&, ModelCache&, const RunOptions&) const { refuse(*this, "writes no text"); }
 RunPlan Model::plan_of(const Encoding&, const RunOptions&) const { refuse(*this, "does not run over the tokens of one text"); }
-Tensor Model::lens(const Tensor&, const Tensor&) const { refuse(*this, "writes no token that hidden states could be read for"); }
-Tensor Model::added_by_heads(const std::string&, int, const Tensor&) const { refuse(*this, "has no residual stream that heads add to"); }
-ScoreSplit Model::split_score(const Encoding&, const ScoreAt&, const std::optional<Encoding>&) const {
-  refuse(*this, "does not run over the tokens of one text");
-}
-std::vector<double> Model::mixed_norms(const Encoding&, int, int64_t) const { refuse(*this, "does not run over the tokens of one text"); }
 Embedding Model::embed(std::string_view, const RunOptions&) const { refuse(*this, "embeds no sentences"); }
 std::vector<std::vector<Candidate>> Model::fill_mask(std::string_view, int64_t, const Interventions&) const {
   refuse(*this, "fills no masks");

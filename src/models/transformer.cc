@@ -391,11 +391,11 @@ RunResult Transformer::forward(Run& run, const ForwardInput& input, const RunOpt
   return result;
 }
 
-Tensor Transformer::lens(Run& run, const Tensor& hidden) const {
+Tensor Transformer::logit_lens(Run& run, const Tensor& hidden) const {
   if (hidden.rank() != 2 || hidden.size(1) != facts_.width)
-    fail(ErrorCode::kShape, "lens: hidden is {}; expected [rows, {}]", to_string(hidden.shape()), facts_.width);
+    fail(ErrorCode::kShape, "logit_lens: hidden is {}; expected [rows, {}]", to_string(hidden.shape()), facts_.width);
   if (!causal_ && !masked_transform_)
-    fail(ErrorCode::kUnsupported, "lens: a model of type \"{}\" without a head that gives tokens", facts_.model_type);
+    fail(ErrorCode::kUnsupported, "logit_lens: a model of type \"{}\" without a head that gives tokens", facts_.model_type);
   const ForwardInput input{.batch = 1, .length = hidden.size(0), .lengths = {static_cast<int32_t>(hidden.size(0))}};
   RunResult result{.hidden = Tensor::empty({1, hidden.size(0), facts_.width})};
   Tensor x = result.hidden.reshape(hidden.shape());
@@ -406,13 +406,13 @@ Tensor Transformer::lens(Run& run, const Tensor& hidden) const {
   return logits.reshape({hidden.size(0), facts_.vocabulary});
 }
 
-Tensor Transformer::added_to_logits(Run& run, const Tensor& parts, const Tensor& at) const {
+Tensor Transformer::logit_contributions(Run& run, const Tensor& parts, const Tensor& at) const {
   const int64_t width = facts_.width;
   if (parts.rank() != 2 || parts.size(1) != width || at.numel() != width)
-    fail(ErrorCode::kShape, "lens: parts are {} of {}; expected [rows, {}] of [1, {}]", to_string(parts.shape()), to_string(at.shape()),
-         width, width);
+    fail(ErrorCode::kShape, "logit_lens: parts are {} of {}; expected [rows, {}] of [1, {}]", to_string(parts.shape()),
+         to_string(at.shape()), width, width);
   if (!causal_)
-    fail(ErrorCode::kUnsupported, "lens: parts add to the logits of next tokens only; a model of type \"{}\" gives none",
+    fail(ErrorCode::kUnsupported, "logit_lens: parts add to the logits of next tokens only; a model of type \"{}\" gives none",
          facts_.model_type);
   Tensor scaled = parts.clone();
   if (final_norm_) scale_as(*final_norm_.normalisation, at.contiguous().data<float>(), scaled);
@@ -422,15 +422,16 @@ Tensor Transformer::added_to_logits(Run& run, const Tensor& parts, const Tensor&
 }
 
 // A row a head, which holds that head's output and zeros.
-Tensor Transformer::added_by_heads(Run& run, const std::string& family, int layer, const Tensor& outputs) const {
-  if (encoder_ && family == encoder_->map_family()) return encoder_->added_by_heads(run, family, layer, outputs);
+Tensor Transformer::head_contributions(Run& run, const std::string& family, int layer, const Tensor& outputs) const {
+  if (encoder_ && family == encoder_->map_family()) return encoder_->head_contributions(run, family, layer, outputs);
   if (layer < 0 || layer >= facts_.layers || (family != map_family() && family != kCross))
-    fail(ErrorCode::kInvalidArgument, "heads: there is no attention of family \"{}\" in layer {}", family, layer);
+    fail(ErrorCode::kInvalidArgument, "head_contributions: there is no attention of family \"{}\" in layer {}", family, layer);
   const Layer& of = layers_[static_cast<size_t>(layer)];
   const nn::Attention& attention = family == kCross ? of.cross : of.attention;
-  if (!attention.projection) fail(ErrorCode::kInvalidArgument, "heads: this model has no cross-attention");
+  if (!attention.projection) fail(ErrorCode::kInvalidArgument, "head_contributions: this model has no cross-attention");
   if (outputs.rank() != 2 || outputs.size(0) != attention.heads || outputs.size(1) != attention.head_dim)
-    fail(ErrorCode::kShape, "heads: outputs are {}; expected [{}, {}]", to_string(outputs.shape()), attention.heads, attention.head_dim);
+    fail(ErrorCode::kShape, "head_contributions: outputs are {}; expected [{}, {}]", to_string(outputs.shape()), attention.heads,
+         attention.head_dim);
   const Arena::Scope scope(run.arena);
   const int64_t heads = attention.heads, width = attention.head_dim;
   Tensor apart = Tensor::zeros({heads, heads * width}), out = Tensor::empty({heads, facts_.width});

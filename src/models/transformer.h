@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "clearhead/model.h"
+#include "clearhead/residual_stream.h"
 #include "models/architecture.h"
 #include "models/weights.h"
 #include "nn/layers.h"
@@ -89,18 +90,18 @@ class Transformer {
   /// model does not have.
   Interventions source_interventions(Interventions interventions) const;
   RunResult forward(Run& run, const ForwardInput& input, const RunOptions& options) const;
-  /// Model::lens() and Model::added_by_heads().
-  Tensor lens(Run& run, const Tensor& hidden) const;
-  Tensor added_to_logits(Run& run, const Tensor& parts, const Tensor& at) const;
-  Tensor added_by_heads(Run& run, const std::string& family, int layer, const Tensor& outputs) const;
-  /// Model::split_score().   outputs: at the rows of the streams of each text.
+  /// The functions of residual_stream.h. logit_contributions() is logit_lens() with `at`.
+  Tensor logit_lens(Run& run, const Tensor& hidden) const;
+  Tensor logit_contributions(Run& run, const Tensor& parts, const Tensor& at) const;
+  Tensor head_contributions(Run& run, const std::string& family, int layer, const Tensor& outputs) const;
+  /// outputs: those of the heads at the rows of the streams of each text
   struct ScoreRow {
     const Streams* streams = nullptr;
     int64_t row = 0;  // of these
     int32_t position = 0;
   };
   ScoreSplit split_score(Run& run, const ScoreAt& at, const ScoreRow& query, const ScoreRow& key, const HeadOutputs& outputs) const;
-  /// Model::mixed_norms(). weights: [head][key] of the row; streams: of all rows.
+  /// weights: [head][key] of the row; streams: of all rows
   std::vector<double> mixed_norms(Run& run, int layer, int64_t row, const std::vector<std::vector<float>>& weights,
                                   const Streams& streams) const;
 

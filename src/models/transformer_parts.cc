@@ -98,7 +98,7 @@ Transformer::Parts Transformer::parts_below(Run& run, int layer, Block block, co
       } else {
         const std::string family = is_cross ? "cross" : map_family();
         const Tensor heads = outputs.at({family, below}).slice(1, at.row, at.row + 1).contiguous().reshape({facts_.heads, facts_.head_dim});
-        const Tensor added = added_by_heads(run, family, below, heads);
+        const Tensor added = head_contributions(run, family, below, heads);
         for (int64_t head = 0; head < facts_.heads; ++head)
           parts.add({.kind = ScorePart::Kind::kHead, .family = with_family ? family : "", .layer = below, .head = head},
                     added.data<float>() + head * width, width);

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "clearhead/error.h"
 #include "clearhead/map.h"
+#include "clearhead/residual_stream.h"
 #include "judge/golden_cases.h"
 
 namespace clearhead::judge {
@@ -24,7 +25,7 @@ TEST(Inside, what_heads_add_is_that_of_the_residual_stream) {
     const std::vector<HeadEffect> found = heads_by_what_they_add(*subject);
     ASSERT_EQ(found.size(), adds->size());
     for (size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i].value, adds->items()[i].number(), 1e-5) << "head " << i;
-    const Tensor lens = subject->model().lens(subject->states());
+    const Tensor lens = clearhead::logit_lens(subject->model(), subject->states());
     const auto& expected = golden.find("lens")->items();
     ASSERT_EQ(lens.size(0), static_cast<int64_t>(expected.size()));
     for (int64_t layer = 0; layer < lens.size(0); ++layer) {
@@ -54,7 +55,7 @@ TEST(Inside, a_score_is_the_sum_of_what_made_its_query_and_its_key) {
     const auto layer = static_cast<int>(number("layer"));
     const Encoding text = encoding_of(*golden.find("ids"));
     const auto split = [&](int of_layer, int64_t of_query, int64_t of_key) {
-      return subject->model().split_score(text, {.layer = of_layer, .head = head, .query = of_query, .key = of_key});
+      return split_score(subject->model(), text, {.layer = of_layer, .head = head, .query = of_query, .key = of_key});
     };
     const ScoreSplit found = split(layer, query, key);
     const auto &of_query = expected->find("of_query")->items(), &of_key = expected->find("of_key")->items();
@@ -100,7 +101,7 @@ TEST(Inside, a_score_of_an_encoder_decoder_is_the_sum_of_what_stands_on_either_s
       const ScoreAt at{expected.find("family")->string(), static_cast<int>(number("layer")), number("head"), number("query"),
                        number("key")};
       SCOPED_TRACE(at.family);
-      const ScoreSplit found = subject->model().split_score(source, at, target);
+      const ScoreSplit found = split_score(subject->model(), source, at, target);
       const auto &of_query = expected.find("of_query")->items(), &of_key = expected.find("of_key")->items();
       ASSERT_EQ(found.parts.size(), of_query.size());
       double sum_of_query = 0, sum_of_key = 0;
@@ -116,10 +117,10 @@ TEST(Inside, a_score_of_an_encoder_decoder_is_the_sum_of_what_stands_on_either_s
       EXPECT_NEAR(static_cast<double>(row.scores()[static_cast<size_t>(at.key)]), found.score, 1e-5 * std::max(1.0, std::abs(found.score)));
       ++cases;
     }
-    EXPECT_THROW(subject->model().split_score(source, {.family = "cross", .query = 1, .key = 1}), Error) << "without a target";
-    EXPECT_THROW(subject->model().split_score(source, {.query = 1, .key = 1}, target), Error) << "without a family";
-    EXPECT_THROW(subject->model().split_score(source, {.family = "dec", .query = 1, .key = 2}, target), Error) << "not visible";
-    EXPECT_THROW(subject->model().split_score(source, {.family = "cross", .query = 99, .key = 2}, target), Error);
+    EXPECT_THROW(split_score(subject->model(), source, {.family = "cross", .query = 1, .key = 1}), Error) << "without a target";
+    EXPECT_THROW(split_score(subject->model(), source, {.query = 1, .key = 1}, target), Error) << "without a family";
+    EXPECT_THROW(split_score(subject->model(), source, {.family = "dec", .query = 1, .key = 2}, target), Error) << "not visible";
+    EXPECT_THROW(split_score(subject->model(), source, {.family = "cross", .query = 99, .key = 2}, target), Error);
   }
   EXPECT_EQ(cases, 4);
 }

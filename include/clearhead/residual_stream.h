@@ -1,0 +1,80 @@
+// Room: models.
+// The residual stream of a transformer: what each layer would predict from it, what each head and each token adds to it,
+// and which of its components make an attention score.
+//
+//   const auto result = model->run(text, {.all_hidden = true});
+//   logit_lens(*model, result.all_hidden[4].select(0, 0));             // f32 [token, vocabulary]
+//   split_score(*model, text, {.layer = 5, .head = 1, .query = 7, .key = 2}).parts;
+//
+// The transformer families have these functions: BERT, GPT-2, Llama, Marian and their relatives. Other models, such as image
+// classifiers and recurrent translators, have none of them; they throw kUnsupported.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "clearhead/model.h"
+#include "clearhead/tensor.h"
+#include "clearhead/tokenizer.h"
+
+namespace clearhead {
+
+/// Logit lens: the logits of intermediate hidden states, by the final norm and then the causal or masked LM head, as if
+/// no layer followed (nostalgebraist 2020).   hidden: f32 [rows, width] → f32 [rows, vocabulary]
+///
+/// at: f32 [1, width], a hidden state whose additive components are the rows of `hidden`. The result is then the
+/// contribution of each component to the logits of `at`, with the norm's scale fixed to that of `at` and without biases
+/// (direct logit attribution: Elhage et al. 2021).
+/// Throws kShape for other shapes; kUnsupported for a model without an LM head and, with `at`, for a masked LM head.
+Tensor logit_lens(const Model& model, const Tensor& hidden, const Tensor& at = {});
+
+/// The contribution of each head of an attention layer to the residual stream, o_h·W_O^h, without the bias.
+///   family: "enc", "dec" or "cross", as in Site
+///   outputs: f32 [head, d_v], the outputs of the heads for one query → f32 [head, width]
+/// Throws kInvalidArgument for an attention layer that does not exist, kShape for other shapes.
+Tensor head_contributions(const Model& model, const std::string& family, int layer, const Tensor& outputs);
+
+/// The contribution of one component of the residual stream to an attention score: `query` is scale·q_part·k with the
+/// full key, and `key` is scale·q·k_part with the full query.
+struct ScorePart {
+  enum class Kind : uint8_t { kEmbeddings, kHead, kMlp, kBiases };
+  Kind kind = Kind::kBiases;  ///< kBiases: biases of attention outputs, of norms and of the query or key projection
+  /// Encoder-decoders: "enc", "dec" or, for heads of cross-attention, "cross". Empty for kBiases and for other models.
+  std::string family{};
+  int layer = -1;     ///< for kHead and kMlp
+  int64_t head = -1;  ///< for kHead
+  double query = 0, key = 0;
+};
+struct ScoreSplit {
+  double score = 0;  ///< scale·q·k, before the terms of the description
+  /// Embeddings, then the heads and the MLP of each layer, then biases. For cross-attention: the components of the query,
+  /// then those of the key, then biases.
+  std::vector<ScorePart> parts{};
+};
+/// Identifies an attention score. In an encoder-decoder, `query` and `key` are tokens of the family's own texts: for
+/// "cross", the query is a token of the target and the key is a token of the source.
+struct ScoreAt {
+  std::string family{};  ///< encoder-decoders: "enc", "dec" or "cross"; others: empty
+  int layer = 0;
+  int64_t head = 0;
+  int64_t query = 0, key = 0;
+};
+
+/// Decomposes one attention score by the components of the residual stream at its query and at its key: embeddings,
+/// every head and MLP below, biases. Norms keep the scale that they have in this run, so the parts of the query add up
+/// to the score, and so do the parts of the key (Elhage et al. 2021, "QK circuits").
+///   target: the text that an encoder-decoder generated, including its first token
+/// Throws kInvalidArgument for a score that does not exist or is not visible, and for an encoder-decoder without `target`;
+/// kUnsupported for scores that are not dot products.
+ScoreSplit split_score(const Model& model, const Encoding& text, const ScoreAt& at, const std::optional<Encoding>& target = {});
+
+/// Norm of each token's contribution to one row after a layer's attention: all heads together, plus the residual stream
+/// for the row's own token. If a norm follows, contributions pass through it with the row's scale (Kobayashi et al.
+/// 2021, eq. 8 to 10). Biases of the output projection and of the norm are attributed to no token.
+/// → [key]; 0 for keys that the row does not see. Throws kInvalidArgument for a layer or a token that does not exist;
+/// kUnsupported for encoder-decoders.
+std::vector<double> mixed_norms(const Model& model, const Encoding& text, int layer, int64_t query);
+
+}  // namespace clearhead

@@ -1,0 +1,162 @@
+// Residual-stream questions: each checks what the caller gives, runs the model with an observer that keeps the rows it needs, and
+// leaves the algebra to the Transformer (transformer_parts.cc).
+#include "clearhead/residual_stream.h"
+
+#include <algorithm>
+#include <initializer_list>
+#include <limits>
+#include <utility>
+
+#include "base/format.h"
+#include "clearhead/map.h"
+#include "models/loaded_model.h"
+
+namespace clearhead {
+namespace {
+
+constexpr const char* kReadsNoText = "does not run over the tokens of one text";
+
+void check_token(int64_t token, const Encoding& text) {
+  if (token < 0 || token >= static_cast<int64_t>(text.ids.size()))
+    fail(ErrorCode::kInvalidArgument, "token {} of a text of {} tokens", token, text.ids.size());
+}
+
+// The input of a run over one text. Throws kInvalidArgument for a layer or tokens that do not exist.
+ForwardInput one_text(const LoadedModel& model, const Encoding& text, int layer, std::initializer_list<int64_t> tokens) {
+  const ModelInfo& info = model.info();
+  if (layer < 0 || layer >= info.layers)
+    fail(ErrorCode::kInvalidArgument, "layer {}; {} has layers 0 to {}", layer, info.name, info.layers - 1);
+  for (const int64_t token : tokens) check_token(token, text);
+  TokenBatch batch = batch_of(text.ids);
+  if (info.type_count > 0) batch.type_ids = text.type_ids;
+  return model.checked(batch);
+}
+
+// Keeps the outputs of the heads of every attention layer at some rows of the queries' text, [head, row, d_v], and whether the
+// description lets the query see the key.
+class HeadsAt final : public Observer {
+ public:
+  HeadsAt(const ScoreAt& at, std::vector<int64_t> source_rows, std::vector<int64_t> target_rows)
+      : at_(at), source_rows_(std::move(source_rows)), target_rows_(std::move(target_rows)) {}
+  void begin(const RunPlan&) override {}
+  bool wants(const Site& site) override { return site.layer == at_.layer && (at_.family.empty() || site.family == at_.family); }
+  void take(const Site&, const AttentionRecord& record, const KeyNorms&) override {
+    const float score = AttentionMap(record).head(0, at_.head).row(at_.query).scores()[static_cast<size_t>(at_.key)];
+    sees = score > -std::numeric_limits<float>::infinity();
+  }
+  bool wants_output(const Site& site) override { return !rows_of(site).empty(); }
+  void take_output(const Site& site, const Tensor& out) override {
+    const std::vector<int64_t>& rows = rows_of(site);
+    const auto count = static_cast<int64_t>(rows.size());
+    Tensor kept = Tensor::empty({out.size(1), count, out.size(3)});
+    for (int64_t head = 0; head < out.size(1); ++head) {
+      for (int64_t row = 0; row < count; ++row) {
+        const Tensor from = out.select(0, 0).select(0, head).select(0, rows[static_cast<size_t>(row)]).contiguous();
+        std::copy_n(from.data<float>(), out.size(3), kept.mutable_data<float>() + (head * count + row) * out.size(3));
+      }
+    }
+    outputs[{site.family, site.layer}] = std::move(kept);
+  }
+  HeadOutputs outputs{};
+  bool sees = false;
+
+ private:
+  const std::vector<int64_t>& rows_of(const Site& site) const { return site.family == "enc" ? source_rows_ : target_rows_; }
+  ScoreAt at_;
+  std::vector<int64_t> source_rows_, target_rows_;
+};
+
+// Keeps the weights of one row of one layer, [head][key].
+class RowOfLayer final : public Observer {
+ public:
+  RowOfLayer(int layer, int64_t row) : layer_(layer), row_(row) {}
+  void begin(const RunPlan&) override {}
+  bool wants(const Site& site) override { return site.layer == layer_; }
+  void take(const Site&, const AttentionRecord& record, const KeyNorms&) override {
+    const AttentionMap map = AttentionMap(record).after();
+    for (int64_t head = 0; head < map.shape().heads; ++head) weights.push_back(map.head(0, head).row(row_).weights());
+  }
+  std::vector<std::vector<float>> weights{};
+
+ private:
+  int layer_;
+  int64_t row_;
+};
+
+}  // namespace
+
+Tensor logit_lens(const Model& model, const Tensor& hidden, const Tensor& at) {
+  const Transformer& transformer = transformer_model(model, "writes no token that hidden states could be read for").transformer();
+  const auto turn = take_turn();
+  Run run{.arena = run_arena()};
+  return at.defined() ? transformer.logit_contributions(run, hidden, at) : transformer.logit_lens(run, hidden);
+}
+
+Tensor head_contributions(const Model& model, const std::string& family, int layer, const Tensor& outputs) {
+  const Transformer& transformer = transformer_model(model, "has no residual stream that heads add to").transformer();
+  const auto turn = take_turn();
+  Run run{.arena = run_arena()};
+  return transformer.head_contributions(run, family, layer, outputs);
+}
+
+ScoreSplit split_score(const Model& any_model, const Encoding& text, const ScoreAt& at, const std::optional<Encoding>& target) {
+  const LoadedModel& model = transformer_model(any_model, kReadsNoText);
+  const ModelInfo& info = model.info();
+  const Transformer &transformer = model.transformer(), *encoder = transformer.encoder();
+  if (encoder && !target) fail(ErrorCode::kInvalidArgument, "score: {} writes what it reads a source for; no target was given", info.name);
+  if (encoder ? at.family != "enc" && at.family != "dec" && at.family != "cross"
+              : !at.family.empty() && at.family != transformer.map_family())
+    fail(ErrorCode::kInvalidArgument, "score: {} has no attention \"{}\"; expected {}", info.name, at.family,
+         encoder ? "enc, dec or cross" : transformer.map_family());
+  const bool is_source = encoder && at.family == "enc", is_cross = encoder && at.family == "cross";
+  const Encoding &query_text = encoder && !is_source ? *target : text, &key_text = is_cross ? text : query_text;
+  check_token(at.query, query_text);
+  check_token(at.key, key_text);
+  const Architecture& facts = is_source ? encoder->facts() : transformer.facts();
+  if (at.layer < 0 || at.layer >= facts.layers || at.head < 0 || at.head >= facts.heads)
+    fail(ErrorCode::kInvalidArgument, "score: L{}.H{}; layers are 0 to {}, their heads 0 to {}", at.layer, at.head, facts.layers - 1,
+         facts.heads - 1);
+  // In cross-attention the query is a row of the target and the key is a row of the source; otherwise both are rows of one text.
+  const std::vector<int64_t> both{at.query, at.key}, none{};
+  Streams source_streams{.rows = is_source  ? both
+                                 : is_cross ? std::vector<int64_t>{at.key}
+                                            : none},
+      target_streams{.rows = is_cross ? std::vector<int64_t>{at.query} : both};
+  HeadsAt heads(at, encoder ? source_streams.rows : both, is_source ? none : target_streams.rows);
+  ForwardInput source, input = encoder ? model.checked(batch_of(target->ids)) : one_text(model, text, at.layer, {at.query, at.key});
+  if (encoder) {
+    source = model.checked_source(batch_of(text.ids));
+    source.streams = &source_streams;
+    input.source = &source;
+  }
+  if (!is_source) input.streams = &target_streams;
+  const auto turn = take_turn();
+  model.compute(input, {.observer = &heads, .logits = false});
+  if (!heads.sees)
+    fail(ErrorCode::kInvalidArgument, "score: token {} does not see token {} in {}L{}.H{}", at.query, at.key,
+         encoder ? at.family + "." : "", at.layer, at.head);
+  Run run{.arena = run_arena(), .operands = info.precision};
+  const auto position = [](const ForwardInput& of, int64_t token) { return of.positions[static_cast<size_t>(token)]; };
+  const ForwardInput& queries = is_source ? source : input;
+  const Transformer::ScoreRow query{is_source ? &source_streams : &target_streams, 0, position(queries, at.query)};
+  const Transformer::ScoreRow key = is_cross ? Transformer::ScoreRow{&source_streams, 0, position(source, at.key)}
+                                             : Transformer::ScoreRow{query.streams, 1, position(queries, at.key)};
+  return transformer.split_score(run, at, query, key, heads.outputs);
+}
+
+std::vector<double> mixed_norms(const Model& any_model, const Encoding& text, int layer, int64_t query) {
+  const LoadedModel& model = transformer_model(any_model, kReadsNoText);
+  if (model.transformer().encoder())
+    fail(ErrorCode::kUnsupported, "{}: norms with all heads are of models that read one text", model.info().name);
+  ForwardInput input = one_text(model, text, layer, {query});
+  Streams streams;
+  for (int64_t row = 0; row < input.length; ++row) streams.rows.push_back(row);
+  input.streams = &streams;
+  RowOfLayer row(layer, query);
+  const auto turn = take_turn();
+  model.compute(input, {.observer = &row, .logits = false});
+  Run run{.arena = run_arena(), .operands = model.info().precision};
+  return model.transformer().mixed_norms(run, layer, query, row.weights, streams);
+}
+
+}  // namespace clearhead
