@@ -172,7 +172,8 @@ def check_functions(path, text):
 
 def check_library_manners(path, text):
     code = strip_code(text)
-    forbidden = r"\b(std::cout|std::cerr|std::clog|printf|fprintf|puts|abort|_exit|std::exit|quick_exit|std::terminate)\s*\(|#include <iostream>|#include <cstdio>|std::cout|std::cerr"
+    forbidden = (r"\b(std::clog|printf|fprintf|puts|abort|_exit|std::exit|quick_exit|std::terminate)\s*\(|"
+                 r"#include <iostream>|#include <cstdio>|std::cout|std::cerr")
     for number, line in enumerate(code.split("\n"), 1):
         if re.search(forbidden, line):
             complain(path, number, "the library never prints, exits or aborts")
@@ -207,7 +208,8 @@ def check_opening(path, text):
 
 
 def check_quotes(path, text):
-    """Text between `// [readme]` and `// [/readme]`, or marks that name another document, must occur in that document, up to indentation."""
+    """Text between `// [readme]` and `// [/readme]`, or marks that name another document, must occur in that document, up to
+    indentation."""
     for match in re.finditer(r"(?ms)^ *// \[(readme|[\w./-]+\.md)\]\n(.*?)(^ *// \[/\1\]$|\Z)", text):
         mark, block, end = match.groups()
         line = text.count("\n", 0, match.start()) + 1
@@ -223,7 +225,8 @@ def check_quotes(path, text):
 
 
 def check_page_functions(path, text):
-    """Measures functions and methods in prettier's layout: from a line that opens a bracket to the line of equal indentation that closes it."""
+    """Measures functions and methods in prettier's layout: from a line that opens a bracket to the line of equal indentation that closes
+    it."""
     lines = text.split("\n")
     words = r"(?:export |private |protected |static |async |override |get |set )*"
     for at, line in enumerate(lines):
@@ -261,7 +264,11 @@ def check_dead_files(names):
     texts = {}
     for name in names:
         path = ROOT / name
-        if path.exists() and not name.startswith(("tests/goldens/", "src/viewer/web/dist/", "models/")) and path.suffix not in (".svg", ".png"):
+        if (
+            path.exists()
+            and not name.startswith(("tests/goldens/", "src/viewer/web/dist/", "models/"))
+            and path.suffix not in (".svg", ".png")
+        ):
             texts[name] = path.read_text(encoding="utf-8", errors="replace")
     included = set()
     for name, text in texts.items():
@@ -338,7 +345,9 @@ def types_of(text):
             inside.append(found[1])
         elif line.startswith("}  // namespace"):
             inside.pop()
-        elif (found := re.match(r"(?:struct|class|enum class|enum) (?:\w+\([^)]*\) )?(\w+)(?: final)?(?: : [^;]*)? \{", line)) and "" not in inside:
+        elif (
+            found := re.match(r"(?:struct|class|enum class|enum) (?:\w+\([^)]*\) )?(\w+)(?: final)?(?: : [^;]*)? \{", line)
+        ) and "" not in inside:
             out.append(("::".join([*inside, found[1]]), number))
     return out
 
@@ -349,7 +358,8 @@ def check_one_definition(paths):
     for path in paths:
         for name, line in types_of(path.read_text(encoding="utf-8")):
             if name in seen:
-                complain(path, line, f"{name} is also defined in {seen[name].relative_to(ROOT)}; rename one, or put it into an anonymous namespace")
+                complain(path, line,
+                         f"{name} is also defined in {seen[name].relative_to(ROOT)}; rename one, or put it into an anonymous namespace")
             seen.setdefault(name, path)
 
 
@@ -364,7 +374,8 @@ def is_included_first(path):
 
 
 def check_header_compiles(path):
-    command = ["c++", "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-I", str(ROOT / "include"), "-I", str(ROOT / "src"), "-x", "c++", str(path)]
+    command = ["c++", "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-I", str(ROOT / "include"), "-I", str(ROOT / "src"), "-x", "c++",
+               str(path)]
     done = subprocess.run(command, capture_output=True, text=True)
     errors = [line for line in done.stderr.split("\n") if "error:" in line]
     if errors:
@@ -388,7 +399,8 @@ def main():
     endings = (".cc", ".h", ".ts", ".css", ".py", ".md")
     paths = [ROOT / name for name in names if name.endswith(endings) and (ROOT / name).exists() and "/dist/" not in name]
     sources = [path for path in paths if path.suffix in (".cc", ".h")]
-    options = set(re.findall(r"--[a-z][a-z0-9-]*", "".join(path.read_text(encoding="utf-8") for path in sources if path.parts[len(ROOT.parts)] == "cli")))
+    options = set(re.findall(r"--[a-z][a-z0-9-]*",
+                             "".join(path.read_text(encoding="utf-8") for path in sources if path.parts[len(ROOT.parts)] == "cli")))
     for path in paths:
         text = path.read_text(encoding="utf-8")
         lines = text.count("\n")
@@ -419,10 +431,12 @@ def main():
         complain(public[0], 1, f"{len(public)} public headers; at most {MAXIMUM_PUBLIC_HEADERS}")
     check_page_modules([path for path in paths if path.suffix == ".ts" and PAGE in path.parents])
     check_dead_files(names)
-    check_one_definition([path for path in sources if path.relative_to(ROOT).parts[0] in ("src", "include", "cli", "python") and "-inl" not in path.name])
+    check_one_definition([path for path in sources if path.relative_to(ROOT).parts[0] in ("src", "include", "cli", "python")
+                          and "-inl" not in path.name])
     check_format(sources)
     if "--headers" in sys.argv:
-        headers = [path for path in sources if path.suffix == ".h" and not path.name.endswith("-inl.h") and path.relative_to(ROOT).parts[0] in ("src", "include")]
+        headers = [path for path in sources if path.suffix == ".h" and not path.name.endswith("-inl.h")
+                   and path.relative_to(ROOT).parts[0] in ("src", "include")]
         headers = [path for path in headers if not is_included_first(path)]
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(check_header_compiles, headers))

@@ -1,6 +1,5 @@
 """Builds the trace of a run from its captured layers: the tokens or items of each family's rows and columns, and one map per layer."""
 
-import numpy as np
 import torch
 
 from . import _core
@@ -45,7 +44,7 @@ def _joined(layer):
     normaliser = _core.Softmax(None if layer.sinks is None else layer.sinks.detach().float().cpu().contiguous())
     terms = [_core.Bias(term) if isinstance(term, torch.Tensor) else term for term in terms]
     description = _core.Description(score=layer.score, terms=terms, topology=topology, normaliser=normaliser)
-    whole = lambda parts: parts[0] if len(parts) == 1 else torch.cat(parts, 2)  # noqa: E731
+    whole = lambda parts: parts[0] if len(parts) == 1 else torch.cat(parts, 2)
     return whole(layer.q), whole(layer.k), description
 
 
@@ -129,7 +128,8 @@ class _Sides:
             if end - begin not in counts and len(ids) in counts:
                 begin, end = 0, len(ids)  # the layers were captured with padding
             self.begins[side] = read.start + begin
-            parts.append((side, text_of(watch._tokenizer, ids[begin:end], watch._text if side in ("", "source") else None, read.prompt - self.begins[side])))
+            parts.append((side, text_of(watch._tokenizer, ids[begin:end], watch._text if side in ("", "source") else None,
+                                        read.prompt - self.begins[side])))
         whole = {"text": "", "ids": [], "offsets": [], "special": [], "pieces": [], "segments": []}
         for side, part in parts:
             if whole["text"]:
@@ -200,10 +200,9 @@ def _generated(watch, sides, is_part):
     return out
 
 
-def assemble(watch):
-    """Returns (trace or None, left_out, checks) for a run. left_out: [(path of the module, reason)]."""
-    left_out, ready, shown = [], [], []
-    sides = _Sides(watch)
+def _joined_layers(watch):
+    """Returns ([(layer, q, k, description)], left_out)."""
+    ready, left_out = [], []
     for layer in watch._layers.values():
         try:
             if layer.problem is not None:
@@ -213,9 +212,12 @@ def assemble(watch):
             ready.append((layer, *_joined(layer)))
         except ValueError as reason:
             left_out.append((layer.path, str(reason)))
-    if not ready:
-        return None, left_out, []
-    families, names, taken = {}, {}, set()
+    return ready, left_out
+
+
+def _families(watch, sides, ready):
+    """Sorts layers into families: (plans of the families, cross-attention first; [(layer, family, number, q, k, description)])."""
+    families, names, taken, shown = {}, {}, set(), []
     for layer, q, k, description in ready:
         shape = (q.shape[1], k.shape[1], q.shape[3], q.shape[2], k.shape[2], tuple(layer.windows), layer.sees_other_windows)
         alike = names.setdefault(layer.family, {})  # layers with a different shape form a separate family
@@ -225,8 +227,8 @@ def assemble(watch):
             query_range, key_range = (sides.of(side, x.shape[2], layer, axis) for axis, (side, x) in enumerate(zip(sides_of, (q, k))))
             families[name] = {
                 "name": name, "layers": 0, "heads": q.shape[1], "key_heads": k.shape[1], "d_k": q.shape[3], "queries": q.shape[2],
-                "keys": k.shape[2], "causal": band_of(description)["band"]["ahead"] == 0, "first_query": query_range[0], "first_key": key_range[0],
-                "modules": {}}
+                "keys": k.shape[2], "causal": band_of(description)["band"]["ahead"] == 0, "first_query": query_range[0],
+                "first_key": key_range[0], "modules": {}}
         number = layer.number
         while (name, number) in taken:  # several modules with the same number in their paths
             number += 1
@@ -237,22 +239,34 @@ def assemble(watch):
     is_part = bool(sides.items) or len(sides.ranges) > 1
     for family in families.values():
         family["is_part"] = is_part
-    plan = sorted(families.values(), key=lambda family: family["name"] != "cross")
+    return sorted(families.values(), key=lambda family: family["name"] != "cross"), shown
+
+
+def _calls(watch, shown):
+    """Yields the calls of a trace: (family, layer, q, k, description with edits, norms of the values, (dy/dout, values) or None)."""
+    for layer, name, number, q, k, description in shown:
+        from_first = q.shape[2] != k.shape[2] and (layer.is_cross or layer.before == 0)
+        edited = watch._edits.described(description, layer.family, layer.number, q.shape[1], q.shape[2] if from_first else None)
+        gradient = None if layer.d_out is None or layer.calls != 1 else (layer.d_out, layer.values)
+        yield name, number, q, k, edited, torch.cat(layer.norms, 2), gradient
+
+
+def assemble(watch):
+    """Returns (trace or None, left_out, checks) for a run. left_out: [(path of the module, reason)]."""
+    sides = _Sides(watch)
+    ready, left_out = _joined_layers(watch)
+    if not ready:
+        return None, left_out, []
+    plan, shown = _families(watch, sides, ready)
     text = sides.text
     text["items"] = sides.items
-    generated = _generated(watch, sides, is_part)
-
-    def calls():
-        for layer, name, number, q, k, description in shown:
-            from_first = q.shape[2] != k.shape[2] and (layer.is_cross or layer.before == 0)
-            edited = watch._edits.described(description, layer.family, layer.number, q.shape[1], q.shape[2] if from_first else None)
-            gradient = None if layer.d_out is None or layer.calls != 1 else (layer.d_out, layer.values)
-            yield name, number, q, k, edited, torch.cat(layer.norms, 2), gradient
-
+    generated = _generated(watch, sides, plan[0]["is_part"])
     options, answer = watch._options, watch._gradients_of
     if answer is not None and all(layer.d_out is None for layer, *_ in shown):
-        raise InvalidArgumentError("watch: gradients_of was given, and no gradient reached a layer; call backward() inside the `with`, of one run")
-    trace = _core._trace_of_calls(watch._name, text, plan, calls(), generated, options["budget"], options["tail"], options["rows"], options["layers"], answer or "")
+        raise InvalidArgumentError("watch: gradients_of was given, but no gradient reached a layer; run the model once and call "
+                                   "backward(), both inside the `with`")
+    trace = _core._trace_of_calls(watch._name, text, plan, _calls(watch, shown), generated, options["budget"], options["tail"],
+                                  options["rows"], options["layers"], answer or "")
     checks, wrong = [], []
     for layer, name, number, *_ in shown:
         if options["layers"] and number not in options["layers"]:

@@ -116,7 +116,8 @@ def attend(q, k, v=None, description: _core.Description | None = None, *, topolo
         if v is not None:
             raise _errors().InvalidArgumentError("attend: a cache holds the values; leave v out")
         if _wants_gradients(q):
-            raise _errors().UnsupportedError("attend: q requires gradients, which do not go through a KVCache; pass q.detach(), or k and v as tensors")
+            raise _errors().UnsupportedError("attend: q requires gradients, which do not go through a KVCache; pass q.detach(), or k and v "
+                                             "as tensors")
         return _core.attend(_readable(q), k, description)
     if v is None:
         raise _errors().InvalidArgumentError("attend: v is missing")

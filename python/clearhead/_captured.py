@@ -139,8 +139,8 @@ class CapturedLayer:
         if not kept or self.steps[kept[-1]] != len(beams) - 1 or beams[0] != 0:
             self.problem = "the beam that won had ended before the last step, and without a cache only the last step is kept"
             return
-        of = lambda x, step: x if step is None or x.shape[0] == 1 else x[beams[step] : beams[step] + 1]  # noqa: E731
-        pick = lambda several: [of(several[at], self.steps[at]) for at in kept if at < len(several)]  # noqa: E731
+        of = lambda x, step: x if step is None or x.shape[0] == 1 else x[beams[step] : beams[step] + 1]
+        pick = lambda several: [of(several[at], self.steps[at]) for at in kept if at < len(several)]
         self.q, self.k, self.norms = pick(self.q), pick(self.k), pick(self.norms)
         self.seen = [self.seen[at] for at in kept]
         self.samples += [sample for step, beam, sample in self.of_beams if step < len(beams) and beam == beams[step]]

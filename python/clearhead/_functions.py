@@ -77,7 +77,8 @@ class Functions:
         packages = {of.__module__.split(".")[0] for one in classes for of in one.__mro__} - _LIBRARIES
         if not packages:
             return []
-        return [vars(module) for name, module in list(sys.modules.items()) if name.split(".")[0] in packages and hasattr(module, "__dict__")]
+        return [vars(module) for name, module in list(sys.modules.items()) if name.split(".")[0] in packages
+                and hasattr(module, "__dict__")]
 
     @staticmethod
     def _replace(names, name, function, handler):
@@ -130,7 +131,7 @@ def _modified(call, modify):
     block mask hides."""
     scores = call._scores(list(range(call.queries)))
     batch, heads, queries, keys = scores.shape
-    at = lambda count, axis: torch.arange(count, device=scores.device).reshape([-1 if i == axis else 1 for i in range(4)])  # noqa: E731
+    at = lambda count, axis: torch.arange(count, device=scores.device).reshape([-1 if i == axis else 1 for i in range(4)])
     whole = modify(scores, at(batch, 0), at(heads, 1), at(queries, 2), at(keys, 3)).expand(scores.shape)
     if call.source is not None:
         whole = whole.masked_fill(~MaskSource.rows(call.source, list(range(queries))), -torch.inf)
@@ -138,7 +139,8 @@ def _modified(call, modify):
     return described(found, Axes([scores.shape], heads))["mask"]
 
 
-_FLASH = ("q", "k", "v", "dropout_p", "softmax_scale", "causal", "window_size", "softcap", "alibi_slopes", "deterministic", "return_attn_probs")
+_FLASH = ("q", "k", "v", "dropout_p", "softmax_scale", "causal", "window_size", "softcap", "alibi_slopes", "deterministic",
+          "return_attn_probs")
 
 
 @handles("flash_attn:flash_attn_func", "flash_attn.flash_attn_interface:flash_attn_func")
@@ -171,7 +173,8 @@ def _flash(plain, result, positional, keywords):
 
 @handles(*(f"{module}:{name}" for module in ("flash_attn", "flash_attn.flash_attn_interface") for name in (
     "flash_attn_varlen_func", "flash_attn_qkvpacked_func", "flash_attn_kvpacked_func", "flash_attn_varlen_qkvpacked_func",
-    "flash_attn_varlen_kvpacked_func", "flash_attn_with_kvcache")), "xformers.ops:memory_efficient_attention", "xformers.ops.fmha:memory_efficient_attention")
+    "flash_attn_varlen_kvpacked_func", "flash_attn_with_kvcache")), "xformers.ops:memory_efficient_attention",
+    "xformers.ops.fmha:memory_efficient_attention")
 def _named(plain, result, positional, keywords):
     module = plain.running[-1]
     path = plain.paths[id(module)] or type(module).__name__
@@ -185,9 +188,11 @@ def _named(plain, result, positional, keywords):
     return result
 
 
-_MULTI_HEAD = ("query", "key", "value", "embed_dim_to_check", "num_heads", "in_proj_weight", "in_proj_bias", "bias_k", "bias_v", "add_zero_attn",
+_MULTI_HEAD = ("query", "key", "value", "embed_dim_to_check", "num_heads", "in_proj_weight", "in_proj_bias", "bias_k", "bias_v",
+               "add_zero_attn",
                "dropout_p", "out_proj_weight", "out_proj_bias", "training", "key_padding_mask", "need_weights", "attn_mask",
-               "use_separate_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight", "static_k", "static_v", "average_attn_weights")
+               "use_separate_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight", "static_k", "static_v",
+               "average_attn_weights")
 
 
 def multi_head(plain, result, positional, keywords):
@@ -213,7 +218,7 @@ def multi_head(plain, result, positional, keywords):
         mask = _hidden(given, q.shape[0], heads)
         call = Call("eager", module, q, k, v, mask, {"dropout": given["dropout_p"] if training else 0.0})
         call.is_token_first = True
-        project = lambda x: F.linear(x.to(result[0].dtype), given["out_proj_weight"], given["out_proj_bias"])  # noqa: E731
+        project = lambda x: F.linear(x.to(result[0].dtype), given["out_proj_weight"], given["out_proj_bias"])
 
         def compare(at, rows, expected):
             whole = (result[0][:, None] if is_alone else result[0]).transpose(0, 1)

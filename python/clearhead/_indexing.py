@@ -34,7 +34,8 @@ def _split(index, axes):
         raise OutOfRangeError(f"an index of {len(parts)} numbers; expected at most {len(axes)}: {', '.join(axes)}")
     for part in parts:
         if not _is_place(part) and not isinstance(part, slice):
-            raise InvalidArgumentError(f"an index of type {type(part).__name__}; expected whole numbers and slices, or numpy.asarray(map)[...]")
+            raise InvalidArgumentError(f"an index of type {type(part).__name__}; expected whole numbers and slices, or "
+                                       "numpy.asarray(map)[...]")
     return parts + [slice(None)] * (len(axes) - len(parts)), all(_is_place(part) for part in parts)
 
 

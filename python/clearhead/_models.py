@@ -36,7 +36,9 @@ def generate(self, prompt: str, max_tokens: int = 128, *, temperature: "float | 
     return (text, trace) if watch else text
 
 
-def sweep(self, *statistics: str, top_k: int = 0, cells=(0, 0), matches=(), offset_reach: int = 64, heads=None, sampled_rows: int = 0) -> dict:
+def sweep(
+    self, *statistics: str, top_k: int = 0, cells=(0, 0), matches=(), offset_reach: int = 64, heads=None, sampled_rows: int = 0
+) -> dict:
     """Computes statistics of the layer in one pass over the kept rows. Returns a dict of arrays, as Map.sweep() does for a batch of 1.
 
     Parameters
@@ -112,7 +114,7 @@ def to_html(self, path=None, *, others=(), budget: int = 20_000_000, state: str 
 
 def _in_notebook():
     try:
-        shell = get_ipython()  # noqa: F821
+        shell = get_ipython()
     except NameError:
         return False
     return shell.__class__.__name__ == "ZMQInteractiveShell"

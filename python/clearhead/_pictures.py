@@ -89,8 +89,10 @@ def head_plot(self, queries=None, keys=None, *, ax=None, tokens=None, pixels: in
     if tokens is not None:
         of_queries, of_keys = tokens if len(tokens) == 2 and not isinstance(tokens[0], str) else (tokens, tokens)
         if (len(of_queries), len(of_keys)) != tuple(self.shape):
-            raise InvalidArgumentError(f"tokens: {len(of_queries)} for the queries and {len(of_keys)} for the keys; expected {self.shape[0]} and "
-                                       f"{self.shape[1]}, as trace.tokens[slice(*map.query_range)] and trace.tokens[slice(*map.key_range)] are")
+            raise InvalidArgumentError(f"tokens: {len(of_queries)} for the queries and {len(of_keys)} for the keys; expected "
+                                       f"{self.shape[0]} and "
+                                       f"{self.shape[1]}, as trace.tokens[slice(*map.query_range)] and trace.tokens[slice(*map.key_range)] "
+                                       "are")
         if queries[1] - queries[0] <= 60:
             ax.set_yticks(range(*queries), of_queries[slice(*queries)])
         if keys[1] - keys[0] <= 60:
@@ -160,6 +162,7 @@ def _picture_of_a_cell(self):
 
 def attach(map_type):
     """Adds to_image() and plot() to the map types. A notebook shows a map that is the value of a cell."""
-    for kind, image, plot in ((_core.MapHead, head_image, head_plot), (map_type, map_image, map_plot), (_core.LayerMap, layer_image, layer_plot)):
+    for kind, image, plot in ((_core.MapHead, head_image, head_plot), (map_type, map_image, map_plot),
+                              (_core.LayerMap, layer_image, layer_plot)):
         give(kind, to_image=image, plot=plot)
         kind._repr_png_ = _picture_of_a_cell

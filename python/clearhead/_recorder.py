@@ -173,7 +173,9 @@ class Recorder:
 
     def _is_parameter(self, x):
         if self._parameters is None:
-            self._parameters = {one.untyped_storage().data_ptr() for one in self._watch._model.parameters() if type(one.data) is torch.Tensor} - {0}
+            self._parameters = {
+                one.untyped_storage().data_ptr() for one in self._watch._model.parameters() if type(one.data) is torch.Tensor
+            } - {0}
         if isinstance(x, torch.nn.Parameter):
             return True
         try:
@@ -187,23 +189,9 @@ class Recorder:
         if not isinstance(result, torch.Tensor):
             return result
         if name == "einsum":
-            operands = _operands(positional)
-            if operands is None:
-                return result
-            for at in (1, 2):
-                known = self._get(operands[at])
-                if known is not None and known[1] == "weights":
-                    return self._einsum_of_weights(operands, at, known[2], result)
-            self._einsum_of_scores(operands, result)
-            return result
+            return self._einsum(positional, result)
         if name == "baddbmm":
-            names = ("input", "batch1", "batch2")
-            given = {**dict(zip(names, positional)), **keywords}
-            left, right = given["batch1"], given["batch2"]
-            if not (self._is_parameter(left) or self._is_parameter(right)):
-                scores = Scores(left, right.transpose(1, 2), result.shape).scaled(given.get("alpha", 1), tuple(result.shape[:-2]))
-                beta = float(given.get("beta", 1))
-                self._set(result, "scores", scores.plus(given["input"], beta, tuple(result.shape[:-2])) if beta else scores)
+            self._baddbmm(positional, keywords, result)
             return result
         operands = product(name, positional, keywords)
         if operands is None or result.dim() < 3:
@@ -228,6 +216,26 @@ class Recorder:
             return found.transpose(-1, -2) if self._watch._edits or self._watch._gradients_of else result
         if not (self._is_parameter(left) or self._is_parameter(right)):
             self._set(result, "scores", Scores(left, right.transpose(-1, -2), result.shape))
+        return result
+
+    def _baddbmm(self, positional, keywords, result):
+        given = {**dict(zip(("input", "batch1", "batch2"), positional)), **keywords}
+        left, right = given["batch1"], given["batch2"]
+        if self._is_parameter(left) or self._is_parameter(right):
+            return
+        lead, beta = tuple(result.shape[:-2]), float(given.get("beta", 1))
+        scores = Scores(left, right.transpose(1, 2), result.shape).scaled(given.get("alpha", 1), lead)
+        self._set(result, "scores", scores.plus(given["input"], beta, lead) if beta else scores)
+
+    def _einsum(self, positional, result):
+        operands = _operands(positional)
+        if operands is None:
+            return result
+        for at in (1, 2):
+            known = self._get(operands[at])
+            if known is not None and known[1] == "weights":
+                return self._einsum_of_weights(operands, at, known[2], result)
+        self._einsum_of_scores(operands, result)
         return result
 
     def _einsum_of_scores(self, operands, result):
@@ -363,7 +371,8 @@ class Recorder:
         known = self._get(given)
         if known is None or known[1] != "scores":
             if axis in (-1, -2):
-                self._set(result, "weights", _unknown((result if axis == -1 else result.transpose(-1, -2)).shape).copy(is_swapped=axis == -2))
+                self._set(result, "weights",
+                          _unknown((result if axis == -1 else result.transpose(-1, -2)).shape).copy(is_swapped=axis == -2))
             return
         scores = known[2]
         if axis == -2:
@@ -392,7 +401,9 @@ class Recorder:
             try:
                 call, axes = self._call(scores, found)
             except (ValueError, RuntimeError) as reason:  # RuntimeError: axes that are not as expected
-                lost = str(reason) if isinstance(reason, ValueError) else f"its scores have axes that are not understood ({str(reason)[:80]})"
+                lost = (
+                    str(reason) if isinstance(reason, ValueError) else f"its scores have axes that are not understood ({str(reason)[:80]})"
+                )
         if lost is not None and not watch._edits:
             self._leave_out(lost)
             return out
@@ -435,7 +446,15 @@ class Recorder:
 
     def _heads(self):
         """Returns the number of heads that the running module or its parent declares; None if neither does."""
-        return next((size for of in self._plain.running[:-3:-1] for name in _HEADS if isinstance(size := getattr(of, name, None), int) and size > 0), None)
+        return next(
+            (
+                size
+                for of in self._plain.running[:-3:-1]
+                for name in _HEADS
+                if isinstance(size := getattr(of, name, None), int) and size > 0
+            ),
+            None,
+        )
 
     def _call(self, scores, found):
         """Returns (Call, Axes) for weights that are multiplied by values. Raises ValueError with a reason."""
@@ -513,7 +532,8 @@ def _unknown(shape):
 
 
 _PRODUCTS = frozenset(("matmul", "bmm", "einsum", "baddbmm"))
-_SAME = frozenset(("to", "type", "type_as", "float", "half", "bfloat16", "double", "contiguous", "clone", "dropout", "detach", "cpu", "alias", "data"))
+_SAME = frozenset(("to", "type", "type_as", "float", "half", "bfloat16", "double", "contiguous", "clone", "dropout", "detach", "cpu",
+                   "alias", "data"))
 _VIEWS = frozenset(("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "reshape_as", "view_as", "_unsafe_view"))
 _ADDS = frozenset(("add", "sub", "where", "masked_fill", "mul", "div", "expand", "repeat"))
 _CHOICES = frozenset(("__getitem__", "select", "index_select", "gather", "narrow", "cat", "concat"))

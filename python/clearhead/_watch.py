@@ -54,7 +54,8 @@ class Watch:
         self.paths = {id(module): _path_without_compilation(path) for path, module in named.items()}
         for path, module in named.items():
             if isinstance(module, torch.nn.DataParallel):
-                raise UnsupportedError(f"watch: {path or 'the model'} is a torch.nn.DataParallel, which runs copies of its module in other threads; watch the module in it (.module)")
+                raise UnsupportedError(f"watch: {path or 'the model'} is a torch.nn.DataParallel, which runs copies of its module in other "
+                                       "threads; watch the module in it (.module)")
         self._is_compiled = any(_modules.is_compiled(module) or "_orig_mod" in module._modules for module in self.modules)
         model = model._modules.get("_orig_mod", model)  # of torch.compile
         self._model, self._tokenizer, self._text = model, tokenizer, text
@@ -119,7 +120,8 @@ class Watch:
         self.left_out += [one for one in self._reasons() if one not in self.left_out]
         self._warn_of(self.left_out)
         if self._trace is None and not self.left_out:
-            warnings.warn(f"clearhead.watch: no trace: {'the model ran no attention that can be seen' if self._run else 'the model was not run'}", stacklevel=3)
+            warnings.warn(f"clearhead.watch: no trace: "
+                          f"{'the model ran no attention that can be seen' if self._run else 'the model was not run'}", stacklevel=3)
 
     def _warn_of(self, left_out):
         """Warns once for each module whose attention is not in the trace."""
@@ -127,7 +129,8 @@ class Watch:
         if not new or not self._keep:
             return
         self._warned.update(path for path, _ in new)
-        shown = "; ".join(f"{path or 'the model'}: {reason}" for path, reason in new[:3]) + (f"; and {len(new) - 3} more" if len(new) > 3 else "")
+        shown = "; ".join(f"{path or 'the model'}: {reason}" for path, reason in new[:3])
+        shown += f"; and {len(new) - 3} more" if len(new) > 3 else ""
         warnings.warn(f"clearhead.watch: not in the trace (left_out): {shown}", stacklevel=3)
 
     def _stop(self):
@@ -290,10 +293,15 @@ class Watch:
             family = "cross" if is_cross else _tower(self._model, path) or ("dec" if is_decoder else "enc")
             others = [of for of, name in self._families.items() if name == family]
             if others:
-                family = next((part for part in pattern.split(".") if part != "#" and all(part not in of.split(".") for of in others)), pattern)
+                family = next((part for part in pattern.split(".") if part != "#" and all(part not in of.split(".") for of in others)),
+                              pattern)
                 family = re.sub(r"_(model|tower|encoder)$", "", family).replace("_", "-").replace("#", "").replace(".", "-").lower()
                 if family in self._families.values():
-                    family = f"cross-{family}" if is_cross and f"cross-{family}" not in self._families.values() else f"{family}-{len(self._families)}"
+                    family = (
+                        f"cross-{family}"
+                        if is_cross and f"cross-{family}" not in self._families.values()
+                        else f"{family}-{len(self._families)}"
+                    )
             self._families[pattern] = family
         numbers = self._numbers_of_paths.get(pattern, [own])
         varying = [at for at in range(len(own)) if len({one[at] for one in numbers}) > 1]
@@ -480,7 +488,7 @@ class Watch:
         if step is None and begun and not layer.is_cross and not self._continues(layer, call, keys[0], keys[1] - new_queries):
             return
         new = slice(keys[1] - new_queries, keys[1]) if begun and not layer.is_cross else slice(*keys)
-        of = lambda x: x[rows] if x.shape[0] == batch.batch else x[:1]  # noqa: E731
+        of = lambda x: x[rows] if x.shape[0] == batch.batch else x[:1]
         layer.q.append(copied(of(batch.query)[:, :, slice(*queries)]))
         if not (begun and layer.is_cross):
             layer.k.append(copied(of(batch.key)[:, :, new]))
@@ -509,11 +517,14 @@ class Watch:
         """Returns whether a cache holds the keys that were kept of earlier steps, within its window. Sets layer.problem if not."""
         read = self.reading.text(self._sides_of(layer)[0]).end
         if layer.is_text and end - begin + call.queries > read > 0:
-            layer.problem = f"it has {end - begin + call.queries} keys after {read} tokens, keys of another stream among them, so its steps are not joined"
+            layer.problem = (f"it has {end - begin + call.queries} keys after {read} tokens, keys of another stream among them, so its "
+                             "steps are not joined")
         elif end - begin > layer.keys:
             layer.problem = f"its cache holds {end - begin} keys, of which {layer.keys} were read while it was watched"
         elif not layer.continues_keys(float32(call.key[:, :, begin:end]), not layer.calls & (layer.calls - 1)):
-            layer.problem = "its cache was changed between steps (put in another order, or written), and what was kept no longer is what it holds"
+            layer.problem = (
+                "its cache was changed between steps (put in another order, or written), and what was kept no longer is what it holds"
+            )
         return layer.problem is None
 
     def _take_windows(self, layer, call, rows, out):
@@ -522,10 +533,11 @@ class Watch:
         self._refuse_cuts(layer)
         for row in rows_of(rows):
             at = row - rows.start
-            layer.samples += self._samples(layer, call, row, out, None, (0, call.queries), (layer.queries + at * call.queries, layer.keys + at * call.keys))
+            layer.samples += self._samples(layer, call, row, out, None, (0, call.queries),
+                                           (layer.queries + at * call.queries, layer.keys + at * call.keys))
         if layer.problem is not None:
             return
-        of = lambda x: merged(x[rows] if x.shape[0] == call.batch else x[:1])  # noqa: E731
+        of = lambda x: merged(x[rows] if x.shape[0] == call.batch else x[:1])
         begun = layer.queries > 0
         layer.q.append(copied(of(call.query)))
         layer.k.append(copied(of(call.key)))
@@ -584,7 +596,9 @@ class Watch:
         largest = max(1.0, float(found.abs().max()))
         off = float((found - expected).abs().max()) / largest
         if not off <= OUTPUT_TOLERANCE.get(call.value.dtype, 3e-2):
-            layer.wrong = f"weights times values are off by {off:.2g} from what it returned, so it computes something else than is described"
+            layer.wrong = (
+                f"weights times values are off by {off:.2g} from what it returned, so it computes something else than is described"
+            )
             layer.problem = layer.wrong
         return rows, weights
 
@@ -599,13 +613,15 @@ class Watch:
     def trace(self):
         if self._trace is None:
             why = "; ".join(f"{path or 'the model'}: {reason}" for path, reason in self.left_out[:3])
-            raise NotFoundError(f"watch: no trace: {why}" if why else "watch: no trace yet; it is there when the `with` has ended and the model has run in it")
+            raise NotFoundError(f"watch: no trace: {why}" if why
+                                else "watch: no trace yet; it is there when the `with` has ended and the model has run in it")
         return self._trace
 
     def __repr__(self):
         if self._trace is None:
             return f"clearhead.Watch({self._name}, {'active' if self._plain is not None else 'no trace'})"
-        return f"clearhead.Watch({self._name}, {len(self.ids)} tokens and items, families {', '.join(self.families)}, {len(self.left_out)} left out)"
+        families = ", ".join(self.families)
+        return f"clearhead.Watch({self._name}, {len(self.ids)} tokens and items, families {families}, {len(self.left_out)} left out)"
 
     def _repr_html_(self):
         return None
@@ -651,7 +667,8 @@ def _path_without_compilation(path):
 def _is_cross(path, module):
     name = path.lower()
     return bool(getattr(module, "is_cross_attention", False)) or any(
-        mark in name for mark in ("crossattention", "cross_attn", "cross_attention", "encoder_attn", "encdecattention", "encoder_attention", "multihead_attn"))
+        mark in name for mark in ("crossattention", "cross_attn", "cross_attention", "encoder_attn", "encdecattention", "encoder_attention",
+                                  "multihead_attn"))
 
 
 def _tower(model, path):

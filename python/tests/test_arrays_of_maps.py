@@ -3,10 +3,9 @@
 import re
 from pathlib import Path
 
+import clearhead as ch
 import numpy as np
 import pytest
-
-import clearhead as ch
 from clearhead import _core
 from clearhead.errors import _KEYWORDS, with_keywords
 from conftest import causal, eager, random_qkv
@@ -22,7 +21,8 @@ def given():
     return trace, eager(q, k, v, causal(LENGTH, LENGTH))[1][0]
 
 
-@pytest.mark.parametrize("index", [np.s_[1], np.s_[-1], np.s_[1, 5], np.s_[1, -2], np.s_[1, 5, 2], np.s_[:], np.s_[:, 3], np.s_[1:, 2:9, ::2], np.s_[..., 4],
+@pytest.mark.parametrize("index", [np.s_[1], np.s_[-1], np.s_[1, 5], np.s_[1, -2], np.s_[1, 5, 2], np.s_[:], np.s_[:, 3],
+                                   np.s_[1:, 2:9, ::2], np.s_[..., 4],
                                    np.s_[0, ::-1], np.s_[2, 3:3], np.s_[:, 4, 4], np.s_[5:], np.s_[1, ..., 2], np.s_[2, 9:2:-3, 1]])
 def test_a_layer_is_indexed_as_its_array(given, index):
     trace, weights = given
@@ -61,7 +61,8 @@ def test_a_record_is_indexed_by_sequence_and_head():
         found[0]
 
 
-@pytest.mark.parametrize("index, message", [((3,), "head 3: expected -3 to 2"), ((0, 12), "query 12"), ((0, 0, -13), "key -13"), ((0, 0, 0, 0), "an index of 4 numbers")])
+@pytest.mark.parametrize("index, message", [((3,), "head 3: expected -3 to 2"), ((0, 12), "query 12"), ((0, 0, -13), "key -13"),
+                                            ((0, 0, 0, 0), "an index of 4 numbers")])
 def test_an_index_beyond_the_map_says_what_there_is(given, index, message):
     with pytest.raises(IndexError, match=message) as problem:
         given[0].map(0)[index]
@@ -112,9 +113,10 @@ def test_a_wrong_type_names_the_argument(given, call, message):
 
 
 def test_messages_name_keywords_of_python():
-    said = "the text has 9,214 tokens; use --window 512, --truncate, or trace again with --rows 5:9 and a larger --budget; --mine is a file's name"
-    assert with_keywords(said) == ("the text has 9,214 tokens; use window=512, truncate=True, or trace again with rows=[(5, 9)] and a larger budget=; "
-                                   "--mine is a file's name")
+    said = ("the text has 9,214 tokens; use --window 512, --truncate, or trace again with --rows 5:9 and a larger --budget; "
+            "--mine is a file's name")
+    assert with_keywords(said) == ("the text has 9,214 tokens; use window=512, truncate=True, or trace again with rows=[(5, 9)] and a "
+                                   "larger budget=; --mine is a file's name")
 
 
 def test_every_option_that_a_message_of_the_library_names_has_a_keyword():
@@ -122,7 +124,8 @@ def test_every_option_that_a_message_of_the_library_names_has_a_keyword():
     source = Path(__file__).parents[2] / "src"
     if not source.is_dir():
         pytest.skip("not in a checkout")
-    reachable = [path for room in ("observe", "models", "judge", "generate", "ops", "spec", "base", "text", "io") for path in (source / room).rglob("*.cc")]
+    reachable = [path for room in ("observe", "models", "judge", "generate", "ops", "spec", "base", "text", "io")
+                 for path in (source / room).rglob("*.cc")]
     named = set()
     for path in reachable:
         for text in re.findall(r'"((?:[^"\\\n]|\\.)*)"', re.sub(r'"\s*\n\s*"', "", re.sub(r"//.*", "", path.read_text(encoding="utf-8")))):
@@ -134,5 +137,6 @@ def test_no_function_of_the_extension_has_a_message_of_the_binding():
     for name, member in vars(_core).items():
         if type(member).__name__ == "nb_func" and not name.startswith("__"):
             with pytest.raises((TypeError, ch.Error)) as problem:
-                member(object(), object(), object(), object(), object(), object(), object(), object(), object(), object(), object(), object())
+                member(object(), object(), object(), object(), object(), object(), object(), object(), object(), object(), object(),
+                       object())
             assert "Invoked with" not in str(problem.value), name

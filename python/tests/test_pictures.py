@@ -3,10 +3,9 @@
 import struct
 import zlib
 
+import clearhead as ch
 import numpy as np
 import pytest
-
-import clearhead as ch
 from conftest import eager, random_qkv
 
 

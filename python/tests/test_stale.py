@@ -1,9 +1,8 @@
 """Records over external arrays: maps and gradients raise StaleError once the bytes have changed."""
 
+import clearhead as ch
 import numpy as np
 import pytest
-
-import clearhead as ch
 from conftest import eager, random_qkv
 
 LOOKS = {
@@ -15,7 +14,8 @@ LOOKS = {
 
 
 def arrays(kind):
-    made = {**dict(zip("qkv", random_qkv((2, 4, 2, 20, 30, 8, 8)))), "bias": np.random.default_rng(1).standard_normal((1, 4, 20, 30)).astype(np.float32),
+    made = {**dict(zip("qkv", random_qkv((2, 4, 2, 20, 30, 8, 8)))),
+            "bias": np.random.default_rng(1).standard_normal((1, 4, 20, 30)).astype(np.float32),
             "mask": np.random.default_rng(2).random((2, 1, 20, 30)) > 0.2}
     if kind == "torch":
         torch = pytest.importorskip("torch")
@@ -95,7 +95,8 @@ def test_a_change_that_is_taken_back_is_none():
 
 
 @pytest.mark.parametrize("change", [lambda x: np.negative(x, out=x), lambda x: np.negative(x[..., 1::2], out=x[..., 1::2]),
-                                    lambda x: x.__setitem__((0, 0, 0, 0), -x[0, 0, 0, 0]), lambda x: x.__setitem__(slice(None), x[:, :, ::-1].copy())])
+                                    lambda x: x.__setitem__((0, 0, 0, 0), -x[0, 0, 0, 0]),
+                                    lambda x: x.__setitem__(slice(None), x[:, :, ::-1].copy())])
 @pytest.mark.parametrize("strided", [False, True])
 def test_changes_of_signs_and_places_are_seen_in_any_strides(change, strided):
     q, k, v = random_qkv((2, 4, 2, 20, 30, 8, 8))

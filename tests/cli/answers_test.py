@@ -9,11 +9,27 @@ import shutil
 import struct
 import subprocess
 
-from support import BF16, BINARY, F32_PLACES, LAW_PLACES, ROOT, ROW_PLACES, SHARE_PLACES, SUM, Case, columns, environment, read_safetensors, run, write_safetensors
+from support import (
+    BF16,
+    BINARY,
+    F32_PLACES,
+    LAW_PLACES,
+    ROOT,
+    ROW_PLACES,
+    SHARE_PLACES,
+    SUM,
+    Case,
+    columns,
+    environment,
+    read_safetensors,
+    run,
+    write_safetensors,
+)
 from translate_test import write_translator
 
 GOLDENS = ROOT / "tests/goldens"
-VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz", *("##" + c for c in "abcdefghijklmnopqrstuvwxyz")]
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz",
+              *("##" + c for c in "abcdefghijklmnopqrstuvwxyz")]
 
 
 def attention(q, k, v, causal, cap=None, sinks=None):
@@ -46,7 +62,8 @@ class Looking(Case):
                 self.assertEqual(None if weight is None else round(weight, 4), expected, (i, j))
 
     def test_a_layers_mean_is_the_mean_of_its_heads(self):
-        cells = [self.ok("show", self.both, "abca", *which, "--json").json["cells"] for which in (("--head", "L0.H0"), ("--head", "L0.H1"), ("--layer", "0"))]
+        cells = [self.ok("show", self.both, "abca", *which, "--json").json["cells"]
+                 for which in (("--head", "L0.H0"), ("--head", "L0.H1"), ("--layer", "0"))]
         self.assertEqual([len(row) for row in cells[2]], [4] * 4)
         for first, second, mean in zip(*cells, strict=True):
             for a, b, m in zip(first, second, mean, strict=True):
@@ -76,9 +93,12 @@ class Looking(Case):
             self.assertIn(" ".join(("clearhead show", str(self.causal), "abcdef", *options, "--svg", str(svg), "--figure-width 84")), made)
         self.ok("show", self.causal, "abcdef", "--head", "L0.H0", "--lines", "--tikz", tex)
         self.assertIn("\\begin{tikzpicture}", tex.read_text(encoding="utf-8"))
-        self.refused(2, "--lines is of a figure: add --svg FILE, --pdf FILE or --tikz FILE", "show", self.causal, "abcdef", "--head", "L0.H0", "--lines")
-        self.refused(2, "a figure of what a token attends to is of one head: add --head, like --head L3.H5", "show", self.causal, "abcdef", "--query", "3", "--svg", svg)
-        self.refused(1, "TikZ holds no pictures: this figure has one of 6 × 6 cells. Write SVG or PDF, or show fewer tokens.", "show", self.causal, "abcdef", "--tikz", tex)
+        self.refused(2, "--lines is of a figure: add --svg FILE, --pdf FILE or --tikz FILE", "show", self.causal, "abcdef", "--head",
+                     "L0.H0", "--lines")
+        self.refused(2, "a figure of what a token attends to is of one head: add --head, like --head L3.H5", "show", self.causal, "abcdef",
+                     "--query", "3", "--svg", svg)
+        self.refused(1, "TikZ holds no pictures: this figure has one of 6 × 6 cells. Write SVG or PDF, or show fewer tokens.", "show",
+                     self.causal, "abcdef", "--tikz", tex)
 
     def test_a_query_without_a_head_names_the_surest_heads_and_the_next_command(self):
         shown = self.ok("show", self.causal, "abcdab", "--query", "5")
@@ -90,8 +110,11 @@ class Looking(Case):
 
     def test_segments_share_a_querys_attention(self):
         parts = self.folder / "parts.json"
-        parts.write_text(json.dumps([{"name": "one", "role": "document", "begin": 0, "end": 3}, {"name": "two", "role": "document", "begin": 3, "end": 6}]))
-        shown = self.ok("show", self.causal, "abcdab", "--query", "5", "--by", "segment", "--head", "L0.H0", "--segments", parts, "--json").json
+        parts.write_text(json.dumps([{"name": "one", "role": "document", "begin": 0, "end": 3},
+                                     {"name": "two", "role": "document", "begin": 3, "end": 6}]))
+        shown = self.ok(
+            "show", self.causal, "abcdab", "--query", "5", "--by", "segment", "--head", "L0.H0", "--segments", parts, "--json"
+        ).json
         masses = {(s["layer"], s["head"], s["segment"]): s["mass"] for s in shown["segments"]}
         self.assertAlmostEqual(masses[0, 0, "two"], 1, places=SHARE_PLACES)
         self.assertAlmostEqual(masses[0, 0, "one"], 0, places=SHARE_PLACES)
@@ -118,12 +141,15 @@ class Looking(Case):
 
     def test_ask_finds_the_head_that_copies_the_needle(self):
         at = self.known["answer"][0]
-        asked = self.ok("ask", self.causal, "--file", self.text, "--from", f"#{self.known['question'][1] - 1}", "--to", f"#{at}", "--json").json
+        asked = self.ok(
+            "ask", self.causal, "--file", self.text, "--from", f"#{self.known['question'][1] - 1}", "--to", f"#{at}", "--json"
+        ).json
         self.assertEqual((asked["heads"][0]["layer"], asked["heads"][0]["head"]), (1, 0))
         self.assertAlmostEqual(asked["heads"][0]["mass"], 1, places=LAW_PLACES)
         self.assertLess(asked["heads"][1]["mass"], 0.01)
         first = asked["heads"][0]
-        self.assertAlmostEqual(first["chance"], 1 / self.known["question"][1], places=F32_PLACES)  # a causal row sees itself and all before it
+        # a causal row sees itself and all before it
+        self.assertAlmostEqual(first["chance"], 1 / self.known["question"][1], places=F32_PLACES)
         self.assertAlmostEqual(first["ratio"], first["mass"] / first["chance"], places=LAW_PLACES)
 
     def test_ask_takes_spans_as_text_and_as_segments(self):
@@ -180,14 +206,18 @@ class Looking(Case):
             self.ok("trace", self.causal, "--file", self.text, "--precision", precision, "-o", kept)
         self.assertLess(narrow.stat().st_size, 0.8 * exact.stat().st_size)
         for head in ("L0.H0", "L1.H0"):
-            first, second = (self.ok("show", kept, "--head", head, "--query", "1199", "--top", "1", "--json").json["keys"][0] for kept in (exact, narrow))
+            first, second = (self.ok("show", kept, "--head", head, "--query", "1199", "--top", "1", "--json").json["keys"][0]
+                             for kept in (exact, narrow))
             self.assertEqual(first["key"], second["key"])
             self.assertAlmostEqual(first["weight"], second["weight"], delta=BF16)
         live = self.ok("show", self.causal, "--file", self.text, "--precision", "bf16", "--head", "L1.H0", "--query", "1199", "--json").json
         self.assertEqual(live, self.ok("show", narrow, "--head", "L1.H0", "--query", "1199", "--json").json)
-        told = self.ok("run", "generate", self.causal, "--file", self.text, "--max-tokens", "9", "--greedy", "--precision", "bf16", "--json").json
+        told = self.ok(
+            "run", "generate", self.causal, "--file", self.text, "--max-tokens", "9", "--greedy", "--precision", "bf16", "--json"
+        ).json
         self.assertEqual(told["text"], self.known["answer_text"])
-        self.refused(2, '--precision: f16 not in {f32,bf16} (clearhead show --help says more)', "show", self.causal, "abc", "--precision", "f16")
+        self.refused(2, '--precision: f16 not in {f32,bf16} (clearhead show --help says more)', "show", self.causal, "abc", "--precision",
+                     "f16")
 
     def test_a_cut_pair_is_hidden_in_the_one_head_it_names(self):
         def cells(head):
@@ -287,7 +317,8 @@ class Attend(Case):
         )
         self.spec = self.folder / "spec.json"
         self.spec.write_text(
-            json.dumps({"terms": [{"soft_cap": {"cap": 3}}], "topology": {"band": {"ahead": 0}}, "normaliser": {"softmax": {"sinks": "my sinks"}}})
+            json.dumps({"terms": [{"soft_cap": {"cap": 3}}], "topology": {"band": {"ahead": 0}},
+                        "normaliser": {"softmax": {"sinks": "my sinks"}}})
         )
 
     def close(self, found, expected):
@@ -309,7 +340,7 @@ class Attend(Case):
 
     def test_in_sixteen_bits_it_is_the_formula_over_rounded_numbers_written_as_f32(self):
         for dtype, ulp in (("bf16", 2**-8), ("f16", 2**-11)):
-            rounded = lambda x, ulp=ulp: math.ldexp(round(math.frexp(x)[0] / ulp) * ulp, math.frexp(x)[1])  # noqa: E731
+            rounded = lambda x, ulp=ulp: math.ldexp(round(math.frexp(x)[0] / ulp) * ulp, math.frexp(x)[1])
             q, k, v = ([[[rounded(c) for c in row] for row in rows] for rows in heads] for heads in (self.q, self.k, self.v))
             out, lse, _ = attention(q, k, v, True, 3, self.sinks)
             largest = max(abs(c) for rows in v for row in rows for c in row)
@@ -370,7 +401,8 @@ class Attend(Case):
 
     def test_weights_as_used_are_those_that_a_kernel_rounded(self):
         draw, rows, d, to = random.Random(5), 40, 32, self.folder / "out.safetensors"
-        tensor = lambda: ("BF16", [1, 1, rows, d], [struct.unpack("<I", struct.pack("<f", draw.gauss(0, 1)))[0] >> 16 for _ in range(rows * d)])
+        tensor = lambda: ("BF16", [1, 1, rows, d],
+                          [struct.unpack("<I", struct.pack("<f", draw.gauss(0, 1)))[0] >> 16 for _ in range(rows * d)])
         write_safetensors(self.into, {name: tensor() for name in "qkv"})
         done = run("attend", self.into, "-o", to)
         self.assertEqual((done.code, done.errors.split("\n")[0]), (0, "q is bf16: converted to f32 (--dtype keeps 16 bits)"))
@@ -396,7 +428,9 @@ class Attend(Case):
         self.assertTrue((self.folder / "link").is_symlink())
         self.ok("attend", self.into, "-o", self.folder / "alone")
         self.assertEqual((self.folder / "real").read_bytes(), (self.folder / "alone").read_bytes())
-        piped = subprocess.run([BINARY, "attend", self.into, "-o", "/dev/stdout"], capture_output=True, env=environment(), check=True).stdout
+        piped = subprocess.run(
+            [BINARY, "attend", self.into, "-o", "/dev/stdout"], capture_output=True, env=environment(), check=True
+        ).stdout
         self.assertTrue(piped.startswith((self.folder / "alone").read_bytes()))
 
     def test_what_was_written_is_said(self):
@@ -413,7 +447,8 @@ class Answers(Case):
         return model
 
     def test_tokens_are_ids_tokens_and_byte_ranges(self):
-        self.assertEqual(self.ok("tokens", self.causal, "aé", "--json").out, '{"ids":[97,195,169],"tokens":["a","Ã","©"],"offsets":[[0,1],[1,3],[1,3]]}\n')
+        self.assertEqual(self.ok("tokens", self.causal, "aé", "--json").out,
+                         '{"ids":[97,195,169],"tokens":["a","Ã","©"],"offsets":[[0,1],[1,3],[1,3]]}\n')
         self.assertEqual(self.ok("tokens", self.causal, "", "--json").json, {"ids": [], "tokens": [], "offsets": []})
 
     def test_tokens_of_lines_are_an_object_a_line(self):
@@ -481,7 +516,8 @@ class Answers(Case):
         shown = self.ok("show", kept, "--head", "L1.H0", "--query", "10", "--top", "3", "--json").json
         self.assertEqual([key["key"] for key in shown["keys"]], [2 + 3 * n for n in range(3)])
         drawn = self.ok("show", kept, "--head", "L1.H0").out.splitlines()
-        self.assertEqual(len([line for line in drawn if line.startswith("   ") and line.strip()[0] in "abc"]), 1 + 11)  # names above, then a row a token
+        # names above, then a row a token
+        self.assertEqual(len([line for line in drawn if line.startswith("   ") and line.strip()[0] in "abc"]), 1 + 11)
         self.assertIn(" 33.33 %  #2 ", self.ok("show", kept, "--head", "L1.H0", "--query", "10").out)
         page = self.folder / "page.html"
         self.assertIn("holds text, atlas, stats, exact", self.ok("view", kept, "--html", page).out)
@@ -518,7 +554,8 @@ class Answers(Case):
 
     def test_info_says_what_a_model_is_without_its_weights(self):
         told = self.ok("info", self.causal, "--json").json
-        self.assertEqual((told["model_type"], told["layers"], told["heads"], told["longest"], told["causal"]), ("clearhead-attention", 2, 2, 0, True))
+        self.assertEqual((told["model_type"], told["layers"], told["heads"], told["longest"], told["causal"]),
+                         ("clearhead-attention", 2, 2, 0, True))
         self.assertEqual(told["tasks"], ["generate"])
         self.assertEqual(told["dtype"], "f32")
         self.assertIn("answers  clearhead run generate", self.ok("info", self.causal).out)
@@ -535,20 +572,25 @@ class Answers(Case):
     def test_a_library_without_kernels_for_bf16_does_not_keep_a_model_from_bf16(self):
         known = self.ok("run", "embed", self.both, "abc", "--precision", "bf16", "--json").json
         for limit in ("AVX2", "SSE41"):  # what oneDNN may use, as its users set it
-            told = self.ok("run", "embed", self.both, "abc", "--precision", "bf16", "--json", DNNL_MAX_CPU_ISA=limit, ONEDNN_MAX_CPU_ISA=limit).json
+            told = self.ok(
+                "run", "embed", self.both, "abc", "--precision", "bf16", "--json", DNNL_MAX_CPU_ISA=limit, ONEDNN_MAX_CPU_ISA=limit
+            ).json
             self.assertEqual(len(told["embedding"]), len(known["embedding"]))
             for here, there in zip(told["embedding"], known["embedding"]):
                 self.assertAlmostEqual(here, there, delta=BF16)
 
     def test_the_doctor_says_what_computes(self):
         told = self.ok("doctor", "--json").json
-        self.assertEqual(sorted(told), ["backend", "backends", "bf16", "drivers", "forced", "isa", "memory_bytes", "processor", "threads", "version"])
+        self.assertEqual(sorted(told),
+                         ["backend", "backends", "bf16", "drivers", "forced", "isa", "memory_bytes", "processor", "threads", "version"])
         here = self.ok("doctor", "--json", CLEARHEAD_BACKEND="ref").json
         self.assertEqual((here["backend"], here["drivers"]), ("ref", {}))
         if told["isa"] == "avx512":
             widened = self.ok("doctor", "--json", CLEARHEAD_BF16="widen").json["drivers"]
-            self.assertEqual((widened["prompt of 2,048 tokens, bf16"], widened["one token over a KV cache, f32"]), ("flash (f32)", "decode (f32)"))
-            self.assertEqual(self.ok("doctor", "--json", CLEARHEAD_ISA="avx2").json["drivers"]["graph of single nodes, f32"], "gather (f32)")
+            self.assertEqual((widened["prompt of 2,048 tokens, bf16"], widened["one token over a KV cache, f32"]),
+                             ("flash (f32)", "decode (f32)"))
+            self.assertEqual(self.ok("doctor", "--json", CLEARHEAD_ISA="avx2").json["drivers"]["graph of single nodes, f32"],
+                             "gather (f32)")
         for name in ("widen", "wide"):  # the latter is an earlier version's
             told = self.ok("doctor", "--json", CLEARHEAD_BF16=name).json
             self.assertEqual((told["bf16"], told["forced"]), ("widen", {"CLEARHEAD_BF16": name}))
@@ -595,7 +637,8 @@ class Readme(Case):
             done = run(*(model if word == "MODEL" else word.replace("L3.H5", "L0.H1") for word in words), folder=self.folder)
             self.assertEqual(done.code, 0, f"{words}: {done.errors}")
             ran += 1
-            if words[0] != "train" and not any(word.startswith("models/") for word in words) and "--trace" not in words:  # these say on stderr what they begin, and that bf16 becomes f32
+            # these say on stderr what they begin, and that bf16 becomes f32
+            if words[0] != "train" and not any(word.startswith("models/") for word in words) and "--trace" not in words:
                 self.assertEqual(done.errors, "", words)
         self.assertGreaterEqual(ran, 13)
 

@@ -1,4 +1,5 @@
-"""What goes wrong is said in one line that names what, where and what to do; exit codes are 1 for what could not be done, 2 for wrong usage."""
+"""What goes wrong is said in one line that names what, where and what to do; exit codes are 1 for what could not be done, 2 for wrong
+usage."""
 
 import json
 import os
@@ -19,7 +20,8 @@ NUMBERS = ("F32", [1, 1, 2, 2], [1.0, 2.0, 3.0, 4.0])
 class Limits(Case):
     def test_a_file_beyond_the_shells_limit_is_said_and_nothing_is_left(self):
         out = self.folder / "kept.trace"
-        done = subprocess.run(["bash", "-c", 'ulimit -f 4; "$@"', "bash", str(BINARY), "trace", str(self.causal), "abcdef" * 60, "-o", str(out)],
+        done = subprocess.run(["bash", "-c", 'ulimit -f 4; "$@"', "bash", str(BINARY), "trace", str(self.causal), "abcdef" * 60, "-o",
+                               str(out)],
                               capture_output=True, text=True, env=environment(), timeout=60)
         self.assertEqual(done.returncode, 1, done.stderr)
         self.assertIn(f"{out}: cannot be written: File too large; nothing was changed", done.stderr)
@@ -69,7 +71,8 @@ class Usage(Case):
 
     def test_unknown_words_name_what_is_near(self):
         self.refused(2, 'clearhead has no command "shwo"; nearest: "show" (clearhead --help says more)', "shwo", "model", "text")
-        self.refused(2, 'clearhead show has no option "--quary"; nearest: "--query" (clearhead show --help says more)', "show", "m", "t", "--quary", "1")
+        self.refused(2, 'clearhead show has no option "--quary"; nearest: "--query" (clearhead show --help says more)', "show", "m", "t",
+                     "--quary", "1")
         self.refused(2, 'clearhead run has no command "embd"; nearest: "embed" (clearhead run --help says more)', "run", "embd", "m", "t")
         self.refused(2, 'clearhead info did not expect "b" (clearhead info --help says more)', "info", "a", "b")
 
@@ -78,7 +81,8 @@ class Usage(Case):
         self.refused(2, "--to is required (clearhead ask --help says more)", "ask", self.causal, "abc", "--from", "a")
         self.refused(2, "a model needs a text: give one, or --file, or - for standard input", "show", self.causal)
         self.refused(2, "give the text or --file, not both", "show", self.causal, "abc", "--file", self.text)
-        self.refused(2, "--overlap needs --window: how many tokens neighbouring windows share", "show", self.causal, "abc", "--overlap", "2")
+        self.refused(2, "--overlap needs --window: how many tokens neighbouring windows share", "show", self.causal, "abc", "--overlap",
+                     "2")
         self.refused(2, "give a text, --file, or - for standard input", "run", "embed", self.both)
 
     def test_values_outside_their_range_are_named(self):
@@ -93,17 +97,27 @@ class Usage(Case):
         self.refused(2, '--rows: expected a token N or a range BEGIN:END, found "9:3"', "trace", model, text, "--rows", "9:3", "-o", "x")
         self.refused(2, '--budget: expected a size like 512M or 4G, found "lots"', "trace", model, text, "--budget", "lots", "-o", "x")
         self.refused(2, 'span "#6": the text has 6 tokens', "show", model, text, "--query", "6")
-        self.refused(2, 'span "z" does not occur in the text; #12:20 names tokens, seg:NAME a segment', "ask", model, text, "--from", "z", "--to", "a")
-        self.refused(2, 'span "seg:doc": no segment of that name; the text has none (--segments)', "ask", model, text, "--from", "a", "--to", "seg:doc")
-        self.refused(2, '--top: expected a whole number, 1 to 1,000,000,000, found "0" (clearhead show --help says more)', "show", model, text, "--top", "0")
-        self.refused(2, '--threads: expected a whole number, 1 to 1,024, found "100000" (clearhead show --help says more)', "show", model, text, "--threads", "100000")
-        self.refused(2, '--temperature: expected a number above 0, found "0" (clearhead run generate --help says more)', "run", "generate", model, text, "--temperature", "0")
-        self.refused(2, '--top-p: expected a number above 0 and up to 1, found "2" (clearhead run generate --help says more)', "run", "generate", model, text, "--top-p", "2")
-        self.refused(2, '--page-size: expected a size like 20MB or 1GiB, found "lots"', "view", model, text, "--html", "x", "--page-size", "lots")
+        self.refused(2, 'span "z" does not occur in the text; #12:20 names tokens, seg:NAME a segment', "ask", model, text, "--from", "z",
+                     "--to", "a")
+        self.refused(2, 'span "seg:doc": no segment of that name; the text has none (--segments)', "ask", model, text, "--from", "a",
+                     "--to", "seg:doc")
+        self.refused(2, '--top: expected a whole number, 1 to 1,000,000,000, found "0" (clearhead show --help says more)', "show", model,
+                     text, "--top", "0")
+        self.refused(2, '--threads: expected a whole number, 1 to 1,024, found "100000" (clearhead show --help says more)', "show", model,
+                     text, "--threads", "100000")
+        self.refused(2, '--temperature: expected a number above 0, found "0" (clearhead run generate --help says more)', "run", "generate",
+                     model, text, "--temperature", "0")
+        self.refused(2, '--top-p: expected a number above 0 and up to 1, found "2" (clearhead run generate --help says more)', "run",
+                     "generate", model, text, "--top-p", "2")
+        self.refused(2, '--page-size: expected a size like 20MB or 1GiB, found "lots"', "view", model, text, "--html", "x", "--page-size",
+                     "lots")
         self.refused(2, "--page-size is the size of the page that --html writes", "view", model, text, "--page-size", "20MB")
-        self.refused(2, "--window slides over the whole text and --truncate cuts it: give one of them", "show", model, text, "--window", "3", "--truncate")
-        self.refused(2, "--by segment needs named parts of the text: --segments FILE, or --pair", "show", model, text, "--query", "1", "--by", "segment")
-        self.refused(2, "--sort nothing: expected strength or one of the scores (clearhead atlas --definitions)", "atlas", model, text, "--sort", "nothing")
+        self.refused(2, "--window slides over the whole text and --truncate cuts it: give one of them", "show", model, text, "--window",
+                     "3", "--truncate")
+        self.refused(2, "--by segment needs named parts of the text: --segments FILE, or --pair", "show", model, text, "--query", "1",
+                     "--by", "segment")
+        self.refused(2, "--sort nothing: expected strength or one of the scores (clearhead atlas --definitions)", "atlas", model, text,
+                     "--sort", "nothing")
 
     def test_a_trace_refuses_what_shapes_a_run(self):
         kept = self.folder / "kept.trace"
@@ -159,22 +173,27 @@ class Models(Case):
 
     def test_configurations_that_cannot_be_honoured_are_refused_by_name(self):
         self.config(model_type="mamba")
-        self.fails('model/config.json: "model_type": "mamba" is not supported; known are bert, distilbert, roberta, xlm-roberta, camembert, gpt2, llama, mistral, qwen2, smollm3, marian, clearhead-attention, '
-                   'convolutional_attention, hierarchical_attention, listen_attend_spell, memory_network, pointer_generator, recurrent_translator, scene_question, vision_transformer')
+        self.fails('model/config.json: "model_type": "mamba" is not supported; known are bert, distilbert, roberta, xlm-roberta, '
+                   'camembert, gpt2, llama, mistral, qwen2, smollm3, marian, clearhead-attention, '
+                   'convolutional_attention, hierarchical_attention, listen_attend_spell, memory_network, pointer_generator, '
+                   'recurrent_translator, scene_question, vision_transformer')
         self.config(model_type="clearhead-attention", num_attention_heads="two")
         self.fails('model/config.json: "num_attention_heads": expected an integer, found "two"')
         self.config(num_attention_heads=2, attn_logit_softcapping=50)
-        self.fails('model/config.json: field "attn_logit_softcapping" (50) is not known for models of type "clearhead-attention" and may change what the model computes; remove it if it does not, or use a version of clearhead that knows it')
+        self.fails('model/config.json: field "attn_logit_softcapping" (50) is not known for models of type "clearhead-attention" and may '
+                   'change what the model computes; remove it if it does not, or use a version of clearhead that knows it')
 
     def test_rope_scalings_that_are_not_known_are_refused_by_name(self):
         self.config(**json.loads((GOLDENS / "llama/linear/config.json").read_text()) | {"rope_scaling": {"type": "yarn", "factor": 2.0}})
-        self.fails('model/config.json: "rope_scaling": rope type "yarn" is not supported; understood: default, linear, llama3 (model: llama)')
+        self.fails('model/config.json: "rope_scaling": rope type "yarn" is not supported; understood: default, linear, llama3 (model: '
+                   'llama)')
 
     def test_pickled_weights_are_refused_with_the_line_that_converts_them(self):
         (self.model / "model.safetensors").rename(self.model / "pytorch_model.bin")
         done = run("show", "model", "abc", folder=self.folder)
         self.assertEqual((done.code, done.out), (1, ""))
-        opening = "clearhead: model: contains pytorch_model.bin, but pickles are not supported. Convert it once: python3 -c \"import glob, sys, torch; "
+        opening = ("clearhead: model: contains pytorch_model.bin, but pickles are not supported. Convert it once: "
+                   'python3 -c "import glob, sys, torch; ')
         self.assertTrue(done.errors.startswith(opening), done.errors)
         self.assertTrue(done.errors.endswith(", d + '/model.safetensors', {'format': 'pt'})\" 'model'\n"), done.errors)
 
@@ -183,7 +202,8 @@ class Models(Case):
         shutil.rmtree(self.model)
         (self.folder / "sharded").rename(self.model)
         (self.model / "model-00002-of-00003.safetensors").unlink()
-        self.fails("model/model.safetensors.index.json: names the shard model-00002-of-00003.safetensors, which is not there. The download is probably incomplete.")
+        self.fails("model/model.safetensors.index.json: names the shard model-00002-of-00003.safetensors, which is not there. The download "
+                   "is probably incomplete.")
 
     def test_a_tokenizer_of_another_model_is_noticed(self):
         tokenizer = (self.model / "tokenizer.json").read_bytes()
@@ -194,19 +214,23 @@ class Models(Case):
 
     def test_truncated_weights_say_where_the_file_ends(self):
         self.change("model.safetensors", lambda data: data[:-10])
-        self.fails('model/model.safetensors: tensor "lm_head.weight": header says bytes 359664..474352, the file ends at 474342. The download is probably incomplete.')
+        self.fails('model/model.safetensors: tensor "lm_head.weight": header says bytes 359664..474352, the file ends at 474342. The '
+                   'download is probably incomplete.')
         self.change("model.safetensors", lambda data: data[:100])
         self.fails("model/model.safetensors: the header ends at byte 1248, the file ends at 100. The download is probably incomplete.")
         self.change("model.safetensors", lambda data: data[:3])
-        self.fails("model/model.safetensors: a safetensors file begins with 8 bytes of header length, this one has 3. The download is probably incomplete.")
+        self.fails("model/model.safetensors: a safetensors file begins with 8 bytes of header length, this one has 3. The download is "
+                   "probably incomplete.")
 
     def test_oversized_weights_say_how_far_the_file_goes(self):
         self.change("model.safetensors", lambda data: data + b"more")
-        self.fails("model/model.safetensors: the last tensor ends at byte 474352, the file goes on to 474356. The header does not describe these bytes.")
+        self.fails("model/model.safetensors: the last tensor ends at byte 474352, the file goes on to 474356. The header does not describe "
+                   "these bytes.")
 
     def test_garbled_weights_are_not_believed(self):
         self.change("model.safetensors", lambda data: b"PK\x03\x04" * 100)
-        self.fails("model/model.safetensors: the header's length reads 289157608118635344 bytes, at most 100000000 are allowed. This is probably not a safetensors file.")
+        self.fails("model/model.safetensors: the header's length reads 289157608118635344 bytes, at most 100000000 are allowed. This is "
+                   "probably not a safetensors file.")
         self.change("model.safetensors", lambda data: struct.pack("<Q", 16) + b"not json at all!")
         self.fails("model/model.safetensors: expected the header to begin with { at byte 8. This is probably not a safetensors file.")
 
@@ -225,7 +249,8 @@ class Models(Case):
         header = json.loads((self.model / "model.safetensors").read_bytes()[8 : 8 + size])
         self.poisoned = sorted(name for name in header if name != "__metadata__")[0]
         self.change("model.safetensors", poison)
-        self.fails(f'model/model.safetensors: tensor "{self.poisoned}": element 3 is NaN or infinite; the file is damaged, or training it failed')
+        self.fails(f'model/model.safetensors: tensor "{self.poisoned}": element 3 is NaN or infinite; the file is damaged, or training it '
+                   'failed')
 
     def test_garbled_tokenizers_are_named(self):
         self.change("tokenizer.json", lambda data: data[: len(data) // 2])
@@ -240,12 +265,15 @@ class Models(Case):
 
     def test_sizes_that_no_model_has_are_named_with_their_value(self):
         self.config(hidden_size=1 << 30)
-        self.fails("model/config.json: the sizes do not fit each other: the width: expected 1 to 1048576, found 1073741824 (model: clearhead-attention)")
+        self.fails("model/config.json: the sizes do not fit each other: the width: expected 1 to 1048576, found 1073741824 (model: "
+                   "clearhead-attention)")
 
     def test_a_file_in_place_of_a_model_is_named(self):
         (self.folder / "book.txt").write_text("Once upon a time.")
-        self.refused(1, "book.txt: is no trace; to read it as a text, give a model and --file book.txt", "show", "book.txt", folder=self.folder)
-        self.refused(1, "book.txt: expected a model's directory (config.json, model.safetensors …), found a file", "run", "embed", "book.txt", "text", folder=self.folder)
+        self.refused(1, "book.txt: is no trace; to read it as a text, give a model and --file book.txt", "show", "book.txt",
+                     folder=self.folder)
+        self.refused(1, "book.txt: expected a model's directory (config.json, model.safetensors …), found a file", "run", "embed",
+                     "book.txt", "text", folder=self.folder)
 
 
 class Texts(Case):
@@ -275,7 +303,8 @@ class Texts(Case):
         model = self.long_model()
         self.refused(
             1,
-            "text has 27 tokens; this model's positions end at 20. Use --window 20 to slide, --truncate to cut, or a model with longer positions.",
+            "text has 27 tokens; this model's positions end at 20. Use --window 20 to slide, --truncate to cut, or a model with longer "
+            "positions.",
             "show", model, "a b c d e " * 5, folder=self.folder,
         )
         cut = run("show", model, "a b c d e " * 5, "--truncate", "--json", "--head", "L0.H0", folder=self.folder)
@@ -283,7 +312,8 @@ class Texts(Case):
         self.assertEqual(cut.json["tokens"], 20)
         slid = run("show", model, "a b c d e " * 5, "--window", "20", "--json", "--head", "L0.H0", folder=self.folder)
         self.assertEqual((slid.code, slid.json["tokens"]), (0, 27))
-        self.refused(1, "--window 30 is longer than this model's 20 positions", "show", model, "a b c d e " * 9, "--window", "30", folder=self.folder)
+        self.refused(1, "--window 30 is longer than this model's 20 positions", "show", model, "a b c d e " * 9, "--window", "30",
+                     folder=self.folder)
         self.refused(
             1,
             "--window 3 with --overlap 1 leaves no new token per window; the model adds 2 special tokens to each",
@@ -302,12 +332,14 @@ class Texts(Case):
     def test_tasks_a_model_cannot_do_are_named(self):
         self.refused(1, "causal: the model has no masked-language head to fill masks with", "run", "fill", "causal", "a", folder=self.shelf)
         self.refused(1, "causal: the model has no head that classifies whole texts", "run", "classify", "causal", "a", folder=self.shelf)
-        self.refused(1, 'bidirectional: a model of type "clearhead-attention" without a causal head cannot generate text', "run", "generate", "bidirectional", "a", folder=self.shelf)
+        self.refused(1, 'bidirectional: a model of type "clearhead-attention" without a causal head cannot generate text', "run",
+                     "generate", "bidirectional", "a", folder=self.shelf)
         model = self.long_model()
         self.refused(1, "fill: the text has no [MASK]; write it where a word is missing", "run", "fill", model, "a b", folder=self.folder)
 
     def test_a_file_that_cannot_be_read_is_named(self):
-        self.refused(1, "missing.txt: cannot be read: No such file or directory", "show", self.causal, "--file", "missing.txt", folder=self.folder)
+        self.refused(1, "missing.txt: cannot be read: No such file or directory", "show", self.causal, "--file", "missing.txt",
+                     folder=self.folder)
         self.refused(1, ".: cannot be read: Is a directory", "show", self.causal, "--file", ".", folder=self.folder)
 
     def test_segments_that_do_not_fit_are_named(self):
@@ -317,7 +349,8 @@ class Texts(Case):
             ("{}", "parts.json: expected an array of segments, found an object"),
             ('[{"name": "x", "begin": 0}]', 'parts.json: field "segments[0].end" is missing'),
             ('[{"name": "x", "begin": 0, "end": 99}]', 'segments: "x" is bytes [0, 99) of a text of 3 bytes'),
-            ('[{"name": "x", "begin": 0, "end": 1, "colour": 1}]', 'parts.json: field "segments[0].colour" is not understood; remove it, or use a version of clearhead that knows it'),
+            ('[{"name": "x", "begin": 0, "end": 1, "colour": 1}]',
+             'parts.json: field "segments[0].colour" is not understood; remove it, or use a version of clearhead that knows it'),
         ):
             parts.write_text(written)
             self.refused(1, message, "show", self.causal, "abc", "--segments", "parts.json", folder=self.folder)
@@ -326,7 +359,9 @@ class Texts(Case):
             self.refused(1, message, "show", kept, "--segments", "parts.json", folder=self.folder)
 
     def test_a_trace_over_its_budget_is_refused_before_it_runs(self):
-        self.refused(1, "trace: keys, statistics and watched rows of 1,200 tokens need 1.4 MiB, the budget is 1.0 KiB; use --budget to allow more, or --layers to keep fewer layers", "trace", self.causal, "--file", self.text, "--budget", "1K", "-o", self.folder / "x")
+        self.refused(1, "trace: keys, statistics and watched rows of 1,200 tokens need 1.4 MiB, the budget is 1.0 KiB; use --budget to "
+                        "allow more, or --layers to keep fewer layers", "trace", self.causal, "--file", self.text, "--budget", "1K", "-o",
+                        self.folder / "x")
         self.assertFalse((self.folder / "x").exists())
 
 
@@ -343,11 +378,14 @@ class Traces(Case):
         whole = self.kept.read_bytes()
         size = len(whole)  # the header names the instruction set
         self.kept.write_bytes(whole[:-4])
-        self.fails(f'kept.trace: tensor "text": header says bytes {size - 6}..{size}, the file ends at {size - 4}. The download is probably incomplete.')
+        self.fails(f'kept.trace: tensor "text": header says bytes {size - 6}..{size}, the file ends at {size - 4}. The download is '
+                   'probably incomplete.')
         self.kept.write_bytes(whole + b"x")
-        self.fails(f"kept.trace: the last tensor ends at byte {size}, the file goes on to {size + 1}. The header does not describe these bytes.")
+        self.fails(f"kept.trace: the last tensor ends at byte {size}, the file goes on to {size + 1}. The header does not describe these "
+                   "bytes.")
         self.kept.write_bytes(b"")
-        self.fails("kept.trace: a safetensors file begins with 8 bytes of header length, this one has 0. The download is probably incomplete.")
+        self.fails("kept.trace: a safetensors file begins with 8 bytes of header length, this one has 0. The download is probably "
+                   "incomplete.")
 
     def test_a_safetensors_file_that_is_no_trace_is_named(self):
         write_safetensors(self.kept, {"x": NUMBERS})
@@ -397,7 +435,8 @@ class Traces(Case):
         data = self.kept.read_bytes()
         (size,) = struct.unpack("<Q", data[:8])
         for change, says in (
-            (lambda header: header["__metadata__"].pop("gradients_of"), 'dec.0.values: metadata "gradients_of", which names the number that was differentiated, is missing'),
+            (lambda header: header["__metadata__"].pop("gradients_of"),
+             'dec.0.values: metadata "gradients_of", which names the number that was differentiated, is missing'),
             (lambda header: header["dec.0.frame0.d_out"]["shape"].reverse(), "they do not fit its q and k"),
             (lambda header: header["dec.1.values"]["shape"].reverse(), "they do not fit its q and k"),
             (lambda header: header["dec.1.frame0.d_out"].update(dtype="I32"), 'tensor "dec.1.frame0.d_out": expected f32 of rank 4'),
@@ -439,7 +478,8 @@ class AttendInput(Case):
 
     def test_gradients_need_d_out_in_the_shape_of_out(self):
         self.given(q=NUMBERS, k=NUMBERS, v=NUMBERS)
-        self.fails('in.safetensors: has no tensor "d_out"; --gradients needs d_out [batch, head, query, d_v], what a loss says of out', "--gradients")
+        self.fails('in.safetensors: has no tensor "d_out"; --gradients needs d_out [batch, head, query, d_v], what a loss says of out',
+                   "--gradients")
         self.given(q=NUMBERS, k=NUMBERS, v=NUMBERS, d_out=("F32", [1, 1, 1, 2], [1.0, 2.0]))
         self.fails("attend: d_out: expected f32 [1, 1, 2, 2], found f32 [1, 1, 1, 2]", "--gradients")
 
@@ -449,12 +489,15 @@ class AttendInput(Case):
         for written, message in (
             ("", "spec.json: not valid JSON: it is empty"),
             ("[]", "spec.json: the document: expected an object, found an array of 0"),
-            ('{"terms": [{"talking_heads": {}}]}', 'spec.json: "terms[0].talking_heads" is not understood; this version knows alibi, attention_bias, edge_bias, soft_cap, rule'),
+            ('{"terms": [{"talking_heads": {}}]}',
+             'spec.json: "terms[0].talking_heads" is not understood; this version knows alibi, attention_bias, edge_bias, soft_cap, rule'),
             ('{"terms": [{"alibi": {"slopes": "slope"}}]}', 'in.safetensors: no tensor "slope" among 4; nearest: "slopes"'),
             ('{"terms": [{"alibi": {"slopes": "slopes"}}]}', 'attention: operand "slopes": expected f32 [head] = [1], found f32 [3]'),
             ('{"terms": [{"soft_cap": {"cap": -1}}]}', 'spec.json: "terms[0].soft_cap.cap": expected a positive number, found -1'),
-            ('{"topology": {"band": {"dilation": 2}}}', 'spec.json: field "topology.band.dilation" is not understood; remove it, or use a version of clearhead that knows it'),
-            ('{"topology": {"band": {"back": -1}}}', 'spec.json: "topology.band.back": expected a count of keys, 0 or more, or null for no limit, found -1'),
+            ('{"topology": {"band": {"dilation": 2}}}',
+             'spec.json: field "topology.band.dilation" is not understood; remove it, or use a version of clearhead that knows it'),
+            ('{"topology": {"band": {"back": -1}}}',
+             'spec.json: "topology.band.back": expected a count of keys, 0 or more, or null for no limit, found -1'),
         ):
             spec.write_text(written)
             self.fails(message, "--spec", "spec.json")
@@ -476,7 +519,8 @@ class Output(Case):
         return ("attend", "in.safetensors", "-o", to, *more)
 
     def test_an_output_that_cannot_be_written_is_named_and_nothing_is_left(self):
-        self.refused(1, "missing/out: cannot be written: No such file or directory; nothing was changed", *self.attend("missing/out"), folder=self.folder)
+        self.refused(1, "missing/out: cannot be written: No such file or directory; nothing was changed", *self.attend("missing/out"),
+                     folder=self.folder)
         (self.folder / "taken").mkdir()
         self.refused(1, "taken: cannot be written: Is a directory; nothing was changed", *self.attend("taken"), folder=self.folder)
         self.assertEqual(sorted(path.name for path in self.folder.iterdir()), ["in.safetensors", "taken"])
@@ -486,7 +530,8 @@ class Output(Case):
             self.skipTest("the superuser may write everywhere")
         locked = self.folder / "locked"
         locked.mkdir(mode=0o500)
-        self.refused(1, "locked/out: cannot be written: Permission denied; nothing was changed", *self.attend("locked/out"), folder=self.folder)
+        self.refused(1, "locked/out: cannot be written: Permission denied; nothing was changed", *self.attend("locked/out"),
+                     folder=self.folder)
 
     def test_a_full_disk_leaves_what_was_there(self):
         small = self.folder / "small"
@@ -496,14 +541,16 @@ class Output(Case):
         try:
             (small / "out").write_text("before")
             self.refused(
-                1, "small/out: cannot be written: No space left on device; nothing was changed", *self.attend("small/out", 400, "--weights"), folder=self.folder
+                1, "small/out: cannot be written: No space left on device; nothing was changed",
+                *self.attend("small/out", 400, "--weights"), folder=self.folder
             )
             self.assertEqual([(path.name, path.read_text()) for path in small.iterdir()], [("out", "before")])
         finally:
             subprocess.run(["umount", small], check=False)
 
     def test_a_full_device_stays_what_it_is(self):
-        self.refused(1, "/dev/full: cannot be written: No space left on device; some bytes may have been written", *self.attend("/dev/full"), folder=self.folder)
+        self.refused(1, "/dev/full: cannot be written: No space left on device; some bytes may have been written",
+                     *self.attend("/dev/full"), folder=self.folder)
         self.assertTrue(Path("/dev/full").is_char_device())
 
     def test_where_nothing_can_be_written_nothing_is_computed(self):
@@ -514,11 +561,13 @@ class Output(Case):
 
     def test_a_full_standard_output_is_an_error(self):
         with open("/dev/full", "wb") as full:
-            done = subprocess.run([BINARY, "tokens", self.causal, "abc", "--json"], stdout=full, stderr=subprocess.PIPE, env=environment(), check=False)
+            done = subprocess.run([BINARY, "tokens", self.causal, "abc", "--json"], stdout=full, stderr=subprocess.PIPE, env=environment(),
+                                  check=False)
         self.assertEqual((done.returncode, done.stderr), (1, b"clearhead: standard output cannot be written: No space left on device\n"))
 
     def test_a_reader_that_leaves_is_no_crash(self):
-        process = subprocess.Popen([BINARY, "tokens", self.causal, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
+        process = subprocess.Popen([BINARY, "tokens", self.causal, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, env=environment())
         process.stdout.close()
         process.stdin.write(b"abc\n" * 10000)
         process.stdin.close()
@@ -531,7 +580,8 @@ class Output(Case):
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             port = taken.getsockname()[1]
-            self.refused(1, f"view: port {port} of 127.0.0.1 is in use or not allowed; choose another with --port, or leave it out for any free one", "view", self.causal, "abc", "--no-browser", "--port", port)
+            self.refused(1, f"view: port {port} of 127.0.0.1 is in use or not allowed; choose another with --port, or leave it out for any "
+                            "free one", "view", self.causal, "abc", "--no-browser", "--port", port)
 
     def test_ctrl_c_exits_130_and_leaves_nothing_half_written(self):
         waiting = subprocess.Popen([BINARY, "tokens", self.causal, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment())

@@ -29,8 +29,8 @@ class Bleu(Case):
 
     def test_what_is_wrong_is_said_with_the_way_out(self):
         self.theirs.write_text("one line\n", encoding="utf-8")
-        self.refused(1, f"{self.ours} has 2 lines, {self.theirs} has 1; expected a sentence and its reference on the same line of both", "bleu", self.ours,
-                     self.theirs)
+        self.refused(1, f"{self.ours} has 2 lines, {self.theirs} has 1; expected a sentence and its reference on the same line of both",
+                     "bleu", self.ours, self.theirs)
         self.ours.write_text("", encoding="utf-8")
         self.refused(1, f"{self.ours} and {self.ours} are empty: there is nothing to compare", "bleu", self.ours, self.ours)
         self.assertEqual(run("bleu", self.ours).code, 2)

@@ -65,10 +65,12 @@ class Book(Case):
         self.assertIn("generate", told["tasks"])
 
     def test_it_writes_english(self):
-        done = run("run", "generate", BOOK, "It was a dark and stormy night, and", "--max-tokens", "40", "--temperature", "0.7", "--seed", "3", "--json")
+        done = run("run", "generate", BOOK, "It was a dark and stormy night, and", "--max-tokens", "40", "--temperature", "0.7", "--seed",
+                   "3", "--json")
         self.assertEqual(done.code, 0, done.errors)
         words = json.loads(done.out)["text"].split()
         self.assertGreater(sum(word.strip(".,;:!?'\"").lower() in COMMON for word in words) / len(words), 0.25, words)
 
 
-COMMON = set("the and of to a in that he was his with it i as her for had you not be at on by is she but him which my have all they this so were said from".split())
+COMMON = set("the and of to a in that he was his with it i as her for had you not be at on by is she but him which my have all they this "
+             "so were said from".split())

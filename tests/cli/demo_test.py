@@ -1,4 +1,5 @@
-"""The demo's page of pictures: every model that ships with an example.json is run on it and shown, and a wrong example is refused by name."""
+"""The demo's page of pictures: every model that ships with an example.json is run on it and shown, and a wrong example is refused by
+name."""
 
 import json
 import shutil

@@ -14,7 +14,8 @@ NAMES = ("ada", "bob", "cid", "dot", "eve", "fay")
 GREETINGS = ("good day", "hello", "nice to see you")
 MARIAN = {
     "architectures": ["MarianMTModel"], "model_type": "marian", "vocab_size": 330, "d_model": 64, "max_position_embeddings": 64,
-    "encoder_layers": 1, "encoder_attention_heads": 4, "encoder_ffn_dim": 64, "decoder_layers": 1, "decoder_attention_heads": 4, "decoder_ffn_dim": 64,
+    "encoder_layers": 1, "encoder_attention_heads": 4, "encoder_ffn_dim": 64, "decoder_layers": 1, "decoder_attention_heads": 4,
+    "decoder_ffn_dim": 64,
     "activation_function": "relu", "scale_embedding": True, "share_encoder_decoder_embeddings": True, "tie_word_embeddings": True,
     "is_encoder_decoder": True, "eos_token_id": 0, "forced_eos_token_id": 0, "pad_token_id": 1, "decoder_start_token_id": 1,
 }  # fmt: skip
@@ -31,8 +32,8 @@ def write_data(folder):
         (folder / f"{part}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     recipe = {
         "pairs": {"train": ["train.jsonl"], "valid": "valid.jsonl", "test": "test.jsonl", "turns": "turns", "turns_before": 3},
-        "data_source": "The dialogues are made by the test.", "tokenizer": {"bpe": 330}, "model": MARIAN, "generation": {"num_beams": 2, "eos_token_id": 0},
-        "max_tokens": 400, "length": 64, "steps": 600, "optimiser": {"beta2": 0.98},
+        "data_source": "The dialogues are made by the test.", "tokenizer": {"bpe": 330}, "model": MARIAN,
+        "generation": {"num_beams": 2, "eos_token_id": 0}, "max_tokens": 400, "length": 64, "steps": 600, "optimiser": {"beta2": 0.98},
         "schedule": {"kind": "linear", "learning_rate": 0.003, "warmup": 40}, "report": 100, "validate": 100, "checkpoint": 200,
     }  # fmt: skip
     (folder / "names.json").write_text(json.dumps(recipe), encoding="utf-8")
@@ -49,10 +50,19 @@ class Dialogues(Case):
 
     @classmethod
     def train(cls, turns):
-        return run("train", cls.data / "names.json", f"data={cls.data}", f"pairs.turns_before={turns}", "-o", cls.data / f"run{turns}", timeout=120)
+        return run("train", cls.data / "names.json", f"data={cls.data}", f"pairs.turns_before={turns}", "-o", cls.data / f"run{turns}",
+                   timeout=120)
 
     def measured(self, turns):
-        return run("train", self.data / "names.json", f"data={self.data}", f"pairs.turns_before={turns}", "--test", self.data / f"run{turns}/best", "--json").json
+        return run(
+            "train",
+            self.data / "names.json",
+            f"data={self.data}",
+            f"pairs.turns_before={turns}",
+            "--test",
+            self.data / f"run{turns}/best",
+            "--json",
+        ).json
 
     def chat(self, said, *arguments):
         return run("run", "chat", self.model, *arguments, stdin=said.encode())
@@ -70,7 +80,8 @@ class Dialogues(Case):
         self.assertEqual(run("run", self.model, "i am bob").out, self.chat("i am bob\n").out)
 
     def test_the_model_says_how_many_turns_it_reads(self):
-        self.assertEqual(json.loads((self.model / "generation_config.json").read_text(encoding="utf-8")), {"num_beams": 2, "eos_token_id": 0, "turns_before": 3})
+        self.assertEqual(json.loads((self.model / "generation_config.json").read_text(encoding="utf-8")),
+                         {"num_beams": 2, "eos_token_id": 0, "turns_before": 3})
         bare = self.folder / "bare"
         shutil.copytree(self.model, bare)
         (bare / "generation_config.json").unlink()
@@ -127,7 +138,8 @@ class Dialogues(Case):
             done = run("train", self.data / "names.json", f"data={self.folder}", "pairs.train=bad.jsonl", "-o", self.folder / "bad")
             self.assertEqual(done.code, 1)
             self.assertIn(f"bad.jsonl, line 2: {problem}", done.errors)
-        for setting, problem in (("pairs.train=a.tsv", "expected files of JSON lines"), ("pairs.turns_before=-1", "pairs.turns_before"), ("pairs.bleu=words", "13a, zh or char")):
+        for setting, problem in (("pairs.train=a.tsv", "expected files of JSON lines"), ("pairs.turns_before=-1", "pairs.turns_before"),
+                                 ("pairs.bleu=words", "13a, zh or char")):
             done = run("train", self.data / "names.json", f"data={self.data}", setting, "-o", self.folder / "bad")
             self.assertEqual(done.code, 1)
             self.assertIn(problem, done.errors)

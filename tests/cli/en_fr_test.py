@@ -7,7 +7,8 @@ from support import Case, run
 
 EN_FR = Path(__file__).resolve().parents[2] / "models/en-fr"
 
-# By hand: sentences, and which French word (any of them, where it is written) belongs to which English one. Adjectives after their nouns are written with a *.
+# By hand: sentences, and which French word (any of them, where it is written) belongs to which English one. Adjectives after their nouns
+# are written with a *.
 ALIGNED = """
 The red car is in front of the house. | red*=rouge car=voiture house=maison
 She has blue eyes. | blue*=bleus eyes=yeux
@@ -59,7 +60,7 @@ class EnFr(Case):
         self.assertEqual(done.code, 0, done.errors)
         met, right, turned_met, turned = 0, 0, 0, 0
         wrong = []
-        for (english, pairs), made in zip(sentences, done.json["translations"], strict=True):
+        for (_, pairs), made in zip(sentences, done.json["translations"], strict=True):
             source_of = {plain(pair["word"]): plain(pair["source"]) for pair in made["alignment"]}
             for pair in pairs.split():
                 source, words = pair.split("=")

@@ -49,7 +49,8 @@ class Generation(Case):
         (model / "generation_config.json").write_text('{"min_p": 0.1}')
         done = run(*given)
         self.assertEqual(done.code, 1)
-        self.assertIn(f'{model}/generation_config.json: "min_p": 0.1 is not supported and changes the generated text; remove it to generate without it', done.errors)
+        self.assertIn(f'{model}/generation_config.json: "min_p": 0.1 is not supported and changes the generated text; remove it to '
+                      'generate without it', done.errors)
         self.assertEqual(tokens({"min_p": 0.1}, "--greedy", *few), greedy)
         (model / "generation_config.json").write_text('{"temperature": 0}')
         done = run(*given)
@@ -105,7 +106,8 @@ class Generation(Case):
     def test_settings_without_a_counterpart_are_refused_by_name(self):
         model = write_translator(self.folder / "translator", self.causal)
         (model / "generation_config.json").write_text('{"force_words_ids": [[7]]}')
-        self.refused(1, f'{model}/generation_config.json: "force_words_ids": an array of 1 is not supported and changes the generated text; remove it to generate without it',
+        self.refused(1, f'{model}/generation_config.json: "force_words_ids": an array of 1 is not supported and changes the generated '
+                        'text; remove it to generate without it',
                      "run", "translate", model, "a cat")
 
 

@@ -127,7 +127,16 @@ class Lines(Case):
                 self.assertEqual((done.code, done.out.count("\n")), (0, 3), (task, form, done.errors))
                 if form and task in ("fill", "tag"):
                     self.assertEqual(json.loads(done.out.splitlines()[1]), {"masks": []} if task == "fill" else [])
-                    self.assertFalse([value for value in json.loads(done.out.splitlines()[1]).values() if isinstance(value, (list, str)) and value and value != "max_tokens"] if task != "tag" else json.loads(done.out.splitlines()[1]), task)
+                    self.assertFalse(
+                        [
+                            value
+                            for value in json.loads(done.out.splitlines()[1]).values()
+                            if isinstance(value, (list, str)) and value and value != "max_tokens"
+                        ]
+                        if task != "tag"
+                        else json.loads(done.out.splitlines()[1]),
+                        task,
+                    )
 
     def test_a_line_without_the_place_that_is_cut_is_refused_alone(self):
         text = "a b c d e f\na\n\na b c d e\n"
@@ -148,7 +157,8 @@ class Lines(Case):
             self.assertRegex(answers[1]["error"], r"^line 2: an attention knockout names queries \d; this run has \d of them", task)
             self.assertEqual(done.errors.splitlines()[-1], "clearhead: 1 of 4 lines has no answer", task)
             alone = run("run", task, model, lines.splitlines()[0], "--json", "--cut", cut, *more)
-            self.close(answers[0], alone.json if task != "score" else {key: alone.json.get(key, answers[0][key]) for key in answers[0]}, LINE_PLACES)
+            self.close(answers[0], alone.json if task != "score" else {key: alone.json.get(key, answers[0][key]) for key in answers[0]},
+                       LINE_PLACES)
 
     def test_a_line_without_the_place_that_is_cut_has_no_translation(self):
         done = run("run", "translate", ROOT / "models/en-fr", "-", "--json", "--cut", "12/0@enc", "--max-tokens", "8",
@@ -177,7 +187,8 @@ class Lines(Case):
         translator, book = ROOT / "models/en-fr", ROOT / "models/book"
         for command in (
             ("run", "translate", translator), ("run", "embed", self.golden("bert/pooler"), "--lines"), ("run", "score", book),
-            ("run", "score", book, "--lines"), ("tokens", book, "--json"), ("tokens", book, "--lines"), ("show", book, "--json", "--head", "L0.H0"),
+            ("run", "score", book, "--lines"), ("tokens", book, "--json"), ("tokens", book, "--lines"),
+            ("show", book, "--json", "--head", "L0.H0"),
         ):
             expected = run(*command, "--file", plain)
             self.assertEqual(expected.code, 0, (command, expected.errors))
@@ -189,7 +200,8 @@ class Lines(Case):
         file = self.folder / "latin.txt"
         file.write_bytes("ok\nna\u00efve\n".encode("latin-1"))
         says = "latin.txt, line 2: byte 0xEF is not UTF-8; expected text in UTF-8. Convert it: iconv -f WINDOWS-1252 -t UTF-8"
-        for command in (("run", "score", ROOT / "models/book"), ("run", "score", ROOT / "models/book", "--lines"), ("tokens", self.causal), ("show", self.causal)):
+        for command in (("run", "score", ROOT / "models/book"), ("run", "score", ROOT / "models/book", "--lines"), ("tokens", self.causal),
+                        ("show", self.causal)):
             done = run(*command, "--file", "latin.txt", folder=self.folder)
             self.assertEqual((done.code, done.out, done.errors.splitlines()[-1]), (1, "", f"clearhead: {says}"), command)
         self.refused(1, "standard input, line 1: the text is in UTF-16; expected text in UTF-8. Convert it: iconv -f UTF-16 -t UTF-8",

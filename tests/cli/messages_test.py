@@ -38,7 +38,8 @@ class Messages(Case):
     def test_a_binary_file_is_no_text(self):
         (self.folder / "some.bin").write_bytes(b"\x7fELF\x02\x01\x00\x00\xfe\xff" * 50)
         for command in (("why", BOOK), ("ask", BOOK, "--from", "a", "--to", "b"), ("robust", BOOK)):
-            self.said(1, "some.bin: is a binary file, or text in another encoding; expected text in UTF-8", *command, "--file", "some.bin", folder=self.folder)
+            self.said(1, "some.bin: is a binary file, or text in another encoding; expected text in UTF-8", *command, "--file", "some.bin",
+                      folder=self.folder)
 
     def test_a_task_that_the_model_does_not_have(self):
         self.said(1, f'{DIGITS}: a model of type "convolutional_attention" reads a picture and no text', "run", "generate", DIGITS, "7")

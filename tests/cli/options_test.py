@@ -50,7 +50,8 @@ class Options(Case):
         self.ok("vocabulary", "--special", "<a>", "bpe", words, "-o", self.folder / "learned", "--size", "260")
         self.assertRegex(run("judge", "--with", "other", "no/such/model", "a").errors, 'model "no/such/model" was not found')
         self.assertIn("no/such/recipe.json", run("train", "--watch", "a text", "no/such/recipe.json").errors)
-        self.refused(2, 'clearhead bench attention did not expect "extra" (clearhead bench attention --help says more)', "bench", "attention", "--filter", "x", "extra")
+        self.refused(2, 'clearhead bench attention did not expect "extra" (clearhead bench attention --help says more)', "bench",
+                     "attention", "--filter", "x", "extra")
         book = str(ROOT / "models/book")
         for methods in ("attention", "attention,rollout"):
             told = self.said("why", book, "--by", methods, "It was a dark", "--json").json
@@ -65,12 +66,14 @@ class Options(Case):
             ("--cut", "1/3:9", "an attention knockout names keys 3:9; this run has 4 of them, counted from 0"),
             ("--keep-only", "7/0", "a keep-only names queries 7; this run has 4 of them, counted from 0"),
         ):
-            for command, more in ((("show",), ()), (("atlas",), ()), (("ask",), ("--from", "#0", "--to", "#1")), (("run", "generate"), ("--max-tokens", "2"))):
+            for command, more in ((("show",), ()), (("atlas",), ()), (("ask",), ("--from", "#0", "--to", "#1")),
+                                  (("run", "generate"), ("--max-tokens", "2"))):
                 done = run(*command, self.causal, text, *more, option, value)
                 self.assertEqual(done.code, 1, (command, value))
                 self.assertIn(says.partition("; ")[0], done.errors)
             self.refused(1, says, "trace", self.causal, text, option, value, "-o", self.folder / "x.trace")
-        self.refused(1, "rows to keep names tokens 5:9; this run has 4 of them, counted from 0", "trace", self.causal, text, "--rows", "5:9", "-o", self.folder / "x")
+        self.refused(1, "rows to keep names tokens 5:9; this run has 4 of them, counted from 0", "trace", self.causal, text, "--rows",
+                     "5:9", "-o", self.folder / "x")
         translator = ROOT / "models/en-fr"
         done = run("run", "translate", translator, "Hello.", "--cut", "0/90:99@cross")
         self.assertEqual(done.code, 1)
@@ -88,7 +91,8 @@ class Options(Case):
         self.assertEqual(len(self.ok("show", trace, "--top", "3", "--json").json["heads"]), 3)
 
     def test_a_missing_model_is_said_to_be_missing(self):
-        for command in (("run", "no/such/model", "a"), ("run", "embed", "no/such/model", "a"), ("show", "no/such/model", "a"), ("why", "no/such/model", "a")):
+        for command in (("run", "no/such/model", "a"), ("run", "embed", "no/such/model", "a"), ("show", "no/such/model", "a"),
+                        ("why", "no/such/model", "a")):
             done = run(*command)
             self.assertEqual((done.code, done.out), (1, ""), command)
             self.assertRegex(done.errors, r'no/such/model.*(not found|no model|no such)', command)
@@ -105,4 +109,5 @@ class Options(Case):
             self.assertIn("reads a picture: give its path", done.errors)
         done = run("run", "classify", digits, "--lines", "--file", picture)
         self.assertIn("is a PNG picture; expected text in UTF-8", done.errors)
-        self.assertEqual(json.loads(self.said("run", "classify", digits, "-", "--lines", "--json", stdin=f"{picture}\n".encode()).out), given)
+        self.assertEqual(json.loads(self.said("run", "classify", digits, "-", "--lines", "--json", stdin=f"{picture}\n".encode()).out),
+                         given)

@@ -8,7 +8,8 @@ from support import BINARY, Case, environment, run
 from train_task_test import TaskCase
 from translate_test import write_translator
 
-CHANGES = ["none", "typos", "upper case", "lower case", "truncation", "distractor before", "distractor after", "token dropout", "position shift", "padding after"]
+CHANGES = ["none", "typos", "upper case", "lower case", "truncation", "distractor before", "distractor after", "token dropout",
+           "position shift", "padding after"]
 ROUNDING = 1e-4  # of a probability: the order of f32 sums
 
 
@@ -25,7 +26,9 @@ class Classifiers(TaskCase):
         self.model = self.folder / "run/best"
 
     def report(self, *options):
-        return self.ok("robust", self.model, "--file", self.folder / "labelled.tsv", "--text", 2, "--label", 1, "--json", *options).json["files"][0]
+        return self.ok("robust", self.model, "--file", self.folder / "labelled.tsv", "--text", 2, "--label", 1, "--json", *options).json[
+            "files"
+        ][0]
 
     def test_what_is_known_of_answers_and_maps(self):
         lines = [line for line in (self.folder / "test.tsv").read_text(encoding="utf-8").splitlines(True) if not line.startswith("-")]
@@ -64,7 +67,8 @@ class Classifiers(TaskCase):
         (self.folder / "a.tsv").write_text("colour\tthe red road\nanimal\ta cat\n", encoding="utf-8")
         (self.folder / "b.jsonl").write_text('{"2": "we saw a dog", "1": "animal"}\n', encoding="utf-8")
         svg, page = self.folder / "plot.svg", self.folder / "report.html"
-        done = self.ok("robust", self.model, "--file", self.folder / "a.tsv", "--against", self.folder / "b.jsonl", "--text", 2, "--label", 1, "--svg", svg, "--html", page)
+        done = self.ok("robust", self.model, "--file", self.folder / "a.tsv", "--against", self.folder / "b.jsonl", "--text", 2, "--label",
+                       1, "--svg", svg, "--html", page)
         for said in ("a.tsv: 2 texts", "b.jsonl: 1 texts", "position shift", "heads that move first", "L1.H0"):
             self.assertIn(said, done.out)
         drawn = xml.etree.ElementTree.parse(svg).getroot()
@@ -80,9 +84,11 @@ class Classifiers(TaskCase):
         file.write_text("colour\tthe red road\nplant\ta tree\n", encoding="utf-8")
         table = ["robust", self.model, "--file", file]
         self.refused(1, 'text 2: "plant" is not a label of this model; expected one of animal, colour', *table, "--text", 2, "--label", 1)
-        self.refused(2, "--text words: expected a column of the table, counted from 1 (names belong to fields of a .jsonl)", *table, "--text", "words")
+        self.refused(2, "--text words: expected a column of the table, counted from 1 (names belong to fields of a .jsonl)", *table,
+                     "--text", "words")
         self.refused(1, f"{file}, line 1: expected 3 columns with tabs between, found 2", *table, "--text", 3)
-        self.refused(1, f"{self.folder}/none.tsv: cannot be read: No such file or directory", "robust", self.model, "--file", self.folder / "none.tsv")
+        self.refused(1, f"{self.folder}/none.tsv: cannot be read: No such file or directory", "robust", self.model, "--file",
+                     self.folder / "none.tsv")
         file.write_text("", encoding="utf-8")
         self.refused(1, f"{file}: holds no texts; expected at least one", *table)
 
@@ -90,8 +96,8 @@ class Classifiers(TaskCase):
         task = json.loads(self.recipe.read_text(encoding="utf-8"))["task"]
         self.write(task, noise={"probability": 0.7, "upper": 0.5, "typos": 0.3, "token_dropout": 0.1}, checkpoint=1, steps=120)
         self.assertEqual(self.train("noisy").code, 0)
-        process = subprocess.Popen([BINARY, "train", self.recipe, f"data={self.folder}", "-o", "parts"], cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   env=environment())
+        process = subprocess.Popen([BINARY, "train", self.recipe, f"data={self.folder}", "-o", "parts"], cwd=self.folder,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
         process.stdout.readline()  # the first report
         process.kill()
         process.communicate(timeout=30)
@@ -112,11 +118,13 @@ class Classifiers(TaskCase):
         task = json.loads(self.recipe.read_text(encoding="utf-8"))["task"]
         train = ["train", self.recipe, f"data={self.folder}", "-o", self.folder / "other"]
         self.write(task, noise={"typo": 0.1})
-        self.refused(1, f'{self.recipe}: field "noise.typo" is not understood; remove it, or use a version of clearhead that knows it', *train)
+        self.refused(1, f'{self.recipe}: field "noise.typo" is not understood; remove it, or use a version of clearhead that knows it',
+                     *train)
         self.write(task, noise={"upper": 0.6, "lower": 0.6})
         self.refused(1, f'{self.recipe}: "noise.lower": expected a number from 0 to 0.4, found 0.6', *train)
         self.write({"kind": "mask", "train": "train.tsv", "valid": "valid.tsv", "text": 2}, noise={"typos": 0.1})
-        self.refused(1, f'{self.recipe}: "noise" changes the sources of "pairs" and the texts of "task.kind" "classify"; this recipe has neither', *train)
+        self.refused(1, f'{self.recipe}: "noise" changes the sources of "pairs" and the texts of "task.kind" "classify"; this recipe has '
+                        'neither', *train)
 
 
 class Translators(Case):
@@ -153,4 +161,5 @@ class LanguageModels(Case):
     def test_a_model_of_another_kind_is_refused(self):
         done = run("robust", self.both, "--file", self.text)
         self.assertEqual(done.code, 1)
-        self.assertIn("robustness can be measured for Transformers that classify a text (one label), write a text from another, or predict the next token", done.errors)
+        self.assertIn("robustness can be measured for Transformers that classify a text (one label), write a text from another, or predict "
+                      "the next token", done.errors)

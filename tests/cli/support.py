@@ -48,7 +48,8 @@ def environment(**changes):
 def run(*arguments, stdin=b"", folder=None, timeout=60, **changes):
     """Runs clearhead with these arguments; raises if it takes longer than `timeout` seconds."""
     command = [BINARY, *(item if isinstance(item, bytes) else str(item) for item in arguments)]
-    return Done(subprocess.run(command, input=stdin, capture_output=True, env=environment(**changes), cwd=folder, timeout=timeout, check=False))
+    return Done(subprocess.run(command, input=stdin, capture_output=True, env=environment(**changes), cwd=folder, timeout=timeout,
+                               check=False))
 
 
 def write_wordpiece(folder, words):
@@ -60,13 +61,17 @@ def write_wordpiece(folder, words):
     folder.mkdir()
     (folder / "tokenizer.json").write_text(json.dumps({
         "version": "1.0", "truncation": None, "padding": None,
-        "added_tokens": [{"id": at, "content": name, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+        "added_tokens": [{"id": at, "content": name, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
+                          "special": True}
                          for at, name in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])],
-        "normalizer": {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": False, "lowercase": True},
+        "normalizer": {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": False,
+                       "lowercase": True},
         "pre_tokenizer": {"type": "BertPreTokenizer"},
-        "post_processor": {"type": "TemplateProcessing", "single": [cls, text, end[0]], "pair": [cls, text, end[0], pair, end[1]], "special_tokens": special},
+        "post_processor": {"type": "TemplateProcessing", "single": [cls, text, end[0]], "pair": [cls, text, end[0], pair, end[1]],
+                           "special_tokens": special},
         "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
-        "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100, "vocab": vocabulary},
+        "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
+                  "vocab": vocabulary},
     }), encoding="utf-8")
 
 

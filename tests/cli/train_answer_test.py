@@ -22,11 +22,13 @@ class AnswerCase(Case):
             self.write_lines(f"{part}.jsonl", [self.question() for _ in range(count)])
         self.write_lines("contexts.jsonl", [{"id": f"text {at}", "text": text} for at, text in enumerate(self.contexts)])
         self.recipe = self.folder / "small.json"
-        self.write({"kind": "answer", "train": "train.jsonl", "valid": "valid.jsonl", "test": "test.jsonl", "contexts": ["contexts.jsonl"], "overlap": 8})
+        self.write({"kind": "answer", "train": "train.jsonl", "valid": "valid.jsonl", "test": "test.jsonl", "contexts": ["contexts.jsonl"],
+                    "overlap": 8})
 
     def question(self):
         words = [self.random.choice(FILLERS) for _ in range(self.random.randint(4, 30))]
-        there = {kind: self.random.choice(values) for kind, values in (("colour", COLOURS), ("animal", ANIMALS)) if self.random.random() < 0.6}
+        there = {kind: self.random.choice(values) for kind, values in (("colour", COLOURS), ("animal", ANIMALS))
+                 if self.random.random() < 0.6}
         for value in there.values():
             words.insert(self.random.randint(0, len(words)), value)
         text, kind = " ".join(words), self.random.choice(("colour", "animal"))
@@ -81,14 +83,16 @@ class Answers(AnswerCase):
         names = read_safetensors(self.folder / "run/best/model.safetensors")
         self.assertEqual((names["qa_outputs.weight"][0], names["qa_outputs.bias"][0]), ([2, 32], [2]))
         self.assertNotIn("bert.pooler.dense.weight", names)
-        self.refused(1, f"{self.folder}/run/best: the model has no head that classifies whole texts", "run", "classify", self.folder / "run/best", "a hen")
+        self.refused(1, f"{self.folder}/run/best: the model has no head that classifies whole texts", "run", "classify",
+                     self.folder / "run/best", "a hen")
 
     def test_texts_in_place_of_ids_and_starts_of_characters_give_the_same_run(self):
         for part in ("train", "valid"):
             lines = self.lines_of(f"{part}.jsonl")
             for line in lines:
                 line["context"] = self.contexts[int(line["context"].split()[1])]
-                line["answers"] = {"text": [answer[2] for answer in line["answers"]], "answer_start": [answer[0] for answer in line["answers"]]}
+                line["answers"] = {"text": [answer[2] for answer in line["answers"]],
+                                   "answer_start": [answer[0] for answer in line["answers"]]}
             self.write_lines(f"other_{part}.jsonl", lines)
         self.assertEqual(self.train("first", "steps=20", "validate=20").code, 0)
         self.write({"kind": "answer", "train": "other_train.jsonl", "valid": "other_valid.jsonl", "overlap": 8})
@@ -109,12 +113,12 @@ class Answers(AnswerCase):
         self.assertEqual(saved["first"], saved["few-first"])
         self.assertNotEqual(saved["first"], saved["all"])
         self.write_lines("none.jsonl", [line for line in self.lines_of("train.jsonl") if not line["answers"]])
-        self.refused(1, f'{self.recipe}: "task.answerable_first" is 20, and no window of none.jsonl holds an answer', "train", self.recipe, f"data={self.folder}",
-                     "task.train=none.jsonl", "task.answerable_first=20", "-o", self.folder / "none")
+        self.refused(1, f'{self.recipe}: "task.answerable_first" is 20, and no window of none.jsonl holds an answer', "train", self.recipe,
+                     f"data={self.folder}", "task.train=none.jsonl", "task.answerable_first=20", "-o", self.folder / "none")
 
     def test_smoothing_is_refused(self):
-        self.refused(1, f'{self.recipe}: "smoothing" would give answers\' starts and ends to the padding, too; leave it out', "train", self.recipe,
-                     f"data={self.folder}", "smoothing=0.1", "-o", self.folder / "run")
+        self.refused(1, f'{self.recipe}: "smoothing" would give answers\' starts and ends to the padding, too; leave it out', "train",
+                     self.recipe, f"data={self.folder}", "smoothing=0.1", "-o", self.folder / "run")
 
     def test_a_given_threshold_is_kept(self):
         self.assertEqual(self.train("run", "steps=20", "validate=20", "task.threshold=-1000").code, 0)
@@ -130,12 +134,14 @@ class Answers(AnswerCase):
         task = ["train", self.recipe, f"data={self.folder}", "-o", self.folder / "run"]
         lines[first]["answers"][0][1] += 1
         self.write_lines("train.jsonl", lines)
-        self.refused(1, f'{self.folder}/train.jsonl, line {first + 1}: "answers": "{lines[first]["answers"][0][2]}" does not stand in the context where its start says', *task)
+        self.refused(1, f'{self.folder}/train.jsonl, line {first + 1}: "answers": "{lines[first]["answers"][0][2]}" does not stand in the '
+                        'context where its start says', *task)
         lines[first]["answers"] = ["hen"]
         self.write_lines("train.jsonl", lines)
-        self.refused(1, f'{self.folder}/train.jsonl, line {first + 1}: "answers": expected a list of [first character, first byte, text], or {{"text": [...], "answer_start": [...]}}, found "hen"', *task)
+        self.refused(1, f'{self.folder}/train.jsonl, line {first + 1}: "answers": expected a list of [first character, first byte, text], '
+                        f'or {{"text": [...], "answer_start": [...]}}, found "hen"', *task)
         lines[first] |= {"answers": [], "context": "text -1"}
         self.write_lines("train.jsonl", lines)
         self.refused(1, f'{self.folder}/train.jsonl, line {first + 1}: "context": no file of "task.contexts" has the id "text -1"', *task)
-        self.refused(1, "a window of 10 tokens has 4 for the text beside the question; expected more than the overlap of 8", *task, "length=10",
-                     "task.train=valid.jsonl")
+        self.refused(1, "a window of 10 tokens has 4 for the text beside the question; expected more than the overlap of 8", *task,
+                     "length=10", "task.train=valid.jsonl")

@@ -10,7 +10,8 @@ class DataOfARun(TrainingCase):
     def test_training_begins_with_a_summary(self):
         done = self.train("run", "steps=2")
         self.assertEqual(done.code, 0, done.errors)
-        self.assertRegex(done.errors, r"\ntraining: [\d,]+ tokens of text\.txt\n  [\d,]+ bytes; [\d,]+ windows of 32 tokens\nvalidation: [\d,]+ tokens")
+        self.assertRegex(done.errors,
+                         r"\ntraining: [\d,]+ tokens of text\.txt\n  [\d,]+ bytes; [\d,]+ windows of 32 tokens\nvalidation: [\d,]+ tokens")
 
     def test_a_run_is_resumed_from_another_directory(self):
         self.assertEqual(run("train", self.recipe.name, "-o", "runs/a", "steps=20", folder=self.folder).code, 0)
@@ -39,7 +40,8 @@ class DataOfARun(TrainingCase):
 
     def test_the_origin_is_told_of_the_recipes_own_files_only(self):
         (self.folder / "text.txt").unlink()
-        self.assertIn("there is no such file; give the folder that holds it with data=DIR. The text is made by the test.", self.train("run").errors)
+        self.assertIn("there is no such file; give the folder that holds it with data=DIR. The text is made by the test.",
+                      self.train("run").errors)
         mine = self.train("run", 'files=["mine.txt"]').errors
         self.assertIn("mine.txt: there is no such file; give the folder that holds it with data=DIR\n", mine)
         self.assertNotIn("made by the test", mine)
@@ -48,8 +50,8 @@ class DataOfARun(TrainingCase):
         self.assertEqual(self.train("other", "steps=2").code, 0)
         before = (self.folder / "other/best/model.safetensors").read_bytes()
         run_folder = self.folder / "run"
-        for name, target in (("best", "best"), ("best/model.safetensors", "best/model.safetensors"), ("checkpoint.safetensors", None), ("log.csv", "log.csv"),
-                             ("watch", "best"), ("lock", "log.csv")):  # fmt: skip
+        for name, target in (("best", "best"), ("best/model.safetensors", "best/model.safetensors"), ("checkpoint.safetensors", None),
+                             ("log.csv", "log.csv"), ("watch", "best"), ("lock", "log.csv")):  # fmt: skip
             with self.subTest(name):
                 shutil.rmtree(run_folder, ignore_errors=True)
                 (run_folder / name).parent.mkdir(parents=True)

@@ -49,7 +49,9 @@ class Folds(DocumentsCase):
         counted = []
         for fold in range(4):
             out = self.trained(f"task.folds.hold_out={fold}", "steps=20", folder=f"fold-{fold}")
-            told = self.done("train", self.recipe, f"data={self.folder}", f"task.folds.hold_out={fold}", "--test", out / "best", "--json").json
+            told = self.done(
+                "train", self.recipe, f"data={self.folder}", f"task.folds.hold_out={fold}", "--test", out / "best", "--json"
+            ).json
             counted.append(told["counted"])
         self.assertEqual(sum(counted), 200)
         self.assertGreater(min(counted), 20)
@@ -112,11 +114,13 @@ class Vectors(DocumentsCase):
     def test_an_encoder_begins_at_a_bert_and_stays_as_it_is(self):
         words = str(self.other)
         self.write_lines("words.jsonl", [{"kind": one["kind"], "said": " ".join(one["said"])} for one in self.kinds(20)])
-        bert = {"model_type": "bert", "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24, "vocab_size": 200, "max_position_embeddings": 16}
+        bert = {"model_type": "bert", "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
+                "vocab_size": 200, "max_position_embeddings": 16}
         self.recipe.write_text(json.dumps(STEPS | {"model": bert, "tokenizer": words, "steps": 2, "validate": 2, "task": {
             "kind": "classify", "train": "words.jsonl", "valid": "words.jsonl", "text": "said", "label": "kind"}}), encoding="utf-8")
         bert_folder = self.trained(folder="bert") / "best"
-        encoder = {name: bert[name] for name in ("num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings")}
+        encoder = {name: bert[name]
+                   for name in ("num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings")}
         model = HAN | {"max_position_embeddings": 16, "encoder": encoder}
         recipe = STEPS | {"model": model, "task": self.task, "vectors": {"from": str(bert_folder), "parameter": "encoder"},
                           "optimiser": {"groups": [{"match": "^encoder", "learning_rate_scale": 0}]}}
@@ -148,11 +152,13 @@ class Vectors(DocumentsCase):
     def test_what_is_not_there_or_does_not_fit_is_refused(self):
         file = self.other / "model.safetensors"
         self.vectors(parameter="words.weight")
-        self.assertRegex(self.tried(), r'"vectors.parameter" is "words.weight"; the model\'s parameters are embedding.weight, words.weight_ih_l0, ')
+        self.assertRegex(self.tried(),
+                         r'"vectors.parameter" is "words.weight"; the model\'s parameters are embedding.weight, words.weight_ih_l0, ')
         self.vectors(tensor="words.weight")
         self.assertIn(f'{file}', self.tried())
         self.vectors(tensor="word_attention.query")
-        self.assertIn(f'{file}: "word_attention.query" is [1, 16], the recipe\'s "embedding.weight" [200, 16]; give the model these sizes', self.tried())
+        self.assertIn(f'{file}: "word_attention.query" is [1, 16], the recipe\'s "embedding.weight" [200, 16]; give the model these sizes',
+                      self.tried())
 
     def tried(self):
         done = run("train", self.recipe, f"data={self.folder}", "-o", self.folder / "bad")
@@ -166,22 +172,31 @@ class Books(DocumentsCase):
     def test_they_are_told_by_their_words(self):
         parts = {}
         for book, words in (("farm", ("cat", "dog")), ("shed", ("saw", "axe"))):
-            texts = ["\n\n".join(f"Chapter {i}\n\n" + " ".join(self.sentence(self.random.choice(words)) for _ in range(4)) for i in range(count)) + "\n"
-                     for count in (60, 20, 20)]
+            texts = [
+                "\n\n".join(f"Chapter {i}\n\n" + " ".join(self.sentence(self.random.choice(words)) for _ in range(4)) for i in range(count))
+                + "\n"
+                for count in (60, 20, 20)
+            ]
             (self.folder / f"{book}.txt").write_text("".join(texts), encoding="utf-8")
             ends = [sum(len(text) for text in texts[:at]) for at in range(4)]
             parts[f"{book}.txt"] = [ends[0], ends[1], ends[1], ends[2], ends[2], ends[3]]
-        (self.folder / "splits.tsv").write_text("file\t\t\t\t\t\t\n" + "".join("\t".join(map(str, [name, *cells])) + "\n" for name, cells in parts.items()), encoding="utf-8")
-        self.write(model=HAN, task={"kind": "classify", "passages": {"files": ["farm.txt", "shed.txt"], "splits": "splits.tsv", "words": 16}})
+        (self.folder / "splits.tsv").write_text("file\t\t\t\t\t\t\n"
+                                                + "".join("\t".join(map(str, [name, *cells])) + "\n" for name, cells in parts.items()),
+                                                encoding="utf-8")
+        self.write(model=HAN,
+                   task={"kind": "classify", "passages": {"files": ["farm.txt", "shed.txt"], "splits": "splits.tsv", "words": 16}})
         model = self.trained() / "best"
         measured = self.done("train", self.recipe, f"data={self.folder}", "--test", model, "--json").json
         self.assertGreater(measured["accuracy"], 0.9)
         self.assertRegex(self.done("run", model, "We met a dog. On a road.").out, r"^ *\d+\.\d+ %  farm\n")
 
     def test_the_model_that_ships_tells_books_by_their_style(self):
-        texts = {"tinyshakespeare": "Speak, good my lord, for thou art not so base. What would'st thou have? I'll to the king, and he shall hear of't.",
-                 "pride-and-prejudice": "I never saw so sweet a girl, said his sister, with great civility; and she could not but think his attentions most agreeable.",
-                 "war-and-peace": "The officers and soldiers of the regiment stood near the campfire. The adjutant galloped up to the general."}
+        texts = {"tinyshakespeare": "Speak, good my lord, for thou art not so base. What would'st thou have? I'll to the king, and he "
+                                    "shall hear of't.",
+                 "pride-and-prejudice": "I never saw so sweet a girl, said his sister, with great civility; and she could not but think "
+                                        "his attentions most agreeable.",
+                 "war-and-peace": "The officers and soldiers of the regiment stood near the campfire. The adjutant galloped up to the "
+                                  "general."}
         for book, text in texts.items():
             best = self.done("run", ROOT / "models/authorship", text, "--json").json["classes"][0]
             self.assertEqual(best["label"], book)
@@ -195,7 +210,8 @@ class Summaries(DocumentsCase):
         super().setUp()
         for part, count in (("train", 160), ("valid", 40), ("test", 40)):
             self.write_lines(f"{part}.jsonl", [self.document() for _ in range(count)])
-        self.write(model=HAN | {"output": "sentence"}, task={"kind": "summarise", "train": "train.jsonl", "valid": "valid.jsonl", "test": "test.jsonl", "text": "said", "label": "short"})
+        self.write(model=HAN | {"output": "sentence"}, task={"kind": "summarise", "train": "train.jsonl", "valid": "valid.jsonl",
+                                                             "test": "test.jsonl", "text": "said", "label": "short"})
 
     def document(self):
         said = [self.sentence("axe"), self.sentence("saw"), self.sentence()]
@@ -222,9 +238,10 @@ class Summaries(DocumentsCase):
         self.write_lines("kinds.jsonl", self.kinds(40))
         self.write(model=HAN, task={"kind": "classify", "train": "kinds.jsonl", "valid": "kinds.jsonl", "text": "said", "label": "kind"})
         model = self.trained("steps=2", folder="other") / "best"
-        self.refused(1, f'{model}: a model of type "hierarchical_attention", which reads a document, chooses no sentence of a document', "run", "summarise", model, "A cat.")
+        self.refused(1, f'{model}: a model of type "hierarchical_attention", which reads a document, chooses no sentence of a document',
+                     "run", "summarise", model, "A cat.")
 
     def test_a_document_without_a_summary_is_named_by_its_line(self):
         self.write_lines("valid.jsonl", [{"said": ["A cat."], "short": []}])
-        self.refused(1, f'{self.folder}/valid.jsonl, line 1: "short": expected one summary or more, found an array of 0', "train", self.recipe,
-                     f"data={self.folder}", "-o", self.folder / "bad")
+        self.refused(1, f'{self.folder}/valid.jsonl, line 1: "short": expected one summary or more, found an array of 0', "train",
+                     self.recipe, f"data={self.folder}", "-o", self.folder / "bad")

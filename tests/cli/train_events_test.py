@@ -97,7 +97,8 @@ class Events(TrainingCase):
         return {step: value[2][0] for step, value in events(self.folder / out)[tag].items()}
 
     def check_numbers(self, out):
-        for tag, column in (("loss/training", "loss"), ("loss/validation", "validation_loss"), ("rate", "rate"), ("gradient_norm", "gradient_norm")):
+        for tag, column in (("loss/training", "loss"), ("loss/validation", "validation_loss"), ("rate", "rate"),
+                            ("gradient_norm", "gradient_norm")):
             told, expected = self.numbers(out, tag), {int(line["step"]): float(line[column]) for line in self.lines(out) if line[column]}
             self.assertEqual(list(told), list(expected), tag)
             self.assertGreater(len(told), 2, tag)
@@ -123,7 +124,8 @@ class Events(TrainingCase):
             self.assertEqual(sorted(set(limits)), list(limits))
             self.assertEqual(sum(counts), count)
             begin = -math.inf
-            for end, expected in zip(limits, counts, strict=True):  # a bucket holds its lower end where positive, its upper end where negative
+            # a bucket holds its lower end where positive, its upper end where negative
+            for end, expected in zip(limits, counts, strict=True):
                 inside = sum(begin <= v < end if end > 0 else begin < v <= end for v in values)
                 self.assertEqual(inside, expected, (name, begin, end))
                 begin = end
@@ -132,8 +134,8 @@ class Events(TrainingCase):
     def killed_and_resumed(self):
         """A run that was killed between checkpoints, and ended later; the steps that were reported before and after its checkpoint."""
         self.write(steps=400, report=1, validate=100, checkpoint=50)
-        process = subprocess.Popen([BINARY, "train", self.recipe, f"data={self.folder}", "-o", self.folder / "run", "--json"], stdout=subprocess.PIPE,
-                                   stderr=subprocess.DEVNULL, env=environment())
+        process = subprocess.Popen([BINARY, "train", self.recipe, f"data={self.folder}", "-o", self.folder / "run", "--json"],
+                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment())
         while json.loads(process.stdout.readline())["step"] < 120:
             pass
         process.kill()

@@ -36,8 +36,8 @@ class Fields(Case):
                 self.assertLessEqual(set(recipe["task"]), declared[recipe["task"]["kind"]], path.name)
 
     def test_a_task_that_does_not_exist_is_refused(self):
-        self.refused(1, 'there is no task "order"; expected answer, classify, mask, match, sort, stories, summarise, tag or transcribe', "train",
-                     "--fields", "order")
+        self.refused(1, 'there is no task "order"; expected answer, classify, mask, match, sort, stories, summarise, tag or transcribe',
+                     "train", "--fields", "order")
 
     def test_digits_are_sorted_without_any_file(self):
         folder = self.folder / "run"
@@ -46,7 +46,11 @@ class Fields(Case):
         self.assertEqual(done.code, 0, done.errors)
         self.assertIn("training: 2,000 sequences", done.errors)
         self.assertIn(f'done: clearhead run tag {folder}/best "5 2 9"', done.errors)
-        measured = json.loads(self.ok("train", ROOT / "recipes/sort-digits.json", "task.longest=3", "task.examples=2000", "--test", folder / "best", "--json").out)
+        measured = json.loads(
+            self.ok(
+                "train", ROOT / "recipes/sort-digits.json", "task.longest=3", "task.examples=2000", "--test", folder / "best", "--json"
+            ).out
+        )
         self.assertGreater(measured["digits"], 0.9)
         spans = [line.split()[2:] for line in self.ok("run", "tag", folder / "best", "7 1").out.splitlines()]
         self.assertEqual([span[-1] for span in spans], ["7", "1"])  # no row for the space between

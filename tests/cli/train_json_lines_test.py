@@ -5,7 +5,8 @@ import json
 from support import run
 from train_test import MARIAN, MODEL, TrainingCase
 
-TEXTS = {"model": MODEL | {"vocab_size": 300, "max_position_embeddings": 512}, "tokenizer": {"bpe": 300}, "batch": 4, "length": 16, "steps": 6, "report": 3, "validate": 6}
+TEXTS = {"model": MODEL | {"vocab_size": 300, "max_position_embeddings": 512}, "tokenizer": {"bpe": 300}, "batch": 4, "length": 16,
+         "steps": 6, "report": 3, "validate": 6}
 
 
 def lines_of(objects):
@@ -24,7 +25,8 @@ class JsonLines(TrainingCase):
         self.assertEqual(tested.code, 0, tested.errors)
         measured = {key: value for key, value in tested.json.items() if key != "files"}
         losses = [(r["step"], r["loss"], r.get("validation_loss")) for r in reports]
-        return {"batches": batches, "losses": losses, "measured": measured, "weights": (self.folder / name / "best/model.safetensors").read_bytes()}
+        return {"batches": batches, "losses": losses, "measured": measured,
+                "weights": (self.folder / name / "best/model.safetensors").read_bytes()}
 
     def same(self, found, expected):
         for what, value in expected.items():
@@ -39,7 +41,8 @@ class JsonLines(TrainingCase):
 
         def splits(name, texts):
             cuts = [sum(len(text.encode()) for text in texts[:count]) for count in (0, 240, 240, 270, 270, 300)]
-            (self.folder / "splits.tsv").write_text("file\ttrain\tto\tvalid\tto\ttest\tto\n" + "\t".join([name, *map(str, cuts)]) + "\n", encoding="utf-8")
+            (self.folder / "splits.tsv").write_text("file\ttrain\tto\tvalid\tto\ttest\tto\n" + "\t".join([name, *map(str, cuts)]) + "\n",
+                                                    encoding="utf-8")
 
         splits("plain.txt", plain)
         expected = self.outcome("plain", TEXTS | {"files": ["plain.txt"], "splits": "splits.tsv"})
@@ -50,10 +53,13 @@ class JsonLines(TrainingCase):
         pairs = [(f"{i} and {i + 1}", f"{i + 1} und {i}") for i in range(120)]
         files = {"train": pairs[:100], "valid": pairs[100:110], "test": pairs[110:]}
         for part, held in files.items():
-            (self.folder / f"{part}.tsv").write_text("".join(f"{source}\t{target}\t0-2 1-1 2-0\n" for source, target in held), encoding="utf-8")
-            (self.folder / f"{part}.jsonl").write_text(lines_of({"de": target, "en": source.split(" "), "links": "0-2 1-1 2-0"} for source, target in held),
+            (self.folder / f"{part}.tsv").write_text("".join(f"{source}\t{target}\t0-2 1-1 2-0\n" for source, target in held),
+                                                     encoding="utf-8")
+            (self.folder / f"{part}.jsonl").write_text(lines_of({"de": target, "en": source.split(" "), "links": "0-2 1-1 2-0"}
+                                                                for source, target in held),
                                                        encoding="utf-8")
-        recipe = {"model": MARIAN | {"vocab_size": 280}, "tokenizer": {"bpe": 280}, "max_tokens": 200, "length": 32, "steps": 6, "report": 3, "validate": 6}
+        recipe = {"model": MARIAN | {"vocab_size": 280}, "tokenizer": {"bpe": 280}, "max_tokens": 200, "length": 32, "steps": 6,
+                  "report": 3, "validate": 6}
         table = self.outcome("table", recipe | {"pairs": {part: f"{part}.tsv" for part in files}})
         lines = self.outcome("lines", recipe | {"pairs": {part: f"{part}.jsonl" for part in files}, "fields": ["en", "de"]})
         self.same(lines, table)
@@ -65,7 +71,9 @@ class JsonLines(TrainingCase):
     def test_a_line_that_does_not_fit_is_named(self):
         (self.folder / "a.jsonl").write_text(lines_of([{"text": "a"}, {"txt": "b"}]), encoding="utf-8")
         self.write(files=["a.jsonl"], held_out=0)
-        self.refused(1, f'{self.recipe}: "a.jsonl" holds JSON lines: expected "fields", the name of the field that is the text, as in ["text"]',
+        self.refused(1, f'{self.recipe}: "a.jsonl" holds JSON lines: expected "fields", the name of the field that is the text, as in '
+                        '["text"]',
                      "train", self.recipe, f"data={self.folder}", "--batches", "1")
         self.write(files=["a.jsonl"], held_out=0, fields=["text"])
-        self.refused(1, f'{self.folder}/a.jsonl, line 2: expected a field "text", found "txt"', "train", self.recipe, f"data={self.folder}", "--batches", "1")
+        self.refused(1, f'{self.folder}/a.jsonl, line 2: expected a field "text", found "txt"', "train", self.recipe, f"data={self.folder}",
+                     "--batches", "1")

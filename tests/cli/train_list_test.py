@@ -19,7 +19,9 @@ class TrainList(Case):
 
     def test_a_folder_without_a_table_and_a_broken_table_are_named(self):
         path = self.folder / "table.tsv"
-        message = f"{path}: there is no such file; give the folder of the recipes (of clearhead's source: recipes), as in train --list FOLDER"
+        message = (
+            f"{path}: there is no such file; give the folder of the recipes (of clearhead's source: recipes), as in train --list FOLDER"
+        )
         self.refused(1, message, "train", "--list", self.folder)
         path.write_text("recipe\ttrains\treached\tfloor\treference\ttime\na.json\tb\n", encoding="utf-8")
         self.refused(1, f"{path}, line 2: expected 6 cells with tabs between, found 2", "train", "--list", self.folder)

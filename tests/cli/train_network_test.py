@@ -53,7 +53,8 @@ class Title(NetworkCase):
             "fields": ["abstract", "title"], "tokenizer": {"bpe": 700, "lowercase": True}, "max_tokens": 512, "length": 64, "steps": 150,
             "report": 50, "validate": 50, "checkpoint": 100,
             "model": {"model_type": "pointer_generator", "vocab_size": 700, "embedding_size": 24, "hidden_size": 32, "eos_token_id": 0,
-                      "pad_token_id": 1, "decoder_start_token_id": 1, "max_position_embeddings": 64, "task_specific_params": {"summarization": {}}},
+                      "pad_token_id": 1, "decoder_start_token_id": 1, "max_position_embeddings": 64,
+                      "task_specific_params": {"summarization": {}}},
             "optimiser": {"clip": 1}, "schedule": {"kind": "cosine", "learning_rate": 0.01},
         }), encoding="utf-8")
 
@@ -99,7 +100,8 @@ class Document(NetworkCase):
             (self.folder / f"{part}.jsonl").write_text("".join(self.line() for _ in range(count)), encoding="utf-8")
         self.recipe = self.folder / "small.json"
         self.recipe.write_text(json.dumps({
-            "task": {"kind": "classify", "train": "train.jsonl", "valid": "valid.jsonl", "test": "test.jsonl", "text": "said", "label": "kind"},
+            "task": {"kind": "classify", "train": "train.jsonl", "valid": "valid.jsonl", "test": "test.jsonl", "text": "said",
+                     "label": "kind"},
             "tokenizer": {"wordpiece": 200}, "length": 16, "batch": 16, "steps": 60, "report": 20, "validate": 20, "checkpoint": 30,
             "model": {"model_type": "hierarchical_attention", "vocab_size": 200, "embedding_size": 16, "hidden_size": 16},
             "schedule": {"learning_rate": 0.01},
@@ -138,8 +140,8 @@ class Document(NetworkCase):
         done = run("train", self.recipe, f"data={self.folder}", "-o", self.folder / "bad")
         self.assertEqual((done.code, done.errors), (1, f'clearhead: {path}, line 2: "said": expected an array of strings, found 3\n'))
         path.write_text(json.dumps({"kind": "fruit", "said": ["a pear."]}) + "\n", encoding="utf-8")
-        self.refused(1, f'{path}, line 1: "fruit" is a label that does not occur in the training data; expected "animal", "tool"', "train", self.recipe,
-                     f"data={self.folder}", "-o", self.folder / "bad")
+        self.refused(1, f'{path}, line 1: "fruit" is a label that does not occur in the training data; expected "animal", "tool"', "train",
+                     self.recipe, f"data={self.folder}", "-o", self.folder / "bad")
 
 
 class Translator(NetworkCase):
@@ -159,7 +161,8 @@ class Translator(NetworkCase):
             "pairs": {"train": "train.tsv", "valid": "valid.tsv", "test": "test.tsv"}, "tokenizer": {"bpe": 258},
             "model": {"model_type": "recurrent_translator", "vocab_size": 258, "embedding_size": 24, "hidden_size": 32, "eos_token_id": 0,
                       "pad_token_id": 1, "decoder_start_token_id": 1},
-            "max_tokens": 512, "length": 16, "steps": 400, "report": 100, "validate": 100, "checkpoint": 100, "schedule": {"kind": "cosine", "learning_rate": 0.01},
+            "max_tokens": 512, "length": 16, "steps": 400, "report": 100, "validate": 100, "checkpoint": 100,
+            "schedule": {"kind": "cosine", "learning_rate": 0.01},
         }), encoding="utf-8")
 
     def test_it_translates_and_shows_what_it_looked_at(self):

@@ -17,7 +17,12 @@ def png(pixels):
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     header = struct.pack(">IIBBBBB", len(pixels[0]), len(pixels), 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"".join(b"\0" + bytes(row) for row in pixels))) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"".join(b"\0" + bytes(row) for row in pixels)))
+        + chunk(b"IEND", b"")
+    )
 
 
 class PictureCase(NetworkCase):
@@ -30,7 +35,8 @@ class PictureCase(NetworkCase):
         super().setUp()
         self.random = random.Random(5)
         for part, count in (("train", 96), ("valid", 32), ("test", 32)):
-            (self.folder / f"{part}.tsv").write_text("".join(f"{label}\t{self.figures(label)}\n" for label in ("3", "7") * (count // 2)), encoding="utf-8")
+            (self.folder / f"{part}.tsv").write_text("".join(f"{label}\t{self.figures(label)}\n" for label in ("3", "7") * (count // 2)),
+                                                     encoding="utf-8")
         self.recipe = self.folder / "small.json"
 
     def pixels(self, label):
@@ -86,7 +92,8 @@ class Scene(PictureCase):
     def test_questions_about_scenes_are_learned_and_measured_with_what_was_looked_at(self):
         self.write(self.TASK | {"scenes": {"side": 2, "train": 600, "valid": 10, "test": 40, "questions": 3, "fewest": 1}},
                    {"model_type": "scene_question", "vocab_size": 120, "image_size": 2 * SIDE, "patch_size": 8, "hidden_size": 32,
-                    "num_attention_heads": 2, "encoder_layers": 1, "num_hidden_layers": 1}, tokenizer={"wordpiece": 120}, steps=1000, validate=500,
+                    "num_attention_heads": 2, "encoder_layers": 1, "num_hidden_layers": 1}, tokenizer={"wordpiece": 120}, steps=1000,
+                    validate=500,
                    schedule={"kind": "cosine", "learning_rate": 0.003})
         best = self.trained() / "best"
         measured = self.done("train", self.recipe, f"data={self.folder}", "--test", best, "--json").json

@@ -30,7 +30,8 @@ class Processes(TrainingCase):
         return ["mpirun", "-n", str(count), str(BINARY), "train", *(str(item) for item in arguments)]
 
     def together(self, count, *arguments):
-        return Done(subprocess.run(self.command(count, *arguments), capture_output=True, env=environment(**ALLOWED), timeout=300, check=False))
+        return Done(subprocess.run(self.command(count, *arguments), capture_output=True, env=environment(**ALLOWED), timeout=300,
+                                   check=False))
 
     def files(self, out):
         return {name: (self.folder / out / name).read_bytes() for name in self.FILES}
@@ -59,8 +60,9 @@ class Processes(TrainingCase):
         lines = "".join(f"{i} and {i * 7 % 40}\t{i * 7 % 40} und {i}\t0-2 1-1 2-0\n" for i in range(90))
         for name in ("train.tsv", "valid.tsv"):
             (self.folder / name).write_text(lines, encoding="utf-8")
-        self.write(files=None, held_out=None, batch=None, pairs={"train": "train.tsv", "valid": "valid.tsv"}, model=MARIAN, max_tokens=128, steps=6, accumulate=4,
-                   report=2, validate=6, checkpoint=5, attention_dropout=0.1, alignment={"column": 3, "weight": 0.5}, entropy={"weight": -0.1})
+        self.write(files=None, held_out=None, batch=None, pairs={"train": "train.tsv", "valid": "valid.tsv"}, model=MARIAN, max_tokens=128,
+                   steps=6, accumulate=4, report=2, validate=6, checkpoint=5, attention_dropout=0.1, alignment={"column": 3, "weight": 0.5},
+                   entropy={"weight": -0.1})
         self.assertEqual(self.train("one").code, 0)
         done = self.together(2, self.recipe, f"data={self.folder}", "-o", self.folder / "by2")
         self.assertEqual(done.code, 0, done.errors)
@@ -87,13 +89,13 @@ class Processes(TrainingCase):
         self.assertIn(b"signal 9", errors)
         shutil.copytree(self.folder / "lost", self.folder / "alone")
         self.assertEqual(self.together(2, "--resume", self.folder / "lost").code, 0)
-        self.assertEqual(Done(subprocess.run([BINARY, "train", "--resume", self.folder / "alone"], capture_output=True, env=environment(), timeout=120,
-                                             check=False)).code, 0)
+        self.assertEqual(Done(subprocess.run([BINARY, "train", "--resume", self.folder / "alone"], capture_output=True, env=environment(),
+                                             timeout=120, check=False)).code, 0)
         self.assertEqual(self.files("lost"), self.files("alone"))
 
     def test_ctrl_c_saves_and_another_number_goes_on_with_the_bits_of_a_run_that_never_stopped(self):
-        # Seconds, of a quick machine too: mpirun waits one of them before it asks. It reads nothing meanwhile, so that a process with much to say would wait for it
-        # until it is killed.
+        # Seconds, of a quick machine too: mpirun waits one of them before it asks. It reads nothing meanwhile, so that a process with much
+        # to say would wait for it until it is killed.
         settings = ["steps=3000", "report=75", "validate=3000", "checkpoint=3000"]
         self.assertEqual(self.train("one", *settings).code, 0)
         run = subprocess.Popen(self.command(2, self.recipe, f"data={self.folder}", *settings, "-o", self.folder / "asked"),
@@ -112,7 +114,8 @@ class Processes(TrainingCase):
     def test_parts_that_cannot_be_shared_evenly_are_refused(self):
         done = self.together(3, self.recipe, f"data={self.folder}", "-o", self.folder / "three")
         self.assertNotEqual(done.code, 0)
-        self.assertIn("a step has 4 part(s) (\"accumulate\") and there are 3 processes; each takes 1, 2, 4, 8 … parts: give accumulate=3, or start "
+        self.assertIn("a step has 4 part(s) (\"accumulate\") and there are 3 processes; each takes 1, 2, 4, 8 … parts: give accumulate=3, "
+                      "or start "
                       "another number of processes", done.errors)
         self.assertFalse((self.folder / "three").exists())
 

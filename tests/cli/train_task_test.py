@@ -8,7 +8,8 @@ import subprocess
 from support import BINARY, Case, environment, read_safetensors, run, write_wordpiece
 
 BERT = {
-    "architectures": ["BertModel"], "model_type": "bert", "vocab_size": 256, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+    "architectures": ["BertModel"], "model_type": "bert", "vocab_size": 256, "hidden_size": 32, "intermediate_size": 64,
+    "num_hidden_layers": 2,
     "num_attention_heads": 2, "max_position_embeddings": 64, "type_vocab_size": 2, "hidden_act": "gelu", "layer_norm_eps": 1e-12,
     "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1,
 }
@@ -25,7 +26,8 @@ class TaskCase(Case):
         for part, count in (("train", 300), ("valid", 60), ("test", 60)):
             (self.folder / f"{part}.tsv").write_text("".join(self.line() for _ in range(count)), encoding="utf-8")
             (self.folder / f"{part}.conll").write_text("".join(self.sentence() for _ in range(count)), encoding="utf-8")
-        self.write({"kind": "classify", "train": "train.tsv", "valid": "valid.tsv", "test": "test.tsv", "text": 2, "label": 1, "skip": ["-"]})
+        self.write({"kind": "classify", "train": "train.tsv", "valid": "valid.tsv", "test": "test.tsv", "text": 2, "label": 1,
+                    "skip": ["-"]})
 
     def words(self, kind):
         words = [self.random.choice(FILLERS) for _ in range(self.random.randint(2, 6))]
@@ -65,7 +67,8 @@ class Matching(TaskCase):
         lines = []
         for _ in range(count):
             word = self.random.choice(list(self.WORDS))
-            lines.append(f"{self.random.choice(FILLERS)} {word} {self.random.choice(FILLERS)}\t{self.WORDS[word]} {self.random.choice(FILLERS)}\n")
+            lines.append(f"{self.random.choice(FILLERS)} {word} {self.random.choice(FILLERS)}\t{self.WORDS[word]} "
+                         f"{self.random.choice(FILLERS)}\n")
         (self.folder / f"{part}.tsv").write_text("".join(lines), encoding="utf-8")
 
     def setUp(self):
@@ -106,7 +109,8 @@ class Matching(TaskCase):
         self.assertLessEqual({(texts[0], texts[2]), (texts[1], texts[3])}, known)
 
     def test_what_does_not_fit_is_refused(self):
-        for fields, what in (({"kind": "classify", "train": "a", "valid": "b", "text": 1, "label": 2}, '"task.kind": expected match, beside "pairs"'),
+        for fields, what in (({"kind": "classify", "train": "a", "valid": "b", "text": 1, "label": 2},
+                              '"task.kind": expected match, beside "pairs"'),
                              ({"kind": "match", "candidates": 1}, '"task.candidates": expected an integer of 2 or more')):
             recipe = json.loads(self.recipe.read_text(encoding="utf-8")) | {"task": fields}
             self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
@@ -155,14 +159,15 @@ class Classification(TaskCase):
         self.assertEqual(config["id2label"], {"0": "animal", "1": "colour"})
         self.assertEqual(config["label2id"], {"animal": 0, "colour": 1})
         names = read_safetensors(self.folder / "run/best/model.safetensors")
-        for name in ("bert.embeddings.word_embeddings.weight", "bert.encoder.layer.1.attention.self.query.weight", "bert.pooler.dense.weight", "classifier.bias"):
+        for name in ("bert.embeddings.word_embeddings.weight", "bert.encoder.layer.1.attention.self.query.weight",
+                     "bert.pooler.dense.weight", "classifier.bias"):
             self.assertIn(name, names)
         self.assertEqual(names["classifier.weight"][0], [2, 32])
 
     def test_a_run_goes_on_with_the_same_bits(self):
         self.assertEqual(self.train("whole", "steps=60").code, 0)
-        process = subprocess.Popen([BINARY, "train", self.recipe, f"data={self.folder}", "steps=60", "checkpoint=1", "-o", "parts"], cwd=self.folder,
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
+        process = subprocess.Popen([BINARY, "train", self.recipe, f"data={self.folder}", "steps=60", "checkpoint=1", "-o", "parts"],
+                                   cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
         process.stdout.readline()  # the first report
         process.kill()
         process.communicate(timeout=30)
@@ -174,11 +179,22 @@ class Classification(TaskCase):
 
     def test_an_encoder_is_fine_tuned_from_its_own_file_and_gets_a_new_head(self):
         self.assertEqual(self.train("first", "steps=20", "schedule.learning_rate=0.001").code, 0)
-        (self.folder / "train.tsv").write_text("".join(f"{label}\t{label} is the road\n" for label in ("x", "y", "z")) * 20, encoding="utf-8")
+        (self.folder / "train.tsv").write_text("".join(f"{label}\t{label} is the road\n" for label in ("x", "y", "z")) * 20,
+                                               encoding="utf-8")
         (self.folder / "valid.tsv").write_text("x\tx is the road\nz\tz is the road\n", encoding="utf-8")
         recipe = json.loads(self.recipe.read_text(encoding="utf-8"))
         del recipe["model"], recipe["task"]["test"]
-        self.recipe.write_text(json.dumps(recipe | {"from": str(self.folder / "first/best"), "steps": 160, "schedule": {"kind": "linear", "learning_rate": 0.002, "warmup": 10}}), encoding="utf-8")
+        self.recipe.write_text(
+            json.dumps(
+                recipe
+                | {
+                    "from": str(self.folder / "first/best"),
+                    "steps": 160,
+                    "schedule": {"kind": "linear", "learning_rate": 0.002, "warmup": 10},
+                }
+            ),
+            encoding="utf-8",
+        )
         done = self.train("second")
         self.assertEqual(done.code, 0, done.errors)
         first, second = (read_safetensors(self.folder / name / "best/model.safetensors") for name in ("first", "second"))
@@ -189,13 +205,15 @@ class Classification(TaskCase):
         pairs = "".join(f"{'same' if a == b else 'other'}\t{a}\t{b}\n" for a in COLOURS for b in COLOURS) * 10
         for part in ("train", "valid"):
             (self.folder / f"{part}.tsv").write_text(pairs, encoding="utf-8")
-        self.write({"kind": "classify", "train": "train.tsv", "valid": "valid.tsv", "text": 2, "pair": 3, "label": 1, "best": "macro_f1"}, steps=200)
+        self.write({"kind": "classify", "train": "train.tsv", "valid": "valid.tsv", "text": 2, "pair": 3, "label": 1, "best": "macro_f1"},
+                   steps=200)
         done = self.train("run")
         self.assertEqual(done.code, 0, done.errors)
         self.assertGreater(json.loads(done.out.splitlines()[-1])["macro_f1"], 0.9)
 
     def test_patience_ends_a_run_that_no_longer_gets_better(self):
-        self.write({"kind": "classify", "train": "train.tsv", "valid": "valid.tsv", "text": 2, "label": 1, "skip": ["-"], "patience": 2}, steps=100000)
+        self.write({"kind": "classify", "train": "train.tsv", "valid": "valid.tsv", "text": 2, "label": 1, "skip": ["-"], "patience": 2},
+                   steps=100000)
         done = self.train("run")
         self.assertEqual(done.code, 0, done.errors)
         accuracies = [json.loads(line).get("accuracy") for line in done.out.splitlines()]
@@ -208,14 +226,18 @@ class Classification(TaskCase):
             file.write("plant\ta tree\n")
         count = len((self.folder / "valid.tsv").read_text(encoding="utf-8").splitlines())
         task = ["train", self.recipe, f"data={self.folder}", "-o", self.folder / "run"]
-        self.refused(1, f'{self.folder}/valid.tsv, line {count}: "plant" is a label that does not occur in the training data; expected "animal", "colour"', *task)
+        self.refused(1, f'{self.folder}/valid.tsv, line {count}: "plant" is a label that does not occur in the training data; expected '
+                        '"animal", "colour"', *task)
         self.refused(1, f'{self.folder}/train.tsv, line 1: expected 4 columns with tabs between, found 2', *task, "task.text=4")
         first = ", ".join(json.dumps(cell) for cell in (self.folder / "train.tsv").read_text(encoding="utf-8").splitlines()[0].split("\t"))
-        self.refused(1, f'{self.folder}/train.tsv, line 1: no column "sentence" ("task.text"); the first line names {first}', *task, "task.text=sentence")
-        self.refused(1, f'{self.recipe}: "task.kind": expected answer, classify, mask, match, sort, stories, summarise, tag or transcribe, found "order"',
+        self.refused(1, f'{self.folder}/train.tsv, line 1: no column "sentence" ("task.text"); the first line names {first}', *task,
+                     "task.text=sentence")
+        self.refused(1, f'{self.recipe}: "task.kind": expected answer, classify, mask, match, sort, stories, summarise, tag or transcribe, '
+                        'found "order"',
                      *task, "task.kind=order")
         (self.folder / "valid.tsv").write_text("colour\tred\n", encoding="utf-8")
-        self.refused(1, f'{self.recipe}: "task.best" is "bleu"; expected one of: loss, accuracy, macro_f1, matthews', *task, "task.best=bleu")
+        self.refused(1, f'{self.recipe}: "task.best" is "bleu"; expected one of: loss, accuracy, macro_f1, matthews', *task,
+                     "task.best=bleu")
 
 
 class Problems(TaskCase):
@@ -235,7 +257,8 @@ class Problems(TaskCase):
     def test_several_labels_of_a_text_are_judged_each_by_itself(self):
         for part, count in (("train", 400), ("valid", 60), ("test", 60)):
             self.write_lines(f"{part}.tsv", [self.labelled() for _ in range(count)])
-        self.write({"kind": "classify", "problem_type": "multi_label_classification", "train": "train.tsv", "valid": "valid.tsv", "test": "test.tsv", "text": 2, "label": 1},
+        self.write({"kind": "classify", "problem_type": "multi_label_classification", "train": "train.tsv", "valid": "valid.tsv",
+                    "test": "test.tsv", "text": 2, "label": 1},
                    steps=700)
         done = self.train("run")
         self.assertEqual(done.code, 0, done.errors)
@@ -246,14 +269,16 @@ class Problems(TaskCase):
         config = json.loads((self.folder / "run/best/config.json").read_text(encoding="utf-8"))
         self.assertEqual((config["problem_type"], config["id2label"]), ("multi_label_classification", {"0": "animal", "1": "colour"}))
         for text, expected in (("we saw a red hen", (1, 1)), ("we saw it", (0, 0)), ("a dog on a road", (1, 0))):
-            scores = {one["label"]: one["probability"] for one in run("run", "classify", self.folder / "run/best", text, "--json").json["classes"]}
+            scores = {one["label"]: one["probability"]
+                      for one in run("run", "classify", self.folder / "run/best", text, "--json").json["classes"]}
             self.assertEqual((round(scores["animal"]), round(scores["colour"])), expected, text)
 
     def test_lists_of_labels_in_json_lines_are_labels_in_a_cell(self):
         for part, count in (("train", 40), ("valid", 20)):
             lines = [self.labelled() for _ in range(count)]
             self.write_lines(f"{part}.tsv", lines)
-            texts = [json.dumps({"text": " ".join(words), "labels": [label for label in labels.split(", ") if label]}) for labels, words in lines]
+            texts = [json.dumps({"text": " ".join(words), "labels": [label for label in labels.split(", ") if label]})
+                     for labels, words in lines]
             (self.folder / f"{part}.jsonl").write_text("\n".join(texts) + "\n", encoding="utf-8")
         task = {"kind": "classify", "problem_type": "multi_label_classification"}
         self.write(task | {"train": "train.tsv", "valid": "valid.tsv", "text": 2, "label": 1}, steps=20)
@@ -292,7 +317,8 @@ class Problems(TaskCase):
 
         for part, count in (("train", 400), ("valid", 60), ("test", 60)):
             self.write_lines(f"{part}.tsv", [counted() for _ in range(count)])
-        task = {"kind": "classify", "problem_type": "regression", "train": "train.tsv", "valid": "valid.tsv", "test": "test.tsv", "text": 2, "label": 1}
+        task = {"kind": "classify", "problem_type": "regression", "train": "train.tsv", "valid": "valid.tsv", "test": "test.tsv", "text": 2,
+                "label": 1}
         self.write(task, steps=400)
         done = self.train("run")
         self.assertEqual(done.code, 0, done.errors)
@@ -329,9 +355,11 @@ class Problems(TaskCase):
         self.assertGreater(rare["balanced"], 0.35)
         self.assertGreater(rare["given"], 0.35)
         task = ["train", self.recipe, f"data={self.folder}", "-o", self.folder / "run"]
-        self.refused(1, f'{self.recipe}: "task.class_weights": expected "balanced", or a weight above 0 of each label that has not 1, as in {{"rare": 5}}, found 0',
+        self.refused(1, f'{self.recipe}: "task.class_weights": expected "balanced", or a weight above 0 of each label that has not 1, as '
+                        f'in {{"rare": 5}}, found 0',
                      *task, 'task.class_weights={"rare": 0}')
-        self.refused(1, f'{self.recipe}: "task.class_weights": "seldom" is a label that does not occur in the training data; expected "often", "rare"',
+        self.refused(1, f'{self.recipe}: "task.class_weights": "seldom" is a label that does not occur in the training data; expected '
+                        '"often", "rare"',
                      *task, 'task.class_weights={"seldom": 2}')
         self.refused(1, f'{self.recipe}: "task.class_weights": expected none: "problem_type" is regression, found "balanced"',
                      *task, "task.class_weights=balanced", "task.problem_type=regression")
@@ -349,7 +377,8 @@ class Tagging(TaskCase):
         spans = run("run", "tag", self.folder / "run/best", "we saw a blue hen on it", "--json").json
         self.assertEqual([(span["type"], span["text"], span["begin"], span["end"]) for span in spans],
                          [("colour", "blue", 9, 13), ("animal", "hen", 14, 17)])
-        self.refused(1, f"{self.folder}/run/best: the model has no head that classifies whole texts", "run", "classify", self.folder / "run/best", "a hen")
+        self.refused(1, f"{self.folder}/run/best: the model has no head that classifies whole texts", "run", "classify",
+                     self.folder / "run/best", "a hen")
 
     def test_a_line_without_a_tag_is_named(self):
         (self.folder / "train.conll").write_text("we\tO\nsaw\n", encoding="utf-8")
@@ -369,8 +398,8 @@ class Masks(TaskCase):
 
         for part, count in (("train", 400), ("valid", 80), ("test", 80)):
             (self.folder / f"{part}.txt").write_text("".join(line() for _ in range(count)), encoding="utf-8")
-        self.write({"kind": "mask", "train": "train.txt", "valid": "valid.txt", "test": "test.txt", "text": 1}, steps=700, tokenizer=str(self.folder / "words"),
-                   schedule={"kind": "linear", "learning_rate": 0.003, "warmup": 20})
+        self.write({"kind": "mask", "train": "train.txt", "valid": "valid.txt", "test": "test.txt", "text": 1}, steps=700,
+                   tokenizer=str(self.folder / "words"), schedule={"kind": "linear", "learning_rate": 0.003, "warmup": 20})
         done = self.train("run")
         self.assertEqual(done.code, 0, done.errors)
         self.assertIn(f"clearhead run fill {self.folder}/run/best", done.errors)

@@ -19,8 +19,10 @@ MODEL = {
 
 MARIAN = {
     "architectures": ["MarianMTModel"], "model_type": "marian", "vocab_size": 290, "d_model": 32, "max_position_embeddings": 64,
-    "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 64, "decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 64,
-    "activation_function": "relu", "scale_embedding": True, "is_encoder_decoder": True, "eos_token_id": 0, "pad_token_id": 1, "decoder_start_token_id": 1,
+    "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 64, "decoder_layers": 1, "decoder_attention_heads": 2,
+    "decoder_ffn_dim": 64,
+    "activation_function": "relu", "scale_embedding": True, "is_encoder_decoder": True, "eos_token_id": 0, "pad_token_id": 1,
+    "decoder_start_token_id": 1,
 }
 
 
@@ -35,8 +37,10 @@ class TrainingCase(Case):
 
     def write(self, **fields):
         recipe = {
-            "files": ["text.txt"], "data_source": "The text is made by the test.", "held_out": 0.1, "model": MODEL, "batch": 4, "length": 32, "steps": 60,
-            "accumulate": 2, "schedule": {"kind": "cosine", "learning_rate": 0.01, "warmup": 5}, "report": 7, "validate": 20, "checkpoint": 3,
+            "files": ["text.txt"], "data_source": "The text is made by the test.", "held_out": 0.1, "model": MODEL, "batch": 4,
+            "length": 32, "steps": 60,
+            "accumulate": 2, "schedule": {"kind": "cosine", "learning_rate": 0.01, "warmup": 5}, "report": 7, "validate": 20,
+            "checkpoint": 3,
         } | fields
         self.recipe.write_text(json.dumps({name: value for name, value in recipe.items() if value is not None}), encoding="utf-8")
 
@@ -44,7 +48,8 @@ class TrainingCase(Case):
         return run("train", self.recipe, f"data={self.folder}", *settings, "-o", self.folder / out)
 
     def start(self, *arguments):
-        return subprocess.Popen([BINARY, "train", *arguments], cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
+        return subprocess.Popen([BINARY, "train", *arguments], cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                env=environment())
 
     def stopped(self, process, by):
         """Sends a signal after the first report; what is said on stderr."""
@@ -68,7 +73,8 @@ class RunsThatMeet(TrainingCase):
             time.sleep(0.05)
         second = run("train", "--resume", self.folder / "run")
         self.assertEqual(second.code, 1)
-        self.assertRegex(second.errors, rf"/run: is in use by process {first.pid} on \S+, since \d{{4}}-.* UTC; wait for it, or give another folder\n$")
+        self.assertRegex(second.errors,
+                         rf"/run: is in use by process {first.pid} on \S+, since \d{{4}}-.* UTC; wait for it, or give another folder\n$")
         first.kill()
         first.communicate(timeout=30)
         third = self.start("--resume", self.folder / "run")
@@ -80,8 +86,10 @@ class RunsThatMeet(TrainingCase):
         self.assertEqual(self.train("short", "steps=5").code, 0)
         text = self.folder / "text.txt"
         text.write_text(text.read_text(encoding="utf-8").replace("line 7:", "line X:"), encoding="utf-8")
-        self.refused(1, f"{self.folder}/short/checkpoint.safetensors: the data in {self.folder} is not what this run was training on; the same bits follow "
-                     "from the same data only. Put it back, give its folder with data=DIR, or continue with --data-changed", "train", "--resume", self.folder / "short")
+        self.refused(1, f"{self.folder}/short/checkpoint.safetensors: the data in {self.folder} is not what this run was training on; the "
+                        "same bits follow "
+                     "from the same data only. Put it back, give its folder with data=DIR, or continue with --data-changed", "train",
+                     "--resume", self.folder / "short")
         done = run("train", "--resume", self.folder / "short", "--data-changed")
         self.assertEqual(done.code, 0)
         self.assertIn("the data has changed since the checkpoint was written", done.errors)
@@ -100,11 +108,13 @@ class RunsThatMeet(TrainingCase):
         (self.folder / "run/best/model.safetensors").unlink()
         done = run("train", "--resume", self.folder / "run")
         self.assertEqual(done.code, 1)
-        self.assertEqual(done.errors.splitlines()[-1], f"clearhead: {self.folder}/run/best/model.safetensors: the run has ended, and its best model is "
+        self.assertEqual(done.errors.splitlines()[-1],
+                         f"clearhead: {self.folder}/run/best/model.safetensors: the run has ended, and its best model is "
                          "gone; the checkpoint has the last step's weights. Train again to have it")
 
     def test_what_is_printed_into_a_closed_stream_is_in_no_file(self):
-        done = subprocess.run(["bash", "-c", 'exec "$@" >&- 2>&-', "bash", BINARY, "train", self.recipe, f"data={self.folder}", "-o", "run", "steps=20"],
+        done = subprocess.run(["bash", "-c", 'exec "$@" >&- 2>&-', "bash", BINARY, "train", self.recipe, f"data={self.folder}", "-o", "run",
+                               "steps=20"],
                               cwd=self.folder, env=environment(), timeout=60)
         self.assertIn(done.returncode, (0, 1))
         for path in (self.folder / "run").rglob("*"):
@@ -156,8 +166,8 @@ class Training(TrainingCase):
         self.assertEqual(names["model.embed_tokens.weight"][0], [256, 32])
 
     def test_killed_anywhere_it_goes_on_bit_for_bit(self):
-        self.write(steps=900, report=70, validate=200, dropout=0.1, attention_dropout=0.1, ema_decay=0.99, watch={"texts": ["line 7: 49", "line 8: 64 abc"]},
-                   repeat={"probability": 0.5, "shortest": 4, "longest": 10})
+        self.write(steps=900, report=70, validate=200, dropout=0.1, attention_dropout=0.1, ema_decay=0.99,
+                   watch={"texts": ["line 7: 49", "line 8: 64 abc"]}, repeat={"probability": 0.5, "shortest": 4, "longest": 10})
         began = time.monotonic()
         self.assertEqual(self.train("whole").code, 0)
         seconds = time.monotonic() - began
@@ -222,7 +232,13 @@ class Training(TrainingCase):
 
     def test_dropout_averages_repeats_and_bf16_do_what_they_say(self):
         losses = {}
-        for name, settings in {"plain": [], "dropped": ["dropout=0.3"], "averaged": ["ema_decay=0.98"], "repeated": ["repeat.probability=1"], "narrow": ['save="bf16"']}.items():
+        for name, settings in {
+            "plain": [],
+            "dropped": ["dropout=0.3"],
+            "averaged": ["ema_decay=0.98"],
+            "repeated": ["repeat.probability=1"],
+            "narrow": ['save="bf16"'],
+        }.items():
             done = self.train(name, "--json", *settings)
             self.assertEqual(done.code, 0, done.errors)
             losses[name] = [json.loads(line) for line in done.out.splitlines()]
@@ -235,7 +251,8 @@ class Training(TrainingCase):
             self.assertEqual(narrow[name][0], shape)
             widened = [struct.unpack("<f", struct.pack("<I", bits << 16))[0] for bits in narrow[name][1]]
             self.assertTrue(all(abs(a - b) <= abs(a) / 256 for a, b in zip(values, widened, strict=True)), name)
-        self.assertLess((self.folder / "narrow/best/model.safetensors").stat().st_size, 0.6 * (self.folder / "plain/best/model.safetensors").stat().st_size)
+        self.assertLess((self.folder / "narrow/best/model.safetensors").stat().st_size,
+                        0.6 * (self.folder / "plain/best/model.safetensors").stat().st_size)
 
     def test_dropout_is_the_recipes_or_the_models_own(self):
         def first_loss(name, *settings):
@@ -249,7 +266,8 @@ class Training(TrainingCase):
         self.assertEqual(first_loss("residual", "model.dropout=0.2"), first_loss("residual of the recipe", "dropout=0.2"))
         for settings, said in {
             ("model.attention_dropout=0.1", "attention_dropout=0.2"):
-                "\"attention_dropout\" is 0.2 and \"model.attention_dropout\" is 0.1; both are the rate of one dropout: give one, or the same",
+                "\"attention_dropout\" is 0.2 and \"model.attention_dropout\" is 0.1; both are the rate of one dropout: give one, or the "
+                "same",
             ("model.dropout=0.1", "model.hidden_dropout_prob=0"):
                 "\"model.dropout\" is 0.1 and \"model.hidden_dropout_prob\" is 0; both are the rate of one dropout: give one, or the same",
             ("model.activation_dropout=0.1",): "\"model.activation_dropout\" is 0.1; training has no such dropout: set it to 0",
@@ -260,7 +278,8 @@ class Training(TrainingCase):
             self.refused(1, f"{self.recipe}: {said}", "train", self.recipe, f"data={self.folder}", *settings, "-o", self.folder / "other")
         self.assertFalse((self.folder / "other").exists())
         recipe = json.loads(self.recipe.read_text(encoding="utf-8")) | {"from": str(self.folder / "models/best")}  # its config says 0.3
-        self.recipe.write_text(json.dumps({name: value for name, value in recipe.items() if name not in ("model", "tokenizer")}), encoding="utf-8")
+        self.recipe.write_text(json.dumps({name: value for name, value in recipe.items() if name not in ("model", "tokenizer")}),
+                               encoding="utf-8")
         theirs = first_loss("theirs")
         self.assertEqual(first_loss("said again", "attention_dropout=0.3"), theirs)
         self.assertNotEqual(first_loss("mine", "attention_dropout=0"), theirs)
@@ -270,8 +289,10 @@ class Training(TrainingCase):
         (self.folder / "train.tsv").write_text("".join(lines), encoding="utf-8")
         (self.folder / "valid.tsv").write_text("".join(lines[::10]), encoding="utf-8")
         recipe = {
-            "pairs": {"train": "train.tsv", "valid": "valid.tsv"}, "tokenizer": {"bpe": 290}, "model": MARIAN, "max_tokens": 200, "length": 20, "steps": 400,
-            "generation": {"num_beams": 2, "length_penalty": 0.5, "eos_token_id": 0}, "smoothing": 0.1, "dropout": 0.05, "optimiser": {"beta2": 0.98}, "schedule": {"kind": "noam", "learning_rate": 0.01, "warmup": 30}, "report": 50, "validate": 50,
+            "pairs": {"train": "train.tsv", "valid": "valid.tsv"}, "tokenizer": {"bpe": 290}, "model": MARIAN, "max_tokens": 200,
+            "length": 20, "steps": 400,
+            "generation": {"num_beams": 2, "length_penalty": 0.5, "eos_token_id": 0}, "smoothing": 0.1, "dropout": 0.05,
+            "optimiser": {"beta2": 0.98}, "schedule": {"kind": "noam", "learning_rate": 0.01, "warmup": 30}, "report": 50, "validate": 50,
         }
         self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
         done = self.train("run", "--json")
@@ -280,22 +301,27 @@ class Training(TrainingCase):
         self.assertGreater(reports[0]["validation_loss"], 1.0)
         self.assertLess(reports[-1]["validation_loss"], 0.2)
         self.assertNotIn("bits_per_byte", reports[-1])
-        self.assertEqual(read_safetensors(self.folder / "run/best/model.safetensors")["model.decoder.layers.0.encoder_attn.k_proj.weight"][0], [32, 32])
+        self.assertEqual(
+            read_safetensors(self.folder / "run/best/model.safetensors")["model.decoder.layers.0.encoder_attn.k_proj.weight"][0], [32, 32]
+        )
         where = self.recipe
         (self.folder / "test.tsv").write_text("".join(lines[:30]), encoding="utf-8")
         measured = self.ok("train", where, f"data={self.folder}", "pairs.test=test.tsv", "--test", self.folder / "run/best", "--json").json
         self.assertEqual((measured["pairs"], measured["beams"], measured["length_penalty"]), (30, 2, 0.5))
-        by_characters = self.ok("train", where, f"data={self.folder}", "pairs.test=test.tsv", "pairs.bleu=char", "--test", self.folder / "run/best", "--json").json
+        by_characters = self.ok(
+            "train", where, f"data={self.folder}", "pairs.test=test.tsv", "pairs.bleu=char", "--test", self.folder / "run/best", "--json"
+        ).json
         self.assertEqual([made["signature"].split("|")[3] for made in (measured, by_characters)], ["tok:13a", "tok:char"])
         translated = self.ok("run", "translate", self.folder / "run/best", "a g\nb h").out.splitlines()
         self.assertEqual(translated, ["G A", "H B"])
-        self.refused(1, f"{where}: \"pairs\" names no \"test\" file", "train", where, f"data={self.folder}", "--test", self.folder / "run/best")
+        self.refused(1, f"{where}: \"pairs\" names no \"test\" file", "train", where, f"data={self.folder}", "--test",
+                     self.folder / "run/best")
         (self.folder / "valid.tsv").write_text("no tab\n", encoding="utf-8")
-        self.refused(1, f"{self.folder}/valid.tsv, line 1: expected two texts with a tab between, found \"no tab\"", "train", where, f"data={self.folder}",
-                     "-o", self.folder / "other")
-        self.write(model=MARIAN)
-        self.refused(1, f"{where}: a model of type \"marian\" reads a pair; \"files\" is for models that read a text. Expected \"pairs\"", "train", where,
+        self.refused(1, f"{self.folder}/valid.tsv, line 1: expected two texts with a tab between, found \"no tab\"", "train", where,
                      f"data={self.folder}", "-o", self.folder / "other")
+        self.write(model=MARIAN)
+        self.refused(1, f"{where}: a model of type \"marian\" reads a pair; \"files\" is for models that read a text. Expected \"pairs\"",
+                     "train", where, f"data={self.folder}", "-o", self.folder / "other")
 
     def test_ctrl_c_saves_and_says_how_to_go_on(self):
         self.write(steps=100000)
@@ -307,7 +333,8 @@ class Training(TrainingCase):
         done = self.train("run", "schedule.learning_rate=100", "optimiser.weight_decay=10", "schedule.warmup=0", "steps=100")
         self.assertEqual(done.code, 1)
         self.assertRegex(done.errors.splitlines()[-1], r"^clearhead: step \d+: the (loss is no number; op \d+ \(\w+\) gave|"
-                                                        r"gradient of \"[\w.]+\" is not finite .*; the backward pass of op \d+ \(\w+\) gave)")
+                                                        r"gradient of \"[\w.]+\" is not finite .*; the backward pass of op \d+ \(\w+\) "
+                                                        r"gave)")
 
     def test_a_model_is_measured_on_what_no_training_saw(self):
         self.assertEqual(self.train("run").code, 0)
@@ -315,8 +342,8 @@ class Training(TrainingCase):
         cut, end = text.index("line 350:"), len(text.encode())
         self.write(held_out=None)
         (self.folder / "splits.tsv").write_text("file\nx\ttext.txt\n", encoding="utf-8")
-        self.refused(1, f"{self.folder}/splits.tsv, line 2: expected a file and six byte positions between tabs, found \"x\\ttext.txt\"", "train", self.recipe,
-                     f"data={self.folder}", "splits=splits.tsv", "--test", self.folder / "run/best")
+        self.refused(1, f"{self.folder}/splits.tsv, line 2: expected a file and six byte positions between tabs, found \"x\\ttext.txt\"",
+                     "train", self.recipe, f"data={self.folder}", "splits=splits.tsv", "--test", self.folder / "run/best")
         (self.folder / "splits.tsv").write_text(f"file\ntext.txt\t0\t100\t100\t{cut}\t{cut}\t{end}\n", encoding="utf-8")
         measured = self.ok("train", self.recipe, f"data={self.folder}", "splits=splits.tsv", "--test",
                            self.rotary_model(), "--json").json
@@ -325,12 +352,14 @@ class Training(TrainingCase):
         scored = self.ok("run", "score", self.rotary_model(), "--file", part, "--json").json
         self.assertAlmostEqual(measured["bits_per_byte"], scored["bits_per_byte"], delta=DOUBLE)
         self.assertEqual(measured["tokens"], len(text) - cut)
-        self.refused(1, f"{self.recipe}: \"splits\" parts nothing off to test on", "train", self.recipe, f"data={self.folder}", "--test", self.folder / "run/best")
+        self.refused(1, f"{self.recipe}: \"splits\" parts nothing off to test on", "train", self.recipe, f"data={self.folder}", "--test",
+                     self.folder / "run/best")
 
     def rotary_model(self):
         """The trained model, allowed longer texts: its positions turn, they have no end."""
         config = self.folder / "run/best/config.json"
-        config.write_text(json.dumps(json.loads(config.read_text(encoding="utf-8")) | {"max_position_embeddings": 100000}), encoding="utf-8")
+        config.write_text(json.dumps(json.loads(config.read_text(encoding="utf-8")) | {"max_position_embeddings": 100000}),
+                          encoding="utf-8")
         return self.folder / "run/best"
 
     def test_what_is_wrong_is_said_with_the_way_out(self):
@@ -338,21 +367,25 @@ class Training(TrainingCase):
         self.assertEqual(self.train("run", "steps=3").code, 0)
         self.refused(1, f"{self.folder}/run holds a run already; go on with it by --resume, or give another folder", "train", where,
                      f"data={self.folder}", "-o", self.folder / "run")
-        self.refused(1, f"{where}: field \"lenght\" is not understood; remove it, or use a version of clearhead that knows it", "train", where, "lenght=3")
-        self.refused(1, "nowhere/text.txt: there is no such file; give the folder that holds it with data=DIR. The text is made by the test.", "train",
+        self.refused(1, f"{where}: field \"lenght\" is not understood; remove it, or use a version of clearhead that knows it", "train",
+                     where, "lenght=3")
+        self.refused(1, "nowhere/text.txt: there is no such file; give the folder that holds it with data=DIR. The text is made by the "
+                        "test.", "train",
                      where, "data=nowhere", "-o", self.folder / "other")
         self.refused(1, "\"steps\": expected key=value", "train", where, "steps")
-        self.refused(1, f"{where}: \"length\" is 100, the model's positions end at 64", "train", where, f"data={self.folder}", "length=100", "-o",
-                     self.folder / "other")
-        self.refused(1, f"{where}: \"schedule.kind\": expected constant, linear, cosine or noam, found \"steps\"", "train", where, "schedule.kind=steps")
-        self.refused(1, f"{where}: field \"optimiser.beta1\" is not understood; remove it, or use a version of clearhead that knows it", "train", where,
-                     "optimiser.kind=sgd", "optimiser.beta1=0.5")
+        self.refused(1, f"{where}: \"length\" is 100, the model's positions end at 64", "train", where, f"data={self.folder}", "length=100",
+                     "-o", self.folder / "other")
+        self.refused(1, f"{where}: \"schedule.kind\": expected constant, linear, cosine or noam, found \"steps\"", "train", where,
+                     "schedule.kind=steps")
+        self.refused(1, f"{where}: field \"optimiser.beta1\" is not understood; remove it, or use a version of clearhead that knows it",
+                     "train", where, "optimiser.kind=sgd", "optimiser.beta1=0.5")
         self.refused(1, f"{where}: \"optimiser.kind\": expected adamw, adam or sgd, found \"lion\"", "train", where, "optimiser.kind=lion")
         names = ["model.embed_tokens", *(f"model.layers.*.{name}" for name in (
-            "input_layernorm", "post_attention_layernorm", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj",
-            "mlp.up_proj", "mlp.down_proj")), "model.norm"]
+            "input_layernorm", "post_attention_layernorm", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
+            "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")), "model.norm"]
         self.refused(1, "optimiser: the group \"q_porj\" is the first to match none of the parameters' names: " +
-                     ", ".join(f"{name}.weight" for name in names), "train", where, f"data={self.folder}", "optimiser.groups=[{\"match\": \"q_porj\"}]", "-o",
-                     self.folder / "other")
-        self.refused(2, "--resume continues with the run's own recipe; besides data=DIR, for a data folder that was moved, settings belong to a new run", "train", "--resume", self.folder / "run", "steps=9")
+                     ", ".join(f"{name}.weight" for name in names), "train", where, f"data={self.folder}",
+                     "optimiser.groups=[{\"match\": \"q_porj\"}]", "-o", self.folder / "other")
+        self.refused(2, "--resume continues with the run's own recipe; besides data=DIR, for a data folder that was moved, settings belong "
+                        "to a new run", "train", "--resume", self.folder / "run", "steps=9")
         self.assertFalse((self.folder / "other").exists())

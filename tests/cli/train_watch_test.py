@@ -31,7 +31,9 @@ class Watch(TrainingCase):
         for text in TEXTS:
             for query in (3, len(text) - 1):  # a byte is a token
                 alone = self.ok("show", self.folder / "run/best", text, "--head", "L1.H1", "--query", query, "--json").json
-                beside = self.ok("show", self.folder / "run/watch/step-000020.trace", "--head", "L1.H1", "--query", begin + query, "--json").json
+                beside = self.ok(
+                    "show", self.folder / "run/watch/step-000020.trace", "--head", "L1.H1", "--query", begin + query, "--json"
+                ).json
                 self.assertEqual([key["key"] for key in beside["keys"]], [key["key"] + begin for key in alone["keys"]])
                 self.assertGreater(len(alone["keys"]), 3)
                 for ours, theirs in zip(beside["keys"], alone["keys"]):
@@ -50,8 +52,10 @@ class Watch(TrainingCase):
         lines = [f"{'abcdef'[i % 6]} {'ghijk'[i * 7 % 5]}\t{'GHIJK'[i * 7 % 5]} {'ABCDEF'[i % 6]}\n" for i in range(60)]
         for name in ("train.tsv", "valid.tsv"):
             (self.folder / name).write_text("".join(lines), encoding="utf-8")
-        recipe = {"pairs": {"train": "train.tsv", "valid": "valid.tsv"}, "tokenizer": {"bpe": 290}, "model": MARIAN, "max_tokens": 200, "length": 20,
-                  "steps": 12, "generation": {"num_beams": 1, "eos_token_id": 0}, "schedule": {"learning_rate": 0.01}, "report": 6, "validate": 12, "watch": watch}
+        recipe = {"pairs": {"train": "train.tsv", "valid": "valid.tsv"}, "tokenizer": {"bpe": 290}, "model": MARIAN, "max_tokens": 200,
+                  "length": 20,
+                  "steps": 12, "generation": {"num_beams": 1, "eos_token_id": 0}, "schedule": {"learning_rate": 0.01}, "report": 6,
+                  "validate": 12, "watch": watch}
         self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
 
     def test_pairs_are_watched_with_their_cross_attention_each_alone(self):
@@ -73,7 +77,8 @@ class Watch(TrainingCase):
             out = f"alone-{at}"
             self.assertEqual(self.train(out).code, 0)
             alone = self.folder / out / "watch/step-000012.trace"
-            (_, _, length), = [segment for segment in ((s["name"], s["begin"], s["end"]) for s in self.page_of(alone)["segments"][0]) if segment[0] == "source 1"]
+            (_, _, length), = [segment for segment in ((s["name"], s["begin"], s["end"]) for s in self.page_of(alone)["segments"][0])
+                               if segment[0] == "source 1"]
             for family, query, key in (("cross", 2 + at, at), ("dec", 2 + at, 2 + at), ("enc", at, at)):
                 step = 0 if family == "enc" else length
                 for head in ("L0.H0", "L0.H1"):
@@ -97,8 +102,8 @@ class Watch(TrainingCase):
     def test_what_is_no_pair_is_refused(self):
         for text in ("no tab", "\tb", "a\t", "a\tb\tc"):
             self.pairs({"texts": ["a\tA", text]})
-            self.refused(1, f'{self.recipe}: "watch.texts": text 2 is no pair; expected a source and its target with a tab between', "train",
-                         self.recipe, f"data={self.folder}", "-o", self.folder / "run")
+            self.refused(1, f'{self.recipe}: "watch.texts": text 2 is no pair; expected a source and its target with a tab between',
+                         "train", self.recipe, f"data={self.folder}", "-o", self.folder / "run")
         self.pairs({"texts": ["a\t" + "b " * 70]})
         self.assertIn("tokens, the model's positions end at 64", self.train("run").errors)
 
@@ -128,4 +133,5 @@ class Watch(TrainingCase):
         self.assertFalse((self.folder / "other").exists())
         self.write(steps=3)
         self.assertEqual(self.train("run").code, 0)
-        self.refused(2, "--resume continues with the run's own recipe; besides data=DIR, for a data folder that was moved, settings belong to a new run", "train", "--resume", self.folder / "run", "--watch", "a")
+        self.refused(2, "--resume continues with the run's own recipe; besides data=DIR, for a data folder that was moved, settings belong "
+                        "to a new run", "train", "--resume", self.folder / "run", "--watch", "a")

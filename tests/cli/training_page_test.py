@@ -18,7 +18,8 @@ def examples(heading):
     page = (ROOT / "docs/training.md").read_text(encoding="utf-8")
     chapter = page.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     found = re.findall(r"`([\w-]+\.json)`:\n\n```json\n(.*?)```\n\n```\n(.*?)```", chapter, re.S)
-    return [(name, json.loads(recipe), [shlex.split(line, comments=True) for line in commands.splitlines()]) for name, recipe, commands in found]
+    return [(name, json.loads(recipe), [shlex.split(line, comments=True) for line in commands.splitlines()])
+            for name, recipe, commands in found]
 
 
 def png(value, side):
@@ -26,7 +27,12 @@ def png(value, side):
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     rows = (b"\0" + bytes([value]) * side) * side
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
 
 
 class OwnData(Case):

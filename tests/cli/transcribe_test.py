@@ -32,8 +32,8 @@ class Transcription(Case):
         self.recipe.write_text(json.dumps({
             "task": {"kind": "transcribe", "table": "tones.tsv", "file": "file", "text": "word", "part": "split", "speaker": "voice",
                      "train": "train", "valid": "valid", "test": "test", "joined": [1, 3], "tested": [2, 3], "best": "loss"},
-            "data_source": "The tones are made by the test.", "tokenizer": {"bpe": 280}, "model": MODEL, "batch": 16, "length": 24, "steps": 600,
-            "schedule": {"kind": "linear", "learning_rate": 0.005, "warmup": 20}, "optimiser": {"clip": 5},
+            "data_source": "The tones are made by the test.", "tokenizer": {"bpe": 280}, "model": MODEL, "batch": 16, "length": 24,
+            "steps": 600, "schedule": {"kind": "linear", "learning_rate": 0.005, "warmup": 20}, "optimiser": {"clip": 5},
             "report": 100, "validate": 100, "checkpoint": 300}), encoding="utf-8")
 
     def tone(self, name, *words):
@@ -81,7 +81,8 @@ class Transcription(Case):
         self.assertEqual((cut.code, cut.out), (1, ""))
         self.assertRegex(cut.errors, r"one\.wav: an attention knockout names keys 9000; this run has [0-9]+ of them")
         self.refused(2, "--trace keeps one sound, 2 were given", "run", "transcribe", best, *files, "--trace", trace)
-        self.refused(1, f"{best}: a model of type \"listen_attend_spell\" reads a sound, not a text: transcribe() gives it one", "run", "translate", best, "a text")
+        self.refused(1, f"{best}: a model of type \"listen_attend_spell\" reads a sound, not a text: transcribe() gives it one", "run",
+                     "translate", best, "a text")
 
     def explained(self, best, sound):
         """Of a high tone, a pause and a low one: each word came from the frames of its own, in the mean of several sounds, for what is
@@ -98,7 +99,8 @@ class Transcription(Case):
                 self.assertGreater(found["probability"], 0.8)
                 items, half = found["items"], len(found["items"]) / 2
                 self.assertTrue(all(item["text"].endswith(" s") for item in items), items)
-                self.assertTrue(any(item["shares"]["gradient-input"] for item in items), "it says something; where a tone begins and ends, too")
+                self.assertTrue(any(item["shares"]["gradient-input"] for item in items),
+                                "it says something; where a tone begins and ends, too")
                 for method in methods[:3]:
                     of = [abs(item["shares"][method]) for item in items]
                     own[word, method].append(sum(share for at, share in enumerate(of) if (at < half) == (word == "high")) / sum(of))
@@ -113,7 +115,9 @@ class Transcription(Case):
     def test_a_run_goes_on_with_the_same_bits(self):
         self.assertEqual(run(*self.task("steps=8", "validate=4", "checkpoint=4")).code, 0)
         whole = (self.folder / "run/best/model.safetensors").read_bytes()
-        self.assertEqual(run("train", self.recipe, f"data={self.folder}", "steps=8", "validate=4", "checkpoint=4", "-o", self.folder / "again").code, 0)
+        self.assertEqual(
+            run("train", self.recipe, f"data={self.folder}", "steps=8", "validate=4", "checkpoint=4", "-o", self.folder / "again").code, 0
+        )
         self.assertEqual((self.folder / "again/best/model.safetensors").read_bytes(), whole)
 
     def test_batches_are_printed_with_their_frames(self):
@@ -124,11 +128,17 @@ class Transcription(Case):
 
     def test_bad_data_is_named(self):
         self.refused(1, f'{self.table}, line 1: no column "wort"; there are "file", "word", "voice", "split"', *self.task("task.text=wort"))
-        self.refused(1, f'{self.recipe}: "task.joined": expected how many sounds are joined, from and to, as in [1, 7], found an array of 2', *self.task("task.joined=[3,1]"))
-        self.refused(1, f'{self.recipe}: "model.sound.rate" is 16000; the sounds of tones.tsv have 8000 samples a second', *self.task("model.sound.rate=16000"))
-        self.refused(1, f'{self.recipe}: a text of 4 tokens; "length" is 2. Give a larger length, or join fewer sounds', *self.task("length=2"))
-        self.refused(1, f'{self.recipe}: a model of type "hierarchical_attention" reads a document; "task.kind" "transcribe" is for models that read a sound. '
-                     'Expected "task.kind" "classify" or "task.kind" "summarise"', *self.task('model={"model_type": "hierarchical_attention", "vocab_size": 280, "embedding_size": 8, "hidden_size": 8, "id2label": {"0": "a"}}'))
+        self.refused(1, f'{self.recipe}: "task.joined": expected how many sounds are joined, from and to, as in [1, 7], found an array of '
+                        '2', *self.task("task.joined=[3,1]"))
+        self.refused(1, f'{self.recipe}: "model.sound.rate" is 16000; the sounds of tones.tsv have 8000 samples a second',
+                     *self.task("model.sound.rate=16000"))
+        self.refused(1, f'{self.recipe}: a text of 4 tokens; "length" is 2. Give a larger length, or join fewer sounds',
+                     *self.task("length=2"))
+        self.refused(1, f'{self.recipe}: a model of type "hierarchical_attention" reads a document; "task.kind" "transcribe" is for models '
+                        'that read a sound. '
+                     'Expected "task.kind" "classify" or "task.kind" "summarise"',
+                     *self.task('model={"model_type": "hierarchical_attention", "vocab_size": 280, "embedding_size": 8, "hidden_size": 8, '
+                                '"id2label": {"0": "a"}}'))
         with self.table.open("a", encoding="utf-8") as file:
             file.write("none.wav\tlow\tanna\ttrain\n")
         self.refused(1, f"{self.table}, line 62, column \"file\": {self.folder}/none.wav: no such file", *self.task())

@@ -87,7 +87,7 @@ class Translate(Case):
         other = ("run", "translate", self.model, LINES[0], "--json", "--max-tokens", 20, "--beams", 1)
         first = self.ok(*other).json["translations"][0]["tokens"][0]
         self.assertNotEqual(first, 10)
-        (self.model / "generation_config.json").write_text('{"bad_words_ids": [[%d]], "eos_token_id": 10}' % first)
+        (self.model / "generation_config.json").write_text(f'{{"bad_words_ids": [[{first}]], "eos_token_id": 10}}')
         self.assertNotIn(first, self.ok(*other).json["translations"][0]["tokens"])
         # The library leaves a lone end token out of the bad words.
         (self.model / "generation_config.json").write_text('{"bad_words_ids": [[10]], "eos_token_id": 10}')
@@ -95,10 +95,12 @@ class Translate(Case):
 
     def test_a_file_that_asks_for_absurd_beams_is_refused_at_once(self):
         for found in ("1000000", "1e300", "0", "-3", "2.5", '"four"', "[4]"):
-            (self.model / "generation_config.json").write_text('{"num_beams": %s}' % found)
+            (self.model / "generation_config.json").write_text(f'{{"num_beams": {found}}}')
             refused = run("run", "translate", self.model, LINES[0])
             self.assertEqual((refused.code, refused.out), (1, ""), found)
-            self.assertRegex(refused.errors, r'^clearhead: \S+generation_config\.json: "num_beams": expected a (whole )?number(, 1 to 1000)?, found \S.*\n$')
+            self.assertRegex(refused.errors,
+                             r'^clearhead: \S+generation_config\.json: "num_beams": expected a (whole )?number(, 1 to 1000)?, found '
+                             r'\S.*\n$')
 
     def test_a_trace_shows_which_source_words_were_looked_at(self):
         trace = self.folder / "t.trace"
@@ -110,7 +112,8 @@ class Translate(Case):
         about = self.ok("info", trace, "--json").json
         self.assertEqual([family["name"] for family in about["families"]], ["cross", "dec", "enc"])
         self.assertEqual(about["tokens"], source + target)
-        for family, queries, keys in (("cross", [source, source + target], [0, source]), ("dec", *[[source, source + target]] * 2), ("enc", *[[0, source]] * 2)):
+        for family, queries, keys in (("cross", [source, source + target], [0, source]), ("dec", *[[source, source + target]] * 2),
+                                      ("enc", *[[0, source]] * 2)):
             shown = self.ok("show", trace, "--family", family, "--head", "L1.H1", "--json").json
             self.assertEqual((shown["queries"], shown["keys"]), (queries, keys))
             self.assertEqual((len(shown["cells"]), len(shown["cells"][0])), (queries[1] - queries[0], keys[1] - keys[0]))
@@ -131,13 +134,16 @@ class Translate(Case):
     def test_edits_change_what_is_written_and_what_is_seen(self):
         one = ("run", "translate", self.model, "a cat", "--max-tokens", 9, "--json")
         whole = self.ok(*one).json["translations"][0]
-        for edit in (("--knock-out", "cross.L0.H0"), ("--knock-out", "enc.L1.H1"), ("--cut", "0:9/1:3@cross.L1"), ("--keep-only", "0:9/0@dec")):
+        for edit in (("--knock-out", "cross.L0.H0"), ("--knock-out", "enc.L1.H1"), ("--cut", "0:9/1:3@cross.L1"),
+                     ("--keep-only", "0:9/0@dec")):
             self.assertNotEqual(self.ok(*one, *edit).json["translations"][0]["score"], whole["score"], edit)
         trace = self.folder / "edited.trace"
         self.ok(*one, "--cut", "1/2:4@cross.L1.H0", "--trace", trace)
         cells = self.ok("show", trace, "--family", "cross", "--head", "L1.H0", "--json").json["cells"]
-        self.assertEqual([[not weight for weight in row] for row in cells], [[row == 1 and key in (2, 3) for key in range(5)] for row in range(len(cells))])
-        self.refused(1, 'an ablated head names no family; the attention of a model of type "marian" is enc, dec and cross', *one, "--knock-out", "L0.H0")
+        self.assertEqual([[not weight for weight in row] for row in cells],
+                         [[row == 1 and key in (2, 3) for key in range(5)] for row in range(len(cells))])
+        self.refused(1, 'an ablated head names no family; the attention of a model of type "marian" is enc, dec and cross', *one,
+                     "--knock-out", "L0.H0")
         self.refused(2, '--knock-out: expected a head like L3.H5, found "L0"', *one, "--knock-out", "cross.L0")
         self.refused(2, '--cut: expected @L3, @L3.H5 or @cross.L3.H5, found "@cross.x"', *one, "--cut", "1/2@cross.x")
 
@@ -149,7 +155,8 @@ class Translate(Case):
         self.ok("run", "translate", self.model, "a cat", "--trace", trace, "--json")
         again = self.ok("show", trace, "--family", "cross", "--head", "L1.H0")
         self.assertEqual(shown.out, again.out, written)
-        self.refused(2, f"{self.model} writes a second text from the one it reads: --window, --segments and --pair are of models that read one text",
+        self.refused(2, f"{self.model} writes a second text from the one it reads: --window, --segments and --pair are of models that read "
+                        "one text",
                      "show", self.model, "a cat", "--pair", "a dog")  # fmt: skip
         self.refused(1, "text has 70 tokens; this model's positions end at 64. Use --truncate to cut it", "show", self.model, "b" * 70)
         self.assertIn("cut: 64 of 70 tokens were read", run("show", self.model, "b" * 70, "--truncate").errors)

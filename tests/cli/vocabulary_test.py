@@ -43,9 +43,11 @@ class Vocabulary(Case):
         self.refused(1, room, "vocabulary", "bpe", self.text, "--size", "100", "-o", self.out)
         self.text.write_text("", encoding="utf-8")
         self.refused(1, "the texts contain no words to train a vocabulary on", "vocabulary", "bpe", self.text, "-o", self.out)
-        self.refused(1, f"{self.folder}/none: cannot be read: No such file or directory", "vocabulary", "bpe", self.folder / "none", "-o", self.out)
+        self.refused(1, f"{self.folder}/none: cannot be read: No such file or directory", "vocabulary", "bpe", self.folder / "none", "-o",
+                     self.out)
         self.refused(1, f"{self.text}: cannot be created: Not a directory", "vocabulary", "bpe", self.text, "-o", self.text)
-        self.refused(2, "kind: unigram not in {bpe,wordpiece} (clearhead vocabulary --help says more)", "vocabulary", "unigram", self.text, "-o", self.out)
+        self.refused(2, "kind: unigram not in {bpe,wordpiece} (clearhead vocabulary --help says more)", "vocabulary", "unigram", self.text,
+                     "-o", self.out)
         self.assertFalse((self.out / "tokenizer.json").exists())
 
 
@@ -66,8 +68,8 @@ class Recipes(Case):
 
     def write(self, tokenizer, steps=4):
         self.recipe.write_text(json.dumps({
-            "data": str(self.folder), "files": ["text.txt"], "held_out": 0.5, "tokenizer": tokenizer, "model": self.MODEL, "batch": 2, "length": 16,
-            "steps": steps, "report": 2, "validate": 2, "checkpoint": 2,
+            "data": str(self.folder), "files": ["text.txt"], "held_out": 0.5, "tokenizer": tokenizer, "model": self.MODEL, "batch": 2,
+            "length": 16, "steps": steps, "report": 2, "validate": 2, "checkpoint": 2,
         }), encoding="utf-8")
 
     def stopped(self, *arguments):
@@ -108,4 +110,5 @@ class Recipes(Case):
         self.write({"unigram": 100})
         self.refused(1, f'{where}: field "tokenizer.wordpiece" is missing', "train", where)
         self.write({"bpe": 400, "wordpiece": 400})
-        self.refused(1, f'{where}: field "tokenizer.wordpiece" is not understood; remove it, or use a version of clearhead that knows it', "train", where)
+        self.refused(1, f'{where}: field "tokenizer.wordpiece" is not understood; remove it, or use a version of clearhead that knows it',
+                     "train", where)

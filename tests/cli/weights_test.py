@@ -73,4 +73,5 @@ class Weights(Case):
         self.assertEqual((done.code, done.out), (1, ""))
         self.assertIn(says, done.errors)
         done = run("run", "embed", self.model(), TEXT, "--weights", "int4")
-        self.assertEqual((done.code, done.errors), (2, "clearhead: --weights: int4 not in {f32,bf16,int8,int8-dynamic} (clearhead run embed --help says more)\n"))
+        self.assertEqual((done.code, done.errors),
+                         (2, "clearhead: --weights: int4 not in {f32,bf16,int8,int8-dynamic} (clearhead run embed --help says more)\n"))

@@ -30,7 +30,9 @@ class Why(Asking):
     TEXT = "It was a dark and stormy"
 
     def test_an_article_looks_at_its_noun(self):
-        answer = self.done("why", str(ROOT / "models/en-fr"), "The red car is in front of the house.", "--of", "voiture", "--by", "all", "--json").json
+        answer = self.done(
+            "why", str(ROOT / "models/en-fr"), "The red car is in front of the house.", "--of", "voiture", "--by", "all", "--json"
+        ).json
         self.assertIn("voiture", answer["answer"])
         self.assertGreater(answer["probability"], 0.5)
         car = next(item for item in answer["items"] if item["text"] == "car")
@@ -55,7 +57,8 @@ class Why(Asking):
             self.refused("--offsets is of a map", "show", path, "--svg", str(figure), "--offsets")
             self.refused("--gradients shapes a run", "trace", path, "--gradients", "-o", path + "2")
         self.refused("--of and --against say what --gradients are of", "trace", self.BOOK, self.TEXT, "--of", "night", "-o", "x")
-        self.refused("--gradients are of one run over the whole text", "trace", self.BOOK, self.TEXT, "--gradients", "--window", "4", "-o", "x")
+        self.refused("--gradients are of one run over the whole text", "trace", self.BOOK, self.TEXT, "--gradients", "--window", "4", "-o",
+                     "x")
 
     def test_a_score_is_taken_apart(self):
         place = "6/3@L4.H0"
@@ -66,7 +69,7 @@ class Why(Asking):
         for side in ("query", "key"):
             self.assertAlmostEqual(sum(part[side] for part in split["parts"]), split["score"], places=5)
         out = self.done("why", self.BOOK, "It was a dark and stormy night", "--score", place, "--top", "3").out
-        self.assertIn(f'L4.H0 · the score of #6 ', out)
+        self.assertIn('L4.H0 · the score of #6 ', out)
         self.assertIn("the other", out)
         self.refused("expected one query, one key and a head", "why", self.BOOK, "It was", "--score", "1/0@L2")
         self.fails("token 0 does not see token 1", "why", self.BOOK, "It was", "--score", "0/1@L2.H1")
@@ -90,14 +93,18 @@ class Why(Asking):
             told = answer["answer"].split('"')[1]
             self.assertEqual(told.strip(), of)
             scored = self.done("run", "score", self.BOOK, self.TEXT + told, "--json").json["log_probabilities"]
-            tokens = len(json.loads(self.done("tokens", self.BOOK, self.TEXT + told, "--json", "--no-special").out)["ids"]) - len(answer["items"])
+            tokens = len(json.loads(self.done("tokens", self.BOOK, self.TEXT + told, "--json", "--no-special").out)["ids"]) - len(
+                answer["items"]
+            )
             self.assertAlmostEqual(math.log(answer["probability"]), sum(scored[-tokens:]), places=3)
         self.assertEqual(answer["answer"], 'next token "."')
         shown = self.done("why", self.BOOK, self.TEXT, "--of", "zebra and her zebra", "--by", "attention").out
         self.assertRegex(shown, r"e-\d+ %")  # a small probability is not shown as 0
         self.fails("answers are compared one token against one", "why", self.BOOK, self.TEXT, "--of", "night", "--against", "zebra")
         translator = str(ROOT / "models/en-fr")
-        answer = self.done("why", translator, "The red car is in front of the house.", "--of", "voiture rouge", "--by", "attention", "--json").json
+        answer = self.done(
+            "why", translator, "The red car is in front of the house.", "--of", "voiture rouge", "--by", "attention", "--json"
+        ).json
         self.assertIn("voiture rouge", answer["answer"])
 
     def test_every_word_has_its_share(self):
@@ -116,7 +123,17 @@ class Why(Asking):
         self.assertEqual([len(answer[name]) for name in ("knocked_out", "gradient", "adds")], [36, 36, 36])
 
     def test_patches_between_two_texts(self):
-        answer = self.done("why", self.BOOK, "He was a good one, and a good", "--clean", "He was a good man, and a good", "--of", "man", "--inside", "--json").json
+        answer = self.done(
+            "why",
+            self.BOOK,
+            "He was a good one, and a good",
+            "--clean",
+            "He was a good man, and a good",
+            "--of",
+            "man",
+            "--inside",
+            "--json",
+        ).json
         self.assertEqual(len(answer["heads"]), 36)
         self.assertGreater(answer["clean"], answer["corrupted"])
         self.assertGreater(max(head["value"] for head in answer["heads"]), 0.1)
@@ -199,9 +216,19 @@ class Judge(Asking):
         self.assertEqual(refused.code, 2)
 
     def test_another_model_of_the_task(self):
-        found = self.done("judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--by", "relevance,attention", "--with", str(ROOT / "models/en-fr"), "--json").json
+        found = self.done(
+            "judge",
+            str(ROOT / "models/en-fr"),
+            self.SENTENCE,
+            "--by",
+            "relevance,attention",
+            "--with",
+            str(ROOT / "models/en-fr"),
+            "--json",
+        ).json
         self.assertEqual([round(tau, 6) for tau in found["others"][0]["agreement"].values()], [1, 1])
-        self.fails("its labels or tokens are not those of", "judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--with", str(ROOT / "models/en-zh"))
+        self.fails("its labels or tokens are not those of", "judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--with",
+                   str(ROOT / "models/en-zh"))
 
     def test_the_map_that_moves_while_the_answer_stays(self):
         found = self.done("judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--moved", "--json").json
@@ -212,7 +239,8 @@ class Judge(Asking):
         self.fails("layer 9; this model's layers are 0 to 2", "judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--moved", "--layer", "9")
 
     def test_bad_questions_are_named(self):
-        self.fails('"mark": expected text, question, pair, of, against or marks', "judge", str(ROOT / "models/en-fr"), '{"text": "a", "mark": []}')
+        self.fails('"mark": expected text, question, pair, of, against or marks', "judge", str(ROOT / "models/en-fr"),
+                   '{"text": "a", "mark": []}')
         self.fails('there is no "text"', "judge", str(ROOT / "models/en-fr"), '{"of": "a"}')
         self.fails("no text has 3 items or more", "judge", str(ROOT / "models/en-fr"), "Hello.")
         self.fails("column 2 of 1", "judge", str(ROOT / "models/en-fr"), "one column", "--column", "2")

