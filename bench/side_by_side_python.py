@@ -76,7 +76,8 @@ def main():
     parser.add_argument("--layers", type=int)
     parser.add_argument("--written", type=int, default=64)
     options = parser.parse_args()
-    print(f"torch {torch.__version__}, transformers {transformers.__version__}, {torch.get_num_threads()} threads, clearhead {ch.isa()}")
+    print(f"torch {torch.__version__}, transformers {transformers.__version__}, {torch.get_num_threads()} threads, "
+          f"clearhead {ch.instruction_set()}")
     print(f"{'model':6} {'batch x tokens':>15} {'sdpa ms':>10} {'clearhead ms':>13} {'ratio':>6} {'watched ms':>11} {'over sdpa':>10}")
     for name in options.models:
         torch.manual_seed(0)

@@ -50,7 +50,7 @@ from ._core import (
     floor,
     full,
     graph,
-    isa,
+    instruction_set,
     lists,
     load,
     local_p,

@@ -131,7 +131,8 @@ class Map:
 
         map.head(batch, head).row(query).top_k(8)        # the heaviest keys of one query
         map.head(batch, head).column(key)                # the weights that one key receives
-        map.head(batch, head).tile(queries, keys, cells) # a region, pooled to at most this many cells
+        map.head(batch, head).to_numpy(rows, columns)    # a region
+        map.head(batch, head).pool(cells)                # the largest and the mean weight of each cell
         map[batch, head], map[batch, head, query], map[batch, head, query, key]   # a MapHead, a MapRow, a float; an array for slices
         numpy.asarray(map)                               # all weights, f32 [batch, head, query, key]
 
@@ -170,16 +171,16 @@ class Map:
         """Returns the map of the factors that multiplied the values: the weights after dropout and head mask."""
         return Map(None, self._map.after())
 
-    def as_used(self) -> "Map":
+    def rounded(self) -> "Map":
         """Returns the map of the weights as the kernel rounded them: to bf16 if it multiplied bf16, otherwise unchanged."""
-        return Map(None, self._map.as_used())
+        return Map(None, self._map.rounded())
 
-    def mass(self, queries=None, keys=None):
+    def attention_between(self, queries=None, keys=None):
         """Mean over `queries` of the weight that falls on `keys`, f32 [batch, head].
 
         queries, keys: (begin, end), a slice or a single index; None for all.
         """
-        return self._map.mass(queries, keys)
+        return self._map.attention_between(queries, keys)
 
     def sweep(self, *statistics: str, top_k: int = 0, cells=(0, 0), matches=(), offset_reach: int = 64, heads=None,
               sampled_rows: int = 0) -> dict:
@@ -188,8 +189,9 @@ class Map:
         Parameters
         ----------
         statistics : str
-            "entropy" (in nats) and "distance" (mean, in positions), each f32 [batch, head, query]; "received", the total weight of each
-            key, f32 [batch, head, key]; "offsets", the total weight at each relative position, f32 [batch, head, 2 * offset_reach + 1].
+            "entropy" (in nats) and "distance" (mean, in positions), each f32 [batch, head, query]; "received_attention", the total weight
+            of each key, f32 [batch, head, key]; "offsets", the total weight at each relative position, f32 [batch, head,
+            2 * offset_reach + 1].
         top_k : int
             If positive, adds "top_keys" and "top_weights" [batch, head, query, top_k], the heaviest keys of each row.
         cells : (int, int)

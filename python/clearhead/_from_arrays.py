@@ -1,8 +1,8 @@
 """Traces from given queries and keys: plain arrays, or an ActivationCache of TransformerLens."""
 
 from . import _core
+from ._attach import attach_methods
 from ._attend import _description, _readable
-from ._given import give
 from ._memory import plain
 from ._text import text_of
 from .errors import InvalidArgumentError, NotFoundError, ShapeError
@@ -149,4 +149,4 @@ def from_transformer_lens(cache, tokens=None, *, config=None, ids=None, tokenize
     return from_qkv(layers, tokens, descriptions, ids=ids, tokenizer=tokenizer, name=str(asked("model_name", "TransformerLens")), **options)
 
 
-give(_core.Trace, from_qkv=staticmethod(from_qkv), from_transformer_lens=staticmethod(from_transformer_lens))
+attach_methods(_core.Trace, from_qkv=staticmethod(from_qkv), from_transformer_lens=staticmethod(from_transformer_lens))

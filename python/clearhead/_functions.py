@@ -2,7 +2,7 @@
 
 `flex_attention` and `flash_attn_func` do not reach a TorchFunctionMode, so they are replaced while a watch is active: in their own modules,
 and under the names by which the modules of the watched model have imported them (compiled versions, too). F.multi_head_attention_forward
-does reach the mode (_plain.py). A module that calls a known function whose arguments cannot be described is listed in `left_out`.
+does reach the mode (_torch_attention.py). A module that calls a known function whose arguments cannot be described is listed in `left_out`.
 """
 
 import sys
@@ -19,7 +19,7 @@ from ._scores import Axes, Scores, described
 _lock = threading.RLock()
 _listeners = []
 _replaced = []  # (dict of a module, name, original function)
-_functions = {}  # (module, name): handler(plain, result, arguments) -> result
+_functions = {}  # (module, name): handler(mode, result, positional, keywords) -> result
 
 
 def handles(*places):
@@ -36,12 +36,12 @@ def _wrapped(function, handler):
     def attention(*positional, **keywords):
         result = function(*positional, **keywords)
         with _lock:
-            listeners = [one for one in _listeners if one.plain.thread_of_run == threading.get_ident() and not one.plain._watch._inside]
+            listeners = [one for one in _listeners if one.mode.thread_of_run == threading.get_ident() and not one.mode._watch._inside]
         for one in listeners:
-            watch = one.plain._watch
+            watch = one.mode._watch
             watch._inside += 1
             try:
-                result = handler(one.plain, result, positional, keywords)
+                result = handler(one.mode, result, positional, keywords)
             finally:
                 watch._inside -= 1
         return result
@@ -51,10 +51,10 @@ def _wrapped(function, handler):
 
 
 class Functions:
-    """Reports calls of these functions to a Plain mode, until stop()."""
+    """Reports calls of these functions to an AttentionMode, until stop()."""
 
-    def __init__(self, plain, model):
-        self.plain = plain
+    def __init__(self, mode, model):
+        self.mode = mode
         wanted = {}  # id of a function: handler
         with _lock:
             for (module, name), handler in _functions.items():
@@ -109,10 +109,10 @@ _FLEX = ("query", "key", "value", "score_mod", "block_mask", "scale", "enable_gq
 
 
 @handles("torch.nn.attention.flex_attention:flex_attention")
-def _flex(plain, result, positional, keywords):
+def _flex(mode, result, positional, keywords):
     given = _arguments(_FLEX, positional, keywords)
     query, key, value, modify = given["query"], given["key"], given["value"], given.get("score_mod")
-    kept, module = plain.layer(), plain.running[-1]
+    kept, module = mode.layer(), mode.running[-1]
     kwargs = {"scaling": given.get("scale"), "is_causal": False}
     mask = given.get("block_mask")
     call = Call("flex", module, query, key, value, mask, kwargs)
@@ -122,8 +122,8 @@ def _flex(plain, result, positional, keywords):
         except Exception as error:
             call.problem = f"its score_mod cannot be described ({' '.join(str(error).split())[:100]})"
     out = result[0] if isinstance(result, tuple) else result
-    edited = plain._watch.observe(kept, call, out.transpose(1, 2))
-    return _first(result, edited.transpose(1, 2)) if plain._watch._edits else result
+    edited = mode._watch.observe(kept, call, out.transpose(1, 2))
+    return _first(result, edited.transpose(1, 2)) if mode._watch._edits else result
 
 
 def _modified(call, modify):
@@ -144,10 +144,10 @@ _FLASH = ("q", "k", "v", "dropout_p", "softmax_scale", "causal", "window_size", 
 
 
 @handles("flash_attn:flash_attn_func", "flash_attn.flash_attn_interface:flash_attn_func")
-def _flash(plain, result, positional, keywords):
+def _flash(mode, result, positional, keywords):
     given = _arguments(_FLASH, positional, keywords)
     query, key, value = (given[name].transpose(1, 2) for name in ("q", "k", "v"))
-    kept, module = plain.layer(), plain.running[-1]
+    kept, module = mode.layer(), mode.running[-1]
     queries, keys, device = query.shape[2], key.shape[2], query.device
     back, ahead = given.get("window_size") or (-1, -1)
     ahead = 0 if given.get("causal") else ahead
@@ -168,23 +168,23 @@ def _flash(plain, result, positional, keywords):
     if mask is None and ahead == 0:
         call.band = (keys - queries, None)
     out = result[0] if isinstance(result, tuple) else result
-    return _first(result, plain._watch.observe(kept, call, out))
+    return _first(result, mode._watch.observe(kept, call, out))
 
 
 @handles(*(f"{module}:{name}" for module in ("flash_attn", "flash_attn.flash_attn_interface") for name in (
     "flash_attn_varlen_func", "flash_attn_qkvpacked_func", "flash_attn_kvpacked_func", "flash_attn_varlen_qkvpacked_func",
     "flash_attn_varlen_kvpacked_func", "flash_attn_with_kvcache")), "xformers.ops:memory_efficient_attention",
     "xformers.ops.fmha:memory_efficient_attention")
-def _named(plain, result, positional, keywords):
-    module = plain.running[-1]
-    path = plain.paths[id(module)] or type(module).__name__
+def _named(mode, result, positional, keywords):
+    module = mode.running[-1]
+    path = mode.paths[id(module)] or type(module).__name__
     reason = "it calls a fused kernel of flash_attn or xformers whose arguments are not described"
-    if plain._watch._edits:
-        kept = plain.layer()
+    if mode._watch._edits:
+        kept = mode.layer()
         kept.problem = reason
-        plain._watch._edited(kept)
+        mode._watch._edited(kept)
     else:
-        plain._watch.leave_out(path, reason)
+        mode._watch.leave_out(path, reason)
     return result
 
 
@@ -195,11 +195,11 @@ _MULTI_HEAD = ("query", "key", "value", "embed_dim_to_check", "num_heads", "in_p
                "average_attn_weights")
 
 
-def multi_head(plain, result, positional, keywords):
+def multi_head(mode, result, positional, keywords):
     """Handles a direct call of F.multi_head_attention_forward. Returns its result, with the edits of its layer."""
     given = _arguments(_MULTI_HEAD, positional, keywords)
-    watch = plain._watch
-    kept, module = plain.layer(), plain.running[-1]
+    watch = mode._watch
+    kept, module = mode.layer(), mode.running[-1]
     if given.get("bias_k") is not None or given.get("add_zero_attn") or given.get("static_k") is not None:
         kept.problem = "it adds a key of its own (bias_k, add_zero_attn) or reads keys that are projected already (static_k)"
     is_edited = watch._edited(kept)
@@ -230,7 +230,7 @@ def multi_head(plain, result, positional, keywords):
         out = project(edited.flatten(2)).transpose(0, 1)
         shown = None
         if result[1] is not None:
-            shown = plain._weights(kept, call)
+            shown = mode._weights(kept, call)
             shown = (shown.mean(1) if given.get("average_attn_weights", True) else shown).reshape(result[1].shape).to(result[1].dtype)
     return out[:, 0] if is_alone else out, shown
 

@@ -8,8 +8,8 @@ Only the requested weights are computed. Hidden pairs are 0; pairs that no windo
 
 import operator
 
+from ._attach import attach_methods
 from ._core import LayerMap, MapHead, MapRow
-from ._given import give
 from .errors import InvalidArgumentError, OutOfRangeError
 
 
@@ -139,8 +139,8 @@ def every(self):
     return (self[at] for at in range(len(self)))
 
 
-give(LayerMap, __getitem__=layer_getitem, to_numpy=layer_to_numpy)
-give(MapHead, __getitem__=head_getitem, to_numpy=head_to_numpy)
-give(MapRow, __getitem__=row_getitem, to_numpy=row_to_numpy)
+attach_methods(LayerMap, __getitem__=layer_getitem, to_numpy=layer_to_numpy)
+attach_methods(MapHead, __getitem__=head_getitem, to_numpy=head_to_numpy)
+attach_methods(MapRow, __getitem__=row_getitem, to_numpy=row_to_numpy)
 for _kind in (LayerMap, MapHead, MapRow):
     _kind.__array__, _kind.__iter__ = to_array, every

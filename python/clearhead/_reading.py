@@ -168,7 +168,7 @@ class Reading:
         """Records a module's inputs. Yields (side, None) before a text is read from its beginning, and (side, position) before reading
         continues at an earlier position; the caller then discards what it keeps from that position on."""
         side = self._side_of_module.get(id(module))
-        given = self._given(module, positional, keywords)
+        given = self._tensor_arguments(module, positional, keywords)
         return () if side is None and not given else self._reads(side, path, given, keywords)
 
     def _reads(self, side, path, given, keywords):
@@ -181,7 +181,7 @@ class Reading:
             yield from self._continue_text(side, given, keywords)
 
     @staticmethod
-    def _given(module, positional, keywords):
+    def _tensor_arguments(module, positional, keywords):
         """Returns the tensors among a module's arguments, by their transformers names."""
         out = {name: value for name, value in keywords.items() if name in INPUTS and has_numbers(value)}
         first = positional[0] if positional else None

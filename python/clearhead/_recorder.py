@@ -105,10 +105,10 @@ def _operands(positional):
 
 
 class Recorder:
-    """Follows the scores and weights of a watched model. plain: the Plain mode, which knows the running modules."""
+    """Follows the scores and weights of a watched model. mode: the AttentionMode, which knows the running modules."""
 
-    def __init__(self, watch, plain):
-        self._watch, self._plain = watch, plain
+    def __init__(self, watch, mode):
+        self._watch, self._mode = watch, mode
         self._known = {}  # id: (weak reference, "scores" | "weights", Scores)
         self._edited = {}  # id of weights: (weak reference, weights of the edited layer)
         self._parameters = None
@@ -389,8 +389,8 @@ class Recorder:
     # Calls.
 
     def _leave_out(self, reason):
-        module = self._plain.running[-1]
-        self._watch.leave_out(self._plain.paths[id(module)] or type(module).__name__, f"it computes attention by itself, and {reason}")
+        module = self._mode.running[-1]
+        self._watch.leave_out(self._mode.paths[id(module)] or type(module).__name__, f"it computes attention by itself, and {reason}")
 
     def _attended(self, weights, scores, found, out):
         """Handles the product of weights and values, which is one attention call. Returns the product, with the edits of the layer."""
@@ -408,13 +408,13 @@ class Recorder:
             self._leave_out(lost)
             return out
         length = call.queries if call is not None and call.queries == call.keys else None
-        kept = self._plain.layer(length)
+        kept = self._mode.layer(length)
         if lost is not None:
             kept.problem = f"it computes attention by itself, and {lost}"
             watch._edited(kept)
             return out
         streams = _Streams(call, axes, watch.text_of(kept), watch.reading.config)
-        layers = [kept, *(self._plain.layer(length) for _ in range(streams.count - 1))]
+        layers = [kept, *(self._mode.layer(length) for _ in range(streams.count - 1))]
         calls = [streams.call(at) for at in range(streams.count)]
         weights, whole = axes.joined(found.left, tuple(found.left.shape[:-2])), found.result(out)
         joined, edited = axes.joined(whole, tuple(whole.shape[:-2])).transpose(1, 2), []
@@ -429,7 +429,7 @@ class Recorder:
         returned = found.inverse(axes.parted(streams.together(edited, 1).transpose(1, 2), whole.shape), out).to(out.dtype)
         if not is_edited:
             return returned  # the same numbers, through tensors that have gradient hooks
-        shown = axes.parted(streams.together([self._plain._weights(layer, one) for layer, one in zip(layers, calls)], 2), found.left.shape)
+        shown = axes.parted(streams.together([self._mode._weights(layer, one) for layer, one in zip(layers, calls)], 2), found.left.shape)
         shown = shown.transpose(-1, -2) if scores.is_swapped else shown
         for one in scores.same:
             if (tensor := one()) is not None:
@@ -449,7 +449,7 @@ class Recorder:
         return next(
             (
                 size
-                for of in self._plain.running[:-3:-1]
+                for of in self._mode.running[:-3:-1]
                 for name in _HEADS
                 if isinstance(size := getattr(of, name, None), int) and size > 0
             ),
@@ -464,13 +464,13 @@ class Recorder:
         value = axes.joined(found.right, tuple(found.left.shape[:-2]))
         value = value.expand(axes.batch, value.shape[1], -1, -1)
         kwargs = {"scaling": known["scale"], "dropout": scores.dropout, "position_bias": known["bias"], "is_causal": False}
-        call = Call("eager", self._plain.running[-1], known["query"], known["key"], value, known["mask"], kwargs)
+        call = Call("eager", self._mode.running[-1], known["query"], known["key"], value, known["mask"], kwargs)
         call.lead = axes.base if axes.order[0] == 0 else call.lead
         return call, axes
 
     def _difference(self, kept, call, weights):
         """Compares the model's weights with those of the call for a few rows. Returns the reason if they differ, else None."""
-        at = self._plain.first_row(kept, call)
+        at = self._mode.first_row(kept, call)
         rows = sorted({0, call.queries // 2, call.queries - 1})
         with torch.no_grad():
             expected = call.of(at).weights(rows)

@@ -5,11 +5,15 @@ the row statistics. Each layer passes two checks before it is shown. At the call
 tensors and the mask that the layer received; these weights times the values must equal what the layer returned. At the end, the same
 rows of the map must equal these weights, over all keys of the call. A layer that fails a check is listed in left_out with the reason.
 
-    _modules.py      observes every call of a module of the model
-    _interface.py    attention calls of transformers            _plain.py       attention functions of torch
-    _generation.py   decoding loops of transformers             _reading.py     the tokens that a model has read
-    _captured.py     what is kept of one layer                  _assemble.py    builds the trace
-    _batch.py        selects the rows of a batch that belong to the watched input
+    _modules.py           observes every call of a module of the model
+    _interface.py         attention calls of transformers
+    _torch_attention.py   attention functions and modules of torch
+    _functions.py         functions that are replaced: flex_attention, flash_attn
+    _generation.py        decoding loops of transformers
+    _reading.py           the tokens that a model has read
+    _batch.py             selects the rows of a batch that belong to the watched input
+    _captured.py          what is kept of one layer
+    _assemble.py          builds the trace
 """
 
 import functools
@@ -23,8 +27,8 @@ from . import _batch, _core, _generation, _interface, _modules
 from ._calls import Call, copied, float32, without_autocast
 from ._captured import CapturedLayer, Sample, Seen, band_of
 from ._edits import Edits, Places
-from ._plain import Plain
 from ._reading import Reading
+from ._torch_attention import AttentionMode
 from ._windows import windowed_terms
 from .errors import Error, InvalidArgumentError, NotFoundError, UnsupportedError
 
@@ -66,7 +70,7 @@ class Watch:
         self._families = {}
         self._is_of_transformers = any(type(one).__module__.startswith("transformers.") for one in self.modules)
         self.reading = Reading(model, tokenizer, text, sequence)
-        self._trace, self._checks, self._plain, self._stance = None, [], None, None
+        self._trace, self._checks, self._mode, self._stance = None, [], None, None
         self.left_out = []
         self._clear()
 
@@ -79,17 +83,17 @@ class Watch:
         self._run, self._text_run, self._busy, self._missed_a_thread = 0, 0, None, False
 
     def __enter__(self):
-        if self._plain is not None:
+        if self._mode is not None:
             raise InvalidArgumentError("watch: this watch is active already; call ch.watch(…) again for another one")
         self._clear()
         self.reading.begin()
         self.thread = threading.get_ident()
-        self._plain = Plain(self)
+        self._mode = AttentionMode(self)
         try:
             if self._is_of_transformers:
                 _interface.listen(self)
                 _generation.listen(self)
-            self._plain.start()
+            self._mode.start()
             if self._is_compiled:
                 self._stance = torch.compiler.set_stance("force_eager")  # compiled code does not call modules
                 self._stance.__enter__()
@@ -139,9 +143,9 @@ class Watch:
             self._stance = None
         _interface.forget(self)
         _generation.forget(self)
-        if self._plain is not None:
-            self._plain.stop()
-            self._plain = None
+        if self._mode is not None:
+            self._mode.stop()
+            self._mode = None
 
     def leave_out(self, path, reason):
         """Records that the attention of a module is not in the trace, and why."""
@@ -162,7 +166,7 @@ class Watch:
         return heard
 
     def owns(self, module):
-        return self._plain in _modules.hearing(module)
+        return self._mode in _modules.hearing(module)
 
     def begin_generation(self, generation):
         if self.reading.generation is None:  # a nested generation drafts tokens (assisted decoding)
@@ -252,7 +256,7 @@ class Watch:
         self._called[path] = (count, calls + 1)
         name = f"{path} ({count})" if count > 1 else path
         if calls > 0:
-            first, whole = self._layers[name], self._plain.input_length(module)
+            first, whole = self._layers[name], self._mode.input_length(module)
             first.is_in_windows = None not in (call_length, whole) and first.queries == first.keys and first.queries + call_length <= whole
             if first.is_in_windows:
                 return first
@@ -261,7 +265,7 @@ class Watch:
             family, number, is_cross, siblings = self._family(path, module)
             self._layers[name] = CapturedLayer(name, family, number + (count - 1) * siblings, is_cross)
             self._layers[name].run, self._layers[name].module = self._run, id(module)
-            self._layers[name].reads_other = self._plain.reads_other(module)
+            self._layers[name].reads_other = self._mode.reads_other(module)
             self._layers[name].tower = _tower(self._model, path)
             self._layers[name].is_text = self.reading.reads_text(path, self._layers[name].tower)
         layer = self._layers[name]
@@ -619,7 +623,7 @@ class Watch:
 
     def __repr__(self):
         if self._trace is None:
-            return f"clearhead.Watch({self._name}, {'active' if self._plain is not None else 'no trace'})"
+            return f"clearhead.Watch({self._name}, {'active' if self._mode is not None else 'no trace'})"
         families = ", ".join(self.families)
         return f"clearhead.Watch({self._name}, {len(self.ids)} tokens and items, families {families}, {len(self.left_out)} left out)"
 

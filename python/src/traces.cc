@@ -18,9 +18,9 @@
 #include "base/format.h"
 #include "clearhead/atlas.h"
 #include "clearhead/error.h"
-#include "freely.h"
 #include "looks.h"
 #include "module.h"
+#include "without_gil.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -131,7 +131,8 @@ void add_looks_of_layers(nb::class_<Layer>& type) {
       .def_prop_ro(
           "keys", [](const Layer& layer) { return layer.map->keys(); }, "Number of keys.")
       .def(
-          "_rows", [](const Layer& layer, int64_t query) { return array_of(freely([&] { return rows_of(layer, query); })); }, "query"_a)
+          "_rows", [](const Layer& layer, int64_t query) { return array_of(without_gil([&] { return rows_of(layer, query); })); },
+          "query"_a)
       .def(
           "has_row", [](const Layer& layer, int64_t query) { return layer.map->has_row(query); }, "query"_a,
           "Returns whether the trace kept the row of this query. row() raises NotFoundError for other rows.")
@@ -145,8 +146,8 @@ void add_looks_of_layers(nb::class_<Layer>& type) {
           "show"_a = "product",
           "Returns the same map with gradients instead of weights: how the answer y (Trace.gradients_of) changes with each weight P.\n\n"
           "show: \"gradient\" is dy/dP, \"product\" is P * dy/dP, \"for\" is max(0, P * dy/dP), \"against\" is max(0, -P * dy/dP),\n"
-          "\"raises\" is max(0, dy/dP), \"lowers\" is max(0, -dy/dP). Rows, columns, tiles and images support it; mass and sweep do\n"
-          "not. Raises NotFoundError if the trace has no gradients.")
+          "\"raises\" is max(0, dy/dP), \"lowers\" is max(0, -dy/dP). Rows, columns, pool() and images support it;\n"
+          "attention_between() and sweep() do not. Raises NotFoundError if the trace has no gradients.")
       .def_prop_ro(
           "rows_kept",
           [](const Layer& layer) {
@@ -156,10 +157,10 @@ void add_looks_of_layers(nb::class_<Layer>& type) {
           },
           "Ranges (begin, end) of the queries whose rows the trace kept.")
       .def(
-          "mass",
+          "attention_between",
           [](const Layer& layer, const nb::object& queries, const nb::object& keys) {
             const Range rows = range_of(queries, layer.map->queries(), "queries"), columns = range_of(keys, layer.map->keys(), "keys");
-            return floats(freely([&] { return layer.map->mass(rows, columns); }));
+            return floats(without_gil([&] { return layer.map->mass(rows, columns); }));
           },
           "queries"_a = nb::none(), "keys"_a = nb::none(),
           "Mean over `queries` of the weight that falls on `keys`, f32 [head]. Ranges: (begin, end), a slice or a single index.")
@@ -168,7 +169,7 @@ void add_looks_of_layers(nb::class_<Layer>& type) {
           [](const Layer& layer, const std::vector<std::string>& statistics, int64_t top_k, const std::array<int64_t, 2>& cells,
              const nb::list& matches, int64_t offset_reach, const nb::object& heads, int64_t sampled_rows) {
             const Sweep sweep = sweep_of(statistics, top_k, cells, matches, offset_reach, heads, sampled_rows);
-            return dict_of(freely([&] { return layer.map->reduce(sweep.request, sweep.options); }));
+            return dict_of(without_gil([&] { return layer.map->reduce(sweep.request, sweep.options); }));
           },
           "statistics"_a = std::vector<std::string>{}, nb::kw_only(), "top_k"_a = 0, "cells"_a = std::array<int64_t, 2>{0, 0},
           "matches"_a = nb::list(), "offset_reach"_a = 64, "heads"_a = nb::none(), "sampled_rows"_a = 0);
@@ -247,7 +248,7 @@ void add_layers_of_traces(nb::class_<Trace>& type) {
       .def(
           "atlas",
           [](const Trace& trace, const std::optional<std::string>& family) {
-            const std::vector<HeadScores> found = freely([&] { return head_atlas(trace, family.value_or(trace.main_family())); });
+            const std::vector<HeadScores> found = without_gil([&] { return head_atlas(trace, family.value_or(trace.main_family())); });
             nb::list out;
             for (const HeadScores& head : found) {
               nb::dict one;
@@ -269,10 +270,10 @@ void add_trace(nb::module_& module) {
                          "The attention of one run: its text, and for each layer the queries, the keys and the row statistics, from which "
                          "weights are recomputed.");
   type.def_static(
-          "load", [](const std::filesystem::path& path) { return freely([&] { return Trace::load(path.string()); }); }, "path"_a,
+          "load", [](const std::filesystem::path& path) { return without_gil([&] { return Trace::load(path.string()); }); }, "path"_a,
           "Opens a trace file, memory-mapped. Raises NotFoundError, FormatError.")
       .def(
-          "save", [](const Trace& trace, const std::filesystem::path& path) { freely([&] { trace.save(path.string()); }); }, "path"_a,
+          "save", [](const Trace& trace, const std::filesystem::path& path) { without_gil([&] { trace.save(path.string()); }); }, "path"_a,
           "Writes the trace to a file, either completely or not at all.")
       .def("__repr__",
            [](const Trace& trace) {

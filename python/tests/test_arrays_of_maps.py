@@ -102,9 +102,9 @@ def test_reprs_say_what_it_is(given):
     (lambda layer: ch.Alibi(), r"Alibi\(\): "),
     (lambda layer: ch.KVCache(16), r"KVCache\(\): dtype: expected str, found int 16"),
     (lambda layer: ch.load(None), r"load\(\): name: expected str, found NoneType None"),
-    (lambda layer: layer.mass(1, 2, 3), r"LayerMap.mass\(\) takes 2 positional arguments, found 3"),
+    (lambda layer: layer.attention_between(1, 2, 3), r"LayerMap.attention_between\(\) takes 2 positional arguments, found 3"),
     (lambda layer: layer.sweep(5), r"LayerMap.sweep\(\): statistics: expected Sequence\[str\], found list \[5\]"),
-    (lambda layer: layer.head(0).tile(cells=5), r"MapHead.tile\(\): cells: expected "),
+    (lambda layer: layer.head(0).pool(cells=5), r"MapHead.pool\(\): cells: expected "),
 ])
 def test_a_wrong_type_names_the_argument(given, call, message):
     with pytest.raises(TypeError, match=message) as problem:

@@ -80,16 +80,16 @@ def test_maps_give_rows_columns_tiles_masses_and_sums():
     best = head.row(7).top_k(3)
     assert [one.key for one in best] == list(np.argsort(-weights[1, 2, 7])[:3])
     np.testing.assert_allclose(head.column(11, (5, 40)), weights[1, 2, 5:40, 11], atol=1e-6)
-    largest, mean = head.tile((10, 20), slice(30, 60))
+    largest, mean = head.pool((0, 0), (10, 20), slice(30, 60))
     np.testing.assert_allclose(largest, weights[1, 2, 10:20, 30:60], atol=1e-6)
-    largest, mean = head.tile(cells=(6, 9))
+    largest, mean = head.pool((6, 9))
     cells = weights[1, 2].reshape(6, 10, 9, 10)
     np.testing.assert_allclose(largest, cells.max((1, 3)), atol=1e-6)
     np.testing.assert_allclose(mean, cells.mean((1, 3)), atol=1e-6)
-    np.testing.assert_allclose(found.mass((0, 10), (0, 45)), weights[:, :, :10, :45].sum(-1).mean(-1), atol=1e-5)
-    sums = found.sweep("entropy", "received", top_k=2)
+    np.testing.assert_allclose(found.attention_between((0, 10), (0, 45)), weights[:, :, :10, :45].sum(-1).mean(-1), atol=1e-5)
+    sums = found.sweep("entropy", "received_attention", top_k=2)
     np.testing.assert_allclose(sums["entropy"], -(weights * np.log(weights)).sum(-1), atol=1e-4)
-    np.testing.assert_allclose(sums["received"], weights.sum(-2), atol=1e-4)
+    np.testing.assert_allclose(sums["received_attention"], weights.sum(-2), atol=1e-4)
     assert (sums["top_keys"] == np.argsort(-weights, -1)[..., :2]).all()
 
 
@@ -147,7 +147,7 @@ def test_half_precision_comes_back_as_it_came():
     (lambda q, k, v: ch.causal(window=0), ch.InvalidArgumentError, "1 or more keys"),
     (lambda q, k, v: ch.Map(ch.attend(q, k, v)[1]).head(2, 0).row(0), ch.InvalidArgumentError, "sequence 2 of 2"),
     (lambda q, k, v: ch.Map(ch.attend(q, k, v)[1]).head(0, 0).row(60), ch.Error, "60"),
-    (lambda q, k, v: ch.Map(ch.attend(q, k, v)[1]).sweep("entropie"), ch.InvalidArgumentError, "entropy, received"),
+    (lambda q, k, v: ch.Map(ch.attend(q, k, v)[1]).sweep("entropie"), ch.InvalidArgumentError, "entropy, received_attention"),
 ])
 def test_what_does_not_fit_is_an_exception_that_says_so(bad, kind, message):
     with pytest.raises(kind, match=message):

@@ -80,7 +80,7 @@ def test_a_generation_on_another_device_is_watched():
     with Device(), ch.watch(there) as found:
         out = there.generate(Elsewhere(IDS), attention_mask=Elsewhere(left_padded()), **options)
     assert torch.equal(out.inner, tokens) and found.left_out == [] and found.verify() < 1e-6 and found.ids == expected.ids
-    np.testing.assert_allclose(found.received(1), expected.received(1), atol=1e-4)
+    np.testing.assert_allclose(found.received_attention(1), expected.received_attention(1), atol=1e-4)
 
 
 def test_our_kernel_says_that_it_computes_on_the_cpu():

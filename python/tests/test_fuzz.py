@@ -94,12 +94,12 @@ def test_arrays_that_fit_give_the_formula(data):
     if q.size and k.size and v.size and all(np.isfinite(x).all() for x in (q, k, v)):
         expected, weights = eager(q, k, v, visible=shown)
         np.testing.assert_allclose(out, expected, atol=1e-5 if dtype == "f4" else 5e-3)
-        np.testing.assert_allclose(ch.Map(record).head(batch - 1, 0).tile()[0][shown], weights[-1, 0][shown],
+        np.testing.assert_allclose(ch.Map(record).head(batch - 1, 0).pool((0, 0))[0][shown], weights[-1, 0][shown],
                                    atol=1e-6 if dtype == "f4" else 1e-5)
     elif not keys:
         assert not np.any(out)
     del q, k, v, made
-    is_refused(lambda: ch.Map(record).sweep("entropy", "received", top_k=2))
+    is_refused(lambda: ch.Map(record).sweep("entropy", "received_attention", top_k=2))
 
 
 @SOON
@@ -133,7 +133,7 @@ def test_any_description(data):
     made = is_refused(lambda: ch.attend(q, k, v, **draw(st.sampled_from(makers))()))
     if made is not None:
         assert made[0].shape == (2, 2, 5, 8)
-        is_refused(lambda: ch.Map(made[1]).sweep("received"))
+        is_refused(lambda: ch.Map(made[1]).sweep("received_attention"))
 
 
 @SOON
@@ -148,9 +148,9 @@ def test_any_look(data):
         lambda: found.head(draw(number), draw(number)).row(draw(number)).top_k(draw(number)),
         lambda: found.head(0, 1).row(draw(number)), lambda: found.head(0, 1).row(2).top_k(draw(number)),
         lambda: found.head(1, 0).column(draw(number), draw(span)),
-        lambda: found.head(1, 0).tile(draw(span), draw(span), (draw(number), draw(number))),
-        lambda: found.head(1, 0).tile(key_factors=draw(st.lists(st.floats(), max_size=9))),
-        lambda: found.mass(draw(span), draw(span)), lambda: found.sweep("entropy", top_k=draw(number)),
+        lambda: found.head(1, 0).pool((draw(number), draw(number)), draw(span), draw(span)),
+        lambda: found.head(1, 0).pool((0, 0), key_factors=draw(st.lists(st.floats(), max_size=9))),
+        lambda: found.attention_between(draw(span), draw(span)), lambda: found.sweep("entropy", top_k=draw(number)),
         lambda: found.sweep(cells=(draw(number), draw(number))), lambda: found.sweep("offsets", offset_reach=draw(number)),
         lambda: found.sweep("entropy", heads=draw(span)), lambda: found.sweep("entropy", sampled_rows=draw(number)),
         lambda: found.sweep(matches=[(draw(arrays()), draw(arrays()))]),

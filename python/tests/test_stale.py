@@ -7,7 +7,8 @@ from conftest import eager, random_qkv
 
 LOOKS = {
     "row": lambda record: ch.Map(record).head(0, 1).row(3), "column": lambda record: ch.Map(record).head(0, 1).column(3),
-    "tile": lambda record: ch.Map(record).head(0, 1).tile(), "mass": lambda record: ch.Map(record).mass(),
+    "pool": lambda record: ch.Map(record).head(0, 1).pool((0, 0)),
+    "attention_between": lambda record: ch.Map(record).attention_between(),
     "sweep": lambda record: ch.Map(record).sweep("entropy"), "array": lambda record: np.asarray(ch.Map(record)),
     "after": lambda record: ch.Map(record).after().head(0, 1).row(3), "picture": lambda record: ch.Map(record).head(0, 1).to_image(),
 }

@@ -205,7 +205,7 @@ def test_generated_tokens_have_probabilities_and_keys_have_received():
     assert len(trace.generated) == 5 and trace.ids == out[0, :-1].tolist()  # the last token was never read
     for at, (token, _, probability) in enumerate(trace.generated):
         assert token == int(out[0, 17 + at]) and probability == pytest.approx(float(p[16 + at, token]), abs=1e-5)
-    found = trace.received(1)
+    found = trace.received_attention(1)
     weights = eager_maps(model, input_ids=out[:, :-1]).attentions[1][0]
     assert found.shape == (6, 4, 22)
     for step in range(6):
@@ -400,16 +400,16 @@ def test_gradients_of_weights_are_those_of_eager_attention(kind, implementation,
     watched.save(tmp_path / "of.trace")
     for trace in watched, ch.Trace.load(tmp_path / "of.trace"):
         for layer, product in enumerate(expected):
-            visible = ~np.isnan(trace.map(layer).head(0).tile()[0])
-            shown = {show: np.stack([trace.map(layer).gradients(show).head(head).tile()[0] for head in range(4)])
+            visible = ~np.isnan(trace.map(layer).head(0).pool((0, 0))[0])
+            shown = {show: np.stack([trace.map(layer).gradients(show).head(head).pool((0, 0))[0] for head in range(4)])
                      for show in ("gradient", "product", "for", "against")}
             scale = max(np.abs(product).max(), 1e-3)
             np.testing.assert_allclose(shown["product"][:, visible], product[:, visible], atol=1e-5 * scale)
             np.testing.assert_allclose(shown["gradient"][:, visible], raw[layer][:, visible], atol=1e-5 * np.abs(raw[layer]).max())
             np.testing.assert_array_equal((shown["for"] - shown["against"])[:, visible], shown["product"][:, visible])
             assert np.abs(product).max() > 0
-    with pytest.raises(ch.UnsupportedError, match="mass and statistics need a map of weights"):
-        watched.map(0).gradients().mass()
+    with pytest.raises(ch.UnsupportedError, match="attention between tokens and statistics need a map of weights"):
+        watched.map(0).gradients().attention_between()
     with pytest.raises(ch.InvalidArgumentError, match="expected gradient, product"):
         watched.map(0).gradients("sum")
 

@@ -1,7 +1,7 @@
 """Attaches methods and properties written in Python to types of the extension module."""
 
 
-def give(kind, **methods):
+def attach_methods(kind, **methods):
     """Adds methods to a type under these names, as if they were its own, so that help() and the generated stubs list them."""
     for name, method in methods.items():
         # also the function inside a staticmethod
