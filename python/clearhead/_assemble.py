@@ -1,9 +1,10 @@
 """Builds the trace of a run from its captured layers: the tokens or items of each family's rows and columns, and one map per layer."""
 
+import math
+
 import torch
 
 from . import _core
-from ._captured import band_of
 from ._items import items_of
 from ._text import text_of
 from ._windows import segments_of
@@ -67,15 +68,16 @@ def _joined_topology(layer):
 def _window(layer):
     """Returns the sliding window of the layer (largest number of visible keys), or None. Each call must be causal with this window."""
     first, *later = layer.seen
-    band = band_of(first.topology)
-    if set(band) != {"band"} or band["band"].get("offset", 0) != 0 or (first.queries > 1 and band["band"]["ahead"] != 0):
+    topology = first.topology.to_dict()
+    if set(topology) != {"band"} or topology["band"].get("offset", 0) != 0 or (first.queries > 1 and topology["band"]["ahead"] != 0):
         raise ValueError("its mask shows something else than what is before a query, so its steps are not joined")
-    window = None if band["band"]["back"] is None else band["band"]["back"] + 1
+    back = topology["band"]["back"]
+    window = None if back is None else back + 1
     at = first.queries
     for seen in later:
         at += seen.queries
-        band = band_of(seen.topology)
-        if set(band) != {"band"} or (seen.queries > 1 and band["band"]["ahead"] != 0):
+        topology = seen.topology.to_dict()
+        if set(topology) != {"band"} or (seen.queries > 1 and topology["band"]["ahead"] != 0):
             raise ValueError("a step's mask hides keys between those that it shows")
         if seen.keys < at and window is None:
             window = seen.keys  # a cache that evicts keys outside the window
@@ -173,7 +175,8 @@ class _Sides:
 
 
 def _generated(watch, sides, is_part):
-    """Returns [(id, piece, bytes, probability)] for the generated tokens that the model has read; empty if a probability is unknown.
+    """Returns [(id, piece, bytes, probability)] for the generated tokens that the model has read. A probability is NaN if the logits before
+    its token are not known, for example because the model returns no logits.
 
     They end the text. If the families do not cover parts of the text (is_part), they are removed from it, because the trace appends them.
     """
@@ -189,10 +192,9 @@ def _generated(watch, sides, is_part):
     prompt_end = last
     for at in range(first, end):
         found = read.probabilities.get(sides.begins[side] + at - begin)
-        if found is None:
-            return []
+        probability = math.nan if found is None else float(found.flatten()[0])
         last, start = max(last, text["offsets"][at][1]), last
-        out.append((text["ids"][at], text["pieces"][at], whole[start:last], float(found.flatten()[0])))
+        out.append((text["ids"][at], text["pieces"][at], whole[start:last], probability))
     if not is_part:
         text["text"] = whole[:prompt_end].decode()
         for name in ("ids", "offsets", "special", "pieces"):
@@ -227,7 +229,7 @@ def _families(watch, sides, ready):
             query_range, key_range = (sides.of(side, x.shape[2], layer, axis) for axis, (side, x) in enumerate(zip(sides_of, (q, k))))
             families[name] = {
                 "name": name, "layers": 0, "heads": q.shape[1], "key_heads": k.shape[1], "d_k": q.shape[3], "queries": q.shape[2],
-                "keys": k.shape[2], "causal": band_of(description)["band"]["ahead"] == 0, "first_query": query_range[0],
+                "keys": k.shape[2], "causal": description.to_dict()["topology"]["band"]["ahead"] == 0, "first_query": query_range[0],
                 "first_key": key_range[0], "modules": {}}
         number = layer.number
         while (name, number) in taken:  # several modules with the same number in their paths

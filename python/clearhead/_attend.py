@@ -163,8 +163,7 @@ class Map:
         return self._map.rows_kept
 
     def head(self, batch: int, head: int) -> _core.MapHead:
-        """Returns the MapHead of one head of one sequence. An index out of range raises InvalidArgumentError when weights are first
-        read."""
+        """Returns the MapHead of one head of one sequence. Negative indices count from the end. Raises OutOfRangeError, an IndexError."""
         return self._map.head(batch, head)
 
     def after(self) -> "Map":

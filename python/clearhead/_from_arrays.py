@@ -77,7 +77,7 @@ def from_qkv(layers, tokens=None, description=None, *, ids=None, tokenizer=None,
                              "key_head, token, d_k], alike in all layers")
     if first_q.shape[2] != first_k.shape[2]:
         raise ShapeError(f"from_qkv: {first_q.shape[2]} queries, {first_k.shape[2]} keys; expected self-attention over one text")
-    causal = '"ahead":0' in repr(descriptions[0])
+    causal = descriptions[0].to_dict()["topology"]["band"]["ahead"] == 0
     plan = {"name": family or ("dec" if causal else "enc"), "layers": len(layers), "heads": first_q.shape[1], "key_heads": first_k.shape[1],
             "d_k": first_q.shape[3], "queries": first_q.shape[2], "keys": first_k.shape[2], "causal": causal, "is_part": False,
             "first_query": 0, "first_key": 0}

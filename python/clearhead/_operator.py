@@ -73,7 +73,7 @@ def attention(q, k, v, description, operands=()):
     """
     _check(q, k, v)
     operands = list(operands) or [torch.as_tensor(one) for one in description.operands.values()]
-    return torch.ops.clearhead.attention(q, k, v, repr(description), operands)
+    return torch.ops.clearhead.attention(q, k, v, description.to_json(), operands)
 
 
 def _is_plain(*tensors):

@@ -25,7 +25,7 @@ import torch
 
 from . import _batch, _core, _generation, _interface, _modules
 from ._calls import Call, copied, float32, without_autocast
-from ._captured import CapturedLayer, Sample, Seen, band_of
+from ._captured import CapturedLayer, Sample, Seen
 from ._edits import Edits, Places
 from ._reading import Reading
 from ._torch_attention import AttentionMode
@@ -502,7 +502,7 @@ class Watch:
             layer.values = copied(of(batch.value)[:, :, new])
         layer.steps.append(step)
         is_step = layer.is_text and call.is_masked and self.reading.text(self._sides_of(layer)[0]).before is not None
-        ranges = call.key_ranges(queries, keys) if is_step and set(band_of(topology)) != {"band"} else None
+        ranges = call.key_ranges(queries, keys) if is_step and set(topology.to_dict()) != {"band"} else None
         layer.seen.append(Seen(topology, terms, new_queries, keys[1] - keys[0], ranges))
         layer.score, layer.sinks = call.score(), call.sinks
 

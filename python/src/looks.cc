@@ -51,6 +51,15 @@ Range range_of(const nb::object& given, int64_t size, const char* name) {
   return {at, at + 1};
 }
 
+int64_t place_in(const char* axis, int64_t index, int64_t size) {
+  if (index < -size || index >= size) {
+    const nb::object kind = nb::module_::import_("clearhead.errors").attr("OutOfRangeError");
+    PyErr_SetString(kind.ptr(), format("{} {}: expected {} to {}", axis, index, -size, size - 1).c_str());
+    throw nb::python_error();
+  }
+  return index < 0 ? index + size : index;
+}
+
 nb::object floats(const std::vector<float>& values) { return array_of(Tensor::from(values, {static_cast<int64_t>(values.size())})); }
 
 namespace {
@@ -114,7 +123,6 @@ Tensor weights_of(const Head& head, Range queries, Range keys) {
   if (out.numel() == 0) return out;
   float* to = out.mutable_data<float>();
   if (head.has_whole_tiles) {
-    (void)head.row(queries.begin);  // throws a descriptive error if the head does not exist
     const Tile tile = head.tile({.queries = queries, .keys = keys});
     std::transform(tile.max.data<float>(), tile.max.data<float>() + out.numel(), to, [](float x) { return std::isnan(x) ? 0.0F : x; });
     return out;
@@ -138,11 +146,13 @@ struct CheckedMap {
 };
 
 Head head_of(const CheckedMap& of, int64_t batch, int64_t head) {
+  const AttentionShape shape = of.map.shape();
+  batch = place_in("batch", batch, shape.batch);
+  head = place_in("head", head, shape.heads);
   const MapHead map = of.map.head(batch, head);
   const auto check = [digests = of.digests, batch, head] {
     if (digests) digests->check_head(batch, head);
   };
-  const AttentionShape shape = of.map.shape();
   Head out;
   out.row = [map, check](int64_t query) { return check(), map.row(query); };
   out.column = [map, check](int64_t key, Range queries) { return check(), map.column(key, queries); };

@@ -45,7 +45,7 @@ struct Layer {
 
 Head head_of(const Layer& layer, int64_t head) {
   const auto map = layer.map;
-  if (head < 0 || head >= map->heads()) fail(ErrorCode::kInvalidArgument, "head {}: the layer has {} heads", head, map->heads());
+  head = place_in("head", head, map->heads());
   Head out;
   out.row = [map, head](int64_t query) { return map->row(head, query); };
   out.column = [map, head](int64_t key, Range queries) { return map->column(head, key, queries); };
@@ -185,7 +185,7 @@ void add_layers(nb::module_& module) {
       .def("__len__", [](const Layer& layer) { return layer.map->heads(); })
       .def(
           "head", [](const Layer& layer, int64_t head) { return head_of(layer, head); }, "head"_a,
-          "Returns the MapHead of one head. Raises InvalidArgumentError for an index out of range.")
+          "Returns the MapHead of one head. Negative indices count from the end. Raises OutOfRangeError, an IndexError.")
       .def_prop_ro(
           "shape", [](const Layer& layer) { return nb::make_tuple(layer.map->heads(), layer.map->queries(), layer.map->keys()); },
           "Shape of the map: (heads, queries, keys).")
@@ -300,7 +300,8 @@ void add_trace(nb::module_& module) {
             for (const GeneratedToken& one : trace.generated_tokens()) out.append(nb::make_tuple(one.id, one.piece, one.probability));
             return out;
           },
-          "The tokens that were generated after the prompt: [(id, piece, probability)].")
+          "The tokens that were generated after the prompt: [(id, piece, probability)]. A probability is NaN if it is unknown: the trace\n"
+          "is of a watched model that returned no logits for the token.")
       .def_prop_ro(
           "segments", [](const Trace& trace) { return segments_of(trace.plan().text); },
           "Named ranges of tokens: [(name, role, begin, end)].")

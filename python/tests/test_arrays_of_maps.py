@@ -81,6 +81,19 @@ def test_rows_that_were_not_kept_are_refused_and_the_others_shown():
         np.asarray(layer)
 
 
+@pytest.mark.parametrize("index", [3, -4, 2**40])
+def test_a_head_that_does_not_exist_is_an_index_error_for_records_and_traces_alike(given, index):
+    of_record, of_trace = ch.Map(ch.attend(*random_qkv((2, 3, 3, 5, 5, 8, 8)))[1]), given[0].map(0)
+    for call in (lambda: of_record.head(1, index), lambda: of_record[1, index], lambda: of_trace.head(index), lambda: of_trace[index]):
+        with pytest.raises(IndexError, match=f"^head {index}: expected -3 to 2$") as problem:
+            call()
+        assert problem.type is ch.OutOfRangeError
+    with pytest.raises(IndexError, match="^batch 2: expected -2 to 1$"):
+        of_record.head(2, 0)
+    np.testing.assert_array_equal(of_record.head(-1, -1).to_numpy(), of_record.head(1, 2).to_numpy())
+    np.testing.assert_array_equal(of_trace.head(-3).to_numpy(), of_trace.head(0).to_numpy())
+
+
 def test_reprs_say_what_it_is(given):
     layer = given[0].map(0)
     assert repr(layer) == 'clearhead.LayerMap(layer 0 of "dec", 3 heads, 12 queries x 12 keys)'

@@ -1,6 +1,5 @@
 """ch.watch: maps equal eager attention, outputs are unchanged, and the model is restored afterwards."""
 
-import json
 
 import numpy as np
 import pytest
@@ -367,7 +366,7 @@ def test_masks_become_bands_and_padding():
                                (j <= i - 1, {"back": None, "ahead": 0, "offset": -4}), (abs(i + 3 - j) <= 1, {"back": 1, "ahead": 1}),
                                ((j >= 2) & (j <= i + 3), {"back": None, "ahead": 0}), ((i // 2 == j // 3), {"back": None, "ahead": None})):
         topology = ch._core._topology_of_mask(np.ascontiguousarray(visible[None, None]))
-        band = json.loads(repr(topology))["topology"]["band"]
+        band = topology.to_dict()["band"]
         assert {**band, **described} == band
         q, k = (np.random.default_rng(0).standard_normal((1, 1, n, 8)).astype(np.float32) for n in (6, 9))
         found = ch.Map(ch.attend(q, k, k, topology=topology)[1]).head(0, 0)

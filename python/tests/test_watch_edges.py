@@ -534,6 +534,19 @@ def test_generated_tokens_of_an_encoder_decoder_and_without_a_cache():
                                                                 abs=1e-5)
 
 
+def test_generated_tokens_of_a_model_without_logits_have_the_probability_nan(tmp_path):
+    model = llama().model
+    with torch.no_grad(), ch.watch(model) as trace:
+        cache = model(IDS[:1, :9], use_cache=True).past_key_values
+        for at in (9, 10):
+            model(IDS[:1, at : at + 1], past_key_values=cache)
+    trace.save(tmp_path / "steps.trace")
+    for one in (trace, ch.Trace.load(tmp_path / "steps.trace")):
+        assert [token for token, *_ in one.generated] == IDS[0, 9:11].tolist() and len(one.ids) == 11
+        assert all(np.isnan(probability) for *_, probability in one.generated)
+    assert trace.received_attention(0).shape == (3, 4, 11)
+
+
 class LargeScores(torch.nn.Module):
     """Attention whose scores are near 3,200 and differ by less than 3 in a row: float32 rounds them to 2e-4."""
 
