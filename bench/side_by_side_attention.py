@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Compares clearhead's attention with PyTorch, ONNX Runtime, OpenVINO and ggml: same shapes, same threads, interleaved.
 
-  bench/side_by_side_attention.py [--clearhead build/release/clearhead] [--threads N] [--seconds S] [--rounds R] [--json FILE] [--svg FILE] [--all] [case …]
+  bench/side_by_side_attention.py [--clearhead build/release/clearhead] [--threads N] [--seconds S] [--rounds R] [--json FILE] [--svg FILE]
+  [--all] [case …]
   bench/side_by_side_attention.py --from FILE.json --svg FILE.svg          draws earlier measurements without running anything
 
-Each round runs every peer of a case once, clearhead first and last; the best of all rounds counts (decode: the best median). Peers that are not
-installed, or do not support a case, are skipped and listed. Needs torch; onnxruntime + onnx, openvino and ggml-python are optional:
+Each round runs every peer of a case once, clearhead first and last; the best of all rounds counts (decode: the best median). Peers that are
+not installed, or do not support a case, are skipped and listed. Needs torch; onnxruntime + onnx, openvino and ggml-python are optional:
 
   pip install torch onnxruntime onnx openvino ggml-python
 """
@@ -15,21 +16,25 @@ import ctypes
 import json
 import math
 import os
+import pathlib
 import platform
 import subprocess
 import sys
 import time
 
 CASES = [
-    "forward/f32/full/h8/n4096/d64", "forward/f32/full/h8/n4096/d128", "forward/f32/causal/h8/n4096/d64", "forward/f32/causal/h8/n4096/d128",
+    "forward/f32/full/h8/n4096/d64", "forward/f32/full/h8/n4096/d128", "forward/f32/causal/h8/n4096/d64",
+    "forward/f32/causal/h8/n4096/d128",
     "forward/f32/full/h12/n512/d64", "backward/f32/full/h8/n4096/d64", "backward/f32/causal/h8/n4096/d64",
     "decode/f32/rows/h32kv8/n32768/d64", "decode/f32/rows/h8kv8/n32768/d64",
-    "forward/bf16/full/h8/n4096/d64", "forward/bf16/full/h8/n4096/d128", "forward/bf16/causal/h8/n4096/d64", "backward/bf16/full/h8/n4096/d64",
+    "forward/bf16/full/h8/n4096/d64", "forward/bf16/full/h8/n4096/d128", "forward/bf16/causal/h8/n4096/d64",
+    "backward/bf16/full/h8/n4096/d64",
 ]
 # With --all: other lengths, a window, and what bf16 and d = 128 have beside those.
 MORE_CASES = [
     "forward/f32/full/h8/n2048/d64", "forward/f32/causal/h8/n2048/d64", "forward/f32/full/h8/n8192/d64", "forward/f32/causal/h8/n8192/d64",
-    "forward/f32/window1024/h8/n8192/d64", "forward/bf16/causal/h8/n4096/d128", "backward/f32/full/h8/n4096/d128", "backward/f32/causal/h8/n4096/d128",
+    "forward/f32/window1024/h8/n8192/d64", "forward/bf16/causal/h8/n4096/d128", "backward/f32/full/h8/n4096/d128",
+    "backward/f32/causal/h8/n4096/d128",
     "backward/bf16/full/h8/n4096/d128", "backward/bf16/causal/h8/n4096/d64", "backward/bf16/causal/h8/n4096/d128",
     "decode/bf16/pages/h32kv8/n32768/d64/bf16",
 ]
@@ -46,7 +51,8 @@ class Case:
         self.keys, self.d = int(length[1:]), int(width[1:])
         self.queries = 1 if self.kind == "decode" else self.keys
         self.causal = self.shape == "causal"
-        self.window = int(self.shape.removeprefix("window")) if self.shape.startswith("window") else None  # keys a query sees, its own the last
+        # keys a query sees, its own the last
+        self.window = int(self.shape.removeprefix("window")) if self.shape.startswith("window") else None
 
     def seen(self):
         """Returns bool [query, key] for peers that need a mask; None if all keys are visible."""
@@ -77,14 +83,14 @@ def clearhead(options, case):
     return found["wall_seconds"]
 
 
-# --- PyTorch ---------------------------------------------------------------------------------------------------------------------------------
+# --- PyTorch ------------------------------------------------------------------------------------------------------------------------------
 
 
 def torch_inputs(case, grad=False):
     import torch
 
     dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[case.dtype]
-    shape = lambda heads, length: (1, heads, length, case.d)  # noqa: E731
+    shape = lambda heads, length: (1, heads, length, case.d)
     return [torch.randn(shape(heads, length), dtype=dtype, requires_grad=grad)
             for heads, length in ((case.heads, case.queries), (case.key_heads, case.keys), (case.key_heads, case.keys))]
 
@@ -153,14 +159,14 @@ def torch_flex(options, case):
         return best_of(options.seconds, lambda: compiled(q, k, v, block_mask=mask))
 
 
-# --- ONNX Runtime ----------------------------------------------------------------------------------------------------------------------------
+# --- ONNX Runtime -------------------------------------------------------------------------------------------------------------------------
 
 
 def onnx_session(options, nodes, inputs, outputs, domains):
     import onnxruntime
     from onnx import TensorProto, helper
 
-    value = lambda name, dtype: helper.make_tensor_value_info(name, dtype, None)  # noqa: E731
+    value = lambda name, dtype: helper.make_tensor_value_info(name, dtype, None)
     graph = helper.make_graph(nodes, "attention", [value(n, t) for n, t in inputs], [value(n, TensorProto.FLOAT) for n in outputs])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid(d, v) for d, v in domains], ir_version=10)
     settings = onnxruntime.SessionOptions()
@@ -185,9 +191,10 @@ def onnx_multi_head(options, case):
 
     if case.kind != "forward" or case.dtype != "f32" or case.window:
         return None
-    node = helper.make_node("MultiHeadAttention", ["q", "k", "v"], ["out"], domain="com.microsoft", num_heads=case.heads, unidirectional=int(case.causal))
+    node = helper.make_node("MultiHeadAttention", ["q", "k", "v"], ["out"], domain="com.microsoft", num_heads=case.heads,
+                            unidirectional=int(case.causal))
     session = onnx_session(options, [node], [(n, TensorProto.FLOAT) for n in "qkv"], ["out"], [("", 17), ("com.microsoft", 1)])
-    feed = lambda: numpy.random.randn(1, case.keys, case.heads * case.d).astype(numpy.float32)  # noqa: E731
+    feed = lambda: numpy.random.randn(1, case.keys, case.heads * case.d).astype(numpy.float32)
     return onnx_run(options, session, {n: feed() for n in "qkv"})
 
 
@@ -198,11 +205,12 @@ def onnx_grouped(options, case):
     if case.dtype != "f32" or case.kind == "backward" or not (case.causal or case.window or case.kind == "decode"):
         return None
     names = ["q", "k", "v", "past_key", "past_value", "lengths", "total"]
-    node = helper.make_node("GroupQueryAttention", names, ["out", "present_key", "present_value"], domain="com.microsoft", num_heads=case.heads,
-                            kv_num_heads=case.key_heads, local_window_size=case.window or -1)
+    node = helper.make_node("GroupQueryAttention", names, ["out", "present_key", "present_value"], domain="com.microsoft",
+                            num_heads=case.heads, kv_num_heads=case.key_heads, local_window_size=case.window or -1)
     kinds = [TensorProto.FLOAT] * 5 + [TensorProto.INT32] * 2
-    session = onnx_session(options, [node], list(zip(names, kinds)), ["out", "present_key", "present_value"], [("", 17), ("com.microsoft", 1)])
-    random = lambda *shape: numpy.random.randn(*shape).astype(numpy.float32)  # noqa: E731
+    session = onnx_session(options, [node], list(zip(names, kinds)), ["out", "present_key", "present_value"],
+                           [("", 17), ("com.microsoft", 1)])
+    random = lambda *shape: numpy.random.randn(*shape).astype(numpy.float32)
     past = case.keys - case.queries
     feeds = {"q": random(1, case.queries, case.heads * case.d), "k": random(1, case.queries, case.key_heads * case.d),
              "v": random(1, case.queries, case.key_heads * case.d), "past_key": random(1, case.key_heads, past, case.d),
@@ -219,13 +227,14 @@ def onnx_attention(options, case):
         return None
     mask = {"mask": case.seen()} if case.window else {}
     node = helper.make_node("Attention", ["q", "k", "v", *mask], ["out"], is_causal=int(case.causal))
-    session = onnx_session(options, [node], [(n, TensorProto.FLOAT) for n in "qkv"] + [(n, TensorProto.BOOL) for n in mask], ["out"], [("", 23)])
-    random = lambda heads, length: numpy.random.randn(1, heads, length, case.d).astype(numpy.float32)  # noqa: E731
+    session = onnx_session(options, [node], [(n, TensorProto.FLOAT) for n in "qkv"] + [(n, TensorProto.BOOL) for n in mask], ["out"],
+                           [("", 23)])
+    random = lambda heads, length: numpy.random.randn(1, heads, length, case.d).astype(numpy.float32)
     feeds = {"q": random(case.heads, case.queries), "k": random(case.key_heads, case.keys), "v": random(case.key_heads, case.keys)} | mask
     return onnx_run(options, session, feeds)
 
 
-# --- OpenVINO, ggml --------------------------------------------------------------------------------------------------------------------------
+# --- OpenVINO, ggml -----------------------------------------------------------------------------------------------------------------------
 
 
 def openvino_sdpa(options, case):
@@ -269,7 +278,11 @@ def ggml_flash(options, case):
         values = numpy.random.randn(1, heads, length, case.d).astype(numpy.float32)
         return made(kind, values if kind == ggml.GGML_TYPE_F32 else (values.view(numpy.uint32) >> 16).astype(numpy.uint16))
 
-    q, k, v = random(ggml.GGML_TYPE_F32, case.heads, case.queries), random(of_keys, case.key_heads, case.keys), random(of_keys, case.key_heads, case.keys)
+    q, k, v = (
+        random(ggml.GGML_TYPE_F32, case.heads, case.queries),
+        random(of_keys, case.key_heads, case.keys),
+        random(of_keys, case.key_heads, case.keys),
+    )
     seen = case.seen()
     mask = None if seen is None else made(ggml.GGML_TYPE_F16, numpy.where(seen, 0, -math.inf).astype(numpy.float16)[None, None])
     out = ggml.ggml_flash_attn_ext(context, q, k, v, mask, 1 / math.sqrt(case.d), 0.0, 0.0)
@@ -284,7 +297,8 @@ def ggml_flash(options, case):
 PEERS = {
     "PyTorch SDPA": torch_sdpa, "PyTorch SDPA, groups folded": torch_folded, "PyTorch flex_attention": torch_flex,
     "PyTorch eager, with weights": torch_eager, "ONNX Runtime MultiHeadAttention": onnx_multi_head,
-    "ONNX Runtime GroupQueryAttention": onnx_grouped, "ONNX Runtime Attention": onnx_attention, "OpenVINO": openvino_sdpa, "ggml": ggml_flash,
+    "ONNX Runtime GroupQueryAttention": onnx_grouped, "ONNX Runtime Attention": onnx_attention, "OpenVINO": openvino_sdpa,
+    "ggml": ggml_flash,
 }
 
 
@@ -298,17 +312,20 @@ def versions():
     return found
 
 
-INSTRUCTION_SETS = ("avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "amx_int8", "asimd", "bf16", "sve")
+INSTRUCTION_SETS = ("avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "amx_int8",
+                    "asimd", "bf16", "sve")
 
 
 def machine(options):
     """Returns the caption: the machine and versions of the measurement."""
-    lines = open("/proc/cpuinfo").read().splitlines() if os.path.exists("/proc/cpuinfo") else []
+    listed = pathlib.Path("/proc/cpuinfo")
+    lines = listed.read_text().splitlines() if listed.exists() else []
     told = dict(reversed([[part.strip() for part in line.split(":", 1)] for line in lines if ":" in line]))
     flags = told.get("flags", told.get("Features", "")).split()
     doctor = json.loads(subprocess.run([options.clearhead, "doctor", "--json"], check=True, capture_output=True, text=True).stdout)
     return {"processor": told.get("model name", platform.processor()), "family": told.get("cpu family"), "model": told.get("model"),
-            "cores": os.cpu_count(), "instruction_sets": [name for name in INSTRUCTION_SETS if name in flags], "system": platform.platform(),
+            "cores": os.cpu_count(), "instruction_sets": [name for name in INSTRUCTION_SETS if name in flags],
+            "system": platform.platform(),
             "clearhead": {key: doctor[key] for key in ("version", "isa", "bf16")}, "date": time.strftime("%Y-%m-%d")}
 
 
@@ -318,7 +335,7 @@ def run_case(options, case):
     def take(name, action):
         try:
             seconds = action(options, case)
-        except Exception as error:  # noqa: BLE001  (a peer that cannot do a case is said so, whatever it throws)
+        except Exception as error:  # a peer that cannot run a case is listed, whatever it raises
             print(f"  {name}: left out: {str(error).splitlines()[0][:120] if str(error) else type(error).__name__}", file=sys.stderr)
             options.missing.setdefault(case.name, {})[name] = str(error)[:200]
             return
@@ -368,12 +385,14 @@ def measured(options):
 
     torch.set_num_threads(options.threads)
     done = {"machine": machine(options), "versions": versions(), "threads": options.threads, "cases": []}
-    print(f"{options.threads} threads, {done['machine']['processor']}, {', '.join(done['machine']['instruction_sets'])}\n{done['versions']}")
+    print(f"{options.threads} threads, {done['machine']['processor']}, "
+          f"{', '.join(done['machine']['instruction_sets'])}\n{done['versions']}")
     for case in map(Case, options.cases or (CASES + MORE_CASES if options.all else CASES)):
         best = run_case(options, case)
         work, what, value = options.limits[case.name]
         print(text_of(case, best, (work, what, value)), flush=True)
-        done["cases"].append({"name": case.name, "work": work, "limit": what, "limit_value": value, "seconds": best, "left_out": options.missing.get(case.name, {})})
+        done["cases"].append({"name": case.name, "work": work, "limit": what, "limit_value": value, "seconds": best,
+                              "left_out": options.missing.get(case.name, {})})
     return done
 
 

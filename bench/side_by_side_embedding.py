@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Compares sentence embeddings per second: clearhead and sentence-transformers on ONNX Runtime and OpenVINO, in alternating rounds.
 
-    python3 bench/side_by_side_embedding.py MODEL SENTENCES.txt [--rounds 3] [--binary build/release/clearhead] [--backends onnx openvino openvino-f32]
+    python3 bench/side_by_side_embedding.py MODEL SENTENCES.txt [--rounds 3] [--binary build/release/clearhead] [--backends onnx openvino
+    openvino-f32]
 
 OpenVINO uses bf16 by default if the machine has it; "openvino-f32" disables that. Therefore clearhead runs in both precisions.
-Install the packages first: pip install "sentence-transformers[onnx,openvino]". MODEL is the folder that tools/demo-model prints. Loading time is excluded
+Install the packages first: pip install "sentence-transformers[onnx,openvino]". MODEL is the folder that tools/demo-model prints. Loading
+time is excluded
 on both sides: for clearhead, the time for a file with one line is subtracted.
 """
 
@@ -60,7 +62,8 @@ def main() -> None:
         for name, run in runs.items():
             best[name] = min(best[name], run())
     for name, seconds in best.items():
-        ratios = "  ".join(f"{one.removeprefix('clearhead ')}: {seconds / best[one]:.2f} x as fast" for one in best if one.startswith("clearhead"))
+        ratios = "  ".join(f"{one.removeprefix('clearhead ')}: {seconds / best[one]:.2f} x as fast" for one in best
+                           if one.startswith("clearhead"))
         print(f"{name:<14} {len(lines) / seconds:>8.0f} sentences/s   clearhead in {ratios}")
 
 

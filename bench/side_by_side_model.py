@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
-"""Compares clearhead with PyTorch, OpenVINO and ONNX Runtime: the model cases of `clearhead bench model`, same files, same threads, f32 and bf16, alternating.
+"""Compares clearhead with PyTorch, OpenVINO and ONNX Runtime: the model cases of `clearhead bench model`, same files, same threads, f32 and
+bf16, alternating.
 
   bench/side_by_side_model.py --models FOLDER [--minilm FOLDER] [--clearhead build/release/clearhead] [--threads N] [--seconds S] [case …]
 
-Needs torch and transformers; also openvino, and onnxruntime with onnx, if these are compared (--peers). The bench writes its random models to FOLDER.
- Each case runs as clearhead, its peers, clearhead; the better of clearhead's two runs and the best repetition of each peer are compared (decode:
+Needs torch and transformers; also openvino, and onnxruntime with onnx, if these are compared (--peers). The bench writes its random models
+to FOLDER.
+ Each case runs as clearhead, its peers, clearhead; the better of clearhead's two runs and the best repetition of each peer are compared
+ (decode:
 medians). OpenVINO and ONNX Runtime run encoders, ONNX Runtime in f32. Prints one line per case, or JSON with --json.
 """
 
@@ -39,7 +42,7 @@ def repeat(seconds, action, warm=1):
     return times
 
 
-def loaded(options, case, dtype, models={}):  # noqa: B006  (a model stays loaded from case to case)
+def loaded(options, case, dtype, models={}):  # noqa: B006  (a model stays loaded between cases)
     import torch
     import transformers
 
@@ -101,9 +104,10 @@ def of_openvino(options, case):
     if not case.startswith("run/"):
         return None
     ids = ids_of(case)
-    model = openvino.convert_model(last_hidden(loaded(options, case, torch.float32)), example_input=ids, input=[openvino.PartialShape(list(ids.shape))])
-    settings = {"INFERENCE_PRECISION_HINT": "bf16" if case.endswith("/bf16") else "f32", "INFERENCE_NUM_THREADS": options.threads, "NUM_STREAMS": 1,
-                "PERFORMANCE_HINT": "LATENCY"}
+    model = openvino.convert_model(last_hidden(loaded(options, case, torch.float32)), example_input=ids,
+                                   input=[openvino.PartialShape(list(ids.shape))])
+    settings = {"INFERENCE_PRECISION_HINT": "bf16" if case.endswith("/bf16") else "f32", "INFERENCE_NUM_THREADS": options.threads,
+                "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
     request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
     given = ids.numpy()
     return ids.numel() / min(repeat(options.seconds, lambda: request.infer([given])))
@@ -151,7 +155,8 @@ def main():
                      "fraction_of_limit": best["fraction_of_limit"], "limit": best["limit"]})
         if not options.json:
             beside = "".join(f"   {name} {rate:>7.0f} ({own / rate:.2f}x)" for name, rate in rates.items())
-            print(f"{case:<26} clearhead {own:>7.0f} tokens/s{beside}   {100 * best['fraction_of_limit']:.0f} % of {best['limit']}", flush=True)
+            print(f"{case:<26} clearhead {own:>7.0f} tokens/s{beside}   {100 * best['fraction_of_limit']:.0f} % of {best['limit']}",
+                  flush=True)
     if options.json:
         print(json.dumps(rows))
 

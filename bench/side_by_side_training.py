@@ -6,22 +6,23 @@
   bench/side_by_side_training.py pace   RECIPE data=DIR [key=value …] [--steps 40] [--rounds 2] [--json FILE]
   bench/side_by_side_training.py whole  RECIPE data=DIR [key=value …] --run RUN --out DIR [--json FILE]
 
-speed: a GPT of 4 layers, d = 256, 4 heads, vocabulary 4,096 on 8 sequences of 512 tokens, AdamW and clipping: clearhead, PyTorch eager, PyTorch compiled,
-each in a separate process, in turn, in every round; the median step of the best round counts. The share of the machine's peak counts all matrix
-products and the needed products of attention, against the peak that `clearhead bench attention` measures.
+speed: a GPT of 4 layers, d = 256, 4 heads, vocabulary 4,096 on 8 sequences of 512 tokens, AdamW and clipping: clearhead, PyTorch eager,
+PyTorch compiled, each in a separate process, in turn, in every round; the median step of the best round counts. The share of the machine's
+peak counts all matrix products and the needed products of attention, against the peak that `clearhead bench attention` measures.
 
-losses: clearhead draws a model and writes the batches of its steps (`train --batches`); transformers loads that model and PyTorch takes the same steps.
-Dropout is off on both sides, because its random draws cannot be shared.
+losses: clearhead draws a model and writes the batches of its steps (`train --batches`); transformers loads that model and PyTorch takes the
+same steps. Dropout is off on both sides, because its random draws cannot be shared.
 
-whole: RUN is a finished run of the recipe. From the same first weights PyTorch takes all of its steps on the same batches, with dropout (its own draws) and the
-running mean of the weights; DIR keeps its models, one at every validation and the last. Both are measured on the recipe's test part, by clearhead. For an
-encoder that is fine-tuned for a task, the model with the best validation result counts, as in a run.
+whole: RUN is a finished run of the recipe. From the same first weights PyTorch takes all of its steps on the same batches, with dropout
+(its own draws) and the running mean of the weights; DIR keeps its models, one at every validation and the last. Both are measured on the
+recipe's test part, by clearhead. For an encoder that is fine-tuned for a task, the model with the best validation result counts, as in a
+run.
 
-pace: tokens per second without padding: clearhead; PyTorch on the same batches, whose texts have similar lengths; and, for an encoder that is fine-tuned,
-PyTorch on random batches, as in usual training loops, padded to the longest text of each.
+pace: tokens per second without padding: clearhead; PyTorch on the same batches, whose texts have similar lengths; and, for an encoder that
+is fine-tuned, PyTorch on random batches, as in usual training loops, padded to the longest text of each.
 
-losses and whole support recipes of language models and translators (also of torch_networks.py), and of the tasks classify and tag; pace supports all of
-these except language models.
+losses and whole support recipes of language models and translators (also of torch_networks.py), and of the tasks classify and tag; pace
+supports all of these except language models.
 
 Needs torch; all commands except speed also need transformers.
 """
@@ -45,14 +46,16 @@ from pathlib import Path
 BATCH, LENGTH, LAYERS, WIDTH, HEADS, VOCABULARY = 8, 512, 4, 256, 4, 4096
 WARM_UP = 3  # steps that are not measured
 GPT = {
-    "architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "vocab_size": VOCABULARY, "n_embd": WIDTH, "n_layer": LAYERS, "n_head": HEADS,
+    "architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "vocab_size": VOCABULARY, "n_embd": WIDTH, "n_layer": LAYERS,
+    "n_head": HEADS,
     "n_positions": LENGTH, "activation_function": "gelu_new",
 }
 DECAY = 0.1
 
 
 def matrix_flops():
-    """Of one step: the forward products once, the backward ones twice; attention's over pairs that see each other, 2 products forward and 5 backward."""
+    """Of one step: the forward products once, the backward ones twice; attention's over pairs that see each other, 2 products forward and 5
+    backward."""
     tokens = BATCH * LENGTH
     linear = tokens * (LAYERS * 12 * WIDTH * WIDTH + WIDTH * VOCABULARY) * 2 * 3
     pairs = BATCH * HEADS * LENGTH * (LENGTH + 1) // 2
@@ -73,22 +76,22 @@ def lines_of(command):
     return [json.loads(line) for line in process.stdout.splitlines() if line.startswith("{")]
 
 
-# --- the speed of a step -----------------------------------------------------------------------------------------------------------------------
+# --- the speed of a step ------------------------------------------------------------------------------------------------------------------
 
 
 def clearhead_steps(options, folder, precision):
     text = "".join(f"{i} {i * i % 977} {'abcdefgh'[i % 8] * (i % 7)}\n" for i in range(40000))
     (folder / "text.txt").write_text(text, encoding="utf-8")
     recipe = {
-        "files": ["text.txt"], "model": GPT, "batch": BATCH, "length": LENGTH, "steps": options.steps, "report": 1, "validate": 10**6, "checkpoint": 10**6,
-        "held_out": 0, "optimiser": {"weight_decay": DECAY, "clip": 1}, "schedule": {"learning_rate": 1e-3},
+        "files": ["text.txt"], "model": GPT, "batch": BATCH, "length": LENGTH, "steps": options.steps, "report": 1, "validate": 10**6,
+        "checkpoint": 10**6, "held_out": 0, "optimiser": {"weight_decay": DECAY, "clip": 1}, "schedule": {"learning_rate": 1e-3},
     }
     if precision == "bf16":
         recipe["precision"] = "bf16"
     (folder / "gpt.json").write_text(json.dumps(recipe), encoding="utf-8")
     subprocess.run(["rm", "-rf", folder / "run"], check=True)
-    lines = lines_of(["/usr/bin/env", "python3", __file__, "measured", options.clearhead, "--threads", options.threads, "train", folder / "gpt.json",
-                      f"data={folder}", "-o", folder / "run", "--json"])
+    lines = lines_of(["/usr/bin/env", "python3", __file__, "measured", options.clearhead, "--threads", options.threads, "train",
+                      folder / "gpt.json", f"data={folder}", "-o", folder / "run", "--json"])
     # The last step's report stands after the model was saved.
     seconds = [BATCH * LENGTH / line["tokens_per_second"] for line in lines if "tokens_per_second" in line][WARM_UP:-1]
     return statistics.median(seconds), lines[-1]["peak_bytes"]
@@ -179,7 +182,8 @@ def torch_worker(options):
 def speed(options):
     import torch
 
-    names = [f"{peer} {precision}" for precision in ["f32"] + ["bf16"] * options.bf16 for peer in ("clearhead", "PyTorch eager", "PyTorch compiled")]
+    names = [f"{peer} {precision}" for precision in ["f32"] + ["bf16"] * options.bf16
+             for peer in ("clearhead", "PyTorch eager", "PyTorch compiled")]
     best = {}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(options.rounds):
@@ -197,7 +201,7 @@ def speed(options):
     return out
 
 
-# --- the same batches --------------------------------------------------------------------------------------------------------------------------
+# --- the same batches ---------------------------------------------------------------------------------------------------------------------
 
 
 def recipe_of(options):
@@ -233,7 +237,8 @@ def rate_at(schedule, step, steps):
 
 
 class TorchTraining:
-    """The model of a folder, trained by PyTorch as a recipe says. With `dropout` by the recipe's rate, with `average` a running mean of the weights."""
+    """The model of a folder, trained by PyTorch as a recipe says. With `dropout` by the recipe's rate, with `average` a running mean of the
+    weights."""
 
     def __init__(self, recipe, steps, folder, threads, dropout=0.0, average=0.0):
         import torch
@@ -316,13 +321,14 @@ class TorchTraining:
 
 def first_weights(options, folder):
     """Returns the initial weights of a run of this recipe, by running one step with learning rate 0."""
-    lines_of([options.clearhead, "--threads", options.threads, "train", options.recipe, *options.settings, "ema_decay=0", "save=f32", "steps=1",
-              "schedule.learning_rate=0", "schedule.cooldown=0", "-o", folder, "--json"])
+    lines_of([options.clearhead, "--threads", options.threads, "train", options.recipe, *options.settings, "ema_decay=0", "save=f32",
+              "steps=1", "schedule.learning_rate=0", "schedule.cooldown=0", "-o", folder, "--json"])
     return folder / "best"
 
 
 def batches_of(options, settings):
-    command = [options.clearhead, "train", options.recipe, *options.settings, *settings, f"steps={options.steps}", "--batches", options.steps, "--json"]
+    command = [options.clearhead, "train", options.recipe, *options.settings, *settings, f"steps={options.steps}", "--batches",
+               options.steps, "--json"]
     return lines_of(command)
 
 
@@ -343,7 +349,8 @@ def losses(options):
         folder = Path(name)
         first = first_weights(options, folder / "new")
         settings = [f"from={first}", f"tokenizer={first}", "dropout=0", "ema_decay=0", "save=f32", "accumulate=1"]
-        reports = lines_of([options.clearhead, "--threads", options.threads, "train", options.recipe, *options.settings, *settings, f"steps={options.steps}",
+        reports = lines_of([options.clearhead, "--threads", options.threads, "train", options.recipe, *options.settings, *settings,
+                            f"steps={options.steps}",
                             "report=1", f"validate={options.steps}", "checkpoint=1000000", "-o", folder / "run", "--json"])
         ours = [line["loss"] for line in reports]
         peer = TorchTraining(recipe_of(options), options.steps, first, options.threads)
@@ -383,7 +390,7 @@ def whole(options):
     return results
 
 
-# --- the pace of fine-tuning -------------------------------------------------------------------------------------------------------------------
+# --- the pace of fine-tuning --------------------------------------------------------------------------------------------------------------
 
 
 def tokens_of(part):
@@ -419,7 +426,8 @@ def pace(options):
         parts = batches_of(options, [])
         drawn = [] if "pairs" in recipe else drawn_at_random(parts, recipe["batch"])
         for number in range(options.rounds):
-            reports = lines_of([options.clearhead, "--threads", options.threads, "train", options.recipe, *options.settings, f"steps={options.steps}", "report=1",
+            reports = lines_of([options.clearhead, "--threads", options.threads, "train", options.recipe, *options.settings,
+                                f"steps={options.steps}", "report=1",
                                 f"validate={options.steps}", "checkpoint=1000000", "-o", Path(name) / f"run-{number}", "--json"])
             taken = {"clearhead": ([tokens_of(part) / line["tokens_per_second"] for part, line in zip(parts, reports)], parts),
                      "PyTorch, the same batches": (torch_pace(recipe, first, parts, options.threads), parts)}

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Compares translation of a file by clearhead and CTranslate2: same weights, beams, length penalty and threads, in alternating rounds.
 
-    python3 bench/side_by_side_translation.py models/en-fr SOURCES.txt [--references REFERENCES.txt] [--rounds 3] [--types float32 bfloat16 int8]
+    python3 bench/side_by_side_translation.py models/en-fr SOURCES.txt [--references REFERENCES.txt] [--rounds 3] [--types float32 bfloat16
+    int8]
 
-Install the packages first: pip install ctranslate2 transformers torch tokenizers. Loading time is excluded on both sides: for clearhead, the time for a
-file with one line is subtracted. The model files are converted correctly: the decoder starts with its start token's embedding (CTranslate2's
-loader of Marian's models puts zeros there and drops the padding token, which has another index in these files).
+Install the packages first: pip install ctranslate2 transformers torch tokenizers. Loading time is excluded on both sides: for clearhead,
+the time for a file with one line is subtracted. The model files are converted correctly: the decoder starts with its start token's
+embedding (CTranslate2's loader of Marian's models puts zeros there and drops the padding token, which has another index in these files).
 """
 
 import argparse
@@ -74,7 +75,8 @@ class Peer:
     def translate(self, lines: list[str]) -> list[str]:
         sources = [self.tokenizer.encode(line).tokens for line in lines]
         made = self.translator.translate_batch(
-            sources, beam_size=self.settings["num_beams"], length_penalty=self.settings["length_penalty"], max_batch_size=self.settings["batch"])
+            sources, beam_size=self.settings["num_beams"], length_penalty=self.settings["length_penalty"],
+            max_batch_size=self.settings["batch"])
         numbers = [[self.tokenizer.token_to_id(token) for token in one.hypotheses[0]] for one in made]
         return self.tokenizer.decode_batch(numbers)
 
@@ -111,7 +113,8 @@ def main() -> None:
         for kind in arguments.types:
             options = [*OURS[kind], "--threads", str(arguments.threads)]
             # The threads of CTranslate2 share a batch, or each translates batches of its own, as clearhead's do in a file of many lines.
-            peers = {(batch, workers): Peer(arguments.model, folder, kind, workers, arguments.threads // workers, settings | {"batch": batch})
+            peers = {(batch, workers): Peer(arguments.model, folder, kind, workers, arguments.threads // workers,
+                                            settings | {"batch": batch})
                      for batch in arguments.batches for workers in {1, arguments.threads}}
             for peer in peers.values():
                 peer.translate(lines[:64])
@@ -125,7 +128,8 @@ def main() -> None:
                     theirs, times[which] = min(theirs, took), min(times[which], took[0])
             together = min(seconds for (_, workers), seconds in times.items() if workers == 1)
             print(f"{kind:<9} clearhead {ours[0]:.2f} s {bleu(arguments.binary, ours[1], arguments.references)}   "
-                  f"CTranslate2 ({next(iter(peers.values())).kind}) {theirs[0]:.2f} s {bleu(arguments.binary, theirs[1], arguments.references)}   clearhead is {theirs[0] / ours[0]:.2f} x as fast; "
+                  f"CTranslate2 ({next(iter(peers.values())).kind}) {theirs[0]:.2f} s "
+                  f"{bleu(arguments.binary, theirs[1], arguments.references)}   clearhead is {theirs[0] / ours[0]:.2f} x as fast; "
                   f"{together / ours[0]:.2f} x where CTranslate2's threads share each batch ({together:.2f} s)", flush=True)
 
 

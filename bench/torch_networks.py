@@ -1,5 +1,5 @@
-"""PyTorch versions of the networks in src/models/networks, with the same weight names, for side_by_side_training.py. Their interface is that of
-transformers models."""
+"""PyTorch versions of the networks in src/models/networks, with the same weight names, for side_by_side_training.py. Their interface is
+that of transformers models."""
 
 import json
 import math

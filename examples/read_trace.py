@@ -17,10 +17,10 @@ with safe_open(path, "numpy") as trace:
     name = f"{plan['families'][0]['name']}.{layer}"
     frames = layers[name]["frames"]
     n = next(n for n, f in enumerate(frames) if f["queries"][0] <= int(query) < f["queries"][1])
-    q, m, l = (trace.get_tensor(f"{name}.frame{n}.{part}")[0, int(head)] for part in "qml")
+    q, maximum, total = (trace.get_tensor(f"{name}.frame{n}.{part}")[0, int(head)] for part in "qml")
     k = trace.get_tensor(frames[n]["k"])[0]
 row = int(query) - frames[n]["queries"][0]
 k = k[int(head) * len(k) // plan["families"][0]["heads"]]  # query heads share key heads in groups
 scale = layers[name]["spec"]["score"]["dot"]["scale"] or q.shape[-1] ** -0.5
 score = scale * (q[row].astype("float64") @ k[int(key)].astype("float64"))
-print(json.dumps({"weight": float(2.0 ** (score * numpy.log2(numpy.e) - m[row]) / l[row]), "score": float(score)}))
+print(json.dumps({"weight": float(2.0 ** (score * numpy.log2(numpy.e) - maximum[row]) / total[row]), "score": float(score)}))

@@ -3,8 +3,8 @@
 
   tools/check_onnx_attention.py [--clearhead build/release/clearhead] [--cases N] [--seed S]
 
-Needs onnx, numpy and safetensors (development only). Random shapes, masks, caches, caps and windows, then the operator's own tests in f32 with 4-D inputs, against
-their expected Y. Prints the largest difference and exits with 1 if it exceeds 1e-5.
+Needs onnx, numpy and safetensors (development only). Random shapes, masks, caches, caps and windows, then the operator's own tests in f32
+with 4-D inputs, against their expected Y. Prints the largest difference and exits with 1 if it exceeds 1e-5.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def random_case(dice, rng):
     queries = dice.choice([1, new_keys, 19])
     width, value_width = dice.choice([4, 16, 33]), dice.choice([4, 16, 24])
     keys = past + new_keys
-    real = lambda *shape: rng.standard_normal(shape).astype(np.float32)  # noqa: E731
+    real = lambda *shape: rng.standard_normal(shape).astype(np.float32)
     case = {"Q": real(batch, key_heads * group, queries, width), "K": real(batch, key_heads, new_keys, width),
             "V": real(batch, key_heads, new_keys, value_width)}
     if past:
@@ -113,7 +113,8 @@ def ours(binary, case, folder):
     results = []
     for description in (plain, capped, spec):
         (folder / "spec.json").write_text(json.dumps(description))
-        done = subprocess.run([binary, "attend", folder / "in.safetensors", "--spec", folder / "spec.json", "-o", folder / "out.safetensors", "--weights", "--scores",
+        done = subprocess.run([binary, "attend", folder / "in.safetensors", "--spec", folder / "spec.json", "-o",
+                               folder / "out.safetensors", "--weights", "--scores",
                         "--json"], capture_output=True, text=True)
         if done.returncode:
             sys.exit(done.stderr)
@@ -157,9 +158,11 @@ def main():
             case = random_case(dice, rng)
             out, modes = ours(options.clearhead, case, Path(name))
             for mode in range(4):
-                raw = {"softcap": None} if mode == 0 else {}  # in mode 0 the package applies the cap, although the operator's specification says raw scores
+                # in mode 0 the package applies the cap, although the operator's specification says raw scores
+                raw = {"softcap": None} if mode == 0 else {}
                 expected = _compute_attention(**(case | raw), qk_matmul_output_mode=mode)
-                off = max(0 if raw else difference(out, expected[0]), difference(modes[mode], np.broadcast_to(expected[3], modes[mode].shape)))
+                off = max(0 if raw else difference(out, expected[0]),
+                          difference(modes[mode], np.broadcast_to(expected[3], modes[mode].shape)))
                 worst = max(worst, off)
                 if not off <= TOLERANCE:
                     print(f"case {at}, qk_matmul_output_mode {mode}: off by {off}: "

@@ -3,12 +3,14 @@
 
   tools/check_pytorch.py [--clearhead build/release/clearhead] [--cases N] [--seed S] [--backend cpu|ref]
 
-Needs torch, numpy and safetensors (development only). Every case is a random description: dot, additive or relative pairs; ALiBi, T5's buckets (both
-directions), dense and per-edge biases, soft-caps, temperatures, ALiBi and relative biases of images, in any order; bands, segments, masks, edges, lists of
-blocks, prefix-LM, dilated windows; softmax (with sinks), sparsemax, entmax-1.5, sigmoid, hard choices (straight-through), linear (over elu + 1); head masks
-and Gaussians; grouped heads; f32, and bf16 against float64 over the rounded inputs. Results are also compared with scaled_dot_product_attention where it is applicable.
-Differences are relative to the largest element of the tensor (at least one; for slopes: to the sum of the magnitudes of the summands). Prints the
-largest difference, and exits with 1 if it exceeds TOLERANCE. For bf16, BF16 defines the reference magnitudes.
+Needs torch, numpy and safetensors (development only). Every case is a random description: dot, additive or relative pairs; ALiBi, T5's
+buckets (both directions), dense and per-edge biases, soft-caps, temperatures, ALiBi and relative biases of images, in any order; bands,
+segments, masks, edges, lists of blocks, prefix-LM, dilated windows; softmax (with sinks), sparsemax, entmax-1.5, sigmoid, hard choices
+(straight-through), linear (over elu + 1); head masks and Gaussians; grouped heads; f32, and bf16 against float64 over the rounded inputs.
+Results are also compared with scaled_dot_product_attention where it is applicable. Differences are relative to the largest element of the
+tensor (at least one; for
+slopes: to the sum of the magnitudes of the summands). Prints the largest difference, and exits with 1 if it exceeds TOLERANCE. For bf16,
+BF16 defines the reference magnitudes.
 """
 
 import argparse
@@ -25,9 +27,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 TOLERANCE = {"out": 1e-5, "gradient": 5e-5}
-# Out: beside that, 2^-8 of Σ P|v| and of |out| where P is kept in bf16, and 2^-8 of |out| for its rounding (docs/NUMERICS.md), element by element. Gradients:
-# of the largest element or, where that is larger, of Σ_c|dO_ic|·Σ_j P_ij|v_jc|, the size of dP and D (made of a rounded O) also where they cancel: the largest row's
-# for q, the root of the rows' squares for what sums over rows.
+# Out: beside that, 2^-8 of Σ P|v| and of |out| where P is kept in bf16, and 2^-8 of |out| for its rounding (docs/NUMERICS.md), element by
+# element. Gradients: of the largest element or, where that is larger, of Σ_c|dO_ic|·Σ_j P_ij|v_jc|, the size of dP and D (made of a rounded
+# O) also where they
+# cancel: the largest row's for q, the root of the rows' squares for what sums over rows.
 BF16 = {"out": 2**-8, "gradient": 2**-6}
 HIDDEN = -torch.inf
 
@@ -87,7 +90,8 @@ class Case:
         if kind == "additive":
             self.real("weight", self.dice.choice([1, self.heads]), self.width)
             tanh = self.dice.random() < 0.5
-            self.spec["score"] = {"additive": {"weight": "weight", **({"activation": "tanh"} if tanh else {"activation": "leaky_relu", "slope": 0.25})}}
+            self.spec["score"] = {"additive": {"weight": "weight",
+                                               **({"activation": "tanh"} if tanh else {"activation": "leaky_relu", "slope": 0.25})}}
             act = torch.tanh if tanh else lambda x: torch.nn.functional.leaky_relu(x, 0.25)
             return lambda t, q, k: (act(q[:, :, :, None] + k[:, :, None]) * t["weight"][None, :, None, None]).sum(-1)
         return self.choose_relative()
@@ -95,7 +99,8 @@ class Case:
     def choose_relative(self):
         reach, rows = self.dice.choice([1, 6, 40]), self.dice.choice([1, self.heads])
         body = {"scale": self.dice.choice([None, 0.2]), "keys": self.real("table.keys", rows, 2 * reach + 1, self.width)}
-        for name, shape in (("queries", (2 * reach + 1, self.width)), ("query_bias", (self.width,)), ("values", (2 * reach + 1, self.tensors["v"].shape[3]))):
+        for name, shape in (("queries", (2 * reach + 1, self.width)), ("query_bias", (self.width,)),
+                            ("values", (2 * reach + 1, self.tensors["v"].shape[3]))):
             if self.dice.random() < 0.5:
                 body[name] = self.real(f"table.{name}", rows, *shape)
         self.spec["score"] = {"relative": body}
@@ -113,7 +118,8 @@ class Case:
         return score
 
     def choose_topology(self):
-        band = {"back": self.dice.choice([None, None, 0, 5, 40]), "ahead": self.dice.choice([None, 0, 0, 3]), "align": self.dice.choice(["end", "start"])}
+        band = {"back": self.dice.choice([None, None, 0, 5, 40]), "ahead": self.dice.choice([None, 0, 0, 3]),
+                "align": self.dice.choice(["end", "start"])}
         topology = self.spec["topology"]
         topology["band"] = band
         visible = torch.ones(self.batch, self.heads, self.queries, self.keys, dtype=torch.bool)
@@ -128,7 +134,9 @@ class Case:
             visible &= ((of_queries[:, :, None] == of_keys[:, None, :]) & (of_queries >= 0)[:, :, None])[:, None]
         if self.dice.random() < 0.3:
             self.what.append("mask")
-            self.tensors["seen"] = torch.rand(*self.broadcast(self.batch, self.heads, self.queries), self.keys, generator=self.generator) < 0.7
+            self.tensors["seen"] = (
+                torch.rand(*self.broadcast(self.batch, self.heads, self.queries), self.keys, generator=self.generator) < 0.7
+            )
             topology["mask"] = "seen"
             visible &= self.tensors["seen"]
         self.listed = None
@@ -145,7 +153,8 @@ class Case:
         self.blocks_of = lambda x: x.repeat_interleave(block[0], 0)[: self.queries].repeat_interleave(block[1], 1)[:, : self.keys]
         self.listed = torch.rand(-(-self.queries // block[0]), -(-self.keys // block[1]), generator=self.generator) < 0.3
         offsets = torch.cat([torch.zeros(1, dtype=torch.int64), self.listed.sum(1).cumsum(0)]).to(torch.int32)
-        self.tensors |= {"offsets": offsets[None, None].clone(), "neighbours": self.listed.nonzero()[:, 1].to(torch.int32)[None, None].clone()}
+        self.tensors |= {"offsets": offsets[None, None].clone(),
+                         "neighbours": self.listed.nonzero()[:, 1].to(torch.int32)[None, None].clone()}
         self.spec["topology"]["lists"] = {"query_block": block[0], "key_block": block[1], "offsets": "offsets", "keys": "neighbours"}
         return self.blocks_of(self.listed)
 
@@ -156,16 +165,20 @@ class Case:
             self.what.append("prefix_lm")
             prefixes = torch.randint(0, self.keys + 1, (self.batch,), generator=self.generator)
             self.tensors["prefixes"] = prefixes.to(torch.int32)
-            self.spec["topology"]["visible"] = [["table", "prefixes", "batch"], ["less", "key", "#0"], ["less_equal", "key", "query"], ["or", "#1", "#2"]]
+            self.spec["topology"]["visible"] = [["table", "prefixes", "batch"], ["less", "key", "#0"], ["less_equal", "key", "query"],
+                                                ["or", "#1", "#2"]]
             return (key < prefixes[:, None, None, None]) | (before >= 0)
         self.what.append("dilated")
         step, back = self.dice.choice([1, 2, 5]), self.dice.choice([0, 3, 40])
-        self.spec["topology"]["visible"] = [["subtract", "query", "key"], ["less_equal", 0, "#0"], ["less_equal", "#0", back * step], ["and", "#1", "#2"],
-                                            ["divide", "#0", step], ["floor", "#4"], ["multiply", step, "#5"], ["equal", "#0", "#6"], ["and", "#3", "#7"]]
+        self.spec["topology"]["visible"] = [["subtract", "query", "key"], ["less_equal", 0, "#0"], ["less_equal", "#0", back * step],
+                                            ["and", "#1", "#2"],
+                                            ["divide", "#0", step], ["floor", "#4"], ["multiply", step, "#5"], ["equal", "#0", "#6"],
+                                            ["and", "#3", "#7"]]
         return (before >= 0) & (before <= back * step) & (before % step == 0)
 
     def choose_terms(self):
-        makers = [self.alibi, self.dense, self.soft_cap, self.t5, self.temperature, self.image, *([self.per_edge] * 2 if self.listed is not None else [])]
+        makers = [self.alibi, self.dense, self.soft_cap, self.t5, self.temperature, self.image,
+                  *([self.per_edge] * 2 if self.listed is not None else [])]
         chosen = list(dict.fromkeys(self.dice.sample(makers, self.dice.choice([0, 0, 1, 2, 3]))))
         self.what += [maker.__name__ for maker in chosen]
         return [maker() for maker in chosen]
@@ -183,7 +196,8 @@ class Case:
         return term
 
     def dense(self):
-        self.spec["terms"].append({"attention_bias": {"bias": self.real("biases", *self.broadcast(self.batch, self.heads, self.queries), self.keys)}})
+        self.spec["terms"].append({"attention_bias": {"bias": self.real("biases", *self.broadcast(self.batch, self.heads, self.queries),
+                                                                        self.keys)}})
         return lambda t, s: s + t["biases"]
 
     def soft_cap(self):
@@ -213,7 +227,8 @@ class Case:
         of_distance = torch.where(distance < exact, distance, large.clamp(max=size - 1)) + ((after > 0) * size if both else 0)
         self.tensors["bucket"] = of_distance.to(torch.int32)
         self.real("of buckets", buckets, self.heads)
-        self.add_rule([["subtract", "key", "query"], ["add", "#0", reach], ["table", "bucket", "#1"], ["table", "of buckets", "#2", "head"], ["add", "score", "#3"]])
+        self.add_rule([["subtract", "key", "query"], ["add", "#0", reach], ["table", "bucket", "#1"], ["table", "of buckets", "#2", "head"],
+                       ["add", "score", "#3"]])
         return lambda t, s: s + t["of buckets"][of_distance[reach - self.offsets()]].permute(2, 0, 1)
 
     def temperature(self):
@@ -226,42 +241,51 @@ class Case:
         return lambda t, s: s / t["heat"][:, None, None]
 
     def image(self):
-        """ALiBi over distances in an image (Fuller et al. 2023), or a bias of rows and columns (Liu et al. 2021): ch::alibi_2d, ch::relative_2d."""
+        """ALiBi over distances in an image (Fuller et al. 2023), or a bias of rows and columns (Liu et al. 2021): ch::alibi_2d,
+        ch::relative_2d."""
         width, height = self.dice.choice([(7, 12), (14, 20)])
         keys = torch.arange(self.keys)
-        rows, columns = (of(self.offsets() + keys) - of(keys) for of in (lambda p: p.div(width, rounding_mode="floor"), lambda p: p.remainder(width)))
+        rows, columns = (of(self.offsets() + keys) - of(keys)
+                         for of in (lambda p: p.div(width, rounding_mode="floor"), lambda p: p.remainder(width)))
         nodes = [["divide", "query", width], ["floor", "#0"], ["divide", "key", width], ["floor", "#2"], ["subtract", "#1", "#3"],
-                 ["multiply", width, "#1"], ["subtract", "query", "#5"], ["multiply", width, "#3"], ["subtract", "key", "#7"], ["subtract", "#6", "#8"]]
+                 ["multiply", width, "#1"], ["subtract", "query", "#5"], ["multiply", width, "#3"], ["subtract", "key", "#7"],
+                 ["subtract", "#6", "#8"]]
         if self.dice.random() < 0.5:
             self.real("of slopes", self.heads)
-            nodes += [["multiply", "#4", "#4"], ["multiply", "#9", "#9"], ["add", "#10", "#11"], ["sqrt", "#12"], ["table", "of slopes", "head"],
-                      ["multiply", "#14", "#13"], ["subtract", "score", "#15"]]
+            nodes += [["multiply", "#4", "#4"], ["multiply", "#9", "#9"], ["add", "#10", "#11"], ["sqrt", "#12"],
+                      ["table", "of slopes", "head"], ["multiply", "#14", "#13"], ["subtract", "score", "#15"]]
             self.add_rule(nodes)
             return lambda t, s: s - t["of slopes"][:, None, None] * torch.sqrt((rows**2 + columns**2).double())
         self.real("of places", self.heads, 2 * height - 1, 2 * width - 1)
-        nodes += [["add", "#4", height - 1], ["add", "#9", width - 1], ["table", "of places", "head", "#10", "#11"], ["add", "score", "#12"]]
+        nodes += [["add", "#4", height - 1], ["add", "#9", width - 1], ["table", "of places", "head", "#10", "#11"],
+                  ["add", "score", "#12"]]
         self.add_rule(nodes)
         row, column = (rows + height - 1).clamp(0, 2 * height - 2), columns + width - 1
         return lambda t, s: s + t["of places"][:, row, column]
 
     def choose_normaliser(self):
-        kind = "linear" if self.linear else self.dice.choice(["softmax", "softmax", "softmax", "sinks", "sigmoid", "sparsemax", "entmax15", "hard"])
+        kind = "linear" if self.linear else self.dice.choice(["softmax", "softmax", "softmax", "sinks", "sigmoid", "sparsemax", "entmax15",
+                                                              "hard"])
         self.what.append(kind)
-        self.spec["normaliser"] = {"softmax": {"softmax": {}}, "sinks": {"softmax": {"sinks": "sink"}}, "sigmoid": {"sigmoid": {"bias": -0.5}},
+        self.spec["normaliser"] = {"softmax": {"softmax": {}}, "sinks": {"softmax": {"sinks": "sink"}},
+                                   "sigmoid": {"sigmoid": {"bias": -0.5}},
                                    "sparsemax": {"sparsemax": {}}, "entmax15": {"entmax15": {}}, "linear": {"linear_attention": {}},
                                    "hard": {"hard": {"choice": self.dice.choice(["argmax", "sampled"]), "seed": 5}}}[kind]
         if kind == "sinks":
             self.real("sink", self.heads)
-        return {"softmax": lambda t, s: torch.softmax(s, -1),
-                "sinks": lambda t, s: torch.softmax(torch.cat([s, t["sink"][None, :, None, None].expand(*s.shape[:3], 1)], -1), -1)[..., :-1],
-                "sigmoid": lambda t, s: torch.sigmoid(s - 0.5),
-                "sparsemax": lambda t, s: (s - threshold(s.detach(), False, s)).clamp(min=0),
-                "entmax15": lambda t, s: (s / 2 - threshold(s.detach() / 2, True, s / 2)).clamp(min=0) ** 2,
-                "hard": self.hard,
-                "linear": lambda t, s: s.masked_fill(s == HIDDEN, 0) / s.masked_fill(s == HIDDEN, 0).sum(-1, keepdim=True)}[kind]
+        return {
+            "softmax": lambda t, s: torch.softmax(s, -1),
+            "sinks": lambda t, s: torch.softmax(torch.cat([s, t["sink"][None, :, None, None].expand(*s.shape[:3], 1)], -1), -1)[..., :-1],
+            "sigmoid": lambda t, s: torch.sigmoid(s - 0.5),
+            "sparsemax": lambda t, s: (s - threshold(s.detach(), False, s)).clamp(min=0),
+            "entmax15": lambda t, s: (s / 2 - threshold(s.detach() / 2, True, s / 2)).clamp(min=0) ** 2,
+            "hard": self.hard,
+            "linear": lambda t, s: s.masked_fill(s == HIDDEN, 0) / s.masked_fill(s == HIDDEN, 0).sum(-1, keepdim=True),
+        }[kind]
 
     def hard(self, t, s):
-        """The key that `attend` chose (a random one needs its own noise; the best, where f32 can tell it, is the best here), and softmax's gradient."""
+        """The key that `attend` chose (a random one needs its own noise; the best, where f32 can tell it, is the best here), and softmax's
+        gradient."""
         chosen = self.found["chosen"].long().clamp(min=0)[..., None]
         there = s.detach().gather(-1, chosen)
         best = s.detach().max(-1, keepdim=True).values if self.spec["normaliser"]["hard"]["choice"] == "argmax" else there
@@ -340,8 +364,10 @@ def threshold(z, squared, differentiable):
 def ours(options, case, folder):
     save_file({name: tensor.contiguous() for name, tensor in case.tensors.items()}, folder / "in.safetensors")
     (folder / "spec.json").write_text(json.dumps(case.spec))
-    done = subprocess.run([options.clearhead, "attend", folder / "in.safetensors", "--spec", folder / "spec.json", "-o", folder / "out.safetensors",
-                           "--gradients", "--backend", options.backend, "--json", "--dtype", "bf16" if case.narrow else "f32"], capture_output=True, text=True)
+    done = subprocess.run([options.clearhead, "attend", folder / "in.safetensors", "--spec", folder / "spec.json", "-o",
+                           folder / "out.safetensors",
+                           "--gradients", "--backend", options.backend, "--json", "--dtype", "bf16" if case.narrow else "f32"],
+                           capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{done.stderr}{json.dumps(case.spec)}")
     return load_file(folder / "out.safetensors")
@@ -387,7 +413,8 @@ def check(options, case, folder, worst):
         told = f"{name}, bf16" if case.narrow else "d_rule.table" if name.startswith("d_rule") else name
         worst[told] = max(worst.get(told, 0.0), off)
         if not off <= (BF16[kind] if case.narrow and kind == "gradient" else TOLERANCE[kind]):
-            print(f"{name} is off by {off:.1e} (4εS of its scores: {4 * 2**-23 * case.largest_score:.1e}): {json.dumps(case.spec)} over { {n: tuple(x.shape) for n, x in case.tensors.items()} }")
+            print(f"{name} is off by {off:.1e} (4εS of its scores: {4 * 2**-23 * case.largest_score:.1e}): {json.dumps(case.spec)} over "
+                  f"{ {n: tuple(x.shape) for n, x in case.tensors.items()} }")
             sys.exit(1)
 
 

@@ -7,7 +7,8 @@
 Checks: includes between rooms (docs/ARCHITECTURE.md); file and function sizes; public headers name their room and contain no build flags;
 every source file begins with a summary; the library never prints, exits or aborts; each wrapped library is used in one file; no type is
 defined twice; no file is dead; quotations of examples in documents are exact, the files and options that documents name exist, and their
-lines and paragraphs are short; clang-format, if it is installed. Prints `file:line: what` for each finding and exits with 1 if there is one.
+lines and paragraphs are short; clang-format, if it is installed. Prints `file:line: what` for each finding and exits with 1 if there is
+one.
 The page is checked by eslint and knip instead (`npm run check` in web/).
 """
 
@@ -172,7 +173,10 @@ def check_functions(path, text):
 
 def check_library_manners(path, text):
     code = strip_code(text)
-    forbidden = r"\b(std::cout|std::cerr|std::clog|printf|fprintf|puts|abort|_exit|std::exit|quick_exit|std::terminate)\s*\(|#include <iostream>|#include <cstdio>|std::cout|std::cerr"
+    forbidden = (
+        r"\b(std::clog|printf|fprintf|puts|abort|_exit|std::exit|quick_exit|std::terminate)\s*\(|"
+        r"#include <iostream>|#include <cstdio>|std::cout|std::cerr"
+    )
     for number, line in enumerate(code.split("\n"), 1):
         if re.search(forbidden, line):
             complain(path, number, "the library never prints, exits or aborts")
@@ -207,7 +211,8 @@ def check_opening(path, text):
 
 
 def check_quotes(path, text):
-    """Text between `// [readme]` and `// [/readme]`, or marks that name another document, must occur in that document, up to indentation."""
+    """Text between `// [readme]` and `// [/readme]`, or marks that name another document, must occur in that document, up to
+    indentation."""
     for match in re.finditer(r"(?ms)^ *// \[(readme|[\w./-]+\.md)\]\n(.*?)(^ *// \[/\1\]$|\Z)", text):
         mark, block, end = match.groups()
         line = text.count("\n", 0, match.start()) + 1
@@ -304,7 +309,9 @@ def types_of(text):
             inside.append(found[1])
         elif line.startswith("}  // namespace"):
             inside.pop()
-        elif (found := re.match(r"(?:struct|class|enum class|enum) (?:\w+\([^)]*\) )?(\w+)(?: final)?(?: : [^;]*)? \{", line)) and "" not in inside:
+        elif (
+            found := re.match(r"(?:struct|class|enum class|enum) (?:\w+\([^)]*\) )?(\w+)(?: final)?(?: : [^;]*)? \{", line)
+        ) and "" not in inside:
             out.append(("::".join([*inside, found[1]]), number))
     return out
 
@@ -315,7 +322,11 @@ def check_one_definition(paths):
     for path in paths:
         for name, line in types_of(path.read_text(encoding="utf-8")):
             if name in seen:
-                complain(path, line, f"{name} is also defined in {seen[name].relative_to(ROOT)}; rename one, or put it into an anonymous namespace")
+                complain(
+                    path,
+                    line,
+                    f"{name} is also defined in {seen[name].relative_to(ROOT)}; rename one, or put it into an anonymous namespace",
+                )
             seen.setdefault(name, path)
 
 
@@ -330,7 +341,20 @@ def is_included_first(path):
 
 
 def check_header_compiles(path):
-    command = ["c++", "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-I", str(ROOT / "include"), "-I", str(ROOT / "src"), "-x", "c++", str(path)]
+    command = [
+        "c++",
+        "-std=c++20",
+        "-fsyntax-only",
+        "-Wall",
+        "-Wextra",
+        "-I",
+        str(ROOT / "include"),
+        "-I",
+        str(ROOT / "src"),
+        "-x",
+        "c++",
+        str(path),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     errors = [line for line in done.stderr.split("\n") if "error:" in line]
     if errors:
@@ -354,7 +378,11 @@ def main():
     endings = (".cc", ".h", ".css", ".py", ".md")
     paths = [ROOT / name for name in names if name.endswith(endings) and (ROOT / name).exists() and "/dist/" not in name]
     sources = [path for path in paths if path.suffix in (".cc", ".h")]
-    options = set(re.findall(r"--[a-z][a-z0-9-]*", "".join(path.read_text(encoding="utf-8") for path in sources if path.parts[len(ROOT.parts)] == "cli")))
+    options = set(
+        re.findall(
+            r"--[a-z][a-z0-9-]*", "".join(path.read_text(encoding="utf-8") for path in sources if path.parts[len(ROOT.parts)] == "cli")
+        )
+    )
     for path in paths:
         text = path.read_text(encoding="utf-8")
         lines = text.count("\n")
@@ -382,10 +410,16 @@ def main():
     if len(public) > MAXIMUM_PUBLIC_HEADERS:
         complain(public[0], 1, f"{len(public)} public headers; at most {MAXIMUM_PUBLIC_HEADERS}")
     check_dead_files(names)
-    check_one_definition([path for path in sources if path.relative_to(ROOT).parts[0] in ("src", "include", "cli", "python") and "-inl" not in path.name])
+    check_one_definition(
+        [path for path in sources if path.relative_to(ROOT).parts[0] in ("src", "include", "cli", "python") and "-inl" not in path.name]
+    )
     check_format(sources)
     if "--headers" in sys.argv:
-        headers = [path for path in sources if path.suffix == ".h" and not path.name.endswith("-inl.h") and path.relative_to(ROOT).parts[0] in ("src", "include")]
+        headers = [
+            path
+            for path in sources
+            if path.suffix == ".h" and not path.name.endswith("-inl.h") and path.relative_to(ROOT).parts[0] in ("src", "include")
+        ]
         headers = [path for path in headers if not is_included_first(path)]
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(check_header_compiles, headers))

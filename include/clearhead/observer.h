@@ -105,8 +105,8 @@ struct RunPlan {
 struct GeneratedToken {
   int32_t id = 0;
   std::string piece{};
-  std::string bytes{};  ///< bytes that it adds to the text
-  float probability = 0;
+  std::string bytes{};    ///< bytes that it adds to the text
+  float probability = 0;  ///< NaN if unknown
 };
 
 class Observer {

@@ -1,10 +1,10 @@
 """Builds the trace of a run from its captured layers: the tokens or items of each family's rows and columns, and one map per layer."""
 
-import numpy as np
+import math
+
 import torch
 
 from . import _core
-from ._captured import band_of
 from ._items import items_of
 from ._text import text_of
 from ._windows import segments_of
@@ -45,7 +45,7 @@ def _joined(layer):
     normaliser = _core.Softmax(None if layer.sinks is None else layer.sinks.detach().float().cpu().contiguous())
     terms = [_core.Bias(term) if isinstance(term, torch.Tensor) else term for term in terms]
     description = _core.Description(score=layer.score, terms=terms, topology=topology, normaliser=normaliser)
-    whole = lambda parts: parts[0] if len(parts) == 1 else torch.cat(parts, 2)  # noqa: E731
+    whole = lambda parts: parts[0] if len(parts) == 1 else torch.cat(parts, 2)
     return whole(layer.q), whole(layer.k), description
 
 
@@ -68,15 +68,16 @@ def _joined_topology(layer):
 def _window(layer):
     """Returns the sliding window of the layer (largest number of visible keys), or None. Each call must be causal with this window."""
     first, *later = layer.seen
-    band = band_of(first.topology)
-    if set(band) != {"band"} or band["band"].get("offset", 0) != 0 or (first.queries > 1 and band["band"]["ahead"] != 0):
+    topology = first.topology.to_dict()
+    if set(topology) != {"band"} or topology["band"].get("offset", 0) != 0 or (first.queries > 1 and topology["band"]["ahead"] != 0):
         raise ValueError("its mask shows something else than what is before a query, so its steps are not joined")
-    window = None if band["band"]["back"] is None else band["band"]["back"] + 1
+    back = topology["band"]["back"]
+    window = None if back is None else back + 1
     at = first.queries
     for seen in later:
         at += seen.queries
-        band = band_of(seen.topology)
-        if set(band) != {"band"} or (seen.queries > 1 and band["band"]["ahead"] != 0):
+        topology = seen.topology.to_dict()
+        if set(topology) != {"band"} or (seen.queries > 1 and topology["band"]["ahead"] != 0):
             raise ValueError("a step's mask hides keys between those that it shows")
         if seen.keys < at and window is None:
             window = seen.keys  # a cache that evicts keys outside the window
@@ -129,7 +130,8 @@ class _Sides:
             if end - begin not in counts and len(ids) in counts:
                 begin, end = 0, len(ids)  # the layers were captured with padding
             self.begins[side] = read.start + begin
-            parts.append((side, text_of(watch._tokenizer, ids[begin:end], watch._text if side in ("", "source") else None, read.prompt - self.begins[side])))
+            parts.append((side, text_of(watch._tokenizer, ids[begin:end], watch._text if side in ("", "source") else None,
+                                        read.prompt - self.begins[side])))
         whole = {"text": "", "ids": [], "offsets": [], "special": [], "pieces": [], "segments": []}
         for side, part in parts:
             if whole["text"]:
@@ -173,7 +175,8 @@ class _Sides:
 
 
 def _generated(watch, sides, is_part):
-    """Returns [(id, piece, bytes, probability)] for the generated tokens that the model has read; empty if a probability is unknown.
+    """Returns [(id, piece, bytes, probability)] for the generated tokens that the model has read. A probability is NaN if the logits before
+    its token are not known, for example because the model returns no logits.
 
     They end the text. If the families do not cover parts of the text (is_part), they are removed from it, because the trace appends them.
     """
@@ -189,10 +192,9 @@ def _generated(watch, sides, is_part):
     prompt_end = last
     for at in range(first, end):
         found = read.probabilities.get(sides.begins[side] + at - begin)
-        if found is None:
-            return []
+        probability = math.nan if found is None else float(found.flatten()[0])
         last, start = max(last, text["offsets"][at][1]), last
-        out.append((text["ids"][at], text["pieces"][at], whole[start:last], float(found.flatten()[0])))
+        out.append((text["ids"][at], text["pieces"][at], whole[start:last], probability))
     if not is_part:
         text["text"] = whole[:prompt_end].decode()
         for name in ("ids", "offsets", "special", "pieces"):
@@ -200,10 +202,9 @@ def _generated(watch, sides, is_part):
     return out
 
 
-def assemble(watch):
-    """Returns (trace or None, left_out, checks) for a run. left_out: [(path of the module, reason)]."""
-    left_out, ready, shown = [], [], []
-    sides = _Sides(watch)
+def _joined_layers(watch):
+    """Returns ([(layer, q, k, description)], left_out)."""
+    ready, left_out = [], []
     for layer in watch._layers.values():
         try:
             if layer.problem is not None:
@@ -213,9 +214,12 @@ def assemble(watch):
             ready.append((layer, *_joined(layer)))
         except ValueError as reason:
             left_out.append((layer.path, str(reason)))
-    if not ready:
-        return None, left_out, []
-    families, names, taken = {}, {}, set()
+    return ready, left_out
+
+
+def _families(watch, sides, ready):
+    """Sorts layers into families: (plans of the families, cross-attention first; [(layer, family, number, q, k, description)])."""
+    families, names, taken, shown = {}, {}, set(), []
     for layer, q, k, description in ready:
         shape = (q.shape[1], k.shape[1], q.shape[3], q.shape[2], k.shape[2], tuple(layer.windows), layer.sees_other_windows)
         alike = names.setdefault(layer.family, {})  # layers with a different shape form a separate family
@@ -225,8 +229,8 @@ def assemble(watch):
             query_range, key_range = (sides.of(side, x.shape[2], layer, axis) for axis, (side, x) in enumerate(zip(sides_of, (q, k))))
             families[name] = {
                 "name": name, "layers": 0, "heads": q.shape[1], "key_heads": k.shape[1], "d_k": q.shape[3], "queries": q.shape[2],
-                "keys": k.shape[2], "causal": band_of(description)["band"]["ahead"] == 0, "first_query": query_range[0], "first_key": key_range[0],
-                "modules": {}}
+                "keys": k.shape[2], "causal": description.to_dict()["topology"]["band"]["ahead"] == 0, "first_query": query_range[0],
+                "first_key": key_range[0], "modules": {}}
         number = layer.number
         while (name, number) in taken:  # several modules with the same number in their paths
             number += 1
@@ -237,22 +241,34 @@ def assemble(watch):
     is_part = bool(sides.items) or len(sides.ranges) > 1
     for family in families.values():
         family["is_part"] = is_part
-    plan = sorted(families.values(), key=lambda family: family["name"] != "cross")
+    return sorted(families.values(), key=lambda family: family["name"] != "cross"), shown
+
+
+def _calls(watch, shown):
+    """Yields the calls of a trace: (family, layer, q, k, description with edits, norms of the values, (dy/dout, values) or None)."""
+    for layer, name, number, q, k, description in shown:
+        from_first = q.shape[2] != k.shape[2] and (layer.is_cross or layer.before == 0)
+        edited = watch._edits.described(description, layer.family, layer.number, q.shape[1], q.shape[2] if from_first else None)
+        gradient = None if layer.d_out is None or layer.calls != 1 else (layer.d_out, layer.values)
+        yield name, number, q, k, edited, torch.cat(layer.norms, 2), gradient
+
+
+def assemble(watch):
+    """Returns (trace or None, left_out, checks) for a run. left_out: [(path of the module, reason)]."""
+    sides = _Sides(watch)
+    ready, left_out = _joined_layers(watch)
+    if not ready:
+        return None, left_out, []
+    plan, shown = _families(watch, sides, ready)
     text = sides.text
     text["items"] = sides.items
-    generated = _generated(watch, sides, is_part)
-
-    def calls():
-        for layer, name, number, q, k, description in shown:
-            from_first = q.shape[2] != k.shape[2] and (layer.is_cross or layer.before == 0)
-            edited = watch._edits.described(description, layer.family, layer.number, q.shape[1], q.shape[2] if from_first else None)
-            gradient = None if layer.d_out is None or layer.calls != 1 else (layer.d_out, layer.values)
-            yield name, number, q, k, edited, torch.cat(layer.norms, 2), gradient
-
+    generated = _generated(watch, sides, plan[0]["is_part"])
     options, answer = watch._options, watch._gradients_of
     if answer is not None and all(layer.d_out is None for layer, *_ in shown):
-        raise InvalidArgumentError("watch: gradients_of was given, and no gradient reached a layer; call backward() inside the `with`, of one run")
-    trace = _core._trace_of_calls(watch._name, text, plan, calls(), generated, options["budget"], options["tail"], options["rows"], options["layers"], answer or "")
+        raise InvalidArgumentError("watch: gradients_of was given, but no gradient reached a layer; run the model once and call "
+                                   "backward(), both inside the `with`")
+    trace = _core._trace_of_calls(watch._name, text, plan, _calls(watch, shown), generated, options["budget"], options["tail"],
+                                  options["rows"], options["layers"], answer or "")
     checks, wrong = [], []
     for layer, name, number, *_ in shown:
         if options["layers"] and number not in options["layers"]:

@@ -116,7 +116,8 @@ def attend(q, k, v=None, description: _core.Description | None = None, *, topolo
         if v is not None:
             raise _errors().InvalidArgumentError("attend: a cache holds the values; leave v out")
         if _wants_gradients(q):
-            raise _errors().UnsupportedError("attend: q requires gradients, which do not go through a KVCache; pass q.detach(), or k and v as tensors")
+            raise _errors().UnsupportedError("attend: q requires gradients, which do not go through a KVCache; pass q.detach(), or k and v "
+                                             "as tensors")
         return _core.attend(_readable(q), k, description)
     if v is None:
         raise _errors().InvalidArgumentError("attend: v is missing")
@@ -130,7 +131,8 @@ class Map:
 
         map.head(batch, head).row(query).top_k(8)        # the heaviest keys of one query
         map.head(batch, head).column(key)                # the weights that one key receives
-        map.head(batch, head).tile(queries, keys, cells) # a region, pooled to at most this many cells
+        map.head(batch, head).to_numpy(rows, columns)    # a region
+        map.head(batch, head).pool(cells)                # the largest and the mean weight of each cell
         map[batch, head], map[batch, head, query], map[batch, head, query, key]   # a MapHead, a MapRow, a float; an array for slices
         numpy.asarray(map)                               # all weights, f32 [batch, head, query, key]
 
@@ -161,24 +163,23 @@ class Map:
         return self._map.rows_kept
 
     def head(self, batch: int, head: int) -> _core.MapHead:
-        """Returns the MapHead of one head of one sequence. An index out of range raises InvalidArgumentError when weights are first
-        read."""
+        """Returns the MapHead of one head of one sequence. Negative indices count from the end. Raises OutOfRangeError, an IndexError."""
         return self._map.head(batch, head)
 
     def after(self) -> "Map":
         """Returns the map of the factors that multiplied the values: the weights after dropout and head mask."""
         return Map(None, self._map.after())
 
-    def as_used(self) -> "Map":
+    def rounded(self) -> "Map":
         """Returns the map of the weights as the kernel rounded them: to bf16 if it multiplied bf16, otherwise unchanged."""
-        return Map(None, self._map.as_used())
+        return Map(None, self._map.rounded())
 
-    def mass(self, queries=None, keys=None):
+    def attention_between(self, queries=None, keys=None):
         """Mean over `queries` of the weight that falls on `keys`, f32 [batch, head].
 
         queries, keys: (begin, end), a slice or a single index; None for all.
         """
-        return self._map.mass(queries, keys)
+        return self._map.attention_between(queries, keys)
 
     def sweep(self, *statistics: str, top_k: int = 0, cells=(0, 0), matches=(), offset_reach: int = 64, heads=None,
               sampled_rows: int = 0) -> dict:
@@ -187,8 +188,9 @@ class Map:
         Parameters
         ----------
         statistics : str
-            "entropy" (in nats) and "distance" (mean, in positions), each f32 [batch, head, query]; "received", the total weight of each
-            key, f32 [batch, head, key]; "offsets", the total weight at each relative position, f32 [batch, head, 2 * offset_reach + 1].
+            "entropy" (in nats) and "distance" (mean, in positions), each f32 [batch, head, query]; "received_attention", the total weight
+            of each key, f32 [batch, head, key]; "offsets", the total weight at each relative position, f32 [batch, head,
+            2 * offset_reach + 1].
         top_k : int
             If positive, adds "top_keys" and "top_weights" [batch, head, query, top_k], the heaviest keys of each row.
         cells : (int, int)

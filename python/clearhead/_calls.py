@@ -12,7 +12,6 @@ import torch
 from . import _core
 from ._masks import MaskSource, remembered_mask, uniform_term, visible_pairs
 
-
 # If a score is larger than this, the eager formula computes in double: float32 rounds a sum of d products of this size by some 1e-6, and
 # a weight then differs by as much, whichever kernel computes it. In double, the weights that check a map are rounded only once.
 LARGE_SCORE = 16.0
@@ -29,12 +28,18 @@ def float32(x):
 def copied(x):
     """Returns a contiguous copy of x, detached, on the CPU, in a dtype that the engine supports."""
     on_cpu = float32(x)
-    return on_cpu.clone(memory_format=torch.contiguous_format) if on_cpu.is_cpu and on_cpu.data_ptr() == x.data_ptr() else on_cpu.contiguous()
+    return (
+        on_cpu.clone(memory_format=torch.contiguous_format) if on_cpu.is_cpu and on_cpu.data_ptr() == x.data_ptr() else on_cpu.contiguous()
+    )
 
 
 def _as_float32(mask):
     """Converts an additive mask to float32. finfo.min of float64 stays finite."""
-    return mask.float() if mask.dtype != torch.float64 else torch.where(mask.isinf(), mask, mask.clamp(min=torch.finfo(torch.float32).min)).float()
+    return (
+        mask.float()
+        if mask.dtype != torch.float64
+        else torch.where(mask.isinf(), mask, mask.clamp(min=torch.finfo(torch.float32).min)).float()
+    )
 
 
 def under_query_sinks(bias, sinks, keys):
@@ -115,7 +120,7 @@ class Call:
         """Returns the same call, restricted to one sequence."""
         one = object.__new__(type(self))
         one.__dict__.update(self.__dict__)
-        pick = lambda x: x if x is None else x[min(sequence, x.shape[0] - 1) :][:1]  # noqa: E731
+        pick = lambda x: x if x is None else x[min(sequence, x.shape[0] - 1) :][:1]
         one.query, one.key, one.value, one.mask, one.bias = map(pick, (self.query, self.key, self.value, self.mask, self.bias))
         one.source = None if self.source is None else self.source.part(sequence)
         return one
@@ -235,10 +240,7 @@ class Call:
             scores = scores + (bias if bias.shape[2] == 1 else bias[:, :, rows])[..., : self.keys]
         if self.is_masked:
             mask = self.mask_rows(rows)
-            if mask.dtype == torch.bool:
-                scores = scores.masked_fill(~mask, -torch.inf)
-            else:
-                scores = scores + _as_float32(mask)
+            scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + _as_float32(mask)
         elif self.band is not None:
             shift, window = self.band
             places = torch.as_tensor(rows, device=scores.device)[:, None] + shift

@@ -1,15 +1,8 @@
 """CapturedLayer: queries, keys and visible pairs of all calls of one attention layer, without padding."""
 
-import json
-
 import torch
 
 RECENT_KEYS = 64  # cached keys that are compared at every step; calls that are checked compare all
-
-
-def band_of(topology):
-    """Returns the topology as its JSON object. It is {"band": …} if the topology is only a band."""
-    return json.loads(repr(topology))["topology"]
 
 
 class Seen:
@@ -23,10 +16,10 @@ class Seen:
 
     def key_ranges(self):
         """Returns the range of keys of each query, int64 [query, 2], or None."""
-        band = band_of(self.topology)
-        if set(band) != {"band"}:
+        topology = self.topology.to_dict()
+        if set(topology) != {"band"}:
             return self.ranges
-        band, queries = band["band"], torch.arange(self.queries)
+        band, queries = topology["band"], torch.arange(self.queries)
         places = queries + (0 if band.get("align") == "start" else self.keys - self.queries) + band.get("offset", 0)
         begin = torch.zeros_like(places) if band["back"] is None else places - band["back"]
         end = torch.full_like(places, self.keys) if band["ahead"] is None else places + band["ahead"] + 1
@@ -34,7 +27,7 @@ class Seen:
 
     def without_last(self, queries, keys):
         """Returns the call without its last queries and keys. Raises ValueError if the mask is more than a band."""
-        if set(band_of(self.topology)) != {"band"}:
+        if set(self.topology.to_dict()) != {"band"}:
             raise ValueError("tokens that were rejected cannot be removed from a call whose mask is more than a band")
         kept = slice(0, self.queries - queries), slice(0, self.keys - keys)
         terms = []
@@ -139,8 +132,8 @@ class CapturedLayer:
         if not kept or self.steps[kept[-1]] != len(beams) - 1 or beams[0] != 0:
             self.problem = "the beam that won had ended before the last step, and without a cache only the last step is kept"
             return
-        of = lambda x, step: x if step is None or x.shape[0] == 1 else x[beams[step] : beams[step] + 1]  # noqa: E731
-        pick = lambda several: [of(several[at], self.steps[at]) for at in kept if at < len(several)]  # noqa: E731
+        of = lambda x, step: x if step is None or x.shape[0] == 1 else x[beams[step] : beams[step] + 1]
+        pick = lambda several: [of(several[at], self.steps[at]) for at in kept if at < len(several)]
         self.q, self.k, self.norms = pick(self.q), pick(self.k), pick(self.norms)
         self.seen = [self.seen[at] for at in kept]
         self.samples += [sample for step, beam, sample in self.of_beams if step < len(beams) and beam == beams[step]]

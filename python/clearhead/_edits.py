@@ -48,7 +48,8 @@ class Edits:
     def _pairs(self, one, what):
         one = tuple(one)
         if len(one) not in (4, 5) or any(isinstance(x, str) for x in one[:4]):
-            raise InvalidArgumentError(f'{what}: {one}; expected (query begin, query end, key begin, key end), then at most a head as "L3.H5"')
+            raise InvalidArgumentError(f'{what}: {one}; expected (query begin, query end, key begin, key end), then at most a head as '
+                                       '"L3.H5"')
         family, layer, head = self._named(one[4], what) if len(one) == 5 else ("", None, None)
         if not (0 <= one[0] < one[1] and 0 <= one[2] < one[3]):
             raise InvalidArgumentError(f"{what}: {one[:4]}; expected queries and keys [begin, end) that are not empty")
@@ -69,10 +70,12 @@ class Edits:
 
     def unused(self):
         """Returns descriptions of the edits that named no layer that has run."""
-        known = [("knock_out", one) for one in self.heads] + [("cut", one) for one in self.cuts] + [("keep_only", one) for one in self.keep_only]
-        name = lambda what, one: (one[2], one[0], one[1]) if what == "knock_out" else (one[6], one[4], one[5])  # noqa: E731
+        known = [("knock_out", one) for one in self.heads] + [("cut", one) for one in self.cuts]
+        known += [("keep_only", one) for one in self.keep_only]
+        name = lambda what, one: (one[2], one[0], one[1]) if what == "knock_out" else (one[6], one[4], one[5])
         parts = [(what, *name(what, one)) for what, one in known if (what, one) not in self._used]
-        return [f"{what} of {of + '.' if of else ''}{'L' + str(layer) if layer is not None else 'all layers'}{'' if head is None else f'.H{head}'}"
+        return [f"{what} of "
+                f"{of + '.' if of else ''}{'L' + str(layer) if layer is not None else 'all layers'}{'' if head is None else f'.H{head}'}"
                 for what, of, layer, head in parts]
 
     def described(self, description, family, layer, heads, queries):
@@ -138,7 +141,7 @@ class Places:
         keys = torch.arange(call.keys, device=device)[None]
         if before and not is_cross:  # a cache may have evicted its first keys, or have free slots
             keys = keys + before + call.queries - 1 - (call.last_visible_key() if call.keys > call.queries else call.keys - 1)
-        less = lambda places, padding: places if padding is None else places - padding.to(device)[:, None]  # noqa: E731
+        less = lambda places, padding: places if padding is None else places - padding.to(device)[:, None]
         return cls(less(queries, padding_of_queries), less(keys, padding_of_keys))
 
     def at(self, sequence):

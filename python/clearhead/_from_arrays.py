@@ -1,8 +1,8 @@
 """Traces from given queries and keys: plain arrays, or an ActivationCache of TransformerLens."""
 
 from . import _core
+from ._attach import attach_methods
 from ._attend import _description, _readable
-from ._given import give
 from ._memory import plain
 from ._text import text_of
 from .errors import InvalidArgumentError, NotFoundError, ShapeError
@@ -66,12 +66,18 @@ def from_qkv(layers, tokens=None, description=None, *, ids=None, tokenizer=None,
         raise ShapeError(f"from_qkv: {len(descriptions)} descriptions for {len(layers)} layers")
     first_q, first_k = layers[0][:2]
     for at, (q, k, *_) in enumerate(layers):
-        if q.ndim != 4 or k.ndim != 4 or tuple(q.shape) != tuple(first_q.shape) or tuple(k.shape) != tuple(first_k.shape) or q.shape[0] != 1:
+        if (
+            q.ndim != 4
+            or k.ndim != 4
+            or tuple(q.shape) != tuple(first_q.shape)
+            or tuple(k.shape) != tuple(first_k.shape)
+            or q.shape[0] != 1
+        ):
             raise ShapeError(f"from_qkv: layer {at} has q {tuple(q.shape)}, k {tuple(k.shape)}; expected [1, head, token, d_k] and [1, "
                              "key_head, token, d_k], alike in all layers")
     if first_q.shape[2] != first_k.shape[2]:
         raise ShapeError(f"from_qkv: {first_q.shape[2]} queries, {first_k.shape[2]} keys; expected self-attention over one text")
-    causal = '"ahead":0' in repr(descriptions[0])
+    causal = descriptions[0].to_dict()["topology"]["band"]["ahead"] == 0
     plan = {"name": family or ("dec" if causal else "enc"), "layers": len(layers), "heads": first_q.shape[1], "key_heads": first_k.shape[1],
             "d_k": first_q.shape[3], "queries": first_q.shape[2], "keys": first_k.shape[2], "causal": causal, "is_part": False,
             "first_query": 0, "first_key": 0}
@@ -111,7 +117,7 @@ def from_transformer_lens(cache, tokens=None, *, config=None, ids=None, tokenize
     import numpy as np
 
     config = config if config is not None else getattr(getattr(cache, "model", None), "cfg", None)
-    asked = lambda name, otherwise: getattr(config, name, otherwise) if config is not None else otherwise  # noqa: E731
+    asked = lambda name, otherwise: getattr(config, name, otherwise) if config is not None else otherwise
 
     def hook(layer, name):
         for spelling in (f"blocks.{layer}.attn.hook_rot_{name}", f"blocks.{layer}.attn.hook_{name}"):
@@ -133,12 +139,14 @@ def from_transformer_lens(cache, tokens=None, *, config=None, ids=None, tokenize
         scale = asked("attn_scale", None)
         scale = 1.0 / scale if asked("use_attn_scale", True) and scale else None if asked("use_attn_scale", True) else 1.0
         topology = _core.full() if asked("attention_dir", "causal") == "bidirectional" else _core.causal(window)
-        descriptions.append(_core.Description(score=_core.Dot(scale), terms=[_core.SoftCap(cap)] if cap and cap > 0 else [], topology=topology))
+        descriptions.append(_core.Description(score=_core.Dot(scale), terms=[_core.SoftCap(cap)] if cap and cap > 0 else [],
+                                              topology=topology))
         axes = (lambda x: x.transpose(1, 2)) if hasattr(q, "detach") else (lambda x: np.swapaxes(x, 1, 2))
         layers.append((axes(q), axes(k)))
     if not layers:
-        raise NotFoundError("from_transformer_lens: the cache has no blocks.0.attn.hook_q; run_with_cache without a filter of names, or keep it")
+        raise NotFoundError("from_transformer_lens: the cache has no blocks.0.attn.hook_q; run_with_cache without a filter of names, or "
+                            "keep it")
     return from_qkv(layers, tokens, descriptions, ids=ids, tokenizer=tokenizer, name=str(asked("model_name", "TransformerLens")), **options)
 
 
-give(_core.Trace, from_qkv=staticmethod(from_qkv), from_transformer_lens=staticmethod(from_transformer_lens))
+attach_methods(_core.Trace, from_qkv=staticmethod(from_qkv), from_transformer_lens=staticmethod(from_transformer_lens))

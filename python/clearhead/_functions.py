@@ -2,7 +2,7 @@
 
 `flex_attention` and `flash_attn_func` do not reach a TorchFunctionMode, so they are replaced while a watch is active: in their own modules,
 and under the names by which the modules of the watched model have imported them (compiled versions, too). F.multi_head_attention_forward
-does reach the mode (_plain.py). A module that calls a known function whose arguments cannot be described is listed in `left_out`.
+does reach the mode (_torch_attention.py). A module that calls a known function whose arguments cannot be described is listed in `left_out`.
 """
 
 import sys
@@ -19,7 +19,7 @@ from ._scores import Axes, Scores, described
 _lock = threading.RLock()
 _listeners = []
 _replaced = []  # (dict of a module, name, original function)
-_functions = {}  # (module, name): handler(plain, result, arguments) -> result
+_functions = {}  # (module, name): handler(mode, result, positional, keywords) -> result
 
 
 def handles(*places):
@@ -36,12 +36,12 @@ def _wrapped(function, handler):
     def attention(*positional, **keywords):
         result = function(*positional, **keywords)
         with _lock:
-            listeners = [one for one in _listeners if one.plain.thread_of_run == threading.get_ident() and not one.plain._watch._inside]
+            listeners = [one for one in _listeners if one.mode.thread_of_run == threading.get_ident() and not one.mode._watch._inside]
         for one in listeners:
-            watch = one.plain._watch
+            watch = one.mode._watch
             watch._inside += 1
             try:
-                result = handler(one.plain, result, positional, keywords)
+                result = handler(one.mode, result, positional, keywords)
             finally:
                 watch._inside -= 1
         return result
@@ -51,10 +51,10 @@ def _wrapped(function, handler):
 
 
 class Functions:
-    """Reports calls of these functions to a Plain mode, until stop()."""
+    """Reports calls of these functions to an AttentionMode, until stop()."""
 
-    def __init__(self, plain, model):
-        self.plain = plain
+    def __init__(self, mode, model):
+        self.mode = mode
         wanted = {}  # id of a function: handler
         with _lock:
             for (module, name), handler in _functions.items():
@@ -77,7 +77,8 @@ class Functions:
         packages = {of.__module__.split(".")[0] for one in classes for of in one.__mro__} - _LIBRARIES
         if not packages:
             return []
-        return [vars(module) for name, module in list(sys.modules.items()) if name.split(".")[0] in packages and hasattr(module, "__dict__")]
+        return [vars(module) for name, module in list(sys.modules.items()) if name.split(".")[0] in packages
+                and hasattr(module, "__dict__")]
 
     @staticmethod
     def _replace(names, name, function, handler):
@@ -108,10 +109,10 @@ _FLEX = ("query", "key", "value", "score_mod", "block_mask", "scale", "enable_gq
 
 
 @handles("torch.nn.attention.flex_attention:flex_attention")
-def _flex(plain, result, positional, keywords):
+def _flex(mode, result, positional, keywords):
     given = _arguments(_FLEX, positional, keywords)
     query, key, value, modify = given["query"], given["key"], given["value"], given.get("score_mod")
-    kept, module = plain.layer(), plain.running[-1]
+    kept, module = mode.layer(), mode.running[-1]
     kwargs = {"scaling": given.get("scale"), "is_causal": False}
     mask = given.get("block_mask")
     call = Call("flex", module, query, key, value, mask, kwargs)
@@ -121,8 +122,8 @@ def _flex(plain, result, positional, keywords):
         except Exception as error:
             call.problem = f"its score_mod cannot be described ({' '.join(str(error).split())[:100]})"
     out = result[0] if isinstance(result, tuple) else result
-    edited = plain._watch.observe(kept, call, out.transpose(1, 2))
-    return _first(result, edited.transpose(1, 2)) if plain._watch._edits else result
+    edited = mode._watch.observe(kept, call, out.transpose(1, 2))
+    return _first(result, edited.transpose(1, 2)) if mode._watch._edits else result
 
 
 def _modified(call, modify):
@@ -130,7 +131,7 @@ def _modified(call, modify):
     block mask hides."""
     scores = call._scores(list(range(call.queries)))
     batch, heads, queries, keys = scores.shape
-    at = lambda count, axis: torch.arange(count, device=scores.device).reshape([-1 if i == axis else 1 for i in range(4)])  # noqa: E731
+    at = lambda count, axis: torch.arange(count, device=scores.device).reshape([-1 if i == axis else 1 for i in range(4)])
     whole = modify(scores, at(batch, 0), at(heads, 1), at(queries, 2), at(keys, 3)).expand(scores.shape)
     if call.source is not None:
         whole = whole.masked_fill(~MaskSource.rows(call.source, list(range(queries))), -torch.inf)
@@ -138,14 +139,15 @@ def _modified(call, modify):
     return described(found, Axes([scores.shape], heads))["mask"]
 
 
-_FLASH = ("q", "k", "v", "dropout_p", "softmax_scale", "causal", "window_size", "softcap", "alibi_slopes", "deterministic", "return_attn_probs")
+_FLASH = ("q", "k", "v", "dropout_p", "softmax_scale", "causal", "window_size", "softcap", "alibi_slopes", "deterministic",
+          "return_attn_probs")
 
 
 @handles("flash_attn:flash_attn_func", "flash_attn.flash_attn_interface:flash_attn_func")
-def _flash(plain, result, positional, keywords):
+def _flash(mode, result, positional, keywords):
     given = _arguments(_FLASH, positional, keywords)
     query, key, value = (given[name].transpose(1, 2) for name in ("q", "k", "v"))
-    kept, module = plain.layer(), plain.running[-1]
+    kept, module = mode.layer(), mode.running[-1]
     queries, keys, device = query.shape[2], key.shape[2], query.device
     back, ahead = given.get("window_size") or (-1, -1)
     ahead = 0 if given.get("causal") else ahead
@@ -166,35 +168,38 @@ def _flash(plain, result, positional, keywords):
     if mask is None and ahead == 0:
         call.band = (keys - queries, None)
     out = result[0] if isinstance(result, tuple) else result
-    return _first(result, plain._watch.observe(kept, call, out))
+    return _first(result, mode._watch.observe(kept, call, out))
 
 
 @handles(*(f"{module}:{name}" for module in ("flash_attn", "flash_attn.flash_attn_interface") for name in (
     "flash_attn_varlen_func", "flash_attn_qkvpacked_func", "flash_attn_kvpacked_func", "flash_attn_varlen_qkvpacked_func",
-    "flash_attn_varlen_kvpacked_func", "flash_attn_with_kvcache")), "xformers.ops:memory_efficient_attention", "xformers.ops.fmha:memory_efficient_attention")
-def _named(plain, result, positional, keywords):
-    module = plain.running[-1]
-    path = plain.paths[id(module)] or type(module).__name__
+    "flash_attn_varlen_kvpacked_func", "flash_attn_with_kvcache")), "xformers.ops:memory_efficient_attention",
+    "xformers.ops.fmha:memory_efficient_attention")
+def _named(mode, result, positional, keywords):
+    module = mode.running[-1]
+    path = mode.paths[id(module)] or type(module).__name__
     reason = "it calls a fused kernel of flash_attn or xformers whose arguments are not described"
-    if plain._watch._edits:
-        kept = plain.layer()
+    if mode._watch._edits:
+        kept = mode.layer()
         kept.problem = reason
-        plain._watch._edited(kept)
+        mode._watch._edited(kept)
     else:
-        plain._watch.leave_out(path, reason)
+        mode._watch.leave_out(path, reason)
     return result
 
 
-_MULTI_HEAD = ("query", "key", "value", "embed_dim_to_check", "num_heads", "in_proj_weight", "in_proj_bias", "bias_k", "bias_v", "add_zero_attn",
+_MULTI_HEAD = ("query", "key", "value", "embed_dim_to_check", "num_heads", "in_proj_weight", "in_proj_bias", "bias_k", "bias_v",
+               "add_zero_attn",
                "dropout_p", "out_proj_weight", "out_proj_bias", "training", "key_padding_mask", "need_weights", "attn_mask",
-               "use_separate_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight", "static_k", "static_v", "average_attn_weights")
+               "use_separate_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight", "static_k", "static_v",
+               "average_attn_weights")
 
 
-def multi_head(plain, result, positional, keywords):
+def multi_head(mode, result, positional, keywords):
     """Handles a direct call of F.multi_head_attention_forward. Returns its result, with the edits of its layer."""
     given = _arguments(_MULTI_HEAD, positional, keywords)
-    watch = plain._watch
-    kept, module = plain.layer(), plain.running[-1]
+    watch = mode._watch
+    kept, module = mode.layer(), mode.running[-1]
     if given.get("bias_k") is not None or given.get("add_zero_attn") or given.get("static_k") is not None:
         kept.problem = "it adds a key of its own (bias_k, add_zero_attn) or reads keys that are projected already (static_k)"
     is_edited = watch._edited(kept)
@@ -213,7 +218,7 @@ def multi_head(plain, result, positional, keywords):
         mask = _hidden(given, q.shape[0], heads)
         call = Call("eager", module, q, k, v, mask, {"dropout": given["dropout_p"] if training else 0.0})
         call.is_token_first = True
-        project = lambda x: F.linear(x.to(result[0].dtype), given["out_proj_weight"], given["out_proj_bias"])  # noqa: E731
+        project = lambda x: F.linear(x.to(result[0].dtype), given["out_proj_weight"], given["out_proj_bias"])
 
         def compare(at, rows, expected):
             whole = (result[0][:, None] if is_alone else result[0]).transpose(0, 1)
@@ -225,7 +230,7 @@ def multi_head(plain, result, positional, keywords):
         out = project(edited.flatten(2)).transpose(0, 1)
         shown = None
         if result[1] is not None:
-            shown = plain._weights(kept, call)
+            shown = mode._weights(kept, call)
             shown = (shown.mean(1) if given.get("average_attn_weights", True) else shown).reshape(result[1].shape).to(result[1].dtype)
     return out[:, 0] if is_alone else out, shown
 

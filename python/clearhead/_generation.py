@@ -84,7 +84,8 @@ def _replacement(original, is_beam_search):
         if not listeners:
             return original(model, input_ids, logits_processor, stopping_criteria, generation_config, *positional, **keywords)
         beams = generation_config.num_beams if is_beam_search else 1
-        generation = Generation(input_ids.shape[1], input_ids.shape[0], beams, (generation_config.num_return_sequences or 1) if is_beam_search else 1)
+        generation = Generation(input_ids.shape[1], input_ids.shape[0], beams,
+                                (generation_config.num_return_sequences or 1) if is_beam_search else 1)
         if not is_beam_search:
             stopping_criteria = _noting_ends(stopping_criteria, generation)
         asked = generation_config.return_dict_in_generate

@@ -1,5 +1,6 @@
 """Registers attn_implementation="clearhead" as soon as both packages are imported, in either order. Neither imports the other."""
 
+import contextlib
 import sys
 
 _MODULE = "transformers.modeling_utils"
@@ -38,10 +39,8 @@ class _Finder:
 def _register():
     from ._operator import register
 
-    try:
+    with contextlib.suppress(ImportError, AttributeError):  # no attention interface in this transformers; an explicit register() reports it
         register()
-    except (ImportError, AttributeError):
-        pass  # this version of transformers has no attention interface; an explicit register() reports that
 
 
 def install():

@@ -8,8 +8,8 @@ Only the requested weights are computed. Hidden pairs are 0; pairs that no windo
 
 import operator
 
+from ._attach import attach_methods
 from ._core import LayerMap, MapHead, MapRow
-from ._given import give
 from .errors import InvalidArgumentError, OutOfRangeError
 
 
@@ -34,7 +34,8 @@ def _split(index, axes):
         raise OutOfRangeError(f"an index of {len(parts)} numbers; expected at most {len(axes)}: {', '.join(axes)}")
     for part in parts:
         if not _is_place(part) and not isinstance(part, slice):
-            raise InvalidArgumentError(f"an index of type {type(part).__name__}; expected whole numbers and slices, or numpy.asarray(map)[...]")
+            raise InvalidArgumentError(f"an index of type {type(part).__name__}; expected whole numbers and slices, or "
+                                       "numpy.asarray(map)[...]")
     return parts + [slice(None)] * (len(axes) - len(parts)), all(_is_place(part) for part in parts)
 
 
@@ -138,8 +139,8 @@ def every(self):
     return (self[at] for at in range(len(self)))
 
 
-give(LayerMap, __getitem__=layer_getitem, to_numpy=layer_to_numpy)
-give(MapHead, __getitem__=head_getitem, to_numpy=head_to_numpy)
-give(MapRow, __getitem__=row_getitem, to_numpy=row_to_numpy)
+attach_methods(LayerMap, __getitem__=layer_getitem, to_numpy=layer_to_numpy)
+attach_methods(MapHead, __getitem__=head_getitem, to_numpy=head_to_numpy)
+attach_methods(MapRow, __getitem__=row_getitem, to_numpy=row_to_numpy)
 for _kind in (LayerMap, MapHead, MapRow):
     _kind.__array__, _kind.__iter__ = to_array, every

@@ -32,7 +32,7 @@ def _replacement(original):
         def attention(module, query, key, value, attention_mask=None, *positional, **kwargs):
             for listener in listeners:
                 if listener.owns(module):
-                    run = lambda: function(module, query, key, value, attention_mask, *positional, **kwargs)  # noqa: E731
+                    run = lambda: function(module, query, key, value, attention_mask, *positional, **kwargs)
                     return listener.attention(attn_implementation or "eager", run, module, query, key, value, attention_mask, kwargs)
             return function(module, query, key, value, attention_mask, *positional, **kwargs)
 

@@ -42,7 +42,8 @@ def _spectrogram(features, count):
 def _extra_tokens(watch):
     """Returns the names of the tokens before the patches of a picture, for each possible number of them."""
     config = getattr(watch._model, "config", None)
-    registers = max((int(getattr(of, "num_register_tokens", None) or 0) for of in (config, getattr(config, "vision_config", None))), default=0)
+    registers = max((int(getattr(of, "num_register_tokens", None) or 0) for of in (config, getattr(config, "vision_config", None))),
+                    default=0)
     has_distillation = any(name.rpartition(".")[2] == "distillation_token" for name, _ in watch._model.named_parameters())
     second = ["distillation token"] if has_distillation else [f"register {at + 1}" for at in range(registers)]
     return {0: [], 1: ["class token"], 1 + len(second): ["class token", *second]}

@@ -42,7 +42,7 @@ class MaskSource:
     def rows(self, rows):
         """Evaluates the mask function for these queries: bool [batch, 1, row, key]."""
         batch, _, _, keys = self.shape
-        index = lambda count, axis: torch.arange(count, device=self.device).reshape([-1 if at == axis else 1 for at in range(4)])  # noqa: E731
+        index = lambda count, axis: torch.arange(count, device=self.device).reshape([-1 if at == axis else 1 for at in range(4)])
         queries = torch.as_tensor(rows, device=self.device).reshape(1, 1, -1, 1) + self.q_offset
         visible = self.function(index(batch, 0), index(1, 1), queries, index(keys, 3) + self.kv_offset)
         visible = torch.as_tensor(visible, device=self.device).expand(batch, 1, len(rows), keys)
@@ -117,7 +117,11 @@ def _all(truths):
 
 
 def _cells(function):
-    return dict(zip(function.__code__.co_freevars, (cell.cell_contents for cell in function.__closure__ or ()))) if hasattr(function, "__code__") else {}
+    return (
+        dict(zip(function.__code__.co_freevars, (cell.cell_contents for cell in function.__closure__ or ())))
+        if hasattr(function, "__code__")
+        else {}
+    )
 
 
 def _conjuncts(function):
@@ -133,7 +137,7 @@ def _shifted(function, sequence):
     known = _known(function)
     if known is not None and known[0] in ("band", "all"):
         return function
-    out = lambda b, h, q, k: function(b + sequence, h, q, k)  # noqa: E731
+    out = lambda b, h, q, k: function(b + sequence, h, q, k)
     if known is not None:
         out.known = (known[0], known[1][sequence : sequence + 1] if known[1].shape[0] > 1 else known[1])
     return out
@@ -175,9 +179,9 @@ class _Symbol:
     def new_zeros(self, *positional, **keywords):
         return _Symbol(False)
 
-    new_ones = lambda self, *positional, **keywords: _Symbol(True)  # noqa: E731
-    long = int = bool = clone = lambda self: self  # noqa: E731
-    abs = lambda self: abs(self)  # noqa: E731
+    new_ones = lambda self, *positional, **keywords: _Symbol(True)
+    long = int = bool = clone = lambda self: self
+    abs = lambda self: abs(self)
 
     def __abs__(self):
         return _Symbol(abs(self.value))
@@ -213,7 +217,8 @@ def _value(given):
     return given
 
 
-for _name, _reflected in (("__add__", "__radd__"), ("__sub__", "__rsub__"), ("__mul__", "__rmul__"), ("__floordiv__", None), ("__mod__", None),
+for _name, _reflected in (("__add__", "__radd__"), ("__sub__", "__rsub__"), ("__mul__", "__rmul__"), ("__floordiv__", None),
+                          ("__mod__", None),
                           ("__truediv__", None), ("__lt__", None), ("__le__", None), ("__gt__", None), ("__ge__", None), ("__eq__", None),
                           ("__ne__", None)):
     _operator(_name, _reflected)
@@ -256,9 +261,11 @@ class _Recording(torch.overrides.TorchFunctionMode):
                 found = _core.table(whole)[tuple(_value(one) for one in index)]
                 return _Symbol(found != 0) if is_truth else _Symbol(found)
         if any(isinstance(one, _Symbol) for one in positional):
-            operators = {"add": "__add__", "sub": "__sub__", "mul": "__mul__", "eq": "__eq__", "ne": "__ne__", "lt": "__lt__", "le": "__le__",
+            operators = {"add": "__add__", "sub": "__sub__", "mul": "__mul__", "eq": "__eq__", "ne": "__ne__", "lt": "__lt__",
+                         "le": "__le__",
                          "gt": "__gt__", "ge": "__ge__", "__and__": "__and__", "bitwise_and": "__and__", "logical_and": "__and__",
-                         "__or__": "__or__", "bitwise_or": "__or__", "logical_or": "__or__", "abs": "__abs__", "floor_divide": "__floordiv__"}
+                         "__or__": "__or__", "bitwise_or": "__or__", "logical_or": "__or__", "abs": "__abs__",
+                         "floor_divide": "__floordiv__"}
             first = positional[0] if isinstance(positional[0], _Symbol) else _Symbol(_value(positional[0]))
             if name in operators:
                 return getattr(first, operators[name])(*positional[1:])
@@ -368,7 +375,7 @@ class DescribedMask(torch.Tensor):
                     return cls(first.source.part(**{"queries" if axis == 2 else "keys": slice(begin, end)}))
                 if (begin, end) == (0, first.shape[axis]) and step in ([], [1]):
                     return cls(first.source)
-        plain = lambda x: x.source.dense() if isinstance(x, cls) else x  # noqa: E731
+        plain = lambda x: x.source.dense() if isinstance(x, cls) else x
         return function(*tree_map(plain, positional), **tree_map(plain, keywords or {}))
 
 
@@ -382,7 +389,9 @@ def clearhead_mask(batch_size, q_length, kv_length, q_offset=0, kv_offset=0, mas
     """
     from transformers import masking_utils
 
-    is_last = allow_is_causal_skip and q_length == 1 and (local_size is None or kv_length < local_size) and q_offset + 1 == kv_offset + kv_length
+    is_last = (
+        allow_is_causal_skip and q_length == 1 and (local_size is None or kv_length < local_size) and q_offset + 1 == kv_offset + kv_length
+    )
     if (is_last or (allow_is_bidirectional_skip and local_size is None)) and (attention_mask is None or bool(attention_mask.all())):
         return None
     padding = masking_utils.prepare_padding_mask(attention_mask, kv_length, kv_offset)

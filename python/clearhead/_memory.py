@@ -45,7 +45,8 @@ def _plain_tensor(torch, tensor, name):
     if tensor.requires_grad:
         raise InvalidArgumentError(f"{name}: the tensor requires gradients, which are not computed here; pass {name}.detach()")
     if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
-        raise UnsupportedError(f"{name}: a tensor inside torch.func.vmap, grad or functionalize has no memory of its own; call clearhead outside of it")
+        raise UnsupportedError(f"{name}: a tensor inside torch.func.vmap, grad or functionalize has no memory of its own; call clearhead "
+                               "outside of it")
     if tensor.is_nested:
         raise UnsupportedError(f"{name}: a nested tensor; expected a dense one, as in {name}.to_padded_tensor(0)")
     kind = type(tensor)

@@ -2,8 +2,8 @@
 
 import os
 
+from ._attach import attach_methods
 from ._core import LayerMap, Model, Trace, _page
-from ._given import give
 
 
 def generate(self, prompt: str, max_tokens: int = 128, *, temperature: "float | None" = None, top_k: int = 0, top_p: float = 1.0,
@@ -36,14 +36,16 @@ def generate(self, prompt: str, max_tokens: int = 128, *, temperature: "float | 
     return (text, trace) if watch else text
 
 
-def sweep(self, *statistics: str, top_k: int = 0, cells=(0, 0), matches=(), offset_reach: int = 64, heads=None, sampled_rows: int = 0) -> dict:
+def sweep(
+    self, *statistics: str, top_k: int = 0, cells=(0, 0), matches=(), offset_reach: int = 64, heads=None, sampled_rows: int = 0
+) -> dict:
     """Computes statistics of the layer in one pass over the kept rows. Returns a dict of arrays, as Map.sweep() does for a batch of 1.
 
     Parameters
     ----------
     statistics : str
-        "entropy" (in nats) and "distance", each f32 [1, head, row]; "received", f32 [1, head, key]; "offsets", f32 [1, head,
-        2 * offset_reach + 1].
+        "entropy" (in nats) and "distance", each f32 [1, head, row]; "received_attention", f32 [1, head, key]; "offsets", f32
+        [1, head, 2 * offset_reach + 1].
     top_k : int
         If positive, adds "top_keys" and "top_weights" [1, head, row, top_k].
     cells : (int, int)
@@ -64,7 +66,7 @@ def sweep(self, *statistics: str, top_k: int = 0, cells=(0, 0), matches=(), offs
                        sampled_rows=sampled_rows)
 
 
-def received(self, layer, family=None, *, heads=None):
+def received_attention(self, layer, family=None, *, heads=None):
     """Accumulated weight that each key has received after each generation step, f32 [step, head, key].
 
     Step 0 is the prompt; one step follows for each generated token. Entry [s, h, j] is the sum of the weights on key j over all queries
@@ -77,7 +79,7 @@ def received(self, layer, family=None, *, heads=None):
 
     of_layer = self.map(layer, family) if family is not None else self.map(layer)
     chosen = list(range(of_layer.heads)) if heads is None else list(heads)
-    total = np.asarray(of_layer.sweep("received")["received"]).reshape(-1, of_layer.keys)[chosen].astype(np.float64)
+    total = np.asarray(of_layer.sweep("received_attention")["received_attention"]).reshape(-1, of_layer.keys)[chosen].astype(np.float64)
     steps = [total]
     for query in range(of_layer.queries - 1, of_layer.queries - 1 - len(self.generated), -1):
         total = total - np.nan_to_num(np.stack([of_layer.head(head).row(query).weights for head in chosen]))
@@ -112,7 +114,7 @@ def to_html(self, path=None, *, others=(), budget: int = 20_000_000, state: str 
 
 def _in_notebook():
     try:
-        shell = get_ipython()  # noqa: F821
+        shell = get_ipython()
     except NameError:
         return False
     return shell.__class__.__name__ == "ZMQInteractiveShell"
@@ -141,6 +143,6 @@ def view(self, *others, height=700, budget=20_000_000, state=""):
     return None
 
 
-give(LayerMap, sweep=sweep)
-give(Model, generate=generate)
-give(Trace, received=received, to_html=to_html, view=view)
+attach_methods(LayerMap, sweep=sweep)
+attach_methods(Model, generate=generate)
+attach_methods(Trace, received_attention=received_attention, to_html=to_html, view=view)

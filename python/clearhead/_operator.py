@@ -13,7 +13,9 @@ _READABLE = (torch.float32, torch.bfloat16, torch.float16)
 
 
 @torch.library.custom_op("clearhead::attention", mutates_args=())
-def _attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, description: str, operands: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+def _attention(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, description: str, operands: list[torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
     return _core._forward(q.detach(), k.detach(), v.detach(), description, [one.detach() for one in operands])
 
 
@@ -56,7 +58,8 @@ _attention.register_autograd(_gradients, setup_context=_setup)
 def _check(q, k, v):
     for name, one in (("q", q), ("k", k), ("v", v)):
         if one.dtype not in _READABLE or one.device.type != "cpu":
-            raise UnsupportedError(f"clearhead attention: {name} is {one.dtype} on {one.device}; expected float32, bfloat16 or float16 on the CPU. "
+            raise UnsupportedError(f"clearhead attention: {name} is {one.dtype} on {one.device}; expected float32, bfloat16 or float16 on "
+                                   "the CPU. "
                                    "On another device let the model keep its own kernel, and look at it with ch.watch")
 
 
@@ -70,7 +73,7 @@ def attention(q, k, v, description, operands=()):
     """
     _check(q, k, v)
     operands = list(operands) or [torch.as_tensor(one) for one in description.operands.values()]
-    return torch.ops.clearhead.attention(q, k, v, repr(description), operands)
+    return torch.ops.clearhead.attention(q, k, v, description.to_json(), operands)
 
 
 def _is_plain(*tensors):
@@ -103,7 +106,8 @@ def clearhead_attention(module, query, key, value, attention_mask, dropout=0.0, 
     if sinks is not None and s_aux is not None:
         raise UnsupportedError('attn_implementation="clearhead": this model has a sink for every query and one for each head')
     if block_indices is not None:
-        raise UnsupportedError('attn_implementation="clearhead": this model hands its kernel indices of blocks; use "eager" or "sdpa" for it')
+        raise UnsupportedError('attn_implementation="clearhead": this model hands its kernel indices of blocks; use "eager" or "sdpa" for '
+                               'it')
     query, key, value = as_computed(query, key, value)
     _check(query, key, value)
     queries, keys, uniform = query.shape[2], key.shape[2], None
@@ -115,7 +119,9 @@ def clearhead_attention(module, query, key, value, attention_mask, dropout=0.0, 
         topology = (source if source.shape[3] == keys else source.part(keys=slice(0, keys))).topology()
     elif attention_mask is not None:
         attention_mask = attention_mask[..., :keys]
-        attention_mask = attention_mask if attention_mask.dtype == torch.bool or attention_mask.is_floating_point() else attention_mask.float()
+        attention_mask = (
+            attention_mask if attention_mask.dtype == torch.bool or attention_mask.is_floating_point() else attention_mask.float()
+        )
         topology, rest, uniform = remembered_mask(attention_mask, spreads=s_aux is None)
         biases += [] if rest is None else [rest]
     else:

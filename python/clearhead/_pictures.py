@@ -3,7 +3,7 @@
 import math
 
 from . import _core
-from ._given import give
+from ._attach import attach_methods
 from .errors import InvalidArgumentError
 
 _GAP = 2  # pixels between the heads of a grid
@@ -20,13 +20,13 @@ def _range(given, size, name):
     return begin, end
 
 
-def _tile(head, queries, keys, pixels):
+def _cells(head, queries, keys, pixels):
     """Returns (cells, query range, key range). There are at most `pixels` cells per side; a cell is the largest weight in it."""
     queries, keys = _range(queries, head.shape[0], "queries"), _range(keys, head.shape[1], "keys")
     sizes = [end - begin for begin, end in (queries, keys)]
     shrink = min(1.0, pixels / max(sizes))
     cells = (0, 0) if shrink == 1 else tuple(max(1, round(size * shrink)) for size in sizes)
-    return head.tile(queries, keys, cells)[0], queries, keys
+    return head.pool(cells, queries, keys)[0], queries, keys
 
 
 def _grid(heads, queries, keys, pixels):
@@ -34,7 +34,7 @@ def _grid(heads, queries, keys, pixels):
     import numpy as np  # imported here, because it takes longer than the package
 
     columns = math.ceil(math.sqrt(len(heads)))
-    tiles = [_tile(head, queries, keys, max(8, pixels // columns - _GAP))[0] for head in heads]
+    tiles = [_cells(head, queries, keys, max(8, pixels // columns - _GAP))[0] for head in heads]
     rows, (height, width) = math.ceil(len(heads) / columns), tiles[0].shape
     out = np.full((rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP), np.nan, np.float32)
     for at, tile in enumerate(tiles):
@@ -60,7 +60,7 @@ def head_image(self, queries=None, keys=None, *, pixels: int = 512, scale: str =
     scale : {"sqrt", "linear", "log"}
         Color scale.
     """
-    cells, *_ = _tile(self, queries, keys, pixels)
+    cells, *_ = _cells(self, queries, keys, pixels)
     return _core._png(cells, scale, max(1, pixels // max(cells.shape)))
 
 
@@ -80,7 +80,7 @@ def head_plot(self, queries=None, keys=None, *, ax=None, tokens=None, pixels: in
 
     Raises ImportError without matplotlib, InvalidArgumentError if the number of tokens does not match the map.
     """
-    cells, queries, keys = _tile(self, queries, keys, pixels)
+    cells, queries, keys = _cells(self, queries, keys, pixels)
     if ax is None:
         ax = _pyplot().subplots()[1]
     _paint(ax, cells, (keys[0] - 0.5, keys[1] - 0.5, queries[1] - 0.5, queries[0] - 0.5))
@@ -89,8 +89,10 @@ def head_plot(self, queries=None, keys=None, *, ax=None, tokens=None, pixels: in
     if tokens is not None:
         of_queries, of_keys = tokens if len(tokens) == 2 and not isinstance(tokens[0], str) else (tokens, tokens)
         if (len(of_queries), len(of_keys)) != tuple(self.shape):
-            raise InvalidArgumentError(f"tokens: {len(of_queries)} for the queries and {len(of_keys)} for the keys; expected {self.shape[0]} and "
-                                       f"{self.shape[1]}, as trace.tokens[slice(*map.query_range)] and trace.tokens[slice(*map.key_range)] are")
+            raise InvalidArgumentError(f"tokens: {len(of_queries)} for the queries and {len(of_keys)} for the keys; expected "
+                                       f"{self.shape[0]} and "
+                                       f"{self.shape[1]}, as trace.tokens[slice(*map.query_range)] and trace.tokens[slice(*map.key_range)] "
+                                       "are")
         if queries[1] - queries[0] <= 60:
             ax.set_yticks(range(*queries), of_queries[slice(*queries)])
         if keys[1] - keys[0] <= 60:
@@ -160,6 +162,7 @@ def _picture_of_a_cell(self):
 
 def attach(map_type):
     """Adds to_image() and plot() to the map types. A notebook shows a map that is the value of a cell."""
-    for kind, image, plot in ((_core.MapHead, head_image, head_plot), (map_type, map_image, map_plot), (_core.LayerMap, layer_image, layer_plot)):
-        give(kind, to_image=image, plot=plot)
+    for kind, image, plot in ((_core.MapHead, head_image, head_plot), (map_type, map_image, map_plot),
+                              (_core.LayerMap, layer_image, layer_plot)):
+        attach_methods(kind, to_image=image, plot=plot)
         kind._repr_png_ = _picture_of_a_cell

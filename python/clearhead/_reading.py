@@ -39,12 +39,12 @@ def cached_tokens(keywords):
 class Text:
     """One text, as far as the model has read it.
 
-    ids: of the watched text, including padding; -1 where only embeddings were given. start: position of the first id. padding: bool [token],
-    False for padding, or None. front: (left padding of each text of the batch [batch], length of the mask), or None. before: number of
-    tokens in the cache at the last call. continues: whether the last call used a cache. prompt: number of given tokens; the others were
-    generated. batch, count: number of texts in the last call, and of tokens in each. read_ids: [row, token] of the last call. logits:
-    (position of the first, f32 [row, position, vocabulary]) after the last call. probabilities: of generated tokens, {position: f32 [row
-    before, row]}; there are several rows in a beam search.
+    ids: of the watched text, including padding; -1 where only embeddings were given. start: position of the first id. padding: bool
+    [token], False for padding, or None. front: (left padding of each text of the batch [batch], length of the mask), or None. before:
+    number of tokens in the cache at the last call. continues: whether the last call used a cache. prompt: number of given tokens; the
+    others were generated. batch, count: number of texts in the last call, and of tokens in each. read_ids: [row, token] of the last call.
+    logits: (position of the first, f32 [row, position, vocabulary]) after the last call. probabilities: of generated tokens, {position: f32
+    [row before, row]}; there are several rows in a beam search.
     """
 
     def __init__(self, start=0):
@@ -103,7 +103,8 @@ class Reading:
         self.main = getattr(type(module), "main_input_name", None)
         given = (*positional, *keywords.values())
         inside = given[0].values() if given and isinstance(given[0], Mapping) else ()
-        tensors = [one for one in (keywords.get(self.main), *inside, *given) if isinstance(one, torch.Tensor) and one.dim() > 1 and not one.is_nested]
+        tensors = [one for one in (keywords.get(self.main), *inside, *given) if isinstance(one, torch.Tensor) and one.dim() > 1
+                   and not one.is_nested]
         self.shapes = [tuple(one.shape) for one in tensors]
         self.may_lack_batch = bool(tensors) and tensors[0].dim() == 2 and tensors[0].is_floating_point()  # [token, d]
 
@@ -118,7 +119,8 @@ class Reading:
     def mixes_media_and_tokens(self):
         """Whether a text contains pictures or sounds among its tokens."""
         settings = {} if self.config is None else vars(self.config)
-        return any(value is not None and re.search(r"(image|video|audio|speech)_token_(id|index)$", name) for name, value in settings.items())
+        return any(value is not None and re.search(r"(image|video|audio|speech)_token_(id|index)$", name)
+                   for name, value in settings.items())
 
     @property
     def sources(self):
@@ -140,7 +142,8 @@ class Reading:
         at = self._sequence if self._sequence >= 0 else batch + self._sequence
         if not 0 <= at < batch:
             last = f"0 to {batch - 1}, or -{batch} to -1" if batch > 1 else "0, or -1"
-            raise InvalidArgumentError(f"watch: sequence={self._sequence}, but the batch has {batch} {what if batch > 1 else what[:-1]}; expected {last}")
+            raise InvalidArgumentError(f"watch: sequence={self._sequence}, but the batch has {batch} {what if batch > 1 else what[:-1]}; "
+                                       f"expected {last}")
         return at
 
     def rows(self, batch, what="texts"):
@@ -165,7 +168,7 @@ class Reading:
         """Records a module's inputs. Yields (side, None) before a text is read from its beginning, and (side, position) before reading
         continues at an earlier position; the caller then discards what it keeps from that position on."""
         side = self._side_of_module.get(id(module))
-        given = self._given(module, positional, keywords)
+        given = self._tensor_arguments(module, positional, keywords)
         return () if side is None and not given else self._reads(side, path, given, keywords)
 
     def _reads(self, side, path, given, keywords):
@@ -178,7 +181,7 @@ class Reading:
             yield from self._continue_text(side, given, keywords)
 
     @staticmethod
-    def _given(module, positional, keywords):
+    def _tensor_arguments(module, positional, keywords):
         """Returns the tensors among a module's arguments, by their transformers names."""
         out = {name: value for name, value in keywords.items() if name in INPUTS and has_numbers(value)}
         first = positional[0] if positional else None
@@ -202,7 +205,8 @@ class Reading:
         self.kinds[path] = kinds
         for name, value in given.items():
             kind = "picture" if name in PICTURES else "sound" if name in SOUNDS else None
-            if kind is not None and kind not in self._noted:  # only the arguments of the outermost module have the axes that the caller knows
+            # only the arguments of the outermost module have the axes that the caller knows
+            if kind is not None and kind not in self._noted:
                 self._noted.add(kind)
                 self.media[kind] = self._medium(name, value)
 
@@ -288,7 +292,11 @@ class Reading:
     def _add_tokens(self, known, side, ids, count):
         begin = known.end
         if known.prompt is None:
-            known.prompt = self.generation.prompt if self.generation is not None and self.generation.has_ids and side == self.written_side else begin + count
+            known.prompt = (
+                self.generation.prompt
+                if self.generation is not None and self.generation.has_ids and side == self.written_side
+                else begin + count
+            )
         if ids is None:
             known.ids.extend(self._ids_of_embeddings(count))
             return
@@ -315,7 +323,8 @@ class Reading:
             return [-1] * count
         ids = list(getattr(self._tokenizer, "tokenizer", self._tokenizer)(self._text)["input_ids"])
         if len(ids) != count:
-            raise InvalidArgumentError(f"watch: text= has {len(ids)} tokens, but the model is given {count} embeddings; give the text that they are of, or no text")
+            raise InvalidArgumentError(f"watch: text= has {len(ids)} tokens, but the model is given {count} embeddings; give the text that "
+                                       "they are of, or no text")
         return ids
 
     def _check_text(self, known, count):
@@ -331,8 +340,9 @@ class Reading:
             if ids == given:
                 return
         at = next((at for at, (a, b) in enumerate(zip(ids, given)) if a != b), min(len(ids), len(given)))
-        piece = lambda several: repr(tokenizer.convert_ids_to_tokens([several[at]])[0]) if at < len(several) else "the end"  # noqa: E731
-        raise InvalidArgumentError(f"watch: text= is not what the model reads: token {at} of the text is {piece(ids)}, the model's is {piece(given)}")
+        piece = lambda several: repr(tokenizer.convert_ids_to_tokens([several[at]])[0]) if at < len(several) else "the end"
+        raise InvalidArgumentError(f"watch: text= is not what the model reads: token {at} of the text is {piece(ids)}, the model's is "
+                                   f"{piece(given)}")
 
     def _read_padding(self, known, mask, before, count):
         """Determines which tokens are padding. A generation with a static cache passes prepared masks; in the first of them, padding is the

@@ -105,10 +105,10 @@ def _operands(positional):
 
 
 class Recorder:
-    """Follows the scores and weights of a watched model. plain: the Plain mode, which knows the running modules."""
+    """Follows the scores and weights of a watched model. mode: the AttentionMode, which knows the running modules."""
 
-    def __init__(self, watch, plain):
-        self._watch, self._plain = watch, plain
+    def __init__(self, watch, mode):
+        self._watch, self._mode = watch, mode
         self._known = {}  # id: (weak reference, "scores" | "weights", Scores)
         self._edited = {}  # id of weights: (weak reference, weights of the edited layer)
         self._parameters = None
@@ -173,7 +173,9 @@ class Recorder:
 
     def _is_parameter(self, x):
         if self._parameters is None:
-            self._parameters = {one.untyped_storage().data_ptr() for one in self._watch._model.parameters() if type(one.data) is torch.Tensor} - {0}
+            self._parameters = {
+                one.untyped_storage().data_ptr() for one in self._watch._model.parameters() if type(one.data) is torch.Tensor
+            } - {0}
         if isinstance(x, torch.nn.Parameter):
             return True
         try:
@@ -187,23 +189,9 @@ class Recorder:
         if not isinstance(result, torch.Tensor):
             return result
         if name == "einsum":
-            operands = _operands(positional)
-            if operands is None:
-                return result
-            for at in (1, 2):
-                known = self._get(operands[at])
-                if known is not None and known[1] == "weights":
-                    return self._einsum_of_weights(operands, at, known[2], result)
-            self._einsum_of_scores(operands, result)
-            return result
+            return self._einsum(positional, result)
         if name == "baddbmm":
-            names = ("input", "batch1", "batch2")
-            given = {**dict(zip(names, positional)), **keywords}
-            left, right = given["batch1"], given["batch2"]
-            if not (self._is_parameter(left) or self._is_parameter(right)):
-                scores = Scores(left, right.transpose(1, 2), result.shape).scaled(given.get("alpha", 1), tuple(result.shape[:-2]))
-                beta = float(given.get("beta", 1))
-                self._set(result, "scores", scores.plus(given["input"], beta, tuple(result.shape[:-2])) if beta else scores)
+            self._baddbmm(positional, keywords, result)
             return result
         operands = product(name, positional, keywords)
         if operands is None or result.dim() < 3:
@@ -228,6 +216,26 @@ class Recorder:
             return found.transpose(-1, -2) if self._watch._edits or self._watch._gradients_of else result
         if not (self._is_parameter(left) or self._is_parameter(right)):
             self._set(result, "scores", Scores(left, right.transpose(-1, -2), result.shape))
+        return result
+
+    def _baddbmm(self, positional, keywords, result):
+        given = {**dict(zip(("input", "batch1", "batch2"), positional)), **keywords}
+        left, right = given["batch1"], given["batch2"]
+        if self._is_parameter(left) or self._is_parameter(right):
+            return
+        lead, beta = tuple(result.shape[:-2]), float(given.get("beta", 1))
+        scores = Scores(left, right.transpose(1, 2), result.shape).scaled(given.get("alpha", 1), lead)
+        self._set(result, "scores", scores.plus(given["input"], beta, lead) if beta else scores)
+
+    def _einsum(self, positional, result):
+        operands = _operands(positional)
+        if operands is None:
+            return result
+        for at in (1, 2):
+            known = self._get(operands[at])
+            if known is not None and known[1] == "weights":
+                return self._einsum_of_weights(operands, at, known[2], result)
+        self._einsum_of_scores(operands, result)
         return result
 
     def _einsum_of_scores(self, operands, result):
@@ -363,7 +371,8 @@ class Recorder:
         known = self._get(given)
         if known is None or known[1] != "scores":
             if axis in (-1, -2):
-                self._set(result, "weights", _unknown((result if axis == -1 else result.transpose(-1, -2)).shape).copy(is_swapped=axis == -2))
+                self._set(result, "weights",
+                          _unknown((result if axis == -1 else result.transpose(-1, -2)).shape).copy(is_swapped=axis == -2))
             return
         scores = known[2]
         if axis == -2:
@@ -380,8 +389,8 @@ class Recorder:
     # Calls.
 
     def _leave_out(self, reason):
-        module = self._plain.running[-1]
-        self._watch.leave_out(self._plain.paths[id(module)] or type(module).__name__, f"it computes attention by itself, and {reason}")
+        module = self._mode.running[-1]
+        self._watch.leave_out(self._mode.paths[id(module)] or type(module).__name__, f"it computes attention by itself, and {reason}")
 
     def _attended(self, weights, scores, found, out):
         """Handles the product of weights and values, which is one attention call. Returns the product, with the edits of the layer."""
@@ -392,18 +401,20 @@ class Recorder:
             try:
                 call, axes = self._call(scores, found)
             except (ValueError, RuntimeError) as reason:  # RuntimeError: axes that are not as expected
-                lost = str(reason) if isinstance(reason, ValueError) else f"its scores have axes that are not understood ({str(reason)[:80]})"
+                lost = (
+                    str(reason) if isinstance(reason, ValueError) else f"its scores have axes that are not understood ({str(reason)[:80]})"
+                )
         if lost is not None and not watch._edits:
             self._leave_out(lost)
             return out
         length = call.queries if call is not None and call.queries == call.keys else None
-        kept = self._plain.layer(length)
+        kept = self._mode.layer(length)
         if lost is not None:
             kept.problem = f"it computes attention by itself, and {lost}"
             watch._edited(kept)
             return out
         streams = _Streams(call, axes, watch.text_of(kept), watch.reading.config)
-        layers = [kept, *(self._plain.layer(length) for _ in range(streams.count - 1))]
+        layers = [kept, *(self._mode.layer(length) for _ in range(streams.count - 1))]
         calls = [streams.call(at) for at in range(streams.count)]
         weights, whole = axes.joined(found.left, tuple(found.left.shape[:-2])), found.result(out)
         joined, edited = axes.joined(whole, tuple(whole.shape[:-2])).transpose(1, 2), []
@@ -418,7 +429,7 @@ class Recorder:
         returned = found.inverse(axes.parted(streams.together(edited, 1).transpose(1, 2), whole.shape), out).to(out.dtype)
         if not is_edited:
             return returned  # the same numbers, through tensors that have gradient hooks
-        shown = axes.parted(streams.together([self._plain._weights(layer, one) for layer, one in zip(layers, calls)], 2), found.left.shape)
+        shown = axes.parted(streams.together([self._mode._weights(layer, one) for layer, one in zip(layers, calls)], 2), found.left.shape)
         shown = shown.transpose(-1, -2) if scores.is_swapped else shown
         for one in scores.same:
             if (tensor := one()) is not None:
@@ -435,7 +446,15 @@ class Recorder:
 
     def _heads(self):
         """Returns the number of heads that the running module or its parent declares; None if neither does."""
-        return next((size for of in self._plain.running[:-3:-1] for name in _HEADS if isinstance(size := getattr(of, name, None), int) and size > 0), None)
+        return next(
+            (
+                size
+                for of in self._mode.running[:-3:-1]
+                for name in _HEADS
+                if isinstance(size := getattr(of, name, None), int) and size > 0
+            ),
+            None,
+        )
 
     def _call(self, scores, found):
         """Returns (Call, Axes) for weights that are multiplied by values. Raises ValueError with a reason."""
@@ -445,13 +464,13 @@ class Recorder:
         value = axes.joined(found.right, tuple(found.left.shape[:-2]))
         value = value.expand(axes.batch, value.shape[1], -1, -1)
         kwargs = {"scaling": known["scale"], "dropout": scores.dropout, "position_bias": known["bias"], "is_causal": False}
-        call = Call("eager", self._plain.running[-1], known["query"], known["key"], value, known["mask"], kwargs)
+        call = Call("eager", self._mode.running[-1], known["query"], known["key"], value, known["mask"], kwargs)
         call.lead = axes.base if axes.order[0] == 0 else call.lead
         return call, axes
 
     def _difference(self, kept, call, weights):
         """Compares the model's weights with those of the call for a few rows. Returns the reason if they differ, else None."""
-        at = self._plain.first_row(kept, call)
+        at = self._mode.first_row(kept, call)
         rows = sorted({0, call.queries // 2, call.queries - 1})
         with torch.no_grad():
             expected = call.of(at).weights(rows)
@@ -513,7 +532,8 @@ def _unknown(shape):
 
 
 _PRODUCTS = frozenset(("matmul", "bmm", "einsum", "baddbmm"))
-_SAME = frozenset(("to", "type", "type_as", "float", "half", "bfloat16", "double", "contiguous", "clone", "dropout", "detach", "cpu", "alias", "data"))
+_SAME = frozenset(("to", "type", "type_as", "float", "half", "bfloat16", "double", "contiguous", "clone", "dropout", "detach", "cpu",
+                   "alias", "data"))
 _VIEWS = frozenset(("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "reshape_as", "view_as", "_unsafe_view"))
 _ADDS = frozenset(("add", "sub", "where", "masked_fill", "mul", "div", "expand", "repeat"))
 _CHOICES = frozenset(("__getitem__", "select", "index_select", "gather", "narrow", "cat", "concat"))

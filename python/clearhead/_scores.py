@@ -67,7 +67,7 @@ class Scores:
 
     def swapped(self):
         """Transposes scores [*lead, key, query]: exchanges queries and keys."""
-        turn = lambda x: x if x.dim() < 2 else x.transpose(-1, -2)  # noqa: E731
+        turn = lambda x: x if x.dim() < 2 else x.transpose(-1, -2)
         if any(one.dim() == 1 for one, *_ in (*self.added, *self.filled)):
             return self.copy(opaque="transpose")
         return self.copy(query=self.key, key=self.query, shape=(*self.shape[:-2], self.shape[-1], self.shape[-2]),
@@ -84,7 +84,8 @@ class Axes:
         """shapes: all shapes that the scores had. heads: the number of heads according to the module, or None."""
         leads = list(dict.fromkeys(tuple(shape[:-2]) for shape in shapes))
         self.base = next((lead for lead in leads if len(lead) == 2 and lead[1] == heads), None)
-        self.base = self.base or next((lead for lead in leads if len(lead) > 2), None) or next((lead for lead in leads if len(lead) == 2), leads[0])
+        self.base = self.base or next((lead for lead in leads if len(lead) > 2), None)
+        self.base = self.base or next((lead for lead in leads if len(lead) == 2), leads[0])
         if len(self.base) < 2:
             count = math.prod(self.base)
             heads = heads if heads and count % heads == 0 else 1
@@ -159,7 +160,11 @@ def described(scores, axes):
     for where, value, before, at in scores.filled:
         where = _width(axes.joined(where, at), key.shape[2])
         if mask is None:
-            mask = ~where if math.isinf(value) else torch.zeros(where.shape, device=where.device).masked_fill(where, torch.finfo(torch.float32).min)
+            mask = (
+                ~where
+                if math.isinf(value)
+                else torch.zeros(where.shape, device=where.device).masked_fill(where, torch.finfo(torch.float32).min)
+            )
         elif mask.dtype == torch.bool:
             mask = mask & ~where if math.isinf(value) else torch.zeros(mask.shape, device=where.device).masked_fill(~mask, -torch.inf) + \
                 torch.zeros(where.shape, device=where.device).masked_fill(where, torch.finfo(torch.float32).min)
@@ -190,10 +195,10 @@ def _window(mask, batch):
         return mask
     visible = mask if mask.dtype == torch.bool else ~hidden_pairs(mask)
     count = int(visible[0, 0, 0].sum())
-    is_prefix = count > 0 and bool((visible[..., : mask.shape[3] - count] == False).all() & visible[..., mask.shape[3] - count :].all())  # noqa: E712
+    is_prefix = count > 0 and bool((~visible[..., : mask.shape[3] - count]).all() & visible[..., mask.shape[3] - count :].all())
     if not is_prefix or count == mask.shape[3] or (mask.dtype != torch.bool and bool(mask.masked_fill(~visible, 0).any())):
         return mask
-    near = lambda b, h, q, k: q - k < count  # noqa: E731
+    near = lambda b, h, q, k: q - k < count
     near.known = ("band", count - 1, None)
     return SimpleNamespace(source=MaskSource(batch, 1, mask.shape[3], mask.shape[3] - 1, 0, near, None, mask.device, torch.float32))
 

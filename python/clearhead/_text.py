@@ -11,10 +11,11 @@ def text_of(tokenizer, ids, text=None, given=None):
         pieces = [str(one) if one >= 0 else f"embedding {at + 1}" for at, one in enumerate(ids)]
         return _joined(ids, pieces, [piece + " " for piece in pieces], [0] * len(ids))
     tokenizer = getattr(tokenizer, "tokenizer", tokenizer)  # the tokenizer of a processor
-    pieces = [str(piece) if one >= 0 else f"embedding {at + 1}" for at, (one, piece) in enumerate(zip(ids, tokenizer.convert_ids_to_tokens([max(0, one) for one in ids])))]
+    pieces = [str(piece) if one >= 0 else f"embedding {at + 1}"
+              for at, (one, piece) in enumerate(zip(ids, tokenizer.convert_ids_to_tokens([max(0, one) for one in ids])))]
     added = set(tokenizer.all_special_ids)
     special = [int(one in added) for one in ids]
-    plain = lambda count: [one for one, extra in zip(ids[:count], special) if not extra and one >= 0]  # noqa: E731
+    plain = lambda count: [one for one, extra in zip(ids[:count], special) if not extra and one >= 0]
     known = tokenizer.decode(plain(None), clean_up_tokenization_spaces=False)
     if text is not None:
         known = text + known[len(tokenizer.decode(plain(given), clean_up_tokenization_spaces=False)) :]

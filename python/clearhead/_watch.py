@@ -5,11 +5,15 @@ the row statistics. Each layer passes two checks before it is shown. At the call
 tensors and the mask that the layer received; these weights times the values must equal what the layer returned. At the end, the same
 rows of the map must equal these weights, over all keys of the call. A layer that fails a check is listed in left_out with the reason.
 
-    _modules.py      observes every call of a module of the model
-    _interface.py    attention calls of transformers            _plain.py       attention functions of torch
-    _generation.py   decoding loops of transformers             _reading.py     the tokens that a model has read
-    _captured.py     what is kept of one layer                  _assemble.py    builds the trace
-    _batch.py        selects the rows of a batch that belong to the watched input
+    _modules.py           observes every call of a module of the model
+    _interface.py         attention calls of transformers
+    _torch_attention.py   attention functions and modules of torch
+    _functions.py         functions that are replaced: flex_attention, flash_attn
+    _generation.py        decoding loops of transformers
+    _reading.py           the tokens that a model has read
+    _batch.py             selects the rows of a batch that belong to the watched input
+    _captured.py          what is kept of one layer
+    _assemble.py          builds the trace
 """
 
 import functools
@@ -21,10 +25,10 @@ import torch
 
 from . import _batch, _core, _generation, _interface, _modules
 from ._calls import Call, copied, float32, without_autocast
-from ._captured import CapturedLayer, Sample, Seen, band_of
+from ._captured import CapturedLayer, Sample, Seen
 from ._edits import Edits, Places
-from ._plain import Plain
 from ._reading import Reading
+from ._torch_attention import AttentionMode
 from ._windows import windowed_terms
 from .errors import Error, InvalidArgumentError, NotFoundError, UnsupportedError
 
@@ -54,7 +58,8 @@ class Watch:
         self.paths = {id(module): _path_without_compilation(path) for path, module in named.items()}
         for path, module in named.items():
             if isinstance(module, torch.nn.DataParallel):
-                raise UnsupportedError(f"watch: {path or 'the model'} is a torch.nn.DataParallel, which runs copies of its module in other threads; watch the module in it (.module)")
+                raise UnsupportedError(f"watch: {path or 'the model'} is a torch.nn.DataParallel, which runs copies of its module in other "
+                                       "threads; watch the module in it (.module)")
         self._is_compiled = any(_modules.is_compiled(module) or "_orig_mod" in module._modules for module in self.modules)
         model = model._modules.get("_orig_mod", model)  # of torch.compile
         self._model, self._tokenizer, self._text = model, tokenizer, text
@@ -65,7 +70,7 @@ class Watch:
         self._families = {}
         self._is_of_transformers = any(type(one).__module__.startswith("transformers.") for one in self.modules)
         self.reading = Reading(model, tokenizer, text, sequence)
-        self._trace, self._checks, self._plain, self._stance = None, [], None, None
+        self._trace, self._checks, self._mode, self._stance = None, [], None, None
         self.left_out = []
         self._clear()
 
@@ -78,17 +83,17 @@ class Watch:
         self._run, self._text_run, self._busy, self._missed_a_thread = 0, 0, None, False
 
     def __enter__(self):
-        if self._plain is not None:
+        if self._mode is not None:
             raise InvalidArgumentError("watch: this watch is active already; call ch.watch(…) again for another one")
         self._clear()
         self.reading.begin()
         self.thread = threading.get_ident()
-        self._plain = Plain(self)
+        self._mode = AttentionMode(self)
         try:
             if self._is_of_transformers:
                 _interface.listen(self)
                 _generation.listen(self)
-            self._plain.start()
+            self._mode.start()
             if self._is_compiled:
                 self._stance = torch.compiler.set_stance("force_eager")  # compiled code does not call modules
                 self._stance.__enter__()
@@ -119,7 +124,8 @@ class Watch:
         self.left_out += [one for one in self._reasons() if one not in self.left_out]
         self._warn_of(self.left_out)
         if self._trace is None and not self.left_out:
-            warnings.warn(f"clearhead.watch: no trace: {'the model ran no attention that can be seen' if self._run else 'the model was not run'}", stacklevel=3)
+            warnings.warn(f"clearhead.watch: no trace: "
+                          f"{'the model ran no attention that can be seen' if self._run else 'the model was not run'}", stacklevel=3)
 
     def _warn_of(self, left_out):
         """Warns once for each module whose attention is not in the trace."""
@@ -127,7 +133,8 @@ class Watch:
         if not new or not self._keep:
             return
         self._warned.update(path for path, _ in new)
-        shown = "; ".join(f"{path or 'the model'}: {reason}" for path, reason in new[:3]) + (f"; and {len(new) - 3} more" if len(new) > 3 else "")
+        shown = "; ".join(f"{path or 'the model'}: {reason}" for path, reason in new[:3])
+        shown += f"; and {len(new) - 3} more" if len(new) > 3 else ""
         warnings.warn(f"clearhead.watch: not in the trace (left_out): {shown}", stacklevel=3)
 
     def _stop(self):
@@ -136,9 +143,9 @@ class Watch:
             self._stance = None
         _interface.forget(self)
         _generation.forget(self)
-        if self._plain is not None:
-            self._plain.stop()
-            self._plain = None
+        if self._mode is not None:
+            self._mode.stop()
+            self._mode = None
 
     def leave_out(self, path, reason):
         """Records that the attention of a module is not in the trace, and why."""
@@ -159,7 +166,7 @@ class Watch:
         return heard
 
     def owns(self, module):
-        return self._plain in _modules.hearing(module)
+        return self._mode in _modules.hearing(module)
 
     def begin_generation(self, generation):
         if self.reading.generation is None:  # a nested generation drafts tokens (assisted decoding)
@@ -249,7 +256,7 @@ class Watch:
         self._called[path] = (count, calls + 1)
         name = f"{path} ({count})" if count > 1 else path
         if calls > 0:
-            first, whole = self._layers[name], self._plain.input_length(module)
+            first, whole = self._layers[name], self._mode.input_length(module)
             first.is_in_windows = None not in (call_length, whole) and first.queries == first.keys and first.queries + call_length <= whole
             if first.is_in_windows:
                 return first
@@ -258,7 +265,7 @@ class Watch:
             family, number, is_cross, siblings = self._family(path, module)
             self._layers[name] = CapturedLayer(name, family, number + (count - 1) * siblings, is_cross)
             self._layers[name].run, self._layers[name].module = self._run, id(module)
-            self._layers[name].reads_other = self._plain.reads_other(module)
+            self._layers[name].reads_other = self._mode.reads_other(module)
             self._layers[name].tower = _tower(self._model, path)
             self._layers[name].is_text = self.reading.reads_text(path, self._layers[name].tower)
         layer = self._layers[name]
@@ -290,10 +297,15 @@ class Watch:
             family = "cross" if is_cross else _tower(self._model, path) or ("dec" if is_decoder else "enc")
             others = [of for of, name in self._families.items() if name == family]
             if others:
-                family = next((part for part in pattern.split(".") if part != "#" and all(part not in of.split(".") for of in others)), pattern)
+                family = next((part for part in pattern.split(".") if part != "#" and all(part not in of.split(".") for of in others)),
+                              pattern)
                 family = re.sub(r"_(model|tower|encoder)$", "", family).replace("_", "-").replace("#", "").replace(".", "-").lower()
                 if family in self._families.values():
-                    family = f"cross-{family}" if is_cross and f"cross-{family}" not in self._families.values() else f"{family}-{len(self._families)}"
+                    family = (
+                        f"cross-{family}"
+                        if is_cross and f"cross-{family}" not in self._families.values()
+                        else f"{family}-{len(self._families)}"
+                    )
             self._families[pattern] = family
         numbers = self._numbers_of_paths.get(pattern, [own])
         varying = [at for at in range(len(own)) if len({one[at] for one in numbers}) > 1]
@@ -480,7 +492,7 @@ class Watch:
         if step is None and begun and not layer.is_cross and not self._continues(layer, call, keys[0], keys[1] - new_queries):
             return
         new = slice(keys[1] - new_queries, keys[1]) if begun and not layer.is_cross else slice(*keys)
-        of = lambda x: x[rows] if x.shape[0] == batch.batch else x[:1]  # noqa: E731
+        of = lambda x: x[rows] if x.shape[0] == batch.batch else x[:1]
         layer.q.append(copied(of(batch.query)[:, :, slice(*queries)]))
         if not (begun and layer.is_cross):
             layer.k.append(copied(of(batch.key)[:, :, new]))
@@ -490,7 +502,7 @@ class Watch:
             layer.values = copied(of(batch.value)[:, :, new])
         layer.steps.append(step)
         is_step = layer.is_text and call.is_masked and self.reading.text(self._sides_of(layer)[0]).before is not None
-        ranges = call.key_ranges(queries, keys) if is_step and set(band_of(topology)) != {"band"} else None
+        ranges = call.key_ranges(queries, keys) if is_step and set(topology.to_dict()) != {"band"} else None
         layer.seen.append(Seen(topology, terms, new_queries, keys[1] - keys[0], ranges))
         layer.score, layer.sinks = call.score(), call.sinks
 
@@ -509,11 +521,14 @@ class Watch:
         """Returns whether a cache holds the keys that were kept of earlier steps, within its window. Sets layer.problem if not."""
         read = self.reading.text(self._sides_of(layer)[0]).end
         if layer.is_text and end - begin + call.queries > read > 0:
-            layer.problem = f"it has {end - begin + call.queries} keys after {read} tokens, keys of another stream among them, so its steps are not joined"
+            layer.problem = (f"it has {end - begin + call.queries} keys after {read} tokens, keys of another stream among them, so its "
+                             "steps are not joined")
         elif end - begin > layer.keys:
             layer.problem = f"its cache holds {end - begin} keys, of which {layer.keys} were read while it was watched"
         elif not layer.continues_keys(float32(call.key[:, :, begin:end]), not layer.calls & (layer.calls - 1)):
-            layer.problem = "its cache was changed between steps (put in another order, or written), and what was kept no longer is what it holds"
+            layer.problem = (
+                "its cache was changed between steps (put in another order, or written), and what was kept no longer is what it holds"
+            )
         return layer.problem is None
 
     def _take_windows(self, layer, call, rows, out):
@@ -522,10 +537,11 @@ class Watch:
         self._refuse_cuts(layer)
         for row in rows_of(rows):
             at = row - rows.start
-            layer.samples += self._samples(layer, call, row, out, None, (0, call.queries), (layer.queries + at * call.queries, layer.keys + at * call.keys))
+            layer.samples += self._samples(layer, call, row, out, None, (0, call.queries),
+                                           (layer.queries + at * call.queries, layer.keys + at * call.keys))
         if layer.problem is not None:
             return
-        of = lambda x: merged(x[rows] if x.shape[0] == call.batch else x[:1])  # noqa: E731
+        of = lambda x: merged(x[rows] if x.shape[0] == call.batch else x[:1])
         begun = layer.queries > 0
         layer.q.append(copied(of(call.query)))
         layer.k.append(copied(of(call.key)))
@@ -584,7 +600,9 @@ class Watch:
         largest = max(1.0, float(found.abs().max()))
         off = float((found - expected).abs().max()) / largest
         if not off <= OUTPUT_TOLERANCE.get(call.value.dtype, 3e-2):
-            layer.wrong = f"weights times values are off by {off:.2g} from what it returned, so it computes something else than is described"
+            layer.wrong = (
+                f"weights times values are off by {off:.2g} from what it returned, so it computes something else than is described"
+            )
             layer.problem = layer.wrong
         return rows, weights
 
@@ -599,13 +617,15 @@ class Watch:
     def trace(self):
         if self._trace is None:
             why = "; ".join(f"{path or 'the model'}: {reason}" for path, reason in self.left_out[:3])
-            raise NotFoundError(f"watch: no trace: {why}" if why else "watch: no trace yet; it is there when the `with` has ended and the model has run in it")
+            raise NotFoundError(f"watch: no trace: {why}" if why
+                                else "watch: no trace yet; it is there when the `with` has ended and the model has run in it")
         return self._trace
 
     def __repr__(self):
         if self._trace is None:
-            return f"clearhead.Watch({self._name}, {'active' if self._plain is not None else 'no trace'})"
-        return f"clearhead.Watch({self._name}, {len(self.ids)} tokens and items, families {', '.join(self.families)}, {len(self.left_out)} left out)"
+            return f"clearhead.Watch({self._name}, {'active' if self._mode is not None else 'no trace'})"
+        families = ", ".join(self.families)
+        return f"clearhead.Watch({self._name}, {len(self.ids)} tokens and items, families {families}, {len(self.left_out)} left out)"
 
     def _repr_html_(self):
         return None
@@ -651,7 +671,8 @@ def _path_without_compilation(path):
 def _is_cross(path, module):
     name = path.lower()
     return bool(getattr(module, "is_cross_attention", False)) or any(
-        mark in name for mark in ("crossattention", "cross_attn", "cross_attention", "encoder_attn", "encdecattention", "encoder_attention", "multihead_attn"))
+        mark in name for mark in ("crossattention", "cross_attn", "cross_attention", "encoder_attn", "encdecattention", "encoder_attention",
+                                  "multihead_attn"))
 
 
 def _tower(model, path):

@@ -3,8 +3,8 @@
 import bisect
 import re
 
+from ._attach import attach_methods
 from ._core import Trace
-from ._given import give
 
 _ALONE = "\u3001-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # kana and ideographs
 _LETTERS = f"[^\\W{_ALONE}]"
@@ -92,4 +92,4 @@ def words(self):
     return out
 
 
-give(Trace, offsets=property(offsets), tokens=property(tokens), words=property(words))
+attach_methods(Trace, offsets=property(offsets), tokens=property(tokens), words=property(words))

@@ -191,7 +191,8 @@ def _text(sides, prettify):
             spelled = "" if is_special else spell(word, is_first)
             is_first = is_first and is_special
             size = len(spelled.encode())
-            text["offsets"].append((at + size - len(spelled.lstrip().encode()), at + len(spelled.rstrip().encode())) if spelled.strip() else (at, at))
+            text["offsets"].append((at + size - len(spelled.lstrip().encode()), at + len(spelled.rstrip().encode())) if spelled.strip()
+                                   else (at, at))
             text["special"].append(int(is_special))
             text["pieces"].append(word)
             text["ids"].append(len(text["ids"]))

@@ -9,8 +9,8 @@
 #include "arrays.h"
 #include "base/format.h"
 #include "digests.h"
-#include "freely.h"
 #include "module.h"
+#include "without_gil.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -32,7 +32,7 @@ Attention attention_of(const AttentionRecord& record, const Tensor& v, const Ten
 
 nb::tuple attend_arrays(const nb::object& q, const nb::object& k, const nb::object& v, const AttentionSpec& spec) {
   const Tensor queries = tensor_of(q, "q"), keys = tensor_of(k, "k"), values = tensor_of(v, "v");
-  Attention kept = freely([&] {
+  Attention kept = without_gil([&] {
     const Attended made = attend(queries, keys, values, spec);
     return attention_of(made.record, values, made.out);
   });
@@ -43,7 +43,7 @@ nb::tuple attend_arrays(const nb::object& q, const nb::object& k, const nb::obje
 nb::tuple attend_cache(const nb::object& q, const KVCache& cache, const AttentionSpec& spec) {
   const Tensor queries = tensor_of(q, "q");
   const PagedKV keys = cache.snapshot();  // another thread may append meanwhile
-  Attention kept = freely([&] {
+  Attention kept = without_gil([&] {
     const Attended made = attend(queries, keys, spec);
     Attention of = attention_of(made.record, {}, {});
     of.out = made.out;
@@ -55,7 +55,7 @@ nb::tuple attend_cache(const nb::object& q, const KVCache& cache, const Attentio
 
 // Returns a copy of the record that owns all its memory.
 Attention pinned(const Attention& of) {
-  return freely([&] {
+  return without_gil([&] {
     if (of.digests) of.digests->check_all();
     const auto copy = [](const Tensor& tensor) { return tensor.defined() ? tensor.clone() : tensor; };
     return Attention{of.record.pin(), copy(of.v), copy(of.out), {}};
@@ -65,7 +65,7 @@ Attention pinned(const Attention& of) {
 nb::tuple gradients(const Attention& of, const nb::object& d_out, bool operands) {
   const Tensor given = tensor_of(d_out, "d_out");
   const auto wanted = [operands](const std::string&) { return operands; };
-  const AttendGradients made = freely([&] {
+  const AttendGradients made = without_gil([&] {
     if (of.digests) of.digests->check_all();
     return attend_gradients(of.record, of.v, of.out, given, wanted);
   });
@@ -93,7 +93,7 @@ void add_choices(nb::module_& module) {
       "select_top_keys",
       [](const nb::object& q, const nb::object& k, const AttentionSpec& spec, int64_t count) {
         const Tensor queries = tensor_of(q, "q"), keys = tensor_of(k, "k");
-        return Topology{.lists = freely([&] { return select_top_keys(queries, keys, spec, count); })};
+        return Topology{.lists = without_gil([&] { return select_top_keys(queries, keys, spec, count); })};
       },
       "q"_a, "k"_a, "description"_a, "count"_a,
       "Topology of the `count` keys with the highest score of each query, for sparse attention.\n\n"
@@ -105,7 +105,7 @@ void add_choices(nb::module_& module) {
          bool own) {
         const Tensor queries = tensor_of(q, "q"), keys = tensor_of(k, "k");
         const BlockChoice choice{.query_block = query_block, .key_block = key_block, .count = count, .own = own};
-        return Topology{.lists = freely([&] { return select_top_blocks(queries, keys, spec, choice); })};
+        return Topology{.lists = without_gil([&] { return select_top_blocks(queries, keys, spec, choice); })};
       },
       "q"_a, "k"_a, "description"_a, "count"_a = 8, nb::kw_only(), "query_block"_a = 64, "key_block"_a = 64, "own"_a = true,
       "Topology that selects, for each block of `query_block` queries, the `count` blocks of `key_block` keys whose mean key has\n"
@@ -117,7 +117,7 @@ void add_choices(nb::module_& module) {
       [](const nb::object& q, const nb::object& k, int64_t buckets, int64_t rounds, uint64_t seed) {
         const Tensor queries = tensor_of(q, "q"), keys = tensor_of(k, "k");
         const Hashing hashing{.buckets = buckets, .rounds = rounds, .seed = seed};
-        return Topology{.lists = freely([&] { return select_same_bucket(queries, keys, hashing); })};
+        return Topology{.lists = without_gil([&] { return select_same_bucket(queries, keys, hashing); })};
       },
       "q"_a, "k"_a, nb::kw_only(), "buckets"_a = 64, "rounds"_a = 1, "seed"_a = 0,
       "Topology in which a query sees the keys that share its hash bucket in any of the rounds (Reformer; Kitaev et al. 2020).\n\n"
@@ -131,7 +131,7 @@ void add_choices(nb::module_& module) {
       "elu_plus_one",
       [](const nb::object& x) {
         const Tensor of = tensor_of(x, "x");
-        return array_of(freely([&] { return elu_plus_one(of); }), x);
+        return array_of(without_gil([&] { return elu_plus_one(of); }), x);
       },
       "x"_a, "Feature map elu(x) + 1 for Linear attention (Katharopoulos et al. 2020). x: f32 [batch, head, length, d].");
   module.def(
@@ -143,7 +143,7 @@ void add_choices(nb::module_& module) {
       [](const nb::object& x, const nb::object& projection, const std::string& shift) {
         const Tensor of = tensor_of(x, "x"), by = tensor_of(projection, "projection");
         const FeatureShift how = shift_of(shift);
-        return array_of(freely([&] { return positive_random_features(of, by, how); }), x);
+        return array_of(without_gil([&] { return positive_random_features(of, by, how); }), x);
       },
       "x"_a, "projection"_a, "shift"_a,
       "Feature map for Linear attention that approximates softmax (Choromanski et al. 2021).\n\n"
@@ -217,7 +217,7 @@ void add_attention(nb::module_& module) {
       "_attention_of",
       [](const CheckedRecord& of, const nb::object& v, const nb::object& out) {
         const Tensor values = tensor_of(v, "v"), output = tensor_of(out, "out");
-        return freely([&] { return attention_of(of.record, values, output); });
+        return without_gil([&] { return attention_of(of.record, values, output); });
       },
       "record"_a, "v"_a, "out"_a);
   nb::class_<CheckedRecord>(module, "_Record");

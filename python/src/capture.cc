@@ -14,8 +14,8 @@
 #include "clearhead/attend.h"
 #include "clearhead/error.h"
 #include "clearhead/trace.h"
-#include "freely.h"
 #include "module.h"
+#include "without_gil.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -230,7 +230,7 @@ Trace trace_of_calls(const std::string& model, const nb::dict& text, const nb::l
       const nb::object d_out = nb::borrow(given[0]), values = nb::borrow(given[1]);
       gradient = {tensor_of(d_out, "d_out").clone(), tensor_of(values, "values").clone()};
     }
-    freely([&] {
+    without_gil([&] {
       const AttentionRecord record = record_of(q, k, spec);
       trace.take(site, record, norms);
       if (gradient.d_out.defined()) trace.take_gradient(site, record, gradient);
@@ -273,7 +273,7 @@ void add_capture(nb::module_& module) {
       "_topology_of_mask",
       [](const nb::object& mask) {
         const Tensor visible = tensor_of(mask, "mask");
-        return freely([&] { return topology_of_mask(visible); });
+        return without_gil([&] { return topology_of_mask(visible); });
       },
       "mask"_a);
   module.def("_trace_of_calls", &trace_of_calls, "model"_a, "text"_a, "families"_a, "calls"_a, "generated"_a, "budget"_a, "tail"_a,

@@ -71,9 +71,15 @@ bool are_equal(const AttentionSpec& a, const AttentionSpec& b) {
   });
 }
 
+nb::dict parsed(const std::string& json) { return nb::cast<nb::dict>(nb::module_::import_("json").attr("loads")(json)); }
+
 void add_topology(nb::module_& module) {
   nb::class_<Topology>(module, "Topology", "Which keys each query sees. a & b: the keys that are visible in both.")
       .def("__and__", &both)
+      .def(
+          "to_dict",
+          [](const Topology& topology) { return nb::cast<nb::dict>(parsed(to_json(AttentionSpec{.topology = topology}))["topology"]); },
+          "Returns the topology as a dict with the fields of \"topology\" in docs/spec.md; operands are named, not contained.")
       .def("__repr__", [](const Topology& topology) { return to_json(AttentionSpec{.topology = topology}); })
       .def("__eq__", [](const Topology& a, const Topology& b) { return are_equal({.topology = a}, {.topology = b}); });
   module.def("full", &full, "Topology in which all pairs are visible.");
@@ -220,7 +226,7 @@ void add_description(nb::module_& module) {
       module, "Description",
       "Describes what an attention call computes: the score, its terms, the topology, the normaliser, and what follows the\n"
       "normaliser (dropout, head mask).\n\n"
-      "repr() is JSON (docs/spec.md). Descriptions with equal contents compare equal.")
+      "docs/spec.md lists its fields. Descriptions with equal contents compare equal.")
       .def(
           "__init__",
           [](AttentionSpec* self, const Score& score, const std::vector<Term>& terms, const Topology& topology,
@@ -237,6 +243,11 @@ void add_description(nb::module_& module) {
             return out;
           },
           "Dict of the arrays in the description. The names are those in its JSON and in Record.gradients().")
+      .def(
+          "to_json", [](const AttentionSpec& spec) { return to_json(spec); }, "Returns the description as JSON (docs/spec.md).")
+      .def(
+          "to_dict", [](const AttentionSpec& spec) { return parsed(to_json(spec)); },
+          "Returns the description as a dict with the fields of docs/spec.md. Operands are named; `operands` has their arrays.")
       .def("__repr__", [](const AttentionSpec& spec) { return to_json(spec); })
       .def("__eq__", &are_equal);
 }

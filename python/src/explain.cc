@@ -11,7 +11,6 @@
 #include "base/format.h"
 #include "clearhead/error.h"
 #include "clearhead/residual_stream.h"
-#include "freely.h"
 #include "inputs.h"
 #include "judge/attribution.h"
 #include "judge/inside.h"
@@ -21,6 +20,7 @@
 #include "loaded.h"
 #include "module.h"
 #include "viewer/words.h"
+#include "without_gil.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -81,7 +81,7 @@ nb::dict why(const Loaded& self, const nb::object& text, const std::optional<std
   std::unique_ptr<Subject> subject;
   const std::vector<MethodInfo> methods = methods_of(by);
   const Given given(self.model->info(), text, question);
-  const std::vector<std::vector<double>> shares = freely([&] {
+  const std::vector<std::vector<double>> shares = without_gil([&] {
     const Asked asked{.of = of, .against = against};
     subject = given.input ? ask_about(model_for(self, methods), *given.input, asked)
                           : subject_of(model_for(self, methods), {given.text, pair, asked}, items);
@@ -127,7 +127,7 @@ nb::dict judged(const Loaded& self, const std::vector<std::string>& texts, const
   VerdictOptions settings{.methods = methods_of(by), .removal = removal_named(removal), .seed = seed};
   settings.attribution.steps = steps;
   Verdict verdict(settings);
-  freely([&] {
+  without_gil([&] {
     const SharedModel model = model_for(self, settings.methods);
     for (size_t at = 0; at < texts.size(); ++at) {
       const auto subject = subject_of(model, {texts[at], {}, {.of = of.empty() ? "" : of[at]}}, items);
@@ -152,7 +152,7 @@ Trace traced(const Loaded& self, const nb::object& text, const std::optional<std
   const Given given(self.model->info(), text, question);
   TraceOptions options{.budget_bytes = budget, .layers = layers};
   for (const auto& [begin, end] : rows) options.rows.push_back({begin, end});
-  return freely([&] {
+  return without_gil([&] {
     const Asked asked{.of = of, .against = against};
     return trace_with_gradients(
         given.input ? *ask_about(self.gradients->get(), *given.input, asked) : *ask_about(self.gradients->get(), given.text, asked, pair),
@@ -162,7 +162,7 @@ Trace traced(const Loaded& self, const nb::object& text, const std::optional<std
 
 nb::dict split(const Loaded& self, const std::string& text, int layer, int64_t head, int64_t query, int64_t key,
                const std::optional<std::string>& pair, const std::string& family) {
-  const ScoreSplit found = freely([&] {
+  const ScoreSplit found = without_gil([&] {
     const ScoreAt at{family, layer, head, query, key};
     if (self.model->info().encoder_layers > 0) {
       const ReadAndWritten read = read_and_write(*self.model, text, pair);

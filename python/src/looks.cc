@@ -16,8 +16,8 @@
 #include "clearhead/atlas.h"
 #include "clearhead/error.h"
 #include "digests.h"
-#include "freely.h"
 #include "module.h"
+#include "without_gil.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -51,6 +51,15 @@ Range range_of(const nb::object& given, int64_t size, const char* name) {
   return {at, at + 1};
 }
 
+int64_t place_in(const char* axis, int64_t index, int64_t size) {
+  if (index < -size || index >= size) {
+    const nb::object kind = nb::module_::import_("clearhead.errors").attr("OutOfRangeError");
+    PyErr_SetString(kind.ptr(), format("{} {}: expected {} to {}", axis, index, -size, size - 1).c_str());
+    throw nb::python_error();
+  }
+  return index < 0 ? index + size : index;
+}
+
 nb::object floats(const std::vector<float>& values) { return array_of(Tensor::from(values, {static_cast<int64_t>(values.size())})); }
 
 namespace {
@@ -60,14 +69,14 @@ std::vector<Statistic> statistics_of(const std::vector<std::string>& names) {
   for (const std::string& name : names) {
     if (name == "entropy") {
       out.push_back(entropy);
-    } else if (name == "received") {
+    } else if (name == "received_attention") {
       out.push_back(received);
     } else if (name == "distance") {
       out.push_back(distance);
     } else if (name == "offsets") {
       out.push_back(offsets);
     } else {
-      fail(ErrorCode::kInvalidArgument, "statistics: \"{}\"; expected entropy, received, distance or offsets", name);
+      fail(ErrorCode::kInvalidArgument, "statistics: \"{}\"; expected entropy, received_attention, distance or offsets", name);
     }
   }
   return out;
@@ -97,7 +106,7 @@ Sweep sweep_of(const std::vector<std::string>& statistics, int64_t top_k, const 
 nb::dict dict_of(const ReductionResult& found) {
   nb::dict out;
   const std::pair<const char*, const Tensor*> parts[] = {
-      {"entropy", &found.entropy},         {"distance", &found.distance}, {"received", &found.received},
+      {"entropy", &found.entropy},         {"distance", &found.distance}, {"received_attention", &found.received},
       {"offsets", &found.offsets},         {"matches", &found.matches},   {"pooled_max", &found.pooled_max},
       {"pooled_mean", &found.pooled_mean}, {"top_keys", &found.top_keys}, {"top_weights", &found.top_weights}};
   for (const auto& [name, tensor] : parts) {
@@ -114,7 +123,6 @@ Tensor weights_of(const Head& head, Range queries, Range keys) {
   if (out.numel() == 0) return out;
   float* to = out.mutable_data<float>();
   if (head.has_whole_tiles) {
-    (void)head.row(queries.begin);  // throws a descriptive error if the head does not exist
     const Tile tile = head.tile({.queries = queries, .keys = keys});
     std::transform(tile.max.data<float>(), tile.max.data<float>() + out.numel(), to, [](float x) { return std::isnan(x) ? 0.0F : x; });
     return out;
@@ -138,11 +146,13 @@ struct CheckedMap {
 };
 
 Head head_of(const CheckedMap& of, int64_t batch, int64_t head) {
+  const AttentionShape shape = of.map.shape();
+  batch = place_in("batch", batch, shape.batch);
+  head = place_in("head", head, shape.heads);
   const MapHead map = of.map.head(batch, head);
   const auto check = [digests = of.digests, batch, head] {
     if (digests) digests->check_head(batch, head);
   };
-  const AttentionShape shape = of.map.shape();
   Head out;
   out.row = [map, check](int64_t query) { return check(), map.row(query); };
   out.column = [map, check](int64_t key, Range queries) { return check(), map.column(key, queries); };
@@ -178,7 +188,7 @@ void add_heads(nb::module_& module) {
       .def("__repr__", &repr_of);
   nb::class_<Head>(
       module, "MapHead",
-      "One head of a map. head[query] is a MapRow, head[query, key] a float; see also row, column, tile, to_numpy, to_image and plot.")
+      "One head of a map. head[query] is a MapRow, head[query, key] a float; see also row, column, to_numpy, pool, to_image and plot.")
       .def("__repr__",
            [](const Head& head) { return format("clearhead.MapHead({}, {} queries x {} keys)", head.name, head.queries, head.keys); })
       .def("__len__", [](const Head& head) { return head.queries; })
@@ -186,41 +196,42 @@ void add_heads(nb::module_& module) {
           "_weights",
           [](const Head& head, const nb::object& queries, const nb::object& keys) {
             const Range rows = range_of(queries, head.queries, "queries"), columns = range_of(keys, head.keys, "keys");
-            return array_of(freely([&] { return weights_of(head, rows, columns); }));
+            return array_of(without_gil([&] { return weights_of(head, rows, columns); }));
           },
           "queries"_a = nb::none(), "keys"_a = nb::none())
       .def_prop_ro(
           "shape", [](const Head& head) { return nb::make_tuple(head.queries, head.keys); }, "Shape of the map: (queries, keys).")
       .def(
-          "row", [](const Head& head, int64_t query) { return freely([&] { return head.row(query); }); }, "query"_a,
+          "row", [](const Head& head, int64_t query) { return without_gil([&] { return head.row(query); }); }, "query"_a,
           "Returns the MapRow of one query: its weights over all keys.\n\n"
           "Raises NotFoundError for a row that a trace did not keep, InvalidArgumentError for an index out of range.")
       .def(
           "column",
           [](const Head& head, int64_t key, const nb::object& queries) {
             const Range range = range_of(queries, head.queries, "queries");
-            return floats(freely([&] { return head.column(key, range); }));
+            return floats(without_gil([&] { return head.column(key, range); }));
           },
           "key"_a, "queries"_a = nb::none(),
           "Weights that one key receives from these queries, f32 [query]. queries: (begin, end), a slice or a single index; default: all.")
       .def(
-          "tile",
-          [](const Head& head, const nb::object& queries, const nb::object& keys, const std::array<int64_t, 2>& cells,
+          "pool",
+          [](const Head& head, const std::array<int64_t, 2>& cells, const nb::object& queries, const nb::object& keys,
              const std::vector<float>& key_factors, const std::vector<float>& row_factors) {
             const TileRequest request{.queries = range_of(queries, head.queries, "queries"),
                                       .keys = range_of(keys, head.keys, "keys"),
                                       .cells = cells,
                                       .key_factors = key_factors,
                                       .row_factors = row_factors};
-            const Tile tile = freely([&] { return head.tile(request); });
+            const Tile tile = without_gil([&] { return head.tile(request); });
             return nb::make_tuple(array_of(tile.max), array_of(tile.mean));
           },
-          "queries"_a = nb::none(), "keys"_a = nb::none(), "cells"_a = std::array<int64_t, 2>{0, 0}, "key_factors"_a = std::vector<float>{},
+          "cells"_a, "queries"_a = nb::none(), "keys"_a = nb::none(), nb::kw_only(), "key_factors"_a = std::vector<float>{},
           "row_factors"_a = std::vector<float>{},
           "Pools a region of the map into cells. Returns (largest weight, mean weight) of each cell, f32 [rows, columns].\n\n"
-          "A cell is NaN if all its pairs are hidden, and -1 if none was scored. queries, keys: (begin, end), a slice or a single\n"
-          "index; default: all. cells: (rows, columns) of the result; (0, 0) gives one cell per weight. key_factors, row_factors:\n"
-          "factors, at least 0, for each key and row of the region, that multiply the weights, for example norms of values.");
+          "A cell is NaN if all its pairs are hidden, and -1 if none was scored. to_numpy() returns weights that are not pooled.\n\n"
+          "cells: (rows, columns) of the result; (0, 0) gives one cell per weight. queries, keys: (begin, end), a slice or a single\n"
+          "index; default: all. key_factors, row_factors: factors, at least 0, for each key and row of the region, that multiply the\n"
+          "weights, for example norms of values.");
 }
 
 void add_maps(nb::module_& module) {
@@ -241,17 +252,17 @@ void add_maps(nb::module_& module) {
            [](const CheckedMap& of) {
              return CheckedMap{of.map.after(), of.digests};
            })
-      .def("as_used",
+      .def("rounded",
            [](const CheckedMap& of) {
              return CheckedMap{of.map.with(LookPrecision::kAsUsed), of.digests};
            })
       .def_prop_ro("rows_kept", [](const CheckedMap& of) { return nb::make_tuple(of.map.rows_kept().begin, of.map.rows_kept().end); })
       .def(
-          "mass",
+          "attention_between",
           [](const CheckedMap& of, const nb::object& queries, const nb::object& keys) {
             const AttentionShape shape = of.map.shape();
             const Range rows = range_of(queries, shape.queries, "queries"), columns = range_of(keys, shape.keys, "keys");
-            return array_of(freely([&] { return of.check(), of.map.mass(rows, columns); }));
+            return array_of(without_gil([&] { return of.check(), of.map.mass(rows, columns); }));
           },
           "queries"_a = nb::none(), "keys"_a = nb::none())
       .def(
@@ -259,7 +270,7 @@ void add_maps(nb::module_& module) {
           [](const CheckedMap& of, const std::vector<std::string>& statistics, int64_t top_k, const std::array<int64_t, 2>& cells,
              const nb::list& matches, int64_t offset_reach, const nb::object& heads, int64_t sampled_rows) {
             const Sweep sweep = sweep_of(statistics, top_k, cells, matches, offset_reach, heads, sampled_rows);
-            return dict_of(freely([&] { return of.check(), of.map.reduce(sweep.request, sweep.options); }));
+            return dict_of(without_gil([&] { return of.check(), of.map.reduce(sweep.request, sweep.options); }));
           },
           "statistics"_a = std::vector<std::string>{}, nb::kw_only(), "top_k"_a = 0, "cells"_a = std::array<int64_t, 2>{0, 0},
           "matches"_a = nb::list(), "offset_reach"_a = 64, "heads"_a = nb::none(), "sampled_rows"_a = 0);

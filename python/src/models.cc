@@ -14,7 +14,6 @@
 #include "clearhead/error.h"
 #include "clearhead/generate.h"
 #include "clearhead/model.h"
-#include "freely.h"
 #include "inputs.h"
 #include "loaded.h"
 #include "models/input_kind.h"
@@ -23,6 +22,7 @@
 #include "viewer/export.h"
 #include "viewer/loaded_trace.h"
 #include "viewer/together.h"
+#include "without_gil.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -63,14 +63,14 @@ Trace traced(const Loaded& self, const nb::object& given, const std::optional<st
   for (const auto& [begin, end] : rows) request.options.rows.push_back({begin, end});
   if (reads_inputs(model.info())) {
     const ModelInput input = input_of(model.info(), given, question);
-    return freely([&] {
+    return without_gil([&] {
       Trace trace(request.options);
       model.observe(input, trace);
       return trace;
     });
   }
   request.text = text_of(model.info(), given);
-  return freely([&] { return std::move(trace_text(model, request).trace); });
+  return without_gil([&] { return std::move(trace_text(model, request).trace); });
 }
 
 std::vector<std::string> transcribed(const Loaded& self, const nb::list& sounds, std::optional<int64_t> beams) {
@@ -83,7 +83,7 @@ std::vector<std::string> transcribed(const Loaded& self, const nb::list& sounds,
   GenerateOptions options;
   if (beams) options.beams.count = *beams;
   std::vector<std::string> out;
-  for (const Generated& one : freely([&] { return transcribe(*self.model, read, options); })) out.push_back(one.text);
+  for (const Generated& one : without_gil([&] { return transcribe(*self.model, read, options); })) out.push_back(one.text);
   return out;
 }
 
@@ -112,7 +112,7 @@ nb::tuple generated(const Loaded& self, const std::string& prompt, int64_t max_t
     options.run.observer = &*trace;
     options.run.text = prompt;
   }
-  const Generated made = freely([&] {
+  const Generated made = without_gil([&] {
     const Encoding encoding = self.model->tokenizer().encode(prompt);
     return reads_pairs ? generate_from(*self.model, {encoding}, options).front() : generate(*self.model, encoding, options);
   });
@@ -128,7 +128,7 @@ std::vector<Encoding> encodings_of(const Model& model, const std::vector<std::st
 
 std::vector<std::string> translated(const Loaded& self, const std::vector<std::string>& texts, std::optional<int64_t> beams,
                                     std::optional<int64_t> max_tokens) {
-  const std::vector<Generated> made = freely([&] {
+  const std::vector<Generated> made = without_gil([&] {
     GenerateOptions options{.max_tokens = max_tokens ? *max_tokens : default_max_tokens(*self.model, 512),
                             .beams = default_beams(*self.model)};
     if (beams) options.beams.count = *beams;
@@ -143,7 +143,7 @@ nb::object floats(const std::vector<float>& values) { return array_of(Tensor::fr
 
 nb::object scored(const Loaded& self, const std::string& text, const std::optional<std::string>& target) {
   const Model& model = *self.model;
-  return floats(freely([&] {
+  return floats(without_gil([&] {
     const Encoding encoding = model.tokenizer().encode(text);
     return target ? log_probabilities_from(model, {encoding}, {model.tokenizer().encode(*target)}).front()
                   : log_probabilities(model, encoding.ids);
@@ -161,7 +161,7 @@ nb::dict ran(const Loaded& self, const nb::object& text_or_ids, bool all_hidden)
     ids.assign(given.data<int32_t>(), given.data<int32_t>() + given.numel());
   }
   const RunResult made =
-      freely([&] { return is_text ? self.model->run(self.model->tokenizer().encode(text), options) : self.model->run(ids, options); });
+      without_gil([&] { return is_text ? self.model->run(self.model->tokenizer().encode(text), options) : self.model->run(ids, options); });
   nb::dict out;
   const std::pair<const char*, const Tensor*> parts[] = {{"hidden", &made.hidden},
                                                          {"pooled", &made.pooled},
@@ -209,19 +209,19 @@ void add_answers(nb::class_<Loaded>& model) {
       .def(
           "hidden",
           [](const Loaded& self, const std::string& text) {
-            return array_of(freely([&] { return self.model->run(self.model->tokenizer().encode(text), {.logits = false}); }).hidden);
+            return array_of(without_gil([&] { return self.model->run(self.model->tokenizer().encode(text), {.logits = false}); }).hidden);
           },
           "text"_a, "Hidden states of the last layer, f32 [1, token, width].")
       .def(
           "embed",
           [](const Loaded& self, const std::string& text) {
-            return array_of(rows_of({freely([&] { return self.model->embed(text); })}).select(0, 0));
+            return array_of(rows_of({without_gil([&] { return self.model->embed(text); })}).select(0, 0));
           },
           "text"_a, "Sentence embedding, as sentence-transformers computes it, f32 [width].")
       .def(
           "embed",
           [](const Loaded& self, const std::vector<std::string>& texts) {
-            return array_of(rows_of(freely([&] { return self.model->embed_all(texts); })));
+            return array_of(rows_of(without_gil([&] { return self.model->embed_all(texts); })));
           },
           "texts"_a, "Sentence embeddings of a list of texts, f32 [text, width].")
       .def(
@@ -231,11 +231,11 @@ void add_answers(nb::class_<Loaded>& model) {
             const ModelInfo& info = self.model->info();
             if (reads_inputs(info)) {
               const ModelInput input = input_of(info, text, question);
-              return classes_of(freely([&] { return self.model->classify_inputs({input}).front(); }));
+              return classes_of(without_gil([&] { return self.model->classify_inputs({input}).front(); }));
             }
             const std::string own = text_of(info, text);
             return classes_of(
-                freely([&] { return self.model->classify(own, pair ? std::optional<std::string_view>(*pair) : std::nullopt); }));
+                without_gil([&] { return self.model->classify(own, pair ? std::optional<std::string_view>(*pair) : std::nullopt); }));
           },
           "text"_a, "pair"_a = nb::none(), nb::kw_only(), "question"_a = nb::none(),
           "Classifies a text, a pair of texts or another input. Returns [(label, probability)], most probable first.\n\n"
@@ -256,7 +256,7 @@ void add_runs(nb::class_<Loaded>& model) {
           "fill",
           [](const Loaded& self, const std::string& text, int64_t count) {
             nb::list out;
-            for (const std::vector<Candidate>& candidates : freely([&] { return self.model->fill_mask(text, count); })) {
+            for (const std::vector<Candidate>& candidates : without_gil([&] { return self.model->fill_mask(text, count); })) {
               nb::list of_mask;
               for (const Candidate& one : candidates) of_mask.append(nb::make_tuple(one.token, one.probability));
               out.append(of_mask);
@@ -268,7 +268,7 @@ void add_runs(nb::class_<Loaded>& model) {
       .def(
           "answer",
           [](const Loaded& self, const std::string& question, const std::string& text) -> std::optional<std::string> {
-            const TextAnswer found = freely([&] { return self.model->answer(question, text); });
+            const TextAnswer found = without_gil([&] { return self.model->answer(question, text); });
             if (!found.found) return std::nullopt;
             return text.substr(static_cast<size_t>(found.begin), static_cast<size_t>(found.end - found.begin));
           },
@@ -291,7 +291,7 @@ void add_runs(nb::class_<Loaded>& model) {
           "tag",
           [](const Loaded& self, const std::string& text) {
             nb::list out;
-            for (const TaggedSpan& one : freely([&] { return self.model->tag(text); })) {
+            for (const TaggedSpan& one : without_gil([&] { return self.model->tag(text); })) {
               const std::string words = text.substr(static_cast<size_t>(one.begin), static_cast<size_t>(one.end - one.begin));
               out.append(nb::make_tuple(one.type, words, one.probability));
             }
@@ -302,7 +302,7 @@ void add_runs(nb::class_<Loaded>& model) {
       .def(
           "summarise",
           [](const Loaded& self, const std::vector<std::string>& sentences) {
-            return classes_of(freely([&] { return self.model->summarise({.texts = sentences}); }));
+            return classes_of(without_gil([&] { return self.model->summarise({.texts = sentences}); }));
           },
           "sentences"_a, "Extractive summary: returns [(sentence, weight)] of a document, largest weight first. Raises UnsupportedError.")
       .def("_generate", &generated, "prompt"_a, "max_tokens"_a, "temperature"_a.none(), "top_k"_a, "top_p"_a, "seed"_a, "watch"_a)
@@ -327,7 +327,7 @@ void add_models(nb::module_& module) {
       "load",
       [](const std::string& name, const std::string& precision) {
         const LoadOptions options{.precision = precision_of(precision)};
-        return Loaded{freely([&] { return load(name, options); }), std::make_shared<ForGradients>(name, options)};
+        return Loaded{without_gil([&] { return load(name, options); }), std::make_shared<ForGradients>(name, options)};
       },
       "name"_a, nb::kw_only(), "precision"_a = "f32",
       "Loads a model from a folder, or by name from the local Hugging Face cache. Nothing is downloaded.\n\n"
@@ -340,7 +340,7 @@ void add_models(nb::module_& module) {
   module.def(
       "_page",
       [](const std::vector<const Trace*>& traces, const std::string& path, uint64_t budget, const std::string& state) {
-        freely([&] {
+        without_gil([&] {
           // Non-owning pointers: the traces are only read while the page is written.
           std::vector<ShownTrace> shown;
           for (const Trace* trace : traces) shown.push_back({.trace = std::shared_ptr<const Trace>(std::shared_ptr<const Trace>(), trace)});

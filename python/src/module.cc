@@ -22,7 +22,8 @@ NB_MODULE(_core, module) {
   module.def(
       "_use_openmp", [](uintptr_t parallel) { use_openmp(reinterpret_cast<OpenMpParallel>(parallel)); }, "parallel"_a);
   module.def(
-      "isa", [] { return std::string(to_string(backend().isa)); }, "Instruction set of the kernels: \"avx512\", \"avx2\" or \"ref\".");
+      "instruction_set", [] { return std::string(to_string(backend().isa)); },
+      "Instruction set of the kernels: \"avx512\", \"avx2\" or \"ref\".");
   python::add_errors(module);
   python::add_description(module);
   python::add_rules(module);

@@ -11,9 +11,9 @@
 #include "clearhead/attend.h"
 #include "clearhead/error.h"
 #include "digests.h"
-#include "freely.h"
 #include "module.h"
 #include "ops/attend_into.h"
+#include "without_gil.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -62,7 +62,7 @@ nb::tuple forward(const nb::object& q, const nb::object& k, const nb::object& v,
   const Tensor queries = tensor_of(q, "q"), keys = tensor_of(k, "k"), values = tensor_of(v, "v");
   const AttentionSpec spec = spec_of(text, operands);
   Tensor out, stats;
-  freely([&] {
+  without_gil([&] {
     const Attended made = attend(queries, keys, values, spec);
     out = made.out;
     stats = packed(made.record.rows);
@@ -75,7 +75,7 @@ nb::object outputs(const nb::object& q, const nb::object& k, const nb::object& v
   const Tensor queries = tensor_of(q, "q"), keys = tensor_of(k, "k"), values = tensor_of(v, "v");
   if (queries.rank() != 4 || values.rank() != 4) fail(ErrorCode::kShape, "attention: expected q, k and v with four axes");
   const Tensor out = Tensor::empty({queries.size(0), queries.size(2), queries.size(1), values.size(3)}, queries.dtype());
-  freely([&] {
+  without_gil([&] {
     Tensor by_head = out.permute({0, 2, 1, 3});
     (void)attend_into(queries, keys, values, spec, by_head);
   });
@@ -95,7 +95,7 @@ nb::list backward(const nb::object& d_out, const nb::object& q, const nb::object
   const Tensor output = tensor_of(out, "out"), rows = tensor_of(stats, "stats");
   const AttentionSpec spec = spec_of(text, operands);
   AttendGradients made;
-  freely([&] {
+  without_gil([&] {
     made = attend_gradients(record_of(queries, keys, rows, spec), values, output, gradient,
                             [&](const std::string&) { return wants_operands; });
   });
@@ -115,7 +115,7 @@ void add_operator(nb::module_& module) {
       "_record",
       [](const nb::object& q, const nb::object& k, const nb::object& stats, const AttentionSpec& spec) {
         const Tensor queries = tensor_of(q, "q"), keys = tensor_of(k, "k"), rows = tensor_of(stats, "stats");
-        return freely([&] {
+        return without_gil([&] {
           const AttentionRecord record = record_of(queries, keys, rows, spec);
           return CheckedRecord{record, std::make_shared<const Digests>(record, std::vector<std::pair<std::string, Tensor>>{})};
         });

@@ -5,10 +5,10 @@
 #include "arrays.h"
 #include "base/format.h"
 #include "clearhead/error.h"
-#include "freely.h"
 #include "io/png.h"
 #include "module.h"
 #include "observe/picture.h"
+#include "without_gil.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -26,7 +26,7 @@ Scale scale_of(const std::string& name) {
 nb::bytes png(const nb::object& cells, const std::string& scale, int64_t cell_pixels) {
   const Tensor of = tensor_of(cells, "cells");
   const PictureOptions options{.scale = scale_of(scale), .cell_pixels = cell_pixels};
-  const std::string made = freely([&] {
+  const std::string made = without_gil([&] {
     Picture picture = paint(of, options);
     return png_bytes({.width = picture.width, .height = picture.height, .channels = 3, .pixels = std::move(picture.rgb)});
   });

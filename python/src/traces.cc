@@ -18,9 +18,9 @@
 #include "base/format.h"
 #include "clearhead/atlas.h"
 #include "clearhead/error.h"
-#include "freely.h"
 #include "looks.h"
 #include "module.h"
+#include "without_gil.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -45,7 +45,7 @@ struct Layer {
 
 Head head_of(const Layer& layer, int64_t head) {
   const auto map = layer.map;
-  if (head < 0 || head >= map->heads()) fail(ErrorCode::kInvalidArgument, "head {}: the layer has {} heads", head, map->heads());
+  head = place_in("head", head, map->heads());
   Head out;
   out.row = [map, head](int64_t query) { return map->row(head, query); };
   out.column = [map, head](int64_t key, Range queries) { return map->column(head, key, queries); };
@@ -131,7 +131,8 @@ void add_looks_of_layers(nb::class_<Layer>& type) {
       .def_prop_ro(
           "keys", [](const Layer& layer) { return layer.map->keys(); }, "Number of keys.")
       .def(
-          "_rows", [](const Layer& layer, int64_t query) { return array_of(freely([&] { return rows_of(layer, query); })); }, "query"_a)
+          "_rows", [](const Layer& layer, int64_t query) { return array_of(without_gil([&] { return rows_of(layer, query); })); },
+          "query"_a)
       .def(
           "has_row", [](const Layer& layer, int64_t query) { return layer.map->has_row(query); }, "query"_a,
           "Returns whether the trace kept the row of this query. row() raises NotFoundError for other rows.")
@@ -145,8 +146,8 @@ void add_looks_of_layers(nb::class_<Layer>& type) {
           "show"_a = "product",
           "Returns the same map with gradients instead of weights: how the answer y (Trace.gradients_of) changes with each weight P.\n\n"
           "show: \"gradient\" is dy/dP, \"product\" is P * dy/dP, \"for\" is max(0, P * dy/dP), \"against\" is max(0, -P * dy/dP),\n"
-          "\"raises\" is max(0, dy/dP), \"lowers\" is max(0, -dy/dP). Rows, columns, tiles and images support it; mass and sweep do\n"
-          "not. Raises NotFoundError if the trace has no gradients.")
+          "\"raises\" is max(0, dy/dP), \"lowers\" is max(0, -dy/dP). Rows, columns, pool() and images support it;\n"
+          "attention_between() and sweep() do not. Raises NotFoundError if the trace has no gradients.")
       .def_prop_ro(
           "rows_kept",
           [](const Layer& layer) {
@@ -156,10 +157,10 @@ void add_looks_of_layers(nb::class_<Layer>& type) {
           },
           "Ranges (begin, end) of the queries whose rows the trace kept.")
       .def(
-          "mass",
+          "attention_between",
           [](const Layer& layer, const nb::object& queries, const nb::object& keys) {
             const Range rows = range_of(queries, layer.map->queries(), "queries"), columns = range_of(keys, layer.map->keys(), "keys");
-            return floats(freely([&] { return layer.map->mass(rows, columns); }));
+            return floats(without_gil([&] { return layer.map->mass(rows, columns); }));
           },
           "queries"_a = nb::none(), "keys"_a = nb::none(),
           "Mean over `queries` of the weight that falls on `keys`, f32 [head]. Ranges: (begin, end), a slice or a single index.")
@@ -168,7 +169,7 @@ void add_looks_of_layers(nb::class_<Layer>& type) {
           [](const Layer& layer, const std::vector<std::string>& statistics, int64_t top_k, const std::array<int64_t, 2>& cells,
              const nb::list& matches, int64_t offset_reach, const nb::object& heads, int64_t sampled_rows) {
             const Sweep sweep = sweep_of(statistics, top_k, cells, matches, offset_reach, heads, sampled_rows);
-            return dict_of(freely([&] { return layer.map->reduce(sweep.request, sweep.options); }));
+            return dict_of(without_gil([&] { return layer.map->reduce(sweep.request, sweep.options); }));
           },
           "statistics"_a = std::vector<std::string>{}, nb::kw_only(), "top_k"_a = 0, "cells"_a = std::array<int64_t, 2>{0, 0},
           "matches"_a = nb::list(), "offset_reach"_a = 64, "heads"_a = nb::none(), "sampled_rows"_a = 0);
@@ -184,7 +185,7 @@ void add_layers(nb::module_& module) {
       .def("__len__", [](const Layer& layer) { return layer.map->heads(); })
       .def(
           "head", [](const Layer& layer, int64_t head) { return head_of(layer, head); }, "head"_a,
-          "Returns the MapHead of one head. Raises InvalidArgumentError for an index out of range.")
+          "Returns the MapHead of one head. Negative indices count from the end. Raises OutOfRangeError, an IndexError.")
       .def_prop_ro(
           "shape", [](const Layer& layer) { return nb::make_tuple(layer.map->heads(), layer.map->queries(), layer.map->keys()); },
           "Shape of the map: (heads, queries, keys).")
@@ -247,7 +248,7 @@ void add_layers_of_traces(nb::class_<Trace>& type) {
       .def(
           "atlas",
           [](const Trace& trace, const std::optional<std::string>& family) {
-            const std::vector<HeadScores> found = freely([&] { return head_atlas(trace, family.value_or(trace.main_family())); });
+            const std::vector<HeadScores> found = without_gil([&] { return head_atlas(trace, family.value_or(trace.main_family())); });
             nb::list out;
             for (const HeadScores& head : found) {
               nb::dict one;
@@ -269,10 +270,10 @@ void add_trace(nb::module_& module) {
                          "The attention of one run: its text, and for each layer the queries, the keys and the row statistics, from which "
                          "weights are recomputed.");
   type.def_static(
-          "load", [](const std::filesystem::path& path) { return freely([&] { return Trace::load(path.string()); }); }, "path"_a,
+          "load", [](const std::filesystem::path& path) { return without_gil([&] { return Trace::load(path.string()); }); }, "path"_a,
           "Opens a trace file, memory-mapped. Raises NotFoundError, FormatError.")
       .def(
-          "save", [](const Trace& trace, const std::filesystem::path& path) { freely([&] { trace.save(path.string()); }); }, "path"_a,
+          "save", [](const Trace& trace, const std::filesystem::path& path) { without_gil([&] { trace.save(path.string()); }); }, "path"_a,
           "Writes the trace to a file, either completely or not at all.")
       .def("__repr__",
            [](const Trace& trace) {
@@ -299,7 +300,8 @@ void add_trace(nb::module_& module) {
             for (const GeneratedToken& one : trace.generated_tokens()) out.append(nb::make_tuple(one.id, one.piece, one.probability));
             return out;
           },
-          "The tokens that were generated after the prompt: [(id, piece, probability)].")
+          "The tokens that were generated after the prompt: [(id, piece, probability)]. A probability is NaN if it is unknown: the trace\n"
+          "is of a watched model that returned no logits for the token.")
       .def_prop_ro(
           "segments", [](const Trace& trace) { return segments_of(trace.plan().text); },
           "Named ranges of tokens: [(name, role, begin, end)].")

@@ -1,4 +1,5 @@
-"""Checks that ch.watch selects the right row of a batch, for every model, encoder, decoder and tower of transformers that can be made small.
+"""Checks that ch.watch selects the right row of a batch, for every model, encoder, decoder and tower of transformers that can be made
+small.
 
     python python/tests/all_batches.py                 all of them
     python python/tests/all_batches.py swin whisper …  these folders of transformers/models only
@@ -9,16 +10,16 @@ that was built. Returns 1 if a class differs for a reason that is not in EXPLAIN
 """
 
 import argparse
+import contextlib
 import inspect
 import logging
 import re
 import sys
 
-import numpy as np
-import torch
-
 import all_models
 import clearhead as ch
+import numpy as np
+import torch
 
 KINDS = re.compile(r"(Model|Encoder|Decoder|Tower|Backbone|Transformer)$")
 SECONDS = 8
@@ -31,10 +32,8 @@ EXPLAINED = {
 
 def inputs_of(model):
     """Yields inputs to try: those of all_models.py, then random tensors of each size in the config, as the first argument."""
-    try:
+    with contextlib.suppress(all_models.Skip, Exception):
         yield all_models.inputs_of(model)
-    except (all_models.Skip, Exception):
-        pass
     first = next((name for name in inspect.signature(model.forward).parameters if name not in ("args", "kwargs")), None)
     for size in {getattr(model.config, name, None) for name in SIZES}:
         if isinstance(size, int) and first is not None:
@@ -55,10 +54,8 @@ def build(kind):
                 all_models.draw(model, 0.15)
         except Exception:
             continue
-        try:
+        with contextlib.suppress(Exception):  # it has no interface
             model.set_attn_implementation("eager")
-        except Exception:  # it has no interface
-            pass
         for inputs in inputs_of(model):
             try:
                 with torch.no_grad(), all_models.time_limit(SECONDS):
@@ -79,8 +76,8 @@ def watched(model, inputs, sequence):
         found = {(family, layer): trace.map(layer, family) for family in trace.families for layer in trace.layers(family)}
     except ch.NotFoundError:
         return {}, trace.left_out
-    names = lambda of: trace.tokens[slice(*of)]  # noqa: E731
-    whole = lambda one: np.nan_to_num(one.to_numpy()) if one.heads * one.queries * one.keys < 4e6 else None  # noqa: E731
+    names = lambda of: trace.tokens[slice(*of)]
+    whole = lambda one: np.nan_to_num(one.to_numpy()) if one.heads * one.queries * one.keys < 4e6 else None
     return {key: (one.module, whole(one), names(one.query_range), names(one.key_range)) for key, one in found.items()}, trace.left_out
 
 

@@ -6,10 +6,10 @@
     python python/tests/all_models.py --tenth          a tenth that covers all kinds of model; fails if one of them differs
 
 One row for each folder of transformers/models with a model file: random weights, with queries and keys large enough that rows are far from
-uniform, and random inputs. "clearhead" compares logits with eager attention (within 1e-4 of max(1, largest)). "watched" and "masked" compare
-every map with the attention that the model itself computes under eager (own_attention.py), within 1e-5: without a mask, and with a mask
-that differs for each query (or with padding, if a model accepts no other mask). "seen" counts the maps that were compared. Attention that
-is not seen is listed in `left_out`, or is a softmax of the model that no map shows ("not explained").
+uniform, and random inputs. "clearhead" compares logits with eager attention (within 1e-4 of max(1, largest)). "watched" and "masked"
+compare every map with the attention that the model itself computes under eager (own_attention.py), within 1e-5: without a mask, and with a
+mask that differs for each query (or with padding, if a model accepts no other mask). "seen" counts the maps that were compared. Attention
+that is not seen is listed in `left_out`, or is a softmax of the model that no map shows ("not explained").
 """
 
 import argparse
@@ -29,12 +29,11 @@ import warnings
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 warnings.filterwarnings("ignore")
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-import transformers  # noqa: E402
-
-import clearhead as ch  # noqa: E402
-from own_attention import Spy, returned  # noqa: E402
+import clearhead as ch
+import numpy as np
+import torch
+import transformers
+from own_attention import Spy, returned
 
 MODELS = pathlib.Path(transformers.__file__).parent / "models"
 SECONDS = 40
@@ -45,7 +44,8 @@ wav2vec2 xlm_roberta""".split()
 LOGITS, MAPS = 1e-4, 1e-5
 NO_ATTENTION = re.compile(r"_hc$")  # modules whose softmax of four axes mixes streams within a token (hyper-connections)
 LARGEST = 1e4  # number in an output
-PEAKED = re.compile(r"q_proj|k_proj|query|key|q_lin|k_lin|qkv|Wqkv|c_attn|in_proj|to_q|to_k|\.q\.|\.k\.|q_attn|k_attn|q_head|k_head", re.IGNORECASE)
+PEAKED = re.compile(r"q_proj|k_proj|query|key|q_lin|k_lin|qkv|Wqkv|c_attn|in_proj|to_q|to_k|\.q\.|\.k\.|q_attn|k_attn|q_head|k_head",
+                    re.IGNORECASE)
 
 SMALL = {
     "hidden_size": 32, "d_model": 32, "n_embd": 32, "dim": 32, "embed_dim": 32, "encoder_hidden_size": 32, "embedding_size": 32,
@@ -59,7 +59,8 @@ SMALL = {
     "image_size": 32, "patch_size": 8, "num_local_experts": 4, "num_experts": 4, "n_routed_experts": 4, "num_experts_per_tok": 2,
     "moe_num_experts": 4, "moe_intermediate_size": 32, "shared_expert_intermediate_size": 32, "moe_shared_expert_intermediate_size": 32,
     "n_group": 1, "topk_group": 1, "q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8,
-    "sliding_window": 6, "attention_window": 8, "num_mel_bins": 16, "projection_dim": 32, "num_queries": 5, "rotary_dim": 4, "moe_k": 2, "pad_token_id": 0, "bos_token_id": 1,
+    "sliding_window": 6, "attention_window": 8, "num_mel_bins": 16, "projection_dim": 32, "num_queries": 5, "rotary_dim": 4, "moe_k": 2,
+    "pad_token_id": 0, "bos_token_id": 1,
     "eos_token_id": 2, "decoder_start_token_id": 1, "first_k_dense_replace": 1, "vocab_size_per_layer_input": 120,
     "hidden_size_per_layer_input": 16, "lm_head_bias": False, "type_vocab_size": 2, "attention_dropout": 0.0, "dropout": 0.0,
     "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "activation_dropout": 0.0, "layerdrop": 0.0, "encoder_layerdrop": 0.0,
@@ -99,7 +100,8 @@ def has_interface(folder):
 KEPT = [
     (), ("head_dim", "num_key_value_heads", "kv_channels", "d_kv"), tuple(name for name in SMALL if name != "_attn_implementation"),
     ("image_size", "patch_size"), ("head_dim", "num_attention_heads", "num_key_value_heads", "image_size", "patch_size", "num_heads"),
-    ("hidden_size", "embed_dim", "dim", "d_model", "head_dim", "num_attention_heads", "num_heads", "num_key_value_heads", "intermediate_size"),
+    ("hidden_size", "embed_dim", "dim", "d_model", "head_dim", "num_attention_heads", "num_heads", "num_key_value_heads",
+     "intermediate_size"),
     tuple(name for name in SMALL if not any(mark in name for mark in ("layers", "layer", "vocab", "dropout", "drop", "_impl", "experts"))),
 ]
 
@@ -120,6 +122,18 @@ def shrink(config, kept=(), depth=0):
         value = 4 if known is None and name == "num_key_value_heads" else value
         with contextlib.suppress(Exception):
             setattr(config, name, value)
+    shrink_special_fields(config, kept)
+    for name in list(vars(config)):
+        part = vars(config)[name]
+        if isinstance(part, transformers.PretrainedConfig) and depth < 4:
+            shrink(part, kept, depth + 1)
+    if "num_hidden_layers" not in kept:
+        shrink_lists_of_layers(config)
+    return config
+
+
+def shrink_special_fields(config, kept):
+    """Adjusts fields that depend on others."""
     with contextlib.suppress(Exception):
         if config.kv_lora_rank:  # latent attention has a key head for every head
             config.num_key_value_heads = config.num_attention_heads
@@ -135,7 +149,11 @@ def shrink(config, kept=(), depth=0):
     size = vars(config).get("image_size")
     if isinstance(size, (list, tuple)) and len(size) == 2 and min(size) > 32 and "image_size" not in kept:
         config.image_size = [32, 32]
-    if {"mamba_expand", "mamba_n_heads", "mamba_d_head"} <= set(vars(config)) and "mamba_d_ssm" not in vars(config) and "hidden_size" not in kept:
+    if (
+        {"mamba_expand", "mamba_n_heads", "mamba_d_head"} <= set(vars(config))
+        and "mamba_d_ssm" not in vars(config)
+        and "hidden_size" not in kept
+    ):
         config.mamba_n_heads, config.mamba_d_head = 8, config.mamba_expand * config.hidden_size // 8
     if "default_language" in vars(config) and vars(config).get("languages"):
         config.default_language = config.languages[0]
@@ -143,22 +161,19 @@ def shrink(config, kept=(), depth=0):
         for name, value in (("attn_layer_indices", [1]), ("attn_layer_period", 2), ("attn_layer_offset", 1), ("expert_layer_period", 2)):
             if name in vars(config):
                 setattr(config, name, value)
-    for name in list(vars(config)):
-        part = vars(config)[name]
-        if isinstance(part, transformers.PretrainedConfig) and depth < 4:
-            shrink(part, kept, depth + 1)
-    if "num_hidden_layers" in kept:
-        return config
+
+
+def shrink_lists_of_layers(config):
+    """Shortens fields that have one entry per layer to one layer of every kind."""
     for name in ("layer_types", "mlp_layer_types", "layers_block_type", "block_types", "no_rope_layers", "moe_layers"):
         with contextlib.suppress(Exception):
             known = getattr(config, name, None)
             if isinstance(known, list) and len(known) > 2:
-                kinds = list(dict.fromkeys(known))  # a layer of every kind
+                kinds = list(dict.fromkeys(known))
                 kinds = (kinds + [known[0]])[: max(2, len(kinds))]
                 setattr(config, name, kinds if name != "no_rope_layers" else known[:2])
                 if name == "layer_types":
                     config.num_hidden_layers = len(kinds)
-    return config
 
 
 def candidates(folder):
@@ -167,7 +182,8 @@ def candidates(folder):
     for path in sorted((MODELS / folder).glob("modeling_*.py")):
         module = __import__(f"transformers.models.{folder}.{path.stem}", fromlist=["x"])
         classes = [one for _, one in inspect.getmembers(module, inspect.isclass)
-                   if issubclass(one, transformers.PreTrainedModel) and one.__module__ == module.__name__ and not one.__name__.endswith("PreTrainedModel")]
+                   if issubclass(one, transformers.PreTrainedModel) and one.__module__ == module.__name__
+                   and not one.__name__.endswith("PreTrainedModel")]
         order = ("ForConditionalGeneration", "ForCausalLM", "Model", "ForMaskedLM")
         classes.sort(key=lambda one: next((at for at, end in enumerate(order) if one.__name__.endswith(end)), len(order)))
         out += classes
@@ -183,53 +199,70 @@ def inputs_of(model):
     ids = torch.randint(5, vocabulary, (2, 13), generator=random)
     out = {}
     main = getattr(model, "main_input_name", "input_ids")
-    vision = getattr(config, "vision_config", config)
-    size = getattr(vision, "image_size", 32)
-    height, width = (size, size) if isinstance(size, int) else size if size is not None else (32, 32)
-    size = height
     if main not in names and "pixel_values" in names:
         main = "pixel_values"
     if "input_ids" in names and main == "input_ids":
         out["input_ids"] = ids
-    if main == "pixel_values" or ("pixel_values" in names and "input_ids" in names and type(model).__name__.endswith("Model") and main != "input_ids"):
-        out["pixel_values"] = torch.randn(2, getattr(vision, "num_channels", 3) or 3, height, width, generator=random)
-    if main in ("input_values",):
+    if main == "input_values":
         out["input_values"] = torch.randn(2, 2000, generator=random)
-    if main in ("input_features",):
-        frames = 2 * (getattr(config, "max_source_positions", None) or 32)
-        bins = getattr(config, "num_mel_bins", None) or getattr(config, "feature_size", None) or getattr(config, "input_feat_per_channel", 80)
+    if main == "input_features":
         if hasattr(config, "feature_projection_input_dim"):
             return {"input_features": torch.randn(2, 32, config.feature_projection_input_dim, generator=random)}
-        whisper = "whisper" in type(model).__name__.lower() or "speech2text" not in type(model).__name__.lower()
-        out["input_features"] = torch.randn(2, bins, frames, generator=random) if whisper else torch.randn(2, 32, bins, generator=random)
+        out["input_features"] = torch.randn(size_of_features(model), generator=random)
     if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in names:
         out["decoder_input_ids"] = ids[:, :7].contiguous()
     if "bbox" in names:
         out["bbox"] = torch.zeros(2, 13, 4, dtype=torch.long)
-    if "pixel_values" in names and "input_ids" in names and type(model).__name__ in ("CLIPModel", "SiglipModel", "AltCLIPModel", "ChineseCLIPModel"):
-        out["pixel_values"] = torch.randn(2, 3, size, size, generator=random)
-    for name in ("pixel_values_videos", "pixel_values"):
-        if main == "pixel_values_videos" or (main == "pixel_values" and name in names and getattr(config, "num_frames", None)):
-            frames = getattr(config, "num_frames", None) or getattr(config, "frames_per_clip", 2) or 2
-            out = {main: torch.randn(2, frames, 3, size, size, generator=random)}
-    if "prompt_pixel_values" in names:
-        half = torch.randn(2, 3, height // 2, width, generator=random)  # the prompt stands above the picture
-        out.update({name: half + at for at, name in enumerate(("pixel_values", "prompt_pixel_values", "prompt_masks"))})
+    out = with_pictures(model, names, main, out, random)
     if "visual_feats" in names:
         out["visual_feats"] = torch.randn(2, 5, getattr(config, "visual_feat_dim", None) or config.visual_embedding_dim, generator=random)
     if "visual_pos" in names:
         out["visual_pos"] = torch.rand(2, 5, 4, generator=random)
-    if "past_time_features" in names:  # of a series
-        past, coming = config.context_length + max(config.lags_sequence), config.prediction_length
-        out = {"past_values": torch.randn(2, past, generator=random), "past_observed_mask": torch.ones(2, past), "future_values": torch.randn(2, coming),
-               "past_time_features": torch.randn(2, past, config.num_time_features, generator=random),
-               "future_time_features": torch.randn(2, coming, config.num_time_features, generator=random)}
+    if "past_time_features" in names:
+        out = inputs_of_a_series(config, random)
     elif main == "past_values":
         length, channels = getattr(config, "context_length", 32) or 32, getattr(config, "num_input_channels", 1) or 1
         out["past_values"] = torch.randn(2, length, channels, generator=random)
     if not out:
         raise Skip(f"its forward takes {main}")
     return out
+
+
+def with_pictures(model, names, main, out, random):
+    """Returns the inputs with the pictures or the video that the model's forward takes."""
+    config = model.config
+    vision = getattr(config, "vision_config", config)
+    size = getattr(vision, "image_size", 32)
+    height, width = (size, size) if isinstance(size, int) else size if size is not None else (32, 32)
+    is_both = "pixel_values" in names and "input_ids" in names
+    if main == "pixel_values" or (is_both and type(model).__name__.endswith("Model") and main != "input_ids"):
+        out["pixel_values"] = torch.randn(2, getattr(vision, "num_channels", 3) or 3, height, width, generator=random)
+    if is_both and type(model).__name__ in ("CLIPModel", "SiglipModel", "AltCLIPModel", "ChineseCLIPModel"):
+        out["pixel_values"] = torch.randn(2, 3, height, height, generator=random)
+    if main == "pixel_values_videos" or (main == "pixel_values" and getattr(config, "num_frames", None)):
+        frames = getattr(config, "num_frames", None) or getattr(config, "frames_per_clip", 2) or 2
+        out = {main: torch.randn(2, frames, 3, height, height, generator=random)}
+    if "prompt_pixel_values" in names:
+        half = torch.randn(2, 3, height // 2, width, generator=random)  # the prompt stands above the picture
+        out.update({name: half + at for at, name in enumerate(("pixel_values", "prompt_pixel_values", "prompt_masks"))})
+    return out
+
+
+def size_of_features(model):
+    """Returns the shape of the features of two sounds."""
+    config = model.config
+    bins = getattr(config, "num_mel_bins", None) or getattr(config, "feature_size", None) or getattr(config, "input_feat_per_channel", 80)
+    if "speech2text" in type(model).__name__.lower():
+        return 2, 32, bins
+    return 2, bins, 2 * (getattr(config, "max_source_positions", None) or 32)
+
+
+def inputs_of_a_series(config, random):
+    past, coming = config.context_length + max(config.lags_sequence), config.prediction_length
+    return {"past_values": torch.randn(2, past, generator=random), "past_observed_mask": torch.ones(2, past),
+            "future_values": torch.randn(2, coming),
+            "past_time_features": torch.randn(2, past, config.num_time_features, generator=random),
+            "future_time_features": torch.randn(2, coming, config.num_time_features, generator=random)}
 
 
 def numbers(out):
@@ -367,11 +400,13 @@ class Shown:
             windows = weights.transpose(0, 1).split(number, 1)  # of each picture
             weights = torch.stack([torch.stack([torch.block_diag(*head) for head in of_all]) for of_all in windows[:8]])
             count, width = queries, keys
-        if of_heads == heads and count > queries + 3 and count % queries == 0 and keys <= width <= keys + 3:  # streams of a text, concatenated
+        # streams of a text, concatenated
+        if of_heads == heads and count > queries + 3 and count % queries == 0 and keys <= width <= keys + 3:
             weights, count = weights.unflatten(-2, (-1, queries)).transpose(1, 2).flatten(0, 1), queries
         if of_heads != heads or not (queries <= count <= queries + 3 and keys <= width <= keys + 3):
             return None
-        offs = [float(np.abs(np.pad(self.weights, [(0, 0), (0, 0), (0, width - keys)]) - one[:, self.at].numpy()).max()) for one in weights[:64]]
+        offs = [float(np.abs(np.pad(self.weights, [(0, 0), (0, 0), (0, width - keys)]) - one[:, self.at].numpy()).max())
+                for one in weights[:64]]
         if width == keys + 1:  # the last column may be a sink, which is not a key
             offs += [float(np.abs(self.weights - one[:, self.at, :keys].numpy()).max()) for one in weights[:64]]
         return min(offs)
@@ -406,7 +441,7 @@ def compare(model, inputs, eager):
         if min(offs.values()) > one.tolerance:
             wrong.append(f"{one.name} is off by {min(offs.values()):.2g}")
     named = [path for path, _ in trace.left_out]
-    is_named = lambda path: any(path.startswith(one) or one.startswith(path) for one in named)  # noqa: E731
+    is_named = lambda path: any(path.startswith(one) or one.startswith(path) for one in named)
     missed = [f"{path or 'the model'} {list(weights.shape)}" for at, (path, weights) in enumerate(softmaxes)
               if at not in seen and not NO_ATTENTION.search(path) and weights.dim() > 3 and weights.shape[-1] > 1 and not is_named(path)]
     if not shown:
@@ -437,18 +472,20 @@ def reasons_of(left_out):
     by_reason = {}
     for path, reason in left_out:
         by_reason.setdefault(reason, []).append(path)
-    return "; ".join(f"{paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}: {reason}" for reason, paths in by_reason.items())
+    return "; ".join(f"{paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}: {reason}"
+                     for reason, paths in by_reason.items())
 
 
 def check(folder):
     """Returns a row of the table: {column: text}. "built" tells whether the model was built."""
-    row = {"model": folder, "class": "", "clearhead": "", "seen": "", "watched": "", "masked": "", "mask": "", "left out": "", "not explained": ""}
+    row = {"model": folder, "class": "", "clearhead": "", "seen": "", "watched": "", "masked": "", "mask": "", "left out": "",
+           "not explained": ""}
     try:
         model, inputs = build(folder)
     except Skip as reason:
         return {**row, "built": False, "clearhead": f"not built: {reason}"}
     row.update({"built": True, "class": type(model).__name__})
-    run = lambda: numbers(model(**inputs))  # noqa: E731
+    run = lambda: numbers(model(**inputs))
     with torch.no_grad(), time_limit(3 * SECONDS):
         torch.manual_seed(3)
         eager = run()
@@ -475,7 +512,8 @@ def check(folder):
             if column == "watched":
                 row["seen"] = str(compared)
             row["left out"] = row["left out"] or reasons_of(left_out)
-            row["not explained"] = row["not explained"] or "; ".join(missed[:2]) + (f" and {len(missed) - 2} more" if len(missed) > 2 else "")
+            row["not explained"] = row["not explained"] or "; ".join(missed[:2]) + (f" and {len(missed) - 2} more" if len(missed) > 2
+                                                                                    else "")
             if row[column] == "nothing to show" and not left_out and not missed:
                 row[column] = "no attention"
     return row
@@ -506,14 +544,17 @@ def main():
         rows.append(row)
         print(f"| {' | '.join(row.get(column, '').replace('|', '/') for column in columns)} |", flush=True)
     built = [row for row in rows if row["built"]]
-    count = lambda column, *words: sum(row[column] in words for row in built)  # noqa: E731
+    count = lambda column, *words: sum(row[column] in words for row in built)
     print(f"\n{len(rows)} architectures, {len(built)} of them were built: {count('clearhead', 'same')} of "
-          f"{len(built) - count('clearhead', 'no interface')} with the interface the same with clearhead's kernel; {count('watched', 'same')} "
-          f"watched the same, {count('watched', 'nothing to show')} with nothing but modules left out, {count('watched', 'no attention')} without "
+          f"{len(built) - count('clearhead', 'no interface')} with the interface the same with clearhead's kernel; "
+          f"{count('watched', 'same')} "
+          f"watched the same, {count('watched', 'nothing to show')} with nothing but modules left out, {count('watched', 'no attention')} "
+          "without "
           f"attention; {count('masked', 'same')} of {sum(row['masked'] not in ('', 'no attention', 'nothing to show') for row in built)} "
           f"the same with a mask; {sum(row['left out'] != '' for row in built)} with modules left out by name; "
           f"{sum(row['not explained'] != '' for row in built)} with a softmax that is not explained.")
-    good = all(row["built"] and row["clearhead"] in ("same", "no interface") and row["watched"] == "same" and row["masked"] in ("same", "") for row in rows)
+    good = all(row["built"] and row["clearhead"] in ("same", "no interface") and row["watched"] == "same" and row["masked"] in ("same", "")
+               for row in rows)
     return int(options.tenth and not good)
 
 

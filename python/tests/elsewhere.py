@@ -3,9 +3,9 @@
 As on a real device, operations refuse to mix its tensors with CPU tensors, and numpy cannot read them. They compute on the CPU."""
 
 import torch
-from torch.utils.backend_registration import _setup_privateuseone_for_python_backend  # experimental: of torch 2.10 and later
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.backend_registration import _setup_privateuseone_for_python_backend  # experimental: of torch 2.10 and later
 
 
 class _Hook(torch._C._acc.PrivateUse1Hooks):
@@ -35,8 +35,8 @@ torch.elsewhere.set_rng_state = lambda state, device=0: None
 class Elsewhere(torch.Tensor):
     @staticmethod
     def __new__(cls, inner):
-        return torch.Tensor._make_wrapper_subclass(cls, inner.shape, strides=inner.stride(), storage_offset=inner.storage_offset(), dtype=inner.dtype,
-                                                   device=DEVICE)
+        return torch.Tensor._make_wrapper_subclass(cls, inner.shape, strides=inner.stride(), storage_offset=inner.storage_offset(),
+                                                   dtype=inner.dtype, device=DEVICE)
 
     def __init__(self, inner):
         self.inner = inner
@@ -83,13 +83,13 @@ def _run(function, positional, keywords):
     there = [isinstance(one, Elsewhere) for one in tensors]
     device = keywords.get("device")
     is_copy = function is torch.ops.aten._to_copy.default
-    if any(there) and not is_copy and function is not torch.ops.aten.copy_.default:
-        if any(one.dim() > 0 for one, is_there in zip(tensors, there) if not is_there):
-            raise RuntimeError(f"{function}: expected all tensors to be on the same device, found {DEVICE} and cpu")
+    is_mixed = any(there) and any(one.dim() > 0 for one, is_there in zip(tensors, there) if not is_there)
+    if is_mixed and not is_copy and function is not torch.ops.aten.copy_.default:
+        raise RuntimeError(f"{function}: expected all tensors to be on the same device, found {DEVICE} and cpu")
     result_there = _is_there(device) if device is not None else any(there)
     if _is_there(device):
         keywords["device"] = torch.device("cpu")
-    inner = lambda x: x.inner if isinstance(x, Elsewhere) else x  # noqa: E731
+    inner = lambda x: x.inner if isinstance(x, Elsewhere) else x
     out = function(*tree_map(inner, positional), **tree_map(inner, keywords))
     if not result_there:
         return out

@@ -3,10 +3,9 @@
 import re
 from pathlib import Path
 
+import clearhead as ch
 import numpy as np
 import pytest
-
-import clearhead as ch
 from clearhead import _core
 from clearhead.errors import _KEYWORDS, with_keywords
 from conftest import causal, eager, random_qkv
@@ -22,7 +21,8 @@ def given():
     return trace, eager(q, k, v, causal(LENGTH, LENGTH))[1][0]
 
 
-@pytest.mark.parametrize("index", [np.s_[1], np.s_[-1], np.s_[1, 5], np.s_[1, -2], np.s_[1, 5, 2], np.s_[:], np.s_[:, 3], np.s_[1:, 2:9, ::2], np.s_[..., 4],
+@pytest.mark.parametrize("index", [np.s_[1], np.s_[-1], np.s_[1, 5], np.s_[1, -2], np.s_[1, 5, 2], np.s_[:], np.s_[:, 3],
+                                   np.s_[1:, 2:9, ::2], np.s_[..., 4],
                                    np.s_[0, ::-1], np.s_[2, 3:3], np.s_[:, 4, 4], np.s_[5:], np.s_[1, ..., 2], np.s_[2, 9:2:-3, 1]])
 def test_a_layer_is_indexed_as_its_array(given, index):
     trace, weights = given
@@ -61,7 +61,8 @@ def test_a_record_is_indexed_by_sequence_and_head():
         found[0]
 
 
-@pytest.mark.parametrize("index, message", [((3,), "head 3: expected -3 to 2"), ((0, 12), "query 12"), ((0, 0, -13), "key -13"), ((0, 0, 0, 0), "an index of 4 numbers")])
+@pytest.mark.parametrize("index, message", [((3,), "head 3: expected -3 to 2"), ((0, 12), "query 12"), ((0, 0, -13), "key -13"),
+                                            ((0, 0, 0, 0), "an index of 4 numbers")])
 def test_an_index_beyond_the_map_says_what_there_is(given, index, message):
     with pytest.raises(IndexError, match=message) as problem:
         given[0].map(0)[index]
@@ -78,6 +79,19 @@ def test_rows_that_were_not_kept_are_refused_and_the_others_shown():
     np.testing.assert_allclose(layer[:, 350:], weights[:, 350:], atol=1e-6)
     with pytest.raises(ch.NotFoundError, match=r"rows=\[\(0, 1\)\], or with a larger budget="):
         np.asarray(layer)
+
+
+@pytest.mark.parametrize("index", [3, -4, 2**40])
+def test_a_head_that_does_not_exist_is_an_index_error_for_records_and_traces_alike(given, index):
+    of_record, of_trace = ch.Map(ch.attend(*random_qkv((2, 3, 3, 5, 5, 8, 8)))[1]), given[0].map(0)
+    for call in (lambda: of_record.head(1, index), lambda: of_record[1, index], lambda: of_trace.head(index), lambda: of_trace[index]):
+        with pytest.raises(IndexError, match=f"^head {index}: expected -3 to 2$") as problem:
+            call()
+        assert problem.type is ch.OutOfRangeError
+    with pytest.raises(IndexError, match="^batch 2: expected -2 to 1$"):
+        of_record.head(2, 0)
+    np.testing.assert_array_equal(of_record.head(-1, -1).to_numpy(), of_record.head(1, 2).to_numpy())
+    np.testing.assert_array_equal(of_trace.head(-3).to_numpy(), of_trace.head(0).to_numpy())
 
 
 def test_reprs_say_what_it_is(given):
@@ -101,9 +115,9 @@ def test_reprs_say_what_it_is(given):
     (lambda layer: ch.Alibi(), r"Alibi\(\): "),
     (lambda layer: ch.KVCache(16), r"KVCache\(\): dtype: expected str, found int 16"),
     (lambda layer: ch.load(None), r"load\(\): name: expected str, found NoneType None"),
-    (lambda layer: layer.mass(1, 2, 3), r"LayerMap.mass\(\) takes 2 positional arguments, found 3"),
+    (lambda layer: layer.attention_between(1, 2, 3), r"LayerMap.attention_between\(\) takes 2 positional arguments, found 3"),
     (lambda layer: layer.sweep(5), r"LayerMap.sweep\(\): statistics: expected Sequence\[str\], found list \[5\]"),
-    (lambda layer: layer.head(0).tile(cells=5), r"MapHead.tile\(\): cells: expected "),
+    (lambda layer: layer.head(0).pool(cells=5), r"MapHead.pool\(\): cells: expected "),
 ])
 def test_a_wrong_type_names_the_argument(given, call, message):
     with pytest.raises(TypeError, match=message) as problem:
@@ -112,9 +126,10 @@ def test_a_wrong_type_names_the_argument(given, call, message):
 
 
 def test_messages_name_keywords_of_python():
-    said = "the text has 9,214 tokens; use --window 512, --truncate, or trace again with --rows 5:9 and a larger --budget; --mine is a file's name"
-    assert with_keywords(said) == ("the text has 9,214 tokens; use window=512, truncate=True, or trace again with rows=[(5, 9)] and a larger budget=; "
-                                   "--mine is a file's name")
+    said = ("the text has 9,214 tokens; use --window 512, --truncate, or trace again with --rows 5:9 and a larger --budget; "
+            "--mine is a file's name")
+    assert with_keywords(said) == ("the text has 9,214 tokens; use window=512, truncate=True, or trace again with rows=[(5, 9)] and a "
+                                   "larger budget=; --mine is a file's name")
 
 
 def test_every_option_that_a_message_of_the_library_names_has_a_keyword():
@@ -122,7 +137,8 @@ def test_every_option_that_a_message_of_the_library_names_has_a_keyword():
     source = Path(__file__).parents[2] / "src"
     if not source.is_dir():
         pytest.skip("not in a checkout")
-    reachable = [path for room in ("observe", "models", "judge", "generate", "ops", "spec", "base", "text", "io") for path in (source / room).rglob("*.cc")]
+    reachable = [path for room in ("observe", "models", "judge", "generate", "ops", "spec", "base", "text", "io")
+                 for path in (source / room).rglob("*.cc")]
     named = set()
     for path in reachable:
         for text in re.findall(r'"((?:[^"\\\n]|\\.)*)"', re.sub(r'"\s*\n\s*"', "", re.sub(r"//.*", "", path.read_text(encoding="utf-8")))):
@@ -134,5 +150,6 @@ def test_no_function_of_the_extension_has_a_message_of_the_binding():
     for name, member in vars(_core).items():
         if type(member).__name__ == "nb_func" and not name.startswith("__"):
             with pytest.raises((TypeError, ch.Error)) as problem:
-                member(object(), object(), object(), object(), object(), object(), object(), object(), object(), object(), object(), object())
+                member(object(), object(), object(), object(), object(), object(), object(), object(), object(), object(), object(),
+                       object())
             assert "Invoked with" not in str(problem.value), name

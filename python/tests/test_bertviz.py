@@ -1,9 +1,10 @@
 """head_view and model_view on given weights: the maps equal the weights, for any row sums, and the page opens."""
 
-import numpy as np
-import pytest
+import pathlib
 
 import clearhead as ch
+import numpy as np
+import pytest
 from clearhead import bertviz
 
 BERT = ["[CLS]", "the", "cat", "s", "##at", ".", "[SEP]", "it", "slept", "[SEP]"]
@@ -76,7 +77,7 @@ def test_views_give_the_page(monkeypatch, tmp_path):
     monkeypatch.setattr("webbrowser.open", shown.append)
     bertviz.head_view(random_attention(), BERT, layer=1, heads=[0, 2])
     bertviz.model_view(random_attention(), BERT, sentence_b_start=7)
-    pages = [open(one.removeprefix("file://"), encoding="utf-8").read() for one in shown]
+    pages = [pathlib.Path(one.removeprefix("file://")).read_text(encoding="utf-8") for one in shown]
     assert "v=lines&h=1.0,1.2".replace("&", "\\u0026") in pages[0] or "v=lines&h=1.0,1.2" in pages[0]
     assert "v=atlas" in pages[1]
     page = bertviz.head_view(random_attention(), BERT, html_action="return")

@@ -7,19 +7,19 @@ import pytest
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers", minversion="5")
-from torch import nn  # noqa: E402
-
-import clearhead as ch  # noqa: E402
+import clearhead as ch
+from torch import nn
 
 pytest.importorskip("torch.utils.backend_registration")
 if not hasattr(torch.utils.backend_registration, "_setup_privateuseone_for_python_backend"):
     pytest.skip("this torch has no devices written in Python (2.10 and later do)", allow_module_level=True)
-from elsewhere import DEVICE, Device, Elsewhere, moved  # noqa: E402
-from test_watch import IDS, SMALL, build, llama  # noqa: E402
+from elsewhere import DEVICE, Device, Elsewhere, moved
+from test_watch import IDS, SMALL, build, llama
 
 
 def deberta():
-    return build("DebertaV2Model", **SMALL, relative_attention=True, pos_att_type=["p2c", "c2p"], position_buckets=4, max_relative_positions=32)
+    return build("DebertaV2Model", **SMALL, relative_attention=True, pos_att_type=["p2c", "c2p"], position_buckets=4,
+                 max_relative_positions=32)
 
 
 def encoder():
@@ -42,7 +42,8 @@ def watched(model, inputs, **edits):
 
 
 CASES = {
-    "llama, sdpa": (lambda: llama(attn_implementation="sdpa"), lambda: {"input_ids": IDS, "attention_mask": left_padded(), "use_cache": False}),
+    "llama, sdpa": (lambda: llama(attn_implementation="sdpa"),
+                    lambda: {"input_ids": IDS, "attention_mask": left_padded(), "use_cache": False}),
     "llama, eager": (lambda: llama(attn_implementation="eager"), lambda: {"input_ids": IDS, "use_cache": False}),
     "bert": (lambda: build("BertModel", **SMALL), lambda: {"input_ids": IDS, "attention_mask": left_padded().flip(1)}),
     "deberta": (deberta, lambda: {"input_ids": IDS, "attention_mask": left_padded().flip(1)}),
@@ -57,14 +58,16 @@ def test_a_model_on_another_device_is_watched_and_edited_there(name, edits):
     model, given = make(), inputs()
     expected, expected_out = watched(model, given, **edits)
     there = moved(copy.deepcopy(model))
-    carry = lambda x: Elsewhere(x) if isinstance(x, torch.Tensor) else x  # noqa: E731
+    carry = lambda x: Elsewhere(x) if isinstance(x, torch.Tensor) else x
     with Device():
-        found, out = watched(there, tuple(map(carry, given)) if isinstance(given, tuple) else {key: carry(one) for key, one in given.items()}, **edits)
+        found, out = watched(there, tuple(map(carry, given)) if isinstance(given, tuple)
+                             else {key: carry(one) for key, one in given.items()}, **edits)
     assert out.device == DEVICE
     np.testing.assert_allclose(out.inner, expected_out, atol=1e-5)
     for layer in range(2):
         for head in range(4):
-            rows = [np.stack([of.map(layer).head(head).row(query).weights for query in range(of.map(layer).queries)]) for of in (found, expected)]
+            rows = [np.stack([of.map(layer).head(head).row(query).weights for query in range(of.map(layer).queries)])
+                    for of in (found, expected)]
             np.testing.assert_allclose(*rows, atol=1e-6)
 
 
@@ -77,14 +80,15 @@ def test_a_generation_on_another_device_is_watched():
     with Device(), ch.watch(there) as found:
         out = there.generate(Elsewhere(IDS), attention_mask=Elsewhere(left_padded()), **options)
     assert torch.equal(out.inner, tokens) and found.left_out == [] and found.verify() < 1e-6 and found.ids == expected.ids
-    np.testing.assert_allclose(found.received(1), expected.received(1), atol=1e-4)
+    np.testing.assert_allclose(found.received_attention(1), expected.received_attention(1), atol=1e-4)
 
 
 def test_our_kernel_says_that_it_computes_on_the_cpu():
     model = llama()
     model.set_attn_implementation("clearhead")
     there = moved(model)
-    with Device(), torch.no_grad(), pytest.raises(ch.UnsupportedError, match=r"q is torch.float32 on elsewhere:0; expected .* on the CPU.*ch.watch"):
+    with Device(), torch.no_grad(), pytest.raises(ch.UnsupportedError,
+                                                  match=r"q is torch.float32 on elsewhere:0; expected .* on the CPU.*ch.watch"):
         there(Elsewhere(IDS), attention_mask=Elsewhere(left_padded()))
     from clearhead._operator import attention
 
@@ -105,7 +109,11 @@ def test_a_model_without_numbers_is_left_out():
     assert [one for _, one in trace.left_out] == [reason] * 2
     with pytest.raises(ch.NotFoundError, match=reason):
         trace.map(0)
-    with pytest.raises(ch.UnsupportedError, match="cannot be edited: it ran on the device"), torch.no_grad(), ch.edits(model, cut=[(0, 3, 0, 2)]):
+    with (
+        pytest.raises(ch.UnsupportedError, match="cannot be edited: it ran on the device"),
+        torch.no_grad(),
+        ch.edits(model, cut=[(0, 3, 0, 2)]),
+    ):
         model(IDS.to("meta"))
 
 

@@ -14,7 +14,7 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers", minversion="5")
 
-import clearhead as ch  # noqa: E402
+import clearhead as ch
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ["README.md", "README.zh-CN.md", "docs/python.md"]
@@ -25,7 +25,8 @@ needs_checkout = pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="not in
 def blocks(document):
     """Returns (line, source) for each Python block."""
     text = (ROOT / document).read_text(encoding="utf-8")
-    return [(text[: found.start(1)].count("\n") + 1, found[1]) for found in re.finditer(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)]
+    return [(text[: found.start(1)].count("\n") + 1, found[1])
+            for found in re.finditer(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)]
 
 
 @pytest.fixture(scope="session")
@@ -35,12 +36,13 @@ def folder(tmp_path_factory):
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    tokenizer.train_from_iterator([" ".join(WORDS)] * 3, trainers.BpeTrainer(vocab_size=400, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    tokenizer.train_from_iterator([" ".join(WORDS)] * 3,
+                                  trainers.BpeTrainer(vocab_size=400, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
     path = tmp_path_factory.mktemp("docs") / "model"
     transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(path)
     torch.manual_seed(0)
-    config = transformers.LlamaConfig(hidden_size=64, num_hidden_layers=4, num_attention_heads=8, num_key_value_heads=4, intermediate_size=64,
-                                      vocab_size=tokenizer.get_vocab_size(), max_position_embeddings=512)
+    config = transformers.LlamaConfig(hidden_size=64, num_hidden_layers=4, num_attention_heads=8, num_key_value_heads=4,
+                                      intermediate_size=64, vocab_size=tokenizer.get_vocab_size(), max_position_embeddings=512)
     transformers.LlamaForCausalLM(config).save_pretrained(path)
     return str(path)
 
@@ -74,8 +76,9 @@ def reader(folder, tmp_path, monkeypatch):
     with torch.no_grad():
         output = transformers.AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager")(**inputs, output_attentions=True)
     q, k, v = (random.standard_normal((1, 8, 3000, 32)).astype(np.float32) for _ in range(3))
-    return {"ch": ch, "np": np, "path": folder, "text": text, "texts": ["The red car is here.", "The cat sleeps."], "model": model, "tokenizer": tokenizer,
-            "inputs": inputs, "AutoModel": transformers.AutoModel, "output": output, "tokens": tokenizer.convert_ids_to_tokens(inputs["input_ids"][0]),
+    return {"ch": ch, "np": np, "path": folder, "text": text, "texts": ["The red car is here.", "The cat sleeps."], "model": model,
+            "tokenizer": tokenizer, "inputs": inputs, "AutoModel": transformers.AutoModel, "output": output,
+            "tokens": tokenizer.convert_ids_to_tokens(inputs["input_ids"][0]),
             "lens": lens, "cache": lens.cache(text), "q": q, "k": k, "v": v}
 
 

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-from torch import nn  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
-
-import clearhead as ch  # noqa: E402
-from test_watch_torch import Net  # noqa: E402
+import clearhead as ch
+from test_watch_torch import Net
+from torch import nn
+from torch.nn import functional as F
 
 CUT, KEEP = [(3, 8, 1, 4), (6, 7, 0, 99, "L1.H1")], [(1, 3, 0, 2, "L0.H3")]
 EDITS = {"knock_out": ["L1.H2", "L0.H0"], "cut": CUT, "keep_only": KEEP}
@@ -170,8 +169,8 @@ def test_a_transformer_encoder_is_edited_whichever_way_it_computes(training, nor
         for at, layer in enumerate(net.layers):
             visible, kept = changed(at, 4, 9, 9)
             visible = visible & ~padding[:, None, None]
-            attend = lambda y: multihead(layer.self_attn, y, y, y, visible, kept)[0]  # noqa: E731, B023
-            feed = lambda y: layer.linear2(torch.relu(layer.linear1(y)))  # noqa: E731, B023
+            attend = lambda y: multihead(layer.self_attn, y, y, y, visible, kept)[0]
+            feed = lambda y: layer.linear2(torch.relu(layer.linear1(y)))
             if norm_first:
                 source = source + attend(layer.norm1(source))
                 source = source + feed(layer.norm2(source))
@@ -221,13 +220,20 @@ def test_a_transformer_of_torch_is_edited_in_its_cross_attention():
 def test_what_cannot_be_edited_is_said_and_nothing_is_left_behind():
     other = nn.MultiheadAttention(32, 4, add_zero_attn=True)
     q, call = torch.randn(5, 2, 32), nn.Module.__call__
-    with pytest.raises(ch.UnsupportedError, match="cannot be edited: it adds a key of its own"), torch.no_grad(), ch.edits(other, knock_out=["L0.H1"]):
+    with (
+        pytest.raises(ch.UnsupportedError, match="cannot be edited: it adds a key of its own"),
+        torch.no_grad(),
+        ch.edits(other, knock_out=["L0.H1"]),
+    ):
         other(q, q, q)
     net = encoder()
     x = torch.randn(1, 9, 32)
     with torch.no_grad():
         before = net(x)
-        with pytest.raises(ch.InvalidArgumentError, match=r"knock_out of L7.H1 named no layer that has run; there were enc.L0 to L1"), ch.edits(net, knock_out=["L7.H1"]):
+        with (
+            pytest.raises(ch.InvalidArgumentError, match=r"knock_out of L7.H1 named no layer that has run; there were enc.L0 to L1"),
+            ch.edits(net, knock_out=["L7.H1"]),
+        ):
             net(x)
         with pytest.raises(ch.InvalidArgumentError, match="head 9 of layer 0; it has 4"), ch.edits(net, cut=[(0, 1, 0, 1, "L0.H9")]):
             net(x)
@@ -245,7 +251,7 @@ def test_edits_of_a_long_text_make_nothing_of_its_square():
 
     torch.manual_seed(0)
     net, ids = Net(), torch.randint(0, 50, (1, 6_000))
-    used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # noqa: E731
+    used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with torch.no_grad():
         net(ids)
         before = used()
@@ -257,7 +263,7 @@ def test_edits_of_a_long_text_make_nothing_of_its_square():
 # Models of transformers.
 
 transformers = pytest.importorskip("transformers", minversion="5")
-from test_watch import IDS, SMALL, build, llama  # noqa: E402
+from test_watch import IDS, SMALL, build, llama
 
 
 @pytest.mark.parametrize("gradient", [False, True])
@@ -277,14 +283,15 @@ def test_deberta_is_edited(kinds, shared, gradient, monkeypatch):
 
     def expected():  # the model's own masking, one for each head; a head's output by the columns that read it
         with monkeypatch.context() as patch:
-            patch.setattr(model.encoder, "get_attention_mask", lambda given: mask[:, None, None].bool() & mask[:, None, :, None].bool() & pairs)
+            patch.setattr(model.encoder, "get_attention_mask",
+                          lambda given: mask[:, None, None].bool() & mask[:, None, :, None].bool() & pairs)
             dense = model.encoder.layer[1].attention.output.dense
             patch.setattr(dense, "forward", lambda x: F.linear(x * (torch.arange(32) // 8 != 3), dense.weight, dense.bias))
             return model(IDS, attention_mask=mask, output_attentions=True)
 
     edited = {"cut": [(3, 8, 1, 4)], "keep_only": [(6, 7, 0, 5, "L0.H2"), (6, 7, 0, 5, "L1.H2")], "knock_out": ["L1.H3"]}
     if gradient:
-        run = lambda: model(IDS, attention_mask=mask)  # noqa: E731
+        run = lambda: model(IDS, attention_mask=mask)
 
         def found():
             with ch.edits(model, **edited):
@@ -319,7 +326,8 @@ def by_hand(model, visible_of, kept_of):
         visible = torch.ones(1, 1, query.shape[2], key.shape[2], dtype=torch.bool)
         if mask is not None:
             visible = mask if mask.dtype == torch.bool else mask > -1e30
-            visible, bias = visible[..., : key.shape[2]], bias + (0.0 if mask.dtype == torch.bool else mask.clamp(min=-1e4)[..., : key.shape[2]])
+            visible, bias = visible[..., : key.shape[2]], bias + (0.0 if mask.dtype == torch.bool
+                                                                  else mask.clamp(min=-1e4)[..., : key.shape[2]])
         edited = visible_of(paths[id(module)], query.shape[0], query.shape[2], key.shape[2])
         out, weights = eager(query, key, value, visible if edited is None else visible & edited, kept_of(paths[id(module)]), bias, scaling)
         return out.transpose(1, 2), weights
@@ -364,7 +372,8 @@ def test_steps_of_a_generation_are_edited_as_one_run(kind, cache, with_trace):
         model = build("T5ForConditionalGeneration", vocab_size=100, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4,
                       decoder_start_token_id=0, eos_token_id=98)
     else:
-        model = llama() if kind == "llama" else build("MistralForCausalLM", **SMALL, num_key_value_heads=2, sliding_window=6, eos_token_id=98)
+        model = llama() if kind == "llama" else build("MistralForCausalLM", **SMALL, num_key_value_heads=2, sliding_window=6,
+                                                      eos_token_id=98)
     first, mask = 0 if pair else 17, torch.ones_like(IDS)
     mask[0, :4] = pair
     front = torch.zeros(2, dtype=torch.long) if pair else torch.tensor([4, 0])
@@ -396,7 +405,11 @@ def test_steps_of_a_generation_are_edited_as_one_run(kind, cache, with_trace):
     whole = told.sequences[:, :-1]
     after = torch.cat([mask, torch.ones(2, whole.shape[1] - 17, dtype=torch.long)], 1) if not pair else None
     with torch.no_grad():
-        inputs = {"input_ids": IDS, "decoder_input_ids": whole, "attention_mask": mask} if pair else {"input_ids": whole, "attention_mask": after}
+        inputs = (
+            {"input_ids": IDS, "decoder_input_ids": whole, "attention_mask": mask}
+            if pair
+            else {"input_ids": whole, "attention_mask": after}
+        )
         expected = model(**inputs, output_attentions=True)
     steps = len(told.logits)
     for step in range(steps):
@@ -418,7 +431,8 @@ def test_steps_of_a_generation_are_edited_as_one_run(kind, cache, with_trace):
 def test_beams_are_edited_too():
     model, mask = llama(), torch.ones_like(IDS)
     nn.init.normal_(model.lm_head.weight, std=0.01)
-    options = {"attention_mask": mask, "max_new_tokens": 6, "num_beams": 3, "do_sample": False, "return_dict_in_generate": True, "output_scores": True}
+    options = {"attention_mask": mask, "max_new_tokens": 6, "num_beams": 3, "do_sample": False, "return_dict_in_generate": True,
+               "output_scores": True}
     with ch.watch(model, check=True, cut=[(0, 99, 4, 9)]) as trace:
         told = model.generate(IDS, **options)
 

@@ -8,11 +8,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers", minversion="5")
-from torch import nn  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
-
-import clearhead as ch  # noqa: E402
-from own_attention import Spy  # noqa: E402
+import clearhead as ch
+from own_attention import Spy
+from torch import nn
+from torch.nn import functional as F
 
 IDS = torch.randint(5, 90, (2, 17), generator=torch.Generator().manual_seed(1))
 PADDING = torch.ones_like(IDS)
@@ -63,7 +62,8 @@ BY_THEMSELVES = {
     "gpt-neo": ("GPTNeoModel", dict(hidden_size=32, num_layers=2, num_heads=4, attention_types=[[["global", "local"], 1]], window_size=4,
                                     vocab_size=100, max_position_embeddings=64)),
     "falcon-rotary": ("FalconModel", dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, vocab_size=100, multi_query=True)),
-    "falcon-alibi": ("FalconModel", dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, vocab_size=100, alibi=True, multi_query=False)),
+    "falcon-alibi": ("FalconModel",
+                     dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, vocab_size=100, alibi=True, multi_query=False)),
     "falcon-groups": ("FalconModel", dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, vocab_size=100,
                                           new_decoder_architecture=True, num_kv_heads=2)),
     "mpt": ("MptModel", dict(d_model=32, n_layers=2, n_heads=4, vocab_size=100, max_seq_len=64)),
@@ -150,7 +150,7 @@ def test_gradients_of_weights_are_those_of_the_model(name):
     for layer, of in enumerate(weights):
         wanted = (of.detach() * of.grad)[0].numpy()
         for head in range(4):
-            found = np.nan_to_num(trace.map(layer).gradients("product").head(head).tile()[0])
+            found = trace.map(layer).gradients("product").head(head).to_numpy()
             np.testing.assert_allclose(found, wanted[head], atol=2e-5 * max(1e-3, np.abs(wanted).max()))
         assert np.abs(wanted).max() > 0
 
@@ -231,22 +231,27 @@ def test_longformers_windows_and_its_tokens_with_global_attention(of_all):
 
 
 def test_an_led_is_seen_whole():
-    model = build("LEDModel", d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4, vocab_size=100,
-                  encoder_ffn_dim=64, decoder_ffn_dim=64, attention_window=4, max_encoder_position_embeddings=64, max_decoder_position_embeddings=64)
+    model = build("LEDModel", d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4,
+                  vocab_size=100, encoder_ffn_dim=64, decoder_ffn_dim=64, attention_window=4, max_encoder_position_embeddings=64,
+                  max_decoder_position_embeddings=64)
     trace = watched(model, input_ids=IDS, decoder_input_ids=IDS[:, :7])
     assert sorted(trace.families) == ["cross", "dec", "enc"] and trace.left_out == [] and trace.verify() < 1e-5
 
 
 def test_what_has_no_map_is_named_with_its_module():
-    model = build("BigBirdModel", **{**WIDE, "max_position_embeddings": 256, "attention_type": "block_sparse", "block_size": 4, "num_random_blocks": 1})
+    model = build("BigBirdModel",
+                  **{**WIDE, "max_position_embeddings": 256, "attention_type": "block_sparse", "block_size": 4, "num_random_blocks": 1})
     ids = torch.randint(5, 90, (1, 64))
     with torch.no_grad(), ch.watch(model) as trace:
         model(ids)
     assert [path for path, _ in trace.left_out] == ["encoder.layer.0.attention.self", "encoder.layer.1.attention.self"]
     assert all("blocks of the text" in reason and "original_full" in reason for _, reason in trace.left_out)
-    with pytest.raises(ch.UnsupportedError, match="encoder.layer.1.attention.self cannot be edited: it computes attention in blocks"), torch.no_grad():
-        with ch.edits(model, knock_out=["L1.H0"]):
-            model(ids)
+    with (
+        pytest.raises(ch.UnsupportedError, match="encoder.layer.1.attention.self cannot be edited: it computes attention in blocks"),
+        torch.no_grad(),
+        ch.edits(model, knock_out=["L1.H0"]),
+    ):
+        model(ids)
 
 
 # User-defined modules.
@@ -387,7 +392,7 @@ def expected_weights(q, k, visible, bias=0.0, cap=None):
 def test_direct_calls_of_flex_attention_are_seen(how):
     from torch.nn.attention import flex_attention as flex
 
-    near = lambda b, h, q, k: (q >= k) & (q - k < 6)  # noqa: E731
+    near = lambda b, h, q, k: (q >= k) & (q - k < 6)
     mask = flex.create_block_mask(near, None, None, 17, 17, device="cpu") if how in ("blocks", "both") else None
     bend = (lambda s, b, h, q, k: s - 0.1 * (q - k).abs()) if how in ("scores", "both") else None
     net = peaked(Calls(lambda q, k, v: flex.flex_attention(q, k, v, score_mod=bend, block_mask=mask)))
@@ -402,7 +407,8 @@ def test_direct_calls_of_flex_attention_are_seen(how):
     assert flex.flex_attention.__name__ == "flex_attention"
 
 
-@pytest.mark.parametrize("given", [{}, {"causal": True}, {"window_size": (3, 1)}, {"causal": True, "softcap": 5.0, "alibi_slopes": torch.full((4,), 0.2)}])
+@pytest.mark.parametrize("given", [{}, {"causal": True}, {"window_size": (3, 1)},
+                                   {"causal": True, "softcap": 5.0, "alibi_slopes": torch.full((4,), 0.2)}])
 def test_direct_calls_of_flash_attention_are_seen(given, monkeypatch):
     def reference(q, k, v, dropout_p=0.0, softmax_scale=None, causal=False, window_size=(-1, -1), softcap=0.0, alibi_slopes=None):
         q, k, v = (one.transpose(1, 2) for one in (q, k, v))
@@ -438,8 +444,10 @@ class Pool(nn.Module):
         x = x.transpose(0, 1)
         return F.multi_head_attention_forward(
             query=x, key=x, value=x, embed_dim_to_check=32, num_heads=4, q_proj_weight=self.q_proj.weight, k_proj_weight=self.k_proj.weight,
-            v_proj_weight=self.v_proj.weight, in_proj_weight=None, in_proj_bias=torch.cat([self.q_proj.bias, self.k_proj.bias, self.v_proj.bias]),
-            bias_k=None, bias_v=None, add_zero_attn=False, dropout_p=0.0, out_proj_weight=self.c_proj.weight, out_proj_bias=self.c_proj.bias,
+            v_proj_weight=self.v_proj.weight, in_proj_weight=None,
+            in_proj_bias=torch.cat([self.q_proj.bias, self.k_proj.bias, self.v_proj.bias]),
+            bias_k=None, bias_v=None, add_zero_attn=False, dropout_p=0.0, out_proj_weight=self.c_proj.weight,
+            out_proj_bias=self.c_proj.bias,
             use_separate_proj_weight=True, training=self.training, need_weights=weights, attn_mask=mask, average_attn_weights=False)
 
 
@@ -515,7 +523,8 @@ def test_padding_in_front_where_hidden_pairs_are_hidden_twice(name):
     with torch.no_grad():
         expected = model(input_ids=IDS, attention_mask=mask, output_attentions=True).attentions
     for layer in range(2):
-        np.testing.assert_allclose(trace.map(layer).to_numpy(), expected[layer][0, :, -trace.map(layer).queries :, -trace.map(layer).keys :].numpy(), atol=1e-5)
+        np.testing.assert_allclose(trace.map(layer).to_numpy(),
+                                   expected[layer][0, :, -trace.map(layer).queries :, -trace.map(layer).keys :].numpy(), atol=1e-5)
 
 
 def test_a_gate_that_is_called_attention_is_left_out_by_name():

@@ -1,9 +1,8 @@
 """Traces from given queries and keys."""
 
+import clearhead as ch
 import numpy as np
 import pytest
-
-import clearhead as ch
 from conftest import causal, eager
 
 
@@ -28,7 +27,8 @@ def test_queries_and_keys_become_a_trace_that_is_saved_and_read(tmp_path):
 def test_what_does_not_fit_is_said():
     q, k, _ = layers_of()[0]
     for layers, kind, message in (([], ch.InvalidArgumentError, "no layers"), ([(q[0], k)], ch.ShapeError, r"layer 0 has q \(4, 9, 8\)"),
-                                  ([(q, k[:, :, :5])], ch.ShapeError, "9 queries, 5 keys"), ([(q, k), (q[:, :2], k)], ch.ShapeError, "layer 1 has q")):
+                                  ([(q, k[:, :, :5])], ch.ShapeError, "9 queries, 5 keys"),
+                                  ([(q, k), (q[:, :2], k)], ch.ShapeError, "layer 1 has q")):
         with pytest.raises(kind, match=message):
             ch.Trace.from_qkv(layers)
     with pytest.raises(ch.ShapeError, match="2 tokens for 9 positions"):

@@ -3,14 +3,13 @@
 import resource
 import warnings
 
+import clearhead as ch
 import numpy as np
 import pytest
-
-import clearhead as ch
 from conftest import causal, eager
 
 hypothesis = pytest.importorskip("hypothesis")
-from hypothesis import strategies as st  # noqa: E402
+from hypothesis import strategies as st
 
 SOON = hypothesis.settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck))
 REFUSALS = (ch.Error, TypeError, ValueError, BufferError, OverflowError, MemoryError)
@@ -86,7 +85,7 @@ def test_arrays_that_fit_give_the_formula(data):
     k = data.draw(arrays((batch, key_heads, keys, d_k), dtype))
     v = data.draw(arrays((batch, key_heads, keys, d_v), dtype))
     is_causal = data.draw(st.booleans())
-    made = is_refused(lambda: ch.attend(q, k, v, topology=ch.causal() if is_causal else None))
+    made = is_refused(lambda: ch.attend(q, k, v, topology=ch.causal() if is_causal else None))  # noqa: F821  (del q, below)
     if made is None:
         return
     out, record = made
@@ -95,11 +94,12 @@ def test_arrays_that_fit_give_the_formula(data):
     if q.size and k.size and v.size and all(np.isfinite(x).all() for x in (q, k, v)):
         expected, weights = eager(q, k, v, visible=shown)
         np.testing.assert_allclose(out, expected, atol=1e-5 if dtype == "f4" else 5e-3)
-        np.testing.assert_allclose(ch.Map(record).head(batch - 1, 0).tile()[0][shown], weights[-1, 0][shown], atol=1e-6 if dtype == "f4" else 1e-5)
+        np.testing.assert_allclose(ch.Map(record).head(batch - 1, 0).pool((0, 0))[0][shown], weights[-1, 0][shown],
+                                   atol=1e-6 if dtype == "f4" else 1e-5)
     elif not keys:
         assert not np.any(out)
     del q, k, v, made
-    is_refused(lambda: ch.Map(record).sweep("entropy", "received", top_k=2))
+    is_refused(lambda: ch.Map(record).sweep("entropy", "received_attention", top_k=2))
 
 
 @SOON
@@ -120,7 +120,8 @@ def test_any_description(data):
         lambda: dict(topology=ch.causal(draw(number))), lambda: dict(topology=ch.window(draw(number), draw(number))),
         lambda: dict(topology=ch.mask(draw(array))), lambda: dict(topology=ch.segments(draw(index), draw(index))),
         lambda: dict(topology=ch.lists(draw(offsets), draw(entries), draw(number), draw(number))),
-        lambda: dict(topology=ch.graph(draw(edges), draw(number))), lambda: dict(topology=ch.big_bird(draw(st.integers(-1, 99)), draw(number))),
+        lambda: dict(topology=ch.graph(draw(edges), draw(number))),
+        lambda: dict(topology=ch.big_bird(draw(st.integers(-1, 99)), draw(number))),
         lambda: dict(bias=draw(array)), lambda: dict(scale=draw(st.floats())), lambda: dict(softcap=draw(st.floats())),
         lambda: dict(terms=[ch.Alibi(draw(array))]), lambda: dict(terms=[ch.EdgeBias(draw(array))]),
         lambda: dict(score=ch.Additive(draw(array))), lambda: dict(score=ch.Relative(draw(array))),
@@ -132,7 +133,7 @@ def test_any_description(data):
     made = is_refused(lambda: ch.attend(q, k, v, **draw(st.sampled_from(makers))()))
     if made is not None:
         assert made[0].shape == (2, 2, 5, 8)
-        is_refused(lambda: ch.Map(made[1]).sweep("received"))
+        is_refused(lambda: ch.Map(made[1]).sweep("received_attention"))
 
 
 @SOON
@@ -147,12 +148,13 @@ def test_any_look(data):
         lambda: found.head(draw(number), draw(number)).row(draw(number)).top_k(draw(number)),
         lambda: found.head(0, 1).row(draw(number)), lambda: found.head(0, 1).row(2).top_k(draw(number)),
         lambda: found.head(1, 0).column(draw(number), draw(span)),
-        lambda: found.head(1, 0).tile(draw(span), draw(span), (draw(number), draw(number))),
-        lambda: found.head(1, 0).tile(key_factors=draw(st.lists(st.floats(), max_size=9))),
-        lambda: found.mass(draw(span), draw(span)), lambda: found.sweep("entropy", top_k=draw(number)),
+        lambda: found.head(1, 0).pool((draw(number), draw(number)), draw(span), draw(span)),
+        lambda: found.head(1, 0).pool((0, 0), key_factors=draw(st.lists(st.floats(), max_size=9))),
+        lambda: found.attention_between(draw(span), draw(span)), lambda: found.sweep("entropy", top_k=draw(number)),
         lambda: found.sweep(cells=(draw(number), draw(number))), lambda: found.sweep("offsets", offset_reach=draw(number)),
         lambda: found.sweep("entropy", heads=draw(span)), lambda: found.sweep("entropy", sampled_rows=draw(number)),
-        lambda: found.sweep(matches=[(draw(arrays()), draw(arrays()))]), lambda: found.head(0, 0).to_image(draw(span), draw(span), pixels=draw(number)),
+        lambda: found.sweep(matches=[(draw(arrays()), draw(arrays()))]),
+        lambda: found.head(0, 0).to_image(draw(span), draw(span), pixels=draw(number)),
     ]
     is_refused(draw(st.sampled_from(looks)))
 

@@ -9,11 +9,12 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers", minversion="5")
 
-import clearhead as ch  # noqa: E402
-from clearhead import _masks  # noqa: E402
-from test_watch import IDS, SMALL, build, llama  # noqa: E402
+import clearhead as ch
+from clearhead import _masks
+from test_watch import IDS, SMALL, build, llama
 
-T5 = {"vocab_size": 100, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0, "dropout_rate": 0.0}
+T5 = {"vocab_size": 100, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0,
+      "dropout_rate": 0.0}
 DECODER = {**SMALL, "num_key_value_heads": 2}
 
 
@@ -43,12 +44,14 @@ CASES = {
     "llama": (llama, {}),
     "llama after padding": (llama, {"attention_mask": left_padded()}),
     "llama, packed": (llama, PACKED),
-    "llama, a mask of four axes": (llama, {"attention_mask": torch.rand(2, 1, 17, 17, generator=torch.Generator().manual_seed(3)).gt(0.3) | torch.eye(17).bool()}),
+    "llama, a mask of four axes": (llama, {"attention_mask": torch.rand(2, 1, 17, 17, generator=torch.Generator().manual_seed(3)).gt(0.3)
+                                           | torch.eye(17).bool()}),
     "mistral": (lambda: build("MistralForCausalLM", **DECODER, sliding_window=6), {}),
     "gemma 2": (lambda: build("Gemma2ForCausalLM", **DECODER, head_dim=8, sliding_window=6, attn_logit_softcapping=0.5), {}),
     "gpt-oss": (gpt_oss, {}),
     "llama 4": (llama_4, {}),
-    "t5": (lambda: build("T5ForConditionalGeneration", **T5), {"decoder_input_ids": IDS[:, :7].contiguous(), "attention_mask": left_padded().flip(1)}),
+    "t5": (lambda: build("T5ForConditionalGeneration", **T5),
+           {"decoder_input_ids": IDS[:, :7].contiguous(), "attention_mask": left_padded().flip(1)}),
 }
 def with_implementation(model, implementation, run):
     model.set_attn_implementation(implementation)
@@ -82,7 +85,8 @@ def test_outputs_and_gradients_are_those_of_eager_attention(name):
 @pytest.mark.parametrize("kind", ["llama", "mistral", "t5"])
 def test_generation_writes_the_same_tokens(kind, options):
     model = {"llama": llama, "mistral": CASES["mistral"][0], "t5": CASES["t5"][0]}[kind]()
-    run = lambda: model.generate(IDS, attention_mask=left_padded(), max_new_tokens=9, do_sample=False, eos_token_id=98, pad_token_id=0, **options)  # noqa: E731
+    run = lambda: model.generate(IDS, attention_mask=left_padded(), max_new_tokens=9, do_sample=False, eos_token_id=98, pad_token_id=0,
+                                 **options)
     assert torch.equal(with_implementation(model, "eager", run), with_implementation(model, "clearhead", run))
 
 
@@ -100,19 +104,19 @@ def test_known_masks_are_bands_and_segments_and_others_are_recorded(monkeypatch)
         for batch in range(2):
             rows = np.stack([found.head(batch, 0).row(query).weights > 0 for query in range(queries)])
             np.testing.assert_array_equal(rows, expected[batch, 0].numpy())
-        return repr(mask.source.topology())
+        return mask.source.topology().to_dict()
 
-    assert '"visible"' not in described(of.causal_mask_function)
-    assert '"back":5' in described(of.sliding_window_causal_mask_function(6))
-    assert '"visible"' not in described(of.sliding_window_bidirectional_mask_function(3))
-    assert '"mask"' in described(of.causal_mask_function, left_padded().bool())
-    assert '"visible"' not in described(of.causal_mask_function, None, 3, 17, 14)
+    assert "visible" not in described(of.causal_mask_function)
+    assert described(of.sliding_window_causal_mask_function(6))["band"]["back"] == 5
+    assert "visible" not in described(of.sliding_window_bidirectional_mask_function(3))
+    assert "mask" in described(of.causal_mask_function, left_padded().bool())
+    assert "visible" not in described(of.causal_mask_function, None, 3, 17, 14)
     packs = torch.tensor([[0] * 7 + [1] * 10, [0] * 3 + [1] * 14])
-    assert '"segments"' in described(of.and_masks(of.causal_mask_function, of.packed_sequence_mask_function(packs)))
-    assert '"visible"' in described(of.chunked_causal_mask_function(5, torch.tensor([2, 0])))
+    assert "segments" in described(of.and_masks(of.causal_mask_function, of.packed_sequence_mask_function(packs)))
+    assert "visible" in described(of.chunked_causal_mask_function(5, torch.tensor([2, 0])))
     blocks = torch.tensor([[-1] * 5 + [0] * 4 + [-1] * 8] * 2)
-    assert '"visible"' in described(of.or_masks(of.causal_mask_function, of.blockwise_overlay(blocks)))
-    assert '"visible"' in described(lambda b, h, q, k: (q - k).abs() % 3 == 0)
+    assert "visible" in described(of.or_masks(of.causal_mask_function, of.blockwise_overlay(blocks)))
+    assert "visible" in described(lambda b, h, q, k: (q - k).abs() % 3 == 0)
 
 
 def counted_reads(monkeypatch):
@@ -125,7 +129,13 @@ def counted_reads(monkeypatch):
 @pytest.mark.parametrize("watched", [False, True])
 def test_a_dense_mask_is_read_once_for_all_layers_and_again_when_it_was_written(kind, watched, monkeypatch):
     visible = torch.rand(1, 1, 17, 17, generator=torch.Generator().manual_seed(3)).gt(0.3) | torch.eye(17).bool()
-    mask = visible if kind == "bool" else torch.zeros(1, 1, 17, 17).masked_fill(~visible, -torch.inf) if kind == "additive" else torch.randn(1, 1, 17, 17)
+    mask = (
+        visible
+        if kind == "bool"
+        else torch.zeros(1, 1, 17, 17).masked_fill(~visible, -torch.inf)
+        if kind == "additive"
+        else torch.randn(1, 1, 17, 17)
+    )
     model, reads = llama(), counted_reads(monkeypatch)
 
     def out_of(implementation):
@@ -139,7 +149,8 @@ def test_a_dense_mask_is_read_once_for_all_layers_and_again_when_it_was_written(
                 return out
             return model(IDS[:1], attention_mask=mask).logits
 
-    for write in (lambda: None, lambda: mask[..., 3:9, 2].fill_(False if kind == "bool" else -1e38), lambda: mask[:, :, 5:].copy_(mask[:, :, 5:].flip(2))):
+    for write in (lambda: None, lambda: mask[..., 3:9, 2].fill_(False if kind == "bool" else -1e38),
+                  lambda: mask[:, :, 5:].copy_(mask[:, :, 5:].flip(2))):
         write()
         if kind == "bool":
             mask[..., range(17), range(17)] = True
@@ -179,7 +190,8 @@ def test_a_sink_for_every_query_is_one_for_each_head_beside_a_bias():
     from clearhead._operator import clearhead_attention
 
     torch.manual_seed(0)
-    leaves = q, k, v, bias, sinks = [torch.randn(*shape, requires_grad=True) for shape in ((2, 4, 7, 8), (2, 2, 9, 8), (2, 2, 9, 8), (2, 4, 7, 9), (2, 4, 7, 1))]
+    leaves = q, k, v, bias, sinks = [torch.randn(*shape, requires_grad=True)
+                                     for shape in ((2, 4, 7, 8), (2, 2, 9, 8), (2, 2, 9, 8), (2, 4, 7, 9), (2, 4, 7, 1))]
     for given in (bias, None):
         out, _ = clearhead_attention(torch.nn.Module(), q, k, v, None, is_causal=False, position_bias=given, sinks=sinks, scaling=0.4)
         scores = torch.matmul(q, k.repeat_interleave(2, 1).transpose(2, 3)) * 0.4 + (0 if given is None else given)
@@ -192,9 +204,9 @@ def test_a_sink_for_every_query_is_one_for_each_head_beside_a_bias():
 
 
 def test_a_function_that_no_symbol_goes_through_is_asked_block_by_block():
-    opaque = lambda b, h, q, k: torch.sin(q * 3.0 + k) > 0  # noqa: E731
+    opaque = lambda b, h, q, k: torch.sin(q * 3.0 + k) > 0
     mask = _masks.clearhead_mask(1, 300, 17, 0, 0, opaque)
-    assert '"lists"' in repr(mask.source.topology())
+    assert "lists" in mask.source.topology().to_dict()
     q, k = torch.randn(1, 1, 300, 8), torch.randn(1, 1, 17, 8)
     found = ch.Map(ch.attend(q, k, k, topology=mask.source.topology())[1]).head(0, 0)
     rows = np.stack([found.row(query).weights > 0 for query in range(300)])
@@ -204,7 +216,7 @@ def test_a_function_that_no_symbol_goes_through_is_asked_block_by_block():
 def test_the_operator_is_one_that_torch_knows():
     description = ch.Description(topology=ch.causal())
     q, k, v = (torch.randn(1, heads, 9, 8, requires_grad=True) for heads in (4, 2, 2))
-    torch.library.opcheck(torch.ops.clearhead.attention.default, (q, k, v, repr(description), []))
+    torch.library.opcheck(torch.ops.clearhead.attention.default, (q, k, v, description.to_json(), []))
     from clearhead._operator import attention
 
     compiled = torch.compile(lambda q, k, v: attention(q, k, v, description)[0] * 2, backend="aot_eager", fullgraph=False)
@@ -279,17 +291,20 @@ def test_importing_both_packages_makes_it_known(first, second):
 
 
 def test_importing_it_alone_imports_no_torch():
-    subprocess.run([sys.executable, "-c", "import clearhead, sys; assert 'torch' not in sys.modules and 'transformers' not in sys.modules"], check=True)
+    subprocess.run([sys.executable, "-c", "import clearhead, sys; assert 'torch' not in sys.modules and 'transformers' not in sys.modules"],
+                   check=True)
 
 
 @torch.no_grad()
 def test_layers_that_shorten_the_text_get_no_mask_where_eager_attention_gets_none():
-    config = transformers.InformerConfig(prediction_length=8, context_length=16, lags_sequence=[1, 2], num_time_features=1, d_model=32, encoder_layers=2,
-                                         decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64)
+    config = transformers.InformerConfig(prediction_length=8, context_length=16, lags_sequence=[1, 2], num_time_features=1, d_model=32,
+                                         encoder_layers=2,
+                                         decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=64,
+                                         decoder_ffn_dim=64)
     model = transformers.InformerModel(config).eval()
     past, coming = torch.randn(2, 18), torch.randn(2, 8)
-    inputs = {"past_values": past, "past_observed_mask": torch.ones_like(past), "future_values": coming, "past_time_features": torch.randn(2, 18, 1),
-              "future_time_features": torch.randn(2, 8, 1)}
+    inputs = {"past_values": past, "past_observed_mask": torch.ones_like(past), "future_values": coming,
+              "past_time_features": torch.randn(2, 18, 1), "future_time_features": torch.randn(2, 8, 1)}
     out = {}
     for implementation in ("eager", "clearhead"):
         model.set_attn_implementation(implementation)

@@ -74,7 +74,8 @@ def test_a_document_is_its_sentences():
     books = ch.load(str(MODELS / "authorship"))
     text = "I had called upon my friend one day in the autumn. He was in deep conversation with a stout gentleman."
     assert books.reads == "document" and books.classify(text)[0][1] == pytest.approx(
-        books.classify(["I had called upon my friend one day in the autumn.", "He was in deep conversation with a stout gentleman."])[0][1], abs=1e-6)
+        books.classify(["I had called upon my friend one day in the autumn.", "He was in deep conversation with a stout gentleman."])[0][1],
+        abs=1e-6)
     assert len(books.why(text, by=["attention"])["items"]) == 2
 
 
@@ -101,7 +102,8 @@ def listener(tmp_path_factory):
     recipe = {
         "task": {"kind": "transcribe", "table": "tones.tsv", "file": "file", "text": "word", "part": "split", "speaker": "voice",
                  "train": "train", "valid": "valid", "test": "test", "joined": [1, 1], "tested": [1, 1], "best": "loss"},
-        "data_source": "made by the test", "tokenizer": {"bpe": 260}, "batch": 2, "length": 8, "steps": 2, "report": 1, "validate": 2, "checkpoint": 2,
+        "data_source": "made by the test", "tokenizer": {"bpe": 260}, "batch": 2, "length": 8, "steps": 2, "report": 1, "validate": 2,
+        "checkpoint": 2,
         "model": {"model_type": "listen_attend_spell", "vocab_size": 260, "embedding_size": 4, "hidden_size": 8, "pyramid_layers": 1,
                   "sound": {"rate": 8000, "window": 128, "hop": 160, "mels": 20}, "max_position_embeddings": 12, "eos_token_id": 0,
                   "pad_token_id": 1, "decoder_start_token_id": 1},

@@ -2,10 +2,9 @@
 
 import os
 
+import clearhead as ch
 import numpy as np
 import pytest
-
-import clearhead as ch
 
 
 def test_a_trace_of_a_text_shows_exact_weights_and_is_saved_whole(known_model, tmp_path):
@@ -84,7 +83,8 @@ def test_a_translator_translates_scores_and_shows_both_texts(translator):
     assert text == one and {"enc", "dec", "cross"} == set(trace.families)
     written = [id for id, _, _ in trace.generated]
     assert model.decode(written) == text and trace.ids[-len(written) :] == written and all(0 < p <= 1 for *_, p in trace.generated)
-    assert trace.map(0, "cross").query_range[1] - len(written) == trace.map(0, "cross").query_range[0] + 1  # behind the first token of the target
+    # behind the first token of the target
+    assert trace.map(0, "cross").query_range[1] - len(written) == trace.map(0, "cross").query_range[0] + 1
 
 
 def test_a_trace_keeps_the_layers_that_were_chosen(known_model):

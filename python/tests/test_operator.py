@@ -3,10 +3,9 @@
 import pytest
 
 torch = pytest.importorskip("torch")
-from torch.nn import functional as F  # noqa: E402
-
-import clearhead as ch  # noqa: E402
-from clearhead._operator import attention  # noqa: E402
+import clearhead as ch
+from clearhead._operator import attention
+from torch.nn import functional as F
 
 
 def qkv(heads=4, key_heads=4, queries=13, keys=17, d=8, d_v=8, batch=2, dtype=torch.float32):
@@ -28,7 +27,8 @@ def check(arrays, described, tolerance=1e-6, **options):
     leaves = [one for one in arrays if one.requires_grad]
     if leaves and out.numel():
         for found, wanted in zip(torch.autograd.grad(out, leaves, d_out), torch.autograd.grad(expected, leaves, d_out)):
-            assert torch.allclose(torch.nan_to_num(found), torch.nan_to_num(wanted), atol=20 * tolerance * max(1.0, float(wanted.abs().max())), rtol=0)
+            assert torch.allclose(torch.nan_to_num(found), torch.nan_to_num(wanted),
+                                  atol=20 * tolerance * max(1.0, float(wanted.abs().max())), rtol=0)
 
 
 def test_the_defaults_and_a_scale():

@@ -8,9 +8,8 @@ import sysconfig
 import time
 from pathlib import Path
 
-import pytest
-
 import clearhead as ch
+import pytest
 
 PACKAGE = Path(ch.__file__).parent
 IS_WHEEL = PACKAGE.parent == Path(sysconfig.get_path("platlib"))

@@ -9,11 +9,9 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers", minversion="5")
 
-from torch import distributed  # noqa: E402
-from torch import multiprocessing  # noqa: E402
-
-import clearhead  # noqa: E402, F401
-from test_watch import IDS, SMALL, build  # noqa: E402
+import clearhead  # noqa: F401  (registers the attention implementation)
+from test_watch import IDS, SMALL, build
+from torch import distributed, multiprocessing
 
 needs_gloo = pytest.mark.skipif(not (distributed.is_available() and distributed.is_gloo_available()),
                                 reason="this torch was built without torch.distributed or without gloo")
@@ -81,8 +79,8 @@ def work(rank, meeting, kind, how, file):
         distributed.barrier()  # a process that exits early closes the connections of one that still waits
     finally:
         distributed.destroy_process_group()
-    # torch's caches of meshes keep gloo's group alive: gloo_tcp_loop and two pt_gloo_runloop threads run on after destroy_process_group(), and
-    # nothing can join them. Leave without finalizers and static destructors, which they would race with.
+    # torch's caches of meshes keep gloo's group alive: gloo_tcp_loop and two pt_gloo_runloop threads run on after destroy_process_group(),
+    # and nothing can join them. Leave without finalizers and static destructors, which they would race with.
     os._exit(0)
 
 

@@ -5,12 +5,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers", minversion="5")
-from torch import nn  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
-
-import clearhead as ch  # noqa: E402
-from own_attention import Spy  # noqa: E402
-from test_families import IDS, build, peaked  # noqa: E402
+import clearhead as ch
+from own_attention import Spy
+from test_families import IDS, build, peaked
+from torch import nn
+from torch.nn import functional as F
 
 TEXT = dict(vocab_size=100, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, intermediate_size=64)
 VISION = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64, image_size=16, patch_size=8, num_channels=3)
@@ -95,7 +94,8 @@ def test_several_sounds_given_as_samples_are_several_inputs(sequence):
 
 
 def xclip():
-    vision = dict(VISION, num_frames=4, mit_hidden_size=32, mit_intermediate_size=64, mit_num_attention_heads=4, mit_num_hidden_layers=1, drop_path_rate=0.0)
+    vision = dict(VISION, num_frames=4, mit_hidden_size=32, mit_intermediate_size=64, mit_num_attention_heads=4, mit_num_hidden_layers=1,
+                  drop_path_rate=0.0)
     text = dict(TEXT, max_position_embeddings=64, eos_token_id=99)
     return build("XCLIPModel", text_config=text, vision_config=vision, projection_dim=32, prompt_num_attention_heads=4)
 
@@ -164,7 +164,10 @@ def test_one_picture_compared_with_several_texts_is_shown_beside_each():
     ids, pixels = torch.cat([IDS, IDS + 3]), random(1, 3, 16, 16)
     trace = watched(model, 3, input_ids=ids, pixel_values=pixels)
     with torch.no_grad():
-        of_texts, of_picture = model.text_model(ids, output_attentions=True).attentions, model.vision_model(pixels, output_attentions=True).attentions
+        of_texts, of_picture = (
+            model.text_model(ids, output_attentions=True).attentions,
+            model.vision_model(pixels, output_attentions=True).attentions,
+        )
     same(trace.map(1, "text"), of_texts[1][3:4])
     same(trace.map(1, "vision"), of_picture[1])
     assert trace.left_out == [] and trace.ids[:17] == ids[3].tolist()
@@ -173,14 +176,16 @@ def test_one_picture_compared_with_several_texts_is_shown_beside_each():
 
 
 def test_pictures_in_one_row_are_not_the_patches_of_one_of_them():
-    model = build("PixtralVisionModel", hidden_size=32, num_hidden_layers=1, num_attention_heads=4, head_dim=8, intermediate_size=64, image_size=16, patch_size=8)
+    model = build("PixtralVisionModel", hidden_size=32, num_hidden_layers=1, num_attention_heads=4, head_dim=8, intermediate_size=64,
+                  image_size=16, patch_size=8)
     trace = watched(model, 1, pixel_values=random(2, 3, 16, 16))
     assert trace.map(0).queries == 8 and trace.tokens == [str(at + 1) for at in range(8)]
 
 
 @pytest.mark.parametrize("sequence", [0, 1])
 def test_of_several_samples_of_one_source_the_first_is_shown_with_its_source(sequence):
-    model = build("T5ForConditionalGeneration", vocab_size=100, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, decoder_start_token_id=1)
+    model = build("T5ForConditionalGeneration", vocab_size=100, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4,
+                  decoder_start_token_id=1)
     torch.manual_seed(0)
     with torch.no_grad(), ch.watch(model, sequence=sequence) as trace:
         written = model.generate(IDS, do_sample=True, num_return_sequences=3, max_new_tokens=5, min_new_tokens=5)
@@ -318,9 +323,11 @@ def test_keys_of_the_other_picture_are_not_named_as_those_of_the_picture_that_lo
 
 @pytest.mark.parametrize("sequence", [0, 1])
 def test_a_sound_that_has_ended_is_not_taken_for_the_one_that_goes_on(sequence):
-    model = build("WhisperForConditionalGeneration", d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4,
+    model = build("WhisperForConditionalGeneration", d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
+                  decoder_attention_heads=4,
                   encoder_ffn_dim=64, decoder_ffn_dim=64, vocab_size=100, num_mel_bins=16, max_source_positions=20, max_target_positions=30,
-                  decoder_start_token_id=1, eos_token_id=2, pad_token_id=0, bos_token_id=1, suppress_tokens=None, begin_suppress_tokens=None)
+                  decoder_start_token_id=1, eos_token_id=2, pad_token_id=0, bos_token_id=1, suppress_tokens=None,
+                  begin_suppress_tokens=None)
     model.generation_config.no_timestamps_token_id, model.generation_config.return_timestamps = 90, True
     sounds, there = random(2, 16, 120), torch.ones(2, 120, dtype=torch.long)
     there[0, 40:] = 0  # the first sound has one chunk, the second has three
@@ -343,12 +350,14 @@ def test_a_sound_that_has_ended_is_not_taken_for_the_one_that_goes_on(sequence):
 def test_the_pictures_of_several_texts_in_one_row_are_shown_together():
     config = transformers.Qwen2_5_VLConfig(
         text_config={**TEXT, "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]}},
-        vision_config={"depth": 2, "hidden_size": 32, "num_heads": 4, "intermediate_size": 64, "patch_size": 4, "window_size": 16, "out_hidden_size": 32,
+        vision_config={"depth": 2, "hidden_size": 32, "num_heads": 4, "intermediate_size": 64, "patch_size": 4, "window_size": 16,
+                       "out_hidden_size": 32,
                        "fullatt_block_indexes": [1], "spatial_merge_size": 2, "temporal_patch_size": 1, "in_channels": 3},
         image_token_id=99, vision_start_token_id=97)
     torch.manual_seed(0)
     model, ids = transformers.Qwen2_5_VLForConditionalGeneration(config).eval(), IDS.clone()
     ids[:, 0], ids[:, 1:5] = 97, 99
-    trace = watched(model, 1, input_ids=ids, pixel_values=random(32, 48), image_grid_thw=torch.tensor([[1, 4, 4], [1, 4, 4]]), mm_token_type_ids=(ids == 99).int())
+    trace = watched(model, 1, input_ids=ids, pixel_values=random(32, 48), image_grid_thw=torch.tensor([[1, 4, 4], [1, 4, 4]]),
+                    mm_token_type_ids=(ids == 99).int())
     assert trace.left_out == [] and trace.ids[:17] == ids[1].tolist()
     assert trace.map(1, "vision").queries == 32 and names(trace, trace.map(1, "vision"))[16] == "window 2, 1"

@@ -1,21 +1,22 @@
 """Records over external arrays: maps and gradients raise StaleError once the bytes have changed."""
 
+import clearhead as ch
 import numpy as np
 import pytest
-
-import clearhead as ch
 from conftest import eager, random_qkv
 
 LOOKS = {
     "row": lambda record: ch.Map(record).head(0, 1).row(3), "column": lambda record: ch.Map(record).head(0, 1).column(3),
-    "tile": lambda record: ch.Map(record).head(0, 1).tile(), "mass": lambda record: ch.Map(record).mass(),
+    "pool": lambda record: ch.Map(record).head(0, 1).pool((0, 0)),
+    "attention_between": lambda record: ch.Map(record).attention_between(),
     "sweep": lambda record: ch.Map(record).sweep("entropy"), "array": lambda record: np.asarray(ch.Map(record)),
     "after": lambda record: ch.Map(record).after().head(0, 1).row(3), "picture": lambda record: ch.Map(record).head(0, 1).to_image(),
 }
 
 
 def arrays(kind):
-    made = {**dict(zip("qkv", random_qkv((2, 4, 2, 20, 30, 8, 8)))), "bias": np.random.default_rng(1).standard_normal((1, 4, 20, 30)).astype(np.float32),
+    made = {**dict(zip("qkv", random_qkv((2, 4, 2, 20, 30, 8, 8)))),
+            "bias": np.random.default_rng(1).standard_normal((1, 4, 20, 30)).astype(np.float32),
             "mask": np.random.default_rng(2).random((2, 1, 20, 30)) > 0.2}
     if kind == "torch":
         torch = pytest.importorskip("torch")
@@ -95,7 +96,8 @@ def test_a_change_that_is_taken_back_is_none():
 
 
 @pytest.mark.parametrize("change", [lambda x: np.negative(x, out=x), lambda x: np.negative(x[..., 1::2], out=x[..., 1::2]),
-                                    lambda x: x.__setitem__((0, 0, 0, 0), -x[0, 0, 0, 0]), lambda x: x.__setitem__(slice(None), x[:, :, ::-1].copy())])
+                                    lambda x: x.__setitem__((0, 0, 0, 0), -x[0, 0, 0, 0]),
+                                    lambda x: x.__setitem__(slice(None), x[:, :, ::-1].copy())])
 @pytest.mark.parametrize("strided", [False, True])
 def test_changes_of_signs_and_places_are_seen_in_any_strides(change, strided):
     q, k, v = random_qkv((2, 4, 2, 20, 30, 8, 8))

@@ -5,17 +5,17 @@ import pytest
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers", minversion="5")
-from torch import nn  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
-
-import clearhead as ch  # noqa: E402
-from own_attention import Spy  # noqa: E402
-from test_families import IDS, build  # noqa: E402
+import clearhead as ch
+from own_attention import Spy
+from test_families import IDS, build
+from torch import nn
+from torch.nn import functional as F
 
 
 def prophetnet(ngram=2):
     return build("ProphetNetModel", vocab_size=100, hidden_size=32, encoder_ffn_dim=64, decoder_ffn_dim=64, num_encoder_layers=2,
-                 num_decoder_layers=2, num_encoder_attention_heads=4, num_decoder_attention_heads=4, ngram=ngram, max_position_embeddings=64)
+                 num_decoder_layers=2, num_encoder_attention_heads=4, num_decoder_attention_heads=4, ngram=ngram,
+                 max_position_embeddings=64)
 
 
 @pytest.mark.parametrize("sequence", [0, 1])
@@ -72,13 +72,14 @@ def test_knocked_out_heads_of_one_stream_change_that_stream_alone():
 @torch.no_grad()
 def test_steps_of_streams_over_a_cache_are_left_out_by_name():
     model = build("ProphetNetForConditionalGeneration", **{name: value for name, value in prophetnet().config.to_dict().items() if name in (
-        "vocab_size", "hidden_size", "num_encoder_layers", "num_decoder_layers", "num_encoder_attention_heads", "num_decoder_attention_heads",
-        "encoder_ffn_dim", "decoder_ffn_dim", "ngram", "max_position_embeddings")})
+        "vocab_size", "hidden_size", "num_encoder_layers", "num_decoder_layers", "num_encoder_attention_heads",
+        "num_decoder_attention_heads", "encoder_ffn_dim", "decoder_ffn_dim", "ngram", "max_position_embeddings")})
     with pytest.warns(UserWarning, match="keys of another stream"), ch.watch(model) as trace:
         model.generate(IDS, max_new_tokens=4, min_new_tokens=4, do_sample=False)
     assert set(trace.families) == {"enc", "dec", "cross", "cross-second", "cross-third"}
     assert trace.map(0, "cross-third").queries == 4 and trace.verify() < 1e-5
-    assert {path for path, _ in trace.left_out} == {f"prophetnet.decoder.layers.{layer}.self_attn.{stream}" for layer in (0, 1) for stream in ("second", "third")}
+    assert {path for path, _ in trace.left_out} == {f"prophetnet.decoder.layers.{layer}.self_attn.{stream}" for layer in (0, 1)
+                                                    for stream in ("second", "third")}
 
 
 class RowsOfChunks(nn.Module):

@@ -9,8 +9,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import clearhead as ch  # noqa: E402
-from clearhead import _core, _operator, _threads  # noqa: E402, F401  importing the operator shares the threads
+import clearhead as ch
+from clearhead import _core, _operator, _threads  # noqa: F401  (importing the operator shares the threads)
 
 
 @pytest.fixture

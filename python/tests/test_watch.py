@@ -1,6 +1,5 @@
 """ch.watch: maps equal eager attention, outputs are unchanged, and the model is restored afterwards."""
 
-import json
 
 import numpy as np
 import pytest
@@ -8,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers", minversion="5")
 
-import clearhead as ch  # noqa: E402
+import clearhead as ch
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "vocab_size": 100}
 IDS = torch.randint(5, 90, (2, 17), generator=torch.Generator().manual_seed(1))
@@ -82,14 +81,17 @@ def beams_change_places(model):
     return model
 
 
-@pytest.mark.parametrize("options", [{}, {"use_cache": False}, {"num_return_sequences": 3}, {"cache_implementation": "static"}, {"eos_token_id": list(range(5, 17))}])
+@pytest.mark.parametrize("options", [{}, {"use_cache": False}, {"num_return_sequences": 3}, {"cache_implementation": "static"},
+                                     {"eos_token_id": list(range(5, 17))}])
 @pytest.mark.parametrize("sequence", [0, 1])
 @pytest.mark.parametrize("kind", ["llama", "mistral", "t5"])
 def test_of_beams_the_one_that_won_is_shown(kind, sequence, options):
     if kind == "t5":
-        model = build("T5ForConditionalGeneration", vocab_size=100, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, decoder_start_token_id=0)
+        model = build("T5ForConditionalGeneration", vocab_size=100, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4,
+                      decoder_start_token_id=0)
     else:
-        model = llama() if kind == "llama" else build("MistralForCausalLM", **SMALL, num_key_value_heads=2, sliding_window=6, eos_token_id=98)
+        model = llama() if kind == "llama" else build("MistralForCausalLM", **SMALL, num_key_value_heads=2, sliding_window=6,
+                                                      eos_token_id=98)
     beams_change_places(model)
     mask = torch.ones_like(IDS)
     mask[0, :4] = kind == "t5"
@@ -125,7 +127,8 @@ def test_a_beam_search_gives_what_it_is_asked_for_and_is_restored():
     from transformers.generation.utils import GenerationMixin
 
     model, before = beams_change_places(llama()), GenerationMixin._beam_search
-    options = {"attention_mask": torch.ones_like(IDS), "max_new_tokens": 5, "num_beams": 3, "do_sample": False, "return_dict_in_generate": True}
+    options = {"attention_mask": torch.ones_like(IDS), "max_new_tokens": 5, "num_beams": 3, "do_sample": False,
+               "return_dict_in_generate": True}
     with ch.watch(model):
         watched = model.generate(IDS, **options, output_scores=True)
     told = model.generate(IDS, **options, output_scores=True)
@@ -149,7 +152,8 @@ def test_windows_caps_and_sinks():
     gemma = build("Gemma2ForCausalLM", **SMALL, num_key_value_heads=2, head_dim=8, sliding_window=6, attn_logit_softcapping=0.5)
     gemma.set_attn_implementation("eager")
     same_maps(run(gemma, input_ids=IDS), "dec", eager_maps(gemma, input_ids=IDS).attentions)
-    oss = build("GptOssForCausalLM", **SMALL, num_key_value_heads=2, head_dim=8, sliding_window=6, num_local_experts=2, num_experts_per_tok=1)
+    oss = build("GptOssForCausalLM", **SMALL, num_key_value_heads=2, head_dim=8, sliding_window=6, num_local_experts=2,
+                num_experts_per_tok=1)
     oss.set_attn_implementation("eager")
     for layer in oss.model.layers:
         torch.nn.init.normal_(layer.self_attn.sinks)
@@ -174,7 +178,8 @@ def test_steps_of_a_generation_are_one_map(kind, cache):
         model = build("T5ForConditionalGeneration", vocab_size=100, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4,
                       decoder_start_token_id=0, eos_token_id=98)
     else:
-        model = llama() if kind == "llama" else build("MistralForCausalLM", **SMALL, num_key_value_heads=2, sliding_window=6, eos_token_id=98)
+        model = llama() if kind == "llama" else build("MistralForCausalLM", **SMALL, num_key_value_heads=2, sliding_window=6,
+                                                      eos_token_id=98)
     options = {"max_new_tokens": 9, "do_sample": False, "attention_mask": torch.ones_like(IDS), "cache_implementation": cache}
     plain = model.generate(IDS, **options)
     with ch.watch(model) as trace:
@@ -199,7 +204,7 @@ def test_generated_tokens_have_probabilities_and_keys_have_received():
     assert len(trace.generated) == 5 and trace.ids == out[0, :-1].tolist()  # the last token was never read
     for at, (token, _, probability) in enumerate(trace.generated):
         assert token == int(out[0, 17 + at]) and probability == pytest.approx(float(p[16 + at, token]), abs=1e-5)
-    found = trace.received(1)
+    found = trace.received_attention(1)
     weights = eager_maps(model, input_ids=out[:, :-1]).attentions[1][0]
     assert found.shape == (6, 4, 22)
     for step in range(6):
@@ -292,7 +297,8 @@ def test_a_layer_that_computes_something_else_is_left_out_by_name():
 
 
 def test_patches_and_towers():
-    vision = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "image_size": 32, "patch_size": 8}
+    vision = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "image_size": 32,
+              "patch_size": 8}
     vit, pixels = build("ViTModel", **vision), torch.randn(1, 3, 32, 32)
     trace = run(vit, pixel_values=pixels)
     same_maps(trace, "enc", eager_maps(vit, pixel_values=pixels).attentions)
@@ -319,8 +325,8 @@ def test_disentangled_attention_of_deberta(kinds, shared, buckets):
 
 def test_frames_of_a_sound():
     model = build("WhisperModel", vocab_size=100, d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
-                  decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64, max_source_positions=30, num_mel_bins=16, pad_token_id=0,
-                  bos_token_id=1, eos_token_id=2, decoder_start_token_id=1)
+                  decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64, max_source_positions=30, num_mel_bins=16,
+                  pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1)
     inputs = {"input_features": torch.randn(1, 16, 60), "decoder_input_ids": IDS[:1, :7]}
     trace = run(model, **inputs)
     assert trace.families == ["cross", "enc", "dec"] and trace.tokens[7:9] == ["frame 1", "frame 2"] and len(trace.tokens) == 37
@@ -360,7 +366,7 @@ def test_masks_become_bands_and_padding():
                                (j <= i - 1, {"back": None, "ahead": 0, "offset": -4}), (abs(i + 3 - j) <= 1, {"back": 1, "ahead": 1}),
                                ((j >= 2) & (j <= i + 3), {"back": None, "ahead": 0}), ((i // 2 == j // 3), {"back": None, "ahead": None})):
         topology = ch._core._topology_of_mask(np.ascontiguousarray(visible[None, None]))
-        band = json.loads(repr(topology))["topology"]["band"]
+        band = topology.to_dict()["band"]
         assert {**band, **described} == band
         q, k = (np.random.default_rng(0).standard_normal((1, 1, n, 8)).astype(np.float32) for n in (6, 9))
         found = ch.Map(ch.attend(q, k, k, topology=topology)[1]).head(0, 0)
@@ -393,24 +399,24 @@ def test_gradients_of_weights_are_those_of_eager_attention(kind, implementation,
     watched.save(tmp_path / "of.trace")
     for trace in watched, ch.Trace.load(tmp_path / "of.trace"):
         for layer, product in enumerate(expected):
-            visible = ~np.isnan(trace.map(layer).head(0).tile()[0])
-            shown = {show: np.stack([trace.map(layer).gradients(show).head(head).tile()[0] for head in range(4)]) for show in ("gradient", "product", "for", "against")}
+            visible = ~np.isnan(trace.map(layer).head(0).pool((0, 0))[0])
+            shown = {show: np.stack([trace.map(layer).gradients(show).head(head).pool((0, 0))[0] for head in range(4)])
+                     for show in ("gradient", "product", "for", "against")}
             scale = max(np.abs(product).max(), 1e-3)
             np.testing.assert_allclose(shown["product"][:, visible], product[:, visible], atol=1e-5 * scale)
             np.testing.assert_allclose(shown["gradient"][:, visible], raw[layer][:, visible], atol=1e-5 * np.abs(raw[layer]).max())
             np.testing.assert_array_equal((shown["for"] - shown["against"])[:, visible], shown["product"][:, visible])
             assert np.abs(product).max() > 0
-    with pytest.raises(ch.UnsupportedError, match="mass and statistics need a map of weights"):
-        watched.map(0).gradients().mass()
+    with pytest.raises(ch.UnsupportedError, match="attention between tokens and statistics need a map of weights"):
+        watched.map(0).gradients().attention_between()
     with pytest.raises(ch.InvalidArgumentError, match="expected gradient, product"):
         watched.map(0).gradients("sum")
 
 
 def test_gradients_that_never_come_are_missed():
     model = llama()
-    with pytest.raises(ch.InvalidArgumentError, match="call backward"):
-        with ch.watch(model, gradients_of="token 7"):
-            model(input_ids=IDS)
+    with pytest.raises(ch.InvalidArgumentError, match="call backward"), ch.watch(model, gradients_of="token 7"):
+        model(input_ids=IDS)
     with ch.watch(model) as trace:
         model(input_ids=IDS)
     assert trace.gradients_of is None

@@ -8,12 +8,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers", minversion="5")
-from torch import nn  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
-
-import clearhead as ch  # noqa: E402
-from clearhead._calls import Call  # noqa: E402
-from test_watch import IDS, SMALL, build, eager_maps, llama, run, same_maps  # noqa: E402
+import clearhead as ch
+from clearhead._calls import Call
+from test_watch import IDS, SMALL, build, eager_maps, llama, run, same_maps
+from torch import nn
+from torch.nn import functional as F
 
 PIXELS = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(8))
 ONES = torch.ones(1, 17, dtype=torch.long)
@@ -182,7 +181,8 @@ def test_two_threads_watch_one_model_apart():
 def test_a_generation_in_a_thread_of_its_own_is_seen():
     model = llama()
     with ch.watch(model) as trace:
-        worker = threading.Thread(target=model.generate, kwargs={"input_ids": IDS[:1], "attention_mask": ONES, "max_new_tokens": 5, "do_sample": False})
+        worker = threading.Thread(target=model.generate,
+                                  kwargs={"input_ids": IDS[:1], "attention_mask": ONES, "max_new_tokens": 5, "do_sample": False})
         worker.start()
         worker.join()
     assert len(trace.ids) == 21 and trace.left_out == []
@@ -192,7 +192,8 @@ def test_a_generation_in_a_thread_of_its_own_is_seen():
 
 
 def test_a_picture_with_as_many_patches_as_there_are_tokens_has_no_words():
-    vision = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "image_size": 32, "patch_size": 8}
+    vision = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "image_size": 32,
+              "patch_size": 8}
     clip = build("CLIPModel", text_config=SMALL, vision_config=vision)
     trace = run(clip, input_ids=IDS[:1], pixel_values=PIXELS)
     of_vision = trace.map(0, "vision")
@@ -207,7 +208,7 @@ def test_a_picture_with_as_many_patches_as_there_are_tokens_has_no_words():
 
 def test_windows_of_one_block_are_one_layer():
     swin = build("SwinModel", image_size=16, patch_size=2, num_channels=3, embed_dim=16, depths=[2, 2], num_heads=[2, 4], window_size=4)
-    for name, one in swin.named_parameters():
+    for one in swin.parameters():
         torch.nn.init.normal_(one, std=0.4)
     pixels = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(2))
     for sequence in (0, 1):
@@ -232,9 +233,10 @@ def test_windows_of_one_block_are_one_layer():
 
 def test_the_windows_of_qwens_tower_are_one_layer_each():
     config = transformers.Qwen2_5_VLConfig(
-        text_config={"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 64, "vocab_size": 120,
-                     "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]}},
-        vision_config={"depth": 4, "hidden_size": 32, "num_heads": 4, "intermediate_size": 64, "patch_size": 4, "window_size": 16, "out_hidden_size": 32,
+        text_config={"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 64,
+                     "vocab_size": 120, "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]}},
+        vision_config={"depth": 4, "hidden_size": 32, "num_heads": 4, "intermediate_size": 64, "patch_size": 4, "window_size": 16,
+                       "out_hidden_size": 32,
                        "fullatt_block_indexes": [1, 3], "spatial_merge_size": 2, "temporal_patch_size": 1, "in_channels": 3})
     torch.manual_seed(0)
     tower = transformers.models.qwen2_5_vl.modeling_qwen2_5_vl.Qwen2_5_VisionTransformerPretrainedModel(config.vision_config).eval()
@@ -260,7 +262,7 @@ def test_layers_computed_again_for_gradients_are_no_new_layers(reentrant):
     with ch.watch(plain, gradients_of="token 7") as expected:
         plain(input_ids=IDS, use_cache=False).logits[0, -1, 7].backward()
     for layer in range(2):
-        a, b = (one.map(layer).gradients("product").head(1).tile()[0] for one in (trace, expected))
+        a, b = (one.map(layer).gradients("product").head(1).to_numpy() for one in (trace, expected))
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
@@ -279,9 +281,12 @@ def test_edits_hold_under_gradient_checkpointing(reentrant):
 
 
 def test_the_only_attention_of_a_hybrid_model_has_its_own_number():
-    model = build("Qwen3NextForCausalLM", **{**SMALL, "num_hidden_layers": 4}, num_key_value_heads=2, head_dim=8, num_experts=4, num_experts_per_tok=2,
-                  moe_intermediate_size=32, shared_expert_intermediate_size=32, linear_num_key_heads=2, linear_num_value_heads=4, linear_key_head_dim=8,
-                  linear_value_head_dim=8, full_attention_interval=4, layer_types=["linear_attention"] * 3 + ["full_attention"], pad_token_id=0, eos_token_id=99)
+    model = build("Qwen3NextForCausalLM", **{**SMALL, "num_hidden_layers": 4}, num_key_value_heads=2, head_dim=8, num_experts=4,
+                  num_experts_per_tok=2,
+                  moe_intermediate_size=32, shared_expert_intermediate_size=32, linear_num_key_heads=2, linear_num_value_heads=4,
+                  linear_key_head_dim=8,
+                  linear_value_head_dim=8, full_attention_interval=4, layer_types=["linear_attention"] * 3 + ["full_attention"],
+                  pad_token_id=0, eos_token_id=99)
     with torch.no_grad(), ch.watch(model) as trace:
         model(IDS)
     assert trace.layers() == [3]
@@ -379,15 +384,17 @@ def test_left_padding_with_sliding_windows(kind, implementation):
 
 @pytest.mark.parametrize("kind", ["Gemma3", "PaliGemma"])
 def test_generation_about_a_picture(kind):
-    vision = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "image_size": 32, "patch_size": 8}
+    vision = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "image_size": 32,
+              "patch_size": 8}
     text = {**SMALL, "num_key_value_heads": 2, "head_dim": 8, "pad_token_id": 0, "eos_token_id": 98}
     if kind == "Gemma3":
-        model = build("Gemma3ForConditionalGeneration", text_config={**text, "sliding_window": 6, "layer_types": ["sliding_attention", "full_attention"]},
+        model = build("Gemma3ForConditionalGeneration",
+                      text_config={**text, "sliding_window": 6, "layer_types": ["sliding_attention", "full_attention"]},
                       vision_config={**vision, "vision_use_head": False}, mm_tokens_per_image=4, image_token_id=95)
         images = 4
     else:
-        model = build("PaliGemmaForConditionalGeneration", text_config={"model_type": "gemma", **text}, vision_config={**vision, "projection_dim": 32, "vision_use_head": False},
-                      projection_dim=32, image_token_id=95)
+        model = build("PaliGemmaForConditionalGeneration", text_config={"model_type": "gemma", **text},
+                      vision_config={**vision, "projection_dim": 32, "vision_use_head": False}, projection_dim=32, image_token_id=95)
         images = 16
     ids = torch.cat([torch.full((1, images), 95), IDS[:1]], 1)
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": torch.randn(1, 3, 32, 32),
@@ -401,8 +408,10 @@ def test_generation_about_a_picture(kind):
 
 
 def test_chunks_of_llama_4():
-    config = transformers.Llama4TextConfig(**{**SMALL, "num_hidden_layers": 4}, num_key_value_heads=2, head_dim=8, intermediate_size_mlp=64, num_local_experts=2,
-                                           num_experts_per_tok=1, attention_chunk_size=6, no_rope_layers=[1, 1, 1, 0], pad_token_id=0, eos_token_id=98)
+    config = transformers.Llama4TextConfig(**{**SMALL, "num_hidden_layers": 4}, num_key_value_heads=2, head_dim=8, intermediate_size_mlp=64,
+                                           num_local_experts=2,
+                                           num_experts_per_tok=1, attention_chunk_size=6, no_rope_layers=[1, 1, 1, 0], pad_token_id=0,
+                                           eos_token_id=98)
     torch.manual_seed(0)
     model = transformers.Llama4ForCausalLM(config).eval()
     trace = run(model, input_ids=IDS)
@@ -415,9 +424,17 @@ def test_sequences_are_counted_from_both_ends_and_refused_beyond():
     with torch.no_grad(), ch.watch(model, sequence=-1) as trace:
         model(IDS)
     assert trace.ids == IDS[1].tolist()
-    with torch.no_grad(), pytest.raises(ch.InvalidArgumentError, match="sequence=9, but the batch has 2 texts"), ch.watch(model, sequence=9):
+    with (
+        torch.no_grad(),
+        pytest.raises(ch.InvalidArgumentError, match="sequence=9, but the batch has 2 texts"),
+        ch.watch(model, sequence=9),
+    ):
         model(IDS)
-    with torch.no_grad(), pytest.raises(ch.InvalidArgumentError, match=r"layers=\[99\]: there is no layer 99; there are dec.L0 to L1"), ch.watch(model, layers=[99]):
+    with (
+        torch.no_grad(),
+        pytest.raises(ch.InvalidArgumentError, match=r"layers=\[99\]: there is no layer 99; there are dec.L0 to L1"),
+        ch.watch(model, layers=[99]),
+    ):
         model(IDS)
     with torch.no_grad():
         model(IDS)  # the model is as before
@@ -489,7 +506,11 @@ def test_words_are_kept_however_the_model_is_called():
 def test_a_text_that_is_not_the_tokens_is_refused_with_the_first_difference():
     words, lm = tokenizer(), llama()
     ids = words("the cat sat", return_tensors="pt")["input_ids"]
-    with torch.no_grad(), pytest.raises(ch.InvalidArgumentError, match="token 1 of the text is 'dog', the model's is 'cat'"), ch.watch(lm, words, text="the dog sat"):
+    with (
+        torch.no_grad(),
+        pytest.raises(ch.InvalidArgumentError, match="token 1 of the text is 'dog', the model's is 'cat'"),
+        ch.watch(lm, words, text="the dog sat"),
+    ):
         lm(ids)
 
 
@@ -502,13 +523,28 @@ def test_generated_tokens_of_an_encoder_decoder_and_without_a_cache():
         model.generate(IDS[:1], **options, use_cache=False)
     assert [one[0] for one in trace.generated] == [one[0] for one in cached.generated] == out[0, 17:-1].tolist()
     assert [one[2] for one in trace.generated] == pytest.approx([one[2] for one in cached.generated], abs=1e-5)
-    t5 = build("T5ForConditionalGeneration", vocab_size=100, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, decoder_start_token_id=0, eos_token_id=98)
+    t5 = build("T5ForConditionalGeneration", vocab_size=100, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4,
+               decoder_start_token_id=0, eos_token_id=98)
     with ch.watch(t5) as trace:
         out = t5.generate(IDS[:1], max_new_tokens=6, do_sample=False)
     with torch.no_grad():
         p = torch.softmax(t5(IDS[:1], decoder_input_ids=out).logits[0], -1)
     assert [one[0] for one in trace.generated] == out[0, 1:-1].tolist()
-    assert [one[2] for one in trace.generated] == pytest.approx([float(p[at, out[0, at + 1]]) for at in range(len(trace.generated))], abs=1e-5)
+    assert [one[2] for one in trace.generated] == pytest.approx([float(p[at, out[0, at + 1]]) for at in range(len(trace.generated))],
+                                                                abs=1e-5)
+
+
+def test_generated_tokens_of_a_model_without_logits_have_the_probability_nan(tmp_path):
+    model = llama().model
+    with torch.no_grad(), ch.watch(model) as trace:
+        cache = model(IDS[:1, :9], use_cache=True).past_key_values
+        for at in (9, 10):
+            model(IDS[:1, at : at + 1], past_key_values=cache)
+    trace.save(tmp_path / "steps.trace")
+    for one in (trace, ch.Trace.load(tmp_path / "steps.trace")):
+        assert [token for token, *_ in one.generated] == IDS[0, 9:11].tolist() and len(one.ids) == 11
+        assert all(np.isnan(probability) for *_, probability in one.generated)
+    assert trace.received_attention(0).shape == (3, 4, 11)
 
 
 class LargeScores(torch.nn.Module):

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-from torch import nn  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
-
-import clearhead as ch  # noqa: E402
+import clearhead as ch
+from torch import nn
+from torch.nn import functional as F
 
 
 class Block(nn.Module):

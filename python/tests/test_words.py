@@ -1,9 +1,8 @@
 """Readable tokens and words of traces, with their positions in the text; module paths and generated tokens of a trace."""
 
+import clearhead as ch
 import numpy as np
 import pytest
-
-import clearhead as ch
 from clearhead import _core
 
 tokenizers = pytest.importorskip("tokenizers")
@@ -14,7 +13,8 @@ TEXT = "The café isn't far: 北京 is 🙂 naïve, unbelievably so"
 def byte_level():
     made = tokenizers.Tokenizer(tokenizers.models.BPE())
     made.pre_tokenizer, made.decoder = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False), tokenizers.decoders.ByteLevel()
-    trainer = tokenizers.trainers.BpeTrainer(vocab_size=280, initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(), special_tokens=["<s>"])
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=280, initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+                                             special_tokens=["<s>"])
     made.train_from_iterator(["the cat is far so far unbelievable"], trainer)
     made.post_processor = tokenizers.processors.TemplateProcessing("<s> $A", special_tokens=[("<s>", 0)])
     return transformers.PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<s>")
@@ -54,7 +54,7 @@ def test_words_and_tokens_are_those_of_the_text(make):
         assert all(word.begin <= trace.offsets[at][1] and trace.offsets[at][0] <= word.end for at in word.tokens)
     shown = "".join(trace.tokens)
     assert not set(shown) & set("ĠÃ©▁##") and "�" not in shown
-    for token, (begin, end), special in zip(trace.tokens, trace.offsets, trace.pieces):
+    for token, (begin, end) in zip(trace.tokens, trace.offsets):
         assert token in trace.text or begin == end
 
 
@@ -75,11 +75,12 @@ PLAN = {"layers": 1, "heads": 2, "key_heads": 2, "d_k": 8, "causal": False, "is_
 
 def of_two_sides(generated=()):
     """Returns a trace with a source of 3 tokens and a target of 2."""
-    text = {"text": "a b c\nd e", "ids": [1, 2, 3, 4, 5], "offsets": [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9)], "special": [0] * 5, "pieces": list("abcde"),
-            "segments": [("source", "text", 0, 3), ("target", "text", 3, 5)]}
+    text = {"text": "a b c\nd e", "ids": [1, 2, 3, 4, 5], "offsets": [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9)], "special": [0] * 5,
+            "pieces": list("abcde"), "segments": [("source", "text", 0, 3), ("target", "text", 3, 5)]}
     random = np.random.default_rng(0)
     q, k = random.standard_normal((1, 2, 2, 8)).astype(np.float32), random.standard_normal((1, 2, 3, 8)).astype(np.float32)
-    family = {**PLAN, "name": "cross", "queries": 2, "keys": 3, "first_query": 3, "first_key": 0, "modules": {0: "decoder.layers.0.attention"}}
+    family = {**PLAN, "name": "cross", "queries": 2, "keys": 3, "first_query": 3, "first_key": 0,
+              "modules": {0: "decoder.layers.0.attention"}}
     norms = np.ones((1, 2, 3), np.float32)
     call = ("cross", 0, q, k, ch.Description(), norms, None)
     return _core._trace_of_calls("two", text, [family], iter([call]), list(generated), 1 << 30, 10, [], [], ""), q, k
@@ -93,9 +94,9 @@ def test_cross_attention_is_counted_by_target_and_source(tmp_path):
     joined = trace.map(0, "cross", joined=True)
     assert joined.shape == (2, 5, 5) and joined.rows_kept == [(3, 5)] and joined.query_range == (0, 5)
     np.testing.assert_array_equal(joined.head(1).row(4).weights[:3], found[1, 1].to_numpy())
-    np.testing.assert_allclose(found.mass((0, 2), (0, 3)), 1, atol=1e-6)
-    np.testing.assert_allclose(found.sweep("received")["received"][0], np.asarray(found).sum(1), atol=1e-6)
-    np.testing.assert_array_equal(found.head(0).tile()[0], np.asarray(found)[0])
+    np.testing.assert_allclose(found.attention_between((0, 2), (0, 3)), 1, atol=1e-6)
+    np.testing.assert_allclose(found.sweep("received_attention")["received_attention"][0], np.asarray(found).sum(1), atol=1e-6)
+    np.testing.assert_array_equal(found.head(0).pool((0, 0))[0], np.asarray(found)[0])
     assert trace.norms(0, "cross")[0].shape == (1, 2, 3)
     trace.save(tmp_path / "two.trace")
     again = ch.Trace.load(tmp_path / "two.trace").map(0, "cross")

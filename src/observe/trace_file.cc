@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <iterator>
+#include <limits>
 
 #include "base/format.h"
 #include "base/json.h"
@@ -254,7 +255,7 @@ RunPlan read_plan(const Reader& file, std::vector<GeneratedToken>& generated) {
                 format("plan.generated: token {} has id {}; token {} of the text has id {}", i, id, at, plan.text.ids[at]));
     generated.push_back({plan.text.ids[at], plan.text.pieces[at],
                          plan.text.text.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin)),
-                         static_cast<float>(token.number_or("probability", 0))});
+                         static_cast<float>(token.number_or("probability", std::numeric_limits<double>::quiet_NaN()))});
     token.refuse_rest();
   }
   fields.refuse_rest();

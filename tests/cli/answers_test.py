@@ -9,7 +9,22 @@ import shutil
 import struct
 import subprocess
 
-from support import BF16, BINARY, F32_PLACES, LAW_PLACES, ROOT, ROW_PLACES, SHARE_PLACES, SUM, Case, columns, environment, read_safetensors, run, write_safetensors
+from support import (
+    BF16,
+    BINARY,
+    F32_PLACES,
+    LAW_PLACES,
+    ROOT,
+    ROW_PLACES,
+    SHARE_PLACES,
+    SUM,
+    Case,
+    columns,
+    environment,
+    read_safetensors,
+    run,
+    write_safetensors,
+)
 from translate_test import write_translator
 
 GOLDENS = ROOT / "tests/goldens"
@@ -309,7 +324,7 @@ class Attend(Case):
 
     def test_in_sixteen_bits_it_is_the_formula_over_rounded_numbers_written_as_f32(self):
         for dtype, ulp in (("bf16", 2**-8), ("f16", 2**-11)):
-            rounded = lambda x, ulp=ulp: math.ldexp(round(math.frexp(x)[0] / ulp) * ulp, math.frexp(x)[1])  # noqa: E731
+            rounded = lambda x, ulp=ulp: math.ldexp(round(math.frexp(x)[0] / ulp) * ulp, math.frexp(x)[1])
             q, k, v = ([[[rounded(c) for c in row] for row in rows] for rows in heads] for heads in (self.q, self.k, self.v))
             out, lse, _ = attention(q, k, v, True, 3, self.sinks)
             largest = max(abs(c) for rows in v for row in rows for c in row)

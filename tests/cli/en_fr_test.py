@@ -60,7 +60,7 @@ class EnFr(Case):
         self.assertEqual(done.code, 0, done.errors)
         met, right, turned_met, turned = 0, 0, 0, 0
         wrong = []
-        for (english, pairs), made in zip(sentences, done.json["translations"], strict=True):
+        for (_, pairs), made in zip(sentences, done.json["translations"], strict=True):
             source_of = {plain(pair["word"]): plain(pair["source"]) for pair in made["alignment"]}
             for pair in pairs.split():
                 source, words = pair.split("=")

@@ -87,7 +87,7 @@ class Translate(Case):
         other = ("run", "translate", self.model, LINES[0], "--json", "--max-tokens", 20, "--beams", 1)
         first = self.ok(*other).json["translations"][0]["tokens"][0]
         self.assertNotEqual(first, 10)
-        (self.model / "generation_config.json").write_text('{"bad_words_ids": [[%d]], "eos_token_id": 10}' % first)
+        (self.model / "generation_config.json").write_text(f'{{"bad_words_ids": [[{first}]], "eos_token_id": 10}}')
         self.assertNotIn(first, self.ok(*other).json["translations"][0]["tokens"])
         # transformers does not ban the end token if it is alone.
         (self.model / "generation_config.json").write_text('{"bad_words_ids": [[10]], "eos_token_id": 10}')
@@ -95,7 +95,7 @@ class Translate(Case):
 
     def test_a_file_that_asks_for_absurd_beams_is_refused_at_once(self):
         for found in ("1000000", "1e300", "0", "-3", "2.5", '"four"', "[4]"):
-            (self.model / "generation_config.json").write_text('{"num_beams": %s}' % found)
+            (self.model / "generation_config.json").write_text(f'{{"num_beams": {found}}}')
             refused = run("run", "translate", self.model, LINES[0])
             self.assertEqual((refused.code, refused.out), (1, ""), found)
             self.assertRegex(refused.errors, r'^clearhead: \S+generation_config\.json: "num_beams": expected a (whole )?number(, 1 to 1000)?, found \S.*\n$')

@@ -66,7 +66,7 @@ class Why(Asking):
         for side in ("query", "key"):
             self.assertAlmostEqual(sum(part[side] for part in split["parts"]), split["score"], places=5)
         out = self.done("why", self.BOOK, "It was a dark and stormy night", "--score", place, "--top", "3").out
-        self.assertIn(f'L4.H0 · the score of #6 ', out)
+        self.assertIn('L4.H0 · the score of #6 ', out)
         self.assertIn("the other", out)
         self.refused("expected one query, one key and a head", "why", self.BOOK, "It was", "--score", "1/0@L2")
         self.fails("token 0 does not see token 1", "why", self.BOOK, "It was", "--score", "0/1@L2.H1")

@@ -19,7 +19,8 @@ def write_tone(path: Path, hertz: float, rng: random.Random) -> None:
     """Writes a tone of 0.2 to 0.7 s, slightly detuned and with a little noise."""
     hertz *= rng.uniform(0.97, 1.03)
     loudness, phase = rng.uniform(3000, 12000), rng.uniform(0, 2 * math.pi)
-    samples = [round(loudness * math.sin(2 * math.pi * hertz * t / RATE + phase) + rng.gauss(0, 100)) for t in range(rng.randrange(1600, 5600))]
+    samples = [round(loudness * math.sin(2 * math.pi * hertz * t / RATE + phase) + rng.gauss(0, 100))
+               for t in range(rng.randrange(1600, 5600))]
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)

@@ -3,9 +3,9 @@
     pip install torch transformers safetensors numpy networkx
     python tools/goldens/attribution.py
 
-Reads the small models of tests/goldens (models.py), runs them in float64 with eager attention, and writes tests/goldens/attribution.json. Each
-method is implemented from its paper on N×N matrices: rollout (Abnar & Zuidema 2020), relevance (Chefer, Gur &
-Wolf 2021, eq. 5, 6 and 8 to 11), attention × gradient, gradient × input, integrated gradients at midpoints; attention flow by networkx.
+Reads the small models of tests/goldens (models.py), runs them in float64 with eager attention, and writes tests/goldens/attribution.json.
+Each method is implemented from its paper on N×N matrices: rollout (Abnar & Zuidema 2020), relevance (Chefer, Gur & Wolf 2021, eq. 5, 6 and
+8 to 11), attention × gradient, gradient × input, integrated gradients at midpoints; attention flow by networkx.
 """
 
 import json
@@ -65,7 +65,9 @@ def relevance_matrix(weights, gradient):
 def normalised(relevance):
     rest = relevance - torch.eye(len(relevance), dtype=relevance.dtype)
     sums = rest.sum(1, keepdim=True)
-    return torch.where(sums == 0, torch.zeros_like(rest), rest / torch.where(sums == 0, torch.ones_like(sums), sums)) + torch.eye(len(rest), dtype=rest.dtype)
+    return torch.where(sums == 0, torch.zeros_like(rest), rest / torch.where(sums == 0, torch.ones_like(sums), sums)) + torch.eye(
+        len(rest), dtype=rest.dtype
+    )
 
 
 def inputs_shares(pairs):
@@ -101,7 +103,8 @@ def of_stack(watched, inputs, answer, row):
         rollout = (0.5 * weights.mean(0) + 0.5 * identity) @ rollout
     mixed = [0.5 * weights.mean(0) + 0.5 * identity for weights, _ in layers]
     weights, gradient = layers[-1]
-    return {"y": y, "attention": weights.mean(0)[row], "rollout": rollout[row], "flow": flow(mixed, row), "attention-gradient": (weights * gradient).mean(0)[row],
+    return {"y": y, "attention": weights.mean(0)[row], "rollout": rollout[row], "flow": flow(mixed, row),
+            "attention-gradient": (weights * gradient).mean(0)[row],
             "relevance": (relevance - identity)[row], "gradient-input": inputs_shares(found.values()),
             "integrated-gradients": integrated(watched, inputs, answer, found.keys())}
 
@@ -168,8 +171,13 @@ def case(folder, kind, length, seed):
         return {"folder": folder, "ids": text[0].tolist(), "written": before[0].tolist(), "of": of} | listed(found) | splits
     is_class = "classify" in folder
     row, of = (0 if folder.startswith("bert") else length - 1), (1 if is_class else 7)
-    more = ({} if is_class else inside(watched.model, text, of)) | score_split(watched.model, text, 1, length - 3, length - 5) | listed(mixed(watched.model, text, row))
-    found = of_stack(watched, {"input_ids": text}, (lambda out: out.logits[0, of]) if is_class else (lambda out: out.logits[0, -1, of]), row)
+    more = (
+        ({} if is_class else inside(watched.model, text, of))
+        | score_split(watched.model, text, 1, length - 3, length - 5)
+        | listed(mixed(watched.model, text, row))
+    )
+    found = of_stack(watched, {"input_ids": text}, (lambda out: out.logits[0, of]) if is_class else (lambda out: out.logits[0, -1, of]),
+                     row)
     return {"folder": folder, "ids": text[0].tolist(), "of": of} | listed(found) | more
 
 
@@ -181,7 +189,9 @@ def inside(model, text, of):
     kept, handles = {}, []
     for at, layer in enumerate(layers):
         projection = layer.attn.c_proj if gpt2 else layer.self_attn.o_proj
-        handles.append(projection.register_forward_hook(lambda module, args, output, at=at: kept.__setitem__(at, (module, args[0][0, -1].detach()))))
+        handles.append(
+            projection.register_forward_hook(lambda module, args, output, at=at: kept.__setitem__(at, (module, args[0][0, -1].detach())))
+        )
     handles.append(norm.register_forward_hook(lambda module, args, output: kept.__setitem__("final", args[0][0, -1].detach())))
     out = model(input_ids=text, output_hidden_states=True)
     for handle in handles:
@@ -207,87 +217,109 @@ def inside(model, text, of):
     return {"adds": adds, "lens": lens}
 
 
-def score_split(model, text, head, query, key):
-    """A score of the last layer by the parts of the residual stream at its query and at its key: embeddings, then of every layer below its
-    heads and its MLP, then biases. Norms keep the scale of this run."""
+def kind_of(model):
+    """Returns (name of the architecture, its layers)."""
     base = model.base_model
-    kind = "bert" if hasattr(base, "encoder") else "gpt2" if hasattr(base, "h") else "llama"
-    layers = base.encoder.layer if kind == "bert" else base.h if kind == "gpt2" else base.layers
-    heads, last = model.config.num_attention_heads, len(layers) - 1
-    kept, handles = {}, []
+    return ("bert", base.encoder.layer) if hasattr(base, "encoder") else ("gpt2", base.h) if hasattr(base, "h") else ("llama", base.layers)
 
-    def keep(name, module):
-        handles.append(module.register_forward_hook(lambda module, args, output: kept.__setitem__(name, (
-            args[0].detach()[0] if args else None, (output[0] if isinstance(output, tuple) else output).detach()[0]))))
 
-    for at, layer in enumerate(layers):
-        if kind == "bert":
-            parts = {"o": layer.attention.output.dense, "n1": layer.attention.output.LayerNorm, "mlp": layer.output.dense, "n2": layer.output.LayerNorm}
-        elif kind == "gpt2":
-            parts = {"o": layer.attn.c_proj, "n1": layer.ln_1, "mlp": layer.mlp}
-        else:
-            parts = {"o": layer.self_attn.o_proj, "n1": layer.input_layernorm, "mlp": layer.mlp}
-        for name, module in parts.items():
-            keep((at, name), module)
-    states = model(input_ids=text, output_hidden_states=True).hidden_states
-    for handle in handles:
-        handle.remove()
+def modules_of(kind, layer):
+    """Returns a layer's output projection, its norms, and its MLP."""
+    if kind == "bert":
+        return {"o": layer.attention.output.dense, "n1": layer.attention.output.LayerNorm, "mlp": layer.output.dense,
+                "n2": layer.output.LayerNorm}
+    if kind == "gpt2":
+        return {"o": layer.attn.c_proj, "n1": layer.ln_1, "mlp": layer.mlp}
+    return {"o": layer.self_attn.o_proj, "n1": layer.input_layernorm, "mlp": layer.mlp}
 
-    def scaled(norm, part, whole):
-        if kind != "llama":
+
+class Residual:
+    """The residual stream of one run, by its parts: embeddings, then of every layer its heads and its MLP, then biases. Norms keep the
+    scale of the run."""
+
+    def __init__(self, model, text):
+        self.model, self.heads, self.kept = model, model.config.num_attention_heads, {}
+        self.kind, self.layers = kind_of(model)
+        handles = [self.keep((at, name), module) for at, layer in enumerate(self.layers)
+                   for name, module in modules_of(self.kind, layer).items()]
+        self.embeddings = model(input_ids=text, output_hidden_states=True).hidden_states[0][0].detach()
+        for handle in handles:
+            handle.remove()
+
+    def keep(self, name, module):
+        return module.register_forward_hook(lambda module, args, output: self.kept.__setitem__(name, (
+            args[0].detach()[0] if args else None, (output[0] if isinstance(output, tuple) else output).detach()[0])))
+
+    def scaled(self, norm, part, whole):
+        if self.kind != "llama":
             part, whole = part - part.mean(-1, keepdim=True), whole - whole.mean()
-        eps = norm.variance_epsilon if kind == "llama" else norm.eps
+        eps = norm.variance_epsilon if self.kind == "llama" else norm.eps
         return part / (whole.pow(2).mean() + eps).sqrt() * norm.weight
 
-    def parts_at(row):
-        found, bias = [states[0][0, row].detach()], 0 * states[0][0, row].detach()
+    def through(self, norm, found, bias, whole):
+        shift = getattr(norm, "bias", torch.zeros(1).double())
+        return [self.scaled(norm, part, whole) for part in found], self.scaled(norm, bias, whole) + shift
 
-        def through(norm, whole):
-            nonlocal found, bias
-            found, bias = [scaled(norm, part, whole) for part in found], scaled(norm, bias, whole) + getattr(norm, "bias", torch.zeros(1).double())
-
+    def parts(self, row):
+        """Returns the parts of what the last layer's projections read at a row, [part, width]."""
+        found, bias, last = [self.embeddings[row]], 0 * self.embeddings[row], len(self.layers) - 1
         for at in range(last):
-            layer = layers[at]
-            module = layer.attention.output.dense if kind == "bert" else layer.attn.c_proj if kind == "gpt2" else layer.self_attn.o_proj
-            weight = module.weight if kind == "gpt2" else module.weight.T
-            read = kept[at, "o"][0][row]
-            width = read.shape[0] // heads
-            found += [read[h * width:(h + 1) * width] @ weight[h * width:(h + 1) * width] for h in range(heads)]
-            bias = bias + (module.bias if module.bias is not None else 0)
-            if kind == "bert":
-                through(layer.attention.output.LayerNorm, kept[at, "n1"][0][row])
-            found.append(kept[at, "mlp"][1][row])
-            if kind == "bert":
-                through(layer.output.LayerNorm, kept[at, "n2"][0][row])
-        if kind != "bert":
-            through(layers[last].ln_1 if kind == "gpt2" else layers[last].input_layernorm, kept[last, "n1"][0][row])
+            modules = modules_of(self.kind, self.layers[at])
+            weight = modules["o"].weight if self.kind == "gpt2" else modules["o"].weight.T
+            read = self.kept[at, "o"][0][row]
+            width = read.shape[0] // self.heads
+            found += [read[h * width:(h + 1) * width] @ weight[h * width:(h + 1) * width] for h in range(self.heads)]
+            bias = bias + (modules["o"].bias if modules["o"].bias is not None else 0)
+            if self.kind == "bert":
+                found, bias = self.through(modules["n1"], found, bias, self.kept[at, "n1"][0][row])
+            found.append(self.kept[at, "mlp"][1][row])
+            if self.kind == "bert":
+                found, bias = self.through(modules["n2"], found, bias, self.kept[at, "n2"][0][row])
+        if self.kind != "bert":
+            found, bias = self.through(modules_of(self.kind, self.layers[last])["n1"], found, bias, self.kept[last, "n1"][0][row])
         return torch.stack([*found, bias])
 
-    def projected(row, is_key):
-        parts, layer = parts_at(row), layers[last]
-        if kind == "gpt2":
-            weight, whole_bias = layer.attn.c_attn.weight.split(model.config.hidden_size, 1)[is_key], layer.attn.c_attn.bias.split(model.config.hidden_size)[is_key]
-        else:
-            of = layer.attention.self if kind == "bert" else layer.self_attn
-            module = ((of.key if is_key else of.query) if kind == "bert" else (of.k_proj if is_key else of.q_proj))
-            weight, whole_bias = module.weight.T, module.bias
-        out = parts @ weight
-        if whole_bias is not None:
-            out[-1] += whole_bias
-        count = getattr(model.config, "num_key_value_heads", heads) if is_key else heads
+    def projection(self, is_key):
+        """Returns the last layer's (weight [in, out], bias or None) of queries or keys."""
+        layer = self.layers[-1]
+        if self.kind == "gpt2":
+            size = self.model.config.hidden_size
+            return layer.attn.c_attn.weight.split(size, 1)[is_key], layer.attn.c_attn.bias.split(size)[is_key]
+        of = layer.attention.self if self.kind == "bert" else layer.self_attn
+        module = ((of.key if is_key else of.query) if self.kind == "bert" else (of.k_proj if is_key else of.q_proj))
+        return module.weight.T, module.bias
+
+    def projected(self, row, head, is_key):
+        weight, bias = self.projection(is_key)
+        out = self.parts(row) @ weight
+        if bias is not None:
+            out[-1] += bias
+        count = getattr(self.model.config, "num_key_value_heads", self.heads) if is_key else self.heads
         width = out.shape[1] // count
-        at = head // (heads // count)
+        at = head // (self.heads // count)
         out = out[:, at * width:(at + 1) * width]
-        if kind == "llama":
-            cos, sin = base.rotary_emb(out, torch.tensor([[row]]))
+        if self.kind == "llama":
+            cos, sin = self.model.base_model.rotary_emb(out, torch.tensor([[row]]))
             turned = torch.cat([-out[:, width // 2:], out[:, :width // 2]], 1)
             out = out * cos[0] + turned * sin[0]
         return out
 
-    q, k = projected(query, False), projected(key, True)
+
+def score_split(model, text, head, query, key):
+    """A score of the last layer by the parts of the residual stream at its query and at its key."""
+    residual = Residual(model, text)
+    q, k = residual.projected(query, head, False), residual.projected(key, head, True)
     scale = q.shape[1] ** -0.5
-    return {"score": {"layer": last, "head": head, "query": query, "key": key, "of_query": (q @ k.sum(0) * scale).tolist(),
-                      "of_key": (k @ q.sum(0) * scale).tolist()}}
+    return {"score": {"layer": len(residual.layers) - 1, "head": head, "query": query, "key": key,
+                      "of_query": (q @ k.sum(0) * scale).tolist(), "of_key": (k @ q.sum(0) * scale).tolist()}}
+
+
+def blocks(stack, layer):
+    """Yields (output projection, norm, family) of a layer's attention and MLP. An MLP has no family."""
+    yield layer.self_attn.out_proj, layer.self_attn_layer_norm, stack
+    if stack == "dec":
+        yield layer.encoder_attn.out_proj, layer.encoder_attn_layer_norm, "cross"
+    yield layer.fc2, layer.final_layer_norm, None
 
 
 def pair_splits(model, inputs, asked):
@@ -297,19 +329,14 @@ def pair_splits(model, inputs, asked):
     stacks = {"enc": model.model.encoder, "dec": model.model.decoder}
 
     def keep(name, module):
-        handles.append(module.register_forward_hook(lambda module, args, output: kept.__setitem__(name, (args[0].detach()[0], output.detach()[0]))))
-
-    def blocks(stack, layer):  # attention, its norm, the family of its heads; an MLP has no family
-        of = stacks[stack].layers[layer]
-        yield of.self_attn.out_proj, of.self_attn_layer_norm, stack
-        if stack == "dec":
-            yield of.encoder_attn.out_proj, of.encoder_attn_layer_norm, "cross"
-        yield of.fc2, of.final_layer_norm, None
+        handles.append(
+            module.register_forward_hook(lambda module, args, output: kept.__setitem__(name, (args[0].detach()[0], output.detach()[0])))
+        )
 
     for stack, of in stacks.items():
         of.layers[0].register_forward_pre_hook(lambda module, args, stack=stack: kept.__setitem__(stack, args[0].detach()[0]))
         for at in range(len(of.layers)):
-            for module, norm, family in blocks(stack, at):
+            for module, norm, family in blocks(stack, stacks[stack].layers[at]):
                 keep((stack, at, family), module)
                 keep((stack, at, family, "norm"), norm)
     model(**inputs)
@@ -320,7 +347,7 @@ def pair_splits(model, inputs, asked):
         found, heads = [kept[stack][row]], heads_of[stack]
         bias = 0 * found[0]
         for at in range(len(stacks[stack].layers)):
-            for module, norm, family in blocks(stack, at):
+            for module, norm, family in blocks(stack, stacks[stack].layers[at]):
                 if at == layer and family == ("cross" if before_cross else stack):
                     return torch.stack([*found, bias])
                 read, written = kept[stack, at, family]
@@ -332,11 +359,13 @@ def pair_splits(model, inputs, asked):
                     bias = bias + module.bias
                 whole = kept[stack, at, family, "norm"][0][row]
                 spread = ((whole - whole.mean()).pow(2).mean() + norm.eps).sqrt()
-                found, bias = [(part - part.mean()) / spread * norm.weight for part in found], (bias - bias.mean()) / spread * norm.weight + norm.bias
+                found, bias = (
+                    [(part - part.mean()) / spread * norm.weight for part in found],
+                    (bias - bias.mean()) / spread * norm.weight + norm.bias,
+                )
         return torch.stack([*found, bias])
 
-    splits = []
-    for family, layer, head, query, key in asked:
+    def split(family, layer, head, query, key):
         own, last = "enc" if family == "enc" else "dec", len(stacks["enc"].layers)
         attention = stacks[own].layers[layer].encoder_attn if family == "cross" else stacks[own].layers[layer].self_attn
         sides = []
@@ -350,22 +379,30 @@ def pair_splits(model, inputs, asked):
         of_query, of_key = q @ k.sum(0) * q.shape[1] ** -0.5, k @ q.sum(0) * q.shape[1] ** -0.5
         if family == "cross":  # the query's parts, then the key's, then biases of both
             of_query, of_key = torch.cat([of_query[:-1], 0 * of_key[:-1], of_query[-1:]]), torch.cat([0 * of_query[:-1], of_key])
-        splits.append({"family": family, "layer": layer, "head": head, "query": query, "key": key, "of_query": of_query.tolist(), "of_key": of_key.tolist()})
-    return {"scores": splits}
+        return {"family": family, "layer": layer, "head": head, "query": query, "key": key, "of_query": of_query.tolist(),
+                "of_key": of_key.tolist()}
+
+    return {"scores": [split(*one) for one in asked]}
 
 
 def mixed(model, text, row):
     """Norms of what each token adds to a row of the last layer, all heads together, with residual and norm (Kobayashi et al. 2021)."""
-    base = model.base_model
-    kind = "bert" if hasattr(base, "encoder") else "gpt2" if hasattr(base, "h") else "llama"
-    layer = base.encoder.layer[-1] if kind == "bert" else base.h[-1] if kind == "gpt2" else base.layers[-1]
-    kept = {}
+    kind, layers = kind_of(model)
+    layer, kept = layers[-1], {}
     of = layer.attention.self if kind == "bert" else layer.attn if kind == "gpt2" else layer.self_attn
     value = of.value if kind == "bert" else of.c_attn if kind == "gpt2" else of.v_proj
-    handles = [value.register_forward_hook(lambda module, args, output: kept.__setitem__("v", output[0].detach())),
-               layer.register_forward_pre_hook(lambda module, args, named: kept.__setitem__("x", (args[0] if args else named["hidden_states"])[0].detach()), with_kwargs=True)]
+    handles = [
+        value.register_forward_hook(lambda module, args, output: kept.__setitem__("v", output[0].detach())),
+        layer.register_forward_pre_hook(
+            lambda module, args, named: kept.__setitem__("x", (args[0] if args else named["hidden_states"])[0].detach()), with_kwargs=True
+        ),
+    ]
     if kind == "bert":
-        handles.append(layer.attention.output.LayerNorm.register_forward_hook(lambda module, args, output: kept.__setitem__("whole", args[0][0].detach())))
+        handles.append(
+            layer.attention.output.LayerNorm.register_forward_hook(
+                lambda module, args, output: kept.__setitem__("whole", args[0][0].detach())
+            )
+        )
     weights = model(input_ids=text, output_attentions=True).attentions[-1][0].detach()
     for handle in handles:
         handle.remove()
@@ -373,7 +410,8 @@ def mixed(model, text, row):
     heads = model.config.num_attention_heads
     width = getattr(model.config, "head_dim", None) or model.config.hidden_size // heads
     v = v.view(v.shape[0], -1, width).repeat_interleave(heads // (v.shape[1] // width), 1)  # [key, head, width]
-    out = layer.attention.output.dense.weight.T if kind == "bert" else layer.attn.c_proj.weight if kind == "gpt2" else layer.self_attn.o_proj.weight.T
+    out = modules_of(kind, layer)["o"].weight
+    out = out if kind == "gpt2" else out.T
     added = torch.einsum("hj,jhc,hcd->jd", weights[:, row], v, out.view(heads, width, -1))
     added[row] += kept["x"][row]
     if kind == "bert":

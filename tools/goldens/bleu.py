@@ -4,7 +4,8 @@
 Usage: python3 tools/goldens/bleu.py                   (needs `pip install sacrebleu`, made with 2.6.0)
        python3 tools/goldens/bleu.py CLEARHEAD COUNT   compares the program on COUNT other corpora, writes nothing
 
-Each case: hypotheses, references, words (of each hypothesis, after its tokeniser), score, precisions, brevity_penalty, matched, total, lengths.
+Each case: hypotheses, references, words (of each hypothesis, after its tokeniser), score, precisions, brevity_penalty, matched, total,
+lengths.
 """
 import json
 import pathlib
@@ -17,19 +18,24 @@ from sacrebleu.metrics import BLEU
 
 OUT = pathlib.Path(__file__).resolve().parents[2] / "tests/goldens/bleu"
 PIECES = [
-    "the", "The", "cat", "sat", "on", "mat", "l'été", "aujourd'hui", "qu'il", "C’est", "«", "»", "«\u00a0oui\u00a0»", "1,000.5", "1.000,5", "3.", ".5", ",5",
-    "10-12", "2-3-4", "1990-", "-5", "state-of-the-art", "a-b", "&quot;", "&amp;", "&lt;b&gt;", "&amp;lt;", "&amp;amp;", "&nbsp;", "<skipped>", "<skip", "...", "…",
-    "a..b", ",,", "1..2", "1.,2", "a.b.c", "U.S.", "x,y", "5,", "(a)", "[b]", "{c}", "$5.00", "50%", "a/b", "e@f.g", "#1", "it's", "''", "``", "`", "~", "^", "_", "a_b",
-    "\\", "|", "*", "+", "=", "!", "?", "?!", ":", ";", "12:30", "猫", "坐在。", "猫，狗", "é", "e\u0301", "\u00a0", "\u202f", "\u3000", "\u2009", "\u200b", "\u0085",
-    "\u2028", "\x1c", "\x1f", "\t", "\r", "\x0b", "\ufeff", "😀", "👩‍🚀", "𝟙𝟚.𝟛", "٣.٤", "½.", "²,", "Ⅷ.",
+    "the", "The", "cat", "sat", "on", "mat", "l'été", "aujourd'hui", "qu'il", "C’est", "«", "»", "«\u00a0oui\u00a0»", "1,000.5", "1.000,5",
+    "3.", ".5", ",5",
+    "10-12", "2-3-4", "1990-", "-5", "state-of-the-art", "a-b", "&quot;", "&amp;", "&lt;b&gt;", "&amp;lt;", "&amp;amp;", "&nbsp;",
+    "<skipped>", "<skip", "...", "…",
+    "a..b", ",,", "1..2", "1.,2", "a.b.c", "U.S.", "x,y", "5,", "(a)", "[b]", "{c}", "$5.00", "50%", "a/b", "e@f.g", "#1", "it's", "''",
+    "``", "`", "~", "^", "_", "a_b",
+    "\\", "|", "*", "+", "=", "!", "?", "?!", ":", ";", "12:30", "猫", "坐在。", "猫，狗", "é", "e\u0301", "\u00a0", "\u202f", "\u3000",
+    "\u2009", "\u200b", "\u0085", "\u2028", "\x1c", "\x1f", "\t", "\r", "\x0b", "\ufeff", "😀", "👩‍🚀", "𝟙𝟚.𝟛", "٣.٤", "½.", "²,", "Ⅷ.",
 ]
 
 
 CHINESE = [
-    "猫", "坐", "在", "垫子上", "。", "，猫", "“好”", "—", "…", "《书》", "１２", "Ａ", "ｶ", "3月", "1,000元", "5.", ",5", "A股", "-", "10-12", "\u2000", "\u2001", "\u2a6d", "\u2a6e", "\u2e7f",
-    "\u2e80", "\u2fdf", "\u2fe0", "\u2fef", "\u2ff0", "\u3040", "あ", "\u30ff", "\u3100", "\u312f", "\u3130", "\u319f", "\u31a0", "\u31bf", "\u31c0", "\u31ef", "\u31f0", "\u3200",
-    "\u33ff", "\u3400", "\u4db5", "\u4db6", "\u9fa5", "\u9fbb", "\u9fbc", "\ufa2d", "\ufa2e", "\ufa6a", "\ufa6b", "\ufe0f", "\ufe10", "\ufe20", "\ufe30", "\ufe4f", "\ufe50", "\uff00",
-    "\uffef", "\ufff0", "\U00020000", "\U0002f800", "한", "\u2028",
+    "猫", "坐", "在", "垫子上", "。", "，猫", "“好”", "—", "…", "《书》", "１２", "Ａ", "ｶ", "3月", "1,000元", "5.", ",5", "A股", "-",
+    "10-12", "\u2000", "\u2001", "\u2a6d", "\u2a6e", "\u2e7f",
+    "\u2e80", "\u2fdf", "\u2fe0", "\u2fef", "\u2ff0", "\u3040", "あ", "\u30ff", "\u3100", "\u312f", "\u3130", "\u319f", "\u31a0", "\u31bf",
+    "\u31c0", "\u31ef", "\u31f0", "\u3200",
+    "\u33ff", "\u3400", "\u4db5", "\u4db6", "\u9fa5", "\u9fbb", "\u9fbc", "\ufa2d", "\ufa2e", "\ufa6a", "\ufa6b", "\ufe0f", "\ufe10",
+    "\ufe20", "\ufe30", "\ufe4f", "\ufe50", "\uff00", "\uffef", "\ufff0", "\U00020000", "\U0002f800", "한", "\u2028",
 ]
 
 
@@ -56,9 +62,10 @@ def answer(hypotheses, references, tokenize="13a"):
     metric = BLEU(tokenize=tokenize)
     found = metric.corpus_score(hypotheses, [references])
     return {
-        "hypotheses": hypotheses, "references": references, "words": [" ".join(metric.tokenizer(text.rstrip()).split()) for text in hypotheses], "score": found.score,
-        "precisions": found.precisions, "brevity_penalty": found.bp, "matched": found.counts, "total": found.totals, "hypothesis_length": found.sys_len,
-        "reference_length": found.ref_len,
+        "hypotheses": hypotheses, "references": references,
+        "words": [" ".join(metric.tokenizer(text.rstrip()).split()) for text in hypotheses], "score": found.score,
+        "precisions": found.precisions, "brevity_penalty": found.bp, "matched": found.counts, "total": found.totals,
+        "hypothesis_length": found.sys_len, "reference_length": found.ref_len,
     }
 
 
@@ -74,7 +81,8 @@ def compare(program, count):
             expected = answer(*texts)
             for name in ("matched", "total", "hypothesis_length", "reference_length"):
                 assert told[name] == expected[name], (at, name, told, expected)
-            worst = max(worst, *(abs(a - b) for a, b in zip([told["score"], *told["precisions"]], [expected["score"], *expected["precisions"]])))
+            worst = max(worst, *(abs(a - b)
+                                 for a, b in zip([told["score"], *told["precisions"]], [expected["score"], *expected["precisions"]])))
     print(f"{count} corpora: all counts equal, scores within {worst:.1e}")
 
 

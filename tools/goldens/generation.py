@@ -35,7 +35,8 @@ def written(folder, kind, prompts, settings):
     length = {} if "max_length" in settings or "max_new_tokens" in settings else {"max_new_tokens": MAX_TOKENS}
     for prompt in prompts:
         with torch.no_grad():
-            made = model.generate(prompt, attention_mask=torch.ones_like(prompt), return_dict_in_generate=True, output_scores=True, **length)
+            made = model.generate(prompt, attention_mask=torch.ones_like(prompt), return_dict_in_generate=True, output_scores=True,
+                                  **length)
         tokens = made.sequences[0, 1 if model.config.is_encoder_decoder else prompt.shape[1] :].tolist()
         ends = [at for at, token in enumerate(tokens) if token == settings["eos_token_id"]]
         out["tokens"].append(tokens[: ends[0] + 1] if ends else tokens)
@@ -65,8 +66,8 @@ def cases(plain, prompts, base, is_translator):
         {"begin_suppress_tokens": [first, plain[1][0], plain[-1][0]]},
         {"max_length": prompt_tokens + 2},
         {"max_new_tokens": 2},
-        {"repetition_penalty": 1.3, "no_repeat_ngram_size": 3, "min_length": prompt_tokens + 5, "suppress_tokens": [second], "max_length": prompt_tokens + 9,
-         "forced_eos_token_id": end},
+        {"repetition_penalty": 1.3, "no_repeat_ngram_size": 3, "min_length": prompt_tokens + 5, "suppress_tokens": [second],
+         "max_length": prompt_tokens + 9, "forced_eos_token_id": end},
     ]
     if is_translator:
         common += [{"forced_bos_token_id": 9}, {"forced_bos_token_id": 9, "begin_suppress_tokens": list(range(10, 40))}]

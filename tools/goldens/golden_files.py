@@ -12,11 +12,11 @@ golden.safetensors contains, for a batch of sequences of one length (padding at 
     greedy                                        i32 [batch, new]                  greedy continuation, causal models only
     greedy_margin                                 f32 [batch, new]                  distance of the two largest logits at each step
 
-    search.beams, search.penalty                  i32, f32 [searches]               where texts were searched for: beam searches and their length penalties
-    search.ids.n, search.score.n                  i32 [batch, new], f32 [batch]     what search n wrote, −1 after its end; its rating (of beam searches)
+    search.beams, search.penalty                  i32, f32 [searches]               beam searches and their length penalties
+    search.ids.n, search.score.n                  i32 [batch, new], f32 [batch]     result of search n, −1 after its end; its score
 
-An encoder-decoder's golden holds source_ids, source_mask beside its target's input_ids, attention_mask; enc.hidden.l and dec.hidden.l; and attention, q, k,
-scale of each of the families enc, dec and cross as enc.attention.l …
+An encoder-decoder's golden holds source_ids, source_mask beside its target's input_ids, attention_mask; enc.hidden.l and dec.hidden.l; and
+attention, q, k, scale of each of the families enc, dec and cross as enc.attention.l …
 
 The run is in float64; what is stored is rounded once, to float32.
 """
@@ -84,7 +84,8 @@ def i32(tensor):
 
 
 def run(model, inputs):
-    """Runs the model once in float64 and returns everything that the engine should reproduce. The reader drops padding, not this function."""
+    """Runs the model once in float64 and returns everything that the engine should reproduce. The reader drops padding, not this
+    function."""
     model = model.double().eval()
     kept, golden = [], {name: i32(tensor) for name, tensor in inputs.items()}
     with torch.no_grad(), keep_queries_and_keys(type(model).__module__, kept):
@@ -115,7 +116,8 @@ def run_encoder_decoder(model, source, target):
     kept, golden = [], {"source_ids": i32(source["input_ids"]), "source_mask": i32(source["attention_mask"])}
     golden |= {name: i32(tensor) for name, tensor in target.items()}
     with torch.no_grad(), keep_queries_and_keys(type(model).__module__, kept):
-        out = model(**source, **{f"decoder_{name}": tensor for name, tensor in target.items()}, output_attentions=True, output_hidden_states=True)
+        out = model(**source, **{f"decoder_{name}": tensor for name, tensor in target.items()}, output_attentions=True,
+                    output_hidden_states=True)
     golden["logits"] = f32(out.logits)
     layers = len(out.encoder_attentions)
     calls = {"enc": kept[:layers], "dec": kept[layers::2], "cross": kept[layers + 1 :: 2]}

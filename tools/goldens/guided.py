@@ -1,4 +1,5 @@
-"""Golden of losses on attention maps: gradients of a translation loss with guided alignment and an entropy penalty, by PyTorch over whole maps.
+"""Golden of losses on attention maps: gradients of a translation loss with guided alignment and an entropy penalty, by PyTorch over whole
+maps.
 
     pip install torch transformers safetensors numpy
     python tools/goldens/guided.py
@@ -43,12 +44,15 @@ def gold(source, target, links):
 def padded(texts):
     ids = [list(text.encode()) for text in texts]
     longest = max(map(len, ids))
-    return torch.tensor([row + [PAD] * (longest - len(row)) for row in ids]), torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in ids])
+    return torch.tensor([row + [PAD] * (longest - len(row)) for row in ids]), torch.tensor([[1] * len(row) + [0] * (longest - len(row))
+                                                                                            for row in ids])
 
 
 def main():
-    config = hf.MarianConfig(vocab_size=256, d_model=16, encoder_layers=1, decoder_layers=2, encoder_ffn_dim=16, decoder_ffn_dim=16, encoder_attention_heads=2,
-                             decoder_attention_heads=2, max_position_embeddings=32, pad_token_id=PAD, eos_token_id=0, forced_eos_token_id=None,
+    config = hf.MarianConfig(vocab_size=256, d_model=16, encoder_layers=1, decoder_layers=2, encoder_ffn_dim=16, decoder_ffn_dim=16,
+                             encoder_attention_heads=2,
+                             decoder_attention_heads=2, max_position_embeddings=32, pad_token_id=PAD, eos_token_id=0,
+                             forced_eos_token_id=None,
                              decoder_start_token_id=START, scale_embedding=True, activation_function="relu", dropout=0.0)
     model = hf.MarianMTModel(config)
     model.set_attn_implementation("eager")
@@ -68,12 +72,14 @@ def main():
         alignment = alignment - (matrix * mean[index, : len(of_target), : len(of_source)].log()).sum()
         rows += int((matrix.sum(1) > 0).sum())
     alignment = alignment / rows
-    entropy = sum(torch.special.entr(layer[index, :, : len(of_target), : len(of_source)]).sum()  # not of padding, where its slope is infinite
+    # not of padding, where its slope is infinite
+    entropy = sum(torch.special.entr(layer[index, :, : len(of_target), : len(of_source)]).sum()
                   for layer in out.cross_attentions for index, (of_source, of_target, _) in enumerate(PAIRS))
     entropy = entropy / (target_mask.sum() * config.decoder_attention_heads * len(out.cross_attentions))
     (loss + ALIGNMENT * alignment + ENTROPY * entropy).backward()
 
-    golden = {name: numpy.array([value.item()], numpy.float32) for name, value in (("loss", loss), ("alignment", alignment), ("entropy", entropy))}
+    golden = {name: numpy.array([value.item()], numpy.float32)
+              for name, value in (("loss", loss), ("alignment", alignment), ("entropy", entropy))}
     golden |= {f"d.{name}": f32(parameter.grad) for name, parameter in model.named_parameters() if parameter.grad is not None}
     write("guided", "marian", model, golden)
     (ROOT / "guided" / "marian" / "train.tsv").write_text("".join("\t".join(pair) + "\n" for pair in PAIRS))

@@ -1,19 +1,22 @@
 #!/usr/bin/env python3
-"""Makes tests/goldens/judge/*.json: faithfulness measures of rankings of small models' inputs, from the reference implementations, with fixed seeds.
+"""Makes tests/goldens/judge/*.json: faithfulness measures of rankings of small models' inputs, from the reference implementations, with
+fixed seeds.
 
 Usage: python3 tools/goldens/judge.py
 
-Needs pip install torch captum quantus nltk scikit-learn scipy numpy. Made with Python 3.11, captum 0.9.0, quantus 0.6.0, torch 2.15.0, scipy 1.17.1,
-scikit-learn 1.9.1, nltk 3.10.4, numpy 2.4.6.
+Needs pip install torch captum quantus nltk scikit-learn scipy numpy. Made with Python 3.11, captum 0.9.0, quantus 0.6.0, torch 2.15.0,
+scipy 1.17.1, scikit-learn 1.9.1, nltk 3.10.4, numpy 2.4.6.
 
-An input has n items that are present (1) or removed (0). A float64 model answers each of the 2^n sets, and the file contains its complete table, index
-Σ removed_i·2^i, so the tests use exactly the answers that the reference implementation saw.
+An input has n items that are present (1) or removed (0). A float64 model answers each of the 2^n sets, and the file contains its complete
+table, index Σ removed_i·2^i, so the tests use exactly the answers that the reference implementation saw.
 
-  ERASER     comprehensiveness, sufficiency and AOPC as its scorer averages them: differences to the whole text's answer, over thresholds. The scorer is a
-             repository and no package; its few lines of arithmetic are followed here (rationale_benchmark/metrics.py, _instances_aopc)
+  ERASER     comprehensiveness, sufficiency and AOPC as its scorer averages them: differences to the whole text's answer, over thresholds.
+             The scorer is a repository and no package; its few lines of arithmetic are followed here (rationale_benchmark/metrics.py,
+             _instances_aopc)
   Captum     infidelity (plain and normalised) and sensitivity_max
-  Quantus    PixelFlipping: the curve of deletion; FaithfulnessCorrelation: sensitivity-n over its own random sets, which the file holds; Sparseness: Gini.
-             Its SensitivityN pairs sums of single steps with cumulative changes and correlates over texts; it is not Ancona et al.'s and is not used
+  Quantus    PixelFlipping: the curve of deletion; FaithfulnessCorrelation: sensitivity-n over its own random sets, which the file holds;
+             Sparseness: Gini. Its SensitivityN pairs sums of single steps with cumulative changes and correlates over texts; it is not
+             Ancona et al.'s and is not used
   SciPy, scikit-learn, NLTK  Kendall's tau-b, Spearman, Jensen-Shannon, entropy; average precision; alignment error rate
 
 An undefined number (NaN) is null.
@@ -105,13 +108,16 @@ class Asked:
 def quantus_of(metric, model, scores):
     """The metric's value of one input, all of whose items are there."""
     shape = (1, 1, len(scores), 1)
-    return np.asarray(metric.evaluate_batch(model=Asked(model), x_batch=np.ones(shape), y_batch=np.array([1]), a_batch=np.array(scores).reshape(shape)))[0]
+    return np.asarray(
+        metric.evaluate_batch(model=Asked(model), x_batch=np.ones(shape), y_batch=np.array([1]), a_batch=np.array(scores).reshape(shape))
+    )[0]
 
 
 def deletion(model, scores, table, step):
     """Quantus's curve, without the whole input, and scikit-learn's area over the share removed."""
     n = len(scores)
-    metric = quantus.PixelFlipping(features_in_step=step, normalise=False, abs=False, perturb_baseline=0.0, return_aggregate=False, disable_warnings=True)
+    metric = quantus.PixelFlipping(features_in_step=step, normalise=False, abs=False, perturb_baseline=0.0, return_aggregate=False,
+                                   disable_warnings=True)
     curve = [table[0], *quantus_of(metric, model, scores).tolist()]
     return {"steps": n // step, "curve": curve, "area": sklearn.metrics.auc(np.arange(len(curve)) * step / n, curve)}
 
@@ -125,7 +131,8 @@ def correlation(model, scores, size):
         return quantus.functions.perturb_func.batch_baseline_replacement_by_indices(arr=arr, indices=indices, perturb_baseline=0.0)
 
     metric = quantus.FaithfulnessCorrelation(
-        nr_runs=40, subset_size=size, normalise=False, abs=False, perturb_func=remembered, perturb_baseline=0.0, return_aggregate=False, disable_warnings=True
+        nr_runs=40, subset_size=size, normalise=False, abs=False, perturb_func=remembered, perturb_baseline=0.0, return_aggregate=False,
+        disable_warnings=True
     )
     return {"correlation": float(quantus_of(metric, model, scores)), "sets": drawn}
 
@@ -153,8 +160,10 @@ def faithfulness(seed):
         scores = [round(score, 1) for score in scores]  # ties
     sets = [sorted(rng.sample(range(n), rng.randint(1, n))) for _ in range(30)]
     one_out = [table[0] - table[1 << i] for i in range(n)]
-    out = {"items": n, "table": table, "scores": scores, "eraser": eraser(scores, table, [0.01, 0.05, 0.1, 0.2, 0.5]), "fine": eraser(scores, table, [0.25, 0.5, 0.75, 1.0]),
-           "infidelity": infidelity(model, scores, sets, n), "leave_one_out": one_out, "tau": scipy.stats.kendalltau(scores, one_out).statistic}
+    out = {"items": n, "table": table, "scores": scores, "eraser": eraser(scores, table, [0.01, 0.05, 0.1, 0.2, 0.5]),
+           "fine": eraser(scores, table, [0.25, 0.5, 0.75, 1.0]),
+           "infidelity": infidelity(model, scores, sets, n), "leave_one_out": one_out,
+           "tau": scipy.stats.kendalltau(scores, one_out).statistic}
     if len(set(scores)) == n:  # Quantus's order among equal scores is NumPy's
         np.random.seed(seed)
         out |= {"deletion": deletion(model, scores, table, 2 if n % 2 == 0 else 1), "correlation": correlation(model, scores, n // 2)}
@@ -172,7 +181,8 @@ def sensitivity(seed):
             return tuple(explained(one) for one in values)
         return torch.tanh(values @ matrix) * values
 
-    found = captum.metrics.sensitivity_max(explained, inputs, perturb_func=lambda given: changed[: len(given)], n_perturb_samples=draws, norm_ord=2)
+    found = captum.metrics.sensitivity_max(explained, inputs, perturb_func=lambda given: changed[: len(given)], n_perturb_samples=draws,
+                                           norm_ord=2)
     return {"scores": explained(inputs)[0], "again": explained(changed), "max_sensitivity": found.item()}
 
 
@@ -185,8 +195,8 @@ def agreement(seed):
         x, y = x + 1, y + 1
     # SciPy clips no rounding: sqrt of a tiny negative number is NaN for equal sides.
     js = scipy.spatial.distance.jensenshannon(x, y) ** 2
-    return {"x": x, "y": y, "kendall": scipy.stats.kendalltau(x, y).statistic, "spearman": scipy.stats.spearmanr(x, y).statistic, "pearson": scipy.stats.pearsonr(x, y).statistic,
-            "jensen_shannon": 0.0 if np.array_equal(x, y) else js}
+    return {"x": x, "y": y, "kendall": scipy.stats.kendalltau(x, y).statistic, "spearman": scipy.stats.spearmanr(x, y).statistic,
+            "pearson": scipy.stats.pearsonr(x, y).statistic, "jensen_shannon": 0.0 if np.array_equal(x, y) else js}
 
 
 def clearness(seed):

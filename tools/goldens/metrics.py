@@ -2,11 +2,11 @@
 """Makes tests/goldens/metrics/*.json: metrics of made-up predictions, from the reference implementations, with fixed seeds.
 
 Usage: python3 tools/goldens/metrics.py SQUAD1            writes the goldens
-       python3 tools/goldens/metrics.py SQUAD1 TIMES SEED  TIMES as many cases from another seed: run the tests on them, then restore the goldens
+       python3 tools/goldens/metrics.py SQUAD1 TIMES SEED  TIMES as many cases from another seed; run the tests, then restore the goldens
 
-Needs pip install scikit-learn scipy seqeval rouge-score jiwer pytrec-eval-terrier 'transformers<5', and SQUAD1, the official evaluation script of SQuAD 1.1
-(https://rajpurkar.github.io/SQuAD-explorer/). Made with Python 3.11, scikit-learn 1.9.1, scipy 1.17.1, seqeval 1.2.2, rouge-score 0.1.2, jiwer 4.0.0
-(RapidFuzz 3.14.6), pytrec-eval-terrier 0.5.11, transformers 4.57.6 (squad_metrics: SQuAD 2.0).
+Needs pip install scikit-learn scipy seqeval rouge-score jiwer pytrec-eval-terrier 'transformers<5', and SQUAD1, the official evaluation
+script of SQuAD 1.1 (https://rajpurkar.github.io/SQuAD-explorer/). Made with Python 3.11, scikit-learn 1.9.1, scipy 1.17.1, seqeval 1.2.2,
+rouge-score 0.1.2, jiwer 4.0.0 (RapidFuzz 3.14.6), pytrec-eval-terrier 0.5.11, transformers 4.57.6 (squad_metrics: SQuAD 2.0).
 
 An undefined number (NaN) is null.
 """
@@ -94,7 +94,8 @@ def multi_label(rng):
 
 def regression(rng):
     size, levels = rng.choice([2, 3, 10, 50]), rng.choice([1, 2, 5, 0, 0])
-    number = (lambda: rng.gauss(0, 10 ** rng.randint(-2, 3))) if levels == 0 else (lambda: rng.randrange(levels) / 2)  # few levels: many ties
+    # few levels: many ties
+    number = (lambda: rng.gauss(0, 10 ** rng.randint(-2, 3))) if levels == 0 else (lambda: rng.randrange(levels) / 2)
     expected = [number() for _ in range(size)]
     predicted = [value + rng.choice([0, 0, 1]) * number() for value in expected]
     pearson, spearman = scipy.stats.pearsonr(expected, predicted).statistic, scipy.stats.spearmanr(expected, predicted).statistic
@@ -138,7 +139,9 @@ def tagging(rng):
         else:
             spans = [[[kind, begin, end + 1] for kind, begin, end in get_entities(tags)] for tags in expected]
             names = sorted({entity[0] for side in (expected, predicted) for tags in side for entity in get_entities(tags)})
-        find = {"strict": seqeval.metrics.v1.precision_recall_fscore_support}.get(mode, seqeval.metrics.sequence_labeling.precision_recall_fscore_support)
+        find = {"strict": seqeval.metrics.v1.precision_recall_fscore_support}.get(
+            mode, seqeval.metrics.sequence_labeling.precision_recall_fscore_support
+        )
         given = {"scheme": IOB2} if mode == "strict" else {}
         of_types = list(zip(*find(expected, predicted, average=None, zero_division=0, **given)))
         averages = {name: find(expected, predicted, average=name, zero_division=0, **given)[:3] for name in ("micro", "macro", "weighted")}
@@ -150,8 +153,10 @@ def tagging(rng):
 
 # Answers.
 
-WORDS = ["the", "The", "a", "an", "An", "cat", "Cats", "theatre", "U.S.", "it's", "state-of-the-art", "1,000", "naïve", "ÉCOLE", "ΟΔΟΣ", "οδος", "ΣΑΣ", "straße", "the_cat",
-         "«the»", "the…", "猫", "the猫", "a٣", "the\u0301", "\u00a0", "\u3000", "\t", "\n", "“a”", "’", "!", "...", "ǅ", "İstanbul", "𝐀", "№", "²", "x\u200bthe"]
+WORDS = ["the", "The", "a", "an", "An", "cat", "Cats", "theatre", "U.S.", "it's", "state-of-the-art", "1,000", "naïve", "ÉCOLE", "ΟΔΟΣ",
+         "οδος", "ΣΑΣ", "straße", "the_cat",
+         "«the»", "the…", "猫", "the猫", "a٣", "the\u0301", "\u00a0", "\u3000", "\t", "\n", "“a”", "’", "!", "...", "ǅ", "İstanbul", "𝐀",
+         "№", "²", "x\u200bthe"]
 
 
 def text_of(rng, lengths=(0, 1, 2, 4, 9)):
@@ -169,7 +174,7 @@ def near(rng, text):
 
 def answers(rng, official):
     questions, answerable = [], rng.random() < 0.5
-    for at in range(rng.choice([1, 2, 6, 15])):
+    for _ in range(rng.choice([1, 2, 6, 15])):
         gold = [text_of(rng) for _ in range(rng.choice([1, 1, 2, 3]))]
         if not answerable and rng.random() < 0.4:
             gold = []
@@ -194,11 +199,13 @@ def answers(rng, official):
 
 # Summaries.
 
-SUMMARY_WORDS = ["the", "The", "cat", "cats", "sat", "on", "mat", "running", "1,000", "U.S.", "it's", "naïve", "\u212aelvin", "\u0130stanbul", "Σ", "-", "...", "猫", "x2", "a_b"]
+SUMMARY_WORDS = ["the", "The", "cat", "cats", "sat", "on", "mat", "running", "1,000", "U.S.", "it's", "naïve", "\u212aelvin",
+                 "\u0130stanbul", "Σ", "-", "...", "猫", "x2", "a_b"]
 
 
 def summary_of(rng, vocabulary):
-    return "".join(rng.choice(vocabulary) + rng.choice([" ", " ", " ", "", "\n", "\n\n", "\t"]) for _ in range(rng.choice([0, 1, 2, 5, 15, 40])))
+    return "".join(rng.choice(vocabulary) + rng.choice([" ", " ", " ", "", "\n", "\n\n", "\t"])
+                   for _ in range(rng.choice([0, 1, 2, 5, 15, 40])))
 
 
 def rouge(rng):
@@ -223,20 +230,24 @@ DEPTHS = [1, 2, 3, 5, 10, 100]
 def query(rng, tied):
     retrieved, levels = rng.choice([0, 1, 2, 5, 12, 30]), rng.choice([[0, 1], [0, 0, 0, 1], [0, 1, 2, 3], [0], [-1, 0, 2]])
     numbers = [rng.randrange(4) / 4 for _ in range(retrieved)] if tied else rng.sample([n / 64 for n in range(-200, 200)], retrieved)
-    return {"scores": numbers, "relevance": [rng.choice(levels) for _ in numbers], "missed": [rng.choice(levels) for _ in range(rng.choice([0, 0, 1, 4]))]}
+    return {"scores": numbers, "relevance": [rng.choice(levels) for _ in numbers],
+            "missed": [rng.choice(levels) for _ in range(rng.choice([0, 0, 1, 4]))]}
 
 
 def ranking(rng):
     tied = rng.random() < 0.4
     queries = [query(rng, tied) for _ in range(rng.choice([1, 1, 2, 5]))]
     # pytrec_eval skips a query without judgements, and does not come back from one whose judgements are all negative.
-    queries = [q for q in queries if max(q["relevance"] + q["missed"], default=-1) >= 0] or [{"scores": [1.0], "relevance": [1], "missed": []}]
+    queries = [q for q in queries if max(q["relevance"] + q["missed"], default=-1) >= 0] or [{"scores": [1.0], "relevance": [1],
+                                                                                              "missed": []}]
     judged, run = {}, {}
     for at, q in enumerate(queries):
-        judged[str(at)] = {f"d{i:04}": relevance for i, relevance in enumerate(q["relevance"])} | {f"m{i:04}": r for i, r in enumerate(q["missed"])}
+        judged[str(at)] = {f"d{i:04}": relevance for i, relevance in enumerate(q["relevance"])} | {f"m{i:04}": r
+                                                                                                   for i, r in enumerate(q["missed"])}
         run[str(at)] = {f"d{i:04}": score for i, score in enumerate(q["scores"])}
     cuts = ",".join(map(str, DEPTHS))
-    names = {"recip_rank", "map", "set_P", "set_recall", "ndcg"} | {f"{name}.{cuts}" for name in ("map_cut", "P", "recall", "success", "ndcg_cut")}
+    names = {"recip_rank", "map", "set_P", "set_recall", "ndcg"} | {f"{name}.{cuts}"
+                                                                    for name in ("map_cut", "P", "recall", "success", "ndcg_cut")}
     found = pytrec_eval.RelevanceEvaluator(judged, names).evaluate(run)
     rows = [found[str(at)] for at in range(len(queries))]
     whole = [[row[name] for name in ("recip_rank", "map", "set_P", "set_recall", "ndcg")] for row in rows]
@@ -262,7 +273,8 @@ GAPS = [" ", " ", " ", " ", "  ", "\t", " \t", "\u00a0", "\u3000\u3000", "\n", "
 
 
 def spoken(rng, vocabulary):
-    return rng.choice(["", "", " ", "\t"]) + "".join(rng.choice(vocabulary) + rng.choice(GAPS) for _ in range(rng.choice([0, 1, 3, 8, 25, 90])))
+    return rng.choice(["", "", " ", "\t"]) + "".join(rng.choice(vocabulary) + rng.choice(GAPS)
+                                                     for _ in range(rng.choice([0, 1, 3, 8, 25, 90])))
 
 
 def error_rates(rng):
@@ -276,7 +288,8 @@ def error_rates(rng):
             changed[at : at + rng.choice([0, 1, 2])] = [rng.choice(vocabulary) for _ in range(rng.choice([0, 1, 2]))]
         hypotheses.append(" ".join(changed) if rng.random() < 0.7 else spoken(rng, vocabulary))
     out = {"hypotheses": hypotheses, "references": references}
-    for name, found, rate in (("words", jiwer.process_words(references, hypotheses), "wer"), ("characters", jiwer.process_characters(references, hypotheses), "cer")):
+    for name, found, rate in (("words", jiwer.process_words(references, hypotheses), "wer"),
+                              ("characters", jiwer.process_characters(references, hypotheses), "cer")):
         out[name] = [getattr(found, rate), found.hits, found.substitutions, found.insertions, found.deletions]
     return out
 
@@ -298,7 +311,12 @@ def means_of(values, resamples, seed):
 
 
 def bootstrap(rng):
-    size, resamples, seed, confidence = rng.choice([1, 2, 12, 40]), rng.choice([1, 50, 200]), rng.randrange(2**40), rng.choice([0.95, 0.95, 0.5])
+    size, resamples, seed, confidence = (
+        rng.choice([1, 2, 12, 40]),
+        rng.choice([1, 50, 200]),
+        rng.randrange(2**40),
+        rng.choice([0.95, 0.95, 0.5]),
+    )
     numbers = np.random.default_rng(seed)
     first, second = numbers.normal(0.1, 1, size), numbers.normal(0, 1, size)
     if rng.random() < 0.3:
@@ -324,7 +342,8 @@ def large_bootstrap(seed):
 
 
 def strings(rng):
-    pieces = ["Σ", "ΑΣ", "ΑΣΣ", "Σ.", "Σ'", "’", "\u0301", "\u00ad", "·", "ª", "Ⅷ", "Ⓐ", "A", "z", "ʰ", "ǅ", "İ", "ẞ", "猫", "1", " ", "\x1c", "\u0085", "\u2028", "\u200b", "\u3000", ":", "^", "\u0345"]
+    pieces = ["Σ", "ΑΣ", "ΑΣΣ", "Σ.", "Σ'", "’", "\u0301", "\u00ad", "·", "ª", "Ⅷ", "Ⓐ", "A", "z", "ʰ", "ǅ", "İ", "ẞ", "猫", "1", " ",
+              "\x1c", "\u0085", "\u2028", "\u200b", "\u3000", ":", "^", "\u0345"]
     text = "".join(rng.choice(pieces) for _ in range(rng.choice([0, 1, 3, 8, 20])))
     return {"text": text, "lower": text.lower(), "strip": text.strip(), "strip_end": text.rstrip(), "split": text.split()}
 
@@ -335,7 +354,8 @@ def main():
     official = importlib.util.module_from_spec(loaded)
     loaded.loader.exec_module(official)
     OUT.mkdir(exist_ok=True)
-    made = [(classification, 40), (multi_label, 20), (regression, 25), (tagging, 40), (rouge, 25), (ranking, 30), (binary, 30), (error_rates, 50), (bootstrap, 12), (strings, 60)]
+    made = [(classification, 40), (multi_label, 20), (regression, 25), (tagging, 40), (rouge, 25), (ranking, 30), (binary, 30),
+            (error_rates, 50), (bootstrap, 12), (strings, 60)]
     for at, (make, count) in enumerate(made):
         rng = random.Random(1000 * SEED + at)
         write(make.__name__, [make(rng) for _ in range(count * TIMES)])

@@ -59,10 +59,12 @@ def causal(family, variant, kind, config, seed, *, length=12, new=6, dtype=torch
 
 
 def bert():
-    small = dict(vocab_size=61, hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=40, max_position_embeddings=20)
+    small = dict(vocab_size=61, hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=40,
+                 max_position_embeddings=20)
     encoder("bert", "mlm", hf.BertForMaskedLM, hf.BertConfig(**small), 100, types=2)
     encoder("bert", "classify", hf.BertForSequenceClassification,
-            hf.BertConfig(**small, hidden_act="relu", num_labels=3, id2label={0: "no", 1: "maybe", 2: "yes"}, layer_norm_eps=1e-5), 110, types=2)
+            hf.BertConfig(**small, hidden_act="relu", num_labels=3, id2label={0: "no", 1: "maybe", 2: "yes"}, layer_norm_eps=1e-5), 110,
+            types=2)
     encoder("bert", "pooler", hf.BertModel, hf.BertConfig(**small, type_vocab_size=3, hidden_act="gelu_new"), 120, types=3)
     encoder("bert", "pretraining", hf.BertForPreTraining, hf.BertConfig(**small), 130, types=2)
     encoder("bert", "tokens", hf.BertForTokenClassification, hf.BertConfig(**small, num_labels=5), 140, types=2)
@@ -78,10 +80,11 @@ def distilbert():
 
 
 def roberta():
-    small = dict(vocab_size=61, hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=40, max_position_embeddings=20)
+    small = dict(vocab_size=61, hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=40,
+                 max_position_embeddings=20)
     encoder("roberta", "mlm", hf.RobertaForMaskedLM, hf.RobertaConfig(**small, type_vocab_size=1), 300, types=1, pad=1)
-    encoder("roberta", "classify", hf.RobertaForSequenceClassification, hf.RobertaConfig(**small, type_vocab_size=2, num_labels=3, pad_token_id=2), 310,
-            types=2, pad=2)
+    encoder("roberta", "classify", hf.RobertaForSequenceClassification,
+            hf.RobertaConfig(**small, type_vocab_size=2, num_labels=3, pad_token_id=2), 310, types=2, pad=2)
     encoder("roberta", "answers", hf.RobertaForQuestionAnswering, hf.RobertaConfig(**small, type_vocab_size=1), 320, types=1, pad=1)
 
 
@@ -95,8 +98,8 @@ def gpt2():
     small = dict(vocab_size=67, n_positions=40, n_embd=16, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0)
     causal("gpt2", "plain", hf.GPT2LMHeadModel, hf.GPT2Config(**small), 400, searches=SEARCHES)
     causal("gpt2", "flags", hf.GPT2LMHeadModel,
-           hf.GPT2Config(**(small | {"n_embd": 24, "n_head": 3}), scale_attn_by_inverse_layer_idx=True, reorder_and_upcast_attn=False, n_inner=40, activation_function="relu",
-                         layer_norm_epsilon=1e-4), 410)
+           hf.GPT2Config(**(small | {"n_embd": 24, "n_head": 3}), scale_attn_by_inverse_layer_idx=True, reorder_and_upcast_attn=False,
+                         n_inner=40, activation_function="relu", layer_norm_epsilon=1e-4), 410)
     causal("gpt2", "unscaled", hf.GPT2LMHeadModel,
            hf.GPT2Config(**small, scale_attn_weights=False, activation_function="gelu", **NOT_TIED), 420)
     causal("gpt2", "bare", hf.GPT2Model, hf.GPT2Config(**small), 430)
@@ -126,22 +129,26 @@ def llama():
     kind = hf.LlamaForCausalLM
     causal("llama", "gqa", kind, hf.LlamaConfig(**small, head_dim=6, **rope(), **NOT_TIED), 500)
     causal("llama", "biases", kind,
-           hf.LlamaConfig(**small, head_dim=10, attention_bias=True, mlp_bias=True, rms_norm_eps=1e-4, hidden_act="gelu", tie_word_embeddings=True,
-                          **rope(rope_theta=500.0)), 510)
+           hf.LlamaConfig(**small, head_dim=10, attention_bias=True, mlp_bias=True, rms_norm_eps=1e-4, hidden_act="gelu",
+                          tie_word_embeddings=True, **rope(rope_theta=500.0)), 510)
     causal("llama", "linear", kind, hf.LlamaConfig(**small, **rope(rope_type="linear", factor=3.0), **NOT_TIED), 520, keep=older_rope)
-    llama3 = dict(rope_type="llama3", rope_theta=50.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=16)
+    llama3 = dict(rope_type="llama3", rope_theta=50.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+                  original_max_position_embeddings=16)
     causal("llama", "llama3", kind, hf.LlamaConfig(**small, head_dim=16, **rope(**llama3), **NOT_TIED), 530)
-    causal("llama", "llama3_older", kind, hf.LlamaConfig(**(small | {"num_key_value_heads": 1}), head_dim=8, **rope(**llama3), tie_word_embeddings=True),
+    causal("llama", "llama3_older", kind,
+           hf.LlamaConfig(**(small | {"num_key_value_heads": 1}), head_dim=8, **rope(**llama3), tie_word_embeddings=True),
            540, keep=older_rope)
     causal("llama", "bf16", kind, hf.LlamaConfig(**small, **rope(), **NOT_TIED), 550, dtype=torch.bfloat16, keep=older_rope)
     encoder("llama", "classify", hf.LlamaForSequenceClassification,
-            hf.LlamaConfig(**(small | {"hidden_size": 16, "intermediate_size": 24}), num_labels=4, pad_token_id=2, **rope(), **NOT_TIED), 580, pad=2)
+            hf.LlamaConfig(**(small | {"hidden_size": 16, "intermediate_size": 24}), num_labels=4, pad_token_id=2, **rope(), **NOT_TIED),
+            580, pad=2)
     causal("llama", "mistral", hf.MistralForCausalLM,
            hf.MistralConfig(**small, head_dim=8, sliding_window=5, **rope(), **NOT_TIED), 560)
-    causal("llama", "qwen2", hf.Qwen2ForCausalLM, hf.Qwen2Config(**small, use_sliding_window=False, **rope(), tie_word_embeddings=True), 570)
+    causal("llama", "qwen2", hf.Qwen2ForCausalLM, hf.Qwen2Config(**small, use_sliding_window=False, **rope(), tie_word_embeddings=True),
+           570)
     causal("llama", "smollm3", hf.SmolLM3ForCausalLM,
-           hf.SmolLM3Config(**small, use_sliding_window=True, sliding_window=5, no_rope_layers=[1, 0], layer_types=["full_attention", "sliding_attention"],
-                            pad_token_id=2, **rope()), 590)
+           hf.SmolLM3Config(**small, use_sliding_window=True, sliding_window=5, no_rope_layers=[1, 0],
+                            layer_types=["full_attention", "sliding_attention"], pad_token_id=2, **rope()), 590)
 
 
 def translator(variant, config, seed, *, dtype=torch.float32, ends=0.0, searches=None):
@@ -173,11 +180,15 @@ def translator(variant, config, seed, *, dtype=torch.float32, ends=0.0, searches
 
 
 def marian():
-    small = dict(vocab_size=61, d_model=24, encoder_layers=2, decoder_layers=3, encoder_ffn_dim=40, decoder_ffn_dim=32, encoder_attention_heads=3,
-                 decoder_attention_heads=4, max_position_embeddings=40, pad_token_id=0, eos_token_id=1, forced_eos_token_id=None, decoder_start_token_id=0)
+    small = dict(vocab_size=61, d_model=24, encoder_layers=2, decoder_layers=3, encoder_ffn_dim=40, decoder_ffn_dim=32,
+                 encoder_attention_heads=3,
+                 decoder_attention_heads=4, max_position_embeddings=40, pad_token_id=0, eos_token_id=1, forced_eos_token_id=None,
+                 decoder_start_token_id=0)
     translator("shared", hf.MarianConfig(**small, scale_embedding=True, activation_function="swish"), 600)
-    translator("searched", hf.MarianConfig(**(small | {"decoder_layers": 1}), activation_function="relu", **NOT_TIED), 710, ends=2.0, searches=SEARCHES)
-    translator("apart", hf.MarianConfig(**small, decoder_vocab_size=53, share_encoder_decoder_embeddings=False, activation_function="gelu"), 610)
+    translator("searched", hf.MarianConfig(**(small | {"decoder_layers": 1}), activation_function="relu", **NOT_TIED), 710, ends=2.0,
+               searches=SEARCHES)
+    translator("apart", hf.MarianConfig(**small, decoder_vocab_size=53, share_encoder_decoder_embeddings=False, activation_function="gelu"),
+               610)
     translator("untied", hf.MarianConfig(**small, scale_embedding=True, activation_function="relu", **NOT_TIED), 620, dtype=torch.bfloat16)
 
 
@@ -198,7 +209,8 @@ def loading():
     small = dict(vocab_size=61, n_positions=40, n_embd=16, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0)
     causal("gpt2", "own_head", hf.GPT2LMHeadModel, hf.GPT2Config(**small, **NOT_TIED), 800, keep=says_tied)
     reloaded("gpt2", "own_head", hf.GPT2LMHeadModel, ids)
-    small_bert = dict(vocab_size=61, hidden_size=24, num_hidden_layers=1, num_attention_heads=3, intermediate_size=40, max_position_embeddings=20)
+    small_bert = dict(vocab_size=61, hidden_size=24, num_hidden_layers=1, num_attention_heads=3, intermediate_size=40,
+                      max_position_embeddings=20)
     encoder("bert", "own_decoder", hf.BertForMaskedLM, hf.BertConfig(**small_bert, **NOT_TIED), 810, types=2, keep=says_tied)
     reloaded("bert", "own_decoder", hf.BertForMaskedLM, ids)
     # Padding tokens that no mask hides.
@@ -212,7 +224,8 @@ def loading():
 
     rope = dict(rope_type="llama3", rope_theta=50.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0)
     causal("llama", "llama3_unsaid", hf.LlamaForCausalLM,
-           hf.LlamaConfig(vocab_size=61, hidden_size=24, intermediate_size=40, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=2, head_dim=16,
+           hf.LlamaConfig(vocab_size=61, hidden_size=24, intermediate_size=40, num_hidden_layers=1, num_attention_heads=4,
+                          num_key_value_heads=2, head_dim=16,
                           max_position_embeddings=24, rope_parameters=rope, **NOT_TIED), 830, keep=without_original)
     reloaded("llama", "llama3_unsaid", hf.LlamaForCausalLM, ids)
 

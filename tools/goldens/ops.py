@@ -3,9 +3,9 @@
     pip install torch safetensors numpy
     python tools/goldens/ops.py
 
-Writes tests/goldens/ops/ops.safetensors. For each case NAME it contains the inputs (NAME/x …), the result NAME/out, the given gradient NAME/d_out, and the
-gradients of the inputs NAME/d.x …; an input on which the result does not depend differentiably has no gradient. Inputs are float32, the run is float64, what is stored is
-rounded once. Seeds are fixed: another run of the same version writes the same numbers.
+Writes tests/goldens/ops/ops.safetensors. For each case NAME it contains the inputs (NAME/x …), the result NAME/out, the given gradient
+NAME/d_out, and the gradients of the inputs NAME/d.x …; an input on which the result does not depend differentiably has no gradient. Inputs
+are float32, the run is float64, what is stored is rounded once. Seeds are fixed: another run of the same version writes the same numbers.
 """
 
 import pathlib
@@ -46,15 +46,18 @@ def case(name, function, inputs, constants=()):
 def dense():
     case("linear", F.linear, {"input": random(5, 7), "weight": random(6, 7), "bias": random(6)})
     case("embedding", lambda table: F.embedding(torch.tensor([2, 0, 8, 2]), table), {"table": random(9, 4)})
-    case("layer_norm", lambda x, weight, bias: F.layer_norm(x, (21,), weight, bias, 1e-5), {"x": random(3, 21), "weight": random(21), "bias": random(21)})
+    case("layer_norm", lambda x, weight, bias: F.layer_norm(x, (21,), weight, bias, 1e-5),
+         {"x": random(3, 21), "weight": random(21), "bias": random(21)})
     case("rms_norm", lambda x, weight: F.rms_norm(x, (21,), weight, 1e-5), {"x": random(3, 21), "weight": random(21)})
-    functions = {"relu": F.relu, "gelu": F.gelu, "gelu_new": lambda x: F.gelu(x, approximate="tanh"), "silu": F.silu, "tanh": torch.tanh, "sigmoid": torch.sigmoid}
+    functions = {"relu": F.relu, "gelu": F.gelu, "gelu_new": lambda x: F.gelu(x, approximate="tanh"), "silu": F.silu, "tanh": torch.tanh,
+                 "sigmoid": torch.sigmoid}
     for name, function in functions.items():
         case(f"activation.{name}", function, {"x": 2 * random(4, 9)})
         case(f"gated.{name}", lambda x: function(x[:, :7]) * x[:, 7:], {"x": random(3, 14)})
     for smoothing in (0, 0.1):
         targets = torch.tensor([3, -100, 0, 10, 10])
-        case(f"cross_entropy.{smoothing}", lambda logits: F.cross_entropy(logits, targets, label_smoothing=smoothing)[None], {"logits": 2 * random(5, 11)})
+        case(f"cross_entropy.{smoothing}", lambda logits: F.cross_entropy(logits, targets, label_smoothing=smoothing)[None],
+             {"logits": 2 * random(5, 11)})
 
 
 def rotary():
@@ -97,9 +100,12 @@ def shapes():
 def convolutions():
     case("conv2d.plain", F.conv2d, {"input": random(2, 3, 6, 5), "weight": random(4, 3, 3, 2), "bias": random(4)})
     everything = {"stride": (2, 1), "padding": (2, 3), "dilation": (1, 2), "groups": 2}
-    case("conv2d.everything", lambda input, weight, bias: F.conv2d(input, weight, bias, **everything), {"input": random(2, 12, 7, 6), "weight": random(4, 6, 3, 3), "bias": random(4)})
-    case("conv2d.depthwise", lambda input, weight: F.conv2d(input, weight, stride=(2, 1), padding=1, groups=3), {"input": random(2, 3, 5, 6), "weight": random(6, 1, 3, 3)})
-    case("conv1d", lambda input, weight, bias: F.conv1d(input, weight, bias, stride=2, padding=2), {"input": random(2, 3, 11), "weight": random(4, 3, 5), "bias": random(4)})
+    case("conv2d.everything", lambda input, weight, bias: F.conv2d(input, weight, bias, **everything),
+         {"input": random(2, 12, 7, 6), "weight": random(4, 6, 3, 3), "bias": random(4)})
+    case("conv2d.depthwise", lambda input, weight: F.conv2d(input, weight, stride=(2, 1), padding=1, groups=3),
+         {"input": random(2, 3, 5, 6), "weight": random(6, 1, 3, 3)})
+    case("conv1d", lambda input, weight, bias: F.conv1d(input, weight, bias, stride=2, padding=2),
+         {"input": random(2, 3, 11), "weight": random(4, 3, 5), "bias": random(4)})
     case("max_pool2d", lambda x: F.max_pool2d(x, (3, 2), (2, 1), (1, 1)), {"x": random(2, 3, 7, 5)})
     case("mean_pool2d", lambda x: F.avg_pool2d(x, (3, 2), (2, 1), (1, 1)), {"x": random(2, 3, 7, 5)})
     case("max_pool1d", lambda x: F.max_pool1d(x, 4, 3, 2), {"x": random(1, 3, 12)})
@@ -148,7 +154,9 @@ def recurrent(kind, name, *, bias=True, initial=True, lengths=None):
         if lengths:
             out, _ = torch.nn.utils.rnn.pad_packed_sequence(out, batch_first=True, total_length=time)
         last = last if gates == 4 else (last,)
-        return torch.cat([torch.cat([out[..., way * hidden : (way + 1) * hidden]] + [state[way][:, None] for state in last], 1) for way in range(2)], 1)
+        return torch.cat(
+            [torch.cat([out[..., way * hidden : (way + 1) * hidden]] + [state[way][:, None] for state in last], 1) for way in range(2)], 1
+        )
 
     case(name, function, inputs)
 

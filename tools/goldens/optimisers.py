@@ -3,7 +3,8 @@
 
 Usage: python3 tools/goldens/optimisers.py            (needs torch, made with 2.15)
 
-rate, start (values by parameter), gradients (by step and parameter), cases: options as a recipe writes them, weights (by step and parameter).
+rate, start (values by parameter), gradients (by step and parameter), cases: options as a recipe writes them, weights (by step and
+parameter).
 """
 import json
 import pathlib
@@ -23,7 +24,8 @@ CASES = [
     {"kind": "sgd", "momentum": 0.9, "decay": 0.1},
     {"kind": "sgd", "momentum": 0.9, "nesterov": True, "decay": 0.1},
     {"kind": "adamw", "decay": 0.1, "groups": [{"match": "bias$", "rate": 2, "decay": 0}, {"match": "layer", "rate": 0.5}]},
-    {"kind": "sgd", "momentum": 0.5, "groups": [{"match": "^layer\\.\\d+\\.weight", "rate": 0, "decay": 0.2}, {"match": "b.as", "decay": 0.3}]},
+    {"kind": "sgd", "momentum": 0.5,
+     "groups": [{"match": "^layer\\.\\d+\\.weight", "rate": 0, "decay": 0.2}, {"match": "b.as", "decay": 0.3}]},
 ]
 
 

@@ -18,11 +18,24 @@ from sentence_transformers import SentenceTransformer
 TEXTS = ["Hello World", "query: hello", "hello world hello"]
 WORDS = ["[PAD]", "[UNK]", "query", ":", "hello", "Hello", "world", "World"]
 TOKENIZER = {
-    "version": "1.0", "truncation": None, "padding": None,
-    "added_tokens": [{"id": id, "content": WORDS[id], "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True} for id in (0, 1)],
-    "normalizer": None, "pre_tokenizer": {"type": "Whitespace"}, "post_processor": None, "decoder": None,
-    "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
-              "vocab": {word: id for id, word in enumerate(WORDS)}},
+    "version": "1.0",
+    "truncation": None,
+    "padding": None,
+    "added_tokens": [
+        {"id": id, "content": WORDS[id], "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+        for id in (0, 1)
+    ],
+    "normalizer": None,
+    "pre_tokenizer": {"type": "Whitespace"},
+    "post_processor": None,
+    "decoder": None,
+    "model": {
+        "type": "WordPiece",
+        "unk_token": "[UNK]",
+        "continuing_subword_prefix": "##",
+        "max_input_chars_per_word": 100,
+        "vocab": {word: id for id, word in enumerate(WORDS)},
+    },
 }
 CLASS = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]", "unk_token": "[UNK]", "model_max_length": 20}
 PROMPTS = {"query": "query: ", "plain": ""}
@@ -39,10 +52,15 @@ CASES = [
 
 def make(place, files):
     shutil.copytree(ROOT / "bert/pooler", place)
-    files = {"tokenizer.json": TOKENIZER, "tokenizer_config.json": CLASS,
-             "modules.json": [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
-                              {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}],
-             "1_Pooling/config.json": {"word_embedding_dimension": 24, "pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}} | files
+    files = {
+        "tokenizer.json": TOKENIZER,
+        "tokenizer_config.json": CLASS,
+        "modules.json": [
+            {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+            {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+        ],
+        "1_Pooling/config.json": {"word_embedding_dimension": 24, "pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False},
+    } | files
     for name, value in files.items():
         path = place / name
         path.parent.mkdir(exist_ok=True)

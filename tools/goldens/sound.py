@@ -3,8 +3,9 @@
     pip install torch safetensors numpy
     python tools/goldens/sound.py
 
-Writes tests/goldens/sound/sound.safetensors: "samples" f32 [1, n] at 16 kHz; of each case NAME the options "NAME/options" i32 [rate, window, hop, mels, lowest,
-highest], "NAME/filters" f32 [mels, bins] and "NAME/frames" f32 [frames, mels]. The sound is a chirp with noise and a pause; seeds are fixed.
+Writes tests/goldens/sound/sound.safetensors: "samples" f32 [1, n] at 16 kHz; of each case NAME the options "NAME/options" i32 [rate,
+window, hop, mels, lowest, highest], "NAME/filters" f32 [mels, bins] and "NAME/frames" f32 [frames, mels]. The sound is a chirp with noise
+and a pause; seeds are fixed.
 """
 
 import pathlib
@@ -42,7 +43,8 @@ def filters_of(rate, window, mels, lowest, highest):
 def frames_of(samples, filters, window, hop):
     """Whisper's log_mel_spectrogram up to log10."""
     x = torch.from_numpy(samples).double()
-    spectrum = torch.stft(x, window, hop, window=torch.hann_window(window, dtype=torch.float64), center=True, pad_mode="reflect", return_complex=True)
+    spectrum = torch.stft(x, window, hop, window=torch.hann_window(window, dtype=torch.float64), center=True, pad_mode="reflect",
+                          return_complex=True)
     energies = spectrum.abs() ** 2
     mel = torch.from_numpy(filters) @ energies[:, : max(1, len(samples) // hop)]
     return torch.log10(mel.clamp(min=1e-10)).T.numpy()

@@ -61,7 +61,8 @@ def byte_offsets(data):
             continue
         # a replaced subpart: the longest stretch of 1..3 bytes that alone reads as one U+FFFD and leaves the rest as it was read
         rest = text[len(starts) :]
-        at += next(k for k in (3, 2, 1) if data[at : at + k].decode("utf-8", "replace") == "\ufffd" and data[at + k :].decode("utf-8", "replace") == rest and len(data[at : at + k]) == k)
+        at += next(k for k in (3, 2, 1) if data[at : at + k].decode("utf-8", "replace") == "\ufffd"
+                   and data[at + k :].decode("utf-8", "replace") == rest and len(data[at : at + k]) == k)
     assert at == len(data)
     return text, starts + [at]
 
@@ -183,7 +184,8 @@ def variants(bases):
     yield "roberta", "gpt2", {
         "pre_tokenizer": {**byte_level, "add_prefix_space": True},
         "post_processor": roberta,
-        "added_tokens": gpt2_special + [{**token, "id": 4001, "content": "<mask>", "lstrip": True}, {**token, "id": 4002, "content": "[MASK]", "rstrip": True}],
+        "added_tokens": gpt2_special
+        + [{**token, "id": 4001, "content": "<mask>", "lstrip": True}, {**token, "id": 4002, "content": "[MASK]", "rstrip": True}],
     }
     yield "roberta untrimmed", "gpt2", {"post_processor": {**roberta, "trim_offsets": False, "add_prefix_space": False}}
     yield "bert processing", "wordpiece", {"post_processor": {"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]}}

@@ -83,34 +83,49 @@ snake_case camelCase kebab-case SCREAMING_CASE dunder__name__ x1y2z3 0xDEADBEEF 
 
 ODDITIES = [
     "", " ", "  ", "   x", "x   ", " x  y   z ", "\t", "\n", "\r\n", "a\tb\nc\r\nd", "\n\n\na", "a \n b\n \nc", "  \n  \n", "\r\r\n\n x",
-    "a\u00a0b\u2003c\u3000d\u2028e\u2029f\u0085g\u200bh\ufeffi", "\ufeffstart", "\u200e\u200fmarks\u202a\u202e\u2066", "x\u00adsoft\u00adhyphen",
+    "a\u00a0b\u2003c\u3000d\u2028e\u2029f\u0085g\u200bh\ufeffi", "\ufeffstart", "\u200e\u200fmarks\u202a\u202e\u2066",
+    "x\u00adsoft\u00adhyphen",
     "\x00", "a\x00b", "\x01\x02\x03 bell\x07 esc\x1b[0m del\x7f", "c1 \x80\x9f\x85 end", "\x0b\x0c vertical", "\u180e\u1680\u205f\u2060",
-    "\ufffd", "a\ufffdb\ufffd", "\ue000private\uf8ff\U000f0000", "\ufdd0\uffff\U0010ffff", "\u0301", "\u0301a", " \u0301", "a\u0300\u0301\u0302\u0303\u0304",
+    "\ufffd", "a\ufffdb\ufffd", "\ue000private\uf8ff\U000f0000", "\ufdd0\uffff\U0010ffff", "\u0301", "\u0301a", " \u0301",
+    "a\u0300\u0301\u0302\u0303\u0304",
     "\u0344\u0340\u0341\u0343", "\u1100\u1161\u11a8", "\uac00\u11a8", "\u0958\u09dc\u0f43", "\u2126\u212a\u212b", "\ufb1d\ufb2c\ufb06st",
-    "I\u0307\u0130\u0131\u017f\u1e9e\u00df\u03a3\u03c3\u03c2", "'\u017f '\u017ft IT'\u017f", "\u01c4\u01c5\u01c6\u01f1\u01f2", "\u0660\u0967\u0e51\uff11\u2160\u2460\u00bd\u3007",
-    "\u2024\u2025\u2026\u203c\u2049", "\u061d\u166d\U000111c9\u2e52", "\u0897\u1c89\ua7cb\U00010d50\U0001e5d0\U0002ebf0", "\u1734\u1715\u1cf2\u08ca\u1ac1",
-    "\ufe0f\u20e3", "\U0001f468\u200d\U0001f469\u200d", "\U000e0067\U000e0062\U000e007f", "a" * 99, "b" * 100, "c" * 101, "é" * 100, "é" * 101, "猫" * 20,
-    "ab" * 60, "\u00e9" * 40 + "x", "!" * 70, "?!" * 20, "1" * 50, "12345678901234567890", "1 22 333 4444 55555", "－１２３", "x" + " " * 40 + "y",
-    "\n" * 10, " \n" * 8, "aA" * 30, "\u0e33\u0eb3\u0e01\u0e33", "\U0001d15e\U0001d1bb", "\u1fee\u1ffd\u2000\u2001\u3008", "\u0374\u037e\u0387\u1fef",
+    "I\u0307\u0130\u0131\u017f\u1e9e\u00df\u03a3\u03c3\u03c2", "'\u017f '\u017ft IT'\u017f", "\u01c4\u01c5\u01c6\u01f1\u01f2",
+    "\u0660\u0967\u0e51\uff11\u2160\u2460\u00bd\u3007",
+    "\u2024\u2025\u2026\u203c\u2049", "\u061d\u166d\U000111c9\u2e52", "\u0897\u1c89\ua7cb\U00010d50\U0001e5d0\U0002ebf0",
+    "\u1734\u1715\u1cf2\u08ca\u1ac1",
+    "\ufe0f\u20e3", "\U0001f468\u200d\U0001f469\u200d", "\U000e0067\U000e0062\U000e007f", "a" * 99, "b" * 100, "c" * 101, "é" * 100,
+    "é" * 101, "猫" * 20,
+    "ab" * 60, "\u00e9" * 40 + "x", "!" * 70, "?!" * 20, "1" * 50, "12345678901234567890", "1 22 333 4444 55555", "－１２３",
+    "x" + " " * 40 + "y",
+    "\n" * 10, " \n" * 8, "aA" * 30, "\u0e33\u0eb3\u0e01\u0e33", "\U0001d15e\U0001d1bb", "\u1fee\u1ffd\u2000\u2001\u3008",
+    "\u0374\u037e\u0387\u1fef",
 ]
 
 INVALID = [
-    b"\xff", b"a\xffb", b"\xc3", b"caf\xc3", b"caf\xc3 au lait", b"\xe2\x82", b"\xe2\x82x", b"\xe2\x28\xa1", b"\xf0\x9f\x98", b"ok \xf0\x9f\x98 ok",
-    b"\xf0\x9f\x98\xf0\x9f\x98\x80", b"\xc0\xaf", b"\xc1\xbf", b"\xe0\x80\xaf", b"\xe0\x9f\xbf", b"\xed\xa0\x80", b"\xed\xbf\xbf\xed\xb0\x80",
-    b"\xf4\x90\x80\x80", b"\xf5\x80\x80\x80", b"\xf8\x88\x80\x80\x80", b"\x80", b"\xbf\xbf\xbf", b"\xfe\xff", b"x\x80y\x80\x80z", b"\xe4\xb8\xad\xe6\x96",
-    b"\xe6\x96\xe4\xb8\xad", b"\xf0\x90\x28\xbc", b"\xf1\x80\x80\xe1\x80\xc2", b"  \xff  ", b"word\xffword word \xfe\xfe.", b"\xc3\xa9\xa9\xc3",
+    b"\xff", b"a\xffb", b"\xc3", b"caf\xc3", b"caf\xc3 au lait", b"\xe2\x82", b"\xe2\x82x", b"\xe2\x28\xa1", b"\xf0\x9f\x98",
+    b"ok \xf0\x9f\x98 ok", b"\xf0\x9f\x98\xf0\x9f\x98\x80", b"\xc0\xaf", b"\xc1\xbf", b"\xe0\x80\xaf", b"\xe0\x9f\xbf", b"\xed\xa0\x80",
+    b"\xed\xbf\xbf\xed\xb0\x80",
+    b"\xf4\x90\x80\x80", b"\xf5\x80\x80\x80", b"\xf8\x88\x80\x80\x80", b"\x80", b"\xbf\xbf\xbf", b"\xfe\xff", b"x\x80y\x80\x80z",
+    b"\xe4\xb8\xad\xe6\x96",
+    b"\xe6\x96\xe4\xb8\xad", b"\xf0\x90\x28\xbc", b"\xf1\x80\x80\xe1\x80\xc2", b"  \xff  ", b"word\xffword word \xfe\xfe.",
+    b"\xc3\xa9\xa9\xc3",
 ]
 
 # (first, last) of ranges that random code points are drawn from.
 RANGES = [
-    (0x20, 0x7E), (0xA0, 0x17F), (0x180, 0x24F), (0x250, 0x2FF), (0x300, 0x36F), (0x370, 0x3FF), (0x400, 0x52F), (0x530, 0x58F), (0x590, 0x5F4),
-    (0x600, 0x6FF), (0x700, 0x7BF), (0x900, 0x97F), (0x980, 0x9FE), (0xA00, 0xAFF), (0xB00, 0xBFF), (0xC00, 0xCFF), (0xD00, 0xDFF), (0xE00, 0xEFF),
-    (0xF00, 0xFFF), (0x1000, 0x109F), (0x10A0, 0x10FF), (0x1100, 0x11FF), (0x1200, 0x139F), (0x13A0, 0x13FF), (0x1780, 0x17FF), (0x1800, 0x18AF),
-    (0x1E00, 0x1EFF), (0x1F00, 0x1FFF), (0x2000, 0x206F), (0x2070, 0x209F), (0x20A0, 0x20CF), (0x2100, 0x218F), (0x2190, 0x22FF), (0x2460, 0x24FF),
-    (0x2600, 0x27BF), (0x2E00, 0x2E4F), (0x3000, 0x303F), (0x3040, 0x30FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xA640, 0xA69F), (0xAC00, 0xD7A3),
+    (0x20, 0x7E), (0xA0, 0x17F), (0x180, 0x24F), (0x250, 0x2FF), (0x300, 0x36F), (0x370, 0x3FF), (0x400, 0x52F), (0x530, 0x58F),
+    (0x590, 0x5F4),
+    (0x600, 0x6FF), (0x700, 0x7BF), (0x900, 0x97F), (0x980, 0x9FE), (0xA00, 0xAFF), (0xB00, 0xBFF), (0xC00, 0xCFF), (0xD00, 0xDFF),
+    (0xE00, 0xEFF),
+    (0xF00, 0xFFF), (0x1000, 0x109F), (0x10A0, 0x10FF), (0x1100, 0x11FF), (0x1200, 0x139F), (0x13A0, 0x13FF), (0x1780, 0x17FF),
+    (0x1800, 0x18AF),
+    (0x1E00, 0x1EFF), (0x1F00, 0x1FFF), (0x2000, 0x206F), (0x2070, 0x209F), (0x20A0, 0x20CF), (0x2100, 0x218F), (0x2190, 0x22FF),
+    (0x2460, 0x24FF),
+    (0x2600, 0x27BF), (0x2E00, 0x2E4F), (0x3000, 0x303F), (0x3040, 0x30FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xA640, 0xA69F),
+    (0xAC00, 0xD7A3),
     (0xF900, 0xFAFF), (0xFB00, 0xFDFF), (0xFE00, 0xFE6F), (0xFF00, 0xFFEF), (0x10000, 0x1018F), (0x10400, 0x1044F), (0x10900, 0x1093F),
-    (0x11000, 0x1107F), (0x1D100, 0x1D1FF), (0x1D400, 0x1D7FF), (0x1E900, 0x1E95F), (0x1F300, 0x1F64F), (0x1F680, 0x1F9FF), (0x20000, 0x2A6DF),
-    (0x2F800, 0x2FA1D), (0xE0100, 0xE01EF),
+    (0x11000, 0x1107F), (0x1D100, 0x1D1FF), (0x1D400, 0x1D7FF), (0x1E900, 0x1E95F), (0x1F300, 0x1F64F), (0x1F680, 0x1F9FF),
+    (0x20000, 0x2A6DF), (0x2F800, 0x2FA1D), (0xE0100, 0xE01EF),
 ]
 
 JOINTS = [" ", " ", " ", "  ", "", "", "-", ", ", "\n", "\t", "\u00a0", "\u3000", "\u200d", " \n", "...", "'", "’s "]

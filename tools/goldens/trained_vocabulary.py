@@ -4,8 +4,9 @@
 Usage: python3 tools/goldens/trained_vocabulary.py     (needs `pip install tokenizers`, made with 0.23.3)
 
   trained_bpe.json         the whole tokenizer.json of byte-level BPE, 1,500 tokens
-  trained_wordpiece.json   {"minimum_count", "tokens": of a WordPiece vocabulary of any size, sorted}. Its trainer breaks ties by the order of a
-                           hash table, which each process draws anew: ten processes have to agree on the set, so the count is one where they do.
+  trained_wordpiece.json   {"minimum_count", "tokens": of a WordPiece vocabulary of any size, sorted}. Its trainer breaks ties by the order
+                           of a hash table, which each process draws anew: ten processes have to agree on the set, so the count is one
+                           where they do.
 """
 import json
 import pathlib
@@ -45,7 +46,8 @@ def bpe():
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=1500, min_frequency=2, special_tokens=["<|endoftext|>", "<pad>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=1500, min_frequency=2, special_tokens=["<|endoftext|>", "<pad>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False
     )
     tokenizer.train_from_iterator(lines(), trainer)
     return tokenizer.to_str()

@@ -11,7 +11,7 @@ _NAMES = ("hidden_states", "attention_mask", "output_attentions", "query_states"
 def described(module, hidden, source, mask, relative, rel_embeddings):
     """Returns the Call of a DisentangledSelfAttention for these inputs, with q, k, v and its two tables as the module computes them."""
     heads = module.num_attention_heads
-    split = lambda x: x.unflatten(-1, (heads, -1)).transpose(1, 2)  # noqa: E731
+    split = lambda x: x.unflatten(-1, (heads, -1)).transpose(1, 2)
     q, k, v = (split(of(x)) for of, x in ((module.query_proj, source), (module.key_proj, hidden), (module.value_proj, hidden)))
     kinds = [kind for kind in ("c2p", "p2c") if kind in module.pos_att_type]
     scale = (q.shape[-1] * (1 + len(kinds))) ** -0.5
@@ -23,7 +23,7 @@ def described(module, hidden, source, mask, relative, rel_embeddings):
     span, table = module.pos_ebd_size, rel_embeddings[: 2 * module.pos_ebd_size]
     relative = relative.reshape(relative.shape[-2:]).long()
     bucket = torch.cat([relative[:, 0].flip(0), relative[0, 1:]])  # of i - j = N - 1 … 0 … -(N - 1), as j - i grows
-    rows = lambda of, at: of(table).unflatten(-1, (heads, -1)).transpose(0, 1)[:, at.clamp(0, 2 * span - 1)]  # noqa: E731
+    rows = lambda of, at: of(table).unflatten(-1, (heads, -1)).transpose(0, 1)[:, at.clamp(0, 2 * span - 1)]
     if module.share_att_key:
         of_pairs = [module.key_proj, module.query_proj]
     else:

@@ -22,13 +22,13 @@ _NAMES = ("hidden_states", "attention_mask", "is_index_masked", "is_index_global
 def _source(shown, is_global, window):
     """Returns the mask of the local rows. shown, is_global: bool [batch, token]."""
     if not bool(is_global.any()):
-        near = lambda b, h, q, k: (q - k <= window) & (k - q <= window)  # noqa: E731
+        near = lambda b, h, q, k: (q - k <= window) & (k - q <= window)
         near.known = ("band", window, window)
-        function = lambda b, h, q, k: near(b, h, q, k) & shown[b, q]  # noqa: E731
+        function = lambda b, h, q, k: near(b, h, q, k) & shown[b, q]
         function.parts = [near] if bool(shown.all()) else [near, lambda b, h, q, k: shown[b, q]]
     else:
         is_local = shown & ~is_global
-        function = lambda b, h, q, k: is_local[b, q] & ((q - k <= window) & (k - q <= window) | is_global[b, k])  # noqa: E731
+        function = lambda b, h, q, k: is_local[b, q] & ((q - k <= window) & (k - q <= window) | is_global[b, k])
     batch, tokens = shown.shape
     return SimpleNamespace(source=MaskSource(batch, tokens, tokens, 0, 0, function, shown, shown.device, torch.float32))
 
@@ -50,7 +50,8 @@ class Longformer:
         path = watch.paths[id(module)]
         kept, edited = watch._layer(path, module), out
         if given.get("output_attentions") and any(watch._edits.of(kept.family, kept.number)[1:]):
-            raise UnsupportedError(f"edits: {path} returns its attentions in blocks of its own, which cut and keep_only do not change; run it "
+            raise UnsupportedError(f"edits: {path} returns its attentions in blocks of its own, which cut and keep_only do not change; run "
+                                   "it "
                                    "without output_attentions=True, and read the edited weights from the map of a watch")
         with torch.set_grad_enabled(torch.is_grad_enabled() and bool(watch._edits)):
             call = _call(module, hidden, ("query", "key", "value"), _source(shown, is_global, module.one_sided_attn_window_size))
@@ -58,7 +59,7 @@ class Longformer:
             if watch._edits:
                 edited = torch.cat([torch.where(shown[:, :, None, None], found, out[:, :tokens]), out[:, tokens:]], 1)
             if bool(is_global.any()):
-                everywhere = lambda b, h, q, k: is_global[b, q]  # noqa: E731
+                everywhere = lambda b, h, q, k: is_global[b, q]
                 source = MaskSource(*shown.shape, tokens, 0, 0, everywhere, shown, shown.device, torch.float32)
                 call = _call(module, hidden, ("query_global", "key_global", "value_global"), SimpleNamespace(source=source))
                 found = watch.observe(watch._layer(f"{path}.global", module), call, out[:, :tokens])

@@ -11,7 +11,9 @@ _LANDMARKS = "it approximates attention by means of tokens (landmarks), and weig
 _RESOLUTIONS = "it approximates attention by blocks of weights and means of the others, and a whole row never exists"
 _SPHERES = "it estimates weights (1 - angle / pi)^n by hashes instead of softmax, in a kernel of its own"
 _BLOCKS = "it computes attention in blocks of the text, each with keys of its own"
-_DELAYS = "its softmax is over the delays of a series that correlate most; it sums shifted values, and there are no weights of queries and keys"
+_DELAYS = (
+    "its softmax is over the delays of a series that correlate most; it sums shifted values, and there are no weights of queries and keys"
+)
 
 _REASONS = {
     **dict.fromkeys((

@@ -3,6 +3,7 @@
 #include "viewer/questions/info.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "base/format.h"
@@ -182,10 +183,13 @@ Json info(LoadedTrace& loaded) {
     missing.push(missing_json("run", "other-input", format("clearhead view {} INPUT", options.model->info().name),
                               format("This model reads a {}.", options.model->info().reads)));
   }
-  // The page steps through tokens by the rows of any family, so this needs every family to have all rows of the text.
+  // The page steps through tokens by the rows of any family, so this needs every family to have all rows of the text, and
+  // every token its probability.
   const bool has_parts = std::any_of(plan.families.begin(), plan.families.end(), [](const MapFamily& family) { return family.is_part; });
-  if (!has_parts) {
-    for (const GeneratedToken& token : loaded.trace().generated_tokens()) chances.push(token.probability);
+  const std::vector<GeneratedToken>& generated = loaded.trace().generated_tokens();
+  const bool all_known = std::none_of(generated.begin(), generated.end(), [](const auto& token) { return std::isnan(token.probability); });
+  if (!has_parts && all_known) {
+    for (const GeneratedToken& token : generated) chances.push(token.probability);
   }
   const int64_t longest = options.model ? options.model->info().longest : 0;
   return Json::object({{"protocol", kViewerProtocol},

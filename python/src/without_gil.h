@@ -19,7 +19,7 @@ inline void run_signal_handlers() {
 
 /// Releases the GIL, runs `work` and returns its result. `work` must not touch Python objects.
 template <class Work>
-auto freely(const Work& work) {
+auto without_gil(const Work& work) {
   const nanobind::gil_scoped_release free;
   const CheckWhileBusy interruptible(&run_signal_handlers);
   return work();

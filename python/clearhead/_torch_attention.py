@@ -52,7 +52,7 @@ def _has_fast_path(module):
     return isinstance(module, (nn.MultiheadAttention, nn.TransformerEncoderLayer))
 
 
-class Plain(TorchFunctionMode):
+class AttentionMode(TorchFunctionMode):
     """Reports calls of modules and of torch's attention functions to a watch, from start() until stop().
 
     The mode is active while a module of the model runs, in the thread that runs it.
