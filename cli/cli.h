@@ -115,9 +115,7 @@ struct LookArguments {
   std::optional<ModelInput> input{};
 
  private:
-  Trace trace_of_input(const TextRequest& request);
-  Trace trace_of_written(const TextRequest& request);
-  Trace trace_of_answer(const TextRequest& request);
+  Trace trace_of_answer(const TraceRequest& request);
   void name_segments(Trace& trace) const;
 };
 

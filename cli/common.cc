@@ -16,7 +16,7 @@
 #include "cli/cli.h"
 #include "cli/input.h"
 #include "cli/terminal.h"
-#include "cli/written.h"
+#include "generate/trace_of.h"
 #include "io/safetensors.h"
 #include "judge/traced.h"
 #include "models/find_model.h"
@@ -361,7 +361,7 @@ Trace LookArguments::trace() {
     model_directory(model);  // an unknown model is reported before the missing text
     usage_error("a model needs a text: give one, or --file, or - for standard input");
   }
-  TextRequest request;
+  TraceRequest request;
   request.text = given_to(describe_model(model), text);
   if (!pair.empty()) request.pair = pair;
   request.truncate = truncate;
@@ -376,13 +376,16 @@ Trace LookArguments::trace() {
   load.gradients = gradients;
   loaded = load_model(model, load);
   if (gradients) return trace_of_answer(request);
-  if (reads_inputs(loaded->info())) return trace_of_input(request);
-  if (writes_from_text(loaded->info())) return trace_of_written(request);
+  const bool is_one_text = !reads_inputs(loaded->info()) && !writes_from_text(loaded->info());
+  if (reads_inputs(loaded->info())) {
+    input = request.input = input_of(loaded->info(), request.text, pair);
+    request.pair.reset();
+  }
   for (const int layer : request.options.layers) {
-    if (layer >= loaded->info().layers)
+    if (is_one_text && layer >= loaded->info().layers)
       usage_error(format("--layers names layer {}; this model's layers are 0 to {}", layer, loaded->info().layers - 1));
   }
-  if (request.text.size() > 200'000 && request.window == 0) {
+  if (request.text.size() > 200'000 && request.window == 0 && is_one_text) {
     const RunPlan plan = plan_text(*loaded, request);
     const TraceSize size = Trace::size_of(plan, request.options);
     const bool fits = loaded->info().longest == 0 || static_cast<int64_t>(plan.text.ids.size()) <= loaded->info().longest;
@@ -391,16 +394,17 @@ Trace LookArguments::trace() {
                     size.all_rows ? "all query vectors" : "the last query vectors", human_bytes(size.statistics)));
   }
   std::optional<Progress> progress("running the model");
-  request.progress = progress->callback();
-  TracedText traced = trace_text(*loaded, request);
+  if (const auto report = progress->callback()) request.progress = [report](double done, const std::string&) { report(done); };
+  TracedInput traced = trace_of(*loaded, request);
   progress.reset();
   if (traced.cut > 0)
     notice(format("cut: {} of {} tokens were left out (--truncate)", with_commas(traced.cut), with_commas(traced.tokens)));
   if (traced.windows > 1) notice(format("{} windows of {} tokens; pairs in different windows were never scored", traced.windows, window));
+  if (traced.written) notice(format("written: {}", text::strip(as_line(traced.written->text))));
   return std::move(traced.trace);
 }
 
-Trace LookArguments::trace_of_answer(const TextRequest& request) {
+Trace LookArguments::trace_of_answer(const TraceRequest& request) {
   if (window > 0 || truncate) usage_error("--gradients are of one run over the whole text: give it without --window and --truncate");
   if (reads_inputs(loaded->info())) input = input_of(loaded->info(), request.text, pair);
   const std::unique_ptr<judge::Subject> subject =
@@ -411,34 +415,6 @@ Trace LookArguments::trace_of_answer(const TextRequest& request) {
   Trace trace = judge::trace_with_gradients(*subject, request.options, request.interventions);
   name_segments(trace);
   return trace;
-}
-
-Trace LookArguments::trace_of_input(const TextRequest& request) {
-  const ModelInfo& info = loaded->info();
-  if (window > 0 || truncate || !segments.empty())
-    usage_error(format("{} reads a {}: --window, --truncate and --segments are of models that read one text", info.name, info.reads));
-  Trace trace(request.options);
-  input = input_of(info, request.text, pair);
-  loaded->observe(*input, trace, request.interventions);
-  check_places(request.options, trace.plan());
-  check_places(request.interventions, trace.plan().families);
-  return trace;
-}
-
-// An encoder-decoder first generates its target. The trace is of a run over both texts, so it cannot be reproduced from the
-// source alone.
-Trace LookArguments::trace_of_written(const TextRequest& request) {
-  if (window > 0 || !segments.empty() || request.pair)
-    usage_error(format("{} writes a second text from the one it reads: --window, --segments and --pair are of models that read one text",
-                       loaded->info().name));
-  GenerateOptions settings = write_settings(*loaded);
-  settings.run.interventions = request.interventions;
-  Watched written = write_watched(*loaded, request.text, encoded_source(*loaded, request.text, truncate), settings, request.options);
-  if (written.made.ids.empty()) fail(ErrorCode::kNotFound, "{}: nothing was written from this text", loaded->info().name);
-  check_places(request.options, written.trace.plan());
-  check_places(request.interventions, written.trace.plan().families);
-  notice(format("written: {}", text::strip(as_line(written.made.text))));
-  return std::move(written.trace);
 }
 
 static Range parse_range_of(const char* what, const std::string& text, const std::string& option) {

@@ -25,6 +25,7 @@
 #include "cli/measure.h"
 #include "cli/terminal.h"
 #include "cli/word_map.h"
+#include "generate/trace_of.h"
 #include "models/known_answers.h"
 #include "viewer/export.h"
 
@@ -89,9 +90,9 @@ void read_sentences(const std::string& directory, Checks& checks) {
   print(format("\n2. {} ({} layers × {} heads) reads two sentences", std::filesystem::path(directory).filename().string(),
                model->info().layers, model->info().heads));
   for (const std::string text : {"The cat sat on the mat.", "猫在山上看月。"}) {
-    TextRequest request;
+    TraceRequest request;
     request.text = text;
-    const Trace trace = std::move(trace_text(*model, request).trace);
+    const Trace trace = std::move(trace_of(*model, request).trace);
     const HeadScores head = by_strength(head_atlas(trace, trace.main_family()))[0];
     print(format("\n  {}   {} ({})", text, head_name(head.layer, head.head), head.kind));
     const LayerMap map = trace.map(head.layer);
@@ -124,11 +125,11 @@ ShownTrace read_long_text(const std::string& out, Checks& checks) {
       "\n3. {} tokens through a model with known answers ({} layers × {} heads, made by code), in {}, layer 0 in windows of {} tokens",
       with_commas(kLongText), model->info().layers, model->info().heads, to_string(model->info().precision), with_commas(options.window)));
   const uint64_t before = peak_memory();
-  TextRequest request;
+  TraceRequest request;
   request.text = known.text;
   request.options.statistics_in_run = true;
   Clock run;
-  const auto shared = std::make_shared<const Trace>(std::move(trace_text(*model, request).trace));
+  const auto shared = std::make_shared<const Trace>(std::move(trace_of(*model, request).trace));
   const Trace& trace = *shared;
   const double seconds = run.seconds();
   const uint64_t heads = static_cast<uint64_t>(model->info().layers * model->info().heads);

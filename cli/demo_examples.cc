@@ -105,7 +105,7 @@ std::vector<ShownTrace> show_examples(const std::string& folder, Checks& checks)
     const ModelInfo info = describe_model(directory);
     const ModelExample example = read_example(info);
     print(format("\n  {}", std::filesystem::path(directory).filename().string()));
-    Seen seen = info.encoder_layers > 0 && !reads_inputs(info) ? written_from(info, example) : read_by(info, example);
+    Seen seen = writes_from_text(info) ? written_from(info, example) : read_by(info, example);
     try {
       check_state(seen.trace, example.state);
     } catch (const std::exception& error) {

@@ -10,6 +10,7 @@
 #include "cli/alignment.h"
 #include "cli/cli.h"
 #include "cli/written.h"
+#include "generate/trace_of.h"
 #include "text/turns.h"
 
 namespace clearhead::cli {
@@ -113,7 +114,7 @@ void translate(const Options& options) {
 }  // namespace
 
 Trace print_translation(const Model& model, const std::string& line) {
-  Watched watched = write_watched(model, line, model.tokenizer().encode(line), write_settings(model));
+  Watched watched = write_watched(model, line, model.tokenizer().encode(line), default_writing(model));
   print(format("  {}\n  → {}", as_line(line), as_line(watched.made.text)));
   print_alignment(alignment_of(watched.trace, ""));
   return std::move(watched.trace);

@@ -4,6 +4,7 @@
 #include "base/format.h"
 #include "clearhead/error.h"
 #include "clearhead/tokenizer.h"
+#include "generate/trace_of.h"
 #include "models/places.h"
 
 namespace clearhead::cli {
@@ -22,16 +23,12 @@ void WriteArguments::add(CLI::App& app, const std::string& of) {
 }
 
 GenerateOptions WriteArguments::settings(const Model& of) const {
-  GenerateOptions out = write_settings(of);
+  GenerateOptions out = default_writing(of);
   if (max_tokens) out.max_tokens = *max_tokens;
   if (beams) out.beams.count = *beams;
   if (length_penalty) out.beams.length_penalty = *length_penalty;
   out.run.interventions = interventions.interventions();
   return out;
-}
-
-GenerateOptions write_settings(const Model& model) {
-  return {.max_tokens = default_max_tokens(model, 256), .beams = default_beams(model, {.count = 4})};
 }
 
 void check_places_of(const GenerateOptions& settings, int64_t source) {

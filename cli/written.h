@@ -25,8 +25,6 @@ struct WriteArguments {
   void add(CLI::App& app, const std::string& of);
   GenerateOptions settings(const Model& of) const;
 };
-/// The settings in the model's files; defaults: four beams, at most 256 tokens.
-GenerateOptions write_settings(const Model& model);
 /// Throws kInvalidArgument if an intervention names a query or key that neither a source of `source` tokens nor its target can have.
 void check_places_of(const GenerateOptions& settings, int64_t source);
 

@@ -55,7 +55,9 @@ struct ModelInfo {
   int64_t layers = 0, width = 0, heads = 0, key_heads = 0, head_dim = 0, inner = 0, vocabulary = 0;
   int64_t longest = 0;     ///< maximum number of tokens in a sequence; 0: no limit
   int64_t type_count = 0;  ///< number of token types (segments); 0: the model has none
-  bool causal = false;     ///< true if every layer (of an encoder-decoder: every decoder layer) is causal
+  /// true for Transformers: runs use TokenBatch::position_ids and document_ids. Other networks refuse them.
+  bool takes_positions = true;
+  bool causal = false;  ///< true if every layer (of an encoder-decoder: every decoder layer) is causal
   /// Layers of the encoder; 0: the model has no encoder. The other sizes of an encoder-decoder are those of its decoder.
   int64_t encoder_layers = 0;
   int32_t first_token = 0;  ///< encoder-decoder: the token that the decoder starts with

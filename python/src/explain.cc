@@ -18,6 +18,7 @@
 #include "judge/traced.h"
 #include "judge/verdict.h"
 #include "loaded.h"
+#include "models/input_kind.h"
 #include "module.h"
 #include "viewer/words.h"
 #include "without_gil.h"
@@ -164,7 +165,7 @@ nb::dict split(const Loaded& self, const std::string& text, int layer, int64_t h
                const std::optional<std::string>& pair, const std::string& family) {
   const ScoreSplit found = without_gil([&] {
     const ScoreAt at{family, layer, head, query, key};
-    if (self.model->info().encoder_layers > 0) {
+    if (input_kind(self.model->info()).has_target) {
       const ReadAndWritten read = read_and_write(*self.model, text, pair);
       return split_score(*self.model, read.source, at, read.target.encoding);
     }

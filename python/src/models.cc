@@ -14,10 +14,10 @@
 #include "clearhead/error.h"
 #include "clearhead/generate.h"
 #include "clearhead/model.h"
+#include "generate/trace_of.h"
 #include "inputs.h"
 #include "loaded.h"
 #include "models/input_kind.h"
-#include "models/trace_text.h"
 #include "module.h"
 #include "viewer/export.h"
 #include "viewer/loaded_trace.h"
@@ -54,7 +54,7 @@ Trace traced(const Loaded& self, const nb::object& given, const std::optional<st
              const std::optional<std::string>& question, bool truncate, int64_t window, uint64_t budget, const std::vector<int>& layers,
              const std::vector<std::array<int64_t, 2>>& rows) {
   const Model& model = *self.model;
-  TextRequest request;
+  TraceRequest request;
   request.pair = pair;
   request.truncate = truncate;
   request.window = window;
@@ -62,15 +62,11 @@ Trace traced(const Loaded& self, const nb::object& given, const std::optional<st
   request.options.layers = layers;
   for (const auto& [begin, end] : rows) request.options.rows.push_back({begin, end});
   if (reads_inputs(model.info())) {
-    const ModelInput input = input_of(model.info(), given, question);
-    return without_gil([&] {
-      Trace trace(request.options);
-      model.observe(input, trace);
-      return trace;
-    });
+    request.input = input_of(model.info(), given, question);
+  } else {
+    request.text = text_of(model.info(), given);
   }
-  request.text = text_of(model.info(), given);
-  return without_gil([&] { return std::move(trace_text(model, request).trace); });
+  return without_gil([&] { return std::move(trace_of(model, request).trace); });
 }
 
 std::vector<std::string> transcribed(const Loaded& self, const nb::list& sounds, std::optional<int64_t> beams) {

@@ -239,7 +239,7 @@ Generated generate(const Model& model, const Encoding& prompt, const GenerateOpt
   check_generates(model);
   if (prompt.ids.empty()) fail(ErrorCode::kInvalidArgument, "the prompt has no tokens: there is nothing to continue");
   check(model, options);
-  if (model.info().encoder_layers > 0) return std::move(generate_from(model, {prompt}, options)[0]);
+  if (input_kind(model.info()).has_target) return std::move(generate_from(model, {prompt}, options)[0]);
   if (options.beams.count == 1) return std::move(write_together(model, {&prompt}, options)[0]);
   if (options.run.observer)
     fail(ErrorCode::kUnsupported,
@@ -297,7 +297,7 @@ std::vector<Generated> write_from(const Model& model, size_t count, const Genera
 }  // namespace
 
 std::vector<Generated> generate_from(const Model& model, const std::vector<Encoding>& sources, const GenerateOptions& options) {
-  if (model.info().encoder_layers == 0) {
+  if (!input_kind(model.info()).has_target) {
     fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" reads no source; expected an encoder-decoder", model.info().name,
          model.info().model_type);
   }
@@ -339,7 +339,7 @@ std::vector<Generated> transcribe(const Model& model, const std::vector<Sound>& 
 
 std::vector<Generated> generate_all(const Model& model, const std::vector<Encoding>& prompts, const GenerateOptions& options) {
   check_generates(model);
-  if (model.info().encoder_layers > 0) return generate_from(model, prompts, options);
+  if (input_kind(model.info()).has_target) return generate_from(model, prompts, options);
   check(model, options);
   if (options.run.observer || options.on_token)
     fail(ErrorCode::kUnsupported, "generate_all: an observer and on_token follow one text; give them to generate()");

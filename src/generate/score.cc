@@ -7,6 +7,7 @@
 #include "base/format.h"
 #include "clearhead/generate.h"
 #include "models/batches.h"
+#include "models/input_kind.h"
 #include "models/loaded_model.h"
 #include "ops/ops.h"
 
@@ -86,7 +87,7 @@ Encoding shifted(const Encoding& target, int32_t first) {
 std::vector<std::vector<float>> log_probabilities_from(const Model& model, const std::vector<Encoding>& sources,
                                                        const std::vector<Encoding>& targets, const BatchOptions& options) {
   const ModelInfo& info = model.info();
-  if (info.encoder_layers == 0)
+  if (!input_kind(info).has_target)
     fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" reads no source; expected an encoder-decoder", info.name, info.model_type);
   if (sources.size() != targets.size())
     fail(ErrorCode::kInvalidArgument, "{} sources and {} targets; expected a target for each source", sources.size(), targets.size());

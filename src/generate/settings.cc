@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "generate/parts.h"
 #include "generate/rules.h"
+#include "models/input_kind.h"
 
 namespace clearhead {
 namespace {
@@ -156,7 +157,7 @@ GenerationRules default_rules(const Model& model) {
                     {"stop_strings"},
                     {"token_healing", {0}}});
   if (const Json* samples = settings.find("do_sample");
-      samples && samples->is_bool() && samples->boolean() && model.info().encoder_layers > 0) {
+      samples && samples->is_bool() && samples->boolean() && input_kind(model.info()).has_target) {
     fail(ErrorCode::kUnsupported, "{}: \"do_sample\": true is not supported for generation from a source; understood: false",
          settings.path());
   }

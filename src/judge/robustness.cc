@@ -171,11 +171,12 @@ void check(const Model& model, const RobustTexts& texts, const RobustOptions& op
 
 Answering answering(const ModelInfo& info) {
   const InputKind& kind = input_kind(info);
-  if (kind.is_text() && kind.has_target) return Answering::kTranslator;
-  if (info.reads == "text" && info.has_classifier && !info.tags && !info.answers && info.problem == ProblemType::kSingleLabel &&
+  if (kind.is_text() && kind.has_target && info.takes_positions) return Answering::kTranslator;
+  const bool is_one_text = kind.is_text() && !kind.has_target;
+  if (is_one_text && info.has_classifier && !info.tags && !info.answers && info.problem == ProblemType::kSingleLabel &&
       info.labels.size() > 1)
     return Answering::kClassifier;
-  if (info.reads == "text" && info.has_causal) return Answering::kLanguageModel;
+  if (is_one_text && info.has_causal) return Answering::kLanguageModel;
   fail(ErrorCode::kUnsupported,
        "{}: robustness can be measured for Transformers that classify a text (one label), write a text from another, or predict the next "
        "token; this model (type \"{}\", reads a {}) does none of these",

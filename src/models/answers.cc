@@ -7,6 +7,7 @@
 #include "base/format.h"
 #include "base/parallel.h"
 #include "models/batches.h"
+#include "models/input_kind.h"
 #include "models/loaded_model.h"
 #include "models/spans.h"
 #include "ops/ops.h"
@@ -57,7 +58,7 @@ Encoding LoadedModel::encoded_sentence(std::string_view text, Embedding& result)
 
 void LoadedModel::check_embeds() const {
   if (!sentence_.refusal.empty()) fail(ErrorCode::kUnsupported, "{}", sentence_.refusal);
-  if (info_.encoder_layers > 0)
+  if (input_kind(info_).has_target)
     fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" writes texts and gives no sentence embeddings", info_.name, info_.model_type);
 }
 

@@ -1,3 +1,4 @@
+// Batches of encoded inputs.
 #include "models/encoded_input.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Finding the kind of an input, and encoding by it.
 #include "models/input_kind.h"
 
 #include "base/format.h"

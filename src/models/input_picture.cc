@@ -1,3 +1,4 @@
+// Pictures as tensors, and as patches of a run.
 #include "models/input_picture.h"
 
 #include <algorithm>

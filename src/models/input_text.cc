@@ -1,3 +1,4 @@
+// Texts as sequences of token ids, and as words and items of a run.
 #include "models/input_text.h"
 
 #include <utility>

@@ -88,6 +88,7 @@ Found find_network(const std::string& name, const std::string& directory, const 
   info.directory = directory;
   info.model_type = config.find("model_type")->string();
   info.reads = facts.reads;
+  info.takes_positions = false;
   info.layers = facts.layers;
   info.heads = info.key_heads = facts.heads;
   info.width = facts.width;

@@ -62,6 +62,9 @@ void LoadedNetwork::check_reads(bool is_text) const {
 Rows LoadedNetwork::checked(const TokenBatch& tokens) const {
   check_writes();
   check_tokens(tokens, info_.vocabulary, info_.longest);
+  if (!tokens.position_ids.empty() || !tokens.document_ids.empty())
+    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" takes no position ids and no document ids; leave them empty", info_.name,
+         info_.model_type);
   return {.batch = tokens.batch, .length = tokens.length, .ids = tokens.ids, .lengths = tokens.lengths};
 }
 

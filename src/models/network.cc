@@ -1,4 +1,4 @@
-// The list of networks, and the fields that all their configs share.
+// Finding the network of a config, and reading the fields that all configs of networks share.
 #include "models/network.h"
 
 #include "base/format.h"
@@ -9,13 +9,9 @@
 namespace clearhead {
 namespace {
 
-// ★ One line here and one file in networks/ for one more.
-const NetworkKind* const kKinds[] = {&kConvolutionalAttention, &kHierarchicalAttention, &kListenAttendSpell, &kMemoryNetwork,
-                                     &kPointerGenerator,       &kRecurrentTranslator,   &kSceneQuestion,     &kVisionTransformer};
-
 const NetworkKind* kind_of(const Json& config) {
   const Json* type = config.find("model_type");
-  for (const NetworkKind* kind : kKinds) {
+  for (const NetworkKind* kind : network_kinds()) {
     if (type && type->is_string() && type->string() == kind->model_type) return kind;
   }
   return nullptr;
@@ -51,7 +47,7 @@ std::string what_is_read(const Json& config) {
 
 std::string network_types() {
   std::string known;
-  for (const NetworkKind* kind : kKinds) known += (known.empty() ? "" : ", ") + std::string(kind->model_type);
+  for (const NetworkKind* kind : network_kinds()) known += (known.empty() ? "" : ", ") + std::string(kind->model_type);
   return known;
 }
 

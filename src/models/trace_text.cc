@@ -8,13 +8,14 @@
 #include "base/format.h"
 #include "base/json.h"
 #include "clearhead/tokenizer.h"
+#include "models/input_kind.h"
 #include "models/places.h"
 
 namespace clearhead {
 namespace {
 
-Encoding encode(const Model& model, const TextRequest& request) {
-  if (model.info().encoder_layers > 0) {
+Encoding encode(const Model& model, const TraceRequest& request) {
+  if (input_kind(model.info()).has_target) {
     fail(ErrorCode::kUnsupported,
          "{}: a model of type \"{}\" writes a second text from the one it reads: `clearhead run translate MODEL TEXT --trace FILE` keeps "
          "both, and "
@@ -52,32 +53,7 @@ Encoding pick(const Encoding& whole, const std::vector<int64_t>& places) {
   return out;
 }
 
-// Hands everything on to a trace, and counts the layers that begin.
-class Watched final : public Observer {
- public:
-  Watched(Trace& trace, const TextRequest& request, int64_t run, int64_t runs) : trace_(trace), request_(request), run_(run), runs_(runs) {}
-  void begin(const RunPlan& plan) override {
-    layers_ = plan.families.front().layers;
-    trace_.begin(plan);
-  }
-  bool wants(const Site& site) override {
-    if (request_.progress) {
-      const double layers = static_cast<double>(run_) * layers_ + site.layer;
-      request_.progress(layers / (static_cast<double>(runs_) * std::max(1, layers_)));
-    }
-    return trace_.wants(site);
-  }
-  void take(const Site& site, const AttentionRecord& record, const KeyNorms& norms) override { trace_.take(site, record, norms); }
-  void generated(const GeneratedToken& token) override { trace_.generated(token); }
-
- private:
-  Trace& trace_;
-  const TextRequest& request_;
-  int64_t run_, runs_;
-  int layers_ = 1;
-};
-
-RunOptions options_of(const TextRequest& request, Observer* observer) {
+RunOptions options_of(const TraceRequest& request, Observer* observer) {
   RunOptions options;
   options.observer = observer;
   options.logits = false;
@@ -87,7 +63,7 @@ RunOptions options_of(const TextRequest& request, Observer* observer) {
   return options;
 }
 
-void name_segments(RunPlan& plan, const TextRequest& request) {
+void name_segments(RunPlan& plan, const TraceRequest& request) {
   for (const NamedBytes& segment : request.segments) {
     check_bytes(segment, request.text.size());
     const Range tokens = tokens_of_bytes(plan.text, segment.begin, segment.end);
@@ -96,7 +72,7 @@ void name_segments(RunPlan& plan, const TextRequest& request) {
 }
 
 // Places that the request names must be there. tokens: of one run.
-void check_request(const TextRequest& request, const RunPlan& plan, int64_t tokens) {
+void check_request(const TraceRequest& request, const RunPlan& plan, int64_t tokens) {
   check_places(request.options, plan);
   std::vector<MapFamily> of_run = plan.families;
   for (MapFamily& family : of_run) family.queries = family.keys = tokens;
@@ -133,7 +109,7 @@ std::vector<WindowPlan> plan_windows(int64_t count, Margins margins, int64_t win
 }
 
 // Windows keep all of their rows or none: together they fit the budget, or nothing is run. What is kept grows with the tokens that are read.
-void check_windows_fit(const RunPlan& whole, const TextRequest& request, const std::vector<WindowPlan>& plans) {
+void check_windows_fit(const RunPlan& whole, const TraceRequest& request, const std::vector<WindowPlan>& plans) {
   TraceOptions everything = request.options;
   everything.budget_bytes = std::numeric_limits<uint64_t>::max();
   const TraceSize size = Trace::size_of(whole, everything);
@@ -147,7 +123,7 @@ void check_windows_fit(const RunPlan& whole, const TextRequest& request, const s
        plans.size(), request.window, human_bytes(needed), human_bytes(request.options.budget_bytes));
 }
 
-TracedText trace_windows(const Model& model, const TextRequest& request, const Encoding& encoding, const Margins margins) {
+TracedText trace_windows(const Model& model, const TraceRequest& request, const Encoding& encoding, const Margins margins) {
   if (request.pair) fail(ErrorCode::kUnsupported, "--window slides over one text; it cannot be used with --pair");
   const int64_t longest = model.info().longest;
   if (longest > 0 && request.window > longest) {
@@ -164,10 +140,11 @@ TracedText trace_windows(const Model& model, const TextRequest& request, const E
   traces.reserve(plans.size());
   for (const WindowPlan& plan : plans) {
     traces.emplace_back(request.options);
-    TextRequest part = request;
+    TraceRequest part = request;
     part.segments.clear();
-    Watched watched(traces.back(), request, static_cast<int64_t>(windows.size()), static_cast<int64_t>(plans.size()));
-    model.run(pick(encoding, plan.tokens), options_of(part, &watched));
+    ProgressObserver observer(&traces.back(), request.progress, request.cancel, static_cast<int64_t>(windows.size()),
+                              static_cast<int64_t>(plans.size()));
+    model.run(pick(encoding, plan.tokens), options_of(part, &observer));
     windows.push_back({&traces.back(), plan.tokens, plan.owned});
   }
   name_segments(whole, request);
@@ -215,13 +192,13 @@ Encoding cut_to(const Encoding& whole, int64_t longest) {
   return pick(whole, kept);
 }
 
-RunPlan plan_text(const Model& model, const TextRequest& request) {
+RunPlan plan_text(const Model& model, const TraceRequest& request) {
   RunPlan plan = model.plan_of(encode(model, request), options_of(request, nullptr));
   name_segments(plan, request);
   return plan;
 }
 
-TracedText trace_text(const Model& model, const TextRequest& request) {
+TracedText trace_text(const Model& model, const TraceRequest& request) {
   Encoding encoding = encode(model, request);
   const Margins margins = margins_of(encoding);
   const int64_t count = static_cast<int64_t>(encoding.size()), longest = model.info().longest;
@@ -238,8 +215,8 @@ TracedText trace_text(const Model& model, const TextRequest& request) {
     out.cut = count - longest;
   }
   check_request(request, model.plan_of(encoding, options_of(request, nullptr)), static_cast<int64_t>(encoding.size()));
-  Watched watched(out.trace, request, 0, 1);
-  model.run(encoding, options_of(request, &watched));
+  ProgressObserver observer(&out.trace, request.progress, request.cancel);
+  model.run(encoding, options_of(request, &observer));
   RunPlan named = out.trace.plan();
   name_segments(named, request);
   if (!request.segments.empty()) out.trace.set_segments(named.text.segments);

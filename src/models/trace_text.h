@@ -5,13 +5,14 @@
 // comes from the window that has the most context around it (causal models: the longest past).
 #pragma once
 
-#include <functional>
+#include <atomic>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "clearhead/model.h"
 #include "clearhead/trace.h"
+#include "models/progress_observer.h"
 
 namespace clearhead {
 
@@ -22,16 +23,19 @@ struct NamedBytes {
   int64_t begin = 0, end = 0;
 };
 
-struct TextRequest {
+/// An input, and what its trace keeps.
+struct TraceRequest {
   std::string text{};
   std::optional<std::string> pair{};
+  std::optional<ModelInput> input{};  ///< in place of a text, for models that read something else (generate/trace_of.h)
   bool truncate = false;
   int64_t window = 0;                ///< tokens per window, special tokens included; 0: no windows
   std::optional<int64_t> overlap{};  ///< tokens shared by neighbouring windows; absent: a quarter of the window
   std::vector<NamedBytes> segments{};
   Interventions interventions{};  ///< places are tokens of a run, that is of each window
   TraceOptions options{};
-  std::function<void(double fraction)> progress = nullptr;  ///< called when layers begin
+  RunProgress progress = nullptr;
+  const std::atomic<bool>* cancel = nullptr;  ///< throws kCancelled once it is set
 };
 
 struct TracedText {
@@ -46,10 +50,10 @@ Encoding cut_to(const Encoding& whole, int64_t longest);
 
 /// Throws kTooLong with the limit and the ways out, kInvalidArgument for an empty text or windows that do not fit,
 /// kUnsupported for an encoder-decoder or for windows over a pair, kBudget before the run.
-TracedText trace_text(const Model& model, const TextRequest& request);
+TracedText trace_text(const Model& model, const TraceRequest& request);
 
 /// The plan that trace_text would give to the observer, to report sizes before a long run.
-RunPlan plan_text(const Model& model, const TextRequest& request);
+RunPlan plan_text(const Model& model, const TraceRequest& request);
 
 /// Throws kInvalidArgument, with the segment's name, unless the segment lies inside a text of `size` bytes.
 void check_bytes(const NamedBytes& segment, size_t size);

@@ -4,8 +4,8 @@
 #include <algorithm>
 
 #include "base/format.h"
-#include "clearhead/generate.h"
 #include "clearhead/tokenizer.h"
+#include "generate/trace_of.h"
 #include "models/input_kind.h"
 #include "viewer/words.h"
 
@@ -55,20 +55,6 @@ std::string model_name(const RunPlan& plan) {
   const bool is_path = name[0] == '/' || name[0] == '.' || name.starts_with("models/") || name.find('/') != slash;
   if (slash != std::string::npos && is_path) name = name.substr(slash + 1);
   return name;
-}
-
-void WatchedRun::begin(const RunPlan& plan) {
-  layers_ = done_ = 0;
-  for (const MapFamily& family : plan.families) layers_ += family.layers;
-  if (inner_) inner_->begin(plan);
-}
-
-bool WatchedRun::wants(const Site& site) {
-  if (cancel_ && cancel_->load(std::memory_order_relaxed)) fail(ErrorCode::kCancelled, "the run was cancelled");
-  ++done_;
-  if (tell_)
-    tell_(static_cast<double>(done_ - 1) / static_cast<double>(std::max<int64_t>(1, layers_)), format("layer {} of {}", done_, layers_));
-  return inner_ && inner_->wants(site);
 }
 
 std::shared_ptr<const Model> LoadedTrace::model(bool gradients) {
@@ -123,24 +109,8 @@ void LoadedTrace::run(const std::string& text, const std::optional<std::string>&
     fail(ErrorCode::kUnsupported, "{}: this model reads a {}; for another one, run `clearhead view {} INPUT`", reader->info().name,
          reader->info().reads, reader->info().name);
   if (text.empty()) fail(ErrorCode::kInvalidArgument, "text: expected a text that is not empty.");
-  EncodeOptions encode;
-  if (pair) encode.pair = *pair;
-  const Encoding encoding = reader->tokenizer().encode(text, encode);
-  Trace trace(options_.trace);
-  WatchedRun watched(&trace, progress, cancel);
-  RunOptions run;
-  run.observer = &watched;
-  run.logits = false;
-  run.text = text;
-  run.pair = pair;
-  if (reader->info().encoder_layers > 0) {
-    run.logits = true;
-    const GenerateOptions settings{
-        .max_tokens = default_max_tokens(*reader, 256), .cancel = cancel, .run = run, .beams = default_beams(*reader, {.count = 4})};
-    generate_from(*reader, {encoding}, settings);
-  } else {
-    reader->run(encoding, run);
-  }
+  TraceRequest request{.text = text, .pair = pair, .options = options_.trace, .progress = progress, .cancel = cancel};
+  Trace trace = std::move(trace_of(*reader, request).trace);
   Options options = options_;
   const std::string quoted = text.size() <= 80 && text.find_first_of("'\n") == std::string::npos ? format("'{}'", text) : "--file TEXT";
   options.command = format("clearhead view {} {}{}", trace.plan().model, quoted, pair ? " --pair TEXT" : "");

@@ -104,22 +104,6 @@ class LoadedTrace {
   std::map<HeadKey, std::vector<float>> sink_masses_;
 };
 
-/// Forwards all calls to an observer, if there is one, reports progress for each layer, and stops if the token is set.
-class WatchedRun final : public Observer {
- public:
-  using Tell = std::function<void(double done, const std::string& what)>;
-  WatchedRun(Observer* inner, const Tell& tell, const std::atomic<bool>* cancel) : inner_(inner), tell_(tell), cancel_(cancel) {}
-  void begin(const RunPlan& plan) override;
-  bool wants(const Site& site) override;
-  void take(const Site& site, const AttentionRecord& record, const KeyNorms& norms) override { inner_->take(site, record, norms); }
-
- private:
-  Observer* inner_;
-  const Tell& tell_;
-  const std::atomic<bool>* cancel_;
-  int64_t layers_ = 0, done_ = 0;
-};
-
 /// The display name of a plan's model: a hub name keeps its owner, a path is reduced to its folder name.
 std::string model_name(const RunPlan& plan);
 

@@ -130,6 +130,9 @@ class ConvolutionalAttention final : public Network {
 
 }  // namespace
 
-const NetworkKind kConvolutionalAttention{"convolutional_attention", "picture", &make_network<ConvolutionalAttention>};
+const NetworkKind& convolutional_attention_network() {
+  static const NetworkKind kind{"convolutional_attention", "picture", &make_network<ConvolutionalAttention>};
+  return kind;
+}
 
 }  // namespace clearhead

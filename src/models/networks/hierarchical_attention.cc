@@ -81,6 +81,9 @@ class HierarchicalAttention final : public Network {
 
 }  // namespace
 
-const NetworkKind kHierarchicalAttention{"hierarchical_attention", "document", &make_network<HierarchicalAttention>};
+const NetworkKind& hierarchical_attention_network() {
+  static const NetworkKind kind{"hierarchical_attention", "document", &make_network<HierarchicalAttention>};
+  return kind;
+}
 
 }  // namespace clearhead

@@ -9,7 +9,7 @@
 // "score": "additive" has e_iu = vᵀ tanh(φ(s_i) + ψ(h_u)) in place of the product (Chorowski et al. 2015, eq. 6). The speller's first
 // state is a function of what was heard backwards, as in Bahdanau et al. 2015.
 #include "base/format.h"
-#include "models/networks/attending.h"
+#include "models/attending.h"
 #include "models/networks/networks.h"
 
 namespace clearhead {
@@ -140,6 +140,9 @@ class ListenAttendSpell final : public Network {
 
 }  // namespace
 
-const NetworkKind kListenAttendSpell{"listen_attend_spell", "sound", &make_network<ListenAttendSpell>};
+const NetworkKind& listen_attend_spell_network() {
+  static const NetworkKind kind{"listen_attend_spell", "sound", &make_network<ListenAttendSpell>};
+  return kind;
+}
 
 }  // namespace clearhead

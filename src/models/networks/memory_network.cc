@@ -146,6 +146,9 @@ class MemoryNetwork final : public Network {
 
 }  // namespace
 
-const NetworkKind kMemoryNetwork{"memory_network", "story", &make_network<MemoryNetwork>};
+const NetworkKind& memory_network_network() {
+  static const NetworkKind kind{"memory_network", "story", &make_network<MemoryNetwork>};
+  return kind;
+}
 
 }  // namespace clearhead

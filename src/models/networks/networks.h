@@ -1,4 +1,4 @@
-// What a file of this folder shows: a kind of network, and how its config makes one. And how configs are read.
+// A kind of network, and how it is made from a config.json. Each file of this folder defines one kind: NAME.cc has NAME_network().
 #pragma once
 
 #include <memory>
@@ -13,7 +13,7 @@ namespace clearhead {
 
 struct NetworkKind {
   const char* model_type;
-  const char* reads;  // as ModelInfo::reads
+  const char* reads;  // the name of its kind of input (models/input_kind.h)
   std::unique_ptr<Network> (*make)(Fields& config, NetworkFacts facts, const Scope& scope);
 };
 
@@ -22,8 +22,8 @@ std::unique_ptr<Network> make_network(Fields& config, NetworkFacts facts, const 
   return std::make_unique<One>(config, std::move(facts), scope);
 }
 
-extern const NetworkKind kConvolutionalAttention, kHierarchicalAttention, kListenAttendSpell, kMemoryNetwork, kPointerGenerator,
-    kRecurrentTranslator, kSceneQuestion, kVisionTransformer;
+/// All kinds; the build writes the list from the files of this folder (src/models/CMakeLists.txt).
+const std::vector<const NetworkKind*>& network_kinds();
 
 // Fields of a config. Each throws kFormat, naming the field.
 int64_t size_of(Fields& fields, const char* name, int64_t most = 1 << 20);

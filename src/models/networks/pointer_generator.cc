@@ -13,7 +13,7 @@
 // words, so no word is unknown, and the vocabulary needs no extension. There is no coverage (§2.3): it would need a step at a time.
 #include <map>
 
-#include "models/networks/attending.h"
+#include "models/attending.h"
 #include "models/networks/networks.h"
 
 namespace clearhead {
@@ -132,6 +132,9 @@ class PointerGenerator final : public Network {
 
 }  // namespace
 
-const NetworkKind kPointerGenerator{"pointer_generator", "pair", &make_network<PointerGenerator>};
+const NetworkKind& pointer_generator_network() {
+  static const NetworkKind kind{"pointer_generator", "pair", &make_network<PointerGenerator>};
+  return kind;
+}
 
 }  // namespace clearhead

@@ -10,7 +10,7 @@
 //            "local-p"    words around a predicted centre p_t = S·σ(vᵀ tanh(W s_t)), weighted by a Gaussian (eq. 9 and 10)
 //   "choice": "soft", or "hard": one word, drawn in training by its weight, the best one otherwise (Xu et al. 2015, §4.1)
 #include "base/format.h"
-#include "models/networks/attending.h"
+#include "models/attending.h"
 #include "models/networks/networks.h"
 
 namespace clearhead {
@@ -146,6 +146,9 @@ class RecurrentTranslator final : public Network {
 
 }  // namespace
 
-const NetworkKind kRecurrentTranslator{"recurrent_translator", "pair", &make_network<RecurrentTranslator>};
+const NetworkKind& recurrent_translator_network() {
+  static const NetworkKind kind{"recurrent_translator", "pair", &make_network<RecurrentTranslator>};
+  return kind;
+}
 
 }  // namespace clearhead

@@ -96,6 +96,9 @@ class SceneQuestion final : public Network {
 
 }  // namespace
 
-const NetworkKind kSceneQuestion{"scene_question", "scene", &make_network<SceneQuestion>};
+const NetworkKind& scene_question_network() {
+  static const NetworkKind kind{"scene_question", "scene", &make_network<SceneQuestion>};
+  return kind;
+}
 
 }  // namespace clearhead

@@ -55,6 +55,9 @@ class VisionTransformer final : public Network {
 
 }  // namespace
 
-const NetworkKind kVisionTransformer{"vision_transformer", "picture", &make_network<VisionTransformer>};
+const NetworkKind& vision_transformer_network() {
+  static const NetworkKind kind{"vision_transformer", "picture", &make_network<VisionTransformer>};
+  return kind;
+}
 
 }  // namespace clearhead

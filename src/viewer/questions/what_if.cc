@@ -9,6 +9,7 @@
 #include "clearhead/generate.h"
 #include "clearhead/tokenizer.h"
 #include "judge/listener.h"
+#include "models/progress_observer.h"
 #include "models/run_text.h"
 #include "viewer/questions/compare.h"
 #include "viewer/questions/subject.h"
@@ -122,9 +123,9 @@ class Rerun {
 
   // Runs the open text; with `look`, the text that it names, with its edits.
   Answer run(const WhatIfLook* look, Trace* trace) {
-    WatchedRun watched(trace, tell_, cancel_);
-    if (loaded_.options().input) return of_input(look, watched);
-    return kind_ == AnswerKind::kWritten ? of_written(look, watched) : of_text(look, watched);
+    ProgressObserver observer(trace, tell_, cancel_);
+    if (loaded_.options().input) return of_input(look, observer);
+    return kind_ == AnswerKind::kWritten ? of_written(look, observer) : of_text(look, observer);
   }
 
  private:

@@ -1,5 +1,5 @@
 // A cache has a source for several sequences (beams); rows of a memory are those of one sequence each.
-#include "models/networks/attending.h"
+#include "models/attending.h"
 
 #include <cmath>
 

@@ -1,0 +1,74 @@
+// Each kind of input takes one of three ways to its trace.
+#include "generate/trace_of.h"
+
+#include <utility>
+
+#include "base/format.h"
+#include "clearhead/error.h"
+#include "models/input_kind.h"
+#include "models/places.h"
+#include "models/progress_observer.h"
+
+namespace clearhead {
+namespace {
+
+void refuse(bool given, const ModelInfo& info, const char* what) {
+  if (given)
+    fail(ErrorCode::kUnsupported, "{} reads a {}: {} can be used only with a model that reads one text", info.name, info.reads, what);
+}
+
+void check_trace(const TraceRequest& request, const Trace& trace) {
+  check_places(request.options, trace.plan());
+  check_places(request.interventions, trace.plan().families);
+}
+
+TracedInput trace_input(const Model& model, const TraceRequest& request) {
+  TracedInput out{{.trace = Trace(request.options)}};
+  ProgressObserver observer(&out.trace, request.progress, request.cancel);
+  model.observe(*request.input, observer, request.interventions);
+  out.tokens = out.trace.plan().text.tokens();
+  check_trace(request, out.trace);
+  return out;
+}
+
+TracedInput trace_written(const Model& model, const TraceRequest& request, GenerateOptions writing) {
+  if (request.text.empty()) fail(ErrorCode::kInvalidArgument, "the text is empty; give some, or --file, or - for standard input");
+  const Encoding whole = model.tokenizer().encode(request.text);
+  const Encoding source = cut_to(whole, model.info().longest);
+  const auto tokens = static_cast<int64_t>(whole.size()), cut = tokens - static_cast<int64_t>(source.size());
+  if (cut > 0 && !request.truncate)
+    fail(ErrorCode::kTooLong, "text has {} tokens; this model's positions end at {}. Use --truncate to cut it", with_commas(tokens),
+         with_commas(tokens - cut));
+  TracedInput out{{.trace = Trace(request.options), .tokens = tokens, .cut = cut}};
+  ProgressObserver observer(&out.trace, request.progress, request.cancel);
+  writing.cancel = request.cancel;
+  writing.run.observer = &observer;
+  writing.run.text = request.text;
+  writing.run.interventions = request.interventions;
+  out.written = generate_from(model, {source}, writing)[0];
+  if (out.written->ids.empty()) fail(ErrorCode::kNotFound, "{}: nothing was written from this text", model.info().name);
+  check_trace(request, out.trace);
+  return out;
+}
+
+}  // namespace
+
+GenerateOptions default_writing(const Model& model) {
+  return {.max_tokens = default_max_tokens(model, 256), .beams = default_beams(model, {.count = 4})};
+}
+
+TracedInput trace_of(const Model& model, const TraceRequest& request, const std::optional<GenerateOptions>& writing) {
+  const InputKind& kind = input_kind(model.info());
+  if (kind.is_text() == request.input.has_value())
+    fail(ErrorCode::kInvalidArgument, "{} reads a {}, and was given {}", model.info().name, model.info().reads,
+         request.input ? "an input that is no text" : "a text");
+  if (kind.is_text() && !kind.has_target) return {trace_text(model, request)};
+  refuse(request.window > 0, model.info(), "--window");
+  refuse(!request.segments.empty(), model.info(), "--segments");
+  refuse(request.pair.has_value(), model.info(), "--pair");
+  if (kind.is_text()) return trace_written(model, request, writing ? *writing : default_writing(model));
+  refuse(request.truncate, model.info(), "--truncate");
+  return trace_input(model, request);
+}
+
+}  // namespace clearhead
