@@ -227,8 +227,8 @@ export class MapView implements View {
     const { rect } = this;
     const now = this.margins;
     if (this.band) {
-      const about = { query: rect.q0 + (y - now.top) / this.down, column: rect.k0 + (x - now.left) / this.across };
-      this.ctx.store.set({ rect: zoomed(rect, this.whole, this.canvas, factor, about) });
+      const centre = { query: rect.q0 + (y - now.top) / this.down, column: rect.k0 + (x - now.left) / this.across };
+      this.ctx.store.set({ rect: zoomed(rect, this.whole, this.canvas, factor, centre) });
       return;
     }
     const whole = zoomOf(this.whole, this.canvas, this.cell);
