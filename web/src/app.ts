@@ -133,14 +133,14 @@ function actionsOf(ctx: Context, map: MapView, reload: () => void, toggleAtlas: 
     ctx.store.set(patch, how);
     reload();
   };
-  const renew = (): void => again(forAnotherText(ctx.store.now), 'push');
+  const reset = (): void => again(forAnotherText(ctx.store.now), 'push');
   return {
     copyLink: () => copyLink(ctx),
     exportDialog: save,
     help: () => helpDialog(ctx),
     toggleAtlas,
-    runDialog: () => runDialog(ctx, renew),
-    reset: renew,
+    runDialog: () => runDialog(ctx, reset),
+    reset,
     reload: () => again({}, 'replace'),
     family: (id) => again({ family: id, heads: [], rect: null }, 'push'),
     trace: (number) => {

@@ -17,9 +17,9 @@ if (typeof document === 'undefined') {
   const root = document.getElementById('app');
   if (root) {
     const offline = OfflineSource.find(document);
-    const places = location.protocol === 'about:' ? null : history; // a frame in a notebook cell has no address to write to
+    const browserHistory = location.protocol === 'about:' ? null : history; // a frame in a notebook cell has no address to write to
     const opening = location.hash || `#${offline?.state ?? ''}`;
-    if (!location.hash && offline?.state) places?.replaceState(null, '', opening); // an entry in the history to come back to
-    void open(root, offline ?? new LiveSource('./'), new Store(parseState(opening), places));
+    if (!location.hash && offline?.state) browserHistory?.replaceState(null, '', opening); // an entry in the history to come back to
+    void open(root, offline ?? new LiveSource('./'), new Store(parseState(opening), browserHistory));
   }
 }

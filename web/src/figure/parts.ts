@@ -196,21 +196,21 @@ export function matrix(d: Drawing, m: Matrix, at: Area): number {
 }
 
 /** Opacity of a line, which depends on whether it stands out and on whether tokens are selected. */
-function opacityOf(strength: number, standsOut: boolean, asked: boolean): number {
+function opacityOf(strength: number, standsOut: boolean, hasSelection: boolean): number {
   if (!standsOut) return 0.05 + 0.08 * strength;
-  return asked ? 0.25 + 0.75 * strength : 0.08 + 0.82 * strength;
+  return hasSelection ? 0.25 + 0.75 * strength : 0.08 + 0.82 * strength;
 }
 
 /** Draws the colour bars under lines: first that of shaded tokens, then one per head with its lines as they are drawn. */
 function barsOfLines(d: Drawing, part: Lines, at: Area): number {
   let { top } = at;
-  const asked = part.chosen.length > 0;
+  const hasSelection = part.chosen.length > 0;
   if (part.strengths.length > 0 && part.heads.length > 0) top += legend(d, part.heads[0], at);
   part.heads.forEach((head, i) => {
     top += legend(d, head, { ...at, top }, 0, ({ left, top: above, width, height }, t) => {
       const y = above + height / 2;
-      const look = { stroke: kPins[i % 6], line: 0.4 + 2 * t, opacity: opacityOf(t, true, asked) };
-      return { kind: 'curve', x0: left, y0: y, x1: left + width, y1: y, ...look };
+      const style = { stroke: kPins[i % 6], line: 0.4 + 2 * t, opacity: opacityOf(t, true, hasSelection) };
+      return { kind: 'curve', x0: left, y0: y, x1: left + width, y1: y, ...style };
     });
   });
   return top - at.top;
@@ -226,11 +226,11 @@ export function lines(d: Drawing, part: Lines, at: Area): number {
   const y = (place: number): number => top + (place + 0.5) * kPitch;
   d.marks.push({ kind: 'text', x: from - 4, y: at.top + 8, text: part.queryName, anchor: 'end', colour: kSoft });
   d.marks.push({ kind: 'text', x: to + 4, y: at.top + 8, text: part.keyName, colour: kSoft });
-  const asked = part.chosen.length > 0;
+  const hasSelection = part.chosen.length > 0;
   for (const standsOut of [false, true]) {
     for (const one of part.lines) {
       if (one.standsOut !== standsOut) continue;
-      const opacity = opacityOf(one.strength, standsOut, asked);
+      const opacity = opacityOf(one.strength, standsOut, hasSelection);
       const ends = { x0: from, y0: y(one.query), x1: to, y1: y(one.key) };
       d.marks.push({ kind: 'curve', ...ends, stroke: kPins[one.head % 6], line: 0.4 + 2 * one.strength, opacity, bent: true });
     }

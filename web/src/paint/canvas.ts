@@ -27,12 +27,12 @@ export function surface(element: HTMLCanvasElement, changed: () => void): Surfac
 
 /** Wraps `work` so that it runs at most once per animation frame, however often it is requested. */
 export function oncePerFrame(work: () => void): () => void {
-  let asked = false;
+  let scheduled = false;
   return () => {
-    if (asked) return;
-    asked = true;
+    if (scheduled) return;
+    scheduled = true;
     requestAnimationFrame(() => {
-      asked = false;
+      scheduled = false;
       work();
     });
   };

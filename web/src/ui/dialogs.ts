@@ -85,7 +85,7 @@ export function exportDialog(ctx: Context, root: HTMLElement, shown: () => Promi
       h('strong', {}, kind === 'tikz' ? 'TikZ' : kind.toUpperCase()),
       h('span', {}, reason ?? t(`export.${kind}`)),
     );
-  const ask = (kind: ExportKind): (() => Promise<SavedFile>) => {
+  const exported = (kind: ExportKind): (() => Promise<SavedFile>) => {
     if (view.numbers && kind !== 'html') return async () => exportNumbers(ctx, kind, view.numbers!());
     return ctx.source.offline && kind !== 'html' ? () => exportOffline(ctx, kind, view) : () => ctx.source.export(kind, state());
   };
@@ -104,9 +104,9 @@ export function exportDialog(ctx: Context, root: HTMLElement, shown: () => Promi
       { class: 'exports' },
       ...kFigureKinds.map((kind) => button(kind, async () => figureFile(ctx, await shown(), kind, width), null)),
       button('png', () => picturePng(ctx, root), null),
-      button('json', ask('json'), null),
-      button('npy', ask('npy'), null),
-      button('html', ask('html'), unavailableReason(ctx, 'export')),
+      button('json', exported('json'), null),
+      button('npy', exported('npy'), null),
+      button('html', exported('html'), unavailableReason(ctx, 'export')),
     ),
     note,
     h('p', { class: 'caption' }, t('export.again')),

@@ -82,14 +82,14 @@ export function showBar(
   ctx: Context,
   slot: HTMLElement,
   { low, middle, high, scale }: FigureLegend,
-  look: { signed?: boolean; title?: string; others?: readonly string[] } = {},
+  options: { signed?: boolean; title?: string; others?: readonly string[] } = {},
 ): void {
   const theme = ctx.theme();
   const colours = Array.from({ length: kStops + 1 }, (_, i) => {
     const t = i / kStops;
-    return css(look.signed ? diverge(2 * t - 1, theme) : shade(t, theme));
+    return css(options.signed ? diverge(2 * t - 1, theme) : shade(t, theme));
   });
-  const others = look.others ?? [];
+  const others = options.others ?? [];
   const label = ctx.t('legend.label', { from: low, middle, to: high, scale });
   slot.setAttribute('role', 'img');
   slot.setAttribute('aria-label', [label, ...others].join('; '));
@@ -100,6 +100,6 @@ export function showBar(
       { class: 'legend-bar', style: `--ramp: linear-gradient(to right, ${colours.join(', ')})` },
       ...[low, middle, high].map((text) => h('span', {}, text)),
     ),
-    h('span', { class: 'legend-scale', title: look.title ?? '' }, [scale, ...others].join(' · ')),
+    h('span', { class: 'legend-scale', title: options.title ?? '' }, [scale, ...others].join(' · ')),
   );
 }

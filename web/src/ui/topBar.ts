@@ -206,10 +206,10 @@ export class TopBar implements View {
       key: string,
       choices: SegmentOption<T>[],
       of: (s: State) => T,
-      take: (v: T) => void,
+      onChange: (v: T) => void,
       shown: (s: State) => boolean = () => true,
     ): void => {
-      const group = segmented(t(key), choices, of(state), take);
+      const group = segmented(t(key), choices, of(state), onChange);
       group.dataset['control'] = key;
       this.groups.push({ group, of, shown });
       all.append(group);

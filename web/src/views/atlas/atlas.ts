@@ -220,7 +220,7 @@ export class AtlasView implements View {
     if (missing) return;
     this.loading.abort();
     this.loading = new AbortController();
-    const take = (heads: AtlasHead[], done: number): void => {
+    const onHeads = (heads: AtlasHead[], done: number): void => {
       this.done = done;
       for (const found of heads) {
         const cell = this.cells[found.layer * ctx.family.heads + found.head];
@@ -231,7 +231,7 @@ export class AtlasView implements View {
       this.updateBadge();
       if (heads.length) this.rearrange();
     };
-    ctx.source.atlas(ctx.family.id, take, this.loading.signal).catch((error: unknown) => {
+    ctx.source.atlas(ctx.family.id, onHeads, this.loading.signal).catch((error: unknown) => {
       if (!isAbort(error)) this.caption.textContent = error instanceof Error ? error.message : String(error);
     });
   }
@@ -406,10 +406,10 @@ export class AtlasView implements View {
       .map((c) => ({ at: c.at, value: mass.mass[c.at.layer * ctx.family.heads + c.at.head] }))
       .sort((a, b) => b.value - a.value || a.at.layer - b.at.layer || a.at.head - b.at.head)
       .slice(0, 10);
-    const say = (spans: readonly Span[]): string => spans.map((s) => quoted(ctx, s)).join(', ');
+    const quotedSpans = (spans: readonly Span[]): string => spans.map((s) => quoted(ctx, s)).join(', ');
     replace(
       this.best,
-      h('p', { class: 'caption' }, ctx.t('span.caption', { rows: say(q), keys: say(k) })),
+      h('p', { class: 'caption' }, ctx.t('span.caption', { rows: quotedSpans(q), keys: quotedSpans(k) })),
       h(
         'ol',
         { class: 'ranked' },

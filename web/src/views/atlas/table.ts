@@ -19,7 +19,7 @@ export function scoresTable(
 ): (HTMLElement | null)[] {
   const { t } = ctx;
   const pages = pagesOf(rows);
-  const turn = (by: number) => (): void => {
+  const changePage = (by: number) => (): void => {
     if (page + by >= 0 && page + by < pages) go(by);
   };
   const isWeighted = rows.some((r) => typeof r.sum === 'number');
@@ -48,9 +48,9 @@ export function scoresTable(
       ? h(
           'p',
           { class: 'pages' },
-          iconButton('up', t('previous'), turn(-1)),
+          iconButton('up', t('previous'), changePage(-1)),
           ` ${page + 1} / ${pages} `,
-          iconButton('down', t('next'), turn(1)),
+          iconButton('down', t('next'), changePage(1)),
         )
       : null,
   ];

@@ -45,11 +45,11 @@ export class WeightedHeads {
     this.key = key;
     this.changed();
     if (!wanted) return;
-    const take = (heads: WeightedHead[]): void => {
+    const onHeads = (heads: WeightedHead[]): void => {
       for (const head of heads) this.found.set(`${head.layer}.${head.head}`, head);
       if (heads.length) this.changed();
     };
-    ctx.source.weightedHeads(ctx.family.id, weight, sink, take, this.abort.signal).catch((error: unknown) => {
+    ctx.source.weightedHeads(ctx.family.id, weight, sink, onHeads, this.abort.signal).catch((error: unknown) => {
       if (!isAbort(error)) this.failed(error instanceof Error ? error.message : String(error));
     });
   }

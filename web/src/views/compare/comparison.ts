@@ -28,8 +28,8 @@ export async function openComparison(
     target.edited = (await ctx.source.whatIf(whatIfRequest(parseEdits(ctx.store.now.edit)), onProgress, signal)).id;
   const source = choice.kind === 'head' ? ctx.source : ctx.source.compareSource(target);
   const info = choice.kind === 'head' ? ctx.info : await source.info();
-  const gone = info.missing.find((one) => one.feature === 'compare');
-  if (gone) throw new Error([ctx.t.missing(gone.code), gone.detail].filter(Boolean).join(' '));
+  const missing = info.missing.find((one) => one.feature === 'compare');
+  if (missing) throw new Error([ctx.t.missing(missing.code), missing.detail].filter(Boolean).join(' '));
   const alignment = await ctx.source.alignment(target);
   const text =
     alignment.method === 'same' ? ctx.text : new TextModel(...(await Promise.all([source.text(0), source.segments(0)])), info.special);

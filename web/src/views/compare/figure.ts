@@ -17,7 +17,7 @@ export function matrixOfPair(
   ctx: Context,
   pair: Pair,
   show: Show,
-  look: { place(place: number): string; chosen: readonly number[]; bars: boolean },
+  options: { place(place: number): string; chosen: readonly number[]; bars: boolean },
 ): Matrix {
   const { t, store } = ctx;
   const signed = show === 'difference';
@@ -26,7 +26,7 @@ export function matrixOfPair(
   const axis = (name: string, begin: number, count: number): Axis => ({
     name,
     count,
-    labels: pair.cell === 1 && count <= kMaxLabels ? Array.from({ length: count }, (_, i) => look.place(begin + i)) : [],
+    labels: pair.cell === 1 && count <= kMaxLabels ? Array.from({ length: count }, (_, i) => options.place(begin + i)) : [],
     begin,
     step: pair.cell,
   });
@@ -41,13 +41,13 @@ export function matrixOfPair(
     texts: numbers ? Array.from(values, (v) => (Number.isFinite(v) && (signed || v >= 0) ? cellText(v, signed) : '')) : [],
     square: true,
     sinks: [],
-    chosenRows: look.chosen
+    chosenRows: options.chosen
       .map((place) => Math.floor((place - pair.rows.begin) / pair.cell))
       .flatMap((r) => (r >= 0 && r < pair.height ? [{ begin: r, end: r + 1 }] : [])),
     chosenColumns: [],
     legend: legendOf(ctx, { max, scale: store.now.scale, isShare: true, approximate: pair.badge !== 'exact', signed }),
     signed,
-    ...(look.bars ? { bars: { name: t('compare.bars'), values: pair.divergence, max: Math.LN2 } } : {}),
+    ...(options.bars ? { bars: { name: t('compare.bars'), values: pair.divergence, max: Math.LN2 } } : {}),
   };
 }
 

@@ -32,7 +32,7 @@ function details(title: string, open: boolean, testid: string, head: HTMLElement
 export function changesPanel(
   ctx: Context,
   pair: Pair,
-  look: { names: readonly [string, string]; place(place: number): string; open: boolean; testid: string },
+  options: { names: readonly [string, string]; place(place: number): string; open: boolean; testid: string },
 ): HTMLElement | null {
   const { t } = ctx;
   const found = largestChanges(pair, kLines);
@@ -42,8 +42,8 @@ export function changesPanel(
     h(
       'tr',
       {},
-      h('td', {}, look.place(one.row)),
-      h('td', {}, look.place(one.key)),
+      h('td', {}, options.place(one.row)),
+      h('td', {}, options.place(one.key)),
       h('td', { class: 'number' }, share(one.before, approximate)),
       h('td', { class: 'number' }, share(one.after, approximate)),
       h('td', { class: 'number' }, change(hiddenAsZero(one.after) - hiddenAsZero(one.before))),
@@ -52,16 +52,16 @@ export function changesPanel(
   const head = [
     column(t('lines.query'), false),
     column(t('lines.key'), false),
-    ...[...look.names, t('if.change')].map((name) => column(name)),
+    ...[...options.names, t('if.change')].map((name) => column(name)),
   ];
-  return details(t('if.map.table'), look.open, look.testid, head, rows);
+  return details(t('if.map.table'), options.open, options.testid, head, rows);
 }
 
 /** The rows that changed most; a click selects one. */
 export function rowsPanel(
   ctx: Context,
   pair: Pair,
-  look: { place(place: number): string; open: boolean; choose(place: number): void },
+  options: { place(place: number): string; open: boolean; choose(place: number): void },
 ): HTMLElement | null {
   const { t } = ctx;
   const found = largestRows(pair, kLines);
@@ -70,11 +70,11 @@ export function rowsPanel(
     h(
       'tr',
       {},
-      h('td', {}, h('button', { type: 'button', class: 'quiet', onclick: () => look.choose(row) }, look.place(row))),
+      h('td', {}, h('button', { type: 'button', class: 'quiet', onclick: () => options.choose(row) }, options.place(row))),
       h('td', { class: 'number' }, nats(divergence), bar(divergence)),
     ),
   );
-  return details(t('compare.rows'), look.open, 'compare-rows', [column(t('lines.query'), false), column(t('compare.js'))], rows);
+  return details(t('compare.rows'), options.open, 'compare-rows', [column(t('lines.query'), false), column(t('compare.js'))], rows);
 }
 
 const bar = (value: number): HTMLElement => h('span', { class: 'loss-bar', style: `--t: ${Math.min(1, value / Math.LN2).toFixed(4)}` });
@@ -93,13 +93,13 @@ export function rankedHeads(found: HeadRanking): { at: HeadId; value: number }[]
 export function headsPanel(
   ctx: Context,
   found: HeadRanking | null,
-  look: { within: string | null; chosen: HeadId; all: boolean; more(): void; choose(at: HeadId): void },
+  options: { within: string | null; chosen: HeadId; all: boolean; more(): void; choose(at: HeadId): void },
 ): HTMLElement[] {
   const { t } = ctx;
-  const title = h('h3', {}, look.within === null ? t('if.heads') : t('compare.heads.within', { head: look.within }));
+  const title = h('h3', {}, options.within === null ? t('if.heads') : t('compare.heads.within', { head: options.within }));
   if (!found) return [title, h('p', { class: 'caption' }, t('loading'))];
   const ranked = rankedHeads(found);
-  const shown = look.all ? ranked : ranked.slice(0, kHeads);
+  const shown = options.all ? ranked : ranked.slice(0, kHeads);
   const rows = shown.map(({ at, value }, i) =>
     h(
       'tr',
@@ -114,8 +114,8 @@ export function headsPanel(
             type: 'button',
             class: 'quiet',
             'data-head': `${at.layer}.${at.head}`,
-            'aria-pressed': String(sameHead(at, look.chosen)),
-            onclick: () => look.choose(at),
+            'aria-pressed': String(sameHead(at, options.chosen)),
+            onclick: () => options.choose(at),
           },
           headName(at),
         ),
@@ -124,14 +124,14 @@ export function headsPanel(
     ),
   );
   const head = h('tr', {}, h('td', {}), column(t('compare.head'), false), column(t('compare.js')));
-  const looked = found.rowsCompared < found.of ? 'compare.heads.some' : 'compare.heads.all';
-  const how = t(looked, { rows: whole(found.rowsCompared), of: whole(found.of) });
+  const howKey = found.rowsCompared < found.of ? 'compare.heads.some' : 'compare.heads.all';
+  const how = t(howKey, { rows: whole(found.rowsCompared), of: whole(found.of) });
   return [
     title,
     h('p', { class: 'caption' }, how),
     h('table', { 'data-testid': 'compare-heads', 'data-badge': found.badge }, h('thead', {}, head), h('tbody', {}, ...rows)),
-    ...(look.all || ranked.length <= kHeads
+    ...(options.all || ranked.length <= kHeads
       ? []
-      : [h('button', { type: 'button', class: 'quiet', onclick: look.more }, t('compare.heads.more', { n: ranked.length }))]),
+      : [h('button', { type: 'button', class: 'quiet', onclick: options.more }, t('compare.heads.more', { n: ranked.length }))]),
   ];
 }

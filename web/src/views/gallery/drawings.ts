@@ -146,14 +146,14 @@ function underPicture({ family }: CardData, map: Map, picture: HTMLCanvasElement
   return (c, size, theme) => {
     const above = Math.round(size.height * kSpectrogram);
     const below = { width: size.width, height: size.height - above };
-    const street = map(below, theme);
-    const { left } = marginsOf(street.rect, below, street.cell);
-    const width = zoomOf(street.rect, below, street.cell) * street.cell.wide * (family.key_range[1] - family.key_range[0]);
+    const scene = map(below, theme);
+    const { left } = marginsOf(scene.rect, below, scene.cell);
+    const width = zoomOf(scene.rect, below, scene.cell) * scene.cell.wide * (family.key_range[1] - family.key_range[0]);
     c.clearRect(0, 0, size.width, size.height);
     drawPicture(c, picture, { left, top: 0, width, height: above });
     c.save();
     c.translate(0, above);
-    drawMap(c, below, street);
+    drawMap(c, below, scene);
     c.restore();
   };
 }

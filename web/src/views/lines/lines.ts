@@ -220,11 +220,11 @@ export class LinesView implements View {
     this.loading = new AbortController();
     const { signal } = this.loading;
     const tiles = this.tilesOf(this.stretches[this.at]);
-    const ask = (at: (typeof heads)[number]): Promise<Cells[]> => {
+    const cellsOf = (at: (typeof heads)[number]): Promise<Cells[]> => {
       const request = { family: ctx.family.id, at, weight: state.weight, sink: state.sink, step: ctx.source.step };
       return Promise.all(tiles.map(({ x, y }) => ctx.source.cells(request, x, y, signal)));
     };
-    Promise.all(heads.map(ask)).then(
+    Promise.all(heads.map(cellsOf)).then(
       (cells) => {
         if (this.wanted !== key) return;
         this.cells = cells;

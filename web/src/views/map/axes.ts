@@ -50,18 +50,18 @@ export function cellOf(rect: Rect, size: Size): CellShape {
 }
 
 /** Zooms about a place: first the rows, which are many; then also the columns, once cells are square. Null: the whole map. */
-export function zoomed(rect: Rect, whole: Rect, size: Size, factor: number, about: { query: number; column: number }): Rect | null {
+export function zoomed(rect: Rect, whole: Rect, size: Size, factor: number, centre: { query: number; column: number }): Rect | null {
   const { across, down } = plotSize(size);
   const fit = { across: across / (whole.k1 - whole.k0), down: down / (whole.q1 - whole.q0) };
   const next = Math.min(kMaxCell, (down / (rect.q1 - rect.q0)) * factor);
   if (next <= fit.down) return null;
-  const part = (begin: number, end: number, at: number, count: number, least: number, max: number): [number, number] => {
+  const interval = (begin: number, end: number, at: number, count: number, least: number, max: number): [number, number] => {
     const from = Math.max(least, Math.min(at - ((at - begin) / (end - begin)) * count, max - count));
     return [from, Math.min(max, from + count)];
   };
-  const [q0, q1] = part(rect.q0, rect.q1, about.query, down / next, whole.q0, whole.q1);
+  const [q0, q1] = interval(rect.q0, rect.q1, centre.query, down / next, whole.q0, whole.q1);
   const columns = Math.min(whole.k1, across / Math.max(fit.across, next));
-  const [k0, k1] = part(rect.k0, rect.k1, about.column, columns, whole.k0, whole.k1);
+  const [k0, k1] = interval(rect.k0, rect.k1, centre.column, columns, whole.k0, whole.k1);
   return { q0, q1, k0, k1 };
 }
 

@@ -20,62 +20,62 @@ export async function figureOfMap(
   overview: Picture | null,
   says: string,
 ): Promise<Exported> {
-  const part = await loadWeightGrid(ctx, request, rect, pool, overview);
-  return { parts: [matrixOf(ctx, part, request.band?.back ?? null)], description: says, badge: part.badge };
+  const grid = await loadWeightGrid(ctx, request, rect, pool, overview);
+  return { parts: [matrixOf(ctx, grid, request.band?.back ?? null)], description: says, badge: grid.badge };
 }
 
 /** `back`: columns are key − query, from −back on; null: columns are keys. */
-function matrixOf(ctx: Context, part: WeightGrid, back: number | null): Matrix {
+function matrixOf(ctx: Context, grid: WeightGrid, back: number | null): Matrix {
   const state = ctx.store.now;
   const axis = (name: string, begin: number, count: number): Axis => ({
     name,
     count,
     labels:
-      part.step === 1 && count <= kMaxLabels
+      grid.step === 1 && count <= kMaxLabels
         ? Array.from({ length: count }, (_, i) => quoted(ctx, { begin: begin + i, end: begin + i + 1 }))
         : [],
     begin: Math.round(begin),
-    step: part.step,
+    step: grid.step,
   });
   const cellsOf = (spans: readonly Span[], begin: number, count: number): Span[] =>
     spans
       .map((s) => ({
-        begin: Math.max(0, Math.floor((s.begin - begin) / part.step)),
-        end: Math.min(count, Math.ceil((s.end - begin) / part.step)),
+        begin: Math.max(0, Math.floor((s.begin - begin) / grid.step)),
+        end: Math.min(count, Math.ceil((s.end - begin) / grid.step)),
       }))
       .filter((s) => s.begin < s.end);
   const offsets: Axis = {
     name: ctx.t('map.axes.offset'),
-    count: part.columns,
+    count: grid.columns,
     labels: [],
-    begin: part.begin.key - (back ?? 0),
-    step: part.across,
+    begin: grid.begin.key - (back ?? 0),
+    step: grid.across,
   };
   const sinks =
     back !== null
       ? []
-      : [...new Set(ctx.family.sinks.map((s) => Math.floor((s - part.begin.key) / part.step)))].filter((c) => c >= 0 && c < part.columns);
+      : [...new Set(ctx.family.sinks.map((s) => Math.floor((s - grid.begin.key) / grid.step)))].filter((c) => c >= 0 && c < grid.columns);
   const skip = new Set(sinks);
   let max = 0;
   let all = 0;
-  part.values.forEach((v, i) => {
+  grid.values.forEach((v, i) => {
     if (v > all) all = v;
-    if (v > max && !skip.has(i % part.columns)) max = v;
+    if (v > max && !skip.has(i % grid.columns)) max = v;
   });
-  const numbers = part.step === 1 && Math.max(part.rows, part.columns) <= kMaxNumbers;
+  const numbers = grid.step === 1 && Math.max(grid.rows, grid.columns) <= kMaxNumbers;
   const high = max || all;
   return {
     kind: 'matrix',
-    rows: axis(ctx.t('lines.query'), part.begin.query, part.rows),
-    columns: back === null ? axis(ctx.t('lines.key'), part.begin.key, part.columns) : offsets,
-    values: part.values,
+    rows: axis(ctx.t('lines.query'), grid.begin.query, grid.rows),
+    columns: back === null ? axis(ctx.t('lines.key'), grid.begin.key, grid.columns) : offsets,
+    values: grid.values,
     max: high,
     scale: state.scale,
-    texts: numbers ? Array.from(part.values, (v) => (v >= 0 ? printCell(v) : '')) : [],
+    texts: numbers ? Array.from(grid.values, (v) => (v >= 0 ? printCell(v) : '')) : [],
     square: back === null && Math.max(ctx.family.query_range[1], ctx.family.key_range[1]) <= ctx.text.tokens,
     sinks,
-    chosenRows: cellsOf(state.q, part.begin.query, part.rows),
-    chosenColumns: back !== null ? [] : cellsOf(state.k, part.begin.key, part.columns),
-    legend: legendOf(ctx, { max: high, scale: state.scale, isShare: isShare(ctx), approximate: part.error > 0, largest: all }),
+    chosenRows: cellsOf(state.q, grid.begin.query, grid.rows),
+    chosenColumns: back !== null ? [] : cellsOf(state.k, grid.begin.key, grid.columns),
+    legend: legendOf(ctx, { max: high, scale: state.scale, isShare: isShare(ctx), approximate: grid.error > 0, largest: all }),
   };
 }

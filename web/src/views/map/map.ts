@@ -18,7 +18,7 @@ import {
   zoomOf,
 } from '../../paint/mapRenderer';
 import type { Exported } from '../../figure/figure';
-import { type Badge, type Cells, type Band, type Picture, type Span } from '../../source/source';
+import type { Badge, Band, Cells, MapRequest, Picture, Span } from '../../source/source';
 import { type Rect, type State, sameHead } from '../../state';
 import { badgeElement } from '../../ui/badge';
 import { cellOf, finerLevels, availableBand, shownBand, openingRect, wholeOf, zoomed } from './axes';
@@ -227,8 +227,8 @@ export class MapView implements View {
     const { rect } = this;
     const now = this.margins;
     if (this.band) {
-      const about = { query: rect.q0 + (y - now.top) / this.down, column: rect.k0 + (x - now.left) / this.across };
-      this.ctx.store.set({ rect: zoomed(rect, this.whole, this.canvas, factor, about) });
+      const centre = { query: rect.q0 + (y - now.top) / this.down, column: rect.k0 + (x - now.left) / this.across };
+      this.ctx.store.set({ rect: zoomed(rect, this.whole, this.canvas, factor, centre) });
       return;
     }
     const whole = zoomOf(this.whole, this.canvas, this.cell);
@@ -297,7 +297,7 @@ export class MapView implements View {
     const head = at ?? state.heads[0];
     if (!head) return;
     const band = shownBand(ctx, { ...state, heads: [head] });
-    const request = { family: ctx.family.id, at: head, weight: state.weight, sink: state.sink, step: ctx.source.step, near: band };
+    const request: MapRequest = { family: ctx.family.id, at: head, weight: state.weight, sink: state.sink, step: ctx.source.step, band };
     const key = JSON.stringify(request);
     if (this.wantedKey === key) return;
     this.wantedKey = key;

@@ -40,11 +40,11 @@ export class MapStore {
 
   start(): void {
     this.streaming = true;
-    const take = (picture: Picture): void => {
+    const onPicture = (picture: Picture): void => {
       this.overview = picture;
       this.changed();
     };
-    this.source.overview(this.request, take, this.stream.signal).then(
+    this.source.overview(this.request, onPicture, this.stream.signal).then(
       () => this.onFailure(null),
       (error: unknown) => this.onFailure(error),
     );

@@ -20,9 +20,9 @@ interface MapTable {
 }
 
 async function tableOf(ctx: Context, request: MapRequest, seen: Rect, overview: Picture | null): Promise<MapTable> {
-  const part = isOneByOne(seen) ? await loadWeightGrid(ctx, request, seen, 'max', overview) : gridOfPicture(overview, seen, 'max');
-  const badge = part.badge === 'exact' && part.error > 0 ? 'quantised' : part.badge;
-  return { element: element(ctx, part, request.band?.back ?? null), badge, error: part.error };
+  const grid = isOneByOne(seen) ? await loadWeightGrid(ctx, request, seen, 'max', overview) : gridOfPicture(overview, seen, 'max');
+  const badge = grid.badge === 'exact' && grid.error > 0 ? 'quantised' : grid.badge;
+  return { element: element(ctx, grid, request.band?.back ?? null), badge, error: grid.error };
 }
 
 /** Groups the cells of an axis into at most `kParts` spans, unless there is room for all. */
@@ -32,11 +32,11 @@ function spansOf(count: number): Span[] {
 }
 
 /** The largest value of a block; NaN if all pairs are hidden, −1 if none was scored. */
-function largest(part: WeightGrid, rows: Span, columns: Span): number {
+function largest(grid: WeightGrid, rows: Span, columns: Span): number {
   let max = NaN;
   for (let r = rows.begin; r < rows.end; r++) {
     for (let c = columns.begin; c < columns.end; c++) {
-      const value = part.values[r * part.columns + c];
+      const value = grid.values[r * grid.columns + c];
       if (!(max >= value)) max = Number.isNaN(value) ? max : value;
     }
   }
@@ -44,22 +44,22 @@ function largest(part: WeightGrid, rows: Span, columns: Span): number {
 }
 
 /** `back`: columns are key − query, from −back on; null: columns are keys. */
-function element(ctx: Context, part: WeightGrid, back: number | null): HTMLElement {
-  const [rows, columns] = [spansOf(part.rows), spansOf(part.columns)];
+function element(ctx: Context, grid: WeightGrid, back: number | null): HTMLElement {
+  const [rows, columns] = [spansOf(grid.rows), spansOf(grid.columns)];
   const ids = (cells: Span, begin: number, step: number): Span => ({
     begin: Math.round(begin + cells.begin * step),
     end: Math.max(Math.round(begin + cells.begin * step) + 1, Math.round(begin + cells.end * step)),
   });
-  const down = rows.map((cells) => ids(cells, part.begin.query, part.step));
-  const across = columns.map((cells) => ids(cells, part.begin.key, part.across));
-  const approximate = part.error > 0 || part.badge !== 'exact';
+  const down = rows.map((cells) => ids(cells, grid.begin.query, grid.step));
+  const across = columns.map((cells) => ids(cells, grid.begin.key, grid.across));
+  const approximate = grid.error > 0 || grid.badge !== 'exact';
   const print = (v: number): string =>
     Number.isNaN(v) ? '·' : v < 0 ? '–' : isShare(ctx) ? share(v, approximate) : printNumber(v, approximate);
   const column = (span: Span): HTMLElement => (back === null ? heading(ctx, 'col', span, ctx.family.keys) : offsets(span, back));
   return h(
     'table',
     {},
-    h('caption', {}, captionOf(ctx, part, longest(down), longest(across))),
+    h('caption', {}, captionOf(ctx, grid, longest(down), longest(across))),
     h('thead', {}, h('tr', {}, h('td', {}), ...across.map(column))),
     h(
       'tbody',
@@ -69,7 +69,7 @@ function element(ctx: Context, part: WeightGrid, back: number | null): HTMLEleme
           'tr',
           {},
           heading(ctx, 'row', down[r], ctx.family.queries),
-          ...columns.map((cells) => h('td', { class: 'number' }, print(largest(part, row, cells)))),
+          ...columns.map((cells) => h('td', { class: 'number' }, print(largest(grid, row, cells)))),
         ),
       ),
     ),
@@ -78,11 +78,11 @@ function element(ctx: Context, part: WeightGrid, back: number | null): HTMLEleme
 
 const longest = (spans: readonly Span[]): number => spans.reduce((a, s) => Math.max(a, s.end - s.begin), 0);
 
-function captionOf(ctx: Context, part: WeightGrid, down: number, across: number): string {
+function captionOf(ctx: Context, grid: WeightGrid, down: number, across: number): string {
   const { t } = ctx;
-  const said = [down * across === 1 ? t('map.table.cells') : t('map.table.parts', { down: whole(down), across: whole(across) })];
-  if (part.error > 0) said.push(t('map.table.error', { error: power(part.error, 2) }));
-  return said.join(' ');
+  const sentences = [down * across === 1 ? t('map.table.cells') : t('map.table.parts', { down: whole(down), across: whole(across) })];
+  if (grid.error > 0) sentences.push(t('map.table.error', { error: power(grid.error, 2) }));
+  return sentences.join(' ');
 }
 
 /** A heading with the tokens of a row or column: “#12 word”, “#12–15 words of the text”. */

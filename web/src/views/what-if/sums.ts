@@ -25,8 +25,8 @@ export function labelledSums(
   return {
     value: (box: Box) => (values ? sum(box) : NaN),
     label: (box: Box) => {
-      const holds = values && Array.from({ length: box.end - box.begin }, (_, i) => box.begin + i).some((id) => top.has(id));
-      const value = holds ? sum(box) : null;
+      const isLabelled = values && Array.from({ length: box.end - box.begin }, (_, i) => box.begin + i).some((id) => top.has(id));
+      const value = isLabelled ? sum(box) : null;
       return value === null ? '' : signed ? `${value < 0 ? '−' : '+'}${shortShare(Math.abs(value))}` : shortShare(value);
     },
   };

@@ -17,7 +17,7 @@ const kRows = 12;
 
 /** `view`: the visible part of the text, in UTF-16 offsets. */
 export function shadedWords(ctx: Context, text: TextModel, view: { from: number; to: number }, shading: Shading, title = ''): Words {
-  const look = (box: Parameters<Shading['value']>[0]): Omit<Words['words'][number], 'text' | 'gap'> => {
+  const appearanceOf = (box: Parameters<Shading['value']>[0]): Omit<Words['words'][number], 'text' | 'gap'> => {
     const value = shading.value(box);
     const size = value === null ? NaN : intensity(Math.abs(value), shading.max, shading.scale);
     return {
@@ -28,7 +28,7 @@ export function shadedWords(ctx: Context, text: TextModel, view: { from: number;
       share: shading.label(box),
     };
   };
-  return { ...wordsInView(text, view, look, title), legend: legendOf(ctx, { ...shading, isShare: true }) };
+  return { ...wordsInView(text, view, appearanceOf, title), legend: legendOf(ctx, { ...shading, isShare: true }) };
 }
 
 const printed = (value: number): string => share(value).replace('-', '−');
@@ -37,14 +37,14 @@ export function figureOfWhy(
   ctx: Context,
   result: WhyResult,
   front: SupportedMethod,
-  look: { words: Words; description: string; label(item: number): string },
+  shown: { words: Words; description: string; label(item: number): string },
 ): Exported {
   const { t } = ctx;
   const methods = supportedMethods(result);
   const shares: Part = {
     kind: 'table',
     head: [t('why.part'), ...methods.map((m) => t(`method.${m.name}`))],
-    rows: largestOf(front.shares, kRows).map((item) => [look.label(item), ...methods.map((m) => printed(m.shares[item]))]),
+    rows: largestOf(front.shares, kRows).map((item) => [shown.label(item), ...methods.map((m) => printed(m.shares[item]))]),
   };
   const ranked = [...methods].sort((a, b) => b.comprehensiveness - a.comprehensiveness);
   const trust: Part = {
@@ -59,5 +59,5 @@ export function figureOfWhy(
       [t('why.random'), printed(result.random.comprehensiveness), ''],
     ],
   };
-  return { parts: [look.words, shares, trust], description: look.description, badge: 'exact', rules: [t(`method.${front.name}.what`)] };
+  return { parts: [shown.words, shares, trust], description: shown.description, badge: 'exact', rules: [t(`method.${front.name}.what`)] };
 }

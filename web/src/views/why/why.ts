@@ -342,7 +342,7 @@ export class WhyView implements View {
     const { cut } = result;
     if (!cut) return null;
     const [begin, end] = result.items[cut.item];
-    const said = t('why.cut', {
+    const effect = t('why.cut', {
       item: this.label(cut.item),
       after: share(cut.unseen),
       before: share(result.probability),
@@ -352,7 +352,7 @@ export class WhyView implements View {
     return h(
       'div',
       { class: 'explain-card', 'data-testid': 'why-cut' },
-      h('p', {}, said + masked),
+      h('p', {}, effect + masked),
       h(
         'button',
         { type: 'button', class: 'quiet', onclick: () => ctx.store.set({ view: 'what-if', edit: `c~${begin}-${end}` }, 'push') },
