@@ -37,7 +37,7 @@ void summarise(const Options& options) {
   if (!options.text.given()) usage_error("give a text, --file, or - for standard input");
   if (!options.trace.empty()) check_writable(options.trace);
   const auto model = load_model(options.model, options.load);
-  if (model->info().chooses) return choose(options, *model, options.text.read());
+  if (reads_inputs(model->info())) return choose(options, *model, options.text.read());
   const std::string text = as_line(options.text.read());
   const Encoding source = encoded_source(*model, text, /*cuts=*/true);
   const GenerateOptions settings = options.settings(*model);

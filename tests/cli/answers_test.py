@@ -499,7 +499,7 @@ class Answers(Case):
         self.assertEqual(len([line for line in drawn if line.startswith("   ") and line.strip()[0] in "abc"]), 1 + 11)  # names at the top, then one row per token
         self.assertIn(" 33.33 %  #2 ", self.ok("show", kept, "--head", "L1.H0", "--query", "10").out)
         page = self.folder / "page.html"
-        self.assertIn("holds text, atlas, stats, exact", self.ok("view", kept, "--html", page).out)
+        self.assertIn("contains text, atlas, stats, exact", self.ok("view", kept, "--html", page).out)
         family = self.ok("info", kept, "--json").json["families"][0]
         self.assertEqual((family["queries"], family["keys"], family["rows_kept"]), (11, 11, [[0, 11]]))
         if self.ok("doctor", "--json").json["backend"] == "cpu":

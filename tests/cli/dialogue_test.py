@@ -76,7 +76,7 @@ class Dialogues(Case):
         (bare / "generation_config.json").unlink()
         refused = run("run", "chat", bare, stdin=b"i am bob\n")
         self.assertEqual(refused.code, 1)
-        self.assertIn('"turns_before" in generation_config.json', refused.errors)
+        self.assertIn('generation_config.json has no "turns_before"', refused.errors)
         self.assertEqual(run("run", "chat", bare, "--turns", "3", stdin=b"i am bob\n").code, 0)
 
     def test_a_chat_answers_from_what_was_said_until_an_empty_line(self):

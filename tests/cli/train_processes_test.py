@@ -43,7 +43,7 @@ class Processes(TrainingCase):
             self.assertEqual(done.code, 0, done.errors)
             self.assertEqual(len([line for line in done.out.splitlines() if line.startswith("step")]), 4, "one of them speaks")
             self.assertEqual("by 1 processes" in done.errors, False)
-            self.assertEqual(f"by {count} processes" in done.errors, count > 1, done.errors)
+            self.assertEqual(f"with {count} processes" in done.errors, count > 1, done.errors)
             for name, data in self.files("one").items():
                 self.assertEqual(self.files(f"by{count}")[name], data, f"{count} processes: {name}")
 

@@ -306,7 +306,7 @@ class Training(TrainingCase):
     def test_a_loss_or_gradient_that_is_not_finite_names_the_step_and_the_op(self):
         done = self.train("run", "schedule.learning_rate=100", "optimiser.weight_decay=10", "schedule.warmup=0", "steps=100")
         self.assertEqual(done.code, 1)
-        self.assertRegex(done.errors.splitlines()[-1], r"^clearhead: step \d+: the (loss is no number; op \d+ \(\w+\) gave|"
+        self.assertRegex(done.errors.splitlines()[-1], r"^clearhead: step \d+: the (loss is not a number; op \d+ \(\w+\) gave|"
                                                         r"gradient of \"[\w.]+\" is not finite .*; the backward pass of op \d+ \(\w+\) gave)")
 
     def test_a_model_is_measured_on_what_no_training_saw(self):
