@@ -135,8 +135,7 @@ class Transcription(Case):
         self.refused(1, f'{self.recipe}: a text of 4 tokens; "length" is 2. Give a larger length, or join fewer sounds',
                      *self.task("length=2"))
         self.refused(1, f'{self.recipe}: a model of type "hierarchical_attention" reads a document; "task.kind" "transcribe" is for models '
-                        'that read a sound. '
-                     'Expected "task.kind" "classify" or "task.kind" "summarise"',
+                        'that read a sound. Expected "task.kind" "classify" or "task.kind" "summarise"',
                      *self.task('model={"model_type": "hierarchical_attention", "vocab_size": 280, "embedding_size": 8, "hidden_size": 8, '
                                 '"id2label": {"0": "a"}}'))
         with self.table.open("a", encoding="utf-8") as file:
