@@ -70,7 +70,7 @@ def _window(layer):
     first, *later = layer.seen
     topology = first.topology.to_dict()
     if set(topology) != {"band"} or topology["band"].get("offset", 0) != 0 or (first.queries > 1 and topology["band"]["ahead"] != 0):
-        raise ValueError("its mask shows something else than what is before a query, so its steps are not joined")
+        raise ValueError("its mask is not a causal band, so its steps are not joined")
     back = topology["band"]["back"]
     window = None if back is None else back + 1
     at = first.queries
@@ -78,7 +78,7 @@ def _window(layer):
         at += seen.queries
         topology = seen.topology.to_dict()
         if set(topology) != {"band"} or (seen.queries > 1 and topology["band"]["ahead"] != 0):
-            raise ValueError("a step's mask hides keys between those that it shows")
+            raise ValueError("the mask of a step hides keys between visible keys")
         if seen.keys < at and window is None:
             window = seen.keys  # a cache that evicts keys outside the window
     return window

@@ -7,7 +7,7 @@ sees only itself. A call whose rows fit neither case is left out, with the reaso
 
 from .errors import InvalidArgumentError
 
-_ONE_BY_ONE = "it computes one row at a time, of {} {} one after the other; watch one of them"
+_ONE_BY_ONE = "it computes the {} {} of the batch one after the other; watch one of them"
 
 
 def inputs_of(watch, layer, call):
@@ -49,7 +49,7 @@ def problem_of(watch, layer, call):
     if call.batch == count:
         texts = _texts(watch) if what not in ("texts", "inputs") else None
         if texts not in (None, count) and not watch.reading.medium(layer).is_packed:
-            return f"it reads {count} {what} of {texts} texts, and which are whose is not known; watch one text at a time"
+            return f"it reads {count} {what} of {texts} texts, and it is not known which text each belongs to; watch one text at a time"
         return None
     if call.batch == 1 and what != "texts":  # all inputs in one row; or one input at a time, if the module makes several calls
         others = [one for one in watch._layers.values() if one is not layer and (one.module, one.run) == (layer.module, layer.run)]
@@ -57,10 +57,10 @@ def problem_of(watch, layer, call):
             one.problem = _ONE_BY_ONE.format(count, what)
         return _ONE_BY_ONE.format(count, what) if others else None
     if what == "texts" or call.batch % count:
-        return f"it computes {call.batch} rows of a batch of {count} {what if count > 1 else what[:-1]}, which are not one for each"
+        return f"it computes {call.batch} rows of a batch of {count} {what if count > 1 else what[:-1]}, not one for each"
     if count > 1 and call.lead[0] != count and not type(call.module).__module__.startswith("transformers."):
         # in all models of transformers, the rows of the first input come first (checked by all_batches.py)
-        return f"it computes {call.batch} rows for {count} {what}, and which are whose is not known; watch one of them"
+        return f"it computes {call.batch} rows for {count} {what}, and it is not known which input each belongs to; watch one of them"
     return None
 
 

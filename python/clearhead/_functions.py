@@ -1,7 +1,8 @@
 """Captures direct calls of attention functions: flex_attention, flash_attn, xformers and F.multi_head_attention_forward.
 
-`flex_attention` and `flash_attn_func` do not reach a TorchFunctionMode, so they are replaced while a watch is active: in their own modules,
-and under the names by which the modules of the watched model have imported them (compiled versions, too). F.multi_head_attention_forward
+`flex_attention` and `flash_attn_func` do not reach a TorchFunctionMode, the hook of torch for function calls, so they are replaced while a
+watch is active: in their own modules, and under the names by which the modules of the watched model have imported them (compiled versions,
+too). F.multi_head_attention_forward
 does reach the mode (_torch_attention.py). A module that calls a known function whose arguments cannot be described is listed in `left_out`.
 """
 
@@ -178,7 +179,7 @@ def _flash(mode, result, positional, keywords):
 def _named(mode, result, positional, keywords):
     module = mode.running[-1]
     path = mode.paths[id(module)] or type(module).__name__
-    reason = "it calls a fused kernel of flash_attn or xformers whose arguments are not described"
+    reason = "it calls a fused kernel of flash_attn or xformers whose arguments this package cannot describe"
     if mode._watch._edits:
         kept = mode.layer()
         kept.problem = reason
@@ -189,9 +190,8 @@ def _named(mode, result, positional, keywords):
 
 
 _MULTI_HEAD = ("query", "key", "value", "embed_dim_to_check", "num_heads", "in_proj_weight", "in_proj_bias", "bias_k", "bias_v",
-               "add_zero_attn",
-               "dropout_p", "out_proj_weight", "out_proj_bias", "training", "key_padding_mask", "need_weights", "attn_mask",
-               "use_separate_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight", "static_k", "static_v",
+               "add_zero_attn", "dropout_p", "out_proj_weight", "out_proj_bias", "training", "key_padding_mask", "need_weights",
+               "attn_mask", "use_separate_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight", "static_k", "static_v",
                "average_attn_weights")
 
 

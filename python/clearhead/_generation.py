@@ -2,7 +2,9 @@
 
 generate() calls one of three methods of GenerationMixin: _sample (also for greedy search), _assisted_decoding and _beam_search. They are
 replaced while at least one watch is active. Results are unchanged. A watch is told when a loop begins, where each row of the batch
-stopped (what follows is padding), and which sequences the loop returned.
+stopped (what follows is padding), and which sequences the loop returned. There is no supported hook for this: `custom_generate` of
+generate() replaces the loop by the caller's own, and stopping criteria and logits processors are arguments of generate(), which the user
+calls.
 
 Whisper runs one such loop for each chunk of its sounds, and removes sounds that have ended from the batch. A watch is told the original
 number of sounds.

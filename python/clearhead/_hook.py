@@ -1,4 +1,8 @@
-"""Registers attn_implementation="clearhead" as soon as both packages are imported, in either order. Neither imports the other."""
+"""Registers attn_implementation="clearhead" as soon as both packages are imported, in either order. Neither imports the other.
+
+An import hook is the only way: transformers loads no plug-ins, and the entry points "torch.backends", which torch loads on import, would
+import this package into every program that uses torch.
+"""
 
 import contextlib
 import sys

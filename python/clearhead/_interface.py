@@ -1,6 +1,9 @@
 """Captures attention calls of transformers models.
 
-AttentionInterface.get_interface, which returns the function of every implementation, is replaced while a listener is registered.
+AttentionInterface.get_interface, which returns the function of every implementation, is replaced while a listener is registered. There is
+no supported hook for this. A function that AttentionInterface.register() adds is called only by a model whose config names it, and a model
+branches on that name; "eager" is not registered, because each model has its own. A TorchFunctionMode sees the operations inside, not the
+call: its module, its mask before it is expanded to N x N, its sinks and its soft cap.
 """
 
 import threading

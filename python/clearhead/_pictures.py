@@ -90,9 +90,8 @@ def head_plot(self, queries=None, keys=None, *, ax=None, tokens=None, pixels: in
         of_queries, of_keys = tokens if len(tokens) == 2 and not isinstance(tokens[0], str) else (tokens, tokens)
         if (len(of_queries), len(of_keys)) != tuple(self.shape):
             raise InvalidArgumentError(f"tokens: {len(of_queries)} for the queries and {len(of_keys)} for the keys; expected "
-                                       f"{self.shape[0]} and "
-                                       f"{self.shape[1]}, as trace.tokens[slice(*map.query_range)] and trace.tokens[slice(*map.key_range)] "
-                                       "are")
+                                       f"{self.shape[0]} and {self.shape[1]}, as trace.tokens[slice(*map.query_range)] and "
+                                       "trace.tokens[slice(*map.key_range)] are")
         if queries[1] - queries[0] <= 60:
             ax.set_yticks(range(*queries), of_queries[slice(*queries)])
         if keys[1] - keys[0] <= 60:

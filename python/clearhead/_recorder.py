@@ -266,7 +266,7 @@ class Recorder:
             return result  # each token chooses experts
         one = _einsum(f"{weights},{values}->{out}", of_weights, of_values, weights[-2], "".join(column))
         if one is None or scores.is_swapped:
-            self._leave_out(scores.lost or f'its weights meet the values in a sum that cannot be described ("{operands[0]}")')
+            self._leave_out(scores.lost or f'its weights and values are multiplied in an einsum that cannot be described ("{operands[0]}")')
             return result
         return self._attended(of_weights, scores, one, result)
 
@@ -283,7 +283,7 @@ class Recorder:
                 scores = scores.copy(shape=tuple(result.shape))
                 self._set(result, kind, self._changed(name, at, scores, positional, keywords, result))
             elif result.dim() >= 3 and (name in _CHOICES or is_wider):
-                self._set(result, kind, scores.copy(lost=f"{name} makes other {kind} of them"))
+                self._set(result, kind, scores.copy(lost=f"{name} selects or repeats its {kind}"))
             return
         if name in _SAME:
             if name == "dropout" and kind == "weights" and not torch.equal(result, given):
@@ -294,16 +294,16 @@ class Recorder:
         if name in ("transpose", "swapaxes", "permute", "mT"):
             self._set(result, kind, self._turned(name, scores, kind, given, positional, result))
         elif tuple(result.shape[-2:]) != tuple(given.shape[-2:]) and name not in _VIEWS:
-            self._set(result, kind, scores.copy(lost=f"its {kind} go through {name}"))
+            self._set(result, kind, scores.copy(lost=f"{name} is applied to its {kind}"))
         elif name in _VIEWS:
             fits = result.dim() >= 2 and tuple(result.shape[-2:]) == tuple(given.shape[-2:])
-            self._set(result, kind, scores if fits else scores.copy(lost=f"{name} parts its {kind}"))
+            self._set(result, kind, scores if fits else scores.copy(lost=f"{name} splits the axes of its {kind}"))
         elif kind == "scores":
             self._set(result, kind, self._changed(name, at, scores, positional, keywords, result))
         elif name in _OF_WEIGHTS and result is not given:
             self._set(result, kind, self._filled(name, scores, given, result))
         else:
-            self._set(result, kind, scores.copy(lost=scores.lost or f"its weights go through {name} before they meet the values"))
+            self._set(result, kind, _changed_weights(name, scores))
 
     @staticmethod
     def _filled(name, scores, given, result):
@@ -312,7 +312,7 @@ class Recorder:
         if not bool(changed.any()):  # only NaN of rows without visible keys, or weights that were 0 already
             return scores
         if scores.is_swapped or scores.whole is not None or bool((result.masked_fill(~changed, 0) != 0).any()):
-            return scores.copy(lost=scores.lost or f"its weights go through {name} before they meet the values")
+            return _changed_weights(name, scores)
         return scores.copy(filled=[*scores.filled, (changed, -math.inf, len(scores.added), tuple(result.shape[:-2]))])
 
     @staticmethod
@@ -478,7 +478,7 @@ class Recorder:
             seen = ~expected.isnan().any(-1, keepdim=True)  # skip rows that see no key
             off = float(torch.where(seen, (found - expected).abs(), torch.zeros_like(expected)).max())
         if not off <= WEIGHT_TOLERANCE.get(weights.dtype, 3e-2):
-            return f"it computes attention by itself, and its weights are off by {off:.2g} from those that its scores have"
+            return f"it computes attention by itself, and its weights are off by {off:.2g} from those that its scores give"
         return None
 
 
@@ -526,9 +526,13 @@ class _Streams:
         return torch.cat(parts, axis) if self._of_queries else torch.stack(parts, 1).flatten(0, 1)
 
 
+def _changed_weights(name, scores):
+    return scores.copy(lost=scores.lost or f"{name} is applied to its weights before they are multiplied by the values")
+
+
 def _unknown(shape):
     scores = Scores(None, None, shape)
-    return scores.copy(lost="its softmax reads something that is no product of queries and keys")
+    return scores.copy(lost="the input of its softmax is not a product of queries and keys")
 
 
 _PRODUCTS = frozenset(("matmul", "bmm", "einsum", "baddbmm"))

@@ -153,7 +153,7 @@ def described(scores, axes):
         hides.append(term if is_mask else None)
     for one in (*biases, *masks):
         if one.shape[2] > 1 and one.numel() > MOST_KEPT:
-            raise ValueError(f"a bias of {one.numel():,} numbers is added to its scores, which is more than is kept")
+            raise ValueError(f"a bias of {one.numel():,} numbers is added to its scores, more than a trace keeps")
     if biases:
         out["bias"] = _width(_sum(biases), key.shape[2])
     mask = _width(_sum(masks), key.shape[2]) if masks else None
@@ -230,7 +230,7 @@ def _rest(scores, axes, known):
     """Returns the input of softmax minus the largest score of each row minus scale * q·k, as an additive mask [batch, head, query, key]."""
     whole = scores.whole
     if whole.numel() > MOST_KEPT:
-        raise ValueError(f"{scores.opaque} changes its scores, and their {whole.numel():,} numbers are more than is kept")
+        raise ValueError(f"{scores.opaque} changes its scores, and their {whole.numel():,} numbers are more than a trace keeps")
     whole = axes.joined(whole.detach().float(), tuple(whole.shape[:-2]))
     largest = whole.amax(-1, keepdim=True)
     whole = whole - torch.where(largest.isfinite(), largest, torch.zeros_like(largest))

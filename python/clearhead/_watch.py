@@ -113,12 +113,12 @@ class Watch:
 
     def _end(self):
         if self._layers and (unused := self._edits.unused()):
-            raise InvalidArgumentError(f"edits: {', '.join(unused)} named no layer that has run; there were {self._run_layers()}")
+            raise InvalidArgumentError(f"edits: {', '.join(unused)}: no such layer has run; these have: {self._run_layers()}")
         if not self._keep:
             return
         self._trace, self.left_out, self._checks = None, [], []
         if self._missed_a_thread:
-            self.leave_out("", "a second thread called it during a run, and its calls are not shown; enter a watch in each thread")
+            self.leave_out("", "a second thread called it during a run, and those calls are not shown; enter a watch in each thread")
         if self._layers:
             self._finish()
         self.left_out += [one for one in self._reasons() if one not in self.left_out]
@@ -521,13 +521,13 @@ class Watch:
         """Returns whether a cache holds the keys that were kept of earlier steps, within its window. Sets layer.problem if not."""
         read = self.reading.text(self._sides_of(layer)[0]).end
         if layer.is_text and end - begin + call.queries > read > 0:
-            layer.problem = (f"it has {end - begin + call.queries} keys after {read} tokens, keys of another stream among them, so its "
+            layer.problem = (f"it has {end - begin + call.queries} keys after {read} tokens, some of them of another stream, so its "
                              "steps are not joined")
         elif end - begin > layer.keys:
             layer.problem = f"its cache holds {end - begin} keys, of which {layer.keys} were read while it was watched"
         elif not layer.continues_keys(float32(call.key[:, :, begin:end]), not layer.calls & (layer.calls - 1)):
             layer.problem = (
-                "its cache was changed between steps (put in another order, or written), and what was kept no longer is what it holds"
+                "its cache was changed between steps (reordered or overwritten) and no longer contains the keys that were captured"
             )
         return layer.problem is None
 
@@ -535,7 +535,7 @@ class Watch:
         """Captures attention in windows of a picture or of another input that is not a text. The windows are rows of the batch, or several
         calls of one block. They become one call in which each window is a segment that sees only itself."""
         self._refuse_cuts(layer)
-        for row in rows_of(rows):
+        for row in range(rows.start, rows.stop):
             at = row - rows.start
             layer.samples += self._samples(layer, call, row, out, None, (0, call.queries),
                                            (layer.queries + at * call.queries, layer.keys + at * call.keys))
@@ -601,7 +601,7 @@ class Watch:
         off = float((found - expected).abs().max()) / largest
         if not off <= OUTPUT_TOLERANCE.get(call.value.dtype, 3e-2):
             layer.wrong = (
-                f"weights times values are off by {off:.2g} from what it returned, so it computes something else than is described"
+                f"weights times values differ by {off:.2g} from its output, so it computes something other than its description"
             )
             layer.problem = layer.wrong
         return rows, weights
@@ -618,7 +618,7 @@ class Watch:
         if self._trace is None:
             why = "; ".join(f"{path or 'the model'}: {reason}" for path, reason in self.left_out[:3])
             raise NotFoundError(f"watch: no trace: {why}" if why
-                                else "watch: no trace yet; it is there when the `with` has ended and the model has run in it")
+                                else "watch: no trace yet; it is available after the `with` block, if the model has run in it")
         return self._trace
 
     def __repr__(self):
@@ -651,10 +651,6 @@ class Watch:
 def merged(x):
     """Joins the windows of x [window, head, token, d]: [1, head, window * token, d]."""
     return x if x.shape[0] == 1 else x.transpose(0, 1).flatten(1, 2)[None]
-
-
-def rows_of(rows):
-    return range(rows.start, rows.stop)
 
 
 @functools.lru_cache(maxsize=1 << 14)

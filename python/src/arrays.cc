@@ -98,7 +98,7 @@ Tensor indices_of(nb::handle array, const char* name) {
   for (int64_t at = 0; at < wide.numel(); ++at) {
     const int64_t value = wide.data<int64_t>()[at];
     if (value < std::numeric_limits<int32_t>::min() || value > std::numeric_limits<int32_t>::max())
-      fail(ErrorCode::kInvalidArgument, "{}: {} is no 32-bit integer", name, value);
+      fail(ErrorCode::kInvalidArgument, "{}: {} does not fit into 32 bits", name, value);
     to[at] = static_cast<int32_t>(value);
   }
   return out;

@@ -25,7 +25,7 @@ struct Attention {
   SharedDigests digests{};
 };
 
-// Python holds an array over the output, so the output can be overwritten, like v; both are digested.
+// Python has an array over the output, so the output can be overwritten, as v can; both are hashed.
 Attention attention_of(const AttentionRecord& record, const Tensor& v, const Tensor& out) {
   return {record, v, out, std::make_shared<const Digests>(record, std::vector<std::pair<std::string, Tensor>>{{"v", v}, {"out", out}})};
 }

@@ -49,7 +49,7 @@ struct Limits {
   }
 };
 
-// Returns the narrowest limits that contain all visible keys of the rows.
+// Returns the narrowest limits that include all visible keys of the rows.
 Limits narrowest(const std::vector<Range>& spans, int64_t shift) {
   Limits out;
   for (size_t i = 0; i < spans.size(); ++i) {

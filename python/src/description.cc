@@ -87,12 +87,12 @@ void add_topology(nb::module_& module) {
       "causal",
       [](std::optional<int64_t> keys, const std::string& align) {
         if (keys && *keys < 1)
-          fail(ErrorCode::kInvalidArgument, "causal: window is {}; expected 1 or more keys, the own one included", *keys);
+          fail(ErrorCode::kInvalidArgument, "causal: window is {}; expected 1 or more keys, including the query's own", *keys);
         return causal(keys ? std::optional<int64_t>(*keys - 1) : std::nullopt, align_of(align));
       },
       "window"_a = nb::none(), nb::kw_only(), "align"_a = "end",
       "Causal topology: a query sees its own key and the keys before it.\n\n"
-      "window: number of visible keys, the own key included, as sliding_window in Hugging Face; default: no limit.\n"
+      "window: number of visible keys, including the query's own, as sliding_window in Hugging Face; default: no limit.\n"
       "align: \"end\" aligns the last query with the last key, \"start\" the first query with the first key.");
   module.def(
       "window", [](int64_t back, int64_t ahead, const std::string& align) { return window(back, ahead, align_of(align)); }, "back"_a,

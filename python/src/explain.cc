@@ -191,7 +191,7 @@ void add_explanations(nb::class_<Loaded>& model) {
            "Attributes an answer of the model to parts of the input.\n\n"
            "Returns a dict: \"answer\" and its \"probability\"; \"items\", the text of each item; \"bytes\", its byte range in the\n"
            "UTF-8 text; \"shares\", the attribution of each item by method, f32 [item]. Shares have no fixed total. Signed methods\n"
-           "give negative shares to items that speak against the answer.\n\n"
+           "give negative shares to items that lower the answer's probability.\n\n"
            "text: an input of the type that `reads` names. pair: the second text. question: for models that read a story or a scene.\n"
            "of: the answer to explain: a class, one or more words, or \"token N\"; default: the model's own answer. Several tokens are\n"
            "explained together, by the sum of their log-probabilities.\n"
@@ -222,7 +222,7 @@ void add_explanations(nb::class_<Loaded>& model) {
            "over texts; NaN where a measure is not defined. As baselines, the dict also has \"random\" and the reverse of the first\n"
            "method.\n\n"
            "by, items, steps: as in why(). of: the answer to explain for each text, as in why(); default: the model's own answers.\n"
-           "marks: for each text, byte ranges (begin, end) that people marked as the reason. removal: how an item is removed:\n"
+           "marks: for each text, byte ranges (begin, end) that annotators marked as its rationale. removal: how an item is removed:\n"
            "\"unseen\" (no token attends to it) or \"masked\". seed: of random rankings and random sets of items. Texts with fewer\n"
            "than 3 items are ignored.");
 }

@@ -55,7 +55,7 @@ Tensor picture_of(const ModelInfo& info, nb::handle given) {
 
 Sound sound_of(const ModelInfo& info, nb::handle given) {
   if (const auto path = path_of(given)) return read_sound(*path);
-  if (!nb::isinstance<nb::tuple>(given) || nb::len(given) != 2) refuse(info, "a path, or (samples, frames a second)", given);
+  if (!nb::isinstance<nb::tuple>(given) || nb::len(given) != 2) refuse(info, "a path, or (samples, frames per second)", given);
   const Tensor samples = tensor_of(given[0], "samples");
   if (samples.dtype() != DType::kF32 || samples.rank() < 1 || samples.rank() > 2)
     refuse(info, "samples f32 [frame] or [channel, frame]", given[0]);

@@ -28,7 +28,7 @@ namespace {
 int64_t place_of(nb::handle given, const char* name) {
   int64_t out = 0;
   if (nb::isinstance<nb::bool_>(given) || !nb::try_cast(given, out, true)) {
-    fail(ErrorCode::kInvalidArgument, "{}: {} is no place; expected (begin, end), a slice, or one number, of whole numbers below 2**63",
+    fail(ErrorCode::kInvalidArgument, "{}: {} is not an index; expected (begin, end), a slice or one number, all whole and below 2**63",
          name, nb::cast<std::string>(nb::repr(given)));
   }
   return out;
@@ -212,7 +212,8 @@ void add_heads(nb::module_& module) {
             return floats(without_gil([&] { return head.column(key, range); }));
           },
           "key"_a, "queries"_a = nb::none(),
-          "Weights that one key receives from these queries, f32 [query]. queries: (begin, end), a slice or a single index; default: all.")
+          "Returns the weights that one key receives from these queries, f32 [query]. queries: (begin, end), a slice or a single index; "
+          "default: all.")
       .def(
           "pool",
           [](const Head& head, const std::array<int64_t, 2>& cells, const nb::object& queries, const nb::object& keys,

@@ -72,7 +72,7 @@ Trace traced(const Loaded& self, const nb::object& given, const std::optional<st
 std::vector<std::string> transcribed(const Loaded& self, const nb::list& sounds, std::optional<int64_t> beams) {
   const ModelInfo& info = self.model->info();
   if (const InputKind& kind = input_kind(info); kind.is_text() || !kind.has_target)
-    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\", which reads a {}, transcribes no sound", info.name, info.model_type,
+    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" reads a {} and cannot transcribe sounds", info.name, info.model_type,
          info.reads);
   std::vector<Sound> read;
   for (const nb::handle one : sounds) read.push_back(input_of(info, one, std::nullopt).sound);

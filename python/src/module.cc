@@ -17,7 +17,7 @@ NB_MODULE(_core, module) {
   module.attr("__version__") = CLEARHEAD_VERSION;
   module.def(
       "threads", [] { return threads(); },
-      "Number of threads that compute: those of the machine that this process may use, or what set_threads() said.");
+      "Number of compute threads: by default the processors that this process may use; see set_threads().");
   module.def("set_threads", &set_threads, "count"_a, "Sets the number of compute threads, at least 1. Results do not depend on it.");
   module.def(
       "_use_openmp", [](uintptr_t parallel) { use_openmp(reinterpret_cast<OpenMpParallel>(parallel)); }, "parallel"_a);

@@ -49,8 +49,8 @@ std::optional<RuleTruth> as_truth(nb::handle given) {
 RuleValue number(nb::handle given, const char* of) {
   const std::optional<RuleValue> found = as_number(given);
   if (!found) {
-    fail(ErrorCode::kInvalidArgument, "{}: a {} is no number of a rule; expected a number, or s, b, h, i, j and what is computed of them",
-         of, nb::cast<std::string>(nb::str(given.type().attr("__name__"))));
+    fail(ErrorCode::kInvalidArgument, "{}: a {} is not a number of a rule; expected a number, s, b, h, i, j, or an expression of them", of,
+         nb::cast<std::string>(nb::str(given.type().attr("__name__"))));
   }
   return *found;
 }
@@ -184,7 +184,7 @@ void add_functions(nb::module_& module) {
       "where",
       [](nb::handle condition, nb::handle yes, nb::handle no) {
         const std::optional<RuleTruth> truth = as_truth(condition);
-        if (!truth) fail(ErrorCode::kInvalidArgument, "where: the condition is no comparison; write it as one, as in h == 0");
+        if (!truth) fail(ErrorCode::kInvalidArgument, "where: expected a comparison as the condition, as in h == 0");
         return where(*truth, number(yes, "where"), number(no, "where"));
       },
       "condition"_a, "yes"_a, "no"_a, "`yes` if the condition holds, else `no`; for use inside a rule.");

@@ -144,7 +144,8 @@ void add_looks_of_layers(nb::class_<Layer>& type) {
             return out;
           },
           "show"_a = "product",
-          "Returns the same map with gradients instead of weights: how the answer y (Trace.gradients_of) changes with each weight P.\n\n"
+          "Returns the same map with gradients instead of weights: the derivative of the answer y (Trace.gradients_of) with respect to\n"
+          "each weight P.\n\n"
           "show: \"gradient\" is dy/dP, \"product\" is P * dy/dP, \"for\" is max(0, P * dy/dP), \"against\" is max(0, -P * dy/dP),\n"
           "\"raises\" is max(0, dy/dP), \"lowers\" is max(0, -dy/dP). Rows, columns, pool() and images support it;\n"
           "attention_between() and sweep() do not. Raises NotFoundError if the trace has no gradients.")

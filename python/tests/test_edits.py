@@ -231,7 +231,7 @@ def test_what_cannot_be_edited_is_said_and_nothing_is_left_behind():
     with torch.no_grad():
         before = net(x)
         with (
-            pytest.raises(ch.InvalidArgumentError, match=r"knock_out of L7.H1 named no layer that has run; there were enc.L0 to L1"),
+            pytest.raises(ch.InvalidArgumentError, match=r"knock_out of L7.H1: no such layer has run; these have: enc.L0 to L1"),
             ch.edits(net, knock_out=["L7.H1"]),
         ):
             net(x)

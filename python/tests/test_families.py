@@ -322,7 +322,7 @@ def test_attention_that_somebody_wrote_is_seen(how):
     assert trace.map(0).head(0).shape == (17, 17)
 
 
-@pytest.mark.parametrize("how, reason", [("changed", "its weights go through pow before they meet the values"),
+@pytest.mark.parametrize("how, reason", [("changed", "pow is applied to its weights before they are multiplied by the values"),
                                          ("exponentials", "its weights are made by exp, not by softmax")])
 def test_weights_that_are_not_those_of_softmax_are_named(how, reason):
     net = peaked(OwnNet(how))

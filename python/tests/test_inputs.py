@@ -84,7 +84,7 @@ def test_what_reads_texts_reads_nothing_else(digits):
     assert dates.reads == "pair" and dates.translate("the 21st of March 1998") == "1998-03-21"
     why = dates.why("the 21st of March 1998", of="21")  # by relevance, through an attention that looks step by step
     assert why["items"][int(np.argmax(why["shares"]["relevance"]))] == "21st"
-    with pytest.raises(ch.UnsupportedError, match="transcribes no sound"):
+    with pytest.raises(ch.UnsupportedError, match="cannot transcribe sounds"):
         digits.transcribe(["x.wav"])
     with pytest.raises(ch.InvalidArgumentError, match="reads a pair: expected a str"):
         dates.why(["the", "21st"])
@@ -131,7 +131,7 @@ def test_a_sound_is_read_from_a_file_or_samples(listener, tmp_path):
     assert trace.families == ["cross"] and trace.map(0).keys > 0
     why = listener.why((samples, 8000), by=["attention", "relevance"])
     assert why["items"][0] == "0.00 s" and why["shares"]["attention"].sum() == pytest.approx(1, abs=1e-4)
-    with pytest.raises(ch.InvalidArgumentError, match="expected a path, or .samples, frames a second."):
+    with pytest.raises(ch.InvalidArgumentError, match="expected a path, or .samples, frames per second."):
         listener.transcribe([samples])
     with pytest.raises(ch.NotFoundError):
         listener.transcribe(["nowhere.wav"])

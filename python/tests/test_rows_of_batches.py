@@ -223,7 +223,7 @@ class Rows(nn.Module):
 def test_the_order_of_rows_is_not_guessed(order):
     torch.manual_seed(0)
     model, x = Rows(order), random(2, 12, 16)
-    with pytest.warns(UserWarning, match="6 rows for 2 inputs, and which are whose is not known; watch one of them"):
+    with pytest.warns(UserWarning, match="6 rows for 2 inputs, and it is not known which input each belongs to; watch one of them"):
         assert watched(model, 1, x=x).left_out[0][0] == "attention"
     trace = watched(model, 0, x=x[1:])
     with torch.no_grad(), Spy(model) as spy:
@@ -234,11 +234,11 @@ def test_the_order_of_rows_is_not_guessed(order):
 
 def test_inputs_that_are_computed_one_by_one_are_not_taken_for_each_other():
     model = Rows("one by one")
-    with pytest.warns(UserWarning, match="one row at a time, of 2 inputs one after the other; watch one of them"):
+    with pytest.warns(UserWarning, match="the 2 inputs of the batch one after the other; watch one of them"):
         trace = watched(model, 1, x=random(2, 12, 16))
     assert len(trace.left_out) == 2
     assert watched(model, 0, x=random(1, 12, 16)).left_out == []
-    with pytest.warns(UserWarning, match="one row at a time, of 2 inputs"):
+    with pytest.warns(UserWarning, match="the 2 inputs of the batch one after the other"):
         assert len(watched(Rows("one by one", embeds=True), 1, x=IDS[:, :8]).left_out) == 2
 
 

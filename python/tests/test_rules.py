@@ -109,9 +109,9 @@ def test_rules_of_the_library_say_what_their_papers_say():
     (lambda: ch.visible(lambda b, h, i, j: i - j), "expected a condition"),
     (lambda: ch.rule(lambda s, b, h, i, j: s + float("nan")), "NaN"),
     (lambda: ch.rule(lambda s, b, h, i, j: s ** 0.3), r"ch.exp\(0.3 \* ch.log\(x\)\)"),
-    (lambda: ch.rule(lambda s, b, h, i, j: ch.where(1, s, 0)), "the condition is no comparison"),
+    (lambda: ch.rule(lambda s, b, h, i, j: ch.where(1, s, 0)), "expected a comparison as the condition"),
     (lambda: ch.rule(lambda s, b, h, i, j: s + ch.table(TABLE)[h]), "looked up by 1 indices; expected 2"),
-    (lambda: ch.exp(np.zeros(3)), "a ndarray is no number of a rule"),
+    (lambda: ch.exp(np.zeros(3)), "a ndarray is not a number of a rule"),
 ])
 def test_what_a_rule_cannot_hold_is_said(wrong, message):
     with pytest.raises(ch.Error, match=message):

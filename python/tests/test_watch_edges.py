@@ -598,5 +598,5 @@ def test_a_layer_with_large_scores_that_computes_something_else_is_refused():
     with torch.no_grad(), ch.watch(model, check=True) as right:
         model(*given)
     assert right.left_out == []
-    with pytest.warns(UserWarning, match="weights times values are off"), torch.no_grad(), OtherScores(), ch.watch(model, check=True):
+    with pytest.warns(UserWarning, match="weights times values differ"), torch.no_grad(), OtherScores(), ch.watch(model, check=True):
         model(*given)

@@ -122,7 +122,7 @@ GenerateOptions limited(const GenerateOptions& options, int64_t prompt_tokens) {
   if (!options.max_length) return out;
   if (prompt_tokens >= *options.max_length)
     fail(ErrorCode::kTooLong,
-         "the prompt has {} tokens, and prompt and new tokens together may have {} (\"max_length\"); shorten the prompt, or give a limit "
+         "the prompt has {} tokens, but \"max_length\" allows {} including new tokens; shorten the prompt, or give a limit "
          "on new tokens",
          with_commas(prompt_tokens), with_commas(*options.max_length));
   out.max_tokens = std::min(options.max_tokens, *options.max_length - prompt_tokens);

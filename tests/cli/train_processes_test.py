@@ -112,8 +112,8 @@ class Processes(TrainingCase):
     def test_parts_that_cannot_be_shared_evenly_are_refused(self):
         done = self.together(3, self.recipe, f"data={self.folder}", "-o", self.folder / "three")
         self.assertNotEqual(done.code, 0)
-        self.assertIn("a step has 4 part(s) (\"accumulate\") and there are 3 processes; each takes 1, 2, 4, 8 … parts: give accumulate=3, or start "
-                      "another number of processes", done.errors)
+        self.assertIn("a step has 4 part(s) (\"accumulate\") and there are 3 processes; each takes 1, 2, 4, 8 … parts: give accumulate=3, "
+                      "or start another number of processes", done.errors)
         self.assertFalse((self.folder / "three").exists())
 
     def test_a_number_of_parts_that_is_no_power_of_two_is_shared_by_as_many(self):

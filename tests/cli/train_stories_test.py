@@ -82,7 +82,7 @@ class Stories(Case):
         self.assertEqual(done.code, 1)
         self.assertIn("t2_valid.txt, line 2, column 16: expected the numbers of statements above that support the answer", done.errors)
         self.write(kind="classify", text=1, label=2)
-        self.assertIn('a model of type "memory_network" reads a story; "task.kind" "classify" is for models that read a text, document, picture or scene. '
-                      'Expected "task.kind" "stories"', self.train("other").errors)
+        self.assertIn('a model of type "memory_network" reads a story; "task.kind" "classify" is for models that read a text, document, '
+                      'picture or scene. Expected "task.kind" "stories"', self.train("other").errors)
         self.write(model={"hops": 0})
         self.assertIn('"hops": expected a whole number from 1 to 100', self.train("hops").errors)

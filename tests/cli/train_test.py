@@ -80,8 +80,10 @@ class RunsThatMeet(TrainingCase):
         self.assertEqual(self.train("short", "steps=5").code, 0)
         text = self.folder / "text.txt"
         text.write_text(text.read_text(encoding="utf-8").replace("line 7:", "line X:"), encoding="utf-8")
-        self.refused(1, f"{self.folder}/short/checkpoint.safetensors: the data in {self.folder} is not what this run was training on; the same bits follow "
-                     "from the same data only. Put it back, give its folder with data=DIR, or continue with --data-changed", "train", "--resume", self.folder / "short")
+        self.refused(1, f"{self.folder}/short/checkpoint.safetensors: the data in {self.folder} is not what this run was training on; the "
+                        "same bits follow from the same data only. Put it back, give its folder with data=DIR, or continue with "
+                        "--data-changed",
+                     "train", "--resume", self.folder / "short")
         done = run("train", "--resume", self.folder / "short", "--data-changed")
         self.assertEqual(done.code, 0)
         self.assertIn("the data has changed since the checkpoint was written", done.errors)

@@ -124,11 +124,16 @@ class Transcription(Case):
 
     def test_bad_data_is_named(self):
         self.refused(1, f'{self.table}, line 1: no column "wort"; there are "file", "word", "voice", "split"', *self.task("task.text=wort"))
-        self.refused(1, f'{self.recipe}: "task.joined": expected how many sounds are joined, from and to, as in [1, 7], found an array of 2', *self.task("task.joined=[3,1]"))
-        self.refused(1, f'{self.recipe}: "model.sound.rate" is 16000; the sounds of tones.tsv have 8000 samples a second', *self.task("model.sound.rate=16000"))
-        self.refused(1, f'{self.recipe}: a text of 4 tokens; "length" is 2. Give a larger length, or join fewer sounds', *self.task("length=2"))
-        self.refused(1, f'{self.recipe}: a model of type "hierarchical_attention" reads a document; "task.kind" "transcribe" is for models that read a sound. '
-                     'Expected "task.kind" "classify" or "task.kind" "summarise"', *self.task('model={"model_type": "hierarchical_attention", "vocab_size": 280, "embedding_size": 8, "hidden_size": 8, "id2label": {"0": "a"}}'))
+        self.refused(1, f'{self.recipe}: "task.joined": expected how many sounds are joined, from and to, as in [1, 7], found an array of '
+                        '2', *self.task("task.joined=[3,1]"))
+        self.refused(1, f'{self.recipe}: "model.sound.rate" is 16000; the sounds of tones.tsv have 8000 samples a second',
+                     *self.task("model.sound.rate=16000"))
+        self.refused(1, f'{self.recipe}: a text of 4 tokens; "length" is 2. Give a larger length, or join fewer sounds',
+                     *self.task("length=2"))
+        self.refused(1, f'{self.recipe}: a model of type "hierarchical_attention" reads a document; "task.kind" "transcribe" is for models '
+                        'that read a sound. Expected "task.kind" "classify" or "task.kind" "summarise"',
+                     *self.task('model={"model_type": "hierarchical_attention", "vocab_size": 280, "embedding_size": 8, "hidden_size": 8, '
+                                '"id2label": {"0": "a"}}'))
         with self.table.open("a", encoding="utf-8") as file:
             file.write("none.wav\tlow\tanna\ttrain\n")
         self.refused(1, f"{self.table}, line 62, column \"file\": {self.folder}/none.wav: no such file", *self.task())

@@ -110,7 +110,7 @@ TEST(GenerationSettings, APromptAsLongAsMaxLengthIsRefused) {
   const auto model = folder.with(R"({"max_length": 3})");
   GenerateOptions options{.max_length = default_max_length(*model)};
   EXPECT_EQ(generate(*model, std::vector<int32_t>{5, 6}, options).ids.size(), 1U);
-  const char* expected = "the prompt has 3 tokens, and prompt and new tokens together may have 3 (\"max_length\")";
+  const char* expected = "the prompt has 3 tokens, but \"max_length\" allows 3 including new tokens";
   expect_refused(ErrorCode::kTooLong, expected, [&] { (void)generate(*model, std::vector<int32_t>{5, 6, 7}, options); });
   options.beams.count = 2;
   EXPECT_EQ(generate(*model, std::vector<int32_t>{5, 6}, options).ids.size(), 1U);

@@ -2,15 +2,15 @@
 
 from . import register
 
-_SAMPLED = "its weights are of points that it samples from a picture, not of queries and keys"
-_CONTEXT = "it is linear attention: one softmax over all tokens makes one context vector, and no token has weights of its own"
-_ADDITIVE = "it is additive attention with a sum of all queries, and there are no weights of queries and keys"
-_HASHED = "it sorts tokens by hashes and attends in chunks of the sorted ones, in several rounds"
-_CHUNKS = "it attends in chunks of the text, each with keys of its own, and writes softmax as exp(s - logsumexp(s))"
-_LANDMARKS = "it approximates attention by means of tokens (landmarks), and weights of queries and keys never exist"
-_RESOLUTIONS = "it approximates attention by blocks of weights and means of the others, and a whole row never exists"
-_SPHERES = "it estimates weights (1 - angle / pi)^n by hashes instead of softmax, in a kernel of its own"
-_BLOCKS = "it computes attention in blocks of the text, each with keys of its own"
+_SAMPLED = "it attends to sampled points of a picture (deformable attention), not to keys"
+_CONTEXT = "it is linear attention: one softmax over all tokens gives one context vector, so there are no weights for each query"
+_ADDITIVE = "it is additive attention with one sum over all queries, so there are no weights of queries and keys"
+_HASHED = "it sorts tokens by hash and attends within chunks of the sorted tokens, in several rounds"
+_CHUNKS = "it attends in chunks of the text, each with its own keys, and writes softmax as exp(s - logsumexp(s))"
+_LANDMARKS = "it approximates attention by averages of tokens (landmarks), so weights of queries and keys never exist"
+_RESOLUTIONS = "it approximates attention by some blocks of weights and averages of the others, so a whole row never exists"
+_SPHERES = "it estimates weights (1 - angle / pi)^n by hashes instead of softmax, in its own kernel"
+_BLOCKS = "it computes attention in blocks of the text, each with its own keys"
 _DELAYS = (
     "its softmax is over the delays of a series that correlate most; it sums shifted values, and there are no weights of queries and keys"
 )
@@ -33,7 +33,7 @@ _REASONS = {
     **dict.fromkeys(("BigBirdBlockSparseAttention", "BigBirdPegasusBlockSparseAttention"),
                     _BLOCKS + '; attention_type="original_full" computes attention whose map is shown'),
     **dict.fromkeys(("LongT5LocalAttention", "LongT5TransientGlobalAttention", "PegasusXGlobalLocalAttention"), _BLOCKS),
-    "InformerProbSparseAttention": "only some queries attend, which it chooses by a sample of their scores",
+    "InformerProbSparseAttention": "only some queries attend; it selects them by a sample of their scores",
     "AutoformerAttention": _DELAYS,
     "PatchTSMixerGatedAttention": "its softmax is a gate over the features of each position, and there are no weights of queries and keys",
     "GroupViTAssignAttention": "its softmax is over queries (groups), not over keys",
