@@ -2,6 +2,7 @@
 // of it that a network's attention chooses.
 #include "base/file.h"
 #include "base/format.h"
+#include "clearhead/answers.h"
 #include "clearhead/tokenizer.h"
 #include "cli/alignment.h"
 #include "cli/cli.h"
