@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "base/format.h"
+#include "clearhead/answers.h"
 #include "clearhead/generate.h"
 #include "clearhead/map.h"
 #include "cli/demo.h"
@@ -55,7 +56,7 @@ Seen read_by(const ModelInfo& info, const ModelExample& example) {
     std::optional<std::string_view> pair;
     if (!example.question.empty()) pair = example.question;
     const ClassScore best = reads_inputs(info) ? look.loaded->classify_inputs({input_of(info, example.input, example.question)})[0][0]
-                                               : look.loaded->classify(example.input, pair)[0];
+                                               : classify(*look.loaded, example.input, pair)[0];
     answer = format("\n  → {} ({})", best.label, in_words(best, info.problem));
   }
   print(format("  {}{}{}", as_line(example.input), example.question.empty() ? "" : "\n  " + example.question, answer));

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "clearhead/answers.h"
 #include "clearhead/model.h"
 #include "train/recipe.h"
 

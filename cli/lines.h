@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "clearhead/answers.h"
 #include "cli/cli.h"
 
 namespace clearhead::cli {

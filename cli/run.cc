@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/format.h"
+#include "clearhead/answers.h"
 #include "clearhead/generate.h"
 #include "clearhead/tokenizer.h"
 #include "cli/cli.h"
@@ -57,7 +58,7 @@ void embed(const Options& options) {
   const auto model = load_model(options.model, options.load);
   const std::string text = text_of(options, *model);
   const Interventions interventions = options.interventions.interventions();
-  const Embedding embedding = model->embed(text, {.interventions = interventions});
+  const Embedding embedding = embed(*model, text, {.interventions = interventions});
   check_places_in(interventions, *model, embedding);
   if (embedding.used < embedding.tokens) {
     notice(format("cut: {} of {} tokens were used ({})", with_commas(embedding.used), with_commas(embedding.tokens),
@@ -71,7 +72,7 @@ void fill(const Options& options) {
   if (options.lines) return fill_lines(options);
   const auto model = load_model(options.model, options.load);
   const std::string text = text_of(options, *model);
-  const auto masks = model->fill_mask(text, options.top, interventions_in(options, *model, text));
+  const auto masks = fill_mask(*model, text, options.top, interventions_in(options, *model, text));
   if (options.json) return print_json(masks_json(masks));
   for (const auto& candidates : masks) {
     for (const Candidate& candidate : candidates) print(format("{:>7.2f} %  {}", candidate.probability * 100, visible(candidate.token)));
@@ -89,7 +90,7 @@ void classify(const Options& options) {
   } else {
     std::optional<std::string_view> pair;
     if (!options.pair.empty()) pair = options.pair;
-    classes = model->classify(text, pair, interventions);
+    classes = classify(*model, text, pair, interventions);
   }
   const ProblemType problem = model->info().problem;
   if (options.json) return print_json(classes_json(classes, problem));
@@ -103,7 +104,7 @@ void tag(const Options& options) {
   if (options.lines) return tag_lines(options);
   const auto model = load_model(options.model, options.load);
   const std::string text = text_of(options, *model);
-  const std::vector<TaggedSpan> spans = model->tag(text, interventions_in(options, *model, text));
+  const std::vector<TaggedSpan> spans = tag(*model, text, interventions_in(options, *model, text));
   if (options.json) return print_json(entities_json(text, spans));
   for (const TaggedSpan& span : spans)
     print(format("{:>7.2f} %  {:<16} {}", span.probability * 100, span.type, visible(words_of(text, span))));
@@ -114,7 +115,7 @@ void answer(const Options& options) {
   if (options.lines) return answer_text_lines(options);
   const auto model = load_model(options.model, options.load);
   const std::string text = text_of(options, *model);
-  const TextAnswer found = model->answer(options.question, text, std::nullopt, interventions_in(options, *model, options.question, text));
+  const TextAnswer found = answer(*model, options.question, text, std::nullopt, interventions_in(options, *model, options.question, text));
   const std::string span = text.substr(static_cast<size_t>(found.begin), static_cast<size_t>(found.end - found.begin));
   if (options.json) return print_json(answer_json(span, found));
   if (found.found) return print(format("{:>7.2f} %  {}", found.probability * 100, visible(span)));

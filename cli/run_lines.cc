@@ -211,7 +211,7 @@ void embed_lines(const RunArguments& options) {
   task.empty = options.json ? embedding_json({}).dump() : "";
   if (file) task.unanswered = [&] { file->append(std::vector<float>(static_cast<size_t>(model->info().width), std::nanf(""))); };
   task.answer = [&](const Window& window) {
-    const std::vector<Embedding> embeddings = model->embed_all(window.lines, window.options);
+    const std::vector<Embedding> embeddings = embed_all(*model, window.lines, window.options);
     for (const Embedding& embedding : embeddings) check_places_in(window.options.interventions, *model, embedding);
     for (const Embedding& embedding : embeddings) {
       cut += embedding.used < embedding.tokens;
@@ -243,7 +243,7 @@ void fill_lines(const RunArguments& options) {
   task.answer = [&](const Window& window) {
     check_places_in(window, *model);
     const auto masks = of_lines_that_hold<Masks>(
-        window, [&](const auto& lines, const BatchOptions& many) { return model->fill_all(lines, options.top, many); });
+        window, [&](const auto& lines, const BatchOptions& many) { return fill_all(*model, lines, options.top, many); });
     return spelled(masks, [&](const Masks& one) { return options.json ? masks_json(one).dump() : in_words(one); });
   };
   answer_lines(options.text, task);
@@ -252,7 +252,7 @@ void fill_lines(const RunArguments& options) {
 namespace {
 
 std::vector<std::vector<ClassScore>> classes_of_lines(const Model& model, const Window& window, std::optional<std::string_view> pair) {
-  if (!reads_inputs(model.info())) return model.classify_all(window.lines, pair, window.options);
+  if (!reads_inputs(model.info())) return classify_all(model, window.lines, pair, window.options);
   std::vector<ModelInput> inputs;
   for (const std::string& line : window.lines) inputs.push_back(input_of(model.info(), line, std::string(pair.value_or(""))));
   return model.classify_inputs(inputs, window.options.interventions);
@@ -327,7 +327,7 @@ void tag_lines(const RunArguments& options) {
     check_places_in(window, *model);
     std::vector<std::string> out;
     for (const std::string& text : window.lines) {
-      const std::vector<TaggedSpan> spans = model->tag(text, window.options.interventions);
+      const std::vector<TaggedSpan> spans = tag(*model, text, window.options.interventions);
       if (options.json) {
         out.push_back(entities_json(text, spans).dump());
         continue;
@@ -351,7 +351,7 @@ void answer_text_lines(const RunArguments& options) {
     std::vector<std::string> out;
     for (const std::string& text : window.lines) {
       if (!is_blank(text)) check_places_in(window.options.interventions, *model, options.question, text);
-      const TextAnswer found = model->answer(options.question, text, std::nullopt, window.options.interventions);
+      const TextAnswer found = answer(*model, options.question, text, std::nullopt, window.options.interventions);
       const std::string span = text.substr(static_cast<size_t>(found.begin), static_cast<size_t>(found.end - found.begin));
       out.push_back(options.json ? answer_json(span, found).dump() : found.found ? as_line(span) : "");
       if (window.options.progress) window.options.progress(static_cast<double>(out.size()) / static_cast<double>(window.lines.size()));

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "clearhead/answers.h"
 #include "clearhead/generate.h"
 #include "cli/cli.h"
 

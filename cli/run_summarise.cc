@@ -2,6 +2,7 @@
 // the sentence that a document network selects by its attention.
 #include "base/file.h"
 #include "base/format.h"
+#include "clearhead/answers.h"
 #include "clearhead/tokenizer.h"
 #include "cli/alignment.h"
 #include "cli/cli.h"

@@ -58,7 +58,7 @@ MAXIMUM_FILE = {".cc": 800, ".h": 800, ".py": 800, ".css": 1500}
 MAXIMUM_FUNCTION = 70
 MAXIMUM_COLUMNS = 120  # of a document, except tables and code
 MAXIMUM_PARAGRAPH = 6  # lines
-MAXIMUM_PUBLIC_HEADERS = 20
+MAXIMUM_PUBLIC_HEADERS = 21
 ONE_FILE_ONLY = {  # pattern → the files that may contain it
     r"#include <nlohmann/": {"src/base/json.cc"},
     r"#include <fmt/": {"src/base/format.cc"},

@@ -2,6 +2,7 @@
 // Includes every public header, for programs that use the library. The library itself includes the individual headers.
 #pragma once
 
+#include "clearhead/answers.h"
 #include "clearhead/atlas.h"
 #include "clearhead/attend.h"
 #include "clearhead/compute.h"

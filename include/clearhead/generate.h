@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "clearhead/answers.h"
 #include "clearhead/model.h"
 #include "clearhead/observer.h"
 

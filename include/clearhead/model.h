@@ -1,6 +1,6 @@
 // Room: models.
-// Models loaded from files: hidden states, sentence embeddings, masked words, classes, next tokens. Every attention call
-// of a model can be observed.
+// Models loaded from files, and their runs: hidden states and logits. Every attention call of a run can be observed.
+// answers.h has sentence embeddings, masked words and classes; generate.h has generation.
 //
 //   auto model = clearhead::load("all-MiniLM-L6-v2");
 //   auto result = model->run(model->tokenizer().encode("The cat sat on the mat."), {.observer = &trace});
@@ -13,11 +13,10 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "clearhead/attend.h"
@@ -30,6 +29,7 @@
 namespace clearhead {
 
 class Recorder;
+struct ClassScore;  // answers.h
 
 /// The interpretation of a classifier's logits ("problem_type" of config.json).
 enum class ProblemType : uint8_t {
@@ -124,6 +124,8 @@ struct RunOptions {
   std::optional<std::string> pair{};    ///< the second text of a pair
   std::vector<TextSegment> segments{};  ///< named ranges of tokens, for the observer's plan
   Interventions interventions{};        ///< ablated heads and attention knockouts, applied to every sequence
+  /// Internal to the library: the text and tokens for the observer's plan. Absent: made from the ids and the texts above.
+  std::optional<RunText> plan_text{};
   /// Internal to the library: records the run for a backward pass. Needs a model loaded with LoadOptions::gradients.
   Recorder* recorder = nullptr;
 };
@@ -168,30 +170,6 @@ struct ModelCache {
   void select(const std::vector<int64_t>& rows);
 };
 
-struct Embedding {
-  std::vector<float> values{};  ///< [width]
-  int64_t tokens = 0;           ///< number of tokens of the text, special tokens included
-  int64_t used = 0;             ///< less than `tokens` if the text was truncated to the model's max_seq_length
-};
-
-struct Candidate {
-  int32_t id = 0;
-  std::string token{};
-  float probability = 0;
-};
-
-struct ClassScore {
-  std::string label{};
-  float probability = 0;  ///< with ProblemType::kRegression: the predicted value
-};
-
-/// A span of a text with the entity type that a token classifier assigns to it.
-struct TaggedSpan {
-  std::string type{};          ///< "person" for the tags "B-person" and "I-person"
-  int64_t begin = 0, end = 0;  ///< bytes of the text
-  float probability = 0;       ///< mean probability of the tags of its words
-};
-
 /// The input of a model that does not read plain text. ModelInfo::reads determines which fields are used.
 struct ModelInput {
   /// "document": its sentences; "story": its statements; otherwise empty.
@@ -201,82 +179,41 @@ struct ModelInput {
   Sound sound{};           ///< "sound"
 };
 
-/// The best span of a text as the answer to a question. Each score is a sum of two logits from one window:
-/// score = start_i + end_j of the span's first and last token; null_score = start_0 + end_0 of the first special token,
-/// the smallest over all windows (Devlin et al. 2019, section 4.3).
-struct TextAnswer {
-  bool found = false;          ///< true if null_score − score ≤ threshold: the text contains the answer
-  int64_t begin = 0, end = 0;  ///< bytes of the text: the best span, even if found is false; 0, 0 for a text without tokens
-  double score = 0, null_score = 0;
-  float probability = 0;       ///< softmax of the starts at i times softmax of the ends at j, over the tokens of the window
-  float null_probability = 0;  ///< the same for the null score
-};
-
-/// Options of functions that take many texts.
-struct BatchOptions {
-  Interventions interventions{};  ///< applied to every text
-  /// Returns the name of a text for error messages. Absent: "text 3", counted from 0.
-  std::function<std::string(size_t index)> name{};
-  std::function<void(double fraction)> progress{};
-};
-
 class Model {
  public:
   virtual ~Model() = default;
-  virtual const ModelInfo& info() const = 0;
-  /// Throws kNotFound if the model was loaded without a tokenizer.
-  virtual const Tokenizer& tokenizer() const = 0;
-  virtual std::shared_ptr<const Tokenizer> shared_tokenizer() const = 0;
+  const ModelInfo& info() const { return info_; }
+  /// Throws kNotFound if the model was loaded without a tokenizer, kUnsupported if it reads no text.
+  const Tokenizer& tokenizer() const { return *shared_tokenizer(); }
+  std::shared_ptr<const Tokenizer> shared_tokenizer() const;
 
-  // Functions that a model does not support throw kUnsupported: a translator has no embeddings of texts, an image
-  // classifier reads no tokens.
+  // Functions that a model does not support throw kUnsupported: an image classifier reads no tokens.
 
   /// Runs the model. Throws kTooLong, with suggestions, for more tokens than the model has positions; kInvalidArgument for
   /// ids outside the vocabulary or an empty batch; kShape if the vectors' sizes do not fit.
   virtual RunResult run(const TokenBatch& tokens, const RunOptions& options = {}) const;
-  virtual RunResult run(const Encoding& encoding, const RunOptions& options = {}) const;
+  /// The same for one text or one list of ids. With an Encoding, the observer's plan knows the text of each token.
+  RunResult run(const Encoding& encoding, const RunOptions& options = {}) const;
   RunResult run(const std::vector<int32_t>& ids, const RunOptions& options = {}) const;
   /// Encoder-decoder: runs the encoder over each sequence of `source` and the decoder over the same sequence of `target`.
   /// Throws kUnsupported for other models, otherwise as run().
-  virtual RunResult run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options = {}) const;
-  virtual RunResult run_from(const Encoding& source, const Encoding& target, const RunOptions& options = {}) const;
+  virtual RunResult run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options = {}) const = 0;
+  RunResult run_from(const Encoding& source, const Encoding& target, const RunOptions& options = {}) const;
 
   /// The same for a source that is not text: a sound. Throws kUnsupported for a model that reads something else.
   virtual RunResult run_from_input(const ModelInput& source, const Encoding& target, const RunOptions& options = {}) const;
 
   /// Encoder-decoder: runs the encoder, with the interventions on it. Steps on the returned cache then generate a target
   /// for each source; the first step starts with info().first_token. Throws kUnsupported for other models.
-  virtual ModelCache read(const TokenBatch& source, DType dtype = DType::kF32, const Interventions& interventions = {}) const;
+  virtual ModelCache read(const TokenBatch& source, DType dtype = DType::kF32, const Interventions& interventions = {}) const = 0;
   virtual ModelCache read_inputs(const std::vector<ModelInput>& sources, DType dtype = DType::kF32,
                                  const Interventions& interventions = {}) const;
   /// Runs `ids` [cache.batch · new] after the tokens in the cache: first the prefill, then one or more tokens at a
   /// time. The observer's sites carry cache.step. The caller that drives the steps calls the observer's begin() with
   /// plan_of(). Throws kUnsupported for models that are not causal, kTooLong beyond the model's positions.
-  virtual RunResult step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options = {}) const;
+  virtual RunResult step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options = {}) const = 0;
   /// The plan that an observer receives before a run.
   virtual RunPlan plan_of(const Encoding& encoding, const RunOptions& options = {}) const;
-
-  /// The sentence embedding as computed by sentence-transformers (modules.json: pooling, normalisation, max_seq_length).
-  /// For models without modules.json, the mean over all tokens, not normalised.
-  virtual Embedding embed(std::string_view text, const RunOptions& options = {}) const;
-  /// The `count` most probable tokens for every mask token of the text, best first.
-  /// Throws kUnsupported without a masked-LM head, kInvalidArgument if the text has no mask token or count < 1.
-  virtual std::vector<std::vector<Candidate>> fill_mask(std::string_view text, int64_t count = 5,
-                                                        const Interventions& interventions = {}) const;
-  /// Probability of every label, best first. With ProblemType::kMultiLabel labels are independent; with kRegression the
-  /// scores are the predicted values. Throws kUnsupported without a classifier of whole texts.
-  virtual std::vector<ClassScore> classify(std::string_view text, std::optional<std::string_view> pair = std::nullopt,
-                                           const Interventions& interventions = {}) const;
-  /// The entities of a text, in order of appearance. A word has the tag of its first token. B-TYPE starts an entity,
-  /// I-TYPE continues an entity of the same type, and O is outside of entities; a tag without a prefix is a type. Throws
-  /// kUnsupported without a token classifier.
-  virtual std::vector<TaggedSpan> tag(std::string_view text, const Interventions& interventions = {}) const;
-  /// The answer to a question as a span of a text. A long text is read in overlapping windows; a question of more than
-  /// half a window is truncated at its end. Default settings: info().answers. Throws kUnsupported for a model without a
-  /// question-answering head and for a tokenizer that does not begin with a special token; kInvalidArgument for a window
-  /// in which the text has no room for more tokens than the overlap.
-  virtual TextAnswer answer(std::string_view question, std::string_view text, const std::optional<AnswerSettings>& settings = std::nullopt,
-                            const Interventions& interventions = {}) const;
 
   /// Probability of every label, best first, for each input. Throws kUnsupported for a model that reads something else,
   /// and any error of reading the input.
@@ -289,15 +226,10 @@ class Model {
   /// greedily, and then reports a run over the complete text. Throws as classify_inputs.
   virtual void observe(const ModelInput& input, Observer& observer, const Interventions& interventions = {}) const;
 
-  /// The same for many texts; results are in the order of the texts. Texts of similar length run in one batch, with almost
-  /// no padding. Results equal those of single texts up to the order of sums in matrix products (1e-5 for a vector of
-  /// length 1). Error messages name the text.
-  virtual std::vector<Embedding> embed_all(const std::vector<std::string>& texts, const BatchOptions& options = {}) const;
-  virtual std::vector<std::vector<std::vector<Candidate>>> fill_all(const std::vector<std::string>& texts, int64_t count = 5,
-                                                                    const BatchOptions& options = {}) const;
-  virtual std::vector<std::vector<ClassScore>> classify_all(const std::vector<std::string>& texts,
-                                                            std::optional<std::string_view> pair = std::nullopt,
-                                                            const BatchOptions& options = {}) const;
+ protected:
+  Model(ModelInfo info, std::shared_ptr<const Tokenizer> tokenizer) : info_(std::move(info)), tokenizer_(std::move(tokenizer)) {}
+  const ModelInfo info_;
+  const std::shared_ptr<const Tokenizer> tokenizer_;  // null if the model was loaded without one
 };
 
 /// Loads a model from a directory, or by its name from the local Hugging Face cache. Nothing is downloaded.

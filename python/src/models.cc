@@ -11,6 +11,7 @@
 
 #include "arrays.h"
 #include "base/format.h"
+#include "clearhead/answers.h"
 #include "clearhead/error.h"
 #include "clearhead/generate.h"
 #include "clearhead/model.h"
@@ -211,13 +212,13 @@ void add_answers(nb::class_<Loaded>& model) {
       .def(
           "embed",
           [](const Loaded& self, const std::string& text) {
-            return array_of(rows_of({without_gil([&] { return self.model->embed(text); })}).select(0, 0));
+            return array_of(rows_of({without_gil([&] { return embed(*self.model, text); })}).select(0, 0));
           },
           "text"_a, "Sentence embedding, as sentence-transformers computes it, f32 [width].")
       .def(
           "embed",
           [](const Loaded& self, const std::vector<std::string>& texts) {
-            return array_of(rows_of(without_gil([&] { return self.model->embed_all(texts); })));
+            return array_of(rows_of(without_gil([&] { return embed_all(*self.model, texts); })));
           },
           "texts"_a, "Sentence embeddings of a list of texts, f32 [text, width].")
       .def(
@@ -231,7 +232,7 @@ void add_answers(nb::class_<Loaded>& model) {
             }
             const std::string own = text_of(info, text);
             return classes_of(
-                without_gil([&] { return self.model->classify(own, pair ? std::optional<std::string_view>(*pair) : std::nullopt); }));
+                without_gil([&] { return classify(*self.model, own, pair ? std::optional<std::string_view>(*pair) : std::nullopt); }));
           },
           "text"_a, "pair"_a = nb::none(), nb::kw_only(), "question"_a = nb::none(),
           "Classifies a text, a pair of texts or another input. Returns [(label, probability)], most probable first.\n\n"
@@ -252,7 +253,7 @@ void add_runs(nb::class_<Loaded>& model) {
           "fill",
           [](const Loaded& self, const std::string& text, int64_t count) {
             nb::list out;
-            for (const std::vector<Candidate>& candidates : without_gil([&] { return self.model->fill_mask(text, count); })) {
+            for (const std::vector<Candidate>& candidates : without_gil([&] { return fill_mask(*self.model, text, count); })) {
               nb::list of_mask;
               for (const Candidate& one : candidates) of_mask.append(nb::make_tuple(one.token, one.probability));
               out.append(of_mask);
@@ -264,7 +265,7 @@ void add_runs(nb::class_<Loaded>& model) {
       .def(
           "answer",
           [](const Loaded& self, const std::string& question, const std::string& text) -> std::optional<std::string> {
-            const TextAnswer found = without_gil([&] { return self.model->answer(question, text); });
+            const TextAnswer found = without_gil([&] { return answer(*self.model, question, text); });
             if (!found.found) return std::nullopt;
             return text.substr(static_cast<size_t>(found.begin), static_cast<size_t>(found.end - found.begin));
           },
@@ -287,7 +288,7 @@ void add_runs(nb::class_<Loaded>& model) {
           "tag",
           [](const Loaded& self, const std::string& text) {
             nb::list out;
-            for (const TaggedSpan& one : without_gil([&] { return self.model->tag(text); })) {
+            for (const TaggedSpan& one : without_gil([&] { return tag(*self.model, text); })) {
               const std::string words = text.substr(static_cast<size_t>(one.begin), static_cast<size_t>(one.end - one.begin));
               out.append(nb::make_tuple(one.type, words, one.probability));
             }

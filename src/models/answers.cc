@@ -1,4 +1,7 @@
-// From text to answers: sentence vectors, masked words, classes; of one text, and of many that run together.
+// From texts to answers: each function encodes the text, runs the model, and reads the logits or the hidden states. The functions for
+// many texts do the same with batches of similar length (batches.h).
+#include "clearhead/answers.h"
+
 #include <algorithm>
 #include <cctype>
 #include <cmath>
@@ -32,16 +35,26 @@ std::vector<std::pair<int64_t, float>> best_of(const float* logits, int64_t coun
   return best;
 }
 
-}  // namespace
+// Throws kUnsupported for a model that has no sentence embeddings.
+const LoadedModel& model_that_embeds(const Model& any_model) {
+  const LoadedModel& model = transformer_model(any_model, "embeds no sentences");
+  const std::string& refusal = model.sentence().refusal;
+  if (!refusal.empty()) fail(ErrorCode::kUnsupported, "{}", refusal);
+  const ModelInfo& info = model.info();
+  if (input_kind(info).has_target)
+    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" writes texts and gives no sentence embeddings", info.name, info.model_type);
+  return model;
+}
 
-Encoding LoadedModel::encoded_sentence(std::string_view text, Embedding& result) const {
-  (void)tokenizer();  // throws without one
-  Encoding encoding = sentence_tokenizer_->encode(sentence_.prompt + std::string(text));
+// Encodes the text with the default prompt before it, truncated as sentence-transformers truncates it. Fills result.tokens and used.
+Encoding encode_sentence(const LoadedModel& model, std::string_view text, Embedding& result) {
+  const ModelInfo& info = model.info();
+  Encoding encoding = model.sentence_tokenizer().encode(model.sentence().prompt + std::string(text));
   result.tokens = static_cast<int64_t>(encoding.size());
-  int64_t longest = sentence_.longest > 0 ? sentence_.longest : info_.longest;
-  if (info_.longest > 0) longest = std::min(longest, info_.longest);
+  int64_t longest = model.sentence().longest > 0 ? model.sentence().longest : info.longest;
+  if (info.longest > 0) longest = std::min(longest, info.longest);
   if (longest > 0 && result.tokens > longest) {
-    // The closing special tokens stay: [CLS] text [SEP] is cut inside.
+    // The special tokens at the end stay: [CLS] text [SEP] loses the end of the text.
     size_t closing = 0;
     while (closing < encoding.size() && encoding.is_special(encoding.size() - 1 - closing)) ++closing;
     const int64_t begin = std::max<int64_t>(0, longest - static_cast<int64_t>(closing));
@@ -56,85 +69,67 @@ Encoding LoadedModel::encoded_sentence(std::string_view text, Embedding& result)
   return encoding;
 }
 
-void LoadedModel::check_embeds() const {
-  if (!sentence_.refusal.empty()) fail(ErrorCode::kUnsupported, "{}", sentence_.refusal);
-  if (input_kind(info_).has_target)
-    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" writes texts and gives no sentence embeddings", info_.name, info_.model_type);
-}
-
-Embedding LoadedModel::embed(std::string_view text, const RunOptions& options) const {
-  check_embeds();
-  Embedding result;
-  const Encoding encoding = encoded_sentence(text, result);
-  RunOptions run_options = options;
-  run_options.logits = false;
-  if (!run_options.text) run_options.text = sentence_.prompt + std::string(text);
-  const RunResult run_result = run(encoding, run_options);
-  result.values = pool_sentence(sentence_, run_result.hidden.reshape({result.used, info_.width}));
-  return result;
-}
-
-int32_t LoadedModel::checked_mask(int64_t count) const {
-  if (!info_.has_masked) fail(ErrorCode::kUnsupported, "{}: the model has no masked-language head to fill masks with", info_.name);
-  const std::optional<int32_t> mask = tokenizer().special_tokens().mask;
-  if (!mask) fail(ErrorCode::kUnsupported, "{}: the tokenizer has no mask token", info_.name);
+// The id of the mask token. Throws kUnsupported for a model that fills no masks.
+int32_t mask_token(const Model& model, int64_t count) {
+  const ModelInfo& info = transformer_model(model, "fills no masks").info();
+  if (!info.has_masked) fail(ErrorCode::kUnsupported, "{}: the model has no masked-language head to fill masks with", info.name);
+  const std::optional<int32_t> mask = model.tokenizer().special_tokens().mask;
+  if (!mask) fail(ErrorCode::kUnsupported, "{}: the tokenizer has no mask token", info.name);
   if (count < 1) fail(ErrorCode::kInvalidArgument, "fill: expected at least one candidate, not {}", count);
   return *mask;
 }
 
-Encoding LoadedModel::encoded_masks(std::string_view text, int32_t mask) const {
-  Encoding encoding = tokenizer().encode(text);
-  if (std::find(encoding.ids.begin(), encoding.ids.end(), mask) == encoding.ids.end()) {
-    fail(ErrorCode::kInvalidArgument, "fill: the text has no {}; write it where a word is missing", tokenizer().token(mask));
-  }
+Encoding encode_with_masks(const Tokenizer& tokenizer, std::string_view text, int32_t mask) {
+  Encoding encoding = tokenizer.encode(text);
+  if (std::find(encoding.ids.begin(), encoding.ids.end(), mask) == encoding.ids.end())
+    fail(ErrorCode::kInvalidArgument, "fill: the text has no {}; write it where a word is missing", tokenizer.token(mask));
   return encoding;
 }
 
-std::vector<Candidate> LoadedModel::candidates(const float* logits, int64_t count) const {
+// logits: [vocabulary]
+std::vector<Candidate> candidates_of(const Model& model, const float* logits, int64_t count) {
   std::vector<Candidate> out;
-  for (const auto& [id, probability] : best_of(logits, info_.vocabulary, count))
-    out.push_back({static_cast<int32_t>(id), std::string(tokenizer().token(static_cast<int32_t>(id))), probability});
+  for (const auto& [id, probability] : best_of(logits, model.info().vocabulary, count))
+    out.push_back({static_cast<int32_t>(id), std::string(model.tokenizer().token(static_cast<int32_t>(id))), probability});
   return out;
 }
 
-std::vector<std::vector<Candidate>> LoadedModel::fill_mask(std::string_view text, int64_t count, const Interventions& interventions) const {
-  const int32_t mask = checked_mask(count);
-  const Encoding encoding = encoded_masks(text, mask);
-  std::vector<int32_t> rows;
-  for (size_t token = 0; token < encoding.size(); ++token) {
-    if (encoding.ids[token] == mask) rows.push_back(static_cast<int32_t>(token));
-  }
-  const Tensor logits = run(encoding, {.masked_rows = rows, .interventions = interventions}).masked_logits;
-  std::vector<std::vector<Candidate>> masks;
-  for (int64_t row = 0; row < logits.size(0); ++row) masks.push_back(candidates(logits.data<float>() + row * info_.vocabulary, count));
-  return masks;
+void check_classifies(const Model& model) {
+  const ModelInfo& info = transformer_model(model, "does not classify one text").info();
+  if (!info.has_classifier || info.tags || info.answers)
+    fail(ErrorCode::kUnsupported, "{}: the model has no head that classifies whole texts", info.name);
 }
 
-void LoadedModel::check_classifies() const {
-  if (!transformer_.classifies_texts()) fail(ErrorCode::kUnsupported, "{}: the model has no head that classifies whole texts", info_.name);
+// Encodes text i as encode(i), in parallel.
+std::vector<Encoding> encode_all(const Model& model, size_t texts, const BatchOptions& options,
+                                 const std::function<Encoding(size_t)>& encode) {
+  std::vector<Encoding> out(texts);
+  parallel_ranges(static_cast<int64_t>(texts), 16, [&](int64_t begin, int64_t end, int) {
+    for (auto index = static_cast<size_t>(begin); index < static_cast<size_t>(end); ++index) {
+      of_text(options, index, [&] {
+        out[index] = encode(index);
+        if (out[index].size() == 0) fail(ErrorCode::kInvalidArgument, "the text has no tokens");
+        check_length(static_cast<int64_t>(out[index].size()), model.info().longest);
+      });
+    }
+  });
+  return out;
 }
 
-std::vector<ClassScore> class_scores(const float* logits, const std::vector<std::string>& labels, ProblemType problem) {
-  const auto count = static_cast<int64_t>(labels.size());
-  std::vector<ClassScore> scores;
-  for (const auto& [id, probability] : best_of(logits, count, count)) {
-    const double logit = static_cast<double>(logits[id]);
-    scores.push_back({labels[static_cast<size_t>(id)], problem == ProblemType::kSingleLabel ? probability
-                                                       : problem == ProblemType::kRegression
-                                                           ? logits[id]
-                                                           : static_cast<float>(1 / (1 + std::exp(-logit)))});
-  }
-  return scores;
-}
+using Prepare = std::function<void(const std::vector<size_t>& which, const TokenBatch&, RunOptions&)>;
+using TakeResult = std::function<void(const std::vector<size_t>& which, const TokenBatch&, const RunResult&)>;
 
-std::vector<ClassScore> LoadedModel::classify(std::string_view text, std::optional<std::string_view> pair,
-                                              const Interventions& interventions) const {
-  check_classifies();
-  const Tensor logits = run(tokenizer().encode(text, {.pair = pair}), {.interventions = interventions}).class_logits;
-  return class_scores(logits.data<float>(), info_.labels, info_.problem);
+// Runs the model over batches of the texts. `prepare`, if given, completes the options of a batch; `take` gets its result.
+void run_all(const Model& model, const std::vector<Encoding>& texts, const BatchOptions& options, RunOptions run, const Prepare& prepare,
+             const TakeResult& take) {
+  run.interventions = options.interventions;
+  for_batches(batches_of(texts, kBatchTokens), options.progress, [&](const std::vector<size_t>& which) {
+    const TokenBatch batch = padded(texts, which, model.info().type_count > 0);
+    RunOptions own = run;
+    if (prepare) prepare(which, batch, own);
+    take(which, batch, model.run(batch, own));
+  });
 }
-
-namespace {
 
 // Returns true if a token continues the word of the previous token: the vocabulary marks it so, or letters and digits
 // follow each other without a gap.
@@ -165,23 +160,72 @@ std::pair<char, std::string> parts_of_tag(const std::string& tag) {
 
 }  // namespace
 
-std::vector<TaggedSpan> LoadedModel::tag(std::string_view text, const Interventions& interventions) const {
-  if (!transformer_.classifies_tokens()) fail(ErrorCode::kUnsupported, "{}: the model has no head that classifies tokens", info_.name);
-  const Encoding encoding = tokenizer().encode(text);
-  const Tensor logits = run(encoding, {.interventions = interventions}).class_logits;
-  const auto labels = static_cast<int64_t>(info_.labels.size());
+Embedding embed(const Model& any_model, std::string_view text, const RunOptions& options) {
+  const LoadedModel& model = model_that_embeds(any_model);
+  Embedding result;
+  const Encoding encoding = encode_sentence(model, text, result);
+  RunOptions run_options = options;
+  run_options.logits = false;
+  if (!run_options.text) run_options.text = model.sentence().prompt + std::string(text);
+  const RunResult run_result = model.run(encoding, run_options);
+  result.values = pool_sentence(model.sentence(), run_result.hidden.reshape({result.used, model.info().width}));
+  return result;
+}
+
+std::vector<std::vector<Candidate>> fill_mask(const Model& model, std::string_view text, int64_t count,
+                                              const Interventions& interventions) {
+  const int32_t mask = mask_token(model, count);
+  const Encoding encoding = encode_with_masks(model.tokenizer(), text, mask);
+  std::vector<int32_t> rows;
+  for (size_t token = 0; token < encoding.size(); ++token) {
+    if (encoding.ids[token] == mask) rows.push_back(static_cast<int32_t>(token));
+  }
+  const Tensor logits = model.run(encoding, {.masked_rows = rows, .interventions = interventions}).masked_logits;
+  std::vector<std::vector<Candidate>> masks;
+  for (int64_t row = 0; row < logits.size(0); ++row)
+    masks.push_back(candidates_of(model, logits.data<float>() + row * model.info().vocabulary, count));
+  return masks;
+}
+
+std::vector<ClassScore> class_scores(const float* logits, const std::vector<std::string>& labels, ProblemType problem) {
+  const auto count = static_cast<int64_t>(labels.size());
+  std::vector<ClassScore> scores;
+  for (const auto& [id, probability] : best_of(logits, count, count)) {
+    const double logit = static_cast<double>(logits[id]);
+    scores.push_back({labels[static_cast<size_t>(id)], problem == ProblemType::kSingleLabel ? probability
+                                                       : problem == ProblemType::kRegression
+                                                           ? logits[id]
+                                                           : static_cast<float>(1 / (1 + std::exp(-logit)))});
+  }
+  return scores;
+}
+
+std::vector<ClassScore> classify(const Model& model, std::string_view text, std::optional<std::string_view> pair,
+                                 const Interventions& interventions) {
+  check_classifies(model);
+  const Tensor logits = model.run(model.tokenizer().encode(text, {.pair = pair}), {.interventions = interventions}).class_logits;
+  return class_scores(logits.data<float>(), model.info().labels, model.info().problem);
+}
+
+std::vector<TaggedSpan> tag(const Model& model, std::string_view text, const Interventions& interventions) {
+  const ModelInfo& info = transformer_model(model, "tags no words").info();
+  if (!info.tags) fail(ErrorCode::kUnsupported, "{}: the model has no head that classifies tokens", info.name);
+  const Tokenizer& tokenizer = model.tokenizer();
+  const Encoding encoding = tokenizer.encode(text);
+  const Tensor logits = model.run(encoding, {.interventions = interventions}).class_logits;
+  const auto labels = static_cast<int64_t>(info.labels.size());
   std::vector<TaggedSpan> out;
   std::vector<int> words;  // of each span
   bool is_open = false;
   for (size_t token = 0; token < encoding.size(); ++token) {
     if (encoding.is_special(token) || is_space(text, encoding.offsets[token])) continue;
     const auto [begin, end] = encoding.offsets[token];
-    if (continues_word(tokenizer(), text, encoding, token)) {
+    if (continues_word(tokenizer, text, encoding, token)) {
       if (is_open) out.back().end = end;
       continue;
     }
     const auto [id, probability] = best_of(logits.data<float>() + static_cast<int64_t>(token) * labels, labels, 1).front();
-    const auto [prefix, type] = parts_of_tag(info_.labels[static_cast<size_t>(id)]);
+    const auto [prefix, type] = parts_of_tag(info.labels[static_cast<size_t>(id)]);
     const bool goes_on = is_open && prefix != 'B' && type == out.back().type;
     is_open = prefix != 'O';
     if (!is_open) continue;
@@ -194,14 +238,15 @@ std::vector<TaggedSpan> LoadedModel::tag(std::string_view text, const Interventi
   return out;
 }
 
-TextAnswer LoadedModel::answer(std::string_view question, std::string_view text, const std::optional<AnswerSettings>& settings,
-                               const Interventions& interventions) const {
-  if (!transformer_.finds_answers()) fail(ErrorCode::kUnsupported, "{}: the model has no head that finds answers", info_.name);
-  AnswerSettings how = settings ? *settings : *info_.answers;
-  if (info_.longest > 0) how.window = std::min(how.window, info_.longest);
-  const std::vector<Encoding> windows = answer_windows(tokenizer(), question, text, how);
+TextAnswer answer(const Model& model, std::string_view question, std::string_view text, const std::optional<AnswerSettings>& settings,
+                  const Interventions& interventions) {
+  const ModelInfo& info = transformer_model(model, "finds no answers").info();
+  if (!info.answers) fail(ErrorCode::kUnsupported, "{}: the model has no head that finds answers", info.name);
+  AnswerSettings how = settings.value_or(*info.answers);
+  if (info.longest > 0) how.window = std::min(how.window, info.longest);
+  const std::vector<Encoding> windows = answer_windows(model.tokenizer(), question, text, how);
   std::vector<WindowAnswer> answers(windows.size());
-  run_all(windows, {.interventions = interventions}, {}, nullptr,
+  run_all(model, windows, {.interventions = interventions}, {}, nullptr,
           [&](const std::vector<size_t>& which, const TokenBatch& batch, const RunResult& made) {
             const float* logits = made.class_logits.data<float>();
             for (size_t row = 0; row < which.size(); ++row)
@@ -210,54 +255,26 @@ TextAnswer LoadedModel::answer(std::string_view question, std::string_view text,
   return together(answers, how.threshold);
 }
 
-// Many texts.
-
-std::vector<Encoding> LoadedModel::encoded(const std::vector<std::string>& texts, const BatchOptions& options,
-                                           const std::function<Encoding(size_t)>& encode) const {
-  std::vector<Encoding> out(texts.size());
-  parallel_ranges(static_cast<int64_t>(texts.size()), 16, [&](int64_t begin, int64_t end, int) {
-    for (auto index = static_cast<size_t>(begin); index < static_cast<size_t>(end); ++index) {
-      of_text(options, index, [&] {
-        out[index] = encode(index);
-        if (out[index].size() == 0) fail(ErrorCode::kInvalidArgument, "the text has no tokens");
-        check_length(static_cast<int64_t>(out[index].size()), info_.longest);
-      });
-    }
-  });
-  return out;
-}
-
-void LoadedModel::run_all(const std::vector<Encoding>& texts, const BatchOptions& options, RunOptions run,
-                          const std::function<void(const std::vector<size_t>&, const TokenBatch&, RunOptions&)>& prepare,
-                          const std::function<void(const std::vector<size_t>&, const TokenBatch&, const RunResult&)>& answer) const {
-  run.interventions = options.interventions;
-  for_batches(batches_of(texts, kBatchTokens), options.progress, [&](const std::vector<size_t>& which) {
-    const TokenBatch batch = padded(texts, which, info_.type_count > 0);
-    RunOptions own = run;
-    if (prepare) prepare(which, batch, own);
-    answer(which, batch, compute(checked(batch), own));
-  });
-}
-
-std::vector<Embedding> LoadedModel::embed_all(const std::vector<std::string>& texts, const BatchOptions& options) const {
-  check_embeds();
+std::vector<Embedding> embed_all(const Model& any_model, const std::vector<std::string>& texts, const BatchOptions& options) {
+  const LoadedModel& model = model_that_embeds(any_model);
   std::vector<Embedding> results(texts.size());
   const std::vector<Encoding> encodings =
-      encoded(texts, options, [&](size_t index) { return encoded_sentence(texts[index], results[index]); });
-  run_all(encodings, options, {.logits = false}, nullptr,
+      encode_all(model, texts.size(), options, [&](size_t index) { return encode_sentence(model, texts[index], results[index]); });
+  run_all(model, encodings, options, {.logits = false}, nullptr,
           [&](const std::vector<size_t>& which, const TokenBatch& batch, const RunResult& made) {
             parallel_for(batch.batch, [&](int64_t row, int) {
               const Tensor own = made.hidden.select(0, row).slice(0, 0, batch.lengths[static_cast<size_t>(row)]);
-              results[which[static_cast<size_t>(row)]].values = pool_sentence(sentence_, own);
+              results[which[static_cast<size_t>(row)]].values = pool_sentence(model.sentence(), own);
             });
           });
   return results;
 }
 
-std::vector<std::vector<std::vector<Candidate>>> LoadedModel::fill_all(const std::vector<std::string>& texts, int64_t count,
-                                                                       const BatchOptions& options) const {
-  const int32_t mask = checked_mask(count);
-  const std::vector<Encoding> encodings = encoded(texts, options, [&](size_t index) { return encoded_masks(texts[index], mask); });
+std::vector<std::vector<std::vector<Candidate>>> fill_all(const Model& model, const std::vector<std::string>& texts, int64_t count,
+                                                          const BatchOptions& options) {
+  const int32_t mask = mask_token(model, count);
+  const std::vector<Encoding> encodings =
+      encode_all(model, texts.size(), options, [&](size_t index) { return encode_with_masks(model.tokenizer(), texts[index], mask); });
   std::vector<std::vector<std::vector<Candidate>>> results(texts.size());
   const auto prepare = [&](const std::vector<size_t>& which, const TokenBatch& batch, RunOptions& run) {
     run.masked_rows.emplace();
@@ -270,28 +287,29 @@ std::vector<std::vector<std::vector<Candidate>>> LoadedModel::fill_all(const std
       }
     }
   };
-  run_all(encodings, options, {}, prepare, [&](const std::vector<size_t>& which, const TokenBatch&, const RunResult& made) {
+  run_all(model, encodings, options, {}, prepare, [&](const std::vector<size_t>& which, const TokenBatch&, const RunResult& made) {
     std::vector<std::vector<Candidate>*> masks;  // of each row of the logits
     for (const size_t text : which) {
       for (std::vector<Candidate>& mask_of_text : results[text]) masks.push_back(&mask_of_text);
     }
     parallel_for(static_cast<int64_t>(masks.size()), [&](int64_t row, int) {
-      *masks[static_cast<size_t>(row)] = candidates(made.masked_logits.data<float>() + row * info_.vocabulary, count);
+      *masks[static_cast<size_t>(row)] = candidates_of(model, made.masked_logits.data<float>() + row * model.info().vocabulary, count);
     });
   });
   return results;
 }
 
-std::vector<std::vector<ClassScore>> LoadedModel::classify_all(const std::vector<std::string>& texts, std::optional<std::string_view> pair,
-                                                               const BatchOptions& options) const {
-  check_classifies();
+std::vector<std::vector<ClassScore>> classify_all(const Model& model, const std::vector<std::string>& texts,
+                                                  std::optional<std::string_view> pair, const BatchOptions& options) {
+  check_classifies(model);
   const std::vector<Encoding> encodings =
-      encoded(texts, options, [&](size_t index) { return tokenizer().encode(texts[index], {.pair = pair}); });
+      encode_all(model, texts.size(), options, [&](size_t index) { return model.tokenizer().encode(texts[index], {.pair = pair}); });
   std::vector<std::vector<ClassScore>> results(texts.size());
-  run_all(encodings, options, {}, nullptr, [&](const std::vector<size_t>& which, const TokenBatch&, const RunResult& made) {
+  run_all(model, encodings, options, {}, nullptr, [&](const std::vector<size_t>& which, const TokenBatch&, const RunResult& made) {
     const int64_t labels = made.class_logits.size(1);
     for (size_t row = 0; row < which.size(); ++row)
-      results[which[row]] = class_scores(made.class_logits.data<float>() + static_cast<int64_t>(row) * labels, info_.labels, info_.problem);
+      results[which[row]] =
+          class_scores(made.class_logits.data<float>() + static_cast<int64_t>(row) * labels, model.info().labels, model.info().problem);
   });
   return results;
 }

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "clearhead/answers.h"
 #include "clearhead/error.h"
 #include "clearhead/model.h"
 

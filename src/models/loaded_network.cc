@@ -31,18 +31,10 @@ Encoding encoding_of(const TokenBatch& tokens) {
 }  // namespace
 
 LoadedNetwork::LoadedNetwork(ModelInfo info, const Json& config, std::shared_ptr<const Tokenizer> tokenizer)
-    : info_(std::move(info)),
+    : Model(std::move(info), std::move(tokenizer)),
       parameters_(Parameters::read(info_.directory + "/model.safetensors")),
-      network_(network_of(config, info_.directory + "/config.json", parameters_)),
-      tokenizer_(std::move(tokenizer)) {
+      network_(network_of(config, info_.directory + "/config.json", parameters_)) {
   parameters_.check_all_used();
-}
-
-std::shared_ptr<const Tokenizer> LoadedNetwork::shared_tokenizer() const {
-  if (!tokenizer_ && info_.vocabulary == 0)
-    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" reads a {} and no text", info_.name, info_.model_type, info_.reads);
-  if (!tokenizer_) fail(ErrorCode::kNotFound, "{}: the model was loaded without a tokenizer", info_.name);
-  return tokenizer_;
 }
 
 void LoadedNetwork::check_writes() const {
@@ -93,16 +85,10 @@ RunResult LoadedNetwork::run_from(const TokenBatch& source, const TokenBatch& ta
   check_reads(/*is_text=*/true);
   const Tokenizer* tokenizer = tokenizer_.get();
   const Rows read = checked(source), input = checked(target);
-  const RunText text = joined(run_text(encoding_of(source), tokenizer, options.source.value_or("")),
-                              run_text(encoding_of(target), tokenizer, options.text.value_or("")));
+  const RunText text = options.plan_text ? *options.plan_text
+                                         : joined(run_text(encoding_of(source), tokenizer, options.source.value_or("")),
+                                                  run_text(encoding_of(target), tokenizer, options.text.value_or("")));
   return written(read, input, options, text);
-}
-
-RunResult LoadedNetwork::run_from(const Encoding& source, const Encoding& target, const RunOptions& options) const {
-  check_reads(/*is_text=*/true);
-  const Tokenizer* tokenizer = tokenizer_.get();
-  const RunText text = joined(run_text(source, tokenizer, options.source), run_text(target, tokenizer, options.text));
-  return written(checked(batch_of(source.ids)), checked(batch_of(target.ids)), options, text);
 }
 
 RunResult LoadedNetwork::run_from_input(const ModelInput& source, const Encoding& target, const RunOptions& options) const {

@@ -16,13 +16,8 @@ class LoadedNetwork final : public Model {
   /// Throws what reading the config and the weights throws.
   LoadedNetwork(ModelInfo info, const Json& config, std::shared_ptr<const Tokenizer> tokenizer);
 
-  const ModelInfo& info() const override { return info_; }
-  const Tokenizer& tokenizer() const override { return *shared_tokenizer(); }
-  std::shared_ptr<const Tokenizer> shared_tokenizer() const override;
-
   // Writers.
   RunResult run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options) const override;
-  RunResult run_from(const Encoding& source, const Encoding& target, const RunOptions& options) const override;
   RunResult run_from_input(const ModelInput& source, const Encoding& target, const RunOptions& options) const override;
   ModelCache read(const TokenBatch& source, DType dtype, const Interventions& interventions) const override;
   ModelCache read_inputs(const std::vector<ModelInput>& sources, DType dtype, const Interventions& interventions) const override;
@@ -46,11 +41,9 @@ class LoadedNetwork final : public Model {
   Rows checked(const TokenBatch& tokens) const;
   RunResult written(const Rows& source, const Rows& target, const RunOptions& options, const RunText& text) const;
 
-  ModelInfo info_;
   mutable Arena arena_{};  // of runs with gradients, which take turns
   Parameters parameters_;  // of network_
   std::unique_ptr<Network> network_;
-  std::shared_ptr<const Tokenizer> tokenizer_;
 };
 
 }  // namespace clearhead

@@ -48,15 +48,14 @@ void check_length(int64_t tokens, int64_t longest) {
 }
 
 LoadedModel::LoadedModel(ModelInfo info, Transformer transformer, std::shared_ptr<const Tokenizer> tokenizer, SentenceFacts sentence)
-    : info_(std::move(info)),
+    : Model(std::move(info), std::move(tokenizer)),
       transformer_(std::move(transformer)),
-      tokenizer_(std::move(tokenizer)),
       sentence_(std::move(sentence)),
-      sentence_tokenizer_(sentence_tokenizer(sentence_, info_.directory, tokenizer_)) {}
+      sentence_tokenizer_(clearhead::sentence_tokenizer(sentence_, info_.directory, tokenizer_)) {}
 
-std::shared_ptr<const Tokenizer> LoadedModel::shared_tokenizer() const {
-  if (!tokenizer_) fail(ErrorCode::kNotFound, "{}: the model was loaded without a tokenizer", info_.name);
-  return tokenizer_;
+const Tokenizer& LoadedModel::sentence_tokenizer() const {
+  (void)shared_tokenizer();  // throws if there is none
+  return *sentence_tokenizer_;
 }
 
 void check_tokens(const TokenBatch& tokens, int64_t vocabulary, int64_t longest) {
@@ -137,24 +136,15 @@ ForwardInput LoadedModel::checked_source(const TokenBatch& tokens) const {
 }
 
 RunResult LoadedModel::run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options) const {
-  const ForwardInput read = checked_source(source), input = checked(target);
+  const ForwardInput read = checked_source(source);
+  ForwardInput input = checked(target);
   if (read.batch != input.batch) fail(ErrorCode::kShape, "run: {} targets for {} sources; expected one for each", input.batch, read.batch);
   if (options.observer)
-    options.observer->begin(plan_of_pair(transformer_, info_.name, text_of(source, options.source), text_of(target, options.text)));
-  return run_from(read, input, options);
-}
-
-RunResult LoadedModel::run_from(const Encoding& source, const Encoding& target, const RunOptions& options) const {
-  const ForwardInput read = checked_source(batch_of(source.ids)), input = checked(batch_of(target.ids));
-  if (options.observer)
-    options.observer->begin(plan_of_pair(transformer_, info_.name, run_text(source, tokenizer_.get(), options.source),
-                                         run_text(target, tokenizer_.get(), options.text)));
-  return run_from(read, input, options);
-}
-
-RunResult LoadedModel::run_from(const ForwardInput& source, ForwardInput target, const RunOptions& options) const {
-  target.source = &source;
-  return compute(target, options);
+    options.observer->begin(
+        plan_of_pair(transformer_, info_.name,
+                     options.plan_text ? *options.plan_text : joined(text_of(source, options.source), text_of(target, options.text))));
+  input.source = &read;
+  return compute(input, options);
 }
 
 ModelCache LoadedModel::read(const TokenBatch& source, DType dtype, const Interventions& interventions) const {
@@ -168,24 +158,10 @@ ModelCache LoadedModel::read(const TokenBatch& source, DType dtype, const Interv
 
 RunResult LoadedModel::run(const TokenBatch& tokens, const RunOptions& options) const {
   const ForwardInput input = checked(tokens);
-  if (options.observer) {
-    RunText text = text_of(tokens, options.text);
-    text.segments = options.segments;
-    options.observer->begin(plan(std::move(text)));
-  }
+  if (options.observer)
+    options.observer->begin(plan(options.plan_text ? *options.plan_text : text_of(tokens, options.text), options.segments));
   return compute(input, options);
 }
-
-RunResult LoadedModel::run(const Encoding& encoding, const RunOptions& options) const {
-  TokenBatch tokens = batch_of(encoding.ids);
-  tokens.type_ids = encoding.type_ids;
-  if (info_.type_count == 0) tokens.type_ids.clear();
-  const ForwardInput input = checked(tokens);
-  if (options.observer) options.observer->begin(plan_of(encoding, options));
-  return compute(input, options);
-}
-
-RunResult Model::run(const std::vector<int32_t>& ids, const RunOptions& options) const { return run(batch_of(ids), options); }
 
 namespace {
 
@@ -202,33 +178,42 @@ const LoadedModel& transformer_model(const Model& model, std::string_view refusa
   return *loaded;
 }
 
-// What a kind of model does not override, it does not do.
+std::shared_ptr<const Tokenizer> Model::shared_tokenizer() const {
+  if (!tokenizer_ && info_.vocabulary == 0)
+    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" reads a {} and no text", info_.name, info_.model_type, info_.reads);
+  if (!tokenizer_) fail(ErrorCode::kNotFound, "{}: the model was loaded without a tokenizer", info_.name);
+  return tokenizer_;
+}
+
+RunResult Model::run(const Encoding& encoding, const RunOptions& options) const {
+  TokenBatch tokens = batch_of(encoding.ids);
+  if (info_.type_count > 0) tokens.type_ids = encoding.type_ids;
+  if (!options.observer) return run(tokens, options);
+  RunOptions with_text = options;
+  with_text.plan_text = run_text(encoding, tokenizer_.get(), options.text, options.pair);
+  return run(tokens, with_text);
+}
+
+RunResult Model::run(const std::vector<int32_t>& ids, const RunOptions& options) const { return run(batch_of(ids), options); }
+
+RunResult Model::run_from(const Encoding& source, const Encoding& target, const RunOptions& options) const {
+  if (!options.observer) return run_from(batch_of(source.ids), batch_of(target.ids), options);
+  RunOptions with_text = options;
+  with_text.plan_text = joined(run_text(source, tokenizer_.get(), options.source), run_text(target, tokenizer_.get(), options.text));
+  return run_from(batch_of(source.ids), batch_of(target.ids), with_text);
+}
+
+// Defaults for models that do not support the function.
 RunResult Model::run(const TokenBatch&, const RunOptions&) const { refuse(*this, "does not run over the tokens of one text"); }
-RunResult Model::run(const Encoding&, const RunOptions&) const { refuse(*this, "does not run over the tokens of one text"); }
-RunResult Model::run_from(const TokenBatch&, const TokenBatch&, const RunOptions&) const { refuse(*this, "writes no text"); }
-RunResult Model::run_from(const Encoding&, const Encoding&, const RunOptions&) const { refuse(*this, "writes no text"); }
 RunResult Model::run_from_input(const ModelInput&, const Encoding&, const RunOptions&) const {
   refuse(*this, "writes no text from a sound");
 }
-ModelCache Model::read(const TokenBatch&, DType, const Interventions&) const { refuse(*this, "writes no text"); }
 ModelCache Model::read_inputs(const std::vector<ModelInput>&, DType, const Interventions&) const {
   refuse(*this, "writes no text from a sound");
 }
-RunResult Model::step(const std::vector<int32_t>&, ModelCache&, const RunOptions&) const { refuse(*this, "writes no text"); }
 RunPlan Model::plan_of(const Encoding&, const RunOptions&) const { refuse(*this, "does not run over the tokens of one text"); }
-Embedding Model::embed(std::string_view, const RunOptions&) const { refuse(*this, "embeds no sentences"); }
-std::vector<std::vector<Candidate>> Model::fill_mask(std::string_view, int64_t, const Interventions&) const {
-  refuse(*this, "fills no masks");
-}
-std::vector<ClassScore> Model::classify(std::string_view, std::optional<std::string_view>, const Interventions&) const {
-  refuse(*this, "does not classify one text");
-}
-std::vector<TaggedSpan> Model::tag(std::string_view, const Interventions&) const { refuse(*this, "tags no words"); }
 std::vector<std::vector<ClassScore>> Model::classify_inputs(const std::vector<ModelInput>&, const Interventions&) const {
   refuse(*this, "is given texts, not inputs of other kinds");
-}
-TextAnswer Model::answer(std::string_view, std::string_view, const std::optional<AnswerSettings>&, const Interventions&) const {
-  refuse(*this, "finds no answers");
 }
 std::vector<ClassScore> Model::summarise(const ModelInput&, const Interventions&) const {
   refuse(*this, "chooses no sentence of a document");
@@ -236,17 +221,6 @@ std::vector<ClassScore> Model::summarise(const ModelInput&, const Interventions&
 void Model::observe(const ModelInput&, Observer&, const Interventions&) const {
   refuse(*this, "is given texts, not inputs of other kinds");
 }
-std::vector<Embedding> Model::embed_all(const std::vector<std::string>&, const BatchOptions&) const {
-  refuse(*this, "embeds no sentences");
-}
-std::vector<std::vector<std::vector<Candidate>>> Model::fill_all(const std::vector<std::string>&, int64_t, const BatchOptions&) const {
-  refuse(*this, "fills no masks");
-}
-std::vector<std::vector<ClassScore>> Model::classify_all(const std::vector<std::string>&, std::optional<std::string_view>,
-                                                         const BatchOptions&) const {
-  refuse(*this, "does not classify one text");
-}
-
 void ModelCache::select(const std::vector<int64_t>& rows) {
   std::vector<int64_t> sources, shares;  // that stay, and how many rows each has
   const int64_t each = source.defined() ? batch / source.size(0) : 1;

@@ -62,7 +62,8 @@ int64_t tokens_of(const RunText& text) { return static_cast<int64_t>(text.ids.si
 
 }  // namespace
 
-RunPlan LoadedModel::plan(RunText text) const {
+RunPlan LoadedModel::plan(RunText text, const std::vector<TextSegment>& segments) const {
+  if (!segments.empty()) text.segments = segments;
   MapFamily family = family_of(transformer_, tokens_of(text));
   family.causal = info_.causal;
   return {.model = info_.name, .families = {family}, .text = std::move(text)};
@@ -125,9 +126,10 @@ RunText joined(RunText source, const RunText& target) {
   return text;
 }
 
-// What joins the two texts comes first: it is what a translation is looked at for.
-RunPlan plan_of_pair(const Transformer& stack, const std::string& model, RunText source, RunText target) {
-  MapFamily decoder = family_of(stack, tokens_of(target)), encoder = family_of(*stack.encoder(), tokens_of(source));
+// Cross-attention comes first: it is the map that a translation is inspected for.
+RunPlan plan_of_pair(const Transformer& stack, const std::string& model, RunText text) {
+  const int64_t source_tokens = text.segments.at(0).end;
+  MapFamily decoder = family_of(stack, tokens_of(text) - source_tokens), encoder = family_of(*stack.encoder(), source_tokens);
   decoder.is_part = encoder.is_part = true;
   decoder.first_query = decoder.first_key = encoder.keys;
   MapFamily cross = decoder;
@@ -135,7 +137,7 @@ RunPlan plan_of_pair(const Transformer& stack, const std::string& model, RunText
   cross.keys = encoder.keys;
   cross.first_key = 0;
   cross.causal = false;
-  return {.model = model, .families = {cross, decoder, encoder}, .text = joined(std::move(source), target)};
+  return {.model = model, .families = {cross, decoder, encoder}, .text = std::move(text)};
 }
 
 RunText LoadedModel::text_of(const TokenBatch& tokens, const std::optional<std::string>& given) const {
@@ -152,9 +154,7 @@ RunText LoadedModel::text_of(const TokenBatch& tokens, const std::optional<std::
 }
 
 RunPlan LoadedModel::plan_of(const Encoding& encoding, const RunOptions& options) const {
-  RunPlan out = plan(run_text(encoding, tokenizer_.get(), options.text, options.pair));
-  if (!options.segments.empty()) out.text.segments = options.segments;
-  return out;
+  return plan(run_text(encoding, tokenizer_.get(), options.text, options.pair), options.segments);
 }
 
 }  // namespace clearhead

@@ -9,13 +9,13 @@
 #include <string_view>
 #include <vector>
 
-#include "clearhead/model.h"
+#include "clearhead/answers.h"
 #include "clearhead/tokenizer.h"
 
 namespace clearhead {
 
 /// Question and text in windows, all of whose tokens but the text's are the same; at least one. Offsets are those of the question and of the whole text.
-/// Throws as Model::answer().
+/// Throws as answer().
 std::vector<Encoding> answer_windows(const Tokenizer& tokenizer, std::string_view question, std::string_view text,
                                      const AnswerSettings& settings);
 

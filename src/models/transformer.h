@@ -55,8 +55,8 @@ std::optional<Segments> segments_of(int64_t batch, int64_t length, const std::ve
 
 /// The map family of one stack for this number of tokens.
 MapFamily family_of(const Transformer& stack, int64_t tokens);
-/// The observer's plan of a run over source and target: one text, of which each family is a part.
-RunPlan plan_of_pair(const Transformer& stack, const std::string& model, RunText source, RunText target);
+/// The observer's plan of a run over source and target, each of whose families covers ranges of the text.   text: made by joined()
+RunPlan plan_of_pair(const Transformer& stack, const std::string& model, RunText text);
 
 /// A norm as it acts on parts of a row: each becomes (part − its mean)/σ·w with σ of `whole`, the row that they are parts of, so it is
 /// linear. RMS norms take no mean.   parts: f32 [part, width], contiguous; whole: [width]

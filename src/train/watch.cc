@@ -6,6 +6,7 @@
 
 #include "base/format.h"
 #include "clearhead/error.h"
+#include "models/reading.h"
 #include "ops/run.h"
 
 namespace clearhead {
@@ -108,7 +109,7 @@ RunPlan Watch::plan_of(const Transformer& transformer) const {
     RunPlan plan{.model = transformer.facts().model_type, .families = {family_of(transformer, side_.tokens())}, .text = side_.text};
     return plan;
   }
-  RunPlan plan = plan_of_pair(transformer, transformer.facts().model_type, source_->text, side_.text);
+  RunPlan plan = plan_of_pair(transformer, transformer.facts().model_type, joined(source_->text, side_.text));
   plan.text.segments = source_->text.segments;
   for (TextSegment segment : side_.text.segments) {
     segment.begin += source_->tokens();

@@ -13,14 +13,10 @@ namespace {
 // A model with a byte tokenizer that is never run.
 class Bytes final : public Model {
  public:
-  explicit Bytes(int64_t longest) { info_.longest = longest; }
-  const ModelInfo& info() const override { return info_; }
-  const Tokenizer& tokenizer() const override { return *tokenizer_; }
-  std::shared_ptr<const Tokenizer> shared_tokenizer() const override { return tokenizer_; }
-
- private:
-  ModelInfo info_{};
-  std::shared_ptr<const Tokenizer> tokenizer_ = Tokenizer::from_json(byte_tokenizer_json());
+  explicit Bytes(int64_t longest) : Model({.longest = longest}, Tokenizer::from_json(byte_tokenizer_json())) {}
+  RunResult run_from(const TokenBatch&, const TokenBatch&, const RunOptions&) const override { return {}; }
+  ModelCache read(const TokenBatch&, DType, const Interventions&) const override { return {}; }
+  RunResult step(const std::vector<int32_t>&, ModelCache&, const RunOptions&) const override { return {}; }
 };
 
 constexpr auto kKind = Answering::kLanguageModel;

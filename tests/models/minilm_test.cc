@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "clearhead/answers.h"
 #include "golden.h"
 #include "tolerance.h"
 
@@ -44,7 +45,7 @@ TEST_F(MiniLm, HiddenStatesAreThoseOfTheLibrary) {
 
 TEST_F(MiniLm, SentenceVectorsAreThoseOfSentenceTransformers) {
   for (int index = 0; index < 3; ++index) {
-    const Embedding embedding = model->embed(sentence(index));
+    const Embedding embedding = embed(*model, sentence(index));
     EXPECT_EQ(embedding.used, embedding.tokens);
     EXPECT_LE(difference(Tensor::from(embedding.values, {384}), golden("embedding", index)), tolerance::kEmbedding) << sentence(index);
   }
@@ -86,7 +87,7 @@ TEST_F(MiniLm, TextIsRebuiltForThePlanWhereTheCallerKeptOnlyTheEncoding) {
 TEST_F(MiniLm, LongTextsAreCutAtMaxSeqLengthAndSaySo) {
   std::string text;
   for (int word = 0; word < 400; ++word) text += "cat ";
-  const Embedding embedding = model->embed(text);
+  const Embedding embedding = embed(*model, text);
   EXPECT_EQ(embedding.tokens, 402);
   EXPECT_EQ(embedding.used, 256);
 }
@@ -126,7 +127,7 @@ int64_t resident_bytes() {
 TEST_F(MiniLm, ResidentMemoryStaysWithinTheModelAndAHundredMegabytes) {
   const int64_t before = resident_bytes();
   const auto again = load(model->info().directory);
-  (void)again->embed(sentence(0));
+  (void)embed(*again, sentence(0));
   EXPECT_LE(resident_bytes() - before, static_cast<int64_t>(again->info().file_bytes) + (int64_t{100} << 20));
 }
 

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "clearhead/answers.h"
 #include "golden.h"
 
 namespace clearhead {
@@ -31,7 +32,7 @@ class Sentences : public testing::Test {
     std::filesystem::create_directories(folder_ + "/1_Pooling");
     write("1_Pooling/config.json", text);
   }
-  std::vector<float> vector_of(const std::string& text) const { return load(folder_)->embed(text).values; }
+  std::vector<float> vector_of(const std::string& text) const { return embed(*load(folder_), text).values; }
   std::string refusal() const {
     try {
       (void)vector_of("hello");
@@ -55,7 +56,7 @@ TEST_F(Sentences, VectorsUnderEverySettingAreThoseOfSentenceTransformers) {
     SCOPED_TRACE(item.find("files")->dump());
     const auto model = load(folder_);
     for (size_t at = 0; at < golden.find("texts")->size(); ++at) {
-      const std::vector<float> found = model->embed(golden.find("texts")->items()[at].string()).values;
+      const std::vector<float> found = embed(*model, golden.find("texts")->items()[at].string()).values;
       const Json& expected = item.find("vectors")->items()[at];
       ASSERT_EQ(found.size(), expected.size());
       for (size_t c = 0; c < found.size(); ++c) EXPECT_NEAR(found[c], expected.items()[c].number(), tolerance::kHidden) << at << ", " << c;
@@ -69,7 +70,7 @@ TEST_F(Sentences, DoLowerCaseLowersTheTextInFrontOfTheTokenizer) {
   write("sentence_bert_config.json", R"({"max_seq_length": 10, "do_lower_case": true})");
   EXPECT_EQ(vector_of("Hello World"), lower);
   EXPECT_EQ(load(folder_)->tokenizer().encode("Hello").ids, std::vector<int32_t>{5}) << "other tasks read the text as it is";
-  EXPECT_EQ(load(folder_)->embed_all({"Hello World"})[0].values, lower);
+  EXPECT_EQ(embed_all(*load(folder_), {"Hello World"})[0].values, lower);
 }
 
 TEST_F(Sentences, TheDefaultPromptStandsInFrontOfEveryText) {
@@ -78,7 +79,7 @@ TEST_F(Sentences, TheDefaultPromptStandsInFrontOfEveryText) {
   EXPECT_EQ(vector_of("query: hello"), with) << "prompts alone are for those who ask for them";
   write("config_sentence_transformers.json", R"({"prompts": {"q": "query: ", "d": ""}, "default_prompt_name": "q"})");
   EXPECT_EQ(vector_of("hello"), with);
-  EXPECT_EQ(load(folder_)->embed_all({"hello"})[0].values, with);
+  EXPECT_EQ(embed_all(*load(folder_), {"hello"})[0].values, with);
   pooling(R"({"pooling_mode_mean_tokens": true, "include_prompt": false})");
   EXPECT_EQ(refusal(), "config.json: \"include_prompt\": false is not supported with a default prompt; understood: true");
   write("config_sentence_transformers.json", R"({"prompts": {"q": "query: "}, "default_prompt_name": "passage"})");
@@ -86,11 +87,11 @@ TEST_F(Sentences, TheDefaultPromptStandsInFrontOfEveryText) {
 }
 
 TEST_F(Sentences, WithoutAMaxSeqLengthTheTokenizersLimitCuts) {
-  EXPECT_EQ(load(folder_)->embed("hello world hello").used, 3);
+  EXPECT_EQ(embed(*load(folder_), "hello world hello").used, 3);
   write("tokenizer_config.json", R"({"model_max_length": 2})");
-  EXPECT_EQ(load(folder_)->embed("hello world hello").used, 2);
+  EXPECT_EQ(embed(*load(folder_), "hello world hello").used, 2);
   write("sentence_bert_config.json", R"({"max_seq_length": 1})");
-  EXPECT_EQ(load(folder_)->embed("hello world hello").used, 1);
+  EXPECT_EQ(embed(*load(folder_), "hello world hello").used, 1);
 }
 
 TEST_F(Sentences, PoolingOfAnUnknownKindIsRefusedBesideAKnownOne) {

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/format.h"
+#include "clearhead/answers.h"
 #include "clearhead/generate.h"
 #include "clearhead/tokenizer.h"
 #include "judge/listener.h"
