@@ -1,4 +1,4 @@
-// The Model that load() returns for a network of parts: what it reads, and what it answers.
+// The Model that load() returns for a Network: converts inputs to batches, runs the network, and converts its output.
 #pragma once
 
 #include <memory>
@@ -13,14 +13,14 @@ namespace clearhead {
 
 class LoadedNetwork final : public Model {
  public:
-  /// Throws what reading the config and the weights throws.
+  /// Reads the weights. Throws as network_of() and Parameters::read().
   LoadedNetwork(ModelInfo info, const Json& config, std::shared_ptr<const Tokenizer> tokenizer);
 
   const ModelInfo& info() const override { return info_; }
   const Tokenizer& tokenizer() const override { return *shared_tokenizer(); }
   std::shared_ptr<const Tokenizer> shared_tokenizer() const override;
 
-  // Writers.
+  // Models that generate text.
   RunResult run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options) const override;
   RunResult run_from(const Encoding& source, const Encoding& target, const RunOptions& options) const override;
   RunResult run_from_input(const ModelInput& source, const Encoding& target, const RunOptions& options) const override;
@@ -31,7 +31,7 @@ class LoadedNetwork final : public Model {
   std::vector<std::vector<ClassScore>> classify_inputs(const std::vector<ModelInput>& inputs,
                                                        const Interventions& interventions) const override;
   std::vector<ClassScore> summarise(const ModelInput& document, const Interventions& interventions) const override;
-  /// class_logits or causal_logits.
+  /// Returns class_logits for a classifier and for info().chooses, otherwise causal_logits.
   RunResult run_rows(const Rows& input, const Rows* source, const RunOptions& options) const;
   const NetworkFacts& facts() const { return network_->facts(); }
   const Tokenizer* tokenizer_or_null() const { return tokenizer_.get(); }
@@ -47,8 +47,8 @@ class LoadedNetwork final : public Model {
   RunResult written(const Rows& source, const Rows& target, const RunOptions& options, const RunText& text) const;
 
   ModelInfo info_;
-  mutable Arena arena_{};  // of runs with gradients, which take turns
-  Parameters parameters_;  // of network_
+  mutable Arena arena_{};  // for runs with gradients, only one of which runs at a time
+  Parameters parameters_;  // the parameters of network_
   std::unique_ptr<Network> network_;
   std::shared_ptr<const Tokenizer> tokenizer_;
 };
