@@ -49,8 +49,8 @@ struct TracedText {
 Encoding cut_to(const Encoding& whole, int64_t longest);
 
 /// Runs the model on the request's text. Throws kTooLong with the limit and possible remedies; kInvalidArgument for an empty
-/// text, or for a window without room for new tokens; kUnsupported for an encoder-decoder and for windows over a pair; kBudget
-/// before the first window runs, if the windows exceed the trace's budget.
+/// text, or for a window without room for new tokens; kUnsupported for an encoder-decoder and for windows over a pair; kBudget,
+/// before anything is computed, for a trace beyond its budget (trace.h).
 TracedText trace_text(const Model& model, const TraceRequest& request);
 
 /// Returns the plan of the whole text without running the model, to report sizes before a long run.
