@@ -1,4 +1,4 @@
-// Pairs without a family apply to every map, and must be within the largest one.
+// Pairs without a family apply to the maps of all families. Their queries and keys must exist in at least one family.
 #include "models/places.h"
 
 #include <algorithm>

@@ -125,7 +125,7 @@ RunText joined(RunText source, const RunText& target) {
   return text;
 }
 
-// Cross-attention is the first family, because it relates the two texts and is what a reader of a translation looks for.
+// Cross-attention comes first: it relates the two texts, which is what a reader of a translation wants to see.
 RunPlan plan_of_pair(const Transformer& stack, const std::string& model, RunText source, RunText target) {
   MapFamily decoder = family_of(stack, tokens_of(target)), encoder = family_of(*stack.encoder(), tokens_of(source));
   decoder.is_part = encoder.is_part = true;

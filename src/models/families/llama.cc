@@ -1,6 +1,6 @@
 // Llama and models with the same structure: pre-norm layers with RMS norms, rotary positions, grouped-query attention, gated MLPs.
 //
-//   Llama    Touvron et al. 2023; Dubey et al. 2024 (rope_scaling "llama3"). biases if attention_bias and mlp_bias are set.
+//   Llama    Touvron et al. 2023; Dubey et al. 2024 (rope_scaling "llama3"). Biases if attention_bias or mlp_bias is set.
 //   Mistral  Jiang et al. 2023: a sliding window in every layer.
 //   SmolLM3  Bakouch et al. 2025: some layers without rotary positions (Yang et al. 2025, "RoPE to NoPE and back again"); sliding windows
 //            in the layers that layer_types names.

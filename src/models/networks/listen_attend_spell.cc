@@ -1,11 +1,12 @@
 // Listen, attend and spell (Chan, Jaitly, Le & Vinyals 2016, §3): a pyramid of bidirectional LSTMs encodes a sound, and an LSTM generates
 // its text, with attention to the encoded frames before each token.
 //
-//   Listener   h^0 = BLSTM(log-mel frames)        h^j_i = BLSTM(h^j_{i−1}, [h^{j−1}_{2i}, h^{j−1}_{2i+1}])        (eq. 5): each layer halves the length
+//   Listener   h^0 = BLSTM(log-mel frames)        h^j_i = BLSTM(h^j_{i−1}, [h^{j−1}_{2i}, h^{j−1}_{2i+1}])        (eq. 5)
 //   Speller    s_i = LSTM(s_{i−1}, [y_{i−1}; c_{i−1}])                                                           (eq. 7)
-//              e_iu = φ(s_i)·ψ(h_u)       α_i = softmax(e_i)       c_i = Σ_u α_iu h_u                          (eq. 9–11)
+//              e_iu = φ(s_i)·ψ(h_u)       α_i = softmax(e_i)       c_i = Σ_u α_iu h_u                            (eq. 9–11)
 //              logits = W tanh(M [s_i; c_i]) + b
 //
+// Each layer of the listener after the first halves the number of frames.
 // "score": "additive" uses e_iu = vᵀ tanh(φ(s_i) + ψ(h_u)) instead of the product (Chorowski et al. 2015, eq. 6). The initial state of the
 // speller is a function of the last state of the listener's backward LSTM, as in Bahdanau et al. 2015.
 #include "base/format.h"

@@ -2,16 +2,16 @@
 // question attends to them in several hops before it is answered.
 //
 //   m_i = Σ_j l_j ⊙ A x_ij + T_A(i)     c_i = Σ_j l_j ⊙ C x_ij + T_C(i)     u = Σ_j l_j ⊙ B q_j                            (§2.1, §4.1)
-//   l_kj = (1 − j/J) − (k/d)·(1 − 2j/J)    word j of J, channel k of d: position encoding, which keeps word order      (§4.1, PE)
+//   l_kj = (1 − j/J) − (k/d)·(1 − 2j/J)    word j of J, channel k of d: position encoding, which keeps the word order      (§4.1, PE)
 //   p = softmax(uᵀ m_i)    o = Σ_i p_i c_i    u ← u + o in each hop;    logits = W u                                        (eq. 1–3)
 //
-//   T(i)      a learned vector for the age of a statement; age 0 is the latest. Only the "memory_size" latest statements are read
-//   "tying"   "adjacent": C of a hop is A of the next hop, and B is the first A. "layer-wise": all hops share A and C, B is a
-//             separate table, and u ← H u + o (§2.2)
-//   "empty_slots"   number n of additional slots of zeros, to which a hop that needs no statement can attend. Their scores and values
-//             are 0, so together they act as a sink with logit ln n. In the authors' code, the unused slots of the memory have this role
-//             (MemNN, train.m)
-//   "noise"   in training, slots without words are inserted before statements with this probability; they count for ages (§4.1, RN)
+//   T(i)            a learned vector for the age of a statement; age 0 is the latest. Only the "memory_size" latest statements are read
+//   "tying"         "adjacent": C of a hop is A of the next hop, and B is the first A. "layer-wise": all hops share A and C, B is a
+//                   separate table, and u ← H u + o (§2.2)
+//   "empty_slots"   number n of additional slots of zeros, to which a hop that needs no statement can attend. Their scores and values are
+//                   0, so together they act as a sink with logit ln n. In the authors' code, the unused slots of the memory have this
+//                   role (MemNN, train.m)
+//   "noise"         in training, the probability of a slot without words before each statement; such slots have an age (§4.1, RN)
 #include <algorithm>
 #include <cmath>
 

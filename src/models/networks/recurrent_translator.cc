@@ -1,5 +1,5 @@
-// The first attention models, for translation: a bidirectional GRU encodes a text, and a second GRU generates the translation, with
-// attention to the encoded words before each word.
+// Recurrent encoder-decoders for translation, the models for which attention was introduced: a bidirectional GRU encodes a text, and a
+// second GRU generates another text, with attention to the encoded words before each word.
 //
 //   "score": "additive"   Bahdanau, Cho & Bengio 2015, A.1 and A.2: the query is the state s_{t−1}, e_tj = vᵀ tanh(W s_{t−1} + U h_j),
 //                         and the context is an input of the next state

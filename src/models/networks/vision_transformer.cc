@@ -4,7 +4,7 @@
 //   z'_l = z_{l−1} + MSA(LN(z_{l−1}))      z_l = z'_l + MLP(LN(z'_l))                                                  (eq. 2, 3)
 //   y = Σ_p α_p LN(z_L,p)                  α: attention of a learned query to the patches, instead of a class token    (eq. 4)
 //
-// The keys of every map are therefore patches, and the maps of the family "pool" show which patches the answer depends on.
+// The keys of every map are therefore patches, and the maps of the family "pool" show from which patches the answer is read.
 #include "base/format.h"
 #include "models/networks/networks.h"
 
