@@ -62,7 +62,7 @@ RunPlan plan_of_pair(const Transformer& stack, const std::string& model, RunText
 
 /// Applies a norm to the additive components of a row, with the scale of the whole row: each component becomes
 /// (component − its mean)/σ·w with the σ of `whole`, so the operation is linear. RMS norms do not subtract the mean. The norm's bias
-/// is not added.   parts: f32 [component, width], contiguous, in place; whole: [width], the sum of the components
+/// is not added.   parts: f32 [component, width], contiguous, in place; whole: [width], the row that they are components of
 void scale_as(const ops::Normalisation& norm, const float* whole, Tensor& parts);
 
 /// The output heads of a family that have weights in a file.
