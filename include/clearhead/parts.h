@@ -361,7 +361,7 @@ struct TransformerLayer {
 /// Packs the sequences of each group, for example the sentences of a document, into one sequence without the padding
 /// between them.
 struct Packing {
-  Layout layout{};              ///< one sequence for each group; `texts` holds the index of each sequence within its group
+  Layout layout{};              ///< one sequence for each group; `texts` is the index of each sequence within its group
   std::vector<int32_t> from{};  ///< [layout.rows()] the unpacked row of each packed row; 0 for padding
   std::vector<int32_t> back{};  ///< [sequences.rows()] the packed row of each unpacked row; 0 for padding
   /// groups: its rows are the sequences. Throws kShape if groups.rows() is not the number of sequences.
@@ -412,7 +412,8 @@ struct Pooling {
   /// call: its map has the group's sequences as queries and all their rows, without padding, as keys.
   /// groups: its rows are the sequences; → [groups.rows(), width]
   Tensor operator()(Compute& compute, const Tensor& x, const Layout& layout, const Layout& groups) const;
-  /// The weights α themselves, for a network whose output they are; computed by attention over the rows of the identity.
+  /// The weights α, for networks that return them as their output; computed by attention with the rows of the identity matrix as
+  /// values.
   /// Padding has weight 0.   → [batch, length]
   Tensor weights(Compute& compute, const Tensor& x, const Layout& layout) const;
 

@@ -54,7 +54,7 @@ def build(kind):
                 all_models.draw(model, 0.15)
         except Exception:
             continue
-        with contextlib.suppress(Exception):  # it has no interface
+        with contextlib.suppress(Exception):  # the class has no attention interface
             model.set_attn_implementation("eager")
         for inputs in inputs_of(model):
             try:

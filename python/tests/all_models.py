@@ -37,13 +37,13 @@ from own_attention import Spy, returned
 
 MODELS = pathlib.Path(transformers.__file__).parent / "models"
 SECONDS = 40
-# Encoders, decoders, pairs; windows, chunks, caps, sinks, biases, shared layers, latent attention; pictures, sounds, several towers.
+# Encoders, decoders, encoder-decoders; windows, chunks, caps, sinks, biases, shared layers, latent attention; pictures, sounds; towers.
 TENTH = """albert bart bert clip deepseek_v3 deepseek_v4 distilbert dinov2 electra gemma2 gemma3 gpt2 gpt_neox gpt_oss hubert llama llama4
 marian mimo_v2_flash mistral mixtral modernbert olmo2 opt phi3 qwen2 qwen3_moe roberta segformer siglip t5 vit whisper
 wav2vec2 xlm_roberta""".split()
 LOGITS, MAPS = 1e-4, 1e-5
 NO_ATTENTION = re.compile(r"_hc$")  # modules whose softmax of four axes mixes streams within a token (hyper-connections)
-LARGEST = 1e4  # number in an output
+LARGEST = 1e4  # bound of the numbers in an output
 PEAKED = re.compile(r"q_proj|k_proj|query|key|q_lin|k_lin|qkv|Wqkv|c_attn|in_proj|to_q|to_k|\.q\.|\.k\.|q_attn|k_attn|q_head|k_head",
                     re.IGNORECASE)
 
@@ -74,7 +74,7 @@ class Skip(Exception):
 
 @contextlib.contextmanager
 def time_limit(seconds):
-    """Returns the CPU seconds of this process, which do not depend on the load of the machine."""
+    """Context manager that raises Skip after this CPU time of the process, which does not depend on the load of the machine."""
     def stop(*_):
         raise Skip(f"took more than {seconds} s")
 
@@ -177,7 +177,7 @@ def shrink_lists_of_layers(config):
 
 
 def candidates(folder):
-    """(class, config) of the model classes in a folder, tasks last, from the file's own classes."""
+    """Returns the model classes that the files of a folder define: generation models first, classes for other tasks last."""
     out = []
     for path in sorted((MODELS / folder).glob("modeling_*.py")):
         module = __import__(f"transformers.models.{folder}.{path.stem}", fromlist=["x"])
@@ -243,7 +243,7 @@ def with_pictures(model, names, main, out, random):
         frames = getattr(config, "num_frames", None) or getattr(config, "frames_per_clip", 2) or 2
         out = {main: torch.randn(2, frames, 3, height, height, generator=random)}
     if "prompt_pixel_values" in names:
-        half = torch.randn(2, 3, height // 2, width, generator=random)  # the prompt stands above the picture
+        half = torch.randn(2, 3, height // 2, width, generator=random)  # the prompt and the picture are stacked vertically
         out.update({name: half + at for at, name in enumerate(("pixel_values", "prompt_pixel_values", "prompt_masks"))})
     return out
 
@@ -276,7 +276,7 @@ def numbers(out):
 
 
 def draw(model, std):
-    """Random weights."""
+    """Draws random weights."""
     for name, one in model.named_parameters():
         if one.dim() >= 2:
             torch.nn.init.normal_(one, std=std)
@@ -294,7 +294,7 @@ def parameters_of(kind, config):
 def build(folder):
     """Returns (model, inputs) for the first class in a folder that can be made small and runs with eager attention."""
     reasons, begin, kinds = [], time.process_time(), candidates(folder)
-    last = next((kind for kind in kinds if kind.__name__.endswith("Model")), None)  # if no class of it attends
+    last = next((kind for kind in kinds if kind.__name__.endswith("Model")), None)  # used if no class in the folder has attention
     for kind, kept in ((kind, kept) for kept in KEPT for kind in kinds):
         if time.process_time() - begin > SECONDS:
             break
@@ -391,16 +391,16 @@ class Shown:
         heads, queries, keys = self.map.heads, len(self.rows), self.weights.shape[-1]
         if weights.dim() == 3 and weights.shape[0] % heads == 0:
             weights = weights.reshape(-1, heads, *weights.shape[-2:])
-        if weights.dim() == 5 and weights.shape[1] == heads != weights.shape[2]:  # windows behind the heads
+        if weights.dim() == 5 and weights.shape[1] == heads != weights.shape[2]:  # the window axis comes after the head axis
             weights = weights.transpose(1, 2)
         weights = weights.reshape(-1, *weights.shape[-3:]).float().nan_to_num()
         of_heads, count, width = weights.shape[-3:]
-        number = queries // count if queries % count == 0 else 1  # of windows
+        number = queries // count if queries % count == 0 else 1  # number of windows
         if of_heads == heads and number > 1 and len(weights) % number == 0 and keys == width * number:
-            windows = weights.transpose(0, 1).split(number, 1)  # of each picture
+            windows = weights.transpose(0, 1).split(number, 1)  # the windows of each picture
             weights = torch.stack([torch.stack([torch.block_diag(*head) for head in of_all]) for of_all in windows[:8]])
             count, width = queries, keys
-        # streams of a text, concatenated
+        # the streams of a text are concatenated along the queries
         if of_heads == heads and count > queries + 3 and count % queries == 0 and keys <= width <= keys + 3:
             weights, count = weights.unflatten(-2, (-1, queries)).transpose(1, 2).flatten(0, 1), queries
         if of_heads != heads or not (queries <= count <= queries + 3 and keys <= width <= keys + 3):
@@ -493,7 +493,7 @@ def check(folder):
         if not torch.equal(eager, run()):
             return {**row, "built": False, "clearhead": f"not built: {row['class']}: two eager runs differ"}
         row["clearhead"] = clearhead_kernel(model, eager, run) if has_interface(folder) else "no interface"
-        peak(model, inputs)  # after it logits in float32 are far from those in double, whatever the kernel
+        peak(model, inputs)  # afterwards, float32 logits are far from double ones with any kernel
         torch.manual_seed(3)
         eager = run()
         row["mask"], with_mask = masked(model, inputs, eager)

@@ -5,12 +5,12 @@ As on a real device, operations refuse to mix its tensors with CPU tensors, and 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
-from torch.utils.backend_registration import _setup_privateuseone_for_python_backend  # experimental: of torch 2.10 and later
+from torch.utils.backend_registration import _setup_privateuseone_for_python_backend  # experimental; torch 2.10 or later
 
 
 class _Hook(torch._C._acc.PrivateUse1Hooks):
     def is_available(self):
-        return False  # to whoever looks for an accelerator: other tests run in this process
+        return False  # other tests in this process must not find an accelerator
 
     def has_primary_context(self, index):
         return False
@@ -27,7 +27,7 @@ class _Module:
 
 _setup_privateuseone_for_python_backend("elsewhere", _Module(), _Hook())
 DEVICE = torch.device("elsewhere:0")
-# torch asks every device for its random numbers' state when it checks an operator (opcheck); this one has none of its own.
+# opcheck reads the state of the device's random number generator; this device uses the CPU's.
 torch.elsewhere.get_rng_state = lambda device=0: torch.get_rng_state()
 torch.elsewhere.set_rng_state = lambda state, device=0: None
 
@@ -49,7 +49,7 @@ class Elsewhere(torch.Tensor):
         return _run(function, positional, dict(keywords or {}))
 
 
-# torch.tensor(…, device=…) and an index that is a list come here below everything that Python sees.
+# torch.tensor(…, device=…) and indexing with a list call these kernels without passing through __torch_dispatch__.
 _kernels = torch.library.Library("aten", "IMPL")
 
 

@@ -26,7 +26,7 @@ def returned(out, depth=0):
 
 
 def weights_of(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
-    """The formula in torch's documentation of F.scaled_dot_product_attention, in double."""
+    """Returns the weights by the formula in torch's documentation of F.scaled_dot_product_attention, computed in double."""
     q, k = query.double(), key.double()
     if k.dim() > 2 and k.shape[-3] != q.shape[-3]:
         k = k.repeat_interleave(q.shape[-3] // k.shape[-3], -3)

@@ -191,7 +191,7 @@ def test_a_cache_may_grow_while_others_read_it():
             for _ in range(100):
                 out, record = ch.attend(q, cache)
                 assert np.isfinite(out).all() and abs(ch.Map(record).head(0, 0).row(0).weights.sum() - 1) < 1e-4
-        except Exception as problem:  # in a thread: told at the end
+        except Exception as problem:  # in a thread; reported at the end
             problems.append(problem)
 
     threads = [threading.Thread(target=of) for of in (grow, grow, read, read)]

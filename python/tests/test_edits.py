@@ -14,7 +14,7 @@ EDITS = {"knock_out": ["L1.H2", "L0.H0"], "cut": CUT, "keep_only": KEEP}
 
 
 def changed(layer, heads, queries, keys):
-    """(visible [head, query, key], what each head's output is multiplied by [head]) of EDITS, by hand."""
+    """Returns the effect of EDITS, written by hand: (visible [head, query, key], the factor of each head's output [head])."""
     visible, kept = torch.ones(heads, queries, keys, dtype=torch.bool), torch.ones(heads)
     visible[:, 3:8, 1:4] = False
     if layer == 1:
@@ -281,7 +281,7 @@ def test_deberta_is_edited(kinds, shared, gradient, monkeypatch):
     pairs[:, 3:8, 1:4] = False
     pairs[2, 6, 5:] = False
 
-    def expected():  # the model's own masking, one for each head; a head's output by the columns that read it
+    def expected():  # the model's own mask, per head; a head is knocked out in the input of the output projection
         with monkeypatch.context() as patch:
             patch.setattr(model.encoder, "get_attention_mask",
                           lambda given: mask[:, None, None].bool() & mask[:, None, :, None].bool() & pairs)
@@ -314,7 +314,7 @@ def test_deberta_is_edited(kinds, shared, gradient, monkeypatch):
 
 
 def by_hand(model, visible_of, kept_of):
-    """The model with an eager attention that hides pairs: visible_of(path, batch, queries, keys), or None; kept_of(path): [head]."""
+    """Gives the model an eager attention with hidden pairs: visible_of(path, batch, queries, keys), or None; kept_of(path): [head]."""
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
     paths = {id(module): path for path, module in model.named_modules()}
@@ -377,7 +377,7 @@ def test_steps_of_a_generation_are_edited_as_one_run(kind, cache, with_trace):
     first, mask = 0 if pair else 17, torch.ones_like(IDS)
     mask[0, :4] = pair
     front = torch.zeros(2, dtype=torch.long) if pair else torch.tensor([4, 0])
-    begin = first - 4 if not pair else 1  # in the text's own places
+    begin = first - 4 if not pair else 1  # position within the text
     cut = [(begin + 2, begin + 8, begin - 1, begin + 1, "dec.L0"), (begin, begin + 4, begin + 1, begin + 3, "dec.L1.H2")]
     cut += [(3, 6, 2, 9, "cross.L1.H0")] if pair else []
 

@@ -89,7 +89,7 @@ def test_maps_are_the_attentions_that_the_model_returns(name, masked):
     trace = watched(model, **inputs)
     with torch.no_grad():
         expected = model(**inputs, output_attentions=True).attentions
-    if name == "deberta-talking":  # its heads' weights are mixed before they meet the values
+    if name == "deberta-talking":  # the weights of its heads are mixed before they are applied to the values
         assert {reason for _, reason in trace.left_out} == {
             "it computes attention by itself, and the axes of its weights are exchanged"}
         return
@@ -100,7 +100,7 @@ def test_maps_are_the_attentions_that_the_model_returns(name, masked):
     assert max(float(one.max(-1).values.mean()) for one in expected) > 0.3
 
 
-@pytest.mark.parametrize("name", ["gpt-neo", "falcon-rotary", "mpt"])  # with alibi, BLOOM and Falcon take masks of two axes only
+@pytest.mark.parametrize("name", ["gpt-neo", "falcon-rotary", "mpt"])  # with ALiBi, BLOOM and Falcon accept only masks with two axes
 def test_a_mask_that_differs_per_query_is_read(name):
     model = build(BY_THEMSELVES[name][0], **BY_THEMSELVES[name][1])
     visible = torch.rand(2, 1, 17, 17, generator=torch.Generator().manual_seed(3)) > 0.4
@@ -187,7 +187,7 @@ def test_sequences_to_sequences_without_the_interface():
     for layer in range(2):
         found = trace.map(layer, "cross").head(2)
         present = [row for row in range(found.shape[0]) if trace.map(layer, "cross").has_row(row)]
-        weights = np.stack([found.row(row).weights for row in present])  # NaN where a token is no key of the layer
+        weights = np.stack([found.row(row).weights for row in present])  # NaN: a token that is not a key of the layer
         np.testing.assert_allclose(weights[:, ~np.isnan(weights[0])], expected.cross_attentions[layer][0, 2].numpy(), atol=1e-5)
 
 
@@ -370,7 +370,7 @@ def test_edits_reach_the_weights_that_bloom_returns():
 
 
 class Calls(nn.Module):
-    """call(q, k, v) with [batch, head, token, d]."""
+    """Attention computed by call(q, k, v), with tensors [batch, head, token, d]."""
 
     def __init__(self, call):
         super().__init__()
@@ -492,7 +492,7 @@ def test_a_nystromformer_with_fewer_landmarks_is_left_out_by_name():
 
 
 def test_the_sink_of_granite_swa_is_in_its_weights():
-    """Returns weights without the sink, and multiplies the output by the share of the row that the sink leaves."""
+    """The model returns weights without the sink, and multiplies the output by the share of the row that is not the sink's."""
     model = build("GraniteSWAForCausalLM", **WIDE, num_key_value_heads=2, sliding_window=6)
     for layer in model.model.layers:
         nn.init.normal_(layer.self_attn.sinks)
@@ -514,7 +514,7 @@ def test_an_edited_longformer_returns_no_attentions_that_the_edit_did_not_change
 
 @pytest.mark.parametrize("name", ["gpt-neo", "imagegpt"])
 def test_padding_in_front_where_hidden_pairs_are_hidden_twice(name):
-    """The causal mask fills scores with the smallest number, and the padding adds it again: -inf in rows that show nothing else."""
+    """The causal mask sets scores to the smallest number and the padding mask adds it again, so fully hidden rows contain -inf."""
     known = {"imagegpt": ("ImageGPTModel", dict(n_embd=32, n_layer=2, n_head=4, vocab_size=100, n_positions=64)), **BY_THEMSELVES}
     model, mask = build(known[name][0], **known[name][1]), torch.ones_like(IDS)
     mask[0, :4] = 0
@@ -535,7 +535,7 @@ def test_a_gate_that_is_called_attention_is_left_out_by_name():
 
 
 class GridScores(nn.Module):
-    """Scores that become a grid of 4 × 2 keys for a bias of rows and columns, and then rows again (SegGPT, SAM's windows)."""
+    """Reshapes scores to a grid of 4 × 2 keys, adds a bias for rows and columns, and reshapes them back (SegGPT, SAM's windows)."""
 
     num_heads, main_input_name = 4, "pixel_values"
 

@@ -190,7 +190,7 @@ def test_memory_that_was_let_go_is_refused():
     torch = pytest.importorskip("torch")
     good = torch.ones(1, 1, 3, 4)
     freed = torch.ones(1, 1, 3, 4)
-    freed.untyped_storage().resize_(0)  # as FSDP does between its steps
+    freed.untyped_storage().resize_(0)  # as FSDP does between steps
     with pytest.raises(ch.InvalidArgumentError, match="k: its memory was freed"):
         ch.attend(good, freed, good)
     with pytest.raises((ch.Error, TypeError)):
@@ -198,7 +198,7 @@ def test_memory_that_was_let_go_is_refused():
     with pytest.raises((ch.Error, TypeError)):
         ch.attend(torch.ones(1, 1, 3, 4).to_sparse(), good, good)
     capsule = good.__dlpack__()
-    torch.utils.dlpack.from_dlpack(capsule)  # a capsule is taken once
+    torch.utils.dlpack.from_dlpack(capsule)  # a capsule can be used only once
     with pytest.raises((ch.Error, TypeError)):
         ch.attend(capsule, good, good)
     view = memoryview(np.ones((1, 1, 3, 4), "f4"))

@@ -62,14 +62,14 @@ def with_implementation(model, implementation, run):
 def test_outputs_and_gradients_are_those_of_eager_attention(name):
     make, inputs = CASES[name]
     model = make()
-    reference = "sdpa" if "four axes" in name else "eager"  # eager functions add a mask of bool as the number 1
+    reference = "sdpa" if "four axes" in name else "eager"  # eager functions add a bool mask as the numbers 0 and 1
 
     def run():
         model.zero_grad()
         out = model(input_ids=IDS, **inputs)[0]
         mask = inputs.get("attention_mask")
         if mask is not None and mask.dim() == 2 and out.shape[1] == mask.shape[1]:
-            out = out[mask.bool()]  # rows of padding see nothing, and each implementation fills them as it likes
+            out = out[mask.bool()]  # rows of padding see nothing, and implementations differ there
         out.square().mean().backward()
         return out.detach(), {name: one.grad.clone() for name, one in model.named_parameters() if one.grad is not None}
 
@@ -98,7 +98,7 @@ def test_known_masks_are_bands_and_segments_and_others_are_recorded(monkeypatch)
     def described(function, padding=None, queries=17, keys=17, first=0):
         mask = _masks.clearhead_mask(2, queries, keys, first, 0, function, padding)
         expected = of.sdpa_mask(2, queries, keys, first, 0, function, padding, allow_is_causal_skip=False)
-        assert torch.equal(mask + 0 == 0, expected)  # what it stands for
+        assert torch.equal(mask + 0 == 0, expected)  # the mask that it represents
         q, k = torch.randn(2, 1, queries, 8), torch.randn(2, 1, keys, 8)
         found = ch.Map(ch.attend(q, k, k, topology=mask.source.topology())[1])
         for batch in range(2):
@@ -171,7 +171,7 @@ def test_what_was_read_of_a_mask_goes_with_it_and_gradients_pass_through_it_each
     with torch.no_grad():
         model(IDS[:1], attention_mask=mask)
     assert len(_masks._read) == 1
-    with torch.inference_mode():  # its own tensors count no writes
+    with torch.inference_mode():  # tensors of inference mode have no version counter
         model(IDS[:1], attention_mask=mask + 0)
     assert len(_masks._read) == 1
     del mask

@@ -82,7 +82,7 @@ def test_a_document_is_its_sentences():
 def test_what_reads_texts_reads_nothing_else(digits):
     dates = ch.load(str(MODELS / "dates"))
     assert dates.reads == "pair" and dates.translate("the 21st of March 1998") == "1998-03-21"
-    why = dates.why("the 21st of March 1998", of="21")  # by relevance, through an attention that looks step by step
+    why = dates.why("the 21st of March 1998", of="21")  # relevance through attention that runs step by step
     assert why["items"][int(np.argmax(why["shares"]["relevance"]))] == "21st"
     with pytest.raises(ch.UnsupportedError, match="cannot transcribe sounds"):
         digits.transcribe(["x.wav"])

@@ -83,7 +83,7 @@ def test_a_translator_translates_scores_and_shows_both_texts(translator):
     assert text == one and {"enc", "dec", "cross"} == set(trace.families)
     written = [id for id, _, _ in trace.generated]
     assert model.decode(written) == text and trace.ids[-len(written) :] == written and all(0 < p <= 1 for *_, p in trace.generated)
-    # behind the first token of the target
+    # the generated tokens follow the first token of the target
     assert trace.map(0, "cross").query_range[1] - len(written) == trace.map(0, "cross").query_range[0] + 1
 
 

@@ -87,7 +87,7 @@ def test_half_precision(dtype, tolerance):
 
 def test_large_scores_and_nan():
     q, k, v = (one.detach() * scale for one, scale in zip(qkv(), (12, 12, 1)))
-    check((q, k, v), ch.Description(), 1e-3)  # scores of hundreds: f32 knows them to 4 eps of their size
+    check((q, k, v), ch.Description(), 1e-3)  # scores in the hundreds, which f32 has to 4 eps of their size
     q[0, 0, 2, 1] = torch.nan
     out, _ = attention(q, k, v, ch.Description())
     assert bool(out[0, 0, 2].isnan().all()) and not bool(out[0, 0, 3:].isnan().any()) and not bool(out[1].isnan().any())

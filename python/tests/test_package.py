@@ -13,7 +13,7 @@ import pytest
 
 PACKAGE = Path(ch.__file__).parent
 IS_WHEEL = PACKAGE.parent == Path(sysconfig.get_path("platlib"))
-SYSTEM = {"libc", "libm", "libdl", "librt", "libpthread", "libutil", "libstdc++", "libgcc_s", "libz"}  # what every Linux has (PEP 600)
+SYSTEM = {"libc", "libm", "libdl", "librt", "libpthread", "libutil", "libstdc++", "libgcc_s", "libz"}  # on every Linux (PEP 600)
 
 
 def run(*arguments, **environment):

@@ -199,7 +199,10 @@ def test_of_several_samples_of_one_source_the_first_is_shown_with_its_source(seq
 
 
 class Rows(nn.Module):
-    """Attention of [input, token, 16] in groups of 4 tokens, whose rows stand by input ("inputs first") or by group, or input by input."""
+    """Attention over [input, token, 16], in groups of 4 tokens unless order is "one by one" (one call per input).
+
+    order: whether the groups of an input are adjacent rows of the batch ("inputs first"), or the same group of all inputs ("groups first").
+    """
 
     def __init__(self, order, embeds=False):
         super().__init__()
@@ -308,7 +311,7 @@ def test_keys_of_the_other_picture_are_not_named_as_those_of_the_picture_that_lo
     model = build("SuperGlueForKeypointMatching", keypoint_detector_config=detector, hidden_size=32, keypoint_encoder_sizes=[16, 32],
                   gnn_layers_types=["self", "cross"], sinkhorn_iterations=3)
     for one in model.gnn.parameters():
-        nn.init.normal_(one, std=0.1)  # scores that are not in the hundreds
+        nn.init.normal_(one, std=0.1)  # keeps scores below the hundreds
     pairs = random(2, 2, 3, 32, 32).abs()
     trace = watched(model, sequence, pixel_values=pairs)
     with torch.no_grad(), Spy(model) as spy:

@@ -6,7 +6,7 @@ import pytest
 from conftest import eager, random_qkv
 
 B, H, Q, K = 2, 4, 60, 90
-b, h, i, j = np.ix_(np.arange(B), np.arange(H), np.arange(Q) + K - Q, np.arange(K))  # the last query at the last key
+b, h, i, j = np.ix_(np.arange(B), np.arange(H), np.arange(Q) + K - Q, np.arange(K))  # the last query is aligned with the last key
 TABLE = np.random.default_rng(1).standard_normal((H, 7)).astype(np.float32)
 
 

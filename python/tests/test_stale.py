@@ -55,7 +55,7 @@ def test_looks_after_a_change_are_refused(kind, name, look):
 def test_a_look_at_one_head_asks_for_the_operands_of_that_head_only():
     made = arrays("numpy")
     _, record = attended(made)
-    made["k"][0, 1] *= 2  # of heads 2 and 3
+    made["k"][0, 1] *= 2  # the key head of heads 2 and 3
     found = ch.Map(record)
     found.head(0, 1).row(3), found.head(1, 3).row(3)
     for head in (2, 3):

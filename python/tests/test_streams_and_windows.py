@@ -47,7 +47,7 @@ def test_the_queries_of_all_streams_are_those_of_the_tokens_in_cross_attention(s
     for layer in range(2):
         for stream, family in enumerate(("cross", "cross-second", "cross-third")):
             found = trace.map(layer, family)
-            weights = torch.softmax(expected[layer][sequence, :, 7 * stream : 7 * (stream + 1)], -1)  # it returns scores
+            weights = torch.softmax(expected[layer][sequence, :, 7 * stream : 7 * (stream + 1)], -1)  # the model returns scores
             assert found.query_range == (17, 24) and found.key_range == (0, 17)
             np.testing.assert_allclose(found.to_numpy(), weights.numpy(), atol=1e-5)
 

@@ -77,7 +77,7 @@ def test_a_decoders_maps_are_the_eager_ones_whatever_stands_before_the_text(impl
 
 
 def beams_change_places(model):
-    torch.nn.init.normal_(model.lm_head.weight, std=0.01)  # they are near each other
+    torch.nn.init.normal_(model.lm_head.weight, std=0.01)  # logits close to each other, so that beams overtake each other
     return model
 
 
@@ -103,7 +103,7 @@ def test_of_beams_the_one_that_won_is_shown(kind, sequence, options):
     told = model.generate(IDS, **options, return_dict_in_generate=True)
     at = sequence * options.get("num_return_sequences", 1)
     rows = told.beam_indices[at]
-    assert len(set(rows[rows >= 0].tolist())) > 1  # or else nothing is tested
+    assert len(set(rows[rows >= 0].tolist())) > 1  # otherwise the test would be vacuous
     prompt = told.sequences.shape[1] - told.beam_indices.shape[1]
     ids = told.sequences[at : at + 1, : prompt + int((rows >= 0).sum()) - 1]
     if kind == "t5":
@@ -250,7 +250,7 @@ def test_other_models_are_left_alone_and_two_are_watched_at_once():
 def test_a_head_knocked_out_and_pairs_that_are_cut(implementation):
     model = llama()
     with torch.no_grad():
-        # pairs: the same with a mask of four axes; a head: the same without its columns of the output projection
+        # cutting pairs equals a mask with four axes; knocking out a head equals zeros in its columns of the output projection
         mask = torch.ones(17, 17, dtype=torch.bool).tril()[None, None].repeat(2, 1, 1, 1)
         mask[:, :, 10:14, 3:5] = False
         without_pairs, untouched = model(IDS, attention_mask=mask).logits, model(IDS).logits

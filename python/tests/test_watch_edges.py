@@ -565,10 +565,10 @@ def test_a_layer_whose_large_scores_round_by_more_than_the_tolerance_is_left_out
 
 
 def large_scores():
-    """Queries, keys and values whose scores reach some hundreds, in rows that are not of one key; and the weights in double."""
+    """Returns queries, keys and values with scores up to some hundreds, whose rows are spread over several keys, and the double weights."""
     generator = torch.Generator().manual_seed(0)
     query, key, value = (5 * torch.randn(1, 4, 40, 64, generator=generator) for _ in range(3))
-    key = 4 * key[:, :, :1] + 0.02 * key  # keys that are alike
+    key = 4 * key[:, :, :1] + 0.02 * key  # keys that are similar to each other
     return query, key, value, torch.softmax(query.double() @ key.double().transpose(2, 3) / 8, -1)
 
 

@@ -81,7 +81,7 @@ class Search {
     std::vector<int32_t> next;
     for (size_t row = 0; row < done_.size(); ++row) next.insert(next.end(), prompt_.begin(), prompt_.end());
     for (made_ = 1; !open_.empty(); ++made_) {
-      CheckWhileBusy::ask();  // no other code asks while batches run side by side
+      CheckWhileBusy::ask();  // when batches run in parallel, no other code calls it
       if (options_.cancel && options_.cancel->load()) {
         for (Sentence& sentence : open_) finish(sentence, StopReason::kCancelled);
         break;

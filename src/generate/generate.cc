@@ -149,7 +149,7 @@ std::vector<Generated> write_together(const Model& model, const std::vector<cons
   run.all_hidden = false;
   if (run.observer != nullptr && !open.empty()) run.observer->begin(model.plan_of(*prompts[0], run));
   while (!open.empty()) {
-    CheckWhileBusy::ask();  // no other code asks while batches run side by side
+    CheckWhileBusy::ask();  // when batches run in parallel, no other code calls it
     if (options.cancel != nullptr && options.cancel->load()) {
       for (const size_t text : open) texts[text].cancel();
       break;

@@ -24,7 +24,7 @@ void check_beams(const Model& model, int64_t beams, DType cache);
 
 /// The prompt of a batch, and the source of each of its sequences.
 struct SearchTexts {
-  std::vector<int32_t> prompt{};                ///< read after what the cache holds
+  std::vector<int32_t> prompt{};                ///< read after the tokens in the cache
   std::vector<std::vector<int32_t>> sources{};  ///< by sequence, for GenerationRules
 };
 /// Beam search over a batch. Every sequence in the cache reads the prompt, and is then continued by its beams. Results

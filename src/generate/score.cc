@@ -1,5 +1,5 @@
 // Log-probabilities of texts. A causal model reads a text piece by piece over a KV cache, so memory is that of one piece's
-// logits, and layers with a sliding window release the keys behind it.
+// logits, and layers with a sliding window release the keys that have left it.
 #include <algorithm>
 #include <functional>
 #include <iterator>

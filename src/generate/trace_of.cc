@@ -1,4 +1,4 @@
-// Each kind of input takes one of three ways to its trace.
+// Traces a plain text, the source and the generated target of an encoder-decoder, or another input.
 #include "generate/trace_of.h"
 
 #include <utility>

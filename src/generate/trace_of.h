@@ -1,8 +1,8 @@
-// The way from an input to its trace, for every kind of input: the command line, the viewer and Python take no other.
+// Runs a model on an input of any kind and returns the trace. The command line, the viewer and Python all call this function.
 //
-//   a text                                one run, or windows over it (models/trace_text.h)
-//   a text from which a model writes      the model writes its target first; the trace is of a run over both
-//   any other input                       one run; a model that writes does so first
+//   a text                                    one run, or windows over the text (models/trace_text.h)
+//   the source of a model that writes text    the model generates the target first; the trace is of a run over both texts
+//   any other input                           one run; a model that writes text generates it first
 #pragma once
 
 #include <optional>
@@ -13,16 +13,18 @@
 namespace clearhead {
 
 struct TracedInput : TracedText {
-  std::optional<Generated> written{};  ///< by a model that writes from a text
+  std::optional<Generated> written{};  ///< the target, if a model generated it from a text
 };
 
-/// How a model writes unless the caller says otherwise: as its files say, else by 4 beams, at most 256 tokens.
+/// The default options for generating the target: the settings in the model's files; for those that are missing, 4 beams and
+/// at most 256 tokens.
 GenerateOptions default_writing(const Model& model);
 
-/// The request has a text for models that read texts, and an input for all others. `writing` replaces default_writing().
-/// Throws as trace_text() and generate_from(); kTooLong for a source that is longer than the model's positions, unless the request
-/// truncates it; kUnsupported for parts of the request that the kind of input does not have, such as windows over a picture; kNotFound if
-/// nothing was written.
+/// Traces a run of the model on the request's input: TraceRequest::text for models that read text, TraceRequest::input for all
+/// others. `writing` replaces default_writing().
+/// Throws as trace_text() and generate_from(); kInvalidArgument if the request has the wrong one of the two; kTooLong for a source
+/// that is longer than the model's positions, unless the request truncates it; kUnsupported for options that do not apply to the
+/// kind of input, such as windows over a picture; kNotFound if the generated target is empty.
 TracedInput trace_of(const Model& model, const TraceRequest& request, const std::optional<GenerateOptions>& writing = {});
 
 }  // namespace clearhead

@@ -1,16 +1,16 @@
-// A model family as data: everything that transformer.cc needs to know about it.
+// A model family as data: all that transformer.cc needs to build its Transformer.
 //
 //   x  = tokens[id] (· scale) + positions[p + offset] (or phases of p) + types[t]        → norm?
 //   per layer, pre:   x += attention(norm(x));   x += mlp(norm(x))      → final norm
 //              post:  x  = norm(x + attention(x));  x = norm(x + mlp(x))
-//   heads read x: pooler, masked LM, classifier, causal LM
+//   output heads on x: pooler, masked LM, classifier, causal LM
 //
-// An encoder-decoder is the Architecture of its decoder, with a cross-attention between the two blocks of each layer,
-// and the encoder's Architecture in `encoder`.
+// An encoder-decoder is described by the Architecture of its decoder, which has a cross-attention between the two blocks of
+// each layer; `encoder` holds the Architecture of its encoder.
 //
-// A family reads config.json into one Architecture (src/models/families/*.cc). Names of weights are data too: "{}" is
-// the layer number, and a name is looked up with `prefix`, then without. A family refuses, by name, any setting that
-// these facts cannot express.
+// A family converts config.json to an Architecture (src/models/families/*.cc). The names of weights are data, too: "{}"
+// stands for the layer number, and a name is looked up with `prefix` first, then without it. A family refuses every setting
+// that an Architecture cannot express, with an error that names it.
 #pragma once
 
 #include <array>
@@ -34,7 +34,7 @@ struct LinearNames {
   std::string bias{};    ///< empty: no bias
   bool input_first = false;
   bool bias_is_row = false;  ///< the file stores the bias as [1, out] (Marian's final_logits_bias)
-  bool in_body = false;      ///< a head reads it, and its name has the family's prefix as the body's have (BERT's pooler)
+  bool in_body = false;      ///< a layer of an output head whose name still has the family's prefix (BERT's pooler)
 };
 
 /// y = (x − mean)/√(var + ε)·g + b, or x/√(mean x² + ε)·g.
@@ -52,8 +52,8 @@ struct LearnedPositions {
   std::string weight{};
   int64_t offset = 0;
 };
-/// RoPE: rotates Q and K by the angles p·θ^(−2i/dims) (Su et al. 2021). Only the first `dims`
-/// channels of a head rotate.
+/// Rotary embeddings (RoPE): Q and K are rotated by the angles p·θ^(−2i/dims) (Su et al. 2021). Only the first `dims` channels
+/// of a head are rotated.
 struct RotaryPositions {
   double theta = 10000;
   int64_t dims = 0;  ///< 0: the whole head
@@ -62,23 +62,24 @@ struct RotaryPositions {
   struct Linear {
     double factor = 1;  ///< positions are divided by it
   };
-  /// Llama 3.1: low frequencies are divided by factor, high ones unchanged, those between blended by wavelength.
+  /// Llama 3.1: low frequencies are divided by `factor`, high frequencies are unchanged, and those in between are
+  /// interpolated by wavelength (rotary.cc).
   struct Llama3 {
     double factor = 8, low_frequency_factor = 1, high_frequency_factor = 4;
     int64_t original_positions = 8192;
   };
   std::variant<std::monostate, Linear, Llama3> scaling{};
 };
-/// Positions computed by a formula, without a limit: x_p += [cos ω₀p, sin ω₀p, cos ω₁p, …]·W. phases.h makes the row;
-/// angles are computed in double.
+/// Positions computed by a formula, of any length: x_p += [cos ω₀p, sin ω₀p, cos ω₁p, …]·W. phase_rows() in phases.h computes
+/// the row, with the angles in double.
 struct PhasePositions {
   std::vector<double> frequencies{};
   std::string weight{};  ///< [2·frequencies, width]
 };
-/// x_p += [sin ω₀p, …, sin ω_{d/2−1}p | cos ω₀p, …], ω_i = 10000^(−2i/d) (Vaswani et al. 2017, §3.5; all sines first,
-/// as Marian has it).
+/// x_p += [sin ω₀p, …, sin ω_{d/2−1}p | cos ω₀p, …], ω_i = 10000^(−2i/d) (Vaswani et al. 2017, §3.5). All sines come first,
+/// as in Marian.
 struct SinusoidalPositions {
-  std::string weight{};  ///< a file may store the table; its values must be these
+  std::string weight{};  ///< a file may contain the table; its values must equal the formula's
 };
 using Positions = std::variant<NoPositions, LearnedPositions, RotaryPositions, PhasePositions, SinusoidalPositions>;
 
@@ -94,15 +95,16 @@ struct EmbeddingFacts {
 struct AttentionFacts {
   bool causal = false;
   std::optional<double> scale{};  ///< absent: 1/√head_dim
-  /// Causal: visible keys, the query's own included (Hugging Face's sliding_window). Else half of it on each side.
+  /// Causal: number of visible keys, including the query's own (Hugging Face's sliding_window). Bidirectional: half of it on
+  /// each side.
   std::optional<int64_t> window{};
   std::optional<double> soft_cap{};  ///< cap·tanh(s / cap)
   std::string sinks{};               ///< name pattern of a weight [heads] with one sink logit per head; empty: none
-  bool turns = true;                 ///< rotate by RotaryPositions, if the model has them
+  bool turns = true;                 ///< apply RotaryPositions, if the model has them
   std::string slopes{};              ///< name pattern of a weight [heads] with ALiBi slopes; empty: none
 };
 
-/// Names of the projections of Q, K, V and of the output: three layers, or one fused layer.
+/// Names of the output projection and of the projections to Q, K and V, which are three layers or one fused layer.
 struct ProjectionNames {
   LinearNames query{}, key{}, value{};
   LinearNames fused{};  ///< [q | k | v] if its weight is not empty: GPT-2's c_attn
@@ -136,33 +138,33 @@ struct PoolerFacts {
   LinearNames dense{};
   Activation activation = Activation::kTanh;
 };
-/// logits = norm(f(W·x + b))·Eᵀ + bias.
+/// Masked LM: logits = norm(f(W·x + b))·Eᵀ + bias.
 struct MaskedHeadFacts {
   LinearNames transform{};
   Activation activation = Activation::kGeluErf;
   NormFacts norm{};
   std::string decoder{};              ///< [vocabulary, width]
-  std::vector<std::string> biases{};  ///< names of its bias: the first that the file has
-  bool is_tied = true;                ///< without a decoder in the file, the token embedding is used
+  std::vector<std::string> biases{};  ///< possible names of the bias; the first one in the file is used
+  bool is_tied = true;                ///< if the file has no decoder, the token embedding is used
 };
 /// logits = out(f(dense(x[where]))). Without a dense weight: out(x[where]).
 struct ClassifierFacts {
-  /// kLast: the last token of each sequence (GPT-2); kEvery: token classification; kSpan: for every token, how well an
-  /// answer starts and ends there
+  /// kFirst, kLast: classifies a sequence by its first or (GPT-2) last token. kEvery: token classification. kSpan: question
+  /// answering; every token has two logits, for the start and for the end of the answer.
   enum class Where : uint8_t { kFirst, kLast, kEvery, kSpan };
   Where where = Where::kFirst;
   LinearNames dense{};
   Activation activation = Activation::kTanh;
   LinearNames out{};
-  /// kLast: the last token that is not this one (transformers' rule, whatever the attention mask says).
+  /// kLast: read the last token that is not this one. As in transformers, the attention mask is not considered.
   std::optional<int64_t> pad_token{};
 };
-/// Returns true if there are logits for every token, not one set for the sequence.
+/// Returns true if every token has its own logits, false if the whole sequence has one set.
 inline bool is_by_token(const ClassifierFacts& facts) { return facts.where >= ClassifierFacts::Where::kEvery; }
-/// logits = x·Wᵀ + b.
+/// Causal LM: logits = x·Wᵀ + b.
 struct CausalHeadFacts {
-  LinearNames out{};     ///< a bias that is not in the file is ignored
-  bool is_tied = false;  ///< without a weight in the file, the token embedding is used
+  LinearNames out{};     ///< a bias that is missing in the file is left out
+  bool is_tied = false;  ///< if the file has no weight, the token embedding is used
 };
 
 struct Architecture {
@@ -170,14 +172,15 @@ struct Architecture {
   std::vector<std::string> architectures{};  ///< the list in config.json, e.g. "BertForMaskedLM"
 
   int64_t layers = 0, width = 0, heads = 0, key_heads = 0, head_dim = 0, inner = 0, vocabulary = 0;
-  /// Maximum number of tokens in a sequence (positions that exist, without `offset`); 0: no limit.
+  /// Maximum number of tokens in a sequence, not counting the `offset` of learned positions; 0: no limit.
   int64_t longest = 0;
 
-  std::string prefix{};  ///< "bert."; names in the file may have it or not
-  /// Alternative name endings, {".LayerNorm.weight", ".LayerNorm.gamma"}: tried if the first is not in the file.
+  std::string prefix{};  ///< such as "bert."; names in the file may have it or not
+  /// Alternative name endings such as {"LayerNorm.weight", "LayerNorm.gamma"}: the second is tried if the first is not in
+  /// the file.
   std::vector<std::pair<std::string, std::string>> aliases{};
-  /// Tensors that a file may have and that do not change what is computed: names with or without `prefix`, as patterns
-  /// of fnmatch(3). Any other tensor that nothing reads is refused.
+  /// Tensors that may be in a file although nothing reads them, because they do not change the result: patterns of fnmatch(3)
+  /// for names with or without `prefix`. Any other tensor that nothing reads is refused.
   std::vector<std::string> unread{};
 
   EmbeddingFacts embedding{};
@@ -185,39 +188,39 @@ struct Architecture {
   std::vector<AttentionFacts> attention{};  ///< one for all layers, or one per layer
   LayerFacts layer{};
   NormFacts final_norm{};
-  /// Encoder-decoder: the stack that reads the source, of the same width.
+  /// Encoder-decoder: the encoder, which has the same width.
   std::shared_ptr<const Architecture> encoder{};
   int32_t first_token = 0;  ///< encoder-decoder: the token that the decoder starts with
 
-  /// Heads that the family can have. Heads whose own weights are not in the file are left out when loading.
+  /// Output heads that the family supports. Loading leaves out heads whose own weights are not in the file.
   std::optional<PoolerFacts> pooler{};
   std::optional<MaskedHeadFacts> masked{};
   std::optional<ClassifierFacts> classifier{};
   std::optional<ClassifierFacts> next_sentence{};  ///< BERT's next-sentence head
   std::optional<CausalHeadFacts> causal{};
-  std::vector<std::string> labels{};  ///< id2label of config.json in order of id; "LABEL_0", … if absent
+  std::vector<std::string> labels{};  ///< id2label of config.json, in order of id; "LABEL_0", … if absent
   ProblemType problem = ProblemType::kSingleLabel;
-  std::optional<AnswerSettings> answers{};  ///< of a classifier of kSpan
+  std::optional<AnswerSettings> answers{};  ///< settings of a classifier with Where::kSpan
 
   const AttentionFacts& attention_of(int64_t at) const { return attention[attention.size() == 1 ? 0 : static_cast<size_t>(at)]; }
 };
 
-/// A family and its model types; each file in families/ defines one. `read` gets the parsed config.json and
-/// its path for error messages. It throws kFormat for wrong values, kUnsupported for settings that an
-/// Architecture cannot express.
+/// A family and its model types; each file in families/ defines one or more. `read` receives the parsed config.json and its
+/// path for error messages. It throws kFormat for wrong values and kUnsupported for settings that an Architecture cannot
+/// express.
 struct Family {
   std::vector<const char*> model_types{};
   Architecture (*read)(const Json& config, const std::string& where) = nullptr;
-  /// Of each model type the class name that Hugging Face puts before "ForSequenceClassification"; empty: the family is
-  /// not fine-tuned.
+  /// For each model type, the class name that Hugging Face puts before "ForSequenceClassification". Empty: the family cannot
+  /// be fine-tuned.
   std::vector<const char*> class_names{};
 };
 
-/// All families; families.cc has one line for each.
+/// All families; families.cc lists them.
 const std::vector<Family>& families();
 
-/// Reads config.json by the family of its "model_type". Checks that the facts fit together: heads divide, sizes are
-/// positive and within limits.
+/// Reads config.json with the family of its "model_type". Checks that the result is consistent: key heads divide query heads,
+/// and sizes are positive and within limits. Throws kFormat, and kUnsupported for an unknown "model_type".
 Architecture read_architecture(const Json& config, const std::string& where);
 
 }  // namespace clearhead

@@ -1,4 +1,4 @@
-// A cache has a source for several sequences (beams); rows of a memory are those of one sequence each.
+// In a cache, several sequences (beams) can share a source; in a memory, each sequence has its own copy.
 #include "models/attending.h"
 
 #include <cmath>
@@ -10,7 +10,8 @@ SharedWords::SharedWords(const Scope& scope, int64_t vocabulary, int64_t width, 
       table_(scope / "embedding", vocabulary, width, Init::normal(1 / std::sqrt(static_cast<double>(width)))),
       bias_(scope.parameter("bias", {vocabulary}, Init::zeros())) {}
 
-// Scaled to variance 1 (Vaswani et al. 2017, §3.4): the table is an output projection, whose entries are small.
+// Scales the embeddings to variance 1 (Vaswani et al. 2017, §3.4), because the table is also the output projection and its
+// entries are small.
 Tensor SharedWords::operator()(Compute& compute, const std::vector<int32_t>& ids) const {
   const Tensor words = table_(compute, ids), scale = Tensor::from(std::vector<float>{std::sqrt(static_cast<float>(words.size(1)))}, {1, 1});
   return compute.dropout(compute.multiply(words, scale.expand(words.shape())), dropout_);

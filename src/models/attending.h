@@ -1,4 +1,5 @@
-// What networks share that write step by step from what they have read: words, a memory, and attention over it.
+// Building blocks of networks that read a source and write a target step by step: the shared word table, the memory of the
+// encoded source, and attention over this memory.
 #pragma once
 
 #include <vector>
@@ -8,15 +9,15 @@
 
 namespace clearhead {
 
-/// The words of source and target: one table, which is the output projection too (Press & Wolf 2017). Parameters "embedding.weight"
-/// [word, width] and "bias" [word].
+/// The word embeddings of source and target in one table, which is also the output projection (Press & Wolf 2017).
+/// Parameters: "embedding.weight" [word, width] and "bias" [word].
 class SharedWords {
  public:
   SharedWords() = default;
   SharedWords(const Scope& scope, int64_t vocabulary, int64_t width, double dropout);
-  /// Words as they are read, [ids, width].
+  /// Embeds words, with dropout.   → [ids, width]
   Tensor operator()(Compute& compute, const std::vector<int32_t>& ids) const;
-  /// How well each word follows rows [n, width]: logits [n, word].
+  /// Logits of the next word.   rows: [n, width] → [n, word]
   Tensor logits(Compute& compute, const Tensor& rows) const;
 
  private:
@@ -25,7 +26,7 @@ class SharedWords {
   Tensor bias_{};
 };
 
-/// Rows [batch, width], one a step, as the rows of sequences.
+/// Collects one tensor [batch, width] per step and joins them to sequences.
 class Steps {
  public:
   void add(const Tensor& rows) { steps_.push_back(rows.reshape({rows.size(0), 1, rows.size(1)})); }
@@ -36,27 +37,29 @@ class Steps {
   std::vector<Tensor> steps_{};
 };
 
-/// What was read, one sequence for each that is written.
+/// The encoded sources: one sequence for each target sequence.
 struct Memory {
   Layout layout{};
-  Tensor rows{};   // [rows, width]: what a context is made of
-  Tensor keys{};   // [rows, d]: what queries are compared with
-  Tensor begin{};  // [batch, state]: the writer's first state
+  Tensor rows{};   // [rows, width]: the values of attention; a context is a weighted sum of them
+  Tensor keys{};   // [rows, d]: the keys of attention
+  Tensor begin{};  // [batch, state]: initial state of the decoder
 };
 
-/// The rows of a cache's sources, a copy for each sequence that is written from them; keys are left to the network.
+/// The memory of a cache: the rows of its sources, copied for each sequence that is generated from them. The network fills in
+/// the keys.
 Memory memory_of(Compute& compute, const ModelCache& cache);
 
-/// Contexts of queries [batch·n, d], n of each sequence: attention of one head over the memory, padding left out.
-/// → [batch·n, width]
+/// Attention of one head over the memory, without its padding.
+/// queries: [batch·n, d], n for each sequence → contexts [batch·n, width]
 Tensor look(Compute& compute, const Memory& memory, const Tensor& queries, AttentionSpec spec, const Site& site);
 
-/// Where in what was read a state looks: p_t = S·σ(vᵀ tanh(W s_t)), S the words read (Luong, Pham & Manning 2015, eq. 9).
+/// Predicts the source position that a decoder state attends to: p_t = S·σ(vᵀ tanh(W s_t)), where S is the number of words in
+/// the source (Luong, Pham & Manning 2015, eq. 9).
 struct PredictedCentre {
   parts::Linear state{}, place{};
   PredictedCentre() = default;
   PredictedCentre(const Scope& scope, int64_t width);
-  /// The centres of states [batch·n, width], n of each text: [batch, 1, n].
+  /// states: [batch·n, width], n for each text → centres [batch, 1, n]
   Tensor operator()(Compute& compute, const Layout& read, const Tensor& states) const;
 };
 

@@ -1,4 +1,5 @@
-// Texts from long to short, so that a batch's first text is its length; a batch ends where it is full or its padding exceeds a sixteenth.
+// Texts are taken from long to short, so the first text of a batch determines its length. A batch ends when it is full, or when
+// it is large enough and padding would exceed a sixteenth of it.
 #include "models/batches.h"
 
 #include <algorithm>
@@ -10,8 +11,8 @@
 namespace clearhead {
 namespace {
 
-constexpr int64_t kEnough = 256;         // tokens: fewer rows leave a product waiting for its weights
-constexpr int64_t kPaddingIsOneOf = 16;  // of a batch that is large enough, padding is at most a sixteenth
+constexpr int64_t kEnough = 256;         // tokens; with fewer rows, a matrix product mostly waits for its weights
+constexpr int64_t kPaddingIsOneOf = 16;  // padding is at most a sixteenth of a batch that is large enough
 
 }  // namespace
 
@@ -20,7 +21,7 @@ std::vector<std::vector<size_t>> batches_of(const std::vector<Encoding>& texts, 
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return texts[a].size() > texts[b].size(); });
   std::vector<std::vector<size_t>> batches;
-  int64_t length = 0, held = 0;  // of the batch: its longest text, the tokens of all
+  int64_t length = 0, held = 0;  // of the current batch: length of its longest text, number of tokens without padding
   for (const size_t index : order) {
     const auto tokens = static_cast<int64_t>(texts[index].size());
     if (!batches.empty()) {

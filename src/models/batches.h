@@ -1,7 +1,7 @@
-// Batches of texts of similar length, to bound the cost of padding.
+// Batches of texts of similar length, so that little is computed on padding.
 //
-// Texts are sorted by their number of tokens. A batch takes the next text if its tokens, with padding, stay within
-// `most_tokens`. A batch that already has enough rows for fast matrix products also requires that padding stays a
+// Texts are sorted by their number of tokens. The next text joins the current batch if the batch then has at most
+// `most_tokens` tokens, including padding. Once a batch has enough tokens for fast matrix products, padding must also remain a
 // small share of it.
 #pragma once
 
@@ -22,9 +22,9 @@ std::vector<std::vector<size_t>> batches_of(const std::vector<Encoding>& texts, 
 /// The chosen texts, padded at the end; with type ids if `typed`.
 TokenBatch padded(const std::vector<Encoding>& texts, const std::vector<size_t>& which, bool typed = false);
 
-/// Runs body(texts) for each batch. With at least two batches a thread, the batches run at the same time, one thread each: their products
-/// are small, so that the threads of one batch would mostly wait for each other. Otherwise one batch after another runs on all threads.
-/// `progress`, if there is one, is called on the calling thread with the fraction of texts that are done.
+/// Runs body(texts) for each batch. If there are at least two batches per thread, batches run in parallel, each on one thread:
+/// their matrix products are small, so the threads of one batch would mostly wait for each other. Otherwise batches run one
+/// after another, each on all threads. `progress`, if set, is called on the calling thread with the fraction of finished texts.
 void for_batches(const std::vector<std::vector<size_t>>& batches, const std::function<void(double)>& progress,
                  const std::function<void(const std::vector<size_t>& texts)>& body);
 

@@ -1,4 +1,4 @@
-// Fields of a config.json by type and range, and the list of names that are harmless in every model.
+// Typed and range-checked access to the fields of config.json, and the list of fields that are harmless in every model.
 #include "models/config.h"
 
 #include <algorithm>
@@ -10,7 +10,7 @@
 namespace clearhead {
 namespace {
 
-// Fields that no model of the library computes with.
+// Fields that do not change what any model computes.
 constexpr const char* kHarmless[] = {
     // provenance and bookkeeping
     "model_type",
@@ -53,7 +53,7 @@ constexpr const char* kHarmless[] = {
     "num_labels",
     "_num_labels",
     "problem_type",
-    // how it runs and what it returns
+    // implementation and outputs
     "use_cache",
     "output_attentions",
     "output_hidden_states",

@@ -1,4 +1,4 @@
-// Batches of encoded inputs.
+// Pads encoded inputs and joins them to batches.
 #include "models/encoded_input.h"
 
 #include <algorithm>
@@ -13,7 +13,7 @@ void copy_padded(const std::vector<int32_t>& ids, int64_t length, int32_t pad, R
   rows.lengths.push_back(static_cast<int32_t>(ids.size()));
 }
 
-// Sequences of frames, zeros behind their ends.
+// Batches sequences of frames, padded with zeros at their ends.
 Rows frames_of(const std::vector<const EncodedSide*>& sides) {
   Rows rows{.batch = static_cast<int64_t>(sides.size())};
   const int64_t width = sides.front()->features.size(1);

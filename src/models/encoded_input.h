@@ -1,6 +1,6 @@
-// An input as a network reads it, before and in a batch.
+// An input in the form that a network reads, by itself and in a batch.
 //
-//   file row, or what a person gives → ModelInput → EncodedInput → Rows
+//   a row of a data file, or a user's input → ModelInput → EncodedInput → Rows
 #pragma once
 
 #include <cstdint>
@@ -16,22 +16,23 @@ namespace clearhead {
 /// One side of an input: sequences of token ids, or features.
 struct EncodedSide {
   std::vector<std::vector<int32_t>> sequences{};
-  bool is_group = false;      // the sequences belong together: the sentences of a document
-  Tensor features{};          // [channels, height, width] of a picture, or [frames, width]
-  int64_t truncated = 0;      // number of sequences that lost their end: they have more tokens than the network reads of one
-  int64_t left_out = 0;       // number of oldest sequences for which a memory has no slot
-  int64_t positions() const;  // positions that it occupies in a batch: tokens, frames, or 1 for a picture
+  bool is_group = false;      // the sequences belong together, for example the sentences of a document
+  Tensor features{};          // a picture [channels, height, width], or [frames, width]
+  int64_t truncated = 0;      // number of sequences that were truncated to the network's maximum length
+  int64_t left_out = 0;       // number of sequences, the oldest ones, that were dropped because the memory has no slot for them
+  int64_t positions() const;  // number of positions in a batch: tokens, frames, or 1 for a picture
 };
 
-/// What a network reads, and the source that it reads beside it, if it has one.
+/// The input of a network, and its source if it reads one.
 struct EncodedInput {
   EncodedSide input{};
   std::optional<EncodedSide> source{};
 };
 
-/// A batch of sides of one kind, padded at their ends with `pad`, or with zeros for features.
+/// Batches sides of the same kind, padded at their ends with `pad`, or with zeros for features.
 Rows rows_of(const std::vector<const EncodedSide*>& sides, int32_t pad);
-/// Runs a loaded model over a batch as training makes it.   options: masked rows; for networks an observer, which gets no plan
+/// Runs a loaded model on a batch as it is made for training.   options: masked rows; for networks also an observer, whose
+/// begin() is not called
 RunResult run_rows(const Model& model, const Rows& input, const Rows* source, const RunOptions& options = {});
 
 }  // namespace clearhead

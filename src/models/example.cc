@@ -1,4 +1,4 @@
-// example.json, field by field. A file is looked for beside it: whoever copies the folder has the example too.
+// Reads example.json field by field. The file that it names is in the same directory, so a copy of the directory is complete.
 #include "models/example.h"
 
 #include <filesystem>

@@ -1,5 +1,5 @@
-// What the folder of a trained model shows of it, in example.json: an input worth a look, the state in which the viewer
-// shows it, and the sentence that says what to look for.
+// The example of a trained model, which its directory describes in example.json: an input worth looking at, the state in which
+// the viewer opens it, and a sentence that tells the reader what to look for.
 //
 //   {"input": "We saw a red car.", "state": "v=lines&f=cross&h=2.1", "look_for": {"en": "…", "zh": "…"}}
 #pragma once
@@ -10,22 +10,23 @@
 
 namespace clearhead {
 
-/// What to look for in a picture, in the viewer's two languages.
+/// The sentence that tells the reader what to look for, in the viewer's two languages.
 struct LookFor {
   std::string en{}, zh{};
   bool given() const { return !en.empty(); }
 };
 
 struct ModelExample {
-  std::string input{};     ///< a text; of a model that reads pictures or sounds the path of one
-  std::string question{};  ///< about a story or a scene; else empty
-  std::string state{};     ///< as in the viewer's address
+  std::string input{};     ///< a text; for a model that reads pictures or sounds, the path of a file
+  std::string question{};  ///< a question about a story or a scene; otherwise empty
+  std::string state{};     ///< as in the URL of the viewer
   LookFor look_for{};
 };
 
-/// Reads DIRECTORY/example.json of a model. There "input" is a text, or its lines as a list (a document's sentences, a
-/// story's statements, turns), or the name of a file beside it; "question" is optional; the rest is required.
-/// Throws kNotFound without the file or the one that "input" names, kFormat and kUnsupported naming the field.
+/// Reads DIRECTORY/example.json of a model. "input" is a text, a list of its lines (the sentences of a document, the statements
+/// of a story, the turns of a dialogue), or the name of a file in the same directory. "question" is optional; all other fields
+/// are required.
+/// Throws kNotFound if example.json or the file named by "input" is missing; kFormat and kUnsupported with the field's name.
 ModelExample read_example(const ModelInfo& model);
 
 }  // namespace clearhead

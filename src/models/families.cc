@@ -1,4 +1,4 @@
-// The list of families, and the checks every architecture passes whatever its family.
+// The list of families, and the checks that apply to the Architecture of every family.
 #include <algorithm>
 
 #include "base/format.h"
@@ -7,7 +7,7 @@
 
 namespace clearhead {
 
-// ★ One line here and one file in families/ for one more.
+// ★ To add a family, add one line here, one entry below, and one file in families/.
 const Family& bert_family();
 const Family& distilbert_family();
 const Family& roberta_family();
@@ -52,7 +52,7 @@ void check(const Architecture& facts, const std::string& where) {
     wrong(format("the width of the MLP: expected 1 or more, found {}", facts.inner));
 }
 
-// As transformers answers: one label alone is judged by itself where the config does not say.
+// As in transformers: without "problem_type", a classifier with a single label is multi-label (sigmoid).
 ProblemType problem_of(const Json& config, const std::string& where, size_t labels) {
   const Json* given = config.find("problem_type");
   if (!given || given->is_null()) return labels == 1 ? ProblemType::kMultiLabel : ProblemType::kSingleLabel;

@@ -1,13 +1,13 @@
-// Where a model's files are.
+// Finds the directory of a model.
 #pragma once
 
 #include <string>
 
 namespace clearhead {
 
-/// The directory of a model name. Searched in this order: the name as a directory, a shipped model (models/NAME), the
-/// demo's cache, the local Hugging Face cache. Throws kNotFound with the places searched and the download command,
-/// kInvalidArgument for a file.
+/// Returns the directory of a model. Searches in this order: the name as a path, the shipped models (models/NAME), the demo's
+/// cache, the local Hugging Face cache. Throws kNotFound with the places that were searched and the download command, and
+/// kInvalidArgument if the name is empty or is the path of a file.
 std::string model_directory(const std::string& name);
 
 }  // namespace clearhead

@@ -1,4 +1,4 @@
-// Finding the kind of an input, and encoding by it.
+// Looks up a kind of input by name, and calls its functions.
 #include "models/input_kind.h"
 
 #include "base/format.h"

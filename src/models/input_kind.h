@@ -1,5 +1,5 @@
-// Kinds of input: the form in which a person gives one, what a network reads of it, and the items of its maps. Each kind is one file of
-// inputs/; nothing else tells them apart by name.
+// Kinds of input. A kind defines the form in which a user gives an input, how it is encoded for a network, and the items of its
+// attention maps. Each kind is one file in inputs/; no other code compares the names of kinds.
 #pragma once
 
 #include <string>
@@ -15,48 +15,50 @@
 namespace clearhead {
 
 struct InputKind {
-  /// The form in which a person gives an input.
+  /// The form in which a user gives an input.
   enum class Form : uint8_t {
-    kText,     // a text, which the tokenizer encodes, with or without a second one
-    kTexts,    // several texts, or one text that is split into sentences
-    kPicture,  // a file, or pixels
-    kSound,    // a file, or samples
+    kText,     // one text or a pair of texts, which the tokenizer encodes
+    kTexts,    // a list of texts, or one text that is split into sentences
+    kPicture,  // a picture file, or pixels
+    kSound,    // a sound file, or samples
   };
 
-  std::string_view name{};  // as ModelInfo::reads
+  std::string_view name{};  // the value of ModelInfo::reads
   Form form = Form::kText;
-  bool has_question = false;  // a question is asked about the input
-  bool has_target = false;    // the model writes a text from the input
-  /// Kind of the items of its maps that an explanation may remove (ItemRange::kind). Null: its tokens or frames.
+  bool has_question = false;  // the input includes a question
+  bool has_target = false;    // the model generates a text from the input
+  /// ItemRange::kind of the items that an attribution method may remove. Null: tokens or frames.
   const char* item = nullptr;
-  const char* texts = "texts";  // what its texts are called in messages
+  const char* texts = "texts";  // name of the texts in messages
 
-  /// Reads the fields of a network's config.json that say how inputs are encoded. Null: there are none.
+  /// Reads the fields of a network's config.json that define how inputs are encoded. Null: there are no such fields.
   void (*read_config)(Fields& config, NetworkFacts& to) = nullptr;
-  /// Null for texts: the tokenizer encodes them.
+  /// Encodes an input. Null for texts, which the tokenizer encodes.
   EncodedInput (*encode)(const NetworkFacts& facts, const Tokenizer* tokenizer, const ModelInput& input) = nullptr;
-  /// The words and the items of the input's maps. Null for texts and for models that write: their words are those of a run.
+  /// Returns the words of the input and the items of its maps. Null for texts and for models that generate text; they
+  /// describe a run instead.
   RunText (*describe)(const NetworkFacts& facts, const Tokenizer* tokenizer, const ModelInput& input) = nullptr;
-  /// The words that were written from an input that is no text, and the items of their source. Null for kinds without a target.
+  /// Adds the items of the source to the words of a target that was generated from an input other than text. Null for all
+  /// other kinds.
   RunText (*describe_written)(RunText target, const NetworkFacts& facts, const EncodedSide& source) = nullptr;
 
   bool is_text() const { return form == Form::kText; }
   bool is_file() const { return form == Form::kPicture || form == Form::kSound; }
-  /// "picture" or "sound", of a kind that is given as a file.
+  /// "picture" or "sound", for a kind with is_file().
   const char* file() const { return form == Form::kSound ? "sound" : "picture"; }
 };
 
-/// All kinds; the build writes the list from the files of inputs/.
+/// All kinds; the build generates this list from the files in inputs/.
 const std::vector<const InputKind*>& input_kinds();
-/// Throws kInvalidArgument for a name that no kind has.
+/// Throws kInvalidArgument for an unknown name.
 const InputKind& input_kind(std::string_view name);
 inline const InputKind& input_kind(const ModelInfo& info) { return input_kind(info.reads); }
 
-/// Throws kInvalidArgument for an input without what the network reads, or with pixels that are not finite, kShape for a picture of
-/// another size, kUnsupported for a kind that is not given input by input.
+/// Encodes an input for a network. Throws kInvalidArgument if a part that the network reads is missing or a pixel is not
+/// finite, kShape for a picture of another size, kUnsupported for plain texts and pairs.
 EncodedInput encode_input(const NetworkFacts& facts, const Tokenizer* tokenizer, const ModelInput& input);
-/// The words of an input, and the items of its maps: sentences, statements ("slot"), patches, and the one item that asks ("document",
-/// "query"). Throws as encode_input().
+/// The words of an input and the items of its maps: sentences, statements ("slot") or patches, and the single item that attends
+/// to them ("document" or "query"). Throws as encode_input(); kUnsupported also for sounds.
 RunText describe_input(const NetworkFacts& facts, const Tokenizer* tokenizer, const ModelInput& input);
 
 }  // namespace clearhead

@@ -1,4 +1,4 @@
-// Pictures as tensors, and as patches of a run.
+// Checks and encodes pictures, and describes their patches.
 #include "models/input_picture.h"
 
 #include <algorithm>
@@ -15,7 +15,7 @@
 namespace clearhead {
 namespace {
 
-// u8 [height, width, 3]
+// Converts f32 [channels, height, width] from 0 to 1 to u8 [height, width, 3].
 Tensor as_bytes(const Tensor& picture) {
   const int64_t height = picture.size(1), width = picture.size(2);
   Tensor out = Tensor::empty({height, width, 3}, DType::kU8);

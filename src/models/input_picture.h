@@ -1,4 +1,4 @@
-// Encodes a picture, and describes its patches as the items of its maps.
+// Encodes pictures for a network, and adds their patches as the items of attention maps.
 #pragma once
 
 #include <string>
@@ -10,20 +10,20 @@
 
 namespace clearhead {
 
-/// The pictures that a config.json describes: "num_channels", "image_size" (a side, or [height, width]) and "patch_size", a divisor of
-/// both. Throws kFormat, naming the field.
+/// Reads the size of a model's pictures from config.json: "num_channels", "image_size" (one side, or [height, width]) and
+/// "patch_size", which must divide both sides. Throws kFormat with the field's name.
 PictureFacts read_picture_facts(Fields& config);
-/// Sets NetworkFacts::picture from a config.
+/// Sets NetworkFacts::picture from config.json.
 void read_picture_config(Fields& config, NetworkFacts& to);
 
-/// Reads a picture file for a model. A picture of another size than config.json says is refused by the file's header, before it is
-/// decoded. Throws as read_image().
+/// Reads a picture file for a model. A picture whose size differs from that in config.json is refused before it is decoded, by
+/// the header of the file. Throws as read_image().
 Tensor read_picture(const ModelInfo& info, const std::string& path);
 
-/// A grey picture is repeated in all channels. Throws kInvalidArgument for a missing picture and for pixels that are not finite, kShape for
-/// another size.   picture: f32 [channels, height, width]
+/// Encodes a picture. A grey picture is repeated in all channels. Throws kInvalidArgument if the picture is missing or a pixel is
+/// not finite, kShape for another size.   picture: f32 [channels, height, width]
 EncodedSide encode_picture(const NetworkFacts& facts, const Tensor& picture);
-/// Adds an item for each patch, row by row, with the picture behind them.
+/// Adds an item for each patch in row-major order, and the picture from which the patches were cut.
 void add_patches(RunText& to, const NetworkFacts& facts, const Tensor& picture);
 
 }  // namespace clearhead

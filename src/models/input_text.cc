@@ -1,4 +1,4 @@
-// Texts as sequences of token ids, and as words and items of a run.
+// Converts texts to sequences of token ids, and to the words and items of a run.
 #include "models/input_text.h"
 
 #include <utility>
@@ -14,7 +14,7 @@ const Tokenizer& needed(const Tokenizer* tokenizer) {
   return *tokenizer;
 }
 
-// Adds the ids of a text, truncated to what the network reads of one text. A text without tokens adds nothing.
+// Adds the ids of a text, truncated to the network's maximum length. Adds nothing for a text without tokens.
 void add_ids(const NetworkFacts& facts, const Tokenizer* tokenizer, const std::string& text, EncodedSide& to) {
   std::vector<int32_t> ids = needed(tokenizer).encode(text).ids;
   if (ids.empty()) return;

@@ -1,5 +1,5 @@
-// Writes the models of known_answers.h, whose formulas this file follows letter by letter. A weight matrix is [out, in]; every map below is a
-// partial identity, a rotation, or a row of constants, placed in the parts of the residual stream that `Parts` names.
+// Writes the models of known_answers.h, with the same symbols as in its formulas. Weight matrices are [out, in]; each consists of partial
+// identities, rotations or columns of constants, which read and write the segments of the residual stream that `Parts` names.
 #include "models/known_answers.h"
 
 #include <array>
@@ -19,11 +19,12 @@ namespace clearhead {
 namespace {
 
 constexpr int64_t kBytes = 256, kCode = 16, kFrequencies = 16, kPosition = 2 * kFrequencies;
-constexpr float kNoSink = -1e4F;        // takes nothing of a row: e^−10000
-constexpr double kPreviousSink = 0.85;  // of s, between the largest wrong K (0.70) and 1
+constexpr float kNoSink = -1e4F;        // no sink: gets no weight of a row (e^−10000)
+constexpr double kPreviousSink = 0.85;  // fraction of s, between the largest wrong K (0.70) and 1
 constexpr double kUnembedding = 32;     // logit of the byte that follows; any other byte has at most a quarter of it
 
-// A quadratic form in bits x₀…x₃ is six bits: the coefficients of x₀x₁, x₀x₂, x₀x₃, x₁x₂, x₁x₃, x₂x₃. It is non-singular when its Pfaffian is 1.
+// A quadratic form in bits x₀…x₃ is represented by six bits: the coefficients of x₀x₁, x₀x₂, x₀x₃, x₁x₂, x₁x₃, x₂x₃. It is
+// non-singular if its Pfaffian is 1.
 constexpr std::array<std::array<int, 2>, 6> kPairs = {{{0, 1}, {0, 2}, {0, 3}, {1, 2}, {1, 3}, {2, 3}}};
 
 bool is_non_singular(unsigned form) {
@@ -31,7 +32,8 @@ bool is_non_singular(unsigned form) {
   return ((bit(0) & bit(5)) ^ (bit(1) & bit(4)) ^ (bit(2) & bit(3))) != 0;
 }
 
-/// Kerdock's set: eight forms, zero among them, any two of which differ by a non-singular one. The first in order; it exists.
+/// Extends `forms` to a Kerdock set: eight forms, including zero, such that the difference of any two is non-singular. Finds the first
+/// set in lexicographic order, which exists.
 bool extend_kerdock_set(std::vector<unsigned>& forms) {
   if (forms.size() == 8) return true;
   for (unsigned form = forms.back() + 1; form < 64; ++form) {
@@ -45,7 +47,7 @@ bool extend_kerdock_set(std::vector<unsigned>& forms) {
   return false;
 }
 
-/// The 256 words: each form plus each of the 32 affine functions, as signs of ±1/4.
+/// The 256 words of the code: each form plus each of the 32 affine functions, as values of ±1/4.
 std::vector<std::array<float, kCode>> nordstrom_robinson() {
   std::vector<unsigned> forms = {0};
   extend_kerdock_set(forms);
@@ -67,9 +69,9 @@ std::vector<std::array<float, kCode>> nordstrom_robinson() {
   return words;
 }
 
-/// Where the parts of the residual stream begin.
+/// The first channel of each segment of the residual stream.
 struct Parts {
-  int64_t writers = 0;  // heads that copy a byte code into a part of their own
+  int64_t writers = 0;  // number of heads that copy a byte code into a segment `before`
   int64_t byte() const { return 0; }
   int64_t position() const { return kCode; }
   int64_t one() const { return kCode + kPosition; }
@@ -78,7 +80,7 @@ struct Parts {
   int64_t width() const { return (next() + kCode + 15) / 16 * 16; }
 };
 
-/// A matrix [out, in] that is written a few entries at a time.
+/// A matrix [out, in], initially zero, that is filled a few entries at a time.
 struct Matrix {
   int64_t rows = 0, columns = 0;
   std::vector<float> values{};
@@ -88,7 +90,7 @@ struct Matrix {
   void copy(int64_t row, int64_t column, int64_t count, double factor = 1) {
     for (int64_t c = 0; c < count; ++c) at(row + c, column + c) = static_cast<float>(factor);
   }
-  /// out = factor·p(i + shift) from p(i): in each pair, a turn by ω·shift.
+  /// out = factor·p(i + shift) from p(i): rotates each pair by ω·shift.
   void turn(int64_t row, int64_t column, double shift, double factor) {
     const std::vector<double> frequencies = known_frequencies();
     for (int64_t f = 0; f < kFrequencies; ++f) {
@@ -102,7 +104,7 @@ struct Matrix {
   Tensor tensor() const { return Tensor::from(values, {rows, columns}); }
 };
 
-/// One layer: the four maps and a sink logit a head. Rows of a head begin at head·d.
+/// One layer: the four weight matrices, and a sink logit per head. The rows of a head begin at head·d.
 struct Layer {
   int64_t d = 0;
   Matrix query, key, value, output;
@@ -116,7 +118,7 @@ struct Layer {
         output(width, heads * head_dim),
         sinks(static_cast<size_t>(heads), kNoSink) {}
 
-  /// Head `head` looks at position i + shift and copies the byte there into the part at `target`.
+  /// Head `head` attends to position i + shift and copies the byte code there into the segment at `target`.
   void look_at_distance(int64_t head, const Parts& parts, double shift, double sharpness, int64_t target) {
     query.turn(head * d, parts.position(), shift, sharpness / kFrequencies);
     key.copy(head * d, parts.position(), kPosition);
@@ -157,7 +159,7 @@ NamedTensors embeddings(const Parts& parts, uint64_t seed) {
   return {{"embed_tokens.weight", tokens.tensor()}, {"embed_positions.weight", positions.tensor()}};
 }
 
-/// "how": a law that docs and viewers may show; the engine reads none of it.
+/// An entry of "laws" in config.json: what a head computes, for documentation and viewers. The engine does not read it.
 Json law(int64_t layer, int64_t head, std::string_view how, int64_t number = 0) {
   return Json::object({{"layer", layer}, {"head", head}, {"law", how}, {"number", number}});
 }
@@ -165,7 +167,7 @@ Json law(int64_t layer, int64_t head, std::string_view how, int64_t number = 0) 
 struct Sizes {
   int64_t layers = 0, heads = 0, head_dim = 0;
   bool causal = false;
-  Json windows{};  // null: none
+  Json windows{};  // null: no windows
 };
 
 Json config_of(const Sizes& sizes, const Parts& parts, double sharpness, uint64_t seed, Json laws) {

@@ -1,34 +1,34 @@
-// Models whose attention is known before they run: each head has one function, by construction, at any length.
+// Models whose attention is known in advance: by construction, each head computes one function, at any length.
 //
-// They are ground truth for tests and for the head atlas, and the demo shows them on a long text. Their model_type is
-// "clearhead-attention" (families/clearhead_attention.cc): attention only, without MLP and norm; a token is one byte.
+// They are the ground truth for tests and for the head atlas, and the demo shows one on a long text. Their model_type is
+// "clearhead-attention" (families/clearhead_attention.cc): attention only, without MLPs and norms; each token is one byte.
 //
 //   s        sharpness: the score, in nats, of the key that a head is built to find
-//   c(b)     code of byte b: 16 signs of ±1/4, so that c(a)·c(a) = 1 and c(a)·c(b) ≤ 1/4 for every other byte
+//   c(b)     code of byte b: 16 values of ±1/4, so that c(a)·c(a) = 1 and c(a)·c(b) ≤ 1/4 for every other byte
 //            (the 256 words of the Nordstrom–Robinson code, any two of which differ in at least 6 of 16 places)
 //   p(i)     code of position i: (cos ω_f·i, sin ω_f·i) for 16 frequencies ω_f = π(f + frac √(prime f))/16, so that
 //            p(i)·p(j)/16 = K(i − j) with K(0) = 1; over all distances up to 200,000 the largest other K is 0.70
 //
-// The residual stream has one part per writer: [byte 16 | position 32 | one 1 | before₁ 16 | … |
-// before_h 16 | next 16].
+// The residual stream is divided into segments, each written by one component:
+// [byte 16 | position 32 | one 1 | before₁ 16 | … | before_h 16 | next 16].
 //
 // causal, two layers of h heads (h = `context`, default 2), head width 16·max(h, 2):
-//   L0.Hm   attends m + 1 tokens back: q_i = (s/16)·p(i − m − 1), k_j = p(j). If there is no such token, a sink logit
-//           of 0.85·s takes the row. It copies the byte code of that token into before_{m+1}. L0.H0 is a previous-token
-//           head. A sliding window on this layer does not change these rules.
+//   L0.Hm   attends m + 1 tokens back: q_i = (s/16)·p(i − m − 1), k_j = p(j). A row without such a token attends to a sink
+//           with logit 0.85·s. The head copies the token's byte code into before_{m+1}. L0.H0 is a previous-token head. A
+//           sliding window on this layer does not change these rules.
 //   L1.H0   induction: q_i = (s/h)·[c(t_i), before₁(i), …, before_{h−1}(i)], k_j = [before₁(j), …, before_h(j)].
-//           Rule: row i attends, in equal parts, to every j ≤ i with t_{j−1} = t_i, t_{j−2} = t_{i−1}, …,
-//           t_{j−h} = t_{i−h+1}. If there is none, it attends to the sink logit at s·(1 − 3/(8h)), halfway between a
-//           full match and the best partial one (h − 3/4 of h).
-//           It copies the code of byte j into `next`, which the unembedding reads: the model predicts the byte that
-//           followed the same h bytes before.
-//   L1.H1   attends to the first token: q_i = (s/16)·p(0), k_j = p(j). Writes nothing. Other heads of layer 1 attend to
-//           their own token.
+//           Rule: row i attends with equal weights to every j ≤ i with t_{j−1} = t_i, t_{j−2} = t_{i−1}, …,
+//           t_{j−h} = t_{i−h+1}. A row without such a j attends to a sink with logit s·(1 − 3/(8h)), halfway between a
+//           full match and the best partial match (h − 3/4 of h).
+//           The head copies the code of byte j into `next`, which the unembedding reads: the model predicts the byte that
+//           followed an earlier occurrence of the last h bytes.
+//   L1.H1   attends to the first token: q_i = (s/16)·p(0), k_j = p(j). Writes nothing. In the other heads of layer 1, each
+//           token attends to itself.
 //
 // bidirectional, one layer of two heads:
-//   L0.H0   attends `back` tokens back (ahead if negative); the sink logit takes the rows that have no such token.
-//   L0.H1   equal tokens: q_i = s·c(t_i), k_j = c(t_j). Rule: row i attends, in equal parts, to every j with t_j = t_i,
-//           its own token included.
+//   L0.H0   attends `back` tokens back (ahead if negative); rows without such a token attend to the sink.
+//   L0.H1   equal tokens: q_i = s·c(t_i), k_j = c(t_j). Rule: row i attends with equal weights to every j with t_j = t_i,
+//           including itself.
 //
 // Why it works: a previous-token head whose output is read by the keys of the next layer makes an induction head
 // (Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits"; Olsson et al. 2022, "In-context Learning
@@ -45,11 +45,11 @@
 namespace clearhead {
 
 struct KnownCausal {
-  /// Bytes that the induction head matches, 1 … 4; also the number of heads per layer (at least two).
+  /// Number of bytes that the induction head matches, 1 … 4; also the number of heads per layer, which is at least two.
   int64_t context = 2;
   double sharpness = 80;  ///< nats, 20 … 200
-  uint64_t seed = 1;      ///< which byte gets which code
-  /// Sliding window of layer 0: visible keys, the query's own included, at least heads + 1; 0: all keys before it.
+  uint64_t seed = 1;      ///< determines the code of each byte
+  /// Sliding window of layer 0: number of visible keys, including the query's own, at least heads + 1; 0: no window.
   int64_t window = 0;
 };
 
@@ -59,24 +59,24 @@ struct KnownBidirectional {
   uint64_t seed = 1;
 };
 
-/// Writes config.json, model.safetensors and tokenizer.json into `directory` and creates it if needed. Throws
-/// kInvalidArgument for values outside the ranges above, kIo as files do.
+/// Writes config.json, model.safetensors and tokenizer.json into `directory`, which is created if needed. Throws
+/// kInvalidArgument for values outside the ranges above, kIo if a file cannot be written.
 void write_known_model(const std::string& directory, const KnownCausal& options);
 void write_known_model(const std::string& directory, const KnownBidirectional& options);
 
 /// The 16 frequencies ω_f, and K at a distance of `apart` positions.
 std::vector<double> known_frequencies();
 double known_position_kernel(double apart);
-/// [256 · 16] row-major, each ±1/4.
+/// The codes of all bytes: [256 · 16] row-major, each value ±1/4.
 std::vector<float> known_byte_codes(uint64_t seed);
 
-/// A text of invented words with two known features: a passage that occurs twice, and a needle.
+/// A text of invented words with two known features: a passage that occurs twice, and a needle with a question.
 ///   … the code word is <93817604> …  …  the code word is <
 ///
-/// '<', '>' and digits occur nowhere else, and no digit occurs twice. So every pair of neighbouring bytes from " <" on
-/// occurs at one place only, and a model that copies what followed the same two bytes continues with 93817604>.
+/// '<', '>' and digits occur nowhere else, and no digit occurs twice. So every pair of neighbouring bytes from " <" on occurs
+/// in the needle only, and a model that copies the byte that followed the same two bytes continues with 93817604>.
 struct KnownText {
-  std::string text{};         ///< ASCII, `bytes` long, ending with the question
+  std::string text{};         ///< ASCII, `bytes` long; ends with the question
   Range needle{};             ///< "the code word is <93817604>", where it is stated
   Range answer{};             ///< "93817604>" in the needle
   Range question{};           ///< "the code word is <" at the end

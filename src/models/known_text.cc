@@ -1,4 +1,4 @@
-// The text of known_answers.h: made-up words from syllables, a passage that comes twice, a needle and its question.
+// Makes the text of known_answers.h: invented words made of syllables, a passage that occurs twice, a needle and its question.
 #include <algorithm>
 #include <array>
 #include <string_view>
@@ -24,7 +24,7 @@ std::string make_word(RandomSequence& dice) {
   return word;
 }
 
-/// Sentences of words drawn from a list whose first entries are drawn more often, until `bytes` are reached; cut to exactly that.
+/// Makes sentences of words from a list whose first entries are drawn more often, truncated to exactly `bytes`.
 std::string make_sentences(RandomSequence& dice, const std::vector<std::string>& words, int64_t bytes) {
   std::string text;
   while (static_cast<int64_t>(text.size()) < bytes) {
@@ -55,7 +55,7 @@ KnownText make_known_text(int64_t bytes, uint64_t seed) {
   const std::string question = "\n" + std::string(kStatement);
   const std::string passage = make_sentences(dice, words, std::min<int64_t>(320, bytes / 8));
 
-  // [a | needle | b | passage | c | passage | d | question]; the needle stands in the second tenth, the passages in the third and the eighth.
+  // [a | needle | b | passage | c | passage | d | question]: the needle is in the second tenth; the passages start at 30 % and 70 %.
   const auto upto = [&](int64_t tenths_of_tenths) { return bytes * tenths_of_tenths / 100; };
   const int64_t spot = upto(10) + static_cast<int64_t>(dice.roll(static_cast<size_t>(std::max<int64_t>(upto(8), 1))));
   const auto grow = [&](int64_t end) { known.text += make_sentences(dice, words, end - static_cast<int64_t>(known.text.size())); };

@@ -1,4 +1,4 @@
-// From a name to a model: where it is, what it is, then its weights.
+// Loads a model by name: finds its directory, reads its config.json and file headers, then its weights.
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
@@ -20,7 +20,7 @@ bool is_directory(const std::string& path) {
   return std::filesystem::is_directory(path, ignored);
 }
 
-// Where tools/demo-model keeps the demo's real model.
+// The directory in which tools/demo-model stores the demo's pretrained model.
 std::string demo_cache() {
   const char* cache = std::getenv("XDG_CACHE_HOME");
   const char* home = std::getenv("HOME");
@@ -56,7 +56,7 @@ namespace {
 
 struct Found {
   Json config{};
-  bool is_network = false;  // then the facts are empty
+  bool is_network = false;  // if true, `facts` is empty
   ModelInfo info{};
   Architecture facts{};
   SafeTensors file;
@@ -78,7 +78,7 @@ void describe_file(const SafeTensors& file, ModelInfo& info) {
   info.file_dtype = dtypes.size() == 1 ? *dtypes.begin() : "mixed";
 }
 
-// What a network says of itself; its parameters are made here for their number only.
+// Describes a network. Constructing it also creates parameters, which are discarded.
 Found find_network(const std::string& name, const std::string& directory, const Json& config) {
   Found found{config, true, {}, {}, SafeTensors::open_model(directory), {}};
   Parameters parameters;

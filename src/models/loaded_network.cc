@@ -1,4 +1,4 @@
-// Running a network: what is given becomes rows, an observer gets the plan, and a Compute runs the parts.
+// Runs a network: encodes the inputs as a batch, passes the plan to the observer, and runs the layers with a Compute.
 #include "models/loaded_network.h"
 
 #include <algorithm>
@@ -18,7 +18,7 @@ namespace clearhead {
 namespace {
 
 constexpr size_t kInputsAtOnce = 32;
-constexpr int64_t kLongestText = 512;  // tokens that are written where the model has no limit
+constexpr int64_t kLongestText = 512;  // maximum number of generated tokens if the model has no limit
 
 Encoding encoding_of(const TokenBatch& tokens) {
   Encoding out{.ids = {tokens.ids.begin(), tokens.ids.begin() + tokens.length}};
@@ -43,7 +43,7 @@ void LoadedNetwork::check_writes() const {
          info_.reads);
 }
 
-// Of writers: is their source a text, or something else?
+// Throws kUnsupported unless the model generates text, from a source that is a text (is_text) or another input (!is_text).
 void LoadedNetwork::check_reads(bool is_text) const {
   check_writes();
   if (is_text == input_kind(info_).is_text()) return;
@@ -129,7 +129,7 @@ RunResult LoadedNetwork::step(const std::vector<int32_t>& ids, ModelCache& cache
   check_tokens({.batch = cache.batch, .length = 1, .ids = ids}, info_.vocabulary, 0);
   check_length(cache.length + 1, info_.longest);
   const auto turn = take_turn();
-  // As many states as sequences: beams start from one.
+  // The states already have one row per sequence: beam search starts with one beam per source.
   Compute compute({.observer = options.observer, .operands = info_.precision, .interventions = options.interventions});
   RunResult result{.causal_logits = network_->step(compute, ids, cache).reshape({cache.batch, 1, info_.vocabulary})};
   ++cache.length;
@@ -166,7 +166,7 @@ std::vector<ClassScore> LoadedNetwork::summarise(const ModelInput& document, con
   if (!info_.chooses) return Model::summarise(document, interventions);
   const NetworkFacts& facts = network_->facts();
   const EncodedInput read = encode_input(facts, tokenizer_.get(), document);
-  std::vector<std::string> sentences = document.texts;  // those that were read
+  std::vector<std::string> sentences = document.texts;  // without the sentences that encode_input() left out
   std::erase_if(sentences, [&](const std::string& sentence) { return tokenizer_->encode(sentence).ids.empty(); });
   const auto turn = take_turn();
   Compute compute({.operands = info_.precision, .interventions = interventions});

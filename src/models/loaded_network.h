@@ -1,4 +1,4 @@
-// The Model that load() returns for a network of parts: what it reads, and what it answers.
+// The Model that load() returns for a Network: converts inputs to batches, runs the network, and converts its output.
 #pragma once
 
 #include <memory>
@@ -13,10 +13,10 @@ namespace clearhead {
 
 class LoadedNetwork final : public Model {
  public:
-  /// Throws what reading the config and the weights throws.
+  /// Reads the weights. Throws as network_of() and Parameters::read().
   LoadedNetwork(ModelInfo info, const Json& config, std::shared_ptr<const Tokenizer> tokenizer);
 
-  // Writers.
+  // Models that generate text.
   RunResult run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options) const override;
   RunResult run_from_input(const ModelInput& source, const Encoding& target, const RunOptions& options) const override;
   ModelCache read(const TokenBatch& source, DType dtype, const Interventions& interventions) const override;
@@ -26,7 +26,7 @@ class LoadedNetwork final : public Model {
   std::vector<std::vector<ClassScore>> classify_inputs(const std::vector<ModelInput>& inputs,
                                                        const Interventions& interventions) const override;
   std::vector<ClassScore> summarise(const ModelInput& document, const Interventions& interventions) const override;
-  /// class_logits or causal_logits.
+  /// Returns class_logits for a classifier and for info().chooses, otherwise causal_logits.
   RunResult run_rows(const Rows& input, const Rows* source, const RunOptions& options) const;
   const NetworkFacts& facts() const { return network_->facts(); }
   const Tokenizer* tokenizer_or_null() const { return tokenizer_.get(); }
@@ -41,8 +41,8 @@ class LoadedNetwork final : public Model {
   Rows checked(const TokenBatch& tokens) const;
   RunResult written(const Rows& source, const Rows& target, const RunOptions& options, const RunText& text) const;
 
-  mutable Arena arena_{};  // of runs with gradients, which take turns
-  Parameters parameters_;  // of network_
+  mutable Arena arena_{};  // for runs with gradients, only one of which runs at a time
+  Parameters parameters_;  // the parameters of network_
   std::unique_ptr<Network> network_;
 };
 

@@ -1,4 +1,4 @@
-// Finding the network of a config, and reading the fields that all configs of networks share.
+// Finds the network of a config.json, and reads the fields that all networks share.
 #include "models/network.h"
 
 #include "base/format.h"
@@ -23,7 +23,7 @@ int32_t token_or(Fields& fields, const char* name, int64_t otherwise, int64_t vo
   return static_cast<int32_t>(id);
 }
 
-// "id2label": {"0": "no", "1": "yes"}
+// Reads "id2label": {"0": "no", "1": "yes"}.
 std::vector<std::string> labels_of(Fields& fields) {
   std::vector<std::string> labels;
   const Json* named = fields.take("id2label");
@@ -56,7 +56,7 @@ std::unique_ptr<Network> network_of(const Json& config, const std::string& where
   if (!kind) return nullptr;
   Fields fields(config, where);
   NetworkFacts facts{.reads = kind->reads};
-  // What does not change what the network computes: provenance, tokens of generation, names of labels.
+  // Fields that do not change what the network computes: provenance, tokens for generation, names of labels.
   for (const char* name : {"model_type", "architectures", "torch_dtype", "dtype", "label2id", "forced_eos_token_id", "is_encoder_decoder",
                            "task_specific_params"})
     fields.take(name);

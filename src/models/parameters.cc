@@ -1,4 +1,5 @@
-// Leaves of the tape, each with the names that are views of it. A name asked for twice is one tensor: tied embeddings share their leaf.
+// The leaves of the tape and the named views of each. A name that is requested twice is one tensor, so tied embeddings share their
+// leaf.
 #include "models/parameters.h"
 
 #include <algorithm>
@@ -70,7 +71,7 @@ void ModelParameters::name_bias(const Part& part, const Tensor& values) {
 }
 
 ModelParameters::Linear ModelParameters::linear(const std::vector<Part>& parts, int64_t in, double narrower) {
-  if (const Tensor* found = parts.size() == 1 ? find(parts[0].weight) : nullptr) {  // an embedding's table
+  if (const Tensor* found = parts.size() == 1 ? find(parts[0].weight) : nullptr) {  // tied to an embedding table
     Linear shared{std::make_shared<LiveWeight>(*found), {}};
     if (parts[0].bias.empty()) return shared;
     shared.bias = make({parts[0].out}, false);

@@ -1,11 +1,11 @@
-// The weights of a model in training: f32 tensors that layers read in place, with the names and shapes that a file
-// of the family has.
+// The weights of a Transformer in training: f32 tensors that layers read in place, with the names and shapes that files of the
+// family have.
 //
-//   q, k and v of one projection are one tensor [q | k | v, in]; each name is a view of it. Names that the file stores
-//   as [in, out] are transposed views.
+//   The q, k and v projections are one tensor [q | k | v, in], and each name is a view of it. A name that files store as
+//   [in, out] is a transposed view.
 //
-// New weights are drawn from N(0, spread²), the last layer of each block from N(0, spread²/(2·layers)) (Radford et al.
-// 2019, §2.3). Norm weights start at 1, biases at 0.
+// New weights are drawn from N(0, spread²); those of the last layer of each block from N(0, spread²/(2·layers)) (Radford et al.
+// 2019, §2.3). Norm weights are initialised to 1, biases to 0.
 #pragma once
 
 #include <cstdint>
@@ -23,36 +23,37 @@ class ModelParameters {
  public:
   explicit ModelParameters(uint64_t seed, double spread = 0.02) : seed_(seed), spread_(spread) {}
 
-  /// One tensor for the optimiser. Weight decay applies to matrices, not to vectors and embedding tables.
+  /// A tensor that the optimiser updates. Weight decay applies to matrices, not to vectors and embedding tables.
   struct Leaf {
     Tensor values{};
     bool decays = false;
   };
   const std::vector<Leaf>& leaves() const { return leaves_; }
-  /// Views of the leaves, by name, in the order of creation.
+  /// Views of the leaves by name, in order of creation.
   const NamedTensors& named() const { return named_; }
+  /// Number of elements of all leaves.
   int64_t count() const;
 
-  /// Copies values from a file by name. Throws kNotFound for a name that is not in the file, kShape.
+  /// Copies values from a file by name. Throws kNotFound for a name that is not in the file, kShape for another shape.
   void read(const SafeTensors& file);
-  /// The same, under the names that `name_in_file` gives; a parameter with an empty one keeps what it was drawn as.
+  /// The same, with the names that `name_in_file` returns. If it returns an empty name, the parameter keeps its initial values.
   using NameInFile = std::function<std::string(const std::string& name, const Shape& shape)>;
   void read(const SafeTensors& file, const NameInFile& name_in_file);
 
   struct Part {
-    std::string weight{}, bias{};  // empty bias: none
+    std::string weight{}, bias{};  // empty: no bias
     int64_t out = 0;
     bool input_first = false;
-    bool bias_is_row = false;  // the file names it as [1, out]
+    bool bias_is_row = false;  // files store the bias as [1, out]
   };
-  // Each function creates the tensor of a name, or returns the one created before.
+  // Each of these functions creates the tensor with this name, or returns the existing one.
   Tensor table(const std::string& name, int64_t entries, int64_t width);
   Tensor vector(const std::string& name, int64_t size, float value);
   struct Linear {
     std::shared_ptr<const LiveWeight> weight{};
-    Tensor bias{};  // undefined if no part has one
+    Tensor bias{};  // undefined if no part has a bias
   };
-  /// The standard deviation is divided by `narrower`.
+  /// A linear layer of parts stacked along their outputs. The standard deviation of new weights is divided by `narrower`.
   Linear linear(const std::vector<Part>& parts, int64_t in, double narrower = 1);
 
  private:

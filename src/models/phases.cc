@@ -1,4 +1,5 @@
-// Rows [cos ωp, sin ωp, …] by given frequencies; and sin | cos halves of p / 10000^(2i/width), the fixed table of encoder-decoders.
+// Computes rows [cos ωp, sin ωp, …] for given frequencies, and the constant table of encoder-decoders, whose halves are the sines and
+// the cosines of p / 10000^(2i/width).
 #include "models/phases.h"
 
 #include <cmath>

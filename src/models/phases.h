@@ -1,5 +1,5 @@
-// Positions by formula: the rows of PhasePositions, [cos ω₀p, sin ω₀p, cos ω₁p, sin ω₁p, …], and the table of
-// SinusoidalPositions.
+// Positions that a formula computes (architecture.h): the rows of PhasePositions, [cos ω₀p, sin ω₀p, cos ω₁p, sin ω₁p, …], and
+// the table of SinusoidalPositions.
 #pragma once
 
 #include <cstdint>

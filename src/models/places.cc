@@ -1,4 +1,4 @@
-// A pair without a family applies to every map; it must lie in one of them.
+// Pairs without a family apply to the maps of all families. Their queries and keys must exist in at least one family.
 #include "models/places.h"
 
 #include <algorithm>
@@ -21,7 +21,7 @@ void check_pairs(const char* what, const Interventions::Pairs& pairs, const std:
     queries = std::max(queries, family.queries + more);
     keys = std::max(keys, family.keys + more);
   }
-  if (queries == 0 || keys == 0) return;  // a family that is not there: the run refuses it by name
+  if (queries == 0 || keys == 0) return;  // an unknown family, which the run refuses by name
   check_range(what, "queries", pairs.queries, queries);
   check_range(what, "keys", pairs.keys, keys);
 }

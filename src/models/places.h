@@ -1,5 +1,5 @@
-// Places that a caller names in a run: queries, keys, rows and layers. One that the run does not have is refused, because
-// an edit of nothing looks like an edit without effect.
+// Checks the queries, keys, rows and layers of a run that a caller names. Those that do not exist are refused: otherwise, an
+// intervention on nothing would look like an intervention without effect.
 #pragma once
 
 #include <vector>
@@ -9,11 +9,11 @@
 
 namespace clearhead {
 
-/// Throws kInvalidArgument, naming the range and what there is, for knockouts and keep-only pairs beyond the maps that they
-/// apply to. `more`: tokens that the run may add to these maps.
+/// Throws kInvalidArgument, with the range and the number that exists, if knockouts or keep-only pairs exceed the maps that they
+/// apply to. `more`: number of tokens that the run may add to these maps.
 void check_places(const Interventions& interventions, const std::vector<MapFamily>& families, int64_t more = 0);
 
-/// Throws kInvalidArgument for rows beyond the text, and for layers that none of its maps has.
+/// Throws kInvalidArgument for rows beyond the text, and for layers that no map family has.
 void check_places(const TraceOptions& options, const RunPlan& plan);
 
 }  // namespace clearhead

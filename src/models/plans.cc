@@ -1,4 +1,4 @@
-// What an observer is told of a run: the text, its tokens, the families of its maps.
+// The plan that an observer receives before a run: the text, its tokens, and the families of its maps.
 #include <algorithm>
 
 #include "base/format.h"
@@ -10,7 +10,7 @@
 namespace clearhead {
 namespace {
 
-// The text as far as its tokens tell: for callers who kept only the encoding.
+// Reconstructs a text from its tokens as far as possible, for callers that have only the encoding.
 std::string rebuilt(const Encoding& encoding, const Tokenizer& tokenizer, uint8_t segment) {
   std::string text;
   for (size_t token = 0; token < encoding.size(); ++token) {
@@ -24,10 +24,10 @@ std::string rebuilt(const Encoding& encoding, const Tokenizer& tokenizer, uint8_
   return text;
 }
 
-// A mark that the tokenizer put in front of a word, as a token of its own: the "▁" of "▁中" stands for a space that the text
-// does not have. The library gives it the bytes of the character after it.
+// Returns true if the token is only a mark that the tokenizer inserted before a word: the "▁" of "▁中" represents a space that the
+// text does not have. Its offsets in the encoding are those of the character after it.
 bool is_inserted_space(const Tokenizer& tokenizer, int32_t id, std::string_view under) {
-  constexpr char32_t kMark = 0x2581;  // ▁, which stays as it is without a decoder for it
+  constexpr char32_t kMark = 0x2581;  // ▁, which remains if no decoder replaces it
   const auto is_mark = [&](char32_t c) { return c == ' ' || c == kMark; };
   const std::string bytes = tokenizer.token_bytes(id);
   if (bytes.empty() || valid_utf8_prefix(bytes) != bytes.size()) return false;
@@ -36,7 +36,7 @@ bool is_inserted_space(const Tokenizer& tokenizer, int32_t id, std::string_view 
     if (!is_mark(one.c)) return false;
     at += one.length;
   }
-  if (valid_utf8_prefix(under) == 0) return true;  // not a space, whatever its bytes mean
+  if (valid_utf8_prefix(under) == 0) return true;  // not valid UTF-8, so not a space
   const char32_t first = text::decode_valid(under, 0).c;
   return !is_mark(first) && !text::is(first, text::kSpace);
 }

@@ -1,4 +1,4 @@
-// Reports the progress of a run to a person who waits for it, and lets that person cancel it.
+// Reports the progress of a run, and lets the caller cancel it.
 #pragma once
 
 #include <algorithm>
@@ -13,13 +13,13 @@
 
 namespace clearhead {
 
-/// Called when a layer begins, with the fraction of the work that is done and "layer 3 of 12".
+/// Called when a layer starts, with the fraction of the work that is done and a text such as "layer 3 of 12".
 using RunProgress = std::function<void(double fraction, const std::string& layer)>;
 
-/// Passes every call on to `inner`, if there is one, reports each layer that begins, and throws kCancelled once `cancel` is set.
+/// Forwards every call to `inner`, if it is not null, reports each layer that starts, and throws kCancelled once `cancel` is set.
 class ProgressObserver final : public Observer {
  public:
-  /// run, runs: this is run `run` of `runs` of equal size (windows over a text)
+  /// run, runs: the index of this run and the number of runs, all of equal size, that make up the work (windows over a text)
   ProgressObserver(Observer* inner, RunProgress report, const std::atomic<bool>* cancel, int64_t run = 0, int64_t runs = 1)
       : inner_(inner), report_(std::move(report)), cancel_(cancel), run_(run), runs_(runs) {}
 

@@ -1,5 +1,5 @@
-// Residual-stream questions: each checks what the caller gives, runs the model with an observer that keeps the rows it needs, and
-// leaves the algebra to the Transformer (transformer_parts.cc).
+// The functions of residual_stream.h. Each checks its arguments. Those that need a run make one, with an observer that keeps the rows they
+// use. The algebra is in the Transformer (transformer_parts.cc).
 #include "clearhead/residual_stream.h"
 
 #include <algorithm>
@@ -21,7 +21,7 @@ void check_token(int64_t token, const Encoding& text) {
     fail(ErrorCode::kInvalidArgument, "token {} of a text of {} tokens", token, text.ids.size());
 }
 
-// The input of a run over one text. Throws kInvalidArgument for a layer or tokens that do not exist.
+// Returns the input of a run on one text. Throws kInvalidArgument for a layer or tokens that do not exist.
 ForwardInput one_text(const LoadedModel& model, const Encoding& text, int layer, std::initializer_list<int64_t> tokens) {
   const ModelInfo& info = model.info();
   if (layer < 0 || layer >= info.layers)
@@ -32,8 +32,8 @@ ForwardInput one_text(const LoadedModel& model, const Encoding& text, int layer,
   return model.checked(batch);
 }
 
-// Keeps the outputs of the heads of every attention layer at some rows of the queries' text, [head, row, d_v], and whether the
-// description lets the query see the key.
+// Keeps the outputs of the heads of every attention layer at the given rows of the source and of the target, [head, row, d_v], and whether
+// the query of the score sees its key.
 class HeadsAt final : public Observer {
  public:
   HeadsAt(const ScoreAt& at, std::vector<int64_t> source_rows, std::vector<int64_t> target_rows)

@@ -1,8 +1,8 @@
-// The speeds of rotary embeddings:  f_i = θ^(−2i/dims),  then stretched for contexts longer than those of training.
+// The frequencies of rotary embeddings,  f_i = θ^(−2i/dims),  scaled for contexts that are longer than those in training.
 //
 //   linear   f / factor
-//   llama3   with λ = 2π/f and L positions in training: f where λ < L/high, f/factor where λ > L/low, between them
-//            (1 − s)·f/factor + s·f with s = (L/λ − low)/(high − low)          (Llama 3.1; as Hugging Face computes it)
+//   llama3   with λ = 2π/f and L positions in training: f if λ < L/high; f/factor if λ > L/low; in between
+//            (1 − s)·f/factor + s·f with s = (L/λ − low)/(high − low)          (Llama 3.1; as in transformers)
 #include <cmath>
 
 #include "models/transformer.h"

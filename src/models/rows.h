@@ -1,4 +1,4 @@
-// Batches as models read them: sequences of one length, padded at their ends.
+// A batch in the form that models read: sequences of equal length, padded at their ends.
 #pragma once
 
 #include <cstdint>
@@ -14,10 +14,10 @@ struct Rows {
   std::vector<int32_t> ids{};       // [batch·length]
   std::vector<int32_t> lengths{};   // [batch], or empty: all sequences have full length
   std::vector<int32_t> type_ids{};  // [batch·length], or empty: zeros
-  // In place of ids. Pictures: [batch, channels, height, width], and length 1; frames: [batch·length, width].
+  // Used instead of ids. Pictures: [batch, channels, height, width], with length 1. Frames: [batch·length, width].
   Tensor features{};
-  // Sequences that belong together, one after another: the sentences of a document. groups.batch documents of groups.length sentences, of which groups.lengths
-  // are no padding; batch is groups.rows() then. Length 0: every sequence stands alone.
+  // Groups of consecutive sequences, such as the sentences of documents: groups.batch documents of groups.length sentences each,
+  // of which groups.lengths are not padding; batch is then groups.rows(). groups.length 0: no groups.
   Layout groups{.batch = 0};
 
   Layout layout() const { return {batch, length, lengths}; }

@@ -1,4 +1,4 @@
-// The words of a run, as its observer receives them.
+// Builds the RunText that the observer of a run receives.
 #pragma once
 
 #include <cstdint>
@@ -11,16 +11,17 @@
 
 namespace clearhead {
 
-/// The tokens of a text as words.   given: the text, if known; pair: the second text
+/// The text and the tokens of an encoding.   given: the text, pair: the second text; without them, the text is reconstructed
+/// from the tokens
 RunText run_text(const Encoding& encoding, const Tokenizer* tokenizer, const std::optional<std::string>& given = {},
                  const std::optional<std::string>& pair = {});
-/// A text that a model wrote, as the input of one run over all of it: the first token, then these.
+/// A generated text as the input of one run over the whole text: the decoder's first token, then the generated tokens.
 struct WrittenText {
   Encoding encoding{};
   std::string text{};
 };
 WrittenText written_text(int32_t first, const std::vector<int32_t>& ids, const Tokenizer* tokenizer);
-/// Two texts as one, with the segments "source" and "target".
+/// Concatenates two texts, with the segments "source" and "target".
 RunText joined(RunText source, const RunText& target);
 
 }  // namespace clearhead

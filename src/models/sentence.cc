@@ -1,5 +1,5 @@
-// Pooling as sentence-transformers has it: mean, first, max, Σ/√n or last token, in double; then x / max(‖x‖, 1e-12) if the
-// modules say so. A setting that is not supported is kept as a refusal for whoever asks for a sentence's vector.
+// Pooling as in sentence-transformers: mean, first token, max, Σ/√n or last token, in double; then x / max(‖x‖, 1e-12) if there is a
+// Normalize module. An unsupported setting is stored as a message, which is thrown when a sentence embedding is requested.
 #include "models/sentence.h"
 
 #include <algorithm>
@@ -24,7 +24,7 @@ void read_pooling(const std::string& path, SentenceFacts& facts) {
   const Json config = Json::parse(read_config(path), path);
   struct Mode {
     const char* flag;  // "pooling_mode_…": true
-    const char* name;  // "pooling_mode": "…", newer files
+    const char* name;  // "pooling_mode": "…", in newer files
     Pooling pooling;
   };
   constexpr Mode kModes[] = {{"pooling_mode_mean_tokens", "mean", Pooling::kMean},
@@ -54,7 +54,7 @@ void read_pooling(const std::string& path, SentenceFacts& facts) {
     facts.refusal = format("{}: \"include_prompt\": false is not supported with a default prompt; understood: true", path);
 }
 
-// The default prompt. Without texts of their own, "query" and "document" are empty.
+// Reads the default prompt. The prompts "query" and "document" are empty if the file does not define them.
 void read_prompt(const std::string& path, SentenceFacts& facts) {
   if (!is_there(path)) return;
   const Json config = Json::parse(read_config(path), path);
@@ -81,7 +81,7 @@ void read_limits(const std::string& directory, SentenceFacts& facts) {
   const std::string beside = directory + "/tokenizer_config.json";
   if (facts.longest > 0 || !is_there(beside)) return;
   const Json config = Json::parse(read_config(beside), beside);
-  const Json* longest = config.find("model_max_length");  // 1e30: none
+  const Json* longest = config.find("model_max_length");  // 1e30: no limit
   if (longest && longest->is_number() && longest->number() >= 1 && longest->number() < 1e9) facts.longest = longest->integer();
 }
 

@@ -1,4 +1,4 @@
-// Windows slide over the text's tokens; best_span tries every start with every end that is near enough.
+// Windows slide over the tokens of the text. best_span() tries every start with every end within the maximum length.
 #include "models/spans.h"
 
 #include <algorithm>
@@ -20,7 +20,7 @@ void append(const Encoding& from, size_t token, Encoding& to) {
 
 constexpr uint8_t kQuestion = 0, kText = 1;
 
-// Σ_t e^(x_t) of one of the two columns, as its logarithm.
+// ln Σ_t e^(x_t) of one of the two columns.
 double log_sum_exp(const float* column, size_t count) {
   double most = -std::numeric_limits<double>::infinity(), sum = 0;
   for (size_t t = 0; t < count; ++t) most = std::max(most, static_cast<double>(column[2 * t]));

@@ -1,5 +1,5 @@
-// Windows over a long text: each is run on its own, and a token's row is taken from the window where it sees most around it.
-// Windows keep all of their rows or none, within the budget together.
+// Traces a text, in windows if it is long. Each window is a run of its own, and each token's row is taken from the window in which it
+// has the most context. Either the rows of all windows fit the budget together, or nothing runs.
 #include "models/trace_text.h"
 
 #include <algorithm>
@@ -40,7 +40,7 @@ Margins margins_of(const Encoding& encoding) {
   return margins;
 }
 
-// The tokens of an encoding at these places, in this order.
+// Returns the tokens at these indices, in this order.
 Encoding pick(const Encoding& whole, const std::vector<int64_t>& places) {
   Encoding out;
   for (const int64_t place : places) {
@@ -71,7 +71,7 @@ void name_segments(RunPlan& plan, const TraceRequest& request) {
   }
 }
 
-// Places that the request names must be there. tokens: of one run.
+// Throws if the request names tokens, rows or layers that do not exist. tokens: the number of tokens of one run.
 void check_request(const TraceRequest& request, const RunPlan& plan, int64_t tokens) {
   check_places(request.options, plan);
   std::vector<MapFamily> of_run = plan.families;
@@ -79,7 +79,7 @@ void check_request(const TraceRequest& request, const RunPlan& plan, int64_t tok
   check_places(request.interventions, of_run);
 }
 
-// Window tokens → text tokens, for every window, and which rows each owns.
+// tokens: the text token of each window token. owned: the rows that are taken from this window.
 struct WindowPlan {
   std::vector<int64_t> tokens{};
   Range owned{};
@@ -91,7 +91,7 @@ std::vector<WindowPlan> plan_windows(int64_t count, Margins margins, int64_t win
          "--window {} with --overlap {} leaves no new token per window; the model adds {} special tokens to each", window, overlap, frame);
   }
   std::vector<WindowPlan> out;
-  int64_t owned_from = 0;  // first content token the next window owns
+  int64_t owned_from = 0;  // first content token that the next window owns
   for (int64_t begin = 0;; begin += room - overlap) {
     const int64_t end = std::min(content, begin + room);
     const bool first = begin == 0, last = end == content;
@@ -99,7 +99,8 @@ std::vector<WindowPlan> plan_windows(int64_t count, Margins margins, int64_t win
     for (int64_t i = 0; i < margins.before; ++i) plan.tokens.push_back(i);
     for (int64_t i = begin; i < end; ++i) plan.tokens.push_back(margins.before + i);
     for (int64_t i = 0; i < margins.after; ++i) plan.tokens.push_back(count - margins.after + i);
-    // A shared stretch belongs half to each neighbour; with a causal model wholly to the earlier one, where those tokens have the longer past.
+    // Of the tokens that two windows share, each window owns half. With a causal model, the earlier window owns all of them, because
+    // they have a longer past there.
     const int64_t owned_to = last ? content : end - (causal ? 0 : overlap / 2);
     plan.owned = {first ? 0 : margins.before + owned_from - begin, margins.before + owned_to - begin + (last ? margins.after : 0)};
     owned_from = owned_to;
@@ -108,7 +109,7 @@ std::vector<WindowPlan> plan_windows(int64_t count, Margins margins, int64_t win
   }
 }
 
-// Windows keep all of their rows or none: together they fit the budget, or nothing is run. What is kept grows with the tokens that are read.
+// Throws kBudget unless the rows of all windows fit the budget together. Memory is proportional to the number of tokens in the windows.
 void check_windows_fit(const RunPlan& whole, const TraceRequest& request, const std::vector<WindowPlan>& plans) {
   TraceOptions everything = request.options;
   everything.budget_bytes = std::numeric_limits<uint64_t>::max();

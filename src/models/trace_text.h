@@ -1,8 +1,8 @@
-// From a text to its trace: the first step of show, view, trace, ask and atlas.
+// Runs a model on a text and returns the trace: the first step of show, view, trace, ask and atlas.
 //
-// A text within the model's positions is one run. A longer text is an error, unless the caller asks to cut it or to
-// slide a window over it. Each window is then its own run, with the model's special tokens around it. A token's row
-// comes from the window that has the most context around it (causal models: the longest past).
+// A text that fits the model's positions is one run. A longer text is an error, unless the caller asks to truncate it or to
+// slide a window over it. Each window is then a run of its own, with the model's special tokens around it. Each token's row
+// is taken from the window in which it has the most context (causal models: the longest past).
 #pragma once
 
 #include <atomic>
@@ -23,46 +23,47 @@ struct NamedBytes {
   int64_t begin = 0, end = 0;
 };
 
-/// An input, and what its trace keeps.
+/// An input, and the options of its trace.
 struct TraceRequest {
   std::string text{};
   std::optional<std::string> pair{};
-  std::optional<ModelInput> input{};  ///< in place of a text, for models that read something else (generate/trace_of.h)
+  std::optional<ModelInput> input{};  ///< instead of a text, for models that read other inputs (generate/trace_of.h)
   bool truncate = false;
   int64_t window = 0;                ///< tokens per window, special tokens included; 0: no windows
   std::optional<int64_t> overlap{};  ///< tokens shared by neighbouring windows; absent: a quarter of the window
   std::vector<NamedBytes> segments{};
-  Interventions interventions{};  ///< places are tokens of a run, that is of each window
+  Interventions interventions{};  ///< tokens are numbered within a run, that is, within each window
   TraceOptions options{};
   RunProgress progress = nullptr;
-  const std::atomic<bool>* cancel = nullptr;  ///< throws kCancelled once it is set
+  const std::atomic<bool>* cancel = nullptr;  ///< once it is set, the run throws kCancelled
 };
 
 struct TracedText {
   Trace trace{};
-  int64_t tokens = 0;  ///< of the whole text
-  int64_t cut = 0;     ///< tokens that `truncate` left out
+  int64_t tokens = 0;  ///< number of tokens of the whole text
+  int64_t cut = 0;     ///< number of tokens that `truncate` removed
   int64_t windows = 1;
 };
 
-/// The first `longest` tokens of a text; special tokens at its end take the place of its last ones. 0: all.
+/// Truncates a text to `longest` tokens, and keeps the special tokens at its end; 0: returns the whole text.
 Encoding cut_to(const Encoding& whole, int64_t longest);
 
-/// Throws kTooLong with the limit and the ways out, kInvalidArgument for an empty text or windows that do not fit,
-/// kUnsupported for an encoder-decoder or for windows over a pair, kBudget before the run.
+/// Runs the model on the request's text. Throws kTooLong with the limit and possible remedies; kInvalidArgument for an empty
+/// text, or for a window without room for new tokens; kUnsupported for an encoder-decoder and for windows over a pair; kBudget,
+/// before anything is computed, for a trace beyond its budget (trace.h).
 TracedText trace_text(const Model& model, const TraceRequest& request);
 
-/// The plan that trace_text would give to the observer, to report sizes before a long run.
+/// Returns the plan of the whole text without running the model, to report sizes before a long run.
 RunPlan plan_text(const Model& model, const TraceRequest& request);
 
 /// Throws kInvalidArgument, with the segment's name, unless the segment lies inside a text of `size` bytes.
 void check_bytes(const NamedBytes& segment, size_t size);
 
-/// The tokens that overlap bytes [begin, end) of the text.
+/// Returns the range of tokens that overlap bytes [begin, end) of the text; an empty range if there are none.
 Range tokens_of_bytes(const RunText& text, int64_t begin, int64_t end);
 
 /// Parses segments from JSON: [{"name": "doc 1", "role": "document", "begin": 0, "end": 812}, …], in bytes of the text.
-/// Throws kFormat, naming the field.
+/// Throws kFormat with the name of the field.
 std::vector<NamedBytes> segments_from_json(const std::string& json, const std::string& where);
 
 }  // namespace clearhead

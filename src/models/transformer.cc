@@ -1,4 +1,5 @@
-// Assembled from facts, run in the order of architecture.h. The residual stream x is one buffer [rows, width]: blocks add to it in place.
+// Builds a Transformer from its Architecture and runs it in the order given in architecture.h. The residual stream x is one buffer
+// [rows, width], to which blocks add in place.
 #include "models/transformer.h"
 
 #include <algorithm>
@@ -32,7 +33,7 @@ Tensor rows_at(Run& run, const Tensor& hidden, const std::vector<int32_t>& place
   return rows;
 }
 
-// The place of the last token of a sequence that is not `pad`; 0 if all are.
+// Returns the position of the last token of a sequence that is not `pad`; 0 if all tokens are.
 int64_t last_token(const ForwardInput& input, int64_t sequence, std::optional<int64_t> pad) {
   int64_t token = std::max(0, input.lengths[static_cast<size_t>(sequence)] - 1);
   while (pad && token > 0 && input.ids[static_cast<size_t>(sequence * input.length + token)] == *pad) --token;
@@ -41,7 +42,7 @@ int64_t last_token(const ForwardInput& input, int64_t sequence, std::optional<in
 
 enum class Pick : uint8_t { kFirst, kLast };
 
-// The rows of each sequence's first or last token; with `pad`, of the last token that is another one.
+// Returns the row of each sequence's first or last token; with `pad`, the last token that is not `pad`.
 Tensor picked_rows(Run& run, const ForwardInput& input, const Tensor& hidden, Pick pick, std::optional<int64_t> pad = std::nullopt) {
   std::vector<int32_t> picked;
   for (int64_t b = 0; b < input.batch; ++b)
@@ -49,7 +50,8 @@ Tensor picked_rows(Run& run, const ForwardInput& input, const Tensor& hidden, Pi
   return rows_at(run, hidden, picked);
 }
 
-// What a block reads while it adds to x: x itself, since a block adds last; a copy where gradients will want to read it again.
+// Returns the input of a block that adds to x: x itself, because a block adds to it last; a copy if the run is recorded, because the
+// backward pass reads the input again.
 Tensor read_apart(Run& run, const Tensor& x) {
   if (!run.recorder) return x;
   Tensor copy = run.take(x.shape());
@@ -155,7 +157,7 @@ void Transformer::load_layer(Weights& weights, int64_t at) {
   if (const std::optional<CrossFacts>& cross = facts_.layer.cross) {
     layer.cross_norm = weights.norm(cross->norm, facts_.width);
     layer.cross = load_attention(weights, cross->projections, {}, true);
-    layer.cross.spec.topology.band.align = Align::kStart;  // both texts are counted from their beginnings
+    layer.cross.spec.topology.band.align = Align::kStart;  // positions count from the start of each text
   }
   const MlpFacts& mlp = facts_.layer.mlp;
   if (mlp.kind != MlpFacts::Kind::kNone) {
@@ -192,7 +194,7 @@ nn::Attention Transformer::load_attention(Weights& weights, const ProjectionName
 
 void Transformer::load_heads(Weights& weights, const HeadsInFile& present) {
   const int64_t width = facts_.width, labels = static_cast<int64_t>(facts_.labels.size());
-  // As the library does: a head that the file has is used, whatever "tie_word_embeddings" says.
+  // As in transformers: a head in the file is used even if "tie_word_embeddings" is true.
   const auto or_embedding = [&](LinearNames names, bool is_tied) {
     if (is_tied && !weights.has_own(names.weight)) names.weight = facts_.embedding.tokens;
     return names;
@@ -244,7 +246,7 @@ struct Transformer::Pass {
 void Transformer::run_layer(Run& run, int64_t at, const Pass& pass, Tensor& x) const {
   const Layer& layer = layers_[static_cast<size_t>(at)];
   ModelCache* cache = pass.cache;
-  const auto block = [&](const nn::Norm& norm, const auto& add_to) {  // add_to(what is read, x)
+  const auto block = [&](const nn::Norm& norm, const auto& add_to) {  // add_to(input): adds the block's output to x
     if (facts_.layer.placement == LayerFacts::NormPlacement::kPost) {
       add_to(read_apart(run, x));
       if (pass.streams) pass.streams->take(x);
@@ -273,7 +275,7 @@ void Transformer::run_layer(Run& run, int64_t at, const Pass& pass, Tensor& x) c
   if (layer.mlp) block(layer.mlp_norm, [&](const Tensor& read) { layer.mlp(run, read, x); });
 }
 
-// Backward passes run it again, with the dropout of this time, long after this returns.
+// Runs a layer as a checkpoint: the backward pass runs it again, with the same dropout, long after this function has returned.
 void Transformer::run_layer_twice(Run& run, int64_t at, const std::shared_ptr<const Pass>& pass, Tensor& x) const {
   const auto drawn = std::make_shared<uint64_t>(0);
   const RunDropout dropout = run.dropout ? *run.dropout : RunDropout{};
@@ -319,7 +321,8 @@ Interventions Transformer::source_interventions(Interventions interventions) con
   return interventions;
 }
 
-// What the encoder makes of the source, or what the cache remembers of that; and how much of it each sequence sees.
+// Sets the memory of cross-attention to the encoder's output, from a run of the encoder or from the cache, and the source keys that each
+// sequence sees.
 void Transformer::read_source(Run& run, const ForwardInput& input, const RunOptions& options, Pass& pass, RunResult& result) const {
   const ForwardInput* source = input.source;
   ModelCache* cache = input.cache;
@@ -421,7 +424,7 @@ Tensor Transformer::logit_contributions(Run& run, const Tensor& parts, const Ten
   return logits;
 }
 
-// A row a head, which holds that head's output and zeros.
+// Multiplies W_O by one row per head, which contains that head's output and zeros elsewhere.
 Tensor Transformer::head_contributions(Run& run, const std::string& family, int layer, const Tensor& outputs) const {
   if (encoder_ && family == encoder_->map_family()) return encoder_->head_contributions(run, family, layer, outputs);
   if (layer < 0 || layer >= facts_.layers || (family != map_family() && family != kCross))

@@ -1,4 +1,4 @@
-// The one Transformer for all families: built from an Architecture, run over a batch or over a KV cache.
+// The Transformer of all families: built from an Architecture, and run on a batch or on a KV cache.
 #pragma once
 
 #include <cmath>
@@ -20,14 +20,15 @@ namespace clearhead {
 
 class Transformer;
 
-/// The residual stream of some rows: after the embeddings, then after each block's addition, before a norm that follows it.
+/// Records the residual stream at selected rows: after the embeddings, then after each block has been added to it, before any norm
+/// that follows the block.
 struct Streams {
   std::vector<int64_t> rows{};
-  std::vector<Tensor> seen{};  // f32 [row, width]
+  std::vector<Tensor> seen{};  // f32 [row, width] each
   void take(const Tensor& x);
 };
 
-/// What the heads of each attention wrote, by family and layer: f32 [head, row, d_v] of some rows.
+/// Outputs of the attention heads at selected rows, f32 [head, row, d_v], by family and layer.
 using HeadOutputs = std::map<std::pair<std::string, int>, Tensor>;
 
 /// The checked input of a forward pass; rows = batch·length.
@@ -36,72 +37,75 @@ struct ForwardInput {
   std::vector<int32_t> ids{}, type_ids{}, positions{};  // [rows]; positions count from 0
   std::vector<int32_t> lengths{};                       // [batch]
   std::optional<Segments> segments{};
-  // Which keys of the source each token sees; absent: all keys of its sequence's source.
+  // Cross-attention: which keys of the source each token sees; absent: all keys of its sequence's source.
   std::optional<Segments> of_source{};
   ModelCache* cache = nullptr;
   int64_t step = 0;
-  // Encoder-decoder: the input of the encoder; absent: `cache` has the encoder's output.
+  // Encoder-decoder: the input of the encoder; null: `cache` has the encoder's output.
   const ForwardInput* source = nullptr;
-  Streams* streams = nullptr;  // takes the residual stream on its way
+  Streams* streams = nullptr;  // if not null, records the residual stream
 };
 
-/// Sequences padded at the end, with positions from 0.   ids: [batch·length], lengths: [batch], or
-/// empty if none is padded
+/// An input of sequences that are padded at the end, with positions from 0.   ids: [batch·length]; lengths: [batch], or empty
+/// if no sequence is padded
 ForwardInput plain_input(int64_t batch, int64_t length, const std::vector<int32_t>& ids, const std::vector<int32_t>& lengths = {});
 
-/// Documents and padding as segments; absent if all tokens see each other.   documents: [batch·length] or empty
+/// Represents documents and padding as segments; absent if all tokens of a sequence see each other.   documents: [batch·length]
+/// or empty
 std::optional<Segments> segments_of(int64_t batch, int64_t length, const std::vector<int32_t>& lengths,
                                     std::vector<int32_t> documents = {});
 
 /// The map family of one stack for this number of tokens.
 MapFamily family_of(const Transformer& stack, int64_t tokens);
-/// The observer's plan of a run over source and target, each of whose families covers ranges of the text.   text: made by joined()
+/// The plan of a run over a source and a target for the observer: one text, made by joined(), of which each family covers a part.
 RunPlan plan_of_pair(const Transformer& stack, const std::string& model, RunText text);
 
-/// A norm as it acts on parts of a row: each becomes (part − its mean)/σ·w with σ of `whole`, the row that they are parts of, so it is
-/// linear. RMS norms take no mean.   parts: f32 [part, width], contiguous; whole: [width]
+/// Applies a norm to the additive components of a row, with the scale of the whole row: each component becomes
+/// (component − its mean)/σ·w with the σ of `whole`, so the operation is linear. RMS norms do not subtract the mean. The norm's bias
+/// is not added.   parts: f32 [component, width], contiguous, in place; whole: [width], the row that they are components of
 void scale_as(const ops::Normalisation& norm, const float* whole, Tensor& parts);
 
-/// Which heads of a family have weights in a file.
+/// The output heads of a family that have weights in a file.
 struct HeadsInFile {
   bool pooler = false, masked = false, classifier = false, next_sentence = false, causal = false;
 };
-/// Reads headers only.
+/// Determines the output heads from the file's header.
 HeadsInFile heads_in_file(const Architecture& facts, const SafeTensors& file);
 
 class Transformer {
  public:
-  /// Throws kUnsupported, by name, for tensors of the file that are not read and may change the result. With `read`, the
-  /// names of those that were read are added to it, and the caller checks the rest.
+  /// Throws kUnsupported, with the names, for tensors of the file that are not read and may change the result. If `read` is not
+  /// null, the names of the tensors that were read are added to it instead, and the caller checks the rest.
   Transformer(const Architecture& facts, const SafeTensors& file, StoredWeights stored, std::set<std::string>* read = nullptr);
   /// For training: weights are created by `parameters` and read in place.
   Transformer(const Architecture& facts, ModelParameters& parameters, const HeadsInFile& heads);
 
   const Architecture& facts() const { return facts_; }
-  /// The encoder of an encoder-decoder; else null.
+  /// The encoder of an encoder-decoder; otherwise null.
   const Transformer* encoder() const { return encoder_.get(); }
   /// Family name of the observer's sites: "enc" for bidirectional stacks, "dec" for causal ones.
   const char* map_family() const;
-  /// True if there is a classifier of whole texts, not one of tokens.
+  /// True if the model has a classifier of whole texts, not of tokens.
   bool classifies_texts() const { return classifier_ && !is_by_token(*facts_.classifier); }
   bool classifies_tokens() const { return classifier_ && facts_.classifier->where == ClassifierFacts::Where::kEvery; }
   bool finds_answers() const { return classifier_ && facts_.classifier->where == ClassifierFacts::Where::kSpan; }
-  /// The interventions on the encoder. Throws kInvalidArgument for interventions on attention that this
-  /// model does not have.
+  /// Returns the interventions on the encoder. Throws kInvalidArgument for interventions on attention that this model does not
+  /// have.
   Interventions source_interventions(Interventions interventions) const;
   RunResult forward(Run& run, const ForwardInput& input, const RunOptions& options) const;
-  /// The functions of residual_stream.h. logit_contributions() is logit_lens() with `at`.
+  /// The implementations of residual_stream.h. logit_contributions() is logit_lens() with `at`.
   Tensor logit_lens(Run& run, const Tensor& hidden) const;
   Tensor logit_contributions(Run& run, const Tensor& parts, const Tensor& at) const;
   Tensor head_contributions(Run& run, const std::string& family, int layer, const Tensor& outputs) const;
-  /// outputs: those of the heads at the rows of the streams of each text
+  /// The query or the key of a score.
   struct ScoreRow {
     const Streams* streams = nullptr;
-    int64_t row = 0;  // of these
+    int64_t row = 0;  // index in streams->rows
     int32_t position = 0;
   };
+  /// outputs: the outputs of the heads at the rows that the streams of each text record
   ScoreSplit split_score(Run& run, const ScoreAt& at, const ScoreRow& query, const ScoreRow& key, const HeadOutputs& outputs) const;
-  /// weights: [head][key] of the row; streams: of all rows
+  /// weights: the weights of the row, [head][key]; streams: recorded at all rows
   std::vector<double> mixed_norms(Run& run, int layer, int64_t row, const std::vector<std::vector<float>>& weights,
                                   const Streams& streams) const;
 
@@ -109,11 +113,11 @@ class Transformer {
   struct Layer {
     nn::Norm attention_norm{}, cross_norm{}, mlp_norm{};
     nn::Attention attention{};
-    nn::Attention cross{};  // no projection: no cross-attention
+    nn::Attention cross{};  // without a projection: no cross-attention
     nn::Mlp mlp{};
   };
   struct Pass;   // shared by the layers of one forward pass
-  struct Parts;  // of the residual stream at one row
+  struct Parts;  // additive components of the residual stream at one row
   enum class Block : uint8_t { kAttention, kCross, kMlp };
   Parts parts_below(Run& run, int layer, Block block, const ScoreRow& at, const HeadOutputs& outputs, bool with_family) const;
   void load(Weights& weights, const HeadsInFile& heads);
@@ -124,7 +128,7 @@ class Transformer {
   void load_positions(const Weights& weights, const SinusoidalPositions& sinusoidal);
   void load_layer(Weights& weights, int64_t at);
   void load_heads(Weights& weights, const HeadsInFile& present);
-  // For the last layer of each block.
+  // Divisor of the initial standard deviation of the last linear layer of each block (parameters.h).
   double last_narrower() const { return std::sqrt(2.0 * static_cast<double>(facts_.layers)); }
   void check_interventions(const Interventions& interventions) const;
   nn::Attention load_attention(Weights& weights, const ProjectionNames& names, const AttentionFacts& facts, bool is_cross) const;
@@ -151,7 +155,7 @@ class Transformer {
   nn::Norm masked_norm_{};
 };
 
-/// Radians per position for every pair of channels.
+/// The frequency of each pair of channels, in radians per position, with the scaling applied.
 std::vector<double> rotary_frequencies(const RotaryPositions& facts, int64_t head_dim);
 
 }  // namespace clearhead

@@ -1,8 +1,8 @@
-// The residual stream taken apart: what embeddings, heads, MLPs and biases below a layer put into one row, and what a score of that
-// layer makes of each.
+// Decomposes the residual stream at one row into the contributions of the embeddings, heads, MLPs and biases below a layer, and a score
+// of that layer into the contributions of these components.
 //
-//   x_layer = Σ parts        a block adds parts; a norm that follows it scales them all (scale_as), its bias is one of the biases
-//   q = W_q·norm(x) + b      linear in the parts, and so is the rotation at the row's position
+//   x_layer = Σ components   each block adds components; a norm after it scales all of them (scale_as), and its bias joins the biases
+//   q = W_q·norm(x) + b      linear in the components, like the rotation at the row's position
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -38,7 +38,7 @@ void Streams::take(const Tensor& x) {
   seen.push_back(std::move(kept));
 }
 
-// Row 0 holds the biases, as far as they have come.
+// The additive components. Row 0 is the sum of the biases so far.
 struct Transformer::Parts {
   std::vector<ScorePart> names{{}};
   std::vector<float> values{};  // [part, width]
@@ -51,7 +51,7 @@ struct Transformer::Parts {
     const auto count = static_cast<int64_t>(names.size());
     return Tensor::from(values, {count, static_cast<int64_t>(values.size()) / count});
   }
-  // What of `whole` no part says yet.
+  // Returns `whole` minus the sum of the components.
   std::vector<float> rest(const float* whole, int64_t width) const {
     std::vector<double> sums(static_cast<size_t>(width));
     for (size_t at = 0; at < values.size(); ++at) sums[at % static_cast<size_t>(width)] += static_cast<double>(values[at]);
@@ -71,7 +71,7 @@ struct Transformer::Parts {
   }
 };
 
-// Of what a block reads, after its norm where that stands before; of layer = layers, of what the stack gives.
+// Returns the components of a block's input, after the norm if it precedes the block; for layer = layers, those of the stack's output.
 Transformer::Parts Transformer::parts_below(Run& run, int layer, Block block, const ScoreRow& at, const HeadOutputs& outputs,
                                             bool with_family) const {
   const int64_t width = facts_.width;
@@ -113,7 +113,7 @@ Transformer::Parts Transformer::parts_below(Run& run, int layer, Block block, co
 
 namespace {
 
-// Parts of a query or a key of one head: [part][channel].
+// Components of a query or a key of one head: [component][channel].
 using Vectors = std::vector<std::vector<double>>;
 
 std::vector<double> sum_of(const Vectors& parts) {
@@ -124,7 +124,8 @@ std::vector<double> sum_of(const Vectors& parts) {
   return sum;
 }
 
-// The biases stand first among the parts, and last among those of a score. In cross-attention the two sides share nothing else.
+// The biases are the first component of a row, and the last component of a score. In cross-attention, they are the only component that
+// the query and the key have in common.
 ScoreSplit split_of(const std::vector<ScorePart>& query_names, const Vectors& queries, const std::vector<ScorePart>& key_names,
                     const Vectors& keys, bool is_cross, double scale) {
   const std::vector<double> query = sum_of(queries), key = sum_of(keys);
@@ -157,7 +158,7 @@ ScoreSplit Transformer::split_score(Run& run, const ScoreAt& at, const ScoreRow&
   if (!dot) fail(ErrorCode::kUnsupported, "score: those of a model of type \"{}\" are no dot products", facts_.model_type);
   const Arena::Scope scope(run.arena);
   const int64_t width = attention.head_dim, heads = attention.heads, key_heads = attention.key_heads;
-  // `head` counts the heads side by side in what the projection gives.
+  // `head` is the index among all heads that the projection computes side by side.
   const auto projected = [&](const Parts& parts, const nn::Linear& projection, int64_t head, int32_t position) {
     const Tensor read = parts.tensor();
     const int64_t count = read.size(0), out = projection.out();
@@ -191,7 +192,7 @@ ScoreSplit Transformer::split_score(Run& run, const ScoreAt& at, const ScoreRow&
   return split_of(of_query.names, queries, of_key.names, keys, is_cross, scale);
 }
 
-// F_j = Σ_h P_ij v_j W_O, one product over all keys; the row itself has the stream that this is added to.
+// F_j = Σ_h P_ij v_j W_O, as one product over all keys; the row's own token also gets the residual stream, to which attention is added.
 std::vector<double> Transformer::mixed_norms(Run& run, int layer, int64_t row, const std::vector<std::vector<float>>& weights,
                                              const Streams& streams) const {
   const Layer& of = layers_[static_cast<size_t>(layer)];
@@ -199,7 +200,7 @@ std::vector<double> Transformer::mixed_norms(Run& run, int layer, int64_t row, c
   const bool is_post = facts_.layer.placement == LayerFacts::NormPlacement::kPost;
   const int64_t keys = static_cast<int64_t>(streams.rows.size()), width = attention.head_dim, group = attention.heads / attention.key_heads;
   const Arena::Scope scope(run.arena);
-  size_t before = 0;  // what stands before this layer's attention
+  size_t before = 0;  // index in streams.seen of the input of this layer's attention
   const nn::Norm* behind = nullptr;
   for (int at = 0; at < layer; ++at) {
     const Layer& below = layers_[static_cast<size_t>(at)];

@@ -1,4 +1,5 @@
-// Names → tensors: a layer's number for {}, the prefix or none, aliases by their endings. Shape, dtype and finiteness are checked before a weight is packed.
+// Maps names to tensors: replaces {} by the layer number, and tries the prefix and the aliases of name endings. Shape, dtype and
+// finiteness are checked before a weight is packed.
 #include "models/weights.h"
 
 #include <fnmatch.h>
@@ -18,7 +19,7 @@ namespace {
 
 constexpr int64_t kCheckedAtOnce = 1 << 16;
 
-// The first element whose exponent is all ones, or −1.
+// Returns the index of the first element that is NaN or infinite (all bits of the exponent are 1), or −1.
 template <class Word>
 int64_t first_not_finite(const std::byte* bytes, int64_t count, Word exponent) {
   const Word* words = reinterpret_cast<const Word*>(bytes);
@@ -41,7 +42,7 @@ int64_t first_not_finite(const Tensor& tensor) {
   return first_not_finite<uint16_t>(tensor.raw(), tensor.numel(), tensor.dtype() == DType::kBF16 ? uint16_t{0x7F80} : uint16_t{0x7C00});
 }
 
-// The parts one under another, f32 [out, in].
+// Stacks the parts along their outputs, f32 [out, in].
 std::shared_ptr<const PreparedWeight> live_weight(const std::vector<WeightPart>& parts, int64_t out, int64_t in) {
   Tensor rows = Tensor::empty({out, in});
   int64_t at = 0;
@@ -161,7 +162,8 @@ void Weights::check_same(const std::string& name, const Tensor& table) const {
   if (!has_own(name)) return;
   const std::string found = require(name);
   const Tensor values = to_f32(checked(found, table.shape()));
-  const double bound = file_->get(found).dtype() == DType::kF32 ? 1e-4 : 0.01;  // sines of f32 angles up to 1024; rounding to bf16
+  const double bound =
+      file_->get(found).dtype() == DType::kF32 ? 1e-4 : 0.01;  // errors of sines of f32 angles up to 1024; of rounding to bf16
   const auto* own = values.data<float>();
   const auto* expected = table.data<float>();
   for (int64_t i = 0; i < table.numel(); ++i) {
@@ -181,7 +183,7 @@ nn::Linear Weights::linear(const std::vector<Part>& parts, int64_t in, double na
   if (parameters_) {
     std::vector<ModelParameters::Part> made;
     for (const Part& part : parts) {
-      const bool is_table = part.names.weight == facts_.embedding.tokens;  // shared with the body
+      const bool is_table = part.names.weight == facts_.embedding.tokens;  // tied to the embedding of the body
       const bool in_body = part.names.in_body;
       const std::string weight = is_table ? facts_.prefix + part.names.weight : name_for(part.names.weight, in_body);
       made.push_back({weight, part.names.bias.empty() ? "" : name_for(part.names.bias, in_body), part.out, part.names.input_first,

@@ -1,10 +1,10 @@
-// The weights of a model, read from its files by the names in its Architecture, checked, and passed to the backend.
+// Reads the weights of a Transformer from its files by the names in its Architecture, checks them, and passes them to the backend.
 //
-// A name is looked up with the family's prefix and without, then with its aliases. All values are checked to be finite.
-// Pages of the file are released once a weight is packed, so only the packed weights stay in memory. Embedding tables
-// stay in the file and are read row by row.
+// A name is looked up with and without the family's prefix, then under its aliases. All values must be finite. Once a weight is
+// packed, its pages of the file are released, so only packed weights stay in memory. Embedding tables stay in the file and are
+// read row by row.
 //
-// A model in training takes its weights from ModelParameters, which creates them.
+// For a model in training, the weights come from ModelParameters, which creates them.
 #pragma once
 
 #include <cstdint>
@@ -21,49 +21,50 @@
 
 namespace clearhead {
 
-/// The name under which a file holds a weight: with the family's prefix or without, or in another spelling; empty if it does not.
+/// Returns the name of a weight in a file: with or without the family's prefix, or an alias; empty if the file does not have it.
 std::string name_in(const SafeTensors& file, const Architecture& facts, const std::string& name);
 
-/// Throws kUnsupported, by name, if a tensor of the file is not in `read` and may change the result: it is not on the list of
-/// `facts` (or of its encoder), and it is no copy, under an alias, of one that was read.
+/// Throws kUnsupported, with the names, if the file has tensors that are not in `read` and may change the result. A tensor is
+/// harmless if it is in the list `unread` of `facts` or of its encoder, or if it is a copy, under an alias, of one that was read.
 void refuse_unread(const SafeTensors& file, const Architecture& facts, const std::set<std::string>& read);
 
-/// How the weights of linear layers are kept.
+/// How the weights of linear layers are stored.
 struct StoredWeights {
   WeightStorage storage = WeightStorage::kF32;
-  bool live = false;  // f32 in the order of a file, so that gradients pass
+  bool live = false;  // unpacked f32, [out, in], through which gradients can flow
 };
 
 class Weights {
  public:
-  /// `read` receives the names of the tensors that are read.
+  /// If `read` is not null, the names of the tensors that are read are added to it.
   Weights(SafeTensors file, const Architecture& facts, StoredWeights stored = {}, std::set<std::string>* read = nullptr)
       : file_(std::move(file)), facts_(facts), stored_(stored), read_(read) {}
   Weights(ModelParameters& parameters, const Architecture& facts) : parameters_(&parameters), facts_(facts) {}
 
-  /// Marks the end of the body: names after this belong to heads, whose names have no prefix when they are created.
+  /// Marks the end of the body: later names belong to output heads, whose new parameters are named without the prefix.
   void enter_heads() { in_heads_ = true; }
   /// Sets the layer number that replaces "{}" in names.
   void set_layer(int64_t layer) { layer_ = layer; }
 
   bool has(const std::string& name) const { return !name.empty() && (parameters_ || !find(name).empty()); }
-  /// Returns true if a file has its own copy of a weight that can be shared (tied). In training such weights are always shared.
+  /// Returns true if the file has its own copy of a weight that can be tied. In training, such weights are always tied.
   bool has_own(const std::string& name) const { return !parameters_ && has(name); }
-  /// A table that stays in the file: [entries, width] in the file's dtype.
+  /// Returns an embedding table, which stays in the file: [entries, width] in the file's dtype.
   Tensor table(const std::string& name, int64_t entries, int64_t width) const;
-  /// The first of `names` that the file has, or the first; in training always the last, under which it is saved.
+  /// Returns the first of `names` that the file has, or names.front() if it has none. In training, returns the last name, under
+  /// which the weight is saved.
   const std::string& first_of(const std::vector<std::string>& names) const;
   /// Throws kUnsupported if the file has a tensor of this name whose values are not those of `table`, up to rounding.
   void check_same(const std::string& name, const Tensor& table) const;
-  /// A small vector in f32.
+  /// Returns a small vector in f32.
   Tensor vector(const std::string& name, int64_t size) const;
 
   struct Part {
     const LinearNames& names;
     int64_t out = 0;
   };
-  /// A linear layer of parts stacked along their outputs. It has a bias if any part has one. `narrower` divides the
-  /// standard deviation of newly created weights.
+  /// Returns a linear layer of parts that are stacked along their outputs. It has a bias if any part has one. The standard
+  /// deviation of newly created weights is divided by `narrower`.
   nn::Linear linear(const std::vector<Part>& parts, int64_t in, double narrower = 1) const;
   nn::Linear linear(const LinearNames& names, int64_t in, int64_t out, double narrower = 1) const {
     return linear({{names, out}}, in, narrower);
@@ -71,13 +72,13 @@ class Weights {
   nn::Norm norm(const NormFacts& facts, int64_t width) const;
 
  private:
-  std::string find(const std::string& name) const;     // name in the file; empty if it is not there
+  std::string find(const std::string& name) const;     // name in the file; empty if it is missing
   std::string require(const std::string& name) const;  // throws kNotFound
-  /// A view of the file, with shape, dtype and values checked.
+  /// Returns a view of the file after checking shape, dtype and values.
   Tensor checked(const std::string& name_in_file, const Shape& shape) const;
   std::string filled(const std::string& name) const;
 
-  std::string name_for(const std::string& pattern, bool in_body = false) const;  // name for a new parameter
+  std::string name_for(const std::string& pattern, bool in_body = false) const;  // name of a new parameter
 
   std::optional<SafeTensors> file_{};
   ModelParameters* parameters_ = nullptr;

@@ -90,7 +90,7 @@ void Attention::operator()(Run& run, const Site& site, const Tensor& x, const Se
     if (k.defined()) cache->append(k, v);
     keys = cache->snapshot();
     if (!v.defined()) v = Tensor::empty({sequences.batch, key_heads, 0, head_dim});
-    if (wanted && cache->dtype() != v.dtype()) v = to_f32(to_dtype(v, cache->dtype()));  // norms are those of the rounded values
+    if (wanted && cache->dtype() != v.dtype()) v = to_f32(to_dtype(v, cache->dtype()));  // norms of the rounded values
   }
   Tensor attended = run.take({rows, heads * head_dim}, run.operands);
   Tensor out = heads_of(attended, sequences.batch, 0, heads, head_dim);

@@ -1,4 +1,4 @@
-// BERT and its kin: bidirectional encoders with learned positions and norms after the sums.
+// BERT and related models: bidirectional encoders with learned positions and post-norm layers.
 //
 //   BERT        Devlin et al. 2019. MiniLM and most sentence encoders are BERTs with other sizes.
 //   DistilBERT  Sanh et al. 2019: half the layers, no token types, no pooler.
@@ -10,14 +10,15 @@
 namespace clearhead {
 namespace {
 
-// Of every token where the model is for that, else of the first.
+// Returns the classifier of every token if "architectures" names a model for token classification or question answering, otherwise the
+// classifier of the first token.
 ClassifierFacts classifier(const Architecture& facts, const LinearNames& dense, Activation activation, const std::string& out) {
   if (is_for(facts, "ForTokenClassification")) return {ClassifierFacts::Where::kEvery, {}, Activation::kNone, linear("classifier")};
   if (facts.answers) return {ClassifierFacts::Where::kSpan, {}, Activation::kNone, linear("qa_outputs")};
   return {ClassifierFacts::Where::kFirst, dense, activation, linear(out)};
 }
 
-// How a model for questions reads: "answers", which training writes; the defaults where others wrote the config.
+// Reads the settings of a question-answering model from "answers", which our training writes; defaults for configs without it.
 std::optional<AnswerSettings> answers(Config& config, const Architecture& facts) {
   const Json* given = config.take("answers");
   if (!is_for(facts, "ForQuestionAnswering")) return std::nullopt;
@@ -41,22 +42,22 @@ std::optional<AnswerSettings> answers(Config& config, const Architecture& facts)
   return out;
 }
 
-// Tensors that do not change what is computed: buffers of older versions, heads of tasks that config.json does not name, and
-// a second copy of the masked head's bias.
+// Tensors that do not change the result: buffers of older versions, heads of tasks that config.json does not name, and a second copy
+// of the bias of the masked-LM head.
 const std::vector<std::string> kUnread = {
     "embeddings.position_ids", "embeddings.token_type_ids", "qa_outputs.*", "classifier.*", "cls.predictions.bias", "lm_head.bias"};
 
-// Old checkpoints call the gains gamma and beta, as TensorFlow did.
+// Old checkpoints call the weights of norms gamma and beta, as in TensorFlow.
 const std::vector<std::pair<std::string, std::string>> kTensorFlowNames = {{"LayerNorm.weight", "LayerNorm.gamma"},
                                                                            {"LayerNorm.bias", "LayerNorm.beta"}};
 
-// What BERT and RoBERTa share: the same fields and the same names of weights below `prefix`.
 LinearNames pooler() {
   LinearNames names = linear("pooler.dense");
   names.in_body = true;
   return names;
 }
 
+// Reads what BERT and RoBERTa have in common: the same fields, and the same names of weights after `prefix`.
 Architecture encoder(Config& config, const std::string& prefix) {
   Architecture facts;
   facts.architectures = config.architectures();
@@ -77,7 +78,7 @@ Architecture encoder(Config& config, const std::string& prefix) {
   config.only("tie_encoder_decoder", {"false"});
   config.same("embedding_size", facts.width);
   config.same("emb_size", facts.width);  // TinyBERT's checkpoints
-  // The fields of Google's pooler and of other tasks' heads, which the library's BERT does not read.
+  // Fields of Google's pooler and of heads for other tasks, which BERT in transformers does not read.
   config.harmless({"directionality", "pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head",
                    "pooler_type", "summary_activation", "summary_first_dropout", "summary_proj_to_labels", "summary_type",
                    "summary_use_proj"});
@@ -156,7 +157,7 @@ Architecture read_distilbert(const Json& json, const std::string& where) {
   facts.unread = kUnread;
   facts.unread.emplace_back("pre_classifier.*");
   const Activation activation = config.activation_or("activation", Activation::kGeluErf);
-  // Sinusoidal tables are stored in the file like learned ones.
+  // Files store sinusoidal tables in the same way as learned ones.
   config.same("hidden_size", facts.width);
   config.same("num_hidden_layers", facts.layers);
   config.same("num_attention_heads", facts.heads);

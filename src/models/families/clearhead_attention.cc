@@ -1,11 +1,15 @@
-// Attention and nothing else: no MLP, no norm, positions by formula. The models with known answers (known_answers.h) are written in this form, and
-// so may be any other circuit of heads made by hand.
+// Attention-only models: no MLPs, no norms, and positions that a formula computes. known_answers.h writes its models in this form; other
+// handmade circuits of heads can use it, too.
 //
 //   x = tokens[id] + phases(p)·positions        per layer: x += attention(x)·output        logits = x·lm_head
 //
-// config.json: vocab_size, hidden_size, num_hidden_layers, num_attention_heads, head_dim, causal, attention_scale (1/√head_dim where absent),
-// attention_sinks (a sink logit per head, layers.{}.attention.sinks), windows (an entry for each layer: how many keys a query sees, its own among them;
-// null: all), position_frequencies (radians per position), known_answers (what the heads do; not read here).
+// Fields of config.json:
+//   vocab_size, hidden_size, num_hidden_layers, num_attention_heads, head_dim, causal
+//   attention_scale        1/√head_dim if absent
+//   attention_sinks        true: a sink logit per head, in layers.{}.attention.sinks
+//   windows                for each layer, the number of keys that a query sees, including its own; null: all
+//   position_frequencies   radians per position
+//   known_answers          the functions of the heads; not read here
 #include <cmath>
 
 #include "base/format.h"
@@ -28,7 +32,7 @@ std::vector<double> read_frequencies(Config& config) {
   return frequencies;
 }
 
-/// One fact for all layers, or one per layer where windows are given.
+/// Returns one entry for all layers, or one per layer if there are windows.
 std::vector<AttentionFacts> with_windows(Config& config, const AttentionFacts& whole, int64_t layers) {
   const Json* list = config.take("windows");
   if (list == nullptr || list->is_null()) return {whole};

@@ -1,4 +1,4 @@
-// What several families have in common: names of weights, heads that share the width, and the heads of decoders.
+// Helpers shared by several families: names of weights, the number of attention heads, and the output heads of decoders.
 #pragma once
 
 #include <algorithm>
@@ -18,33 +18,34 @@ inline NormFacts layer_norm(const std::string& name, double epsilon) {
   return {NormFacts::Kind::kLayer, epsilon, name + ".weight", name + ".bias"};
 }
 
-/// As many key heads as query heads, which divide the width; `name` and `width_name` are the fields of config.json.
+/// Reads the number of heads for models with equal numbers of query and key heads, and refuses a number that does not divide
+/// the width. `name` and `width_name` are the fields of config.json.
 inline void read_heads(Config& config, const std::string& name, std::string_view width_name, Architecture& facts) {
   facts.heads = facts.key_heads = config.size(name);
   if (facts.width % facts.heads != 0) config.refuse(name, format("it does not divide {} {}", width_name, facts.width));
   facts.head_dim = facts.width / facts.heads;
 }
 
-/// Returns true if "architectures" names a model for the task: "ForTokenClassification".
+/// Returns true if "architectures" names a model for this task, such as "ForTokenClassification".
 inline bool is_for(const Architecture& facts, std::string_view task) {
   return std::any_of(facts.architectures.begin(), facts.architectures.end(),
                      [&](const std::string& name) { return name.find(task) != std::string::npos; });
 }
 
-/// What a family assumes for fields that config.json leaves out.
+/// Defaults of a family for fields that are missing in config.json.
 struct DecoderDefaults {
   bool ties_embeddings = true;
   std::optional<int64_t> pad_token{};
 };
 
-/// The head of a decoder: classes of the last token that is not padding, or the next token.
+/// Sets the output head of a decoder: a classifier of the last token that is not padding, or the next-token head.
 inline void set_decoder_head(Config& config, Architecture& facts, bool classifies, const DecoderDefaults& defaults) {
   const bool is_tied = config.flag_or("tie_word_embeddings", defaults.ties_embeddings);
   const Json* pad = config.take("pad_token_id");
   facts.unread.emplace_back(classifies ? "lm_head.weight" : "score.weight");
   if (!classifies) {
     facts.causal = CausalHeadFacts{{"lm_head.weight", ""}, is_tied};
-    if (is_tied) facts.aliases.emplace_back(facts.embedding.tokens, "lm_head.weight");  // a file may hold the one weight as either
+    if (is_tied) facts.aliases.emplace_back(facts.embedding.tokens, "lm_head.weight");  // a file may use either name for it
     return;
   }
   facts.classifier = ClassifierFacts{ClassifierFacts::Where::kLast, {}, Activation::kNone, {"score.weight", ""}};

@@ -1,7 +1,8 @@
-// GPT-2 (Radford et al. 2019): a causal decoder with learned positions, norms before the blocks, and Q, K, V in one map stored as [in, out].
+// GPT-2 (Radford et al. 2019): a causal decoder with learned positions, pre-norm layers, and one fused projection to Q, K and V, which is
+// stored as [in, out].
 //
-// scale_attn_weights = false leaves the dot product as it is; scale_attn_by_inverse_layer_idx divides it by the layer's number from 1 (Mistral's
-// GPT-2 runs). reorder_and_upcast_attn changes the order of a multiplication, nothing else.
+// With scale_attn_weights = false, the dot product is not scaled. scale_attn_by_inverse_layer_idx divides it by the number of the layer,
+// counted from 1 (Mistral's GPT-2 runs). reorder_and_upcast_attn only changes the order of a multiplication.
 #include <cmath>
 
 #include "models/families/facts.h"
@@ -60,7 +61,7 @@ Architecture read_gpt2(const Json& json, const std::string& where) {
   facts.layer.mlp = {MlpFacts::Kind::kPlain, activation, {}, conv1d(layer + "mlp.c_fc"), conv1d(layer + "mlp.c_proj")};
   facts.final_norm = layer_norm("ln_f", epsilon);
   facts.labels = config.labels();
-  // The causal mask that older versions stored, and the head of GPT2DoubleHeadsModel.
+  // The causal mask, which older versions stored, and the head of GPT2DoubleHeadsModel.
   facts.unread = {"h.*.attn.bias", "h.*.attn.masked_bias", "multiple_choice_head.*"};
   set_decoder_head(config, facts, is_for(facts, "Classification"), {});
   config.done();

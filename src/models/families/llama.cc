@@ -1,11 +1,12 @@
-// Llama and what is built like it: RMS norms before the blocks, rotary positions, grouped query heads, a gated MLP.
+// Llama and models with the same structure: pre-norm layers with RMS norms, rotary positions, grouped-query attention, gated MLPs.
 //
-//   Llama    Touvron et al. 2023; Dubey et al. 2024 (rope_scaling "llama3"). attention_bias and mlp_bias as the configuration says.
-//   Mistral  Jiang et al. 2023: every layer sees a window.
-//   SmolLM3  Bakouch et al. 2025: some layers without rotation (Yang et al. 2025, "RoPE to NoPE and back again"); windows where layer_types says so.
-//   Qwen2    Yang et al. 2024: biases on Q, K and V, none on the output; a window from layer max_window_layers on, where asked for.
+//   Llama    Touvron et al. 2023; Dubey et al. 2024 (rope_scaling "llama3"). Biases if attention_bias or mlp_bias is set.
+//   Mistral  Jiang et al. 2023: a sliding window in every layer.
+//   SmolLM3  Bakouch et al. 2025: some layers without rotary positions (Yang et al. 2025, "RoPE to NoPE and back again"); sliding windows
+//            in the layers that layer_types names.
+//   Qwen2    Yang et al. 2024: biases on Q, K and V, but not on the output; sliding windows, if enabled, from layer max_window_layers on.
 //
-// Rotary facts stand in rope_theta and rope_scaling, or, since transformers 5, together in rope_parameters.
+// The settings of rotary positions are in rope_theta and rope_scaling or, since transformers 5, together in rope_parameters.
 #include <algorithm>
 
 #include "base/format.h"
@@ -16,13 +17,13 @@ namespace {
 
 NormFacts rms_norm(const std::string& name, double epsilon) { return {NormFacts::Kind::kRms, epsilon, name + ".weight", ""}; }
 
-// Where the models of this family differ, and what the library assumes for fields that config.json leaves out.
+// The differences between the models of this family, and the defaults of transformers for fields that are missing in config.json.
 struct Variant {
   const char* type;
   int64_t key_heads;  // 0: as many as query heads
   int64_t longest;
   double theta;
-  std::optional<int64_t> window{};  // sliding_window; without a value: none
+  std::optional<int64_t> window{};  // default of sliding_window; without a value: no window
   std::optional<int64_t> pad_token{};
   bool ties_embeddings = false;
   bool has_bias_flags = false;    // attention_bias and mlp_bias
@@ -48,7 +49,8 @@ double positive(Fields& fields, std::string_view name) {
   return value;
 }
 
-// Without "original_max_position_embeddings", the library takes config.json's own, then max_position_embeddings.
+// original_max_position_embeddings is read from config.json itself or from the rope object. If both lack it, it is
+// max_position_embeddings, as in transformers.
 RotaryPositions::Llama3 read_llama3(Config& config, Fields& fields, int64_t longest) {
   RotaryPositions::Llama3 llama3;
   llama3.factor = positive(fields, "factor");
@@ -64,12 +66,12 @@ RotaryPositions::Llama3 read_llama3(Config& config, Fields& fields, int64_t long
   return llama3;
 }
 
-/// The scaling of one rope object; `type` is its "rope_type" ("type" before transformers 4.43).
+/// Reads the scaling from one rope object. Its "rope_type" was named "type" before transformers 4.43.
 void read_scaling(Config& config, Fields& fields, std::string_view name, const Architecture& facts, RotaryPositions& rotary) {
   const std::string older = fields.string_or("type", "default");
   const std::string type = fields.string_or("rope_type", older);
   if (type == "default") {
-    // nothing to scale
+    // no scaling
   } else if (type == "linear") {
     rotary.scaling = RotaryPositions::Linear{positive(fields, "factor")};
   } else if (type == "llama3") {
@@ -81,7 +83,7 @@ void read_scaling(Config& config, Fields& fields, std::string_view name, const A
   fields.refuse_rest();
 }
 
-// rope_scaling, where it is there, is read in place of rope_parameters.
+// Reads rope_scaling if it is present and not empty, otherwise rope_parameters.
 RotaryPositions read_rotary(Config& config, const Architecture& facts) {
   RotaryPositions rotary;
   rotary.theta = config.positive_or("rope_theta", variant_of(facts.model_type).theta);
@@ -99,7 +101,8 @@ RotaryPositions read_rotary(Config& config, const Architecture& facts) {
   return rotary;
 }
 
-/// SmolLM3: which layers turn. "no_rope_layers" has a 1 for those that do; without it every no_rope_layer_interval-th does not.
+/// SmolLM3: returns which layers use rotary positions. "no_rope_layers" has a 1 for each of these layers. Without it, all layers use
+/// them except every no_rope_layer_interval-th.
 std::vector<bool> read_turning(Config& config, int64_t layers) {
   const int64_t interval = config.size_or("no_rope_layer_interval", 4);
   const Json* given = config.take("no_rope_layers");
@@ -124,7 +127,7 @@ std::optional<int64_t> read_window(Config& config, const Variant& variant) {
   return config.take("sliding_window") == nullptr ? variant.window : config.optional_size("sliding_window");
 }
 
-/// One fact for all layers, or one per layer where windows differ.
+/// Returns one entry per layer.
 std::vector<AttentionFacts> read_attention(Config& config, const Architecture& facts) {
   const Variant& variant = variant_of(facts.model_type);
   const bool is_smol = facts.model_type == "smollm3";
@@ -191,7 +194,7 @@ Architecture read_llama(const Json& json, const std::string& where) {
     config.only("attention_bias", {"false"});
     config.only("mlp_bias", {"false"});
   }
-  if (type == "llama") config.only("sliding_window", {"null"});  // transformers ignores it: was a window meant?
+  if (type == "llama") config.only("sliding_window", {"null"});  // transformers ignores it, but a window may have been intended
   config.harmless({"pretraining_tp", "max_sequence_length", "is_llama_config", "is_decoder"});
 
   facts.embedding.tokens = "embed_tokens.weight";

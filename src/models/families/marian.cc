@@ -1,5 +1,5 @@
-// Marian's encoder-decoders (Junczys-Dowmunt et al. 2018) as Hugging Face keeps them: the Transformer of Vaswani et al. 2017 with norms after the sums,
-// sinusoidal positions, and a bias of the logits. Source and target share one embedding, unless the config says otherwise.
+// Marian's encoder-decoders (Junczys-Dowmunt et al. 2018) in the format of Hugging Face: the Transformer of Vaswani et al. 2017 with
+// post-norm layers, sinusoidal positions, and a bias on the logits. Source and target share one embedding unless config.json disables it.
 #include <cmath>
 
 #include "models/families/facts.h"
@@ -13,7 +13,7 @@ ProjectionNames projections(const std::string& name) {
   return {linear(name + ".q_proj"), linear(name + ".k_proj"), linear(name + ".v_proj"), {}, linear(name + ".out_proj")};
 }
 
-// One of the two stacks: `side` is "encoder" or "decoder".
+// Reads one of the two stacks; `side` is "encoder" or "decoder".
 Architecture stack(Config& config, const std::string& side) {
   Architecture facts;
   facts.width = config.size("d_model");
@@ -38,7 +38,7 @@ Architecture stack(Config& config, const std::string& side) {
   return facts;
 }
 
-// Which table each side embeds with. A file may hold the shared one under any of its names.
+// Sets the names of the embedding tables. A file may store a shared table under any of its names.
 void name_tables(Config& config, Architecture& encoder, Architecture& decoder, bool is_tied) {
   const bool is_shared = config.flag_or("share_encoder_decoder_embeddings", true);
   const int64_t target = config.size_or("decoder_vocab_size", decoder.vocabulary);
@@ -68,7 +68,7 @@ Architecture read_marian(const Json& json, const std::string& where) {
   const int64_t first = config.integer_or("decoder_start_token_id", decoder.vocabulary - 1);
   if (first < 0 || first >= decoder.vocabulary) config.refuse("decoder_start_token_id", "it is outside the vocabulary");
   decoder.first_token = static_cast<int32_t>(first);
-  // Switches of older files, for models that Marian's code in the library never was.
+  // Options in older files for variants that the Marian code in transformers never supported.
   config.only("normalize_before", {"false"});
   config.only("normalize_embedding", {"false"});
   config.only("add_final_layer_norm", {"false"});

@@ -1,4 +1,5 @@
-// A document: the input is the group of its sentences. The items of its maps are the sentences, and the document that weighs them.
+// A document. The input is the group of its sentences. The items of its maps are the sentences, and the document, which attends to
+// them.
 #include "models/input_kind.h"
 #include "models/input_text.h"
 

@@ -1,4 +1,4 @@
-// A text from which an encoder-decoder writes a second one. The tokenizer encodes both.
+// A source text, from which an encoder-decoder generates a target text. The tokenizer encodes both.
 #include "models/input_kind.h"
 
 namespace clearhead {

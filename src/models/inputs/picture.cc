@@ -1,4 +1,4 @@
-// A picture. The items of its maps are its patches, and the query that looks at them.
+// A picture. The items of its maps are its patches, and the query that attends to them.
 #include "models/input_kind.h"
 #include "models/input_picture.h"
 #include "models/input_text.h"

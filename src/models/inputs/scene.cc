@@ -1,4 +1,5 @@
-// A picture and a question about it: the source is the picture, the input the question. The items of its maps are the patches, and the query.
+// A picture and a question about it. The source is the picture, and the input is the question. The items of its maps are the patches,
+// and the query that pools the words of the question.
 #include "models/input_kind.h"
 #include "models/input_picture.h"
 #include "models/input_text.h"

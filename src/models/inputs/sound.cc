@@ -1,6 +1,8 @@
-// A sound, from which a model writes a text. Its log-mel frames are the source; the input is the text written so far.
+// A sound, from which a model generates a text. The source is the sequence of its log-mel frames; the input is the text generated so far.
 //
-//   frame = (x + 4)/4, x = log10 energies of the 8 decades below the loudest, which counts as 0: as Whisper scales them (Radford et al. 2023)
+//   frame = (x + 4)/4     x: log10 energy relative to the loudest value, which is 0; clipped below −8
+//
+// This is Whisper's scaling (Radford et al. 2023).
 #include <algorithm>
 #include <cmath>
 
@@ -14,9 +16,10 @@
 namespace clearhead {
 namespace {
 
-constexpr float kDecades = 8;  // of energy below the loudest that count
+constexpr float kDecades = 8;  // energies more than this many decades below the loudest are clipped
 
-// A spectrogram as a picture, u8 [mels, items · frames, 3]: low frequencies at the bottom, black through red to light yellow.
+// Draws a spectrogram as a picture, u8 [mels, width, 3]: low frequencies at the bottom, colours from black through red to light
+// yellow. Columns after the last frame are black.
 Tensor spectrogram(const Tensor& frames, int64_t width) {
   constexpr float kColours[][3] = {{0, 0, 4}, {81, 18, 124}, {183, 55, 121}, {252, 137, 97}, {252, 253, 191}};
   const int64_t count = frames.size(0), mels = frames.size(1);
@@ -35,7 +38,7 @@ Tensor spectrogram(const Tensor& frames, int64_t width) {
   return out;
 }
 
-// "sound": {"rate": 8000, "window": 256, "hop": 128, "mels": 40, "lowest": 0, "highest": 0}. The last two may be absent.
+// Reads "sound": {"rate": 8000, "window": 256, "hop": 128, "mels": 40, "lowest": 0, "highest": 0}. The last two are optional.
 void read_config(Fields& fields, NetworkFacts& to) {
   const Json& given = fields.require("sound");
   Fields sound(given, fields.where(), "sound");
@@ -62,7 +65,7 @@ EncodedInput encode(const NetworkFacts& facts, const Tokenizer*, const ModelInpu
   return {.source = EncodedSide{.features = frames}};
 }
 
-// The frames are items behind the words, under their spectrogram.
+// Appends the groups of frames as items after the words, with their spectrogram.
 RunText describe_written(RunText target, const NetworkFacts& facts, const EncodedSide& source) {
   const Tensor& frames = source.features;
   const int64_t each = facts.sound.frames, items = (frames.size(0) + each - 1) / each, begin = static_cast<int64_t>(target.ids.size());

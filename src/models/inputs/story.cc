@@ -1,5 +1,5 @@
-// A story and a question about it: the source is the group of its statements, or as many of the latest as the memory has slots; the input is
-// the question. The items of its maps are the slots, and the query.
+// A story and a question about it. The source is the group of the story's statements; if the memory has fewer slots, the latest ones. The
+// input is the question. The items of its maps are the slots, and the query that attends to them.
 #include "models/input_kind.h"
 #include "models/input_text.h"
 

@@ -1,4 +1,4 @@
-// A text, or a text and a second one, which the tokenizer encodes.
+// One text or a pair of texts, which the tokenizer encodes.
 #include "models/input_kind.h"
 
 namespace clearhead {

@@ -1,19 +1,19 @@
-// Convolutions with attention to channels and to places: CBAM (Woo et al. 2018) in the blocks of a residual network (He et al. 2016).
+// Convolutions with channel attention and spatial attention: CBAM (Woo et al. 2018) in the blocks of a residual network (He et al. 2016).
 //
-//   M_c(F) = σ(W_1 relu(W_0 F_avg) + W_1 relu(W_0 F_max))     means and maxima over places; a weight for each channel     (eq. 2)
-//   M_s(F) = σ(f^{7×7}([F_avg; F_max]))                       means and maxima over channels; a weight for each place     (eq. 3)
+//   M_c(F) = σ(W_1 relu(W_0 F_avg) + W_1 relu(W_0 F_max))     means and maxima over positions; a weight for each channel  (eq. 2)
+//   M_s(F) = σ(f^{7×7}([F_avg; F_max]))                       means and maxima over channels; a weight for each position  (eq. 3)
 //   F' = M_c(F) ⊗ F      F'' = M_s(F') ⊗ F'                                                                               (eq. 1)
 //
-// The gate of places is an attention: one query, keys whose scores are f^{7×7}, and the sigmoid as normaliser, so its weights are M_s
-// and a knockout closes a place. Its keys are the patches of the first stage, the finest. A coarser block's cell is as many patches
-// with the same score; the values, one-hot by cell, average them.
+// The spatial gate is computed as an attention call with one query, keys whose scores are f^{7×7}, and the sigmoid as normaliser. Its
+// weights are M_s, and a knockout closes the gate at a position. Its keys are the patches of the first stage, which has the finest grid.
+// In later stages, a cell of the coarser grid covers several patches with the same score, and the values average them to the cell.
 #include "base/format.h"
 #include "models/networks/networks.h"
 
 namespace clearhead {
 namespace {
 
-constexpr int64_t kSqueeze = 4;  // channels / this in the middle of the channel gate
+constexpr int64_t kSqueeze = 4;  // reduction ratio: the hidden layer of the channel gate has channels / kSqueeze units
 
 parts::ConvOptions plain_conv(int64_t stride, int64_t padding) {
   return {.how = {.stride = {stride, stride}, .padding = {padding, padding}}, .bias = false};
@@ -34,7 +34,7 @@ struct ChannelGate {
 
 struct SpatialGate {
   parts::Conv score;
-  int64_t rows, columns, repeat;  // of patches; patches on a side of a cell
+  int64_t rows, columns, repeat;  // size of the grid of patches; side of a cell in patches
   Site site;
   Tensor values;  // [1, 1, patch, cell]
   SpatialGate(const Scope& scope, const PictureFacts& picture, int64_t patches_a_cell, int layer)

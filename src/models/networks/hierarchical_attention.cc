@@ -1,13 +1,14 @@
-// Hierarchical attention network (Yang et al. 2016, §2.2): words make sentences, sentences make a document, each by a bidirectional
-// GRU and a learned query that weighs what it read.
+// Hierarchical attention network (Yang et al. 2016, §2.2). Words are combined to sentence vectors and these to a document vector, each
+// with a bidirectional GRU and attention pooling by a learned query.
 //
 //   h_it = GRU(words of sentence i)        u_it = tanh(W_w h_it + b_w)    α_it = softmax(u_it·u_w)    s_i = Σ_t α_it h_it     (eq. 5–7)
 //   h_i  = GRU(sentences)                  u_i  = tanh(W_s h_i + b_s)     α_i  = softmax(u_i·u_s)     v   = Σ_i α_i h_i       (eq. 8–10)
 //   logits = W_c v + b_c                                                                                                      (eq. 11)
 //
-// With an "encoder" the GRU of a sentence reads what an encoder of BERT's kind makes of its words, in place of word vectors; the sentence
-// is all that a word sees of the document then.
-// With "output": "sentence" the weights α_i are the answer: the document's attention points at one of its sentences (Vinyals et al. 2015).
+// With "encoder", the GRU over a sentence reads the outputs of a BERT encoder instead of word embeddings. In the encoder, words attend only
+// within their sentence.
+// With "output": "sentence", the weights α_i are the output: the attention of the document points to one of its sentences (Vinyals et al.
+// 2015).
 #include "base/format.h"
 #include "models/networks/networks.h"
 
@@ -73,7 +74,7 @@ class HierarchicalAttention final : public Network {
   int64_t embedding_size_, hidden_;
   double dropout_;
   parts::Embedding embedding_{};
-  parts::Encoder encoder_{};  // no layers: there is none
+  parts::Encoder encoder_{};  // without layers: no encoder
   parts::Gru words_{}, sentences_{};
   parts::Pooling word_pool_{}, sentence_pool_{};
   parts::Linear classifier_{};

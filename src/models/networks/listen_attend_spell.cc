@@ -1,13 +1,14 @@
-// Listen, attend and spell (Chan, Jaitly, Le & Vinyals 2016, §3): a pyramid of bidirectional LSTMs reads a sound, and an LSTM writes
-// its text, looking before each token at the frames that it needs.
+// Listen, attend and spell (Chan, Jaitly, Le & Vinyals 2016, §3): a pyramid of bidirectional LSTMs encodes a sound, and an LSTM generates
+// its text, with attention to the encoded frames before each token.
 //
-//   Listener   h^0 = BLSTM(log-mel frames)        h^j_i = BLSTM(h^j_{i−1}, [h^{j−1}_{2i}, h^{j−1}_{2i+1}])        (eq. 5): half the frames each layer
+//   Listener   h^0 = BLSTM(log-mel frames)        h^j_i = BLSTM(h^j_{i−1}, [h^{j−1}_{2i}, h^{j−1}_{2i+1}])        (eq. 5)
 //   Speller    s_i = LSTM(s_{i−1}, [y_{i−1}; c_{i−1}])                                                           (eq. 7)
-//              e_iu = φ(s_i)·ψ(h_u)       α_i = softmax(e_i)       c_i = Σ_u α_iu h_u                          (eq. 9–11)
+//              e_iu = φ(s_i)·ψ(h_u)       α_i = softmax(e_i)       c_i = Σ_u α_iu h_u                            (eq. 9–11)
 //              logits = W tanh(M [s_i; c_i]) + b
 //
-// "score": "additive" has e_iu = vᵀ tanh(φ(s_i) + ψ(h_u)) in place of the product (Chorowski et al. 2015, eq. 6). The speller's first
-// state is a function of what was heard backwards, as in Bahdanau et al. 2015.
+// Each layer of the listener after the first halves the number of frames.
+// "score": "additive" uses e_iu = vᵀ tanh(φ(s_i) + ψ(h_u)) instead of the product (Chorowski et al. 2015, eq. 6). The initial state of the
+// speller is a function of the last state of the listener's backward LSTM, as in Bahdanau et al. 2015.
 #include "base/format.h"
 #include "models/attending.h"
 #include "models/networks/networks.h"
@@ -55,7 +56,7 @@ class ListenAttendSpell final : public Network {
       states.add(at.state.state[0]);
       contexts.add(at.context);
     }
-    if (compute.observes(kCross)) attend(compute, memory, states.rows(compute), 0, true);  // all rows as one map
+    if (compute.observes(kCross)) attend(compute, memory, states.rows(compute), 0, true);  // report all rows as one map
     return written(compute, states.rows(compute), contexts.rows(compute));
   }
 
@@ -83,7 +84,7 @@ class ListenAttendSpell final : public Network {
 
   static void keep(const Spelled& at, ModelCache& cache) { cache.states = {at.state.state[0], at.state.cell[0], at.context}; }
 
-  // Frames are padded to whole items, so that a sound is read alike in every batch.
+  // Pads the frames to whole items, so that the result for a sound does not depend on its batch.
   Memory listen(Compute& compute, const Rows& source) const {
     const int64_t item = facts_.sound.frames, mels = facts_.sound.mel.mels, missing = (item - source.length % item) % item;
     Memory memory{.layout = source.layout()};

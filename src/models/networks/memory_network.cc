@@ -1,16 +1,17 @@
-// End-to-end memory network (Sukhbaatar, Szlam, Weston & Fergus 2015): the statements of a story are slots of a memory, and a question
-// reads it in several hops before it is answered.
+// End-to-end memory network (Sukhbaatar, Szlam, Weston & Fergus 2015): the statements of a story are the slots of a memory, and the
+// question attends to them in several hops before it is answered.
 //
 //   m_i = Σ_j l_j ⊙ A x_ij + T_A(i)     c_i = Σ_j l_j ⊙ C x_ij + T_C(i)     u = Σ_j l_j ⊙ B q_j                            (§2.1, §4.1)
-//   l_kj = (1 − j/J) − (k/d)·(1 − 2j/J)    place j of J words, channel k of d: the order of words counts               (§4.1, PE)
+//   l_kj = (1 − j/J) − (k/d)·(1 − 2j/J)    word j of J, channel k of d: position encoding, which keeps the word order      (§4.1, PE)
 //   p = softmax(uᵀ m_i)    o = Σ_i p_i c_i    u ← u + o in each hop;    logits = W u                                        (eq. 1–3)
 //
-//   T(i)      a learned vector by age: 0 is the latest statement. The "memory_size" latest are read
-//   "tying"   "adjacent": the C of a hop is the A of the next, and B is the first A. "layer-wise": all hops share A and C, B is a
-//             table of its own, and u ← H u + o (§2.2)
-//   "empty_slots"   slots of zeros beside the statements, n: a hop that needs nothing more looks there. Their scores are 0 and their
-//             values too, so together they are a sink logit of ln n. The authors' code has those that memory_size leaves (MemNN, train.m)
-//   "noise"   in training, the share of slots with an age and no words that are put between the statements at random (§4.1, RN)
+//   T(i)            a learned vector for the age of a statement; age 0 is the latest. Only the "memory_size" latest statements are read
+//   "tying"         "adjacent": C of a hop is A of the next hop, and B is the first A. "layer-wise": all hops share A and C, B is a
+//                   separate table, and u ← H u + o (§2.2)
+//   "empty_slots"   number n of additional slots of zeros, to which a hop that needs no statement can attend. Their scores and values are
+//                   0, so together they act as a sink with logit ln n. In the authors' code, the unused slots of the memory have this
+//                   role (MemNN, train.m)
+//   "noise"         in training, the probability of a slot without words before each statement; such slots have an age (§4.1, RN)
 #include <algorithm>
 #include <cmath>
 
@@ -55,7 +56,7 @@ class MemoryNetwork final : public Network {
     const Layout& memory = story.groups;
     const Tensor places = weights_of_places(story);
     const std::vector<int32_t> ages = ages_of(memory);
-    std::vector<Tensor> sides;  // [batch, 1, slot, width], of each table
+    std::vector<Tensor> sides;  // [batch, 1, slot, width] for each table
     for (size_t at = 0; at < words_.size(); ++at) {
       const Tensor slots = compute.add(sums(compute, words_[at], story, places), ages_[at](compute, ages));
       sides.push_back(compute.dropout(slots, dropout_).reshape({memory.batch, 1, memory.length, width_}));
@@ -75,7 +76,7 @@ class MemoryNetwork final : public Network {
  private:
   static constexpr Init kInit{Init::Kind::kNormal, 0.1};
 
-  // l of each word, 0 for padding.   [sequence, word, width]
+  // The weights l of each word; 0 for padding.   → [sequence, word, width]
   Tensor weights_of_places(const Rows& rows) const {
     Tensor out = Tensor::zeros({rows.batch, rows.length, width_});
     float* to = out.mutable_data<float>();
@@ -90,7 +91,7 @@ class MemoryNetwork final : public Network {
     return out;
   }
 
-  // Σ_j l_j ⊙ E x_j of each sequence.   [sequence, width]
+  // Σ_j l_j ⊙ E x_j of each sequence.   → [sequence, width]
   Tensor sums(Compute& compute, const parts::Embedding& table, const Rows& rows, const Tensor& places) const {
     return compute.sum(compute.multiply(table(compute, rows.ids).reshape(places.shape()), places), 1);
   }
@@ -108,9 +109,9 @@ class MemoryNetwork final : public Network {
     return ages;
   }
 
-  // Before a statement comes a slot without words as often as the share says; the oldest slots make room.
+  // Inserts a slot without words before each statement with probability "noise", then drops the oldest slots beyond memory_size.
   Rows with_gaps(const Rows& story, uint64_t seed) const {
-    std::vector<std::vector<int64_t>> slots(static_cast<size_t>(story.groups.batch));  // rows of the story, −1: a gap
+    std::vector<std::vector<int64_t>> slots(static_cast<size_t>(story.groups.batch));  // rows of the story; −1: a slot without words
     Rows out{.length = story.length, .groups = {.batch = story.groups.batch}};
     uint64_t drawn = 0;
     for (int64_t at = 0; at < story.groups.batch; ++at) {

@@ -1,4 +1,4 @@
-// A kind of network, and how it is made from a config.json. Each file of this folder defines one kind: NAME.cc has NAME_network().
+// The registry of networks. Each file in this folder defines one network: NAME.cc defines NAME_network().
 #pragma once
 
 #include <memory>
@@ -13,7 +13,7 @@ namespace clearhead {
 
 struct NetworkKind {
   const char* model_type;
-  const char* reads;  // the name of its kind of input (models/input_kind.h)
+  const char* reads;  // name of the network's kind of input (models/input_kind.h)
   std::unique_ptr<Network> (*make)(Fields& config, NetworkFacts facts, const Scope& scope);
 };
 
@@ -22,14 +22,15 @@ std::unique_ptr<Network> make_network(Fields& config, NetworkFacts facts, const 
   return std::make_unique<One>(config, std::move(facts), scope);
 }
 
-/// All kinds; the build writes the list from the files of this folder (src/models/CMakeLists.txt).
+/// All networks; the build generates this list from the files in this folder (src/models/CMakeLists.txt).
 const std::vector<const NetworkKind*>& network_kinds();
 
-// Fields of a config. Each throws kFormat, naming the field.
+// Read fields of config.json. Each throws kFormat with the name of the field.
+/// An integer from 1 to `most`.
 int64_t size_of(Fields& fields, const char* name, int64_t most = 1 << 20);
-/// 0 if absent.
+/// A number from 0 to 0.9; 0 if absent.
 double rate_of(Fields& fields, const char* name);
-/// The first if absent.
+/// One of the choices; the first if absent.
 std::string choice_of(Fields& fields, const char* name, const std::vector<std::string>& choices);
 
 }  // namespace clearhead

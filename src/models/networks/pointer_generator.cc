@@ -1,16 +1,18 @@
-// A network that copies (See, Liu & Manning 2017, "Get to the point: summarization with pointer-generator networks", §2.1 and 2.2): a
-// bidirectional LSTM reads a text, an LSTM writes a shorter one, and each word is one of the vocabulary, or one of those that it looks at.
+// Pointer-generator network (See, Liu & Manning 2017, "Get to the point: summarization with pointer-generator networks", §2.1 and 2.2): a
+// bidirectional LSTM encodes a text, an LSTM generates a shorter one, and each word is generated from the vocabulary or copied from the
+// words that it attends to.
 //
 //   e_tj = vᵀ tanh(W_h h_j + W_s s_t + b)      a_t = softmax(e_t)      c_t = Σ_j a_tj h_j                       (eq. 1–3)
 //   P_vocabulary = softmax(E tanh(U [s_t; c_t] + b) + b')                                                     (eq. 4)
 //   p_gen = σ(w·[c_t; s_t; y_{t−1}] + b)                                                                      (eq. 8)
 //   P(w) = p_gen·P_vocabulary(w) + (1 − p_gen)·Σ_{j: x_j = w} a_tj                                             (eq. 9)
 //
-// Attention is the output: beside h_j a value holds which of the source's distinct tokens x_j is, as a one-hot row. So one call over all
-// steps gives c_t and the share of each token. "copies": false leaves out eq. 8 and 9.
+// The attention weights are part of the output. Each value is h_j followed by a one-hot row that identifies x_j among the distinct tokens
+// of the source, so one attention call over all steps returns both c_t and the copy probability of each token. "copies": false disables
+// eq. 8 and 9.
 //
-// Source and target share a vocabulary and its table E, which is the output projection too (Press & Wolf 2017). Its tokens are parts of
-// words, so no word is unknown, and the vocabulary needs no extension. There is no coverage (§2.3): it would need a step at a time.
+// Source and target share a vocabulary and its table E, which is also the output projection (Press & Wolf 2017). Tokens are subwords, so
+// no word is unknown and the vocabulary needs no extension. Coverage (§2.3) is not implemented: it would require one step at a time.
 #include <map>
 
 #include "models/attending.h"
@@ -51,7 +53,7 @@ class PointerGenerator final : public Network {
 
   void read(Compute& compute, const Rows& source, ModelCache& cache) const override {
     const Memory memory = encode(compute, source);
-    // Keys and tokens go with the rows.
+    // The cache stores rows, keys and token ids side by side.
     const Tensor tokens = Tensor::from(std::vector<float>(source.ids.begin(), source.ids.end()), {memory.layout.rows(), 1});
     cache.source = compute.concat({memory.rows, memory.keys, tokens}, 1).reshape({source.batch, source.length, 2 * hidden_ + 1});
     cache.source_lengths = source.lengths;
@@ -71,10 +73,10 @@ class PointerGenerator final : public Network {
   }
 
  private:
-  // A memory with one-hot rows behind what was read: a token has the column of the place where it stands first in its text.
+  // A memory with one-hot rows appended to the encoded rows. The column of a token is the position of its first occurrence in the text.
   struct Remembered {
     Memory memory{};
-    std::vector<int32_t> tokens{};  // [batch, length]: of the columns; −1: none
+    std::vector<int32_t> tokens{};  // [batch, length]: the token of each column; −1: no token
   };
 
   Memory encode(Compute& compute, const Rows& source) const {
@@ -86,7 +88,7 @@ class PointerGenerator final : public Network {
     return memory;
   }
 
-  // ids: of the memory's rows
+  // ids: the token ids of the memory's rows
   Remembered remembered(Compute& compute, Memory memory, const std::vector<int32_t>& ids) const {
     Remembered out{.memory = std::move(memory)};
     if (!copies_) return out;
@@ -109,7 +111,8 @@ class PointerGenerator final : public Network {
     return out;
   }
 
-  // Log-probabilities of words after these words and states, n of each text.   first: the step of the first of them
+  // Log-probabilities of the next word after each of these words and states, n for each text; without "copies", logits.
+  // first: the step of the first of them
   Tensor written(Compute& compute, const Remembered& read, const Tensor& words, const Tensor& states, int64_t first) const {
     const Site site{.family = "cross", .step = first, .queries = "target", .keys = "source"};
     const Tensor seen = look(compute, read.memory, query_(compute, states), spec_, site);

@@ -1,14 +1,15 @@
-// Where attention began: a bidirectional GRU reads a text, another writes one from it, and before each word asks which of the words
-// read to look at.
+// Recurrent encoder-decoders for translation, the models for which attention was introduced: a bidirectional GRU encodes a text, and a
+// second GRU generates another text, with attention to the encoded words before each word.
 //
-//   "score": "additive"   Bahdanau, Cho & Bengio 2015, A.1 and A.2: the state s_{t−1} looks, e_tj = vᵀ tanh(W s_{t−1} + U h_j);
-//                         the context goes into the next state
-//            "dot", "general", "concat"   Luong, Pham & Manning 2015, eq. 8: the state s_t looks, and s̃_t = tanh(W [c_t; s_t])
-//            "none"       no attention: what was read is in the first state only (Sutskever, Vinyals & Le 2014)
-//   "where": "global"     all words
-//            "local-m"    2·"reach" + 1 words around word t (§3.2)
-//            "local-p"    words around a predicted centre p_t = S·σ(vᵀ tanh(W s_t)), weighted by a Gaussian (eq. 9 and 10)
-//   "choice": "soft", or "hard": one word, drawn in training by its weight, the best one otherwise (Xu et al. 2015, §4.1)
+//   "score": "additive"   Bahdanau, Cho & Bengio 2015, A.1 and A.2: the query is the state s_{t−1}, e_tj = vᵀ tanh(W s_{t−1} + U h_j),
+//                         and the context is an input of the next state
+//            "dot", "general", "concat"   Luong, Pham & Manning 2015, eq. 8: the query is the state s_t, and s̃_t = tanh(W [c_t; s_t])
+//            "none"       no attention: only the initial state depends on the source (Sutskever, Vinyals & Le 2014)
+//   "where": "global"     attends to all words
+//            "local-m"    attends to the 2·"reach" + 1 words around word t (§3.2)
+//            "local-p"    attends to the words around a predicted centre p_t = S·σ(vᵀ tanh(W s_t)), weighted by a Gaussian (eq. 9, 10)
+//   "choice": "soft", or "hard": attends to a single word, sampled by its weight in training, otherwise the word with the largest weight
+//             (Xu et al. 2015, §4.1)
 #include "base/format.h"
 #include "models/attending.h"
 #include "models/networks/networks.h"
@@ -66,7 +67,7 @@ class RecurrentTranslator final : public Network {
       contexts.add(seen);
       states.add(state.state[0]);
     }
-    if (compute.observes(kCross)) context(compute, memory, asking.rows(compute), 0);  // all rows as one map
+    if (compute.observes(kCross)) context(compute, memory, asking.rows(compute), 0);  // report all rows as one map
     return written(compute, states.rows(compute), contexts.rows(compute));
   }
 
@@ -99,7 +100,7 @@ class RecurrentTranslator final : public Network {
     const auto [rows, last] = encoder_(compute, words_(compute, source.ids), memory.layout);
     memory.rows = rows;
     memory.keys = keys_of(compute, rows);
-    // What was read backwards; without attention, both ways.
+    // The last state of the backward GRU; without attention, those of both directions.
     const Tensor ends = score_ == "none" ? compute.concat(last.state, 1) : last.state[1];
     memory.begin = compute.activate("tanh", begin_(compute, ends));
     return memory;
@@ -110,7 +111,7 @@ class RecurrentTranslator final : public Network {
     return decoder_(compute, x, {.batch = words.size(0), .length = 1}, before).last;
   }
 
-  // Contexts of states [texts·n, hidden], n of each text that was read, where word `first` is written by the first of them.
+  // Contexts of states [texts·n, hidden], n for each source text. `first` is the step of the first state of each text.
   Tensor context(Compute& compute, const Memory& memory, const Tensor& states, int64_t first, bool reported = true) const {
     const Tensor q = query_.weight.defined() ? query_(compute, states) : states;
     AttentionSpec spec = spec_;

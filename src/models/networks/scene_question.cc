@@ -1,10 +1,10 @@
-// A question about a picture, answered by looking at it: the words of the question attend to the patches of the picture, as in visual
-// question answering with co-attention (Yu et al. 2019, §3.2, guided attention).
+// Visual question answering: the words of a question attend to the patches of a picture, as in guided attention of co-attention networks
+// (Yu et al. 2019, §3.2).
 //
-//   P = patches of convolutions that halve the sides         P ← relu(P + convolution of P), "convolution_layers" times (0)
+//   P = convolutions that halve the sides, down to patches   P ← relu(P + convolution of P), "convolution_layers" times (default 0)
 //   P ← P + positions                                        P ← layers of self-attention ("enc")
-//   W = GRU of the question's words in both directions       W ← layers of cross-attention to P ("cross": words × patches)
-//   answer = W_c Σ_t α_t W_t                                 α: attention of a learned query over the words
+//   W = bidirectional GRU over the question's words          W ← layers of cross-attention to P ("cross": words × patches)
+//   logits = W_c Σ_t α_t W_t                                 α: attention of a learned query to the words
 #include <bit>
 
 #include "base/format.h"
@@ -24,7 +24,7 @@ class SceneQuestion final : public Network {
     const PictureFacts& picture = facts_.picture;
     if (picture.patch < 4 || !std::has_single_bit(static_cast<uint64_t>(picture.patch)))
       config.wrong("patch_size", "a power of two from 4 on", Json(picture.patch));
-    const int64_t narrow = picture.patch / 2;  // the first convolution is so many times narrower than the last
+    const int64_t narrow = picture.patch / 2;  // the first convolution has width / narrow channels, the last `width`
     if (width % heads != 0 || width % narrow != 0)
       config.wrong("hidden_size", format("a multiple of {}, half the patch's side, and of {}, the heads", narrow, heads), Json(width));
     const int64_t more = config.integer_or("convolution_layers", 0);

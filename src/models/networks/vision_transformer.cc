@@ -1,10 +1,10 @@
-// Vision Transformer (Dosovitskiy et al. 2021, §3.1): a picture is a sequence of patches.
+// Vision Transformer (Dosovitskiy et al. 2021, §3.1): a picture is processed as a sequence of patches.
 //
 //   z_0 = [x_1 E; …; x_N E] + E_pos        x_p: the pixels of patch p; E is a convolution whose stride is its kernel   (eq. 1)
 //   z'_l = z_{l−1} + MSA(LN(z_{l−1}))      z_l = z'_l + MLP(LN(z'_l))                                                  (eq. 2, 3)
-//   y = Σ_p α_p LN(z_L,p)                  α: attention of a learned query over patches, in place of a class token     (eq. 4)
+//   y = Σ_p α_p LN(z_L,p)                  α: attention of a learned query to the patches, instead of a class token    (eq. 4)
 //
-// So the keys of every map are the patches, and the family "pool" says what the answer was read from.
+// The keys of every map are therefore patches, and the maps of the family "pool" show from which patches the answer is read.
 #include "base/format.h"
 #include "models/networks/networks.h"
 
