@@ -6,7 +6,7 @@
 
 #include "base/format.h"
 #include "clearhead/error.h"
-#include "models/reading.h"
+#include "models/run_text.h"
 #include "ops/run.h"
 
 namespace clearhead {

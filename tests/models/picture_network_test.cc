@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "base/file.h"
+#include "clearhead/answers.h"
 #include "clearhead/model.h"
 #include "clearhead/trace.h"
 #include "largest.h"
