@@ -45,8 +45,8 @@ def environment(**changes):
     return kept | {"LC_ALL": "C.UTF-8"} | changes
 
 
-def run(*arguments, stdin=b"", folder=None, timeout=60, **changes):
-    """Runs clearhead with these arguments; raises if it takes longer than `timeout` seconds."""
+def run(*arguments, stdin=b"", folder=None, timeout=600, **changes):
+    """Runs clearhead with these arguments; raises after `timeout` seconds, which no run should need even on a busy machine."""
     command = [BINARY, *(item if isinstance(item, bytes) else str(item) for item in arguments)]
     return Done(subprocess.run(command, input=stdin, capture_output=True, env=environment(**changes), cwd=folder, timeout=timeout, check=False))
 
