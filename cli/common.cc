@@ -112,7 +112,7 @@ void notice(const std::string& text) {
 
 // Headings of the option groups in --help; a command's own options come first.
 static constexpr const char* kText = "The text";
-static constexpr const char* kKept = "What is kept";
+static constexpr const char* kKept = "Contents of the trace";
 static constexpr const char* kInterventions = "Interventions";
 static constexpr const char* kPrecision = "Precision";
 
@@ -142,15 +142,15 @@ std::string TextArguments::read() const {
 void LookArguments::add(CLI::App& app) {
   app.add_option("model", model,
                  "A model (its directory, or its name in the local Hugging Face cache), or a trace file,\n"
-                 "which has its text already")
+                 "which already contains its text")
       ->required();
   text.add(app);
-  app.add_option("--pair,--question", pair, "A second text, for models that read pairs; the question, for models that are asked one")
+  app.add_option("--pair,--question", pair, "A second text, for models that read pairs; the question, for models that answer one")
       ->group(kText);
-  app.add_option("--segments", segments, "JSON file that names parts of the text, in bytes:\n[{\"name\", \"role\", \"begin\", \"end\"}]")
+  app.add_option("--segments", segments, "JSON file that names sections of the text, in bytes:\n[{\"name\", \"role\", \"begin\", \"end\"}]")
       ->type_name("FILE")
       ->group(kText);
-  app.add_flag("--truncate", truncate, "Cut a text that is longer than the model's positions")->group(kText);
+  app.add_flag("--truncate", truncate, "Truncate a text that is longer than the model's positions")->group(kText);
   app.add_option("--window", window, "Read a text longer than the model's positions in sliding windows of this many tokens")
       ->check(whole_from(1))
       ->group(kText);
@@ -158,15 +158,17 @@ void LookArguments::add(CLI::App& app) {
       ->check(whole_from(0))
       ->group(kText);
   app.add_option("--layers", layers, "Keep only these layers: 0,3,5:8 is 0, 3, 5, 6 and 7 (default: all)")->group(kKept);
-  app.add_option("--rows", rows, "Keep query vectors of these tokens even beyond the budget: 1200:1300 (repeatable)")->group(kKept);
+  app.add_option("--rows", rows, "Keep the query vectors of these tokens even if they exceed the budget: 1200:1300 (repeatable)")
+      ->group(kKept);
   app.add_option("--budget", budget, "Memory that the trace may take: 512M, 4G (default: 2G)")->type_name("SIZE")->group(kKept);
   app.add_flag("--gradients", gradients,
-               "Also keep how the answer changes with every weight (∂y/∂P), so that maps can show what speaks\nfor it and against it")
+               "Also keep the gradient of the answer with respect to every weight (∂y/∂P), so that maps can\nshow which weights support or "
+               "oppose it")
       ->group(kKept);
-  app.add_option("--of", asked.of,
-                 "With --gradients: which answer, as for why: a class, the next word, or \"token N\" (default: the model's)")
+  app.add_option("--target", asked.of,
+                 "With --gradients: the answer, as in why: a class, the next word, or \"token N\" (default: the model's)")
       ->group(kKept);
-  app.add_option("--against", asked.against, "With --gradients: why that and not this, a class or a word")->group(kKept);
+  app.add_option("--contrast", asked.against, "With --gradients: the class or word to subtract, as in why")->group(kKept);
   interventions.add(app);
   add_load_options(app, load);
 }
@@ -176,7 +178,7 @@ void LookArguments::add(CLI::App& app) {
 static void refuse_text_file(const std::string& path) {
   const std::shared_ptr<MappedFile> file = MappedFile::open(path);
   if (file->size() > 8 && file->bytes()[8] != '{')
-    fail(ErrorCode::kFormat, "{}: is no trace; to read it as a text, give a model and --file {}", path, path);
+    fail(ErrorCode::kFormat, "{}: is not a trace; to read it as a text, give a model and --file {}", path, path);
 }
 
 bool is_trace_file(const std::string& path) {
@@ -200,8 +202,8 @@ DType dtype_named(const std::string& name) { return name == "bf16" ? DType::kBF1
 void add_load_options(CLI::App& app, LoadOptions& load) {
   app.add_option_function<std::string>(
          "--precision", [&load](const std::string& name) { load.precision = dtype_named(name); },
-         "What linear layers and attention multiply in (default: f32). bf16 rounds what they read;\n"
-         "long texts are then read several times faster")
+         "Dtype in which linear layers and attention multiply (default: f32). bf16 rounds their inputs\n"
+         "and is several times faster on long texts")
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->group(kPrecision);
   app.add_option_function<std::string>(
@@ -211,9 +213,9 @@ void add_load_options(CLI::App& app, LoadOptions& load) {
              if (name == to_string(storage)) load.weights = storage;
            }
          },
-         "What linear layers keep their weights in (default: f32). bf16 and int8 round them, take\n"
-         "fewer bytes and decode faster. int8-dynamic also rounds the inputs of each layer to 8 bits\n"
-         "and multiplies integers: fast for many texts, and the least exact")
+         "How linear layers store their weights (default: f32). bf16 and int8 round them, use less\n"
+         "memory and decode faster. int8-dynamic also rounds the inputs of each layer to 8 bits and\n"
+         "multiplies integers: fast for many texts, and the least exact")
       ->check(CLI::IsMember({"f32", "bf16", "int8", "int8-dynamic"}))
       ->group(kPrecision);
 }
@@ -231,7 +233,7 @@ void LookArguments::refuse_run_options() const {
                                     {load.precision != DType::kF32, "--precision"},
                                     {load.weights != WeightStorage::kF32, "--weights"},
                                     {!budget.empty(), "--budget"}}) {
-    if (given) usage_error(format("{} shapes a run; a trace was run already: give a model and a text", name));
+    if (given) usage_error(format("{} affects a run, but a trace is not run again: give a model and a text", name));
   }
 }
 
@@ -259,8 +261,8 @@ std::string LookArguments::as_typed(const char* command) const {
   if (!segments.empty()) out += " --segments " + quoted(segments);
   if (!layers.empty()) out += " --layers " + quoted(layers);
   if (gradients) out += " --gradients";
-  if (!asked.of.empty()) out += " --of " + quoted(asked.of);
-  if (!asked.against.empty()) out += " --against " + quoted(asked.against);
+  if (!asked.of.empty()) out += " --target " + quoted(asked.of);
+  if (!asked.against.empty()) out += " --contrast " + quoted(asked.against);
   if (load.precision != DType::kF32) out += format(" --precision {}", to_string(load.precision));
   if (load.weights != WeightStorage::kF32) out += format(" --weights {}", to_string(load.weights));
   return out + interventions.as_typed();
@@ -269,13 +271,13 @@ std::string LookArguments::as_typed(const char* command) const {
 void InterventionArguments::add(CLI::App& app) {
   app.add_option("--knock-out,--ablate", knock_out,
                  "Ablate heads (their output is zero): L3.H5, or L3.H5,L4.H0 (repeatable).\n"
-                 "Of an encoder-decoder: cross.L2.H1, enc.L0.H3, dec.L1.H0")
+                 "For an encoder-decoder: cross.L2.H1, enc.L0.H3, dec.L1.H0")
       ->delimiter(',')
       ->type_name("HEAD")
       ->group(kInterventions);
   app.add_option("--cut", cut,
                  "Attention knockout: 10:20/3:5 hides tokens 3 and 4 from tokens 10 to 19 (repeatable).\n"
-                 "In one layer or head: 10:20/3:5@L3, 10:20/3:5@L3.H5. Of an encoder-decoder: @cross,\n"
+                 "In one layer or head: 10:20/3:5@L3, 10:20/3:5@L3.H5. For an encoder-decoder: @cross,\n"
                  "@cross.L2, @cross.L2.H1, and the same with enc and dec")
       ->type_name("QUERIES/KEYS")
       ->group(kInterventions);
@@ -354,9 +356,9 @@ Trace LookArguments::trace() {
     return trace;
   }
   if (!gradients && !(asked.of.empty() && asked.against.empty()))
-    usage_error("--of and --against say what --gradients are of: give it too");
+    usage_error("--target and --contrast set the target of --gradients: add --gradients");
   if (overlap && window == 0) usage_error("--overlap needs --window: how many tokens neighbouring windows share");
-  if (truncate && window > 0) usage_error("--window slides over the whole text and --truncate cuts it: give one of them");
+  if (truncate && window > 0) usage_error("--window reads the whole text and --truncate shortens it: give only one of them");
   if (!text.given()) {
     model_directory(model);  // an unknown model is reported before the missing text
     usage_error("a model needs a text: give one, or --file, or - for standard input");
@@ -398,14 +400,14 @@ Trace LookArguments::trace() {
   TracedInput traced = trace_of(*loaded, request);
   progress.reset();
   if (traced.cut > 0)
-    notice(format("cut: {} of {} tokens were left out (--truncate)", with_commas(traced.cut), with_commas(traced.tokens)));
+    notice(format("truncated: {} of {} tokens were removed (--truncate)", with_commas(traced.cut), with_commas(traced.tokens)));
   if (traced.windows > 1) notice(format("{} windows of {} tokens; pairs in different windows were never scored", traced.windows, window));
   if (traced.written) notice(format("written: {}", text::strip(as_line(traced.written->text))));
   return std::move(traced.trace);
 }
 
 Trace LookArguments::trace_of_answer(const TraceRequest& request) {
-  if (window > 0 || truncate) usage_error("--gradients are of one run over the whole text: give it without --window and --truncate");
+  if (window > 0 || truncate) usage_error("--gradients needs one run over the whole text: give it without --window and --truncate");
   if (reads_inputs(loaded->info())) input = input_of(loaded->info(), request.text, pair);
   const std::unique_ptr<judge::Subject> subject =
       input ? judge::ask_about(loaded, *input, asked) : judge::ask_about(loaded, request.text, asked, request.pair);
@@ -497,7 +499,7 @@ Range find_span(const RunText& text, const std::string& span) {
   const size_t again = text.text.find(span, at + 1);
   const Range first = tokens_of_bytes(text, static_cast<int64_t>(at), static_cast<int64_t>(at + span.size()));
   if (again != std::string::npos) {
-    notice(format("span \"{}\" occurs more than once; the first one, tokens #{}:{}, is meant", span, first.begin, first.end));
+    notice(format("span \"{}\" occurs more than once; the first occurrence, tokens #{}:{}, is used", span, first.begin, first.end));
   }
   return first;
 }

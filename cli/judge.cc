@@ -223,11 +223,11 @@ void add_judge(CLI::App& app) {
   command->add_option("model", options->model, "A model (its directory, or its name in the local Hugging Face cache)")->required();
   options->text.add(*command);
   command
-      ->add_option("--by", options->by,
+      ->add_option("--method", options->by,
                    "Methods of clearhead why, separated by commas, or all: every method except flow\n"
                    "(default: attention,rollout,relevance,gradient-input,occlusion)")
       ->delimiter(',');
-  command->add_option("--items", options->items, "Items that are ranked and removed: word, token or sentence (default: word)")
+  command->add_option("--units", options->items, "Items that are ranked and removed: word, token or sentence (default: word)")
       ->check(CLI::IsMember({"word", "token", "sentence"}));
   command
       ->add_option("--removal", options->removal,

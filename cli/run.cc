@@ -61,7 +61,7 @@ void embed(const Options& options) {
   const Embedding embedding = embed(*model, text, {.interventions = interventions});
   check_places_in(interventions, *model, embedding);
   if (embedding.used < embedding.tokens) {
-    notice(format("cut: {} of {} tokens were used ({})", with_commas(embedding.used), with_commas(embedding.tokens),
+    notice(format("truncated: {} of {} tokens were used ({})", with_commas(embedding.used), with_commas(embedding.tokens),
                   embedding.used == model->info().longest ? "the model's positions end there" : "the model's max_seq_length"));
   }
   if (options.json) return print_json(embedding_json(embedding));

@@ -222,7 +222,7 @@ void embed_lines(const RunArguments& options) {
   };
   task.finish = [&] {
     if (file) file->commit();
-    if (cut > 0) notice(format("cut: {} lines have more tokens than the model reads of a text", with_commas(cut)));
+    if (cut > 0) notice(format("truncated: {} lines have more tokens than the model reads", with_commas(cut)));
   };
   answer_lines(options.text, task);
 }

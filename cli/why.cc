@@ -206,9 +206,9 @@ void run(Options& options) {
   const auto has = [&](Method method) {
     return std::any_of(methods.begin(), methods.end(), [&](const MethodInfo& one) { return one.method == method; });
   };
-  if (options.gives_removal && !has(Method::kOcclusion)) usage_error("--removal applies to occlusion: add occlusion to --by");
+  if (options.gives_removal && !has(Method::kOcclusion)) usage_error("--removal applies to occlusion: add occlusion to --method");
   if (options.gives_steps && !has(Method::kIntegrated))
-    usage_error("--steps applies to integrated-gradients: add integrated-gradients to --by");
+    usage_error("--steps applies to integrated-gradients: add integrated-gradients to --method");
   const bool gradients = std::any_of(methods.begin(), methods.end(), [](const MethodInfo& method) { return method.needs_gradients; });
   const std::shared_ptr<const Model> model = load_model(options.model, {.gradients = gradients});
   const std::optional<std::string> pair = options.pair.empty() ? std::nullopt : std::optional(options.pair);
@@ -238,7 +238,7 @@ void add_why(CLI::App& app) {
   std::string names = "all";
   for (const MethodInfo& method : attribution_methods()) names += ", " + std::string(method.name);
   command->footer(
-      "Example: clearhead why models/book \"It was a dark and stormy\" --of night --by relevance,occlusion\n"
+      "Example: clearhead why models/book \"It was a dark and stormy\" --target night --method relevance,occlusion\n"
       "The absolute shares of a method add up to 100 %. No method is exact: clearhead judge measures how faithful each is.");
   command->add_option("model", options->model, "A model (its directory, or its name in the local Hugging Face cache)")->required();
   options->text.add(*command);
@@ -246,15 +246,15 @@ void add_why(CLI::App& app) {
                       "A second text, for models that read pairs; the question, for models that answer one;\nthe target text, for an "
                       "encoder-decoder");
   CLI::Option* of =
-      command->add_option("--of", options->asked.of,
+      command->add_option("--target", options->asked.of,
                           "The answer to explain: a class, the next word or words, or \"token N\" (default: the model's answer;\nfor an "
                           "encoder-decoder, the first token that it generates)");
   CLI::Option* against =
-      command->add_option("--against", options->asked.against, "Explain why the model answers that and not this class or word");
+      command->add_option("--contrast", options->asked.against, "Explain why the model answers that and not this class or word");
   CLI::Option* by =
-      command->add_option("--by", options->by, format("Methods to compare, separated by commas (default: relevance): {}", names))
+      command->add_option("--method", options->by, format("Methods to compare, separated by commas (default: relevance): {}", names))
           ->delimiter(',');
-  CLI::Option* items = command->add_option("--items", options->items, "Items that get shares: word, token or sentence (default: word)")
+  CLI::Option* items = command->add_option("--units", options->items, "Items that get shares: word, token or sentence (default: word)")
                            ->check(CLI::IsMember({"word", "token", "sentence"}));
   CLI::Option* segments =
       command->add_option("--segments", options->segments, "JSON file that names sections of the text, which are then the items")

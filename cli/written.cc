@@ -47,7 +47,7 @@ Encoding encoded_source(const Model& model, const std::string& text, bool cuts) 
   if (!cuts)
     fail(ErrorCode::kTooLong, "text has {} tokens; this model's positions end at {}. Use --truncate to cut it", with_commas(count),
          with_commas(read));
-  notice(format("cut: {} of {} tokens were read; the model's positions end there", with_commas(read), with_commas(count)));
+  notice(format("truncated: {} of {} tokens were read; the model has no more positions", with_commas(read), with_commas(count)));
   return source;
 }
 

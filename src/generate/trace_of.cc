@@ -47,7 +47,7 @@ TracedInput trace_written(const Model& model, const TraceRequest& request, Gener
   writing.run.text = request.text;
   writing.run.interventions = request.interventions;
   out.written = generate_from(model, {source}, writing)[0];
-  if (out.written->ids.empty()) fail(ErrorCode::kNotFound, "{}: nothing was written from this text", model.info().name);
+  if (out.written->ids.empty()) fail(ErrorCode::kNotFound, "{}: the model generated no token from this text", model.info().name);
   check_trace(request, out.trace);
   return out;
 }

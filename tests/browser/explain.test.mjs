@@ -97,7 +97,7 @@ test('the shares on the page are those of the server, and the method chosen shad
 });
 
 test('of a run with gradients, what speaks for the answer and against it is a kind of weight', { skip }, async () => {
-  const server = await view(join(models, 'book'), kStory, '--gradients', '--of', ' the');
+  const server = await view(join(models, 'book'), kStory, '--gradients', '--target', ' the');
   const page = await open(`${server.url}#v=read&h=4.0&q=9&sink=renorm`);
   await page.waitForSelector('[data-testid=answers] button');
   assert.ok(await page.isHidden('[data-control=norm]'), 'lengths of values are a kind of weight of their own');
@@ -161,7 +161,7 @@ test('of a run with gradients, what speaks for the answer and against it is a ki
   assertPrinted(await page.textContent(`.heads [data-head="${first}"] .note`), most.sum / 100); // a number, not a percentage
 
   const file = join(folder, 'gradients.html');
-  execFileSync(binary, ['view', join(models, 'book'), kStory, '--gradients', '--of', ' the', '--html', file]);
+  execFileSync(binary, ['view', join(models, 'book'), kStory, '--gradients', '--target', ' the', '--html', file]);
   const alone = await open(`${pathToFileURL(file)}#v=read&h=4.0&q=9&w=for`);
   await alone.waitForSelector('[data-testid=answers] button');
   const { top } = await json(server, 'row?l=4&h=0&q=9&w=for&format=json');

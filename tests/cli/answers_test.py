@@ -454,7 +454,7 @@ class Answers(Case):
     def test_an_embedding_reads_what_the_positions_allow_and_says_so(self):
         model = self.golden("bert/mlm")
         done = run("run", "embed", model, "a b c d e " * 5, "--json")
-        self.assertEqual((done.code, done.errors), (0, "cut: 20 of 27 tokens were used (the model's positions end there)\n"))
+        self.assertEqual((done.code, done.errors), (0, "truncated: 20 of 27 tokens were used (the model's positions end there)\n"))
         self.assertEqual(done.json, self.ok("run", "embed", model, ("a b c d e " * 4)[:36], "--json").json)
 
     def test_generation_copies_what_followed(self):

@@ -101,7 +101,7 @@ class Usage(Case):
         self.refused(2, '--top-p: expected a number above 0 and up to 1, found "2" (clearhead run generate --help says more)', "run", "generate", model, text, "--top-p", "2")
         self.refused(2, '--page-size: expected a size like 20MB or 1GiB, found "lots"', "view", model, text, "--html", "x", "--page-size", "lots")
         self.refused(2, "--page-size is the size of the page that --html writes", "view", model, text, "--page-size", "20MB")
-        self.refused(2, "--window slides over the whole text and --truncate cuts it: give one of them", "show", model, text, "--window", "3", "--truncate")
+        self.refused(2, "--window reads the whole text and --truncate shortens it: give only one of them", "show", model, text, "--window", "3", "--truncate")
         self.refused(2, "--by segment needs named parts of the text: --segments FILE, or --pair", "show", model, text, "--query", "1", "--by", "segment")
         self.refused(2, "--sort nothing: expected strength or one of the scores (clearhead atlas --definitions)", "atlas", model, text, "--sort", "nothing")
 
@@ -109,12 +109,12 @@ class Usage(Case):
         kept = self.folder / "kept.trace"
         self.ok("trace", self.causal, "abc", "-o", kept)
         self.refused(2, "a trace already has its text; give a model to read another one", "show", kept, "abc")
-        self.refused(2, "--window shapes a run; a trace was run already: give a model and a text", "show", kept, "--window", "8")
-        self.refused(2, "--precision shapes a run; a trace was run already: give a model and a text", "show", kept, "--precision", "bf16")
+        self.refused(2, "--window affects a run, but a trace is not run again: give a model and a text", "show", kept, "--window", "8")
+        self.refused(2, "--precision affects a run, but a trace is not run again: give a model and a text", "show", kept, "--precision", "bf16")
         another = "expected another trace: a trace already has its text; give a model to read this one"
         self.refused(2, f'"abc": {another}', "view", kept, "abc")
         self.refused(2, f'"abc": {another}', "view", kept, kept, "abc")
-        self.refused(2, "--budget shapes a run; a trace was run already: give a model and a text", "view", kept, kept, "--budget", "2M")
+        self.refused(2, "--budget affects a run, but a trace is not run again: give a model and a text", "view", kept, kept, "--budget", "2M")
         self.refused(2, f'"{kept}": a model reads one text; several traces are shown side by side', "view", self.causal, "abc", kept)
 
 
@@ -244,7 +244,7 @@ class Models(Case):
 
     def test_a_file_in_place_of_a_model_is_named(self):
         (self.folder / "book.txt").write_text("Once upon a time.")
-        self.refused(1, "book.txt: is no trace; to read it as a text, give a model and --file book.txt", "show", "book.txt", folder=self.folder)
+        self.refused(1, "book.txt: is not a trace; to read it as a text, give a model and --file book.txt", "show", "book.txt", folder=self.folder)
         self.refused(1, "book.txt: expected a model's directory (config.json, model.safetensors …), found a file", "run", "embed", "book.txt", "text", folder=self.folder)
 
 
@@ -279,7 +279,7 @@ class Texts(Case):
             "show", model, "a b c d e " * 5, folder=self.folder,
         )
         cut = run("show", model, "a b c d e " * 5, "--truncate", "--json", "--head", "L0.H0", folder=self.folder)
-        self.assertEqual((cut.code, cut.errors), (0, "cut: 7 of 27 tokens were left out (--truncate)\n"))
+        self.assertEqual((cut.code, cut.errors), (0, "truncated: 7 of 27 tokens were removed (--truncate)\n"))
         self.assertEqual(cut.json["tokens"], 20)
         slid = run("show", model, "a b c d e " * 5, "--window", "20", "--json", "--head", "L0.H0", folder=self.folder)
         self.assertEqual((slid.code, slid.json["tokens"]), (0, 27))

@@ -196,13 +196,13 @@ class Lines(Case):
                      "tokens", self.causal, "-", stdin="hi".encode("utf-16"))
 
     def test_of_two_masks_the_one_that_is_named_is_explained(self):
-        ask = ("why", self.golden("bert/mlm"), "a [MASK] b [MASK] c", "--by", "attention")
+        ask = ("why", self.golden("bert/mlm"), "a [MASK] b [MASK] c", "--method", "attention")
         done = run(*ask)
         self.assertEqual((done.code, done.out), (1, ""))
         self.assertIn('the text has 2 masks, tokens 2, 4; expected one, or "token 2" as the token to explain', done.errors)
-        first, second = (self.ok(*ask, "--of", f"token {at}", "--json").json for at in (2, 4))
+        first, second = (self.ok(*ask, "--target", f"token {at}", "--json").json for at in (2, 4))
         self.assertNotEqual(first["probability"], second["probability"])
-        self.assertIn("token 3 is not [MASK]", run(*ask, "--of", "token 3").errors)
+        self.assertIn("token 3 is not [MASK]", run(*ask, "--target", "token 3").errors)
 
     def test_tokens_of_a_files_lines_are_an_object_a_line(self):
         file = self.folder / "lines.txt"

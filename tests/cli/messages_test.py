@@ -21,11 +21,11 @@ class Messages(Case):
         self.assertNotIn("name of a file", run("run", "score", BOOK, "a b.txt").errors)
 
     def test_layers_and_tokens_beyond_the_model_and_the_text(self):
-        self.said(1, "layer 99; this model's layers are 0 to 5", "why", BOOK, TEXT, "--by", "attention", "--layer", "99")
-        self.said(1, "layer 9; this model's layers are 0 to 5", "why", BOOK, TEXT, "--by", "attention", "--head", "L9.H0")
+        self.said(1, "layer 99; this model's layers are 0 to 5", "why", BOOK, TEXT, "--method", "attention", "--layer", "99")
+        self.said(1, "layer 9; this model's layers are 0 to 5", "why", BOOK, TEXT, "--method", "attention", "--head", "L9.H0")
         for token in (0, 99):
             self.said(1, f"{BOOK}: token {token} of a text of 9 tokens; expected 1 to 8 (token 0 has none before it)",
-                      "why", BOOK, TEXT, "--of", f"token {token}")
+                      "why", BOOK, TEXT, "--target", f"token {token}")
         self.said(2, '--layers: expected a layer N or a range BEGIN:END, found "abc"', "show", BOOK, TEXT, "--layers", "abc")
         self.said(2, '--from: #0:1 are not all queries of the maps of "spatial"; its queries are #256:257',
                   "ask", DIGITS, DIGITS / "example.png", "--from", "patch 1,1", "--to", "patch 1,2")

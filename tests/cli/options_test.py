@@ -53,9 +53,9 @@ class Options(Case):
         self.refused(2, 'clearhead bench attention did not expect "extra" (clearhead bench attention --help says more)', "bench", "attention", "--filter", "x", "extra")
         book = str(ROOT / "models/book")
         for methods in ("attention", "attention,rollout"):
-            told = self.said("why", book, "--by", methods, "It was a dark", "--json").json
+            told = self.said("why", book, "--method", methods, "It was a dark", "--json").json
             self.assertEqual(list(told["items"][0]["shares"]), methods.split(","))
-        repeated = self.said("why", book, "--by", "attention", "--by", "rollout", "It was a dark", "--json").json
+        repeated = self.said("why", book, "--method", "attention", "--method", "rollout", "It was a dark", "--json").json
         self.assertEqual(list(repeated["items"][0]["shares"]), ["attention", "rollout"])
 
     def test_places_that_are_not_there_are_refused(self):

@@ -94,7 +94,7 @@ class Transcription(Case):
         own = {(word, method): [] for word in ("high", "low") for method in methods[:3]}
         for one in (sound, *heard[:5]):
             for word in ("high", "low"):
-                found = run("why", best, one, "--of", word[0], "--by", ",".join(methods), "--json").json
+                found = run("why", best, one, "--target", word[0], "--method", ",".join(methods), "--json").json
                 self.assertGreater(found["probability"], 0.8)
                 items, half = found["items"], len(found["items"]) / 2
                 self.assertTrue(all(item["text"].endswith(" s") for item in items), items)
@@ -108,7 +108,7 @@ class Transcription(Case):
         for method in methods[:3]:
             high, low = (sum(own[word, method]) / len(own[word, method]) for word in ("high", "low"))
             self.assertGreater(high + low, 1.3, f"{method}: {own}")  # 1 would mean that both words came from the same frames
-        self.refused(1, f'{best}: "mid" is not in the generated text: "high low"', "why", best, sound, "--of", "mid")
+        self.refused(1, f'{best}: "mid" is not in the generated text: "high low"', "why", best, sound, "--target", "mid")
 
     def test_a_run_goes_on_with_the_same_bits(self):
         self.assertEqual(run(*self.task("steps=8", "validate=4", "checkpoint=4")).code, 0)

@@ -152,7 +152,7 @@ class Translate(Case):
         self.refused(1, f"{self.model} writes a text from the one that it reads: --pair can be used only with a model that reads one text",
                      "show", self.model, "a cat", "--pair", "a dog")  # fmt: skip
         self.refused(1, "text has 70 tokens; this model's positions end at 64. Use --truncate to cut it", "show", self.model, "b" * 70)
-        self.assertIn("cut: 6 of 70 tokens were left out (--truncate)", run("show", self.model, "b" * 70, "--truncate").errors)
+        self.assertIn("truncated: 6 of 70 tokens were removed (--truncate)", run("show", self.model, "b" * 70, "--truncate").errors)
 
     def test_info_knows_both_stacks(self):
         told = self.ok("info", self.model, "--json").json

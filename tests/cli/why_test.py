@@ -30,7 +30,7 @@ class Why(Asking):
     TEXT = "It was a dark and stormy"
 
     def test_an_article_looks_at_its_noun(self):
-        answer = self.done("why", str(ROOT / "models/en-fr"), "The red car is in front of the house.", "--of", "voiture", "--by", "all", "--json").json
+        answer = self.done("why", str(ROOT / "models/en-fr"), "The red car is in front of the house.", "--target", "voiture", "--method", "all", "--json").json
         self.assertIn("voiture", answer["answer"])
         self.assertGreater(answer["probability"], 0.5)
         car = next(item for item in answer["items"] if item["text"] == "car")
@@ -44,7 +44,7 @@ class Why(Asking):
     def test_a_trace_keeps_the_gradients_of_an_answer(self):
         with tempfile.TemporaryDirectory() as folder:
             path = str(Path(folder) / "of.trace")
-            done = self.done("trace", self.BOOK, self.TEXT, "--gradients", "--of", "night", "-o", path)
+            done = self.done("trace", self.BOOK, self.TEXT, "--gradients", "--target", "night", "-o", path)
             self.assertIn('gradients of next token " night", which has ', done.errors)
             figure = Path(folder) / "a.svg"
             self.done("show", path, "--head", "L4.H0", "--svg", str(figure), "--weight", "against")
@@ -53,8 +53,8 @@ class Why(Asking):
             self.done("show", path, "--head", "L4.H0", "--svg", str(figure), "--offsets")
             self.assertIn("key − query", figure.read_text(encoding="utf-8"))
             self.refused("--offsets applies to a map", "show", path, "--svg", str(figure), "--offsets")
-            self.refused("--gradients shapes a run", "trace", path, "--gradients", "-o", path + "2")
-        self.refused("--of and --against say what --gradients are of", "trace", self.BOOK, self.TEXT, "--of", "night", "-o", "x")
+            self.refused("--gradients affects a run", "trace", path, "--gradients", "-o", path + "2")
+        self.refused("--target and --contrast say what --gradients are of", "trace", self.BOOK, self.TEXT, "--target", "night", "-o", "x")
         self.refused("--gradients are of one run over the whole text", "trace", self.BOOK, self.TEXT, "--gradients", "--window", "4", "-o", "x")
 
     def test_a_score_is_taken_apart(self):
@@ -79,34 +79,34 @@ class Why(Asking):
             self.assertTrue(all(part[side] == 0 for part in split["parts"] if part["part"].startswith(others)))
 
     def test_the_text_and_its_strongest_parts(self):
-        out = self.done("why", self.BOOK, self.TEXT, "--of", "night", "--by", "relevance,occlusion").out
+        out = self.done("why", self.BOOK, self.TEXT, "--target", "night", "--method", "relevance,occlusion").out
         self.assertIn('next token " night"', out)
         self.assertIn("relevance", out)
         self.assertRegex(out, r"without \".*\": \d+\.\d\d % with it unseen")
 
     def test_an_answer_of_several_tokens_is_explained_as_a_whole(self):
         for of in ("night falls", "zebra", "."):
-            answer = self.done("why", self.BOOK, self.TEXT, "--of", of, "--by", "attention", "--items", "token", "--json").json
+            answer = self.done("why", self.BOOK, self.TEXT, "--target", of, "--method", "attention", "--units", "token", "--json").json
             told = answer["answer"].split('"')[1]
             self.assertEqual(told.strip(), of)
             scored = self.done("run", "score", self.BOOK, self.TEXT + told, "--json").json["log_probabilities"]
             tokens = len(json.loads(self.done("tokens", self.BOOK, self.TEXT + told, "--json", "--no-special").out)["ids"]) - len(answer["items"])
             self.assertAlmostEqual(math.log(answer["probability"]), sum(scored[-tokens:]), places=3)
         self.assertEqual(answer["answer"], 'next token "."')
-        shown = self.done("why", self.BOOK, self.TEXT, "--of", "zebra and her zebra", "--by", "attention").out
+        shown = self.done("why", self.BOOK, self.TEXT, "--target", "zebra and her zebra", "--method", "attention").out
         self.assertRegex(shown, r"e-\d+ %")  # a small probability is not shown as 0
-        self.fails("answers are compared one token against one", "why", self.BOOK, self.TEXT, "--of", "night", "--against", "zebra")
+        self.fails("answers are compared one token against one", "why", self.BOOK, self.TEXT, "--target", "night", "--contrast", "zebra")
         translator = str(ROOT / "models/en-fr")
-        answer = self.done("why", translator, "The red car is in front of the house.", "--of", "voiture rouge", "--by", "attention", "--json").json
+        answer = self.done("why", translator, "The red car is in front of the house.", "--target", "voiture rouge", "--method", "attention", "--json").json
         self.assertIn("voiture rouge", answer["answer"])
 
     def test_every_word_has_its_share(self):
-        answer = self.done("why", self.BOOK, self.TEXT, "--of", "night", "--json").json
+        answer = self.done("why", self.BOOK, self.TEXT, "--target", "night", "--json").json
         self.assertEqual([item["text"].strip() for item in answer["items"]], self.TEXT.split())
-        self.assertEqual(len(self.done("why", self.BOOK, "cat", "--by", "attention", "--items", "word", "--json").json["items"]), 1)
+        self.assertEqual(len(self.done("why", self.BOOK, "cat", "--method", "attention", "--units", "word", "--json").json["items"]), 1)
 
     def test_an_answer_that_is_a_line_break_stays_on_its_line(self):
-        shown = self.done("why", self.BOOK, self.TEXT, "--of", "\n", "--by", "attention").out
+        shown = self.done("why", self.BOOK, self.TEXT, "--target", "\n", "--method", "attention").out
         self.assertRegex(shown.splitlines()[0], r'next token "⏎" · .* %$')
 
     def test_heads_and_layers(self):
@@ -116,38 +116,38 @@ class Why(Asking):
         self.assertEqual([len(answer[name]) for name in ("knocked_out", "gradient", "adds")], [36, 36, 36])
 
     def test_patches_between_two_texts(self):
-        answer = self.done("why", self.BOOK, "He was a good one, and a good", "--clean", "He was a good man, and a good", "--of", "man", "--inside", "--json").json
+        answer = self.done("why", self.BOOK, "He was a good one, and a good", "--clean", "He was a good man, and a good", "--target", "man", "--inside", "--json").json
         self.assertEqual(len(answer["heads"]), 36)
         self.assertGreater(answer["clean"], answer["corrupted"])
         self.assertGreater(max(head["value"] for head in answer["heads"]), 0.1)
 
     def test_a_story_by_its_statements(self):
         story = "John went to the garden.\nMary went to the kitchen.\nDaniel moved to the office."
-        answer = self.done("why", str(ROOT / "models/stories"), story, "--question", "Where is Mary?", "--by", "all", "--json").json
+        answer = self.done("why", str(ROOT / "models/stories"), story, "--question", "Where is Mary?", "--method", "all", "--json").json
         self.assertEqual(answer["answer"], 'class "kitchen"')
         for method in ("attention", "relevance", "occlusion"):
             strongest = max(answer["items"], key=lambda item: item["shares"][method])
             self.assertEqual(strongest["text"], "Mary went to the kitchen.", method)
 
     def test_what_cannot_be_asked_is_named(self):
-        self.fails("there is no method \"relevanse\"; the methods are", "why", self.BOOK, self.TEXT, "--by", "relevanse")
-        self.fails("token 99 of a text of", "why", self.BOOK, self.TEXT, "--of", "token 99")
+        self.fails("there is no method \"relevanse\"; the methods are", "why", self.BOOK, self.TEXT, "--method", "relevanse")
+        self.fails("token 99 of a text of", "why", self.BOOK, self.TEXT, "--target", "token 99")
         self.fails("the clean text has", "why", self.BOOK, self.TEXT, "--clean", "It was", "--inside")
-        self.fails("layer 9; this model's layers are 0 to 5", "why", self.BOOK, self.TEXT, "--by", "attention", "--layer", "9")
-        self.fails("layer 9; this model's layers are 0 to 5", "why", self.BOOK, self.TEXT, "--by", "attention", "--head", "L9.H0")
-        self.fails("head 99 of 6", "why", self.BOOK, self.TEXT, "--by", "attention", "--head", "L1.H99")
+        self.fails("layer 9; this model's layers are 0 to 5", "why", self.BOOK, self.TEXT, "--method", "attention", "--layer", "9")
+        self.fails("layer 9; this model's layers are 0 to 5", "why", self.BOOK, self.TEXT, "--method", "attention", "--head", "L9.H0")
+        self.fails("head 99 of 6", "why", self.BOOK, self.TEXT, "--method", "attention", "--head", "L1.H99")
 
     def test_options_that_the_question_does_not_use_are_refused(self):
         ask = ("why", self.BOOK, self.TEXT)
         self.fails("a layer can be set only for the methods attention", *ask, "--layer", "99")
-        self.fails("a layer can be set only for the methods attention", *ask, "--by", "rollout,relevance", "--head", "L9.H0")
-        self.fails("a head can be set only for the methods attention", *ask, "--by", "mixed", "--head", "L1.H0")
-        self.refused("--head and --layer name different layers", *ask, "--by", "attention", "--head", "L1.H0", "--layer", "2")
-        self.refused("--removal applies to occlusion: add occlusion to --by", *ask, "--removal", "masked")
-        self.refused("--steps applies to integrated-gradients: add integrated-gradients to --by", *ask, "--steps", "4")
-        self.refused("excludes", *ask, "--inside", "--by", "attention")
-        self.refused("excludes", *ask, "--score", "1/0@L0.H0", "--of", "night")
-        said = self.done(*ask, "--by", "attention,relevance", "--layer", "0").errors
+        self.fails("a layer can be set only for the methods attention", *ask, "--method", "rollout,relevance", "--head", "L9.H0")
+        self.fails("a head can be set only for the methods attention", *ask, "--method", "mixed", "--head", "L1.H0")
+        self.refused("--head and --layer name different layers", *ask, "--method", "attention", "--head", "L1.H0", "--layer", "2")
+        self.refused("--removal applies to occlusion: add occlusion to --method", *ask, "--removal", "masked")
+        self.refused("--steps applies to integrated-gradients: add integrated-gradients to --method", *ask, "--steps", "4")
+        self.refused("excludes", *ask, "--inside", "--method", "attention")
+        self.refused("excludes", *ask, "--score", "1/0@L0.H0", "--target", "night")
+        said = self.done(*ask, "--method", "attention,relevance", "--layer", "0").errors
         self.assertEqual(said.splitlines()[1:], ["relevance: the layer is not used by this method"])
 
 
@@ -155,7 +155,7 @@ class Judge(Asking):
     SENTENCE = "The red car is in front of the house."
 
     def test_methods_beside_random_and_reverse(self):
-        found = self.done("judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--by", "attention,relevance", "--json").json
+        found = self.done("judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--method", "attention,relevance", "--json").json
         self.assertEqual([verdict["removal"] for verdict in found["verdicts"]], ["unseen", "masked"])
         for verdict in found["verdicts"]:
             methods = verdict["methods"]
@@ -167,7 +167,7 @@ class Judge(Asking):
         model, picture = str(ROOT / "models/scenes"), str(ROOT / "models/scenes/example.png")
         question = {"text": picture, "question": "what is in the middle?", "of": "nine", "marks": [[4, 5]]}
         (self.folder / "scene.jsonl").write_text(json.dumps(question) + "\n", encoding="utf-8")
-        command = ("judge", model, "--file", str(self.folder / "scene.jsonl"), "--by", "occlusion", "--removal", "unseen", "--json")
+        command = ("judge", model, "--file", str(self.folder / "scene.jsonl"), "--method", "occlusion", "--removal", "unseen", "--json")
         methods = self.done(*command).json["verdicts"][0]["methods"]
         self.assertEqual(methods["occlusion"]["auprc"]["mean"], 1)
         self.assertLess(methods["reverse of occlusion"]["auprc"]["mean"], 0.2)
@@ -176,11 +176,11 @@ class Judge(Asking):
 
     def test_marks_of_people(self):
         question = json.dumps({"text": self.SENTENCE, "of": "voiture", "marks": [[8, 11]]}) + "\n"
-        found = self.done("judge", str(ROOT / "models/en-fr"), question, "--by", "attention", "--removal", "unseen", "--json").json
+        found = self.done("judge", str(ROOT / "models/en-fr"), question, "--method", "attention", "--removal", "unseen", "--json").json
         self.assertEqual(found["verdicts"][0]["methods"]["attention"]["auprc"]["mean"], 1)
 
     def test_random_weights_rank_otherwise(self):
-        found = self.done("judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--by", "relevance", "--sanity", "--json").json
+        found = self.done("judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--method", "relevance", "--sanity", "--json").json
         self.assertEqual(len(found["sanity"]), 8)
         self.assertAlmostEqual(found["sanity"][0]["agreement"]["relevance"], 1)  # the head has only vectors, which stay
         self.assertLess(abs(found["sanity"][-1]["agreement"]["relevance"]), 0.9)
@@ -189,7 +189,7 @@ class Judge(Asking):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         page = Path(folder.name) / "judged.html"
-        self.done("judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--by", "attention", "--removal", "unseen", "--html", str(page))
+        self.done("judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--method", "attention", "--removal", "unseen", "--html", str(page))
         text = page.read_text(encoding="utf-8")
         self.assertIn("comprehensiveness", text)
         self.assertIn("reverse of attention", text)
@@ -199,7 +199,7 @@ class Judge(Asking):
         self.assertEqual(refused.code, 2)
 
     def test_another_model_of_the_task(self):
-        found = self.done("judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--by", "relevance,attention", "--with", str(ROOT / "models/en-fr"), "--json").json
+        found = self.done("judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--method", "relevance,attention", "--with", str(ROOT / "models/en-fr"), "--json").json
         self.assertEqual([round(tau, 6) for tau in found["others"][0]["agreement"].values()], [1, 1])
         self.fails("its labels or tokens are not those of", "judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--with", str(ROOT / "models/en-zh"))
 

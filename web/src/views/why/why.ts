@@ -331,7 +331,7 @@ export class WhyView implements View {
     const kind = ctx.info.answers?.kind;
     if (ctx.family.weights.includes('for') || !ctx.info.command || kind === 'written') return null;
     const named = of.startsWith('#') ? `token ${of.slice(1)}` : of;
-    const options = [named && `--of ${JSON.stringify(named)}`, against && `--against ${JSON.stringify(against)}`].filter(Boolean);
+    const options = [named && `--target ${JSON.stringify(named)}`, against && `--contrast ${JSON.stringify(against)}`].filter(Boolean);
     const command = [ctx.info.command, '--gradients', ...options].join(' ');
     return h('p', { class: 'caption', 'data-testid': 'why-maps' }, ctx.t('why.maps'), ' ', h('code', {}, command));
   }
