@@ -62,7 +62,7 @@ TracedInput trace_of(const Model& model, const TraceRequest& request, const std:
   const InputKind& kind = input_kind(model.info());
   if (kind.is_text() == request.input.has_value())
     fail(ErrorCode::kInvalidArgument, "{} reads a {}, and was given {}", model.info().name, model.info().reads,
-         request.input ? "an input that is no text" : "a text");
+         request.input ? "an input that is not a text" : "a text");
   if (kind.is_text() && !kind.has_target) return {trace_text(model, request)};
   refuse(request.window > 0, model.info(), "--window");
   refuse(!request.segments.empty(), model.info(), "--segments");

@@ -17,13 +17,15 @@ const InputKind& input_kind(std::string_view name) {
 
 EncodedInput encode_input(const NetworkFacts& facts, const Tokenizer* tokenizer, const ModelInput& input) {
   const InputKind& kind = input_kind(facts.reads);
-  if (!kind.encode) fail(ErrorCode::kUnsupported, "a model that reads a {} is not given inputs one by one", facts.reads);
+  if (!kind.encode)
+    fail(ErrorCode::kUnsupported, "a model that reads a {} takes tokens, which its tokenizer encodes, and no ModelInput", facts.reads);
   return kind.encode(facts, tokenizer, input);
 }
 
 RunText describe_input(const NetworkFacts& facts, const Tokenizer* tokenizer, const ModelInput& input) {
   const InputKind& kind = input_kind(facts.reads);
-  if (!kind.describe) fail(ErrorCode::kUnsupported, "a model that reads a {} is not given inputs one by one", facts.reads);
+  if (!kind.describe)
+    fail(ErrorCode::kUnsupported, "a model that reads a {} takes tokens, which its tokenizer encodes, and no ModelInput", facts.reads);
   RunText text = kind.describe(facts, tokenizer, input);
   if (!text.text.empty()) text.text.pop_back();  // the last line break
   return text;

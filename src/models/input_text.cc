@@ -10,7 +10,7 @@ namespace clearhead {
 namespace {
 
 const Tokenizer& needed(const Tokenizer* tokenizer) {
-  if (!tokenizer) fail(ErrorCode::kNotFound, "the model was loaded without a tokenizer, and reads words");
+  if (!tokenizer) fail(ErrorCode::kNotFound, "the model reads text, but was loaded without a tokenizer");
   return *tokenizer;
 }
 
@@ -30,7 +30,7 @@ void add_ids(const NetworkFacts& facts, const Tokenizer* tokenizer, const std::s
 EncodedSide encode_group(const NetworkFacts& facts, const Tokenizer* tokenizer, const std::vector<std::string>& texts, const char* what) {
   EncodedSide out{.is_group = true};
   for (const std::string& text : texts) add_ids(facts, tokenizer, text, out);
-  if (out.sequences.empty()) fail(ErrorCode::kInvalidArgument, "there is no {} with a word in it", what);
+  if (out.sequences.empty()) fail(ErrorCode::kInvalidArgument, "no {} contains a token", what);
   return out;
 }
 

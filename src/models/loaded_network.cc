@@ -47,8 +47,8 @@ void LoadedNetwork::check_writes() const {
 void LoadedNetwork::check_reads(bool is_text) const {
   check_writes();
   if (is_text == input_kind(info_).is_text()) return;
-  fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" reads a {}, not a {}", info_.name, info_.model_type,
-       is_text ? info_.reads : "text", is_text ? "text: transcribe() gives it one" : "sound");
+  fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" reads a {}, {}", info_.name, info_.model_type, info_.reads,
+       is_text ? "not a text" : "which the tokenizer encodes; it takes no ModelInput");
 }
 
 Rows LoadedNetwork::checked(const TokenBatch& tokens) const {

@@ -81,7 +81,7 @@ class Transcription(Case):
         self.assertEqual((cut.code, cut.out), (1, ""))
         self.assertRegex(cut.errors, r"one\.wav: an attention knockout names keys 9000; this run has [0-9]+ of them")
         self.refused(2, "--trace stores the run of one sound, but 2 were given", "run", "transcribe", best, *files, "--trace", trace)
-        self.refused(1, f"{best}: a model of type \"listen_attend_spell\" reads a sound, not a text: transcribe() gives it one", "run", "translate", best, "a text")
+        self.refused(1, f"{best}: a model of type \"listen_attend_spell\" reads a sound, not a text", "run", "translate", best, "a text")
 
     def explained(self, best, sound):
         """Explains transcripts of a high tone, a pause and a low tone. Each word must come from the frames of its own tone. Shares are averaged

@@ -51,7 +51,7 @@ TEST(ClearheadAttentionConfig, RefusesWhatItCannotSayByName) {
   EXPECT_EQ(refusal(R"({"windows": [0], "causal": true})"),
             "config.json: \"windows\": an array of 1 is not supported: 0 is no number of keys (model: clearhead-attention)");
   EXPECT_EQ(refusal(R"({"windows": [7]})"),
-            "config.json: \"windows\": an array of 1 is not supported: only causal models slide (model: clearhead-attention)");
+            "config.json: \"windows\": an array of 1 is not supported: windows are for causal models (model: clearhead-attention)");
   EXPECT_EQ(refusal(R"({"head_dim": 0})"), "config.json: \"head_dim\": expected an integer from 1 to 2147483647, found 0");
 }
 

@@ -38,7 +38,7 @@ std::vector<AttentionFacts> with_windows(Config& config, const AttentionFacts& w
   if (list == nullptr || list->is_null()) return {whole};
   if (!list->is_array() || static_cast<int64_t>(list->size()) != layers)
     config.refuse("windows", format("expected one entry for each of {} layers", layers));
-  if (!whole.causal) config.refuse("windows", "only causal models slide");
+  if (!whole.causal) config.refuse("windows", "windows are for causal models");
   std::vector<AttentionFacts> out;
   for (const Json& window : list->items()) {
     out.push_back(whole);

@@ -99,7 +99,7 @@ class Summaries final : public ItemTask {
     std::vector<Item> out;
     for (Summarised& one : read_summaries(file, recipe)) {
       std::erase_if(one.document.texts, [&](const std::string& sentence) { return tokenizer.encode(sentence).ids.empty(); });
-      if (one.document.texts.empty()) fail(ErrorCode::kFormat, "{}: there is no sentence with a word in it", one.where);
+      if (one.document.texts.empty()) fail(ErrorCode::kFormat, "{}: the document has no sentence", one.where);
       Worths& worths = worths_.emplace_back();
       for (const std::string& sentence : one.document.texts) {
         const metrics::Rouge found = metrics::best_rouge(sentence, one.summaries);
