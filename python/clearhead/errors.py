@@ -63,8 +63,6 @@ _KEYWORDS = {
     "overlap": "overlap={}", "pair": "pair={}", "port": "port={}", "rows": "rows={}", "truncate": "truncate=True", "window": "window={}",
 }
 _PHRASES = {
-    "`clearhead run translate MODEL TEXT --trace FILE` keeps both, and view, show, ask and atlas take that file":
-        "model.generate(text, watch=True) keeps both",
     "give some, or --file, or - for standard input": "give some",
 }
 _OPTION = re.compile(r"(?<![\w-])--(" + "|".join(_KEYWORDS) + r")(?![\w-])(?: (\d+)(?::(\d+))?(?!\w))?")

@@ -309,7 +309,8 @@ void add_runs(nb::class_<Loaded>& model) {
       .def("trace", &traced, "text"_a, "pair"_a = nb::none(), nb::kw_only(), "question"_a = nb::none(), "truncate"_a = false,
            "window"_a = 0, "budget"_a = uint64_t{2} << 30, "layers"_a = std::vector<int>{},
            "rows"_a = std::vector<std::array<int64_t, 2>>{},
-           "Runs the model on an input and returns a Trace of its attention.\n\n"
+           "Runs the model on an input and returns a Trace of its attention. A model that writes, such as a translator, writes first; the\n"
+           "trace is of the run over both texts.\n\n"
            "text: an input of the type that `reads` names. pair: the second text. question: for models that read a story or a scene.\n"
            "truncate, window: for a text with more tokens than the model has positions: truncate it, or read it in windows of `window`\n"
            "tokens. Otherwise such a text raises TooLongError. budget: largest size of the trace, in bytes. layers: layers to keep;\n"

@@ -90,6 +90,16 @@ def test_what_reads_texts_reads_nothing_else(digits):
         dates.why(["the", "21st"])
 
 
+@pytest.mark.parametrize("name", ["dates", "en-fr"])
+def test_a_trace_of_a_translator_is_of_source_and_translation(name):
+    model = ch.load(str(MODELS / name))
+    given = "the 21st of March 1998" if name == "dates" else "The red car."
+    trace = model.trace(given)
+    assert model.reads == "pair" and trace.text == given + "\n" + model.translate(given)
+    with pytest.raises(ch.UnsupportedError, match="writes a text from the one that it reads: window= can be used only with a model"):
+        model.trace(given, window=8)
+
+
 @pytest.fixture(scope="module")
 def listener(tmp_path_factory):
     """A speech recognition network, trained for two steps: the quality of its output does not matter here."""

@@ -65,7 +65,7 @@ TracedInput trace_of(const Model& model, const TraceRequest& request, const std:
          request.input ? "an input that is not a text" : "a text");
   if (kind.is_text() && !kind.has_target) return {trace_text(model, request)};
   refuse(request.window > 0, model.info(), "--window");
-  refuse(!request.segments.empty(), model.info(), "--segments");
+  refuse(!request.segments.empty(), model.info(), "a list of segments");
   refuse(request.pair.has_value(), model.info(), "--pair");
   if (kind.is_text()) return trace_written(model, request, writing ? *writing : default_writing(model));
   refuse(request.truncate, model.info(), "--truncate");

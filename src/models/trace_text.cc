@@ -15,13 +15,9 @@ namespace clearhead {
 namespace {
 
 Encoding encode(const Model& model, const TraceRequest& request) {
-  if (input_kind(model.info()).has_target) {
-    fail(ErrorCode::kUnsupported,
-         "{}: a model of type \"{}\" writes a second text from the one it reads: `clearhead run translate MODEL TEXT --trace FILE` keeps "
-         "both, and "
-         "view, show, ask and atlas take that file",
+  if (input_kind(model.info()).has_target)
+    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" writes a second text from the one that it reads: its trace is of both",
          model.info().name, model.info().model_type);
-  }
   if (request.text.empty()) fail(ErrorCode::kInvalidArgument, "the text is empty; give some, or --file, or - for standard input");
   EncodeOptions options;
   if (request.pair) options.pair = *request.pair;
