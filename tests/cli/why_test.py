@@ -55,7 +55,7 @@ class Why(Asking):
             self.refused("--offsets applies to a map", "show", path, "--svg", str(figure), "--offsets")
             self.refused("--gradients affects a run", "trace", path, "--gradients", "-o", path + "2")
         self.refused("--target and --contrast set the target of --gradients", "trace", self.BOOK, self.TEXT, "--target", "night", "-o", "x")
-        self.refused("--gradients are of one run over the whole text", "trace", self.BOOK, self.TEXT, "--gradients", "--window", "4", "-o", "x")
+        self.refused("--gradients needs one run over the whole text", "trace", self.BOOK, self.TEXT, "--gradients", "--window", "4", "-o", "x")
 
     def test_a_score_is_taken_apart(self):
         place = "6/3@L4.H0"
