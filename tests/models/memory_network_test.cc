@@ -277,7 +277,8 @@ TEST(MemoryNetwork, AStoryWithoutAStatementOrAQuestionIsRefused) {
   Parameters parameters;
   const auto network = network_of(config("adjacent", 8), kPath, parameters);
   Compute compute;
-  expect_refused(ErrorCode::kInvalidArgument, "no statement contains a token", [&] { logits_of(*network, compute, {.question = kQuestion}); });
+  expect_refused(ErrorCode::kInvalidArgument, "no statement contains a token",
+                 [&] { logits_of(*network, compute, {.question = kQuestion}); });
   expect_refused(ErrorCode::kInvalidArgument, "there is no question", [&] { logits_of(*network, compute, {.texts = kStatements}); });
 }
 
