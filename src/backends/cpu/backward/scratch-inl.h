@@ -58,7 +58,7 @@ struct StripBlock {
 
 // A head's keys and values, and the destinations of their gradients.
 struct KeySide {
-  // Row-major with adjacent channels. In bf16, channels are words of two, which value_stride and value_words count.
+  // Row-major, channels contiguous. In bf16, two channels form one 32-bit word; value_stride and value_words count words.
   const float* values = nullptr;
   int64_t value_stride = 0, value_words = 0;
   int64_t d_k = 0, d_v = 0;

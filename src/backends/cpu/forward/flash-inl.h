@@ -235,7 +235,8 @@ struct SoftmaxBlock : TileBlock {
   // Returns true if the group is far enough from every query of the block to compute its distances in closed form without
   // cancellation.
   bool is_far(int64_t key) const { return key + 2 * kRows <= first_position || key >= last_position + kRows; }
-  // Adds a group that is not far to D. Must be called before add_to_sum overwrites its weights.
+  // Adds the distances of a group for which is_far() is false to the rows' sums of distances D. Call it before add_to_sum, which
+  // overwrites the weights.
   template <int V>
   HWY_INLINE void add_near_distance(const Scores<V>& s, int v, int64_t key, int at) {
     const F32 d;

@@ -55,7 +55,7 @@ class SweepPlan {
  public:
   // Bounds how far a group that is partly within the reach extends beyond it: by a block's lanes and a group's keys.
   static constexpr int64_t kMargin = 128;
-  static constexpr int64_t kKeyRoom = 16;   // bounds the number of a group's keys that lie past the selected ones
+  static constexpr int64_t kKeyRoom = 16;   // padding of per-key arrays: a group of keys may reach so far beyond the selected keys
   static constexpr int64_t kCellRoom = 16;  // padding past the last cell; a store may cover it, but adds nothing to it
 
   SweepPlan(const SweepCall& call, const ReductionChoice& choice, int64_t block_rows, WriteCells write_row);

@@ -211,7 +211,7 @@ class RuleCompiler {
     return phase == Kind::kLane ? to_.lane : phase == Kind::kKey ? to_.key : phase == Kind::kOffset ? to_.offset : to_.pair;
   }
 
-  // Returns the operand by which the program of `phase` reads node n.
+  // Returns the operand from which the program of `phase` reads the value of node n.
   RuleOperand operand(Kind phase, int32_t n) {
     const Node& node = of(n);
     if (node.kind == Kind::kScalar) return {RuleBank::kScalar, scalar_slot(n)};

@@ -280,7 +280,7 @@ HWY_INLINE void dot_products(const float* HWY_RESTRICT qt, Address keys, int64_t
   add_dot_products<V>(qt, keys, d_k, s);
 }
 
-// The same for bf16 words. product_factor is applied after the chain.
+// s = keys·qt over words of two bf16 channels, then multiplied by product_factor.
 template <int V, class Address>
 HWY_INLINE void bf16_dot_products(const ScoreView& view, const float* HWY_RESTRICT qt, Address keys, Scores<V>& s) {
   clear(s);
