@@ -79,7 +79,7 @@ class Title(NetworkCase):
         self.assertEqual([pair["source"] for pair in said["alignment"]], [name.upper()])
         self.assertEqual(self.done("run", copies, text).out.split(), [name])  # its own task
         self.assertIn(f"written: {name}", self.done("show", copies, text).errors)
-        self.assertIn("tokens were read; the model's positions end there", self.done("run", copies, text * 9).errors)
+        self.assertIn("tokens were read; the model has no more positions", self.done("run", copies, text * 9).errors)
 
     def test_a_recipe_that_does_not_fit_is_refused(self):
         for setting, says in (("pairs.measure=meteor", '"pairs.measure": expected bleu or rouge, found "meteor"'),
