@@ -32,13 +32,13 @@ void measure_texts(const Recipe& recipe, const Model& model, bool json) {
     if (encoding.size() < 2) continue;
     double own = 0;
     for (const float value : log_probabilities(model, encoding.ids)) own -= static_cast<double>(value);
-    const int64_t foretold = static_cast<int64_t>(texts[at].size()) - encoding.offsets[0][1];  // the first token is given
-    files[recipe.source.files[at]] = bits(own, foretold);
+    const int64_t predicted_bytes = static_cast<int64_t>(texts[at].size()) - encoding.offsets[0][1];  // all but the first token's
+    files[recipe.source.files[at]] = bits(own, predicted_bytes);
     if (!json)
-      print(format("{:.4f} bits per byte  {} ({} tokens)", bits(own, foretold), recipe.source.files[at],
+      print(format("{:.4f} bits per byte  {} ({} tokens)", bits(own, predicted_bytes), recipe.source.files[at],
                    with_commas(static_cast<int64_t>(encoding.size()))));
     nats += own;
-    bytes += foretold;
+    bytes += predicted_bytes;
     tokens += static_cast<int64_t>(encoding.size());
   }
   if (bytes == 0) fail(ErrorCode::kInvalidArgument, "{}: \"splits\" leaves no test data", recipe.where);

@@ -15,6 +15,7 @@
 #include "cli/dialogue.h"
 #include "cli/terminal.h"
 #include "cli/written.h"
+#include "generate/trace_of.h"
 #include "text/turns.h"
 
 namespace clearhead::cli {
@@ -79,11 +80,11 @@ class Chat {
     if (options_.trace.empty()) {
       made = generate_from(model_, {read.encoding}, settings_)[0];
     } else {
-      Watched watched = write_watched(model_, read.text, read.encoding, settings_);
-      made = std::move(watched.made);
+      TracedInput traced = trace_writing(model_, {.text = read.text}, read.encoding, settings_);
+      made = std::move(*traced.written);
       if (!made.ids.empty()) {
-        watched.trace.set_segments(turns_of(read, watched.trace.plan().text));
-        watched.trace.save(options_.trace);
+        traced.trace.set_segments(turns_of(read, traced.trace.plan().text));
+        traced.trace.save(options_.trace);
       }
     }
     add_written(line, made);

@@ -9,6 +9,7 @@
 #include "cli/input.h"
 #include "cli/places.h"
 #include "cli/written.h"
+#include "generate/trace_of.h"
 #include "text/strings.h"
 #include "text/turns.h"
 
@@ -40,23 +41,24 @@ void summarise(const Options& options) {
   const auto model = load_model(options.model, options.load);
   if (reads_inputs(model->info())) return choose(options, *model, options.text.read());
   const std::string text = as_line(options.text.read());
-  const Encoding source = encoded_source(*model, text, /*cuts=*/true);
+  const Encoding source = encode_source(*model, text);
   const GenerateOptions settings = options.settings(*model);
   check_places_of(settings, static_cast<int64_t>(source.size()));
-  Watched written = write_watched(*model, text, source, settings);
-  written.made.text = text::strip(as_line(written.made.text));
-  const bool has_words = !written.made.ids.empty();
+  const TracedInput traced = trace_writing(*model, {.text = text}, source, settings);
+  Generated written = *traced.written;
+  written.text = text::strip(as_line(written.text));
+  const bool has_words = !written.ids.empty();
   if (options.json) {
     Json out = Json::object({{"source", text}});
-    add_written(out, written.made);
-    if (options.align) out["alignment"] = has_words ? alignment_json(alignment_of(written.trace, options.head)) : Json::array();
+    add_written(out, written);
+    if (options.align) out["alignment"] = has_words ? alignment_json(alignment_of(traced.trace, options.head)) : Json::array();
     print_json(out);
   } else {
-    print(written.made.text);
-    if (options.align && has_words) print_alignment(alignment_of(written.trace, options.head));
+    print(written.text);
+    if (options.align && has_words) print_alignment(alignment_of(traced.trace, options.head));
   }
   if (options.trace.empty() || !has_words) return;
-  written.trace.save(options.trace);
+  traced.trace.save(options.trace);
   if (!options.json) notice(format("trace: {}; look: clearhead view {}", options.trace, options.trace));
 }
 

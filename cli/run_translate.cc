@@ -77,18 +77,20 @@ void translate(const Options& options) {
   if (!looks) made = generate_from(*model, sources.encodings, settings);
   Json translations = Json::array();
   for (size_t line = 0, at = 0; line < lines.size(); ++line) {
-    Watched written;
+    Generated written;
+    std::optional<Trace> trace;
     const auto refused = sources.refused.find(line);
     if (refused != sources.refused.end()) notice(refused->second.what());
     if (at < sources.of_line.size() && sources.of_line[at] == line) {
       if (looks) {
-        written = write_watched(*model, lines[line], sources.encodings[at], settings);
+        TracedInput traced = trace_writing(*model, {.text = lines[line]}, sources.encodings[at], settings);
+        written = std::move(*traced.written);
+        if (!written.ids.empty()) trace = std::move(traced.trace);
       } else {
-        written.made = std::move(made[at]);
+        written = std::move(made[at]);
       }
       ++at;
     }
-    const Trace* trace = looks && !written.made.ids.empty() ? &written.trace : nullptr;
     if (options.json) {
       Json item = Json::object({{"source", lines[line]}});
       if (refused != sources.refused.end()) {
@@ -96,11 +98,11 @@ void translate(const Options& options) {
         translations.push(std::move(item));
         continue;
       }
-      add_written(item, written.made);
+      add_written(item, written);
       if (options.align) item["alignment"] = trace ? alignment_json(alignment_of(*trace, options.head)) : Json::array();
       translations.push(std::move(item));
     } else {
-      print_whole(as_line(written.made.text) + "\n");
+      print_whole(as_line(written.text) + "\n");
       if (options.align && trace) print_alignment(alignment_of(*trace, options.head));
     }
     if (!options.trace.empty() && trace) trace->save(options.trace);
@@ -114,10 +116,10 @@ void translate(const Options& options) {
 }  // namespace
 
 Trace print_translation(const Model& model, const std::string& line) {
-  Watched watched = write_watched(model, line, model.tokenizer().encode(line), default_writing(model));
-  print(format("  {}\n  → {}", as_line(line), as_line(watched.made.text)));
-  print_alignment(alignment_of(watched.trace, ""));
-  return std::move(watched.trace);
+  TracedInput traced = trace_of(model, {.text = line});
+  print(format("  {}\n  → {}", as_line(line), as_line(traced.written->text)));
+  print_alignment(alignment_of(traced.trace, ""));
+  return std::move(traced.trace);
 }
 
 void add_run_translate(CLI::App& run) {

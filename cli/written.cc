@@ -2,7 +2,6 @@
 #include "cli/written.h"
 
 #include "base/format.h"
-#include "clearhead/error.h"
 #include "clearhead/tokenizer.h"
 #include "generate/trace_of.h"
 #include "models/places.h"
@@ -39,26 +38,13 @@ void check_places_of(const GenerateOptions& settings, int64_t source) {
   check_places(settings.run.interventions, families);
 }
 
-Encoding encoded_source(const Model& model, const std::string& text, bool cuts) {
+Encoding encode_source(const Model& model, const std::string& text) {
   const Encoding whole = model.tokenizer().encode(text);
-  const Encoding source = cut_to(whole, model.info().longest);
-  const auto count = static_cast<int64_t>(whole.size()), read = static_cast<int64_t>(source.size());
-  if (read == count) return whole;
-  if (!cuts)
-    fail(ErrorCode::kTooLong, "text has {} tokens; this model's positions end at {}. Use --truncate to cut it", with_commas(count),
-         with_commas(read));
-  notice(format("truncated: {} of {} tokens were read; the model has no more positions", with_commas(read), with_commas(count)));
+  Encoding source = cut_to(whole, model.info().longest);
+  if (source.size() < whole.size())
+    notice(format("truncated: {} of {} tokens were read; the model has no more positions", with_commas(static_cast<int64_t>(source.size())),
+                  with_commas(static_cast<int64_t>(whole.size()))));
   return source;
-}
-
-Watched write_watched(const Model& model, const std::string& text, const Encoding& source, GenerateOptions settings,
-                      const TraceOptions& keep) {
-  Watched out{.trace = Trace(keep)};
-  settings.progress = nullptr;
-  settings.run.observer = &out.trace;
-  settings.run.text = text;
-  out.made = generate_from(model, {source}, settings)[0];
-  return out;
 }
 
 void add_written(Json& to, const Generated& made) {

@@ -5,7 +5,6 @@
 #include <string>
 
 #include "clearhead/generate.h"
-#include "clearhead/trace.h"
 #include "cli/cli.h"
 
 namespace clearhead::cli {
@@ -28,16 +27,8 @@ struct WriteArguments {
 /// Throws kInvalidArgument if an intervention names a query or key that neither a source of `source` tokens nor its target can have.
 void check_places_of(const GenerateOptions& settings, int64_t source);
 
-struct Watched {
-  Generated made{};
-  Trace trace{};
-};
-/// Generates from one source, and traces it. text: the text of the source.
-Watched write_watched(const Model& model, const std::string& text, const Encoding& source, GenerateOptions settings,
-                      const TraceOptions& keep = {});
-/// Encodes a text as a source. If it is longer than the model's positions, it is truncated with a notice if `cuts` is true;
-/// otherwise this throws kTooLong.
-Encoding encoded_source(const Model& model, const std::string& text, bool cuts);
+/// Encodes a text as a source. If it is longer than the model's positions, it is truncated, with a notice.
+Encoding encode_source(const Model& model, const std::string& text);
 
 /// Adds a generated text to an object: "text", "tokens", "probabilities", "score", "stopped".
 void add_written(Json& to, const Generated& made);

@@ -32,7 +32,7 @@ TracedInput trace_input(const Model& model, const TraceRequest& request) {
   return out;
 }
 
-TracedInput trace_written(const Model& model, const TraceRequest& request, GenerateOptions writing) {
+TracedInput trace_source(const Model& model, const TraceRequest& request) {
   if (request.text.empty()) fail(ErrorCode::kInvalidArgument, "the text is empty; give some, or --file, or - for standard input");
   const Encoding whole = model.tokenizer().encode(request.text);
   const Encoding source = cut_to(whole, model.info().longest);
@@ -40,13 +40,12 @@ TracedInput trace_written(const Model& model, const TraceRequest& request, Gener
   if (cut > 0 && !request.truncate)
     fail(ErrorCode::kTooLong, "text has {} tokens; this model's positions end at {}. Use --truncate to cut it", with_commas(tokens),
          with_commas(tokens - cut));
-  TracedInput out{{.trace = Trace(request.options), .tokens = tokens, .cut = cut}};
-  ProgressObserver observer(&out.trace, request.progress, request.cancel);
+  GenerateOptions writing = default_writing(model);
   writing.cancel = request.cancel;
-  writing.run.observer = &observer;
-  writing.run.text = request.text;
   writing.run.interventions = request.interventions;
-  out.written = generate_from(model, {source}, writing)[0];
+  TracedInput out = trace_writing(model, request, source, std::move(writing));
+  out.tokens = tokens;
+  out.cut = cut;
   if (out.written->ids.empty()) fail(ErrorCode::kNotFound, "{}: the model generated no token from this text", model.info().name);
   check_trace(request, out.trace);
   return out;
@@ -58,7 +57,17 @@ GenerateOptions default_writing(const Model& model) {
   return {.max_tokens = default_max_tokens(model, 256), .beams = default_beams(model, {.count = 4})};
 }
 
-TracedInput trace_of(const Model& model, const TraceRequest& request, const std::optional<GenerateOptions>& writing) {
+TracedInput trace_writing(const Model& model, const TraceRequest& request, const Encoding& source, GenerateOptions writing) {
+  TracedInput out{{.trace = Trace(request.options), .tokens = static_cast<int64_t>(source.size())}};
+  ProgressObserver observer(&out.trace, request.progress, request.cancel);
+  writing.progress = nullptr;
+  writing.run.observer = &observer;
+  writing.run.text = request.text;
+  out.written = generate_from(model, {source}, writing)[0];
+  return out;
+}
+
+TracedInput trace_of(const Model& model, const TraceRequest& request) {
   const InputKind& kind = input_kind(model.info());
   if (kind.is_text() == request.input.has_value())
     fail(ErrorCode::kInvalidArgument, "{} reads a {}, and was given {}", model.info().name, model.info().reads,
@@ -67,7 +76,7 @@ TracedInput trace_of(const Model& model, const TraceRequest& request, const std:
   refuse(request.window > 0, model.info(), "--window");
   refuse(!request.segments.empty(), model.info(), "a list of segments");
   refuse(request.pair.has_value(), model.info(), "--pair");
-  if (kind.is_text()) return trace_written(model, request, writing ? *writing : default_writing(model));
+  if (kind.is_text()) return trace_source(model, request);
   refuse(request.truncate, model.info(), "--truncate");
   return trace_input(model, request);
 }

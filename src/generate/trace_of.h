@@ -20,11 +20,15 @@ struct TracedInput : TracedText {
 /// at most 256 tokens.
 GenerateOptions default_writing(const Model& model);
 
+/// Generates a target from one encoded source, and traces the run over both texts. request: the text of the source, and what the
+/// trace keeps. The trace is empty if `written->ids` is. Throws as generate_from().
+TracedInput trace_writing(const Model& model, const TraceRequest& request, const Encoding& source, GenerateOptions writing);
+
 /// Traces a run of the model on the request's input: TraceRequest::text for models that read text, TraceRequest::input for all
-/// others. `writing` replaces default_writing().
+/// others. A model that generates text does so with default_writing().
 /// Throws as trace_text() and generate_from(); kInvalidArgument if the request has the wrong one of the two; kTooLong for a source
 /// that is longer than the model's positions, unless the request truncates it; kUnsupported for options that do not apply to the
 /// kind of input, such as windows over a picture; kNotFound if the generated target is empty.
-TracedInput trace_of(const Model& model, const TraceRequest& request, const std::optional<GenerateOptions>& writing = {});
+TracedInput trace_of(const Model& model, const TraceRequest& request);
 
 }  // namespace clearhead

@@ -82,13 +82,10 @@ class InputSubject final : public Subject {
 
   // [1, label]
   Tensor logits_of(const EncodedInput& read, const RunOptions& options) const {
-    const int32_t pad = network_.facts().pad;
-    Rows input = rows_of({&read.input}, pad);
-    start_at(input, options.recorder);
-    if (!read.source) return network_.run_rows(input, nullptr, options).class_logits;
-    Rows source = rows_of({&*read.source}, pad);
-    start_at(source, options.recorder);
-    return network_.run_rows(input, &source, options).class_logits;
+    EncodedBatch batch = collate({&read}, network_.facts().pad);
+    start_at(batch.input, options.recorder);
+    if (batch.source) start_at(*batch.source, options.recorder);
+    return network_.run_rows(batch.input, batch.source_or_null(), options).class_logits;
   }
 
   EncodedInput masked(const std::vector<uint8_t>& away) const {

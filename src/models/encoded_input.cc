@@ -68,4 +68,13 @@ Rows rows_of(const std::vector<const EncodedSide*>& sides, int32_t pad) {
   return rows;
 }
 
+EncodedBatch collate(const std::vector<const EncodedInput*>& inputs, int32_t pad) {
+  std::vector<const EncodedSide*> sides, sources;
+  for (const EncodedInput* one : inputs) {
+    sides.push_back(&one->input);
+    if (one->source) sources.push_back(&*one->source);
+  }
+  return {.input = rows_of(sides, pad), .source = sources.empty() ? std::nullopt : std::optional(rows_of(sources, pad))};
+}
+
 }  // namespace clearhead

@@ -31,6 +31,15 @@ struct EncodedInput {
 
 /// Batches sides of the same kind, padded at their ends with `pad`, or with zeros for features.
 Rows rows_of(const std::vector<const EncodedSide*>& sides, int32_t pad);
+
+/// A batch of inputs of the same kind, and of their sources if they have any.
+struct EncodedBatch {
+  Rows input{};
+  std::optional<Rows> source{};
+  const Rows* source_or_null() const { return source ? &*source : nullptr; }
+};
+EncodedBatch collate(const std::vector<const EncodedInput*>& inputs, int32_t pad);
+
 /// Runs a loaded model on a batch as it is made for training.   options: masked rows; for networks also an observer, whose
 /// begin() is not called
 RunResult run_rows(const Model& model, const Rows& input, const Rows* source, const RunOptions& options = {});

@@ -148,16 +148,12 @@ std::vector<std::vector<ClassScore>> LoadedNetwork::classify_inputs(const std::v
     const size_t end = std::min(inputs.size(), begin + kInputsAtOnce);
     std::vector<EncodedInput> read;
     for (size_t at = begin; at < end; ++at) read.push_back(encode_input(network_->facts(), tokenizer_.get(), inputs[at]));
-    std::vector<const EncodedSide*> input, source;
-    for (const EncodedInput& one : read) {
-      input.push_back(&one.input);
-      if (one.source) source.push_back(&*one.source);
-    }
-    Compute compute({.operands = info_.precision, .interventions = interventions});
-    const Rows rows = rows_of(input, network_->facts().pad), sources = rows_of(source, network_->facts().pad);
-    const Tensor logits = network_->logits(compute, rows, source.empty() ? nullptr : &sources);
+    std::vector<const EncodedInput*> ones;
+    for (const EncodedInput& one : read) ones.push_back(&one);
+    const EncodedBatch batch = collate(ones, network_->facts().pad);
+    const Tensor found = logits(batch.input, batch.source_or_null(), {.interventions = interventions});
     for (size_t at = 0; at < read.size(); ++at)
-      out.push_back(class_scores(logits.data<float>() + static_cast<int64_t>(at) * labels, info_.labels));
+      out.push_back(class_scores(found.data<float>() + static_cast<int64_t>(at) * labels, info_.labels));
   }
   return out;
 }
@@ -169,8 +165,7 @@ std::vector<ClassScore> LoadedNetwork::summarise(const ModelInput& document, con
   std::vector<std::string> sentences = document.texts;  // without the sentences that encode_input() left out
   std::erase_if(sentences, [&](const std::string& sentence) { return tokenizer_->encode(sentence).ids.empty(); });
   const auto turn = take_turn();
-  Compute compute({.operands = info_.precision, .interventions = interventions});
-  const Tensor weights = network_->logits(compute, rows_of({&read.input}, facts.pad), nullptr);
+  const Tensor weights = logits(rows_of({&read.input}, facts.pad), nullptr, {.interventions = interventions});
   std::vector<ClassScore> out;
   for (size_t at = 0; at < sentences.size(); ++at) out.push_back({std::move(sentences[at]), weights.data<float>()[at]});
   std::stable_sort(out.begin(), out.end(), [](const ClassScore& a, const ClassScore& b) { return a.probability > b.probability; });
@@ -213,12 +208,10 @@ void LoadedNetwork::observe(const ModelInput& input, Observer& observer, const I
     return;
   }
   const EncodedInput read = encode_input(facts, tokenizer_.get(), input);
-  const Rows rows = rows_of({&read.input}, facts.pad);
-  const std::optional<Rows> source = read.source ? std::optional(rows_of({&*read.source}, facts.pad)) : std::nullopt;
+  const EncodedBatch batch = collate({&read}, facts.pad);
   const auto turn = take_turn();
   const auto run = [&](Observer& watching) {
-    Compute compute({.observer = &watching, .operands = info_.precision, .interventions = interventions});
-    network_->logits(compute, rows, source ? &*source : nullptr);
+    logits(batch.input, batch.source_or_null(), {.observer = &watching, .interventions = interventions});
   };
   observer.begin(plan_of_run(info_.name, describe_input(facts, tokenizer_.get(), input), run));
   run(observer);

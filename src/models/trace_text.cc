@@ -95,8 +95,8 @@ std::vector<WindowPlan> plan_windows(int64_t count, Margins margins, int64_t win
     for (int64_t i = 0; i < margins.before; ++i) plan.tokens.push_back(i);
     for (int64_t i = begin; i < end; ++i) plan.tokens.push_back(margins.before + i);
     for (int64_t i = 0; i < margins.after; ++i) plan.tokens.push_back(count - margins.after + i);
-    // Of the tokens that two windows share, each window owns half. With a causal model, the earlier window owns all of them, because
-    // they have a longer past there.
+    // Two neighbouring windows own half of their shared tokens each. With a causal model, the earlier window owns all of them: it gives
+    // them the longer past.
     const int64_t owned_to = last ? content : end - (causal ? 0 : overlap / 2);
     plan.owned = {first ? 0 : margins.before + owned_from - begin, margins.before + owned_to - begin + (last ? margins.after : 0)};
     owned_from = owned_to;

@@ -82,7 +82,7 @@ void name_kind(HeadScores& head) {
   head.kind = "mixed";
   const auto& definitions = head_score_definitions();
   for (size_t s = 0; s < static_cast<size_t>(HeadScore::kLocal); ++s) {
-    // Of two nearly equal scores the earlier one is the more specific.
+    // If two scores are nearly equal, the earlier one wins, because it is more specific.
     if (head.scores[s] >= kTellingScore && head.scores[s] > head.strength + 0.02f) {
       head.kind = definitions[s].id;
       head.strength = head.scores[s];

@@ -29,8 +29,8 @@ struct HeadStatistics {
 };
 
 inline constexpr int64_t kThumbnail = 64;  ///< maximum number of cells per side
-/// How far the queries of a layer see, backwards and ahead, if that is short compared to the text and every row was kept; its thumbnails
-/// then show key − query.
+/// Returns the numbers of tokens that the queries of a layer see backwards and ahead, if they are few compared to the text and every row
+/// was kept. Thumbnails of such a layer show key − query.
 std::optional<std::pair<int64_t, int64_t>> short_band(const FamilyFacts& known, int layer);
 
 /// Exact statistics of these heads: as collected during the run, or computed now.

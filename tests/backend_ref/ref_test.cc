@@ -49,7 +49,7 @@ std::vector<float> weights_of(const AttentionRecord& record, int64_t head, int64
   return out;
 }
 
-// Which query sees which key, one line per query: '#' is visible, '.' is not.
+// Draws the visible pairs, one line per query: '#' is visible, '.' is not.
 std::string picture(const Topology& topology, int64_t queries, int64_t keys) {
   const Call run =
       forward(Tensor::zeros({1, 1, queries, 1}), Tensor::zeros({1, 1, keys, 1}), Tensor::zeros({1, 1, keys, 1}), {.topology = topology});

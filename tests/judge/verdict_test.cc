@@ -64,7 +64,7 @@ TEST(Verdict, the_method_that_asks_finds_what_is_planted_and_wrong_ones_do_not) 
   const auto at = [&](size_t method, Measure measure) { return verdict.mean(method, measure).mean; };
   EXPECT_EQ(at(right, Measure::kAuprc), 1);
   EXPECT_EQ(at(right, Measure::kTokenF1), 1);
-  // Of 10 items, 1, 5 and 10 % are the first planted item (0.4), 20 and 50 % are both (0.9).
+  // Removing 1, 5 or 10 % of 10 items removes the first planted item (0.4); 20 or 50 % removes both (0.9).
   EXPECT_NEAR(at(right, Measure::kComprehensiveness), (3 * 0.4 + 2 * 0.9) / 5, 1e-12);
   EXPECT_NEAR(at(right, Measure::kSufficiency), 3 * 0.4 / 5, 1e-12);
   EXPECT_NEAR(at(random, Measure::kAuprc), 0.35, 0.06);  // 2 marks among 10 items in random order

@@ -1,4 +1,4 @@
-// Which pairs a description makes visible, and the mass that chance would give, compared with counts from the weights.
+// Compares the visible pairs of a description, and the weight that chance would give them, with counts from the weights.
 #include "observe/shown.h"
 
 #include <gtest/gtest.h>

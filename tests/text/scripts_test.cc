@@ -1,4 +1,4 @@
-// Which characters belong to scripts without spaces between words.
+// Tests the set of characters of scripts without spaces between words.
 #include "text/scripts.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// What a run reports about its data before it trains, and the data that it refuses.
+// Tests the data summary that a run prints before training, and the errors for data that cannot be trained on.
 #include "train/data_summary.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// What the page receives about queries and keys that are not tokens.
+// Tests how queries and keys that are not tokens are described to the page.
 #include <gtest/gtest.h>
 
 #include <cstring>

@@ -150,7 +150,7 @@ def case(folder, kind, length, seed):
         layers = {"text": base.embeddings}
     else:
         layers = {"text": base.h[0] if hasattr(base, "h") else base.layers[0]}
-    # What enters the first layer is scaled: embeddings that a module gives as they are, others through a step put before the layer.
+    # The input of the first layer is scaled: the output of the embedding module if there is one, else by a hook before the layer.
     hooked = {}
     for name, module in layers.items():
         if folder.startswith("bert"):

@@ -1,4 +1,4 @@
-// What a page opens: one of several traces or the gallery; and the family, head and rows if the state names none.
+// Selects the first view of a page: one of several traces or the gallery, and the family, head and rows if the state names none.
 
 import type { Family, HeadId, Info, Span, TraceChoice } from './source/source';
 import { type Language, type State, parseState } from './state';

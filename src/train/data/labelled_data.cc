@@ -296,17 +296,17 @@ Example ItemBatches::example_of(const std::vector<const Item*>& items) const {
   Rows& rows = out.input;
   rows.batch = static_cast<int64_t>(items.size());
   if (items.front()->read) {
-    std::vector<const EncodedSide*> inputs, sources;
+    std::vector<const EncodedInput*> inputs;
     for (const Item* const one : items) {
       const Item& item = *one;
-      inputs.push_back(&item.read->input);
-      if (item.read->source) sources.push_back(&*item.read->source);
+      inputs.push_back(&*item.read);
       out.targets.insert(out.targets.end(), item.targets.begin(), item.targets.end());
       if (!item.about.empty()) out.about.push_back(item.about);
       if (item.number >= 0) out.numbers.push_back(item.number);
     }
-    out.input = rows_of(inputs, pad_);
-    if (!sources.empty()) out.source = rows_of(sources, pad_);
+    EncodedBatch batch = collate(inputs, pad_);
+    out.input = std::move(batch.input);
+    out.source = std::move(batch.source);
     out.counted = static_cast<int64_t>(out.targets.size()) - std::count(out.targets.begin(), out.targets.end(), -100);
     return out;
   }

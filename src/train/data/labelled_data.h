@@ -26,15 +26,15 @@ struct LabelledLine {
   std::string where{};                // "sst_train.tsv, line 3"
   std::optional<ModelInput> input{};  // used instead of the text by a network that does not read text
 };
-/// What was left out when a file was read.
+/// Counts the lines of a file that are not examples.
 struct LeftOut {
   std::string header{};  // the first line, if it names the columns
-  int64_t skipped = 0;   // lines with a label that the recipe skips
+  int64_t skipped = 0;   // number of lines with a label that the recipe skips
 };
-/// The lines in a file of the recipe's task, except those with a label that the recipe skips. Several labels of a text are separated
-/// by commas in a table, and a list in JSON lines. A first line that names the columns is left out. It is recognised because the
-/// recipe gives columns by name, or because its cells are usual column names and no other line has its label. Throws kNotFound with
-/// the file and its origin, kFormat with file, line and column.
+/// Reads a file of the recipe's task. Returns its lines, except the header and the lines with a label that the recipe skips. If a text
+/// has several labels, a table separates them by commas, and JSON lines hold a list. The first line is a header if the recipe names
+/// columns, or if its cells are usual column names and no other line has its label. Throws kNotFound with the file and its source,
+/// kFormat with file, line and column.
 std::vector<LabelledLine> read_labelled(const std::string& file, const Recipe& recipe, LeftOut* left_out = nullptr);
 
 /// Throws kFormat, naming the line, for a class without a name, and for two classes that differ by spaces only.

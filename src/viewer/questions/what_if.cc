@@ -9,6 +9,7 @@
 #include "clearhead/answers.h"
 #include "clearhead/generate.h"
 #include "clearhead/tokenizer.h"
+#include "generate/trace_of.h"
 #include "judge/listener.h"
 #include "models/progress_observer.h"
 #include "models/run_text.h"
@@ -164,9 +165,9 @@ class Rerun {
     if (look && look->text) {
       source = *look->text;
       parts.source = model_->tokenizer().encode(source);
-      const Generated made = generate_from(
-          *model_, {parts.source},
-          {.max_tokens = default_max_tokens(*model_, 256), .cancel = cancel_, .beams = default_beams(*model_, {.count = 4})})[0];
+      GenerateOptions writing = default_writing(*model_);
+      writing.cancel = cancel_;
+      const Generated made = generate_from(*model_, {parts.source}, writing)[0];
       WrittenText written = written_text(model_->info().first_token, made.ids, &model_->tokenizer());
       parts.target = written.encoding;
       target = written.text;

@@ -14,8 +14,8 @@
 namespace clearhead::cpu {
 namespace {
 
-// What a node depends on. kPair: on the score, or on both query and key other than through their difference. Such nodes
-// belong to the pair program.
+// The values that a node depends on. A kPair node depends on the score, or on query and key in another way than by their difference;
+// it belongs to the pair program.
 enum class Kind : uint8_t { kScalar, kLane, kKey, kOffset, kPair };
 
 struct Node {

@@ -1,4 +1,4 @@
-// Which weights are drawn as curves, and how strongly.
+// Selects the weights that are drawn as curves, and their opacity.
 
 import type { Cells, Scale, Span } from '../../source/source';
 import { intensity } from '../../weights';
