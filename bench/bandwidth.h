@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "backends/contract.h"
+#include "backends/backend.h"
 #include "bench/attention.h"
 
 namespace clearhead::bench {

@@ -10,7 +10,7 @@ namespace clearhead::cli {
 namespace {
 
 struct Options {
-  LookArguments look;
+  TraceArguments look;
   std::string from, to, family, sort = "mass";
   int64_t top = 10;
   bool json = false;

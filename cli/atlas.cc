@@ -11,7 +11,7 @@ namespace clearhead::cli {
 namespace {
 
 struct Options {
-  LookArguments look;
+  TraceArguments look;
   std::string sort, family;
   bool json = false, definitions = false;
 };

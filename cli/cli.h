@@ -17,7 +17,7 @@
 #include "base/json.h"
 #include "clearhead/model.h"
 #include "clearhead/trace.h"
-#include "judge/subject.h"
+#include "explain/attribution_target.h"
 #include "models/trace_text.h"
 
 namespace clearhead::cli {
@@ -88,7 +88,7 @@ struct InterventionArguments {
 };
 
 /// The arguments of the commands that inspect attention: MODEL with a text, or TRACE, and their options.
-struct LookArguments {
+struct TraceArguments {
   std::string model{};
   TextArguments text{};
   std::string pair{}, budget{}, layers{}, segments{};
@@ -99,7 +99,7 @@ struct LookArguments {
   int64_t window = 0;
   std::optional<int64_t> overlap{};
   bool statistics_in_run = false, gradients = false;
-  judge::Asked asked{};  // the target of the gradients
+  explain::TargetSpec asked{};  // the target of the gradients
 
   void add(CLI::App& app);
   /// Throws usage_error if an option is given that only affects a run; with a trace, nothing is run.

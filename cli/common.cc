@@ -16,9 +16,9 @@
 #include "cli/cli.h"
 #include "cli/input.h"
 #include "cli/terminal.h"
+#include "explain/traced.h"
 #include "generate/trace_of.h"
 #include "io/safetensors.h"
-#include "judge/traced.h"
 #include "models/find_model.h"
 #include "models/places.h"
 #include "text/strings.h"
@@ -139,7 +139,7 @@ std::string TextArguments::read() const {
   return has_text ? text : read_text_file(file);
 }
 
-void LookArguments::add(CLI::App& app) {
+void TraceArguments::add(CLI::App& app) {
   app.add_option("model", model,
                  "A model (its directory, or its name in the local Hugging Face cache), or a trace file,\n"
                  "which already contains its text")
@@ -220,7 +220,7 @@ void add_load_options(CLI::App& app, LoadOptions& load) {
       ->group(kPrecision);
 }
 
-void LookArguments::refuse_run_options() const {
+void TraceArguments::refuse_run_options() const {
   if (text.given()) usage_error("a trace already has its text; give a model to read another one");
   for (const auto& [given, name] : {std::pair{!pair.empty(), "--pair"},
                                     {window > 0, "--window"},
@@ -247,7 +247,7 @@ std::string quoted(const std::string& text) {
   return out + "'";
 }
 
-std::string LookArguments::as_typed(const char* command) const {
+std::string TraceArguments::as_typed(const char* command) const {
   std::string out = format("clearhead {} {}", command, quoted(model));
   if (!text.file.empty()) {
     out += " --file " + quoted(text.file);
@@ -335,7 +335,7 @@ std::string InterventionArguments::as_typed() const {
   return out;
 }
 
-void LookArguments::name_segments(Trace& trace) const {
+void TraceArguments::name_segments(Trace& trace) const {
   if (segments.empty()) return;
   std::vector<TextSegment> named;
   for (const NamedBytes& segment : segments_from_json(read_config(segments), segments)) {
@@ -346,7 +346,7 @@ void LookArguments::name_segments(Trace& trace) const {
   trace.set_segments(std::move(named));
 }
 
-Trace LookArguments::trace() {
+Trace TraceArguments::trace() {
   std::error_code ignored;
   if (std::filesystem::is_regular_file(model, ignored)) {
     refuse_text_file(model);
@@ -406,15 +406,15 @@ Trace LookArguments::trace() {
   return std::move(traced.trace);
 }
 
-Trace LookArguments::trace_of_answer(const TraceRequest& request) {
+Trace TraceArguments::trace_of_answer(const TraceRequest& request) {
   if (window > 0 || truncate) usage_error("--gradients needs one run over the whole text: give it without --window and --truncate");
   if (reads_inputs(loaded->info())) input = input_of(loaded->info(), request.text, pair);
-  const std::unique_ptr<judge::Subject> subject =
-      input ? judge::ask_about(loaded, *input, asked) : judge::ask_about(loaded, request.text, asked, request.pair);
-  check_places(request.options, subject->plan());
-  check_places(request.interventions, subject->plan().families);
-  notice(format("gradients of {}, which has {}", visible(subject->answer()), percent(subject->probability())));
-  Trace trace = judge::trace_with_gradients(*subject, request.options, request.interventions);
+  const std::unique_ptr<explain::AttributionTarget> target =
+      input ? explain::make_target(loaded, *input, asked) : explain::make_target(loaded, request.text, asked, request.pair);
+  check_ranges(request.options, target->plan());
+  check_ranges(request.interventions, target->plan().families);
+  notice(format("gradients of {}, which has {}", visible(target->answer()), percent(target->probability())));
+  Trace trace = explain::trace_with_gradients(*target, request.options, request.interventions);
   name_segments(trace);
   return trace;
 }

@@ -8,7 +8,7 @@
 
 #include "base/format.h"
 #include "cli/cli.h"
-#include "viewer/together.h"
+#include "viewer/side_by_side.h"
 
 namespace clearhead::cli {
 

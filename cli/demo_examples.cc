@@ -44,7 +44,7 @@ Seen written_from(const ModelInfo& info, const ModelExample& example) {
 
 // Traces the example as `clearhead trace MODEL INPUT` does, and prints the model's answer if its task has one.
 Seen read_by(const ModelInfo& info, const ModelExample& example) {
-  LookArguments look;
+  TraceArguments look;
   look.model = info.name;
   look.text = {.text = example.input, .has_text = true};
   look.pair = example.question;

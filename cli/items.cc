@@ -6,17 +6,17 @@
 #include <csignal>
 
 #include "base/file.h"
-#include "judge/items.h"
+#include "explain/items.h"
 #include "models/trace_text.h"
 #include "text/strings.h"
 #include "viewer/words.h"
 
 namespace clearhead::cli {
 
-using namespace judge;  // NOLINT(google-build-using-namespace)
+using namespace explain;  // NOLINT(google-build-using-namespace)
 
-void choose_items(Subject& subject, const std::string& what, const std::string& segments) {
-  const RunText& text = subject.plan().text;
+void choose_items(AttributionTarget& target, const std::string& what, const std::string& segments) {
+  const RunText& text = target.plan().text;
   if (!text.items.empty()) return;  // a network has its own items: sentences, statements or patches
   if (!segments.empty()) {
     std::vector<std::array<int64_t, 2>> stretches;
@@ -24,15 +24,15 @@ void choose_items(Subject& subject, const std::string& what, const std::string& 
       check_bytes(part, text.text.size());
       stretches.push_back({part.begin, part.end});
     }
-    return subject.set_items(items_of_bytes(subject, stretches));
+    return target.set_items(items_of_bytes(target, stretches));
   }
-  if (what == "sentence") return subject.set_items(items_of_sentences(subject));
-  if (what == "word") subject.set_items(items_of_words(subject, words_of(text)));
+  if (what == "sentence") return target.set_items(items_of_sentences(target));
+  if (what == "word") target.set_items(items_of_words(target, words_of(text)));
 }
 
-std::string text_of_item(const Subject& subject, const Range& item) {
-  const RunText& read = subject.plan().text;
-  const auto [begin, end] = bytes_of_item(subject, item);
+std::string text_of_item(const AttributionTarget& target, const Range& item) {
+  const RunText& read = target.plan().text;
+  const auto [begin, end] = bytes_of_item(target, item);
   if (end <= begin) return read.pieces[static_cast<size_t>(item.begin)];
   return std::string(text::strip(std::string_view(read.text).substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin))));
 }

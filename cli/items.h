@@ -5,15 +5,15 @@
 #include <atomic>
 #include <string>
 
-#include "judge/subject.h"
+#include "explain/attribution_target.h"
 
 namespace clearhead::cli {
 
-/// Sets the items of a subject. what: "word", "token" or "sentence". segments: if given, a JSON file that names the items. The
+/// Sets the items of a target. what: "word", "token" or "sentence". segments: if given, a JSON file that names the items. The
 /// items of a network stay as they are. Throws whatever reading the file throws.
-void choose_items(judge::Subject& subject, const std::string& what, const std::string& segments = "");
+void choose_items(explain::AttributionTarget& target, const std::string& what, const std::string& segments = "");
 /// The item's text without leading and trailing whitespace, or its name if it covers no bytes of the text.
-std::string text_of_item(const judge::Subject& subject, const Range& item);
+std::string text_of_item(const explain::AttributionTarget& target, const Range& item);
 
 /// Set by Ctrl-C while a Cancellable exists.
 std::atomic<bool>& cancel_flag();

@@ -12,11 +12,11 @@
 #include "cli/items.h"
 #include "cli/judge.h"
 #include "cli/terminal.h"
-#include "judge/plot.h"
+#include "explain/evaluate/plot.h"
 
 namespace clearhead::cli {
 
-using namespace judge;  // NOLINT(google-build-using-namespace)
+using namespace explain;  // NOLINT(google-build-using-namespace)
 
 namespace {
 
@@ -161,14 +161,14 @@ void run_verdict(const JudgeOptions& options, VerdictOptions settings, const std
     for (const JudgeQuestion& question : questions) {
       if (cancel_flag()) break;
       ++done;
-      const std::unique_ptr<Subject> subject = judge_subject_or_none(model, question, options.items);
-      if (!subject) {
+      const std::unique_ptr<AttributionTarget> target = judge_subject_or_none(model, question, options.items);
+      if (!target) {
         ++not_given;
         continue;
       }
-      const std::vector<uint8_t> marks = judge_marks(*model, *subject, question);
+      const std::vector<uint8_t> marks = judge_marks(*model, *target, question);
       bool says_something = true;
-      for (Verdict& verdict : verdicts) says_something = verdict.add(*subject, marks) && says_something;
+      for (Verdict& verdict : verdicts) says_something = verdict.add(*target, marks) && says_something;
       short_ones += !says_something;
       if (report) report(static_cast<double>(done) / static_cast<double>(questions.size()));
     }

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "cli/input.h"
-#include "judge/sanity.h"
-#include "judge/verdict.h"
+#include "explain/evaluate/sanity.h"
+#include "explain/evaluate/verdict.h"
 
 namespace clearhead::cli {
 
@@ -25,25 +25,25 @@ struct JudgeOptions {
 
 struct JudgeQuestion {
   std::string text{}, pair{}, where{};
-  judge::Asked asked{};
+  explain::TargetSpec asked{};
   std::vector<std::array<int64_t, 2>> marks{};
 };
 
 /// Reads one text per line, or JSON lines. Throws kFormat that names file and line.
 std::vector<JudgeQuestion> judge_questions(const JudgeOptions& options);
-/// The subject of a question, with its items set; null if the question asks about a word that the model does not generate.
-std::unique_ptr<judge::Subject> judge_subject_or_none(const std::shared_ptr<const Model>& model, const JudgeQuestion& question,
-                                                      const std::string& items);
+/// The target of a question, with its items set; null if the question asks about a word that the model does not generate.
+std::unique_ptr<explain::AttributionTarget> judge_subject_or_none(const std::shared_ptr<const Model>& model, const JudgeQuestion& question,
+                                                                  const std::string& items);
 /// One flag per item: 1 if it is marked (a human annotation). Empty if the question has no marks.
-std::vector<uint8_t> judge_marks(const Model& model, const judge::Subject& subject, const JudgeQuestion& question);
+std::vector<uint8_t> judge_marks(const Model& model, const explain::AttributionTarget& target, const JudgeQuestion& question);
 
 /// A number with three decimals; "–" if it is not finite.
 std::string judge_number(double value, bool with_sign = false);
 Json judge_interval(const metrics::Interval& interval);
 
 /// --sanity, --with and --moved: whether rankings and maps depend on the model (judge_checks.cc).
-void judge_sanity(const JudgeOptions& options, const judge::VerdictOptions& settings, const std::vector<JudgeQuestion>& questions);
-void judge_others(const JudgeOptions& options, const judge::VerdictOptions& settings, const std::vector<JudgeQuestion>& questions);
+void judge_sanity(const JudgeOptions& options, const explain::VerdictOptions& settings, const std::vector<JudgeQuestion>& questions);
+void judge_others(const JudgeOptions& options, const explain::VerdictOptions& settings, const std::vector<JudgeQuestion>& questions);
 void judge_moved_maps(const JudgeOptions& options, const std::vector<JudgeQuestion>& questions);
 
 }  // namespace clearhead::cli

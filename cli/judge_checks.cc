@@ -8,34 +8,34 @@
 #include "cli/items.h"
 #include "cli/judge.h"
 #include "cli/terminal.h"
-#include "judge/asked.h"
-#include "judge/moved_map.h"
+#include "explain/moved_map.h"
+#include "explain/target_words.h"
 #include "metrics/bootstrap.h"
-#include "viewer/questions/subject.h"
+#include "viewer/questions/target.h"
 
 namespace clearhead::cli {
 
-using namespace judge;  // NOLINT(google-build-using-namespace)
+using namespace explain;  // NOLINT(google-build-using-namespace)
 
 namespace {
 
 // Puts the same question to another model, about the answer of this one. For an encoder-decoder, the target generated here is
 // given to the other model, which does not generate its own.
-AskModel asks_again(const Subject& subject, const JudgeQuestion& question) {
-  Asked asked{.of = question.asked.of.starts_with("token ") ? question.asked.of : "", .of_ids = subject.answer_ids()};
-  if (subject.against() >= 0) asked.against_id = subject.against();
-  const auto before = static_cast<size_t>(subject.rows().front()) + 1;  // target tokens up to the explained row
-  return [question, asked, before, plan = subject.plan(), items = subject.items()](const std::shared_ptr<const Model>& model) {
+AskModel asks_again(const AttributionTarget& target, const JudgeQuestion& question) {
+  TargetSpec asked{.of = question.asked.of.starts_with("token ") ? question.asked.of : "", .of_ids = target.answer_ids()};
+  if (target.against() >= 0) asked.against_id = target.against();
+  const auto before = static_cast<size_t>(target.rows().front()) + 1;  // target tokens up to the explained row
+  return [question, asked, before, plan = target.plan(), items = target.items()](const std::shared_ptr<const Model>& model) {
     const ModelInfo& info = model->info();
-    std::unique_ptr<Subject> out;
+    std::unique_ptr<AttributionTarget> out;
     if (reads_inputs(info)) {
-      out = ask_about(model, input_of(info, question.text, question.pair), asked);
+      out = make_target(model, input_of(info, question.text, question.pair), asked);
     } else if (writes_from_text(info)) {
       questions::SourceAndTarget read = questions::parts_of(plan);
       keep_first(read.target, before);
-      out = ask_about(model, read.source, asked, read.target);
+      out = make_target(model, read.source, asked, read.target);
     } else {
-      out = ask_about(model, question.text, asked, question.pair.empty() ? std::nullopt : std::optional(question.pair));
+      out = make_target(model, question.text, asked, question.pair.empty() ? std::nullopt : std::optional(question.pair));
     }
     out->set_items(items);
     return out;
@@ -47,8 +47,8 @@ std::vector<AskModel> asks_of(const JudgeOptions& options, const std::vector<Jud
                               const std::shared_ptr<const Model>& model) {
   std::vector<AskModel> out;
   for (const JudgeQuestion& question : questions) {
-    const std::unique_ptr<Subject> subject = judge_subject_or_none(model, question, options.items);
-    if (subject && subject->items().size() >= 3) out.push_back(asks_again(*subject, question));
+    const std::unique_ptr<AttributionTarget> target = judge_subject_or_none(model, question, options.items);
+    if (target && target->items().size() >= 3) out.push_back(asks_again(*target, question));
   }
   if (out.empty()) fail(ErrorCode::kInvalidArgument, "judge: no text has 3 items or more");
   return out;
@@ -127,9 +127,9 @@ void judge_moved_maps(const JudgeOptions& options, const std::vector<JudgeQuesti
     Progress progress("moving maps");
     const auto report = progress.callback();
     for (size_t at = 0; at < questions.size() && !cancel_flag(); ++at) {
-      const std::unique_ptr<Subject> subject = judge_subject_or_none(model, questions[at], options.items);
+      const std::unique_ptr<AttributionTarget> target = judge_subject_or_none(model, questions[at], options.items);
       try {
-        if (subject) found.push_back(furthest_map(*subject, asked));
+        if (target) found.push_back(furthest_map(*target, asked));
       } catch (const Error& error) {
         if (error.code() != ErrorCode::kCancelled) throw;  // maps found before the cancellation are still printed
       }

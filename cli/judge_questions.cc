@@ -7,12 +7,12 @@
 #include "cli/cli.h"
 #include "cli/items.h"
 #include "cli/judge.h"
-#include "judge/items.h"
+#include "explain/items.h"
 #include "models/input_kind.h"
 
 namespace clearhead::cli {
 
-using namespace judge;  // NOLINT(google-build-using-namespace)
+using namespace explain;  // NOLINT(google-build-using-namespace)
 
 namespace {
 
@@ -55,9 +55,9 @@ std::string column_of(const std::string& line, int64_t column, const std::string
   return line.substr(begin, line.find('\t', begin) - begin);
 }
 
-std::unique_ptr<Subject> subject_of(const std::shared_ptr<const Model>& model, const JudgeQuestion& question) {
-  if (reads_inputs(model->info())) return ask_about(model, input_of(model->info(), question.text, question.pair), question.asked);
-  return ask_about(model, question.text, question.asked, question.pair.empty() ? std::nullopt : std::optional(question.pair));
+std::unique_ptr<AttributionTarget> subject_of(const std::shared_ptr<const Model>& model, const JudgeQuestion& question) {
+  if (reads_inputs(model->info())) return make_target(model, input_of(model->info(), question.text, question.pair), question.asked);
+  return make_target(model, question.text, question.asked, question.pair.empty() ? std::nullopt : std::optional(question.pair));
 }
 
 }  // namespace
@@ -78,12 +78,12 @@ std::vector<JudgeQuestion> judge_questions(const JudgeOptions& options) {
   return out;
 }
 
-std::unique_ptr<Subject> judge_subject_or_none(const std::shared_ptr<const Model>& model, const JudgeQuestion& question,
-                                               const std::string& items) {
+std::unique_ptr<AttributionTarget> judge_subject_or_none(const std::shared_ptr<const Model>& model, const JudgeQuestion& question,
+                                                         const std::string& items) {
   try {
-    std::unique_ptr<Subject> subject = subject_of(model, question);
-    choose_items(*subject, items);
-    return subject;
+    std::unique_ptr<AttributionTarget> target = subject_of(model, question);
+    choose_items(*target, items);
+    return target;
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kNotFound || question.asked.of.empty())
       throw Error(error.code(), format("{}: {}", question.where, error.what()));
@@ -91,11 +91,11 @@ std::unique_ptr<Subject> judge_subject_or_none(const std::shared_ptr<const Model
   return nullptr;
 }
 
-std::vector<uint8_t> judge_marks(const Model& model, const Subject& subject, const JudgeQuestion& question) {
+std::vector<uint8_t> judge_marks(const Model& model, const AttributionTarget& target, const JudgeQuestion& question) {
   const InputKind& kind = input_kind(model.info());
   if (question.marks.empty()) return {};
-  if (!kind.is_file()) return items_in_bytes(subject, question.marks);
-  std::vector<uint8_t> out(subject.items().size());
+  if (!kind.is_file()) return items_in_bytes(target, question.marks);
+  std::vector<uint8_t> out(target.items().size());
   for (const auto& [begin, end] : question.marks) {
     if (begin < 0 || begin >= end || end > static_cast<int64_t>(out.size()))
       fail(ErrorCode::kInvalidArgument, "{}: mark [{}, {}]: expected a range within the {} items of the {}, counted from 0", question.where,

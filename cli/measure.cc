@@ -14,9 +14,9 @@
 #include "models/encoded_input.h"
 #include "text/bleu.h"
 #include "text/scripts.h"
-#include "train/learner.h"
 #include "train/pair_data.h"
 #include "train/task_definition.h"
+#include "train/trainable_model.h"
 
 namespace clearhead::cli {
 namespace {
@@ -110,16 +110,16 @@ void measure_task(const Recipe& given, const Model& model, bool json) {
   std::optional<Progress> progress("measuring");
   for (const Example& example : examples) {
     Maps maps;
-    const Rows* source = example.source ? &*example.source : nullptr;
+    const Batch* source = example.source ? &*example.source : nullptr;
     const RunOptions options{.observer = task->reads_maps() ? &maps : nullptr, .masked_rows = example.masked_rows};
-    predictions.push_back(task->predictions(run_rows(model, example.input, source, options), maps, example));
+    predictions.push_back(task->predictions(run_batch(model, example.input, source, options), maps, example));
     if (const auto report = progress->callback()) report(static_cast<double>(predictions.size()) / static_cast<double>(examples.size()));
   }
   progress.reset();
   const std::vector<double> values = task->metrics(examples, predictions);
   std::vector<std::pair<std::string, double>> named;
   for (size_t at = 0; at < values.size(); ++at) named.emplace_back(task->metric_names()[at], values[at]);
-  for (const auto& look : task->looks(model)) named.push_back(look);
+  for (const auto& look : task->attention_metrics(model)) named.push_back(look);
   Json line = Json::object();
   std::string text;
   for (const auto& [name, value] : named) {

@@ -19,7 +19,7 @@ class PlacesOfRun final : public Observer {
   void begin(const RunPlan& plan) override {
     std::vector<MapFamily> families = plan.families;
     for (MapFamily& family : families) family.queries = std::max(family.queries, written_);
-    check_places(interventions_, families);
+    check_ranges(interventions_, families);
   }
   bool wants(const Site&) override { return false; }
   void take(const Site&, const AttentionRecord&, const KeyNorms&) override {}
@@ -32,7 +32,7 @@ class PlacesOfRun final : public Observer {
 }  // namespace
 
 void check_places_in(const Interventions& interventions, const Model& model, const Encoding& encoding, int64_t more) {
-  if (names_places(interventions)) check_places(interventions, model.plan_of(encoding).families, more);
+  if (names_places(interventions)) check_ranges(interventions, model.plan_of(encoding).families, more);
 }
 
 void check_places_in(const Interventions& interventions, const Model& model, const ModelInput& input, int64_t written) {

@@ -9,8 +9,8 @@
 #include "base/text_file.h"
 #include "cli/cli.h"
 #include "cli/terminal.h"
-#include "judge/plot.h"
-#include "judge/robustness.h"
+#include "explain/evaluate/plot.h"
+#include "explain/evaluate/robustness.h"
 #include "train/data/labelled_data.h"
 #include "train/json_lines.h"
 #include "train/recipe.h"
@@ -18,9 +18,9 @@
 namespace clearhead::cli {
 namespace {
 
-using judge::Answering;
-using judge::Outcome;
-using judge::Robustness;
+using explain::Answering;
+using explain::Outcome;
+using explain::Robustness;
 using metrics::Interval;
 
 constexpr size_t kMovers = 5;         // heads listed in the terminal
@@ -29,7 +29,7 @@ constexpr size_t kPlottedHeads = 20;  // heads in the plot
 struct Options {
   std::string model, file, against, text = "1", label, bleu = "13a", svg, html;
   int64_t texts = 200, piece = 1000;
-  judge::RobustOptions robust;
+  explain::RobustOptions robust;
   LoadOptions load;
   bool json = false;
 };
@@ -70,7 +70,7 @@ std::vector<std::string> pieces_of(const std::string& text, size_t most) {
   return out;
 }
 
-judge::RobustTexts read_table(const std::string& path, const Options& options) {
+explain::RobustTexts read_table(const std::string& path, const Options& options) {
   const auto check_column = [&](const char* option, const std::string& name) {
     if (is_json_lines(path) || whole_number(name).value_or(0) > 0) return;
     usage_error(format("{} {}: expected a column number of the table, from 1 (only fields of .jsonl files have names)", option, name));
@@ -82,7 +82,7 @@ judge::RobustTexts read_table(const std::string& path, const Options& options) {
   const std::filesystem::path file(path);
   recipe.source.folder = file.has_parent_path() ? file.parent_path().string() : ".";
   recipe.task = TaskRecipe{.kind = "classify", .data = {.text = options.text, .label = options.label}};
-  judge::RobustTexts out;
+  explain::RobustTexts out;
   for (LabelledLine& line : read_labelled(file.filename().string(), recipe)) {
     out.texts.push_back(std::move(line.text));
     if (!options.label.empty()) out.wanted.push_back(std::move(line.labels.front()));
@@ -90,9 +90,9 @@ judge::RobustTexts read_table(const std::string& path, const Options& options) {
   return out;
 }
 
-judge::RobustTexts read_texts(const std::string& path, Answering kind, const Options& options) {
+explain::RobustTexts read_texts(const std::string& path, Answering kind, const Options& options) {
   (void)MappedFile::open(path);  // throws if the file does not exist
-  judge::RobustTexts all;
+  explain::RobustTexts all;
   if (is_table(path)) {
     all = read_table(path, options);
   } else if (kind == Answering::kLanguageModel) {
@@ -106,7 +106,7 @@ judge::RobustTexts read_texts(const std::string& path, Answering kind, const Opt
   RandomSequence(options.robust.seed).shuffle(chosen);
   chosen.resize(std::min(chosen.size(), static_cast<size_t>(options.texts)));
   std::sort(chosen.begin(), chosen.end());
-  judge::RobustTexts out;
+  explain::RobustTexts out;
   for (const size_t at : chosen) {
     out.texts.push_back(std::move(all.texts[at]));
     if (!all.wanted.empty()) out.wanted.push_back(std::move(all.wanted[at]));
@@ -124,7 +124,7 @@ std::string in_words(const Interval& value, const Shown& how) {
 
 const Shown kDivergence{"divergence", "map change, JS in nats", 1, "", 3};
 
-std::string head_words(const judge::HeadDivergence& head) {
+std::string head_words(const explain::HeadDivergence& head) {
   return (head.family.empty() ? "" : head.family + ".") + head_name(head.layer, head.head);
 }
 
@@ -139,8 +139,8 @@ std::vector<Shown> measures_of(const Robustness& found) {
   return out;
 }
 
-judge::PageTable table_of(const Report& report) {
-  judge::PageTable out{.title = format("{}: {} texts", report.file, with_commas(static_cast<int64_t>(report.texts)))};
+explain::PageTable table_of(const Report& report) {
+  explain::PageTable out{.title = format("{}: {} texts", report.file, with_commas(static_cast<int64_t>(report.texts)))};
   out.head = {"change", "texts"};
   const std::vector<Shown> measures = measures_of(report.found);
   for (const Shown& shown : measures) out.head.emplace_back(shown.title);
@@ -157,14 +157,15 @@ judge::PageTable table_of(const Report& report) {
   return out;
 }
 
-judge::PageTable heads_table(const Report& report) {
-  judge::PageTable out{.title = "Heads that change most", .head = {"head", "JS in nats, mean over the changes"}};
-  for (size_t at = 0; at < std::min(report.found.movers.size(), kPlottedHeads); ++at)
-    out.rows.push_back({head_words(report.found.movers[at]), in_words(report.found.movers[at].divergence, kDivergence)});
+explain::PageTable heads_table(const Report& report) {
+  explain::PageTable out{.title = "Heads that change most", .head = {"head", "JS in nats, mean over the changes"}};
+  for (size_t at = 0; at < std::min(report.found.most_changed_heads.size(), kPlottedHeads); ++at)
+    out.rows.push_back(
+        {head_words(report.found.most_changed_heads[at]), in_words(report.found.most_changed_heads[at].divergence, kDivergence)});
   return out;
 }
 
-void print_table(const judge::PageTable& table) {
+void print_table(const explain::PageTable& table) {
   print(table.title);
   std::vector<int> widths(table.head.size(), 0);
   const auto widen = [&](const std::vector<std::string>& row) {
@@ -183,18 +184,19 @@ void print_table(const judge::PageTable& table) {
 
 void print_report(const Report& report) {
   print_table(table_of(report));
-  if (report.found.movers.empty()) return;
+  if (report.found.most_changed_heads.empty()) return;
   std::string heads;
-  for (size_t at = 0; at < std::min(report.found.movers.size(), kMovers); ++at)
-    heads += format("{}{} {:.3f}", at == 0 ? "" : ", ", head_words(report.found.movers[at]), report.found.movers[at].divergence.mean);
+  for (size_t at = 0; at < std::min(report.found.most_changed_heads.size(), kMovers); ++at)
+    heads += format("{}{} {:.3f}", at == 0 ? "" : ", ", head_words(report.found.most_changed_heads[at]),
+                    report.found.most_changed_heads[at].divergence.mean);
   print(format("heads that change most (mean over the changes): {}", heads));
 }
 
 Json interval_json(const Interval& value) { return Json::object({{"mean", value.mean}, {"low", value.low}, {"high", value.high}}); }
 
-Json heads_json(const std::vector<judge::HeadDivergence>& heads) {
+Json heads_json(const std::vector<explain::HeadDivergence>& heads) {
   Json out = Json::array();
-  for (const judge::HeadDivergence& head : heads)
+  for (const explain::HeadDivergence& head : heads)
     out.push(Json::object(
         {{"family", head.family}, {"head", head_name(head.layer, head.head)}, {"divergence", interval_json(head.divergence)}}));
   return out;
@@ -203,8 +205,8 @@ Json heads_json(const std::vector<judge::HeadDivergence>& heads) {
 Json report_json(const Report& report) {
   Json changes = Json::array();
   for (const Outcome& outcome : report.found.outcomes) {
-    Json one = Json::object({{"change", outcome.name}, {"detail", outcome.says}, {"texts", outcome.texts}});
-    for (const judge::MetricEstimate& measure : outcome.measures) one[measure.name] = interval_json(measure.value);
+    Json one = Json::object({{"change", outcome.name}, {"detail", outcome.description}, {"texts", outcome.texts}});
+    for (const explain::MetricEstimate& measure : outcome.measures) one[measure.name] = interval_json(measure.value);
     one["divergence"] = outcome.divergence ? interval_json(*outcome.divergence) : Json();
     one["heads"] = heads_json(outcome.heads);
     changes.push(std::move(one));
@@ -212,15 +214,15 @@ Json report_json(const Report& report) {
   return Json::object({{"file", report.file},
                        {"texts", static_cast<int64_t>(report.texts)},
                        {"changes", changes},
-                       {"heads_that_move_first", heads_json(report.found.movers)}});
+                       {"heads_that_move_first", heads_json(report.found.most_changed_heads)}});
 }
 
-judge::DotPlot plot_of(const Report& report, const std::string& model) {
-  judge::DotPlot out{.title = format("{} on {}", model, std::filesystem::path(report.file).filename().string()),
-                     .caption = "Dots: means over texts; lines: 95 % bootstrap intervals. Dashed: the unchanged texts, or no change."};
+explain::DotPlot plot_of(const Report& report, const std::string& model) {
+  explain::DotPlot out{.title = format("{} on {}", model, std::filesystem::path(report.file).filename().string()),
+                       .caption = "Dots: means over texts; lines: 95 % bootstrap intervals. Dashed: the unchanged texts, or no change."};
   for (const Outcome& outcome : report.found.outcomes) out.rows.push_back(outcome.name);
   const auto add = [&](const Shown& shown, const auto& value_of) {
-    judge::Panel panel{.title = format("{}{}", shown.title, shown.scale == 100 ? ", %" : ""), .scale = shown.scale};
+    explain::Panel panel{.title = format("{}{}", shown.title, shown.scale == 100 ? ", %" : ""), .scale = shown.scale};
     for (const Outcome& outcome : report.found.outcomes) panel.values.push_back(value_of(outcome));
     const bool is_change = std::string_view(shown.name).ends_with("change");
     if (is_change) panel.reference = 0;
@@ -237,13 +239,13 @@ judge::DotPlot plot_of(const Report& report, const std::string& model) {
   return out;
 }
 
-judge::DotPlot heads_plot(const Report& report) {
-  judge::DotPlot out{.title = "Heads that change most",
-                     .caption = "Dots: means over the changes; lines: the means of their 95 % intervals."};
-  judge::Panel panel{.title = kDivergence.title};
-  for (size_t at = 0; at < std::min(report.found.movers.size(), kPlottedHeads); ++at) {
-    out.rows.push_back(head_words(report.found.movers[at]));
-    panel.values.emplace_back(report.found.movers[at].divergence);
+explain::DotPlot heads_plot(const Report& report) {
+  explain::DotPlot out{.title = "Heads that change most",
+                       .caption = "Dots: means over the changes; lines: the means of their 95 % intervals."};
+  explain::Panel panel{.title = kDivergence.title};
+  for (size_t at = 0; at < std::min(report.found.most_changed_heads.size(), kPlottedHeads); ++at) {
+    out.rows.push_back(head_words(report.found.most_changed_heads[at]));
+    panel.values.emplace_back(report.found.most_changed_heads[at].divergence);
   }
   out.panels.push_back(std::move(panel));
   return out;
@@ -251,24 +253,24 @@ judge::DotPlot heads_plot(const Report& report) {
 
 void write_page(const Options& options, const std::vector<Report>& reports) {
   std::vector<std::string> svgs;
-  std::vector<judge::PageTable> tables;
+  std::vector<explain::PageTable> tables;
   for (const Report& report : reports) {
-    svgs.push_back(judge::dot_plot_svg(plot_of(report, options.model)));
-    if (!report.found.movers.empty()) svgs.push_back(judge::dot_plot_svg(heads_plot(report)));
+    svgs.push_back(explain::dot_plot_svg(plot_of(report, options.model)));
+    if (!report.found.most_changed_heads.empty()) svgs.push_back(explain::dot_plot_svg(heads_plot(report)));
     tables.push_back(table_of(report));
-    if (!report.found.movers.empty()) tables.push_back(heads_table(report));
+    if (!report.found.most_changed_heads.empty()) tables.push_back(heads_table(report));
   }
   write_file(
       options.html,
-      judge::page_html(format("Robustness of {}", options.model),
-                       "How much answers and attention maps change when texts change a little. Intervals: 95 %, bootstrap over texts. "
-                       "Divergence: Jensen–Shannon divergence between the rows of a token that occurs in both texts.",
-                       svgs, tables));
+      explain::page_html(format("Robustness of {}", options.model),
+                         "How much answers and attention maps change when texts change a little. Intervals: 95 %, bootstrap over texts. "
+                         "Divergence: Jensen–Shannon divergence between the rows of a token that occurs in both texts.",
+                         svgs, tables));
 }
 
 void run(Options& options) {
   const auto model = load_model(options.model, options.load);
-  const Answering kind = judge::answering(model->info());
+  const Answering kind = explain::answering(model->info());
   for (const std::string* out : {&options.svg, &options.html}) {
     if (!out->empty()) check_writable(*out);
   }
@@ -276,14 +278,14 @@ void run(Options& options) {
   std::vector<Report> reports;
   for (const std::string& file : {options.file, options.against}) {
     if (file.empty()) continue;
-    const judge::RobustTexts texts = read_texts(file, kind, options);
+    const explain::RobustTexts texts = read_texts(file, kind, options);
     Progress progress(format("robust: {}", file));
     options.robust.progress = progress.callback();
-    reports.push_back({file, texts.texts.size(), judge::robustness(*model, texts, options.robust)});
+    reports.push_back({file, texts.texts.size(), explain::robustness(*model, texts, options.robust)});
   }
   if (kind != Answering::kLanguageModel && options.label.empty())
     notice("accuracy and BLEU are not measured: --label names the column of labels or references");
-  if (!options.svg.empty()) write_file(options.svg, judge::dot_plot_svg(plot_of(reports[0], options.model)));
+  if (!options.svg.empty()) write_file(options.svg, explain::dot_plot_svg(plot_of(reports[0], options.model)));
   if (!options.html.empty()) write_page(options, reports);
   if (options.json) {
     Json list = Json::array();
@@ -296,7 +298,7 @@ void run(Options& options) {
   }
 }
 
-void add_changes(CLI::App& command, judge::RobustOptions& to) {
+void add_changes(CLI::App& command, explain::RobustOptions& to) {
   command.add_option("--typos", to.typos, "Fraction of words that get a typo (default: 0.1)")->check(above_zero(1));
   command.add_option("--words-kept", to.words_kept, "Fraction of words that truncation keeps (default: 0.5)")->check(above_zero(1));
   command.add_option("--token-dropout", to.token_dropout, "Fraction of tokens that are dropped (default: 0.1)")->check(above_zero(1));

@@ -23,7 +23,7 @@ namespace {
 constexpr int64_t kKeys = 8, kTellingHeads = 10;  // how many are printed by default
 
 struct Options {
-  LookArguments look;
+  TraceArguments look;
   std::string head, query, family, by;  // by: empty is "head"
   int layer = -1;
   std::optional<int64_t> top;

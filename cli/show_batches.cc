@@ -9,20 +9,20 @@
 #include "cli/cli.h"
 #include "cli/terminal.h"
 #include "models/config.h"
-#include "train/learner.h"
 #include "train/task_definition.h"
+#include "train/trainable_model.h"
 
 namespace clearhead::cli {
 namespace {
 
-std::vector<int32_t> row_of(const Rows& rows, int64_t row) {
+std::vector<int32_t> row_of(const Batch& rows, int64_t row) {
   if (rows.ids.empty()) return {};
   const int64_t length = rows.lengths.empty() ? rows.length : rows.lengths[static_cast<size_t>(row)];
   const auto begin = rows.ids.begin() + row * rows.length;
   return {begin, begin + length};
 }
 
-Json json_of(const Rows& rows) {
+Json json_of(const Batch& rows) {
   Json out = Json::array();
   for (int64_t row = 0; row < rows.batch; ++row) {
     const std::vector<int32_t> ids = row_of(rows, row);
@@ -43,7 +43,7 @@ Json by_sequence(const std::vector<Value>& values, int64_t batch) {
 // Targets per token (−100: no target), or per sequence.
 Json targets_of(const Example& part, bool of_sequences) {
   if (of_sequences) return by_sequence(part.targets, std::min(part.input.batch, static_cast<int64_t>(part.targets.size())));
-  Rows targets = part.input;
+  Batch targets = part.input;
   targets.ids = part.targets;
   if (part.masked_rows) {
     targets.ids.assign(part.input.ids.size(), -100);
@@ -64,7 +64,7 @@ void print_json_of(const Example& part, bool of_sequences) {
   print_json(line);
 }
 
-std::string text_of(const Rows& rows, int64_t row, const Tokenizer& tokenizer) {
+std::string text_of(const Batch& rows, int64_t row, const Tokenizer& tokenizer) {
   if (rows.features.rank() == 2) return format("{} frames", rows.lengths[static_cast<size_t>(row)]);
   if (rows.features.defined()) return format("an image {}", to_string(rows.features.select(0, row).shape()));
   return visible(tokenizer.decode(row_of(rows, row)));
@@ -86,7 +86,7 @@ void show_batches(const Recipe& given, int64_t count, bool json) {
   const std::unique_ptr<Task> task = task_of(recipe, *tokenizer, task_facts(recipe));
   const bool of_sequences = definition_of(recipe).has_sequence_targets;
   for (int64_t number = 0; number < count; ++number) {
-    const Example part = task->part(number);
+    const Example part = task->batch(number);
     if (json) {
       print_json_of(part, of_sequences);
     } else {

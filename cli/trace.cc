@@ -9,7 +9,7 @@ namespace clearhead::cli {
 
 void add_trace(CLI::App& app) {
   struct Options {
-    LookArguments look;
+    TraceArguments look;
     std::string out;
     bool json = false;
   };

@@ -11,7 +11,7 @@
 #include "cli/look.h"
 #include "viewer/export.h"
 #include "viewer/server.h"
-#include "viewer/together.h"
+#include "viewer/side_by_side.h"
 
 extern char** environ;
 
@@ -19,7 +19,7 @@ namespace clearhead::cli {
 namespace {
 
 struct Options {
-  LookArguments look;
+  TraceArguments look;
   int port = 0;
   bool no_browser = false;
   std::string html, state, query, head, page_size;
@@ -113,7 +113,7 @@ void check_page_size(const Options& options) {
 // Opens what needs no run and is not a single trace: the steps of a watched training run, or several traces. Returns an empty list
 // for one trace, or for a model and a text.
 std::vector<LoadedTrace> traces_without_run(const Options& options, const std::string& command) {
-  LookArguments look = options.look;
+  TraceArguments look = options.look;
   const bool is_watched = is_watch_folder(look.model);
   std::vector<std::string> files = options.traces;
   if (!is_watched && look.text.has_text && is_trace_file(look.model)) {

@@ -12,18 +12,18 @@
 #include "cli/items.h"
 #include "cli/terminal.h"
 #include "cli/why_inside.h"
-#include "judge/attribution.h"
+#include "explain/attribution.h"
 
 namespace clearhead::cli {
 
-using namespace judge;  // NOLINT(google-build-using-namespace)
+using namespace explain;  // NOLINT(google-build-using-namespace)
 
 namespace {
 
 struct Options {
   std::string model, pair, segments, items = "word", removal = "unseen", head, clean, score;
   TextArguments text;
-  Asked asked;
+  TargetSpec asked;
   std::vector<std::string> by;
   int64_t top = 12, steps = 32;
   std::optional<int> layer;
@@ -50,7 +50,7 @@ std::vector<size_t> order_of(const std::vector<double>& shares) {
   return order;
 }
 
-std::vector<Shares> all_shares(const Options& options, const Subject& subject, const std::vector<MethodInfo>& methods) {
+std::vector<Shares> all_shares(const Options& options, const AttributionTarget& target, const std::vector<MethodInfo>& methods) {
   AttributionOptions how{
       .layer = options.layer, .steps = options.steps, .removal = options.removal == "masked" ? RemovedBy::kMasked : RemovedBy::kUnseen};
   if (!options.head.empty()) {
@@ -59,7 +59,7 @@ std::vector<Shares> all_shares(const Options& options, const Subject& subject, c
     how.layer = head.layer;
     how.head = head.head;
   }
-  check_used(how, methods, subject);
+  check_used(how, methods, target);
   for (const MethodInfo& method : methods) {
     const bool is_unused = (how.layer && !method.of_a_layer) || (how.head && !method.of_heads);
     if (is_unused && options.by != std::vector<std::string>{"all"})
@@ -69,14 +69,14 @@ std::vector<Shares> all_shares(const Options& options, const Subject& subject, c
   const Cancellable cancellable;
   std::vector<Shares> out;
   for (const MethodInfo& method : methods) {
-    const int64_t runs = runs_of(subject, method.method, how);
+    const int64_t runs = runs_of(target, method.method, how);
     if (runs > 200)
       notice(format("{}: {} runs over {} tokens; Ctrl-C stops it and keeps the results so far", method.name, with_commas(runs),
-                    with_commas(static_cast<int64_t>(subject.plan().text.ids.size()))));
+                    with_commas(static_cast<int64_t>(target.plan().text.ids.size()))));
     Progress progress(method.name);
     how.progress = progress.callback();
     try {
-      out.push_back({method, divided(attribute(subject, method.method, how))});
+      out.push_back({method, divided(attribute(target, method.method, how))});
     } catch (const Error& error) {
       const bool cannot = error.code() == ErrorCode::kUnsupported || error.code() == ErrorCode::kBudget;
       const bool is_one_of_all = cannot && methods.size() == attribution_methods().size();
@@ -92,13 +92,13 @@ std::vector<Shares> all_shares(const Options& options, const Subject& subject, c
 }
 
 // Prints the items in text order, shaded by the size of their shares.
-void print_text(const Terminal& screen, const Subject& subject, const std::vector<double>& shares) {
+void print_text(const Terminal& screen, const AttributionTarget& target, const std::vector<double>& shares) {
   double most = 0;
   for (const double share : shares) most = std::max(most, std::isnan(share) ? 0 : share);
   std::string line;
   int used = 0;
   for (size_t at = 0; at < shares.size(); ++at) {
-    const std::string word = visible(text_of_item(subject, subject.items()[at]));
+    const std::string word = visible(text_of_item(target, target.items()[at]));
     const double level = most > 0 && shares[at] > 0 ? std::sqrt(shares[at] / most) : 0;
     const int width = display_width(word) + 1 + (screen.colours == Colours::kNone ? 1 : 0);
     if (used > 0 && used + width > screen.width) {
@@ -113,7 +113,7 @@ void print_text(const Terminal& screen, const Subject& subject, const std::vecto
 }
 
 // Prints one column per method. With more than three methods, their names are listed above the table.
-void print_table(const Options& options, const Terminal& screen, const Subject& subject, const std::vector<Shares>& found) {
+void print_table(const Options& options, const Terminal& screen, const AttributionTarget& target, const std::vector<Shares>& found) {
   const bool few = found.size() <= 3;
   const int width = found.size() == 1 ? 9 : few ? 21 : 9;
   std::string heads;
@@ -129,8 +129,8 @@ void print_table(const Options& options, const Terminal& screen, const Subject& 
       const double share = one.of_items[order[place]];
       line += fit(std::isnan(share) ? "–" : format("{:.1f} %", share * 100), width, true);
     }
-    const Range& item = subject.items()[order[place]];
-    print(cut(format("{}  #{:<5} {}", line, item.begin, visible(text_of_item(subject, item))),
+    const Range& item = target.items()[order[place]];
+    print(cut(format("{}  #{:<5} {}", line, item.begin, visible(text_of_item(target, item))),
               std::max(screen.width, width * static_cast<int>(found.size()) + 24)));
   }
 }
@@ -140,13 +140,13 @@ struct Cut {
   double unseen = 0, masked = 0;  // the answer's probability without the item; masked is NaN if there is no token to replace it
 };
 
-Cut strongest_cut(const Subject& subject, const std::vector<double>& shares) {
+Cut strongest_cut(const AttributionTarget& target, const std::vector<double>& shares) {
   Cut cut{.item = order_of(shares)[0]};
   std::vector<uint8_t> set(shares.size());
   set[cut.item] = 1;
-  cut.unseen = subject.answers({set}, RemovedBy::kUnseen)[0];
+  cut.unseen = target.answers({set}, RemovedBy::kUnseen)[0];
   try {
-    cut.masked = subject.answers({set}, RemovedBy::kMasked)[0];
+    cut.masked = target.answers({set}, RemovedBy::kMasked)[0];
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kUnsupported) throw;
     cut.masked = std::nan("");
@@ -154,18 +154,18 @@ Cut strongest_cut(const Subject& subject, const std::vector<double>& shares) {
   return cut;
 }
 
-void print_json_of(const Subject& subject, const std::vector<Shares>& found, const Cut& cut) {
+void print_json_of(const AttributionTarget& target, const std::vector<Shares>& found, const Cut& cut) {
   Json items = Json::array();
-  for (size_t at = 0; at < subject.items().size(); ++at) {
+  for (size_t at = 0; at < target.items().size(); ++at) {
     Json shares = Json::object({});
     for (const Shares& one : found) shares[one.method.name] = std::isnan(one.of_items[at]) ? Json() : Json(one.of_items[at]);
-    items.push(Json::object({{"tokens", Json(Json::Array{subject.items()[at].begin, subject.items()[at].end})},
-                             {"text", text_of_item(subject, subject.items()[at])},
+    items.push(Json::object({{"tokens", Json(Json::Array{target.items()[at].begin, target.items()[at].end})},
+                             {"text", text_of_item(target, target.items()[at])},
                              {"shares", shares}}));
   }
-  print_json(Json::object({{"model", subject.plan().model},
-                           {"answer", subject.answer()},
-                           {"probability", subject.probability()},
+  print_json(Json::object({{"model", target.plan().model},
+                           {"answer", target.answer()},
+                           {"probability", target.probability()},
                            {"items", items},
                            {"without", Json::object({{"item", static_cast<int64_t>(cut.item)},
                                                      {"unseen", cut.unseen},
@@ -177,11 +177,11 @@ void look_inside(const Options& options) {
   const Cancellable cancellable;
   const InsideView view{.top = options.top, .json = options.json, .cancel = &cancel_flag()};
   const std::optional<std::string> pair = options.pair.empty() ? std::nullopt : std::optional(options.pair);
-  if (options.clean.empty()) return print_inside(*ask_about(model, options.text.read(), options.asked, pair), view);
-  const std::unique_ptr<Subject> clean = ask_about(model, options.clean, options.asked, pair);
-  Asked same{.of_ids = clean->answer_ids()};
+  if (options.clean.empty()) return print_inside(*make_target(model, options.text.read(), options.asked, pair), view);
+  const std::unique_ptr<AttributionTarget> clean = make_target(model, options.clean, options.asked, pair);
+  TargetSpec same{.of_ids = clean->answer_ids()};
   if (clean->against() >= 0) same.against_id = clean->against();
-  print_patching(*clean, *ask_about(model, options.text.read(), same, pair), view);
+  print_patching(*clean, *make_target(model, options.text.read(), same, pair), view);
 }
 
 void run(Options& options) {
@@ -212,22 +212,22 @@ void run(Options& options) {
   const bool gradients = std::any_of(methods.begin(), methods.end(), [](const MethodInfo& method) { return method.needs_gradients; });
   const std::shared_ptr<const Model> model = load_model(options.model, {.gradients = gradients});
   const std::optional<std::string> pair = options.pair.empty() ? std::nullopt : std::optional(options.pair);
-  const std::unique_ptr<Subject> subject =
+  const std::unique_ptr<AttributionTarget> target =
       reads_inputs(model->info())
-          ? ask_about(model, input_of(model->info(), given_to(model->info(), options.text), options.pair), options.asked)
-          : ask_about(model, options.text.read(), options.asked, pair);
-  choose_items(*subject, options.items, options.segments);
-  if (subject->items().empty()) fail(ErrorCode::kInvalidArgument, "why: this text has no token to attribute the answer to");
-  const std::vector<Shares> found = all_shares(options, *subject, methods);
-  const Cut cut_of = strongest_cut(*subject, found[0].of_items);
-  if (options.json) return print_json_of(*subject, found, cut_of);
+          ? make_target(model, input_of(model->info(), given_to(model->info(), options.text), options.pair), options.asked)
+          : make_target(model, options.text.read(), options.asked, pair);
+  choose_items(*target, options.items, options.segments);
+  if (target->items().empty()) fail(ErrorCode::kInvalidArgument, "why: this text has no token to attribute the answer to");
+  const std::vector<Shares> found = all_shares(options, *target, methods);
+  const Cut cut_of = strongest_cut(*target, found[0].of_items);
+  if (options.json) return print_json_of(*target, found, cut_of);
   const Terminal screen = terminal();
-  print(cut(format("{} · {} · {}", subject->plan().model, visible(subject->answer()), percent(subject->probability())), screen.width));
-  if (subject->items().size() <= 400) print_text(screen, *subject, found[0].of_items);
-  print_table(options, screen, *subject, found);
+  print(cut(format("{} · {} · {}", target->plan().model, visible(target->answer()), percent(target->probability())), screen.width));
+  if (target->items().size() <= 400) print_text(screen, *target, found[0].of_items);
+  print_table(options, screen, *target, found);
   const std::string masked = std::isnan(cut_of.masked) ? "" : format(", {} with it masked", percent(cut_of.masked));
-  print(format("without \"{}\": {} with it unseen{}", visible(text_of_item(*subject, subject->items()[cut_of.item])),
-               percent(cut_of.unseen), masked));
+  print(format("without \"{}\": {} with it unseen{}", visible(text_of_item(*target, target->items()[cut_of.item])), percent(cut_of.unseen),
+               masked));
 }
 
 }  // namespace

@@ -14,12 +14,12 @@
 #include "cli/cli.h"
 #include "cli/input.h"
 #include "cli/terminal.h"
-#include "judge/inside.h"
+#include "explain/inside.h"
 #include "models/run_text.h"
 
 namespace clearhead::cli {
 
-using namespace judge;  // NOLINT(google-build-using-namespace)
+using namespace explain;  // NOLINT(google-build-using-namespace)
 
 namespace {
 
@@ -55,13 +55,13 @@ std::string name_of(const HeadEffect& head, bool with_family) {
 
 }  // namespace
 
-void print_inside(const Subject& subject, const InsideView& view) {
-  const std::vector<LayerAnswer> layers = if_there([&] { return logit_lens(subject); });
-  const std::vector<HeadEffect> adds = if_there([&] { return heads_by_what_they_add(subject); }), by_gradient = heads_by_gradient(subject);
+void print_inside(const AttributionTarget& target, const InsideView& view) {
+  const std::vector<LayerAnswer> layers = if_there([&] { return logit_lens(target); });
+  const std::vector<HeadEffect> adds = if_there([&] { return heads_by_what_they_add(target); }), by_gradient = heads_by_gradient(target);
   std::vector<HeadEffect> lost;
   {
     Progress progress("knocking out heads");
-    lost = heads_by_knock_out(subject, {.progress = progress.callback(), .cancel = view.cancel});
+    lost = heads_by_knock_out(target, {.progress = progress.callback(), .cancel = view.cancel});
   }
   if (view.json) {
     Json lens = Json::array();
@@ -70,16 +70,16 @@ void print_inside(const Subject& subject, const InsideView& view) {
                               {"probability", layer.probability},
                               {"best", layer.best},
                               {"best_probability", layer.best_probability}}));
-    return print_json(Json::object({{"model", subject.plan().model},
-                                    {"answer", subject.answer()},
-                                    {"probability", subject.probability()},
+    return print_json(Json::object({{"model", target.plan().model},
+                                    {"answer", target.answer()},
+                                    {"probability", target.probability()},
                                     {"layers", lens},
                                     {"knocked_out", heads_json(lost)},
                                     {"gradient", heads_json(by_gradient)},
                                     {"adds", heads_json(adds)}}));
   }
-  print(format("{} · {} · {}", subject.plan().model, visible(subject.answer()), percent(subject.probability())));
-  if (subject.answer_ids().size() > 1)
+  print(format("{} · {} · {}", target.plan().model, visible(target.answer()), percent(target.probability())));
+  if (target.answer_ids().size() > 1)
     notice("the answer has several tokens and so several rows; the layers' answers and the column \"adds\" are for a single row");
   if (!layers.empty()) print("the answer if the model ended after a layer (logit lens):");
   for (const LayerAnswer& layer : layers) {
@@ -97,7 +97,7 @@ void print_inside(const Subject& subject, const InsideView& view) {
   std::vector<Row> order;
   for (const auto& [place, row] : rows) order.push_back(row);
   std::stable_sort(order.begin(), order.end(), [](const Row& a, const Row& b) { return std::abs(a.lost) > std::abs(b.lost); });
-  const bool families = subject.plan().families.size() > 1;
+  const bool families = target.plan().families.size() > 1;
   print(format("heads, by the loss of probability without them:\n  {:<16} {:>9} {:>10} {:>10}", "", "lost", "gradient", "adds"));
   for (size_t i = 0; i < std::min(order.size(), static_cast<size_t>(view.top)); ++i) {
     const Row& row = order[i];
@@ -109,7 +109,7 @@ void print_inside(const Subject& subject, const InsideView& view) {
       "logit");
 }
 
-void print_patching(const Subject& clean, const Subject& corrupted, const InsideView& view) {
+void print_patching(const AttributionTarget& clean, const AttributionTarget& corrupted, const InsideView& view) {
   std::vector<HeadEffect> parts;
   {
     Progress progress("patching heads");

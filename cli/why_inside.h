@@ -7,7 +7,7 @@
 #include <string>
 
 #include "clearhead/model.h"
-#include "judge/subject.h"
+#include "explain/attribution_target.h"
 
 namespace clearhead::cli {
 
@@ -16,11 +16,11 @@ struct InsideView {
   bool json = false;
   const std::atomic<bool>* cancel = nullptr;
 };
-/// Prints the effect of each head on the subject's answer, and the answer that each layer would give (logit lens).
-void print_inside(const judge::Subject& subject, const InsideView& view);
+/// Prints the effect of each head on the target's answer, and the answer that each layer would give (logit lens).
+void print_inside(const explain::AttributionTarget& target, const InsideView& view);
 /// Prints how much of the clean text's answer each of its heads restores when it is patched into the corrupted run, and the effect
 /// of the strongest head token by token.
-void print_patching(const judge::Subject& clean, const judge::Subject& corrupted, const InsideView& view);
+void print_patching(const explain::AttributionTarget& clean, const explain::AttributionTarget& corrupted, const InsideView& view);
 /// Prints the decomposition of one score, "QUERY/KEY@L3.H5", by the parts of its query and of its key.
 void print_score(const Model& model, const std::string& text, const std::optional<std::string>& pair, const std::string& place,
                  const InsideView& view);

@@ -35,12 +35,12 @@ void check_places_of(const GenerateOptions& settings, int64_t source) {
   const std::vector<MapFamily> families = {{.name = "enc", .queries = source, .keys = source},
                                            {.name = "dec", .queries = target, .keys = target},
                                            {.name = "cross", .queries = target, .keys = source}};
-  check_places(settings.run.interventions, families);
+  check_ranges(settings.run.interventions, families);
 }
 
 Encoding encode_source(const Model& model, const std::string& text) {
   const Encoding whole = model.tokenizer().encode(text);
-  Encoding source = cut_to(whole, model.info().longest);
+  Encoding source = truncated_to(whole, model.info().longest);
   if (source.size() < whole.size())
     notice(format("truncated: {} of {} tokens were read; the model has no more positions", with_commas(static_cast<int64_t>(source.size())),
                   with_commas(static_cast<int64_t>(whole.size()))));

@@ -28,9 +28,9 @@ HOUSE = {
     "base": [],
     "tensor": ["base"],
     "spec": ["tensor"],
-    "contract": ["spec"],
-    "backend_ref": ["contract"],
-    "cpu_simd": ["contract"],
+    "backend": ["spec"],
+    "backend_ref": ["backend"],
+    "cpu_simd": ["backend"],
     "cpu_dispatch": ["cpu_simd"],
     "cpu_score": ["cpu_dispatch"],
     "cpu_forward": ["cpu_score"],
@@ -39,7 +39,7 @@ HOUSE = {
     "cpu_dense": ["cpu_simd"],
     "backend_cpu": ["cpu_backward", "cpu_inspect", "cpu_dense"],
     "backends": ["backend_ref", "backend_cpu"],
-    "ops": ["contract"],
+    "ops": ["backend"],
     "autograd": ["ops"],
     "io": ["tensor"],
     "text": ["base"],
@@ -51,8 +51,8 @@ HOUSE = {
     "generate": ["models"],
     "comm": ["tensor"],
     "train": ["models", "autograd", "parts", "comm", "metrics"],
-    "judge": ["train", "generate"],
-    "viewer": ["observe", "generate", "judge"],
+    "explain": ["train", "generate"],
+    "viewer": ["observe", "generate", "explain"],
 }
 MAXIMUM_FILE = {".cc": 800, ".h": 800, ".py": 800, ".css": 1500}
 MAXIMUM_FUNCTION = 70
@@ -102,7 +102,7 @@ def room_of(path):
             return "cpu_" + (parts[3] if len(parts) == 5 else "dispatch")
         if len(parts) == 4:
             return "backend_" + parts[2]
-        return "contract" if path.suffix == ".h" else "backends"
+        return "backend" if path.suffix == ".h" else "backends"
     return parts[1]
 
 

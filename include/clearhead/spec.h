@@ -184,7 +184,7 @@ struct LocalGaussian {
 };
 /// Factors a_ij that are applied to the weights after normalisation: out_i = Σ_j P_ij·a_ij·v_j. Nothing is
 /// renormalised. An AttentionMap shows P_ij; AttentionMap::after shows P_ij·a_ij.
-struct After {
+struct AfterNormaliser {
   std::optional<Dropout> dropout{};
   /// f32 [head], 0 or more: a factor for all weights of a head; 0 ablates it (Michel, Levy & Neubig 2019, eq. 2).
   std::optional<Tensor> head_mask{};
@@ -196,7 +196,7 @@ struct AttentionSpec {
   std::vector<Term> terms{};
   Topology topology{};
   Normaliser normaliser{};
-  After after{};
+  AfterNormaliser after{};
 };
 
 /// True if the weights of every row that sees a key sum to one, before `after`. False with sink logits and with

@@ -11,12 +11,12 @@
 #include "base/format.h"
 #include "clearhead/error.h"
 #include "clearhead/residual_stream.h"
+#include "explain/attribution.h"
+#include "explain/evaluate/verdict.h"
+#include "explain/inside.h"
+#include "explain/items.h"
+#include "explain/traced.h"
 #include "inputs.h"
-#include "judge/attribution.h"
-#include "judge/inside.h"
-#include "judge/items.h"
-#include "judge/traced.h"
-#include "judge/verdict.h"
 #include "loaded.h"
 #include "models/input_kind.h"
 #include "module.h"
@@ -29,13 +29,13 @@ using namespace nb::literals;
 namespace clearhead::python {
 namespace {
 
-using namespace judge;  // NOLINT(google-build-using-namespace)
+using namespace explain;  // NOLINT(google-build-using-namespace)
 using Bytes = std::vector<std::array<int64_t, 2>>;
 
 struct AskedText {
   std::string text{};
   std::optional<std::string> pair{};
-  Asked asked{};
+  TargetSpec asked{};
 };
 
 std::vector<MethodInfo> methods_of(const std::vector<std::string>& names) {
@@ -64,8 +64,8 @@ struct Given {
   }
 };
 
-std::unique_ptr<Subject> subject_of(const SharedModel& model, const AskedText& question, const std::string& items) {
-  std::unique_ptr<Subject> out = ask_about(model, question.text, question.asked, question.pair);
+std::unique_ptr<AttributionTarget> subject_of(const SharedModel& model, const AskedText& question, const std::string& items) {
+  std::unique_ptr<AttributionTarget> out = make_target(model, question.text, question.asked, question.pair);
   if (items == "word") {
     out->set_items(items_of_words(*out, words_of(out->plan().text)));
   } else if (items == "sentence") {
@@ -79,24 +79,24 @@ std::unique_ptr<Subject> subject_of(const SharedModel& model, const AskedText& q
 nb::dict why(const Loaded& self, const nb::object& text, const std::optional<std::string>& pair, const std::optional<std::string>& question,
              const std::string& of, const std::string& against, const std::vector<std::string>& by, const std::string& items, int64_t steps,
              std::optional<int> layer, std::optional<int64_t> head) {
-  std::unique_ptr<Subject> subject;
+  std::unique_ptr<AttributionTarget> target;
   const std::vector<MethodInfo> methods = methods_of(by);
   const Given given(self.model->info(), text, question);
   const std::vector<std::vector<double>> shares = without_gil([&] {
-    const Asked asked{.of = of, .against = against};
-    subject = given.input ? ask_about(model_for(self, methods), *given.input, asked)
-                          : subject_of(model_for(self, methods), {given.text, pair, asked}, items);
-    check_used({.layer = layer, .head = head}, methods, *subject);
+    const TargetSpec asked{.of = of, .against = against};
+    target = given.input ? make_target(model_for(self, methods), *given.input, asked)
+                         : subject_of(model_for(self, methods), {given.text, pair, asked}, items);
+    check_used({.layer = layer, .head = head}, methods, *target);
     std::vector<std::vector<double>> out;
-    for (const MethodInfo& info : methods) out.push_back(attribute(*subject, info.method, {.layer = layer, .head = head, .steps = steps}));
+    for (const MethodInfo& info : methods) out.push_back(attribute(*target, info.method, {.layer = layer, .head = head, .steps = steps}));
     return out;
   });
   nb::list words, places;
-  const std::string& read = subject->plan().text.text;
-  for (const Range& item : subject->items()) {
-    const auto [begin, end] = bytes_of_item(*subject, item);
+  const std::string& read = target->plan().text.text;
+  for (const Range& item : target->items()) {
+    const auto [begin, end] = bytes_of_item(*target, item);
     words.append(end > begin ? read.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin))
-                             : subject->plan().text.pieces[static_cast<size_t>(item.begin)]);
+                             : target->plan().text.pieces[static_cast<size_t>(item.begin)]);
     places.append(nb::make_tuple(begin, end));
   }
   nb::dict of_methods, out;
@@ -104,8 +104,8 @@ nb::dict why(const Loaded& self, const nb::object& text, const std::optional<std
     const std::vector<float> values(shares[at].begin(), shares[at].end());
     of_methods[methods[at].name] = array_of(Tensor::from(values, {static_cast<int64_t>(values.size())}));
   }
-  out["answer"] = subject->answer();
-  out["probability"] = subject->probability();
+  out["answer"] = target->answer();
+  out["probability"] = target->probability();
   out["items"] = words;
   out["bytes"] = places;
   out["shares"] = of_methods;
@@ -131,8 +131,8 @@ nb::dict judged(const Loaded& self, const std::vector<std::string>& texts, const
   without_gil([&] {
     const SharedModel model = model_for(self, settings.methods);
     for (size_t at = 0; at < texts.size(); ++at) {
-      const auto subject = subject_of(model, {texts[at], {}, {.of = of.empty() ? "" : of[at]}}, items);
-      verdict.add(*subject, marks.empty() || marks[at].empty() ? std::vector<uint8_t>{} : items_in_bytes(*subject, marks[at]));
+      const auto target = subject_of(model, {texts[at], {}, {.of = of.empty() ? "" : of[at]}}, items);
+      verdict.add(*target, marks.empty() || marks[at].empty() ? std::vector<uint8_t>{} : items_in_bytes(*target, marks[at]));
     }
   });
   const auto interval = [](const metrics::Interval& of_texts) { return nb::make_tuple(of_texts.mean, of_texts.low, of_texts.high); };
@@ -154,10 +154,10 @@ Trace traced(const Loaded& self, const nb::object& text, const std::optional<std
   TraceOptions options{.budget_bytes = budget, .layers = layers};
   for (const auto& [begin, end] : rows) options.rows.push_back({begin, end});
   return without_gil([&] {
-    const Asked asked{.of = of, .against = against};
-    return trace_with_gradients(
-        given.input ? *ask_about(self.gradients->get(), *given.input, asked) : *ask_about(self.gradients->get(), given.text, asked, pair),
-        std::move(options));
+    const TargetSpec asked{.of = of, .against = against};
+    return trace_with_gradients(given.input ? *make_target(self.gradients->get(), *given.input, asked)
+                                            : *make_target(self.gradients->get(), given.text, asked, pair),
+                                std::move(options));
   });
 }
 

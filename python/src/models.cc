@@ -22,7 +22,7 @@
 #include "module.h"
 #include "viewer/export.h"
 #include "viewer/loaded_trace.h"
-#include "viewer/together.h"
+#include "viewer/side_by_side.h"
 #include "without_gil.h"
 
 namespace nb = nanobind;

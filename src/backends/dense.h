@@ -67,7 +67,7 @@ struct WeightPart {
 /// out = f(x·Wᵀ + bias), or out += … if `accumulate`. x and out must not overlap.
 struct LinearCall {
   const PreparedWeight& weight;
-  // [rows, in]. Null if the input is bf16: it is then at narrow_x, and the weight is stored in bf16.
+  // [rows, in]. Null if the input is bf16: it is then at low_precision_x, and the weight is stored in bf16.
   const float* x = nullptr;
   int64_t rows = 0;
   int64_t x_stride = 0;
@@ -76,8 +76,8 @@ struct LinearCall {
   bool accumulate = false;  // out += …: the residual stream
   float* out = nullptr;     // [rows, out]
   int64_t out_stride = 0;
-  const uint16_t* narrow_x = nullptr;
-  uint16_t* narrow_out = nullptr;  // with narrow_x, replaces `out`: each sum is rounded once; no `accumulate`
+  const uint16_t* low_precision_x = nullptr;
+  uint16_t* low_precision_out = nullptr;  // with low_precision_x, replaces `out`: each sum is rounded once; no `accumulate`
 };
 
 /// A view of a matrix: element [r, c] is data[r·row + c·column]. At least one of `row` and `column` is 1.
@@ -103,7 +103,7 @@ struct ProductOf {
 };
 
 using ProductCall = ProductOf<float>;
-using NarrowProductCall = ProductOf<uint16_t>;  // for bf16
+using LowPrecisionProductCall = ProductOf<uint16_t>;  // for bf16
 
 /// y = norm(x): layer norm, or RMS norm (no mean). May run in place.
 struct NormCall {
@@ -166,7 +166,7 @@ struct DenseOps {
   std::shared_ptr<const PreparedWeight> (*prepare)(const WeightPart* parts, int64_t count, WeightStorage storage) = nullptr;
   void (*linear)(const LinearCall& call) = nullptr;
   void (*product)(const ProductCall& call) = nullptr;
-  void (*narrow_product)(const NarrowProductCall& call) = nullptr;
+  void (*low_precision_product)(const LowPrecisionProductCall& call) = nullptr;
   void (*norm)(const NormCall& call) = nullptr;
   void (*embed)(const EmbeddingCall& call) = nullptr;
   void (*rotary)(const RotaryCall& call) = nullptr;

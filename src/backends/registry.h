@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "backends/contract.h"
+#include "backends/backend.h"
 
 namespace clearhead {
 

@@ -5,7 +5,7 @@
 #include <numeric>
 #include <vector>
 
-#include "backends/contract.h"
+#include "backends/backend.h"
 
 namespace clearhead {
 

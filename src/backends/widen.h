@@ -9,7 +9,7 @@
 
 #include <algorithm>
 
-#include "backends/contract.h"
+#include "backends/backend.h"
 #include "tensor/convert.h"
 
 namespace clearhead {

@@ -19,8 +19,8 @@ void refuse(bool given, const ModelInfo& info, const char* what) {
 }
 
 void check_trace(const TraceRequest& request, const Trace& trace) {
-  check_places(request.options, trace.plan());
-  check_places(request.interventions, trace.plan().families);
+  check_ranges(request.options, trace.plan());
+  check_ranges(request.interventions, trace.plan().families);
 }
 
 TracedInput trace_input(const Model& model, const TraceRequest& request) {
@@ -35,7 +35,7 @@ TracedInput trace_input(const Model& model, const TraceRequest& request) {
 TracedInput trace_source(const Model& model, const TraceRequest& request) {
   if (request.text.empty()) fail(ErrorCode::kInvalidArgument, "the text is empty; give some, or --file, or - for standard input");
   const Encoding whole = model.tokenizer().encode(request.text);
-  const Encoding source = cut_to(whole, model.info().longest);
+  const Encoding source = truncated_to(whole, model.info().longest);
   const auto tokens = static_cast<int64_t>(whole.size()), cut = tokens - static_cast<int64_t>(source.size());
   if (cut > 0 && !request.truncate)
     fail(ErrorCode::kTooLong, "text has {} tokens; this model's positions end at {}. Use --truncate to cut it", with_commas(tokens),

@@ -7,15 +7,15 @@
 namespace clearhead {
 namespace {
 
-void copy_padded(const std::vector<int32_t>& ids, int64_t length, int32_t pad, Rows& rows) {
+void copy_padded(const std::vector<int32_t>& ids, int64_t length, int32_t pad, Batch& rows) {
   rows.ids.insert(rows.ids.end(), ids.begin(), ids.end());
   rows.ids.insert(rows.ids.end(), static_cast<size_t>(length) - ids.size(), pad);
   rows.lengths.push_back(static_cast<int32_t>(ids.size()));
 }
 
 // Batches sequences of frames, padded with zeros at their ends.
-Rows frames_of(const std::vector<const EncodedSide*>& sides) {
-  Rows rows{.batch = static_cast<int64_t>(sides.size())};
+Batch frames_of(const std::vector<const EncodedSide*>& sides) {
+  Batch rows{.batch = static_cast<int64_t>(sides.size())};
   const int64_t width = sides.front()->features.size(1);
   for (const EncodedSide* side : sides) {
     rows.lengths.push_back(static_cast<int32_t>(side->features.size(0)));
@@ -38,8 +38,8 @@ int64_t EncodedSide::positions() const {
   return tokens;
 }
 
-Rows rows_of(const std::vector<const EncodedSide*>& sides, int32_t pad) {
-  Rows rows{.batch = static_cast<int64_t>(sides.size()), .length = 1};
+Batch collate_side(const std::vector<const EncodedSide*>& sides, int32_t pad) {
+  Batch rows{.batch = static_cast<int64_t>(sides.size()), .length = 1};
   if (sides.empty()) return rows;
   const EncodedSide& first = *sides.front();
   if (first.features.defined() && first.features.rank() == 2) return frames_of(sides);
@@ -74,7 +74,7 @@ EncodedBatch collate(const std::vector<const EncodedInput*>& inputs, int32_t pad
     sides.push_back(&one->input);
     if (one->source) sources.push_back(&*one->source);
   }
-  return {.input = rows_of(sides, pad), .source = sources.empty() ? std::nullopt : std::optional(rows_of(sources, pad))};
+  return {.input = collate_side(sides, pad), .source = sources.empty() ? std::nullopt : std::optional(rows_of(sources, pad))};
 }
 
 }  // namespace clearhead

@@ -1,6 +1,6 @@
 // An input in the form that a network reads, by itself and in a batch.
 //
-//   a row of a data file, or a user's input → ModelInput → EncodedInput → Rows
+//   a row of a data file, or a user's input → ModelInput → EncodedInput → Batch
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 #include "clearhead/model.h"
 #include "clearhead/tensor.h"
-#include "models/rows.h"
+#include "models/batch.h"
 
 namespace clearhead {
 
@@ -30,18 +30,18 @@ struct EncodedInput {
 };
 
 /// Batches sides of the same kind, padded at their ends with `pad`, or with zeros for features.
-Rows rows_of(const std::vector<const EncodedSide*>& sides, int32_t pad);
+Batch collate_side(const std::vector<const EncodedSide*>& sides, int32_t pad);
 
 /// A batch of inputs of the same kind, and of their sources if they have any.
 struct EncodedBatch {
-  Rows input{};
-  std::optional<Rows> source{};
-  const Rows* source_or_null() const { return source ? &*source : nullptr; }
+  Batch input{};
+  std::optional<Batch> source{};
+  const Batch* source_or_null() const { return source ? &*source : nullptr; }
 };
 EncodedBatch collate(const std::vector<const EncodedInput*>& inputs, int32_t pad);
 
 /// Runs a loaded model on a batch as it is made for training.   options: masked rows; for networks also an observer, whose
 /// begin() is not called
-RunResult run_rows(const Model& model, const Rows& input, const Rows* source, const RunOptions& options = {});
+RunResult run_batch(const Model& model, const Batch& input, const Batch* source, const RunOptions& options = {});
 
 }  // namespace clearhead

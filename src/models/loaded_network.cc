@@ -51,7 +51,7 @@ void LoadedNetwork::check_reads(bool is_text) const {
        is_text ? "not a text" : "which the tokenizer encodes; it takes no ModelInput");
 }
 
-Rows LoadedNetwork::checked(const TokenBatch& tokens) const {
+Batch LoadedNetwork::checked(const TokenBatch& tokens) const {
   check_writes();
   check_tokens(tokens, info_.vocabulary, info_.longest);
   if (!tokens.position_ids.empty() || !tokens.document_ids.empty())
@@ -60,9 +60,9 @@ Rows LoadedNetwork::checked(const TokenBatch& tokens) const {
   return {.batch = tokens.batch, .length = tokens.length, .ids = tokens.ids, .lengths = tokens.lengths};
 }
 
-Tensor LoadedNetwork::logits(const Rows& input, const Rows* source, const RunOptions& options) const {
+Tensor LoadedNetwork::logits(const Batch& input, const Batch* source, const RunOptions& options) const {
   if (options.recorder) {
-    const Run run{.arena = arena_, .observer = options.observer, .recorder = options.recorder, .evaluates = true};
+    const Run run{.arena = arena_, .observer = options.observer, .recorder = options.recorder, .eval_mode = true};
     RunCompute compute(run, options.interventions);
     return network_->logits(compute, input, source);
   }
@@ -70,7 +70,7 @@ Tensor LoadedNetwork::logits(const Rows& input, const Rows* source, const RunOpt
   return network_->logits(compute, input, source);
 }
 
-RunResult LoadedNetwork::written(const Rows& source, const Rows& target, const RunOptions& options, const RunText& text) const {
+RunResult LoadedNetwork::written(const Batch& source, const Batch& target, const RunOptions& options, const RunText& text) const {
   if (source.batch != target.batch)
     fail(ErrorCode::kShape, "run: {} targets for {} sources; expected one for each", target.batch, source.batch);
   const auto turn = take_turn();
@@ -84,7 +84,7 @@ RunResult LoadedNetwork::written(const Rows& source, const Rows& target, const R
 RunResult LoadedNetwork::run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options) const {
   check_reads(/*is_text=*/true);
   const Tokenizer* tokenizer = tokenizer_.get();
-  const Rows read = checked(source), input = checked(target);
+  const Batch read = checked(source), input = checked(target);
   const RunText text = options.plan_text ? *options.plan_text
                                          : joined(run_text(encoding_of(source), tokenizer, options.source.value_or("")),
                                                   run_text(encoding_of(target), tokenizer, options.text.value_or("")));
@@ -96,10 +96,10 @@ RunResult LoadedNetwork::run_from_input(const ModelInput& source, const Encoding
   const NetworkFacts& facts = network_->facts();
   const EncodedInput read = encode_input(facts, tokenizer_.get(), source);
   const RunText text = input_kind(facts.reads).describe_written(run_text(target, tokenizer_.get(), options.text), facts, *read.source);
-  return written(rows_of({&*read.source}, facts.pad), checked(batch_of(target.ids)), options, text);
+  return written(collate_side({&*read.source}, facts.pad), checked(batch_of(target.ids)), options, text);
 }
 
-ModelCache LoadedNetwork::read(const Rows& source, DType dtype, const Interventions& interventions) const {
+ModelCache LoadedNetwork::read(const Batch& source, DType dtype, const Interventions& interventions) const {
   const auto turn = take_turn();
   ModelCache cache{.dtype = dtype, .batch = source.batch};
   Compute compute({.operands = info_.precision, .interventions = interventions});
@@ -119,7 +119,7 @@ ModelCache LoadedNetwork::read_inputs(const std::vector<ModelInput>& sources, DT
   for (const ModelInput& source : sources) read_ones.push_back(encode_input(network_->facts(), tokenizer_.get(), source));
   std::vector<const EncodedSide*> readings;
   for (const EncodedInput& one : read_ones) readings.push_back(&*one.source);
-  return read(rows_of(readings, network_->facts().pad), dtype, interventions);
+  return read(collate_side(readings, network_->facts().pad), dtype, interventions);
 }
 
 RunResult LoadedNetwork::step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options) const {
@@ -165,23 +165,23 @@ std::vector<ClassScore> LoadedNetwork::summarise(const ModelInput& document, con
   std::vector<std::string> sentences = document.texts;  // without the sentences that encode_input() left out
   std::erase_if(sentences, [&](const std::string& sentence) { return tokenizer_->encode(sentence).ids.empty(); });
   const auto turn = take_turn();
-  const Tensor weights = logits(rows_of({&read.input}, facts.pad), nullptr, {.interventions = interventions});
+  const Tensor weights = logits(collate_side({&read.input}, facts.pad), nullptr, {.interventions = interventions});
   std::vector<ClassScore> out;
   for (size_t at = 0; at < sentences.size(); ++at) out.push_back({std::move(sentences[at]), weights.data<float>()[at]});
   std::stable_sort(out.begin(), out.end(), [](const ClassScore& a, const ClassScore& b) { return a.probability > b.probability; });
   return out;
 }
 
-RunResult LoadedNetwork::run_rows(const Rows& input, const Rows* source, const RunOptions& options) const {
+RunResult LoadedNetwork::run_batch(const Batch& input, const Batch* source, const RunOptions& options) const {
   const auto turn = take_turn();
   const Tensor found = logits(input, source, options);
   if (info_.has_classifier || info_.chooses) return {.class_logits = found};
   return {.causal_logits = found.reshape({input.batch, input.length, info_.vocabulary})};
 }
 
-RunResult run_rows(const Model& model, const Rows& input, const Rows* source, const RunOptions& options) {
-  if (const auto* network = dynamic_cast<const LoadedNetwork*>(&model)) return network->run_rows(input, source, options);
-  const auto tokens = [](const Rows& rows) {
+RunResult run_batch(const Model& model, const Batch& input, const Batch* source, const RunOptions& options) {
+  if (const auto* network = dynamic_cast<const LoadedNetwork*>(&model)) return network->run_batch(input, source, options);
+  const auto tokens = [](const Batch& rows) {
     return TokenBatch{.batch = rows.batch, .length = rows.length, .ids = rows.ids, .type_ids = rows.type_ids, .lengths = rows.lengths};
   };
   return source ? model.run_from(tokens(*source), tokens(input), options) : model.run(tokens(input), options);

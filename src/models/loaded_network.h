@@ -27,19 +27,19 @@ class LoadedNetwork final : public Model {
                                                        const Interventions& interventions) const override;
   std::vector<ClassScore> summarise(const ModelInput& document, const Interventions& interventions) const override;
   /// Returns class_logits for a classifier and for info().chooses, otherwise causal_logits.
-  RunResult run_rows(const Rows& input, const Rows* source, const RunOptions& options) const;
+  RunResult run_batch(const Batch& input, const Batch* source, const RunOptions& options) const;
   const NetworkFacts& facts() const { return network_->facts(); }
   const Tokenizer* tokenizer_or_null() const { return tokenizer_.get(); }
   void observe(const ModelInput& input, Observer& observer, const Interventions& interventions) const override;
 
  private:
-  Tensor logits(const Rows& input, const Rows* source, const RunOptions& options) const;
+  Tensor logits(const Batch& input, const Batch* source, const RunOptions& options) const;
   void check_writes() const;
   void check_reads(bool is_text) const;
-  ModelCache read(const Rows& source, DType dtype, const Interventions& interventions) const;
+  ModelCache read(const Batch& source, DType dtype, const Interventions& interventions) const;
   std::vector<int32_t> write_greedily(const ModelInput& source, const Interventions& interventions) const;
-  Rows checked(const TokenBatch& tokens) const;
-  RunResult written(const Rows& source, const Rows& target, const RunOptions& options, const RunText& text) const;
+  Batch checked(const TokenBatch& tokens) const;
+  RunResult written(const Batch& source, const Batch& target, const RunOptions& options, const RunText& text) const;
 
   mutable Arena arena_{};  // for runs with gradients, only one of which runs at a time
   Parameters parameters_;  // the parameters of network_

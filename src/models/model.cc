@@ -122,7 +122,7 @@ RunResult LoadedModel::compute(const Transformer& stack, const ForwardInput& inp
           .recorder = options.recorder,
           .operands = info_.precision,
           .patched = &options.interventions.patched,
-          .evaluates = true,
+          .eval_mode = true,
           // Not with interventions: a layer that runs again no longer has their descriptions.
           .checkpoints = options.recorder && options.interventions.empty() && input.batch * input.length > kTokensKeptWhole};
   return stack.forward(run, input, options);

@@ -94,7 +94,7 @@ std::string choice_of(Fields& fields, const char* name, const std::vector<std::s
   fields.wrong(name, "one of: " + known, Json(chosen));
 }
 
-void Network::read(Compute&, const Rows&, ModelCache&) const { fail(ErrorCode::kUnsupported, "read: this network writes no text"); }
+void Network::read(Compute&, const Batch&, ModelCache&) const { fail(ErrorCode::kUnsupported, "read: this network writes no text"); }
 Tensor Network::step(Compute&, const std::vector<int32_t>&, ModelCache&) const {
   fail(ErrorCode::kUnsupported, "step: this network writes no text");
 }

@@ -15,8 +15,8 @@
 #include "clearhead/data.h"
 #include "clearhead/model.h"
 #include "clearhead/parts.h"
+#include "models/batch.h"
 #include "models/config.h"
-#include "models/rows.h"
 
 namespace clearhead {
 
@@ -58,11 +58,11 @@ class Network {
 
   /// Returns [batch, label] for a classifier; [document, sentence] if facts().chooses; [batch·length, vocabulary] for a network
   /// that generates text, whose input is the target so far.   source: the source of the input, or null
-  virtual Tensor logits(Compute& compute, const Rows& input, const Rows* source) const = 0;
+  virtual Tensor logits(Compute& compute, const Batch& input, const Batch* source) const = 0;
 
   // Generation step by step. Networks that do not generate text throw kUnsupported.
   /// Encodes the sources: sets source, source_lengths and states of the cache, with one row of each state per source.
-  virtual void read(Compute& compute, const Rows& source, ModelCache& cache) const;
+  virtual void read(Compute& compute, const Batch& source, ModelCache& cache) const;
   /// Reads one more token of each sequence and updates the states. Returns logits [cache.batch, vocabulary].
   virtual Tensor step(Compute& compute, const std::vector<int32_t>& ids, ModelCache& cache) const;
 

@@ -28,12 +28,12 @@ void check_pairs(const char* what, const Interventions::Pairs& pairs, const std:
 
 }  // namespace
 
-void check_places(const Interventions& interventions, const std::vector<MapFamily>& families, int64_t more) {
+void check_ranges(const Interventions& interventions, const std::vector<MapFamily>& families, int64_t more) {
   for (const Interventions::Pairs& pairs : interventions.knockouts) check_pairs("an attention knockout", pairs, families, more);
   for (const Interventions::Pairs& pairs : interventions.keep_only) check_pairs("a keep-only", pairs, families, more);
 }
 
-void check_places(const TraceOptions& options, const RunPlan& plan) {
+void check_ranges(const TraceOptions& options, const RunPlan& plan) {
   for (const Range& rows : options.rows) check_range("rows to keep", "tokens", rows, static_cast<int64_t>(plan.text.ids.size()));
   int64_t layers = 0;
   for (const MapFamily& family : plan.families) layers = std::max<int64_t>(layers, family.layers);

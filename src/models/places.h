@@ -11,9 +11,9 @@ namespace clearhead {
 
 /// Throws kInvalidArgument, with the range and the number that exists, if knockouts or keep-only pairs exceed the maps that they
 /// apply to. `more`: number of tokens that the run may add to these maps.
-void check_places(const Interventions& interventions, const std::vector<MapFamily>& families, int64_t more = 0);
+void check_ranges(const Interventions& interventions, const std::vector<MapFamily>& families, int64_t more = 0);
 
 /// Throws kInvalidArgument for rows beyond the text, and for layers that no map family has.
-void check_places(const TraceOptions& options, const RunPlan& plan);
+void check_ranges(const TraceOptions& options, const RunPlan& plan);
 
 }  // namespace clearhead

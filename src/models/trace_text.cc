@@ -69,10 +69,10 @@ void name_segments(RunPlan& plan, const TraceRequest& request) {
 
 // Throws if the request names tokens, rows or layers that do not exist. tokens: the number of tokens of one run.
 void check_request(const TraceRequest& request, const RunPlan& plan, int64_t tokens) {
-  check_places(request.options, plan);
+  check_ranges(request.options, plan);
   std::vector<MapFamily> of_run = plan.families;
   for (MapFamily& family : of_run) family.queries = family.keys = tokens;
-  check_places(request.interventions, of_run);
+  check_ranges(request.interventions, of_run);
 }
 
 // tokens: the text token of each window token. owned: the rows that are taken from this window.
@@ -180,7 +180,7 @@ std::vector<NamedBytes> segments_from_json(const std::string& json, const std::s
   return out;
 }
 
-Encoding cut_to(const Encoding& whole, int64_t longest) {
+Encoding truncated_to(const Encoding& whole, int64_t longest) {
   const int64_t count = static_cast<int64_t>(whole.size()), after = std::min(margins_of(whole).after, longest);
   if (longest == 0 || count <= longest) return whole;
   std::vector<int64_t> kept;
@@ -208,7 +208,7 @@ TracedText trace_text(const Model& model, const TraceRequest& request) {
            "positions.",
            with_commas(count), with_commas(longest), longest);
     }
-    encoding = cut_to(encoding, longest);
+    encoding = truncated_to(encoding, longest);
     out.cut = count - longest;
   }
   check_request(request, model.plan_of(encoding, options_of(request, nullptr)), static_cast<int64_t>(encoding.size()));

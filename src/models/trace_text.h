@@ -46,7 +46,7 @@ struct TracedText {
 };
 
 /// Truncates a text to `longest` tokens, and keeps the special tokens at its end; 0: returns the whole text.
-Encoding cut_to(const Encoding& whole, int64_t longest);
+Encoding truncated_to(const Encoding& whole, int64_t longest);
 
 /// Runs the model on the request's text. Throws kTooLong with the limit and possible remedies; kInvalidArgument for an empty
 /// text, or for a window without room for new tokens; kUnsupported for an encoder-decoder and for windows over a pair; kBudget,

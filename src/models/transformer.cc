@@ -281,7 +281,7 @@ void Transformer::run_layer_twice(Run& run, int64_t at, const std::shared_ptr<co
   const RunDropout dropout = run.dropout ? *run.dropout : RunDropout{};
   run.recorder->checkpoint(x, [this, run, at, pass, x, dropout, drawn, is_first = true]() mutable {
     Run again = run;
-    again.repeats = !std::exchange(is_first, false);
+    again.is_recompute = !std::exchange(is_first, false);
     RunDropout dropping = dropout;
     if (run.dropout) again.dropout = &dropping;
     Tensor stream = x;

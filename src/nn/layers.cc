@@ -115,7 +115,7 @@ void Mlp::operator()(Run& run, const Tensor& x, Tensor& to) const {
   const int64_t most = std::max<int64_t>(256, elements / inner / 64 * 64);
   // Training sums the weights' gradients over all rows at once. If no weight has a gradient, each piece is a checkpoint of
   // its own.
-  const bool keeps_pieces = run.recorder && run.evaluates && run.checkpoints;
+  const bool keeps_pieces = run.recorder && run.eval_mode && run.checkpoints;
   const int64_t pieces = run.recorder && !keeps_pieces ? 1 : std::max<int64_t>(1, (rows + most - 1) / most);
   const int64_t piece = (rows + pieces - 1) / pieces;
   const auto raised_dtype = is_gated ? DType::kF32 : ops::linear_dtype(run, *up.weight);

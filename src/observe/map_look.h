@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "backends/contract.h"
+#include "backends/backend.h"
 #include "clearhead/look.h"
 #include "clearhead/map.h"
 #include "clearhead/record.h"

@@ -86,7 +86,7 @@ void copy(Run& run, const Tensor& x, Tensor& out) {
   record_sum(run, x, out);
 }
 
-void dropout(Run& run, const Tensor& x, const Dropping& dropping, Tensor& out) {
+void dropout(Run& run, const Tensor& x, const DropoutOptions& dropping, Tensor& out) {
   check_alike("dropout", x, out);
   if (!(dropping.rate >= 0 && dropping.rate < 1))
     fail(ErrorCode::kInvalidArgument, "dropout: rate {}; expected 0 ≤ rate < 1", dropping.rate);

@@ -127,7 +127,7 @@ namespace {
 // The backward pass of a call, from the gradients of either or both of its results.
 using ReverseCall = std::function<void(Gradients&, const Tensor& d_out, const Tensor& d_log_sum_exp)>;
 
-ReverseCall reverse_of(const AttentionCall& call, const AttentionRecord& record, const Tensor& out, Observer* heard) {
+ReverseCall reverse_of(const AttentionCall& call, const AttentionRecord& record, const Tensor& out, Observer* gradient_observer) {
   const Tensor &q = call.q, &k = std::get<Tensor>(call.keys), &v = call.v;
   return [=, site = call.site](Gradients& gradients, const Tensor& d_out, const Tensor& d_log_sum_exp) {
     std::vector<Tensor> operands;
@@ -136,7 +136,7 @@ ReverseCall reverse_of(const AttentionCall& call, const AttentionRecord& record,
       operands.push_back(operand);
       if (gradients.wants(operand)) wanted.insert(name);
     });
-    if (heard) heard->take_gradient(site, record, {d_out, v});
+    if (gradient_observer) gradient_observer->take_gradient(site, record, {d_out, v});
     const AttendGradients found =
         attend_gradients(record, near(v), out, {d_out.dtype() == out.dtype() ? d_out : to_dtype(d_out, out.dtype()), d_log_sum_exp},
                          [&](const std::string& name) { return wanted.count(name) > 0; });
@@ -156,8 +156,9 @@ ReverseCall reverse_of(const AttentionCall& call, const AttentionRecord& record,
 // entries are reversed. Its entry reverses the call itself if no loss reached `out`. The entry names an empty view of it, because
 // −∞ is a valid value there and must not fail the check for finite results.
 void record_attention(Run& run, const AttentionCall& call, const AttentionRecord& record, const Tensor& out, const Tensor& log_sum_exp) {
-  Observer* heard = !call.site.family.empty() && run.observer && run.observer->wants_gradient(call.site) ? run.observer : nullptr;
-  const ReverseCall reverse = reverse_of(call, record, out, heard);
+  Observer* gradient_observer =
+      !call.site.family.empty() && run.observer && run.observer->wants_gradient(call.site) ? run.observer : nullptr;
+  const ReverseCall reverse = reverse_of(call, record, out, gradient_observer);
   const Tensor v = call.v;
   const auto is_reversed = std::make_shared<bool>(false);
   if (log_sum_exp.defined()) {
@@ -200,10 +201,10 @@ void patch(const std::vector<Interventions::Patch>& patches, const Site& site, T
 
 namespace {
 
-// The log-sum-exp of each row if the caller or the listener asks for it, else undefined.
-Tensor wanted_log_sum_exp(const AttentionCall& call, const AttentionRecord& record, bool is_heard) {
+// The log-sum-exp of each row if the caller or the capture asks for it, else undefined.
+Tensor wanted_log_sum_exp(const AttentionCall& call, const AttentionRecord& record, bool is_captured) {
   const bool is_softmax = std::holds_alternative<Softmax>(record.spec.normaliser);
-  if (!call.log_sum_exp) return is_heard && is_softmax ? clearhead::log_sum_exp(record.rows) : Tensor();
+  if (!call.log_sum_exp) return is_captured && is_softmax ? clearhead::log_sum_exp(record.rows) : Tensor();
   if (!is_softmax)
     fail(ErrorCode::kUnsupported, "attention: rows of {} have no log-sum-exp; expected softmax", name_of(record.spec.normaliser));
   if (!std::holds_alternative<Tensor>(call.keys))
@@ -218,12 +219,12 @@ void attention(Run& run, const AttentionCall& call, Tensor& out) {
   const bool is_recorded = keys && run.records({&call.q, keys, &call.v});
   const AttentionRecord record =
       keys ? attend_into(call.q, near(*keys), near(call.v), call.spec, out) : attend_into(call.q, call.keys, Tensor(), call.spec, out);
-  const bool has_site = !call.site.family.empty(), is_heard = keys && has_site && run.listener && run.listener->wants(call.site);
-  const Tensor log_sum_exp = wanted_log_sum_exp(call, record, is_heard);
+  const bool has_site = !call.site.family.empty(), is_captured = keys && has_site && run.capture && run.capture->wants(call.site);
+  const Tensor log_sum_exp = wanted_log_sum_exp(call, record, is_captured);
   if (is_recorded) record_attention(run, call, record, out, log_sum_exp);
-  if (is_heard) run.listener->heard.push_back({call.site, call.q, *keys, call.spec, log_sum_exp});
+  if (is_captured) run.capture->calls.push_back({call.site, call.q, *keys, call.spec, log_sum_exp});
   if (run.patched && !run.patched->empty() && has_site) patch(*run.patched, call.site, out);
-  if (run.observer && has_site && call.site.reported && !run.repeats && run.observer->wants_output(call.site))
+  if (run.observer && has_site && call.site.reported && !run.is_recompute && run.observer->wants_output(call.site))
     run.observer->take_output(call.site, out);
   if (call.wanted && run.observer)
     run.observer->take(call.site, record, key_norms(call.v.dtype() == DType::kF32 ? call.v : to_f32(call.v), call.output));

@@ -81,7 +81,7 @@ RunCompute::RunCompute(const Run& run, const Interventions& interventions) : Com
   state_->run.patched = &state_->interventions.patched;
   if (run.dropout) state_->seed = run.dropout->seed;
 }
-bool RunCompute::is_training() const { return state_->run.recorder != nullptr && !state_->run.evaluates; }
+bool RunCompute::is_training() const { return state_->run.recorder != nullptr && !state_->run.eval_mode; }
 
 bool Compute::observes(const Site& site) const { return state_->run.wants(site); }
 

@@ -61,7 +61,7 @@ WindowShape windows_of(const Tensor& x, const PoolWindow& how) {
   return windows;
 }
 
-void check_places(const char* op, const Tensor& x, const Tensor& out, const Shape& expected) {
+void check_ranges(const char* op, const Tensor& x, const Tensor& out, const Shape& expected) {
   if (!x.is_contiguous() || !out.is_contiguous() || out.shape() != expected) {
     fail(ErrorCode::kShape, "{}: x is {}{}, out {}; expected contiguous tensors, out {}", op, x.is_contiguous() ? "" : "strided ",
          to_string(x.shape()), to_string(out.shape()), to_string(expected));
@@ -146,7 +146,7 @@ Shape convolved_shape(const Tensor& x, const Tensor& weight, const Convolution& 
 
 void conv(Run& run, const Tensor& x, const Tensor& weight, const Tensor& bias, const Convolution& how, Tensor& out) {
   const ConvolutionShape shape = shape_of(x, weight, how);
-  check_places("convolution", x, out, convolved_shape(x, weight, how));
+  check_ranges("convolution", x, out, convolved_shape(x, weight, how));
   if (!weight.is_contiguous() || (bias.defined() && (bias.shape() != Shape{weight.size(0)} || !bias.is_contiguous()))) {
     fail(ErrorCode::kShape, "convolution: the weight is {}, the bias {}; expected a contiguous weight and a bias of [{}]",
          to_string(weight.shape()), to_string(bias.shape()), weight.size(0));
@@ -177,12 +177,12 @@ Shape pooled_shape(const Tensor& x, const PoolWindow& window) {
 }
 
 void max_pool(Run& run, const Tensor& x, const PoolWindow& window, Tensor& out) {
-  check_places("pooling", x, out, pooled_shape(x, window));
+  check_ranges("pooling", x, out, pooled_shape(x, window));
   largest(run, x, windows_of(x, window), out);
 }
 
 void avg_pool(Run& run, const Tensor& x, const PoolWindow& window, Tensor& out) {
-  check_places("pooling", x, out, pooled_shape(x, window));
+  check_ranges("pooling", x, out, pooled_shape(x, window));
   mean(run, x, windows_of(x, window), out);
 }
 

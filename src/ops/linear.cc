@@ -11,10 +11,10 @@ namespace clearhead::ops {
 namespace {
 
 MatrixView rows_of(const Tensor& t) { return {t.data<float>(), t.stride(0), 1}; }
-MatrixOf<uint16_t> narrow_rows_of(const Tensor& t) { return {reinterpret_cast<const uint16_t*>(t.raw()), t.stride(0), 1}; }
+MatrixOf<uint16_t> low_precision_rows_of(const Tensor& t) { return {reinterpret_cast<const uint16_t*>(t.raw()), t.stride(0), 1}; }
 
 void multiply(const ProductCall& call) { backend().dense.product(call); }
-void multiply(const NarrowProductCall& call) { backend().dense.narrow_product(call); }
+void multiply(const LowPrecisionProductCall& call) { backend().dense.low_precision_product(call); }
 
 template <class Element>
 void multiply(const MatrixOf<Element>& a, const MatrixOf<Element>& b, int64_t inner, const Gradients::Place& to) {
@@ -50,8 +50,8 @@ void apply(Run& run, const Tensor& x, const PreparedWeight& weight, const Tensor
                           .accumulate = options.accumulate,
                           .out = rounds ? nullptr : out.mutable_data<float>(),
                           .out_stride = out.stride(0),
-                          .narrow_x = is_narrow ? narrow_rows_of(rows).data : nullptr,
-                          .narrow_out = rounds ? reinterpret_cast<uint16_t*>(out.mutable_raw()) : nullptr});
+                          .low_precision_x = is_narrow ? low_precision_rows_of(rows).data : nullptr,
+                          .low_precision_out = rounds ? reinterpret_cast<uint16_t*>(out.mutable_raw()) : nullptr});
 }
 
 // Applies a live weight, whose rows are `values`.
@@ -84,17 +84,18 @@ void reverse_bias(Gradients& gradients, const Tensor& d_out, const Tensor& bias)
   backend().gradients.column_sums({d_out.data<float>(), d_out.size(0), d_out.size(1), d_out.stride(0), sums.mutable_data<float>()});
 }
 
-void narrow_linear(Run& run, const Tensor& x, const LiveWeight& weight, const Tensor& bias, Tensor& out, const LinearOptions& options) {
+void low_precision_linear(Run& run, const Tensor& x, const LiveWeight& weight, const Tensor& bias, Tensor& out,
+                          const LinearOptions& options) {
   const Tensor values = weight.rounded();
   const Tensor rows = rounded_rows(run, x);
-  multiply(narrow_rows_of(rows), narrow_rows_of(values), weight.in, bias, out, options);
+  multiply(low_precision_rows_of(rows), low_precision_rows_of(values), weight.in, bias, out, options);
   if (!run.records({&x, &weight.values, &bias})) return;
   const auto reverse = [=, recorder = run.recorder, x = shadow_of(x), leaf = shadow_of(weight.values),
                         out = shadow_of(out)](Gradients& gradients) {
     const Tensor d_out = gradients.of(out);
     Tensor d = recorder->take(d_out.shape(), DType::kBF16);
     convert(d_out, d);
-    reverse_products(gradients, narrow_rows_of(d), narrow_rows_of(rows), narrow_rows_of(values), x, leaf);
+    reverse_products(gradients, low_precision_rows_of(d), low_precision_rows_of(rows), low_precision_rows_of(values), x, leaf);
     reverse_bias(gradients, d_out, bias);
   };
   run.recorder->record("linear", out, {rows, values}, reverse);
@@ -130,7 +131,7 @@ void linear(Run& run, const Tensor& x, const PreparedWeight& weight, const Tenso
     if (options.accumulate) add(run, after, out);
     return;
   }
-  if (is_narrow) return narrow_linear(run, x, *live, bias, out, options);
+  if (is_narrow) return low_precision_linear(run, x, *live, bias, out, options);
   multiply(rows_of(x), rows_of(values), weight.in, bias, out, options);
   run.recorder->record("linear", out, {x, values}, [=, out = shadow_of(out)](Gradients& gradients) {
     const Tensor d_out = gradients.of(out);

@@ -100,14 +100,14 @@ void index_add(Run& run, const Tensor& x, const std::vector<int32_t>& rows, Tens
 /// out = softmax(x) over the last axis.   Contiguous, equal shapes.
 void softmax(Run& run, const Tensor& x, Tensor& out);
 
-struct Dropping {
+struct DropoutOptions {
   float rate = 0;  // 0 ≤ rate < 1
   uint64_t seed = 0;
   bool accumulate = false;  // out += …
 };
 /// out = x/(1 − rate) where kept, 0 elsewhere (Srivastava et al. 2014). Which elements are kept depends on the seed and
 /// the element's index only. May run in place.
-void dropout(Run& run, const Tensor& x, const Dropping& dropping, Tensor& out);
+void dropout(Run& run, const Tensor& x, const DropoutOptions& dropping, Tensor& out);
 
 /// out = ln(p·softmax(logits) + (1 − p)·copied), p = σ(gate): log-probabilities of words that are generated or copied (See et
 /// al. 2017, eq. 9). Each column of `copied` holds the shares, ≥ 0, of one token.

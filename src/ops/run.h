@@ -27,7 +27,7 @@ class Arena {
   /// shares scratch memory becomes stale.
   Tensor take(const Shape& shape);
   /// 16-bit memory. It is freed with its last view, not at the end of a scope.
-  Tensor take_narrow(const Shape& shape, DType dtype) { return narrow_.take(shape, dtype); }
+  Tensor take_low_precision(const Shape& shape, DType dtype) { return narrow_.take(shape, dtype); }
 
   class Scope {
    public:
@@ -67,16 +67,16 @@ struct RunDropout {
 
 /// An attention call of a forward pass, for a loss on its weights. The tensors are those of the pass itself, so gradients
 /// with respect to them reach the parameters.
-struct HeardCall {
+struct CapturedAttention {
   Site site{};
   Tensor q{}, k{};  // [batch, head, query, d_k], [batch, key_head, key, d_k]; in Run::operands
   AttentionSpec spec{};
   Tensor log_sum_exp{};  // f32 [batch, head, query], recorded; undefined if the normaliser is not softmax
 };
 /// Collects the attention calls at the wanted sites, in the order of the pass.
-struct CallListener {
+struct AttentionCapture {
   std::function<bool(const Site&)> wants{};
-  std::vector<HeardCall> heard{};
+  std::vector<CapturedAttention> calls{};
 };
 
 struct Run {
@@ -89,23 +89,23 @@ struct Run {
   const std::vector<Interventions::Patch>* patched = nullptr;  ///< applied where attention is given a site
   /// With a recorder: the run computes gradients of a trained model's output, in evaluation mode. There is no dropout, and
   /// running statistics are used.
-  bool evaluates = false;
+  bool eval_mode = false;
   /// True while an activation checkpoint recomputes its layer. The observer already has the layer's records and receives
   /// gradients only.
-  bool repeats = false;
+  bool is_recompute = false;
   /// Activation checkpointing: keep only each layer's input and recompute the rest (Chen et al. 2016).
   bool checkpoints = false;
 
   /// Captures the attention calls that have a site and whose keys are tensors. Cannot be combined with checkpoints, which
   /// discard what their first run recorded.
-  CallListener* listener = nullptr;
+  AttentionCapture* capture = nullptr;
 
-  bool wants(const Site& site) const { return observer && !repeats && observer->wants(site); }
+  bool wants(const Site& site) const { return observer && !is_recompute && observer->wants(site); }
   /// Memory for an intermediate result, not initialised: from the arena until the scope ends, or, if gradients are
   /// recorded, memory that lives as long as they need it.
   Tensor take(const Shape& shape, DType dtype = DType::kF32) const {
     if (recorder) return recorder->take(shape, dtype);
-    return dtype == DType::kF32 ? arena.take(shape) : arena.take_narrow(shape, dtype);
+    return dtype == DType::kF32 ? arena.take(shape) : arena.take_low_precision(shape, dtype);
   }
   /// Memory for a result that outlives the scope, not initialised. If gradients are recorded it is reused
   /// from step to step.

@@ -149,7 +149,7 @@ void check_normaliser(const Normaliser& normaliser, int64_t keys) {
   }
 }
 
-void check_after(const After& after) {
+void check_after(const AfterNormaliser& after) {
   if (after.dropout && !(after.dropout->rate >= 0 && after.dropout->rate < 1)) {
     fail(ErrorCode::kInvalidArgument, "attention: after.dropout.rate is {}; expected 0 or more, and less than 1", after.dropout->rate);
   }

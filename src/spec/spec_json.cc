@@ -86,7 +86,7 @@ struct NormaliserToJson {
   Json operator()(const LinearAttention&) const { return Json::object({{"linear_attention", Json::object()}}); }
 };
 
-Json after_to_json(const After& after) {
+Json after_to_json(const AfterNormaliser& after) {
   Json out = Json::object();
   if (after.dropout) {
     out["dropout"] = Json::object({{"rate", shortest(after.dropout->rate)}, {"seed", static_cast<int64_t>(after.dropout->seed)}});
@@ -329,9 +329,9 @@ class Reader {
     return hard;
   }
 
-  After read_after(const Json& json) const {
+  AfterNormaliser read_after(const Json& json) const {
     Fields fields(json, where_, "after");
-    After after;
+    AfterNormaliser after;
     if (const Json* dropout = present(fields, "dropout")) {
       Fields inner(*dropout, where_, "after.dropout");
       const Json &rate = inner.require("rate"), &seed = inner.require("seed");
@@ -386,7 +386,7 @@ std::string to_json(const AttentionSpec& spec) {
                            {"terms", terms},
                            {"topology", topology},
                            {"normaliser", std::visit(NormaliserToJson{}, spec.normaliser)}});
-  const After& after = spec.after;
+  const AfterNormaliser& after = spec.after;
   if (after.dropout || after.head_mask || after.gaussian) out["after"] = after_to_json(after);
   return out.dump();
 }

@@ -1,4 +1,4 @@
-// The listener keeps the calls of the named family. Their q, k and log-sum-exp are those of the forward pass, so that a loss on
+// The capture keeps the calls of the named family. Their q, k and log-sum-exp are those of the forward pass, so that a loss on
 // them costs only its own statistics and no second backward pass of the layer.
 #include "train/map_losses.h"
 
@@ -28,7 +28,7 @@ Tensor weighted_sum(Run& run, const Tensor& x, const Tensor& factors) {
 }
 
 // 1 for each row that is not padding.   [batch, 1, query]
-Tensor real_rows(const Rows& of) {
+Tensor real_rows(const Batch& of) {
   Tensor out = Tensor::zeros({of.batch, 1, of.length});
   for (int64_t row = 0; row < of.batch * of.length; ++row) {
     if (!of.lengths.empty() && row % of.length >= of.lengths[static_cast<size_t>(row / of.length)]) continue;
@@ -54,8 +54,8 @@ std::vector<std::string> MapLosses::names() const {
   return out;
 }
 
-MapLosses::Heard::Heard(const Recipe& recipe) {
-  listener_.wants = [this, &recipe](const Site& site) {
+MapLosses::Captured::Captured(const Recipe& recipe) {
+  capture_.wants = [this, &recipe](const Site& site) {
     if (!site.reported) return false;
     sites_.emplace(site.family, site.layer);
     return (recipe.alignment && site.family == recipe.alignment->family) || (recipe.entropy && site.family == recipe.entropy->family);
@@ -63,11 +63,11 @@ MapLosses::Heard::Heard(const Recipe& recipe) {
 }
 
 // The captured calls of a family in these layers; of all its layers if `layers` is empty.
-std::vector<const HeardCall*> MapLosses::calls(const Heard& heard, const char* field, const std::string& family,
-                                               const std::vector<int64_t>& layers) const {
+std::vector<const CapturedAttention*> MapLosses::calls(const Captured& captured, const char* field, const std::string& family,
+                                                       const std::vector<int64_t>& layers) const {
   int64_t count = 0;
   std::string there;
-  for (const auto& [of, layer] : heard.sites_) {
+  for (const auto& [of, layer] : captured.sites_) {
     there += format("{}{} {}", there.empty() ? "" : ", ", of, layer);
     if (of == family) count = std::max<int64_t>(count, layer + 1);
   }
@@ -76,11 +76,11 @@ std::vector<const HeardCall*> MapLosses::calls(const Heard& heard, const char* f
          what, there.empty() ? "none" : there);
   };
   if (count == 0) refuse(format("of family \"{}\"", family));
-  std::vector<const HeardCall*> out;
+  std::vector<const CapturedAttention*> out;
   for (int64_t at = 0; at < (layers.empty() ? count : static_cast<int64_t>(layers.size())); ++at) {
     const int64_t named = layers.empty() ? at : layers[static_cast<size_t>(at)], layer = named < 0 ? count + named : named;
     const size_t before = out.size();
-    for (const HeardCall& call : heard.listener_.heard) {
+    for (const CapturedAttention& call : captured.capture_.calls) {
       if (call.site.family == family && call.site.layer == layer) out.push_back(&call);
     }
     if (out.size() == before) refuse(format("of family \"{}\" in layer {}", family, named));
@@ -100,7 +100,7 @@ Tensor MapLosses::of_field(const char* field, F&& compute) const {
 }
 
 // The sequences over whose attention the entropy is averaged.
-const Rows& MapLosses::entropy_rows(const Example& example) const {
+const Batch& MapLosses::entropy_rows(const Example& example) const {
   return example.source && recipe_.entropy->family == "enc" ? *example.source : example.input;
 }
 
@@ -108,7 +108,7 @@ std::vector<double> MapLosses::rows_of(const Example& example) const {
   std::vector<double> out;
   if (recipe_.alignment) out.push_back(static_cast<double>(example.alignment->rows));
   if (recipe_.entropy) {
-    const Rows& rows = entropy_rows(example);
+    const Batch& rows = entropy_rows(example);
     const int64_t count =
         rows.lengths.empty() ? rows.batch * rows.length : std::accumulate(rows.lengths.begin(), rows.lengths.end(), int64_t{0});
     out.push_back(static_cast<double>(count));
@@ -116,9 +116,9 @@ std::vector<double> MapLosses::rows_of(const Example& example) const {
   return out;
 }
 
-Tensor MapLosses::alignment(Run& run, const Heard& heard, const Example& example, double rows) const {
-  const auto found = calls(heard, "alignment", recipe_.alignment->family, {recipe_.alignment->layer});
-  const HeardCall& call = *found.front();
+Tensor MapLosses::alignment(Run& run, const Captured& captured, const Example& example, double rows) const {
+  const auto found = calls(captured, "alignment", recipe_.alignment->family, {recipe_.alignment->layer});
+  const CapturedAttention& call = *found.front();
   const Shape expected = {example.input.batch, example.input.length, example.source ? example.source->length : 0};
   if (const Shape is = {call.q.size(0), call.q.size(2), call.k.size(2)}; found.size() > 1 || is != expected)
     fail(ErrorCode::kUnsupported,
@@ -133,12 +133,12 @@ Tensor MapLosses::alignment(Run& run, const Heard& heard, const Example& example
   return ops::mean_head_cross_entropy(run, logs, factors);
 }
 
-Tensor MapLosses::entropy(Run& run, const Heard& heard, const Example& example, double rows) const {
-  const auto found = calls(heard, "entropy", recipe_.entropy->family, recipe_.entropy->layers);
-  const Rows& read = entropy_rows(example);
+Tensor MapLosses::entropy(Run& run, const Captured& captured, const Example& example, double rows) const {
+  const auto found = calls(captured, "entropy", recipe_.entropy->family, recipe_.entropy->layers);
+  const Batch& read = entropy_rows(example);
   const Tensor real = real_rows(read);
   Tensor sum;
-  for (const HeardCall* call : found) {
+  for (const CapturedAttention* call : found) {
     const Tensor of_rows = ops::attention_entropy(run, call->q, call->k, call->spec);
     if (of_rows.size(0) != read.batch || of_rows.size(2) != read.length)
       fail(ErrorCode::kUnsupported, "family \"{}\" has {} queries in {} sequences; expected {} in {}, one for each token",
@@ -155,7 +155,7 @@ Tensor MapLosses::entropy(Run& run, const Heard& heard, const Example& example, 
   return sum;
 }
 
-Tensor MapLosses::add_to(Run& run, const Tensor& loss, const Heard& heard, const Example& example, std::span<const double> rows,
+Tensor MapLosses::add_to(Run& run, const Tensor& loss, const Captured& captured, const Example& example, std::span<const double> rows,
                          std::vector<double>& values) const {
   if (!any()) return loss;
   Tensor total = run.result({1});
@@ -165,8 +165,8 @@ Tensor MapLosses::add_to(Run& run, const Tensor& loss, const Heard& heard, const
     values.push_back(static_cast<double>(*value.data<float>()));
     ops::add(run, scaled(run, value, weight), total);
   };
-  if (recipe_.alignment) add("alignment", recipe_.alignment->weight, [&] { return alignment(run, heard, example, rows.front()); });
-  if (recipe_.entropy) add("entropy", recipe_.entropy->weight, [&] { return entropy(run, heard, example, rows.back()); });
+  if (recipe_.alignment) add("alignment", recipe_.alignment->weight, [&] { return alignment(run, captured, example, rows.front()); });
+  if (recipe_.entropy) add("entropy", recipe_.entropy->weight, [&] { return entropy(run, captured, example, rows.back()); });
   return total;
 }
 

@@ -33,14 +33,14 @@ class MapLosses {
   std::vector<double> rows_of(const Example& example) const;
 
   /// Captures the attention calls of one forward pass that the losses read.
-  class Heard {
+  class Captured {
    public:
-    explicit Heard(const Recipe& recipe);
-    CallListener* listener() { return &listener_; }
+    explicit Captured(const Recipe& recipe);
+    AttentionCapture* capture() { return &capture_; }
 
    private:
     friend class MapLosses;
-    CallListener listener_{};
+    AttentionCapture capture_{};
     std::set<std::pair<std::string, int>> sites_{};  // all families and layers of the model, for messages
   };
 
@@ -48,15 +48,15 @@ class MapLosses {
   /// loss: [1]   rows: rows_of() summed over all batches of the step
   /// Throws kInvalidArgument for a family or layer that the model does not have, and kUnsupported for attention to which the
   /// formulas do not apply, naming the field.
-  Tensor add_to(Run& run, const Tensor& loss, const Heard& heard, const Example& example, std::span<const double> rows,
+  Tensor add_to(Run& run, const Tensor& loss, const Captured& captured, const Example& example, std::span<const double> rows,
                 std::vector<double>& values) const;
 
  private:
-  Tensor alignment(Run& run, const Heard& heard, const Example& example, double rows) const;
-  Tensor entropy(Run& run, const Heard& heard, const Example& example, double rows) const;
-  const Rows& entropy_rows(const Example& example) const;
-  std::vector<const HeardCall*> calls(const Heard& heard, const char* field, const std::string& family,
-                                      const std::vector<int64_t>& layers) const;
+  Tensor alignment(Run& run, const Captured& captured, const Example& example, double rows) const;
+  Tensor entropy(Run& run, const Captured& captured, const Example& example, double rows) const;
+  const Batch& entropy_rows(const Example& example) const;
+  std::vector<const CapturedAttention*> calls(const Captured& captured, const char* field, const std::string& family,
+                                              const std::vector<int64_t>& layers) const;
   template <class F>
   Tensor of_field(const char* field, F&& compute) const;
   const Recipe& recipe_;

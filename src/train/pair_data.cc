@@ -178,7 +178,7 @@ Encoding source_of(const TextPair& pair, const Recipe& recipe, const Tokenizer& 
   Encoding out = tokenizer.encode(pair.source);
   const bool cuts = recipe.pairs && recipe.pairs->cut && static_cast<int64_t>(out.size()) > recipe.length;
   if (is_cut) *is_cut = cuts;
-  return cuts ? cut_to(out, recipe.length) : out;
+  return cuts ? truncated_to(out, recipe.length) : out;
 }
 
 PairData::PairData(const std::vector<std::string>& files, const Recipe& recipe, const Tokenizer& tokenizer, int32_t first, bool trains)
@@ -279,7 +279,7 @@ std::vector<int32_t> PairData::source_ids(const Pair& pair, std::optional<uint64
   std::vector<int32_t> clean(from, from + pair.source);
   if (!noise) return clean;
   Encoding noisy = noisy_encoding(tokenizer_, sources_.at(pair.begin), "", recipe_.noise, *noise);
-  if (recipe_.pairs && recipe_.pairs->cut) noisy = cut_to(noisy, recipe_.length);
+  if (recipe_.pairs && recipe_.pairs->cut) noisy = truncated_to(noisy, recipe_.length);
   const bool fits = !noisy.ids.empty() && static_cast<int64_t>(noisy.size()) <= recipe_.length;
   return fits ? noisy.ids : clean;
 }
@@ -301,7 +301,7 @@ GoldAlignment PairData::alignment_of(const std::vector<int64_t>& pairs, int64_t 
 
 Example PairData::example_of(const std::vector<int64_t>& pairs, int64_t begin, int64_t end, std::optional<uint64_t> noise) const {
   Example out;
-  Rows source{.batch = end - begin};
+  Batch source{.batch = end - begin};
   out.input.batch = end - begin;
   std::vector<std::vector<int32_t>> sources;
   for (int64_t at = begin; at < end; ++at) {

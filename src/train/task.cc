@@ -97,7 +97,7 @@ Recipe fitted_to_task(Recipe recipe) {
   return recipe;
 }
 
-ForwardInput input_of(const Rows& rows) {
+ForwardInput input_of(const Batch& rows) {
   ForwardInput input = plain_input(rows.batch, rows.length, rows.ids, rows.lengths);
   if (!rows.type_ids.empty()) input.type_ids = rows.type_ids;
   return input;

@@ -26,8 +26,8 @@
 #include "clearhead/model.h"
 #include "clearhead/tokenizer.h"
 #include "models/architecture.h"
+#include "models/batch.h"
 #include "models/network.h"
-#include "models/rows.h"
 #include "models/transformer.h"
 #include "ops/run.h"
 #include "train/data_summary.h"
@@ -53,8 +53,8 @@ struct GoldAlignment {
 };
 
 struct Example {
-  std::optional<Rows> source{};    // input of the encoder of an encoder-decoder
-  Rows input{};                    // input of the stack with the head
+  std::optional<Batch> source{};   // input of the encoder of an encoder-decoder
+  Batch input{};                   // input of the stack with the head
   std::vector<int32_t> targets{};  // [batch·length] per token, or the same number for each sequence; −100 is ignored
   // Masked language modelling: the positions (row·length + position) that are predicted, one target each. Absent for other tasks.
   std::optional<std::vector<int32_t>> masked_rows{};
@@ -73,15 +73,15 @@ struct Measured {
 };
 
 /// Converts sequences to a model's input.
-ForwardInput input_of(const Rows& rows);
+ForwardInput input_of(const Batch& rows);
 
 class Task {
  public:
   virtual ~Task() = default;
   /// Training batch `number` of the endless sequence. It depends on the recipe and the number only.
-  virtual Example part(int64_t number) const = 0;
+  virtual Example batch(int64_t number) const = 0;
   /// Validation batches; empty if there is no validation data.
-  virtual std::vector<Example> held() const = 0;
+  virtual std::vector<Example> validation_batches() const = 0;
   /// The batches of the recipe's test file. Throws kInvalidArgument if the recipe names none, and kUnsupported for tasks that are not
   /// measured by batches (texts and pairs).
   virtual std::vector<Example> test() const;
@@ -119,7 +119,7 @@ class Task {
   /// Adds values to a saved model's config that the last metrics() determined and that running the model needs, such as a threshold.
   virtual void describe(Json&) const {}
   /// Attention metrics of a trained model on the test file: names and values from 0 to 1.
-  virtual std::vector<std::pair<std::string, double>> looks(const Model&) const { return {}; }
+  virtual std::vector<std::pair<std::string, double>> attention_metrics(const Model&) const { return {}; }
   /// Detailed results on the test data, printed below the metrics: for example the accuracy on each file.
   virtual std::vector<std::pair<std::string, double>> test_details(const std::vector<Example>&,
                                                                    const std::vector<std::vector<double>>&) const {

@@ -46,8 +46,8 @@ int64_t parts_of_one(const Recipe& recipe, const Comm& comm) {
        recipe.where, recipe.accumulate, comm.size(), comm.size());
 }
 
-std::unique_ptr<Learner> learner_at_start(const Recipe& recipe, const Tokenizer& tokenizer, bool is_new) {
-  std::unique_ptr<Learner> learner = learner_of(recipe, tokenizer);
+std::unique_ptr<TrainableModel> model_at_start(const Recipe& recipe, const Tokenizer& tokenizer, bool is_new) {
+  std::unique_ptr<TrainableModel> learner = make_trainable_model(recipe, tokenizer);
   if (is_new && !recipe.initial.empty()) learner->begin_at(recipe.initial);
   if (is_new && recipe.vectors) learner->begin_at(*recipe.vectors, recipe.model, recipe.where);
   return learner;
@@ -101,7 +101,7 @@ std::vector<double> numbers_in(const std::string& text, size_t count, const std:
 
 size_t bytes_of(const Example& example) {
   size_t out = sizeof example + (example.targets.size() + example.values.size()) * sizeof(int32_t);
-  for (const Rows* rows : {&example.input, example.source ? &*example.source : nullptr}) {
+  for (const Batch* rows : {&example.input, example.source ? &*example.source : nullptr}) {
     if (rows) out += rows->ids.size() * sizeof(int32_t) + (rows->features.defined() ? rows->features.bytes() : 0);
   }
   return out;
@@ -118,11 +118,11 @@ Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string
       dropout_(recipe.dropout_rates()),
       tokenizer_json_(std::move(tokenizer_json)),
       tokenizer_(Tokenizer::from_json(tokenizer_json_)),
-      learner_(learner_at_start(recipe_, *tokenizer_, is_new)),
-      task_(task_of(recipe_, *tokenizer_, learner_->facts())),
+      model_(model_at_start(recipe_, *tokenizer_, is_new)),
+      task_(task_of(recipe_, *tokenizer_, model_->facts())),
       map_losses_(recipe_),
       data_digest_(task_->digest()),
-      held_(task_->held()),
+      held_(task_->validation_batches()),
       optimiser_(recipe.optimiser),
       average_(recipe.average),
       comm_(std::move(comm)),
@@ -171,12 +171,12 @@ std::vector<double> Trainer::part_losses(int64_t number, const Example& example,
           .dropout = &dropout,
           .operands = recipe_.precision,
           .checkpoints = recipe_.gradient_checkpointing};
-  MapLosses::Heard heard(recipe_);
-  if (map_losses_.any()) run.listener = heard.listener();
-  const RunResult result = learner_->forward(run, example);
+  MapLosses::Captured captured(recipe_);
+  if (map_losses_.any()) run.capture = captured.capture();
+  const RunResult result = model_->forward(run, example);
   const Tensor of_task = task_->loss(run, result, example, recipe_.smoothing, std::max(1.0, counts.front()));
   std::vector<double> values = {static_cast<double>(*of_task.data<float>())};
-  const Tensor loss = map_losses_.add_to(run, of_task, heard, example, std::span(counts).subspan(1), values);
+  const Tensor loss = map_losses_.add_to(run, of_task, captured, example, std::span(counts).subspan(1), values);
   check_cancel();
   if (std::isfinite(*loss.data<float>())) {
     tape_.backward(loss);
@@ -208,7 +208,7 @@ std::vector<double> Trainer::take_step() {
   };
   for (int64_t part = 0; part < parts; ++part) {
     check_cancel();
-    Example example = task_->part(first + part);
+    Example example = task_->batch(first + part);
     add_to(counts, counts_of(example));
     kept += bytes_of(example);
     if (kept <= kMostKept) examples.push_back(std::move(example));
@@ -221,7 +221,7 @@ std::vector<double> Trainer::take_step() {
     check_cancel();
     gradient_.begin(part);
     const bool is_kept = static_cast<size_t>(part) < examples.size();
-    const Example example = is_kept ? std::move(examples[static_cast<size_t>(part)]) : task_->part(first + part);
+    const Example example = is_kept ? std::move(examples[static_cast<size_t>(part)]) : task_->batch(first + part);
     count_tokens(example);
     const std::vector<double> of_part = part_losses(first + part, example, counts, false);
     losses.insert(losses.end(), of_part.begin(), of_part.end());
@@ -229,7 +229,7 @@ std::vector<double> Trainer::take_step() {
   gradient_.finish();
   std::vector<double> sums(counts.size(), 0);
   for (const std::vector<double>& of_process : comm_->gather(losses)) add_to(sums, of_process);
-  if (writes() && is_due(recipe_.validate, step_ + 1)) events_->add_gradients(learner_->named(), tape_);
+  if (writes() && is_due(recipe_.validate, step_ + 1)) events_->add_gradients(model_->named(), tape_);
   optimise(counts);
   average_.follow(step_);
   ++step_;
@@ -252,7 +252,7 @@ std::string Trainer::source_of_gradient(const std::vector<double>& counts) {
   for (int64_t part = 0; part < parts; ++part) {
     tape_.clear_gradients();
     try {
-      part_losses(first + part, task_->part(first + part), counts, true);
+      part_losses(first + part, task_->batch(first + part), counts, true);
     } catch (const Error& error) {
       return error.what();
     }
@@ -274,10 +274,10 @@ Trainer::Validation Trainer::validate() {
   for (size_t at = static_cast<size_t>(comm_->rank()); at < held_.size(); at += processes) {
     Maps maps;
     Run run{arena_, task_->reads_maps() ? &maps : nullptr};
-    const RunResult result = learner_->forward(run, held_[at]);
+    const RunResult result = model_->forward(run, held_[at]);
     said.push_back(static_cast<double>(*task_->loss(run, result, held_[at], 0, 1).data<float>()));
     const std::vector<double> predictions =
-        task_->writes() > 0 ? learner_->write(run, held_[at], task_->writes()) : task_->predictions(result, maps, held_[at]);
+        task_->writes() > 0 ? model_->write(run, held_[at], task_->writes()) : task_->predictions(result, maps, held_[at]);
     said.push_back(static_cast<double>(predictions.size()));
     said.insert(said.end(), predictions.begin(), predictions.end());
   }
@@ -426,7 +426,7 @@ bool Trainer::run(const std::function<void(const TrainingReport&)>& report, cons
       since = Clock::now();
     }
     if (!writes()) continue;
-    if (due(recipe_.validate)) events_->add_weights(learner_->named());
+    if (due(recipe_.validate)) events_->add_weights(model_->named());
     watch();
     events_->write(step_);
     if (reports && report) report(now);  // after the files are written, so that reported values are in them
@@ -468,7 +468,7 @@ void Trainer::log(const TrainingReport& report) {
 // Frozen parameters are neither watched nor averaged.
 std::vector<Tensor> Trainer::learning_leaves() {
   std::vector<Tensor> leaves;
-  for (const Learner::Leaf& leaf : learner_->leaves()) {
+  for (const TrainableModel::Leaf& leaf : model_->leaves()) {
     const bool moves = optimiser_.add(leaf.values, leaf.decays, leaf.names);
     average_.add(leaf.values, moves);
     if (!moves) continue;
@@ -480,10 +480,10 @@ std::vector<Tensor> Trainer::learning_leaves() {
 
 // Writes a trace. Called before the step's checkpoint, so that a run that resumes from it has all traces up to it.
 void Trainer::watch() {
-  if (!learner_->is_watched(step_)) return;
+  if (!model_->is_watched(step_)) return;
   make_folder(without_link(Watch::folder_of(directory_)));
   const WeightAverage::Shown averaged(average_);
-  const Trace trace = learner_->look(arena_, step_);
+  const Trace trace = model_->look(arena_, step_);
   trace.save(without_link(Watch::file_of(directory_, step_)));
   events_->add_maps(trace);
 }
@@ -491,12 +491,12 @@ void Trainer::watch() {
 void Trainer::save_checkpoint() const {
   NamedTensors tensors;
   const auto name = [](const char* what, size_t at) { return format("{}.{}", what, at); };
-  for (size_t at = 0; at < learner_->leaves().size(); ++at) {
-    tensors.emplace_back(name("values", at), learner_->leaves()[at].values);
+  for (size_t at = 0; at < model_->leaves().size(); ++at) {
+    tensors.emplace_back(name("values", at), model_->leaves()[at].values);
     for (const auto& [what, sum] : optimiser_.sums(at)) tensors.emplace_back(name(what, at), sum);
     if (average_.mean(at).defined()) tensors.emplace_back(name("mean", at), average_.mean(at));
   }
-  for (size_t at = 0; at < learner_->buffers().size(); ++at) tensors.emplace_back(name("buffer", at), learner_->buffers()[at].second);
+  for (size_t at = 0; at < model_->buffers().size(); ++at) tensors.emplace_back(name("buffer", at), model_->buffers()[at].second);
   const std::vector<std::string>& given = recipe_.source.given_files;
   write_safetensors(without_link(checkpoint_of(directory_)), tensors,
                     {{"clearhead_checkpoint", "1"},
@@ -532,12 +532,12 @@ void Trainer::read_checkpoint(const SafeTensors& file, bool data_changed) {
     }
     convert(from, to);
   };
-  for (size_t at = 0; at < learner_->leaves().size(); ++at) {
-    read("values", at, learner_->leaves()[at].values);
+  for (size_t at = 0; at < model_->leaves().size(); ++at) {
+    read("values", at, model_->leaves()[at].values);
     for (const auto& [what, sum] : optimiser_.sums(at)) read(what, at, sum);
     if (average_.mean(at).defined()) read("mean", at, average_.mean(at));
   }
-  for (size_t at = 0; at < learner_->buffers().size(); ++at) read("buffer", at, learner_->buffers()[at].second);
+  for (size_t at = 0; at < model_->buffers().size(); ++at) read("buffer", at, model_->buffers()[at].second);
   Json numbers = Json::object();
   for (const char* name : {"step", "best", "loss_sum", "summed"}) numbers[name] = Json::parse(metadata_of(file, name), file.where());
   Fields fields(numbers, file.where(), "metadata");
@@ -554,8 +554,8 @@ void Trainer::read_checkpoint(const SafeTensors& file, bool data_changed) {
 
 void Trainer::save_model(const std::string& to) const {
   make_folder(without_link(to));
-  NamedTensors saved = learner_->named();
-  saved.insert(saved.end(), learner_->buffers().begin(), learner_->buffers().end());
+  NamedTensors saved = model_->named();
+  saved.insert(saved.end(), model_->buffers().begin(), model_->buffers().end());
   Json config = recipe_.model;
   task_->describe(config);
   if (recipe_.save != DType::kF32) {
@@ -569,7 +569,7 @@ void Trainer::save_model(const std::string& to) const {
     if (const Json* end = config.find("eos_token_id"); end && !generation.find("eos_token_id")) generation["eos_token_id"] = *end;
     write_file(without_link(to + "/generation_config.json"), generation.dump(2) + "\n");
   }
-  if (learner_->facts().vocabulary > 0)
+  if (model_->facts().vocabulary > 0)
     write_file(without_link(to + "/tokenizer.json"), tokenizer_json_);  // a model that does not read tokens needs no tokenizer
 }
 

@@ -28,13 +28,13 @@
 #include "base/file.h"
 #include "comm/comm.h"
 #include "train/average.h"
-#include "train/learner.h"
 #include "train/map_losses.h"
 #include "train/optimiser.h"
 #include "train/recipe.h"
 #include "train/run_events.h"
 #include "train/step_gradient.h"
 #include "train/task.h"
+#include "train/trainable_model.h"
 
 namespace clearhead {
 
@@ -76,7 +76,7 @@ class Trainer {
   const std::string& directory() const { return directory_; }
   int64_t step() const { return step_; }
   int64_t steps() const { return recipe_.steps; }
-  int64_t parameter_count() const { return learner_->count(); }
+  int64_t parameter_count() const { return model_->count(); }
   int64_t training_tokens() const { return task_->tokens(); }
   const Recipe& recipe() const { return recipe_; }
   /// Returns true if the data differs from the checkpoint's; false if the checkpoint does not record it.
@@ -123,7 +123,7 @@ class Trainer {
   DropoutRates dropout_;
   std::string tokenizer_json_;
   std::shared_ptr<const Tokenizer> tokenizer_;
-  std::unique_ptr<Learner> learner_;
+  std::unique_ptr<TrainableModel> model_;
   std::unique_ptr<Task> task_;
   MapLosses map_losses_;
   std::string data_digest_;      // stored in every checkpoint

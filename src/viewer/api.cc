@@ -55,20 +55,20 @@ LineLook line_of(const QueryParameters& query, const char* ranges) {
   return look;
 }
 
-// axes=offset: columns are key − query, from back=N before to ahead=N after; by default the band that questions::near_of() gives for the
+// axes=offset: columns are key − query, from back=N before to ahead=N after; by default the band that questions::offset_columns_of() gives for the
 // layer.
-std::optional<Near> near_of(LoadedTrace& loaded, const QueryParameters& query) {
+std::optional<OffsetColumns> offset_columns_of(LoadedTrace& loaded, const QueryParameters& query) {
   if (query.choice("axes", {"key", "offset"}) == 0) return std::nullopt;
   const HeadLook at = query.head();
   questions::check_head(loaded, at);
-  const Near own = questions::near_of(loaded, at);
+  const OffsetColumns own = questions::offset_columns_of(loaded, at);
   constexpr int64_t kFarthest = int64_t{1} << 20;
-  return Near{query.integer("back", own.back, 0, kFarthest), query.integer("ahead", own.ahead, 0, kFarthest)};
+  return OffsetColumns{query.integer("back", own.back, 0, kFarthest), query.integer("ahead", own.ahead, 0, kFarthest)};
 }
 
 TileLook tile_of(LoadedTrace& loaded, const QueryParameters& query) {
   TileLook look;
-  look.near = near_of(loaded, query);
+  look.near = offset_columns_of(loaded, query);
   look.column_z = static_cast<int>(query.integer("zx", 0, 0, 40));
   look.at = query.head();
   look.z = static_cast<int>(query.integer("z", 0, 0, 40));
@@ -148,9 +148,9 @@ Json error_json(const std::exception& error) {
 }
 
 // Sends progress at most ten times a second, but calls the caller's own progress function every time.
-class Teller {
+class ProgressThrottle {
  public:
-  Teller(const LookOptions& options, std::function<void(double)> tell) : options_(options), tell_(std::move(tell)) {}
+  ProgressThrottle(const LookOptions& options, std::function<void(double)> tell) : options_(options), tell_(std::move(tell)) {}
   LookOptions watched() {
     LookOptions own = options_;
     own.progress = [this](double done) {
@@ -185,9 +185,9 @@ void run_events(LoadedTrace& loaded, const ApiRequest& request, const std::funct
 }
 
 // Sends progress events at most ten times a second, and whenever the description changes.
-class EventTeller {
+class ProgressEvents {
  public:
-  explicit EventTeller(const std::function<void(std::string)>& emit) : emit_(emit) {}
+  explicit ProgressEvents(const std::function<void(std::string)>& emit) : emit_(emit) {}
   void operator()(double done, const std::string& what) {
     const auto now = std::chrono::steady_clock::now();
     if (what == said_ && now - last_ < std::chrono::milliseconds(100)) return;
@@ -207,7 +207,7 @@ void answer_events(LoadedTrace& loaded, const ApiRequest& request, const std::fu
   if (request.path == "run") return run_events(loaded, request, emit, options);
   check_text(loaded, QueryParameters(request.query));
   const Json body = Json::parse(request.body, "api/" + request.path);
-  const auto tell = [teller = std::make_shared<EventTeller>(emit)](double done, const std::string& what) { (*teller)(done, what); };
+  const auto tell = [teller = std::make_shared<ProgressEvents>(emit)](double done, const std::string& what) { (*teller)(done, what); };
   if (request.path == "why") {
     const auto say_cost = [&](const Json& cost) { emit(sse("cost", cost)); };
     return emit(sse("done", questions::why(loaded, why_look_of(body), {.cost = say_cost, .progress = tell, .cancel = options.cancel})));
@@ -227,9 +227,9 @@ ApiKind kind_of(const ApiRequest& request) {
   for (const char* longer : {"verify", "export"}) {
     if (path == longer) return ApiKind::kLong;
   }
-  if (path == "stats") return ApiKind::kPatient;
+  if (path == "stats") return ApiKind::kDeferrable;
   if (path == "overview" || path == "compare" || path == "compare-heads") return ApiKind::kStream;
-  if (path == "atlas") return ApiKind::kSurvey;
+  if (path == "atlas") return ApiKind::kBackground;
   if (path == "run" || path == "why" || path == "what-if") return ApiKind::kEvents;
   return ApiKind::kNone;
 }
@@ -276,9 +276,9 @@ void stream(LoadedTrace& loaded, const ApiRequest& request, const std::function<
   const QueryParameters query(request.query);
   check_text(loaded, query);
   const auto take = [&](const ViewFrame& frame) { emit(chunk_of(request, frame)); };
-  Teller teller(options, [&](double done) { take(event_frame(Json::object({{"event", "progress"}, {"done", done}}))); });
+  ProgressThrottle teller(options, [&](double done) { take(event_frame(Json::object({{"event", "progress"}, {"done", done}}))); });
   if (request.path == "overview") {
-    questions::overview(loaded, query.head(), near_of(loaded, query), take, teller.watched());
+    questions::overview(loaded, query.head(), offset_columns_of(loaded, query), take, teller.watched());
   } else if (request.path == "atlas") {
     const HeadLook under = query.head();
     if (under.weight == WeightKind::kRaw) {

@@ -33,18 +33,18 @@ enum class ApiKind : uint8_t {
   kOnce,  ///< one answer, short enough to be given between the tasks of a longer job
   kLong,  ///< one answer that may take long
   /// One answer that may take long and that the page can wait for. The job yields to other jobs and is resumed.
-  kPatient,
-  kStream,  ///< a stream of frames
-  kSurvey,  ///< a stream that may take minutes, and can be interrupted and resumed
-  kEvents,  ///< server-sent events
-  kAlone,   ///< one answer that needs no trace and does not block other requests
+  kDeferrable,
+  kStream,      ///< a stream of frames
+  kBackground,  ///< a stream that may take minutes, and can be interrupted and resumed
+  kEvents,      ///< server-sent events
+  kAlone,       ///< one answer that needs no trace and does not block other requests
 };
 /// How a request is answered.
 ApiKind kind_of(const ApiRequest& request);
 /// Returns true if this path takes POST; all other paths take GET.
 bool wants_post(const std::string& path);
 
-/// For kOnce, kLong and kPatient. `other`: the second trace of a question that compares two traces; null: the same trace. Throws
+/// For kOnce, kLong and kDeferrable. `other`: the second trace of a question that compares two traces; null: the same trace. Throws
 /// errors that answer_error() translates.
 ApiAnswer answer(LoadedTrace& loaded, const ApiRequest& request, const LookOptions& options = {}, LoadedTrace* other = nullptr);
 
@@ -55,7 +55,7 @@ struct AloneOptions {
 /// For kAlone. May run on any thread. Throws as answer() does.
 ApiAnswer answer_alone(const ApiRequest& request, const AloneOptions& options = {});
 
-/// For kStream, kSurvey and kEvents. Emits chunks in order; the last one is the event `done`. Throws as answer() does.
+/// For kStream, kBackground and kEvents. Emits chunks in order; the last one is the event `done`. Throws as answer() does.
 /// Calls `options.progress` from time to time.
 void stream(LoadedTrace& loaded, const ApiRequest& request, const std::function<void(std::string chunk)>& emit,
             const LookOptions& options = {}, LoadedTrace* other = nullptr);

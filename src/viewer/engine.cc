@@ -34,7 +34,7 @@ void Engine::post(std::shared_ptr<Job> job) {
       }
     }
     for (const auto& other : running_) {
-      if (other->kind == Job::Kind::kSurvey && job->kind == Job::Kind::kLong) other->stop_ = true;  // the survey stops
+      if (other->kind == Job::Kind::kBackground && job->kind == Job::Kind::kLong) other->stop_ = true;  // the survey stops
     }
     queue_.push_back(std::move(job));
   }

@@ -4,7 +4,7 @@
 //
 //   kShort     a row, a tile: runs before any longer job, and between the tasks of a longer job (yield)
 //   kLong      an overview, an export
-//   kSurvey    an answer that a page can wait for (the atlas, the statistics of a head). If another job is waiting, the survey's
+//   kBackground    an answer that a page can wait for (the atlas, the statistics of a head). If another job is waiting, the survey's
 //              token is set: the survey stops, the other job runs, and the survey is run again
 //
 // Each job has a stop token that its work checks. A job is cancelled by a later job of the same slot (a higher
@@ -25,11 +25,11 @@ namespace clearhead {
 
 class Job {
  public:
-  enum class Kind : uint8_t { kShort, kLong, kSurvey };
+  enum class Kind : uint8_t { kShort, kLong, kBackground };
   Kind kind = Kind::kShort;
   std::string slot{};  ///< empty: no slot
   int64_t number = 0;
-  /// Runs on the engine's thread. A kSurvey job returns false if it stopped before its end because it was asked to, and
+  /// Runs on the engine's thread. A kBackground job returns false if it stopped before its end because it was asked to, and
   /// must run again.
   std::function<bool(Job& job)> work{};
 

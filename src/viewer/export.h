@@ -6,7 +6,7 @@
 //   tier B   overviews, the 32 heaviest keys of watched rows and the 8 heaviest keys of all rows, for as many heads as fit,
 //            the most important heads first
 //   tier C   for pinned heads, Q and K in f16, from which the page recomputes rows, instead of the 8 heaviest keys
-// The page may contain several traces (viewer/together.h), which share the budget. The file is written completely or not at all.
+// The page may contain several traces (viewer/side_by_side.h), which share the budget. The file is written completely or not at all.
 #pragma once
 
 #include <cstdint>

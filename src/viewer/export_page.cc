@@ -442,7 +442,7 @@ void TraceWriter::add_heads(const FamilyFacts& known) {
       if (blobs_.add_within(head_path("overview", at), frame, room_)) hold("overview");
     }
     if (const auto band = short_band(known, at.layer)) {  // computes no pair outside the band, so it is available for texts of any length
-      const NearLook near = questions::whole_near(loaded_, at, {band->first, band->second});
+      const OffsetLook near = questions::whole_by_offset(loaded_, at, {band->first, band->second});
       ViewFrame frame = questions::picture_frame(loaded_, at, questions::near_cells(loaded_, near, looks()));
       frame.header["event"] = "picture";
       if (blobs_.add_within(head_path("near", at), frame, room_)) hold("near");

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "observe/near.h"
+#include "observe/offset_columns.h"
 
 namespace clearhead {
 namespace {

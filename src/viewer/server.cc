@@ -135,15 +135,15 @@ bool is_quick(std::string_view target) {
 Job::Kind job_kind_of(ApiKind kind) {
   switch (kind) {
     case ApiKind::kOnce: return Job::Kind::kShort;
-    case ApiKind::kPatient:
-    case ApiKind::kSurvey: return Job::Kind::kSurvey;
+    case ApiKind::kDeferrable:
+    case ApiKind::kBackground: return Job::Kind::kBackground;
     default: return Job::Kind::kLong;
   }
 }
 
 // Returns true if a survey was only interrupted for another job and must be resumed.
 bool stepped_aside(const Job& job, const Error& error) {
-  return error.code() == ErrorCode::kCancelled && !job.cancelled() && job.kind == Job::Kind::kSurvey;
+  return error.code() == ErrorCode::kCancelled && !job.cancelled() && job.kind == Job::Kind::kBackground;
 }
 
 }  // namespace
@@ -440,7 +440,7 @@ void ViewServer::Parts::handle_api(const httplib::Request& request, httplib::Res
     }
     if (kind == ApiKind::kAlone)
       return answer_by(drawings, response, asked, [this, asked](Job& own) { return alone(asked, {.cancel = own.token()}); });
-    if (kind == ApiKind::kOnce || kind == ApiKind::kLong || kind == ApiKind::kPatient) return answer_once(response, asked);
+    if (kind == ApiKind::kOnce || kind == ApiKind::kLong || kind == ApiKind::kDeferrable) return answer_once(response, asked);
     answer_stream(response, asked);
   } catch (const std::exception& error) {
     send(response, answer_error(error));

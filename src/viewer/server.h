@@ -25,7 +25,7 @@ class ViewServer {
  public:
   /// Binds 127.0.0.1. Throws kIo if the port is in use.
   explicit ViewServer(LoadedTrace loaded, const ServerOptions& options = {});
-  /// Several traces that are opened together (viewer/together.h). The parameter `t` of a request selects one of them.
+  /// Several traces that are opened together (viewer/side_by_side.h). The parameter `t` of a request selects one of them.
   explicit ViewServer(std::vector<LoadedTrace> traces, const ServerOptions& options = {});
   ~ViewServer();
   ViewServer(const ViewServer&) = delete;

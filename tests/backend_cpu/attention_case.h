@@ -9,7 +9,7 @@
 #include <optional>
 #include <vector>
 
-#include "backends/contract.h"
+#include "backends/backend.h"
 #include "backends/cpu/cpu.h"
 #include "clearhead/spec.h"
 #include "random_tensor.h"

@@ -39,7 +39,7 @@ struct Call {
 AttentionSpec with(Normaliser normaliser) { return {.normaliser = std::move(normaliser)}; }
 AttentionSpec with(Score score) { return {.score = std::move(score)}; }
 AttentionSpec with(Topology topology) { return {.topology = std::move(topology)}; }
-AttentionSpec with(After after) { return {.after = std::move(after)}; }
+AttentionSpec with(AfterNormaliser after) { return {.after = std::move(after)}; }
 
 Topology lists_of(int64_t query_block) {
   Topology out;
@@ -54,8 +54,8 @@ Topology with_segments() {
 }
 AttentionSpec relative() { return with(Score(Relative{.keys = Tensor::zeros({1, 9, 64})})); }
 AttentionSpec additive() { return with(Score(Additive{.weight = Tensor::zeros({1, 64})})); }
-After dropout() { return {.dropout = Dropout{.rate = 0.1F}}; }
-After head_mask() { return {.head_mask = Tensor::zeros({2})}; }
+AfterNormaliser dropout() { return {.dropout = Dropout{.rate = 0.1F}}; }
+AfterNormaliser head_mask() { return {.head_mask = Tensor::zeros({2})}; }
 AttentionSpec linear(Topology topology = causal()) { return {.topology = std::move(topology), .normaliser = LinearAttention{}}; }
 
 struct Row {

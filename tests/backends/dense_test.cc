@@ -71,7 +71,7 @@ struct LinearCase {
   Activation activation = Activation::kNone;
   bool bias = true, accumulate = false;
   WeightStorage storage = WeightStorage::kF32;
-  bool narrow_x = false;
+  bool low_precision_x = false;
 };
 
 void expect_equal_products(const DenseOps& fast, const DenseOps& slow, const std::vector<WeightPart>& parts, const LinearCase& c) {
@@ -83,10 +83,10 @@ void expect_equal_products(const DenseOps& fast, const DenseOps& slow, const std
   const std::vector<float> x = random_values(c.rows * x_stride, 1), bias = random_values(c.out, 2);
   std::vector<float> found = random_values(c.rows * out_stride, 3), expected = found;
   const Tensor rounded = to_dtype(Tensor::from(x, {static_cast<int64_t>(x.size())}), DType::kBF16);
-  const auto* narrow_x = reinterpret_cast<const uint16_t*>(rounded.raw());
+  const auto* low_precision_x = reinterpret_cast<const uint16_t*>(rounded.raw());
   const auto call = [&](const PreparedWeight& weight, std::vector<float>& out) {
     return LinearCall{.weight = weight,
-                      .x = c.narrow_x ? nullptr : x.data(),
+                      .x = c.low_precision_x ? nullptr : x.data(),
                       .rows = c.rows,
                       .x_stride = x_stride,
                       .bias = c.bias ? bias.data() : nullptr,
@@ -94,7 +94,7 @@ void expect_equal_products(const DenseOps& fast, const DenseOps& slow, const std
                       .accumulate = c.accumulate,
                       .out = out.data(),
                       .out_stride = out_stride,
-                      .narrow_x = c.narrow_x ? narrow_x : nullptr};
+                      .low_precision_x = c.low_precision_x ? low_precision_x : nullptr};
   };
   fast.linear(call(*fast_weight, found));
   slow.linear(call(*slow_weight, expected));
@@ -145,7 +145,7 @@ TEST_P(Dense, InputsOfBf16MeetWeightsOfBf16) {
     for (const auto& [in, out] : {std::pair<int64_t, int64_t>{1, 1}, {24, 61}, {128, 64}, {300, 1}, {517, 130}}) {
       for (const Activation activation : {Activation::kNone, Activation::kGeluErf}) {
         LinearCase c{rows, in, out, activation, rows % 2 == 0, out % 2 == 0, WeightStorage::kBF16};
-        c.narrow_x = true;
+        c.low_precision_x = true;
         expect_equal_products(fast(), slow(), {{Tensor::from(random_values(in * out, 4), {out, in}), false}}, c);
       }
     }
@@ -170,10 +170,10 @@ TEST_P(Dense, OutputsOfBf16AreThoseOfF32RoundedOnce) {
                         .activation = Activation::kGeluErf,
                         .out = wide.data(),
                         .out_stride = stride,
-                        .narrow_x = reinterpret_cast<const uint16_t*>(x.raw())};
+                        .low_precision_x = reinterpret_cast<const uint16_t*>(x.raw())};
         ops->linear(call);
         call.out = nullptr;
-        call.narrow_out = narrow.data();
+        call.low_precision_out = narrow.data();
         ops->linear(call);
         for (int64_t i = 0; i < rows * stride; ++i) {
           const auto at = static_cast<size_t>(i);
@@ -472,22 +472,22 @@ TEST_P(Dense, ProductsDoNotDependOnTheNumberOfThreads) {
       for (const int64_t rows : {1, 5, 33, 128, 301, 512}) {
         const std::vector<float> x = random_values(in * rows, 22);
         const Tensor narrow = to_dtype(Tensor::from(x, {rows, in}), DType::kBF16);
-        for (const bool narrow_x : {false, true}) {
-          if (narrow_x && storage != WeightStorage::kBF16) continue;
+        for (const bool low_precision_x : {false, true}) {
+          if (low_precision_x && storage != WeightStorage::kBF16) continue;
           std::vector<std::vector<float>> outs;
           for (const int count : {1, 2, 3, 16}) {
             set_threads(count);
             outs.emplace_back(rows * out);
             fast().linear({.weight = *prepared,
-                           .x = narrow_x ? nullptr : x.data(),
+                           .x = low_precision_x ? nullptr : x.data(),
                            .rows = rows,
                            .x_stride = in,
                            .activation = Activation::kGeluErf,
                            .out = outs.back().data(),
                            .out_stride = out,
-                           .narrow_x = narrow_x ? reinterpret_cast<const uint16_t*>(narrow.raw()) : nullptr});
+                           .low_precision_x = low_precision_x ? reinterpret_cast<const uint16_t*>(narrow.raw()) : nullptr});
             EXPECT_TRUE(outs.back() == outs.front()) << count << " threads, " << rows << " × " << in << " × " << out << ", storage "
-                                                     << static_cast<int>(storage) << (narrow_x ? ", x in bf16" : "");
+                                                     << static_cast<int>(storage) << (low_precision_x ? ", x in bf16" : "");
           }
         }
       }
@@ -526,7 +526,7 @@ TEST_P(Dense, InnerSumsDoNotDependOnTheNumberOfThreads) {
                                       .out = outs.back().data(),
                                       .out_stride = size.columns};
           };
-          is_bf16 ? fast().narrow_product(call(bits(narrow_a), bits(narrow_b))) : fast().product(call(a.data(), b.data()));
+          is_bf16 ? fast().low_precision_product(call(bits(narrow_a), bits(narrow_b))) : fast().product(call(a.data(), b.data()));
           EXPECT_EQ(outs.back() == outs.front(), true)
               << count << " threads, " << size.rows << " × " << size.inner << " × " << size.columns << (is_bf16 ? ", bf16" : "");
         }

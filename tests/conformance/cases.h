@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "backends/contract.h"
+#include "backends/backend.h"
 #include "clearhead/attend.h"
 #include "clearhead/record.h"
 #include "clearhead/spec.h"

@@ -192,8 +192,8 @@ std::optional<Mask> make_mask(Random& random, const std::string& value, const At
   return Mask{has(value, "transposed") ? transposed_in_memory(visible) : visible};
 }
 
-After make_after(Random& random, const std::string& value, const AttentionShape& shape) {
-  After after;
+AfterNormaliser make_after(Random& random, const std::string& value, const AttentionShape& shape) {
+  AfterNormaliser after;
   if (has(value, "dropout")) after.dropout = Dropout{.rate = 0.3f, .seed = random()};
   if (has(value, "mask")) {
     after.head_mask = normal(random, {shape.heads});

@@ -39,12 +39,12 @@ Sound sound_of_length(int64_t count) {
   return {samples, 8000};
 }
 
-Rows rows_of_sounds(const Network& network, const std::vector<int64_t>& counts) {
+Batch rows_of_sounds(const Network& network, const std::vector<int64_t>& counts) {
   std::vector<EncodedSide> read;
   for (const int64_t count : counts) read.push_back(*encode_input(network.facts(), nullptr, {.sound = sound_of_length(count)}).source);
   std::vector<const EncodedSide*> readings;
   for (const EncodedSide& one : read) readings.push_back(&one);
-  return rows_of(readings, 1);
+  return collate_side(readings, 1);
 }
 
 float largest_difference(const Tensor& a, const Tensor& b) {
@@ -58,13 +58,13 @@ TEST(ListenAttendSpell, ReadsASoundAlikeInEveryBatch) {
     const Small small(score);
     const std::vector<int64_t> counts = {40 * 13, 40 * 22, 40 * 5, 40 * 8};
     const std::vector<int32_t> ids = {1, 5, 3, 9};
-    const Rows input{.batch = 4, .length = 4, .ids = {1, 5, 3, 9, 1, 5, 3, 9, 1, 5, 3, 9, 1, 5, 3, 9}};
-    const Rows together = rows_of_sounds(*small.network, counts);
+    const Batch input{.batch = 4, .length = 4, .ids = {1, 5, 3, 9, 1, 5, 3, 9, 1, 5, 3, 9, 1, 5, 3, 9}};
+    const Batch together = rows_of_sounds(*small.network, counts);
     Compute compute;
     const Tensor all = small.network->logits(compute, input, &together);
     ASSERT_EQ(all.shape(), (Shape{16, 12}));
     for (int64_t at = 0; at < 4; ++at) {
-      const Rows one = rows_of_sounds(*small.network, {counts[static_cast<size_t>(at)]});
+      const Batch one = rows_of_sounds(*small.network, {counts[static_cast<size_t>(at)]});
       const Tensor alone = small.network->logits(compute, {.batch = 1, .length = 4, .ids = ids}, &one);
       EXPECT_LE(largest_difference(alone, all.slice(0, 4 * at, 4 * at + 4).contiguous()), tolerance::kForwardF32)
           << score << " sound " << at;
@@ -74,7 +74,7 @@ TEST(ListenAttendSpell, ReadsASoundAlikeInEveryBatch) {
 
 TEST(ListenAttendSpell, StepsWriteWhatOneRunOverTheTextSays) {
   const Small small;
-  const Rows sounds = rows_of_sounds(*small.network, {40 * 11, 40 * 18});
+  const Batch sounds = rows_of_sounds(*small.network, {40 * 11, 40 * 18});
   const std::vector<int32_t> ids = {1, 4, 7, 1, 2, 2};
   Compute compute;
   const Tensor whole = small.network->logits(compute, {.batch = 2, .length = 3, .ids = ids}, &sounds);
@@ -95,7 +95,7 @@ TEST(ListenAttendSpell, StepsWriteWhatOneRunOverTheTextSays) {
 
 TEST(ListenAttendSpell, ReportsOneMapOfAllStepsThatLeavesPaddingOut) {
   const Small small;
-  const Rows sounds = rows_of_sounds(*small.network, {40 * 5, 40 * 18});
+  const Batch sounds = rows_of_sounds(*small.network, {40 * 5, 40 * 18});
   Maps maps;
   Compute compute({.observer = &maps});
   small.network->logits(compute, {.batch = 2, .length = 3, .ids = {1, 4, 7, 1, 2, 2}}, &sounds);
@@ -112,8 +112,8 @@ TEST(ListenAttendSpell, ReportsOneMapOfAllStepsThatLeavesPaddingOut) {
 
 TEST(ListenAttendSpell, AKnockedOutFrameIsNotHeard) {
   const Small small;
-  const Rows sounds = rows_of_sounds(*small.network, {40 * 18});
-  const Rows input{.batch = 1, .length = 3, .ids = {1, 4, 7}};
+  const Batch sounds = rows_of_sounds(*small.network, {40 * 18});
+  const Batch input{.batch = 1, .length = 3, .ids = {1, 4, 7}};
   Compute plain, cut({.interventions = {.knockouts = {{.queries = {1, 2}, .keys = {2, 3}, .family = "cross"}}}});
   const Tensor before = small.network->logits(plain, input, &sounds), after = small.network->logits(cut, input, &sounds);
   EXPECT_EQ(largest_difference(before.slice(0, 0, 1).contiguous(), after.slice(0, 0, 1).contiguous()), 0);

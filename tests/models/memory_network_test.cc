@@ -44,7 +44,7 @@ std::string tokenizer_json() {
 std::vector<double> logits_of(const Network& network, Compute& compute, const ModelInput& input) {
   const auto tokenizer = Tokenizer::from_json(tokenizer_json());
   const EncodedInput read = encode_input(network.facts(), tokenizer.get(), input);
-  const Rows rows = rows_of({&read.input}, 0), source = rows_of({&*read.source}, 0);
+  const Batch rows = collate_side({&read.input}, 0), source = collate_side({&*read.source}, 0);
   const Tensor logits = network.logits(compute, rows, &source);
   return {logits.data<float>(), logits.data<float>() + logits.numel()};
 }
@@ -203,13 +203,13 @@ TEST_P(MemoryNetworks, ASavedOneAnswersWithTheSameBitsAndABatchAsEachAlone) {
     input.push_back(&questions[at]);
     source.push_back(&stories[at]);
   }
-  const Rows rows = rows_of(input, 0), sources = rows_of(source, 0);
-  const Tensor together = run_rows(*model, rows, &sources).class_logits;
+  const Batch rows = collate_side(input, 0), sources = collate_side(source, 0);
+  const Tensor together = run_batch(*model, rows, &sources).class_logits;
   for (size_t at = 0; at < inputs.size(); ++at) {
     Compute compute;
     const Vector made = logits_of(*network, compute, inputs[at]);
-    const Rows row = rows_of({input[at]}, 0), own = rows_of({source[at]}, 0);
-    const Tensor alone = run_rows(*model, row, &own).class_logits;
+    const Batch row = collate_side({input[at]}, 0), own = collate_side({source[at]}, 0);
+    const Tensor alone = run_batch(*model, row, &own).class_logits;
     EXPECT_EQ(made, Vector(alone.data<float>(), alone.data<float>() + 3));
     const float* of = together.data<float>() + static_cast<int64_t>(at) * 3;
     expect_near(Vector(of, of + 3), made);

@@ -29,8 +29,8 @@ struct Made {
   explicit Made(const Json& config) : network(network_of(config, "config.json", parameters)) {}
 };
 
-const Rows kSource{.batch = 2, .length = 5, .ids = {3, 4, 5, 6, 7, 8, 9, 10, 0, 0}, .lengths = {5, 3}};
-const Rows kTarget{.batch = 2, .length = 4, .ids = {0, 11, 12, 13, 0, 14, 15, 16}};
+const Batch kSource{.batch = 2, .length = 5, .ids = {3, 4, 5, 6, 7, 8, 9, 10, 0, 0}, .lengths = {5, 3}};
+const Batch kTarget{.batch = 2, .length = 4, .ids = {0, 11, 12, 13, 0, 14, 15, 16}};
 
 class EveryTranslator : public testing::TestWithParam<const char*> {};
 
@@ -57,7 +57,7 @@ TEST_P(EveryTranslator, ReadsAloneAsInABatch) {
   const Made made(translator(GetParam()));
   Compute compute;
   const Tensor both = made.network->logits(compute, kTarget, &kSource);
-  const Rows source{.batch = 1, .length = 3, .ids = {8, 9, 10}}, target{.batch = 1, .length = 4, .ids = {0, 14, 15, 16}};
+  const Batch source{.batch = 1, .length = 3, .ids = {8, 9, 10}}, target{.batch = 1, .length = 4, .ids = {0, 14, 15, 16}};
   const Tensor alone = made.network->logits(compute, target, &source);
   for (int64_t i = 0; i < 80; ++i) EXPECT_NEAR(alone.data<float>()[i], both.data<float>()[80 + i], 2e-6);
 }
@@ -83,7 +83,7 @@ INSTANTIATE_TEST_SUITE_P(Networks, EveryTranslator,
 
 TEST(Networks, ATranslatorsMapHasARowForEachWordThatItWrites) {
   const Made made(translator(""));
-  const Rows source{.batch = 1, .length = 5, .ids = {3, 4, 5, 6, 7}}, target{.batch = 1, .length = 4, .ids = {0, 11, 12, 13}};
+  const Batch source{.batch = 1, .length = 5, .ids = {3, 4, 5, 6, 7}}, target{.batch = 1, .length = 4, .ids = {0, 11, 12, 13}};
   RunText text = joined({.ids = source.ids, .offsets = {5, {0, 0}}, .special = {0, 0, 0, 0, 0}, .pieces = {"a", "b", "c", "d", "e"}},
                         {.ids = target.ids, .offsets = {4, {0, 0}}, .special = {0, 0, 0, 0}, .pieces = {"f", "g", "h", "i"}});
   const auto run = [&](Observer& observer) {
@@ -120,8 +120,8 @@ TEST(Networks, ADocumentIsReadAloneAsInABatchAndItsWordsAreWeighedBySentence) {
   const EncodedSide one{.sequences = {{1, 2, 3}, {4}}, .is_group = true},
       other{.sequences = {{5, 6}, {7, 8, 9, 10}, {11}}, .is_group = true};
   Compute compute;
-  const Tensor both = made.network->logits(compute, rows_of({&one, &other}, 0), nullptr);
-  const Tensor alone = made.network->logits(compute, rows_of({&one}, 0), nullptr);
+  const Tensor both = made.network->logits(compute, collate_side({&one, &other}, 0), nullptr);
+  const Tensor alone = made.network->logits(compute, collate_side({&one}, 0), nullptr);
   EXPECT_NEAR(both.data<float>()[0], alone.data<float>()[0], 1e-6);
   EXPECT_NEAR(both.data<float>()[1], alone.data<float>()[1], 1e-6);
 
@@ -130,7 +130,7 @@ TEST(Networks, ADocumentIsReadAloneAsInABatchAndItsWordsAreWeighedBySentence) {
   const EncodedInput read = encode_input(made.network->facts(), tokenizer.get(), input);
   const auto run = [&](Observer& observer) {
     Compute observed({.observer = &observer});
-    made.network->logits(observed, rows_of({&read.input}, 0), nullptr);
+    made.network->logits(observed, collate_side({&read.input}, 0), nullptr);
   };
   Trace trace;
   trace.begin(plan_of_run("small", describe_input(made.network->facts(), tokenizer.get(), input), run));

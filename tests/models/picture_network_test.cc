@@ -71,9 +71,9 @@ TEST_P(EveryPictureNetwork, AnswersAloneAsInABatchAndLoadedAsMade) {
   }
   const auto tokenizer = Tokenizer::from_json(byte_tokenizer_json());
   const EncodedInput read = encode_input(saved.network->facts(), tokenizer.get(), input(1));
-  const Rows rows = rows_of({&read.input}, 0), source = read.source ? rows_of({&*read.source}, 0) : Rows();
+  const Batch rows = collate_side({&read.input}, 0), source = read.source ? collate_side({&*read.source}, 0) : Batch();
   Compute compute;
-  const Tensor made = saved.network->logits(compute, rows, &source), loaded = run_rows(*saved.model, rows, &source).class_logits;
+  const Tensor made = saved.network->logits(compute, rows, &source), loaded = run_batch(*saved.model, rows, &source).class_logits;
   for (int i = 0; i < 3; ++i) EXPECT_EQ(made.data<float>()[i], loaded.data<float>()[i]);
 }
 

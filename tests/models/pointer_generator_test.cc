@@ -23,8 +23,8 @@ struct Made {
   explicit Made(const std::string& more = "") : network(network_of(config_of(more), "config.json", parameters)) {}
 };
 
-const Rows kSource{.batch = 2, .length = 5, .ids = {3, 4, 3, 6, 7, 8, 9, 8, 0, 0}, .lengths = {5, 3}};
-const Rows kTarget{.batch = 2, .length = 4, .ids = {0, 3, 12, 7, 0, 8, 9, 15}};
+const Batch kSource{.batch = 2, .length = 5, .ids = {3, 4, 3, 6, 7, 8, 9, 8, 0, 0}, .lengths = {5, 3}};
+const Batch kTarget{.batch = 2, .length = 4, .ids = {0, 3, 12, 7, 0, 8, 9, 15}};
 
 TEST(PointerGenerator, WritesStepByStepWhatItWritesAtOnce) {
   for (const char* copies : {"", R"(, "copies": false)"}) {
@@ -47,7 +47,7 @@ TEST(PointerGenerator, ReadsAloneAsInABatchAndBeamsGoOnFromTheirOwnStates) {
   const Made made;
   Compute compute;
   const Tensor both = made.network->logits(compute, kTarget, &kSource);
-  const Rows source{.batch = 1, .length = 3, .ids = {8, 9, 8}}, target{.batch = 1, .length = 4, .ids = {0, 8, 9, 15}};
+  const Batch source{.batch = 1, .length = 3, .ids = {8, 9, 8}}, target{.batch = 1, .length = 4, .ids = {0, 8, 9, 15}};
   const Tensor alone = made.network->logits(compute, target, &source);
   EXPECT_LE(largest_difference(alone.data<float>(), both.data<float>() + 80, 80), 4e-6);
   ModelCache beams{.batch = 2}, one{.batch = 2};

@@ -9,9 +9,9 @@
 #include "clearhead/error.h"
 #include "refused.h"
 #include "text/tokenizer_json.h"
-#include "train/learner.h"
 #include "train/run_folder.h"
 #include "train/task.h"
+#include "train/trainable_model.h"
 #include "train/trainer.h"
 
 namespace clearhead {

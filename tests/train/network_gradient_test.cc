@@ -19,7 +19,7 @@ constexpr Differences kWithTurns{2e-4, 0.1};
 
 // Along a random direction of each parameter, the loss must change as the gradient predicts.
 // Random draws and window edges have no gradient.
-void expect_gradients(const std::string& config, const Rows& input, const Rows* source, const std::vector<int32_t>& targets,
+void expect_gradients(const std::string& config, const Batch& input, const Batch* source, const std::vector<int32_t>& targets,
                       Differences by = {}) {
   Parameters parameters(7);
   const std::unique_ptr<Network> network = network_of(Json::parse(config, "config"), "config.json", parameters);
@@ -54,8 +54,8 @@ void expect_gradients(const std::string& config, const Rows& input, const Rows* 
 }
 
 TEST(NetworkGradients, OfEveryTranslatorButTheOneThatDraws) {
-  const Rows source{.batch = 2, .length = 5, .ids = {3, 4, 5, 6, 7, 8, 9, 10, 0, 0}, .lengths = {5, 3}};
-  const Rows target{.batch = 2, .length = 4, .ids = {0, 11, 12, 13, 0, 14, 15, 16}};
+  const Batch source{.batch = 2, .length = 5, .ids = {3, 4, 5, 6, 7, 8, 9, 10, 0, 0}, .lengths = {5, 3}};
+  const Batch target{.batch = 2, .length = 4, .ids = {0, 11, 12, 13, 0, 14, 15, 16}};
   for (const char* more : {"", R"(, "score": "dot")", R"(, "score": "general")", R"(, "score": "concat")", R"(, "score": "none")",
                            R"(, "score": "general", "where": "local-m")", R"(, "score": "general", "where": "local-p")",
                            R"(, "score": "concat", "where": "local-p")"}) {
@@ -67,8 +67,8 @@ TEST(NetworkGradients, OfEveryTranslatorButTheOneThatDraws) {
 }
 
 TEST(NetworkGradients, OfANetworkThatCopies) {
-  const Rows source{.batch = 2, .length = 5, .ids = {3, 4, 3, 6, 7, 8, 9, 8, 0, 0}, .lengths = {5, 3}};
-  const Rows target{.batch = 2, .length = 4, .ids = {0, 3, 12, 7, 0, 8, 9, 15}};
+  const Batch source{.batch = 2, .length = 5, .ids = {3, 4, 3, 6, 7, 8, 9, 8, 0, 0}, .lengths = {5, 3}};
+  const Batch target{.batch = 2, .length = 4, .ids = {0, 3, 12, 7, 0, 8, 9, 15}};
   for (const char* copies : {"true", "false"}) {
     SCOPED_TRACE(copies);
     expect_gradients(
@@ -83,7 +83,7 @@ TEST(NetworkGradients, OfAHierarchy) {
       other{.sequences = {{5, 6}, {7, 8, 9, 10}, {11}}, .is_group = true};
   expect_gradients(
       R"({"model_type": "hierarchical_attention", "vocab_size": 12, "embedding_size": 8, "hidden_size": 12, "id2label": {"0": "no", "1": "yes"}})",
-      rows_of({&one, &other}, 0), nullptr, {0, 1});
+      collate_side({&one, &other}, 0), nullptr, {0, 1});
 }
 
 // Its logits are weights, so their cross-entropy applies one more softmax to them; as a loss it is as good as any other.
@@ -92,13 +92,13 @@ TEST(NetworkGradients, OfAHierarchyThatChoosesASentence) {
       other{.sequences = {{5, 6}, {7, 8, 9, 10}, {11}}, .is_group = true};
   expect_gradients(
       R"({"model_type": "hierarchical_attention", "output": "sentence", "vocab_size": 12, "embedding_size": 8, "hidden_size": 12})",
-      rows_of({&one, &other}, 0), nullptr, {0, 1});
+      collate_side({&one, &other}, 0), nullptr, {0, 1});
 }
 
 const char* const kTwoLabels = R"(, "id2label": {"0": "no", "1": "yes"}})";
 
 TEST(NetworkGradients, OfPictures) {
-  const Rows input{.batch = 3, .length = 1, .features = random_tensor({3, 2, 8, 8}, 1)};
+  const Batch input{.batch = 3, .length = 1, .features = random_tensor({3, 2, 8, 8}, 1)};
   for (const char* config :
        {R"({"model_type": "vision_transformer", "num_channels": 2, "image_size": 8, "patch_size": 4, "hidden_size": 8,
                                  "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 12)",
@@ -110,8 +110,8 @@ TEST(NetworkGradients, OfPictures) {
 }
 
 TEST(NetworkGradients, OfAQuestionAboutAScene) {
-  const Rows scene{.batch = 3, .length = 1, .features = random_tensor({3, 1, 16, 16}, 1)};
-  const Rows question{.batch = 3, .length = 4, .ids = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0, 0}, .lengths = {4, 4, 2}};
+  const Batch scene{.batch = 3, .length = 1, .features = random_tensor({3, 1, 16, 16}, 1)};
+  const Batch question{.batch = 3, .length = 4, .ids = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0, 0}, .lengths = {4, 4, 2}};
   expect_gradients(std::string(R"({"model_type": "scene_question", "vocab_size": 12, "num_channels": 1, "image_size": 16, "patch_size": 8,
                                    "hidden_size": 8, "num_attention_heads": 2, "encoder_layers": 1, "num_hidden_layers": 1,
                                    "convolution_layers": 1)") +

@@ -67,7 +67,7 @@ TEST(PairData, ABatchHoldsSourcesTargetsAndWhatTheDecoderReads) {
   const PairData data({"train.tsv"}, made.recipe, *made.tokenizer, 1);
   int64_t places = 0, tokens = 0;
   for (const Example& example : data.in_order()) {
-    const Rows &source = *example.source, &input = example.input;
+    const Batch &source = *example.source, &input = example.input;
     ASSERT_EQ(source.batch, input.batch);
     ASSERT_LE(source.batch * std::max(source.length, input.length), 400);
     int64_t counted = 0;

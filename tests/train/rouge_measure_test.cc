@@ -7,8 +7,8 @@
 #include "base/format.h"
 #include "text/tokenizer_json.h"
 #include "tolerance.h"
-#include "train/learner.h"
 #include "train/run_folder.h"
+#include "train/trainable_model.h"
 #include "train/trainer.h"
 
 namespace clearhead {
@@ -35,7 +35,7 @@ TEST_F(RougeMeasure, OfChineseTextsIsOneWhereTheReferenceWasWritten) {
   const Recipe read = recipe({});
   const auto tokenizer = Tokenizer::from_json(byte_tokenizer_json());
   const auto task = task_of(read, *tokenizer, task_facts(read));
-  const std::vector<Example> examples = task->held();
+  const std::vector<Example> examples = task->validation_batches();
   ASSERT_EQ(examples.size(), 1U);
   std::vector<double> written(examples[0].targets.begin(), examples[0].targets.end());
   EXPECT_EQ(task->metrics(examples, {written}), (std::vector<double>{1, 1}));

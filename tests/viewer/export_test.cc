@@ -18,7 +18,7 @@
 #include "tolerance.h"
 #include "viewer/bundle.h"
 #include "viewer/questions/mass.h"
-#include "viewer/together.h"
+#include "viewer/side_by_side.h"
 
 namespace clearhead {
 namespace {

@@ -383,7 +383,8 @@ TEST(Questions, GradientsOfAnAnswerAreLookedAtAsWeightsAre) {
     EXPECT_FLOAT_EQ(array_of<float>(questions::column(loaded, look), "values")[217], expected);
     const ViewFrame tile = questions::tile(loaded, {.at = look.at, .planes = {.f32 = true}});
     EXPECT_FLOAT_EQ(array_of<float>(tile, "max")[217 * 256 + 40], expected);
-    const ViewFrame near = questions::tile(loaded, {.at = look.at, .planes = {.f32 = true}, .near = Near{.back = 200, .ahead = 0}});
+    const ViewFrame near =
+        questions::tile(loaded, {.at = look.at, .planes = {.f32 = true}, .near = OffsetColumns{.back = 200, .ahead = 0}});
     EXPECT_FLOAT_EQ(array_of<float>(near, "max")[217 * 201 + 200 - (217 - 40)], expected);
     look.at.sink = SinkRule::kRenormalise;
     EXPECT_THROW(questions::column(loaded, look), Error);

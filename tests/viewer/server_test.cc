@@ -657,7 +657,7 @@ TEST(Engine, ASurveyStepsAsideAndIsTakenUpAgain) {
   Engine engine;
   std::atomic<int> turns{0};
   std::atomic<bool> other{false}, done{false};
-  engine.post(job_that(Job::Kind::kSurvey, [&](Job& job) {
+  engine.post(job_that(Job::Kind::kBackground, [&](Job& job) {
     if (++turns > 1) return done = true;
     while (!job.token()->load()) std::this_thread::sleep_for(1ms);
     EXPECT_FALSE(job.cancelled());

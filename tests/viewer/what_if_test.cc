@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "judge/subject.h"
+#include "explain/attribution_target.h"
 #include "looked_at.h"
 #include "models/trace_text.h"
 #include "refused.h"
@@ -44,7 +44,7 @@ TEST(Explaining, AnAnswerOfSeveralTokensIsTheOneThatIsAskedElsewhere) {
   options.model = model;
   LoadedTrace loaded(std::make_shared<Trace>(std::move(trace_text(*model, {.text = text}).trace)), options);
   const Json answer = questions::why(loaded, {.asked = {.of = "night, and"}, .methods = {"attention", "relevance"}, .items = "token"}, {});
-  const auto subject = judge::ask_about(model, text, {.of = "night, and"});
+  const auto subject = explain::make_target(model, text, {.of = "night, and"});
   EXPECT_EQ(answer.find("answer")->string(), subject->answer());
   EXPECT_NEAR(answer.find("probability")->number(), subject->probability(), 1e-6 * subject->probability());
   EXPECT_EQ(answer.find("items")->size(), loaded.trace().plan().text.ids.size());

@@ -29,7 +29,7 @@
 // limits.h measures the machine's peak multiply-add rate and read bandwidth; benchmarks report kernels relative to them.
 #pragma once
 
-#include "backends/contract.h"
+#include "backends/backend.h"
 
 namespace clearhead {
 

@@ -148,7 +148,7 @@ bool sums_rows(ForwardDriver driver) { return driver == ForwardDriver::kFlashBf1
 // --- backward -------------------------------------------------------------------------------------------------------
 
 BackwardChoice choose_backward(const CallFacts& facts) {
-  const After& after = facts.spec.after;
+  const AfterNormaliser& after = facts.spec.after;
   const bool is_plain = is<Softmax>(facts.spec.normaliser) && !drops(facts.spec) && !after.head_mask && !after.gaussian;
   if (has_running_sums(facts) && !after.head_mask) return {BackwardDriver::kChunkLinear, Products::kF32};
   // Two strips may add to the same entry of the gradient of a dense bias.

@@ -12,7 +12,7 @@
 #include <optional>
 #include <string>
 
-#include "backends/contract.h"
+#include "backends/backend.h"
 
 namespace clearhead::cpu {
 

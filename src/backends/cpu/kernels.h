@@ -2,7 +2,7 @@
 // driver it chose. Operands must have the dtype that the chosen products take.
 #pragma once
 
-#include "backends/contract.h"
+#include "backends/backend.h"
 #include "backends/cpu/dispatch.h"
 
 namespace clearhead::cpu {

@@ -16,7 +16,7 @@ struct Factors {
 };
 
 Factors factors_of(const RowOfScores& at, int64_t key) {
-  const After& after = at.spec.after;
+  const AfterNormaliser& after = at.spec.after;
   Factors out;
   if (after.dropout) {
     const bool kept = keeps(*after.dropout, noise_of(after.dropout->seed, at.batch, at.head, at.query), key);
@@ -42,7 +42,7 @@ double after_of(const RowOfScores& at, int64_t key) {
 }
 
 Sum reverse_after(const RowOfScores& at, int64_t key, double weight, double weight_size, Sum d_after, OperandSums& operands) {
-  const After& after = at.spec.after;
+  const AfterNormaliser& after = at.spec.after;
   if (!after.dropout && !after.head_mask && !after.gaussian) return d_after;
   const Factors factors = factors_of(at, key);
   const auto add = [&](const Tensor& operand, int64_t index, double factor) {

@@ -12,7 +12,7 @@
 #include <map>
 #include <vector>
 
-#include "backends/contract.h"
+#include "backends/backend.h"
 
 namespace clearhead::reference {
 

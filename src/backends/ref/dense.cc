@@ -97,7 +97,7 @@ void linear(const LinearCall& call) {
   const auto& weight = static_cast<const RowMajor&>(call.weight);
   parallel_for(call.rows, [&](int64_t row, int) {
     std::vector<float> widened;
-    for (int64_t i = 0; !call.x && i < weight.in; ++i) widened.push_back(bf16_to_f32(call.narrow_x[row * call.x_stride + i]));
+    for (int64_t i = 0; !call.x && i < weight.in; ++i) widened.push_back(bf16_to_f32(call.low_precision_x[row * call.x_stride + i]));
     if (weight.storage == WeightStorage::kInt8Dynamic) widened = rounded_inputs(call.x + row * call.x_stride, weight.in);
     const float* x = widened.empty() ? call.x + row * call.x_stride : widened.data();
     float* out = call.out ? call.out + row * call.out_stride : nullptr;
@@ -106,8 +106,8 @@ void linear(const LinearCall& call) {
       double sum = call.bias ? static_cast<double>(call.bias[o]) : 0;
       for (int64_t i = 0; i < weight.in; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(w[i]);
       sum = activated(call.activation, sum);
-      if (call.narrow_out) {
-        call.narrow_out[row * call.out_stride + o] = f32_to_bf16(static_cast<float>(sum));
+      if (call.low_precision_out) {
+        call.low_precision_out[row * call.out_stride + o] = f32_to_bf16(static_cast<float>(sum));
         continue;
       }
       out[o] = static_cast<float>(call.accumulate ? sum + static_cast<double>(out[o]) : sum);

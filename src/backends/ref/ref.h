@@ -2,7 +2,7 @@
 // against it.
 #pragma once
 
-#include "backends/contract.h"
+#include "backends/backend.h"
 
 namespace clearhead {
 

@@ -1,7 +1,7 @@
 // Statistics of whole attention maps, one row at a time, in double.
 #pragma once
 
-#include "backends/contract.h"
+#include "backends/backend.h"
 
 namespace clearhead::reference {
 

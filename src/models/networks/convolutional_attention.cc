@@ -113,7 +113,7 @@ class ConvolutionalAttention final : public Network {
     classifier_ = {scope / "classifier", facts_.width, static_cast<int64_t>(facts_.labels.size())};
   }
 
-  Tensor logits(Compute& compute, const Rows& input, const Rows*) const override {
+  Tensor logits(Compute& compute, const Batch& input, const Batch*) const override {
     Tensor x = compute.activate("relu", stem_norm_(compute, stem_(compute, input.features)));
     for (const Block& block : blocks_) x = block(compute, x);
     const Tensor means = compute.mean(x.reshape({input.batch, facts_.width, x.size(2) * x.size(3)}), 2);

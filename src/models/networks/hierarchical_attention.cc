@@ -40,7 +40,7 @@ class HierarchicalAttention final : public Network {
     if (!facts_.chooses) classifier_ = {scope / "classifier", hidden_, static_cast<int64_t>(facts_.labels.size())};
   }
 
-  Tensor logits(Compute& compute, const Rows& input, const Rows*) const override {
+  Tensor logits(Compute& compute, const Batch& input, const Batch*) const override {
     const Tensor seen =
         encoder_.layers.empty() ? embedding_(compute, input.ids) : encoder_(compute, input.ids, input.layout(), input.groups);
     const Tensor words = words_(compute, compute.dropout(seen, dropout_), input.layout()).rows;

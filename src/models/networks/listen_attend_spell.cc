@@ -46,7 +46,7 @@ class ListenAttendSpell final : public Network {
     output_ = {scope / "output", hidden_, facts_.vocabulary};
   }
 
-  Tensor logits(Compute& compute, const Rows& input, const Rows* source) const override {
+  Tensor logits(Compute& compute, const Batch& input, const Batch* source) const override {
     const Memory memory = listen(compute, *source);
     const Tensor tokens = compute.dropout(embedding_(compute, input.ids), dropout_).reshape({input.batch, input.length, embedding_size_});
     Spelled at = first(memory);
@@ -60,7 +60,7 @@ class ListenAttendSpell final : public Network {
     return written(compute, states.rows(compute), contexts.rows(compute));
   }
 
-  void read(Compute& compute, const Rows& source, ModelCache& cache) const override {
+  void read(Compute& compute, const Batch& source, ModelCache& cache) const override {
     const Memory memory = listen(compute, source);
     cache.source = memory.rows.reshape({source.batch, memory.layout.length, hidden_});
     cache.source_lengths = memory.layout.lengths;
@@ -85,7 +85,7 @@ class ListenAttendSpell final : public Network {
   static void keep(const Spelled& at, ModelCache& cache) { cache.states = {at.state.state[0], at.state.cell[0], at.context}; }
 
   // Pads the frames to whole items, so that the result for a sound does not depend on its batch.
-  Memory listen(Compute& compute, const Rows& source) const {
+  Memory listen(Compute& compute, const Batch& source) const {
     const int64_t item = facts_.sound.frames, mels = facts_.sound.mel.mels, missing = (item - source.length % item) % item;
     Memory memory{.layout = source.layout()};
     Tensor rows = source.features.reshape({source.batch, source.length, mels});

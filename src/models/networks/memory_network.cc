@@ -51,8 +51,8 @@ class MemoryNetwork final : public Network {
     answer_ = {scope / "answer", width_, static_cast<int64_t>(facts_.labels.size()), {.bias = false, .init = kInit}};
   }
 
-  Tensor logits(Compute& compute, const Rows& input, const Rows* source) const override {
-    const Rows story = noise_ > 0 && compute.is_training() ? with_gaps(*source, compute.dropout_seed()) : *source;
+  Tensor logits(Compute& compute, const Batch& input, const Batch* source) const override {
+    const Batch story = noise_ > 0 && compute.is_training() ? with_gaps(*source, compute.dropout_seed()) : *source;
     const Layout& memory = story.groups;
     const Tensor places = weights_of_places(story);
     const std::vector<int32_t> ages = ages_of(memory);
@@ -77,7 +77,7 @@ class MemoryNetwork final : public Network {
   static constexpr Init kInit{Init::Kind::kNormal, 0.1};
 
   // The weights l of each word; 0 for padding.   → [sequence, word, width]
-  Tensor weights_of_places(const Rows& rows) const {
+  Tensor weights_of_places(const Batch& rows) const {
     Tensor out = Tensor::zeros({rows.batch, rows.length, width_});
     float* to = out.mutable_data<float>();
     for (int64_t sequence = 0; sequence < rows.batch; ++sequence) {
@@ -92,7 +92,7 @@ class MemoryNetwork final : public Network {
   }
 
   // Σ_j l_j ⊙ E x_j of each sequence.   → [sequence, width]
-  Tensor sums(Compute& compute, const parts::Embedding& table, const Rows& rows, const Tensor& places) const {
+  Tensor sums(Compute& compute, const parts::Embedding& table, const Batch& rows, const Tensor& places) const {
     return compute.sum(compute.multiply(table(compute, rows.ids).reshape(places.shape()), places), 1);
   }
 
@@ -110,9 +110,9 @@ class MemoryNetwork final : public Network {
   }
 
   // Inserts a slot without words before each statement with probability "noise", then drops the oldest slots beyond memory_size.
-  Rows with_gaps(const Rows& story, uint64_t seed) const {
+  Batch with_gaps(const Batch& story, uint64_t seed) const {
     std::vector<std::vector<int64_t>> slots(static_cast<size_t>(story.groups.batch));  // rows of the story; −1: a slot without words
-    Rows out{.length = story.length, .groups = {.batch = story.groups.batch}};
+    Batch out{.length = story.length, .groups = {.batch = story.groups.batch}};
     uint64_t drawn = 0;
     for (int64_t at = 0; at < story.groups.batch; ++at) {
       std::vector<int64_t>& own = slots[static_cast<size_t>(at)];

@@ -43,7 +43,7 @@ class PointerGenerator final : public Network {
     if (copies_) gate_ = {scope / "gate", 2 * hidden_ + embedding_size_, 1};
   }
 
-  Tensor logits(Compute& compute, const Rows& input, const Rows* source) const override {
+  Tensor logits(Compute& compute, const Batch& input, const Batch* source) const override {
     const Memory memory = encode(compute, *source);
     const Tensor words = words_(compute, input.ids);
     const auto [states, last] =
@@ -51,7 +51,7 @@ class PointerGenerator final : public Network {
     return written(compute, remembered(compute, memory, source->ids), words, states, 0);
   }
 
-  void read(Compute& compute, const Rows& source, ModelCache& cache) const override {
+  void read(Compute& compute, const Batch& source, ModelCache& cache) const override {
     const Memory memory = encode(compute, source);
     // The cache stores rows, keys and token ids side by side.
     const Tensor tokens = Tensor::from(std::vector<float>(source.ids.begin(), source.ids.end()), {memory.layout.rows(), 1});
@@ -79,7 +79,7 @@ class PointerGenerator final : public Network {
     std::vector<int32_t> tokens{};  // [batch, length]: the token of each column; −1: no token
   };
 
-  Memory encode(Compute& compute, const Rows& source) const {
+  Memory encode(Compute& compute, const Batch& source) const {
     Memory memory{.layout = source.layout()};
     const auto [rows, last] = encoder_(compute, words_(compute, source.ids), memory.layout);
     memory.rows = compute.dropout(rows, dropout_);

@@ -50,7 +50,7 @@ class RecurrentTranslator final : public Network {
     read_ = {scope / "read", hidden_ + (score_ == "none" ? 0 : hidden_), embedding_size_};
   }
 
-  Tensor logits(Compute& compute, const Rows& input, const Rows* source) const override {
+  Tensor logits(Compute& compute, const Batch& input, const Batch* source) const override {
     const Memory memory = encode(compute, *source);
     const Tensor words = words_(compute, input.ids);
     parts::RecurrentState state{.state = {memory.begin}};
@@ -71,7 +71,7 @@ class RecurrentTranslator final : public Network {
     return written(compute, states.rows(compute), contexts.rows(compute));
   }
 
-  void read(Compute& compute, const Rows& source, ModelCache& cache) const override {
+  void read(Compute& compute, const Batch& source, ModelCache& cache) const override {
     const Memory memory = encode(compute, source);
     cache.source = memory.rows.reshape({source.batch, source.length, hidden_});
     cache.source_lengths = source.lengths;
@@ -95,7 +95,7 @@ class RecurrentTranslator final : public Network {
   bool is_fed() const { return score_ == "additive"; }
   Tensor keys_of(Compute& compute, const Tensor& rows) const { return is_additive() ? key_(compute, rows) : rows; }
 
-  Memory encode(Compute& compute, const Rows& source) const {
+  Memory encode(Compute& compute, const Batch& source) const {
     Memory memory{.layout = source.layout()};
     const auto [rows, last] = encoder_(compute, words_(compute, source.ids), memory.layout);
     memory.rows = rows;

@@ -59,7 +59,7 @@ class SceneQuestion final : public Network {
     classifier_ = {scope / "classifier", width, static_cast<int64_t>(facts_.labels.size())};
   }
 
-  Tensor logits(Compute& compute, const Rows& input, const Rows* source) const override {
+  Tensor logits(Compute& compute, const Batch& input, const Batch* source) const override {
     const Layout patches{source->batch, facts_.picture.patches()}, words = input.layout();
     const Tensor seen = picture(compute, *source, patches);
     Tensor asked = words_(compute, compute.dropout(embedding_(compute, input.ids), dropout_), words).rows;
@@ -69,7 +69,7 @@ class SceneQuestion final : public Network {
 
  private:
   // [batch·patches, width]
-  Tensor picture(Compute& compute, const Rows& source, const Layout& patches) const {
+  Tensor picture(Compute& compute, const Batch& source, const Layout& patches) const {
     Tensor x = source.features;
     for (size_t at = 0; at < convolutions_.size(); ++at) {
       const Tensor read = conv_norms_[at](compute, convolutions_[at](compute, x));

@@ -34,7 +34,7 @@ class VisionTransformer final : public Network {
     classifier_ = {scope / "classifier", width, static_cast<int64_t>(facts_.labels.size())};
   }
 
-  Tensor logits(Compute& compute, const Rows& input, const Rows*) const override {
+  Tensor logits(Compute& compute, const Batch& input, const Batch*) const override {
     const Layout patches{input.batch, facts_.picture.patches()};
     const Tensor embedded = compute.contiguous(embedding_(compute, input.features).permute({0, 2, 3, 1}));
     Tensor z = positions_(compute, embedded.reshape({patches.rows(), facts_.width}), patches);

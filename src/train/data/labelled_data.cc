@@ -293,7 +293,7 @@ std::vector<Example> ItemBatches::in_order() const {
 
 Example ItemBatches::example_of(const std::vector<const Item*>& items) const {
   Example out;
-  Rows& rows = out.input;
+  Batch& rows = out.input;
   rows.batch = static_cast<int64_t>(items.size());
   if (items.front()->read) {
     std::vector<const EncodedInput*> inputs;
@@ -367,7 +367,7 @@ const ItemTask::Loaded& ItemTask::loaded(std::optional<Loaded>& kept, const std:
   return *kept;
 }
 
-Example ItemTask::part(int64_t number) const {
+Example ItemTask::batch(int64_t number) const {
   Example out = batches(training_, files_.train).shuffled(seed_, number, renewal(number));
   if (files_.data.pictures && !files_.data.scenes)
     distort(out.input.features, files_.data.pictures->distortion, random_bits(seed_, kDistortionSeed), static_cast<uint64_t>(number));

@@ -101,8 +101,8 @@ std::vector<double> largest_of_rows(const Tensor& logits);
 /// does not read the test file, and measuring reads only that.
 class ItemTask : public Task {
  public:
-  Example part(int64_t number) const override;
-  std::vector<Example> held() const override { return batches(held_, files_.valid).in_order(); }
+  Example batch(int64_t number) const override;
+  std::vector<Example> validation_batches() const override { return batches(held_, files_.valid).in_order(); }
   std::vector<Example> test() const override;
   int64_t tokens() const override { return batches(training_, files_.train).tokens(); }
   std::string digest() const override;

@@ -174,8 +174,8 @@ class Answer final : public ItemTask {
 
   // If half of the questions have no answer, a small encoder first learns to point at the first token for every question, and then
   // hardly changes. So it is first trained on answerable windows only.
-  Example part(int64_t number) const override {
-    if (number / recipe_.accumulate >= recipe_.task->as<AnswerRecipe>().answerable_first) return ItemTask::part(number);
+  Example batch(int64_t number) const override {
+    if (number / recipe_.accumulate >= recipe_.task->as<AnswerRecipe>().answerable_first) return ItemTask::batch(number);
     if (!answerable_) answerable_.emplace(training().chosen(&holds_answer));
     return answerable_->shuffled(recipe_.seed, number);
   }

@@ -162,7 +162,7 @@ class OneLabel final : public Texts {
     return {scores.accuracy, scores.average.macro.f1, scores.matthews};
   }
 
-  std::vector<std::pair<std::string, double>> looks(const Model& model) const override {
+  std::vector<std::pair<std::string, double>> attention_metrics(const Model& model) const override {
     if (!recipe_.task->data.scenes) return {};
     return {{"asked_holds_most", share_of_asked(model, recipe_)}};
   }

@@ -18,7 +18,7 @@ class Windows : public Task {
         training_(read_part(recipe.source, Part::kTrain), tokenizer),
         held_(read_part(recipe.source, Part::kValid), tokenizer) {}
 
-  Example part(int64_t number) const override {
+  Example batch(int64_t number) const override {
     Repeats repeats;
     for (const Repeats& stage : recipe_.repeats) {
       if (number / recipe_.accumulate >= stage.from) repeats = stage;
@@ -26,7 +26,7 @@ class Windows : public Task {
     const TextData::Order order{.seed = recipe_.seed, .length = recipe_.length, .repeats = repeats};
     return example_of(training_.shuffled(order, number * recipe_.batch, recipe_.batch), recipe_.batch);
   }
-  std::vector<Example> held() const override {
+  std::vector<Example> validation_batches() const override {
     std::vector<Example> out;
     for (const TextData::Batch& window : held_.in_order(recipe_.length, kValidationWindows)) out.push_back(example_of(window, 1));
     return out;

@@ -36,10 +36,10 @@ class MaskedTokens final : public ItemTask {
         mask_(mask_of(recipe, tokenizer)),
         vocabulary_(static_cast<size_t>(tokenizer.vocabulary_size())) {}
 
-  Example part(int64_t number) const override {
-    return masked(ItemTask::part(number), random_bits(random_bits(seed_, kTraining), static_cast<uint64_t>(number)));
+  Example batch(int64_t number) const override {
+    return masked(ItemTask::batch(number), random_bits(random_bits(seed_, kTraining), static_cast<uint64_t>(number)));
   }
-  std::vector<Example> held() const override { return all_masked(ItemTask::held()); }
+  std::vector<Example> validation_batches() const override { return all_masked(ItemTask::validation_batches()); }
   std::vector<Example> test() const override { return all_masked(ItemTask::test()); }
 
   Tensor loss(Run& run, const RunResult& result, const Example& example, double smoothing, double divisor) const override {
@@ -84,7 +84,7 @@ class MaskedTokens final : public ItemTask {
   // targets of the selected positions.
   Example masked(Example example, uint64_t seed) const {
     RandomSequence random(seed);
-    Rows& rows = example.input;
+    Batch& rows = example.input;
     std::vector<int32_t> targets;
     example.masked_rows.emplace();
     for (int64_t row = 0; row < rows.batch; ++row) {

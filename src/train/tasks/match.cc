@@ -85,7 +85,7 @@ class Matching final : public Task {
   Matching(const Recipe& recipe, const Tokenizer& tokenizer)
       : recipe_(recipe), tokenizer_(tokenizer), pad_(tokenizer.special_tokens().pad.value_or(0)) {}
 
-  Example part(int64_t number) const override {
+  Example batch(int64_t number) const override {
     const std::vector<Match>& all = training_of().all;
     const auto count = static_cast<int64_t>(all.size()), batches = count / recipe_.batch;  // only complete batches
     if (batches == 0)
@@ -95,7 +95,7 @@ class Matching final : public Task {
     const int64_t begin = order_.batches[static_cast<size_t>(number % batches)] * recipe_.batch;
     return example_of(all, {order_.items.begin() + begin, order_.items.begin() + begin + recipe_.batch});
   }
-  std::vector<Example> held() const override { return in_order(held_of().all); }
+  std::vector<Example> validation_batches() const override { return in_order(held_of().all); }
   std::vector<Example> test() const override {
     if (recipe_.pairs->test.empty()) fail(ErrorCode::kInvalidArgument, "{}: \"pairs\" names no \"test\" file", recipe_.where);
     int64_t cut = 0;
@@ -230,7 +230,7 @@ class Matching final : public Task {
 
   // Embeddings of norm `size`: size · u. The sum of a text's rows is normalised directly, because dividing it by the number of rows
   // would not change the result.
-  static Tensor vectors(Compute& compute, const Tensor& hidden, const Rows& rows, double size) {
+  static Tensor vectors(Compute& compute, const Tensor& hidden, const Batch& rows, double size) {
     const int64_t width = hidden.size(2);
     std::vector<int32_t> texts;
     for (int64_t text = 0; text < rows.batch; ++text) {

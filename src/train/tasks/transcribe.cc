@@ -105,7 +105,7 @@ class Transcribe final : public Task {
     }
   }
 
-  Example part(int64_t number) const override {
+  Example batch(int64_t number) const override {
     RandomSequence random(random_bits(recipe_.seed, static_cast<uint64_t>(number)));
     const auto [least, most] = recipe_.task->as<SoundTable>().joined;
     const int64_t count = least + static_cast<int64_t>(random.roll(static_cast<size_t>(most - least + 1)));
@@ -114,7 +114,7 @@ class Transcribe final : public Task {
     return example_of(strings, 0, strings.size());
   }
 
-  std::vector<Example> held() const override {
+  std::vector<Example> validation_batches() const override {
     std::vector<Transcript> strings = held_.strings(recipe_.seed, recipe_.task->as<SoundTable>().joined);
     std::stable_sort(strings.begin(), strings.end(),
                      [](const Transcript& a, const Transcript& b) { return a.sound.samples.numel() < b.sound.samples.numel(); });
@@ -188,7 +188,7 @@ class Transcribe final : public Task {
     }
     std::vector<const EncodedSide*> readings;
     for (const EncodedSide& sound : sounds) readings.push_back(&sound);
-    out.source = rows_of(readings, facts_.pad);
+    out.source = collate_side(readings, facts_.pad);
     const auto padded = [&](std::vector<int32_t>& to, int32_t fill) {
       to.resize((to.size() + static_cast<size_t>(out.input.length) - 1) / static_cast<size_t>(out.input.length) *
                     static_cast<size_t>(out.input.length),

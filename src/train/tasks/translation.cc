@@ -16,8 +16,8 @@ class Pairs : public Task {
         tokenizer_(tokenizer),
         training_(recipe.pairs->train, recipe, tokenizer, first, /*trains=*/true),
         held_(recipe.pairs->valid, recipe, tokenizer, first) {}
-  Example part(int64_t number) const override { return training_.shuffled(recipe_.seed, number); }
-  std::vector<Example> held() const override { return held_.in_order(); }
+  Example batch(int64_t number) const override { return training_.shuffled(recipe_.seed, number); }
+  std::vector<Example> validation_batches() const override { return held_.in_order(); }
   int64_t tokens() const override { return training_.tokens(); }
   std::vector<DataSummary> summary() const override {
     return {training_.summary("training", recipe_.pairs->train), held_.summary("validation", recipe_.pairs->valid)};

@@ -33,7 +33,7 @@ MapCells map_cells(LoadedTrace& loaded, const ViewState& state, const HeadLook& 
       return questions::cells(loaded, {.at = own, .z = level_of(out.part, kMostCells), .queries = out.part.queries, .keys = out.part.keys},
                               options.look);
     }
-    const Near near = questions::near_of(loaded, own);
+    const OffsetColumns near = questions::offset_columns_of(loaded, own);
     out.part.keys = {-near.back, near.ahead + 1};
     return questions::near_cells(loaded,
                                  {.at = own,

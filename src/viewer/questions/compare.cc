@@ -9,7 +9,7 @@
 
 #include "base/format.h"
 #include "base/parallel.h"
-#include "judge/agreement.h"
+#include "explain/evaluate/agreement.h"
 #include "viewer/questions/head.h"
 #include "viewer/questions/ranges.h"
 
@@ -76,8 +76,8 @@ struct SharedKeys {
 
   // NaN if a row is not a distribution.
   double divergence(std::span<const float> was, std::span<const float> is) const {
-    const std::vector<double> p = judge::shared_row(was, before), q = judge::shared_row(is, after);
-    return p.empty() || q.empty() ? kNaN : judge::jensen_shannon(p, q);
+    const std::vector<double> p = explain::shared_row(was, before), q = explain::shared_row(is, after);
+    return p.empty() || q.empty() ? kNaN : explain::jensen_shannon(p, q);
   }
 };
 

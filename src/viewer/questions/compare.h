@@ -3,7 +3,7 @@
 //   difference of a cell    mean of P'_ij − P_ij over the pairs that both maps have; a pair that is hidden in one map only has
 //                           weight 0 there
 //   divergence of a row     Jensen–Shannon divergence in nats over the keys that both maps have, plus one outcome for all other keys
-//                           (judge/agreement.h); for a cell, the mean over its rows
+//                           (explain/evaluate/agreement.h); for a cell, the mean over its rows
 //
 // Rows and columns are the merged positions of both texts (alignment.h); positions of one text only have no difference. No N×N matrix is
 // stored: rows of both maps are recomputed in blocks and pooled.

@@ -10,7 +10,7 @@
 #include "models/input_kind.h"
 #include "viewer/questions/head.h"
 #include "viewer/questions/ranges.h"
-#include "viewer/questions/subject.h"
+#include "viewer/questions/target.h"
 #include "viewer/words.h"
 
 namespace clearhead::questions {

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "base/format.h"
-#include "observe/near.h"
+#include "observe/offset_columns.h"
 #include "viewer/questions/ranges.h"
 
 namespace clearhead::questions {
@@ -18,7 +18,7 @@ constexpr double kTileWork = 6e9;
 // Multiply-adds below which an overview needs no sampled picture first.
 constexpr double kInstantWork = 3e9;
 constexpr int64_t kNear = 256;      // default number of tokens in each direction if the layer has no band
-constexpr int64_t kNearBlock = 64;  // block size of observe/near.cc: columns that its blocks add to a row
+constexpr int64_t kNearBlock = 64;  // block size of observe/offset_columns.cc: columns that its blocks add to a row
 constexpr double kPairWork = 24;    // cost of exp, pooling and memory accesses per pair, in multiply-adds
 
 void add_plane(ViewFrame& frame, Json& codes, const char* name, const std::vector<float>& cells, const Cells& of, bool f32) {
@@ -55,11 +55,11 @@ ViewFrame near_tile(LoadedTrace& loaded, const TileLook& look, const LookOptions
          look.y, (known.queries + tall - 1) / tall, (across + wide - 1) / wide);
   }
   const int64_t left = -look.near->back;
-  NearLook part{.at = look.at,
-                .z = look.z,
-                .column_z = look.column_z,
-                .queries = {look.y * tall, std::min(known.queries, (look.y + 1) * tall)},
-                .offsets = {left + look.x * wide, std::min(left + across, left + (look.x + 1) * wide)}};
+  OffsetLook part{.at = look.at,
+                  .z = look.z,
+                  .column_z = look.column_z,
+                  .queries = {look.y * tall, std::min(known.queries, (look.y + 1) * tall)},
+                  .offsets = {left + look.x * wide, std::min(left + across, left + (look.x + 1) * wide)}};
   if (!look.exact) part.sampled_rows = near_sample(known, part.queries.size(), part.offsets.size());
   return picture_frame(loaded, look.at, near_cells(loaded, part, options), look.planes);
 }
@@ -71,9 +71,10 @@ int near_level(int64_t items, int64_t side) {
 }
 
 // The overview of key − query: like the overview of the whole map, sampled first if it takes long.
-void near_overview(LoadedTrace& loaded, const HeadLook& at, const Near& near, const TakeFrame& take, const LookOptions& options) {
+void offset_overview(LoadedTrace& loaded, const HeadLook& at, const OffsetColumns& near, const TakeFrame& take,
+                     const LookOptions& options) {
   const FamilyFacts& known = loaded.facts(at.family);
-  NearLook whole = whole_near(loaded, at, near);
+  OffsetLook whole = whole_by_offset(loaded, at, near);
   const auto picture = [&](const LookOptions& own) {
     ViewFrame frame = picture_frame(loaded, at, near_cells(loaded, whole, own));
     frame.header["event"] = "picture";
@@ -113,7 +114,7 @@ Json codes_json(const Codes& codes) {
   return Json::object({{"kind", kind}, {"lo", codes.low}, {"hi", codes.high}, {"error", codes.error}});
 }
 
-NearLook whole_near(LoadedTrace& loaded, const HeadLook& at, const Near& near) {
+OffsetLook whole_by_offset(LoadedTrace& loaded, const HeadLook& at, const OffsetColumns& near) {
   const FamilyFacts& known = loaded.facts(at.family);
   check_near(known);
   return {.at = at,
@@ -171,14 +172,14 @@ ViewFrame picture_frame(LoadedTrace& loaded, const HeadLook& at, const Cells& ce
   return frame;
 }
 
-Near near_of(LoadedTrace& loaded, const HeadLook& at) {
+OffsetColumns offset_columns_of(LoadedTrace& loaded, const HeadLook& at) {
   const FamilyFacts& known = loaded.facts(at.family);
   check_near(known);
   if (const auto band = known.band_of(at.layer)) return {band->first, band->second};
   return {kNear, known.shape.causal ? 0 : kNear};
 }
 
-Cells near_cells(LoadedTrace& loaded, const NearLook& look, const LookOptions& options) {
+Cells near_cells(LoadedTrace& loaded, const OffsetLook& look, const LookOptions& options) {
   const FamilyFacts& known = loaded.facts(look.at.family);
   const LayerMap map = map_of(loaded, look.at);
   TileRequest factors;
@@ -226,12 +227,13 @@ ViewFrame tile(LoadedTrace& loaded, const TileLook& look, const LookOptions& opt
   return picture_frame(loaded, look.at, found, look.planes);
 }
 
-void overview(LoadedTrace& loaded, const HeadLook& at, const std::optional<Near>& near, const TakeFrame& take, const LookOptions& options) {
+void overview(LoadedTrace& loaded, const HeadLook& at, const std::optional<OffsetColumns>& near, const TakeFrame& take,
+              const LookOptions& options) {
   check_head(loaded, at);
   check_all_rows(loaded, at.family, "An overview");
   const FamilyFacts& known = loaded.facts(at.family);
   if (known.queries == 0 || known.keys == 0) fail(ErrorCode::kNotFound, "overview: the map is empty.");
-  if (near) return near_overview(loaded, at, *near, take, options);
+  if (near) return offset_overview(loaded, at, *near, take, options);
   CellsLook whole{.at = at, .z = overview_level(known, kOverviewSide), .queries = {0, known.queries}, .keys = {0, known.keys}};
   const double work =
       static_cast<double>(known.queries) * static_cast<double>(known.keys) * (static_cast<double>(known.shape.d_k) + kPairWork);

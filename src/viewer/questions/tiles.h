@@ -20,8 +20,8 @@ struct Planes {
   bool f32 = false;  ///< as f32 instead of 8-bit codes
 };
 
-/// Columns of a picture as key − query, from `back` before the query to `ahead` after it (observe/near.h).
-struct Near {
+/// Columns of a picture as key − query, from `back` before the query to `ahead` after it (observe/offset_columns.h).
+struct OffsetColumns {
   int64_t back = 0, ahead = 0;
 };
 
@@ -31,8 +31,8 @@ struct TileLook {
   int64_t x = 0, y = 0;
   Planes planes{};
   bool exact = false;
-  std::optional<Near> near{};  ///< if set, columns are key − query
-  int column_z = 0;            ///< and a cell covers 2^column_z of them
+  std::optional<OffsetColumns> near{};  ///< if set, columns are key − query
+  int column_z = 0;                     ///< and a cell covers 2^column_z of them
 };
 
 /// A rectangle of a map in cells of 2^z × 2^z weights, counted from its corner.
@@ -55,7 +55,7 @@ struct Cells {
 };
 
 /// A part of a map along its diagonal, in cells of 2^z queries × 2^column_z offsets.
-struct NearLook {
+struct OffsetLook {
   HeadLook at{};
   int z = 0, column_z = 0;
   Range queries{}, offsets{};
@@ -67,19 +67,19 @@ namespace questions {
 ViewFrame tile(LoadedTrace& loaded, const TileLook& look, const LookOptions& options = {});
 /// Emits "picture" events: sampled first if the map is large, exact last.
 /// `near`: if set, columns are key − query instead of keys.
-void overview(LoadedTrace& loaded, const HeadLook& at, const std::optional<Near>& near, const TakeFrame& take,
+void overview(LoadedTrace& loaded, const HeadLook& at, const std::optional<OffsetColumns>& near, const TakeFrame& take,
               const LookOptions& options = {});
 
 // Shared with the atlas and the exports.
 /// Norms of values and the sink rule: sets the factors that every weight of `look` is multiplied with before pooling.
 void add_factors(LoadedTrace& loaded, const CellsLook& look, TileRequest& request);
 Cells cells(LoadedTrace& loaded, const CellsLook& look, const LookOptions& options);
-Cells near_cells(LoadedTrace& loaded, const NearLook& look, const LookOptions& options);
+Cells near_cells(LoadedTrace& loaded, const OffsetLook& look, const LookOptions& options);
 /// The whole band `near` in at most 512 × 512 cells. Throws kInvalidArgument if queries and keys are not the same tokens.
-NearLook whole_near(LoadedTrace& loaded, const HeadLook& at, const Near& near);
+OffsetLook whole_by_offset(LoadedTrace& loaded, const HeadLook& at, const OffsetColumns& near);
 /// The default band of a layer: its own band, else 256 tokens in each direction that is visible. Throws kInvalidArgument
 /// if queries and keys are not the same tokens.
-Near near_of(LoadedTrace& loaded, const HeadLook& at);
+OffsetColumns offset_columns_of(LoadedTrace& loaded, const HeadLook& at);
 /// The level at which the whole map is at most `side` cells wide and high.
 int overview_level(const FamilyFacts& known, int64_t side);
 ViewFrame picture_frame(LoadedTrace& loaded, const HeadLook& at, const Cells& cells, const Planes& planes = {});

@@ -9,12 +9,12 @@
 #include "clearhead/answers.h"
 #include "clearhead/generate.h"
 #include "clearhead/tokenizer.h"
+#include "explain/listener.h"
 #include "generate/trace_of.h"
-#include "judge/listener.h"
 #include "models/progress_observer.h"
 #include "models/run_text.h"
 #include "viewer/questions/compare.h"
-#include "viewer/questions/subject.h"
+#include "viewer/questions/target.h"
 
 namespace clearhead {
 namespace {
@@ -202,7 +202,7 @@ class Rerun {
 
   // The plan of a run, which is stopped before it computes anything.
   RunPlan planned(const SourceAndTarget& parts, RunOptions options) {
-    struct Heard final : judge::Listener {
+    struct Heard final : explain::Listener {
       RunPlan plan{};
       void begin(const RunPlan& of) override {
         plan = of;

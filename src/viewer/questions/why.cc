@@ -9,16 +9,16 @@
 #include <set>
 
 #include "base/format.h"
-#include "judge/agreement.h"
-#include "judge/attribution.h"
-#include "judge/faithfulness.h"
-#include "judge/items.h"
-#include "judge/remembered.h"
-#include "judge/sides.h"
+#include "explain/attribution.h"
+#include "explain/evaluate/agreement.h"
+#include "explain/evaluate/faithfulness.h"
+#include "explain/items.h"
+#include "explain/remembered.h"
+#include "explain/sides.h"
 #include "models/run_text.h"
 #include "models/trace_text.h"
 #include "viewer/questions/ranges.h"
-#include "viewer/questions/subject.h"
+#include "viewer/questions/target.h"
 
 namespace clearhead {
 
@@ -36,16 +36,16 @@ WhyLook why_look_of(const Json& body) {
   if (!known.count(look.items))
     fail(ErrorCode::kInvalidArgument, "api/why: \"items\": expected auto, word, sentence or token, found \"{}\".", look.items);
   if (look.methods.empty()) fail(ErrorCode::kInvalidArgument, "api/why: \"methods\": is empty; expected one or more.");
-  for (const std::string& name : look.methods) judge::method_named(name);
+  for (const std::string& name : look.methods) explain::method_named(name);
   return look;
 }
 
 namespace questions {
 namespace {
 
-using judge::MethodInfo;
-using judge::Removal;
-using judge::Subject;
+using explain::AttributionTarget;
+using explain::MethodInfo;
+using explain::Removal;
 
 constexpr size_t kMostWords = 400;      // with more words, sentences are used
 constexpr size_t kRandomRankings = 10;  // baseline for each method
@@ -53,19 +53,19 @@ constexpr size_t kRandomRankings = 10;  // baseline for each method
 constexpr size_t kAllCuts = 100;
 constexpr size_t kCutsOfMethod = 8;
 
-// Groups the subject's tokens into items and returns the kind of item.
-std::string choose_items(LoadedTrace& loaded, const WhyLook& look, Subject& subject) {
+// Groups the target's tokens into items and returns the kind of item.
+std::string choose_items(LoadedTrace& loaded, const WhyLook& look, AttributionTarget& target) {
   const RunText& text = loaded.trace().plan().text;
-  if (!text.items.empty()) return text.items_of(subject.items().front().begin)->kind;
+  if (!text.items.empty()) return text.items_of(target.items().front().begin)->kind;
   if (look.items == "token") return "token";
-  std::vector<Range> items = judge::items_of_words(subject, loaded.words());
+  std::vector<Range> items = explain::items_of_words(target, loaded.words());
   const bool by_sentence = look.items == "sentence" || (look.items == "auto" && items.size() > kMostWords);
-  if (by_sentence) items = judge::items_of_sentences(subject);
-  subject.set_items(std::move(items));
+  if (by_sentence) items = explain::items_of_sentences(target);
+  target.set_items(std::move(items));
   return by_sentence ? "sentence" : "word";
 }
 
-struct Asked {
+struct TargetSpec {
   MethodInfo method{};
   std::vector<double> scores{};  // empty: the method failed
   std::string refused{};
@@ -95,14 +95,14 @@ class Why {
   Why(LoadedTrace& loaded, const WhyLook& look, const WhyEvents& events) : loaded_(loaded), look_(look), events_(events) {}
 
   Json answer() {
-    std::vector<Asked> asked;
-    for (const std::string& name : look_.methods) asked.push_back({.method = judge::method_named(name)});
+    std::vector<TargetSpec> asked;
+    for (const std::string& name : look_.methods) asked.push_back({.method = explain::method_named(name)});
     open(asked);
-    kind_ = choose_items(loaded_, look_, *subject_);
-    if (subject_->items().empty()) fail(ErrorCode::kInvalidArgument, "This text has no token that an answer could come from.");
-    Json out = Json::object({{"answer", subject_->answer()},
-                             {"probability", subject_->probability()},
-                             {"items", ranges_json(subject_->items())},
+    kind_ = choose_items(loaded_, look_, *target_);
+    if (target_->items().empty()) fail(ErrorCode::kInvalidArgument, "This text has no token that an answer could come from.");
+    Json out = Json::object({{"answer", target_->answer()},
+                             {"probability", target_->probability()},
+                             {"items", ranges_json(target_->items())},
                              {"item_kind", kind_},
                              {"read_from", read_from()}});
     const double seconds = say_cost(asked, out);
@@ -110,48 +110,48 @@ class Why {
       out["methods"] = Json();
       return out;
     }
-    for (Asked& one : asked) attribute(one);
+    for (TargetSpec& one : asked) attribute(one);
     judge_all(asked, out);
     return out;
   }
 
  private:
   // A model that does not support gradients is still opened: the methods that need them then report the reason.
-  void open(std::vector<Asked>& asked) {
-    const bool gradients = std::any_of(asked.begin(), asked.end(), [](const Asked& one) { return one.method.needs_gradients; });
+  void open(std::vector<TargetSpec>& asked) {
+    const bool gradients = std::any_of(asked.begin(), asked.end(), [](const TargetSpec& one) { return one.method.needs_gradients; });
     if (events_.progress) events_.progress(0, gradients ? "reading the weights" : "asking the model");
     if (gradients) {
       try {
         loaded_.model(true);
       } catch (const Error& error) {
         if (error.code() != ErrorCode::kUnsupported || dynamic_cast<const NotKept*>(&error)) throw;
-        for (Asked& one : asked) one.refused = one.method.needs_gradients ? error.what() : "";
+        for (TargetSpec& one : asked) one.refused = one.method.needs_gradients ? error.what() : "";
       }
     }
-    subject_ = subject_of(loaded_, look_.asked, look_.token, false);
+    target_ = subject_of(loaded_, look_.asked, look_.token, false);
   }
 
   Json read_from() const {
     Json out = Json::array();
-    const Range side = judge::ids_of_side(subject_->plan(), subject_->side());
+    const Range side = explain::ids_of_side(target_->plan(), target_->side());
     const int64_t tokens = loaded_.trace().plan().text.tokens();
-    for (const int64_t row : subject_->rows()) {
+    for (const int64_t row : target_->rows()) {
       if (side.begin + row < tokens) out.push(side.begin + row);  // the tokens of a span are not in the text
     }
     return out;
   }
 
   // Estimates the cost: counts the runs and times one of them.
-  double say_cost(const std::vector<Asked>& asked, Json& out) {
-    const size_t items = subject_->items().size();
+  double say_cost(const std::vector<TargetSpec>& asked, Json& out) {
+    const size_t items = target_->items().size();
     int64_t runs = static_cast<int64_t>(2 * kRandomRankings + 1 + (items <= kAllCuts ? items : kCutsOfMethod * asked.size()));
-    for (const Asked& one : asked) runs += one.refused.empty() ? judge::runs_of(*subject_, one.method.method) + 2 : 0;
+    for (const TargetSpec& one : asked) runs += one.refused.empty() ? explain::runs_of(*target_, one.method.method) + 2 : 0;
     const auto begin = std::chrono::steady_clock::now();
-    remembered_.emplace(*subject_, judge::RemovedBy::kUnseen);
+    remembered_.emplace(*target_, explain::RemovedBy::kUnseen);
     (*remembered_)({Removal(items, 0)});
     const double seconds = seconds_since(begin) * static_cast<double>(runs);
     const Json cost = Json::object({{"runs", runs},
-                                    {"tokens", static_cast<int64_t>(subject_->plan().text.ids.size())},
+                                    {"tokens", static_cast<int64_t>(target_->plan().text.ids.size())},
                                     {"items", static_cast<int64_t>(items)},
                                     {"item_kind", kind_},
                                     {"seconds", seconds}});
@@ -160,17 +160,17 @@ class Why {
     return seconds;
   }
 
-  void attribute(Asked& one) {
+  void attribute(TargetSpec& one) {
     check_cancelled(events_);
     if (!one.refused.empty()) return;
-    judge::AttributionOptions options{.cancel = events_.cancel};
+    explain::AttributionOptions options{.cancel = events_.cancel};
     options.progress = [&](double done) {
       if (events_.progress) events_.progress(done, one.method.name);
     };
     options.progress(0);
     const auto begin = std::chrono::steady_clock::now();
     try {
-      one.scores = judge::attribute(*subject_, one.method.method, options);
+      one.scores = explain::attribute(*target_, one.method.method, options);
     } catch (const Error& error) {
       if (error.code() == ErrorCode::kCancelled) throw;
       one.refused = error.what();
@@ -182,18 +182,18 @@ class Why {
   double comprehensiveness(const std::vector<double>& scores) {
     const double shares[] = {look_.share};
     check_cancelled(events_);
-    return judge::erasure([this](const std::vector<Removal>& removed) { return (*remembered_)(removed); }, scores, shares)
+    return explain::erasure([this](const std::vector<Removal>& removed) { return (*remembered_)(removed); }, scores, shares)
         .comprehensiveness[0];
   }
 
-  void judge_all(std::vector<Asked>& asked, Json& out) {
-    const size_t items = subject_->items().size();
+  void judge_all(std::vector<TargetSpec>& asked, Json& out) {
+    const size_t items = target_->items().size();
     if (events_.progress) events_.progress(0, "random rankings");
     std::vector<double> random;
-    for (size_t draw = 0; draw < kRandomRankings; ++draw) random.push_back(comprehensiveness(judge::random_ranking(items, draw)));
+    for (size_t draw = 0; draw < kRandomRankings; ++draw) random.push_back(comprehensiveness(explain::random_ranking(items, draw)));
     const double mean = std::accumulate(random.begin(), random.end(), 0.0) / static_cast<double>(random.size());
     Json methods = Json::array();
-    for (Asked& one : asked) methods.push(method_json(one, random));
+    for (TargetSpec& one : asked) methods.push(method_json(one, random));
     out["methods"] = methods;
     out["share"] = look_.share;
     out["removed"] = std::max<int64_t>(1, static_cast<int64_t>(std::ceil(look_.share * static_cast<double>(items) - 1e-9)));
@@ -202,7 +202,7 @@ class Why {
     out["cut"] = cut_json(asked);
   }
 
-  Json method_json(Asked& one, const std::vector<double>& random) {
+  Json method_json(TargetSpec& one, const std::vector<double>& random) {
     Json out = Json::object({{"name", one.method.name}, {"what", one.method.what}});
     if (one.scores.empty()) {
       out["refused"] = one.refused;
@@ -219,13 +219,13 @@ class Why {
     return out;
   }
 
-  static Json agreement_json(const std::vector<Asked>& asked) {
+  static Json agreement_json(const std::vector<TargetSpec>& asked) {
     Json out = Json::array();
-    for (const Asked& one : asked) {
+    for (const TargetSpec& one : asked) {
       Json row = Json::array();
-      for (const Asked& other : asked) {
+      for (const TargetSpec& other : asked) {
         const bool both = !one.scores.empty() && !other.scores.empty() && one.scores.size() > 1;
-        row.push(both ? Json(judge::kendall(one.scores, other.scores)) : Json());
+        row.push(both ? Json(explain::kendall(one.scores, other.scores)) : Json());
       }
       out.push(std::move(row));
     }
@@ -233,14 +233,14 @@ class Why {
   }
 
   // The item whose removal changes the answer most, among all items or among those that some method ranks highest.
-  Json cut_json(const std::vector<Asked>& asked) {
-    const size_t items = subject_->items().size();
+  Json cut_json(const std::vector<TargetSpec>& asked) {
+    const size_t items = target_->items().size();
     if (events_.progress) events_.progress(0, "cuts");
     std::set<size_t> candidates;
     for (size_t item = 0; items <= kAllCuts && item < items; ++item) candidates.insert(item);
-    for (const Asked& one : asked) {
+    for (const TargetSpec& one : asked) {
       if (one.scores.empty() || items <= kAllCuts) continue;
-      const std::vector<size_t> order = judge::ranked(one.scores);
+      const std::vector<size_t> order = explain::ranked(one.scores);
       candidates.insert(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(std::min(kCutsOfMethod, items)));
     }
     if (candidates.empty()) return Json();
@@ -251,7 +251,7 @@ class Why {
     }
     check_cancelled(events_);
     const std::vector<double> without = (*remembered_)(sets);
-    const auto change = [&](size_t at) { return std::abs(subject_->probability() - without[at]); };
+    const auto change = [&](size_t at) { return std::abs(target_->probability() - without[at]); };
     size_t best = 0;
     for (size_t at = 1; at < without.size(); ++at) best = change(at) > change(best) ? at : best;
     const size_t item = *std::next(candidates.begin(), static_cast<std::ptrdiff_t>(best));
@@ -263,7 +263,7 @@ class Why {
 
   Json masked(const Removal& removed) const {
     try {
-      return subject_->answers({removed}, judge::RemovedBy::kMasked)[0];
+      return target_->answers({removed}, explain::RemovedBy::kMasked)[0];
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kUnsupported) throw;
       return Json();  // no token to replace it with
@@ -273,9 +273,9 @@ class Why {
   LoadedTrace& loaded_;
   const WhyLook& look_;
   const WhyEvents& events_;
-  std::unique_ptr<Subject> subject_{};
+  std::unique_ptr<AttributionTarget> target_{};
   std::string kind_{};
-  std::optional<judge::Remembered> remembered_{};
+  std::optional<explain::Remembered> remembered_{};
 };
 
 }  // namespace

@@ -8,15 +8,15 @@
 #include <vector>
 
 #include "base/json.h"
-#include "judge/subject.h"
+#include "explain/attribution_target.h"
 #include "viewer/loaded_trace.h"
 
 namespace clearhead {
 
 struct WhyLook {
-  judge::Asked asked{};
+  explain::TargetSpec asked{};
   std::optional<int64_t> token{};      ///< the id in the text whose prediction is explained
-  std::vector<std::string> methods{};  ///< names of methods, see judge/attribution.h
+  std::vector<std::string> methods{};  ///< names of methods, see explain/attribution.h
   std::string items = "auto";          ///< "word", "sentence", "token"; "auto": words, but sentences for more than 400 words
   double at_most = 0;                  ///< limit in seconds: a computation that is expected to take longer is not started; 0: no limit
   double share = 0.2;                  ///< share of the items that are removed to measure how far a method can be trusted

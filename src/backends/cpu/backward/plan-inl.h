@@ -156,7 +156,7 @@ inline void BackwardPlan::find_operands() {
   }
   const Softmax* softmax = std::get_if<Softmax>(&call.record.spec.normaliser);
   if (softmax && softmax->sinks) d_sinks = gradient_of(*softmax->sinks);
-  const After& after = call.record.spec.after;
+  const AfterNormaliser& after = call.record.spec.after;
   if (after.head_mask) d_mask = gradient_of(*after.head_mask);
   if (after.gaussian) d_centres = gradient_of(after.gaussian->centres);
 }

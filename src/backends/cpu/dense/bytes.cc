@@ -8,7 +8,7 @@
 
 #include "backends/cpu/dense/dense_kernels.h"
 #include "backends/cpu/dense/dnnl.h"
-#include "backends/cpu/dense/narrow.h"
+#include "backends/cpu/dense/low_precision.h"
 #include "backends/cpu/dense/weight_parts.h"
 #include "base/grain.h"
 #include "base/parallel.h"

@@ -5,7 +5,7 @@
 //
 // The instruction (VPDPBUSD) multiplies unsigned by signed bytes, so inputs are stored as q + 128, and 128·Σ_i w_oi is
 // subtracted from each sum. Integer sums are exact, so the result depends neither on the number of threads nor on other
-// rows. Machines without the instruction widen the int8 weights and multiply the same rounded numbers in f32 (narrow.h);
+// rows. Machines without the instruction widen the int8 weights and multiply the same rounded numbers in f32 (low_precision.h);
 // older instructions for bytes (VPMADDUBSW) saturate at 16 bits and are never used.
 //
 // If a row of inputs contains a NaN or an infinity, all its outputs are NaN. If a weight is not finite, its output is NaN.

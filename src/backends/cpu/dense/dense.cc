@@ -13,7 +13,7 @@
 #include "backends/cpu/dense/dnnl.h"
 #include "backends/cpu/dense/gate_kernels.h"
 #include "backends/cpu/dense/gradient_kernels.h"
-#include "backends/cpu/dense/narrow.h"
+#include "backends/cpu/dense/low_precision.h"
 #include "backends/cpu/dense/weight_parts.h"
 #include "base/format.h"
 #include "base/grain.h"
@@ -132,7 +132,7 @@ MatrixView widened(const MatrixOf<uint16_t>& matrix, int64_t rows, int64_t colum
 
 // Multiplies bf16 directly or, where that is not possible, the same numbers in f32. A product of two bf16 is exact in
 // both cases.
-void narrow_product_for(InstructionSet isa, const NarrowProductCall& call) {
+void low_precision_product_for(InstructionSet isa, const LowPrecisionProductCall& call) {
   const WeightLayout layout = layout_of(call.inner, call.columns, call.b.row, call.b.column);
   const Product as_it_is{layout,
                          reinterpret_cast<const float*>(call.b.data),
@@ -229,7 +229,7 @@ const DenseOps& table() {
       [](const WeightPart* parts, int64_t count, WeightStorage storage) { return prepare_for(kIsa, parts, count, storage); },
       [](const LinearCall& call) { linear_for(kIsa, call); },
       product_for,
-      [](const NarrowProductCall& call) { narrow_product_for(kIsa, call); },
+      [](const LowPrecisionProductCall& call) { low_precision_product_for(kIsa, call); },
       [](const NormCall& call) { norm_for(kIsa, call); },
       embed,
       rotary,

@@ -38,7 +38,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "backends/contract.h"
+#include "backends/backend.h"
 #include "backends/cpu/score/after-inl.h"
 #include "backends/cpu/score/score_kernel-inl.h"
 #include "backends/cpu/simd/items.h"
@@ -484,7 +484,7 @@ struct ForwardPlan {
   int64_t rows = 0, d_v = 0;
   float *out = nullptr, *m = nullptr, *l = nullptr, *used = nullptr;
   float *entropy = nullptr, *distance = nullptr;  // set if the driver accumulates them itself
-  std::byte* narrow_out = nullptr;                // out in bf16, used instead of `wide`
+  std::byte* low_precision_out = nullptr;         // out in bf16, used instead of `wide`
 
   ForwardPlan(const ForwardCall& forward, const ForwardChoice& choice)
       : call(forward),

@@ -310,7 +310,8 @@ void interleave_values(const Tensor& v, int64_t batch, int64_t key_head, float* 
 // Rounds the f32 rows of a block to bf16 and writes them to the call's out.
 inline void round_rows(const ForwardPlan& plan, int64_t batch, int64_t head, const BlockRange& block, const float* rows) {
   const Tensor& out = plan.call.out;
-  auto* to = reinterpret_cast<uint16_t*>(plan.narrow_out) + batch * out.stride(0) + head * out.stride(1) + block.begin * out.stride(2);
+  auto* to =
+      reinterpret_cast<uint16_t*>(plan.low_precision_out) + batch * out.stride(0) + head * out.stride(1) + block.begin * out.stride(2);
   const int64_t step = out.stride(3);
   for (int i = 0; i < block.count; ++i, to += out.stride(2), rows += plan.d_v) {
     if (step == 1) {
@@ -329,7 +330,7 @@ void forward_flash_bf16(ForwardPlan& plan) {
   constexpr bool kByAmx = Block::kAmxOnly;
   const int64_t stride = kByAmx ? round_up(plan.d_v, kSide) : plan.d_v;  // floats from one word of two keys to the next
   std::vector<int64_t> holds(static_cast<size_t>(threads()), -1);        // [thread]: key head whose values are interleaved
-  plan.narrow_out = plan.call.out.mutable_raw();
+  plan.low_precision_out = plan.call.out.mutable_raw();
   plan.call.rows.used = Tensor::empty(plan.call.rows.m.shape());
   plan.used = plan.call.rows.used.template mutable_data<float>();
   for_each_block(plan, kTogether, [&](int64_t batch, int64_t head, std::span<const BlockRange> blocks, int thread) {

@@ -16,7 +16,7 @@
 #include <memory>
 #include <vector>
 
-#include "backends/contract.h"
+#include "backends/backend.h"
 #include "backends/cpu/score/score_view.h"
 
 namespace clearhead::cpu {

@@ -234,7 +234,7 @@ void ScoreProblem::add_segments() {
 }
 
 AfterView ScoreProblem::after_view(int64_t batch, int64_t head) const {
-  const After& after = spec_.after;
+  const AfterNormaliser& after = spec_.after;
   AfterView out;
   out.batch = batch, out.head = head;
   double factor = 1;

@@ -1,0 +1,154 @@
+// An attribution target: one answer of one model on one input ("why this answer?"). Attribution explains it, and the measures in this
+// directory remove parts of its input.
+//
+//   The answer is one number y: the logit of a class or of a token, or the difference of two logits. The reported `probability` is
+//   its softmax (sigmoid for independent labels and for a difference). An answer of several tokens is a span: y is the sum of the
+//   log-probabilities of its tokens, each given those before, and the probability is exp(y).
+//
+//   text classifier         a class                      read from its first or last token (not counting padding), or from all tokens
+//   causal model            the next tokens              each read from the token before it
+//   masked model            the word at the mask         read from the mask
+//   token classifier        the tag of one token         read from that token
+//   encoder-decoder         generated tokens             each read from the target's token before it, with the source
+//
+// Items are the units of removal and of attribution: ranges of ids of the text, by default each token. The token from which the
+// answer is read is an item too. If it is removed as "unseen", no token attends to it, but it still attends to the others.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "clearhead/model.h"
+#include "explain/input_tape.h"
+#include "models/encoded_input.h"
+#include "models/run_text.h"
+
+namespace clearhead::explain {
+
+/// The question. `of`: the label of a class, one or more words, or "token N" of the text (for an encoder-decoder: of its output);
+/// empty: the model's own answer. `against`: a class or a word of one token, whose logit is subtracted.
+///
+/// If a word has several tokenizations, with and without a leading space, the one that the model finds more probable is explained. A
+/// word after another word gets a space unless that is a hundred times less probable. A word that starts with a space is used as it is.
+struct TargetSpec {
+  std::string of{}, against{};
+  std::vector<int32_t> of_ids{};        ///< replaces `of`: the index of a class, or the tokens of the answer
+  std::optional<int32_t> against_id{};  ///< replaces `against`
+};
+
+/// How a part of the input is removed. The two ways give different results, so the one that was used is always reported.
+///   kUnseen   no token attends to it; the rest of each row is renormalised
+///   kMasked   each of its tokens is replaced by masking_token()
+enum class RemovedBy : uint8_t { kUnseen, kMasked };
+const char* to_string(RemovedBy how);  ///< "unseen", "masked"
+/// The token that kMasked substitutes: the first that exists of the mask, unknown, padding and end tokens.
+std::optional<int32_t> masking_token(const Tokenizer& tokenizer);
+
+class AttributionTarget {
+ public:
+  virtual ~AttributionTarget() = default;
+
+  /// Text and families of the run that is explained.
+  const RunPlan& plan() const { return plan_; }
+  /// A description of the answer for users: class "positive", next token " cat".
+  const std::string& answer() const { return answer_; }
+  double probability() const { return probability_; }
+  /// The index of the class, or the tokens of the answer: one for each of rows(). Only a span has several.
+  const std::vector<int32_t>& answer_ids() const { return answer_ids_; }
+  /// The only element of answer_ids(). Throws kUnsupported for a span, with the message that `what` needs an answer of one token.
+  int32_t answer_id(const char* what) const;
+  int32_t against() const { return against_; }  ///< −1: none
+
+  /// Ranges of ids of plan().text. They do not include tokens that the tokenizer added, nor the tokens of the answer.
+  const std::vector<Range>& items() const { return items_; }
+  /// Throws kInvalidArgument for a range that contains no removable token, or that overlaps another one.
+  void set_items(std::vector<Range> items);
+  /// A share for each item: the sum over its removable tokens.   of_ids: [id]
+  std::vector<double> by_item(const std::vector<double>& of_ids) const;
+
+  /// The side of maps from which the answer is read (sides.h), and the positions on it from which the answer's tokens are read.
+  const std::string& side() const { return side_; }
+  const std::vector<int64_t>& rows() const { return rows_; }
+
+  /// The answer's probability without these items.   removed: [set][item], 1: removed
+  virtual std::vector<double> answers(const std::vector<std::vector<uint8_t>>& removed, RemovedBy how) const = 0;
+  struct Outcome {
+    double y = 0, probability = 0;
+  };
+  /// One run with these interventions; the observer receives its attention.
+  virtual Outcome run(Observer* observer, const Interventions& interventions = {}) const = 0;
+  /// The residual stream at the first of rows(), before the first layer and after each layer: f32 [layers + 1, width].
+  /// Throws kUnsupported for networks of parts.
+  virtual Tensor states() const;
+  /// The mean of clearhead::mixed_norms() over the rows from which the answer is read. Throws kUnsupported for models that do not read
+  /// a single text.
+  virtual std::vector<double> mixed_norms(int layer) const;
+  /// The number that a backward pass starts from: y, or the logarithm of the reported probability.
+  enum class Number : uint8_t { kY, kLogProbability };
+  /// One forward and one backward pass with these interventions, starting from `number` and recorded by the tape; the observer receives
+  /// the gradients. Returns the number.
+  virtual double differentiate(InputTape& tape, Observer* observer, const Interventions& interventions = {},
+                               Number number = Number::kY) const = 0;
+  const Model& model() const { return *model_; }
+
+ protected:
+  explicit AttributionTarget(std::shared_ptr<const Model> model) : model_(std::move(model)) {}
+  /// Throws kNotFound for answers outside [0, count), kInvalidArgument for an answer against itself, kUnsupported for a
+  /// span against another answer.
+  void check_answer(int64_t count) const;
+  /// logits: [row of the answer, count]
+  Outcome outcome_of(const float* logits, int64_t count) const;
+  double probability_of(const float* logits, int64_t count) const { return outcome_of(logits, count).probability; }
+  /// Computes the number with recorded operations and runs its backward pass.   logits: a view [row of the answer, count]
+  double backward(InputTape& tape, const Tensor& logits, Number number) const;
+  /// The initial items, which determine what can be removed at all; set_items() can only group them.
+  void begin_with(std::vector<Range> items);
+  void begin_with_tokens(int64_t end);  // all tokens before `end` that the tokenizer did not add
+  int32_t hiding_token() const;         // for kMasked; throws kUnsupported if the tokenizer has none
+  std::vector<uint8_t> removed_ids(const std::vector<uint8_t>& removed) const;
+
+  std::shared_ptr<const Model> model_;
+  RunPlan plan_{};
+  std::string answer_{}, side_{};
+  std::vector<int64_t> rows_{};
+  std::vector<Range> items_{};
+  std::vector<uint8_t> may_go_{};  // [id] whether it can be removed
+  std::vector<int32_t> answer_ids_{};
+  int32_t against_ = -1;
+  double probability_ = 0;
+  bool stands_alone_ = false;  // independent labels, each with its own sigmoid
+};
+
+/// A source and the target that an encoder-decoder generates from it (with its default beams), or the `given` target.
+struct ReadAndWritten {
+  Encoding source{};
+  WrittenText target{};  ///< including its first token
+};
+ReadAndWritten read_and_write(const Model& model, const std::string& source, const std::optional<std::string>& given);
+
+/// An attribution target for a model that reads a text (or two). differentiate() needs a model loaded with LoadOptions::gradients.
+/// Throws kUnsupported for a model without an answer that can be explained, kNotFound, with similar names, for a class or word that does
+/// not exist, and kTooLong.
+std::unique_ptr<AttributionTarget> make_target(std::shared_ptr<const Model> model, const std::string& text, const TargetSpec& asked,
+                                               const std::optional<std::string>& pair = {});
+/// The same for ids, for a model that needs no tokenizer. For an encoder-decoder `ids` is the source, and `written` the target that was
+/// generated before the tokens that are asked for, including its first token; absent for other models.
+std::unique_ptr<AttributionTarget> make_target(std::shared_ptr<const Model> model, const Encoding& ids, const TargetSpec& asked,
+                                               const std::optional<Encoding>& written = {});
+
+/// The same for a network of parts and its input: a document, a story, a picture, a scene, a sound. Items are sentences, statements or
+/// patches; for a sound its frames, and the answer is a token of the generated text.
+std::unique_ptr<AttributionTarget> make_target(std::shared_ptr<const Model> model, const ModelInput& input, const TargetSpec& asked);
+
+/// The site of the attention through which the answer sees the items, in this layer or the last one: cross-attention if there is
+/// one, else the first attention whose keys include the items. Throws kInvalidArgument for a layer that does not exist, kUnsupported
+/// if no attention has the items as its keys.
+Site looked_at(const AttributionTarget& target, std::optional<int> layer);
+
+/// The index of a class. Throws kNotFound with the existing labels and similar names.
+int32_t label_named(const ModelInfo& info, const std::string& name);
+
+}  // namespace clearhead::explain

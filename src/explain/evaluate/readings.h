@@ -1,0 +1,43 @@
+// A text under a change, as the model reads it: its tokens, the tokens of the unchanged text that they correspond to, position shift and
+// padding.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "clearhead/model.h"
+#include "clearhead/tokenizer.h"
+#include "explain/evaluate/robustness.h"
+#include "text/noise.h"
+
+namespace clearhead::explain {
+
+struct Reading {
+  Encoding encoding{};
+  std::vector<int64_t> origin{};  // [token] the corresponding token of the unchanged text, or −1
+  std::vector<uint8_t> same{};    // [token] 1 if the origin has the same id
+  int64_t shift = 0;              // offset of the positions
+  int64_t before = 0, after = 0;  // number of padding tokens before and after the text
+  int64_t size() const { return before + static_cast<int64_t>(encoding.size()) + after; }
+};
+
+enum class Change { kNone, kTypos, kUpper, kLower, kTruncation, kBefore, kAfter, kDropout, kShift, kPaddingAfter, kPaddingBefore };
+struct NamedChange {
+  Change change{};
+  std::string name{}, description{};
+  bool moves = true;  // false: must not change anything
+};
+/// The changes that apply to models of this kind.
+std::vector<NamedChange> changes_for(Answering kind, const RobustOptions& options);
+
+/// The reading of one text under a change. If it is longer than the model's positions, tokens at its end are dropped. It has no tokens if
+/// the positions leave no room for the whole change.
+Reading reading_of(const Model& model, Answering kind, const std::string& text, Change change, const RobustOptions& options, uint64_t seed);
+
+/// Groups of indices of readings that run in one batch, of similar size. Readings without tokens are left out.
+std::vector<std::vector<size_t>> batches_of(const std::vector<Reading>& readings, int64_t most_tokens);
+/// The chosen readings as a batch with positions and padding.
+TokenBatch batch_of(const Model& model, const std::vector<Reading>& readings, const std::vector<size_t>& which);
+
+}  // namespace clearhead::explain

@@ -1,0 +1,139 @@
+// Attribution targets for networks of parts with structured inputs. Items are the sentences of a document, the statements of a story or
+// the patches of a picture. As "masked", the tokens of a sentence or statement are replaced by unknown tokens, and a patch by the mean of
+// its picture.
+#include <algorithm>
+#include <numeric>
+
+#include "base/format.h"
+#include "clearhead/error.h"
+#include "explain/attribution_target.h"
+#include "explain/sides.h"
+#include "explain/target_words.h"
+#include "models/input_kind.h"
+#include "models/loaded_network.h"
+#include "ops/recorder.h"
+
+namespace clearhead::explain {
+namespace {
+
+class InputTarget final : public AttributionTarget {
+ public:
+  InputTarget(std::shared_ptr<const Model> model, const LoadedNetwork& network, const ModelInput& input, const TargetSpec& asked)
+      : AttributionTarget(std::move(model)), network_(network), read_(encode_input(network.facts(), network.tokenizer_or_null(), input)) {
+    HeardSites heard;
+    model_->observe(input, heard);
+    plan_ = heard.plan;
+    side_ = query_side(heard.last);
+    rows_ = {0};
+    find_items();
+    const Tensor logits = logits_of(read_, {});
+    if (!asked.of.empty()) {
+      answer_ids_ = {label_named(model_->info(), asked.of)};
+    } else {
+      answer_ids_ = asked.of_ids.empty() ? std::vector<int32_t>{largest(logits.data<float>(), logits.size(1))} : asked.of_ids;
+    }
+    against_ = asked.against.empty() ? asked.against_id.value_or(-1) : label_named(model_->info(), asked.against);
+    (void)answer_id("an explanation of such a model");
+    check_answer(logits.size(1));
+    const auto spelled = [&](int32_t at) { return "\"" + model_->info().labels[static_cast<size_t>(at)] + "\""; };
+    answer_ = "class " + spelled(answer_ids_.front()) + (against_ >= 0 ? " against " + spelled(against_) : "");
+    probability_ = probability_of(logits.data<float>(), logits.size(1));
+  }
+
+  std::vector<double> answers(const std::vector<std::vector<uint8_t>>& removed, RemovedBy how) const override {
+    std::vector<double> out;
+    for (const std::vector<uint8_t>& set : removed) {
+      const std::vector<uint8_t> away = removed_ids(set);
+      const Tensor logits =
+          how == RemovedBy::kUnseen ? logits_of(read_, {.interventions = hidden_keys(plan_, items_, away)}) : logits_of(masked(away), {});
+      out.push_back(probability_of(logits.data<float>(), logits.size(1)));
+    }
+    return out;
+  }
+
+  Outcome run(Observer* observer, const Interventions& interventions) const override {
+    const Tensor logits = logits_of(read_, {.observer = observer, .interventions = interventions});
+    return outcome_of(logits.data<float>(), logits.size(1));
+  }
+
+  double differentiate(InputTape& tape, Observer* observer, const Interventions& interventions, Number number) const override {
+    return backward(tape, logits_of(read_, {.observer = observer, .interventions = interventions, .recorder = &tape}), number);
+  }
+
+ private:
+  void find_items() {
+    const InputKind& kind = input_kind(model_->info());
+    std::vector<Range> items;
+    for (const ItemRange& range : plan_.text.items) {
+      if (!kind.item || range.kind != kind.item) continue;
+      first_ = range.begin;
+      for (int64_t id = range.begin; id < range.end; ++id) items.push_back({id, id + 1});
+    }
+    if (items.empty())
+      fail(ErrorCode::kUnsupported, "{}: a model that reads a {} has no items that can be removed", model_->info().name,
+           model_->info().reads);
+    begin_with(std::move(items));
+  }
+
+  // Gradients of a picture start at its pixels, as those of a text start at the embeddings.
+  static void start_at(Batch& rows, Recorder* recorder) {
+    if (recorder && rows.features.defined()) recorder->embedded("picture", rows.features);
+  }
+
+  // [1, label]
+  Tensor logits_of(const EncodedInput& read, const RunOptions& options) const {
+    EncodedBatch batch = collate({&read}, network_.facts().pad);
+    start_at(batch.input, options.recorder);
+    if (batch.source) start_at(*batch.source, options.recorder);
+    return network_.run_batch(batch.input, batch.source_or_null(), options).class_logits;
+  }
+
+  EncodedInput masked(const std::vector<uint8_t>& away) const {
+    EncodedInput out = read_;
+    EncodedSide& changed = out.source ? *out.source : out.input;
+    if (changed.features.defined()) {
+      changed.features = changed.features.clone();
+      for (size_t id = static_cast<size_t>(first_); id < away.size(); ++id) {
+        if (away[id]) blank(static_cast<int64_t>(id) - first_, changed.features);
+      }
+      return out;
+    }
+    for (size_t item = 0; item < changed.sequences.size(); ++item) {
+      std::vector<int32_t>& ids = changed.sequences[item];
+      if (away[static_cast<size_t>(first_) + item]) std::fill(ids.begin(), ids.end(), hiding_token());
+    }
+    return out;
+  }
+
+  // Replaces one patch of [channels, height, width] by the mean of each channel.
+  void blank(int64_t patch, Tensor& picture) const {
+    const PictureFacts& facts = network_.facts().picture;
+    const int64_t row = patch / facts.columns() * facts.patch, column = patch % facts.columns() * facts.patch;
+    for (int64_t channel = 0; channel < facts.channels; ++channel) {
+      float* values = picture.mutable_data<float>() + channel * facts.height * facts.width;
+      const float* read = (out_of(read_).features.data<float>()) + channel * facts.height * facts.width;
+      const float mean = std::accumulate(read, read + facts.height * facts.width, 0.0F) / static_cast<float>(facts.height * facts.width);
+      for (int64_t y = row; y < row + facts.patch; ++y) std::fill_n(values + y * facts.width + column, facts.patch, mean);
+    }
+  }
+  static const EncodedSide& out_of(const EncodedInput& read) { return read.source ? *read.source : read.input; }
+
+  const LoadedNetwork& network_;
+  EncodedInput read_;
+  int64_t first_ = 0;  // id of the first item
+};
+
+}  // namespace
+
+std::unique_ptr<AttributionTarget> make_target(std::shared_ptr<const Model> model, const ModelInput& input, const TargetSpec& asked) {
+  const ModelInfo& info = model->info();
+  const auto* network = dynamic_cast<const LoadedNetwork*>(model.get());
+  if (network && input_kind(info).has_target) return make_sound_target(std::move(model), *network, input, asked);
+  if (!network || info.labels.empty()) {
+    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\", which reads a {}, gives no class that could be explained", info.name,
+         info.model_type, info.reads);
+  }
+  return std::make_unique<InputTarget>(std::move(model), *network, input, asked);
+}
+
+}  // namespace clearhead::explain

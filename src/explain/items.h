@@ -1,0 +1,24 @@
+// Items of a text: groups of removable tokens that are removed together and get one share.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "explain/attribution_target.h"
+
+namespace clearhead::explain {
+
+/// The target's tokens grouped into words.   word_of_id: the word of each id, −1 for none
+std::vector<Range> items_of_words(const AttributionTarget& target, const std::vector<int32_t>& word_of_id);
+/// An item for each byte range of the text that contains a removable token; `stretches` must be ascending.
+std::vector<Range> items_of_bytes(const AttributionTarget& target, const std::vector<std::array<int64_t, 2>>& stretches);
+/// The bytes of the text from an item's first token to its last.
+std::array<int64_t, 2> bytes_of_item(const AttributionTarget& target, const Range& item);
+/// Flags the items that have a token overlapping one of these byte ranges.
+std::vector<uint8_t> items_in_bytes(const AttributionTarget& target, const std::vector<std::array<int64_t, 2>>& stretches);
+/// The sentences of the text (reading.h) as items, see items_of_bytes().
+std::vector<Range> items_of_sentences(const AttributionTarget& target);
+
+}  // namespace clearhead::explain

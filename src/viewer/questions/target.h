@@ -1,0 +1,41 @@
+// The kind of answer that a model gives on the open text, and that answer as an attribution target (explain/attribution_target.h).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "clearhead/model.h"
+#include "explain/attribution_target.h"
+#include "viewer/loaded_trace.h"
+
+namespace clearhead::questions {
+
+enum class AnswerKind : uint8_t {
+  kNone,     ///< no answer to explain, for example an embedding
+  kClass,    ///< a class for the whole input
+  kTag,      ///< a class for each token
+  kNext,     ///< the next token
+  kMasked,   ///< the word at the mask
+  kWritten,  ///< each token that is generated from a text or a sound
+};
+AnswerKind answer_kind_of(const ModelInfo& info);
+const char* to_string(AnswerKind kind);  ///< "class", "tag", "next", "masked", "written"
+
+/// The source of an encoder-decoder, and the target that it generated, including its first token.
+struct SourceAndTarget {
+  Encoding source{}, target{};
+};
+SourceAndTarget parts_of(const RunPlan& plan);
+/// The tokens that were generated, from a text or a sound. Throws kUnsupported if there are none.
+Encoding target_of(const RunPlan& plan);
+
+/// The attribution target for an answer of the model. `token`: the id in the text whose prediction is explained, given the ids before it;
+/// absent: as `asked` says, else the model's own answer. Ids of the target are the ids of the open text, from its first one on.
+/// Throws NotKept without a model, kUnsupported if the model's answer cannot be explained or the text was read in several windows,
+/// kInvalidArgument for a token that is not an answer, and what make_target() throws.
+std::unique_ptr<explain::AttributionTarget> subject_of(LoadedTrace& loaded, const explain::TargetSpec& asked, std::optional<int64_t> token,
+                                                       bool gradients);
+
+}  // namespace clearhead::questions
