@@ -74,7 +74,7 @@ EncodedBatch collate(const std::vector<const EncodedInput*>& inputs, int32_t pad
     sides.push_back(&one->input);
     if (one->source) sources.push_back(&*one->source);
   }
-  return {.input = collate_side(sides, pad), .source = sources.empty() ? std::nullopt : std::optional(rows_of(sources, pad))};
+  return {.input = collate_side(sides, pad), .source = sources.empty() ? std::nullopt : std::optional(collate_side(sources, pad))};
 }
 
 }  // namespace clearhead

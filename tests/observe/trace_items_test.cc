@@ -143,7 +143,7 @@ TEST(TraceItems, WhatDoesNotFitIsRefusedByName) {
   for (const Wrong& wrong : wrongs) {
     RunPlan plan = small_plan();
     wrong.change(plan.text);
-    expect_refused(ErrorCode::kInvalidArgument, "trace: the items of the text: " + wrong.description, [&] { Trace().begin(plan); });
+    expect_refused(ErrorCode::kInvalidArgument, "trace: the items of the text: " + wrong.says, [&] { Trace().begin(plan); });
   }
 }
 
