@@ -92,7 +92,6 @@ inline constexpr double kLoss = 1e-4;           // for logits of hundreds
 inline constexpr double kOptimiser = 2e-6;      // a step rounds a few numbers of the weight's magnitude
 inline constexpr double kStep = 1e-5;           // several steps
 inline constexpr double kAverage = 1e-4;        // weights near 40
-inline constexpr double kRing = 2e-5;           // ring attention against one process
 
 // Models against the float64 runs of their original libraries (tests/goldens), times max(1, the largest magnitude).
 inline constexpr double kHidden = 1e-4;        // hidden states, logits, scores of beams

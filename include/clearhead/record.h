@@ -11,8 +11,7 @@
 //
 // Two f32 numbers give a softmax weight to 1e-6; a single log-sum-exp is less exact (4e-6 at scores near 100). They also
 // give the threshold of a sparse normaliser with enough precision for scores of any size, because it lies less than 1
-// below the largest score. A row that sees no key has m = −∞ and ℓ = 0, and its weights are zeros. In files of an
-// earlier version a row of a sparse normaliser has m = τ and ℓ > 0.
+// below the largest score. A row that sees no key has m = −∞ and ℓ = 0, and its weights are zeros.
 #pragma once
 
 #include <cstdint>

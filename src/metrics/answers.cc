@@ -41,8 +41,8 @@ std::vector<std::string> words_of(std::string_view text) {
   return {words.begin(), words.end()};
 }
 
-double f1_of(const std::vector<std::string>& ours, const std::vector<std::string>& theirs, double of_nothing) {
-  if (ours.empty() && theirs.empty()) return of_nothing;
+double f1_of(const std::vector<std::string>& ours, const std::vector<std::string>& theirs) {
+  if (ours.empty() && theirs.empty()) return 1;
   std::map<std::string_view, int64_t> left;
   for (const std::string& word : theirs) ++left[word];
   const auto shared = std::count_if(ours.begin(), ours.end(), [&](const std::string& word) { return left[word]-- > 0; });
@@ -61,12 +61,12 @@ Answers answers_of(const AnsweredQuestion& question) {
 }
 
 // The best exact match and the best F1 over the gold answers of one question, in percent.
-AnswerScore best_of(std::string_view prediction, const Answers& answers, double f1_of_nothing) {
+AnswerScore best_of(std::string_view prediction, const Answers& answers) {
   const std::vector<std::string> ours = words_of(prediction);
   AnswerScore out{0, 0, 1};
   for (const std::vector<std::string>& theirs : answers) {
     out.exact = std::max(out.exact, ours == theirs ? 100.0 : 0.0);
-    out.f1 = std::max(out.f1, 100 * f1_of(ours, theirs, f1_of_nothing));
+    out.f1 = std::max(out.f1, 100 * f1_of(ours, theirs));
   }
   return out;
 }
@@ -95,19 +95,6 @@ std::string normalised_answer(std::string_view text) {
   return out;
 }
 
-AnswerScore squad1(std::span<const AnsweredQuestion> questions) {
-  check_sides("SQuAD 1.1", "questions", questions.size(), questions.size());
-  AnswerScore out;
-  for (size_t i = 0; i < questions.size(); ++i) {
-    if (questions[i].answers.empty()) {
-      fail(ErrorCode::kInvalidArgument, "SQuAD 1.1: question {} has no gold answer; expected one, or SQuAD 2.0", i);
-    }
-    add(out, best_of(questions[i].prediction, answers_of(questions[i]), 0));
-  }
-  divide(out);
-  return out;
-}
-
 AnswerScores squad2(std::span<const AnsweredQuestion> questions, double no_answer_threshold) {
   check_sides("SQuAD 2.0", "questions", questions.size(), questions.size());
   AnswerScores out;
@@ -116,7 +103,7 @@ AnswerScores squad2(std::span<const AnsweredQuestion> questions, double no_answe
     Answers answers = answers_of(question);
     std::erase_if(answers, [](const auto& words) { return words.empty(); });
     if (answers.empty()) answers.emplace_back();
-    AnswerScore found = best_of(question.prediction, answers, 1);
+    AnswerScore found = best_of(question.prediction, answers);
     if (question.no_answer_probability > no_answer_threshold) found.exact = found.f1 = has_answer ? 0 : 100;
     add(out.all, found);
     add(has_answer ? out.has_answer : out.no_answer, found);

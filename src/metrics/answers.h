@@ -36,9 +36,6 @@ struct AnswerScores {
   AnswerScore all, has_answer, no_answer;  // has_answer: questions with a gold answer; no_answer: the others
 };
 
-/// SQuAD 1.1. Throws kInvalidArgument without questions, and for a question without a gold answer.
-AnswerScore squad1(std::span<const AnsweredQuestion> questions);
-
 /// SQuAD 2.0. Gold answers that are empty after normalising are ignored. If no_answer_probability exceeds the threshold,
 /// the prediction counts as "no answer". Throws kInvalidArgument without questions.
 AnswerScores squad2(std::span<const AnsweredQuestion> questions, double no_answer_threshold = 1);

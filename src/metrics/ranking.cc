@@ -94,28 +94,6 @@ Ranking mean_ranking(std::span<const RankedQuery> queries, size_t k) {
   return sum;
 }
 
-double tied_ndcg(std::span<const double> scores, std::span<const int32_t> relevance, size_t k) {
-  check_sides("NDCG", "documents", scores.size(), relevance.size());
-  check_finite("NDCG", "scores", scores);
-  for (size_t i = 0; i < relevance.size(); ++i) {
-    if (relevance[i] < 0) fail(ErrorCode::kInvalidArgument, "NDCG: relevance[{}] is {}; expected 0 or more", i, relevance[i]);
-  }
-  const size_t depth = k == 0 ? scores.size() : k;
-  const double best = best_gain({relevance.begin(), relevance.end()}, depth);
-  if (best == 0) return 0;
-  const std::vector<size_t> order = order_of(scores);
-  double gain = 0;
-  for_each_tie(scores, order, [&](size_t begin, size_t end) {
-    double relevances = 0, discounts = 0;
-    for (size_t at = begin; at < end; ++at) {
-      relevances += relevance[order[at]];
-      if (at < depth) discounts += discount(at);
-    }
-    gain += relevances / static_cast<double>(end - begin) * discounts;
-  });
-  return gain / best;
-}
-
 double roc_auc(std::span<const double> scores, std::span<const uint8_t> positive) {
   check_binary("ROC-AUC", scores, positive);
   const std::vector<size_t> order = order_of(scores);

@@ -41,11 +41,6 @@ Ranking ranking(const RankedQuery& query, size_t k = 0);
 /// The mean over queries. Throws kInvalidArgument without queries, and as ranking().
 Ranking mean_ranking(std::span<const RankedQuery> queries, size_t k = 0);
 
-/// NDCG@k as scikit-learn's ndcg_score: documents with equal scores share the mean of their gains. k = 0: all documents. 0
-/// without relevant documents. Throws kInvalidArgument for different lengths, without documents, for scores that are not
-/// finite, and for a relevance below 0.
-double tied_ndcg(std::span<const double> scores, std::span<const int32_t> relevance, size_t k = 0);
-
 /// scores: a higher score means more likely positive. positive: 0 or 1. NaN if all examples have one class.
 /// Throws kInvalidArgument for different lengths, without examples, for scores that are not finite, and for other classes.
 double roc_auc(std::span<const double> scores, std::span<const uint8_t> positive);

@@ -293,6 +293,11 @@ Frame read_frame(const Reader& file, const std::string& own, const Json& item, c
   file.expect(record.rows.m.shape() == rows && record.rows.l.shape() == rows && used_fits && record.q.size(0) == k.size(0) &&
                   k.size(1) > 0 && record.q.size(1) % k.size(1) == 0 && record.q.size(3) == k.size(3) && record.q.size(0) > 0,
               own + ": q, k, m and l have shapes that do not fit each other");
+  if (std::holds_alternative<Sparsemax>(spec.normaliser) || std::holds_alternative<Entmax15>(spec.normaliser)) {
+    const float* distance = record.rows.l.data<float>();
+    file.expect(std::none_of(distance, distance + record.rows.l.numel(), [](float l) { return l > 0; }),
+                own + ".l: a row of a sparse normaliser has its threshold above its largest score; expected numbers of at most 0");
+  }
   const auto lies_in = [](Range range, int64_t length) { return range.begin >= 0 && range.begin <= range.end && range.end <= length; };
   file.expect(lies_in(frame.queries, tokens) && frame.queries.size() == record.q.size(2),
               format("{}: queries [{}, {}) are not its {} rows of a text of {} tokens", own, frame.queries.begin, frame.queries.end,

@@ -161,7 +161,7 @@ Tensor log_sum_exp(const RowStats& rows) {
 
 Tensor thresholds(const RowStats& rows, const Normaliser& normaliser) {
   const double unit = std::holds_alternative<Entmax15>(normaliser) ? std::numbers::ln2 / 2 : std::numbers::ln2;
-  return of_rows("thresholds", rows, [&](double m, double l) { return m == kHidden || l > 0 ? m : m * unit + l; });
+  return of_rows("thresholds", rows, [&](double m, double l) { return m == kHidden ? m : m * unit + l; });
 }
 
 }  // namespace clearhead

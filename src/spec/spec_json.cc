@@ -104,8 +104,7 @@ class Reader {
   AttentionSpec spec(const Json& json) const {
     Fields fields(json, where_);
     AttentionSpec spec;
-    const char* score = json.find("score") ? "score" : "pair";
-    if (const Json* given = present(fields, score)) spec.score = read_score(*given, score);
+    if (const Json* given = present(fields, "score")) spec.score = read_score(*given, "score");
     if (const Json* terms = present(fields, "terms")) {
       if (!terms->is_array()) fields.wrong("terms", "an array of terms", *terms);
       for (size_t i = 0; i < terms->size(); ++i) spec.terms.push_back(read_term(terms->items()[i], format("terms[{}]", i)));
@@ -152,16 +151,6 @@ class Reader {
     fail(ErrorCode::kUnsupported, "{}: \"{}.{}\" is not understood; this version knows {}", where_, path, kind, known);
   }
 
-  // Returns the present name of a kind; descriptions of earlier versions use others.
-  static std::string present_name(const std::string& kind) {
-    constexpr std::pair<const char*, const char*> kEarlier[] = {
-        {"dense", "attention_bias"}, {"per_edge", "edge_bias"}, {"linear", "linear_attention"}};
-    for (const auto& [earlier, now] : kEarlier) {
-      if (kind == earlier) return now;
-    }
-    return kind;
-  }
-
   Score read_score(const Json& json, const std::string& path) const {
     constexpr const char* kKnown = "dot, additive, relative";
     const auto& [kind, body] = alternative(json, path, kKnown);
@@ -205,12 +194,11 @@ class Reader {
 
   Term read_term(const Json& json, const std::string& path) const {
     constexpr const char* kKnown = "alibi, attention_bias, edge_bias, soft_cap, rule";
-    const auto& [given, body] = alternative(json, path, kKnown);
-    const std::string kind = present_name(given);
+    const auto& [kind, body] = alternative(json, path, kKnown);
     Term term;
     if (kind == "rule") return read_rule(body, path + ".rule", false);
     if (kind != "alibi" && kind != "attention_bias" && kind != "edge_bias" && kind != "soft_cap") unknown(path, kind, kKnown);
-    Fields fields(body, where_, path + "." + given);
+    Fields fields(body, where_, path + "." + kind);
     if (kind == "alibi") {
       term = Alibi{tensor(fields, "slopes")};
     } else if (kind == "attention_bias") {
@@ -288,9 +276,8 @@ class Reader {
 
   Normaliser read_normaliser(const Json& json) const {
     constexpr const char* kKnown = "softmax, sparsemax, entmax15, sigmoid, hard, linear_attention";
-    const auto& [given, body] = alternative(json, "normaliser", kKnown);
-    const std::string kind = present_name(given);
-    Fields fields(body, where_, "normaliser." + given);
+    const auto& [kind, body] = alternative(json, "normaliser", kKnown);
+    Fields fields(body, where_, "normaliser." + kind);
     Normaliser normaliser;
     if (kind == "softmax") {
       Softmax softmax;

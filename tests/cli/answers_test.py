@@ -564,9 +564,8 @@ class Answers(Case):
             widened = self.ok("doctor", "--json", CLEARHEAD_BF16="widen").json["drivers"]
             self.assertEqual((widened["prompt of 2,048 tokens, bf16"], widened["one token over a KV cache, f32"]), ("flash (f32)", "decode (f32)"))
             self.assertEqual(self.ok("doctor", "--json", CLEARHEAD_ISA="avx2").json["drivers"]["graph of single nodes, f32"], "gather (f32)")
-        for name in ("widen", "wide"):  # the second is the name in an earlier version
-            told = self.ok("doctor", "--json", CLEARHEAD_BF16=name).json
-            self.assertEqual((told["bf16"], told["forced"]), ("widen", {"CLEARHEAD_BF16": name}))
+        told = self.ok("doctor", "--json", CLEARHEAD_BF16="widen").json
+        self.assertEqual((told["bf16"], told["forced"]), ("widen", {"CLEARHEAD_BF16": "widen"}))
         self.assertEqual(run("doctor", CLEARHEAD_BF16="on").errors, 'clearhead: CLEARHEAD_BF16 is "on"; expected amx, dot or widen\n')
 
     def test_the_bench_gives_fractions_of_measured_limits(self):

@@ -173,34 +173,6 @@ TEST_P(LargeScores, SparseRowsSumToOneWhateverTheSizeOfTheirScores) {
   }
 }
 
-TEST_P(LargeScores, ASparseRowOfAnEarlierVersionKeepsItsMeaning) {
-  constexpr int64_t kRows = 30, kFew = 70;
-  Random random(6);
-  const Tensor q = normal(random, {1, 1, kRows, 16}, 2), k = normal(random, {1, 1, kFew, 16}, 2), v = normal(random, {1, 1, kFew, 8});
-  const Tensor d_out = normal(random, {1, 1, kRows, 8});
-  std::vector<int64_t> all(kRows);
-  std::iota(all.begin(), all.end(), 0);
-  for (const Named& named : normalisers()) {
-    if (named.name == "softmax") continue;
-    SCOPED_TRACE(named.name);
-    const Result now = run(backend_, {.normaliser = named.normaliser}, q, k, v);
-    Result earlier = now;  // stores τ, and the number of keys above it or Σ √P
-    earlier.record.rows = {.m = thresholds(now.record.rows, named.normaliser), .l = Tensor::zeros({1, 1, kRows})};
-    const std::vector<float> weights = look(backend_, now.record, 0, 0, all, {0, kFew});
-    for (size_t i = 0; i < weights.size(); ++i) {
-      const float slope = named.name == "sparsemax" ? (weights[i] > 0 ? 1.0F : 0.0F) : std::sqrt(weights[i]);
-      earlier.record.rows.l.mutable_data<float>()[i / kFew] += slope;
-    }
-    const std::vector<float> kept = look(backend_, earlier.record, 0, 0, all, {0, kFew});
-    for (size_t i = 0; i < weights.size(); ++i) ASSERT_NEAR(kept[i], weights[i], 1e-5) << "weight " << i;
-    const Tensor entropies = backend_.sweep({.record = now.record, .request = {entropy}, .rows = all}).entropy;
-    const Tensor of_earlier = backend_.sweep({.record = earlier.record, .request = {entropy}, .rows = all}).entropy;
-    for (int64_t i = 0; i < kRows; ++i) ASSERT_NEAR(of_earlier.data<float>()[i], entropies.data<float>()[i], 1e-4) << "entropy " << i;
-    const Tensor d_q = run_backward(backend_, now, v, d_out).q, d_q_of_earlier = run_backward(backend_, earlier, v, d_out).q;
-    for (int64_t i = 0; i < d_q.numel(); ++i) ASSERT_NEAR(d_q_of_earlier.data<float>()[i], d_q.data<float>()[i], 2e-2) << "d_q " << i;
-  }
-}
-
 TEST_P(LargeScores, RowsOfLargeNegativeScoresAreAsOthersUntilTheyAreHidden) {
   const Tensor v = values_of(std::vector<float>(kKeys, 4));
   for (const Named& named : normalisers()) {

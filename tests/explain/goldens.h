@@ -1,4 +1,4 @@
-// Reads the files of tools/goldens/judge.py: lists of cases, with null for an undefined number. Also a model given by a table.
+// Reads the files of tools/goldens/explain.py: lists of cases, with null for an undefined number. Also a model given by a table.
 #pragma once
 
 #include <gtest/gtest.h>

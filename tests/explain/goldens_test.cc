@@ -1,4 +1,4 @@
-// Every metric against the package that defines it (tools/goldens/judge.py): ERASER's formulas, Captum, Quantus, SciPy, scikit-learn, NLTK.
+// Every metric against the package that defines it (tools/goldens/explain.py): ERASER's formulas, Captum, Quantus, SciPy, scikit-learn, NLTK.
 #include "explain/goldens.h"
 #include "explain/evaluate/agreement.h"
 #include "explain/evaluate/clearness.h"
@@ -76,15 +76,6 @@ TEST(JudgeGoldens, SensitivityNOverOneSizeIsQuantussFaithfulnessCorrelation) {
                   field(*golden, "correlation"));
   });
   EXPECT_GT(compared, 4);
-}
-
-TEST(JudgeGoldens, MaxSensitivityIsCaptums) {
-  for_each_case("sensitivity", [](const Json& expected) {
-    const std::vector<Json> again = field(expected, "again").items();
-    const double found = max_sensitivity(
-        numbers(field(expected, "scores")), [&](size_t draw) { return numbers(again[draw]); }, again.size());
-    expect_number(found, field(expected, "max_sensitivity"));
-  });
 }
 
 TEST(JudgeGoldens, AgreementIsScipys) {

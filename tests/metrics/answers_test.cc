@@ -31,17 +31,6 @@ TEST(Answers, ScoresAreThoseOfSquad2) {
   });
 }
 
-TEST(Answers, ScoresAreThoseOfSquad1) {
-  int compared = 0;
-  for_each_case("answers", [&](const Json& expected) {
-    if (expected.find("squad1") == nullptr) return;
-    ++compared;
-    const AnswerScore found = squad1(questions_of(field(expected, "questions")));
-    expect_numbers({found.exact, found.f1}, field(expected, "squad1"));
-  });
-  EXPECT_GT(compared, 10);
-}
-
 TEST(Answers, AreNormalisedAsTheScriptsDo) {
   for_each_case("answers", [](const Json& expected) {
     const auto questions = questions_of(field(expected, "questions"));
@@ -56,8 +45,6 @@ TEST(Answers, NothingAgainstNothingIsRightInVersion2AndHasNoWordsInVersion1) {
   const std::vector<AnsweredQuestion> none{{"", {}}}, articles{{"the", {"An"}}};
   EXPECT_EQ(flat(squad2(none)), (std::vector<double>{100, 100, 1, 0, 0, 0, 100, 100, 1}));
   EXPECT_EQ(squad2(articles).has_answer.f1, 100);
-  EXPECT_EQ(squad1(articles).exact, 100);
-  EXPECT_EQ(squad1(articles).f1, 0);
 }
 
 TEST(Answers, AWordCountsAsOftenAsBothHoldIt) {
@@ -65,10 +52,7 @@ TEST(Answers, AWordCountsAsOftenAsBothHoldIt) {
   EXPECT_EQ(squad2(repeated).all.f1, 50);
 }
 
-TEST(Answers, RefusesNoQuestionsAndVersion1WithoutAnAnswer) {
-  const std::vector<AnsweredQuestion> unanswerable{{"a", {"b"}}, {"a", {}}};
-  expect_refused(ErrorCode::kInvalidArgument, "SQuAD 1.1: question 1 has no gold answer; expected one, or SQuAD 2.0",
-                 [&] { squad1(unanswerable); });
+TEST(Answers, RefusesNoQuestions) {
   expect_refused(ErrorCode::kInvalidArgument, "SQuAD 2.0: no questions; expected at least one", [] { squad2({}); });
 }
 

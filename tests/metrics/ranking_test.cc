@@ -61,16 +61,12 @@ TEST(Ranking, RefusesLengthsThatDifferAndScoresThatAreNone) {
   expect_refused(ErrorCode::kInvalidArgument, "ranking: no queries", [] { mean_ranking({}); });
 }
 
-TEST(Binary, AreaUnderTheCurvesAndTiedNdcgAreScikitLearns) {
+TEST(Binary, AreaUnderTheCurvesIsScikitLearns) {
   for_each_case("binary", [](const Json& expected) {
     const auto scores = numbers<double>(field(expected, "scores"));
     const auto positive = numbers<uint8_t>(field(expected, "positive"));
     expect_number(roc_auc(scores, positive), field(expected, "roc_auc"));
     expect_number(average_precision(scores, positive), field(expected, "average_precision"));
-    const auto depths = numbers<size_t>(field(expected, "depths"));
-    std::vector<double> ndcg;
-    for (const size_t depth : depths) ndcg.push_back(tied_ndcg(scores, numbers<int32_t>(field(expected, "relevance")), depth));
-    expect_numbers(ndcg, field(expected, "ndcg"));
   });
 }
 
@@ -84,17 +80,13 @@ TEST(Binary, ScoresThatAreAllEqualSayNothing) {
   EXPECT_EQ(average_precision(scores, none), 0);
 }
 
-TEST(Binary, RefusesOtherClassesAndNegativeRelevance) {
+TEST(Binary, RefusesOtherClasses) {
   const std::vector<double> scores{1, 2};
   expect_refused(ErrorCode::kInvalidArgument, "ROC-AUC: positive[1] is 3; expected 0 or 1", [&] {
     roc_auc(scores, std::vector<uint8_t>{0, 3});
   });
   expect_refused(ErrorCode::kInvalidArgument, "average precision: 2 examples against 1",
                  [&] { average_precision(scores, std::vector<uint8_t>{0}); });
-  expect_refused(ErrorCode::kInvalidArgument, "NDCG: relevance[0] is -1; expected 0 or more", [&] {
-    tied_ndcg(scores, std::vector<int32_t>{-1, 0});
-  });
-  expect_refused(ErrorCode::kInvalidArgument, "NDCG: no documents", [] { tied_ndcg({}, {}); });
 }
 
 }  // namespace

@@ -118,15 +118,14 @@ TEST(Record, LogSumExpTakesTheShiftBackToNaturalUnits) {
   EXPECT_FLOAT_EQ(result.data<float>()[2], 69314.718f);
 }
 
-TEST(Record, AThresholdStandsBesideTheLargestScoreAndInRowsOfAnEarlierVersionAlone) {
-  const RowStats rows{.m = Tensor::from<float>({2, -INFINITY, 0.25f, 2e8f}, {1, 1, 4}),
-                      .l = Tensor::from<float>({-0.5f, 0, 3, -1}, {1, 1, 4})};
+TEST(Record, AThresholdStandsBesideTheLargestScore) {
+  const RowStats rows{.m = Tensor::from<float>({2, -INFINITY, 2e8f}, {1, 1, 3}),
+                      .l = Tensor::from<float>({-0.5f, 0, -1}, {1, 1, 3})};
   const Tensor sparsemax = thresholds(rows, Sparsemax{}), entmax = thresholds(rows, Entmax15{});
   EXPECT_FLOAT_EQ(sparsemax.data<float>()[0], 2 * std::log(2.0f) - 0.5f);
   EXPECT_FLOAT_EQ(entmax.data<float>()[0], std::log(2.0f) - 0.5f);
   EXPECT_EQ(sparsemax.data<float>()[1], -INFINITY);
-  EXPECT_EQ(sparsemax.data<float>()[2], 0.25f);
-  EXPECT_FLOAT_EQ(sparsemax.data<float>()[3], 138629436.0f);
+  EXPECT_FLOAT_EQ(sparsemax.data<float>()[2], 138629436.0f);
 }
 
 TEST(Record, ScoresHaveFractionsUntilF32HasNone) {

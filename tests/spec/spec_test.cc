@@ -163,22 +163,6 @@ TEST(Spec, AnEmptyObjectIsPlainFullAttention) {
   EXPECT_EQ(to_json(spec), to_json(AttentionSpec{}));
 }
 
-TEST(Spec, DescriptionsOfEarlierVersionsAreRead) {
-  const auto read = [](const std::string& text) {
-    return to_json(spec_from_json(text, "spec.json", [](const std::string&) { return Tensor::zeros({1, 1, 1, 1}); }));
-  };
-  for (const auto& [earlier, now] :
-       {std::pair{R"({"pair":{"dot":{"scale":2}}})", R"({"score":{"dot":{"scale":2}}})"},
-        std::pair{R"({"terms":[{"dense":{"bias":"bias"}}]})", R"({"terms":[{"attention_bias":{"bias":"bias"}}]})"},
-        std::pair{R"({"terms":[{"per_edge":{"bias":"edges"}}]})", R"({"terms":[{"edge_bias":{"bias":"edges"}}]})"},
-        std::pair{R"({"normaliser":{"linear":{}}})", R"({"normaliser":{"linear_attention":{}}})"}}) {
-    EXPECT_EQ(read(earlier), read(now));
-  }
-  EXPECT_NE(read(R"({"pair":{"dot":{"scale":2}}})"), read("{}"));
-  EXPECT_EQ(reading_error(R"({"pair":{"dot":{}},"score":{"dot":{}}})"),
-            "kUnsupported: spec.json: field \"pair\" is not understood; remove it, or use a version of clearhead that knows it");
-}
-
 TEST(Spec, UnknownFieldsAreRefusedByTheirPath) {
   EXPECT_EQ(reading_error(R"({"topology":{"band":{"back":1,"dilation":2}}})"),
             "kUnsupported: spec.json: field \"topology.band.dilation\" is not understood; remove it, or use a version of clearhead that "

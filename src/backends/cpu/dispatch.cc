@@ -233,10 +233,7 @@ Products bf16_products() {
   static const Products products = [] {
     const bool dot = __builtin_cpu_supports("avx512bf16") != 0, amx = dot && has_amx_bf16();
     const char* asked = std::getenv("CLEARHEAD_BF16");
-    std::string_view wanted = asked ? asked : "";
-    for (const auto& [earlier, now] : {std::pair{"matrices", "amx"}, std::pair{"pairs", "dot"}, std::pair{"wide", "widen"}}) {
-      if (wanted == earlier) wanted = now;  // names that earlier versions used
-    }
+    const std::string_view wanted = asked ? asked : "";
     if (wanted.empty()) return amx ? Products::kAmx : dot && !__builtin_cpu_is("intel") ? Products::kBf16Dot : Products::kF32;
     if (wanted == "widen") return Products::kF32;
     if (wanted != "dot" && wanted != "amx") fail(ErrorCode::kUnsupported, "CLEARHEAD_BF16 is \"{}\"; expected amx, dot or widen", wanted);

@@ -50,7 +50,6 @@ double unit_of(const Entmax15&) { return 0.5; }
 // max(0, y − τ).
 template <class Sparse>
 double excess(const Sparse& sparse, double score, const RecordedRow& row) {
-  if (row.l > 0) return above(unit_of(sparse) * score, row.m);  // a record written by an earlier version (record.h)
   return above(unit_of(sparse) * std::numbers::ln2 * (in_base_2(score) - row.m), row.l);
 }
 

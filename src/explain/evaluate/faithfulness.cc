@@ -176,22 +176,6 @@ double sensitivity_n(std::span<const double> scores, const Changes& changes) {
   return pearson(sums, changes.change);
 }
 
-double max_sensitivity(std::span<const double> scores, const std::function<std::vector<double>(size_t draw)>& again, size_t draws) {
-  metrics::check_finite("sensitivity", "scores", scores);
-  double squares = 0, most = 0;
-  for (const double score : scores) squares += score * score;
-  if (squares == 0) return std::numeric_limits<double>::quiet_NaN();
-  for (size_t draw = 0; draw < draws; ++draw) {
-    const std::vector<double> other = again(draw);
-    metrics::check_sides("sensitivity", "items", other.size(), scores.size());
-    metrics::check_finite("sensitivity", "scores after a change", other);
-    double moved = 0;
-    for (size_t i = 0; i < scores.size(); ++i) moved += std::pow(other[i] - scores[i], 2);
-    most = std::max(most, std::sqrt(moved / squares));
-  }
-  return most;
-}
-
 std::vector<double> random_ranking(size_t items, uint64_t seed) {
   std::vector<double> scores(items);
   std::iota(scores.begin(), scores.end(), 1.0);

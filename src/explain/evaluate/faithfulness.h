@@ -81,9 +81,6 @@ Infidelity infidelity(std::span<const double> scores, const Changes& changes);
 /// different sizes.
 double sensitivity_n(std::span<const double> scores, const Changes& changes);
 
-/// again(i): the scores after the i-th small change of the model's input, i = 0 … draws − 1. NaN if the scores are all zero.
-double max_sensitivity(std::span<const double> scores, const std::function<std::vector<double>(size_t draw)>& again, size_t draws);
-
 // Baseline rankings, to be evaluated with the same budget of runs as a method's.
 
 /// A uniformly random order.

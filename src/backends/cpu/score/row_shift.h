@@ -4,7 +4,6 @@
 //   sigmoid      m is −bias·log₂e; inverse is 1
 //   linear       inverse is ln 2/ℓ, 0 where ℓ is 0
 //   thresholds   (sparsemax, entmax) m is the largest score, `threshold` is τ relative to it; inverse is 1.
-//                Records of earlier versions (record.h) give m = 0 and threshold = τ.
 //   hard         m is the record's; inverse is 1
 //
 // With LookPrecision::kAsUsed, ℓ is the sum of the rounded weights (RowStats::used).
@@ -52,8 +51,7 @@ inline RowShift row_shift(const AttentionRecord& record, int64_t batch, int64_t 
   } else if (std::holds_alternative<Hard>(normaliser)) {
     out.m = static_cast<float>(shift), out.inverse = 1;
   } else if (!std::holds_alternative<Softmax>(normaliser)) {
-    const bool is_earlier = sum > 0;
-    out.m = is_earlier ? 0 : static_cast<float>(shift), out.threshold = static_cast<float>(is_earlier ? shift : sum), out.inverse = 1;
+    out.m = static_cast<float>(shift), out.threshold = static_cast<float>(sum), out.inverse = 1;
   } else {
     const double whole = std::floor(shift);
     out.m = static_cast<float>(whole);

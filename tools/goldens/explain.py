@@ -2,7 +2,7 @@
 """Makes tests/goldens/explain/*.json: faithfulness measures of rankings of small models' inputs, from the reference implementations, with
 fixed seeds.
 
-Usage: python3 tools/goldens/judge.py
+Usage: python3 tools/goldens/explain.py
 
 Needs pip install torch captum quantus nltk scikit-learn scipy numpy. Made with Python 3.11, captum 0.9.0, quantus 0.6.0, torch 2.15.0,
 scipy 1.17.1, scikit-learn 1.9.1, nltk 3.10.4, numpy 2.4.6.
@@ -13,7 +13,7 @@ table, index Σ removed_i·2^i, so the tests use exactly the answers that the re
   ERASER     comprehensiveness, sufficiency and AOPC as its scorer averages them: differences to the whole text's answer, over thresholds.
              The scorer is a repository and no package; its few lines of arithmetic are followed here (rationale_benchmark/metrics.py,
              _instances_aopc)
-  Captum     infidelity (plain and normalised) and sensitivity_max
+  Captum     infidelity (plain and normalised)
   Quantus    PixelFlipping: the curve of deletion; FaithfulnessCorrelation: sensitivity-n over its own random sets, which the file holds;
              Sparseness: Gini. Its SensitivityN pairs sums of single steps with cumulative changes and correlates over texts; it is not
              Ancona et al.'s and is not used
@@ -37,7 +37,7 @@ import scipy.stats
 import sklearn.metrics
 import torch
 
-OUT = pathlib.Path(__file__).resolve().parents[2] / "tests/goldens/judge"
+OUT = pathlib.Path(__file__).resolve().parents[2] / "tests/goldens/explain"
 
 
 def plain(value):
@@ -170,22 +170,6 @@ def faithfulness(seed):
     return out
 
 
-def sensitivity(seed):
-    numbers = np.random.default_rng(seed)
-    n, draws = int(numbers.integers(2, 9)), 10
-    inputs, matrix = torch.tensor(numbers.normal(0, 1, (1, n))), torch.tensor(numbers.normal(0, 1, (n, n)))
-    changed = inputs + torch.tensor(numbers.normal(0, 0.1, (draws, n)))
-
-    def explained(values):
-        if isinstance(values, tuple):
-            return tuple(explained(one) for one in values)
-        return torch.tanh(values @ matrix) * values
-
-    found = captum.metrics.sensitivity_max(explained, inputs, perturb_func=lambda given: changed[: len(given)], n_perturb_samples=draws,
-                                           norm_ord=2)
-    return {"scores": explained(inputs)[0], "again": explained(changed), "max_sensitivity": found.item()}
-
-
 def agreement(seed):
     numbers, rng = np.random.default_rng(seed), random.Random(seed)
     size, levels = rng.choice([2, 3, 10, 60]), rng.choice([1, 2, 4, 0, 0])
@@ -238,7 +222,7 @@ def alignment(seed):
 
 def main():
     warnings.simplefilter("ignore")
-    for make, count in ((faithfulness, 12), (sensitivity, 8), (agreement, 40), (clearness, 20), (plausibility, 25), (alignment, 15)):
+    for make, count in ((faithfulness, 12), (agreement, 40), (clearness, 20), (plausibility, 25), (alignment, 15)):
         write(make.__name__, [make(seed) for seed in range(count)])
 
 
