@@ -10,17 +10,17 @@
 #include <random>
 
 namespace ch = clearhead;
-namespace parts = ch::parts;
+namespace nn = ch::parts;
 constexpr int64_t kLength = 8, kDigits = 10, kStart = 10, kEmbedding = 16, kHidden = 32, kScore = 32, kSteps = 300;
 
 struct Translator {
   ch::Scope scope;
-  parts::Embedding source{scope / "source", kDigits, kEmbedding, ch::Init::normal(0.5)};
-  parts::Embedding target{scope / "target", kDigits + 1, kEmbedding, ch::Init::normal(0.5)};
-  parts::Gru encoder{scope / "encoder", kEmbedding, kHidden, {.bidirectional = true}};
-  parts::Gru decoder{scope / "decoder", kEmbedding + 2 * kHidden, kHidden};
-  parts::Linear begin{scope / "begin", kHidden, kHidden}, read{scope / "read", kHidden, kDigits};
-  parts::Linear w{scope / "w", kHidden, kScore, {.bias = false}}, u{scope / "u", 2 * kHidden, kScore, {.bias = false}};
+  nn::Embedding source{scope / "source", kDigits, kEmbedding, ch::Init::normal(0.5)};
+  nn::Embedding target{scope / "target", kDigits + 1, kEmbedding, ch::Init::normal(0.5)};
+  nn::Gru encoder{scope / "encoder", kEmbedding, kHidden, {.bidirectional = true}};
+  nn::Gru decoder{scope / "decoder", kEmbedding + 2 * kHidden, kHidden};
+  nn::Linear begin{scope / "begin", kHidden, kHidden}, read{scope / "read", kHidden, kDigits};
+  nn::Linear w{scope / "w", kHidden, kScore, {.bias = false}}, u{scope / "u", 2 * kHidden, kScore, {.bias = false}};
   ch::AttentionSpec score{.score = ch::Additive{.weight = scope.parameter("v", {1, kScore}, ch::Init::normal(0.2))}};
 
   // Logits of every output digit, given the input digits and the previous output digits.
@@ -29,7 +29,7 @@ struct Translator {
     const int64_t batch = layout.batch;
     const auto [rows, ends] = encoder(compute, source(compute, digits), layout);
     const ch::Tensor h = rows.reshape({batch, 1, kLength, 2 * kHidden}), keys = u(compute, rows).reshape({batch, 1, kLength, kScore});
-    parts::RecurrentState s{.state = {compute.activate("tanh", begin(compute, ends.state[1]))}};  // the state of the backward direction
+    nn::RecurrentState s{.state = {compute.activate("tanh", begin(compute, ends.state[1]))}};  // the state of the backward direction
     std::vector<ch::Tensor> states;
     for (int64_t step = 0; step < kLength; ++step) {
       std::vector<int32_t> before;

@@ -10,7 +10,7 @@
 #include <vector>
 
 namespace ch = clearhead;
-namespace parts = ch::parts;
+namespace nn = ch::parts;
 namespace {
 
 void print(const std::string& name, const float* numbers, int64_t count) {
@@ -59,7 +59,7 @@ bool scaled_dot_product() {
 
 // sin(p·10000^(−2i/d)) in channel 2i, the cosine in 2i + 1. The wavelengths reach from 2π to almost 2π·10000.
 bool positions() {
-  const parts::Positions right = parts::Positions::sinusoidal(4, 4);
+  const nn::Positions right = nn::Positions::sinusoidal(4, 4);
   ch::Tensor wrong = ch::Tensor::empty({4, 4});
   for (int64_t i = 0; i < 16; ++i) {
     const double angle = static_cast<double>(i / 4) * std::pow(1000.0, -2.0 * static_cast<double>(i % 4 / 2) / 4);
@@ -73,23 +73,24 @@ bool positions() {
 }
 
 // Weights that are easy to recompute: sin(1), sin(2), … in rows of [out, in].
-parts::Linear plain(parts::Linear layer) {
-  for (int64_t i = 0; i < layer.weight.numel(); ++i) layer.weight.mutable_data<float>()[i] = std::sin(static_cast<float>(i + 1));
+nn::Linear plain(nn::Linear layer) {
+  ch::Tensor values = layer.values();
+  for (int64_t i = 0; i < values.numel(); ++i) values.mutable_data<float>()[i] = std::sin(static_cast<float>(i + 1));
   return layer;
 }
 ch::Tensor three_tokens() { return ch::Tensor::from<float>({1, 0, 1, 0, 0, 2, 0, 2, 1, 1, 1, 1}, {3, 4}); }
 const ch::Layout kThree{.batch = 1, .length = 3};
 
-parts::Attention two_heads(const ch::Scope& scope) {
-  parts::Attention attention(scope, /*width=*/4, /*heads=*/2);
-  for (parts::Linear* layer : {&attention.query, &attention.key, &attention.value, &attention.output}) *layer = plain(*layer);
+nn::Attention two_heads(const ch::Scope& scope) {
+  nn::Attention attention(scope, /*width=*/4, /*heads=*/2);
+  for (nn::Linear* layer : {&attention.query, &attention.key, &attention.value, &attention.output}) *layer = plain(*layer);
   return attention;
 }
 
 // Two heads of two channels each attend independently; output() mixes their results.
 bool multi_head() {
   ch::Parameters parameters;
-  const parts::Attention attention = two_heads(ch::Scope(parameters) / "attention");
+  const nn::Attention attention = two_heads(ch::Scope(parameters) / "attention");
   ch::Maps maps;
   ch::Compute compute({.observer = &maps});
   const ch::Tensor out = attention(compute, three_tokens(), kThree);
@@ -106,9 +107,9 @@ bool multi_head() {
 // x ← norm(x + attention(x)), x ← norm(x + feed-forward(x)): post-norm, as in the paper.
 struct Block {
   ch::Scope scope;
-  parts::Attention attention = two_heads(scope / "attention");
-  parts::FeedForward inner{scope / "inner", 4, 8, {.activation = "relu"}};
-  parts::LayerNorm norm1{scope / "norm1", 4}, norm2{scope / "norm2", 4};
+  nn::Attention attention = two_heads(scope / "attention");
+  nn::FeedForward inner{scope / "inner", 4, 8, {.activation = "relu"}};
+  nn::LayerNorm norm1{scope / "norm1", 4}, norm2{scope / "norm2", 4};
 
   ch::Tensor operator()(ch::Compute& compute, ch::Tensor x, const ch::Layout& layout) const {
     x = norm1(compute, compute.add(x, attention(compute, x, layout)));
@@ -131,7 +132,7 @@ bool block() {
 bool the_cat() {
   const char* words[] = {"The", "cat", "sat", "on", "the", "mat"};
   const ch::Tensor x = tokens({1, 0, 0, 0, 0, 2, 1, 0, 0, 1, 2, 1, 0, 0, 1, 2, 1, 0, 0, 0, 0, 1, 0, 2}, 6);
-  const ch::Tensor placed = ch::Compute().add(x.reshape({6, 4}), parts::Positions::sinusoidal(6, 4).weight).reshape({1, 1, 6, 4});
+  const ch::Tensor placed = ch::Compute().add(x.reshape({6, 4}), nn::Positions::sinusoidal(6, 4).weight).reshape({1, 1, 6, 4});
   const auto map = [](const ch::Tensor& of) { return ch::AttentionMap(ch::attend(of, of, of).record).head(0, 0); };
   const ch::MapHead plain_map = map(x), placed_map = map(placed);
   std::printf("6. The cat sat on the mat\n");

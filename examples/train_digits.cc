@@ -8,7 +8,7 @@
 #include <ctime>
 
 namespace ch = clearhead;
-namespace parts = ch::parts;
+namespace nn = ch::parts;
 constexpr int kBands = 64, kWindow = 256, kHop = 128, kWidth = 64, kHeads = 4, kEpochs = 30;
 
 // A cosine of each frequency, then a sine, under Hann's window.
@@ -26,10 +26,10 @@ struct Digits {
   ch::Scope scope;
   int64_t count = 10;
   ch::Tensor filters = fourier();
-  parts::Conv mix{scope / "mix", kBands, kWidth, {5}, {.how = {.padding = {0, 2}}}};
-  parts::RmsNorm norm{scope / "norm", kWidth};
-  parts::Attention attention{scope / "attention", kWidth, kHeads};
-  parts::Linear read{scope / "read", kWidth, count};
+  nn::Conv mix{scope / "mix", kBands, kWidth, {5}, {.how = {.padding = {0, 2}}}};
+  nn::RmsNorm norm{scope / "norm", kWidth};
+  nn::Attention attention{scope / "attention", kWidth, kHeads};
+  nn::Linear read{scope / "read", kWidth, count};
 
   ch::Tensor operator()(ch::Compute& compute, const ch::SoundBatch& batch) const {
     const ch::Tensor waves = compute.conv(batch.samples, filters, {}, {.stride = {1, kHop}, .padding = {0, kWindow / 2}});
@@ -46,7 +46,7 @@ struct Digits {
     }
     const ch::Tensor bands = compute.activate("relu", mix(compute, power));
     const ch::Tensor x = compute.contiguous(bands.permute({0, 2, 1})).reshape({layout.rows(), kWidth});
-    return read(compute, parts::mean(compute, compute.add(x, attention(compute, norm(compute, x), layout)), layout));
+    return read(compute, nn::mean(compute, compute.add(x, attention(compute, norm(compute, x), layout)), layout));
   }
 };
 

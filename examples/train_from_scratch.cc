@@ -8,18 +8,18 @@
 #include <random>
 
 namespace ch = clearhead;
-namespace parts = ch::parts;
+namespace nn = ch::parts;
 constexpr int64_t kLength = 12, kWidth = 32, kHeads = 2, kSteps = 400;
 
 // [readme]
 struct Reverser {
   ch::Scope scope;
-  parts::Embedding digits{scope / "digits", 10, kWidth, ch::Init::normal(0.5)};
-  parts::Positions places{scope / "places", kLength, kWidth, ch::Init::normal(0.5)};
-  parts::LayerNorm norm1{scope / "norm1", kWidth}, norm2{scope / "norm2", kWidth};
-  parts::Attention attention{scope / "attention", kWidth, kHeads};
-  parts::FeedForward inner{scope / "inner", kWidth, 4 * kWidth};
-  parts::Linear read{scope / "read", kWidth, 10};
+  nn::Embedding digits{scope / "digits", 10, kWidth, ch::Init::normal(0.5)};
+  nn::Positions places{scope / "places", kLength, kWidth, ch::Init::normal(0.5)};
+  nn::LayerNorm norm1{scope / "norm1", kWidth}, norm2{scope / "norm2", kWidth};
+  nn::Attention attention{scope / "attention", kWidth, kHeads};
+  nn::FeedForward inner{scope / "inner", kWidth, 4 * kWidth};
+  nn::Linear read{scope / "read", kWidth, 10};
 
   ch::Tensor operator()(ch::Compute& compute, const std::vector<int32_t>& ids, const ch::Layout& layout) const {
     ch::Tensor x = places(compute, digits(compute, ids), layout);

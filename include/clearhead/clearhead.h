@@ -13,7 +13,7 @@
 #include "clearhead/map.h"
 #include "clearhead/model.h"
 #include "clearhead/observer.h"
-#include "clearhead/parts.h"
+#include "clearhead/nn.h"
 #include "clearhead/record.h"
 #include "clearhead/residual_stream.h"
 #include "clearhead/rule.h"

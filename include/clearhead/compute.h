@@ -205,8 +205,11 @@ class Compute {
   /// and on the number of seeds drawn before.
   uint64_t dropout_seed();
 
- protected:
+  /// Internal to the library: the run that the ops use.
   struct State;  // src/ops/compute_state.h
+  State& state() { return *state_; }
+
+ protected:
   explicit Compute(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "clearhead/model.h"
-#include "clearhead/parts.h"
+#include "clearhead/nn.h"
 
 namespace clearhead {
 
@@ -22,7 +22,7 @@ class SharedWords {
 
  private:
   double dropout_ = 0;
-  parts::Embedding table_{};
+  nn::Embedding table_{};
   Tensor bias_{};
 };
 
@@ -56,7 +56,7 @@ Tensor look(Compute& compute, const Memory& memory, const Tensor& queries, Atten
 /// Predicts the source position that a decoder state attends to: p_t = S·σ(vᵀ tanh(W s_t)), where S is the number of words in
 /// the source (Luong, Pham & Manning 2015, eq. 9).
 struct PredictedCentre {
-  parts::Linear state{}, place{};
+  nn::Linear state{}, place{};
   PredictedCentre() = default;
   PredictedCentre(const Scope& scope, int64_t width);
   /// states: [batch·n, width], n for each text → centres [batch, 1, n]

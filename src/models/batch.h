@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "clearhead/parts.h"
+#include "clearhead/nn.h"
 #include "clearhead/tensor.h"
 
 namespace clearhead {

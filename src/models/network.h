@@ -1,4 +1,4 @@
-// Models that are built from the layers of clearhead/parts.h because an Architecture cannot describe them: recurrent, hierarchical,
+// Models that are built from the layers of clearhead/nn.h because an Architecture cannot describe them: recurrent, hierarchical,
 // convolutional and memory networks. Each network is one file in networks/ with its paper, its equations and its layers. load(),
 // training and the viewer find it by its model_type; no other code contains its name.
 //
@@ -14,7 +14,7 @@
 
 #include "clearhead/data.h"
 #include "clearhead/model.h"
-#include "clearhead/parts.h"
+#include "clearhead/nn.h"
 #include "models/batch.h"
 #include "models/config.h"
 

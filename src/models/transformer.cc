@@ -135,7 +135,8 @@ void Transformer::load_positions(const Weights& weights, const LearnedPositions&
 }
 
 void Transformer::load_positions(const Weights&, const RotaryPositions& rotary) {
-  rotary_ = {rotary_frequencies(rotary, facts_.head_dim), rotary.interleaved};
+  rotary_frequencies_ = rotary_frequencies(rotary, facts_.head_dim);
+  rotary_is_interleaved_ = rotary.interleaved;
 }
 
 void Transformer::load_positions(const Weights& weights, const PhasePositions& phases) {
@@ -227,8 +228,8 @@ void Transformer::embed(Run& run, const ForwardInput& input, Tensor& x) const {
   std::vector<int32_t> rows = input.positions;
   for (int32_t& row : rows) row += static_cast<int32_t>(position_offset_);
   ops::embed(run, tables_, {input.ids, rows, input.type_ids}, x);
-  if (phases_) phases_(run, phase_rows(phase_frequencies_, input.positions), x, {.accumulate = true});
-  embedding_norm_(run, x, x);
+  if (phases_) nn::linear(run, phases_, phase_rows(phase_frequencies_, input.positions), x, {.accumulate = true});
+  nn::normalise(run, embedding_norm_, x, x);
   if (run.drops()) ops::dropout(run, x, {.rate = run.dropout->rate, .seed = run.dropout->next()}, x);
   if (run.recorder) run.recorder->embedded(map_family(), x);
 }
@@ -250,13 +251,13 @@ void Transformer::run_layer(Run& run, int64_t at, const Pass& pass, Tensor& x) c
     if (facts_.layer.placement == LayerFacts::NormPlacement::kPost) {
       add_to(read_apart(run, x));
       if (pass.streams) pass.streams->take(x);
-      norm(run, x, x);
+      nn::normalise(run, norm, x, x);
       return;
     }
     const Arena::Scope scope(run.arena);
     if (norm) {
       Tensor normed = run.take(x.shape());
-      norm(run, x, normed);
+      nn::normalise(run, norm, x, normed);
       add_to(normed);
     } else {
       add_to(read_apart(run, x));
@@ -267,12 +268,12 @@ void Transformer::run_layer(Run& run, int64_t at, const Pass& pass, Tensor& x) c
   KVCache* own = cache ? &cache->layers[static_cast<size_t>(at)] : nullptr;
   nn::Sequences self = pass.self;
   if (!facts_.attention_of(at).turns) self.rotation = nullptr;
-  block(layer.attention_norm, [&](const Tensor& read) { layer.attention(run, site(map_family()), read, self, own, x); });
+  block(layer.attention_norm, [&](const Tensor& read) { nn::add_attention(run, layer.attention, site(map_family()), read, self, own, x); });
   if (layer.cross.projection) {
     KVCache* memory = cache ? &cache->memory[static_cast<size_t>(at)] : nullptr;
-    block(layer.cross_norm, [&](const Tensor& read) { layer.cross(run, site(kCross), read, pass.cross, memory, x); });
+    block(layer.cross_norm, [&](const Tensor& read) { nn::add_attention(run, layer.cross, site(kCross), read, pass.cross, memory, x); });
   }
-  if (layer.mlp) block(layer.mlp_norm, [&](const Tensor& read) { layer.mlp(run, read, x); });
+  if (layer.mlp) block(layer.mlp_norm, [&](const Tensor& read) { nn::add_feed_forward(run, layer.mlp, read, x); });
 }
 
 // Runs a layer as a checkpoint: the backward pass runs it again, with the same dropout, long after this function has returned.
@@ -361,8 +362,8 @@ RunResult Transformer::forward(Run& run, const ForwardInput& input, const RunOpt
   if (input.streams) input.streams->take(x);
   const auto shared = std::make_shared<Pass>(Pass{input.cache, input.streams, input.step, {input.batch, input.segments}});
   Pass& pass = *shared;
-  if (!rotary_.frequencies.empty()) {
-    pass.angles = rotary_.angles(run, input.positions);
+  if (!rotary_frequencies_.empty()) {
+    pass.angles = ops::rotary_angles(run, rotary_frequencies_, rotary_is_interleaved_, input.positions);
     pass.self.rotation = &pass.angles;
   }
   check_interventions(options.interventions);
@@ -388,7 +389,7 @@ RunResult Transformer::forward(Run& run, const ForwardInput& input, const RunOpt
     }
   }
   if (options.all_hidden) result.residual = x.clone().reshape(shape);
-  final_norm_(run, x, x);
+  nn::normalise(run, final_norm_, x, x);
   if (options.all_hidden) result.all_hidden.push_back(x.clone().reshape(shape));
   run_heads(run, input, options, result);
   return result;
@@ -403,7 +404,7 @@ Tensor Transformer::logit_lens(Run& run, const Tensor& hidden) const {
   RunResult result{.hidden = Tensor::empty({1, hidden.size(0), facts_.width})};
   Tensor x = result.hidden.reshape(hidden.shape());
   const Arena::Scope scope(run.arena);
-  final_norm_(run, hidden.contiguous(), x);
+  nn::normalise(run, final_norm_, hidden.contiguous(), x);
   run_heads(run, input, {}, result);
   const Tensor& logits = causal_ ? result.causal_logits : result.masked_logits;
   return logits.reshape({hidden.size(0), facts_.vocabulary});
@@ -418,7 +419,7 @@ Tensor Transformer::logit_contributions(Run& run, const Tensor& parts, const Ten
     fail(ErrorCode::kUnsupported, "logit_lens: parts add to the logits of next tokens only; a model of type \"{}\" gives none",
          facts_.model_type);
   Tensor scaled = parts.clone();
-  if (final_norm_) scale_as(*final_norm_.normalisation, at.contiguous().data<float>(), scaled);
+  if (final_norm_) scale_as(nn::normalisation_of(final_norm_), at.contiguous().data<float>(), scaled);
   Tensor logits = Tensor::empty({parts.size(0), facts_.vocabulary});
   ops::linear(run, scaled, *causal_.weight, Tensor(), logits);
   return logits;
@@ -452,7 +453,7 @@ Tensor Transformer::classify(Run& run, const ClassifierFacts& facts, const nn::L
   Tensor x = every ? hidden : picked_rows(run, input, hidden, pick, facts.pad_token);
   if (dense) {
     Tensor pooled = run.take(x.shape());
-    dense(run, x, pooled, {.activation = facts.activation});
+    nn::linear(run, dense, x, pooled, {.activation = facts.activation});
     x = pooled;
   }
   if (run.drops()) {
@@ -461,7 +462,7 @@ Tensor Transformer::classify(Run& run, const ClassifierFacts& facts, const nn::L
     x = dropped;
   }
   Tensor logits = run.result({x.size(0), out.out()});
-  out(run, x, logits);
+  nn::linear(run, out, x, logits);
   return every ? logits.reshape({input.batch, input.length, out.out()}) : logits;
 }
 
@@ -469,7 +470,7 @@ void Transformer::run_heads(Run& run, const ForwardInput& input, const RunOption
   const Tensor hidden = result.hidden.reshape({input.batch * input.length, facts_.width});
   if (pooler_) {
     result.pooled = run.result({input.batch, facts_.width});
-    pooler_(run, picked_rows(run, input, hidden, Pick::kFirst), result.pooled, {.activation = facts_.pooler->activation});
+    nn::linear(run, pooler_, picked_rows(run, input, hidden, Pick::kFirst), result.pooled, {.activation = facts_.pooler->activation});
   }
   if (!options.logits) return;
   if (classifier_) result.class_logits = classify(run, *facts_.classifier, classifier_dense_, classifier_, input, hidden);
@@ -477,17 +478,17 @@ void Transformer::run_heads(Run& run, const ForwardInput& input, const RunOption
   if (masked_transform_) {
     const Tensor read = options.masked_rows ? rows_at(run, hidden, *options.masked_rows) : hidden;
     Tensor transformed = run.take(read.shape());
-    masked_transform_(run, read, transformed, {.activation = facts_.masked->activation});
-    masked_norm_(run, transformed, transformed);
+    nn::linear(run, masked_transform_, read, transformed, {.activation = facts_.masked->activation});
+    nn::normalise(run, masked_norm_, transformed, transformed);
     Tensor logits = run.result({read.size(0), facts_.vocabulary});
-    masked_decoder_(run, transformed, logits);
+    nn::linear(run, masked_decoder_, transformed, logits);
     result.masked_logits = options.masked_rows ? logits : logits.reshape({input.batch, input.length, facts_.vocabulary});
   }
   if (causal_) {
     Tensor x = options.last_logits_only ? picked_rows(run, input, hidden, Pick::kLast) : hidden;
     if (options.masked_rows) x = rows_at(run, hidden, *options.masked_rows);
     Tensor logits = run.result({x.size(0), facts_.vocabulary});
-    causal_(run, x, logits);
+    nn::linear(run, causal_, x, logits);
     result.causal_logits = options.masked_rows ? logits : logits.reshape({input.batch, x.size(0) / input.batch, facts_.vocabulary});
   }
 }

@@ -14,7 +14,7 @@
 #include "clearhead/residual_stream.h"
 #include "models/architecture.h"
 #include "models/weights.h"
-#include "nn/layers.h"
+#include "nn/run.h"
 
 namespace clearhead {
 
@@ -114,7 +114,7 @@ class Transformer {
     nn::Norm attention_norm{}, cross_norm{}, mlp_norm{};
     nn::Attention attention{};
     nn::Attention cross{};  // without a projection: no cross-attention
-    nn::Mlp mlp{};
+    nn::FeedForward mlp{};
   };
   struct Pass;   // shared by the layers of one forward pass
   struct Parts;  // additive components of the residual stream at one row
@@ -146,7 +146,8 @@ class Transformer {
   int64_t position_offset_ = 0;
   nn::Norm embedding_norm_{}, final_norm_{};
   std::vector<Layer> layers_{};
-  nn::Rotary rotary_{};
+  std::vector<double> rotary_frequencies_{};  // radians per position of each pair of channels; empty: no rotary embeddings
+  bool rotary_is_interleaved_ = false;
   nn::Linear phases_{};  // for PhasePositions: W of architecture.h
   std::vector<double> phase_frequencies_{};
 

@@ -65,9 +65,9 @@ struct Transformer::Parts {
   void pass(const nn::Norm& norm, const float* whole, int64_t width) {
     if (!norm) return;
     Tensor scaled = tensor();
-    scale_as(*norm.normalisation, whole, scaled);
+    scale_as(nn::normalisation_of(norm), whole, scaled);
     values.assign(scaled.data<float>(), scaled.data<float>() + scaled.numel());
-    if (norm.normalisation->bias.defined()) add_biases(norm.normalisation->bias.data<float>(), width);
+    if (norm.bias.defined()) add_biases(norm.bias.data<float>(), width);
   }
 };
 
@@ -169,10 +169,10 @@ ScoreSplit Transformer::split_score(Run& run, const ScoreAt& at, const ScoreRow&
     if (projection.bias.defined()) {
       for (int64_t c = 0; c < out; ++c) all.mutable_data<float>()[c] += projection.bias.data<float>()[c];
     }
-    if (!stack.rotary_.frequencies.empty() && !is_cross && stack.facts_.attention_of(at.layer).turns) {
+    if (!stack.rotary_frequencies_.empty() && !is_cross && stack.facts_.attention_of(at.layer).turns) {
       const std::vector<int32_t> positions(static_cast<size_t>(count), position);
       Tensor turning = all.reshape({count, heads + 2 * key_heads, width}).slice(1, 0, heads + key_heads);
-      ops::rotary(run, turning, stack.rotary_.angles(run, positions));
+      ops::rotary(run, turning, ops::rotary_angles(run, stack.rotary_frequencies_, stack.rotary_is_interleaved_, positions));
     }
     Vectors of_parts;
     for (int64_t part = 0; part < count; ++part) {
@@ -210,11 +210,11 @@ std::vector<double> Transformer::mixed_norms(Run& run, int layer, int64_t row, c
     behind = below.mlp ? &below.mlp_norm : &below.attention_norm;
   }
   Tensor stream = streams.seen[before].clone();
-  if (is_post && behind) (*behind)(run, streams.seen[before], stream);
+  if (is_post && behind) nn::normalise(run, *behind, streams.seen[before], stream);
   Tensor read = stream.clone();
-  if (!is_post) of.attention_norm(run, stream, read);
+  if (!is_post) nn::normalise(run, of.attention_norm, stream, read);
   Tensor projected = Tensor::empty({keys, attention.projection.out()});
-  attention.projection(run, read, projected);
+  nn::linear(run, attention.projection, read, projected);
   Tensor mixed = Tensor::empty({keys, attention.heads * width}), added = Tensor::empty({keys, facts_.width});
   for (int64_t key = 0; key < keys; ++key) {
     for (int64_t head = 0; head < attention.heads; ++head) {
@@ -229,7 +229,7 @@ std::vector<double> Transformer::mixed_norms(Run& run, int layer, int64_t row, c
   for (int64_t c = 0; c < facts_.width; ++c)
     added.mutable_data<float>()[row * facts_.width + c] += stream.data<float>()[row * facts_.width + c];
   if (is_post && of.attention_norm)
-    scale_as(*of.attention_norm.normalisation, streams.seen[before + 1].data<float>() + row * facts_.width, added);
+    scale_as(nn::normalisation_of(of.attention_norm), streams.seen[before + 1].data<float>() + row * facts_.width, added);
   std::vector<double> norms;
   for (int64_t key = 0; key < keys; ++key) {
     const float* from = added.data<float>() + key * facts_.width;

@@ -222,12 +222,10 @@ nn::Linear Weights::linear(const std::vector<Part>& parts, int64_t in, double na
 
 nn::Norm Weights::norm(const NormFacts& facts, int64_t width) const {
   if (facts.kind == NormFacts::Kind::kNone) return {};
-  ops::Normalisation normalisation;
-  normalisation.rms = facts.kind == NormFacts::Kind::kRms;
-  normalisation.epsilon = facts.epsilon;
-  normalisation.weight = parameters_ ? parameters_->vector(name_for(facts.weight), width, 1) : vector(facts.weight, width);
-  if (!facts.bias.empty()) normalisation.bias = vector(facts.bias, width);
-  return {normalisation};
+  nn::Norm norm{.epsilon = facts.epsilon, .is_rms = facts.kind == NormFacts::Kind::kRms};
+  norm.weight = parameters_ ? parameters_->vector(name_for(facts.weight), width, 1) : vector(facts.weight, width);
+  if (!facts.bias.empty()) norm.bias = vector(facts.bias, width);
+  return norm;
 }
 
 }  // namespace clearhead

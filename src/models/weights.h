@@ -17,7 +17,7 @@
 #include "io/safetensors.h"
 #include "models/architecture.h"
 #include "models/parameters.h"
-#include "nn/layers.h"
+#include "nn/run.h"
 
 namespace clearhead {
 

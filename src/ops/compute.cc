@@ -65,6 +65,23 @@ Tensor factor_of(Run& run, const Tensor& output_weight, int64_t heads, int64_t d
 
 }  // namespace
 
+const ops::RotaryAngles& Compute::State::angles_of(const std::vector<int32_t>& positions, double base, int64_t dims) {
+  if (!cached_angles || cached_angles->base != base || cached_angles->angles.dims != dims || cached_angles->positions != positions) {
+    const Shape shape = {static_cast<int64_t>(positions.size()), dims / 2};
+    cached_angles = CachedAngles{positions, base, {Tensor::empty(shape), Tensor::empty(shape), dims, false}};
+    ops::fill_angles(ops::rotary_frequencies(base, dims), positions, cached_angles->angles);
+  }
+  return cached_angles->angles;
+}
+
+std::optional<AttentionSpec> Compute::State::edited(const AttentionSpec& spec, const Site& site, int64_t heads, int64_t queries) const {
+  if (interventions.empty()) return std::nullopt;
+  InterventionSite at{.layer = site.layer, .heads = heads, .family = site.family};
+  const bool is_rectangle = site.family == "cross" || !site.queries.empty() || !site.keys.empty();  // queries count from 0
+  if (is_rectangle) at.cross_queries = Range{site.step, site.step + queries};
+  return with_interventions(spec, interventions, at);
+}
+
 Compute::Compute(const ComputeOptions& options) : state_(std::make_unique<State>()) {
   if (options.operands != DType::kF32 && options.operands != DType::kBF16)
     fail(ErrorCode::kUnsupported, "compute: operands of {}; expected f32 or bf16", to_string(options.operands));
@@ -212,21 +229,14 @@ Tensor Compute::attend(const Tensor& q, const Tensor& k, const Tensor& v, const 
   }
   Run& run = state_->run;
   const Arena::Scope scope(run.arena);
-  AttentionSpec edited;
-  const bool is_edited = site && !state_->interventions.empty();
-  if (is_edited) {
-    InterventionSite at{.layer = site->layer, .heads = q.size(1), .family = site->family};
-    const bool is_rectangle = site->family == "cross" || !site->queries.empty() || !site->keys.empty();  // queries count from 0
-    if (is_rectangle) at.cross_queries = Range{site->step, site->step + q.size(2)};
-    edited = with_interventions(spec, state_->interventions, at);
-  }
+  const std::optional<AttentionSpec> edited = site ? state_->edited(spec, *site, q.size(1), q.size(2)) : std::nullopt;
   const bool is_narrow = run.operands != DType::kF32, wanted = site && site->reported && run.wants(*site);
   const Shape shape = {q.size(0), q.size(2), q.size(1), v.size(3)};
   const Tensor out = is_narrow ? run.take(shape, run.operands) : run.result(shape);
   Tensor by_head = out.permute({0, 2, 1, 3});
   const Keys keys = ops::rounded(run, k);
   const Tensor factor = wanted ? factor_of(run, output_weight, q.size(1), v.size(3)) : Tensor();
-  ops::attention(run, {site.value_or(Site{}), ops::rounded(run, q), keys, ops::rounded(run, v), is_edited ? edited : spec, factor, wanted},
+  ops::attention(run, {site.value_or(Site{}), ops::rounded(run, q), keys, ops::rounded(run, v), edited ? *edited : spec, factor, wanted},
                  by_head);
   if (!is_narrow) return by_head;
   return (run.recorder ? ops::widened(run, out) : to_f32(out)).permute({0, 2, 1, 3});
@@ -257,15 +267,10 @@ Tensor Compute::rotate(const Tensor& x, const std::vector<int32_t>& positions, c
   const int64_t dims = how.dims == 0 ? x.size(2) : how.dims;
   if (dims < 0 || dims % 2 != 0 || dims > x.size(2))
     fail(ErrorCode::kInvalidArgument, "rotate: {} of {} channels; expected an even number of them, at most all", dims, x.size(2));
-  std::optional<State::Turned>& turned = state_->turned;
-  if (!turned || turned->base != how.base || turned->angles.dims != dims || turned->positions != positions) {
-    const Shape shape = {x.size(0), dims / 2};
-    turned = State::Turned{positions, how.base, {Tensor::empty(shape), Tensor::empty(shape), dims, false}};
-    ops::fill_angles(ops::rotary_frequencies(how.base, dims), positions, turned->angles);
-  }
+  const ops::RotaryAngles& angles = state_->angles_of(positions, how.base, dims);
   Tensor out = state_->run.result(x.shape());
   ops::copy(state_->run, x, out);
-  ops::rotary(state_->run, out, {turned->angles.cosine, turned->angles.sine, dims, how.interleaved});
+  ops::rotary(state_->run, out, {angles.cosine, angles.sine, dims, how.interleaved});
   return out;
 }
 

@@ -20,12 +20,16 @@ struct Compute::State {
   uint64_t seed = 0, dropped = 0;  // for dropout, whose seeds are drawn in the order of the ops
 
   // Angles of the last rotary embedding, cached because all layers of a network rotate the same rows by the same angles.
-  struct Turned {
+  struct CachedAngles {
     std::vector<int32_t> positions{};
     double base = 0;
     ops::RotaryAngles angles{};
   };
-  std::optional<Turned> turned{};
+  std::optional<CachedAngles> cached_angles{};
+  /// The angles of these rows.
+  const ops::RotaryAngles& angles_of(const std::vector<int32_t>& positions, double base, int64_t dims);
+  /// The description after the interventions at this site; absent if there are none.
+  std::optional<AttentionSpec> edited(const AttentionSpec& spec, const Site& site, int64_t heads, int64_t queries) const;
 };
 
 }  // namespace clearhead

@@ -61,6 +61,8 @@ struct RotaryAngles {
 std::vector<double> rotary_frequencies(double base, int64_t dims);
 /// The angles position·frequency.   angles.cosine, angles.sine: [positions, frequencies]
 void fill_angles(const std::vector<double>& frequencies, const std::vector<int32_t>& positions, RotaryAngles& angles);
+/// The same in temporary memory of the run.
+RotaryAngles rotary_angles(Run& run, const std::vector<double>& frequencies, bool interleaved, const std::vector<int32_t>& positions);
 /// Applies a rotary embedding to the heads of x, in place.   x: [rows, heads, head_dim], head_dim contiguous.
 void rotary(Run& run, Tensor& x, const RotaryAngles& angles);
 

@@ -25,6 +25,13 @@ void fill_angles(const std::vector<double>& frequencies, const std::vector<int32
   }
 }
 
+RotaryAngles rotary_angles(Run& run, const std::vector<double>& frequencies, bool interleaved, const std::vector<int32_t>& positions) {
+  const int64_t rows = static_cast<int64_t>(positions.size()), half = static_cast<int64_t>(frequencies.size());
+  RotaryAngles out{run.take({rows, half}), run.take({rows, half}), 2 * half, interleaved};
+  fill_angles(frequencies, positions, out);
+  return out;
+}
+
 void rotary(Run& run, Tensor& x, const RotaryAngles& angles) {
   const bool fits = x.rank() == 3 && x.stride(2) == 1 && angles.dims <= x.size(2) && angles.cosine.shape() == angles.sine.shape() &&
                     angles.cosine.shape() == Shape{x.size(0), angles.dims / 2};

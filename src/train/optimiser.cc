@@ -199,4 +199,15 @@ double Schedule::at(int64_t step) const {
   return learning_rate * fallen * (min_ratio + (1 - min_ratio) * left);
 }
 
+std::vector<Optimiser::Named> names_in(const NamedTensors& named, const Tensor& leaf) {
+  std::vector<Optimiser::Named> out;
+  for (const auto& [name, values] : named) {
+    if (!values.shares_storage_with(leaf)) continue;
+    const int64_t begin = reinterpret_cast<const float*>(values.raw()) - leaf.data<float>();
+    out.push_back({name, begin, begin + values.numel()});
+  }
+  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
+  return out;
+}
+
 }  // namespace clearhead

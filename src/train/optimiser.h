@@ -12,6 +12,7 @@
 
 #include "autograd/tape.h"
 #include "clearhead/train.h"
+#include "io/safetensors.h"
 #include "text/regex.h"
 
 namespace clearhead {
@@ -66,5 +67,8 @@ class Optimiser {
   std::vector<std::string> names_;  // for the error message of check_groups, with * for numbers
   int64_t steps_ = 0;
 };
+
+/// The named tensors that are views of a leaf, in order. Each is a contiguous range of the leaf's elements.
+std::vector<Optimiser::Named> names_in(const NamedTensors& named, const Tensor& leaf);
 
 }  // namespace clearhead

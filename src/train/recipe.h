@@ -64,7 +64,7 @@ struct PairFiles {
 /// Initial values of one parameter, such as word vectors, or of a whole encoder, from another model's file.
 struct VectorsRecipe {
   std::string from{};       // the other model: a folder or a name
-  std::string tensor{};     // the tensor in the other model; empty: all weights of a parts::Encoder
+  std::string tensor{};     // the tensor in the other model; empty: all weights of a nn::Encoder
   std::string parameter{};  // the parameter in this model, or the path of an encoder
   double deviation = 0;     // scale each column to mean 0 and this standard deviation; 0: do not scale
 };

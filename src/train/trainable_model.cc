@@ -8,7 +8,7 @@
 
 #include "base/format.h"
 #include "clearhead/error.h"
-#include "clearhead/parts.h"
+#include "clearhead/nn.h"
 #include "io/safetensors.h"
 #include "models/find_model.h"
 #include "models/input_kind.h"
@@ -24,18 +24,6 @@
 
 namespace clearhead {
 namespace {
-
-// The parameters in a leaf, in order. Each is a contiguous range of the leaf's elements.
-std::vector<Optimiser::Named> names_in(const ModelParameters& parameters, const Tensor& leaf) {
-  std::vector<Optimiser::Named> out;
-  for (const auto& [name, values] : parameters.named()) {
-    if (!values.shares_storage_with(leaf)) continue;
-    const int64_t begin = reinterpret_cast<const float*>(values.raw()) - leaf.data<float>();
-    out.push_back({name, begin, begin + values.numel()});
-  }
-  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
-  return out;
-}
 
 Architecture facts_that_fit(const Recipe& recipe) {
   Architecture facts = read_architecture(recipe.model, recipe.where);
@@ -70,7 +58,7 @@ class TrainableTransformer final : public TrainableModel {
         transformer_(architecture_, parameters_, heads_of(recipe, architecture_)),
         watch_(recipe, architecture_, tokenizer) {
     for (const ModelParameters::Leaf& leaf : parameters_.leaves())
-      leaves_.push_back({leaf.values, leaf.decays, names_in(parameters_, leaf.values)});
+      leaves_.push_back({leaf.values, leaf.decays, names_in(parameters_.named(), leaf.values)});
     named_ = parameters_.named();
     facts_ = facts_of(architecture_);
     if (recipe.pairs && recipe.pairs->rouge && recipe.pairs->best != "loss")
@@ -136,10 +124,8 @@ class TrainableNetwork final : public TrainableModel {
  public:
   TrainableNetwork(const Recipe& recipe, const Tokenizer& tokenizer)
       : recipe_(recipe), parameters_(recipe.seed), network_(network_of(with_dropout(recipe), recipe.where, parameters_)) {
-    for (const Parameters::Named& one : parameters_.named()) {
-      (one.is_trained ? named_ : buffers_).emplace_back(one.name, one.values);
-      if (one.is_trained) leaves_.push_back({one.values, one.values.rank() > 1, {{one.name, 0, one.values.numel()}}});
-    }
+    for (const Parameters::Named& one : parameters_.named()) (one.is_trained ? named_ : buffers_).emplace_back(one.name, one.values);
+    for (const Tensor& leaf : parameters_.leaves()) leaves_.push_back({leaf, leaf.rank() > 1, names_in(named_, leaf)});
     facts_ = facts_of(*network_, recipe);
     if (!recipe.watch.texts.empty()) watch(tokenizer);
   }
@@ -304,7 +290,7 @@ void TrainableModel::begin_encoder_at(const VectorsRecipe& vectors, const Json& 
   const std::string path = vectors.parameter + ".";
   bool any = false;
   for (const auto& [name, values] : named_) {
-    const std::string theirs = name.starts_with(path) ? parts::Encoder::name_in_bert(name.substr(path.size())) : "";
+    const std::string theirs = name.starts_with(path) ? nn::Encoder::name_in_bert(name.substr(path.size())) : "";
     if (theirs.empty()) continue;
     copy_values(file, file.contains(theirs) ? theirs : "bert." + theirs, name, values);
     any = true;

@@ -5,7 +5,7 @@
 
 #include "autograd/tape.h"
 #include "base/random.h"
-#include "clearhead/parts.h"
+#include "clearhead/nn.h"
 #include "clearhead/train.h"
 #include "ops/compute_state.h"
 #include "train/optimiser.h"
@@ -19,9 +19,10 @@ struct Training::Learning {
   Tape tape;
   std::unordered_set<uint64_t> adopted{};  // storage numbers of parameters
 
-  Tensor adopt(Tensor values, std::string_view name) {
+  Tensor adopt(Tensor values, std::string_view name) { return adopt(values, {{std::string(name), 0, values.numel()}}); }
+  Tensor adopt(Tensor values, const std::vector<Optimiser::Named>& names) {
     adopted.insert(values.storage_number());
-    if (optimiser.add(values, values.rank() > 1, {{std::string(name), 0, values.numel()}})) tape.watch(values);
+    if (optimiser.add(values, values.rank() > 1, names)) tape.watch(values);
     return values;
   }
 };
@@ -45,8 +46,10 @@ Tensor Training::parameter(const Tensor& values, std::string_view name) { return
 
 void Training::train(const Parameters& parameters) {
   parameters.check_all_used();
-  for (const Parameters::Named& one : parameters.named()) {
-    if (one.is_trained && learning_->adopted.count(one.values.storage_number()) == 0) learning_->adopt(one.values, one.name);
+  NamedTensors named;
+  for (const Parameters::Named& one : parameters.named()) named.emplace_back(one.name, one.values);
+  for (const Tensor& leaf : parameters.leaves()) {
+    if (learning_->adopted.count(leaf.storage_number()) == 0) learning_->adopt(leaf, names_in(named, leaf));
   }
 }
 

@@ -8,7 +8,7 @@
 #include <fstream>
 
 #include "clearhead/map.h"
-#include "clearhead/parts.h"
+#include "clearhead/nn.h"
 #include "explain/attribution.h"
 #include "explain/listener.h"
 #include "explain/traced.h"

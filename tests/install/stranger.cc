@@ -10,9 +10,9 @@ namespace ch = clearhead;
 
 struct Reader {
   ch::Scope scope;
-  ch::parts::Embedding tokens{scope / "tokens", 5, 8};
-  ch::parts::Attention attention{scope / "attention", 8, 2, {.spec = {.topology = ch::causal()}}};
-  ch::parts::Linear read{scope / "read", 8, 5};
+  ch::nn::Embedding tokens{scope / "tokens", 5, 8};
+  ch::nn::Attention attention{scope / "attention", 8, 2, {.spec = {.topology = ch::causal()}}};
+  ch::nn::Linear read{scope / "read", 8, 5};
 
   ch::Tensor operator()(ch::Compute& compute, const std::vector<int32_t>& ids) const {
     const ch::Tensor x = tokens(compute, ids);

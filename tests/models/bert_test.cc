@@ -1,7 +1,7 @@
 // BERT, DistilBERT and RoBERTa against the library, an encoder as a part of a network, and config.json.
 #include <gtest/gtest.h>
 
-#include "clearhead/parts.h"
+#include "clearhead/nn.h"
 #include "golden.h"
 #include "tensor/convert.h"
 
@@ -21,19 +21,19 @@ class RobertaGolden : public testing::TestWithParam<const char*> {};
 TEST_P(RobertaGolden, HiddenStatesMapsAndLogitsAreThoseOfTheLibrary) { expect_golden("roberta", GetParam()); }
 INSTANTIATE_TEST_SUITE_P(Variants, RobertaGolden, testing::Values("mlm", "classify", "answers"), variant_name);
 
-// parts::Encoder, with which a network reads words (hierarchical_attention's "encoder"), against what load() makes of the same file.
+// nn::Encoder, with which a network reads words (hierarchical_attention's "encoder"), against what load() makes of the same file.
 TEST(BertAsAPart, GivesTheStatesOfTheModelAloneAndInGroups) {
   const Golden golden("bert", "mlm");
   const SafeTensors file = SafeTensors::open_model(golden.directory);
   Parameters parameters;
-  const parts::Encoder encoder({parameters, "words"}, {.vocabulary = golden.facts.vocabulary,
+  const nn::Encoder encoder({parameters, "words"}, {.vocabulary = golden.facts.vocabulary,
                                                        .longest = golden.facts.longest,
                                                        .width = golden.facts.width,
                                                        .layers = golden.facts.layers,
                                                        .heads = golden.facts.heads,
                                                        .inner = golden.facts.inner});
   for (const Parameters::Named& one : parameters.named()) {
-    const std::string name = parts::Encoder::name_in_bert(one.name.substr(std::string("words.").size()));
+    const std::string name = nn::Encoder::name_in_bert(one.name.substr(std::string("words.").size()));
     ASSERT_TRUE(file.contains("bert." + name)) << one.name << ": " << name;
     Tensor values = one.values;
     convert(file.get("bert." + name), values);
@@ -62,10 +62,10 @@ TEST(BertAsAPart, GivesTheStatesOfTheModelAloneAndInGroups) {
 }
 
 TEST(BertAsAPart, NamesNothingThatABertDoesNotHave) {
-  EXPECT_EQ(parts::Encoder::name_in_bert("layers.11.attention.output.weight"), "encoder.layer.11.attention.output.dense.weight");
-  EXPECT_EQ(parts::Encoder::name_in_bert("layers.0.pool.weight"), "");
-  EXPECT_EQ(parts::Encoder::name_in_bert("layers.0"), "");
-  EXPECT_EQ(parts::Encoder::name_in_bert("classifier.weight"), "");
+  EXPECT_EQ(nn::Encoder::name_in_bert("layers.11.attention.output.weight"), "encoder.layer.11.attention.output.dense.weight");
+  EXPECT_EQ(nn::Encoder::name_in_bert("layers.0.pool.weight"), "");
+  EXPECT_EQ(nn::Encoder::name_in_bert("layers.0"), "");
+  EXPECT_EQ(nn::Encoder::name_in_bert("classifier.weight"), "");
 }
 
 TEST(BertConfig, RefusesByNameWhatItCannotSay) {

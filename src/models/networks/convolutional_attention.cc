@@ -15,12 +15,12 @@ namespace {
 
 constexpr int64_t kSqueeze = 4;  // reduction ratio: the hidden layer of the channel gate has channels / kSqueeze units
 
-parts::ConvOptions plain_conv(int64_t stride, int64_t padding) {
+nn::ConvOptions plain_conv(int64_t stride, int64_t padding) {
   return {.how = {.stride = {stride, stride}, .padding = {padding, padding}}, .bias = false};
 }
 
 struct ChannelGate {
-  parts::Linear down, up;
+  nn::Linear down, up;
   ChannelGate(const Scope& scope, int64_t channels)
       : down(scope / "down", channels, std::max<int64_t>(1, channels / kSqueeze), {.bias = false}),
         up(scope / "up", std::max<int64_t>(1, channels / kSqueeze), channels, {.bias = false}) {}
@@ -33,7 +33,7 @@ struct ChannelGate {
 };
 
 struct SpatialGate {
-  parts::Conv score;
+  nn::Conv score;
   int64_t rows, columns, repeat;  // size of the grid of patches; side of a cell in patches
   Site site;
   Tensor values;  // [1, 1, patch, cell]
@@ -64,8 +64,8 @@ struct SpatialGate {
 
 // relu(shortcut(x) + gated convolutions of x)
 struct Block {
-  parts::Conv first, second, shortcut;
-  parts::BatchNorm norm1, norm2, shortcut_norm;
+  nn::Conv first, second, shortcut;
+  nn::BatchNorm norm1, norm2, shortcut_norm;
   ChannelGate channels;
   SpatialGate places;
   Block(const Scope& scope, int64_t in, int64_t out, int64_t stride, const PictureFacts& picture, int64_t patches_a_cell, int layer)
@@ -122,10 +122,10 @@ class ConvolutionalAttention final : public Network {
 
  private:
   double dropout_;
-  parts::Conv stem_{};
-  parts::BatchNorm stem_norm_{};
+  nn::Conv stem_{};
+  nn::BatchNorm stem_norm_{};
   std::vector<Block> blocks_{};
-  parts::Linear classifier_{};
+  nn::Linear classifier_{};
 };
 
 }  // namespace

@@ -51,9 +51,9 @@ class HierarchicalAttention final : public Network {
   }
 
  private:
-  parts::EncoderOptions encoder_of(const Json& json, Fields& config) const {
+  nn::EncoderOptions encoder_of(const Json& json, Fields& config) const {
     Fields fields(json, config.where(), "encoder");
-    parts::EncoderOptions out{.vocabulary = facts_.vocabulary, .width = embedding_size_};
+    nn::EncoderOptions out{.vocabulary = facts_.vocabulary, .width = embedding_size_};
     out.layers = size_of(fields, "num_hidden_layers", 1000);
     out.heads = size_of(fields, "num_attention_heads", embedding_size_);
     out.inner = size_of(fields, "intermediate_size");
@@ -73,11 +73,11 @@ class HierarchicalAttention final : public Network {
 
   int64_t embedding_size_, hidden_;
   double dropout_;
-  parts::Embedding embedding_{};
-  parts::Encoder encoder_{};  // without layers: no encoder
-  parts::Gru words_{}, sentences_{};
-  parts::Pooling word_pool_{}, sentence_pool_{};
-  parts::Linear classifier_{};
+  nn::Embedding embedding_{};
+  nn::Encoder encoder_{};  // without layers: no encoder
+  nn::Gru words_{}, sentences_{};
+  nn::Pooling word_pool_{}, sentence_pool_{};
+  nn::Linear classifier_{};
 };
 
 }  // namespace

@@ -78,7 +78,7 @@ class ListenAttendSpell final : public Network {
 
  private:
   struct Spelled {
-    parts::RecurrentState state{};
+    nn::RecurrentState state{};
     Tensor context{};
   };
 
@@ -91,7 +91,7 @@ class ListenAttendSpell final : public Network {
     Tensor rows = source.features.reshape({source.batch, source.length, mels});
     if (missing > 0) rows = compute.concat({rows, Tensor::zeros({source.batch, missing, mels})}, 1);
     memory.layout.length += missing;
-    parts::RecurrentState last;
+    nn::RecurrentState last;
     for (size_t layer = 0; layer < listener_.size(); ++layer) {
       if (layer > 0) {  // pairs of frames
         memory.layout.length /= 2;
@@ -132,10 +132,10 @@ class ListenAttendSpell final : public Network {
 
   int64_t embedding_size_, hidden_;
   double dropout_;
-  std::vector<parts::Lstm> listener_{};
-  parts::Embedding embedding_{};
-  parts::Lstm speller_{};
-  parts::Linear begin_{}, query_{}, key_{}, read_{}, output_{};
+  std::vector<nn::Lstm> listener_{};
+  nn::Embedding embedding_{};
+  nn::Lstm speller_{};
+  nn::Linear begin_{}, query_{}, key_{}, read_{}, output_{};
   AttentionSpec spec_{};
 };
 

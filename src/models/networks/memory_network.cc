@@ -92,7 +92,7 @@ class MemoryNetwork final : public Network {
   }
 
   // Σ_j l_j ⊙ E x_j of each sequence.   → [sequence, width]
-  Tensor sums(Compute& compute, const parts::Embedding& table, const Batch& rows, const Tensor& places) const {
+  Tensor sums(Compute& compute, const nn::Embedding& table, const Batch& rows, const Tensor& places) const {
     return compute.sum(compute.multiply(table(compute, rows.ids).reshape(places.shape()), places), 1);
   }
 
@@ -140,9 +140,9 @@ class MemoryNetwork final : public Network {
   Softmax over_slots_{};
   double noise_, dropout_;
   bool is_adjacent_;
-  std::vector<parts::Embedding> words_{}, ages_{};
-  parts::Embedding question_{};
-  parts::Linear next_{}, answer_{};
+  std::vector<nn::Embedding> words_{}, ages_{};
+  nn::Embedding question_{};
+  nn::Linear next_{}, answer_{};
 };
 
 }  // namespace

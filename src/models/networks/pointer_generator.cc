@@ -128,8 +128,8 @@ class PointerGenerator final : public Network {
   double dropout_;
   bool copies_;
   SharedWords words_{};
-  parts::Lstm encoder_{}, decoder_{};
-  parts::Linear begin_{}, query_{}, key_{}, read_{}, gate_{};
+  nn::Lstm encoder_{}, decoder_{};
+  nn::Linear begin_{}, query_{}, key_{}, read_{}, gate_{};
   AttentionSpec spec_{};
 };
 

@@ -53,7 +53,7 @@ class RecurrentTranslator final : public Network {
   Tensor logits(Compute& compute, const Batch& input, const Batch* source) const override {
     const Memory memory = encode(compute, *source);
     const Tensor words = words_(compute, input.ids);
-    parts::RecurrentState state{.state = {memory.begin}};
+    nn::RecurrentState state{.state = {memory.begin}};
     if (!is_fed()) {
       const Tensor states = decoder_(compute, words, {input.batch, input.length}, state).rows;
       return written(compute, states, score_ == "none" ? Tensor() : context(compute, memory, states, 0));
@@ -81,7 +81,7 @@ class RecurrentTranslator final : public Network {
   Tensor step(Compute& compute, const std::vector<int32_t>& ids, ModelCache& cache) const override {
     Memory memory = memory_of(compute, cache);
     memory.keys = keys_of(compute, memory.rows);
-    parts::RecurrentState state{.state = {cache.states.at(0)}};
+    nn::RecurrentState state{.state = {cache.states.at(0)}};
     Tensor seen;
     if (is_fed()) seen = context(compute, memory, state.state[0], cache.length);
     state = next(compute, words_(compute, ids), seen, state);
@@ -106,14 +106,14 @@ class RecurrentTranslator final : public Network {
     return memory;
   }
 
-  parts::RecurrentState next(Compute& compute, const Tensor& words, const Tensor& context, const parts::RecurrentState& before) const {
+  nn::RecurrentState next(Compute& compute, const Tensor& words, const Tensor& context, const nn::RecurrentState& before) const {
     const Tensor x = is_fed() ? compute.concat({words, context}, 1) : compute.contiguous(words);
     return decoder_(compute, x, {.batch = words.size(0), .length = 1}, before).last;
   }
 
   // Contexts of states [texts·n, hidden], n for each source text. `first` is the step of the first state of each text.
   Tensor context(Compute& compute, const Memory& memory, const Tensor& states, int64_t first, bool reported = true) const {
-    const Tensor q = query_.weight.defined() ? query_(compute, states) : states;
+    const Tensor q = query_ ? query_(compute, states) : states;
     AttentionSpec spec = spec_;
     if (where_ == "local-m") spec.topology.band = {.back = reach_, .ahead = reach_, .align = Align::kStart, .offset = first};
     if (where_ == "local-p") {
@@ -139,8 +139,8 @@ class RecurrentTranslator final : public Network {
   std::string score_, where_;
   bool is_hard_;
   SharedWords words_{};
-  parts::Gru encoder_{}, decoder_{};
-  parts::Linear begin_{}, query_{}, key_{}, read_{};
+  nn::Gru encoder_{}, decoder_{};
+  nn::Linear begin_{}, query_{}, key_{}, read_{};
   PredictedCentre centre_{};
   AttentionSpec spec_{};
 };

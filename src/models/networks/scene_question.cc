@@ -32,7 +32,7 @@ class SceneQuestion final : public Network {
     const auto convolve = [&](int64_t in, int64_t out, int64_t stride) {
       const auto at = static_cast<int64_t>(convolutions_.size());
       convolutions_.emplace_back(scope / "convolutions" / at, in, out, Shape{3, 3},
-                                 parts::ConvOptions{.how = {.stride = {stride, stride}, .padding = {1, 1}}, .bias = false});
+                                 nn::ConvOptions{.how = {.stride = {stride, stride}, .padding = {1, 1}}, .bias = false});
       conv_norms_.emplace_back(scope / "convolution_norms" / at, out);
     };
     convolve(picture.channels, width / narrow, 2);
@@ -42,11 +42,12 @@ class SceneQuestion final : public Network {
     positions_ = {scope / "positions", picture.patches(), width, Init::normal(0.1)};
     embedding_ = {scope / "embedding", facts_.vocabulary, width, Init::normal(1)};
     words_ = {scope / "words", width, width / 2, {.bidirectional = true}};
-    const auto layers = [&](const char* field, const Site& site, std::vector<parts::TransformerLayer>& to) {
+    const auto layers = [&](const char* field, const Site& site, std::vector<nn::TransformerLayer>& to) {
       const int64_t count = size_of(config, field, 1000);
       for (int64_t at = 0; at < count; ++at) {
-        parts::TransformerLayerOptions options{.attention = {.site = site}, .inner = 2 * width, .dropout = dropout_};
+        nn::TransformerLayerOptions options{.attention = {.site = site}, .inner = 2 * width, .dropout = dropout_};
         options.attention.site.layer = static_cast<int>(at);
+        if (site.family == "cross") options.attention.memory_width = width;
         to.emplace_back(scope / site.family / at, width, heads, options);
       }
     };
@@ -63,7 +64,7 @@ class SceneQuestion final : public Network {
     const Layout patches{source->batch, facts_.picture.patches()}, words = input.layout();
     const Tensor seen = picture(compute, *source, patches);
     Tensor asked = words_(compute, compute.dropout(embedding_(compute, input.ids), dropout_), words).rows;
-    for (const parts::TransformerLayer& layer : cross_) asked = layer(compute, asked, words, seen, patches);
+    for (const nn::TransformerLayer& layer : cross_) asked = layer(compute, asked, words, seen, patches);
     return classifier_(compute, compute.dropout(pool_(compute, word_norm_(compute, asked), words), dropout_));
   }
 
@@ -77,21 +78,21 @@ class SceneQuestion final : public Network {
     }
     x = compute.contiguous(x.permute({0, 2, 3, 1})).reshape({patches.rows(), facts_.width});
     x = positions_(compute, x, patches);
-    for (const parts::TransformerLayer& layer : encoder_) x = layer(compute, x, patches);
+    for (const nn::TransformerLayer& layer : encoder_) x = layer(compute, x, patches);
     return patch_norm_(compute, x);
   }
 
   double dropout_;
   size_t halvings_ = 0;
-  std::vector<parts::Conv> convolutions_{};
-  std::vector<parts::BatchNorm> conv_norms_{};
-  parts::Positions positions_{};
-  parts::Embedding embedding_{};
-  parts::Gru words_{};
-  std::vector<parts::TransformerLayer> encoder_{}, cross_{};
-  parts::LayerNorm patch_norm_{}, word_norm_{};
-  parts::Pooling pool_{};
-  parts::Linear classifier_{};
+  std::vector<nn::Conv> convolutions_{};
+  std::vector<nn::BatchNorm> conv_norms_{};
+  nn::Positions positions_{};
+  nn::Embedding embedding_{};
+  nn::Gru words_{};
+  std::vector<nn::TransformerLayer> encoder_{}, cross_{};
+  nn::LayerNorm patch_norm_{}, word_norm_{};
+  nn::Pooling pool_{};
+  nn::Linear classifier_{};
 };
 
 }  // namespace

@@ -27,7 +27,7 @@ class VisionTransformer final : public Network {
     for (int64_t at = 0; at < layers; ++at) {
       const Site site{.family = "enc", .layer = static_cast<int>(at), .queries = "patch", .keys = "patch"};
       layers_.emplace_back(scope / "layers" / at, width, heads,
-                           parts::TransformerLayerOptions{.attention = {.site = site}, .inner = inner, .dropout = dropout_});
+                           nn::TransformerLayerOptions{.attention = {.site = site}, .inner = inner, .dropout = dropout_});
     }
     norm_ = {scope / "norm", width};
     pool_ = {scope / "pool", width, width, {.family = "pool", .queries = "query", .keys = "patch"}};
@@ -39,18 +39,18 @@ class VisionTransformer final : public Network {
     const Tensor embedded = compute.contiguous(embedding_(compute, input.features).permute({0, 2, 3, 1}));
     Tensor z = positions_(compute, embedded.reshape({patches.rows(), facts_.width}), patches);
     z = compute.dropout(z, dropout_);
-    for (const parts::TransformerLayer& layer : layers_) z = layer(compute, z, patches);
+    for (const nn::TransformerLayer& layer : layers_) z = layer(compute, z, patches);
     return classifier_(compute, compute.dropout(pool_(compute, norm_(compute, z), patches), dropout_));
   }
 
  private:
   double dropout_;
-  parts::Conv embedding_{};
-  parts::Positions positions_{};
-  std::vector<parts::TransformerLayer> layers_{};
-  parts::LayerNorm norm_{};
-  parts::Pooling pool_{};
-  parts::Linear classifier_{};
+  nn::Conv embedding_{};
+  nn::Positions positions_{};
+  std::vector<nn::TransformerLayer> layers_{};
+  nn::LayerNorm norm_{};
+  nn::Pooling pool_{};
+  nn::Linear classifier_{};
 };
 
 }  // namespace

@@ -3,9 +3,9 @@
 #include <array>
 
 #include "base/format.h"
-#include "clearhead/parts.h"
+#include "clearhead/nn.h"
 
-namespace clearhead::parts {
+namespace clearhead::nn {
 
 TransformerLayer::TransformerLayer(const Scope& scope, int64_t width, int64_t heads, const TransformerLayerOptions& options)
     : norm1(scope / "norm1", width, options.epsilon),
@@ -119,4 +119,4 @@ std::string Encoder::name_in_bert(std::string_view name) {
   return rest.empty() ? "" : format("encoder.layer.{}.{}", name.substr(kLayers.size(), dot - kLayers.size()), rest);
 }
 
-}  // namespace clearhead::parts
+}  // namespace clearhead::nn

@@ -1,16 +1,17 @@
-// Room: parts.
-// Layers of your own models, and their named parameters. A model is a struct of such parts with a function of a Compute.
-// The same code trains and runs the model, and its attention can be observed and its parameters saved and read back.
+// Room: nn.
+// The layers of every model, and their named parameters. Transformers loaded from files, the networks of the literature and
+// your own models use the same structs. A model of your own is a struct of layers with a function of a Compute. The same code
+// trains and runs the model, and its attention can be observed and its parameters saved and read back.
 //
 //   struct Layer {                                          // a pre-norm Transformer layer
 //     Scope scope;
 //     int at = 0;
-//     parts::LayerNorm norm1{scope / "norm1", 64}, norm2{scope / "norm2", 64};
-//     parts::Attention attention{scope / "attention", 64, /*heads=*/4, {.site = {"enc", at}}};
-//     parts::FeedForward inner{scope / "inner", 64, 256};
+//     nn::LayerNorm norm1{scope / "norm1", 64}, norm2{scope / "norm2", 64};
+//     nn::Attention attention{scope / "attention", 64, /*heads=*/4, {.site = {"enc", at}}};
+//     nn::FeedForward mlp{scope / "mlp", 64, 256};
 //     Tensor operator()(Compute& compute, Tensor x, const Layout& layout) const {
 //       x = compute.add(x, attention(compute, norm1(compute, x), layout));
-//       return compute.add(x, inner(compute, norm2(compute, x)));
+//       return compute.add(x, mlp(compute, norm2(compute, x)));
 //     }
 //   };
 //
@@ -26,8 +27,8 @@
 //   Compute compute({.observer = &maps});                     // the same bits, without a tape
 //   again(compute, x, {.batch = 8, .length = 128});
 //
-// Activations are [batch·length, width], one sequence after another. Every part throws kShape for an input that does not
-// fit.
+// Activations are [batch·length, width], one sequence after another. Every layer throws kShape for an input that does
+// not fit.
 #pragma once
 
 #include <cstdint>
@@ -43,6 +44,8 @@
 namespace clearhead {
 
 class SafeTensors;
+class PreparedWeight;                // backends/dense.h
+enum class Activation : uint8_t;     // backends/dense.h
 
 /// Initialisation of a new parameter.
 struct Init {
@@ -87,7 +90,19 @@ class Parameters {
   /// The same for values that are saved but not trained.
   Tensor buffer(const std::string& name, const Shape& shape, const Init& init);
 
+  /// Rows of a parameter that have a name of their own.
+  struct Block {
+    std::string name{};
+    int64_t rows = 0;
+  };
+  /// Creates one tensor that consists of named blocks of rows, such as the projections of q, k and v, so that one product
+  /// computes all of them: [Σ rows, columns], or [Σ rows] with columns = 0. Each name is a view of it, and has the values that
+  /// parameter() would give it. Throws as parameter().
+  Tensor stacked(const std::vector<Block>& blocks, int64_t columns, const Init& init);
+
   const std::vector<Named>& named() const { return named_; }  ///< in order of creation
+  /// The trained tensors that own their memory, in order of creation: single parameters, and stacks of them.
+  const std::vector<Tensor>& leaves() const { return leaves_; }
   int64_t count() const;                                      ///< number of elements of all trained parameters
   /// Throws kNotFound if the file contains tensors that no part requested, unless ReadOptions allow it; the message names
   /// them. save() and Training::train() call this function. A program that only runs a model calls it once the model has
@@ -98,12 +113,13 @@ class Parameters {
 
  private:
   Tensor make(const std::string& name, const Shape& shape, const Init& init, bool is_trained);
-  Tensor read_values(const std::string& name, const Shape& shape) const;
+  void set(const std::string& name, const Init& init, Tensor& values);
 
   uint64_t seed_ = 0;
   std::shared_ptr<const SafeTensors> file_{};  // null: values are drawn
   ReadOptions options_{};
   std::vector<Named> named_{};
+  std::vector<Tensor> leaves_{};
 };
 
 /// A name prefix: parameters that are created in this scope have its path in front of their names.
@@ -119,6 +135,10 @@ class Scope {
   }
   Tensor buffer(std::string_view name, const Shape& shape, const Init& init) const {
     return parameters_->buffer(name_of(name), shape, init);
+  }
+  Tensor stacked(std::vector<Parameters::Block> blocks, int64_t columns, const Init& init) const {
+    for (Parameters::Block& block : blocks) block.name = name_of(block.name);
+    return parameters_->stacked(blocks, columns, init);
   }
   const std::string& path() const { return path_; }
 
@@ -144,18 +164,36 @@ struct Layout {
   void check(const char* part, const Tensor& x) const;
 };
 
-namespace parts {
+namespace nn {
 
 struct LinearOptions {
   bool bias = true;  ///< initialised to 0
   Init init = Init::xavier();
 };
+/// One of the linear layers that stacked() joins: the prefix of its parameters' names, and its outputs.
+struct LinearBlock {
+  std::string name{};
+  int64_t out = 0;
+};
 /// x·Wᵀ + b.   x: [rows, in] → [rows, out]. Parameters: weight [out, in], bias [out].
+///
+/// The weight is live (values in place, which training changes), or it is prepared for this machine when a model is loaded:
+/// packed, in f32, bf16 or int8. A prepared weight has no gradient.
 struct Linear {
-  Tensor weight{}, bias{};
+  std::shared_ptr<const PreparedWeight> weight{};
+  Tensor bias{};  ///< undefined: none
   Linear() = default;
   Linear(const Scope& scope, int64_t in, int64_t out, const LinearOptions& options = {});
-  Tensor operator()(Compute& compute, const Tensor& x) const { return compute.linear(x, weight, bias); }
+  Linear(std::shared_ptr<const PreparedWeight> with_weight, Tensor with_bias)
+      : weight(std::move(with_weight)), bias(std::move(with_bias)) {}
+  /// Several layers with the same input as one product, whose outputs lie one after another. Each has its own parameters.
+  static Linear stacked(const Scope& scope, int64_t in, const std::vector<LinearBlock>& blocks, const LinearOptions& options = {});
+  explicit operator bool() const { return weight != nullptr; }
+  int64_t in() const;
+  int64_t out() const;
+  /// The live values [out, in]. Throws kUnsupported if the weight is prepared.
+  const Tensor& values() const;
+  Tensor operator()(Compute& compute, const Tensor& x) const;
 };
 
 /// Looks up rows of a table.   ids → [ids, width]. Parameter: weight [entries, width].
@@ -183,23 +221,24 @@ struct Positions {
   Tensor operator()(Compute& compute, const Tensor& x, const Layout& layout) const;
 };
 
-/// Layer norm of each row (Ba, Kiros & Hinton 2016).   x: [rows, width]. Parameters: weight [width], initialised to 1, and
-/// bias [width], initialised to 0.
-struct LayerNorm {
-  Tensor weight{}, bias{};
+/// A norm of each row.   x: [rows, width] → [rows, width]. LayerNorm and RmsNorm create its parameters.
+struct Norm {
+  Tensor weight{}, bias{};  ///< [width]; bias: undefined for none
   double epsilon = 1e-5;
+  bool is_rms = false;
+  explicit operator bool() const { return weight.defined(); }
+  Tensor operator()(Compute& compute, const Tensor& x) const;
+};
+/// Layer norm: (x − mean)/√(var + ε)·weight + bias (Ba, Kiros & Hinton 2016). Parameters: weight [width], initialised to 1,
+/// and bias [width], initialised to 0.
+struct LayerNorm : Norm {
   LayerNorm() = default;
   LayerNorm(const Scope& scope, int64_t width, double epsilon = 1e-5);
-  Tensor operator()(Compute& compute, const Tensor& x) const { return compute.norm(x, weight, bias, epsilon); }
 };
-
-/// RMS norm of each row (Zhang & Sennrich 2019).   x: [rows, width]. Parameter: weight [width], initialised to 1.
-struct RmsNorm {
-  Tensor weight{};
-  double epsilon = 1e-5;
-  RmsNorm() = default;
+/// RMS norm: x/√(mean x² + ε)·weight (Zhang & Sennrich 2019). Parameter: weight [width], initialised to 1.
+struct RmsNorm : Norm {
+  RmsNorm() { is_rms = true; }
   RmsNorm(const Scope& scope, int64_t width, double epsilon = 1e-5);
-  Tensor operator()(Compute& compute, const Tensor& x) const { return compute.norm(x, weight, {}, epsilon); }
 };
 
 /// Batch norm (Compute::batch_norm). Training updates the running statistics, and Compute uses them.
@@ -279,7 +318,7 @@ struct AttentionOptions {
   AttentionSpec spec{};
   int64_t key_heads = 0;     ///< heads of k and v, a divisor of the query heads (Ainslie et al. 2023); 0: as many as query heads
   int64_t head_dim = 0;      ///< 0: width / heads
-  int64_t memory_width = 0;  ///< width of the memory that cross-attention reads; 0: width
+  int64_t memory_width = 0;  ///< cross-attention: width of the memory that it reads; 0: self-attention
   bool bias = true;
   std::optional<Rotary> rotary{};  ///< self-attention only
   double dropout = 0;              ///< on attention weights, in training
@@ -288,26 +327,35 @@ struct AttentionOptions {
 };
 /// Multi-head attention (Vaswani et al. 2017, §3.2.2): the heads of query(x) attend to the keys and values of x, or of a
 /// memory; output() projects the concatenated heads. Parameters: query, key, value and output, each a Linear.
+///
+/// The projections of x are one product, [q | k | v]. In cross-attention, x is projected to q and the memory to [k | v].
 class Attention {
  public:
-  Linear query{}, key{}, value{}, output{};
-  Attention() = default;
-  /// Throws kInvalidArgument if `heads` does not divide the width (with head_dim = 0) or key_heads does not divide `heads`.
+  int64_t heads = 0, key_heads = 0, head_dim = 0;
+  Linear projection{};  ///< [q | k | v]; in cross-attention q only
+  Linear memory{};      ///< [k | v] of cross-attention
+  Linear output{};
+  AttentionSpec spec{};
+  std::optional<Rotary> rotary{};
+  double dropout = 0;
+  Site site{};
+
+  Attention();
+  /// Throws kInvalidArgument if `heads` does not divide the width (with head_dim = 0), if key_heads does not divide `heads`,
+  /// or for rotary embeddings in cross-attention.
   Attention(const Scope& scope, int64_t width, int64_t heads, const AttentionOptions& options = {});
   /// Self-attention.   x: [rows, width] → [rows, width]
   Tensor operator()(Compute& compute, const Tensor& x, const Layout& layout) const;
   /// Cross-attention.   memory: [memory_layout.rows(), memory_width], with as many sequences as x
   Tensor operator()(Compute& compute, const Tensor& x, const Layout& layout, const Tensor& memory, const Layout& memory_layout) const;
 
- private:
-  Tensor attend(Compute& compute, const Tensor& x, const Layout& layout, const Tensor& memory, const Layout& memory_layout,
-                bool rotates) const;
+  struct OutputFactor;  ///< a cache (nn/run.cc)
+  const std::shared_ptr<OutputFactor>& output_factor() const { return output_factor_; }
 
-  int64_t heads_ = 0, key_heads_ = 0;
-  AttentionSpec spec_{};
-  std::optional<Rotary> rotary_{};
-  double dropout_ = 0;
-  Site site_{};
+ private:
+  Tensor run(Compute& compute, const Tensor& x, const Layout& layout, const Tensor* memory, const Layout& memory_layout) const;
+
+  std::shared_ptr<OutputFactor> output_factor_;
 };
 
 struct FeedForwardOptions {
@@ -317,13 +365,15 @@ struct FeedForwardOptions {
   double dropout = 0;  ///< on the inner activations, in training
   Init init = Init::xavier();
 };
-/// A feed-forward block, down(f(up x)).   x: [rows, width] → [rows, width]. Parameters: up, down, and gate if gated; each
-/// is a Linear.
+/// A feed-forward block, down(f(up x)), or down(f(gate x) ⊙ up x).   x: [rows, width] → [rows, width]. Parameters: up, down,
+/// and gate if gated; each is a Linear. The projections of x are one product, [gate | up].
 struct FeedForward {
-  Linear up{}, gate{}, down{};
-  std::string activation{};
+  Linear up{}, down{};
+  Activation activation{};
+  bool is_gated = false;
   double dropout = 0;
   FeedForward() = default;
+  explicit operator bool() const { return static_cast<bool>(up); }
   FeedForward(const Scope& scope, int64_t width, int64_t inner, const FeedForwardOptions& options = {});
   Tensor operator()(Compute& compute, const Tensor& x) const;
 };
@@ -424,5 +474,5 @@ struct Pooling {
 /// Mean of each sequence's rows without padding; zeros for length 0.   x: [rows, width] → [batch, width]
 Tensor mean(Compute& compute, const Tensor& x, const Layout& layout);
 
-}  // namespace parts
+}  // namespace nn
 }  // namespace clearhead

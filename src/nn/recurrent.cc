@@ -2,9 +2,9 @@
 #include <cmath>
 
 #include "base/format.h"
-#include "clearhead/parts.h"
+#include "clearhead/nn.h"
 
-namespace clearhead::parts {
+namespace clearhead::nn {
 
 Recurrent::Recurrent(const Scope& scope, bool has_cell, int64_t in, int64_t hidden, const RecurrentOptions& options)
     : has_cell_(has_cell), bidirectional_(options.bidirectional), dropout_(options.dropout) {
@@ -78,4 +78,4 @@ RecurrentResult Recurrent::operator()(Compute& compute, const Tensor& x, const L
   return result;
 }
 
-}  // namespace clearhead::parts
+}  // namespace clearhead::nn

@@ -1,14 +1,51 @@
-// Linear layers, embeddings, norms, convolutions, feed-forward layers and means.
+// Linear layers, embeddings, norms, convolutions, feed-forward layers and means, called with a Compute.
 #include <cmath>
 
 #include "base/format.h"
-#include "clearhead/parts.h"
+#include "clearhead/nn.h"
+#include "nn/run.h"
+#include "ops/compute_state.h"
 
-namespace clearhead::parts {
+namespace clearhead::nn {
 
 Linear::Linear(const Scope& scope, int64_t in, int64_t out, const LinearOptions& options)
-    : weight(scope.parameter("weight", {out, in}, options.init)) {
+    : weight(std::make_shared<LiveWeight>(scope.parameter("weight", {out, in}, options.init))) {
   if (options.bias) bias = scope.parameter("bias", {out}, Init::zeros());
+}
+
+Linear Linear::stacked(const Scope& scope, int64_t in, const std::vector<LinearBlock>& blocks, const LinearOptions& options) {
+  std::vector<Parameters::Block> weights, biases;
+  for (const auto& [name, out] : blocks) {
+    weights.push_back({name + ".weight", out});
+    biases.push_back({name + ".bias", out});
+  }
+  Linear layer(std::make_shared<LiveWeight>(scope.stacked(weights, in, options.init)), {});
+  if (options.bias) layer.bias = scope.stacked(biases, 0, Init::zeros());
+  return layer;
+}
+
+int64_t Linear::in() const { return weight->in; }
+int64_t Linear::out() const { return weight->out; }
+
+const Tensor& Linear::values() const {
+  const auto* live = dynamic_cast<const LiveWeight*>(weight.get());
+  if (!live) fail(ErrorCode::kUnsupported, "linear: the values of a prepared weight; expected a live one (LoadOptions::gradients)");
+  return live->values;
+}
+
+Tensor Linear::operator()(Compute& compute, const Tensor& x) const {
+  if (x.rank() != 2) fail(ErrorCode::kShape, "linear: x is {}; expected [rows, {}]", to_string(x.shape()), in());
+  Run& run = compute.state().run;
+  Tensor out_rows = run.result({x.size(0), out()});
+  linear(run, *this, x, out_rows);
+  return out_rows;
+}
+
+Tensor Norm::operator()(Compute& compute, const Tensor& x) const {
+  Run& run = compute.state().run;
+  Tensor out = run.result(x.shape());
+  ops::norm(run, x, normalisation_of(*this), out);
+  return out;
 }
 
 Positions Positions::sinusoidal(int64_t longest, int64_t width) {
@@ -31,12 +68,12 @@ Tensor Positions::operator()(Compute& compute, const Tensor& x, const Layout& la
 }
 
 LayerNorm::LayerNorm(const Scope& scope, int64_t width, double with_epsilon)
-    : weight(scope.parameter("weight", {width}, Init::ones())),
-      bias(scope.parameter("bias", {width}, Init::zeros())),
-      epsilon(with_epsilon) {}
+    : Norm{.weight = scope.parameter("weight", {width}, Init::ones()),
+           .bias = scope.parameter("bias", {width}, Init::zeros()),
+           .epsilon = with_epsilon} {}
 
 RmsNorm::RmsNorm(const Scope& scope, int64_t width, double with_epsilon)
-    : weight(scope.parameter("weight", {width}, Init::ones())), epsilon(with_epsilon) {}
+    : Norm{.weight = scope.parameter("weight", {width}, Init::ones()), .epsilon = with_epsilon, .is_rms = true} {}
 
 BatchNorm::BatchNorm(const Scope& scope, int64_t channels, double momentum)
     : weight(scope.parameter("weight", {channels}, Init::ones())),
@@ -61,17 +98,27 @@ Conv::Conv(const Scope& scope, int64_t in, int64_t out, const Shape& kernel, con
 }
 
 FeedForward::FeedForward(const Scope& scope, int64_t width, int64_t inner, const FeedForwardOptions& options)
-    : up(scope / "up", width, inner, {options.bias, options.init}), activation(options.activation), dropout(options.dropout) {
-  if (options.gated) gate = Linear(scope / "gate", width, inner, {options.bias, options.init});
-  down = Linear(scope / "down", inner, width, {options.bias, options.init});
+    : is_gated(options.gated), dropout(options.dropout) {
+  const std::optional<Activation> known = activation_from(options.activation);
+  if (!known) {
+    fail(ErrorCode::kInvalidArgument,
+         "feed-forward block \"{}\": activation \"{}\" is not known; expected relu, gelu, gelu_new, silu, tanh or sigmoid", scope.path(),
+         options.activation);
+  }
+  activation = *known;
+  const LinearOptions linear{options.bias, options.init};
+  up = is_gated ? Linear::stacked(scope, width, {{"gate", inner}, {"up", inner}}, linear) : Linear(scope / "up", width, inner, linear);
+  down = Linear(scope / "down", inner, width, linear);
 }
 
 Tensor FeedForward::operator()(Compute& compute, const Tensor& x) const {
-  const Tensor raised = up(compute, x);
-  Tensor inner = compute.activate(activation, gate.weight.defined() ? gate(compute, x) : raised);
-  if (gate.weight.defined()) inner = compute.multiply(inner, raised);
-  if (dropout > 0) inner = compute.dropout(inner, dropout);
-  return down(compute, inner);
+  if (x.rank() != 2) fail(ErrorCode::kShape, "feed-forward block: x is {}; expected [rows, {}]", to_string(x.shape()), up.in());
+  Run& run = compute.state().run;
+  const Arena::Scope scope(run.arena);
+  Tensor out = run.result({x.size(0), down.out()});
+  Tensor raised = run.take({x.size(0), up.out()}), gated = is_gated ? run.take({x.size(0), down.in()}) : Tensor();
+  linear(run, down, compute.dropout(inner_activations(run, *this, x, raised, gated), dropout), out);
+  return out;
 }
 
 Tensor mean(Compute& compute, const Tensor& x, const Layout& layout) {
@@ -87,4 +134,4 @@ Tensor mean(Compute& compute, const Tensor& x, const Layout& layout) {
   return compute.sum(compute.multiply(x.reshape(whole), shares.expand(whole)), 1);
 }
 
-}  // namespace clearhead::parts
+}  // namespace clearhead::nn

@@ -1,10 +1,12 @@
-// Multi-head attention and attention pooling: projections around Compute::attend(), which is given the site.
+// Multi-head attention and attention pooling, called with a Compute.
 #include <algorithm>
 
 #include "base/format.h"
-#include "clearhead/parts.h"
+#include "clearhead/nn.h"
+#include "nn/run.h"
+#include "ops/compute_state.h"
 
-namespace clearhead::parts {
+namespace clearhead::nn {
 namespace {
 
 // [batch·length, heads·d] as [batch, head, length, d].
@@ -19,64 +21,80 @@ bool is_parted(const Layout& layout) {
 
 }  // namespace
 
-Attention::Attention(const Scope& scope, int64_t width, int64_t heads, const AttentionOptions& options)
-    : heads_(heads),
-      key_heads_(options.key_heads == 0 ? heads : options.key_heads),
-      spec_(options.spec),
-      rotary_(options.rotary),
-      dropout_(options.dropout),
-      site_(options.site) {
-  if (heads < 1 || key_heads_ < 1 || heads % key_heads_ != 0 || options.head_dim < 0 || (options.head_dim == 0 && width % heads != 0)) {
+Attention::Attention(const Scope& scope, int64_t width, int64_t of_heads, const AttentionOptions& options) : Attention() {
+  heads = of_heads;
+  key_heads = options.key_heads == 0 ? heads : options.key_heads;
+  spec = options.spec;
+  rotary = options.rotary;
+  dropout = options.dropout;
+  site = options.site;
+  if (heads < 1 || key_heads < 1 || heads % key_heads != 0 || options.head_dim < 0 || (options.head_dim == 0 && width % heads != 0)) {
     fail(ErrorCode::kInvalidArgument,
          "attention \"{}\": a width of {} in {} heads and {} key heads; expected heads that divide the width, and key heads that divide "
          "them",
-         scope.path(), width, heads, key_heads_);
+         scope.path(), width, heads, key_heads);
   }
-  const int64_t d = options.head_dim == 0 ? width / heads : options.head_dim;
-  const int64_t from = options.memory_width == 0 ? width : options.memory_width;
+  head_dim = options.head_dim == 0 ? width / heads : options.head_dim;
+  const int64_t queries = heads * head_dim, keys = key_heads * head_dim;
   const LinearOptions linear{options.bias, options.init};
-  query = Linear(scope / "query", width, heads * d, linear);
-  key = Linear(scope / "key", from, key_heads_ * d, linear);
-  value = Linear(scope / "value", from, key_heads_ * d, linear);
-  output = Linear(scope / "output", heads * d, width, linear);
+  if (options.memory_width > 0) {
+    if (rotary)
+      fail(ErrorCode::kUnsupported, "attention \"{}\": rotary embeddings in cross-attention are not supported; expected self-attention",
+           scope.path());
+    projection = Linear(scope / "query", width, queries, linear);
+    memory = Linear::stacked(scope, options.memory_width, {{"key", keys}, {"value", keys}}, linear);
+  } else {
+    projection = Linear::stacked(scope, width, {{"query", queries}, {"key", keys}, {"value", keys}}, linear);
+  }
+  output = Linear(scope / "output", queries, width, linear);
 }
 
 Tensor Attention::operator()(Compute& compute, const Tensor& x, const Layout& layout) const {
-  return attend(compute, x, layout, x, layout, rotary_.has_value());
+  if (memory)
+    fail(ErrorCode::kInvalidArgument, "attention: a layer made for cross-attention (memory_width) is called without a memory");
+  return run(compute, x, layout, nullptr, layout);
 }
 
-Tensor Attention::operator()(Compute& compute, const Tensor& x, const Layout& layout, const Tensor& memory,
+Tensor Attention::operator()(Compute& compute, const Tensor& x, const Layout& layout, const Tensor& of_memory,
                              const Layout& memory_layout) const {
-  if (rotary_) fail(ErrorCode::kUnsupported, "attention: rotary embeddings in cross-attention are not supported; expected self-attention");
+  if (!memory)
+    fail(ErrorCode::kInvalidArgument, "attention: a layer made for self-attention is called with a memory; set memory_width to its width");
   if (layout.batch != memory_layout.batch) {
     fail(ErrorCode::kShape, "attention: {} sequences attend to {} memories; expected one for each", layout.batch, memory_layout.batch);
   }
-  return attend(compute, x, layout, memory, memory_layout, false);
+  return run(compute, x, layout, &of_memory, memory_layout);
 }
 
-Tensor Attention::attend(Compute& compute, const Tensor& x, const Layout& layout, const Tensor& memory, const Layout& memory_layout,
-                         bool rotates) const {
+// of_memory: null in self-attention, where memory_layout is the layout
+Tensor Attention::run(Compute& compute, const Tensor& x, const Layout& layout, const Tensor* of_memory, const Layout& memory_layout) const {
   layout.check("attention", x);
-  memory_layout.check("attention's memory", memory);
-  AttentionSpec spec = spec_;
+  if (of_memory) memory_layout.check("attention's memory", *of_memory);
+  Compute::State& state = compute.state();
+  Run run = state.run;
+  run.dropout = nullptr;  // this layer's own rate is used instead
+  AttentionSpec described = spec;
   if (is_parted(layout) || is_parted(memory_layout)) {
     if (spec.topology.segments)
       fail(ErrorCode::kInvalidArgument, "attention: padded or packed sequences, and segments in the description; expected one of the two");
-    spec.topology.segments = Segments{layout.segments(), memory_layout.segments()};
+    described.topology.segments = Segments{layout.segments(), memory_layout.segments()};
   }
-  if (dropout_ > 0 && compute.is_training()) {
-    spec.after.dropout = Dropout{.rate = static_cast<float>(dropout_), .seed = compute.dropout_seed()};
+  if (dropout > 0 && compute.is_training())
+    described.after.dropout = Dropout{.rate = static_cast<float>(dropout), .seed = compute.dropout_seed()};
+  if (auto edited = state.edited(described, site, heads, layout.length)) described = std::move(*edited);
+  Sequences sequences{.batch = layout.batch, .described = &described, .memory = of_memory};
+  ops::RotaryAngles angles;
+  if (rotary) {
+    const int64_t dims = rotary->dims == 0 ? head_dim : rotary->dims;
+    if (dims < 0 || dims % 2 != 0 || dims > head_dim)
+      fail(ErrorCode::kInvalidArgument, "rotary: {} of {} channels; expected an even number of them, at most all", dims, head_dim);
+    angles = state.angles_of(layout.positions(), rotary->base, dims);
+    angles.interleaved = rotary->interleaved;
+    sequences.rotation = &angles;
   }
-  const auto turned = [&](const Tensor& rows, int64_t heads) {
-    if (!rotates) return rows;
-    const Tensor by_head = rows.reshape({rows.size(0), heads, rows.size(1) / heads});
-    return compute.rotate(by_head, layout.positions(), *rotary_).reshape(rows.shape());
-  };
-  const Tensor q = heads_of(turned(query(compute, x), heads_), layout, heads_);
-  const Tensor k = heads_of(turned(key(compute, memory), key_heads_), memory_layout, key_heads_);
-  const Tensor v = heads_of(value(compute, memory), memory_layout, key_heads_);
-  const Tensor seen = compute.attend(q, k, v, spec, site_, output.weight);
-  return output(compute, seen.permute({0, 2, 1, 3}).reshape({layout.rows(), heads_ * v.size(3)}));
+  const Arena::Scope scope(run.arena);
+  Tensor out = run.result({layout.rows(), output.out()});
+  linear(run, output, attended(run, *this, site, x, sequences, nullptr), out);
+  return out;
 }
 
 Pooling::Pooling(const Scope& scope, int64_t width, int64_t hidden_width, const Site& of)
@@ -118,4 +136,4 @@ Tensor Pooling::operator()(Compute& compute, const Tensor& x, const Layout& layo
   return compute.attend(q, k, heads_of(values, all, 1), spec, site).reshape({groups.rows(), x.size(1)});
 }
 
-}  // namespace clearhead::parts
+}  // namespace clearhead::nn

@@ -7,7 +7,7 @@
 #include "base/format.h"
 #include "base/hash.h"
 #include "base/random.h"
-#include "clearhead/parts.h"
+#include "clearhead/nn.h"
 #include "io/safetensors.h"
 #include "tensor/convert.h"
 
@@ -51,27 +51,43 @@ Tensor Parameters::parameter(const std::string& name, const Shape& shape, const 
 Tensor Parameters::buffer(const std::string& name, const Shape& shape, const Init& init) { return make(name, shape, init, false); }
 
 Tensor Parameters::make(const std::string& name, const Shape& shape, const Init& init, bool is_trained) {
-  if (std::any_of(named_.begin(), named_.end(), [&](const Named& other) { return other.name == name; }))
-    fail(ErrorCode::kInvalidArgument, "parameters: \"{}\" exists already; expected a different name for each part", name);
-  Tensor values = file_ ? read_values(name, shape) : Tensor::zeros(shape);
-  if (!file_) draw(values, name, init, seed_);
+  Tensor values = Tensor::zeros(shape);
+  set(name, init, values);
   named_.push_back({name, values, is_trained});
+  if (is_trained) leaves_.push_back(values);
   return values;
 }
 
-Tensor Parameters::read_values(const std::string& name, const Shape& shape) const {
+Tensor Parameters::stacked(const std::vector<Block>& blocks, int64_t columns, const Init& init) {
+  const int64_t rows = std::accumulate(blocks.begin(), blocks.end(), int64_t{0}, [](int64_t sum, const Block& one) { return sum + one.rows; });
+  Tensor all = Tensor::zeros(columns > 0 ? Shape{rows, columns} : Shape{rows});
+  int64_t begin = 0;
+  for (const Block& block : blocks) {
+    Tensor values = all.slice(0, begin, begin + block.rows);
+    set(block.name, init, values);
+    named_.push_back({block.name, values, true});
+    begin += block.rows;
+  }
+  leaves_.push_back(all);
+  return all;
+}
+
+// Reads or draws the values of a new parameter.
+void Parameters::set(const std::string& name, const Init& init, Tensor& values) {
+  if (std::any_of(named_.begin(), named_.end(), [&](const Named& other) { return other.name == name; }))
+    fail(ErrorCode::kInvalidArgument, "parameters: \"{}\" exists already; expected a different name for each parameter", name);
+  if (!file_) return draw(values, name, init, seed_);
   const Tensor found = file_->get(name);
-  if (found.shape() != shape) {
-    fail(ErrorCode::kShape, "{}: tensor \"{}\" is {}; expected {}, as the model has it", file_->where(), name, to_string(found.shape()),
-         to_string(shape));
+  if (found.shape() != values.shape()) {
+    fail(ErrorCode::kShape, "{}: tensor \"{}\" is {}; expected {}, as the model has it", file_->where(), name,
+                    to_string(found.shape()), to_string(values.shape()));
   }
   if (found.dtype() != DType::kF32 && found.dtype() != DType::kBF16 && found.dtype() != DType::kF16) {
-    fail(ErrorCode::kUnsupported, "{}: tensor \"{}\" holds {}; expected f32, bf16 or f16", file_->where(), name, to_string(found.dtype()));
+    fail(ErrorCode::kUnsupported, "{}: tensor \"{}\" holds {}; expected f32, bf16 or f16", file_->where(), name,
+                    to_string(found.dtype()));
   }
-  Tensor values = Tensor::empty(shape);
   convert(found, values);
   file_->release(name);
-  return values;
 }
 
 int64_t Parameters::count() const {

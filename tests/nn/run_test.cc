@@ -1,5 +1,5 @@
-// Layers without a tape: the MLP, its gates, rotary angles, and what attention reports to an observer.
-#include "nn/layers.h"
+// Layers run in given memory, without a tape: the feed-forward block, its gates, rotary angles, and what attention reports to an observer.
+#include "nn/run.h"
 
 #include <gtest/gtest.h>
 
@@ -20,33 +20,35 @@ nn::Linear random_linear(int64_t in, int64_t out, uint32_t seed) {
 
 double difference(const Tensor& a, const Tensor& b) { return largest_difference(a.data<float>(), b.data<float>(), a.numel()); }
 
-TEST(Mlp, LongInputsInPiecesAreRowsOnTheirOwn) {
+TEST(FeedForward, LongInputsInPiecesAreRowsOnTheirOwn) {
   Arena arena;
   clearhead::Run run{arena};
-  nn::Mlp mlp;
+  nn::FeedForward mlp;
+  mlp.activation = Activation::kGeluErf;
   mlp.up = random_linear(3, 8200, 1);  // wide enough that a piece is 256 rows
   mlp.down = random_linear(8200, 3, 3);
   const Tensor x = random_tensor({300, 3}, 5);
   Tensor together = Tensor::zeros({300, 3}), alone = Tensor::zeros({300, 3});
-  mlp(run, x, together);
+  nn::add_feed_forward(run, mlp, x, together);
   for (const int64_t row : {0, 149, 150, 255, 256, 299}) {
     Tensor target = alone.slice(0, row, row + 1);
-    mlp(run, x.slice(0, row, row + 1), target);
+    nn::add_feed_forward(run, mlp, x.slice(0, row, row + 1), target);
     EXPECT_LE(difference(together.slice(0, row, row + 1), target), tolerance::kWideLayer) << row;
   }
 }
 
-TEST(Mlp, GatesAreTheFirstHalfOfTheRaisedRow) {
+TEST(FeedForward, GatesAreTheFirstHalfOfTheRaisedRow) {
   Arena arena;
   clearhead::Run run{arena};
-  nn::Mlp mlp;
+  nn::FeedForward mlp;
+  mlp.activation = Activation::kGeluErf;
   mlp.is_gated = true;
   mlp.activation = Activation::kRelu;
   const WeightPart raise{Tensor::from<float>({2, -1, 3, 5}, {4, 1}), false}, lower{Tensor::from<float>({1, 10}, {1, 2}), false};
   mlp.up.weight = backend().dense.prepare(&raise, 1, WeightStorage::kF32);
   mlp.down.weight = backend().dense.prepare(&lower, 1, WeightStorage::kF32);
   Tensor out = Tensor::from<float>({100, 200}, {2, 1});
-  mlp(run, Tensor::from<float>({1, -1}, {2, 1}), out);
+  nn::add_feed_forward(run, mlp, Tensor::from<float>({1, -1}, {2, 1}), out);
   // x = 1: gate (2, −1), up (3, 5): 2·3 + 0; x = −1: gate (−2, 1), up (−3, −5): 0 + 10·(−5).
   EXPECT_FLOAT_EQ(out.data<float>()[0], 106);
   EXPECT_FLOAT_EQ(out.data<float>()[1], 150);
@@ -56,8 +58,7 @@ TEST(Rotary, AnglesAreRightAtPositionsWhereFloatsWouldNotBe) {
   Arena arena;
   clearhead::Run run{arena};
   const Arena::Scope scope(arena);
-  const nn::Rotary rotary{{1.0, 0.1}, false};
-  const ops::RotaryAngles angles = rotary.angles(run, {0, 100'003});
+  const ops::RotaryAngles angles = ops::rotary_angles(run, {1.0, 0.1}, false, {0, 100'003});
   EXPECT_FLOAT_EQ(angles.cosine.data<float>()[0], 1);
   EXPECT_NEAR(angles.cosine.data<float>()[2], std::cos(100'003.0), tolerance::kStored);
   EXPECT_NEAR(angles.sine.data<float>()[3], std::sin(10'000.3), tolerance::kStored);
@@ -88,7 +89,7 @@ TEST(Attention, AnUnwatchedLayerReportsNothingAndAWatchedOneAllKeys) {
   const Tensor x = random_tensor({5, 6}, 5);
   for (const int layer : {0, 1}) {
     Tensor out = Tensor::zeros({5, 6});
-    attention(run, {"enc", layer, 0}, x, {1}, nullptr, out);
+    nn::add_attention(run, attention, {"enc", layer, 0}, x, {1}, nullptr, out);
   }
   EXPECT_EQ(watch.layers, std::vector<int>{1});
   EXPECT_EQ(watch.output.shape(), (Shape{1, 4, 5}));

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "clearhead/error.h"
-#include "clearhead/parts.h"
+#include "clearhead/nn.h"
 #include "clearhead/train.h"
 #include "io/safetensors.h"
 #include "random_tensor.h"

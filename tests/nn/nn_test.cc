@@ -1,6 +1,6 @@
 // Parts (layers): each equals its ops written out, or PyTorch's layer. A model made of parts is trained, run without a tape, observed,
 // edited, saved and read.
-#include "clearhead/parts.h"
+#include "clearhead/nn.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/format.h"
 #include "clearhead/error.h"
 #include "clearhead/trace.h"
 #include "clearhead/train.h"
@@ -58,30 +59,41 @@ void randomise(Parameters& parameters) {
   }
 }
 
-// ---- Each part equals its ops ----
+// ---- Each layer equals its ops ----
 
-TEST(Parts, AreTheirOpsWrittenOut) {
+Tensor named(const Parameters& parameters, const std::string& name) {
+  for (const Parameters::Named& one : parameters.named()) {
+    if (one.name == name) return one.values;
+  }
+  ADD_FAILURE() << "no parameter " << name;
+  return {};
+}
+
+TEST(Nn, AreTheirOpsWrittenOut) {
   Parameters parameters;
   const Scope scope(parameters);
-  const parts::Linear linear(scope / "linear", 6, 5), unbiased(scope / "unbiased", 6, 5, {.bias = false});
-  const parts::Embedding embedding(scope / "embedding", 9, 6);
-  const parts::Positions positions(scope / "positions", 4, 6);
-  const parts::LayerNorm norm(scope / "norm", 6, 1e-3);
-  const parts::RmsNorm rms(scope / "rms", 6, 1e-2);
-  const parts::FeedForward plain(scope / "plain", 6, 8, {.activation = "relu"}), gated(scope / "gated", 6, 8, {.gated = true});
-  const parts::Conv conv(scope / "conv", 4, 6, {3}, {.how = {.padding = {0, 1}, .groups = 2}});
+  const nn::Linear linear(scope / "linear", 6, 5), unbiased(scope / "unbiased", 6, 5, {.bias = false});
+  const nn::Embedding embedding(scope / "embedding", 9, 6);
+  const nn::Positions positions(scope / "positions", 4, 6);
+  const nn::LayerNorm norm(scope / "norm", 6, 1e-3);
+  const nn::RmsNorm rms(scope / "rms", 6, 1e-2);
+  const nn::FeedForward plain(scope / "plain", 6, 8, {.activation = "relu"}), gated(scope / "gated", 6, 8, {.gated = true});
+  const nn::Conv conv(scope / "conv", 4, 6, {3}, {.how = {.padding = {0, 1}, .groups = 2}});
   randomise(parameters);
   Compute c;
   const Tensor x = random_tensor({6, 6}, 1);
   const std::vector<int32_t> ids = {3, 0, 8, 3};
-  expect_equal(linear(c, x), c.linear(x, linear.weight, linear.bias), "linear");
-  expect_equal(unbiased(c, x), c.linear(x, unbiased.weight), "unbiased");
+  expect_equal(linear(c, x), c.linear(x, named(parameters, "linear.weight"), linear.bias), "linear");
+  expect_equal(unbiased(c, x), c.linear(x, unbiased.values()), "unbiased");
   expect_equal(embedding(c, ids), c.embed(embedding.weight, ids), "embedding");
   expect_equal(positions(c, x, {.batch = 2, .length = 3}), c.add(x, c.embed(positions.weight, {0, 1, 2, 0, 1, 2})), "positions");
   expect_equal(norm(c, x), c.norm(x, norm.weight, norm.bias, 1e-3), "layer norm");
   expect_equal(rms(c, x), c.norm(x, rms.weight, {}, 1e-2), "RMS norm");
   expect_equal(plain(c, x), plain.down(c, c.activate("relu", plain.up(c, x))), "feed-forward");
-  expect_equal(gated(c, x), gated.down(c, c.multiply(c.activate("gelu", gated.gate(c, x)), gated.up(c, x))), "gated");
+  const auto part_of_gated = [&](const std::string& name) {
+    return c.linear(x, named(parameters, "gated." + name + ".weight"), named(parameters, "gated." + name + ".bias"));
+  };
+  expect_near(gated(c, x), gated.down(c, c.multiply(c.activate("gelu", part_of_gated("gate")), part_of_gated("up"))), "gated");
   const Tensor planes = random_tensor({2, 4, 7}, 2);
   expect_equal(conv(c, planes), c.conv(planes, conv.weight, conv.bias, {.padding = {0, 1}, .groups = 2}), "convolution");
   std::vector<std::string> names;
@@ -89,12 +101,12 @@ TEST(Parts, AreTheirOpsWrittenOut) {
   EXPECT_EQ(names,
             (std::vector<std::string>{"linear.weight",     "linear.bias",       "unbiased.weight", "embedding.weight", "positions.weight",
                                       "norm.weight",       "norm.bias",         "rms.weight",      "plain.up.weight",  "plain.up.bias",
-                                      "plain.down.weight", "plain.down.bias",   "gated.up.weight", "gated.up.bias",    "gated.gate.weight",
-                                      "gated.gate.bias",   "gated.down.weight", "gated.down.bias", "conv.weight",      "conv.bias"}));
+                                      "plain.down.weight", "plain.down.bias",   "gated.gate.weight", "gated.up.weight", "gated.gate.bias",
+                                      "gated.up.bias",     "gated.down.weight", "gated.down.bias", "conv.weight",      "conv.bias"}));
 }
 
-TEST(Parts, SinusoidalPositionsAreSinesAndCosinesThatNothingTrains) {
-  const parts::Positions positions = parts::Positions::sinusoidal(50, 5);
+TEST(Nn, SinusoidalPositionsAreSinesAndCosinesThatNothingTrains) {
+  const nn::Positions positions = nn::Positions::sinusoidal(50, 5);
   for (const int64_t p : {0, 7, 49}) {
     for (int64_t c = 0; c < 5; ++c) {
       const double angle = static_cast<double>(p) / std::pow(10000.0, 2.0 * static_cast<double>(c / 2) / 5);
@@ -103,16 +115,16 @@ TEST(Parts, SinusoidalPositionsAreSinesAndCosinesThatNothingTrains) {
   }
 }
 
-TEST(Parts, ThePaddingOfAMeanIsLeftOut) {
+TEST(Nn, ThePaddingOfAMeanIsLeftOut) {
   Compute compute;
   const Tensor x = Tensor::from<float>({1, 2, 3, 4, 50, 60, 7, 8, 9, 10, 11, 12}, {6, 2});
-  EXPECT_EQ(values_of(parts::mean(compute, x, {.batch = 2, .length = 3, .lengths = {2, 0}})), (Floats{2, 3, 0, 0}));
-  EXPECT_EQ(values_of(parts::mean(compute, x, {.batch = 3, .length = 2})), (Floats{2, 3, 28.5, 34, 10, 11}));
+  EXPECT_EQ(values_of(nn::mean(compute, x, {.batch = 2, .length = 3, .lengths = {2, 0}})), (Floats{2, 3, 0, 0}));
+  EXPECT_EQ(values_of(nn::mean(compute, x, {.batch = 3, .length = 2})), (Floats{2, 3, 28.5, 34, 10, 11}));
 }
 
-TEST(Parts, BatchNormTrainsByTheBatchAndRunsByItsBuffers) {
+TEST(Nn, BatchNormTrainsByTheBatchAndRunsByItsBuffers) {
   Parameters parameters;
-  const parts::BatchNorm norm(Scope(parameters) / "norm", 3, 0.5);
+  const nn::BatchNorm norm(Scope(parameters) / "norm", 3, 0.5);
   const Tensor x = random_tensor({5, 3, 4}, 1);
   Training training;
   RunningStatistics expected{.momentum = 0.5};
@@ -147,20 +159,20 @@ Parameters golden_parameters(const std::string& golden, const std::vector<std::p
   return Parameters::read(file.path);
 }
 
-TEST(Parts, PyTorchAgreesOnProductsNormsAndConvolutions) {
+TEST(Nn, PyTorchAgreesOnProductsNormsAndConvolutions) {
   Compute compute;
   const auto input = [](const std::string& name) { return goldens().get(name).clone(); };
   const std::vector<std::pair<std::string, std::string>> both = {{"weight", "weight"}, {"bias", "bias"}};
   Parameters linear = golden_parameters("linear", both), norm = golden_parameters("layer_norm", both),
              rms = golden_parameters("rms_norm", {{"weight", "weight"}}), conv = golden_parameters("conv1d", both),
              planes = golden_parameters("conv2d.everything", both);
-  expect_close(parts::Linear(linear, 7, 6)(compute, input("linear/input")), input("linear/out"));
-  expect_close(parts::LayerNorm(norm, 21)(compute, input("layer_norm/x")), input("layer_norm/out"));
-  expect_close(parts::RmsNorm(rms, 21)(compute, input("rms_norm/x")), input("rms_norm/out"));
-  expect_close(parts::Conv(conv, 3, 4, {5}, {.how = {.stride = {1, 2}, .padding = {0, 2}}})(compute, input("conv1d/input")),
+  expect_close(nn::Linear(linear, 7, 6)(compute, input("linear/input")), input("linear/out"));
+  expect_close(nn::LayerNorm(norm, 21)(compute, input("layer_norm/x")), input("layer_norm/out"));
+  expect_close(nn::RmsNorm(rms, 21)(compute, input("rms_norm/x")), input("rms_norm/out"));
+  expect_close(nn::Conv(conv, 3, 4, {5}, {.how = {.stride = {1, 2}, .padding = {0, 2}}})(compute, input("conv1d/input")),
                input("conv1d/out"));
-  const parts::ConvOptions options{.how = {.stride = {2, 1}, .padding = {2, 3}, .dilation = {1, 2}, .groups = 2}};
-  expect_close(parts::Conv(planes, 12, 4, {3, 3}, options)(compute, input("conv2d.everything/input")), input("conv2d.everything/out"));
+  const nn::ConvOptions options{.how = {.stride = {2, 1}, .padding = {2, 3}, .dilation = {1, 2}, .groups = 2}};
+  expect_close(nn::Conv(planes, 12, 4, {3, 3}, options)(compute, input("conv2d.everything/input")), input("conv2d.everything/out"));
 }
 
 // Each golden is one layer in both directions: for each direction the states [3, 5, 6], zeros
@@ -182,13 +194,13 @@ void expect_pytorchs(const std::string& golden, bool has_cell) {
   parameters.check_all_used();
   Layout layout{.batch = 3, .length = 5};
   if (padded) layout.lengths = {5, 2, 3};
-  parts::RecurrentState before;
+  nn::RecurrentState before;
   for (const char* way : {"", ".back"}) {
     if (goldens().contains(golden + "/state" + way)) before.state.push_back(goldens().get(golden + "/state" + way).clone());
     if (goldens().contains(golden + "/cell" + way)) before.cell.push_back(goldens().get(golden + "/cell" + way).clone());
   }
   Compute compute;
-  const parts::RecurrentResult found = part(compute, x.reshape({15, x.size(2)}), layout, before);
+  const nn::RecurrentResult found = part(compute, x.reshape({15, x.size(2)}), layout, before);
   Tensor rows = found.rows.clone();
   for (int64_t i = 0; padded && i < 15; ++i) {
     if (i % 5 >= layout.lengths[static_cast<size_t>(i / 5)]) std::fill_n(rows.mutable_data<float>() + i * 12, 12, 0.0F);
@@ -203,18 +215,18 @@ void expect_pytorchs(const std::string& golden, bool has_cell) {
   expect_close(compute.concat(all, 1), goldens().get(golden + "/out"));
 }
 
-TEST(Parts, PyTorchAgreesOnGruAndLstmInItsLayoutAndNames) {
+TEST(Nn, PyTorchAgreesOnGruAndLstmInItsLayoutAndNames) {
   for (const char* variant : {"plain", "unbiased", "lengths"}) {
-    expect_pytorchs<parts::Gru>(std::string("gru.") + variant, false);
-    expect_pytorchs<parts::Lstm>(std::string("lstm.") + variant, true);
+    expect_pytorchs<nn::Gru>(std::string("gru.") + variant, false);
+    expect_pytorchs<nn::Lstm>(std::string("lstm.") + variant, true);
   }
 }
 
 // ---- Recurrent layers ----
 
-TEST(Parts, RecurrentLayersHandOnTheirStatesAndGoStepByStep) {
+TEST(Nn, RecurrentLayersHandOnTheirStatesAndGoStepByStep) {
   Parameters parameters;
-  const parts::Lstm two(Scope(parameters) / "two", 4, 3, {.layers = 2}), lower(Scope(parameters) / "lower", 4, 3),
+  const nn::Lstm two(Scope(parameters) / "two", 4, 3, {.layers = 2}), lower(Scope(parameters) / "lower", 4, 3),
       upper(Scope(parameters) / "upper", 3, 3);
   for (const Parameters::Named& one : parameters.named()) {  // the two layers separately
     Tensor values = one.values;
@@ -228,15 +240,15 @@ TEST(Parts, RecurrentLayersHandOnTheirStatesAndGoStepByStep) {
   Compute compute;
   const Tensor x = random_tensor({2 * 5, 4}, 1);
   const Layout layout{.batch = 2, .length = 5};
-  const parts::RecurrentResult whole = two(compute, x, layout), first = lower(compute, x, layout),
+  const nn::RecurrentResult whole = two(compute, x, layout), first = lower(compute, x, layout),
                                second = upper(compute, first.rows, layout);
   expect_equal(whole.rows, second.rows, "two layers");
   expect_equal(whole.last.cell[0], first.last.cell[0], "the lower layer's cell");
   expect_equal(whole.last.state[1], second.last.state[0], "the upper layer's state");
-  parts::RecurrentState state;
+  nn::RecurrentState state;
   for (int64_t step = 0; step < 5; ++step) {
     const Tensor now = compute.contiguous(x.reshape({2, 5, 4}).select(1, step));
-    const parts::RecurrentResult stepped = two(compute, now, {.batch = 2, .length = 1}, state);
+    const nn::RecurrentResult stepped = two(compute, now, {.batch = 2, .length = 1}, state);
     expect_near(stepped.rows, compute.contiguous(whole.rows.reshape({2, 5, 3}).select(1, step)), "a step");
     state = stepped.last;
   }
@@ -248,44 +260,48 @@ Tensor heads_of(const Tensor& rows, int64_t batch, int64_t heads) {
   return rows.reshape({batch, rows.size(0) / batch, heads, rows.size(1) / heads}).permute({0, 2, 1, 3});
 }
 
-TEST(Parts, AttentionIsItsOpsWrittenOut) {
+TEST(Nn, AttentionIsItsOpsWrittenOut) {
   Parameters parameters;
   const Rotary turn{.base = 100, .interleaved = true};
-  const parts::Attention attention(Scope(parameters) / "attention", 12, 4,
+  const nn::Attention attention(Scope(parameters) / "attention", 12, 4,
                                    {.spec = {.topology = causal()}, .key_heads = 2, .head_dim = 6, .bias = false, .rotary = turn});
   Compute c;
   const Tensor x = random_tensor({2 * 5, 12}, 1);
   const Layout layout{.batch = 2, .length = 5, .lengths = {5, 3}};
-  const auto rotated = [&](const parts::Linear& linear, int64_t heads) {
-    return c.rotate(linear(c, x).reshape({10, heads, 6}), layout.positions(), turn).reshape({10, heads * 6});
+  const auto projected = [&](const char* name) { return c.linear(x, named(parameters, format("attention.{}.weight", name))); };
+  const auto rotated = [&](const char* name, int64_t heads) {
+    return c.rotate(projected(name).reshape({10, heads, 6}), layout.positions(), turn).reshape({10, heads * 6});
   };
   const Tensor ids = Tensor::from<int32_t>({0, 0, 0, 0, 0, 0, 0, 0, -1, -1}, {2, 5});
   AttentionSpec spec{.topology = causal()};
   spec.topology.segments = Segments{ids, ids};
-  const Tensor seen = c.attend(heads_of(rotated(attention.query, 4), 2, 4), heads_of(rotated(attention.key, 2), 2, 2),
-                               heads_of(attention.value(c, x), 2, 2), spec);
+  const Tensor seen = c.attend(heads_of(rotated("query", 4), 2, 4), heads_of(rotated("key", 2), 2, 2),
+                               heads_of(projected("value"), 2, 2), spec);
   expect_equal(attention(c, x, layout), attention.output(c, seen.permute({0, 2, 1, 3}).reshape({10, 24})), "self-attention");
-  EXPECT_EQ(attention.key.weight.shape(), (Shape{12, 12}));
+  EXPECT_EQ(named(parameters, "attention.key.weight").shape(), (Shape{12, 12}));
   EXPECT_EQ(parameters.named()[0].name, "attention.query.weight");
 }
 
-TEST(Parts, CrossAttentionReadsAMemoryOfItsOwnWidthAndLayout) {
+TEST(Nn, CrossAttentionReadsAMemoryOfItsOwnWidthAndLayout) {
   Parameters parameters;
-  const parts::Attention attention(Scope(parameters), 8, 2, {.memory_width = 10, .site = {"cross", 1}});
+  const nn::Attention attention(Scope(parameters), 8, 2, {.memory_width = 10, .site = {"cross", 1}});
   Compute c;
   const Tensor x = random_tensor({2 * 3, 8}, 1), memory = random_tensor({2 * 5, 10}, 2);
   const Layout own{.batch = 2, .length = 3}, other{.batch = 2, .length = 5, .lengths = {4, 5}};
   AttentionSpec spec;
   spec.topology.segments = Segments{Tensor::zeros({2, 3}, DType::kI32), Tensor::from<int32_t>({0, 0, 0, 0, -1, 0, 0, 0, 0, 0}, {2, 5})};
-  const Tensor seen = c.attend(heads_of(attention.query(c, x), 2, 2), heads_of(attention.key(c, memory), 2, 2),
-                               heads_of(attention.value(c, memory), 2, 2), spec);
+  const auto of_memory = [&](const std::string& name) {
+    return heads_of(c.linear(memory, named(parameters, name + ".weight"), named(parameters, name + ".bias")), 2, 2);
+  };
+  const Tensor seen = c.attend(heads_of(c.linear(x, named(parameters, "query.weight"), named(parameters, "query.bias")), 2, 2),
+                               of_memory("key"), of_memory("value"), spec);
   expect_equal(attention(c, x, own, memory, other), attention.output(c, seen.permute({0, 2, 1, 3}).reshape({6, 8})), "cross-attention");
 }
 
-TEST(Parts, AnyDescriptionMayHaveParametersOfItsOwn) {
+TEST(Nn, AnyDescriptionMayHaveParametersOfItsOwn) {
   Parameters parameters;
   const Scope scope = Scope(parameters) / "attention";
-  const parts::Attention attention(scope, 8, 2, {.spec = {.score = Additive{.weight = scope.parameter("score", {2, 4}, Init::normal(1))}}});
+  const nn::Attention attention(scope, 8, 2, {.spec = {.score = Additive{.weight = scope.parameter("score", {2, 4}, Init::normal(1))}}});
   Training training;
   training.train(parameters);
   const Tensor out = attention(training, random_tensor({6, 8}, 1), {.batch = 1, .length = 6});
@@ -296,9 +312,9 @@ TEST(Parts, AnyDescriptionMayHaveParametersOfItsOwn) {
   EXPECT_GT(size, 1e-4);
 }
 
-TEST(Parts, PoolingWeighsStepsByALearnedQuery) {
+TEST(Nn, PoolingWeighsStepsByALearnedQuery) {
   Parameters parameters(7);
-  const parts::Pooling pooling(Scope(parameters), 6, 4);
+  const nn::Pooling pooling(Scope(parameters), 6, 4);
   randomise(parameters);
   Compute c;
   const Tensor x = random_tensor({3 * 4, 6}, 1), u = c.activate("tanh", pooling.hidden(c, x));
@@ -319,9 +335,9 @@ TEST(Parts, PoolingWeighsStepsByALearnedQuery) {
   }
 }
 
-TEST(Parts, PoolingsWeightsAreThoseOfItsMeansAndPaddingHasNone) {
+TEST(Nn, PoolingsWeightsAreThoseOfItsMeansAndPaddingHasNone) {
   Parameters parameters(7);
-  const parts::Pooling pooling(Scope(parameters), 6, 4);
+  const nn::Pooling pooling(Scope(parameters), 6, 4);
   randomise(parameters);
   Compute c;
   const Tensor x = random_tensor({2 * 4, 6}, 1);
@@ -345,9 +361,9 @@ struct Layer {
   Scope scope;
   int at = 0;
   double dropout = 0;
-  parts::LayerNorm norm1{scope / "norm1", 8}, norm2{scope / "norm2", 8};
-  parts::Attention attention{scope / "attention", 8, 2, {.dropout = dropout, .site = {"enc", at}}};
-  parts::FeedForward inner{scope / "inner", 8, 12, {.gated = true, .dropout = dropout}};
+  nn::LayerNorm norm1{scope / "norm1", 8}, norm2{scope / "norm2", 8};
+  nn::Attention attention{scope / "attention", 8, 2, {.dropout = dropout, .site = {"enc", at}}};
+  nn::FeedForward inner{scope / "inner", 8, 12, {.gated = true, .dropout = dropout}};
 
   Tensor operator()(Compute& compute, Tensor x, const Layout& layout) const {
     x = compute.add(x, attention(compute, norm1(compute, x), layout));
@@ -359,13 +375,13 @@ struct Layer {
 struct Reader {
   Scope scope;
   double dropout = 0;
-  parts::Embedding tokens{scope / "tokens", 11, 8, Init::normal(1)};
-  parts::Positions positions{scope / "positions", 6, 8, Init::normal(1)};
+  nn::Embedding tokens{scope / "tokens", 11, 8, Init::normal(1)};
+  nn::Positions positions{scope / "positions", 6, 8, Init::normal(1)};
   Layer layers[2] = {{scope / "layers" / 0, 0, dropout}, {scope / "layers" / 1, 1, dropout}};
-  parts::Gru gru{scope / "gru", 8, 4, {.bidirectional = true}};
-  parts::Pooling pooling{scope / "pooling", 8, 5};
-  parts::BatchNorm norm{scope / "norm", 8};
-  parts::Linear read{scope / "read", 8, 2};
+  nn::Gru gru{scope / "gru", 8, 4, {.bidirectional = true}};
+  nn::Pooling pooling{scope / "pooling", 8, 5};
+  nn::BatchNorm norm{scope / "norm", 8};
+  nn::Linear read{scope / "read", 8, 2};
 
   Tensor operator()(Compute& compute, const std::vector<int32_t>& ids, const Layout& layout) const {
     Tensor x = positions(compute, tokens(compute, ids), layout);
@@ -377,7 +393,7 @@ struct Reader {
 const std::vector<int32_t> kIds = {3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3, 2, 3}, kTargets = {1, 0, 1};
 const Layout kLayout{.batch = 3, .length = 6, .lengths = {6, 4, 5}};
 
-TEST(PartsModel, GradientsAreTheSlopesOfTheLoss) {
+TEST(NnModel, GradientsAreTheSlopesOfTheLoss) {
   Parameters parameters(3);
   const Reader model{parameters};
   randomise(parameters);
@@ -418,11 +434,11 @@ TEST(PartsModel, GradientsAreTheSlopesOfTheLoss) {
   }
 }
 
-TEST(PartsModel, IsTrainedSavedReadAndRunWithTheSameBits) {
+TEST(NnModel, IsTrainedSavedReadAndRunWithTheSameBits) {
   const Temporary file("reader.safetensors");
   Parameters parameters(3);
   const Reader model{parameters, /*dropout=*/0.2};
-  const Floats at_first = values_of(model.read.weight);
+  const Floats at_first = values_of(model.read.values());
   Training training(5);
   training.train(parameters);
   float first = 0, last = 0;
@@ -432,7 +448,7 @@ TEST(PartsModel, IsTrainedSavedReadAndRunWithTheSameBits) {
     training.step(loss, 0.02);
   }
   EXPECT_LT(last, first / 2);
-  EXPECT_NE(values_of(model.read.weight), at_first);
+  EXPECT_NE(values_of(model.read.values()), at_first);
   parameters.save(file.path);
   Parameters read = Parameters::read(file.path);
   const Reader again{read, /*dropout=*/0.2};
@@ -442,11 +458,11 @@ TEST(PartsModel, IsTrainedSavedReadAndRunWithTheSameBits) {
 }
 
 // Training changes only layers that act in training only, so the results are equal.
-TEST(PartsModel, RunsAsItTrains) {
+TEST(NnModel, RunsAsItTrains) {
   Parameters parameters(3);
   const Layer layer{parameters};
-  const parts::Lstm lstm(Scope(parameters) / "lstm", 8, 4, {.layers = 2, .bidirectional = true});
-  const parts::Pooling pooling(Scope(parameters) / "pooling", 8, 5);
+  const nn::Lstm lstm(Scope(parameters) / "lstm", 8, 4, {.layers = 2, .bidirectional = true});
+  const nn::Pooling pooling(Scope(parameters) / "pooling", 8, 5);
   for (const DType operands : {DType::kF32, DType::kBF16}) {
     Training training(1, {}, operands);
     training.train(parameters);
@@ -457,7 +473,7 @@ TEST(PartsModel, RunsAsItTrains) {
   }
 }
 
-TEST(PartsModel, DropoutActsInTrainingOnly) {
+TEST(NnModel, DropoutActsInTrainingOnly) {
   Parameters parameters(3);
   const Layer layer{.scope = parameters, .dropout = 0.5};
   const Tensor x = random_tensor({18, 8}, 1);
@@ -465,7 +481,7 @@ TEST(PartsModel, DropoutActsInTrainingOnly) {
   Compute compute;
   const Tensor dropped = layer(training, x, kLayout), once_more = layer(training, x, kLayout);
   EXPECT_NE(values_of(dropped), values_of(once_more)) << "each call draws its own";
-  const parts::Attention attention(Scope(parameters) / "alone", 8, 2, {.dropout = 0.5});
+  const nn::Attention attention(Scope(parameters) / "alone", 8, 2, {.dropout = 0.5});
   const Tensor weights_dropped = attention(training, x, kLayout), others_dropped = attention(training, x, kLayout);
   EXPECT_NE(values_of(weights_dropped), values_of(others_dropped)) << "so do weights";
   expect_equal(layer(same_seed, x, kLayout), dropped, "one seed");
@@ -473,7 +489,7 @@ TEST(PartsModel, DropoutActsInTrainingOnly) {
   expect_equal(layer(compute, x, kLayout), Layer{without}(compute, x, kLayout), "outside training");
 }
 
-TEST(PartsModel, EveryAttentionIsASiteOfTheObserver) {
+TEST(NnModel, EveryAttentionIsASiteOfTheObserver) {
   Parameters parameters(3);
   const Reader model{parameters};
   Maps maps, in_training;
@@ -508,7 +524,7 @@ TEST(PartsModel, EveryAttentionIsASiteOfTheObserver) {
   EXPECT_EQ(in_training.all().size(), 3u);
 }
 
-TEST(PartsModel, ATraceKeepsItsMaps) {
+TEST(NnModel, ATraceKeepsItsMaps) {
   Parameters parameters(3);
   const Reader model{parameters};
   Trace trace({.layers = {}});
@@ -533,10 +549,10 @@ TEST(PartsModel, ATraceKeepsItsMaps) {
   EXPECT_NEAR(sum, 1, tolerance::kRowSum);
 }
 
-TEST(PartsModel, AnAblatedHeadIsOneWhoseColumnsOfTheOutputAreZero) {
+TEST(NnModel, AnAblatedHeadIsOneWhoseColumnsOfTheOutputAreZero) {
   Parameters parameters(3), silent(3);
   const Reader model{parameters}, without{silent};
-  Tensor columns = without.layers[1].attention.output.weight;  // [8, 2 heads of 4]
+  Tensor columns = without.layers[1].attention.output.values();  // [8, 2 heads of 4]
   for (int64_t i = 0; i < columns.numel(); ++i) columns.mutable_data<float>()[i] *= i % 8 >= 4 ? 0.0F : 1.0F;
   Compute plain, edited({.interventions = {.ablated = {{.layer = 1, .head = 1, .family = "enc"}}}});
   const Floats ablated = values_of(model(edited, kIds, kLayout)), zeroed = values_of(without(plain, kIds, kLayout)),
@@ -545,12 +561,12 @@ TEST(PartsModel, AnAblatedHeadIsOneWhoseColumnsOfTheOutputAreZero) {
   EXPECT_NE(ablated, whole);
 }
 
-TEST(Parts, WhatDoesNotFitIsRefused) {
+TEST(Nn, WhatDoesNotFitIsRefused) {
   Parameters parameters;
   const Scope scope(parameters);
-  const parts::Attention attention(scope / "a", 8, 2, {.spec = {}}), turning(scope / "b", 8, 2, {.rotary = Rotary{}});
-  const parts::Positions positions(scope / "c", 4, 8);
-  const parts::Gru gru(scope / "d", 8, 3);
+  const nn::Attention attention(scope / "a", 8, 2, {.spec = {}}), cross(scope / "b", 8, 2, {.memory_width = 8});
+  const nn::Positions positions(scope / "c", 4, 8);
+  const nn::Gru gru(scope / "d", 8, 3);
   Compute c;
   const Tensor x = Tensor::zeros({6, 8});
   const auto refused = [](ErrorCode code, const char* says, const auto& call) { expect_refused(code, says, call); };
@@ -561,25 +577,29 @@ TEST(Parts, WhatDoesNotFitIsRefused) {
     attention(c, x, {.batch = 2, .length = 3, .lengths = {3, 4}});
   });
   refused(ErrorCode::kShape, "2 sequences attend to 1 memories",
-          [&] { attention(c, x, {.batch = 2, .length = 3}, x, {.batch = 1, .length = 6}); });
+          [&] { cross(c, x, {.batch = 2, .length = 3}, x, {.batch = 1, .length = 6}); });
+  refused(ErrorCode::kInvalidArgument, "a layer made for self-attention is called with a memory",
+          [&] { attention(c, x, {.batch = 2, .length = 3}, x, {.batch = 2, .length = 3}); });
+  refused(ErrorCode::kInvalidArgument, "a layer made for cross-attention (memory_width) is called without a memory",
+          [&] { cross(c, x, {.batch = 2, .length = 3}); });
   refused(ErrorCode::kUnsupported, "rotary embeddings in cross-attention",
-          [&] { turning(c, x, {.batch = 2, .length = 3}, x, {.batch = 2, .length = 3}); });
+          [&] { nn::Attention(scope / "k", 8, 2, {.memory_width = 8, .rotary = Rotary{}}); });
   refused(ErrorCode::kTooLong, "positions: sequences of 6; expected at most 4", [&] { positions(c, x, {.batch = 1, .length = 6}); });
   refused(ErrorCode::kShape, "2 states before the first step; expected 1", [&] {
     gru(c, x, {.batch = 2, .length = 3}, {.state = {x, x}});
   });
-  refused(ErrorCode::kShape, "linear: x is [6, 8]", [&] { parts::Linear(scope / "e", 7, 2)(c, x); });
+  refused(ErrorCode::kShape, "linear: x is [6, 8]", [&] { nn::Linear(scope / "e", 7, 2)(c, x); });
   refused(ErrorCode::kInvalidArgument, "attention \"f\": a width of 8 in 3 heads and 3 key heads",
-          [&] { parts::Attention(scope / "f", 8, 3); });
+          [&] { nn::Attention(scope / "f", 8, 3); });
   refused(ErrorCode::kInvalidArgument, "a width of 8 in 4 heads and 3 key heads",
-          [&] { parts::Attention(scope / "g", 8, 4, {.key_heads = 3}); });
-  refused(ErrorCode::kInvalidArgument, "convolution \"h\": a kernel of [3, 3, 3]", [&] { parts::Conv(scope / "h", 2, 2, {3, 3, 3}); });
-  refused(ErrorCode::kInvalidArgument, "recurrent layer \"i\": 0 layers", [&] { parts::Gru(scope / "i", 2, 2, {.layers = 0}); });
+          [&] { nn::Attention(scope / "g", 8, 4, {.key_heads = 3}); });
+  refused(ErrorCode::kInvalidArgument, "convolution \"h\": a kernel of [3, 3, 3]", [&] { nn::Conv(scope / "h", 2, 2, {3, 3, 3}); });
+  refused(ErrorCode::kInvalidArgument, "recurrent layer \"i\": 0 layers", [&] { nn::Gru(scope / "i", 2, 2, {.layers = 0}); });
   const Tensor ids = Tensor::zeros({1, 6}, DType::kI32);
   AttentionSpec packed;
   packed.topology.segments = Segments{ids, ids};
   refused(ErrorCode::kInvalidArgument, "padded or packed sequences, and segments in the description",
-          [&] { parts::Attention(scope / "j", 8, 2, {.spec = packed})(c, x, {.batch = 1, .length = 6, .lengths = {4}}); });
+          [&] { nn::Attention(scope / "j", 8, 2, {.spec = packed})(c, x, {.batch = 1, .length = 6, .lengths = {4}}); });
 }
 
 }  // namespace
