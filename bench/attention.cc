@@ -237,7 +237,7 @@ AttentionCase run_compute(Plan plan, const Backend& backend, const AttentionOpti
   if (plan.prepare) plan.prepare(plan);
   Operands operands(plan, plan.length, 7);
   if (plan.kind == Kind::kChoose) return run_choice(plan, operands, backend, options);
-  if (plan.choose) plan.spec.topology.lists = plan.choose(operands.q, std::get<Tensor>(operands.keys));
+  if (plan.choose) plan.spec.topology.block_sparse = plan.choose(operands.q, std::get<Tensor>(operands.keys));
   AttentionCase out;
   out.name = plan.name;
   const cpu::Machine machine = cpu::this_machine(backend.isa);

@@ -15,7 +15,7 @@
 #include "base/random.h"
 #include "bench/attention_plans.h"
 #include "clearhead/attend.h"
-#include "spec/lists.h"
+#include "spec/block_sparse.h"
 
 namespace clearhead::bench {
 namespace {
@@ -29,7 +29,8 @@ double pairs_before(int64_t count) { return static_cast<double>(count) * static_
 
 // Both cases of one selection. flops: of the selection.
 void add_chosen(const std::string& name, int64_t length, bool is_causal, double flops,
-                const std::function<Lists(const Tensor& q, const Tensor& k, const AttentionSpec& spec)>& choose, std::vector<Plan>& plans) {
+                const std::function<BlockSparse(const Tensor& q, const Tensor& k, const AttentionSpec& spec)>& choose,
+                std::vector<Plan>& plans) {
   Plan plan = forward_plan(name, 1, length, kWidth, is_causal, false);
   plan.choose = [choose, spec = plan.spec](const Tensor& q, const Tensor& k) { return choose(q, k, spec); };
   plans.push_back(plan);
@@ -40,7 +41,7 @@ void add_chosen(const std::string& name, int64_t length, bool is_causal, double 
 }
 
 // A causal block pattern: the own block, the three before it and every stride-th (Child et al. 2019, §4.3, strided, in blocks).
-Lists strided_blocks(int64_t length) {
+BlockSparse strided_blocks(int64_t length) {
   const int64_t blocks = length / kBlock, stride = length <= 8192 ? 8 : length <= 32768 ? 16 : 32;
   std::vector<std::vector<int32_t>> lists(static_cast<size_t>(blocks));
   for (int64_t b = 0; b < blocks; ++b) {
@@ -52,7 +53,7 @@ Lists strided_blocks(int64_t length) {
 }
 
 // Blocks of 16 queries × 128 keys in an order that defeats caches: eight per query block, drawn at random.
-Lists random_blocks(int64_t length) {
+BlockSparse random_blocks(int64_t length) {
   const int64_t query_blocks = length / 16, key_blocks = length / 128;
   std::vector<std::vector<int32_t>> lists(static_cast<size_t>(query_blocks));
   for (int64_t b = 0; b < query_blocks; ++b) {
@@ -70,10 +71,10 @@ Lists random_blocks(int64_t length) {
 void add_of_length(int64_t length, std::vector<Plan>& plans) {
   const auto tokens = static_cast<double>(length), width = static_cast<double>(kWidth);
   Plan strided = forward_plan("blocks_strided64", 1, length, kWidth, true, false);
-  strided.prepare = [](Plan& plan) { plan.spec.topology.lists = strided_blocks(plan.length); };
+  strided.prepare = [](Plan& plan) { plan.spec.topology.block_sparse = strided_blocks(plan.length); };
   plans.push_back(strided);
   Plan random = forward_plan("blocks_random16x128", 1, length, kWidth, false, false);
-  random.prepare = [](Plan& plan) { plan.spec.topology.lists = random_blocks(plan.length); };
+  random.prepare = [](Plan& plan) { plan.spec.topology.block_sparse = random_blocks(plan.length); };
   plans.push_back(random);
 
   if (length <= kLongestForTopKeys) {

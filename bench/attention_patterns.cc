@@ -63,7 +63,7 @@ void add_of_length(int64_t length, std::vector<Plan>& plans) {
   };
   const int64_t stride = stride_of(length);
   add("window512", true, [](Plan& plan) { plan.spec.topology = causal(511); });
-  add("bigbird64", false, [](Plan& plan) { plan.spec.topology.lists = big_bird(plan.length); });
+  add("bigbird64", false, [](Plan& plan) { plan.spec.topology.block_sparse = big_bird(plan.length); });
   add("segments", true, add_segments);
   add("prefix_lm", false, [](Plan& plan) {
     const int64_t prefix = plan.length / 4;

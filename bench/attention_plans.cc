@@ -210,7 +210,7 @@ std::vector<Plan> attention_plans() {
 namespace {
 
 // The keys inside the band, as one list for all heads.
-double listed_pairs(const Plan& plan, const Lists& lists) {
+double listed_pairs(const Plan& plan, const BlockSparse& lists) {
   const int32_t *offsets = lists.offsets.data<int32_t>(), *keys = lists.keys.data<int32_t>();
   int64_t pairs = 0;
   for (int64_t i = 0; i < plan.length; ++i) {
@@ -230,7 +230,7 @@ double forward_flops(const Plan& plan) {
   if (std::holds_alternative<LinearAttention>(plan.spec.normaliser)) {  // each key is added to d × d sums, each query is multiplied by them
     return 4.0 * static_cast<double>(plan.batch * plan.heads * plan.length) * static_cast<double>(plan.d * plan.d);
   }
-  if (const auto& lists = plan.spec.topology.lists) {
+  if (const auto& lists = plan.spec.topology.block_sparse) {
     return 4.0 * static_cast<double>(plan.batch * plan.heads * plan.d) * listed_pairs(plan, *lists);
   }
   for (int64_t i = 0; i < plan.length; ++i) {

@@ -34,7 +34,7 @@ struct Plan {
   bool heads_inside = false;               // memory is [batch, length, head, d]
   std::function<int64_t(int64_t)> seen{};  // number of keys that a query sees, if it does not follow from the band
   std::function<void(Plan&)> prepare{};    // creates operands that are too large to be created in advance
-  std::function<Lists(const Tensor& q, const Tensor& k)>
+  std::function<BlockSparse(const Tensor& q, const Tensor& k)>
       choose{};             // selects lists by content, for attention or as the timed work of kChoose
   double choice_flops = 0;  // for kChoose
 };

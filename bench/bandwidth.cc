@@ -142,7 +142,7 @@ class GraphAttention final : public Stream {
     }
     record_.spec.score = Dot{1};
     record_.spec.terms = {rule([](auto score, auto) { return max(score, 0.2F * score); })};
-    record_.spec.topology.lists = graph(Tensor::from(edges, {2, plan.length * plan.neighbours}), plan.length).lists;
+    record_.spec.topology.block_sparse = graph(Tensor::from(edges, {2, plan.length * plan.neighbours}), plan.length).block_sparse;
     const Shape rows = {1, plan.heads, plan.length};
     record_.q = q_, record_.keys = k_, record_.query_length = plan.length;
     record_.rows = {Tensor::zeros(rows), Tensor::zeros(rows)};

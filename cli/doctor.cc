@@ -44,7 +44,7 @@ std::vector<std::pair<std::string, std::string>> drivers_here(InstructionSet isa
   };
   AttentionSpec linear{.normaliser = LinearAttention{}}, sparsemax{.normaliser = Sparsemax{}}, graph;
   linear.topology = causal();
-  graph.topology.lists = Lists{};
+  graph.topology.block_sparse = BlockSparse{};
   for (const DType dtype : {DType::kF32, DType::kBF16}) {
     const std::string in = std::string(", ") + to_string(dtype);
     add("prompt of 2,048 tokens" + in, {}, 2048, 2048, dtype, std::nullopt);

@@ -1,5 +1,7 @@
-# clearhead_room(NAME [USES rooms…] [LINKS libraries…] [SOURCES extra…]): builds the static library clearhead_NAME from the *.cc files
-# of this folder. USES lists the rooms that it may include, which tools/tidy.py checks.
+# clearhead_room(NAME [USES rooms…] [LINKS libraries…] [SOURCES extra…] [HEADERS_ONLY]): builds the static library clearhead_NAME from the *.cc files
+# of this folder. USES lists the rooms that it may include, and may include what they may. The compiler finds the headers of no other
+# room: each room has an include folder of its own, rooms/NAME in the build, which only holds a link to its sources. tools/tidy.py reads
+# these lines for what the compiler cannot see: the public headers, which share a folder, and the inner rooms of src/backends/cpu.
 
 find_package(Threads REQUIRED)
 
@@ -19,20 +21,28 @@ endif()
 target_compile_options(clearhead_flags INTERFACE -ffp-contract=off)
 
 function(clearhead_room name)
-  cmake_parse_arguments(ROOM "" "" "USES;LINKS;SOURCES" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
+  cmake_parse_arguments(ROOM "HEADERS_ONLY" "" "USES;LINKS;SOURCES" ${ARGN})
+  if(NOT ROOM_HEADERS_ONLY)
+    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
+  endif()
   list(APPEND sources ${ROOM_SOURCES})
   list(TRANSFORM ROOM_USES PREPEND clearhead_)
+  set(folder ${PROJECT_BINARY_DIR}/rooms/${name})
+  file(RELATIVE_PATH own ${PROJECT_SOURCE_DIR}/src ${CMAKE_CURRENT_SOURCE_DIR})
+  if(own MATCHES "^[a-z]+$")  # src/backends/ref and cpu include their headers through backends
+    file(MAKE_DIRECTORY ${folder})
+    file(CREATE_LINK ${CMAKE_CURRENT_SOURCE_DIR} ${folder}/${own} SYMBOLIC)
+  endif()
   set_property(GLOBAL APPEND PROPERTY CLEARHEAD_ROOMS clearhead_${name})
-  if(NOT sources)  # a header-only room
+  if(NOT sources)
     add_library(clearhead_${name} INTERFACE)
+    target_include_directories(clearhead_${name} INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<BUILD_INTERFACE:${folder}>)
     target_link_libraries(clearhead_${name} INTERFACE ${ROOM_USES})
     return()
   endif()
   add_library(clearhead_${name} STATIC ${sources})
   target_include_directories(clearhead_${name} PUBLIC
-    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>
-    PRIVATE ${PROJECT_SOURCE_DIR}/src)
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<BUILD_INTERFACE:${folder}> $<INSTALL_INTERFACE:include>)
   target_compile_features(clearhead_${name} PUBLIC cxx_std_20)
   target_link_libraries(clearhead_${name} PUBLIC ${ROOM_USES} PRIVATE $<BUILD_INTERFACE:clearhead_flags> ${ROOM_LINKS})
 endfunction()

@@ -104,10 +104,10 @@ void flash_attention() {
 
 void flex_attention() {
   const auto documents = ch::Tensor::from<int32_t>({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, {kLength});
-  ch::Lists blocks{.query_block = 8,
-                   .key_block = 8,
-                   .offsets = ch::Tensor::from<int32_t>({0, 1, 3, 5}, {1, 1, 4}),
-                   .keys = ch::Tensor::from<int32_t>({0, 0, 1, 0, 2}, {1, 1, 5})};
+  ch::BlockSparse blocks{.query_block = 8,
+                         .key_block = 8,
+                         .offsets = ch::Tensor::from<int32_t>({0, 1, 3, 5}, {1, 1, 4}),
+                         .keys = ch::Tensor::from<int32_t>({0, 0, 1, 0, 2}, {1, 1, 5})};
   // [docs/from-pytorch.md]
   // def score_mod(score, b, h, q_idx, kv_idx): return score - 0.1 * (q_idx - kv_idx).abs()
   ch::Rule score_mod = ch::rule([](auto score, auto at) { return score - 0.1f * abs(at.query - at.key); });
@@ -119,7 +119,7 @@ void flex_attention() {
   ch::Rule mask_mod = ch::visible([of = ch::table(documents)](auto at) { return of(at.query) == of(at.key) && at.query >= at.key; });
   ch::Tensor seen = ch::attend(q, k, v, {.topology = {.visible = mask_mod}}).out;  // hidden blocks are found by bounds: no BlockMask
   // BlockMask.from_kv_blocks(…): query block b sees the key blocks keys[offsets[b]] … keys[offsets[b + 1] − 1]
-  ch::Tensor by_blocks = ch::attend(q, k, v, {.topology = {.lists = blocks}}).out;
+  ch::Tensor by_blocks = ch::attend(q, k, v, {.topology = {.block_sparse = blocks}}).out;
   // [/docs/from-pytorch.md]
   check("score_mod", is(modified, [](int64_t j) { return plain(j) - 0.1 * std::abs(static_cast<double>(kRow - j)); }));
   check("  with a table",

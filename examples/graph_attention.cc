@@ -35,7 +35,7 @@ int main() {
   }
   ch::AttentionSpec spec{.score = ch::Dot{1}};
   spec.terms = {ch::rule([](auto score, auto) { return max(score, 0.2F * score); })};  // LeakyReLU
-  spec.topology.lists = edges.lists;
+  spec.topology.block_sparse = edges.block_sparse;
   auto [out, record] = ch::attend(ch::Tensor::from(queries, {1, kHeads, kNodes, 2}), ch::Tensor::from(keys, {1, kHeads, kNodes, 2}),
                                   ch::Tensor::from(values, {1, kHeads, kNodes, kFeatures}), spec);
   const ch::AttentionMap map(record);

@@ -130,7 +130,7 @@ void gat() {
   }
   ch::AttentionSpec spec{.score = ch::Dot{1}, .terms = {ch::rule([](auto s, auto) { return max(s, 0.2F * s); })}};
   const auto edges = ch::Tensor::from<int32_t>({0, 1, 1, 2, 3, /*to*/ 1, 0, 2, 3, 3}, {2, 5});
-  spec.topology.lists = ch::graph(edges, /*queries=*/4).lists;  // compressed sparse rows
+  spec.topology.block_sparse = ch::graph(edges, /*queries=*/4).block_sparse;  // compressed sparse rows
   const ch::Attended done = ch::attend(ch::Tensor::from(q, {1, 1, 4, 2}), ch::Tensor::from(k, {1, 1, 4, 2}), x.v, spec);
   const double to_0 = std::exp(leaky_relu(a[1] + b[0])), to_2 = std::exp(leaky_relu(a[1] + b[2])), seen = weights(done, 1)[0];
   show("GAT on edges", near(seen, to_0 / (to_0 + to_2)), "node 1 → 0: %.4f = exp e₁₀ / (exp e₁₀ + exp e₁₂), e = LeakyReLU(a + b)", seen);
@@ -272,7 +272,8 @@ void per_edge_bias() {
   const std::vector<float> feature = {0.9F, -0.4F, 0.2F, 0};  // of the edges, as they were given
   std::vector<float> bias;
   for (const int32_t edge : edges.order) bias.push_back(feature[static_cast<size_t>(edge)]);
-  const ch::AttentionSpec spec{.terms = {ch::EdgeBias{ch::Tensor::from(bias, {1, 1, 4})}}, .topology = {.lists = edges.lists}};
+  const ch::AttentionSpec spec{.terms = {ch::EdgeBias{ch::Tensor::from(bias, {1, 1, 4})}},
+                               .topology = {.block_sparse = edges.block_sparse}};
   const double added = scores(ch::attend(x.q, x.k, x.v, spec), i)[9] - dot(x.q, i, x.k, 9) / std::sqrt(8.0);
   const Slope slope = slope_of("edges", x, spec);
   show("per-edge bias", near(added, 0.9) && slope.agrees(), "edge 5 → 9 adds %.4f; ∂L/∂bias = %.4f, by differences %.4f", added,

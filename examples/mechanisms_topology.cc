@@ -81,11 +81,11 @@ void mask() {
 
 // Child et al. 2019, §5.1: blocks of 4 × 4, written out. Query block 2 sees key blocks 0 and 2.
 void block_lists() {
-  const ch::Lists lists{.query_block = 4,
-                        .key_block = 4,
-                        .offsets = ch::Tensor::from<int32_t>({0, 1, 2, 4}, {1, 1, 4}),
-                        .keys = ch::Tensor::from<int32_t>({0, 1, 0, 2}, {1, 1, 4})};
-  show_row("block lists", sees(Tokens(), {.lists = lists}, 9), "####....####", "query 9, of block 2");
+  const ch::BlockSparse lists{.query_block = 4,
+                              .key_block = 4,
+                              .offsets = ch::Tensor::from<int32_t>({0, 1, 2, 4}, {1, 1, 4}),
+                              .keys = ch::Tensor::from<int32_t>({0, 1, 0, 2}, {1, 1, 4})};
+  show_row("block lists", sees(Tokens(), {.block_sparse = lists}, 9), "####....####", "query 9, of block 2");
 }
 
 // Child et al. 2019, §4.3: the keys just before, and every fourth before those; or whole blocks, and the last key of each.
@@ -106,7 +106,7 @@ void longformer() {
 // Zaheer et al. 2020, §2: window, global and random blocks.
 void big_bird() {
   const Tokens x{.length = 32};
-  const std::string seen = sees(x, {.lists = ch::big_bird(32, {.block = 4, .window = 1, .global = 1, .random = 1, .seed = 3})}, 17);
+  const std::string seen = sees(x, {.block_sparse = ch::big_bird(32, {.block = 4, .window = 1, .global = 1, .random = 1, .seed = 3})}, 17);
   const bool window_and_global = seen.substr(0, 4) == "####" && seen.substr(12, 12) == "############";
   show("BigBird", window_and_global && std::count(seen.begin(), seen.end(), '#') == 20, "%-32s  query 17: global, window, one at random",
        seen.c_str());
@@ -115,7 +115,8 @@ void big_bird() {
 // Veličković et al. 2018, §2.1: the neighbours of a node, as compressed sparse rows. Edges may come in any order.
 void graph_edges() {
   const auto edges = ch::Tensor::from<int32_t>({6, 3, 6, 6, /*to*/ 11, 3, 0, 6}, {2, 4});
-  show_row("edges of a graph", sees(Tokens(), {.lists = ch::graph(edges, 12).lists}, 6), "#.....#....#", "node 6 and its neighbours");
+  show_row("edges of a graph", sees(Tokens(), {.block_sparse = ch::graph(edges, 12).block_sparse}, 6), "#.....#....#",
+           "node 6 and its neighbours");
 }
 
 // --- chosen by content ------------------------------------------------------------------------------------------------------------------------
@@ -126,7 +127,7 @@ void top_keys() {
   const ch::Attended all = ch::attend(x.q, x.k, x.v);
   std::string best(12, '.');
   for (const auto& key : ch::AttentionMap(all.record).head(0, 0).row(6).top_k(3)) best[static_cast<size_t>(key.key)] = '#';
-  show_row("top keys", sees(x, {.lists = ch::select_top_keys(x.q, x.k, {}, 3)}, 6), best, "query 6: its three largest weights");
+  show_row("top keys", sees(x, {.block_sparse = ch::select_top_keys(x.q, x.k, {}, 3)}, 6), best, "query 6: its three largest weights");
 }
 
 // Lu et al. 2025, §2.2: blocks of keys, selected by their mean key; here one in addition to the query's own block.
@@ -143,7 +144,7 @@ void top_blocks() {
   const int64_t best = std::max({0, 1, 3}, [&](int64_t a, int64_t b) { return score_of(a) < score_of(b); });
   expected.replace(static_cast<size_t>(4 * best), 4, "####");
   const ch::BlockChoice choice{.query_block = 4, .key_block = 4, .count = 2};
-  show_row("top blocks", sees(x, {.lists = ch::select_top_blocks(x.q, x.k, {}, choice)}, 9), expected,
+  show_row("top blocks", sees(x, {.block_sparse = ch::select_top_blocks(x.q, x.k, {}, choice)}, 9), expected,
            "query 9: its own block, and the best of the others");
 }
 
@@ -155,7 +156,7 @@ void hashed_buckets() {
     for (int64_t c = 0; c < 8; ++c) x.k.mutable_data<float>()[j * 8 + c] *= j % 2 == 0 ? 2.0F : -2.0F;
   }
   const ch::Attended done =
-      ch::attend(x.q, x.k, x.v, {.topology = {.lists = ch::select_same_bucket(x.q, x.k, {.buckets = 4, .rounds = 1, .seed = 1})}});
+      ch::attend(x.q, x.k, x.v, {.topology = {.block_sparse = ch::select_same_bucket(x.q, x.k, {.buckets = 4, .rounds = 1, .seed = 1})}});
   bool meet = true;
   for (int64_t i = 0; i < 12; ++i) meet = meet && (sees(done, i)[static_cast<size_t>(i)] == '#') == (i % 2 == 0);
   show("hashed buckets", meet, "%-32s  query 6: its bucket; a key that is −q is in none of its query's", sees(done, 6).c_str());

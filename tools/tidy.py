@@ -23,13 +23,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Room → rooms whose headers it may include, directly or transitively. Siblings do not include each other.
-HOUSE = {
-    "base": [],
-    "tensor": ["base"],
-    "spec": ["tensor"],
-    "backend": ["spec"],
-    "backend_ref": ["backend"],
+# The inner rooms of src/backends/cpu → the rooms whose headers they may include, directly or transitively.
+INNER_ROOMS = {
     "cpu_simd": ["backend"],
     "cpu_dispatch": ["cpu_simd"],
     "cpu_score": ["cpu_dispatch"],
@@ -38,21 +33,21 @@ HOUSE = {
     "cpu_inspect": ["cpu_forward"],
     "cpu_dense": ["cpu_simd"],
     "backend_cpu": ["cpu_backward", "cpu_inspect", "cpu_dense"],
-    "backends": ["backend_ref", "backend_cpu"],
-    "ops": ["backend"],
-    "autograd": ["ops"],
-    "io": ["tensor"],
-    "text": ["base"],
-    "metrics": ["text"],
-    "observe": ["ops", "io"],
-    "nn": ["ops", "io"],
-    "models": ["nn", "observe", "io", "text"],
-    "generate": ["models"],
-    "comm": ["tensor"],
-    "train": ["models", "autograd", "comm", "metrics"],
-    "explain": ["train", "generate"],
-    "viewer": ["observe", "generate", "explain"],
 }
+
+
+def graph_of_rooms():
+    """Returns room → rooms whose headers it may include, as the clearhead_room() lines of CMake say. Siblings do not include each other."""
+    rooms = {}
+    for path in sorted(ROOT.glob("src/**/CMakeLists.txt")):
+        for name, arguments in re.findall(r"clearhead_room\((\w+)([^)]*)\)", path.read_text(encoding="utf-8")):
+            uses = re.match(r"\s+USES((?:\s+[a-z_]+)*)", arguments)
+            rooms[name] = uses.group(1).split() if uses else []
+    rooms["ops"] = ["backend"]  # it is linked with `backends`, which knows ref/ and cpu/; it may include only the interface
+    return rooms | INNER_ROOMS
+
+
+HOUSE = graph_of_rooms()
 MAXIMUM_FILE = {".cc": 800, ".h": 800, ".py": 800, ".css": 1500}
 MAXIMUM_FUNCTION = 70
 MAXIMUM_COLUMNS = 120  # of a document, except tables and code
@@ -103,6 +98,24 @@ def room_of(path):
             return "backend_" + parts[2]
         return "backend" if path.suffix == ".h" else "backends"
     return parts[1]
+
+
+def check_graph_in_document():
+    """The table of docs/ARCHITECTURE.md repeats the graph for readers."""
+    path = ROOT / "docs/ARCHITECTURE.md"
+    lines = path.read_text(encoding="utf-8").split("\n")
+    first = lines.index("| room | may include | opens with |") + 2
+    for number, line in enumerate(lines[first:], first + 1):
+        if not line.startswith("|"):
+            break
+        names, uses = [cell.strip() for cell in line.split("|")[1:3]]
+        for name in re.sub(r"\(.*?\)", "", names).replace(" ", "").split(","):
+            if name in HOUSE and name not in INNER_ROOMS and sorted(uses.replace(",", " ").split()) != sorted(HOUSE[name]):
+                complain(path, number, f"room {name} may include {', '.join(HOUSE[name])} (its CMakeLists.txt); the table has: {uses}")
+    known = " ".join(lines[first:])
+    for name in HOUSE.keys() - INNER_ROOMS.keys() - {"backends"}:
+        if not re.search(rf"\| [^|]*\b{name}\b[^|]* \|", known):
+            complain(path, first, f"the table lacks the room {name}")
 
 
 def check_includes(path, text):
@@ -374,6 +387,7 @@ def main():
     listed = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True)
     out_of_git = [str(p.relative_to(ROOT)) for p in ROOT.rglob("*") if p.is_file() and not {"build", "node_modules"} & set(p.parts)]
     names = listed.stdout.splitlines() if listed.returncode == 0 else out_of_git
+    check_graph_in_document()
     endings = (".cc", ".h", ".css", ".py", ".md")
     paths = [ROOT / name for name in names if name.endswith(endings) and (ROOT / name).exists() and "/dist/" not in name]
     sources = [path for path in paths if path.suffix in (".cc", ".h")]

@@ -56,7 +56,7 @@ struct AttendedRows {
 AttendedRows attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec, const RowSums& wanted);
 AttendedRows attend(const Tensor& q, const PagedKV& keys, const AttentionSpec& spec, const RowSums& wanted);
 
-/// Selects the `count` keys with the highest scores for each query, as lists for topology.lists.
+/// Selects the `count` keys with the highest scores for each query, as lists for topology.block_sparse.
 ///
 /// The selection happens before the call. The record keeps the lists, later looks reuse them, and gradients treat them
 /// as constants. The lists replace any lists in `spec`; an EdgeBias term stays indexed by the entries of the lists that
@@ -65,10 +65,10 @@ AttendedRows attend(const Tensor& q, const PagedKV& keys, const AttentionSpec& s
 /// q and k: as in attend(). A key can be selected if it is visible to the query under `spec` and its score, after all
 /// terms, is neither −∞ nor NaN. Ties go to the earlier key.
 /// Time O(queries·keys·d_k). Memory: O(keys) per thread, plus the lists. Throws kInvalidArgument for count < 1.
-Lists select_top_keys(const Tensor& q, const Tensor& k, const AttentionSpec& spec, int64_t count);
+BlockSparse select_top_keys(const Tensor& q, const Tensor& k, const AttentionSpec& spec, int64_t count);
 /// The same over a KV cache. The queries are the last q.size(2) of its keys.length positions. A decode step selects the
 /// same keys as the last row of a prefill.
-Lists select_top_keys(const Tensor& q, const PagedKV& keys, const AttentionSpec& spec, int64_t count);
+BlockSparse select_top_keys(const Tensor& q, const PagedKV& keys, const AttentionSpec& spec, int64_t count);
 
 struct BlockChoice {
   int64_t query_block = 64, key_block = 64;
@@ -89,7 +89,7 @@ struct BlockChoice {
 /// cannot decide are searched for a visible pair: at most O(queries·keys) per head.
 /// Throws kUnsupported if the blocks of `choice` do not divide those of the lists in `spec`, kInvalidArgument for sizes
 /// or a count below 1.
-Lists select_top_blocks(const Tensor& q, const Tensor& k, const AttentionSpec& spec, const BlockChoice& choice);
+BlockSparse select_top_blocks(const Tensor& q, const Tensor& k, const AttentionSpec& spec, const BlockChoice& choice);
 
 struct Hashing {
   int64_t buckets = 64;  ///< even
@@ -103,7 +103,7 @@ struct Hashing {
 /// rules still hide pairs.
 /// Time: O((queries + keys)·d_k·buckets·rounds), plus time and memory of the lists, which is queries·keys / buckets per
 /// head and round for buckets of equal size.
-Lists select_same_bucket(const Tensor& q, const Tensor& k, const Hashing& hashing);
+BlockSparse select_same_bucket(const Tensor& q, const Tensor& k, const Hashing& hashing);
 
 /// Feature maps for LinearAttention: φ(q)·φ(k) ≥ 0 replaces exp(q·k/√d).
 ///

@@ -44,8 +44,8 @@
 namespace clearhead {
 
 class SafeTensors;
-class PreparedWeight;                // backends/dense.h
-enum class Activation : uint8_t;     // backends/dense.h
+class PreparedWeight;             // backends/dense.h
+enum class Activation : uint8_t;  // backends/dense.h
 
 /// Initialisation of a new parameter.
 struct Init {
@@ -103,7 +103,7 @@ class Parameters {
   const std::vector<Named>& named() const { return named_; }  ///< in order of creation
   /// The trained tensors that own their memory, in order of creation: single parameters, and stacks of them.
   const std::vector<Tensor>& leaves() const { return leaves_; }
-  int64_t count() const;                                      ///< number of elements of all trained parameters
+  int64_t count() const;  ///< number of elements of all trained parameters
   /// Throws kNotFound if the file contains tensors that no part requested, unless ReadOptions allow it; the message names
   /// them. save() and Training::train() call this function. A program that only runs a model calls it once the model has
   /// been constructed.

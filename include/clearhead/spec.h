@@ -68,7 +68,7 @@ struct AttentionBias {
 struct SoftCap {
   float cap = 0;
 };
-/// s + the bias of the list entry (Topology::lists) that makes the pair visible: edge features of a graph, or one number
+/// s + the bias of the list entry (Topology::block_sparse) that makes the pair visible: edge features of a graph, or one number
 /// per block.
 struct EdgeBias {
   Tensor bias{};  ///< f32 [batch|1, head|1, entry]
@@ -106,7 +106,7 @@ struct Mask {
 /// Blocks of 1 × 1 are the edges of a graph in compressed sparse rows (Veličković et al. 2018, §2.1: j ∈ N_i). Larger
 /// blocks are block-sparse attention (Child et al. 2019, §5.5; Zaheer et al. 2020, §2). Cost and memory grow with the
 /// number of listed pairs.
-struct Lists {
+struct BlockSparse {
   int64_t query_block = 1, key_block = 1;
   /// i32 [batch|1, head|1, ⌈queries / query_block⌉ + 1]: start of each query block's list, then the end of the last
   /// list.
@@ -117,7 +117,7 @@ struct Topology {
   Band band{};
   std::optional<Segments> segments{};
   std::optional<Mask> mask{};
-  std::optional<Lists> lists{};
+  std::optional<BlockSparse> block_sparse{};
   std::optional<Rule> visible{};  ///< from ch::visible; a pair must also be visible to band, segments, mask and lists
 };
 
@@ -214,7 +214,7 @@ Topology window(int64_t back, int64_t ahead, Align align = Align::kEnd);
 /// The edges of a graph as lists. order[entry] is the edge that a list entry represents:
 /// bias[entry] = feature[order[entry]] turns edge features into an EdgeBias.
 struct Graph {
-  Lists lists{};
+  BlockSparse block_sparse{};
   std::vector<int32_t> order{};  ///< [entry]
 };
 /// Converts edges to lists.
@@ -232,11 +232,11 @@ struct BigBird {
   int64_t block = 64, window = 1, global = 1, random = 3;
   uint64_t seed = 0;
 };
-Lists big_bird(int64_t length, const BigBird& pattern = {});
+BlockSparse big_bird(int64_t length, const BigBird& pattern = {});
 
 /// Visits the tensors of a description in a fixed order, with the names that JSON and traces use: "additive.weight",
 /// "relative.keys", "relative.queries", "relative.query_bias", "relative.values", "slopes", "bias", "edges" (of
-/// EdgeBias), "segments.queries", "segments.keys", "mask", "lists.offsets", "lists.keys", "visible.table", "sinks",
+/// EdgeBias), "segments.queries", "segments.keys", "mask", "block_sparse.offsets", "block_sparse.keys", "visible.table", "sinks",
 /// "head_mask", "centres".
 ///
 /// The operand of a second term of the same type is "slopes2", "bias2", …. The tables of a rule are "rule.table",

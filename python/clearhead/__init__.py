@@ -51,7 +51,7 @@ from ._core import (
     full,
     graph,
     instruction_set,
-    lists,
+    block_sparse,
     load,
     local_p,
     log,

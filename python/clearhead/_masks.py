@@ -106,7 +106,7 @@ class MaskSource:
         for at in range(batch):
             row = torch.cat([part[at] for part in found])
             listed[at, 0, : len(row)] = row
-        return _core.lists(offsets[:, None].to(torch.int32).contiguous(), listed)
+        return _core.block_sparse(offsets[:, None].to(torch.int32).contiguous(), listed)
 
 
 def _all(truths):

@@ -95,7 +95,7 @@ def _chosen(indices):
     ordered = indices.detach().to("cpu", torch.int32).sort(-1).values
     batch, queries, count = ordered.shape
     offsets = torch.arange(queries + 1, dtype=torch.int32) * count
-    return _core.lists(offsets[None, None].contiguous(), ordered.reshape(batch, 1, queries * count).contiguous())
+    return _core.block_sparse(offsets[None, None].contiguous(), ordered.reshape(batch, 1, queries * count).contiguous())
 
 
 @torch.compiler.disable  # the description is built from Python objects; only the operator itself is compiled

@@ -93,7 +93,7 @@ void add_choices(nb::module_& module) {
       "select_top_keys",
       [](const nb::object& q, const nb::object& k, const AttentionSpec& spec, int64_t count) {
         const Tensor queries = tensor_of(q, "q"), keys = tensor_of(k, "k");
-        return Topology{.lists = without_gil([&] { return select_top_keys(queries, keys, spec, count); })};
+        return Topology{.block_sparse = without_gil([&] { return select_top_keys(queries, keys, spec, count); })};
       },
       "q"_a, "k"_a, "description"_a, "count"_a,
       "Topology of the `count` keys with the highest score of each query, for sparse attention.\n\n"
@@ -105,7 +105,7 @@ void add_choices(nb::module_& module) {
          bool own) {
         const Tensor queries = tensor_of(q, "q"), keys = tensor_of(k, "k");
         const BlockChoice choice{.query_block = query_block, .key_block = key_block, .count = count, .own = own};
-        return Topology{.lists = without_gil([&] { return select_top_blocks(queries, keys, spec, choice); })};
+        return Topology{.block_sparse = without_gil([&] { return select_top_blocks(queries, keys, spec, choice); })};
       },
       "q"_a, "k"_a, "description"_a, "count"_a = 8, nb::kw_only(), "query_block"_a = 64, "key_block"_a = 64, "own"_a = true,
       "Topology that selects, for each block of `query_block` queries, the `count` blocks of `key_block` keys whose mean key has\n"
@@ -117,7 +117,7 @@ void add_choices(nb::module_& module) {
       [](const nb::object& q, const nb::object& k, int64_t buckets, int64_t rounds, uint64_t seed) {
         const Tensor queries = tensor_of(q, "q"), keys = tensor_of(k, "k");
         const Hashing hashing{.buckets = buckets, .rounds = rounds, .seed = seed};
-        return Topology{.lists = without_gil([&] { return select_same_bucket(queries, keys, hashing); })};
+        return Topology{.block_sparse = without_gil([&] { return select_same_bucket(queries, keys, hashing); })};
       },
       "q"_a, "k"_a, nb::kw_only(), "buckets"_a = 64, "rounds"_a = 1, "seed"_a = 0,
       "Topology in which a query sees the keys that share its hash bucket in any of the rounds (Reformer; Kitaev et al. 2020).\n\n"

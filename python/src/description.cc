@@ -55,7 +55,7 @@ Topology both(const Topology& a, const Topology& b) {
   }
   out.segments = only(a.segments, b.segments, "segments");
   out.mask = only(a.mask, b.mask, "a mask");
-  out.lists = only(a.lists, b.lists, "lists");
+  out.block_sparse = only(a.block_sparse, b.block_sparse, "block_sparse");
   out.visible = only(a.visible, b.visible, "a rule");
   return out;
 }
@@ -118,20 +118,24 @@ void add_topology(nb::module_& module) {
       "Segments: a query sees the keys with its own segment id, as for packed documents. A negative id sees nothing (padding).\n\n"
       "queries: int [batch|1, query]; keys: int [batch|1, key], by default the same as queries (self-attention).");
   module.def(
-      "lists",
+      "block_sparse",
       [](const nb::object& offsets, const nb::object& keys, int64_t query_block, int64_t key_block) {
-        return Topology{.lists = Lists{query_block, key_block, indices_of(offsets, "lists.offsets"), indices_of(keys, "lists.keys")}};
+        return Topology{.block_sparse = BlockSparse{query_block, key_block, indices_of(offsets, "block_sparse.offsets"),
+                                                    indices_of(keys, "block_sparse.keys")}};
       },
       "offsets"_a, "keys"_a, "query_block"_a = 1, "key_block"_a = 1,
       "Block-sparse topology in CSR form: query block b sees the key blocks keys[offsets[b]:offsets[b + 1]], in ascending order.\n\n"
       "offsets: int [batch|1, head|1, blocks + 1]; keys: int [batch|1, head|1, entry]. query_block, key_block: block sizes.");
   module.def(
-      "graph", [](const nb::object& edges, int64_t nodes) { return Topology{.lists = graph(indices_of(edges, "edges"), nodes).lists}; },
+      "graph",
+      [](const nb::object& edges, int64_t nodes) {
+        return Topology{.block_sparse = graph(indices_of(edges, "edges"), nodes).block_sparse};
+      },
       "edges"_a, "nodes"_a, "Topology of a graph: node edges[0, e] sees node edges[1, e]. edges: int [2, edge]. nodes: number of nodes.");
   module.def(
       "big_bird",
       [](int64_t length, int64_t block, int64_t reach, int64_t everywhere, int64_t random, uint64_t seed) {
-        return Topology{.lists = big_bird(length, {block, reach, everywhere, random, seed})};
+        return Topology{.block_sparse = big_bird(length, {block, reach, everywhere, random, seed})};
       },
       "length"_a, "block"_a = 64, "window"_a = 1, "global_"_a = 1, "random"_a = 3, "seed"_a = 0,
       "Block-sparse topology of Big Bird (Zaheer et al. 2020, section 2). With random=0 it is that of Longformer, in blocks.\n\n"
@@ -176,7 +180,7 @@ void add_scores(nb::module_& module) {
   nb::class_<Rule>(module, "Rule", "A recorded user-defined term, as rule() returns it.");
   nb::class_<EdgeBias>(
       module, "EdgeBias",
-      "Bias for each entry of lists(): s + the bias of the entry that makes the pair visible. bias: f32 [batch|1, head|1, entry].")
+      "Bias for each entry of block_sparse(): s + the bias of the entry that makes the pair visible. bias: f32 [batch|1, head|1, entry].")
       .def(
           "__init__", [](EdgeBias* self, const nb::object& bias) { new (self) EdgeBias{tensor_of(bias, "edges")}; }, "bias"_a);
 }

@@ -119,7 +119,7 @@ def test_any_description(data):
     makers = [
         lambda: dict(topology=ch.causal(draw(number))), lambda: dict(topology=ch.window(draw(number), draw(number))),
         lambda: dict(topology=ch.mask(draw(array))), lambda: dict(topology=ch.segments(draw(index), draw(index))),
-        lambda: dict(topology=ch.lists(draw(offsets), draw(entries), draw(number), draw(number))),
+        lambda: dict(topology=ch.block_sparse(draw(offsets), draw(entries), draw(number), draw(number))),
         lambda: dict(topology=ch.graph(draw(edges), draw(number))),
         lambda: dict(topology=ch.big_bird(draw(st.integers(-1, 99)), draw(number))),
         lambda: dict(bias=draw(array)), lambda: dict(scale=draw(st.floats())), lambda: dict(softcap=draw(st.floats())),

@@ -206,7 +206,7 @@ def test_a_sink_for_every_query_is_one_for_each_head_beside_a_bias():
 def test_a_function_that_no_symbol_goes_through_is_asked_block_by_block():
     opaque = lambda b, h, q, k: torch.sin(q * 3.0 + k) > 0
     mask = _masks.clearhead_mask(1, 300, 17, 0, 0, opaque)
-    assert "lists" in mask.source.topology().to_dict()
+    assert "block_sparse" in mask.source.topology().to_dict()
     q, k = torch.randn(1, 1, 300, 8), torch.randn(1, 1, 17, 8)
     found = ch.Map(ch.attend(q, k, k, topology=mask.source.topology())[1]).head(0, 0)
     rows = np.stack([found.row(query).weights > 0 for query in range(300)])

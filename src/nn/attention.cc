@@ -50,8 +50,7 @@ Attention::Attention(const Scope& scope, int64_t width, int64_t of_heads, const 
 }
 
 Tensor Attention::operator()(Compute& compute, const Tensor& x, const Layout& layout) const {
-  if (memory)
-    fail(ErrorCode::kInvalidArgument, "attention: a layer made for cross-attention (memory_width) is called without a memory");
+  if (memory) fail(ErrorCode::kInvalidArgument, "attention: a layer made for cross-attention (memory_width) is called without a memory");
   return run(compute, x, layout, nullptr, layout);
 }
 

@@ -59,7 +59,8 @@ Tensor Parameters::make(const std::string& name, const Shape& shape, const Init&
 }
 
 Tensor Parameters::stacked(const std::vector<Block>& blocks, int64_t columns, const Init& init) {
-  const int64_t rows = std::accumulate(blocks.begin(), blocks.end(), int64_t{0}, [](int64_t sum, const Block& one) { return sum + one.rows; });
+  const int64_t rows =
+      std::accumulate(blocks.begin(), blocks.end(), int64_t{0}, [](int64_t sum, const Block& one) { return sum + one.rows; });
   Tensor all = Tensor::zeros(columns > 0 ? Shape{rows, columns} : Shape{rows});
   int64_t begin = 0;
   for (const Block& block : blocks) {
@@ -79,12 +80,11 @@ void Parameters::set(const std::string& name, const Init& init, Tensor& values) 
   if (!file_) return draw(values, name, init, seed_);
   const Tensor found = file_->get(name);
   if (found.shape() != values.shape()) {
-    fail(ErrorCode::kShape, "{}: tensor \"{}\" is {}; expected {}, as the model has it", file_->where(), name,
-                    to_string(found.shape()), to_string(values.shape()));
+    fail(ErrorCode::kShape, "{}: tensor \"{}\" is {}; expected {}, as the model has it", file_->where(), name, to_string(found.shape()),
+         to_string(values.shape()));
   }
   if (found.dtype() != DType::kF32 && found.dtype() != DType::kBF16 && found.dtype() != DType::kF16) {
-    fail(ErrorCode::kUnsupported, "{}: tensor \"{}\" holds {}; expected f32, bf16 or f16", file_->where(), name,
-                    to_string(found.dtype()));
+    fail(ErrorCode::kUnsupported, "{}: tensor \"{}\" holds {}; expected f32, bf16 or f16", file_->where(), name, to_string(found.dtype()));
   }
   convert(found, values);
   file_->release(name);

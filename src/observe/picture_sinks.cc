@@ -55,7 +55,7 @@ std::vector<int64_t> count_shown(const AttentionRecord& record, int64_t batch) {
 std::vector<int64_t> rows_that_see(const AttentionRecord& record, int64_t batch) {
   const AttentionShape shape = record.shape();
   const Topology& topology = record.spec.topology;
-  if (topology.mask || topology.lists || topology.visible) return count_shown(record, batch);
+  if (topology.mask || topology.block_sparse || topology.visible) return count_shown(record, batch);
   std::vector<int64_t> query_ids(static_cast<size_t>(shape.queries), 0), key_ids(static_cast<size_t>(shape.keys), 0);
   if (topology.segments) {
     query_ids = segment_ids(topology.segments->queries, batch);

@@ -18,7 +18,7 @@ bool names_head(const Rule& rule) {
 
 int64_t heads_that_differ(const Topology& topology, int64_t heads) {
   const bool by_mask = topology.mask && topology.mask->visible.size(1) > 1;
-  const bool by_lists = topology.lists && (topology.lists->offsets.size(1) > 1 || topology.lists->keys.size(1) > 1);
+  const bool by_lists = topology.block_sparse && (topology.block_sparse->offsets.size(1) > 1 || topology.block_sparse->keys.size(1) > 1);
   return by_mask || by_lists || (topology.visible && names_head(*topology.visible)) ? heads : 1;
 }
 

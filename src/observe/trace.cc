@@ -68,7 +68,7 @@ AttentionSpec pinned_spec(AttentionSpec spec) {
 bool can_join(const AttentionSpec& spec) {
   const Band& band = spec.topology.band;
   bool plain = band.ahead == int64_t{0} && band.align == Align::kEnd && band.offset == 0 && !spec.topology.segments &&
-               !spec.topology.mask && !spec.topology.lists;
+               !spec.topology.mask && !spec.topology.block_sparse;
   const auto of_positions = [](const Term& term) {
     return std::holds_alternative<Alibi>(term) || std::holds_alternative<SoftCap>(term) || std::holds_alternative<Rule>(term);
   };

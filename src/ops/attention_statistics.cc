@@ -187,7 +187,7 @@ Tensor attention_log_weights(Run& run, const Tensor& q, const Tensor& k, const A
                              const std::vector<AttentionPair>& pairs) {
   check_rank("attention_log_weights", q, k);
   check_plain("attention_log_weights", spec);
-  if (spec.topology.lists)
+  if (spec.topology.block_sparse)
     fail(ErrorCode::kUnsupported,
          "attention_log_weights: the description has lists; expected a band, segments, a mask or a visibility rule");
   check_pairs(pairs, q, k);

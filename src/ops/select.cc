@@ -13,7 +13,7 @@
 #include "clearhead/attend.h"
 #include "ops/attend_into.h"
 #include "ops/row_products.h"
-#include "spec/lists.h"
+#include "spec/block_sparse.h"
 #include "spec/pair_visible.h"
 #include "spec/rule_bounds.h"
 #include "spec/rule_math.h"
@@ -136,7 +136,7 @@ class ShownBlocks {
   std::vector<uint8_t> of(int64_t batch, int64_t head, int64_t query_block) const {
     const int64_t count = blocks_of(shape_.keys, choice_.key_block);
     std::vector<uint8_t> shown(static_cast<size_t>(count), 0), open(static_cast<size_t>(count), 0);
-    const bool asks = topology_.segments || topology_.mask || topology_.lists || topology_.visible;
+    const bool asks = topology_.segments || topology_.mask || topology_.block_sparse || topology_.visible;
     const Range at = positions(query_block);
     const Range seen{visible_band(topology_.band, at.begin, shape_.keys).begin, visible_band(topology_.band, at.end - 1, shape_.keys).end};
     int64_t left = 0;
@@ -184,8 +184,8 @@ class ShownBlocks {
   template <class Visit>
   void for_each_range(int64_t batch, int64_t head, int64_t query, const Visit& visit) const {
     const Range band = visible_band(topology_.band, first_ + query, shape_.keys);
-    if (!topology_.lists) return visit(band);
-    const Lists& lists = *topology_.lists;
+    if (!topology_.block_sparse) return visit(band);
+    const BlockSparse& lists = *topology_.block_sparse;
     const int32_t* offsets = lists.offsets.data<int32_t>() + batch * broadcast_stride(lists.offsets, 0) +
                              head * broadcast_stride(lists.offsets, 1) + query / lists.query_block * lists.offsets.stride(2);
     const int32_t* blocks = lists.keys.data<int32_t>() + batch * broadcast_stride(lists.keys, 0) + head * broadcast_stride(lists.keys, 1);
@@ -237,7 +237,7 @@ std::vector<int32_t> buckets_of(const Tensor& x, const Hashing& hashing, int64_t
 
 namespace {
 
-Lists top_keys(const Tensor& q, const Keys& keys, const AttentionSpec& spec, int64_t count, const AttentionShape& shape) {
+BlockSparse top_keys(const Tensor& q, const Keys& keys, const AttentionSpec& spec, int64_t count, const AttentionShape& shape) {
   if (count < 1) fail(ErrorCode::kInvalidArgument, "select_top_keys: count is {}; expected 1 or more keys of each query", count);
   AttentionRecord record{.spec = spec, .q = q, .keys = keys, .query_length = shape.queries};
   record.rows = {Tensor::zeros({shape.batch, shape.heads, shape.queries}), Tensor::zeros({shape.batch, shape.heads, shape.queries})};
@@ -267,13 +267,13 @@ Lists top_keys(const Tensor& q, const Keys& keys, const AttentionSpec& spec, int
 
 }  // namespace
 
-Lists select_top_keys(const Tensor& q, const Tensor& k, const AttentionSpec& spec, int64_t count) {
+BlockSparse select_top_keys(const Tensor& q, const Tensor& k, const AttentionSpec& spec, int64_t count) {
   const AttentionShape shape = shape_of("select_top_keys", q, k);
   validate(spec, shape);
   return top_keys(q, k, spec, count, shape);
 }
 
-Lists select_top_keys(const Tensor& q, const PagedKV& keys, const AttentionSpec& spec, int64_t count) {
+BlockSparse select_top_keys(const Tensor& q, const PagedKV& keys, const AttentionSpec& spec, int64_t count) {
   const AttentionShape shape = shape_of("select_top_keys", q, keys);
   validate(spec, shape);
   check_kept("select_top_keys", keys, spec, shape);
@@ -287,17 +287,18 @@ void check_choice(const AttentionSpec& spec, const BlockChoice& choice) {
     fail(ErrorCode::kInvalidArgument, "select_top_blocks: blocks of {} queries x {} keys, count {}; expected 1 or more of each",
          choice.query_block, choice.key_block, choice.count);
   }
-  const auto& lists = spec.topology.lists;
+  const auto& lists = spec.topology.block_sparse;
   if (!lists || (lists->query_block % choice.query_block == 0 && lists->key_block % choice.key_block == 0)) return;
   fail(ErrorCode::kUnsupported,
-       "select_top_blocks: topology.lists has blocks of {} queries x {} keys, which blocks of {} x {} do not divide: used instead of the "
+       "select_top_blocks: topology.block_sparse has blocks of {} queries x {} keys, which blocks of {} x {} do not divide: used instead "
+       "of the "
        "lists, the selected blocks would show pairs that the lists hide. Use blocks that divide them, or a description without lists.",
        lists->query_block, lists->key_block, choice.query_block, choice.key_block);
 }
 
 }  // namespace
 
-Lists select_top_blocks(const Tensor& q, const Tensor& k, const AttentionSpec& spec, const BlockChoice& choice) {
+BlockSparse select_top_blocks(const Tensor& q, const Tensor& k, const AttentionSpec& spec, const BlockChoice& choice) {
   const AttentionShape shape = shape_of("select_top_blocks", q, k);
   validate(spec, shape);
   check_choice(spec, choice);
@@ -331,7 +332,7 @@ Lists select_top_blocks(const Tensor& q, const Tensor& k, const AttentionSpec& s
   return gathered(lists, shape.batch, shape.heads, choice.query_block, choice.key_block);
 }
 
-Lists select_same_bucket(const Tensor& q, const Tensor& k, const Hashing& hashing) {
+BlockSparse select_same_bucket(const Tensor& q, const Tensor& k, const Hashing& hashing) {
   const AttentionShape shape = shape_of("select_same_bucket", q, k);
   validate({}, shape);
   if (hashing.buckets < 2 || hashing.buckets % 2 != 0 || hashing.rounds < 1) {

@@ -1,5 +1,5 @@
 // Tests whether segments and mask make a single pair visible. Used by code that works pair by pair: the reference and
-// the selection of keys. Bands and lists are handled as ranges: spec/visible.h, spec/lists.h.
+// the selection of keys. Bands and lists are handled as ranges: spec/visible.h, spec/block_sparse.h.
 #pragma once
 
 #include <cstdint>

@@ -42,9 +42,9 @@ void visit_operands(Spec& spec, const Visit& visit) {
     visit("segments.keys", spec.topology.segments->keys);
   }
   if (spec.topology.mask) visit("mask", spec.topology.mask->visible);
-  if (spec.topology.lists) {
-    visit("lists.offsets", spec.topology.lists->offsets);
-    visit("lists.keys", spec.topology.lists->keys);
+  if (spec.topology.block_sparse) {
+    visit("block_sparse.offsets", spec.topology.block_sparse->offsets);
+    visit("block_sparse.keys", spec.topology.block_sparse->keys);
   }
   if (spec.topology.visible) visit_tables("visible", spec.topology.visible->tables);
   auto* softmax = std::get_if<Softmax>(&spec.normaliser);
@@ -98,18 +98,18 @@ void check_sizes(const AttentionShape& shape) {
 }
 
 // Checks what kernels rely on: lists lie within the entries, and each holds key blocks of the call in ascending order.
-void check_lists(const Lists& lists, const AttentionShape& shape) {
+void check_lists(const BlockSparse& lists, const AttentionShape& shape) {
   if (lists.query_block < 1 || lists.key_block < 1) {
-    fail(ErrorCode::kInvalidArgument, "attention: topology.lists has blocks of {} queries x {} keys; expected 1 or more of each",
+    fail(ErrorCode::kInvalidArgument, "attention: topology.block_sparse has blocks of {} queries x {} keys; expected 1 or more of each",
          lists.query_block, lists.key_block);
   }
   const int64_t query_blocks = blocks_of(shape.queries, lists.query_block);
   const int64_t key_blocks = blocks_of(shape.keys, lists.key_block);
   const Shape leading = {shape.batch, shape.heads};
-  check_operand("lists.offsets", "[batch|1, head|1, query block + 1]", lists.offsets, DType::kI32,
+  check_operand("block_sparse.offsets", "[batch|1, head|1, query block + 1]", lists.offsets, DType::kI32,
                 {leading[0], leading[1], query_blocks + 1}, 2);
   const int64_t entries = lists.keys.defined() && lists.keys.rank() == 3 ? lists.keys.size(2) : 0;
-  check_operand("lists.keys", "[batch|1, head|1, entry]", lists.keys, DType::kI32, {leading[0], leading[1], entries}, 2);
+  check_operand("block_sparse.keys", "[batch|1, head|1, entry]", lists.keys, DType::kI32, {leading[0], leading[1], entries}, 2);
   const Tensor offsets = lists.offsets.contiguous(), keys = lists.keys.contiguous();
   const int64_t batches = std::max(offsets.size(0), keys.size(0)), heads = std::max(offsets.size(1), keys.size(1));
   for (int64_t map = 0; map < batches * heads; ++map) {
@@ -122,14 +122,15 @@ void check_lists(const Lists& lists, const AttentionShape& shape) {
       const int64_t from = b == 0 ? 0 : begin[b - 1];
       if (begin[b] < from || begin[b] > entries) {
         fail(ErrorCode::kInvalidArgument,
-             "attention: lists.offsets: entry {} is {}; expected {} to {}: offsets never decrease and end within the {} entries", b,
+             "attention: block_sparse.offsets: entry {} is {}; expected {} to {}: offsets never decrease and end within the {} entries", b,
              begin[b], from, entries, entries);
       }
       for (int64_t e = from; b > 0 && e < begin[b]; ++e) {
         const int64_t least = e == from ? 0 : int64_t{block[e - 1]} + 1;
         if (block[e] < least || block[e] >= key_blocks) {
           fail(ErrorCode::kInvalidArgument,
-               "attention: lists.keys: entry {}, of query block {}, is {}; expected {} to {}: ascending within a list, without repeats, "
+               "attention: block_sparse.keys: entry {}, of query block {}, is {}; expected {} to {}: ascending within a list, without "
+               "repeats, "
                "within the {} key blocks",
                e, b - 1, block[e], least, key_blocks - 1, key_blocks);
         }
@@ -270,7 +271,7 @@ void validate(const AttentionSpec& spec, const AttentionShape& shape) {
   check_limit("ahead", spec.topology.band.ahead);
   check_offset(spec.topology.band.offset);
   check_rules(spec, shape);
-  if (spec.topology.lists) check_lists(*spec.topology.lists, shape);
+  if (spec.topology.block_sparse) check_lists(*spec.topology.block_sparse, shape);
   const Shape every_pair = {shape.batch, shape.heads, shape.queries, shape.keys};
   for_each_operand(spec, [&](const std::string& name, const Tensor& operand) {
     if (name.starts_with("slopes") || name == "sinks" || name == "head_mask") {
@@ -280,12 +281,13 @@ void validate(const AttentionSpec& spec, const AttentionShape& shape) {
     } else if (name.starts_with("rule") || name.starts_with("visible")) {
       return;  // any size: indices are clamped to the table
     } else if (name.starts_with("edges")) {
-      if (!spec.topology.lists) {
+      if (!spec.topology.block_sparse) {
         fail(ErrorCode::kInvalidArgument,
-             "attention: operand \"{}\" biases the entries of topology.lists, which is absent; set it, or use an attention bias", name);
+             "attention: operand \"{}\" biases the entries of topology.block_sparse, which is absent; set it, or use an attention bias",
+             name);
       }
-      check_operand(name, "[batch|1, head|1, entry]", operand, DType::kF32, {shape.batch, shape.heads, spec.topology.lists->keys.size(2)},
-                    2);
+      check_operand(name, "[batch|1, head|1, entry]", operand, DType::kF32,
+                    {shape.batch, shape.heads, spec.topology.block_sparse->keys.size(2)}, 2);
     } else if (name.starts_with("lists.") || name.starts_with("additive.") ||
                name.starts_with("relative.")) {  // checked by check_lists and CheckPair
     } else if (name == "centres") {

@@ -263,11 +263,11 @@ class Reader {
     }
     if (const Json* mask = present(fields, "mask")) topology.mask = Mask{tensor(fields, "mask", *mask)};
     if (const Json* rule = present(fields, "visible")) topology.visible = read_rule(*rule, "topology.visible", true);
-    if (const Json* lists = present(fields, "lists")) {
-      Fields inner(*lists, where_, "topology.lists");
-      topology.lists = Lists{.query_block = block(inner, "query_block"), .key_block = block(inner, "key_block")};
-      topology.lists->offsets = tensor(inner, "offsets");
-      topology.lists->keys = tensor(inner, "keys");
+    if (const Json* lists = present(fields, "block_sparse")) {
+      Fields inner(*lists, where_, "topology.block_sparse");
+      topology.block_sparse = BlockSparse{.query_block = block(inner, "query_block"), .key_block = block(inner, "key_block")};
+      topology.block_sparse->offsets = tensor(inner, "offsets");
+      topology.block_sparse->keys = tensor(inner, "keys");
       inner.refuse_rest();
     }
     fields.refuse_rest();
@@ -359,9 +359,11 @@ std::string to_json(const AttentionSpec& spec) {
   Json topology = Json::object({{"band", band_to_json(spec.topology.band)}});
   if (spec.topology.segments) topology["segments"] = Json::object({{"queries", "segments.queries"}, {"keys", "segments.keys"}});
   if (spec.topology.mask) topology["mask"] = "mask";
-  if (const auto& lists = spec.topology.lists) {
-    topology["lists"] = Json::object(
-        {{"query_block", lists->query_block}, {"key_block", lists->key_block}, {"offsets", "lists.offsets"}, {"keys", "lists.keys"}});
+  if (const auto& lists = spec.topology.block_sparse) {
+    topology["block_sparse"] = Json::object({{"query_block", lists->query_block},
+                                             {"key_block", lists->key_block},
+                                             {"offsets", "block_sparse.offsets"},
+                                             {"keys", "block_sparse.keys"}});
   }
   if (spec.topology.visible) {
     const auto first = std::find(names.begin(), names.end(), "visible.table") - names.begin();

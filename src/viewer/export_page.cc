@@ -460,7 +460,7 @@ void TraceWriter::add_heads(const FamilyFacts& known) {
 
 // Returns true if the page can recompute this attention: scaled dot product, ALiBi, soft cap, band, softmax.
 bool qk_can_say(const AttentionSpec& spec) {
-  bool plain = std::holds_alternative<Dot>(spec.score) && !spec.topology.segments && !spec.topology.mask && !spec.topology.lists &&
+  bool plain = std::holds_alternative<Dot>(spec.score) && !spec.topology.segments && !spec.topology.mask && !spec.topology.block_sparse &&
                !spec.topology.visible && std::holds_alternative<Softmax>(spec.normaliser);
   for (const Term& term : spec.terms) plain = plain && (std::holds_alternative<Alibi>(term) || std::holds_alternative<SoftCap>(term));
   // The page applies the soft cap first and adds ALiBi afterwards; its ALiBi supports only keys before the query.

@@ -60,7 +60,7 @@ std::string summary_of(const AttentionSpec& spec, int64_t d_k, bool of_tokens) {
   if (spec.topology.segments) out += ", of its own segment";
   if (spec.topology.mask) out += ", where the mask allows";
   if (spec.topology.visible) out += ", where the rule allows";
-  if (spec.topology.lists) out += ", of its own list";
+  if (spec.topology.block_sparse) out += ", of its own list";
   const Softmax* softmax = std::get_if<Softmax>(&spec.normaliser);
   if (softmax && softmax->sinks) out += "; a sink logit takes part of every row";
   return out;

@@ -43,8 +43,8 @@ AttentionSpec with(AfterNormaliser after) { return {.after = std::move(after)}; 
 
 Topology lists_of(int64_t query_block) {
   Topology out;
-  out.lists =
-      Lists{.query_block = query_block, .offsets = Tensor::zeros({1, 1, 2}, DType::kI32), .keys = Tensor::zeros({1, 1, 1}, DType::kI32)};
+  out.block_sparse = BlockSparse{
+      .query_block = query_block, .offsets = Tensor::zeros({1, 1, 2}, DType::kI32), .keys = Tensor::zeros({1, 1, 1}, DType::kI32)};
   return out;
 }
 Topology with_segments() {

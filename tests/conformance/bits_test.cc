@@ -152,7 +152,7 @@ TEST_P(Bits, PagesOf16BitsAreF32KeysOfTheRoundedValuesBitForBit) {
   all.push_back({"hard", {.topology = causal(), .normaliser = Hard{}}, 33});
   all.push_back({"sigmoid", {.topology = causal(70), .normaliser = Sigmoid{}}, 64});
   AttentionSpec edges{.topology = causal()};
-  edges.topology.lists = big_bird(kLength, {.block = 1, .window = 40, .global = 3, .random = 5});
+  edges.topology.block_sparse = big_bird(kLength, {.block = 1, .window = 40, .global = 3, .random = 5});
   all.push_back({"lists", edges, 24});
   for (const DType dtype : {DType::kBF16, DType::kF16}) {
     for (const Text& text : all) {
@@ -178,7 +178,7 @@ TEST_P(Bits, PagesOf16BitsAreF32KeysOfTheRoundedValuesBitForBit) {
         EXPECT_TRUE(
             same_bits(backend_.sweep({narrow.record, request, rows}).received, backend_.sweep({wide.record, request, rows}).received))
             << name;
-        if (text.spec.topology.lists) continue;
+        if (text.spec.topology.block_sparse) continue;
         for (const int64_t few : {3, 11}) {  // number of queries: one row set per page, or several
           const AttentionSpec step = restricted(text.spec, 0, {0, kHeads}, {kLength - few, kLength}, kLength);
           const Tensor q = in.q.slice(0, 0, 1).slice(2, kLength - few, kLength);

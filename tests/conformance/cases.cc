@@ -281,7 +281,7 @@ AttentionSpec restricted(const AttentionSpec& spec, int64_t batch, Range heads, 
       operand = part(operand, 0, heads);
     } else if (name.starts_with("slopes") || name == "sinks" || name == "head_mask") {
       operand = operand.slice(0, heads.begin, heads.end);
-    } else if (name.starts_with("lists") || name.starts_with("edges")) {  // only used with all queries
+    } else if (name.starts_with("block_sparse") || name.starts_with("edges")) {  // only used with all queries
       operand = part(part(operand, 0, {batch, batch + 1}), 1, heads);
     } else if (name.starts_with("rule") || name.starts_with("visible")) {
       if (operand.dtype() == DType::kF32) operand = operand.slice(0, heads.begin, heads.end);  // here the head axis is always the first

@@ -69,8 +69,8 @@ AttentionSpec listed(int64_t queries) {
     begins[static_cast<size_t>(i + 1)] = static_cast<int32_t>((i + 1) * kKeys);
     for (int64_t j = 0; j < kKeys; ++j) keys.push_back(static_cast<int32_t>(j));
   }
-  spec.topology.lists =
-      Lists{1, 1, Tensor::from(begins, {1, 1, queries + 1}), Tensor::from(keys, {1, 1, static_cast<int64_t>(keys.size())})};
+  spec.topology.block_sparse =
+      BlockSparse{1, 1, Tensor::from(begins, {1, 1, queries + 1}), Tensor::from(keys, {1, 1, static_cast<int64_t>(keys.size())})};
   return spec;
 }
 

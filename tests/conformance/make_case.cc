@@ -330,8 +330,8 @@ void add_lists(Random& random, const std::string& value, Case& c) {
     all_entries.insert(all_entries.end(), entries[map].begin(), entries[map].end());
   }
   const int64_t count = static_cast<int64_t>(most);
-  c.spec.topology.lists = Lists{query_block, key_block, Tensor::from(all_begins, {batch, heads, query_blocks + 1}),
-                                Tensor::from(all_entries, {batch, heads, count})};
+  c.spec.topology.block_sparse = BlockSparse{query_block, key_block, Tensor::from(all_begins, {batch, heads, query_blocks + 1}),
+                                             Tensor::from(all_entries, {batch, heads, count})};
   if (!has(value, "bias")) return;
   auto& terms = c.spec.terms;
   terms.insert(has(value, "first") ? terms.begin() : terms.end(), EdgeBias{normal(random, {batch, heads, count}, 2)});

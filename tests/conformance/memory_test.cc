@@ -140,7 +140,7 @@ void expect_bounded_sweep(const Backend& backend, const Tensor& q, const Keys& k
 }
 
 // Eight keys for every query.
-Lists random_edges(Random& random, int64_t queries, int64_t keys) {
+BlockSparse random_edges(Random& random, int64_t queries, int64_t keys) {
   constexpr int64_t kNeighbours = 8;
   const Tensor draws = normal(random, {queries * kNeighbours});
   Tensor edges = Tensor::zeros({2, queries * kNeighbours}, DType::kI32);
@@ -150,7 +150,7 @@ Lists random_edges(Random& random, int64_t queries, int64_t keys) {
     edges.mutable_data<int32_t>()[queries * kNeighbours + n] =
         static_cast<int32_t>(std::min(static_cast<double>(keys) - 1, unit * static_cast<double>(keys)));
   }
-  return graph(edges, queries).lists;
+  return graph(edges, queries).block_sparse;
 }
 
 // Runs in the child: every kind of description with 16,384 keys.
@@ -189,7 +189,7 @@ TEST(MemoryChild, DISABLED_EveryDescription) {
   expect_bounded(backend, "mask", mask, q, k, v);
   expect_bounded(backend, "segments", segments, q, k, v);
   AttentionSpec listed;
-  listed.topology.lists = random_edges(random, queries, kKeys);
+  listed.topology.block_sparse = random_edges(random, queries, kKeys);
   expect_bounded(backend, "edges", listed, q, k, v);
   expect_bounded(backend, "sinks", {.topology = causal(), .normaliser = Softmax{normal(random, {2})}}, q, k, v);
   expect_bounded(backend, "sparsemax", {.normaliser = Sparsemax{}}, q, k, v);
@@ -214,9 +214,9 @@ TEST(MemoryChild, DISABLED_EveryOtherPart) {
   const int64_t queries = is_slow(backend) ? 12 : kKeys / 4;
   Random random(3);
   const Tensor q = normal(random, {1, 2, queries, 16}), k = normal(random, {1, 1, kKeys, 16}), v = normal(random, {1, 1, kKeys, 16});
-  const auto with_lists = [&](const Lists& lists, bool bias) {
+  const auto with_lists = [&](const BlockSparse& lists, bool bias) {
     AttentionSpec spec;
-    spec.topology.lists = lists;
+    spec.topology.block_sparse = lists;
     if (bias) spec.terms.emplace_back(EdgeBias{normal(random, {1, 1, lists.keys.size(2)})});
     return spec;
   };
@@ -282,12 +282,12 @@ TEST(MemoryChild, DISABLED_KeysChosenByContent) {
   Random random(5);
   const Tensor q = normal(random, {1, 2, queries, 16}), k = normal(random, {1, 1, kKeys, 16}), v = normal(random, {1, 1, kKeys, 16});
   const AttentionSpec spec{.topology = causal()};
-  const auto expect_lists = [&](const std::string& name, const std::function<Lists()>& choose) {
+  const auto expect_lists = [&](const std::string& name, const std::function<BlockSparse()>& choose) {
     SCOPED_TRACE(name);
     const int64_t before = memory("VmRSS");
     AttentionSpec listed = spec;
-    listed.topology.lists = choose();
-    const int64_t size = static_cast<int64_t>(listed.topology.lists->offsets.bytes() + listed.topology.lists->keys.bytes());
+    listed.topology.block_sparse = choose();
+    const int64_t size = static_cast<int64_t>(listed.topology.block_sparse->offsets.bytes() + listed.topology.block_sparse->keys.bytes());
     EXPECT_LT(memory("VmHWM") - before, 3 * size + kBeside);
     expect_bounded(backend, name, listed, q, k, v);
   };

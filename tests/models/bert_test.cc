@@ -27,11 +27,11 @@ TEST(BertAsAPart, GivesTheStatesOfTheModelAloneAndInGroups) {
   const SafeTensors file = SafeTensors::open_model(golden.directory);
   Parameters parameters;
   const nn::Encoder encoder({parameters, "words"}, {.vocabulary = golden.facts.vocabulary,
-                                                       .longest = golden.facts.longest,
-                                                       .width = golden.facts.width,
-                                                       .layers = golden.facts.layers,
-                                                       .heads = golden.facts.heads,
-                                                       .inner = golden.facts.inner});
+                                                    .longest = golden.facts.longest,
+                                                    .width = golden.facts.width,
+                                                    .layers = golden.facts.layers,
+                                                    .heads = golden.facts.heads,
+                                                    .inner = golden.facts.inner});
   for (const Parameters::Named& one : parameters.named()) {
     const std::string name = nn::Encoder::name_in_bert(one.name.substr(std::string("words.").size()));
     ASSERT_TRUE(file.contains("bert." + name)) << one.name << ": " << name;

@@ -99,10 +99,10 @@ TEST(Nn, AreTheirOpsWrittenOut) {
   std::vector<std::string> names;
   for (const Parameters::Named& one : parameters.named()) names.push_back(one.name);
   EXPECT_EQ(names,
-            (std::vector<std::string>{"linear.weight",     "linear.bias",       "unbiased.weight", "embedding.weight", "positions.weight",
-                                      "norm.weight",       "norm.bias",         "rms.weight",      "plain.up.weight",  "plain.up.bias",
-                                      "plain.down.weight", "plain.down.bias",   "gated.gate.weight", "gated.up.weight", "gated.gate.bias",
-                                      "gated.up.bias",     "gated.down.weight", "gated.down.bias", "conv.weight",      "conv.bias"}));
+            (std::vector<std::string>{"linear.weight",     "linear.bias",       "unbiased.weight",   "embedding.weight", "positions.weight",
+                                      "norm.weight",       "norm.bias",         "rms.weight",        "plain.up.weight",  "plain.up.bias",
+                                      "plain.down.weight", "plain.down.bias",   "gated.gate.weight", "gated.up.weight",  "gated.gate.bias",
+                                      "gated.up.bias",     "gated.down.weight", "gated.down.bias",   "conv.weight",      "conv.bias"}));
 }
 
 TEST(Nn, SinusoidalPositionsAreSinesAndCosinesThatNothingTrains) {
@@ -240,8 +240,7 @@ TEST(Nn, RecurrentLayersHandOnTheirStatesAndGoStepByStep) {
   Compute compute;
   const Tensor x = random_tensor({2 * 5, 4}, 1);
   const Layout layout{.batch = 2, .length = 5};
-  const nn::RecurrentResult whole = two(compute, x, layout), first = lower(compute, x, layout),
-                               second = upper(compute, first.rows, layout);
+  const nn::RecurrentResult whole = two(compute, x, layout), first = lower(compute, x, layout), second = upper(compute, first.rows, layout);
   expect_equal(whole.rows, second.rows, "two layers");
   expect_equal(whole.last.cell[0], first.last.cell[0], "the lower layer's cell");
   expect_equal(whole.last.state[1], second.last.state[0], "the upper layer's state");
@@ -264,7 +263,7 @@ TEST(Nn, AttentionIsItsOpsWrittenOut) {
   Parameters parameters;
   const Rotary turn{.base = 100, .interleaved = true};
   const nn::Attention attention(Scope(parameters) / "attention", 12, 4,
-                                   {.spec = {.topology = causal()}, .key_heads = 2, .head_dim = 6, .bias = false, .rotary = turn});
+                                {.spec = {.topology = causal()}, .key_heads = 2, .head_dim = 6, .bias = false, .rotary = turn});
   Compute c;
   const Tensor x = random_tensor({2 * 5, 12}, 1);
   const Layout layout{.batch = 2, .length = 5, .lengths = {5, 3}};
@@ -275,8 +274,8 @@ TEST(Nn, AttentionIsItsOpsWrittenOut) {
   const Tensor ids = Tensor::from<int32_t>({0, 0, 0, 0, 0, 0, 0, 0, -1, -1}, {2, 5});
   AttentionSpec spec{.topology = causal()};
   spec.topology.segments = Segments{ids, ids};
-  const Tensor seen = c.attend(heads_of(rotated("query", 4), 2, 4), heads_of(rotated("key", 2), 2, 2),
-                               heads_of(projected("value"), 2, 2), spec);
+  const Tensor seen =
+      c.attend(heads_of(rotated("query", 4), 2, 4), heads_of(rotated("key", 2), 2, 2), heads_of(projected("value"), 2, 2), spec);
   expect_equal(attention(c, x, layout), attention.output(c, seen.permute({0, 2, 1, 3}).reshape({10, 24})), "self-attention");
   EXPECT_EQ(named(parameters, "attention.key.weight").shape(), (Shape{12, 12}));
   EXPECT_EQ(parameters.named()[0].name, "attention.query.weight");

@@ -147,7 +147,7 @@ TEST(Sinks, CountTheRowsThatMasksListsAndRulesLeave) {
   for (const int64_t at : {0, 2, 3, 5}) masked.mask->visible.mutable_data<bool>()[at] = true;
   EXPECT_EQ(rows_that_see(record_of(masked, 4, 4), 0), (std::vector<int64_t>{4, 3, 2, 1}));
   Topology listed = full();
-  listed.lists = graph(Tensor::from<int32_t>({0, 0, 1, 3, 0, 3, 3, 3}, {2, 4}), 4).lists;
+  listed.block_sparse = graph(Tensor::from<int32_t>({0, 0, 1, 3, 0, 3, 3, 3}, {2, 4}), 4).block_sparse;
   EXPECT_EQ(rows_that_see(record_of(listed, 4, 4), 0), (std::vector<int64_t>{1, 0, 0, 3}));
   Topology ruled = causal();
   ruled.visible = visible([](auto at) { return at.key != 1; });

@@ -307,7 +307,7 @@ TEST(Attend, BlocksBeyondTheTextCostNoMoreThanTheText) {
       const AttendGradients expected = attend_gradients(plain.record, v, plain.out, d_out);
       for (const int64_t block : {int64_t{128}, int64_t{1} << 30, int64_t{1} << 62}) {
         AttentionSpec spec;
-        spec.topology.lists = Lists{.query_block = block, .key_block = block, .offsets = offsets, .keys = keys};
+        spec.topology.block_sparse = BlockSparse{.query_block = block, .key_block = block, .offsets = offsets, .keys = keys};
         const Attended done = attend(q, k, v, spec);
         const AttendGradients found = attend_gradients(done.record, v, done.out, d_out);
         EXPECT_LE(largest_difference(done.out.data<float>(), plain.out.data<float>(), done.out.numel()), tolerance::kGradientF32);

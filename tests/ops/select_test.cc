@@ -35,7 +35,7 @@ std::vector<float> weights_of(const AttentionRecord& record, int64_t batch, int6
   return out;
 }
 
-std::vector<int32_t> list_of(const Lists& lists, int64_t batch, int64_t head, int64_t block) {
+std::vector<int32_t> list_of(const BlockSparse& lists, int64_t batch, int64_t head, int64_t block) {
   const int64_t map = batch * lists.offsets.size(1) + head;
   const int32_t* offsets = lists.offsets.data<int32_t>() + map * lists.offsets.size(2);
   const int32_t* keys = lists.keys.data<int32_t>() + map * lists.keys.size(2);
@@ -50,7 +50,7 @@ TEST(Select, TheTopKeysOfAQueryAreItsLargestWeights) {
                  v = random_tensor({kBatch, kKeyHeads, kLength, 8}, 3);
     AttentionSpec spec{.topology = causal()};
     const AttentionRecord full = attend(q, k, v, spec).record;
-    const Lists lists = select_top_keys(q, k, spec, 6);
+    const BlockSparse lists = select_top_keys(q, k, spec, 6);
     for (const int64_t query : {0, 3, 50, 99}) {
       const auto list = list_of(lists, 1, 3, query);
       const std::vector<float> weights = weights_of(full, 1, 3, query);
@@ -63,7 +63,7 @@ TEST(Select, TheTopKeysOfAQueryAreItsLargestWeights) {
       EXPECT_EQ(list, expected) << "query " << query;
     }
     // The record keeps the lists: attention over them is softmax over these keys only.
-    spec.topology.lists = lists;
+    spec.topology.block_sparse = lists;
     const std::vector<float> all = weights_of(full, 1, 3, 99), few = weights_of(attend(q, k, v, spec).record, 1, 3, 99);
     double kept = 0;
     for (const int32_t key : list_of(lists, 1, 3, 99)) kept += static_cast<double>(all[static_cast<size_t>(key)]);
@@ -79,7 +79,7 @@ TEST(Select, TheTopBlocksHoldTheBestMeansAndTheQuerysOwn) {
   on_every_backend([] {
     const Tensor q = random_tensor({1, kHeads, kLength, kWidth}, 4), k = random_tensor({1, kKeyHeads, kLength, kWidth}, 5);
     const AttentionSpec spec{.topology = causal()};
-    const Lists lists = select_top_blocks(q, k, spec, {.query_block = 16, .key_block = 8, .count = 4});
+    const BlockSparse lists = select_top_blocks(q, k, spec, {.query_block = 16, .key_block = 8, .count = 4});
     EXPECT_EQ(list_of(lists, 0, 0, 0), std::vector<int32_t>({0, 1}));  // there are no other blocks before it
     const auto list = list_of(lists, 0, 1, 5);                         // queries 80 to 95
     EXPECT_EQ(list.size(), 4U);
@@ -144,7 +144,7 @@ std::vector<Shown> topologies() {
       {"causal documents", {.band = causal().band, .segments = Segments{documents, documents}}},
       {"segments apart", {.segments = Segments{apart, apart}}},
       {"mask", {.mask = Mask{few}}},
-      {"lists", {.lists = big_bird(kLength, {.block = 32, .window = 0, .random = 1})}},
+      {"lists", {.block_sparse = big_bird(kLength, {.block = 32, .window = 0, .random = 1})}},
       {"bounded rule", {.visible = bounded}},
       {"scattered rule", {.visible = scattered}},
   };
@@ -181,7 +181,7 @@ TEST(Select, BlocksAreChosenFromThoseThatShowAPair) {
     const auto select = [&](int64_t count, bool own) {
       return select_top_blocks(q, k, spec, {.query_block = 16, .key_block = 8, .count = count, .own = own});
     };
-    const Lists all = select(kLength, false), all_and_own = select(kLength, true), two = select(2, false), with_own = select(3, true);
+    const BlockSparse all = select(kLength, false), all_and_own = select(kLength, true), two = select(2, false), with_own = select(3, true);
     int64_t hidden = 0;
     for (int64_t map = 0; map < kBatch * kHeads; ++map) {
       for (int64_t block = 0; block < 7; ++block) {
@@ -206,7 +206,7 @@ TEST(Select, FewerQueriesThanKeysAreAskedAboutAtTheirPositions) {
   const Rule scattered = visible([](auto at) { return floor(at.key / 23) * 23 == at.key && floor(at.query / 19) * 19 == at.query; });
   for (const Topology& topology : {window(20, 5), causal(12, Align::kStart), Topology{.visible = scattered}}) {
     const AttentionSpec spec{.topology = topology};
-    const Lists lists = select_top_blocks(q, k, spec, {.query_block = 16, .key_block = 8, .count = 18, .own = false});
+    const BlockSparse lists = select_top_blocks(q, k, spec, {.query_block = 16, .key_block = 8, .count = 18, .own = false});
     for (int64_t block = 0; block < 7; ++block) EXPECT_EQ(list_of(lists, 0, 1, block), blocks_shown(spec, q, k, 0, 1, block));
   }
 }
@@ -215,7 +215,7 @@ TEST(Select, ABlockWhoseMeanIsNoNumberIsChosenAsOwnOnly) {
   const Tensor q = random_tensor({1, 1, 32, 4}, 23);
   Tensor k = random_tensor({1, 1, 32, 4}, 24);
   k.mutable_data<float>()[9 * 4] = std::numeric_limits<float>::quiet_NaN();  // in block 1
-  const Lists lists = select_top_blocks(q, k, {}, {.query_block = 8, .key_block = 8, .count = 4});
+  const BlockSparse lists = select_top_blocks(q, k, {}, {.query_block = 8, .key_block = 8, .count = 4});
   for (const int64_t block : {0, 2, 3}) EXPECT_EQ(list_of(lists, 0, 0, block), std::vector<int32_t>({0, 2, 3}));
   EXPECT_EQ(list_of(lists, 0, 0, 1), std::vector<int32_t>({0, 1, 2, 3}));
 }
@@ -231,18 +231,18 @@ TEST(Select, ADecodeStepOverACacheChoosesWhatThePrefillsLastRowsDo) {
       cache.append(k, v);
       if (slides) cache.keep_last(kRows + 39);
       EXPECT_EQ(cache.snapshot().first, slides ? KVPage::kLength : 0);
-      const Lists rows = select_top_keys(q, k, spec, 6), paged = select_top_keys(q, cache.snapshot(), spec, 6);
+      const BlockSparse rows = select_top_keys(q, k, spec, 6), paged = select_top_keys(q, cache.snapshot(), spec, 6);
       const Tensor last = q.slice(2, kRows - 1, kRows);
-      const Lists step = select_top_keys(last, cache.snapshot(), spec, 6);
+      const BlockSparse step = select_top_keys(last, cache.snapshot(), spec, 6);
       for (int64_t map = 0; map < kBatch * kHeads; ++map) {
-        const auto of = [&](const Lists& lists, int64_t row) { return list_of(lists, map / kHeads, map % kHeads, row); };
+        const auto of = [&](const BlockSparse& lists, int64_t row) { return list_of(lists, map / kHeads, map % kHeads, row); };
         for (int64_t row = 0; row < kRows; ++row) EXPECT_EQ(of(paged, row), of(rows, row)) << "row " << row;
         EXPECT_EQ(of(step, 0), of(rows, kRows - 1));
         EXPECT_EQ(of(step, 0).size(), 6U);
       }
       AttentionSpec of_rows = spec, of_step = spec;
-      of_rows.topology.lists = rows;
-      of_step.topology.lists = step;
+      of_rows.topology.block_sparse = rows;
+      of_step.topology.block_sparse = step;
       const Tensor prefill = attend(q, k, v, of_rows).out.slice(2, kRows - 1, kRows).contiguous();
       const Tensor decode = attend(last, cache.snapshot(), of_step).out;
       for (int64_t i = 0; i < decode.numel(); ++i)
@@ -256,8 +256,8 @@ TEST(Select, BucketsBesideABandAreTheFormulaOverWhatBothShow) {
   const Tensor q = random_tensor({kBatch, kHeads, kLength, kWidth}, 41), k = random_tensor({kBatch, kKeyHeads, kLength, kWidth}, 42),
                v = random_tensor({kBatch, kKeyHeads, kLength, 8}, 43);
   AttentionSpec spec{.topology = causal()};
-  const Lists lists = select_same_bucket(q, k, {.buckets = 4, .rounds = 2, .seed = 3});
-  spec.topology.lists = lists;
+  const BlockSparse lists = select_same_bucket(q, k, {.buckets = 4, .rounds = 2, .seed = 3});
+  spec.topology.block_sparse = lists;
   on_every_backend([&] {
     const Attended done = attend(q, k, v, spec);
     int64_t shown = 0, hidden = 0;
@@ -291,11 +291,12 @@ TEST(Select, GradientsOverChosenListsAreTheReferences) {
   const Tensor q = random_tensor({kBatch, kHeads, kLength, kWidth}, 51), k = random_tensor({kBatch, kKeyHeads, kLength, kWidth}, 52),
                v = random_tensor({kBatch, kKeyHeads, kLength, 8}, 53), d_out = random_tensor({kBatch, kHeads, kLength, 8}, 54);
   const AttentionSpec plain{.topology = causal()};
-  const Lists chosen[] = {select_top_keys(q, k, plain, 6), select_top_blocks(q, k, plain, {.query_block = 16, .key_block = 8, .count = 4}),
-                          select_same_bucket(q, k, {.buckets = 4, .rounds = 2, .seed = 3})};
-  for (const Lists& lists : chosen) {
+  const BlockSparse chosen[] = {select_top_keys(q, k, plain, 6),
+                                select_top_blocks(q, k, plain, {.query_block = 16, .key_block = 8, .count = 4}),
+                                select_same_bucket(q, k, {.buckets = 4, .rounds = 2, .seed = 3})};
+  for (const BlockSparse& lists : chosen) {
     AttentionSpec spec = plain;
-    spec.topology.lists = lists;
+    spec.topology.block_sparse = lists;
     const AttentionRecord asked{.spec = spec, .q = q, .keys = k, .query_length = kLength};
     const reference::Gradients expected = reference::gradients(asked, v, d_out, /*exact=*/true);
     on_every_backend([&] {
@@ -316,8 +317,8 @@ TEST(Select, GradientsOverChosenListsAreTheReferences) {
 TEST(Select, ABucketHoldsWhatPointsTheSameWay) {
   on_every_backend([] {
     const Tensor x = random_tensor({1, 1, kLength, kWidth}, 6);
-    const Lists one = select_same_bucket(x, x, {.buckets = 8, .rounds = 1, .seed = 9});
-    const Lists four = select_same_bucket(x, x, {.buckets = 8, .rounds = 4, .seed = 9});
+    const BlockSparse one = select_same_bucket(x, x, {.buckets = 8, .rounds = 1, .seed = 9});
+    const BlockSparse four = select_same_bucket(x, x, {.buckets = 8, .rounds = 4, .seed = 9});
     const auto cosine = [&](int64_t i, int64_t j) {
       double dot = 0, a = 0, b = 0;
       for (int64_t c = 0; c < kWidth; ++c) {
@@ -344,7 +345,7 @@ TEST(Select, ABucketHoldsWhatPointsTheSameWay) {
     EXPECT_GT(listed / static_cast<double>(listed_count), others / static_cast<double>(others_count) + 0.1);
     Tensor turned = x.clone();  // norms do not matter, and opposite vectors never share a bucket
     for (int64_t i = 0; i < turned.numel(); ++i) turned.mutable_data<float>()[i] *= i / kWidth % 2 == 0 ? 3.0F : -3.0F;
-    const Lists against = select_same_bucket(x, turned, {.buckets = 8, .rounds = 1, .seed = 9});
+    const BlockSparse against = select_same_bucket(x, turned, {.buckets = 8, .rounds = 1, .seed = 9});
     for (int64_t i = 0; i < kLength; ++i) {
       const auto met = list_of(against, 0, 0, i);
       EXPECT_EQ(std::binary_search(met.begin(), met.end(), static_cast<int32_t>(i)), i % 2 == 0);
@@ -361,7 +362,7 @@ TEST(Select, ImpossibleChoicesAreRefused) {
     select_top_keys(x, random_tensor({1, 1, 8, 5}, 8), {}, 2);
   });
   AttentionSpec listed;
-  listed.topology.lists = big_bird(8, {.block = 4});
+  listed.topology.block_sparse = big_bird(8, {.block = 4});
   EXPECT_EQ(select_top_blocks(x, x, listed, {.query_block = 2, .key_block = 4}).key_block, 4);
   expect_refused(ErrorCode::kUnsupported, "blocks of 4 queries x 4 keys, which blocks of 2 x 3 do not divide",
                  [&] { select_top_blocks(x, x, listed, {.query_block = 2, .key_block = 3}); });

@@ -119,8 +119,7 @@ TEST(Record, LogSumExpTakesTheShiftBackToNaturalUnits) {
 }
 
 TEST(Record, AThresholdStandsBesideTheLargestScore) {
-  const RowStats rows{.m = Tensor::from<float>({2, -INFINITY, 2e8f}, {1, 1, 3}),
-                      .l = Tensor::from<float>({-0.5f, 0, -1}, {1, 1, 3})};
+  const RowStats rows{.m = Tensor::from<float>({2, -INFINITY, 2e8f}, {1, 1, 3}), .l = Tensor::from<float>({-0.5f, 0, -1}, {1, 1, 3})};
   const Tensor sparsemax = thresholds(rows, Sparsemax{}), entmax = thresholds(rows, Entmax15{});
   EXPECT_FLOAT_EQ(sparsemax.data<float>()[0], 2 * std::log(2.0f) - 0.5f);
   EXPECT_FLOAT_EQ(entmax.data<float>()[0], std::log(2.0f) - 0.5f);

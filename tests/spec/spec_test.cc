@@ -24,7 +24,7 @@ std::string reading_error(const std::string& text) {
 }
 
 // Blocks of 2 queries by 3 keys: three query blocks, three key blocks.
-Lists lists_of(const std::vector<int32_t>& offsets, const std::vector<int32_t>& keys) {
+BlockSparse lists_of(const std::vector<int32_t>& offsets, const std::vector<int32_t>& keys) {
   return {2, 3, Tensor::from(offsets, {1, 1, static_cast<int64_t>(offsets.size())}),
           Tensor::from(keys, {1, 1, static_cast<int64_t>(keys.size())})};
 }
@@ -41,7 +41,7 @@ AttentionSpec everything() {
   spec.topology = causal(3);
   spec.topology.segments = Segments{Tensor::zeros({1, 5}, DType::kI32), Tensor::zeros({2, 7}, DType::kI32)};
   spec.topology.mask = Mask{Tensor::zeros({2, 1, 5, 7}, DType::kBool)};
-  spec.topology.lists = lists_of({0, 2, 3, 3}, {0, 2, 1});
+  spec.topology.block_sparse = lists_of({0, 2, 3, 3}, {0, 2, 1});
   spec.normaliser = Softmax{Tensor::zeros({4})};
   return spec;
 }
@@ -49,7 +49,7 @@ AttentionSpec everything() {
 TEST(Spec, OperandsAreListedOnceEachInAFixedOrder) {
   std::string names;
   for_each_operand(everything(), [&](const std::string& name, const Tensor&) { names += name + " "; });
-  EXPECT_EQ(names, "slopes bias slopes2 bias2 edges segments.queries segments.keys mask lists.offsets lists.keys sinks ");
+  EXPECT_EQ(names, "slopes bias slopes2 bias2 edges segments.queries segments.keys mask block_sparse.offsets block_sparse.keys sinks ");
 }
 
 TEST(Spec, JsonHasTheDocumentedForm) {
@@ -75,9 +75,9 @@ TEST(Spec, JsonReadsBackToTheSameDescription) {
     return Tensor::zeros({1});
   });
   EXPECT_EQ(to_json(back), to_json(spec));
-  EXPECT_EQ(asked, "slopes bias slopes2 bias2 edges segments.queries segments.keys mask lists.offsets lists.keys sinks ");
-  EXPECT_EQ(back.topology.lists->query_block, 2);
-  EXPECT_EQ(back.topology.lists->key_block, 3);
+  EXPECT_EQ(asked, "slopes bias slopes2 bias2 edges segments.queries segments.keys mask block_sparse.offsets block_sparse.keys sinks ");
+  EXPECT_EQ(back.topology.block_sparse->query_block, 2);
+  EXPECT_EQ(back.topology.block_sparse->key_block, 3);
   EXPECT_EQ(std::get<Dot>(back.score).scale, 0.1f);
   EXPECT_EQ(back.topology.band.back, 3);
 }
@@ -240,22 +240,23 @@ TEST(Spec, ValuesOutsideTheirRangeAreRefused) {
 }
 
 TEST(Spec, ListsThatLeadOutsideOrFallBackAreRefused) {
-  const auto of = [](const Lists& lists) {
+  const auto of = [](const BlockSparse& lists) {
     AttentionSpec spec;
-    spec.topology.lists = lists;
+    spec.topology.block_sparse = lists;
     return refusal(spec);
   };
   EXPECT_EQ(of(lists_of({0, 2, 3, 3}, {0, 2, 1})), "no error");
   EXPECT_EQ(of(lists_of({1, 2, 3, 3}, {0, 2, 1})), "no error");  // entries that belong to no list are allowed
-  EXPECT_NE(of(lists_of({0, 2, 3}, {0, 2, 1})).find("lists.offsets"), std::string::npos);
-  EXPECT_NE(of(lists_of({0, 2, 1, 3}, {0, 2, 1})).find("lists.offsets: entry 2 is 1; expected 2 to 3"), std::string::npos);
+  EXPECT_NE(of(lists_of({0, 2, 3}, {0, 2, 1})).find("block_sparse.offsets"), std::string::npos);
+  EXPECT_NE(of(lists_of({0, 2, 1, 3}, {0, 2, 1})).find("block_sparse.offsets: entry 2 is 1; expected 2 to 3"), std::string::npos);
   EXPECT_NE(of(lists_of({0, 2, 3, 4}, {0, 2, 1})).find("entry 3 is 4"), std::string::npos);
-  EXPECT_NE(of(lists_of({0, 2, 3, 3}, {0, 3, 1})).find("lists.keys: entry 1, of query block 0, is 3; expected 1 to 2"), std::string::npos);
+  EXPECT_NE(of(lists_of({0, 2, 3, 3}, {0, 3, 1})).find("block_sparse.keys: entry 1, of query block 0, is 3; expected 1 to 2"),
+            std::string::npos);
   EXPECT_NE(of(lists_of({0, 2, 3, 3}, {2, 0, 1})).find("ascending within a list"), std::string::npos);
   EXPECT_NE(of(lists_of({0, 2, 3, 3}, {-1, 0, 1})).find("is -1; expected 0"), std::string::npos);
   AttentionSpec spec;
   spec.terms = {EdgeBias{Tensor::zeros({1, 1, 3})}};
-  EXPECT_NE(refusal(spec).find("topology.lists, which is absent"), std::string::npos);
+  EXPECT_NE(refusal(spec).find("topology.block_sparse, which is absent"), std::string::npos);
 }
 
 TEST(Spec, QueryHeadsAreAMultipleOfKeyHeads) {

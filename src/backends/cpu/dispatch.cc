@@ -31,7 +31,7 @@ bool is_relative(const CallFacts& facts) { return std::holds_alternative<Relativ
 // Lists of single queries, or of too few queries to fill the lanes, are computed key by key. Lists of many queries are
 // computed by key tiles.
 bool gathers(const CallFacts& facts) {
-  const auto& lists = facts.spec.topology.lists;
+  const auto& lists = facts.spec.topology.block_sparse;
   const int64_t lanes = facts.machine.isa == InstructionSet::kAvx512 ? 16 : 8;
   return lists && is<Softmax>(facts.spec.normaliser) && !is_relative(facts) && !is_after_by_pair(facts.spec) &&
          (std::min(lists->query_block, std::max<int64_t>(1, facts.query_length)) < lanes || facts.queries <= kDecodeQueries);
@@ -82,7 +82,7 @@ bool may_multiply_bf16(const CallFacts& facts) {
 }
 
 bool suits_amx(const CallFacts& facts) {
-  return is<Softmax>(facts.spec.normaliser) && !facts.spec.topology.lists && amx_channels(facts.d_k) > 0;
+  return is<Softmax>(facts.spec.normaliser) && !facts.spec.topology.block_sparse && amx_channels(facts.d_k) > 0;
 }
 
 // The products for row-major keys. Linear attention stays in f32: its weights are its scores, so recomputed weights
@@ -155,7 +155,7 @@ BackwardChoice choose_backward(const CallFacts& facts) {
   if (gathers(facts) && !std::holds_alternative<Additive>(facts.spec.score) && !facts.wants_bias_gradient)
     return {BackwardDriver::kGather, Products::kF32};
   if (!is_plain) return {BackwardDriver::kFlashGeneral, Products::kF32};
-  const Products products = facts.spec.topology.lists ? Products::kF32 : products_over_rows(facts);
+  const Products products = facts.spec.topology.block_sparse ? Products::kF32 : products_over_rows(facts);
   // AMX multiplies dO by V in steps of the same number of channels as Q by K.
   const bool fits = products != Products::kAmx || (facts.d_v > 0 && amx_channels(facts.d_v) >= amx_channels(facts.d_k));
   if (products == Products::kF32 || !fits) return {BackwardDriver::kFlash, Products::kF32};

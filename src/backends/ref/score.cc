@@ -35,7 +35,7 @@ struct Rules {
 
 // The list entry that shows a (query, key) pair, or −1.
 int64_t entry_of(const RowOfScores& at, int64_t key) {
-  const Lists& lists = *at.spec.topology.lists;
+  const BlockSparse& lists = *at.spec.topology.block_sparse;
   const int32_t* begin = lists.offsets.data<int32_t>() + at.batch * broadcast_stride(lists.offsets, 0) +
                          at.head * broadcast_stride(lists.offsets, 1) + at.query / lists.query_block * lists.offsets.stride(2);
   const int32_t* blocks =
@@ -50,7 +50,7 @@ bool visible(const RowOfScores& at, Range band, int64_t position, int64_t key, R
   const Topology& topology = at.spec.topology;
   if (key < band.begin || key >= band.end) return false;
   if (!segments_and_mask_show(topology, pair_of(at, key))) return false;
-  if (topology.lists && entry_of(at, key) < 0) return false;
+  if (topology.block_sparse && entry_of(at, key) < 0) return false;
   return !rules.visible || rules.visible->value({.batch = at.batch, .head = at.head, .query = position, .key = key}) != 0;
 }
 

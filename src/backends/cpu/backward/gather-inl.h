@@ -382,7 +382,7 @@ inline void add_turned_keys(const TurnedLists& turned, const PairSums& pairs, co
 // Returns true if strips must run one after another because two of them may add to the same entry of a table or of the
 // lists.
 inline bool strips_share_entries(const BackwardPlan& plan) {
-  const int64_t query_block = plan.call.record.spec.topology.lists->query_block;
+  const int64_t query_block = plan.call.record.spec.topology.block_sparse->query_block;
   for (size_t t = 0; t < plan.d_terms.size(); ++t) {
     if (plan.d_terms[t] && plan.d_terms[t]->rank() == 3 && plan.strip_rows % query_block != 0) return true;
   }

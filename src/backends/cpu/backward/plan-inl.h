@@ -145,7 +145,7 @@ inline void BackwardPlan::find_operands() {
       // Threads may share a chain if an entry belongs to one chunk, which strips and heads visit one after another, or to
       // one strip of one head. They may not if several heads share an entry of a strip: they would write it at the same
       // time.
-      const Lists& lists = *call.record.spec.topology.lists;
+      const BlockSparse& lists = *call.record.spec.topology.block_sparse;
       const bool is_shared = gradient->size(0) < problem.batch() || gradient->size(1) < heads();
       abreast = abreast && (kChunkKeys % lists.key_block == 0 || (strip_rows % lists.query_block == 0 && !is_shared));
     }

@@ -10,7 +10,7 @@
 namespace clearhead {
 namespace {
 
-std::vector<int32_t> list_of(const Lists& lists, int64_t block) {
+std::vector<int32_t> list_of(const BlockSparse& lists, int64_t block) {
   const int32_t* offsets = lists.offsets.data<int32_t>();
   const int32_t* keys = lists.keys.data<int32_t>();
   return {keys + offsets[block], keys + offsets[block + 1]};
@@ -19,13 +19,13 @@ std::vector<int32_t> list_of(const Lists& lists, int64_t block) {
 TEST(Lists, AGraphsEdgesAreSortedAndSayWhichEdgeTheyWere) {
   const Tensor edges = Tensor::from<int32_t>({2, 0, 2, 0, 2, /*to*/ 1, 3, 0, 3, 4}, {2, 5});
   const Graph found = graph(edges, 4);
-  EXPECT_EQ(list_of(found.lists, 0), std::vector<int32_t>({3}));  // the repeated edge counts once
-  EXPECT_EQ(list_of(found.lists, 1), std::vector<int32_t>());
-  EXPECT_EQ(list_of(found.lists, 2), std::vector<int32_t>({0, 1, 4}));
-  EXPECT_EQ(list_of(found.lists, 3), std::vector<int32_t>());
+  EXPECT_EQ(list_of(found.block_sparse, 0), std::vector<int32_t>({3}));  // the repeated edge counts once
+  EXPECT_EQ(list_of(found.block_sparse, 1), std::vector<int32_t>());
+  EXPECT_EQ(list_of(found.block_sparse, 2), std::vector<int32_t>({0, 1, 4}));
+  EXPECT_EQ(list_of(found.block_sparse, 3), std::vector<int32_t>());
   EXPECT_EQ(found.order, std::vector<int32_t>({1, 2, 0, 4}));
   AttentionSpec spec;
-  spec.topology.lists = found.lists;
+  spec.topology.block_sparse = found.block_sparse;
   validate(spec, {.batch = 1, .heads = 2, .key_heads = 2, .queries = 4, .keys = 5, .d_k = 1, .d_v = 1});
   expect_refused(ErrorCode::kInvalidArgument, "edge 0 goes from 2 to 1; expected a query of [0, 2) and a key from 0 on",
                  [&] { graph(edges, 2); });
@@ -34,9 +34,9 @@ TEST(Lists, AGraphsEdgesAreSortedAndSayWhichEdgeTheyWere) {
 
 TEST(Lists, BigBirdSeesItsNeighboursTheGlobalBlocksAndAFewMore) {
   const BigBird pattern{.block = 16, .window = 1, .global = 2, .random = 3, .seed = 5};
-  const Lists lists = big_bird(16 * 40 - 3, pattern);
+  const BlockSparse lists = big_bird(16 * 40 - 3, pattern);
   AttentionSpec spec;
-  spec.topology.lists = lists;
+  spec.topology.block_sparse = lists;
   validate(spec, {.batch = 1, .heads = 1, .key_heads = 1, .queries = 637, .keys = 637, .d_k = 1, .d_v = 1});
   std::set<int32_t> chosen;
   for (int32_t b = 0; b < 40; ++b) {

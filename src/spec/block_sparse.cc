@@ -1,5 +1,5 @@
 // Builds Lists from the edges of a graph and from BigBird's pattern of blocks.
-#include "spec/lists.h"
+#include "spec/block_sparse.h"
 
 #include <algorithm>
 #include <numeric>
@@ -8,14 +8,14 @@
 #include "base/random.h"
 
 namespace clearhead {
-Lists gathered(const std::vector<std::vector<int32_t>>& lists, int64_t batch, int64_t heads, int64_t query_block, int64_t key_block) {
+BlockSparse gathered(const std::vector<std::vector<int32_t>>& lists, int64_t batch, int64_t heads, int64_t query_block, int64_t key_block) {
   const int64_t maps = batch * heads, blocks = maps > 0 ? static_cast<int64_t>(lists.size()) / maps : 0;
   std::vector<int64_t> totals(static_cast<size_t>(maps), 0);
   for (int64_t i = 0; i < maps * blocks; ++i)
     totals[static_cast<size_t>(i / blocks)] += static_cast<int64_t>(lists[static_cast<size_t>(i)].size());
   const int64_t most = maps > 0 ? *std::max_element(totals.begin(), totals.end()) : 0;
   if (most > INT32_MAX) fail(ErrorCode::kUnsupported, "lists: {} entries in one head; lists hold up to 2^31 - 1", most);
-  Lists out{.query_block = query_block, .key_block = key_block};
+  BlockSparse out{.query_block = query_block, .key_block = key_block};
   out.offsets = Tensor::zeros({batch, heads, blocks + 1}, DType::kI32);
   out.keys = Tensor::zeros({batch, heads, most}, DType::kI32);
   int32_t* offsets = maps > 0 ? out.offsets.mutable_data<int32_t>() : nullptr;
@@ -58,12 +58,12 @@ Graph graph(const Tensor& edges, int64_t queries) {
     keys.push_back(to[edge]);
   }
   std::partial_sum(offsets.begin(), offsets.end(), offsets.begin());
-  out.lists.offsets = Tensor::from(offsets, {1, 1, queries + 1});
-  out.lists.keys = Tensor::from(keys, {1, 1, static_cast<int64_t>(keys.size())});
+  out.block_sparse.offsets = Tensor::from(offsets, {1, 1, queries + 1});
+  out.block_sparse.keys = Tensor::from(keys, {1, 1, static_cast<int64_t>(keys.size())});
   return out;
 }
 
-Lists big_bird(int64_t length, const BigBird& pattern) {
+BlockSparse big_bird(int64_t length, const BigBird& pattern) {
   if (pattern.block < 1 || pattern.window < 0 || pattern.global < 0 || pattern.random < 0) {
     fail(ErrorCode::kInvalidArgument,
          "big_bird: block {}, window {}, global {}, random {}; expected a block of 1 or more, the others 0 or more", pattern.block,
