@@ -120,7 +120,7 @@ TokenBatch random_tokens(int64_t batch, int64_t length, int64_t vocabulary) {
 // Number of elements of the matrices that multiply every token.
 double matrix_elements(const ModelInfo& info) {
   const double width = static_cast<double>(info.width), heads = static_cast<double>((2 * info.heads + 2 * info.key_heads) * info.head_dim);
-  return static_cast<double>(info.layers) * width * (heads + 2 * static_cast<double>(info.inner));
+  return static_cast<double>(info.layers) * width * (heads + 2 * static_cast<double>(info.mlp_width));
 }
 
 double flops(const ModelInfo& info, const Plan& plan) {

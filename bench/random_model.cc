@@ -64,9 +64,9 @@ void add_layer(Writer& writer, const Architecture& facts) {
   writer.add(names.output, queries, facts.width);
   writer.add(facts.layer.attention_norm);
   writer.add(facts.layer.mlp_norm);
-  writer.add(facts.layer.mlp.gate, facts.width, facts.inner);
-  writer.add(facts.layer.mlp.up, facts.width, facts.inner);
-  writer.add(facts.layer.mlp.down, facts.inner, facts.width);
+  writer.add(facts.layer.mlp.gate, facts.width, facts.mlp_width);
+  writer.add(facts.layer.mlp.up, facts.width, facts.mlp_width);
+  writer.add(facts.layer.mlp.down, facts.mlp_width, facts.width);
 }
 
 }  // namespace

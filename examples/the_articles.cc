@@ -119,7 +119,7 @@ struct Block {
 bool block() {
   ch::Parameters parameters;
   Block block{parameters};
-  block.inner.up = plain(block.inner.up), block.inner.down = plain(block.inner.down);
+  block.mlp.up = plain(block.mlp.up), block.mlp.down = plain(block.mlp.down);
   ch::Compute compute;
   const ch::Tensor out = block(compute, three_tokens(), kThree);
   std::printf("5. a Transformer block, %d numbers in %zu parameters\n", static_cast<int>(parameters.count()), parameters.named().size());

@@ -52,7 +52,7 @@ struct ModelInfo {
   std::string directory{};  ///< directory of its files
   std::string model_type{};
   std::vector<std::string> architectures{};
-  int64_t layers = 0, width = 0, heads = 0, key_heads = 0, head_dim = 0, inner = 0, vocabulary = 0;
+  int64_t layers = 0, width = 0, heads = 0, key_heads = 0, head_dim = 0, mlp_width = 0, vocabulary = 0;
   int64_t longest = 0;     ///< maximum number of tokens in a sequence; 0: no limit
   int64_t type_count = 0;  ///< number of token types (segments); 0: the model has none
   /// true for Transformers: runs use TokenBatch::position_ids and document_ids. Other networks refuse them.

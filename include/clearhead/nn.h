@@ -374,26 +374,26 @@ struct FeedForward {
   double dropout = 0;
   FeedForward() = default;
   explicit operator bool() const { return static_cast<bool>(up); }
-  FeedForward(const Scope& scope, int64_t width, int64_t inner, const FeedForwardOptions& options = {});
+  FeedForward(const Scope& scope, int64_t width, int64_t inner_width, const FeedForwardOptions& options = {});
   Tensor operator()(Compute& compute, const Tensor& x) const;
 };
 
 struct TransformerLayerOptions {
   AttentionOptions attention{};
-  int64_t inner = 0;  ///< width of the feed-forward block; 0: 4·width
+  int64_t mlp_width = 0;  ///< width of the feed-forward block; 0: 4·width
   std::string activation = "gelu";
   double dropout = 0;      ///< on the output of each block, in training
   bool norm_first = true;  ///< pre-norm; false: post-norm
   double epsilon = 1e-5;   ///< of the norms
 };
 /// A Transformer layer, pre-norm (Xiong et al. 2020, figure 1b) or post-norm (Vaswani et al. 2017, §3.1):
-///   x' = x + attention(norm1(x))      x'' = x' + inner(norm2(x'))
-///   x' = norm1(x + attention(x))      x'' = norm2(x' + inner(x'))        norm_first = false
-/// Parameters: norm1, norm2, attention, inner.
+///   x' = x + attention(norm1(x))      x'' = x' + mlp(norm2(x'))
+///   x' = norm1(x + attention(x))      x'' = norm2(x' + mlp(x'))        norm_first = false
+/// Parameters: norm1, norm2, attention, mlp.
 struct TransformerLayer {
   LayerNorm norm1{}, norm2{};
   Attention attention{};
-  FeedForward inner{};
+  FeedForward mlp{};
   double dropout = 0;
   bool norm_first = true;
   TransformerLayer() = default;
@@ -420,7 +420,7 @@ struct Packing {
 
 struct EncoderOptions {
   int64_t vocabulary = 0, longest = 512, types = 2;
-  int64_t width = 768, layers = 12, heads = 12, inner = 0;
+  int64_t width = 768, layers = 12, heads = 12, mlp_width = 0;
   std::string activation = "gelu";
   double epsilon = 1e-12;
   double dropout = 0;

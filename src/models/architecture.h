@@ -171,7 +171,7 @@ struct Architecture {
   std::string model_type{};                  ///< as config.json spells it
   std::vector<std::string> architectures{};  ///< the list in config.json, e.g. "BertForMaskedLM"
 
-  int64_t layers = 0, width = 0, heads = 0, key_heads = 0, head_dim = 0, inner = 0, vocabulary = 0;
+  int64_t layers = 0, width = 0, heads = 0, key_heads = 0, head_dim = 0, mlp_width = 0, vocabulary = 0;
   /// Maximum number of tokens in a sequence, not counting the `offset` of learned positions; 0: no limit.
   int64_t longest = 0;
 

@@ -48,8 +48,8 @@ void check(const Architecture& facts, const std::string& where) {
     const int64_t dims = rotary->dims == 0 ? facts.head_dim : rotary->dims;
     if (dims % 2 != 0 || dims < 2 || dims > facts.head_dim) wrong(format("{} of {} channels rotate", dims, facts.head_dim));
   }
-  if (facts.layer.mlp.kind != MlpFacts::Kind::kNone && facts.inner < 1)
-    wrong(format("the width of the MLP: expected 1 or more, found {}", facts.inner));
+  if (facts.layer.mlp.kind != MlpFacts::Kind::kNone && facts.mlp_width < 1)
+    wrong(format("the width of the MLP: expected 1 or more, found {}", facts.mlp_width));
 }
 
 // As in transformers: without "problem_type", a classifier with a single label is multi-label (sigmoid).

@@ -125,7 +125,7 @@ Found find(const std::string& name) {
   info.heads = facts.heads;
   info.key_heads = facts.key_heads;
   info.head_dim = facts.head_dim;
-  info.inner = facts.layer.mlp.kind == MlpFacts::Kind::kNone ? 0 : facts.inner;
+  info.mlp_width = facts.layer.mlp.kind == MlpFacts::Kind::kNone ? 0 : facts.mlp_width;
   info.vocabulary = facts.vocabulary;
   info.longest = facts.longest;
   info.type_count = facts.embedding.type_count;

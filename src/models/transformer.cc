@@ -164,9 +164,9 @@ void Transformer::load_layer(Weights& weights, int64_t at) {
   if (mlp.kind != MlpFacts::Kind::kNone) {
     layer.mlp.activation = mlp.activation;
     layer.mlp.is_gated = mlp.kind == MlpFacts::Kind::kGated;
-    layer.mlp.up = layer.mlp.is_gated ? weights.linear({{mlp.gate, facts_.inner}, {mlp.up, facts_.inner}}, facts_.width)
-                                      : weights.linear(mlp.up, facts_.width, facts_.inner);
-    layer.mlp.down = weights.linear(mlp.down, facts_.inner, facts_.width, last_narrower());
+    layer.mlp.up = layer.mlp.is_gated ? weights.linear({{mlp.gate, facts_.mlp_width}, {mlp.up, facts_.mlp_width}}, facts_.width)
+                                      : weights.linear(mlp.up, facts_.width, facts_.mlp_width);
+    layer.mlp.down = weights.linear(mlp.down, facts_.mlp_width, facts_.width, last_narrower());
   }
   layers_.push_back(std::move(layer));
 }

@@ -97,7 +97,7 @@ Conv::Conv(const Scope& scope, int64_t in, int64_t out, const Shape& kernel, con
   if (options.bias) bias = scope.parameter("bias", {out}, Init::zeros());
 }
 
-FeedForward::FeedForward(const Scope& scope, int64_t width, int64_t inner, const FeedForwardOptions& options)
+FeedForward::FeedForward(const Scope& scope, int64_t width, int64_t inner_width, const FeedForwardOptions& options)
     : is_gated(options.gated), dropout(options.dropout) {
   const std::optional<Activation> known = activation_from(options.activation);
   if (!known) {
@@ -107,8 +107,9 @@ FeedForward::FeedForward(const Scope& scope, int64_t width, int64_t inner, const
   }
   activation = *known;
   const LinearOptions linear{options.bias, options.init};
-  up = is_gated ? Linear::stacked(scope, width, {{"gate", inner}, {"up", inner}}, linear) : Linear(scope / "up", width, inner, linear);
-  down = Linear(scope / "down", inner, width, linear);
+  up = is_gated ? Linear::stacked(scope, width, {{"gate", inner_width}, {"up", inner_width}}, linear)
+                : Linear(scope / "up", width, inner_width, linear);
+  down = Linear(scope / "down", inner_width, width, linear);
 }
 
 Tensor FeedForward::operator()(Compute& compute, const Tensor& x) const {

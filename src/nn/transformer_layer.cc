@@ -11,7 +11,7 @@ TransformerLayer::TransformerLayer(const Scope& scope, int64_t width, int64_t he
     : norm1(scope / "norm1", width, options.epsilon),
       norm2(scope / "norm2", width, options.epsilon),
       attention(scope / "attention", width, heads, options.attention),
-      inner(scope / "inner", width, options.inner == 0 ? 4 * width : options.inner, {.activation = options.activation}),
+      mlp(scope / "mlp", width, options.mlp_width == 0 ? 4 * width : options.mlp_width, {.activation = options.activation}),
       dropout(options.dropout),
       norm_first(options.norm_first) {}
 
@@ -26,9 +26,9 @@ Tensor TransformerLayer::operator()(Compute& compute, const Tensor& x, const Lay
 
 Tensor TransformerLayer::after(Compute& compute, const Tensor& x, const Tensor& seen) const {
   const Tensor sum = compute.add(x, compute.dropout(seen, dropout));
-  if (norm_first) return compute.add(sum, compute.dropout(inner(compute, norm2(compute, sum)), dropout));
+  if (norm_first) return compute.add(sum, compute.dropout(mlp(compute, norm2(compute, sum)), dropout));
   const Tensor read = norm1(compute, sum);
-  return norm2(compute, compute.add(read, compute.dropout(inner(compute, read), dropout)));
+  return norm2(compute, compute.add(read, compute.dropout(mlp(compute, read), dropout)));
 }
 
 Packing Packing::of(const Layout& sequences, const Layout& groups) {
@@ -67,7 +67,7 @@ Encoder::Encoder(const Scope& scope, const EncoderOptions& options)
   for (int64_t at = 0; at < options.layers; ++at) {
     layers.emplace_back(scope / "layers" / at, options.width, options.heads,
                         TransformerLayerOptions{.attention = {.site = {.family = options.family, .layer = static_cast<int>(at)}},
-                                                .inner = options.inner,
+                                                .mlp_width = options.mlp_width,
                                                 .activation = options.activation,
                                                 .dropout = options.dropout,
                                                 .norm_first = false,
@@ -102,8 +102,8 @@ std::string Encoder::name_in_bert(std::string_view name) {
   static constexpr Renamed kOfLayer[] = {{"attention.output.", "attention.output.dense."},
                                          {"attention.", "attention.self."},
                                          {"norm1.", "attention.output.LayerNorm."},
-                                         {"inner.up.", "intermediate.dense."},
-                                         {"inner.down.", "output.dense."},
+                                         {"mlp.up.", "intermediate.dense."},
+                                         {"mlp.down.", "output.dense."},
                                          {"norm2.", "output.LayerNorm."}};
   const auto renamed = [&](const auto& table, std::string_view rest) -> std::string {
     for (const auto& [ours, theirs] : table) {

@@ -15,7 +15,7 @@ double of(int64_t number) { return static_cast<double>(number); }
 double parameters_of(const Architecture& facts) {
   const double attention = 2 * of(facts.width) * of(facts.head_dim) * (of(facts.heads) + of(facts.key_heads));
   const double maps = facts.layer.mlp.kind == MlpFacts::Kind::kGated ? 3 : facts.layer.mlp.kind == MlpFacts::Kind::kPlain ? 2 : 0;
-  return of(facts.layers) * (attention + maps * of(facts.width) * of(facts.inner));
+  return of(facts.layers) * (attention + maps * of(facts.width) * of(facts.mlp_width));
 }
 
 double sums_of(const OptimiserOptions& optimiser) {

@@ -124,7 +124,7 @@ class Vectors(DocumentsCase):
         self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
         out = self.trained() / "best"
         ours, theirs = (read_safetensors(folder / "model.safetensors") for folder in (out, bert_folder))
-        self.assertEqual(ours["encoder.layers.1.inner.up.weight"], theirs["bert.encoder.layer.1.intermediate.dense.weight"])
+        self.assertEqual(ours["encoder.layers.1.mlp.up.weight"], theirs["bert.encoder.layer.1.intermediate.dense.weight"])
         self.assertEqual(ours["encoder.tokens.weight"], theirs["bert.embeddings.word_embeddings.weight"])
         self.assertNotIn("embedding.weight", ours)
         self.done("trace", out, "We met a cat. On a road the saw.", "-o", self.folder / "one.trace")

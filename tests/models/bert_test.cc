@@ -31,7 +31,7 @@ TEST(BertAsAPart, GivesTheStatesOfTheModelAloneAndInGroups) {
                                                     .width = golden.facts.width,
                                                     .layers = golden.facts.layers,
                                                     .heads = golden.facts.heads,
-                                                    .inner = golden.facts.inner});
+                                                    .mlp_width = golden.facts.mlp_width});
   for (const Parameters::Named& one : parameters.named()) {
     const std::string name = nn::Encoder::name_in_bert(one.name.substr(std::string("words.").size()));
     ASSERT_TRUE(file.contains("bert." + name)) << one.name << ": " << name;

@@ -362,11 +362,11 @@ struct Layer {
   double dropout = 0;
   nn::LayerNorm norm1{scope / "norm1", 8}, norm2{scope / "norm2", 8};
   nn::Attention attention{scope / "attention", 8, 2, {.dropout = dropout, .site = {"enc", at}}};
-  nn::FeedForward inner{scope / "inner", 8, 12, {.gated = true, .dropout = dropout}};
+  nn::FeedForward mlp{scope / "mlp", 8, 12, {.gated = true, .dropout = dropout}};
 
   Tensor operator()(Compute& compute, Tensor x, const Layout& layout) const {
     x = compute.add(x, attention(compute, norm1(compute, x), layout));
-    return compute.add(x, inner(compute, norm2(compute, x)));
+    return compute.add(x, mlp(compute, norm2(compute, x)));
   }
 };
 

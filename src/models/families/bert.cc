@@ -64,7 +64,7 @@ Architecture encoder(Config& config, const std::string& prefix) {
   facts.width = config.size("hidden_size");
   facts.layers = config.layers("num_hidden_layers");
   read_heads(config, "num_attention_heads", "hidden_size", facts);
-  facts.inner = config.size("intermediate_size");
+  facts.mlp_width = config.size("intermediate_size");
   facts.vocabulary = config.size("vocab_size");
   facts.longest = config.size("max_position_embeddings");
   facts.prefix = prefix;
@@ -149,7 +149,7 @@ Architecture read_distilbert(const Json& json, const std::string& where) {
   facts.width = config.size("dim");
   facts.layers = config.layers("n_layers");
   read_heads(config, "n_heads", "dim", facts);
-  facts.inner = config.size("hidden_dim");
+  facts.mlp_width = config.size("hidden_dim");
   facts.vocabulary = config.size("vocab_size");
   facts.longest = config.size("max_position_embeddings");
   facts.prefix = "distilbert.";
@@ -161,7 +161,7 @@ Architecture read_distilbert(const Json& json, const std::string& where) {
   config.same("hidden_size", facts.width);
   config.same("num_hidden_layers", facts.layers);
   config.same("num_attention_heads", facts.heads);
-  config.same("intermediate_size", facts.inner);
+  config.same("intermediate_size", facts.mlp_width);
   config.only("is_decoder", {"false"});
   config.harmless({"sinusoidal_pos_embds", "tie_weights_", "qa_dropout", "seq_classif_dropout"});
 

@@ -35,7 +35,7 @@ Architecture read_gpt2(const Json& json, const std::string& where) {
   facts.width = config.size("n_embd");
   facts.layers = config.layers("n_layer");
   read_heads(config, "n_head", "n_embd", facts);
-  facts.inner = config.size_or("n_inner", 4 * facts.width);
+  facts.mlp_width = config.size_or("n_inner", 4 * facts.width);
   facts.vocabulary = config.size("vocab_size");
   facts.longest = config.size("n_positions");
   facts.prefix = "transformer.";

@@ -182,7 +182,7 @@ Architecture read_llama(const Json& json, const std::string& where) {
   if (!head_dim && facts.width % facts.heads != 0)
     config.refuse("num_attention_heads", format("it does not divide hidden_size {}", facts.width));
   facts.head_dim = head_dim.value_or(facts.width / facts.heads);
-  facts.inner = config.size("intermediate_size");
+  facts.mlp_width = config.size("intermediate_size");
   facts.vocabulary = config.size("vocab_size");
   facts.longest = config.size_or("max_position_embeddings", variant.longest);
   facts.prefix = "model.";

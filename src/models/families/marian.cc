@@ -19,7 +19,7 @@ Architecture stack(Config& config, const std::string& side) {
   facts.width = config.size("d_model");
   facts.layers = config.layers(side + "_layers");
   read_heads(config, side + "_attention_heads", "d_model", facts);
-  facts.inner = config.size(side + "_ffn_dim");
+  facts.mlp_width = config.size(side + "_ffn_dim");
   facts.vocabulary = config.size("vocab_size");
   facts.longest = config.size_or("max_position_embeddings", 1024);
   facts.prefix = "model.";

@@ -56,7 +56,7 @@ class HierarchicalAttention final : public Network {
     nn::EncoderOptions out{.vocabulary = facts_.vocabulary, .width = embedding_size_};
     out.layers = size_of(fields, "num_hidden_layers", 1000);
     out.heads = size_of(fields, "num_attention_heads", embedding_size_);
-    out.inner = size_of(fields, "intermediate_size");
+    out.mlp_width = size_of(fields, "intermediate_size");
     out.longest = size_of(fields, "max_position_embeddings");
     if (const Json* types = fields.take("type_vocab_size"); types && !(types->is_integer() && types->integer() == out.types))
       fields.wrong("type_vocab_size", std::to_string(out.types), *types);

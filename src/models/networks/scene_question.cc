@@ -45,7 +45,7 @@ class SceneQuestion final : public Network {
     const auto layers = [&](const char* field, const Site& site, std::vector<nn::TransformerLayer>& to) {
       const int64_t count = size_of(config, field, 1000);
       for (int64_t at = 0; at < count; ++at) {
-        nn::TransformerLayerOptions options{.attention = {.site = site}, .inner = 2 * width, .dropout = dropout_};
+        nn::TransformerLayerOptions options{.attention = {.site = site}, .mlp_width = 2 * width, .dropout = dropout_};
         options.attention.site.layer = static_cast<int>(at);
         if (site.family == "cross") options.attention.memory_width = width;
         to.emplace_back(scope / site.family / at, width, heads, options);

@@ -27,7 +27,7 @@ class VisionTransformer final : public Network {
     for (int64_t at = 0; at < layers; ++at) {
       const Site site{.family = "enc", .layer = static_cast<int>(at), .queries = "patch", .keys = "patch"};
       layers_.emplace_back(scope / "layers" / at, width, heads,
-                           nn::TransformerLayerOptions{.attention = {.site = site}, .inner = inner, .dropout = dropout_});
+                           nn::TransformerLayerOptions{.attention = {.site = site}, .mlp_width = inner, .dropout = dropout_});
     }
     norm_ = {scope / "norm", width};
     pool_ = {scope / "pool", width, width, {.family = "pool", .queries = "query", .keys = "patch"}};

@@ -131,8 +131,8 @@ void ScoreProblem::add_lists() {
   list_offsets_ = spec_.topology.block_sparse->offsets.contiguous();
   list_keys_ = spec_.topology.block_sparse->keys.contiguous();
   // No kernel visits the part of a block beyond the last query or key.
-  common_.block_sparse.query_block = std::min(spec_.topology.block_sparse->query_block, std::max<int64_t>(1, common_.query_length));
-  common_.block_sparse.key_block = std::min(spec_.topology.block_sparse->key_block, std::max<int64_t>(1, common_.key_length));
+  common_.lists.query_block = std::min(spec_.topology.block_sparse->query_block, std::max<int64_t>(1, common_.query_length));
+  common_.lists.key_block = std::min(spec_.topology.block_sparse->key_block, std::max<int64_t>(1, common_.key_length));
 }
 
 void ScoreProblem::add_rules() {
