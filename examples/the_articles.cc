@@ -108,12 +108,12 @@ bool multi_head() {
 struct Block {
   ch::Scope scope;
   nn::Attention attention = two_heads(scope / "attention");
-  nn::FeedForward inner{scope / "inner", 4, 8, {.activation = "relu"}};
+  nn::FeedForward mlp{scope / "mlp", 4, 8, {.activation = "relu"}};
   nn::LayerNorm norm1{scope / "norm1", 4}, norm2{scope / "norm2", 4};
 
   ch::Tensor operator()(ch::Compute& compute, ch::Tensor x, const ch::Layout& layout) const {
     x = norm1(compute, compute.add(x, attention(compute, x, layout)));
-    return norm2(compute, compute.add(x, inner(compute, x)));
+    return norm2(compute, compute.add(x, mlp(compute, x)));
   }
 };
 bool block() {

@@ -18,13 +18,13 @@ struct Reverser {
   nn::Positions places{scope / "places", kLength, kWidth, ch::Init::normal(0.5)};
   nn::LayerNorm norm1{scope / "norm1", kWidth}, norm2{scope / "norm2", kWidth};
   nn::Attention attention{scope / "attention", kWidth, kHeads};
-  nn::FeedForward inner{scope / "inner", kWidth, 4 * kWidth};
+  nn::FeedForward mlp{scope / "mlp", kWidth, 4 * kWidth};
   nn::Linear read{scope / "read", kWidth, 10};
 
   ch::Tensor operator()(ch::Compute& compute, const std::vector<int32_t>& ids, const ch::Layout& layout) const {
     ch::Tensor x = places(compute, digits(compute, ids), layout);
     x = compute.add(x, attention(compute, norm1(compute, x), layout));
-    return read(compute, compute.add(x, inner(compute, norm2(compute, x))));
+    return read(compute, compute.add(x, mlp(compute, norm2(compute, x))));
   }
 };
 // [/readme]
