@@ -14,9 +14,9 @@
 #include "cli/cli.h"
 #include "cli/measure.h"
 #include "metrics/words.h"
+#include "tasks/data/pair_data.h"
 #include "text/strings.h"
 #include "text/turns.h"
-#include "train/pair_data.h"
 
 namespace clearhead::cli {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "clearhead/answers.h"
 #include "clearhead/model.h"
-#include "train/recipe.h"
+#include "tasks/recipe/recipe.h"
 
 namespace clearhead::cli {
 

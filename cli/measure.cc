@@ -12,10 +12,10 @@
 #include "cli/transcripts.h"
 #include "metrics/rouge.h"
 #include "models/encoded_input.h"
+#include "tasks/data/pair_data.h"
+#include "tasks/recipe/task_definition.h"
 #include "text/bleu.h"
 #include "text/scripts.h"
-#include "train/pair_data.h"
-#include "train/task_definition.h"
 #include "train/trainable_model.h"
 
 namespace clearhead::cli {

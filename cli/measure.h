@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "clearhead/tokenizer.h"
-#include "train/recipe.h"
+#include "tasks/recipe/recipe.h"
 
 namespace clearhead::cli {
 

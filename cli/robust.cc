@@ -11,9 +11,9 @@
 #include "cli/terminal.h"
 #include "explain/evaluate/plot.h"
 #include "explain/evaluate/robustness.h"
-#include "train/data/labelled_data.h"
-#include "train/json_lines.h"
-#include "train/recipe.h"
+#include "tasks/data/json_lines.h"
+#include "tasks/data/labelled_data.h"
+#include "tasks/recipe/recipe.h"
 
 namespace clearhead::cli {
 namespace {

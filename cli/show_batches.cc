@@ -9,7 +9,7 @@
 #include "cli/cli.h"
 #include "cli/terminal.h"
 #include "models/config.h"
-#include "train/task_definition.h"
+#include "tasks/recipe/task_definition.h"
 #include "train/trainable_model.h"
 
 namespace clearhead::cli {

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "train/recipe.h"
+#include "tasks/recipe/recipe.h"
 
 namespace clearhead::cli {
 

@@ -16,7 +16,7 @@
 #include "cli/show_batches.h"
 #include "cli/train_list.h"
 #include "comm/comm.h"
-#include "train/task_definition.h"
+#include "tasks/recipe/task_definition.h"
 #include "train/trainer.h"
 
 namespace clearhead::cli {

@@ -8,7 +8,7 @@
 #include "clearhead/generate.h"
 #include "cli/cli.h"
 #include "metrics/words.h"
-#include "train/tasks/transcribe.h"
+#include "tasks/transcribe.h"
 
 namespace clearhead::cli {
 namespace {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "clearhead/model.h"
-#include "train/recipe.h"
+#include "tasks/recipe/recipe.h"
 
 namespace clearhead::cli {
 

@@ -1,10 +1,10 @@
-// Besides: train/recipe.cc train/schema.cc train/json_lines.cc train/task_definition.cc train/data/labelled_recipe.cc
+// Besides: tasks/recipe/recipe.cc tasks/recipe/schema.cc tasks/data/json_lines.cc tasks/recipe/task_definition.cc tasks/recipe/labelled_recipe.cc
 // A training recipe is read or refused with a one-line error, as are key=value overrides.
 #include "base/json.h"
 #include "fuzz.h"
 #include "models/find_model.h"
 #include "numbers.h"
-#include "train/recipe.h"
+#include "tasks/recipe/recipe.h"
 
 namespace clearhead {
 std::string model_directory(const std::string& name) { return name; }  // replaces models/load.cc

@@ -10,7 +10,7 @@
 #pragma once
 
 #include "models/architecture.h"
-#include "train/recipe.h"
+#include "tasks/recipe/recipe.h"
 
 namespace clearhead {
 

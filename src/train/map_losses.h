@@ -17,8 +17,8 @@
 #include <vector>
 
 #include "ops/run.h"
-#include "train/recipe.h"
-#include "train/task.h"
+#include "tasks/recipe/recipe.h"
+#include "tasks/recipe/task.h"
 
 namespace clearhead {
 

@@ -17,8 +17,8 @@
 #include "models/run_text.h"
 #include "models/weights.h"
 #include "ops/run_compute.h"
+#include "tasks/data/labelled_data.h"
 #include "tensor/convert.h"
-#include "train/data/labelled_data.h"
 #include "train/footprint.h"
 #include "train/watch.h"
 

@@ -6,12 +6,12 @@
 #include <string>
 #include <vector>
 
+#include "autograd/optimiser.h"
 #include "clearhead/trace.h"
 #include "models/transformer.h"
 #include "ops/run.h"
-#include "train/optimiser.h"
-#include "train/recipe.h"
-#include "train/task.h"
+#include "tasks/recipe/recipe.h"
+#include "tasks/recipe/task.h"
 
 namespace clearhead {
 

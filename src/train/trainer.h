@@ -24,16 +24,16 @@
 #include <utility>
 #include <vector>
 
+#include "autograd/optimiser.h"
 #include "autograd/tape.h"
 #include "base/file.h"
 #include "comm/comm.h"
+#include "tasks/recipe/recipe.h"
+#include "tasks/recipe/task.h"
 #include "train/average.h"
 #include "train/map_losses.h"
-#include "train/optimiser.h"
-#include "train/recipe.h"
 #include "train/run_events.h"
 #include "train/step_gradient.h"
-#include "train/task.h"
 #include "train/trainable_model.h"
 
 namespace clearhead {

@@ -16,7 +16,7 @@
 #include "clearhead/tokenizer.h"
 #include "clearhead/trace.h"
 #include "models/transformer.h"
-#include "train/recipe.h"
+#include "tasks/recipe/recipe.h"
 
 namespace clearhead {
 

@@ -1,5 +1,5 @@
 // Tests the data summary that a run prints before training, and the errors for data that cannot be trained on.
-#include "train/data_summary.h"
+#include "tasks/recipe/data_summary.h"
 
 #include <gtest/gtest.h>
 
@@ -8,9 +8,9 @@
 #include "base/file.h"
 #include "clearhead/error.h"
 #include "refused.h"
+#include "tasks/recipe/task.h"
 #include "text/tokenizer_json.h"
 #include "train/run_folder.h"
-#include "train/task.h"
 #include "train/trainable_model.h"
 #include "train/trainer.h"
 

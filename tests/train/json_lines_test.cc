@@ -1,14 +1,14 @@
 // JSON lines as texts and as pairs: the result equals that of a plain file with the same texts,
 // and a value that is not a text is named with its line.
-#include "train/json_lines.h"
+#include "tasks/data/json_lines.h"
 
 #include <gtest/gtest.h>
 
 #include "io/scratch.h"
 #include "refused.h"
-#include "train/pair_data.h"
-#include "train/recipe.h"
-#include "train/text_data.h"
+#include "tasks/data/pair_data.h"
+#include "tasks/data/text_data.h"
+#include "tasks/recipe/recipe.h"
 
 namespace clearhead {
 namespace {

@@ -1,5 +1,5 @@
 // Optimisers against the steps of torch.optim, and which parameters belong to a group.
-#include "train/optimiser.h"
+#include "autograd/optimiser.h"
 
 #include <gtest/gtest.h>
 

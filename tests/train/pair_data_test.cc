@@ -1,5 +1,5 @@
 // Batches of pairs: every tensor has the layout that the model expects, every pair occurs once per epoch, and there is little padding.
-#include "train/pair_data.h"
+#include "tasks/data/pair_data.h"
 
 #include <gtest/gtest.h>
 
@@ -12,8 +12,8 @@
 #include "base/file.h"
 #include "clearhead/error.h"
 #include "refused.h"
+#include "tasks/recipe/recipe.h"
 #include "text/train_vocabulary.h"
-#include "train/recipe.h"
 
 namespace clearhead {
 namespace {

@@ -1,5 +1,5 @@
 // Lines that are assigned to folds by their text, and passages of books without names and headings.
-#include "train/data/parted_data.h"
+#include "tasks/data/parted_data.h"
 
 #include <gtest/gtest.h>
 
@@ -9,7 +9,7 @@
 #include "base/file.h"
 #include "base/format.h"
 #include "refused.h"
-#include "train/recipe.h"
+#include "tasks/recipe/recipe.h"
 
 namespace clearhead {
 namespace {

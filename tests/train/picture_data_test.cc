@@ -1,5 +1,5 @@
 // Labelled pictures from tables and records, scenes composed of them, and augmentation in training.
-#include "train/data/picture_data.h"
+#include "tasks/data/picture_data.h"
 
 #include <gtest/gtest.h>
 
@@ -12,7 +12,7 @@
 #include "io/png.h"
 #include "random_tensor.h"
 #include "refused.h"
-#include "train/data/scene_data.h"
+#include "tasks/data/scene_data.h"
 
 namespace clearhead {
 namespace {

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/file.h"
-#include "train/recipe.h"
+#include "tasks/recipe/recipe.h"
 
 namespace clearhead {
 

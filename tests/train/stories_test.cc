@@ -1,5 +1,5 @@
 // Stories in bAbI's format: which statements a question reads, which of them are its supports, and the errors for a broken file.
-#include "train/tasks/stories.h"
+#include "tasks/stories.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 
 #include "base/file.h"
 #include "refused.h"
-#include "train/recipe.h"
+#include "tasks/recipe/recipe.h"
 
 namespace clearhead {
 namespace {

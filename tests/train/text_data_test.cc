@@ -1,5 +1,5 @@
 // The data of a training step: parts of files, windows, repeated passages. Also the average of weights.
-#include "train/text_data.h"
+#include "tasks/data/text_data.h"
 
 #include <gtest/gtest.h>
 

@@ -8,7 +8,7 @@
 
 #include "base/format.h"
 #include "base/random.h"
-#include "train/data/labelled_data.h"
+#include "tasks/data/labelled_data.h"
 
 namespace clearhead::explain {
 namespace {

@@ -1,0 +1,166 @@
+// Assigns lines to folds by a hash, and cuts books into passages after removing clues that identify the book.
+#include "tasks/data/parted_data.h"
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <functional>
+#include <unordered_set>
+#include <utility>
+
+#include "base/format.h"
+#include "base/hash.h"
+#include "models/input_text.h"
+#include "tasks/data/text_data.h"
+#include "text/strings.h"
+#include "text/unicode.h"
+
+namespace clearhead {
+namespace {
+
+using Words = std::unordered_set<std::string>;
+
+size_t number_of_part(const std::string& part) {
+  return static_cast<size_t>(std::find(TaskRecipe::kParts.begin(), TaskRecipe::kParts.end(), part) - TaskRecipe::kParts.begin());
+}
+
+// Replaces typographic quotation marks, dashes and ellipses by ASCII.
+std::string in_plain_marks(std::string text) {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kMarks = {
+      {{"“", "\""}, {"”", "\""}, {"‘", "'"}, {"’", "'"}, {"—", "--"}, {"…", "..."}}};
+  for (const auto& [mark, plain] : kMarks) {
+    for (size_t at = text.find(mark); at != std::string::npos; at = text.find(mark, at + plain.size()))
+      text.replace(at, mark.size(), plain);
+  }
+  return text;
+}
+
+bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || static_cast<unsigned char>(c) >= 0x80; }
+
+// The text with each word (run of letters) replaced by as(word, word in lower case).
+std::string with_words(const std::string& text, const std::function<std::string(const std::string& word, const std::string& lower)>& as) {
+  std::string out;
+  for (size_t at = 0; at < text.size();) {
+    size_t end = at;
+    while (end < text.size() && is_letter(text[end])) ++end;
+    if (end == at) {
+      out += text[at++];
+      continue;
+    }
+    const std::string word = text.substr(at, end - at);
+    out += as(word, text::lower(word));
+    at = end;
+  }
+  return out;
+}
+
+Words words_without_capitals(const std::string& book) {
+  Words out;
+  with_words(book, [&](const std::string& word, const std::string& lower) {
+    if (word == lower) out.insert(word);
+    return word;
+  });
+  return out;
+}
+
+std::string without_names(const std::string& text, const Words& lower_words, const std::string& name) {
+  return with_words(text, [&](const std::string& word, const std::string& lower) {
+    return word == lower || word == "I" || lower_words.contains(lower) ? word : name;
+  });
+}
+
+// Recognises headings: "Chapter 5", "I.", "ADVENTURE I. A SCANDAL IN BOHEMIA", "The Arrival".
+bool is_heading(const std::string& paragraph) {
+  const bool has_sentence = std::any_of(paragraph.begin(), paragraph.end(), [](char c) { return c >= 'a' && c <= 'z'; });
+  return !has_sentence || is_letter(paragraph.back()) || text::lower(paragraph.substr(0, 7)) == "chapter";
+}
+
+// Recognises the first line of a speech in a play: "First Citizen:".
+bool names_speaker(std::string_view line) { return line.ends_with(':') && std::count(line.begin(), line.end(), ' ') < 4; }
+
+// Paragraphs are separated by empty lines; the lines of each are joined to one.
+std::vector<std::string> paragraphs_of(std::string_view text) {
+  std::vector<std::string> out(1);
+  while (!text.empty()) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    const std::string_view line = text::strip(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+    std::string& paragraph = out.back();
+    if (line.empty() && !paragraph.empty()) out.emplace_back();
+    if (line.empty() || (paragraph.empty() && names_speaker(line))) continue;
+    paragraph += (paragraph.empty() ? "" : " ") + std::string(line);
+  }
+  std::erase_if(out, [](const std::string& paragraph) { return paragraph.empty() || is_heading(paragraph); });
+  return out;
+}
+
+// Divides paragraphs into passages of at least `least` words. A shorter rest at the end is dropped.
+std::vector<std::vector<std::string>> passages_of(const std::vector<std::string>& paragraphs, int64_t least) {
+  std::vector<std::vector<std::string>> out;
+  std::vector<std::string> passage;
+  int64_t words = 0;
+  for (const std::string& paragraph : paragraphs) {
+    for (std::string& sentence : sentences_of(paragraph)) {
+      words += 1 + std::count(sentence.begin(), sentence.end(), ' ');
+      passage.push_back(std::move(sentence));
+      if (words < least) continue;
+      out.push_back(std::exchange(passage, {}));
+      words = 0;
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+uint64_t hash_of(const LabelledLine& line) {
+  std::string all = line.pair.empty() ? line.text : line.text + "\n" + line.pair;
+  if (line.input) {
+    for (const std::string& text : line.input->texts) all += (all.empty() ? "" : "\n") + text;
+  }
+  Digest digest;
+  digest.add(all.data(), all.size());
+  return digest.value();
+}
+
+std::vector<LabelledLine> read_fold(const std::string& part, const Recipe& recipe, LeftOut* left_out) {
+  const FoldRecipe& folds = *recipe.task->data.folds;
+  Recipe by_file = recipe;
+  by_file.task->data.folds.reset();
+  std::vector<LabelledLine> out;
+  const auto count = static_cast<uint64_t>(folds.count), held_out = static_cast<uint64_t>(folds.hold_out);
+  for (const std::string& file : folds.files) {
+    for (LabelledLine& line : read_lines(file, by_file, left_out)) {
+      const uint64_t after = (hash_of(line) % count + count - held_out) % count;
+      if (part == (after == 0 ? "test" : after == 1 && folds.validates ? "valid" : "train")) out.push_back(std::move(line));
+    }
+  }
+  return out;
+}
+
+std::vector<LabelledInput> read_passages(const std::string& part, const Recipe& recipe) {
+  const PassageRecipe& passages = *recipe.task->data.passages;
+  std::vector<LabelledInput> out;
+  for (const std::string& file : passages.files) {
+    const TextSource source{.folder = recipe.source.folder,
+                            .files = {file},
+                            .origin = recipe.source.origin,
+                            .given_files = recipe.source.given_files,
+                            .splits = passages.splits};
+    std::array<std::string, 3> parts;
+    for (size_t at = 0; at < parts.size(); ++at)
+      parts[at] = in_plain_marks(text::replace_invalid(read_part(source, static_cast<Part>(at)).front()));
+    std::string text = parts[number_of_part(part)];
+    if (!passages.names.empty())
+      text = without_names(text, words_without_capitals(parts[0] + "\n" + parts[1] + "\n" + parts[2]), passages.names);
+    int64_t number = 0;
+    for (std::vector<std::string>& sentences : passages_of(paragraphs_of(text), passages.words)) {
+      out.push_back({.input = {.texts = std::move(sentences)},
+                     .label = std::filesystem::path(file).stem().string(),
+                     .where = format("{}/{}, passage {} of part {}", source.folder, file, ++number, part)});
+    }
+  }
+  return out;
+}
+
+}  // namespace clearhead

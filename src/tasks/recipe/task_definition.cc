@@ -1,0 +1,102 @@
+// Finds a recipe's task, and reads the fields that every task with a "task" field has.
+#include "tasks/recipe/task_definition.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include "base/format.h"
+#include "clearhead/error.h"
+
+namespace clearhead {
+namespace {
+
+using namespace schema;
+
+bool has_task_field(const TaskDefinition& task) { return task.data != DataFields::kFiles && task.data != DataFields::kPairs; }
+
+// True if the task has fields for its own files. Folds and passages are split by this code, and a task on pairs has its files in
+// "pairs".
+bool has_own_files(const TaskRecipe& task) {
+  return find_task(task.kind)->data == DataFields::kTask && !task.data.folds && !task.data.passages;
+}
+
+const Schema<TaskRecipe>& common_schema() {
+  static const Schema<TaskRecipe> schema = {
+      required_string("train", &TaskRecipe::train, "the training file; for sounds, the name of the split").when(has_own_files),
+      required_string("valid", &TaskRecipe::valid, "the validation file").when(has_own_files),
+      string("test", &TaskRecipe::test, "the test file, for --test").when(has_own_files),
+      strings("labels", &TaskRecipe::labels, "those of the training file, sorted", "labels in the order of their ids")
+          .when([](const TaskRecipe& task) { return find_task(task.kind)->labels != nullptr; }),
+      string("best", &TaskRecipe::best, "the metric that selects the best model, or loss").with_fallback("the task's first metric"),
+      integer("patience", &TaskRecipe::patience, {0},
+              "early stopping: end the run after this many validations without a better model; 0: never"),
+  };
+  return schema;
+}
+
+}  // namespace
+
+const TaskDefinition* find_task(std::string_view name) {
+  for (const TaskDefinition* task : task_definitions()) {
+    if (has_task_field(*task) && task->name == name) return task;
+  }
+  return nullptr;
+}
+
+std::vector<std::string> task_names() {
+  std::vector<std::string> out;
+  for (const TaskDefinition* task : task_definitions()) {
+    if (has_task_field(*task)) out.emplace_back(task->name);
+  }
+  return out;
+}
+
+const TaskDefinition& definition_of(const Recipe& recipe) {
+  if (recipe.task) return *find_task(recipe.task->kind);
+  const DataFields data = recipe.pairs ? DataFields::kPairs : DataFields::kFiles;
+  const auto& all = task_definitions();
+  return **std::find_if(all.begin(), all.end(), [&](const TaskDefinition* task) { return task->data == data; });
+}
+
+void read_task(const Json& json, Recipe& to) {
+  Fields fields(json, to.where, "task");
+  to.task = TaskRecipe{.kind = fields.string("kind")};
+  const TaskDefinition* task = find_task(to.task->kind);
+  if (!task) fields.wrong("kind", schema::alternatives(task_names()), Json(to.task->kind));
+  const bool wants_pairs = task->data == DataFields::kTaskAndPairs;
+  if (wants_pairs != to.pairs.has_value()) {
+    std::vector<std::string> of_pairs;
+    for (const TaskDefinition* one : task_definitions()) {
+      if (one->data == DataFields::kTaskAndPairs) of_pairs.emplace_back(one->name);
+    }
+    fields.wrong("kind", wants_pairs ? "another task, or \"pairs\" beside it" : alternatives(of_pairs) + ", beside \"pairs\"",
+                 Json(to.task->kind));
+  }
+  to.batch = 32;
+  to.length = 128;
+  if (task->read) task->read(fields, to);
+  common_schema().read(fields, *to.task);
+  if (to.task->data.folds || to.task->data.passages || task->data == DataFields::kGenerated) {
+    const auto& parts = TaskRecipe::kParts;
+    std::tie(to.task->train, to.task->valid, to.task->test) = std::tuple(parts[0], parts[1], parts[2]);
+  }
+  fields.refuse_rest();
+}
+
+std::vector<FieldDescription> task_fields(std::string_view name) {
+  const TaskDefinition* task = find_task(name);
+  if (!task) fail(ErrorCode::kNotFound, "there is no task \"{}\"; expected {}", name, schema::alternatives(task_names()));
+  std::vector<FieldDescription> out = {{"kind", std::string(name), "required", std::string(task->description)}};
+  if (task->fields) {
+    for (FieldDescription& row : task->fields()) out.push_back(std::move(row));
+  }
+  for (FieldDescription& row : common_schema().describe()) {
+    const bool is_file = row.name == "train" || row.name == "valid" || row.name == "test";
+    const bool is_label = row.name == "labels";
+    if ((is_file && task->data != DataFields::kTask) || (is_label && !task->labels)) continue;
+    out.push_back(std::move(row));
+  }
+  return out;
+}
+
+}  // namespace clearhead

@@ -1,0 +1,32 @@
+// Reads questions about stories in bAbI's format (Weston et al. 2015): numbered lines, where number 1 begins a story. A statement is a
+// text; a question has tab-separated fields: the question, its answer, the numbers of the supporting statements.
+//
+//   1 Mary moved to the bathroom.
+//   2 John went to the hallway.
+//   3 Where is Mary? 	bathroom	1
+//
+// A question refers to the statements above it; earlier questions are not statements. Its answer, a word or a list, is one label.
+// Several files can be learned together: "qa{1..20}_train.txt" stands for qa1_train.txt, …, qa20_train.txt, each of which is a
+// separate subject.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tasks/data/input_data.h"
+#include "tasks/recipe/task.h"
+
+namespace clearhead {
+
+struct StoryQuestion {
+  LabelledInput asked{};
+  int32_t file = 0;                 // the number of its file
+  std::vector<int32_t> supports{};  // the supporting statements, counted from 0
+};
+/// Expands "qa{1..20}_train.txt" to {"qa1_train.txt", …}; a name without braces expands to itself. Throws kFormat for other braces.
+std::vector<std::string> expanded(const std::string& files, const std::string& where);
+/// Throws kNotFound with the file and its origin, kFormat with file, line and column.
+std::vector<StoryQuestion> read_stories(const std::string& files, const Recipe& recipe);
+
+}  // namespace clearhead
