@@ -109,8 +109,8 @@ class Folders {
   bool is_temporary_ = false;
 };
 
-TokenBatch random_tokens(int64_t batch, int64_t length, int64_t vocabulary) {
-  TokenBatch tokens;
+Batch random_tokens(int64_t batch, int64_t length, int64_t vocabulary) {
+  Batch tokens;
   tokens.batch = batch;
   tokens.length = length;
   for (int64_t i = 0; i < batch * length; ++i) tokens.ids.push_back(static_cast<int32_t>(1000 + i * 7919 % (vocabulary - 1000)));
@@ -173,7 +173,7 @@ double median(std::vector<double> values) {
 }
 
 ModelCase measure_compute(const Plan& plan, const Model& model, double seconds, ModelBench& bench) {
-  const TokenBatch tokens = random_tokens(plan.batch, plan.length, model.info().vocabulary);
+  const Batch tokens = random_tokens(plan.batch, plan.length, model.info().vocabulary);
   const bool prefill = plan.kind == Kind::kPrefill;
   Watcher watcher(plan.watch == Watch::kEverything);
   Observer* observer = plan.watch == Watch::kNobody ? nullptr : &watcher;
@@ -199,7 +199,7 @@ ModelCase measure_compute(const Plan& plan, const Model& model, double seconds, 
 }
 
 ModelCase measure_decode(const Plan& plan, const Model& model, double seconds, ModelBench& bench) {
-  const TokenBatch tokens = random_tokens(1, plan.length, model.info().vocabulary);
+  const Batch tokens = random_tokens(1, plan.length, model.info().vocabulary);
   ModelCache cache{.dtype = plan.precision};
   (void)model.step(tokens.ids, cache, {.last_logits_only = true});
   (void)model.step({1000}, cache, {});

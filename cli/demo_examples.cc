@@ -55,7 +55,7 @@ Seen read_by(const ModelInfo& info, const ModelExample& example) {
   } else if (info.has_classifier && !info.answers) {
     std::optional<std::string_view> pair;
     if (!example.question.empty()) pair = example.question;
-    const ClassScore best = reads_inputs(info) ? look.loaded->classify_inputs({input_of(info, example.input, example.question)})[0][0]
+    const ClassScore best = reads_inputs(info) ? classify_inputs(*look.loaded, {input_of(info, example.input, example.question)})[0][0]
                                                : classify(*look.loaded, example.input, pair)[0];
     answer = format("\n  → {} ({})", best.label, in_words(best, info.problem));
   }

@@ -112,7 +112,7 @@ void measure_task(const Recipe& given, const Model& model, bool json) {
     Maps maps;
     const Batch* source = example.source ? &*example.source : nullptr;
     const RunOptions options{.observer = task->reads_maps() ? &maps : nullptr, .masked_rows = example.masked_rows};
-    predictions.push_back(task->predictions(run_batch(model, example.input, source, options), maps, example));
+    predictions.push_back(task->predictions(model.run_batch(example.input, source, options), maps, example));
     if (const auto report = progress->callback()) report(static_cast<double>(predictions.size()) / static_cast<double>(examples.size()));
   }
   progress.reset();

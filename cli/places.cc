@@ -1,6 +1,7 @@
 // Checks the tokens that interventions name. The plan of an input without tokens exists only during a run, so an observer checks
 // such inputs.
 #include "cli/places.h"
+#include "clearhead/answers.h"
 
 #include <algorithm>
 
@@ -32,13 +33,13 @@ class PlacesOfRun final : public Observer {
 }  // namespace
 
 void check_places_in(const Interventions& interventions, const Model& model, const Encoding& encoding, int64_t more) {
-  if (names_places(interventions)) check_ranges(interventions, model.plan_of(encoding).families, more);
+  if (names_places(interventions)) check_ranges(interventions, plan_of(model, encoding).families, more);
 }
 
 void check_places_in(const Interventions& interventions, const Model& model, const ModelInput& input, int64_t written) {
   if (!names_places(interventions)) return;
   PlacesOfRun places(interventions, written);
-  model.observe(input, places);
+  observe(model, input, places);
 }
 
 void check_places_in(const Interventions& interventions, const Model& model, const std::string& given, const std::string& pair,

@@ -81,7 +81,7 @@ explain::RobustTexts read_table(const std::string& path, const Options& options)
   recipe.where = path;
   const std::filesystem::path file(path);
   recipe.source.folder = file.has_parent_path() ? file.parent_path().string() : ".";
-  recipe.task = TaskRecipe{.kind = "classify", .data = {.text = options.text, .label = options.label}};
+  recipe.task = TaskRecipe{.kind = "classification", .data = {.text = options.text, .label = options.label}};
   explain::RobustTexts out;
   for (LabelledLine& line : read_labelled(file.filename().string(), recipe)) {
     out.texts.push_back(std::move(line.text));

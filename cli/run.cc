@@ -86,7 +86,7 @@ void classify(const Options& options) {
   const Interventions interventions = interventions_in(options, *model, text, options.pair);
   std::vector<ClassScore> classes;
   if (reads_inputs(model->info())) {
-    classes = model->classify_inputs({input_of(model->info(), text, options.pair)}, interventions)[0];
+    classes = classify_inputs(*model, {input_of(model->info(), text, options.pair)}, interventions)[0];
   } else {
     std::optional<std::string_view> pair;
     if (!options.pair.empty()) pair = options.pair;

@@ -1,6 +1,7 @@
 // The tasks of clearhead run on many lines (--lines). A blank line gets an empty answer; for a line that cannot be answered, an
 // error is reported (lines.h).
 #include "cli/run_lines.h"
+#include "clearhead/answers.h"
 
 #include "cli/input.h"
 
@@ -255,7 +256,7 @@ std::vector<std::vector<ClassScore>> classes_of_lines(const Model& model, const 
   if (!reads_inputs(model.info())) return classify_all(model, window.lines, pair, window.options);
   std::vector<ModelInput> inputs;
   for (const std::string& line : window.lines) inputs.push_back(input_of(model.info(), line, std::string(pair.value_or(""))));
-  return model.classify_inputs(inputs, window.options.interventions);
+  return classify_inputs(model, inputs, window.options.interventions);
 }
 
 }  // namespace

@@ -28,7 +28,7 @@ void choose(const Options& options, const Model& model, const std::string& text)
   const ModelInput input = input_of(model.info(), text, "");
   const Interventions interventions = options.interventions.interventions();
   check_places_in(interventions, model, input);
-  const std::vector<ClassScore> sentences = model.summarise(input, interventions);
+  const std::vector<ClassScore> sentences = summarise(model, input, interventions);
   if (!options.json) return print(sentences.front().label);
   Json out = Json::array();
   for (const ClassScore& one : sentences) out.push(Json::object({{"sentence", one.label}, {"weight", one.probability}}));

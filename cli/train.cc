@@ -204,7 +204,8 @@ void add_train(CLI::App& app) {
       ->type_name("MODEL");
   command->add_option("--batches", options->batches, "Train nothing: print the first N batches")->check(CLI::PositiveNumber);
   command->add_flag("--list", options->list, "Train nothing: print the recipes of a folder (default: recipes) with their results");
-  command->add_flag("--fields", options->fields, "Train nothing: print the fields of recipes, or of one task (train --fields classify)");
+  command->add_flag("--fields", options->fields,
+                    "Train nothing: print the fields of recipes, or of one task (train --fields classification)");
   command->add_flag("--json", options->json, "Print reports as JSON, one per line");
   command->callback([options] { run(*options); });
 }

@@ -5,10 +5,11 @@
 #include <algorithm>
 
 #include "base/format.h"
+#include "clearhead/answers.h"
 #include "clearhead/generate.h"
 #include "cli/cli.h"
 #include "metrics/words.h"
-#include "tasks/transcribe.h"
+#include "tasks/speech_recognition.h"
 
 namespace clearhead::cli {
 namespace {
@@ -58,7 +59,7 @@ void measure_transcripts(const Recipe& recipe, const Model& model, bool json) {
   const metrics::ErrorRate alone = word_errors(model, sounds.alone, options), joined = word_errors(model, sounds.joined, options);
   progress.reset();
   Forward forward;
-  for (const Transcript& one : sounds.joined) model.observe({.sound = one.sound}, forward);
+  for (const Transcript& one : sounds.joined) observe(model, {.sound = one.sound}, forward);
   const auto [least, most] = recipe.task->as<SoundTable>().tested;
   if (json) {
     return print_json(Json::object({{"word_errors_alone", alone.rate},

@@ -105,4 +105,21 @@ std::vector<std::vector<std::vector<Candidate>>> fill_all(const Model& model, co
 std::vector<std::vector<ClassScore>> classify_all(const Model& model, const std::vector<std::string>& texts,
                                                   std::optional<std::string_view> pair = std::nullopt, const BatchOptions& options = {});
 
+// Models whose input is not a text (ModelInfo::reads). All throw kUnsupported for a model that reads something else, and any
+// error of reading the input.
+
+/// Probability of every label, best first, for each input.
+std::vector<std::vector<ClassScore>> classify_inputs(const Model& model, const std::vector<ModelInput>& inputs,
+                                                     const Interventions& interventions = {});
+/// Extractive summary: the sentences of a document with the weights that the document's attention gives them, largest
+/// first. Throws kUnsupported unless info().chooses.
+std::vector<ClassScore> summarise(const Model& model, const ModelInput& document, const Interventions& interventions = {});
+/// Model::run_from() and Model::read() for sources that are not texts: sounds.
+RunResult run_from_input(const Model& model, const ModelInput& source, const Encoding& target, const RunOptions& options = {});
+ModelCache read_inputs(const Model& model, const std::vector<ModelInput>& sources, DType dtype = DType::kF32,
+                       const Interventions& interventions = {});
+/// Runs the model on one input and reports its attention. A model that transcribes a sound first generates its text
+/// greedily, and then reports a run over the complete text.
+void observe(const Model& model, const ModelInput& input, Observer& observer, const Interventions& interventions = {});
+
 }  // namespace clearhead

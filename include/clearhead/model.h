@@ -22,6 +22,7 @@
 #include "clearhead/attend.h"
 #include "clearhead/data.h"
 #include "clearhead/map.h"
+#include "clearhead/nn.h"
 #include "clearhead/observer.h"
 #include "clearhead/tensor.h"
 #include "clearhead/tokenizer.h"
@@ -55,7 +56,7 @@ struct ModelInfo {
   int64_t layers = 0, width = 0, heads = 0, key_heads = 0, head_dim = 0, mlp_width = 0, vocabulary = 0;
   int64_t longest = 0;     ///< maximum number of tokens in a sequence; 0: no limit
   int64_t type_count = 0;  ///< number of token types (segments); 0: the model has none
-  /// true for Transformers: runs use TokenBatch::position_ids and document_ids. Other networks refuse them.
+  /// true for Transformers: runs use Batch::position_ids and document_ids. Other networks refuse them.
   bool takes_positions = true;
   bool causal = false;  ///< true if every layer (of an encoder-decoder: every decoder layer) is causal
   /// Layers of the encoder; 0: the model has no encoder. The other sizes of an encoder-decoder are those of its decoder.
@@ -98,8 +99,8 @@ struct LoadOptions {
   bool gradients = false;
 };
 
-/// A batch of sequences, padded at the end. All vectors are [batch, length], row-major, unless noted.
-struct TokenBatch {
+/// The input of a run: a batch of sequences, padded at the end. Vectors are [batch, length], row-major, unless noted.
+struct Batch {
   int64_t batch = 0, length = 0;
   std::vector<int32_t> ids{};
   std::vector<int32_t> type_ids{};      ///< empty: zeros
@@ -107,6 +108,14 @@ struct TokenBatch {
   std::vector<int32_t> position_ids{};  ///< empty: 0, 1, … in every sequence
   /// Tokens see only tokens with their own document id; −1: padding. Empty: one document per sequence.
   std::vector<int32_t> document_ids{};
+  /// Used instead of ids by models that read no text. Pictures: [batch, channels, height, width], with length 1. Frames of
+  /// sounds: [batch·length, width].
+  Tensor features{};
+  /// Groups of consecutive sequences, such as the sentences of documents: groups.batch documents of groups.length sentences
+  /// each, of which groups.lengths are not padding; batch is then groups.rows(). groups.length 0: no groups.
+  Layout groups{.batch = 0};
+
+  Layout layout() const { return {batch, length, lengths}; }
 };
 
 /// Optional results of a run, and its observer.
@@ -187,50 +196,38 @@ class Model {
   const Tokenizer& tokenizer() const { return *shared_tokenizer(); }
   std::shared_ptr<const Tokenizer> shared_tokenizer() const;
 
-  // Functions that a model does not support throw kUnsupported: an image classifier reads no tokens.
-
   /// Runs the model. Throws kTooLong, with suggestions, for more tokens than the model has positions; kInvalidArgument for
-  /// ids outside the vocabulary or an empty batch; kShape if the vectors' sizes do not fit.
-  virtual RunResult run(const TokenBatch& tokens, const RunOptions& options = {}) const;
+  /// ids outside the vocabulary or an empty batch; kShape if the vectors' sizes do not fit; kUnsupported for a batch of
+  /// another kind than the model reads.
+  RunResult run(const Batch& input, const RunOptions& options = {}) const;
   /// The same for one text or one list of ids. With an Encoding, the observer's plan knows the text of each token.
   RunResult run(const Encoding& encoding, const RunOptions& options = {}) const;
   RunResult run(const std::vector<int32_t>& ids, const RunOptions& options = {}) const;
   /// Encoder-decoder: runs the encoder over each sequence of `source` and the decoder over the same sequence of `target`.
   /// Throws kUnsupported for other models, otherwise as run().
-  virtual RunResult run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options = {}) const = 0;
+  RunResult run_from(const Batch& source, const Batch& target, const RunOptions& options = {}) const;
   RunResult run_from(const Encoding& source, const Encoding& target, const RunOptions& options = {}) const;
+  /// The run that the functions above make.   source: null for a model that reads one input. The observer's begin() is
+  /// called only if options.plan_text is set.
+  virtual RunResult run_batch(const Batch& input, const Batch* source, const RunOptions& options = {}) const = 0;
 
-  /// The same for a source that is not text: a sound. Throws kUnsupported for a model that reads something else.
-  virtual RunResult run_from_input(const ModelInput& source, const Encoding& target, const RunOptions& options = {}) const;
-
+  // Models that generate text; others throw kUnsupported.
   /// Encoder-decoder: runs the encoder, with the interventions on it. Steps on the returned cache then generate a target
-  /// for each source; the first step starts with info().first_token. Throws kUnsupported for other models.
-  virtual ModelCache read(const TokenBatch& source, DType dtype = DType::kF32, const Interventions& interventions = {}) const = 0;
-  virtual ModelCache read_inputs(const std::vector<ModelInput>& sources, DType dtype = DType::kF32,
-                                 const Interventions& interventions = {}) const;
+  /// for each source; the first step starts with info().first_token.
+  virtual ModelCache read(const Batch& source, DType dtype = DType::kF32, const Interventions& interventions = {}) const = 0;
   /// Runs `ids` [cache.batch · new] after the tokens in the cache: first the prefill, then one or more tokens at a
   /// time. The observer's sites carry cache.step. The caller that drives the steps calls the observer's begin() with
-  /// plan_of(). Throws kUnsupported for models that are not causal, kTooLong beyond the model's positions.
+  /// plan_of(). Throws kTooLong beyond the model's positions.
   virtual RunResult step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options = {}) const = 0;
-  /// The plan that an observer receives before a run.
-  virtual RunPlan plan_of(const Encoding& encoding, const RunOptions& options = {}) const;
-
-  /// Probability of every label, best first, for each input. Throws kUnsupported for a model that reads something else,
-  /// and any error of reading the input.
-  virtual std::vector<std::vector<ClassScore>> classify_inputs(const std::vector<ModelInput>& inputs,
-                                                               const Interventions& interventions = {}) const;
-  /// Extractive summary: the sentences of a document with the weights that the document's attention gives them, largest
-  /// first. Throws kUnsupported unless info().chooses, and any error of reading the document.
-  virtual std::vector<ClassScore> summarise(const ModelInput& document, const Interventions& interventions = {}) const;
-  /// Runs the model on one input and reports its attention. A model that transcribes a sound first generates its text
-  /// greedily, and then reports a run over the complete text. Throws as classify_inputs.
-  virtual void observe(const ModelInput& input, Observer& observer, const Interventions& interventions = {}) const;
 
  protected:
   Model(ModelInfo info, std::shared_ptr<const Tokenizer> tokenizer) : info_(std::move(info)), tokenizer_(std::move(tokenizer)) {}
   const ModelInfo info_;
   const std::shared_ptr<const Tokenizer> tokenizer_;  // null if the model was loaded without one
 };
+
+/// The plan that an observer receives before a run of a Transformer. Throws kUnsupported for other models.
+RunPlan plan_of(const Model& model, const Encoding& encoding, const RunOptions& options = {});
 
 /// Loads a model from a directory, or by its name from the local Hugging Face cache. Nothing is downloaded.
 /// Throws kNotFound with the places searched, kFormat for broken files, and kUnsupported, naming the feature, for models

@@ -228,7 +228,7 @@ void add_answers(nb::class_<Loaded>& model) {
             const ModelInfo& info = self.model->info();
             if (reads_inputs(info)) {
               const ModelInput input = input_of(info, text, question);
-              return classes_of(without_gil([&] { return self.model->classify_inputs({input}).front(); }));
+              return classes_of(without_gil([&] { return classify_inputs(*self.model, {input}).front(); }));
             }
             const std::string own = text_of(info, text);
             return classes_of(
@@ -299,7 +299,7 @@ void add_runs(nb::class_<Loaded>& model) {
       .def(
           "summarise",
           [](const Loaded& self, const std::vector<std::string>& sentences) {
-            return classes_of(without_gil([&] { return self.model->summarise({.texts = sentences}); }));
+            return classes_of(without_gil([&] { return summarise(*self.model, {.texts = sentences}); }));
           },
           "sentences"_a, "Extractive summary: returns [(sentence, weight)] of a document, largest weight first. Raises UnsupportedError.")
       .def("_generate", &generated, "prompt"_a, "max_tokens"_a, "temperature"_a.none(), "top_k"_a, "top_p"_a, "seed"_a, "watch"_a)

@@ -110,7 +110,7 @@ def listener(tmp_path_factory):
         rows.append(f"{at}.wav\ttone\tanna\t{part}")
     (folder / "tones.tsv").write_text("\n".join(rows) + "\n")
     recipe = {
-        "task": {"kind": "transcribe", "table": "tones.tsv", "file": "file", "text": "word", "part": "split", "speaker": "voice",
+        "task": {"kind": "speech-recognition", "table": "tones.tsv", "file": "file", "text": "word", "part": "split", "speaker": "voice",
                  "train": "train", "valid": "valid", "test": "test", "joined": [1, 1], "tested": [1, 1], "best": "loss"},
         "data_source": "made by the test", "tokenizer": {"bpe": 260}, "batch": 2, "length": 8, "steps": 2, "report": 1, "validate": 2,
         "checkpoint": 2,

@@ -57,7 +57,7 @@ class TextTarget final : public AttributionTarget {
     RunOptions named;
     named.text = text_;
     named.pair = pair;
-    plan_ = model_->plan_of(encoding_, named);
+    plan_ = plan_of(*model_, encoding_, named);
     if (answer_ids_.size() > 1) probability_ = run(nullptr, {}).probability;
     side_ = plan_.families.front().name;
     begin_with_tokens(tokens);
@@ -275,8 +275,8 @@ class TextTarget final : public AttributionTarget {
       out[sets[at]] = probability_of(logits.data<float>() + static_cast<int64_t>(at) * rows * count, count);
   }
 
-  TokenBatch batch(const std::vector<std::vector<int32_t>>& ids, const std::vector<std::vector<uint8_t>>& hidden) const {
-    TokenBatch out{.batch = static_cast<int64_t>(ids.size()), .length = static_cast<int64_t>(encoding_.ids.size())};
+  Batch batch(const std::vector<std::vector<int32_t>>& ids, const std::vector<std::vector<uint8_t>>& hidden) const {
+    Batch out{.batch = static_cast<int64_t>(ids.size()), .length = static_cast<int64_t>(encoding_.ids.size())};
     for (size_t set = 0; set < ids.size(); ++set) {
       out.ids.insert(out.ids.end(), ids[set].begin(), ids[set].end());
       if (model_->info().type_count > 0) out.type_ids.insert(out.type_ids.end(), encoding_.type_ids.begin(), encoding_.type_ids.end());

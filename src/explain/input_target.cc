@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "base/format.h"
+#include "clearhead/answers.h"
 #include "clearhead/error.h"
 #include "explain/attribution_target.h"
 #include "explain/sides.h"
@@ -21,7 +22,7 @@ class InputTarget final : public AttributionTarget {
   InputTarget(std::shared_ptr<const Model> model, const LoadedNetwork& network, const ModelInput& input, const TargetSpec& asked)
       : AttributionTarget(std::move(model)), network_(network), read_(encode_input(network.facts(), network.tokenizer_or_null(), input)) {
     HeardSites heard;
-    model_->observe(input, heard);
+    observe(*model_, input, heard);
     plan_ = heard.plan;
     side_ = query_side(heard.last);
     rows_ = {0};

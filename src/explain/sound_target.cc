@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "base/format.h"
+#include "clearhead/answers.h"
 #include "clearhead/error.h"
 #include "clearhead/generate.h"
 #include "explain/attribution_target.h"
@@ -44,7 +45,7 @@ class SoundTarget final : public AttributionTarget {
     answer_ = format("{} after {}", spelled(*model_, answer_ids_), before.empty() ? "nothing" : quoted(before)) +
               (against_ >= 0 ? " against " + spelled(*model_, against_) : "");
     HeardSites heard;
-    model_->run_from_input(input, target_, {.observer = &heard, .text = written.text});
+    run_from_input(*model_, input, target_, {.observer = &heard, .text = written.text});
     plan_ = heard.plan;
     side_ = query_side(heard.last);
     std::vector<Range> items;

@@ -1,6 +1,7 @@
 // The generation loop: prefill, then repeatedly draw a token, report it, and run the next step. Caches are never copied;
 // logits are computed for the last position only. Generation from sources runs in batches of similar length.
 #include "clearhead/generate.h"
+#include "clearhead/answers.h"
 
 #include <algorithm>
 #include <numeric>
@@ -147,7 +148,7 @@ std::vector<Generated> write_together(const Model& model, const std::vector<cons
   RunOptions run = options.run;
   run.logits = run.last_logits_only = true;
   run.all_hidden = false;
-  if (run.observer != nullptr && !open.empty()) run.observer->begin(model.plan_of(*prompts[0], run));
+  if (run.observer != nullptr && !open.empty()) run.observer->begin(plan_of(model, *prompts[0], run));
   while (!open.empty()) {
     CheckWhileBusy::ask();  // when batches run in parallel, no other code calls it
     if (options.cancel != nullptr && options.cancel->load()) {
@@ -327,12 +328,12 @@ std::vector<Generated> transcribe(const Model& model, const std::vector<Sound>& 
       [&](const std::vector<size_t>& which) {
         std::vector<ModelInput> inputs;
         for (const size_t index : which) inputs.push_back({.sound = sounds[index]});
-        return Sources{model.read_inputs(inputs, cache_dtype(model, options), options.run.interventions),
+        return Sources{read_inputs(model, inputs, cache_dtype(model, options), options.run.interventions),
                        std::vector<std::vector<int32_t>>(which.size())};
       });
   if (options.run.observer) {
     read_again(model, made[0], options.run,
-               [&](const Encoding& target, const RunOptions& run) { (void)model.run_from_input({.sound = sounds[0]}, target, run); });
+               [&](const Encoding& target, const RunOptions& run) { (void)run_from_input(model, {.sound = sounds[0]}, target, run); });
   }
   return made;
 }

@@ -56,7 +56,7 @@ std::vector<std::vector<float>> log_probabilities_all(const Model& model, const 
       of_text(options, which[0], [&] { out[which[0]] = log_probabilities(model, texts[which[0]].ids, options.interventions); });
     } else if (longest > 1) {
       of_text(options, which[0], [&] { check_length(longest, model.info().longest); });
-      const TokenBatch batch = padded(texts, which);
+      const Batch batch = padded(texts, which);
       const Tensor logits = model.run(batch, {.interventions = options.interventions}).causal_logits;
       std::vector<int32_t> targets(batch.ids.begin() + 1, batch.ids.end());
       targets.push_back(0);  // the losses after the last token of a text are not used
@@ -105,7 +105,7 @@ std::vector<std::vector<float>> log_probabilities_from(const Model& model, const
   std::vector<std::vector<float>> out(targets.size());
   size_t done = 0;
   for (const std::vector<size_t>& which : batches_of(longer, std::max<int64_t>(64, kBatchLogits / info.vocabulary))) {
-    const TokenBatch target = padded(read, which);
+    const Batch target = padded(read, which);
     const Tensor logits = model.run_from(padded(sources, which), target, {.interventions = options.interventions}).causal_logits;
     std::vector<int32_t> ids(target.ids.size());  // 0 for padding, whose losses are not used
     for (size_t row = 0; row < which.size(); ++row) {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/format.h"
+#include "clearhead/answers.h"
 #include "clearhead/error.h"
 #include "models/input_kind.h"
 #include "models/places.h"
@@ -26,7 +27,7 @@ void check_trace(const TraceRequest& request, const Trace& trace) {
 TracedInput trace_input(const Model& model, const TraceRequest& request) {
   TracedInput out{{.trace = Trace(request.options)}};
   ProgressObserver observer(&out.trace, request.progress, request.cancel);
-  model.observe(*request.input, observer, request.interventions);
+  observe(model, *request.input, observer, request.interventions);
   out.tokens = out.trace.plan().text.tokens();
   check_trace(request, out.trace);
   return out;

@@ -116,15 +116,15 @@ std::vector<Encoding> encode_all(const Model& model, size_t texts, const BatchOp
   return out;
 }
 
-using Prepare = std::function<void(const std::vector<size_t>& which, const TokenBatch&, RunOptions&)>;
-using TakeResult = std::function<void(const std::vector<size_t>& which, const TokenBatch&, const RunResult&)>;
+using Prepare = std::function<void(const std::vector<size_t>& which, const Batch&, RunOptions&)>;
+using TakeResult = std::function<void(const std::vector<size_t>& which, const Batch&, const RunResult&)>;
 
 // Runs the model over batches of the texts. `prepare`, if given, completes the options of a batch; `take` gets its result.
 void run_all(const Model& model, const std::vector<Encoding>& texts, const BatchOptions& options, RunOptions run, const Prepare& prepare,
              const TakeResult& take) {
   run.interventions = options.interventions;
   for_batches(batches_of(texts, kBatchTokens), options.progress, [&](const std::vector<size_t>& which) {
-    const TokenBatch batch = padded(texts, which, model.info().type_count > 0);
+    const Batch batch = padded(texts, which, model.info().type_count > 0);
     RunOptions own = run;
     if (prepare) prepare(which, batch, own);
     take(which, batch, model.run(batch, own));
@@ -247,7 +247,7 @@ TextAnswer answer(const Model& model, std::string_view question, std::string_vie
   const std::vector<Encoding> windows = answer_windows(model.tokenizer(), question, text, how);
   std::vector<WindowAnswer> answers(windows.size());
   run_all(model, windows, {.interventions = interventions}, {}, nullptr,
-          [&](const std::vector<size_t>& which, const TokenBatch& batch, const RunResult& made) {
+          [&](const std::vector<size_t>& which, const Batch& batch, const RunResult& made) {
             const float* logits = made.class_logits.data<float>();
             for (size_t row = 0; row < which.size(); ++row)
               answers[which[row]] = best_span(windows[which[row]], logits + static_cast<int64_t>(row) * batch.length * 2, how.longest);
@@ -261,7 +261,7 @@ std::vector<Embedding> embed_all(const Model& any_model, const std::vector<std::
   const std::vector<Encoding> encodings =
       encode_all(model, texts.size(), options, [&](size_t index) { return encode_sentence(model, texts[index], results[index]); });
   run_all(model, encodings, options, {.logits = false}, nullptr,
-          [&](const std::vector<size_t>& which, const TokenBatch& batch, const RunResult& made) {
+          [&](const std::vector<size_t>& which, const Batch& batch, const RunResult& made) {
             parallel_for(batch.batch, [&](int64_t row, int) {
               const Tensor own = made.hidden.select(0, row).slice(0, 0, batch.lengths[static_cast<size_t>(row)]);
               results[which[static_cast<size_t>(row)]].values = pool_sentence(model.sentence(), own);
@@ -276,7 +276,7 @@ std::vector<std::vector<std::vector<Candidate>>> fill_all(const Model& model, co
   const std::vector<Encoding> encodings =
       encode_all(model, texts.size(), options, [&](size_t index) { return encode_with_masks(model.tokenizer(), texts[index], mask); });
   std::vector<std::vector<std::vector<Candidate>>> results(texts.size());
-  const auto prepare = [&](const std::vector<size_t>& which, const TokenBatch& batch, RunOptions& run) {
+  const auto prepare = [&](const std::vector<size_t>& which, const Batch& batch, RunOptions& run) {
     run.masked_rows.emplace();
     for (size_t row = 0; row < which.size(); ++row) {
       for (int64_t token = 0; token < batch.lengths[row]; ++token) {
@@ -287,7 +287,7 @@ std::vector<std::vector<std::vector<Candidate>>> fill_all(const Model& model, co
       }
     }
   };
-  run_all(model, encodings, options, {}, prepare, [&](const std::vector<size_t>& which, const TokenBatch&, const RunResult& made) {
+  run_all(model, encodings, options, {}, prepare, [&](const std::vector<size_t>& which, const Batch&, const RunResult& made) {
     std::vector<std::vector<Candidate>*> masks;  // of each row of the logits
     for (const size_t text : which) {
       for (std::vector<Candidate>& mask_of_text : results[text]) masks.push_back(&mask_of_text);
@@ -305,7 +305,7 @@ std::vector<std::vector<ClassScore>> classify_all(const Model& model, const std:
   const std::vector<Encoding> encodings =
       encode_all(model, texts.size(), options, [&](size_t index) { return model.tokenizer().encode(texts[index], {.pair = pair}); });
   std::vector<std::vector<ClassScore>> results(texts.size());
-  run_all(model, encodings, options, {}, nullptr, [&](const std::vector<size_t>& which, const TokenBatch&, const RunResult& made) {
+  run_all(model, encodings, options, {}, nullptr, [&](const std::vector<size_t>& which, const Batch&, const RunResult& made) {
     const int64_t labels = made.class_logits.size(1);
     for (size_t row = 0; row < which.size(); ++row)
       results[which[row]] =

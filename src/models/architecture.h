@@ -216,8 +216,8 @@ struct Family {
   std::vector<const char*> class_names{};
 };
 
-/// All families; families.cc lists them.
-const std::vector<Family>& families();
+/// All families; the build generates this list from the files in families/, each of which defines NAME_family().
+const std::vector<const Family*>& families();
 
 /// Reads config.json with the family of its "model_type". Checks that the result is consistent: key heads divide query heads,
 /// and sizes are positive and within limits. Throws kFormat, and kUnsupported for an unknown "model_type".

@@ -58,8 +58,8 @@ void for_batches(const std::vector<std::vector<size_t>>& batches, const std::fun
   if (progress) progress(1);
 }
 
-TokenBatch padded(const std::vector<Encoding>& texts, const std::vector<size_t>& which, bool typed) {
-  TokenBatch batch{.batch = static_cast<int64_t>(which.size())};
+Batch padded(const std::vector<Encoding>& texts, const std::vector<size_t>& which, bool typed) {
+  Batch batch{.batch = static_cast<int64_t>(which.size())};
   for (const size_t index : which) batch.length = std::max(batch.length, static_cast<int64_t>(texts[index].size()));
   const auto rows = static_cast<size_t>(batch.batch * batch.length);
   batch.ids.reserve(rows);

@@ -20,7 +20,7 @@ namespace clearhead {
 std::vector<std::vector<size_t>> batches_of(const std::vector<Encoding>& texts, int64_t most_tokens);
 
 /// The chosen texts, padded at the end; with type ids if `typed`.
-TokenBatch padded(const std::vector<Encoding>& texts, const std::vector<size_t>& which, bool typed = false);
+Batch padded(const std::vector<Encoding>& texts, const std::vector<size_t>& which, bool typed = false);
 
 /// Runs body(texts) for each batch. If there are at least two batches per thread, batches run in parallel, each on one thread:
 /// their matrix products are small, so the threads of one batch would mostly wait for each other. Otherwise batches run one

@@ -9,7 +9,6 @@
 
 #include "clearhead/model.h"
 #include "clearhead/tensor.h"
-#include "models/batch.h"
 
 namespace clearhead {
 
@@ -39,9 +38,5 @@ struct EncodedBatch {
   const Batch* source_or_null() const { return source ? &*source : nullptr; }
 };
 EncodedBatch collate(const std::vector<const EncodedInput*>& inputs, int32_t pad);
-
-/// Runs a loaded model on a batch as it is made for training.   options: masked rows; for networks also an observer, whose
-/// begin() is not called
-RunResult run_batch(const Model& model, const Batch& input, const Batch* source, const RunOptions& options = {});
 
 }  // namespace clearhead

@@ -1,4 +1,4 @@
-// The list of families, and the checks that apply to the Architecture of every family.
+// Finds the family of a config.json, and the checks that apply to the Architecture of every family.
 #include <algorithm>
 
 #include "base/format.h"
@@ -6,21 +6,6 @@
 #include "models/network.h"
 
 namespace clearhead {
-
-// ★ To add a family, add one line here, one entry below, and one file in families/.
-const Family& bert_family();
-const Family& distilbert_family();
-const Family& roberta_family();
-const Family& gpt2_family();
-const Family& llama_family();
-const Family& marian_family();
-const Family& clearhead_attention_family();
-
-const std::vector<Family>& families() {
-  static const std::vector<Family> all = {bert_family(),   distilbert_family(),         roberta_family(), gpt2_family(), llama_family(),
-                                          marian_family(), clearhead_attention_family()};
-  return all;
-}
 
 namespace {
 
@@ -70,10 +55,10 @@ Architecture read_architecture(const Json& config, const std::string& where) {
   const Json* type = config.find("model_type");
   if (!type || !type->is_string()) fail(ErrorCode::kFormat, "{}: field \"model_type\" is missing: which kind of model is this?", where);
   std::string known;
-  for (const Family& family : families()) {
-    for (const char* name : family.model_types) {
+  for (const Family* family : families()) {
+    for (const char* name : family->model_types) {
       if (type->string() == name) {
-        Architecture facts = family.read(config, where);
+        Architecture facts = family->read(config, where);
         facts.model_type = name;
         facts.problem = problem_of(config, where, facts.labels.size());
         check(facts, where);

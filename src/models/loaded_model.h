@@ -17,18 +17,16 @@ class LoadedModel : public Model {
  public:
   LoadedModel(ModelInfo info, Transformer transformer, std::shared_ptr<const Tokenizer> tokenizer, SentenceFacts sentence);
 
-  using Model::run;  // of an Encoding
-  RunResult run(const TokenBatch& tokens, const RunOptions& options) const override;
-  RunResult run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options) const override;
-  ModelCache read(const TokenBatch& source, DType dtype, const Interventions& interventions) const override;
+  RunResult run_batch(const Batch& input, const Batch* source, const RunOptions& options) const override;
+  ModelCache read(const Batch& source, DType dtype, const Interventions& interventions) const override;
   RunResult step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options) const override;
-  RunPlan plan_of(const Encoding& encoding, const RunOptions& options) const override;
+  RunPlan plan_of(const Encoding& encoding, const RunOptions& options) const;
 
   const Transformer& transformer() const { return transformer_; }
   /// The input of a forward pass over these tokens. Throws as run().
-  ForwardInput checked(const TokenBatch& tokens) const { return checked(tokens, transformer_.facts()); }
+  ForwardInput checked(const Batch& tokens) const { return checked(tokens, transformer_.facts()); }
   /// The input of the encoder's forward pass. Throws as run_from().
-  ForwardInput checked_source(const TokenBatch& tokens) const;
+  ForwardInput checked_source(const Batch& tokens) const;
   const SentenceFacts& sentence() const { return sentence_; }
   /// The tokenizer for sentence embeddings. Throws as tokenizer().
   const Tokenizer& sentence_tokenizer() const;
@@ -36,9 +34,8 @@ class LoadedModel : public Model {
 
  private:
   // `facts` are those of the stack that reads the tokens.
-  ForwardInput checked(const TokenBatch& tokens, const Architecture& facts) const;
+  ForwardInput checked(const Batch& tokens, const Architecture& facts) const;
   RunPlan plan(RunText text, const std::vector<TextSegment>& segments) const;
-  RunText text_of(const TokenBatch& tokens, const std::optional<std::string>& text) const;
   RunResult compute(const Transformer& stack, const ForwardInput& input, const RunOptions& options) const;
 
   Transformer transformer_;
@@ -53,8 +50,8 @@ const LoadedModel& transformer_model(const Model& model, std::string_view refusa
 /// Throws kTooLong if `tokens` is more than `longest`; longest = 0: no limit.
 void check_length(int64_t tokens, int64_t longest);
 /// Throws as Model::run() for tokens that do not fit: their number, ids, lengths.
-void check_tokens(const TokenBatch& tokens, int64_t vocabulary, int64_t longest);
-TokenBatch batch_of(const std::vector<int32_t>& ids);
+void check_tokens(const Batch& tokens, int64_t vocabulary, int64_t longest);
+Batch batch_of(const std::vector<int32_t>& ids);
 /// Held while a model computes: runs of a process take turns. Inside a parallel loop (for_batches) a thread has its own turn.
 std::unique_lock<std::recursive_mutex> take_turn();
 /// The scratch memory of the runs that take_turn() puts in order. Use it only while you hold that lock.

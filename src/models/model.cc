@@ -35,7 +35,7 @@ void check_size(const char* what, const std::vector<int32_t>& values, int64_t ex
 
 }  // namespace
 
-TokenBatch batch_of(const std::vector<int32_t>& ids) { return {.batch = 1, .length = static_cast<int64_t>(ids.size()), .ids = ids}; }
+Batch batch_of(const std::vector<int32_t>& ids) { return {.batch = 1, .length = static_cast<int64_t>(ids.size()), .ids = ids}; }
 
 std::unique_lock<std::recursive_mutex> take_turn() { return std::unique_lock(Engine::instance().turn); }
 
@@ -58,8 +58,10 @@ const Tokenizer& LoadedModel::sentence_tokenizer() const {
   return *sentence_tokenizer_;
 }
 
-void check_tokens(const TokenBatch& tokens, int64_t vocabulary, int64_t longest) {
+void check_tokens(const Batch& tokens, int64_t vocabulary, int64_t longest) {
   const int64_t rows = tokens.batch * tokens.length;
+  if (tokens.features.defined() || tokens.groups.length > 0)
+    fail(ErrorCode::kUnsupported, "run: a batch of features or of groups; this model reads token ids");
   if (tokens.batch < 1 || tokens.length < 1) fail(ErrorCode::kInvalidArgument, "run: there are no tokens; expected at least one");
   if (static_cast<int64_t>(tokens.ids.size()) != rows) {
     fail(ErrorCode::kShape, "run: {} ids for a batch of {} × {}", tokens.ids.size(), tokens.batch, tokens.length);
@@ -81,7 +83,7 @@ void check_tokens(const TokenBatch& tokens, int64_t vocabulary, int64_t longest)
   }
 }
 
-ForwardInput LoadedModel::checked(const TokenBatch& tokens, const Architecture& facts) const {
+ForwardInput LoadedModel::checked(const Batch& tokens, const Architecture& facts) const {
   check_tokens(tokens, facts.vocabulary, facts.longest);
   const int64_t rows = tokens.batch * tokens.length;
   ForwardInput input;
@@ -128,39 +130,35 @@ RunResult LoadedModel::compute(const Transformer& stack, const ForwardInput& inp
   return stack.forward(run, input, options);
 }
 
-ForwardInput LoadedModel::checked_source(const TokenBatch& tokens) const {
+ForwardInput LoadedModel::checked_source(const Batch& tokens) const {
   const Transformer* encoder = transformer_.encoder();
   if (!encoder)
     fail(ErrorCode::kUnsupported, "{}: models of type \"{}\" have no encoder that reads a source", info_.name, info_.model_type);
   return checked(tokens, encoder->facts());
 }
 
-RunResult LoadedModel::run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options) const {
-  const ForwardInput read = checked_source(source);
-  ForwardInput input = checked(target);
+RunResult LoadedModel::run_batch(const Batch& tokens, const Batch* source, const RunOptions& options) const {
+  const bool has_plan = options.observer && options.plan_text;
+  if (!source) {
+    const ForwardInput input = checked(tokens);
+    if (has_plan) options.observer->begin(plan(*options.plan_text, options.segments));
+    return compute(input, options);
+  }
+  const ForwardInput read = checked_source(*source);
+  ForwardInput input = checked(tokens);
   if (read.batch != input.batch) fail(ErrorCode::kShape, "run: {} targets for {} sources; expected one for each", input.batch, read.batch);
-  if (options.observer)
-    options.observer->begin(
-        plan_of_pair(transformer_, info_.name,
-                     options.plan_text ? *options.plan_text : joined(text_of(source, options.source), text_of(target, options.text))));
+  if (has_plan) options.observer->begin(plan_of_pair(transformer_, info_.name, *options.plan_text));
   input.source = &read;
   return compute(input, options);
 }
 
-ModelCache LoadedModel::read(const TokenBatch& source, DType dtype, const Interventions& interventions) const {
+ModelCache LoadedModel::read(const Batch& source, DType dtype, const Interventions& interventions) const {
   const ForwardInput input = checked_source(source);
   ModelCache cache{.dtype = dtype, .batch = input.batch, .source_lengths = input.lengths};
   cache.source =
       compute(*transformer_.encoder(), input, {.logits = false, .interventions = transformer_.source_interventions(interventions)}).hidden;
   cache.memory.assign(static_cast<size_t>(info_.layers), KVCache(dtype));
   return cache;
-}
-
-RunResult LoadedModel::run(const TokenBatch& tokens, const RunOptions& options) const {
-  const ForwardInput input = checked(tokens);
-  if (options.observer)
-    options.observer->begin(plan(options.plan_text ? *options.plan_text : text_of(tokens, options.text), options.segments));
-  return compute(input, options);
 }
 
 namespace {
@@ -185,8 +183,34 @@ std::shared_ptr<const Tokenizer> Model::shared_tokenizer() const {
   return tokenizer_;
 }
 
+namespace {
+
+// The text of the first sequence of a batch, with its tokens. The tokens must be valid.
+RunText text_of(const Batch& tokens, const Tokenizer* tokenizer, const std::optional<std::string>& given) {
+  RunText text;
+  text.text = given.value_or("");
+  text.ids.assign(tokens.ids.begin(), tokens.ids.begin() + tokens.length);
+  text.offsets.resize(text.ids.size());
+  text.special.resize(text.ids.size());
+  for (size_t i = 0; i < text.ids.size(); ++i) {
+    text.pieces.push_back(tokenizer ? std::string(tokenizer->token(text.ids[i])) : std::to_string(text.ids[i]));
+    text.special[i] = tokenizer && tokenizer->is_special(text.ids[i]);
+  }
+  return text;
+}
+
+}  // namespace
+
+RunResult Model::run(const Batch& input, const RunOptions& options) const {
+  if (!options.observer || options.plan_text || input.ids.empty() || input.groups.length > 0) return run_batch(input, nullptr, options);
+  check_tokens(input, info_.vocabulary, info_.longest);
+  RunOptions with_text = options;
+  with_text.plan_text = text_of(input, tokenizer_.get(), options.text);
+  return run_batch(input, nullptr, with_text);
+}
+
 RunResult Model::run(const Encoding& encoding, const RunOptions& options) const {
-  TokenBatch tokens = batch_of(encoding.ids);
+  Batch tokens = batch_of(encoding.ids);
   if (info_.type_count > 0) tokens.type_ids = encoding.type_ids;
   if (!options.observer) return run(tokens, options);
   RunOptions with_text = options;
@@ -196,6 +220,15 @@ RunResult Model::run(const Encoding& encoding, const RunOptions& options) const 
 
 RunResult Model::run(const std::vector<int32_t>& ids, const RunOptions& options) const { return run(batch_of(ids), options); }
 
+RunResult Model::run_from(const Batch& source, const Batch& target, const RunOptions& options) const {
+  if (!options.observer || options.plan_text || source.ids.empty()) return run_batch(target, &source, options);
+  check_tokens(source, info_.vocabulary, 0);
+  check_tokens(target, info_.vocabulary, info_.longest);
+  RunOptions with_text = options;
+  with_text.plan_text = joined(text_of(source, tokenizer_.get(), options.source), text_of(target, tokenizer_.get(), options.text));
+  return run_batch(target, &source, with_text);
+}
+
 RunResult Model::run_from(const Encoding& source, const Encoding& target, const RunOptions& options) const {
   if (!options.observer) return run_from(batch_of(source.ids), batch_of(target.ids), options);
   RunOptions with_text = options;
@@ -203,24 +236,10 @@ RunResult Model::run_from(const Encoding& source, const Encoding& target, const 
   return run_from(batch_of(source.ids), batch_of(target.ids), with_text);
 }
 
-// Defaults for models that do not support the function.
-RunResult Model::run(const TokenBatch&, const RunOptions&) const { refuse(*this, "does not run over the tokens of one text"); }
-RunResult Model::run_from_input(const ModelInput&, const Encoding&, const RunOptions&) const {
-  refuse(*this, "writes no text from a sound");
+RunPlan plan_of(const Model& model, const Encoding& encoding, const RunOptions& options) {
+  return transformer_model(model, "does not run over the tokens of one text").plan_of(encoding, options);
 }
-ModelCache Model::read_inputs(const std::vector<ModelInput>&, DType, const Interventions&) const {
-  refuse(*this, "writes no text from a sound");
-}
-RunPlan Model::plan_of(const Encoding&, const RunOptions&) const { refuse(*this, "does not run over the tokens of one text"); }
-std::vector<std::vector<ClassScore>> Model::classify_inputs(const std::vector<ModelInput>&, const Interventions&) const {
-  refuse(*this, "is given texts, not inputs of other kinds");
-}
-std::vector<ClassScore> Model::summarise(const ModelInput&, const Interventions&) const {
-  refuse(*this, "chooses no sentence of a document");
-}
-void Model::observe(const ModelInput&, Observer&, const Interventions&) const {
-  refuse(*this, "is given texts, not inputs of other kinds");
-}
+
 void ModelCache::select(const std::vector<int64_t>& rows) {
   std::vector<int64_t> sources, shares;  // that stay, and how many rows each has
   const int64_t each = source.defined() ? batch / source.size(0) : 1;
@@ -271,7 +290,7 @@ RunResult LoadedModel::step(const std::vector<int32_t>& ids, ModelCache& cache, 
   if (added * cache.batch != static_cast<int64_t>(ids.size()))
     fail(ErrorCode::kShape, "step: {} ids for {} sequences", ids.size(), cache.batch);
   check_length(cache.length + added, info_.longest);
-  TokenBatch tokens{.batch = cache.batch, .length = added, .ids = ids};
+  Batch tokens{.batch = cache.batch, .length = added, .ids = ids};
   for (size_t i = 0; i < ids.size(); ++i)
     tokens.position_ids.push_back(static_cast<int32_t>(cache.length + static_cast<int64_t>(i) % added));
   ForwardInput input = checked(tokens);

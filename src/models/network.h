@@ -15,7 +15,6 @@
 #include "clearhead/data.h"
 #include "clearhead/model.h"
 #include "clearhead/nn.h"
-#include "models/batch.h"
 #include "models/config.h"
 
 namespace clearhead {

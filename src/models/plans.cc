@@ -140,19 +140,6 @@ RunPlan plan_of_pair(const Transformer& stack, const std::string& model, RunText
   return {.model = model, .families = {cross, decoder, encoder}, .text = std::move(text)};
 }
 
-RunText LoadedModel::text_of(const TokenBatch& tokens, const std::optional<std::string>& given) const {
-  RunText text;
-  text.text = given.value_or("");
-  text.ids.assign(tokens.ids.begin(), tokens.ids.begin() + tokens.length);
-  text.offsets.resize(text.ids.size());
-  text.special.resize(text.ids.size());
-  for (size_t i = 0; i < text.ids.size(); ++i) {
-    text.pieces.push_back(tokenizer_ ? std::string(tokenizer_->token(text.ids[i])) : std::to_string(text.ids[i]));
-    text.special[i] = tokenizer_ && tokenizer_->is_special(text.ids[i]);
-  }
-  return text;
-}
-
 RunPlan LoadedModel::plan_of(const Encoding& encoding, const RunOptions& options) const {
   return plan(run_text(encoding, tokenizer_.get(), options.text, options.pair), options.segments);
 }

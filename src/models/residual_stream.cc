@@ -27,7 +27,7 @@ ForwardInput one_text(const LoadedModel& model, const Encoding& text, int layer,
   if (layer < 0 || layer >= info.layers)
     fail(ErrorCode::kInvalidArgument, "layer {}; {} has layers 0 to {}", layer, info.name, info.layers - 1);
   for (const int64_t token : tokens) check_token(token, text);
-  TokenBatch batch = batch_of(text.ids);
+  Batch batch = batch_of(text.ids);
   if (info.type_count > 0) batch.type_ids = text.type_ids;
   return model.checked(batch);
 }

@@ -129,7 +129,7 @@ TracedText trace_windows(const Model& model, const TraceRequest& request, const 
   const int64_t count = static_cast<int64_t>(encoding.size());
   const std::vector<WindowPlan> plans =
       plan_windows(count, margins, request.window, request.overlap.value_or(request.window / 4), model.info().causal);
-  RunPlan whole = model.plan_of(encoding, options_of(request, nullptr));
+  RunPlan whole = plan_of(model, encoding, options_of(request, nullptr));
   check_request(request, whole, request.window);
   check_windows_fit(whole, request, plans);
   std::vector<Trace> traces;
@@ -190,7 +190,7 @@ Encoding truncated_to(const Encoding& whole, int64_t longest) {
 }
 
 RunPlan plan_text(const Model& model, const TraceRequest& request) {
-  RunPlan plan = model.plan_of(encode(model, request), options_of(request, nullptr));
+  RunPlan plan = plan_of(model, encode(model, request), options_of(request, nullptr));
   name_segments(plan, request);
   return plan;
 }
@@ -211,7 +211,7 @@ TracedText trace_text(const Model& model, const TraceRequest& request) {
     encoding = truncated_to(encoding, longest);
     out.cut = count - longest;
   }
-  check_request(request, model.plan_of(encoding, options_of(request, nullptr)), static_cast<int64_t>(encoding.size()));
+  check_request(request, plan_of(model, encoding, options_of(request, nullptr)), static_cast<int64_t>(encoding.size()));
   ProgressObserver observer(&out.trace, request.progress, request.cancel);
   model.run(encoding, options_of(request, &observer));
   RunPlan named = out.trace.plan();

@@ -115,8 +115,8 @@ class Classifiers(TaskCase):
         self.refused(1, f'{self.recipe}: field "noise.typo" is not understood; remove it, or use a version of clearhead that knows it', *train)
         self.write(task, noise={"upper": 0.6, "lower": 0.6})
         self.refused(1, f'{self.recipe}: "noise.lower": expected a number from 0 to 0.4, found 0.6', *train)
-        self.write({"kind": "mask", "train": "train.tsv", "valid": "valid.tsv", "text": 2}, noise={"typos": 0.1})
-        self.refused(1, f'{self.recipe}: "noise" changes the sources of "pairs" and the texts of "task.kind" "classify"; this recipe has neither', *train)
+        self.write({"kind": "masked-lm", "train": "train.tsv", "valid": "valid.tsv", "text": 2}, noise={"typos": 0.1})
+        self.refused(1, f'{self.recipe}: "noise" changes the sources of "pairs" and the texts of "task.kind" "classification"; this recipe has neither', *train)
 
 
 class Translators(Case):

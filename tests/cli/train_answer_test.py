@@ -22,7 +22,7 @@ class AnswerCase(Case):
             self.write_lines(f"{part}.jsonl", [self.question() for _ in range(count)])
         self.write_lines("contexts.jsonl", [{"id": f"text {at}", "text": text} for at, text in enumerate(self.contexts)])
         self.recipe = self.folder / "small.json"
-        self.write({"kind": "answer", "train": "train.jsonl", "valid": "valid.jsonl", "test": "test.jsonl", "contexts": ["contexts.jsonl"], "overlap": 8})
+        self.write({"kind": "question-answering", "train": "train.jsonl", "valid": "valid.jsonl", "test": "test.jsonl", "contexts": ["contexts.jsonl"], "overlap": 8})
 
     def question(self):
         words = [self.random.choice(FILLERS) for _ in range(self.random.randint(4, 30))]
@@ -91,7 +91,7 @@ class Answers(AnswerCase):
                 line["answers"] = {"text": [answer[2] for answer in line["answers"]], "answer_start": [answer[0] for answer in line["answers"]]}
             self.write_lines(f"other_{part}.jsonl", lines)
         self.assertEqual(self.train("first", "steps=20", "validate=20").code, 0)
-        self.write({"kind": "answer", "train": "other_train.jsonl", "valid": "other_valid.jsonl", "overlap": 8})
+        self.write({"kind": "question-answering", "train": "other_train.jsonl", "valid": "other_valid.jsonl", "overlap": 8})
         done = self.train("second", "steps=20", "validate=20")
         self.assertEqual(done.code, 0, done.errors)
         for name in ("best/model.safetensors", "log.csv"):

@@ -42,7 +42,7 @@ class Folds(DocumentsCase):
         super().setUp()
         for name in ("a", "b"):
             self.write_lines(f"{name}.jsonl", self.kinds(100))
-        self.write(model=HAN, task={"kind": "classify", "text": "said", "label": "kind",
+        self.write(model=HAN, task={"kind": "classification", "text": "said", "label": "kind",
                                     "folds": {"files": ["a.jsonl", "b.jsonl"], "count": 4, "hold_out": 0}})
 
     def test_the_fold_that_is_held_out_tests(self):
@@ -75,7 +75,7 @@ class Vectors(DocumentsCase):
         super().setUp()
         for part in ("train", "valid"):
             self.write_lines(f"{part}.jsonl", self.kinds(60))
-        self.task = {"kind": "classify", "train": "train.jsonl", "valid": "valid.jsonl", "text": "said", "label": "kind"}
+        self.task = {"kind": "classification", "train": "train.jsonl", "valid": "valid.jsonl", "text": "said", "label": "kind"}
         self.write(model=HAN, task=self.task)
         self.other = self.trained("steps=5", "validate=5", folder="other") / "best"
 
@@ -114,7 +114,7 @@ class Vectors(DocumentsCase):
         self.write_lines("words.jsonl", [{"kind": one["kind"], "said": " ".join(one["said"])} for one in self.kinds(20)])
         bert = {"model_type": "bert", "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24, "vocab_size": 200, "max_position_embeddings": 16}
         self.recipe.write_text(json.dumps(STEPS | {"model": bert, "tokenizer": words, "steps": 2, "validate": 2, "task": {
-            "kind": "classify", "train": "words.jsonl", "valid": "words.jsonl", "text": "said", "label": "kind"}}), encoding="utf-8")
+            "kind": "classification", "train": "words.jsonl", "valid": "words.jsonl", "text": "said", "label": "kind"}}), encoding="utf-8")
         bert_folder = self.trained(folder="bert") / "best"
         encoder = {name: bert[name] for name in ("num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings")}
         model = HAN | {"max_position_embeddings": 16, "encoder": encoder}
@@ -172,7 +172,7 @@ class Books(DocumentsCase):
             ends = [sum(len(text) for text in texts[:at]) for at in range(4)]
             parts[f"{book}.txt"] = [ends[0], ends[1], ends[1], ends[2], ends[2], ends[3]]
         (self.folder / "splits.tsv").write_text("file\t\t\t\t\t\t\n" + "".join("\t".join(map(str, [name, *cells])) + "\n" for name, cells in parts.items()), encoding="utf-8")
-        self.write(model=HAN, task={"kind": "classify", "passages": {"files": ["farm.txt", "shed.txt"], "splits": "splits.tsv", "words": 16}})
+        self.write(model=HAN, task={"kind": "classification", "passages": {"files": ["farm.txt", "shed.txt"], "splits": "splits.tsv", "words": 16}})
         model = self.trained() / "best"
         measured = self.done("train", self.recipe, f"data={self.folder}", "--test", model, "--json").json
         self.assertGreater(measured["accuracy"], 0.9)
@@ -195,7 +195,7 @@ class Summaries(DocumentsCase):
         super().setUp()
         for part, count in (("train", 160), ("valid", 40), ("test", 40)):
             self.write_lines(f"{part}.jsonl", [self.document() for _ in range(count)])
-        self.write(model=HAN | {"output": "sentence"}, task={"kind": "summarise", "train": "train.jsonl", "valid": "valid.jsonl", "test": "test.jsonl", "text": "said", "label": "short"})
+        self.write(model=HAN | {"output": "sentence"}, task={"kind": "summarisation", "train": "train.jsonl", "valid": "valid.jsonl", "test": "test.jsonl", "text": "said", "label": "short"})
 
     def document(self):
         said = [self.sentence("axe"), self.sentence("saw"), self.sentence()]
@@ -220,7 +220,7 @@ class Summaries(DocumentsCase):
 
     def test_a_model_that_chooses_nothing_is_refused(self):
         self.write_lines("kinds.jsonl", self.kinds(40))
-        self.write(model=HAN, task={"kind": "classify", "train": "kinds.jsonl", "valid": "kinds.jsonl", "text": "said", "label": "kind"})
+        self.write(model=HAN, task={"kind": "classification", "train": "kinds.jsonl", "valid": "kinds.jsonl", "text": "said", "label": "kind"})
         model = self.trained("steps=2", folder="other") / "best"
         self.refused(1, f'{model}: a model of type "hierarchical_attention", which reads a document, chooses no sentence of a document', "run", "summarise", model, "A cat.")
 

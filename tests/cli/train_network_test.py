@@ -99,7 +99,7 @@ class Document(NetworkCase):
             (self.folder / f"{part}.jsonl").write_text("".join(self.line() for _ in range(count)), encoding="utf-8")
         self.recipe = self.folder / "small.json"
         self.recipe.write_text(json.dumps({
-            "task": {"kind": "classify", "train": "train.jsonl", "valid": "valid.jsonl", "test": "test.jsonl", "text": "said", "label": "kind"},
+            "task": {"kind": "classification", "train": "train.jsonl", "valid": "valid.jsonl", "test": "test.jsonl", "text": "said", "label": "kind"},
             "tokenizer": {"wordpiece": 200}, "length": 16, "batch": 16, "steps": 60, "report": 20, "validate": 20, "checkpoint": 30,
             "model": {"model_type": "hierarchical_attention", "vocab_size": 200, "embedding_size": 16, "hidden_size": 16},
             "schedule": {"learning_rate": 0.01},

@@ -23,7 +23,7 @@ def png(pixels):
 class PictureCase(NetworkCase):
     """Horizontal and vertical bars."""
 
-    TASK = {"kind": "classify", "train": "train.tsv", "valid": "valid.tsv", "test": "test.tsv", "label": 1,
+    TASK = {"kind": "classification", "train": "train.tsv", "valid": "valid.tsv", "test": "test.tsv", "label": 1,
             "pictures": {"form": "bits", "column": 2, "distort": {"shift": 1, "rotate": 5}}}
 
     def setUp(self):

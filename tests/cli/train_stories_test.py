@@ -40,7 +40,7 @@ class Stories(Case):
     def write(self, model=None, **task):
         files = {part: f"t{{1..2}}_{part}.txt" for part in ("train", "valid", "test")}
         recipe = {
-            "task": {"kind": "stories"} | files | task, "data_source": "The stories are made by the test.", "tokenizer": {"wordpiece": 100},
+            "task": {"kind": "babi"} | files | task, "data_source": "The stories are made by the test.", "tokenizer": {"wordpiece": 100},
             "model": {"model_type": "memory_network", "vocab_size": 100, "hidden_size": 20, "hops": 2, "memory_size": 10, "noise": 0.1} | (model or {}),
             "batch": 32, "steps": 600, "optimiser": {"kind": "adam", "clip": 1}, "schedule": {"kind": "linear", "learning_rate": 0.01},
             "report": 100, "validate": 100, "checkpoint": 100,
@@ -81,8 +81,8 @@ class Stories(Case):
         done = self.train("run")
         self.assertEqual(done.code, 1)
         self.assertIn("t2_valid.txt, line 2, column 16: expected the numbers of statements above that support the answer", done.errors)
-        self.write(kind="classify", text=1, label=2)
-        self.assertIn('a model of type "memory_network" reads a story; "task.kind" "classify" is for models that read a text, document, '
-                      'picture or scene. Expected "task.kind" "stories"', self.train("other").errors)
+        self.write(kind="classification", text=1, label=2)
+        self.assertIn('a model of type "memory_network" reads a story; "task.kind" "classification" is for models that read a text, document, '
+                      'picture or scene. Expected "task.kind" "babi"', self.train("other").errors)
         self.write(model={"hops": 0})
         self.assertIn('"hops": expected a whole number from 1 to 100', self.train("hops").errors)

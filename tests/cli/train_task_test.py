@@ -25,7 +25,7 @@ class TaskCase(Case):
         for part, count in (("train", 300), ("valid", 60), ("test", 60)):
             (self.folder / f"{part}.tsv").write_text("".join(self.line() for _ in range(count)), encoding="utf-8")
             (self.folder / f"{part}.conll").write_text("".join(self.sentence() for _ in range(count)), encoding="utf-8")
-        self.write({"kind": "classify", "train": "train.tsv", "valid": "valid.tsv", "test": "test.tsv", "text": 2, "label": 1, "skip": ["-"]})
+        self.write({"kind": "classification", "train": "train.tsv", "valid": "valid.tsv", "test": "test.tsv", "text": 2, "label": 1, "skip": ["-"]})
 
     def words(self, kind):
         words = [self.random.choice(FILLERS) for _ in range(self.random.randint(2, 6))]
@@ -73,7 +73,7 @@ class Matching(TaskCase):
         for part, count in (("train", 400), ("valid", 40), ("test", 60)):
             self.pairs(part, count)
         files = {part: f"{part}.tsv" for part in ("train", "valid", "test")}
-        self.write({"kind": "match", "candidates": 4}, pairs=files, steps=160)
+        self.write({"kind": "sentence-similarity", "candidates": 4}, pairs=files, steps=160)
 
     def test_the_other_side_is_chosen_after_training(self):
         done = self.train("run")
@@ -98,7 +98,7 @@ class Matching(TaskCase):
         for part in ("train", "valid", "test"):
             (self.folder / f"{part}.jsonl").write_text(dialogue * 8, encoding="utf-8")
         files = {part: f"{part}.jsonl" for part in ("train", "valid", "test")}
-        self.write({"kind": "match"}, pairs=files | {"turns": "turns", "turns_before": 2}, batch=2)
+        self.write({"kind": "sentence-similarity"}, pairs=files | {"turns": "turns", "turns_before": 2}, batch=2)
         part = run("train", self.recipe, f"data={self.folder}", "--batches", "1", "--json").json
         texts = [bytes(ids).decode() for ids in part["ids"]]  # two sources, then their targets
         self.assertEqual((len(texts), part["counted"], part["targets"]), (4, 2, [[0], [1]]))
@@ -106,17 +106,17 @@ class Matching(TaskCase):
         self.assertLessEqual({(texts[0], texts[2]), (texts[1], texts[3])}, known)
 
     def test_what_does_not_fit_is_refused(self):
-        for fields, what in (({"kind": "classify", "train": "a", "valid": "b", "text": 1, "label": 2}, '"task.kind": expected match, beside "pairs"'),
-                             ({"kind": "match", "candidates": 1}, '"task.candidates": expected an integer of 2 or more')):
+        for fields, what in (({"kind": "classification", "train": "a", "valid": "b", "text": 1, "label": 2}, '"task.kind": expected sentence-similarity, beside "pairs"'),
+                             ({"kind": "sentence-similarity", "candidates": 1}, '"task.candidates": expected an integer of 2 or more')):
             recipe = json.loads(self.recipe.read_text(encoding="utf-8")) | {"task": fields}
             self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
             done = self.train("refused")
             self.assertEqual(done.code, 1)
             self.assertIn(what, done.errors)
-        self.write({"kind": "match"})
+        self.write({"kind": "sentence-similarity"})
         self.assertIn('expected another task, or "pairs" beside it', self.train("refused").errors)
         files = {part: f"{part}.tsv" for part in ("train", "valid", "test")}
-        self.write({"kind": "match"}, pairs=files, batch=500)
+        self.write({"kind": "sentence-similarity"}, pairs=files, batch=500)
         self.assertIn("400 pairs, fewer than one batch of 500", self.train("refused").errors)
 
 
@@ -189,13 +189,13 @@ class Classification(TaskCase):
         pairs = "".join(f"{'same' if a == b else 'other'}\t{a}\t{b}\n" for a in COLOURS for b in COLOURS) * 10
         for part in ("train", "valid"):
             (self.folder / f"{part}.tsv").write_text(pairs, encoding="utf-8")
-        self.write({"kind": "classify", "train": "train.tsv", "valid": "valid.tsv", "text": 2, "pair": 3, "label": 1, "best": "macro_f1"}, steps=200)
+        self.write({"kind": "classification", "train": "train.tsv", "valid": "valid.tsv", "text": 2, "pair": 3, "label": 1, "best": "macro_f1"}, steps=200)
         done = self.train("run")
         self.assertEqual(done.code, 0, done.errors)
         self.assertGreater(json.loads(done.out.splitlines()[-1])["macro_f1"], 0.9)
 
     def test_patience_ends_a_run_that_no_longer_gets_better(self):
-        self.write({"kind": "classify", "train": "train.tsv", "valid": "valid.tsv", "text": 2, "label": 1, "skip": ["-"], "patience": 2}, steps=100000)
+        self.write({"kind": "classification", "train": "train.tsv", "valid": "valid.tsv", "text": 2, "label": 1, "skip": ["-"], "patience": 2}, steps=100000)
         done = self.train("run")
         self.assertEqual(done.code, 0, done.errors)
         accuracies = [json.loads(line).get("accuracy") for line in done.out.splitlines()]
@@ -235,7 +235,7 @@ class Problems(TaskCase):
     def test_several_labels_of_a_text_are_judged_each_by_itself(self):
         for part, count in (("train", 400), ("valid", 60), ("test", 60)):
             self.write_lines(f"{part}.tsv", [self.labelled() for _ in range(count)])
-        self.write({"kind": "classify", "problem_type": "multi_label_classification", "train": "train.tsv", "valid": "valid.tsv", "test": "test.tsv", "text": 2, "label": 1},
+        self.write({"kind": "classification", "problem_type": "multi_label_classification", "train": "train.tsv", "valid": "valid.tsv", "test": "test.tsv", "text": 2, "label": 1},
                    steps=700)
         done = self.train("run")
         self.assertEqual(done.code, 0, done.errors)
@@ -255,7 +255,7 @@ class Problems(TaskCase):
             self.write_lines(f"{part}.tsv", lines)
             texts = [json.dumps({"text": " ".join(words), "labels": [label for label in labels.split(", ") if label]}) for labels, words in lines]
             (self.folder / f"{part}.jsonl").write_text("\n".join(texts) + "\n", encoding="utf-8")
-        task = {"kind": "classify", "problem_type": "multi_label_classification"}
+        task = {"kind": "classification", "problem_type": "multi_label_classification"}
         self.write(task | {"train": "train.tsv", "valid": "valid.tsv", "text": 2, "label": 1}, steps=20)
         self.assertEqual(self.train("first").code, 0)
         self.write(task | {"train": "train.jsonl", "valid": "valid.jsonl", "text": "text", "label": "labels"}, steps=20)
@@ -271,9 +271,9 @@ class Problems(TaskCase):
                 table = csv.writer(file)
                 table.writerow(["id", "text", "label"])
                 table.writerows([number, " ".join(words), label] for number, (label, words) in enumerate(lines))
-        self.write({"kind": "classify", "train": "train.tsv", "valid": "valid.tsv", "text": 2, "label": 1}, steps=20)
+        self.write({"kind": "classification", "train": "train.tsv", "valid": "valid.tsv", "text": 2, "label": 1}, steps=20)
         self.assertEqual(self.train("first").code, 0)
-        self.write({"kind": "classify", "train": "train.csv", "valid": "valid.csv", "text": "text", "label": "label"}, steps=20)
+        self.write({"kind": "classification", "train": "train.csv", "valid": "valid.csv", "text": "text", "label": "label"}, steps=20)
         done = self.train("second")
         self.assertEqual(done.code, 0, done.errors)
         self.assertEqual(*((self.folder / name / "best/model.safetensors").read_bytes() for name in ("first", "second")))
@@ -292,7 +292,7 @@ class Problems(TaskCase):
 
         for part, count in (("train", 400), ("valid", 60), ("test", 60)):
             self.write_lines(f"{part}.tsv", [counted() for _ in range(count)])
-        task = {"kind": "classify", "problem_type": "regression", "train": "train.tsv", "valid": "valid.tsv", "test": "test.tsv", "text": 2, "label": 1}
+        task = {"kind": "classification", "problem_type": "regression", "train": "train.tsv", "valid": "valid.tsv", "test": "test.tsv", "text": 2, "label": 1}
         self.write(task, steps=400)
         done = self.train("run")
         self.assertEqual(done.code, 0, done.errors)
@@ -317,7 +317,7 @@ class Problems(TaskCase):
 
         for part in ("train", "valid"):
             self.write_lines(f"{part}.tsv", [("rare", ["red"]), *(doubtful() for _ in range(200))])
-        task = {"kind": "classify", "train": "train.tsv", "valid": "valid.tsv", "text": 2, "label": 1, "best": "loss"}
+        task = {"kind": "classification", "train": "train.tsv", "valid": "valid.tsv", "text": 2, "label": 1, "best": "loss"}
         rare = {}
         for name, weights in (("none", {}), ("balanced", {"class_weights": "balanced"}), ("given", {"class_weights": {"rare": 4}})):
             self.write(task | weights, steps=60, schedule={"kind": "constant", "learning_rate": 0.001})
@@ -339,7 +339,7 @@ class Problems(TaskCase):
 
 class Tagging(TaskCase):
     def test_entities_are_learned_measured_and_answered(self):
-        self.write({"kind": "tag", "train": "train.conll", "valid": "valid.conll", "test": "test.conll"}, steps=200)
+        self.write({"kind": "token-classification", "train": "train.conll", "valid": "valid.conll", "test": "test.conll"}, steps=200)
         done = self.train("run")
         self.assertEqual(done.code, 0, done.errors)
         self.assertGreater(json.loads(done.out.splitlines()[-1])["f1"], 0.95)
@@ -353,7 +353,7 @@ class Tagging(TaskCase):
 
     def test_a_line_without_a_tag_is_named(self):
         (self.folder / "train.conll").write_text("we\tO\nsaw\n", encoding="utf-8")
-        self.write({"kind": "tag", "train": "train.conll", "valid": "valid.conll"})
+        self.write({"kind": "token-classification", "train": "train.conll", "valid": "valid.conll"})
         self.refused(1, f'{self.folder}/train.conll, line 2: expected a word and its tag with a tab between, found "saw"',
                      "train", self.recipe, f"data={self.folder}", "-o", self.folder / "run")
 
@@ -369,7 +369,7 @@ class Masks(TaskCase):
 
         for part, count in (("train", 400), ("valid", 80), ("test", 80)):
             (self.folder / f"{part}.txt").write_text("".join(line() for _ in range(count)), encoding="utf-8")
-        self.write({"kind": "mask", "train": "train.txt", "valid": "valid.txt", "test": "test.txt", "text": 1}, steps=700, tokenizer=str(self.folder / "words"),
+        self.write({"kind": "masked-lm", "train": "train.txt", "valid": "valid.txt", "test": "test.txt", "text": 1}, steps=700, tokenizer=str(self.folder / "words"),
                    schedule={"kind": "linear", "learning_rate": 0.003, "warmup": 20})
         done = self.train("run")
         self.assertEqual(done.code, 0, done.errors)
@@ -389,7 +389,7 @@ class Masks(TaskCase):
 
     def test_masks_are_the_same_when_a_run_goes_on(self):
         write_wordpiece(self.folder / "words", [*COLOURS, *ANIMALS, *FILLERS])
-        self.write({"kind": "mask", "train": "train.tsv", "valid": "valid.tsv", "text": 2}, steps=60, tokenizer=str(self.folder / "words"))
+        self.write({"kind": "masked-lm", "train": "train.tsv", "valid": "valid.tsv", "text": 2}, steps=60, tokenizer=str(self.folder / "words"))
         part = run("train", self.recipe, f"data={self.folder}", "--batches", "1", "--json").json
         for ids, targets in zip(part["ids"], part["targets"]):
             self.assertEqual(len(ids), len(targets))
@@ -403,6 +403,6 @@ class Masks(TaskCase):
         done = run("train", "--resume", self.folder / "parts")
         self.assertEqual(done.code, 0, done.errors)
         self.assertEqual((self.folder / "whole/log.csv").read_bytes(), (self.folder / "parts/log.csv").read_bytes())
-        self.write({"kind": "mask", "train": "train.tsv", "valid": "valid.tsv", "text": 2})
-        self.refused(1, f'{self.recipe}: the tokenizer has no mask token such as [MASK], which "task.mask" puts in the place of words',
+        self.write({"kind": "masked-lm", "train": "train.tsv", "valid": "valid.tsv", "text": 2})
+        self.refused(1, f'{self.recipe}: the tokenizer has no mask token such as [MASK], which "task.masked-lm" puts in the place of words',
                      "train", self.recipe, f"data={self.folder}", "-o", self.folder / "other")

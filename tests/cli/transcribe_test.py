@@ -30,7 +30,7 @@ class Transcription(Case):
         self.table.write_text("\n".join(rows) + "\n", encoding="utf-8")
         self.recipe = self.folder / "tones.json"
         self.recipe.write_text(json.dumps({
-            "task": {"kind": "transcribe", "table": "tones.tsv", "file": "file", "text": "word", "part": "split", "speaker": "voice",
+            "task": {"kind": "speech-recognition", "table": "tones.tsv", "file": "file", "text": "word", "part": "split", "speaker": "voice",
                      "train": "train", "valid": "valid", "test": "test", "joined": [1, 3], "tested": [2, 3], "best": "loss"},
             "data_source": "The tones are made by the test.", "tokenizer": {"bpe": 280}, "model": MODEL, "batch": 16, "length": 24, "steps": 600,
             "schedule": {"kind": "linear", "learning_rate": 0.005, "warmup": 20}, "optimiser": {"clip": 5},
@@ -130,8 +130,8 @@ class Transcription(Case):
                      *self.task("model.sound.rate=16000"))
         self.refused(1, f'{self.recipe}: a text of 4 tokens; "length" is 2. Give a larger length, or join fewer sounds',
                      *self.task("length=2"))
-        self.refused(1, f'{self.recipe}: a model of type "hierarchical_attention" reads a document; "task.kind" "transcribe" is for models '
-                        'that read a sound. Expected "task.kind" "classify" or "task.kind" "summarise"',
+        self.refused(1, f'{self.recipe}: a model of type "hierarchical_attention" reads a document; "task.kind" "speech-recognition" is for models '
+                        'that read a sound. Expected "task.kind" "classification" or "task.kind" "summarisation"',
                      *self.task('model={"model_type": "hierarchical_attention", "vocab_size": 280, "embedding_size": 8, "hidden_size": 8, '
                                 '"id2label": {"0": "a"}}'))
         with self.table.open("a", encoding="utf-8") as file:

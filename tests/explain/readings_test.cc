@@ -14,8 +14,8 @@ namespace {
 class Bytes final : public Model {
  public:
   explicit Bytes(int64_t longest) : Model({.longest = longest}, Tokenizer::from_json(byte_tokenizer_json())) {}
-  RunResult run_from(const TokenBatch&, const TokenBatch&, const RunOptions&) const override { return {}; }
-  ModelCache read(const TokenBatch&, DType, const Interventions&) const override { return {}; }
+  RunResult run_batch(const Batch&, const Batch*, const RunOptions&) const override { return {}; }
+  ModelCache read(const Batch&, DType, const Interventions&) const override { return {}; }
   RunResult step(const std::vector<int32_t>&, ModelCache&, const RunOptions&) const override { return {}; }
 };
 
@@ -62,7 +62,7 @@ TEST(Readings, ABatchHasTokensWherePaddingLeavesThem) {
   std::vector<Reading> readings;
   for (const Change change : {Change::kShift, Change::kPaddingBefore, Change::kPaddingAfter})
     readings.push_back(reading_of(model, kKind, "ab", change, kOptions, 1));
-  const TokenBatch batch = batch_of(model, readings, {0, 1, 2});
+  const Batch batch = batch_of(model, readings, {0, 1, 2});
   EXPECT_EQ(batch.length, 5);
   EXPECT_EQ(batch.lengths, (std::vector<int32_t>{2, 5, 2}));
   EXPECT_EQ(batch.position_ids, (std::vector<int32_t>{4, 5, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0}));

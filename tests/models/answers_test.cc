@@ -45,7 +45,7 @@ TEST(ModelRuns, AnEncodingGivesTheObserverItsTextAndTheSameBits) {
   Trace of_encoding, of_ids;
   const RunResult a = model->run_from(source, target, {.observer = &of_encoding, .source = "The red car is here."});
   const auto batch = [](const std::vector<int32_t>& ids) {
-    return TokenBatch{.batch = 1, .length = static_cast<int64_t>(ids.size()), .ids = ids};
+    return Batch{.batch = 1, .length = static_cast<int64_t>(ids.size()), .ids = ids};
   };
   const RunResult b = model->run_from(batch(source.ids), batch(target.ids), {.observer = &of_ids});
   EXPECT_EQ(of_encoding.plan().text.offsets[1], source.offsets[1]);

@@ -29,7 +29,7 @@ TEST(Batches, HoldEveryTextOnceWithinTheBudgetAndNextToNoPadding) {
   std::vector<int> seen(texts.size());
   int64_t rows = 0, tokens = 0;
   for (const std::vector<size_t>& which : batches_of(texts, 2048)) {
-    const TokenBatch batch = padded(texts, which, true);
+    const Batch batch = padded(texts, which, true);
     EXPECT_LE(batch.batch * batch.length, 2048);
     ASSERT_EQ(batch.ids.size(), static_cast<size_t>(batch.batch * batch.length));
     ASSERT_EQ(batch.type_ids.size(), batch.ids.size());

@@ -38,7 +38,7 @@ TEST(BertAsAPart, GivesTheStatesOfTheModelAloneAndInGroups) {
     Tensor values = one.values;
     convert(file.get("bert." + name), values);
   }
-  TokenBatch tokens = golden.all();
+  Batch tokens = golden.all();
   tokens.type_ids.clear();
   const Tensor expected = load(golden.directory, {.tokenizer = false})->run(tokens).hidden;
   ASSERT_LT(tokens.lengths[1], tokens.length) << "one of the sequences is padded";

@@ -81,8 +81,8 @@ class Golden {
 
   int64_t sequences() const { return tensor("input_ids").size(0); }
   /// One sequence without its padding.
-  TokenBatch sequence(int64_t index) const {
-    TokenBatch batch;
+  Batch sequence(int64_t index) const {
+    Batch batch;
     batch.batch = 1;
     batch.ids = row("input_ids", index);
     if (has("attention_mask")) {
@@ -97,8 +97,8 @@ class Golden {
     return batch;
   }
   /// All sequences as one padded batch.
-  TokenBatch all() const {
-    TokenBatch batch;
+  Batch all() const {
+    Batch batch;
     batch.batch = sequences();
     batch.length = tensor("input_ids").size(1);
     for (int64_t index = 0; index < batch.batch; ++index) {
@@ -185,7 +185,7 @@ inline void expect_golden(const std::string& family, const std::string& variant)
   const bool per_token = golden.has("logits") && golden.tensor("logits").rank() == 3;
   const RunResult together = model->run(golden.all(), {.all_hidden = true});
   for (int64_t index = 0; index < golden.sequences(); ++index) {
-    const TokenBatch tokens = golden.sequence(index);
+    const Batch tokens = golden.sequence(index);
     KeepAll kept;
     const RunResult alone = model->run(tokens, {.observer = &kept, .all_hidden = true});
     ASSERT_EQ(static_cast<int64_t>(kept.taken.size()), golden.facts.layers);

@@ -14,7 +14,7 @@ namespace {
 bool run_if_it_loads(const std::string& folder) {
   try {
     const std::shared_ptr<const Model> model = load(folder, {.tokenizer = false});
-    TokenBatch tokens;
+    Batch tokens;
     tokens.batch = 1;
     tokens.length = 5;
     tokens.ids = {3, 4, 5, 6, 7};

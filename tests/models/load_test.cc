@@ -123,7 +123,7 @@ TEST_F(LoadErrors, TensorFlowsNamesOfGainsAreUnderstood) {
   write_safetensors(folder + "/model.safetensors", tensors);
   const Golden golden("bert", "mlm");
   const auto model = load(folder, {.tokenizer = false});
-  const TokenBatch tokens = golden.sequence(0);
+  const Batch tokens = golden.sequence(0);
   EXPECT_LE(difference(model->run(tokens).hidden, cut(golden.tensor("hidden", 2), 0, tokens.length)), tolerance::kHidden);
 }
 
@@ -137,7 +137,7 @@ TEST(ModelInfo, IsKnownBeforeAWeightIsRead) {
 
 TEST(Runs, RefuseWhatDoesNotFit) {
   const auto model = load(golden_directory("bert", "mlm"), {.tokenizer = false});
-  const auto refusal = [&](const TokenBatch& tokens) -> std::string {
+  const auto refusal = [&](const Batch& tokens) -> std::string {
     try {
       (void)model->run(tokens);
     } catch (const Error& error) {
@@ -225,8 +225,8 @@ TEST(Runs, BidirectionalModelsDoNotStep) {
 TEST(Runs, DocumentsOfOnePackedSequenceAreAsIfAlone) {
   const Golden golden("bert", "mlm");
   const auto model = load(golden.directory, {.tokenizer = false});
-  const TokenBatch one = golden.sequence(0);
-  TokenBatch packed = one;
+  const Batch one = golden.sequence(0);
+  Batch packed = one;
   packed.ids.insert(packed.ids.end(), {5, 6, 7});
   packed.type_ids.insert(packed.type_ids.end(), {0, 0, 0});
   packed.length += 3;

@@ -12,9 +12,9 @@ namespace {
 // Sources and targets of a golden: one pair without padding, or all pairs as padded batches.
 struct Pairs {
   explicit Pairs(const Golden& of) : golden(of) {}
-  TokenBatch all(const std::string& prefix) const {
+  Batch all(const std::string& prefix) const {
     const Tensor ids = golden.tensor(prefix == "source" ? "source_ids" : "input_ids");
-    TokenBatch out{.batch = ids.size(0), .length = ids.size(1)};
+    Batch out{.batch = ids.size(0), .length = ids.size(1)};
     for (int64_t index = 0; index < out.batch; ++index) {
       const std::vector<int32_t> row = golden.row(prefix == "source" ? "source_ids" : "input_ids", index);
       const std::vector<int32_t> mask = golden.row(prefix == "source" ? "source_mask" : "attention_mask", index);
@@ -23,8 +23,8 @@ struct Pairs {
     }
     return out;
   }
-  TokenBatch one(const std::string& prefix, int64_t index) const {
-    const TokenBatch whole = all(prefix);
+  Batch one(const std::string& prefix, int64_t index) const {
+    const Batch whole = all(prefix);
     const auto begin = whole.ids.begin() + index * whole.length;
     const int64_t length = whole.lengths[static_cast<size_t>(index)];
     return {.batch = 1, .length = length, .ids = {begin, begin + length}};
@@ -42,7 +42,7 @@ TEST_P(MarianGolden, HiddenStatesMapsAndLogitsAreThoseOfTheLibrary) {
   const RunResult together = model->run_from(pairs.all("source"), pairs.all("target"), {.all_hidden = true});
   for (int64_t index = 0; index < golden.sequences(); ++index) {
     SCOPED_TRACE("pair " + std::to_string(index));
-    const TokenBatch source = pairs.one("source", index), target = pairs.one("target", index);
+    const Batch source = pairs.one("source", index), target = pairs.one("target", index);
     KeepAll kept;
     const RunResult alone = model->run_from(source, target, {.observer = &kept, .all_hidden = true});
     const auto expect_hidden = [&](const char* family, int64_t layers, const std::vector<Tensor>& one, const std::vector<Tensor>& all,
@@ -94,7 +94,7 @@ TEST(Marian, EditsNameOneOfThreeFamilies) {
   const Golden golden("marian", "shared");
   const Pairs pairs(golden);
   const auto model = load(golden.directory, {.tokenizer = false});
-  const TokenBatch source = pairs.one("source", 0), target = pairs.one("target", 0);
+  const Batch source = pairs.one("source", 0), target = pairs.one("target", 0);
   ASSERT_GE(target.length, 4);
   const Range places{2, 3}, keys{1, 2};
   const auto differs = [](const Tensor& a, const Tensor& b, int64_t token) {
@@ -137,7 +137,7 @@ TEST_P(MarianGolden, StepsOverOneMemoryGiveTheLogitsOfTheWholeRun) {
   const Golden golden("marian", GetParam());
   const Pairs pairs(golden);
   const auto model = load(golden.directory, {.tokenizer = false});
-  const TokenBatch sources = pairs.all("source"), targets = pairs.all("target");
+  const Batch sources = pairs.all("source"), targets = pairs.all("target");
   ModelCache cache = model->read(sources);
   cache.select({0, 0, 1, 1, 2, 2});
   for (int64_t step = 0; step < 4; ++step) {

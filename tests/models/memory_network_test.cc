@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "base/file.h"
+#include "clearhead/answers.h"
 #include "clearhead/map.h"
 #include "clearhead/trace.h"
 #include "clearhead/train.h"
@@ -204,12 +205,12 @@ TEST_P(MemoryNetworks, ASavedOneAnswersWithTheSameBitsAndABatchAsEachAlone) {
     source.push_back(&stories[at]);
   }
   const Batch rows = collate_side(input, 0), sources = collate_side(source, 0);
-  const Tensor together = run_batch(*model, rows, &sources).class_logits;
+  const Tensor together = model->run_batch(rows, &sources).class_logits;
   for (size_t at = 0; at < inputs.size(); ++at) {
     Compute compute;
     const Vector made = logits_of(*network, compute, inputs[at]);
     const Batch row = collate_side({input[at]}, 0), own = collate_side({source[at]}, 0);
-    const Tensor alone = run_batch(*model, row, &own).class_logits;
+    const Tensor alone = model->run_batch(row, &own).class_logits;
     EXPECT_EQ(made, Vector(alone.data<float>(), alone.data<float>() + 3));
     const float* of = together.data<float>() + static_cast<int64_t>(at) * 3;
     expect_near(Vector(of, of + 3), made);
@@ -224,7 +225,7 @@ TEST_P(MemoryNetworks, TheLatestStatementsAreReadAndAreTheSlotsOfATrace) {
   Compute compute;
   expect_near(logits_of(*network, compute, story(0, 5)), logits_of(*network, compute, story(2, 5)));
   Trace trace;
-  saved(parameters, json)->observe(story(0, 5), trace);
+  observe(*saved(parameters, json), story(0, 5), trace);
   const RunPlan& plan = trace.plan();
   ASSERT_EQ(plan.families.size(), 1U);
   EXPECT_EQ(plan.families[0].name, "hop");

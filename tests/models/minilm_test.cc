@@ -105,7 +105,7 @@ TEST_F(MiniLm, TextBeyondThePositionsIsRefusedWithTheWaysOut) {
 
 TEST_F(MiniLm, BatchesGiveTheSameVectorsAsSentencesAlone) {
   const std::vector<int32_t> one = model->tokenizer().encode(sentence(0)).ids, two = model->tokenizer().encode(sentence(1)).ids;
-  TokenBatch batch;
+  Batch batch;
   batch.batch = 2;
   batch.length = static_cast<int64_t>(two.size());
   batch.ids = one;

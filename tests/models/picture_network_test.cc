@@ -45,7 +45,7 @@ struct Saved {
   }
   Trace observed(const ModelInput& input) const {
     Trace trace;
-    model->observe(input, trace, {});
+    observe(*model, input, trace, {});
     return trace;
   }
 };
@@ -62,8 +62,8 @@ class EveryPictureNetwork : public testing::TestWithParam<std::string> {};
 
 TEST_P(EveryPictureNetwork, AnswersAloneAsInABatchAndLoadedAsMade) {
   const Saved saved(GetParam());
-  const auto both = saved.model->classify_inputs({input(1), input(2)}, {});
-  const auto alone = saved.model->classify_inputs({input(2)}, {});
+  const auto both = classify_inputs(*saved.model, {input(1), input(2)}, {});
+  const auto alone = classify_inputs(*saved.model, {input(2)}, {});
   ASSERT_EQ(both.size(), 2u);
   for (size_t label = 0; label < 3; ++label) {
     EXPECT_EQ(both[1][label].label, alone[0][label].label);
@@ -73,14 +73,14 @@ TEST_P(EveryPictureNetwork, AnswersAloneAsInABatchAndLoadedAsMade) {
   const EncodedInput read = encode_input(saved.network->facts(), tokenizer.get(), input(1));
   const Batch rows = collate_side({&read.input}, 0), source = read.source ? collate_side({&*read.source}, 0) : Batch();
   Compute compute;
-  const Tensor made = saved.network->logits(compute, rows, &source), loaded = run_batch(*saved.model, rows, &source).class_logits;
+  const Tensor made = saved.network->logits(compute, rows, &source), loaded = saved.model->run_batch(rows, &source).class_logits;
   for (int i = 0; i < 3; ++i) EXPECT_EQ(made.data<float>()[i], loaded.data<float>()[i]);
 }
 
 TEST_P(EveryPictureNetwork, RefusesAPictureOfAnotherSize) {
   const Saved saved(GetParam());
   expect_refused(ErrorCode::kShape, "the picture is [2, 8, 8]; this model reads 2 channels of 8 x 16 pixels", [&] {
-    saved.model->classify_inputs({{.question = "what?", .picture = random_tensor({2, 8, 8}, 1)}}, {});
+    classify_inputs(*saved.model, {{.question = "what?", .picture = random_tensor({2, 8, 8}, 1)}}, {});
   });
 }
 
@@ -95,8 +95,8 @@ TEST(PictureNetworks, AVisionTransformersKeysAreThePatches) {
   EXPECT_EQ(trace.plan().text.pieces[5], "patch 2,2");
   Interventions unseen;
   unseen.knockouts.push_back({.queries = {0, 1}, .keys = {0, 4}, .family = "pool"});
-  EXPECT_NE(saved.model->classify_inputs({input(1)}, unseen)[0][0].probability,
-            saved.model->classify_inputs({input(1)}, {})[0][0].probability);
+  EXPECT_NE(classify_inputs(*saved.model, {input(1)}, unseen)[0][0].probability,
+            classify_inputs(*saved.model, {input(1)}, {})[0][0].probability);
 }
 
 TEST(PictureNetworks, TheWeightsOfPlacesAreTheGate) {
@@ -116,7 +116,7 @@ TEST(PictureNetworks, TheWeightsOfPlacesAreTheGate) {
   }
   EXPECT_GT(sum, 2);
   // With half of the positions closed, the answer differs.
-  const auto answer = [&](const Interventions& interventions) { return saved.model->classify_inputs({input(1)}, interventions)[0]; };
+  const auto answer = [&](const Interventions& interventions) { return classify_inputs(*saved.model, {input(1)}, interventions)[0]; };
   Interventions closed;
   closed.knockouts.push_back({.queries = {0, 1}, .keys = {0, 16}, .family = "spatial"});
   Largest difference;

@@ -154,7 +154,7 @@ std::vector<Shown> topologies() {
                  {.band = window(50, 9).band,
                   .segments = Segments{apart, apart},
                   .mask = Mask{half},
-                  .lists = big_bird(kLength, {.block = 32, .window = 1, .random = 0}),
+                  .block_sparse = big_bird(kLength, {.block = 32, .window = 1, .random = 0}),
                   .visible = bounded}});
   return out;
 }

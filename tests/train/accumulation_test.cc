@@ -27,7 +27,7 @@ constexpr const char* kPairs = R"({
 })";
 
 constexpr const char* kClassify = R"({
-  "task": {"kind": "classify", "train": "train.tsv", "valid": "train.tsv", "text": 1, "label": 2, "class_weights": {"odd": 3}},
+  "task": {"kind": "classification", "train": "train.tsv", "valid": "train.tsv", "text": 1, "label": 2, "class_weights": {"odd": 3}},
   "tokenizer": "bytes", "length": 32, "steps": 1,
   "model": {"model_type": "bert", "vocab_size": 256, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
             "intermediate_size": 32, "max_position_embeddings": 64, "type_vocab_size": 2},

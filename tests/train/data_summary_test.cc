@@ -20,7 +20,7 @@ namespace {
 using namespace std::string_literals;  // NOLINT(google-build-using-namespace): texts with NUL bytes
 
 constexpr const char* kClassify = R"({
-  "task": {"kind": "classify", "train": "train.tsv", "valid": "valid.tsv", "text": 1, "label": 2},
+  "task": {"kind": "classification", "train": "train.tsv", "valid": "valid.tsv", "text": 1, "label": 2},
   "tokenizer": "bytes", "length": 8, "batch": 4, "steps": 2,
   "model": {"model_type": "bert", "vocab_size": 256, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
             "intermediate_size": 8, "max_position_embeddings": 16, "type_vocab_size": 2}
@@ -117,7 +117,7 @@ TEST_F(Data, WithoutAnythingToValidateOnIsRefused) {
 
 TEST_F(Data, OfANetworkSaysWhatTheNetworkDoesNotRead) {
   const std::string stories = R"({
-    "task": {"kind": "stories", "train": "train.tsv", "valid": "valid.tsv"}, "tokenizer": "bytes", "batch": 4, "length": 12, "steps": 2,
+    "task": {"kind": "babi", "train": "train.tsv", "valid": "valid.tsv"}, "tokenizer": "bytes", "batch": 4, "length": 12, "steps": 2,
     "model": {"model_type": "memory_network", "vocab_size": 256, "hidden_size": 8, "hops": 1, "memory_size": 2,
               "max_position_embeddings": 12})";
   write_file(folder_ + "/recipe.json", stories + "}");
@@ -126,7 +126,7 @@ TEST_F(Data, OfANetworkSaysWhatTheNetworkDoesNotRead) {
             (Lines{"statements and questions truncated to 12 tokens (\"max_position_embeddings\"): 3",
                    "oldest statements left out because a story has more than 2 (\"memory_size\"): 2"}));
   write_file(folder_ + "/recipe.json", R"({
-    "task": {"kind": "summarise", "train": "train.jsonl", "valid": "valid.jsonl", "text": "text", "label": "short"},
+    "task": {"kind": "summarisation", "train": "train.jsonl", "valid": "valid.jsonl", "text": "text", "label": "short"},
     "tokenizer": "bytes", "batch": 4, "length": 12, "steps": 2,
     "model": {"model_type": "hierarchical_attention", "output": "sentence", "vocab_size": 256, "embedding_size": 8, "hidden_size": 8,
               "max_position_embeddings": 12}

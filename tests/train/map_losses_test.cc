@@ -89,7 +89,7 @@ class MapLossRuns : public RunFolder {
       written.ids.insert(written.ids.begin(), model->info().first_token);
       written.ids.pop_back();
       Maps maps;
-      const auto batch_of = [](const std::vector<int32_t>& ids) { return TokenBatch{.batch = 1, .length = std::ssize(ids), .ids = ids}; };
+      const auto batch_of = [](const std::vector<int32_t>& ids) { return Batch{.batch = 1, .length = std::ssize(ids), .ids = ids}; };
       (void)model->run_from(batch_of(read.ids), batch_of(written.ids), {.observer = &maps});
       const AttentionMap& map = maps.at("cross", 1);
       const auto letters = static_cast<int64_t>(source.size());

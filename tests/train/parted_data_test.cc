@@ -33,7 +33,7 @@ class Parted : public testing::Test {
     write("splits.tsv", format("file\tfrom\tto\tfrom\tto\tfrom\tto\na.txt\t0\t{0}\t{0}\t{0}\t{0}\t{0}\n", book.size()));
     std::vector<std::string> out;
     for (const LabelledInput& one : read_passages(
-             "train", recipe(R"({"kind": "classify", "passages": {"files": ["a.txt"], "splits": "splits.tsv", )" + more + "}}"))) {
+             "train", recipe(R"({"kind": "classification", "passages": {"files": ["a.txt"], "splits": "splits.tsv", )" + more + "}}"))) {
       EXPECT_EQ(one.label, "a");
       std::string& text = out.emplace_back();
       for (const std::string& sentence : one.input.texts) text += (text.empty() ? "" : "\n") + sentence;
@@ -50,7 +50,7 @@ TEST_F(Parted, EveryLineTestsOnceAndValidatesOnceAndEqualTextsAreInOneFold) {
   write("b.jsonl", b + "{\"kind\": \"y\", \"said\": [\"number 7.\", \"and on.\"]}\n");  // the same text as a line of a.jsonl
   const auto texts = [&](const char* part, int fold) {
     std::multiset<std::string> out;
-    const std::string task = format(R"({{"kind": "classify", "text": "said", "label": "kind",
+    const std::string task = format(R"({{"kind": "classification", "text": "said", "label": "kind",
                                          "folds": {{"files": ["a.jsonl", "b.jsonl"], "count": 4, "hold_out": {}}}}})",
                                     fold);
     for (const LabelledLine& line : read_lines(part, recipe(task))) out.insert(line.input->texts[0]);
@@ -91,10 +91,10 @@ TEST_F(Parted, AWordThatIsNeverWrittenWithoutACapitalIsAName) {
 
 TEST_F(Parted, WhatCannotBePartedIsRefused) {
   expect_refused(ErrorCode::kFormat, R"(small.json: "task.folds.hold_out": expected a fold from 0 to 2, found 3)", [&] {
-    recipe(R"({"kind": "classify", "text": "a", "label": "b", "folds": {"files": ["a.jsonl"], "count": 3, "hold_out": 3}})");
+    recipe(R"({"kind": "classification", "text": "a", "label": "b", "folds": {"files": ["a.jsonl"], "count": 3, "hold_out": 3}})");
   });
   expect_refused(ErrorCode::kUnsupported, R"(small.json: field "task.folds" is not understood)",
-                 [&] { recipe(R"({"kind": "tag", "train": "a", "valid": "b", "folds": {"files": ["a.jsonl"]}})"); });
+                 [&] { recipe(R"({"kind": "token-classification", "train": "a", "valid": "b", "folds": {"files": ["a.jsonl"]}})"); });
 }
 
 }  // namespace

@@ -25,11 +25,11 @@ class Pictures : public testing::Test {
     std::filesystem::create_directories(folder);
   }
   Recipe recipe(const std::string& pictures, const std::string& model, const std::string& more = R"(, "label": 1)") const {
-    return Recipe::from(
-        Json::parse(R"({"data": ")" + folder + R"(", "task": {"kind": "classify", "train": "a", "valid": "b", "test": "c", "pictures": )" +
-                        pictures + more + R"(}, "model": )" + model + "}",
-                    "recipe"),
-        "recipe");
+    return Recipe::from(Json::parse(R"({"data": ")" + folder +
+                                        R"(", "task": {"kind": "classification", "train": "a", "valid": "b", "test": "c", "pictures": )" +
+                                        pictures + more + R"(}, "model": )" + model + "}",
+                                    "recipe"),
+                        "recipe");
   }
   void write(const std::string& name, const std::string& text) const { write_file(folder + "/" + name, text); }
 

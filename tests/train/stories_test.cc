@@ -1,5 +1,5 @@
 // Stories in bAbI's format: which statements a question reads, which of them are its supports, and the errors for a broken file.
-#include "tasks/stories.h"
+#include "tasks/babi.h"
 
 #include <gtest/gtest.h>
 

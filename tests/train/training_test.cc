@@ -144,7 +144,7 @@ struct SomeInput {
   bool is_padding(int64_t row) const { return row % target.length >= target.lengths[static_cast<size_t>(row / target.length)]; }
   ForwardInput target{}, source{};
 };
-TokenBatch batch_of(const ForwardInput& input) {
+Batch batch_of(const ForwardInput& input) {
   return {.batch = input.batch, .length = input.length, .ids = input.ids, .lengths = input.lengths};
 }
 

@@ -112,8 +112,8 @@ std::vector<std::vector<size_t>> batches_of(const std::vector<Reading>& readings
   return out;
 }
 
-TokenBatch batch_of(const Model& model, const std::vector<Reading>& readings, const std::vector<size_t>& which) {
-  TokenBatch out{.batch = static_cast<int64_t>(which.size())};
+Batch batch_of(const Model& model, const std::vector<Reading>& readings, const std::vector<size_t>& which) {
+  Batch out{.batch = static_cast<int64_t>(which.size())};
   bool has_before = false;
   for (const size_t at : which) {
     out.length = std::max(out.length, readings[at].size());

@@ -38,6 +38,6 @@ Reading reading_of(const Model& model, Answering kind, const std::string& text, 
 /// Groups of indices of readings that run in one batch, of similar size. Readings without tokens are left out.
 std::vector<std::vector<size_t>> batches_of(const std::vector<Reading>& readings, int64_t most_tokens);
 /// The chosen readings as a batch with positions and padding.
-TokenBatch batch_of(const Model& model, const std::vector<Reading>& readings, const std::vector<size_t>& which);
+Batch batch_of(const Model& model, const std::vector<Reading>& readings, const std::vector<size_t>& which);
 
 }  // namespace clearhead::explain

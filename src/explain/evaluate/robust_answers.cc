@@ -213,7 +213,7 @@ class Translations final : public RobustAnswers {
     for (const std::vector<size_t>& which : batches_of(readings, std::min(most, kBatchTokens))) {
       std::vector<Reading> targets(readings.size());
       for (const size_t text : which) targets[text].encoding = {.ids = target_of(text)};
-      const TokenBatch target = batch_of(model_, targets, which);
+      const Batch target = batch_of(model_, targets, which);
       std::vector<int32_t> ids(target.ids.size(), 0);
       for (size_t row = 0; row < which.size(); ++row) {
         const std::vector<int32_t>& said = clean_[which[row]].ids;
@@ -291,7 +291,7 @@ class Bits final : public RobustAnswers {
         for (const float value : log_probabilities(model_, first.encoding.ids)) out[which[0]].push_back(-static_cast<double>(value));
         continue;
       }
-      const TokenBatch batch = batch_of(model_, readings, which);
+      const Batch batch = batch_of(model_, readings, which);
       std::vector<int32_t> targets(batch.ids.begin() + 1, batch.ids.end());
       targets.push_back(0);
       const std::vector<float> losses = losses_of(model_.run(batch).causal_logits, targets);

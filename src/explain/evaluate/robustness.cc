@@ -30,14 +30,14 @@ struct Watched {
 
 void watch(const Model& model, Answering kind, const std::vector<Reading>& readings, size_t text, const std::vector<int32_t>& target,
            Watched& into) {
-  const TokenBatch batch = batch_of(model, readings, {text});
+  const Batch batch = batch_of(model, readings, {text});
   const RunOptions options{.observer = &into.maps, .logits = false};
   into.reading = &readings[text];
   if (kind != Answering::kTranslator) {
     model.run(batch, options);
     return;
   }
-  TokenBatch written{.batch = 1, .length = static_cast<int64_t>(target.size()), .ids = target};
+  Batch written{.batch = 1, .length = static_cast<int64_t>(target.size()), .ids = target};
   model.run_from(batch, written, options);
 }
 

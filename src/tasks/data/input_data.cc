@@ -9,13 +9,13 @@
 #include "clearhead/error.h"
 #include "models/input_kind.h"
 #include "models/input_text.h"
+#include "tasks/babi.h"
 #include "tasks/data/json_lines.h"
 #include "tasks/data/labelled_data.h"
 #include "tasks/data/parted_data.h"
 #include "tasks/data/picture_data.h"
 #include "tasks/data/scene_data.h"
 #include "tasks/data/text_data.h"
-#include "tasks/stories.h"
 
 namespace clearhead {
 namespace {

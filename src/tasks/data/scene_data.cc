@@ -7,6 +7,7 @@
 
 #include "base/format.h"
 #include "base/random.h"
+#include "clearhead/answers.h"
 #include "clearhead/error.h"
 #include "clearhead/trace.h"
 #include "tasks/data/picture_data.h"
@@ -183,7 +184,7 @@ class Scenes {
 // [layer][patch]: Σ over words of (the word's attention weight in "pool") · (the word's weight on the patch, mean of the heads).
 std::vector<std::vector<double>> weights_of_patches(const Model& model, const ModelInput& input) {
   Trace trace;
-  model.observe(input, trace, {});
+  observe(model, input, trace, {});
   const MapFamily &cross = trace.family("cross"), &pool = trace.family("pool");
   const MapRow of_words = trace.map("pool", 0).row(0, pool.first_query);
   std::vector<std::vector<double>> out;

@@ -22,7 +22,7 @@ namespace clearhead {
 
 namespace {
 
-// Returns true if a setting on the command line named this file. "qa{1..3}.txt" names several (tasks/stories.h).
+// Returns true if a setting on the command line named this file. "qa{1..3}.txt" names several (tasks/babi.h).
 bool is_given(const TextSource& source, const std::string& name) {
   return std::any_of(source.given_files.begin(), source.given_files.end(), [&](const std::string& given) {
     const size_t brace = given.find('{');

@@ -328,7 +328,8 @@ void read_noise(Fields& fields, Recipe& to) {
   const TaskDefinition& task = definition_of(to);
   if (!task.takes_noise || !task.takes_noise(to)) {
     fail(ErrorCode::kUnsupported,
-         "{}: \"noise\" changes the sources of \"pairs\" and the texts of \"task.kind\" \"classify\"; this recipe has neither", to.where);
+         "{}: \"noise\" changes the sources of \"pairs\" and the texts of \"task.kind\" \"classification\"; this recipe has neither",
+         to.where);
   }
   to.noise = noise_schema().read(*given, to.where, "noise");
 }

@@ -15,7 +15,7 @@
 namespace clearhead {
 namespace {
 
-// The recipe field that selects a task, for messages: "\"files\"" or "\"task.kind\" \"classify\"".
+// The recipe field that selects a task, for messages: "\"files\"" or "\"task.kind\" \"classification\"".
 std::string choice_of(const TaskDefinition& task) {
   if (task.data == DataFields::kFiles) return "\"files\"";
   if (task.data == DataFields::kPairs) return "\"pairs\"";
@@ -38,7 +38,7 @@ void check_model(const Recipe& recipe, const TaskDefinition& task, const TaskFac
   }
   if (task.chooses_sentence != (facts.network && facts.network->chooses)) {
     fail(ErrorCode::kInvalidArgument,
-         "{}: \"task.kind\" \"summarise\" belongs to a network that chooses a sentence (\"output\": \"sentence\" of a "
+         "{}: \"task.kind\" \"summarisation\" belongs to a network that chooses a sentence (\"output\": \"sentence\" of a "
          "hierarchical_attention), and no other kind does",
          recipe.where);
   }
@@ -47,10 +47,10 @@ void check_model(const Recipe& recipe, const TaskDefinition& task, const TaskFac
 // The Hugging Face class of a model type for a task: "bert" → "BertForSequenceClassification".
 std::string architecture_of(const Recipe& recipe, const TaskDefinition& task, const std::string& model_type) {
   std::string known;
-  for (const Family& family : families()) {
-    for (size_t at = 0; at < family.class_names.size(); ++at) {
-      if (model_type == family.model_types[at]) return std::string(family.class_names[at]) + std::string(task.class_suffix);
-      known += (known.empty() ? "" : ", ") + std::string(family.model_types[at]);
+  for (const Family* family : families()) {
+    for (size_t at = 0; at < family->class_names.size(); ++at) {
+      if (model_type == family->model_types[at]) return std::string(family->class_names[at]) + std::string(task.class_suffix);
+      known += (known.empty() ? "" : ", ") + std::string(family->model_types[at]);
     }
   }
   fail(ErrorCode::kUnsupported, "{}: \"task.{}\" fine-tunes a model of type {}, not \"{}\"", recipe.where, task.name, known, model_type);

@@ -1,17 +1,7 @@
 // The interface of a training task: batches by number, the loss of a batch, and metrics of the validation batches.
 //
-//   texts      windows of one row of tokens (text_data.h)          models with a causal head
-//   pairs      sources and targets (pair_data.h)                   encoder-decoders
-//   classify   one class, several labels or a number per text      encoders, fine-tuned (tasks/classify.cc)
-//   transcribe the text of a sound                                 speech recognition networks (tasks/transcribe.cc)
-//   tag        one tag per word                                    encoders, fine-tuned (tasks/tag.cc)
-//   answer     a span of a text, or none, for a question           encoders, fine-tuned (tasks/answer.cc)
-//   mask       masked tokens of a text                             encoders (tasks/mask.cc)
-//   match      which texts belong together                         encoders, fine-tuned (tasks/match.cc)
-//   summarise  the sentence that best summarises a document        networks that select one (tasks/summarise.cc)
-//   stories    an answer per question about a story                memory networks (tasks/stories.cc)
-//
-// A task is one file: it reads its data, makes batches, and defines the loss and the metrics.
+// A task is one file, src/tasks/NAME.cc: it reads its data, makes batches, and defines the loss and the metrics. `clearhead train
+// --fields` prints the tasks.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +16,6 @@
 #include "clearhead/model.h"
 #include "clearhead/tokenizer.h"
 #include "models/architecture.h"
-#include "models/batch.h"
 #include "models/network.h"
 #include "models/transformer.h"
 #include "ops/run.h"

@@ -138,10 +138,10 @@ class Rerun {
     const ModelInput& input = *loaded_.options().input;
     const Interventions edits = look ? interventions_of(loaded_.trace().plan(), *look) : Interventions{};
     if (kind_ == AnswerKind::kWritten) return of_sound(input, edits, observer);
-    model_->observe(input, observer, edits);
+    observe(*model_, input, observer, edits);
     Answer out;
     if (model_->info().labels.empty()) return out;
-    std::vector<ClassScore> scores = model_->classify_inputs({input}, edits)[0];
+    std::vector<ClassScore> scores = classify_inputs(*model_, {input}, edits)[0];
     std::sort(scores.begin(), scores.end(), [](const ClassScore& a, const ClassScore& b) { return a.label < b.label; });
     for (const ClassScore& one : scores) {
       out.names.push_back(one.label);
@@ -153,8 +153,8 @@ class Rerun {
   // The generated text stays the same, so that each of its tokens has a probability before and after.
   Answer of_sound(const ModelInput& input, const Interventions& edits, Observer& observer) {
     const WrittenText written = written_again(target_of(loaded_.trace().plan()));
-    return answer_of(written.encoding, model_->run_from_input(input, written.encoding,
-                                                              {.observer = &observer, .text = written.text, .interventions = edits}));
+    return answer_of(written.encoding, run_from_input(*model_, input, written.encoding,
+                                                      {.observer = &observer, .text = written.text, .interventions = edits}));
   }
 
   // For another source, a target is generated first; otherwise the target stays, so that each of its tokens has a probability before and
@@ -228,7 +228,7 @@ class Rerun {
     if (pair) encode.pair = *pair;
     const Encoding encoding = model_->tokenizer().encode(text, encode);
     RunOptions options{.observer = &observer, .last_logits_only = true, .text = text, .pair = pair};
-    if (look) options.interventions = interventions_of(model_->plan_of(encoding, options), *look);
+    if (look) options.interventions = interventions_of(plan_of(*model_, encoding, options), *look);
     options.logits = kind_ == AnswerKind::kClass || kind_ == AnswerKind::kNext || kind_ == AnswerKind::kMasked;
     const std::optional<int32_t> mask = kind_ == AnswerKind::kMasked ? model_->tokenizer().special_tokens().mask : std::nullopt;
     if (kind_ == AnswerKind::kMasked) {

@@ -133,9 +133,9 @@ const Schema<LabelledDataRecipe>& column_schema() {
 
 }  // namespace
 
-const TaskDefinition& summarise_task() {
+const TaskDefinition& summarisation_task() {
   static const TaskDefinition definition = {
-      .name = "summarise",
+      .name = "summarisation",
       .description = "the sentence of a document that summarises it best, by a network whose attention is the answer",
       .reads = {"document"},
       .chooses_sentence = true,

@@ -264,9 +264,9 @@ class Matching final : public Task {
 
 }  // namespace
 
-const TaskDefinition& match_task() {
+const TaskDefinition& sentence_similarity_task() {
   static const TaskDefinition definition = {
-      .name = "match",
+      .name = "sentence-similarity",
       .description = "embeddings of texts that belong together, by an encoder",
       .data = DataFields::kTaskAndPairs,
       .head = TrainedHead::kNone,

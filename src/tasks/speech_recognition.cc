@@ -2,7 +2,7 @@
 // sequences of a batch have the same number of sounds, in the range that "joined" gives; the sounds of a sequence are by one speaker,
 // with pauses of 0.05 to 0.2 s between them. For validation and test, the sequences are drawn once. The loss is that of translation:
 // cross-entropy of each token given the tokens before it.
-#include "tasks/transcribe.h"
+#include "tasks/speech_recognition.h"
 
 #include <algorithm>
 #include <map>
@@ -260,9 +260,9 @@ TestTranscripts test_transcripts(const Recipe& recipe) {
   return {sounds.all(), sounds.strings(recipe.seed, recipe.task->as<SoundTable>().tested)};
 }
 
-const TaskDefinition& transcribe_task() {
+const TaskDefinition& speech_recognition_task() {
   static const TaskDefinition definition = {
-      .name = "transcribe",
+      .name = "speech-recognition",
       .description = "the transcript of a sound, by a speech recognition network (Listen, Attend and Spell)",
       .reads = {"sound"},
       .head = TrainedHead::kCausal,

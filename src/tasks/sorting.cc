@@ -92,9 +92,9 @@ class Sort final : public TokenTask {
 
 }  // namespace
 
-const TaskDefinition& sort_task() {
+const TaskDefinition& sorting_task() {
   static const TaskDefinition definition = {
-      .name = "sort",
+      .name = "sorting",
       .description = "digits in ascending order: one tag per digit, by an encoder with a token classifier; the data is generated",
       .data = DataFields::kGenerated,
       .class_suffix = "ForTokenClassification",

@@ -23,7 +23,7 @@ constexpr uint64_t kTraining = 0x6D61736B, kMeasuring = 0x6D656173;
 
 int32_t mask_of(const Recipe& recipe, const Tokenizer& tokenizer) {
   if (const std::optional<int32_t> mask = tokenizer.special_tokens().mask) return *mask;
-  fail(ErrorCode::kUnsupported, "{}: the tokenizer has no mask token such as [MASK], which \"task.mask\" puts in the place of words",
+  fail(ErrorCode::kUnsupported, "{}: the tokenizer has no mask token such as [MASK], which \"task.masked-lm\" puts in the place of words",
        recipe.where);
 }
 
@@ -147,9 +147,9 @@ const Schema<LabelledDataRecipe>& text_schema() {
 
 }  // namespace
 
-const TaskDefinition& mask_task() {
+const TaskDefinition& masked_lm_task() {
   static const TaskDefinition definition = {
-      .name = "mask",
+      .name = "masked-lm",
       .description = "masked tokens of a text, by an encoder with a masked-language head",
       .head = TrainedHead::kMasked,
       .class_suffix = "ForMaskedLM",

@@ -321,9 +321,9 @@ class Answer final : public ItemTask {
 
 }  // namespace
 
-const TaskDefinition& answer_task() {
+const TaskDefinition& question_answering_task() {
   static const TaskDefinition definition = {
-      .name = "answer",
+      .name = "question-answering",
       .description = "a span of a text, or none, as the answer to a question",
       .class_suffix = "ForQuestionAnswering",
       .has_sequence_targets = true,

@@ -353,9 +353,9 @@ void read(Fields& fields, Recipe& to) {
 
 }  // namespace
 
-const TaskDefinition& classify_task() {
+const TaskDefinition& classification_task() {
   static const TaskDefinition definition = {
-      .name = "classify",
+      .name = "classification",
       .description = "one label, several labels or a number for each text, pair of texts, document, picture or scene",
       .reads = {"text", "document", "picture", "scene"},
       .class_suffix = "ForSequenceClassification",

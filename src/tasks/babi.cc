@@ -6,7 +6,7 @@
 //   supporting_facts   share of the questions of solved files for which the strongest slot of a hop is a supporting statement
 //
 // An answer in a validation or test file that does not occur in the training data counts as wrong, and `--test` names it.
-#include "tasks/stories.h"
+#include "tasks/babi.h"
 
 #include <algorithm>
 #include <charconv>
@@ -241,9 +241,9 @@ std::vector<StoryQuestion> read_stories(const std::string& files, const Recipe& 
   return out;
 }
 
-const TaskDefinition& stories_task() {
+const TaskDefinition& babi_task() {
   static const TaskDefinition definition = {
-      .name = "stories",
+      .name = "babi",
       .description = "an answer for each question about a story, by a memory network",
       .reads = {"story"},
       .class_suffix = "ForSequenceClassification",

@@ -123,9 +123,9 @@ std::vector<std::string> tags_of(const Recipe& recipe) {
 
 }  // namespace
 
-const TaskDefinition& tag_task() {
+const TaskDefinition& token_classification_task() {
   static const TaskDefinition definition = {
-      .name = "tag",
+      .name = "token-classification",
       .description = "one tag per word, by an encoder with a token classifier",
       .class_suffix = "ForTokenClassification",
       .command = [](const Recipe&) { return RunCommand{"tag"}; },
