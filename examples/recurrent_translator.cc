@@ -10,7 +10,7 @@
 #include <random>
 
 namespace ch = clearhead;
-namespace nn = ch::parts;
+namespace nn = ch::nn;
 constexpr int64_t kLength = 8, kDigits = 10, kStart = 10, kEmbedding = 16, kHidden = 32, kScore = 32, kSteps = 300;
 
 struct Translator {

@@ -10,7 +10,7 @@
 #include <vector>
 
 namespace ch = clearhead;
-namespace nn = ch::parts;
+namespace nn = ch::nn;
 namespace {
 
 void print(const std::string& name, const float* numbers, int64_t count) {
@@ -72,18 +72,17 @@ bool positions() {
   return is_near(right.weight.data<float>()[6], 0.0100F) && is_near(wrong.data<float>()[6], 0.0316F);
 }
 
-// Weights that are easy to recompute: sin(1), sin(2), … in rows of [out, in].
-nn::Linear plain(nn::Linear layer) {
-  ch::Tensor values = layer.values();
+// Gives a matrix [out, in] weights that are easy to recompute: sin(1), sin(2), … row by row.
+void fill_with_sines(ch::Tensor values) {
   for (int64_t i = 0; i < values.numel(); ++i) values.mutable_data<float>()[i] = std::sin(static_cast<float>(i + 1));
-  return layer;
 }
 ch::Tensor three_tokens() { return ch::Tensor::from<float>({1, 0, 1, 0, 0, 2, 0, 2, 1, 1, 1, 1}, {3, 4}); }
 const ch::Layout kThree{.batch = 1, .length = 3};
 
 nn::Attention two_heads(const ch::Scope& scope) {
   nn::Attention attention(scope, /*width=*/4, /*heads=*/2);
-  for (nn::Linear* layer : {&attention.query, &attention.key, &attention.value, &attention.output}) *layer = plain(*layer);
+  for (const int64_t first : {0, 4, 8}) fill_with_sines(attention.projection.values().slice(0, first, first + 4));  // q, k and v
+  fill_with_sines(attention.output.values());
   return attention;
 }
 
@@ -119,7 +118,8 @@ struct Block {
 bool block() {
   ch::Parameters parameters;
   Block block{parameters};
-  block.mlp.up = plain(block.mlp.up), block.mlp.down = plain(block.mlp.down);
+  fill_with_sines(block.mlp.up.values());
+  fill_with_sines(block.mlp.down.values());
   ch::Compute compute;
   const ch::Tensor out = block(compute, three_tokens(), kThree);
   std::printf("5. a Transformer block, %d numbers in %zu parameters\n", static_cast<int>(parameters.count()), parameters.named().size());

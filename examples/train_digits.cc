@@ -8,7 +8,7 @@
 #include <ctime>
 
 namespace ch = clearhead;
-namespace nn = ch::parts;
+namespace nn = ch::nn;
 constexpr int kBands = 64, kWindow = 256, kHop = 128, kWidth = 64, kHeads = 4, kEpochs = 30;
 
 // A cosine of each frequency, then a sine, under Hann's window.

@@ -8,7 +8,7 @@
 #include <random>
 
 namespace ch = clearhead;
-namespace nn = ch::parts;
+namespace nn = ch::nn;
 constexpr int64_t kLength = 12, kWidth = 32, kHeads = 2, kSteps = 400;
 
 // [readme]

@@ -1,4 +1,4 @@
-// Besides: backends/dense.cc models/config.cc models/families.cc models/families/*.cc
+// Besides: backends/dense.cc models/config.cc models/architecture.cc models/families/*.cc
 // A config.json of any family is converted to an architecture or refused with a one-line error.
 #include "base/json.h"
 #include "fuzz.h"

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 #include <functional>
+#include <limits>
 
 #include "base/format.h"
 #include "base/parallel.h"
@@ -185,7 +186,7 @@ std::shared_ptr<const Tokenizer> Model::shared_tokenizer() const {
 
 namespace {
 
-// The text of the first sequence of a batch, with its tokens. The tokens must be valid.
+// The text of the first sequence of a batch, with its tokens. There must be `length` of them.
 RunText text_of(const Batch& tokens, const Tokenizer* tokenizer, const std::optional<std::string>& given) {
   RunText text;
   text.text = given.value_or("");
@@ -193,8 +194,9 @@ RunText text_of(const Batch& tokens, const Tokenizer* tokenizer, const std::opti
   text.offsets.resize(text.ids.size());
   text.special.resize(text.ids.size());
   for (size_t i = 0; i < text.ids.size(); ++i) {
-    text.pieces.push_back(tokenizer ? std::string(tokenizer->token(text.ids[i])) : std::to_string(text.ids[i]));
-    text.special[i] = tokenizer && tokenizer->is_special(text.ids[i]);
+    const bool is_known = tokenizer && text.ids[i] < tokenizer->vocabulary_size();
+    text.pieces.push_back(is_known ? std::string(tokenizer->token(text.ids[i])) : std::to_string(text.ids[i]));
+    text.special[i] = is_known && tokenizer->is_special(text.ids[i]);
   }
   return text;
 }
@@ -222,7 +224,7 @@ RunResult Model::run(const std::vector<int32_t>& ids, const RunOptions& options)
 
 RunResult Model::run_from(const Batch& source, const Batch& target, const RunOptions& options) const {
   if (!options.observer || options.plan_text || source.ids.empty()) return run_batch(target, &source, options);
-  check_tokens(source, info_.vocabulary, 0);
+  check_tokens(source, std::numeric_limits<int32_t>::max(), 0);  // the encoder may have a vocabulary of its own
   check_tokens(target, info_.vocabulary, info_.longest);
   RunOptions with_text = options;
   with_text.plan_text = joined(text_of(source, tokenizer_.get(), options.source), text_of(target, tokenizer_.get(), options.text));

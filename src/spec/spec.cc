@@ -288,7 +288,7 @@ void validate(const AttentionSpec& spec, const AttentionShape& shape) {
       }
       check_operand(name, "[batch|1, head|1, entry]", operand, DType::kF32,
                     {shape.batch, shape.heads, spec.topology.block_sparse->keys.size(2)}, 2);
-    } else if (name.starts_with("lists.") || name.starts_with("additive.") ||
+    } else if (name.starts_with("block_sparse.") || name.starts_with("additive.") ||
                name.starts_with("relative.")) {  // checked by check_lists and CheckPair
     } else if (name == "centres") {
       check_operand(name, "[batch|1, head|1, query]", operand, DType::kF32, {shape.batch, shape.heads, shape.queries}, 2);

@@ -73,7 +73,8 @@ TEST_P(EveryPictureNetwork, AnswersAloneAsInABatchAndLoadedAsMade) {
   const EncodedInput read = encode_input(saved.network->facts(), tokenizer.get(), input(1));
   const Batch rows = collate_side({&read.input}, 0), source = read.source ? collate_side({&*read.source}, 0) : Batch();
   Compute compute;
-  const Tensor made = saved.network->logits(compute, rows, &source), loaded = saved.model->run_batch(rows, &source).class_logits;
+  const Batch* given = read.source ? &source : nullptr;
+  const Tensor made = saved.network->logits(compute, rows, given), loaded = saved.model->run_batch(rows, given).class_logits;
   for (int i = 0; i < 3; ++i) EXPECT_EQ(made.data<float>()[i], loaded.data<float>()[i]);
 }
 
