@@ -21,7 +21,7 @@ class Fields(Case):
         self.assertGreater(len(rows), 100)
         for row in rows:
             self.assertTrue(all(row[part] for part in ("name", "accepts", "default", "meaning")), row)
-        self.assertEqual(self.ok("train", "--fields", "sort").out.splitlines()[0], "kind: sort (required)")
+        self.assertEqual(self.ok("train", "--fields", "sorting").out.splitlines()[0], "kind: sorting (required)")
 
     def test_every_field_of_the_shipped_recipes_is_declared(self):
         """The reader refuses undeclared fields, so a recipe that is read has none. This test compares only their names."""
@@ -36,8 +36,8 @@ class Fields(Case):
                 self.assertLessEqual(set(recipe["task"]), declared[recipe["task"]["kind"]], path.name)
 
     def test_a_task_that_does_not_exist_is_refused(self):
-        self.refused(1, 'there is no task "order"; expected answer, classify, mask, match, sort, stories, summarise, tag or transcribe', "train",
-                     "--fields", "order")
+        self.refused(1, 'there is no task "order"; expected babi, classification, masked-lm, question-answering, sentence-similarity, sorting, '
+                        "speech-recognition, summarisation or token-classification", "train", "--fields", "order")
 
     def test_digits_are_sorted_without_any_file(self):
         folder = self.folder / "run"

@@ -92,7 +92,7 @@ def eraser(scores, table, shares):
     return {"shares": shares, **out, **{name + "_aopc": np.average(values) for name, values in list(out.items())}}
 
 
-class TargetSpec:
+class QuantusModel:
     """What Quantus's metrics ask of a model, in float64 (its own wrapper is float32)."""
 
     def __init__(self, model):
@@ -109,7 +109,8 @@ def quantus_of(metric, model, scores):
     """The metric's value of one input, all of whose items are there."""
     shape = (1, 1, len(scores), 1)
     return np.asarray(
-        metric.evaluate_batch(model=TargetSpec(model), x_batch=np.ones(shape), y_batch=np.array([1]), a_batch=np.array(scores).reshape(shape))
+        metric.evaluate_batch(model=QuantusModel(model), x_batch=np.ones(shape), y_batch=np.array([1]),
+                              a_batch=np.array(scores).reshape(shape))
     )[0]
 
 
