@@ -39,7 +39,10 @@ class Forward final : public Observer {
   int64_t steps_ = 0, forward_ = 0;
 };
 
-metrics::ErrorRate word_errors(const Model& model, const std::vector<Transcript>& sounds, const GenerateOptions& options) {
+struct Errors {
+  metrics::ErrorRate words, characters;
+};
+Errors errors_of(const Model& model, const std::vector<Transcript>& sounds, const GenerateOptions& options) {
   std::vector<Sound> heard;
   std::vector<std::string> expected, written;
   for (const Transcript& one : sounds) {
@@ -47,7 +50,7 @@ metrics::ErrorRate word_errors(const Model& model, const std::vector<Transcript>
     expected.push_back(one.text);
   }
   for (const Generated& made : transcribe(model, heard, options)) written.push_back(made.text);
-  return metrics::word_error_rate(written, expected);
+  return {metrics::word_error_rate(written, expected), metrics::character_error_rate(written, expected)};
 }
 
 }  // namespace
@@ -56,15 +59,18 @@ void measure_transcripts(const Recipe& recipe, const Model& model, bool json) {
   const TestTranscripts sounds = test_transcripts(recipe);
   std::optional<Progress> progress("transcribing");
   GenerateOptions options{.max_tokens = 2 * recipe.length, .progress = progress->callback(), .beams = default_beams(model)};
-  const metrics::ErrorRate alone = word_errors(model, sounds.alone, options), joined = word_errors(model, sounds.joined, options);
+  const auto [alone, alone_characters] = errors_of(model, sounds.alone, options);
+  const auto [joined, joined_characters] = errors_of(model, sounds.joined, options);
   progress.reset();
   Forward forward;
   for (const Transcript& one : sounds.joined) observe(model, {.sound = one.sound}, forward);
   const auto [least, most] = recipe.task->as<SoundTable>().tested;
   if (json) {
     return print_json(Json::object({{"word_errors_alone", alone.rate},
+                                    {"character_errors_alone", alone_characters.rate},
                                     {"sounds", static_cast<int64_t>(sounds.alone.size())},
                                     {"word_errors_joined", joined.rate},
+                                    {"character_errors_joined", joined_characters.rate},
                                     {"substitutions", joined.substitutions},
                                     {"insertions", joined.insertions},
                                     {"deletions", joined.deletions},
@@ -76,6 +82,7 @@ void measure_transcripts(const Recipe& recipe, const Model& model, bool json) {
   print(format("word error rate {:.2f} %  {} sequences of {} to {} sounds: {} substituted, {} inserted, {} deleted of {} words",
                joined.rate * 100, with_commas(static_cast<int64_t>(sounds.joined.size())), least, most, joined.substitutions,
                joined.insertions, joined.deletions, with_commas(joined.hits + joined.substitutions + joined.deletions)));
+  print(format("character error rate {:.2f} % and {:.2f} %", alone_characters.rate * 100, joined_characters.rate * 100));
   print(format("attention does not move backwards in {:.2f} % of the steps", forward.share() * 100));
 }
 

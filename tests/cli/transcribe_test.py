@@ -64,6 +64,10 @@ class Transcription(Case):
         self.assertEqual((tested["sounds"], tested["joined"]), (12, 12))
         self.assertLessEqual(tested["word_errors_alone"], 0.1)
         self.assertLessEqual(tested["word_errors_joined"], 0.1)
+        for of in ("alone", "joined"):  # a wrong word has at least one wrong character of at most four
+            words, characters = tested[f"word_errors_{of}"], tested[f"character_errors_{of}"]
+            self.assertLessEqual(characters, 0.1)
+            self.assertEqual(characters > 0, words > 0)
         self.assertGreater(tested["attention_forward"], 0.5)
 
         sounds = [self.tone("one.wav", "mid"), self.tone("two.wav", "high", "low")]

@@ -476,6 +476,20 @@ TEST(Trace, GarbledFilesAreRefusedWithTheFieldThatIsWrong) {
   std::filesystem::remove(path);
 }
 
+TEST(Trace, ARowOfASparseNormaliserWhoseThresholdIsAboveItsScoresIsRefused) {
+  Case data = causal_case(12, 13);
+  AttentionSpec spec = data.record.spec;
+  spec.normaliser = Sparsemax{};
+  data.record = attend(data.q, data.k, data.v, spec).record;
+  data.record.rows.l = data.record.rows.l.clone();
+  data.record.rows.l.mutable_data<float>()[5] = 0.25F;
+  const std::string path = temporary("sparse.trace");
+  trace_of(data, 12).save(path);
+  expect_refused(ErrorCode::kFormat, path + ": dec.0.frame0.l: a row of a sparse normaliser has its threshold above its largest score",
+                 [&] { Trace::load(path); });
+  std::filesystem::remove(path);
+}
+
 TEST(Trace, StatisticsOfRowsOutsideTheTextAreRefused) {
   const std::string path = temporary("rows.trace");
   TraceOptions options;
