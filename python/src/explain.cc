@@ -64,20 +64,20 @@ struct Given {
   }
 };
 
-std::unique_ptr<AttributionTarget> subject_of(const SharedModel& model, const AskedText& question, const std::string& items) {
+std::unique_ptr<AttributionTarget> target_of(const SharedModel& model, const AskedText& question, const std::string& units) {
   std::unique_ptr<AttributionTarget> out = make_target(model, question.text, question.asked, question.pair);
-  if (items == "word") {
+  if (units == "word") {
     out->set_items(items_of_words(*out, words_of(out->plan().text)));
-  } else if (items == "sentence") {
+  } else if (units == "sentence") {
     out->set_items(items_of_sentences(*out));
-  } else if (items != "token") {
-    fail(ErrorCode::kInvalidArgument, "items: \"{}\"; expected \"word\", \"token\" or \"sentence\"", items);
+  } else if (units != "token") {
+    fail(ErrorCode::kInvalidArgument, "units: \"{}\"; expected \"word\", \"token\" or \"sentence\"", units);
   }
   return out;
 }
 
 nb::dict why(const Loaded& self, const nb::object& text, const std::optional<std::string>& pair, const std::optional<std::string>& question,
-             const std::string& of, const std::string& against, const std::vector<std::string>& by, const std::string& items, int64_t steps,
+             const std::string& of, const std::string& against, const std::vector<std::string>& by, const std::string& units, int64_t steps,
              std::optional<int> layer, std::optional<int64_t> head) {
   std::unique_ptr<AttributionTarget> target;
   const std::vector<MethodInfo> methods = methods_of(by);
@@ -85,7 +85,7 @@ nb::dict why(const Loaded& self, const nb::object& text, const std::optional<std
   const std::vector<std::vector<double>> shares = without_gil([&] {
     const TargetSpec asked{.of = of, .against = against};
     target = given.input ? make_target(model_for(self, methods), *given.input, asked)
-                         : subject_of(model_for(self, methods), {given.text, pair, asked}, items);
+                         : target_of(model_for(self, methods), {given.text, pair, asked}, units);
     check_used({.layer = layer, .head = head}, methods, *target);
     std::vector<std::vector<double>> out;
     for (const MethodInfo& info : methods) out.push_back(attribute(*target, info.method, {.layer = layer, .head = head, .steps = steps}));
@@ -119,7 +119,7 @@ RemovedBy removal_named(const std::string& name) {
 }
 
 nb::dict judged(const Loaded& self, const std::vector<std::string>& texts, const std::vector<std::string>& by,
-                const std::vector<std::string>& of, const std::vector<Bytes>& marks, const std::string& items, const std::string& removal,
+                const std::vector<std::string>& of, const std::vector<Bytes>& marks, const std::string& units, const std::string& removal,
                 int64_t steps, uint64_t seed) {
   for (const auto& [what, count] : {std::pair{"of", of.size()}, std::pair{"marks", marks.size()}}) {
     if (count != 0 && count != texts.size())
@@ -131,7 +131,7 @@ nb::dict judged(const Loaded& self, const std::vector<std::string>& texts, const
   without_gil([&] {
     const SharedModel model = model_for(self, settings.methods);
     for (size_t at = 0; at < texts.size(); ++at) {
-      const auto target = subject_of(model, {texts[at], {}, {.of = of.empty() ? "" : of[at]}}, items);
+      const auto target = target_of(model, {texts[at], {}, {.of = of.empty() ? "" : of[at]}}, units);
       verdict.add(*target, marks.empty() || marks[at].empty() ? std::vector<uint8_t>{} : items_in_bytes(*target, marks[at]));
     }
   });
@@ -185,27 +185,28 @@ nb::dict split(const Loaded& self, const std::string& text, int layer, int64_t h
 
 void add_explanations(nb::class_<Loaded>& model) {
   model
-      .def("why", &why, "text"_a, "pair"_a = nb::none(), nb::kw_only(), "question"_a = nb::none(), "of"_a = "", "against"_a = "",
-           "by"_a = std::vector<std::string>{"relevance"}, "items"_a = "word", "steps"_a = 32, "layer"_a = nb::none(),
-           "head"_a = nb::none(),
-           "Attributes an answer of the model to parts of the input.\n\n"
-           "Returns a dict: \"answer\" and its \"probability\"; \"items\", the text of each item; \"bytes\", its byte range in the\n"
-           "UTF-8 text; \"shares\", the attribution of each item by method, f32 [item]. Shares have no fixed total. Signed methods\n"
-           "give negative shares to items that lower the answer's probability.\n\n"
-           "text: an input of the type that `reads` names. pair: the second text. question: for models that read a story or a scene.\n"
-           "of: the answer to explain: a class, one or more words, or \"token N\"; default: the model's own answer. Several tokens are\n"
-           "explained together, by the sum of their log-probabilities.\n"
-           "against: a class or a word of one token; explains why the answer is `of` and not `against`.\n"
-           "by: methods, of: attention, rollout, flow, value-weighted, output-weighted, mixed, attention-gradient, relevance,\n"
-           "gradient-input, integrated-gradients, occlusion.\n"
-           "items: \"word\", \"token\" or \"sentence\"; inputs other than texts have statements, patches or frames as items.\n"
-           "steps: number of steps of integrated gradients. layer, head: for methods that use one layer; an error if no method does.\n\n"
-           "The first use of a method with gradients loads the weights a second time. Raises NotFoundError for a class or word that\n"
-           "does not exist, UnsupportedError for a method or answer that the model does not support.")
-      .def("trace_gradients", &traced, "text"_a, "pair"_a = nb::none(), nb::kw_only(), "question"_a = nb::none(), "of"_a = "",
-           "against"_a = "", "budget"_a = uint64_t{2} << 30, "layers"_a = std::vector<int>{}, "rows"_a = Bytes{},
+      .def(
+          "why", &why, "text"_a, "pair"_a = nb::none(), nb::kw_only(), "question"_a = nb::none(), "target"_a = "", "contrast"_a = "",
+          "methods"_a = std::vector<std::string>{"relevance"}, "units"_a = "word", "steps"_a = 32, "layer"_a = nb::none(),
+          "head"_a = nb::none(),
+          "Attributes an answer of the model to parts of the input.\n\n"
+          "Returns a dict: \"answer\" and its \"probability\"; \"items\", the text of each item; \"bytes\", its byte range in the\n"
+          "UTF-8 text; \"shares\", the attribution of each item by method, f32 [item]. Shares have no fixed total. Signed methods\n"
+          "give negative shares to items that lower the answer's probability.\n\n"
+          "text: an input of the type that `reads` names. pair: the second text. question: for models that read a story or a scene.\n"
+          "target: the answer to explain: a class, one or more words, or \"token N\"; default: the model's own answer. Several tokens are\n"
+          "explained together, by the sum of their log-probabilities.\n"
+          "contrast: a class or a word of one token; explains why the answer is `target` and not `contrast`.\n"
+          "methods: of attention, rollout, flow, value-weighted, output-weighted, mixed, attention-gradient, relevance,\n"
+          "gradient-input, integrated-gradients, occlusion.\n"
+          "units: \"word\", \"token\" or \"sentence\"; inputs other than texts have statements, patches or frames as items.\n"
+          "steps: number of steps of integrated gradients. layer, head: for methods that use one layer; an error if no method does.\n\n"
+          "The first use of a method with gradients loads the weights a second time. Raises NotFoundError for a class or word that\n"
+          "does not exist, UnsupportedError for a method or answer that the model does not support.")
+      .def("trace_gradients", &traced, "text"_a, "pair"_a = nb::none(), nb::kw_only(), "question"_a = nb::none(), "target"_a = "",
+           "contrast"_a = "", "budget"_a = uint64_t{2} << 30, "layers"_a = std::vector<int>{}, "rows"_a = Bytes{},
            "Like trace(), and also keeps the gradient of an answer with respect to every weight, for LayerMap.gradients().\n\n"
-           "of, against: the answer, as in why(). Other parameters as in trace().")
+           "target, contrast: the answer, as in why(). Other parameters as in trace().")
       .def("split_score", &split, "text"_a, "layer"_a, "head"_a, "query"_a, "key"_a, "pair"_a = nb::none(), "family"_a = "",
            "Decomposes one attention score into contributions of the components below it.\n\n"
            "Returns a dict: \"score\", which is scale * q.k before the terms of the description, and \"parts\", a list of (component,\n"
@@ -213,15 +214,16 @@ void add_explanations(nb::class_<Loaded>& model) {
            "and biases. Normalisation layers keep the scale that they had in the run, so each column adds up to the score.\n\n"
            "query, key: token indices. pair: the second text. For encoder-decoders, family is \"enc\", \"dec\" or \"cross\" (the query\n"
            "is in the target, the key in the source) and pair is the target text, by default what the model generates. Raises\n"
-           "InvalidArgumentError for a pair that is not visible, UnsupportedError for models made of parts.")
-      .def("judge", &judged, "texts"_a, nb::kw_only(), "by"_a = std::vector<std::string>{"attention", "relevance", "occlusion"},
-           "of"_a = std::vector<std::string>{}, "marks"_a = std::vector<Bytes>{}, "items"_a = "word", "removal"_a = "unseen",
+           "InvalidArgumentError for a pair that is not visible, UnsupportedError for networks of the literature.")
+      .def("judge", &judged, "texts"_a, nb::kw_only(), "methods"_a = std::vector<std::string>{"attention", "relevance", "occlusion"},
+           "targets"_a = std::vector<std::string>{}, "marks"_a = std::vector<Bytes>{}, "units"_a = "word", "removal"_a = "unseen",
            "steps"_a = 16, "seed"_a = 1,
            "Evaluates attribution methods: how faithfully each identifies the items that the answers depend on.\n\n"
            "Returns a dict by method of dicts by measure of (mean, low, high), where low and high bound the 95 % bootstrap interval\n"
            "over texts; NaN where a measure is not defined. As baselines, the dict also has \"random\" and the reverse of the first\n"
            "method.\n\n"
-           "by, items, steps: as in why(). of: the answer to explain for each text, as in why(); default: the model's own answers.\n"
+           "methods, units, steps: as in why(). targets: the answer to explain for each text, as in why(); default: the model's own "
+           "answers.\n"
            "marks: for each text, byte ranges (begin, end) that annotators marked as its rationale. removal: how an item is removed:\n"
            "\"unseen\" (no token attends to it) or \"masked\". seed: of random rankings and random sets of items. Texts with fewer\n"
            "than 3 items are ignored.");

@@ -52,7 +52,7 @@ def test_a_picture_is_traced_and_explained_by_its_patches(digits):
     path = MODELS / "digits/example.png"
     trace = digits.trace(path)
     assert "spatial" in trace.families
-    why = digits.why(path, by=["relevance", "occlusion"])
+    why = digits.why(path, methods=["relevance", "occlusion"])
     assert why["answer"] == 'class "5"' and len(why["items"]) == 256 and why["items"][0] == "patch 1,1"
     assert np.corrcoef(why["shares"]["relevance"], why["shares"]["occlusion"])[0, 1] > 0.5
     assert digits.trace_gradients(path).gradients_of == 'class "5"'
@@ -62,7 +62,7 @@ def test_a_story_has_a_question(stories):
     assert stories.reads == "story"
     best = stories.classify(STORY, question="Where is the football?")
     assert best[0][0] == stories.classify(" ".join(STORY), question="Where is the football?")[0][0]
-    why = stories.why(STORY, question="Where is the football?", by=["attention"])
+    why = stories.why(STORY, question="Where is the football?", methods=["attention"])
     assert why["items"] == STORY and why["shares"]["attention"].shape == (3,)
     with pytest.raises(ch.InvalidArgumentError, match="reads a story and a question"):
         stories.classify(STORY)
@@ -76,13 +76,13 @@ def test_a_document_is_its_sentences():
     assert books.reads == "document" and books.classify(text)[0][1] == pytest.approx(
         books.classify(["I had called upon my friend one day in the autumn.", "He was in deep conversation with a stout gentleman."])[0][1],
         abs=1e-6)
-    assert len(books.why(text, by=["attention"])["items"]) == 2
+    assert len(books.why(text, methods=["attention"])["items"]) == 2
 
 
 def test_what_reads_texts_reads_nothing_else(digits):
     dates = ch.load(str(MODELS / "dates"))
     assert dates.reads == "pair" and dates.translate("the 21st of March 1998") == "1998-03-21"
-    why = dates.why("the 21st of March 1998", of="21")  # relevance through attention that runs step by step
+    why = dates.why("the 21st of March 1998", target="21")  # relevance through attention that runs step by step
     assert why["items"][int(np.argmax(why["shares"]["relevance"]))] == "21st"
     with pytest.raises(ch.UnsupportedError, match="cannot transcribe sounds"):
         digits.transcribe(["x.wav"])
@@ -139,7 +139,7 @@ def test_a_sound_is_read_from_a_file_or_samples(listener, tmp_path):
     assert isinstance(of_file, str) and of_file == of_samples == listener.transcribe([(samples[None], 8000)])[0]
     trace = listener.trace((samples, 8000))
     assert trace.families == ["cross"] and trace.map(0).keys > 0
-    why = listener.why((samples, 8000), by=["attention", "relevance"])
+    why = listener.why((samples, 8000), methods=["attention", "relevance"])
     assert why["items"][0] == "0.00 s" and why["shares"]["attention"].sum() == pytest.approx(1, abs=1e-4)
     with pytest.raises(ch.InvalidArgumentError, match="expected a path, or .samples, frames per second."):
         listener.transcribe([samples])

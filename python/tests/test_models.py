@@ -96,22 +96,22 @@ def test_a_trace_keeps_the_layers_that_were_chosen(known_model):
 def test_why_gives_every_part_its_share(known_model):
     model = ch.load(str(known_model))
     text = "abcdefab"
-    found = model.why(text, by=["attention", "relevance", "occlusion"], items="token")
+    found = model.why(text, methods=["attention", "relevance", "occlusion"], units="token")
     assert sorted(found["shares"]) == ["attention", "occlusion", "relevance"]
     assert [text.encode()[begin:end].decode() for begin, end in found["bytes"]] == found["items"] == list("abcdefab")
     assert found["answer"] == 'next token "c"' and found["probability"] > 0.99
     assert found["items"][int(np.argmax(found["shares"]["relevance"]))] == "c"  # what the induction head copies
     assert found["shares"]["occlusion"] == pytest.approx([0.996, 0.996, 0.996, 0, 0, 0, 0.996, 0], abs=0.01)
-    several = model.why(text, of="cd", by=["occlusion"])
+    several = model.why(text, target="cd", methods=["occlusion"])
     assert several["answer"] == 'next tokens "cd"' and several["probability"] > 0.98
     with pytest.raises(ch.NotFoundError, match="there is no method"):
-        model.why(text, by=["relevanse"])
+        model.why(text, methods=["relevanse"])
     with pytest.raises(ch.InvalidArgumentError, match="a layer can be set only for the methods attention"):
         model.why(text, layer=99)
     with pytest.raises(ch.InvalidArgumentError, match="layer 99; this model's layers are 0 to 1"):
-        model.why(text, by=["attention"], layer=99)
+        model.why(text, methods=["attention"], layer=99)
     with pytest.raises(ch.InvalidArgumentError, match="expected \"word\""):
-        model.why(text, items="letter")
+        model.why(text, units="letter")
 
 
 def test_a_trace_with_gradients_shows_what_speaks_for_an_answer(known_model):
@@ -120,11 +120,11 @@ def test_a_trace_with_gradients_shows_what_speaks_for_an_answer(known_model):
     assert trace.gradients_of == 'next token "c"'
     found = trace.map(1).gradients("for").head(0).row(trace.map(1).queries - 1)
     assert trace.tokens[found.top_k(1)[0].key] == "c"  # what the induction head copies
-    shares = model.why("abcdefab", by=["attention-gradient"], items="token")["shares"]["attention-gradient"]
+    shares = model.why("abcdefab", methods=["attention-gradient"], units="token")["shares"]["attention-gradient"]
     rows = [trace.map(1).gradients().head(head).row(trace.map(1).queries - 1).weights for head in range(trace.map(1).heads)]
     assert np.mean(rows, 0)[: len(shares)] == pytest.approx(shares, abs=1e-6)
     with pytest.raises(ch.NotFoundError, match="token 99 of a text of 8 tokens"):
-        model.trace_gradients("abcdefab", of="token 99")
+        model.trace_gradients("abcdefab", target="token 99")
 
 
 def test_a_score_is_taken_apart(known_model):
@@ -154,11 +154,11 @@ def test_judging_holds_methods_against_random_rankings(known_model):
     model = ch.load(str(known_model))
     texts = ["abcdefghab", "gfedcbahgf", "qrstuvwxyzqr"]
     marks = [[(2, 3)]] * 3  # the byte that is copied
-    judged = model.judge(texts, by=["relevance", "attention"], items="token", marks=marks)
+    judged = model.judge(texts, methods=["relevance", "attention"], units="token", marks=marks)
     assert list(judged) == ["relevance", "attention", "random", "reverse of relevance"]
     mean, low, high = judged["relevance"]["comprehensiveness"]
     assert low <= mean <= high and mean > judged["random"]["comprehensiveness"][0] > judged["reverse of relevance"]["comprehensiveness"][0]
     assert judged["relevance"]["auprc"] == (1, 1, 1) and judged["random"]["auprc"][0] < 0.8
-    assert np.isnan(model.judge(texts, by=["relevance"], items="token")["relevance"]["auprc"][0])
+    assert np.isnan(model.judge(texts, methods=["relevance"], units="token")["relevance"]["auprc"][0])
     with pytest.raises(ch.InvalidArgumentError, match="2 entries for 3 texts"):
-        model.judge(texts, of=["a", "b"])
+        model.judge(texts, targets=["a", "b"])

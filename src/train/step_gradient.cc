@@ -14,10 +14,10 @@ constexpr size_t kMessageBytes = size_t{1} << 20;  // smaller sums are collected
 
 }  // namespace
 
-StepGradient::StepGradient(Tape& tape, Comm& comm, std::vector<Tensor> leaves, int64_t parts)
-    : tape_(tape), comm_(comm), leaves_(std::move(leaves)), parts_(parts) {
+StepGradient::StepGradient(Tape& tape, Comm& comm, std::vector<Tensor> leaves, int64_t micro_batches)
+    : tape_(tape), comm_(comm), leaves_(std::move(leaves)), micro_batches_(micro_batches) {
   for (size_t at = 0; at < leaves_.size(); ++at) by_storage_[leaves_[at].storage_number()] = at;
-  if (parts_ == 1 && comm_.size() == 1) return;
+  if (micro_batches_ == 1 && comm_.size() == 1) return;
   tape_.on_settled([this](uint64_t storage) { settled(by_storage_.at(storage)); });
 }
 
@@ -39,8 +39,8 @@ void StepGradient::settled(size_t leaf) {
     if (!kept.defined()) kept = Tensor::empty(gradient.shape());
     std::memcpy(kept.mutable_raw(), gradient.raw(), gradient.bytes());
   };
-  tree_sum(part_, parts_, merge, keep);
-  if (part_ + 1 < parts_ || comm_.size() == 1) return;
+  tree_sum(part_, micro_batches_, merge, keep);
+  if (part_ + 1 < micro_batches_ || comm_.size() == 1) return;
   ready_.push_back(gradient);
   ready_bytes_ += gradient.bytes();
   if (ready_bytes_ >= kMessageBytes) send();

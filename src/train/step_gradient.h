@@ -16,11 +16,11 @@ namespace clearhead {
 
 class StepGradient {
  public:
-  /// `parts`: number of the step's micro-batches on this process. The tape must watch the leaves. Sets the tape's
+  /// `micro_batches`: number of the step's micro-batches on this process. The tape must watch the leaves. Sets the tape's
   /// on_settled callback.
-  StepGradient(Tape& tape, Comm& comm, std::vector<Tensor> leaves, int64_t parts);
+  StepGradient(Tape& tape, Comm& comm, std::vector<Tensor> leaves, int64_t micro_batches);
 
-  int64_t parts() const { return parts_; }
+  int64_t micro_batches() const { return micro_batches_; }
   /// Call before the backward pass of this process's micro-batch `at`.
   void begin(int64_t at);
   /// Call after the last micro-batch. The tape's gradients are then those of the step.
@@ -33,7 +33,7 @@ class StepGradient {
   Tape& tape_;
   Comm& comm_;
   std::vector<Tensor> leaves_;
-  int64_t parts_, part_ = 0;
+  int64_t micro_batches_, part_ = 0;
   std::unordered_map<uint64_t, size_t> by_storage_;
   std::vector<std::vector<Tensor>> levels_;  // [level of the tree][leaf]: partial sums that wait for the other operand
   std::vector<Tensor> ready_;                // gradients to be sent to the other processes

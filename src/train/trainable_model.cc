@@ -1,4 +1,4 @@
-// The two kinds of learners. Their leaves are in the order in which the parameters are created.
+// The two kinds of trainable models. Their leaves are in the order in which the parameters are created.
 #include "train/trainable_model.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// The model that a run trains, with its parameters: a Transformer in Hugging Face's format, or a network of parts. The trainer uses
+// The model that a run trains, with its parameters: a Transformer in Hugging Face's format, or a network of the literature. The trainer uses
 // only this interface.
 #pragma once
 

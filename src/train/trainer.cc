@@ -37,20 +37,22 @@ std::string tokenizer_of_new(const Recipe& recipe, const std::string& directory)
 }
 
 // The number of a step's micro-batches that one process computes.
-int64_t parts_of_one(const Recipe& recipe, const Comm& comm) {
-  const int64_t parts = recipe.accumulate / comm.size();
-  if (parts * comm.size() == recipe.accumulate && (comm.size() == 1 || (parts & (parts - 1)) == 0)) return parts;
+int64_t micro_batches_of_one(const Recipe& recipe, const Comm& comm) {
+  const int64_t micro_batches = recipe.accumulate / comm.size();
+  if (micro_batches * comm.size() == recipe.accumulate && (comm.size() == 1 || (micro_batches & (micro_batches - 1)) == 0))
+    return micro_batches;
   fail(ErrorCode::kInvalidArgument,
-       "{}: a step has {} part(s) (\"accumulate\") and there are {} processes; each takes 1, 2, 4, 8 … parts: give accumulate={}, or "
+       "{}: a step has {} micro-batch(es) (\"accumulate\") and there are {} processes; each takes 1, 2, 4, 8 … of them: give "
+       "accumulate={}, or "
        "start another number of processes",
        recipe.where, recipe.accumulate, comm.size(), comm.size());
 }
 
 std::unique_ptr<TrainableModel> model_at_start(const Recipe& recipe, const Tokenizer& tokenizer, bool is_new) {
-  std::unique_ptr<TrainableModel> learner = make_trainable_model(recipe, tokenizer);
-  if (is_new && !recipe.initial.empty()) learner->begin_at(recipe.initial);
-  if (is_new && recipe.vectors) learner->begin_at(*recipe.vectors, recipe.model, recipe.where);
-  return learner;
+  std::unique_ptr<TrainableModel> model = make_trainable_model(recipe, tokenizer);
+  if (is_new && !recipe.initial.empty()) model->begin_at(recipe.initial);
+  if (is_new && recipe.vectors) model->begin_at(*recipe.vectors, recipe.model, recipe.where);
+  return model;
 }
 
 std::string metadata_of(const SafeTensors& file, const std::string& name) {
@@ -124,9 +126,9 @@ Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string
       data_digest_(task_->digest()),
       held_(task_->validation_batches()),
       optimiser_(recipe.optimiser),
-      average_(recipe.average),
+      average_(recipe.ema_decay),
       comm_(std::move(comm)),
-      gradient_(tape_, *comm_, learning_leaves(), parts_of_one(recipe, *comm_)) {
+      gradient_(tape_, *comm_, learning_leaves(), micro_batches_of_one(recipe, *comm_)) {
   map_sums_.assign(map_losses_.names().size(), 0);
   optimiser_.check_groups();
   static_cast<void>(deciding_metric());  // throws if the metric does not exist
@@ -162,7 +164,7 @@ std::vector<double> Trainer::counts_of(const Example& example) const {
   return out;
 }
 
-std::vector<double> Trainer::part_losses(int64_t number, const Example& example, const std::vector<double>& counts, bool checks) {
+std::vector<double> Trainer::micro_batch_losses(int64_t number, const Example& example, const std::vector<double>& counts, bool checks) {
   tape_.check_finite(checks);
   RunDropout dropout{static_cast<float>(dropout_.residual), static_cast<float>(dropout_.attention),
                      random_bits(random_bits(recipe_.seed, kDropoutSeed), static_cast<uint64_t>(number))};
@@ -185,7 +187,7 @@ std::vector<double> Trainer::part_losses(int64_t number, const Example& example,
   tape_.clear();
   if (!checks) {
     try {
-      return part_losses(number, example, counts, true);
+      return micro_batch_losses(number, example, counts, true);
     } catch (const Error& error) {
       fail(ErrorCode::kInvalidArgument,
            "step {}: the loss is not a number; {}. The last checkpoint is not affected; try a smaller learning rate", step_, error.what());
@@ -195,9 +197,9 @@ std::vector<double> Trainer::part_losses(int64_t number, const Example& example,
 }
 
 // Computes the losses and gradients of the step as if its batches were one: each sum is divided by the counts of the whole step, so
-// a batch with few targets has as little weight as inside a large batch. Returns the step's losses, as part_losses().
+// a batch with few targets has as little weight as inside a large batch. Returns the step's losses, as micro_batch_losses().
 std::vector<double> Trainer::take_step() {
-  const int64_t parts = gradient_.parts(), first = step_ * recipe_.accumulate + comm_->rank() * parts;
+  const int64_t micro_batches = gradient_.micro_batches(), first = step_ * recipe_.accumulate + comm_->rank() * micro_batches;
   constexpr size_t kMostKept =
       size_t{64} << 20;  // bytes of batches that are kept between counting and training; batches beyond this are made twice
   size_t kept = 0;
@@ -206,9 +208,9 @@ std::vector<double> Trainer::take_step() {
   const auto add_to = [](std::vector<double>& sums, const std::vector<double>& values) {
     for (size_t at = 0; at < values.size(); ++at) sums[at % sums.size()] += values[at];
   };
-  for (int64_t part = 0; part < parts; ++part) {
+  for (int64_t micro_batch = 0; micro_batch < micro_batches; ++micro_batch) {
     check_cancel();
-    Example example = task_->batch(first + part);
+    Example example = task_->batch(first + micro_batch);
     add_to(counts, counts_of(example));
     kept += bytes_of(example);
     if (kept <= kMostKept) examples.push_back(std::move(example));
@@ -217,14 +219,14 @@ std::vector<double> Trainer::take_step() {
   counts.assign(counts.size(), 0);
   for (const std::vector<double>& of_process : of_processes) add_to(counts, of_process);
   std::vector<double> losses;
-  for (int64_t part = 0; part < parts; ++part) {
+  for (int64_t micro_batch = 0; micro_batch < micro_batches; ++micro_batch) {
     check_cancel();
-    gradient_.begin(part);
-    const bool is_kept = static_cast<size_t>(part) < examples.size();
-    const Example example = is_kept ? std::move(examples[static_cast<size_t>(part)]) : task_->batch(first + part);
+    gradient_.begin(micro_batch);
+    const bool is_kept = static_cast<size_t>(micro_batch) < examples.size();
+    const Example example = is_kept ? std::move(examples[static_cast<size_t>(micro_batch)]) : task_->batch(first + micro_batch);
     count_tokens(example);
-    const std::vector<double> of_part = part_losses(first + part, example, counts, false);
-    losses.insert(losses.end(), of_part.begin(), of_part.end());
+    const std::vector<double> its_losses = micro_batch_losses(first + micro_batch, example, counts, false);
+    losses.insert(losses.end(), its_losses.begin(), its_losses.end());
   }
   gradient_.finish();
   std::vector<double> sums(counts.size(), 0);
@@ -248,11 +250,11 @@ void Trainer::optimise(const std::vector<double>& counts) {
 // Finds the first op in this process's batches whose gradient is not finite, by computing the step again; the run ends afterwards.
 std::string Trainer::source_of_gradient(const std::vector<double>& counts) {
   tape_.on_settled({});  // do not add these gradients to those of other batches and processes
-  const int64_t parts = gradient_.parts(), first = step_ * recipe_.accumulate + comm_->rank() * parts;
-  for (int64_t part = 0; part < parts; ++part) {
+  const int64_t micro_batches = gradient_.micro_batches(), first = step_ * recipe_.accumulate + comm_->rank() * micro_batches;
+  for (int64_t micro_batch = 0; micro_batch < micro_batches; ++micro_batch) {
     tape_.clear_gradients();
     try {
-      part_losses(first + part, task_->batch(first + part), counts, true);
+      micro_batch_losses(first + micro_batch, task_->batch(first + micro_batch), counts, true);
     } catch (const Error& error) {
       return error.what();
     }

@@ -104,7 +104,7 @@ class Trainer {
   bool has_ended() const;
   /// Adds the gradients of batch number `number` to the tape's. Returns the batch's share of the step's task loss, then its shares of
   /// the losses on maps. counts: the sums of counts_of() over the whole step.
-  std::vector<double> part_losses(int64_t number, const Example& example, const std::vector<double>& counts, bool checks);
+  std::vector<double> micro_batch_losses(int64_t number, const Example& example, const std::vector<double>& counts, bool checks);
   std::vector<double> counts_of(const Example& example) const;
   void count_tokens(const Example& example);
   void optimise(const std::vector<double>& counts);

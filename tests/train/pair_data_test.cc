@@ -31,7 +31,7 @@ struct Made {
       all += source + target;
     }
     write_file(recipe.source.folder + "/train.tsv", text);
-    recipe.places = 400;
+    recipe.max_tokens = 400;
     recipe.length = 60;
     VocabularyOptions options{.size = 300, .special = {"</s>", "<pad>"}, .end = "</s>"};
     tokenizer = Tokenizer::from_json(train_vocabulary({all}, options).tokenizer_json);

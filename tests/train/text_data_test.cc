@@ -82,7 +82,7 @@ TEST(TextData, RepeatedPassagesComeAgainAndRandomOnesCountOnlyThen) {
   const TextData data = numbers();
   const int64_t length = 64, windows = 400;
   const TextData::Order plain{.seed = 3, .length = length},
-      repeating{.seed = 3, .length = length, .repeats = {.share = 0.5, .shortest = 8, .longest = 20}};
+      repeating{.seed = 3, .length = length, .repeats = {.probability = 0.5, .shortest = 8, .longest = 20}};
   const TextData::Batch before = data.shuffled(plain, 0, windows), after = data.shuffled(repeating, 0, windows);
   int64_t changed = 0, hidden = 0;
   for (int64_t w = 0; w < windows; ++w) {
@@ -112,7 +112,7 @@ TEST(TextData, RepeatedPassagesComeAgainAndRandomOnesCountOnlyThen) {
 TEST(TextData, RepetitionsStandNoFurtherApartThanAsked) {
   const TextData data = numbers();
   const TextData::Order plain{.seed = 3, .length = 128},
-      near{.seed = 3, .length = 128, .repeats = {.share = 1, .shortest = 16, .longest = 16, .apart = 24}};
+      near{.seed = 3, .length = 128, .repeats = {.probability = 1, .shortest = 16, .longest = 16, .max_distance = 24}};
   const TextData::Batch before = data.shuffled(plain, 0, 100), after = data.shuffled(near, 0, 100);
   for (int64_t w = 0; w < 100; ++w) {
     int64_t first = 128, last = 0;
@@ -128,7 +128,7 @@ TEST(TextData, RepetitionsStandNoFurtherApartThanAsked) {
 
 TEST(TextData, APassageThatFillsGoesOnToTheEnd) {
   const TextData data = numbers();
-  const TextData::Order order{.seed = 5, .length = 64, .repeats = {.share = 1, .shortest = 7, .longest = 7, .fills = true}};
+  const TextData::Order order{.seed = 5, .length = 64, .repeats = {.probability = 1, .shortest = 7, .longest = 7, .repeat_to_end = true}};
   const TextData::Batch batch = data.shuffled(order, 0, 50);
   for (int64_t w = 0; w < 50; ++w) {
     int64_t begin = 64;  // start of the final tokens that equal those 7 positions before

@@ -214,7 +214,7 @@ PairData::PairData(const std::vector<std::string>& files, const Recipe& recipe, 
   for (int64_t at = 0; at < static_cast<int64_t>(pairs_.size()); ++at) {
     const Pair& pair = pairs_[static_cast<size_t>(at)];
     longest = std::max({longest, pair.source, pair.target});
-    if (begins_.empty() || (at + 1 - begins_.back()) * longest > recipe.places) {
+    if (begins_.empty() || (at + 1 - begins_.back()) * longest > recipe.max_tokens) {
       begins_.push_back(at);
       longest = std::max(pair.source, pair.target);
     }

@@ -139,18 +139,18 @@ void TextData::repeat(Batch& in, const Order& order, int64_t window) const {
   const Repeats& repeats = order.repeats;
   const int64_t all = order.length + 1, longest = std::min(repeats.longest, order.length / 2);
   const auto happens = [&](double share) { return static_cast<double>(random.roll(1 << 20)) < share * (1 << 20); };
-  if (longest < repeats.shortest || !happens(repeats.share)) return;
+  if (longest < repeats.shortest || !happens(repeats.probability)) return;
   const auto between = [&](int64_t low, int64_t high) {
     return low + static_cast<int64_t>(random.roll(static_cast<size_t>(high - low + 1)));
   };
   const int64_t count = between(repeats.shortest, longest), at = between(0, all - 2 * count), last = all - count;
-  const int64_t furthest = repeats.apart > 0 ? std::min(last, at + std::max(count, repeats.apart)) : last;
-  const int64_t again = repeats.fills ? at + count : between(at + count, furthest);
+  const int64_t furthest = repeats.max_distance > 0 ? std::min(last, at + std::max(count, repeats.max_distance)) : last;
+  const int64_t again = repeats.repeat_to_end ? at + count : between(at + count, furthest);
   const bool is_random = !happens(1 - repeats.random);
   std::vector<int32_t> tokens(in.ids.end() - order.length, in.ids.end());
   tokens.push_back(in.targets.back());
   for (int64_t i = 0; i < count && is_random; ++i) tokens[static_cast<size_t>(at + i)] = ids_[random.roll(ids_.size())];
-  for (int64_t i = again; i < (repeats.fills ? all : again + count); ++i)
+  for (int64_t i = again; i < (repeats.repeat_to_end ? all : again + count); ++i)
     tokens[static_cast<size_t>(i)] = tokens[static_cast<size_t>(at + (i - again) % count)];
   std::copy(tokens.begin(), tokens.end() - 1, in.ids.end() - order.length);
   std::copy(tokens.begin() + 1, tokens.end(), in.targets.end() - order.length);
@@ -183,7 +183,7 @@ TextData::Batch TextData::shuffled(const Order& order, int64_t first, int64_t ro
     const int64_t shift = static_cast<int64_t>(random_bits(~order.seed, static_cast<uint64_t>(epoch)) % static_cast<uint64_t>(length));
     const int64_t begin = order_[static_cast<size_t>(at % windows)] * length + shift;
     append(out, std::min(begin, windows * length + spare - length), length);
-    if (order.repeats.share > 0) repeat(out, order, at);
+    if (order.repeats.probability > 0) repeat(out, order, at);
   }
   return out;
 }

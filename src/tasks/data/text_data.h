@@ -51,10 +51,10 @@ std::vector<std::string> read_part(const TextSource& source, Part part);
 
 struct Repeats {
   int64_t from = 0;                    // first step with repeats
-  double share = 0;                    // share of the windows
+  double probability = 0;              // share of the windows
   int64_t shortest = 8, longest = 64;  // length of a passage in tokens
-  int64_t apart = 0;                   // maximum distance in tokens between the starts of passage and copy; 0: no limit
-  bool fills = false;                  // repeat the passage up to the end of the window
+  int64_t max_distance = 0;            // maximum distance in tokens between the starts of passage and copy; 0: no limit
+  bool repeat_to_end = false;          // repeat the passage up to the end of the window
   double random = 0.5;                 // share of passages that are random tokens
 };
 

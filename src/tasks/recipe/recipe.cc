@@ -164,12 +164,13 @@ const Schema<Schedule>& schedule_schema() {
 const Schema<Repeats>& repeat_schema() {
   static const Schema<Repeats> schema = {
       integer("from", &Repeats::from, {0}, "the step at which this stage begins"),
-      number("probability", &Repeats::share, {0, 1}, "share of the sequences that have such a passage").with_fallback("0.1"),
+      number("probability", &Repeats::probability, {0, 1}, "share of the sequences that have such a passage").with_fallback("0.1"),
       integer("shortest", &Repeats::shortest, {1}, "smallest number of tokens in a passage"),
       {{"longest", "an integer of \"shortest\" or more", "64", "largest number of tokens in a passage"},
        [](Fields& fields, Repeats& to) { to.longest = read_integer(fields, "longest", to.longest, {to.shortest}); }},
-      integer("max_distance", &Repeats::apart, {0}, "maximum distance in tokens between the starts of a passage and its copy; 0: no limit"),
-      boolean("repeat_to_end", &Repeats::fills, "the passage is repeated up to the end of the sequence"),
+      integer("max_distance", &Repeats::max_distance, {0},
+              "maximum distance in tokens between the starts of a passage and its copy; 0: no limit"),
+      boolean("repeat_to_end", &Repeats::repeat_to_end, "the passage is repeated up to the end of the sequence"),
       number("random", &Repeats::random, {0, 1}, "share of the passages that are random tokens, not text"),
   };
   return schema;
@@ -314,7 +315,7 @@ void read_repeats(Fields& fields, Recipe& to) {
   if (!given) return;
   for (const Json& stage : given->is_array() ? given->items() : Json::Array{*given}) {
     Fields of_stage(stage, to.where, "repeat");
-    Repeats repeats{.share = 0.1};
+    Repeats repeats{.probability = 0.1};
     repeat_schema().read(of_stage, repeats);
     of_stage.refuse_rest();
     if (!to.repeats.empty() && repeats.from <= to.repeats.back().from) fields.wrong("repeat", "stages whose \"from\" ascends", *given);
@@ -347,16 +348,6 @@ void read_alignment(Fields& fields, Recipe& to) {
   to.alignment = alignment_schema().read(*given, to.where, "alignment");
 }
 
-// Takes the tokenizer and config that the recipe leaves out from the model in "from". They become part of the recipe's text, so
-// that a checkpoint does not need that folder.
-void begin_at_model(Recipe& recipe, bool has_tokenizer) {
-  if (has_tokenizer && !recipe.model.is_null()) return;
-  const std::string folder = model_directory(recipe.initial);
-  if (!has_tokenizer) recipe.text["tokenizer"] = recipe.tokenizer = folder;
-  if (recipe.model.is_null())
-    recipe.text["model"] = recipe.model = Json::parse(read_config(folder + "/config.json"), folder + "/config.json");
-}
-
 // Reads the tokenizer, the model, and the source of the initial weights.
 void read_model(Fields& fields, Recipe& to) {
   const Json* tokenizer = fields.take("tokenizer");
@@ -371,11 +362,7 @@ void read_model(Fields& fields, Recipe& to) {
   } else if (to.initial.empty()) {
     fields.require("model");
   }
-  if (!to.initial.empty()) begin_at_model(to, tokenizer != nullptr);
-  if (const Json* vectors = fields.take("vectors")) {
-    to.vectors = vectors_schema().read(*vectors, to.where, "vectors");
-    if (to.initial.empty() && !tokenizer) to.text["tokenizer"] = to.tokenizer = model_directory(to.vectors->from);
-  }
+  if (const Json* vectors = fields.take("vectors")) to.vectors = vectors_schema().read(*vectors, to.where, "vectors");
 }
 
 void read_seed(Fields& fields, Recipe& to) {
@@ -433,7 +420,7 @@ Rows data_rows() {
       integer("batch", &Recipe::batch, {1}, "sequences in a batch; not with \"pairs\"")
           .when(has_batches_of_sequences)
           .with_fallback("8; 32 with \"task\""),
-      integer("max_tokens", &Recipe::places, {1}, "with \"pairs\": size of a batch in tokens, padding included")
+      integer("max_tokens", &Recipe::max_tokens, {1}, "with \"pairs\": size of a batch in tokens, padding included")
           .when(has_batches_of_tokens),
       Schema<Recipe>::Field{
           {"repeat", "an object, or a list of them", "none", "passages that are repeated in a sequence, which teaches heads to copy"},
@@ -476,7 +463,7 @@ Rows training_rows() {
       choice("precision", &Recipe::precision, types, "bf16: linear layers and attention read operands rounded to bf16"),
       boolean("gradient_checkpointing", &Recipe::gradient_checkpointing, "keep only each layer's input for the backward pass"),
       number("smoothing", &Recipe::smoothing, {0, 0.9}, "label smoothing"),
-      number("ema_decay", &Recipe::average, {0, 0.99999},
+      number("ema_decay", &Recipe::ema_decay, {0, 0.99999},
              "decay of a running mean of the weights, which is validated and saved; 0: the weights themselves"),
       choice("save", &Recipe::save, types, "type of the weights in best/"),
       {{"generation", "an object", "none", "the content of best/generation_config.json"},
@@ -515,7 +502,21 @@ Recipe Recipe::read(const std::string& path, const std::vector<std::string>& ove
   }
   Recipe out = from(json, path);
   out.source.given_files = given;
-  return out;
+  return with_initial_model(std::move(out));
+}
+
+Recipe with_initial_model(Recipe recipe) {
+  const bool has_tokenizer = recipe.text.find("tokenizer") != nullptr;
+  if (recipe.initial.empty()) {
+    if (recipe.vectors && !has_tokenizer) recipe.text["tokenizer"] = recipe.tokenizer = model_directory(recipe.vectors->from);
+    return recipe;
+  }
+  if (has_tokenizer && !recipe.model.is_null()) return recipe;
+  const std::string folder = model_directory(recipe.initial);
+  if (!has_tokenizer) recipe.text["tokenizer"] = recipe.tokenizer = folder;
+  if (recipe.model.is_null())
+    recipe.text["model"] = recipe.model = Json::parse(read_config(folder + "/config.json"), folder + "/config.json");
+  return recipe;
 }
 
 Recipe Recipe::from(const Json& json, const std::string& where) {

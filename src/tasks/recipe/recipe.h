@@ -102,8 +102,8 @@ struct Recipe {
   Json model{};
   // Sequences in a micro-batch, and tokens in a sequence (for pairs: the maximum on either side).
   int64_t batch = 8, length = 256;
-  int64_t places = 4096;   // size of a micro-batch of pairs in tokens: sequences times their length, padding included
-  int64_t accumulate = 1;  // gradient accumulation: micro-batches per step
+  int64_t max_tokens = 4096;  // size of a micro-batch of pairs in tokens: sequences times their length, padding included
+  int64_t accumulate = 1;     // gradient accumulation: micro-batches per step
   int64_t steps = 1000;
   uint64_t seed = 1;
   std::optional<double> dropout{}, attention_dropout{};  // absent: as in the model's config
@@ -115,7 +115,7 @@ struct Recipe {
   std::optional<EntropyRecipe> entropy{};
   std::vector<Repeats> repeats{};  // stages, ordered by first step; empty: no repeated passages
   // Decay of the exponential moving average of the weights; the average is validated and saved. 0: the weights themselves are.
-  double average = 0;
+  double ema_decay = 0;
   DType save = DType::kF32;  // dtype of best/
   Json generation{};         // best/generation_config.json; null: none
   OptimiserOptions optimiser{};
@@ -124,13 +124,19 @@ struct Recipe {
   WatchRecipe watch{};
   Json text{};  // the recipe with all overrides applied, as stored in checkpoints
 
+  /// Reads a file, and completes the recipe as with_initial_model() does.
   /// overrides: "schedule.learning_rate=1e-3", "data=DIR". A value is parsed as JSON if possible, else taken as a
   /// string. Throws kFormat, kUnsupported or kInvalidArgument, naming the field.
   static Recipe read(const std::string& path, const std::vector<std::string>& overrides);
+  /// The same for parsed JSON. Reads no file, so `model` is null if the recipe leaves it to the model in "from".
   static Recipe from(const Json& json, const std::string& where);
   /// Dropout rates from the recipe, or else from the Hugging Face fields of the model's config. Throws kInvalidArgument
   /// if both give different rates, kUnsupported for a kind of dropout that is not implemented.
   DropoutRates dropout_rates() const;
 };
+
+/// Takes the tokenizer and the config that the recipe leaves out from the model in "from", or the tokenizer from the one in "vectors".
+/// They become part of `text`, so that a checkpoint does not need that folder. Throws kNotFound if there is no such model.
+Recipe with_initial_model(Recipe recipe);
 
 }  // namespace clearhead
