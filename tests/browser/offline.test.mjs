@@ -9,7 +9,7 @@ import { pathToFileURL } from 'node:url';
 import { answers, assertPrinted, settled, skip, stateOf, useBrowser } from './harness.mjs';
 import { offlinePage } from './mock/offline.mjs';
 import { Mock, proseMock, severalMock, watchedMock } from './mock/server.mjs';
-import { tokenize } from './mock/text.mjs';
+import { tokenize } from './text.mjs';
 
 const { open } = useBrowser();
 const mock = proseMock(120, { layers: 2, heads: 3, causal: true });

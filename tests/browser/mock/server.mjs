@@ -7,7 +7,7 @@ import { createServer } from 'node:http';
 import { readFileSync } from 'node:fs';
 import { Model } from './model.mjs';
 import { encode, frame, prefixed } from './frame.mjs';
-import { prose, tokenize } from './text.mjs';
+import { prose, tokenize } from '../text.mjs';
 
 const kDist = new URL('../../../web/dist/', import.meta.url);
 export const kScores = ['previous', 'first', 'self', 'local', 'delimiter', 'duplicate', 'induction', 'retrieval', 'broad', 'distance'];
