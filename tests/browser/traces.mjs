@@ -1,7 +1,7 @@
 // The real viewer on traces with planted attention (tests/processes/text_trace.cc), and the server's own numbers to compare the page with.
 
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
@@ -109,6 +109,28 @@ export function pageOf(paths, ...more) {
   execFileSync(binary, ['view', ...[paths].flat(), '--html', path, ...more], { stdio: 'pipe' });
   return path;
 }
+
+/** Like pageOf, of traces that open at `states` and with `sentences` (or null) that say what to look for, as the demo's page. */
+export function galleryOf(paths, states, sentences) {
+  const page = pageOf(paths);
+  const [before, manifests, rest] = /^(.*id="clearhead-manifest">)(.*?)(<\/script>.*)$/s.exec(readFileSync(page, 'utf8')).slice(1);
+  const all = JSON.parse(manifests);
+  for (const [number, manifest] of all.entries()) {
+    manifest.state = states[number];
+    manifest.info.traces.forEach((one, i) => Object.assign(one, { state: states[i], look_for: sentences?.[i] ?? null }));
+  }
+  writeFileSync(page, before + JSON.stringify(all).replace(/</g, '\\u003c') + rest);
+  return page;
+}
+
+/** The size of an offline page without traces. */
+export const emptyPage = ['offline.html', 'app.js', 'app.css'].reduce(
+  (sum, name) => sum + statSync(new URL(`../../web/dist/${name}`, import.meta.url)).size,
+  0,
+);
+
+/** The descriptions of the traces in an offline page. */
+export const manifestsOf = (page) => JSON.parse(/id="clearhead-manifest">(.*?)<\/script>/s.exec(readFileSync(page, 'utf8'))[1]);
 
 /** Numbers of a running viewer: weights of rows and columns, as plain arrays. `more` are further parameters. */
 export class Viewer {
