@@ -7,7 +7,7 @@ import { axeSource } from './browser.mjs';
 import { answers, useBrowser } from './harness.mjs';
 import { view } from './program.mjs';
 import { prose } from './text.mjs';
-import { book, plantedProse, plantedRun, serve, skip } from './traces.mjs';
+import { book, plantedRun, serve, serveProse, skip } from './traces.mjs';
 
 const { open } = useBrowser();
 let server; // a trace
@@ -15,11 +15,11 @@ let model; // a model, for explanations and edits
 const timed = [];
 before(async () => {
   if (skip) return;
-  server = await serve(plantedProse(300, { layers: 3, heads: 4 }));
+  server = await serveProse(300, { layers: 3, heads: 4 });
   model = await view(book, prose(40).text);
   const shape = { layers: 2, heads: 4 };
   timed.push(await serve(plantedRun(60, [0, 10, 90], shape)));
-  timed.push(await serve(plantedProse(60, { ...shape, causal: true, generated: [0.2, 0.9, 0.01] })));
+  timed.push(await serveProse(60, { ...shape, causal: true, generated: [0.2, 0.9, 0.01] }));
 });
 
 async function violations(page) {

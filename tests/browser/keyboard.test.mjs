@@ -3,11 +3,11 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { answers, settled, stateOf, useBrowser } from './harness.mjs';
-import { plantedProse, serve, skip } from './traces.mjs';
+import { serveProse, skip } from './traces.mjs';
 
 const { open } = useBrowser();
 let server;
-before(async () => (server = skip ? null : await serve(plantedProse(300))));
+before(async () => (server = skip ? null : await serveProse(300)));
 
 test('head, token, span, copied link, reload: the same state', { skip }, async () => {
   const page = await open(`${server.url}#h=2.2`, {

@@ -5,17 +5,9 @@ import { test } from 'node:test';
 import { answers, assertPrinted, settled, stateOf, useBrowser } from './harness.mjs';
 import { view } from './program.mjs';
 import { prose, scripts } from './text.mjs';
-import { book, planted, plantedProse, serve, skip } from './traces.mjs';
+import { book, planted, serve, serveProse, skip } from './traces.mjs';
 
 const { open } = useBrowser();
-const servers = new Map();
-
-/** The viewer on prose; equal arguments share one server. */
-function start(tokens, options) {
-  const key = JSON.stringify([tokens, options]);
-  if (!servers.has(key)) servers.set(key, serve(plantedProse(tokens, options)));
-  return servers.get(key);
-}
 
 /** One token per character. */
 function charactersOf(text) {
@@ -74,7 +66,7 @@ test('the token of a link is in view when the page opens, wherever it stands', {
 });
 
 test('the caption is one sentence whatever is chosen, in both languages', { skip }, async () => {
-  const { url } = await start(120, { layers: 1, heads: 2 });
+  const { url } = await serveProse(120, { layers: 1, heads: 2 });
   const captions = { en: new Set(), zh: new Set() };
   for (const lang of ['en', 'zh']) {
     const page = await open(`${url}#h=0.1&q=20&lang=${lang}`);
@@ -101,7 +93,7 @@ test('the caption is one sentence whatever is chosen, in both languages', { skip
 });
 
 test('the context of an answer is the text as it stands: pieces of a word touch', { skip }, async () => {
-  const { url, plan } = await start(300, { layers: 2, heads: 4 });
+  const { url, plan } = await serveProse(300, { layers: 2, heads: 4 });
   const whole = plan.text.toString().replace(/\s+/g, ' ');
   for (const q of [31, 140]) {
     const page = await open(`${url}#h=1.1&q=${q}`);
@@ -116,7 +108,7 @@ test('the context of an answer is the text as it stands: pieces of a word touch'
 });
 
 test('under 900 pixels the badge stays in sight', { skip }, async () => {
-  const { url } = await start(120, { layers: 2, heads: 4 });
+  const { url } = await serveProse(120, { layers: 2, heads: 4 });
   const page = await open(`${url}#h=1.1,0.1,0.2,0.3&q=20`, { viewport: { width: 420, height: 860 } });
   await answers(page, 20);
   const { left, right } = await page.$eval('[data-testid=badge] .badge', (e) => {
@@ -128,7 +120,7 @@ test('under 900 pixels the badge stays in sight', { skip }, async () => {
 
 for (const width of [1280, 420]) {
   test(`at ${width} pixels the atlas cuts off no kind and no number`, { skip }, async () => {
-    const { url } = await start(120, { layers: 2, heads: 12 });
+    const { url } = await serveProse(120, { layers: 2, heads: 12 });
     const page = await open(`${url}#v=atlas&h=1.1`, { viewport: { width, height: 860 } });
     await page.waitForSelector('[data-testid=atlas-badge] [data-badge=exact]:not(.busy)');
     const cut = await page.$$eval('.head .note span', (list) =>
@@ -162,7 +154,7 @@ for (const [width, height, lang] of [
   [390, 844, 'en'],
 ]) {
   test(`at ${width} × ${height} (${lang}) nothing moves under a pointer, and a click pins what was pointed at`, { skip }, async () => {
-    const { url } = await start(200, { layers: 4, heads: 6 });
+    const { url } = await serveProse(200, { layers: 4, heads: 6 });
     for (const view of ['read', 'lines', 'map', 'atlas']) {
       const page = await open(`${url}#v=${view}&h=1.1&q=20&lang=${lang}`, { viewport: { width, height } });
       await page.waitForSelector('[data-testid=badge] .badge');
@@ -206,7 +198,7 @@ for (const [width, height, lang] of [
 }
 
 test('every view has a colour bar with numbers, and states its scale', { skip }, async () => {
-  const server = await start(200, { layers: 3, heads: 4 });
+  const server = await serveProse(200, { layers: 3, heads: 4 });
   const { url } = server;
   const row = await server.row([1, 1], 20);
   const { sinks } = (await server.info()).families[0];

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { answers, assertPrinted, eventually, settled, stateOf, useBrowser } from './harness.mjs';
-import { plantedProse, plantedRun, serve, skip } from './traces.mjs';
+import { plantedRun, serve, serveProse, skip } from './traces.mjs';
 
 const { open } = useBrowser();
 
@@ -14,7 +14,7 @@ const token = (side, at) => `.lines-column.of-${side} [data-token="${at}"]`;
 const pixels = (page) => page.$eval('[data-testid=lines]', (c) => c.toDataURL());
 
 test('a token at the left shows what it gives, one at the right what it gets', { skip }, async () => {
-  const server = await serve(plantedProse(60, { layers: 2, heads: 4 }));
+  const server = await serveProse(60, { layers: 2, heads: 4 });
   const page = await open(`${server.url}#v=lines&h=0.1`);
   await drawn(page);
   assert.ok((await count(page)) <= 2000);
@@ -38,7 +38,7 @@ test('a token at the left shows what it gives, one at the right what it gets', {
 });
 
 test('what scrolls under a pointer that rests is not pointed at', { skip }, async () => {
-  const server = await serve(plantedProse(120, { layers: 1, heads: 2 }));
+  const server = await serveProse(120, { layers: 1, heads: 2 });
   const page = await open(`${server.url}#v=lines&h=0.1`);
   await drawn(page);
   await page.click(token('query', 4));
@@ -53,7 +53,7 @@ test('what scrolls under a pointer that rests is not pointed at', { skip }, asyn
 });
 
 test('the caption says how much the curves carry, the table what each is', { skip }, async () => {
-  const server = await serve(plantedProse(40, { layers: 1, heads: 2 }));
+  const server = await serveProse(40, { layers: 1, heads: 2 });
   const page = await open(`${server.url}#v=lines&h=0.1&s=linear`);
   await drawn(page);
   const { n } = server;
@@ -75,7 +75,7 @@ test('the caption says how much the curves carry, the table what each is', { ski
 });
 
 test('pointing at a token leaves its curves alone', { skip }, async () => {
-  const server = await serve(plantedProse(60, { layers: 2, heads: 4 }));
+  const server = await serveProse(60, { layers: 2, heads: 4 });
   const page = await open(`${server.url}#v=lines&h=0.1&q=5`);
   await drawn(page);
   await page.waitForTimeout(200);
@@ -88,7 +88,7 @@ test('pointing at a token leaves its curves alone', { skip }, async () => {
 });
 
 test('l opens them, every pinned head has its colour, sinks can be left out', { skip }, async () => {
-  const server = await serve(plantedProse(60, { layers: 2, heads: 4 }));
+  const server = await serveProse(60, { layers: 2, heads: 4 });
   const page = await open(`${server.url}#h=0.1,0.3&q=20&s=linear`);
   await answers(page, 20);
   await page.keyboard.press('l');
@@ -102,7 +102,7 @@ test('l opens them, every pinned head has its colour, sinks can be left out', { 
 });
 
 test('long texts go by stretches that follow the chosen token', { skip }, async () => {
-  const server = await serve(plantedProse(900, { layers: 1, heads: 2 }));
+  const server = await serveProse(900, { layers: 1, heads: 2 });
   const page = await open(`${server.url}#v=lines&h=0.1&q=420`);
   await drawn(page);
   for (const side of ['query', 'key']) assert.equal(await page.locator(`.lines-column.of-${side} button`).count(), 256);

@@ -4,17 +4,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { answers, assertPrinted, settled, stateOf, useBrowser } from './harness.mjs';
-import { asked, plantedProse, serve, skip, slow } from './traces.mjs';
+import { asked, serveProse, skip, slow } from './traces.mjs';
 
 const { open } = useBrowser();
-const servers = new Map();
-
-/** The viewer on prose; equal arguments share one server. */
-function start(tokens, options = {}) {
-  const key = JSON.stringify([tokens, options]);
-  if (!servers.has(key)) servers.set(key, serve(plantedProse(tokens, options)));
-  return servers.get(key);
-}
 
 /** The keys of a row with the largest weights, from the source's own numbers. */
 async function exactTop(server, query, head, count = 8) {
@@ -32,7 +24,7 @@ for (const [tokens, options] of [
   [100_000, { layers: 1, heads: 1, causal: true, backs: [2000] }],
 ]) {
   test(`at ${tokens} tokens a click pins a token and the list prints its row to the digit`, { skip }, async () => {
-    const server = await start(tokens, options);
+    const server = await serveProse(tokens, options);
     const page = await open(`${server.url}#h=0.0`);
     const box = page.locator('.box').nth(Math.min(7, server.n - 2));
     await box.waitFor({ timeout: 90_000 });
@@ -56,7 +48,7 @@ for (const [tokens, options] of [
 }
 
 test('a pointer over a word previews its row without changing the state', { skip }, async () => {
-  const server = await start(300);
+  const server = await serveProse(300);
   const page = await open(`${server.url}#h=2.2&q=20`);
   await answers(page, 20);
   const other = page.locator('.box[data-box="30"]');
@@ -73,7 +65,7 @@ test('a pointer over a word previews its row without changing the state', { skip
 const firstShare = (text) => /(\d[\d.]*\u202f%)/.exec(text)[1];
 
 test('the status line, the live region and the list are about the row that was clicked', { skip }, async () => {
-  const server = await start(300);
+  const server = await serveProse(300);
   const page = await open(`${server.url}#h=2.2&q=20`);
   await answers(page, 20);
   const row = (query) => server.row([2, 2], query);
@@ -96,7 +88,7 @@ test('the status line, the live region and the list are about the row that was c
 });
 
 test('several rows are shown as their mean, whose weights sum to one', { skip }, async () => {
-  const server = await start(300);
+  const server = await serveProse(300);
   const page = await open(`${server.url}#h=2.2&q=20-39`);
   const shown = await answers(page, 20);
   assert.match(await page.textContent('[data-testid=answer-caption]'), /^The mean of 19 rows, whose weights sum to 100\.00\u202f%/);
@@ -106,7 +98,7 @@ test('several rows are shown as their mean, whose weights sum to one', { skip },
 });
 
 test('a word that the mask hides from the pinned one is called hidden, not 0 %', { skip }, async () => {
-  const server = await start(300, { causal: true });
+  const server = await serveProse(300, { causal: true });
   const page = await open(`${server.url}#h=2.2&q=20`);
   await answers(page, 20);
   await page.locator('.box[data-box="30"]').hover();
@@ -118,7 +110,7 @@ test('a word that the mask hides from the pinned one is called hidden, not 0 %',
 });
 
 test('fast scrubbing ends on the row of the last word under the pointer', { skip }, async () => {
-  const server = await start(300);
+  const server = await serveProse(300);
   const page = await open(`${server.url}#h=2.2&q=5`);
   await answers(page, 5);
   await slow(page, 30);
@@ -136,7 +128,7 @@ test('fast scrubbing ends on the row of the last word under the pointer', { skip
 });
 
 test('two tabs of one server ask in slots of their own', { skip }, async () => {
-  const server = await start(300);
+  const server = await serveProse(300);
   const slots = [];
   for (let tab = 0; tab < 2; tab++) {
     const page = await open(`${server.url}#h=2.2&q=${20 + tab}`);
@@ -151,7 +143,7 @@ test('two tabs of one server ask in slots of their own', { skip }, async () => {
 });
 
 test('attended-by shows a column and says that it does not sum to one', { skip }, async () => {
-  const server = await start(300);
+  const server = await serveProse(300);
   const page = await open(`${server.url}#h=2.2&q=20`);
   await answers(page, 20);
   await page.keyboard.press('x');
@@ -163,7 +155,7 @@ test('attended-by shows a column and says that it does not sum to one', { skip }
 });
 
 test('the sink rules mark, hide with the share still printed, and renormalise', { skip }, async () => {
-  const server = await start(300);
+  const server = await serveProse(300);
   const page = await open(`${server.url}#h=0.3&q=20`);
   await answers(page, 20);
   const raw = await server.line('row', [0, 3], 20);
@@ -179,7 +171,7 @@ test('the sink rules mark, hide with the share still printed, and renormalise', 
 });
 
 test('word mode adds the pieces of a word and averages query rows', { skip }, async () => {
-  const server = await start(300);
+  const server = await serveProse(300);
   const words = await server.words();
   const word = words.findIndex((w, i) => w >= 0 && words[i + 1] === w);
   const page = await open(`${server.url}#h=2.3&q=${word}-${word + 2}&word=1`);
@@ -192,7 +184,7 @@ test('word mode adds the pieces of a word and averages query rows', { skip }, as
 });
 
 test('six heads can be pinned as underbars, a double-click leaves one', { skip }, async () => {
-  const server = await start(300);
+  const server = await serveProse(300);
   const page = await open(`${server.url}#h=2.2&q=20`);
   await answers(page, 20);
   for (const head of ['0.1', '1.1', '3.1', '4.1', '5.1', '5.5']) {
@@ -210,7 +202,7 @@ test('six heads can be pinned as underbars, a double-click leaves one', { skip }
 });
 
 test('context lines scroll to their key, and back returns', { skip }, async () => {
-  const server = await start(5000, { layers: 2, heads: 4 });
+  const server = await serveProse(5000, { layers: 2, heads: 4 });
   const page = await open(`${server.url}#h=0.1&q=2500`);
   const shown = await answers(page, 2500);
   const far = shown.findIndex((s) => Math.abs(s.token - 2500) > 600);
@@ -229,7 +221,7 @@ test('context lines scroll to their key, and back returns', { skip }, async () =
 });
 
 test('search finds text, expressions, positions, heads and segments', { skip }, async () => {
-  const server = await start(1500, { layers: 3, heads: 4 });
+  const server = await serveProse(1500, { layers: 3, heads: 4 });
   const page = await open(`${server.url}#h=0.0`);
   const box = page.locator('.search input');
   await box.waitFor();

@@ -3,11 +3,11 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { answers, useBrowser } from './harness.mjs';
-import { plantedProse, serve, skip } from './traces.mjs';
+import { serveProse, skip } from './traces.mjs';
 
 const { open } = useBrowser();
 let server;
-before(async () => (server = skip ? null : await serve(plantedProse(100_000, { layers: 1, heads: 1, causal: true, backs: [2000] }))));
+before(async () => (server = skip ? null : await serveProse(100_000, { layers: 1, heads: 1, causal: true, backs: [2000] })));
 
 test('scrolled from end to end it keeps within 8,000 nodes and 300 MB', { skip }, async () => {
   const page = await open(`${server.url}#h=0.0&q=300`);

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { answers, assertPrinted, eventually, settled, stateOf, useBrowser } from './harness.mjs';
-import { plantedProse, plantedRun, serve, skip, slow } from './traces.mjs';
+import { plantedRun, serve, serveProse, skip, slow } from './traces.mjs';
 
 const { open } = useBrowser();
 const kSteps = [0, 10, 40, 90];
@@ -108,7 +108,7 @@ test('the table names every step and goes there', { skip }, async () => {
 
 test('a generated token shows its probability and the row that chose it', { skip }, async () => {
   const generated = [0.25, 0.98766, 0.5, 0.0004];
-  const server = await serve(plantedProse(60, { ...kShape, causal: true, generated }));
+  const server = await serveProse(60, { ...kShape, causal: true, generated });
   const { n } = server;
   const page = await open(`${server.url}#h=1.1&q=5`);
   await answers(page, 5);
@@ -132,7 +132,7 @@ test('a generated token shows its probability and the row that chose it', { skip
 });
 
 test('without steps there is no timeline, and Space does nothing', { skip }, async () => {
-  const server = await serve(plantedProse(60, kShape));
+  const server = await serveProse(60, kShape);
   const page = await open(`${server.url}#h=1.1&q=20`);
   await answers(page, 20);
   assert.equal(await page.locator('.timeline-panel').count(), 0);

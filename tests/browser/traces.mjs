@@ -175,6 +175,15 @@ export async function serve(...traces) {
   return Object.assign(new Viewer(await view(...paths)), { plan, n: plan?.tokens.length });
 }
 
+const proseServers = new Map();
+
+/** The viewer on about `count` tokens of prose; equal arguments share one server. */
+export function serveProse(count, options = {}) {
+  const key = JSON.stringify([count, options]);
+  if (!proseServers.has(key)) proseServers.set(key, serve(plantedProse(count, options)));
+  return proseServers.get(key);
+}
+
 /** The parameters of a page's requests to a path of the API, or to all of it, in order. */
 export const asked = (page, path = '') =>
   page.requests

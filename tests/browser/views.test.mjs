@@ -4,11 +4,11 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { before, test } from 'node:test';
 import { answers, assertPrinted, settled, stateOf, useBrowser } from './harness.mjs';
-import { asked, plantedProse, serve, skip } from './traces.mjs';
+import { asked, serveProse, skip } from './traces.mjs';
 
 const { open } = useBrowser();
 let server;
-before(async () => (server = skip ? null : await serve(plantedProse(300, { layers: 3, heads: 4 }))));
+before(async () => (server = skip ? null : await serveProse(300, { layers: 3, heads: 4 })));
 
 /** The position of a pair on the page, computed from the rectangle that the canvas reports. */
 async function placeOf(page, query, key) {
@@ -79,7 +79,7 @@ test('the status line of a map follows head, zoom and keyboard under a resting p
 });
 
 test('zooming in asks for the tiles in view only, zooming out shows all again', { skip }, async () => {
-  const big = await serve(plantedProse(3000, { layers: 1, heads: 1 }));
+  const big = await serveProse(3000, { layers: 1, heads: 1 });
   const page = await open(`${big.url}#v=map&h=0.0`);
   await page.waitForSelector('[data-testid=map-badge] .badge');
   const { x, y } = await placeOf(page, 1500, 1500);
@@ -100,7 +100,7 @@ test('zooming in asks for the tiles in view only, zooming out shows all again', 
 });
 
 test('a map whose description is a band opens about the chosen query, and shows all when asked', { skip }, async () => {
-  const long = await serve(plantedProse(3000, { layers: 1, heads: 1, causal: true, backs: [63] }));
+  const long = await serveProse(3000, { layers: 1, heads: 1, causal: true, backs: [63] });
   const seen = async (page) => {
     await page.waitForSelector('[data-testid=map-badge] .badge');
     await settled(page);
@@ -119,7 +119,7 @@ test('a map whose description is a band opens about the chosen query, and shows 
   assert.deepEqual(await seen(page), [0, 0, n, n], 'a link to all of it shows all of it');
   const last = await open(`${long.url}#v=map&h=0.0&q=${n - 1}&axes=key`);
   assert.deepEqual((await seen(last)).slice(2), [n, n], 'at the end of the text, the end of the map');
-  const short = await serve(plantedProse(200, { layers: 1, heads: 1, causal: true, backs: [63] }));
+  const short = await serveProse(200, { layers: 1, heads: 1, causal: true, backs: [63] });
   assert.ok(Number.isNaN((await seen(await open(`${short.url}#v=map&h=0.0&q=100`)))[0]), 'a short map is seen whole');
 });
 
@@ -137,7 +137,7 @@ async function nearPlace(page, query, offset, back) {
 }
 
 test('a long text under a band is shown by key − query, and leads back to the text', { skip }, async () => {
-  const long = await serve(plantedProse(3000, { layers: 2, heads: 1, causal: true, backs: [63, 63] }));
+  const long = await serveProse(3000, { layers: 2, heads: 1, causal: true, backs: [63, 63] });
   const page = await open(`${long.url}#v=map&h=0.0&q=2000`);
   await page.waitForSelector('[data-testid=map-badge] [data-badge=exact]');
   assert.ok(await page.isChecked('[data-control=axes] [value=offset]'));
@@ -242,7 +242,7 @@ test('the table of a map names the tokens of each cell and prints exact weights'
 });
 
 test('a table that is read from a picture says so', { skip }, async () => {
-  const big = await serve(plantedProse(900, { layers: 1, heads: 1 }));
+  const big = await serveProse(900, { layers: 1, heads: 1 });
   const page = await open(`${big.url}#v=map&h=0.0`);
   await page.waitForSelector('[data-testid=map-badge] [data-badge=exact]:not(.busy)');
   await page.click('.map-panel [aria-label="Show as a table"]');
@@ -266,7 +266,7 @@ async function answerSampled(route) {
 }
 
 test('tiles from sampled rows never cover an exact overview', { skip }, async () => {
-  const big = await serve(plantedProse(900, { layers: 1, heads: 1 }));
+  const big = await serveProse(900, { layers: 1, heads: 1 });
   const page = await open(`${big.url}#v=map&h=0.0`);
   await page.waitForSelector('[data-testid=map-badge] [data-badge=exact]:not(.busy)');
   await page.route('**/api/tile*', answerSampled);
@@ -280,7 +280,7 @@ test('tiles from sampled rows never cover an exact overview', { skip }, async ()
 });
 
 test('the header states the description of the layer that is looked at', { skip }, async () => {
-  const mixed = await serve(plantedProse(60, { layers: 2, heads: 2, causal: true, backs: [255, null] }));
+  const mixed = await serveProse(60, { layers: 2, heads: 2, causal: true, backs: [255, null] });
   const page = await open(`${mixed.url}#h=1.0&q=20`);
   await answers(page, 20);
   assert.match(await page.textContent('header .model'), /L1: .*a token sees itself and all before it/);
