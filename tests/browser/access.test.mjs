@@ -2,15 +2,25 @@
 // information depends on colour alone.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { before, test } from 'node:test';
 import { axeSource } from './browser.mjs';
-import { answers, skip, useBrowser } from './harness.mjs';
-import { proseMock, serve, watchedMock } from './mock/server.mjs';
+import { answers, useBrowser } from './harness.mjs';
+import { view } from './program.mjs';
+import { prose } from './text.mjs';
+import { book, plantedRun, serve, serveProse, skip } from './traces.mjs';
 
 const { open } = useBrowser();
-let server;
-before(async () => (server = await serve(proseMock(300, { layers: 3, heads: 4 }))));
-after(() => server.close());
+let server; // a trace
+let model; // a model, for explanations and edits
+const timed = [];
+before(async () => {
+  if (skip) return;
+  server = await serveProse(300, { layers: 3, heads: 4 });
+  model = await view(book, prose(40).text);
+  const shape = { layers: 2, heads: 4 };
+  timed.push(await serve(plantedRun(60, [0, 10, 90], shape)));
+  timed.push(await serveProse(60, { ...shape, causal: true, generated: [0.2, 0.9, 0.01] }));
+});
 
 async function violations(page) {
   await page.evaluate(axeSource());
@@ -49,10 +59,10 @@ for (const [name, options] of Object.entries(looks)) {
 
 for (const [name, options] of Object.entries(looks)) {
   test(`axe finds nothing in why and what if, ${name}`, { skip }, async () => {
-    const why = await open(`${server.url}#v=why`, options);
+    const why = await open(`${model.url}#v=why`, options);
     await why.waitForSelector('[data-testid=why-agreement] td');
     assert.deepEqual(await violations(why), []);
-    const edited = await open(`${server.url}#v=what-if&edit=c~4-6;x~enc.1.2&q=20&h=1.1`, options);
+    const edited = await open(`${model.url}#v=what-if&edit=c~4-6;x~dec.1.2&q=20&h=1.1`, options);
     await edited.waitForSelector('[data-testid=if-answers] td');
     await edited.waitForSelector('[data-testid=if-map]');
     assert.deepEqual(await violations(edited), []);
@@ -62,7 +72,7 @@ for (const [name, options] of Object.entries(looks)) {
 for (const [name, options] of Object.entries(looks)) {
   test(`axe finds nothing in compare, ${name}`, { skip }, async () => {
     for (const show of ['difference', 'sides']) {
-      const page = await open(`${server.url}#v=compare&h=1.1,2.2&q=20&show=${show}`, options);
+      const page = await open(`${model.url}#v=compare&h=1.1,2.2&q=20&show=${show}`, options);
       await page.waitForSelector('[data-testid=compare-heads] td');
       await page.waitForSelector('[data-testid=compare-badge] .badge');
       assert.deepEqual(await violations(page), []);
@@ -72,14 +82,11 @@ for (const [name, options] of Object.entries(looks)) {
 
 for (const [name, options] of Object.entries(looks)) {
   test(`axe finds nothing in the timelines, ${name}`, { skip }, async () => {
-    const shape = { layers: 2, heads: 4 };
-    for (const mock of [watchedMock(60, [0, 10, 90], shape), proseMock(60, { ...shape, causal: true, generated: [0.2, 0.9, 0.01] })]) {
-      const timed = await serve(mock);
-      const page = await open(`${timed.url}#h=1.1&q=58`, options);
+    for (const { url } of timed) {
+      const page = await open(`${url}#h=1.1&q=58`, options);
       await answers(page, 58);
       await page.click('.timeline-panel [aria-label="Show as a table"]');
       assert.deepEqual(await violations(page), []);
-      timed.close();
     }
   });
 }

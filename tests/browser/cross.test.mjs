@@ -2,34 +2,35 @@
 // target's tokens, the columns the source's.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { before, test } from 'node:test';
 import { axeSource } from './browser.mjs';
-import { answers, assertPrinted, settled, skip, stateOf, useBrowser } from './harness.mjs';
-import { serve, translationMock } from './mock/server.mjs';
+import { answers, assertPrinted, settled, stateOf, useBrowser } from './harness.mjs';
+import { asked, plantedTranslation, serve, skip } from './traces.mjs';
 
 const kSource = 'The agreement on the European Economic Area was signed in August 1992.';
 const kTarget = "L'accord sur la zone économique européenne a été signé en août 1992.";
 const { open } = useBrowser();
+const translation = plantedTranslation(kSource, kTarget, { layers: 2, heads: 4 });
+const middle = translation.segments[1].begin;
+const sur = () => middle + 4;
 let server;
-let mock;
-before(async () => ({ mock } = server = await serve(translationMock(kSource, kTarget, { layers: 2, heads: 4 }))));
-after(() => server.close());
+before(async () => (server = skip ? null : await serve(translation)));
 
-const row = (q) => mock.families.cross.line({ q: String(q), l: 0, h: 2 }, true).values;
-const sur = () => mock.middle + 4;
+const row = (q) => server.row([0, 2], q, { f: 'cross' });
 
 test('a word of the target shows what it looks at in the source, and the other way round', { skip }, async () => {
   const page = await open(`${server.url}#h=0.2&q=${sur()}`);
   const given = await answers(page, sur());
   assert.ok(given.length >= 5);
+  const exact = await row(sur());
   for (const { token, weight } of given) {
-    assert.ok(token < mock.middle);
-    assertPrinted(weight, row(sur())[token]);
+    assert.ok(token < middle);
+    assertPrinted(weight, exact[token]);
   }
   await page.keyboard.press('x');
   await page.locator('.box[data-box="6"]').click();
   await page.mouse.move(5, 5);
-  const column = mock.families.cross.line({ k: '6', l: 0, h: 2 }, false).values;
+  const column = await server.column([0, 2], 6, { f: 'cross' });
   for (const { token, weight } of await answers(page, 6)) assertPrinted(weight, column[token]);
   await settled(page);
   assert.deepEqual([stateOf(page).d, stateOf(page).k], ['in', '6']);
@@ -40,20 +41,17 @@ test('the page opens on a word of the target, whatever was chosen before', { ski
     const page = await open(`${server.url}${hash}`);
     await page.waitForSelector('[data-testid=answers] button');
     await settled(page);
-    assert.ok(Number(stateOf(page).q) >= mock.middle);
+    assert.ok(Number(stateOf(page).q) >= middle);
   }
 });
 
 test('a word of the source gives nothing: it has no row here', { skip }, async () => {
   const page = await open(`${server.url}#h=0.2&q=${sur()}`);
   await answers(page, sur());
-  const asked = mock.asked.length;
+  const before = asked(page, 'row').length;
   await page.locator('.box[data-box="3"]').hover();
   await page.waitForTimeout(200);
-  assert.deepEqual(
-    mock.asked.slice(asked).filter((a) => a.path === 'row'),
-    [],
-  );
+  assert.deepEqual(asked(page, 'row').slice(before), []);
 });
 
 test('the lines name the target at the left, the source at the right', { skip }, async () => {
@@ -64,10 +62,11 @@ test('the lines name the target at the left, the source at the right', { skip },
   const [left, right] = [await names('query'), await names('key')];
   assert.deepEqual(left[4], [sur(), 'sur']);
   assert.deepEqual(right[6], [6, 'European']);
-  assert.deepEqual([left.length, right.length], [mock.families.cross.tokens.length - mock.middle, mock.middle]);
+  assert.deepEqual([left.length, right.length], [server.n - middle, middle]);
   const parts = await page.$$eval('.lines-column.of-key [data-part]', (list) => list.map((e) => [Number(e.dataset.token), e.dataset.part]));
   assert.ok(parts.length > 1);
-  for (const [key, part] of parts) assertPrinted(part, row(sur())[key]);
+  const exact = await row(sur());
+  for (const [key, part] of parts) assertPrinted(part, exact[key]);
 });
 
 test('the map is the part that there is', { skip }, async () => {
@@ -76,34 +75,37 @@ test('the map is the part that there is', { skip }, async () => {
   await page.waitForTimeout(200);
   assert.match(await page.textContent('[data-testid=map-caption]'), /queries down \(27\), keys across \(16\)/);
   const [k0, q0, left, top, zoom] = (await page.getAttribute('[data-testid=map]', 'data-place')).split(',').map(Number);
-  assert.deepEqual([k0, q0], [0, mock.middle]);
+  assert.deepEqual([k0, q0], [0, middle]);
   const place = await page.locator('[data-testid=map]').boundingBox();
   await page.mouse.move(place.x + left + 6.5 * zoom, place.y + top + 4.5 * zoom);
   await page.waitForFunction(() => document.querySelector('[data-testid=map-status]').textContent.includes('%'));
   const status = await page.textContent('[data-testid=map-status]');
   assert.match(status, new RegExp(`#${sur()} sur → #6 European`));
-  assertPrinted(status.split('   ')[1], row(sur())[6]);
+  assertPrinted(status.split('   ')[1], (await row(sur()))[6]);
   await page.focus('[data-testid=map]');
   for (let i = 0; i < 20; i++) await page.keyboard.press('ArrowUp');
   for (let i = 0; i < 20; i++) await page.keyboard.press('ArrowRight');
-  await page.waitForFunction((corner) => location.hash.includes(corner), `q=${mock.middle}&k=${mock.middle - 1}`);
+  await page.waitForFunction((corner) => location.hash.includes(corner), `q=${middle}&k=${middle - 1}`);
   await page.click('.map-panel [aria-label="Show as a table"]');
   await page.waitForSelector('.map-panel td.number');
   const cells = await page.$$eval('.map-panel td.number', (list) => list.map((e) => e.textContent));
   assert.ok(cells.length === 12 * 16 && cells.every((c) => /\d/.test(c)), cells.join(' '));
-  const own = (begin, end) => Array.from({ length: end - begin }, (_, i) => row(mock.middle + begin + i));
+  const rows = await server.rows([0, 2], middle, server.n, { f: 'cross' });
   for (let r = 0; r < 12; r++)
     for (let c = 0; c < 16; c++)
-      assertPrinted(cells[r * 16 + c], Math.max(...own(Math.floor((r * 27) / 12), Math.floor(((r + 1) * 27) / 12)).map((v) => v[c])));
+      assertPrinted(
+        cells[r * 16 + c],
+        Math.max(...rows.slice(Math.floor((r * 27) / 12), Math.floor(((r + 1) * 27) / 12)).map((v) => v[c])),
+      );
 });
 
 test('each family opens on its own part', { skip }, async () => {
   const page = await open(`${server.url}#h=0.2&q=${sur()}`);
   await answers(page, sur());
   await page.selectOption('.model select', 'enc');
-  await page.waitForFunction((n) => Number(document.querySelector('.box.query')?.dataset.box) < n, mock.middle);
+  await page.waitForFunction((n) => Number(document.querySelector('.box.query')?.dataset.box) < n, middle);
   await page.selectOption('.model select', 'dec');
-  await page.waitForFunction((n) => Number(document.querySelector('.box.query')?.dataset.box) >= n, mock.middle);
+  await page.waitForFunction((n) => Number(document.querySelector('.box.query')?.dataset.box) >= n, middle);
 });
 
 for (const [name, options] of Object.entries({

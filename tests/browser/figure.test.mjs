@@ -2,25 +2,20 @@
 // the browser prints.
 
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
-import { answers, skip, useBrowser } from './harness.mjs';
-import { offlinePage } from './mock/offline.mjs';
-import { proseMock, serve } from './mock/server.mjs';
+import { answers, useBrowser } from './harness.mjs';
+import { folder, pageOf, plantedProse, serve, skip, traceOf } from './traces.mjs';
 
 const { open } = useBrowser();
+let trace;
 let server;
-let folder;
 before(async () => {
-  server = await serve(proseMock(24, { layers: 3, heads: 4 }));
-  folder = mkdtempSync(join(tmpdir(), 'clearhead-figure-'));
-});
-after(() => {
-  server.close();
-  rmSync(folder, { recursive: true });
+  if (skip) return;
+  trace = traceOf(plantedProse(24, { layers: 3, heads: 4 }));
+  server = await serve(trace);
 });
 
 async function exported(page, kind, width = 'page') {
@@ -78,7 +73,7 @@ for (const view of ['read', 'lines', 'map', 'atlas']) {
       assert.equal(found.millimetres, millimetres);
       assert.ok(found.least >= 8, `letters of ${found.least} points`);
       assert.deepEqual(found.outside, []);
-      assert.match(found.says, /clearhead view known-answers .*--state 'v=/s);
+      assert.match(found.says, /clearhead view \S+\.trace .*--state 'v=/s);
       assert.match(found.says, /weights: raw · scale: √ · attention sinks: mark · exact/);
       const word = view === 'atlas' ? 'L1.H2' : view === 'map' && width === 'column' ? '30' : 'engineer'; // a column has no space for 31 names
       assert.ok(found.texts.includes('square root scale'), 'the colour bar names its scale');
@@ -137,11 +132,13 @@ test('lines become TikZ; a figure with pictures says why it does not', { skip },
   await atlas.waitForFunction(() => /TikZ cannot contain pictures/.test(document.querySelector('dialog [role=status]').textContent));
 });
 
+// The answer of a server on a machine without librsvg.
+const kNoLibrsvg = { code: 'kUnsupported', message: 'no librsvg here', command: null };
+
 for (const where of ['a server without librsvg', 'a file']) {
   test(`in ${where} the browser prints the figure alone, its text as text`, { skip }, async () => {
-    const path = join(folder, 'page.html');
-    writeFileSync(path, offlinePage(server.mock, 'A', { pinned: [[0, 2]], watched: [7] }));
-    const page = await open(`${where === 'a file' ? pathToFileURL(path).href : server.url}#v=lines&h=1.2&q=7`);
+    const page = await open(`${where === 'a file' ? pathToFileURL(pageOf(trace)).href : server.url}#v=lines&h=1.2&q=7`);
+    await page.route('**/api/pdf*', (route) => route.fulfill({ status: 409, json: { error: kNoLibrsvg } }));
     await page.waitForFunction(() => Number(document.querySelector('[data-testid=lines]')?.dataset.curves) > 0);
     await page.evaluate(() => (window.print = () => (document.body.dataset.printed = '1')));
     await page.keyboard.press('p');

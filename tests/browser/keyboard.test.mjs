@@ -1,14 +1,13 @@
 // Keyboard only: load, select a head, pin a token, extend a span, copy the link; the link restores the same state.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { answers, settled, skip, stateOf, useBrowser } from './harness.mjs';
-import { proseMock, serve } from './mock/server.mjs';
+import { before, test } from 'node:test';
+import { answers, settled, stateOf, useBrowser } from './harness.mjs';
+import { serveProse, skip } from './traces.mjs';
 
 const { open } = useBrowser();
 let server;
-before(async () => (server = await serve(proseMock(300))));
-after(() => server.close());
+before(async () => (server = skip ? null : await serveProse(300)));
 
 test('head, token, span, copied link, reload: the same state', { skip }, async () => {
   const page = await open(`${server.url}#h=2.2`, {
@@ -29,7 +28,8 @@ test('head, token, span, copied link, reload: the same state', { skip }, async (
   const [begin, end] = wanted.q.split('-').map(Number);
   assert.ok(end - begin >= 3 && begin > 3, `a line down and a span of three: ${wanted.q}`);
   assert.equal(wanted.sink, 'hide');
-  const again = await open(link);
+  assert.ok(link.startsWith(`${server.base}#`), link);
+  const again = await open(`${server.url}${new URL(link).hash}`);
   await answers(again, begin);
   const found = stateOf(again);
   assert.deepEqual({ ...found, id: undefined }, { ...wanted, id: undefined });

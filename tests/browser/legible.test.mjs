@@ -1,20 +1,13 @@
 // Legibility: labels do not overlap, nothing is clipped, captions are one sentence, and quotes are text from the input.
 
 import assert from 'node:assert/strict';
-import { after, test } from 'node:test';
-import { answers, assertPrinted, settled, skip, stateOf, useBrowser } from './harness.mjs';
-import { Mock, proseMock, serve } from './mock/server.mjs';
-import { scripts } from './mock/text.mjs';
+import { test } from 'node:test';
+import { answers, assertPrinted, settled, stateOf, useBrowser } from './harness.mjs';
+import { view } from './program.mjs';
+import { prose, scripts } from './text.mjs';
+import { book, planted, serve, serveProse, skip } from './traces.mjs';
 
 const { open } = useBrowser();
-const servers = [];
-after(() => servers.forEach((s) => s.close()));
-
-async function start(mock) {
-  const server = await serve(mock);
-  servers.push(server);
-  return server;
-}
 
 /** One token per character. */
 function charactersOf(text) {
@@ -38,7 +31,7 @@ const labels = (page) =>
   });
 
 test('shares over neighbouring characters do not cover each other', { skip }, async () => {
-  const { url } = await start(new Mock({ text: scripts.chinese, tokens: charactersOf(scripts.chinese), layers: 1, heads: 4 }));
+  const { url } = await serve(planted(scripts.chinese, { tokens: charactersOf(scripts.chinese), layers: 1, heads: 4 }));
   let moved = 0;
   for (const head of ['0.0', '0.1', '0.2', '0.3']) {
     for (const q of [4, 8]) {
@@ -56,7 +49,7 @@ test('shares over neighbouring characters do not cover each other', { skip }, as
 
 test('the token of a link is in view when the page opens, wherever it stands', { skip }, async () => {
   const text = '动物没有过马路因为它太累了猫坐在垫子上'.repeat(120); // wide characters: blocks become taller than estimated
-  const { url } = await start(new Mock({ text, tokens: charactersOf(text), layers: 1, heads: 1 }));
+  const { url } = await serve(planted(text, { tokens: charactersOf(text), layers: 1, heads: 1 }));
   for (const q of [700, 850, 1000, 1900]) {
     const page = await open(`${url}#h=0.0&q=${q}`);
     await answers(page, q);
@@ -73,7 +66,7 @@ test('the token of a link is in view when the page opens, wherever it stands', {
 });
 
 test('the caption is one sentence whatever is chosen, in both languages', { skip }, async () => {
-  const { url } = await start(proseMock(120, { layers: 1, heads: 2 }));
+  const { url } = await serveProse(120, { layers: 1, heads: 2 });
   const captions = { en: new Set(), zh: new Set() };
   for (const lang of ['en', 'zh']) {
     const page = await open(`${url}#h=0.1&q=20&lang=${lang}`);
@@ -100,22 +93,22 @@ test('the caption is one sentence whatever is chosen, in both languages', { skip
 });
 
 test('the context of an answer is the text as it stands: pieces of a word touch', { skip }, async () => {
-  const { url, mock } = await start(proseMock(300, { layers: 2, heads: 4 }));
-  const whole = mock.text.toString().replace(/\s+/g, ' ');
+  const { url, plan } = await serveProse(300, { layers: 2, heads: 4 });
+  const whole = plan.text.toString().replace(/\s+/g, ' ');
   for (const q of [31, 140]) {
     const page = await open(`${url}#h=1.1&q=${q}`);
     await answers(page, q);
     const lines = await page.$$eval('.answer button', (list) =>
       list.map((b) => ({ token: Number(b.dataset.token), text: b.querySelector('.answer-text').textContent })),
     );
-    const plain = lines.filter((l) => !mock.tokens[l.token].flags);
+    const plain = lines.filter((l) => !plan.tokens[l.token].flags);
     assert.ok(plain.length > 3);
     for (const { token, text } of plain) assert.ok(whole.includes(text.trim()), `#${token} ${text}`);
   }
 });
 
 test('under 900 pixels the badge stays in sight', { skip }, async () => {
-  const { url } = await start(proseMock(120, { layers: 2, heads: 4 }));
+  const { url } = await serveProse(120, { layers: 2, heads: 4 });
   const page = await open(`${url}#h=1.1,0.1,0.2,0.3&q=20`, { viewport: { width: 420, height: 860 } });
   await answers(page, 20);
   const { left, right } = await page.$eval('[data-testid=badge] .badge', (e) => {
@@ -127,7 +120,7 @@ test('under 900 pixels the badge stays in sight', { skip }, async () => {
 
 for (const width of [1280, 420]) {
   test(`at ${width} pixels the atlas cuts off no kind and no number`, { skip }, async () => {
-    const { url } = await start(proseMock(120, { layers: 2, heads: 12 }));
+    const { url } = await serveProse(120, { layers: 2, heads: 12 });
     const page = await open(`${url}#v=atlas&h=1.1`, { viewport: { width, height: 860 } });
     await page.waitForSelector('[data-testid=atlas-badge] [data-badge=exact]:not(.busy)');
     const cut = await page.$$eval('.head .note span', (list) =>
@@ -161,7 +154,7 @@ for (const [width, height, lang] of [
   [390, 844, 'en'],
 ]) {
   test(`at ${width} × ${height} (${lang}) nothing moves under a pointer, and a click pins what was pointed at`, { skip }, async () => {
-    const { url } = await start(proseMock(200, { layers: 4, heads: 6 }));
+    const { url } = await serveProse(200, { layers: 4, heads: 6 });
     for (const view of ['read', 'lines', 'map', 'atlas']) {
       const page = await open(`${url}#v=${view}&h=1.1&q=20&lang=${lang}`, { viewport: { width, height } });
       await page.waitForSelector('[data-testid=badge] .badge');
@@ -205,9 +198,11 @@ for (const [width, height, lang] of [
 }
 
 test('every view has a colour bar with numbers, and states its scale', { skip }, async () => {
-  const { url, mock } = await start(proseMock(200, { layers: 3, heads: 4 }));
-  const row = mock.line({ l: 1, h: 1, q: '20' }, true).values;
-  const most = Math.max(...row.slice(1)); // the sink does not determine the scale
+  const server = await serveProse(200, { layers: 3, heads: 4 });
+  const { url } = server;
+  const row = await server.row([1, 1], 20);
+  const { sinks } = (await server.info()).families[0];
+  const most = Math.max(...row.filter((_, k) => !sinks.includes(k))); // sinks do not determine the scale
   for (const [scale, middle] of [
     ['sqrt', most / 4],
     ['linear', most / 2],
@@ -239,7 +234,7 @@ for (const [width, height] of [
   [390, 844],
 ]) {
   test(`at ${width} × ${height} no view is wider than the screen, and its colour bars have room for their numbers`, { skip }, async () => {
-    const { url } = await start(proseMock(40, { layers: 3, heads: 4 }));
+    const { url } = await view(book, prose(40).text); // explanations need a model
     for (const [hash, slots, isSigned] of [
       ['v=read&h=1.1,0.0,0.1,0.2,0.3,1.0&q=20', ['legend'], false],
       ['v=lines&h=1.1,0.0,0.1,0.2,0.3,1.0&q=20', ['lines-legend'], false],

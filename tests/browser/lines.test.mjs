@@ -2,19 +2,11 @@
 // sections.
 
 import assert from 'node:assert/strict';
-import { after, test } from 'node:test';
-import { answers, assertPrinted, eventually, settled, skip, stateOf, useBrowser } from './harness.mjs';
-import { proseMock, serve, watchedMock } from './mock/server.mjs';
+import { test } from 'node:test';
+import { answers, assertPrinted, eventually, settled, stateOf, useBrowser } from './harness.mjs';
+import { plantedRun, serve, serveProse, skip } from './traces.mjs';
 
 const { open } = useBrowser();
-const servers = [];
-after(() => servers.forEach((s) => s.close()));
-
-async function start(mock) {
-  const server = await serve(mock);
-  servers.push(server);
-  return server;
-}
 
 const drawn = (page) => page.waitForFunction(() => Number(document.querySelector('[data-testid=lines]')?.dataset.curves) > 0);
 const count = (page) => page.$eval('[data-testid=lines]', (c) => Number(c.dataset.curves));
@@ -22,13 +14,13 @@ const token = (side, at) => `.lines-column.of-${side} [data-token="${at}"]`;
 const pixels = (page) => page.$eval('[data-testid=lines]', (c) => c.toDataURL());
 
 test('a token at the left shows what it gives, one at the right what it gets', { skip }, async () => {
-  const { url, mock } = await start(proseMock(60, { layers: 2, heads: 4 }));
-  const page = await open(`${url}#v=lines&h=0.1`);
+  const server = await serveProse(60, { layers: 2, heads: 4 });
+  const page = await open(`${server.url}#v=lines&h=0.1`);
   await drawn(page);
   assert.ok((await count(page)) <= 2000);
   await page.click(token('query', 20));
   await answers(page, 20);
-  const row = mock.line({ q: '20', l: 0, h: 1 }, true).values;
+  const row = await server.row([0, 1], 20);
   const parts = await page.$$eval('.lines-column.of-key [data-part]', (list) => list.map((e) => [Number(e.dataset.token), e.dataset.part]));
   assert.ok(parts.length >= 1);
   for (const [key, part] of parts) assertPrinted(part, row[key]);
@@ -37,7 +29,7 @@ test('a token at the left shows what it gives, one at the right what it gets', {
   await settled(page);
   const state = stateOf(page);
   assert.deepEqual([state.v, state.d, state.k], ['lines', 'in', '7']);
-  const column = mock.line({ k: '7', l: 0, h: 1 }, false).values;
+  const column = await server.column([0, 1], 7);
   const given = await page.$$eval('.lines-column.of-query [data-part]', (list) =>
     list.map((e) => [Number(e.dataset.token), e.dataset.part]),
   );
@@ -46,8 +38,8 @@ test('a token at the left shows what it gives, one at the right what it gets', {
 });
 
 test('what scrolls under a pointer that rests is not pointed at', { skip }, async () => {
-  const { url } = await start(proseMock(120, { layers: 1, heads: 2 }));
-  const page = await open(`${url}#v=lines&h=0.1`);
+  const server = await serveProse(120, { layers: 1, heads: 2 });
+  const page = await open(`${server.url}#v=lines&h=0.1`);
   await drawn(page);
   await page.click(token('query', 4));
   await answers(page, 4);
@@ -61,12 +53,13 @@ test('what scrolls under a pointer that rests is not pointed at', { skip }, asyn
 });
 
 test('the caption says how much the curves carry, the table what each is', { skip }, async () => {
-  const { url, mock } = await start(proseMock(40, { layers: 1, heads: 2 }));
-  const page = await open(`${url}#v=lines&h=0.1&s=linear`);
+  const server = await serveProse(40, { layers: 1, heads: 2 });
+  const page = await open(`${server.url}#v=lines&h=0.1&s=linear`);
   await drawn(page);
-  const n = mock.tokens.length;
-  const rows = Array.from({ length: n }, (_, q) => mock.line({ q: String(q), l: 0, h: 1 }, true).values);
-  const most = Math.max(...rows.map((r) => Math.max(...r.slice(1)))); // the first token is the sink
+  const { n } = server;
+  const rows = await server.rows([0, 1], 0, n);
+  const { sinks } = (await server.info()).families[0];
+  const most = Math.max(...rows.map((r) => Math.max(...r.filter((_, k) => !sinks.includes(k))))); // sinks do not determine the scale
   const kept = rows.flatMap((r) => [...r]).filter((w) => Math.min(1, w / most) >= 0.05);
   assert.equal(await count(page), kept.length);
   const caption = await page.textContent('[data-testid=lines-caption]');
@@ -82,8 +75,8 @@ test('the caption says how much the curves carry, the table what each is', { ski
 });
 
 test('pointing at a token leaves its curves alone', { skip }, async () => {
-  const { url } = await start(proseMock(60, { layers: 2, heads: 4 }));
-  const page = await open(`${url}#v=lines&h=0.1&q=5`);
+  const server = await serveProse(60, { layers: 2, heads: 4 });
+  const page = await open(`${server.url}#v=lines&h=0.1&q=5`);
   await drawn(page);
   await page.waitForTimeout(200);
   const before = await pixels(page);
@@ -95,8 +88,8 @@ test('pointing at a token leaves its curves alone', { skip }, async () => {
 });
 
 test('l opens them, every pinned head has its colour, sinks can be left out', { skip }, async () => {
-  const { url } = await start(proseMock(60, { layers: 2, heads: 4 }));
-  const page = await open(`${url}#h=0.1,0.3&q=20&s=linear`);
+  const server = await serveProse(60, { layers: 2, heads: 4 });
+  const page = await open(`${server.url}#h=0.1,0.3&q=20&s=linear`);
   await answers(page, 20);
   await page.keyboard.press('l');
   await drawn(page);
@@ -109,8 +102,8 @@ test('l opens them, every pinned head has its colour, sinks can be left out', { 
 });
 
 test('long texts go by stretches that follow the chosen token', { skip }, async () => {
-  const { url, mock } = await start(proseMock(900, { layers: 1, heads: 2 }));
-  const page = await open(`${url}#v=lines&h=0.1&q=420`);
+  const server = await serveProse(900, { layers: 1, heads: 2 });
+  const page = await open(`${server.url}#v=lines&h=0.1&q=420`);
   await drawn(page);
   for (const side of ['query', 'key']) assert.equal(await page.locator(`.lines-column.of-${side} button`).count(), 256);
   const [box, view] = await page.evaluate(
@@ -122,12 +115,12 @@ test('long texts go by stretches that follow the chosen token', { skip }, async 
   await page.locator(token('query', 512)).waitFor();
   assert.match(await page.textContent('.lines-where'), /#512–767/);
   for (let i = 0; i < 5; i++) await page.click('.lines-panel [aria-label="Later tokens"]');
-  await page.locator(token('key', mock.tokens.length - 1)).waitFor();
+  await page.locator(token('key', server.n - 1)).waitFor();
 });
 
 test('they turn with the checkpoints of a run', { skip }, async () => {
-  const { url } = await start(watchedMock(40, [0, 10, 90], { layers: 1, heads: 2 }));
-  const page = await open(`${url}#v=lines&h=0.1&q=20`);
+  const server = await serve(plantedRun(40, [0, 10, 90], { layers: 1, heads: 2 }));
+  const page = await open(`${server.url}#v=lines&h=0.1&q=20`);
   await drawn(page);
   await page.waitForTimeout(200);
   const last = await pixels(page);

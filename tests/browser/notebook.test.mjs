@@ -1,27 +1,27 @@
 // The page in a frame without a URL (srcdoc), as trace.view() embeds it in the output of a notebook cell.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { after, before, test } from 'node:test';
-import { skip, useBrowser } from './harness.mjs';
-import { offlinePage } from './mock/offline.mjs';
-import { proseMock, severalMock } from './mock/server.mjs';
+import { useBrowser } from './harness.mjs';
+import { galleryOf, pageOf, planted, plantedProse, skip, traceOf } from './traces.mjs';
 
 const { open } = useBrowser();
 const look = (en, zh) => ({ en, zh });
-const pages = {
-  '/one': offlinePage(proseMock(40, { layers: 2, heads: 3, causal: true }), 'A', { state: 'v=read&h=1.2&q=20' }),
-  '/two': offlinePage(
-    severalMock([
-      { name: 'cats', state: 'v=lines&h=0.1&q=4', text: 'A cat saw a cat on the mat.', look_for: look('Cats.', '猫。') },
-      { name: 'one', state: 'v=read&h=0.0&q=2', text: 'One two one two.', layers: 1, heads: 1, look_for: look('Two.', '二。') },
-    ]),
-    'A',
-  ),
-};
+const pages = {};
 const escaped = (text) => text.replace(/&/g, '&amp;').replace(/"/g, '&quot;').replace(/</g, '&lt;');
 let server;
 before(async () => {
+  if (skip) return;
+  const [prose, cats, one] = [
+    plantedProse(40, { layers: 2, heads: 3, causal: true }),
+    planted('A cat saw a cat on the mat.', { name: 'cats' }),
+    planted('One two one two.', { name: 'one', layers: 1, heads: 1 }),
+  ].map((plan) => traceOf(plan));
+  const states = ['v=lines&h=0.1&q=4', 'v=read&h=0.0&q=2'];
+  pages['/one'] = readFileSync(pageOf(prose, '--state', 'v=read&h=1.2&q=20'), 'utf8');
+  pages['/two'] = readFileSync(galleryOf([cats, one], states, [look('Cats.', '猫。'), look('Two.', '二。')]), 'utf8');
   server = createServer((request, response) => {
     const page = pages[request.url];
     response.setHeader('Content-Type', 'text/html; charset=utf-8');
@@ -29,7 +29,7 @@ before(async () => {
   });
   await new Promise((listens) => server.listen(0, '127.0.0.1', listens));
 });
-after(() => server.close());
+after(() => server?.close());
 
 /** A page with a notebook cell, and the frame in it. */
 async function cell(path) {

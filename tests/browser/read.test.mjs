@@ -2,23 +2,15 @@
 // source computes.
 
 import assert from 'node:assert/strict';
-import { after, test } from 'node:test';
-import { answers, assertPrinted, settled, skip, stateOf, useBrowser } from './harness.mjs';
-import { proseMock, serve } from './mock/server.mjs';
+import { test } from 'node:test';
+import { answers, assertPrinted, settled, stateOf, useBrowser } from './harness.mjs';
+import { asked, serveProse, skip, slow } from './traces.mjs';
 
 const { open } = useBrowser();
-const servers = [];
-after(() => servers.forEach((s) => s.close()));
-
-async function start(tokens, options = {}) {
-  const server = await serve(proseMock(tokens, options));
-  servers.push(server);
-  return server;
-}
 
 /** The keys of a row with the largest weights, from the source's own numbers. */
-function exactTop(mock, query, [l, h], count = 8) {
-  const { values } = mock.line({ l, h, q: String(query) }, true);
+async function exactTop(server, query, head, count = 8) {
+  const values = await server.row(head, query);
   return [...values.keys()]
     .sort((a, b) => values[b] - values[a] || a - b)
     .slice(0, count)
@@ -29,18 +21,18 @@ for (const [tokens, options] of [
   [10, {}],
   [300, {}],
   [5000, { layers: 2, heads: 4 }],
-  [100_000, { layers: 1, heads: 1, causal: true }],
+  [100_000, { layers: 1, heads: 1, causal: true, backs: [2000] }],
 ]) {
   test(`at ${tokens} tokens a click pins a token and the list prints its row to the digit`, { skip }, async () => {
-    const { url, mock } = await start(tokens, options);
-    const page = await open(`${url}#h=0.0`);
-    const box = page.locator('.box').nth(Math.min(7, mock.model.n - 2));
+    const server = await serveProse(tokens, options);
+    const page = await open(`${server.url}#h=0.0`);
+    const box = page.locator('.box').nth(Math.min(7, server.n - 2));
     await box.waitFor({ timeout: 90_000 });
     const token = Number(await box.getAttribute('data-box'));
     await box.click();
     await page.mouse.move(5, 5);
     const shown = await answers(page, token);
-    const exact = exactTop(mock, token, [0, 0], shown.length);
+    const exact = await exactTop(server, token, [0, 0], shown.length);
     assert.deepEqual(
       shown.map((s) => s.token),
       exact.map((e) => e.key),
@@ -49,20 +41,20 @@ for (const [tokens, options] of [
     await settled(page);
     assert.equal(stateOf(page).q, String(token));
     assert.ok(
-      page.requests.every((r) => r.startsWith(url) || r.startsWith('data:')),
+      page.requests.every((r) => r.startsWith(server.base) || r.startsWith('data:')),
       'only loopback is asked',
     );
   });
 }
 
 test('a pointer over a word previews its row without changing the state', { skip }, async () => {
-  const { url, mock } = await start(300);
-  const page = await open(`${url}#h=2.2&q=20`);
+  const server = await serveProse(300);
+  const page = await open(`${server.url}#h=2.2&q=20`);
   await answers(page, 20);
   const other = page.locator('.box[data-box="30"]');
   await other.hover();
   const shown = await answers(page, 30);
-  assertPrinted(shown[0].weight, exactTop(mock, 30, [2, 2])[0].weight);
+  assertPrinted(shown[0].weight, (await exactTop(server, 30, [2, 2]))[0].weight);
   assert.match(await page.textContent('[data-testid=status]'), /#30 · id \d+ · ([0-9a-f]{2} ?)+/);
   assert.equal(stateOf(page).q, '20');
   await page.mouse.move(5, 5);
@@ -73,41 +65,41 @@ test('a pointer over a word previews its row without changing the state', { skip
 const firstShare = (text) => /(\d[\d.]*\u202f%)/.exec(text)[1];
 
 test('the status line, the live region and the list are about the row that was clicked', { skip }, async () => {
-  const { url, mock } = await start(300);
-  const page = await open(`${url}#h=2.2&q=20`);
+  const server = await serveProse(300);
+  const page = await open(`${server.url}#h=2.2&q=20`);
   await answers(page, 20);
-  const row = (query) => mock.line({ l: 2, h: 2, q: String(query) }, true).values;
+  const row = (query) => server.row([2, 2], query);
   const word = (token) => page.textContent(`.box[data-box="${token}"]`).then((text) => text.trim());
   const status = () => page.textContent('[data-testid=status]');
   await page.locator('.box[data-box="30"]').hover();
   await answers(page, 30);
   assert.ok((await status()).includes(`weight from “${await word(20)}”`), await status());
-  assertPrinted(firstShare(await status()), row(20)[30]);
+  assertPrinted(firstShare(await status()), (await row(20))[30]);
   await page.locator('.box[data-box="30"]').click(); // the pointer stays there
   await page.waitForFunction(
     (w) => document.querySelector('[data-testid=status]').textContent.includes(`weight from “${w}”`),
     await word(30),
   );
-  assertPrinted(firstShare(await status()), row(30)[30]);
+  assertPrinted(firstShare(await status()), (await row(30))[30]);
   await page.waitForFunction((w) => document.querySelector('[data-testid=live]').textContent.startsWith(`L2.H2: ${w} →`), await word(30));
   const live = await page.textContent('[data-testid=live]');
-  assertPrinted(firstShare(live), Math.max(...row(30)));
+  assertPrinted(firstShare(live), Math.max(...(await row(30))));
   assert.equal(firstShare(live), (await answers(page, 30))[0].weight);
 });
 
 test('several rows are shown as their mean, whose weights sum to one', { skip }, async () => {
-  const { url, mock } = await start(300);
-  const page = await open(`${url}#h=2.2&q=20-39`);
+  const server = await serveProse(300);
+  const page = await open(`${server.url}#h=2.2&q=20-39`);
   const shown = await answers(page, 20);
   assert.match(await page.textContent('[data-testid=answer-caption]'), /^The mean of 19 rows, whose weights sum to 100\.00\u202f%/);
-  const { values } = mock.line({ l: 2, h: 2, q: '20-39', reduce: 'mean' }, true);
+  const values = await server.row([2, 2], '20-39', { reduce: 'mean' });
   assertPrinted(shown[0].weight, Math.max(...values));
   shown.forEach((s) => assertPrinted(s.weight, values[s.token]));
 });
 
 test('a word that the mask hides from the pinned one is called hidden, not 0 %', { skip }, async () => {
-  const { url } = await start(300, { causal: true });
-  const page = await open(`${url}#h=2.2&q=20`);
+  const server = await serveProse(300, { causal: true });
+  const page = await open(`${server.url}#h=2.2&q=20`);
   await answers(page, 20);
   await page.locator('.box[data-box="30"]').hover();
   assert.match(await page.textContent('[data-testid=status]'), /#30 · .*hidden by the mask$/);
@@ -118,16 +110,15 @@ test('a word that the mask hides from the pinned one is called hidden, not 0 %',
 });
 
 test('fast scrubbing ends on the row of the last word under the pointer', { skip }, async () => {
-  const { url, mock } = await start(300);
-  const page = await open(`${url}#h=2.2&q=5`);
+  const server = await serveProse(300);
+  const page = await open(`${server.url}#h=2.2&q=5`);
   await answers(page, 5);
-  mock.delay = 30;
+  await slow(page, 30);
   for (let t = 10; t < 60; t++) await page.locator(`.box[data-box="${t}"]`).dispatchEvent('pointermove', { buttons: 0 });
   const shown = await answers(page, 59);
-  assertPrinted(shown[0].weight, exactTop(mock, 59, [2, 2])[0].weight);
-  mock.delay = 0;
-  const rows = mock.asked.filter((a) => a.path === 'row' && /-front$/.test(a.p.slot));
-  const seqs = rows.map((a) => Number(a.p.seq));
+  assertPrinted(shown[0].weight, (await exactTop(server, 59, [2, 2]))[0].weight);
+  const rows = asked(page, 'row').filter((p) => /-front$/.test(p.slot));
+  const seqs = rows.map((p) => Number(p.seq));
   assert.ok(seqs.length > 1);
   assert.deepEqual(
     seqs,
@@ -137,13 +128,12 @@ test('fast scrubbing ends on the row of the last word under the pointer', { skip
 });
 
 test('two tabs of one server ask in slots of their own', { skip }, async () => {
-  const { url, mock } = await start(300);
+  const server = await serveProse(300);
   const slots = [];
   for (let tab = 0; tab < 2; tab++) {
-    mock.asked.length = 0;
-    const page = await open(`${url}#h=2.2&q=${20 + tab}`);
+    const page = await open(`${server.url}#h=2.2&q=${20 + tab}`);
     await answers(page, 20 + tab);
-    slots.push(new Set(mock.asked.filter((a) => a.p.slot).map((a) => a.p.slot)));
+    slots.push(new Set(asked(page).flatMap((p) => p.slot ?? [])));
   }
   assert.ok(slots[0].size > 0 && slots[1].size > 0);
   assert.deepEqual(
@@ -153,48 +143,49 @@ test('two tabs of one server ask in slots of their own', { skip }, async () => {
 });
 
 test('attended-by shows a column and says that it does not sum to one', { skip }, async () => {
-  const { url, mock } = await start(300);
-  const page = await open(`${url}#h=2.2&q=20`);
+  const server = await serveProse(300);
+  const page = await open(`${server.url}#h=2.2&q=20`);
   await answers(page, 20);
   await page.keyboard.press('x');
   await page.waitForFunction(() => /need not sum to one/.test(document.querySelector('[data-testid=answer-caption]').textContent));
   const shown = await answers(page, 20);
-  const { values } = mock.line({ l: 2, h: 2, k: '20' }, false);
+  const values = await server.column([2, 2], 20);
   shown.forEach((s) => assertPrinted(s.weight, values[s.token]));
   assert.equal(stateOf(page).d, 'in');
 });
 
 test('the sink rules mark, hide with the share still printed, and renormalise', { skip }, async () => {
-  const { url, mock } = await start(300);
-  const page = await open(`${url}#h=0.3&q=20`);
+  const server = await serveProse(300);
+  const page = await open(`${server.url}#h=0.3&q=20`);
   await answers(page, 20);
-  const raw = mock.line({ l: 0, h: 3, q: '20' }, true);
+  const raw = await server.line('row', [0, 3], 20);
   const caption = () => page.textContent('[data-testid=answer-caption]');
-  assertPrinted(/receive ([^ ]+)\s?of it/.exec(await caption())[1], raw.sinkMass);
+  assertPrinted(/receive ([^ ]+)\s?of it/.exec(await caption())[1], raw.sink_mass);
   await page.click('[data-control=sink] [data-value=hide]');
   await page.waitForFunction(() => /are hidden/.test(document.querySelector('[data-testid=answer-caption]').textContent));
   assert.ok((await answers(page, 20)).every((s) => s.token !== 0));
   await page.click('[data-control=sink] [data-value=renorm]');
   await page.waitForFunction(() => /are removed/.test(document.querySelector('[data-testid=answer-caption]').textContent));
   const shown = await answers(page, 20);
-  assertPrinted(shown[0].weight, raw.values[shown[0].token] / (1 - raw.sinkMass));
+  assertPrinted(shown[0].weight, raw.values[shown[0].token] / (1 - raw.sink_mass));
 });
 
 test('word mode adds the pieces of a word and averages query rows', { skip }, async () => {
-  const { url, mock } = await start(300);
-  const word = mock.tokens.findIndex((t, i) => t.word >= 0 && mock.tokens[i + 1]?.word === t.word);
-  const page = await open(`${url}#h=2.3&q=${word}-${word + 2}&word=1`);
+  const server = await serveProse(300);
+  const words = await server.words();
+  const word = words.findIndex((w, i) => w >= 0 && words[i + 1] === w);
+  const page = await open(`${server.url}#h=2.3&q=${word}-${word + 2}&word=1`);
   const shown = await answers(page, word);
-  const { values } = mock.line({ l: 2, h: 3, q: `${word}-${word + 2}`, reduce: 'mean' }, true);
+  const values = await server.row([2, 3], `${word}-${word + 2}`, { reduce: 'mean' });
   const sums = new Map();
-  mock.tokens.forEach((t, i) => sums.set(t.word < 0 ? `s${i}` : t.word, (sums.get(t.word < 0 ? `s${i}` : t.word) ?? 0) + values[i]));
+  words.forEach((w, i) => sums.set(w < 0 ? `s${i}` : w, (sums.get(w < 0 ? `s${i}` : w) ?? 0) + values[i]));
   assertPrinted(shown[0].weight, Math.max(...sums.values()));
   assert.match(await page.textContent('[data-testid=answer-caption]'), /by words/);
 });
 
 test('six heads can be pinned as underbars, a double-click leaves one', { skip }, async () => {
-  const { url } = await start(300);
-  const page = await open(`${url}#h=2.2&q=20`);
+  const server = await serveProse(300);
+  const page = await open(`${server.url}#h=2.2&q=20`);
   await answers(page, 20);
   for (const head of ['0.1', '1.1', '3.1', '4.1', '5.1', '5.5']) {
     await page.click(`[data-head="${head}"]`);
@@ -211,8 +202,8 @@ test('six heads can be pinned as underbars, a double-click leaves one', { skip }
 });
 
 test('context lines scroll to their key, and back returns', { skip }, async () => {
-  const { url } = await start(5000, { layers: 2, heads: 4 });
-  const page = await open(`${url}#h=0.1&q=2500`);
+  const server = await serveProse(5000, { layers: 2, heads: 4 });
+  const page = await open(`${server.url}#h=0.1&q=2500`);
   const shown = await answers(page, 2500);
   const far = shown.findIndex((s) => Math.abs(s.token - 2500) > 600);
   assert.ok(far >= 0, 'the fixture has a far key');
@@ -230,18 +221,18 @@ test('context lines scroll to their key, and back returns', { skip }, async () =
 });
 
 test('search finds text, expressions, positions, heads and segments', { skip }, async () => {
-  const { url, mock } = await start(1500, { layers: 3, heads: 4 });
-  const page = await open(`${url}#h=0.0`);
+  const server = await serveProse(1500, { layers: 3, heads: 4 });
+  const page = await open(`${server.url}#h=0.0`);
   const box = page.locator('.search input');
   await box.waitFor();
   const count = async (query) => {
     await box.fill(query);
     return page.textContent('[data-testid=search-count]');
   };
-  const text = mock.text.toString();
+  const text = server.plan.text.toString();
   assert.equal(await count('harbour'), String(text.match(/harbour/g).length));
   assert.equal(await count('/b(ells|oats)/'), String(text.match(/b(ells|oats)/g).length));
-  assert.equal(await count('seg:chapter'), String(mock.segments.length));
+  assert.equal(await count('seg:chapter'), String(server.plan.segments.length));
   await count('#1204');
   await box.press('Enter');
   await answers(page, 1204);

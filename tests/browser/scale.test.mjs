@@ -1,14 +1,13 @@
 // At 100,000 tokens: DOM and heap stay small while the page is scrolled from end to end, and find-in-page still finds all text.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { answers, skip, useBrowser } from './harness.mjs';
-import { proseMock, serve } from './mock/server.mjs';
+import { before, test } from 'node:test';
+import { answers, useBrowser } from './harness.mjs';
+import { serveProse, skip } from './traces.mjs';
 
 const { open } = useBrowser();
 let server;
-before(async () => (server = skip ? null : await serve(proseMock(100_000, { layers: 1, heads: 1, causal: true }))));
-after(() => server?.close());
+before(async () => (server = skip ? null : await serveProse(100_000, { layers: 1, heads: 1, causal: true, backs: [2000] })));
 
 test('scrolled from end to end it keeps within 8,000 nodes and 300 MB', { skip }, async () => {
   const page = await open(`${server.url}#h=0.0&q=300`);
@@ -37,9 +36,9 @@ test('scrolled from end to end it keeps within 8,000 nodes and 300 MB', { skip }
   const { usedSize } = await session.send('Runtime.getHeapUsage');
   assert.ok(usedSize <= 300e6, `${usedSize} bytes`);
   const last = await page.$$eval('.box', (list) => Math.max(...list.map((b) => Number(b.dataset.box))));
-  assert.ok(last > server.mock.model.n - 5, 'the end was reached');
+  assert.ok(last > server.n - 5, 'the end was reached');
   const whole = await page.textContent('.prose');
-  assert.ok(whole.length >= server.mock.text.length, 'all text is in the page');
+  assert.ok(whole.length >= server.plan.text.length, 'all text is in the page');
 });
 
 test('a position a hundred thousand tokens away is reached at once', { skip }, async () => {

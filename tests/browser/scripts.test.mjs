@@ -1,20 +1,14 @@
 // Scripts of the world, and malicious text: a box contains whole graphemes, and the content of a token is never interpreted as markup.
 
 import assert from 'node:assert/strict';
-import { after, test } from 'node:test';
-import { answers, skip, useBrowser } from './harness.mjs';
-import { Mock, serve } from './mock/server.mjs';
-import { hostile, scripts, tokenize } from './mock/text.mjs';
+import { test } from 'node:test';
+import { answers, useBrowser } from './harness.mjs';
+import { view } from './program.mjs';
+import { hostile, scripts, tokenize } from './text.mjs';
+import { book, planted, serve, skip } from './traces.mjs';
 
 const { open } = useBrowser();
-const servers = [];
-after(() => servers.forEach((s) => s.close()));
-
-async function start(text, options = {}) {
-  const server = await serve(new Mock({ text, tokens: tokenize(text, options), layers: 1, heads: 2 }));
-  servers.push(server);
-  return server;
-}
+const start = (text, options = {}) => serve(planted(text, { tokens: tokenize(text, options), layers: 1, heads: 2 }));
 
 for (const [name, text] of Object.entries(scripts)) {
   for (const bytes of [1, 2, 3]) {
@@ -92,8 +86,7 @@ test('invalid UTF-8 is shown as replacement characters and moves nothing', { ski
     [7, 9],
     [9, 12],
   ].map(([begin, end], i) => ({ begin, end, id: 5 + i, word: i, flags: 0 }));
-  const server = await serve(new Mock({ text: bytes, tokens, layers: 1, heads: 1 }));
-  servers.push(server);
+  const server = await serve(planted(bytes, { tokens, layers: 1, heads: 1 }));
   const page = await open(`${server.url}#h=0.0&q=1`);
   await answers(page, 1);
   assert.equal(await page.textContent('.block-text'), 'ab \ufffd\ufffd 東 cd');
@@ -101,7 +94,7 @@ test('invalid UTF-8 is shown as replacement characters and moves nothing', { ski
 });
 
 test('the interface speaks Chinese when asked, and remembers it in the URL', { skip }, async () => {
-  const { url } = await start(scripts.chinese);
+  const { url } = await view(book, scripts.chinese); // a model: nothing is disabled
   const page = await open(`${url}#h=0.0&q=3`);
   await answers(page, 3);
   await page.click('[data-action=language]');
@@ -113,7 +106,7 @@ test('the interface speaks Chinese when asked, and remembers it in the URL', { s
   );
   assert.ok(texts.length > 20);
   const english = texts.filter((t) =>
-    /[a-z]{4,}/i.test(t.replace(/clearhead|English|Interface in|esc|log|view|state|Shift|seg|known-answers|softmax|L\d+\.H\d+/gi, '')),
+    /[a-z]{4,}/i.test(t.replace(/clearhead|English|Interface in|esc|log|view|state|Shift|seg|book|softmax|L\d+\.H\d+/gi, '')),
   );
   assert.deepEqual(english, []);
 });

@@ -2,28 +2,20 @@
 // of the step that it names.
 
 import assert from 'node:assert/strict';
-import { after, test } from 'node:test';
-import { answers, assertPrinted, eventually, settled, skip, stateOf, useBrowser } from './harness.mjs';
-import { proseMock, serve, watchedMock } from './mock/server.mjs';
+import { before, test } from 'node:test';
+import { answers, assertPrinted, eventually, settled, stateOf, useBrowser } from './harness.mjs';
+import { plantedRun, serve, serveProse, skip, slow } from './traces.mjs';
 
 const { open } = useBrowser();
-const servers = [];
-after(() => servers.forEach((s) => s.close()));
-
-async function start(mock) {
-  const server = await serve(mock);
-  servers.push(server);
-  return server;
-}
-
 const kSteps = [0, 10, 40, 90];
 const kShape = { layers: 2, heads: 4 };
+let run;
+before(async () => (run = skip ? null : await serve(plantedRun(60, kSteps, kShape))));
 const label = (page) => page.textContent('[data-testid=timeline-label]');
 
 /** Waits until every answer is the exact weight of this checkpoint; with `within` 0, this must hold immediately. */
-async function showsStep(page, mock, step, query, within = 5000) {
-  const at = mock.steps.find((m) => m.step === step);
-  const { values } = at.line({ q: String(query), l: 1, h: 1 }, true);
+async function showsStep(page, step, query, within = 5000) {
+  const values = await run.row([1, 1], query, { t: step });
   await page.waitForFunction(
     (wanted) => document.querySelector('h1')?.textContent === wanted && document.querySelector('.box.query') !== null,
     `known after ${step}`,
@@ -43,31 +35,27 @@ async function showsStep(page, mock, step, query, within = 5000) {
 }
 
 test('the slider goes through the checkpoints, by hand, by keyboard and by link', { skip }, async () => {
-  const mock = watchedMock(60, kSteps, kShape);
-  const { url } = await start(mock);
-  const page = await open(`${url}#h=1.1&q=20`);
+  const page = await open(`${run.url}#h=1.1&q=20`);
   assert.equal(await label(page), 'after 90 of 90 steps');
-  await showsStep(page, mock, 90, 20);
+  await showsStep(page, 90, 20);
   await page.focus('[data-testid=timeline]');
   await page.keyboard.press('Home');
-  await showsStep(page, mock, 0, 20);
+  await showsStep(page, 0, 20);
   await page.keyboard.press('ArrowRight');
-  await showsStep(page, mock, 10, 20);
+  await showsStep(page, 10, 20);
   assert.equal(await label(page), 'after 10 of 90 steps');
   assert.equal(await page.getAttribute('[data-testid=timeline]', 'aria-valuetext'), 'after 10 of 90 steps');
   await settled(page);
   assert.equal(stateOf(page).t, '10');
-  const again = await open(page.url().replace('t=10', 't=40'));
-  await showsStep(again, mock, 40, 20);
-  const unknown = await open(page.url().replace('t=10', 't=41'));
-  await showsStep(unknown, mock, 90, 20);
+  const again = await open(`${run.url}${new URL(page.url()).hash.replace('t=10', 't=40')}`);
+  await showsStep(again, 40, 20);
+  const unknown = await open(`${run.url}${new URL(page.url()).hash.replace('t=10', 't=41')}`);
+  await showsStep(unknown, 90, 20);
   assert.equal(await label(unknown), 'after 90 of 90 steps');
 });
 
 test('the map and the atlas turn with it', { skip }, async () => {
-  const mock = watchedMock(60, kSteps, kShape);
-  const { url } = await start(mock);
-  const page = await open(`${url}#v=map&h=1.1&q=20`);
+  const page = await open(`${run.url}#v=map&h=1.1&q=20`);
   await answers(page, 20);
   const pixels = () => page.$eval('[data-testid=map]', (c) => c.toDataURL());
   const thumbnail = () => page.$eval('[data-head="1.1"] canvas', (c) => c.toDataURL());
@@ -82,15 +70,13 @@ test('the map and the atlas turn with it', { skip }, async () => {
 });
 
 test('Space plays from the beginning to the end, and pauses', { skip }, async () => {
-  const mock = watchedMock(60, kSteps, kShape);
-  const { url } = await start(mock);
-  const page = await open(`${url}#h=1.1&q=20`);
+  const page = await open(`${run.url}#h=1.1&q=20`);
   await answers(page, 20);
   await page.keyboard.press('Space');
   for (const step of kSteps)
     await page.waitForFunction((wanted) => document.querySelector('h1').textContent === wanted, `known after ${step}`);
   await page.waitForFunction(() => document.querySelector('[data-testid=timeline-play]').title === 'Play (Space)');
-  await showsStep(page, mock, 90, 20);
+  await showsStep(page, 90, 20);
   await page.keyboard.press('Space');
   await page.waitForFunction(() => document.querySelector('[data-testid=timeline-label]').textContent.startsWith('after 10 '));
   await page.keyboard.press('Space');
@@ -99,36 +85,32 @@ test('Space plays from the beginning to the end, and pauses', { skip }, async ()
 });
 
 test('fast scrubbing leaves no stale row', { skip }, async () => {
-  const mock = watchedMock(60, kSteps, kShape);
-  const { url } = await start(mock);
-  const page = await open(`${url}#h=1.1&q=20`);
+  const page = await open(`${run.url}#h=1.1&q=20`);
   await answers(page, 20);
-  mock.delay = 60;
+  await slow(page, 60);
   await page.focus('[data-testid=timeline]');
   for (const key of ['Home', 'ArrowRight', 'End', 'Home', 'ArrowRight', 'ArrowRight']) await page.keyboard.press(key);
-  await showsStep(page, mock, 40, 20);
+  await showsStep(page, 40, 20);
   await page.waitForTimeout(400);
-  await showsStep(page, mock, 40, 20, 0);
+  await showsStep(page, 40, 20, 0);
 });
 
 test('the table names every step and goes there', { skip }, async () => {
-  const mock = watchedMock(60, kSteps, kShape);
-  const { url } = await start(mock);
-  const page = await open(`${url}#h=1.1&q=20&lang=zh`);
+  const page = await open(`${run.url}#h=1.1&q=20&lang=zh`);
   await answers(page, 20);
   await page.click('.timeline-panel [aria-label="以表格显示"]');
   assert.deepEqual(await page.$$eval('.timeline-table tbody button', (list) => list.map((b) => b.textContent)), ['0', '10', '40', '90']);
   await page.click('.timeline-table tbody tr:nth-child(2) button');
-  await showsStep(page, mock, 10, 20);
+  await showsStep(page, 10, 20);
   assert.equal(await label(page), '训练 10 / 90 步后');
   assert.equal(await page.locator('.timeline-table .now').count(), 1);
 });
 
 test('a generated token shows its probability and the row that chose it', { skip }, async () => {
-  const generated = [0.25, 0.98765, 0.5, 0.0004];
-  const { url, mock } = await start(proseMock(60, { ...kShape, causal: true, generated }));
-  const n = mock.tokens.length;
-  const page = await open(`${url}#h=1.1&q=5`);
+  const generated = [0.25, 0.98766, 0.5, 0.0004];
+  const server = await serveProse(60, { ...kShape, causal: true, generated });
+  const { n } = server;
+  const page = await open(`${server.url}#h=1.1&q=5`);
   await answers(page, 5);
   assert.equal(await label(page), 'no generated token chosen');
   const strip = await page.$$eval('[data-testid=strip] button', (list) =>
@@ -150,8 +132,8 @@ test('a generated token shows its probability and the row that chose it', { skip
 });
 
 test('without steps there is no timeline, and Space does nothing', { skip }, async () => {
-  const { url } = await start(proseMock(60, kShape));
-  const page = await open(`${url}#h=1.1&q=20`);
+  const server = await serveProse(60, kShape);
+  const page = await open(`${server.url}#h=1.1&q=20`);
   await answers(page, 20);
   assert.equal(await page.locator('.timeline-panel').count(), 0);
   await page.keyboard.press('Space');

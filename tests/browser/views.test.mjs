@@ -2,14 +2,13 @@
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { after, before, test } from 'node:test';
-import { answers, assertPrinted, settled, skip, stateOf, useBrowser } from './harness.mjs';
-import { proseMock, serve } from './mock/server.mjs';
+import { before, test } from 'node:test';
+import { answers, assertPrinted, settled, stateOf, useBrowser } from './harness.mjs';
+import { asked, serveProse, skip } from './traces.mjs';
 
 const { open } = useBrowser();
 let server;
-before(async () => (server = await serve(proseMock(300, { layers: 3, heads: 4 }))));
-after(() => server.close());
+before(async () => (server = skip ? null : await serveProse(300, { layers: 3, heads: 4 })));
 
 /** The position of a pair on the page, computed from the rectangle that the canvas reports. */
 async function placeOf(page, query, key) {
@@ -46,7 +45,7 @@ test('the pair under the pointer is read out from its exact row', { skip }, asyn
   await page.mouse.move(x, y);
   await page.waitForFunction(() => /#55 .+ → #54 .+%/.test(document.querySelector('[data-testid=map-status]').textContent));
   const printed = /([\d.]+\u202f%)$/.exec(await page.textContent('[data-testid=map-status]'))[1];
-  assertPrinted(printed, server.mock.line({ l: 2, h: 2, q: '55' }, true).values[54]);
+  assertPrinted(printed, (await server.row([2, 2], 55))[54]);
 });
 
 test('the status line of a map follows head, zoom and keyboard under a resting pointer', { skip }, async () => {
@@ -62,36 +61,37 @@ test('the status line of a map follows head, zoom and keyboard under a resting p
     const [, query, key, printed] = /#(\d+) .*→ #(\d+) .*?([\d.]+\u202f%)$/.exec(await page.textContent('[data-testid=map-status]'));
     return { query: Number(query), key: Number(key), printed };
   };
-  const weight = (h, { query, key }) => server.mock.line({ l: 2, h, q: String(query) }, true).values[key];
+  const weight = async (h, { query, key }) => (await server.row([2, h], query))[key];
   const before = await said(/#55 .+→ #54 .+%/);
-  assertPrinted(before.printed, weight(2, before));
+  assertPrinted(before.printed, await weight(2, before));
   await page.keyboard.press('Alt+ArrowRight');
   await page.waitForFunction((old) => !document.querySelector('[data-testid=map-status]').textContent.endsWith(old), before.printed);
-  assertPrinted((await said(/#55 .+→ #54 .+%/)).printed, weight(3, before));
+  assertPrinted((await said(/#55 .+→ #54 .+%/)).printed, await weight(3, before));
   await page.locator('[data-testid=map]').focus();
   await page.keyboard.press('0');
   const zoomed = await said(/^#(?!55 ).+→ #\d+ .+%/);
-  assertPrinted(zoomed.printed, weight(3, zoomed));
+  assertPrinted(zoomed.printed, await weight(3, zoomed));
   await page.keyboard.press('ArrowDown');
   await settled(page);
   const state = stateOf(page);
   const chosen = await said(new RegExp(`^#${state.q} .+→ #${state.k} .+%`));
-  assertPrinted(chosen.printed, weight(3, chosen));
+  assertPrinted(chosen.printed, await weight(3, chosen));
 });
 
 test('zooming in asks for the tiles in view only, zooming out shows all again', { skip }, async () => {
-  const big = await serve(proseMock(3000, { layers: 1, heads: 1 }));
-  after(() => big.close());
+  const big = await serveProse(3000, { layers: 1, heads: 1 });
   const page = await open(`${big.url}#v=map&h=0.0`);
   await page.waitForSelector('[data-testid=map-badge] .badge');
   const { x, y } = await placeOf(page, 1500, 1500);
-  big.mock.asked.length = 0;
+  const before = asked(page, 'tile').length;
   await page.mouse.move(x, y);
   for (let i = 0; i < 6; i++) await page.mouse.wheel(0, -400);
   await page.waitForFunction(() => Number(document.querySelector('[data-testid=map]').dataset.place.split(',')[4]) > 2);
   await page.waitForTimeout(700);
-  const finest = big.mock.asked.filter((a) => a.path === 'tile' && a.p.z === 0).map((a) => a.p);
-  assert.ok(finest.length > 0 && finest.every(({ x, y }) => [x, y].every((v) => v >= 2 && v <= 9)), JSON.stringify(finest));
+  const finest = asked(page, 'tile')
+    .slice(before)
+    .filter((p) => Number(p.z) === 0);
+  assert.ok(finest.length > 0 && finest.every(({ x, y }) => [x, y].every((v) => Number(v) >= 2 && Number(v) <= 9)), JSON.stringify(finest));
   assert.match(await page.getAttribute('[data-testid=map]', 'data-tiles'), /^exact( exact)*$/);
   await page.locator('[data-testid=map]').focus();
   await page.keyboard.press('0');
@@ -100,14 +100,13 @@ test('zooming in asks for the tiles in view only, zooming out shows all again', 
 });
 
 test('a map whose description is a band opens about the chosen query, and shows all when asked', { skip }, async () => {
-  const long = await serve(proseMock(3000, { layers: 1, heads: 1, band: [63, 0] }));
-  after(() => long.close());
+  const long = await serveProse(3000, { layers: 1, heads: 1, causal: true, backs: [63] });
   const seen = async (page) => {
     await page.waitForSelector('[data-testid=map-badge] .badge');
     await settled(page);
     return (stateOf(page).x ?? 'all').split(',').map(Number);
   };
-  const { n } = long.mock.model;
+  const { n } = long;
   const page = await open(`${long.url}#v=map&h=0.0&q=2000&axes=key`);
   const [k0, q0, k1, q1] = await seen(page);
   assert.deepEqual([k1 - k0, q1 - q0], [256, 256], 'four times what a query sees');
@@ -120,8 +119,7 @@ test('a map whose description is a band opens about the chosen query, and shows 
   assert.deepEqual(await seen(page), [0, 0, n, n], 'a link to all of it shows all of it');
   const last = await open(`${long.url}#v=map&h=0.0&q=${n - 1}&axes=key`);
   assert.deepEqual((await seen(last)).slice(2), [n, n], 'at the end of the text, the end of the map');
-  const short = await serve(proseMock(200, { layers: 1, heads: 1, band: [63, 0] }));
-  after(() => short.close());
+  const short = await serveProse(200, { layers: 1, heads: 1, causal: true, backs: [63] });
   assert.ok(Number.isNaN((await seen(await open(`${short.url}#v=map&h=0.0&q=100`)))[0]), 'a short map is seen whole');
 });
 
@@ -139,14 +137,13 @@ async function nearPlace(page, query, offset, back) {
 }
 
 test('a long text under a band is shown by key − query, and leads back to the text', { skip }, async () => {
-  const long = await serve(proseMock(3000, { layers: 2, heads: 1, causal: true, band: [63, 0] }));
-  after(() => long.close());
+  const long = await serveProse(3000, { layers: 2, heads: 1, causal: true, backs: [63, 63] });
   const page = await open(`${long.url}#v=map&h=0.0&q=2000`);
   await page.waitForSelector('[data-testid=map-badge] [data-badge=exact]');
   assert.ok(await page.isChecked('[data-control=axes] [value=offset]'));
   assert.match(await page.textContent('[data-testid=map-caption]'), /63 before to 0 after/);
-  const asked = long.mock.asked.filter((a) => a.path === 'overview').map((a) => a.p);
-  assert.ok(asked.length > 0 && asked.every((p) => p.axes === 'offset' && Number(p.back) === 63), JSON.stringify(asked));
+  const overviews = asked(page, 'overview');
+  assert.ok(overviews.length > 0 && overviews.every((p) => p.axes === 'offset' && Number(p.back) === 63), JSON.stringify(overviews));
   await page.locator('[data-testid=map]').focus();
   for (let i = 0; i < 9; i++) await page.keyboard.press('+');
   await settled(page);
@@ -162,7 +159,7 @@ test('a long text under a band is shown by key − query, and leads back to the 
     [query, key],
   );
   const printed = /(\S+\u202f%)$/.exec(await page.textContent('[data-testid=map-status]'))[1];
-  assertPrinted(printed, long.mock.line({ l: 0, h: 0, q: String(query) }, true).values[key]);
+  assertPrinted(printed, (await long.row([0, 0], query))[key]);
   await page.mouse.click(x, y);
   await settled(page);
   const state = stateOf(page);
@@ -210,12 +207,12 @@ const readTable = (page) =>
     };
   });
 
-function assertTable(table, layer, head) {
+async function assertTable(table, head) {
   for (const { range, cells } of table.rows) {
-    const rows = Array.from({ length: range[1] - range[0] }, (_, i) => server.mock.model.row(layer, head, range[0] + i).values);
+    const rows = await server.rows(head, ...range);
     cells.forEach((text, c) => {
       const [begin, end] = table.columns[c];
-      assertPrinted(text, Math.max(...rows.flatMap((row) => [...row.subarray(begin, end)])));
+      assertPrinted(text, Math.max(...rows.flatMap((row) => [...row.slice(begin, end)])));
       assert.doesNotMatch(text, /≈/, 'the badge says exact');
     });
   }
@@ -227,11 +224,11 @@ test('the table of a map names the tokens of each cell and prints exact weights'
   await page.click('.map-panel [aria-label="Show as a table"]');
   await page.waitForSelector('.map-panel table');
   const whole = await readTable(page);
-  assert.deepEqual([whole.columns[0][0], whole.columns.at(-1)[1]], [0, server.mock.model.n], 'all tokens are named');
+  assert.deepEqual([whole.columns[0][0], whole.columns.at(-1)[1]], [0, server.n], 'all tokens are named');
   assert.match(whole.caption, /largest of up to 2\d × 2\d weights/);
-  assertTable(whole, 2, 2);
+  await assertTable(whole, [2, 2]);
   assert.equal(await page.getAttribute('[data-testid=map-badge] .badge', 'data-badge'), 'exact');
-  await page.goto(`${server.url}#v=map&h=2.2&x=50,40,66,52`);
+  await page.goto(`${server.base}#v=map&h=2.2&x=50,40,66,52`); // the same page: only the state changes
   await page.waitForFunction(() => /one weight/.test(document.querySelector('.map-panel table')?.caption.textContent ?? ''));
   const part = await readTable(page);
   assert.deepEqual(
@@ -241,12 +238,11 @@ test('the table of a map names the tokens of each cell and prints exact weights'
       [40, 41],
     ],
   );
-  assertTable(part, 2, 2);
+  await assertTable(part, [2, 2]);
 });
 
 test('a table that is read from a picture says so', { skip }, async () => {
-  const big = await serve(proseMock(900, { layers: 1, heads: 1 }));
-  after(() => big.close());
+  const big = await serveProse(900, { layers: 1, heads: 1 });
   const page = await open(`${big.url}#v=map&h=0.0`);
   await page.waitForSelector('[data-testid=map-badge] [data-badge=exact]:not(.busy)');
   await page.click('.map-panel [aria-label="Show as a table"]');
@@ -270,28 +266,26 @@ async function answerSampled(route) {
 }
 
 test('tiles from sampled rows never cover an exact overview', { skip }, async () => {
-  const big = await serve(proseMock(900, { layers: 1, heads: 1 }));
-  after(() => big.close());
+  const big = await serveProse(900, { layers: 1, heads: 1 });
   const page = await open(`${big.url}#v=map&h=0.0`);
   await page.waitForSelector('[data-testid=map-badge] [data-badge=exact]:not(.busy)');
   await page.route('**/api/tile*', answerSampled);
   const { x, y } = await placeOf(page, 450, 450);
-  big.mock.asked.length = 0;
+  const before = asked(page, 'tile').length;
   await page.mouse.move(x, y);
   for (let i = 0; i < 6; i++) await page.mouse.wheel(0, -400);
   await page.waitForTimeout(1500);
-  assert.ok(big.mock.asked.some((a) => a.path === 'tile'));
+  assert.ok(asked(page, 'tile').length > before);
   assert.equal(await page.getAttribute('[data-testid=map]', 'data-tiles'), '');
 });
 
 test('the header states the description of the layer that is looked at', { skip }, async () => {
-  const mixed = await serve(proseMock(60, { layers: 2, heads: 2, windows: ['a window of 256', 'every token before it'] }));
-  after(() => mixed.close());
+  const mixed = await serveProse(60, { layers: 2, heads: 2, causal: true, backs: [255, null] });
   const page = await open(`${mixed.url}#h=1.0&q=20`);
   await answers(page, 20);
-  assert.match(await page.textContent('header .model'), /L1: .*every token before it/);
+  assert.match(await page.textContent('header .model'), /L1: .*a token sees itself and all before it/);
   await page.keyboard.press('Alt+ArrowUp');
-  await page.waitForFunction(() => /L0: .*a window of 256/.test(document.querySelector('header .model').textContent));
+  await page.waitForFunction(() => /L0: .*a token sees itself and 255 before it/.test(document.querySelector('header .model').textContent));
 });
 
 test('the atlas sorts and filters by a score, and says what the score means', { skip }, async () => {
@@ -317,13 +311,17 @@ test('the atlas sorts and filters by a score, and says what the score means', { 
 test('every thumbnail says the two scores that the server calls strongest, with their values', { skip }, async () => {
   const page = await open(`${server.url}#v=atlas&h=2.2`);
   await page.waitForSelector('[data-testid=atlas-badge] [data-badge=exact]');
+  const scoresOf = await server.atlas();
   for (let layer = 0; layer < 3; layer++) {
     for (let head = 0; head < 4; head++) {
-      const { scores } = server.mock.survey(layer, head, 64);
+      const { scores, strongest } = scoresOf.get(`${layer}.${head}`);
       const said = await page.$$eval(`[data-head="${layer}.${head}"] .note .named`, (list) => list.map((n) => n.textContent.split(' ')));
       assert.equal(said.length, 2, `L${layer}.H${head}`);
       for (const [name, value] of said) assert.ok(Math.abs(Number(value) - scores[name]) <= 0.0051, `${name} ${value}: ${scores[name]}`);
-      assert.ok(scores[said[0][0]] >= scores[said[1][0]]);
+      assert.deepEqual(
+        said.map(([name]) => name),
+        strongest,
+      );
       const label = await page.getAttribute(`[data-head="${layer}.${head}"]`, 'aria-label');
       assert.ok(
         said.every((words) => label.includes(words.join(' '))),
@@ -353,7 +351,7 @@ test('a span of rows and a span of keys recolour the atlas by mass and list the 
   for (let l = 0; l < 3; l++) {
     for (let h = 0; h < 4; h++) {
       let mass = 0;
-      for (let q = 20; q < 25; q++) for (let k = 10; k < 13; k++) mass += server.mock.model.row(l, h, q).values[k] / 5;
+      for (const row of await server.rows([l, h], 20, 25)) for (let k = 10; k < 13; k++) mass += row[k] / 5;
       exact.push([`L${l}.H${h}`, mass]);
     }
   }
@@ -379,9 +377,14 @@ test('the picture that is exported is a PNG which holds its command', { skip }, 
   }
 });
 
-test('verify reports the largest difference, and a run replaces the text', { skip }, async () => {
+test('verify reports the largest difference that the server found', { skip }, async () => {
   const page = await open(`${server.url}#h=2.2&q=20`);
   await answers(page, 20);
-  await page.click('[data-action=verify]');
-  await page.waitForFunction(() => /largest difference is 3\.1·10⁻⁸/.test(document.querySelector('[data-testid=verify]').textContent));
+  const [response] = await Promise.all([page.waitForResponse('**/api/verify*'), page.click('[data-action=verify]')]);
+  const [mantissa, exponent] = (await response.json()).largest_difference.toExponential(1).split('e-');
+  const power = [...exponent].map((digit) => '⁰¹²³⁴⁵⁶⁷⁸⁹'[digit]).join('');
+  await page.waitForFunction(
+    (number) => document.querySelector('[data-testid=verify]').textContent.includes(`largest difference is ${number}`),
+    `${mantissa}·10⁻${power}`,
+  );
 });
