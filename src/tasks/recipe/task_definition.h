@@ -1,4 +1,4 @@
-// The registry of tasks. Each file of train/tasks defines one task; CMake lists the files, so no other code names them.
+// The registry of tasks. Each source file of src/tasks defines one task; CMake lists the files, so no other code names them.
 #pragma once
 
 #include <functional>
