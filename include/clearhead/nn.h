@@ -72,8 +72,8 @@ class Parameters {
   /// New parameters. A value depends on the seed, the parameter's name and the value's index, not on other parameters.
   explicit Parameters(uint64_t seed = 1) : seed_(seed) {}
   /// Parameters with the values of a file (f32, bf16 or f16; in memory f32). Throws kNotFound or kIo if the file cannot
-  /// be read, kFormat if it is invalid. Each parameter is looked up when a part requests it; check_all_used() finds
-  /// tensors that no part requested.
+  /// be read, kFormat if it is invalid. Each parameter is looked up when a layer requests it; check_all_used() finds
+  /// tensors that no layer requested.
   static Parameters read(const std::string& path, const ReadOptions& options = {});
   Parameters(Parameters&&) = default;
   Parameters& operator=(Parameters&&) = default;
@@ -104,7 +104,7 @@ class Parameters {
   /// The trained tensors that own their memory, in order of creation: single parameters, and stacks of them.
   const std::vector<Tensor>& leaves() const { return leaves_; }
   int64_t count() const;  ///< number of elements of all trained parameters
-  /// Throws kNotFound if the file contains tensors that no part requested, unless ReadOptions allow it; the message names
+  /// Throws kNotFound if the file contains tensors that no layer requested, unless ReadOptions allow it; the message names
   /// them. save() and Training::train() call this function. A program that only runs a model calls it once the model has
   /// been constructed.
   void check_all_used() const;

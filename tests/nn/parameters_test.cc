@@ -143,5 +143,26 @@ TEST(Parameters, GroupsOfTheOptimiserMatchTheirNames) {
   expect_refused(ErrorCode::kInvalidArgument, "not watched", [&] { training.gradient(frozen); });
 }
 
+TEST(Parameters, AStackIsOneLeafWhoseBlocksHaveTheValuesThatTheyWouldHaveAlone) {
+  Parameters alone(5), together(5);
+  const Tensor query = alone.parameter("query.weight", {2, 3}, Init::xavier()), key = alone.parameter("key.weight", {4, 3}, Init::xavier());
+  const Tensor all = together.stacked({{"query.weight", 2}, {"key.weight", 4}}, 3, Init::xavier());
+  EXPECT_EQ(all.shape(), (Shape{6, 3}));
+  EXPECT_EQ(values_of(all.slice(0, 0, 2)), values_of(query));
+  EXPECT_EQ(values_of(all.slice(0, 2, 6)), values_of(key));
+  ASSERT_EQ(together.named().size(), 2u);
+  EXPECT_EQ(together.named()[1].name, "key.weight");
+  EXPECT_TRUE(together.named()[1].values.shares_storage_with(all));
+  EXPECT_EQ(together.leaves().size(), 1u);
+  EXPECT_EQ(together.count(), alone.count());
+  const Temporary file("stack.safetensors");
+  together.save(file.path);
+  Parameters read = Parameters::read(file.path);
+  EXPECT_EQ(values_of(read.parameter("key.weight", {4, 3}, Init::zeros())), values_of(key));
+  expect_refused(ErrorCode::kInvalidArgument, "\"key.weight\" exists already", [&] {
+    together.stacked({{"value.weight", 1}, {"key.weight", 1}}, 3, Init::zeros());
+  });
+}
+
 }  // namespace
 }  // namespace clearhead

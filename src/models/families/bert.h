@@ -1,4 +1,4 @@
-// What BERT shares with the families that followed it: the same encoder under other names, settings of question answering, and tensors
+// The parts of BERT that later families share: its encoder, the classifier, the settings of question answering, and the names of tensors
 // that files hold and nothing reads.
 #pragma once
 
