@@ -70,10 +70,7 @@ std::vector<std::vector<ClassScore>> classify_inputs(const Model& model, const s
 std::vector<ClassScore> summarise(const Model& model, const ModelInput& document, const Interventions& interventions) {
   constexpr const char* kRefusal = "chooses no sentence of a document";
   const LoadedNetwork& network = network_model(model, kRefusal);
-  if (!model.info().chooses) {
-    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\", which reads a {}, {}", model.info().name, model.info().model_type,
-         model.info().reads, kRefusal);
-  }
+  if (!model.info().chooses) refuse(model, kRefusal);
   const EncodedInput read = encoded(network, document);
   std::vector<std::string> sentences = document.texts;  // without the sentences that encode_input() left out
   std::erase_if(sentences, [&](const std::string& sentence) { return model.tokenizer().encode(sentence).ids.empty(); });

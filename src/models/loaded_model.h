@@ -47,6 +47,8 @@ class LoadedModel : public Model {
 /// with the model: "fills no masks".
 const LoadedModel& transformer_model(const Model& model, std::string_view refusal);
 
+/// Throws kUnsupported: "NAME: a model of type "TYPE", which reads a KIND, REFUSAL".
+[[noreturn]] void refuse(const Model& model, std::string_view refusal);
 /// Throws kTooLong if `tokens` is more than `longest`; longest = 0: no limit.
 void check_length(int64_t tokens, int64_t longest);
 /// Throws as Model::run() for tokens that do not fit: their number, ids, lengths.

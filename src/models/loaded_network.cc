@@ -23,9 +23,7 @@ LoadedNetwork::LoadedNetwork(ModelInfo info, const Json& config, std::shared_ptr
 }
 
 void LoadedNetwork::check_writes() const {
-  if (!info_.has_causal)
-    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\", which reads a {}, writes no text", info_.name, info_.model_type,
-         info_.reads);
+  if (!info_.has_causal) refuse(*this, "writes no text");
 }
 
 void LoadedNetwork::check_ids(const Batch& batch) const {
@@ -65,8 +63,7 @@ RunResult LoadedNetwork::run_batch(const Batch& input, const Batch* source, cons
     if (source->batch != input.batch)
       fail(ErrorCode::kShape, "run: {} targets for {} sources; expected one for each", input.batch, source->batch);
   } else if (kind.has_question != (source != nullptr) || (!source && !input.features.defined() && input.groups.length == 0)) {
-    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\", which reads a {}, does not run over the tokens of one text", info_.name,
-         info_.model_type, info_.reads);
+    refuse(*this, "does not run over the tokens of one text");
   }
   const auto turn = take_turn();
   if (options.observer && options.plan_text) {
@@ -106,10 +103,7 @@ RunResult LoadedNetwork::step(const std::vector<int32_t>& ids, ModelCache& cache
 
 const LoadedNetwork& network_model(const Model& model, std::string_view refusal) {
   const auto* network = dynamic_cast<const LoadedNetwork*>(&model);
-  if (!network) {
-    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\", which reads a {}, {}", model.info().name, model.info().model_type,
-         model.info().reads, refusal);
-  }
+  if (!network) refuse(model, refusal);
   return *network;
 }
 

@@ -162,14 +162,10 @@ ModelCache LoadedModel::read(const Batch& source, DType dtype, const Interventio
   return cache;
 }
 
-namespace {
-
-[[noreturn]] void refuse(const Model& model, std::string_view what) {
+void refuse(const Model& model, std::string_view refusal) {
   fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\", which reads a {}, {}", model.info().name, model.info().model_type,
-       model.info().reads, what);
+       model.info().reads, refusal);
 }
-
-}  // namespace
 
 const LoadedModel& transformer_model(const Model& model, std::string_view refusal) {
   const auto* loaded = dynamic_cast<const LoadedModel*>(&model);

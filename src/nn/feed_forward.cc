@@ -118,7 +118,9 @@ Tensor FeedForward::operator()(Compute& compute, const Tensor& x) const {
   const Arena::Scope scope(run.arena);
   Tensor out = run.result({x.size(0), down.out()});
   Tensor raised = run.take({x.size(0), up.out()}), gated = is_gated ? run.take({x.size(0), down.in()}) : Tensor();
-  linear(run, down, compute.dropout(inner_activations(run, *this, x, raised, gated), dropout), out);
+  Tensor inner = inner_activations(run, *this, x, raised, gated);
+  if (dropout > 0) inner = compute.dropout(inner, dropout);  // a rate of 0 draws no seed: later dropout stays the same
+  linear(run, down, inner, out);
   return out;
 }
 

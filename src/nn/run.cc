@@ -53,11 +53,13 @@ KeysAndValues keys_of(Run& run, const Attention& layer, const Tensor& projected,
 
 }  // namespace
 
-// Caches ops::output_factor(). It is computed when first needed, and again if training has changed the weight.
+// Caches ops::output_factor(). It is computed when first needed, and again if training has changed the weight or a copy of the layer,
+// which shares the cache, has another one.
 struct Attention::OutputFactor {
   std::mutex lock;
   Tensor factor;
-  uint64_t version = 0;  // version of the weight from which the factor was computed
+  std::shared_ptr<const PreparedWeight> weight;  // from which the factor was computed
+  uint64_t version = 0;                          // of its values
 };
 Attention::Attention() : output_factor_(std::make_shared<OutputFactor>()) {}
 
@@ -68,8 +70,9 @@ Tensor output_factor(Run& run, const Attention& layer) {
   const std::lock_guard<std::mutex> hold(cached.lock);
   const LiveWeight* live = dynamic_cast<const LiveWeight*>(layer.output.weight.get());
   const uint64_t version = live ? live->values.version() : 0;
-  if (cached.factor.defined() && cached.version == version) return cached.factor;
+  if (cached.factor.defined() && cached.weight == layer.output.weight && cached.version == version) return cached.factor;
   cached.factor = ops::output_factor(run, *layer.output.weight, layer.heads, layer.head_dim);
+  cached.weight = layer.output.weight;
   cached.version = version;
   return cached.factor;
 }

@@ -22,7 +22,7 @@ Changes changes_over(const Json& sets, const Answers& answers, size_t items) {
   return changes_of(answers, removed);
 }
 
-TEST(JudgeGoldens, ComprehensivenessAndSufficiencyAreErasers) {
+TEST(ExplainGoldens, ComprehensivenessAndSufficiencyAreErasers) {
   for_each_case("faithfulness", [](const Json& expected) {
     const Answers answers = answers_of(numbers(field(expected, "table")));
     const std::vector<double> scores = numbers(field(expected, "scores"));
@@ -31,7 +31,7 @@ TEST(JudgeGoldens, ComprehensivenessAndSufficiencyAreErasers) {
   });
 }
 
-TEST(JudgeGoldens, LeaveOneOutAndItsKendallAreScipys) {
+TEST(ExplainGoldens, LeaveOneOutAndItsKendallAreScipys) {
   for_each_case("faithfulness", [](const Json& expected) {
     const std::vector<double> scores = numbers(field(expected, "scores"));
     const std::vector<double> found = leave_one_out(answers_of(numbers(field(expected, "table"))), scores.size());
@@ -40,7 +40,7 @@ TEST(JudgeGoldens, LeaveOneOutAndItsKendallAreScipys) {
   });
 }
 
-TEST(JudgeGoldens, InfidelityIsCaptums) {
+TEST(ExplainGoldens, InfidelityIsCaptums) {
   for_each_case("faithfulness", [](const Json& expected) {
     const std::vector<double> scores = numbers(field(expected, "scores"));
     const Json& golden = field(expected, "infidelity");
@@ -51,7 +51,7 @@ TEST(JudgeGoldens, InfidelityIsCaptums) {
   });
 }
 
-TEST(JudgeGoldens, DeletionIsQuantussPixelFlipping) {
+TEST(ExplainGoldens, DeletionIsQuantussPixelFlipping) {
   int compared = 0;
   for_each_case("faithfulness", [&](const Json& expected) {
     const Json* golden = expected.find("deletion");
@@ -65,7 +65,7 @@ TEST(JudgeGoldens, DeletionIsQuantussPixelFlipping) {
   EXPECT_GT(compared, 4);
 }
 
-TEST(JudgeGoldens, SensitivityNOverOneSizeIsQuantussFaithfulnessCorrelation) {
+TEST(ExplainGoldens, SensitivityNOverOneSizeIsQuantussFaithfulnessCorrelation) {
   int compared = 0;
   for_each_case("faithfulness", [&](const Json& expected) {
     const Json* golden = expected.find("correlation");
@@ -78,7 +78,7 @@ TEST(JudgeGoldens, SensitivityNOverOneSizeIsQuantussFaithfulnessCorrelation) {
   EXPECT_GT(compared, 4);
 }
 
-TEST(JudgeGoldens, AgreementIsScipys) {
+TEST(ExplainGoldens, AgreementIsScipys) {
   for_each_case("agreement", [](const Json& expected) {
     const std::vector<double> x = numbers(field(expected, "x")), y = numbers(field(expected, "y"));
     expect_number(kendall(x, y), field(expected, "kendall"));
@@ -88,7 +88,7 @@ TEST(JudgeGoldens, AgreementIsScipys) {
   });
 }
 
-TEST(JudgeGoldens, EntropyIsScipysAndGiniQuantussSparseness) {
+TEST(ExplainGoldens, EntropyIsScipysAndGiniQuantussSparseness) {
   for_each_case("clearness", [](const Json& expected) {
     const Clearness found = clearness(numbers(field(expected, "weights")));
     expect_number(found.entropy, field(expected, "entropy"));
@@ -97,7 +97,7 @@ TEST(JudgeGoldens, EntropyIsScipysAndGiniQuantussSparseness) {
   });
 }
 
-TEST(JudgeGoldens, AuprcIsScikitLearnsAveragePrecision) {
+TEST(ExplainGoldens, AuprcIsScikitLearnsAveragePrecision) {
   for_each_case("plausibility", [](const Json& expected) {
     std::vector<uint8_t> marked;
     for (const Json& mark : field(expected, "marked").items()) marked.push_back(static_cast<uint8_t>(mark.integer()));
@@ -105,7 +105,7 @@ TEST(JudgeGoldens, AuprcIsScikitLearnsAveragePrecision) {
   });
 }
 
-TEST(JudgeGoldens, AlignmentErrorRateIsNltks) {
+TEST(ExplainGoldens, AlignmentErrorRateIsNltks) {
   const auto links_of = [](const Json& list) {
     std::vector<Link> out;
     for (const Json& link : list.items()) out.push_back({link.items()[0].integer(), link.items()[1].integer()});

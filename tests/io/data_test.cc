@@ -16,11 +16,10 @@
 #include "io/scratch.h"
 #include "io/write_samples.h"
 #include "refused.h"
+#include "values.h"
 
 namespace clearhead {
 namespace {
-
-std::vector<float> values_of(const Tensor& t) { return {t.data<float>(), t.data<float>() + t.numel()}; }
 
 // --- sound ---
 

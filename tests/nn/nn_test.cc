@@ -19,16 +19,10 @@
 #include "random_tensor.h"
 #include "refused.h"
 #include "tolerance.h"
+#include "values.h"
 
 namespace clearhead {
 namespace {
-
-using Floats = std::vector<float>;
-
-Floats values_of(const Tensor& t) {
-  const Tensor whole = t.contiguous();
-  return {whole.data<float>(), whole.data<float>() + whole.numel()};
-}
 
 void expect_equal(const Tensor& found, const Tensor& expected, const char* what) {
   ASSERT_EQ(found.shape(), expected.shape()) << what;
@@ -251,6 +245,17 @@ TEST(Nn, RecurrentLayersHandOnTheirStatesAndGoStepByStep) {
     expect_near(stepped.rows, compute.contiguous(whole.rows.reshape({2, 5, 3}).select(1, step)), "a step");
     state = stepped.last;
   }
+}
+
+TEST(Nn, ABlockWithoutDropoutDrawsNoSeed) {
+  Parameters parameters;
+  const nn::FeedForward without(Scope(parameters) / "a", 6, 8), with(Scope(parameters) / "b", 6, 8, {.dropout = 0.5});
+  Training first(3), second(3), third(3);
+  (void)without(second, random_tensor({4, 6}, 1));
+  (void)with(third, random_tensor({4, 6}, 1));
+  const uint64_t next = first.dropout_seed();
+  EXPECT_EQ(second.dropout_seed(), next);
+  EXPECT_NE(third.dropout_seed(), next);
 }
 
 // ---- Attention ----

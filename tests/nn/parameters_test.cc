@@ -14,13 +14,10 @@
 #include "io/safetensors.h"
 #include "random_tensor.h"
 #include "refused.h"
+#include "values.h"
 
 namespace clearhead {
 namespace {
-
-using Floats = std::vector<float>;
-
-Floats values_of(const Tensor& t) { return {t.data<float>(), t.data<float>() + t.numel()}; }
 
 // A file that is removed with the object.
 struct Temporary {

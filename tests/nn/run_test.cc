@@ -95,5 +95,32 @@ TEST(Attention, AnUnwatchedLayerReportsNothingAndAWatchedOneAllKeys) {
   EXPECT_EQ(watch.output.shape(), (Shape{1, 4, 5}));
 }
 
+TEST(Attention, ACopyWithAnotherOutputProjectionReportsNormsOfItsOwn) {
+  class Norms : public Observer {
+   public:
+    void begin(const RunPlan&) override {}
+    bool wants(const Site&) override { return true; }
+    void take(const Site&, const AttentionRecord&, const KeyNorms& norms) override { output.push_back(norms.output.clone()); }
+    std::vector<Tensor> output{};
+  };
+  Arena arena;
+  Norms norms;
+  clearhead::Run run{arena, &norms};
+  nn::Attention attention;
+  attention.heads = attention.key_heads = 2;
+  attention.head_dim = 3;
+  attention.projection = random_linear(6, 18, 1);
+  attention.output = random_linear(6, 6, 3);
+  const Tensor x = random_tensor({5, 6}, 5);
+  Tensor out = Tensor::zeros({5, 6});
+  nn::add_attention(run, attention, {"enc", 0, 0}, x, {1}, nullptr, out);
+  nn::Attention copy = attention;
+  copy.output = random_linear(6, 6, 9);
+  nn::add_attention(run, copy, {"enc", 0, 0}, x, {1}, nullptr, out);
+  nn::add_attention(run, attention, {"enc", 0, 0}, x, {1}, nullptr, out);
+  EXPECT_GT(difference(norms.output[0], norms.output[1]), 0.01);
+  EXPECT_EQ(difference(norms.output[0], norms.output[2]), 0);
+}
+
 }  // namespace
 }  // namespace clearhead

@@ -12,16 +12,10 @@
 #include "random_tensor.h"
 #include "refused.h"
 #include "tolerance.h"
+#include "values.h"
 
 namespace clearhead {
 namespace {
-
-using Floats = std::vector<float>;
-
-Floats values_of(const Tensor& t) {
-  const Tensor whole = t.contiguous();
-  return {whole.data<float>(), whole.data<float>() + whole.numel()};
-}
 
 double at(const Tensor& t, const Shape& place) {
   int64_t offset = 0;

@@ -16,7 +16,7 @@ std::vector<int32_t> list_of(const BlockSparse& lists, int64_t block) {
   return {keys + offsets[block], keys + offsets[block + 1]};
 }
 
-TEST(Lists, AGraphsEdgesAreSortedAndSayWhichEdgeTheyWere) {
+TEST(BlockSparse, AGraphsEdgesAreSortedAndSayWhichEdgeTheyWere) {
   const Tensor edges = Tensor::from<int32_t>({2, 0, 2, 0, 2, /*to*/ 1, 3, 0, 3, 4}, {2, 5});
   const Graph found = graph(edges, 4);
   EXPECT_EQ(list_of(found.block_sparse, 0), std::vector<int32_t>({3}));  // the repeated edge counts once
@@ -32,7 +32,7 @@ TEST(Lists, AGraphsEdgesAreSortedAndSayWhichEdgeTheyWere) {
   expect_refused(ErrorCode::kShape, "found f32 [2, 5]", [&] { graph(Tensor::zeros({2, 5}), 4); });
 }
 
-TEST(Lists, BigBirdSeesItsNeighboursTheGlobalBlocksAndAFewMore) {
+TEST(BlockSparse, BigBirdSeesItsNeighboursTheGlobalBlocksAndAFewMore) {
   const BigBird pattern{.block = 16, .window = 1, .global = 2, .random = 3, .seed = 5};
   const BlockSparse lists = big_bird(16 * 40 - 3, pattern);
   AttentionSpec spec;

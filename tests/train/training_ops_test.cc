@@ -10,16 +10,10 @@
 #include "largest.h"
 #include "refused.h"
 #include "tolerance.h"
+#include "values.h"
 
 namespace clearhead {
 namespace {
-
-using Floats = std::vector<float>;
-
-Floats values_of(const Tensor& t) {
-  const Tensor whole = t.contiguous();
-  return {whole.data<float>(), whole.data<float>() + whole.numel()};
-}
 
 TEST(TrainingOps, DoWhatTheirNamesSay) {
   Training training;
