@@ -364,8 +364,7 @@ Trace TraceArguments::trace() {
     usage_error("a model needs a text: give one, or --file, or - for standard input");
   }
   TraceRequest request;
-  request.text = given_to(describe_model(model), text);
-  if (!pair.empty()) request.pair = pair;
+  const std::string given = given_to(describe_model(model), text);
   request.truncate = truncate;
   request.window = window;
   request.overlap = overlap;
@@ -377,17 +376,15 @@ Trace TraceArguments::trace() {
   request.options.statistics_in_run = statistics_in_run;
   load.gradients = gradients;
   loaded = load_model(model, load);
+  request.input = input_of(loaded->info(), given, pair);
+  if (reads_inputs(loaded->info())) input = request.input;
   if (gradients) return trace_of_answer(request);
   const bool is_one_text = !reads_inputs(loaded->info()) && !writes_from_text(loaded->info());
-  if (reads_inputs(loaded->info())) {
-    input = request.input = input_of(loaded->info(), request.text, pair);
-    request.pair.reset();
-  }
   for (const int layer : request.options.layers) {
     if (is_one_text && layer >= loaded->info().layers)
       usage_error(format("--layers names layer {}; this model's layers are 0 to {}", layer, loaded->info().layers - 1));
   }
-  if (request.text.size() > 200'000 && request.window == 0 && is_one_text) {
+  if (request.input.text.size() > 200'000 && request.window == 0 && is_one_text) {
     const RunPlan plan = plan_text(*loaded, request);
     const TraceSize size = Trace::size_of(plan, request.options);
     const bool fits = loaded->info().longest == 0 || static_cast<int64_t>(plan.text.ids.size()) <= loaded->info().longest;
@@ -408,9 +405,7 @@ Trace TraceArguments::trace() {
 
 Trace TraceArguments::trace_of_answer(const TraceRequest& request) {
   if (window > 0 || truncate) usage_error("--gradients needs one run over the whole text: give it without --window and --truncate");
-  if (reads_inputs(loaded->info())) input = input_of(loaded->info(), request.text, pair);
-  const std::unique_ptr<explain::AttributionTarget> target =
-      input ? explain::make_target(loaded, *input, asked) : explain::make_target(loaded, request.text, asked, request.pair);
+  const std::unique_ptr<explain::AttributionTarget> target = explain::make_target(loaded, request.input, asked);
   check_ranges(request.options, target->plan());
   check_ranges(request.interventions, target->plan().families);
   notice(format("gradients of {}, which has {}", visible(target->answer()), percent(target->probability())));

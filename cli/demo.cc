@@ -91,7 +91,7 @@ void read_sentences(const std::string& directory, Checks& checks) {
                model->info().layers, model->info().heads));
   for (const std::string text : {"The cat sat on the mat.", "猫在山上看月。"}) {
     TraceRequest request;
-    request.text = text;
+    request.input.text = text;
     const Trace trace = std::move(trace_of(*model, request).trace);
     const HeadScores head = by_strength(head_atlas(trace, trace.main_family()))[0];
     print(format("\n  {}   {} ({})", text, head_name(head.layer, head.head), head.kind));
@@ -126,7 +126,7 @@ ShownTrace read_long_text(const std::string& out, Checks& checks) {
       with_commas(kLongText), model->info().layers, model->info().heads, to_string(model->info().precision), with_commas(options.window)));
   const uint64_t before = peak_memory();
   TraceRequest request;
-  request.text = known.text;
+  request.input.text = known.text;
   request.options.statistics_in_run = true;
   Clock run;
   const auto shared = std::make_shared<const Trace>(std::move(trace_of(*model, request).trace));

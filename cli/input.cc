@@ -29,10 +29,11 @@ std::string given_to(const ModelInfo& info, const TextArguments& text) {
   return text.has_text ? text.text : text.file;
 }
 
-ModelInput input_of(const ModelInfo& info, const std::string& given, const std::string& question) {
+ModelInput input_of(const ModelInfo& info, const std::string& given, const std::string& second) {
   const InputKind& kind = input_kind(info);
-  if (!kind.has_question && !question.empty()) usage_error(format("{} reads a {}, and no question", info.name, info.reads));
-  ModelInput input{.question = question};
+  if (kind.is_text()) return {.text = given, .pair = second.empty() ? std::nullopt : std::optional(second)};
+  if (!kind.has_question && !second.empty()) usage_error(format("{} reads a {}, and no question", info.name, info.reads));
+  ModelInput input{.question = second};
   switch (kind.form) {
     case InputKind::Form::kPicture: input.picture = read_picture(info, given); break;
     case InputKind::Form::kSound: input.sound = read_sound(given); break;
@@ -40,7 +41,7 @@ ModelInput input_of(const ModelInfo& info, const std::string& given, const std::
     case InputKind::Form::kTexts: input.texts = sentences_of(given); break;
   }
   const bool may_end_with_question = kind.has_question && kind.form == InputKind::Form::kTexts;
-  if (may_end_with_question && question.empty() && !input.texts.empty() && input.texts.back().ends_with('?')) {
+  if (may_end_with_question && second.empty() && !input.texts.empty() && input.texts.back().ends_with('?')) {
     input.question = input.texts.back();
     input.texts.pop_back();
   }

@@ -28,14 +28,12 @@ AskModel asks_again(const AttributionTarget& target, const JudgeQuestion& questi
   return [question, asked, before, plan = target.plan(), items = target.items()](const std::shared_ptr<const Model>& model) {
     const ModelInfo& info = model->info();
     std::unique_ptr<AttributionTarget> out;
-    if (reads_inputs(info)) {
-      out = make_target(model, input_of(info, question.text, question.pair), asked);
-    } else if (writes_from_text(info)) {
+    if (writes_from_text(info)) {
       questions::SourceAndTarget read = questions::parts_of(plan);
       keep_first(read.target, before);
       out = make_target(model, read.source, asked, read.target);
     } else {
-      out = make_target(model, question.text, asked, question.pair.empty() ? std::nullopt : std::optional(question.pair));
+      out = make_target(model, input_of(info, question.text, question.pair), asked);
     }
     out->set_items(items);
     return out;

@@ -56,8 +56,7 @@ std::string column_of(const std::string& line, int64_t column, const std::string
 }
 
 std::unique_ptr<AttributionTarget> subject_of(const std::shared_ptr<const Model>& model, const JudgeQuestion& question) {
-  if (reads_inputs(model->info())) return make_target(model, input_of(model->info(), question.text, question.pair), question.asked);
-  return make_target(model, question.text, question.asked, question.pair.empty() ? std::nullopt : std::optional(question.pair));
+  return make_target(model, input_of(model->info(), question.text, question.pair), question.asked);
 }
 
 }  // namespace

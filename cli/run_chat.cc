@@ -80,7 +80,7 @@ class Chat {
     if (options_.trace.empty()) {
       made = generate_from(model_, {read.encoding}, settings_)[0];
     } else {
-      TracedInput traced = trace_writing(model_, {.text = read.text}, read.encoding, settings_);
+      TracedInput traced = trace_writing(model_, {.input = {.text = read.text}}, read.encoding, settings_);
       made = std::move(*traced.written);
       if (!made.ids.empty()) {
         traced.trace.set_segments(turns_of(read, traced.trace.plan().text));

@@ -44,7 +44,7 @@ void summarise(const Options& options) {
   const Encoding source = encode_source(*model, text);
   const GenerateOptions settings = options.settings(*model);
   check_places_of(settings, static_cast<int64_t>(source.size()));
-  const TracedInput traced = trace_writing(*model, {.text = text}, source, settings);
+  const TracedInput traced = trace_writing(*model, {.input = {.text = text}}, source, settings);
   Generated written = *traced.written;
   written.text = text::strip(as_line(written.text));
   const bool has_words = !written.ids.empty();

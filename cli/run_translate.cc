@@ -83,7 +83,7 @@ void translate(const Options& options) {
     if (refused != sources.refused.end()) notice(refused->second.what());
     if (at < sources.of_line.size() && sources.of_line[at] == line) {
       if (looks) {
-        TracedInput traced = trace_writing(*model, {.text = lines[line]}, sources.encodings[at], settings);
+        TracedInput traced = trace_writing(*model, {.input = {.text = lines[line]}}, sources.encodings[at], settings);
         written = std::move(*traced.written);
         if (!written.ids.empty()) trace = std::move(traced.trace);
       } else {
@@ -116,7 +116,7 @@ void translate(const Options& options) {
 }  // namespace
 
 Trace print_translation(const Model& model, const std::string& line) {
-  TracedInput traced = trace_of(model, {.text = line});
+  TracedInput traced = trace_of(model, {.input = {.text = line}});
   print(format("  {}\n  → {}", as_line(line), as_line(traced.written->text)));
   print_alignment(alignment_of(traced.trace, ""));
   return std::move(traced.trace);

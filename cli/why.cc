@@ -172,16 +172,20 @@ void print_json_of(const AttributionTarget& target, const std::vector<Shares>& f
                                                      {"masked", std::isnan(cut.masked) ? Json() : Json(cut.masked)}})}}));
 }
 
+ModelInput input_given(const Model& model, const Options& options) {
+  return input_of(model.info(), given_to(model.info(), options.text), options.pair);
+}
+
 void look_inside(const Options& options) {
   const std::shared_ptr<const Model> model = load_model(options.model, {.gradients = options.clean.empty()});
   const Cancellable cancellable;
   const InsideView view{.top = options.top, .json = options.json, .cancel = &cancel_flag()};
-  const std::optional<std::string> pair = options.pair.empty() ? std::nullopt : std::optional(options.pair);
-  if (options.clean.empty()) return print_inside(*make_target(model, options.text.read(), options.asked, pair), view);
-  const std::unique_ptr<AttributionTarget> clean = make_target(model, options.clean, options.asked, pair);
+  const ModelInput input = input_given(*model, options);
+  if (options.clean.empty()) return print_inside(*make_target(model, input, options.asked), view);
+  const std::unique_ptr<AttributionTarget> clean = make_target(model, {.text = options.clean, .pair = input.pair}, options.asked);
   TargetSpec same{.of_ids = clean->answer_ids()};
   if (clean->against() >= 0) same.against_id = clean->against();
-  print_patching(*clean, *make_target(model, options.text.read(), same, pair), view);
+  print_patching(*clean, *make_target(model, input, same), view);
 }
 
 void run(Options& options) {
@@ -211,11 +215,7 @@ void run(Options& options) {
     usage_error("--steps applies to integrated-gradients: add integrated-gradients to --method");
   const bool gradients = std::any_of(methods.begin(), methods.end(), [](const MethodInfo& method) { return method.needs_gradients; });
   const std::shared_ptr<const Model> model = load_model(options.model, {.gradients = gradients});
-  const std::optional<std::string> pair = options.pair.empty() ? std::nullopt : std::optional(options.pair);
-  const std::unique_ptr<AttributionTarget> target =
-      reads_inputs(model->info())
-          ? make_target(model, input_of(model->info(), given_to(model->info(), options.text), options.pair), options.asked)
-          : make_target(model, options.text.read(), options.asked, pair);
+  const std::unique_ptr<AttributionTarget> target = make_target(model, input_given(*model, options), options.asked);
   choose_items(*target, options.items, options.segments);
   if (target->items().empty()) fail(ErrorCode::kInvalidArgument, "why: this text has no token to attribute the answer to");
   const std::vector<Shares> found = all_shares(options, *target, methods);

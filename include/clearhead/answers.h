@@ -119,7 +119,7 @@ RunResult run_from_input(const Model& model, const ModelInput& source, const Enc
 ModelCache read_inputs(const Model& model, const std::vector<ModelInput>& sources, DType dtype = DType::kF32,
                        const Interventions& interventions = {});
 /// Runs the model on one input and reports its attention. A model that transcribes a sound first generates its text
-/// greedily, and then reports a run over the complete text.
-void observe(const Model& model, const ModelInput& input, Observer& observer, const Interventions& interventions = {});
+/// greedily, and then reports and returns a run over the complete text.
+RunResult observe(const Model& model, const ModelInput& input, Observer& observer, const Interventions& interventions = {});
 
 }  // namespace clearhead

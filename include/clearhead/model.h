@@ -179,8 +179,11 @@ struct ModelCache {
   void select(const std::vector<int64_t>& rows);
 };
 
-/// The input of a model that does not read plain text. ModelInfo::reads determines which fields are used.
+/// The input of a model. ModelInfo::reads determines which fields are used.
 struct ModelInput {
+  std::string text{};  ///< "text": the text; "pair": the source
+  /// "text": the second text of a model that reads two together. "pair": the target; absent: the model generates it.
+  std::optional<std::string> pair{};
   /// "document": its sentences; "story": its statements; otherwise empty.
   std::vector<std::string> texts{};
   std::string question{};  ///< "story", "scene"

@@ -32,12 +32,6 @@ namespace {
 using namespace explain;  // NOLINT(google-build-using-namespace)
 using Bytes = std::vector<std::array<int64_t, 2>>;
 
-struct AskedText {
-  std::string text{};
-  std::optional<std::string> pair{};
-  TargetSpec asked{};
-};
-
 std::vector<MethodInfo> methods_of(const std::vector<std::string>& names) {
   std::vector<MethodInfo> out;
   for (const std::string& name : names) out.push_back(method_named(name));
@@ -50,22 +44,11 @@ SharedModel model_for(const Loaded& self, const std::vector<MethodInfo>& methods
   return gradients ? self.gradients->get() : self.model;
 }
 
-// The input: a text, or a ModelInput for models that read another type of input.
-struct Given {
-  std::optional<ModelInput> input{};
-  std::string text{};
-
-  Given(const ModelInfo& info, const nb::object& given, const std::optional<std::string>& question) {
-    if (reads_inputs(info)) {
-      input = input_of(info, given, question);
-    } else {
-      text = text_of(info, given);
-    }
-  }
-};
-
-std::unique_ptr<AttributionTarget> target_of(const SharedModel& model, const AskedText& question, const std::string& units) {
-  std::unique_ptr<AttributionTarget> out = make_target(model, question.text, question.asked, question.pair);
+// units: how tokens are grouped; the items of an input that is not a text are what its map shows.
+std::unique_ptr<AttributionTarget> target_of(const SharedModel& model, const ModelInput& input, const TargetSpec& asked,
+                                             const std::string& units) {
+  std::unique_ptr<AttributionTarget> out = make_target(model, input, asked);
+  if (!input_kind(model->info()).is_text()) return out;
   if (units == "word") {
     out->set_items(items_of_words(*out, words_of(out->plan().text)));
   } else if (units == "sentence") {
@@ -81,11 +64,10 @@ nb::dict why(const Loaded& self, const nb::object& text, const std::optional<std
              std::optional<int> layer, std::optional<int64_t> head) {
   std::unique_ptr<AttributionTarget> target;
   const std::vector<MethodInfo> methods = methods_of(by);
-  const Given given(self.model->info(), text, question);
+  const ModelInput input = input_of(self.model->info(), text, pair, question);
   const std::vector<std::vector<double>> shares = without_gil([&] {
     const TargetSpec asked{.of = of, .against = against};
-    target = given.input ? make_target(model_for(self, methods), *given.input, asked)
-                         : target_of(model_for(self, methods), {given.text, pair, asked}, units);
+    target = target_of(model_for(self, methods), input, asked, units);
     check_used({.layer = layer, .head = head}, methods, *target);
     std::vector<std::vector<double>> out;
     for (const MethodInfo& info : methods) out.push_back(attribute(*target, info.method, {.layer = layer, .head = head, .steps = steps}));
@@ -131,7 +113,7 @@ nb::dict judged(const Loaded& self, const std::vector<std::string>& texts, const
   without_gil([&] {
     const SharedModel model = model_for(self, settings.methods);
     for (size_t at = 0; at < texts.size(); ++at) {
-      const auto target = target_of(model, {texts[at], {}, {.of = of.empty() ? "" : of[at]}}, units);
+      const auto target = target_of(model, {.text = texts[at]}, {.of = of.empty() ? "" : of[at]}, units);
       verdict.add(*target, marks.empty() || marks[at].empty() ? std::vector<uint8_t>{} : items_in_bytes(*target, marks[at]));
     }
   });
@@ -150,14 +132,12 @@ nb::dict judged(const Loaded& self, const std::vector<std::string>& texts, const
 
 Trace traced(const Loaded& self, const nb::object& text, const std::optional<std::string>& pair, const std::optional<std::string>& question,
              const std::string& of, const std::string& against, uint64_t budget, const std::vector<int>& layers, const Bytes& rows) {
-  const Given given(self.model->info(), text, question);
+  const ModelInput input = input_of(self.model->info(), text, pair, question);
   TraceOptions options{.budget_bytes = budget, .layers = layers};
   for (const auto& [begin, end] : rows) options.rows.push_back({begin, end});
   return without_gil([&] {
     const TargetSpec asked{.of = of, .against = against};
-    return trace_with_gradients(given.input ? *make_target(self.gradients->get(), *given.input, asked)
-                                            : *make_target(self.gradients->get(), given.text, asked, pair),
-                                std::move(options));
+    return trace_with_gradients(*make_target(self.gradients->get(), input, asked), std::move(options));
   });
 }
 

@@ -72,23 +72,22 @@ std::vector<std::string> texts_of(const ModelInfo& info, nb::handle given) {
 
 }  // namespace
 
-bool reads_inputs(const ModelInfo& info) { return !input_kind(info).is_text(); }
-
-std::string text_of(const ModelInfo& info, nb::handle given) {
-  if (!nb::isinstance<nb::str>(given)) refuse(info, "a str", given);
-  return nb::cast<std::string>(given);
-}
-
-ModelInput input_of(const ModelInfo& info, nb::handle given, const std::optional<std::string>& question) {
+ModelInput input_of(const ModelInfo& info, nb::handle given, const std::optional<std::string>& pair,
+                    const std::optional<std::string>& question) {
   const InputKind& kind = input_kind(info);
   if (kind.has_question != question.has_value())
     fail(ErrorCode::kInvalidArgument, "{} reads a {}{}", info.name, info.reads,
          kind.has_question ? " and a question: question=\"…\"" : ", and no question");
+  if (pair && !kind.is_text()) fail(ErrorCode::kInvalidArgument, "{} reads a {}, and no second text: pair=\"…\"", info.name, info.reads);
   ModelInput input;
   switch (kind.form) {
     case InputKind::Form::kPicture: input.picture = picture_of(info, given); break;
     case InputKind::Form::kSound: input.sound = sound_of(info, given); break;
     case InputKind::Form::kText:
+      if (!nb::isinstance<nb::str>(given)) refuse(info, "a str", given);
+      input.text = nb::cast<std::string>(given);
+      input.pair = pair;
+      break;
     case InputKind::Form::kTexts: input.texts = texts_of(info, given); break;
   }
   input.question = question.value_or("");

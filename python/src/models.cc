@@ -56,17 +56,12 @@ Trace traced(const Loaded& self, const nb::object& given, const std::optional<st
              const std::vector<std::array<int64_t, 2>>& rows) {
   const Model& model = *self.model;
   TraceRequest request;
-  request.pair = pair;
   request.truncate = truncate;
   request.window = window;
   request.options.budget_bytes = budget;
   request.options.layers = layers;
   for (const auto& [begin, end] : rows) request.options.rows.push_back({begin, end});
-  if (reads_inputs(model.info())) {
-    request.input = input_of(model.info(), given, question);
-  } else {
-    request.text = text_of(model.info(), given);
-  }
+  request.input = input_of(model.info(), given, pair, question);
   return without_gil([&] { return std::move(trace_of(model, request).trace); });
 }
 
@@ -76,7 +71,7 @@ std::vector<std::string> transcribed(const Loaded& self, const nb::list& sounds,
     fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" reads a {} and cannot transcribe sounds", info.name, info.model_type,
          info.reads);
   std::vector<Sound> read;
-  for (const nb::handle one : sounds) read.push_back(input_of(info, one, std::nullopt).sound);
+  for (const nb::handle one : sounds) read.push_back(input_of(info, one, std::nullopt, std::nullopt).sound);
   GenerateOptions options;
   if (beams) options.beams.count = *beams;
   std::vector<std::string> out;
@@ -226,13 +221,11 @@ void add_answers(nb::class_<Loaded>& model) {
           [](const Loaded& self, const nb::object& text, const std::optional<std::string>& pair,
              const std::optional<std::string>& question) {
             const ModelInfo& info = self.model->info();
-            if (reads_inputs(info)) {
-              const ModelInput input = input_of(info, text, question);
-              return classes_of(without_gil([&] { return classify_inputs(*self.model, {input}).front(); }));
-            }
-            const std::string own = text_of(info, text);
-            return classes_of(
-                without_gil([&] { return classify(*self.model, own, pair ? std::optional<std::string_view>(*pair) : std::nullopt); }));
+            const ModelInput input = input_of(info, text, pair, question);
+            return classes_of(without_gil([&] {
+              if (!input_kind(info).is_text()) return classify_inputs(*self.model, {input}).front();
+              return classify(*self.model, input.text, input.pair ? std::optional<std::string_view>(*input.pair) : std::nullopt);
+            }));
           },
           "text"_a, "pair"_a = nb::none(), nb::kw_only(), "question"_a = nb::none(),
           "Classifies a text, a pair of texts or another input. Returns [(label, probability)], most probable first.\n\n"

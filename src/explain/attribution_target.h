@@ -129,19 +129,15 @@ struct ReadAndWritten {
 };
 ReadAndWritten read_and_write(const Model& model, const std::string& source, const std::optional<std::string>& given);
 
-/// An attribution target for a model that reads a text (or two). differentiate() needs a model loaded with LoadOptions::gradients.
-/// Throws kUnsupported for a model without an answer that can be explained, kNotFound, with similar names, for a class or word that does
-/// not exist, and kTooLong.
-std::unique_ptr<AttributionTarget> make_target(std::shared_ptr<const Model> model, const std::string& text, const TargetSpec& asked,
-                                               const std::optional<std::string>& pair = {});
+/// An attribution target for an answer about one input. differentiate() needs a model loaded with LoadOptions::gradients. For a text its items
+/// are tokens; for other inputs sentences, statements, patches or frames.
+/// Throws kUnsupported for a model without an answer that can be explained (explain/answer_kind.h), kNotFound, with similar names, for a
+/// class or word that does not exist, and kTooLong.
+std::unique_ptr<AttributionTarget> make_target(std::shared_ptr<const Model> model, const ModelInput& input, const TargetSpec& asked);
 /// The same for ids, for a model that needs no tokenizer. For an encoder-decoder `ids` is the source, and `written` the target that was
 /// generated before the tokens that are asked for, including its first token; absent for other models.
 std::unique_ptr<AttributionTarget> make_target(std::shared_ptr<const Model> model, const Encoding& ids, const TargetSpec& asked,
                                                const std::optional<Encoding>& written = {});
-
-/// The same for a network of the literature and its input: a document, a story, a picture, a scene, a sound. Items are sentences, statements or
-/// patches; for a sound its frames, and the answer is a token of the generated text.
-std::unique_ptr<AttributionTarget> make_target(std::shared_ptr<const Model> model, const ModelInput& input, const TargetSpec& asked);
 
 /// The site of the attention through which the answer sees the items, in this layer or the last one: cross-attention if there is
 /// one, else the first attention whose keys include the items. Throws kInvalidArgument for a layer that does not exist, kUnsupported

@@ -10,7 +10,6 @@
 
 #include "clearhead/model.h"
 #include "explain/attribution_target.h"
-#include "models/loaded_network.h"
 #include "models/run_text.h"
 
 namespace clearhead::explain {
@@ -53,8 +52,9 @@ struct HeardSites final : Observer {
 /// For a network of the literature: hides these ids from all queries of every attention.   away: [id]
 Interventions hidden_keys(const RunPlan& plan, const std::vector<Range>& items, const std::vector<uint8_t>& away);
 
-/// make_target() for a network that transcribes sound (sound_target.cc).
-std::unique_ptr<AttributionTarget> make_sound_target(std::shared_ptr<const Model> model, const LoadedNetwork& network,
-                                                     const ModelInput& input, const TargetSpec& asked);
+/// One row of every hidden state, f32 [state, width]; the last one is taken before the final norm.
+Tensor states_of(const RunResult& result, int64_t row);
+/// Why an answer of one token is expected, in messages.
+constexpr const char* kContrastNeedsOne = "answers are compared one token against one";
 
 }  // namespace clearhead::explain

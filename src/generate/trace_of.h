@@ -24,9 +24,9 @@ GenerateOptions default_writing(const Model& model);
 /// trace keeps. The trace is empty if `written->ids` is. Throws as generate_from().
 TracedInput trace_writing(const Model& model, const TraceRequest& request, const Encoding& source, GenerateOptions writing);
 
-/// Traces a run of the model on the request's input: TraceRequest::text for models that read text, TraceRequest::input for all
-/// others. A model that generates text does so with default_writing().
-/// Throws as trace_text() and generate_from(); kInvalidArgument if the request has the wrong one of the two; kTooLong for a source
+/// Traces a run of the model on the request's input. A model that generates text does so with default_writing(), unless the request
+/// has the text that was generated before.
+/// Throws as trace_text() and generate_from(); kTooLong for a source
 /// that is longer than the model's positions, unless the request truncates it; kUnsupported for options that do not apply to the
 /// kind of input, such as windows over a picture; kNotFound if the generated target is empty.
 TracedInput trace_of(const Model& model, const TraceRequest& request);

@@ -103,19 +103,18 @@ ModelCache read_inputs(const Model& model, const std::vector<ModelInput>& source
   return network.read(collate_side(sides, network.facts().pad), dtype, interventions);
 }
 
-void observe(const Model& model, const ModelInput& input, Observer& observer, const Interventions& interventions) {
+RunResult observe(const Model& model, const ModelInput& input, Observer& observer, const Interventions& interventions) {
   const LoadedNetwork& network = network_model(model, kReadsTexts);
   const NetworkFacts& facts = network.facts();
   const Tokenizer* tokenizer = network.tokenizer_or_null();
   if (input_kind(facts.reads).has_target) {
     const WrittenText target = written_text(facts.first_token, write_greedily(network, input, interventions), tokenizer);
-    run_from_input(model, input, target.encoding, {.observer = &observer, .text = target.text, .interventions = interventions});
-    return;
+    return run_from_input(model, input, target.encoding, {.observer = &observer, .text = target.text, .interventions = interventions});
   }
   const EncodedInput read = encoded(network, input);
   const EncodedBatch batch = collate({&read}, facts.pad);
-  network.run_batch(batch.input, batch.source_or_null(),
-                    {.observer = &observer, .interventions = interventions, .plan_text = describe_input(facts, tokenizer, input)});
+  return network.run_batch(batch.input, batch.source_or_null(),
+                           {.observer = &observer, .interventions = interventions, .plan_text = describe_input(facts, tokenizer, input)});
 }
 
 }  // namespace clearhead

@@ -18,10 +18,10 @@ Encoding encode(const Model& model, const TraceRequest& request) {
   if (input_kind(model.info()).has_target)
     fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" writes a second text from the one that it reads: its trace is of both",
          model.info().name, model.info().model_type);
-  if (request.text.empty()) fail(ErrorCode::kInvalidArgument, "the text is empty; give some, or --file, or - for standard input");
+  if (request.input.text.empty()) fail(ErrorCode::kInvalidArgument, "the text is empty; give some, or --file, or - for standard input");
   EncodeOptions options;
-  if (request.pair) options.pair = *request.pair;
-  return model.tokenizer().encode(request.text, options);
+  if (request.input.pair) options.pair = *request.input.pair;
+  return model.tokenizer().encode(request.input.text, options);
 }
 
 // Special tokens before the first and after the last token of the text.
@@ -49,19 +49,30 @@ Encoding pick(const Encoding& whole, const std::vector<int64_t>& places) {
   return out;
 }
 
+// The positions of the mask tokens.
+std::vector<int32_t> masks_of(const Model& model, const Encoding& encoding) {
+  const std::optional<int32_t> mask = model.tokenizer().special_tokens().mask;
+  std::vector<int32_t> out;
+  for (size_t id = 0; mask && id < encoding.ids.size(); ++id) {
+    if (encoding.ids[id] == *mask) out.push_back(static_cast<int32_t>(id));
+  }
+  return out;
+}
+
 RunOptions options_of(const TraceRequest& request, Observer* observer) {
   RunOptions options;
   options.observer = observer;
-  options.logits = false;
-  options.text = request.text;
-  options.pair = request.pair;
+  options.logits = request.logits;
+  options.last_logits_only = true;
+  options.text = request.input.text;
+  options.pair = request.input.pair;
   options.interventions = request.interventions;
   return options;
 }
 
 void name_segments(RunPlan& plan, const TraceRequest& request) {
   for (const NamedBytes& segment : request.segments) {
-    check_bytes(segment, request.text.size());
+    check_bytes(segment, request.input.text.size());
     const Range tokens = tokens_of_bytes(plan.text, segment.begin, segment.end);
     plan.text.segments.push_back({segment.name, segment.role, tokens.begin, tokens.end});
   }
@@ -121,7 +132,8 @@ void check_windows_fit(const RunPlan& whole, const TraceRequest& request, const 
 }
 
 TracedText trace_windows(const Model& model, const TraceRequest& request, const Encoding& encoding, const Margins margins) {
-  if (request.pair) fail(ErrorCode::kUnsupported, "--window slides over one text; it cannot be used with --pair");
+  if (request.input.pair) fail(ErrorCode::kUnsupported, "--window slides over one text; it cannot be used with --pair");
+  if (request.logits) fail(ErrorCode::kUnsupported, "windows over a text have no common logits; expected one run");
   const int64_t longest = model.info().longest;
   if (longest > 0 && request.window > longest) {
     fail(ErrorCode::kTooLong, "--window {} is longer than this model's {} positions", request.window, longest);
@@ -212,8 +224,15 @@ TracedText trace_text(const Model& model, const TraceRequest& request) {
     out.cut = count - longest;
   }
   check_request(request, plan_of(model, encoding, options_of(request, nullptr)), static_cast<int64_t>(encoding.size()));
-  ProgressObserver observer(&out.trace, request.progress, request.cancel);
-  model.run(encoding, options_of(request, &observer));
+  ProgressObserver observer(request.keep ? &out.trace : nullptr, request.progress, request.cancel);
+  RunOptions options = options_of(request, &observer);
+  if (std::vector<int32_t> masks; request.logits && model.info().has_masked) {
+    masks = masks_of(model, encoding);
+    options.logits = !masks.empty() || model.info().has_classifier;
+    if (!masks.empty()) options.masked_rows = std::move(masks);
+  }
+  out.result = model.run(encoding, options);
+  if (!request.keep) return out;
   RunPlan named = out.trace.plan();
   name_segments(named, request);
   if (!request.segments.empty()) out.trace.set_segments(named.text.segments);

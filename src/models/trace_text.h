@@ -25,15 +25,19 @@ struct NamedBytes {
 
 /// An input, and the options of its trace.
 struct TraceRequest {
-  std::string text{};
-  std::optional<std::string> pair{};
-  std::optional<ModelInput> input{};  ///< instead of a text, for models that read other inputs (generate/trace_of.h)
+  ModelInput input{};
   bool truncate = false;
   int64_t window = 0;                ///< tokens per window, special tokens included; 0: no windows
   std::optional<int64_t> overlap{};  ///< tokens shared by neighbouring windows; absent: a quarter of the window
   std::vector<NamedBytes> segments{};
   Interventions interventions{};  ///< tokens are numbered within a run, that is, within each window
   TraceOptions options{};
+  bool keep = true;  ///< false: the trace is empty, and the run is wanted for its logits
+  /// Compute the logits of the run: for a causal model of the last token, for a masked model of the mask tokens, for a model that
+  /// generates text of all tokens of the target.
+  bool logits = false;
+  /// The tokens that the model generated from this input before. Absent: it generates them.
+  std::optional<std::vector<int32_t>> written{};
   RunProgress progress = nullptr;
   const std::atomic<bool>* cancel = nullptr;  ///< once it is set, the run throws kCancelled
 };
@@ -43,13 +47,14 @@ struct TracedText {
   int64_t tokens = 0;  ///< number of tokens of the whole text
   int64_t cut = 0;     ///< number of tokens that `truncate` removed
   int64_t windows = 1;
+  RunResult result{};  ///< with TraceRequest::logits
 };
 
 /// Truncates a text to `longest` tokens, and keeps the special tokens at its end; 0: returns the whole text.
 Encoding truncated_to(const Encoding& whole, int64_t longest);
 
 /// Runs the model on the request's text. Throws kTooLong with the limit and possible remedies; kInvalidArgument for an empty
-/// text, or for a window without room for new tokens; kUnsupported for an encoder-decoder and for windows over a pair; kBudget,
+/// text, or for a window without room for new tokens; kUnsupported for an encoder-decoder, and for windows over a pair or with logits; kBudget,
 /// before anything is computed, for a trace beyond its budget (trace.h).
 TracedText trace_text(const Model& model, const TraceRequest& request);
 

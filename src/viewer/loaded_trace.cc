@@ -86,7 +86,8 @@ LoadedTrace& LoadedTrace::edited(const std::string& id) const {
   return *edited_;
 }
 
-std::pair<std::string, std::optional<std::string>> LoadedTrace::given() const {
+ModelInput LoadedTrace::given() const {
+  if (options_.input) return *options_.input;
   const RunText& text = trace_->plan().text;
   for (const TextSegment& segment : text.segments) {
     const bool is_second = (segment.name == "second" || segment.name == "target") && segment.begin > 0;
@@ -97,9 +98,9 @@ std::pair<std::string, std::optional<std::string>> LoadedTrace::given() const {
     }
     from = static_cast<int64_t>(text.text.rfind('\n', static_cast<size_t>(from)));
     if (from < 0) continue;
-    return {text.text.substr(0, static_cast<size_t>(from)), text.text.substr(static_cast<size_t>(from) + 1)};
+    return {.text = text.text.substr(0, static_cast<size_t>(from)), .pair = text.text.substr(static_cast<size_t>(from) + 1)};
   }
-  return {text.text, std::nullopt};
+  return {.text = text.text};
 }
 
 void LoadedTrace::run(const std::string& text, const std::optional<std::string>& pair,
@@ -109,7 +110,7 @@ void LoadedTrace::run(const std::string& text, const std::optional<std::string>&
     fail(ErrorCode::kUnsupported, "{}: this model reads a {}; for another one, run `clearhead view {} INPUT`", reader->info().name,
          reader->info().reads, reader->info().name);
   if (text.empty()) fail(ErrorCode::kInvalidArgument, "text: expected a text that is not empty.");
-  TraceRequest request{.text = text, .pair = pair, .options = options_.trace, .progress = progress, .cancel = cancel};
+  TraceRequest request{.input = {.text = text, .pair = pair}, .options = options_.trace, .progress = progress, .cancel = cancel};
   Trace trace = std::move(trace_of(*reader, request).trace);
   Options options = options_;
   const std::string quoted = text.size() <= 80 && text.find_first_of("'\n") == std::string::npos ? format("'{}'", text) : "--file TEXT";

@@ -75,8 +75,8 @@ class LoadedTrace {
   /// The model. If gradients are needed and it was loaded without them, it is loaded again and replaces the first. Throws NotKept if
   /// there is no model, and what loading throws: kUnsupported for weights or a precision that gradients cannot pass through.
   std::shared_ptr<const Model> model(bool gradients = false);
-  /// The text as it was given, and the second text of a pair.
-  std::pair<std::string, std::optional<std::string>> given() const;
+  /// The model's input. A text is taken from the trace: as it was given, and the second text of a pair or the generated target.
+  ModelInput given() const;
 
   /// The trace of the last edited run (questions/what_if.h), with its own maps. Throws kStale if it does not have this id any more.
   LoadedTrace& edited(const std::string& id) const;

@@ -168,7 +168,7 @@ double log_probability_of_last(const Model& model, const std::string& text, size
 TEST(Attribution, an_answer_of_several_tokens_is_explained_as_a_whole) {
   const auto model = book();
   const std::string text = "It was a dark and stormy";
-  const auto subject = make_target(model, text, {.of = "night, and"});
+  const auto subject = make_target(model, {.text = text}, {.of = "night, and"});
   const size_t tokens = subject->answer_ids().size();
   ASSERT_GT(tokens, 1u);
   EXPECT_EQ(subject->answer(), "next tokens \" night, and\"");
@@ -204,28 +204,28 @@ TEST(Attribution, words_and_punctuation_are_spelled_as_they_follow_the_text) {
                                          {"It was a dark and storm", "y", "\"y\""},
                                          {"It was a dark and stormy", "zebra", "\" zebra\""},
                                          {"It was a dark and stormy", " night", "\" night\""}}) {
-    EXPECT_NE(make_target(model, text, {.of = of})->answer().find(answer), std::string::npos)
-        << make_target(model, text, {.of = of})->answer();
+    EXPECT_NE(make_target(model, {.text = text}, {.of = of})->answer().find(answer), std::string::npos)
+        << make_target(model, {.text = text}, {.of = of})->answer();
   }
-  const auto zebra = make_target(model, "He saw a", {.of = "zebra"});
+  const auto zebra = make_target(model, {.text = "He saw a"}, {.of = "zebra"});
   EXPECT_EQ(zebra->answer(), "next tokens \" zebra\"");
   EXPECT_NEAR(std::log(zebra->probability()), log_probability_of_last(*model, "He saw a zebra", zebra->answer_ids().size()), 1e-3);
   expect_refused(ErrorCode::kUnsupported, "answers are compared one token against one",
-                 [&] { (void)make_target(model, "He saw a", {.of = "man", .against = "zebra"}); });
+                 [&] { (void)make_target(model, {.text = "He saw a"}, {.of = "man", .against = "zebra"}); });
 }
 
 // The token before the answer often matters most.
 TEST(Attribution, every_token_of_the_text_has_its_share) {
   const auto model = book();
   const std::string text = "It was a dark and stormy";
-  const auto subject = make_target(model, text, {.of = "night"});
+  const auto subject = make_target(model, {.text = text}, {.of = "night"});
   std::string all;
   for (const Range& item : subject->items()) {
     const auto [begin, end] = bytes_of_item(*subject, item);
     all += text.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
   }
   EXPECT_EQ(all, text);
-  EXPECT_GT(make_target(model, "cat", {})->items().size(), 0u);
+  EXPECT_GT(make_target(model, {.text = "cat"}, {})->items().size(), 0u);
   const size_t items = subject->items().size();
   std::vector<std::vector<uint8_t>> sets(3, std::vector<uint8_t>(items));
   sets[0][0] = 1;
@@ -244,7 +244,7 @@ TEST(Attribution, every_token_of_the_text_has_its_share) {
 
 TEST(Attribution, a_layer_or_a_head_that_no_method_uses_is_refused) {
   const auto model = book();
-  const auto subject = make_target(model, "It was a dark", {});
+  const auto subject = make_target(model, {.text = "It was a dark"}, {});
   const auto check = [&](const AttributionOptions& options, const char* method) { check_used(options, {method_named(method)}, *subject); };
   expect_refused(ErrorCode::kInvalidArgument, "a layer can be set only for the methods attention",
                  [&] { check({.layer = 0}, "relevance"); });

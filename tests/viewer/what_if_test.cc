@@ -42,9 +42,9 @@ TEST(Explaining, AnAnswerOfSeveralTokensIsTheOneThatIsAskedElsewhere) {
   const std::shared_ptr<const Model> model = load(std::string(CLEARHEAD_SOURCE_DIR) + "/models/book", {.gradients = true});
   LoadedTrace::Options options;
   options.model = model;
-  LoadedTrace loaded(std::make_shared<Trace>(std::move(trace_text(*model, {.text = text}).trace)), options);
+  LoadedTrace loaded(std::make_shared<Trace>(std::move(trace_text(*model, {.input = {.text = text}}).trace)), options);
   const Json answer = questions::why(loaded, {.asked = {.of = "night, and"}, .methods = {"attention", "relevance"}, .items = "token"}, {});
-  const auto subject = explain::make_target(model, text, {.of = "night, and"});
+  const auto subject = explain::make_target(model, {.text = text}, {.of = "night, and"});
   EXPECT_EQ(answer.find("answer")->string(), subject->answer());
   EXPECT_NEAR(answer.find("probability")->number(), subject->probability(), 1e-6 * subject->probability());
   EXPECT_EQ(answer.find("items")->size(), loaded.trace().plan().text.ids.size());

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/format.h"
+#include "explain/answer_kind.h"
 #include "models/input_kind.h"
 #include "viewer/questions/head.h"
 #include "viewer/questions/ranges.h"
@@ -149,8 +150,8 @@ Json answers_json(const LoadedTrace::Options& options) {
   const ModelInfo& info = options.model->info();
   Json labels = Json::array();
   for (const std::string& label : info.labels) labels.push(label);
-  const AnswerKind kind = answer_kind_of(info);
-  return kind == AnswerKind::kNone ? Json() : Json::object({{"kind", to_string(kind)}, {"labels", labels}});
+  const explain::AnswerKind* kind = explain::answer_kind(info);
+  return kind ? Json::object({{"kind", std::string(kind->name)}, {"labels", labels}}) : Json();
 }
 
 }  // namespace

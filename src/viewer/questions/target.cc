@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "base/format.h"
-#include "models/input_kind.h"
+#include "explain/answer_kind.h"
 
 namespace clearhead::questions {
 namespace {
@@ -63,28 +63,6 @@ void check_same(const RunText& looked_at, const explain::AttributionTarget& subj
 
 }  // namespace
 
-AnswerKind answer_kind_of(const ModelInfo& info) {
-  const InputKind& kind = input_kind(info);
-  if (kind.has_target) return AnswerKind::kWritten;
-  if (!kind.is_text()) return info.labels.empty() ? AnswerKind::kNone : AnswerKind::kClass;
-  if (info.has_classifier && info.tags) return AnswerKind::kTag;
-  if (info.has_classifier && !info.answers) return info.problem == ProblemType::kRegression ? AnswerKind::kNone : AnswerKind::kClass;
-  if (info.has_causal) return AnswerKind::kNext;
-  return info.has_masked ? AnswerKind::kMasked : AnswerKind::kNone;
-}
-
-const char* to_string(AnswerKind kind) {
-  switch (kind) {
-    case AnswerKind::kClass: return "class";
-    case AnswerKind::kTag: return "tag";
-    case AnswerKind::kNext: return "next";
-    case AnswerKind::kMasked: return "masked";
-    case AnswerKind::kWritten: return "written";
-    case AnswerKind::kNone: break;
-  }
-  return "none";
-}
-
 SourceAndTarget parts_of(const RunPlan& plan) {
   const TextSegment* source = segment_of(plan, "source");
   const TextSegment* target = segment_of(plan, "target");
@@ -101,17 +79,16 @@ Encoding target_of(const RunPlan& plan) {
 std::unique_ptr<explain::AttributionTarget> subject_of(LoadedTrace& loaded, const explain::TargetSpec& asked, std::optional<int64_t> token,
                                                        bool gradients) {
   std::shared_ptr<const Model> model = loaded.model(gradients);
-  const AnswerKind kind = answer_kind_of(model->info());
-  if (loaded.options().input) {
-    explain::TargetSpec of = asked;  // the generated text precedes the frames of the sound and follows the model's first token
-    if (kind == AnswerKind::kWritten && token) of.of = format("token {}", *token - 1);
-    return explain::make_target(std::move(model), *loaded.options().input, of);
-  }
-  if (kind == AnswerKind::kWritten) return written_token(loaded, asked, token, std::move(model));
+  const explain::AnswerKind* kind = explain::answer_kind(model->info());
+  const bool is_written = kind && kind->is_sequence;
   explain::TargetSpec of = asked;
-  if (token && (kind == AnswerKind::kNext || kind == AnswerKind::kTag)) of.of = format("token {}", *token);
-  const auto [text, pair] = loaded.given();
-  std::unique_ptr<explain::AttributionTarget> subject = explain::make_target(std::move(model), text, of, pair);
+  if (loaded.options().input) {
+    if (is_written && token) of.of = format("token {}", *token - 1);  // the text follows the model's first token
+    return explain::make_target(std::move(model), loaded.given(), of);
+  }
+  if (is_written) return written_token(loaded, asked, token, std::move(model));
+  if (token && kind && kind->of_each_token) of.of = format("token {}", *token);
+  std::unique_ptr<explain::AttributionTarget> subject = explain::make_target(std::move(model), loaded.given(), of);
   check_same(loaded.trace().plan().text, *subject);
   return subject;
 }

@@ -1,4 +1,4 @@
-// The kind of answer that a model gives on the open text, and that answer as an attribution target (explain/attribution_target.h).
+// An answer of the model on the open text as an attribution target (explain/attribution_target.h).
 #pragma once
 
 #include <cstdint>
@@ -11,17 +11,6 @@
 #include "viewer/loaded_trace.h"
 
 namespace clearhead::questions {
-
-enum class AnswerKind : uint8_t {
-  kNone,     ///< no answer to explain, for example an embedding
-  kClass,    ///< a class for the whole input
-  kTag,      ///< a class for each token
-  kNext,     ///< the next token
-  kMasked,   ///< the word at the mask
-  kWritten,  ///< each token that is generated from a text or a sound
-};
-AnswerKind answer_kind_of(const ModelInfo& info);
-const char* to_string(AnswerKind kind);  ///< "class", "tag", "next", "masked", "written"
 
 /// The source of an encoder-decoder, and the target that it generated, including its first token.
 struct SourceAndTarget {

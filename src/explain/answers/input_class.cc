@@ -1,4 +1,4 @@
-// Attribution targets for networks of the literature with structured inputs. Items are the sentences of a document, the statements of a story or
+// The class of a document, a story, a picture or a scene, given by a network of the literature. Items are the sentences of a document, the statements of a story or
 // the patches of a picture. As "masked", the tokens of a sentence or statement are replaced by unknown tokens, and a patch by the mean of
 // its picture.
 #include <algorithm>
@@ -7,7 +7,7 @@
 #include "base/format.h"
 #include "clearhead/answers.h"
 #include "clearhead/error.h"
-#include "explain/attribution_target.h"
+#include "explain/answer_kind.h"
 #include "explain/sides.h"
 #include "explain/target_words.h"
 #include "models/input_kind.h"
@@ -126,15 +126,22 @@ class InputTarget final : public AttributionTarget {
 
 }  // namespace
 
-std::unique_ptr<AttributionTarget> make_target(std::shared_ptr<const Model> model, const ModelInput& input, const TargetSpec& asked) {
-  const ModelInfo& info = model->info();
-  const auto* network = dynamic_cast<const LoadedNetwork*>(model.get());
-  if (network && input_kind(info).has_target) return make_sound_target(std::move(model), *network, input, asked);
-  if (!network || info.labels.empty()) {
-    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\", which reads a {}, gives no class that could be explained", info.name,
-         info.model_type, info.reads);
-  }
-  return std::make_unique<InputTarget>(std::move(model), *network, input, asked);
+const AnswerKind& input_class_answer() {
+  static const AnswerKind kind{
+      .name = "class",
+      .applies =
+          [](const ModelInfo& info) {
+            const InputKind& read = input_kind(info);
+            return !read.is_text() && !read.has_target && !info.labels.empty();
+          },
+      .of_input = [](std::shared_ptr<const Model> model, const ModelInput& input,
+                     const TargetSpec& asked) -> std::unique_ptr<AttributionTarget> {
+        const LoadedNetwork& network = network_model(*model, "has no input other than texts");
+        return std::make_unique<InputTarget>(std::move(model), network, input, asked);
+      },
+      .shown = [](const Model& model, const RunResult& result, const auto&) { return class_answers(model, result.class_logits); },
+  };
+  return kind;
 }
 
 }  // namespace clearhead::explain

@@ -7,12 +7,13 @@
 #include "clearhead/answers.h"
 #include "clearhead/error.h"
 #include "clearhead/generate.h"
-#include "explain/attribution_target.h"
+#include "explain/answer_kind.h"
 #include "explain/joined_steps.h"
 #include "explain/sides.h"
 #include "explain/target_words.h"
 #include "models/encoded_input.h"
 #include "models/input_kind.h"
+#include "models/loaded_network.h"
 #include "models/run_text.h"
 #include "ops/recorder.h"
 
@@ -38,8 +39,8 @@ class SoundTarget final : public AttributionTarget {
     against_ = asked.against_id.value_or(-1);
     if (!asked.against.empty()) {
       const Tensor logits = logits_of(frames(), {});
-      against_ = single_token(*model_, asked.against, spellings_of(*model_, asked.against, before), logits.data<float>(),
-                              "answers are compared one token against one");
+      against_ =
+          single_token(*model_, asked.against, spellings_of(*model_, asked.against, before), logits.data<float>(), kContrastNeedsOne);
     }
     check_answer(model_->info().vocabulary);
     answer_ = format("{} after {}", spelled(*model_, answer_ids_), before.empty() ? "nothing" : quoted(before)) +
@@ -116,9 +117,24 @@ class SoundTarget final : public AttributionTarget {
 
 }  // namespace
 
-std::unique_ptr<AttributionTarget> make_sound_target(std::shared_ptr<const Model> model, const LoadedNetwork& network,
-                                                     const ModelInput& input, const TargetSpec& asked) {
-  return std::make_unique<SoundTarget>(std::move(model), network, input, asked);
+const AnswerKind& transcript_answer() {
+  static const AnswerKind kind{
+      .name = "written",
+      .applies =
+          [](const ModelInfo& info) {
+            const InputKind& read = input_kind(info);
+            return !read.is_text() && read.has_target;
+          },
+      .of_input = [](std::shared_ptr<const Model> model, const ModelInput& input,
+                     const TargetSpec& asked) -> std::unique_ptr<AttributionTarget> {
+        const LoadedNetwork& network = network_model(*model, "writes no text from a sound");
+        return std::make_unique<SoundTarget>(std::move(model), network, input, asked);
+      },
+      .of_each_token = true,
+      .is_sequence = true,
+      .shown = written_answers,
+  };
+  return kind;
 }
 
 }  // namespace clearhead::explain

@@ -1,0 +1,55 @@
+// Kinds of answers: what a model says about its input, how an answer is explained, and how the answers of two runs are compared. Each
+// kind is one file in answers/; no other code asks which output heads a model has in order to explain it.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "clearhead/model.h"
+#include "explain/attribution_target.h"
+
+namespace clearhead::explain {
+
+/// The answers that a run gives, each with its probability.
+struct Answers {
+  std::vector<std::string> names{};
+  std::vector<double> probabilities{};
+};
+
+struct AnswerKind {
+  std::string_view name{};                           // in the viewer's protocol: "class", "tag", "next", "masked", "written"
+  bool (*applies)(const ModelInfo& info) = nullptr;  // at most one kind applies to a model
+
+  /// make_target() for this kind. of_ids is null for models that read no token ids.
+  std::unique_ptr<AttributionTarget> (*of_input)(std::shared_ptr<const Model> model, const ModelInput& input,
+                                                 const TargetSpec& asked) = nullptr;
+  std::unique_ptr<AttributionTarget> (*of_ids)(std::shared_ptr<const Model> model, const Encoding& ids, const TargetSpec& asked,
+                                               const std::optional<Encoding>& written) = nullptr;
+
+  bool of_each_token = false;  // every token of a text has an answer: "token N" names it
+  bool is_sequence = false;    // an answer is a sequence of tokens with a probability each, not one of several alternatives
+  /// The answers of a run with TraceRequest::logits. written: the tokens that the model generated. Null: the model has no answer for
+  /// the whole input.
+  Answers (*shown)(const Model& model, const RunResult& result, const std::vector<int32_t>& written) = nullptr;
+};
+
+/// All kinds; the build generates this list from the files in answers/.
+const std::vector<const AnswerKind*>& answer_kinds();
+/// The kind of the model's answers; null if it gives none that can be explained, such as an embedding.
+const AnswerKind* answer_kind(const ModelInfo& info);
+
+/// Σ p ln(p / q) in nats between the answers of two runs. Absent if they are no distribution over the same alternatives: generated
+/// tokens, independent labels.
+std::optional<double> divergence(const ModelInfo& info, const Answers& before, const Answers& after);
+
+/// The parts of AnswerKind::shown that kinds share: the softmax (for independent labels, the sigmoid) of class logits [1, label], and the
+/// softmax of token logits [row, vocabulary] at row 0. Both are empty for an undefined tensor.
+Answers class_answers(const Model& model, const Tensor& logits);
+Answers token_answers(const Model& model, const Tensor& logits);
+/// The probability of each generated token, read from the row before it.   logits: [1, row, vocabulary]
+Answers written_answers(const Model& model, const RunResult& result, const std::vector<int32_t>& written);
+
+}  // namespace clearhead::explain

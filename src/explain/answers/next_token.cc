@@ -1,0 +1,110 @@
+// The next tokens of a causal model, each read from the token before it.
+#include <array>
+#include <cmath>
+#include <limits>
+
+#include "clearhead/tokenizer.h"
+#include "explain/target_words.h"
+#include "explain/text_target.h"
+
+namespace clearhead::explain {
+namespace {
+
+class NextToken final : public TextTarget {
+ public:
+  NextToken(std::shared_ptr<const Model> with, TokenizedText text, const TargetSpec& asked)
+      : TextTarget(std::move(with), std::move(text), &RunResult::causal_logits) {
+    const std::optional<int64_t> at = token_named(asked, 1);
+    if (at) {
+      answer_ids_ = {text_.encoding.ids[static_cast<size_t>(*at)]};
+      keep_first(text_.encoding, static_cast<size_t>(*at));
+    }
+    const auto tokens = static_cast<int64_t>(text_.encoding.size());
+    row_ = tokens - 1;
+    rows_ = {row_};
+    settle(asked, first_logits());
+    if (answer_ids_.size() > 1) read_span();
+    finish(tokens);
+  }
+
+ private:
+  // Converts the words in the question to ids.   first: logits [1, count]
+  void settle(const TargetSpec& asked, const Tensor& first) {
+    const float* logits = first.data<float>();
+    const int64_t count = first.size(1);
+    const auto one_token = [&](const std::string& word) {
+      return single_token(*model_, word, spellings_of(*model_, word, text_.text), logits, kContrastNeedsOne);
+    };
+    if (!asked.of_ids.empty()) {
+      answer_ids_ = asked.of_ids;
+    } else if (!asked.of.empty() && !place_in(asked.of)) {
+      if (asked.against.empty()) {
+        answer_ids_ = most_probable(spellings_of(*model_, asked.of, text_.text), logits, count);
+      } else {
+        answer_ids_ = {one_token(asked.of)};
+      }
+    }
+    if (answer_ids_.empty()) answer_ids_ = {largest(logits, count)};
+    against_ = asked.against.empty() ? asked.against_id.value_or(-1) : one_token(asked.against);
+    describe(answer_ids_.size() > 1 ? "next tokens" : "next token", count,
+             [&](const std::vector<int32_t>& ids) { return spelled(*model_, ids); });
+    if (answer_ids_.size() == 1) probability_ = probability_of(logits, count);
+  }
+
+  // The spelling with the most probable tokens, each given those before.
+  std::vector<int32_t> most_probable(const Spellings& spelled_in, const float* logits, int64_t count) {
+    std::vector<int32_t> best = spelled_in.ids.front();
+    double highest = -std::numeric_limits<double>::infinity();
+    for (size_t at = 0; at < spelled_in.ids.size() && spelled_in.ids.size() > 1; ++at) {
+      answer_ids_ = spelled_in.ids[at];
+      check_answer(count);
+      const double found = answer_ids_.size() == 1 ? std::log(probability_of(logits, count)) : log_probability_of_span();
+      const double rating = found + (at == 0 ? spelled_in.prior : 0);
+      if (rating > highest) best = answer_ids_, highest = rating;
+    }
+    return best;
+  }
+
+  double log_probability_of_span() {
+    const Encoding read = text_.encoding;
+    const std::optional<std::string> text = text_.text;
+    read_span();
+    const double found = run(nullptr, {}).y;
+    text_.encoding = read, text_.text = text, rows_ = {row_};
+    return found;
+  }
+
+  // Appends the tokens of a span to the text, except its last one, which is only predicted. Each is read from the token before it.
+  void read_span() {
+    for (size_t at = 0; at + 1 < answer_ids_.size(); ++at) {
+      std::array<int64_t, 2> bytes{};
+      if (text_.text) {
+        bytes[0] = static_cast<int64_t>(text_.text->size());
+        *text_.text += model_->tokenizer().token_bytes(answer_ids_[at]);
+        bytes[1] = static_cast<int64_t>(text_.text->size());
+      }
+      text_.encoding.ids.push_back(answer_ids_[at]);
+      text_.encoding.type_ids.push_back(0);
+      text_.encoding.offsets.push_back(bytes);
+      text_.encoding.segment.push_back(0);
+      rows_.push_back(row_ + static_cast<int64_t>(at) + 1);
+    }
+  }
+};
+
+}  // namespace
+
+const AnswerKind& next_token_answer() {
+  static const AnswerKind kind = answers_of_text<NextToken>({
+      .name = "next",
+      .applies = [](const ModelInfo& info) { return reads_one_text(info) && info.has_causal && !classifies(info); },
+      .of_each_token = true,
+      .shown =
+          [](const Model& model, const RunResult& result, const auto&) {
+            return token_answers(model, result.causal_logits.defined() ? result.causal_logits.select(1, 0) : Tensor());
+          },
+  });
+  return kind;
+}
+
+}  // namespace clearhead::explain

@@ -1,0 +1,180 @@
+// The tokens that an encoder-decoder generates from a source, each read from the target's token before it.
+#include <algorithm>
+
+#include "base/format.h"
+#include "clearhead/error.h"
+#include "explain/answer_kind.h"
+#include "explain/joined_steps.h"
+#include "explain/listener.h"
+#include "explain/target_words.h"
+#include "models/input_kind.h"
+#include "models/run_text.h"
+
+namespace clearhead::explain {
+namespace {
+
+// A source, and the part of its generated target before the answer. The target starts with the model's start token.
+struct Pair {
+  Encoding source{}, target{};
+  std::string source_text{}, target_text{};
+  std::vector<int32_t> of{};  // empty: the most probable token
+  std::string against_word{};
+  std::optional<int32_t> against{};
+};
+
+Pair written_pair(const Model& model, const std::string& source, const TargetSpec& asked, const std::optional<std::string>& given) {
+  const ReadAndWritten both = read_and_write(model, source, given);
+  Pair out{.source = both.source, .source_text = source};
+  const WrittenText& target = both.target;
+  const Range at = written_tokens(model, asked.of, target);
+  const std::vector<int32_t>& ids = target.encoding.ids;
+  out.of.assign(ids.begin() + at.begin + 1, ids.begin() + at.end + 1);
+  out.target = target.encoding;
+  keep_first(out.target, static_cast<size_t>(at.end));
+  out.target_text = target.text.substr(0, static_cast<size_t>(out.target.offsets.back()[1]));
+  out.against_word = asked.against;
+  return out;
+}
+
+// Appends all tokens of the answer except its last to the target.
+Pair with_span(Pair pair) {
+  for (size_t at = 0; at + 1 < pair.of.size(); ++at) {
+    pair.target.ids.push_back(pair.of[at]);
+    pair.target.type_ids.push_back(0);
+    pair.target.offsets.push_back({0, 0});
+    pair.target.segment.push_back(0);
+  }
+  return pair;
+}
+
+class PairTarget final : public AttributionTarget {
+ public:
+  PairTarget(std::shared_ptr<const Model> model, Pair pair) : AttributionTarget(std::move(model)), pair_(std::move(pair)) {
+    if (source().ids.empty() || target().ids.empty())
+      fail(ErrorCode::kInvalidArgument, "{}: the source or the generated text before the answer has no token", model_->info().name);
+    const auto written = static_cast<int64_t>(target().ids.size()), asked_for = std::max<int64_t>(1, static_cast<int64_t>(pair_.of.size()));
+    for (int64_t row = written - asked_for; row < written; ++row) rows_.push_back(row);
+    const Tensor logits = rows_of_answer(model_->run_from(source(), target(), {}));
+    answer_ids_ = pair_.of.empty() ? std::vector<int32_t>{largest(logits.data<float>(), logits.size(1))} : pair_.of;
+    against_ = pair_.against.value_or(-1);
+    const std::string before = text_before();
+    if (!pair_.against_word.empty()) {
+      const Spellings spellings = spellings_of(*model_, pair_.against_word, before);
+      against_ = single_token(*model_, pair_.against_word, spellings, logits.data<float>(), kContrastNeedsOne);
+    }
+    check_answer(logits.size(1));
+    answer_ = format("{} after {}", spelled(*model_, answer_ids_), before.empty() ? "nothing" : quoted(before)) +
+              (against_ >= 0 ? " against " + spelled(*model_, against_) : "");
+    struct Heard final : Listener {
+      RunPlan plan{};
+      void begin(const RunPlan& of) override { plan = of; }
+    } heard;
+    probability_ = run(&heard, {}).probability;
+    plan_ = heard.plan;
+    side_ = has_family("dec") ? "dec" : "target";
+    begin_with_tokens(static_cast<int64_t>(source().size()) + rows_.front() + 1);
+  }
+
+  std::vector<double> answers(const std::vector<std::vector<uint8_t>>& removed, RemovedBy how) const override {
+    std::vector<double> out;
+    for (const std::vector<uint8_t>& set : removed) {
+      const std::vector<uint8_t> away = removed_ids(set);
+      const auto sources = static_cast<int64_t>(source().ids.size());
+      if (how == RemovedBy::kUnseen) {
+        Interventions hidden;
+        for (int64_t id = 0; id < static_cast<int64_t>(away.size()); ++id) {
+          if (!away[static_cast<size_t>(id)]) continue;
+          const int64_t targets = static_cast<int64_t>(target().ids.size()), at = id < sources ? id : id - sources;
+          if (id < sources && has_family("enc")) hidden.knockouts.push_back({{0, sources}, {at, at + 1}, {}, {}, "enc"});
+          if (id < sources) hidden.knockouts.push_back({{0, targets}, {at, at + 1}, {}, {}, "cross"});
+          if (id >= sources && has_family("dec")) hidden.knockouts.push_back({{0, targets}, {at, at + 1}, {}, {}, "dec"});
+        }
+        out.push_back(run(nullptr, hidden).probability);
+        continue;
+      }
+      Encoding edited = source(), before = target();
+      for (int64_t id = 0; id < static_cast<int64_t>(away.size()); ++id) {
+        if (away[static_cast<size_t>(id)])
+          (id < sources ? edited.ids[static_cast<size_t>(id)] : before.ids[static_cast<size_t>(id - sources)]) = hiding_token();
+      }
+      out.push_back(outcome_at(model_->run_from(edited, before, {})).probability);
+    }
+    return out;
+  }
+
+  Outcome run(Observer* observer, const Interventions& interventions) const override {
+    return outcome_at(model_->run_from(source(), target(), options(observer, interventions)));
+  }
+
+  Tensor states() const override {
+    if (!has_family("dec")) return AttributionTarget::states();
+    RunOptions all = options(nullptr, {});
+    all.all_hidden = true;
+    return states_of(model_->run_from(source(), target(), all), rows_[0]);
+  }
+
+  double differentiate(InputTape& tape, Observer* observer, const Interventions& interventions, Number number) const override {
+    JoinedSteps joined(observer);
+    RunOptions recorded = options(observer ? &joined : nullptr, interventions);
+    recorded.recorder = &tape;
+    const double y = backward(tape, rows_of_answer(model_->run_from(source(), target(), recorded)), number);
+    joined.finish();
+    return y;
+  }
+
+ private:
+  bool has_family(const char* name) const {
+    return std::any_of(plan_.families.begin(), plan_.families.end(), [&](const MapFamily& family) { return family.name == name; });
+  }
+  RunOptions options(Observer* observer, const Interventions& interventions) const {
+    return {.observer = observer, .text = pair_.target_text, .source = pair_.source_text, .interventions = interventions};
+  }
+  // The generated text before the answer.
+  std::string text_before() const {
+    const auto at = static_cast<size_t>(rows_.front());
+    return pair_.target_text.substr(0, static_cast<size_t>(target().offsets[at][1]));
+  }
+  Tensor rows_of_answer(const RunResult& result) const {
+    return result.causal_logits.select(0, 0).slice(0, rows_.front(), rows_.back() + 1);
+  }
+  Outcome outcome_at(const RunResult& result) const {
+    const Tensor rows = rows_of_answer(result);
+    return outcome_of(rows.data<float>(), rows.size(1));
+  }
+  const Encoding& source() const { return pair_.source; }
+  const Encoding& target() const { return pair_.target; }
+
+  Pair pair_;
+};
+
+}  // namespace
+
+const AnswerKind& written_text_answer() {
+  static const AnswerKind kind{
+      .name = "written",
+      .applies =
+          [](const ModelInfo& info) {
+            const InputKind& read = input_kind(info);
+            return read.is_text() && read.has_target;
+          },
+      .of_input = [](std::shared_ptr<const Model> model, const ModelInput& input,
+                     const TargetSpec& asked) -> std::unique_ptr<AttributionTarget> {
+        Pair written = written_pair(*model, input.text, asked, input.pair);
+        return std::make_unique<PairTarget>(std::move(model), std::move(written));
+      },
+      .of_ids = [](std::shared_ptr<const Model> model, const Encoding& ids, const TargetSpec& asked,
+                   const std::optional<Encoding>& written) -> std::unique_ptr<AttributionTarget> {
+        if (!written)
+          fail(ErrorCode::kInvalidArgument, "{}: this model generates text from a source; expected the ids of a target too",
+               model->info().name);
+        return std::make_unique<PairTarget>(
+            std::move(model), with_span(Pair{.source = ids, .target = *written, .of = asked.of_ids, .against = asked.against_id}));
+      },
+      .of_each_token = true,
+      .is_sequence = true,
+      .shown = written_answers,
+  };
+  return kind;
+}
+
+}  // namespace clearhead::explain

@@ -1,0 +1,166 @@
+// Runs a text with parts removed, and reads the logits of the answer.
+#include "explain/text_target.h"
+
+#include <algorithm>
+
+#include "clearhead/residual_stream.h"
+#include "explain/target_words.h"
+#include "models/input_kind.h"
+
+namespace clearhead::explain {
+namespace {
+
+constexpr int64_t kTokensTogether = 8192;  // tokens in a batch of edited inputs
+
+}  // namespace
+
+TokenizedText tokenized(const Model& model, const ModelInput& input) {
+  EncodeOptions options;
+  if (input.pair) options.pair = *input.pair;
+  return {model.tokenizer().encode(input.text, options), input.text, input.pair};
+}
+
+bool reads_one_text(const ModelInfo& info) {
+  const InputKind& kind = input_kind(info);
+  return kind.is_text() && !kind.has_target;
+}
+
+bool classifies(const ModelInfo& info) { return info.has_classifier && !info.answers; }
+
+TextTarget::TextTarget(std::shared_ptr<const Model> model, TokenizedText text, Logits logits)
+    : AttributionTarget(std::move(model)), text_(std::move(text)), logits_(logits) {
+  if (text_.encoding.ids.empty())
+    fail(ErrorCode::kInvalidArgument, "{}: the text has no tokens; expected at least one", model_->info().name);
+}
+
+std::optional<int64_t> TextTarget::token_named(const TargetSpec& asked, int64_t first) const {
+  const auto tokens = static_cast<int64_t>(text_.encoding.size());
+  const std::optional<int64_t> at = place_in(asked.of);
+  if (at && (*at >= tokens || *at < first))
+    fail(ErrorCode::kNotFound, "{}: token {} of a text of {} tokens; expected {} to {}{}", model_->info().name, *at, tokens, first,
+         tokens - 1, first > 0 ? " (token 0 has none before it)" : "");
+  return at;
+}
+
+Tensor TextTarget::first_logits() const { return logits_of(model_->run(batch({text_.encoding.ids}, {}), run_options(nullptr, {}, 1))); }
+
+void TextTarget::answer_with_label(const TargetSpec& asked, const std::string& label, const char* what) {
+  const Tensor logits = first_logits();
+  const ModelInfo& info = model_->info();
+  answer_ids_ = asked.of_ids;
+  if (answer_ids_.empty()) answer_ids_ = {label.empty() ? largest(logits.data<float>(), logits.size(1)) : label_named(info, label)};
+  (void)answer_id("an explanation of such a model");
+  against_ = asked.against.empty() ? asked.against_id.value_or(-1) : label_named(info, asked.against);
+  describe(what, logits.size(1), [&](const std::vector<int32_t>& ids) { return quoted(info.labels[static_cast<size_t>(ids.front())]); });
+  probability_ = probability_of(logits.data<float>(), logits.size(1));
+}
+
+void TextTarget::finish(int64_t tokens) {
+  RunOptions named;
+  named.text = text_.text;
+  named.pair = text_.pair;
+  plan_ = plan_of(*model_, text_.encoding, named);
+  if (answer_ids_.size() > 1) probability_ = TextTarget::run(nullptr, {}).probability;
+  side_ = plan_.families.front().name;
+  begin_with_tokens(tokens);
+}
+
+std::vector<double> TextTarget::answers(const std::vector<std::vector<uint8_t>>& removed, RemovedBy how) const {
+  std::vector<double> out(removed.size());
+  const size_t together = static_cast<size_t>(std::max<int64_t>(1, kTokensTogether / static_cast<int64_t>(text_.encoding.ids.size())));
+  // Knockouts apply to every sequence of a batch, so sets that remove the row run in separate batches.
+  std::vector<size_t> with_row, without_row;
+  for (size_t set = 0; set < removed.size(); ++set)
+    (how == RemovedBy::kUnseen && removed_ids(removed[set])[static_cast<size_t>(row_)] ? without_row : with_row).push_back(set);
+  for (const std::vector<size_t>* sets : {&with_row, &without_row}) {
+    for (size_t begin = 0; begin < sets->size(); begin += together) {
+      const std::vector<size_t> some(sets->begin() + static_cast<std::ptrdiff_t>(begin),
+                                     sets->begin() + static_cast<std::ptrdiff_t>(std::min(sets->size(), begin + together)));
+      answer_some(removed, some, how, out);
+    }
+  }
+  return out;
+}
+
+AttributionTarget::Outcome TextTarget::run(Observer* observer, const Interventions& interventions) const {
+  RunOptions options = run_options(observer, interventions, 1);
+  options.text = plan_.text.text;
+  const Tensor logits = logits_of(model_->run(text_.encoding, options));
+  return outcome_of(logits.data<float>(), logits.size(1));
+}
+
+std::vector<double> TextTarget::mixed_norms(int layer) const {
+  std::vector<double> out(text_.encoding.size());
+  for (const int64_t row : rows_) {
+    const std::vector<double> of_row = clearhead::mixed_norms(*model_, text_.encoding, layer, row);
+    for (size_t id = 0; id < of_row.size(); ++id) out[id] += of_row[id] / static_cast<double>(rows_.size());
+  }
+  return out;
+}
+
+Tensor TextTarget::states() const {
+  RunOptions options = run_options(nullptr, {}, 1);
+  options.all_hidden = true;
+  return states_of(model_->run(batch({text_.encoding.ids}, {}), options), row_);
+}
+
+double TextTarget::differentiate(InputTape& tape, Observer* observer, const Interventions& interventions, Number number) const {
+  RunOptions options = run_options(observer, interventions, 1);
+  options.recorder = &tape;
+  return backward(tape, logits_of(model_->run(batch({text_.encoding.ids}, {}), options)), number);
+}
+
+// The answers without some sets of items. Either all or none of the sets remove the row from which the answer is read.
+void TextTarget::answer_some(const std::vector<std::vector<uint8_t>>& removed, const std::vector<size_t>& sets, RemovedBy how,
+                             std::vector<double>& out) const {
+  const int32_t mask = how == RemovedBy::kMasked ? hiding_token() : 0;
+  std::vector<std::vector<int32_t>> ids;
+  std::vector<std::vector<uint8_t>> hidden;
+  Interventions interventions;
+  for (const size_t set : sets) {
+    std::vector<uint8_t> away = removed_ids(removed[set]);
+    ids.push_back(text_.encoding.ids);
+    for (size_t id = 0; how == RemovedBy::kMasked && id < away.size(); ++id) {
+      if (away[id]) ids.back()[id] = mask;
+    }
+    if (how == RemovedBy::kMasked) continue;
+    uint8_t& row = away[static_cast<size_t>(row_)];  // the row still attends to the other tokens
+    if (row) interventions.knockouts = {{{0, static_cast<int64_t>(text_.encoding.size())}, {row_, row_ + 1}, {}, {}, {}}};
+    row = 0;
+    hidden.push_back(std::move(away));
+  }
+  const Tensor logits = logits_of(model_->run(batch(ids, hidden), run_options(nullptr, interventions, static_cast<int64_t>(sets.size()))));
+  const int64_t count = logits.size(1), rows = static_cast<int64_t>(rows_.size());
+  for (size_t at = 0; at < sets.size(); ++at)
+    out[sets[at]] = probability_of(logits.data<float>() + static_cast<int64_t>(at) * rows * count, count);
+}
+
+Batch TextTarget::batch(const std::vector<std::vector<int32_t>>& ids, const std::vector<std::vector<uint8_t>>& hidden) const {
+  Batch out{.batch = static_cast<int64_t>(ids.size()), .length = static_cast<int64_t>(text_.encoding.ids.size())};
+  for (size_t set = 0; set < ids.size(); ++set) {
+    out.ids.insert(out.ids.end(), ids[set].begin(), ids[set].end());
+    if (model_->info().type_count > 0)
+      out.type_ids.insert(out.type_ids.end(), text_.encoding.type_ids.begin(), text_.encoding.type_ids.end());
+    for (size_t id = 0; !hidden.empty() && id < ids[set].size(); ++id) out.document_ids.push_back(hidden[set][id] ? -1 : 0);
+  }
+  return out;
+}
+
+RunOptions TextTarget::run_options(Observer* observer, const Interventions& interventions, int64_t sets) const {
+  RunOptions options{.observer = observer, .interventions = interventions};
+  if (logits_ != &RunResult::class_logits) {
+    options.masked_rows.emplace();
+    for (int64_t set = 0; set < sets; ++set) {
+      for (const int64_t row : rows_)
+        options.masked_rows->push_back(static_cast<int32_t>(set * static_cast<int64_t>(text_.encoding.size()) + row));
+    }
+  }
+  return options;
+}
+
+Tensor TextTarget::logits_of(const RunResult& result) const {
+  const Tensor& all = result.*logits_;
+  return all.rank() == 3 ? all.select(1, row_) : all;  // a classifier of tokens has logits for each
+}
+
+}  // namespace clearhead::explain

@@ -1,0 +1,93 @@
+// Attribution targets for models that read a single text, or a pair of texts together. Sets of removed items run in batches; a hidden token
+// gets the document number −1, like padding, so that no other token attends to it.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/format.h"
+#include "clearhead/error.h"
+#include "explain/answer_kind.h"
+#include "explain/attribution_target.h"
+
+namespace clearhead::explain {
+
+/// A text and its tokens. Both texts are absent if only ids are known.
+struct TokenizedText {
+  Encoding encoding{};
+  std::optional<std::string> text{}, pair{};
+};
+TokenizedText tokenized(const Model& model, const ModelInput& input);
+
+/// True for a model whose answer about a text is a class of the text or of its tokens.
+bool classifies(const ModelInfo& info);
+/// True for a model that reads one text, or two together, and generates none from them.
+bool reads_one_text(const ModelInfo& info);
+
+/// AnswerKind::of_input and of_ids for a target whose constructor takes (model, TokenizedText, TargetSpec).
+template <class Target>
+AnswerKind answers_of_text(AnswerKind kind) {
+  kind.of_input = [](std::shared_ptr<const Model> model, const ModelInput& input,
+                     const TargetSpec& asked) -> std::unique_ptr<AttributionTarget> {
+    TokenizedText text = tokenized(*model, input);
+    return std::make_unique<Target>(std::move(model), std::move(text), asked);
+  };
+  kind.of_ids = [](std::shared_ptr<const Model> model, const Encoding& ids, const TargetSpec& asked,
+                   const std::optional<Encoding>& written) -> std::unique_ptr<AttributionTarget> {
+    if (written)
+      fail(ErrorCode::kInvalidArgument, "{}: this model generates no text from a source; expected one list of ids", model->info().name);
+    return std::make_unique<Target>(std::move(model), TokenizedText{.encoding = ids}, asked);
+  };
+  return kind;
+}
+
+/// A derived class's constructor sets `row_`, calls an answer function of its own or answer_with_label(), and then finish().
+class TextTarget : public AttributionTarget {
+ public:
+  std::vector<double> answers(const std::vector<std::vector<uint8_t>>& removed, RemovedBy how) const override;
+  Outcome run(Observer* observer, const Interventions& interventions) const override;
+  std::vector<double> mixed_norms(int layer) const override;
+  Tensor states() const override;
+  double differentiate(InputTape& tape, Observer* observer, const Interventions& interventions, Number number) const override;
+
+ protected:
+  /// The logits of a run from which the answer is read.
+  using Logits = Tensor RunResult::*;
+  /// Throws kInvalidArgument for a text without tokens.
+  TextTarget(std::shared_ptr<const Model> model, TokenizedText text, Logits logits);
+  /// The token that "token N" names. Throws kNotFound unless it is between `first` and the last token.
+  std::optional<int64_t> token_named(const TargetSpec& asked, int64_t first) const;
+  /// Logits at `row_` of the unchanged text: [1, count]
+  Tensor first_logits() const;
+  /// Sets answer and contrast from the labels that are named, or to the most probable label.
+  void answer_with_label(const TargetSpec& asked, const std::string& label, const char* what);
+  /// Checks answer and contrast, and describes them: `what`, then the answer as `spelling` writes it.
+  template <class Spelling>
+  void describe(const char* what, int64_t count, const Spelling& spelling);
+  /// Completes the target once the answer is known. tokens: the number of tokens of the text without a span
+  void finish(int64_t tokens);
+
+  TokenizedText text_;  // for a span, including all of its tokens except the last
+  Logits logits_;
+  int64_t row_ = 0;  // first of rows_, and the only one that can be a token of the text itself
+
+ private:
+  void answer_some(const std::vector<std::vector<uint8_t>>& removed, const std::vector<size_t>& sets, RemovedBy how,
+                   std::vector<double>& out) const;
+  Batch batch(const std::vector<std::vector<int32_t>>& ids, const std::vector<std::vector<uint8_t>>& hidden) const;
+  RunOptions run_options(Observer* observer, const Interventions& interventions, int64_t sets) const;
+  // [set · row of the answer, count], a view.
+  Tensor logits_of(const RunResult& result) const;
+};
+
+template <class Spelling>
+void TextTarget::describe(const char* what, int64_t count, const Spelling& spelling) {
+  check_answer(count);
+  answer_ = std::string(what) + " " + spelling(answer_ids_) +
+            (against_ >= 0 ? " against " + spelling(std::vector<int32_t>{against_}) : std::string());
+}
+
+}  // namespace clearhead::explain
