@@ -15,8 +15,8 @@ trains on the same batches. Dropout is off in both, because its random draws can
 
 whole: RUN is a finished run of the recipe. PyTorch starts from the same initial weights and runs all steps on the same batches, with
 dropout (its own random draws) and the running mean of the weights. DIR receives its models, one at every validation and the last.
-clearhead measures both models on the test data of the recipe. For an encoder that is fine-tuned for a task, the model with the best validation result counts,
-as in a run.
+clearhead measures both models on the test data of the recipe. For an encoder that is fine-tuned for a task, the model with the best
+validation result counts, as in a run.
 
 pace: tokens per second without padding: clearhead; PyTorch on the same batches, whose texts have similar lengths; and, for an encoder that
 is fine-tuned, PyTorch on random batches, as in usual training loops, padded to the longest text of each.

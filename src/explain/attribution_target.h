@@ -44,7 +44,7 @@ struct TargetSpec {
 ///   kMasked   each of its tokens is replaced by masking_token()
 enum class RemovedBy : uint8_t { kUnseen, kMasked };
 const char* to_string(RemovedBy how);  ///< "unseen", "masked"
-/// The token that kMasked substitutes: the first that exists of the mask, unknown, padding and end tokens.
+/// The token that kMasked substitutes: the mask token or, if the tokenizer has none, the unknown, padding or end token.
 std::optional<int32_t> masking_token(const Tokenizer& tokenizer);
 
 class AttributionTarget {

@@ -289,7 +289,7 @@ export interface VerifyResult {
   seconds: number;
 }
 
-/** What to compare with: another trace or checkpoint, the run of an edit, or (both null) the same trace. */
+/** The other side of a comparison: another trace or checkpoint, the run of an edit, or (both null) the same trace. */
 export interface CompareTarget {
   step: number | null;
   edited: string | null;
@@ -338,7 +338,7 @@ export interface HeadRanking {
 
 export type ExportKind = 'html' | 'json' | 'npy';
 
-/** What an offline page may contain besides text, statistics and thumbnails. */
+/** The optional contents of an offline page, besides text, statistics and thumbnails. */
 export const kPageContents = ['exact', 'weights', 'overview', 'near', 'top', 'top8', 'qk'] as const;
 export type PageContent = (typeof kPageContents)[number];
 
