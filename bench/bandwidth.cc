@@ -124,7 +124,8 @@ class Linear final : public Stream {
   std::shared_ptr<const PreparedWeight> weight_{};
 };
 
-// Veličković et al. 2018: e_ij = LeakyReLU(a_i + b_j), a product of width two and a rule. The heads of a node are adjacent in memory, as after a linear layer.
+// Veličković et al. 2018: e_ij = LeakyReLU(a_i + b_j), a product of width two and a rule. The heads of a node are adjacent in memory, as
+// after a linear layer.
 class GraphAttention final : public Stream {
  public:
   GraphAttention(const BandwidthPlan& plan, const Backend& backend, uint32_t seed)

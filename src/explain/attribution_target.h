@@ -81,7 +81,7 @@ class AttributionTarget {
   /// One run with these interventions; the observer receives its attention.
   virtual Outcome run(Observer* observer, const Interventions& interventions = {}) const = 0;
   /// The residual stream at the first of rows(), before the first layer and after each layer: f32 [layers + 1, width].
-  /// Throws kUnsupported for networks of the literature.
+  /// Throws kUnsupported for networks from the literature.
   virtual Tensor states() const;
   /// The mean of clearhead::mixed_norms() over the rows from which the answer is read. Throws kUnsupported for models that do not read
   /// a single text.
@@ -139,8 +139,8 @@ std::unique_ptr<AttributionTarget> make_target(std::shared_ptr<const Model> mode
 std::unique_ptr<AttributionTarget> make_target(std::shared_ptr<const Model> model, const Encoding& ids, const TargetSpec& asked,
                                                const std::optional<Encoding>& written = {});
 
-/// The same for a network of the literature and its input: a document, a story, a picture, a scene, a sound. Items are sentences, statements or
-/// patches; for a sound its frames, and the answer is a token of the generated text.
+/// The same for a network from the literature and its input: a document, a story, a picture, a scene, a sound. Items are sentences,
+/// statements or patches; for a sound its frames, and the answer is a token of the generated text.
 std::unique_ptr<AttributionTarget> make_target(std::shared_ptr<const Model> model, const ModelInput& input, const TargetSpec& asked);
 
 /// The site of the attention through which the answer sees the items, in this layer or the last one: cross-attention if there is

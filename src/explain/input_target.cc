@@ -1,6 +1,6 @@
-// Attribution targets for networks of the literature with structured inputs. Items are the sentences of a document, the statements of a story or
-// the patches of a picture. As "masked", the tokens of a sentence or statement are replaced by unknown tokens, and a patch by the mean of
-// its picture.
+// Attribution targets for networks from the literature with structured inputs. Items are the sentences of a document, the
+// statements of a story or the patches of a picture. As "masked", the tokens of a sentence or statement are replaced by unknown tokens, and
+// a patch by the mean of its picture.
 #include <algorithm>
 #include <numeric>
 

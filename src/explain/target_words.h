@@ -50,7 +50,7 @@ struct HeardSites final : Observer {
   void take(const Site& site, const AttentionRecord&, const KeyNorms&) override { last = site; }
 };
 
-/// For a network of the literature: hides these ids from all queries of every attention.   away: [id]
+/// For a network from the literature: hides these ids from all queries of every attention.   away: [id]
 Interventions hidden_keys(const RunPlan& plan, const std::vector<Range>& items, const std::vector<uint8_t>& away);
 
 /// make_target() for a network that transcribes sound (sound_target.cc).

@@ -1,5 +1,5 @@
-// A source provides what the viewer shows: the texts of queries and keys, and the maps between them. There are two sources, the live server and the offline
-// page. Both use the JSON and frames of docs/viewer-api.md, so the views do not depend on which one is used.
+// A source provides what the viewer shows: the texts of queries and keys, and the maps between them. There are two sources, the live server
+// and the offline page. Both use the JSON and frames of docs/viewer-api.md, so the views do not depend on which one is used.
 
 import type { Drawing } from '../figure/drawing';
 import type { AnswerKind, Progress, WhatIfRequest, WhatIfResult, WhyCost, WhyRequest, WhyResult } from './explain';
