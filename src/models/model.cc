@@ -1,4 +1,4 @@
-// Running a loaded model: what a caller gives is checked here, once, then computed by the Transformer.
+// Runs a loaded model: checks the caller's input once, then the Transformer computes.
 #include <algorithm>
 #include <cstring>
 #include <functional>
