@@ -1,5 +1,5 @@
 # Two commands for a fresh machine: `make demo` does the main job on real input, `make test` runs everything that must pass.
-# The build itself is CMake's (CMakePresets.json); this file only strings the steps together.
+# The build itself is CMake's (CMakePresets.json); this file only runs the steps in order.
 
 BUILD := build/release
 JOBS  := $(shell nproc)

@@ -32,7 +32,7 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-// With the memory layout after a prefill.
+// Random pages with the memory layout that a cache has after a prefill.
 PagedKV random_pages(const Plan& plan, uint32_t seed) {
   KVCache cache;
   const Shape shape = {plan.batch, plan.key_heads, plan.length, plan.d};

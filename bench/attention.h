@@ -1,11 +1,13 @@
 // Benchmarks attention on this machine. Speeds are fractions of limits that are measured in the same run.
 //
-// Compute: a burst of fused multiply-adds precedes every work item. Peak is the 1/repeats quantile of a thread's bursts, summed over threads.
+// Compute: a burst of fused multiply-adds precedes every work item. Peak is the 1/repeats quantile of a thread's bursts, summed over
+// threads.
 //   clean = Σ over items of the best time of each / threads, the time on an undisturbed machine; wall = the best whole run without bursts.
 //   Selecting keys by content (choose/…) has no items: both figures are of the best whole call, against bursts just before it.
-// Bandwidth: pairs of (kernel, plain read of as many other bytes right after it). The fraction is the median over the pairs, because the memory of
-// shared machines changes speed by a factor of two within seconds. clean: pairs of one item on one thread; wall: pairs of whole calls.
-// Causal work counts the needed N(N+1)/2 pairs: waste on the diagonal counts as loss. For backends with work items (cpu); ref has no limits.
+// Bandwidth: pairs of (kernel, plain read of as many other bytes right after it). The fraction is the median over the pairs, because the
+// memory of shared machines changes speed by a factor of two within seconds. clean: pairs of one item on one thread; wall: pairs of whole
+// calls. Causal work counts the needed N(N+1)/2 pairs: waste on the diagonal counts as loss. For backends with work items (cpu); ref has no
+// limits.
 #pragma once
 
 #include <cstdint>

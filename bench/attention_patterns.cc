@@ -1,5 +1,5 @@
-// Cases with sparse topologies. Only visible pairs count as work, so a constant fraction from 8,192 to 131,072 tokens means that the cost is
-// proportional to them.
+// Cases with sparse topologies. Only visible pairs count as work, so a constant fraction from 8,192 to 131,072 tokens means that the cost
+// is proportional to them.
 #include <algorithm>
 #include <cmath>
 #include <functional>

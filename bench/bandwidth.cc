@@ -39,7 +39,7 @@ BandwidthPlan decode_plan(DType dtype, bool in_pages, bool is_grouped, int64_t l
   return plan;
 }
 
-// As in a bf16 model.
+// The same case with queries in bf16, as in a bf16 model.
 BandwidthPlan with_narrow_queries(BandwidthPlan plan) {
   plan.query_dtype = DType::kBF16;
   plan.name += "/bf16";
@@ -124,7 +124,8 @@ class Linear final : public Stream {
   std::shared_ptr<const PreparedWeight> weight_{};
 };
 
-// Veličković et al. 2018: e_ij = LeakyReLU(a_i + b_j), a product of width two and a rule. The heads of a node are adjacent in memory, as after a linear layer.
+// Veličković et al. 2018: e_ij = LeakyReLU(a_i + b_j), a product of width two and a rule. The heads of a node are adjacent in memory, as
+// after a linear layer.
 class GraphAttention final : public Stream {
  public:
   GraphAttention(const BandwidthPlan& plan, const Backend& backend, uint32_t seed)
@@ -206,13 +207,13 @@ double time_read(InstructionSet isa, const float* data, int64_t bytes) {
   return seconds_since(start) * static_cast<double>(bytes) / static_cast<double>(bytes / kPiece * kPiece);
 }
 
-// Some work, and a plain read of as many bytes right after it.
+// A measurement of some work, and of a plain read of the same number of bytes right after it.
 struct MeasuredPair {
-  double fraction = 0;    // of the speed of the read
+  double fraction = 0;    // speed of the work / speed of the read
   double read_bytes = 0;  // bytes/s of the plain read
 };
 
-// After every work item, reads as many other bytes on the same thread.
+// After every work item, reads the same number of other bytes on the same thread.
 class ItemPairs final : public cpu::ItemObserver {
  public:
   ItemPairs(InstructionSet isa, const Tensor& other, int64_t bytes_per_item)

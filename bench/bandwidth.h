@@ -1,7 +1,8 @@
-// Memory-bound cases: decoding over tensors and pages of every dtype, linear layers for one token, and attention along the edges of a graph.
+// Memory-bound cases: decoding over tensors and pages of every dtype, linear layers for one token, and attention along the edges of a
+// graph.
 //
-// Copies of the operands rotate, so that nothing is in a cache. Pairs are explained in attention.h; each speed mode of the memory is reported
-// separately.
+// Copies of the operands rotate, so that nothing is in a cache. Pairs are explained in attention.h; each speed mode of the memory is
+// reported separately.
 #pragma once
 
 #include <string>

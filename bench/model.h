@@ -46,7 +46,8 @@ struct ModelBench {
 /// Throws kNotFound if no case has such a name, and whatever loading throws.
 ModelBench run_model(const ModelOptions& options = {});
 
-/// {"isa", "threads", "limits": {"fma_flops", "read_bytes"}, "cases": [{"name", "seconds", "work", "limit", "fraction_of_limit", "tokens_per_second"}]}
+/// {"isa", "threads", "limits": {"fma_flops", "read_bytes"}, "cases": [{"name", "seconds", "work", "limit", "fraction_of_limit",
+/// "tokens_per_second"}]}
 std::string to_json(const ModelBench& bench);
 /// Human-readable, one line per case.
 std::string to_text(const ModelBench& bench);

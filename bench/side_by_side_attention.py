@@ -30,7 +30,7 @@ CASES = [
     "forward/bf16/full/h8/n4096/d64", "forward/bf16/full/h8/n4096/d128", "forward/bf16/causal/h8/n4096/d64",
     "backward/bf16/full/h8/n4096/d64",
 ]
-# With --all: other lengths, a window, and what bf16 and d = 128 have beside those.
+# Added by --all: other lengths, a window, and the remaining cases in bf16 and with d = 128.
 MORE_CASES = [
     "forward/f32/full/h8/n2048/d64", "forward/f32/causal/h8/n2048/d64", "forward/f32/full/h8/n8192/d64", "forward/f32/causal/h8/n8192/d64",
     "forward/f32/window1024/h8/n8192/d64", "forward/bf16/causal/h8/n4096/d128", "backward/f32/full/h8/n4096/d128",
@@ -41,7 +41,7 @@ MORE_CASES = [
 
 
 class Case:
-    """kind/dtype/shape/hN[kvM]/nN/dN[/…], as `clearhead bench attention` names them."""
+    """A case, from its name in `clearhead bench attention`: kind/dtype/shape/hN[kvM]/nN/dN[/…]."""
 
     def __init__(self, name):
         self.name = name
@@ -51,7 +51,7 @@ class Case:
         self.keys, self.d = int(length[1:]), int(width[1:])
         self.queries = 1 if self.kind == "decode" else self.keys
         self.causal = self.shape == "causal"
-        # keys a query sees, its own the last
+        # number of keys that a query sees; its own key is the last
         self.window = int(self.shape.removeprefix("window")) if self.shape.startswith("window") else None
 
     def seen(self):
@@ -269,7 +269,7 @@ def ggml_flash(options, case):
     context = ggml.ggml_init(ggml.ggml_init_params(mem_size=bytes_, mem_buffer=None, no_alloc=False))
 
     def made(kind, values):
-        """A tensor of the numpy array's axes, the last one first."""
+        """Returns a tensor with the axes of the numpy array in reverse order, as ggml stores them."""
         tensor = ggml.ggml_new_tensor_4d(context, kind, *reversed(values.shape))
         ctypes.memmove(ggml.ggml_get_data(tensor), numpy.ascontiguousarray(values).ctypes.data, values.nbytes)
         return tensor

@@ -7,16 +7,16 @@
   bench/side_by_side_training.py whole  RECIPE data=DIR [key=value …] --run RUN --out DIR [--json FILE]
 
 speed: a GPT of 4 layers, d = 256, 4 heads, vocabulary 4,096 on 8 sequences of 512 tokens, AdamW and clipping: clearhead, PyTorch eager,
-PyTorch compiled, each in a separate process, in turn, in every round; the median step of the best round counts. The share of the machine's
-peak counts all matrix products and the needed products of attention, against the peak that `clearhead bench attention` measures.
+PyTorch compiled, each in a separate process, in turn, in every round; the median step of the best round counts. The fraction of the peak
+counts all matrix products and the visible pairs of attention, relative to the peak that `clearhead bench attention` measures.
 
-losses: clearhead draws a model and writes the batches of its steps (`train --batches`); transformers loads that model and PyTorch takes the
-same steps. Dropout is off on both sides, because its random draws cannot be shared.
+losses: clearhead initialises a model and writes the batches of its steps (`train --batches`); transformers loads that model, and PyTorch
+trains on the same batches. Dropout is off in both, because its random draws cannot be shared.
 
-whole: RUN is a finished run of the recipe. From the same first weights PyTorch takes all of its steps on the same batches, with dropout
-(its own draws) and the running mean of the weights; DIR keeps its models, one at every validation and the last. Both are measured on the
-recipe's test part, by clearhead. For an encoder that is fine-tuned for a task, the model with the best validation result counts, as in a
-run.
+whole: RUN is a finished run of the recipe. PyTorch starts from the same initial weights and runs all steps on the same batches, with
+dropout (its own random draws) and the running mean of the weights. DIR receives its models, one at every validation and the last.
+clearhead measures both models on the test data of the recipe. For an encoder that is fine-tuned for a task, the model with the best
+validation result counts, as in a run.
 
 pace: tokens per second without padding: clearhead; PyTorch on the same batches, whose texts have similar lengths; and, for an encoder that
 is fine-tuned, PyTorch on random batches, as in usual training loops, padded to the longest text of each.
@@ -54,8 +54,8 @@ DECAY = 0.1
 
 
 def matrix_flops():
-    """Of one step: the forward products once, the backward ones twice; attention's over pairs that see each other, 2 products forward and 5
-    backward."""
+    """Returns the number of floating-point operations of one step: a linear layer has one product forward and two backward, attention has
+    two products forward and five backward over the visible pairs."""
     tokens = BATCH * LENGTH
     linear = tokens * (LAYERS * 12 * WIDTH * WIDTH + WIDTH * VOCABULARY) * 2 * 3
     pairs = BATCH * HEADS * LENGTH * (LENGTH + 1) // 2
@@ -92,7 +92,7 @@ def clearhead_steps(options, folder, precision):
     subprocess.run(["rm", "-rf", folder / "run"], check=True)
     lines = lines_of(["/usr/bin/env", "python3", __file__, "measured", options.clearhead, "--threads", options.threads, "train",
                       folder / "gpt.json", f"data={folder}", "-o", folder / "run", "--json"])
-    # The last step's report stands after the model was saved.
+    # The last report is omitted, because it is printed after the model was saved.
     seconds = [BATCH * LENGTH / line["tokens_per_second"] for line in lines if "tokens_per_second" in line][WARM_UP:-1]
     return statistics.median(seconds), lines[-1]["peak_bytes"]
 
@@ -103,7 +103,8 @@ def torch_steps(options, kind):
 
 
 def measured(command):
-    """Runs it and adds a line with its peak memory: in a process of its own, for the peak is of all children there were."""
+    """Runs the command and prints one more line, with its peak memory. Must run in a separate process, because the peak that the system
+    reports is the maximum over all children of the process."""
     code = subprocess.run(command, check=False).returncode
     print(json.dumps({"peak_bytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024}))
     sys.exit(code)
@@ -146,7 +147,7 @@ def torch_gpt():
 
 
 def decay_groups(model, torch):
-    """Weight decay for matrices, none for tables and vectors, as in clearhead."""
+    """Returns two parameter groups, as in clearhead: matrices have weight decay, embedding tables and vectors have none."""
     tables = {id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding)}
     matrices = [p for p in model.parameters() if p.requires_grad and p.dim() > 1 and id(p) not in tables]
     others = [p for p in model.parameters() if p.requires_grad and not (p.dim() > 1 and id(p) not in tables)]
@@ -237,8 +238,8 @@ def rate_at(schedule, step, steps):
 
 
 class TorchTraining:
-    """The model of a folder, trained by PyTorch as a recipe says. With `dropout` by the recipe's rate, with `average` a running mean of the
-    weights."""
+    """Trains the model of a folder in PyTorch with the settings of a recipe. dropout: its rate; average: the decay of a running mean of the
+    weights, 0 for none."""
 
     def __init__(self, recipe, steps, folder, threads, dropout=0.0, average=0.0):
         import torch
@@ -257,9 +258,9 @@ class TorchTraining:
             if isinstance(module, torch.nn.Dropout):
                 module.p = dropout
             elif isinstance(module, torch.nn.Embedding):
-                module.padding_idx = None  # Marian's decoder begins with the padding token, whose row is learned from here on both sides
+                module.padding_idx = None  # Marian's decoder begins with the padding token; clearhead and PyTorch train its row
             elif isinstance(getattr(module, "dropout", None), float):
-                module.dropout = 0.0 if type(module).__name__.endswith("Attention") else dropout  # of attention's weights: none here
+                module.dropout = 0.0 if type(module).__name__.endswith("Attention") else dropout  # no dropout on attention weights
         options = recipe.get("optimiser", {})
         self.clip = options.get("clip", 1)
         self.optimiser = torch.optim.AdamW(self.groups(options), betas=(options.get("beta1", 0.9), options.get("beta2", 0.999)),
@@ -267,7 +268,7 @@ class TorchTraining:
         self.mean = [p.detach().clone() for p in self.model.parameters()] if average else []
 
     def groups(self, options):
-        """Parameters by decay and by the scale of their rate: the recipe's groups go by name."""
+        """Returns parameter groups by weight decay and learning-rate scale. The groups of the recipe match names of parameters."""
         matrices, _ = decay_groups(self.model, self.torch)
         decays, groups = {id(p) for p in matrices}, {}
         for name, p in self.model.named_parameters():
@@ -300,13 +301,13 @@ class TorchTraining:
             group["lr"] = rate_at(self.recipe.get("schedule", {}), step, self.steps) * group["scale"]
         self.optimiser.step()
         self.optimiser.zero_grad()
-        share = 1 - min(self.average, (2 + step) / (11 + step))  # src/train/average.h: the first means are of few steps
+        share = 1 - min(self.average, (2 + step) / (11 + step))  # as in src/train/average.h: the decay is lower in the first steps
         for mean, now in zip(self.mean, self.model.parameters()):
             mean.lerp_(now.detach(), share)
         return loss.item()
 
     def save(self, like, folder):
-        """What `best/` of a run holds, with the running mean's weights where there is one."""
+        """Saves the model as `best/` of a run is saved: with the running mean of the weights, if one is kept."""
         now = [p.detach().clone() for p in self.model.parameters()]
         with self.torch.no_grad():
             for p, mean in zip(self.model.parameters(), self.mean):
@@ -337,7 +338,8 @@ def tested(options, model, settings=()):
 
 
 def best_on_validation(options, recipe, folder):
-    """The folder's model whose first metric is highest on the validation part, the earliest of equals: which `best/` of a run holds."""
+    """Returns the folder's model with the highest first metric on the validation data, the earliest of equals. A run selects `best/` in the
+    same way."""
     models = sorted(folder.glob("step-*"))
     found = [tested(options, model, [f"task.test={recipe['task']['valid']}"]) for model in models]
     values = [next(iter(metrics.values())) for metrics in found]
@@ -390,7 +392,7 @@ def whole(options):
     return results
 
 
-# --- the pace of fine-tuning --------------------------------------------------------------------------------------------------------------
+# --- the speed of fine-tuning -------------------------------------------------------------------------------------------------------------
 
 
 def tokens_of(part):
@@ -433,7 +435,7 @@ def pace(options):
                      "PyTorch, the same batches": (torch_pace(recipe, first, parts, options.threads), parts)}
             if drawn:
                 taken["PyTorch, drawn at random"] = (torch_pace(recipe, first, drawn, options.threads), drawn)
-            for who, (seconds, of) in taken.items():  # the last report comes after a validation
+            for who, (seconds, of) in taken.items():  # the last report is omitted, because it includes a validation
                 rate = sum(map(tokens_of, of[WARM_UP:-1])) / sum(seconds[WARM_UP : len(of) - 1])
                 best[who] = max(best.get(who, 0), rate)
     for who, rate in best.items():

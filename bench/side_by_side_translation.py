@@ -112,7 +112,7 @@ def main() -> None:
         converted(arguments.model, folder)
         for kind in arguments.types:
             options = [*OURS[kind], "--threads", str(arguments.threads)]
-            # The threads of CTranslate2 share a batch, or each translates batches of its own, as clearhead's do in a file of many lines.
+            # CTranslate2 in two settings: all threads share a batch, or each translates its own batches, as in clearhead.
             peers = {(batch, workers): Peer(arguments.model, folder, kind, workers, arguments.threads // workers,
                                             settings | {"batch": batch})
                      for batch in arguments.batches for workers in {1, arguments.threads}}

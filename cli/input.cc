@@ -1,4 +1,4 @@
-// Reads a model's input from the command line; one case per value of ModelInfo::reads.
+// Reads a model's input from the command line, with the InputKind of the model.
 #include "cli/input.h"
 
 #include <utility>

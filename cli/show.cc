@@ -171,7 +171,7 @@ std::string item_context(const RunText& text, const ItemRange& items, int64_t id
   return own.empty() ? name : name + " " + cut(visible(own), kMost);
 }
 
-// The text around a token, which stands between ⟨ and ⟩.
+// The text around a token; the token itself is enclosed in ⟨ and ⟩.
 std::string context_of(const RunText& text, int64_t token, int64_t around) {
   const auto bytes = [&](int64_t i) { return text.offsets[static_cast<size_t>(i)]; };
   if (const ItemRange* items = text.items_of(token)) return item_context(text, *items, token);

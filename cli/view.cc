@@ -110,8 +110,8 @@ void check_page_size(const Options& options) {
   }
 }
 
-// Opens what needs no run and is not a single trace: the steps of a watched training run, or several traces. Returns an empty list
-// for one trace, or for a model and a text.
+// Opens the steps of a watched training run, or several traces; neither needs a run of a model. Returns an empty list for one
+// trace, or for a model and a text.
 std::vector<LoadedTrace> traces_without_run(const Options& options, const std::string& command) {
   TraceArguments look = options.look;
   const bool is_watched = is_watch_folder(look.model);

@@ -158,7 +158,7 @@ void print_patching(const AttributionTarget& clean, const AttributionTarget& cor
 
 namespace {
 
-// Indices of the parts, sorted by absolute value, largest first.
+// Indices of the components, sorted by absolute value, largest first.
 std::vector<size_t> order_of(const std::vector<ScorePart>& parts, double ScorePart::*side) {
   std::vector<size_t> order(parts.size());
   std::iota(order.begin(), order.end(), size_t{0});

@@ -21,7 +21,7 @@ void print_inside(const explain::AttributionTarget& target, const InsideView& vi
 /// Prints how much of the clean text's answer each of its heads restores when it is patched into the corrupted run, and the effect
 /// of the strongest head token by token.
 void print_patching(const explain::AttributionTarget& clean, const explain::AttributionTarget& corrupted, const InsideView& view);
-/// Prints the decomposition of one score, "QUERY/KEY@L3.H5", by the parts of its query and of its key.
+/// Prints the decomposition of one score, "QUERY/KEY@L3.H5", into the contributions of the components of its query and of its key.
 void print_score(const Model& model, const std::string& text, const std::optional<std::string>& pair, const std::string& place,
                  const InsideView& view);
 

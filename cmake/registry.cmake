@@ -1,9 +1,10 @@
-# Things of one kind that have one file each (tasks, families of models, networks): NAME.cc defines `const TYPE& NAME_SUFFIX()`, and this
-# writes the list of them, so that one more is a new file and nothing else.
+# Generates the list of all tasks, model families, networks, kinds of input or kinds of answer. Each of them is one file: NAME.cc defines
+# `const TYPE& NAME_SUFFIX()`. Adding one needs only a new file.
 #
-# clearhead_registry(OUT TYPE SUFFIX LIST HEADER FILES…): OUT is set to the source written, which defines
-# `const std::vector<const TYPE*>& LIST()` as HEADER declares it. The functions are in namespace clearhead; for a TYPE written as ROOM::TYPE,
-# in clearhead::ROOM. A static library drops objects that only register themselves; a list refers to each of them.
+# clearhead_registry(OUT TYPE SUFFIX LIST HEADER FILES…): sets OUT to the path of the generated source, which defines
+# `const std::vector<const TYPE*>& LIST()` as HEADER declares it. The functions are in namespace clearhead; for a TYPE written as
+# ROOM::TYPE, in clearhead::ROOM. The list is generated, because the linker would drop object files of a static library that only register
+# themselves.
 function(clearhead_registry out type suffix list header)
   set(space clearhead)
   if(type MATCHES "^(.+)::(.+)$")

@@ -1,7 +1,8 @@
 # clearhead_room(NAME [USES rooms…] [LINKS libraries…] [SOURCES extra…] [HEADERS_ONLY]): builds the static library clearhead_NAME from the *.cc files
-# of this folder. USES lists the rooms that it may include, and may include what they may. The compiler finds the headers of no other
-# room: each room has an include folder of its own, rooms/NAME in the build, which only holds a link to its sources. tools/tidy.py reads
-# these lines for what the compiler cannot see: the public headers, which share a folder, and the inner rooms of src/backends/cpu.
+# of this folder. USES lists the rooms that it may include; it may also include the rooms that these may include. The compiler does not find
+# the headers of other rooms: each room has its own include folder, rooms/NAME in the build, which only contains a link to its sources.
+# tools/tidy.py reads these lines to check what the compiler cannot: the public headers, which share a folder, and the inner rooms of
+# src/backends/cpu.
 
 find_package(Threads REQUIRED)
 

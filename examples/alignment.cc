@@ -15,8 +15,8 @@ int main() {
   const std::vector<int64_t> meaning = {0, 1, 2, 3, 6, 5, 4};  // for each English word, the French word with the same meaning
   const int64_t words = static_cast<int64_t>(french.size());
 
-  // W s_i is 4 in the unit of the requested meaning. U h_j is −2 in the unit of the word's meaning and −6 elsewhere. Their sum is 2 only where
-  // both agree.
+  // W s_i is 4 in the unit of the requested meaning. U h_j is −2 in the unit of the word's meaning and −6 elsewhere. Their sum is 2 only
+  // where both agree.
   std::vector<float> asked(static_cast<size_t>(words * words), 0), meant(static_cast<size_t>(words * words), -6);
   for (int64_t i = 0; i < words; ++i) {
     asked[static_cast<size_t>(i * words + meaning[static_cast<size_t>(i)])] = 4;

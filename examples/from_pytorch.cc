@@ -41,17 +41,17 @@ void scaled_dot_product_attention() {
     for (int64_t j = 0; j < kLength; ++j) mask.mutable_data<bool>()[i * kLength + j] = (i + j) % 3 != 0;
   }
   // [docs/from-pytorch.md]
-  // F.scaled_dot_product_attention(q, k, v)                    heads of k and v may be fewer: enable_gqa is not asked for
+  // F.scaled_dot_product_attention(q, k, v)                    k and v may have fewer heads, without enable_gqa
   ch::Tensor out = ch::attend(q, k, v).out;
   // F.scaled_dot_product_attention(q, k, v, scale=0.1)
   ch::Tensor scaled_by = ch::attend(q, k, v, {.score = ch::Dot{0.1f}}).out;
-  // F.scaled_dot_product_attention(q, k, v, is_causal=True)    aligned at the first key, as PyTorch's
+  // F.scaled_dot_product_attention(q, k, v, is_causal=True)    aligned at the first key, as in PyTorch
   ch::Tensor causal = ch::attend(q, k, v, {.topology = ch::causal(std::nullopt, ch::Align::kStart)}).out;
-  // F.scaled_dot_product_attention(q, k, v, attn_mask=mask)    bool: true takes part
+  // F.scaled_dot_product_attention(q, k, v, attn_mask=mask)    bool: true is visible
   ch::Tensor masked = ch::attend(q, k, v, {.topology = {.mask = ch::Mask{mask}}}).out;
   // F.scaled_dot_product_attention(q, k, v, attn_mask=bias)    float: added
   ch::Tensor biased = ch::attend(q, k, v, {.terms = {ch::AttentionBias{bias}}}).out;
-  // F.scaled_dot_product_attention(q, k, v, dropout_p=0.1)     which weights drop follows from the seed and their places
+  // F.scaled_dot_product_attention(q, k, v, dropout_p=0.1)     the dropped weights depend on the seed and their indices
   ch::Tensor dropped = ch::attend(q, k, v, {.after = {.dropout = ch::Dropout{.rate = 0.1f, .seed = 7}}}).out;
   // [/docs/from-pytorch.md]
   check("scaled_dot_product_attention", is(out, plain));
@@ -78,7 +78,7 @@ void flash_attention() {
   ch::Tensor capped = ch::attend(q, k, v, {.score = ch::Dot{1}, .terms = {ch::SoftCap{30}}}).out;
   // flash_attn_func(q, k, v, alibi_slopes=slopes)
   ch::Tensor alibi = ch::attend(q, k, v, {.terms = {ch::Alibi{slopes}}}).out;
-  // flash_attn_varlen_func(…, cu_seqlens): the document of every token, here 10 of the first and 14 of the second
+  // flash_attn_varlen_func(…, cu_seqlens): the document of each token, here 10 tokens of the first and 14 of the second
   ch::Tensor packed = ch::attend(q, k, v, {.topology = {.segments = ch::Segments{of_two, of_two}}}).out;
   // flash_attn_with_kvcache(q, k_cache, v_cache, k, v, causal=True)
   ch::KVCache cache;
@@ -133,20 +133,20 @@ void hugging_face() {
   ch::Tensor keys = real.clone(), head_mask = ch::Tensor::from<float>({0, 1, 1, 1}, {4});
   std::fill_n(keys.mutable_data<int32_t>() + 20, 4, -1);
   // [docs/from-pytorch.md]
-  // attention_mask with zeros at padding: keys of a negative segment are seen by nobody
+  // attention_mask with zeros at padding: keys of a negative segment are hidden from all queries
   ch::Tensor padded = ch::attend(q, k, v, {.topology = {.segments = ch::Segments{real, keys}}}).out;
   // config.sliding_window = 5
   ch::Tensor sliding = ch::attend(q, k, v, {.topology = ch::causal(/*back=*/5 - 1)}).out;
   // config.attn_logit_softcapping = 50.0
   ch::Tensor capped = ch::attend(q, k, v, {.terms = {ch::SoftCap{50}}}).out;
-  // sinks of gpt-oss: one more logit a head, without a value
+  // sinks of gpt-oss: one additional logit per head, without a value
   ch::Tensor with_sinks = ch::attend(q, k, v, {.normaliser = ch::Softmax{sinks}}).out;
   // head_mask
   ch::Tensor without_a_head = ch::attend(q, k, v, {.after = {.head_mask = head_mask}}).out;
-  // output_attentions=True: a map, of which rows, tiles, statistics are computed when they are asked for
+  // output_attentions=True: a map; its rows, tiles and statistics are computed on demand
   ch::AttentionMap map(ch::attend(q, k, v).record);
   std::vector<float> row = map.head(/*batch=*/0, /*head=*/0).row(kRow).weights();
-  // past_key_values: ch::KVCache a layer, ch::ModelCache a model
+  // past_key_values: ch::KVCache for one layer, ch::ModelCache for a model
   // [/docs/from-pytorch.md]
   double sum = 0;
   for (int64_t j = 0; j < kLength; ++j) sum += std::exp(plain(j));

@@ -1,5 +1,5 @@
-// Code shared by the pages of the cookbook (mechanisms_scores.cc, _topology.cc, _weights.cc, _keys.cc): input numbers, a row of the map, and one
-// line of output per mechanism with its name and what was checked. A page exits with 1 if a check fails.
+// Code shared by the pages of the cookbook (mechanisms_scores.cc, _topology.cc, _weights.cc, _keys.cc): input numbers, a row of the map,
+// and one line of output per mechanism with its name and what was checked. A page exits with 1 if a check fails.
 #pragma once
 
 #include <clearhead/clearhead.h>

@@ -99,7 +99,8 @@ void cross_memory() {
        std::max(first, second));
 }
 
-// Keys are [memory | segment], and those of the memory are constants, as a cache's are. (Transformer-XL's projections learn through them: segment_memory.cc.)
+// Keys are [memory | segment], and those of the memory are constants, as a cache's are. (Transformer-XL's projections learn through them:
+// segment_memory.cc.)
 void segment_memory() {
   const Tokens x;
   const ch::Tensor q = x.q.slice(2, 8, 12);
@@ -149,7 +150,8 @@ void keep_only() {
 
 // --- gradients --------------------------------------------------------------------------------------------------------------------------------
 
-// Dao 2023, algorithm 2: weights are recomputed tile by tile and never stored. Each gradient is compared with (L(x + h) − L(x − h)) / 2h for L = Σ out·w.
+// Dao 2023, algorithm 2: weights are recomputed tile by tile and never stored. Each gradient is compared with (L(x + h) − L(x − h)) / 2h
+// for L = Σ out·w.
 void gradients() {
   Tokens x;
   const ch::Attended done = ch::attend(x.q, x.k, x.v);

@@ -231,7 +231,8 @@ void alibi() {
        slope.differences);
 }
 
-// Raffel et al. 2020, §2.1: each small distance has its own bucket, large distances share buckets; the encoder distinguishes keys before and after. T5 does not scale.
+// Raffel et al. 2020, §2.1: each small distance has its own bucket, large distances share buckets; the encoder distinguishes keys before
+// and after. T5 does not scale.
 void t5_encoder() {
   const Tokens x{.length = 300, .k = ch::Tensor::zeros({1, 1, 300, kWidth})};
   const ch::AttentionSpec spec{.score = ch::Dot{1}, .terms = {ch::t5_bias(any(4, {32, 1}), /*bidirectional=*/true)}};

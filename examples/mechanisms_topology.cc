@@ -148,7 +148,8 @@ void top_blocks() {
            "query 9: its own block, and the best of the others");
 }
 
-// Reformer (Kitaev et al. 2020, §2): pairs with equal hashes. Keys that are twice a query always share its bucket, keys that are its negative never do.
+// Reformer (Kitaev et al. 2020, §2): pairs with equal hashes. Keys that are twice a query always share its bucket, keys that are its
+// negative never do.
 void hashed_buckets() {
   Tokens x;
   x.k = x.q.clone();

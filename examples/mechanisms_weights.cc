@@ -57,7 +57,8 @@ void entmax15() {
        "max(0, s / 2 − τ)², τ = %.4f: %d of 12 weights are exactly 0", tau, static_cast<int>(std::count(p.begin(), p.end(), 0)));
 }
 
-// Xu et al. 2015, §4.1: the key with the highest score; the gradient is that of softmax (straight-through: Bengio, Léonard & Courville 2013, §4).
+// Xu et al. 2015, §4.1: the key with the highest score; the gradient is that of softmax (straight-through: Bengio, Léonard & Courville
+// 2013, §4).
 void hard_argmax() {
   const Tokens x;
   const ch::Attended hard = ch::attend(x.q, x.k, x.v, {.normaliser = ch::Hard{}}), soft = ch::attend(x.q, x.k, x.v);

@@ -49,7 +49,8 @@ int main() {
     const ch::Tensor seen = training.attend(q, k, v, {.topology = ch::causal()});
     const ch::Tensor parts = training.multiply(training.contiguous(seen), as_one_head(d_out)).reshape({kSegment * kWidth});
 
-    // The same by hand: all rows of d_k, including those of the memory, contribute to W_k's gradient; with `memory` only the segment's rows do.
+    // The same by hand: all rows of d_k, including those of the memory, contribute to W_k's gradient; with `memory` only the segment's rows
+    // do.
     const auto [out, record] = ch::attend(q, k, v, {.topology = ch::causal()});
     const auto all = ch::attend_gradients(record, v, out, as_one_head(d_out));
     const auto cached = ch::attend_gradients(record, v, out, as_one_head(d_out), nullptr, /*memory=*/kSegment);

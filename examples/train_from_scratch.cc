@@ -1,4 +1,4 @@
-// A Transformer layer trained from scratch: parts with names, cross-entropy, AdamW, and the map of what its heads learned.
+// A Transformer layer trained from scratch: named layers, cross-entropy, AdamW, and the map of what its heads learned.
 //
 // The task is to reverse a sequence of digits. The position embeddings learn where to attend, and the map of the trained
 // head shows the anti-diagonal. Vaswani et al. 2017, §3, with norms before the blocks (pre-norm).

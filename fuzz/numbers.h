@@ -1,5 +1,5 @@
-// Mutations that change single numbers of a JSON file and keep the rest valid. Flipped bytes rarely get past a parser; a number that is set to an
-// edge case does. For JSON, and for safetensors, whose header is JSON preceded by its length: the length is corrected.
+// Mutations that change single numbers of a JSON file and keep the rest valid. Flipped bytes rarely get past a parser; a number that is set
+// to an edge case does. For JSON, and for safetensors, whose header is JSON preceded by its length: the length is corrected.
 //
 // Usage in a target: LLVMFuzzerCustomMutator(…) { return change_numbers(…); }.
 #pragma once

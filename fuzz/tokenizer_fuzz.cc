@@ -1,5 +1,5 @@
-// The first byte selects a reader; then follow the bytes of a tokenizer file, a zero byte, and a text. A tokenizer that loads must encode any
-// text with offsets inside it, decode the encoding, and stream the same bytes.
+// The first byte selects a reader; then follow the bytes of a tokenizer file, a zero byte, and a text. A tokenizer that loads must encode
+// any text with offsets inside it, decode the encoding, and stream the same bytes.
 #include <string>
 
 #include "clearhead/tokenizer.h"

@@ -1,5 +1,6 @@
 // Besides: backends/dense.cc backends/ref/*.cc observe/*.cc
-// The bytes of a trace file: the maps of a trace that loads can be read. They are computed by the reference backend, which sanitizers can check.
+// The bytes of a trace file: the maps of a trace that loads can be read. They are computed by the reference backend, which sanitizers can
+// check.
 #include <sys/mman.h>
 #include <unistd.h>
 

@@ -27,16 +27,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 TOLERANCE = {"out": 1e-5, "gradient": 5e-5}
-# Out: beside that, 2^-8 of Σ P|v| and of |out| where P is kept in bf16, and 2^-8 of |out| for its rounding (docs/NUMERICS.md), element by
-# element. Gradients: of the largest element or, where that is larger, of Σ_c|dO_ic|·Σ_j P_ij|v_jc|, the size of dP and D (made of a rounded
-# O) also where they
-# cancel: the largest row's for q, the root of the rows' squares for what sums over rows.
+# Additional tolerances for bf16. out, for each element: 2^-8 of Σ P|v| and of |out| if P is rounded to bf16, and 2^-8 of |out| for its own
+# rounding (docs/NUMERICS.md). Gradients: relative to the largest element or, if that is larger, to Σ_c|dO_ic|·Σ_j P_ij|v_jc|, which bounds
+# the magnitude of dP and D (computed from a rounded O) even if they cancel. For q it is the largest row's value; for gradients that sum
+# over rows, the root of the sum of the rows' squares.
 BF16 = {"out": 2**-8, "gradient": 2**-6}
 HIDDEN = -torch.inf
 
 
 class Case:
-    """A description as JSON, its tensors, and the equivalent function of them in torch."""
+    """A random description as JSON, its tensors, and the equivalent PyTorch function of these tensors."""
 
     def __init__(self, dice, generator):
         self.dice, self.generator = dice, generator
@@ -53,7 +53,7 @@ class Case:
             self.what.append("bf16")
             self.tensors = {name: tensor.bfloat16() for name, tensor in self.tensors.items()}
         self.linear = not self.narrow and dice.random() < 0.1
-        self.slopes = {}  # of features, down to e^-8: gradients are of what the features are made of
+        self.slopes = {}  # derivatives of linear attention's features, down to e^-8; gradients are compared at the inputs of the features
         if self.linear:
             is_elu = dice.random() < 0.5
             for name in ("q", "k"):
@@ -232,7 +232,7 @@ class Case:
         return lambda t, s: s + t["of buckets"][of_distance[reach - self.offsets()]].permute(2, 0, 1)
 
     def temperature(self):
-        """s / t, of all heads or of each (ch::temperature)."""
+        """s / t with one t for all heads, or one per head (ch::temperature)."""
         if self.dice.random() < 0.5:
             self.add_rule([["divide", "score", 0.7]])
             return lambda t, s: s / 0.7
@@ -284,8 +284,8 @@ class Case:
         }[kind]
 
     def hard(self, t, s):
-        """The key that `attend` chose (a random one needs its own noise; the best, where f32 can tell it, is the best here), and softmax's
-        gradient."""
+        """Hard attention to the key that `attend` chose, with softmax's gradient. A random choice depends on the noise of `attend`, so it
+        is accepted; the highest-scoring key must also be the highest here, up to the precision of f32."""
         chosen = self.found["chosen"].long().clamp(min=0)[..., None]
         there = s.detach().gather(-1, chosen)
         best = s.detach().max(-1, keepdim=True).values if self.spec["normaliser"]["hard"]["choice"] == "argmax" else there
@@ -342,7 +342,7 @@ class Case:
 
 
 def threshold(z, squared, differentiable):
-    """Returns τ of every row, by sorting. Autograd then reaches only the members of the support."""
+    """Returns τ of every row, by sorting. Autograd then differentiates only through the keys of the support."""
     ordered = z.masked_fill(z == HIDDEN, -1e300).sort(-1, descending=True).values
     top = ordered[..., :1]
     x = (ordered - top).clamp(min=-1e6)
@@ -400,7 +400,7 @@ def check(options, case, folder, worst):
         found[name], expected[name] = found[name] * slope, expected[name] * slope
     for name, wanted in expected.items():
         size = float(wanted.abs().max()) if wanted.numel() else 0
-        if name == "d_slopes":  # distances as large as the text, of both signs: what is summed is far larger than the sum
+        if name == "d_slopes":  # the summands have both signs and are far larger than their sum
             size = float((case.sloped.grad * case.offsets()).abs().sum((0, 2, 3)).max())
         if case.narrow:
             rows = (t["d_out"].abs() * sizes).sum(-1)

@@ -14,7 +14,7 @@ export default [
   },
   {
     files: ['**/*.mjs'],
-    rules: { 'no-undef': 'off' }, // Node.js and browser code stand in one file: the bodies of page.evaluate run in the page
+    rules: { 'no-undef': 'off' }, // Node.js and browser code are in one file: the bodies of page.evaluate run in the page
   },
   {
     files: ['**/*.ts'],

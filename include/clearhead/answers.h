@@ -28,7 +28,7 @@ struct Embedding {
   int64_t used = 0;             ///< less than `tokens` if the text was truncated to the model's max_seq_length
 };
 
-/// A token that may stand in place of a mask.
+/// A candidate for a mask token.
 struct Candidate {
   int32_t id = 0;
   std::string token{};

@@ -152,7 +152,7 @@ class GradientMap {
   std::vector<float> row(int64_t batch, int64_t head, int64_t query) const;
   /// The values of one key over the queries.
   std::vector<float> column(int64_t batch, int64_t head, int64_t key, Range queries) const;
-  /// As MapHead::tile; `max` of a cell is its value of largest magnitude, with its sign.
+  /// Like MapHead::tile, but `max` of a cell is its value of largest magnitude, with its sign.
   Tile tile(int64_t batch, int64_t head, const TileRequest& request, const LookOptions& options = {}) const;
   /// The products rᵀM and M·r with the values M that this map shows, as in AttentionMap.
   Tensor transposed_times(const Tensor& r, const LookOptions& options = {}) const;

@@ -166,7 +166,7 @@ class Trace final : public Observer {
   std::unique_ptr<State> state_;
 };
 
-/// The plan of a run of a network of the literature, found by running it once. The sites of its attention calls name
+/// The plan of a run of a network from the literature, found by running it once. The sites of its attention calls name
 /// their queries and keys (Site::queries, Site::keys).
 ///
 ///   RunPlan plan = plan_of_run("mine", text, [&](Observer& observer) { Compute compute({.observer = &observer}); … });

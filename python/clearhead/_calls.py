@@ -110,7 +110,7 @@ class Call:
             self.problem = "its keys are chosen by indices that only its kernel reads; watch it with the implementation eager or sdpa"
         if hasattr(mask, "source"):  # a DescribedMask of attn_implementation="clearhead"
             self.source, self.mask = mask.source.part(keys=slice(0, self.keys)), None
-        elif type(mask).__name__ == "BlockMask":  # of flex attention
+        elif type(mask).__name__ == "BlockMask":  # mask of flex attention
             self.source = MaskSource(query.shape[0], self.queries, self.keys, 0, 0, mask.mask_mod, None, query.device, torch.float32)
             self.mask = None
         elif mask is not None and (not isinstance(mask, torch.Tensor) or mask.dim() != 4):

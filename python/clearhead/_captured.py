@@ -41,8 +41,8 @@ class Seen:
 class Sample:
     """Weights of one query, computed by the eager formula at the call.
 
-    query: as a token of the trace. first_key: position of the call's key 0 among the keys of the trace, possibly negative. weights: f32
-    [head, key], over all keys of the call.
+    query: index of its token in the trace. first_key: position of the call's key 0 among the keys of the trace, possibly negative.
+    weights: f32 [head, key], over all keys of the call.
     """
 
     def __init__(self, query, first_key, weights):
@@ -52,8 +52,8 @@ class Sample:
 class CapturedLayer:
     """One attention layer of a run.
 
-    path: of the module. family, number: identify the layer in the trace. q, k: one tensor [1|beam, head, token, d] per call. norms: of the
-    values.
+    path: the module's path. family, number: identify the layer in the trace. q, k: one tensor [1|beam, head, token, d] per call. norms:
+    norms of the values.
     """
 
     def __init__(self, path, family, number, is_cross):
@@ -78,7 +78,7 @@ class CapturedLayer:
 
     @property
     def sees_other_windows(self):
-        """Whether the keys of a window may lie in another window (two pictures that are matched)."""
+        """True if the keys of a window may belong to another window (two pictures that are matched)."""
         return self.reads_other and len(self.windows) > 1
 
     @property

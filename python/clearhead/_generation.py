@@ -1,12 +1,12 @@
 """Observes the decoding loops of transformers: where each text ends, and which beam wins.
 
 generate() calls one of three methods of GenerationMixin: _sample (also for greedy search), _assisted_decoding and _beam_search. They are
-replaced while at least one watch is active. Results are unchanged. A watch is told when a loop begins, where each row of the batch
+replaced while at least one watch is active. Results are unchanged. A watch is notified when a loop begins, where each row of the batch
 stopped (what follows is padding), and which sequences the loop returned. There is no supported hook for this: `custom_generate` of
 generate() replaces the loop by the caller's own, and stopping criteria and logits processors are arguments of generate(), which the user
 calls.
 
-Whisper runs one such loop for each chunk of its sounds, and removes sounds that have ended from the batch. A watch is told the original
+Whisper runs one such loop for each chunk of its sounds, and removes sounds that have ended from the batch. A watch receives the original
 number of sounds.
 """
 
@@ -92,7 +92,7 @@ def _replacement(original, is_beam_search):
             stopping_criteria = _noting_ends(stopping_criteria, generation)
         asked = generation_config.return_dict_in_generate
         if is_beam_search:
-            generation_config.return_dict_in_generate = True  # for beam_indices
+            generation_config.return_dict_in_generate = True  # the output then has beam_indices
         for one in listeners:
             one.begin_generation(generation)
         try:

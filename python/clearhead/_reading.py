@@ -39,11 +39,11 @@ def cached_tokens(keywords):
 class Text:
     """One text, as far as the model has read it.
 
-    ids: of the watched text, including padding; -1 where only embeddings were given. start: position of the first id. padding: bool
+    ids: token ids of the watched text, with padding; -1 where only embeddings were given. start: position of the first id. padding: bool
     [token], False for padding, or None. front: (left padding of each text of the batch [batch], length of the mask), or None. before:
     number of tokens in the cache at the last call. continues: whether the last call used a cache. prompt: number of given tokens; the
     others were generated. batch, count: number of texts in the last call, and of tokens in each. read_ids: [row, token] of the last call.
-    logits: (position of the first, f32 [row, position, vocabulary]) after the last call. probabilities: of generated tokens, {position: f32
+    logits: (position of the first, f32 [row, position, vocabulary]) after the last call. probabilities of generated tokens: {position: f32
     [row before, row]}; there are several rows in a beam search.
     """
 
@@ -117,7 +117,7 @@ class Reading:
 
     @functools.cached_property
     def mixes_media_and_tokens(self):
-        """Whether a text contains pictures or sounds among its tokens."""
+        """True if a text contains pictures or sounds among its tokens."""
         settings = {} if self.config is None else vars(self.config)
         return any(value is not None and re.search(r"(image|video|audio|speech)_token_(id|index)$", name)
                    for name, value in settings.items())

@@ -26,7 +26,7 @@ class Product:
 
     def __init__(self, left, right, order=None, shape=None):
         self.left, self.right = left, right  # [*lead|1, row, inner], [*lead|1, inner, column]
-        self.order, self.shape = order, shape  # axes of the result, permuted; its shape before columns were joined
+        self.order, self.shape = order, shape  # permutation of the result's axes, and the shape [*lead, row, column] after it
 
     def result(self, out):
         """Returns the result as [*lead, row, column]."""
@@ -501,7 +501,7 @@ class _Streams:
             self.count, self._of_queries = call.queries // tokens, True
 
     def part(self, x, at, axis):
-        """Returns the part of one stream of a tensor [batch, ...]. axis: of the queries."""
+        """Returns one stream's part of a tensor [batch, ...]. axis: the axis of the queries."""
         if self.count == 1:
             return x
         if self._of_queries:

@@ -12,7 +12,7 @@ rows of the map must equal these weights, over all keys of the call. A layer tha
     _generation.py        decoding loops of transformers
     _reading.py           the tokens that a model has read
     _batch.py             selects the rows of a batch that belong to the watched input
-    _captured.py          what is kept of one layer
+    _captured.py          the captured data of one layer
     _assemble.py          builds the trace
 """
 
@@ -61,7 +61,7 @@ class Watch:
                 raise UnsupportedError(f"watch: {path or 'the model'} is a torch.nn.DataParallel, which runs copies of its module in other "
                                        "threads; watch the module in it (.module)")
         self._is_compiled = any(_modules.is_compiled(module) or "_orig_mod" in module._modules for module in self.modules)
-        model = model._modules.get("_orig_mod", model)  # of torch.compile
+        model = model._modules.get("_orig_mod", model)  # torch.compile wraps the model
         self._model, self._tokenizer, self._text = model, tokenizer, text
         self._options = {"layers": list(layers or []), "rows": [tuple(one) for one in rows], "tail": tail, "budget": budget}
         self._gradients_of = gradients_of

@@ -12,8 +12,8 @@
 
 namespace clearhead::python {
 
-/// Returns a tensor over the array. Throws kInvalidArgument for objects that are not arrays; kUnsupported for devices other than the CPU and
-/// for dtypes other than f32, bf16, f16, i32, i64, u8 and bool. name: of the argument, for messages.
+/// Returns a tensor over the array. Throws kInvalidArgument for objects that are not arrays; kUnsupported for devices other than the CPU
+/// and for dtypes other than f32, bf16, f16, i32, i64, u8 and bool. name: of the argument, for messages.
 Tensor tensor_of(nanobind::handle array, const char* name);
 /// Like tensor_of(), but converts i64 to i32. Also throws kInvalidArgument for numbers that do not fit into i32.
 Tensor indices_of(nanobind::handle array, const char* name);

@@ -200,8 +200,8 @@ std::vector<GeneratedToken> generated_of(const nb::list& generated) {
   return out;
 }
 
-// calls: an iterator of (family, layer, q, k, description, value norms or None, (dy/dout, values) or None). Each call is released before the
-// next one is requested.
+// calls: an iterator of (family, layer, q, k, description, value norms or None, (dy/dout, values) or None). Each call is released before
+// the next one is requested.
 // generated: (id, piece, bytes, probability). If the families cover parts of the text (encoder-decoders, items), these are its last tokens.
 // Otherwise they follow the text and are appended to it.
 Trace trace_of_calls(const std::string& model, const nb::dict& text, const nb::list& families, const nb::object& calls,

@@ -194,7 +194,7 @@ void add_explanations(nb::class_<Loaded>& model) {
            "and biases. Normalisation layers keep the scale that they had in the run, so each column adds up to the score.\n\n"
            "query, key: token indices. pair: the second text. For encoder-decoders, family is \"enc\", \"dec\" or \"cross\" (the query\n"
            "is in the target, the key in the source) and pair is the target text, by default what the model generates. Raises\n"
-           "InvalidArgumentError for a pair that is not visible, UnsupportedError for networks of the literature.")
+           "InvalidArgumentError for a pair that is not visible, UnsupportedError for networks from the literature.")
       .def("judge", &judged, "texts"_a, nb::kw_only(), "methods"_a = std::vector<std::string>{"attention", "relevance", "occlusion"},
            "targets"_a = std::vector<std::string>{}, "marks"_a = std::vector<Bytes>{}, "units"_a = "word", "removal"_a = "unseen",
            "steps"_a = 16, "seed"_a = 1,

@@ -16,8 +16,8 @@ namespace clearhead::python {
 /// Converts (begin, end), a slice, a single index, or None (all `size`) to a range. Throws kInvalidArgument with the argument's name.
 Range range_of(const nanobind::object& given, int64_t size, const char* name);
 
-/// Returns an index of an axis of this size; negative indices count from the end. Throws OutOfRangeError (clearhead/errors.py) with the name
-/// of the axis.
+/// Returns an index of an axis of this size; negative indices count from the end. Throws OutOfRangeError (clearhead/errors.py) with the
+/// name of the axis.
 int64_t place_in(const char* axis, int64_t index, int64_t size);
 
 /// Returns a numpy array, f32 [value].

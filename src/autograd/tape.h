@@ -92,7 +92,7 @@ class Tape : public Recorder, private Gradients {
   size_t reversed_ = 0;                       // entries reversed in this pass
   std::unordered_map<uint64_t, Slot> slots_;  // by storage number
   bool checks_ = false;
-  std::vector<uint64_t> written_{};  // with checks_: storages whose gradients the current reverse asked for
+  std::vector<uint64_t> written_{};  // with checks_: storages whose gradients the current reverse function requested
   std::function<void(uint64_t)> heard_{};
   std::vector<uint64_t> leaves_;  // in the order of watch()
   // Leaves whose callback is still due, the next one last. Used only if the pass has as many entries as the previous one.

@@ -22,8 +22,9 @@ struct TableRow {
 bool is_csv(std::string_view path);
 /// "commas" or "tabs", by the file's name; for messages.
 const char* separators_of(std::string_view path);
-/// Calls take(row) for each row of the file's text. A CSV cell in quotes may hold commas, line breaks and doubled quotes; empty lines between
-/// the rows of a CSV file are skipped. Throws kFormat with path and line for a quoted cell that does not end, or that is followed by other text.
+/// Calls take(row) for each row of the file's text. A CSV cell in quotes may hold commas, line breaks and doubled quotes; empty lines
+/// between the rows of a CSV file are skipped. Throws kFormat with path and line for a quoted cell that does not end, or that is followed
+/// by other text.
 void for_each_row(std::string_view text, std::string_view path, const std::function<void(const TableRow& row)>& take);
 
 /// Splits a line at its tabs; empty cells are kept.

@@ -1,7 +1,7 @@
 // Communication between the processes of a distributed run, numbered from 0 (their ranks).
 //
 //   std::shared_ptr<Comm> comm = join_processes();     // the processes started by mpirun; otherwise this one alone
-//   comm->sum({gradient});  …;  comm->wait();          // summed while this process goes on
+//   comm->sum({gradient});  …;  comm->wait();          // summed while this process continues
 //
 // All processes must make the same calls in the same order. The order of additions follows from the ranks alone
 // (tree_sum), so the bits of a sum do not depend on which process arrives first.

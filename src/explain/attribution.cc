@@ -429,7 +429,7 @@ bool place_frames(const AttributionTarget& target, const Vector& of_steps, Vecto
   return true;
 }
 
-// The side that an input of the tape belongs to; networks of the literature read their source first.
+// The side that an input of the tape belongs to; networks from the literature read their source first.
 std::string side_of(const AttributionTarget& target, const InputTape& tape, size_t input) {
   if (!tape.inputs[input].family.empty()) return tape.inputs[input].family;
   return tape.inputs.size() == 1 ? target.side() : input == 0 ? "source" : "target";

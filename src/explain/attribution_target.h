@@ -44,7 +44,7 @@ struct TargetSpec {
 ///   kMasked   each of its tokens is replaced by masking_token()
 enum class RemovedBy : uint8_t { kUnseen, kMasked };
 const char* to_string(RemovedBy how);  ///< "unseen", "masked"
-/// The token that kMasked substitutes: the first that exists of the mask, unknown, padding and end tokens.
+/// The token that kMasked substitutes: the mask token or, if the tokenizer has none, the unknown, padding or end token.
 std::optional<int32_t> masking_token(const Tokenizer& tokenizer);
 
 class AttributionTarget {
@@ -81,7 +81,7 @@ class AttributionTarget {
   /// One run with these interventions; the observer receives its attention.
   virtual Outcome run(Observer* observer, const Interventions& interventions = {}) const = 0;
   /// The residual stream at the first of rows(), before the first layer and after each layer: f32 [layers + 1, width].
-  /// Throws kUnsupported for networks of the literature.
+  /// Throws kUnsupported for networks from the literature.
   virtual Tensor states() const;
   /// The mean of clearhead::mixed_norms() over the rows from which the answer is read. Throws kUnsupported for models that do not read
   /// a single text.

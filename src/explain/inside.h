@@ -47,7 +47,7 @@ std::string part_name(const ScorePart& part);
 
 /// Activation patching (Vig et al. 2020; Meng et al. 2022): runs the corrupted text with one head's outputs replaced by those of the clean
 /// text, at all positions. The value is the recovered part of the answer: (y − y_corrupted)/(y_clean − y_corrupted). One run per head.
-/// Both subjects must ask for the same answer of the same model, over texts with the same number of tokens; else throws kInvalidArgument.
+/// Both targets must have the same answer and the same model, over texts with the same number of tokens; else throws kInvalidArgument.
 std::vector<HeadEffect> heads_by_patching(const AttributionTarget& clean, const AttributionTarget& corrupted,
                                           const InsideOptions& options = {});
 /// The same for one head, position by position.

@@ -1,6 +1,6 @@
 // The two sides of a map are its queries and its keys. A side is named by the sequence that it indexes: the tokens of one stack
-// ("enc", "dec"), or a sequence that a network of the literature names ("source", "slot", "patch"). Vectors that are propagated through a whole
-// model are stored by side: attention moves them from the side of its queries to the side of its keys.
+// ("enc", "dec"), or a sequence that a network from the literature names ("source", "slot", "patch"). Vectors that are propagated through a
+// whole model are stored by side: attention moves them from the side of its queries to the side of its keys.
 #pragma once
 
 #include <string>

@@ -26,7 +26,7 @@ class SharedWords {
   Tensor bias_{};
 };
 
-/// Collects one tensor [batch, width] per step and joins them to sequences.
+/// Collects one tensor [batch, width] per step and concatenates them to sequences.
 class Steps {
  public:
   void add(const Tensor& rows) { steps_.push_back(rows.reshape({rows.size(0), 1, rows.size(1)})); }

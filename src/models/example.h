@@ -1,5 +1,5 @@
-// The example of a trained model, which its directory describes in example.json: an input worth looking at, the state in which
-// the viewer opens it, and a sentence that tells the reader what to look for.
+// The example of a trained model, which its directory describes in example.json: an input, the state in which
+// the viewer opens it, and a sentence that says what to look for.
 //
 //   {"input": "We saw a red car.", "state": "v=lines&f=cross&h=2.1", "look_for": {"en": "…", "zh": "…"}}
 #pragma once
@@ -10,7 +10,7 @@
 
 namespace clearhead {
 
-/// The sentence that tells the reader what to look for, in the viewer's two languages.
+/// The sentence that says what to look for, in the viewer's two languages.
 struct LookFor {
   std::string en{}, zh{};
   bool given() const { return !en.empty(); }

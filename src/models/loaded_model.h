@@ -54,7 +54,8 @@ void check_length(int64_t tokens, int64_t longest);
 /// Throws as Model::run() for tokens that do not fit: their number, ids, lengths.
 void check_tokens(const Batch& tokens, int64_t vocabulary, int64_t longest);
 Batch batch_of(const std::vector<int32_t>& ids);
-/// Held while a model computes: runs of a process take turns. Inside a parallel loop (for_batches) a thread has its own turn.
+/// A lock that is held while a model computes, so that runs of a process are sequential. Inside a parallel loop (for_batches) each
+/// thread has its own lock.
 std::unique_lock<std::recursive_mutex> take_turn();
 /// The scratch memory of the runs that take_turn() puts in order. Use it only while you hold that lock.
 Arena& run_arena();

@@ -1,4 +1,4 @@
-// Running a loaded model: what a caller gives is checked here, once, then computed by the Transformer.
+// Runs a loaded model: checks the caller's input once, then the Transformer computes.
 #include <algorithm>
 #include <cstring>
 #include <functional>
@@ -13,15 +13,15 @@ namespace clearhead {
 namespace {
 
 constexpr int64_t kScratchKept = int64_t{64} << 20;  // bytes between runs
-constexpr int64_t kTokensKeptWhole = 4096;  // a run with gradients over more keeps the inputs of layers, and computes the rest again
+constexpr int64_t kTokensKeptWhole = 4096;           // a run with gradients over more tokens uses activation checkpointing
 
-// One engine computes at a time: its scratch memory, and the lock that is held meanwhile. An observer may run another model.
+// The scratch memory of the run that computes now, and the lock that it holds. Recursive, because an observer may run another model.
 struct Engine {
   std::recursive_mutex turn;
   Arena arena;
   int depth = 0;
 
-  /// The process's, whose runs take turns; inside a parallel loop (for_batches) the thread's own.
+  /// The engine of the process, which runs use one at a time; inside a parallel loop (for_batches), the engine of the thread.
   static Engine& instance() {
     static Engine shared;
     thread_local Engine own;
@@ -239,7 +239,7 @@ RunPlan plan_of(const Model& model, const Encoding& encoding, const RunOptions& 
 }
 
 void ModelCache::select(const std::vector<int64_t>& rows) {
-  std::vector<int64_t> sources, shares;  // that stay, and how many rows each has
+  std::vector<int64_t> sources, shares;  // indices of the sources that stay, and the number of rows of each
   const int64_t each = source.defined() ? batch / source.size(0) : 1;
   for (const int64_t row : rows) {
     if (row < 0 || row >= batch) fail(ErrorCode::kInvalidArgument, "select: row {} of a batch of {}", row, batch);

@@ -262,7 +262,7 @@ std::vector<HeadScores> head_atlas(const Trace& trace, const std::string& family
       own.progress = [&, at](double part) { options.progress((static_cast<double>(at) + part) / static_cast<double>(layers.size())); };
     }
     const ReductionResult& found = trace.statistics(family, layers[at], own);
-    // Statistics of the prefill do not cover tokens that were generated later; their number of keys tells what they cover.
+    // Statistics of the prefill do not cover tokens that were generated later; their number of keys shows what they cover.
     const RunText text = first_tokens(trace.plan().text, found.received.size(2));
     for (HeadScores& head : head_scores(found, text, *shape, layers[at])) out.push_back(std::move(head));
   }

@@ -169,7 +169,7 @@ struct AttentionCall {
   const AttentionSpec& spec;
   const Tensor& output;  // output_factor(). Read only if wanted; undefined: no output norms.
   bool wanted = false;
-  /// Set to the rows' log-sum-exp, f32 [batch, head, query], a second recorded result; null: not asked for.
+  /// Set to the rows' log-sum-exp, f32 [batch, head, query], a second recorded result; null: not requested.
   Tensor* log_sum_exp = nullptr;
 };
 /// Computes attention into out: [batch, head, query, d_v], any strides. Calls the observer's take() if wanted. Throws

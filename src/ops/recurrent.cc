@@ -1,6 +1,6 @@
 // GRU and LSTM over whole sequences. Formulas of one step: backends/recurrence.h.
 //
-//   W_ih·x is one product over all steps, and so is each gradient of both weights and of x. What remains per step is W_hh·h, or
+//   W_ih·x is one product over all steps, and so is each gradient of both weights and of x. Each step computes W_hh·h, or
 //   W_hhᵀ·d_b in the backward pass, and one pass over the gates.
 //
 // Kept for the backward pass: the activated gates and, for a GRU, W_hh·h + b_hh. The states are the result itself.

@@ -2,7 +2,7 @@
 //
 //   ops::linear(run, x, weight, …)        every op takes the run first; layers written for inference also train
 //
-// Scratch memory comes from blocks that are kept between runs. A scope frees what was taken inside it:
+// Scratch memory comes from blocks that are kept between runs. A scope frees the memory that was taken inside it:
 //   Arena::Scope scope(run.arena);
 //   Tensor hidden = run.arena.take({rows, width});     // f32, not initialised, valid until the scope ends
 #pragma once

@@ -98,7 +98,7 @@ const uint16_t* class_table() {
 }
 
 // Returns the length of the character at `at`. If it is invalid, returns 0 and sets `invalid` to the length of the invalid
-// subpart; `cut_off` tells whether the text ends inside a character that is valid so far.
+// subpart; `cut_off` is set if the text ends inside a character that is valid so far.
 uint32_t scan(const unsigned char* at, size_t left, uint32_t* invalid, bool* cut_off) {
   const unsigned char lead = at[0];
   *cut_off = false;

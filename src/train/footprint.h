@@ -1,8 +1,8 @@
 // The minimum memory of a training run, computed before anything is allocated.
 //
-//   held      the large parameters, their gradients and the optimiser's sums    parameters · (8 + 4·sums) bytes
-//   part      for one micro-batch: the input of every layer in the residual stream, and the logits
-//             batch · length · (layers · width + vocabulary) · 2 or 4 bytes
+//   always            the large parameters, their gradients and the optimiser's sums    parameters · (8 + 4·sums) bytes
+//   per micro-batch   the input of every layer in the residual stream, and the logits
+//                     batch · length · (layers · width + vocabulary) · 2 or 4 bytes
 //
 // The large parameters are the token embedding table and the weights of attention and MLP. A micro-batch of pairs counts as 0,
 // because its size depends on the data. These are lower bounds: a run that fits is never refused, and a run that cannot fit is

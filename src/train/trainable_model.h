@@ -1,5 +1,5 @@
-// The model that a run trains, with its parameters: a Transformer in Hugging Face's format, or a network of the literature. The trainer uses
-// only this interface.
+// The model that a run trains, with its parameters: a Transformer in Hugging Face's format, or a network from the literature. The trainer
+// uses only this interface.
 #pragma once
 
 #include <memory>

@@ -2,7 +2,7 @@
 //
 //   RUN/checkpoint.safetensors   parameters, optimiser state, tokenizer and step: all that the next step depends on
 //   RUN/best/                    the model with the lowest validation loss, or the best metric of a task, in Hugging
-//                                Face's form
+//                                Face's format
 //   RUN/log.csv                  step, loss, learning rate, gradient norm, validation loss, metrics, losses on maps
 //   RUN/watch/                   traces of the recipe's texts during the run (train/watch.h)
 //   RUN/lock                     locked by the process that is training here

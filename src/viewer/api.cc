@@ -55,8 +55,8 @@ LineLook line_of(const QueryParameters& query, const char* ranges) {
   return look;
 }
 
-// axes=offset: columns are key − query, from back=N before to ahead=N after; by default the band that questions::offset_columns_of() gives for the
-// layer.
+// axes=offset: columns are key − query, from back=N before to ahead=N after; by default the band that questions::offset_columns_of() gives
+// for the layer.
 std::optional<OffsetColumns> offset_columns_of(LoadedTrace& loaded, const QueryParameters& query) {
   if (query.choice("axes", {"key", "offset"}) == 0) return std::nullopt;
   const HeadLook at = query.head();

@@ -1,5 +1,5 @@
-// The job queue: the shortest kind first, then in order of arrival. A survey is interrupted by a waiting long job; yield() runs short
-// jobs in between.
+// The job queue: the shortest kind first, then in order of arrival. A background job is interrupted by a waiting long job; yield() runs
+// short jobs in between.
 #include "viewer/engine.h"
 
 #include <algorithm>
@@ -34,7 +34,7 @@ void Engine::post(std::shared_ptr<Job> job) {
       }
     }
     for (const auto& other : running_) {
-      if (other->kind == Job::Kind::kBackground && job->kind == Job::Kind::kLong) other->stop_ = true;  // the survey stops
+      if (other->kind == Job::Kind::kBackground && job->kind == Job::Kind::kLong) other->stop_ = true;  // it stops and runs again later
     }
     queue_.push_back(std::move(job));
   }

@@ -2,10 +2,10 @@
 // the loaded traces and answers requests about them, one runs the model and computes explanations on copies of the traces, and one
 // draws PDFs.
 //
-//   kShort     a row, a tile: runs before any longer job, and between the tasks of a longer job (yield)
-//   kLong      an overview, an export
-//   kBackground    an answer that a page can wait for (the atlas, the statistics of a head). If another job is waiting, the survey's
-//              token is set: the survey stops, the other job runs, and the survey is run again
+//   kShort        a row, a tile: runs before any longer job, and between the tasks of a longer job (yield)
+//   kLong         an overview, an export
+//   kBackground   an answer that a page can wait for (the atlas, the statistics of a head). If another job is waiting, the token of
+//                 the background job is set: it stops, the other job runs, and the background job is run again
 //
 // Each job has a stop token that its work checks. A job is cancelled by a later job of the same slot (a higher
 // number), and by the thread that waits for it.
@@ -33,7 +33,7 @@ class Job {
   /// must run again.
   std::function<bool(Job& job)> work{};
 
-  /// The stop token. cancel() sets it permanently; for a survey it is also set while other jobs wait.
+  /// The stop token. cancel() sets it permanently; for a background job it is also set while other jobs wait.
   const std::atomic<bool>* token() const { return &stop_; }
   bool cancelled() const { return cancelled_.load(); }
   void cancel() {

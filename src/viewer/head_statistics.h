@@ -21,8 +21,8 @@ struct HeadStatistics {
   std::vector<float> thumbnail{};            // [thumbnail rows, thumbnail columns], maximum
   int64_t thumbnail_rows = 0, thumbnail_columns = 0;
   Range thumbnail_queries{}, thumbnail_keys{};  // the ranges that it shows: the family's part of the text
-  /// If the layer's band is short compared to the text, the columns of the thumbnail are key − query (observe/offset_columns.h) over this range;
-  /// empty: the columns are keys.
+  /// If the layer's band is short compared to the text, the columns of the thumbnail are key − query (observe/offset_columns.h) over this
+  /// range; empty: the columns are keys.
   Range thumbnail_offsets{};
   bool exact = true;
   int64_t rows = 0;

@@ -1,6 +1,6 @@
 // An open trace with cached results: the facts about its families and the statistics of its heads. The questions (docs/viewer-api.md)
 // are functions that take it, in viewer/questions/; this header does not depend on them. There is no HTTP here: the server and the offline
-// page are two ways to ask.
+// page call the same functions.
 //
 // Every number comes from the exact f32 weights of the trace's records, unless the badge of the answer says otherwise. Not thread-safe:
 // one thread (the server's engine) owns a loaded trace. A copy shares the trace and the model, which are const, and may be used by

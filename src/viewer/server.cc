@@ -141,7 +141,7 @@ Job::Kind job_kind_of(ApiKind kind) {
   }
 }
 
-// Returns true if a survey was only interrupted for another job and must be resumed.
+// Returns true if a background job was only interrupted for another job and must be resumed.
 bool stepped_aside(const Job& job, const Error& error) {
   return error.code() == ErrorCode::kCancelled && !job.cancelled() && job.kind == Job::Kind::kBackground;
 }
@@ -330,7 +330,7 @@ void ViewServer::Parts::answer_once(httplib::Response& response, const ApiReques
   });
 }
 
-// Runs the work of a stream and closes its channel. Returns false if a survey was interrupted and must be resumed.
+// Runs the work of a stream and closes its channel. Returns false if a background job was interrupted and must be resumed.
 bool run_to_the_end(Job& job, Channel& channel, const ApiRequest& asked, const std::function<void(const LookOptions& options)>& work) {
   try {
     if (job.cancelled()) fail(ErrorCode::kCancelled, "a newer request replaced this one.");

@@ -1,4 +1,4 @@
-// Several traces in one viewer that know each other: either the traces of one text that a training run wrote
+// Several traces in one viewer, each with a list of all of them: either the traces of one text that a training run wrote
 // (train/watch.h), shown as steps of a timeline, or any traces to choose from.
 #pragma once
 
@@ -13,7 +13,7 @@ namespace clearhead {
 /// Returns true if the folder contains step-NNNNNN.trace files.
 bool is_watch_folder(const std::string& path);
 
-/// Returns one loaded trace per file, in ascending order; each knows all steps. Throws kNotFound if there are no files,
+/// Returns one loaded trace per file, in ascending order; each lists all steps. Throws kNotFound if there are no files,
 /// kFormat if two traces are not of the same text, and what Trace::load() throws.
 std::vector<LoadedTrace> open_checkpoints(const std::string& folder, const LoadedTrace::Options& options);
 

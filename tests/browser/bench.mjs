@@ -50,7 +50,7 @@ const until = async (name, limit) => {
 report('text', await until('text', 20_000), 300, 'ms');
 report('first sampled map', await until('sampled', 20_000), 600, 'ms');
 report('exact overview', await until('exact', 120_000), 5000, 'ms');
-await until('atlas', 300_000); // wait for the survey of all heads, so that it does not slow down the measurements below
+await until('atlas', 300_000); // wait for the atlas of all heads, so that it does not slow down the measurements below
 
 const info = await page.evaluate(async () => (await fetch('./api/info')).json());
 const family = info.families[0];

@@ -609,7 +609,7 @@ class Readme(Case):
             done = run(*(model if word == "MODEL" else word.replace("L3.H5", "L0.H1") for word in words), folder=self.folder)
             self.assertEqual(done.code, 0, f"{words}: {done.errors}")
             ran += 1
-            if words[0] != "train" and not any(word.startswith("models/") for word in words) and "--trace" not in words:  # these write to stderr what they start, and that bf16 is converted to f32
+            if words[0] != "train" and not any(word.startswith("models/") for word in words) and "--trace" not in words:  # these write to stderr what they start, and a notice that bf16 is converted to f32
                 self.assertEqual(done.errors, "", words)
         self.assertGreaterEqual(ran, 13)
 

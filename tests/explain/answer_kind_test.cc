@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "models/input_kind.h"
 
 namespace clearhead::explain {

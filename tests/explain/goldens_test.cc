@@ -1,4 +1,5 @@
-// Every metric against the package that defines it (tools/goldens/explain.py): ERASER's formulas, Captum, Quantus, SciPy, scikit-learn, NLTK.
+// Every metric against the package that defines it (tools/goldens/explain.py): ERASER's formulas, Captum, Quantus, SciPy, scikit-learn,
+// NLTK.
 #include "explain/goldens.h"
 #include "explain/evaluate/agreement.h"
 #include "explain/evaluate/clearness.h"

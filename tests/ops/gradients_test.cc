@@ -185,8 +185,8 @@ struct Segment {
   }
 };
 
-// Transformer-XL (Dai et al. 2019, §3.2): the loss over two segments with given hidden states. DropoutOptions the memory's rows with `memory`
-// loses what the projections learn from them.
+// Transformer-XL (Dai et al. 2019, §3.2): the loss over two segments with given hidden states. If `memory` drops the gradients of the
+// memory's rows, the projections do not learn from them.
 TEST(AttendGradients, OfAllRowsGiveTheProjectionsOfAMemoryWhatTheyLearn) {
   constexpr int64_t kOld = 5, kNew = 6, kHidden = Segment::kHidden, kWidth = Segment::kWidth;
   const Tensor both = numbers({kOld + kNew, kHidden}, 1), q = numbers({1, 1, kOld + kNew, kWidth}, 2);

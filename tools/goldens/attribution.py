@@ -20,7 +20,7 @@ STEPS = 8
 
 
 class Watched:
-    """Embeddings (scaled), and every attention matrix with its gradient, of one model."""
+    """Runs a model on scaled embeddings and keeps every attention matrix with its gradient."""
 
     def __init__(self, model, embeddings):
         self.model, self.embeddings = model.double().eval(), embeddings
@@ -150,7 +150,7 @@ def case(folder, kind, length, seed):
         layers = {"text": base.embeddings}
     else:
         layers = {"text": base.h[0] if hasattr(base, "h") else base.layers[0]}
-    # The input of the first layer is scaled: the output of the embedding module if there is one, else by a hook before the layer.
+    # Scales the input of the first layer: at the output of the embedding module if there is one, otherwise by a hook before the layer.
     hooked = {}
     for name, module in layers.items():
         if folder.startswith("bert"):
@@ -182,7 +182,7 @@ def case(folder, kind, length, seed):
 
 
 def inside(model, text, of):
-    """Direct contributions of heads to the logit `of` of the last token, the norm's scale as it is; and the answer of every layer."""
+    """Returns every head's direct contribution to the logit `of` at the last token, with a fixed norm scale, and every layer's answer."""
     base = model.base_model
     gpt2 = hasattr(base, "h")
     layers, norm = (base.h, base.ln_f) if gpt2 else (base.layers, base.norm)
@@ -234,8 +234,8 @@ def modules_of(kind, layer):
 
 
 class Residual:
-    """The residual stream of one run, by its parts: embeddings, then of every layer its heads and its MLP, then biases. Norms keep the
-    scale of the run."""
+    """The residual stream of one run as a sum of components: embeddings, then each layer's heads and MLP, then biases. Norms use the scale
+    of the run."""
 
     def __init__(self, model, text):
         self.model, self.heads, self.kept = model, model.config.num_attention_heads, {}
@@ -261,7 +261,7 @@ class Residual:
         return [self.scaled(norm, part, whole) for part in found], self.scaled(norm, bias, whole) + shift
 
     def parts(self, row):
-        """Returns the parts of what the last layer's projections read at a row, [part, width]."""
+        """Returns the components of the input of the last layer's projections at a row: [component, width]."""
         found, bias, last = [self.embeddings[row]], 0 * self.embeddings[row], len(self.layers) - 1
         for at in range(last):
             modules = modules_of(self.kind, self.layers[at])
@@ -306,7 +306,7 @@ class Residual:
 
 
 def score_split(model, text, head, query, key):
-    """A score of the last layer by the parts of the residual stream at its query and at its key."""
+    """Decomposes a score of the last layer into components of the residual stream at its query and at its key."""
     residual = Residual(model, text)
     q, k = residual.projected(query, head, False), residual.projected(key, head, True)
     scale = q.shape[1] ** -0.5
@@ -323,7 +323,7 @@ def blocks(stack, layer):
 
 
 def pair_splits(model, inputs, asked):
-    """As score_split, of an encoder-decoder whose norms stand behind: asked are (family, layer, head, query, key)."""
+    """score_split for a post-norm encoder-decoder. asked: a list of (family, layer, head, query, key)."""
     kept, handles = {}, []
     heads_of = {"enc": model.config.encoder_attention_heads, "dec": model.config.decoder_attention_heads}
     stacks = {"enc": model.model.encoder, "dec": model.model.decoder}
@@ -377,7 +377,7 @@ def pair_splits(model, inputs, asked):
             sides.append(out[:, head * width:(head + 1) * width])
         q, k = sides
         of_query, of_key = q @ k.sum(0) * q.shape[1] ** -0.5, k @ q.sum(0) * q.shape[1] ** -0.5
-        if family == "cross":  # the query's parts, then the key's, then biases of both
+        if family == "cross":  # components of the query, then of the key, then the biases of both
             of_query, of_key = torch.cat([of_query[:-1], 0 * of_key[:-1], of_query[-1:]]), torch.cat([0 * of_query[:-1], of_key])
         return {"family": family, "layer": layer, "head": head, "query": query, "key": key, "of_query": of_query.tolist(),
                 "of_key": of_key.tolist()}
@@ -386,7 +386,7 @@ def pair_splits(model, inputs, asked):
 
 
 def mixed(model, text, row):
-    """Norms of what each token adds to a row of the last layer, all heads together, with residual and norm (Kobayashi et al. 2021)."""
+    """Norm of each token's contribution to a row of the last layer: heads, residual connection, layer norm (Kobayashi et al. 2021)."""
     kind, layers = kind_of(model)
     layer, kept = layers[-1], {}
     of = layer.attention.self if kind == "bert" else layer.attn if kind == "gpt2" else layer.self_attn

@@ -103,7 +103,7 @@ def main():
     for name in ("zh", "char"):
         rng = random.Random(6)
         cases = [answer(*corpus(rng, rng.choice([CHINESE, CHINESE, PIECES])), name) for _ in range(25)]
-        apart = [f"a{piece}b" for piece in CHINESE] + [" .5 猫", "\u3000,5"]  # each piece between letters; a stop behind a blank
+        apart = [f"a{piece}b" for piece in CHINESE] + [" .5 猫", "\u3000,5"]  # each piece between letters; a full stop after a space
         write(name, [*cases, answer(apart, apart, name)])
 
 

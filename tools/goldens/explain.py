@@ -11,7 +11,7 @@ An input has n items that are present (1) or removed (0). A float64 model answer
 table, index Σ removed_i·2^i, so the tests use exactly the answers that the reference implementation saw.
 
   ERASER     comprehensiveness, sufficiency and AOPC as its scorer averages them: differences to the whole text's answer, over thresholds.
-             The scorer is a repository and no package; its few lines of arithmetic are followed here (rationale_benchmark/metrics.py,
+             The scorer is a repository, not a package; its few lines of arithmetic are repeated here (rationale_benchmark/metrics.py,
              _instances_aopc)
   Captum     infidelity (plain and normalised)
   Quantus    PixelFlipping: the curve of deletion; FaithfulnessCorrelation: sensitivity-n over its own random sets, which the file holds;
@@ -41,7 +41,7 @@ OUT = pathlib.Path(__file__).resolve().parents[2] / "tests/goldens/explain"
 
 
 def plain(value):
-    """NumPy's and torch's numbers as Python's, NaN as None."""
+    """Converts numbers of NumPy and torch to Python numbers, and NaN to None."""
     if isinstance(value, dict):
         return {name: plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
@@ -61,7 +61,7 @@ def write(name, cases):
 
 
 class Small(torch.nn.Module):
-    """Two classes from n items that are there or not: one hidden layer, tanh, softmax."""
+    """A classifier of n items that are present or absent: two classes, one hidden layer, tanh, softmax."""
 
     def __init__(self, items, numbers):
         super().__init__()
@@ -93,7 +93,7 @@ def eraser(scores, table, shares):
 
 
 class QuantusModel:
-    """What Quantus's metrics ask of a model, in float64 (its own wrapper is float32)."""
+    """The interface of a model that Quantus's metrics require, in float64 (Quantus's own wrapper is float32)."""
 
     def __init__(self, model):
         self.model = model
@@ -106,7 +106,7 @@ class QuantusModel:
 
 
 def quantus_of(metric, model, scores):
-    """The metric's value of one input, all of whose items are there."""
+    """Returns the metric of one input that has all of its items."""
     shape = (1, 1, len(scores), 1)
     return np.asarray(
         metric.evaluate_batch(model=QuantusModel(model), x_batch=np.ones(shape), y_batch=np.array([1]),
@@ -115,7 +115,7 @@ def quantus_of(metric, model, scores):
 
 
 def deletion(model, scores, table, step):
-    """Quantus's curve, without the whole input, and scikit-learn's area over the share removed."""
+    """Returns Quantus's curve, preceded by the answer on the whole input, and scikit-learn's area under it over the fraction removed."""
     n = len(scores)
     metric = quantus.PixelFlipping(features_in_step=step, normalise=False, abs=False, perturb_baseline=0.0, return_aggregate=False,
                                    disable_warnings=True)
@@ -124,7 +124,7 @@ def deletion(model, scores, table, step):
 
 
 def correlation(model, scores, size):
-    """Quantus's FaithfulnessCorrelation of one input, and the sets it drew."""
+    """Returns Quantus's FaithfulnessCorrelation of one input, and the sets that it drew."""
     drawn = []
 
     def remembered(arr, indices, **kwargs):
@@ -165,7 +165,7 @@ def faithfulness(seed):
            "fine": eraser(scores, table, [0.25, 0.5, 0.75, 1.0]),
            "infidelity": infidelity(model, scores, sets, n), "leave_one_out": one_out,
            "tau": scipy.stats.kendalltau(scores, one_out).statistic}
-    if len(set(scores)) == n:  # Quantus's order among equal scores is NumPy's
+    if len(set(scores)) == n:  # Quantus orders equal scores as NumPy's sort does, so these cases have none
         np.random.seed(seed)
         out |= {"deletion": deletion(model, scores, table, 2 if n % 2 == 0 else 1), "correlation": correlation(model, scores, n // 2)}
     return out
@@ -178,7 +178,7 @@ def agreement(seed):
     y = x + rng.choice([0, 1]) * numbers.random(size) if rng.random() < 0.5 else numbers.integers(0, 4, size) / 2
     if x.sum() == 0 or y.sum() == 0:
         x, y = x + 1, y + 1
-    # SciPy clips no rounding: sqrt of a tiny negative number is NaN for equal sides.
+    # SciPy does not clip rounding errors: for equal distributions it may return NaN, the square root of a tiny negative number.
     js = scipy.spatial.distance.jensenshannon(x, y) ** 2
     return {"x": x, "y": y, "kendall": scipy.stats.kendalltau(x, y).statistic, "spearman": scipy.stats.spearmanr(x, y).statistic,
             "pearson": scipy.stats.pearsonr(x, y).statistic, "jensen_shannon": 0.0 if np.array_equal(x, y) else js}
@@ -191,7 +191,7 @@ def clearness(seed):
     if rng.random() < 0.3:
         weights[: size // 2] = 0
     sparse = quantus.Sparseness(normalise=False, abs=False, disable_warnings=True)
-    gini = sparse.evaluate_batch(x_batch=None, a_batch=weights.reshape(1, 1, size) - 1e-7)[0]  # it adds 1e-7 first
+    gini = sparse.evaluate_batch(x_batch=None, a_batch=weights.reshape(1, 1, size) - 1e-7)[0]  # Quantus adds 1e-7 first
     return {"weights": weights, "entropy": scipy.stats.entropy(weights), "gini": float(gini)}
 
 

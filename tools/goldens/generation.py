@@ -28,7 +28,7 @@ def prompts_of(golden):
 
 
 def written(folder, kind, prompts, settings):
-    """The new tokens of each prompt by the files alone, in float64."""
+    """Returns the new tokens of each prompt, in float64, with all settings read from the files of the folder."""
     (folder / "generation_config.json").write_text(json.dumps(settings))
     model = kind.from_pretrained(folder, dtype=torch.float64).eval()
     out = {"tokens": [], "scores": []}
@@ -46,7 +46,8 @@ def written(folder, kind, prompts, settings):
 
 
 def cases(plain, prompts, base, is_translator):
-    """Settings, with tokens of what is written without them so that they matter. base: eos_token_id and the like."""
+    """Returns the settings to test. They contain tokens of the text that is generated without them, so that they have an effect. base:
+    settings of every case, such as eos_token_id."""
     first, second = plain[0][0], plain[0][1]
     end, prompt_tokens = base["eos_token_id"], 1 if is_translator else prompts[0].shape[1]
     common = [

@@ -15,8 +15,8 @@ golden.safetensors contains, for a batch of sequences of one length (padding at 
     search.beams, search.penalty                  i32, f32 [searches]               beam searches and their length penalties
     search.ids.n, search.score.n                  i32 [batch, new], f32 [batch]     result of search n, −1 after its end; its score
 
-An encoder-decoder's golden holds source_ids, source_mask beside its target's input_ids, attention_mask; enc.hidden.l and dec.hidden.l; and
-attention, q, k, scale of each of the families enc, dec and cross as enc.attention.l …
+For an encoder-decoder: source_ids and source_mask in addition to the target's input_ids and attention_mask; enc.hidden.l and dec.hidden.l;
+and attention, q, k, scale of each of the families enc, dec and cross as enc.attention.l …
 
 The run is in float64; what is stored is rounded once, to float32.
 """
@@ -39,7 +39,7 @@ def seed_weights(model, seed):
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in sorted(model.named_parameters()):
-            if "embed_positions" in name:  # Marian's sines: computed, and not in the file
+            if "embed_positions" in name:  # Marian's sinusoidal positions are computed and not stored in the file
                 continue
             noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float32)
             if parameter.ndim >= 2:
@@ -111,7 +111,7 @@ def run(model, inputs):
 
 
 def run_encoder_decoder(model, source, target):
-    """The same for both stacks of an encoder-decoder, and for what joins them."""
+    """run() for an encoder-decoder: both stacks and the cross-attention."""
     model = model.double().eval()
     kept, golden = [], {"source_ids": i32(source["input_ids"]), "source_mask": i32(source["attention_mask"])}
     golden |= {name: i32(tensor) for name, tensor in target.items()}
@@ -132,7 +132,7 @@ def run_encoder_decoder(model, source, target):
 
 
 def search(model, inputs, new, searches):
-    """What `generate` writes by each (beams, length penalty); the model ends a text with its config's eos_token_id."""
+    """Returns the output of `generate` for each (beams, length penalty). A text ends with the config's eos_token_id."""
     golden = {"search.beams": numpy.array([beams for beams, _ in searches], numpy.int32),
               "search.penalty": numpy.array([penalty for _, penalty in searches], numpy.float32)}
     prompt = 1 if model.config.is_encoder_decoder else inputs["input_ids"].shape[1]
@@ -165,7 +165,7 @@ def greedy(model, input_ids, new):
 
 
 def write(family, variant, model, golden, *, dtype=torch.float32, shard=None, config=None):
-    """Writes ROOT/family/variant. `config` (a function of the dict) edits what stands in config.json, for older spellings."""
+    """Writes ROOT/family/variant. `config` (a function of the dict) edits config.json, to write older names of fields."""
     folder = ROOT / family / variant
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

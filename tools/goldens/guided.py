@@ -23,7 +23,7 @@ ALIGNMENT, ENTROPY = 0.7, 0.2
 
 
 def words(text):
-    """Bytes [begin, end) of each word; texts here have one byte a letter."""
+    """Returns the bytes [begin, end) of each word. All letters of the texts here are one byte."""
     begin, out = 0, []
     for word in text.split(" "):
         out.append(range(begin, begin + len(word)))
@@ -32,7 +32,7 @@ def words(text):
 
 
 def gold(source, target, links):
-    """A [target, source]: the rows that have a link sum to one."""
+    """Returns the alignment matrix [target, source]. A row with at least one link sums to one."""
     matrix = torch.zeros(len(target), len(source), dtype=torch.float64)
     for link in links.split():
         of_source, of_target = (int(number) for number in link.split("-"))
@@ -72,7 +72,7 @@ def main():
         alignment = alignment - (matrix * mean[index, : len(of_target), : len(of_source)].log()).sum()
         rows += int((matrix.sum(1) > 0).sum())
     alignment = alignment / rows
-    # not of padding, where its slope is infinite
+    # without padding, where the derivative of the entropy is infinite
     entropy = sum(torch.special.entr(layer[index, :, : len(of_target), : len(of_source)]).sum()
                   for layer in out.cross_attentions for index, (of_source, of_target, _) in enumerate(PAIRS))
     entropy = entropy / (target_mask.sum() * config.decoder_attention_heads * len(out.cross_attentions))

@@ -37,7 +37,7 @@ SEED = int(sys.argv[3]) if len(sys.argv) > 3 else 0
 
 
 def plain(value):
-    """NumPy's numbers as Python's, NaN as None."""
+    """Converts NumPy numbers to Python numbers, and NaN to None."""
     if isinstance(value, dict):
         return {name: plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
@@ -54,17 +54,17 @@ def write(name, cases):
 
 
 def scores(expected, predicted, **options):
-    """Precision, recall, F1 and support as scikit-learn has them, averages without support."""
+    """Returns scikit-learn's precision, recall, F1 and support; averages have no support."""
     found = sklearn.metrics.precision_recall_fscore_support(expected, predicted, zero_division=0, **options)
     return found[:3] if found[3] is None else list(zip(*found))
 
 
-# Classes, labels, numbers.
+# Classification, multi-label classification, regression.
 
 
 def classification(rng):
     classes = rng.choice([1, 2, 2, 3, 5, 9])
-    used = rng.sample(range(classes), rng.randint(1, classes))  # some classes occur nowhere
+    used = rng.sample(range(classes), rng.randint(1, classes))  # some classes do not occur
     expected = [rng.choice(used) for _ in range(rng.choice([1, 2, 5, 20, 60]))]
     sure = rng.choice([0.0, 0.5, 0.9, 1.0])
     predicted = [label if rng.random() < sure else rng.choice(used if rng.random() < 0.8 else range(classes)) for label in expected]
@@ -222,7 +222,7 @@ def rouge(rng):
     }
 
 
-# Rankings: scores are exact in f32, which trec_eval compares.
+# Rankings. Scores are exactly representable in f32, because trec_eval compares them in f32.
 
 DEPTHS = [1, 2, 3, 5, 10, 100]
 
@@ -237,7 +237,7 @@ def query(rng, tied):
 def ranking(rng):
     tied = rng.random() < 0.4
     queries = [query(rng, tied) for _ in range(rng.choice([1, 1, 2, 5]))]
-    # pytrec_eval skips a query without judgements, and does not come back from one whose judgements are all negative.
+    # pytrec_eval skips a query without judgements, and never returns for one whose judgements are all negative.
     queries = [q for q in queries if max(q["relevance"] + q["missed"], default=-1) >= 0] or [{"scores": [1.0], "relevance": [1],
                                                                                               "missed": []}]
     judged, run = {}, {}
@@ -294,7 +294,7 @@ def error_rates(rng):
     return out
 
 
-# The bootstrap: our counters (src/base/random.h), NumPy's percentiles; beside them what scipy says with its own draws.
+# The bootstrap with the counter-based generator of src/base/random.h and NumPy's percentiles; also scipy's interval, with its own draws.
 
 
 def mix(z):

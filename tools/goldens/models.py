@@ -46,7 +46,7 @@ def causal(family, variant, kind, config, seed, *, length=12, new=6, dtype=torch
     model = kind(config)
     model.set_attn_implementation("eager")
     seed_weights(model, seed)
-    with torch.no_grad():  # the golden is of the rounded weights; buffers (rotary speeds) stay in f32, as from_pretrained has them
+    with torch.no_grad():  # the golden uses the rounded weights; buffers (rotary frequencies) stay in f32, as in from_pretrained
         for parameter in model.parameters():
             parameter.copy_(parameter.to(dtype).float())
     ids = tokens(seed + 1, 2, length, config.vocab_size)
@@ -89,7 +89,7 @@ def roberta():
 
 
 def older_names(fields):
-    """config.json as the checkpoints of the hub spell it: torch_dtype beside today's dtype."""
+    """Renames dtype to torch_dtype, as in older checkpoints of the hub."""
     if "dtype" in fields:
         fields["torch_dtype"] = fields.pop("dtype")
 
@@ -110,7 +110,7 @@ def gpt2():
 
 
 def older_rope(fields):
-    """rope_theta and rope_scaling side by side, as before transformers 5."""
+    """Writes rope_theta and rope_scaling as separate fields, as transformers did before version 5."""
     older_names(fields)
     rope = dict(fields.pop("rope_parameters"))
     fields["rope_theta"] = rope.pop("rope_theta")
@@ -152,12 +152,12 @@ def llama():
 
 
 def translator(variant, config, seed, *, dtype=torch.float32, ends=0.0, searches=None):
-    """Three sources and targets of unequal lengths, padded apart. `ends`: how much likelier than chance texts end."""
+    """Three sources and targets of unequal lengths, each padded on its own. ends: increases the probability that a text ends."""
     model = hf.MarianMTModel(config)
     model.set_attn_implementation("eager")
     seed_weights(model, seed)
     with torch.no_grad():
-        if searches:  # what is written depends on what was written before, and little is certain
+        if searches:  # makes the output depend on the tokens before it, and its probabilities less extreme
             model.model.decoder.embed_tokens.weight.mul_(4)
             model.lm_head.weight.mul_(0.7)
         model.final_logits_bias.copy_(0.3 * torch.randn(model.final_logits_bias.shape, generator=torch.Generator().manual_seed(seed + 2)))
@@ -193,14 +193,14 @@ def marian():
 
 
 def reloaded(family, variant, kind, inputs):
-    """The golden of what the library makes of the files, where config.json and weights say different things."""
+    """Writes the golden of the model as transformers loads it from the files, where config.json contradicts the weights."""
     folder = ROOT / family / variant
     model = kind.from_pretrained(folder, attn_implementation="eager")
     save_file(run(model, inputs), folder / "golden.safetensors", metadata={"made_by": "tools/goldens/models.py"})
 
 
 def loading():
-    """Files that a reader may take for something else than the library does."""
+    """Files that a reader might interpret differently from transformers."""
     ids = {"input_ids": tokens(801, 2, 12, 61)}
 
     def says_tied(fields):
@@ -213,7 +213,7 @@ def loading():
                       max_position_embeddings=20)
     encoder("bert", "own_decoder", hf.BertForMaskedLM, hf.BertConfig(**small_bert, **NOT_TIED), 810, types=2, keep=says_tied)
     reloaded("bert", "own_decoder", hf.BertForMaskedLM, ids)
-    # Padding tokens that no mask hides.
+    # Padding tokens without an attention mask.
     padded = {"input_ids": ids["input_ids"].clone()}
     padded["input_ids"][1, -4:] = 3
     encoder("gpt2", "classify_pads", hf.GPT2ForSequenceClassification, hf.GPT2Config(**small, num_labels=3, pad_token_id=3), 820, pad=3)

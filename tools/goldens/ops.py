@@ -30,7 +30,7 @@ def keep(name, tensor):
 
 
 def case(name, function, inputs, constants=()):
-    """Runs function(inputs in their order …) in double; `constants` are inputs without gradients."""
+    """Runs function(*inputs) in double precision. constants: names of the inputs without gradients."""
     leaves = {key: value.double().requires_grad_(key not in constants) for key, value in inputs.items()}
     out = function(*leaves.values())
     d_out = random(*out.shape).double()
@@ -89,7 +89,7 @@ def shapes():
     for axis in range(3):
         case(f"sum.{axis}", lambda x: x.sum(axis), {"x": random(3, 5, 4)})
         case(f"mean.{axis}", lambda x: x.mean(axis), {"x": random(3, 5, 4)})
-        # Few values, so that there are equals: PyTorch says which of them it took, and sends the gradient there.
+        # Few distinct values, so that there are ties. The golden contains which of the equal elements receives PyTorch's gradient.
         case(f"max.{axis}", lambda x: x.max(axis).values, {"x": (2 * random(3, 5, 4)).round()})
     case("concat", lambda a, b: torch.cat([a, b, a], 1), {"a": random(2, 3, 2), "b": random(2, 1, 2)})
     case("split", lambda x: (lambda a, b, c: a * b + c)(*x.split(3, 1)), {"x": random(2, 9)})
@@ -124,7 +124,8 @@ def convolutions():
 
 
 def recurrent(kind, name, *, bias=True, initial=True, lengths=None):
-    """Both directions; of each the padded states, then the last state (and cell), along time: [batch, 2·(time + 1 or 2), hidden]."""
+    """Runs both directions. For each, the padded states and then the last state (and cell) are concatenated along time:
+    [batch, 2·(time + 1 or 2), hidden]."""
     batch, time, width, hidden = 3, 5, 4, 6
     gates = 3 if kind is torch.nn.GRU else 4
     inputs = {"x": random(batch, time, width)}

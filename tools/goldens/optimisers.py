@@ -3,8 +3,8 @@
 
 Usage: python3 tools/goldens/optimisers.py            (needs torch, made with 2.15)
 
-rate, start (values by parameter), gradients (by step and parameter), cases: options as a recipe writes them, weights (by step and
-parameter).
+Its fields: rate, start (initial values by parameter), gradients (by step and parameter), and cases. Each case has the options, with the
+names of a recipe, and the weights (by step and parameter).
 """
 import json
 import pathlib
@@ -30,14 +30,14 @@ CASES = [
 
 
 def rounded(tensor):
-    """What float32 holds, exactly."""
+    """Rounds to float32 and returns the exact value in double."""
     return tensor.float().double()
 
 
 def optimiser(case, parameters):
     groups = []
     for name, values in parameters.items():
-        # The first group of the case that has it; both expressions of each case are written so that this is plain to see.
+        # The index of the first group of the case that matches this parameter.
         group = {"weight": 1, "bias": 0}[name.split(".")[-1]] if case["kind"] == "adamw" else {"weight": 0, "bias": 1}[name.split(".")[-1]]
         found = case["groups"][group] if "groups" in case else {}
         groups.append({"params": [values], "lr": RATE * found.get("rate", 1), "weight_decay": found.get("decay", case.get("decay", 0))})

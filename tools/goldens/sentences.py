@@ -1,9 +1,10 @@
-"""Sentence vectors of sentence-transformers under the settings beside a model: tests/goldens/sentences.json.
+"""Sentence embeddings of sentence-transformers for the settings in a model's folder: tests/goldens/sentences.json.
 
     pip install torch transformers sentence-transformers
     python tools/goldens/sentences.py
 
-The model is that of tests/goldens/bert/pooler, with a small cased tokenizer. Each case is a set of files; vectors are of a float64 run.
+The model is that of tests/goldens/bert/pooler, with a small cased tokenizer. Each case is a set of files. The
+embeddings are computed in float64.
 """
 
 import json

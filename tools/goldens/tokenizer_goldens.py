@@ -10,10 +10,10 @@ The texts (public domain books) are used only for training, together with the li
                   An encoding: varint count, then per token: varint id, type·4 + 3 if inserted else + segment, zigzag begin − previous end,
                   varint end − begin. Offsets are bytes.
   variants.json   [{"name", "base", "change": fields that replace the base's, "sums": hexadecimal, 8 digits per 5th line}]: FNV-1a over the
-                  same bytes of the line's encoding, so that every step a file may name is compared without a megabyte of numbers.
-  minilm.sums     with --minilm FOLDER: 8 digits per line of such a sum for the real all-MiniLM-L6-v2, whose vocabulary is not committed
+                  same bytes of the line's encoding. Hashes keep the file small, although every component of a file is covered.
+  minilm.sums     with --minilm FOLDER: 8 digits of such a hash per line for the real all-MiniLM-L6-v2, whose vocabulary is not committed
   decoded.json    {NAME: [[ids …], text, text without special tokens], …}
-Training breaks ties randomly: each run makes another WordPiece vocabulary, and regenerates all files with it.
+Training breaks ties randomly, so each run produces a different WordPiece vocabulary and regenerates all files with it.
 Invalid UTF-8 is passed to the package decoded with errors="replace", as Python users would. Byte offsets refer to the original bytes.
 """
 import argparse
@@ -50,7 +50,7 @@ def zigzag(n):
 
 
 def byte_offsets(data):
-    """The text Python reads, and the byte each of its characters begins at (one more for the end)."""
+    """Returns the decoded text and the byte at which each of its characters begins, followed by the number of bytes."""
     text = data.decode("utf-8", errors="replace")
     starts, at = [], 0
     for c in text:
@@ -59,7 +59,7 @@ def byte_offsets(data):
         if data[at : at + len(raw)] == raw:
             at += len(raw)
             continue
-        # a replaced subpart: the longest stretch of 1..3 bytes that alone reads as one U+FFFD and leaves the rest as it was read
+        # a replaced subpart: the longest sequence of 1 to 3 bytes that decodes to one U+FFFD and leaves the decoding of the rest unchanged
         rest = text[len(starts) :]
         at += next(k for k in (3, 2, 1) if data[at : at + k].decode("utf-8", "replace") == "\ufffd"
                    and data[at + k :].decode("utf-8", "replace") == rest and len(data[at : at + k]) == k)
@@ -148,7 +148,7 @@ def split(pattern, behavior="Isolated", invert=False):
 
 
 def variants(bases):
-    """Every step a tokenizer.json may name, on the vocabulary of a base."""
+    """Yields variants of the base tokenizers that cover every component of a tokenizer.json."""
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     no_regex = {**byte_level, "use_regex": False}
     bert = {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None, "lowercase": True}
@@ -262,7 +262,7 @@ def main():
         decoded[kind] = []
         for i in range(0, len(read), 14):
             ids = tokenizer.encode(read[i][0]).ids
-            ids = ids[: len(ids) - i % 3]  # also cut inside characters
+            ids = ids[: len(ids) - i % 3]  # some end inside a character
             decoded[kind].append([ids, tokenizer.decode(ids, skip_special_tokens=False), tokenizer.decode(ids)])
     (OUT / "decoded.json").write_text(json.dumps(decoded, ensure_ascii=False, separators=(",", ":")) + "\n")
     rows = []

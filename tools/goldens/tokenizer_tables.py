@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Writes src/text/frozen_classes.h: classes of characters as the `tokenizers` package sees them, asked of the package itself.
+"""Writes src/text/frozen_classes.h: the character classes of the `tokenizers` package, determined by running it.
 
 Usage: python3 tools/goldens/tokenizer_tables.py     (needs `pip install tokenizers`, made with 0.23.3)
 
-Every code point is passed through the normalizers and pre-tokenizers whose classes are wanted, so the tables hold what the package does,
-not what a version of Unicode says. Classes that follow current Unicode are written as the difference to Python's own unicodedata.
+Every code point is passed through the normalizers and pre-tokenizers whose classes are needed, so the tables agree with the package and
+not with a version of Unicode. Classes that follow current Unicode are written as the difference to Python's own unicodedata.
 """
 import pathlib
 import unicodedata
@@ -29,7 +29,7 @@ def of_category(*prefixes):
 
 
 def matched(pattern):
-    """The code points a regular expression matches."""
+    """Returns the code points that a regular expression matches."""
     found = set()
     for k in range(0, len(CODE_POINTS), 20000):
         text = "".join(map(chr, CODE_POINTS[k : k + 20000]))
@@ -47,7 +47,8 @@ def pieces(pre_tokenizer, count):
 
 
 def decomposable():
-    """Ranges outside which nothing decomposes; gaps are bridged where no version of Unicode decomposes anything within."""
+    """Returns ranges that contain every character that decomposes. Ranges are merged if no version of Unicode decomposes a character
+    between them."""
     nfkd = normalizers.NFKD()
     points = sorted(c for c in CODE_POINTS if nfkd.normalize_str(chr(c)) != chr(c))
     out = []

@@ -5,8 +5,8 @@ Usage: python3 tools/goldens/trained_vocabulary.py     (needs `pip install token
 
   trained_bpe.json         the whole tokenizer.json of byte-level BPE, 1,500 tokens
   trained_wordpiece.json   {"minimum_count", "tokens": of a WordPiece vocabulary of any size, sorted}. Its trainer breaks ties by the order
-                           of a hash table, which each process draws anew: ten processes have to agree on the set, so the count is one
-                           where they do.
+                           of a hash table, which differs between processes. The minimum count is one for which ten processes agree
+                           on the set of tokens.
 """
 import json
 import pathlib

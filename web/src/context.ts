@@ -42,7 +42,7 @@ export interface Context {
   notify(message: string, kind?: 'plain' | 'bad'): void;
   /** Brings a token into view in the text. */
   reveal(token: number, remember: boolean): void;
-  /** Which span the next click in the text selects, in the atlas's span mode. */
+  /** The span that the next click in the text selects, in the atlas's span mode. */
   picking: 'q' | 'k' | null;
 }
 
@@ -52,10 +52,10 @@ export interface View {
   update(state: State, before: State): void;
   /** Called when the source has switched to another checkpoint: everything that came from it must be requested again. */
   refetch?(): void;
-  /** What the view shows now, as a figure for print (figure/figure.ts). */
+  /** The current view as a figure for print (figure/figure.ts). */
   figure?(): Exported | Promise<Exported>;
   /**
-   * The numbers behind what the view shows now. Views without this method show rows, maps or an atlas; the source exports their numbers.
+   * The numbers of the current view. Views without this method show rows, maps or an atlas; the source exports their numbers.
    */
   numbers?(): Numbers;
   /** The same for a page without a server, in views whose numbers the server would export. */
@@ -91,7 +91,7 @@ export function rangeOf(family: Family, axis: MapAxis): Span {
 /** The axis whose tokens are selected. */
 export const selectedAxis = (state: State): MapAxis => (state.direction === 'out' ? 'query' : 'key');
 
-/** Whether all spans lie inside a range of a family. */
+/** True if all spans lie inside a range of a family. */
 export const isInside = ([begin, end]: [number, number], spans: readonly Span[]): boolean =>
   spans.every((s) => begin <= s.begin && s.end <= end);
 

@@ -4,7 +4,7 @@ import type { Family, HeadId, Info, Span, TraceChoice } from './source/source';
 import { type Language, type State, parseState } from './state';
 import type { TextModel } from './text/model';
 
-/** Whether the page opens on the gallery: at least two traces have a sentence that says what to look for. */
+/** True if the page opens on the gallery: at least two traces have a sentence that says what to look for. */
 export const hasGallery = (info: Info): boolean => info.traces.filter((one) => one.look_for !== null).length > 1;
 
 /** The name of a trace in a list, on one line. */

@@ -1,8 +1,8 @@
 """Model families whose attention modules need their own description: one self-registering file per family.
 
-Most modules that compute attention by themselves need no file here: the recorder (_recorder.py) follows their softmax. A family has one
-where its attention is described more shortly than by its scores (DeBERTa: tables of relative positions instead of a bias for every pair),
-where it is computed in blocks, or where its weights are no map of queries and keys, so that the module is only named in `left_out`.
+Most modules that compute attention by themselves need no file here: the recorder (_recorder.py) follows their softmax. A family needs a
+file in three cases: its attention has a shorter description than its scores (DeBERTa: tables of relative positions instead of a bias for
+every pair); it is computed in blocks; or its weights are not a map of queries and keys, and the module is only listed in `left_out`.
 """
 
 import importlib

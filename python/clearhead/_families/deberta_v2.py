@@ -22,7 +22,7 @@ def described(module, hidden, source, mask, relative, rel_embeddings):
         return Call("eager", module, q, k, v, mask, {"scaling": scale, "dropout": dropout})
     span, table = module.pos_ebd_size, rel_embeddings[: 2 * module.pos_ebd_size]
     relative = relative.reshape(relative.shape[-2:]).long()
-    bucket = torch.cat([relative[:, 0].flip(0), relative[0, 1:]])  # of i - j = N - 1 … 0 … -(N - 1), as j - i grows
+    bucket = torch.cat([relative[:, 0].flip(0), relative[0, 1:]])  # for j - i = -(N - 1) … 0 … N - 1
     rows = lambda of, at: of(table).unflatten(-1, (heads, -1)).transpose(0, 1)[:, at.clamp(0, 2 * span - 1)]
     if module.share_att_key:
         of_pairs = [module.key_proj, module.query_proj]
@@ -35,7 +35,7 @@ def described(module, hidden, source, mask, relative, rel_embeddings):
 
 
 def edited(watch, kept, call, result, wanted):
-    """Returns the module's result with the edits of its layer. wanted: the edited output."""
+    """Returns the module's result, with edited output and weights if its layer has edits. wanted: the edited output."""
     if not watch._edited(kept):
         return result
     rows = list(range(call.queries))

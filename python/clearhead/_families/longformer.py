@@ -1,10 +1,11 @@
 """Longformer and the encoder of LED (Beltagy et al. 2020): a window around each token, and tokens with global attention.
 
     a row of a local token:   softmax over the keys of its window and over the global keys, q·k / sqrt(d)
-    a row of a global token:  softmax over all keys, with projections of its own
+    a row of a global token:  softmax over all keys, with separate projections
 
-Both are computed in blocks; here they are two layers: the module, in whose map global tokens see nothing, and `MODULE.global`, where only
-they see. So transformers returns them too (attentions, global_attentions). Padding up to a multiple of the window is cut off.
+Both are computed in blocks. They become two layers: MODULE, with the rows of the local tokens, and `MODULE.global`, with the rows of the
+global tokens; the other rows are empty. transformers returns the same two (attentions, global_attentions). Padding up to a multiple of the
+window is removed.
 """
 
 from types import SimpleNamespace

@@ -1,5 +1,5 @@
-// The function tables for AVX2 and AVX-512. They refuse lengths and rule tables of 2^31 or more. Each call asks
-// dispatch.h once for its driver. Its operands are widened if the driver computes in f32, and a paged cache is copied to
+// The function tables for AVX2 and AVX-512. They refuse lengths and rule tables of 2^31 or more. Each call gets
+// its driver from dispatch.h, once. Its operands are widened if the driver computes in f32, and a paged cache is copied to
 // rows if the driver needs rows.
 #include "backends/cpu/cpu.h"
 

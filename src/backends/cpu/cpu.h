@@ -1,5 +1,5 @@
 // The fast backend: attention with SIMD kernels, one function table per instruction set (AVX2, AVX-512). For each call,
-// cpu.cc asks dispatch.h once which driver computes it.
+// cpu.cc calls dispatch.h once to choose the driver.
 //
 // Rooms, that is, folders. Each may include those above it, except that backward and inspect do not include each other,
 // and dense includes only simd:

@@ -1,6 +1,6 @@
 // Decides which driver computes a call, and with which products. The decisions are pure functions of CallFacts. They do
 // not depend on the values of operands or on the number of threads, heads or sequences, so the bits of a result depend
-// only on the description, the lengths and the widths. cpu.cc asks once per call; no later code asks again.
+// only on the description, the lengths and the widths. cpu.cc calls these functions once per call; no later code does.
 //
 //   facts_of(call, machine)  →  choose_forward, choose_backward, choose_look, choose_reduction  →  a named driver
 //

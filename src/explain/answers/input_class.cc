@@ -1,6 +1,6 @@
-// The class of a document, a story, a picture or a scene, given by a network of the literature. Items are the sentences of a document, the statements of a story or
-// the patches of a picture. As "masked", the tokens of a sentence or statement are replaced by unknown tokens, and a patch by the mean of
-// its picture.
+// The class of a document, a story, a picture or a scene, given by a network from the literature. Items are the sentences of a document,
+// the statements of a story or the patches of a picture. As "masked", the tokens of a sentence or statement are replaced by unknown
+// tokens, and a patch by the mean of its picture.
 #include <algorithm>
 #include <numeric>
 

@@ -6,7 +6,6 @@
 //   leave-one-out_i = y(x) − y(x without i); its correlation with the scores is Kendall's τ-b
 //   infidelity    = E_S[(Σ_{i ∈ S} score_i − (y(x) − y(x without S)))²]; scaled: for β·score with the β that minimises it
 //   sensitivity-n = Pearson correlation of Σ_{i ∈ S} score_i and y(x) − y(x without S) over sets S of n items
-//   max-sensitivity = max over small changes δ of ‖scores(x + δ) − scores(x)‖ / ‖scores(x)‖
 //
 // An item is a unit of removal: a token, a word, a segment. The caller decides what "removed" means (hidden from attention, or replaced by
 // a mask token) and reports it beside the numbers. For a share of n items, k = ⌈share·n⌉. Among equal scores the earlier item ranks higher.

@@ -26,8 +26,8 @@ Architecture bert_encoder(Config& config, const std::string& prefix);
 /// The classifier of every token if "architectures" names a model for token classification or question answering, otherwise the
 /// classifier of the first token.
 ClassifierFacts bert_classifier(const Architecture& facts, const LinearNames& dense, Activation activation, const std::string& out);
-/// Reads "answers", which our training writes (defaults for configs without it): the settings of a model that answers questions with spans; absent for other models. Refuses a head that does not
-/// have two outputs.
+/// Reads "answers", which our training writes (defaults for configs without it): the settings of a model that answers questions with spans;
+/// absent for other models. Refuses a head that does not have two outputs.
 std::optional<AnswerSettings> answer_settings(Config& config, const Architecture& facts);
 
 }  // namespace clearhead

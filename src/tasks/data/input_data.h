@@ -4,7 +4,7 @@
 //   "document"   JSON lines: the field "text" is a list of sentences, or one text that is split into sentences; or a table
 //   "picture"    a table or a file of records (picture_data.h)
 //   "scene"      scenes composed of such pictures, with questions (scene_data.h)
-//   "story"      bAbI's format (stories.h)
+//   "story"      bAbI's format (tasks/babi.h)
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// Composes pictures to scenes, and generates questions and answers about them.
+// Composes scenes of several pictures, and generates questions and answers about them.
 #include "tasks/data/scene_data.h"
 
 #include <algorithm>

@@ -442,7 +442,7 @@ Rows model_rows() {
        read_model},
       described({"from", "a model's folder or name", "none",
                  "the model whose weights the run starts from; also its config and tokenizer unless given"}),
-      described({"model", "an object", "required without \"from\"", "a config.json in Hugging Face's form"}),
+      described({"model", "an object", "required without \"from\"", "a config.json in Hugging Face's format"}),
       described({"vectors", "an object", "none", "initial values of one parameter, from another model's file"},
                 vectors_schema().describe()),
   };

@@ -1,6 +1,6 @@
 // A training recipe: data, task, model, optimiser and reports, as a JSON file. `key=value` settings replace fields.
 //
-//   { "data": "DIR", "files": ["book.txt"], "tokenizer": "bytes", "model": { … a config.json in Hugging Face's form … },
+//   { "data": "DIR", "files": ["book.txt"], "tokenizer": "bytes", "model": { … a config.json in Hugging Face's format … },
 //     "steps": 1000, "schedule": {"kind": "cosine", "learning_rate": 3e-3, "warmup": 100} }
 //
 // Every field is declared in a table (schema.h), those of a task in the task's file. `clearhead train --fields` prints them. A field
@@ -94,7 +94,7 @@ struct Recipe {
   std::string where{};  // path of the file, for messages
   TextSource source{};
   std::optional<PairFiles> pairs{};  // used instead of the source's files
-  std::optional<TaskRecipe> task{};  // used instead of both; "match" also uses pairs
+  std::optional<TaskRecipe> task{};  // used instead of both; "sentence-similarity" also uses pairs
   std::string initial{};             // a model with the initial weights; empty: new weights
   std::optional<VectorsRecipe> vectors{};
   std::string tokenizer = "bytes";

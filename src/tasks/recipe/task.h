@@ -31,7 +31,7 @@ struct TaskFacts {
   std::string reads = "text";  // as ModelInfo::reads
   int64_t vocabulary = 0, longest = 0;
   int32_t first_token = 0;
-  std::optional<NetworkFacts> network{};  // only for a network of the literature
+  std::optional<NetworkFacts> network{};  // only for a network from the literature
 };
 
 /// The source tokens with which the token that each target row predicts is aligned.

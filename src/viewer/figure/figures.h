@@ -1,5 +1,6 @@
-// Figures for print of a view state. They ask the same questions as the page, in process. Used by `clearhead show --svg`,
-// by api/export and by scripts. The page draws its own figures, including those of views that are not based on questions alone.
+// Figures for print of a view state. They call the functions that answer the page's requests (viewer/questions/), in process. Used by
+// `clearhead show --svg`, by api/export and by scripts. The page draws its own figures, including those of views that are not based on
+// questions alone.
 #pragma once
 
 #include <string>

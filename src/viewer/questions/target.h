@@ -21,7 +21,7 @@ SourceAndTarget parts_of(const RunPlan& plan);
 Encoding target_of(const RunPlan& plan);
 
 /// The attribution target for an answer of the model. `token`: the id in the text whose prediction is explained, given the ids before it;
-/// absent: as `asked` says, else the model's own answer. Ids of the target are the ids of the open text, from its first one on.
+/// absent: the answer that `asked` names, or the model's own answer. Ids of the target are the ids of the open text, from its first one on.
 /// Throws NotKept without a model, kUnsupported if the model's answer cannot be explained or the text was read in several windows,
 /// kInvalidArgument for a token that is not an answer, and what make_target() throws.
 std::unique_ptr<explain::AttributionTarget> subject_of(LoadedTrace& loaded, const explain::TargetSpec& asked, std::optional<int64_t> token,

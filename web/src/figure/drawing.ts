@@ -184,7 +184,7 @@ const kLatex: Record<string, string> = {
 const latex = (text: string): string =>
   [...text].map((c) => kLatex[c] ?? ('{}$&#_%'.includes(c) ? `\\${c}` : c < ' ' ? ' ' : c === '\ufffd' ? '?' : c)).join('');
 
-/** Whether the drawing contains pictures, which TikZ does not support. */
+/** True if the drawing contains pictures, which TikZ does not support. */
 export const hasPictures = (d: Drawing): boolean => d.marks.some((m) => m.kind === 'pixels');
 
 /** Renders a drawing without pictures as a tikzpicture. */

@@ -128,7 +128,7 @@ export interface PicturePart {
 
 export type Part = Matrix | Lines | Words | Grid | Table | PicturePart;
 
-/** What a view exports. */
+/** The export of a view. */
 export interface Exported {
   parts: Part[];
   description: string;

@@ -14,7 +14,7 @@ const kShare = 9; // extra height of a line with shares
 const kSpace = 2.8; // width of a space
 const kThumb = 36; // smallest cell of a grid
 
-/** Whether a text is written right to left: Hebrew or Arabic. */
+/** True if a text is written right to left: Hebrew or Arabic. */
 const isFromRight = (text: string): boolean => /^[\u0580-\u077f]/.test(text);
 
 /** Words without a space between them, such as the pieces of a word and the punctuation after it. Lines do not break inside a run. */

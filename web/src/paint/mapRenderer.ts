@@ -104,7 +104,7 @@ const within = (rect: Rect, size: Size, m: Margins, cell: CellShape): number =>
     (size.height - m.top - kPad) / ((rect.q1 - rect.q0) * cell.tall),
   );
 
-/** Whether numbers fit into cells at this zoom and are few enough. */
+/** True if numbers fit into cells at this zoom and are few enough. */
 export const showsNumbers = (zoom: number, size: Size): boolean =>
   zoom >= kNumberCell && size.width / zoom <= 66 && size.height / zoom <= 66;
 

@@ -40,7 +40,7 @@ export interface MethodResult {
   refused?: string; // the reason why this model does not support the method; the other fields are then missing
   shares?: number[]; // one per item; absolute values sum to one
   signed?: boolean;
-  comprehensiveness?: number; // drop in the answer without the highest-ranked items
+  comprehensiveness?: number; // drop in the answer's probability without the highest-ranked items
   beats?: number; // number of random rankings that do worse
   seconds?: number;
 }

@@ -1,5 +1,5 @@
-// A source provides what the viewer shows: the texts of queries and keys, and the maps between them. There are two sources, the live server and the offline
-// page. Both use the JSON and frames of docs/viewer-api.md, so the views do not depend on which one is used.
+// A source provides what the viewer shows: the texts of queries and keys, and the maps between them. There are two sources, the live server
+// and the offline page. Both use the JSON and frames of docs/viewer-api.md, so the views do not depend on which one is used.
 
 import type { Drawing } from '../figure/drawing';
 import type { AnswerKind, Progress, WhatIfRequest, WhatIfResult, WhyCost, WhyRequest, WhyResult } from './explain';
@@ -289,7 +289,7 @@ export interface VerifyResult {
   seconds: number;
 }
 
-/** What to compare with: another trace or checkpoint, the run of an edit, or (both null) the same trace. */
+/** The other side of a comparison: another trace or checkpoint, the run of an edit, or (both null) the same trace. */
 export interface CompareTarget {
   step: number | null;
   edited: string | null;
@@ -338,7 +338,7 @@ export interface HeadRanking {
 
 export type ExportKind = 'html' | 'json' | 'npy';
 
-/** What an offline page may contain besides text, statistics and thumbnails. */
+/** The optional contents of an offline page, besides text, statistics and thumbnails. */
 export const kPageContents = ['exact', 'weights', 'overview', 'near', 'top', 'top8', 'qk'] as const;
 export type PageContent = (typeof kPageContents)[number];
 

@@ -1,5 +1,5 @@
-// The text of the queries or of the keys: one JavaScript string, tokens in UTF-16 offsets, and blocks of about 200 tokens. Items (sentences, slots, patches,
-// frames) follow the tokens: ids with a name. If items have text, a block begins with each of them.
+// The text of the queries or of the keys: one JavaScript string, tokens in UTF-16 offsets, and blocks of about 200 tokens. Items
+// (sentences, slots, patches, frames) follow the tokens: ids with a name. If items have text, a block begins with each of them.
 //
 // Offsets in the protocol are bytes. A token boundary inside a character (a byte token) is moved outward: a begin to the character's start,
 // an end to its end, so that tokens of one character overlap and `boxes` joins them. Each invalid byte becomes one U+FFFD.

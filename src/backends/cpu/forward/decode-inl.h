@@ -60,7 +60,7 @@ struct DecodeBlock {
   float* q = nullptr;
   float* s = nullptr;      // [row][sub_block]: scores, then weights
   float* raw = nullptr;    // a copy of the scores, if `careful`
-  float* rules = nullptr;  // scratch of a rule over a sub-block
+  float* rules = nullptr;  // scratch for evaluating a rule over a sub-block
   float* o = nullptr;      // [row][d_v_padded]
   bool careful = false;
   int64_t key_end = 0;  // end of the item's keys

@@ -16,7 +16,7 @@ export class WeightedHeads {
     private readonly failed: (message: string) => void,
   ) {}
 
-  /** Whether a kind of weight other than raw is shown. */
+  /** True if a kind of weight other than raw is shown. */
   get on(): boolean {
     return this.visible && this.key !== '';
   }

@@ -7,7 +7,7 @@ import type { Paint } from './painter';
 export interface ItemPanel {
   readonly element: HTMLElement;
   paint(paint: Paint): void;
-  /** Whether this panel shows an id. */
+  /** True if this panel shows an id. */
   contains(id: number): boolean;
 }
 

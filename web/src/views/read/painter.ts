@@ -30,7 +30,7 @@ export interface Paint {
   hideSinks: boolean;
   special(token: number): boolean;
   visibility(box: Box): 'visible' | 'hidden' | 'unscored';
-  /** Whether a box can have a weight in the current direction. If a text has items, other boxes are plain, not hatched. */
+  /** True if a box can have a weight in the current direction. If a text has items, other boxes are plain, not hatched. */
   canHaveWeight(box: Box): boolean;
   hits: readonly Span[];
   hit: Span | null;

@@ -407,7 +407,7 @@ export class WhatIfView implements View {
     return before && after && before.length === after.length ? after.map((v, i) => v - before[i]) : null;
   }
 
-  /** Whether a token exists only in the edited text: it has no weight before the edit and is hatched. */
+  /** True if a token exists only in the edited text: it has no weight before the edit and is hatched. */
   private isNew(id: number): boolean {
     return (this.run?.toBefore[id] ?? -1) < 0;
   }

@@ -83,7 +83,7 @@ export function sharesTable(
   );
 }
 
-/** The drop in the answer without each method's highest-ranked parts, compared with random rankings. */
+/** The drop in the answer's probability without each method's highest-ranked items, compared with random rankings. */
 export function trustTable(ctx: Context, result: WhyResult): HTMLElement {
   const { t } = ctx;
   const methods = supportedMethods(result).sort((a, b) => b.comprehensiveness - a.comprehensiveness);
