@@ -165,10 +165,10 @@ void TraceArguments::add(CLI::App& app) {
                "Also keep the gradient of the answer with respect to every weight (∂y/∂P), so that maps can\nshow which weights support or "
                "oppose it")
       ->group(kKept);
-  app.add_option("--target", asked.of,
+  app.add_option("--target", asked.target,
                  "With --gradients: the answer, as in why: a class, the next word, or \"token N\" (default: the model's)")
       ->group(kKept);
-  app.add_option("--contrast", asked.against, "With --gradients: the class or word to subtract, as in why")->group(kKept);
+  app.add_option("--contrast", asked.contrast, "With --gradients: the class or word to subtract, as in why")->group(kKept);
   interventions.add(app);
   add_load_options(app, load);
 }
@@ -261,8 +261,8 @@ std::string TraceArguments::as_typed(const char* command) const {
   if (!segments.empty()) out += " --segments " + quoted(segments);
   if (!layers.empty()) out += " --layers " + quoted(layers);
   if (gradients) out += " --gradients";
-  if (!asked.of.empty()) out += " --target " + quoted(asked.of);
-  if (!asked.against.empty()) out += " --contrast " + quoted(asked.against);
+  if (!asked.target.empty()) out += " --target " + quoted(asked.target);
+  if (!asked.contrast.empty()) out += " --contrast " + quoted(asked.contrast);
   if (load.precision != DType::kF32) out += format(" --precision {}", to_string(load.precision));
   if (load.weights != WeightStorage::kF32) out += format(" --weights {}", to_string(load.weights));
   return out + interventions.as_typed();
@@ -355,7 +355,7 @@ Trace TraceArguments::trace() {
     name_segments(trace);
     return trace;
   }
-  if (!gradients && !(asked.of.empty() && asked.against.empty()))
+  if (!gradients && !(asked.target.empty() && asked.contrast.empty()))
     usage_error("--target and --contrast set the target of --gradients: add --gradients");
   if (overlap && window == 0) usage_error("--overlap needs --window: how many tokens neighbouring windows share");
   if (truncate && window > 0) usage_error("--window reads the whole text and --truncate shortens it: give only one of them");

@@ -1,6 +1,6 @@
 // clearhead judge MODEL --file DATA: measures how faithful each attribution method is to the model, on these texts.
 //
-//   DATA   one text per line; or JSON lines {"text", "question" or "pair", "of", "against", "marks": [[begin, end], …]}, where
+//   DATA   one text per line; or JSON lines {"text", "question" or "pair", "target", "contrast", "marks": [[begin, end], …]}, where
 //          marks are in bytes of the text, or in items of a picture or sound
 #include <algorithm>
 #include <cmath>

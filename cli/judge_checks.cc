@@ -22,8 +22,8 @@ namespace {
 // Puts the same question to another model, about the answer of this one. For an encoder-decoder, the target generated here is
 // given to the other model, which does not generate its own.
 AskModel asks_again(const AttributionTarget& target, const JudgeQuestion& question) {
-  TargetSpec asked{.of = question.asked.of.starts_with("token ") ? question.asked.of : "", .of_ids = target.answer_ids()};
-  if (target.against() >= 0) asked.against_id = target.against();
+  TargetSpec asked{.target = question.asked.target.starts_with("token ") ? question.asked.target : "", .target_ids = target.answer_ids()};
+  if (target.contrast() >= 0) asked.contrast_id = target.contrast();
   const auto before = static_cast<size_t>(target.rows().front()) + 1;  // target tokens up to the explained row
   return [question, asked, before, plan = target.plan(), items = target.items()](const std::shared_ptr<const Model>& model) {
     const ModelInfo& info = model->info();

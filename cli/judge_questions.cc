@@ -31,14 +31,14 @@ JudgeQuestion question_of(const Json& line, const std::string& where) {
       out.text = fields.string(name);
     } else if (name == "question" || name == "pair") {
       out.pair = fields.string(name);
-    } else if (name == "of") {
-      out.asked.of = fields.string(name);
-    } else if (name == "against") {
-      out.asked.against = fields.string(name);
+    } else if (name == "target") {
+      out.asked.target = fields.string(name);
+    } else if (name == "contrast") {
+      out.asked.contrast = fields.string(name);
     } else if (name == "marks") {
       for (const Json& mark : fields.items(name)) out.marks.push_back(mark_of(mark, where));
     } else {
-      fail(ErrorCode::kUnsupported, "{}: \"{}\": expected text, question, pair, of, against or marks", where, name);
+      fail(ErrorCode::kUnsupported, "{}: \"{}\": expected text, question, pair, target, contrast or marks", where, name);
     }
   }
   if (out.text.empty()) fail(ErrorCode::kFormat, "{}: there is no \"text\"", where);
@@ -84,7 +84,7 @@ std::unique_ptr<AttributionTarget> judge_subject_or_none(const std::shared_ptr<c
     choose_items(*target, items);
     return target;
   } catch (const Error& error) {
-    if (error.code() != ErrorCode::kNotFound || question.asked.of.empty())
+    if (error.code() != ErrorCode::kNotFound || question.asked.target.empty())
       throw Error(error.code(), format("{}: {}", question.where, error.what()));
   }
   return nullptr;

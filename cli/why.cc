@@ -183,8 +183,8 @@ void look_inside(const Options& options) {
   const ModelInput input = input_given(*model, options);
   if (options.clean.empty()) return print_inside(*make_target(model, input, options.asked), view);
   const std::unique_ptr<AttributionTarget> clean = make_target(model, {.text = options.clean, .pair = input.pair}, options.asked);
-  TargetSpec same{.of_ids = clean->answer_ids()};
-  if (clean->against() >= 0) same.against_id = clean->against();
+  TargetSpec same{.target_ids = clean->answer_ids()};
+  if (clean->contrast() >= 0) same.contrast_id = clean->contrast();
   print_patching(*clean, *make_target(model, input, same), view);
 }
 
@@ -246,11 +246,11 @@ void add_why(CLI::App& app) {
                       "A second text, for models that read pairs; the question, for models that answer one;\nthe target text, for an "
                       "encoder-decoder");
   CLI::Option* of =
-      command->add_option("--target", options->asked.of,
+      command->add_option("--target", options->asked.target,
                           "The answer to explain: a class, the next word or words, or \"token N\" (default: the model's answer;\nfor an "
                           "encoder-decoder, the first token that it generates)");
   CLI::Option* against =
-      command->add_option("--contrast", options->asked.against, "Explain why the model answers that and not this class or word");
+      command->add_option("--contrast", options->asked.contrast, "Explain why the model answers that and not this class or word");
   CLI::Option* by =
       command->add_option("--method", options->by, format("Methods to compare, separated by commas (default: relevance): {}", names))
           ->delimiter(',');

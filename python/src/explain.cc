@@ -35,7 +35,7 @@ using Bytes = std::vector<std::array<int64_t, 2>>;
 std::vector<MethodInfo> methods_of(const std::vector<std::string>& names) {
   std::vector<MethodInfo> out;
   for (const std::string& name : names) out.push_back(method_named(name));
-  if (out.empty()) fail(ErrorCode::kInvalidArgument, "by: expected at least one method, such as \"relevance\"");
+  if (out.empty()) fail(ErrorCode::kInvalidArgument, "methods: expected at least one method, such as \"relevance\"");
   return out;
 }
 
@@ -60,13 +60,13 @@ std::unique_ptr<AttributionTarget> target_of(const SharedModel& model, const Mod
 }
 
 nb::dict why(const Loaded& self, const nb::object& text, const std::optional<std::string>& pair, const std::optional<std::string>& question,
-             const std::string& of, const std::string& against, const std::vector<std::string>& by, const std::string& units, int64_t steps,
-             std::optional<int> layer, std::optional<int64_t> head) {
+             const std::string& target, const std::string& contrast, const std::vector<std::string>& names, const std::string& units,
+             int64_t steps, std::optional<int> layer, std::optional<int64_t> head) {
   std::unique_ptr<AttributionTarget> target;
-  const std::vector<MethodInfo> methods = methods_of(by);
+  const std::vector<MethodInfo> methods = methods_of(names);
   const ModelInput input = input_of(self.model->info(), text, pair, question);
   const std::vector<std::vector<double>> shares = without_gil([&] {
-    const TargetSpec asked{.of = of, .against = against};
+    const TargetSpec asked{.target = target, .contrast = contrast};
     target = target_of(model_for(self, methods), input, asked, units);
     check_used({.layer = layer, .head = head}, methods, *target);
     std::vector<std::vector<double>> out;
@@ -100,20 +100,20 @@ RemovedBy removal_named(const std::string& name) {
   fail(ErrorCode::kInvalidArgument, "removal: \"{}\"; expected \"unseen\" or \"masked\"", name);
 }
 
-nb::dict judged(const Loaded& self, const std::vector<std::string>& texts, const std::vector<std::string>& by,
-                const std::vector<std::string>& of, const std::vector<Bytes>& marks, const std::string& units, const std::string& removal,
-                int64_t steps, uint64_t seed) {
-  for (const auto& [what, count] : {std::pair{"of", of.size()}, std::pair{"marks", marks.size()}}) {
+nb::dict judged(const Loaded& self, const std::vector<std::string>& texts, const std::vector<std::string>& names,
+                const std::vector<std::string>& targets, const std::vector<Bytes>& marks, const std::string& units,
+                const std::string& removal, int64_t steps, uint64_t seed) {
+  for (const auto& [what, count] : {std::pair{"targets", targets.size()}, std::pair{"marks", marks.size()}}) {
     if (count != 0 && count != texts.size())
       fail(ErrorCode::kInvalidArgument, "{}: {} entries for {} texts; expected one for each, or none", what, count, texts.size());
   }
-  VerdictOptions settings{.methods = methods_of(by), .removal = removal_named(removal), .seed = seed};
+  VerdictOptions settings{.methods = methods_of(names), .removal = removal_named(removal), .seed = seed};
   settings.attribution.steps = steps;
   Verdict verdict(settings);
   without_gil([&] {
     const SharedModel model = model_for(self, settings.methods);
     for (size_t at = 0; at < texts.size(); ++at) {
-      const auto target = target_of(model, {.text = texts[at]}, {.of = of.empty() ? "" : of[at]}, units);
+      const auto target = target_of(model, {.text = texts[at]}, {.target = targets.empty() ? "" : targets[at]}, units);
       verdict.add(*target, marks.empty() || marks[at].empty() ? std::vector<uint8_t>{} : items_in_bytes(*target, marks[at]));
     }
   });
@@ -131,12 +131,12 @@ nb::dict judged(const Loaded& self, const std::vector<std::string>& texts, const
 }
 
 Trace traced(const Loaded& self, const nb::object& text, const std::optional<std::string>& pair, const std::optional<std::string>& question,
-             const std::string& of, const std::string& against, uint64_t budget, const std::vector<int>& layers, const Bytes& rows) {
+             const std::string& target, const std::string& contrast, uint64_t budget, const std::vector<int>& layers, const Bytes& rows) {
   const ModelInput input = input_of(self.model->info(), text, pair, question);
   TraceOptions options{.budget_bytes = budget, .layers = layers};
   for (const auto& [begin, end] : rows) options.rows.push_back({begin, end});
   return without_gil([&] {
-    const TargetSpec asked{.of = of, .against = against};
+    const TargetSpec asked{.target = target, .contrast = contrast};
     return trace_with_gradients(*make_target(self.gradients->get(), input, asked), std::move(options));
   });
 }

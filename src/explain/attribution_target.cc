@@ -62,8 +62,8 @@ Tensor states_of(const RunResult& result, int64_t row) {
 const char* to_string(RemovedBy how) { return how == RemovedBy::kUnseen ? "unseen" : "masked"; }
 
 AttributionTarget::Outcome AttributionTarget::outcome_of(const float* logits, int64_t count) const {
-  const double y = static_cast<double>(logits[answer_ids_[0]]) - (against_ >= 0 ? static_cast<double>(logits[against_]) : 0);
-  if (against_ >= 0 || stands_alone_) return {y, 1 / (1 + std::exp(-y))};
+  const double y = static_cast<double>(logits[answer_ids_[0]]) - (contrast_ >= 0 ? static_cast<double>(logits[contrast_]) : 0);
+  if (contrast_ >= 0 || stands_alone_) return {y, 1 / (1 + std::exp(-y))};
   double log_probability = 0;
   for (size_t row = 0; row < answer_ids_.size(); ++row) {
     const float* of_row = logits + static_cast<int64_t>(row) * count;
@@ -78,14 +78,14 @@ AttributionTarget::Outcome AttributionTarget::outcome_of(const float* logits, in
 void AttributionTarget::check_answer(int64_t count) const {
   const std::string& name = model_->info().name;
   std::vector<int32_t> ids = answer_ids_;
-  if (against_ != -1) ids.push_back(against_);
+  if (contrast_ != -1) ids.push_back(contrast_);
   for (const int32_t id : ids) {
     if (id < 0 || id >= count) fail(ErrorCode::kNotFound, "{}: answer {} of {}; answers count from 0", name, id, count);
   }
-  if (answer_ids_.size() > 1 && against_ >= 0)
+  if (answer_ids_.size() > 1 && contrast_ >= 0)
     fail(ErrorCode::kUnsupported, "{}: an answer of {} tokens against another; {}: expected a word of one token", name, answer_ids_.size(),
          kContrastNeedsOne);
-  if (answer_ids_[0] == against_) fail(ErrorCode::kInvalidArgument, "{}: an answer against itself; give two different ones", name);
+  if (answer_ids_[0] == contrast_) fail(ErrorCode::kInvalidArgument, "{}: an answer against itself; give two different ones", name);
 }
 
 int32_t AttributionTarget::answer_id(const char* what) const {
@@ -102,7 +102,7 @@ double AttributionTarget::backward(InputTape& tape, const Tensor& logits, Number
   const auto times = [&](const Tensor& x, double factor) {
     return compute.multiply(x, Tensor::from<float>({static_cast<float>(factor)}, {1, 1}));
   };
-  const bool is_softmax = against_ < 0 && !stands_alone_, is_span = answer_ids_.size() > 1;
+  const bool is_softmax = contrast_ < 0 && !stands_alone_, is_span = answer_ids_.size() > 1;
   if (is_span || (number == Number::kLogProbability && is_softmax)) {  // cross_entropy() is the mean over rows
     const Tensor loss = times(compute.cross_entropy(logits, answer_ids_).reshape({1, 1}), -static_cast<double>(answer_ids_.size()));
     const double value = static_cast<double>(*loss.data<float>());
@@ -110,7 +110,7 @@ double AttributionTarget::backward(InputTape& tape, const Tensor& logits, Number
     return value;
   }
   const int32_t of = answer_ids_.front();
-  Tensor y = against_ >= 0 ? compute.add(at(of), times(at(against_), -1)) : at(of);
+  Tensor y = contrast_ >= 0 ? compute.add(at(of), times(at(contrast_), -1)) : at(of);
   const double value = static_cast<double>(*y.data<float>());
   if (number == Number::kY) {
     tape.backward(y);

@@ -28,15 +28,15 @@
 
 namespace clearhead::explain {
 
-/// The question. `of`: the label of a class, one or more words, or "token N" of the text (for an encoder-decoder: of its output);
-/// empty: the model's own answer. `against`: a class or a word of one token, whose logit is subtracted.
+/// The answer that is asked about. `target`: the label of a class, one or more words, or "token N" of the text (for an encoder-decoder: of its output);
+/// empty: the model's own answer. `contrast`: a class or a word of one token, whose logit is subtracted.
 ///
 /// If a word has several tokenizations, with and without a leading space, the one that the model finds more probable is explained. A
 /// word after another word gets a space unless that is a hundred times less probable. A word that starts with a space is used as it is.
 struct TargetSpec {
-  std::string of{}, against{};
-  std::vector<int32_t> of_ids{};        ///< replaces `of`: the index of a class, or the tokens of the answer
-  std::optional<int32_t> against_id{};  ///< replaces `against`
+  std::string target{}, contrast{};
+  std::vector<int32_t> target_ids{};     ///< replaces `target`: the index of a class, or the tokens of the answer
+  std::optional<int32_t> contrast_id{};  ///< replaces `contrast`
 };
 
 /// How a part of the input is removed. The two ways give different results, so the one that was used is always reported.
@@ -60,7 +60,7 @@ class AttributionTarget {
   const std::vector<int32_t>& answer_ids() const { return answer_ids_; }
   /// The only element of answer_ids(). Throws kUnsupported for a span, with the message that `what` needs an answer of one token.
   int32_t answer_id(const char* what) const;
-  int32_t against() const { return against_; }  ///< −1: none
+  int32_t contrast() const { return contrast_; }  ///< −1: none
 
   /// Ranges of ids of plan().text. They do not include tokens that the tokenizer added, nor the tokens of the answer.
   const std::vector<Range>& items() const { return items_; }
@@ -117,7 +117,7 @@ class AttributionTarget {
   std::vector<Range> items_{};
   std::vector<uint8_t> may_go_{};  // [id] whether it can be removed
   std::vector<int32_t> answer_ids_{};
-  int32_t against_ = -1;
+  int32_t contrast_ = -1;
   double probability_ = 0;
   bool stands_alone_ = false;  // independent labels, each with its own sigmoid
 };

@@ -82,7 +82,7 @@ void check_pair(const AttributionTarget& clean, const AttributionTarget& corrupt
   const size_t a = clean.plan().text.ids.size(), b = corrupted.plan().text.ids.size();
   if (a != b)
     fail(ErrorCode::kInvalidArgument, "patching: the clean text has {} tokens, the corrupted one {}; expected equal numbers", a, b);
-  if (&clean.model() != &corrupted.model() || clean.answer_ids() != corrupted.answer_ids() || clean.against() != corrupted.against() ||
+  if (&clean.model() != &corrupted.model() || clean.answer_ids() != corrupted.answer_ids() || clean.contrast() != corrupted.contrast() ||
       clean.rows() != corrupted.rows())
     fail(ErrorCode::kInvalidArgument, "patching: the two texts ask for different answers");
 }
@@ -132,7 +132,7 @@ std::vector<HeadEffect> heads_by_what_they_add(const AttributionTarget& target) 
     const Tensor logits = clearhead::logit_lens(target.model(), added, at);
     for (int64_t head = 0; head < logits.size(0); ++head) {
       const float* of_head = logits.data<float>() + head * logits.size(1);
-      const double against = target.against() >= 0 ? static_cast<double>(of_head[target.against()]) : 0;
+      const double against = target.contrast() >= 0 ? static_cast<double>(of_head[target.contrast()]) : 0;
       out.push_back({site.first, site.second, head, static_cast<double>(of_head[of]) - against});
     }
   }

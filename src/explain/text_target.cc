@@ -35,7 +35,7 @@ TextTarget::TextTarget(std::shared_ptr<const Model> model, TokenizedText text, L
 
 std::optional<int64_t> TextTarget::token_named(const TargetSpec& asked, int64_t first) const {
   const auto tokens = static_cast<int64_t>(text_.encoding.size());
-  const std::optional<int64_t> at = place_in(asked.of);
+  const std::optional<int64_t> at = place_in(asked.target);
   if (at && (*at >= tokens || *at < first))
     fail(ErrorCode::kNotFound, "{}: token {} of a text of {} tokens; expected {} to {}{}", model_->info().name, *at, tokens, first,
          tokens - 1, first > 0 ? " (token 0 has none before it)" : "");
@@ -47,10 +47,10 @@ Tensor TextTarget::first_logits() const { return logits_of(model_->run(batch({te
 void TextTarget::answer_with_label(const TargetSpec& asked, const std::string& label, const char* what) {
   const Tensor logits = first_logits();
   const ModelInfo& info = model_->info();
-  answer_ids_ = asked.of_ids;
+  answer_ids_ = asked.target_ids;
   if (answer_ids_.empty()) answer_ids_ = {label.empty() ? largest(logits.data<float>(), logits.size(1)) : label_named(info, label)};
   (void)answer_id("an explanation of such a model");
-  against_ = asked.against.empty() ? asked.against_id.value_or(-1) : label_named(info, asked.against);
+  contrast_ = asked.contrast.empty() ? asked.contrast_id.value_or(-1) : label_named(info, asked.contrast);
   describe(what, logits.size(1), [&](const std::vector<int32_t>& ids) { return quoted(info.labels[static_cast<size_t>(ids.front())]); });
   probability_ = probability_of(logits.data<float>(), logits.size(1));
 }

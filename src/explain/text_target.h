@@ -87,7 +87,7 @@ template <class Spelling>
 void TextTarget::describe(const char* what, int64_t count, const Spelling& spelling) {
   check_answer(count);
   answer_ = std::string(what) + " " + spelling(answer_ids_) +
-            (against_ >= 0 ? " against " + spelling(std::vector<int32_t>{against_}) : std::string());
+            (contrast_ >= 0 ? " against " + spelling(std::vector<int32_t>{contrast_}) : std::string());
 }
 
 }  // namespace clearhead::explain

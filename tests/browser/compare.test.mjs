@@ -228,7 +228,7 @@ test('an offline page compares what it holds whole, with the numbers of the serv
 });
 
 for (const [name, hash, wanted] of [
-  ['why', 'v=why&by=relevance', [/^Method$/, /^random ranking, mean$/, /^dark$/]],
+  ['why', 'v=why&methods=relevance', [/^Method$/, /^random ranking, mean$/, /^dark$/]],
   ['what-if', 'v=what-if&h=2.1&q=8&edit=c~2-4', [/^before$/, /^JS \(nats\)$/, /^dark$/, /^−\.\d+$/]],
   ['compare', 'v=compare&h=4.4,2.1&q=8', [/^JS \(nats\)$/, /^dark$/, /^\+\.\d+$/, /^L\d\.H\d$/]],
 ]) {

@@ -71,7 +71,7 @@ test('looks are answered while an explanation runs, which can be given up', { sk
 
 test('the shares on the page are those of the server, and the method chosen shades', { skip }, async () => {
   const server = await view(join(models, 'book'), kStory);
-  const page = await open(`${server.url}#v=why&by=relevance,occlusion`);
+  const page = await open(`${server.url}#v=why&methods=relevance,occlusion`);
   await page.waitForSelector('[data-testid=why-shares] tbody tr');
   const methods = ['relevance', 'occlusion'];
   const { data, first } = await done(server, 'why', { methods, at_most: 0 });
@@ -181,7 +181,7 @@ test('of a run with gradients, what speaks for the answer and against it is a ki
 
 test('a click on a word explains it from what stands before; the keyboard does too', { skip }, async () => {
   const server = await view(join(models, 'book'), kStory);
-  const page = await open(`${server.url}#v=why&by=attention`);
+  const page = await open(`${server.url}#v=why&methods=attention`);
   await page.waitForSelector('[data-testid=why-shares] tbody tr');
   const word = page.locator('.why-panel .box', { hasText: /^night$/ });
   const token = Number(await word.getAttribute('data-box'));
@@ -200,7 +200,7 @@ test('a click on a word explains it from what stands before; the keyboard does t
 
 test('a token that was written is explained from source and target', { skip }, async () => {
   const server = await view(join(models, 'en-fr'), 'The red car is in front of the house.');
-  const page = await open(`${server.url}#v=why&f=cross&by=relevance`);
+  const page = await open(`${server.url}#v=why&f=cross&methods=relevance`);
   await page.waitForSelector('[data-testid=why-shares] tbody tr');
   await page.locator('.why-panel .box', { hasText: /^rouge$/ }).click();
   await eventually(async () => (await page.textContent('[data-testid=why-answer]')).includes('rouge'), 'rouge is explained');
@@ -220,7 +220,7 @@ test('what a class came from, of a story’s statements', { skip }, async () => 
 
 test('the shares of a picture’s patches lie over it, and half of them can be taken away', { skip }, async () => {
   const server = await view(join(models, 'digits'), join(models, 'digits', 'example.png'));
-  const page = await open(`${server.url}#v=why&by=relevance`);
+  const page = await open(`${server.url}#v=why&methods=relevance`);
   await page.waitForSelector('[data-testid=why-shares] tbody tr');
   const { data } = await done(server, 'why', { methods: ['relevance'] });
   assert.equal(data.items.length, 256);

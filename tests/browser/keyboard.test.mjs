@@ -61,7 +61,7 @@ test('keys this version does not know stay in the URL', { skip }, async () => {
 });
 
 test('a link made on another trace warns, and its positions, targets and edits are left out', { skip }, async () => {
-  const page = await open(`${server.url}#v=map&h=9.9,2.2&q=10&k=3&x=2,2,40,40&edit=c~3-5&of=%2312&against=x&id=somethingelse`);
+  const page = await open(`${server.url}#v=map&h=9.9,2.2&q=10&k=3&x=2,2,40,40&edit=c~3-5&target=%2312&contrast=x&id=somethingelse`);
   await page.waitForSelector('.banner.warn');
   await settled(page);
   const { q, ...state } = stateOf(page);
@@ -73,7 +73,7 @@ test('a link made on another trace warns, and its positions, targets and edits a
 test('going back to an address of another text leaves its positions and edits out', { skip }, async () => {
   const page = await open(`${server.url}#h=2.2&q=10`);
   await answers(page, 10);
-  await page.evaluate(() => (location.hash = 'h=1.1&q=30&edit=c~3-5&of=%2312&id=somethingelse'));
+  await page.evaluate(() => (location.hash = 'h=1.1&q=30&edit=c~3-5&target=%2312&id=somethingelse'));
   await page.waitForSelector('.notice');
   await page.waitForFunction(() => document.querySelector('[data-pin="1.1"]') !== null);
   assert.equal(await page.locator('.box.query').count(), 0);

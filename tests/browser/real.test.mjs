@@ -158,20 +158,20 @@ test('verify recomputes the row eagerly and says the largest difference and whet
 
 test('a run replaces the text', { skip }, async () => {
   const server = await view(model, '--file', small());
-  const page = await open(`${server.url}#h=0.0&q=5&edit=c~3-4&of=%235&against=the`);
+  const page = await open(`${server.url}#h=0.0&q=5&edit=c~3-4&target=%235&contrast=the`);
   await answers(page, 5);
   await page.click('[data-action=run]');
   await page.fill('[data-testid=run-text]', 'another text altogether');
   await page.click('dialog[open] .primary');
   await page.waitForFunction(() => /another text altogether/.test(document.querySelector('.prose')?.textContent ?? ''));
   await settled(page);
-  const own = ({ edit, of, against }) => ({ edit, of, against });
-  assert.deepEqual(own(stateOf(page)), { edit: undefined, of: undefined, against: undefined }, 'a new text starts without edits');
+  const own = ({ edit, target, contrast }) => ({ edit, target, contrast });
+  assert.deepEqual(own(stateOf(page)), { edit: undefined, target: undefined, contrast: undefined }, 'a new text starts without edits');
   await page.goBack();
   await page.waitForSelector('.notice');
   await page.click('.views [data-value=map]');
   await settled(page);
-  assert.deepEqual(own(stateOf(page)), { edit: undefined, of: undefined, against: undefined }, 'nor does it take the old ones back');
+  assert.deepEqual(own(stateOf(page)), { edit: undefined, target: undefined, contrast: undefined }, 'nor does it take the old ones back');
 });
 
 test('a tab whose text another tab replaced says so, shows none of the other’s numbers, and can show the new text', { skip }, async () => {

@@ -165,7 +165,7 @@ class Judge(Asking):
 
     def test_marks_of_a_picture_are_its_patches(self):
         model, picture = str(ROOT / "models/scenes"), str(ROOT / "models/scenes/example.png")
-        question = {"text": picture, "question": "what is in the middle?", "of": "nine", "marks": [[4, 5]]}
+        question = {"text": picture, "question": "what is in the middle?", "target": "nine", "marks": [[4, 5]]}
         (self.folder / "scene.jsonl").write_text(json.dumps(question) + "\n", encoding="utf-8")
         command = ("judge", model, "--file", str(self.folder / "scene.jsonl"), "--method", "occlusion", "--removal", "unseen", "--json")
         methods = self.done(*command).json["verdicts"][0]["methods"]
@@ -175,7 +175,7 @@ class Judge(Asking):
         self.fails("scene.jsonl:1: mark [8, 10]: expected a range within the 9 items of the picture, counted from 0", *command)
 
     def test_marks_of_people(self):
-        question = json.dumps({"text": self.SENTENCE, "of": "voiture", "marks": [[8, 11]]}) + "\n"
+        question = json.dumps({"text": self.SENTENCE, "target": "voiture", "marks": [[8, 11]]}) + "\n"
         found = self.done("judge", str(ROOT / "models/en-fr"), question, "--method", "attention", "--removal", "unseen", "--json").json
         self.assertEqual(found["verdicts"][0]["methods"]["attention"]["auprc"]["mean"], 1)
 
@@ -212,8 +212,8 @@ class Judge(Asking):
         self.fails("layer 9; this model's layers are 0 to 2", "judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--moved", "--layer", "9")
 
     def test_bad_questions_are_named(self):
-        self.fails('"mark": expected text, question, pair, of, against or marks', "judge", str(ROOT / "models/en-fr"), '{"text": "a", "mark": []}')
-        self.fails('there is no "text"', "judge", str(ROOT / "models/en-fr"), '{"of": "a"}')
+        self.fails('"mark": expected text, question, pair, target, contrast or marks', "judge", str(ROOT / "models/en-fr"), '{"text": "a", "mark": []}')
+        self.fails('there is no "text"', "judge", str(ROOT / "models/en-fr"), '{"target": "a"}')
         self.fails("no text has 3 items or more", "judge", str(ROOT / "models/en-fr"), "Hello.")
         self.fails("column 2 of 1", "judge", str(ROOT / "models/en-fr"), "one column", "--column", "2")
         file = self.folder / "texts.jsonl"

@@ -129,7 +129,7 @@ TEST(Attribution, a_long_text_gives_the_shares_of_a_short_one) {
   for (auto* part : {&last.ids, &last.type_ids}) part->erase(part->begin(), part->begin() + 2100);
   last.offsets.resize(last.ids.size());
   last.segment.resize(last.ids.size());
-  const auto of_whole = make_target(model, whole, {.of_ids = {7}}), of_last = make_target(model, last, {.of_ids = {7}});
+  const auto of_whole = make_target(model, whole, {.target_ids = {7}}), of_last = make_target(model, last, {.target_ids = {7}});
   const std::vector<double> shares = attribute(*of_whole, Method::kRelevance), expected_ones = attribute(*of_last, Method::kRelevance);
   const size_t before = shares.size() - expected_ones.size();
   double largest = 0, least = 0;
@@ -168,7 +168,7 @@ double log_probability_of_last(const Model& model, const std::string& text, size
 TEST(Attribution, an_answer_of_several_tokens_is_explained_as_a_whole) {
   const auto model = book();
   const std::string text = "It was a dark and stormy";
-  const auto subject = make_target(model, {.text = text}, {.of = "night, and"});
+  const auto subject = make_target(model, {.text = text}, {.target = "night, and"});
   const size_t tokens = subject->answer_ids().size();
   ASSERT_GT(tokens, 1u);
   EXPECT_EQ(subject->answer(), "next tokens \" night, and\"");
@@ -204,21 +204,21 @@ TEST(Attribution, words_and_punctuation_are_spelled_as_they_follow_the_text) {
                                          {"It was a dark and storm", "y", "\"y\""},
                                          {"It was a dark and stormy", "zebra", "\" zebra\""},
                                          {"It was a dark and stormy", " night", "\" night\""}}) {
-    EXPECT_NE(make_target(model, {.text = text}, {.of = of})->answer().find(answer), std::string::npos)
-        << make_target(model, {.text = text}, {.of = of})->answer();
+    EXPECT_NE(make_target(model, {.text = text}, {.target = of})->answer().find(answer), std::string::npos)
+        << make_target(model, {.text = text}, {.target = of})->answer();
   }
-  const auto zebra = make_target(model, {.text = "He saw a"}, {.of = "zebra"});
+  const auto zebra = make_target(model, {.text = "He saw a"}, {.target = "zebra"});
   EXPECT_EQ(zebra->answer(), "next tokens \" zebra\"");
   EXPECT_NEAR(std::log(zebra->probability()), log_probability_of_last(*model, "He saw a zebra", zebra->answer_ids().size()), 1e-3);
   expect_refused(ErrorCode::kUnsupported, "answers are compared one token against one",
-                 [&] { (void)make_target(model, {.text = "He saw a"}, {.of = "man", .against = "zebra"}); });
+                 [&] { (void)make_target(model, {.text = "He saw a"}, {.target = "man", .contrast = "zebra"}); });
 }
 
 // The token before the answer often matters most.
 TEST(Attribution, every_token_of_the_text_has_its_share) {
   const auto model = book();
   const std::string text = "It was a dark and stormy";
-  const auto subject = make_target(model, {.text = text}, {.of = "night"});
+  const auto subject = make_target(model, {.text = text}, {.target = "night"});
   std::string all;
   for (const Range& item : subject->items()) {
     const auto [begin, end] = bytes_of_item(*subject, item);
@@ -258,14 +258,14 @@ TEST(Attribution, what_cannot_be_asked_is_named) {
   const auto model = load(kGoldens + "bert/classify", {.tokenizer = false});
   const Encoding ids = encoding_of(*golden.find("ids"));
   try {
-    (void)make_target(model, ids, {.of = "mayby"});
+    (void)make_target(model, ids, {.target = "mayby"});
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kNotFound);
     EXPECT_NE(std::string(error.what()).find("nearest: \"maybe\""), std::string::npos) << error.what();
   }
-  EXPECT_THROW((void)make_target(model, ids, {.of_ids = {3}}), Error);
-  EXPECT_THROW((void)make_target(model, ids, {.of_ids = {1}, .against_id = 1}), Error);
+  EXPECT_THROW((void)make_target(model, ids, {.target_ids = {3}}), Error);
+  EXPECT_THROW((void)make_target(model, ids, {.target_ids = {1}, .contrast_id = 1}), Error);
   const auto subject = make_target(model, ids, {});
   EXPECT_THROW((void)attribute(*subject, Method::kRelevance, {}), Error);  // loaded without gradients
   EXPECT_THROW((void)attribute(*subject, Method::kAttention, {.layer = 2}), Error);

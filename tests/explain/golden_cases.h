@@ -32,7 +32,8 @@ inline std::unique_ptr<AttributionTarget> golden_subject(const Json& golden, std
   if (!model) model = load(kGoldens + golden.find("folder")->string(), {.tokenizer = false, .gradients = true});
   std::optional<Encoding> written;
   if (const Json* before = golden.find("written")) written = encoding_of(*before);
-  return make_target(model, encoding_of(*golden.find("ids")), {.of_ids = {static_cast<int32_t>(golden.find("of")->integer())}}, written);
+  return make_target(model, encoding_of(*golden.find("ids")), {.target_ids = {static_cast<int32_t>(golden.find("of")->integer())}},
+                     written);
 }
 
 }  // namespace clearhead::explain

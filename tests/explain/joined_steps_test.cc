@@ -45,7 +45,7 @@ std::unique_ptr<AttributionTarget> bahdanau() {
     std::filesystem::remove_all(folder);
     return loaded;
   }();
-  return make_target(model, ids({4, 9, 2, 7, 5, 0}), {.of_ids = {3}}, ids({1, 6, 8, 10}));
+  return make_target(model, ids({4, 9, 2, 7, 5, 0}), {.target_ids = {3}}, ids({1, 6, 8, 10}));
 }
 
 // ∂y/∂P of all rows.

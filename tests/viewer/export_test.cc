@@ -471,7 +471,7 @@ TEST(ExportedNumbers, OfViewsThatThePageMakesAreRefused) {
   LoadedTrace loaded = looked_at::loaded_of({.tokens = 20});
   for (const char* kind : {"json", "npy", "svg", "png"}) {
     expect_refused(ErrorCode::kUnsupported, "what the view \"why\" shows is written by the page; its numbers come from api/why.",
-                   [&] { export_file(loaded, kind, "v=why&by=attention", ""); });
+                   [&] { export_file(loaded, kind, "v=why&methods=attention", ""); });
     expect_refused(ErrorCode::kUnsupported, "its numbers come from api/compare.",
                    [&] { export_file(loaded, kind, "v=compare&with=head", ""); });
   }

@@ -23,7 +23,7 @@ TEST(WhyLook, NamesTheMethodThatIsNotThere) {
   const auto look = [](const char* body) { return [body] { why_look_of(Json::parse(body, "test")); }; };
   expect_refused(ErrorCode::kNotFound, "magic", look(R"({"methods": ["magic"]})"));
   expect_refused(ErrorCode::kInvalidArgument, "is empty", look(R"({"methods": []})"));
-  expect_refused(ErrorCode::kInvalidArgument, "found \"line\"", look(R"({"methods": ["attention"], "items": "line"})"));
+  expect_refused(ErrorCode::kInvalidArgument, "found \"line\"", look(R"({"methods": ["attention"], "units": "line"})"));
 }
 
 TEST(Explaining, ATraceWithoutAModelIsRefusedWithTheCommand) {
@@ -43,8 +43,9 @@ TEST(Explaining, AnAnswerOfSeveralTokensIsTheOneThatIsAskedElsewhere) {
   LoadedTrace::Options options;
   options.model = model;
   LoadedTrace loaded(std::make_shared<Trace>(std::move(trace_text(*model, {.input = {.text = text}}).trace)), options);
-  const Json answer = questions::why(loaded, {.asked = {.of = "night, and"}, .methods = {"attention", "relevance"}, .items = "token"}, {});
-  const auto subject = explain::make_target(model, {.text = text}, {.of = "night, and"});
+  const Json answer =
+      questions::why(loaded, {.asked = {.target = "night, and"}, .methods = {"attention", "relevance"}, .units = "token"}, {});
+  const auto subject = explain::make_target(model, {.text = text}, {.target = "night, and"});
   EXPECT_EQ(answer.find("answer")->string(), subject->answer());
   EXPECT_NEAR(answer.find("probability")->number(), subject->probability(), 1e-6 * subject->probability());
   EXPECT_EQ(answer.find("items")->size(), loaded.trace().plan().text.ids.size());

@@ -157,11 +157,11 @@ function parseKey(key: string, value: string): Partial<State> | null {
       return { sink: oneOf(['mark', 'hide', 'renorm'], value, 'mark') };
     case 'word':
       return { words: value === '1' };
-    case 'of':
+    case 'target':
       return { target: value };
-    case 'against':
+    case 'contrast':
       return { contrast: value };
-    case 'by':
+    case 'methods':
       return { methods: value.split(',').filter(Boolean) };
     case 'edit':
       return { edit: value };
@@ -204,9 +204,9 @@ export function formatState(state: State): string {
   if (state.step !== null) parts.push(['t', String(state.step)]);
   if (state.axes) parts.push(['axes', state.axes]);
   if (state.rect) parts.push(['x', [state.rect.k0, state.rect.q0, state.rect.k1, state.rect.q1].map((v) => Math.round(v)).join(',')]);
-  if (state.target) parts.push(['of', state.target]);
-  if (state.contrast) parts.push(['against', state.contrast]);
-  if (state.methods.length) parts.push(['by', state.methods.join(',')]);
+  if (state.target) parts.push(['target', state.target]);
+  if (state.contrast) parts.push(['contrast', state.contrast]);
+  if (state.methods.length) parts.push(['methods', state.methods.join(',')]);
   if (state.edit) parts.push(['edit', state.edit]);
   if (state.compareWith) parts.push(['with', state.compareWith]);
   if (state.compareHead) parts.push(['to', state.compareHead]);

@@ -28,16 +28,16 @@ class InputTarget final : public AttributionTarget {
     rows_ = {0};
     find_items();
     const Tensor logits = logits_of(read_, {});
-    if (!asked.of.empty()) {
-      answer_ids_ = {label_named(model_->info(), asked.of)};
+    if (!asked.target.empty()) {
+      answer_ids_ = {label_named(model_->info(), asked.target)};
     } else {
-      answer_ids_ = asked.of_ids.empty() ? std::vector<int32_t>{largest(logits.data<float>(), logits.size(1))} : asked.of_ids;
+      answer_ids_ = asked.target_ids.empty() ? std::vector<int32_t>{largest(logits.data<float>(), logits.size(1))} : asked.target_ids;
     }
-    against_ = asked.against.empty() ? asked.against_id.value_or(-1) : label_named(model_->info(), asked.against);
+    contrast_ = asked.contrast.empty() ? asked.contrast_id.value_or(-1) : label_named(model_->info(), asked.contrast);
     (void)answer_id("an explanation of such a model");
     check_answer(logits.size(1));
     const auto spelled = [&](int32_t at) { return "\"" + model_->info().labels[static_cast<size_t>(at)] + "\""; };
-    answer_ = "class " + spelled(answer_ids_.front()) + (against_ >= 0 ? " against " + spelled(against_) : "");
+    answer_ = "class " + spelled(answer_ids_.front()) + (contrast_ >= 0 ? " against " + spelled(contrast_) : "");
     probability_ = probability_of(logits.data<float>(), logits.size(1));
   }
 

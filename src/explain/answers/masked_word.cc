@@ -19,11 +19,11 @@ class MaskedWord final : public TextTarget {
     const auto one_token = [&](const std::string& word, const char* why) {
       return single_token(*model_, word, spellings_of(*model_, word, std::nullopt), logits.data<float>(), why);
     };
-    answer_ids_ = asked.of_ids;
-    if (answer_ids_.empty() && !asked.of.empty() && !at) answer_ids_ = {one_token(asked.of, "one mask stands for one token")};
+    answer_ids_ = asked.target_ids;
+    if (answer_ids_.empty() && !asked.target.empty() && !at) answer_ids_ = {one_token(asked.target, "one mask stands for one token")};
     if (answer_ids_.empty()) answer_ids_ = {largest(logits.data<float>(), logits.size(1))};
     (void)answer_id("an explanation of such a model");
-    against_ = asked.against.empty() ? asked.against_id.value_or(-1) : one_token(asked.against, kContrastNeedsOne);
+    contrast_ = asked.contrast.empty() ? asked.contrast_id.value_or(-1) : one_token(asked.contrast, kContrastNeedsOne);
     describe("word at the mask", logits.size(1), [&](const std::vector<int32_t>& ids) { return spelled(*model_, ids); });
     probability_ = probability_of(logits.data<float>(), logits.size(1));
     finish(static_cast<int64_t>(text_.encoding.size()));

@@ -35,17 +35,17 @@ class NextToken final : public TextTarget {
     const auto one_token = [&](const std::string& word) {
       return single_token(*model_, word, spellings_of(*model_, word, text_.text), logits, kContrastNeedsOne);
     };
-    if (!asked.of_ids.empty()) {
-      answer_ids_ = asked.of_ids;
-    } else if (!asked.of.empty() && !place_in(asked.of)) {
-      if (asked.against.empty()) {
-        answer_ids_ = most_probable(spellings_of(*model_, asked.of, text_.text), logits, count);
+    if (!asked.target_ids.empty()) {
+      answer_ids_ = asked.target_ids;
+    } else if (!asked.target.empty() && !place_in(asked.target)) {
+      if (asked.contrast.empty()) {
+        answer_ids_ = most_probable(spellings_of(*model_, asked.target, text_.text), logits, count);
       } else {
-        answer_ids_ = {one_token(asked.of)};
+        answer_ids_ = {one_token(asked.target)};
       }
     }
     if (answer_ids_.empty()) answer_ids_ = {largest(logits, count)};
-    against_ = asked.against.empty() ? asked.against_id.value_or(-1) : one_token(asked.against);
+    contrast_ = asked.contrast.empty() ? asked.contrast_id.value_or(-1) : one_token(asked.contrast);
     describe(answer_ids_.size() > 1 ? "next tokens" : "next token", count,
              [&](const std::vector<int32_t>& ids) { return spelled(*model_, ids); });
     if (answer_ids_.size() == 1) probability_ = probability_of(logits, count);

@@ -11,7 +11,7 @@ class TextClass final : public TextTarget {
     row_ = model_->info().reads_last ? last_token_read() : 0;
     rows_ = {row_};
     stands_alone_ = model_->info().problem == ProblemType::kMultiLabel;
-    answer_with_label(asked, asked.of, "class");
+    answer_with_label(asked, asked.target, "class");
     finish(static_cast<int64_t>(text_.encoding.size()));
   }
 

@@ -26,25 +26,25 @@ class SoundTarget final : public AttributionTarget {
       : AttributionTarget(std::move(model)), network_(network), read_(encode_input(network.facts(), network.tokenizer_or_null(), input)) {
     const Tokenizer& tokenizer = model_->tokenizer();
     const WrittenText written = written_text(model_->info().first_token, transcribe(*model_, {input.sound})[0].ids, &tokenizer);
-    const Range at = written_tokens(*model_, asked.of, written);
+    const Range at = written_tokens(*model_, asked.target, written);
     target_ = written.encoding;
     const auto longest = static_cast<size_t>(model_->info().longest);  // the last token of a transcript of this length is never read
     if (longest > 0 && target_.size() > longest) keep_first(target_, longest);
     const std::string before = written.text.substr(0, static_cast<size_t>(target_.offsets[static_cast<size_t>(at.begin)][1]));
     for (int64_t row = at.begin; row < at.end; ++row) rows_.push_back(row);
-    answer_ids_ = asked.of_ids;
+    answer_ids_ = asked.target_ids;
     if (answer_ids_.empty()) answer_ids_.assign(written.encoding.ids.begin() + at.begin + 1, written.encoding.ids.begin() + at.end + 1);
     if (answer_ids_.size() != rows_.size())
       fail(ErrorCode::kInvalidArgument, "{}: {} answers for {} generated tokens", model_->info().name, answer_ids_.size(), rows_.size());
-    against_ = asked.against_id.value_or(-1);
-    if (!asked.against.empty()) {
+    contrast_ = asked.contrast_id.value_or(-1);
+    if (!asked.contrast.empty()) {
       const Tensor logits = logits_of(frames(), {});
-      against_ =
-          single_token(*model_, asked.against, spellings_of(*model_, asked.against, before), logits.data<float>(), kContrastNeedsOne);
+      contrast_ =
+          single_token(*model_, asked.contrast, spellings_of(*model_, asked.contrast, before), logits.data<float>(), kContrastNeedsOne);
     }
     check_answer(model_->info().vocabulary);
     answer_ = format("{} after {}", spelled(*model_, answer_ids_), before.empty() ? "nothing" : quoted(before)) +
-              (against_ >= 0 ? " against " + spelled(*model_, against_) : "");
+              (contrast_ >= 0 ? " against " + spelled(*model_, contrast_) : "");
     HeardSites heard;
     run_from_input(*model_, input, target_, {.observer = &heard, .text = written.text});
     plan_ = heard.plan;

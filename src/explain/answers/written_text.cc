@@ -18,21 +18,21 @@ struct Pair {
   Encoding source{}, target{};
   std::string source_text{}, target_text{};
   std::vector<int32_t> of{};  // empty: the most probable token
-  std::string against_word{};
-  std::optional<int32_t> against{};
+  std::string contrast_word{};
+  std::optional<int32_t> contrast{};
 };
 
 Pair written_pair(const Model& model, const std::string& source, const TargetSpec& asked, const std::optional<std::string>& given) {
   const ReadAndWritten both = read_and_write(model, source, given);
   Pair out{.source = both.source, .source_text = source};
   const WrittenText& target = both.target;
-  const Range at = written_tokens(model, asked.of, target);
+  const Range at = written_tokens(model, asked.target, target);
   const std::vector<int32_t>& ids = target.encoding.ids;
   out.of.assign(ids.begin() + at.begin + 1, ids.begin() + at.end + 1);
   out.target = target.encoding;
   keep_first(out.target, static_cast<size_t>(at.end));
   out.target_text = target.text.substr(0, static_cast<size_t>(out.target.offsets.back()[1]));
-  out.against_word = asked.against;
+  out.contrast_word = asked.contrast;
   return out;
 }
 
@@ -56,15 +56,15 @@ class PairTarget final : public AttributionTarget {
     for (int64_t row = written - asked_for; row < written; ++row) rows_.push_back(row);
     const Tensor logits = rows_of_answer(model_->run_from(source(), target(), {}));
     answer_ids_ = pair_.of.empty() ? std::vector<int32_t>{largest(logits.data<float>(), logits.size(1))} : pair_.of;
-    against_ = pair_.against.value_or(-1);
+    contrast_ = pair_.contrast.value_or(-1);
     const std::string before = text_before();
-    if (!pair_.against_word.empty()) {
-      const Spellings spellings = spellings_of(*model_, pair_.against_word, before);
-      against_ = single_token(*model_, pair_.against_word, spellings, logits.data<float>(), kContrastNeedsOne);
+    if (!pair_.contrast_word.empty()) {
+      const Spellings spellings = spellings_of(*model_, pair_.contrast_word, before);
+      contrast_ = single_token(*model_, pair_.contrast_word, spellings, logits.data<float>(), kContrastNeedsOne);
     }
     check_answer(logits.size(1));
     answer_ = format("{} after {}", spelled(*model_, answer_ids_), before.empty() ? "nothing" : quoted(before)) +
-              (against_ >= 0 ? " against " + spelled(*model_, against_) : "");
+              (contrast_ >= 0 ? " against " + spelled(*model_, contrast_) : "");
     struct Heard final : Listener {
       RunPlan plan{};
       void begin(const RunPlan& of) override { plan = of; }
@@ -168,7 +168,7 @@ const AnswerKind& written_text_answer() {
           fail(ErrorCode::kInvalidArgument, "{}: this model generates text from a source; expected the ids of a target too",
                model->info().name);
         return std::make_unique<PairTarget>(
-            std::move(model), with_span(Pair{.source = ids, .target = *written, .of = asked.of_ids, .against = asked.against_id}));
+            std::move(model), with_span(Pair{.source = ids, .target = *written, .of = asked.target_ids, .contrast = asked.contrast_id}));
       },
       .of_each_token = true,
       .is_sequence = true,

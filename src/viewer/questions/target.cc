@@ -44,8 +44,8 @@ std::unique_ptr<explain::AttributionTarget> written_token(LoadedTrace& loaded, e
   before.type_ids.assign(static_cast<size_t>(at), 0);
   before.offsets.assign(static_cast<size_t>(at), {0, 0});
   before.segment.assign(parts.target.segment.begin(), parts.target.segment.begin() + count);
-  asked.of.clear();
-  asked.of_ids = {parts.target.ids[static_cast<size_t>(at)]};
+  asked.target.clear();
+  asked.target_ids = {parts.target.ids[static_cast<size_t>(at)]};
   return explain::make_target(std::move(model), parts.source, asked, before);
 }
 
@@ -83,11 +83,11 @@ std::unique_ptr<explain::AttributionTarget> subject_of(LoadedTrace& loaded, cons
   const bool is_written = kind && kind->is_sequence;
   explain::TargetSpec of = asked;
   if (loaded.options().input) {
-    if (is_written && token) of.of = format("token {}", *token - 1);  // the text follows the model's first token
+    if (is_written && token) of.target = format("token {}", *token - 1);  // the text follows the model's first token
     return explain::make_target(std::move(model), loaded.given(), of);
   }
   if (is_written) return written_token(loaded, asked, token, std::move(model));
-  if (token && kind && kind->of_each_token) of.of = format("token {}", *token);
+  if (token && kind && kind->of_each_token) of.target = format("token {}", *token);
   std::unique_ptr<explain::AttributionTarget> subject = explain::make_target(std::move(model), loaded.given(), of);
   check_same(loaded.trace().plan().text, *subject);
   return subject;

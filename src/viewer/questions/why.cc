@@ -25,16 +25,16 @@ namespace clearhead {
 WhyLook why_look_of(const Json& body) {
   Fields fields(body, "api/why");
   WhyLook look;
-  look.asked.of = fields.string_or("of", "");
-  look.asked.against = fields.string_or("against", "");
+  look.asked.target = fields.string_or("target", "");
+  look.asked.contrast = fields.string_or("contrast", "");
   if (const Json* token = fields.take("token"); token && !token->is_null()) look.token = token->integer();
   look.methods = fields.strings("methods");
-  look.items = fields.string_or("items", "auto");
+  look.units = fields.string_or("units", "auto");
   look.at_most = fields.number_or("at_most", 0);
   fields.refuse_rest();
   const std::set<std::string> known{"auto", "word", "sentence", "token"};
-  if (!known.count(look.items))
-    fail(ErrorCode::kInvalidArgument, "api/why: \"items\": expected auto, word, sentence or token, found \"{}\".", look.items);
+  if (!known.count(look.units))
+    fail(ErrorCode::kInvalidArgument, "api/why: \"units\": expected auto, word, sentence or token, found \"{}\".", look.units);
   if (look.methods.empty()) fail(ErrorCode::kInvalidArgument, "api/why: \"methods\": is empty; expected one or more.");
   for (const std::string& name : look.methods) explain::method_named(name);
   return look;
@@ -57,9 +57,9 @@ constexpr size_t kCutsOfMethod = 8;
 std::string choose_items(LoadedTrace& loaded, const WhyLook& look, AttributionTarget& target) {
   const RunText& text = loaded.trace().plan().text;
   if (!text.items.empty()) return text.items_of(target.items().front().begin)->kind;
-  if (look.items == "token") return "token";
+  if (look.units == "token") return "token";
   std::vector<Range> items = explain::items_of_words(target, loaded.words());
-  const bool by_sentence = look.items == "sentence" || (look.items == "auto" && items.size() > kMostWords);
+  const bool by_sentence = look.units == "sentence" || (look.units == "auto" && items.size() > kMostWords);
   if (by_sentence) items = explain::items_of_sentences(target);
   target.set_items(std::move(items));
   return by_sentence ? "sentence" : "word";

@@ -20,8 +20,8 @@ export const kMethods = [
 export type MethodName = (typeof kMethods)[number];
 
 export interface WhyRequest {
-  of: string; // a class or a word; empty: the model's answer
-  against: string;
+  target: string; // a class or a word; empty: the model's answer
+  contrast: string;
   token: number | null; // the id of the token to explain
   methods: MethodName[];
   at_most: number; // time limit in seconds; 0: no limit

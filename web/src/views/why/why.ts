@@ -185,8 +185,8 @@ export class WhyView implements View {
     const { t } = ctx;
     const token = /^#(\d+)$/.exec(state.target);
     const request: WhyRequest = {
-      of: token ? '' : state.target,
-      against: state.contrast,
+      target: token ? '' : state.target,
+      contrast: state.contrast,
       token: token ? Number(token[1]) : null,
       methods: kMethods.filter((m) => this.methods(state).includes(m)), // a fixed order; the order of selection matters only to the page
       at_most: atMost,
@@ -327,11 +327,11 @@ export class WhyView implements View {
   /** The command whose page shows which weights support this answer; null if this page shows them already. */
   private mapsHint(): HTMLElement | null {
     const { ctx } = this;
-    const { target: of, contrast: against } = ctx.store.now;
+    const { target, contrast } = ctx.store.now;
     const kind = ctx.info.answers?.kind;
     if (ctx.family.weights.includes('for') || !ctx.info.command || kind === 'written') return null;
-    const named = of.startsWith('#') ? `token ${of.slice(1)}` : of;
-    const options = [named && `--target ${JSON.stringify(named)}`, against && `--contrast ${JSON.stringify(against)}`].filter(Boolean);
+    const named = target.startsWith('#') ? `token ${target.slice(1)}` : target;
+    const options = [named && `--target ${JSON.stringify(named)}`, contrast && `--contrast ${JSON.stringify(contrast)}`].filter(Boolean);
     const command = [ctx.info.command, '--gradients', ...options].join(' ');
     return h('p', { class: 'caption', 'data-testid': 'why-maps' }, ctx.t('why.maps'), ' ', h('code', {}, command));
   }
