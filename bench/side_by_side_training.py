@@ -21,7 +21,7 @@ validation result counts, as in a run.
 pace: tokens per second without padding: clearhead; PyTorch on the same batches, whose texts have similar lengths; and, for an encoder that
 is fine-tuned, PyTorch on random batches, as in usual training loops, padded to the longest text of each.
 
-losses and whole support recipes of language models and translators (also of torch_networks.py), and of the tasks classify and tag; pace
+losses and whole support recipes of language models and translators (also of torch_networks.py), and of the tasks classification and token-classification; pace
 supports all of these except language models.
 
 Needs torch; all commands except speed also need transformers.
@@ -250,8 +250,11 @@ class TorchTraining:
         transformers.utils.logging.set_verbosity_error()
         self.torch, self.recipe, self.steps, self.average = torch, recipe, steps, average
         self.pairs, self.task = "pairs" in recipe, recipe.get("task", {}).get("kind")
-        kinds = {"classify": transformers.AutoModelForSequenceClassification, "tag": transformers.AutoModelForTokenClassification}
-        kind = transformers.AutoModelForSeq2SeqLM if self.pairs else kinds.get(self.task, transformers.AutoModelForCausalLM)
+        kinds = {"classification": transformers.AutoModelForSequenceClassification,
+                 "token-classification": transformers.AutoModelForTokenClassification, None: transformers.AutoModelForCausalLM}
+        if not self.pairs and self.task not in kinds:
+            raise SystemExit(f'the task "{self.task}" has no counterpart here; expected one of {", ".join(filter(None, kinds))}')
+        kind = transformers.AutoModelForSeq2SeqLM if self.pairs else kinds[self.task]
         self.model = torch_networks.load(folder) or kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
         self.model.train()
         for module in self.model.modules():

@@ -116,9 +116,10 @@ Transformer::Transformer(const Architecture& facts, ModelParameters& parameters,
 }
 
 void Transformer::load(Weights& weights, const HeadsInFile& heads) {
-  tables_.tokens = weights.table(facts_.embedding.tokens, facts_.vocabulary, facts_.width);
-  tables_.scale = static_cast<float>(facts_.embedding.scale);
-  if (!facts_.embedding.types.empty()) tables_.types = weights.table(facts_.embedding.types, facts_.embedding.type_count, facts_.width);
+  embeddings_.tokens.weight = weights.table(facts_.embedding.tokens, facts_.vocabulary, facts_.width);
+  embeddings_.scale = static_cast<float>(facts_.embedding.scale);
+  if (!facts_.embedding.types.empty())
+    embeddings_.types.weight = weights.table(facts_.embedding.types, facts_.embedding.type_count, facts_.width);
   std::visit([&](const auto& positions) { load_positions(weights, positions); }, facts_.positions);
   embedding_norm_ = weights.norm(facts_.embedding.norm, facts_.width);
   for (int64_t at = 0; at < facts_.layers; ++at) load_layer(weights, at);
@@ -130,7 +131,7 @@ void Transformer::load(Weights& weights, const HeadsInFile& heads) {
 void Transformer::load_positions(const Weights&, const NoPositions&) {}
 
 void Transformer::load_positions(const Weights& weights, const LearnedPositions& learned) {
-  tables_.positions = weights.table(learned.weight, facts_.longest + learned.offset, facts_.width);
+  embeddings_.positions.weight = weights.table(learned.weight, facts_.longest + learned.offset, facts_.width);
   position_offset_ = learned.offset;
 }
 
@@ -145,8 +146,8 @@ void Transformer::load_positions(const Weights& weights, const PhasePositions& p
 }
 
 void Transformer::load_positions(const Weights& weights, const SinusoidalPositions& sinusoidal) {
-  tables_.positions = sinusoidal_table(facts_.longest, facts_.width);
-  weights.check_same(sinusoidal.weight, tables_.positions);
+  embeddings_.positions.weight = sinusoidal_table(facts_.longest, facts_.width);
+  weights.check_same(sinusoidal.weight, embeddings_.positions.weight);
 }
 
 void Transformer::load_layer(Weights& weights, int64_t at) {
@@ -227,7 +228,7 @@ const char* Transformer::map_family() const { return facts_.attention_of(0).caus
 void Transformer::embed(Run& run, const ForwardInput& input, Tensor& x) const {
   std::vector<int32_t> rows = input.positions;
   for (int32_t& row : rows) row += static_cast<int32_t>(position_offset_);
-  ops::embed(run, tables_, {input.ids, rows, input.type_ids}, x);
+  nn::embed(run, embeddings_, {input.ids, rows, input.type_ids}, x);
   if (phases_) nn::linear(run, phases_, phase_rows(phase_frequencies_, input.positions), x, {.accumulate = true});
   nn::normalise(run, embedding_norm_, x, x);
   if (run.drops()) ops::dropout(run, x, {.rate = run.dropout->rate, .seed = run.dropout->next()}, x);

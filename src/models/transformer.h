@@ -142,7 +142,7 @@ class Transformer {
 
   Architecture facts_;
   std::shared_ptr<const Transformer> encoder_{};
-  ops::EmbeddingTables tables_{};
+  nn::Embeddings embeddings_{};
   int64_t position_offset_ = 0;
   nn::Norm embedding_norm_{}, final_norm_{};
   std::vector<Layer> layers_{};

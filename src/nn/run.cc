@@ -83,6 +83,11 @@ void linear(Run& run, const Linear& layer, const Tensor& x, Tensor& to, const op
   ops::linear(run, x, *layer.weight, layer.bias, to, options);
 }
 
+void embed(Run& run, const Embeddings& layers, const ops::EmbeddingIds& ids, Tensor& to) {
+  const ops::EmbeddingTables tables{layers.tokens.weight, layers.positions.weight, layers.types.weight, layers.scale};
+  ops::embed(run, tables, ids, to);
+}
+
 ops::Normalisation normalisation_of(const Norm& norm) {
   return {.rms = norm.is_rms, .epsilon = norm.epsilon, .weight = norm.weight, .bias = norm.bias};
 }

@@ -15,6 +15,16 @@ namespace clearhead::nn {
 /// to = f(x·Wᵀ + b).
 void linear(Run& run, const Linear& layer, const Tensor& x, Tensor& to, const ops::LinearOptions& options = {});
 
+/// The layers whose rows are added to give the input of the first block. A layer without a table adds nothing.
+struct Embeddings {
+  Embedding tokens{};
+  float scale = 1;  // of the token embeddings
+  Positions positions{};
+  Embedding types{};
+};
+/// to[r] = scale·tokens[id] + positions[p] + types[t].   to: [rows, width]
+void embed(Run& run, const Embeddings& layers, const ops::EmbeddingIds& ids, Tensor& to);
+
 ops::Normalisation normalisation_of(const Norm& norm);
 /// to = norm(x); `to` may be x. Without a norm, x is copied to `to`, unless they are the same.
 void normalise(Run& run, const Norm& norm, const Tensor& x, Tensor& to);

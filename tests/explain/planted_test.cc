@@ -118,14 +118,6 @@ TEST(Planted, ClearnessTellsOneKeyFromAllKeys) {
   EXPECT_EQ(clearness(sink).sinks, 0);
 }
 
-TEST(Planted, HeadsThatLookAlikeAgreeAndOthersDoNot) {
-  const std::vector<std::vector<double>> alike{{1, 2, 3}, {2, 4, 6}, {1, 2, 3}}, apart{{1, 0, 0}, {0, 0, 1}};
-  EXPECT_NEAR(agreement(alike).jensen_shannon, 0, tolerance::kDouble);
-  EXPECT_NEAR(agreement(alike).kendall, 1, tolerance::kDouble);
-  EXPECT_NEAR(agreement(apart).jensen_shannon, std::log(2.0), tolerance::kDouble);
-  EXPECT_LT(agreement(apart).kendall, 0);
-}
-
 TEST(Planted, AMethodMinusRandomComesWithAnIntervalThatLeavesZeroOutOnlyWhereItIsBetter) {
   std::vector<double> method, random, other;
   for (uint64_t text = 0; text < 100; ++text) {
@@ -177,9 +169,6 @@ TEST(Planted, WhatMakesNoSenseIsRefusedInWords) {
   expect_refused(ErrorCode::kInvalidArgument, "2 items against 3", [&] { infidelity(longer, {{{1, 0}}, {0.1}}); });
   expect_refused(ErrorCode::kInvalidArgument, "a weight of -1; expected none below 0", [&] { clearness(std::vector<double>{1, -1}); });
   expect_refused(ErrorCode::kInvalidArgument, "all 2 weights are zero", [&] { clearness(std::vector<double>{0, 0}); });
-  expect_refused(ErrorCode::kInvalidArgument, "1 lists; expected at least two", [] {
-    agreement(std::vector<std::vector<double>>{{1, 2}});
-  });
 }
 
 }  // namespace

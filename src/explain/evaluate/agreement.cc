@@ -107,23 +107,4 @@ std::vector<double> shared_row(std::span<const float> weights, std::span<const i
   return sum > 0 ? out : std::vector<double>();
 }
 
-Agreement agreement(std::span<const std::vector<double>> lists) {
-  if (lists.size() < 2) fail(ErrorCode::kInvalidArgument, "agreement: {} lists; expected at least two", lists.size());
-  Agreement out;
-  double pairs = 0, defined = 0;
-  for (size_t a = 0; a < lists.size(); ++a) {
-    for (size_t b = a + 1; b < lists.size(); ++b) {
-      out.jensen_shannon += jensen_shannon(lists[a], lists[b]);
-      ++pairs;
-      const double tau = kendall(lists[a], lists[b]);
-      if (std::isnan(tau)) continue;
-      out.kendall += tau;
-      ++defined;
-    }
-  }
-  out.jensen_shannon /= pairs;
-  out.kendall = defined == 0 ? std::numeric_limits<double>::quiet_NaN() : out.kendall / defined;
-  return out;
-}
-
 }  // namespace clearhead::explain

@@ -29,12 +29,4 @@ double jensen_shannon(std::span<const double> p, std::span<const double> q);
 /// distribution.
 std::vector<double> shared_row(std::span<const float> weights, std::span<const int64_t> places);
 
-/// Means over all pairs of two or more lists (of heads or of seeds). Throws kInvalidArgument for fewer. kendall: over the pairs for which
-/// it is defined, NaN if there are none.
-struct Agreement {
-  double jensen_shannon = 0;
-  double kendall = 0;
-};
-Agreement agreement(std::span<const std::vector<double>> lists);
-
 }  // namespace clearhead::explain
