@@ -2,9 +2,14 @@
 # writes the list of them, so that one more is a new file and nothing else.
 #
 # clearhead_registry(OUT TYPE SUFFIX LIST HEADER FILES…): OUT is set to the source written, which defines
-# `const std::vector<const TYPE*>& LIST()` as HEADER declares it. A static library drops objects that only register themselves; a list
-# refers to each of them.
+# `const std::vector<const TYPE*>& LIST()` as HEADER declares it. TYPE is in the namespace clearhead; with `cli::TYPE`, all of this is in
+# clearhead::cli. A static library drops objects that only register themselves; a list refers to each of them.
 function(clearhead_registry out type suffix list header)
+  set(namespace clearhead)
+  if(type MATCHES "^([a-z]+)::(.+)$")
+    set(namespace clearhead::${CMAKE_MATCH_1})
+    set(type ${CMAKE_MATCH_2})
+  endif()
   set(declarations "")
   set(entries "")
   foreach(file ${ARGN})
@@ -17,7 +22,7 @@ function(clearhead_registry out type suffix list header)
 // Written by cmake/registry.cmake.
 #include "@header@"
 
-namespace clearhead {
+namespace @namespace@ {
 
 @declarations@
 const std::vector<const @type@*>& @list@() {
@@ -26,7 +31,7 @@ const std::vector<const @type@*>& @list@() {
   return all;
 }
 
-}  // namespace clearhead
+}  // namespace @namespace@
 ]])
   set(${out} ${source} PARENT_SCOPE)
 endfunction()
