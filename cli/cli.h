@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "clearhead/answers.h"
 #include "clearhead/model.h"
 #include "clearhead/trace.h"
 #include "explain/attribution_target.h"
@@ -34,10 +35,6 @@ void add_info(CLI::App& app);
 void add_judge(CLI::App& app);
 void add_robust(CLI::App& app);
 void add_run(CLI::App& app);
-void add_run_chat(CLI::App& run);
-void add_run_summarise(CLI::App& run);
-void add_run_transcribe(CLI::App& run);
-void add_run_translate(CLI::App& run);
 void add_show(CLI::App& app);
 void add_tokens(CLI::App& app);
 void add_trace(CLI::App& app);
@@ -153,8 +150,8 @@ std::string head_name(int layer, int64_t head);
 /// string that does not occur in the text may be the name of a segment or of an item.
 Range find_span(const RunText& text, const std::string& span);
 
-/// Translates a line with an encoder-decoder; prints the translation and its alignment (which source words each word attends to).
-Trace print_translation(const Model& model, const std::string& line);
+/// A class's score: "97.20 %", or the value of a regression.
+std::string score_text(const ClassScore& score, ProblemType problem);
 
 /// A progress line on stderr with the time left. It appears after one second, and only if stderr is a terminal.
 class Progress {

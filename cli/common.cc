@@ -499,6 +499,10 @@ Range find_span(const RunText& text, const std::string& span) {
   return first;
 }
 
+std::string score_text(const ClassScore& score, ProblemType problem) {
+  return problem == ProblemType::kRegression ? format("{:.4f}", score.probability) : format("{:.2f} %", score.probability * 100);
+}
+
 struct Progress::State {
   std::string what;
   std::chrono::steady_clock::time_point begin = std::chrono::steady_clock::now(), shown{};

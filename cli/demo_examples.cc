@@ -6,10 +6,11 @@
 #include "clearhead/answers.h"
 #include "clearhead/generate.h"
 #include "clearhead/map.h"
+#include "cli/alignment.h"
 #include "cli/demo.h"
 #include "cli/input.h"
 #include "cli/look.h"
-#include "cli/run_lines.h"
+#include "generate/trace_of.h"
 #include "models/example.h"
 #include "models/input_kind.h"
 #include "text/turns.h"
@@ -39,7 +40,10 @@ Seen written_from(const ModelInfo& info, const ModelExample& example) {
   const auto model = load_model(info.name);
   const std::string task = turns_before(info) ? format("chat {} --file TURNS", quoted(info.name))
                                               : format("translate {} {}", quoted(info.name), quoted(example.input));
-  return {.trace = print_translation(*model, example.input), .command = format("clearhead run {} --trace FILE", task)};
+  TracedInput traced = trace_of(*model, {.input = {.text = example.input}});
+  print(format("  {}\n  → {}", as_line(example.input), as_line(traced.written->text)));
+  print_alignment(alignment_of(traced.trace, ""));
+  return {.trace = std::move(traced.trace), .command = format("clearhead run {} --trace FILE", task)};
 }
 
 // Traces the example as `clearhead trace MODEL INPUT` does, and prints the model's answer if its task has one.
@@ -57,7 +61,7 @@ Seen read_by(const ModelInfo& info, const ModelExample& example) {
     if (!example.question.empty()) pair = example.question;
     const ClassScore best = reads_inputs(info) ? classify_inputs(*look.loaded, {input_of(info, example.input, example.question)})[0][0]
                                                : classify(*look.loaded, example.input, pair)[0];
-    answer = format("\n  → {} ({})", best.label, in_words(best, info.problem));
+    answer = format("\n  → {} ({})", best.label, score_text(best, info.problem));
   }
   print(format("  {}{}{}", as_line(example.input), example.question.empty() ? "" : "\n  " + example.question, answer));
   return out;

@@ -5,6 +5,7 @@
 #include "base/format.h"
 #include "cli/cli.h"
 #include "cli/input.h"
+#include "cli/run_command.h"
 
 namespace clearhead::cli {
 namespace {

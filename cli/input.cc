@@ -3,10 +3,8 @@
 
 #include <utility>
 
-#include "base/file.h"
 #include "base/format.h"
 #include "clearhead/data.h"
-#include "clearhead/generate.h"
 #include "cli/cli.h"
 #include "models/input_kind.h"
 #include "models/input_picture.h"
@@ -49,36 +47,6 @@ ModelInput input_of(const ModelInfo& info, const std::string& given, const std::
     usage_error(format("{} reads a {} and a question: give it by --question{}", info.name, info.reads,
                        may_end_with_question ? ", or as the last line" : ""));
   return input;
-}
-
-namespace {
-
-// True if config.json has "task_specific_params" with "summarization", as in Hugging Face's configs.
-bool summarises(const ModelInfo& info) {
-  const std::string path = info.directory + "/config.json";
-  const Json config = Json::parse(read_config(path), path);
-  const Json* tasks = config.find("task_specific_params");
-  return tasks && tasks->is_object() && tasks->find("summarization");
-}
-
-}  // namespace
-
-std::vector<std::string> tasks_of(const ModelInfo& info) {
-  std::vector<std::string> out;
-  for (const auto& [has, task] : {std::pair{info.has_embedding, "embed"},
-                                  {info.has_masked, "fill"},
-                                  {info.has_classifier && !info.answers && !info.tags, "classify"},
-                                  {info.tags, "tag"},
-                                  {info.chooses, "summarise"},
-                                  {info.answers.has_value(), "answer"},
-                                  {info.has_causal && !input_kind(info).has_target, "generate"},
-                                  {writes_from_text(info), "translate"},
-                                  {writes_from_text(info) && summarises(info), "summarise"},
-                                  {writes_from_text(info) && turns_before(info), "chat"},
-                                  {input_kind(info).has_target && reads_inputs(info), "transcribe"}}) {
-    if (has) out.emplace_back(task);
-  }
-  return out;
 }
 
 }  // namespace clearhead::cli

@@ -1,9 +1,7 @@
-// Reads a model's input from the command line (a text, a document, a story and a question, or the file of a picture or a sound),
-// and lists the tasks of a model.
+// Reads a model's input from the command line: a text, a document, a story and a question, or the file of a picture or a sound.
 #pragma once
 
 #include <string>
-#include <vector>
 
 #include "clearhead/model.h"
 #include "cli/cli.h"
@@ -18,10 +16,8 @@ bool writes_from_text(const ModelInfo& info);
 /// a picture or sound from standard input.
 std::string given_to(const ModelInfo& info, const TextArguments& text);
 /// given: the text, or the path of the picture or sound. second: the second text of a pair; for stories and scenes the question. If it
-/// is empty for a story, the story's last line is the question if it ends with "?". Throws UsageError for a question that is missing or that the model does
-/// not read, and whatever reading the file throws.
+/// is empty for a story, the story's last line is the question if it ends with "?". Throws UsageError for a question that is missing or
+/// that the model does not read, and whatever reading the file throws.
 ModelInput input_of(const ModelInfo& info, const std::string& given, const std::string& second);
-/// The tasks of `clearhead run` that the model has; the last one is its own task, the default.
-std::vector<std::string> tasks_of(const ModelInfo& info);
 
 }  // namespace clearhead::cli

@@ -8,6 +8,7 @@
 
 #include "base/format.h"
 #include "base/text_file.h"
+#include "cli/run_command.h"
 
 namespace clearhead::cli {
 namespace {
@@ -66,7 +67,8 @@ bool is_of_one_line(const Error& error) {
 // Answers windows. If a window is refused, it is bisected until the refused lines are found.
 class Answers {
  public:
-  explicit Answers(const LineTask& task) : task_(task) {}
+  Answers(TextCommandBase& command, const Model& model)
+      : command_(command), model_(model), interventions_(command.interventions.interventions()), blank_(command.blank_line()) {}
 
   /// first: number of the window's first line, from 1.
   void window(const std::vector<std::string>& lines, size_t first, const std::function<void(double)>& progress) {
@@ -90,14 +92,14 @@ class Answers {
     std::optional<Error> refused;
     try {
       Window part{.lines = {lines_->begin() + static_cast<std::ptrdiff_t>(begin), lines_->begin() + static_cast<std::ptrdiff_t>(end)}};
-      part.options.interventions = task_.interventions;
+      part.options.interventions = interventions_;
       part.options.name = [&](size_t index) { return format("line {}", first_ + begin + index); };
       if (progress_) {
         part.options.progress = [&](double fraction) {
           progress_((static_cast<double>(begin) + fraction * static_cast<double>(end - begin)) / static_cast<double>(lines_->size()));
         };
       }
-      for (const std::string& line : task_.answer(part)) out_ += line + "\n";
+      for (const std::string& line : command_.lines_for(model_, part)) out_ += line + "\n";
       return;
     } catch (const Error& error) {
       if (!is_of_one_line(error)) throw;
@@ -110,12 +112,12 @@ class Answers {
   }
 
   void refuse(size_t line, const Error& error) {
-    const bool is_blank = (*lines_)[line].find_first_not_of(" \t") == std::string::npos;
+    const bool blank = is_blank((*lines_)[line]);
     const std::string name = format("line {}: ", first_ + line), what = error.what();
     const std::string message = what.starts_with(name.substr(0, name.size() - 2)) ? what : name + what;
-    if (task_.unanswered) task_.unanswered();
-    if (task_.prints) out_ += (is_blank ? task_.empty : task_.json ? Json::object({{"error", message}}).dump() : "") + "\n";
-    if (!is_blank) refused_.emplace_back(error.code(), message);
+    command_.skip_line();
+    if (command_.prints_lines()) out_ += (blank ? blank_ : command_.json ? Json::object({{"error", message}}).dump() : "") + "\n";
+    if (!blank) refused_.emplace_back(error.code(), message);
   }
 
   // True if every line was refused for the same reason: then the lines are not at fault.
@@ -128,7 +130,10 @@ class Answers {
     return std::all_of(refused_.begin(), refused_.end(), [&](const Error& error) { return reason(error) == reason(refused_.front()); });
   }
 
-  const LineTask& task_;
+  TextCommandBase& command_;
+  const Model& model_;
+  const Interventions interventions_;
+  const std::string blank_;  // the answer to a blank line that the command refuses
   const std::vector<std::string>* lines_ = nullptr;
   size_t first_ = 1, all_refused_ = 0;
   std::function<void(double)> progress_{};
@@ -138,16 +143,18 @@ class Answers {
 
 }  // namespace
 
-void answer_lines(const TextArguments& text, const LineTask& task) {
-  Source source(text);
-  Progress progress(task.what);
+bool is_blank(const std::string& line) { return line.find_first_not_of(" \t") == std::string::npos; }
+
+void answer_lines(TextCommandBase& command, const Model& model) {
+  Source source(command.text);
+  Progress progress(command.doing);
   const std::function<void(double)> shown = source.has_size() ? progress.callback() : nullptr;
   std::function<void(double)> of_window;
   if (shown) of_window = [&](double fraction) { shown(source.fraction(fraction)); };
-  Answers answers(task);
+  Answers answers(command, model);
   size_t count = 0;
   for (std::vector<std::string> lines; source.next(lines); count += lines.size()) answers.window(lines, count + 1, of_window);
-  if (task.finish) task.finish();
+  command.finish_lines();
   answers.finish(count);
 }
 

@@ -13,7 +13,7 @@
 #include "base/nearest.h"
 #include "base/parallel.h"
 #include "cli/cli.h"
-#include "cli/input.h"
+#include "cli/run_command.h"
 #include "cli/terminal.h"
 
 namespace clearhead::cli {
@@ -158,6 +158,7 @@ static int run(int argc, char** argv) {
     if (thread_count > 0) set_threads(thread_count);
   });
   try {
+    check_commands_of_tasks();
     std::vector<std::string> words = with_own_task(app, argc, argv);
     std::reverse(words.begin(), words.end());  // CLI11 parses the vector from its end
     app.parse(std::move(words));

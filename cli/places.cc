@@ -54,7 +54,7 @@ void check_places_in(const Interventions& interventions, const Model& model, con
 void check_places_in(const Window& window, const Model& model, const std::string& pair, int64_t more) {
   if (!names_places(window.options.interventions)) return;
   for (size_t line = 0; line < window.lines.size(); ++line) {
-    if (window.lines[line].find_first_not_of(" \t") == std::string::npos) continue;  // blank lines are answered without a run
+    if (is_blank(window.lines[line])) continue;  // blank lines are answered without a run
     try {
       check_places_in(window.options.interventions, model, window.lines[line], pair, more);
     } catch (const Error& error) {

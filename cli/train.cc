@@ -148,7 +148,7 @@ bool train(const Options& options, const std::shared_ptr<Comm>& comm) {
   if (!finished) {
     say(format("stopped after step {}; to continue: clearhead train --resume {}", trainer->step(), folder));
   } else {
-    const RunCommand command = definition_of(trainer->recipe()).command(trainer->recipe());
+    const CommandExample& command = command_of(trainer->recipe());
     const std::string model = quoted(trainer->directory() + "/best"), separator = command.arguments.empty() ? "" : " ";
     say(format("done: clearhead run {} {}{}{}", command.name, model, separator, command.arguments));
   }

@@ -1,10 +1,13 @@
-// Options of beam search, and its result as JSON.
+// Options of generation with beam search; its result as text and JSON.
 #include "cli/written.h"
 
 #include "base/format.h"
 #include "clearhead/tokenizer.h"
+#include "cli/alignment.h"
+#include "cli/run_command.h"
 #include "generate/trace_of.h"
 #include "models/places.h"
+#include "text/turns.h"
 
 namespace clearhead::cli {
 
@@ -30,6 +33,41 @@ GenerateOptions WriteArguments::settings(const Model& of) const {
   return out;
 }
 
+void AlignedArguments::add(CLI::App& app, const std::string& of) {
+  WriteArguments::add(app, of);
+  text.add(app);
+  CLI::Option* option = app.add_flag("--align", align, "Print which source words each word attends to");
+  app.add_option("--head", head,
+                 "With --align: use this head of cross-attention, like L2.H0 (default: the mean of the last\nlayer's heads)")
+      ->needs(option);
+}
+
+Written AlignedArguments::write(const Model& from, const std::string& source, const Encoding& encoding, const GenerateOptions& how) const {
+  if (!needs_traces()) return {generate_from(from, {encoding}, how)[0]};
+  TracedInput traced = trace_writing(from, {.input = {.text = source}}, encoding, how);
+  Written out{std::move(*traced.written)};
+  if (!out.generated.ids.empty()) out.trace = std::move(traced.trace);
+  return out;
+}
+
+Json AlignedArguments::json_of(const std::string& source, const Written& written) const {
+  Json out = Json::object({{"source", source}});
+  add_written(out, written.generated);
+  if (align) out["alignment"] = written.trace ? alignment_json(alignment_of(*written.trace, head)) : Json::array();
+  return out;
+}
+
+void AlignedArguments::print_answer(const Written& written) const {
+  print_whole(as_line(written.generated.text) + "\n");
+  if (align && written.trace) print_alignment(alignment_of(*written.trace, head));
+}
+
+void AlignedArguments::save_trace(const Written& written) const {
+  if (trace.empty()) return;
+  if (written.trace) written.trace->save(trace);
+  if (!json || !written.trace) notice_trace(trace, written.trace.has_value());
+}
+
 void check_places_of(const GenerateOptions& settings, int64_t source) {
   const int64_t target = settings.max_tokens;
   const std::vector<MapFamily> families = {{.name = "enc", .queries = source, .keys = source},
@@ -47,17 +85,23 @@ Encoding encode_source(const Model& model, const std::string& text) {
   return source;
 }
 
-void add_written(Json& to, const Generated& made) {
-  Json ids = Json::array(), probabilities = Json::array();
-  for (const GeneratedToken& token : made.tokens) {
-    ids.push(static_cast<int64_t>(token.id));
-    probabilities.push(token.probability);
-  }
+Json probabilities_json(const Generated& made) {
+  Json out = Json::array();
+  for (const GeneratedToken& token : made.tokens) out.push(token.probability);
+  return out;
+}
+
+void add_generated(Json& to, const Generated& made) {
   to["text"] = made.text;
-  to["tokens"] = ids;
-  to["probabilities"] = probabilities;
-  to["score"] = made.score;
+  to["tokens"] = Json::array();
+  for (const GeneratedToken& token : made.tokens) to["tokens"].push(static_cast<int64_t>(token.id));
+  to["probabilities"] = probabilities_json(made);
   to["stopped"] = to_string(made.reason);
+}
+
+void add_written(Json& to, const Generated& made) {
+  add_generated(to, made);
+  to["score"] = made.score;
 }
 
 }  // namespace clearhead::cli

@@ -247,7 +247,7 @@ const TaskDefinition& babi_task() {
       .description = "an answer for each question about a story, by a memory network",
       .reads = {"story"},
       .class_suffix = "ForSequenceClassification",
-      .command = [](const Recipe&) { return RunCommand{"classify"}; },
+      .commands = {{"classify"}},
       .labels = [](const Recipe& recipe) { return class_names(recipe, 2); },
       .vocabulary_texts = training_texts,
       .make = make_task<Stories>,

@@ -363,7 +363,7 @@ const TaskDefinition& classification_task() {
       .takes_noise = [](const Recipe& recipe) { return !recipe.task->data.pictures; },
       .fields = [] { return described_by(data_schema(), settings_schema()); },
       .read = read,
-      .command = [](const Recipe&) { return RunCommand{"classify"}; },
+      .commands = {{"classify"}},
       .labels = labels_of,
       .configure = [](const Recipe& recipe, Json& model) { model["problem_type"] = problem_name(recipe.task->data.problem); },
       .vocabulary_texts = training_texts,

@@ -69,7 +69,7 @@ const TaskDefinition& language_modeling_task() {
       .data = DataFields::kFiles,
       .head = TrainedHead::kCausal,
       .test = TestMethod::kTextScores,
-      .command = [](const Recipe&) { return RunCommand{"generate"}; },
+      .commands = {{"generate"}},
       .vocabulary_texts = [](const Recipe& recipe) { return read_part(recipe.source, Part::kTrain); },
       .make = make_task<Windows>,
   };

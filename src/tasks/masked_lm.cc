@@ -155,7 +155,7 @@ const TaskDefinition& masked_lm_task() {
       .class_suffix = "ForMaskedLM",
       .fields = [] { return text_schema().describe(); },
       .read = [](Fields& fields, Recipe& to) { text_schema().read(fields, to.task->data); },
-      .command = [](const Recipe&) { return RunCommand{"fill"}; },
+      .commands = {{"fill"}},
       .make = make_task<MaskedTokens>,
   };
   return definition;

@@ -333,10 +333,7 @@ const TaskDefinition& question_answering_task() {
             read_settings(recipe_schema(), fields, to);
             to.length = 256;
           },
-      .command =
-          [](const Recipe&) {
-            return RunCommand{"answer", "--question \"…\" \"…\""};
-          },
+      .commands = {{"answer", "--question \"…\" \"…\""}},
       .labels =
           [](const Recipe&) {
             return std::vector<std::string>{"start", "end"};

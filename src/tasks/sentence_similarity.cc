@@ -274,7 +274,7 @@ const TaskDefinition& sentence_similarity_task() {
       .has_sequence_targets = true,
       .fields = [] { return settings_schema().describe(); },
       .read = [](Fields& fields, Recipe& to) { read_settings(settings_schema(), fields, to); },
-      .command = [](const Recipe&) { return RunCommand{"embed"}; },
+      .commands = {{"embed"}},
       .make = make_task<Matching>,
   };
   return definition;

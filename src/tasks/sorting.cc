@@ -100,10 +100,7 @@ const TaskDefinition& sorting_task() {
       .class_suffix = "ForTokenClassification",
       .fields = [] { return settings_schema().describe(); },
       .read = [](Fields& fields, Recipe& to) { read_settings(settings_schema(), fields, to); },
-      .command =
-          [](const Recipe&) {
-            return RunCommand{"tag", "\"5 2 9\""};
-          },
+      .commands = {{"tag", "\"5 2 9\""}},
       .labels = [](const Recipe&) { return std::vector<std::string>{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}; },
       .make = make_task<Sort>,
   };

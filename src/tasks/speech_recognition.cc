@@ -274,10 +274,7 @@ const TaskDefinition& speech_recognition_task() {
             text_schema().read(fields, to.task->data);
             read_settings(sound_schema(), fields, to);
           },
-      .command =
-          [](const Recipe&) {
-            return RunCommand{"transcribe", "FILE.wav"};
-          },
+      .commands = {{"transcribe", "FILE.wav"}},
       .vocabulary_texts = transcribed_texts,
       .make = make_task<Transcribe>,
   };

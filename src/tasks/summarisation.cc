@@ -141,7 +141,7 @@ const TaskDefinition& summarisation_task() {
       .chooses_sentence = true,
       .fields = [] { return column_schema().describe(); },
       .read = [](Fields& fields, Recipe& to) { column_schema().read(fields, to.task->data); },
-      .command = [](const Recipe&) { return RunCommand{"summarise"}; },
+      .commands = {{"summarise"}},
       .vocabulary_texts = summarised_texts,
       .make = make_task<Summaries>,
   };

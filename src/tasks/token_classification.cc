@@ -128,7 +128,7 @@ const TaskDefinition& token_classification_task() {
       .name = "token-classification",
       .description = "one tag per word, by an encoder with a token classifier",
       .class_suffix = "ForTokenClassification",
-      .command = [](const Recipe&) { return RunCommand{"tag"}; },
+      .commands = {{"tag"}},
       .labels = tags_of,
       .make = make_task<TagTask>,
   };

@@ -55,9 +55,9 @@ class Pairs : public Task {
   PairData training_, held_;
 };
 
-RunCommand command_of(const Recipe& recipe) {
-  if (!recipe.pairs->turns.empty()) return {"chat", ""};
-  return {recipe.pairs->rouge ? "summarise" : "translate"};
+size_t command_for(const Recipe& recipe) {
+  if (!recipe.pairs->turns.empty()) return 2;
+  return recipe.pairs->rouge ? 1 : 0;
 }
 
 }  // namespace
@@ -72,7 +72,8 @@ const TaskDefinition& translation_task() {
       .test = TestMethod::kTranslations,
       .writes_text = true,
       .takes_noise = [](const Recipe&) { return true; },
-      .command = command_of,
+      .commands = {{"translate"}, {"summarise"}, {"chat", ""}},
+      .choose_command = command_for,
       .vocabulary_texts = vocabulary_texts_of_pairs,
       .make = [](const Recipe& recipe, const Tokenizer& tokenizer, const TaskFacts& facts) -> std::unique_ptr<Task> {
         return std::make_unique<Pairs>(recipe, tokenizer, facts.first_token);

@@ -117,6 +117,12 @@ class Dialogues(Case):
             self.assertLess(int(begin), int(end))
             self.assertLessEqual(int(end), int(after))
 
+    def test_a_dialogue_without_turns_has_no_trace(self):
+        trace = self.folder / "none.trace"
+        done = self.chat("\n", "--trace", trace)
+        self.assertEqual((done.code, done.errors), (0, f"{trace}: no trace was written, because the model generated nothing\n"))
+        self.assertFalse(trace.exists())
+
     def test_broken_dialogues_are_named_by_file_and_line(self):
         for line, problem in (
             ('{"turns": "one"}', '"turns": expected a list of strings, found "one"'),

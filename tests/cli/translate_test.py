@@ -128,6 +128,12 @@ class Translate(Case):
         self.ok("view", trace, "--html", page)
         self.assertIn('"kind":"cross"', page.read_text().replace('": "', '":"'))
 
+    def test_a_line_without_words_has_no_trace(self):
+        trace = self.folder / "none.trace"
+        done = run("run", "translate", self.model, "\n", "--trace", trace)
+        self.assertEqual((done.code, done.out, done.errors), (0, "\n", f"{trace}: no trace was written, because the model generated nothing\n"))
+        self.assertFalse(trace.exists())
+
     def test_edits_change_what_is_written_and_what_is_seen(self):
         one = ("run", "translate", self.model, "a cat", "--max-tokens", 9, "--json")
         whole = self.ok(*one).json["translations"][0]

@@ -58,6 +58,11 @@ const TaskDefinition& definition_of(const Recipe& recipe) {
   return **std::find_if(all.begin(), all.end(), [&](const TaskDefinition* task) { return task->data == data; });
 }
 
+const CommandExample& command_of(const Recipe& recipe) {
+  const TaskDefinition& task = definition_of(recipe);
+  return task.commands.at(task.choose_command ? task.choose_command(recipe) : 0);
+}
+
 void read_task(const Json& json, Recipe& to) {
   Fields fields(json, to.where, "task");
   to.task = TaskRecipe{.kind = fields.string("kind")};

@@ -30,8 +30,8 @@ enum class TrainedHead : uint8_t { kCausal, kMasked, kClassifier, kNone };
 /// How `clearhead train --test` measures a model.
 enum class TestMethod : uint8_t { kBatches, kTextScores, kTranslations, kTranscripts };
 
-/// A subcommand of `clearhead run` and the arguments after the model: "answer", "--question \"…\" \"…\"".
-struct RunCommand {
+/// A command of `clearhead run` (cli/run/NAME.cc) and the arguments after the model: "answer", "--question \"…\" \"…\"".
+struct CommandExample {
   std::string name{}, arguments = "\"…\"";
 };
 
@@ -53,7 +53,9 @@ struct TaskDefinition {
   std::vector<FieldDescription> (*fields)() = nullptr;
   /// Reads these fields, and sets the recipe's defaults that depend on the task. Null: the task has no fields.
   void (*read)(Fields&, Recipe&) = nullptr;
-  RunCommand (*command)(const Recipe&) = nullptr;
+  /// The commands for the trained model. `choose_command` returns the index of the one for this recipe; null: the first.
+  std::vector<CommandExample> commands{};
+  size_t (*choose_command)(const Recipe&) = nullptr;
   /// Labels of the training data, in order of id. Null: the task has none.
   std::vector<std::string> (*labels)(const Recipe&) = nullptr;
   /// Adds to the model's config of a new run. Null: nothing.
@@ -96,6 +98,8 @@ std::vector<FieldDescription> described_by(const Schemas&... schemas) {
 const std::vector<const TaskDefinition*>& task_definitions();
 /// The task of a recipe: named by "task.kind", or the task for its "pairs" or "files".
 const TaskDefinition& definition_of(const Recipe& recipe);
+/// The command for the model that a recipe trains.
+const CommandExample& command_of(const Recipe& recipe);
 /// Finds a task with a "task" field by name; null if there is none.
 const TaskDefinition* find_task(std::string_view name);
 /// Names of the tasks with a "task" field, in alphabetical order.

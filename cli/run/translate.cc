@@ -1,26 +1,17 @@
 // clearhead run translate MODEL TEXT: translates a text line by line with an encoder-decoder; --align shows which source words
 // each word attends to.
-#include <algorithm>
 #include <map>
 
 #include "base/file.h"
 #include "base/format.h"
 #include "clearhead/generate.h"
 #include "clearhead/tokenizer.h"
-#include "cli/alignment.h"
-#include "cli/cli.h"
+#include "cli/input.h"
+#include "cli/run_command.h"
 #include "cli/written.h"
-#include "generate/trace_of.h"
-#include "text/turns.h"
 
 namespace clearhead::cli {
 namespace {
-
-struct Options : WriteArguments {
-  TextArguments text;
-  std::string head;
-  bool align = false;
-};
 
 // The lines to translate, and errors for the lines that cannot be: too long, or without the tokens that an intervention names.
 // Lines without words have no translation and no error.
@@ -59,7 +50,7 @@ Sources encoded(const Model& model, const std::vector<std::string>& lines, const
   return out;
 }
 
-void translate(const Options& options) {
+void run(const AlignedArguments& options) {
   if (!options.text.given()) usage_error("give a text, --file, or - for standard input");
   const auto model = load_model(options.model, options.load);
   const std::vector<std::string> lines = lines_of(options.text.read());
@@ -72,68 +63,44 @@ void translate(const Options& options) {
   settings.progress = progress.callback();
   const Sources sources = encoded(*model, lines, settings);
   if (sources.encodings.empty() && !sources.refused.empty()) throw Error(sources.refused.begin()->second);
-  const bool looks = options.align || !options.trace.empty();
   std::vector<Generated> made;
-  if (!looks) made = generate_from(*model, sources.encodings, settings);
+  if (!options.needs_traces()) made = generate_from(*model, sources.encodings, settings);
   Json translations = Json::array();
   for (size_t line = 0, at = 0; line < lines.size(); ++line) {
-    Generated written;
-    std::optional<Trace> trace;
-    const auto refused = sources.refused.find(line);
-    if (refused != sources.refused.end()) notice(refused->second.what());
+    if (const auto refused = sources.refused.find(line); refused != sources.refused.end()) {
+      notice(refused->second.what());
+      options.json ? translations.push(Json::object({{"source", lines[line]}, {"error", refused->second.what()}})) : print_whole("\n");
+      continue;
+    }
+    Written written;  // of a line without words: empty
     if (at < sources.of_line.size() && sources.of_line[at] == line) {
-      if (looks) {
-        TracedInput traced = trace_writing(*model, {.input = {.text = lines[line]}}, sources.encodings[at], settings);
-        written = std::move(*traced.written);
-        if (!written.ids.empty()) trace = std::move(traced.trace);
-      } else {
-        written = std::move(made[at]);
-      }
+      written = options.needs_traces() ? options.write(*model, lines[line], sources.encodings[at], settings) : Written{std::move(made[at])};
       ++at;
     }
-    if (options.json) {
-      Json item = Json::object({{"source", lines[line]}});
-      if (refused != sources.refused.end()) {
-        item["error"] = refused->second.what();
-        translations.push(std::move(item));
-        continue;
-      }
-      add_written(item, written);
-      if (options.align) item["alignment"] = trace ? alignment_json(alignment_of(*trace, options.head)) : Json::array();
-      translations.push(std::move(item));
-    } else {
-      print_whole(as_line(written.text) + "\n");
-      if (options.align && trace) print_alignment(alignment_of(*trace, options.head));
-    }
-    if (!options.trace.empty() && trace) trace->save(options.trace);
+    options.json ? translations.push(options.json_of(lines[line], written)) : options.print_answer(written);
+    options.save_trace(written);
   }
-  if (!options.trace.empty() && !options.json) notice(format("trace: {}; look: clearhead view {}", options.trace, options.trace));
   if (options.json) print_json(Json::object({{"translations", translations}}));
   if (const size_t count = sources.refused.size(); count > 0)
     fail(ErrorCode::kInvalidArgument, "{} of {} lines {} no translation", count, lines.size(), count == 1 ? "has" : "have");
 }
 
-}  // namespace
-
-Trace print_translation(const Model& model, const std::string& line) {
-  TracedInput traced = trace_of(model, {.input = {.text = line}});
-  print(format("  {}\n  → {}", as_line(line), as_line(traced.written->text)));
-  print_alignment(alignment_of(traced.trace, ""));
-  return std::move(traced.trace);
+void add(CLI::App& app) {
+  const auto options = std::make_shared<AlignedArguments>();
+  options->add(app, "per line");
+  app.add_option("--trace", options->trace, "Write the attention to this trace file (for one line)")->type_name("FILE");
+  app.add_flag("--json", options->json, "Print the translations as JSON, with tokens and scores");
+  app.callback([options] { run(*options); });
 }
 
-void add_run_translate(CLI::App& run) {
-  auto options = std::make_shared<Options>();
-  CLI::App* task = run.add_subcommand("translate", "Translate each line of a text with an encoder-decoder");
-  options->add(*task, "per line");
-  options->text.add(*task);
-  CLI::Option* align = task->add_flag("--align", options->align, "Draw which source words each word attends to");
-  task->add_option("--head", options->head,
-                   "With --align: use this head of cross-attention, like L2.H0 (default: the mean of the last\nlayer's heads)")
-      ->needs(align);
-  task->add_option("--trace", options->trace, "Write the attention to this trace file (for one line)")->type_name("FILE");
-  task->add_flag("--json", options->json, "Print the translations as JSON, with tokens and scores");
-  task->callback([options] { translate(*options); });
+}  // namespace
+
+const RunCommand& translate_command() {
+  static const RunCommand command = {.name = "translate",
+                                     .description = "Translate each line of a text with an encoder-decoder",
+                                     .is_task_of = writes_from_text,
+                                     .add = add};
+  return command;
 }
 
 }  // namespace clearhead::cli

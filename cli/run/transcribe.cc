@@ -3,9 +3,11 @@
 #include "base/format.h"
 #include "clearhead/data.h"
 #include "clearhead/generate.h"
-#include "cli/cli.h"
-#include "cli/lines.h"
+#include "cli/input.h"
 #include "cli/places.h"
+#include "cli/run_command.h"
+#include "cli/written.h"
+#include "models/input_kind.h"
 #include "text/turns.h"
 
 namespace clearhead::cli {
@@ -23,16 +25,14 @@ struct Options {
 };
 
 Json json_of(const std::string& file, const Sound& sound, const Generated& made) {
-  Json probabilities = Json::array();
-  for (const GeneratedToken& token : made.tokens) probabilities.push(token.probability);
   return Json::object({{"file", file},
                        {"seconds", static_cast<double>(sound.samples.size(1)) / static_cast<double>(sound.rate)},
                        {"text", made.text},
-                       {"probabilities", probabilities},
+                       {"probabilities", probabilities_json(made)},
                        {"stopped", to_string(made.reason)}});
 }
 
-void transcribe_files(const Options& options) {
+void run(const Options& options) {
   if (!options.trace.empty()) {
     if (options.files.size() != 1) usage_error(format("--trace stores the run of one sound, but {} were given", options.files.size()));
     check_writable(options.trace);
@@ -67,26 +67,32 @@ void transcribe_files(const Options& options) {
     }
   }
   if (options.json) return print_json(Json::object({{"transcripts", texts}}));
-  if (!options.trace.empty()) notice(format("trace: {}; look: clearhead view {}", options.trace, options.trace));
+  if (!options.trace.empty()) notice_trace(options.trace);
+}
+
+void add(CLI::App& app) {
+  const auto options = std::make_shared<Options>();
+  app.add_option("model", options->model, "A speech model (its directory)")->required();
+  app.add_option("files", options->files, "Sound files that libsndfile reads (WAV, FLAC, Ogg …), at the model's sampling rate")->required();
+  options->interventions.add(app);
+  app.add_option("--beams", options->beams, "Number of beams (default: from the model's files, else 1: greedy search)")
+      ->check(whole_from(1, 1000));
+  app.add_option("--max-tokens", options->max_tokens, "Stop after this many tokens per sound (default: from the model's files, else 256)")
+      ->check(whole_from(1));
+  add_load_options(app, options->load);
+  app.add_option("--trace", options->trace, "Write the attention to this trace file (for one sound)")->type_name("FILE");
+  app.add_flag("--json", options->json, "Print the transcripts as JSON, with the probability of each token");
+  app.callback([options] { run(*options); });
 }
 
 }  // namespace
 
-void add_run_transcribe(CLI::App& run) {
-  auto options = std::make_shared<Options>();
-  CLI::App* task = run.add_subcommand("transcribe", "Print the transcript of each sound file");
-  task->add_option("model", options->model, "A speech model (its directory)")->required();
-  task->add_option("files", options->files, "Sound files that libsndfile reads (WAV, FLAC, Ogg …), at the model's sampling rate")
-      ->required();
-  options->interventions.add(*task);
-  task->add_option("--beams", options->beams, "Number of beams (default: from the model's files, else 1: greedy search)")
-      ->check(whole_from(1, 1000));
-  task->add_option("--max-tokens", options->max_tokens, "Stop after this many tokens per sound (default: from the model's files, else 256)")
-      ->check(whole_from(1));
-  add_load_options(*task, options->load);
-  task->add_option("--trace", options->trace, "Write the attention to this trace file (for one sound)")->type_name("FILE");
-  task->add_flag("--json", options->json, "Print the transcripts as JSON, with the probability of each token");
-  task->callback([options] { transcribe_files(*options); });
+const RunCommand& transcribe_command() {
+  static const RunCommand command = {.name = "transcribe",
+                                     .description = "Print the transcript of each sound file",
+                                     .is_task_of = [](const ModelInfo& info) { return input_kind(info).has_target && reads_inputs(info); },
+                                     .add = add};
+  return command;
 }
 
 }  // namespace clearhead::cli

@@ -11,8 +11,9 @@
 #include "base/text_file.h"
 #include "clearhead/error.h"
 #include "clearhead/tokenizer.h"
-#include "cli/cli.h"
 #include "cli/dialogue.h"
+#include "cli/input.h"
+#include "cli/run_command.h"
 #include "cli/terminal.h"
 #include "cli/written.h"
 #include "generate/trace_of.h"
@@ -61,6 +62,8 @@ class Chat {
   }
 
   void begin_anew() { turns_.clear(); }
+  /// True if an answer was written to the trace file.
+  bool saved_trace() const { return saved_trace_; }
 
   /// Prints the answer to a turn, and appends both to the dialogue.
   void answer(const std::string& turn) {
@@ -85,6 +88,7 @@ class Chat {
       if (!made.ids.empty()) {
         traced.trace.set_segments(turns_of(read, traced.trace.plan().text));
         traced.trace.save(options_.trace);
+        saved_trace_ = true;
       }
     }
     add_written(line, made);
@@ -129,9 +133,10 @@ class Chat {
   std::optional<int64_t> before_{};
   Candidates candidates_{};
   std::vector<std::string> turns_{};
+  bool saved_trace_ = false;
 };
 
-void chat(const Options& options) {
+void run(const Options& options) {
   if (!options.trace.empty()) check_writable(options.trace);
   const bool reads_input = options.text.empty() && (options.file.empty() || options.file == "-");
   TextLines lines = options.text.empty() ? TextLines(reads_input ? "-" : options.file) : TextLines("the text", options.text);
@@ -151,30 +156,39 @@ void chat(const Options& options) {
     }
   }
   if (asks) print("");
-  if (!options.trace.empty() && !options.json) notice(format("trace: {}; look: clearhead view {}", options.trace, options.trace));
+  if (!options.trace.empty() && (!options.json || !chat.saved_trace())) notice_trace(options.trace, chat.saved_trace());
+}
+
+void add(CLI::App& app) {
+  const auto options = std::make_shared<Options>();
+  app.footer(
+      "One turn per line, from the terminal, --file or a pipe; an empty line starts a new dialogue, Ctrl-D quits.\n"
+      "Example: clearhead run chat MODEL --trace chat.trace, then clearhead view chat.trace");
+  options->add(app, "per answer");
+  CLI::Option* text = app.add_option("text", options->text,
+                                     "The first turn of a dialogue, to answer (default: read turns from the terminal, one per line)");
+  app.add_option("--file,-f", options->file, "Read the turns from this file; - is standard input")->type_name("FILE")->excludes(text);
+  app.add_option("--turns", options->turns, "Number of turns that the model reads for each answer (default: as in training)")
+      ->check(whole_from(0));
+  CLI::Option* choose = app.add_option("--choose", options->choose, "Answer with the line of this file that the model rates best");
+  choose->type_name("FILE");
+  app.add_option("--trace", options->trace, "Write the attention of the last answer to this trace file, with the turns as segments")
+      ->type_name("FILE")
+      ->excludes(choose);
+  app.add_flag("--json", options->json, "Print answers as JSON, one per line, with the turns that were read");
+  app.callback([options] { run(*options); });
 }
 
 }  // namespace
 
-void add_run_chat(CLI::App& run) {
-  auto options = std::make_shared<Options>();
-  CLI::App* task = run.add_subcommand("chat", "Talk with an encoder-decoder that was trained on dialogues");
-  task->footer(
-      "One turn per line, from the terminal, --file or a pipe; an empty line starts a new dialogue, Ctrl-D quits.\n"
-      "Example: clearhead run chat MODEL --trace chat.trace, then clearhead view chat.trace");
-  options->add(*task, "per answer");
-  CLI::Option* text = task->add_option("text", options->text,
-                                       "The first turn of a dialogue, to answer (default: read turns from the terminal, one per line)");
-  task->add_option("--file,-f", options->file, "Read the turns from this file; - is standard input")->type_name("FILE")->excludes(text);
-  task->add_option("--turns", options->turns, "Number of turns that the model reads for each answer (default: as in training)")
-      ->check(whole_from(0));
-  CLI::Option* choose = task->add_option("--choose", options->choose, "Answer with the line of this file that the model rates best");
-  choose->type_name("FILE");
-  task->add_option("--trace", options->trace, "Write the attention of the last answer to this trace file, with the turns as segments")
-      ->type_name("FILE")
-      ->excludes(choose);
-  task->add_flag("--json", options->json, "Print answers as JSON, one per line, with the turns that were read");
-  task->callback([options] { chat(*options); });
+const RunCommand& chat_command() {
+  static const RunCommand command = {
+      .name = "chat",
+      .description = "Talk with an encoder-decoder that was trained on dialogues",
+      .is_task_of = [](const ModelInfo& info) { return writes_from_text(info) && turns_before(info).has_value(); },
+      .specificity = 4,
+      .add = add};
+  return command;
 }
 
 }  // namespace clearhead::cli
