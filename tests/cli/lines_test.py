@@ -164,6 +164,11 @@ class Lines(Case):
             self.assertEqual((done.code, done.out), (1, ""), model)
             self.assertRegex(done.errors, "an attention knockout names keys 9000; this run has [0-9]+ of them", model)
 
+    def test_a_turn_of_a_chat_without_the_place_that_is_cut_has_no_answer(self):
+        done = run("run", "chat", ROOT / "models/chat", "Hello there", "--cut", "0/90@cross")
+        self.assertEqual((done.code, done.out), (1, ""))
+        self.assertRegex(done.errors, "line 1: an attention knockout names keys 90; this run has [0-9]+ of them")
+
     def test_lines_are_tagged_and_answered(self):
         for task, model, more in (("tag", self.golden("bert/tokens"), ()), ("answer", self.answering(), ("--question", "a b"))):
             answers = self.together(task, model, *more, lines=["a b c", "d e"])

@@ -79,6 +79,9 @@ class Title(NetworkCase):
         self.assertEqual([pair["source"] for pair in said["alignment"]], [name.upper()])
         self.assertEqual(self.done("run", copies, text).out.split(), [name])  # its own task
         self.assertIn(f"written: {name}", self.done("show", copies, text).errors)
+        cut = run("run", "summarise", copies, text, "--cut", "0/9000")
+        self.assertEqual((cut.code, cut.out), (1, ""))
+        self.assertIn("an attention knockout names keys 9000; this run has", cut.errors)
         self.assertIn("tokens were read; the model has no more positions", self.done("run", copies, text * 9).errors)
 
     def test_a_recipe_that_does_not_fit_is_refused(self):
