@@ -230,15 +230,15 @@ Tensor Compute::attend(const Tensor& q, const Tensor& k, const Tensor& v, const 
   Run& run = state_->run;
   const Arena::Scope scope(run.arena);
   const std::optional<AttentionSpec> edited = site ? state_->edited(spec, *site, q.size(1), q.size(2)) : std::nullopt;
-  const bool is_narrow = run.operands != DType::kF32, wanted = site && site->reported && run.wants(*site);
+  const bool is_low_precision = run.operands != DType::kF32, wanted = site && site->reported && run.wants(*site);
   const Shape shape = {q.size(0), q.size(2), q.size(1), v.size(3)};
-  const Tensor out = is_narrow ? run.take(shape, run.operands) : run.result(shape);
+  const Tensor out = is_low_precision ? run.take(shape, run.operands) : run.result(shape);
   Tensor by_head = out.permute({0, 2, 1, 3});
   const Keys keys = ops::rounded(run, k);
   const Tensor factor = wanted ? factor_of(run, output_weight, q.size(1), v.size(3)) : Tensor();
   ops::attention(run, {site.value_or(Site{}), ops::rounded(run, q), keys, ops::rounded(run, v), edited ? *edited : spec, factor, wanted},
                  by_head);
-  if (!is_narrow) return by_head;
+  if (!is_low_precision) return by_head;
   return (run.recorder ? ops::widened(run, out) : to_f32(out)).permute({0, 2, 1, 3});
 }
 

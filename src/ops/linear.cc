@@ -39,10 +39,11 @@ Tensor rounded_rows(Run& run, const Tensor& x) {
 
 // Applies a prepared weight. In a bf16 run, x is bf16 where attention wrote it.
 void apply(Run& run, const Tensor& x, const PreparedWeight& weight, const Tensor& bias, Tensor& out, const LinearOptions& options) {
-  const bool is_narrow = run.operands == DType::kBF16 && weight.storage == WeightStorage::kBF16, rounds = out.dtype() == DType::kBF16;
-  const Tensor rows = is_narrow ? rounded_rows(run, x) : widened(run, x);
+  const bool is_low_precision = run.operands == DType::kBF16 && weight.storage == WeightStorage::kBF16,
+             rounds = out.dtype() == DType::kBF16;
+  const Tensor rows = is_low_precision ? rounded_rows(run, x) : widened(run, x);
   backend().dense.linear({.weight = weight,
-                          .x = is_narrow ? nullptr : rows.data<float>(),
+                          .x = is_low_precision ? nullptr : rows.data<float>(),
                           .rows = rows.size(0),
                           .x_stride = rows.stride(0),
                           .bias = bias.defined() ? bias.data<float>() : nullptr,
@@ -50,7 +51,7 @@ void apply(Run& run, const Tensor& x, const PreparedWeight& weight, const Tensor
                           .accumulate = options.accumulate,
                           .out = rounds ? nullptr : out.mutable_data<float>(),
                           .out_stride = out.stride(0),
-                          .low_precision_x = is_narrow ? low_precision_rows_of(rows).data : nullptr,
+                          .low_precision_x = is_low_precision ? low_precision_rows_of(rows).data : nullptr,
                           .low_precision_out = rounds ? reinterpret_cast<uint16_t*>(out.mutable_raw()) : nullptr});
 }
 
@@ -120,10 +121,10 @@ void linear(Run& run, const Tensor& x, const PreparedWeight& weight, const Tenso
          "linear: out is bf16; expected f32, or a run in bf16 with a prepared bf16 weight, without gradients and without accumulation");
   const auto* live = dynamic_cast<const LiveWeight*>(&weight);
   const Tensor values = live ? live->values : Tensor();
-  const bool is_recorded = run.records({&x, &values, &bias}), is_narrow = run.operands == DType::kBF16;
+  const bool is_recorded = run.records({&x, &values, &bias}), is_low_precision = run.operands == DType::kBF16;
   if (!live && is_recorded) fail(ErrorCode::kUnsupported, "linear: gradients are requested through a prepared weight; expected a live one");
   if (!live) return apply(run, x, weight, bias, out, options);
-  if (!is_recorded && !is_narrow) return multiply(rows_of(x), rows_of(values), weight.in, bias, out, options);
+  if (!is_recorded && !is_low_precision) return multiply(rows_of(x), rows_of(values), weight.in, bias, out, options);
   if (is_recorded && options.activation != Activation::kNone) {
     Tensor before = run.recorder->take(out.shape()), after = options.accumulate ? run.recorder->take(out.shape()) : out;
     linear(run, x, weight, bias, before);
@@ -131,7 +132,7 @@ void linear(Run& run, const Tensor& x, const PreparedWeight& weight, const Tenso
     if (options.accumulate) add(run, after, out);
     return;
   }
-  if (is_narrow) return low_precision_linear(run, x, *live, bias, out, options);
+  if (is_low_precision) return low_precision_linear(run, x, *live, bias, out, options);
   multiply(rows_of(x), rows_of(values), weight.in, bias, out, options);
   run.recorder->record("linear", out, {x, values}, [=, out = shadow_of(out)](Gradients& gradients) {
     const Tensor d_out = gradients.of(out);

@@ -26,14 +26,14 @@ Tensor Arena::take(const Shape& shape) {
 }
 
 int64_t Arena::bytes() const {
-  auto total = static_cast<int64_t>(narrow_.most_bytes());
+  auto total = static_cast<int64_t>(low_precision_.most_bytes());
   for (const Tensor& block : blocks_) total += static_cast<int64_t>(block.bytes());
   return total;
 }
 
 void Arena::trim(int64_t keep_bytes) {
   if (bytes() <= keep_bytes) return;
-  narrow_ = TensorPool();
+  low_precision_ = TensorPool();
   blocks_.clear();
   block_ = 0;
   used_ = 0;

@@ -27,7 +27,7 @@ class Arena {
   /// shares scratch memory becomes stale.
   Tensor take(const Shape& shape);
   /// 16-bit memory. It is freed with its last view, not at the end of a scope.
-  Tensor take_low_precision(const Shape& shape, DType dtype) { return narrow_.take(shape, dtype); }
+  Tensor take_low_precision(const Shape& shape, DType dtype) { return low_precision_.take(shape, dtype); }
 
   class Scope {
    public:
@@ -50,7 +50,7 @@ class Arena {
   void trim(int64_t keep_bytes);
 
  private:
-  TensorPool narrow_;
+  TensorPool low_precision_;
   std::vector<Tensor> blocks_;  // f32 [elements]
   size_t block_ = 0;            // the block in use
   int64_t used_ = 0;            // elements of it that are in use

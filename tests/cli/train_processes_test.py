@@ -11,7 +11,8 @@ from support import BINARY, Done, environment
 from train_test import MARIAN, TrainingCase
 
 # Also if the tests run as root, and with more processes than cores.
-ALLOWED = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_rmaps_base_oversubscribe": "1"}
+ALLOWED = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_rmaps_base_oversubscribe": "1",
+           "OMPI_MCA_mpi_yield_when_idle": "1"}
 
 
 def built_with_mpi():
@@ -30,7 +31,7 @@ class Processes(TrainingCase):
         return ["mpirun", "-n", str(count), str(BINARY), "train", *(str(item) for item in arguments)]
 
     def together(self, count, *arguments):
-        return Done(subprocess.run(self.command(count, *arguments), capture_output=True, env=environment(**ALLOWED), timeout=300, check=False))
+        return Done(subprocess.run(self.command(count, *arguments), capture_output=True, env=environment(**ALLOWED), timeout=1200, check=False))
 
     def files(self, out):
         return {name: (self.folder / out / name).read_bytes() for name in self.FILES}
@@ -73,21 +74,21 @@ class Processes(TrainingCase):
                                env=environment(**ALLOWED))
         checkpoint = self.folder / "lost/checkpoint.safetensors"
         try:
-            until = time.monotonic() + 40
+            until = time.monotonic() + 600
             while not checkpoint.exists() and time.monotonic() < until:
                 time.sleep(0.01)
             self.assertTrue(checkpoint.exists())
             ranks = subprocess.run(["pgrep", "-P", str(run.pid)], capture_output=True, check=True).stdout.split()
             self.assertEqual(len(ranks), 4)
             os.kill(int(ranks[2]), signal.SIGKILL)
-            errors = run.communicate(timeout=40)[1]
+            errors = run.communicate(timeout=600)[1]
         finally:
             run.kill()
         self.assertNotEqual(run.returncode, 0)
         self.assertIn(b"signal 9", errors)
         shutil.copytree(self.folder / "lost", self.folder / "alone")
         self.assertEqual(self.together(2, "--resume", self.folder / "lost").code, 0)
-        self.assertEqual(Done(subprocess.run([BINARY, "train", "--resume", self.folder / "alone"], capture_output=True, env=environment(), timeout=120,
+        self.assertEqual(Done(subprocess.run([BINARY, "train", "--resume", self.folder / "alone"], capture_output=True, env=environment(), timeout=600,
                                              check=False)).code, 0)
         self.assertEqual(self.files("lost"), self.files("alone"))
 
@@ -101,7 +102,7 @@ class Processes(TrainingCase):
         try:
             self.assertRegex(run.stdout.readline(), "^step +75 of 3,?000 ")
             run.send_signal(signal.SIGINT)  # only to mpirun, as from a terminal: its processes have their own process groups
-            errors = run.communicate(timeout=40)[1]
+            errors = run.communicate(timeout=600)[1]
         finally:
             run.kill()
         self.assertRegex(errors, f"stopped after step [0-9]+; to continue: clearhead train --resume {self.folder / 'asked'}\n")

@@ -151,7 +151,7 @@ void widened_rows(InstructionSet isa, const LinearCall& call) {
                   .accumulate = call.accumulate,
                   .out = call.out,
                   .out_stride = call.out_stride};
-  linear_narrow(isa, wide);
+  linear_low_precision(isa, wide);
 }
 
 }  // namespace
@@ -163,7 +163,7 @@ std::shared_ptr<const PreparedWeight> prepare_bytes(InstructionSet isa, const We
   const bool is_exact = isa == InstructionSet::kAvx512 && weight->in > 0 && weight->in <= kMostExactInputs && weight->out > 0;
   const std::optional<WeightLayout> layout = is_exact ? byte_layout(weight->in, weight->out) : std::nullopt;
   if (!layout) {
-    weight->widened = prepare_narrow(isa, parts, count, WeightStorage::kInt8);
+    weight->widened = prepare_low_precision(isa, parts, count, WeightStorage::kInt8);
     weight->bytes = weight->widened->bytes;
     return weight;
   }

@@ -57,7 +57,7 @@ void pack_outputs(const std::vector<PartView>& parts, const WeightLayout& layout
 
 std::shared_ptr<const PreparedWeight> prepare_for(InstructionSet isa, const WeightPart* parts, int64_t count, WeightStorage storage) {
   if (storage == WeightStorage::kInt8Dynamic) return prepare_bytes(isa, parts, count);
-  if (storage != WeightStorage::kF32) return prepare_narrow(isa, parts, count, storage);
+  if (storage != WeightStorage::kF32) return prepare_low_precision(isa, parts, count, storage);
   auto packed = std::make_shared<Packed>();
   const std::vector<PartView> views = views_of(parts, count, packed->in, packed->out);
   packed->layout = wanted_layout(packed->in, packed->out, isa);
@@ -83,7 +83,7 @@ std::shared_ptr<const PreparedWeight> prepare_for(InstructionSet isa, const Weig
 
 void linear_for(InstructionSet isa, const LinearCall& call) {
   if (call.weight.storage == WeightStorage::kInt8Dynamic) return linear_bytes(isa, call);
-  if (call.weight.storage != WeightStorage::kF32) return linear_narrow(isa, call);
+  if (call.weight.storage != WeightStorage::kF32) return linear_low_precision(isa, call);
   const auto& weight = static_cast<const Packed&>(call.weight);
   const WeightLayout& layout = weight.layout;
   const Product product{layout,    weight.values.get(), call.x,          call.rows, call.x_stride,

@@ -22,7 +22,7 @@ constexpr int64_t kPieceElements = int64_t{1} << 20;  // elements that are widen
 constexpr int64_t kGrainBytes = 64 * 1024;            // minimum bytes of weights for which waking a thread pays
 constexpr int64_t kOutputs = 64;                      // outputs whose sums are computed before `finish`; the widest panel
 
-class Narrow : public PreparedWeight {
+class LowPrecisionWeight : public PreparedWeight {
  public:
   WeightLayout layout{};  // int8: rows
   // u8 [elements · element_bytes]. A tensor, because its memory requests large pages; without them, a stream is a fifth
@@ -35,13 +35,15 @@ class Narrow : public PreparedWeight {
   int64_t element_bytes() const { return storage == WeightStorage::kInt8 ? 1 : 2; }
   int64_t row_bytes() const { return padded_in() * element_bytes(); }
   int64_t panels() const { return layout.padded_out / layout.panel; }
-  NarrowPanel panel(int64_t at) const {
+  LowPrecisionPanel panel(int64_t at) const {
     return {values.data<uint8_t>() + at * layout.panel * row_bytes(), layout.panel, layout.padded_in / 2};
   }
-  NarrowRows rows(const float* x, int64_t count) const { return {storage, values.data<uint8_t>(), scales.data(), padded_in(), x, count}; }
+  LowPrecisionRows rows(const float* x, int64_t count) const {
+    return {storage, values.data<uint8_t>(), scales.data(), padded_in(), x, count};
+  }
 };
 
-void store_row(const std::vector<float>& row, int64_t in, Narrow& to, uint8_t* values, int64_t output) {
+void store_row(const std::vector<float>& row, int64_t in, LowPrecisionWeight& to, uint8_t* values, int64_t output) {
   uint8_t* bytes = values + output * to.row_bytes();
   std::memset(bytes, 0, static_cast<size_t>(to.row_bytes()));
   if (to.storage == WeightStorage::kBF16) {
@@ -59,7 +61,7 @@ void store_row(const std::vector<float>& row, int64_t in, Narrow& to, uint8_t* v
 }
 
 // Stores output `output` as a column of its bf16 panel.
-void store_column(const std::vector<float>& row, const Narrow& weight, int64_t output, uint8_t* values) {
+void store_column(const std::vector<float>& row, const LowPrecisionWeight& weight, int64_t output, uint8_t* values) {
   const WeightLayout& layout = weight.layout;
   auto* panel = reinterpret_cast<uint16_t*>(values) + output / layout.panel * layout.panel * layout.padded_in + output % layout.panel * 2;
   for (int64_t i = 0; i < layout.padded_in; ++i)
@@ -81,8 +83,8 @@ MatrixView wide_rows(const LinearCall& call, Tensor& memory) {
   return {memory.data<float>(), call.weight.in, 1};
 }
 
-void few_rows(InstructionSet isa, const Narrow& weight, const LinearCall& call) {
-  const LowPrecisionKernels& narrow = low_precision_kernels(isa);
+void few_rows(InstructionSet isa, const LowPrecisionWeight& weight, const LinearCall& call) {
+  const LowPrecisionKernels& kernels = low_precision_kernels(isa);
   Tensor widened;
   const MatrixView rows = wide_rows(call, widened);
   const int64_t width = weight.padded_in();
@@ -91,7 +93,7 @@ void few_rows(InstructionSet isa, const Narrow& weight, const LinearCall& call) 
     const float* from = rows.data + row * rows.row;
     float* to = x.data() + row * width;
     if (call.rows == 1 && !weight.has_panels()) {
-      narrow.arrange(weight.storage, from, weight.in, width, to);
+      kernels.arrange(weight.storage, from, weight.in, width, to);
     } else {
       std::copy(from, from + weight.in, to);
     }
@@ -102,7 +104,7 @@ void few_rows(InstructionSet isa, const Narrow& weight, const LinearCall& call) 
                     [&](int64_t begin, int64_t end, int) {
                       alignas(64) float sums[kFewRows * kOutputs];
                       for (int64_t at = begin; at < end; ++at) {
-                        narrow.panel_sums(weight.panel(at), x.data(), width, call.rows, sums);
+                        kernels.panel_sums(weight.panel(at), x.data(), width, call.rows, sums);
                         const int64_t first = at * outputs, count = std::min(outputs, weight.out - first);
                         for (int64_t row = 0; row < call.rows; ++row)
                           finish(dense_kernels(isa), call, row, first, count, sums + row * outputs);
@@ -110,19 +112,19 @@ void few_rows(InstructionSet isa, const Narrow& weight, const LinearCall& call) 
                     });
     return;
   }
-  const NarrowRows product = weight.rows(x.data(), call.rows);
+  const LowPrecisionRows product = weight.rows(x.data(), call.rows);
   parallel_ranges(weight.out, std::max<int64_t>(1, kGrainBytes / weight.row_bytes()), [&](int64_t begin, int64_t end, int) {
     alignas(64) float sums[kFewRows * kOutputs];
     for (int64_t first = begin; first < end; first += kOutputs) {
       const int64_t count = std::min(kOutputs, end - first);
-      narrow.sums(product, first, first + count, sums, kOutputs);
+      kernels.sums(product, first, first + count, sums, kOutputs);
       for (int64_t row = 0; row < call.rows; ++row) finish(dense_kernels(isa), call, row, first, count, sums + row * kOutputs);
     }
   });
 }
 
 // Multiplies both operands as stored. Returns false if the machine or the library cannot multiply bf16.
-bool multiply_as_stored(const Narrow& weight, const LinearCall& call) {
+bool multiply_as_stored(const LowPrecisionWeight& weight, const LinearCall& call) {
   const auto at = [](const void* bf16) { return static_cast<const float*>(bf16); };
   return multiply_bf16({.layout = weight.layout,
                         .weights = at(weight.values.raw()),
@@ -139,24 +141,24 @@ bool multiply_as_stored(const Narrow& weight, const LinearCall& call) {
 }
 
 // The layout of `outputs` outputs after widening to f32.
-WeightLayout wide_layout(const Narrow& weight, int64_t outputs) {
+WeightLayout wide_layout(const LowPrecisionWeight& weight, int64_t outputs) {
   return weight.has_panels() ? panels_layout(weight.in, outputs, weight.layout.panel, /*is_bf16=*/false) : rows_layout(weight.in, outputs);
 }
 
 // Widens panel `at`, or the row of output `at`, to `padded_in` inputs. row: scratch for one output with its padding.
-void widen_unit(const LowPrecisionKernels& narrow, const Narrow& weight, int64_t at, int64_t padded_in, std::vector<float>& row,
-                float* to) {
+void widen_unit(const LowPrecisionKernels& kernels, const LowPrecisionWeight& weight, int64_t at, int64_t padded_in,
+                std::vector<float>& row, float* to) {
   if (weight.has_panels()) {
-    NarrowPanel panel = weight.panel(at);
+    LowPrecisionPanel panel = weight.panel(at);
     panel.pairs = padded_in / 2;
-    return narrow.widen_panel(panel, to);
+    return kernels.widen_panel(panel, to);
   }
-  narrow.widen(weight.rows(nullptr, 0), at, row.data());
+  kernels.widen(weight.rows(nullptr, 0), at, row.data());
   std::copy_n(row.data(), padded_in, to);
 }
 
-void many_rows(InstructionSet isa, const Narrow& weight, const LinearCall& call) {
-  const LowPrecisionKernels& narrow = low_precision_kernels(isa);
+void many_rows(InstructionSet isa, const LowPrecisionWeight& weight, const LinearCall& call) {
+  const LowPrecisionKernels& kernels = low_precision_kernels(isa);
   Tensor widened;
   const MatrixView x = wide_rows(call, widened);
   const int64_t unit = std::max<int64_t>(1, weight.layout.panel);  // outputs that are widened together
@@ -170,7 +172,7 @@ void many_rows(InstructionSet isa, const Narrow& weight, const LinearCall& call)
                     [&](int64_t begin, int64_t end, int) {
                       std::vector<float> row(static_cast<size_t>(weight.padded_in()));
                       for (int64_t at = begin; at < end; ++at)
-                        widen_unit(narrow, weight, first / unit + at, layout.padded_in, row, to + at * unit * layout.padded_in);
+                        widen_unit(kernels, weight, first / unit + at, layout.padded_in, row, to + at * unit * layout.padded_in);
                     });
     multiply({layout, to, x.data, call.rows, x.row, call.bias ? call.bias + first : nullptr, call.activation, call.accumulate,
               call.out + first, call.out_stride});
@@ -184,22 +186,24 @@ void linear_rounded(InstructionSet isa, const LinearCall& call) {
   wide.low_precision_out = nullptr;
   wide.out = sums.mutable_data<float>();
   wide.out_stride = call.weight.out;
-  linear_narrow(isa, wide);
+  linear_low_precision(isa, wide);
   Tensor out = Tensor::borrow(call.low_precision_out, sums.shape(), DType::kBF16, nullptr, false, {call.out_stride, 1});
   convert(sums, out);
 }
 
 }  // namespace
 
-std::shared_ptr<const PreparedWeight> prepare_narrow(InstructionSet isa, const WeightPart* parts, int64_t count, WeightStorage storage) {
-  auto weight = std::make_shared<Narrow>();
+std::shared_ptr<const PreparedWeight> prepare_low_precision(InstructionSet isa, const WeightPart* parts, int64_t count,
+                                                            WeightStorage storage) {
+  auto weight = std::make_shared<LowPrecisionWeight>();
   weight->storage = storage;
   const std::vector<PartView> views = views_of(parts, count, weight->in, weight->out);
   if (storage == WeightStorage::kBF16 && isa == InstructionSet::kAvx512) weight->layout = wanted_layout(weight->in, weight->out, isa, true);
   // With few outputs, a panel would be largely padding.
   if (!weight->has_panels() || weight->layout.elements() > weight->in * weight->out * 5 / 4) {
     weight->layout = rows_layout(weight->in, weight->out);
-    weight->layout.out_step = std::max<int64_t>(1, (weight->in + kNarrowStep - 1) / kNarrowStep) * kNarrowStep;  // never an empty row
+    weight->layout.out_step =
+        std::max<int64_t>(1, (weight->in + kLowPrecisionStep - 1) / kLowPrecisionStep) * kLowPrecisionStep;  // never an empty row
   }
   if (storage == WeightStorage::kInt8) weight->scales.resize(static_cast<size_t>(weight->out));
   const int64_t outputs = weight->has_panels() ? weight->layout.padded_out : weight->out;
@@ -220,8 +224,8 @@ std::shared_ptr<const PreparedWeight> prepare_narrow(InstructionSet isa, const W
   return weight;
 }
 
-void linear_narrow(InstructionSet isa, const LinearCall& call) {
-  const auto& weight = static_cast<const Narrow&>(call.weight);
+void linear_low_precision(InstructionSet isa, const LinearCall& call) {
+  const auto& weight = static_cast<const LowPrecisionWeight&>(call.weight);
   if (call.rows == 0 || weight.out == 0) return;
   const bool is_few = call.rows <= kFewRows || weight.out == 1;
   if (!is_few && !call.x && isa == InstructionSet::kAvx512 && multiply_as_stored(weight, call)) return;

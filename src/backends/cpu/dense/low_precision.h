@@ -18,9 +18,9 @@
 
 namespace clearhead::cpu {
 
-inline constexpr int64_t kNarrowStep = 128;  // the inputs of a row are padded with zeros to a multiple of this
+inline constexpr int64_t kLowPrecisionStep = 128;  // the inputs of a row are padded with zeros to a multiple of this
 
-struct NarrowRows {
+struct LowPrecisionRows {
   WeightStorage storage{};
   const uint8_t* weights = nullptr;  // beginning at output 0
   const float* scales = nullptr;     // [out]; null for bf16
@@ -31,7 +31,7 @@ struct NarrowRows {
 };
 
 // One panel of bf16: [pair of inputs][width][2].
-struct NarrowPanel {
+struct LowPrecisionPanel {
   const uint8_t* weights = nullptr;
   int64_t width = 0, pairs = 0;
 };
@@ -40,17 +40,18 @@ struct LowPrecisionKernels {
   // Copies x [in] to `to` [padded_in], in the order in which `sums` reads a single row.
   void (*arrange)(WeightStorage storage, const float* x, int64_t in, int64_t padded_in, float* to) = nullptr;
   // Computes sums[r·sums_stride + (o − begin)] for outputs [begin, end).
-  void (*sums)(const NarrowRows& product, int64_t begin, int64_t end, float* sums, int64_t sums_stride) = nullptr;
+  void (*sums)(const LowPrecisionRows& product, int64_t begin, int64_t end, float* sums, int64_t sums_stride) = nullptr;
   // Widens the weights of one output to f32, in input order. to: [padded_in].
-  void (*widen)(const NarrowRows& product, int64_t output, float* to) = nullptr;
+  void (*widen)(const LowPrecisionRows& product, int64_t output, float* to) = nullptr;
   // For a panel: panel_sums computes sums[r·width + o] of its `width` outputs; widen_panel writes its weights in f32,
   // to: [2·pairs][width].
-  void (*panel_sums)(const NarrowPanel& panel, const float* x, int64_t x_stride, int64_t rows, float* sums) = nullptr;
-  void (*widen_panel)(const NarrowPanel& panel, float* to) = nullptr;
+  void (*panel_sums)(const LowPrecisionPanel& panel, const float* x, int64_t x_stride, int64_t rows, float* sums) = nullptr;
+  void (*widen_panel)(const LowPrecisionPanel& panel, float* to) = nullptr;
 };
 const LowPrecisionKernels& low_precision_kernels(InstructionSet isa);
 
-std::shared_ptr<const PreparedWeight> prepare_narrow(InstructionSet isa, const WeightPart* parts, int64_t count, WeightStorage storage);
-void linear_narrow(InstructionSet isa, const LinearCall& call);
+std::shared_ptr<const PreparedWeight> prepare_low_precision(InstructionSet isa, const WeightPart* parts, int64_t count,
+                                                            WeightStorage storage);
+void linear_low_precision(InstructionSet isa, const LinearCall& call);
 
 }  // namespace clearhead::cpu

@@ -86,7 +86,7 @@ HWY_INLINE float int8_sum(const uint8_t* HWY_RESTRICT w, const float* HWY_RESTRI
   return total_of(sums);
 }
 
-void widen(const NarrowRows& p, int64_t output, float* to) {
+void widen(const LowPrecisionRows& p, int64_t output, float* to) {
   const F32 d;
   if (p.storage == WeightStorage::kInt8) {
     const uint8_t* w = p.weights + output * p.padded_in;
@@ -115,7 +115,7 @@ HWY_INLINE float wide_sum(const float* HWY_RESTRICT w, const float* HWY_RESTRICT
   return total_of(sums);
 }
 
-void sums(const NarrowRows& p, int64_t begin, int64_t end, float* out, int64_t stride) {
+void sums(const LowPrecisionRows& p, int64_t begin, int64_t end, float* out, int64_t stride) {
   if (p.rows == 1) {
     for (int64_t o = begin; o < end; ++o) {
       out[o - begin] = p.storage == WeightStorage::kInt8 ? int8_sum(p.weights + o * p.padded_in, p.x, p.padded_in) * p.scales[o]
@@ -134,7 +134,7 @@ void sums(const NarrowRows& p, int64_t begin, int64_t end, float* out, int64_t s
 // Computes kOutputs vectors of a panel's outputs for kRows rows of x. With a single row, the odd inputs have separate
 // chains; otherwise each FMA would wait for the previous one.
 template <int kRows, int kOutputs>
-HWY_INLINE void panel_part(const NarrowPanel& p, int64_t first, const float* HWY_RESTRICT x, int64_t x_stride, float* sums) {
+HWY_INLINE void panel_part(const LowPrecisionPanel& p, int64_t first, const float* HWY_RESTRICT x, int64_t x_stride, float* sums) {
   const F32 d;
   constexpr int kOdd = kRows == 1 ? kOutputs : 0;
   Floats sum[kRows * kOutputs + kOdd];
@@ -163,14 +163,14 @@ HWY_INLINE void panel_part(const NarrowPanel& p, int64_t first, const float* HWY
 // For one row of x, the panel is read once, as one stream. For more rows, it is read once per set of rows and outputs
 // whose sums fit in registers.
 template <int kRows>
-HWY_INLINE void panel_rows(const NarrowPanel& p, const float* x, int64_t x_stride, float* sums) {
+HWY_INLINE void panel_rows(const LowPrecisionPanel& p, const float* x, int64_t x_stride, float* sums) {
   constexpr int kMost = kRows == 1 ? 64 / static_cast<int>(kStep) : 2;
   int64_t first = 0;
   for (; first + kMost * kStep <= p.width; first += kMost * kStep) panel_part<kRows, kMost>(p, first, x, x_stride, sums);
   for (; first < p.width; first += kStep) panel_part<kRows, 1>(p, first, x, x_stride, sums);
 }
 
-void panel_sums(const NarrowPanel& p, const float* x, int64_t x_stride, int64_t rows, float* sums) {
+void panel_sums(const LowPrecisionPanel& p, const float* x, int64_t x_stride, int64_t rows, float* sums) {
   int64_t row = 0;
   const auto of_rows = [&](auto count) {
     for (; row + count <= rows; row += count) panel_rows<count>(p, x + row * x_stride, x_stride, sums + row * p.width);
@@ -181,7 +181,7 @@ void panel_sums(const NarrowPanel& p, const float* x, int64_t x_stride, int64_t 
   of_rows(std::integral_constant<int, 1>{});
 }
 
-void widen_panel(const NarrowPanel& p, float* to) {
+void widen_panel(const LowPrecisionPanel& p, float* to) {
   const F32 d;
   for (int64_t pair = 0; pair < p.pairs; ++pair) {
     for (int64_t o = 0; o < p.width; o += kStep) {
