@@ -93,7 +93,7 @@ test('the shares on the page are those of the server, and the method chosen shad
   await page.click('[data-testid=why-shares] [data-method=occlusion]');
   await eventually(async () => (await shade()) !== before, 'shaded by the other method');
   await settled(page);
-  assert.equal(stateOf(page).by, 'occlusion,relevance');
+  assert.equal(stateOf(page).methods, 'occlusion,relevance');
 });
 
 test('of a run with gradients, what speaks for the answer and against it is a kind of weight', { skip }, async () => {
@@ -194,7 +194,7 @@ test('a click on a word explains it from what stands before; the keyboard does t
   await page.keyboard.press('ArrowLeft');
   await page.keyboard.press('Enter');
   await settled(page);
-  assert.equal(stateOf(page).of, `#${token - 1}`);
+  assert.equal(stateOf(page).target, `#${token - 1}`);
   await eventually(async () => /#\d+ “/.test(await page.textContent('[data-testid=live]')), 'said to screen readers');
 });
 
