@@ -64,7 +64,7 @@ void measure_pairs(const Recipe& recipe, const Model& model, bool json) {
   if (!recipe.pairs->turns.empty()) return measure_dialogues(recipe, model, json);
   std::vector<Encoding> sources;
   std::vector<std::string> references, hypotheses;
-  for (const TextPair& pair : read_pairs(recipe.pairs->test, recipe)) {
+  for (const TextPair& pair : read_pairs(Part::kTest, recipe)) {
     sources.push_back(source_of(pair, recipe, model.tokenizer()));
     references.push_back(pair.target);
   }

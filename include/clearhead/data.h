@@ -66,6 +66,16 @@ Tensor read_image(const std::string& path);
 /// another size.
 Tensor read_image(const std::string& path, const Shape& size);
 
+/// How the pixels of a resized picture are computed, named as in PIL and torchvision. Both average the pixels that a smaller
+/// picture merges (antialiasing); in a larger picture, bilinear interpolates and box repeats pixels.
+enum class Resampling : uint8_t { kBilinear, kBox };
+/// Resizes a picture, f32 [channels, height, width], to height × width pixels. The values are those of PIL's Image.resize in
+/// mode "F" and of torchvision's resize(…, antialias=True). Throws kInvalidArgument for an empty picture or size.
+Tensor resize_image(const Tensor& image, int64_t height, int64_t width, Resampling how = Resampling::kBilinear);
+/// The same without distortion: the largest picture of the same aspect ratio that fits, in the middle of a black one. Equal to
+/// PIL's ImageOps.pad in mode "F".
+Tensor fit_image(const Tensor& image, int64_t height, int64_t width, Resampling how = Resampling::kBilinear);
+
 /// The columns of a table to read, by their names in its first line.
 struct LabelledColumns {
   std::string file = "file";    ///< path of the file, relative to the table's folder

@@ -63,7 +63,7 @@ struct ModelInfo {
   int64_t encoder_layers = 0;
   int32_t first_token = 0;  ///< encoder-decoder: the token that the decoder starts with
   /// The model's input: "text"; "pair" for an encoder-decoder, which reads a source and writes a target; or one of
-  /// "document", "story", "picture", "scene" and "sound", see ModelInput.
+  /// "document", "story", "picture", "scene", "sound" and "spectrogram", see ModelInput.
   std::string reads = "text";
   int64_t parameters = 0;     ///< elements of all weight tensors in the file
   uint64_t file_bytes = 0;    ///< bytes of these tensors in the file
@@ -188,7 +188,7 @@ struct ModelInput {
   std::vector<std::string> texts{};
   std::string question{};  ///< "story", "scene"
   Tensor picture{};        ///< "picture", "scene": f32 [channels, height, width], from 0 to 1 (data.h)
-  Sound sound{};           ///< "sound"
+  Sound sound{};           ///< "sound", "spectrogram"
 };
 
 class Model {

@@ -16,7 +16,7 @@ namespace clearhead::python {
 ///   "story"             a str, which is split into statements, or a list of statements; needs a question
 ///   "picture", "scene"  a path, u8 [height, width] or [height, width, 3], or f32 [channels, height, width] from 0 to 1; a scene needs a
 ///                       question
-///   "sound"             a path, or (samples f32 [frame] or [channel, frame], frames per second)
+///   "sound", "spectrogram"  a path, or (samples f32 [frame] or [channel, frame], frames per second)
 /// Throws kInvalidArgument for anything else, for a missing or superfluous question, and for a second text that the model does not read.
 /// Errors of reading a file pass through.
 ModelInput input_of(const ModelInfo& info, nanobind::handle given, const std::optional<std::string>& pair,

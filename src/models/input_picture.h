@@ -2,7 +2,10 @@
 #pragma once
 
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "clearhead/data.h"
 #include "clearhead/model.h"
 #include "models/config.h"
 #include "models/encoded_input.h"
@@ -10,18 +13,27 @@
 
 namespace clearhead {
 
+/// The values of "resize" and "resample", which config.json and recipes share. The first is the default.
+const std::vector<std::pair<std::string, PictureResize>>& resize_names();
+const std::vector<std::pair<std::string, Resampling>>& resampling_names();
+
 /// Reads the size of a model's pictures from config.json: "num_channels", "image_size" (one side, or [height, width]) and
-/// "patch_size", which must divide both sides. Throws kFormat with the field's name.
+/// "patch_size", which must divide both sides; "resize" and "resample". Throws kFormat with the field's name.
 PictureFacts read_picture_facts(Fields& config);
+/// Writes "resize" and "resample" to a config.json, unless pictures are not resized.
+void write_resize(const PictureFacts& facts, Json& config);
 /// Sets NetworkFacts::picture from config.json.
 void read_picture_config(Fields& config, NetworkFacts& to);
 
-/// Reads a picture file for a model. A picture whose size differs from that in config.json is refused before it is decoded, by
-/// the header of the file. Throws as read_image().
+/// Reads a picture file and resizes it as the facts say. If they say nothing, a picture of another size is refused before it is
+/// decoded, by the header of the file. A grey picture is repeated in all channels. Throws as read_image(), and kShape.
+/// → f32 [channels, height, width]
+Tensor read_picture(const PictureFacts& facts, const std::string& path);
+/// The same with the size in a model's config.json.
 Tensor read_picture(const ModelInfo& info, const std::string& path);
 
-/// Encodes a picture. A grey picture is repeated in all channels. Throws kInvalidArgument if the picture is missing or a pixel is
-/// not finite, kShape for another size.   picture: f32 [channels, height, width]
+/// Encodes a picture, which is resized as the facts say. A grey picture is repeated in all channels. Throws kInvalidArgument if the
+/// picture is missing or a pixel is not finite, kShape for another size.   picture: f32 [channels, height, width]
 EncodedSide encode_picture(const NetworkFacts& facts, const Tensor& picture);
 /// Adds an item for each patch in row-major order, and the picture from which the patches were cut.
 void add_patches(RunText& to, const NetworkFacts& facts, const Tensor& picture);

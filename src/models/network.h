@@ -19,10 +19,19 @@
 
 namespace clearhead {
 
+/// How a picture of another size becomes one that a network reads.
+enum class PictureResize : uint8_t {
+  kNone,     // it is refused
+  kStretch,  // height and width are scaled independently
+  kFit,      // the aspect ratio is kept; the rest is black
+};
+
 /// The size of the pictures that a network reads, and of the patches in its attention maps.
 struct PictureFacts {
   int64_t channels = 0, height = 0, width = 0;
   int64_t patch = 1;  // side of a patch in pixels; divides height and width
+  PictureResize resize = PictureResize::kNone;
+  Resampling resample = Resampling::kBilinear;
 
   int64_t rows() const { return height / patch; }
   int64_t columns() const { return width / patch; }
@@ -33,6 +42,9 @@ struct PictureFacts {
 struct SoundFacts {
   LogMelOptions mel{};
   int64_t frames = 1;  // number of frames of log_mel() in each item of a map
+  // "spectrogram": the number of frames that the network reads; whether a shorter sound is padded and a longer one cut.
+  int64_t spectrogram = 0;
+  bool pads = false, cuts = false;
 };
 
 struct NetworkFacts {

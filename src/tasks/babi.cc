@@ -109,7 +109,6 @@ class Stories final : public ItemTask {
                    std::vector<Item> items = items_of(files, recipe, tokenizer, network);
                    summary.of = "questions";
                    note_unread(items, network, summary);
-                   for (const StoryQuestion& one : read_stories(files, recipe)) ++summary.classes[one.asked.label];
                    summary.note("questions whose answer does not occur in the training data, counted as wrong",
                                 std::count_if(items.begin(), items.end(), [](const Item& item) { return item.targets[0] == -100; }));
                    return items;
@@ -199,7 +198,7 @@ class Stories final : public ItemTask {
     std::vector<Item> out;
     const bool trains = files == recipe.task->train;
     for (const StoryQuestion& one : read_stories(files, recipe)) {
-      Item item{.read = encode_input(network, &tokenizer, one.asked.input)};
+      Item item{.read = encode_input(network, &tokenizer, one.asked.input), .labels = {one.asked.label}};
       item.targets = {trains || knows(recipe, one.asked.label) ? recipe.task->id_of(one.asked.label, one.asked.where) : -100};
       item.about = {one.file};
       const auto dropped = static_cast<int32_t>(one.asked.input.texts.size() - item.read->source->sequences.size());
@@ -247,6 +246,7 @@ const TaskDefinition& babi_task() {
       .description = "an answer for each question about a story, by a memory network",
       .reads = {"story"},
       .class_suffix = "ForSequenceClassification",
+      .can_hold_out = false,  // the questions of a story would be separated
       .commands = {{"classify"}},
       .labels = [](const Recipe& recipe) { return class_names(recipe, 2); },
       .vocabulary_texts = training_texts,

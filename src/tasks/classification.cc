@@ -18,10 +18,13 @@
 #include "metrics/classification.h"
 #include "models/encoded_input.h"
 #include "models/input_kind.h"
+#include "models/input_picture.h"
 #include "ops/ops.h"
 #include "tasks/data/input_data.h"
 #include "tasks/data/labelled_data.h"
+#include "tasks/data/picture_data.h"
 #include "tasks/data/scene_data.h"
+#include "tasks/data/sound_data.h"
 #include "tasks/recipe/task_definition.h"
 
 namespace clearhead {
@@ -100,14 +103,15 @@ class Texts : public ItemTask {
         if (recipe.noise.any()) std::tie(out.back().text, out.back().pair) = std::tie(line.text, line.pair);
       }
       judge(line, out.back());
-      if (recipe.task->data.problem != ProblemType::kRegression) count_classes(line, summary);
+      if (recipe.task->data.problem != ProblemType::kRegression) out.back().labels = line.labels;
     }
     summary.note(format("texts truncated to {} tokens (\"length\")", with_commas(recipe.length)), cut);
     if (network) note_unread(out, *network, summary);
     return out;
   }
   static const char* counted_as(const Recipe& recipe) {
-    return recipe.task->data.scenes ? "questions" : recipe.task->data.pictures ? "pictures" : "texts";
+    const LabelledDataRecipe& data = recipe.task->data;
+    return data.scenes ? "questions" : data.pictures ? "pictures" : data.sounds ? "sounds" : "texts";
   }
   // Permutes labels among the texts, so that the model can only memorise them (Adebayo et al. 2018, section 4: "data
   // randomization"). The number of texts with each label does not change.
@@ -266,6 +270,10 @@ class Regression final : public Texts {
 };
 
 std::unique_ptr<Task> make(const Recipe& recipe, const Tokenizer& tokenizer, const TaskFacts& facts) {
+  if (recipe.task->as<ClassifyRecipe>().shuffles_labels && recipe.task->held_out > 0) {
+    fail(ErrorCode::kUnsupported,
+         "{}: \"task.shuffle_labels\" beside \"task.held_out\" would shuffle the validation labels too; give \"valid\"", recipe.where);
+  }
   switch (recipe.task->data.problem) {
     case ProblemType::kMultiLabel: return std::make_unique<ManyLabels>(recipe, tokenizer, facts.network);
     case ProblemType::kRegression: return std::make_unique<Regression>(recipe, tokenizer, facts.network);
@@ -285,6 +293,16 @@ std::string problem_name(ProblemType problem) {
   return std::find_if(problems().begin(), problems().end(), [&](const auto& known) { return known.second == problem; })->first;
 }
 
+void configure(const Recipe& recipe, Json& model) {
+  if (!is_network(model)) model["problem_type"] = problem_name(recipe.task->data.problem);
+  if (recipe.task->data.pictures) write_resize(pictures_of(recipe), model);
+  if (recipe.task->data.sounds) {
+    const SoundFacts facts = sounds_of(recipe);
+    model["sound"]["pad"] = facts.pads;
+    model["sound"]["cut"] = facts.cuts;
+  }
+}
+
 std::vector<std::string> labels_of(const Recipe& recipe) {
   const ProblemType problem = recipe.task->data.problem;
   if (problem == ProblemType::kRegression) return {"value"};
@@ -293,20 +311,22 @@ std::vector<std::string> labels_of(const Recipe& recipe) {
 
 const Schema<LabelledDataRecipe>& data_schema() {
   using Data = LabelledDataRecipe;
-  const auto has_texts = [](const Data& to) { return !to.pictures && !to.passages; };
+  const auto has_texts = [](const Data& to) { return !to.pictures && !to.sounds && !to.passages; };
+  const auto has_labels = [](const Data& to) {
+    return !to.passages && (!to.pictures || to.pictures->form->has_columns) && (!to.sounds || !to.sounds->column.empty());
+  };
   static const Schema<Data> schema = {
       schema::object("folds", &Data::folds, fold_schema(), "instead of \"train\", \"valid\" and \"test\": files that are split into folds"),
       schema::object("passages", &Data::passages, passage_schema(), "instead of these: passages of books, labelled with their book"),
       schema::object("pictures", &Data::pictures, picture_schema(), "for a model that reads pictures"),
+      schema::object("sounds", &Data::sounds, sounds_schema(), "for a model that reads spectrograms"),
       schema::object("scenes", &Data::scenes, scene_schema(), "questions about scenes that are composed of these pictures")
           .when([](const Data& to) { return to.pictures.has_value(); }),
       schema::column("text", &Data::text, true,
                      "the column of texts, in a table (*.csv with commas, others with tabs) or in JSON lines (*.jsonl)")
           .when(has_texts),
       schema::column("pair", &Data::pair, false, "the column of second texts, for pairs").when(has_texts),
-      schema::column("label", &Data::label, true, "the column of labels").when([](const Data& to) {
-        return !to.passages && (!to.pictures || to.pictures->form != "cifar10");
-      }),
+      schema::column("label", &Data::label, true, "the column of labels").when(has_labels),
       schema::strings("skip", &Data::skip, "none", "examples with these labels are left out"),
       schema::choice("problem_type", &Data::problem, problems(),
                      "each text has one label, any number of labels (separated by commas in a table, or a list), or a number"),
@@ -344,8 +364,11 @@ void read(Fields& fields, Recipe& to) {
   data_schema().read(fields, data);
   settings_schema().read(fields, settings);
   if (data.folds && data.passages) fields.wrong("folds", "none: \"passages\" has parts of its own", Json("folds"));
-  if (data.pictures && (data.folds || data.passages))
-    fields.wrong("pictures", "none: \"folds\" and \"passages\" are of texts", Json("pictures"));
+  if (data.passages && (data.pictures || data.sounds))
+    fields.wrong("passages", "none beside \"pictures\" or \"sounds\": they are texts", Json("passages"));
+  if (data.pictures && data.sounds) fields.wrong("sounds", "none beside \"pictures\"", Json("sounds"));
+  if (data.folds && (data.pictures || data.sounds))
+    fields.wrong("folds", "none beside \"pictures\" or \"sounds\"; \"held_out\" makes a validation split of them", Json("folds"));
   if (const Json* weights = fields.take("class_weights"); weights && data.problem != ProblemType::kSingleLabel)
     fields.wrong("class_weights", format("none: \"problem_type\" is {}", problem_name(data.problem)), *weights);
   to.task->settings = settings;
@@ -356,16 +379,16 @@ void read(Fields& fields, Recipe& to) {
 const TaskDefinition& classification_task() {
   static const TaskDefinition definition = {
       .name = "classification",
-      .description = "one label, several labels or a number for each text, pair of texts, document, picture or scene",
-      .reads = {"text", "document", "picture", "scene"},
+      .description = "one label, several labels or a number for each text, pair of texts, document, picture, scene or sound",
+      .reads = {"text", "document", "picture", "scene", "spectrogram"},
       .class_suffix = "ForSequenceClassification",
       .has_sequence_targets = true,
-      .takes_noise = [](const Recipe& recipe) { return !recipe.task->data.pictures; },
+      .takes_noise = [](const Recipe& recipe) { return !recipe.task->data.pictures && !recipe.task->data.sounds; },
       .fields = [] { return described_by(data_schema(), settings_schema()); },
       .read = read,
       .commands = {{"classify"}},
       .labels = labels_of,
-      .configure = [](const Recipe& recipe, Json& model) { model["problem_type"] = problem_name(recipe.task->data.problem); },
+      .configure = configure,
       .vocabulary_texts = training_texts,
       .make = make,
   };

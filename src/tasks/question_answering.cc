@@ -289,6 +289,7 @@ class Answer final : public ItemTask {
       const size_t before = out.size();
       for (Encoding& window : answer_windows(tokenizer_, question.text, *question.context, settings_)) {
         out.push_back({window.ids, window.type_ids, targets_of(window, question.span), {}, static_cast<int64_t>(windows_.size())});
+        out.back().group = static_cast<int64_t>(questions_.size());
         windows_.push_back({std::move(window), questions_.size()});
       }
       const bool is_found = std::any_of(out.begin() + static_cast<std::ptrdiff_t>(before), out.end(), &holds_answer);

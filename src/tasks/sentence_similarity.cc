@@ -58,7 +58,7 @@ std::vector<int32_t> ids_of_turns(const Tokenizer& tokenizer, std::string turns,
 }
 
 // cut: receives the number of texts that were truncated
-std::vector<Match> read_matches(const std::vector<std::string>& files, const Recipe& recipe, const Tokenizer& tokenizer, int64_t& cut) {
+std::vector<Match> read_matches(Part part, const Recipe& recipe, const Tokenizer& tokenizer, int64_t& cut) {
   std::vector<Match> out;
   std::map<std::string, int32_t> texts;
   const auto add = [&](const std::string& source, const std::string& target, int32_t group) {
@@ -68,15 +68,9 @@ std::vector<Match> read_matches(const std::vector<std::string>& files, const Rec
                    encoded_within(tokenizer, target, "", recipe.length, &is_target_cut).ids, group, text});
     cut += (is_source_cut ? 1 : 0) + (is_target_cut ? 1 : 0);
   };
-  if (recipe.pairs->turns.empty()) {
-    for (const TextPair& pair : read_pairs(files, recipe)) add(pair.source, pair.target, static_cast<int32_t>(out.size()));
-    return out;
-  }
-  int32_t dialogue = 0;
-  for (const std::vector<std::string>& turns : read_dialogues(files, recipe)) {
-    for (size_t at = 1; at < turns.size(); ++at) add(joined_turns(turns, at, recipe.pairs->turns_before), turns[at], dialogue);
-    ++dialogue;
-  }
+  const bool is_dialogue = !recipe.pairs->turns.empty();
+  for (const TextPair& pair : read_pairs(part, recipe))
+    add(pair.source, pair.target, static_cast<int32_t>(is_dialogue ? pair.dialogue : std::ssize(out)));
   return out;
 }
 
@@ -99,7 +93,7 @@ class Matching final : public Task {
   std::vector<Example> test() const override {
     if (recipe_.pairs->test.empty()) fail(ErrorCode::kInvalidArgument, "{}: \"pairs\" names no \"test\" file", recipe_.where);
     int64_t cut = 0;
-    return in_order(read_matches(recipe_.pairs->test, recipe_, tokenizer_, cut));
+    return in_order(read_matches(Part::kTest, recipe_, tokenizer_, cut));
   }
   int64_t tokens() const override {
     int64_t sum = 0;
@@ -116,7 +110,7 @@ class Matching final : public Task {
     return digest.hex();
   }
   std::vector<DataSummary> summary() const override {
-    return {summary_of("training", recipe_.pairs->train, training_of()), summary_of("validation", recipe_.pairs->valid, held_of())};
+    return {summary_of("training", Part::kTrain, training_of()), summary_of("validation", Part::kValid, held_of())};
   }
   double held_bytes_per_token() const override { return 0; }
 
@@ -167,19 +161,20 @@ class Matching final : public Task {
     std::vector<Match> all{};
     int64_t cut = 0;
   };
-  const Matches& read_once(std::optional<Matches>& kept, const std::vector<std::string>& files) const {
+  const Matches& read_once(std::optional<Matches>& kept, Part part) const {
     if (!kept) {
       Matches read;
-      read.all = read_matches(files, recipe_, tokenizer_, read.cut);
+      read.all = read_matches(part, recipe_, tokenizer_, read.cut);
       kept = std::move(read);
     }
     return *kept;
   }
-  const Matches& training_of() const { return read_once(training_, recipe_.pairs->train); }
-  const Matches& held_of() const { return read_once(held_, recipe_.pairs->valid); }
+  const Matches& training_of() const { return read_once(training_, Part::kTrain); }
+  const Matches& held_of() const { return read_once(held_, Part::kValid); }
 
-  DataSummary summary_of(const char* part, const std::vector<std::string>& files, const Matches& matches) const {
-    DataSummary out{.part = part, .files = joined_names(files), .count = static_cast<int64_t>(matches.all.size()), .of = "pairs"};
+  DataSummary summary_of(const char* name, Part part, const Matches& matches) const {
+    DataSummary out{
+        .part = name, .files = joined_names(pair_files(part, recipe_)), .count = static_cast<int64_t>(matches.all.size()), .of = "pairs"};
     std::vector<int64_t> sources, targets;
     for (const Match& one : matches.all) {
       sources.push_back(static_cast<int64_t>(one.source.size()));

@@ -267,6 +267,7 @@ const TaskDefinition& speech_recognition_task() {
       .reads = {"sound"},
       .head = TrainedHead::kCausal,
       .test = TestMethod::kTranscripts,
+      .can_hold_out = false,
       .writes_text = true,
       .fields = [] { return described_by(text_schema(), sound_schema()); },
       .read =

@@ -87,7 +87,6 @@ class TagTask final : public TokenTask {
     summary.of = "sentences";
     int64_t cut = 0;
     for (const Sentence& sentence : read_sentences(file, recipe, &summary)) {
-      for (const std::string& tag : sentence.tags) ++summary.classes[tag];
       std::string text;
       std::vector<int64_t> begins;
       for (const std::string& word : sentence.words) {
@@ -105,6 +104,7 @@ class TagTask final : public TokenTask {
         item.targets[token] = recipe.task->id_of(sentence.tags[next], sentence.where[next]);
         while (next < begins.size() && begins[next] < encoding.offsets[token][1]) ++next;
       }
+      item.labels = sentence.tags;
       out.push_back(std::move(item));
     }
     summary.note(format("sentences truncated to {} tokens (\"length\")", with_commas(recipe.length)), cut);

@@ -14,14 +14,12 @@ class Pairs : public Task {
   Pairs(const Recipe& recipe, const Tokenizer& tokenizer, int32_t first)
       : recipe_(recipe),
         tokenizer_(tokenizer),
-        training_(recipe.pairs->train, recipe, tokenizer, first, /*trains=*/true),
-        held_(recipe.pairs->valid, recipe, tokenizer, first) {}
+        training_(Part::kTrain, recipe, tokenizer, first),
+        held_(Part::kValid, recipe, tokenizer, first) {}
   Example batch(int64_t number) const override { return training_.shuffled(recipe_.seed, number); }
   std::vector<Example> validation_batches() const override { return held_.in_order(); }
   int64_t tokens() const override { return training_.tokens(); }
-  std::vector<DataSummary> summary() const override {
-    return {training_.summary("training", recipe_.pairs->train), held_.summary("validation", recipe_.pairs->valid)};
-  }
+  std::vector<DataSummary> summary() const override { return {training_.summary("training"), held_.summary("validation")}; }
   std::string digest() const override { return digest_of(training_, held_); }
   double held_bytes_per_token() const override { return 0; }
 

@@ -160,7 +160,7 @@ class Models(Case):
     def test_configurations_that_cannot_be_honoured_are_refused_by_name(self):
         self.config(model_type="mamba")
         self.fails('model/config.json: "model_type": "mamba" is not supported; known are bert, clearhead-attention, distilbert, gpt2, llama, mistral, qwen2, smollm3, marian, roberta, xlm-roberta, camembert, '
-                   'convolutional_attention, hierarchical_attention, listen_attend_spell, memory_network, pointer_generator, recurrent_translator, scene_question, vision_transformer')
+                   'convolutional_attention, hierarchical_attention, listen_attend_spell, memory_network, pointer_generator, recurrent_translator, scene_question, spectrogram_transformer, vision_transformer')
         self.config(model_type="clearhead-attention", num_attention_heads="two")
         self.fails('model/config.json: "num_attention_heads": expected an integer, found "two"')
         self.config(num_attention_heads=2, attn_logit_softcapping=50)

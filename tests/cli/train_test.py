@@ -293,7 +293,7 @@ class Training(TrainingCase):
         self.assertEqual(translated, ["G A", "H B"])
         self.refused(1, f"{where}: \"pairs\" names no \"test\" file", "train", where, f"data={self.folder}", "--test", self.folder / "run/best")
         (self.folder / "valid.tsv").write_text("no tab\n", encoding="utf-8")
-        self.refused(1, f"{self.folder}/valid.tsv, line 1: expected two texts with a tab between, found \"no tab\"", "train", where, f"data={self.folder}",
+        self.refused(1, f"{self.folder}/valid.tsv, line 1: expected 2 columns with tabs between (source 1, target 2), found \"no tab\"", "train", where, f"data={self.folder}",
                      "-o", self.folder / "other")
         self.write(model=MARIAN)
         self.refused(1, f"{where}: a model of type \"marian\" reads a pair; \"files\" is for models that read a text. Expected \"pairs\"", "train", where,

@@ -5,10 +5,10 @@ import json
 import random
 import re
 import shlex
-import struct
-import zlib
 
 from support import ROOT, Case, run
+from train_folder_test import write_tone
+from train_picture_test import png
 
 WORDS = ("good", "bad", "film", "a", "the", "warm", "cold", "very")
 
@@ -19,14 +19,6 @@ def examples(heading):
     chapter = page.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     found = re.findall(r"`([\w-]+\.json)`:\n\n```json\n(.*?)```\n\n```\n(.*?)```", chapter, re.S)
     return [(name, json.loads(recipe), [shlex.split(line, comments=True) for line in commands.splitlines()]) for name, recipe, commands in found]
-
-
-def png(value, side):
-    """A grey picture in which all pixels have one value."""
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-    rows = (b"\0" + bytes([value]) * side) * side
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 class OwnData(Case):
@@ -65,9 +57,8 @@ class OwnData(Case):
 
     def test_a_translator_on_a_tsv_file(self):
         source = random.Random(1)
-        for part in ("train", "valid"):
-            pairs = [[" ".join(source.choice(WORDS) for _ in range(4))] * 2 for _ in range(40)]
-            (self.folder / f"{part}.tsv").write_text("".join(f"{a}\t{b.upper()}\n" for a, b in pairs), encoding="utf-8")
+        pairs = [[" ".join(source.choice(WORDS) for _ in range(4))] * 2 for _ in range(80)]
+        (self.folder / "train.tsv").write_text("".join(f"{a}\t{b.upper()}\n" for a, b in pairs), encoding="utf-8")
         (example,) = examples("Train a translator on your own TSV")
         small = {"vocab_size": 280, "d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64}
         _, answer = self.follow(example, tokenizer={"bpe": 280}, model=example[1]["model"] | small)
@@ -75,17 +66,34 @@ class OwnData(Case):
 
     def test_a_classifier_of_images(self):
         (example,) = examples("Classify your own images")
-        side = example[1]["model"]["image_size"]
-        for part in ("train", "valid"):
-            lines = []
+        source = random.Random(1)
+
+        def picture():
+            value, height, width = 250 if label == "light" else 5, source.randint(20, 50), source.randint(20, 50)
+            return png([[value] * width] * height)
+
+        for label in ("light", "dark"):
+            folder = self.folder / "photos" / label
+            folder.mkdir(parents=True)
             for number in range(20):
-                name = f"{part}{number}.png"
-                (self.folder / name).write_bytes(png(250 if number % 2 else 5, side))
-                lines.append(f"{name}\t{'light' if number % 2 else 'dark'}\n")
-            (self.folder / f"{part}.tsv").write_text("".join(lines), encoding="utf-8")
-        (self.folder / "picture.png").write_bytes(png(240, side))
-        _, answer = self.follow(example)
+                (folder / f"{number}.png").write_bytes(picture())
+        (self.folder / "picture.png").write_bytes(picture())
+        _, answer, patches = self.follow(example)
         self.assertRegex(answer, "light|dark")
+        self.assertIn("patch", patches)
+
+    def test_a_classifier_of_sounds(self):
+        (example,) = examples("Classify your own sounds")
+        source = random.Random(1)
+        for label, hertz in (("high", 2500), ("low", 300)):
+            folder = self.folder / "words" / label
+            folder.mkdir(parents=True)
+            for number in range(20):
+                write_tone(folder / f"{number}.wav", hertz, source.randint(4000, 30000))
+        write_tone(self.folder / "sound.wav", 310, 9000)
+        _, answer, patches = self.follow(example)
+        self.assertRegex(answer, "high|low")
+        self.assertIn("patch", patches)
 
     def test_a_language_model_on_a_text(self):
         source = random.Random(1)

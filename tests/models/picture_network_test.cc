@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "clearhead/answers.h"
+#include "clearhead/data.h"
 #include "clearhead/model.h"
 #include "clearhead/trace.h"
 #include "largest.h"
@@ -56,6 +57,27 @@ ModelInput input(uint32_t seed) {
 
 float weight(const Trace& trace, const char* family, int layer, int64_t query, int64_t key) {
   return trace.map(family, layer).row(0, query).weights()[static_cast<size_t>(key)];
+}
+
+std::vector<double> probabilities(const Saved& saved, const ModelInput& input) {
+  std::vector<double> out;
+  const std::vector<std::vector<ClassScore>> scores = classify_inputs(*saved.model, {input}, {});
+  for (const ClassScore& score : scores[0]) out.push_back(score.probability);
+  return out;
+}
+
+TEST(PictureNetwork, ResizesAPictureOfAnotherSizeAsItsConfigSays) {
+  const ModelInput large{.picture = random_tensor({2, 20, 24}, 3)};
+  {
+    const Saved refusing(kVit);
+    expect_refused(ErrorCode::kShape, "the picture is [2, 20, 24]; this model reads 2 channels of 8 x 16 pixels",
+                   [&] { classify_inputs(*refusing.model, {large}, {}); });
+  }
+  const Saved saved(kVit + R"(, "resize": "fit", "resample": "box")");
+  const Tensor fitted = fit_image(large.picture, 8, 16, Resampling::kBox);
+  EXPECT_EQ(probabilities(saved, large), probabilities(saved, {.picture = fitted}));
+  EXPECT_NE(probabilities(saved, large), probabilities(saved, {.picture = resize_image(large.picture, 8, 16)}));
+  EXPECT_EQ(describe_input(saved.network->facts(), nullptr, large).items.front().picture.shape(), (Shape{8, 16, 3}));
 }
 
 class EveryPictureNetwork : public testing::TestWithParam<std::string> {};

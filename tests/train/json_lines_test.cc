@@ -59,13 +59,14 @@ TEST(JsonLines, APairIsTwoFields) {
   const ScratchFolder folder;
   Recipe recipe;
   recipe.source = {.folder = folder.path(), .fields = {"from", "to"}};
+  recipe.pairs = PairFiles{.train = {"pairs.jsonl"}};
   folder.put("pairs.jsonl", "{\"to\": \"b\\t\", \"from\": [\"a\", \"a\"]}\n{\"from\": \"c\", \"to\": [\"d\", \"e\"]}\n");
-  const std::vector<TextPair> pairs = read_pairs({"pairs.jsonl"}, recipe);
+  const std::vector<TextPair> pairs = read_pairs(Part::kTrain, recipe);
   ASSERT_EQ(pairs.size(), 2u);
   EXPECT_EQ(pairs[0].source + "|" + pairs[0].target, "a a|b\t");
   EXPECT_EQ(pairs[1].source + "|" + pairs[1].target, "c|d e");
   recipe.source.fields = {"from", "too"};
-  EXPECT_EQ(error_of([&] { read_pairs({"pairs.jsonl"}, recipe); }),
+  EXPECT_EQ(error_of([&] { read_pairs(Part::kTrain, recipe); }),
             "kFormat: " + folder / "pairs.jsonl" + ", line 1: expected a field \"too\", found \"to\", \"from\"");
 }
 
@@ -84,7 +85,7 @@ TEST(JsonLines, ARecipeNamesTheFieldsOfTheFilesThatHaveThem) {
   EXPECT_EQ(message("\"files\": [\"a.jsonl\"], \"fields\": [\"s\", \"t\"]"), "kFormat: r.json: \"fields\": " + text + "an array of 2");
   EXPECT_EQ(message("\"files\": [\"a.jsonl\"], \"fields\": [1]"), "kFormat: r.json: \"fields\": " + text + "1");
   EXPECT_EQ(message(pairs + ", \"fields\": [\"t\"]"),
-            "kFormat: r.json: \"fields\": expected two names, of the source and of the target, as in [\"source\", \"target\"], "
+            "kFormat: r.json: \"fields\": expected two names or numbers, of the source and of the target, as in [\"source\", \"target\"], "
             "found an array of 1");
   EXPECT_EQ(message("\"files\": [\"a.txt\"], \"fields\": [\"t\"]"),
             "kFormat: r.json: \"fields\": expected none: no file's name ends in .jsonl, found an array of 1");

@@ -8,6 +8,7 @@
 #include <iterator>
 #include <map>
 #include <numeric>
+#include <set>
 
 #include "base/file.h"
 #include "clearhead/error.h"
@@ -31,6 +32,7 @@ struct Made {
       all += source + target;
     }
     write_file(recipe.source.folder + "/train.tsv", text);
+    recipe.pairs = PairFiles{.train = {"train.tsv"}};
     recipe.max_tokens = 400;
     recipe.length = 60;
     VocabularyOptions options{.size = 300, .special = {"</s>", "<pad>"}, .end = "</s>"};
@@ -64,7 +66,7 @@ std::vector<Example> epoch_of(const PairData& data, uint64_t seed, int64_t epoch
 
 TEST(PairData, ABatchHoldsSourcesTargetsAndWhatTheDecoderReads) {
   const Made made;
-  const PairData data({"train.tsv"}, made.recipe, *made.tokenizer, 1);
+  const PairData data(Part::kTrain, made.recipe, *made.tokenizer, 1);
   int64_t places = 0, tokens = 0;
   for (const Example& example : data.in_order()) {
     const Batch &source = *example.source, &input = example.input;
@@ -95,7 +97,7 @@ TEST(PairData, ABatchHoldsSourcesTargetsAndWhatTheDecoderReads) {
 
 TEST(PairData, EveryPairComesOnceInEveryEpochInAnotherOrder) {
   const Made made;
-  const PairData data({"train.tsv"}, made.recipe, *made.tokenizer, 1);
+  const PairData data(Part::kTrain, made.recipe, *made.tokenizer, 1);
   const auto all = rows_of(data.in_order());
   EXPECT_EQ(std::accumulate(all.begin(), all.end(), 0, [](int sum, const auto& row) { return sum + row.second; }), 300);
   const std::vector<Example> first = epoch_of(data, 7, 0), second = epoch_of(data, 7, 1), again = epoch_of(data, 7, 0);
@@ -112,16 +114,18 @@ TEST(PairData, EveryPairComesOnceInEveryEpochInAnotherOrder) {
 TEST(PairData, LongPairsAreLeftOutAndALineWithoutATabIsNamed) {
   Made made;
   made.recipe.length = 6;
-  const PairData few({"train.tsv"}, made.recipe, *made.tokenizer, 1);
+  const PairData few(Part::kTrain, made.recipe, *made.tokenizer, 1);
   for (const Example& example : few.in_order()) EXPECT_LE(std::max(example.source->length, example.input.length), 6);
   EXPECT_GT(few.tokens(), 0);
   write_file(made.recipe.source.folder + "/broken.tsv", "a\tb\nno tab\n");
   try {
-    read_pairs({"broken.tsv"}, made.recipe);
+    made.recipe.pairs->train = {"broken.tsv"};
+    read_pairs(Part::kTrain, made.recipe);
     FAIL() << "nothing was refused";
   } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find("broken.tsv, line 2: expected two texts with a tab between, found \"no tab\""),
-              std::string::npos);
+    EXPECT_NE(
+        std::string(error.what()).find("broken.tsv, line 2: expected 2 columns with tabs between (source 1, target 2), found \"no tab\""),
+        std::string::npos);
   }
 }
 
@@ -132,16 +136,16 @@ TEST(PairData, ASourceThatIsTooLongLosesItsEndWhereTheRecipeSaysSo) {
   made.recipe.source.fields = {"abstract", "title"};
   made.recipe.length = 5;
   made.recipe.pairs = PairFiles{.train = {"long.jsonl"}};
-  EXPECT_TRUE(PairData(made.recipe.pairs->train, made.recipe, *made.tokenizer, 1).in_order().empty());
+  EXPECT_TRUE(PairData(Part::kTrain, made.recipe, *made.tokenizer, 1).in_order().empty());
   made.recipe.pairs->cut = true;
-  const std::vector<Example> cut = PairData(made.recipe.pairs->train, made.recipe, *made.tokenizer, 1).in_order();
+  const std::vector<Example> cut = PairData(Part::kTrain, made.recipe, *made.tokenizer, 1).in_order();
   ASSERT_EQ(cut.size(), 1u);
   std::vector<int32_t> expected = made.tokenizer->encode("1 2 3 4 5 6 7 8").ids;
   expected[4] = expected.back();  // </s>
   expected.resize(5);
   EXPECT_EQ(cut[0].source->ids, expected);
   made.recipe.length = 2;
-  EXPECT_TRUE(PairData(made.recipe.pairs->train, made.recipe, *made.tokenizer, 1).in_order().empty());  // targets are never truncated
+  EXPECT_TRUE(PairData(Part::kTrain, made.recipe, *made.tokenizer, 1).in_order().empty());  // targets are never truncated
 }
 
 TEST(PairData, OfADialogueEveryTurnAfterTheFirstIsATargetBehindTheTurnsBeforeIt) {
@@ -155,7 +159,7 @@ TEST(PairData, OfADialogueEveryTurnAfterTheFirstIsATargetBehindTheTurnsBeforeIt)
   made.recipe.pairs = PairFiles{.train = {"a.jsonl", "b.jsonl"}, .turns = "turns", .turns_before = 2};
   const auto pairs_of = [&] {
     std::vector<std::string> out;
-    for (const TextPair& pair : read_pairs(made.recipe.pairs->train, made.recipe)) out.push_back(pair.source + " | " + pair.target);
+    for (const TextPair& pair : read_pairs(Part::kTrain, made.recipe)) out.push_back(pair.source + " | " + pair.target);
     return out;
   };
   EXPECT_EQ(pairs_of(),
@@ -170,9 +174,9 @@ TEST(PairData, OfADialogueEveryTurnAfterTheFirstIsATargetBehindTheTurnsBeforeIt)
 // With "noise", sources depend on seed and number and change in every epoch; targets, lengths and validation data stay the same.
 TEST(PairData, NoiseChangesSourcesAnewAndNothingElse) {
   Made made;
-  const PairData clean({"train.tsv"}, made.recipe, *made.tokenizer, 1);
+  const PairData clean(Part::kTrain, made.recipe, *made.tokenizer, 1);
   made.recipe.noise = {.share = 0.5, .token_dropout = 0.3};
-  const PairData noisy({"train.tsv"}, made.recipe, *made.tokenizer, 1), again({"train.tsv"}, made.recipe, *made.tokenizer, 1);
+  const PairData noisy(Part::kTrain, made.recipe, *made.tokenizer, 1), again(Part::kTrain, made.recipe, *made.tokenizer, 1);
 
   EXPECT_EQ(rows_of(noisy.in_order()), rows_of(clean.in_order()));
   int64_t rows = 0, changed = 0;
@@ -199,7 +203,7 @@ struct Aligned : Made {
     recipe.pairs = PairFiles{.train = {"aligned.tsv"}};
     recipe.alignment = AlignmentRecipe{.column = "3"};
   }
-  PairData read() const { return {recipe.pairs->train, recipe, *tokenizer, 1, /*trains=*/true}; }
+  PairData read() const { return {Part::kTrain, recipe, *tokenizer, 1}; }
 };
 
 // "12 7" and "112 107 9": a word of several tokens passes its links to all of them; the shares of a row sum to one.
@@ -243,7 +247,8 @@ TEST(PairData, AlignmentsOfWordsBecomeThoseOfTheirTokens) {
 TEST(PairData, AnAlignmentThatIsNoneIsNamedWithItsLine) {
   const auto refused = [](const std::string& cell) { return error_of([&] { (void)Aligned("1 2\t3\n4 5\t6" + cell).read(); }); };
   const std::string place = testing::TempDir() + "pair_data/aligned.tsv, line ";
-  EXPECT_EQ(refused("\n"), "kFormat: " + place + "1: expected an alignment in column 3 (\"alignment.column\"), found 2 columns");
+  EXPECT_EQ(refused("\n"), "kFormat: " + place +
+                               "1: expected 3 columns with tabs between (source 1, target 2, \"alignment.column\" 3), found \"1 2\\t3\"");
   const auto of_line_2 = [](const std::string& cell) {
     return error_of([&] { (void)Aligned("1 2\t3\t0-0\n4 5\t6\t" + cell + "\n").read(); });
   };
@@ -264,6 +269,62 @@ TEST(PairData, AnAlignmentBelongsToItsDigest) {
   };
   EXPECT_EQ(digest("1 2\t3\t0-0\n"), digest("1 2\t3\t0-0 0-0\n"));
   EXPECT_NE(digest("1 2\t3\t0-0\n"), digest("1 2\t3\t1-0\n"));
+}
+
+std::string joined(const std::vector<TextPair>& pairs) {
+  std::string out;
+  for (const TextPair& pair : pairs) out += pair.source + "|" + pair.target + "\n";
+  return out;
+}
+
+TEST(PairData, ColumnsAreChosenByNameOrNumber) {
+  Made made;
+  made.recipe.source.fields = {"fr", "en"};
+  write_file(made.recipe.source.folder + "/named.csv", "id,en,fr\n1,\"a cat, here\",un chat\n2,a dog,un chien\n");
+  made.recipe.pairs = PairFiles{.train = {"named.csv"}};
+  std::vector<std::string> headers;
+  EXPECT_EQ(joined(read_pairs(Part::kTrain, made.recipe, false, &headers)), "un chat|a cat, here\nun chien|a dog\n");
+  EXPECT_EQ(headers, std::vector<std::string>{"id,en,fr"});
+  made.recipe.source.fields = {"3", "2"};
+  EXPECT_EQ(joined(read_pairs(Part::kTrain, made.recipe)), "un chat|a cat, here\nun chien|a dog\n");  // two languages are a header
+  made.recipe.source.fields = {"fr", "de"};
+  EXPECT_EQ(
+      error_of([&] { read_pairs(Part::kTrain, made.recipe); }),
+      "kFormat: " + made.recipe.source.folder + R"(/named.csv, line 1: no column "de" ("fields"); the first line names "id", "en", "fr")");
+}
+
+TEST(PairData, AShareOfThePairsIsHeldOutWithoutSeparatingEqualSources) {
+  Made made;
+  std::string lines;
+  for (int pair = 0; pair < 200; ++pair) lines += format("{}\t{}\n", pair / 2, pair);
+  write_file(made.recipe.source.folder + "/all.tsv", lines);
+  made.recipe.pairs = PairFiles{.train = {"all.tsv"}, .held_out = 0.2};
+  const std::vector<TextPair> train = read_pairs(Part::kTrain, made.recipe), valid = read_pairs(Part::kValid, made.recipe);
+  EXPECT_EQ(train.size(), 160u);
+  EXPECT_EQ(valid.size(), 40u);
+  std::set<std::string> sources;
+  for (const TextPair& pair : train) sources.insert(pair.source);
+  for (const TextPair& pair : valid) EXPECT_FALSE(sources.contains(pair.source)) << pair.source;
+  // They are spread over the file.
+  EXPECT_LT(std::stoi(valid.front().source), 50);
+  EXPECT_GT(std::stoi(valid.back().source), 50);
+  EXPECT_EQ(vocabulary_texts_of_pairs(made.recipe)[0].substr(0, 8), "0\n0\n1\n1\n");  // of all pairs
+  const PairData data(Part::kValid, made.recipe, *made.tokenizer, 1);
+  EXPECT_EQ(data.summary("validation").count, 40);
+}
+
+TEST(PairData, ADialogueIsHeldOutAsAWhole) {
+  Made made;
+  std::string lines;
+  for (int dialogue = 0; dialogue < 20; ++dialogue) lines += format(R"({{"turns": ["{0}", "{0} b", "{0} c"]}})", dialogue) + "\n";
+  write_file(made.recipe.source.folder + "/talk.jsonl", lines);
+  made.recipe.pairs = PairFiles{.train = {"talk.jsonl"}, .held_out = 0.25, .turns = "turns", .turns_before = 1};
+  std::set<int64_t> train;
+  for (const TextPair& pair : read_pairs(Part::kTrain, made.recipe)) train.insert(pair.dialogue);
+  const std::vector<TextPair> valid = read_pairs(Part::kValid, made.recipe);
+  EXPECT_EQ(train.size(), 15u);
+  EXPECT_EQ(valid.size(), 10u);
+  for (const TextPair& pair : valid) EXPECT_FALSE(train.contains(pair.dialogue));
 }
 
 }  // namespace

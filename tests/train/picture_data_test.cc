@@ -9,10 +9,12 @@
 #include <sstream>
 
 #include "base/file.h"
+#include "clearhead/data.h"
 #include "io/png.h"
 #include "random_tensor.h"
 #include "refused.h"
 #include "tasks/data/scene_data.h"
+#include "values.h"
 
 namespace clearhead {
 namespace {
@@ -74,10 +76,25 @@ TEST_F(Pictures, OfFilesStandBesideTheirTable) {
   ASSERT_EQ(read.size(), 1u);
   EXPECT_FLOAT_EQ(read[0].input.picture.data<float>()[8 + 5], 5.0F / 255);  // the green channel of the sixth pixel
   expect_refused(ErrorCode::kShape,
-                 "a, line 1: " + folder + "/one.png: a picture of 4 × 2 pixels, channels: 3; expected 4 × 4, channels: 3", [&] {
+                 "a, line 1: " + folder + "/one.png: a picture of 4 × 2 pixels, channels: 3; expected 4 × 4 pixels, channels: 3", [&] {
                    read_inputs("a", recipe(R"({"form": "files", "column": 2})", R"({"num_channels": 3, "image_size": 4, "patch_size": 2})"),
                                "picture");
                  });
+}
+
+TEST_F(Pictures, OfAnotherSizeAreResizedAsTheRecipeSays) {
+  Image image{.width = 4, .height = 2, .channels = 4, .pixels = {}};
+  for (int value = 0; value < 32; ++value) image.pixels.push_back(static_cast<uint8_t>(value * 7));
+  write_png(folder + "/one.png", image);
+  write("a", "cat\tone.png\n");
+  const Tensor whole = read_image(folder + "/one.png");
+  const auto read = [&](const std::string& how) {
+    const Recipe of = recipe(R"({"form": "files", "column": 2, )" + how + "}", R"({"num_channels": 3, "image_size": 6, "patch_size": 2})");
+    return values_of(read_inputs("a", of, "picture")[0].input.picture);
+  };
+  EXPECT_EQ(read(R"("resize": "stretch")"), values_of(resize_image(whole, 6, 6)));
+  EXPECT_EQ(read(R"("resize": "fit")"), values_of(fit_image(whole, 6, 6)));
+  EXPECT_EQ(read(R"("resize": "fit", "resample": "box")"), values_of(fit_image(whole, 6, 6, Resampling::kBox)));
 }
 
 TEST_F(Pictures, ThatAreWrongAreNamedByLineOrRecord) {
@@ -95,7 +112,7 @@ TEST_F(Pictures, ThatAreWrongAreNamedByLineOrRecord) {
   write("names.tsv", "1\tred\n");
   expect_refused(ErrorCode::kFormat, "names.tsv, line 1: expected 0, a tab and the name of that label",
                  [&] { read_inputs("a", recipe(kRecords, kColour, ""), "picture"); });
-  expect_refused(ErrorCode::kFormat, "\"task.pictures.form\": expected bits, cifar10 or files",
+  expect_refused(ErrorCode::kFormat, "\"task.pictures.form\": expected bits, cifar10, files or folder",
                  [&] { recipe(R"({"form": "gif"})", kGrey); });
   expect_refused(ErrorCode::kFormat, "\"model.patch_size\"",
                  [&] { pictures_of(recipe(kBits, R"({"num_channels": 1, "image_size": 4, "patch_size": 3})")); });

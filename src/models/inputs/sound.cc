@@ -1,22 +1,15 @@
 // A sound, from which a model generates a text. The source is the sequence of its log-mel frames; the input is the text generated so far.
-//
-//   frame = (x + 4)/4     x: log10 energy relative to the loudest value, which is 0; clipped below −8
-//
-// This is Whisper's scaling (Radford et al. 2023).
 #include <algorithm>
 #include <cmath>
 
 #include "base/format.h"
 #include "clearhead/data.h"
-#include "clearhead/error.h"
 #include "models/input_kind.h"
+#include "models/input_sound.h"
 #include "models/input_text.h"
-#include "models/networks/networks.h"
 
 namespace clearhead {
 namespace {
-
-constexpr float kDecades = 8;  // energies more than this many decades below the loudest are clipped
 
 // Draws a spectrogram as a picture, u8 [mels, width, 3]: low frequencies at the bottom, colours from black through red to light
 // yellow. Columns after the last frame are black.
@@ -40,29 +33,13 @@ Tensor spectrogram(const Tensor& frames, int64_t width) {
 
 // Reads "sound": {"rate": 8000, "window": 256, "hop": 128, "mels": 40, "lowest": 0, "highest": 0}. The last two are optional.
 void read_config(Fields& fields, NetworkFacts& to) {
-  const Json& given = fields.require("sound");
-  Fields sound(given, fields.where(), "sound");
-  LogMelOptions& mel = to.sound.mel;
-  mel.rate = size_of(sound, "rate");
-  mel.window = size_of(sound, "window");
-  mel.hop = size_of(sound, "hop");
-  mel.mels = size_of(sound, "mels");
-  mel.lowest = sound.number_or("lowest", 0);
-  mel.highest = sound.number_or("highest", 0);
+  Fields sound(fields.require("sound"), fields.where(), "sound");
+  to.sound.mel = read_mel_options(sound);
   sound.refuse_rest();
-  try {
-    mel_filters(mel);
-  } catch (const Error& error) {
-    fail(ErrorCode::kFormat, "{}: \"sound\": {}", fields.where(), error.what());
-  }
 }
 
 EncodedInput encode(const NetworkFacts& facts, const Tokenizer*, const ModelInput& input) {
-  Tensor frames = log_mel(input.sound, facts.sound.mel);
-  float* values = frames.mutable_data<float>();
-  const float loudest = *std::max_element(values, values + frames.numel());
-  for (int64_t at = 0; at < frames.numel(); ++at) values[at] = (std::max(values[at] - loudest, -kDecades) + kDecades / 2) / (kDecades / 2);
-  return {.source = EncodedSide{.features = frames}};
+  return {.source = EncodedSide{.features = scaled_log_mel(input.sound, facts.sound.mel)}};
 }
 
 // Appends the groups of frames as items after the words, with their spectrogram.

@@ -5,8 +5,9 @@
 //   y = Σ_p α_p LN(z_L,p)                  α: attention of a learned query to the patches, instead of a class token    (eq. 4)
 //
 // The keys of every map are therefore patches, and the maps of the family "pool" show from which patches the answer is read.
+#include "models/networks/vision_transformer.h"
+
 #include "base/format.h"
-#include "models/networks/networks.h"
 
 namespace clearhead {
 namespace {
@@ -55,8 +56,12 @@ class VisionTransformer final : public Network {
 
 }  // namespace
 
+std::unique_ptr<Network> make_vision_transformer(Fields& config, NetworkFacts facts, const Scope& scope) {
+  return make_network<VisionTransformer>(config, std::move(facts), scope);
+}
+
 const NetworkKind& vision_transformer_network() {
-  static const NetworkKind kind{"vision_transformer", "picture", &make_network<VisionTransformer>};
+  static const NetworkKind kind{"vision_transformer", "picture", &make_vision_transformer};
   return kind;
 }
 

@@ -15,6 +15,7 @@
 #include "tasks/data/parted_data.h"
 #include "tasks/data/picture_data.h"
 #include "tasks/data/scene_data.h"
+#include "tasks/data/sound_data.h"
 #include "tasks/data/text_data.h"
 
 namespace clearhead {
@@ -55,7 +56,7 @@ std::vector<LabelledInput> read_questions(const std::string& files, const Recipe
 // these fields.
 struct InputReader {
   std::string_view reads;  // as ModelInfo::reads
-  bool needs_pictures = false, needs_scenes = false;
+  bool needs_pictures = false, needs_scenes = false, needs_sounds = false;
   std::vector<LabelledInput> (*read)(const std::string& file, const Recipe& recipe, LeftOut* left_out) = nullptr;
 };
 constexpr InputReader kReaders[] = {
@@ -71,6 +72,9 @@ constexpr InputReader kReaders[] = {
      .needs_pictures = true,
      .needs_scenes = true,
      .read = [](const std::string& file, const Recipe& recipe, LeftOut*) { return read_scenes(file, recipe); }},
+    {.reads = "spectrogram",
+     .needs_sounds = true,
+     .read = [](const std::string& file, const Recipe& recipe, LeftOut*) { return read_sounds(file, recipe); }},
     {.reads = "story", .read = read_questions},
 };
 
@@ -86,6 +90,10 @@ std::vector<LabelledLine> read_lines(const std::string& file, const Recipe& reci
   if (recipe.task->data.folds) return read_fold(file, recipe, left_out);
   const std::string reads = what_is_read(recipe.model);
   if (input_kind(reads).is_text()) {
+    if (recipe.task->data.pictures || recipe.task->data.sounds) {
+      fail(ErrorCode::kInvalidArgument, "{}: the model reads a {}: expected \"task.text\" in place of \"task.{}\"", recipe.where, reads,
+           recipe.task->data.pictures ? "pictures" : "sounds");
+    }
     if (recipe.task->data.passages)
       fail(ErrorCode::kUnsupported, "{}: \"task.passages\" makes documents; the model reads a {}", recipe.where, reads);
     return read_labelled(file, recipe, left_out);
@@ -100,7 +108,8 @@ std::vector<LabelledLine> read_lines(const std::string& file, const Recipe& reci
 std::vector<LabelledInput> read_inputs(const std::string& file, const Recipe& recipe, const std::string& reads, LeftOut* left_out) {
   const LabelledDataRecipe& data = recipe.task->data;
   const InputReader* reader = find_reader(reads);
-  const bool needs_pictures = reader && reader->needs_pictures, needs_scenes = reader && reader->needs_scenes;
+  const bool needs_pictures = reader && reader->needs_pictures, needs_scenes = reader && reader->needs_scenes,
+             needs_sounds = reader && reader->needs_sounds;
   if (needs_pictures != data.pictures.has_value()) {
     fail(ErrorCode::kInvalidArgument, "{}: the model reads a {}: expected {}", recipe.where, reads,
          needs_pictures ? "\"task.pictures\"" : "\"task.text\" in place of \"task.pictures\"");
@@ -108,6 +117,10 @@ std::vector<LabelledInput> read_inputs(const std::string& file, const Recipe& re
   if (needs_scenes != data.scenes.has_value()) {
     fail(ErrorCode::kInvalidArgument, "{}: the model reads a {}: expected {}", recipe.where, reads,
          needs_scenes ? "\"task.scenes\"" : "no \"task.scenes\"");
+  }
+  if (needs_sounds != data.sounds.has_value()) {
+    fail(ErrorCode::kInvalidArgument, "{}: the model reads a {}: expected {}", recipe.where, reads,
+         needs_sounds ? "\"task.sounds\"" : "no \"task.sounds\"");
   }
   if (!reader) fail(ErrorCode::kUnsupported, "{}: there is no task yet for a model that reads a {}", recipe.where, reads);
   std::vector<LabelledInput> out = reader->read(file, recipe, left_out);
@@ -125,9 +138,9 @@ std::vector<std::string> class_names(const Recipe& recipe, size_t least) {
   std::set<std::string> classes;
   for (const LabelledLine& line : lines) classes.insert(line.labels.begin(), line.labels.end());
   if (classes.size() < least) {
-    fail(ErrorCode::kInvalidArgument, "{}/{}: has {} class{}; expected {} or more (\"task.label\" is {})", recipe.source.folder,
-         recipe.task->train, classes.size(), classes.size() == 1 ? ", \"" + *classes.begin() + "\"" : "es", least == 2 ? "two" : "one",
-         recipe.task->data.label);
+    fail(ErrorCode::kInvalidArgument, "{}/{}: has {} class{}; expected {} or more{}", recipe.source.folder, recipe.task->train,
+         classes.size(), classes.size() == 1 ? ", \"" + *classes.begin() + "\"" : "es", least == 2 ? "two" : "one",
+         recipe.task->data.label.empty() ? "" : format(" (\"task.label\" is {})", recipe.task->data.label));
   }
   return {classes.begin(), classes.end()};
 }

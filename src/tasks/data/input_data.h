@@ -1,10 +1,11 @@
-// Reads labelled inputs of networks that do not read one text: documents, stories, pictures. The kind of input that the model reads
+// Reads labelled inputs of networks that do not read one text: documents, stories, pictures, sounds. The kind of input that the model reads
 // determines the file format:
 //
-//   "document"   JSON lines: the field "text" is a list of sentences, or one text that is split into sentences; or a table
-//   "picture"    a table or a file of records (picture_data.h)
-//   "scene"      scenes composed of such pictures, with questions (scene_data.h)
-//   "story"      bAbI's format (tasks/babi.h)
+//   "document"     JSON lines: the field "text" is a list of sentences, or one text that is split into sentences; or a table
+//   "picture"      class folders, a table or a file of records (picture_data.h)
+//   "scene"        scenes composed of such pictures, with questions (scene_data.h)
+//   "spectrogram"  sounds in class folders or in a table (sound_data.h)
+//   "story"        bAbI's format (tasks/babi.h)
 #pragma once
 
 #include <string>

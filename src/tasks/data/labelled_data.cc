@@ -2,8 +2,10 @@
 #include "tasks/data/labelled_data.h"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <numeric>
+#include <set>
 
 #include "base/format.h"
 #include "base/random.h"
@@ -11,6 +13,7 @@
 #include "clearhead/error.h"
 #include "models/input_kind.h"
 #include "ops/ops.h"
+#include "tasks/data/held_out.h"
 #include "tasks/data/json_lines.h"
 #include "tasks/data/picture_data.h"
 #include "tasks/data/table_header.h"
@@ -69,7 +72,7 @@ bool has_names(const TaskRecipe& task) {
 Columns columns_of(const Recipe& recipe, const std::vector<std::string_view>& first_line, const std::string& path) {
   const auto column = [&](const std::string& name, const char* field) {
     if (name.empty()) return size_t{0};
-    return column_of(name, field, recipe.where, first_line, path);
+    return column_of(name, std::string("task.") + field, recipe.where, first_line, path);
   };
   const TaskRecipe& task = *recipe.task;
   return {column(task.data.text, "text"), column(task.data.pair, "pair"), column(task.data.label, "label")};
@@ -160,10 +163,6 @@ void check_classes(const std::vector<LabelledLine>& lines) {
   }
 }
 
-void count_classes(const LabelledLine& line, DataSummary& summary) {
-  for (const std::string& label : line.labels) ++summary.classes[label];
-}
-
 void note_left_out(const LeftOut& left_out, DataSummary& summary) {
   if (!left_out.header.empty())
     summary.notes.push_back(format("line 1 names the columns and was left out: {}", Json(left_out.header).dump()));
@@ -226,6 +225,15 @@ void add_side(const EncodedSide& side, Digest& digest) {
 }
 
 }  // namespace
+
+uint64_t Item::hash() const {
+  Digest digest;
+  const bool is_in_ids = group < 0 && !read;
+  if (group >= 0) digest.add(&group, sizeof group);
+  if (is_in_ids) digest.add(ids.data(), ids.size() * sizeof(int32_t));
+  if (group < 0 && read) add_side(read->source ? *read->source : read->input, digest);
+  return digest.value();
+}
 
 ItemBatches::ItemBatches(std::vector<Item> items, int64_t batch, int32_t pad, bool per_token)
     : items_(std::move(items)), batch_(batch), pad_(pad), per_token_(per_token) {
@@ -358,13 +366,45 @@ ItemTask::ItemTask(const Recipe& recipe, const Tokenizer& tokenizer, bool per_to
       read_(std::move(read)) {}
 
 const ItemTask::Loaded& ItemTask::loaded(std::optional<Loaded>& kept, const std::string& file) const {
-  if (!kept) {
-    DataSummary summary;
-    std::vector<Item> items = read_(file, summary);
-    if (summary.count == 0) summary.count = static_cast<int64_t>(items.size());
-    kept.emplace(Loaded{{std::move(items), batch_, pad_, per_token_}, std::move(summary)});
+  if (kept) return *kept;
+  if (files_.held_out > 0 && &kept != &test_) {
+    load_split();
+    return *kept;
   }
-  return *kept;
+  DataSummary summary;
+  std::vector<Item> items = read_(file, summary);
+  return kept.emplace(loaded_of(std::move(items), std::move(summary)));
+}
+
+ItemTask::Loaded ItemTask::loaded_of(std::vector<Item> items, DataSummary summary) const {
+  if (summary.count == 0) summary.count = static_cast<int64_t>(items.size());
+  for (const Item& item : items) {
+    for (const std::string& label : item.labels) ++summary.classes[label];
+  }
+  return {{std::move(items), batch_, pad_, per_token_}, std::move(summary)};
+}
+
+void ItemTask::load_split() const {
+  DataSummary summary;
+  std::vector<Item> items = read_(files_.train, summary);
+  std::vector<uint64_t> hashes;
+  for (const Item& item : items) hashes.push_back(item.hash());
+  const std::vector<bool> is_held_out = held_out(hashes, files_.held_out);
+  std::array<std::vector<Item>, 2> parts;
+  std::array<std::set<uint64_t>, 2> groups;
+  for (size_t at = 0; at < items.size(); ++at) {
+    parts[is_held_out[at]].push_back(std::move(items[at]));
+    groups[is_held_out[at]].insert(hashes[at]);
+  }
+  const bool are_grouped = summary.count > 0;
+  const auto part_of = [&](size_t part) {
+    DataSummary of_part = summary;
+    of_part.count = static_cast<int64_t>(are_grouped ? groups[part].size() : parts[part].size());
+    if (part == 1) of_part.notes.clear();  // notes are about the whole file
+    return loaded_of(std::move(parts[part]), std::move(of_part));
+  };
+  training_.emplace(part_of(0));
+  held_.emplace(part_of(1));
 }
 
 Example ItemTask::batch(int64_t number) const {
@@ -390,6 +430,7 @@ DataSummary ItemTask::summary_of(const char* part, const std::string& file, cons
   out.files = is_generated           ? ""
               : files_.data.folds    ? joined_names(files_.data.folds->files)
               : files_.data.passages ? joined_names(files_.data.passages->files)
+              : file.empty()         ? files_.train  // split by "held_out"
                                      : file;
   const std::vector<int64_t> sizes = of.batches.sizes();
   if (std::any_of(sizes.begin(), sizes.end(), [](int64_t size) { return size != 1; })) out.add_lengths("tokens", sizes);

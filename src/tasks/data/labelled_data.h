@@ -41,8 +41,6 @@ std::vector<LabelledLine> read_labelled(const std::string& file, const Recipe& r
 void check_classes(const std::vector<LabelledLine>& lines);
 
 struct Item;
-/// Adds the labels of a line to the summary's classes.
-void count_classes(const LabelledLine& line, DataSummary& summary);
 /// Adds notes about the lines that read_labelled() left out.
 void note_left_out(const LeftOut& left_out, DataSummary& summary);
 /// Adds notes about the parts of items that the network does not read because of its size limits (models/encoded_input.h).
@@ -62,8 +60,12 @@ struct Item {
   std::optional<EncodedInput> read{};  // input of a network that does not read text; then there are no ids
   std::vector<int32_t> about{};        // metadata for metrics, as Example::about
   std::string text{}, pair{};          // kept if noise changes them in training; otherwise empty
+  std::vector<std::string> labels{};   // counted in the data summary
+  int64_t group = -1;                  // items of one example have the same group; −1: the item is an example
 
   int64_t size() const;  // in tokens, or in positions of a network's input
+  /// A hash of the group, or of the source if there is one, else of the input.
+  uint64_t hash() const;
 };
 
 class ItemBatches {
@@ -113,8 +115,8 @@ class ItemTask : public Task {
   /// A function that changes the items of training batch `number`, depending only on the seed and the number; empty: no change.
   virtual ItemBatches::Renew renewal(int64_t) const { return {}; }
   const ItemBatches& training() const { return batches(training_, files_.train); }
-  /// Reads the items of a file, and adds classes and notes about skipped and truncated examples to the summary. It sets the summary's
-  /// count if an example is not one item.
+  /// Reads the items of a file, and adds notes about skipped and truncated examples to the summary. It sets the summary's count if an
+  /// example is not one item.
   using Read = std::function<std::vector<Item>(const std::string& file, DataSummary& summary)>;
   /// read: objects that it refers to must outlive the task.   per_token: as for ItemBatches
   ItemTask(const Recipe& recipe, const Tokenizer& tokenizer, bool per_token, Read read);
@@ -125,6 +127,9 @@ class ItemTask : public Task {
     DataSummary summary;
   };
   const Loaded& loaded(std::optional<Loaded>& kept, const std::string& file) const;
+  Loaded loaded_of(std::vector<Item> items, DataSummary summary) const;
+  /// Reads the training file and splits its items for training and validation.
+  void load_split() const;
   const ItemBatches& batches(std::optional<Loaded>& kept, const std::string& file) const { return loaded(kept, file).batches; }
   DataSummary summary_of(const char* part, const std::string& file, const Loaded& of) const;
   const TaskRecipe& files_;

@@ -15,6 +15,7 @@
 #include "base/table.h"
 #include "clearhead/error.h"
 #include "models/trace_text.h"
+#include "tasks/data/held_out.h"
 #include "tasks/data/json_lines.h"
 #include "tasks/data/made_dates.h"
 #include "tasks/data/table_header.h"
@@ -85,17 +86,21 @@ std::vector<WordLink> links_of_tokens(const TextPair& pair, const Encoding& sour
   return out;
 }
 
-// The alignment in one line of a table.
-std::vector<WordLink> links_in_cell(const std::vector<std::string_view>& cells, const Recipe& recipe, const TextPair& pair,
-                                    const std::string& where) {
-  const std::string& column = recipe.alignment->column;
-  const bool is_number = column.find_first_not_of("0123456789") == std::string::npos && column.size() < 5;
-  if (!is_number)
-    fail(ErrorCode::kFormat, "{}: \"alignment.column\" is \"{}\"; expected the number of a column of a table", recipe.where, column);
-  const auto at = static_cast<size_t>(std::stoi(column));
-  if (cells.size() < at)
-    fail(ErrorCode::kFormat, "{}: expected an alignment in column {} (\"alignment.column\"), found {} columns", where, at, cells.size());
-  return links_in(cells[at - 1], pair, where);
+// The numbers of a table's columns, counted from 1; alignment 0: none.
+struct PairColumns {
+  size_t source = 1, target = 2, alignment = 0;
+  size_t last() const { return std::max({source, target, alignment}); }
+};
+
+PairColumns columns_of(const Recipe& recipe, bool aligned, const std::vector<std::string_view>& first_line, const std::string& path) {
+  const auto column = [&](const std::string& name, const char* field) { return column_of(name, field, recipe.where, first_line, path); };
+  PairColumns out;
+  if (const std::vector<std::string>& fields = recipe.source.fields; !fields.empty()) {
+    out.source = column(fields[0], "fields");
+    out.target = column(fields[1], "fields");
+  }
+  if (aligned) out.alignment = column(recipe.alignment->column, "alignment.column");
+  return out;
 }
 
 void add_pairs(const std::string& file, const Recipe& recipe, bool aligned, std::vector<TextPair>& out, std::vector<std::string>* headers) {
@@ -115,20 +120,26 @@ void add_pairs(const std::string& file, const Recipe& recipe, bool aligned, std:
     });
     return;
   }
+  const std::vector<std::string>& fields = recipe.source.fields;
+  const bool is_named = !std::all_of(fields.begin(), fields.end(), is_column_number);
+  PairColumns columns;
   for_each_row(opened.text, opened.path(), [&](const TableRow& row) {
     const std::vector<std::string_view>& cells = row.cells;
-    if (cells.size() < 2) {
-      fail(ErrorCode::kFormat, "{}, line {}: expected two texts with a {} between, found \"{}\"", opened.path(), row.line,
-           is_csv(file) ? "comma" : "tab", row.text);
+    const std::string where = format("{}, line {}", opened.path(), row.line);
+    if (row.line == 1) columns = columns_of(recipe, aligned, cells, opened.path());
+    if (cells.size() < columns.last()) {
+      fail(ErrorCode::kFormat, "{}: expected {} columns with {} between (source {}, target {}{}), found \"{}\"", where, columns.last(),
+           separators_of(opened.path()), columns.source, columns.target,
+           columns.alignment > 0 ? format(", \"alignment.column\" {}", columns.alignment) : "", row.text);
     }
-    if (row.line == 1 && names_pair_columns(cells[0], cells[1])) {
+    if (row.line == 1 && (is_named || names_pair_columns(cells[columns.source - 1], cells[columns.target - 1]))) {
       if (headers) headers->emplace_back(row.text);
       return;
     }
     TextPair& pair = out.emplace_back();
-    pair.source = cells[0];
-    pair.target = cells[1];
-    if (aligned) pair.alignment = links_in_cell(cells, recipe, pair, format("{}, line {}", opened.path(), row.line));
+    pair.source = cells[columns.source - 1];
+    pair.target = cells[columns.target - 1];
+    if (aligned) pair.alignment = links_in(cells[columns.alignment - 1], pair, where);
   });
 }
 
@@ -146,16 +157,51 @@ std::vector<std::vector<std::string>> read_dialogues(const std::vector<std::stri
   return out;
 }
 
-std::vector<TextPair> read_pairs(const std::vector<std::string>& files, const Recipe& recipe, bool aligned,
-                                 std::vector<std::string>* headers) {
+const std::vector<std::string>& pair_files(Part part, const Recipe& recipe) {
+  const PairFiles& pairs = *recipe.pairs;
+  if (part == Part::kTest) return pairs.test;
+  return part == Part::kTrain || pairs.held_out > 0 ? pairs.train : pairs.valid;
+}
+
+namespace {
+
+// All pairs of the files of a split.
+std::vector<TextPair> read_files(Part part, const Recipe& recipe, bool aligned, std::vector<std::string>* headers) {
+  const std::vector<std::string>& files = pair_files(part, recipe);
   std::vector<TextPair> out;
-  if (recipe.pairs && !recipe.pairs->turns.empty()) {
-    for (const std::vector<std::string>& turns : read_dialogues(files, recipe)) {
-      for (size_t at = 1; at < turns.size(); ++at) out.push_back({joined_turns(turns, at, recipe.pairs->turns_before), turns[at]});
-    }
+  if (recipe.pairs->turns.empty()) {
+    for (const std::string& file : files) add_pairs(file, recipe, aligned, out, headers);
     return out;
   }
-  for (const std::string& file : files) add_pairs(file, recipe, aligned, out, headers);
+  int64_t dialogue = 0;
+  for (const std::vector<std::string>& turns : read_dialogues(files, recipe)) {
+    for (size_t at = 1; at < turns.size(); ++at)
+      out.push_back({.source = joined_turns(turns, at, recipe.pairs->turns_before), .target = turns[at], .dialogue = dialogue});
+    ++dialogue;
+  }
+  return out;
+}
+
+// A hash of the dialogue, or of the source: the translations of one text are not separated.
+uint64_t hash_of(const TextPair& pair, bool is_dialogue) {
+  Digest digest;
+  if (is_dialogue) digest.add(&pair.dialogue, sizeof pair.dialogue);
+  if (!is_dialogue) digest.add(pair.source.data(), pair.source.size());
+  return digest.value();
+}
+
+}  // namespace
+
+std::vector<TextPair> read_pairs(Part part, const Recipe& recipe, bool aligned, std::vector<std::string>* headers) {
+  std::vector<TextPair> all = read_files(part, recipe, aligned, headers);
+  if (part == Part::kTest || recipe.pairs->held_out == 0 || all.empty()) return all;
+  std::vector<uint64_t> hashes;
+  for (const TextPair& pair : all) hashes.push_back(hash_of(pair, !recipe.pairs->turns.empty()));
+  const std::vector<bool> is_held_out = held_out(hashes, recipe.pairs->held_out);
+  std::vector<TextPair> out;
+  for (size_t at = 0; at < all.size(); ++at) {
+    if (is_held_out[at] == (part == Part::kValid)) out.push_back(std::move(all[at]));
+  }
   return out;
 }
 
@@ -167,7 +213,7 @@ std::vector<std::string> vocabulary_texts_of_pairs(const Recipe& recipe) {
     }
     return out;
   }
-  for (const TextPair& pair : read_pairs(recipe.pairs->train, recipe)) {
+  for (const TextPair& pair : read_files(Part::kTrain, recipe, /*aligned=*/false, nullptr)) {
     out[0] += pair.source + "\n";
     out[1] += pair.target + "\n";
   }
@@ -181,11 +227,11 @@ Encoding source_of(const TextPair& pair, const Recipe& recipe, const Tokenizer& 
   return cuts ? truncated_to(out, recipe.length) : out;
 }
 
-PairData::PairData(const std::vector<std::string>& files, const Recipe& recipe, const Tokenizer& tokenizer, int32_t first, bool trains)
-    : first_(first), recipe_(recipe), tokenizer_(tokenizer) {
+PairData::PairData(Part part, const Recipe& recipe, const Tokenizer& tokenizer, int32_t first)
+    : part_(part), first_(first), recipe_(recipe), tokenizer_(tokenizer) {
   int64_t read = 0;
-  const bool aligned = trains && recipe.alignment.has_value();
-  for (const TextPair& pair : read_pairs(files, recipe, aligned, &headers_)) {
+  const bool aligned = part == Part::kTrain && recipe.alignment.has_value();
+  for (const TextPair& pair : read_pairs(part, recipe, aligned, &headers_)) {
     ++read;
     bool is_cut = false;
     const Encoding read_source = source_of(pair, recipe, tokenizer, &is_cut), read_target = tokenizer.encode(pair.target);
@@ -203,7 +249,7 @@ PairData::PairData(const std::vector<std::string>& files, const Recipe& recipe, 
     ids_.insert(ids_.end(), target.begin(), target.end());
   }
   if (pairs_.empty()) {
-    none_ = format("{}/{}: {}", recipe.source.folder, joined_names(files),
+    none_ = format("{}/{}: {}", recipe.source.folder, joined_names(pair_files(part, recipe)),
                    read == 0 ? "has no pairs"
                              : format("none of its {} pairs has 1 to {} tokens on both sides (\"length\"); give a larger length",
                                       with_commas(read), with_commas(recipe.length)));
@@ -222,8 +268,9 @@ PairData::PairData(const std::vector<std::string>& files, const Recipe& recipe, 
   begins_.push_back(static_cast<int64_t>(pairs_.size()));
 }
 
-DataSummary PairData::summary(const char* part, const std::vector<std::string>& files) const {
-  DataSummary out{.part = part, .files = joined_names(files), .count = static_cast<int64_t>(pairs_.size()), .of = "pairs"};
+DataSummary PairData::summary(const char* name) const {
+  DataSummary out{
+      .part = name, .files = joined_names(pair_files(part_, recipe_)), .count = static_cast<int64_t>(pairs_.size()), .of = "pairs"};
   std::vector<int64_t> sources, targets;
   for (const Pair& pair : pairs_) {
     sources.push_back(pair.source);

@@ -17,6 +17,7 @@
 #include "base/hash.h"
 #include "clearhead/tokenizer.h"
 #include "tasks/data/epoch_order.h"
+#include "tasks/data/text_data.h"
 #include "tasks/recipe/task.h"
 
 namespace clearhead {
@@ -29,21 +30,23 @@ struct WordLink {
 struct TextPair {
   std::string source{}, target{};
   std::vector<WordLink> alignment{};  // only if requested
+  int64_t dialogue = 0;               // the number of the dialogue; only for dialogues
 };
 
-/// Reads files in the recipe's folder: per line two texts separated by a tab; anything after a second tab is ignored.
-/// From JSON lines (json_lines.h) it reads the recipe's two fields. Throws kNotFound with the file and its origin,
-/// kFormat with the line.
+/// Reads the pairs of one split, in the recipe's folder. A line of a table has source and target in its first two columns, or in those
+/// that the recipe's "fields" give; other columns are ignored. From JSON lines (json_lines.h) it reads the fields of these names. Throws
+/// kNotFound with the file and its origin, kFormat with the line.
 ///
 /// In dialogues, every turn after the first is a target. Its source is the turns before it, joined (text/turns.h).
 ///
 /// aligned: also reads the recipe's alignments in Pharaoh format, "0-0 1-2": source word, target word. Throws kFormat, with the
 /// line, for another format and for a word number beyond the text.
-/// A first line that names the columns, like "source" and "target", is left out. headers: receives these lines.
-std::vector<TextPair> read_pairs(const std::vector<std::string>& files, const Recipe& recipe, bool aligned = false,
-                                 std::vector<std::string>* headers = nullptr);
+/// A first line that names the columns is left out. headers: receives these lines.
+std::vector<TextPair> read_pairs(Part part, const Recipe& recipe, bool aligned = false, std::vector<std::string>* headers = nullptr);
 /// The turns of each dialogue; line breaks inside a turn are replaced by spaces. Throws as read_pairs().
 std::vector<std::vector<std::string>> read_dialogues(const std::vector<std::string>& files, const Recipe& recipe);
+/// The files from which the pairs of a split are read: the training files if the recipe has "held_out".
+const std::vector<std::string>& pair_files(Part part, const Recipe& recipe);
 /// The texts to train a vocabulary on: all sources and targets; for dialogues each turn once, so that the vocabulary does not
 /// depend on the number of turns in a source.
 std::vector<std::string> vocabulary_texts_of_pairs(const Recipe& recipe);
@@ -54,12 +57,12 @@ Encoding source_of(const TextPair& pair, const Recipe& recipe, const Tokenizer& 
 class PairData {
  public:
   /// Leaves out pairs with more than the recipe's `length` tokens on a side.   first: the token that the decoder starts with.
-  /// trains: also reads the recipe's alignments. Recipe and tokenizer must outlive the data.
-  PairData(const std::vector<std::string>& files, const Recipe& recipe, const Tokenizer& tokenizer, int32_t first, bool trains = false);
+  /// Training pairs have the recipe's alignments. Recipe and tokenizer must outlive the data.
+  PairData(Part part, const Recipe& recipe, const Tokenizer& tokenizer, int32_t first);
   int64_t tokens() const { return static_cast<int64_t>(ids_.size()); }
   int64_t longest_target() const { return pairs_.empty() ? 0 : pairs_.back().target; }
   void add_to(Digest& digest) const;
-  DataSummary summary(const char* part, const std::vector<std::string>& files) const;
+  DataSummary summary(const char* name) const;
   /// Batch `number` of the endless sequence. Throws kInvalidArgument if no pair is left. If the recipe has noise, sources are changed
   /// in a way that depends on the seed and the number. A source that would become longer than `length` is not changed, and a batch
   /// may have slightly more tokens than `places`.
@@ -76,6 +79,7 @@ class PairData {
   std::vector<int32_t> source_ids(const Pair& pair, std::optional<uint64_t> noise) const;
   GoldAlignment alignment_of(const std::vector<int64_t>& pairs, int64_t begin, int64_t end) const;
   Example example_of(const std::vector<int64_t>& pairs, int64_t begin, int64_t end, std::optional<uint64_t> noise) const;
+  Part part_;
   int32_t first_;
   const Recipe& recipe_;
   const Tokenizer& tokenizer_;

@@ -1,14 +1,10 @@
-// Reads labelled pictures, and distorts them for training (data augmentation).
-//
-//   "bits"      a table; a cell has the pixels as hexadecimal digits, row by row, the most significant bit leftmost; 1 is ink
-//   "cifar10"   records: one byte for the label, then one byte per value, channel by channel, row by row (Krizhevsky 2009)
-//   "files"     a table; a cell has the path of a PNG or JPEG file, relative to the data's folder
-//
-// Values are from 0 to 1.
+// Labelled pictures in several forms, each of which is one file, and their distortion for training (data augmentation). Values are from 0
+// to 1.
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "models/network.h"
@@ -17,10 +13,24 @@
 
 namespace clearhead {
 
-/// The size of the pictures that the recipe's model reads. Throws kFormat for a config that does not state it.
+/// A form of labelled pictures: "task.pictures.form".
+struct PictureForm {
+  std::string_view name{}, meaning{};
+  bool has_columns = false;  // a table; the recipe gives the columns of pictures and labels
+  bool has_names = false;    // labels are numbers; the recipe gives the file with their names
+  /// The pictures of a file, or of a folder, in the given size. Throws kNotFound; kFormat and kShape with the location of a picture.
+  std::vector<LabelledInput> (*read)(const std::string& file, const Recipe& recipe, const PictureFacts& size) = nullptr;
+};
+const PictureForm& picture_bits();
+const PictureForm& picture_files();
+const PictureForm& picture_records();
+const PictureForm& picture_folder();
+const std::vector<const PictureForm*>& picture_forms();
+
+/// The size of the pictures that the recipe's model reads, and how the recipe resizes others. Throws kFormat for a config that does not
+/// state the size.
 PictureFacts pictures_of(const Recipe& recipe);
-/// The pictures of a file, which must have the given size. Throws kNotFound; kFormat with file and line or record; kShape for a
-/// picture of another size.
+/// Reads pictures in the recipe's form. Throws as PictureForm::read.
 std::vector<LabelledInput> read_pictures(const std::string& file, const Recipe& recipe, const PictureFacts& size);
 
 /// Randomly shifts, rotates, zooms and flips each picture of [batch, channels, height, width], depending only on seed and number.

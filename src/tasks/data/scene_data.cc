@@ -51,7 +51,11 @@ class Scenes {
         (size_.width / side) % size_.patch != 0)
       fail(ErrorCode::kInvalidArgument, "{}: scenes of {} x {} pixels in {} x {} cells; expected cells of whole patches ({} pixels)",
            recipe.where, size_.height, size_.width, side, side, size_.patch);
-    cell_ = {.channels = size_.channels, .height = size_.height / side, .width = size_.width / side};
+    cell_ = {.channels = size_.channels,
+             .height = size_.height / side,
+             .width = size_.width / side,
+             .resize = size_.resize,
+             .resample = size_.resample};
     PictureFacts drawn = cell_;
     drawn.height *= recipe_.shrink;
     drawn.width *= recipe_.shrink;

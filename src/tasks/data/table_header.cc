@@ -57,14 +57,14 @@ size_t column_of(const std::string& column, const std::string& field, const std:
                  const std::vector<std::string_view>& first_row, const std::string& path) {
   if (is_column_number(column)) {
     if (column.size() < 7 && std::stoul(column) > 0) return std::stoul(column);
-    fail(ErrorCode::kFormat, "{}: \"task.{}\" is {}; expected a column of the table, counted from 1, or its name in the first line", where,
+    fail(ErrorCode::kFormat, "{}: \"{}\" is {}; expected a column of the table, counted from 1, or its name in the first line", where,
          field, column);
   }
   const auto found = std::find(first_row.begin(), first_row.end(), column);
   if (found != first_row.end()) return static_cast<size_t>(found - first_row.begin()) + 1;
   std::string names;
   for (const std::string_view one : first_row) names += (names.empty() ? "" : ", ") + Json(std::string(one)).dump();
-  fail(ErrorCode::kFormat, "{}, line 1: no column \"{}\" (\"task.{}\"); the first line names {}", path, column, field, names);
+  fail(ErrorCode::kFormat, "{}, line 1: no column \"{}\" (\"{}\"); the first line names {}", path, column, field, names);
 }
 
 }  // namespace clearhead

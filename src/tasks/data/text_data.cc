@@ -32,14 +32,18 @@ bool is_given(const TextSource& source, const std::string& name) {
 
 }  // namespace
 
-std::shared_ptr<MappedFile> open_source(const TextSource& source, const std::string& name) {
-  const std::string path = source.folder + "/" + name;
+std::string existing_path(const TextSource& source, const std::string& name) {
+  std::string path = source.folder + "/" + name;
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored)) {
     fail(ErrorCode::kNotFound, "{}: there is no such file; give the folder that holds it with data=DIR{}", path,
          source.origin.empty() || is_given(source, name) ? "" : ". " + source.origin);
   }
-  return MappedFile::open(path);
+  return path;
+}
+
+std::shared_ptr<MappedFile> open_source(const TextSource& source, const std::string& name) {
+  return MappedFile::open(existing_path(source, name));
 }
 
 SourceText open_text(const TextSource& source, const std::string& name) {

@@ -36,7 +36,9 @@ struct TextSource {
   double held_out = 0.05;
   std::vector<std::string> fields{};  // fields to read from JSON lines
 };
-/// Opens a file of the folder. Throws kNotFound with its name, and its origin if it is one of the recipe's own.
+/// The path of a file or folder of the folder. Throws kNotFound with its name, and its origin if it is one of the recipe's own.
+std::string existing_path(const TextSource& source, const std::string& name);
+/// Opens a file of the folder. Throws as existing_path().
 std::shared_ptr<MappedFile> open_source(const TextSource& source, const std::string& name);
 /// A text of the folder: UTF-8, without its byte order mark.
 struct SourceText {

@@ -1,6 +1,10 @@
 // Declares the fields of a recipe that describe labelled examples.
 #include "tasks/recipe/labelled_recipe.h"
 
+#include "base/format.h"
+#include "models/input_picture.h"
+#include "tasks/data/picture_data.h"
+
 namespace clearhead {
 
 using namespace schema;  // functions that build rows
@@ -25,24 +29,54 @@ typename Schema<T>::Field some_files(std::vector<std::string> T::*member, const 
           }};
 }
 
+std::vector<std::string> form_names() {
+  std::vector<std::string> names;
+  for (const PictureForm* form : picture_forms()) names.emplace_back(form->name);
+  return names;
+}
+
+std::string form_meanings() {
+  std::string out;
+  for (const PictureForm* form : picture_forms()) out += format("{}{}: {}", out.empty() ? "" : " · ", form->name, form->meaning);
+  return out;
+}
+
+void read_form(Fields& fields, PictureRecipe& to) {
+  const std::string given = fields.string("form");
+  for (const PictureForm* form : picture_forms()) {
+    if (form->name == given) to.form = form;
+  }
+  if (!to.form) fields.wrong("form", alternatives(form_names()), Json(given));
+}
+
 }  // namespace
 
 const Schema<PictureRecipe>& picture_schema() {
-  const auto has_table = [](const PictureRecipe& to) { return to.form != "cifar10"; };
   static const Schema<PictureRecipe> schema = {
-      {{"form", "bits, cifar10 or files", "required",
-        "bits: a cell of a table holds the pixels in hexadecimal, row by row, the most significant bit leftmost, 1 is ink · files: a cell "
-        "holds the "
-        "path of a PNG or JPEG file, from the data's folder · cifar10: records of one byte for the label and one byte per value"},
-       [](Fields& fields, PictureRecipe& to) {
-         to.form = fields.string("form");
-         if (to.form != "bits" && to.form != "files" && to.form != "cifar10") fields.wrong("form", "bits, cifar10 or files", Json(to.form));
-       }},
+      {{"form", alternatives(form_names()), "required", form_meanings()}, read_form},
       column("column", &PictureRecipe::column, true, "bits, files: the column with the pictures; \"label\" is the column with the labels")
-          .when(has_table),
+          .when([](const PictureRecipe& to) { return to.form->has_columns; }),
       required_string("names", &PictureRecipe::names, "cifar10: a table of number and label, as in \"0<TAB>cat\"")
-          .when([](const PictureRecipe& to) { return to.form == "cifar10"; }),
+          .when([](const PictureRecipe& to) { return to.form->has_names; }),
+      choice("resize", &PictureRecipe::resize, resize_names(),
+             "pictures of another size than the model's are refused (none), stretched to that size, or scaled to fit into it and padded "
+             "with black; saved with the model"),
+      choice("resample", &PictureRecipe::resample, resampling_names(), "how \"resize\" computes pixels, with antialiasing, as in PIL")
+          .when([](const PictureRecipe& to) { return to.resize != PictureResize::kNone; }),
       object("distort", &PictureRecipe::distortion, distortion_schema(), "random changes of training pictures"),
+  };
+  return schema;
+}
+
+const Schema<SoundRecipe>& sounds_schema() {
+  static const Schema<SoundRecipe> schema = {
+      column(
+          "column", &SoundRecipe::column, false,
+          "a table's column with the paths of sound files (WAV, FLAC, Ogg …); without it, \"train\", \"valid\" and \"test\" are folders, "
+          "each of whose folders is a class"),
+      boolean("pad", &SoundRecipe::pad,
+              "extend a sound that is shorter than the model's with silence, instead of refusing it; saved with the model"),
+      boolean("cut", &SoundRecipe::cut, "drop the end of a longer sound, instead of refusing it; saved with the model"),
   };
   return schema;
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "clearhead/model.h"
+#include "models/network.h"
 #include "tasks/recipe/schema.h"
 
 namespace clearhead {
@@ -21,12 +22,21 @@ struct Distortion {
   bool any() const { return shift > 0 || rotate > 0 || zoom > 0 || flip; }
 };
 
-/// The file format of pictures (picture_data.h).
+struct PictureForm;
+
 struct PictureRecipe {
-  std::string form{};    // "bits", "cifar10" or "files"
-  std::string column{};  // bits and files: the column with the pictures
-  std::string names{};   // cifar10: a table of numbers and labels
+  const PictureForm* form = nullptr;            // picture_data.h
+  std::string column{};                         // tables: the column with the pictures
+  std::string names{};                          // cifar10: a table of numbers and labels
+  PictureResize resize = PictureResize::kNone;  // saved in the model's config, so that it applies wherever the model is used
+  Resampling resample = Resampling::kBilinear;
   Distortion distortion{};
+};
+
+/// Sounds in one length (sound_data.h).
+struct SoundRecipe {
+  std::string column{};           // a table's column with the sounds' files; empty: class folders
+  bool pad = false, cut = false;  // saved in the model's config, so that they apply wherever the model is used
 };
 
 /// Scenes of side × side pictures, and questions about them (scene_data.h).
@@ -62,6 +72,7 @@ struct LabelledDataRecipe {
   std::optional<FoldRecipe> folds{};
   std::optional<PassageRecipe> passages{};
   std::optional<PictureRecipe> pictures{};  // the examples are pictures, not texts
+  std::optional<SoundRecipe> sounds{};      // the examples are sounds
   std::optional<SceneRecipe> scenes{};      // the examples are questions about scenes of these pictures
   /// Returns true if a recipe without validation examples is a mistake.
   bool needs_validation() const { return !folds || folds->validates; }
@@ -70,6 +81,7 @@ struct LabelledDataRecipe {
 const Schema<FoldRecipe>& fold_schema();
 const Schema<PassageRecipe>& passage_schema();
 const Schema<PictureRecipe>& picture_schema();
+const Schema<SoundRecipe>& sounds_schema();
 const Schema<SceneRecipe>& scene_schema();
 
 }  // namespace clearhead

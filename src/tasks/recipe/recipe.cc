@@ -8,6 +8,7 @@
 #include "base/text_file.h"
 #include "clearhead/error.h"
 #include "models/find_model.h"
+#include "tasks/data/held_out.h"
 #include "tasks/data/json_lines.h"
 #include "tasks/recipe/task_definition.h"
 
@@ -188,10 +189,15 @@ const Schema<WatchRecipe>& watch_schema() {
 
 const Schema<PairFiles>& pair_schema() {
   const auto is_dialogue = [](const PairFiles& to) { return !to.turns.empty(); };
+  static const std::vector<Field<PairFiles>> validation =
+      validation_fields(&PairFiles::held_out, files("valid", &PairFiles::valid, true, "validation pairs"));
   static const Schema<PairFiles> schema = {
-      files("train", &PairFiles::train, true,
-            "training pairs: a table whose first two columns are source and target, or JSON lines; *.csv has commas, others tabs"),
-      files("valid", &PairFiles::valid, true, "validation pairs"),
+      files(
+          "train", &PairFiles::train, true,
+          "training pairs: a table (*.csv with commas, others with tabs), whose first two columns are source and target unless \"fields\" "
+          "names others, or JSON lines"),
+      validation[0],
+      validation[1],
       files("test", &PairFiles::test, false, "test pairs, for --test"),
       {{"turns", "a text", "none", "dialogues: the field of JSON lines that is a list of turns; every turn after the first is a target"},
        [](Fields& fields, PairFiles& to) {
@@ -286,7 +292,7 @@ const Schema<VectorsRecipe>& vectors_schema() {
   return schema;
 }
 
-// Reads "fields", the fields of JSON lines: required if a file is a .jsonl, otherwise refused.
+// Reads "fields": required if a file is a .jsonl. Tables of pairs may have it too, for their columns; otherwise it is refused.
 void read_line_fields(Fields& fields, Recipe& to) {
   std::vector<std::string> files = to.source.files;
   if (to.pairs) {
@@ -295,18 +301,18 @@ void read_line_fields(Fields& fields, Recipe& to) {
     for (const auto* more : {&to.pairs->valid, &to.pairs->test}) files.insert(files.end(), more->begin(), more->end());
   }
   const auto found = std::find_if(files.begin(), files.end(), is_json_lines);
-  const std::string expected = to.pairs ? "two names, of the source and of the target, as in [\"source\", \"target\"]"
+  const std::string expected = to.pairs ? "two names or numbers, of the source and of the target, as in [\"source\", \"target\"]"
                                         : "the name of the field that is the text, as in [\"text\"]";
   const Json* given = fields.take("fields");
-  if (found == files.end()) {
-    if (given) fields.wrong("fields", "none: no file's name ends in .jsonl", *given);
-    return;
-  }
-  if (!given) fail(ErrorCode::kFormat, "{}: \"{}\" contains JSON lines: expected \"fields\", {}", to.where, *found, expected);
+  if (found == files.end() && given && !to.pairs) fields.wrong("fields", "none: no file's name ends in .jsonl", *given);
+  if (found != files.end() && !given)
+    fail(ErrorCode::kFormat, "{}: \"{}\" contains JSON lines: expected \"fields\", {}", to.where, *found, expected);
+  if (!given) return;
   if (!given->is_array() || given->size() != (to.pairs ? 2 : 1)) fields.wrong("fields", expected, *given);
   for (const Json& name : given->items()) {
-    if (!name.is_string()) fields.wrong("fields", expected, name);
-    to.source.fields.push_back(name.string());
+    const bool is_number = to.pairs && name.is_integer() && name.integer() > 0;
+    if (!is_number && (!name.is_string() || name.string().empty())) fields.wrong("fields", expected, name);
+    to.source.fields.push_back(is_number ? std::to_string(name.integer()) : name.string());
   }
 }
 
@@ -413,9 +419,10 @@ Rows data_rows() {
       described({"splits", "a file", "none", "with \"files\": a table of the byte positions of the training, validation and test data"}),
       described({"held_out", "a number from 0 to 0.9", "0.05",
                  "with \"files\", without \"splits\": share of each file, at its end, that is used for validation"}),
-      Schema<Recipe>::Field{{"fields", "a list of texts", "required for *.jsonl files",
-                             "the names of the fields of JSON lines: that of the text, or those of source and target"},
-                            read_line_fields}
+      Schema<Recipe>::Field{
+          {"fields", "a list of names or numbers", "required for *.jsonl files",
+           "the fields of JSON lines: that of the text, or those of source and target; for tables of pairs, their columns"},
+          read_line_fields}
           .when([](const Recipe& to) { return definition_of(to).data != DataFields::kTask; }),
       integer("batch", &Recipe::batch, {1}, "sequences in a batch; not with \"pairs\"")
           .when(has_batches_of_sequences)

@@ -33,6 +33,7 @@ struct WatchRecipe {
 struct TaskRecipe {
   std::string kind{};                    // the name of a TaskDefinition
   std::string train{}, valid{}, test{};  // files; test may be empty. For folds and passages: the names in kParts
+  double held_out = 0;                   // above 0: no validation file; this share of the training examples validates (held_out.h)
   static constexpr std::array<const char*, 3> kParts = {"train", "valid", "test"};
   LabelledDataRecipe data{};
   std::vector<std::string> labels{};  // in order of id; default: the labels of the training file
@@ -53,6 +54,7 @@ struct TaskRecipe {
 
 struct PairFiles {
   std::vector<std::string> train{}, valid{}, test{};  // test: may be empty
+  double held_out = 0;                                // as TaskRecipe::held_out
   std::string turns{};                                // dialogues: the field of JSON lines with the list of turns; empty: pairs
   int64_t turns_before = 4;                           // dialogues: the largest number of turns in a source
   BleuWords bleu = BleuWords::kMteval13a;             // tokenization for the BLEU of --test

@@ -82,8 +82,8 @@ Recipe fitted_to_task(Recipe recipe) {
   const Json* type = recipe.model.find("model_type");
   if (!is_network(recipe.model)) {
     recipe.model["architectures"] = Json::Array{architecture_of(recipe, definition, type && type->is_string() ? type->string() : "")};
-    if (definition.configure) definition.configure(recipe, recipe.model);
   }
+  if (definition.configure) definition.configure(recipe, recipe.model);
   Json names = Json::object(), ids = Json::object();
   for (size_t id = 0; id < task.labels.size(); ++id) {
     names[std::to_string(id)] = task.labels[id];

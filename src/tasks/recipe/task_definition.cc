@@ -6,6 +6,7 @@
 
 #include "base/format.h"
 #include "clearhead/error.h"
+#include "tasks/data/held_out.h"
 
 namespace clearhead {
 namespace {
@@ -20,17 +21,38 @@ bool has_own_files(const TaskRecipe& task) {
   return find_task(task.kind)->data == DataFields::kTask && !task.data.folds && !task.data.passages;
 }
 
-const Schema<TaskRecipe>& common_schema() {
-  static const Schema<TaskRecipe> schema = {
-      required_string("train", &TaskRecipe::train, "the training file; for sounds, the name of the split").when(has_own_files),
-      required_string("valid", &TaskRecipe::valid, "the validation file").when(has_own_files),
+using Rows = std::vector<Field<TaskRecipe>>;
+
+bool can_hold_out(const TaskRecipe& task) { return has_own_files(task) && find_task(task.kind)->can_hold_out; }
+
+Rows file_rows() {
+  const Field<TaskRecipe> file = required_string("valid", &TaskRecipe::valid, "the validation file");
+  Rows validation = validation_fields(&TaskRecipe::held_out, file);
+  Field<TaskRecipe> valid = validation[1];
+  valid.read = [read = valid.read, required = file.read](Fields& fields, TaskRecipe& to) {
+    (can_hold_out(to) ? read : required)(fields, to);
+  };
+  return {
+      required_string("train", &TaskRecipe::train, "the training file; for sounds to transcribe, the name of the split")
+          .when(has_own_files),
+      std::move(validation[0]).when(can_hold_out),
+      std::move(valid).when(has_own_files),
       string("test", &TaskRecipe::test, "the test file, for --test").when(has_own_files),
+  };
+}
+
+Rows common_rows() {
+  return {
       strings("labels", &TaskRecipe::labels, "those of the training file, sorted", "labels in the order of their ids")
           .when([](const TaskRecipe& task) { return find_task(task.kind)->labels != nullptr; }),
       string("best", &TaskRecipe::best, "the metric that selects the best model, or loss").with_fallback("the task's first metric"),
       integer("patience", &TaskRecipe::patience, {0},
               "early stopping: end the run after this many validations without a better model; 0: never"),
   };
+}
+
+const Schema<TaskRecipe>& common_schema() {
+  static const Schema<TaskRecipe> schema({file_rows(), common_rows()});
   return schema;
 }
 
@@ -96,9 +118,11 @@ std::vector<FieldDescription> task_fields(std::string_view name) {
     for (FieldDescription& row : task->fields()) out.push_back(std::move(row));
   }
   for (FieldDescription& row : common_schema().describe()) {
-    const bool is_file = row.name == "train" || row.name == "valid" || row.name == "test";
+    const bool is_file = row.name == "train" || row.name == "valid" || row.name == "test" || row.name == "held_out";
     const bool is_label = row.name == "labels";
     if ((is_file && task->data != DataFields::kTask) || (is_label && !task->labels)) continue;
+    if (row.name == "held_out" && !task->can_hold_out) continue;
+    if (row.name == "valid" && !task->can_hold_out) row.fallback = "required";
     out.push_back(std::move(row));
   }
   return out;

@@ -45,6 +45,7 @@ struct TaskDefinition {
   std::string_view
       class_suffix{};  // suffix of the Hugging Face class of its models: "ForSequenceClassification"; empty: do not change the config
   TestMethod test = TestMethod::kBatches;
+  bool can_hold_out = true;                      // its examples can be split by "held_out"
   bool writes_text = false;                      // generates text: a trained vocabulary gets tokens for the end of a text and padding
   bool has_sequence_targets = false;             // targets belong to whole sequences, not to tokens
   bool (*takes_noise)(const Recipe&) = nullptr;  // null: never

@@ -1,0 +1,41 @@
+// A validation split of data that has none: "held_out" in a recipe is the share of the training examples that validates.
+//
+// Examples are ordered by a mixed hash of their content, and the first ones validate. So the split depends on the data only, it is not sorted
+// as the file may be, equal examples are on the same side, and most examples stay on their side if others are added.
+#pragma once
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "clearhead/error.h"
+#include "tasks/recipe/schema.h"
+
+namespace clearhead {
+
+/// Returns for each example whether it is for validation. groups: a hash of each example's content; examples with the same hash are on
+/// the same side. At least one group is for validation.   share: above 0, below 1
+std::vector<bool> held_out(const std::vector<uint64_t>& groups, double share);
+
+/// The fields "held_out" and "valid", one of which a recipe gives.   valid: the field for a validation file
+template <class T>
+std::vector<schema::Field<T>> validation_fields(double T::*share, schema::Field<T> valid) {
+  FieldDescription description = valid.description;
+  description.fallback = "required without \"held_out\"";
+  return {schema::number("held_out", share, {0, 0.9},
+                         "instead of \"valid\": the share of the training examples that validates; equal examples are not separated"),
+          {std::move(description), [share, read = valid.read](Fields& fields, T& to) {
+             const Json* given = fields.take("valid");
+             if (given && to.*share > 0)
+               fields.wrong("valid", "no file beside \"held_out\", which takes the validation examples from the training data", *given);
+             if (!given && to.*share == 0) {
+               fail(ErrorCode::kFormat,
+                    "{}: \"{}\": expected a validation file, or \"held_out\" with the share of the training examples that validates, as in "
+                    "\"held_out\": 0.1",
+                    fields.where(), fields.path_of("valid"));
+             }
+             if (given) read(fields, to);
+           }}};
+}
+
+}  // namespace clearhead

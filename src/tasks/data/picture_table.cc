@@ -1,0 +1,92 @@
+// Pictures in a table, one per line. A cell has the pixels as hexadecimal digits, or the path of a PNG or JPEG file.
+#include <algorithm>
+#include <filesystem>
+
+#include "base/format.h"
+#include "base/table.h"
+#include "clearhead/error.h"
+#include "models/input_picture.h"
+#include "tasks/data/picture_data.h"
+#include "tasks/data/table_header.h"
+#include "tasks/data/text_data.h"
+
+namespace clearhead {
+namespace {
+
+Tensor picture_of_bits(std::string_view figures, const std::string&, const PictureFacts& size, const std::string& where) {
+  const int64_t pixels = size.height * size.width;
+  if (size.channels != 1) fail(ErrorCode::kShape, "{}: bits are grey; the model reads {} channels", where, size.channels);
+  if (static_cast<int64_t>(figures.size()) * 4 != pixels)
+    fail(ErrorCode::kShape, "{}: {} hex figures; expected {}, for {} x {} pixels", where, figures.size(), pixels / 4, size.height,
+         size.width);
+  Tensor out = Tensor::empty({1, size.height, size.width});
+  float* to = out.mutable_data<float>();
+  for (size_t at = 0; at < figures.size(); ++at) {
+    const size_t value = std::string_view("0123456789abcdef").find(static_cast<char>(figures[at] | 0x20));
+    if (value == std::string_view::npos || figures[at] < '0')
+      fail(ErrorCode::kFormat, "{}: figure {} of the picture is \"{}\"; expected 0 to 9 and a to f", where, at + 1, figures.substr(at, 1));
+    for (int bit = 3; bit >= 0; --bit) *to++ = static_cast<float>(value >> bit & 1);
+  }
+  return out;
+}
+
+Tensor picture_of_file(std::string_view name, const std::string& folder, const PictureFacts& size, const std::string& where) {
+  try {
+    return read_picture(size, folder + "/" + std::string(name));
+  } catch (const Error& error) {
+    fail(error.code(), "{}: {}", where, error.what());
+  }
+}
+
+using Decode = Tensor(std::string_view cell, const std::string& folder, const PictureFacts& size, const std::string& where);
+
+// Reads a table; `decode` makes a picture of a cell.   folder: that of the table
+std::vector<LabelledInput> read_table(const std::string& file, const Recipe& recipe, const PictureFacts& size, Decode* decode) {
+  const TaskRecipe& task = *recipe.task;
+  const std::string &picture_column = task.data.pictures->column, &label_column = task.data.label;
+  const bool is_named = !is_column_number(picture_column) || !is_column_number(label_column);
+  size_t picture = 0, label = 0;
+  const SourceText opened = open_text(recipe.source, file);
+  const std::string folder = std::filesystem::path(opened.path()).parent_path().string();
+  std::vector<LabelledInput> out;
+  for_each_row(opened.text, opened.path(), [&](const TableRow& row) {
+    const std::vector<std::string_view>& cells = row.cells;
+    const std::string where = format("{}, line {}", opened.path(), row.line);
+    if (row.line == 1) {
+      picture = column_of(picture_column, "task.pictures.column", recipe.where, cells, opened.path());
+      label = column_of(label_column, "task.label", recipe.where, cells, opened.path());
+      if (is_named) return;
+    }
+    if (const size_t most = std::max(picture, label); cells.size() < most)
+      fail(ErrorCode::kFormat, "{}: expected {} columns with {} between, found {}", where, most, separators_of(file), cells.size());
+    const std::string_view cell = cells[picture - 1];
+    out.push_back({.label = std::string(cells[label - 1]), .where = where});
+    out.back().input.picture = decode(cell, folder, size, where);
+  });
+  return out;
+}
+
+}  // namespace
+
+const PictureForm& picture_bits() {
+  static const PictureForm form = {
+      .name = "bits",
+      .meaning = "a cell of a table has the pixels in hexadecimal, row by row, the most significant bit leftmost, 1 is ink",
+      .has_columns = true,
+      .read = [](const std::string& file, const Recipe& recipe, const PictureFacts& size) {
+        return read_table(file, recipe, size, picture_of_bits);
+      }};
+  return form;
+}
+
+const PictureForm& picture_files() {
+  static const PictureForm form = {.name = "files",
+                                   .meaning = "a cell of a table has the path of a PNG or JPEG file, from the table's folder",
+                                   .has_columns = true,
+                                   .read = [](const std::string& file, const Recipe& recipe, const PictureFacts& size) {
+                                     return read_table(file, recipe, size, picture_of_file);
+                                   }};
+  return form;
+}
+
+}  // namespace clearhead
