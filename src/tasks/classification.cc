@@ -293,6 +293,13 @@ std::string problem_name(ProblemType problem) {
   return std::find_if(problems().begin(), problems().end(), [&](const auto& known) { return known.second == problem; })->first;
 }
 
+RunCommand command(const Recipe& recipe) {
+  const LabelledDataRecipe& data = recipe.task->data;
+  if (data.sounds) return {"classify", "FILE.wav"};
+  if (data.scenes) return {"classify", "FILE.png --question \"…\""};
+  return data.pictures ? RunCommand{"classify", "FILE.png"} : RunCommand{"classify"};
+}
+
 void configure(const Recipe& recipe, Json& model) {
   if (!is_network(model)) model["problem_type"] = problem_name(recipe.task->data.problem);
   if (recipe.task->data.pictures) write_resize(pictures_of(recipe), model);
@@ -386,7 +393,7 @@ const TaskDefinition& classification_task() {
       .takes_noise = [](const Recipe& recipe) { return !recipe.task->data.pictures && !recipe.task->data.sounds; },
       .fields = [] { return described_by(data_schema(), settings_schema()); },
       .read = read,
-      .command = [](const Recipe&) { return RunCommand{"classify"}; },
+      .command = command,
       .labels = labels_of,
       .configure = configure,
       .vocabulary_texts = training_texts,
