@@ -293,6 +293,14 @@ std::string problem_name(ProblemType problem) {
   return std::find_if(problems().begin(), problems().end(), [&](const auto& known) { return known.second == problem; })->first;
 }
 
+// The index in `commands` of the one that takes this recipe's inputs.
+size_t command_for(const Recipe& recipe) {
+  const LabelledDataRecipe& data = recipe.task->data;
+  if (data.sounds) return 3;
+  if (data.scenes) return 2;
+  return data.pictures ? 1 : 0;
+}
+
 void configure(const Recipe& recipe, Json& model) {
   if (!is_network(model)) model["problem_type"] = problem_name(recipe.task->data.problem);
   if (recipe.task->data.pictures) write_resize(pictures_of(recipe), model);
@@ -386,7 +394,8 @@ const TaskDefinition& classification_task() {
       .takes_noise = [](const Recipe& recipe) { return !recipe.task->data.pictures && !recipe.task->data.sounds; },
       .fields = [] { return described_by(data_schema(), settings_schema()); },
       .read = read,
-      .commands = {{"classify"}},
+      .commands = {{"classify"}, {"classify", "FILE.png"}, {"classify", "FILE.png --question \"…\""}, {"classify", "FILE.wav"}},
+      .choose_command = command_for,
       .labels = labels_of,
       .configure = configure,
       .vocabulary_texts = training_texts,

@@ -70,6 +70,7 @@ class Pictures(Folder):
                 self.assertIn("training: 60 pictures of photos\n", done.errors)
                 self.assertIn("validation: 20 pictures of photos\n", done.errors)
                 best = self.folder / resize / "best"
+                self.assertIn(f"done: clearhead run classify {best} FILE.png\n", done.errors)
                 config = json.loads((best / "config.json").read_text(encoding="utf-8"))
                 self.assertEqual((config["resize"], config["resample"], config["id2label"]), (resize, "bilinear", {"0": "lying", "1": "standing"}))
                 measured = self.done("train", self.recipe, f"data={self.folder}", "--test", best, "--json").json
@@ -127,6 +128,7 @@ class Sounds(Folder):
         self.assertEqual(done.code, 0, done.errors)
         self.assertIn("training: 48 sounds of train\n", done.errors)
         best = self.folder / "run" / "best"
+        self.assertIn(f"done: clearhead run classify {best} FILE.wav\n", done.errors)
         config = json.loads((best / "config.json").read_text(encoding="utf-8"))
         self.assertEqual((config["sound"]["pad"], config["sound"]["cut"]), (True, True))
         measured = self.done("train", self.recipe, f"data={self.folder}", "--test", best, "--json").json
