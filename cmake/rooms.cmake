@@ -22,9 +22,9 @@ endif()
 target_compile_options(clearhead_flags INTERFACE -ffp-contract=off)
 
 # The headers of the standard library that most sources include.
-set(CLEARHEAD_STANDARD_HEADERS <algorithm> <array> <atomic> <cmath> <cstdint> <cstring> <filesystem> <functional> <limits> <map> <memory>
+set(CLEARHEAD_STANDARD_HEADERS <algorithm> <array> <atomic> <cmath> <cstdint> <cstring> <functional> <limits> <map> <memory>
   <numeric> <optional> <set> <span> <string> <string_view> <tuple> <unordered_map> <utility> <variant> <vector>)
-if("rooms" IN_LIST CLEARHEAD_PRECOMPILED)
+if(CLEARHEAD_PRECOMPILED)
   file(WRITE ${PROJECT_BINARY_DIR}/precompiled.cc "")
   add_library(clearhead_precompiled OBJECT ${PROJECT_BINARY_DIR}/precompiled.cc)
   target_link_libraries(clearhead_precompiled PRIVATE clearhead_flags)

@@ -62,23 +62,24 @@ std::unique_ptr<AttributionTarget> target_of(const SharedModel& model, const Mod
 nb::dict why(const Loaded& self, const nb::object& text, const std::optional<std::string>& pair, const std::optional<std::string>& question,
              const std::string& target, const std::string& contrast, const std::vector<std::string>& names, const std::string& units,
              int64_t steps, std::optional<int> layer, std::optional<int64_t> head) {
-  std::unique_ptr<AttributionTarget> target;
+  std::unique_ptr<AttributionTarget> explained;
   const std::vector<MethodInfo> methods = methods_of(names);
   const ModelInput input = input_of(self.model->info(), text, pair, question);
   const std::vector<std::vector<double>> shares = without_gil([&] {
     const TargetSpec asked{.target = target, .contrast = contrast};
-    target = target_of(model_for(self, methods), input, asked, units);
-    check_used({.layer = layer, .head = head}, methods, *target);
+    explained = target_of(model_for(self, methods), input, asked, units);
+    check_used({.layer = layer, .head = head}, methods, *explained);
     std::vector<std::vector<double>> out;
-    for (const MethodInfo& info : methods) out.push_back(attribute(*target, info.method, {.layer = layer, .head = head, .steps = steps}));
+    for (const MethodInfo& info : methods)
+      out.push_back(attribute(*explained, info.method, {.layer = layer, .head = head, .steps = steps}));
     return out;
   });
   nb::list words, places;
-  const std::string& read = target->plan().text.text;
-  for (const Range& item : target->items()) {
-    const auto [begin, end] = bytes_of_item(*target, item);
+  const std::string& read = explained->plan().text.text;
+  for (const Range& item : explained->items()) {
+    const auto [begin, end] = bytes_of_item(*explained, item);
     words.append(end > begin ? read.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin))
-                             : target->plan().text.pieces[static_cast<size_t>(item.begin)]);
+                             : explained->plan().text.pieces[static_cast<size_t>(item.begin)]);
     places.append(nb::make_tuple(begin, end));
   }
   nb::dict of_methods, out;
@@ -86,8 +87,8 @@ nb::dict why(const Loaded& self, const nb::object& text, const std::optional<std
     const std::vector<float> values(shares[at].begin(), shares[at].end());
     of_methods[methods[at].name] = array_of(Tensor::from(values, {static_cast<int64_t>(values.size())}));
   }
-  out["answer"] = target->answer();
-  out["probability"] = target->probability();
+  out["answer"] = explained->answer();
+  out["probability"] = explained->probability();
   out["items"] = words;
   out["bytes"] = places;
   out["shares"] = of_methods;

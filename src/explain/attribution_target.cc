@@ -44,8 +44,8 @@ int32_t label_named(const ModelInfo& info, const std::string& name) {
   if (found != info.labels.end()) return static_cast<int32_t>(found - info.labels.begin());
   const std::vector<std::string_view> labels(info.labels.begin(), info.labels.end());
   std::string first;
-  for (size_t i = 0; i < std::min<size_t>(labels.size(), 8); ++i) first += (i ? ", " : "") + quoted(labels[i]);
-  fail(ErrorCode::kNotFound, "{}: there is no class {}{}; its {} classes {} {}", info.name, quoted(name), nearest_hint(name, labels, 1),
+  for (size_t i = 0; i < std::min<size_t>(labels.size(), 8); ++i) first += (i ? ", " : "") + in_quotes(labels[i]);
+  fail(ErrorCode::kNotFound, "{}: there is no class {}{}; its {} classes {} {}", info.name, in_quotes(name), nearest_hint(name, labels, 1),
        labels.size(), labels.size() > 8 ? "begin with" : "are", first);
 }
 

@@ -23,7 +23,7 @@ std::optional<int64_t> place_in(const std::string& of) {
   return of.size() > 6 ? std::optional(at) : std::nullopt;
 }
 
-std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
+std::string in_quotes(std::string_view text) { return "\"" + std::string(text) + "\""; }
 
 namespace {
 
@@ -82,7 +82,7 @@ Spellings spellings_of(const Model& model, const std::string& word, const std::o
   if (joint == Joint::kSpace && !out.ids.empty()) out.prior = kWordPrior;
   add(word);
   if (out.ids.empty())
-    fail(ErrorCode::kNotFound, "{}: {} cannot be spelled with the tokens of its vocabulary", model.info().name, quoted(word));
+    fail(ErrorCode::kNotFound, "{}: {} cannot be spelled with the tokens of its vocabulary", model.info().name, in_quotes(word));
   return out;
 }
 
@@ -99,8 +99,8 @@ int32_t single_token(const Model& model, const std::string& word, const Spelling
   const std::vector<int32_t>& first = spellings.ids.front();
   std::string tokens;
   for (const int32_t id : first) tokens += (tokens.empty() ? "" : ", ") + spelled(model, id);
-  fail(ErrorCode::kUnsupported, "{}: {} is {} tokens ({}); {}: expected a word of one token", model.info().name, quoted(word), first.size(),
-       tokens, why);
+  fail(ErrorCode::kUnsupported, "{}: {} is {} tokens ({}); {}: expected a word of one token", model.info().name, in_quotes(word),
+       first.size(), tokens, why);
 }
 
 std::string spelled(const Model& model, const std::vector<int32_t>& ids) {
@@ -111,7 +111,7 @@ std::string spelled(const Model& model, const std::vector<int32_t>& ids) {
     tokens += known ? std::string(known->token(id)) : format("{}#{}", tokens.empty() ? "" : " ", id);
   }
   if (!known) return tokens;
-  return quoted(bytes.empty() || valid_utf8_prefix(bytes) < bytes.size() ? tokens : bytes);
+  return in_quotes(bytes.empty() || valid_utf8_prefix(bytes) < bytes.size() ? tokens : bytes);
 }
 
 int32_t largest(const float* logits, int64_t count) { return static_cast<int32_t>(std::max_element(logits, logits + count) - logits); }
@@ -128,10 +128,10 @@ Range written_tokens(const Model& model, const std::string& of, const WrittenTex
   if (count < 1) fail(ErrorCode::kInvalidArgument, "{}: no token is generated from this text", model.info().name);
   const std::optional<int64_t> at = of.empty() ? std::optional<int64_t>(0) : place_in(of);
   if (at && *at < count) return {*at, *at + 1};
-  if (at) fail(ErrorCode::kNotFound, "{}: token {} of {} generated tokens: {}", model.info().name, *at, count, quoted(target.text));
+  if (at) fail(ErrorCode::kNotFound, "{}: token {} of {} generated tokens: {}", model.info().name, *at, count, in_quotes(target.text));
   const size_t found = target.text.find(of);
   if (found == std::string::npos)
-    fail(ErrorCode::kNotFound, "{}: {} is not in the generated text: {}", model.info().name, quoted(of), quoted(target.text));
+    fail(ErrorCode::kNotFound, "{}: {} is not in the generated text: {}", model.info().name, in_quotes(of), in_quotes(target.text));
   const auto begin = static_cast<int64_t>(found), end = begin + static_cast<int64_t>(of.size());
   const auto byte_range = [&](int64_t token) { return target.encoding.offsets[static_cast<size_t>(token + 1)]; };
   Range out{0, count};

@@ -14,7 +14,7 @@
 
 namespace clearhead::explain {
 
-std::string quoted(std::string_view text);
+std::string in_quotes(std::string_view text);
 /// The number in "token 3"; nullopt for other texts.
 std::optional<int64_t> place_in(const std::string& of);
 /// The ways to tokenize a word after a text, with and without a leading space, without duplicates.

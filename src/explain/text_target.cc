@@ -51,7 +51,7 @@ void TextTarget::answer_with_label(const TargetSpec& asked, const std::string& l
   if (answer_ids_.empty()) answer_ids_ = {label.empty() ? largest(logits.data<float>(), logits.size(1)) : label_named(info, label)};
   (void)answer_id("an explanation of such a model");
   contrast_ = asked.contrast.empty() ? asked.contrast_id.value_or(-1) : label_named(info, asked.contrast);
-  describe(what, logits.size(1), [&](const std::vector<int32_t>& ids) { return quoted(info.labels[static_cast<size_t>(ids.front())]); });
+  describe(what, logits.size(1), [&](const std::vector<int32_t>& ids) { return in_quotes(info.labels[static_cast<size_t>(ids.front())]); });
   probability_ = probability_of(logits.data<float>(), logits.size(1));
 }
 
