@@ -99,6 +99,8 @@ TracedInput trace_writing(const Model& model, const TraceRequest& request, const
 
 TracedInput trace_of(const Model& model, const TraceRequest& request) {
   const InputKind& kind = input_kind(model.info());
+  if (request.written && !kind.has_target)
+    fail(ErrorCode::kInvalidArgument, "{}: this model generates no text from its input, and was given generated tokens", model.info().name);
   if (kind.is_text() && !kind.has_target) return {trace_text(model, request)};
   refuse(request.window > 0, model.info(), "--window");
   refuse(!request.segments.empty(), model.info(), "a list of segments");

@@ -26,7 +26,7 @@ TracedInput trace_writing(const Model& model, const TraceRequest& request, const
 
 /// Traces a run of the model on the request's input. A model that generates text does so with default_writing(), unless the request
 /// has the text that was generated before.
-/// Throws as trace_text() and generate_from(); kTooLong for a source
+/// Throws as trace_text() and generate_from(); kInvalidArgument for generated tokens of a model that generates none; kTooLong for a source
 /// that is longer than the model's positions, unless the request truncates it; kUnsupported for options that do not apply to the
 /// kind of input, such as windows over a picture; kNotFound if the generated target is empty.
 TracedInput trace_of(const Model& model, const TraceRequest& request);
