@@ -21,8 +21,8 @@ validation result counts, as in a run.
 pace: tokens per second without padding: clearhead; PyTorch on the same batches, whose texts have similar lengths; and, for an encoder that
 is fine-tuned, PyTorch on random batches, as in usual training loops, padded to the longest text of each.
 
-losses and whole support recipes of language models and translators (also of torch_networks.py), and of the tasks classification and token-classification; pace
-supports all of these except language models.
+losses and whole support recipes of language models and translators (also of torch_networks.py), and of the tasks classification and
+token-classification; pace supports all of these except language models.
 
 Needs torch; all commands except speed also need transformers.
 """
