@@ -28,8 +28,8 @@ std::vector<Taps> taps_of(int64_t from, int64_t to, Resampling how) {
   for (int64_t at = 0; at < to; ++at) {
     Taps& taps = out[static_cast<size_t>(at)];
     const double centre = (static_cast<double>(at) + 0.5) * scale;
-    taps.first = std::max<int64_t>(0, static_cast<int64_t>(centre - support + 0.5));
-    const int64_t end = std::min(from, static_cast<int64_t>(centre + support + 0.5));
+    taps.first = std::max<int64_t>(0, static_cast<int64_t>(std::floor(centre - support + 0.5)));
+    const int64_t end = std::min(from, static_cast<int64_t>(std::floor(centre + support + 0.5)));
     double sum = 0;
     for (int64_t pixel = taps.first; pixel < end; ++pixel) {
       const double x = (static_cast<double>(pixel) + 0.5 - centre) / stretch;
