@@ -158,7 +158,6 @@ static int run(int argc, char** argv) {
     if (thread_count > 0) set_threads(thread_count);
   });
   try {
-    check_commands_of_tasks();
     std::vector<std::string> words = with_own_task(app, argc, argv);
     std::reverse(words.begin(), words.end());  // CLI11 parses the vector from its end
     app.parse(std::move(words));

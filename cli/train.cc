@@ -13,6 +13,7 @@
 #include "base/format.h"
 #include "cli/cli.h"
 #include "cli/measure.h"
+#include "cli/run_command.h"
 #include "cli/show_batches.h"
 #include "cli/train_list.h"
 #include "comm/comm.h"
@@ -167,6 +168,7 @@ bool train_or_end_all(const Options& options, const std::shared_ptr<Comm>& comm)
 }
 
 void run(const Options& options) {
+  check_commands_of_tasks();  // a finished run names one of them
   if (options.fields) return print_fields(options.recipe, options.json);
   if (options.list) return list_recipes(options.recipe.empty() ? "recipes" : options.recipe, options.json);
   if (options.recipe.empty())

@@ -25,7 +25,7 @@ target_compile_options(clearhead_flags INTERFACE -ffp-contract=off)
 set(CLEARHEAD_STANDARD_HEADERS <algorithm> <array> <atomic> <cmath> <cstdint> <cstring> <functional> <limits> <map> <memory>
   <numeric> <optional> <set> <span> <string> <string_view> <tuple> <unordered_map> <utility> <variant> <vector>)
 if(CLEARHEAD_PRECOMPILED)
-  file(WRITE ${PROJECT_BINARY_DIR}/precompiled.cc "")
+  file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/precompiled.cc CONTENT "")  # not file(WRITE), which would make the objects out of date
   add_library(clearhead_precompiled OBJECT ${PROJECT_BINARY_DIR}/precompiled.cc)
   target_link_libraries(clearhead_precompiled PRIVATE clearhead_flags)
   target_precompile_headers(clearhead_precompiled PRIVATE ${CLEARHEAD_STANDARD_HEADERS})

@@ -1,4 +1,4 @@
-// The kind of a model's answers, and answers as probabilities.
+// Finds the kind of a model's answers, makes attribution targets, and converts logits to answers.
 #include "explain/answer_kind.h"
 
 #include <algorithm>

@@ -1,11 +1,13 @@
-// Kinds of answers: what a model says about its input, how an answer is explained, and how the answers of two runs are compared. Each
-// kind is one file in answers/; no other code asks which output heads a model has in order to explain it.
+// Kinds of answers: a class, the next token, a generated text, … An AnswerKind makes the attribution target that explains an answer, and
+// reads the answers of a run, so that two runs can be compared. Each kind is one file in answers/; no other code chooses an explanation by
+// the output heads of a model.
 #pragma once
 
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "clearhead/model.h"
@@ -13,11 +15,17 @@
 
 namespace clearhead::explain {
 
-/// The answers that a run gives, each with its probability.
+/// The answers of a run, each with its probability.
 struct Answers {
   std::vector<std::string> names{};
   std::vector<double> probabilities{};
 };
+
+/// AnswerKind::of_input for a target whose constructor takes (model, ModelInput, TargetSpec).
+template <class Target>
+std::unique_ptr<AttributionTarget> target_of_input(std::shared_ptr<const Model> model, const ModelInput& input, const TargetSpec& asked) {
+  return std::make_unique<Target>(std::move(model), input, asked);
+}
 
 struct AnswerKind {
   std::string_view name{};                           // in the viewer's protocol: "class", "tag", "next", "masked", "written"
@@ -30,7 +38,7 @@ struct AnswerKind {
                                                const std::optional<Encoding>& written) = nullptr;
 
   bool of_each_token = false;  // every token of a text has an answer: "token N" names it
-  bool is_sequence = false;    // an answer is a sequence of tokens with a probability each, not one of several alternatives
+  bool is_sequence = false;    // the answer is a sequence of tokens, each with a probability; otherwise one of several alternatives
   /// The answers of a run with TraceRequest::logits. written: the tokens that the model generated. Null: the model has no answer for
   /// the whole input.
   Answers (*shown)(const Model& model, const RunResult& result, const std::vector<int32_t>& written) = nullptr;

@@ -1,4 +1,4 @@
-// What all attribution targets share: the number that is explained, its backward pass, and the items.
+// The base class of attribution targets: computes the explained number y and its backward pass, and manages the items.
 #include "explain/attribution_target.h"
 
 #include <algorithm>
@@ -15,23 +15,23 @@
 namespace clearhead::explain {
 namespace {
 
-// The family whose keys are explained: cross-attention if there is one, else the first family whose keys include an item.
-const MapFamily& family_looked_at(const AttributionTarget& subject) {
-  const auto& families = subject.plan().families;
-  const auto holds_item = [&](const MapFamily& family) {
-    const int64_t first = family.is_part ? family.first_key : 0, item = subject.items().empty() ? 0 : subject.items().front().begin;
+// Returns the family whose keys are explained: cross-attention if there is one, else the first family whose keys include an item.
+const MapFamily& explained_family(const AttributionTarget& target) {
+  const auto& families = target.plan().families;
+  const auto has_item = [&](const MapFamily& family) {
+    const int64_t first = family.is_part ? family.first_key : 0, item = target.items().empty() ? 0 : target.items().front().begin;
     return item >= first && item < first + family.keys;
   };
   const auto cross = std::find_if(families.begin(), families.end(), [](const MapFamily& family) { return family.name == "cross"; });
-  const auto found = cross != families.end() ? cross : std::find_if(families.begin(), families.end(), holds_item);
+  const auto found = cross != families.end() ? cross : std::find_if(families.begin(), families.end(), has_item);
   if (found == families.end()) fail(ErrorCode::kUnsupported, "no attention of this model has the explained items as its keys");
   return *found;
 }
 
 }  // namespace
 
-Site looked_at(const AttributionTarget& subject, std::optional<int> wanted) {
-  const MapFamily& family = family_looked_at(subject);
+Site looked_at(const AttributionTarget& target, std::optional<int> wanted) {
+  const MapFamily& family = explained_family(target);
   const int64_t layer = wanted.value_or(family.layers - 1);
   if (layer < 0 || layer >= family.layers)
     fail(ErrorCode::kInvalidArgument, "layer {}; this model's layers are 0 to {}", layer, family.layers - 1);
@@ -60,6 +60,18 @@ Tensor states_of(const RunResult& result, int64_t row) {
 }
 
 const char* to_string(RemovedBy how) { return how == RemovedBy::kUnseen ? "unseen" : "masked"; }
+
+void AttributionTarget::answer_with_label(const TargetSpec& asked, const std::string& label, const char* what, const Tensor& logits) {
+  const ModelInfo& info = model_->info();
+  answer_ids_ = asked.target_ids;
+  if (answer_ids_.empty()) answer_ids_ = {label.empty() ? largest(logits.data<float>(), logits.size(1)) : label_named(info, label)};
+  (void)answer_id("an explanation of such a model");
+  contrast_ = asked.contrast.empty() ? asked.contrast_id.value_or(-1) : label_named(info, asked.contrast);
+  check_answer(logits.size(1));
+  const auto label_of = [&](int32_t id) { return in_quotes(info.labels[static_cast<size_t>(id)]); };
+  answer_ = format("{} {}", what, label_of(answer_ids_.front())) + (contrast_ >= 0 ? " against " + label_of(contrast_) : "");
+  probability_ = probability_of(logits.data<float>(), logits.size(1));
+}
 
 AttributionTarget::Outcome AttributionTarget::outcome_of(const float* logits, int64_t count) const {
   const double y = static_cast<double>(logits[answer_ids_[0]]) - (contrast_ >= 0 ? static_cast<double>(logits[contrast_]) : 0);

@@ -1,5 +1,5 @@
-// An attribution target: one answer of one model on one input ("why this answer?"). Attribution explains it, and the measures in this
-// directory remove parts of its input.
+// An attribution target: one answer of one model on one input ("why this answer?"). Attribution explains it, and the measures of
+// evaluate/ remove parts of its input.
 //
 //   The answer is one number y: the logit of a class or of a token, or the difference of two logits. The reported `probability` is
 //   its softmax (sigmoid for independent labels and for a difference). An answer of several tokens is a span: y is the sum of the
@@ -39,7 +39,7 @@ struct TargetSpec {
   std::optional<int32_t> contrast_id{};  ///< replaces `contrast`
 };
 
-/// How a part of the input is removed. The two ways give different results, so the one that was used is always reported.
+/// Method of removing a part of the input. The two methods give different results, so the one that was used is always reported.
 ///   kUnseen   no token attends to it; the rest of each row is renormalised
 ///   kMasked   each of its tokens is replaced by masking_token()
 enum class RemovedBy : uint8_t { kUnseen, kMasked };
@@ -99,6 +99,9 @@ class AttributionTarget {
   /// Throws kNotFound for answers outside [0, count), kInvalidArgument for an answer against itself, kUnsupported for a
   /// span against another answer.
   void check_answer(int64_t count) const;
+  /// Sets answer and contrast to the labels that are named, or the answer to the most probable label, and describes them as "class \"a\"
+  /// against \"b\"" with `what` for "class".   label: of the answer; empty: not named.   logits: [1, label]
+  void answer_with_label(const TargetSpec& asked, const std::string& label, const char* what, const Tensor& logits);
   /// logits: [row of the answer, count]
   Outcome outcome_of(const float* logits, int64_t count) const;
   double probability_of(const float* logits, int64_t count) const { return outcome_of(logits, count).probability; }

@@ -54,7 +54,7 @@ Interventions hidden_keys(const RunPlan& plan, const std::vector<Range>& items, 
 
 /// One row of every hidden state, f32 [state, width]; the last one is taken before the final norm.
 Tensor states_of(const RunResult& result, int64_t row);
-/// Why an answer of one token is expected, in messages.
+/// The reason, in messages, for expecting an answer of one token.
 constexpr const char* kContrastNeedsOne = "answers are compared one token against one";
 
 }  // namespace clearhead::explain

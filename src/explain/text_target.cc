@@ -44,25 +44,19 @@ std::optional<int64_t> TextTarget::token_named(const TargetSpec& asked, int64_t 
 
 Tensor TextTarget::first_logits() const { return logits_of(model_->run(batch({text_.encoding.ids}, {}), run_options(nullptr, {}, 1))); }
 
-void TextTarget::answer_with_label(const TargetSpec& asked, const std::string& label, const char* what) {
-  const Tensor logits = first_logits();
-  const ModelInfo& info = model_->info();
-  answer_ids_ = asked.target_ids;
-  if (answer_ids_.empty()) answer_ids_ = {label.empty() ? largest(logits.data<float>(), logits.size(1)) : label_named(info, label)};
-  (void)answer_id("an explanation of such a model");
-  contrast_ = asked.contrast.empty() ? asked.contrast_id.value_or(-1) : label_named(info, asked.contrast);
-  describe(what, logits.size(1), [&](const std::vector<int32_t>& ids) { return in_quotes(info.labels[static_cast<size_t>(ids.front())]); });
-  probability_ = probability_of(logits.data<float>(), logits.size(1));
+void TextTarget::describe_tokens(const char* what, int64_t count) {
+  check_answer(count);
+  answer_ = format("{} {}", what, spelled(*model_, answer_ids_)) + (contrast_ >= 0 ? " against " + spelled(*model_, contrast_) : "");
 }
 
-void TextTarget::finish(int64_t tokens) {
+void TextTarget::finish() {
   RunOptions named;
   named.text = text_.text;
   named.pair = text_.pair;
   plan_ = plan_of(*model_, text_.encoding, named);
   if (answer_ids_.size() > 1) probability_ = TextTarget::run(nullptr, {}).probability;
   side_ = plan_.families.front().name;
-  begin_with_tokens(tokens);
+  begin_with_tokens(static_cast<int64_t>(text_.encoding.size() - (rows_.size() - 1)));  // without the tokens of a span
 }
 
 std::vector<double> TextTarget::answers(const std::vector<std::vector<uint8_t>>& removed, RemovedBy how) const {
@@ -71,7 +65,7 @@ std::vector<double> TextTarget::answers(const std::vector<std::vector<uint8_t>>&
   // Knockouts apply to every sequence of a batch, so sets that remove the row run in separate batches.
   std::vector<size_t> with_row, without_row;
   for (size_t set = 0; set < removed.size(); ++set)
-    (how == RemovedBy::kUnseen && removed_ids(removed[set])[static_cast<size_t>(row_)] ? without_row : with_row).push_back(set);
+    (how == RemovedBy::kUnseen && removed_ids(removed[set])[static_cast<size_t>(row())] ? without_row : with_row).push_back(set);
   for (const std::vector<size_t>* sets : {&with_row, &without_row}) {
     for (size_t begin = 0; begin < sets->size(); begin += together) {
       const std::vector<size_t> some(sets->begin() + static_cast<std::ptrdiff_t>(begin),
@@ -101,7 +95,7 @@ std::vector<double> TextTarget::mixed_norms(int layer) const {
 Tensor TextTarget::states() const {
   RunOptions options = run_options(nullptr, {}, 1);
   options.all_hidden = true;
-  return states_of(model_->run(batch({text_.encoding.ids}, {}), options), row_);
+  return states_of(model_->run(batch({text_.encoding.ids}, {}), options), row());
 }
 
 double TextTarget::differentiate(InputTape& tape, Observer* observer, const Interventions& interventions, Number number) const {
@@ -124,9 +118,9 @@ void TextTarget::answer_some(const std::vector<std::vector<uint8_t>>& removed, c
       if (away[id]) ids.back()[id] = mask;
     }
     if (how == RemovedBy::kMasked) continue;
-    uint8_t& row = away[static_cast<size_t>(row_)];  // the row still attends to the other tokens
-    if (row) interventions.knockouts = {{{0, static_cast<int64_t>(text_.encoding.size())}, {row_, row_ + 1}, {}, {}, {}}};
-    row = 0;
+    uint8_t& answer_row = away[static_cast<size_t>(row())];  // the row still attends to the other tokens
+    if (answer_row) interventions.knockouts = {{{0, static_cast<int64_t>(text_.encoding.size())}, {row(), row() + 1}, {}, {}, {}}};
+    answer_row = 0;
     hidden.push_back(std::move(away));
   }
   const Tensor logits = logits_of(model_->run(batch(ids, hidden), run_options(nullptr, interventions, static_cast<int64_t>(sets.size()))));
@@ -160,7 +154,7 @@ RunOptions TextTarget::run_options(Observer* observer, const Interventions& inte
 
 Tensor TextTarget::logits_of(const RunResult& result) const {
   const Tensor& all = result.*logits_;
-  return all.rank() == 3 ? all.select(1, row_) : all;  // a classifier of tokens has logits for each
+  return all.rank() == 3 ? all.select(1, row()) : all;  // a classifier of tokens has logits for each
 }
 
 }  // namespace clearhead::explain

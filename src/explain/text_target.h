@@ -44,7 +44,7 @@ AnswerKind answers_of_text(AnswerKind kind) {
   return kind;
 }
 
-/// A derived class's constructor sets `row_`, calls an answer function of its own or answer_with_label(), and then finish().
+/// A derived class's constructor sets `rows_` to the row from which the answer is read, then the answer, and calls finish().
 class TextTarget : public AttributionTarget {
  public:
   std::vector<double> answers(const std::vector<std::vector<uint8_t>>& removed, RemovedBy how) const override;
@@ -60,19 +60,17 @@ class TextTarget : public AttributionTarget {
   TextTarget(std::shared_ptr<const Model> model, TokenizedText text, Logits logits);
   /// The token that "token N" names. Throws kNotFound unless it is between `first` and the last token.
   std::optional<int64_t> token_named(const TargetSpec& asked, int64_t first) const;
-  /// Logits at `row_` of the unchanged text: [1, count]
+  /// The logits at row() of the unchanged text: [1, count]
   Tensor first_logits() const;
-  /// Sets answer and contrast from the labels that are named, or to the most probable label.
-  void answer_with_label(const TargetSpec& asked, const std::string& label, const char* what);
-  /// Checks answer and contrast, and describes them: `what`, then the answer as `spelling` writes it.
-  template <class Spelling>
-  void describe(const char* what, int64_t count, const Spelling& spelling);
-  /// Completes the target once the answer is known. tokens: the number of tokens of the text without a span
-  void finish(int64_t tokens);
+  /// Checks the tokens of answer and contrast, and describes them: `what`, then the answer in quotes.
+  void describe_tokens(const char* what, int64_t count);
+  /// The first of rows(), and the only one that can be a token of the text itself.
+  int64_t row() const { return rows_.front(); }
+  /// Completes the target once the answer is known.
+  void finish();
 
   TokenizedText text_;  // for a span, including all of its tokens except the last
   Logits logits_;
-  int64_t row_ = 0;  // first of rows_, and the only one that can be a token of the text itself
 
  private:
   void answer_some(const std::vector<std::vector<uint8_t>>& removed, const std::vector<size_t>& sets, RemovedBy how,
@@ -82,12 +80,5 @@ class TextTarget : public AttributionTarget {
   // [set · row of the answer, count], a view.
   Tensor logits_of(const RunResult& result) const;
 };
-
-template <class Spelling>
-void TextTarget::describe(const char* what, int64_t count, const Spelling& spelling) {
-  check_answer(count);
-  answer_ = std::string(what) + " " + spelling(answer_ids_) +
-            (contrast_ >= 0 ? " against " + spelling(std::vector<int32_t>{contrast_}) : std::string());
-}
 
 }  // namespace clearhead::explain

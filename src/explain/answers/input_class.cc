@@ -19,26 +19,17 @@ namespace {
 
 class InputTarget final : public AttributionTarget {
  public:
-  InputTarget(std::shared_ptr<const Model> model, const LoadedNetwork& network, const ModelInput& input, const TargetSpec& asked)
-      : AttributionTarget(std::move(model)), network_(network), read_(encode_input(network.facts(), network.tokenizer_or_null(), input)) {
+  InputTarget(std::shared_ptr<const Model> model, const ModelInput& input, const TargetSpec& asked)
+      : AttributionTarget(std::move(model)),
+        network_(network_model(*model_, "has no input other than texts")),
+        read_(encode_input(network_.facts(), network_.tokenizer_or_null(), input)) {
     HeardSites heard;
     observe(*model_, input, heard);
     plan_ = heard.plan;
     side_ = query_side(heard.last);
     rows_ = {0};
     find_items();
-    const Tensor logits = logits_of(read_, {});
-    if (!asked.target.empty()) {
-      answer_ids_ = {label_named(model_->info(), asked.target)};
-    } else {
-      answer_ids_ = asked.target_ids.empty() ? std::vector<int32_t>{largest(logits.data<float>(), logits.size(1))} : asked.target_ids;
-    }
-    contrast_ = asked.contrast.empty() ? asked.contrast_id.value_or(-1) : label_named(model_->info(), asked.contrast);
-    (void)answer_id("an explanation of such a model");
-    check_answer(logits.size(1));
-    const auto spelled = [&](int32_t at) { return "\"" + model_->info().labels[static_cast<size_t>(at)] + "\""; };
-    answer_ = "class " + spelled(answer_ids_.front()) + (contrast_ >= 0 ? " against " + spelled(contrast_) : "");
-    probability_ = probability_of(logits.data<float>(), logits.size(1));
+    answer_with_label(asked, asked.target, "class", logits_of(read_, {}));
   }
 
   std::vector<double> answers(const std::vector<std::vector<uint8_t>>& removed, RemovedBy how) const override {
@@ -134,11 +125,7 @@ const AnswerKind& input_class_answer() {
             const InputKind& read = input_kind(info);
             return !read.is_text() && !read.has_target && !info.labels.empty();
           },
-      .of_input = [](std::shared_ptr<const Model> model, const ModelInput& input,
-                     const TargetSpec& asked) -> std::unique_ptr<AttributionTarget> {
-        const LoadedNetwork& network = network_model(*model, "has no input other than texts");
-        return std::make_unique<InputTarget>(std::move(model), network, input, asked);
-      },
+      .of_input = target_of_input<InputTarget>,
       .shown = [](const Model& model, const RunResult& result, const auto&) { return class_answers(model, result.class_logits); },
   };
   return kind;

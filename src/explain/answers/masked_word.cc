@@ -13,8 +13,7 @@ class MaskedWord final : public TextTarget {
   MaskedWord(std::shared_ptr<const Model> with, TokenizedText text, const TargetSpec& asked)
       : TextTarget(std::move(with), std::move(text), &RunResult::masked_logits) {
     const std::optional<int64_t> at = token_named(asked, 0);
-    row_ = mask_asked_for(at);
-    rows_ = {row_};
+    rows_ = {mask_asked_for(at)};
     const Tensor logits = first_logits();
     const auto one_token = [&](const std::string& word, const char* why) {
       return single_token(*model_, word, spellings_of(*model_, word, std::nullopt), logits.data<float>(), why);
@@ -24,9 +23,9 @@ class MaskedWord final : public TextTarget {
     if (answer_ids_.empty()) answer_ids_ = {largest(logits.data<float>(), logits.size(1))};
     (void)answer_id("an explanation of such a model");
     contrast_ = asked.contrast.empty() ? asked.contrast_id.value_or(-1) : one_token(asked.contrast, kContrastNeedsOne);
-    describe("word at the mask", logits.size(1), [&](const std::vector<int32_t>& ids) { return spelled(*model_, ids); });
+    describe_tokens("word at the mask", logits.size(1));
     probability_ = probability_of(logits.data<float>(), logits.size(1));
-    finish(static_cast<int64_t>(text_.encoding.size()));
+    finish();
   }
 
  private:

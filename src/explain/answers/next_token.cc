@@ -19,16 +19,14 @@ class NextToken final : public TextTarget {
       answer_ids_ = {text_.encoding.ids[static_cast<size_t>(*at)]};
       keep_first(text_.encoding, static_cast<size_t>(*at));
     }
-    const auto tokens = static_cast<int64_t>(text_.encoding.size());
-    row_ = tokens - 1;
-    rows_ = {row_};
+    rows_ = {static_cast<int64_t>(text_.encoding.size()) - 1};
     settle(asked, first_logits());
     if (answer_ids_.size() > 1) read_span();
-    finish(tokens);
+    finish();
   }
 
  private:
-  // Converts the words in the question to ids.   first: logits [1, count]
+  // Converts the words of the target specification to token ids.   first: logits [1, count]
   void settle(const TargetSpec& asked, const Tensor& first) {
     const float* logits = first.data<float>();
     const int64_t count = first.size(1);
@@ -46,8 +44,7 @@ class NextToken final : public TextTarget {
     }
     if (answer_ids_.empty()) answer_ids_ = {largest(logits, count)};
     contrast_ = asked.contrast.empty() ? asked.contrast_id.value_or(-1) : one_token(asked.contrast);
-    describe(answer_ids_.size() > 1 ? "next tokens" : "next token", count,
-             [&](const std::vector<int32_t>& ids) { return spelled(*model_, ids); });
+    describe_tokens(answer_ids_.size() > 1 ? "next tokens" : "next token", count);
     if (answer_ids_.size() == 1) probability_ = probability_of(logits, count);
   }
 
@@ -66,11 +63,10 @@ class NextToken final : public TextTarget {
   }
 
   double log_probability_of_span() {
-    const Encoding read = text_.encoding;
-    const std::optional<std::string> text = text_.text;
+    const TokenizedText text = text_;
     read_span();
     const double found = run(nullptr, {}).y;
-    text_.encoding = read, text_.text = text, rows_ = {row_};
+    text_ = text, rows_.resize(1);
     return found;
   }
 
@@ -87,7 +83,7 @@ class NextToken final : public TextTarget {
       text_.encoding.type_ids.push_back(0);
       text_.encoding.offsets.push_back(bytes);
       text_.encoding.segment.push_back(0);
-      rows_.push_back(row_ + static_cast<int64_t>(at) + 1);
+      rows_.push_back(row() + static_cast<int64_t>(at) + 1);
     }
   }
 };

@@ -8,11 +8,10 @@ class TextClass final : public TextTarget {
  public:
   TextClass(std::shared_ptr<const Model> with, TokenizedText text, const TargetSpec& asked)
       : TextTarget(std::move(with), std::move(text), &RunResult::class_logits) {
-    row_ = model_->info().reads_last ? last_token_read() : 0;
-    rows_ = {row_};
+    rows_ = {model_->info().reads_last ? last_token_read() : 0};
     stands_alone_ = model_->info().problem == ProblemType::kMultiLabel;
-    answer_with_label(asked, asked.target, "class");
-    finish(static_cast<int64_t>(text_.encoding.size()));
+    answer_with_label(asked, asked.target, "class", first_logits());
+    finish();
   }
 
  private:

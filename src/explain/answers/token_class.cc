@@ -11,10 +11,9 @@ class TokenClass final : public TextTarget {
     const std::optional<int64_t> at = token_named(asked, 0);
     if (!at)
       fail(ErrorCode::kInvalidArgument, "{}: for a token classifier, expected the token to explain: \"token N\"", model_->info().name);
-    row_ = *at;
-    rows_ = {row_};
-    answer_with_label(asked, {}, "tag");
-    finish(static_cast<int64_t>(text_.encoding.size()));
+    rows_ = {*at};
+    answer_with_label(asked, {}, "tag", first_logits());
+    finish();
   }
 };
 

@@ -22,8 +22,10 @@ namespace {
 
 class SoundTarget final : public AttributionTarget {
  public:
-  SoundTarget(std::shared_ptr<const Model> model, const LoadedNetwork& network, const ModelInput& input, const TargetSpec& asked)
-      : AttributionTarget(std::move(model)), network_(network), read_(encode_input(network.facts(), network.tokenizer_or_null(), input)) {
+  SoundTarget(std::shared_ptr<const Model> model, const ModelInput& input, const TargetSpec& asked)
+      : AttributionTarget(std::move(model)),
+        network_(network_model(*model_, "writes no text from a sound")),
+        read_(encode_input(network_.facts(), network_.tokenizer_or_null(), input)) {
     const Tokenizer& tokenizer = model_->tokenizer();
     const WrittenText written = written_text(model_->info().first_token, transcribe(*model_, {input.sound})[0].ids, &tokenizer);
     const Range at = written_tokens(*model_, asked.target, written);
@@ -125,11 +127,7 @@ const AnswerKind& transcript_answer() {
             const InputKind& read = input_kind(info);
             return !read.is_text() && read.has_target;
           },
-      .of_input = [](std::shared_ptr<const Model> model, const ModelInput& input,
-                     const TargetSpec& asked) -> std::unique_ptr<AttributionTarget> {
-        const LoadedNetwork& network = network_model(*model, "writes no text from a sound");
-        return std::make_unique<SoundTarget>(std::move(model), network, input, asked);
-      },
+      .of_input = target_of_input<SoundTarget>,
       .of_each_token = true,
       .is_sequence = true,
       .shown = written_answers,

@@ -1,14 +1,9 @@
 // Pictures in a table, one per line. A cell has the pixels as hexadecimal digits, or the path of a PNG or JPEG file.
-#include <algorithm>
-#include <filesystem>
-
 #include "base/format.h"
-#include "base/table.h"
 #include "clearhead/error.h"
 #include "models/input_picture.h"
+#include "tasks/data/input_table.h"
 #include "tasks/data/picture_data.h"
-#include "tasks/data/table_header.h"
-#include "tasks/data/text_data.h"
 
 namespace clearhead {
 namespace {
@@ -40,30 +35,12 @@ Tensor picture_of_file(std::string_view name, const std::string& folder, const P
 
 using Decode = Tensor(std::string_view cell, const std::string& folder, const PictureFacts& size, const std::string& where);
 
-// Reads a table; `decode` makes a picture of a cell.   folder: that of the table
+// Reads a table; `decode` makes a picture of a cell.
 std::vector<LabelledInput> read_table(const std::string& file, const Recipe& recipe, const PictureFacts& size, Decode* decode) {
-  const TaskRecipe& task = *recipe.task;
-  const std::string &picture_column = task.data.pictures->column, &label_column = task.data.label;
-  const bool is_named = !is_column_number(picture_column) || !is_column_number(label_column);
-  size_t picture = 0, label = 0;
-  const SourceText opened = open_text(recipe.source, file);
-  const std::string folder = std::filesystem::path(opened.path()).parent_path().string();
-  std::vector<LabelledInput> out;
-  for_each_row(opened.text, opened.path(), [&](const TableRow& row) {
-    const std::vector<std::string_view>& cells = row.cells;
-    const std::string where = format("{}, line {}", opened.path(), row.line);
-    if (row.line == 1) {
-      picture = column_of(picture_column, "task.pictures.column", recipe.where, cells, opened.path());
-      label = column_of(label_column, "task.label", recipe.where, cells, opened.path());
-      if (is_named) return;
-    }
-    if (const size_t most = std::max(picture, label); cells.size() < most)
-      fail(ErrorCode::kFormat, "{}: expected {} columns with {} between, found {}", where, most, separators_of(file), cells.size());
-    const std::string_view cell = cells[picture - 1];
-    out.push_back({.label = std::string(cells[label - 1]), .where = where});
-    out.back().input.picture = decode(cell, folder, size, where);
-  });
-  return out;
+  return read_input_table(file, recipe, recipe.task->data.pictures->column, "task.pictures.column",
+                          [&](std::string_view cell, const std::string& folder, const std::string& where) {
+                            return ModelInput{.picture = decode(cell, folder, size, where)};
+                          });
 }
 
 }  // namespace
