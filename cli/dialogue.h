@@ -21,7 +21,7 @@ ReadTurns encoded_turns(const Model& model, std::string joined);
 /// ln p of each turn, including its end token, given an empty source. 0 if the tokenizer encodes an empty text as no tokens.
 std::vector<double> priors_of(const Model& model, const std::vector<Encoding>& turns, const BatchOptions& options = {});
 
-/// How well turn i follows source i: (ln p(turn | source) − prior) / tokens. Without the prior, generic turns would win.
+/// The rating of turn i as an answer to source i: (ln p(turn | source) − prior) / tokens. Without the prior, generic turns would win.
 std::vector<double> ratings_of(const Model& model, const std::vector<Encoding>& sources, const std::vector<Encoding>& turns,
                                const std::vector<double>& priors, const BatchOptions& options = {});
 

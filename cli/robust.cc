@@ -40,7 +40,7 @@ struct Report {
   Robustness found;
 };
 
-// How each measure is printed. A negative change is worse, except for bits per byte, where a positive change is worse.
+// The printed form of each measure. A negative change is worse, except for bits per byte, where a positive change is worse.
 struct Shown {
   const char *name, *title;
   double scale;

@@ -66,7 +66,7 @@ Tensor read_image(const std::string& path);
 /// another size.
 Tensor read_image(const std::string& path, const Shape& size);
 
-/// How the pixels of a resized picture are computed, named as in PIL and torchvision. Both average the pixels that a smaller
+/// Filters that compute the pixels of a resized picture, named as in PIL and torchvision. Both average the pixels that a smaller
 /// picture merges (antialiasing); in a larger picture, bilinear interpolates and box repeats pixels.
 enum class Resampling : uint8_t { kBilinear, kBox };
 /// Resizes a picture, f32 [channels, height, width], to height × width pixels. The values are those of PIL's Image.resize in

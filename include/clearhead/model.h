@@ -85,7 +85,7 @@ ModelInfo describe_model(const std::string& path_or_name);
 
 struct LoadOptions {
   bool tokenizer = true;  ///< false: the model accepts token ids only, and the directory needs no tokenizer files
-  /// How the weights of linear layers are stored. bf16 and int8 speed up decoding in proportion to their size; for
+  /// Storage of the weights of linear layers. bf16 and int8 speed up decoding in proportion to their size; for
   /// their errors see WeightStorage.
   WeightStorage weights = WeightStorage::kF32;
   /// The dtype of the operands of linear layers and attention: f32 or bf16. Throws kUnsupported for another dtype.

@@ -75,7 +75,7 @@ struct EdgeBias {
 };
 using Term = std::variant<Alibi, AttentionBias, SoftCap, EdgeBias, Rule>;
 
-/// How queries are aligned with the keys. kEnd: the last query with the last key; kStart: query 0 with key 0.
+/// Alignment of the queries with the keys. kEnd: the last query with the last key; kStart: query 0 with key 0.
 /// Band::offset is added to the position that results.
 enum class Align : uint8_t { kEnd, kStart };
 

@@ -21,7 +21,7 @@ enum class DType : uint8_t { kF32, kBF16, kF16, kI32, kI64, kU8, kBool };
 size_t size_of(DType dtype);
 const char* to_string(DType dtype);  ///< "f32", "bf16", "f16", "i32", "i64", "u8", "bool"
 
-/// How the weights of linear layers are stored. Inputs, sums and outputs are f32, except that kInt8Dynamic also rounds
+/// Storage of the weights of linear layers. Inputs, sums and outputs are f32, except that kInt8Dynamic also rounds
 /// the inputs.
 enum class WeightStorage : uint8_t {
   kF32,

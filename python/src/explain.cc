@@ -44,7 +44,7 @@ SharedModel model_for(const Loaded& self, const std::vector<MethodInfo>& methods
   return gradients ? self.gradients->get() : self.model;
 }
 
-// units: how tokens are grouped; the items of an input that is not a text are what its map shows.
+// units: the grouping of tokens into items. Inputs other than texts do not use it: their items are those of the map.
 std::unique_ptr<AttributionTarget> target_of(const SharedModel& model, const ModelInput& input, const TargetSpec& asked,
                                              const std::string& units) {
   std::unique_ptr<AttributionTarget> out = make_target(model, input, asked);

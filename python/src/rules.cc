@@ -2,7 +2,7 @@
 //
 //   ch.rule(lambda s, b, h, i, j: s - 0.1 * abs(i - j))            ch.visible(lambda b, h, i, j: (i - j) % 3 == 0)
 //
-// Where Python needs the truth value or the number of a symbol (`and`, `if`, an array index), an error names the replacement.
+// If Python needs the truth value or the number of a symbol (`and`, `if`, an array index), an error names the replacement.
 #include "clearhead/rule.h"
 
 #include <nanobind/nanobind.h>

@@ -25,7 +25,7 @@ void check_trace(const TraceRequest& request, const Trace& trace) {
   check_ranges(request.interventions, trace.plan().families);
 }
 
-// The target that the request names, as the input of a run over both.
+// The request's generated text, as the decoder's input.
 WrittenText target_of(const Model& model, const TraceRequest& request) {
   return written_text(model.info().first_token, *request.written, model.shared_tokenizer().get());
 }
@@ -47,7 +47,7 @@ TracedInput trace_input(const Model& model, const TraceRequest& request) {
   return out;
 }
 
-// A run over the source and the target that the request names.
+// Traces a run over the source and the request's generated text.
 TracedInput trace_again(const Model& model, const TraceRequest& request, const Encoding& source) {
   TracedInput out{{.trace = Trace(request.options)}};
   ProgressObserver observer(request.keep ? &out.trace : nullptr, request.progress, request.cancel);

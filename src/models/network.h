@@ -19,7 +19,7 @@
 
 namespace clearhead {
 
-/// How a picture of another size becomes one that a network reads.
+/// Treatment of a picture whose size differs from the network's input.
 enum class PictureResize : uint8_t {
   kNone,     // it is refused
   kStretch,  // height and width are scaled independently

@@ -28,7 +28,7 @@ std::string name_in(const SafeTensors& file, const Architecture& facts, const st
 /// harmless if it is in the list `unread` of `facts` or of its encoder, or if it is a copy, under an alias, of one that was read.
 void refuse_unread(const SafeTensors& file, const Architecture& facts, const std::set<std::string>& read);
 
-/// How the weights of linear layers are stored.
+/// Storage of the weights of linear layers.
 struct StoredWeights {
   WeightStorage storage = WeightStorage::kF32;
   bool live = false;  // unpacked f32, [out, in], through which gradients can flow

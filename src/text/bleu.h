@@ -19,7 +19,7 @@
 
 namespace clearhead {
 
-/// How sentences are split into words, by sacrebleu's names of its tokenisers.
+/// Tokenisers that split sentences into words, as in sacrebleu.
 enum class BleuWords {
   /// 13a: white space and the punctuation of western languages separate words.
   kMteval13a,

@@ -39,7 +39,7 @@ enum class ApiKind : uint8_t {
   kEvents,      ///< server-sent events
   kAlone,       ///< one answer that needs no trace and does not block other requests
 };
-/// How a request is answered.
+/// Returns the kind of answer that a request gets.
 ApiKind kind_of(const ApiRequest& request);
 /// Returns true if this path takes POST; all other paths take GET.
 bool wants_post(const std::string& path);

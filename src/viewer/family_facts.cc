@@ -16,7 +16,7 @@ namespace {
 // Limit in multiply-adds for finding the sinks from all rows: about a fifth of a second. Beyond it they are found from sampled rows.
 constexpr double kSinkWork = 2e10;
 
-// How many rows see each key of the text, whether or not those rows were kept. [key]
+// Returns the number of rows that see each key of the text, whether or not those rows were kept. [key]
 std::vector<int64_t> seen_by(const LayerMap& map, bool all_rows) {
   std::vector<int64_t> out(static_cast<size_t>(map.keys()), 0);
   for (const Frame& frame : map.frames()) {

@@ -26,7 +26,7 @@ struct FamilyFacts {
   std::vector<int64_t> sinks{};
   int64_t sink_rows = 0;                 ///< number of sampled rows from which the sinks were found; 0: all rows
   std::vector<std::string> summaries{};  ///< one line per layer that describes what it computes; empty if the layer was not kept
-  /// Why the rows of each layer need not sum to one; empty if they do, or if the layer was not kept:
+  /// The reason why rows of each layer need not sum to one; empty if they do, or if the layer was not kept:
   ///   sink-logit    a logit without a value takes the rest of the probability
   ///   independent   each pair has its own weight (sigmoid)
   ///   after         weights are scaled after normalisation (dropout, a head mask, a Gaussian)

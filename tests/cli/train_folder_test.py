@@ -15,7 +15,7 @@ VIT = {"model_type": "vision_transformer", "num_channels": 1, "image_size": 8, "
 
 
 def stripes(height, width, across, source):
-    """A picture of light stripes that lie across it, or stand."""
+    """A picture of light stripes, horizontal or vertical."""
     at = source.uniform(0, 1)
     bright = [[math.sin(4 * math.pi * ((y / height if across else x / width) + at)) > 0 for x in range(width)] for y in range(height)]
     return png([[230 if light else source.randint(0, 40) for light in row] for row in bright])

@@ -10,7 +10,7 @@
 namespace clearhead::explain {
 namespace {
 
-// The registry has no order: a model whose answer were of two kinds would be explained by whichever file comes first.
+// If two kinds applied to a model, it would be explained by the one whose file name comes first.
 TEST(AnswerKinds, AtMostOneAppliesToAnyModel) {
   for (const InputKind* input : input_kinds()) {
     for (int flags = 0; flags < 64; ++flags) {

@@ -1,4 +1,4 @@
-// A validation split made of the training data: its size, which examples stay together, and what the recipe and the summary say.
+// A validation split of the training data: its size, examples that are not separated, the recipe field and the data summary.
 #include "tasks/data/held_out.h"
 
 #include <gtest/gtest.h>

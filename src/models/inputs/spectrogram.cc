@@ -1,5 +1,5 @@
-// A sound of one length, as a picture: its log-mel spectrogram, with low frequencies at the bottom. The items of its maps are patches of
-// the spectrogram, and the query that attends to them.
+// A sound of fixed length, read as a picture: its log-mel spectrogram, with low frequencies at the bottom. The items of its maps are the
+// patches of the spectrogram, and the query that attends to them.
 #include "base/format.h"
 #include "clearhead/error.h"
 #include "models/input_kind.h"

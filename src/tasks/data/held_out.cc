@@ -10,7 +10,7 @@ namespace clearhead {
 
 std::vector<bool> held_out(const std::vector<uint64_t>& groups, double share) {
   constexpr uint64_t kSeed = 0x68656C646F7574;
-  // Mixed, because the upper bits of the hash of a short text depend little on its last letters.
+  // The hashes are mixed, because the upper bits of the hash of a short text depend little on its last letters.
   std::vector<uint64_t> mixed;
   for (const uint64_t group : groups) mixed.push_back(random_bits(kSeed, group));
   std::vector<uint64_t> order = mixed;

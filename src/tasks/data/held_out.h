@@ -1,7 +1,9 @@
-// A validation split of data that has none: "held_out" in a recipe is the share of the training examples that validates.
+// Splits validation data off the training data: "held_out" in a recipe is the fraction of the training examples that is used for
+// validation.
 //
-// Examples are ordered by a mixed hash of their content, and the first ones validate. So the split depends on the data only, it is not sorted
-// as the file may be, equal examples are on the same side, and most examples stay on their side if others are added.
+// Examples are sorted by a hash of their content, and those with the smallest hashes are used for validation. The split therefore depends
+// only on the examples, not on their order in the file; equal examples are in the same part, and most examples stay in their part if
+// others are added.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +15,8 @@
 
 namespace clearhead {
 
-/// Returns for each example whether it is for validation. groups: a hash of each example's content; examples with the same hash are on
-/// the same side. At least one group is for validation.   share: above 0, below 1
+/// Returns for each example whether it is used for validation. groups: a hash of each example's content; examples with the same hash are on
+/// the same side. At least one group is used for validation.   share: above 0, below 1
 std::vector<bool> held_out(const std::vector<uint64_t>& groups, double share);
 
 /// The fields "held_out" and "valid", one of which a recipe gives.   valid: the field for a validation file
@@ -23,7 +25,7 @@ std::vector<schema::Field<T>> validation_fields(double T::*share, schema::Field<
   FieldDescription description = valid.description;
   description.fallback = "required without \"held_out\"";
   return {schema::number("held_out", share, {0, 0.9},
-                         "instead of \"valid\": the share of the training examples that validates; equal examples are not separated"),
+                         "instead of \"valid\": the share of the training examples used for validation; equal examples are not separated"),
           {std::move(description), [share, read = valid.read](Fields& fields, T& to) {
              const Json* given = fields.take("valid");
              if (given && to.*share > 0)

@@ -33,7 +33,7 @@ struct WatchRecipe {
 struct TaskRecipe {
   std::string kind{};                    // the name of a TaskDefinition
   std::string train{}, valid{}, test{};  // files; test may be empty. For folds and passages: the names in kParts
-  double held_out = 0;                   // above 0: no validation file; this share of the training examples validates (held_out.h)
+  double held_out = 0;  // above 0: no validation file; this share of the training examples is used for validation (held_out.h)
   static constexpr std::array<const char*, 3> kParts = {"train", "valid", "test"};
   LabelledDataRecipe data{};
   std::vector<std::string> labels{};  // in order of id; default: the labels of the training file

@@ -27,7 +27,7 @@ enum class DataFields : uint8_t {
 /// The output of a Transformer that a task trains.
 enum class TrainedHead : uint8_t { kCausal, kMasked, kClassifier, kNone };
 
-/// How `clearhead train --test` measures a model.
+/// The measurement that `clearhead train --test` makes of a model.
 enum class TestMethod : uint8_t { kBatches, kTextScores, kTranslations, kTranscripts };
 
 /// A command of `clearhead run` (cli/run/NAME.cc) and the arguments after the model: "answer", "--question \"…\" \"…\"".

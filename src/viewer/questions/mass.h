@@ -1,4 +1,4 @@
-// How much attention a set of queries gives to a set of keys, in every head (api/mass).
+// The attention that a set of queries gives to a set of keys, in every head (api/mass).
 #pragma once
 
 #include <string>

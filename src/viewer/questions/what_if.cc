@@ -94,7 +94,8 @@ Interventions interventions_of(const RunPlan& plan, const WhatIfLook& look) {
   return out;
 }
 
-// The open input, which the model reads again. Generated text stays the same, so that each of its tokens has a probability in both runs.
+// Returns the request that runs the model on the open trace's input again. Generated text stays the same, so that each of its tokens has
+// a probability in both runs.
 TraceRequest request_of(const LoadedTrace& loaded, const explain::AnswerKind* kind, const Tell& progress, const std::atomic<bool>* cancel) {
   TraceRequest out{.input = loaded.given(), .options = loaded.options().trace, .logits = true, .progress = progress, .cancel = cancel};
   if (kind && kind->is_sequence) {

@@ -62,7 +62,7 @@ export interface Side {
 }
 
 /**
- * Why a row need not sum to one: part of it goes to a sink logit without a value vector; each weight is computed independently; or weights
+ * The reason why a row need not sum to one: part of it goes to a sink logit without a value vector; each weight is computed independently; or weights
  * are scaled after normalisation.
  */
 export type Remainder = 'sink-logit' | 'independent' | 'after';

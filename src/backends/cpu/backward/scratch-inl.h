@@ -22,7 +22,7 @@ inline constexpr int64_t kChunkKeys = 128;
 inline constexpr int kGroups = kChunkKeys / kRows;
 static_assert(kKeyTile % kChunkKeys == 0);
 
-// How weights are computed, and in which type.
+// The computation of the weights, and its type.
 //
 //   kSoftmax         softmax without factors after it
 //   kGeneral         any normaliser, with factors after it

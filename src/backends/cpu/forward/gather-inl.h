@@ -289,7 +289,7 @@ int64_t joint_width(int64_t heads, int64_t width, RowsOf&& rows_of) {
   return joint;
 }
 
-// How the heads' rows of two operands are prefetched: separately for each head or, if all heads have the same lists and
+// Prefetches the heads' rows of two operands: separately for each head or, if all heads have the same lists and
 // their rows are adjacent, together.
 struct TwoOperands {
   // True if the operands are larger than the caches, so that prefetching saves more than its instructions cost.

@@ -27,7 +27,7 @@
 
 namespace clearhead::cpu {
 
-/// Where a step finds an argument: in a slot of its own program, or in a slot of a program that ran before.
+/// Location of an argument of a step: a slot of its own program, or a slot of a program that ran before.
 enum class RuleBank : uint8_t { kOwn, kScalar, kLane, kKey, kOffset };
 inline constexpr size_t kRuleBanks = 5;
 

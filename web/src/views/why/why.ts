@@ -1,4 +1,4 @@
-// Why an answer: the text shaded by one method, several methods side by side, how far they agree, how far each can be trusted here, and the
+// Explains an answer: the text shaded by one method, several methods side by side, their agreement, the faithfulness of each, and the
 // removal with the largest effect. All of it comes from one request (api/why); which method shades the text is decided by the page alone.
 
 import { type Context, type Numbers, type View, unavailableReason, quoted } from '../../context';
