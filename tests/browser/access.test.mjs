@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { axeSource } from './browser.mjs';
-import { answers, useBrowser } from './harness.mjs';
+import { answers, explained, useBrowser } from './harness.mjs';
 import { view } from './program.mjs';
 import { prose } from './text.mjs';
 import { book, plantedRun, serve, serveProse, skip } from './traces.mjs';
@@ -60,7 +60,7 @@ for (const [name, options] of Object.entries(looks)) {
 for (const [name, options] of Object.entries(looks)) {
   test(`axe finds nothing in why and what if, ${name}`, { skip }, async () => {
     const why = await open(`${model.url}#v=why`, options);
-    await why.waitForSelector('[data-testid=why-agreement] td');
+    await explained(why, '[data-testid=why-agreement] td');
     assert.deepEqual(await violations(why), []);
     const edited = await open(`${model.url}#v=what-if&edit=c~4-6;x~dec.1.2&q=20&h=1.1`, options);
     await edited.waitForSelector('[data-testid=if-answers] td');

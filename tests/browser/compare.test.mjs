@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { binary, build, endAll, get, json, view } from './program.mjs';
-import { eventually, settled, skip as noBrowser, stateOf, useBrowser } from './harness.mjs';
+import { eventually, explained, settled, skip as noBrowser, stateOf, useBrowser } from './harness.mjs';
 
 const maker = join(build, 'clearhead-known-models');
 const skip = noBrowser || (existsSync(binary) && existsSync(maker) ? false : `no ${binary}`);
@@ -235,11 +235,9 @@ for (const [name, hash, wanted] of [
   test(`${name} becomes SVG, PDF and TikZ with its text as text, and its numbers JSON and NPY`, { skip }, async () => {
     const server = await view(book, kStory);
     const page = await open(`${server.url}#${hash}`);
-    await page.waitForSelector(
+    await explained(
+      page,
       { why: '[data-testid=why-trust] td', 'what-if': '[data-testid=if-changes]', compare: '[data-testid=compare-heads] td' }[name],
-      {
-        state: 'attached',
-      },
     );
     await settled(page);
     const files = {};

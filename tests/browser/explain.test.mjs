@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { binary, build, endAll, json, view } from './program.mjs';
-import { assertPrinted, eventually, settled, skip as noBrowser, stateOf, useBrowser } from './harness.mjs';
+import { assertPrinted, eventually, explained, settled, skip as noBrowser, stateOf, useBrowser } from './harness.mjs';
 
 const maker = join(build, 'clearhead-known-models');
 const skip = noBrowser || (existsSync(binary) && existsSync(maker) ? false : `no ${binary}`);
@@ -72,7 +72,7 @@ test('looks are answered while an explanation runs, which can be given up', { sk
 test('the shares on the page are those of the server, and the method chosen shades', { skip }, async () => {
   const server = await view(join(models, 'book'), kStory);
   const page = await open(`${server.url}#v=why&methods=relevance,occlusion`);
-  await page.waitForSelector('[data-testid=why-shares] tbody tr');
+  await explained(page, '[data-testid=why-shares] tbody tr');
   const methods = ['relevance', 'occlusion'];
   const { data, first } = await done(server, 'why', { methods, at_most: 0 });
   assert.match(first, /^event: (cost|progress)/);
@@ -182,7 +182,7 @@ test('of a run with gradients, what speaks for the answer and against it is a ki
 test('a click on a word explains it from what stands before; the keyboard does too', { skip }, async () => {
   const server = await view(join(models, 'book'), kStory);
   const page = await open(`${server.url}#v=why&methods=attention`);
-  await page.waitForSelector('[data-testid=why-shares] tbody tr');
+  await explained(page, '[data-testid=why-shares] tbody tr');
   const word = page.locator('.why-panel .box', { hasText: /^night$/ });
   const token = Number(await word.getAttribute('data-box'));
   await word.click();
@@ -201,7 +201,7 @@ test('a click on a word explains it from what stands before; the keyboard does t
 test('a token that was written is explained from source and target', { skip }, async () => {
   const server = await view(join(models, 'en-fr'), 'The red car is in front of the house.');
   const page = await open(`${server.url}#v=why&f=cross&methods=relevance`);
-  await page.waitForSelector('[data-testid=why-shares] tbody tr');
+  await explained(page, '[data-testid=why-shares] tbody tr');
   await page.locator('.why-panel .box', { hasText: /^rouge$/ }).click();
   await eventually(async () => (await page.textContent('[data-testid=why-answer]')).includes('rouge'), 'rouge is explained');
   const first = await page.textContent('[data-testid=why-shares] tbody th');
@@ -213,7 +213,7 @@ test('what a class came from, of a story’s statements', { skip }, async () => 
   const story = 'John went to the hallway.\nMary took the football there.\nMary went to the kitchen.';
   const server = await view(join(models, 'stories'), story, '--question', 'Where is the football?');
   const page = await open(`${server.url}#v=why`);
-  await page.waitForSelector('[data-testid=why-shares] tbody tr');
+  await explained(page, '[data-testid=why-shares] tbody tr');
   assert.match(await page.textContent('[data-testid=why-answer]'), /class “/);
   assert.equal(await page.locator('[data-testid=why-shares] tbody tr').count(), 3);
 });
@@ -221,7 +221,7 @@ test('what a class came from, of a story’s statements', { skip }, async () => 
 test('the shares of a picture’s patches lie over it, and half of them can be taken away', { skip }, async () => {
   const server = await view(join(models, 'digits'), join(models, 'digits', 'example.png'));
   const page = await open(`${server.url}#v=why&methods=relevance`);
-  await page.waitForSelector('[data-testid=why-shares] tbody tr');
+  await explained(page, '[data-testid=why-shares] tbody tr');
   const { data } = await done(server, 'why', { methods: ['relevance'] });
   assert.equal(data.items.length, 256);
   assert.ok(data.methods[0].comprehensiveness > 0.5, 'what it ranks first is what the digit is read by');

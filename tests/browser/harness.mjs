@@ -43,9 +43,20 @@ export function useBrowser() {
 async function until(page, test, argument) {
   for (const end = Date.now() + 60_000; ; await new Promise((done) => setTimeout(done, 40))) {
     if (await page.evaluate(test, argument)) return;
-    if (Date.now() > end) throw new Error(`not within 60 s: ${test}`);
+    if (Date.now() > end) throw new Error(`not within 60 s: ${test}, ${JSON.stringify(argument)}`);
   }
 }
+
+/**
+ * Waits for a part of an explanation. If the page expects it to take long, as on a busy machine, it asks first: then this starts the
+ * explanation.
+ */
+export const explained = (page, selector) =>
+  page.waitForFunction((found) => {
+    const button = document.querySelector('.explain-progress button:not([hidden])');
+    if (button && /^(Start|开始)$/.test(button.textContent)) button.click();
+    return document.querySelector(found) !== null;
+  }, selector);
 
 /** Waits until the list of answers belongs to a token; returns its lines as {token, weight text}. */
 export async function answers(page, token) {
@@ -81,10 +92,10 @@ export function assertPrinted(text, weight) {
 /** The state in the page's URL. */
 export const stateOf = (page) => Object.fromEntries(new URLSearchParams(new URL(page.url()).hash.slice(1)));
 
-/** Waits until `check` holds, for at most ten seconds. Its error is the message of a failure. */
+/** Waits until `check` holds, for at most a minute. Its error is the message of a failure. */
 export async function eventually(check, says) {
-  for (const end = Date.now() + 10_000; Date.now() < end; await new Promise((go) => setTimeout(go, 50))) if (await check()) return;
-  throw new Error(`after ten seconds still not: ${says}`);
+  for (const end = Date.now() + 60_000; Date.now() < end; await new Promise((go) => setTimeout(go, 50))) if (await check()) return;
+  throw new Error(`after a minute still not: ${says}`);
 }
 
 export async function settled(page) {

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { answers, assertPrinted, settled, stateOf, useBrowser } from './harness.mjs';
+import { answers, assertPrinted, explained, settled, stateOf, useBrowser } from './harness.mjs';
 import { view } from './program.mjs';
 import { prose, scripts } from './text.mjs';
 import { book, planted, serve, serveProse, skip } from './traces.mjs';
@@ -246,7 +246,7 @@ for (const [width, height] of [
     ]) {
       const page = await open(`${url}#${hash}`, { viewport: { width, height } });
       for (const slot of slots) {
-        await page.waitForFunction((id) => document.querySelectorAll(`[data-testid=${id}] .legend-bar span`).length === 3, slot);
+        await explained(page, `[data-testid=${slot}] .legend-bar span:nth-child(3)`);
         if (slot === 'legend')
           await page.waitForFunction(
             () => document.querySelector('[data-testid=legend] .legend-scale').textContent.split(' · ').length === 6,
