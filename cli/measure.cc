@@ -100,7 +100,7 @@ void measure_task(const Recipe& given, const Model& model, bool json) {
   const bool reads_words = model.info().vocabulary > 0;  // an image model is loaded without a tokenizer
   const std::shared_ptr<const Tokenizer> tokenizer =
       reads_words ? model.shared_tokenizer() : Tokenizer::from_json(tokenizer_json_of(recipe));
-  const std::unique_ptr<Task> task = task_of(recipe, *tokenizer, task_facts(recipe));
+  const std::unique_ptr<Task> task = task_of(recipe, *tokenizer, train::task_facts(recipe));
   if (!recipe.task->labels.empty() && model.info().labels != recipe.task->labels) {
     fail(ErrorCode::kInvalidArgument, "{}: the model's labels are not those of the recipe's training file; was it trained by this recipe?",
          model.info().name);

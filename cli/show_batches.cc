@@ -83,7 +83,7 @@ void print_part(const Example& part, int64_t number, const Tokenizer& tokenizer)
 void show_batches(const Recipe& given, int64_t count, bool json) {
   const Recipe recipe = fitted_to_task(given);
   const std::shared_ptr<const Tokenizer> tokenizer = Tokenizer::from_json(tokenizer_json_of(recipe));
-  const std::unique_ptr<Task> task = task_of(recipe, *tokenizer, task_facts(recipe));
+  const std::unique_ptr<Task> task = task_of(recipe, *tokenizer, train::task_facts(recipe));
   const bool of_sequences = definition_of(recipe).has_sequence_targets;
   for (int64_t number = 0; number < count; ++number) {
     const Example part = task->batch(number);

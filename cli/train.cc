@@ -46,7 +46,7 @@ std::string duration(double seconds) {
   return whole >= 60 ? format("{} min {:02} s", whole / 60, whole % 60) : format("{} s", whole);
 }
 
-void print_report(const TrainingReport& report, bool json) {
+void print_report(const train::TrainingReport& report, bool json) {
   const double left = static_cast<double>(report.steps - report.step);
   if (json) {
     Json line = Json::object({{"step", report.step},
@@ -76,7 +76,7 @@ void print_report(const TrainingReport& report, bool json) {
   print(line);
 }
 
-std::unique_ptr<Trainer> trainer_of(const Options& options, const std::shared_ptr<Comm>& comm) {
+std::unique_ptr<train::Trainer> trainer_of(const Options& options, const std::shared_ptr<Comm>& comm) {
   if (options.resume) {
     constexpr std::string_view kData = "data=";
     const bool moves_data = options.settings.size() == 1 && options.settings[0].starts_with(kData) && options.settings[0] != kData;
@@ -85,12 +85,12 @@ std::unique_ptr<Trainer> trainer_of(const Options& options, const std::shared_pt
           "--resume continues with the run's own recipe; besides data=DIR, for a data folder that was moved, settings belong to a new run");
     }
     const std::string data = moves_data ? options.settings[0].substr(kData.size()) : "";
-    return Trainer::resume(options.recipe, comm, {.data = data, .data_changed = options.data_changed});
+    return train::Trainer::resume(options.recipe, comm, {.data = data, .data_changed = options.data_changed});
   }
   std::vector<std::string> settings = options.settings;
   if (!options.watch.empty()) settings.push_back("watch.texts=" + Json(Json::Array(options.watch.begin(), options.watch.end())).dump());
   const std::string name = std::filesystem::path(options.recipe).stem().string();
-  return std::make_unique<Trainer>(Recipe::read(options.recipe, settings), options.out.empty() ? "runs/" + name : options.out, comm);
+  return std::make_unique<train::Trainer>(Recipe::read(options.recipe, settings), options.out.empty() ? "runs/" + name : options.out, comm);
 }
 
 Json json_of(const FieldDescription& field, const Json& task) {
@@ -120,8 +120,8 @@ void print_fields(const std::string& task, bool json) {
 }
 
 // Runs the training. Returns false if it was stopped before its last step.
-bool train(const Options& options, const std::shared_ptr<Comm>& comm) {
-  const std::unique_ptr<Trainer> trainer = trainer_of(options, comm);
+bool run_training(const Options& options, const std::shared_ptr<Comm>& comm) {
+  const std::unique_ptr<train::Trainer> trainer = trainer_of(options, comm);
   const bool speaks = comm->rank() == 0;
   const auto say = [&](const std::string& what) {
     if (speaks) notice(what);
@@ -135,7 +135,7 @@ bool train(const Options& options, const std::shared_ptr<Comm>& comm) {
   if (trainer->data_has_changed()) say("the data has changed since the checkpoint was written: from here on, this is a different run");
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) std::signal(signal, stop);
   const int64_t first = trainer->step();
-  const auto report = [&](const TrainingReport& now) {
+  const auto report = [&](const train::TrainingReport& now) {
     print_report(now, options.json);
     std::fflush(stdout);  // so that a log can be followed during the run
     if (!now.warning.empty()) notice(now.warning);
@@ -158,9 +158,9 @@ bool train(const Options& options, const std::shared_ptr<Comm>& comm) {
 
 // With several processes, an error in one ends all of them, because the others may be waiting for it and would never return.
 bool train_or_end_all(const Options& options, const std::shared_ptr<Comm>& comm) {
-  if (comm->size() == 1) return train(options, comm);
+  if (comm->size() == 1) return run_training(options, comm);
   try {
-    return train(options, comm);
+    return run_training(options, comm);
   } catch (const std::exception& problem) {
     notice(format("process {} of {}: {}", comm->rank(), comm->size(), problem.what()));
   }

@@ -7,7 +7,7 @@
 #include "base/memory.h"
 #include "clearhead/error.h"
 
-namespace clearhead {
+namespace clearhead::train {
 namespace {
 
 double of(int64_t number) { return static_cast<double>(number); }
@@ -48,4 +48,4 @@ void check_fits(const Architecture& facts, const Recipe& recipe) {
        recipe.where, size(least.held), size(least.part), with_commas(recipe.batch), with_commas(recipe.length), size(memory));
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::train

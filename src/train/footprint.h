@@ -12,7 +12,7 @@
 #include "models/architecture.h"
 #include "tasks/recipe/recipe.h"
 
-namespace clearhead {
+namespace clearhead::train {
 
 struct Footprint {
   double held = 0, part = 0;  ///< bytes
@@ -23,4 +23,4 @@ Footprint least_footprint(const Architecture& facts, const Recipe& recipe);
 /// fields they depend on.
 void check_fits(const Architecture& facts, const Recipe& recipe);
 
-}  // namespace clearhead
+}  // namespace clearhead::train

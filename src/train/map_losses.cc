@@ -9,7 +9,7 @@
 #include "clearhead/error.h"
 #include "ops/ops.h"
 
-namespace clearhead {
+namespace clearhead::train {
 namespace {
 
 // factor·x, recorded.
@@ -170,4 +170,4 @@ Tensor MapLosses::add_to(Run& run, const Tensor& loss, const Captured& captured,
   return total;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::train

@@ -20,7 +20,7 @@
 #include "tasks/recipe/recipe.h"
 #include "tasks/recipe/task.h"
 
-namespace clearhead {
+namespace clearhead::train {
 
 class MapLosses {
  public:
@@ -62,4 +62,4 @@ class MapLosses {
   const Recipe& recipe_;
 };
 
-}  // namespace clearhead
+}  // namespace clearhead::train

@@ -8,7 +8,7 @@
 #include "observe/picture.h"
 #include "train/trainer.h"
 
-namespace clearhead {
+namespace clearhead::train {
 namespace {
 
 constexpr int64_t kMostCells = 128, kGap = 2;
@@ -63,4 +63,4 @@ void RunEvents::add_maps(const Trace& trace) {
   }
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::train

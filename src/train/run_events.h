@@ -12,7 +12,7 @@
 #include "io/events.h"
 #include "io/safetensors.h"
 
-namespace clearhead {
+namespace clearhead::train {
 
 struct TrainingReport;
 
@@ -29,4 +29,4 @@ class RunEvents {
   EventWriter writer_;
 };
 
-}  // namespace clearhead
+}  // namespace clearhead::train

@@ -22,7 +22,7 @@
 #include "train/footprint.h"
 #include "train/watch.h"
 
-namespace clearhead {
+namespace clearhead::train {
 namespace {
 
 Architecture facts_that_fit(const Recipe& recipe) {
@@ -327,4 +327,4 @@ TaskFacts task_facts(const Recipe& recipe) {
   return facts_of(read_architecture(recipe.model, recipe.where));
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::train

@@ -13,7 +13,7 @@
 #include "tasks/recipe/recipe.h"
 #include "tasks/recipe/task.h"
 
-namespace clearhead {
+namespace clearhead::train {
 
 class TrainableModel {
  public:
@@ -60,4 +60,4 @@ std::unique_ptr<TrainableModel> make_trainable_model(const Recipe& recipe, const
 /// The same as make_trainable_model(…)->facts(), without allocating memory for a step.
 TaskFacts task_facts(const Recipe& recipe);
 
-}  // namespace clearhead
+}  // namespace clearhead::train

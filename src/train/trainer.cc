@@ -21,7 +21,7 @@
 #include "text/tokenizer_json.h"
 #include "train/watch.h"
 
-namespace clearhead {
+namespace clearhead::train {
 namespace {
 
 constexpr uint64_t kDropoutSeed = 0x64726F70;
@@ -575,4 +575,4 @@ void Trainer::save_model(const std::string& to) const {
     write_file(without_link(to + "/tokenizer.json"), tokenizer_json_);  // a model that does not read tokens needs no tokenizer
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::train

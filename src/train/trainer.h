@@ -36,7 +36,7 @@
 #include "train/step_gradient.h"
 #include "train/trainable_model.h"
 
-namespace clearhead {
+namespace clearhead::train {
 
 /// Metrics of the steps since the last report.
 struct TrainingReport {
@@ -152,4 +152,4 @@ class Trainer {
   bool data_has_changed_ = false;
 };
 
-}  // namespace clearhead
+}  // namespace clearhead::train

@@ -9,7 +9,7 @@
 #include "models/run_text.h"
 #include "ops/run.h"
 
-namespace clearhead {
+namespace clearhead::train {
 namespace {
 
 constexpr int64_t kMostTokens = 512;
@@ -141,4 +141,4 @@ Trace Watch::look(const Transformer& transformer, Arena& arena, int64_t step) co
   return trace;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::train

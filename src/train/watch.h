@@ -18,7 +18,7 @@
 #include "models/transformer.h"
 #include "tasks/recipe/recipe.h"
 
-namespace clearhead {
+namespace clearhead::train {
 
 /// The steps at which traces are taken, ascending.   last: the run's last step
 std::vector<int64_t> watched_steps(int64_t checkpoints, int64_t last);
@@ -52,4 +52,4 @@ class Watch {
   Side side_{};
 };
 
-}  // namespace clearhead
+}  // namespace clearhead::train

@@ -49,7 +49,7 @@ class HeldOutTask : public RunFolder {
     write_file(folder_ + "/recipe.json", R"({"task": )" + task + ", " + kModel);
     write_file(folder_ + "/all.jsonl", data);
     const Recipe read = fitted_to_task(recipe({}));
-    return task_of(read, *tokenizer, task_facts(read))->summary();
+    return task_of(read, *tokenizer, train::task_facts(read))->summary();
   }
   std::string refusal(const std::string& task) const {
     return error_of([&] { summaries(task, R"({"text": "a", "label": "x"})"); });

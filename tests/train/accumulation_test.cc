@@ -14,7 +14,7 @@
 #include "train/run_folder.h"
 #include "train/trainer.h"
 
-namespace clearhead {
+namespace clearhead::train {
 namespace {
 
 constexpr const char* kPairs = R"({
@@ -95,4 +95,4 @@ TEST_F(Accumulation, OfALastBatchThatIsNotFullIsTheGradientOfOneBatch) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::train

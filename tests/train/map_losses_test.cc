@@ -27,7 +27,7 @@
 #include "train/run_folder.h"
 #include "train/trainer.h"
 
-namespace clearhead {
+namespace clearhead::train {
 namespace {
 
 constexpr const char* kRecipe = R"({
@@ -259,4 +259,4 @@ TEST_F(MapLossRuns, RefuseByNameWhatTheyCannotDo) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::train

@@ -16,7 +16,7 @@
 #include "tolerance.h"
 #include "train/run_folder.h"
 
-namespace clearhead {
+namespace clearhead::train {
 namespace {
 
 constexpr const char* kRecipe = R"({
@@ -185,4 +185,4 @@ TEST_F(Runs, AGroupKeepsItsParametersAndNoOthers) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::train

@@ -16,7 +16,7 @@
 #include "refused.h"
 #include "tolerance.h"
 
-namespace clearhead {
+namespace clearhead::train {
 namespace {
 
 TEST(Training, AStepIsAdamsWithDecayApartAndTheNormClipped) {
@@ -262,4 +262,4 @@ TEST_P(TrainedFamily, TheLossFallsAlongTheGradientAsFastAsItsNormSays) { expect_
 TEST_P(TrainedFamily, SoItDoesWhereResidualsAndAttentionAreDropped) { expect_the_loss_falls(GetParam(), 0.2F); }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::train
