@@ -19,7 +19,7 @@
 #include "viewer/questions/tiles.h"
 #include "viewer/view_state.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 constexpr int64_t kMostCells = 2048;  // maximum cells per side of an exported rectangle; larger ones are pooled
@@ -264,4 +264,4 @@ ExportedFile export_file(LoadedTrace& loaded, const std::string& kind, const std
   fail(ErrorCode::kInvalidArgument, "kind: expected one of html, json, npy, pdf, png, svg, tikz, found \"{}\".", kind);
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -20,7 +20,7 @@
 #include "viewer/questions/mass.h"
 #include "viewer/side_by_side.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 using looked_at::array_of;
@@ -486,4 +486,4 @@ TEST(ExportedNumbers, APictureHoldsItsCommand) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -19,7 +19,7 @@
 #include "viewer/questions/text.h"
 #include "viewer/questions/tiles.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 constexpr int64_t kHeads = 2, kKeyHeads = 1, kWidth = 4, kTokens = 12;
@@ -214,4 +214,4 @@ TEST(HostileTraces, SumsThatOverflowAndPlansSmallerThanTheirFramesAreRefused) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::viewer

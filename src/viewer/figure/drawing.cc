@@ -12,7 +12,7 @@
 #include "io/png.h"
 #include "text/unicode.h"
 
-namespace clearhead::figure {
+namespace clearhead::viewer::figure {
 namespace {
 
 // Widths of the printable ASCII characters in thousandths of the font size, from Adobe's metrics of Helvetica (Core 14 AFM files).
@@ -251,4 +251,4 @@ std::string tikz(const Drawing& d) {
   return out + "\\end{tikzpicture}\n";
 }
 
-}  // namespace clearhead::figure
+}  // namespace clearhead::viewer::figure
