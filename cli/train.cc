@@ -90,10 +90,11 @@ std::unique_ptr<train::Trainer> trainer_of(const Options& options, const std::sh
   std::vector<std::string> settings = options.settings;
   if (!options.watch.empty()) settings.push_back("watch.texts=" + Json(Json::Array(options.watch.begin(), options.watch.end())).dump());
   const std::string name = std::filesystem::path(options.recipe).stem().string();
-  return std::make_unique<train::Trainer>(Recipe::read(options.recipe, settings), options.out.empty() ? "runs/" + name : options.out, comm);
+  return std::make_unique<train::Trainer>(tasks::Recipe::read(options.recipe, settings), options.out.empty() ? "runs/" + name : options.out,
+                                          comm);
 }
 
-Json json_of(const FieldDescription& field, const Json& task) {
+Json json_of(const tasks::FieldDescription& field, const Json& task) {
   return Json::object(
       {{"task", task}, {"name", field.name}, {"accepts", field.accepts}, {"default", field.fallback}, {"meaning", field.meaning}});
 }
@@ -101,22 +102,22 @@ Json json_of(const FieldDescription& field, const Json& task) {
 // Prints the fields of recipes, or of one task: accepted values, default, meaning. JSON without a task also lists the fields of
 // all tasks.
 void print_fields(const std::string& task, bool json) {
-  const std::vector<FieldDescription> fields = task.empty() ? recipe_fields() : task_fields(task);
+  const std::vector<tasks::FieldDescription> fields = task.empty() ? tasks::recipe_fields() : tasks::task_fields(task);
   if (json) {
-    for (const FieldDescription& field : fields) print_json(json_of(field, task.empty() ? Json() : Json(task)));
-    for (const std::string& name : task.empty() ? task_names() : std::vector<std::string>()) {
-      for (const FieldDescription& field : task_fields(name)) print_json(json_of(field, Json(name)));
+    for (const tasks::FieldDescription& field : fields) print_json(json_of(field, task.empty() ? Json() : Json(task)));
+    for (const std::string& name : task.empty() ? tasks::task_names() : std::vector<std::string>()) {
+      for (const tasks::FieldDescription& field : tasks::task_fields(name)) print_json(json_of(field, Json(name)));
     }
     return;
   }
-  for (const FieldDescription& field : fields) {
+  for (const tasks::FieldDescription& field : fields) {
     const bool is_required = field.fallback.starts_with("required");
     print(format("{}: {} ({}{})", field.name, field.accepts, is_required ? "" : "default: ", field.fallback));
     print("    " + field.meaning);
   }
   if (task.empty())
     print(format("\nThe other fields of \"task\" depend on its kind: clearhead train --fields TASK, with {}",
-                 schema::alternatives(task_names())));
+                 tasks::schema::alternatives(tasks::task_names())));
 }
 
 // Runs the training. Returns false if it was stopped before its last step.
@@ -129,7 +130,7 @@ bool run_training(const Options& options, const std::shared_ptr<Comm>& comm) {
   const std::string together = comm->size() > 1 ? format(", with {} processes", comm->size()) : "";
   say(format("{} parameters, {} tokens to train on, steps {} to {}, in {}{}", with_commas(trainer->parameter_count()),
              with_commas(trainer->training_tokens()), trainer->step(), trainer->steps(), trainer->directory(), together));
-  for (const DataSummary& part : trainer->data()) {
+  for (const tasks::DataSummary& part : trainer->data()) {
     for (const std::string& line : part.lines()) say(line);
   }
   if (trainer->data_has_changed()) say("the data has changed since the checkpoint was written: from here on, this is a different run");
@@ -149,7 +150,7 @@ bool run_training(const Options& options, const std::shared_ptr<Comm>& comm) {
   if (!finished) {
     say(format("stopped after step {}; to continue: clearhead train --resume {}", trainer->step(), folder));
   } else {
-    const CommandExample& command = command_of(trainer->recipe());
+    const tasks::CommandExample& command = tasks::command_of(trainer->recipe());
     const std::string model = quoted(trainer->directory() + "/best"), separator = command.arguments.empty() ? "" : " ";
     say(format("done: clearhead run {} {}{}{}", command.name, model, separator, command.arguments));
   }
@@ -175,11 +176,11 @@ void run(const Options& options) {
     usage_error("give a recipe (clearhead train --list shows the available ones), or with --resume the folder of a run");
   if (!options.test.empty()) {
     if (options.resume) usage_error("--test takes a recipe (and data=DIR if the data is elsewhere), not --resume");
-    return measure(Recipe::read(options.recipe, options.settings), options.test, options.json);
+    return measure(tasks::Recipe::read(options.recipe, options.settings), options.test, options.json);
   }
   if (options.batches > 0) {
     if (options.resume) usage_error("--batches takes a recipe (and data=DIR if the data is elsewhere), not --resume");
-    return show_batches(Recipe::read(options.recipe, options.settings), options.batches, options.json);
+    return show_batches(tasks::Recipe::read(options.recipe, options.settings), options.batches, options.json);
   }
   if (options.data_changed && !options.resume) usage_error("--data-changed belongs to --resume");
   if (options.resume && !options.out.empty())

@@ -15,7 +15,7 @@ using namespace clearhead;
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   allow_errors([&] {
     const Json json = Json::parse({reinterpret_cast<const char*>(data), size}, "recipe.json");
-    const Recipe recipe = Recipe::from(json, "recipe.json");
+    const tasks::Recipe recipe = tasks::Recipe::from(json, "recipe.json");
     must(recipe.batch > 0 && recipe.length > 0 && recipe.accumulate > 0 && recipe.steps >= 0);
   });
   return 0;

@@ -27,7 +27,7 @@
 #include "tasks/data/sound_data.h"
 #include "tasks/recipe/task_definition.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 struct ClassifyRecipe {
@@ -404,4 +404,4 @@ const TaskDefinition& classification_task() {
   return definition;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

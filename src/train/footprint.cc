@@ -25,7 +25,7 @@ double sums_of(const OptimiserOptions& optimiser) {
 
 }  // namespace
 
-Footprint least_footprint(const Architecture& facts, const Recipe& recipe) {
+Footprint least_footprint(const Architecture& facts, const tasks::Recipe& recipe) {
   double parameters = of(facts.vocabulary) * of(facts.width) + parameters_of(facts), layers = of(facts.layers);
   if (facts.encoder) {
     parameters += parameters_of(*facts.encoder);
@@ -37,7 +37,7 @@ Footprint least_footprint(const Architecture& facts, const Recipe& recipe) {
           .part = recipe.pairs ? 0 : of(recipe.batch) * of(recipe.length) * (layers * of(facts.width) + of(facts.vocabulary)) * element};
 }
 
-void check_fits(const Architecture& facts, const Recipe& recipe) {
+void check_fits(const Architecture& facts, const tasks::Recipe& recipe) {
   const Footprint least = least_footprint(facts, recipe);
   const auto memory = static_cast<double>(physical_memory());
   if (least.held + least.part <= memory) return;

@@ -27,7 +27,7 @@ std::vector<int64_t> watched_steps(int64_t checkpoints, int64_t last) {
   return steps;
 }
 
-Watch::Watch(const Recipe& recipe, const Architecture& facts, const Tokenizer& tokenizer) {
+Watch::Watch(const tasks::Recipe& recipe, const Architecture& facts, const Tokenizer& tokenizer) {
   std::vector<std::string> texts = recipe.watch.texts, sources;
   if (texts.empty()) return;
   steps_ = watched_steps(recipe.watch.checkpoints, recipe.steps);

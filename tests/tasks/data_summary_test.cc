@@ -14,7 +14,7 @@
 #include "train/trainable_model.h"
 #include "train/trainer.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 using namespace std::string_literals;  // NOLINT(google-build-using-namespace): texts with NUL bytes
@@ -154,4 +154,4 @@ TEST_F(Data, OfPairsSaysWhatWasLeftOutAndCut) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::tasks

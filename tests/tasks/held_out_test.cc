@@ -13,7 +13,7 @@
 #include "train/run_folder.h"
 #include "train/trainable_model.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 const std::string kModel = R"("tokenizer": "bytes", "length": 10, "batch": 4, "steps": 2,
@@ -111,4 +111,4 @@ TEST_F(HeldOutTask, NeedsOneOfTwoFields) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -11,7 +11,7 @@
 #include "refused.h"
 #include "tasks/recipe/recipe.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 constexpr const char* kModel = R"("model": {"model_type": "hierarchical_attention"}, "tokenizer": "bytes")";
@@ -98,4 +98,4 @@ TEST_F(Parted, WhatCannotBePartedIsRefused) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -16,7 +16,7 @@
 #include "tasks/data/scene_data.h"
 #include "values.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 // Pictures of 4 x 4 pixels; each test has its own folder.
@@ -233,4 +233,4 @@ TEST_F(Pictures, MakeScenesWhoseAnswersAreInThePicture) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::tasks

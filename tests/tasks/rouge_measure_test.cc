@@ -11,7 +11,7 @@
 #include "train/trainable_model.h"
 #include "train/trainer.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 constexpr const char* kRecipe = R"({
@@ -58,4 +58,4 @@ TEST_F(RougeMeasure, ThatNeverMovesIsSaidOnceAndAtTheEnd) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::tasks

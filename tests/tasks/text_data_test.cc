@@ -12,7 +12,7 @@
 #include "tolerance.h"
 #include "train/average.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 std::string scratch(const std::string& name) {
@@ -160,4 +160,4 @@ TEST(WeightAverage, FollowsItsFormulaAndChangesPlacesWithTheWeights) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -212,7 +212,7 @@ TEST_F(MapLossRuns, TheirGradientsAreThoseOfPyTorchOverWholeMaps) {
     "schedule": {{"learning_rate": 1}}, "alignment": {{"column": 3, "weight": 0.7}}, "entropy": {{"weight": 0.2}}}})",
              golden);
   std::vector<TrainingReport> reports;
-  Trainer(with_initial_model(Recipe::from(Json::parse(text, "recipe"), "recipe")), folder_ + "/golden")
+  Trainer(tasks::with_initial_model(tasks::Recipe::from(Json::parse(text, "recipe"), "recipe")), folder_ + "/golden")
       .run([&](const TrainingReport& report) { reports.push_back(report); });
   const SafeTensors expected = SafeTensors::open(golden + "/golden.safetensors"), before = SafeTensors::open(golden + "/model.safetensors"),
                     after = SafeTensors::open(folder_ + "/golden/best/model.safetensors");

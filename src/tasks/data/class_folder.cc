@@ -11,7 +11,7 @@
 #include "tasks/data/text_data.h"
 #include "text/unicode.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 namespace fs = std::filesystem;
@@ -89,4 +89,4 @@ const PictureForm& picture_folder() {
   return form;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

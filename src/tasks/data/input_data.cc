@@ -18,7 +18,7 @@
 #include "tasks/data/sound_data.h"
 #include "tasks/data/text_data.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 std::vector<LabelledInput> read_documents(const std::string& file, const Recipe& recipe, LeftOut* left_out) {
@@ -158,4 +158,4 @@ std::vector<std::string> training_texts(const Recipe& recipe) {
   return out;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

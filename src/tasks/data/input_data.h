@@ -15,7 +15,7 @@
 #include "tasks/data/labelled_data.h"
 #include "tasks/recipe/recipe.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 struct LabelledInput {
   ModelInput input{};
@@ -35,4 +35,4 @@ std::vector<std::string> class_names(const Recipe& recipe, size_t least);
 /// The texts of the training file, to train a vocabulary.
 std::vector<std::string> training_texts(const Recipe& recipe);
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -21,7 +21,7 @@
 #include "text/strings.h"
 #include "text/unicode.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 constexpr uint64_t kDistortionSeed = 0x6D6F7665;
@@ -458,4 +458,4 @@ std::vector<double> TokenTask::predictions(const RunResult& result, const Exampl
   return largest_of_rows(by_token(result.class_logits));
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

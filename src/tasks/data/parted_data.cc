@@ -15,7 +15,7 @@
 #include "text/strings.h"
 #include "text/unicode.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 using Words = std::unordered_set<std::string>;
@@ -163,4 +163,4 @@ std::vector<LabelledInput> read_passages(const std::string& part, const Recipe& 
   return out;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

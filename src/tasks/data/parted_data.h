@@ -15,7 +15,7 @@
 #include "tasks/data/input_data.h"
 #include "tasks/recipe/recipe.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 /// The lines of one split, a name in TaskRecipe::kParts. Throws whatever reading the files throws.
 std::vector<LabelledLine> read_fold(const std::string& part, const Recipe& recipe, LeftOut* left_out = nullptr);
@@ -26,4 +26,4 @@ uint64_t hash_of(const LabelledLine& line);
 /// kFormat for an invalid table of splits.
 std::vector<LabelledInput> read_passages(const std::string& part, const Recipe& recipe);
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -7,7 +7,7 @@
 #include "base/random.h"
 #include "models/input_picture.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 const std::vector<const PictureForm*>& picture_forms() {
   static const std::vector<const PictureForm*> forms = {&picture_bits(), &picture_records(), &picture_files(), &picture_folder()};
@@ -59,4 +59,4 @@ void distort(Tensor& pictures, const Distortion& how, uint64_t seed, uint64_t nu
   }
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

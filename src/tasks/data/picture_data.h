@@ -11,7 +11,7 @@
 #include "tasks/data/input_data.h"
 #include "tasks/recipe/recipe.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 /// A form of labelled pictures: "task.pictures.form".
 struct PictureForm {
@@ -37,4 +37,4 @@ std::vector<LabelledInput> read_pictures(const std::string& file, const Recipe& 
 /// Values between pixels are interpolated; beyond the edge, the edge pixel is repeated.
 void distort(Tensor& pictures, const Distortion& how, uint64_t seed, uint64_t number);
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -7,7 +7,7 @@
 #include "tasks/data/picture_data.h"
 #include "tasks/data/text_data.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 // Reads the label of each number from lines like "0<TAB>RBC".
@@ -58,4 +58,4 @@ const PictureForm& picture_records() {
   return form;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -5,7 +5,7 @@
 #include "tasks/data/input_table.h"
 #include "tasks/data/picture_data.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 Tensor picture_of_bits(std::string_view figures, const std::string&, const PictureFacts& size, const std::string& where) {
@@ -66,4 +66,4 @@ const PictureForm& picture_files() {
   return form;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

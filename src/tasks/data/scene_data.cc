@@ -12,7 +12,7 @@
 #include "clearhead/trace.h"
 #include "tasks/data/picture_data.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 const char* const kNumbers[] = {"zero",       "one",        "two",          "three",       "four",       "five",     "six",
@@ -249,4 +249,4 @@ double share_of_asked(const Model& model, const Recipe& recipe) {
   return static_cast<double>(*std::max_element(held.begin(), held.end())) / static_cast<double>(asked);
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -19,7 +19,7 @@
 #include "tasks/data/input_data.h"
 #include "tasks/recipe/recipe.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 std::vector<LabelledInput> read_scenes(const std::string& file, const Recipe& recipe);
 
@@ -28,4 +28,4 @@ std::vector<LabelledInput> read_scenes(const std::string& file, const Recipe& re
 /// their attention in the family "pool"). Returns the share of the layer where it is highest.
 double share_of_asked(const Model& model, const Recipe& recipe);
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

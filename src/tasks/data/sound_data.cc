@@ -9,7 +9,7 @@
 #include "tasks/data/class_folder.h"
 #include "tasks/data/input_table.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 ModelInput read_one(const SoundFacts& facts, const std::string& path) {
@@ -56,4 +56,4 @@ std::vector<LabelledInput> read_sounds(const std::string& file, const Recipe& re
   return read_class_folder(file, recipe, "sound", [&](const std::string& path) { return read_one(facts, path); });
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

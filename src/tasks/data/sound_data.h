@@ -8,7 +8,7 @@
 #include "tasks/data/input_data.h"
 #include "tasks/recipe/recipe.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 /// The length of the sounds that the recipe's model reads, and whether the recipe pads and cuts others. Throws kFormat for a config
 /// that does not state it.
@@ -16,4 +16,4 @@ SoundFacts sounds_of(const Recipe& recipe);
 /// Reads sounds, in the length of the model. Throws kNotFound; kFormat, kShape and kInvalidArgument with the path of the sound.
 std::vector<LabelledInput> read_sounds(const std::string& file, const Recipe& recipe);
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -5,7 +5,7 @@
 #include "models/input_picture.h"
 #include "tasks/data/picture_data.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 using namespace schema;  // functions that build rows
 
@@ -129,4 +129,4 @@ const Schema<PassageRecipe>& passage_schema() {
   return schema;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -11,7 +11,7 @@
 #include "models/network.h"
 #include "tasks/recipe/schema.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 /// Random changes of training pictures.
 struct Distortion {
@@ -84,4 +84,4 @@ const Schema<PictureRecipe>& picture_schema();
 const Schema<SoundRecipe>& sounds_schema();
 const Schema<SceneRecipe>& scene_schema();
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

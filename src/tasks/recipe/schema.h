@@ -23,7 +23,7 @@
 #include "base/format.h"
 #include "base/json.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 /// One row of the reference: "schedule.learning_rate", "a number from 0 to 100", "0.001", "…".
 struct FieldDescription {
@@ -205,4 +205,4 @@ Field<T> object(const char* name, Member T::*member, const auto& nested, const c
 }
 
 }  // namespace schema
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -8,7 +8,7 @@
 #include "clearhead/error.h"
 #include "tasks/data/held_out.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 using namespace schema;
@@ -128,4 +128,4 @@ std::vector<FieldDescription> task_fields(std::string_view name) {
   return out;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

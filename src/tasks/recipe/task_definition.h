@@ -13,7 +13,7 @@
 #include "tasks/recipe/schema.h"
 #include "tasks/recipe/task.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 /// The fields of a recipe that name a task's data.
 enum class DataFields : uint8_t {
@@ -112,4 +112,4 @@ void read_task(const Json& json, Recipe& to);
 std::vector<FieldDescription> recipe_fields();
 std::vector<FieldDescription> task_fields(std::string_view name);
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks
