@@ -76,7 +76,7 @@ class TrainableTransformer final : public TrainableModel {
   }
 
   void begin_at(const std::string& model) override {
-    const SafeTensors file = SafeTensors::open_model(model_directory(model));
+    const io::SafeTensors file = io::SafeTensors::open_model(model_directory(model));
     check_all_read(file);
     if (!recipe_.task) return parameters_.read(file);
     parameters_.read(file, [&](const std::string& name, const Shape& shape) {
@@ -101,7 +101,7 @@ class TrainableTransformer final : public TrainableModel {
     return std::any_of(std::begin(kHeads), std::end(kHeads), [&](const char* head) { return rest.starts_with(head); });
   }
   // Throws for tensors that the recipe's model would ignore, except the heads of other tasks.
-  void check_all_read(const SafeTensors& file) const {
+  void check_all_read(const io::SafeTensors& file) const {
     std::set<std::string> read;
     for (const std::string& name : file.names()) {
       if (is_of_head(name)) read.insert(name);
@@ -159,7 +159,7 @@ class TrainableNetwork final : public TrainableModel {
   }
 
   void begin_at(const std::string& model) override {
-    const SafeTensors file = SafeTensors::open_model(model_directory(model));
+    const io::SafeTensors file = io::SafeTensors::open_model(model_directory(model));
     for (const Parameters::Named& one : parameters_.named()) {
       const Tensor from = file.get(one.name);
       if (from.shape() != one.values.shape())
@@ -228,7 +228,7 @@ class TrainableNetwork final : public TrainableModel {
 
 namespace {
 
-void copy_values(const SafeTensors& file, const std::string& tensor, const std::string& parameter, Tensor to) {
+void copy_values(const io::SafeTensors& file, const std::string& tensor, const std::string& parameter, Tensor to) {
   const Tensor from = file.get(tensor);
   if (from.shape() != to.shape()) {
     fail(ErrorCode::kShape, "{}: \"{}\" is {}, the recipe's \"{}\" {}; give the model these sizes", file.where(), tensor,
@@ -286,7 +286,7 @@ void check_is_that_bert(const std::string& folder, const Json& encoder, const st
 void TrainableModel::begin_encoder_at(const tasks::VectorsRecipe& vectors, const Json& model, const std::string& where) {
   if (const Json* encoder = model.find(vectors.parameter); encoder && encoder->is_object())
     check_is_that_bert(model_directory(vectors.from), *encoder, where);
-  const SafeTensors file = SafeTensors::open_model(model_directory(vectors.from));
+  const io::SafeTensors file = io::SafeTensors::open_model(model_directory(vectors.from));
   const std::string path = vectors.parameter + ".";
   bool any = false;
   for (const auto& [name, values] : named_) {
@@ -310,7 +310,7 @@ void TrainableModel::begin_at(const tasks::VectorsRecipe& vectors, const Json& m
     for (const auto& [name, values] : named_) known += (known.empty() ? "" : ", ") + name;
     fail(ErrorCode::kNotFound, "{}: \"vectors.parameter\" is \"{}\"; the model's parameters are {}", where, vectors.parameter, known);
   }
-  const SafeTensors file = SafeTensors::open_model(model_directory(vectors.from));
+  const io::SafeTensors file = io::SafeTensors::open_model(model_directory(vectors.from));
   Tensor to = found->second;
   copy_values(file, vectors.tensor, vectors.parameter, to);
   if (vectors.deviation > 0) standardise_columns(to, vectors.deviation);

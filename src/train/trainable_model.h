@@ -26,9 +26,9 @@ class TrainableModel {
   virtual ~TrainableModel() = default;
   const std::vector<Leaf>& leaves() const { return leaves_; }
   /// Trained parameters under their names in the model's file. They are views of the leaves.
-  const NamedTensors& named() const { return named_; }
+  const io::NamedTensors& named() const { return named_; }
   /// Values that training changes without gradients (running statistics).
-  const NamedTensors& buffers() const { return buffers_; }
+  const io::NamedTensors& buffers() const { return buffers_; }
   int64_t count() const;
   const tasks::TaskFacts& facts() const { return facts_; }
 
@@ -48,7 +48,7 @@ class TrainableModel {
 
  protected:
   std::vector<Leaf> leaves_{};
-  NamedTensors named_{}, buffers_{};
+  io::NamedTensors named_{}, buffers_{};
   tasks::TaskFacts facts_{};
 
  private:

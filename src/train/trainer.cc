@@ -55,7 +55,7 @@ std::unique_ptr<TrainableModel> model_at_start(const tasks::Recipe& recipe, cons
   return model;
 }
 
-std::string metadata_of(const SafeTensors& file, const std::string& name) {
+std::string metadata_of(const io::SafeTensors& file, const std::string& name) {
   const auto found = file.metadata().find(name);
   if (found == file.metadata().end())
     fail(ErrorCode::kFormat, "{}: no \"{}\" in its metadata; expected a checkpoint of a training run", file.where(), name);
@@ -70,7 +70,7 @@ std::string fields_folder(const tasks::Recipe& recipe) {
 
 // The checkpoint's recipe, with the data folder `data` if given. A relative data folder is resolved through its path relative to the
 // run's folder, so the run can be resumed from any working directory.
-tasks::Recipe recipe_of_checkpoint(const SafeTensors& file, const std::string& directory, const std::string& data) {
+tasks::Recipe recipe_of_checkpoint(const io::SafeTensors& file, const std::string& directory, const std::string& data) {
   Json json = Json::parse(metadata_of(file, "recipe"), file.where());
   if (!data.empty()) json["data"] = data;
   tasks::Recipe recipe = tasks::Recipe::from(json, file.where());
@@ -145,7 +145,7 @@ Trainer::Trainer(const tasks::Recipe& recipe, const std::string& directory, std:
 }
 
 std::unique_ptr<Trainer> Trainer::resume(const std::string& directory, std::shared_ptr<Comm> comm, const ResumeOptions& options) {
-  const SafeTensors file = SafeTensors::open(checkpoint_of(directory));
+  const io::SafeTensors file = io::SafeTensors::open(checkpoint_of(directory));
   const tasks::Recipe recipe = tasks::fitted_to_task(recipe_of_checkpoint(file, directory, options.data));
   std::unique_ptr<Trainer> trainer(new Trainer(recipe, directory, metadata_of(file, "tokenizer"), /*is_new=*/false, std::move(comm)));
   trainer->read_checkpoint(file, options.data_changed);
@@ -493,7 +493,7 @@ void Trainer::watch() {
 }
 
 void Trainer::save_checkpoint() const {
-  NamedTensors tensors;
+  io::NamedTensors tensors;
   const auto name = [](const char* what, size_t at) { return format("{}.{}", what, at); };
   for (size_t at = 0; at < model_->leaves().size(); ++at) {
     tensors.emplace_back(name("values", at), model_->leaves()[at].values);
@@ -502,23 +502,23 @@ void Trainer::save_checkpoint() const {
   }
   for (size_t at = 0; at < model_->buffers().size(); ++at) tensors.emplace_back(name("buffer", at), model_->buffers()[at].second);
   const std::vector<std::string>& given = recipe_.source.given_files;
-  write_safetensors(without_link(checkpoint_of(directory_)), tensors,
-                    {{"clearhead_checkpoint", "1"},
-                     {"recipe", recipe_.text.dump()},
-                     {"data_from_run", data_from_run_},
-                     {"given_files", Json(Json::Array(given.begin(), given.end())).dump()},
-                     {"tokenizer", tokenizer_json_},
-                     {"step", std::to_string(step_)},
-                     {"best", format("{:.17g}", best_)},
-                     {"waited", std::to_string(waited_)},
-                     {"loss_sum", format("{:.17g}", loss_sum_)},
-                     {"map_sums", joined(map_sums_)},
-                     {"summed", std::to_string(summed_)},
-                     {"data", data_digest_},
-                     {"log", log_}});
+  io::write_safetensors(without_link(checkpoint_of(directory_)), tensors,
+                        {{"clearhead_checkpoint", "1"},
+                         {"recipe", recipe_.text.dump()},
+                         {"data_from_run", data_from_run_},
+                         {"given_files", Json(Json::Array(given.begin(), given.end())).dump()},
+                         {"tokenizer", tokenizer_json_},
+                         {"step", std::to_string(step_)},
+                         {"best", format("{:.17g}", best_)},
+                         {"waited", std::to_string(waited_)},
+                         {"loss_sum", format("{:.17g}", loss_sum_)},
+                         {"map_sums", joined(map_sums_)},
+                         {"summed", std::to_string(summed_)},
+                         {"data", data_digest_},
+                         {"log", log_}});
 }
 
-void Trainer::read_checkpoint(const SafeTensors& file, bool data_changed) {
+void Trainer::read_checkpoint(const io::SafeTensors& file, bool data_changed) {
   const auto data = file.metadata().find("data");  // checkpoints of earlier versions have none
   data_has_changed_ = data != file.metadata().end() && data->second != data_digest_;
   if (data_has_changed_ && !data_changed) {
@@ -558,7 +558,7 @@ void Trainer::read_checkpoint(const SafeTensors& file, bool data_changed) {
 
 void Trainer::save_model(const std::string& to) const {
   make_folder(without_link(to));
-  NamedTensors saved = model_->named();
+  io::NamedTensors saved = model_->named();
   saved.insert(saved.end(), model_->buffers().begin(), model_->buffers().end());
   Json config = recipe_.model;
   task_->describe(config);
@@ -566,7 +566,7 @@ void Trainer::save_model(const std::string& to) const {
     for (auto& [name, values] : saved) values = to_dtype(values, recipe_.save);
     config["torch_dtype"] = "bfloat16";
   }
-  write_safetensors(without_link(to + "/model.safetensors"), saved, {{"format", "pt"}});
+  io::write_safetensors(without_link(to + "/model.safetensors"), saved, {{"format", "pt"}});
   write_file(without_link(to + "/config.json"), config.dump(2) + "\n");
   if (Json generation = recipe_.generation; !generation.is_null()) {
     // If generation_config.json exists, the end token of config.json is not read.

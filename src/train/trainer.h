@@ -110,7 +110,7 @@ class Trainer {
   void optimise(const std::vector<double>& counts);
   std::string source_of_gradient(const std::vector<double>& counts);
   void save_checkpoint() const;
-  void read_checkpoint(const SafeTensors& file, bool data_changed);
+  void read_checkpoint(const io::SafeTensors& file, bool data_changed);
   void check_cancel() const;
   bool take_step_or_drop();
   void require_best_of_ended() const;

@@ -68,9 +68,9 @@ TEST_F(Pictures, OfRecordsAreChannelByChannel) {
 }
 
 TEST_F(Pictures, OfFilesStandBesideTheirTable) {
-  Image image{.width = 4, .height = 2, .channels = 4, .pixels = std::vector<uint8_t>(32, 255)};
+  io::Image image{.width = 4, .height = 2, .channels = 4, .pixels = std::vector<uint8_t>(32, 255)};
   for (size_t pixel = 0; pixel < 8; ++pixel) image.pixels[pixel * 4 + 1] = static_cast<uint8_t>(pixel);
-  write_png(folder + "/one.png", image);
+  io::write_png(folder + "/one.png", image);
   write("a", "cat\tone.png\n");
   const std::vector<LabelledInput> read = read_inputs("a", recipe(R"({"form": "files", "column": 2})", kColour), "picture");
   ASSERT_EQ(read.size(), 1u);
@@ -83,9 +83,9 @@ TEST_F(Pictures, OfFilesStandBesideTheirTable) {
 }
 
 TEST_F(Pictures, OfAnotherSizeAreResizedAsTheRecipeSays) {
-  Image image{.width = 4, .height = 2, .channels = 4, .pixels = {}};
+  io::Image image{.width = 4, .height = 2, .channels = 4, .pixels = {}};
   for (int value = 0; value < 32; ++value) image.pixels.push_back(static_cast<uint8_t>(value * 7));
-  write_png(folder + "/one.png", image);
+  io::write_png(folder + "/one.png", image);
   write("a", "cat\tone.png\n");
   const Tensor whole = read_image(folder + "/one.png");
   const auto read = [&](const std::string& how) {

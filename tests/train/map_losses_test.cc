@@ -214,8 +214,9 @@ TEST_F(MapLossRuns, TheirGradientsAreThoseOfPyTorchOverWholeMaps) {
   std::vector<TrainingReport> reports;
   Trainer(tasks::with_initial_model(tasks::Recipe::from(Json::parse(text, "recipe"), "recipe")), folder_ + "/golden")
       .run([&](const TrainingReport& report) { reports.push_back(report); });
-  const SafeTensors expected = SafeTensors::open(golden + "/golden.safetensors"), before = SafeTensors::open(golden + "/model.safetensors"),
-                    after = SafeTensors::open(folder_ + "/golden/best/model.safetensors");
+  const io::SafeTensors expected = io::SafeTensors::open(golden + "/golden.safetensors"),
+                        before = io::SafeTensors::open(golden + "/model.safetensors"),
+                        after = io::SafeTensors::open(folder_ + "/golden/best/model.safetensors");
   const auto number = [&](const char* name) { return static_cast<double>(*expected.get(name).data<float>()); };
   ASSERT_EQ(reports.size(), 1U);
   EXPECT_NEAR(reports[0].loss, number("loss"), tolerance::kLoss);

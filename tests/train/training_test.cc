@@ -117,8 +117,8 @@ struct Live {
   Live(const std::string& family, const std::string& variant)
       : directory(std::string(CLEARHEAD_SOURCE_DIR) + "/tests/goldens/" + family + "/" + variant),
         facts(read_architecture(Json::parse(read_file(directory + "/config.json"), "config.json"), directory + "/config.json")),
-        transformer(facts, parameters, heads_in_file(facts, SafeTensors::open_model(directory))) {
-    parameters.read(SafeTensors::open_model(directory));
+        transformer(facts, parameters, heads_in_file(facts, io::SafeTensors::open_model(directory))) {
+    parameters.read(io::SafeTensors::open_model(directory));
   }
   std::string directory;
   Architecture facts;

@@ -96,7 +96,7 @@ struct SvgWriter {
     out += format(" fill=\"{}\">{}</text>\n", hex(t.colour), escaped(t.text));
   }
   void operator()(const Pixels& p) const {
-    const std::string png = png_bytes({.width = p.width, .height = p.height, .channels = 3, .pixels = p.rgb});
+    const std::string png = io::png_bytes({.width = p.width, .height = p.height, .channels = 3, .pixels = p.rgb});
     out += "<image " + place(p.area) +
            format(" preserveAspectRatio=\"none\" image-rendering=\"pixelated\" href=\"data:image/png;base64,{}\"/>\n", base64(png));
   }
