@@ -150,7 +150,7 @@ bool run_training(const Options& options, const std::shared_ptr<Comm>& comm) {
   if (!finished) {
     say(format("stopped after step {}; to continue: clearhead train --resume {}", trainer->step(), folder));
   } else {
-    const tasks::CommandExample& command = tasks::command_of(trainer->recipe());
+    const tasks::CommandExample command = tasks::command_of(trainer->recipe());
     const std::string model = quoted(trainer->directory() + "/best"), separator = command.arguments.empty() ? "" : " ";
     say(format("done: clearhead run {} {}{}{}", command.name, model, separator, command.arguments));
   }

@@ -1,4 +1,4 @@
-// Besides: tasks/recipe/recipe.cc tasks/recipe/schema.cc tasks/data/json_lines.cc tasks/recipe/task_definition.cc tasks/recipe/labelled_recipe.cc tasks/data/picture_data.cc tasks/data/picture_table.cc tasks/data/picture_records.cc tasks/data/class_folder.cc models/input_picture.cc
+// Besides: tasks/recipe/recipe.cc tasks/recipe/schema.cc tasks/data/json_lines.cc tasks/recipe/task_definition.cc tasks/recipe/labelled_recipe.cc tasks/recipe/example_kind.cc tasks/data/picture_table.cc tasks/data/picture_records.cc tasks/data/class_folder.cc models/input_picture.cc
 // A training recipe is read or refused with a one-line error, as are key=value overrides.
 #include "base/json.h"
 #include "fuzz.h"

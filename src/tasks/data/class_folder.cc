@@ -82,7 +82,7 @@ const PictureForm& picture_folder() {
   static const PictureForm form = {
       .name = "folder",
       .meaning = "\"train\", \"valid\" and \"test\" are folders; each of their folders is a class with its PNG and JPEG files",
-      .read = [](const std::string& folder, const Recipe& recipe, const PictureFacts& size) {
+      .read = [](const std::string& folder, const Recipe& recipe, const PictureRecipe&, const PictureFacts& size) {
         return read_class_folder(folder, recipe, "picture",
                                  [&](const std::string& path) { return ModelInput{.picture = read_picture(size, path)}; });
       }};

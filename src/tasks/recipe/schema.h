@@ -174,6 +174,15 @@ Field<T> files(const char* name, std::vector<std::string> T::*member, bool is_re
           [=](Fields& fields, T& to) { to.*member = read_files(fields, name, is_required); }};
 }
 
+/// A list of one file or more.
+template <class T>
+Field<T> file_list(const char* name, std::vector<std::string> T::*member, const char* meaning) {
+  return {{name, "a list of files", "required", meaning}, [=](Fields& fields, T& to) {
+            to.*member = fields.strings(name);
+            if ((to.*member).empty()) fields.wrong(name, "at least one file", Json::array());
+          }};
+}
+
 /// One of several names, described in the given order. The default is the name of the member's default value.
 template <class T, class Value>
 Field<T> choice(const char* name, Value T::*member, std::vector<std::pair<std::string, Value>> values, const char* meaning) {
@@ -201,6 +210,14 @@ Field<T> object(const char* name, Member T::*member, const auto& nested, const c
           [=, &nested](Fields& fields, T& to) {
             if (const Json* given = fields.take(name)) to.*member = nested.read(*given, fields.where(), fields.path_of(name));
           },
+          nested.describe()};
+}
+
+/// A nested object that must be given.
+template <class T, class Member>
+Field<T> required_object(const char* name, Member T::*member, const auto& nested, const char* meaning) {
+  return {{name, "an object", "required", meaning},
+          [=, &nested](Fields& fields, T& to) { to.*member = nested.read(fields.require(name), fields.where(), fields.path_of(name)); },
           nested.describe()};
 }
 

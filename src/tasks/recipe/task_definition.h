@@ -99,8 +99,8 @@ std::vector<FieldDescription> described_by(const Schemas&... schemas) {
 const std::vector<const TaskDefinition*>& task_definitions();
 /// The task of a recipe: named by "task.kind", or the task for its "pairs" or "files".
 const TaskDefinition& definition_of(const Recipe& recipe);
-/// The command for the model that a recipe trains.
-const CommandExample& command_of(const Recipe& recipe);
+/// The command for the model that a recipe trains, with the arguments for its kind of examples.
+CommandExample command_of(const Recipe& recipe);
 /// Finds a task with a "task" field by name; null if there is none.
 const TaskDefinition* find_task(std::string_view name);
 /// Names of the tasks with a "task" field, in alphabetical order.
