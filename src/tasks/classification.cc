@@ -372,8 +372,8 @@ const TaskDefinition& classification_task() {
       .takes_noise = [](const Recipe& recipe) { return !recipe.task->data.examples; },
       .fields =
           [] {
-            std::vector<FieldDescription> rows = example_fields();
-            for (FieldDescription& row : described_by(data_schema(), settings_schema())) rows.push_back(std::move(row));
+            std::vector<FieldDescription> rows = described_by(data_schema(), settings_schema());
+            for (FieldDescription& row : example_fields()) rows.push_back(std::move(row));
             return rows;
           },
       .read = read,

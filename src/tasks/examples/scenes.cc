@@ -40,7 +40,10 @@ struct SceneRecipe {
 const Schema<SceneRecipe>& scene_schema() {
   using namespace schema;
   static const Schema<SceneRecipe> schema = {
-      required_object("pictures", &SceneRecipe::pictures, picture_schema(), "the pictures of which scenes are composed"),
+      {{"pictures", "an object", "required", "the pictures of which scenes are composed, with the fields of \"pictures\""},
+       [](Fields& fields, SceneRecipe& to) {
+         to.pictures = picture_schema().read(fields.require("pictures"), fields.where(), fields.path_of("pictures"));
+       }},
       integer("side", &SceneRecipe::side, {2, 5}, "number of pictures along each side of a scene"),
       integer("shrink", &SceneRecipe::shrink, {1}, "a pixel of a scene is the mean of shrink × shrink pixels of a picture"),
       integer("train", &SceneRecipe::train, {1}, "number of training scenes"),

@@ -213,13 +213,5 @@ Field<T> object(const char* name, Member T::*member, const auto& nested, const c
           nested.describe()};
 }
 
-/// A nested object that must be given.
-template <class T, class Member>
-Field<T> required_object(const char* name, Member T::*member, const auto& nested, const char* meaning) {
-  return {{name, "an object", "required", meaning},
-          [=, &nested](Fields& fields, T& to) { to.*member = nested.read(fields.require(name), fields.where(), fields.path_of(name)); },
-          nested.describe()};
-}
-
 }  // namespace schema
 }  // namespace clearhead::tasks
